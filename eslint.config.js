@@ -1,0 +1,36 @@
+// Lint: TypeScript's strict rules, and the house's one-way imports:
+// sdk <- firmware, sim, host-tools; host-tools may use the Node platform (sim/node) as the writer of vaults; only the command line
+// (host-tools/cli) and tests may join sim and host-tools.
+import tseslint from "typescript-eslint";
+
+const room = (files, ignores, forbidden, message) => ({
+  files,
+  ignores,
+  rules: {
+    "no-restricted-imports": ["error", { patterns: forbidden.map((regex) => ({ regex, message })) }],
+  },
+});
+
+export default tseslint.config(
+  { ignores: ["dist/", "node_modules/", "coverage/", ".cache/", "**/*.d.ts"] },
+  ...tseslint.configs.strict,
+  {
+    rules: {
+      "@typescript-eslint/no-non-null-assertion": "error",
+      "@typescript-eslint/no-explicit-any": "error",
+      "@typescript-eslint/no-extraneous-class": "off",
+      "@typescript-eslint/no-dynamic-delete": "off",
+      "@typescript-eslint/consistent-type-imports": "error",
+      "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_" }],
+      eqeqeq: "error",
+      "no-console": "error",
+      "max-lines": ["error", { max: 400, skipBlankLines: true, skipComments: true }],
+    },
+  },
+  room(["sdk/**/*.ts"], ["sdk/**/*.test.ts", "sdk/mqtt/packets.ts"], ["/(firmware|sim|host-tools)/", "^[^.]"], "sdk/ imports nothing but itself; mqtt-packet only in sdk/mqtt/packets.ts"),
+  room(["firmware/**/*.ts"], [], ["/(sim|host-tools)/"], "firmware/ imports only sdk/"),
+  room(["sim/**/*.ts"], ["sim/**/*.test.ts"], ["/(firmware|host-tools)/"], "sim/ imports only sdk/"),
+  room(["host-tools/**/*.ts"], ["host-tools/cli/**/*.ts", "host-tools/**/*.test.ts"], ["/firmware/", "/sim/(?!node/)"], "host-tools/ imports sdk/ and sim/node/ only"),
+  { files: ["**/*.test.ts", "test/**/*.ts"], rules: { "@typescript-eslint/no-non-null-assertion": "off", "max-lines": "off" } },
+  { files: ["sdk/shims/**"], rules: { "max-lines": "off" } },
+);

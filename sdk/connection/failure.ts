@@ -1,0 +1,151 @@
+/**
+ * What went wrong with a connection, in words that do not depend on the engine, and what each kind allows.
+ *
+ * Only the class `credential` may change the rung of the credential ladder: a network fault never leads to PSK (DESIGN rule 5).
+ */
+
+/**
+ * - `network`: the way to the broker. Retry with backoff, same credential.
+ * - `server-trust`: the server could not prove who it is. Retry with backoff, never with another credential, report loudly.
+ * - `credential`: the broker refused what this device showed, or the device has nothing to show.
+ * - `broker`: the broker is there and answered, but not now (busy, quota, taken over, moved).
+ * - `protocol`: one side broke MQTT.
+ * - `local`: this side ended it on purpose.
+ */
+export type FailureClass = "network" | "server-trust" | "credential" | "broker" | "protocol" | "local";
+
+const CLASS_OF = {
+  DNS_FAILED: "network",
+  CONNECTION_REFUSED: "network",
+  HOST_UNREACHABLE: "network",
+  CONNECT_TIMEOUT: "network",
+  CONNECTION_RESET: "network",
+  CONNECTION_CLOSED: "network",
+  KEEPALIVE_TIMEOUT: "network",
+  TLS_FAILED: "network",
+
+  SERVER_CA_UNKNOWN: "server-trust",
+  SERVER_NAME_MISMATCH: "server-trust",
+  SERVER_CERTIFICATE_EXPIRED: "server-trust",
+  SERVER_CERTIFICATE_NOT_YET_VALID: "server-trust",
+  SERVER_CERTIFICATE_INVALID: "server-trust",
+
+  CERTIFICATE_EXPIRED: "credential",
+  CERTIFICATE_REVOKED: "credential",
+  CERTIFICATE_CA_UNKNOWN: "credential",
+  CERTIFICATE_REQUIRED: "credential",
+  CERTIFICATE_REJECTED: "credential",
+  KEY_MISSING: "credential",
+  KEY_MISMATCH: "credential",
+  PSK_REJECTED: "credential",
+  NOT_AUTHORIZED: "credential",
+  BAD_USERNAME_OR_PASSWORD: "credential",
+  BAD_AUTHENTICATION_METHOD: "credential",
+  CLIENT_ID_REJECTED: "credential",
+  BANNED: "credential",
+
+  SERVER_UNAVAILABLE: "broker",
+  SERVER_BUSY: "broker",
+  SERVER_SHUTTING_DOWN: "broker",
+  QUOTA_EXCEEDED: "broker",
+  CONNECTION_RATE_EXCEEDED: "broker",
+  MESSAGE_RATE_TOO_HIGH: "broker",
+  ADMINISTRATIVE_ACTION: "broker",
+  MAXIMUM_CONNECT_TIME: "broker",
+  SESSION_TAKEN_OVER: "broker",
+  USE_ANOTHER_SERVER: "broker",
+  SERVER_MOVED: "broker",
+  DISCONNECTED_BY_SERVER: "broker",
+
+  UNSUPPORTED_PROTOCOL_VERSION: "protocol",
+  MALFORMED_PACKET: "protocol",
+  PROTOCOL_ERROR: "protocol",
+  PACKET_TOO_LARGE: "protocol",
+  RECEIVE_MAXIMUM_EXCEEDED: "protocol",
+  TOPIC_ALIAS_INVALID: "protocol",
+  CAPABILITY_NOT_SUPPORTED: "protocol",
+
+  CLOSED_LOCALLY: "local",
+} as const satisfies Record<string, FailureClass>;
+
+export type FailureCode = keyof typeof CLASS_OF;
+
+/** One failure, with what the peer or the engine said about it. Plain data: it travels in events and logs. */
+export interface Failure {
+  readonly code: FailureCode;
+  readonly class: FailureClass;
+  /** One line for people; never a secret. */
+  readonly message: string;
+  /** The TLS alert number received, when there was one. */
+  readonly alert?: number;
+  /** The MQTT reason code (5.0) or CONNACK return code (3.1.1), when there was one. */
+  readonly reasonCode?: number;
+  /** Where to go instead: MQTT 5 Server Reference, sent with USE_ANOTHER_SERVER and SERVER_MOVED. */
+  readonly serverReference?: string;
+}
+
+/** Builds a failure; its class follows from its code. */
+export function failure(code: FailureCode, message: string, details: Omit<Failure, "code" | "class" | "message"> = {}): Failure {
+  return { code, class: CLASS_OF[code], message, ...details };
+}
+
+/** What this side had shown of itself when an alert arrived; an alert's meaning depends on it. */
+export type Shown = "certificate" | "no-certificate" | "psk";
+
+/**
+ * The failure behind a TLS alert sent by the server (RFC 8446 section 6.2), as real brokers send them (mosquitto and Node over OpenSSL).
+ * An alert that says nothing of our credential is a network fault, so that it can never lead to PSK.
+ */
+export function alertFailure(alert: number, shown: Shown): Failure {
+  const code = (shown === "psk" ? PSK_ALERTS : CERTIFICATE_ALERTS)[alert] ?? (alert === 40 && shown === "no-certificate" ? "CERTIFICATE_REQUIRED" : "TLS_FAILED");
+  return failure(code, `the server ended TLS with alert ${alert} (${ALERT_NAMES[alert] ?? "unknown"})`, { alert });
+}
+
+const CERTIFICATE_ALERTS: Readonly<Record<number, FailureCode>> = {
+  41: "CERTIFICATE_REQUIRED",
+  42: "CERTIFICATE_REJECTED",
+  43: "CERTIFICATE_REJECTED",
+  44: "CERTIFICATE_REVOKED",
+  45: "CERTIFICATE_EXPIRED",
+  46: "CERTIFICATE_REJECTED",
+  48: "CERTIFICATE_CA_UNKNOWN",
+  49: "CERTIFICATE_REJECTED",
+  116: "CERTIFICATE_REQUIRED",
+};
+
+// A wrong identity is 40 in TLS 1.3 and 115 in 1.2; a wrong key is 47 in 1.3 and 20 in 1.2 (51 from other stacks).
+const PSK_ALERTS: Readonly<Record<number, FailureCode>> = {
+  20: "PSK_REJECTED",
+  40: "PSK_REJECTED",
+  47: "PSK_REJECTED",
+  49: "PSK_REJECTED",
+  51: "PSK_REJECTED",
+  115: "PSK_REJECTED",
+};
+
+const ALERT_NAMES: Readonly<Record<number, string>> = {
+  0: "close_notify",
+  10: "unexpected_message",
+  20: "bad_record_mac",
+  40: "handshake_failure",
+  41: "no_certificate",
+  42: "bad_certificate",
+  43: "unsupported_certificate",
+  44: "certificate_revoked",
+  45: "certificate_expired",
+  46: "certificate_unknown",
+  47: "illegal_parameter",
+  48: "unknown_ca",
+  49: "access_denied",
+  50: "decode_error",
+  51: "decrypt_error",
+  70: "protocol_version",
+  71: "insufficient_security",
+  80: "internal_error",
+  86: "inappropriate_fallback",
+  109: "missing_extension",
+  112: "unrecognized_name",
+  115: "unknown_psk_identity",
+  116: "certificate_required",
+  120: "no_application_protocol",
+};
