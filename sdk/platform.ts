@@ -40,6 +40,11 @@ export interface Endpoint {
   port: number;
   /** The name the server certificate must carry (and the SNI), when it is not `host`. */
   serverName?: string;
+  /**
+   * The trusted time, milliseconds since the Unix epoch, by which the server certificate's dates are judged. An engine that can only ask the
+   * operating system's clock (Node) ignores it.
+   */
+  validAtMs?: number;
 }
 
 /**

@@ -1,0 +1,116 @@
+/**
+ * What a device must read of an X.509 certificate: its subject, serial and lifetime. Nothing is verified here; that is TLS's work.
+ * Reads DER (X.690) with every length checked against what is there.
+ */
+import { HawserError } from "../errors.js";
+import { hexEncode, utf8Decode } from "../encoding/text.js";
+
+export interface CertificateInfo {
+  /** Lower-case hex without leading zeros, as OpenSSL and the registry write it (lower-cased). */
+  serial: string;
+  /** The subject's common name; "" when there is none. */
+  commonName: string;
+  /** Milliseconds since the Unix epoch. */
+  notBeforeMs: number;
+  notAfterMs: number;
+  /** DER SubjectPublicKeyInfo, a view into the certificate. */
+  publicKey: Uint8Array;
+}
+
+interface Element {
+  tag: number;
+  /** Where the content begins and ends. */
+  start: number;
+  end: number;
+}
+
+const SEQUENCE = 0x30;
+const SET = 0x31;
+const INTEGER = 0x02;
+const OBJECT_ID = 0x06;
+const UTC_TIME = 0x17;
+const GENERALIZED_TIME = 0x18;
+const EXPLICIT_VERSION = 0xa0;
+/** 2.5.4.3 */
+const COMMON_NAME = "550403";
+/** No certificate of a device is near this; it bounds the work on bad input. */
+const MAX_CERTIFICATE_BYTES = 16_384;
+
+/**
+ * Reads a DER certificate.
+ * @throws HawserError `BAD_CERTIFICATE`
+ */
+export function readCertificate(der: Uint8Array): CertificateInfo {
+  if (der.length > MAX_CERTIFICATE_BYTES) throw bad("is too large");
+  const certificate = element(der, 0, der.length, SEQUENCE);
+  if (certificate.end !== der.length) throw bad("has bytes after its end");
+  const tbs = element(der, certificate.start, certificate.end, SEQUENCE);
+  let at = tbs.start;
+  const take = (tag?: number): Element => {
+    const found = element(der, at, tbs.end, tag);
+    at = found.end;
+    return found;
+  };
+  if (der[at] === EXPLICIT_VERSION) take();
+  const serial = take(INTEGER);
+  take(SEQUENCE); // signature algorithm
+  take(SEQUENCE); // issuer
+  const validity = take(SEQUENCE);
+  const subject = take(SEQUENCE);
+  const publicKeyStart = at;
+  take(SEQUENCE);
+  const publicKey = der.subarray(publicKeyStart, at);
+  const notBefore = element(der, validity.start, validity.end);
+  const notAfter = element(der, notBefore.end, validity.end);
+  return {
+    serial: hexEncode(der.subarray(serial.start, serial.end)).replace(/^0+(?=.)/, ""),
+    commonName: commonName(der, subject),
+    notBeforeMs: time(der, notBefore),
+    notAfterMs: time(der, notAfter),
+    publicKey,
+  };
+}
+
+function element(der: Uint8Array, at: number, limit: number, tag?: number): Element {
+  const found = der[at];
+  let length = der[at + 1];
+  if (found === undefined || length === undefined || at + 2 > limit) throw bad("ends too soon");
+  if (tag !== undefined && found !== tag) throw bad(`has an unexpected element at byte ${at}`);
+  let start = at + 2;
+  if (length >= 0x80) {
+    const count = length & 0x7f;
+    if (count < 1 || count > 3 || start + count > limit) throw bad("has an impossible length");
+    length = 0;
+    for (let i = 0; i < count; i++) length = (length << 8) | (der[start + i] ?? 0);
+    start += count;
+  }
+  if (start + length > limit) throw bad("ends too soon");
+  return { tag: found, start, end: start + length };
+}
+
+function commonName(der: Uint8Array, name: Element): string {
+  for (let at = name.start; at < name.end; ) {
+    const set = element(der, at, name.end, SET);
+    at = set.end;
+    const pair = element(der, set.start, set.end, SEQUENCE);
+    const type = element(der, pair.start, pair.end, OBJECT_ID);
+    const value = element(der, type.end, pair.end);
+    if (hexEncode(der.subarray(type.start, type.end)) === COMMON_NAME) return utf8Decode(der.subarray(value.start, value.end));
+  }
+  return "";
+}
+
+/** RFC 5280 section 4.1.2.5: UTCTime YYMMDDHHMMSSZ (50..99 is 19xx), GeneralizedTime YYYYMMDDHHMMSSZ. */
+function time(der: Uint8Array, value: Element): number {
+  const text = String.fromCharCode(...der.subarray(value.start, Math.min(value.end, value.start + 20)));
+  const match = /^(\d{2}|\d{4})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})Z$/.exec(text);
+  const yearText = match?.[1] ?? "";
+  if (!match || (value.tag === UTC_TIME ? 2 : value.tag === GENERALIZED_TIME ? 4 : 0) !== yearText.length) throw bad("has an unreadable date");
+  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match.slice(1).map(Number);
+  const fullYear = yearText.length === 4 ? year : year >= 50 ? 1900 + year : 2000 + year;
+  return Date.UTC(fullYear, month - 1, day, hour, minute, second);
+}
+
+function bad(what: string): HawserError {
+  return new HawserError("BAD_CERTIFICATE", `the certificate ${what}`, "Have a new certificate issued.");
+}

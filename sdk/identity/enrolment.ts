@@ -1,0 +1,66 @@
+/** The messages of enrolment over MQTT (docs/architecture.md): bytes out of values, values out of bytes, no IO. */
+import { base64Decode, base64Encode, hexEncode, utf8Decode, utf8Encode } from "../encoding/text.js";
+import { HawserError } from "../errors.js";
+import type { Random } from "../platform.js";
+
+/** No message of enrolment is larger, bytes; anything larger is refused unread. */
+export const MAX_MESSAGE_BYTES = 8_192;
+
+export const REQUEST_TOPIC = "identity/request";
+export const RESPONSE_TOPIC = "identity/response";
+
+export interface EnrolmentError {
+  code: string;
+  message: string;
+  /** What the authority asks for before the next try, seconds. */
+  retryAfterSeconds?: number;
+}
+
+export type EnrolmentAnswer = { requestId: string; chain: Uint8Array[] } | { requestId: string; error: EnrolmentError };
+
+export function newRequestId(random: Random): string {
+  return hexEncode(random.bytes(16));
+}
+
+export function enrolRequest(requestId: string, csr: Uint8Array): Uint8Array {
+  return utf8Encode(JSON.stringify({ v: 1, type: "enrol", requestId, csr: base64Encode(csr) }));
+}
+
+/** Tells the authority which certificate is in use, so that it retires the older ones. */
+export function activeReport(serial: string): Uint8Array {
+  return utf8Encode(JSON.stringify({ v: 1, type: "active", serial }));
+}
+
+/**
+ * Reads an answer of the authority.
+ * @throws HawserError `BAD_ANSWER`
+ */
+export function readAnswer(bytes: Uint8Array): EnrolmentAnswer {
+  if (bytes.length > MAX_MESSAGE_BYTES) throw bad("is too large");
+  let value: unknown;
+  try {
+    value = JSON.parse(utf8Decode(bytes));
+  } catch {
+    throw bad("is not JSON");
+  }
+  if (!isObject(value) || value["v"] !== 1 || typeof value["requestId"] !== "string") throw bad("is not of version 1");
+  const requestId = value["requestId"];
+  const { chain, error } = value;
+  if (isObject(error) && typeof error["code"] === "string") {
+    const seconds = error["retryAfterSeconds"];
+    const retry = typeof seconds === "number" && seconds >= 0 && seconds <= 86_400 ? { retryAfterSeconds: seconds } : {};
+    return { requestId, error: { code: error["code"].slice(0, 40), message: String(error["message"] ?? "").slice(0, 200), ...retry } };
+  }
+  if (!Array.isArray(chain) || chain.length < 1 || chain.length > 4 || !chain.every((item) => typeof item === "string")) {
+    throw bad("has neither a chain nor an error");
+  }
+  return { requestId, chain: chain.map((item) => base64Decode(item as string)) };
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function bad(what: string): HawserError {
+  return new HawserError("BAD_ANSWER", `the authority's answer ${what}`, "Check that the authority and the device speak the same version.");
+}

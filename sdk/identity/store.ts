@@ -1,0 +1,253 @@
+/**
+ * The device's identity in two slots, A and B, so that a new one is proved before it takes over and nothing is lost to a power cut.
+ *
+ * The one record `identity` decides; every step is: write what the next state needs, then put that record, then clean up what the old state
+ * needed. A stop between any two writes leaves either the old state or the new one, and {@link IdentityStore.load} clears what is left over.
+ */
+import { joinBlocks, splitBlocks } from "../encoding/blocks.js";
+import { utf8Decode, utf8Encode } from "../encoding/text.js";
+import { HawserError } from "../errors.js";
+import type { KeyStore, Storage } from "../platform.js";
+import { readCertificate, type CertificateInfo } from "./certificate.js";
+import { checkId } from "./device-id.js";
+
+export type Slot = "a" | "b";
+
+/** Where the pre-shared key of the recovery rung lives in the key store. */
+export const PSK_SLOT = "psk";
+
+/** Who the device is; written at provisioning, never changed after. */
+export interface DeviceRecord {
+  id: string;
+  role: string;
+  /** What names the pre-shared key to the broker; absent when the device has none. */
+  pskIdentity?: string;
+}
+
+/** One usable identity: a certificate chain and the key-store slot that signs for it. */
+export interface Identity {
+  slot: Slot;
+  keySlot: string;
+  /** DER, leaf first. */
+  chain: readonly Uint8Array[];
+  certificate: CertificateInfo;
+}
+
+interface IdentityRecord {
+  v: 1;
+  active: Slot | null;
+  /** A rotation under way: `enrolling` has a key and waits for its certificate, `pending` has both and waits to be proved. */
+  next?: { slot: Slot; phase: "enrolling" | "pending"; failedProofs: number };
+  /** The authority has not yet confirmed that it knows which certificate is in use. */
+  unreported?: true;
+}
+
+export interface InstalledIdentity extends DeviceRecord {
+  /** DER, leaf first; its key is in slot `key-a` already. Absent for a device that is to fetch its first certificate over PSK. */
+  chain?: readonly Uint8Array[];
+  trustAnchors: readonly Uint8Array[];
+}
+
+export const keySlot = (slot: Slot): string => `key-${slot}`;
+const chainKey = (slot: Slot): string => `chain-${slot}`;
+const other = (slot: Slot | null): Slot => (slot === "a" ? "b" : "a");
+
+/**
+ * Writes a device's first identity, the deciding record last. The key must be in key slot `key-a` (when there is a chain) and the pre-shared
+ * key in slot `psk` (when there is a `pskIdentity`) before.
+ * @throws HawserError `INVALID_ID`, `BAD_CERTIFICATE`, `WRONG_SUBJECT`, `KEY_MISMATCH`, `KEY_MISSING`
+ */
+export function installIdentity(storage: Storage, keyStore: KeyStore, installed: InstalledIdentity): void {
+  const { chain, trustAnchors, id, role, pskIdentity } = installed;
+  checkId(id);
+  if (pskIdentity !== undefined && !keyStore.has(PSK_SLOT)) throw keyMissing(PSK_SLOT);
+  if (chain) checkChain(chain, id, keyStore, "a");
+  putJson(storage, "device", { v: 1, id, role, ...(pskIdentity === undefined ? {} : { pskIdentity }) });
+  storage.put("anchors", joinBlocks(trustAnchors));
+  if (chain) storage.put(chainKey("a"), joinBlocks(chain));
+  const record: IdentityRecord = { v: 1, active: chain ? "a" : null };
+  putJson(storage, "identity", record);
+}
+
+export class IdentityStore {
+  readonly device: DeviceRecord;
+  readonly trustAnchors: readonly Uint8Array[];
+  #record: IdentityRecord;
+  #active: Identity | undefined;
+  #pending: Identity | undefined;
+
+  /**
+   * Reads the identity and clears what an interrupted step left behind.
+   * @throws HawserError `NOT_PROVISIONED`, `IDENTITY_CORRUPT`
+   */
+  static load(storage: Storage, keyStore: KeyStore): IdentityStore {
+    if (!storage.get("identity")) {
+      throw new HawserError("NOT_PROVISIONED", "this device has no identity yet", "Provision it: hawser provision --id ID --vault PATH.");
+    }
+    return new IdentityStore(storage, keyStore);
+  }
+
+  private constructor(
+    private readonly storage: Storage,
+    private readonly keyStore: KeyStore,
+  ) {
+    this.device = getJson<DeviceRecord>(storage, "device");
+    this.#record = getJson<IdentityRecord>(storage, "identity");
+    this.trustAnchors = readBlocks(storage, "anchors");
+    this.#active = this.#record.active ? this.#read(this.#record.active) : undefined;
+    const next = this.#record.next;
+    this.#pending = next?.phase === "pending" ? this.#read(next.slot) : undefined;
+    this.#clearUnused();
+  }
+
+  /** The identity that serves. Absent before the first enrolment, or when its certificate cannot be read. */
+  get active(): Identity | undefined {
+    return this.#active;
+  }
+
+  /** A new identity that waits to be proved by a connection. */
+  get pending(): Identity | undefined {
+    return this.#pending;
+  }
+
+  /** The key slot of an enrolment that waits for its certificate. */
+  get enrolling(): string | undefined {
+    const next = this.#record.next;
+    return next?.phase === "enrolling" ? keySlot(next.slot) : undefined;
+  }
+
+  /** True until the authority has confirmed the report of the certificate in use. */
+  get unreported(): boolean {
+    return this.#record.unreported === true;
+  }
+
+  hasKey(identity: Identity): boolean {
+    return this.keyStore.has(identity.keySlot);
+  }
+
+  /** Readies the free slot for an enrolment and returns its key slot; one already begun goes on with the same key. */
+  beginEnrolment(): string {
+    const begun = this.enrolling;
+    if (begun !== undefined && this.keyStore.has(begun)) return begun;
+    const slot = other(this.#record.active);
+    this.#put({ ...this.#record, next: { slot, phase: "enrolling", failedProofs: 0 } });
+    this.#pending = undefined;
+    this.keyStore.generate(keySlot(slot));
+    return keySlot(slot);
+  }
+
+  /**
+   * Stores the certificate the authority issued, to be proved.
+   * @throws HawserError `NOT_ENROLLING`, `BAD_CERTIFICATE`, `WRONG_SUBJECT`, `KEY_MISMATCH`
+   */
+  storePending(chain: readonly Uint8Array[]): Identity {
+    const next = this.#record.next;
+    if (next?.phase !== "enrolling") throw new HawserError("NOT_ENROLLING", "a certificate came that was not asked for", "Nothing: it is ignored.");
+    const certificate = checkChain(chain, this.device.id, this.keyStore, next.slot);
+    this.storage.put(chainKey(next.slot), joinBlocks(chain));
+    this.#put({ ...this.#record, next: { ...next, phase: "pending" } });
+    this.#pending = { slot: next.slot, keySlot: keySlot(next.slot), chain, certificate };
+    return this.#pending;
+  }
+
+  /** The pending identity has proved itself: it serves from now on, and the old one is destroyed. */
+  commit(): Identity {
+    const proved = this.#pending;
+    if (!proved) throw new HawserError("NOTHING_PENDING", "there is no pending identity to commit", "Report this as a defect of Hawser.");
+    this.#put({ v: 1, active: proved.slot, unreported: true });
+    this.#active = proved;
+    this.#pending = undefined;
+    this.#clearUnused();
+    return proved;
+  }
+
+  /** Gives up the rotation under way; the active identity serves on. */
+  drop(): void {
+    const { next: _dropped, ...rest } = this.#record;
+    this.#put(rest);
+    this.#pending = undefined;
+    this.#clearUnused();
+  }
+
+  /** Counts a proof that failed though the network was there; durable, so that a device in a reboot loop gives up as well. */
+  countFailedProof(): number {
+    const next = this.#record.next;
+    if (!next) return 0;
+    const failedProofs = next.failedProofs + 1;
+    this.#put({ ...this.#record, next: { ...next, failedProofs } });
+    return failedProofs;
+  }
+
+  /** The authority has confirmed the report. */
+  markReported(): void {
+    const { unreported: _reported, ...rest } = this.#record;
+    this.#put(rest);
+  }
+
+  #put(record: IdentityRecord): void {
+    putJson(this.storage, "identity", record);
+    this.#record = record;
+  }
+
+  /** A slot that cannot be read is no identity: the ladder deals with its absence, the device does not fall over it. */
+  #read(slot: Slot): Identity | undefined {
+    try {
+      const chain = readBlocks(this.storage, chainKey(slot));
+      const leaf = chain[0];
+      return leaf ? { slot, keySlot: keySlot(slot), chain, certificate: readCertificate(leaf) } : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  #clearUnused(): void {
+    for (const slot of ["a", "b"] as const) {
+      const { active, next } = this.#record;
+      if (slot === active || (slot === next?.slot && next.phase === "pending")) continue;
+      if (this.storage.get(chainKey(slot))) this.storage.delete(chainKey(slot));
+      if (slot !== next?.slot && this.keyStore.has(keySlot(slot))) this.keyStore.destroy(keySlot(slot));
+    }
+  }
+}
+
+function checkChain(chain: readonly Uint8Array[], id: string, keyStore: KeyStore, slot: Slot): CertificateInfo {
+  const leaf = chain[0];
+  if (!leaf) throw new HawserError("BAD_CERTIFICATE", "the certificate chain is empty", "Have a new certificate issued.");
+  for (const issuer of chain.slice(1)) readCertificate(issuer);
+  const certificate = readCertificate(leaf);
+  if (certificate.commonName !== id) {
+    throw new HawserError("WRONG_SUBJECT", `the certificate is for ${JSON.stringify(certificate.commonName)}, this device is ${id}`, "Have a certificate issued for this device.");
+  }
+  if (!sameBytes(certificate.publicKey, keyStore.publicKey(keySlot(slot)))) {
+    throw new HawserError("KEY_MISMATCH", "the certificate does not belong to the device's key", "Have a certificate issued for this device's own request.");
+  }
+  return certificate;
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, index) => byte === b[index]);
+}
+
+function readBlocks(storage: Storage, key: string): Uint8Array[] {
+  const bytes = storage.get(key);
+  return bytes ? splitBlocks(bytes) : [];
+}
+
+function putJson(storage: Storage, key: string, value: unknown): void {
+  storage.put(key, utf8Encode(JSON.stringify(value)));
+}
+
+function getJson<T extends object>(storage: Storage, key: string): T {
+  const bytes = storage.get(key);
+  try {
+    const value: unknown = bytes && JSON.parse(utf8Decode(bytes));
+    if (typeof value === "object" && value !== null && (value as { v?: unknown }).v === 1) return value as T;
+  } catch {
+    // reported below, together with a record that is missing or of another version
+  }
+  throw new HawserError("IDENTITY_CORRUPT", `the device's record "${key}" cannot be read`, "Provision the device again with --replace.");
+}
+
+function keyMissing(slot: string): HawserError {
+  return new HawserError("KEY_MISSING", `the key slot "${slot}" is empty`, "Put the key into its slot before the identity is installed.");
+}
