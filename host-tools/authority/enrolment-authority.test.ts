@@ -1,0 +1,135 @@
+import { describe, expect, test } from "vitest";
+import fc from "fast-check";
+import { HawserError } from "../../sdk/errors.js";
+import { readAnswer } from "../../sdk/identity/enrolment.js";
+import { EnrolmentAuthority } from "./enrolment-authority.js";
+import type { EnrolmentCa, Outcome } from "./enrolment-authority.js";
+import { RateLimiter } from "./rate-limiter.js";
+
+const TOPIC = "devices/sensor-1/identity/request";
+const requestId = "0123456789abcdef0123456789abcdef";
+const csr = Uint8Array.of(0x30, 0x03, 0x02, 0x01, 0x07);
+const chain = [Uint8Array.of(0x30, 1), Uint8Array.of(0x30, 2)];
+const utf8 = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
+const request = utf8({ v: 1, type: "enrol", requestId, csr: Buffer.from(csr).toString("base64") });
+
+class RecordingCa implements EnrolmentCa {
+  readonly calls: unknown[] = [];
+  error: Error | undefined;
+  repeated = false;
+
+  async issueFromCsr(id: string, der: Uint8Array): Promise<{ chain: Uint8Array[]; serial: string; repeated: boolean }> {
+    this.calls.push({ issue: id, csr: Buffer.from(der).toString("hex") });
+    if (this.error) throw this.error;
+    return { chain, serial: "4f", repeated: this.repeated };
+  }
+
+  async retireOlder(id: string, activeSerial: string): Promise<string[]> {
+    this.calls.push({ retire: id, activeSerial });
+    if (this.error) throw this.error;
+    return ["3a"];
+  }
+}
+
+function authority(perHour = 0): { ca: RecordingCa; handle: (payload: Uint8Array, topic?: string) => Promise<Outcome> } {
+  const ca = new RecordingCa();
+  const subject = new EnrolmentAuthority(ca, new RateLimiter({ perHour, burst: perHour }, () => 0));
+  return { ca, handle: (payload, topic = TOPIC) => subject.handle(topic, payload) };
+}
+
+describe("EnrolmentAuthority", () => {
+  test("answers a request with the certificate, on the device's own topic", async () => {
+    const { ca, handle } = authority();
+    const { event, answer } = await handle(request);
+    expect(ca.calls).toEqual([{ issue: "sensor-1", csr: "3003020107" }]);
+    expect(event).toEqual({ event: "issued", id: "sensor-1", requestId, serial: "4f", repeated: false });
+    expect(answer?.topic).toBe("devices/sensor-1/identity/response");
+    expect(readAnswer(answer?.payload ?? new Uint8Array())).toEqual({ requestId, chain });
+  });
+
+  test("takes the id from the topic, whatever the message says", async () => {
+    const { ca, handle } = authority();
+    await handle(utf8({ v: 1, type: "enrol", requestId, id: "other", csr: Buffer.from(csr).toString("base64") }));
+    expect(ca.calls).toEqual([{ issue: "sensor-1", csr: "3003020107" }]);
+  });
+
+  test.each(["BAD_SIGNATURE", "WRONG_SUBJECT", "UNKNOWN_DEVICE", "DEVICE_REVOKED", "BAD_REQUEST"])("tells the device of %s", async (code) => {
+    const { ca, handle } = authority();
+    ca.error = new HawserError(code, "no");
+    const { event, answer } = await handle(request);
+    expect(event).toMatchObject({ event: "refused", code });
+    expect(readAnswer(answer?.payload ?? new Uint8Array())).toEqual({ requestId, error: { code, message: "no" } });
+  });
+
+  test.each([new HawserError("CA_LOCKED", "somebody else writes /srv/ca"), new Error("ENOSPC /srv/ca/registry")])(
+    "keeps the CA's own trouble (%s) to itself and asks the device to come back",
+    async (error) => {
+      const { ca, handle } = authority();
+      ca.error = error;
+      const { event, answer } = await handle(request);
+      expect(event).toMatchObject({ event: "failed", reason: error.message });
+      expect(new TextDecoder().decode(answer?.payload)).not.toContain("/srv/ca");
+      expect(readAnswer(answer?.payload ?? new Uint8Array())).toMatchObject({ requestId, error: { code: "TRY_LATER", retryAfterSeconds: 30 } });
+    },
+  );
+
+  test("answers a request it cannot read when it knows whom to answer", async () => {
+    const { ca, handle } = authority();
+    const { event, answer } = await handle(utf8({ v: 1, type: "enrol", requestId, csr: 7 }));
+    expect(event).toMatchObject({ event: "refused", code: "BAD_REQUEST" });
+    expect(readAnswer(answer?.payload ?? new Uint8Array())).toMatchObject({ requestId, error: { code: "BAD_REQUEST" } });
+    expect(ca.calls).toEqual([]);
+  });
+
+  test("ignores what is no request and what comes on another topic", async () => {
+    const { ca, handle } = authority();
+    for (const outcome of [await handle(utf8("hello")), await handle(request, "devices/a/b/identity/request"), await handle(new Uint8Array(9000))]) {
+      expect(outcome).toMatchObject({ event: { event: "ignored" } });
+      expect(outcome.answer).toBeUndefined();
+    }
+    expect(ca.calls).toEqual([]);
+  });
+
+  test("limits how often one device may ask, bad requests included", async () => {
+    const { ca, handle } = authority(2);
+    await handle(request);
+    await handle(utf8({ v: 1, type: "enrol", requestId, csr: "" }));
+    const { event, answer } = await handle(request);
+    expect(event).toMatchObject({ event: "refused", code: "RATE_LIMITED" });
+    expect(readAnswer(answer?.payload ?? new Uint8Array())).toMatchObject({ error: { code: "RATE_LIMITED", retryAfterSeconds: 1800 } });
+    expect(ca.calls).toHaveLength(1);
+    await handle(request, "devices/sensor-2/identity/request");
+    expect(ca.calls).toHaveLength(2);
+  });
+
+  test("does not count a request answered again with the same certificate", async () => {
+    const { ca, handle } = authority(1);
+    ca.repeated = true;
+    for (let i = 0; i < 5; i += 1) expect((await handle(request)).event).toMatchObject({ event: "issued", repeated: true });
+    expect(ca.calls).toHaveLength(5);
+  });
+
+  test("retires what a device no longer uses, without an answer", async () => {
+    const { ca, handle } = authority();
+    const outcome = await handle(utf8({ v: 1, type: "active", serial: "4f" }));
+    expect(outcome).toEqual({ event: { event: "active", id: "sensor-1", serial: "4f", retired: ["3a"] } });
+    expect(ca.calls).toEqual([{ retire: "sensor-1", activeSerial: "4f" }]);
+  });
+
+  test("survives a report the CA refuses", async () => {
+    const { ca, handle } = authority();
+    ca.error = new HawserError("UNKNOWN_SERIAL", "no such certificate");
+    expect(await handle(utf8({ v: 1, type: "active", serial: "4f" }))).toEqual({ event: { event: "failed", id: "sensor-1", code: "UNKNOWN_SERIAL", reason: "no such certificate" } });
+  });
+
+  test("never rejects, and answers only the asking device, whatever comes", async () => {
+    const { handle } = authority();
+    const anything = fc.oneof(fc.uint8Array({ maxLength: 200 }), fc.jsonValue().map(utf8), fc.record({ v: fc.constant(1), type: fc.constant("enrol"), requestId: fc.constant(requestId), csr: fc.base64String() }).map(utf8));
+    await fc.assert(
+      fc.asyncProperty(anything, fc.oneof(fc.constant(TOPIC), fc.string()), async (payload, topic) => {
+        const { answer } = await handle(payload, topic);
+        if (answer !== undefined) expect([answer.topic, topic]).toEqual(["devices/sensor-1/identity/response", TOPIC]);
+      }),
+    );
+  });
+});

@@ -1,0 +1,106 @@
+/**
+ * The enrolment authority's decisions, without any IO of its own: the topic and bytes of one message in, what to answer and what to tell
+ * the operator out. Who asks is told by the topic alone: the broker lets only the device itself publish there.
+ */
+import { errorCode, errorMessage, HawserError } from "../../sdk/errors.js";
+import { certificateAnswer, deviceOfTopic, readMessage, refusalAnswer, responseTopic } from "./messages.js";
+import type { ActiveReport, EnrolRequest, RefusalCode } from "./messages.js";
+import type { RateLimiter } from "./rate-limiter.js";
+
+export interface IssuedForDevice {
+  /** Leaf first, then the issuing CA; DER. */
+  readonly chain: readonly Uint8Array[];
+  /** Lower-case hex without leading zeros. */
+  readonly serial: string;
+  /** True when the same request had been answered before and this is that certificate again. */
+  readonly repeated: boolean;
+}
+
+/** What the authority needs of a CA. Each call has recorded what it did before it resolves. */
+export interface EnrolmentCa {
+  /**
+   * Issues for a device after checking its request against the registry.
+   * @throws HawserError `BAD_REQUEST`, `BAD_SIGNATURE`, `WRONG_SUBJECT`, `UNKNOWN_DEVICE` or `DEVICE_REVOKED`; anything else is the CA's own trouble
+   */
+  issueFromCsr(id: string, csr: Uint8Array): Promise<IssuedForDevice>;
+  /** Revokes, as superseded, what the device held before `activeSerial`. Resolves with the serials retired now. */
+  retireOlder(id: string, activeSerial: string): Promise<readonly string[]>;
+}
+
+export type AuthorityEvent =
+  | { readonly event: "issued"; readonly id: string; readonly requestId: string; readonly serial: string; readonly repeated: boolean }
+  | { readonly event: "refused"; readonly id: string; readonly requestId: string; readonly code: RefusalCode; readonly reason: string }
+  | { readonly event: "active"; readonly id: string; readonly serial: string; readonly retired: readonly string[] }
+  | { readonly event: "ignored"; readonly id: string; readonly reason: string }
+  | { readonly event: "failed"; readonly id: string; readonly code: string; readonly reason: string };
+
+export interface Outcome {
+  readonly event: AuthorityEvent;
+  /** To be published at QoS 1. */
+  readonly answer?: { readonly topic: string; readonly payload: Uint8Array };
+}
+
+const REFUSALS: ReadonlySet<string> = new Set<RefusalCode>(["BAD_REQUEST", "BAD_SIGNATURE", "WRONG_SUBJECT", "UNKNOWN_DEVICE", "DEVICE_REVOKED"]);
+
+/** What a device waits before it asks again after trouble on this side. */
+const RETRY_AFTER_SECONDS = 30;
+
+export class EnrolmentAuthority {
+  constructor(
+    private readonly ca: EnrolmentCa,
+    private readonly limiter: RateLimiter,
+  ) {}
+
+  /** Deals with one message. Never rejects: trouble is an outcome too. */
+  async handle(topic: string, payload: Uint8Array): Promise<Outcome> {
+    const id = deviceOfTopic(topic);
+    if (id === undefined) return { event: { event: "ignored", id: "", reason: "the topic is not a device's request topic" } };
+    const message = readMessage(payload);
+    if (message.type === "enrol") return this.#enrol(id, message);
+    if (message.type === "active") return this.#activate(id, message);
+    if (message.requestId === undefined) return { event: { event: "ignored", id, reason: message.reason } };
+    const waitSeconds = this.limiter.take(id);
+    if (waitSeconds > 0) return refuse(id, message.requestId, "RATE_LIMITED", TOO_MANY, waitSeconds);
+    return refuse(id, message.requestId, "BAD_REQUEST", message.reason);
+  }
+
+  async #enrol(id: string, request: EnrolRequest): Promise<Outcome> {
+    const waitSeconds = this.limiter.take(id);
+    if (waitSeconds > 0) return refuse(id, request.requestId, "RATE_LIMITED", TOO_MANY, waitSeconds);
+    try {
+      const issued = await this.ca.issueFromCsr(id, request.csr);
+      if (issued.repeated) this.limiter.giveBack(id);
+      return {
+        event: { event: "issued", id, requestId: request.requestId, serial: issued.serial, repeated: issued.repeated },
+        answer: { topic: responseTopic(id), payload: certificateAnswer(request.requestId, issued.chain) },
+      };
+    } catch (error) {
+      if (error instanceof HawserError && REFUSALS.has(error.code)) return refuse(id, request.requestId, error.code as RefusalCode, error.message);
+      // The CA's own trouble is told to the operator; a device learns only that it should come back.
+      this.limiter.giveBack(id);
+      return {
+        event: { event: "failed", id, code: errorCode(error), reason: errorMessage(error) },
+        answer: { topic: responseTopic(id), payload: refusalAnswer(request.requestId, "TRY_LATER", "the authority cannot issue now", RETRY_AFTER_SECONDS) },
+      };
+    }
+  }
+
+  // Reports take no token: one without effect costs a look into the registry, and those with effect are as few as the certificates issued.
+  async #activate(id: string, report: ActiveReport): Promise<Outcome> {
+    try {
+      const retired = await this.ca.retireOlder(id, report.serial);
+      return { event: { event: "active", id, serial: report.serial, retired } };
+    } catch (error) {
+      return { event: { event: "failed", id, code: errorCode(error), reason: errorMessage(error) } };
+    }
+  }
+}
+
+const TOO_MANY = "too many requests of this device";
+
+function refuse(id: string, requestId: string, code: RefusalCode, reason: string, retryAfterSeconds?: number): Outcome {
+  return {
+    event: { event: "refused", id, requestId, code, reason },
+    answer: { topic: responseTopic(id), payload: refusalAnswer(requestId, code, reason, retryAfterSeconds) },
+  };
+}

@@ -1,0 +1,106 @@
+/**
+ * The enrolment messages as the authority reads and writes them (docs/architecture.md, "Enrolment messages"). Bytes come from devices that
+ * may be broken or hostile: whatever they are, the answer is a value, never an exception.
+ */
+import { checkId } from "../../sdk/identity/device-id.js";
+
+/** Requests larger than this are not read at all. */
+export const MAX_REQUEST_BYTES = 8 * 1024;
+
+/** A P-256 request with one name is below 400 bytes; more than this is no request of a device. */
+const MAX_CSR_BYTES = 2048;
+
+export const REQUEST_FILTER = "devices/+/identity/request";
+
+export type RefusalCode = "BAD_REQUEST" | "BAD_SIGNATURE" | "WRONG_SUBJECT" | "UNKNOWN_DEVICE" | "DEVICE_REVOKED" | "RATE_LIMITED" | "TRY_LATER";
+
+export interface EnrolRequest {
+  readonly type: "enrol";
+  readonly requestId: string;
+  /** PKCS#10, DER */
+  readonly csr: Uint8Array;
+}
+
+export interface ActiveReport {
+  readonly type: "active";
+  /** Serial of the certificate the device has committed: lower-case hex without leading zeros. */
+  readonly serial: string;
+}
+
+/** What cannot be read; with `requestId` there is somebody to tell. */
+export interface Unreadable {
+  readonly type: "unreadable";
+  readonly reason: string;
+  readonly requestId?: string;
+}
+
+/** The device a request topic belongs to, or undefined when it is no request topic of a possible device. */
+export function deviceOfTopic(topic: string): string | undefined {
+  const levels = topic.split("/");
+  const id = levels[1] ?? "";
+  if (levels.length !== 4 || levels[0] !== "devices" || levels[2] !== "identity" || levels[3] !== "request") return undefined;
+  try {
+    return checkId(id);
+  } catch {
+    return undefined;
+  }
+}
+
+export function responseTopic(id: string): string {
+  return `devices/${id}/identity/response`;
+}
+
+/** Reads one message of a device. Unknown members are ignored, so that later devices may say more. */
+export function readMessage(payload: Uint8Array): EnrolRequest | ActiveReport | Unreadable {
+  if (payload.length > MAX_REQUEST_BYTES) return unreadable(`${payload.length} bytes are more than the ${MAX_REQUEST_BYTES} a request may have`);
+  const fields = parseObject(payload);
+  if (fields === undefined) return unreadable("not a JSON object in UTF-8");
+  const requestId = fields["requestId"];
+  const known = typeof requestId === "string" && /^[0-9a-f]{32}$/.test(requestId) ? requestId : undefined;
+  if (fields["v"] !== 1) return unreadable("not version 1 of the enrolment messages", known);
+  if (fields["type"] === "active") return readReport(fields);
+  if (fields["type"] !== "enrol") return unreadable('the type is neither "enrol" nor "active"', known);
+  if (known === undefined) return unreadable("the requestId is not 32 lower-case hex digits");
+  const csr = decodeBase64(fields["csr"]);
+  if (csr === undefined || csr.length === 0 || csr.length > MAX_CSR_BYTES) return unreadable("the csr is not standard base64 of a certificate request", known);
+  return { type: "enrol", requestId: known, csr };
+}
+
+function readReport(fields: Readonly<Record<string, unknown>>): ActiveReport | Unreadable {
+  const serial = fields["serial"];
+  // RFC 5280 section 4.1.2.2: at most 20 octets.
+  if (typeof serial !== "string" || !/^[1-9a-f][0-9a-f]{0,39}$/.test(serial)) return unreadable("the serial is not lower-case hex without leading zeros");
+  return { type: "active", serial };
+}
+
+export function certificateAnswer(requestId: string, chain: readonly Uint8Array[]): Uint8Array {
+  return encode({ v: 1, requestId, chain: chain.map((der) => Buffer.from(der).toString("base64")) });
+}
+
+export function refusalAnswer(requestId: string, code: RefusalCode, message: string, retryAfterSeconds?: number): Uint8Array {
+  return encode({ v: 1, requestId, error: { code, message, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) } });
+}
+
+function unreadable(reason: string, requestId?: string): Unreadable {
+  return { type: "unreadable", reason, ...(requestId === undefined ? {} : { requestId }) };
+}
+
+function parseObject(payload: Uint8Array): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(payload));
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Strict: what does not encode back to the same text is refused (Buffer alone skips what it does not know). */
+function decodeBase64(text: unknown): Uint8Array | undefined {
+  if (typeof text !== "string") return undefined;
+  const bytes = Buffer.from(text, "base64");
+  return bytes.toString("base64") === text ? bytes : undefined;
+}
+
+function encode(value: unknown): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify(value));
+}

@@ -1,0 +1,84 @@
+/** The `hawser` command line as a whole: its commands, its help, and usage errors in the same form as all others. */
+import { Command, CommanderError } from "commander";
+import { HawserError } from "../../sdk/errors.js";
+import { runAction, reportError } from "./command-runner.js";
+import { addAuthorityCommand } from "./commands/authority.js";
+import { addBrokerCommands } from "./commands/broker.js";
+import { addCaCommands } from "./commands/ca.js";
+import { addDemoCommand } from "./commands/demo.js";
+import { addIssueCommand } from "./commands/issue.js";
+import { addListCommand } from "./commands/list.js";
+import { addProvisionCommand } from "./commands/provision.js";
+import { addRevokeCommand } from "./commands/revoke.js";
+import { addSimCommands } from "./commands/sim.js";
+import { Terminal } from "./terminal.js";
+
+const OVERVIEW = `
+A first device, start to end:
+  export HAWSER_PASSPHRASE='a long passphrase'
+  hawser ca init --dir ca
+  hawser provision --dir ca --id sensor-1 --vault sensor-1.vault
+  hawser broker run --dir ca --mtls-port 8883 --psk-port 8884 &
+  hawser sim run --vault sensor-1.vault --url mqtts://localhost:8883 --count 3
+
+Passphrases: HAWSER_PASSPHRASE, --passphrase-file, or a prompt; HAWSER_CA_PASSPHRASE and
+HAWSER_VAULT_PASSPHRASE (or their --...-file) where the two differ. HAWSER_DEBUG=1 shows where an error came from.
+`;
+
+/** Runs one command line (without node and script); sets `process.exitCode`. */
+export async function runCommandLine(args: readonly string[]): Promise<void> {
+  const terminal = new Terminal(args.includes("--json"), process.stdout, process.stderr, process.env);
+  const program = buildProgram(terminal);
+  try {
+    await program.parseAsync([...args], { from: "user" });
+  } catch (error) {
+    process.exitCode = finishParsing(error, commandPath(program, args), terminal);
+  }
+  await terminal.flush();
+}
+
+function buildProgram(terminal: Terminal): Command {
+  const program = new Command("hawser")
+    .description("Moors devices to their MQTT broker: identities, brokers, enrolment, and a simulated device.")
+    .version(HAWSER_VERSION, "--version", "print the version")
+    .helpOption("--help", "show this help")
+    .helpCommand("help [command]", "show the help of a command")
+    .configureOutput({ writeOut: (text) => terminal.text(text), writeErr: () => undefined, outputError: () => undefined })
+    .configureHelp({ helpWidth: 120, styleTitle: (title) => terminal.paint("bold", title) })
+    .addHelpText("after", OVERVIEW)
+    .exitOverride();
+  const adders = [
+    addCaCommands,
+    addProvisionCommand,
+    addIssueCommand,
+    addRevokeCommand,
+    addListCommand,
+    addBrokerCommands,
+    addAuthorityCommand,
+    addSimCommands,
+    addDemoCommand,
+  ];
+  for (const add of adders) add(program, runAction);
+  return program;
+}
+
+/** Commander throws to end parsing, for help and version too. */
+function finishParsing(error: unknown, command: readonly string[], terminal: Terminal): number {
+  if (!(error instanceof CommanderError)) return reportError(error, terminal);
+  if (error.exitCode === 0) return 0;
+  const what = error.code === "commander.help" ? "a command is missing" : error.message.replace(/^error: /, "");
+  return reportError(new HawserError("USAGE", what, `Run: ${["hawser help", ...command].join(" ")}`), terminal);
+}
+
+/** The names of the command that `args` lead to, as far as they are known. */
+function commandPath(program: Command, args: readonly string[]): string[] {
+  const path: string[] = [];
+  let at = program;
+  for (const arg of args) {
+    const next = at.commands.find((command) => command.name() === arg);
+    if (next === undefined) break;
+    path.push(arg);
+    at = next;
+  }
+  return path;
+}

@@ -1,0 +1,87 @@
+/** What every command shares: its surroundings, how its work is loaded only when it is wanted, and how its errors end the process. */
+import type { Command } from "commander";
+import { HawserError } from "../../sdk/errors.js";
+import { EXIT, EXIT_MEANINGS, exitCodeFor } from "./exit-codes.js";
+import type { ExitCode } from "./exit-codes.js";
+import { stopOnProcessSignals } from "./stop-signal.js";
+import type { StopSignal } from "./stop-signal.js";
+import { Terminal } from "./terminal.js";
+
+export interface Context {
+  readonly terminal: Terminal;
+  readonly stop: StopSignal;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+export type Action<Options> = (options: Options, context: Context) => Promise<void>;
+
+/** Turns an action, loaded when first needed, into a handler for commander. */
+export type Run = <Options extends { json?: boolean }>(load: () => Promise<Action<Options>>) => (options: Options) => Promise<void>;
+
+export const runAction: Run = (load) => async (options) => {
+  const terminal = new Terminal(options.json === true, process.stdout, process.stderr, process.env);
+  const stop = stopOnProcessSignals();
+  terminal.onClosed(() => stop.request());
+  try {
+    await (await load())(options, { terminal, stop, env: process.env });
+  } catch (error) {
+    process.exitCode = reportError(error, terminal);
+  }
+  await terminal.flush();
+};
+
+/** Shows an error, whatever was thrown, and returns what to exit with. */
+export function reportError(error: unknown, terminal: Terminal): ExitCode {
+  const known = toHawserError(error);
+  terminal.error(known);
+  if (process.env["HAWSER_DEBUG"] === "1") terminal.trace(error);
+  return exitCodeFor(known.code);
+}
+
+const SYSTEM_ERRORS: Readonly<Record<string, readonly [code: string, what: string, next: string]>> = {
+  EACCES: ["PERMISSION_DENIED", "no permission for", "Check who owns it and its mode."],
+  EPERM: ["PERMISSION_DENIED", "no permission for", "Check who owns it and its mode."],
+  EROFS: ["PERMISSION_DENIED", "a read-only file system holds", "Choose a place that can be written."],
+  ENOENT: ["NOT_FOUND", "there is no", "Check the path."],
+  ENOTDIR: ["NOT_FOUND", "a part is no directory in", "Check the path."],
+  EISDIR: ["NOT_FOUND", "this is a directory:", "Check the path."],
+  ENAMETOOLONG: ["NOT_FOUND", "the name is too long:", "Choose a shorter path."],
+  ENOSPC: ["STORAGE_FULL", "the disk is full at", "Make room and run the command again."],
+  EDQUOT: ["STORAGE_FULL", "the disk quota is used up at", "Make room and run the command again."],
+};
+
+/** File-system errors are a user's everyday; everything else that is not typed is a defect, and says so. */
+function toHawserError(error: unknown): HawserError {
+  if (error instanceof HawserError) return error;
+  const { code, path } = error instanceof Error ? (error as NodeJS.ErrnoException) : {};
+  const known = SYSTEM_ERRORS[code ?? ""];
+  if (known !== undefined && path !== undefined) return new HawserError(known[0], `${known[1]} ${path}`, known[2]);
+  const message = error instanceof Error ? error.message : "an unknown error";
+  return new HawserError("INTERNAL", `this should not happen: ${message}`, "Run again with HAWSER_DEBUG=1 and report what it prints.");
+}
+
+export interface HelpTexts {
+  /** Command lines that work as they stand, with an explanation above each where it needs one. */
+  readonly examples: readonly string[];
+  /** What `--json` prints. */
+  readonly json?: readonly string[];
+  readonly notes?: readonly string[];
+  /** The exit codes beside 0, 1 and 2 that this command can end with. */
+  readonly exits: readonly ExitCode[];
+}
+
+/** Adds what every `--help` ends with. */
+export function addHelp(command: Command, texts: HelpTexts): Command {
+  const exits = [EXIT.done, EXIT.failed, EXIT.usage, ...texts.exits];
+  const parts = [
+    section("Notes", texts.notes ?? []),
+    section("Output with --json", texts.json ?? []),
+    section("Examples", texts.examples),
+    section("Exit codes", exits.map((code) => `${String(code).padStart(3)}  ${EXIT_MEANINGS[code]}`)),
+  ];
+  return command.addHelpText("after", parts.filter((part) => part !== "").join(""));
+}
+
+function section(title: string, lines: readonly string[]): string {
+  return lines.length === 0 ? "" : `\n${title}:\n${lines.map((line) => `  ${line}\n`).join("")}`;
+}

@@ -1,0 +1,44 @@
+/** `hawser broker config` and `hawser broker run`. */
+import { Option } from "commander";
+import type { Command } from "commander";
+import { addHelp } from "../command-runner.js";
+import type { Run } from "../command-runner.js";
+import { parseFixedPort, parsePort } from "../values.js";
+import { caDirectory, caPassphrase, json } from "./shared-options.js";
+
+export function addBrokerCommands(program: Command, run: Run): void {
+  const broker = program.command("broker").description("Configure or run a broker that knows the fleet.");
+  addConfig(broker, run);
+  addRun(broker, run);
+}
+
+function addConfig(broker: Command, run: Run): void {
+  const config = caDirectory(broker.command("config").description("Write a hardened broker configuration and the files it names."))
+    .addOption(new Option("--for <broker>", "the kind of broker").choices(["mosquitto"]).makeOptionMandatory())
+    .requiredOption("--out <out>", "the directory to write")
+    .requiredOption("--mtls-port <port>", "port for certificates", parseFixedPort)
+    .requiredOption("--psk-port <port>", "port for pre-shared keys (recovery only)", parseFixedPort);
+  json(caPassphrase(config));
+  addHelp(config, {
+    notes: ["The CA directory remembers OUT and rewrites its files with every change (revoke, provision, ...); then reload the broker: kill -HUP."],
+    json: ['{"for":"mosquitto","config":"out/mosquitto.conf","files":["..."],"mtlsPort":8883,"pskPort":8884}'],
+    examples: ["hawser broker config --dir ca --for mosquitto --out broker --mtls-port 8883 --psk-port 8884", "mosquitto -c broker/mosquitto.conf"],
+    exits: [3, 5, 6],
+  });
+  config.action(run(async () => (await import("../actions/broker-config.js")).writeBrokerConfiguration));
+}
+
+function addRun(broker: Command, run: Run): void {
+  const command = caDirectory(broker.command("run").description("Run a broker on loopback in the foreground until SIGINT or SIGTERM; it reloads when the CA directory changes."))
+    .addOption(new Option("--engine <engine>", "which broker").choices(["embedded", "mosquitto"]).default("embedded"))
+    .requiredOption("--mtls-port <port>", "port for certificates; 0 lets the system choose", parsePort)
+    .requiredOption("--psk-port <port>", "port for pre-shared keys (recovery only); 0 lets the system choose", parsePort);
+  json(caPassphrase(command));
+  addHelp(command, {
+    notes: ["One line says that it is ready, with the ports. The CRL is renewed while it runs."],
+    json: ['{"time":"...","event":"ready","engine":"embedded","host":"127.0.0.1","mtlsPort":8883,"pskPort":8884}', "then one object for each of: reloaded, crl-renewed, reload-failed, stopped"],
+    examples: ["hawser broker run --dir ca --mtls-port 8883 --psk-port 8884", "hawser broker run --dir ca --engine mosquitto --mtls-port 0 --psk-port 0 --json"],
+    exits: [3, 4, 5, 6],
+  });
+  command.action(run(async () => (await import("../actions/broker-run.js")).runBroker));
+}

@@ -1,0 +1,16 @@
+/** `hawser list`. */
+import type { Command } from "commander";
+import { addHelp } from "../command-runner.js";
+import type { Run } from "../command-runner.js";
+import { caDirectory, json } from "./shared-options.js";
+
+export function addListCommand(program: Command, run: Run): void {
+  const list = caDirectory(program.command("list").description("List devices and clients: role, state, serial and expiry. Needs no passphrase."));
+  json(list);
+  addHelp(list, {
+    json: ['[{"id":"sensor-1","kind":"device","role":"sensor","state":"active","certificates":[{"serial":"4f..","state":"active","notAfter":"..."}]}]'],
+    examples: ["hawser list --dir ca", "hawser list --dir ca --json | jq -r '.[] | select(.state == \"active\") | .id'"],
+    exits: [6],
+  });
+  list.action(run(async () => (await import("../actions/list.js")).list));
+}

@@ -1,0 +1,34 @@
+/** Flags that several commands have in common, worded the same everywhere. */
+import { Option } from "commander";
+import type { Command } from "commander";
+import { parseDurationMs } from "../values.js";
+
+export interface CaOptions {
+  dir: string;
+  json?: boolean;
+  passphraseFile?: string;
+  caPassphraseFile?: string;
+}
+
+export function caDirectory(command: Command): Command {
+  return command.requiredOption("--dir <dir>", "the CA directory made by `hawser ca init`");
+}
+
+export function caPassphrase(command: Command): Command {
+  return command
+    .option("--passphrase-file <file>", "file whose first line is the passphrase (default: $HAWSER_PASSPHRASE, else a prompt)")
+    .option("--ca-passphrase-file <file>", "the same for the CA directory alone (default: $HAWSER_CA_PASSPHRASE)");
+}
+
+export function vaultPassphrase(command: Command): Command {
+  return command.option("--vault-passphrase-file <file>", "the same for the vault alone (default: $HAWSER_VAULT_PASSPHRASE)");
+}
+
+export function json(command: Command): Command {
+  return command.option("--json", "print JSON for scripts, on stdout and for errors on stderr");
+}
+
+export function connectTimeout(command: Command): Command {
+  const option = new Option("--connect-timeout <duration>", "give up when the first connection has not succeeded by then; 0 tries for ever");
+  return command.addOption(option.argParser(parseDurationMs).default(15_000, "15s"));
+}

@@ -1,0 +1,41 @@
+/** `hawser sim run`. */
+import { Option } from "commander";
+import type { Command } from "commander";
+import { addHelp } from "../command-runner.js";
+import type { Run } from "../command-runner.js";
+import { parseBrokerUrl, parseCount, parsePositiveDurationMs } from "../values.js";
+import { connectTimeout, json } from "./shared-options.js";
+
+export function addSimCommands(program: Command, run: Run): void {
+  const sim = program.command("sim").description("Simulate devices: the SDK itself, on Node.");
+  const command = sim
+    .command("run")
+    .description("Run one simulated device from its vault until SIGINT or SIGTERM.")
+    .requiredOption("--vault <path>", "the vault made by `hawser provision`")
+    .requiredOption("--url <url>", "the broker's mTLS port, mqtts://HOST:PORT", parseBrokerUrl)
+    .option("--psk-url <url>", "the broker's PSK port, for recovery (default: no recovery)", parseBrokerUrl)
+    .addOption(new Option("--publish-every <duration>", "how often it publishes: 500ms, 1s, 5m").argParser(parsePositiveDurationMs).default(1000, "1s"))
+    .option("--topic <topic>", "where to, below devices/{id}/; begins with up/", "up/temperature")
+    .option("--count <n>", "end with 0 once this many messages are acknowledged (default: publish until stopped)", parseCount)
+    .option("--passphrase-file <file>", "file whose first line is the passphrase (default: $HAWSER_PASSPHRASE, else a prompt)")
+    .option("--vault-passphrase-file <file>", "the same for the vault alone (default: $HAWSER_VAULT_PASSPHRASE)");
+  json(connectTimeout(command));
+  addHelp(command, {
+    notes: [
+      "Every message on devices/{id}/down/# is shown; one on down/ping is answered on up/pong with the same payload.",
+      "SIGUSR1 asks for a new certificate now. Messages not yet acknowledged survive in the vault.",
+    ],
+    json: [
+      '{"time":"...","event":"connected","credential":"mtls","serial":"4f..","tlsVersion":"TLSv1.3"}',
+      '{"time":"...","event":"published","n":1,"topic":"devices/sensor-1/up/temperature"}',
+      '{"time":"...","event":"renewed","oldSerial":"3a..","newSerial":"4f.."}',
+      "also: message (topic, payload), disconnected (code), retrying (delayMs), recovered, renewing, renewal-failed, credential (the rung), stopped",
+    ],
+    examples: [
+      "hawser sim run --vault sensor-1.vault --url mqtts://localhost:8883 --count 3",
+      "hawser sim run --vault sensor-1.vault --url mqtts://localhost:8883 --psk-url mqtts://localhost:8884 --publish-every 500ms --json",
+    ],
+    exits: [3, 4, 5, 6],
+  });
+  command.action(run(async () => (await import("../actions/sim-run.js")).runSimulatedDevice));
+}

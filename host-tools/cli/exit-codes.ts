@@ -1,0 +1,114 @@
+/** What the process ends with, for every error code: the one table behind `--help` and the tests. */
+import type { FailureCode } from "../../sdk/connection/failure.js";
+
+export const EXIT = {
+  done: 0,
+  failed: 1,
+  usage: 2,
+  credential: 3,
+  network: 4,
+  conflict: 5,
+  data: 6,
+  interrupted: 130,
+} as const;
+
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
+
+/** One line a code, as `--help` prints them. */
+export const EXIT_MEANINGS: Readonly<Record<ExitCode, string>> = {
+  0: "done",
+  1: "failed for another reason; the error line says which",
+  2: "wrong usage: a flag, an id, a URL, a port or a duration",
+  3: "credentials: passphrase, key, certificate or trust",
+  4: "network or broker: unreachable, refused, port in use",
+  5: "conflict: the name, directory or vault exists or is in use",
+  6: "data: not found, not a CA or vault, damaged, or not writable",
+  130: "interrupted before the work was done; nothing was changed",
+};
+
+const USAGE = ["USAGE", "INVALID_ID", "INVALID_ROLE", "INVALID_NAME", "INVALID_REASON", "INVALID_TOPIC", "BAD_URL", "BAD_DURATION", "BAD_PORT", "BAD_NUMBER", "BAD_HOST"];
+
+const CREDENTIAL = ["WRONG_PASSPHRASE", "PASSPHRASE_REQUIRED", "PASSPHRASE_MISSING", "PASSPHRASE_TOO_SHORT", "PASSPHRASE_FILE", "PASSPHRASE_MISMATCH", "BAD_SIGNATURE", "WRONG_SUBJECT"];
+
+const CREDENTIAL_FAILURES: readonly FailureCode[] = [
+  "SERVER_CA_UNKNOWN",
+  "SERVER_NAME_MISMATCH",
+  "SERVER_CERTIFICATE_EXPIRED",
+  "SERVER_CERTIFICATE_NOT_YET_VALID",
+  "SERVER_CERTIFICATE_INVALID",
+  "CERTIFICATE_EXPIRED",
+  "CERTIFICATE_REVOKED",
+  "CERTIFICATE_CA_UNKNOWN",
+  "CERTIFICATE_REQUIRED",
+  "CERTIFICATE_REJECTED",
+  "KEY_MISSING",
+  "KEY_MISMATCH",
+  "PSK_REJECTED",
+  "NOT_AUTHORIZED",
+  "BAD_USERNAME_OR_PASSWORD",
+  "BAD_AUTHENTICATION_METHOD",
+  "CLIENT_ID_REJECTED",
+  "BANNED",
+];
+
+const NETWORK = ["PORT_IN_USE", "ADDRESS_NOT_AVAILABLE", "PORT_NOT_PERMITTED", "MOSQUITTO_MISSING", "BROKER_FAILED", "BROKER_EXITED"];
+
+const NETWORK_FAILURES: readonly FailureCode[] = [
+  "DNS_FAILED",
+  "CONNECTION_REFUSED",
+  "HOST_UNREACHABLE",
+  "CONNECT_TIMEOUT",
+  "CONNECTION_RESET",
+  "CONNECTION_CLOSED",
+  "KEEPALIVE_TIMEOUT",
+  "TLS_FAILED",
+  "SERVER_UNAVAILABLE",
+  "SERVER_BUSY",
+  "SERVER_SHUTTING_DOWN",
+  "QUOTA_EXCEEDED",
+  "CONNECTION_RATE_EXCEEDED",
+  "MESSAGE_RATE_TOO_HIGH",
+  "ADMINISTRATIVE_ACTION",
+  "MAXIMUM_CONNECT_TIME",
+  "SESSION_TAKEN_OVER",
+  "USE_ANOTHER_SERVER",
+  "SERVER_MOVED",
+  "DISCONNECTED_BY_SERVER",
+  "UNSUPPORTED_PROTOCOL_VERSION",
+  "MALFORMED_PACKET",
+  "PROTOCOL_ERROR",
+];
+
+const CONFLICT = ["ID_EXISTS", "NAME_EXISTS", "ID_TAKEN", "VAULT_EXISTS", "VAULT_IN_USE", "CA_EXISTS", "CA_BUSY", "CA_LOCKED", "OUT_EXISTS", "DEVICE_REVOKED", "ALREADY_REVOKED"];
+
+const DATA = [
+  "UNKNOWN_ID",
+  "UNKNOWN_DEVICE",
+  "NOT_A_CA",
+  "CA_CORRUPT",
+  "CA_VERSION",
+  "REGISTRY_CORRUPT",
+  "NOT_A_VAULT",
+  "VAULT_CORRUPT",
+  "VAULT_VERSION",
+  "VAULT_MISSING",
+  "VAULT_NOT_FOUND",
+  "STORAGE_FULL",
+  "STORAGE_FAILED",
+  "NOT_PROVISIONED",
+  "PATH_NOT_WRITABLE",
+];
+
+const CODES = new Map<string, ExitCode>([
+  ...USAGE.map((code) => [code, EXIT.usage] as const),
+  ...[...CREDENTIAL, ...CREDENTIAL_FAILURES].map((code) => [code, EXIT.credential] as const),
+  ...[...NETWORK, ...NETWORK_FAILURES].map((code) => [code, EXIT.network] as const),
+  ...CONFLICT.map((code) => [code, EXIT.conflict] as const),
+  ...DATA.map((code) => [code, EXIT.data] as const),
+  ["INTERRUPTED", EXIT.interrupted],
+]);
+
+/** The exit code for an error's code; what the table does not know is a plain failure. */
+export function exitCodeFor(code: string): ExitCode {
+  return CODES.get(code) ?? EXIT.failed;
+}

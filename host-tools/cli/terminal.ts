@@ -1,0 +1,138 @@
+/**
+ * Everything the command line shows: results on stdout, errors and progress on stderr. Colours and progress only where a person looks on.
+ * A closed pipe (`hawser list | head`) is no error: the rest of the output is dropped and the work goes on to a safe end.
+ */
+import type { HawserError } from "../../sdk/errors.js";
+
+export type Colour = "bold" | "dim" | "red" | "green" | "yellow" | "cyan";
+
+const ANSI: Readonly<Record<Colour, number>> = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 };
+
+/** A value that JSON can carry. */
+export type Json = string | number | boolean | null | undefined | readonly Json[] | { readonly [key: string]: Json };
+
+export class Terminal {
+  #closed = false;
+  #progress: NodeJS.Timeout | undefined;
+  readonly #onClosed: (() => void)[] = [];
+
+  constructor(
+    readonly json: boolean,
+    private readonly out: NodeJS.WriteStream,
+    private readonly err: NodeJS.WriteStream,
+    private readonly env: Readonly<Record<string, string | undefined>>,
+  ) {
+    out.on("error", () => this.#close());
+    err.on("error", () => undefined);
+  }
+
+  /** Runs `then` once nobody reads stdout any more. */
+  onClosed(then: () => void): void {
+    this.#onClosed.push(then);
+  }
+
+  /** One line for people; nothing with `--json`. */
+  line(text: string): void {
+    if (!this.json) this.#write(`${text}\n`);
+  }
+
+  /** The result of a command: an object for scripts, else `lines` for people. */
+  result(value: Json, lines: readonly string[]): void {
+    this.#write(this.json ? `${JSON.stringify(value)}\n` : lines.map((line) => `${line}\n`).join(""));
+  }
+
+  /** One event of a running service: a JSON line, or time, name and `summary`. Fields are never secrets. */
+  event(name: string, fields: Readonly<Record<string, Json>>, summary: string, colour: Colour = "cyan"): void {
+    const time = new Date().toISOString();
+    if (this.json) this.#write(`${JSON.stringify({ time, event: name, ...fields })}\n`);
+    else this.#write(`${this.paint("dim", time.slice(11, 23))} ${this.paint(colour, name.padEnd(12))} ${printable(summary)}\n`);
+  }
+
+  /** Help and version texts, as commander made them. */
+  text(text: string): void {
+    this.#write(text);
+  }
+
+  /** A hint for people on stderr, which no script reads. */
+  note(text: string): void {
+    if (!this.json) this.err.write(`${printable(text)}\n`);
+  }
+
+  /** The one line (or JSON object) an error is. */
+  error(error: HawserError): void {
+    this.stopProgress();
+    const message = printable(error.message);
+    const next = printable(error.nextStep);
+    if (this.json) {
+      this.err.write(`${JSON.stringify({ error: { code: error.code, message, next } })}\n`);
+      return;
+    }
+    const head = this.paint("red", `error ${error.code}:`, this.err);
+    this.err.write(`${head} ${sentence(message)}${next === "" ? "" : ` Next: ${sentence(next)}`}\n`);
+  }
+
+  /** For HAWSER_DEBUG only: where an error came from. */
+  trace(error: unknown): void {
+    this.err.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  }
+
+  /** Shows `label` on a terminal when the work takes more than a second. */
+  startProgress(label: string): void {
+    this.stopProgress();
+    if (this.json || this.err.isTTY !== true) return;
+    let ticks = 0;
+    this.#progress = setInterval(() => {
+      ticks += 1;
+      this.err.write(`\r${this.paint("dim", `${label}, ${ticks} s ...`, this.err)}`);
+    }, 1000);
+    this.#progress.unref();
+  }
+
+  stopProgress(): void {
+    if (this.#progress === undefined) return;
+    clearInterval(this.#progress);
+    this.#progress = undefined;
+    this.err.write("\r\u001b[K");
+  }
+
+  paint(colour: Colour, text: string, stream: NodeJS.WriteStream = this.out): string {
+    const wanted = stream.isTTY === true && (this.env["NO_COLOR"] ?? "") === "" && this.env["TERM"] !== "dumb";
+    return wanted ? `\u001b[${ANSI[colour]}m${text}\u001b[0m` : text;
+  }
+
+  /** Resolves when all output has been handed to the system. */
+  async flush(): Promise<void> {
+    this.stopProgress();
+    for (const stream of [this.out, this.err]) {
+      if (stream === this.out && this.#closed) continue;
+      await new Promise<void>((resolve) => {
+        stream.write("", () => resolve());
+      });
+    }
+  }
+
+  #write(text: string): void {
+    if (!this.#closed) this.out.write(text);
+  }
+
+  #close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const then of this.#onClosed) then();
+  }
+}
+
+/** Text that came from outside, made harmless for a terminal and one line long. */
+export function printable(text: string): string {
+  return text.replace(/[\r\n\t]+/g, " ").replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, "\ufffd");
+}
+
+function sentence(text: string): string {
+  return /[.!?]$/.test(text) ? text : `${text}.`;
+}
+
+/** Rows as aligned columns; the first row is the heading. */
+export function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
+  return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd());
+}

@@ -1,0 +1,88 @@
+/** The values of flags, each checked where it is read, so that a bad one is refused before anything is opened. */
+import { HawserError } from "../../sdk/errors.js";
+import type { Endpoint } from "../../sdk/platform.js";
+
+const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+/** setTimeout's own limit: longer waits would fire at once. */
+const MAX_DURATION_MS = 2 ** 31 - 1;
+
+/**
+ * Milliseconds of `500ms`, `1s`, `2.5m`, `1h`, `3d` or `0`.
+ * @throws HawserError `BAD_DURATION`
+ */
+export function parseDurationMs(text: string): number {
+  const match = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)$/.exec(text === "0" ? "0s" : text);
+  const value = Number(match?.[1] ?? Number.NaN) * (UNIT_MS[match?.[2] ?? ""] ?? Number.NaN);
+  if (!(value <= MAX_DURATION_MS)) {
+    throw new HawserError("BAD_DURATION", `${JSON.stringify(text)} is not a duration this tool can wait for`, "Write a number and a unit, up to 24d: 500ms, 1s, 5m, 2h, 3d.");
+  }
+  return Math.round(value);
+}
+
+/** For flags where no time at all makes no sense. Throws `BAD_DURATION`. */
+export function parsePositiveDurationMs(text: string): number {
+  const value = parseDurationMs(text);
+  if (value < 1) throw new HawserError("BAD_DURATION", `${JSON.stringify(text)} is too short`, "Give at least 1ms, e.g. 1s.");
+  return value;
+}
+
+/**
+ * A port to listen on, 0..65535; 0 lets the system choose.
+ * @throws HawserError `BAD_PORT`
+ */
+export function parsePort(text: string): number {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(port <= 65535)) throw new HawserError("BAD_PORT", `${JSON.stringify(text)} is not a port`, "Give a number from 1 to 65535, or 0 to let the system choose.");
+  return port;
+}
+
+/** A port that others will be told, 1..65535. Throws `BAD_PORT`. */
+export function parseFixedPort(text: string): number {
+  const port = parsePort(text);
+  if (port === 0) throw new HawserError("BAD_PORT", "port 0 cannot stand in a configuration file", "Give a number from 1 to 65535.");
+  return port;
+}
+
+/**
+ * A whole number from 1 to a million.
+ * @throws HawserError `BAD_NUMBER`
+ */
+export function parseCount(text: string): number {
+  const count = /^\d{1,7}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(count >= 1 && count <= 1_000_000)) throw new HawserError("BAD_NUMBER", `${JSON.stringify(text)} is not a count`, "Give a whole number from 1 to 1000000.");
+  return count;
+}
+
+/** Collects a repeatable flag. */
+export function collect(value: string, previous: readonly string[] | undefined): string[] {
+  return [...(previous ?? []), value];
+}
+
+/**
+ * The endpoint of `mqtts://HOST:PORT`; an IPv6 host stands in brackets.
+ * @throws HawserError `BAD_URL`
+ */
+export function parseBrokerUrl(text: string): Endpoint {
+  const next = "Write mqtts://HOST:PORT, e.g. mqtts://localhost:8883.";
+  const shown = JSON.stringify(withoutUserInfo(text));
+  if (/^(mqtt|tcp|ws):\/\//i.test(text)) {
+    throw new HawserError("BAD_URL", `${shown} is a plaintext address, and a device never speaks without TLS`, next);
+  }
+  const match = /^mqtts:\/\/(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?):(\d{1,5})\/?$/.exec(text);
+  const host = match?.[1]?.replace(/^\[|\]$/g, "");
+  const port = Number(match?.[2]);
+  if (host === undefined || host.length > 253 || !(port >= 1 && port <= 65535)) {
+    throw new HawserError("BAD_URL", `${shown} is not a broker address`, next);
+  }
+  return { host, port };
+}
+
+/** `mqtts://HOST:PORT` of an endpoint. */
+export function brokerUrl(endpoint: Endpoint): string {
+  return `mqtts://${endpoint.host.includes(":") ? `[${endpoint.host}]` : endpoint.host}:${endpoint.port}`;
+}
+
+/** A URL may carry a password by mistake: it is not repeated on the screen. */
+function withoutUserInfo(text: string): string {
+  return text.replace(/\/\/[^/]*@/, "//***@");
+}
