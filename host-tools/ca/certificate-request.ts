@@ -1,0 +1,67 @@
+/** Reads and checks PKCS#10 requests (RFC 2986). They come from devices: anything may be in them. */
+import "reflect-metadata";
+import { createHash, createPublicKey } from "node:crypto";
+import * as x509 from "@peculiar/x509";
+import { HawserError } from "../../sdk/errors.js";
+import { nodeCrypto } from "./signer.js";
+
+/** A P-256 request with one name is below 400 bytes. */
+const MAX_REQUEST_BYTES = 2048;
+
+export interface CheckedRequest {
+  /** DER SubjectPublicKeyInfo in its one usual form, so that the same key always has the same hash. */
+  readonly publicKey: Uint8Array;
+  readonly publicKeyHash: string;
+}
+
+/**
+ * The public key of a request that is sound and asks for the name `id`. Only name and key are taken from a request; extensions it asks for
+ * are ignored, the profile decides.
+ * @throws HawserError `BAD_REQUEST`, `BAD_SIGNATURE`, `WRONG_SUBJECT`
+ */
+export async function checkRequest(der: Uint8Array, id: string): Promise<CheckedRequest> {
+  const request = parse(der);
+  const publicKey = p256Key(request);
+  if (!(await signatureIsGood(request))) {
+    throw new HawserError("BAD_SIGNATURE", "the certificate request is not signed by the key it carries", "Make a new request with the key of the device.");
+  }
+  const names = request.subjectName.getField("CN");
+  if (names.length !== 1 || names[0] !== id) {
+    throw new HawserError("WRONG_SUBJECT", `the certificate request does not ask for the name ${id}`, `Make a request with the subject CN=${id}.`);
+  }
+  return { publicKey, publicKeyHash: hashOfPublicKey(publicKey) };
+}
+
+/** SHA-256 of a DER SubjectPublicKeyInfo, lower-case hex. */
+export function hashOfPublicKey(spki: Uint8Array): string {
+  return createHash("sha256").update(spki).digest("hex");
+}
+
+function parse(der: Uint8Array): x509.Pkcs10CertificateRequest {
+  try {
+    if (der.length <= MAX_REQUEST_BYTES) return new x509.Pkcs10CertificateRequest(new Uint8Array(der));
+  } catch {
+    // Falls through to the one answer for all that cannot be read.
+  }
+  throw new HawserError("BAD_REQUEST", "the certificate request is not PKCS#10 in DER", "Send a certificate request made by the key store.");
+}
+
+function p256Key(request: x509.Pkcs10CertificateRequest): Uint8Array {
+  try {
+    const key = createPublicKey({ key: Buffer.from(request.publicKey.rawData), format: "der", type: "spki" });
+    if (key.asymmetricKeyType === "ec" && key.asymmetricKeyDetails?.namedCurve === "prime256v1") {
+      return new Uint8Array(key.export({ format: "der", type: "spki" }));
+    }
+  } catch {
+    // Falls through: a key that OpenSSL does not read is no P-256 key either.
+  }
+  throw new HawserError("BAD_REQUEST", "the key of the certificate request is not P-256", "Make the key on the curve P-256.");
+}
+
+async function signatureIsGood(request: x509.Pkcs10CertificateRequest): Promise<boolean> {
+  try {
+    return await request.verify(nodeCrypto);
+  } catch {
+    return false;
+  }
+}
