@@ -66,6 +66,7 @@ const CLASS_OF = {
   CAPABILITY_NOT_SUPPORTED: "protocol",
 
   CLOSED_LOCALLY: "local",
+  STORAGE_FAILED: "local",
 } as const satisfies Record<string, FailureClass>;
 
 export type FailureCode = keyof typeof CLASS_OF;

@@ -1,0 +1,30 @@
+/** What a device tells about itself: plain data, one object an event, fit for a log line or a test. */
+import type { FailureClass, FailureCode } from "./connection/failure.js";
+import type { Rung } from "./connection/ladder.js";
+
+export type DeviceEvent =
+  | { type: "connecting"; credential: Rung; identity: "active" | "pending" | "psk"; host: string; port: number }
+  /** The broker accepted this device (CONNACK). */
+  | { type: "connected"; credential: Rung; serial?: string; protocolVersion: 4 | 5; sessionPresent: boolean; tlsVersion: string; resumed: boolean }
+  /** An attempt failed or a connection ended. */
+  | { type: "disconnected"; code: FailureCode; class: FailureClass; message: string; credential: Rung; wasConnected: boolean }
+  | { type: "retrying"; delayMs: number; attempt: number }
+  /** The ladder moved, and why (DESIGN rule 5: no silent downgrade). */
+  | { type: "rung-changed"; from: Rung; to: Rung; code: FailureCode; message: string }
+  | { type: "renewing"; reason: "due" | "asked" | "recovery" }
+  /** The authority did not issue a certificate, or what it sent was not usable. */
+  | { type: "renewal-failed"; code: string; message: string; retryMs: number }
+  /** A new certificate is stored and waits to be proved. */
+  | { type: "pending"; serial: string }
+  /** The new identity proved itself and was committed. */
+  | { type: "renewed"; oldSerial?: string; newSerial: string; notAfterMs: number }
+  /** The new identity did not prove itself; the old one serves on. */
+  | { type: "identity-dropped"; serial: string; code: FailureCode; message: string }
+  /** Back on mutual TLS after the recovery rung. */
+  | { type: "recovered"; serial: string }
+  /** A message left the outbox without being delivered: overflow or expiry. */
+  | { type: "message-dropped"; topic: string; code: string }
+  | { type: "redirected"; host: string; port: number; code: FailureCode }
+  | { type: "stopped" };
+
+export type DeviceListener = (event: DeviceEvent) => void;

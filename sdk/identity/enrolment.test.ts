@@ -1,0 +1,70 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { HawserError } from "../errors.js";
+import { activeReport, enrolRequest, MAX_MESSAGE_BYTES, readAnswer } from "./enrolment.js";
+import { enrolRetryMs, renewAtMs } from "./renewal.js";
+
+const json = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
+const parse = (bytes: Uint8Array): unknown => JSON.parse(new TextDecoder().decode(bytes));
+
+describe("enrolment messages", () => {
+  it("ask with the request's id and the CSR in base64", () => {
+    expect(parse(enrolRequest("00ff", Uint8Array.of(1, 2, 3, 4)))).toEqual({ v: 1, type: "enrol", requestId: "00ff", csr: "AQIDBA==" });
+    expect(parse(activeReport("a1"))).toEqual({ v: 1, type: "active", serial: "a1" });
+  });
+
+  it("read a chain and an error", () => {
+    const answer = readAnswer(json({ v: 1, requestId: "r", chain: ["AQI=", "Aw=="] }));
+    expect(answer).toEqual({ requestId: "r", chain: [Uint8Array.of(1, 2), Uint8Array.of(3)] });
+    const refused = readAnswer(json({ v: 1, requestId: "r", error: { code: "RATE_LIMITED", message: "later", retryAfterSeconds: 60 } }));
+    expect(refused).toEqual({ requestId: "r", error: { code: "RATE_LIMITED", message: "later", retryAfterSeconds: 60 } });
+  });
+
+  it("does not let an authority put a device to sleep for ever", () => {
+    const answer = readAnswer(json({ v: 1, requestId: "r", error: { code: "X", retryAfterSeconds: 1e12 } }));
+    expect(answer).toEqual({ requestId: "r", error: { code: "X", message: "" } });
+  });
+
+  it.each([{}, [], null, { v: 2, requestId: "r", chain: ["AQI="] }, { v: 1, requestId: "r" }, { v: 1, requestId: "r", chain: [] }, { v: 1, requestId: "r", chain: [1] }, { v: 1, requestId: 5, chain: ["AQI="] }])(
+    "refuse %j",
+    (value) => {
+      expect(() => readAnswer(json(value))).toThrow(expect.objectContaining({ code: "BAD_ANSWER" }));
+    },
+  );
+
+  it("refuse what is too large, unread", () => {
+    expect(() => readAnswer(new Uint8Array(MAX_MESSAGE_BYTES + 1))).toThrow(expect.objectContaining({ code: "BAD_ANSWER" }));
+  });
+
+  it("answer any bytes with a value or a typed error", () => {
+    const valid = json({ v: 1, requestId: "r", chain: ["AQI=", "Aw=="] });
+    const damaged = fc.tuple(fc.nat(valid.length - 1), fc.nat(255)).map(([at, byte]) => valid.map((old, index) => (index === at ? byte : old)));
+    fc.assert(
+      fc.property(fc.oneof(damaged, fc.uint8Array({ maxLength: 64 })), (bytes) => {
+        try {
+          expect(readAnswer(bytes).requestId).toBeTypeOf("string");
+        } catch (error) {
+          expect(error).toBeInstanceOf(HawserError);
+        }
+      }),
+      { numRuns: 3_000 },
+    );
+  });
+});
+
+describe("the renewal schedule", () => {
+  const certificate = { serial: "1", commonName: "d", notBeforeMs: 1_000_000, notAfterMs: 1_000_000 + 60_000_000, publicKey: new Uint8Array() };
+
+  it("renews at two thirds of the lifetime less at most a twentieth", () => {
+    expect(renewAtMs(certificate, 0)).toBeCloseTo(1_000_000 + 40_000_000, 0);
+    expect(renewAtMs(certificate, 0.999_999)).toBeCloseTo(1_000_000 + 37_000_000, -2);
+  });
+
+  it("waits a hundredth of the lifetime before another try, within a second and an hour, and what the authority asks for", () => {
+    expect(enrolRetryMs(certificate, 0)).toBe(600_000);
+    expect(enrolRetryMs(certificate, 0.5)).toBe(900_000);
+    expect(enrolRetryMs(undefined, 0)).toBe(1_000);
+    expect(enrolRetryMs({ ...certificate, notAfterMs: 1e15 }, 0)).toBe(3_600_000);
+    expect(enrolRetryMs(undefined, 0, 60_000)).toBe(60_000);
+  });
+});

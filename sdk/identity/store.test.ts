@@ -1,0 +1,173 @@
+import { describe, expect, it } from "vitest";
+import { memoryKeyStore, memoryStorage } from "../../sim/node/memory.js";
+import type { KeyStore, Storage } from "../platform.js";
+import { IdentityStore, installIdentity } from "./store.js";
+import { issueFor } from "./test-issuer.js";
+
+class PowerCut extends Error {}
+
+/** Storage and keys whose power fails at the n-th change: before it is done, or right after. */
+function flash(): { storage: Storage; keyStore: KeyStore; cutAt: (change: number, when: "before" | "after") => void; changes: () => number } {
+  const storage = memoryStorage();
+  const keyStore = memoryKeyStore();
+  let count = 0;
+  let cut = { change: Infinity, when: "before" };
+  const change = <T>(run: () => T): T => {
+    if (count === cut.change && cut.when === "before") throw new PowerCut();
+    const result = run();
+    if (count++ === cut.change) throw new PowerCut();
+    return result;
+  };
+  return {
+    storage: {
+      get: (key) => storage.get(key),
+      list: (prefix) => storage.list(prefix),
+      put: (key, value) => change(() => storage.put(key, value)),
+      delete: (key) => change(() => storage.delete(key)),
+    },
+    keyStore: {
+      has: (slot) => keyStore.has(slot),
+      csr: (slot, name) => keyStore.csr(slot, name),
+      sign: (slot, data) => keyStore.sign(slot, data),
+      publicKey: (slot) => keyStore.publicKey(slot),
+      importPsk: (slot, key) => change(() => keyStore.importPsk(slot, key)),
+      generate: (slot) => change(() => keyStore.generate(slot)),
+      destroy: (slot) => change(() => keyStore.destroy(slot)),
+    },
+    cutAt: (at, when) => {
+      count = 0;
+      cut = { change: at, when };
+    },
+    changes: () => count,
+  };
+}
+
+async function provisioned(): Promise<ReturnType<typeof flash>> {
+  const device = flash();
+  const { storage, keyStore } = device;
+  keyStore.generate("key-a");
+  keyStore.importPsk("psk", new Uint8Array(32));
+  const chain = [await issueFor(keyStore.csr("key-a", "sensor-1"))];
+  installIdentity(storage, keyStore, { id: "sensor-1", role: "sensor", pskIdentity: "sensor-1", chain, trustAnchors: [Uint8Array.of(1, 2, 3)] });
+  device.cutAt(Infinity, "before");
+  return device;
+}
+
+/** One whole rotation: enrol, store, commit, report. */
+async function rotate(store: IdentityStore, keyStore: KeyStore): Promise<void> {
+  const slot = store.beginEnrolment();
+  store.storePending([await issueFor(keyStore.csr(slot, "sensor-1"))]);
+  store.commit();
+  store.markReported();
+}
+
+function usable(store: IdentityStore): boolean {
+  return store.active !== undefined && store.hasKey(store.active);
+}
+
+describe("IdentityStore", () => {
+  it("loads what was installed", async () => {
+    const { storage, keyStore } = await provisioned();
+    const store = IdentityStore.load(storage, keyStore);
+    expect(store.device).toMatchObject({ id: "sensor-1", role: "sensor", pskIdentity: "sensor-1" });
+    expect(store.trustAnchors.map((anchor) => [...anchor])).toEqual([[1, 2, 3]]);
+    expect(store.active?.certificate.commonName).toBe("sensor-1");
+    expect(usable(store)).toBe(true);
+  });
+
+  it("says so when the device was never provisioned, or its records are damaged", async () => {
+    const empty = flash();
+    expect(() => IdentityStore.load(empty.storage, empty.keyStore)).toThrow(expect.objectContaining({ code: "NOT_PROVISIONED" }));
+    const { storage, keyStore } = await provisioned();
+    storage.put("identity", Uint8Array.of(123));
+    expect(() => IdentityStore.load(storage, keyStore)).toThrow(expect.objectContaining({ code: "IDENTITY_CORRUPT" }));
+  });
+
+  it("alternates the slots and leaves nothing of the old identity behind", async () => {
+    const { storage, keyStore } = await provisioned();
+    const store = IdentityStore.load(storage, keyStore);
+    for (const slot of ["b", "a", "b"]) {
+      await rotate(store, keyStore);
+      const old = slot === "a" ? "b" : "a";
+      expect(store.active?.slot).toBe(slot);
+      expect([keyStore.has(`key-${slot}`), keyStore.has(`key-${old}`)]).toEqual([true, false]);
+      expect([storage.list("chain-"), store.unreported]).toEqual([[`chain-${slot}`], false]);
+    }
+  });
+
+  it("goes on with the same key when an enrolment was interrupted", async () => {
+    const { storage, keyStore } = await provisioned();
+    const slot = IdentityStore.load(storage, keyStore).beginEnrolment();
+    const publicKey = keyStore.publicKey(slot);
+    expect(IdentityStore.load(storage, keyStore).beginEnrolment()).toBe(slot);
+    expect(keyStore.publicKey(slot)).toEqual(publicKey);
+  });
+
+  it("refuses a certificate for another device, another key, or none that was asked for", async () => {
+    const { storage, keyStore } = await provisioned();
+    const store = IdentityStore.load(storage, keyStore);
+    const unasked = await issueFor(keyStore.csr("key-a", "sensor-1"));
+    expect(() => store.storePending([unasked])).toThrow(expect.objectContaining({ code: "NOT_ENROLLING" }));
+    const slot = store.beginEnrolment();
+    expect(() => store.storePending([unasked])).toThrow(expect.objectContaining({ code: "KEY_MISMATCH" }));
+    expect(() => store.storePending([])).toThrow(expect.objectContaining({ code: "BAD_CERTIFICATE" }));
+    const stranger = await issueFor(keyStore.csr(slot, "sensor-2"));
+    expect(() => store.storePending([stranger])).toThrow(expect.objectContaining({ code: "WRONG_SUBJECT" }));
+    expect(store.pending).toBeUndefined();
+  });
+
+  it("keeps the old identity when a pending one is dropped", async () => {
+    const { storage, keyStore } = await provisioned();
+    const store = IdentityStore.load(storage, keyStore);
+    const before = store.active?.certificate.serial;
+    store.storePending([await issueFor(keyStore.csr(store.beginEnrolment(), "sensor-1"))]);
+    expect(store.countFailedProof()).toBe(1);
+    expect(store.countFailedProof()).toBe(2);
+    store.drop();
+    const again = IdentityStore.load(storage, keyStore);
+    expect([again.active?.certificate.serial, again.pending, keyStore.has("key-b")]).toEqual([before, undefined, false]);
+  });
+
+  it("has one usable identity after a power cut before or after every single change of a rotation, and can rotate then", async () => {
+    let cuts = 0;
+    for (const when of ["before", "after"] as const) {
+      for (let change = 0; ; change++) {
+        const device = await provisioned();
+        const { storage, keyStore } = device;
+        device.cutAt(change, when);
+        let completed = false;
+        try {
+          await rotate(IdentityStore.load(storage, keyStore), keyStore);
+          completed = true;
+        } catch (error) {
+          expect(error).toBeInstanceOf(PowerCut);
+          cuts++;
+        }
+        device.cutAt(Infinity, "before");
+        const store = IdentityStore.load(storage, keyStore);
+        expect(usable(store), `cut ${when} change ${change}`).toBe(true);
+        if (store.pending) store.commit();
+        else await rotate(store, keyStore);
+        expect(usable(IdentityStore.load(storage, keyStore))).toBe(true);
+        if (completed) break;
+      }
+    }
+    expect(cuts).toBeGreaterThan(10);
+  });
+
+  it("installs all or nothing: a cut leaves a device that is provisioned or is not", async () => {
+    for (let change = 0; change < 4; change++) {
+      const device = flash();
+      const { storage, keyStore } = device;
+      keyStore.generate("key-a");
+      const chain = [await issueFor(keyStore.csr("key-a", "sensor-1"))];
+      device.cutAt(change, "before");
+      const install = (): void => installIdentity(storage, keyStore, { id: "sensor-1", role: "sensor", chain, trustAnchors: [] });
+      expect(install).toThrow(PowerCut);
+      device.cutAt(Infinity, "before");
+      expect(() => IdentityStore.load(storage, keyStore)).toThrow(expect.objectContaining({ code: "NOT_PROVISIONED" }));
+      install();
+      expect(usable(IdentityStore.load(storage, keyStore))).toBe(true);
+    }
+  });
+});

@@ -1,0 +1,63 @@
+import { describe, expect, it } from "vitest";
+import { memoryStorage } from "../../sim/node/memory.js";
+import { TrustedTime } from "./trusted-time.js";
+
+const BUILD_MS = Date.UTC(2026, 0, 1);
+
+function clock(): { monotonicMs: () => number; wallMs: () => number; wallTrusted: () => boolean; now: number; wall: number; trusted: boolean } {
+  const state = { now: 5_000, wall: 0, trusted: false, monotonicMs: () => state.now, wallMs: () => state.wall, wallTrusted: () => state.trusted };
+  return state;
+}
+
+describe("TrustedTime", () => {
+  it("begins at the build time and runs on with the monotonic clock", () => {
+    const time = clock();
+    const trusted = new TrustedTime(time, memoryStorage(), BUILD_MS);
+    time.now += 60_000;
+    expect(trusted.nowMs()).toBe(BUILD_MS + 60_000);
+  });
+
+  it("ignores a wall clock that nobody vouches for", () => {
+    const time = clock();
+    time.wall = Date.UTC(2099, 0, 1);
+    expect(new TrustedTime(time, memoryStorage(), BUILD_MS).nowMs()).toBe(BUILD_MS);
+  });
+
+  it("takes a trusted wall clock, but never one behind what is known to have passed", () => {
+    const time = clock();
+    time.trusted = true;
+    time.wall = BUILD_MS + 1_000;
+    const trusted = new TrustedTime(time, memoryStorage(), BUILD_MS);
+    expect(trusted.nowMs()).toBe(BUILD_MS + 1_000);
+    time.wall = 0;
+    expect(trusted.nowMs()).toBe(BUILD_MS);
+  });
+
+  it("is at least the start of the device's own certificate", () => {
+    const trusted = new TrustedTime(clock(), memoryStorage(), BUILD_MS);
+    trusted.atLeast(BUILD_MS + 9_000);
+    expect(trusted.nowMs()).toBe(BUILD_MS + 9_000);
+    trusted.atLeast(BUILD_MS);
+    expect(trusted.nowMs()).toBe(BUILD_MS + 9_000);
+  });
+
+  it("survives a reboot and writes to flash at most every six hours", () => {
+    const time = clock();
+    const storage = memoryStorage();
+    let writes = 0;
+    const counted = { ...storage, get: (key: string) => storage.get(key), put: (key: string, value: Uint8Array) => (writes++, storage.put(key, value)) } as typeof storage;
+    const trusted = new TrustedTime(time, counted, BUILD_MS);
+    for (let hour = 0; hour < 24; hour++) {
+      trusted.save();
+      time.now += 3_600_000;
+    }
+    expect(writes).toBe(4);
+    expect(new TrustedTime(clock(), storage, 0).nowMs()).toBe(BUILD_MS + 18 * 3_600_000);
+  });
+
+  it.each(["", "x", "-5", "1e99"])("begins at the build time when the stored one is %j", (text) => {
+    const storage = memoryStorage();
+    storage.put("time-floor", new TextEncoder().encode(text));
+    expect(new TrustedTime(clock(), storage, BUILD_MS).nowMs()).toBe(BUILD_MS);
+  });
+});
