@@ -1,0 +1,34 @@
+/** All the ports of the SDK on Node, put together. */
+import type { Log, Platform, Scheduler, Storage, KeyStore } from "../../sdk/platform.js";
+import { nodeClock } from "./clock.js";
+import { NodeDialer } from "./dialer.js";
+import type { NodeDialerOptions } from "./dialer.js";
+import type { LinkKeys } from "./key-store.js";
+import { nodeRandom } from "./random.js";
+import { nodeScheduler } from "./scheduler.js";
+
+export type NodePlatformOptions = NodeDialerOptions & {
+  /** Default: says nothing. */
+  log?: Log;
+  /** Default: timers of the event loop. */
+  scheduler?: Scheduler;
+} & (
+    | {
+        /** A {@link Vault}, which the caller closes. */
+        vault: { keyStore: KeyStore & LinkKeys; storage: Storage };
+      }
+    | { keyStore: KeyStore & LinkKeys; storage: Storage }
+  );
+
+export function nodePlatform(options: NodePlatformOptions): Platform {
+  const { keyStore, storage } = "vault" in options ? options.vault : options;
+  return {
+    clock: nodeClock,
+    scheduler: options.scheduler ?? nodeScheduler(),
+    random: nodeRandom,
+    dialer: new NodeDialer(keyStore, options),
+    keyStore,
+    storage,
+    log: options.log ?? ((): void => undefined),
+  };
+}

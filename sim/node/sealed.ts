@@ -1,0 +1,92 @@
+/**
+ * Secrets at rest: a key from a passphrase by scrypt (RFC 7914), bytes sealed under it with AES-256-GCM (NIST SP 800-38D).
+ *
+ * Sealed bytes: version 1 (1 byte), nonce (12), ciphertext, tag (16). The nonce is random: one key may seal up to 2^32 times
+ * before that is a worry. The additional data says what the bytes are for, so that one sealed file cannot stand in for another.
+ */
+import { createCipheriv, createDecipheriv, randomBytes, scryptSync } from "node:crypto";
+import { HawserError } from "../../sdk/errors.js";
+
+/** What scrypt costs; RFC 7914 calls them N, r and p. */
+export interface ScryptCost {
+  /** N: a power of two, 2..2^20. Memory is 128 * cost * blockSize bytes. */
+  cost: number;
+  /** r: 1..32 */
+  blockSize: number;
+  /** p: 1..16 */
+  parallelization: number;
+}
+
+/** 32 MiB and about a tenth of a second on a desktop machine of 2026. */
+export const DEFAULT_SCRYPT_COST: Readonly<ScryptCost> = { cost: 2 ** 15, blockSize: 8, parallelization: 1 };
+
+/** Hardly any work: for tests only. */
+export const TEST_SCRYPT_COST: Readonly<ScryptCost> = { cost: 2, blockSize: 1, parallelization: 1 };
+
+/** How a key came from a passphrase: no secret, stored beside what the key seals. Plain JSON. */
+export interface KeyDerivation extends ScryptCost {
+  kdf: "scrypt";
+  /** 16 random bytes, base64. */
+  salt: string;
+}
+
+export function newKeyDerivation(cost: Readonly<ScryptCost> = DEFAULT_SCRYPT_COST): KeyDerivation {
+  return { kdf: "scrypt", cost: cost.cost, blockSize: cost.blockSize, parallelization: cost.parallelization, salt: randomBytes(16).toString("base64") };
+}
+
+/** Reads a stored derivation; undefined when it is none, or asks for more work than this code would ever have set. */
+export function readKeyDerivation(value: unknown): KeyDerivation | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const { kdf, cost, blockSize, parallelization, salt } = value as Partial<Record<keyof KeyDerivation, unknown>>;
+  if (kdf !== "scrypt" || !isWithin(cost, 2, 2 ** 20) || !isWithin(blockSize, 1, 32) || !isWithin(parallelization, 1, 16)) return undefined;
+  if (!Number.isInteger(Math.log2(cost)) || typeof salt !== "string") return undefined;
+  const saltBytes = Buffer.from(salt, "base64");
+  if (saltBytes.length !== 16 || saltBytes.toString("base64") !== salt) return undefined;
+  return { kdf, cost, blockSize, parallelization, salt };
+}
+
+/** The 32-byte key for {@link seal} and {@link unseal}. */
+export function deriveKey(passphrase: string, derivation: KeyDerivation): Buffer {
+  const { cost, blockSize, parallelization, salt } = derivation;
+  const maxmem = 128 * blockSize * (cost + parallelization) + 2 ** 20;
+  // The same letters typed on different systems come composed or decomposed: NFC makes them one passphrase.
+  return scryptSync(passphrase.normalize("NFC"), Buffer.from(salt, "base64"), 32, { cost, blockSize, parallelization, maxmem });
+}
+
+const VERSION = 1;
+const NONCE_BYTES = 12;
+const TAG_BYTES = 16;
+
+/** How many bytes longer sealed bytes are than what they hold. */
+export const SEAL_OVERHEAD_BYTES = 1 + NONCE_BYTES + TAG_BYTES;
+
+/** @param purpose what the bytes are and where they belong; {@link unseal} must be given the same */
+export function seal(key: Uint8Array, plaintext: Uint8Array, purpose: string): Buffer {
+  const nonce = randomBytes(NONCE_BYTES);
+  const cipher = createCipheriv("aes-256-gcm", key, nonce, { authTagLength: TAG_BYTES });
+  cipher.setAAD(Buffer.from(purpose, "utf8"));
+  const body = cipher.update(plaintext);
+  cipher.final();
+  return Buffer.concat([Buffer.of(VERSION), nonce, body, cipher.getAuthTag()]);
+}
+
+/** @throws HawserError `SEAL_BROKEN` when a byte, the key or the purpose is not the one that sealed */
+export function unseal(key: Uint8Array, sealed: Uint8Array, purpose: string): Buffer {
+  const broken = (): HawserError => new HawserError("SEAL_BROKEN", `sealed data (${purpose}) cannot be opened`, "Check the passphrase; if it is right, restore the file.");
+  if (sealed.length < SEAL_OVERHEAD_BYTES || sealed[0] !== VERSION) throw broken();
+  const bodyEnd = sealed.length - TAG_BYTES;
+  const decipher = createDecipheriv("aes-256-gcm", key, sealed.subarray(1, 1 + NONCE_BYTES), { authTagLength: TAG_BYTES });
+  decipher.setAAD(Buffer.from(purpose, "utf8"));
+  decipher.setAuthTag(sealed.subarray(bodyEnd));
+  const body = decipher.update(sealed.subarray(1 + NONCE_BYTES, bodyEnd));
+  try {
+    decipher.final();
+  } catch {
+    throw broken();
+  }
+  return body;
+}
+
+function isWithin(value: unknown, lowest: number, highest: number): value is number {
+  return typeof value === "number" && Number.isInteger(value) && value >= lowest && value <= highest;
+}
