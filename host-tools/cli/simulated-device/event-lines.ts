@@ -1,0 +1,61 @@
+/** A device's events as a person reads them. */
+import type { DeviceEvent } from "../../../sdk/events.js";
+import type { Colour, Json, Terminal } from "../terminal.js";
+
+/** Prints one event; with `--json` the event itself, its type named `event`. */
+export function printDeviceEvent(terminal: Terminal, event: DeviceEvent): void {
+  const { type, ...fields } = event;
+  terminal.event(type, fields as Readonly<Record<string, Json>>, summary(event), COLOURS[type] ?? "cyan");
+}
+
+const COLOURS: Partial<Record<DeviceEvent["type"], Colour>> = {
+  connected: "green",
+  recovered: "green",
+  renewed: "green",
+  disconnected: "yellow",
+  retrying: "yellow",
+  "rung-changed": "yellow",
+  "renewal-failed": "red",
+  "identity-dropped": "red",
+  "message-dropped": "red",
+  connecting: "dim",
+};
+
+function summary(event: DeviceEvent): string {
+  switch (event.type) {
+    case "connecting":
+      return `${event.host}:${event.port} with ${event.identity === "psk" ? "the pre-shared key" : `the ${event.identity} certificate`}`;
+    case "connected":
+      return `${event.credential}${event.serial === undefined ? "" : `, certificate ${event.serial}`}, ${event.tlsVersion}, MQTT ${event.protocolVersion === 5 ? "5" : "3.1.1"}${event.sessionPresent ? ", session resumed" : ""}`;
+    case "disconnected":
+      return `${event.code}: ${event.message}`;
+    case "retrying":
+      return `in ${(event.delayMs / 1000).toFixed(1)} s`;
+    case "rung-changed":
+      return `${event.from} -> ${event.to} because of ${event.code}: ${event.message}`;
+    case "renewing":
+      return REASONS[event.reason];
+    case "renewal-failed":
+      return `${event.code}: ${event.message}; again in ${Math.round(event.retryMs / 1000)} s`;
+    case "pending":
+      return `certificate ${event.serial} is to be proved`;
+    case "renewed":
+      return `${event.oldSerial ?? "none"} -> ${event.newSerial}, valid until ${new Date(event.notAfterMs).toISOString()}`;
+    case "identity-dropped":
+      return `certificate ${event.serial}: ${event.code}: ${event.message}`;
+    case "recovered":
+      return `back on mutual TLS with certificate ${event.serial}`;
+    case "message-dropped":
+      return `${event.topic}: ${event.code}`;
+    case "redirected":
+      return `to ${event.host}:${event.port} (${event.code})`;
+    case "stopped":
+      return "in an orderly way";
+  }
+}
+
+const REASONS = {
+  due: "the certificate's time has come",
+  asked: "asked for",
+  recovery: "a new certificate is needed to get back on mutual TLS",
+} as const;

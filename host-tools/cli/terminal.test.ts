@@ -1,0 +1,71 @@
+import { PassThrough } from "node:stream";
+import { describe, expect, test } from "vitest";
+import { HawserError } from "../../sdk/errors.js";
+import { printable, table, Terminal } from "./terminal.js";
+
+function terminal(json: boolean, isTTY = false, env: Record<string, string> = {}): { subject: Terminal; out: PassThrough; text: () => string; errors: () => string } {
+  const out = new PassThrough();
+  const err = new PassThrough();
+  Object.assign(out, { isTTY });
+  Object.assign(err, { isTTY });
+  const subject = new Terminal(json, out as unknown as NodeJS.WriteStream, err as unknown as NodeJS.WriteStream, env);
+  const read = (stream: PassThrough): string => ((stream.read() as Buffer | null) ?? Buffer.alloc(0)).toString();
+  return { subject, out, text: () => read(out), errors: () => read(err) };
+}
+
+describe("Terminal", () => {
+  test("says an error in one line: code, what happened, what to do", () => {
+    const { subject, errors } = terminal(false);
+    subject.error(new HawserError("VAULT_EXISTS", "there is something at x", "Choose another path"));
+    expect(errors()).toBe("error VAULT_EXISTS: there is something at x. Next: Choose another path.\n");
+  });
+
+  test("says an error as one JSON object with --json", () => {
+    const { subject, errors } = terminal(true);
+    subject.error(new HawserError("VAULT_EXISTS", "a\nb", "c"));
+    expect(JSON.parse(errors())).toEqual({ error: { code: "VAULT_EXISTS", message: "a b", next: "c" } });
+  });
+
+  test("keeps an error on one line and harmless, whatever is in it", () => {
+    const { subject, errors } = terminal(false);
+    subject.error(new HawserError("X", "id \u001b[2J\r\nfoo\u0007", ""));
+    expect(errors()).toBe("error X: id \ufffd[2J foo\ufffd.\n");
+  });
+
+  test("prints events as JSON lines or as text", () => {
+    const script = terminal(true);
+    script.subject.event("connected", { credential: "mtls" }, "by mtls");
+    expect(JSON.parse(script.text())).toMatchObject({ event: "connected", credential: "mtls" });
+    const person = terminal(false);
+    person.subject.event("connected", { credential: "mtls" }, "by mtls");
+    expect(person.text()).toMatch(/^\d\d:\d\d:\d\d\.\d{3} connected {4}by mtls\n$/);
+  });
+
+  test.each([
+    ["a terminal", true, {}, true],
+    ["a pipe", false, {}, false],
+    ["NO_COLOR", true, { NO_COLOR: "1" }, false],
+    ["a dumb terminal", true, { TERM: "dumb" }, false],
+  ])("colours for %s", (_what, isTTY, env, coloured) => {
+    expect(terminal(false, isTTY, env).subject.paint("red", "x").includes("\u001b")).toBe(coloured);
+  });
+
+  test("drops output that nobody reads any more, and says so once", () => {
+    const { subject, out } = terminal(false);
+    let closed = 0;
+    subject.onClosed(() => (closed += 1));
+    out.emit("error", Object.assign(new Error("write EPIPE"), { code: "EPIPE" }));
+    out.emit("error", Object.assign(new Error("write EPIPE"), { code: "EPIPE" }));
+    subject.line("late");
+    expect(closed).toBe(1);
+    expect(out.read()).toBeNull();
+  });
+});
+
+test("printable leaves ordinary text, of any script, as it is", () => {
+  expect(printable("Fühler 7 – 温度")).toBe("Fühler 7 – 温度");
+});
+
+test("table aligns its columns", () => {
+  expect(table([["ID", "STATE"], ["sensor-1", "active"], ["b", "x"]])).toEqual(["ID        STATE", "sensor-1  active", "b         x"]);
+});
