@@ -1,0 +1,61 @@
+/** Who may do what on this broker: TLS verdicts as real brokers give them, and the topics of each scope (docs/architecture.md). */
+import { sameBytes } from "../network/tls.js";
+import type { ShownCredential } from "../network/tls.js";
+import type { IssuedCertificate, VirtualAuthority } from "../pki/virtual-authority.js";
+import { matches } from "./message.js";
+
+/** How a client got in. */
+export type Scope = { kind: "mtls"; id: string; serial: string } | { kind: "psk"; id: string };
+
+const Alert = { badRecordMac: 20, handshakeFailure: 40, badCertificate: 42, revoked: 44, expired: 45, illegalParameter: 47, unknownCa: 48, unknownPskIdentity: 115, certificateRequired: 116 } as const;
+
+export class BrokerAccess {
+  /** Serials this broker refuses; brought up to date by the authority. */
+  readonly revoked = new Set<string>();
+  readonly psks = new Map<string, Uint8Array>();
+  /** False while the broker was configured with another client CA by mistake. */
+  knowsClientCa = true;
+  /** Clients whose access list is broken at the moment: everything they ask is denied. */
+  readonly denied = new Set<string>();
+
+  constructor(
+    private readonly authority: VirtualAuthority,
+    private readonly nowMs: () => number,
+  ) {}
+
+  /** The alert with which mosquitto refuses a certificate (reference: what a client sees); undefined when it is accepted. */
+  judgeCertificate(shown: ShownCredential, tlsVersion: string): number | undefined {
+    if (shown.kind !== "certificate" || shown.chain.length === 0) return tlsVersion === "TLSv1.3" ? Alert.certificateRequired : Alert.handshakeFailure;
+    const certificate = this.certificateOf(shown);
+    if (!certificate || !this.knowsClientCa) return Alert.unknownCa;
+    if (this.revoked.has(certificate.serial)) return Alert.revoked;
+    if (this.nowMs() < certificate.notBeforeMs) return Alert.badCertificate;
+    return this.nowMs() > certificate.notAfterMs ? Alert.expired : undefined;
+  }
+
+  /** The alert with which mosquitto refuses a pre-shared key. */
+  judgePsk(shown: ShownCredential, tlsVersion: string): number | undefined {
+    const modern = tlsVersion === "TLSv1.3";
+    const known = shown.kind === "psk" ? this.psks.get(shown.identity) : undefined;
+    if (shown.kind !== "psk" || !known) return modern ? Alert.handshakeFailure : Alert.unknownPskIdentity;
+    if (sameBytes(known, shown.key)) return undefined;
+    return modern ? Alert.illegalParameter : Alert.badRecordMac;
+  }
+
+  certificateOf(shown: ShownCredential): IssuedCertificate | undefined {
+    const leaf = shown.kind === "certificate" ? shown.chain[0] : undefined;
+    return leaf && this.authority.find(leaf);
+  }
+
+  mayPublish(scope: Scope, topic: string): boolean {
+    const own = `devices/${scope.id}/`;
+    if (this.denied.has(scope.id)) return false;
+    return topic === `${own}identity/request` || (scope.kind === "mtls" && matches(`${own}up/#`, topic));
+  }
+
+  maySubscribe(scope: Scope, filter: string): boolean {
+    const own = `devices/${scope.id}/`;
+    if (this.denied.has(scope.id)) return false;
+    return filter === `${own}identity/response` || (scope.kind === "mtls" && (filter === `${own}down` || filter.startsWith(`${own}down/`)));
+  }
+}

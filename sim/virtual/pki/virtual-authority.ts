@@ -1,0 +1,137 @@
+/**
+ * The certificate authority of the world: issues, remembers and retires certificates, and answers enrolment requests as docs/architecture.md
+ * has it. It is the one place that knows which certificates are genuine.
+ */
+import { base64Decode, base64Encode, hexEncode, utf8Decode, utf8Encode } from "../../../sdk/encoding/text.js";
+import type { SeededRandom } from "../random.js";
+import { WORLD_BEGINS_MS } from "../time/device-clock.js";
+import { buildCertificate, publicKeyOf, readRequest } from "./certificates.js";
+
+export interface IssuedCertificate {
+  id: string;
+  serial: string;
+  der: Uint8Array;
+  notBeforeMs: number;
+  notAfterMs: number;
+}
+
+export type AuthorityAnswer = { chain: Uint8Array[] } | { error: { code: string; message: string; retryAfterSeconds?: number } };
+
+/** How the authority behaves at the moment. */
+export interface AuthorityMood {
+  /** Answers nothing. */
+  down: boolean;
+  /** Answers every request with this error. */
+  refusal: { code: string; retryAfterSeconds?: number } | undefined;
+  /** What is wrong with the next certificates: another's subject, another's key, one no broker knows, an answer that is no JSON. */
+  defect: "subject" | "key" | "unknown" | "garbage" | undefined;
+  /** Answers everything twice. */
+  twice: boolean;
+  /** Milliseconds an answer takes. */
+  delayMs: number;
+}
+
+const TEN_YEARS_MS = 10 * 365 * 86_400_000;
+
+export class VirtualAuthority {
+  readonly root: Uint8Array;
+  readonly issuing: Uint8Array;
+  readonly mood: AuthorityMood = { down: false, refusal: undefined, defect: undefined, twice: false, delayMs: 50 };
+  readonly #issued = new Map<string, IssuedCertificate>();
+  readonly #byRequest = new Map<string, IssuedCertificate>();
+  readonly #byDevice = new Map<string, IssuedCertificate[]>();
+  /** Told of each serial that is retired or revoked. */
+  onRevoked: (serial: string) => void = () => undefined;
+
+  constructor(
+    private readonly nowMs: () => number,
+    private readonly random: SeededRandom,
+    /** Lifetime of a device certificate, milliseconds. */
+    readonly lifetimeMs: number,
+  ) {
+    this.root = this.#ca("virtual root", "virtual root");
+    this.issuing = this.#ca("virtual issuing", "virtual root");
+  }
+
+  /** The genuine certificate with these bytes; undefined when this authority never issued it. */
+  find(der: Uint8Array): IssuedCertificate | undefined {
+    return this.#issued.get(hexEncode(der));
+  }
+
+  /** Certificates of a device that have not been retired, oldest first. */
+  current(id: string): readonly IssuedCertificate[] {
+    return this.#byDevice.get(id) ?? [];
+  }
+
+  issue(id: string, publicKey: Uint8Array): IssuedCertificate {
+    const certificate = this.#make(id, publicKey);
+    this.#issued.set(hexEncode(certificate.der), certificate);
+    this.#byDevice.set(id, [...this.current(id), certificate]);
+    return certificate;
+  }
+
+  chainOf(certificate: IssuedCertificate): Uint8Array[] {
+    return [certificate.der, this.issuing];
+  }
+
+  revoke(id: string, serial: string): void {
+    this.#byDevice.set(
+      id,
+      this.current(id).filter((certificate) => certificate.serial !== serial),
+    );
+    this.onRevoked(serial);
+  }
+
+  /** Takes a message from a device's identity topic; what it returns goes to the device. */
+  handle(id: string, payload: Uint8Array): Uint8Array[] {
+    const message: unknown = JSON.parse(utf8Decode(payload));
+    if (typeof message !== "object" || message === null) return [];
+    const fields = message as Record<string, unknown>;
+    if (fields["type"] === "active") {
+      this.#retireOlder(id, String(fields["serial"]));
+      return [];
+    }
+    if (this.mood.defect === "garbage") return [utf8Encode("{not json")];
+    const requestId = String(fields["requestId"]);
+    const answer = utf8Encode(JSON.stringify({ v: 1, requestId, ...this.#answer(id, String(fields["csr"])) }));
+    return this.mood.twice ? [answer, answer] : [answer];
+  }
+
+  #answer(id: string, csr: string): Record<string, unknown> {
+    const { refusal, defect } = this.mood;
+    if (refusal) return { error: { message: "not now", ...refusal } };
+    const request = readRequest(base64Decode(csr));
+    if (!request) return { error: { code: "BAD_REQUEST", message: "the request cannot be read" } };
+    if (request.commonName !== id) return { error: { code: "WRONG_SUBJECT", message: "the request is for somebody else" } };
+    if (defect === "unknown") return { chain: [this.#make(id, request.publicKey).der, this.issuing].map(base64Encode) };
+    if (defect === "subject") return { chain: [this.#make(`${id}-x`, request.publicKey).der, this.issuing].map(base64Encode) };
+    if (defect === "key") return { chain: [this.#make(id, publicKeyOf(`not ${id}'s`)).der, this.issuing].map(base64Encode) };
+    const known = this.#byRequest.get(csr);
+    const certificate = known && known.notAfterMs > this.nowMs() ? known : this.issue(id, request.publicKey);
+    this.#byRequest.set(csr, certificate);
+    return { chain: this.chainOf(certificate).map(base64Encode) };
+  }
+
+  #retireOlder(id: string, activeSerial: string): void {
+    const certificates = this.current(id);
+    const at = certificates.findIndex((certificate) => certificate.serial === activeSerial);
+    for (const older of certificates.slice(0, Math.max(0, at))) this.revoke(id, older.serial);
+  }
+
+  #make(id: string, publicKey: Uint8Array): IssuedCertificate {
+    const serial = Uint8Array.of(0x10 | this.random.between(0, 15), ...this.random.bytes(7));
+    // Backdated a little, as real authorities do, for clocks that lag.
+    const notBeforeMs = toSecond(this.nowMs() - 60_000);
+    const notAfterMs = toSecond(notBeforeMs + this.lifetimeMs);
+    const der = buildCertificate({ commonName: id, issuer: "virtual issuing", serial, notBeforeMs, notAfterMs, publicKey });
+    return { id, serial: hexEncode(serial), der, notBeforeMs, notAfterMs };
+  }
+
+  #ca(commonName: string, issuer: string): Uint8Array {
+    const serial = Uint8Array.of(1, ...this.random.bytes(7));
+    const notBeforeMs = WORLD_BEGINS_MS - 86_400_000;
+    return buildCertificate({ commonName, issuer, serial, notBeforeMs, notAfterMs: notBeforeMs + TEN_YEARS_MS, publicKey: publicKeyOf(commonName) });
+  }
+}
+
+const toSecond = (timeMs: number): number => Math.floor(timeMs / 1_000) * 1_000;
