@@ -1,0 +1,224 @@
+/* The settings of a TLS engine, and its start. */
+#include "tls-engine-internal.h"
+
+#include <string.h>
+
+#include "mbedtls/version.h"
+#if MBEDTLS_VERSION_NUMBER < 0x04000000
+#include "mbedtls/psa_util.h"
+#endif
+
+#define P256_POINT_SIZE 65
+#define MILLISECONDS_PER_SECOND 1000
+#define TLS_1_2 0x0303
+#define TLS_1_3 0x0304
+
+/* P-256 throughout: what devices, their CA and the chip's hardware share. Wider choices start with these two lists. */
+static const uint16_t groups[] = { MBEDTLS_SSL_IANA_TLS_GROUP_SECP256R1, MBEDTLS_SSL_IANA_TLS_GROUP_NONE };
+static const uint16_t signature_algorithms[] = { MBEDTLS_TLS1_3_SIG_ECDSA_SECP256R1_SHA256, MBEDTLS_TLS1_3_SIG_NONE };
+
+/* TLS 1.3 first; AES before ChaCha20 because the ESP32 does AES in hardware. All with forward secrecy. */
+static const uint16_t certificate_suites[] = { 0x1301, 0x1303, 0xc02b, 0xcca9, 0 };
+static const uint16_t psk_suites[] = { 0x1301, 0x1303, 0xccac, 0 };
+
+/* Whether the key is the leaf's; P-256 keys only, whose SubjectPublicKeyInfo ends with the point. */
+static bool check_key(tls_engine *engine)
+{
+    uint8_t point[P256_POINT_SIZE];
+    size_t size;
+    const mbedtls_x509_buf *leaf = &engine->chain->pk_raw;
+    psa_status_t status = psa_export_public_key(engine->key_id, point, sizeof point, &size);
+    if (status == PSA_ERROR_INSUFFICIENT_MEMORY) {
+        return tls_engine_fail(engine, TLS_FAILURE_NO_MEMORY, status);
+    }
+    if (status != PSA_SUCCESS) {
+        return tls_engine_fail(engine, TLS_FAILURE_KEY_MISSING, status);
+    }
+    if (leaf->len < size || memcmp(leaf->p + leaf->len - size, point, size) != 0) {
+        return tls_engine_fail(engine, TLS_FAILURE_KEY_MISMATCH, 0);
+    }
+    return true;
+}
+
+static int wrap_key(mbedtls_pk_context *key, psa_key_id_t id)
+{
+#if MBEDTLS_VERSION_NUMBER >= 0x04000000
+    return mbedtls_pk_wrap_psa(key, id);
+#else
+    return mbedtls_pk_setup_opaque(key, id);
+#endif
+}
+
+/* Anchors whose dates hold come first, so that of a root and its renewal (same name, same key) the valid one is found. */
+static void order_anchors(tls_engine *engine)
+{
+    mbedtls_x509_crt *lists[2] = { NULL, NULL };
+    mbedtls_x509_crt **ends[2] = { &lists[0], &lists[1] };
+    for (mbedtls_x509_crt *anchor = engine->anchors; anchor != NULL; anchor = anchor->next) {
+        int which = tls_verify_is_current(anchor, engine->trusted_time_s) ? 0 : 1;
+        *ends[which] = anchor;
+        ends[which] = &anchor->next;
+    }
+    *ends[1] = NULL;
+    *ends[0] = lists[1];
+    engine->anchors = lists[0];
+}
+
+static bool configure_certificates(tls_engine *engine)
+{
+    if (engine->anchors == NULL || (engine->chain != NULL) != (engine->key_id != 0)) {
+        return tls_engine_fail(engine, TLS_FAILURE_CONFIGURATION, 0);
+    }
+    order_anchors(engine);
+    mbedtls_ssl_conf_ca_chain(&engine->config, engine->anchors, NULL);
+    mbedtls_ssl_conf_cert_profile(&engine->config, &mbedtls_x509_crt_profile_suiteb);
+    mbedtls_ssl_conf_verify(&engine->config, tls_verify_certificate, engine);
+    if (engine->chain == NULL) {
+        return true;
+    }
+    if (!check_key(engine)) {
+        return false;
+    }
+    int result = wrap_key(&engine->key, engine->key_id);
+    if (result == 0) {
+        result = mbedtls_ssl_conf_own_cert(&engine->config, engine->chain, &engine->key);
+    }
+    if (result != 0) {
+        tls_engine_fail_with(engine, result);
+    }
+    return result == 0;
+}
+
+/* Suites, and versions no wider than the suites: Mbed TLS offers a version it has no suite for, and then fails in the middle. */
+static bool configure_suites(tls_engine *engine, const tls_options *options)
+{
+    const uint16_t *wanted = options->cipher_suites != NULL ? options->cipher_suites : engine->uses_psk ? psk_suites : certificate_suites;
+    uint16_t minimum = options->minimum_version != 0 ? options->minimum_version : TLS_1_2;
+    uint16_t maximum = options->maximum_version != 0 ? options->maximum_version : TLS_1_3;
+    bool has[2] = { false, false };
+    unsigned count = 0;
+    for (; *wanted != 0; wanted++) {
+        bool is_13 = *wanted >> 8 == 0x13;
+        if (count == SUITES_MAX) {
+            return tls_engine_fail(engine, TLS_FAILURE_CONFIGURATION, 0);
+        }
+        if (is_13 ? maximum >= TLS_1_3 : minimum <= TLS_1_2) {
+            engine->suites[count++] = *wanted;
+            has[is_13] = true;
+        }
+    }
+    if (!has[1] && maximum > TLS_1_2) {
+        maximum = TLS_1_2;
+    }
+    if (!has[0] && minimum < TLS_1_3) {
+        minimum = TLS_1_3;
+    }
+    if (count == 0 || minimum > maximum || minimum < TLS_1_2 || maximum > TLS_1_3) {
+        return tls_engine_fail(engine, TLS_FAILURE_CONFIGURATION, 0);
+    }
+    mbedtls_ssl_conf_ciphersuites(&engine->config, engine->suites);
+    mbedtls_ssl_conf_min_tls_version(&engine->config, (mbedtls_ssl_protocol_version) minimum);
+    mbedtls_ssl_conf_max_tls_version(&engine->config, (mbedtls_ssl_protocol_version) maximum);
+    return true;
+}
+
+static bool configure_fragment(tls_engine *engine, uint16_t maximum_fragment)
+{
+    static const struct { uint16_t size; unsigned char code; } fragments[] = {
+        { 0, MBEDTLS_SSL_MAX_FRAG_LEN_NONE },
+        { 512, MBEDTLS_SSL_MAX_FRAG_LEN_512 },
+        { 1024, MBEDTLS_SSL_MAX_FRAG_LEN_1024 },
+        { 2048, MBEDTLS_SSL_MAX_FRAG_LEN_2048 },
+        { 4096, MBEDTLS_SSL_MAX_FRAG_LEN_4096 },
+    };
+    for (size_t i = 0; i < sizeof fragments / sizeof *fragments; i++) {
+        if (fragments[i].size == maximum_fragment) {
+            return mbedtls_ssl_conf_max_frag_len(&engine->config, fragments[i].code) == 0 ||
+                   tls_engine_fail(engine, TLS_FAILURE_CONFIGURATION, 0);
+        }
+    }
+    return tls_engine_fail(engine, TLS_FAILURE_CONFIGURATION, 0);
+}
+
+static bool configure_alpn(tls_engine *engine, const char *name)
+{
+    if (name == NULL) {
+        return true;
+    }
+    size_t size = strlen(name);
+    if (size > ALPN_MAX) {
+        return tls_engine_fail(engine, TLS_FAILURE_CONFIGURATION, 0);
+    }
+    // Mbed TLS keeps pointers.
+    memcpy(engine->alpn, name, size);
+    engine->alpn_list[0] = engine->alpn;
+    return mbedtls_ssl_conf_alpn_protocols(&engine->config, engine->alpn_list) == 0 || tls_engine_fail(engine, TLS_FAILURE_CONFIGURATION, 0);
+}
+
+static void configure_modes(tls_engine *engine)
+{
+    bool resumes = engine->session != NULL;
+    mbedtls_ssl_conf_groups(&engine->config, groups);
+    mbedtls_ssl_conf_sig_algs(&engine->config, signature_algorithms);
+    mbedtls_ssl_conf_tls13_key_exchange_modes(&engine->config,
+        (engine->uses_psk ? 0 : MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_EPHEMERAL) |
+        (engine->uses_psk || resumes ? MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_EPHEMERAL : 0));
+    mbedtls_ssl_conf_session_tickets(&engine->config, resumes);
+#if MBEDTLS_VERSION_NUMBER >= 0x03060100
+    mbedtls_ssl_conf_tls13_enable_signal_new_session_tickets(&engine->config, resumes);
+#endif
+#if MBEDTLS_VERSION_NUMBER < 0x04000000
+    mbedtls_ssl_conf_rng(&engine->config, mbedtls_psa_get_random, MBEDTLS_PSA_RANDOM_STATE);
+#endif
+}
+
+/* The name to send and to check; an address is only checked (tls-verify.c), as RFC 6066 allows no address in SNI. */
+static int set_server_name(tls_engine *engine, const char *server_name)
+{
+    engine->named_by_address = tls_verify_parse_address(server_name, engine->address);
+    return mbedtls_ssl_set_hostname(&engine->ssl, engine->named_by_address ? NULL : server_name);
+}
+
+static bool finish_fingerprint(tls_engine *engine, const tls_options *options)
+{
+    size_t size;
+    const char *alpn = options->alpn != NULL ? options->alpn : "";
+    const uint16_t versions[2] = { options->minimum_version, options->maximum_version };
+    if (!tls_session_mix(engine, TLS_FIELD_VERSIONS, versions, sizeof versions) ||
+        !tls_session_mix(engine, TLS_FIELD_SERVER_NAME, options->server_name, strlen(options->server_name)) ||
+        !tls_session_mix(engine, TLS_FIELD_ALPN, alpn, strlen(alpn))) {
+        return false;
+    }
+    psa_status_t status = psa_hash_finish(&engine->fingerprint_hash, engine->fingerprint, FINGERPRINT_SIZE, &size);
+    if (status != PSA_SUCCESS) {
+        tls_engine_fail_with(engine, status);
+    }
+    return status == PSA_SUCCESS;
+}
+
+bool tls_engine_start(tls_engine *engine, const tls_options *options)
+{
+    if (engine->state != TLS_CONFIGURING || options->server_name == NULL || options->server_name[0] == '\0') {
+        return engine->state != TLS_FAILED && tls_engine_fail(engine, TLS_FAILURE_CONFIGURATION, 0);
+    }
+    engine->trusted_time_s = options->trusted_time_ms / MILLISECONDS_PER_SECOND;
+    engine->session = engine->uses_psk ? NULL : options->session;
+    configure_modes(engine);
+    if ((!engine->uses_psk && !configure_certificates(engine)) || !configure_suites(engine, options) ||
+        !configure_fragment(engine, options->maximum_fragment) || !configure_alpn(engine, options->alpn) ||
+        !finish_fingerprint(engine, options)) {
+        return false;
+    }
+    int result = mbedtls_ssl_setup(&engine->ssl, &engine->config);
+    if (result == 0) {
+        result = set_server_name(engine, options->server_name);
+    }
+    if (result != 0) {
+        tls_engine_fail_with(engine, result);
+        return false;
+    }
+    mbedtls_ssl_set_bio(&engine->ssl, engine, tls_flow_send, tls_flow_receive, NULL);
+    tls_session_offer(engine);
+    engine->state = TLS_HANDSHAKING;
+    return tls_engine_handshake(engine) == TLS_HANDSHAKING;
+}

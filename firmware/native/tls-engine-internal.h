@@ -1,0 +1,101 @@
+/* What the files of the TLS engine share; nobody else includes it. */
+#ifndef HAWSER_TLS_ENGINE_INTERNAL_H
+#define HAWSER_TLS_ENGINE_INTERNAL_H
+
+#include "byte-queue.h"
+#include "tls-engine.h"
+
+#include "mbedtls/build_info.h"
+#include "mbedtls/platform.h"
+#include "mbedtls/ssl.h"
+#include "mbedtls/x509_crt.h"
+#include "psa/crypto.h"
+
+#define ALPN_MAX 31
+#define SUITES_MAX 8
+#define FINGERPRINT_SIZE 32
+
+struct tls_session {
+    uint8_t *saved;
+    size_t size;
+    /** What the saved session was made with: only a handshake of the same kind may resume it. */
+    uint8_t fingerprint[FINGERPRINT_SIZE];
+    /** The server's chain was valid until then; later it must be shown and judged again. */
+    int64_t valid_until_s;
+};
+
+struct tls_engine {
+    tls_state state;
+    tls_failure failure;
+    mbedtls_ssl_context ssl;
+    mbedtls_ssl_config config;
+    mbedtls_pk_context key;
+    /* Heads of lists, freed as soon as the handshake is over. */
+    mbedtls_x509_crt *chain;
+    mbedtls_x509_crt *anchors;
+    unsigned certificate_count;
+    psa_key_id_t key_id;
+    bool uses_psk;
+
+    int64_t trusted_time_s;
+    /** The server's address when it was given as IPv4 text: Mbed TLS must neither send nor check that as a name. */
+    uint8_t address[4];
+    bool named_by_address;
+    int suites[SUITES_MAX + 1];
+    char alpn[ALPN_MAX + 1];
+    const char *alpn_list[2];
+
+    /** Of the credential, the anchors and the server's name, in the making until `start`. */
+    psa_hash_operation_t fingerprint_hash;
+    uint8_t fingerprint[FINGERPRINT_SIZE];
+    tls_session *session;
+    bool offered_session;
+    bool saw_certificate;
+    bool has_new_ticket;
+    bool has_read;
+    bool has_closed;
+    int64_t valid_until_s;
+
+    byte_queue output;
+    size_t input_start;
+    size_t input_size;
+    uint8_t input[TLS_ENGINE_INPUT_LIMIT];
+};
+
+/** Fails the engine with an error of Mbed TLS or PSA, classified. */
+void tls_engine_fail_with(tls_engine *engine, int error);
+/** Fails the engine for a reason of our own. @returns false, for callers that say so in turn */
+bool tls_engine_fail(tls_engine *engine, tls_failure_kind kind, int detail);
+/** What only the handshake needed. */
+void tls_engine_free_credentials(tls_engine *engine);
+
+/** Mbed TLS's callbacks for bytes; `context` is the engine. */
+int tls_flow_send(void *context, const unsigned char *bytes, size_t size);
+int tls_flow_receive(void *context, unsigned char *bytes, size_t capacity);
+
+/** Mbed TLS's callback for each certificate of the server's chain; `context` is the engine. */
+int tls_verify_certificate(void *context, mbedtls_x509_crt *certificate, int depth, uint32_t *flags);
+/** TLS_VERIFY_ bits for Mbed TLS's flags. */
+uint32_t tls_verify_flags(uint32_t flags);
+/** Whether a certificate's dates hold at the trusted time. */
+bool tls_verify_is_current(const mbedtls_x509_crt *certificate, int64_t trusted_time_s);
+/** Reads IPv4 text into 4 bytes; false when it is none. */
+bool tls_verify_parse_address(const char *text, uint8_t address[4]);
+
+/** The fields of a fingerprint: each is hashed with its kind and length, so that no two configurations read the same. */
+typedef enum {
+    TLS_FIELD_ANCHOR = 1,
+    TLS_FIELD_CERTIFICATE,
+    TLS_FIELD_KEY,
+    TLS_FIELD_VERSIONS,
+    TLS_FIELD_SERVER_NAME,
+    TLS_FIELD_ALPN,
+} tls_field;
+
+bool tls_session_mix(tls_engine *engine, tls_field field, const void *bytes, size_t size);
+/** Gives the stored session to the handshake to come, if it fits and is still good; it is then no longer stored. */
+void tls_session_offer(tls_engine *engine);
+/** Stores what the server gave, once that proved good; a session that cannot be stored is no failure. */
+void tls_session_take(tls_engine *engine);
+
+#endif

@@ -1,0 +1,235 @@
+/* How bytes move through a TLS engine, and what becomes of errors. */
+#include "tls-engine-internal.h"
+
+#include <string.h>
+
+/* More waiting output than any flight of ours has; only a peer that provokes answers and never reads gets there. */
+#define OUTPUT_HARD_LIMIT (2 * TLS_ENGINE_OUTPUT_LIMIT + MBEDTLS_SSL_OUT_CONTENT_LEN)
+#define ALERT_DESCRIPTION 1
+
+static int last_alert(const mbedtls_ssl_context *ssl)
+{
+#if MBEDTLS_VERSION_NUMBER >= 0x04010000
+    return mbedtls_ssl_get_fatal_alert(ssl);
+#else
+    // No accessor before 4.1: the alert's two bytes are still the current message.
+    return ssl->MBEDTLS_PRIVATE(in_msg)[ALERT_DESCRIPTION];
+#endif
+}
+
+/* The module of an error is in its upper bits, a cause may be in the lower ones (mbedtls/error.h). */
+static int module_of(int error)
+{
+    return -(-error & 0xff80);
+}
+
+static bool is_out_of_memory(int error)
+{
+    return error == PSA_ERROR_INSUFFICIENT_MEMORY || error == MBEDTLS_ERR_SSL_ALLOC_FAILED || error == MBEDTLS_ERR_PK_ALLOC_FAILED ||
+           error == MBEDTLS_ERR_ASN1_ALLOC_FAILED || error == MBEDTLS_ERR_X509_ALLOC_FAILED ||
+           error == MBEDTLS_ERR_X509_ALLOC_FAILED + MBEDTLS_ERR_ASN1_ALLOC_FAILED;
+}
+
+bool tls_engine_fail(tls_engine *engine, tls_failure_kind kind, int detail)
+{
+    engine->state = TLS_FAILED;
+    engine->failure.kind = kind;
+    engine->failure.detail = detail;
+    return false;
+}
+
+void tls_engine_fail_with(tls_engine *engine, int error)
+{
+    tls_failure_kind kind = TLS_FAILURE_PROTOCOL;
+    if (is_out_of_memory(error)) {
+        kind = TLS_FAILURE_NO_MEMORY;
+    } else if (error == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE) {
+        kind = TLS_FAILURE_ALERT;
+        engine->failure.alert = last_alert(&engine->ssl);
+    } else if (error == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED) {
+        kind = TLS_FAILURE_VERIFY;
+        engine->failure.verify_flags = tls_verify_flags(mbedtls_ssl_get_verify_result(&engine->ssl));
+    } else if (error == MBEDTLS_ERR_SSL_BAD_CERTIFICATE || (module_of(error) <= -0x2000 && module_of(error) > -0x3000)) {
+        // A certificate that cannot even be read: the range of X.509 errors.
+        kind = TLS_FAILURE_VERIFY;
+        engine->failure.verify_flags = TLS_VERIFY_INVALID;
+    } else if (error == MBEDTLS_ERR_SSL_INTERNAL_ERROR || error > -0x1000) {
+        // Primitives and PSA; what a peer provokes has codes of SSL's own.
+        kind = TLS_FAILURE_INTERNAL;
+    }
+    tls_engine_fail(engine, kind, error);
+}
+
+int tls_flow_send(void *context, const unsigned char *bytes, size_t size)
+{
+    tls_engine *engine = context;
+    return byte_queue_push(&engine->output, bytes, size, OUTPUT_HARD_LIMIT) ? (int) size : MBEDTLS_ERR_SSL_ALLOC_FAILED;
+}
+
+int tls_flow_receive(void *context, unsigned char *bytes, size_t capacity)
+{
+    tls_engine *engine = context;
+    size_t size = engine->input_size < capacity ? engine->input_size : capacity;
+    if (size == 0) {
+        return MBEDTLS_ERR_SSL_WANT_READ;
+    }
+    memcpy(bytes, engine->input + engine->input_start, size);
+    engine->input_start += size;
+    engine->input_size -= size;
+    return (int) size;
+}
+
+size_t tls_engine_feed(tls_engine *engine, const uint8_t *bytes, size_t size)
+{
+    if (engine->state != TLS_HANDSHAKING && engine->state != TLS_OPEN) {
+        // Nobody will look at it: taken, so that the caller's loop ends.
+        return size;
+    }
+    if (engine->input_start > 0) {
+        memmove(engine->input, engine->input + engine->input_start, engine->input_size);
+        engine->input_start = 0;
+    }
+    size_t room = sizeof engine->input - engine->input_size;
+    size_t taken = size < room ? size : room;
+    if (taken > 0) {
+        memcpy(engine->input + engine->input_size, bytes, taken);
+        engine->input_size += taken;
+    }
+    return taken;
+}
+
+/* What a call into Mbed TLS came to, when it was no success. */
+static void settle(tls_engine *engine, int result)
+{
+    if (result == MBEDTLS_ERR_SSL_WANT_READ) {
+        return;
+    }
+    if (result == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET) {
+        engine->has_new_ticket = true;
+        return;
+    }
+    if (result == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY) {
+        engine->state = TLS_CLOSED;
+        return;
+    }
+    tls_engine_fail_with(engine, result);
+}
+
+tls_state tls_engine_handshake(tls_engine *engine)
+{
+    if (engine->state != TLS_HANDSHAKING) {
+        return engine->state;
+    }
+    int result = mbedtls_ssl_handshake(&engine->ssl);
+    if (result != 0) {
+        settle(engine, result);
+    } else if (!engine->uses_psk && !engine->saw_certificate && !engine->offered_session) {
+        // Cannot be: a handshake that showed no certificate and resumed nothing. Never to be trusted.
+        tls_engine_fail(engine, TLS_FAILURE_INTERNAL, 0);
+    } else {
+        engine->state = TLS_OPEN;
+    }
+    if (engine->state != TLS_HANDSHAKING) {
+        tls_engine_free_credentials(engine);
+    }
+    return engine->state;
+}
+
+size_t tls_engine_pending(const tls_engine *engine)
+{
+    return engine->output.size;
+}
+
+size_t tls_engine_pull(tls_engine *engine, uint8_t *bytes, size_t capacity)
+{
+    return byte_queue_pull(&engine->output, bytes, capacity);
+}
+
+/* In TLS 1.2 the ticket came in the handshake and in 1.3 after it; it is kept once the server has sent data and so accepted us. */
+static void take_session(tls_engine *engine)
+{
+    bool first = !engine->has_read;
+    engine->has_read = true;
+    if (engine->has_new_ticket || (first && mbedtls_ssl_get_version_number(&engine->ssl) == MBEDTLS_SSL_VERSION_TLS1_2)) {
+        engine->has_new_ticket = false;
+        tls_session_take(engine);
+    }
+}
+
+size_t tls_engine_readable(tls_engine *engine)
+{
+    size_t available = mbedtls_ssl_get_bytes_avail(&engine->ssl);
+    while (available == 0 && engine->state == TLS_OPEN) {
+        int result = mbedtls_ssl_read(&engine->ssl, NULL, 0);
+        available = mbedtls_ssl_get_bytes_avail(&engine->ssl);
+        if (result == MBEDTLS_ERR_SSL_WANT_READ) {
+            break;
+        }
+        if (result < 0) {
+            settle(engine, result);
+        }
+    }
+    if (available > 0 && engine->state == TLS_OPEN) {
+        take_session(engine);
+    }
+    return available;
+}
+
+size_t tls_engine_read(tls_engine *engine, uint8_t *bytes, size_t capacity)
+{
+    size_t available = tls_engine_readable(engine);
+    size_t size = available < capacity ? available : capacity;
+    if (size == 0) {
+        return 0;
+    }
+    int result = mbedtls_ssl_read(&engine->ssl, bytes, size);
+    if (result < 0) {
+        settle(engine, result);
+        return 0;
+    }
+    return (size_t) result;
+}
+
+size_t tls_engine_write(tls_engine *engine, const uint8_t *bytes, size_t size)
+{
+    size_t taken = 0;
+    while (engine->state == TLS_OPEN && taken < size && engine->output.size < TLS_ENGINE_OUTPUT_LIMIT) {
+        // tls_flow_send takes all or fails, so that no half-sent record stays behind that would have to be written again.
+        int result = mbedtls_ssl_write(&engine->ssl, bytes + taken, size - taken);
+        if (result < 0) {
+            settle(engine, result);
+        } else {
+            taken += (size_t) result;
+        }
+    }
+    return taken;
+}
+
+void tls_engine_close_notify(tls_engine *engine)
+{
+    if ((engine->state == TLS_OPEN || engine->state == TLS_CLOSED) && !engine->has_closed) {
+        engine->has_closed = true;
+        // Best effort: when even this fails the socket's end says the same.
+        mbedtls_ssl_close_notify(&engine->ssl);
+    }
+}
+
+tls_state tls_engine_state(const tls_engine *engine)
+{
+    return engine->state;
+}
+
+tls_failure tls_engine_failure(const tls_engine *engine)
+{
+    return engine->failure;
+}
+
+tls_info tls_engine_info(const tls_engine *engine)
+{
+    return (tls_info) {
+        .version = (uint16_t) mbedtls_ssl_get_version_number(&engine->ssl),
+        .cipher_suite = (uint16_t) mbedtls_ssl_get_ciphersuite_id_from_ssl(&engine->ssl),
+        .resumed = engine->offered_session && !engine->saw_certificate,
+        .alpn_accepted = mbedtls_ssl_get_alpn_protocol(&engine->ssl) != NULL,
+    };
+}
