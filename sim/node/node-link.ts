@@ -1,0 +1,155 @@
+/** One socket of Node as the SDK's {@link Link}: whatever order Node's events come in, the owner sees the order of the contract. */
+import type { OnReadOpts, Socket } from "node:net";
+import { failure } from "../../sdk/connection/failure.js";
+import type { Failure } from "../../sdk/connection/failure.js";
+import type { Link, LinkHandlers, LinkInfo } from "../../sdk/platform.js";
+
+/** How long an orderly close may take before the socket is cut. */
+const CLOSE_GRACE_MS = 2_000;
+/** How long after a failed write a reason may still arrive that the peer sent before it went away. */
+const LAST_WORDS_MS = 500;
+
+// Node hands out read bytes before it reads on, and they are the receiver's only until it returns: one buffer serves all links.
+const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
+
+/** What kind of socket it is and what its events mean. */
+export interface LinkPlan {
+  /** Starts connecting. May throw. */
+  connect(onread: OnReadOpts): Socket;
+  /** Which event says that the link is up. */
+  readonly openedBy: "connect" | "secureConnect";
+  /** Milliseconds for all of DNS, TCP and TLS. */
+  readonly timeoutMs: number;
+  /** "host:port", for messages. */
+  readonly address: string;
+  /** The link is up. */
+  opened(socket: Socket): LinkInfo;
+  /** The first bytes from the peer have come. */
+  proved(socket: Socket): void;
+  /** The failure behind an error of the socket. */
+  explain(error: unknown, opened: boolean): Failure;
+  /** The failure behind what `connect` threw. */
+  explainLocal(error: unknown): Failure;
+  /** Last look at a socket that fails before it was up. */
+  beforeDestroy(socket: Socket): void;
+}
+
+type Stage = "connecting" | "open" | "closing" | "ended";
+
+export class NodeLink implements Link {
+  readonly #plan: LinkPlan;
+  readonly #handlers: LinkHandlers;
+  readonly #socket: Socket | undefined;
+  #stage: Stage = "connecting";
+  #timer: NodeJS.Timeout | undefined;
+  #wasOpened = false;
+  #isProved = false;
+  #writeError: Error | undefined;
+
+  constructor(plan: LinkPlan, handlers: LinkHandlers) {
+    this.#plan = plan;
+    this.#handlers = handlers;
+    try {
+      this.#socket = plan.connect({ buffer: readBuffer, callback: (sizeBytes) => this.#received(sizeBytes) });
+    } catch (error) {
+      setImmediate(() => this.#end(plan.explainLocal(error)));
+      return;
+    }
+    this.#listenTo(this.#socket);
+    this.#timer = setTimeout(() => this.#end(failure("CONNECT_TIMEOUT", `no connection to ${plan.address} within ${plan.timeoutMs} ms`)), plan.timeoutMs);
+  }
+
+  write(bytes: Uint8Array): boolean {
+    if (this.#socket === undefined || this.#writeError !== undefined || this.#stage === "closing" || this.#stage === "ended") return false;
+    return this.#socket.write(bytes);
+  }
+
+  close(): void {
+    if (this.#stage === "closing" || this.#stage === "ended") return;
+    const canFlush = this.#stage === "open" && this.#writeError === undefined;
+    this.#stage = "closing";
+    if (!canFlush) {
+      setImmediate(() => this.#end(CLOSED_LOCALLY));
+      return;
+    }
+    this.#socket?.end();
+    this.#startTimer(CLOSE_GRACE_MS, () => this.#end(CLOSED_LOCALLY));
+  }
+
+  #listenTo(socket: Socket): void {
+    this.#keepReadingAfterWriteErrors(socket);
+    // Not before: of a name's several addresses each gets a new handle.
+    socket.once("connect", () => socket.setNoDelay(true));
+    socket.once(this.#plan.openedBy, () => this.#opened(socket));
+    socket.on("drain", () => {
+      if (this.#stage === "open") this.#handlers.drain();
+    });
+    socket.on("error", (error) => this.#end(this.#plan.explain(error, this.#wasOpened)));
+    // Before the link is up, Node follows an early end with an error that says more; when closing, what is queued goes out first.
+    socket.on("end", () => {
+      if (this.#stage === "open") this.#end(this.#silentEnd());
+    });
+    socket.on("close", () => this.#end(this.#silentEnd()));
+  }
+
+  /**
+   * A broker that refuses us sends a TLS alert or a DISCONNECT and closes. When a write of ours meets the closed socket first, Node
+   * would destroy the socket with the reason unread in it: a refused certificate would look like a bad network. So a failed write
+   * only stops the writing, until the peer's last words or its end were read.
+   */
+  #keepReadingAfterWriteErrors(socket: Socket): void {
+    const destroy = socket.destroy.bind(socket);
+    socket.destroy = (error?: Error): Socket => {
+      if (this.#stage === "connecting") this.#plan.beforeDestroy(socket);
+      if (this.#stage !== "open" || !isWriteError(error)) return destroy(error);
+      if (this.#writeError !== undefined) return socket;
+      this.#writeError = error;
+      this.#startTimer(LAST_WORDS_MS, () => this.#end(this.#silentEnd()));
+      return socket;
+    };
+  }
+
+  #opened(socket: Socket): void {
+    if (this.#stage !== "connecting") return;
+    clearTimeout(this.#timer);
+    this.#stage = "open";
+    this.#wasOpened = true;
+    this.#handlers.opened(this.#plan.opened(socket));
+  }
+
+  #received(sizeBytes: number): boolean {
+    if (this.#stage !== "open" || this.#socket === undefined) return true;
+    if (!this.#isProved) {
+      this.#isProved = true;
+      this.#plan.proved(this.#socket);
+    }
+    this.#handlers.data(readBuffer.subarray(0, sizeBytes));
+    return true;
+  }
+
+  /** The end when no error told of it. */
+  #silentEnd(): Failure {
+    if (this.#writeError !== undefined) return this.#plan.explain(this.#writeError, true);
+    return failure("CONNECTION_CLOSED", `${this.#plan.address} closed the connection`);
+  }
+
+  #end(reason: Failure): void {
+    if (this.#stage === "ended") return;
+    const closing = this.#stage === "closing";
+    this.#stage = "ended";
+    clearTimeout(this.#timer);
+    this.#socket?.destroy();
+    this.#handlers.ended(closing ? CLOSED_LOCALLY : reason);
+  }
+
+  #startTimer(delayMs: number, run: () => void): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(run, delayMs);
+  }
+}
+
+const CLOSED_LOCALLY = failure("CLOSED_LOCALLY", "this side closed the connection");
+
+function isWriteError(error: Error | undefined): error is Error {
+  return error !== undefined && "syscall" in error && error.syscall === "write";
+}

@@ -1,0 +1,129 @@
+/**
+ * OpenSSL contexts and session tickets for the credentials of one dialer: parsing certificates and keys costs a tenth of a handshake, so contexts
+ * are kept while the credential stays the same; tickets save most of the handshake.
+ */
+import { createHash, X509Certificate } from "node:crypto";
+import type { KeyObject } from "node:crypto";
+import { createSecureContext } from "node:tls";
+import type { SecureContext, SecureVersion } from "node:tls";
+import { HawserError } from "../../sdk/errors.js";
+import type { Credential, Endpoint } from "../../sdk/platform.js";
+
+export type MtlsCredential = Extract<Credential, { kind: "mtls" }>;
+
+export interface TlsVersions {
+  minVersion: SecureVersion;
+  maxVersion: SecureVersion;
+}
+
+/** A device has an active and a pending identity, and changes its trust anchors once in years. */
+const KEPT_CONTEXTS = 4;
+const KEPT_SESSIONS = 16;
+
+/**
+ * Suites that Mbed TLS, mosquitto and Node share, none without forward secrecy, none with finite-field DH, which costs a device 40 ms.
+ * TLS 1.3 takes only SHA-256 suites with an external PSK (RFC 8446 section 4.2.11).
+ */
+const PSK_CIPHERS = "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:ECDHE-PSK-CHACHA20-POLY1305:ECDHE-PSK-AES128-CBC-SHA256";
+
+/** A name for everything that a context is made of but the key. */
+export function credentialId(credential: MtlsCredential): string {
+  const hash = createHash("sha256").update(credential.slot);
+  for (const list of [credential.chain, credential.trustAnchors]) {
+    hash.update(`/${list.length}`);
+    for (const der of list) hash.update(`/${der.length}/`).update(der);
+  }
+  return hash.digest("hex");
+}
+
+/** Contexts for certificates, made once each. */
+export class MtlsContexts {
+  readonly #kept = new Map<string, { key: KeyObject; context: SecureContext }>();
+  readonly #versions: TlsVersions;
+
+  constructor(versions: TlsVersions) {
+    this.#versions = versions;
+  }
+
+  /** @throws HawserError `CERTIFICATE_REQUIRED`, `CERTIFICATE_REJECTED` (our own chain is unreadable), `KEY_MISMATCH`, `SERVER_CA_UNKNOWN` (an anchor is) */
+  get(credential: MtlsCredential, key: KeyObject): SecureContext {
+    const id = credentialId(credential);
+    const found = this.#kept.get(id);
+    if (found?.key === key) return found.context;
+    const context = mtlsContext(credential, key, this.#versions);
+    this.#kept.delete(id);
+    this.#kept.set(id, { key, context });
+    dropOldest(this.#kept, KEPT_CONTEXTS);
+    return context;
+  }
+}
+
+export function pskContext(versions: TlsVersions): SecureContext {
+  // No trust anchors: a server that answers with a certificate instead of the key is refused.
+  return createSecureContext({ ...versions, ciphers: PSK_CIPHERS, ca: [] });
+}
+
+/** Tickets for resumption, each only for the very credential and endpoint it came from. */
+export class TlsSessions {
+  readonly #kept = new Map<string, Buffer>();
+
+  static id(endpoint: Endpoint, credential: MtlsCredential): string {
+    return [endpoint.host, endpoint.port, endpoint.serverName ?? "", credentialId(credential)].join(" ");
+  }
+
+  /** Hands out a ticket and forgets it: a failed attempt has then dropped it, and TLS 1.3 wants each used once (RFC 8446 C.4). */
+  take(id: string): Buffer | undefined {
+    const found = this.#kept.get(id);
+    this.#kept.delete(id);
+    return found;
+  }
+
+  keep(id: string, session: Buffer): void {
+    this.#kept.delete(id);
+    this.#kept.set(id, session);
+    dropOldest(this.#kept, KEPT_SESSIONS);
+  }
+
+  has(id: string): boolean {
+    return this.#kept.has(id);
+  }
+}
+
+function mtlsContext(credential: MtlsCredential, key: KeyObject, versions: TlsVersions): SecureContext {
+  const chain = credential.chain.map((der) => parse(der, () => ownChainUnreadable(credential.slot)));
+  const leaf = chain[0];
+  if (leaf === undefined) throw new HawserError("CERTIFICATE_REQUIRED", `no certificate for key slot "${credential.slot}"`, "Enrol or provision the device.");
+  if (!leaf.checkPrivateKey(key)) {
+    throw new HawserError("KEY_MISMATCH", `the certificate is not for the key in slot "${credential.slot}"`, "Enrol a new key, or provision the device again.");
+  }
+  const anchors = credential.trustAnchors.map((der) => parse(der, anchorUnreadable));
+  return createSecureContext({
+    ...versions,
+    cert: chain.map(String).join(""),
+    key: key.export({ type: "pkcs8", format: "pem" }),
+    ca: anchors.map(String),
+  });
+}
+
+function parse(der: Uint8Array, unreadable: () => HawserError): X509Certificate {
+  try {
+    return new X509Certificate(der);
+  } catch {
+    throw unreadable();
+  }
+}
+
+function ownChainUnreadable(slot: string): HawserError {
+  return new HawserError("CERTIFICATE_REJECTED", `the certificate chain for key slot "${slot}" cannot be read`, "Enrol or provision the device again.");
+}
+
+function anchorUnreadable(): HawserError {
+  return new HawserError("SERVER_CA_UNKNOWN", "a trust anchor cannot be read", "Provision the device again with the right trust anchors.");
+}
+
+function dropOldest(map: Map<string, unknown>, most: number): void {
+  for (const id of map.keys()) {
+    if (map.size <= most) return;
+    map.delete(id);
+  }
+}
