@@ -28,11 +28,8 @@ static bool check_key(tls_engine *engine)
     size_t size;
     const mbedtls_x509_buf *leaf = &engine->chain->pk_raw;
     psa_status_t status = psa_export_public_key(engine->key_id, point, sizeof point, &size);
-    if (status == PSA_ERROR_INSUFFICIENT_MEMORY) {
-        return tls_engine_fail(engine, TLS_FAILURE_NO_MEMORY, status);
-    }
     if (status != PSA_SUCCESS) {
-        return tls_engine_fail(engine, TLS_FAILURE_KEY_MISSING, status);
+        return tls_engine_fail_key(engine, status);
     }
     if (leaf->len < size || memcmp(leaf->p + leaf->len - size, point, size) != 0) {
         return tls_engine_fail(engine, TLS_FAILURE_KEY_MISMATCH, 0);
@@ -202,7 +199,7 @@ bool tls_engine_start(tls_engine *engine, const tls_options *options)
         return engine->state != TLS_FAILED && tls_engine_fail(engine, TLS_FAILURE_CONFIGURATION, 0);
     }
     engine->trusted_time_s = options->trusted_time_ms / MILLISECONDS_PER_SECOND;
-    engine->session = engine->uses_psk ? NULL : options->session;
+    engine->session = engine->uses_psk ? NULL : tls_session_retain(options->session);
     configure_modes(engine);
     if ((!engine->uses_psk && !configure_certificates(engine)) || !configure_suites(engine, options) ||
         !configure_fragment(engine, options->maximum_fragment) || !configure_alpn(engine, options->alpn) ||

@@ -16,6 +16,8 @@
 #define FINGERPRINT_SIZE 32
 
 struct tls_session {
+    /** Its owner and the engines that use it: an engine may live longer than its owner's interest. */
+    unsigned references;
     uint8_t *saved;
     size_t size;
     /** What the saved session was made with: only a handshake of the same kind may resume it. */
@@ -66,6 +68,8 @@ struct tls_engine {
 void tls_engine_fail_with(tls_engine *engine, int error);
 /** Fails the engine for a reason of our own. @returns false, for callers that say so in turn */
 bool tls_engine_fail(tls_engine *engine, tls_failure_kind kind, int detail);
+/** Fails the engine over a PSA key that could not be used: missing, or PSA's own trouble. PSA_SUCCESS means a key of the wrong kind. */
+bool tls_engine_fail_key(tls_engine *engine, int status);
 /** What only the handshake needed. */
 void tls_engine_free_credentials(tls_engine *engine);
 
@@ -92,7 +96,10 @@ typedef enum {
     TLS_FIELD_ALPN,
 } tls_field;
 
+/** Adds a field to the fingerprint in the making. */
 bool tls_session_mix(tls_engine *engine, tls_field field, const void *bytes, size_t size);
+/** One more user of a session; `tls_session_destroy` undoes it. NULL is fine. */
+tls_session *tls_session_retain(tls_session *session);
 /** Gives the stored session to the handshake to come, if it fits and is still good; it is then no longer stored. */
 void tls_session_offer(tls_engine *engine);
 /** Stores what the server gave, once that proved good; a session that cannot be stored is no failure. */

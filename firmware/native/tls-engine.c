@@ -53,11 +53,23 @@ void tls_engine_destroy(tls_engine *engine)
     }
     mbedtls_ssl_free(&engine->ssl);
     mbedtls_ssl_config_free(&engine->config);
+    tls_session_destroy(engine->session);
     tls_engine_free_credentials(engine);
     psa_hash_abort(&engine->fingerprint_hash);
     byte_queue_free(&engine->output);
     mbedtls_platform_zeroize(engine, sizeof *engine);
     mbedtls_free(engine);
+}
+
+bool tls_engine_fail_key(tls_engine *engine, int status)
+{
+    bool missing = status == PSA_SUCCESS || status == PSA_ERROR_INVALID_HANDLE || status == PSA_ERROR_DOES_NOT_EXIST;
+    if (missing) {
+        tls_engine_fail(engine, TLS_FAILURE_KEY_MISSING, status);
+    } else {
+        tls_engine_fail_with(engine, status);
+    }
+    return false;
 }
 
 static bool is_configuring(tls_engine *engine)
@@ -107,6 +119,9 @@ bool tls_engine_use_key(tls_engine *engine, uint32_t key_id)
     if (!is_configuring(engine)) {
         return false;
     }
+    if (key_id == 0) {
+        return tls_engine_fail(engine, TLS_FAILURE_KEY_MISSING, 0);
+    }
     engine->key_id = key_id;
     return tls_session_mix(engine, TLS_FIELD_KEY, &key_id, sizeof key_id);
 }
@@ -123,11 +138,8 @@ bool tls_engine_use_psk(tls_engine *engine, uint32_t key_id, const uint8_t *iden
     psa_status_t status = psa_get_key_attributes(key_id, &attributes);
     bool is_psk = psa_get_key_type(&attributes) == PSA_KEY_TYPE_DERIVE;
     psa_reset_key_attributes(&attributes);
-    if (status == PSA_ERROR_INSUFFICIENT_MEMORY) {
-        return tls_engine_fail(engine, TLS_FAILURE_NO_MEMORY, status);
-    }
     if (status != PSA_SUCCESS || !is_psk) {
-        return tls_engine_fail(engine, TLS_FAILURE_KEY_MISSING, status);
+        return tls_engine_fail_key(engine, status);
     }
     int result = mbedtls_ssl_conf_psk_opaque(&engine->config, key_id, identity, identity_size);
     if (result != 0) {

@@ -89,7 +89,7 @@ typedef struct {
     uint16_t maximum_fragment;
     /** One ALPN name to offer, or NULL. */
     const char *alpn;
-    /** Where to resume from and to store a new ticket, or NULL. Must outlive the engine. Ignored with a PSK. */
+    /** Where to resume from and to store a new ticket, or NULL. Ignored with a PSK. */
     tls_session *session;
 } tls_options;
 
@@ -145,7 +145,7 @@ tls_info tls_engine_info(const tls_engine *engine);
 
 /** An empty session; NULL when memory is short. */
 tls_session *tls_session_create(void);
-/** Wipes it; NULL is fine. */
+/** Gives it up: wiped and freed when no engine uses it either. NULL is fine. */
 void tls_session_destroy(tls_session *session);
 /** Forgets what is stored: the next handshake is a full one. */
 void tls_session_clear(tls_session *session);

@@ -10,7 +10,15 @@
 
 tls_session *tls_session_create(void)
 {
-    return mbedtls_calloc(1, sizeof(tls_session));
+    return tls_session_retain(mbedtls_calloc(1, sizeof(tls_session)));
+}
+
+tls_session *tls_session_retain(tls_session *session)
+{
+    if (session != NULL) {
+        session->references++;
+    }
+    return session;
 }
 
 void tls_session_clear(tls_session *session)
@@ -19,12 +27,13 @@ void tls_session_clear(tls_session *session)
         mbedtls_platform_zeroize(session->saved, session->size);
         mbedtls_free(session->saved);
     }
-    *session = (tls_session) { 0 };
+    session->saved = NULL;
+    session->size = 0;
 }
 
 void tls_session_destroy(tls_session *session)
 {
-    if (session != NULL) {
+    if (session != NULL && --session->references == 0) {
         tls_session_clear(session);
         mbedtls_free(session);
     }

@@ -5,8 +5,8 @@
  * None of them throws but for misuse: an argument of the wrong type, or a method of an object already closed.
  * Bytes are any ArrayBuffer or typed array; bytes returned are a fresh ArrayBuffer.
  */
-#ifndef HAWSER_XS_NATIVES_H
-#define HAWSER_XS_NATIVES_H
+#ifndef HAWSER_FIRMWARE_XS_NATIVES_H
+#define HAWSER_FIRMWARE_XS_NATIVES_H
 
 #include "xsmc.h"
 
@@ -17,10 +17,7 @@ void xs_tls_engine_add_anchor(xsMachine *the);      /* addAnchor(der): boolean *
 void xs_tls_engine_add_certificate(xsMachine *the); /* addCertificate(der): boolean */
 void xs_tls_engine_use_key(xsMachine *the);         /* useKey(slot: string): boolean */
 void xs_tls_engine_use_psk(xsMachine *the);         /* usePsk(slot: string, identity: string): boolean */
-/*
- * start(serverName: string, trustedTimeMs: number, session?: TlsSession, maximumFragment = 0, minimumVersion = 0, maximumVersion = 0): boolean
- * The session object must stay reachable as long as the engine: keep it in a field beside it.
- */
+/* start(serverName: string, trustedTimeMs: number, session?: TlsSession, maximumFragment = 0, minimumVersion = 0, maximumVersion = 0): boolean */
 void xs_tls_engine_start(xsMachine *the);
 void xs_tls_engine_feed(xsMachine *the);            /* feed(bytes, offset = 0): number of bytes taken */
 void xs_tls_engine_handshake(xsMachine *the);       /* handshake(): tls_state */
