@@ -3,7 +3,10 @@ export interface MbedTls {
   version: string;
   /** Path of the static library. */
   library: string;
-  /** Compiler flags for code that uses it: bits, sanitizers, includes, configuration. Link with them too. */
+  includeFolders: string[];
+  /** With their -D. */
+  defines: string[];
+  /** All compiler flags for code that uses it: bits, sanitizers, includes, configuration. Link with them too. */
   flags: string[];
 }
 export function mbedTls(options?: { bits?: 32 | 64; sanitize?: boolean }): Promise<MbedTls>;

@@ -102,21 +102,16 @@ async function compile(files, flags, outputDirectory) {
 
 /**
  * @param {{ bits?: 32 | 64, sanitize?: boolean }} [options] `sanitize`: with AddressSanitizer and UndefinedBehaviorSanitizer
- * @returns {Promise<{ version: string, library: string, flags: string[] }>} the static library, and the compiler flags for code that uses it
- *   (bits, sanitizers, includes, configuration); link with the same flags
+ * @returns {Promise<import("./build-mbedtls.mjs").MbedTls>} the static library, and what code that uses it is compiled with
  * @throws Error with one line that says what is missing
  */
 export async function mbedTls({ bits = 64, sanitize = false } = {}) {
   const { directory, version } = await source();
   const config = join(HERE, "mbedtls-config.h");
   const target = [`-m${bits}`, ...(sanitize ? ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"] : [])];
-  const use = [
-    ...target,
-    `-I${join(directory, "include")}`,
-    `-I${join(HERE, "its")}`,
-    `-I${HERE}`,
-    `-DMBEDTLS_CONFIG_FILE="${config}"`,
-  ];
+  const includeFolders = [join(directory, "include"), join(HERE, "its"), HERE];
+  const defines = [`-DMBEDTLS_CONFIG_FILE="${config}"`];
+  const use = [...target, ...includeFolders.map((folder) => `-I${folder}`), ...defines];
   const flags = ["-std=c99", "-Os", "-g"];
   const compiler = await run("gcc", ["--version"], HERE);
   const key = createHash("sha256").update(JSON.stringify([await readFile(config, "utf8"), flags, target, compiler.split("\n")[0]])).digest("hex").slice(0, 12);
@@ -127,7 +122,7 @@ export async function mbedTls({ bits = 64, sanitize = false } = {}) {
     const objects = (await readdir(beside)).map((name) => join(beside, name));
     await run("ar", ["rcs", join(beside, "libmbedtls.a"), ...objects], HERE);
   });
-  return { version, library: join(built, "libmbedtls.a"), flags: use };
+  return { version, library: join(built, "libmbedtls.a"), includeFolders, defines, flags: use };
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
