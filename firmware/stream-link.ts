@@ -1,0 +1,121 @@
+/**
+ * The part of a link that plain TCP and TLS have in common: the time limit, the queue towards the socket, the orderly close, and the one
+ * `ended` of the contract in `sdk/platform.ts`.
+ */
+import { failure, type Failure } from "../sdk/connection/failure.js";
+import type { Cancel, Endpoint, Link, LinkHandlers, Scheduler } from "../sdk/platform.js";
+import type { ByteStream, ByteStreamHandlers, ByteStreamOpener } from "./byte-stream.js";
+
+/** How long an orderly close waits for the peer to close in turn before the connection is dropped. */
+const CLOSE_GRACE_MS = 1_000;
+
+export interface StreamLinkSurroundings {
+  opener: ByteStreamOpener;
+  scheduler: Scheduler;
+}
+
+export abstract class StreamLink implements Link, ByteStreamHandlers {
+  protected readonly handlers: LinkHandlers;
+  readonly #surroundings: StreamLinkSurroundings;
+  readonly #address: string;
+  readonly #stream: ByteStream;
+  #stage: "connecting" | "open" | "closing" | "ended" = "connecting";
+  #cancelTimer: Cancel;
+  /** What the socket had no room for, in order. */
+  #backlog: Uint8Array[] = [];
+
+  constructor(surroundings: StreamLinkSurroundings, endpoint: Endpoint, timeoutMs: number, handlers: LinkHandlers) {
+    this.handlers = handlers;
+    this.#surroundings = surroundings;
+    this.#address = `${endpoint.host}:${endpoint.port}`;
+    const late = (): void => this.end(failure("CONNECT_TIMEOUT", `no connection to ${this.#address} within ${timeoutMs} ms`));
+    this.#cancelTimer = surroundings.scheduler.after(timeoutMs, late);
+    this.#stream = surroundings.opener.open(endpoint.host, endpoint.port, this);
+  }
+
+  abstract write(bytes: Uint8Array): boolean;
+  /** The stream is up. */
+  abstract opened(): void;
+  /** Bytes came. */
+  protected abstract received(bytes: Uint8Array): void;
+  /** All that was queued has gone to the socket. */
+  protected abstract drained(): void;
+  /** Queues the last bytes of an orderly close. */
+  protected abstract sayGoodbye(): void;
+  /** Frees what the link holds beside the stream. Called once. */
+  protected abstract release(): void;
+
+  close(): void {
+    if (this.#stage === "closing" || this.#stage === "ended") return;
+    const wasOpen = this.#stage === "open";
+    this.#stage = "closing";
+    if (wasOpen) this.sayGoodbye();
+    this.#startTimer(wasOpen ? CLOSE_GRACE_MS : 0, () => this.end(failure("CLOSED_LOCALLY", "this side closed the connection")));
+  }
+
+  data(bytes: Uint8Array): void {
+    // When closing, the peer's last words are read and dropped: unread bytes would make TCP take back what was sent.
+    if (this.#stage === "connecting" || this.#stage === "open") this.received(bytes);
+  }
+
+  writable(): void {
+    while (this.#backlog.length > 0) {
+      const first = this.#backlog[0] as Uint8Array;
+      const taken = this.#stream.write(first);
+      if (taken < first.length) {
+        this.#backlog[0] = first.subarray(taken);
+        return;
+      }
+      this.#backlog.shift();
+    }
+    if (!this.isOver) this.drained();
+  }
+
+  ended(reason: Failure): void {
+    this.end(reason);
+  }
+
+  /** Bytes may be given to and taken from the peer. */
+  protected get isOpen(): boolean {
+    return this.#stage === "open";
+  }
+
+  protected get isOver(): boolean {
+    return this.#stage === "closing" || this.#stage === "ended";
+  }
+
+  /** True while the socket has no room. */
+  protected get isStuffed(): boolean {
+    return this.#backlog.length > 0;
+  }
+
+  /** Call when the handshake is done: the time limit is off and the owner may write. */
+  protected markOpen(): void {
+    this.#cancelTimer();
+    this.#stage = "open";
+  }
+
+  /** Sends bytes, or keeps them until there is room. */
+  protected send(bytes: Uint8Array): void {
+    if (this.#stage === "ended") return;
+    const taken = this.isStuffed ? 0 : this.#stream.write(bytes);
+    if (taken < bytes.length) this.#backlog.push(bytes.subarray(taken));
+  }
+
+  /** The one end, whoever found it first; after the owner's `close` it is always CLOSED_LOCALLY. */
+  protected end(reason: Failure): void {
+    if (this.#stage === "ended") return;
+    const closing = this.#stage === "closing";
+    this.#stage = "ended";
+    this.#cancelTimer();
+    this.#stream.close();
+    this.#backlog = [];
+    this.release();
+    this.handlers.ended(closing ? failure("CLOSED_LOCALLY", "this side closed the connection") : reason);
+  }
+
+  #startTimer(delayMs: number, run: () => void): void {
+    this.#cancelTimer();
+    this.#cancelTimer = this.#surroundings.scheduler.after(delayMs, run);
+  }
+}

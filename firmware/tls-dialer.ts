@@ -1,0 +1,113 @@
+/**
+ * The dialer of engines without a TLS of their own: any {@link ByteStreamOpener} below, any {@link TlsEngines} beside, both given. The
+ * chip and the XS host in CI share it.
+ */
+import { failure, type Failure } from "../sdk/connection/failure.js";
+import type { Credential, Dialer, Endpoint, Link, LinkHandlers, Scheduler } from "../sdk/platform.js";
+import type { ByteStreamOpener } from "./byte-stream.js";
+import { PlainLink } from "./plain-link.js";
+import { engineFailure, type TlsEngine, type TlsEngines, type TlsSession } from "./tls-engine.js";
+import { TlsLink } from "./tls-link.js";
+
+export interface TlsDialerParts {
+  opener: ByteStreamOpener;
+  scheduler: Scheduler;
+  /** Left out, only `none` credentials can be dialled. */
+  tls?: TlsEngines;
+  /** The time by which server certificates are judged, milliseconds since the Unix epoch. */
+  trustedTimeMs: () => number;
+}
+
+export interface TlsDialerOptions {
+  /** Largest record asked of servers, bytes: 512, 1024, 2048 or 4096; not above the engine's own buffers. Default 4096. */
+  maximumFragmentBytes?: 512 | 1024 | 2048 | 4096;
+  /** 0x0303 (1.2) or 0x0304 (1.3); default both. */
+  minimumVersion?: number;
+  maximumVersion?: number;
+  /** Resume mTLS sessions (default true). PSK links are never resumed: brokers then lose the identity. */
+  resumption?: boolean;
+}
+
+type MtlsCredential = Extract<Credential, { kind: "mtls" }>;
+type PskCredential = Extract<Credential, { kind: "psk" }>;
+
+/** A device has one broker, and for a moment an old and a new certificate. */
+const KEPT_SESSIONS = 2;
+
+export class TlsDialer implements Dialer {
+  readonly #parts: TlsDialerParts;
+  readonly #options: TlsDialerOptions;
+  /** The engine itself refuses to resume with another credential, anchor or name; this only finds the right one. */
+  readonly #sessions: { key: string; session: TlsSession }[] = [];
+
+  constructor(parts: TlsDialerParts, options: TlsDialerOptions = {}) {
+    this.#parts = parts;
+    this.#options = options;
+  }
+
+  dial(endpoint: Endpoint, credential: Credential, timeoutMs: number, handlers: LinkHandlers): Link {
+    if (credential.kind === "none") return new PlainLink(this.#parts, endpoint, timeoutMs, handlers);
+    const engine = this.#parts.tls?.createEngine();
+    if (engine === undefined) return this.#fail(failure("TLS_FAILED", "this host has no TLS engine"), handlers);
+    const problem = credential.kind === "mtls" ? configureMtls(engine, credential) : configurePsk(engine, credential);
+    const shown = credential.kind === "mtls" ? "certificate" : "psk";
+    if (problem === undefined && this.#start(engine, endpoint, credential)) {
+      return new TlsLink(this.#parts, { endpoint, timeoutMs, shown, engine }, handlers);
+    }
+    const reason = problem ?? engineFailure(engine, shown, `${endpoint.host}:${endpoint.port}`);
+    engine.close();
+    return this.#fail(reason, handlers);
+  }
+
+  #start(engine: TlsEngine, endpoint: Endpoint, credential: MtlsCredential | PskCredential): boolean {
+    const { maximumFragmentBytes = 4096, minimumVersion = 0, maximumVersion = 0, resumption = true } = this.#options;
+    const session = resumption && credential.kind === "mtls" ? this.#session(endpoint, credential) : undefined;
+    const serverName = endpoint.serverName ?? endpoint.host;
+    return engine.start(serverName, this.#parts.trustedTimeMs(), session, maximumFragmentBytes, minimumVersion, maximumVersion);
+  }
+
+  #session(endpoint: Endpoint, credential: MtlsCredential): TlsSession | undefined {
+    const key = `${endpoint.host}:${endpoint.port} ${credential.slot}`;
+    const kept = this.#sessions.find((entry) => entry.key === key)?.session;
+    if (kept !== undefined) return kept;
+    const session = this.#parts.tls?.createSession();
+    if (session !== undefined) this.#sessions.push({ key, session });
+    if (this.#sessions.length > KEPT_SESSIONS) this.#sessions.shift();
+    return session;
+  }
+
+  /** Ends an attempt before it began, but not before `dial` has returned. */
+  #fail(reason: Failure, handlers: LinkHandlers): Link {
+    let closed = false;
+    this.#parts.scheduler.after(0, () => handlers.ended(closed ? failure("CLOSED_LOCALLY", "this side closed the connection") : reason));
+    return {
+      write: () => false,
+      close: () => {
+        closed = true;
+      },
+    };
+  }
+}
+
+/** What is wrong with the credential, or undefined; other failures stay in the engine. */
+function configureMtls(engine: TlsEngine, credential: MtlsCredential): Failure | undefined {
+  if (credential.chain.length === 0) return failure("CERTIFICATE_REQUIRED", `no certificate for key slot "${credential.slot}"`);
+  if (!credential.trustAnchors.every((der) => engine.addAnchor(der))) return unreadable(engine, failure("SERVER_CA_UNKNOWN", "a trust anchor cannot be read"));
+  if (!credential.chain.every((der) => engine.addCertificate(der))) {
+    return unreadable(engine, failure("CERTIFICATE_REJECTED", `the certificate chain for key slot "${credential.slot}" cannot be read`));
+  }
+  engine.useKey(credential.slot);
+  return undefined;
+}
+
+function configurePsk(engine: TlsEngine, credential: PskCredential): Failure | undefined {
+  engine.usePsk(credential.slot, credential.identity);
+  return undefined;
+}
+
+const FAILURE_NO_MEMORY = 4;
+
+/** Too little memory says nothing about a certificate. */
+function unreadable(engine: TlsEngine, reason: Failure): Failure | undefined {
+  return engine.failure() === FAILURE_NO_MEMORY ? undefined : reason;
+}
