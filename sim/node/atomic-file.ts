@@ -10,7 +10,7 @@ import { dirname, join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 
 /** Ends the name of every temporary file. `~` is in no storage key, slot or id, so no real file can carry it. */
-const TEMPORARY_SUFFIX = ".tmp~";
+export const TEMPORARY_SUFFIX = ".tmp~";
 
 /** A fresh name beside `path` for something unfinished; {@link removeLeftoverTemporaries} knows it again. */
 export function temporaryPath(path: string): string {

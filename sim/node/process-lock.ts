@@ -11,7 +11,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { linkSync, readFileSync } from "node:fs";
 import type { HawserError } from "../../sdk/errors.js";
-import { errnoCode, storageError, temporaryPath, unlinkIfThere, writeNewFile } from "./atomic-file.js";
+import { errnoCode, storageError, temporaryPath, TEMPORARY_SUFFIX, unlinkIfThere, writeNewFile } from "./atomic-file.js";
 
 /** A lock held by this process until it is released. */
 export class ProcessLock {
@@ -95,13 +95,17 @@ function claim(path: string): ProcessLock | undefined {
 
 /** Removes the lock at `path` if it still says `dead`; its takeover lock makes sure that only one contender does. */
 function removeDead(path: string, dead: string, heldError: HeldError): void {
-  const mark = createHash("sha256").update(dead).digest("hex").slice(0, 16);
-  const takeover = lockNow(`${path}.${mark}.tmp~`, heldError);
+  const takeover = lockNow(takeoverPath(path, dead), heldError);
   try {
     if (readLock(path) === dead) unlinkIfThere(path);
   } finally {
     takeover.release();
   }
+}
+
+/** The lock that gives the right to remove the lock at `path` while it says `dead`. */
+export function takeoverPath(path: string, dead: string): string {
+  return `${path}.${createHash("sha256").update(dead).digest("hex").slice(0, 16)}${TEMPORARY_SUFFIX}`;
 }
 
 function readLock(path: string): string | undefined {
