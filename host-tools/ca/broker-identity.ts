@@ -1,0 +1,116 @@
+/** The broker's own key and certificate, and everything a broker must know of the CA. */
+import { join } from "node:path";
+import { seal, unseal } from "../../sim/node/sealed.js";
+import type { CertificateRecord, EntryState, RegistryEntry } from "../registry/entry.js";
+import { parseCertificateRecords, parseObject } from "../registry/entry.js";
+import { chainOf, issueLeaf, pemChain, readCertificates, readSealedKey } from "./context.js";
+import type { CaContext, CaKeys } from "./context.js";
+import { corrupt, FILES, readCaFile, SEAL_PURPOSE } from "./layout.js";
+import { toPem } from "./pem.js";
+import type { CaRecord } from "./record.js";
+import { generateKey, nodeCrypto } from "./signer.js";
+import type { Draft } from "./store.js";
+
+/** The name in broker certificates: it tells people what they see; clients look at the hosts. */
+const BROKER_COMMON_NAME = "hawser-broker";
+
+export interface BrokerMaterial {
+  /** The broker's certificate and the issuing CA, PEM. */
+  readonly chainPem: string;
+  /** PKCS#8, PEM, not encrypted. */
+  readonly keyPem: string;
+  /** The root, PEM: by it the broker judges clients, and clients the broker. */
+  readonly trustAnchorPem: string;
+  readonly issuingPem: string;
+  /** Revocation lists of issuing CA and root, PEM. */
+  readonly crlPem: string;
+  /** When the broker has to have new revocation lists: after this it would refuse everybody. */
+  readonly crlNextUpdateMs: number;
+  /** Lower-case hex without leading zeros. */
+  readonly revokedSerials: ReadonlySet<string>;
+  /** Hosts in the broker's certificate. */
+  readonly brokerHosts: readonly string[];
+  /** The key of a device that may use the PSK port now. */
+  pskFor(identity: string): Buffer | undefined;
+  /** The role of a name that may do anything at all now; a device in recovery has its role, and the PSK port's scope only. */
+  roleOf(name: string): string | undefined;
+  stateOf(name: string): EntryState | undefined;
+}
+
+/** Files that hold a new broker identity, for `ca init` and for a renewal. */
+export async function newBrokerIdentity(keys: CaKeys, record: CaRecord, nowMs: number): Promise<{ certificate: CertificateRecord; chainPem: string; sealedKey: Buffer }> {
+  const { pkcs8, publicKey } = await generateKey();
+  const spki = new Uint8Array(await nodeCrypto.subtle.exportKey("spki", publicKey));
+  const profile = { kind: "broker" as const, hosts: record.brokerHosts };
+  const { record: certificate, der } = await issueLeaf(keys, BROKER_COMMON_NAME, spki, profile, nowMs, record.lifetimesMs.broker);
+  const sealedKey = seal(keys.sealing, pkcs8, SEAL_PURPOSE.key(FILES.brokerKey));
+  pkcs8.fill(0);
+  return { certificate, chainPem: pemChain(chainOf(keys, der)), sealedKey };
+}
+
+/** Gives the broker a new key and certificate; the old one is revoked as superseded. Throws as every change. */
+export async function renewBrokerCertificate(ca: CaContext): Promise<{ serial: string; notAfterMs: number }> {
+  return ca.store.change(async (draft) => {
+    const { certificate, chainPem, sealedKey } = await newBrokerIdentity(ca.keys, ca.record, draft.nowMs);
+    const old = readBrokerRecords(ca.directory, draft).map((record) => (record.status === "active" ? superseded(record, draft.nowMs) : record));
+    draft.write(FILES.brokerRecords, brokerRecordsText([...old, certificate]));
+    draft.write(FILES.brokerChain, chainPem);
+    draft.write(FILES.brokerKey, sealedKey);
+    draft.revocationChanged = true;
+    draft.record({ event: "broker-certificate-renewed", serial: certificate.serial });
+    return { serial: certificate.serial, notAfterMs: certificate.notAfterMs };
+  });
+}
+
+export function brokerRecordsText(certificates: readonly CertificateRecord[]): string {
+  return `${JSON.stringify({ v: 1, certificates }, null, 2)}\n`;
+}
+
+/** As a change is about to leave them, or as they are on disk. Throws `CA_CORRUPT`. */
+export function readBrokerRecords(directory: string, draft?: Draft): CertificateRecord[] {
+  const text = (draft?.writes.get(FILES.brokerRecords) ?? readCaFile(directory, FILES.brokerRecords)).toString("utf8");
+  const value = parseObject(text);
+  const records = value?.["v"] === 1 ? parseCertificateRecords(value["certificates"]) : undefined;
+  if (records === undefined) throw corrupt(join(directory, FILES.brokerRecords), "it is no list of certificates");
+  return records;
+}
+
+/** Everything a broker needs, as the CA directory is now. */
+export function readBrokerMaterial(directory: string, record: CaRecord, keys: CaKeys, entries: ReadonlyMap<string, RegistryEntry>, crlNextUpdateMs: number): BrokerMaterial {
+  const key = readSealedKey(directory, FILES.brokerKey, keys.sealing);
+  const keyPem = toPem("PRIVATE KEY", key);
+  key.fill(0);
+  const certificates = [...[...entries.values()].flatMap((entry) => entry.certificates), ...readBrokerRecords(directory)];
+  return {
+    chainPem: pemChain(readCertificates(directory, FILES.brokerChain)),
+    keyPem,
+    trustAnchorPem: pemChain([keys.root.certificate]),
+    issuingPem: pemChain([keys.issuing.certificate]),
+    crlPem: readCaFile(directory, FILES.crl).toString("utf8"),
+    crlNextUpdateMs,
+    revokedSerials: new Set(certificates.filter((certificate) => certificate.status !== "active").map((certificate) => certificate.serial)),
+    brokerHosts: record.brokerHosts,
+    pskFor: (identity) => unsealPsk(keys, entries.get(identity)),
+    roleOf: (name) => roleOf(entries.get(name)),
+    stateOf: (name) => entries.get(name)?.state,
+  };
+}
+
+/** The PSK of a device that may use it: in use, or in recovery. Throws `CA_CORRUPT`. */
+export function unsealPsk(keys: CaKeys, entry: RegistryEntry | undefined): Buffer | undefined {
+  if (entry?.psk === undefined || (entry.state !== "active" && entry.state !== "certificate-revoked")) return undefined;
+  try {
+    return unseal(keys.sealing, Buffer.from(entry.psk, "base64"), SEAL_PURPOSE.psk(entry.name));
+  } catch {
+    throw corrupt(`the registry entry of ${entry.name}`, "the seal of its PSK is broken");
+  }
+}
+
+function roleOf(entry: RegistryEntry | undefined): string | undefined {
+  return entry?.state === "active" || entry?.state === "certificate-revoked" ? entry.role : undefined;
+}
+
+function superseded(record: CertificateRecord, nowMs: number): CertificateRecord {
+  const { der: _notNeeded, ...rest } = record;
+  return { ...rest, status: "superseded", reason: "superseded", revokedAtMs: nowMs };
+}

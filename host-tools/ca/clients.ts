@@ -1,0 +1,77 @@
+/** Credentials for clients that are no device: backends, operators, monitors, authorities. */
+import { HawserError } from "../../sdk/errors.js";
+import { checkId } from "../../sdk/identity/device-id.js";
+import { checkClientRole } from "../policy/roles.js";
+import type { RegistryEntry } from "../registry/entry.js";
+import { withAllRevoked, withCertificate } from "../registry/transitions.js";
+import { chainOf, issueLeaf, pemChain } from "./context.js";
+import type { CaContext, CaKeys } from "./context.js";
+import { toPem } from "./pem.js";
+import { generateKey, nodeCrypto } from "./signer.js";
+
+export interface ClientRequest {
+  readonly name: string;
+  readonly role: string;
+  /** Revoke what a client of this name had. */
+  readonly replace?: boolean;
+  /** Milliseconds; the CA's own setting when left out. */
+  readonly lifetimeMs?: number;
+}
+
+/** PEM texts. The key is not encrypted: for a file of mode 0600, never for a log. */
+export interface ClientCredentials {
+  readonly keyPem: string;
+  /** Leaf and issuing CA. */
+  readonly chainPem: string;
+  /** The root, by which the client judges the broker. */
+  readonly trustAnchorPem: string;
+  readonly serial: string;
+  readonly notAfterMs: number;
+}
+
+/**
+ * Makes key and certificate for a client and records it.
+ *
+ * @throws HawserError `INVALID_ID`, `INVALID_ROLE`, `ID_EXISTS`, and those of every change
+ */
+export async function issueClient(ca: CaContext, { name, role, replace = false, lifetimeMs = ca.record.lifetimesMs.client }: ClientRequest): Promise<ClientCredentials> {
+  checkId(name);
+  const clientRole = checkClientRole(role);
+  return ca.store.change(async (draft) => {
+    const before = draft.entries.get(name);
+    if (before !== undefined && (before.kind === "device" || !replace)) throw nameExists(before);
+    const { keyPem, publicKey } = await newKeyPair();
+    const { record, der } = await issueLeaf(ca.keys, name, publicKey, { kind: "client" }, draft.nowMs, lifetimeMs);
+    const fresh: RegistryEntry = { v: 1, kind: "client", name, role: clientRole, state: "active", createdAtMs: draft.nowMs, certificates: [] };
+    const cleared = before === undefined ? fresh : withAllRevoked({ ...before, role: clientRole, state: "active" }, "superseded", draft.nowMs);
+    draft.put({ ...withCertificate(cleared, record, draft.nowMs), currentSerial: record.serial });
+    draft.record({ event: "client-issued", name, role: clientRole, serial: record.serial });
+    return { ...credentials(ca.keys, keyPem, der), serial: record.serial, notAfterMs: record.notAfterMs };
+  });
+}
+
+/**
+ * Credentials that are in no registry and therefore have no rights on a broker but to connect: for taking over the connection of a name that has just
+ * been revoked. Only ever in memory.
+ */
+export async function passingCredentials(keys: CaKeys, name: string, nowMs: number, lifetimeMs: number): Promise<Pick<ClientCredentials, "keyPem" | "chainPem" | "trustAnchorPem">> {
+  const { keyPem, publicKey } = await newKeyPair();
+  const { der } = await issueLeaf(keys, name, publicKey, { kind: "client" }, nowMs, lifetimeMs);
+  return credentials(keys, keyPem, der);
+}
+
+function credentials(keys: CaKeys, keyPem: string, leaf: Uint8Array): Pick<ClientCredentials, "keyPem" | "chainPem" | "trustAnchorPem"> {
+  return { keyPem, chainPem: pemChain(chainOf(keys, leaf)), trustAnchorPem: pemChain([keys.root.certificate]) };
+}
+
+async function newKeyPair(): Promise<{ keyPem: string; publicKey: Uint8Array }> {
+  const { pkcs8, publicKey } = await generateKey();
+  const keyPem = toPem("PRIVATE KEY", pkcs8);
+  pkcs8.fill(0);
+  return { keyPem, publicKey: new Uint8Array(await nodeCrypto.subtle.exportKey("spki", publicKey)) };
+}
+
+function nameExists(entry: RegistryEntry): HawserError {
+  if (entry.kind === "device") return new HawserError("ID_EXISTS", `the name ${entry.name} belongs to a device`, "Choose another name.");
+  return new HawserError("ID_EXISTS", `there is a client ${entry.name} already`, "Choose another name, or revoke it and issue it again with `replace`.");
+}

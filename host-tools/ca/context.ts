@@ -1,0 +1,110 @@
+/** An opened CA from the inside: what every operation on it needs. */
+import { createPrivateKey, createPublicKey, X509Certificate } from "node:crypto";
+import { join } from "node:path";
+import { HawserError } from "../../sdk/errors.js";
+import { unseal } from "../../sim/node/sealed.js";
+import type { CertificateRecord } from "../registry/entry.js";
+import { makeCertificate, validityFrom } from "./certificates.js";
+import type { Issuer, Profile } from "./certificates.js";
+import { hashOfPublicKey } from "./certificate-request.js";
+import { corrupt, FILES, readCaFile, SEAL_PURPOSE } from "./layout.js";
+import { fromPem, toPem } from "./pem.js";
+import type { CaRecord } from "./record.js";
+import { signerFromPkcs8 } from "./signer.js";
+import type { CaStore } from "./store.js";
+
+export interface CaKeys {
+  readonly root: Issuer;
+  readonly issuing: Issuer;
+  /** Opens and seals PSKs and key files. */
+  readonly sealing: Buffer;
+}
+
+export interface CaContext {
+  readonly directory: string;
+  readonly record: CaRecord;
+  readonly keys: CaKeys;
+  readonly store: CaStore;
+}
+
+/** Reads the CA's certificates and unseals its keys; each pair is proved to belong together. Throws `CA_CORRUPT`. */
+export async function readKeys(directory: string, sealing: Buffer): Promise<CaKeys> {
+  return {
+    root: await readIssuer(directory, FILES.root, FILES.rootKey, sealing),
+    issuing: await readIssuer(directory, FILES.issuing, FILES.issuingKey, sealing),
+    sealing,
+  };
+}
+
+async function readIssuer(directory: string, certificateFile: string, keyFile: string, sealing: Buffer): Promise<Issuer> {
+  const certificate = readCertificates(directory, certificateFile)[0];
+  const pkcs8 = readSealedKey(directory, keyFile, sealing);
+  try {
+    if (certificate === undefined || !keyMatches(certificate, pkcs8)) throw corrupt(join(directory, certificateFile), `it does not belong to ${keyFile}`);
+    return { certificate, signer: await signerFromPkcs8(pkcs8) };
+  } finally {
+    pkcs8.fill(0);
+  }
+}
+
+function keyMatches(certificate: Uint8Array, pkcs8: Buffer): boolean {
+  const fromKey = createPublicKey(createPrivateKey({ key: pkcs8, format: "der", type: "pkcs8" }));
+  return new X509Certificate(certificate).publicKey.equals(fromKey);
+}
+
+/** PKCS#8; the caller wipes it. Throws `CA_CORRUPT`. */
+export function readSealedKey(directory: string, file: string, sealing: Buffer): Buffer {
+  try {
+    return unseal(sealing, readCaFile(directory, file), SEAL_PURPOSE.key(file));
+  } catch (error) {
+    if (error instanceof HawserError && error.code === "SEAL_BROKEN") throw corrupt(join(directory, file), "its seal is broken");
+    throw error;
+  }
+}
+
+/** The certificates of a PEM file, DER, at least one. Throws `CA_CORRUPT`. */
+export function readCertificates(directory: string, file: string): Uint8Array[] {
+  const text = readCaFile(directory, file).toString("utf8");
+  try {
+    const certificates = fromPem("CERTIFICATE", text);
+    for (const der of certificates) new X509Certificate(der);
+    if (certificates.length > 0 && text.endsWith("-----END CERTIFICATE-----\n")) return certificates;
+  } catch {
+    // Falls through: whatever is wrong in there, the file is not what it was.
+  }
+  throw corrupt(join(directory, file), "it holds no whole certificate");
+}
+
+export interface IssuedCertificate {
+  readonly record: CertificateRecord;
+  readonly der: Uint8Array;
+}
+
+/**
+ * A certificate from the issuing CA, not recorded anywhere yet.
+ *
+ * @param lifetimeMs from now; cut short where the issuing CA itself ends
+ * @throws HawserError `ISSUER_EXPIRED`
+ */
+export async function issueLeaf(keys: CaKeys, commonName: string, publicKey: Uint8Array, profile: Profile, nowMs: number, lifetimeMs: number): Promise<IssuedCertificate> {
+  const limitMs = Date.parse(new X509Certificate(keys.issuing.certificate).validTo);
+  if (limitMs <= nowMs) throw new HawserError("ISSUER_EXPIRED", "the issuing CA has expired", "Make a new CA and provision the devices again.");
+  const validity = validityFrom(nowMs, lifetimeMs, limitMs);
+  const { der, serial } = await makeCertificate({ commonName, publicKey, profile, validity }, keys.issuing);
+  const record = { serial, ...wholeSeconds(validity), status: "active" as const, publicKeyHash: hashOfPublicKey(publicKey), der: Buffer.from(der).toString("base64") };
+  return { record, der };
+}
+
+/** X.509 knows seconds only: what is recorded has to be what the certificate says. */
+function wholeSeconds({ notBeforeMs, notAfterMs }: { notBeforeMs: number; notAfterMs: number }): { notBeforeMs: number; notAfterMs: number } {
+  return { notBeforeMs: Math.floor(notBeforeMs / 1000) * 1000, notAfterMs: Math.floor(notAfterMs / 1000) * 1000 };
+}
+
+/** Leaf and issuing CA: what a device or client shows. */
+export function chainOf(keys: CaKeys, leaf: Uint8Array): Uint8Array[] {
+  return [leaf, keys.issuing.certificate];
+}
+
+export function pemChain(certificates: readonly Uint8Array[]): string {
+  return certificates.map((der) => toPem("CERTIFICATE", der)).join("");
+}

@@ -1,0 +1,170 @@
+/** Makes a CA directory: in a directory beside its place, moved there by one rename, so that there is never half a CA. */
+import { randomBytes } from "node:crypto";
+import { mkdirSync, readdirSync, realpathSync, renameSync, rmSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import { HawserError } from "../../sdk/errors.js";
+import { errnoCode, storageError, syncDirectory, writeFileAtomic } from "../../sim/node/atomic-file.js";
+import { lockNow } from "../../sim/node/process-lock.js";
+import type { ProcessLock } from "../../sim/node/process-lock.js";
+import { seal } from "../../sim/node/sealed.js";
+import type { ScryptCost } from "../../sim/node/sealed.js";
+import { auditLine, FIRST_HASH, hashOfLine } from "../registry/audit.js";
+import { brokerRecordsText, newBrokerIdentity } from "./broker-identity.js";
+import { makeCertificate, makeRoot, validityFrom } from "./certificates.js";
+import type { CaKeys } from "./context.js";
+import { revisionText } from "./journal.js";
+import { DIRECTORIES, FILES, SEAL_PURPOSE } from "./layout.js";
+import { outputsText } from "../outputs/outputs-file.js";
+import { toPem } from "./pem.js";
+import { checkBrokerHosts, checkCaName, DEFAULT_LIFETIMES, newRecord } from "./record.js";
+import type { Lifetimes } from "./record.js";
+import { makeCrls } from "./revocation.js";
+import { generateKey, nodeCrypto } from "./signer.js";
+import type { NewKey } from "./signer.js";
+
+export interface InitOptions {
+  /** In the names of the CA certificates: 1 to 48 printable characters. */
+  readonly name: string;
+  /** DNS names and IP addresses for the broker's certificate; the loopback ones when left out. */
+  readonly brokerHosts?: readonly string[];
+  readonly passphrase: string;
+  /** Milliseconds; what is left out keeps its default. */
+  readonly lifetimesMs?: Partial<Lifetimes & { root: number; issuing: number }>;
+  /** What turning the passphrase into a key costs; the default suits people's passphrases. */
+  readonly scryptCost?: Readonly<ScryptCost>;
+  /** Wall time, milliseconds since the epoch. */
+  readonly now?: () => number;
+}
+
+const LOOPBACK = ["localhost", "127.0.0.1", "::1"];
+
+/**
+ * Makes a CA at `directory`, which must not exist or be empty.
+ *
+ * @throws HawserError `CA_EXISTS`, `OUT_EXISTS` (something else is there), `INVALID_NAME`, `BAD_HOST`, `STORAGE_FAILED`, `STORAGE_FULL`
+ */
+export async function initCa(directory: string, options: InitOptions): Promise<void> {
+  checkCaName(options.name);
+  const brokerHosts = checkBrokerHosts(options.brokerHosts ?? LOOPBACK);
+  const place = placeFor(directory);
+  const staging = `${place}.staged-${randomBytes(8).toString("hex")}`;
+  let lock: ProcessLock | undefined;
+  try {
+    removeLeftovers(place);
+    makeDirectory(staging);
+    lock = lockCa(staging);
+    await writeCa(staging, { ...options, brokerHosts });
+    moveIntoPlace(staging, place);
+    lock.movedTo(join(place, FILES.lock));
+  } catch (error) {
+    rmSync(staging, { recursive: true, force: true });
+    throw error;
+  } finally {
+    lock?.release();
+  }
+}
+
+/** The real path of a place that is free. */
+function placeFor(directory: string): string {
+  const path = resolve(directory);
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    const real = realpathSync(path);
+    checkFree(real);
+    return real;
+  } catch (error) {
+    if (errnoCode(error) === "ENOENT") return path;
+    throw storageError(error, "make", path);
+  }
+}
+
+function checkFree(path: string): void {
+  let names: string[];
+  try {
+    names = readdirSync(path);
+  } catch (error) {
+    if (errnoCode(error) === "ENOTDIR") throw new HawserError("OUT_EXISTS", `${path} is there and is no directory`, "Choose another directory.");
+    throw storageError(error, "read", path);
+  }
+  if (names.includes(FILES.record)) throw new HawserError("CA_EXISTS", `there is a CA in ${path} already`, "Choose another directory.");
+  if (names.length > 0) throw new HawserError("OUT_EXISTS", `${path} is not empty`, "Choose another directory, or empty it.");
+}
+
+function moveIntoPlace(staging: string, place: string): void {
+  try {
+    renameSync(staging, place);
+    syncDirectory(dirname(place));
+  } catch (error) {
+    if (["ENOTEMPTY", "EEXIST", "ENOTDIR"].includes(errnoCode(error))) checkFree(place);
+    if (errnoCode(error) === "EBUSY") throw new HawserError("STORAGE_FAILED", `${place} is a mount point, which cannot be replaced as a whole`, "Choose a directory below it.");
+    throw storageError(error, "make", place);
+  }
+}
+
+/** What a killed `ca init` for this place left beside it. */
+function removeLeftovers(place: string): void {
+  for (const name of readdirSync(dirname(place))) {
+    if (!name.startsWith(`${basename(place)}.`) || !/^\.staged-[0-9a-f]{16}$/.test(name.slice(basename(place).length))) continue;
+    const path = join(dirname(place), name);
+    try {
+      lockCa(path);
+      rmSync(path, { recursive: true, force: true });
+    } catch {
+      // Another `ca init` is at work there, or it is gone already.
+    }
+  }
+}
+
+function lockCa(directory: string): ProcessLock {
+  return lockNow(join(directory, FILES.lock), () => new HawserError("CA_BUSY", `another process is making a CA in ${directory}`, "Wait for it."));
+}
+
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    throw storageError(error, "make", path);
+  }
+}
+
+async function writeCa(directory: string, options: InitOptions & { brokerHosts: readonly string[] }): Promise<void> {
+  for (const name of [DIRECTORIES.keys, DIRECTORIES.registry, DIRECTORIES.reservations]) makeDirectory(join(directory, name));
+  const nowMs = (options.now ?? Date.now)();
+  const { root: rootMs, issuing: issuingMs, ...leafLifetimes } = { ...DEFAULT_LIFETIMES, ...options.lifetimesMs };
+  const { record, sealingKey } = newRecord(options.name, options.brokerHosts, options.passphrase, leafLifetimes, nowMs, options.scryptCost);
+  const write = (file: string, content: Uint8Array | string): void => writeFileAtomic(join(directory, file), content);
+  const writeKey = (file: string, key: NewKey): void => {
+    write(file, seal(sealingKey, key.pkcs8, SEAL_PURPOSE.key(file)));
+    key.pkcs8.fill(0);
+  };
+  const rootKey = await generateKey();
+  const issuingKey = await generateKey();
+  const keys = await makeCertificates(options.name, rootKey, issuingKey, sealingKey, nowMs, rootMs, issuingMs);
+  writeKey(FILES.rootKey, rootKey);
+  writeKey(FILES.issuingKey, issuingKey);
+  write(FILES.root, toPem("CERTIFICATE", keys.root.certificate));
+  write(FILES.issuing, toPem("CERTIFICATE", keys.issuing.certificate));
+  const broker = await newBrokerIdentity(keys, record, nowMs);
+  write(FILES.brokerKey, broker.sealedKey);
+  write(FILES.brokerChain, broker.chainPem);
+  write(FILES.brokerRecords, brokerRecordsText([broker.certificate]));
+  write(FILES.crl, await makeCrls(keys, record, [broker.certificate], 1, nowMs));
+  write(FILES.outputs, outputsText([]));
+  const line = auditLine(FIRST_HASH, 1, new Date(nowMs), { event: "ca-created", ca: options.name });
+  write(FILES.audit, `${line}\n`);
+  write(FILES.revision, revisionText({ number: 1, auditHash: hashOfLine(line) }));
+  write(FILES.record, `${JSON.stringify(record, null, 2)}\n`);
+  sealingKey.fill(0);
+}
+
+async function makeCertificates(name: string, rootKey: NewKey, issuingKey: NewKey, sealing: Buffer, nowMs: number, rootMs: number, issuingMs: number): Promise<CaKeys> {
+  const rootValidity = validityFrom(nowMs, rootMs);
+  const root = { signer: rootKey.signer, certificate: (await makeRoot(`${name} Root CA`, await spki(rootKey), rootKey.signer, rootValidity)).der };
+  const validity = validityFrom(nowMs, issuingMs, rootValidity.notAfterMs);
+  const request = { commonName: `${name} Issuing CA`, publicKey: await spki(issuingKey), profile: { kind: "issuing" } as const, validity };
+  return { root, issuing: { signer: issuingKey.signer, certificate: (await makeCertificate(request, root)).der }, sealing };
+}
+
+async function spki(key: NewKey): Promise<Uint8Array> {
+  return new Uint8Array(await nodeCrypto.subtle.exportKey("spki", key.publicKey));
+}

@@ -1,0 +1,81 @@
+/**
+ * A change to a CA directory as a whole: written to the journal first, then done, then struck off. Whoever finds a journal finishes it; doing
+ * any part of it twice does no harm. So a change either never happened or happens completely, wherever its process was stopped.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { isAbsolute, join } from "node:path";
+import { removeFileDurably, writeFileAtomic } from "../../sim/node/atomic-file.js";
+import { appendAuditLine, readAuditHead } from "../registry/audit.js";
+import { parseObject } from "../registry/entry.js";
+import { corrupt, FILES, readCaFile } from "./layout.js";
+
+export interface Journal {
+  readonly v: 1;
+  readonly revision: number;
+  readonly auditLine: string;
+  /** Content by path below the CA directory, base64. */
+  readonly writes: Readonly<Record<string, string>>;
+  readonly removes: readonly string[];
+}
+
+export interface Revision {
+  readonly number: number;
+  /** Head of the audit trail after that change. */
+  readonly auditHash: string;
+}
+
+export function isJournalThere(directory: string): boolean {
+  return existsSync(join(directory, FILES.journal));
+}
+
+/** From here on the change will happen. */
+export function writeJournal(directory: string, journal: Journal): void {
+  writeFileAtomic(join(directory, FILES.journal), JSON.stringify(journal));
+}
+
+/** The unfinished change, if there is one. */
+export function readJournal(directory: string): Journal | undefined {
+  if (!isJournalThere(directory)) return undefined;
+  const path = join(directory, FILES.journal);
+  const value = parseObject(readFileSync(path, "utf8"));
+  const { v, revision, auditLine, writes, removes } = value ?? {};
+  if (v !== 1 || typeof revision !== "number" || typeof auditLine !== "string" || !isPathMap(writes) || !Array.isArray(removes) || !removes.every(isPathInside)) {
+    throw corrupt(path, "it is no journal");
+  }
+  return { v, revision, auditLine, writes, removes };
+}
+
+/** Does all of a journal but its last two steps, which {@link finishJournal} does. */
+export function applyJournal(directory: string, journal: Journal): void {
+  for (const [file, content] of Object.entries(journal.writes)) writeFileAtomic(join(directory, file), Buffer.from(content, "base64"));
+  for (const file of journal.removes) removeFileDurably(join(directory, file));
+  const audit = join(directory, FILES.audit);
+  if (readAuditHead(audit).revision < journal.revision) appendAuditLine(audit, journal.auditLine);
+}
+
+/** Tells the watchers and strikes the change off. */
+export function finishJournal(directory: string, journal: Journal): Revision {
+  const revision = { number: journal.revision, auditHash: readAuditHead(join(directory, FILES.audit)).hash };
+  writeFileAtomic(join(directory, FILES.revision), revisionText(revision));
+  removeFileDurably(join(directory, FILES.journal));
+  return revision;
+}
+
+export function revisionText(revision: Revision): string {
+  return `${revision.number} ${revision.auditHash}\n`;
+}
+
+/** @throws HawserError `CA_CORRUPT` */
+export function readRevision(directory: string): Revision {
+  const match = /^([1-9][0-9]{0,14}) ([0-9a-f]{64})\n$/.exec(readCaFile(directory, FILES.revision).toString("utf8"));
+  if (match === null) throw corrupt(join(directory, FILES.revision), "it is no revision number");
+  return { number: Number(match[1]), auditHash: match[2] ?? "" };
+}
+
+function isPathMap(value: unknown): value is Record<string, string> {
+  return typeof value === "object" && value !== null && Object.entries(value).every(([path, content]) => isPathInside(path) && typeof content === "string");
+}
+
+function isPathInside(path: unknown): path is string {
+  return typeof path === "string" && !isAbsolute(path) && !path.split("/").includes("..");
+}

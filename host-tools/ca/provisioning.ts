@@ -1,0 +1,176 @@
+/**
+ * Giving a device its identity, in steps, because its key is made where it will live: reserve the name, (the caller makes key and request), complete,
+ * (the caller puts the vault into place), activate. Stopped anywhere, the name is at worst reserved, and the next attempt takes it over.
+ */
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import { HawserError } from "../../sdk/errors.js";
+import { checkId } from "../../sdk/identity/device-id.js";
+import { seal } from "../../sim/node/sealed.js";
+import { lockNow } from "../../sim/node/process-lock.js";
+import type { ProcessLock } from "../../sim/node/process-lock.js";
+import { checkDeviceRole } from "../policy/roles.js";
+import type { RegistryEntry } from "../registry/entry.js";
+import { reservedEntry, withAllRevoked, withCertificate, withoutPsk } from "../registry/transitions.js";
+import { checkRequest } from "./certificate-request.js";
+import { chainOf, issueLeaf } from "./context.js";
+import type { CaContext } from "./context.js";
+import { DIRECTORIES, SEAL_PURPOSE } from "./layout.js";
+import type { Draft } from "./store.js";
+
+export interface ReserveRequest {
+  readonly id: string;
+  readonly role: string;
+  /** Take the place of a device that has this id: what it had is revoked when the new identity is issued. */
+  readonly replace?: boolean;
+}
+
+/** A name that is this process's to provision, until `activate` or `abandon`. */
+export interface Reservation {
+  readonly id: string;
+  readonly role: string;
+  readonly replace: boolean;
+}
+
+/** What a device's vault needs. The PSK is the caller's to wipe. */
+export interface DeviceIdentity {
+  readonly id: string;
+  readonly role: string;
+  readonly serial: string;
+  readonly notAfterMs: number;
+  /** DER, leaf first, then the issuing CA. */
+  readonly chain: readonly Uint8Array[];
+  /** DER */
+  readonly trustAnchors: readonly Uint8Array[];
+  readonly psk: Buffer;
+  readonly pskIdentity: string;
+  /** Serials of the certificates that were revoked for this one (with `replace`). */
+  readonly replaced: readonly string[];
+}
+
+const PSK_BYTES = 32;
+
+export class Provisioning {
+  readonly #locks = new Map<Reservation, ProcessLock>();
+
+  constructor(private readonly ca: CaContext) {}
+
+  /**
+   * Takes the name. With `replace` the device that has it stays untouched until {@link complete}.
+   *
+   * @throws HawserError `INVALID_ID`, `INVALID_ROLE`, `ID_EXISTS` (also while another process provisions it), and those of every change
+   */
+  async reserve({ id, role, replace = false }: ReserveRequest): Promise<Reservation> {
+    checkId(id);
+    checkDeviceRole(role);
+    const lock = lockNow(join(this.ca.directory, DIRECTORIES.reservations, `${id}.lock`), (pid) => inProgress(id, pid));
+    try {
+      await this.ca.store.change((draft) => reserveIn(draft, id, role, replace));
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+    const reservation = { id, role, replace };
+    this.#locks.set(reservation, lock);
+    return reservation;
+  }
+
+  /**
+   * Issues the certificate for the device's key and makes its PSK.
+   *
+   * @param csr PKCS#10, DER
+   * @param lifetimeMs of the certificate; the CA's own setting when left out
+   * @throws HawserError `BAD_REQUEST`, `BAD_SIGNATURE`, `WRONG_SUBJECT`, `NOT_RESERVED`, and those of every change
+   */
+  async complete(reservation: Reservation, csr: Uint8Array, lifetimeMs = this.ca.record.lifetimesMs.device): Promise<DeviceIdentity> {
+    this.#check(reservation);
+    const { id, role } = reservation;
+    const { publicKey } = await checkRequest(csr, id);
+    const psk = randomBytes(PSK_BYTES);
+    return this.ca.store.change(async (draft) => {
+      const before = reservedOrReplaced(draft, reservation);
+      const { record, der } = await issueLeaf(this.ca.keys, id, publicKey, { kind: "client" }, draft.nowMs, lifetimeMs);
+      const replaced = before.certificates.filter((old) => old.status === "active").map((old) => old.serial);
+      const cleared = withAllRevoked({ ...before, role, state: "reserved" }, "superseded", draft.nowMs);
+      const sealedPsk = seal(this.ca.keys.sealing, psk, SEAL_PURPOSE.psk(id)).toString("base64");
+      draft.put({ ...withCertificate(cleared, record, draft.nowMs), currentSerial: record.serial, psk: sealedPsk });
+      draft.record({ event: "issued", name: id, role, serial: record.serial, ...(replaced.length > 0 ? { replaced } : {}) });
+      const trustAnchors = [this.ca.keys.root.certificate];
+      return { id, role, serial: record.serial, notAfterMs: record.notAfterMs, chain: chainOf(this.ca.keys, der), trustAnchors, psk, pskIdentity: id, replaced };
+    });
+  }
+
+  /** Lets the device in: its vault is in place. Throws `NOT_RESERVED`, and as every change. */
+  async activate(reservation: Reservation): Promise<void> {
+    this.#check(reservation);
+    await this.ca.store.change((draft) => {
+      const entry = draft.entries.get(reservation.id);
+      if (entry?.state !== "reserved" || entry.psk === undefined) throw notReserved(reservation.id);
+      draft.put({ ...entry, state: "active" });
+      draft.record({ event: "activated", name: entry.name, role: entry.role });
+    });
+    this.#release(reservation);
+  }
+
+  /**
+   * Gives the name back: nothing handed out under this reservation is valid any more. A device that was to be replaced is untouched before `complete`
+   * and shut out after it. Nothing happens when the reservation is settled. Throws as every change.
+   */
+  async abandon(reservation: Reservation): Promise<void> {
+    if (!this.#locks.has(reservation)) return;
+    try {
+      await this.ca.store.change((draft) => abandonIn(draft, reservation));
+    } finally {
+      this.#release(reservation);
+    }
+  }
+
+  #check(reservation: Reservation): void {
+    if (!this.#locks.has(reservation)) throw notReserved(reservation.id);
+  }
+
+  #release(reservation: Reservation): void {
+    this.#locks.get(reservation)?.release();
+    this.#locks.delete(reservation);
+  }
+}
+
+function reserveIn(draft: Draft, id: string, role: string, replace: boolean): void {
+  const entry = draft.entries.get(id);
+  // Reserved, and we hold the name's lock: whoever reserved it is gone.
+  const abandoned = entry?.state === "reserved";
+  if (entry !== undefined && !abandoned && !replace) throw idExists(entry);
+  if (entry?.kind === "client") throw idExists(entry);
+  if (replace && entry !== undefined && !abandoned) return;
+  const fresh = entry === undefined ? reservedEntry(id, role, draft.nowMs) : withoutPsk(withAllRevoked({ ...entry, role }, "cessationOfOperation", draft.nowMs));
+  draft.put(fresh);
+  draft.record({ event: "reserved", name: id, role });
+}
+
+function reservedOrReplaced(draft: Draft, { id, replace }: Reservation): RegistryEntry {
+  const entry = draft.entries.get(id);
+  if (entry?.kind !== "device" || (entry.state !== "reserved" && !replace)) throw notReserved(id);
+  return entry;
+}
+
+function abandonIn(draft: Draft, { id }: Reservation): void {
+  const entry = draft.entries.get(id);
+  if (entry?.state !== "reserved") return;
+  if (entry.certificates.length === 0) draft.remove(id);
+  else draft.put(withoutPsk(withAllRevoked(entry, "cessationOfOperation", draft.nowMs)));
+  draft.record({ event: "abandoned", name: id });
+}
+
+function idExists(entry: RegistryEntry): HawserError {
+  if (entry.kind === "client") return new HawserError("ID_EXISTS", `the name ${entry.name} belongs to a client with the role ${entry.role}`, "Choose another id.");
+  const state = entry.state === "active" ? "provisioned" : entry.state;
+  return new HawserError("ID_EXISTS", `the device ${entry.name} is ${state} already`, "Choose another id, or use --replace to revoke what it had and provision it anew.");
+}
+
+function inProgress(id: string, pid: number | undefined): HawserError {
+  return new HawserError("ID_EXISTS", `the device ${id} is being provisioned by ${pid === undefined ? "another process" : `process ${pid}`}`, "Wait for it, or choose another id.");
+}
+
+function notReserved(id: string): HawserError {
+  return new HawserError("NOT_RESERVED", `${id} is not reserved by this process`, "Reserve it first; each reservation can be used once.");
+}

@@ -1,0 +1,94 @@
+/** `ca.json`: what a CA is called and how its keys are locked away. Written once. */
+import { isIP } from "node:net";
+import { join } from "node:path";
+import { existsSync } from "node:fs";
+import { HawserError } from "../../sdk/errors.js";
+import { deriveKey, newKeyDerivation, readKeyDerivation, seal, unseal } from "../../sim/node/sealed.js";
+import type { KeyDerivation, ScryptCost } from "../../sim/node/sealed.js";
+import { parseObject } from "../registry/entry.js";
+import { corrupt, FILES, readCaFile, SEAL_PURPOSE } from "./layout.js";
+
+/** Lifetimes of what the CA issues, in milliseconds. */
+export interface Lifetimes {
+  readonly device: number;
+  readonly client: number;
+  readonly broker: number;
+  /** From one revocation list to the moment it is no longer believed. */
+  readonly crl: number;
+}
+
+const DAY_MS = 86_400_000;
+
+export const DEFAULT_LIFETIMES = { root: 7305 * DAY_MS, issuing: 1826 * DAY_MS, broker: 825 * DAY_MS, client: 365 * DAY_MS, device: 365 * DAY_MS, crl: 30 * DAY_MS } as const;
+
+export interface CaRecord {
+  readonly v: 1;
+  readonly name: string;
+  readonly brokerHosts: readonly string[];
+  readonly createdAtMs: number;
+  readonly lifetimesMs: Lifetimes;
+  readonly derivation: KeyDerivation;
+  /** A sealed value that tells a wrong passphrase from a damaged file; base64. */
+  readonly check: string;
+}
+
+/** Makes the record for a new CA, and the key that seals its secrets. */
+export function newRecord(name: string, brokerHosts: readonly string[], passphrase: string, lifetimesMs: Lifetimes, nowMs: number, cost?: Readonly<ScryptCost>): { record: CaRecord; sealingKey: Buffer } {
+  const derivation = newKeyDerivation(cost);
+  const sealingKey = deriveKey(passphrase, derivation);
+  const check = seal(sealingKey, Buffer.from("hawser"), SEAL_PURPOSE.check).toString("base64");
+  return { record: { v: 1, name, brokerHosts, createdAtMs: nowMs, lifetimesMs, derivation, check }, sealingKey };
+}
+
+/** @throws HawserError `NOT_A_CA`, `CA_CORRUPT`, `CA_VERSION` */
+export function readRecord(directory: string): CaRecord {
+  const path = join(directory, FILES.record);
+  if (!existsSync(path)) throw new HawserError("NOT_A_CA", `${directory} is not a CA directory: it has no ${FILES.record}`, "Check --dir, or make a CA with `hawser ca init --dir DIR`.");
+  const value = parseObject(readCaFile(directory, FILES.record).toString("utf8"));
+  if (value === undefined) throw corrupt(path, "it is not JSON");
+  const { v, name, brokerHosts, createdAtMs, lifetimesMs, check } = value;
+  if (typeof v === "number" && v > 1) throw new HawserError("CA_VERSION", `${path} was written by a later version of hawser`, "Update hawser.");
+  const derivation = readKeyDerivation(value["derivation"]);
+  if (v !== 1 || typeof name !== "string" || !isStrings(brokerHosts) || typeof createdAtMs !== "number" || !isLifetimes(lifetimesMs) || derivation === undefined || typeof check !== "string") {
+    throw corrupt(path, "it is no CA record");
+  }
+  return { v, name, brokerHosts, createdAtMs, lifetimesMs, derivation, check };
+}
+
+/** The key that seals the CA's secrets. Takes about a tenth of a second, on purpose. Throws `WRONG_PASSPHRASE`. */
+export function unlock(directory: string, record: CaRecord, passphrase: string): Buffer {
+  const key = deriveKey(passphrase, record.derivation);
+  try {
+    unseal(key, Buffer.from(record.check, "base64"), SEAL_PURPOSE.check);
+    return key;
+  } catch {
+    throw new HawserError("WRONG_PASSPHRASE", `the passphrase does not open the CA in ${directory}`, "Give the passphrase the CA was made with.");
+  }
+}
+
+/** Returns the name when it may stand in the CA's certificates. Throws `INVALID_NAME`. */
+export function checkCaName(name: string): string {
+  // " Issuing CA" is added, and X.509 limits a common name to 64 characters.
+  if (/^[^\p{Cc}\p{Cs}]{1,48}$/u.test(name) && name.trim() === name) return name;
+  throw new HawserError("INVALID_NAME", `the CA name ${JSON.stringify(name)} is not usable`, "Use 1 to 48 printable characters, no space at either end.");
+}
+
+/** Returns the hosts when each may stand in the broker's certificate. Throws `BAD_HOST`. */
+export function checkBrokerHosts(hosts: readonly string[]): readonly string[] {
+  const bad = hosts.find((host) => isIP(host) === 0 && (host.length > 253 || !host.split(".").every((label) => HOST_LABEL.test(label))));
+  if (bad !== undefined) throw new HawserError("BAD_HOST", `${JSON.stringify(bad)} is no host name and no IP address`, "Give the name or address alone, without scheme or port.");
+  if (hosts.length === 0) throw new HawserError("BAD_HOST", "a broker certificate needs at least one host", "Name the host devices reach the broker by.");
+  return [...new Set(hosts)];
+}
+
+const HOST_LABEL = /^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/;
+
+function isStrings(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === "string");
+}
+
+function isLifetimes(value: unknown): value is Lifetimes {
+  if (typeof value !== "object" || value === null) return false;
+  const { device, client, broker, crl } = value as Record<string, unknown>;
+  return [device, client, broker, crl].every((item) => typeof item === "number" && item > 0);
+}

@@ -1,0 +1,107 @@
+/** Shutting names out, and the revocation lists that say so. */
+import { join } from "node:path";
+import { HawserError } from "../../sdk/errors.js";
+import { checkId } from "../../sdk/identity/device-id.js";
+import type { CertificateRecord, EntryState, RegistryEntry } from "../registry/entry.js";
+import { unknownId } from "../registry/registry.js";
+import { revokedOf, withAllRevoked, withoutPsk } from "../registry/transitions.js";
+import { readBrokerRecords } from "./broker-identity.js";
+import { makeCrl, readCrl, REVOCATION_REASONS, validityFrom } from "./certificates.js";
+import type { RevocationReason } from "./certificates.js";
+import type { CaContext, CaKeys } from "./context.js";
+import { corrupt, FILES, readCaFile } from "./layout.js";
+import { fromPem } from "./pem.js";
+import type { CaRecord } from "./record.js";
+import type { Draft } from "./store.js";
+
+export interface RevokeRequest {
+  readonly id: string;
+  /** One of RFC 5280's reasons, `keyCompromise` or `key-compromise`; "unspecified" when left out. */
+  readonly reason?: string;
+  /** Leave the device its pre-shared key, so that it can recover and enrol again. */
+  readonly certificateOnly?: boolean;
+}
+
+export interface Revoked {
+  readonly id: string;
+  readonly state: EntryState;
+  readonly reason: RevocationReason;
+  /** Serials that were valid until now. */
+  readonly serials: readonly string[];
+}
+
+/** @throws HawserError `INVALID_ID`, `INVALID_REASON`, `UNKNOWN_ID`, `NOT_A_DEVICE`, `ALREADY_REVOKED`, and those of every change */
+export async function revoke(ca: CaContext, { id, reason, certificateOnly = false }: RevokeRequest): Promise<Revoked> {
+  checkId(id);
+  const why = checkReason(reason ?? "unspecified");
+  return ca.store.change((draft) => {
+    const entry = draft.entries.get(id);
+    if (entry === undefined) throw unknownId(id);
+    if (certificateOnly) checkRecoverable(entry);
+    const serials = entry.certificates.filter((record) => record.status === "active").map((record) => record.serial);
+    const state = certificateOnly ? ("certificate-revoked" as const) : ("revoked" as const);
+    const revoked = withAllRevoked({ ...entry, state }, why, draft.nowMs);
+    if (entry.state === state && serials.length === 0) return { id, state, reason: why, serials };
+    draft.put(certificateOnly ? revoked : withoutPsk(revoked));
+    draft.record({ event: certificateOnly ? "certificate-revoked" : "revoked", name: id, reason: why, serials });
+    return { id, state, reason: why, serials };
+  });
+}
+
+/** Signs new revocation lists now, whether or not anything changed. Returns the time until which they are good. Throws as every change. */
+export async function renewCrl(ca: CaContext): Promise<{ nextUpdateMs: number }> {
+  return ca.store.change((draft) => {
+    draft.revocationChanged = true;
+    draft.record({ event: "crl-renewed" });
+    return { nextUpdateMs: crlValidity(ca.record, draft.nowMs).notAfterMs };
+  });
+}
+
+/** Adds new revocation lists to a change that needs them: something was revoked, or the old ones have used up a thirtieth of their life (a day of thirty). */
+export async function addCrlWhenDue(directory: string, record: CaRecord, keys: CaKeys, draft: Draft): Promise<void> {
+  if (!draft.revocationChanged && readNextUpdate(directory) - draft.nowMs > (record.lifetimesMs.crl * 29) / 30) return;
+  draft.write(FILES.crl, await makeCrls(keys, record, allRecords(directory, draft), draft.revision, draft.nowMs));
+}
+
+/** The lists of both CAs: mosquitto looks at the leaf's only, Node and OpenSSL's `-crl_check_all` want one for each CA of the chain. */
+export async function makeCrls(keys: CaKeys, record: CaRecord, records: Iterable<CertificateRecord>, number: number, nowMs: number): Promise<string> {
+  const { notBeforeMs: thisUpdateMs, notAfterMs: nextUpdateMs } = crlValidity(record, nowMs);
+  const times = { number, thisUpdateMs, nextUpdateMs };
+  return (await makeCrl(keys.issuing, { ...times, revoked: revokedOf(records, nowMs) })) + (await makeCrl(keys.root, { ...times, revoked: [] }));
+}
+
+/** When the lists on disk stop being believed. Throws `CA_CORRUPT`. */
+export function readNextUpdate(directory: string): number {
+  const path = join(directory, FILES.crl);
+  const text = readCaFile(directory, FILES.crl).toString("utf8");
+  try {
+    const lists = fromPem("X509 CRL", text).map(readCrl);
+    if (lists.length === 2 && text.endsWith("-----END X509 CRL-----\n")) return Math.min(...lists.map((list) => list.nextUpdateMs));
+  } catch {
+    // Falls through: whatever is wrong in there, the file is not what it was.
+  }
+  throw corrupt(path, "it does not hold two revocation lists");
+}
+
+function crlValidity(record: CaRecord, nowMs: number): { notBeforeMs: number; notAfterMs: number } {
+  return validityFrom(nowMs, record.lifetimesMs.crl);
+}
+
+function* allRecords(directory: string, draft: Draft): Generator<CertificateRecord> {
+  for (const entry of draft.entries.values()) yield* entry.certificates;
+  yield* readBrokerRecords(directory, draft);
+}
+
+function checkReason(reason: string): RevocationReason {
+  const wanted = reason.replace(/-/g, "").toLowerCase();
+  const found = REVOCATION_REASONS.find((known) => known.toLowerCase() === wanted);
+  if (found === undefined) throw new HawserError("INVALID_REASON", `${JSON.stringify(reason)} is no reason a revocation list knows`, `Choose one of ${REVOCATION_REASONS.join(", ")}.`);
+  return found;
+}
+
+function checkRecoverable(entry: RegistryEntry): void {
+  if (entry.kind === "client") throw new HawserError("NOT_A_DEVICE", `${entry.name} is a client, which has no pre-shared key to recover with`, "Leave out --certificate-only to shut it out.");
+  if (entry.state === "revoked" || entry.psk === undefined) {
+    throw new HawserError("ALREADY_REVOKED", `the device ${entry.name} is ${entry.state} and has no pre-shared key to recover with`, "Provision it anew with --replace if it is to come back.");
+  }
+}

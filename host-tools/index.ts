@@ -1,0 +1,27 @@
+/** `hawser/host-tools`: the library behind the commands that make and keep a fleet's identities. */
+export { initCa } from "./ca/init.js";
+export type { InitOptions } from "./ca/init.js";
+export { openCa } from "./ca/certificate-authority.js";
+export type { CertificateAuthority, OpenOptions, RevokeOutcome } from "./ca/certificate-authority.js";
+export { openCaReadOnly, trustAnchorFile, verifyAudit } from "./ca/read-only.js";
+export type { CaView } from "./ca/read-only.js";
+export { watchCa } from "./ca/watch.js";
+export type { WatchOptions } from "./ca/watch.js";
+export type { DeviceIdentity, Reservation, ReserveRequest } from "./ca/provisioning.js";
+export type { ClientCredentials, ClientRequest } from "./ca/clients.js";
+export type { EnrolledCertificate } from "./ca/enrolment.js";
+export type { Revoked, RevokeRequest } from "./ca/revocation.js";
+export { REVOCATION_REASONS } from "./ca/certificates.js";
+export type { RevocationReason } from "./ca/certificates.js";
+export type { BrokerMaterial } from "./ca/broker-identity.js";
+export { DEFAULT_LIFETIMES } from "./ca/record.js";
+export type { Lifetimes } from "./ca/record.js";
+export type { CertificateRecord, CertificateStatus, EntryState } from "./registry/entry.js";
+export type { ListedName } from "./registry/registry.js";
+export type { AuditVerdict } from "./registry/audit.js";
+export { CLIENT_ROLES, grantsOf, mayPublish, maySubscribe } from "./policy/roles.js";
+export type { ClientRole, Grant, Scope } from "./policy/roles.js";
+export type { BrokerConfigRequest, OutputResult, WrittenBrokerConfig } from "./outputs/outputs.js";
+export type { Output } from "./outputs/outputs-file.js";
+export type { Disconnection } from "./outputs/disconnect.js";
+export { findMosquitto } from "./outputs/mosquitto-process.js";

@@ -1,0 +1,86 @@
+/**
+ * Cuts a live connection to mosquitto. On a reload mosquitto refuses new connections of a revoked certificate but keeps those it has; what it does obey is
+ * MQTT's takeover: a second connection with the same client id ends the first ([MQTT-3.1.4-3]). So for a moment we are that client. On our listeners the client id
+ * is the name in the certificate, so whatever the old connection called itself, it is found.
+ */
+import type { ConnectionOptions } from "node:tls";
+import type { IClientOptions } from "mqtt";
+import { passingCredentials } from "../ca/clients.js";
+import type { ClientCredentials } from "../ca/clients.js";
+import type { CaContext } from "../ca/context.js";
+import type { MosquittoSettings } from "../policy/mosquitto.js";
+import { runningMosquitto } from "./mosquitto-process.js";
+import { readOutputs } from "./outputs-file.js";
+
+/** Loopback: the broker is there or it is not. */
+const TAKEOVER_LIMIT_MS = 10_000;
+
+const CREDENTIALS_LIFETIME_MS = 5 * 60_000;
+
+/** What became of a name's connection to one running broker. */
+export interface Disconnection {
+  /** Of the broker's configuration. */
+  readonly directory: string;
+  /** Absent when the name has no connection there any more. */
+  readonly problem?: string;
+}
+
+/**
+ * Ends the connections of `name` to every mosquitto that runs on this machine with a configuration of this CA.
+ *
+ * @param keepSession leave the name's subscriptions and queued messages for when it returns
+ */
+export async function disconnectEverywhere(ca: CaContext, name: string, keepSession: boolean): Promise<Disconnection[]> {
+  const running = readOutputs(ca.directory).filter((output) => runningMosquitto(output.directory) !== undefined);
+  const disconnections: Disconnection[] = [];
+  for (const { directory, settings } of running) {
+    const credentials = await passingCredentials(ca.keys, name, Date.now(), CREDENTIALS_LIFETIME_MS);
+    const problem = await takeOver(settings, name, credentials, keepSession);
+    disconnections.push({ directory, ...(problem === undefined ? {} : { problem }) });
+  }
+  return disconnections;
+}
+
+type TakeoverCredentials = Pick<ClientCredentials, "keyPem" | "chainPem" | "trustAnchorPem">;
+
+/**
+ * Takes over the connection of `name` and ends it. To be called after the reload, or the old client comes straight back.
+ *
+ * @returns undefined when it is done, else what went wrong
+ */
+async function takeOver(settings: MosquittoSettings, name: string, credentials: TakeoverCredentials, keepSession: boolean): Promise<string | undefined> {
+  // Loaded here: the package is large, and few runs need it.
+  const { connect } = (await import("mqtt")).default;
+  // MQTT.js hands what it does not know on to tls.connect.
+  const options: IClientOptions & Pick<ConnectionOptions, "checkServerIdentity"> = {
+    protocol: "mqtts",
+    host: localAddress(settings.bind),
+    port: settings.mtlsPort,
+    key: credentials.keyPem,
+    cert: credentials.chainPem,
+    ca: credentials.trustAnchorPem,
+    rejectUnauthorized: true,
+    // Only our own broker certificates are for servers; the address we use need not be one of its names.
+    checkServerIdentity: () => undefined,
+    protocolVersion: 4,
+    clientId: name,
+    clean: !keepSession,
+    reconnectPeriod: 0,
+    connectTimeout: TAKEOVER_LIMIT_MS,
+    resubscribe: false,
+    // Queued messages may arrive at once: they are the device's, so they stay unacknowledged.
+    customHandleAcks: () => undefined,
+  };
+  const client = connect(options);
+  const problem = await new Promise<string | undefined>((resolve) => {
+    client.once("connect", () => resolve(undefined));
+    client.on("error", (error) => resolve(error.message));
+    client.once("close", () => resolve("the broker closed the connection"));
+  });
+  await new Promise<void>((resolve) => client.end(problem !== undefined, {}, () => resolve()));
+  return problem;
+}
+
+function localAddress(bind: string | undefined): string {
+  return bind === undefined || bind === "0.0.0.0" || bind === "::" ? "localhost" : bind;
+}

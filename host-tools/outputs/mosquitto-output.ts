@@ -1,0 +1,147 @@
+/** A mosquitto configuration on disk: checked, written file by file without a moment in which one is half there, and told to the running broker. */
+import { closeSync, constants, fchmodSync, fchownSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { errorMessage, HawserError } from "../../sdk/errors.js";
+import { errnoCode, storageError, syncDirectory, temporaryPath, unlinkIfThere, writeNewFile } from "../../sim/node/atomic-file.js";
+import { compileMosquitto, MOSQUITTO_FILES } from "../policy/mosquitto.js";
+import type { BrokerFacts } from "../policy/mosquitto.js";
+import { ownerFor } from "./broker-user.js";
+import type { SystemUser } from "./broker-user.js";
+import { findMosquitto, runningMosquitto, signalReload } from "./mosquitto-process.js";
+import { tryConfiguration } from "./mosquitto-trial.js";
+import type { Output } from "./outputs-file.js";
+
+const HEADER = "# Written by hawser";
+
+/**
+ * Makes `out` ready to take a configuration. Its parents are made where they are missing.
+ *
+ * @returns its real path, and whether it was made now
+ * @throws HawserError `OUT_EXISTS` when something else is there, `STORAGE_FAILED`
+ */
+export function prepareDirectory(out: string): { directory: string; made: boolean } {
+  const path = resolve(out);
+  // It stands in the configuration, where a line feed would begin another setting.
+  if (/\p{Cc}/u.test(path)) throw new HawserError("OUT_EXISTS", `${JSON.stringify(path)} is no path mosquitto could read`, "Choose a directory without control characters in its path.");
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    const made = makeIfMissing(path);
+    const directory = realpathSync(path);
+    if (!made) checkOurs(directory);
+    return { directory, made };
+  } catch (error) {
+    throw storageError(error, "make", path);
+  }
+}
+
+function makeIfMissing(path: string): boolean {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+    return true;
+  } catch (error) {
+    if (errnoCode(error) === "EEXIST") return false;
+    throw error;
+  }
+}
+
+/** A directory we may write into is empty or has a configuration of ours: its files change hands and are replaced. */
+function checkOurs(directory: string): void {
+  const names = statSync(directory).isDirectory() ? readdirSync(directory) : ["it is a file"];
+  if (names.length === 0 || (readText(join(directory, MOSQUITTO_FILES.config)) ?? "").startsWith(HEADER)) return;
+  throw new HawserError("OUT_EXISTS", `${directory} is there and holds no broker configuration of hawser`, "Choose another directory, or empty it.");
+}
+
+/**
+ * Brings the files up to date.
+ *
+ * @param trialPlace where they are tried first, see {@link tryConfiguration}
+ * @returns the names of those that changed
+ * @throws HawserError `OUTPUT_REFUSED` when mosquitto cannot load them (nothing was written then), `STORAGE_FAILED`, `STORAGE_FULL`
+ */
+export async function writeConfiguration({ directory, settings }: Output, facts: BrokerFacts, trialPlace: string): Promise<string[]> {
+  const owner = ownerFor(settings.user);
+  const files = compileMosquitto(directory, settings, facts);
+  const stale = [...files].filter(([name, content]) => !isUpToDate(join(directory, name), content, owner));
+  try {
+    makeDirectories(directory, owner);
+    if (stale.length === 0) return [];
+    const mosquitto = findMosquitto();
+    const problem = mosquitto === undefined ? undefined : await tryConfiguration(mosquitto, trialPlace, settings, facts);
+    if (problem !== undefined) {
+      throw new HawserError("OUTPUT_REFUSED", `mosquitto cannot load the new configuration for ${directory}: ${problem}`, "Nothing was written there; report this with the versions of hawser and mosquitto.");
+    }
+    for (const [name, content] of stale) replaceFile(join(directory, name), content, owner);
+    syncDirectory(directory);
+  } catch (error) {
+    throw storageError(error, "write", directory);
+  }
+  return stale.map(([name]) => name);
+}
+
+/** Makes the running broker read its files again; returns whether there is one. Throws `OUTPUT_NOT_RELOADED`. */
+export function reloadConfiguration(directory: string): boolean {
+  const pid = runningMosquitto(directory);
+  try {
+    return pid !== undefined && signalReload(pid);
+  } catch (error) {
+    throw new HawserError("OUTPUT_NOT_RELOADED", `mosquitto (process ${pid ?? 0}) could not be told to reload ${directory}: ${errorMessage(error)}`, `As its user or root, run: kill -HUP ${pid ?? 0}`);
+  }
+}
+
+export function removeConfiguration(directory: string): void {
+  rmSync(directory, { recursive: true, force: true });
+}
+
+function makeDirectories(directory: string, owner: SystemUser | undefined): void {
+  const data = join(directory, MOSQUITTO_FILES.data);
+  makeIfMissing(data);
+  for (const path of [directory, data]) {
+    // Through a descriptor: the broker's user may write here, and a link it puts in our way must not lead us elsewhere.
+    const descriptor = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+    try {
+      fchmodSync(descriptor, 0o700);
+      if (owner !== undefined) fchownSync(descriptor, owner.uid, owner.gid);
+    } finally {
+      closeSync(descriptor);
+    }
+  }
+}
+
+function isUpToDate(path: string, content: string, owner: SystemUser | undefined): boolean {
+  try {
+    const { mode, uid } = lstatSync(path);
+    return (mode & 0o777) === 0o600 && uid === (owner?.uid ?? uid) && readFileSync(path, "utf8") === content;
+  } catch {
+    return false;
+  }
+}
+
+/** As `writeFileAtomic`, but the file has its owner before it has its name: the broker may look at any moment. */
+function replaceFile(path: string, content: string, owner: SystemUser | undefined): void {
+  const temporary = temporaryPath(path);
+  try {
+    writeNewFile(temporary, Buffer.from(content), 0o600);
+    if (owner !== undefined) giveTo(temporary, owner);
+    renameSync(temporary, path);
+  } catch (error) {
+    unlinkIfThere(temporary);
+    throw error;
+  }
+}
+
+function giveTo(path: string, owner: SystemUser): void {
+  const descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    fchownSync(descriptor, owner.uid, owner.gid);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,78 @@
+/**
+ * Loads a configuration in a mosquitto of its own before the real one gets it: on a reload mosquitto takes a broken ACL file for none at all and allows
+ * everything, so a file it cannot read must never be put where it looks.
+ */
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { userInfo } from "node:os";
+import { join } from "node:path";
+import { compileMosquittoTrial, MOSQUITTO_FILES } from "../policy/mosquitto.js";
+import type { BrokerFacts, MosquittoSettings } from "../policy/mosquitto.js";
+
+/** Mosquitto is up in a few hundredths of a second; this is for machines in trouble. */
+const START_LIMIT_MS = 20_000;
+
+/**
+ * Runs the configuration for a moment, on UNIX sockets.
+ *
+ * @param place a directory to make for it and to remove afterwards; what an earlier trial left there is removed too. It sees secrets, so it belongs where
+ *   nobody else may write
+ * @returns what mosquitto has against it, or undefined when there is nothing
+ */
+export async function tryConfiguration(mosquitto: string, place: string, settings: MosquittoSettings, facts: BrokerFacts): Promise<string | undefined> {
+  rmSync(place, { recursive: true, force: true });
+  try {
+    for (const path of [place, join(place, MOSQUITTO_FILES.data)]) mkdirSync(path, { mode: 0o700 });
+    const files = compileMosquittoTrial(place, { ...settings, user: currentUser() }, facts);
+    for (const [name, content] of files) writeFileSync(join(place, name), content, { mode: 0o600 });
+    // Sockets are named relative to the working directory: their whole path may be too long for the system.
+    return await verdictOf(spawn(mosquitto, ["-c", join(place, MOSQUITTO_FILES.config)], { cwd: place, stdio: ["ignore", "ignore", "pipe"] }));
+  } finally {
+    rmSync(place, { recursive: true, force: true });
+  }
+}
+
+async function verdictOf(child: ChildProcess): Promise<string | undefined> {
+  const exited = new Promise<void>((resolve) => {
+    child.once("close", () => resolve());
+    child.once("error", () => resolve());
+  });
+  try {
+    return await new Promise((resolve) => {
+      let log = "";
+      const limit = setTimeout(() => resolve("it did not start in time"), START_LIMIT_MS);
+      const settle = (problem: string | undefined): void => {
+        clearTimeout(limit);
+        resolve(problem);
+      };
+      child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+        log += text;
+        if (/^[^\n]*: Error: [^\n]+\n/m.test(log)) settle(firstError(log));
+        else if (/: mosquitto version \S+ running\n/.test(log)) settle(undefined);
+      });
+      child.once("error", (error) => settle(error.message));
+      void exited.then(() => settle(firstError(log)));
+    });
+  } finally {
+    child.kill("SIGKILL");
+    await exited;
+  }
+}
+
+function firstError(log: string): string {
+  return /Error: ([^\n]+)/.exec(log)?.[1] ?? "it ended at once";
+}
+
+function currentUser(): string {
+  return process.getuid?.() === 0 ? "root" : nameOfThisUser();
+}
+
+/** The name of the user who runs this, or mosquitto's own where the system has no name for it. */
+export function nameOfThisUser(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return "mosquitto";
+  }
+}

@@ -1,0 +1,33 @@
+/** `outputs.json` of a CA directory: the broker configurations that every change of the CA has to reach. */
+import { isAbsolute, join } from "node:path";
+import { corrupt, FILES, readCaFile } from "../ca/layout.js";
+import { parseMosquittoSettings } from "../policy/mosquitto.js";
+import type { MosquittoSettings } from "../policy/mosquitto.js";
+import { parseObject } from "../registry/entry.js";
+
+export interface Output {
+  readonly engine: "mosquitto";
+  /** Absolute, without symbolic links. */
+  readonly directory: string;
+  readonly settings: MosquittoSettings;
+}
+
+export function outputsText(outputs: readonly Output[]): string {
+  return `${JSON.stringify({ v: 1, outputs }, null, 2)}\n`;
+}
+
+/** @throws HawserError `CA_CORRUPT` */
+export function readOutputs(directory: string): Output[] {
+  const value = parseObject(readCaFile(directory, FILES.outputs).toString("utf8"));
+  const list = value?.["v"] === 1 && Array.isArray(value["outputs"]) ? value["outputs"].map(parseOutput) : [undefined];
+  if (list.every((output) => output !== undefined)) return list;
+  throw corrupt(join(directory, FILES.outputs), "it is no list of broker configurations");
+}
+
+function parseOutput(value: unknown): Output | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const { engine, directory, settings } = value as Record<string, unknown>;
+  const parsed = parseMosquittoSettings(settings);
+  if (engine !== "mosquitto" || typeof directory !== "string" || !isAbsolute(directory) || parsed === undefined) return undefined;
+  return { engine, directory, settings: parsed };
+}

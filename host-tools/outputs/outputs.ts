@@ -1,0 +1,122 @@
+/** Carries the state of a CA to every broker configuration that was written from it. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { HawserError } from "../../sdk/errors.js";
+import { writeFileAtomic } from "../../sim/node/atomic-file.js";
+import { unsealPsk } from "../ca/broker-identity.js";
+import { pemChain, readCertificates, readSealedKey } from "../ca/context.js";
+import type { CaContext, CaKeys } from "../ca/context.js";
+import { DIRECTORIES, FILES, readCaFile } from "../ca/layout.js";
+import { toPem } from "../ca/pem.js";
+import { checkMosquittoSettings } from "../policy/mosquitto.js";
+import type { BrokerFacts } from "../policy/mosquitto.js";
+import type { RegistryEntry } from "../registry/entry.js";
+import { chooseUser } from "./broker-user.js";
+import { prepareDirectory, reloadConfiguration, removeConfiguration, writeConfiguration } from "./mosquitto-output.js";
+import { outputsText, readOutputs } from "./outputs-file.js";
+import type { Output } from "./outputs-file.js";
+
+/** What became of one broker configuration. */
+export interface OutputResult {
+  readonly directory: string;
+  /** Names of the files that changed. */
+  readonly changed: readonly string[];
+  /** True when a running broker was told to read them. */
+  readonly reloaded: boolean;
+  /** `OUTPUT_GONE` (forgotten from now on), `OUTPUT_REFUSED`, `OUTPUT_NOT_RELOADED`, `STORAGE_FAILED`, `STORAGE_FULL` */
+  readonly problem?: HawserError;
+}
+
+export interface BrokerConfigRequest {
+  readonly engine: "mosquitto";
+  /** The directory to write: new, empty, or written by hawser before. */
+  readonly out: string;
+  readonly mtlsPort: number;
+  readonly pskPort: number;
+  /** Address to listen on; all interfaces when left out. */
+  readonly bind?: string;
+  /** The user mosquitto becomes when started as root; chosen by hawser when left out. */
+  readonly user?: string;
+}
+
+export interface WrittenBrokerConfig {
+  readonly directory: string;
+  /** For `mosquitto -c`. */
+  readonly configFile: string;
+  readonly files: readonly string[];
+  readonly user: string;
+  /** Something the operator should know. */
+  readonly note?: string;
+}
+
+/**
+ * Writes a broker configuration and remembers it, so that every change of the CA reaches it.
+ *
+ * @throws HawserError `BAD_PORT`, `BAD_HOST`, `OUT_EXISTS`, `UNKNOWN_USER`, `OUTPUT_REFUSED`, and those of every change
+ */
+export async function writeBrokerConfig(ca: CaContext, request: BrokerConfigRequest): Promise<WrittenBrokerConfig> {
+  checkMosquittoSettings(request);
+  return ca.store.change(async (draft) => {
+    const { directory, made } = prepareDirectory(request.out);
+    try {
+      const { mtlsPort, pskPort, bind } = request;
+      const { name: user, note } = chooseUser(directory, request.user);
+      const output: Output = { engine: "mosquitto", directory, settings: { mtlsPort, pskPort, user, ...(bind === undefined ? {} : { bind }) } };
+      const files = await writeConfiguration(output, brokerFacts(ca.directory, ca.keys, draft.entries), join(ca.directory, DIRECTORIES.trial));
+      const others = readOutputs(ca.directory).filter((known) => known.directory !== directory);
+      draft.write(FILES.outputs, outputsText([...others, output]));
+      draft.record({ event: "broker-configured", directory, mtlsPort, pskPort });
+      return { directory, configFile: join(directory, "mosquitto.conf"), files, user, ...(note === undefined ? {} : { note }) };
+    } catch (error) {
+      if (made) removeConfiguration(directory);
+      throw error;
+    }
+  });
+}
+
+/** Rewrites every configuration that is not up to date and has its broker reload. The caller holds the CA's lock. */
+export async function syncOutputs(directory: string, keys: CaKeys, entries: ReadonlyMap<string, RegistryEntry>): Promise<OutputResult[]> {
+  const outputs = readOutputs(directory);
+  if (outputs.length === 0) return [];
+  const facts = brokerFacts(directory, keys, entries);
+  const results: OutputResult[] = [];
+  for (const output of outputs) results.push(await syncOutput(output, facts, join(directory, DIRECTORIES.trial)));
+  const gone = new Set(results.filter((result) => result.problem?.code === "OUTPUT_GONE").map((result) => result.directory));
+  if (gone.size > 0) writeFileAtomic(join(directory, FILES.outputs), outputsText(outputs.filter((output) => !gone.has(output.directory))));
+  return results;
+}
+
+async function syncOutput(output: Output, facts: BrokerFacts, trialPlace: string): Promise<OutputResult> {
+  const { directory } = output;
+  let changed: string[] = [];
+  try {
+    if (!existsSync(directory)) {
+      throw new HawserError("OUTPUT_GONE", `the broker configuration in ${directory} is gone and will not be kept up to date any more`, "Write it again with `hawser broker config` if it is still needed.");
+    }
+    changed = await writeConfiguration(output, facts, trialPlace);
+    return { directory, changed, reloaded: changed.length > 0 && reloadConfiguration(directory) };
+  } catch (error) {
+    if (error instanceof HawserError) return { directory, changed, reloaded: false, problem: error };
+    throw error;
+  }
+}
+
+function brokerFacts(directory: string, keys: CaKeys, entries: ReadonlyMap<string, RegistryEntry>): BrokerFacts {
+  const names = [...entries.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const recoverable = names.flatMap((entry) => {
+    const key = unsealPsk(keys, entry);
+    return key === undefined ? [] : [{ name: entry.name, role: entry.role, identity: entry.name, key }];
+  });
+  const brokerKey = readSealedKey(directory, FILES.brokerKey, keys.sealing);
+  const brokerKeyPem = toPem("PRIVATE KEY", brokerKey);
+  brokerKey.fill(0);
+  return {
+    full: names.filter((entry) => entry.state === "active"),
+    recovery: recoverable,
+    keys: recoverable,
+    brokerChainPem: pemChain(readCertificates(directory, FILES.brokerChain)),
+    brokerKeyPem,
+    anchorsPem: pemChain([keys.root.certificate, keys.issuing.certificate]),
+    crlPem: readCaFile(directory, FILES.crl).toString("utf8"),
+  };
+}

@@ -1,0 +1,106 @@
+/** What the registry keeps of one name, and how it is read back from disk with every field checked. */
+import { REVOCATION_REASONS } from "../ca/certificates.js";
+import type { RevocationReason } from "../ca/certificates.js";
+
+/**
+ * - `reserved`: taken, but nothing that could connect has been handed out for good.
+ * - `certificate-revoked`: the certificates are revoked, the pre-shared key still works: the device may recover.
+ * - `revoked`: shut out.
+ */
+export const ENTRY_STATES = ["reserved", "active", "certificate-revoked", "revoked"] as const;
+export type EntryState = (typeof ENTRY_STATES)[number];
+
+/** `superseded` certificates are on the revocation list too: their place was taken by a newer one that is proved. */
+const CERTIFICATE_STATUSES = ["active", "superseded", "revoked"] as const;
+export type CertificateStatus = (typeof CERTIFICATE_STATUSES)[number];
+
+export interface CertificateRecord {
+  /** Lower-case hex without leading zeros. */
+  readonly serial: string;
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  readonly status: CertificateStatus;
+  /** With every status but `active`. */
+  readonly reason?: RevocationReason;
+  readonly revokedAtMs?: number;
+  /** SHA-256 of the DER SubjectPublicKeyInfo, lower-case hex. */
+  readonly publicKeyHash: string;
+  /** The certificate, base64 of its DER: kept while it is active, so that the same request can get the same answer. */
+  readonly der?: string;
+}
+
+export interface RegistryEntry {
+  readonly v: 1;
+  readonly kind: "device" | "client";
+  readonly name: string;
+  readonly role: string;
+  readonly state: EntryState;
+  readonly createdAtMs: number;
+  /** In the order they were issued. */
+  readonly certificates: readonly CertificateRecord[];
+  /** The certificate that was handed out at provisioning or that the device last reported to have committed. */
+  readonly currentSerial?: string;
+  /** The pre-shared key, sealed under the CA's key, base64. */
+  readonly psk?: string;
+}
+
+/** @returns undefined when the text is no entry for `name` */
+export function parseEntry(text: string, name: string): RegistryEntry | undefined {
+  const value = parseObject(text);
+  if (value === undefined || value["v"] !== 1 || value["name"] !== name) return undefined;
+  const { kind, role, state, createdAtMs, certificates, currentSerial, psk } = value;
+  if ((kind !== "device" && kind !== "client") || typeof role !== "string" || !isOneOf(state, ENTRY_STATES) || !isTime(createdAtMs)) return undefined;
+  const records = parseCertificateRecords(certificates);
+  if (records === undefined || !isOptionalString(currentSerial) || !isOptionalString(psk)) return undefined;
+  return {
+    v: 1,
+    kind,
+    name,
+    role,
+    state,
+    createdAtMs,
+    certificates: records,
+    ...(currentSerial === undefined ? {} : { currentSerial }),
+    ...(psk === undefined ? {} : { psk }),
+  };
+}
+
+/** @returns undefined when the value is no list of certificate records */
+export function parseCertificateRecords(value: unknown): CertificateRecord[] | undefined {
+  if (!Array.isArray(value)) return undefined;
+  const records = value.map(parseCertificateRecord);
+  return records.every((record) => record !== undefined) ? records : undefined;
+}
+
+function parseCertificateRecord(value: unknown): CertificateRecord | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const { serial, notBeforeMs, notAfterMs, status, reason, revokedAtMs, publicKeyHash, der } = value as Record<string, unknown>;
+  if (typeof serial !== "string" || !/^[1-9a-f][0-9a-f]{0,39}$/.test(serial) || !isTime(notBeforeMs) || !isTime(notAfterMs)) return undefined;
+  if (!isOneOf(status, CERTIFICATE_STATUSES) || typeof publicKeyHash !== "string" || !isOptionalString(der)) return undefined;
+  const record = { serial, notBeforeMs, notAfterMs, status, publicKeyHash };
+  if (status === "active") return { ...record, ...(der === undefined ? {} : { der }) };
+  if (!isOneOf(reason, REVOCATION_REASONS) || !isTime(revokedAtMs)) return undefined;
+  return { ...record, reason, revokedAtMs };
+}
+
+/** The JSON object in a text, or undefined. */
+export function parseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isTime(value: unknown): value is number {
+  return typeof value === "number" && Number.isFinite(value);
+}
+
+function isOptionalString(value: unknown): value is string | undefined {
+  return value === undefined || typeof value === "string";
+}
+
+function isOneOf<T extends string>(value: unknown, allowed: readonly T[]): value is T {
+  return (allowed as readonly unknown[]).includes(value);
+}

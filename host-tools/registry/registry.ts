@@ -1,0 +1,75 @@
+/** Reads the registry of a CA directory: one JSON file a name. */
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { HawserError } from "../../sdk/errors.js";
+import { checkId } from "../../sdk/identity/device-id.js";
+import { isTemporaryName, storageError } from "../../sim/node/atomic-file.js";
+import { corrupt, DIRECTORIES, entryFile, readCaFile } from "../ca/layout.js";
+import { currentCertificate } from "./transitions.js";
+import { parseEntry } from "./entry.js";
+import type { CertificateRecord, EntryState, RegistryEntry } from "./entry.js";
+
+/** @throws HawserError `CA_CORRUPT` naming the file that is damaged */
+export function readRegistry(directory: string): Map<string, RegistryEntry> {
+  const entries = new Map<string, RegistryEntry>();
+  for (const file of namesIn(join(directory, DIRECTORIES.registry)).sort()) {
+    if (isTemporaryName(file)) continue;
+    const name = file.replace(/\.json$/, "");
+    if (!isName(name) || !file.endsWith(".json")) throw corrupt(join(directory, DIRECTORIES.registry, file), "it does not belong there");
+    entries.set(name, readEntry(directory, name));
+  }
+  return entries;
+}
+
+function readEntry(directory: string, name: string): RegistryEntry {
+  const entry = parseEntry(readCaFile(directory, entryFile(name)).toString("utf8"), name);
+  if (entry === undefined) throw corrupt(join(directory, entryFile(name)), "it is no registry entry");
+  return entry;
+}
+
+/** One name as people and scripts want to see it. */
+export interface ListedName {
+  readonly name: string;
+  readonly kind: RegistryEntry["kind"];
+  readonly role: string;
+  readonly state: EntryState;
+  /** Of the certificate in use; absent when no certificate is valid. */
+  readonly serial?: string;
+  readonly notBeforeMs?: number;
+  readonly notAfterMs?: number;
+  /** All that is remembered, oldest first. */
+  readonly certificates: readonly Omit<CertificateRecord, "der">[];
+}
+
+export function listed(entry: RegistryEntry): ListedName {
+  const current = currentCertificate(entry);
+  const { name, kind, role, state } = entry;
+  return {
+    name,
+    kind,
+    role,
+    state,
+    ...(current === undefined ? {} : { serial: current.serial, notBeforeMs: current.notBeforeMs, notAfterMs: current.notAfterMs }),
+    certificates: entry.certificates.map(({ der: _long, ...record }) => record),
+  };
+}
+
+export function unknownId(name: string): HawserError {
+  return new HawserError("UNKNOWN_ID", `there is no ${name} in the registry`, "See `hawser list` for the names there are.");
+}
+
+function namesIn(path: string): string[] {
+  try {
+    return readdirSync(path);
+  } catch (error) {
+    throw storageError(error, "read", path);
+  }
+}
+
+function isName(name: string): boolean {
+  try {
+    return checkId(name) === name;
+  } catch {
+    return false;
+  }
+}

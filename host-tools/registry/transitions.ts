@@ -1,0 +1,64 @@
+/** How an entry of the registry changes. Plain functions from entry to entry; nothing here touches a disk. */
+import type { RevocationReason, RevokedSerial } from "../ca/certificates.js";
+import type { CertificateRecord, RegistryEntry } from "./entry.js";
+
+/**
+ * At most this many certificates of one name are valid at a time. A device that enrols again and again without ever committing loses the oldest of
+ * its unused certificates, so that neither its entry nor the damage of a stolen one grows without bound.
+ */
+export const MAX_VALID_CERTIFICATES = 4;
+
+/** How long an expired certificate stays in the entry, for people who ask what happened. */
+const KEEP_EXPIRED_MS = 30 * 86_400_000;
+
+export function reservedEntry(name: string, role: string, nowMs: number): RegistryEntry {
+  return { v: 1, kind: "device", name, role, state: "reserved", createdAtMs: nowMs, certificates: [] };
+}
+
+/** Adds a certificate; what the entry need no longer remember is dropped. */
+export function withCertificate(entry: RegistryEntry, record: CertificateRecord, nowMs: number): RegistryEntry {
+  const kept = entry.certificates.filter((old) => old.notAfterMs > nowMs - KEEP_EXPIRED_MS);
+  const spare = kept.filter((old) => old.status === "active" && old.serial !== entry.currentSerial);
+  const valid = kept.filter((old) => old.status === "active").length;
+  const surplus = new Set(spare.slice(0, Math.max(0, valid + 1 - MAX_VALID_CERTIFICATES)).map((old) => old.serial));
+  return { ...entry, certificates: [...kept.map((old) => (surplus.has(old.serial) ? end(old, "superseded", nowMs) : old)), record] };
+}
+
+/** Revokes every certificate that is still valid. */
+export function withAllRevoked(entry: RegistryEntry, reason: RevocationReason, nowMs: number): RegistryEntry {
+  const { currentSerial: _none, ...rest } = entry;
+  return { ...rest, certificates: entry.certificates.map((record) => (record.status === "active" ? end(record, reason, nowMs) : record)) };
+}
+
+/** Retires what was issued before `serial`, which the device now uses. */
+export function withOlderSuperseded(entry: RegistryEntry, serial: string, nowMs: number): RegistryEntry {
+  const current = entry.certificates.findIndex((record) => record.serial === serial);
+  const certificates = entry.certificates.map((record, index) => (index < current && record.status === "active" ? end(record, "superseded", nowMs) : record));
+  return { ...entry, certificates, currentSerial: serial };
+}
+
+/** The entry without its pre-shared key. */
+export function withoutPsk(entry: RegistryEntry): RegistryEntry {
+  const { psk: _removed, ...rest } = entry;
+  return rest;
+}
+
+/** What belongs on the revocation list: revoked and superseded, until it would have expired anyway (RFC 5280 section 3.3 allows to drop it then). */
+export function revokedOf(records: Iterable<CertificateRecord>, nowMs: number): RevokedSerial[] {
+  const revoked: RevokedSerial[] = [];
+  for (const { serial, status, reason, revokedAtMs, notAfterMs } of records) {
+    if (status !== "active" && notAfterMs > nowMs) revoked.push({ serial, reason: reason ?? "unspecified", revokedAtMs: revokedAtMs ?? nowMs });
+  }
+  return revoked;
+}
+
+/** The certificate a device is believed to use: the one it committed, else the newest that is valid. */
+export function currentCertificate(entry: RegistryEntry): CertificateRecord | undefined {
+  const valid = entry.certificates.filter((record) => record.status === "active");
+  return valid.find((record) => record.serial === entry.currentSerial) ?? valid.at(-1);
+}
+
+function end(record: CertificateRecord, reason: RevocationReason, nowMs: number): CertificateRecord {
+  const { der: _notNeeded, ...rest } = record;
+  return { ...rest, status: reason === "superseded" ? "superseded" : "revoked", reason, revokedAtMs: nowMs };
+}
