@@ -40,6 +40,7 @@ export class BrokerConnection implements ServerHandlers {
   data(bytes: Uint8Array): void {
     if (this.#over) return;
     this.#heard();
+    if (this.#session) this.broker.observer.heard(this.scope);
     const { processingMs } = this.broker.mood;
     if (processingMs === 0 && this.#readyAtMs <= this.broker.time.nowMs) {
       this.#read(bytes);
@@ -179,12 +180,13 @@ export class BrokerConnection implements ServerHandlers {
     const topic = this.#receipts?.resolveAlias(packet);
     if (topic === undefined || !this.#receipts) return;
     const refusal = broker.access.mayPublish(this.scope, topic) ? broker.mood.publishRefusal : Reason.notAuthorized;
-    const verdict = this.#receipts.receive(packet);
-    if (verdict === "misbehaved") return;
     const message: Message = { topic, payload: packet.payload, qos: packet.qos, retain: packet.retain, properties: withoutAlias(packet.properties), atMs: broker.time.nowMs };
+    const verdict = this.#receipts.receive(packet, message);
+    if (verdict === "misbehaved") return;
     // 3.1.1 has no way to tell: it acknowledges and drops. In 5.0 a refused QoS 2 message ends with its PUBREC.
     if (refusal !== undefined) {
       this.#receipts.refused(packet);
+      broker.observer.refused(this.scope, message);
     } else if (verdict === "new") {
       broker.observer.arrived(this.#clientId, message);
       broker.route(this.#clientId, message);

@@ -9,12 +9,16 @@ export interface BrokerObserver {
   granted(scope: Scope, filter: string): void;
   /** A message of a client was taken and passed on: once for each message at QoS 2, at least once at QoS 1. */
   arrived(clientId: string, message: Message): void;
+  /** The client gave a sign of life on a connection that was accepted. */
+  heard(scope: Scope): void;
+  /** A message of a client was not passed on: the client may not publish it, or not now. */
+  refused(scope: Scope, message: Message): void;
   /** The client has told that it took a message: PUBACK, or PUBREC. */
   taken(clientId: string, message: Message): void;
   /** A message for a client was given up: expired, queue full, or its session ended. */
   gaveUp(clientId: string, message: Message): void;
-  /** A session that held something was lost, by expiry or because the broker forgot it. */
-  sessionLost(clientId: string): void;
+  /** A session was lost, by expiry or because the broker forgot it, and with it the receipts of these messages at QoS 2. */
+  sessionLost(clientId: string, unreleased: readonly Message[]): void;
   /** The client broke the protocol. */
   misbehaved(clientId: string, what: string): void;
 }

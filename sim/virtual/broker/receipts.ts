@@ -1,6 +1,7 @@
 /** Messages from one client on one connection: duplicates, windows and aliases, and everything a client may do wrong with them. */
 import type { Publish, Version } from "../wire/packets.js";
 import { Reason, type BrokerLimits } from "./broker-settings.js";
+import type { Message } from "./message.js";
 import type { ServerSession } from "./server-session.js";
 
 export type Receipt = "new" | "duplicate" | "misbehaved";
@@ -31,7 +32,7 @@ export class Receipts {
     return topic;
   }
 
-  receive(packet: Publish): Receipt {
+  receive(packet: Publish, message: Message): Receipt {
     if (packet.qos > this.limits.maximumQos) return this.#fault(`QoS ${packet.qos} where ${this.limits.maximumQos} is the highest`, Reason.qosNotSupported);
     if (packet.qos === 0) return "new";
     if (this.#open.has(packet.id)) return this.#fault(`packet identifier ${packet.id} sent again on one connection, or in use already`, Reason.protocolError);
@@ -44,7 +45,7 @@ export class Receipts {
       // Without DUP it is a new message under an identifier that was not free yet.
       return packet.dup ? "duplicate" : this.#fault(`packet identifier ${packet.id} for a new message before its PUBREL`, Reason.protocolError);
     }
-    this.session.received.add(packet.id);
+    this.session.received.set(packet.id, message);
     return "new";
   }
 

@@ -20,7 +20,7 @@ export class ServerSession {
   /** Not sent yet. */
   readonly queue: Outgoing[] = [];
   /** QoS 2 packet identifiers received and not released: a second PUBLISH with one of them is the same message. */
-  readonly received = new Set<number>();
+  readonly received = new Map<number, Message>();
   will: Will | undefined;
   #lastId = 0;
 

@@ -75,18 +75,25 @@ export class VirtualBroker {
     return session ? session.queue.length + session.inFlight.size : 0;
   }
 
-  /** Publishes as a client inside the house: a backend, the authority. */
-  publish(topic: string, payload: Uint8Array, qos: Qos, properties: Properties = {}): void {
-    this.route("", { topic, payload, qos, retain: false, properties, atMs: this.time.nowMs });
+  /**
+   * Publishes as a client inside the house: a backend, the authority.
+   * @returns how many sessions it was for
+   */
+  publish(topic: string, payload: Uint8Array, qos: Qos, properties: Properties = {}): number {
+    return this.route("", { topic, payload, qos, retain: false, properties, atMs: this.time.nowMs });
   }
 
-  /** Passes a message on to everybody it is for. */
-  route(fromClientId: string, message: Message): void {
+  /** Passes a message on to everybody it is for. @returns how many sessions it was for */
+  route(fromClientId: string, message: Message): number {
+    let sessions = 0;
     for (const tap of this.taps) if (matches(tap.filter, message.topic)) tap.take(fromClientId, message);
     for (const session of this.#sessions.values()) {
       const matching = [...session.subscriptions.values()].filter((one) => matches(one.filter, message.topic) && !(one.noLocal && session.clientId === fromClientId));
-      if (matching.length > 0) this.#enqueue(session, message, matching);
+      if (matching.length === 0) continue;
+      sessions++;
+      this.#enqueue(session, message, matching);
     }
+    return sessions;
   }
 
   /** Takes the session of a client that just sent CONNECT; a connection it still has elsewhere is taken over. */
@@ -141,12 +148,6 @@ export class VirtualBroker {
     this.#connections.get(clientId)?.sendRaw(bytes);
   }
 
-  /** Another client with the same identifier takes the session over and goes away again. */
-  takeOver(clientId: string): void {
-    const connection = this.#connections.get(clientId);
-    connection?.takenOver();
-  }
-
   /** The administrator removed this session. */
   forgetSession(clientId: string): void {
     const session = this.#sessions.get(clientId);
@@ -182,7 +183,7 @@ export class VirtualBroker {
 
   #forget(session: ServerSession): void {
     if (this.#sessions.get(session.clientId) === session) this.#sessions.delete(session.clientId);
-    this.observer.sessionLost(session.clientId);
+    this.observer.sessionLost(session.clientId, [...session.received.values()]);
     for (const { message, phase } of [...session.inFlight.values(), ...session.queue]) {
       if (phase === "publish" && message.qos > 0 && !expired(message, this.time.nowMs)) this.observer.gaveUp(session.clientId, message);
     }

@@ -17,7 +17,8 @@ export class Flash {
   /** Told of each change, the moment it is durable. */
   onChange: (key: string) => void = () => undefined;
 
-  constructor(readonly capacityBytes: number) {}
+  /** @param capacityBytes what fits; may change, as a partition shared with others does */
+  constructor(public capacityBytes: number) {}
 
   /** Puts and deletes since the beginning. */
   get writes(): number {

@@ -1,0 +1,91 @@
+/** Faults of credentials and of the authority that issues them. */
+import type { AuthorityMood } from "../pki/virtual-authority.js";
+import { HOURS, MINUTES, MOMENT, type FaultKind, type FaultSite } from "./fault-kind.js";
+
+const authority = (change: (site: FaultSite) => Partial<AuthorityMood>, back: Partial<AuthorityMood>) => (site: FaultSite): (() => void) => {
+  Object.assign(site.authority.mood, change(site));
+  if (site.random.chance(0.7)) site.device.device?.renew();
+  return () => Object.assign(site.authority.mood, back);
+};
+
+const recoverable = ({ device }: FaultSite): boolean => device.traits.recoverable;
+
+export const IDENTITY_FAULTS: readonly FaultKind[] = [
+  {
+    name: "revoked",
+    scope: "device",
+    lasts: MOMENT,
+    fits: recoverable,
+    begin: ({ authority, broker, device }) => {
+      for (const { serial } of [...authority.current(device.id)]) authority.revoke(device.id, serial);
+      broker.kick(device.id, 0x87);
+      return undefined;
+    },
+  },
+  {
+    name: "revoked-quietly",
+    scope: "device",
+    lasts: MOMENT,
+    fits: recoverable,
+    // The session lives on, as on mosquitto; the next handshake tells.
+    begin: ({ authority, device }) => {
+      for (const { serial } of [...authority.current(device.id)]) authority.revoke(device.id, serial);
+      return undefined;
+    },
+  },
+  {
+    name: "client-ca-lost",
+    scope: "everybody",
+    lasts: MINUTES,
+    begin: ({ access, broker }) => {
+      access.knowsClientCa = false;
+      broker.stop("keeps");
+      broker.start();
+      return () => (access.knowsClientCa = true);
+    },
+  },
+  {
+    name: "psk-withdrawn",
+    scope: "device",
+    lasts: HOURS,
+    fits: recoverable,
+    begin: ({ access, device }) => {
+      const key = access.psks.get(device.id);
+      access.psks.delete(device.id);
+      return () => key && access.psks.set(device.id, key);
+    },
+  },
+  {
+    name: "key-lost",
+    scope: "device",
+    lasts: MOMENT,
+    fits: recoverable,
+    begin: ({ device }) => {
+      device.identity.bereave();
+      for (const slot of ["key-a", "key-b"]) device.keys.lose(slot);
+      device.path.resetLinks();
+      return undefined;
+    },
+  },
+  { name: "renewal-asked", scope: "device", lasts: MOMENT, begin: ({ device }) => void device.device?.renew() },
+  { name: "authority-down", scope: "everybody", changes: "authority", lasts: HOURS, begin: authority(() => ({ down: true }), { down: false }) },
+  {
+    name: "authority-refuses",
+    scope: "everybody",
+    changes: "authority",
+    lasts: MINUTES,
+    begin: authority(
+      ({ random }) => ({ refusal: { code: random.pick(["TRY_LATER", "RATE_LIMITED", "UNKNOWN_DEVICE"]), ...(random.chance(0.5) ? { retryAfterSeconds: random.between(1, 600) } : {}) } }),
+      { refusal: undefined },
+    ),
+  },
+  {
+    name: "authority-defective",
+    scope: "everybody",
+    changes: "authority",
+    lasts: MINUTES,
+    begin: authority(({ random }) => ({ defect: random.pick(["subject", "key", "unknown", "garbage"] as const) }), { defect: undefined }),
+  },
+  { name: "authority-twice", scope: "everybody", changes: "authority", lasts: HOURS, begin: authority(() => ({ twice: true }), { twice: false }) },
+  { name: "authority-slow", scope: "everybody", changes: "authority", lasts: MINUTES, begin: authority(({ random }) => ({ delayMs: random.between(5_000, 60_000) }), { delayMs: 50 }) },
+];

@@ -1,0 +1,133 @@
+/**
+ * Watches the attempts of one device: never closer together than policy allows, never another rung without its reason, never PSK because of
+ * the network. What the policy is, is written down here a second time on purpose.
+ */
+import type { Failure, FailureCode } from "../../../sdk/connection/failure.js";
+import type { DeviceEvent } from "../../../sdk/events.js";
+import type { Credential } from "../../../sdk/platform.js";
+import type { VirtualTime } from "../time/virtual-time.js";
+import type { Chronicle } from "../world/chronicle.js";
+
+/** The backoff of every device in the world, milliseconds; the SDK's default. */
+export const POLICY = { baseMs: 1_000, capMs: 120_000, floorMs: 200, stableAfterMs: 30_000 } as const;
+
+/** What these reasons ask for at the least, milliseconds. */
+const ASKED_MS: Partial<Record<FailureCode, number>> = { SESSION_TAKEN_OVER: 10_000, SERVER_BUSY: 5_000, QUOTA_EXCEEDED: 60_000, CONNECTION_RATE_EXCEEDED: 30_000, BANNED: 600_000 };
+/** No reason asks for more than this, milliseconds. */
+const MOST_ASKED_MS = 600_000;
+/** Whatever happens, a device makes no more attempts than this within an hour. */
+const MOST_ATTEMPTS_AN_HOUR = 240;
+/** With so many delays drawn, their mean tells whether they are spread over the whole window. */
+const ENOUGH_DELAYS = 60;
+
+export class AttemptWatch {
+  attempts = 0;
+  connections = 0;
+  #lastEndMs = -Infinity;
+  #earliestNextMs = -Infinity;
+  #failures = 0;
+  #connectedAtMs: number | undefined;
+  #dialing = 0;
+  #credentialFault = false;
+  #announced: "mtls" | "psk" = "mtls";
+  readonly #recent: number[] = [];
+  /** Sum of delay / window, and how many. */
+  #spread = 0;
+  #delays = 0;
+
+  constructor(
+    private readonly device: string,
+    private readonly time: VirtualTime,
+    private readonly chronicle: Chronicle,
+  ) {}
+
+  /** The device was switched on, or its application started it anew: nothing is known of before. */
+  fresh(): void {
+    this.#lastEndMs = -Infinity;
+    this.#earliestNextMs = -Infinity;
+    this.#failures = 0;
+    this.#connectedAtMs = undefined;
+    this.#dialing = 0;
+    this.#announced = "mtls";
+  }
+
+  /** Something made the device's certificate unusable; PSK is in order until mutual TLS works again. */
+  credentialFault(): void {
+    this.#credentialFault = true;
+  }
+
+  dialled(credential: Credential): void {
+    const nowMs = this.time.nowMs;
+    this.attempts++;
+    this.#recent.push(nowMs);
+    while ((this.#recent[0] ?? nowMs) < nowMs - 3_600_000) this.#recent.shift();
+    if (this.#recent.length > MOST_ATTEMPTS_AN_HOUR) this.#spacing(`${this.#recent.length} attempts within an hour`);
+    if (nowMs < this.#lastEndMs + POLICY.floorMs) this.#spacing(`an attempt ${nowMs - this.#lastEndMs} ms after the last one ended`);
+    if (nowMs < this.#earliestNextMs) this.#spacing(`an attempt ${this.#earliestNextMs - nowMs} ms before the delay it announced was over`);
+    if (this.#dialing > 0) this.#spacing("an attempt while another was under way");
+    this.#dialing++;
+    if (credential.kind === "none") this.chronicle.violate("rung-without-reason", this.device, "a plaintext attempt");
+    if (credential.kind === "psk" && !this.#credentialFault) this.chronicle.violate("psk-on-network-fault", this.device, "an attempt by PSK though nothing spoke against the certificate");
+    if (credential.kind === "psk" && this.#announced !== "psk") this.chronicle.violate("rung-without-reason", this.device, "an attempt by PSK that no event announced");
+  }
+
+  linkEnded(reason: Failure): void {
+    this.#dialing = Math.max(0, this.#dialing - 1);
+    this.#lastEndMs = this.time.nowMs;
+    if (reason.class === "credential") this.#credentialFault = true;
+  }
+
+  /** The broker accepted this device by mutual TLS. */
+  acceptedByMtls(): void {
+    this.#credentialFault = false;
+  }
+
+  event(event: DeviceEvent): void {
+    if (event.type === "connected") {
+      this.connections++;
+      this.#connectedAtMs = this.time.nowMs;
+    } else if (event.type === "disconnected") {
+      this.#disconnected(event);
+    } else if (event.type === "retrying") {
+      this.#retrying(event.delayMs, event.attempt);
+    } else if (event.type === "rung-changed") {
+      this.#announced = event.to;
+      if (event.to === "psk" && !this.#credentialFault) this.chronicle.violate("rung-without-reason", this.device, `down to PSK because of ${event.code}`);
+    }
+  }
+
+  #lastReason: FailureCode = "CLOSED_LOCALLY";
+
+  #disconnected(event: Extract<DeviceEvent, { type: "disconnected" }>): void {
+    this.#lastReason = event.code;
+    if (event.class === "credential") this.#credentialFault = true;
+    const lastedMs = this.#connectedAtMs === undefined ? 0 : this.time.nowMs - this.#connectedAtMs;
+    if (event.wasConnected && lastedMs >= POLICY.stableAfterMs) this.#failures = 0;
+    this.#connectedAtMs = undefined;
+  }
+
+  #retrying(delayMs: number, attempt: number): void {
+    const windowMs = Math.min(POLICY.capMs, POLICY.baseMs * 2 ** Math.min(this.#failures, 30));
+    this.#failures++;
+    const askedMs = ASKED_MS[this.#lastReason] ?? 0;
+    if (attempt > this.#failures || attempt < 1) this.#spacing(`attempt ${attempt} after ${this.#failures} failures`);
+    if (attempt < this.#failures) this.#spacing(`the backoff began anew (attempt ${attempt}) after ${this.#failures} failures in a row`);
+    if (delayMs < Math.max(POLICY.floorMs, askedMs)) this.#spacing(`a delay of ${delayMs} ms after ${this.#lastReason}`);
+    if (delayMs > MOST_ASKED_MS + windowMs + 1) this.#spacing(`a delay of ${delayMs} ms, longer than anything asks for`);
+    this.#earliestNextMs = this.time.nowMs + delayMs;
+    // Small windows are cut off by the floor, and a reason's own wish lies below the jitter: neither tells of the spread.
+    if (windowMs < 16_000 || askedMs > 0 || delayMs > windowMs) return;
+    this.#spread += delayMs / windowMs;
+    this.#delays++;
+  }
+
+  settle(): void {
+    if (this.#delays < ENOUGH_DELAYS) return;
+    const mean = this.#spread / this.#delays;
+    if (mean < 0.3 || mean > 0.7) this.#spacing(`${this.#delays} delays with a mean of ${mean.toFixed(2)} of their window: no full jitter`);
+  }
+
+  #spacing(what: string): void {
+    this.chronicle.violate("attempt-spacing", this.device, what);
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * Watches a device's flash and key store, change by change: at every moment there is a usable identity, and none serves that has not been
+ * proved. Reads the records as docs/architecture.md has them, not through the SDK's own reader.
+ */
+import { utf8Decode } from "../../../sdk/encoding/text.js";
+import { splitBlocks } from "../../../sdk/encoding/blocks.js";
+import { readCertificate } from "../../../sdk/identity/certificate.js";
+import { sameBytes } from "../network/tls.js";
+import { publicKeyOf } from "../pki/certificates.js";
+import type { Flash } from "../power/flash.js";
+import type { VirtualKeys } from "../power/key-store.js";
+import type { Chronicle } from "../world/chronicle.js";
+
+export class IdentityWatch {
+  /** Serials that a broker let in and granted a subscription. */
+  readonly #accepted = new Set<string>();
+  readonly #proved = new Set<string>();
+  #active: string | undefined;
+  /** The hardware lost a key: until the device has a new identity there is none to be had. */
+  #bereft = false;
+  rotations = 0;
+
+  constructor(
+    private readonly device: string,
+    private readonly flash: Flash,
+    private readonly keys: VirtualKeys,
+    private readonly chronicle: Chronicle,
+  ) {}
+
+  /** The first identity came from the factory. */
+  provisioned(): void {
+    const serial = this.#usable();
+    if (serial === undefined) this.#bereft = true;
+    else this.#proved.add(serial);
+    this.#active = serial;
+    this.flash.onChange = () => this.check();
+    this.keys.onChange = () => this.check();
+  }
+
+  get activeSerial(): string | undefined {
+    return this.#active;
+  }
+
+  /** The hardware lost the key of the active identity. */
+  bereave(): void {
+    this.#bereft = true;
+  }
+
+  accepted(serial: string): void {
+    this.#accepted.add(serial);
+  }
+
+  granted(serial: string): void {
+    if (this.#accepted.has(serial)) this.#proved.add(serial);
+  }
+
+  check(): void {
+    const serial = this.#usable();
+    if (serial === undefined) {
+      if (!this.#bereft) this.chronicle.violate("no-usable-identity", this.device, "flash and key store hold no certificate with its key");
+      return;
+    }
+    if (serial === this.#active) return;
+    this.#bereft = false;
+    this.#active = serial;
+    this.rotations++;
+    if (!this.#proved.has(serial)) this.chronicle.violate("unproved-identity", this.device, `certificate ${serial} serves and has never been proved`);
+  }
+
+  /** Serial of the identity that serves, when it is whole. */
+  #usable(): string | undefined {
+    try {
+      const record = JSON.parse(utf8Decode(this.flash.peek("identity") ?? new Uint8Array())) as { active?: string };
+      const slot = record.active ?? "";
+      const leaf = splitBlocks(this.flash.peek(`chain-${slot}`) ?? new Uint8Array())[0];
+      const key = this.keys.peek(`key-${slot}`);
+      if (!leaf || key?.kind !== "pair") return undefined;
+      const certificate = readCertificate(leaf);
+      return sameBytes(certificate.publicKey, publicKeyOf(key.secret)) && certificate.commonName === this.device ? certificate.serial : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+}

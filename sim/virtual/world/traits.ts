@@ -1,0 +1,69 @@
+/** What a seed decides about a world and each device in it, before anything happens. */
+import type { OverflowPolicy } from "../../../sdk/mqtt/options.js";
+import { DEFAULT_LIMITS, type BrokerLimits } from "../broker/broker-settings.js";
+import type { SeededRandom } from "../random.js";
+
+const HOUR_MS = 3_600_000;
+
+export interface WorldTraits {
+  tlsVersion: "TLSv1.3" | "TLSv1.2";
+  /** Lifetime of device certificates, milliseconds. */
+  lifetimeMs: number;
+  limits: BrokerLimits;
+}
+
+export interface DeviceTraits {
+  protocolVersion: 4 | 5 | "auto";
+  /** The outbox and the session's state outlive a reboot. */
+  persistent: boolean;
+  /** Has a pre-shared key and a recovery endpoint. */
+  recoverable: boolean;
+  /** Left the factory without a certificate: fetches its first one over PSK. */
+  bare: boolean;
+  keepAliveSeconds: number;
+  sessionExpirySeconds: number;
+  outboxMessages: number;
+  overflow: OverflowPolicy;
+  /** Between two publishes on average, milliseconds. */
+  publishEveryMs: number;
+  /** Between two commands of the backend on average, milliseconds. */
+  commandEveryMs: number;
+  /** What the wall clock shows at power-on. */
+  clock: "battery" | "none" | "wrong";
+  latencyMs: number;
+  jitterMs: number;
+}
+
+export function worldTraits(random: SeededRandom): WorldTraits {
+  return {
+    tlsVersion: random.chance(0.6) ? "TLSv1.3" : "TLSv1.2",
+    lifetimeMs: random.pick([6, 12, 24, 72, 24 * 30]) * HOUR_MS,
+    limits: {
+      ...DEFAULT_LIMITS,
+      versions: random.pick([[4, 5], [4, 5], [4, 5], [4]] as const),
+      receiveMaximum: random.pick([1, 3, 10, 20, 65_535]),
+      maximumPacketBytes: random.pick([2_048, 16_384, 65_536]),
+      topicAliasMaximum: random.pick([0, 2, 10]),
+      serverKeepAliveSeconds: random.pick([0, 0, 30]),
+    },
+  };
+}
+
+export function deviceTraits(random: SeededRandom): DeviceTraits {
+  const recoverable = random.chance(0.85);
+  return {
+    recoverable,
+    bare: recoverable && random.chance(0.15),
+    protocolVersion: random.pick(["auto", 4, 5, 5] as const),
+    persistent: random.chance(0.6),
+    keepAliveSeconds: random.pick([30, 60, 60, 300]),
+    sessionExpirySeconds: random.pick([3_600, 86_400]),
+    outboxMessages: random.pick([30, 200, 1_000]),
+    overflow: random.pick(["reject", "reject", "drop-oldest", "replace-by-topic"] as const),
+    publishEveryMs: random.pick([20_000, 60_000, 180_000]),
+    commandEveryMs: random.pick([60_000, 300_000]),
+    clock: random.pick(["battery", "none", "none", "wrong"] as const),
+    latencyMs: random.pick([5, 30, 120, 400]),
+    jitterMs: random.pick([0, 20, 200]),
+  };
+}

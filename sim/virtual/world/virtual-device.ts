@@ -1,0 +1,318 @@
+/** One device of the world: hardware that outlives its power-ons, and the SDK with an application on it while the power is on. */
+import { Device, HawserError, installIdentity, type DeviceConfig, type DeviceEvent } from "../../../sdk/index.js";
+import type { Cancel, Dialer, KeyStore, LinkHandlers, Platform } from "../../../sdk/platform.js";
+import { AttemptWatch } from "../invariants/attempt-watch.js";
+import { BoundsWatch } from "../invariants/bounds-watch.js";
+import { IdentityWatch } from "../invariants/identity-watch.js";
+import { InboundLedger } from "../invariants/inbound-ledger.js";
+import { OutboundLedger } from "../invariants/outbound-ledger.js";
+import { RecoveryWatch } from "../invariants/recovery-watch.js";
+import { Path } from "../network/path.js";
+import type { VirtualNetwork } from "../network/network.js";
+import type { VirtualAuthority } from "../pki/virtual-authority.js";
+import { Flash } from "../power/flash.js";
+import { VirtualKeys } from "../power/key-store.js";
+import { PowerCut, PowerSupply } from "../power/power-supply.js";
+import type { SeededRandom } from "../random.js";
+import { DeviceClock, WORLD_BEGINS_MS } from "../time/device-clock.js";
+import type { VirtualTime } from "../time/virtual-time.js";
+import { Application } from "./application.js";
+import type { Chronicle } from "./chronicle.js";
+import { describeEvent } from "./event-text.js";
+import type { DeviceTraits } from "./traits.js";
+
+export const BROKER_HOST = "broker.virtual";
+export const MTLS_PORT = 8883;
+export const PSK_PORT = 8884;
+
+/** Room for the records of a device and a full outbox, bytes. */
+const FLASH_BYTES = 2_000_000;
+const OUTBOX_BYTES = 262_144;
+/** A watchdog starts a device again that could not start, milliseconds. */
+const WATCHDOG_MS = 30_000;
+
+export interface Surroundings {
+  time: VirtualTime;
+  chronicle: Chronicle;
+  network: VirtualNetwork;
+  authority: VirtualAuthority;
+  /** Within this a device has to be back once nothing is wrong any more, milliseconds. */
+  backOnlineBoundMs: number;
+}
+
+export class VirtualDevice {
+  readonly flash = new Flash(FLASH_BYTES);
+  readonly keys: VirtualKeys;
+  readonly path: Path;
+  readonly outbound: OutboundLedger;
+  readonly inbound: InboundLedger;
+  readonly attempts: AttemptWatch;
+  readonly identity: IdentityWatch;
+  readonly recovery: RecoveryWatch;
+  readonly #bounds: BoundsWatch;
+  /** False: time servers cannot be reached. */
+  timeServers = true;
+  /** How long the next power cut lasts, milliseconds. */
+  #offMs = 5_000;
+  boots = 0;
+  /** Set while the device reboots over and over, milliseconds. */
+  rebootEveryMs: number | undefined;
+  /** True once the application has nothing more to say: the world is about to end. */
+  quiet = false;
+  #power: PowerSupply | undefined;
+  #clock: DeviceClock | undefined;
+  #device: Device | undefined;
+  readonly #timers = new Set<Cancel>();
+  readonly #applicationTimers = new Set<Cancel>();
+
+  constructor(
+    readonly id: string,
+    readonly traits: DeviceTraits,
+    readonly random: SeededRandom,
+    private readonly around: Surroundings,
+  ) {
+    const { time, chronicle } = around;
+    this.keys = new VirtualKeys(id);
+    this.path = new Path(time, random.fork("path"));
+    this.path.latencyMs = traits.latencyMs;
+    this.path.jitterMs = traits.jitterMs;
+    this.outbound = new OutboundLedger(id, chronicle);
+    this.inbound = new InboundLedger(id, chronicle);
+    this.attempts = new AttemptWatch(id, time, chronicle);
+    this.identity = new IdentityWatch(id, this.flash, this.keys, chronicle);
+    this.recovery = new RecoveryWatch(id, time, chronicle, around.backOnlineBoundMs);
+    this.#bounds = new BoundsWatch(id, { outboxMessages: traits.outboxMessages, outboxBytes: OUTBOX_BYTES }, chronicle);
+  }
+
+  get on(): boolean {
+    return this.#power?.on === true;
+  }
+
+  get power(): PowerSupply | undefined {
+    return this.#power;
+  }
+
+  get clock(): DeviceClock | undefined {
+    return this.#clock;
+  }
+
+  /** The SDK's device, while the power is on. */
+  get device(): Device | undefined {
+    return this.on ? this.#device : undefined;
+  }
+
+  /** Gives the device its first identity, as a factory does. @returns its pre-shared key */
+  provision(): Uint8Array | undefined {
+    const factory = new PowerSupply();
+    const keyStore = this.keys.open(factory);
+    const psk = this.traits.recoverable ? this.random.fork("psk").bytes(32) : undefined;
+    if (psk) keyStore.importPsk("psk", psk);
+    installIdentity(this.flash.open(factory), keyStore, {
+      id: this.id,
+      role: "sensor",
+      ...(this.traits.bare ? {} : { chain: this.#firstChain(keyStore) }),
+      trustAnchors: [this.around.authority.root],
+      ...(psk ? { pskIdentity: this.id } : {}),
+    });
+    this.identity.provisioned();
+    return psk;
+  }
+
+  #firstChain(keyStore: KeyStore): Uint8Array[] {
+    const { authority } = this.around;
+    keyStore.generate("key-a");
+    return authority.chainOf(authority.issue(this.id, keyStore.publicKey("key-a")));
+  }
+
+  /** Switches the power on. Nothing happens when it is on. */
+  boot(): void {
+    if (this.on) return;
+    const power = new PowerSupply();
+    this.boots++;
+    this.#power = power;
+    if (this.boots > 1) this.recovery.faultEnds("power-on");
+    if (this.rebootEveryMs !== undefined) this.around.time.after(this.rebootEveryMs, () => power.on && this.cutPower(100));
+    this.#clock = this.#setClock(power);
+    this.attempts.fresh();
+    this.note(`boot ${this.boots}`);
+    power.onCut(() => this.#lostPower());
+    try {
+      const device = new Device(this.#config(), this.#platform(power, this.#clock));
+      // A cut that the SDK took for a failing flash and lived through: it is off all the same.
+      if (!power.on) return;
+      this.#device = device;
+      device.listen((event) => this.#heard(event));
+      device.start();
+      this.#startApplication(device, power);
+    } catch (error) {
+      if (error instanceof PowerCut) return;
+      const code = error instanceof HawserError ? error.code : String(error);
+      this.note(`could not start: ${code}`);
+      if (!(error instanceof HawserError)) this.around.chronicle.violate("exception", this.id, `at start: ${String(error)}`);
+      this.around.time.after(WATCHDOG_MS, () => {
+        if (this.#power === power) this.cutPower(0);
+      });
+    }
+  }
+
+  /** Cuts the power and brings it back after `offMs`. */
+  cutPower(offMs: number): void {
+    this.#offMs = offMs;
+    this.#power?.cut();
+  }
+
+  /** The application stops the SDK, and starts it again later. */
+  stop(): void {
+    void this.device?.stop();
+  }
+
+  restart(): void {
+    this.attempts.fresh();
+    this.device?.start();
+  }
+
+  /** Looks whether anything grows without end. */
+  inspect(): void {
+    const device = this.device;
+    if (device) this.#bounds.look(device.status, this.flash, this.#timers.size, this.path.linkCount);
+  }
+
+  /** The last word on what must have happened by now. */
+  settle(days: number): void {
+    this.outbound.settle();
+    this.inbound.settle();
+    this.attempts.settle();
+    this.identity.check();
+    const messages = this.outbound.accepted + this.outbound.failed + this.inbound.handled;
+    this.#bounds.settle(this.flash, messages, days + this.boots / 10);
+  }
+
+  note(text: string): void {
+    this.around.chronicle.note(this.id, text);
+  }
+
+  #config(): DeviceConfig {
+    const { traits } = this;
+    return {
+      broker: { host: BROKER_HOST, port: MTLS_PORT },
+      ...(traits.recoverable ? { recovery: { host: BROKER_HOST, port: PSK_PORT } } : {}),
+      protocolVersion: traits.protocolVersion,
+      keepAliveSeconds: traits.keepAliveSeconds,
+      sessionExpirySeconds: traits.sessionExpirySeconds,
+      outbox: { maxMessages: traits.outboxMessages, maxBytes: OUTBOX_BYTES, overflow: traits.overflow, persistent: traits.persistent },
+      buildTimeMs: WORLD_BEGINS_MS - 30 * 86_400_000,
+    };
+  }
+
+  #platform(power: PowerSupply, clock: DeviceClock): Platform {
+    const { time } = this.around;
+    const storage = this.flash.open(power);
+    return {
+      clock,
+      scheduler: { after: (delayMs, run) => this.#after(this.#timers, power, delayMs, run) },
+      random: this.random.fork(`boot ${this.boots}`),
+      dialer: this.#watched(this.around.network.dialer(this.path, this.keys, power), time),
+      keyStore: this.keys.open(power),
+      storage: {
+        ...storage,
+        put: (key, value) => {
+          storage.put(key, value);
+          if (key.startsWith("mq")) this.inbound.wroteSession();
+        },
+        delete: (key) => {
+          storage.delete(key);
+          if (key.startsWith("mq")) this.inbound.wroteSession();
+        },
+      },
+      log: (level, message) => {
+        if (level === "error") this.note(`log: ${message}`);
+      },
+    };
+  }
+
+  /** The dialer, with every attempt and its end reported. */
+  #watched(dialer: Dialer, time: VirtualTime): Dialer {
+    return {
+      dial: (endpoint, credential, timeoutMs, handlers) => {
+        this.attempts.dialled(credential);
+        const startedAtMs = time.nowMs;
+        const watched: LinkHandlers = {
+          opened: (info) => handlers.opened(info),
+          data: (bytes) => handlers.data(bytes),
+          drain: () => handlers.drain(),
+          ended: (reason) => {
+            this.attempts.linkEnded(reason);
+            this.note(`link ended after ${time.nowMs - startedAtMs} ms: ${reason.code}`);
+            handlers.ended(reason);
+          },
+        };
+        return dialer.dial(endpoint, credential, timeoutMs, watched);
+      },
+    };
+  }
+
+  #after(timers: Set<Cancel>, power: PowerSupply, delayMs: number, run: () => void): Cancel {
+    if (!power.on) return () => undefined;
+    const cancelEvent = this.around.time.after(delayMs, () => {
+      timers.delete(cancel);
+      run();
+    });
+    const cancel = (): void => {
+      timers.delete(cancel);
+      cancelEvent();
+    };
+    timers.add(cancel);
+    return cancel;
+  }
+
+  #startApplication(device: Device, power: PowerSupply): void {
+    const random = this.random.fork(`application ${this.boots}`);
+    new Application({
+      device,
+      traits: this.traits,
+      random,
+      outbound: this.outbound,
+      inbound: this.inbound,
+      boot: this.boots,
+      quiet: () => this.quiet,
+      after: (delayMs, run) => this.#after(this.#applicationTimers, power, delayMs, run),
+      onOddity: (what) => this.around.chronicle.violate("exception", this.id, what),
+    }).start();
+  }
+
+  #setClock(power: PowerSupply): DeviceClock {
+    const { time } = this.around;
+    const { clock: kind } = this.traits;
+    const trueMs = WORLD_BEGINS_MS + time.nowMs;
+    const random = this.random.fork(`clock ${this.boots}`);
+    const clock = new DeviceClock(time, kind === "battery" ? trueMs : kind === "none" ? 0 : trueMs + random.between(-400, 400) * 86_400_000);
+    clock.drift(random.between(-200, 200));
+    const ask = (): void => {
+      if (this.timeServers) clock.synchronise();
+      this.#after(this.#applicationTimers, power, this.timeServers ? 3_600_000 : 60_000, ask);
+    };
+    if (kind === "battery") clock.synchronise();
+    this.#after(this.#applicationTimers, power, random.between(500, 20_000), ask);
+    return clock;
+  }
+
+  #heard(event: DeviceEvent): void {
+    this.note(describeEvent(event));
+    this.attempts.event(event);
+    if (event.type === "message-dropped") this.outbound.dropped(event.topic);
+  }
+
+  #lostPower(): void {
+    this.note("power cut");
+    this.recovery.faultBegins();
+    this.#device = undefined;
+    for (const timers of [this.#timers, this.#applicationTimers]) {
+      for (const cancel of [...timers]) cancel();
+      timers.clear();
+    }
+    this.outbound.powerCut(this.traits.persistent);
+    this.inbound.powerCut(this.traits.persistent);
+    this.around.time.after(this.#offMs, () => this.boot());
+  }
+}
+

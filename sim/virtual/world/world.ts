@@ -1,0 +1,248 @@
+/** A whole world from one seed: devices, network, broker, authority, faults, and the invariants that watch them all. Runs on any engine. */
+import { utf8Decode, utf8Encode } from "../../../sdk/encoding/text.js";
+import { BrokerAccess } from "../broker/access.js";
+import type { Message } from "../broker/message.js";
+import type { BrokerObserver } from "../broker/broker-observer.js";
+import { VirtualBroker } from "../broker/virtual-broker.js";
+import type { FaultKind } from "../faults/fault-kind.js";
+import { FaultPlan } from "../faults/fault-plan.js";
+import { VirtualNetwork } from "../network/network.js";
+import { VirtualAuthority } from "../pki/virtual-authority.js";
+import { PowerCut } from "../power/power-supply.js";
+import { SeededRandom } from "../random.js";
+import { WORLD_BEGINS_MS } from "../time/device-clock.js";
+import { VirtualTime, type DrainMicrotasks } from "../time/virtual-time.js";
+import { COMMANDS } from "./application.js";
+import { Chronicle, type Violation } from "./chronicle.js";
+import { deviceTraits, worldTraits } from "./traits.js";
+import { BROKER_HOST, MTLS_PORT, PSK_PORT, VirtualDevice } from "./virtual-device.js";
+
+export interface WorldOptions {
+  seed: string;
+  devices: number;
+  days: number;
+  faults: readonly FaultKind[];
+  drain: DrainMicrotasks;
+  /** Gets every line of the timeline. */
+  onLine?: (line: string) => void;
+  /** Ends the run at the first violation. */
+  stopAtViolation?: boolean;
+}
+
+export interface WorldResult {
+  seed: string;
+  /** Equal for equal runs. */
+  digest: string;
+  deviceDays: number;
+  faults: Record<string, number>;
+  attempts: number;
+  connections: number;
+  rotations: number;
+  boots: number;
+  /** Messages of applications that arrived, and of the backend that were handled. */
+  messagesUp: number;
+  messagesDown: number;
+  /** The longest a device took to be back on mutual TLS once nothing stood in its way, milliseconds, and after what. */
+  worstBackOnlineMs: number;
+  worstAfter: string;
+  flashWrites: number;
+  violations: readonly Violation[];
+  /** The last lines before the end. */
+  recent: readonly string[];
+}
+
+const DAY_MS = 86_400_000;
+const MINUTE_MS = 60_000;
+/** Once nothing is wrong any more: the widest backoff, the longest wish of a reason code, handshakes; then enrolment and its retries. */
+const BACK_ONLINE_MS = 30 * MINUTE_MS;
+/** How long what is still on its way may take at the end, milliseconds. */
+const DRAIN_MS = 240 * MINUTE_MS;
+const INSPECT_EVERY_MS = 10 * MINUTE_MS;
+
+export class World {
+  readonly time: VirtualTime;
+  readonly chronicle: Chronicle;
+  readonly broker: VirtualBroker;
+  readonly access: BrokerAccess;
+  readonly authority: VirtualAuthority;
+  readonly devices: VirtualDevice[] = [];
+  readonly backOnlineBoundMs: number;
+  readonly #random: SeededRandom;
+  readonly #byId = new Map<string, VirtualDevice>();
+  readonly #plan: FaultPlan;
+  #quiet = false;
+
+  constructor(private readonly options: WorldOptions) {
+    this.#random = new SeededRandom(options.seed);
+    this.time = new VirtualTime(options.drain, (error) => this.unhandled(error));
+    this.chronicle = new Chronicle(this.time, options.onLine);
+    const traits = worldTraits(this.#random.fork("world"));
+    this.authority = new VirtualAuthority(() => WORLD_BEGINS_MS + this.time.nowMs, this.#random.fork("authority"), traits.lifetimeMs);
+    this.access = new BrokerAccess(this.authority, () => WORLD_BEGINS_MS + this.time.nowMs);
+    this.authority.onRevoked = (serial) => this.access.revoked.add(serial);
+    const certificate = { root: this.authority.root, names: [BROKER_HOST], notBeforeMs: WORLD_BEGINS_MS - 90 * DAY_MS, notAfterMs: WORLD_BEGINS_MS + 5 * 365 * DAY_MS };
+    this.broker = new VirtualBroker(this.time, this.access, traits.limits, this.#observer(), certificate, traits.tlsVersion);
+    const network = new VirtualNetwork(this.time);
+    network.listen(BROKER_HOST, MTLS_PORT, this.broker.mtls);
+    network.listen(BROKER_HOST, PSK_PORT, this.broker.psk);
+    // A failed enrolment is retried after a hundredth of the lifetime, at least; an authority may ask for ten minutes.
+    this.backOnlineBoundMs = BACK_ONLINE_MS + Math.min(2 * 60 * MINUTE_MS, traits.lifetimeMs / 25);
+    for (let number = 1; number <= options.devices; number++) this.#addDevice(`dev-${number}`, network);
+    this.broker.taps.push({ filter: "devices/+/identity/request", take: (_from, message) => this.#enrol(message) });
+    this.#plan = this.#faultPlan();
+    this.chronicle.note("world", `seed=${options.seed} ${describe(traits)}`);
+  }
+
+  /** Lets the world take its course, then calm down, and gives the last word on every promise. */
+  async run(): Promise<WorldResult> {
+    const faultsEndMs = this.options.days * DAY_MS;
+    for (const device of this.devices) {
+      this.chronicle.note(device.id, describe(device.traits));
+      device.boot();
+      this.#command(device, this.#random.fork(`backend ${device.id}`));
+    }
+    this.#plan.start();
+    this.#inspect();
+    await this.#until(faultsEndMs);
+    this.chronicle.note("world", "no more faults");
+    await this.#until(faultsEndMs + this.backOnlineBoundMs + MINUTE_MS);
+    this.#quiet = true;
+    for (const device of this.devices) device.quiet = true;
+    const endMs = this.time.nowMs + DRAIN_MS;
+    while (this.time.nowMs < endMs && !this.#broken && !this.#drained()) await this.#until(this.time.nowMs + 5 * MINUTE_MS);
+    if (!this.#broken) for (const device of this.devices) device.settle(this.options.days);
+    return this.#result();
+  }
+
+  /** An error that nobody handled came up. What the power cut off is no error. */
+  unhandled(error: unknown): void {
+    if (error instanceof PowerCut) return;
+    this.chronicle.violate("exception", "world", error instanceof Error ? `${String(error)} ${(error.stack ?? "").split("\n")[1]?.trim() ?? ""}` : String(error));
+  }
+
+  async #until(untilMs: number): Promise<void> {
+    if (!this.#broken) await this.time.run(untilMs, () => this.#broken);
+  }
+
+  get #broken(): boolean {
+    return this.options.stopAtViolation === true && this.chronicle.violations.length > 0;
+  }
+
+  #drained(): boolean {
+    return this.devices.every((device) => device.outbound.open === 0 && this.broker.backlog(device.id) === 0);
+  }
+
+  #addDevice(id: string, network: VirtualNetwork): void {
+    const random = this.#random.fork(id);
+    const { time, chronicle, authority, backOnlineBoundMs } = this;
+    const device = new VirtualDevice(id, deviceTraits(random.fork("traits")), random, { time, chronicle, network, authority, backOnlineBoundMs });
+    const psk = device.provision();
+    if (psk) this.access.psks.set(id, psk);
+    this.devices.push(device);
+    this.#byId.set(id, device);
+  }
+
+  #faultPlan(): FaultPlan {
+    const { time, chronicle, devices, broker, access, authority } = this;
+    const { faults: kinds, days } = this.options;
+    return new FaultPlan({ time, random: this.#random.fork("faults"), chronicle, devices, kinds, untilMs: days * DAY_MS, site: { broker, access, authority } });
+  }
+
+  /** The authority listens to enrolment requests. */
+  #enrol(message: Message): void {
+    const id = message.topic.split("/")[1] ?? "";
+    const { mood } = this.authority;
+    if (mood.down) return;
+    for (const answer of this.authority.handle(id, message.payload)) {
+      this.time.after(mood.delayMs, () => this.broker.publish(`devices/${id}/identity/response`, answer, 1));
+    }
+  }
+
+  /** The backend sends a command now and then. */
+  #command(device: VirtualDevice, random: SeededRandom): void {
+    const everyMs = device.traits.commandEveryMs;
+    this.time.after(random.between(everyMs / 2, (everyMs * 3) / 2), () => {
+      if (this.#quiet) return;
+      for (let count = random.chance(0.05) ? random.between(2, 30) : 1; count > 0; count--) {
+        const { topic, qos } = random.pick(COMMANDS);
+        const full = `devices/${device.id}/${topic}`;
+        const sequence = device.inbound.nextSequence;
+        device.inbound.sent(full, qos);
+        const sessions = this.broker.publish(full, utf8Encode(String(sequence)), qos);
+        if (sessions === 0) device.inbound.gaveUp(sequence);
+      }
+      this.#command(device, random);
+    });
+  }
+
+  #inspect(): void {
+    this.time.after(INSPECT_EVERY_MS, () => {
+      for (const device of this.devices) device.inspect();
+      if (!this.#quiet) this.#inspect();
+    });
+  }
+
+  #observer(): BrokerObserver {
+    const device = (clientId: string): VirtualDevice | undefined => this.#byId.get(clientId);
+    const inbound = (clientId: string, message: Message, act: (sequence: number, device: VirtualDevice) => void): void => {
+      const found = device(clientId);
+      if (found && message.topic.includes("/down/")) act(Number(utf8Decode(message.payload)), found);
+    };
+    return {
+      accepted: (scope, clientId, sessionPresent) => {
+        this.chronicle.note(clientId, `broker accepts ${scope.kind}${sessionPresent ? ", session present" : ""}`);
+        if (scope.kind !== "mtls") return;
+        device(scope.id)?.attempts.acceptedByMtls();
+        device(scope.id)?.identity.accepted(scope.serial);
+      },
+      granted: (scope) => (scope.kind === "mtls" ? device(scope.id)?.identity.granted(scope.serial) : undefined),
+      heard: (scope) => (scope.kind === "mtls" ? device(scope.id)?.recovery.heard() : undefined),
+      arrived: (clientId, message) => {
+        if (message.topic.includes("/up/")) device(clientId)?.outbound.arrive(message.topic, sequenceOf(message));
+      },
+      refused: (scope, message) => {
+        if (!message.topic.includes("/up/")) return;
+        if (scope.kind === "psk") this.chronicle.violate("rung-without-reason", scope.id, "telemetry over PSK");
+        device(scope.id)?.outbound.refused(sequenceOf(message));
+      },
+      taken: (clientId, message) => inbound(clientId, message, (sequence, found) => found.inbound.acknowledged(sequence)),
+      gaveUp: (clientId, message) => inbound(clientId, message, (sequence, found) => found.inbound.gaveUp(sequence)),
+      sessionLost: (clientId, unreleased) => {
+        this.chronicle.note(clientId, "broker lost the session");
+        for (const message of unreleased) if (message.topic.includes("/up/")) device(clientId)?.outbound.forgotten(sequenceOf(message));
+      },
+      misbehaved: (clientId, what) => this.chronicle.violate("protocol", clientId, what),
+    };
+  }
+
+  #result(): WorldResult {
+    const { devices, chronicle, options } = this;
+    const sum = (of: (device: VirtualDevice) => number): number => devices.reduce((total, device) => total + of(device), 0);
+    const worst = devices.reduce<VirtualDevice | undefined>((one, other) => (one && one.recovery.worstMs >= other.recovery.worstMs ? one : other), undefined);
+    return {
+      seed: options.seed,
+      digest: chronicle.digest,
+      deviceDays: (this.time.nowMs / DAY_MS) * devices.length,
+      faults: Object.fromEntries([...this.#plan.struck].sort(([a], [b]) => (a < b ? -1 : 1))),
+      attempts: sum((device) => device.attempts.attempts),
+      connections: sum((device) => device.attempts.connections),
+      rotations: sum((device) => device.identity.rotations),
+      boots: sum((device) => device.boots),
+      messagesUp: sum((device) => device.outbound.arrived),
+      messagesDown: sum((device) => device.inbound.handled),
+      worstBackOnlineMs: worst?.recovery.worstMs ?? 0,
+      worstAfter: worst?.recovery.worstAfter ?? "",
+      flashWrites: sum((device) => device.flash.writes),
+      violations: chronicle.violations,
+      recent: chronicle.recent,
+    };
+  }
+}
+
+function sequenceOf(message: Message): number {
+  return Number(utf8Decode(message.payload).split(" ")[0]);
+}
+
+function describe(traits: object): string {
+  return JSON.stringify(traits);
+}
