@@ -1,0 +1,116 @@
+/** The questions that aedes asks before it publishes, subscribes and delivers, answered from the broker's material. */
+import type { AedesOptions, AedesPublishPacket, Client } from "aedes";
+import type { BrokerEvent, BrokerMaterial, Who } from "./broker-events.js";
+import type { GuardedConnection } from "./guarded-connection.js";
+import { SESSION_MARK, SINK_TOPIC, type SessionStore } from "./session-store.js";
+import { matchesFilter } from "./topic-tree.js";
+
+/** A client that aedes knows, with what the front of the broker knows of it. */
+export interface LiveClient {
+  readonly who: Who;
+  readonly clientId: string;
+  readonly connection: GuardedConnection;
+  /** The message that was delivered last: aedes offers one copy for each subscription that matches. */
+  lastDelivered: string;
+}
+
+export interface RulesContext {
+  material(): BrokerMaterial;
+  liveClient(client: Client | null): LiveClient | undefined;
+  maxSubscriptions: number;
+  store: SessionStore;
+  /** True once the broker goes down: what closing clients would still say (their wills) is unheard, as when the process had died. */
+  isStopping(): boolean;
+  emit(event: BrokerEvent): void;
+}
+
+type Rules = Required<Pick<AedesOptions, "authorizePublish" | "authorizeSubscribe" | "authorizeForward">>;
+
+export function accessRules(context: RulesContext): Rules {
+  return {
+    authorizePublish: (client, packet, callback) => {
+      const live = context.liveClient(client);
+      if (live === undefined || packet.topic.includes("\0")) {
+        callback(new Error("publish by no client, or to no topic"));
+        return;
+      }
+      const isUnheard = context.isStopping() && client?.closed === true;
+      const isAllowed = !isUnheard && context.material().authorize(live.who, "publish", packet.topic);
+      if (!isAllowed) {
+        if (!isUnheard) emitDenied(context, live, "publish", packet.topic);
+        // Acknowledged and dropped, as mosquitto does: 3.1.1 has no negative PUBACK, and an error here would make aedes close the connection.
+        packet.topic = SINK_TOPIC;
+        packet.payload = Buffer.alloc(0);
+        packet.retain = false;
+      }
+      callback(null);
+    },
+    authorizeSubscribe: (client, subscription, callback) => {
+      const live = context.liveClient(client);
+      const isAllowed = live !== undefined && maySubscribe(context, client, live, subscription.topic);
+      if (!isAllowed && live !== undefined && subscription.topic !== SESSION_MARK) emitDenied(context, live, "subscribe", subscription.topic);
+      // No subscription makes aedes answer 0x80.
+      callback(null, isAllowed ? subscription : null);
+    },
+    authorizeForward: (client, packet) => {
+      const live = context.liveClient(client);
+      return live === undefined ? null : forwarded(context, client, live, packet);
+    },
+  };
+}
+
+/** Shared subscriptions are refused: aedes would take `$share/...` for an ordinary topic and nothing would ever come. */
+export function maySubscribe(context: RulesContext, client: Client, live: LiveClient, filter: string): boolean {
+  if (filter === SESSION_MARK || filter === SINK_TOPIC || filter.startsWith("$share/") || filter.includes("\0")) return false;
+  const filters = grantedFilters(client);
+  if (filters[filter] === undefined && Object.keys(filters).length >= context.maxSubscriptions) return false;
+  return context.material().authorize(live.who, "subscribe", filter);
+}
+
+/** The message in the form in which this client may have it now, or null. */
+function forwarded(context: RulesContext, client: Client, live: LiveClient, packet: AedesPublishPacket): AedesPublishPacket | null {
+  if (packet.topic === SINK_TOPIC || live.connection.destroyed) return null;
+  // A replayed message has its packet identifier already, a live one not.
+  const isLive = packet.messageId === undefined;
+  if (isLive && isRepeated(live, packet)) return null;
+  if (!context.material().authorize(live.who, "subscribe", packet.topic)) return null;
+  if (isLive && context.store.waitsInReplay(live.clientId, packet)) return null;
+  if (isLive && live.connection.writableNeedDrain) return tooSlow(context, live, packet);
+  packet.qos = grantedQos(client, packet);
+  return packet;
+}
+
+function isRepeated(live: LiveClient, packet: AedesPublishPacket): boolean {
+  // Retained messages, sent for one subscription, come without a broker id.
+  if (!packet.brokerId) return false;
+  const message = `${packet.brokerId}:${packet.brokerCounter}`;
+  const isSame = live.lastDelivered === message;
+  live.lastDelivered = message;
+  return isSame;
+}
+
+/** One reader that does not read must not make the others wait. What is queued for it stays queued. */
+function tooSlow(context: RulesContext, live: LiveClient, packet: AedesPublishPacket): null {
+  if (packet.qos > 0) live.connection.cut("SLOW_CONSUMER");
+  else context.emit({ type: "dropped", clientId: live.clientId, topic: packet.topic, reason: "SLOW_CONSUMER" });
+  return null;
+}
+
+/** The lower of the message's and the subscription's QoS (MQTT 3.1.1 section 3.8.4); aedes sees to it for filters without wildcards only. */
+function grantedQos(client: Client, packet: AedesPublishPacket): AedesPublishPacket["qos"] {
+  if (packet.qos === 0) return 0;
+  let granted: AedesPublishPacket["qos"] | undefined;
+  for (const [filter, { qos }] of Object.entries(grantedFilters(client))) {
+    if (matchesFilter(filter, packet.topic) && (granted === undefined || qos > granted)) granted = qos;
+  }
+  return granted === undefined || granted > packet.qos ? packet.qos : granted;
+}
+
+/** Aedes' table of a client's live subscriptions, which its types leave out. */
+function grantedFilters(client: Client): Record<string, { qos: 0 | 1 | 2 }> {
+  return (client as unknown as { subscriptions: Record<string, { qos: 0 | 1 | 2 }> }).subscriptions;
+}
+
+function emitDenied(context: RulesContext, live: LiveClient, action: "publish" | "subscribe", topic: string): void {
+  context.emit({ type: "denied", ...live.who, clientId: live.clientId, action, topic: topic.slice(0, 256) });
+}

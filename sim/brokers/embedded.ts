@@ -1,0 +1,364 @@
+/**
+ * An MQTT 3.1.1 broker in this process: aedes behind Node's TLS, certificates on one port, pre-shared keys on the other, on loopback
+ * unless told otherwise. For demos, tests and small sites; the mosquitto launcher beside it runs the real thing.
+ */
+import { Aedes, type Client } from "aedes";
+import type { Socket } from "node:net";
+import type { Server, TLSSocket } from "node:tls";
+import type { Log } from "../../sdk/platform.js";
+import { accessRules, maySubscribe, type LiveClient, type RulesContext } from "./access-rules.js";
+import { DEFAULT_LIMITS, type BrokerEvent, type BrokerLimits, type BrokerMaterial, type EndReason, type PortKind, type RefusalReason } from "./broker-events.js";
+import { RETURN_CODE } from "./connect-packet.js";
+import { credentialFault, scopeOf, type Shown } from "./credential-verdict.js";
+import { GuardedConnection } from "./guarded-connection.js";
+import { SessionStore, type StoreClient } from "./session-store.js";
+import { awaitConnect, refusalOf, sendRefusal, type Refusal, type Visitor } from "./sign-in.js";
+import { listenOn, type TcpListener } from "./tcp-listener.js";
+import { createMtlsServer, createPskServer, prepareMaterial, type PreparedMaterial, type TlsPortHandlers } from "./tls-ports.js";
+
+export interface EmbeddedBrokerOptions {
+  material: BrokerMaterial;
+  /** One address to listen on; without it 127.0.0.1 and ::1. */
+  host?: string;
+  /** 0 takes a free port. */
+  mtlsPort: number;
+  /** 0 takes a free port. */
+  pskPort: number;
+  limits?: Partial<BrokerLimits>;
+  /** The sessions of a broker that was here before; without it none. */
+  persistence?: SessionStore;
+  log?: Log;
+}
+
+/** A client on its way into aedes, in it, and out again. */
+interface Resident extends LiveClient {
+  readonly shown: Shown;
+  readonly port: PortKind;
+  readonly socket: TLSSocket;
+  /** Aedes has forgotten it: only then may another take its client identifier. */
+  readonly gone: Promise<void>;
+  markGone(): void;
+  isRegistered: boolean;
+  wasConnected: boolean;
+}
+
+export class EmbeddedBroker {
+  /** What survives the broker: pass it to the next one. */
+  readonly persistence: SessionStore;
+  readonly #limits: BrokerLimits;
+  readonly #listeners = new Set<(event: BrokerEvent) => void>();
+  readonly #sockets = new Set<Socket>();
+  readonly #residents = new Map<unknown, Resident>();
+  /** The last to ask for a client identifier; it waits until the one before is gone. */
+  readonly #byClientId = new Map<string, Resident>();
+  #prepared: PreparedMaterial;
+  #aedes: Aedes | undefined;
+  #tlsServers: { mtls: Server; psk: Server } | undefined;
+  #tcpListeners: TcpListener[] = [];
+  #isStopping = false;
+
+  /** @throws HawserError `BROKER_MATERIAL_INVALID` */
+  constructor(private readonly options: EmbeddedBrokerOptions) {
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.persistence = options.persistence ?? new SessionStore();
+    this.#prepared = prepareMaterial(options.material);
+  }
+
+  /** Calls `listener` with every event, in order; the result ends that. */
+  onEvent(listener: (event: BrokerEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /**
+   * Listens. A broker starts once; after `stop` or `kill` make a new one.
+   * @throws HawserError `PORT_IN_USE`, `LISTEN_FAILED`
+   */
+  async start(): Promise<{ mtlsPort: number; pskPort: number }> {
+    const context = this.#rulesContext();
+    this.persistence.attach({
+      limits: this.#limits,
+      maySubscribe: (client, filter) => this.#maySubscribe(context, client, filter),
+      mayReplay: (client, topic) => this.#mayReplay(client, topic),
+      onDropped: (event) => this.#emit(event),
+    });
+    const aedes = await this.#startAedes(context);
+    this.#aedes = aedes;
+    const handlers = (port: PortKind): TlsPortHandlers => ({
+      arrived: (socket, shown) => this.#arrived(port, socket, shown),
+      refused: (_port, reason, detail) => this.#refused(port, reason, { detail: detail.slice(0, 100) }),
+    });
+    const timeoutMs = this.#limits.connectTimeoutMs;
+    const mtls = createMtlsServer(this.#prepared, timeoutMs, handlers("mtls"));
+    const psk = createPskServer(() => this.#prepared.material, timeoutMs, handlers("psk"));
+    this.#tlsServers = { mtls, psk };
+    try {
+      const mtlsPort = await this.#listen("mtls", this.options.mtlsPort, mtls);
+      const pskPort = await this.#listen("psk", this.options.pskPort, psk);
+      this.options.log?.("info", "broker listens", { mtlsPort, pskPort });
+      return { mtlsPort, pskPort };
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  /**
+   * Judges everybody by new material from now on: certificates, CRLs, PSKs and rules. Good connections stay; those whose certificate is
+   * revoked now, or whose PSK or name was withdrawn, are closed. Nothing changes when it throws.
+   * @throws HawserError `BROKER_MATERIAL_INVALID`
+   */
+  reload(material: BrokerMaterial): void {
+    this.#prepared = prepareMaterial(material);
+    // Also makes earlier session tickets worthless.
+    this.#tlsServers?.mtls.setSecureContext(this.#prepared.mtlsOptions);
+    for (const resident of this.#residents.values()) {
+      const fault = credentialFault(resident.shown, this.#prepared.material, this.#prepared.revocation, Date.now());
+      if (fault !== undefined) resident.connection.cut(endReasonOf(fault));
+    }
+    this.options.log?.("info", "broker reloaded", { clients: this.#residents.size });
+  }
+
+  /** Closes all connections, without wills, and frees the ports. */
+  async stop(): Promise<void> {
+    await this.#goDown();
+  }
+
+  /**
+   * Dies as by `kill -9`: every socket is destroyed before this returns its promise, which resolves when the ports are free. What a
+   * broker with a disk would keep is in {@link persistence}.
+   */
+  kill(): Promise<void> {
+    return this.#goDown();
+  }
+
+  /** Connected clients, signed in or about to be. */
+  get clientCount(): number {
+    return this.#residents.size;
+  }
+
+  async #goDown(): Promise<void> {
+    this.#isStopping = true;
+    for (const resident of this.#residents.values()) resident.connection.cut("BROKER_STOPPED");
+    for (const socket of this.#sockets) socket.destroy();
+    const aedes = this.#aedes;
+    await Promise.all(this.#tcpListeners.splice(0).map((listener) => listener.close()));
+    await Promise.all([...this.#residents.values()].map((resident) => resident.gone));
+    if (aedes !== undefined && !aedes.closed) await new Promise<void>((resolve) => aedes.close(resolve));
+  }
+
+  async #listen(port: PortKind, number: number, server: Server): Promise<number> {
+    const hosts = this.options.host === undefined ? ["127.0.0.1", "::1"] : [this.options.host];
+    const listener = await listenOn(hosts, number, (socket) => this.#accept(port, socket, server));
+    this.#tcpListeners.push(listener);
+    return listener.port;
+  }
+
+  #accept(port: PortKind, socket: Socket, server: Server): void {
+    socket.on("error", () => undefined);
+    if (this.#sockets.size >= this.#limits.maxConnections || this.#isStopping) {
+      socket.destroy();
+      this.#refused(port, this.#isStopping ? "BROKER_STOPPING" : "TOO_MANY_CONNECTIONS");
+      return;
+    }
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
+    server.emit("connection", socket);
+  }
+
+  #arrived(port: PortKind, socket: TLSSocket, shown: Shown | undefined): void {
+    socket.on("error", () => undefined);
+    if (shown === undefined) {
+      socket.destroy();
+      this.#refused(port, port === "mtls" ? "NO_CERTIFICATE" : "PSK_IDENTITY_UNKNOWN");
+      return;
+    }
+    awaitConnect(
+      socket,
+      this.#limits,
+      (head, connectBytes, following) => this.#visit({ socket, port, shown, head, connectBytes, following }),
+      (reason) => this.#refused(port, reason, tracesOf(shown)),
+    );
+  }
+
+  #visit(visitor: Visitor): void {
+    const refusal = refusalOf(visitor, this.#prepared, Date.now()) ?? this.#sessionRefusal(visitor);
+    if (refusal !== undefined) {
+      sendRefusal(visitor, refusal);
+      this.#refused(visitor.port, refusal.reason, { ...tracesOf(visitor.shown), clientId: visitor.head.clientId.slice(0, 128) });
+      return;
+    }
+    void this.#admit(this.#makeResident(visitor));
+  }
+
+  #sessionRefusal({ head }: Visitor): Refusal | undefined {
+    const needsRoom = !head.cleanSession && !this.persistence.hasSession(head.clientId);
+    const isFull = this.persistence.sessionCount >= this.#limits.maxSessions;
+    return needsRoom && isFull ? { reason: "TOO_MANY_SESSIONS", returnCode: RETURN_CODE.serverUnavailable } : undefined;
+  }
+
+  #makeResident({ socket, port, shown, head, connectBytes, following }: Visitor): Resident {
+    let markGone = (): void => undefined;
+    const gone = new Promise<void>((resolve) => {
+      markGone = resolve;
+    });
+    return {
+      who: { name: shown.name, scope: scopeOf(shown) },
+      clientId: head.clientId,
+      connection: new GuardedConnection(socket, connectBytes, following, this.#limits),
+      lastDelivered: "",
+      shown,
+      port,
+      socket,
+      gone,
+      markGone,
+      isRegistered: false,
+      wasConnected: false,
+    };
+  }
+
+  /** One client identifier, one client (MQTT 3.1.1 section 3.1.4): the newer waits until aedes has let go of the older. */
+  async #admit(resident: Resident): Promise<void> {
+    const { connection, clientId } = resident;
+    const previous = this.#byClientId.get(clientId);
+    this.#byClientId.set(clientId, resident);
+    this.#residents.set(connection, resident);
+    connection.once("close", () => {
+      if (!resident.isRegistered) this.#leave(resident);
+    });
+    if (previous !== undefined) {
+      previous.connection.cut("SESSION_TAKEN_OVER");
+      await previous.gone;
+    }
+    if (connection.endReason !== undefined || resident.socket.destroyed) {
+      connection.destroy();
+      return;
+    }
+    const client = this.#aedes?.handle(connection);
+    if (client !== undefined) disarmDuplicateFilter(client);
+  }
+
+  #leave(resident: Resident): void {
+    this.#residents.delete(resident.connection);
+    if (this.#byClientId.get(resident.clientId) === resident) this.#byClientId.delete(resident.clientId);
+    this.persistence.endReplay(resident.clientId);
+    resident.markGone();
+    if (!resident.wasConnected) {
+      // Our own reading of the CONNECT is shallower than aedes'.
+      if (resident.connection.endReason === "PROTOCOL_ERROR") this.#refused(resident.port, "MALFORMED_CONNECT", tracesOf(resident.shown));
+      return;
+    }
+    this.#emit({ type: "disconnected", ...resident.who, clientId: resident.clientId, reason: resident.connection.endReason ?? "CONNECTION_LOST" });
+  }
+
+  async #startAedes(context: RulesContext): Promise<Aedes> {
+    const aedes = await Aedes.createBroker({
+      ...accessRules(context),
+      persistence: this.persistence,
+      concurrency: 1_000,
+      drainTimeout: this.#limits.connectTimeoutMs,
+      connectTimeout: this.#limits.connectTimeoutMs,
+      maxInflightInbound: this.#limits.maxInflightInbound,
+      preConnect: (_client, packet, callback) => {
+        const longest = this.#limits.maxKeepaliveSeconds;
+        packet.keepalive = Math.min(packet.keepalive || longest, longest);
+        callback(null, true);
+      },
+      // The TLS layer has settled who it is; a password would prove nothing more.
+      authenticate: (_client, _username, _password, callback) => callback(null, true),
+    });
+    aedes.on("client", (client) => this.#onRegistered(client));
+    aedes.on("connackSent", (_packet, client) => this.#onConnackSent(client));
+    aedes.on("clientDisconnect", (client) => {
+      const resident = this.#residents.get(client.conn);
+      if (resident !== undefined) this.#leave(resident);
+    });
+    aedes.on("keepaliveTimeout", (client) => this.#noteEnd(client, "KEEPALIVE_TIMEOUT"));
+    aedes.on("clientError", (client) => this.#noteEnd(client, "PROTOCOL_ERROR"));
+    aedes.on("connectionError", (client) => this.#noteEnd(client, "PROTOCOL_ERROR"));
+    (aedes as NodeJS.EventEmitter).on("error", (error: Error) => this.options.log?.("error", "broker fault", { error: error.message }));
+    return aedes;
+  }
+
+  #onRegistered(client: Client): void {
+    const resident = this.#residents.get(client.conn);
+    if (resident === undefined) return;
+    resident.isRegistered = true;
+    resident.connection.registered();
+  }
+
+  #onConnackSent(client: Client): void {
+    const resident = this.#residents.get(client.conn);
+    if (resident === undefined) return;
+    resident.wasConnected = true;
+    const { shown, port, socket, clientId } = resident;
+    this.#emit({
+      type: "connected",
+      ...resident.who,
+      clientId,
+      port,
+      tlsVersion: socket.getProtocol() ?? "unknown",
+      cipher: socket.getCipher()?.name ?? "unknown",
+      resumed: port === "mtls" && socket.isSessionReused(),
+      ...(shown.kind === "certificate" ? { serial: shown.serial } : {}),
+    });
+    resident.connection.release();
+  }
+
+  #noteEnd(client: Client, reason: EndReason): void {
+    const resident = this.#residents.get(client.conn);
+    if (resident !== undefined && !resident.socket.destroyed) resident.connection.endReason ??= reason;
+  }
+
+  #rulesContext(): RulesContext {
+    return {
+      material: () => this.#prepared.material,
+      liveClient: (client) => this.#residents.get(client?.conn),
+      maxSubscriptions: this.#limits.maxSubscriptions,
+      store: this.persistence,
+      isStopping: () => this.#isStopping,
+      emit: (event) => this.#emit(event),
+    };
+  }
+
+  #maySubscribe(context: RulesContext, storeClient: StoreClient, filter: string): boolean {
+    const client = storeClient as Client;
+    const live = context.liveClient(client);
+    return live !== undefined && maySubscribe(context, client, live, filter);
+  }
+
+  /** The recovery scope leaves what it may not have for the same client's return by certificate. */
+  #mayReplay(storeClient: StoreClient, topic: string): "send" | "keep" | "drop" {
+    const live = this.#residents.get((storeClient as Client).conn);
+    if (live === undefined) return "keep";
+    if (this.#prepared.material.authorize(live.who, "subscribe", topic)) return "send";
+    return live.who.scope === "recovery" ? "keep" : "drop";
+  }
+
+  #refused(port: PortKind, reason: RefusalReason, traces: Partial<Omit<Extract<BrokerEvent, { type: "refused" }>, "type" | "port" | "reason">> = {}): void {
+    this.#emit({ type: "refused", port, reason, ...traces });
+  }
+
+  #emit(event: BrokerEvent): void {
+    const { type, ...fields } = event;
+    this.options.log?.(type === "connected" || type === "disconnected" ? "info" : "warn", type, fields);
+    for (const listener of this.#listeners) listener(event);
+  }
+}
+
+function tracesOf(shown: Shown): { name: string; serial?: string } {
+  return shown.kind === "certificate" ? { name: shown.name.slice(0, 64), serial: shown.serial } : { name: shown.name.slice(0, 64) };
+}
+
+function endReasonOf(fault: NonNullable<ReturnType<typeof credentialFault>>): EndReason {
+  return fault === "CERTIFICATE_REVOKED" || fault === "CRL_EXPIRED" || fault === "CRL_MISSING" || fault === "PSK_WITHDRAWN" ? fault : "NOT_ALLOWED";
+}
+
+/**
+ * Aedes takes a message for a duplicate when one that was published later has been delivered already, and that happens: storing a retained
+ * message takes a turn longer than passing on the next one. Our rules recognise copies by themselves.
+ */
+function disarmDuplicateFilter(client: Client): void {
+  const nothingSeen = new Proxy({}, { get: () => undefined, set: () => true, deleteProperty: () => true });
+  (client as unknown as { duplicates: object }).duplicates = nothingSeen;
+}

@@ -1,0 +1,151 @@
+/** The stream that aedes reads a client from: the TLS socket behind a guard of sizes, rates and buffers. */
+import { Duplex } from "node:stream";
+import type { TLSSocket } from "node:tls";
+import type { BrokerLimits, EndReason } from "./broker-events.js";
+import { FrameScanner } from "./packet-frames.js";
+
+/** A peer that does not read gets this long to take the last bytes. */
+const LAST_BYTES_MS = 2_000;
+
+/**
+ * Also keeps aedes out of its own races: until {@link registered} it sees the CONNECT only, and not that the socket ended: a client that
+ * vanishes in the middle of its sign-in would otherwise stay in aedes' tables for good.
+ */
+export class GuardedConnection extends Duplex {
+  /** Why this connection ended, as far as this side knows; the first reason stays. */
+  endReason: EndReason | undefined;
+  readonly #scanner: FrameScanner;
+  #isRegistered = false;
+  #isReleased = false;
+  /** The client sent all it had and said so: what is still unread here counts. */
+  #endedInOrder = false;
+  #socketClosed: boolean;
+  #countedMessages = 0;
+  #throttle: NodeJS.Timeout | undefined;
+  #tokens: number;
+  #tokensAtMs = performance.now();
+
+  /**
+   * @param connectBytes the whole CONNECT packet
+   * @param following what the client sent behind it already
+   */
+  constructor(
+    private readonly socket: TLSSocket,
+    connectBytes: Uint8Array,
+    private readonly following: Uint8Array,
+    private readonly limits: BrokerLimits,
+  ) {
+    super({ writableHighWaterMark: limits.maxBufferedBytes, readableHighWaterMark: 64 * 1024, allowHalfOpen: false });
+    this.#scanner = new FrameScanner(limits.maxPacketBytes);
+    this.#tokens = limits.maxMessagesPerSecond;
+    this.#socketClosed = socket.destroyed;
+    socket.on("error", () => undefined);
+    socket.once("end", () => this.#onSocketEnd());
+    socket.once("close", () => this.#onSocketClosed());
+    this.push(connectBytes);
+  }
+
+  /** Aedes has the client in its tables: from here on an end of the socket may reach it. */
+  registered(): void {
+    this.#isRegistered = true;
+    if (this.#socketClosed) setImmediate(() => this.destroy());
+  }
+
+  /** CONNACK is out: what the client sends flows. */
+  release(): void {
+    if (this.#isReleased || this.#socketClosed) return;
+    this.#isReleased = true;
+    this.socket.on("data", (chunk: Buffer) => this.#onData(chunk));
+    this.socket.resume();
+    if (this.following.length > 0) this.#onData(this.following);
+  }
+
+  /** Cuts the connection; aedes learns of it as soon as it can stand it. */
+  cut(reason: EndReason): void {
+    this.endReason ??= reason;
+    this.socket.destroy();
+  }
+
+  override _read(): void {
+    if (this.#isReleased && this.#throttle === undefined) this.socket.resume();
+  }
+
+  override _write(chunk: Uint8Array, _encoding: BufferEncoding, done: () => void): void {
+    this.#send(chunk, done);
+  }
+
+  override _writev(chunks: { chunk: Uint8Array }[], done: () => void): void {
+    // One TLS record for the many small writes that make up a packet.
+    this.#send(Buffer.concat(chunks.map(({ chunk }) => chunk)), done);
+  }
+
+  override _destroy(_error: Error | null, done: (error?: Error | null) => void): void {
+    clearTimeout(this.#throttle);
+    if (this.#scanner.sawDisconnect) this.endReason ??= "CLIENT_DISCONNECTED";
+    if (!this.#socketClosed) closeSoon(this.socket);
+    done(null);
+  }
+
+  #send(bytes: Uint8Array, done: () => void): void {
+    if (this.#socketClosed || this.socket.write(bytes)) {
+      done();
+      return;
+    }
+    const goOn = (): void => {
+      this.socket.removeListener("drain", goOn).removeListener("close", goOn);
+      done();
+    };
+    this.socket.once("drain", goOn).once("close", goOn);
+  }
+
+  #onSocketEnd(): void {
+    // Comes after release only, because nothing is read from the socket before.
+    this.#endedInOrder = true;
+    this.push(null);
+  }
+
+  #onSocketClosed(): void {
+    this.#socketClosed = true;
+    if (this.#isRegistered && !this.#endedInOrder) this.destroy();
+  }
+
+  #onData(chunk: Uint8Array): void {
+    if (this.destroyed) return;
+    const verdict = this.#scanner.scan(chunk);
+    if (verdict !== "ok") {
+      this.cut(verdict === "too-large" ? "PACKET_TOO_LARGE" : "PROTOCOL_ERROR");
+      return;
+    }
+    const roomLeft = this.push(chunk);
+    if (this.#overRate() || !roomLeft) this.socket.pause();
+  }
+
+  /** Takes a token for each message; with none left, reading stops until they are paid for. */
+  #overRate(): boolean {
+    const nowMs = performance.now();
+    const rate = this.limits.maxMessagesPerSecond;
+    const messages = this.#scanner.publishCount - this.#countedMessages;
+    this.#countedMessages = this.#scanner.publishCount;
+    this.#tokens = Math.min(rate, this.#tokens + ((nowMs - this.#tokensAtMs) * rate) / 1_000) - messages;
+    this.#tokensAtMs = nowMs;
+    if (this.#tokens >= 0 || this.#throttle !== undefined) return this.#throttle !== undefined;
+    this.#throttle = setTimeout(() => this.#endThrottle(), (-this.#tokens * 1_000) / rate);
+    return true;
+  }
+
+  #endThrottle(): void {
+    this.#throttle = undefined;
+    if (this.readableLength < this.readableHighWaterMark) this.socket.resume();
+  }
+}
+
+/** Sends what is queued, closes, and does not wait for ever for a peer that stopped reading. */
+export function closeSoon(socket: TLSSocket, lastBytes?: Uint8Array): void {
+  socket.on("error", () => undefined);
+  // Unread input would make the kernel answer with a reset, which can overtake the last bytes.
+  socket.on("data", () => undefined).resume();
+  if (lastBytes === undefined) socket.end();
+  else socket.end(lastBytes);
+  const deadline = setTimeout(() => socket.destroy(), LAST_BYTES_MS);
+  socket.once("close", () => clearTimeout(deadline));
+}
