@@ -91,6 +91,8 @@ async function closed(recorded: RecordedLink): Promise<void> {
   expect(await recorded.ended).toMatchObject({ code: "CLOSED_LOCALLY", class: "local" });
 }
 
+const PINGREQ = Buffer.of(0xc0, 0);
+
 const CERTIFICATE_ROWS = [
   { what: "expired", code: "CERTIFICATE_EXPIRED", alert: 45 },
   { what: "not yet valid", code: "CERTIFICATE_REJECTED", alert: 42 },
@@ -118,6 +120,8 @@ describe.each(VERSIONS)("against mosquitto on $version", ({ version, wrongIdenti
     for (let turn = 0; turn < 4; turn += 1) {
       const recorded = await connected(resuming, mtlsEndpoint(), mtls(chains["good"]!));
       resumed.push(recorded.info!.resumed);
+      recorded.link.write(PINGREQ);
+      await recorded.bytes(6);
       await closed(recorded);
     }
     expect(resumed).toEqual([false, true, true, true]);

@@ -150,11 +150,16 @@ function serverCertificate(socket: Socket): DetailedPeerCertificate | undefined 
   return shown !== null && Buffer.isBuffer(shown.raw) ? shown : undefined;
 }
 
-/** The tickets of one link: uses one, keeps what comes. */
+/**
+ * The tickets of one link: uses one, keeps what comes. A link that used one keeps the new ones only when it was proved: a broker that
+ * takes the ticket and then refuses the session would otherwise be met with its tickets for ever.
+ */
 class TicketUse {
   readonly #sessions: TlsSessions;
   readonly #id: string;
   #used: Buffer | undefined;
+  #latest: Buffer | undefined;
+  #isProved = false;
 
   constructor(sessions: TlsSessions, id: string) {
     this.#sessions = sessions;
@@ -167,12 +172,17 @@ class TicketUse {
   }
 
   watch(socket: TLSSocket): void {
-    socket.on("session", (session) => this.#sessions.keep(this.#id, session));
+    socket.on("session", (session) => {
+      this.#latest = session;
+      if (this.#used === undefined || this.#isProved) this.#sessions.keep(this.#id, session);
+    });
   }
 
-  /** A TLS 1.2 ticket may serve again, once the broker has shown that it still takes it. */
   proved(socket: Socket): void {
-    const again = this.#used !== undefined && socket instanceof TLSSocket && socket.isSessionReused() && socket.getProtocol() === "TLSv1.2";
-    if (again && this.#used !== undefined && !this.#sessions.has(this.#id)) this.#sessions.keep(this.#id, this.#used);
+    this.#isProved = true;
+    // A TLS 1.2 ticket may serve again when the broker sent no newer one.
+    const mayServeAgain = socket instanceof TLSSocket && socket.isSessionReused() && socket.getProtocol() === "TLSv1.2";
+    const next = this.#latest ?? (mayServeAgain ? this.#used : undefined);
+    if (next !== undefined) this.#sessions.keep(this.#id, next);
   }
 }

@@ -24,7 +24,7 @@ export interface LinkPlan {
   readonly address: string;
   /** The link is up. */
   opened(socket: Socket): LinkInfo;
-  /** The first bytes from the peer have come. */
+  /** The peer has gone on talking after its first bytes, which may be a refusal. */
   proved(socket: Socket): void;
   /** The failure behind an error of the socket. */
   explain(error: unknown, opened: boolean): Failure;
@@ -43,7 +43,7 @@ export class NodeLink implements Link {
   #stage: Stage = "connecting";
   #timer: NodeJS.Timeout | undefined;
   #wasOpened = false;
-  #isProved = false;
+  #reads = 0;
   #writeError: Error | undefined;
 
   constructor(plan: LinkPlan, handlers: LinkHandlers) {
@@ -119,10 +119,8 @@ export class NodeLink implements Link {
 
   #received(sizeBytes: number): boolean {
     if (this.#stage !== "open" || this.#socket === undefined) return true;
-    if (!this.#isProved) {
-      this.#isProved = true;
-      this.#plan.proved(this.#socket);
-    }
+    this.#reads += 1;
+    if (this.#reads === 2) this.#plan.proved(this.#socket);
     this.#handlers.data(readBuffer.subarray(0, sizeBytes));
     return true;
   }

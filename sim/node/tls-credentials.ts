@@ -83,10 +83,6 @@ export class TlsSessions {
     this.#kept.set(id, session);
     dropOldest(this.#kept, KEPT_SESSIONS);
   }
-
-  has(id: string): boolean {
-    return this.#kept.has(id);
-  }
 }
 
 function mtlsContext(credential: MtlsCredential, key: KeyObject, versions: TlsVersions): SecureContext {
