@@ -16,7 +16,7 @@ export interface IssueOptions {
 
 /** Issues a certificate (DER) for a PKCS#10 request (DER). */
 export async function issueFor(csr: Uint8Array, options: IssueOptions = {}): Promise<Uint8Array> {
-  x509.cryptoProvider.set(webcrypto as Crypto);
+  x509.cryptoProvider.set(webcrypto as unknown as Parameters<typeof x509.cryptoProvider.set>[0]);
   const request = new x509.Pkcs10CertificateRequest(new Uint8Array(csr));
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: options.serialNumber ?? `01${randomBytes(8).toString("hex")}`,

@@ -1,0 +1,263 @@
+/**
+ * The device: one object that keeps a mutually authenticated MQTT connection for years and takes care of everything that needs no decision
+ * of the application: reconnecting, renewing its certificate, recovering by pre-shared key, keeping messages over outages.
+ */
+import { DEFAULT_BACKOFF, type BackoffPolicy } from "./connection/backoff.js";
+import type { Failure } from "./connection/failure.js";
+import { Supervisor, type Login } from "./connection/supervisor.js";
+import { errorMessage, HawserError } from "./errors.js";
+import type { DeviceEvent, DeviceListener } from "./events.js";
+import { RESPONSE_TOPIC } from "./identity/enrolment.js";
+import { Rotation } from "./identity/rotation.js";
+import { IdentityStore, type Identity } from "./identity/store.js";
+import { makeToken, tokenRefreshMs, type TokenOptions } from "./identity/token.js";
+import { TrustedTime } from "./identity/trusted-time.js";
+import { MqttClient } from "./mqtt/client.js";
+import type { MqttOptions, OutboxOptions, PublishOptions, PublishResult, SubscribeOptions, Will } from "./mqtt/options.js";
+import type { Subscription } from "./mqtt/subscription.js";
+import type { Cancel, Endpoint, Platform } from "./platform.js";
+
+export interface DeviceConfig {
+  /** The broker's mutual-TLS listener. */
+  broker: Endpoint;
+  /** The broker's PSK listener, for recovery only. Left out, the device never uses its pre-shared key. */
+  recovery?: Endpoint;
+  /** `auto` (the default) begins with 5 and falls back to 3.1.1 (4) when the broker does not speak it. */
+  protocolVersion?: 4 | 5 | "auto";
+  /** Seconds, 5..65535; default 60. */
+  keepAliveSeconds?: number;
+  /** How long the broker keeps the session while the device is away, seconds; default one day. */
+  sessionExpirySeconds?: number;
+  /** Published by the broker when the device vanishes; the topic is relative to `devices/{id}/`. */
+  will?: Will;
+  /** Messages kept while offline; default 1,000 messages or 256 KiB, kept in RAM, refusing more when full. */
+  outbox?: Partial<OutboxOptions> & { persistent?: boolean };
+  backoff?: Partial<BackoffPolicy>;
+  /** Bounds DNS, TCP and TLS together, and after it the CONNACK, milliseconds; default 20,000. */
+  connectTimeoutMs?: number;
+  /** When this program was built, milliseconds since the Unix epoch: no certificate is judged by an earlier time. */
+  buildTimeMs?: number;
+  /** `host:port` of brokers that the broker may redirect this device to; none by default. */
+  redirects?: readonly string[];
+  /** A password as a second factor beside the certificate, asked for anew before each connection. */
+  login?: () => Login;
+  /** A token signed by the device's key as the second factor (JWT, ES256); made anew for each connection, which is renewed before it expires. */
+  token?: TokenOptions;
+}
+
+export interface DeviceStatus {
+  state: "stopped" | "waiting" | "dialing" | "online" | "recovering";
+  id: string;
+  credential: "mtls" | "psk";
+  /** The active certificate; absent before the first enrolment. */
+  serial?: string;
+  notAfterMs?: number;
+  /** Serial of a certificate that waits to be proved. */
+  pendingSerial?: string;
+  /** What the last attempt or connection ended with; absent while online. */
+  lastFailure?: Failure;
+  outbox: { messages: number; bytes: number; inFlight: number };
+}
+
+/**
+ * @example
+ * const device = new Device({ broker: { host: "mqtt.example.com", port: 8883 } }, platform);
+ * device.start();
+ * await device.publish("up/temperature", JSON.stringify({ celsius: 21.5 }), { qos: 1 });
+ */
+export class Device {
+  readonly id: string;
+  readonly #supervisor: Supervisor;
+  readonly #rotation: Rotation;
+  readonly #store: IdentityStore;
+  readonly #telemetry: MqttClient;
+  readonly #listeners = new Set<DeviceListener>();
+  #cancelRefresh: Cancel | undefined;
+
+  /**
+   * Reads the device's identity from storage; connects only with {@link start}.
+   * @throws HawserError `NOT_PROVISIONED`, `IDENTITY_CORRUPT`, `BAD_CONFIG`
+   */
+  constructor(
+    config: DeviceConfig,
+    private readonly platform: Platform,
+  ) {
+    checkConfig(config);
+    const store = IdentityStore.load(platform.storage, platform.keyStore);
+    const time = new TrustedTime(platform.clock, platform.storage, config.buildTimeMs ?? 0);
+    if (store.active) time.atLeast(store.active.certificate.notBeforeMs);
+    this.#store = store;
+    this.id = store.device.id;
+    const emit = (event: DeviceEvent): void => this.#emit(event);
+    this.#telemetry = new MqttClient(this.#telemetryOptions(config), platform, platform.storage);
+    this.#telemetry.onMessageDropped = (topic, code) => emit({ type: "message-dropped", topic, code });
+    const recovery = new MqttClient(this.#recoveryOptions(config), platform);
+    this.#rotation = new Rotation({ platform, store, time, emit, prove: () => this.#supervisor.reconnect() });
+    this.#supervisor = new Supervisor(supervisorOptions(config), {
+      platform,
+      store,
+      time,
+      telemetry: this.#telemetry,
+      recovery,
+      emit,
+      login: (identity) => this.#login(config, identity, time),
+      onOnline: (client, attempt) => {
+        this.#saveTime(time);
+        this.#rotation.online(client, attempt.rung === "psk");
+        if (config.token && attempt.rung === "mtls") this.#refreshToken(config.token);
+      },
+      onOffline: () => {
+        this.#cancelRefresh?.();
+        this.#rotation.offline();
+      },
+      onFailedProof: (reason) => this.#rotation.failedProof(reason.message),
+    });
+    for (const client of [this.#telemetry, recovery]) void this.#listenForAnswers(client);
+  }
+
+  /** Begins to connect, and keeps connected until {@link stop}: a first failure is no different from a later one. Idempotent. */
+  start(): void {
+    this.#supervisor.start();
+  }
+
+  /** Ends the connection in an orderly way. Messages not yet delivered stay in the outbox. */
+  async stop(): Promise<void> {
+    await this.#supervisor.stop();
+    this.#emit({ type: "stopped" });
+  }
+
+  /** Asks the authority for a new certificate now, or as soon as there is a connection. */
+  renew(): void {
+    this.#rotation.renew();
+  }
+
+  /**
+   * Publishes under `devices/{id}/`. Settles when the promised level is reached (QoS 0: sent, 1: acknowledged, 2: completed); with `queue: true`
+   * as soon as the outbox holds it. While offline, QoS 1 and 2 go to the outbox.
+   * @param topic relative to the device's own topics, for instance `up/temperature`
+   * @throws HawserError as `MqttClient.publish`
+   */
+  publish(topic: string, payload: Uint8Array | string, options?: PublishOptions): Promise<PublishResult> {
+    return this.#telemetry.publish(this.topic(topic), payload, options);
+  }
+
+  /**
+   * Subscribes under `devices/{id}/`, for instance `down/#`. Iterate over the result; a message is acknowledged when the next is asked for.
+   * Survives reconnects.
+   */
+  subscribe(filter: string, options?: SubscribeOptions): Subscription {
+    return this.#telemetry.subscribe(this.topic(filter), options);
+  }
+
+  /** The full topic of one of this device's own. */
+  topic(relative: string): string {
+    return `devices/${this.id}/${relative}`;
+  }
+
+  /** Calls `listener` with every event from now on. @returns a function that ends it */
+  listen(listener: DeviceListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  get status(): DeviceStatus {
+    const { phase, attempt, lastFailure } = this.#supervisor;
+    const { active, pending } = this.#store;
+    return {
+      state: phase === "online" && attempt.rung === "psk" ? "recovering" : phase,
+      id: this.id,
+      credential: attempt.rung,
+      ...(active ? { serial: active.certificate.serial, notAfterMs: active.certificate.notAfterMs } : {}),
+      ...(pending ? { pendingSerial: pending.certificate.serial } : {}),
+      ...(lastFailure ? { lastFailure } : {}),
+      outbox: this.#telemetry.pending,
+    };
+  }
+
+  #telemetryOptions(config: DeviceConfig): MqttOptions {
+    const { persistent = false, ...outbox } = config.outbox ?? {};
+    return {
+      ...connectionOptions(config),
+      clientId: this.id,
+      cleanStart: false,
+      sessionExpirySeconds: config.sessionExpirySeconds ?? 86_400,
+      persistent,
+      outbox: { maxMessages: 1_000, maxBytes: 262_144, overflow: "reject", ...outbox },
+      ...(config.will ? { will: { ...config.will, topic: this.topic(config.will.topic) } } : {}),
+    };
+  }
+
+  /** `~` is in no device's id, so the recovery session can never be another device's. */
+  #recoveryOptions(config: DeviceConfig): MqttOptions {
+    return { ...connectionOptions(config), clientId: `${this.id}~recovery`, cleanStart: true };
+  }
+
+  async #listenForAnswers(client: MqttClient): Promise<void> {
+    for await (const message of client.subscribe(this.topic(RESPONSE_TOPIC), { qos: 1 })) this.#rotation.answer(message.payload);
+  }
+
+  #login(config: DeviceConfig, identity: Identity, time: TrustedTime): Login {
+    const { token, login } = config;
+    if (!token) return login?.() ?? {};
+    return { username: token.username ?? this.id, password: makeToken(this.platform.keyStore, identity.keySlot, this.id, token, time.nowMs()) };
+  }
+
+  #refreshToken(token: TokenOptions): void {
+    this.#cancelRefresh?.();
+    const delayMs = tokenRefreshMs(token, this.platform.random.fraction());
+    this.#cancelRefresh = this.platform.scheduler.after(delayMs, () => this.#supervisor.reconnect());
+  }
+
+  #saveTime(time: TrustedTime): void {
+    try {
+      time.save();
+    } catch (error) {
+      this.platform.log("warn", "the trusted time could not be stored", { error: errorMessage(error) });
+    }
+  }
+
+  #emit(event: DeviceEvent): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(event);
+      } catch (error) {
+        // A listener's mistake must not cost the connection; on XS it would end the virtual machine.
+        this.platform.log("error", "a listener threw", { event: event.type, error: errorMessage(error) });
+      }
+    }
+  }
+}
+
+function connectionOptions(config: DeviceConfig): Omit<MqttOptions, "clientId" | "cleanStart"> {
+  const version = config.protocolVersion ?? "auto";
+  return {
+    protocolVersion: version === "auto" ? 5 : version,
+    keepAliveSeconds: config.keepAliveSeconds ?? 60,
+    connackTimeoutMs: config.connectTimeoutMs ?? 20_000,
+  };
+}
+
+function supervisorOptions(config: DeviceConfig): ConstructorParameters<typeof Supervisor>[0] {
+  return {
+    broker: config.broker,
+    ...(config.recovery ? { recovery: config.recovery } : {}),
+    protocolVersion: config.protocolVersion ?? "auto",
+    backoff: { ...DEFAULT_BACKOFF, ...config.backoff },
+    connectTimeoutMs: config.connectTimeoutMs ?? 20_000,
+    redirects: config.redirects ?? [],
+  };
+}
+
+function checkConfig(config: DeviceConfig): void {
+  for (const endpoint of [config.broker, config.recovery]) {
+    if (!endpoint) continue;
+    const { host, port } = endpoint;
+    if (host === "" || !Number.isInteger(port) || port < 1 || port > 65_535) {
+      throw new HawserError("BAD_CONFIG", `the endpoint ${host}:${port} is none`, "Give a host name and a port from 1 to 65535.");
+    }
+  }
+  const { keepAliveSeconds = 60 } = config;
+  if (!Number.isInteger(keepAliveSeconds) || keepAliveSeconds < 5 || keepAliveSeconds > 65_535) {
+    throw new HawserError("BAD_CONFIG", `keepAliveSeconds is ${keepAliveSeconds}`, "Give a whole number of seconds from 5 to 65535.");
+  }
+}

@@ -1,0 +1,189 @@
+/**
+ * Asks the authority for a new certificate: when one is due, when somebody asks, and over the recovery rung. Holds one exchange at a time;
+ * proving and committing what comes back is the supervisor's part.
+ */
+import { errorCode, errorMessage } from "../errors.js";
+import type { DeviceEvent } from "../events.js";
+import type { MqttClient } from "../mqtt/client.js";
+import type { Cancel, Platform } from "../platform.js";
+import { activeReport, enrolRequest, newRequestId, readAnswer, REQUEST_TOPIC, type EnrolmentAnswer } from "./enrolment.js";
+import { enrolRetryMs, renewAtMs } from "./renewal.js";
+import type { IdentityStore } from "./store.js";
+import type { TrustedTime } from "./trusted-time.js";
+
+/** How long the authority may take to answer, milliseconds. */
+const ANSWER_TIMEOUT_MS = 30_000;
+/** The clock may jump while a timer runs: look again at least this often, milliseconds. */
+const LOOK_EVERY_MS = 3_600_000;
+/** A new identity that failed so many proofs while the network was there is given up. */
+const MAX_FAILED_PROOFS = 3;
+/** Before a doubted identity is shown again, milliseconds, plus as much again of jitter. */
+const PROVE_AGAIN_MS = 60_000;
+
+export interface RotationParts {
+  platform: Platform;
+  store: IdentityStore;
+  time: TrustedTime;
+  emit: (event: DeviceEvent) => void;
+  /** A new identity waits: connect with it. */
+  prove: () => void;
+}
+
+type Reason = "due" | "asked" | "recovery";
+
+export class Rotation {
+  #client: MqttClient | undefined;
+  #recovering = false;
+  #asked = false;
+  #requestId: string | undefined;
+  #cancelAnswer: Cancel | undefined;
+  #cancelLook: Cancel | undefined;
+  /** Not before this, on the monotonic clock: the last exchange failed. */
+  #notBeforeMs = 0;
+  #jitter: number;
+
+  constructor(private readonly parts: RotationParts) {
+    this.#jitter = parts.platform.random.fraction();
+  }
+
+  /** The connection is usable. @param recovering it is the recovery rung: a certificate is needed now */
+  online(client: MqttClient, recovering: boolean): void {
+    this.#client = client;
+    this.#recovering = recovering;
+    if (!recovering && this.parts.store.unreported) void this.#report(client);
+    this.#look();
+  }
+
+  offline(): void {
+    this.#client = undefined;
+    this.#endExchange();
+    this.#cancelLook?.();
+  }
+
+  /** Asks for a new certificate now, or as soon as there is a connection. */
+  renew(): void {
+    this.#asked = true;
+    this.#notBeforeMs = 0;
+    if (this.#client && this.#requestId === undefined) this.#look();
+  }
+
+  /** The proof of the pending identity failed while the network was there. */
+  failedProof(message: string): void {
+    const { store, platform, emit } = this.parts;
+    const pending = store.pending;
+    if (!pending) return;
+    try {
+      if (store.countFailedProof() >= MAX_FAILED_PROOFS) {
+        emit({ type: "identity-dropped", serial: pending.certificate.serial, code: "CERTIFICATE_REJECTED", message });
+        store.drop();
+        this.#postpone(enrolRetryMs(store.active?.certificate, platform.random.fraction()));
+      } else {
+        this.#postpone(PROVE_AGAIN_MS * (1 + platform.random.fraction()));
+      }
+    } catch (error) {
+      platform.log("error", "a failed proof could not be counted", { error: errorMessage(error) });
+    }
+  }
+
+  /** An answer of the authority arrived; one that nobody waits for is ignored. */
+  answer(payload: Uint8Array): void {
+    let answer: EnrolmentAnswer;
+    try {
+      answer = readAnswer(payload);
+      if (answer.requestId !== this.#requestId) return;
+    } catch (error) {
+      this.parts.platform.log("warn", "an unreadable answer of the authority was ignored", { error: errorMessage(error) });
+      return;
+    }
+    this.#endExchange();
+    if ("error" in answer) {
+      const { code, message, retryAfterSeconds = 0 } = answer.error;
+      this.#failed(code, message, retryAfterSeconds * 1_000);
+      return;
+    }
+    try {
+      const pending = this.parts.store.storePending(answer.chain);
+      this.parts.time.atLeast(pending.certificate.notBeforeMs);
+      this.#asked = false;
+      this.parts.emit({ type: "pending", serial: pending.certificate.serial });
+      this.parts.prove();
+    } catch (error) {
+      this.#failed(errorCode(error), errorMessage(error), 0);
+    }
+  }
+
+  /** Decides whether to ask now, and sets the time to look again. */
+  #look(): void {
+    const { store, platform, time } = this.parts;
+    this.#cancelLook?.();
+    const client = this.#client;
+    if (!client || this.#requestId !== undefined) return;
+    const nowMs = platform.clock.monotonicMs();
+    const heldMs = Math.max(0, this.#notBeforeMs - nowMs);
+    const active = store.active;
+    const dueMs = active ? renewAtMs(active.certificate, this.#jitter) - time.nowMs() : 0;
+    // An enrolment or a proof that a reboot or a failure interrupted goes on.
+    const unfinished = store.pending !== undefined || store.enrolling !== undefined;
+    const reason: Reason | undefined = this.#recovering ? "recovery" : this.#asked || unfinished ? "asked" : dueMs <= 0 ? "due" : undefined;
+    if (reason !== undefined && heldMs === 0) {
+      if (store.pending) this.parts.prove();
+      else void this.#ask(client, reason);
+      return;
+    }
+    const delayMs = Math.min(LOOK_EVERY_MS, reason === undefined ? Math.max(heldMs, dueMs) : heldMs);
+    this.#cancelLook = platform.scheduler.after(Math.max(1, Math.ceil(delayMs)), () => this.#look());
+  }
+
+  async #ask(client: MqttClient, reason: Reason): Promise<void> {
+    const { platform, store, emit } = this.parts;
+    const { id } = store.device;
+    const requestId = newRequestId(platform.random);
+    this.#requestId = requestId;
+    emit({ type: "renewing", reason });
+    try {
+      const slot = store.beginEnrolment();
+      const csr = platform.keyStore.csr(slot, id);
+      this.#cancelAnswer = platform.scheduler.after(ANSWER_TIMEOUT_MS, () => {
+        this.#endExchange();
+        this.#failed("NO_ANSWER", "the authority did not answer in time", 0);
+      });
+      // QoS 0: an answer is waited for anyway, and a request that outlived its connection in the outbox would ask for a second certificate.
+      await client.publish(`devices/${id}/${REQUEST_TOPIC}`, enrolRequest(requestId, csr), { qos: 0 });
+    } catch (error) {
+      if (this.#requestId !== requestId) return; // the connection ended, or the answer came first
+      this.#endExchange();
+      this.#failed(errorCode(error), errorMessage(error), 0);
+    }
+  }
+
+  async #report(client: MqttClient): Promise<void> {
+    const { store, platform } = this.parts;
+    const serial = store.active?.certificate.serial;
+    if (serial === undefined) return;
+    try {
+      await client.publish(`devices/${store.device.id}/${REQUEST_TOPIC}`, activeReport(serial), { qos: 1 });
+      if (store.active?.certificate.serial === serial) store.markReported();
+    } catch (error) {
+      // It is sent again with the next connection.
+      platform.log("debug", "the report of the certificate in use was not delivered", { code: errorCode(error) });
+    }
+  }
+
+  #failed(code: string, message: string, askedMs: number): void {
+    const { store, platform, emit } = this.parts;
+    const retryMs = enrolRetryMs(store.active?.certificate, platform.random.fraction(), askedMs);
+    emit({ type: "renewal-failed", code, message, retryMs });
+    this.#postpone(retryMs);
+  }
+
+  #postpone(delayMs: number): void {
+    this.#notBeforeMs = this.parts.platform.clock.monotonicMs() + delayMs;
+    this.#look();
+  }
+
+  #endExchange(): void {
+    this.#requestId = undefined;
+    this.#cancelAnswer?.();
+    this.#cancelAnswer = undefined;
+  }
+}
