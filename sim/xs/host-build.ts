@@ -63,7 +63,7 @@ export async function buildHost(options: HostBuildOptions): Promise<string> {
     writeFileSync(join(folder, "mc.xs.h"), generated.idsHeader);
     writeFileSync(join(folder, "ids.c"), generated.idsSource);
     writeFileSync(join(folder, "natives-table.c"), generated.nativesSource);
-    const includes = ["-I", folder, "-I", hostFolder(), ...systemIncludes(engine), ...(options.native?.includeFolders ?? []).flatMap((path) => ["-I", path])];
+    const includes = ["-I", folder, "-I", hostFolder(), ...systemIncludes(engine), ...nativeIncludes(options.native)];
     const flags = [...compilerFlags(options), ...ENGINE_DEFINES, ...(options.native?.defines ?? []), "-Wall", "-Wextra", "-Werror", ...includes];
     const objects = await compileAll([...sources, join(folder, "ids.c"), join(folder, "natives-table.c")], flags, folder);
     const libraries = options.native?.libraries ?? [];
@@ -99,6 +99,11 @@ function compilerFlags(options: HostBuildOptions): string[] {
 
 function systemIncludes(engine: string): string[] {
   return ["includes", "platforms", "sources"].flatMap((name) => ["-isystem", join(engine, name)]);
+}
+
+/** Other people's headers are not held to our warnings. */
+function nativeIncludes(native: NativeParts | undefined): string[] {
+  return (native?.includeFolders ?? []).flatMap((path) => [path.startsWith(cacheFolder()) ? "-isystem" : "-I", path]);
 }
 
 async function buildEngine(engine: string, options: HostBuildOptions): Promise<string> {

@@ -34,6 +34,7 @@ typedef struct {
 	long stack_slots;
 	bool clone;
 	bool rom;
+	bool stress;
 	const char* main_module;
 	const char** preload;
 	int preload_count;
@@ -41,6 +42,7 @@ typedef struct {
 	const char** module_paths;
 	int module_count;
 	const char* storage_directory;
+	const char* keys_directory;
 	char** arguments;
 	int argument_count;
 } host_options;
@@ -81,6 +83,9 @@ void host_stop_loop(int exit_code);
 int host_next_timer_ms(void);
 void host_run_timers(struct xsMachineRecord* machine);
 void host_close_timers(struct xsMachineRecord* machine);
+
+/* keys.c */
+void host_open_keys(void);
 
 /* tcp.c */
 void host_close_sockets(struct xsMachineRecord* machine);

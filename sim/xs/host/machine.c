@@ -28,9 +28,10 @@ static char k_freeze_builtins[] =
 	"	new Map().entries(), new Set().entries()])"
 	"	for (let it = Object.getPrototypeOf(hidden); it; it = Object.getPrototypeOf(it)) Object.freeze(it, true);";
 
-/* With its stack where it has one. */
+/* With its stack where it has one. In a frame of its own: the one that threw is in any state. */
 static void print_exception(txMachine* the)
 {
+	fxBeginHost(the);
 	mxTry(the) {
 		mxPush(mxException);
 		if (mxIsReference(the->stack)) {
@@ -193,30 +194,45 @@ static void prepare_machine(txMachine* machine)
 	freeze_builtins(machine);
 }
 
-txMachine* host_create_machine(void)
+#if mxStress
+extern int gxStress;
+#endif
+
+/* The engine starts a stressed machine unstressed, so that building it does not take minutes. */
+static void start_stress(void)
 {
-	txCreation root_creation = growing_creation();
-	txCreation creation = program_creation();
-	txMachine* machine = fxCreateMachine(gx_options.clone ? &root_creation : &creation, (txString)"hawser", NULL, XS_NO_ID);
-	if (!machine) {
-		fprintf(stderr, "hawser-xs: the machine could not be made\n");
-		_exit(HOST_EXIT_HEAP_FULL);
-	}
-	prepare_machine(machine);
-	if (!gx_options.clone)
-		return machine;
-	gx_root = machine;
+#if mxStress
+	gxStress = gx_options.stress;
+#endif
+}
+
+static txMachine* clone_machine(txCreation* creation)
+{
 	if (gx_options.rom)
 		host_prepare_rom(gx_root);
 	for (int index = 0; index < gx_options.preload_count; index++)
 		host_run_module(gx_root, gx_options.preload[index]);
 	fxShareMachine(gx_root);
 	petrify_machine(gx_root);
-	machine = fxCloneMachine(&creation, gx_root, (txString)"hawser", NULL);
+	return fxCloneMachine(creation, gx_root, (txString)"hawser", NULL);
+}
+
+txMachine* host_create_machine(void)
+{
+	txCreation root_creation = growing_creation();
+	txCreation creation = program_creation();
+	txMachine* machine = fxCreateMachine(gx_options.clone ? &root_creation : &creation, (txString)"hawser", NULL, XS_NO_ID);
+	if (machine)
+		prepare_machine(machine);
+	if (machine && gx_options.clone) {
+		gx_root = machine;
+		machine = clone_machine(&creation);
+	}
 	if (!machine) {
-		fprintf(stderr, "hawser-xs: the clone could not be made\n");
+		fprintf(stderr, "hawser-xs: the machine could not be made\n");
 		_exit(HOST_EXIT_HEAP_FULL);
 	}
+	start_stress();
 	return machine;
 }
 

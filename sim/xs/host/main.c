@@ -18,7 +18,9 @@ static const char k_usage[] =
 	"  --chunks BYTES       fixed chunk heap (default: grows)\n"
 	"  --slots COUNT        fixed slot heap (default: grows)\n"
 	"  --stack COUNT        JavaScript stack in slots (default 4096)\n"
-	"  --storage DIRECTORY  where the program's records live\n";
+	"  --storage DIRECTORY  where the program's records live\n"
+	"  --keys DIRECTORY     where its keys live\n"
+	"  --stress             collect garbage at every allocation (only in a host built for it)\n";
 
 static void fail_usage(const char* message, const char* value)
 {
@@ -55,6 +57,10 @@ static int take_option(const char* name, const char* value)
 		gx_options.rom = gx_options.clone = true;
 		return 1;
 	}
+	if (!strcmp(name, "--stress")) {
+		gx_options.stress = true;
+		return 1;
+	}
 	if (!value)
 		fail_usage("no value for ", name);
 	if (!strcmp(name, "--module"))
@@ -71,6 +77,8 @@ static int take_option(const char* name, const char* value)
 		gx_options.stack_slots = parse_size(name, value);
 	else if (!strcmp(name, "--storage"))
 		gx_options.storage_directory = value;
+	else if (!strcmp(name, "--keys"))
+		gx_options.keys_directory = value;
 	else
 		fail_usage("unknown option ", name);
 	return 2;
@@ -107,6 +115,7 @@ int main(int argc, char* argv[])
 	parse_options(argc, argv);
 	/* A peer that has gone shows as an error of send(), never as the end of this process. */
 	signal(SIGPIPE, SIG_IGN);
+	host_open_keys();
 	machine = host_create_machine();
 	host_run_module(machine, gx_options.main_module);
 	host_run_loop((struct xsMachineRecord*)machine);
