@@ -1,0 +1,256 @@
+/**
+ * One connection to a broker, from the dialled link to its one end: the handshake, the packets both ways, the keep-alive. The session that
+ * outlives it is the client's.
+ */
+import { failure, type Failure } from "../connection/failure.js";
+import { errorMessage } from "../errors.js";
+import type { Cancel, Link, LinkHandlers, Scheduler } from "../platform.js";
+import { Authentication } from "./authentication.js";
+import { connectPacket } from "./connect-packet.js";
+import { FrameReader } from "./frame-reader.js";
+import { KeepAlive } from "./keep-alive.js";
+import type { DisconnectOptions, ResolvedOptions } from "./options.js";
+import { Output } from "./output.js";
+import { PacketError, protocolError } from "./packet-error.js";
+import type { ConnackPacket, DisconnectPacket, InboundPacket, OutboundPacket, Properties, ProtocolVersion } from "./packet.js";
+import { writePacket } from "./packets.js";
+import { connackFailure, disconnectFailure } from "./reason-codes.js";
+import { IncomingAliases } from "./topic-aliases.js";
+
+/** Whom a connection works for. */
+export interface ConnectionOwner {
+  /** CONNACK with success: packets may be sent from now on. */
+  established(connack: ConnackPacket): void;
+  /** A packet of an established connection; CONNACK, AUTH, PINGRESP and DISCONNECT are not reported. Throws PacketError. */
+  packet(packet: InboundPacket): void;
+  /** The link takes messages again. */
+  writable(): void;
+  /** Bytes are about to go out: what must be durable before is made so now. */
+  beforeFlush(): void;
+  /** The one end; `wasEstablished` says of what. Nothing comes after. */
+  ended(failure: Failure, wasEstablished: boolean): void;
+  oldestUnanswered(): object | undefined;
+}
+
+/** A link that was told to close is given up after this. */
+const CLOSE_TIMEOUT_MS = 5_000;
+
+export class Connection {
+  readonly version: ProtocolVersion;
+  /** What the broker said of itself; empty before CONNACK. */
+  server: Properties = {};
+  #state: "dialing" | "connecting" | "established" | "closing" | "ended" = "dialing";
+  #wasEstablished = false;
+  #link: Link | undefined;
+  readonly #reader: FrameReader;
+  readonly #output: Output;
+  readonly #keepAlive: KeepAlive;
+  readonly #aliases: IncomingAliases;
+  readonly #authentication: Authentication | undefined;
+  /** The timer of the moment: CONNACK, or the link's end. */
+  #cancelTimer: Cancel | undefined;
+
+  constructor(
+    private readonly options: ResolvedOptions,
+    private readonly clientId: string,
+    private readonly scheduler: Scheduler,
+    private readonly owner: ConnectionOwner,
+  ) {
+    this.version = options.protocolVersion;
+    this.#reader = new FrameReader(this.version, options.maximumPacketSizeBytes, (packet) => this.#packet(packet));
+    this.#output = new Output(
+      (bytes) => this.#write(bytes),
+      () => owner.beforeFlush(),
+    );
+    this.#keepAlive = new KeepAlive(scheduler, {
+      ping: () => this.send({ cmd: "pingreq" }),
+      expired: (what) => this.#fail(failure("KEEPALIVE_TIMEOUT", `the broker did not answer ${what}`)),
+      oldestUnanswered: () => owner.oldestUnanswered(),
+    });
+    this.#aliases = new IncomingAliases(this.version === 5 ? options.topicAliasMaximum : 0);
+    if (this.version === 5 && options.authentication !== undefined) {
+      this.#authentication = new Authentication(options.authentication, (packet) => this.send(packet), (reason) => this.#authenticationFailed(reason));
+    }
+  }
+
+  /** Opens the link. Call once. */
+  start(dial: (handlers: LinkHandlers) => Link): void {
+    // Own properties, so that who dials may wrap them.
+    this.#link = dial({
+      opened: () => this.#opened(),
+      data: (bytes) => this.#data(bytes),
+      drain: () => {
+        this.#output.drained();
+        if (this.isWritable) this.owner.writable();
+      },
+      ended: (reason) => this.#end(reason),
+    });
+  }
+
+  get isEstablished(): boolean {
+    return this.#state === "established";
+  }
+
+  /** False before CONNACK and while the link has enough: then only what the protocol owes is sent. */
+  get isWritable(): boolean {
+    return this.#state === "established" && this.#output.isWritable;
+  }
+
+  /** Where messages and acknowledgements are written; {@link wrote} has to be called after. */
+  get writer(): Output["writer"] {
+    return this.#output.writer;
+  }
+
+  wrote(): void {
+    this.#output.touched();
+  }
+
+  send(packet: OutboundPacket): void {
+    if (this.#state === "ended" || this.#state === "closing") return;
+    writePacket(this.#output.writer, packet, this.version);
+    this.#output.touched();
+  }
+
+  /** Ends the connection in an orderly way; `ended` follows with `CLOSED_LOCALLY`. */
+  disconnect(options: DisconnectOptions): void {
+    if (this.#state === "ended" || this.#state === "closing") return;
+    if (this.#state === "established") this.send(disconnectPacket(options));
+    this.#output.close();
+    this.#state = "closing";
+    this.#reader.stop();
+    this.#keepAlive.stop();
+    const reason = failure("CLOSED_LOCALLY", "this client disconnected");
+    this.#setTimer(CLOSE_TIMEOUT_MS, () => this.#end(reason));
+    this.#link?.close();
+  }
+
+  /** Ends the connection at once, without a DISCONNECT: the broker publishes the will. */
+  abort(reason: Failure): void {
+    this.#fail(reason);
+  }
+
+  /** Begins a new exchange of enhanced authentication (MQTT 5.0, section 4.12.1). Settles with the broker's answer. */
+  reauthenticate(): Promise<void> {
+    if (this.#authentication === undefined || !this.isEstablished) return Promise.reject(new Error("no enhanced authentication"));
+    return this.#authentication.restart();
+  }
+
+  #opened(): void {
+    if (this.#state !== "dialing") return;
+    this.#state = "connecting";
+    const { connackTimeoutMs } = this.options;
+    this.#setTimer(connackTimeoutMs, () => this.#fail(failure("CONNECT_TIMEOUT", `no CONNACK came within ${connackTimeoutMs} ms`)));
+    try {
+      this.send(connectPacket(this.options, this.clientId, this.#authentication?.start()));
+      this.#output.flush();
+    } catch (error) {
+      this.#fail(failure("PROTOCOL_ERROR", `CONNECT cannot be sent: ${errorMessage(error)}`));
+    }
+  }
+
+  #data(bytes: Uint8Array): void {
+    if (this.#state === "ended" || this.#state === "closing") return;
+    this.#keepAlive.received();
+    try {
+      this.#reader.feed(bytes);
+    } catch (error) {
+      this.#broken(error);
+    }
+  }
+
+  #packet(packet: InboundPacket): void {
+    if (this.#state === "connecting") return this.#handshake(packet);
+    switch (packet.cmd) {
+      case "publish":
+        this.#aliases.resolve(packet);
+        return this.owner.packet(packet);
+      case "pingresp":
+        return this.#keepAlive.answered();
+      case "disconnect":
+        return this.#fail(disconnectFailure(packet.reasonCode, packet.properties));
+      case "auth":
+        if (this.#authentication === undefined) throw protocolError("AUTH without enhanced authentication");
+        return this.#authentication.received(packet);
+      case "connack":
+        throw protocolError("a second CONNACK");
+      default:
+        return this.owner.packet(packet);
+    }
+  }
+
+  #handshake(packet: InboundPacket): void {
+    if (packet.cmd === "auth" && this.#authentication !== undefined) return this.#authentication.received(packet);
+    if (packet.cmd !== "connack") throw protocolError(`${packet.cmd.toUpperCase()} before CONNACK`);
+    const { reasonCode, sessionPresent, properties = {} } = packet;
+    if (reasonCode !== 0) return this.#fail(connackFailure(reasonCode, this.version, packet.legacyForm, properties));
+    if (sessionPresent && this.options.cleanStart) throw protocolError("CONNACK with an old session although a clean start was asked for");
+    this.#cancelTimer?.();
+    this.server = properties;
+    this.#authentication?.finished(properties);
+    if (this.#state !== "connecting") return;
+    this.#state = "established";
+    this.#wasEstablished = true;
+    this.#keepAlive.start(properties.serverKeepAlive ?? this.options.keepAliveSeconds, this.options.ackTimeoutMs);
+    this.owner.established(packet);
+  }
+
+  #write(bytes: Uint8Array): boolean {
+    this.#keepAlive.sent();
+    try {
+      return this.#link?.write(bytes) ?? false;
+    } catch (error) {
+      this.#fail(failure("CONNECTION_RESET", `the link does not take bytes: ${errorMessage(error)}`));
+      return false;
+    }
+  }
+
+  #broken(error: unknown): void {
+    const problem = error instanceof PacketError ? error : new PacketError("PROTOCOL_ERROR", 0x83, `a packet could not be handled: ${errorMessage(error)}`);
+    // In 3.1.1 DISCONNECT has no reason and would discard the will: there the link is closed without.
+    if (this.isEstablished && this.version === 5) this.send({ cmd: "disconnect", reasonCode: problem.reasonCode });
+    this.#output.close();
+    this.#fail(failure(problem.failureCode, problem.message, { reasonCode: problem.reasonCode }));
+  }
+
+  #authenticationFailed(reason: string): void {
+    if (this.isEstablished) this.send({ cmd: "disconnect", reasonCode: 0x8c });
+    this.#output.close();
+    this.#fail(failure("BAD_AUTHENTICATION_METHOD", reason));
+  }
+
+  /** Ends for a reason found on this side. The link's own end is not waited for: a dead one may never tell. */
+  #fail(reason: Failure): void {
+    if (this.#state === "ended" || this.#state === "closing") return;
+    this.#output.discard();
+    const link = this.#link;
+    this.#end(reason);
+    link?.close();
+  }
+
+  #end(reason: Failure): void {
+    if (this.#state === "ended") return;
+    this.#state = "ended";
+    this.#reader.stop();
+    this.#output.discard();
+    this.#keepAlive.stop();
+    this.#cancelTimer?.();
+    this.#authentication?.ended();
+    this.#link = undefined;
+    this.owner.ended(reason, this.#wasEstablished);
+  }
+
+  #setTimer(delayMs: number, run: () => void): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = this.scheduler.after(delayMs, run);
+  }
+}
+
+function disconnectPacket(options: DisconnectOptions): DisconnectPacket {
+  const { reasonCode = 0, sessionExpirySeconds, reasonString, userProperties } = options;
+  const properties: Properties = {
+    ...(sessionExpirySeconds !== undefined && { sessionExpiryInterval: sessionExpirySeconds }),
+    ...(reasonString !== undefined && { reasonString }),
+    ...(userProperties !== undefined && { userProperties }),
+  };
+  return { cmd: "disconnect", reasonCode, properties };
+}

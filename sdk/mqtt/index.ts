@@ -1,0 +1,20 @@
+/** The public face of `hawser/mqtt`: an MQTT client for 3.1.1 and 5.0 that stands on its own, over any `Link`. */
+export { MqttClient, type Connack, type MqttPlatform } from "./client.js";
+export { ConnectError, RefusedError } from "./connect-error.js";
+export type {
+  ConnectProperties,
+  DisconnectOptions,
+  EnhancedAuthentication,
+  MqttOptions,
+  OutboxOptions,
+  OverflowPolicy,
+  PublishOptions,
+  PublishResult,
+  SubscribeOptions,
+  Will,
+} from "./options.js";
+export type { MessageProperties, Properties, ProtocolVersion, PublishProperties, QoS, UserProperties } from "./packet.js";
+export type { Message, Subscription } from "./subscription.js";
+export { HawserError } from "../errors.js";
+export type { Failure, FailureClass, FailureCode } from "../connection/failure.js";
+export type { Clock, Link, LinkHandlers, LinkInfo, Log, Random, Scheduler, Storage } from "../platform.js";

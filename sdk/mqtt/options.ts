@@ -1,0 +1,226 @@
+/** What users give to the MQTT client and get from it: options, their defaults and their checks. */
+import { HawserError } from "../errors.js";
+import type { MessageProperties, Properties, ProtocolVersion, QoS, UserProperties } from "./packet.js";
+import { checkTopic } from "./topics.js";
+import { encodeUtf8, utf8Length } from "./utf8.js";
+
+/** A message that the broker publishes when this client vanishes (MQTT 5.0, section 3.1.2.5). */
+export interface Will {
+  topic: string;
+  payload: Uint8Array | string;
+  qos?: QoS;
+  retain?: boolean;
+  /** How long the broker waits for this client to come back before it publishes the will; 5.0 only. */
+  delaySeconds?: number;
+  /** 5.0 only. */
+  properties?: MessageProperties;
+}
+
+/**
+ * What happens to a message for which the outbox has no room.
+ * - `reject`: `publish` rejects with `OUTBOX_FULL`.
+ * - `drop-oldest`: the messages that wait longest make room; what is in flight stays.
+ * - `replace-by-topic`: waiting messages of the same topic make room, oldest first; when there are none, `publish` rejects with `OUTBOX_FULL`.
+ */
+export type OverflowPolicy = "reject" | "drop-oldest" | "replace-by-topic";
+
+export interface OutboxOptions {
+  /** Messages not yet delivered, those in flight included: 1..60000. */
+  maxMessages: number;
+  /** Bytes of their topics, payloads and properties. */
+  maxBytes: number;
+  overflow: OverflowPolicy;
+}
+
+/**
+ * Enhanced authentication (MQTT 5.0, section 4.12), 5.0 only. An answer may take its time, within `connackTimeoutMs`.
+ * A hook that throws or rejects ends the attempt with `BAD_AUTHENTICATION_METHOD`.
+ */
+export interface EnhancedAuthentication {
+  /** The name both sides know the exchange by, for instance `SCRAM-SHA-256`. */
+  readonly method: string;
+  /** The data of the first step, when the exchange begins with some; also begins a re-authentication. */
+  start(): Uint8Array | undefined;
+  /** Answers one step of the broker. */
+  respond(data: Uint8Array | undefined): Uint8Array | undefined | Promise<Uint8Array | undefined>;
+  /** Judges the broker's last word, which may prove the broker; throwing refuses the connection. */
+  finish?(data: Uint8Array | undefined): void;
+}
+
+/** CONNECT properties beyond those that follow from other options; 5.0 only. */
+export interface ConnectProperties {
+  requestResponseInformation?: boolean;
+  requestProblemInformation?: boolean;
+  userProperties?: UserProperties;
+}
+
+export interface MqttOptions {
+  /** May be empty only with `cleanStart`: the broker then chooses one, kept for later connections (5.0 tells it). */
+  clientId: string;
+  protocolVersion: ProtocolVersion;
+  /** True: the broker forgets an earlier session. In 3.1.1 that session also ends with the connection. */
+  cleanStart: boolean;
+  /** 0..65535 seconds; 0 switches the keep-alive off. The broker may set another (5.0). */
+  keepAliveSeconds: number;
+  /** How long the broker keeps the session after a connection, 0..4294967295 (never ends); 5.0 only. Default 0. */
+  sessionExpirySeconds?: number;
+  username?: string;
+  password?: Uint8Array | string;
+  will?: Will;
+  /** Messages of QoS 1 and 2 that the broker may send before the application took the earlier ones, 1..65535. Default 64. */
+  receiveMaximum?: number;
+  /** The largest packet taken from the broker, 64..268435460 bytes. Default 1 MiB; told to a broker of 5.0. */
+  maximumPacketSizeBytes?: number;
+  /** Topic aliases the broker may use, 0..65535. Default 0. */
+  topicAliasMaximum?: number;
+  /** Topic aliases this client uses where the broker takes some, 0..65535, for the first topics of a connection. Default 8. */
+  outgoingTopicAliases?: number;
+  /** From the open link to the CONNACK, milliseconds. */
+  connackTimeoutMs: number;
+  /** A broker that leaves a PUBLISH, SUBSCRIBE or UNSUBSCRIBE unanswered for this long (or up to twice as long) is taken for dead. Default 60000; 0 waits for ever. */
+  ackTimeoutMs?: number;
+  /** Messages of QoS 1 and 2 sent but not acknowledged, 1..60000; a broker of 5.0 may want fewer. Default 32. */
+  inFlightWindow?: number;
+  /** Default: 1000 messages, 256 KiB, reject. */
+  outbox?: OutboxOptions;
+  /** Keeps the outbox and the state of QoS 1 and 2 in storage, so that they outlive a reboot. Default false. */
+  persistent?: boolean;
+  connectProperties?: ConnectProperties;
+  authentication?: EnhancedAuthentication;
+}
+
+export interface PublishOptions {
+  qos?: QoS;
+  retain?: boolean;
+  /** Settle as soon as the outbox holds the message (in storage, when persistent) instead of when it is delivered. */
+  queue?: boolean;
+  /** False keeps a QoS 1 message out of storage although the client is persistent: for telemetry that is not worth the flash wear. */
+  persist?: boolean;
+  /** Left out on a connection of 3.1.1, which has none; the expiry interval is kept to in the outbox all the same. */
+  properties?: MessageProperties;
+}
+
+export interface PublishResult {
+  /** The broker's reason code: 0, or 0x10 when nobody subscribes to the topic. Always 0 in 3.1.1, at QoS 0 and with `queue`. */
+  readonly reasonCode: number;
+  readonly properties?: Properties;
+}
+
+export interface SubscribeOptions {
+  /** The highest level at which messages shall come. Default 0. */
+  qos?: QoS;
+  /** Not the messages this client publishes itself; 5.0 only. */
+  noLocal?: boolean;
+  /** Keep the retain flag as it was published; 5.0 only. */
+  retainAsPublished?: boolean;
+  /** Retained messages: 0 on each subscribe, 1 only when the subscription is new, 2 never; 5.0 only. Default 0. */
+  retainHandling?: 0 | 1 | 2;
+  /** 1..268435455; comes back with each message of this subscription; 5.0 only. */
+  subscriptionIdentifier?: number;
+  /** 5.0 only. */
+  userProperties?: UserProperties;
+  /** Messages are acknowledged by `message.ack()` only. Default: when the next one is asked for. */
+  manualAck?: boolean;
+  /** QoS 0 messages kept for a slow consumer; more are dropped and reported (`BUFFER_FULL`). Default 4096. QoS 1 and 2 are held back at the broker instead. */
+  bufferSize?: number;
+  /** Bytes of their topics and payloads kept. Default 256 KiB. A single read of the link may bring 64 KiB at once. */
+  bufferBytes?: number;
+}
+
+export interface DisconnectOptions {
+  /** 0 (the default) discards the will, 4 has it published; 5.0 only. */
+  reasonCode?: number;
+  /** Another session expiry than at CONNECT, seconds; 5.0 only. */
+  sessionExpirySeconds?: number;
+  reasonString?: string;
+  userProperties?: UserProperties;
+}
+
+export type ResolvedOptions = MqttOptions &
+  Required<
+    Pick<
+      MqttOptions,
+      | "sessionExpirySeconds"
+      | "receiveMaximum"
+      | "maximumPacketSizeBytes"
+      | "topicAliasMaximum"
+      | "outgoingTopicAliases"
+      | "ackTimeoutMs"
+      | "inFlightWindow"
+      | "outbox"
+      | "persistent"
+    >
+  >;
+
+const DEFAULTS = {
+  sessionExpirySeconds: 0,
+  receiveMaximum: 64,
+  maximumPacketSizeBytes: 1_048_576,
+  topicAliasMaximum: 0,
+  outgoingTopicAliases: 8,
+  ackTimeoutMs: 60_000,
+  inFlightWindow: 32,
+  outbox: { maxMessages: 1_000, maxBytes: 262_144, overflow: "reject" } as OutboxOptions,
+  persistent: false,
+} as const;
+
+/** Received ids of QoS 2 are one storage record of 4 KiB. */
+export const MAX_PERSISTENT_RECEIVE_MAXIMUM = 1_900;
+
+const RANGES: readonly (readonly [name: keyof MqttOptions, smallest: number, largest: number])[] = [
+  ["keepAliveSeconds", 0, 65_535],
+  ["sessionExpirySeconds", 0, 0xffff_ffff],
+  ["receiveMaximum", 1, 65_535],
+  ["maximumPacketSizeBytes", 64, 268_435_460],
+  ["topicAliasMaximum", 0, 65_535],
+  ["outgoingTopicAliases", 0, 65_535],
+  ["connackTimeoutMs", 1, 3_600_000],
+  ["ackTimeoutMs", 0, 3_600_000],
+  ["inFlightWindow", 1, 60_000],
+];
+
+/**
+ * Fills in the defaults.
+ * @throws HawserError `BAD_OPTION`, `INVALID_TOPIC` (of the will)
+ */
+export function resolveOptions(options: MqttOptions): ResolvedOptions {
+  const resolved: ResolvedOptions = { ...DEFAULTS, ...defined(options) };
+  for (const [name, smallest, largest] of RANGES) checkRange(name, resolved[name], smallest, largest);
+  checkRange("outbox.maxMessages", resolved.outbox.maxMessages, 1, 60_000);
+  checkRange("outbox.maxBytes", resolved.outbox.maxBytes, 1, Number.MAX_SAFE_INTEGER);
+  if (resolved.protocolVersion !== 4 && resolved.protocolVersion !== 5) throw badOption("protocolVersion", "is neither 4 (3.1.1) nor 5");
+  checkString("clientId", resolved.clientId);
+  if (resolved.clientId === "" && !resolved.cleanStart) throw badOption("clientId", "is empty, which needs cleanStart");
+  if (resolved.username !== undefined) checkString("username", resolved.username);
+  if (resolved.password !== undefined && resolved.username === undefined) throw badOption("password", "needs a username");
+  if (resolved.persistent && resolved.receiveMaximum > MAX_PERSISTENT_RECEIVE_MAXIMUM) {
+    throw badOption("receiveMaximum", `is more than ${MAX_PERSISTENT_RECEIVE_MAXIMUM}, which a persistent client cannot store`);
+  }
+  if (resolved.will !== undefined) {
+    checkTopic(resolved.will.topic);
+    if (toBytes(resolved.will.payload).length > 65_535) throw badOption("will", "has a payload of more than 65535 bytes");
+  }
+  return resolved;
+}
+
+/** An option given as undefined is one not given. */
+function defined(options: MqttOptions): MqttOptions {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as unknown as MqttOptions;
+}
+
+function checkRange(name: string, value: unknown, smallest: number, largest: number): void {
+  if (typeof value === "number" && Number.isInteger(value) && value >= smallest && value <= largest) return;
+  throw badOption(name, `is ${String(value)}, not a whole number from ${smallest} to ${largest}`);
+}
+
+function checkString(name: string, text: string): void {
+  if (text.includes("\0") || utf8Length(text) > 65_535) throw badOption(name, "contains NUL or is longer than 65535 bytes");
+}
+
+function badOption(name: string, what: string): HawserError {
+  return new HawserError("BAD_OPTION", `the MQTT option ${name} ${what}`, "See MqttOptions for what is possible.");
+}
+
+export function toBytes(data: Uint8Array | string): Uint8Array {
+  return typeof data === "string" ? encodeUtf8(data) : data;
+}

@@ -1,0 +1,34 @@
+/** Packet identifiers (MQTT 5.0, section 2.2.1): 1..65535, counting up from 1, then from 1 again, never one that is in use. */
+import { HawserError } from "../errors.js";
+
+const LARGEST = 65_535;
+
+export class PacketIds {
+  #last = 0;
+  readonly #inUse = new Set<number>();
+
+  /** @throws HawserError `TOO_MANY_IN_FLIGHT` when all are in use */
+  take(): number {
+    if (this.#inUse.size >= LARGEST) {
+      throw new HawserError("TOO_MANY_IN_FLIGHT", "all 65535 packet identifiers are in use", "Wait for the broker to answer earlier packets.");
+    }
+    do this.#last = this.#last === LARGEST ? 1 : this.#last + 1;
+    while (this.#inUse.has(this.#last));
+    this.#inUse.add(this.#last);
+    return this.#last;
+  }
+
+  /** Marks an id as in use that was taken before a reboot; counting goes on behind it. */
+  restore(id: number): void {
+    this.#inUse.add(id);
+    this.#last = id;
+  }
+
+  release(id: number): void {
+    this.#inUse.delete(id);
+  }
+
+  get inUse(): number {
+    return this.#inUse.size;
+  }
+}

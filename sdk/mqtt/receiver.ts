@@ -1,0 +1,139 @@
+/**
+ * The receiving half of a session (MQTT 5.0, section 4.3): what is delivered, what is a repetition, and when which acknowledgement is due.
+ * Plain state: no link, no clock.
+ *
+ * A QoS 2 message counts as received when the application took it: that is when its identifier is stored and PUBREC goes out. A power cut
+ * while the application works on a message therefore brings it again; one after that does not.
+ */
+import type { Journal } from "./journal.js";
+import { PacketError } from "./packet-error.js";
+import type { AckPacket, PublishPacket } from "./packet.js";
+import { InboundMessage } from "./subscription.js";
+
+export interface ReceiverEffects {
+  deliver(message: InboundMessage): void;
+  acknowledge(cmd: AckPacket["cmd"], messageId: number, reasonCode: number): void;
+}
+
+/** Messages of one level on this connection whose acknowledgement is due, in the order they came (section 4.6). */
+type Turn = InboundMessage[];
+
+export class Receiver {
+  readonly #turns: readonly [Turn, Turn] = [[], []];
+  /** Messages with the application: the broker sends them again on the next connection of the session. */
+  readonly #open = new Map<number, InboundMessage>();
+  /** QoS 2 identifiers whose message the application took; PUBREL is to come. */
+  readonly #received: Set<number>;
+  /** Identifiers that count against the receive maximum on this connection. */
+  readonly #outstanding = new Set<number>();
+  #limit = 0;
+  /** Connections begun and ended; what storage finishes late must not speak on a later one. */
+  #epoch = 0;
+
+  constructor(
+    private readonly journal: Journal,
+    private readonly effects: ReceiverEffects,
+  ) {
+    this.#received = journal.received;
+  }
+
+  /** Messages the application has not taken yet. */
+  get open(): number {
+    return this.#open.size;
+  }
+
+  /** A connection begins. @param limit how many messages the broker may send without an acknowledgement */
+  begin(limit: number, sessionPresent: boolean): void {
+    this.#limit = limit;
+    if (sessionPresent) return;
+    this.#open.clear();
+    if (this.#received.size === 0) return;
+    this.#received.clear();
+    this.journal.saveReceived(() => undefined);
+  }
+
+  end(): void {
+    this.#epoch++;
+    this.#outstanding.clear();
+    for (const turn of this.#turns) turn.length = 0;
+  }
+
+  /** @throws PacketError `RECEIVE_MAXIMUM_EXCEEDED` */
+  publish(packet: PublishPacket): void {
+    const { qos, messageId, dup } = packet;
+    if (qos === 0) return this.effects.deliver(this.#message(packet));
+    this.#count(messageId);
+    if (qos === 2 && this.#received.has(messageId)) return this.effects.acknowledge("pubrec", messageId, 0);
+    const open = this.#open.get(messageId);
+    if (open !== undefined && dup && open.topic === packet.topic && open.qos === qos) return this.#again(open);
+    const message = this.#message(packet);
+    this.#open.set(messageId, message);
+    this.#turn(message).push(message);
+    this.effects.deliver(message);
+  }
+
+  pubrel(messageId: number): void {
+    const epoch = this.#epoch;
+    const finish = (): void => {
+      if (epoch !== this.#epoch) return;
+      this.#outstanding.delete(messageId);
+      // After a restart of one side an unknown identifier is no error (MQTT 5.0, section 4.3.3): 0x92.
+      this.effects.acknowledge("pubcomp", messageId, known ? 0 : 0x92);
+    };
+    const known = this.#received.delete(messageId);
+    if (known) this.journal.saveReceived(finish);
+    else finish();
+  }
+
+  /** The application took a message: its acknowledgement goes out when all before it have gone. */
+  taken(message: InboundMessage): void {
+    if (message.qos === 0) return;
+    const turn = this.#turn(message);
+    if (!turn.includes(message)) return this.#takenLate(message);
+    while (turn[0]?.isTaken === true) this.#settle(turn.shift() as InboundMessage);
+  }
+
+  #settle(message: InboundMessage): void {
+    const { messageId } = message;
+    this.#open.delete(messageId);
+    if (message.qos === 1) {
+      this.#outstanding.delete(messageId);
+      return this.effects.acknowledge("puback", messageId, 0);
+    }
+    this.#received.add(messageId);
+    const epoch = this.#epoch;
+    this.journal.saveReceived(() => {
+      if (epoch === this.#epoch) this.effects.acknowledge("pubrec", messageId, 0);
+    });
+  }
+
+  /** Its connection is gone: remembered, so that the broker's repetition is not delivered again. */
+  #takenLate(message: InboundMessage): void {
+    if (message.qos !== 2 || this.#open.get(message.messageId) !== message) return;
+    this.#open.delete(message.messageId);
+    this.#received.add(message.messageId);
+    this.journal.saveReceived(() => undefined);
+  }
+
+  /** The broker repeats, on a new connection, what the application still has or has taken meanwhile. */
+  #again(message: InboundMessage): void {
+    const turn = this.#turn(message);
+    if (turn.includes(message)) return;
+    turn.push(message);
+    if (message.isTaken) this.taken(message);
+  }
+
+  #count(messageId: number): void {
+    this.#outstanding.add(messageId);
+    if (this.#outstanding.size <= this.#limit) return;
+    throw new PacketError("RECEIVE_MAXIMUM_EXCEEDED", 0x93, `the broker sent more than ${this.#limit} messages without waiting for acknowledgements`);
+  }
+
+  #turn(message: InboundMessage): Turn {
+    return this.#turns[message.qos - 1] as Turn;
+  }
+
+  #message(packet: PublishPacket): InboundMessage {
+    return new InboundMessage(packet.topic, packet.payload, packet.qos, packet.retain, packet.dup, packet.messageId, packet.properties, this);
+  }
+}

@@ -1,0 +1,241 @@
+/**
+ * The subscriptions of a client: which the broker knows, which requests are under way, and whom a message is for. Plain state: no link, no clock.
+ */
+import { RefusedError } from "./connect-error.js";
+import { HawserError } from "../errors.js";
+import type { SubscribeOptions } from "./options.js";
+import { protocolError } from "./packet-error.js";
+import type { PacketIds } from "./packet-ids.js";
+import type { OutboundPacket, ProtocolVersion, PublishProperties, SubackPacket, SubscribePacket, SubscriptionFields } from "./packet.js";
+import { Subscription, type InboundMessage } from "./subscription.js";
+import { checkFilter, TopicMatcher } from "./topics.js";
+
+export type ResolvedSubscribeOptions = SubscribeOptions & Required<Pick<SubscribeOptions, "qos" | "manualAck" | "bufferSize" | "bufferBytes">>;
+
+export interface SubscriptionEffects {
+  /** Not called between connections. */
+  send(packet: OutboundPacket): void;
+  dropped(message: InboundMessage, code: string): void;
+}
+
+interface Entry {
+  readonly subscription: Subscription;
+  readonly matcher: TopicMatcher;
+  /** The broker's session has it. */
+  isEstablished: boolean;
+}
+
+/** A SUBSCRIBE or UNSUBSCRIBE without an answer. */
+interface Request {
+  readonly filter: string;
+  /** Absent for UNSUBSCRIBE. */
+  readonly entry?: Entry;
+  readonly resolve?: (code: number) => void;
+  readonly reject?: (error: HawserError) => void;
+}
+
+interface Leaving {
+  readonly done: Promise<void>;
+  readonly resolve: () => void;
+}
+
+export class Subscriptions {
+  readonly #entries = new Map<string, Entry>();
+  readonly #requests = new Map<number, Request>();
+  /** Filters closed here that the broker's session may still have. */
+  readonly #leaving = new Map<string, Leaving>();
+  #isOnline = false;
+  #version: ProtocolVersion = 4;
+  /** Messages come on few topics: whom the last one was for. Emptied by every change. */
+  #lastTopic: string | undefined;
+  #lastTargets: readonly Subscription[] = [];
+
+  constructor(
+    private readonly ids: PacketIds,
+    private readonly effects: SubscriptionEffects,
+  ) {}
+
+  /** The request that has been unanswered for longest. */
+  get oldestRequest(): object | undefined {
+    for (const request of this.#requests.values()) return request;
+    return undefined;
+  }
+
+  /** @throws HawserError `INVALID_FILTER`, `ALREADY_SUBSCRIBED`, `BAD_OPTION` */
+  add(filter: string, options: SubscribeOptions): Subscription {
+    checkFilter(filter);
+    if (this.#entries.has(filter)) {
+      throw new HawserError("ALREADY_SUBSCRIBED", `there is already a subscription to ${filter}`, "Use that one, or close it first.");
+    }
+    const subscription = new Subscription(filter, resolveOptions(options), {
+      closed: (closed) => this.#close(closed),
+      dropped: (message, code) => this.effects.dropped(message, code),
+    });
+    const entry: Entry = { subscription, matcher: new TopicMatcher(filter), isEstablished: false };
+    this.#entries.set(filter, entry);
+    this.#lastTopic = undefined;
+    if (this.#isOnline) this.#subscribe(entry);
+    return subscription;
+  }
+
+  get(filter: string): Subscription | undefined {
+    return this.#entries.get(filter)?.subscription;
+  }
+
+  /** Sends SUBSCRIBE once more and resolves with the broker's code; rejects when the connection ends before. */
+  confirm(filter: string): Promise<number> {
+    const entry = this.#entries.get(filter);
+    if (entry === undefined) return Promise.reject(new HawserError("NOT_SUBSCRIBED", `there is no subscription to ${filter}`, "Subscribe first."));
+    if (!this.#isOnline) return Promise.reject(notConnected(filter));
+    return new Promise((resolve, reject) => this.#subscribe(entry, { resolve, reject }));
+  }
+
+  /** A connection begins: the broker is told what it does not know. */
+  begin(version: ProtocolVersion, sessionPresent: boolean): void {
+    this.#isOnline = true;
+    this.#version = version;
+    for (const [filter, leaving] of this.#leaving) {
+      if (sessionPresent) this.#unsubscribe(filter);
+      else leaving.resolve();
+    }
+    if (!sessionPresent) this.#leaving.clear();
+    for (const entry of this.#entries.values()) {
+      if (!sessionPresent) entry.isEstablished = false;
+      if (!entry.isEstablished) this.#subscribe(entry);
+    }
+  }
+
+  end(): void {
+    this.#isOnline = false;
+    for (const [id, request] of this.#requests) {
+      this.ids.release(id);
+      request.reject?.(notConnected(request.filter));
+    }
+    this.#requests.clear();
+  }
+
+  /** SUBACK or UNSUBACK. @throws PacketError where it answers nothing that was sent */
+  answered(packet: SubackPacket): void {
+    const request = this.#requests.get(packet.messageId);
+    if (request === undefined || (request.entry === undefined) !== (packet.cmd === "unsuback")) {
+      throw protocolError(`${packet.cmd.toUpperCase()} for packet identifier ${packet.messageId}, which asked nothing`);
+    }
+    const code = packet.granted[0] ?? 0;
+    if (packet.granted.length > 1) throw protocolError(`${packet.cmd.toUpperCase()} with ${packet.granted.length} reason codes for one filter`);
+    if (request.entry !== undefined && code > 2 && code < 0x80) throw protocolError(`SUBACK with reason code ${code}`);
+    this.#requests.delete(packet.messageId);
+    this.ids.release(packet.messageId);
+    if (request.entry === undefined) this.#left(request.filter);
+    else this.#granted(request.entry, code);
+    request.resolve?.(code);
+  }
+
+  /** Hands a message to all it is for; false when there is nobody. */
+  deliver(message: InboundMessage): boolean {
+    const targets = this.#targets(message.topic, message.properties);
+    const only = targets[0];
+    if (only === undefined) return false;
+    if (targets.length === 1) only.push(message);
+    else message.copies(targets.length).forEach((copy, i) => targets[i]?.push(copy));
+    return true;
+  }
+
+  #targets(topic: string, properties: PublishProperties): readonly Subscription[] {
+    const identifiers = properties.subscriptionIdentifiers;
+    if (identifiers === undefined && topic === this.#lastTopic) return this.#lastTargets;
+    const targets: Subscription[] = [];
+    for (const { subscription, matcher } of this.#entries.values()) {
+      const own = subscription.options.subscriptionIdentifier;
+      // The broker may send one copy for all subscriptions that match, or one for each with its own identifier.
+      if (own !== undefined && identifiers !== undefined && !identifiers.includes(own)) continue;
+      if (matcher.matches(topic)) targets.push(subscription);
+    }
+    if (identifiers === undefined) {
+      this.#lastTopic = topic;
+      this.#lastTargets = targets;
+    }
+    return targets;
+  }
+
+  #subscribe(entry: Entry, asking: Pick<Request, "resolve" | "reject"> = {}): void {
+    const { filter, options } = entry.subscription;
+    const messageId = this.ids.take();
+    this.#requests.set(messageId, { filter, entry, ...asking });
+    this.effects.send(subscribePacket(messageId, filter, options, this.#version, asking.resolve !== undefined));
+  }
+
+  #unsubscribe(filter: string): void {
+    const messageId = this.ids.take();
+    this.#requests.set(messageId, { filter });
+    this.effects.send({ cmd: "unsubscribe", messageId, unsubscriptions: [filter] });
+  }
+
+  #granted(entry: Entry, code: number): void {
+    const { subscription } = entry;
+    if (this.#entries.get(subscription.filter) !== entry) return;
+    if (code < 0x80) {
+      entry.isEstablished = true;
+      return subscription.answered(code);
+    }
+    // Refused when it was made, it is over. Refused later, it may be granted again on the next connection.
+    if (entry.isEstablished) {
+      entry.isEstablished = false;
+      return;
+    }
+    this.#remove(subscription.filter);
+    subscription.fail(new RefusedError(`the subscription to ${subscription.filter}`, code));
+  }
+
+  #close(subscription: Subscription): Promise<void> {
+    const { filter } = subscription;
+    this.#remove(filter);
+    const known = this.#leaving.get(filter);
+    if (known !== undefined) return known.done;
+    let resolve = (): void => undefined;
+    const done = new Promise<void>((settle) => (resolve = settle));
+    this.#leaving.set(filter, { done, resolve });
+    if (this.#isOnline) this.#unsubscribe(filter);
+    return done;
+  }
+
+  #left(filter: string): void {
+    this.#leaving.get(filter)?.resolve();
+    this.#leaving.delete(filter);
+  }
+
+  #remove(filter: string): void {
+    this.#entries.delete(filter);
+    this.#lastTopic = undefined;
+  }
+}
+
+function subscribePacket(messageId: number, filter: string, options: ResolvedSubscribeOptions, version: ProtocolVersion, again: boolean): SubscribePacket {
+  const fields: SubscriptionFields = { topic: filter, qos: options.qos };
+  const packet: SubscribePacket = { cmd: "subscribe", messageId, subscriptions: [fields] };
+  if (version !== 5) return packet;
+  if (options.noLocal === true) fields.nl = true;
+  if (options.retainAsPublished === true) fields.rap = true;
+  // Asking again is no reason to send retained messages again.
+  const retainHandling = again && options.retainHandling !== 2 ? 1 : options.retainHandling;
+  if (retainHandling !== undefined) fields.rh = retainHandling;
+  const { subscriptionIdentifier, userProperties } = options;
+  if (subscriptionIdentifier !== undefined || userProperties !== undefined) {
+    packet.properties = { ...(subscriptionIdentifier === undefined ? {} : { subscriptionIdentifier }), ...(userProperties && { userProperties }) };
+  }
+  return packet;
+}
+
+function resolveOptions(options: SubscribeOptions): ResolvedSubscribeOptions {
+  const { qos = 0, manualAck = false, bufferSize = 4_096, bufferBytes = 262_144, subscriptionIdentifier: identifier } = options;
+  const isValid =
+    (identifier === undefined || (Number.isInteger(identifier) && identifier >= 1 && identifier <= 268_435_455)) &&
+    (qos === 0 || qos === 1 || qos === 2) &&
+    bufferSize >= 1 &&
+    bufferBytes >= 1;
+  if (isValid) return { ...options, qos, manualAck, bufferSize, bufferBytes };
+  throw new HawserError("BAD_OPTION", "an option of subscribe is out of its range", "See SubscribeOptions for what is possible.");
+}
+
+function notConnected(filter: string): HawserError {
+  return new HawserError("NOT_CONNECTED", `there is no connection to subscribe to ${filter} on`, "Wait for the next connection.");
+}
