@@ -9,9 +9,9 @@
  * do not see each other (containers that share a volume but no process table) must not share a lock.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { linkSync, readFileSync } from "node:fs";
+import { linkSync, readFileSync, writeFileSync } from "node:fs";
 import type { HawserError } from "../../sdk/errors.js";
-import { errnoCode, storageError, temporaryPath, TEMPORARY_SUFFIX, unlinkIfThere, writeNewFile } from "./atomic-file.js";
+import { errnoCode, storageError, temporaryPath, TEMPORARY_SUFFIX, unlinkIfThere } from "./atomic-file.js";
 
 /** A lock held by this process until it is released. */
 export class ProcessLock {
@@ -80,7 +80,8 @@ function claim(path: string): ProcessLock | undefined {
   const content = JSON.stringify({ ...self(), nonce: randomBytes(8).toString("hex") });
   const temporary = temporaryPath(path);
   try {
-    writeNewFile(temporary, Buffer.from(content), 0o600);
+    // Not synced: after a power cut the holder is dead, whatever the file says.
+    writeFileSync(temporary, content, { flag: "wx", mode: 0o600 });
     linkSync(temporary, path);
     return new ProcessLock(path, content);
   } catch (error) {

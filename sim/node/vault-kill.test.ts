@@ -8,7 +8,7 @@ import { buildProgram, RunningProgram } from "./testing/child-program.js";
 import { TEST_SCRYPT_COST } from "./sealed.js";
 import { Vault } from "./vault.js";
 
-const KILLS = 15;
+const KILLS = 10;
 const room = mkdtempSync(join(tmpdir(), "hawser-vault-kill-"));
 let program: string;
 let running: RunningProgram | undefined;
