@@ -111,6 +111,7 @@ export class Device {
         this.#rotation.offline();
       },
       onFailedProof: (reason) => this.#rotation.failedProof(reason.message),
+      onDropped: () => this.#rotation.dropped(),
     });
     for (const client of [this.#telemetry, recovery]) void this.#listenForAnswers(client);
   }

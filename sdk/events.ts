@@ -8,6 +8,8 @@ export type DeviceEvent =
   | { type: "connected"; credential: Rung; serial?: string; protocolVersion: 4 | 5; sessionPresent: boolean; tlsVersion: string; resumed: boolean }
   /** An attempt failed or a connection ended. */
   | { type: "disconnected"; code: FailureCode; class: FailureClass; message: string; credential: Rung; wasConnected: boolean }
+  /** The broker does not speak MQTT 5; from now on it is 3.1.1. */
+  | { type: "protocol-version"; version: 4 }
   | { type: "retrying"; delayMs: number; attempt: number }
   /** The ladder moved, and why (DESIGN rule 5: no silent downgrade). */
   | { type: "rung-changed"; from: Rung; to: Rung; code: FailureCode; message: string }

@@ -41,6 +41,8 @@ export interface SupervisorParts {
   onOffline: () => void;
   /** The pending identity failed its proof while the network was there; decides whether to give it up. */
   onFailedProof: (reason: Failure) => void;
+  /** The broker refused the pending identity, and it is gone. */
+  onDropped: () => void;
   /** What the application wants to sign in with, asked anew for each attempt. */
   login: (identity: Identity) => Login;
 }
@@ -264,13 +266,14 @@ export class Supervisor {
   #failed(reason: Failure, wasConnected: boolean): void {
     const { emit, store } = this.parts;
     const attempt = this.#attempt;
-    this.#lastFailure = reason;
-    emit({ type: "disconnected", code: reason.code, class: reason.class, message: reason.message, credential: attempt.rung, wasConnected });
     if (reason.code === "UNSUPPORTED_PROTOCOL_VERSION" && this.options.protocolVersion === "auto" && this.#version === 5) {
       this.#version = 4;
+      emit({ type: "protocol-version", version: 4 });
       this.#wait(this.options.backoff.floorMs);
       return;
     }
+    this.#lastFailure = reason;
+    emit({ type: "disconnected", code: reason.code, class: reason.class, message: reason.message, credential: attempt.rung, wasConnected });
     this.#follow(reason);
     this.#apply(this.#ladder.failed(attempt, reason, { active: store.active !== undefined, pending: store.pending !== undefined }));
     const delayMs = this.#backoff.next(minimumDelayMs(reason));
@@ -303,6 +306,7 @@ export class Supervisor {
   #drop(): void {
     try {
       this.parts.store.drop();
+      this.parts.onDropped();
     } catch (error) {
       // The pending identity stays on flash and is tried again: no harm, and nothing to be done about it here.
       this.parts.platform.log("error", "the refused identity could not be removed", { error: errorMessage(error) });

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { HawserError } from "../errors.js";
 import { activeReport, enrolRequest, MAX_MESSAGE_BYTES, readAnswer } from "./enrolment.js";
-import { enrolRetryMs, renewAtMs } from "./renewal.js";
+import { enrolmentBackoff, renewAtMs } from "./renewal.js";
 
 const json = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
 const parse = (bytes: Uint8Array): unknown => JSON.parse(new TextDecoder().decode(bytes));
@@ -60,11 +60,10 @@ describe("the renewal schedule", () => {
     expect(renewAtMs(certificate, 0.999_999)).toBeCloseTo(1_000_000 + 37_000_000, -2);
   });
 
-  it("waits a hundredth of the lifetime before another try, within a second and an hour, and what the authority asks for", () => {
-    expect(enrolRetryMs(certificate, 0)).toBe(600_000);
-    expect(enrolRetryMs(certificate, 0.5)).toBe(900_000);
-    expect(enrolRetryMs(undefined, 0)).toBe(1_000);
-    expect(enrolRetryMs({ ...certificate, notAfterMs: 1e15 }, 0)).toBe(3_600_000);
-    expect(enrolRetryMs(undefined, 0, 60_000)).toBe(60_000);
+  it("tries again soon at first, later every hundredth of the lifetime, within two seconds and an hour", () => {
+    expect(enrolmentBackoff(certificate)).toMatchObject({ baseMs: 5_000, capMs: 600_000, floorMs: 1_000 });
+    expect(enrolmentBackoff({ ...certificate, notAfterMs: certificate.notBeforeMs + 60_000 })).toMatchObject({ baseMs: 2_000, capMs: 2_000 });
+    expect(enrolmentBackoff({ ...certificate, notAfterMs: 1e15 }).capMs).toBe(3_600_000);
+    expect(enrolmentBackoff(undefined).capMs).toBe(3_600_000);
   });
 });

@@ -1,4 +1,5 @@
 /** When to ask for a new certificate: plain arithmetic over time, no timers. */
+import type { BackoffPolicy } from "../connection/backoff.js";
 import type { CertificateInfo } from "./certificate.js";
 
 /** The share of the lifetime after which renewal is due, and the share of jitter taken off it (smallstep's renewer does the same). */
@@ -15,11 +16,11 @@ export function renewAtMs(certificate: CertificateInfo, fraction: number): numbe
 }
 
 /**
- * How long to wait before an enrolment that failed is tried again, milliseconds: a hundredth of the lifetime, so that a short-lived certificate still has
- * dozens of tries, between 1 second and 1 hour, with full jitter on top.
+ * How enrolments that failed are tried again: soon at first, for an authority that was only restarting, then no more often than every hundredth of the
+ * certificate's lifetime (an hour at most), so that even a short-lived certificate has dozens of tries before it runs out.
  */
-export function enrolRetryMs(certificate: CertificateInfo | undefined, fraction: number, askedMs = 0): number {
-  const lifetimeMs = certificate ? certificate.notAfterMs - certificate.notBeforeMs : 0;
-  const baseMs = Math.min(3_600_000, Math.max(1_000, lifetimeMs / 100));
-  return Math.round(Math.max(askedMs, baseMs) + fraction * baseMs);
+export function enrolmentBackoff(certificate: CertificateInfo | undefined): BackoffPolicy {
+  const lifetimeMs = certificate ? certificate.notAfterMs - certificate.notBeforeMs : Infinity;
+  const capMs = Math.min(3_600_000, Math.max(2_000, lifetimeMs / 100));
+  return { baseMs: Math.min(5_000, capMs), capMs, floorMs: 1_000, stableAfterMs: Infinity };
 }

@@ -2,12 +2,13 @@
  * Asks the authority for a new certificate: when one is due, when somebody asks, and over the recovery rung. Holds one exchange at a time;
  * proving and committing what comes back is the supervisor's part.
  */
+import { Backoff } from "../connection/backoff.js";
 import { errorCode, errorMessage } from "../errors.js";
 import type { DeviceEvent } from "../events.js";
 import type { MqttClient } from "../mqtt/client.js";
 import type { Cancel, Platform } from "../platform.js";
 import { activeReport, enrolRequest, newRequestId, readAnswer, REQUEST_TOPIC, type EnrolmentAnswer } from "./enrolment.js";
-import { enrolRetryMs, renewAtMs } from "./renewal.js";
+import { enrolmentBackoff, renewAtMs } from "./renewal.js";
 import type { IdentityStore } from "./store.js";
 import type { TrustedTime } from "./trusted-time.js";
 
@@ -35,21 +36,27 @@ export class Rotation {
   #client: MqttClient | undefined;
   #recovering = false;
   #asked = false;
+  /** One for all tries of an enrolment: an answer that comes late is as good as one in time. */
   #requestId: string | undefined;
+  #isAsking = false;
   #cancelAnswer: Cancel | undefined;
   #cancelLook: Cancel | undefined;
   /** Not before this, on the monotonic clock: the last exchange failed. */
   #notBeforeMs = 0;
-  #jitter: number;
+  /** The certificate that jitter and backoff belong to; a new one starts both anew. */
+  #serial: string | undefined;
+  #jitter = 0;
+  #backoff: Backoff;
 
   constructor(private readonly parts: RotationParts) {
-    this.#jitter = parts.platform.random.fraction();
+    this.#backoff = this.#forCertificate();
   }
 
   /** The connection is usable. @param recovering it is the recovery rung: a certificate is needed now */
   online(client: MqttClient, recovering: boolean): void {
     this.#client = client;
     this.#recovering = recovering;
+    if (this.#serial !== this.parts.store.active?.certificate.serial) this.#backoff = this.#forCertificate();
     if (!recovering && this.parts.store.unreported) void this.#report(client);
     this.#look();
   }
@@ -64,7 +71,7 @@ export class Rotation {
   renew(): void {
     this.#asked = true;
     this.#notBeforeMs = 0;
-    if (this.#client && this.#requestId === undefined) this.#look();
+    this.#look();
   }
 
   /** The proof of the pending identity failed while the network was there. */
@@ -76,7 +83,7 @@ export class Rotation {
       if (store.countFailedProof() >= MAX_FAILED_PROOFS) {
         emit({ type: "identity-dropped", serial: pending.certificate.serial, code: "CERTIFICATE_REJECTED", message });
         store.drop();
-        this.#postpone(enrolRetryMs(store.active?.certificate, platform.random.fraction()));
+        this.dropped();
       } else {
         this.#postpone(PROVE_AGAIN_MS * (1 + platform.random.fraction()));
       }
@@ -85,12 +92,17 @@ export class Rotation {
     }
   }
 
+  /** The pending identity was given up: do not ask for another at once. */
+  dropped(): void {
+    this.#postpone(this.#backoff.next());
+  }
+
   /** An answer of the authority arrived; one that nobody waits for is ignored. */
   answer(payload: Uint8Array): void {
     let answer: EnrolmentAnswer;
     try {
       answer = readAnswer(payload);
-      if (answer.requestId !== this.#requestId) return;
+      if (answer.requestId !== this.#requestId || this.parts.store.enrolling === undefined) return;
     } catch (error) {
       this.parts.platform.log("warn", "an unreadable answer of the authority was ignored", { error: errorMessage(error) });
       return;
@@ -105,6 +117,7 @@ export class Rotation {
       const pending = this.parts.store.storePending(answer.chain);
       this.parts.time.atLeast(pending.certificate.notBeforeMs);
       this.#asked = false;
+      this.#requestId = undefined;
       this.parts.emit({ type: "pending", serial: pending.certificate.serial });
       this.parts.prove();
     } catch (error) {
@@ -117,7 +130,7 @@ export class Rotation {
     const { store, platform, time } = this.parts;
     this.#cancelLook?.();
     const client = this.#client;
-    if (!client || this.#requestId !== undefined) return;
+    if (!client || this.#isAsking) return;
     const nowMs = platform.clock.monotonicMs();
     const heldMs = Math.max(0, this.#notBeforeMs - nowMs);
     const active = store.active;
@@ -137,8 +150,8 @@ export class Rotation {
   async #ask(client: MqttClient, reason: Reason): Promise<void> {
     const { platform, store, emit } = this.parts;
     const { id } = store.device;
-    const requestId = newRequestId(platform.random);
-    this.#requestId = requestId;
+    this.#isAsking = true;
+    this.#requestId ??= newRequestId(platform.random);
     emit({ type: "renewing", reason });
     try {
       const slot = store.beginEnrolment();
@@ -148,9 +161,9 @@ export class Rotation {
         this.#failed("NO_ANSWER", "the authority did not answer in time", 0);
       });
       // QoS 0: an answer is waited for anyway, and a request that outlived its connection in the outbox would ask for a second certificate.
-      await client.publish(`devices/${id}/${REQUEST_TOPIC}`, enrolRequest(requestId, csr), { qos: 0 });
+      await client.publish(`devices/${id}/${REQUEST_TOPIC}`, enrolRequest(this.#requestId, csr), { qos: 0 });
     } catch (error) {
-      if (this.#requestId !== requestId) return; // the connection ended, or the answer came first
+      if (this.#client !== client) return; // the connection ended; the next one asks again
       this.#endExchange();
       this.#failed(errorCode(error), errorMessage(error), 0);
     }
@@ -170,9 +183,8 @@ export class Rotation {
   }
 
   #failed(code: string, message: string, askedMs: number): void {
-    const { store, platform, emit } = this.parts;
-    const retryMs = enrolRetryMs(store.active?.certificate, platform.random.fraction(), askedMs);
-    emit({ type: "renewal-failed", code, message, retryMs });
+    const retryMs = this.#backoff.next(askedMs);
+    this.parts.emit({ type: "renewal-failed", code, message, retryMs });
     this.#postpone(retryMs);
   }
 
@@ -181,8 +193,16 @@ export class Rotation {
     this.#look();
   }
 
+  #forCertificate(): Backoff {
+    const { store, platform } = this.parts;
+    const certificate = store.active?.certificate;
+    this.#serial = certificate?.serial;
+    this.#jitter = platform.random.fraction();
+    return new Backoff(enrolmentBackoff(certificate), () => platform.random.fraction());
+  }
+
   #endExchange(): void {
-    this.#requestId = undefined;
+    this.#isAsking = false;
     this.#cancelAnswer?.();
     this.#cancelAnswer = undefined;
   }
