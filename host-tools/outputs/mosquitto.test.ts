@@ -1,0 +1,193 @@
+/** A generated configuration in the real mosquitto. */
+import { chmodSync, readFileSync, statSync } from "node:fs";
+import { userInfo } from "node:os";
+import { join } from "node:path";
+import type { ConnectionOptions } from "node:tls";
+import mqtt from "mqtt";
+import type { IClientOptions, MqttClient, Packet } from "mqtt";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openCa } from "../ca/certificate-authority.js";
+import type { CertificateAuthority } from "../ca/certificate-authority.js";
+import { pemChain } from "../ca/context.js";
+import { freePorts, PASSPHRASE, provisionDevice, Scene, testKey } from "../testing.js";
+import type { Mosquitto, TestDevice } from "../testing.js";
+import type { WrittenBrokerConfig } from "./outputs.js";
+
+const scene = new Scene();
+let ca: CertificateAuthority;
+let broker: Mosquitto;
+let written: WrittenBrokerConfig;
+let configFile: string;
+let mtlsPort: number;
+let pskPort: number;
+
+type Shown = Pick<TestDevice, "keyPem" | "chainPem" | "trustAnchorPem">;
+
+beforeAll(async () => {
+  ca = await scene.ca();
+  [mtlsPort, pskPort] = await freePorts();
+  const parent = scene.directory();
+  // Lets mosquitto, when these tests run as root, drop to its own user.
+  chmodSync(parent, 0o755);
+  written = await ca.writeBrokerConfig({ engine: "mosquitto", out: join(parent, "broker"), mtlsPort, pskPort, bind: "127.0.0.1" });
+  configFile = written.configFile;
+  broker = await scene.mosquitto(configFile);
+});
+
+afterAll(() => scene.clean());
+
+/** Resolves with the client when it is connected. */
+function connect(options: IClientOptions & Pick<ConnectionOptions, "ciphers" | "maxVersion" | "pskCallback" | "checkServerIdentity">): Promise<MqttClient> {
+  const all: IClientOptions = { protocol: "mqtts", host: "localhost", protocolVersion: 5, reconnectPeriod: 0, clean: true, ...options };
+  const client = scene.client(mqtt.connect(all));
+  return new Promise((resolve, reject) => {
+    client.once("connect", () => resolve(client));
+    client.once("error", reject);
+    client.once("close", () => reject(new Error("closed")));
+  });
+}
+
+const byCertificate = (shown: Shown, more: IClientOptions = {}): Promise<MqttClient> =>
+  connect({ port: mtlsPort, key: shown.keyPem, cert: shown.chainPem, ca: shown.trustAnchorPem, ...more });
+
+const byPsk = (device: TestDevice, psk: Buffer = device.psk): Promise<MqttClient> =>
+  connect({
+    port: pskPort,
+    ciphers: "ECDHE-PSK-CHACHA20-POLY1305:ECDHE-PSK-AES128-CBC-SHA256",
+    maxVersion: "TLSv1.2",
+    pskCallback: () => ({ identity: device.id, psk }),
+    checkServerIdentity: () => undefined,
+  });
+
+/** The reason code of the PUBACK: 0 or 16 (no subscriber) when allowed, 135 when not. */
+function publish(client: MqttClient, topic: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    client.publish(topic, "x", { qos: 1 }, (error, packet?: Packet) => {
+      const code = (error as { code?: unknown } | null | undefined)?.code ?? (packet as { reasonCode?: number } | undefined)?.reasonCode ?? 0;
+      if (typeof code === "number") resolve(code);
+      else reject(error as Error);
+    });
+  });
+}
+
+const ended = (client: MqttClient): Promise<void> => new Promise((resolve) => client.once("close", () => resolve()));
+const DENIED = 135;
+
+describe("a generated mosquitto configuration", () => {
+  it("lets a device and a backend talk, and keeps each to its own topics", async () => {
+    const device = await provisionDevice(ca, "dev1");
+    const backend = await ca.issueClient({ name: "backend1", role: "backend" });
+    const watcher = await byCertificate(backend);
+    await watcher.subscribeAsync("devices/+/up/#", { qos: 1 });
+    const seen: string[] = [];
+    watcher.on("message", (topic) => seen.push(topic));
+    const client = await byCertificate(device);
+    expect(await publish(client, "devices/dev1/up/temperature")).toBe(0);
+    expect(await publish(client, "devices/dev2/up/temperature")).toBe(DENIED);
+    expect(await publish(client, "devices/dev1/down/x")).toBe(DENIED);
+    expect(await publish(watcher, "devices/dev1/down/led")).not.toBe(DENIED);
+    expect(await publish(watcher, "devices/dev1/up/temperature")).toBe(DENIED);
+    expect(await publish(client, "devices/dev1/up/last")).toBe(0);
+    expect(seen).toEqual(["devices/dev1/up/temperature", "devices/dev1/up/last"]);
+  });
+
+  it("refuses clients without a certificate, with one of another CA, and plain text", async () => {
+    const stranger = await provisionDevice(await scene.ca(), "dev1");
+    const { trustAnchorPem } = await provisionDevice(ca, "dev-anchor");
+    await expect(connect({ port: mtlsPort, ca: trustAnchorPem })).rejects.toThrow();
+    await expect(byCertificate({ ...stranger, trustAnchorPem })).rejects.toThrow();
+    await expect(connect({ protocol: "mqtt", port: mtlsPort })).rejects.toThrow();
+    await expect(connect({ protocol: "mqtt", port: pskPort })).rejects.toThrow();
+  });
+
+  it("ties the client id to the certificate: nobody can take over another's session", async () => {
+    const victim = await byCertificate(await provisionDevice(ca, "victim"), { clientId: "victim" });
+    let lost = false;
+    victim.once("close", () => (lost = true));
+    const thief = await byCertificate(await provisionDevice(ca, "thief"), { clientId: "victim" });
+    expect(await publish(thief, "devices/thief/up/x")).not.toBe(DENIED);
+    expect(await publish(victim, "devices/victim/up/x")).not.toBe(DENIED);
+    expect(lost).toBe(false);
+  });
+
+  it("gives the recovery scope and nothing else on the PSK port, to the right key only", async () => {
+    const device = await provisionDevice(ca, "dev-psk");
+    const client = await byPsk(device);
+    expect(await publish(client, "devices/dev-psk/identity/request")).not.toBe(DENIED);
+    expect(await publish(client, "devices/dev-psk/up/temperature")).toBe(DENIED);
+    expect(await publish(client, "devices/dev1/identity/request")).toBe(DENIED);
+    await expect(byPsk(device, Buffer.alloc(32))).rejects.toThrow();
+    await expect(byPsk({ ...device, id: "nobody" })).rejects.toThrow();
+  });
+
+  it("cuts a revoked device off at once, on both ports, without a restart", async () => {
+    const device = await provisionDevice(ca, "dev-out");
+    const client = await byCertificate(device);
+    const over = ended(client);
+    const { disconnections, serials } = await ca.revoke({ id: "dev-out", reason: "key-compromise" });
+    expect(serials).toEqual([device.serial]);
+    expect(disconnections).toEqual([{ directory: expect.stringContaining("broker") }]);
+    await over;
+    await expect(byCertificate(device)).rejects.toThrow();
+    await expect(byPsk(device)).rejects.toThrow();
+    expect(statSync(configFile).isFile()).toBe(true);
+  });
+
+  it("takes a client's rights and connection when it is revoked, whatever it called itself", async () => {
+    const backend = await ca.issueClient({ name: "backend-out", role: "backend" });
+    const client = await byCertificate(backend, { clientId: "some-other-name" });
+    const over = ended(client);
+    await ca.revoke({ id: "backend-out" });
+    await over;
+    await expect(byCertificate(backend)).rejects.toThrow();
+  });
+
+  it("lets a device whose certificate alone was revoked recover over PSK and return with a new one", async () => {
+    const device = await provisionDevice(ca, "dev-back");
+    const first = await byCertificate(device);
+    const over = ended(first);
+    await ca.revoke({ id: "dev-back", certificateOnly: true });
+    await over;
+    await expect(byCertificate(device)).rejects.toThrow();
+    expect(await publish(await byPsk(device), "devices/dev-back/identity/request")).not.toBe(DENIED);
+    const { keyPem, csr } = await testKey("dev-back");
+    const { chain } = await ca.issueFromCsr("dev-back", csr);
+    const back = await byCertificate({ ...device, keyPem, chainPem: pemChain(chain) });
+    expect(await publish(back, "devices/dev-back/up/x")).not.toBe(DENIED);
+  });
+
+  it("leaves a device in recovery its session: its subscriptions are there when it returns", async () => {
+    const device = await provisionDevice(ca, "dev-session");
+    const session = { clean: false, properties: { sessionExpiryInterval: 3600 }, clientId: "dev-session" };
+    const first = await byCertificate(device, session);
+    await first.subscribeAsync("devices/dev-session/down/#", { qos: 1 });
+    await ca.revoke({ id: "dev-session", certificateOnly: true });
+    const { keyPem, csr } = await testKey("dev-session");
+    const { chain } = await ca.issueFromCsr("dev-session", csr);
+    const back = await byCertificate({ ...device, keyPem, chainPem: pemChain(chain) }, session);
+    const message = new Promise((resolve) => back.once("message", resolve));
+    const operator = await byCertificate(await ca.issueClient({ name: "operator-session", role: "operator" }));
+    expect(await publish(operator, "devices/dev-session/down/led")).toBe(0);
+    expect(await message).toBe("devices/dev-session/down/led");
+  });
+
+  it("is reached by another process's changes too, and by a renewed revocation list", async () => {
+    const other = await openCa(ca.directory, PASSPHRASE);
+    const before = readFileSync(join(configFile, "..", "crl.pem"), "utf8");
+    await other.renewCrl();
+    expect(readFileSync(join(configFile, "..", "crl.pem"), "utf8")).not.toBe(before);
+    const device = await provisionDevice(other, "dev-other");
+    expect(await publish(await byCertificate(device), "devices/dev-other/up/x")).not.toBe(DENIED);
+  });
+
+  it("has every secret in files for its user alone", () => {
+    const directory = join(configFile, "..");
+    for (const file of ["broker.key.pem", "psk.txt", "mtls.acl", "psk.acl", "mosquitto.conf"]) {
+      expect(statSync(join(directory, file)).mode & 0o777, file).toBe(0o600);
+    }
+    expect(statSync(directory).mode & 0o777).toBe(0o700);
+    expect(written.user).toBe(userInfo().uid === 0 ? "mosquitto" : userInfo().username);
+    expect(written.note).toBeUndefined();
+    expect(broker.log).not.toMatch(/: (Error|Warning):/);
+  });
+});
