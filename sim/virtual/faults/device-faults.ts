@@ -30,10 +30,13 @@ export const DEVICE_FAULTS: readonly FaultKind[] = [
   {
     name: "switched-off",
     scope: "device",
-    lasts: MOMENT,
-    fits: ({ device }) => device.traits.recoverable,
     // Long enough, at times, for the certificate and the broker's session to expire.
-    begin: ({ device, random }) => void device.cutPower(random.between(DAY_MS / 24, DAY_MS)),
+    lasts: [DAY_MS / 24, DAY_MS],
+    fits: ({ device }) => device.traits.recoverable,
+    begin: ({ device }) => {
+      device.switchOff();
+      return () => device.boot();
+    },
   },
   {
     name: "flash-failing",

@@ -30,6 +30,7 @@ export class AttemptWatch {
   #dialing = 0;
   #credentialFault = false;
   #announced: "mtls" | "psk" = "mtls";
+  #lastReason: FailureCode = "CLOSED_LOCALLY";
   readonly #recent: number[] = [];
   /** Sum of delay / window, and how many. */
   #spread = 0;
@@ -41,14 +42,20 @@ export class AttemptWatch {
     private readonly chronicle: Chronicle,
   ) {}
 
-  /** The device was switched on, or its application started it anew: nothing is known of before. */
-  fresh(): void {
-    this.#lastEndMs = -Infinity;
-    this.#earliestNextMs = -Infinity;
+  /** The device was switched on: it knows nothing of before. */
+  switchedOn(): void {
+    this.restarted();
     this.#failures = 0;
     this.#connectedAtMs = undefined;
     this.#dialing = 0;
     this.#announced = "mtls";
+    this.#recent.length = 0;
+  }
+
+  /** The application stopped the device and started it again: it need not wait. */
+  restarted(): void {
+    this.#lastEndMs = -Infinity;
+    this.#earliestNextMs = -Infinity;
   }
 
   /** Something made the device's certificate unusable; PSK is in order until mutual TLS works again. */
@@ -74,6 +81,7 @@ export class AttemptWatch {
   linkEnded(reason: Failure): void {
     this.#dialing = Math.max(0, this.#dialing - 1);
     this.#lastEndMs = this.time.nowMs;
+    this.#connectionEnded();
     if (reason.class === "credential") this.#credentialFault = true;
   }
 
@@ -96,13 +104,15 @@ export class AttemptWatch {
     }
   }
 
-  #lastReason: FailureCode = "CLOSED_LOCALLY";
-
   #disconnected(event: Extract<DeviceEvent, { type: "disconnected" }>): void {
     this.#lastReason = event.code;
     if (event.class === "credential") this.#credentialFault = true;
-    const lastedMs = this.#connectedAtMs === undefined ? 0 : this.time.nowMs - this.#connectedAtMs;
-    if (event.wasConnected && lastedMs >= POLICY.stableAfterMs) this.#failures = 0;
+    this.#connectionEnded();
+  }
+
+  /** The link's end and the device's event come in either order. */
+  #connectionEnded(): void {
+    if (this.#connectedAtMs !== undefined && this.time.nowMs - this.#connectedAtMs >= POLICY.stableAfterMs) this.#failures = 0;
     this.#connectedAtMs = undefined;
   }
 

@@ -42,7 +42,7 @@ export class OutboundLedger {
     this.accepted++;
     entry.state = entry.queued ? "accepted" : "delivered";
     // A promise kept before the broker had the message is the worst loss of all: nobody would ever notice.
-    if (!entry.queued && entry.qos > 0 && entry.arrivals === 0) this.#lost(entry, "settled as delivered before the broker had it");
+    if (!entry.queued && entry.qos > 0 && entry.arrivals === 0 && !entry.forgiven) this.#lost(entry, "settled as delivered before the broker had it");
   }
 
   /** `publish` rejected: the application knows. */

@@ -49,12 +49,13 @@ export function worldTraits(random: SeededRandom): WorldTraits {
   };
 }
 
-export function deviceTraits(random: SeededRandom): DeviceTraits {
+/** @param versions what the broker speaks: a device that insists on another would never get in */
+export function deviceTraits(random: SeededRandom, versions: readonly (4 | 5)[]): DeviceTraits {
   const recoverable = random.chance(0.85);
   return {
     recoverable,
     bare: recoverable && random.chance(0.15),
-    protocolVersion: random.pick(["auto", 4, 5, 5] as const),
+    protocolVersion: random.pick(versions.includes(5) ? (["auto", 4, 5, 5] as const) : (["auto", 4] as const)),
     persistent: random.chance(0.6),
     keepAliveSeconds: random.pick([30, 60, 60, 300]),
     sessionExpirySeconds: random.pick([3_600, 86_400]),

@@ -133,7 +133,7 @@ export class VirtualDevice {
     if (this.boots > 1) this.recovery.faultEnds("power-on");
     if (this.rebootEveryMs !== undefined) this.around.time.after(this.rebootEveryMs, () => power.on && this.cutPower(100));
     this.#clock = this.#setClock(power);
-    this.attempts.fresh();
+    this.attempts.switchedOn();
     this.note(`boot ${this.boots}`);
     power.onCut(() => this.#lostPower());
     try {
@@ -161,13 +161,18 @@ export class VirtualDevice {
     this.#power?.cut();
   }
 
+  /** Cuts the power until {@link boot}. */
+  switchOff(): void {
+    this.cutPower(Infinity);
+  }
+
   /** The application stops the SDK, and starts it again later. */
   stop(): void {
     void this.device?.stop();
   }
 
   restart(): void {
-    this.attempts.fresh();
+    this.attempts.restarted();
     this.device?.start();
   }
 
@@ -312,7 +317,8 @@ export class VirtualDevice {
     }
     this.outbound.powerCut(this.traits.persistent);
     this.inbound.powerCut(this.traits.persistent);
-    this.around.time.after(this.#offMs, () => this.boot());
+    if (this.#offMs < Infinity) this.around.time.after(this.#offMs, () => this.boot());
+    this.#offMs = 5_000;
   }
 }
 

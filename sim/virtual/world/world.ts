@@ -135,7 +135,7 @@ export class World {
   #addDevice(id: string, network: VirtualNetwork): void {
     const random = this.#random.fork(id);
     const { time, chronicle, authority, backOnlineBoundMs } = this;
-    const device = new VirtualDevice(id, deviceTraits(random.fork("traits")), random, { time, chronicle, network, authority, backOnlineBoundMs });
+    const device = new VirtualDevice(id, deviceTraits(random.fork("traits"), this.broker.limits.versions), random, { time, chronicle, network, authority, backOnlineBoundMs });
     const psk = device.provision();
     if (psk) this.access.psks.set(id, psk);
     this.devices.push(device);
