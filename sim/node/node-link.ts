@@ -3,6 +3,7 @@ import type { OnReadOpts, Socket } from "node:net";
 import { failure } from "../../sdk/connection/failure.js";
 import type { Failure } from "../../sdk/connection/failure.js";
 import type { Link, LinkHandlers, LinkInfo } from "../../sdk/platform.js";
+import { LONGEST_TIMEOUT_MS } from "./scheduler.js";
 
 /** How long an orderly close may take before the socket is cut. */
 const CLOSE_GRACE_MS = 2_000;
@@ -56,7 +57,8 @@ export class NodeLink implements Link {
       return;
     }
     this.#listenTo(this.#socket);
-    this.#timer = setTimeout(() => this.#end(failure("CONNECT_TIMEOUT", `no connection to ${plan.address} within ${plan.timeoutMs} ms`)), plan.timeoutMs);
+    const late = failure("CONNECT_TIMEOUT", `no connection to ${plan.address} within ${plan.timeoutMs} ms`);
+    this.#startTimer(Math.min(plan.timeoutMs, LONGEST_TIMEOUT_MS), () => this.#end(late));
   }
 
   write(bytes: Uint8Array): boolean {

@@ -1,7 +1,8 @@
 /** Timers of the event loop, for any delay: setTimeout alone runs at once when asked for more than 2^31-1 ms (24.8 days). */
 import type { Cancel, Scheduler } from "../../sdk/platform.js";
 
-const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
+/** What setTimeout can count. */
+export const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** @param options.keepAlive false: a pending run does not keep the process from ending (default true) */
 export function nodeScheduler(options: { keepAlive?: boolean } = {}): Scheduler {
