@@ -7,7 +7,7 @@ import { HawserError } from "../errors.js";
 import type { Link, LinkHandlers, Platform, Storage } from "../platform.js";
 import { ConnectError } from "./connect-error.js";
 import { Connection } from "./connection.js";
-import { VolatileJournal, type Journal } from "./journal.js";
+import { VolatileJournal } from "./journal.js";
 import { resolveOptions, toBytes, type DisconnectOptions, type MqttOptions, type PublishOptions, type PublishResult, type ResolvedOptions, type SubscribeOptions } from "./options.js";
 import { Outbox } from "./outbox.js";
 import { DELIVERED, OutgoingMessage } from "./outgoing-message.js";
@@ -19,6 +19,7 @@ import { writeAck } from "./publish-codec.js";
 import { Receiver } from "./receiver.js";
 import { Sender } from "./sender.js";
 import type { InboundMessage, Subscription } from "./subscription.js";
+import { StoredJournal, type Wear } from "./stored-journal.js";
 import { Subscriptions } from "./subscriptions.js";
 import { checkTopic } from "./topics.js";
 
@@ -50,7 +51,7 @@ export class MqttClient {
   #assignedClientId: string | undefined;
   #attempt: { resolve: (connack: Connack) => void; reject: (error: ConnectError) => void } | undefined;
   #closing: (() => void)[] = [];
-  readonly #journal: Journal = new VolatileJournal();
+  readonly #journal: VolatileJournal | StoredJournal;
   readonly #ids = new PacketIds();
   readonly #outbox: Outbox;
   readonly #sender: Sender;
@@ -60,14 +61,15 @@ export class MqttClient {
 
   /**
    * @param storage where a persistent client keeps its state, under keys that begin with `mq-`
-   * @throws HawserError `BAD_OPTION`
+   * @throws HawserError `BAD_OPTION`, `STORAGE_FAILED`
    */
   constructor(
     options: MqttOptions,
     private readonly platform: MqttPlatform,
-    _storage?: Storage,
+    storage?: Storage,
   ) {
     this.#options = resolveOptions(options);
+    this.#journal = this.#openJournal(storage);
     this.#outbox = new Outbox(this.#options.outbox);
     this.#sender = new Sender(this.#outbox, this.#ids, this.#journal, {
       release: (messageId, reasonCode) => this.#acknowledge("pubrel", messageId, reasonCode),
@@ -82,6 +84,7 @@ export class MqttClient {
       send: (packet) => this.#connection?.send(packet),
       dropped: (message, code) => this.onMessageDropped?.(message.topic, code),
     });
+    if (this.#journal instanceof StoredJournal) this.#restore(this.#journal);
   }
 
   /** Changes options; they count from the next connection on. Throws `BAD_OPTION`. */
@@ -97,6 +100,11 @@ export class MqttClient {
   /** Messages not delivered yet, and how many of them are in flight. */
   get pending(): { messages: number; bytes: number; inFlight: number } {
     return { messages: this.#outbox.messages, bytes: this.#outbox.bytes, inFlight: this.#sender.inFlight };
+  }
+
+  /** What a persistent client has done to its storage; undefined without. */
+  get storageWear(): Readonly<Wear> | undefined {
+    return this.#journal instanceof StoredJournal ? this.#journal.wear : undefined;
   }
 
   /**
@@ -175,6 +183,25 @@ export class MqttClient {
 
   get #clientId(): string {
     return this.#assignedClientId ?? this.#options.clientId;
+  }
+
+  #openJournal(storage: Storage | undefined): VolatileJournal | StoredJournal {
+    const { persistent, clientId, maxStoredPerHour = Infinity } = this.#options;
+    if (!persistent) return new VolatileJournal();
+    if (storage === undefined) throw new HawserError("BAD_OPTION", "the MQTT option persistent needs a storage", "Give the client a storage.");
+    const { clock, scheduler, log } = this.platform;
+    return new StoredJournal({ clock, scheduler, log, storage }, clientId, maxStoredPerHour, () => this.#storageDue());
+  }
+
+  #restore(journal: StoredJournal): void {
+    for (const { message, isReleased } of journal.restored) this.#sender.restore(message, isReleased, journal.isSameSession);
+    journal.restored.length = 0;
+  }
+
+  /** Written together with what goes out in this turn, or at once where nothing does. */
+  #storageDue(): void {
+    if (this.connected) this.#connection?.wrote();
+    else this.#journal.commit();
   }
 
   #publish(topic: string, payload: Uint8Array | string, options: PublishOptions): Promise<PublishResult> {
@@ -278,6 +305,7 @@ export class MqttClient {
       this.#sender.end();
       this.#receiver.end();
       this.#subscriptions.end();
+      this.#journal.commit();
     }
     const attempt = this.#attempt;
     this.#attempt = undefined;

@@ -8,7 +8,7 @@ export class FrameReader {
   readonly #maximumPacketSizeBytes: number;
   readonly #onPacket: (packet: InboundPacket) => void;
   /** The start of a packet whose size is known but whose end has not come; empty between packets. */
-  #partial = new Uint8Array(0);
+  #partial: Uint8Array = new Uint8Array(0);
   #collected = 0;
   /** A fixed header cut in two, at most four bytes of it. */
   #header: number[] = [];
@@ -18,6 +18,11 @@ export class FrameReader {
     this.#version = version;
     this.#maximumPacketSizeBytes = maximumPacketSizeBytes;
     this.#onPacket = onPacket;
+  }
+
+  /** The bytes so far end in the middle of a packet. */
+  get isWithinPacket(): boolean {
+    return this.#partial.length > 0 || this.#header.length > 0;
   }
 
   /** No more packets from now on, not even those of the piece at hand. */

@@ -79,12 +79,17 @@ export interface MqttOptions {
   connackTimeoutMs: number;
   /** A broker that leaves a PUBLISH, SUBSCRIBE or UNSUBSCRIBE unanswered for this long (or up to twice as long) is taken for dead. Default 60000; 0 waits for ever. */
   ackTimeoutMs?: number;
-  /** Messages of QoS 1 and 2 sent but not acknowledged, 1..60000; a broker of 5.0 may want fewer. Default 32. */
+  /**
+   * Messages of QoS 1 and 2 sent but not acknowledged, 1..60000; a broker of 5.0 may want fewer. Default 20: mosquitto 2.0 acknowledges, but never
+   * forwards, some of what a client of 3.1.1 sends beyond that at QoS 2.
+   */
   inFlightWindow?: number;
   /** Default: 1000 messages, 256 KiB, reject. */
   outbox?: OutboxOptions;
   /** Keeps the outbox and the state of QoS 1 and 2 in storage, so that they outlive a reboot. Default false. */
   persistent?: boolean;
+  /** Messages a persistent client puts in storage within an hour at most, against flash wear; `publish` then rejects with `STORAGE_WEAR_LIMIT`. No bound by default. */
+  maxStoredPerHour?: number;
   connectProperties?: ConnectProperties;
   authentication?: EnhancedAuthentication;
 }
@@ -159,7 +164,7 @@ const DEFAULTS = {
   topicAliasMaximum: 0,
   outgoingTopicAliases: 8,
   ackTimeoutMs: 60_000,
-  inFlightWindow: 32,
+  inFlightWindow: 20,
   outbox: { maxMessages: 1_000, maxBytes: 262_144, overflow: "reject" } as OutboxOptions,
   persistent: false,
 } as const;

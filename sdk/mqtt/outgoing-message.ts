@@ -18,6 +18,7 @@ export class OutgoingMessage {
   isReleased = false;
   /** The number of its storage record; -1 when it has none. */
   recordNumber = -1;
+  recordParts = 0;
   readonly sizeBytes: number;
   /** The list it stands in, and its neighbours there. */
   list: MessageList | undefined;

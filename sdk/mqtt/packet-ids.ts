@@ -18,10 +18,12 @@ export class PacketIds {
     return this.#last;
   }
 
-  /** Marks an id as in use that was taken before a reboot; counting goes on behind it. */
-  restore(id: number): void {
+  /** Marks an id as in use that was taken before a reboot; counting goes on behind it. False when it is in use already. */
+  restore(id: number): boolean {
+    if (this.#inUse.has(id)) return false;
     this.#inUse.add(id);
     this.#last = id;
+    return true;
   }
 
   release(id: number): void {

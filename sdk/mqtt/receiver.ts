@@ -63,7 +63,7 @@ export class Receiver {
     const { qos, messageId, dup } = packet;
     if (qos === 0) return this.effects.deliver(this.#message(packet));
     this.#count(messageId);
-    if (qos === 2 && this.#received.has(messageId)) return this.effects.acknowledge("pubrec", messageId, 0);
+    if (qos === 2 && this.#received.has(messageId)) return this.#pubrec(messageId);
     const open = this.#open.get(messageId);
     if (open !== undefined && dup && open.topic === packet.topic && open.qos === qos) return this.#again(open);
     const message = this.#message(packet);
@@ -101,6 +101,11 @@ export class Receiver {
       return this.effects.acknowledge("puback", messageId, 0);
     }
     this.#received.add(messageId);
+    this.#pubrec(messageId);
+  }
+
+  /** PUBREC, once it is stored that the message was received. */
+  #pubrec(messageId: number): void {
     const epoch = this.#epoch;
     this.journal.saveReceived(() => {
       if (epoch === this.#epoch) this.effects.acknowledge("pubrec", messageId, 0);

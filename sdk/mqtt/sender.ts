@@ -65,17 +65,26 @@ export class Sender {
     this.outbox.add(message);
   }
 
-  /** Puts back what storage kept over a reboot. `released`: the broker has sent PUBREC. */
-  restore(message: OutgoingMessage, released: boolean): void {
-    this.ids.restore(message.messageId);
+  /**
+   * Puts back what storage kept over a reboot.
+   * @param isReleased QoS 2: the broker has sent PUBREC
+   * @param isSameSession the broker's session may know it
+   */
+  restore(message: OutgoingMessage, isReleased: boolean, isSameSession: boolean): void {
     this.outbox.add(message);
-    // The broker's session may know it.
-    message.dup = true;
-    if (released) {
-      message.isReleased = true;
-      this.outbox.waiting.remove(message);
-      this.#released.set(message.messageId, message);
-    }
+    if (!this.ids.restore(message.messageId)) this.#renumber(message);
+    message.dup = isSameSession;
+    if (!isReleased) return;
+    this.outbox.waiting.remove(message);
+    if (!isSameSession) return this.#complete(message, 0, undefined);
+    message.isReleased = true;
+    this.#released.set(message.messageId, message);
+  }
+
+  /** Two records with one identifier are none of ours, but nothing is gained by losing one. */
+  #renumber(message: OutgoingMessage): void {
+    message.messageId = this.ids.take();
+    this.journal.store(message);
   }
 
   /** A connection begins. @param window how many messages may be in flight */
