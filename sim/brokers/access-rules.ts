@@ -75,7 +75,9 @@ function forwarded(context: RulesContext, client: Client, live: LiveClient, pack
   if (isLive && isRepeated(live, packet)) return null;
   if (!context.material().authorize(live.who, "subscribe", packet.topic)) return null;
   if (isLive && context.store.waitsInReplay(live.clientId, packet)) return null;
-  if (isLive && live.connection.writableNeedDrain) return tooSlow(context, live, packet);
+  // What is retained has its own bound.
+  const isRetained = !packet.brokerId;
+  if (isLive && !isRetained && live.connection.writableNeedDrain) return tooSlow(context, live, packet);
   packet.qos = grantedQos(client, packet);
   return packet;
 }

@@ -111,25 +111,37 @@ describe("the mTLS port", () => {
     expect(await test.event("refused")).toMatchObject({ reason: "UNSUPPORTED_PROTOCOL_VERSION" });
   });
 
-  it("refuses a revoked client that comes back with its session ticket", async () => {
+  /** Signs in raw, with a ticket where there is one; gives the CONNACK and, on a full handshake, a ticket for the next time. */
+  const signInRaw = async (identity: TestIdentity, session?: Buffer): Promise<{ ticket: Buffer; isReused: boolean; received: string }> => {
+    const socket = connectTls({ ...test.mtlsOptions(identity), ...(session === undefined ? {} : { session }) });
+    socket.on("error", () => undefined);
+    const ticket = once(socket, "session") as Promise<[Buffer]>;
+    const reply = once(socket, "data") as Promise<[Buffer]>;
+    await once(socket, "secureConnect");
+    socket.write(connectPacket("dev1"));
+    const received = (await reply)[0].toString("hex");
+    const isReused = socket.isSessionReused();
+    const bytes = isReused ? Buffer.alloc(0) : (await ticket)[0];
+    socket.destroy();
+    return { ticket: bytes, isReused, received };
+  };
+
+  it("resumes good sessions, but not those from before a reload", async () => {
     await test.start();
     const identity = await test.authority.issue("dev1");
-    const ticketFrom = async (session?: Buffer): Promise<{ ticket: Buffer; received: string }> => {
-      const socket = connectTls({ ...test.mtlsOptions(identity), ...(session === undefined ? {} : { session }) });
-      const ticket = once(socket, "session");
-      socket.on("error", () => undefined);
-      socket.once("secureConnect", () => socket.write(connectPacket("dev1")));
-      const [received] = (await once(socket, "data")) as [Buffer];
-      const [bytes] = (await ticket) as [Buffer];
-      socket.destroy();
-      return { ticket: bytes, received: received.toString("hex") };
-    };
-    const first = await ticketFrom();
-    expect((await ticketFrom(first.ticket)).received).toBe("20020000");
+    const { ticket } = await signInRaw(identity);
+    expect(await signInRaw(identity, ticket)).toMatchObject({ isReused: true, received: "20020000" });
     await test.event("connected", ({ resumed }) => resumed);
     test.authority.revoke(identity);
     test.broker.reload(await test.material());
-    expect((await ticketFrom(first.ticket)).received).toBe("20020005");
+    expect(await signInRaw(identity, ticket)).toMatchObject({ isReused: false, received: "20020005" });
+  });
+
+  it("refuses again who comes back with the ticket of a refused session", async () => {
+    await test.start();
+    const foreign = await (await TestAuthority.create("Foreign")).issue("dev1");
+    const { ticket } = await signInRaw(foreign);
+    expect(await signInRaw(foreign, ticket)).toMatchObject({ isReused: true, received: "20020005" });
   });
 
   it("keeps good sessions over a reload and cuts those whose certificate or name is gone", async () => {

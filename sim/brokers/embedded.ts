@@ -6,11 +6,12 @@ import { Aedes, type Client } from "aedes";
 import type { Socket } from "node:net";
 import type { Server, TLSSocket } from "node:tls";
 import type { Log } from "../../sdk/platform.js";
-import { accessRules, maySubscribe, type LiveClient, type RulesContext } from "./access-rules.js";
+import { accessRules, maySubscribe, type RulesContext } from "./access-rules.js";
 import { DEFAULT_LIMITS, type BrokerEvent, type BrokerLimits, type BrokerMaterial, type EndReason, type PortKind, type RefusalReason } from "./broker-events.js";
 import { RETURN_CODE } from "./connect-packet.js";
-import { credentialFault, scopeOf, type Shown } from "./credential-verdict.js";
-import { GuardedConnection } from "./guarded-connection.js";
+import { credentialFault, type Shown } from "./credential-verdict.js";
+import type { GuardedConnection } from "./guarded-connection.js";
+import { Residents, type Resident } from "./residents.js";
 import { SessionStore, type StoreClient } from "./session-store.js";
 import { awaitConnect, refusalOf, sendRefusal, type Refusal, type Visitor } from "./sign-in.js";
 import { listenOn, type TcpListener } from "./tcp-listener.js";
@@ -30,27 +31,16 @@ export interface EmbeddedBrokerOptions {
   log?: Log;
 }
 
-/** A client on its way into aedes, in it, and out again. */
-interface Resident extends LiveClient {
-  readonly shown: Shown;
-  readonly port: PortKind;
-  readonly socket: TLSSocket;
-  /** Aedes has forgotten it: only then may another take its client identifier. */
-  readonly gone: Promise<void>;
-  markGone(): void;
-  isRegistered: boolean;
-  wasConnected: boolean;
-}
-
 export class EmbeddedBroker {
   /** What survives the broker: pass it to the next one. */
   readonly persistence: SessionStore;
   readonly #limits: BrokerLimits;
   readonly #listeners = new Set<(event: BrokerEvent) => void>();
   readonly #sockets = new Set<Socket>();
-  readonly #residents = new Map<unknown, Resident>();
-  /** The last to ask for a client identifier; it waits until the one before is gone. */
-  readonly #byClientId = new Map<string, Resident>();
+  readonly #residents = new Residents(
+    (connection) => this.#handle(connection),
+    (resident) => this.#onGone(resident),
+  );
   #prepared: PreparedMaterial;
   #aedes: Aedes | undefined;
   #tlsServers: { mtls: Server; psk: Server } | undefined;
@@ -112,7 +102,7 @@ export class EmbeddedBroker {
     this.#prepared = prepareMaterial(material);
     // Also makes earlier session tickets worthless.
     this.#tlsServers?.mtls.setSecureContext(this.#prepared.mtlsOptions);
-    for (const resident of this.#residents.values()) {
+    for (const resident of this.#residents.all()) {
       const fault = credentialFault(resident.shown, this.#prepared.material, this.#prepared.revocation, Date.now());
       if (fault !== undefined) resident.connection.cut(endReasonOf(fault));
     }
@@ -139,11 +129,11 @@ export class EmbeddedBroker {
 
   async #goDown(): Promise<void> {
     this.#isStopping = true;
-    for (const resident of this.#residents.values()) resident.connection.cut("BROKER_STOPPED");
+    for (const resident of this.#residents.all()) resident.connection.cut("BROKER_STOPPED");
     for (const socket of this.#sockets) socket.destroy();
     const aedes = this.#aedes;
     await Promise.all(this.#tcpListeners.splice(0).map((listener) => listener.close()));
-    await Promise.all([...this.#residents.values()].map((resident) => resident.gone));
+    await Promise.all(this.#residents.all().map((resident) => resident.gone));
     if (aedes !== undefined && !aedes.closed) await new Promise<void>((resolve) => aedes.close(resolve));
   }
 
@@ -188,7 +178,7 @@ export class EmbeddedBroker {
       this.#refused(visitor.port, refusal.reason, { ...tracesOf(visitor.shown), clientId: visitor.head.clientId.slice(0, 128) });
       return;
     }
-    void this.#admit(this.#makeResident(visitor));
+    void this.#residents.admit(visitor, this.#limits);
   }
 
   #sessionRefusal({ head }: Visitor): Refusal | undefined {
@@ -197,52 +187,13 @@ export class EmbeddedBroker {
     return needsRoom && isFull ? { reason: "TOO_MANY_SESSIONS", returnCode: RETURN_CODE.serverUnavailable } : undefined;
   }
 
-  #makeResident({ socket, port, shown, head, connectBytes, following }: Visitor): Resident {
-    let markGone = (): void => undefined;
-    const gone = new Promise<void>((resolve) => {
-      markGone = resolve;
-    });
-    return {
-      who: { name: shown.name, scope: scopeOf(shown) },
-      clientId: head.clientId,
-      connection: new GuardedConnection(socket, connectBytes, following, this.#limits),
-      lastDelivered: "",
-      shown,
-      port,
-      socket,
-      gone,
-      markGone,
-      isRegistered: false,
-      wasConnected: false,
-    };
+  #handle(connection: GuardedConnection): Client {
+    if (this.#aedes === undefined) throw new Error("a client came before the broker was started");
+    return this.#aedes.handle(connection);
   }
 
-  /** One client identifier, one client (MQTT 3.1.1 section 3.1.4): the newer waits until aedes has let go of the older. */
-  async #admit(resident: Resident): Promise<void> {
-    const { connection, clientId } = resident;
-    const previous = this.#byClientId.get(clientId);
-    this.#byClientId.set(clientId, resident);
-    this.#residents.set(connection, resident);
-    connection.once("close", () => {
-      if (!resident.isRegistered) this.#leave(resident);
-    });
-    if (previous !== undefined) {
-      previous.connection.cut("SESSION_TAKEN_OVER");
-      await previous.gone;
-    }
-    if (connection.endReason !== undefined || resident.socket.destroyed) {
-      connection.destroy();
-      return;
-    }
-    const client = this.#aedes?.handle(connection);
-    if (client !== undefined) disarmDuplicateFilter(client);
-  }
-
-  #leave(resident: Resident): void {
-    this.#residents.delete(resident.connection);
-    if (this.#byClientId.get(resident.clientId) === resident) this.#byClientId.delete(resident.clientId);
+  #onGone(resident: Resident): void {
     this.persistence.endReplay(resident.clientId);
-    resident.markGone();
     if (!resident.wasConnected) {
       // Our own reading of the CONNECT is shallower than aedes'.
       if (resident.connection.endReason === "PROTOCOL_ERROR") this.#refused(resident.port, "MALFORMED_CONNECT", tracesOf(resident.shown));
@@ -267,28 +218,18 @@ export class EmbeddedBroker {
       // The TLS layer has settled who it is; a password would prove nothing more.
       authenticate: (_client, _username, _password, callback) => callback(null, true),
     });
-    aedes.on("client", (client) => this.#onRegistered(client));
+    aedes.on("client", (client) => this.#residents.registered(client));
     aedes.on("connackSent", (_packet, client) => this.#onConnackSent(client));
-    aedes.on("clientDisconnect", (client) => {
-      const resident = this.#residents.get(client.conn);
-      if (resident !== undefined) this.#leave(resident);
-    });
-    aedes.on("keepaliveTimeout", (client) => this.#noteEnd(client, "KEEPALIVE_TIMEOUT"));
-    aedes.on("clientError", (client) => this.#noteEnd(client, "PROTOCOL_ERROR"));
-    aedes.on("connectionError", (client) => this.#noteEnd(client, "PROTOCOL_ERROR"));
+    aedes.on("clientDisconnect", (client) => this.#residents.unregistered(client));
+    aedes.on("keepaliveTimeout", (client) => this.#residents.noteEnd(client, "KEEPALIVE_TIMEOUT"));
+    aedes.on("clientError", (client) => this.#residents.noteEnd(client, "PROTOCOL_ERROR"));
+    aedes.on("connectionError", (client) => this.#residents.noteEnd(client, "PROTOCOL_ERROR"));
     (aedes as NodeJS.EventEmitter).on("error", (error: Error) => this.options.log?.("error", "broker fault", { error: error.message }));
     return aedes;
   }
 
-  #onRegistered(client: Client): void {
-    const resident = this.#residents.get(client.conn);
-    if (resident === undefined) return;
-    resident.isRegistered = true;
-    resident.connection.registered();
-  }
-
   #onConnackSent(client: Client): void {
-    const resident = this.#residents.get(client.conn);
+    const resident = this.#residents.of(client);
     if (resident === undefined) return;
     resident.wasConnected = true;
     const { shown, port, socket, clientId } = resident;
@@ -305,15 +246,10 @@ export class EmbeddedBroker {
     resident.connection.release();
   }
 
-  #noteEnd(client: Client, reason: EndReason): void {
-    const resident = this.#residents.get(client.conn);
-    if (resident !== undefined && !resident.socket.destroyed) resident.connection.endReason ??= reason;
-  }
-
   #rulesContext(): RulesContext {
     return {
       material: () => this.#prepared.material,
-      liveClient: (client) => this.#residents.get(client?.conn),
+      liveClient: (client) => this.#residents.of(client),
       maxSubscriptions: this.#limits.maxSubscriptions,
       store: this.persistence,
       isStopping: () => this.#isStopping,
@@ -329,7 +265,7 @@ export class EmbeddedBroker {
 
   /** The recovery scope leaves what it may not have for the same client's return by certificate. */
   #mayReplay(storeClient: StoreClient, topic: string): "send" | "keep" | "drop" {
-    const live = this.#residents.get((storeClient as Client).conn);
+    const live = this.#residents.of(storeClient as Client);
     if (live === undefined) return "keep";
     if (this.#prepared.material.authorize(live.who, "subscribe", topic)) return "send";
     return live.who.scope === "recovery" ? "keep" : "drop";
@@ -352,13 +288,4 @@ function tracesOf(shown: Shown): { name: string; serial?: string } {
 
 function endReasonOf(fault: NonNullable<ReturnType<typeof credentialFault>>): EndReason {
   return fault === "CERTIFICATE_REVOKED" || fault === "CRL_EXPIRED" || fault === "CRL_MISSING" || fault === "PSK_WITHDRAWN" ? fault : "NOT_ALLOWED";
-}
-
-/**
- * Aedes takes a message for a duplicate when one that was published later has been delivered already, and that happens: storing a retained
- * message takes a turn longer than passing on the next one. Our rules recognise copies by themselves.
- */
-function disarmDuplicateFilter(client: Client): void {
-  const nothingSeen = new Proxy({}, { get: () => undefined, set: () => true, deleteProperty: () => true });
-  (client as unknown as { duplicates: object }).duplicates = nothingSeen;
 }

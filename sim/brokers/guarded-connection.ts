@@ -4,6 +4,8 @@ import type { TLSSocket } from "node:tls";
 import type { BrokerLimits, EndReason } from "./broker-events.js";
 import { FrameScanner } from "./packet-frames.js";
 
+type WriteDone = (error: Error | null | undefined) => void;
+
 /** A peer that does not read gets this long to take the last bytes. */
 const LAST_BYTES_MS = 2_000;
 
@@ -64,6 +66,15 @@ export class GuardedConnection extends Duplex {
   cut(reason: EndReason): void {
     this.endReason ??= reason;
     this.socket.destroy();
+  }
+
+  /**
+   * Never asks aedes to wait: it would make the publisher wait for its slowest reader. {@link writableNeedDrain} tells all the same.
+   */
+  override write(chunk: Uint8Array | string, encodingOrDone?: BufferEncoding | WriteDone, done?: WriteDone): boolean {
+    if (typeof encodingOrDone === "string") super.write(chunk, encodingOrDone, done);
+    else super.write(chunk, encodingOrDone);
+    return true;
   }
 
   override _read(): void {

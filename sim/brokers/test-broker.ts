@@ -76,19 +76,15 @@ export class TestBroker {
     }
   }
 
-  /** Signs in by certificate; rejects with the refusal or the fault. */
-  async signIn(identity: TestIdentity, clientId: string, options: IClientOptions = {}): Promise<MqttClient> {
-    return this.#settled(
-      mqtt.connect({
-        ...this.mtlsOptions(identity),
-        protocol: "mqtts",
-        clientId,
-        protocolVersion: 4,
-        reconnectPeriod: 0,
-        connectTimeout: 20_000,
-        ...options,
-      } as IClientOptions),
-    );
+  /**
+   * Signs in by certificate; rejects with the refusal or the fault.
+   * @param prepare gets the client before any message of its session can reach it
+   */
+  async signIn(identity: TestIdentity, clientId: string, options: IClientOptions = {}, prepare: (client: MqttClient) => void = () => undefined): Promise<MqttClient> {
+    const own = { protocol: "mqtts", clientId, protocolVersion: 4, reconnectPeriod: 0, connectTimeout: 20_000 } as const;
+    const client = mqtt.connect({ ...this.mtlsOptions(identity), ...own, ...options } as IClientOptions);
+    prepare(client);
+    return this.#settled(client);
   }
 
   async signInByPsk(identity: string, key: Uint8Array, clientId: string, tls: ConnectionOptions = {}, options: IClientOptions = {}): Promise<MqttClient> {

@@ -75,7 +75,10 @@ export function createMtlsServer(prepared: PreparedMaterial, connectTimeoutMs: n
     socket.setNoDelay(true);
     handlers.arrived(socket, shownCertificate(socket));
   });
-  server.on("tlsClientError", (error) => handlers.refused("mtls", tlsReason(error), codeOf(error)));
+  server.on("tlsClientError", (error, socket) => {
+    endAfterTimeout(error, socket);
+    handlers.refused("mtls", tlsReason(error), codeOf(error));
+  });
   return server;
 }
 
@@ -103,6 +106,7 @@ export function createPskServer(current: () => BrokerMaterial, connectTimeoutMs:
     handlers.arrived(socket, shownBySocket.get(socket));
   });
   server.on("tlsClientError", (error, socket) => {
+    endAfterTimeout(error, socket);
     const shown = shownBySocket.get(socket);
     const unknown = unknownBySocket.get(socket);
     if (shown !== undefined && WRONG_KEY.has(codeOf(error))) handlers.refused("psk", "PSK_KEY_WRONG", shown.name);
@@ -114,6 +118,11 @@ export function createPskServer(current: () => BrokerMaterial, connectTimeoutMs:
 
 /** TLS 1.3, then TLS 1.2. */
 const WRONG_KEY = new Set(["ERR_SSL_BINDER_DOES_NOT_VERIFY", "ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC"]);
+
+/** Node only reports this; after other errors it closes by itself, once the alert is out. */
+function endAfterTimeout(error: Error, socket: TLSSocket): void {
+  if (tlsReason(error) === "CONNECT_TIMEOUT") socket.destroy();
+}
 
 function tlsReason(error: Error): RefusalReason {
   return codeOf(error) === "ERR_TLS_HANDSHAKE_TIMEOUT" ? "CONNECT_TIMEOUT" : "TLS_FAILED";
