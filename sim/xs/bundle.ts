@@ -3,7 +3,7 @@
  * (`sdk/shims`) where mqtt-packet asks for Node's parts. The simulator and the firmware build both use it, so they run the same bytes.
  */
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { build, type Plugin } from "esbuild";
 import { HawserError } from "../../sdk/errors.js";
 import { packageRoot } from "./project-files.js";
@@ -13,8 +13,8 @@ export interface BundleOptions {
   entry: string;
   /** Where the bundle goes; its folder is made. */
   outputFile: string;
-  /** Modules that are not bundled but found at run time, such as a preloaded SDK. */
-  external?: readonly string[];
+  /** Modules left out, by absolute path: imported at run time by the name given here, as a preloaded SDK is. */
+  separate?: Readonly<Record<string, string>>;
   /** Keep names and lines as written: for reading a stack trace. Default false. */
   readable?: boolean;
   /** Take all of mqtt-packet, its parser too, which the SDK does not use: to test the shims. Default false. */
@@ -52,8 +52,7 @@ export async function bundleDevice(options: BundleOptions): Promise<Bundle> {
       target: "es2022",
       mainFields: ["main"],
       minify: !options.readable,
-      external: [...(options.external ?? [])],
-      plugins: [shims(options.wholeMqttPacket ?? false)],
+      plugins: [shims(options.wholeMqttPacket ?? false), separateModules(options.separate ?? {})],
       metafile: true,
       logLevel: "silent",
     });
@@ -75,6 +74,18 @@ function shims(wholeMqttPacket: boolean): Plugin {
       if (wholeMqttPacket) return;
       builder.onResolve({ filter: /^mqtt-packet$/ }, ({ path }) => ({ path, namespace: "hawser-packet" }));
       builder.onLoad({ filter: /.*/, namespace: "hawser-packet" }, () => ({ contents: WRITING_HALF, resolveDir: shimFolder }));
+    },
+  };
+}
+
+function separateModules(names: Readonly<Record<string, string>>): Plugin {
+  return {
+    name: "hawser-separate",
+    setup(builder) {
+      builder.onResolve({ filter: /^\.\.?\// }, ({ path, resolveDir }) => {
+        const name = names[resolve(resolveDir, path).replace(/\.js$/, ".ts")];
+        return name === undefined ? undefined : { path: name, external: true };
+      });
     },
   };
 }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { buildHost, type Bits } from "./host-build.js";
 import { XS_EXIT } from "./run.js";
-import { ProgramFolder } from "./test-programs.js";
+import { ProgramFolder } from "./testing/program-folder.js";
 
 const BUILD_MS = 300_000;
 
@@ -115,24 +115,25 @@ describe.each<Bits>([64, 32])("the XS host at %i bits", (bits) => {
   it("hands over arguments, lines of input and signals, and ends as it is told", async () => {
     const running = await programs.start({
       bits,
-      args: ["one", "zwei ü"],
+      args: ["one", "zwei ü 🚢"],
       program: programs.write(
         "main.mjs",
-        `print(native("xs_arguments")());
+        `print([...native("xs_arguments")(), "\\u0000 \\ud800"].map((text) => text));
          native("xs_on_signal")((name) => { print(name); if (name === "SIGTERM") native("xs_exit")(7); });
-         native("xs_on_line")((line) => print(line === undefined ? "end" : "line " + line));
+         native("xs_on_line")((line) => print(line === undefined ? "end" : "line " + line.length + " " + line));
          native("xs_timer_set")(60000, () => print("too late"));`,
       ),
     });
-    running.send({ hello: "ü" });
-    await running.message((message) => String(message) === 'line {"hello":"ü"}');
+    const line = JSON.stringify({ hello: "ü 🚢" });
+    running.send({ hello: "ü 🚢" });
+    await running.message((message) => String(message) === `line ${line.length} ${line}`);
     running.kill("SIGUSR1");
     await running.message((message) => String(message) === "SIGUSR1");
     running.endInput();
     await running.message((message) => String(message) === "end");
     running.kill("SIGTERM");
     expect(await running.exited).toMatchObject({ code: 7, errors: "" });
-    expect(running.messages[0]).toEqual(["one", "zwei ü"]);
+    expect(running.messages[0]).toEqual(["one", "zwei ü 🚢", "\u0000 \ud800"]);
   });
 
   it("draws random bytes of any length", async () => {

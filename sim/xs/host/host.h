@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct xsMachineRecord;
 struct sxMachine;
@@ -86,6 +87,11 @@ void host_close_timers(struct xsMachineRecord* machine);
 
 /* keys.c */
 void host_open_keys(void);
+
+/* text.c */
+void host_write_text(FILE* file, const char* text);
+/* The caller frees it. */
+char* host_read_text(const char* text, size_t size);
 
 /* tcp.c */
 void host_close_sockets(struct xsMachineRecord* machine);

@@ -40,7 +40,8 @@ static void print_exception(txMachine* the)
 			if (the->stack->kind != XS_STRING_KIND && the->stack->kind != XS_STRING_X_KIND)
 				mxPop();
 		}
-		fprintf(stderr, "%s\n", fxToString(the, the->stack));
+		host_write_text(stderr, fxToString(the, the->stack));
+		fputc('\n', stderr);
 	}
 	mxCatch(the) {
 		fprintf(stderr, "(and its description threw)\n");

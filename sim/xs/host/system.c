@@ -25,7 +25,7 @@ typedef struct line_reader {
 	xsMachine* machine;
 	xsSlot handler;
 	size_t size;
-	char line[LINE_BYTES + 1];
+	char line[LINE_BYTES];
 } line_reader;
 
 static line_reader* gx_readers = NULL;
@@ -47,7 +47,9 @@ void xs_arguments(xsMachine* the)
 	xsmcVars(1);
 	xsmcSetNewArray(xsResult, 0);
 	for (int index = 0; index < gx_options.argument_count; index++) {
-		xsmcSetString(xsVar(0), gx_options.arguments[index]);
+		char* text = host_read_text(gx_options.arguments[index], strlen(gx_options.arguments[index]));
+		xsmcSetString(xsVar(0), text);
+		free(text);
 		xsmcSetIndex(xsResult, (xsIndex)index, xsVar(0));
 	}
 }
@@ -60,7 +62,8 @@ void xs_exit(xsMachine* the)
 
 static void write_line(xsMachine* the, FILE* file)
 {
-	fprintf(file, "%s\n", xsmcToString(xsArg(0)));
+	host_write_text(file, xsmcToString(xsArg(0)));
+	fputc('\n', file);
 	fflush(file);
 }
 
@@ -124,7 +127,7 @@ static void emit_lines(line_reader* reader)
 	char* newline;
 	while ((newline = memchr(reader->line, '\n', reader->size)) || reader->size == LINE_BYTES) {
 		size_t length = newline ? (size_t)(newline - reader->line) : reader->size;
-		char* text = strndup(reader->line, length);
+		char* text = host_read_text(reader->line, length);
 		size_t taken = newline ? length + 1 : length;
 		memmove(reader->line, reader->line + taken, reader->size - taken);
 		reader->size -= taken;
@@ -146,8 +149,11 @@ static void input_ready(void* data, short events)
 		return;
 	}
 	host_unwatch(reader->watch);
-	if (reader->size)
-		call_with_text(reader->machine, &reader->handler, (reader->line[reader->size] = 0, reader->line));
+	if (reader->size) {
+		char* text = host_read_text(reader->line, reader->size);
+		call_with_text(reader->machine, &reader->handler, text);
+		free(text);
+	}
 	call_with_text(reader->machine, &reader->handler, NULL);
 }
 
