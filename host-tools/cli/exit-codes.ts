@@ -20,15 +20,39 @@ export const EXIT_MEANINGS: Readonly<Record<ExitCode, string>> = {
   1: "failed for another reason; the error line says which",
   2: "wrong usage: a flag, an id, a URL, a port or a duration",
   3: "credentials: passphrase, key, certificate or trust",
-  4: "network or broker: unreachable, refused, port in use",
+  4: "network or broker: unreachable, port in use, broker not up to date",
   5: "conflict: the name, directory or vault exists or is in use",
   6: "data: not found, not a CA or vault, damaged, or not writable",
   130: "interrupted before the work was done; nothing was changed",
 };
 
-const USAGE = ["USAGE", "INVALID_ID", "INVALID_ROLE", "INVALID_NAME", "INVALID_REASON", "INVALID_TOPIC", "BAD_URL", "BAD_DURATION", "BAD_PORT", "BAD_NUMBER", "BAD_HOST"];
+const USAGE = [
+  "USAGE",
+  "INVALID_ID",
+  "INVALID_ROLE",
+  "INVALID_NAME",
+  "INVALID_REASON",
+  "INVALID_TOPIC",
+  "BAD_URL",
+  "BAD_DURATION",
+  "BAD_PORT",
+  "BAD_NUMBER",
+  "BAD_HOST",
+  "BAD_CONFIG",
+  "NOT_A_DEVICE",
+  "UNKNOWN_USER",
+];
 
-const CREDENTIAL = ["WRONG_PASSPHRASE", "PASSPHRASE_REQUIRED", "PASSPHRASE_MISSING", "PASSPHRASE_TOO_SHORT", "PASSPHRASE_FILE", "PASSPHRASE_MISMATCH", "BAD_SIGNATURE", "WRONG_SUBJECT"];
+const CREDENTIAL = [
+  "WRONG_PASSPHRASE",
+  "PASSPHRASE_REQUIRED",
+  "PASSPHRASE_MISMATCH",
+  "PASSPHRASE_FILE_UNREADABLE",
+  "PASSPHRASE_FILE_EXPOSED",
+  "BAD_CERTIFICATE",
+  "WRONG_SUBJECT",
+  "ISSUER_EXPIRED",
+];
 
 const CREDENTIAL_FAILURES: readonly FailureCode[] = [
   "SERVER_CA_UNKNOWN",
@@ -51,7 +75,16 @@ const CREDENTIAL_FAILURES: readonly FailureCode[] = [
   "BANNED",
 ];
 
-const NETWORK = ["PORT_IN_USE", "ADDRESS_NOT_AVAILABLE", "PORT_NOT_PERMITTED", "MOSQUITTO_MISSING", "BROKER_FAILED", "BROKER_EXITED"];
+const NETWORK = [
+  "PORT_IN_USE",
+  "LISTEN_FAILED",
+  "MOSQUITTO_MISSING",
+  "MOSQUITTO_FAILED",
+  "NO_FREE_PORT",
+  "OUTPUT_FAILED",
+  "OUTPUT_REFUSED",
+  "OUTPUT_NOT_RELOADED",
+];
 
 const NETWORK_FAILURES: readonly FailureCode[] = [
   "DNS_FAILED",
@@ -79,24 +112,30 @@ const NETWORK_FAILURES: readonly FailureCode[] = [
   "PROTOCOL_ERROR",
 ];
 
-const CONFLICT = ["ID_EXISTS", "NAME_EXISTS", "ID_TAKEN", "VAULT_EXISTS", "VAULT_IN_USE", "CA_EXISTS", "CA_BUSY", "CA_LOCKED", "OUT_EXISTS", "DEVICE_REVOKED", "ALREADY_REVOKED"];
+const CONFLICT = [
+  "ID_EXISTS",
+  "VAULT_EXISTS",
+  "VAULT_IN_USE",
+  "CA_EXISTS",
+  "CA_BUSY",
+  "OUT_EXISTS",
+  "ALREADY_REVOKED",
+];
 
 const DATA = [
   "UNKNOWN_ID",
-  "UNKNOWN_DEVICE",
   "NOT_A_CA",
   "CA_CORRUPT",
   "CA_VERSION",
-  "REGISTRY_CORRUPT",
-  "NOT_A_VAULT",
-  "VAULT_CORRUPT",
-  "VAULT_VERSION",
-  "VAULT_MISSING",
   "VAULT_NOT_FOUND",
+  "VAULT_CORRUPT",
+  "VAULT_TOO_NEW",
+  "NOT_PROVISIONED",
+  "IDENTITY_CORRUPT",
   "STORAGE_FULL",
   "STORAGE_FAILED",
-  "NOT_PROVISIONED",
-  "PATH_NOT_WRITABLE",
+  "PERMISSION_DENIED",
+  "NOT_FOUND",
 ];
 
 const CODES = new Map<string, ExitCode>([

@@ -1,5 +1,6 @@
 /** The two passphrases a command may need, found where its flags and the environment say. */
 import { passphraseSources, readPassphrase } from "../../sim/node/passphrase.js";
+import type { PassphraseSurroundings } from "../../sim/node/passphrase.js";
 
 export interface PassphraseOptions {
   passphraseFile?: string;
@@ -7,14 +8,20 @@ export interface PassphraseOptions {
   vaultPassphraseFile?: string;
 }
 
+type Environment = Readonly<Record<string, string | undefined>>;
+
 /** @throws HawserError as `readPassphrase` */
-export function caPassphrase(options: PassphraseOptions & { dir: string }, isNew = false): Promise<string> {
+export function caPassphrase(options: PassphraseOptions & { dir: string }, env: Environment, isNew = false): Promise<string> {
   const sources = passphraseSources("ca", { general: options.passphraseFile, specific: options.caPassphraseFile });
-  return readPassphrase({ sources, purpose: `the CA directory ${options.dir}`, isNew });
+  return readPassphrase({ sources, purpose: `the CA directory ${options.dir}`, isNew }, surroundings(env));
 }
 
 /** @throws HawserError as `readPassphrase` */
-export function vaultPassphrase(options: PassphraseOptions & { vault: string }, isNew = false): Promise<string> {
+export function vaultPassphrase(options: PassphraseOptions & { vault: string }, env: Environment, isNew = false): Promise<string> {
   const sources = passphraseSources("vault", { general: options.passphraseFile, specific: options.vaultPassphraseFile });
-  return readPassphrase({ sources, purpose: `the vault ${options.vault}`, isNew });
+  return readPassphrase({ sources, purpose: `the vault ${options.vault}`, isNew }, surroundings(env));
+}
+
+function surroundings(environment: Environment): PassphraseSurroundings {
+  return { environment, input: process.stdin, output: process.stderr };
 }

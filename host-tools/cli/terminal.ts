@@ -71,6 +71,14 @@ export class Terminal {
     this.err.write(`${head} ${sentence(message)}${next === "" ? "" : ` Next: ${sentence(next)}`}\n`);
   }
 
+  /** Something that went wrong beside the command's own work, in the form of an error. */
+  warning(error: HawserError): void {
+    const message = printable(error.message);
+    const next = printable(error.nextStep);
+    if (this.json) this.err.write(`${JSON.stringify({ warning: { code: error.code, message, next } })}\n`);
+    else this.err.write(`${this.paint("yellow", `warning ${error.code}:`, this.err)} ${sentence(message)}${next === "" ? "" : ` Next: ${sentence(next)}`}\n`);
+  }
+
   /** For HAWSER_DEBUG only: where an error came from. */
   trace(error: unknown): void {
     this.err.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);

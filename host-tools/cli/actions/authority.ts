@@ -1,4 +1,71 @@
-import { HawserError } from "../../../sdk/errors.js";
-export async function runAuthority(): Promise<void> {
-  throw new HawserError("NOT_BUILT", "not built yet");
+/** Runs the enrolment service. */
+import type { Endpoint } from "../../../sdk/platform.js";
+import type { ServiceEvent } from "../../authority/service.js";
+import type { Context } from "../command-runner.js";
+import { enrolmentService } from "../enrolment-service.js";
+import { FirstConnection } from "../first-connection.js";
+import { openCaOf } from "../opened-ca.js";
+import type { PassphraseOptions } from "../passphrases.js";
+import type { Colour, Json, Terminal } from "../terminal.js";
+import { brokerUrl } from "../values.js";
+
+export interface AuthorityOptions extends PassphraseOptions {
+  dir: string;
+  url: Endpoint;
+  connectTimeout: number;
+  json?: boolean;
+}
+
+export async function runAuthority(options: AuthorityOptions, context: Context): Promise<void> {
+  const { terminal, stop } = context;
+  const ca = await openCaOf(options, context);
+  const url = brokerUrl(options.url);
+  const first = new FirstConnection(url, options.connectTimeout);
+  const service = await enrolmentService(ca, options.url, (event) => {
+    printServiceEvent(terminal, event, url);
+    if (event.event === "connected") first.succeeded();
+    // A plain refusal is no verdict: the broker may still be reading the rights just written for this service.
+    if (event.event === "disconnected") first.failed(event.failure, event.failure.class === "server-trust");
+  });
+  service.start();
+  try {
+    await Promise.race([first.settled, stop.asked]);
+    await stop.asked;
+  } finally {
+    first.succeeded();
+    await service.stop();
+  }
+  terminal.event("stopped", {}, "in an orderly way");
+}
+
+/** A certificate for the service itself, in memory only. */
+export function printServiceEvent(terminal: Terminal, event: ServiceEvent, url: string): void {
+  const { event: name, ...fields } = event;
+  if (event.event === "disconnected") {
+    const { code, class: kind, message } = event.failure;
+    terminal.event(name, { code, class: kind, message, wasConnected: event.wasConnected }, `${code}: ${message}`, "yellow");
+  } else if (event.event === "connected") {
+    terminal.event(name, { url, resumedSession: event.resumedSession }, `to ${url} as ${event.name}`, "green");
+  } else {
+    terminal.event(name, fields as Readonly<Record<string, Json>>, summary(event), COLOURS[event.event] ?? "cyan");
+  }
+}
+
+const COLOURS: Partial<Record<ServiceEvent["event"], Colour>> = { issued: "green", refused: "yellow", failed: "red", ignored: "dim", retrying: "yellow" };
+
+function summary(event: Exclude<ServiceEvent, { event: "connected" | "disconnected" }>): string {
+  switch (event.event) {
+    case "issued":
+      return `${event.id}: certificate ${event.serial}${event.repeated ? ", once more" : ""}`;
+    case "refused":
+      return `${event.id}: ${event.code}: ${event.reason}`;
+    case "active":
+      return `${event.id} uses ${event.serial}${event.retired.length === 0 ? "" : `; retired ${event.retired.join(", ")}`}`;
+    case "ignored":
+      return `${event.id === "" ? "a message" : event.id}: ${event.reason}`;
+    case "failed":
+      return `${event.id}: ${event.code}: ${event.reason}`;
+    case "retrying":
+      return `in ${(event.delayMs / 1000).toFixed(1)} s`;
+  }
 }

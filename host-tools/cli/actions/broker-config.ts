@@ -1,4 +1,24 @@
-import { HawserError } from "../../../sdk/errors.js";
-export async function writeBrokerConfiguration(): Promise<void> {
-  throw new HawserError("NOT_BUILT", "not built yet");
+/** Writes a broker's configuration, which every later change of the CA keeps up to date. */
+import type { Context } from "../command-runner.js";
+import { openCaOf } from "../opened-ca.js";
+import type { PassphraseOptions } from "../passphrases.js";
+
+export interface BrokerConfigOptions extends PassphraseOptions {
+  dir: string;
+  for: "mosquitto";
+  out: string;
+  mtlsPort: number;
+  pskPort: number;
+  json?: boolean;
+}
+
+export async function writeBrokerConfiguration(options: BrokerConfigOptions, context: Context): Promise<void> {
+  const { out, mtlsPort, pskPort } = options;
+  const ca = await openCaOf(options, context);
+  const written = await ca.writeBrokerConfig({ engine: options.for, out, mtlsPort, pskPort });
+  const { configFile, files, user, note } = written;
+  context.terminal.result({ for: options.for, config: configFile, files, user, mtlsPort, pskPort, note }, [
+    `${configFile}: certificates on port ${mtlsPort}, pre-shared keys on port ${pskPort}. Start with: mosquitto -c ${configFile}`,
+    ...(note === undefined ? [] : [`Note: ${note}.`]),
+  ]);
 }

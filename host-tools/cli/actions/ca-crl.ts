@@ -1,4 +1,19 @@
-import { HawserError } from "../../../sdk/errors.js";
-export async function renewCrl(): Promise<void> {
-  throw new HawserError("NOT_BUILT", "not built yet");
+/** Signs new revocation lists. */
+import { join } from "node:path";
+import { FILES } from "../../ca/layout.js";
+import type { Context } from "../command-runner.js";
+import { day, isoTime } from "../dates.js";
+import { openCaOf } from "../opened-ca.js";
+import type { PassphraseOptions } from "../passphrases.js";
+
+export interface CaCrlOptions extends PassphraseOptions {
+  dir: string;
+  json?: boolean;
+}
+
+export async function renewCrl(options: CaCrlOptions, context: Context): Promise<void> {
+  const ca = await openCaOf(options, context);
+  const { nextUpdateMs } = await ca.renewCrl();
+  const crl = join(options.dir, FILES.crl);
+  context.terminal.result({ crl, nextUpdate: isoTime(nextUpdateMs) }, [`${crl} is good until ${day(nextUpdateMs)}.`]);
 }

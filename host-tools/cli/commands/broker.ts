@@ -20,10 +20,10 @@ function addConfig(broker: Command, run: Run): void {
     .requiredOption("--psk-port <port>", "port for pre-shared keys (recovery only)", parseFixedPort);
   json(caPassphrase(config));
   addHelp(config, {
-    notes: ["The CA directory remembers OUT and rewrites its files with every change (revoke, provision, ...); then reload the broker: kill -HUP."],
-    json: ['{"for":"mosquitto","config":"out/mosquitto.conf","files":["..."],"mtlsPort":8883,"pskPort":8884}'],
+    notes: ["The CA directory remembers OUT: every change (revoke, provision, ...) rewrites its files and has a mosquitto that runs with them reload."],
+    json: ['{"for":"mosquitto","config":"out/mosquitto.conf","files":["mosquitto.conf",".."],"user":"mosquitto","mtlsPort":8883,"pskPort":8884}'],
     examples: ["hawser broker config --dir ca --for mosquitto --out broker --mtls-port 8883 --psk-port 8884", "mosquitto -c broker/mosquitto.conf"],
-    exits: [3, 5, 6],
+    exits: [3, 4, 5, 6],
   });
   config.action(run(async () => (await import("../actions/broker-config.js")).writeBrokerConfiguration));
 }

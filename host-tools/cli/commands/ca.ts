@@ -21,14 +21,14 @@ function addInit(ca: Command, run: Run): void {
   json(caPassphrase(init));
   addHelp(init, {
     notes: ["The passphrase encrypts the CA's keys. Whoever has the directory and the passphrase can make devices; back both up, apart."],
-    json: ['{"dir":"ca","name":"Hawser","brokerHosts":["localhost"],"root":"ca/root.crt.pem"}'],
+    json: ['{"dir":"ca","name":"Hawser","brokerHosts":["localhost","127.0.0.1","::1"],"root":"ca/root.crt.pem"}'],
     examples: [
       "HAWSER_PASSPHRASE='a long passphrase' hawser ca init --dir ca",
       "hawser ca init --dir ca --name 'Plant 7' --broker-host mqtt.example.com --broker-host 10.0.0.5 --passphrase-file /run/secrets/ca",
     ],
     exits: [3, 5, 6],
   });
-  init.action(run(async () => (await import("../actions/ca-init.js")).initCa));
+  init.action(run(async () => (await import("../actions/ca-init.js")).makeCa));
 }
 
 function addCrl(ca: Command, run: Run): void {

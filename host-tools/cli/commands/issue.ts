@@ -8,7 +8,8 @@ export function addIssueCommand(program: Command, run: Run): void {
   const issue = caDirectory(program.command("issue").description("Make PEM files for a client that is no device: a backend, an operator, mosquitto_sub."))
     .requiredOption("--name <name>", "the client's name; clients and devices share one namespace")
     .requiredOption("--role <role>", "what it may do: backend, operator, monitor or authority")
-    .requiredOption("--out <out>", "the directory to make for NAME.crt.pem, NAME.key.pem and ca.crt.pem");
+    .requiredOption("--out <out>", "the directory to make for client.crt.pem (chain), client.key.pem and ca.crt.pem")
+    .option("--replace", "revoke what a client of this name had and replace its files");
   json(caPassphrase(issue));
   addHelp(issue, {
     notes: [
@@ -18,11 +19,11 @@ export function addIssueCommand(program: Command, run: Run): void {
       "authority  reads devices/+/identity/request, writes devices/+/identity/response",
       "The key file is not encrypted and has mode 0600: brokers' clients want it so.",
     ],
-    json: ['{"name":"backend-1","role":"backend","serial":"4f..","notAfter":"...","certificate":"out/..","key":"out/..","ca":"out/.."}'],
+    json: ['{"name":"backend-1","role":"backend","serial":"4f..","notAfter":"...","certificate":"OUT/client.crt.pem","key":"OUT/client.key.pem","ca":"OUT/ca.crt.pem"}'],
     examples: [
       "hawser issue --dir ca --name backend-1 --role backend --out backend-1",
-      "mosquitto_sub -h localhost -p 8883 --cafile backend-1/ca.crt.pem --cert backend-1/backend-1.crt.pem \\",
-      "  --key backend-1/backend-1.key.pem -t 'devices/+/up/#' -v",
+      "mosquitto_sub -h localhost -p 8883 --cafile backend-1/ca.crt.pem --cert backend-1/client.crt.pem \\",
+      "  --key backend-1/client.key.pem -t 'devices/+/up/#' -v",
     ],
     exits: [3, 5, 6],
   });

@@ -8,7 +8,8 @@ export function addListCommand(program: Command, run: Run): void {
   const list = caDirectory(program.command("list").description("List devices and clients: role, state, serial and expiry. Needs no passphrase."));
   json(list);
   addHelp(list, {
-    json: ['[{"id":"sensor-1","kind":"device","role":"sensor","state":"active","certificates":[{"serial":"4f..","state":"active","notAfter":"..."}]}]'],
+    json: ['[{"id":"sensor-1","kind":"device","role":"sensor","state":"active","serial":"4f..","notAfter":"..","certificates":[..]}]'],
+    notes: ["States: reserved (being provisioned), active, certificate-revoked (may recover with its pre-shared key), revoked (shut out)."],
     examples: ["hawser list --dir ca", "hawser list --dir ca --json | jq -r '.[] | select(.state == \"active\") | .id'"],
     exits: [6],
   });

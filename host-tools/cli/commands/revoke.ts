@@ -7,14 +7,14 @@ import { caDirectory, caPassphrase, json } from "./shared-options.js";
 export function addRevokeCommand(program: Command, run: Run): void {
   const revoke = caDirectory(program.command("revoke").description("Shut a device or client out: CRL updated, pre-shared key withdrawn, broker files rewritten."))
     .requiredOption("--id <id>", "the device's id or the client's name")
-    .option("--reason <reason>", "why, as a CRL says it: unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation", "unspecified")
+    .option("--reason <reason>", "why, as a CRL says it: unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation, privilegeWithdrawn", "unspecified")
     .option("--certificate-only", "revoke the certificates alone: the device may recover with its pre-shared key and enrol again");
   json(caPassphrase(revoke));
   addHelp(revoke, {
-    notes: ["`hawser broker run` puts it into force at once; other brokers need a reload (SIGHUP for mosquitto)."],
-    json: ['{"id":"sensor-1","state":"revoked","revoked":["4f.."],"reason":"keyCompromise"}'],
+    notes: ["Brokers on this machine put it into force at once: `hawser broker run`, and a mosquitto with a configuration of `hawser broker config`."],
+    json: ['{"id":"sensor-1","state":"revoked","revoked":["4f.."],"reason":"keyCompromise","disconnected":[{"broker":"/srv/broker"}]}'],
     examples: ["hawser revoke --dir ca --id sensor-1 --reason keyCompromise", "hawser revoke --dir ca --id sensor-1 --certificate-only"],
-    exits: [3, 5, 6],
+    exits: [3, 4, 5, 6],
   });
   revoke.action(run(async () => (await import("../actions/revoke.js")).revoke));
 }

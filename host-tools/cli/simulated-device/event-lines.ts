@@ -29,6 +29,8 @@ function summary(event: DeviceEvent): string {
       return `${event.credential}${event.serial === undefined ? "" : `, certificate ${event.serial}`}, ${event.tlsVersion}, MQTT ${event.protocolVersion === 5 ? "5" : "3.1.1"}${event.sessionPresent ? ", session resumed" : ""}`;
     case "disconnected":
       return `${event.code}: ${event.message}`;
+    case "protocol-version":
+      return "the broker does not speak MQTT 5: 3.1.1 from now on";
     case "retrying":
       return `in ${(event.delayMs / 1000).toFixed(1)} s`;
     case "rung-changed":

@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { failure } from "../../../sdk/connection/failure.js";
 import type { FailureCode } from "../../../sdk/connection/failure.js";
 import type { DeviceEvent } from "../../../sdk/events.js";
-import { FirstConnection } from "./first-connection.js";
+import { FirstConnection } from "../first-connection.js";
+import { Prospects } from "./prospects.js";
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -34,13 +35,20 @@ async function verdict(subject: FirstConnection): Promise<string> {
 function watch(timeoutMs: number, ...events: DeviceEvent[]): FirstConnection {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   const subject = new FirstConnection("mqtts://localhost:8883", timeoutMs);
-  for (const event of events) subject.observe(event);
+  const prospects = new Prospects(subject);
+  for (const event of events) prospects.observe(event);
   return subject;
 }
 
-describe("FirstConnection", () => {
+describe("the prospects of a first connection", () => {
   test.each<FailureCode>(["SERVER_NAME_MISMATCH", "SERVER_CA_UNKNOWN", "KEY_MISMATCH", "CERTIFICATE_EXPIRED", "KEY_MISSING"])("gives up at once on %s when nothing else is to be tried", async (code) => {
     expect(await verdict(watch(15_000, failed(code), RETRYING))).toBe(`${code}: it was ${code}`);
+  });
+
+  test("believes a broker's plain refusal only the third time: it may not have heard of the device yet", async () => {
+    const refused = [failed("NOT_AUTHORIZED"), RETRYING];
+    expect(await verdict(watch(15_000, ...refused, ...refused))).toBe("waiting");
+    expect(await verdict(watch(15_000, ...refused, ...refused, ...refused))).toBe("NOT_AUTHORIZED: it was NOT_AUTHORIZED");
   });
 
   test("goes on when the device changes to its pre-shared key", async () => {

@@ -1,0 +1,59 @@
+import { beforeAll, describe, expect, test } from "vitest";
+import { buildCli, hawser, temporaryDirectory } from "./test-cli.js";
+
+beforeAll(buildCli);
+
+const COMMANDS = ["ca init", "ca crl", "provision", "issue", "revoke", "list", "broker config", "broker run", "authority", "sim run", "demo"];
+
+describe("hawser", () => {
+  test("lists its commands, quickly enough to be asked at any time", async () => {
+    const { code, stdout, stderr } = await hawser(["--help"], { cwd: temporaryDirectory() });
+    expect([code, stderr]).toEqual([0, ""]);
+    for (const command of COMMANDS) expect(stdout).toMatch(new RegExp(`^  ${command.split(" ")[0] ?? ""} `, "m"));
+  });
+
+  test.each(COMMANDS)("explains %s: what for, options, examples and exit codes", async (command) => {
+    const cwd = temporaryDirectory();
+    const [help, viaHelp] = await Promise.all([hawser([...command.split(" "), "--help"], { cwd }), hawser([...command.split(" ").slice(0, 1), "--help"], { cwd })]);
+    expect([help.code, help.stderr, viaHelp.code]).toEqual([0, "", 0]);
+    expect(help.stdout).toMatch(new RegExp(`^Usage: hawser ${command} \\[options\\]\\n\\n[A-Z].*\\.\\n`));
+    expect(help.stdout).toMatch(/\nExamples:\n {2}.*hawser/);
+    expect(help.stdout).toMatch(/\nExit codes:\n {4}0 {2}done\n/);
+    expect(help.stdout).toContain("--json");
+    for (const line of help.stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(160);
+  });
+
+  test("says its version", async () => {
+    const { code, stdout } = await hawser(["--version"], { cwd: temporaryDirectory() });
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+
+  test.each([
+    [["nonsense"], /^error USAGE: unknown command 'nonsense'\. Next: Run: hawser help\.\n$/],
+    [[], /^error USAGE: a command is missing\. Next: Run: hawser help\.\n$/],
+    [["ca"], /^error USAGE: a command is missing\. Next: Run: hawser help ca\.\n$/],
+    [["sim", "rum"], /^error USAGE: unknown command 'rum' \(Did you mean run\?\)\. Next: Run: hawser help sim\.\n$/],
+    [["list"], /^error USAGE: required option '--dir <dir>' not specified\. Next: Run: hawser help list\.\n$/],
+    [["list", "--dir", "x", "--nonsense"], /^error USAGE: unknown option '--nonsense'\. /],
+    [["list", "--dir", "x", "more"], /^error USAGE: too many arguments/],
+    [["broker", "config", "--dir", "x", "--for", "hive", "--out", "y", "--mtls-port", "1", "--psk-port", "2"], /^error USAGE: .*'hive' is invalid/],
+    [["broker", "config", "--dir", "x", "--for", "mosquitto", "--out", "y", "--mtls-port", "0", "--psk-port", "2"], /^error BAD_PORT: /],
+    [["broker", "run", "--dir", "x", "--mtls-port", "70000", "--psk-port", "0"], /^error BAD_PORT: /],
+    [["sim", "run", "--vault", "v", "--url", "mqtt://localhost:1883"], /^error BAD_URL: .*never speaks without TLS/],
+    [["sim", "run", "--vault", "v", "--url", "mqtts://localhost:1", "--publish-every", "soon"], /^error BAD_DURATION: /],
+    [["sim", "run", "--vault", "v", "--url", "mqtts://localhost:1", "--count", "0"], /^error BAD_NUMBER: /],
+    [["authority", "--dir", "x", "--url", "localhost"], /^error BAD_URL: /],
+  ])("refuses %j with one line and exit code 2", async (args, line) => {
+    const { code, stdout, stderr } = await hawser(args, { cwd: temporaryDirectory() });
+    expect([code, stdout]).toEqual([2, ""]);
+    expect(stderr).toMatch(line);
+    expect(stderr.trimEnd().split("\n")).toHaveLength(1);
+  });
+
+  test("says usage errors as JSON when asked for", async () => {
+    const { code, stdout, stderr } = await hawser(["list", "--json"], { cwd: temporaryDirectory() });
+    expect([code, stdout]).toEqual([2, ""]);
+    expect(JSON.parse(stderr)).toEqual({ error: { code: "USAGE", message: "required option '--dir <dir>' not specified", next: "Run: hawser help list" } });
+  });
+});

@@ -1,0 +1,33 @@
+/** Puts the enrolment service together with a CA: its decisions, its limits, and its own short-lived certificate. */
+import type { Endpoint } from "../../sdk/platform.js";
+import { EnrolmentAuthority } from "../authority/enrolment-authority.js";
+import { DEFAULT_RATE_LIMITS, RateLimiter } from "../authority/rate-limiter.js";
+import { AuthorityService } from "../authority/service.js";
+import type { ServiceEvent, ServiceIdentity } from "../authority/service.js";
+import type { CertificateAuthority } from "../ca/certificate-authority.js";
+
+/** The service's own name among clients and devices. */
+const OWN_NAME = "hawser-authority";
+
+/** Short: its key is only in this process's memory, and a new one costs nothing. */
+const OWN_LIFETIME_MS = 24 * 3_600_000;
+
+/**
+ * A service that has its certificate, which the CA and its brokers know from now on, and is yet to be started.
+ *
+ * @throws HawserError as `issueClient`
+ */
+export async function enrolmentService(ca: CertificateAuthority, endpoint: Endpoint, onEvent: (event: ServiceEvent) => void): Promise<AuthorityService> {
+  return new AuthorityService({
+    endpoint,
+    identity: await issueOwn(ca),
+    issueOwn: () => issueOwn(ca),
+    authority: new EnrolmentAuthority(ca, new RateLimiter(DEFAULT_RATE_LIMITS, () => performance.now())),
+    onEvent,
+  });
+}
+
+async function issueOwn(ca: CertificateAuthority): Promise<ServiceIdentity> {
+  const { chainPem, keyPem, trustAnchorPem, notAfterMs } = await ca.issueClient({ name: OWN_NAME, role: "authority", replace: true, lifetimeMs: OWN_LIFETIME_MS });
+  return { name: OWN_NAME, chainPem, keyPem, trustAnchorPem, renewAtMs: Date.now() + ((notAfterMs - Date.now()) * 2) / 3 };
+}

@@ -1,0 +1,68 @@
+/** Real mosquitto as an engine of `hawser broker run`. Every change of the CA rewrites its configuration and has it reload. */
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { HawserError } from "../../../sdk/errors.js";
+import { isPortFree, reserveFreePorts } from "../../../sim/brokers/free-port.js";
+import { findMosquitto, startMosquitto } from "../../../sim/brokers/mosquitto.js";
+import type { Mosquitto } from "../../../sim/brokers/mosquitto.js";
+import type { CertificateAuthority } from "../../ca/certificate-authority.js";
+import type { BrokerEngine } from "./engine.js";
+
+interface Ports {
+  readonly mtlsPort: number;
+  readonly pskPort: number;
+}
+
+/** @throws HawserError `MOSQUITTO_MISSING`, `PORT_IN_USE`, `MOSQUITTO_FAILED`, and those of `writeBrokerConfig` */
+export async function startMosquittoEngine(ca: CertificateAuthority, wanted: Ports, onLine: (line: string) => void): Promise<BrokerEngine> {
+  findMosquitto();
+  const ports = await choosePorts(wanted);
+  const place = placeFor(ca, wanted);
+  try {
+    const { configFile, note } = await ca.writeBrokerConfig({ engine: "mosquitto", out: place.directory, ...ports, bind: "localhost" });
+    const mosquitto = await startMosquitto({ configFile, ports: [ports.mtlsPort, ports.pskPort], onLine });
+    return {
+      ...ports,
+      ...(note === undefined ? {} : { note }),
+      reload: async () => {
+        const results = await ca.syncOutputs();
+        const problem = results.find(({ directory }) => directory === place.directory)?.problem;
+        if (problem !== undefined) throw problem;
+      },
+      stop: async () => {
+        await mosquitto.stop();
+        place.leave();
+      },
+      died: deathOf(mosquitto),
+    };
+  } catch (error) {
+    place.leave();
+    throw error;
+  }
+}
+
+async function choosePorts({ mtlsPort, pskPort }: Ports): Promise<Ports> {
+  for (const port of [mtlsPort, pskPort]) {
+    if (port !== 0 && !(await isPortFree(port))) throw new HawserError("PORT_IN_USE", `port ${port} is in use by another program`, "Stop what listens there or choose another port (0 takes a free one).");
+  }
+  const [oneFree = 0, anotherFree = 0] = await reserveFreePorts(2);
+  return { mtlsPort: mtlsPort === 0 ? oneFree : mtlsPort, pskPort: pskPort === 0 ? anotherFree : pskPort };
+}
+
+/** A broker with ports of its own keeps its sessions and queues from one run to the next; one on chosen ports leaves nothing behind. */
+function placeFor(ca: CertificateAuthority, { mtlsPort, pskPort }: Ports): { directory: string; leave: () => void } {
+  if (mtlsPort !== 0 && pskPort !== 0) {
+    const brokers = join(ca.directory, "brokers");
+    mkdirSync(brokers, { recursive: true, mode: 0o700 });
+    return { directory: join(brokers, `${mtlsPort}-${pskPort}`), leave: () => undefined };
+  }
+  const directory = mkdtempSync(join(tmpdir(), "hawser-broker-"));
+  return { directory, leave: () => rmSync(directory, { recursive: true, force: true }) };
+}
+
+async function deathOf(mosquitto: Mosquitto): Promise<HawserError> {
+  const { code, signal } = await mosquitto.exited;
+  const last = mosquitto.lines().at(-1) ?? "nothing";
+  return new HawserError("MOSQUITTO_FAILED", `mosquitto ended by itself (${signal ?? `exit code ${code ?? "unknown"}`}), its last words: ${last}`, "Look into the lines above, then start it again.");
+}

@@ -1,0 +1,19 @@
+/** Opens the CA directory a command names: what is wrong with the directory comes before the question for a passphrase. */
+import { resolve } from "node:path";
+import { openCa } from "../ca/certificate-authority.js";
+import type { CertificateAuthority } from "../ca/certificate-authority.js";
+import { openCaReadOnly } from "../ca/read-only.js";
+import type { Context } from "./command-runner.js";
+import { caPassphrase } from "./passphrases.js";
+import type { PassphraseOptions } from "./passphrases.js";
+
+/** @throws HawserError as `openCa` and `readPassphrase` */
+export async function openCaOf(options: PassphraseOptions & { dir: string }, { terminal, env }: Context): Promise<CertificateAuthority> {
+  openCaReadOnly(options.dir);
+  const passphrase = await caPassphrase(options, env);
+  return openCa(resolve(options.dir), passphrase, {
+    onOutput: ({ problem }) => {
+      if (problem !== undefined) terminal.warning(problem);
+    },
+  });
+}
