@@ -5,7 +5,7 @@ import type { CertificateRecord, EntryState, RegistryEntry } from "../registry/e
 import { parseCertificateRecords, parseObject } from "../registry/entry.js";
 import { chainOf, issueLeaf, pemChain, readCertificates, readSealedKey } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
-import { corrupt, FILES, readCaFile, SEAL_PURPOSE } from "./layout.js";
+import { corrupt, FILES, readCaFile, readCaJson, SEAL_PURPOSE } from "./layout.js";
 import { toPem } from "./pem.js";
 import type { CaRecord } from "./record.js";
 import { generateKey, nodeCrypto } from "./signer.js";
@@ -68,8 +68,8 @@ export function brokerRecordsText(certificates: readonly CertificateRecord[]): s
 
 /** As a change is about to leave them, or as they are on disk. Throws `CA_CORRUPT`. */
 export function readBrokerRecords(directory: string, draft?: Draft): CertificateRecord[] {
-  const text = (draft?.writes.get(FILES.brokerRecords) ?? readCaFile(directory, FILES.brokerRecords)).toString("utf8");
-  const value = parseObject(text);
+  const drafted = draft?.writes.get(FILES.brokerRecords);
+  const value = drafted === undefined ? readCaJson(directory, FILES.brokerRecords) : parseObject(drafted.toString("utf8"));
   const records = value?.["v"] === 1 ? parseCertificateRecords(value["certificates"]) : undefined;
   if (records === undefined) throw corrupt(join(directory, FILES.brokerRecords), "it is no list of certificates");
   return records;

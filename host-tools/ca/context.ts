@@ -75,6 +75,9 @@ export function readCertificates(directory: string, file: string): Uint8Array[] 
   throw corrupt(join(directory, file), "it holds no whole certificate");
 }
 
+/** X.509 counts in seconds. */
+const MIN_LIFETIME_MS = 1000;
+
 export interface IssuedCertificate {
   readonly record: CertificateRecord;
   readonly der: Uint8Array;
@@ -84,9 +87,10 @@ export interface IssuedCertificate {
  * A certificate from the issuing CA, not recorded anywhere yet.
  *
  * @param lifetimeMs from now; cut short where the issuing CA itself ends
- * @throws HawserError `ISSUER_EXPIRED`
+ * @throws HawserError `ISSUER_EXPIRED`, `BAD_DURATION`
  */
 export async function issueLeaf(keys: CaKeys, commonName: string, publicKey: Uint8Array, profile: Profile, nowMs: number, lifetimeMs: number): Promise<IssuedCertificate> {
+  if (!(lifetimeMs >= MIN_LIFETIME_MS)) throw new HawserError("BAD_DURATION", `a certificate cannot live for ${lifetimeMs} ms`, "Give it a second or more.");
   const limitMs = Date.parse(new X509Certificate(keys.issuing.certificate).validTo);
   if (limitMs <= nowMs) throw new HawserError("ISSUER_EXPIRED", "the issuing CA has expired", "Make a new CA and provision the devices again.");
   const validity = validityFrom(nowMs, lifetimeMs, limitMs);

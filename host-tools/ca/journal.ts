@@ -4,8 +4,9 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
-import { removeFileDurably, writeFileAtomic } from "../../sim/node/atomic-file.js";
+import { errnoCode, removeFileDurably, storageError, writeFileAtomic } from "../../sim/node/atomic-file.js";
 import { appendAuditLine, readAuditHead } from "../registry/audit.js";
+import type { AuditHead } from "../registry/audit.js";
 import { parseObject } from "../registry/entry.js";
 import { corrupt, FILES, readCaFile } from "./layout.js";
 
@@ -50,15 +51,26 @@ export function applyJournal(directory: string, journal: Journal): void {
   for (const [file, content] of Object.entries(journal.writes)) writeFileAtomic(join(directory, file), Buffer.from(content, "base64"));
   for (const file of journal.removes) removeFileDurably(join(directory, file));
   const audit = join(directory, FILES.audit);
-  if (readAuditHead(audit).revision < journal.revision) appendAuditLine(audit, journal.auditLine);
+  if (auditHead(directory).revision < journal.revision) appendAuditLine(audit, journal.auditLine);
 }
 
 /** Tells the watchers and strikes the change off. */
 export function finishJournal(directory: string, journal: Journal): Revision {
-  const revision = { number: journal.revision, auditHash: readAuditHead(join(directory, FILES.audit)).hash };
+  const revision = { number: journal.revision, auditHash: auditHead(directory).hash };
   writeFileAtomic(join(directory, FILES.revision), revisionText(revision));
   removeFileDurably(join(directory, FILES.journal));
   return revision;
+}
+
+/** @throws HawserError `CA_CORRUPT` when there is no audit trail */
+export function auditHead(directory: string): AuditHead {
+  const path = join(directory, FILES.audit);
+  try {
+    return readAuditHead(path);
+  } catch (error) {
+    if (errnoCode(error) === "ENOENT") throw corrupt(path, "it is missing");
+    throw storageError(error, "read", path);
+  }
 }
 
 export function revisionText(revision: Revision): string {

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { errnoCode, storageError } from "../../sim/node/atomic-file.js";
+import { parseObject } from "../registry/entry.js";
 
 export const FILES = {
   /** Written last by `initCa`: a directory with it is a CA. */
@@ -58,4 +59,16 @@ export function readCaFile(directory: string, file: string): Buffer {
     if (errnoCode(error) === "ENOENT") throw corrupt(path, "it is missing");
     throw storageError(error, "read", path);
   }
+}
+
+/**
+ * The object in a JSON file as we write them: closed by a line feed, so that a cut-off last byte shows too.
+ *
+ * @throws HawserError `CA_CORRUPT`
+ */
+export function readCaJson(directory: string, file: string): Record<string, unknown> {
+  const text = readCaFile(directory, file).toString("utf8");
+  const value = text.endsWith("}\n") ? parseObject(text) : undefined;
+  if (value === undefined) throw corrupt(join(directory, file), "it is not whole JSON");
+  return value;
 }

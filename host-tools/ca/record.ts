@@ -5,8 +5,7 @@ import { existsSync } from "node:fs";
 import { HawserError } from "../../sdk/errors.js";
 import { deriveKey, newKeyDerivation, readKeyDerivation, seal, unseal } from "../../sim/node/sealed.js";
 import type { KeyDerivation, ScryptCost } from "../../sim/node/sealed.js";
-import { parseObject } from "../registry/entry.js";
-import { corrupt, FILES, readCaFile, SEAL_PURPOSE } from "./layout.js";
+import { corrupt, FILES, readCaJson, SEAL_PURPOSE } from "./layout.js";
 
 /** Lifetimes of what the CA issues, in milliseconds. */
 export interface Lifetimes {
@@ -44,8 +43,7 @@ export function newRecord(name: string, brokerHosts: readonly string[], passphra
 export function readRecord(directory: string): CaRecord {
   const path = join(directory, FILES.record);
   if (!existsSync(path)) throw new HawserError("NOT_A_CA", `${directory} is not a CA directory: it has no ${FILES.record}`, "Check --dir, or make a CA with `hawser ca init --dir DIR`.");
-  const value = parseObject(readCaFile(directory, FILES.record).toString("utf8"));
-  if (value === undefined) throw corrupt(path, "it is not JSON");
+  const value = readCaJson(directory, FILES.record);
   const { v, name, brokerHosts, createdAtMs, lifetimesMs, check } = value;
   if (typeof v === "number" && v > 1) throw new HawserError("CA_VERSION", `${path} was written by a later version of hawser`, "Update hawser.");
   const derivation = readKeyDerivation(value["derivation"]);

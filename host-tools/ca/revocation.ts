@@ -101,7 +101,7 @@ function checkReason(reason: string): RevocationReason {
 
 function checkRecoverable(entry: RegistryEntry): void {
   if (entry.kind === "client") throw new HawserError("NOT_A_DEVICE", `${entry.name} is a client, which has no pre-shared key to recover with`, "Leave out --certificate-only to shut it out.");
-  if (entry.state === "revoked" || entry.psk === undefined) {
-    throw new HawserError("ALREADY_REVOKED", `the device ${entry.name} is ${entry.state} and has no pre-shared key to recover with`, "Provision it anew with --replace if it is to come back.");
+  if (entry.state === "revoked" || entry.state === "reserved" || entry.psk === undefined) {
+    throw new HawserError("ALREADY_REVOKED", `the device ${entry.name} is ${entry.state} and has no pre-shared key to recover with`, "Provision it anew if it is to come back.");
   }
 }

@@ -3,12 +3,12 @@ import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { removeLeftoverTemporaries } from "../../sim/node/atomic-file.js";
 import { lockWithin } from "../../sim/node/process-lock.js";
-import { auditLine, readAuditHead } from "../registry/audit.js";
+import { auditLine } from "../registry/audit.js";
 import type { AuditEvent } from "../registry/audit.js";
 import type { RegistryEntry } from "../registry/entry.js";
 import { readRegistry } from "../registry/registry.js";
 import { revokedOf } from "../registry/transitions.js";
-import { applyJournal, finishJournal, isJournalThere, readJournal, readRevision, writeJournal } from "./journal.js";
+import { applyJournal, auditHead, finishJournal, isJournalThere, readJournal, readRevision, writeJournal } from "./journal.js";
 import type { Revision } from "./journal.js";
 import { corrupt, DIRECTORIES, entryFile, FILES } from "./layout.js";
 
@@ -181,7 +181,7 @@ export function readConsistently(directory: string): { entries: Map<string, Regi
       if (!(error instanceof HawserError)) throw error;
       entries = error;
     }
-    const head = readAuditHead(join(directory, FILES.audit)).hash;
+    const head = auditHead(directory).hash;
     const changing = isJournalThere(directory);
     const changed = readRevision(directory).number !== revision.number;
     if (attempt < MAX_ATTEMPTS && (changed || (changing && entries instanceof HawserError))) continue;

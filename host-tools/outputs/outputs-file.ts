@@ -1,9 +1,8 @@
 /** `outputs.json` of a CA directory: the broker configurations that every change of the CA has to reach. */
 import { isAbsolute, join } from "node:path";
-import { corrupt, FILES, readCaFile } from "../ca/layout.js";
+import { corrupt, FILES, readCaJson } from "../ca/layout.js";
 import { parseMosquittoSettings } from "../policy/mosquitto.js";
 import type { MosquittoSettings } from "../policy/mosquitto.js";
-import { parseObject } from "../registry/entry.js";
 
 export interface Output {
   readonly engine: "mosquitto";
@@ -18,8 +17,8 @@ export function outputsText(outputs: readonly Output[]): string {
 
 /** @throws HawserError `CA_CORRUPT` */
 export function readOutputs(directory: string): Output[] {
-  const value = parseObject(readCaFile(directory, FILES.outputs).toString("utf8"));
-  const list = value?.["v"] === 1 && Array.isArray(value["outputs"]) ? value["outputs"].map(parseOutput) : [undefined];
+  const value = readCaJson(directory, FILES.outputs);
+  const list = value["v"] === 1 && Array.isArray(value["outputs"]) ? value["outputs"].map(parseOutput) : [undefined];
   if (list.every((output) => output !== undefined)) return list;
   throw corrupt(join(directory, FILES.outputs), "it is no list of broker configurations");
 }

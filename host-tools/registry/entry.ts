@@ -44,10 +44,9 @@ export interface RegistryEntry {
   readonly psk?: string;
 }
 
-/** @returns undefined when the text is no entry for `name` */
-export function parseEntry(text: string, name: string): RegistryEntry | undefined {
-  const value = parseObject(text);
-  if (value === undefined || value["v"] !== 1 || value["name"] !== name) return undefined;
+/** @returns undefined when the value is no entry for `name` */
+export function parseEntry(value: Readonly<Record<string, unknown>>, name: string): RegistryEntry | undefined {
+  if (value["v"] !== 1 || value["name"] !== name) return undefined;
   const { kind, role, state, createdAtMs, certificates, currentSerial, psk } = value;
   if ((kind !== "device" && kind !== "client") || typeof role !== "string" || !isOneOf(state, ENTRY_STATES) || !isTime(createdAtMs)) return undefined;
   const records = parseCertificateRecords(certificates);

@@ -3,8 +3,8 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { checkId } from "../../sdk/identity/device-id.js";
-import { isTemporaryName, storageError } from "../../sim/node/atomic-file.js";
-import { corrupt, DIRECTORIES, entryFile, readCaFile } from "../ca/layout.js";
+import { errnoCode, isTemporaryName, storageError } from "../../sim/node/atomic-file.js";
+import { corrupt, DIRECTORIES, entryFile, readCaJson } from "../ca/layout.js";
 import { currentCertificate } from "./transitions.js";
 import { parseEntry } from "./entry.js";
 import type { CertificateRecord, EntryState, RegistryEntry } from "./entry.js";
@@ -22,7 +22,7 @@ export function readRegistry(directory: string): Map<string, RegistryEntry> {
 }
 
 function readEntry(directory: string, name: string): RegistryEntry {
-  const entry = parseEntry(readCaFile(directory, entryFile(name)).toString("utf8"), name);
+  const entry = parseEntry(readCaJson(directory, entryFile(name)), name);
   if (entry === undefined) throw corrupt(join(directory, entryFile(name)), "it is no registry entry");
   return entry;
 }
@@ -62,6 +62,7 @@ function namesIn(path: string): string[] {
   try {
     return readdirSync(path);
   } catch (error) {
+    if (errnoCode(error) === "ENOENT") throw corrupt(path, "it is missing");
     throw storageError(error, "read", path);
   }
 }

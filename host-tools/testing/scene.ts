@@ -9,14 +9,14 @@ import { join } from "node:path";
 import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
 import type { MqttClient } from "mqtt";
-import { TEST_SCRYPT_COST } from "../sim/node/sealed.js";
-import { openCa } from "./ca/certificate-authority.js";
-import type { CertificateAuthority, OpenOptions } from "./ca/certificate-authority.js";
-import { initCa } from "./ca/init.js";
-import type { InitOptions } from "./ca/init.js";
-import { pemChain } from "./ca/context.js";
-import { toPem } from "./ca/pem.js";
-import { generateKey, nodeCrypto } from "./ca/signer.js";
+import { TEST_SCRYPT_COST } from "../../sim/node/sealed.js";
+import { openCa } from "../ca/certificate-authority.js";
+import type { CertificateAuthority, OpenOptions } from "../ca/certificate-authority.js";
+import { initCa } from "../ca/init.js";
+import type { InitOptions } from "../ca/init.js";
+import { pemChain } from "../ca/context.js";
+import { toPem } from "../ca/pem.js";
+import { generateKey, nodeCrypto } from "../ca/signer.js";
 
 export const PASSPHRASE = "correct horse battery staple";
 

@@ -1,0 +1,150 @@
+/**
+ * Every moment at which a change can be cut off. While an operation runs, the directory is copied after each single step on the disk; each copy is what a kill at
+ * that moment leaves behind, and each has to open as a CA in which the operation happened or did not happen.
+ */
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { PASSPHRASE, provisionDevice, Scene, testKey } from "../testing/scene.js";
+import { openCa } from "./certificate-authority.js";
+import type { CertificateAuthority } from "./certificate-authority.js";
+import { openCaReadOnly, verifyAudit } from "./read-only.js";
+
+const steps = vi.hoisted(() => ({ after: (): void => undefined }));
+
+vi.mock("node:fs", async (original) => {
+  const fs = await original<Record<string, unknown>>();
+  const watched = ["writeSync", "renameSync", "unlinkSync", "linkSync", "ftruncateSync", "mkdirSync"];
+  const wrap = (call: (...args: unknown[]) => unknown) => (...args: unknown[]): unknown => {
+    const result = call(...args);
+    steps.after();
+    return result;
+  };
+  return { ...fs, ...Object.fromEntries(watched.map((name) => [name, wrap(fs[name] as (...args: unknown[]) => unknown)])) };
+});
+
+const scene = new Scene();
+afterEach(() => scene.clean());
+
+/** Runs the operation; gives a copy of `parent` for each step on the way. Copies speak of their own place, and their locks of nobody. */
+async function cuts(parent: string, operation: () => Promise<unknown>): Promise<string[]> {
+  const room = scene.directory();
+  const copies: string[] = [];
+  let copying = false;
+  steps.after = () => {
+    if (copying) return;
+    copying = true;
+    const copy = join(room, String(copies.length));
+    cpSync(parent, copy, { recursive: true });
+    copies.push(copy);
+    copying = false;
+  };
+  try {
+    await operation();
+  } finally {
+    steps.after = () => undefined;
+  }
+  for (const copy of copies) settle(copy, parent);
+  return copies;
+}
+
+function settle(copy: string, parent: string): void {
+  rmSync(join(copy, "ca", "ca.lock"), { force: true });
+  for (const lock of readdirSync(join(copy, "ca", "reservations"))) rmSync(join(copy, "ca", "reservations", lock));
+  const outputs = join(copy, "ca", "outputs.json");
+  writeFileSync(outputs, readFileSync(outputs, "utf8").replaceAll(`${parent}/`, `${copy}/`));
+}
+
+/** Opens a copy as the next process would. */
+async function reopen(copy: string): Promise<CertificateAuthority> {
+  const ca = await openCa(join(copy, "ca"), PASSPHRASE);
+  expect(existsSync(join(copy, "ca", "journal.json"))).toBe(false);
+  expect(verifyAudit(join(copy, "ca"))).toMatchObject({ ok: true });
+  return ca;
+}
+
+/** Number of the last change, state of the one device and of its certificates. */
+function stageOf(ca: CertificateAuthority): string {
+  const device = openCaReadOnly(ca.directory).list()[0];
+  const revision = readFileSync(join(ca.directory, "revision"), "utf8").split(" ")[0] ?? "";
+  return [revision, device?.state ?? "nothing", ...(device?.certificates.map(({ status }) => status) ?? [])].join(" ");
+}
+
+const parentOf = (ca: CertificateAuthority): string => join(ca.directory, "..");
+
+describe("a change that is cut off anywhere", () => {
+  it("while provisioning: the next attempt succeeds or finds the device active, never with two certificates", async () => {
+    const ca = await scene.ca();
+    const { csr } = await testKey("dev1");
+    const copies = await cuts(parentOf(ca), async () => {
+      const reservation = await ca.reserve({ id: "dev1", role: "sensor" });
+      await ca.complete(reservation, csr);
+      await ca.activate(reservation);
+    });
+    expect(copies.length).toBeGreaterThan(30);
+    const seen = new Set<string>();
+    for (const copy of copies) {
+      const next = await reopen(copy);
+      const state = (await next.list())[0]?.state ?? "nothing";
+      // Once reopened, copies of the same stage are alike: one of them is tried out.
+      if (seen.has(stageOf(next))) continue;
+      seen.add(stageOf(next));
+      if (state !== "active") await provisionDevice(next, "dev1");
+      const { certificates } = openCaReadOnly(next.directory).get("dev1");
+      const material = await next.brokerMaterial();
+      expect(certificates.filter(({ status }) => status === "active")).toHaveLength(1);
+      for (const { serial, status } of certificates) expect(material.revokedSerials.has(serial)).toBe(status !== "active");
+      expect(material.pskFor("dev1")).toHaveLength(32);
+    }
+    expect([...seen]).toEqual(["1 nothing", "2 reserved", "3 reserved active", "4 active active"]);
+  });
+
+  it("while replacing: the old device works until the new one has its certificate, and then no more", async () => {
+    const ca = await scene.ca();
+    const old = await provisionDevice(ca, "dev1");
+    const copies = await cuts(parentOf(ca), () => provisionDevice(ca, "dev1", true));
+    const seen = new Set<string>();
+    for (const copy of copies) {
+      const next = await reopen(copy);
+      const { state, serial } = openCaReadOnly(next.directory).get("dev1");
+      const { revokedSerials } = await next.brokerMaterial();
+      expect(revokedSerials.has(old.serial)).toBe(state !== "active" || serial !== old.serial);
+      const stage = stageOf(next);
+      if (!seen.has(stage)) await provisionDevice(next, "dev1", true);
+      seen.add(stage);
+    }
+    expect(seen.size).toBe(3);
+  });
+
+  it("while revoking: shut out everywhere, the broker's files included, or nowhere", async () => {
+    const ca = await scene.ca();
+    const parent = parentOf(ca);
+    const { serial } = await provisionDevice(ca, "dev1");
+    await ca.writeBrokerConfig({ engine: "mosquitto", out: join(parent, "broker"), mtlsPort: 8883, pskPort: 8884 });
+    const copies = await cuts(parent, () => ca.revoke({ id: "dev1" }));
+    const states: string[] = [];
+    for (const copy of copies) {
+      const next = await reopen(copy);
+      const material = await next.brokerMaterial();
+      const out = material.stateOf("dev1") === "revoked";
+      states.push(out ? "out" : "in");
+      const file = (name: string): string => readFileSync(join(copy, "broker", name), "utf8");
+      expect(material.revokedSerials.has(serial)).toBe(out);
+      expect(file("mtls.acl").includes("user dev1")).toBe(!out);
+      expect(file("psk.txt").includes("dev1")).toBe(!out);
+      expect(file("crl.pem")).toBe(material.crlPem);
+    }
+    expect(states.join("")).toMatch(/^(in)+(out)+$/);
+  });
+
+  it("while renewing the broker's certificate: key and certificate belong together", async () => {
+    const ca = await scene.ca();
+    const copies = await cuts(parentOf(ca), () => ca.renewBrokerCertificate());
+    const pairs = new Set<string>();
+    for (const copy of copies) {
+      const { keyPem, chainPem } = await (await reopen(copy)).brokerMaterial();
+      pairs.add(keyPem + chainPem);
+    }
+    expect(pairs.size).toBe(2);
+  });
+});

@@ -1,0 +1,12 @@
+/** Bundles {@link file://./ca-worker.ts} for Node. */
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { buildSync } from "esbuild";
+
+/** Into `room`, which must be below the package: what npm installed is found from there. */
+export function buildWorker(room: string): string {
+  const outfile = join(room, "ca-worker.mjs");
+  const entry = join(fileURLToPath(new URL(".", import.meta.url)), "ca-worker.ts");
+  buildSync({ entryPoints: [entry], outfile, bundle: true, packages: "external", platform: "node", format: "esm", target: "node20", logLevel: "error" });
+  return outfile;
+}
