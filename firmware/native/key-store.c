@@ -166,7 +166,7 @@ key_store_status key_store_import_psk(const char *slot, const uint8_t *key, size
     psa_set_key_lifetime(&attributes, PSA_KEY_LIFETIME_PERSISTENT);
     psa_set_key_type(&attributes, PSA_KEY_TYPE_DERIVE);
     psa_set_key_algorithm(&attributes, PSA_ALG_TLS12_PSK_TO_MS(PSA_ALG_SHA_256));
-    // Mbed TLS's TLS 1.3 reads an opaque PSK with psa_export_key, so PSA must allow it; nothing in this file hands it on.
+    // The TLS engine needs the bytes (see tls-engine.c), so PSA must allow that; nothing hands them to JavaScript.
     psa_set_key_usage_flags(&attributes, PSA_KEY_USAGE_DERIVE | PSA_KEY_USAGE_EXPORT);
     return replace(slot, &attributes, key, size);
 }

@@ -69,7 +69,6 @@ static bool configure_certificates(tls_engine *engine)
     order_anchors(engine);
     mbedtls_ssl_conf_ca_chain(&engine->config, engine->anchors, NULL);
     mbedtls_ssl_conf_cert_profile(&engine->config, &mbedtls_x509_crt_profile_suiteb);
-    mbedtls_ssl_conf_verify(&engine->config, tls_verify_certificate, engine);
     if (engine->chain == NULL) {
         return true;
     }
@@ -157,8 +156,10 @@ static void configure_modes(tls_engine *engine)
     bool resumes = engine->session != NULL;
     mbedtls_ssl_conf_groups(&engine->config, groups);
     mbedtls_ssl_conf_sig_algs(&engine->config, signature_algorithms);
-    mbedtls_ssl_conf_tls13_key_exchange_modes(&engine->config,
-        (engine->uses_psk ? 0 : MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_EPHEMERAL) |
+    mbedtls_ssl_conf_verify(&engine->config, tls_verify_certificate, engine);
+    // With a PSK a certificate's mode is offered too, or OpenSSL answers an unknown identity with "missing extension" instead of a refusal.
+    // A server that takes it fails: without anchors no certificate is accepted.
+    mbedtls_ssl_conf_tls13_key_exchange_modes(&engine->config, MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_EPHEMERAL |
         (engine->uses_psk || resumes ? MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_EPHEMERAL : 0));
     mbedtls_ssl_conf_session_tickets(&engine->config, resumes);
 #if MBEDTLS_VERSION_NUMBER >= 0x03060100

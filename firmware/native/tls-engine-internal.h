@@ -59,6 +59,8 @@ struct tls_engine {
     int64_t valid_until_s;
 
     byte_queue output;
+    /** Mbed TLS asked for bytes and there were none. */
+    bool is_starved;
     size_t input_start;
     size_t input_size;
     uint8_t input[TLS_ENGINE_INPUT_LIMIT];

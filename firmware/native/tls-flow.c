@@ -70,6 +70,7 @@ int tls_flow_receive(void *context, unsigned char *bytes, size_t capacity)
 {
     tls_engine *engine = context;
     size_t size = engine->input_size < capacity ? engine->input_size : capacity;
+    engine->is_starved = size == 0;
     if (size == 0) {
         return MBEDTLS_ERR_SSL_WANT_READ;
     }
@@ -98,21 +99,36 @@ size_t tls_engine_feed(tls_engine *engine, const uint8_t *bytes, size_t size)
     return taken;
 }
 
-/* What a call into Mbed TLS came to, when it was no success. */
-static void settle(tls_engine *engine, int result)
+/*
+ * What a call into Mbed TLS came to, when it was no success. @returns whether to call again at once: WANT_READ may also mean that a message
+ * already here waits for the next call (a ticket of TLS 1.3), so only an empty input ends the round.
+ */
+static bool settle(tls_engine *engine, int result)
 {
     if (result == MBEDTLS_ERR_SSL_WANT_READ) {
-        return;
+        return !engine->is_starved;
     }
     if (result == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET) {
         engine->has_new_ticket = true;
-        return;
+        return true;
     }
     if (result == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY) {
         engine->state = TLS_CLOSED;
-        return;
+    } else {
+        tls_engine_fail_with(engine, result);
     }
-    tls_engine_fail_with(engine, result);
+    return false;
+}
+
+/* A last look at who answered: Mbed TLS has checked all this, but everything rests on it. */
+static void finish_handshake(tls_engine *engine)
+{
+    bool proved = engine->uses_psk ? !engine->saw_certificate : engine->saw_certificate || engine->offered_session;
+    if (proved) {
+        engine->state = TLS_OPEN;
+    } else {
+        tls_engine_fail(engine, TLS_FAILURE_INTERNAL, 0);
+    }
 }
 
 tls_state tls_engine_handshake(tls_engine *engine)
@@ -120,14 +136,12 @@ tls_state tls_engine_handshake(tls_engine *engine)
     if (engine->state != TLS_HANDSHAKING) {
         return engine->state;
     }
-    int result = mbedtls_ssl_handshake(&engine->ssl);
-    if (result != 0) {
-        settle(engine, result);
-    } else if (!engine->uses_psk && !engine->saw_certificate && !engine->offered_session) {
-        // Cannot be: a handshake that showed no certificate and resumed nothing. Never to be trusted.
-        tls_engine_fail(engine, TLS_FAILURE_INTERNAL, 0);
-    } else {
-        engine->state = TLS_OPEN;
+    int result;
+    do {
+        result = mbedtls_ssl_handshake(&engine->ssl);
+    } while (result != 0 && settle(engine, result));
+    if (result == 0) {
+        finish_handshake(engine);
     }
     if (engine->state != TLS_HANDSHAKING) {
         tls_engine_free_credentials(engine);
@@ -159,15 +173,10 @@ static void take_session(tls_engine *engine)
 size_t tls_engine_readable(tls_engine *engine)
 {
     size_t available = mbedtls_ssl_get_bytes_avail(&engine->ssl);
-    while (available == 0 && engine->state == TLS_OPEN) {
+    for (bool again = true; available == 0 && again && engine->state == TLS_OPEN;) {
         int result = mbedtls_ssl_read(&engine->ssl, NULL, 0);
+        again = result == 0 || settle(engine, result);
         available = mbedtls_ssl_get_bytes_avail(&engine->ssl);
-        if (result == MBEDTLS_ERR_SSL_WANT_READ) {
-            break;
-        }
-        if (result < 0) {
-            settle(engine, result);
-        }
     }
     if (available > 0 && engine->state == TLS_OPEN) {
         take_session(engine);

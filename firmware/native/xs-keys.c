@@ -46,7 +46,8 @@ void xs_keys_csr(xsMachine *the)
     size_t size = 0;
     copy_text(the, 0, slot);
     copy_text(the, 1, common_name);
-    set_bytes(the, key_store_csr(slot, common_name, request, sizeof request, &size), request, size);
+    key_store_status status = key_store_csr(slot, common_name, request, sizeof request, &size);
+    set_bytes(the, status, request, size);
 }
 
 void xs_keys_sign(xsMachine *the)

@@ -1,0 +1,181 @@
+/*
+ * The native TLS engine and key store as a command, for tests: one JSON object a line on standard output.
+ *
+ *   harness DIR keys COMMAND...           generate SLOT | csr SLOT NAME | sign SLOT HEX | public SLOT | psk SLOT HEX | destroy SLOT | has SLOT
+ *   harness DIR connect NAME=VALUE...     connections, see settings.h
+ *   harness DIR starve NAME=VALUE...      the same connection again and again, each time failing one allocation later, until none fails
+ *   harness DIR starve-keys NAME=VALUE... likewise for the key store's operations
+ *
+ * DIR holds the keys.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "connection.h"
+#include "heap.h"
+#include "its-directory.h"
+#include "key-store.h"
+#include "psa/crypto.h"
+#include "settings.h"
+
+#define STARVE_LIMIT 20000
+
+static void print_hex(const uint8_t *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        printf("%02x", bytes[i]);
+    }
+}
+
+static void print_bytes(key_store_status status, const uint8_t *bytes, size_t size)
+{
+    printf("{\"status\":%d,\"bytes\":\"", status);
+    print_hex(bytes, status == KEY_STORE_OK ? size : 0);
+    printf("\"}\n");
+}
+
+static size_t parse_hex(const char *text, uint8_t *bytes, size_t capacity)
+{
+    size_t size = 0;
+    for (unsigned value; size < capacity && sscanf(text + 2 * size, "%2x", &value) == 1 && text[2 * size] != '\0'; size++) {
+        bytes[size] = (uint8_t) value;
+    }
+    return size;
+}
+
+static int run_keys(int count, char **words)
+{
+    uint8_t bytes[2048];
+    size_t size = 0;
+    bool has = false;
+    const char *command = words[0], *slot = words[1];
+    if (strcmp(command, "generate") == 0) {
+        printf("{\"status\":%d}\n", key_store_generate(slot));
+    } else if (strcmp(command, "csr") == 0 && count > 2) {
+        key_store_status status = key_store_csr(slot, words[2], bytes, sizeof bytes, &size);
+        print_bytes(status, bytes, size);
+    } else if (strcmp(command, "sign") == 0 && count > 2) {
+        uint8_t signature[KEY_STORE_SIGNATURE_SIZE];
+        size = parse_hex(words[2], bytes, sizeof bytes);
+        print_bytes(key_store_sign(slot, bytes, size, signature), signature, sizeof signature);
+    } else if (strcmp(command, "public") == 0) {
+        print_bytes(key_store_public_key(slot, bytes), bytes, KEY_STORE_PUBLIC_KEY_SIZE);
+    } else if (strcmp(command, "psk") == 0 && count > 2) {
+        size = parse_hex(words[2], bytes, sizeof bytes);
+        printf("{\"status\":%d}\n", key_store_import_psk(slot, bytes, size));
+    } else if (strcmp(command, "destroy") == 0) {
+        printf("{\"status\":%d}\n", key_store_destroy(slot));
+    } else if (strcmp(command, "has") == 0) {
+        key_store_status status = key_store_has(slot, &has);
+        printf("{\"status\":%d,\"has\":%s}\n", status, has ? "true" : "false");
+    } else {
+        return 2;
+    }
+    return 0;
+}
+
+static void print_connection(const connection_result *result)
+{
+    printf("{\"state\":%d,\"opened\":%s,\"kind\":%d,\"alert\":%d,\"verifyFlags\":%u,\"detail\":%d,", result->state,
+           result->opened ? "true" : "false", result->failure.kind, result->failure.alert, (unsigned) result->failure.verify_flags,
+           result->failure.detail);
+    printf("\"version\":%u,\"cipherSuite\":%u,\"resumed\":%s,\"alpnAccepted\":%s,\"flights\":%d,\"received\":%zu,\"head\":\"", result->info.version,
+           result->info.cipher_suite, result->info.resumed ? "true" : "false", result->info.alpn_accepted ? "true" : "false", result->flights,
+           result->received);
+    print_hex(result->head, result->received < sizeof result->head ? result->received : sizeof result->head);
+    printf("\",\"peakInHandshake\":%zu,\"liveAfterHandshake\":%zu,\"peakAfterHandshake\":%zu,\"liveBytes\":%zu,\"liveBlocks\":%zu}\n",
+           result->peak_in_handshake, result->live_after_handshake, result->peak_after_handshake, heap_live_bytes(), heap_live_blocks());
+}
+
+static int run_connections(const settings *wanted)
+{
+    tls_session *session = wanted->shares_session ? tls_session_create() : NULL;
+    for (int i = 0; i < wanted->repeat; i++) {
+        connection_result result = connection_run(wanted, session);
+        print_connection(&result);
+        fflush(stdout);
+    }
+    tls_session_destroy(session);
+    return 0;
+}
+
+/* Runs a thing with the n-th allocation failing, for each n, until all succeed; what is live must come back to what it was. */
+static int starve(bool (*attempt)(const settings *), const settings *wanted)
+{
+    bool good = attempt(wanted) && attempt(wanted);
+    size_t n = 0, survived = 0, leaks = 0;
+    for (bool failed = good; failed && n < STARVE_LIMIT; n += wanted->stride) {
+        size_t before = heap_live_blocks();
+        heap_fail_after(n);
+        bool succeeded = attempt(wanted);
+        failed = heap_fail_never();
+        survived += failed && succeeded;
+        leaks += heap_live_blocks() > before;
+        if (heap_live_blocks() > before) {
+            fprintf(stderr, "failing allocation %zu leaks %zu blocks\n", n, heap_live_blocks() - before);
+        }
+    }
+    // Whatever failed must have left everything usable.
+    good = good && attempt(wanted);
+    printf("{\"good\":%s,\"allocations\":%zu,\"survived\":%zu,\"leaks\":%zu}\n", good ? "true" : "false", n, survived, leaks);
+    return 0;
+}
+
+static tls_session *starving_session;
+
+static bool attempt_connection(const settings *wanted)
+{
+    connection_result result = connection_run(wanted, starving_session);
+    return result.opened && result.received >= wanted->want;
+}
+
+static bool attempt_keys(const settings *wanted)
+{
+    uint8_t bytes[KEY_STORE_CSR_MAX];
+    size_t size;
+    (void) wanted;
+    memset(bytes, 7, sizeof bytes);
+    return key_store_generate("key-a") == KEY_STORE_OK && key_store_csr("key-a", "starved", bytes, sizeof bytes, &size) == KEY_STORE_OK &&
+           key_store_public_key("key-a", bytes) == KEY_STORE_OK && key_store_sign("key-a", bytes, 5, bytes + 64) == KEY_STORE_OK &&
+           key_store_import_psk("psk", bytes, 32) == KEY_STORE_OK && key_store_destroy("psk") == KEY_STORE_OK;
+}
+
+static int run_attempts(const char *command, const settings *wanted)
+{
+    if (strcmp(command, "connect") == 0) {
+        return run_connections(wanted);
+    }
+    if (strcmp(command, "starve-keys") == 0) {
+        return starve(attempt_keys, wanted);
+    }
+    if (strcmp(command, "starve") != 0) {
+        return 2;
+    }
+    starving_session = wanted->shares_session ? tls_session_create() : NULL;
+    int status = starve(attempt_connection, wanted);
+    tls_session_destroy(starving_session);
+    return status;
+}
+
+int main(int count, char **words)
+{
+    heap_install();
+    if (count < 3 || !its_directory_set(words[1]) || key_store_open() != KEY_STORE_OK) {
+        fprintf(stderr, "usage: see harness.c; or the key directory cannot be used\n");
+        return 2;
+    }
+    int status = 2;
+    if (strcmp(words[2], "keys") == 0 && count > 4) {
+        status = run_keys(count - 3, words + 3);
+    } else if (strcmp(words[2], "keys") != 0) {
+        settings wanted = settings_read(count - 3, words + 3);
+        status = run_attempts(words[2], &wanted);
+    }
+    mbedtls_psa_crypto_free();
+    if (heap_live_blocks() != 0) {
+        fprintf(stderr, "%zu blocks (%zu bytes) were never freed\n", heap_live_blocks(), heap_live_bytes());
+        return 3;
+    }
+    return status;
+}

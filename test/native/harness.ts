@@ -1,0 +1,160 @@
+/** The native engine and key store as the tests see them: the C harness run as a command, one key directory a `NativeDevice`. */
+import { execFile } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { buildHarness } from "./build-harness.mjs";
+
+const run = promisify(execFile);
+
+/** `tls_state`, `tls_failure_kind`, `TLS_VERIFY_` and `key_store_status` of the C headers. */
+export const State = { handshaking: 1, open: 2, closed: 3, failed: 4 } as const;
+export const Kind = { none: 0, alert: 1, verify: 2, protocol: 3, noMemory: 4, keyMissing: 5, keyMismatch: 6, configuration: 7, internal: 8 } as const;
+export const Verify = { expired: 1, notYetValid: 2, nameMismatch: 4, caUnknown: 8, invalid: 16 } as const;
+export const Status = { ok: 0, missing: 1, unknownSlot: 2, badArgument: 3 } as const;
+export const TLS_1_2 = 0x0303;
+export const TLS_1_3 = 0x0304;
+
+export interface ConnectionResult {
+  state: number;
+  opened: boolean;
+  kind: number;
+  alert: number;
+  verifyFlags: number;
+  detail: number;
+  version: number;
+  cipherSuite: number;
+  resumed: boolean;
+  alpnAccepted: boolean;
+  flights: number;
+  received: number;
+  head: string;
+  peakInHandshake: number;
+  liveAfterHandshake: number;
+  peakAfterHandshake: number;
+  liveBytes: number;
+  liveBlocks: number;
+}
+
+export interface Starvation {
+  /** Whether all went well before the first failure and after the last. */
+  good: boolean;
+  allocations: number;
+  survived: number;
+  leaks: number;
+}
+
+export interface ConnectionSettings {
+  port: number;
+  name?: string;
+  timeMs?: number;
+  anchors?: readonly Uint8Array[];
+  chain?: readonly Uint8Array[];
+  keySlot?: string;
+  psk?: { slot: string; identity: string };
+  minimum?: number;
+  maximum?: number;
+  suites?: readonly number[];
+  fragment?: number;
+  alpn?: string;
+  send?: Uint8Array;
+  bulkBytes?: number;
+  wantBytes?: number;
+  /** That many connections, sharing one session. */
+  resumptions?: number;
+  stride?: number;
+}
+
+/** An MQTT 3.1.1 CONNECT with a clean session. */
+export function mqttConnect(clientId: string): Uint8Array {
+  const id = Buffer.from(clientId);
+  return Buffer.concat([Buffer.from([0x10, 12 + id.length, 0, 4, 0x4d, 0x51, 0x54, 0x54, 4, 2, 0, 60, 0, id.length]), id]);
+}
+
+/** The CONNACK that answers it. */
+export const CONNACK = "20020000";
+
+export class NativeDevice {
+  #files = 0;
+
+  private constructor(
+    readonly executable: string,
+    readonly folder: string,
+  ) {}
+
+  static async create(options: { bits?: 32 | 64; sanitize?: boolean } = { sanitize: true }): Promise<NativeDevice> {
+    return new NativeDevice(await buildHarness(options), await mkdtemp(join(tmpdir(), "hawser-native-")));
+  }
+
+  get keyFolder(): string {
+    return join(this.folder, "keys");
+  }
+
+  async remove(): Promise<void> {
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  async keys(...words: string[]): Promise<{ status: number; bytes: Buffer; has: boolean | undefined }> {
+    const [line] = await this.#run(["keys", ...words]);
+    const answer = JSON.parse(line ?? "") as { status: number; bytes?: string; has?: boolean };
+    return { status: answer.status, bytes: Buffer.from(answer.bytes ?? "", "hex"), has: answer.has };
+  }
+
+  async connect(settings: ConnectionSettings): Promise<ConnectionResult[]> {
+    const lines = await this.#run(["connect", ...(await this.#words(settings))]);
+    return lines.map((line) => JSON.parse(line) as ConnectionResult);
+  }
+
+  /** The one result of a single connection. */
+  async connectOnce(settings: ConnectionSettings): Promise<ConnectionResult> {
+    const [result] = await this.connect(settings);
+    if (!result) throw new Error("the harness printed no result");
+    return result;
+  }
+
+  async starve(settings: ConnectionSettings): Promise<Starvation> {
+    const [line] = await this.#run(["starve", ...(await this.#words(settings))]);
+    return JSON.parse(line ?? "") as Starvation;
+  }
+
+  async starveKeys(stride: number): Promise<Starvation> {
+    const [line] = await this.#run(["starve-keys", `stride=${stride}`]);
+    return JSON.parse(line ?? "") as Starvation;
+  }
+
+  /** Fails on any exit but 0: leaks, sanitizers and a stuck engine all end otherwise. */
+  async #run(words: string[]): Promise<string[]> {
+    const { stdout } = await run(this.executable, [this.keyFolder, ...words], { timeout: 110_000, killSignal: "SIGKILL" });
+    return stdout.split("\n").filter((line) => line !== "");
+  }
+
+  async #words(settings: ConnectionSettings): Promise<string[]> {
+    const words = [`port=${settings.port}`, `name=${settings.name ?? "localhost"}`, `time=${settings.timeMs ?? Date.now()}`];
+    const add = (name: string, value: string | number | undefined): void => {
+      if (value !== undefined) words.push(`${name}=${value}`);
+    };
+    for (const der of settings.anchors ?? []) add("anchor", await this.#file(der));
+    for (const der of settings.chain ?? []) add("certificate", await this.#file(der));
+    for (const suite of settings.suites ?? []) add("suite", suite);
+    add("key", settings.keySlot);
+    add("psk", settings.psk?.slot);
+    add("identity", settings.psk?.identity);
+    add("minimum", settings.minimum);
+    add("maximum", settings.maximum);
+    add("fragment", settings.fragment);
+    add("alpn", settings.alpn);
+    add("send", settings.send && Buffer.from(settings.send).toString("hex"));
+    add("bulk", settings.bulkBytes);
+    add("want", settings.wantBytes);
+    add("stride", settings.stride);
+    if (settings.resumptions !== undefined) words.push(`repeat=${settings.resumptions}`, "session=1");
+    return words;
+  }
+
+  async #file(bytes: Uint8Array): Promise<string> {
+    const path = join(this.folder, `${this.#files++}.der`);
+    await writeFile(path, bytes);
+    return path;
+  }
+}
