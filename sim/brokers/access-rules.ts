@@ -1,9 +1,9 @@
 /** The questions that aedes asks before it publishes, subscribes and delivers, answered from the broker's material. */
 import type { AedesOptions, AedesPublishPacket, Client } from "aedes";
+import { effectiveQos, subscriptionState } from "./aedes-client.js";
 import type { BrokerEvent, BrokerMaterial, Who } from "./broker-events.js";
 import type { GuardedConnection } from "./guarded-connection.js";
 import { SESSION_MARK, SINK_TOPIC, type SessionStore } from "./session-store.js";
-import { matchesFilter } from "./topic-tree.js";
 
 /** A client that aedes knows, with what the front of the broker knows of it. */
 export interface LiveClient {
@@ -62,8 +62,8 @@ export function accessRules(context: RulesContext): Rules {
 /** Shared subscriptions are refused: aedes would take `$share/...` for an ordinary topic and nothing would ever come. */
 export function maySubscribe(context: RulesContext, client: Client, live: LiveClient, filter: string): boolean {
   if (filter === SESSION_MARK || filter === SINK_TOPIC || filter.startsWith("$share/") || filter.includes("\0")) return false;
-  const filters = grantedFilters(client);
-  if (filters[filter] === undefined && Object.keys(filters).length >= context.maxSubscriptions) return false;
+  const { isHeld, count } = subscriptionState(client, filter);
+  if (!isHeld && count >= context.maxSubscriptions) return false;
   return context.material().authorize(live.who, "subscribe", filter);
 }
 
@@ -78,7 +78,7 @@ function forwarded(context: RulesContext, client: Client, live: LiveClient, pack
   // What is retained has its own bound.
   const isRetained = !packet.brokerId;
   if (isLive && !isRetained && live.connection.writableNeedDrain) return tooSlow(context, live, packet);
-  packet.qos = grantedQos(client, packet);
+  packet.qos = effectiveQos(client, packet);
   return packet;
 }
 
@@ -96,21 +96,6 @@ function tooSlow(context: RulesContext, live: LiveClient, packet: AedesPublishPa
   if (packet.qos > 0) live.connection.cut("SLOW_CONSUMER");
   else context.emit({ type: "dropped", clientId: live.clientId, topic: packet.topic, reason: "SLOW_CONSUMER" });
   return null;
-}
-
-/** The lower of the message's and the subscription's QoS (MQTT 3.1.1 section 3.8.4); aedes sees to it for filters without wildcards only. */
-function grantedQos(client: Client, packet: AedesPublishPacket): AedesPublishPacket["qos"] {
-  if (packet.qos === 0) return 0;
-  let granted: AedesPublishPacket["qos"] | undefined;
-  for (const [filter, { qos }] of Object.entries(grantedFilters(client))) {
-    if (matchesFilter(filter, packet.topic) && (granted === undefined || qos > granted)) granted = qos;
-  }
-  return granted === undefined || granted > packet.qos ? packet.qos : granted;
-}
-
-/** Aedes' table of a client's live subscriptions, which its types leave out. */
-function grantedFilters(client: Client): Record<string, { qos: 0 | 1 | 2 }> {
-  return (client as unknown as { subscriptions: Record<string, { qos: 0 | 1 | 2 }> }).subscriptions;
 }
 
 function emitDenied(context: RulesContext, live: LiveClient, action: "publish" | "subscribe", topic: string): void {

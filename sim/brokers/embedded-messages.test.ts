@@ -111,6 +111,23 @@ describe("delivery", () => {
     expect(await payloads).toEqual(["1", "2", "3"]);
   });
 
+  it("takes the highest QoS of overlapping subscriptions, in whatever order they came", async () => {
+    await test.start();
+    const device = await test.signIn(deviceIdentity, "dev1");
+    for (const filters of [
+      ["devices/dev1/#", "devices/+/up/#"],
+      ["devices/+/up/#", "devices/dev1/#"],
+    ]) {
+      const backend = await test.signIn(backendIdentity, "backend", { clean: false });
+      await backend.subscribeAsync({ [filters[0]!]: { qos: 0 }, [filters[1]!]: { qos: 1 } });
+      const arrived = nextMessage(backend);
+      await device.publishAsync("devices/dev1/up/x", "1", { qos: 2 });
+      expect(await arrived).toMatchObject({ qos: 1 });
+      await expect.poll(() => test.broker.persistence.queuedCount("backend")).toBe(0);
+      await backend.unsubscribeAsync(filters);
+    }
+  });
+
   it("loses no message behind a retained one", async () => {
     await test.start();
     const { backend, device } = await signInBoth();

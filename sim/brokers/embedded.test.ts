@@ -294,11 +294,26 @@ describe("the PSK port", () => {
 });
 
 describe("who may use which client identifier", () => {
-  it.each(["dev2", "dev1-2", "dev", ""])("refuses %j to dev1 with CONNACK 2", async (clientId) => {
+  it.each(["dev2", "dev1-2", "dev"])("refuses %j to dev1 with CONNACK 2", async (clientId) => {
     await test.start();
     const { received } = await test.exchange(test.mtlsOptions(await test.authority.issue("dev1")), connectPacket(clientId));
     expect(received).toBe("20020002");
     expect(await test.event("refused")).toMatchObject({ reason: "CLIENT_ID_REJECTED", name: "dev1" });
+  });
+
+  it("gives a client an identifier of its own that leaves it to the broker, if it wants no session", async () => {
+    await test.start();
+    const identity = await test.authority.issue("dev1");
+    const clients = await Promise.all([test.signIn(identity, ""), test.signIn(identity, "")]);
+    expect(test.broker.clientCount).toBe(2);
+    expect((await test.event("connected")).clientId).toMatch(/^dev1~[0-9a-f-]{36}$/);
+    const arrived = nextMessage(clients[0]);
+    await clients[0].subscribeAsync("devices/dev1/down/x");
+    await clients[1].publishAsync("devices/dev1/down/x", "hello", { qos: 1 });
+    expect(await arrived).toMatchObject({ payload: "hello" });
+    const withSession = Uint8Array.from(connectPacket(""));
+    withSession[9] = 0;
+    expect(await test.exchange(test.mtlsOptions(identity), withSession)).toMatchObject({ received: "20020002" });
   });
 
   it("asks the material where that has a rule", async () => {

@@ -13,7 +13,7 @@ import { credentialFault, type Shown } from "./credential-verdict.js";
 import type { GuardedConnection } from "./guarded-connection.js";
 import { Residents, type Resident } from "./residents.js";
 import { SessionStore, type StoreClient } from "./session-store.js";
-import { awaitConnect, refusalOf, sendRefusal, type Refusal, type Visitor } from "./sign-in.js";
+import { awaitConnect, refusalOf, sendRefusal, withClientId, type Refusal, type Visitor } from "./sign-in.js";
 import { listenOn, type TcpListener } from "./tcp-listener.js";
 import { createMtlsServer, createPskServer, prepareMaterial, type PreparedMaterial, type TlsPortHandlers } from "./tls-ports.js";
 
@@ -166,7 +166,7 @@ export class EmbeddedBroker {
     awaitConnect(
       socket,
       this.#limits,
-      (head, connectBytes, following) => this.#visit({ socket, port, shown, head, connectBytes, following }),
+      (head, connectBytes, following) => this.#visit({ socket, port, shown, head: withClientId(head, shown.name), connectBytes, following }),
       (reason) => this.#refused(port, reason, tracesOf(shown)),
     );
   }
@@ -210,7 +210,8 @@ export class EmbeddedBroker {
       drainTimeout: this.#limits.connectTimeoutMs,
       connectTimeout: this.#limits.connectTimeoutMs,
       maxInflightInbound: this.#limits.maxInflightInbound,
-      preConnect: (_client, packet, callback) => {
+      preConnect: (client, packet, callback) => {
+        packet.clientId = this.#residents.of(client)?.clientId ?? packet.clientId;
         const longest = this.#limits.maxKeepaliveSeconds;
         packet.keepalive = Math.min(packet.keepalive || longest, longest);
         callback(null, true);

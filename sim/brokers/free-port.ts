@@ -16,7 +16,7 @@ const handedOut = new Set<number>();
  * Another program may still take one before the broker does; the launcher then says `PORT_IN_USE`.
  * @throws HawserError `NO_FREE_PORT`
  */
-export async function reserveFreePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const ports: number[] = [];
   for (let tries = 0; ports.length < count; tries += 1) {
     if (tries >= TRIES * count) {

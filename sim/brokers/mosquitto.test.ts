@@ -8,11 +8,11 @@ import { join } from "node:path";
 import { buildSync } from "esbuild";
 import mqtt from "mqtt";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { reserveFreePorts, isPortFree } from "./free-port.js";
-import { findMosquitto, startMosquitto, type MosquittoOptions, type Mosquitto } from "./mosquitto.js";
+import { freePorts, isPortFree } from "./free-port.js";
+import { findMosquitto, startMosquitto, type MosquittoOptions, type RunningMosquitto } from "./mosquitto.js";
 
 let directory: string;
-const running: Mosquitto[] = [];
+const running: RunningMosquitto[] = [];
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "hawser-mosquitto-"));
 });
@@ -29,7 +29,7 @@ const writeConfig = (text: string): string => {
 
 const listeners = (ports: readonly number[]): string => ["log_dest stderr", "log_type all", "allow_anonymous true", ...ports.map((port) => `listener ${port} 127.0.0.1`), ""].join("\n");
 
-const start = async (ports: readonly number[], options: Partial<MosquittoOptions> = {}): Promise<Mosquitto> => {
+const start = async (ports: readonly number[], options: Partial<MosquittoOptions> = {}): Promise<RunningMosquitto> => {
   const broker = await startMosquitto({ configFile: writeConfig(listeners(ports)), ports, ...options });
   running.push(broker);
   return broker;
@@ -46,7 +46,7 @@ const lineWith = (words: string): { onLine: (line: string) => void; seen: Promis
 
 describe("the mosquitto launcher", () => {
   it("starts a broker that serves on all its ports, and stops it", async () => {
-    const ports = await reserveFreePorts(2);
+    const ports = await freePorts(2);
     const broker = await start(ports);
     for (const port of ports) {
       const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${port}`, { reconnectPeriod: 0 });
@@ -60,13 +60,13 @@ describe("the mosquitto launcher", () => {
 
   it("makes it read its files again", async () => {
     const { onLine, seen } = lineWith("Reloading config");
-    const broker = await start(await reserveFreePorts(1), { onLine });
+    const broker = await start(await freePorts(1), { onLine });
     broker.reload();
     expect(await seen).toContain("Reloading config");
   });
 
   it("kills it, so that another can take its ports", async () => {
-    const ports = await reserveFreePorts(1);
+    const ports = await freePorts(1);
     const broker = await start(ports);
     await broker.kill();
     expect(await broker.exited).toEqual({ code: null, signal: "SIGKILL" });
@@ -74,14 +74,14 @@ describe("the mosquitto launcher", () => {
   });
 
   it("tells when it ends by itself", async () => {
-    const broker = await start(await reserveFreePorts(1));
+    const broker = await start(await freePorts(1));
     process.kill(broker.pid, "SIGTERM");
     expect(await broker.exited).toEqual({ code: 0, signal: null });
     await broker.stop();
   });
 
   it("keeps a bounded number of log lines", async () => {
-    const broker = await start(await reserveFreePorts(1), { keptLines: 2 });
+    const broker = await start(await freePorts(1), { keptLines: 2 });
     expect(broker.lines()).toHaveLength(2);
   });
 
@@ -91,7 +91,7 @@ describe("the mosquitto launcher", () => {
     const { port } = holder.address() as AddressInfo;
     await expect(start([port])).rejects.toMatchObject({ code: "PORT_IN_USE", message: expect.stringContaining(String(port)) });
     // Held where the check before the start does not look, it shows in mosquitto's own log.
-    const [free = 0] = await reserveFreePorts(1);
+    const [free = 0] = await freePorts(1);
     await expect(startMosquitto({ configFile: writeConfig(listeners([free, port])), ports: [free] })).rejects.toMatchObject({
       code: "PORT_IN_USE",
       message: expect.stringContaining(String(port)),
@@ -101,16 +101,16 @@ describe("the mosquitto launcher", () => {
 
   it("repeats what mosquitto says about a bad configuration", async () => {
     const configFile = writeConfig("no_such_option true\n");
-    await expect(startMosquitto({ configFile, ports: await reserveFreePorts(1) })).rejects.toMatchObject({
+    await expect(startMosquitto({ configFile, ports: await freePorts(1) })).rejects.toMatchObject({
       code: "MOSQUITTO_FAILED",
       message: expect.stringMatching(/exit code \d+.*no_such_option/),
       nextStep: expect.stringContaining(configFile),
     });
-    await expect(startMosquitto({ configFile: join(directory, "absent.conf"), ports: await reserveFreePorts(1) })).rejects.toMatchObject({ code: "MOSQUITTO_FAILED" });
+    await expect(startMosquitto({ configFile: join(directory, "absent.conf"), ports: await freePorts(1) })).rejects.toMatchObject({ code: "MOSQUITTO_FAILED" });
   });
 
   it("gives up on a broker that does not open its port, and leaves none behind", async () => {
-    const [open = 0, never = 0] = await reserveFreePorts(2);
+    const [open = 0, never = 0] = await freePorts(2);
     const configFile = writeConfig(listeners([open]));
     await expect(startMosquitto({ configFile, ports: [open, never], startTimeoutMs: 300 })).rejects.toMatchObject({
       code: "MOSQUITTO_FAILED",
@@ -125,7 +125,7 @@ describe("the mosquitto launcher", () => {
   });
 
   it("leaves no broker behind when its own process is killed", async () => {
-    const [port = 0] = await reserveFreePorts(1);
+    const [port = 0] = await freePorts(1);
     const configFile = writeConfig(listeners([port]));
     const outfile = join(directory, "launcher.mjs");
     const source = `import { startMosquitto } from ${JSON.stringify(join(import.meta.dirname, "mosquitto.ts"))};
@@ -142,7 +142,7 @@ describe("the mosquitto launcher", () => {
   });
 
   it("does not keep its own process alive", async () => {
-    const [port = 0] = await reserveFreePorts(1);
+    const [port = 0] = await freePorts(1);
     const configFile = writeConfig(listeners([port]));
     const outfile = join(directory, "launcher.mjs");
     const source = `import { startMosquitto } from ${JSON.stringify(join(import.meta.dirname, "mosquitto.ts"))};
@@ -156,7 +156,7 @@ describe("the mosquitto launcher", () => {
 
 describe("free ports", () => {
   it("are free, different, and never given twice", async () => {
-    const given = [...(await reserveFreePorts(5)), ...(await reserveFreePorts(5))];
+    const given = [...(await freePorts(5)), ...(await freePorts(5))];
     expect(new Set(given).size).toBe(10);
     for (const port of given) expect(await isPortFree(port)).toBe(true);
   });

@@ -29,7 +29,7 @@ export interface MosquittoExit {
   signal: NodeJS.Signals | null;
 }
 
-export interface Mosquitto {
+export interface RunningMosquitto {
   readonly pid: number;
   /** The last log lines, oldest first. */
   lines(): string[];
@@ -54,7 +54,7 @@ const USUAL_FOLDERS = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/h
  * Starts mosquitto in the foreground and resolves when all its ports accept connections.
  * @throws HawserError `MOSQUITTO_MISSING`, `PORT_IN_USE`, or `MOSQUITTO_FAILED` with what its log said
  */
-export async function startMosquitto(options: MosquittoOptions): Promise<Mosquitto> {
+export async function startMosquitto(options: MosquittoOptions): Promise<RunningMosquitto> {
   const binary = options.binary ?? findMosquitto();
   if (!isExecutable(binary)) throw missing(`at ${binary}`);
   for (const port of options.ports) {

@@ -2,6 +2,7 @@
 import type { Client } from "aedes";
 import type { TLSSocket } from "node:tls";
 import type { LiveClient } from "./access-rules.js";
+import { mendClient } from "./aedes-client.js";
 import type { BrokerLimits, EndReason, PortKind } from "./broker-events.js";
 import { scopeOf, type Shown } from "./credential-verdict.js";
 import { GuardedConnection } from "./guarded-connection.js";
@@ -62,7 +63,7 @@ export class Residents {
       await previous.gone;
     }
     if (resident.socket.destroyed) connection.destroy();
-    else disarmDuplicateFilter(this.handle(connection));
+    else mendClient(this.handle(connection));
   }
 
   /** Aedes has the client in its tables. */
@@ -111,13 +112,4 @@ function makeResident({ socket, port, shown, head, connectBytes, following }: Vi
     isRegistered: false,
     wasConnected: false,
   };
-}
-
-/**
- * Aedes takes a message for a duplicate when one that was published later has been delivered already, and that happens: storing a retained
- * message takes a turn longer than passing on the next one. Our rules recognise copies by themselves.
- */
-function disarmDuplicateFilter(client: Client): void {
-  const nothingSeen = new Proxy({}, { get: () => undefined, set: () => true, deleteProperty: () => true });
-  (client as unknown as { duplicates: object }).duplicates = nothingSeen;
 }

@@ -1,4 +1,5 @@
 /** From a finished TLS handshake to an admitted CONNECT, or to the refusal that the client can understand. */
+import { randomUUID } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import type { BrokerLimits, PortKind, RefusalReason } from "./broker-events.js";
 import { RETURN_CODE, readConnect, refusingConnack, type ConnectHead } from "./connect-packet.js";
@@ -54,6 +55,12 @@ export function awaitConnect(
   const deadline = setTimeout(() => refuse("CONNECT_TIMEOUT"), limits.connectTimeoutMs);
   socket.on("error", () => undefined);
   socket.on("data", onData).once("close", onClose);
+}
+
+/** A client that leaves its identifier to the broker gets one of its own (MQTT 3.1.1 section 3.1.3.1). */
+export function withClientId(head: ConnectHead, name: string): ConnectHead {
+  const isLeftToUs = head.protocolLevel === 4 && head.clientId === "" && head.cleanSession;
+  return isLeftToUs ? { ...head, clientId: `${name}~${randomUUID()}` } : head;
 }
 
 /** Why the visitor may not sign in, with the CONNACK return code that says so; undefined when it may. */
