@@ -7,13 +7,16 @@ import type { Context } from "./command-runner.js";
 import { caPassphrase } from "./passphrases.js";
 import type { PassphraseOptions } from "./passphrases.js";
 
-/** @throws HawserError as `openCa` and `readPassphrase` */
-export async function openCaOf(options: PassphraseOptions & { dir: string }, { terminal, env }: Context): Promise<CertificateAuthority> {
+/**
+ * @param unsaid codes of problems with broker configurations that the command does not want to be told of
+ * @throws HawserError as `openCa` and `readPassphrase`
+ */
+export async function openCaOf(options: PassphraseOptions & { dir: string }, { terminal, env }: Context, unsaid: readonly string[] = []): Promise<CertificateAuthority> {
   openCaReadOnly(options.dir);
   const passphrase = await caPassphrase(options, env);
   return openCa(resolve(options.dir), passphrase, {
     onOutput: ({ problem }) => {
-      if (problem !== undefined) terminal.warning(problem);
+      if (problem !== undefined && !unsaid.includes(problem.code)) terminal.warning(problem);
     },
   });
 }

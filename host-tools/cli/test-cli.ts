@@ -12,11 +12,13 @@ import { HawserError } from "../../sdk/errors.js";
 import { lockWithin } from "../../sim/node/process-lock.js";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const CLI = join(ROOT, "dist/host-tools/cli/main.js");
+/** The program under test. HAWSER_CLI names another one, for instance that of an installed package; then nothing is built. */
+export const CLI = process.env["HAWSER_CLI"] ?? join(ROOT, "dist/host-tools/cli/main.js");
 const BUILD_WAIT_MS = 60_000;
 
 /** Builds the command line, once for all test files of a run. Call it in `beforeAll`. */
 export async function buildCli(): Promise<void> {
+  if (process.env["HAWSER_CLI"] !== undefined) return;
   mkdirSync(join(ROOT, "dist"), { recursive: true });
   const marker = join(ROOT, "dist/.test-run");
   const lock = await lockWithin(join(ROOT, "dist/.test-build"), BUILD_WAIT_MS, () => new HawserError("BUILD_BUSY", "another process builds for too long"));

@@ -38,7 +38,6 @@ export async function runAuthority(options: AuthorityOptions, context: Context):
   terminal.event("stopped", {}, "in an orderly way");
 }
 
-/** A certificate for the service itself, in memory only. */
 export function printServiceEvent(terminal: Terminal, event: ServiceEvent, url: string): void {
   const { event: name, ...fields } = event;
   if (event.event === "disconnected") {

@@ -22,7 +22,7 @@ export interface BrokerRunOptions extends PassphraseOptions {
 
 export async function runBroker(options: BrokerRunOptions, context: Context): Promise<void> {
   const { terminal, stop } = context;
-  const ca = await openCaOf(options, context);
+  const ca = await openCaOf(options, context, ["OUTPUT_GONE"]);
   const crl = crlKeeper(ca, terminal);
   await crl.start();
   try {

@@ -3,9 +3,9 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
-import { isPortFree, reserveFreePorts } from "../../../sim/brokers/free-port.js";
+import { isPortFree, freePorts } from "../../../sim/brokers/free-port.js";
 import { findMosquitto, startMosquitto } from "../../../sim/brokers/mosquitto.js";
-import type { Mosquitto } from "../../../sim/brokers/mosquitto.js";
+import type { RunningMosquitto } from "../../../sim/brokers/mosquitto.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import type { BrokerEngine } from "./engine.js";
 
@@ -33,6 +33,8 @@ export async function startMosquittoEngine(ca: CertificateAuthority, wanted: Por
       stop: async () => {
         await mosquitto.stop();
         place.leave();
+        // Has the CA forget a place that is gone.
+        await ca.syncOutputs();
       },
       died: deathOf(mosquitto),
     };
@@ -46,7 +48,7 @@ async function choosePorts({ mtlsPort, pskPort }: Ports): Promise<Ports> {
   for (const port of [mtlsPort, pskPort]) {
     if (port !== 0 && !(await isPortFree(port))) throw new HawserError("PORT_IN_USE", `port ${port} is in use by another program`, "Stop what listens there or choose another port (0 takes a free one).");
   }
-  const [oneFree = 0, anotherFree = 0] = await reserveFreePorts(2);
+  const [oneFree = 0, anotherFree = 0] = await freePorts(2);
   return { mtlsPort: mtlsPort === 0 ? oneFree : mtlsPort, pskPort: pskPort === 0 ? anotherFree : pskPort };
 }
 
@@ -61,7 +63,7 @@ function placeFor(ca: CertificateAuthority, { mtlsPort, pskPort }: Ports): { dir
   return { directory, leave: () => rmSync(directory, { recursive: true, force: true }) };
 }
 
-async function deathOf(mosquitto: Mosquitto): Promise<HawserError> {
+async function deathOf(mosquitto: RunningMosquitto): Promise<HawserError> {
   const { code, signal } = await mosquitto.exited;
   const last = mosquitto.lines().at(-1) ?? "nothing";
   return new HawserError("MOSQUITTO_FAILED", `mosquitto ended by itself (${signal ?? `exit code ${code ?? "unknown"}`}), its last words: ${last}`, "Look into the lines above, then start it again.");
