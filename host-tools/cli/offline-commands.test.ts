@@ -1,7 +1,8 @@
+import { spawnSync } from "node:child_process";
 import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { buildCli, hawser, temporaryDirectory, treeState } from "./test-cli.js";
+import { buildCli, CLI, hawser, temporaryDirectory, treeState } from "./test-cli.js";
 import type { Finished } from "./test-cli.js";
 
 const PASSPHRASE = "correct-horse-battery-staple";
@@ -310,8 +311,6 @@ describe("secrets", () => {
 
 test("a reader that goes away is no error", async () => {
   const cwd = await withDevice();
-  const { spawnSync } = await import("node:child_process");
-  const cli = new URL("../../dist/host-tools/cli/main.js", import.meta.url).pathname;
-  const { status, stderr } = spawnSync("bash", ["-c", `"${process.execPath}" "${cli}" list --dir ca | true; echo "\${PIPESTATUS[0]}"`], { cwd, encoding: "utf8" });
-  expect([status, stderr]).toEqual([0, ""]);
+  const { status, stdout, stderr } = spawnSync("bash", ["-c", '"$0" "$1" list --dir ca | true; echo "${PIPESTATUS[0]}"', process.execPath, CLI], { cwd, encoding: "utf8" });
+  expect([status, stdout, stderr]).toEqual([0, "0\n", ""]);
 });
