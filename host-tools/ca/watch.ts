@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { FILES } from "./layout.js";
 
 export interface WatchOptions {
-  /** A burst of changes is told once, when it has been quiet for this long. */
-  readonly quietMs?: number;
+  /** Changes that come within this time of each other's first are told together. */
+  readonly gatherMs?: number;
   /** How often to look without being told. */
   readonly pollMs?: number;
 }
@@ -15,7 +15,7 @@ export interface WatchOptions {
  * Calls `onChange` after each finished change of the CA, until the returned function is called. Never calls it before returning, and never for the state
  * that was there at the start.
  */
-export function watchCa(directory: string, onChange: () => void, { quietMs = 50, pollMs = 5000 }: WatchOptions = {}): () => void {
+export function watchCa(directory: string, onChange: () => void, { gatherMs = 50, pollMs = 5000 }: WatchOptions = {}): () => void {
   const path = join(directory, FILES.revision);
   let seen = readText(path);
   let pending: NodeJS.Timeout | undefined;
@@ -28,7 +28,7 @@ export function watchCa(directory: string, onChange: () => void, { quietMs = 50,
     onChange();
   };
   const lookSoon = (): void => {
-    pending ??= setTimeout(look, quietMs);
+    pending ??= setTimeout(look, gatherMs);
   };
   const watcher = startWatching(directory, lookSoon);
   const poll = setInterval(lookSoon, pollMs);

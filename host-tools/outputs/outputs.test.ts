@@ -1,0 +1,154 @@
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import mqtt from "mqtt";
+import { afterEach, describe, expect, it } from "vitest";
+import type { CertificateAuthority } from "../ca/certificate-authority.js";
+import { openCaReadOnly } from "../ca/read-only.js";
+import { freePorts, provisionDevice, Scene } from "../testing/scene.js";
+import { runningMosquitto } from "./mosquitto-process.js";
+import { writeConfiguration } from "./mosquitto-output.js";
+import type { OutputResult, WrittenBrokerConfig } from "./outputs.js";
+
+const scene = new Scene();
+afterEach(() => scene.clean());
+
+const code = (expected: string): unknown => expect.objectContaining({ code: expected, nextStep: expect.stringMatching(/./) });
+
+async function configured(ca: CertificateAuthority): Promise<WrittenBrokerConfig & { mtlsPort: number }> {
+  const [mtlsPort, pskPort] = await freePorts();
+  return { mtlsPort, ...(await ca.writeBrokerConfig({ engine: "mosquitto", out: join(scene.directory(), "broker"), mtlsPort, pskPort, bind: "127.0.0.1" })) };
+}
+
+describe("writing a broker's configuration", () => {
+  it("is refused where something else is, and changes nothing", async () => {
+    const ca = await scene.ca();
+    const out = scene.directory();
+    writeFileSync(join(out, "mosquitto.conf"), "listener 1883\n");
+    const request = { engine: "mosquitto" as const, out, mtlsPort: 8883, pskPort: 8884 };
+    await expect(ca.writeBrokerConfig(request)).rejects.toEqual(code("OUT_EXISTS"));
+    await expect(ca.writeBrokerConfig({ ...request, out: join(out, "mosquitto.conf") })).rejects.toEqual(code("OUT_EXISTS"));
+    await expect(ca.writeBrokerConfig({ ...request, out: join(out, "new"), pskPort: 8883 })).rejects.toEqual(code("BAD_PORT"));
+    await expect(ca.writeBrokerConfig({ ...request, out: join(out, "new"), user: "nobody-of-that-name" })).rejects.toEqual(code("UNKNOWN_USER"));
+    await expect(ca.writeBrokerConfig({ ...request, out: join(out, "new\nlistener 1883") })).rejects.toEqual(code("OUT_EXISTS"));
+    expect(readdirSync(out)).toEqual(["mosquitto.conf"]);
+    expect(openCaReadOnly(ca.directory).outputs).toEqual([]);
+  });
+
+  it("can be done again in the same place, with other settings", async () => {
+    const ca = await scene.ca();
+    const { directory } = await configured(ca);
+    const { files } = await ca.writeBrokerConfig({ engine: "mosquitto", out: directory, mtlsPort: 1, pskPort: 2 });
+    expect(files).toEqual(["mosquitto.conf"]);
+    expect(openCaReadOnly(ca.directory).outputs).toMatchObject([{ directory, settings: { mtlsPort: 1, pskPort: 2 } }]);
+  });
+
+  it("never puts a file in place that mosquitto cannot load", async () => {
+    const ca = await scene.ca();
+    const { directory } = await configured(ca);
+    const output = openCaReadOnly(ca.directory).outputs[0];
+    if (output === undefined) throw new Error("the output is recorded");
+    const before = readdirSync(directory).map((name) => [name, name === "data" ? "" : readFileSync(join(directory, name), "utf8")]);
+    const { chainPem, keyPem, trustAnchorPem, issuingPem, crlPem } = await ca.brokerMaterial();
+    const good = { full: [], recovery: [], keys: [], brokerChainPem: chainPem, brokerKeyPem: keyPem, anchorsPem: trustAnchorPem + issuingPem, crlPem };
+    const trial = join(scene.directory(), "trial");
+    const garbageAcl = { ...good, full: [{ name: "x\ngarbage", role: "sensor" }] };
+    await expect(writeConfiguration(output, garbageAcl, trial)).rejects.toEqual(code("OUTPUT_REFUSED"));
+    await expect(writeConfiguration(output, { ...good, crlPem: "garbage" }, trial)).rejects.toEqual(code("OUTPUT_REFUSED"));
+    await expect(writeConfiguration(output, { ...good, brokerKeyPem: "garbage" }, trial)).rejects.toEqual(code("OUTPUT_REFUSED"));
+    expect(readdirSync(directory).map((name) => [name, name === "data" ? "" : readFileSync(join(directory, name), "utf8")])).toEqual(before);
+    expect(existsSync(trial)).toBe(false);
+  });
+});
+
+describe("keeping configurations up to date", () => {
+  it("tells of one that is gone and forgets it", async () => {
+    const results: OutputResult[] = [];
+    const ca = await scene.ca({}, { onOutput: (result) => results.push(result) });
+    const { directory } = await configured(ca);
+    rmSync(directory, { recursive: true });
+    await provisionDevice(ca, "dev1");
+    expect(results).toEqual([{ directory, changed: [], reloaded: false, problem: code("OUTPUT_GONE") }]);
+    expect(openCaReadOnly(ca.directory).outputs).toEqual([]);
+  });
+
+  it("mends files that somebody changed", async () => {
+    const ca = await scene.ca();
+    const { directory } = await configured(ca);
+    writeFileSync(join(directory, "mtls.acl"), "");
+    expect(await ca.syncOutputs()).toEqual([{ directory, changed: ["mtls.acl"], reloaded: false }]);
+    expect(await ca.syncOutputs()).toEqual([{ directory, changed: [], reloaded: false }]);
+  });
+
+  it("says so when a revocation did not reach a broker's files, and can be done again", async () => {
+    const ca = await scene.ca();
+    const { directory } = await configured(ca);
+    await provisionDevice(ca, "dev1");
+    rmSync(join(directory, "psk.txt"));
+    mkdirSync(join(directory, "psk.txt"));
+    await expect(ca.revoke({ id: "dev1" })).rejects.toEqual(code("OUTPUT_FAILED"));
+    expect(openCaReadOnly(ca.directory).get("dev1").state).toBe("revoked");
+    rmSync(join(directory, "psk.txt"), { recursive: true });
+    expect(await ca.revoke({ id: "dev1" })).toMatchObject({ state: "revoked", serials: [] });
+    expect(readFileSync(join(directory, "psk.txt"), "utf8")).toBe("");
+  });
+
+  it("does not take another process for the broker because of a stale pid file", async () => {
+    const ca = await scene.ca();
+    const { directory, configFile } = await configured(ca);
+    expect(runningMosquitto(directory)).toBeUndefined();
+    writeFileSync(join(directory, "mosquitto.pid"), `${process.pid}\n`);
+    expect(runningMosquitto(directory)).toBeUndefined();
+    const other = await configured(ca);
+    const stranger = await scene.mosquitto(other.configFile);
+    writeFileSync(join(directory, "mosquitto.pid"), `${stranger.pid}\n`);
+    expect(runningMosquitto(directory)).toBeUndefined();
+    expect(runningMosquitto(other.directory)).toBe(stranger.pid);
+    const broker = await scene.mosquitto(configFile);
+    expect(runningMosquitto(directory)).toBe(broker.pid);
+  });
+
+  it("finds a broker that was started with a relative path", async () => {
+    const ca = await scene.ca();
+    const { directory } = await configured(ca);
+    const child = spawn("/usr/sbin/mosquitto", ["-c", "mosquitto.conf"], { cwd: directory, stdio: ["ignore", "ignore", "pipe"] });
+    try {
+      await new Promise<void>((resolve) => child.stderr.on("data", (text) => String(text).includes("running") && resolve()));
+      expect(runningMosquitto(directory)).toBe(child.pid);
+    } finally {
+      child.kill("SIGKILL");
+    }
+  });
+});
+
+describe("mosquitto's memory", () => {
+  it("survives a kill -9 with what it had acknowledged and saved", async () => {
+    const ca = await scene.ca();
+    const { configFile, mtlsPort } = await configured(ca);
+    const device = await provisionDevice(ca, "dev1");
+    const backend = await ca.issueClient({ name: "backend", role: "backend" });
+    const connect = (shown: typeof backend | typeof device, clientId: string): ReturnType<typeof mqtt.connectAsync> =>
+      mqtt
+        .connectAsync({ protocol: "mqtts", host: "localhost", port: mtlsPort, key: shown.keyPem, cert: shown.chainPem, ca: shown.trustAnchorPem, clientId, clean: false, reconnectPeriod: 0 })
+        .then((client) => scene.client(client.on("error", () => undefined)));
+    const broker = await scene.mosquitto(configFile);
+    const early = await connect(backend, "backend");
+    await early.subscribeAsync("devices/+/up/#", { qos: 1 });
+    await early.endAsync();
+    const saves = broker.log.split("Saving in-memory database").length;
+    const publisher = await connect(device, "dev1");
+    await publisher.publishAsync("devices/dev1/up/x", "kept", { qos: 1 });
+    await broker.logged(new RegExp(`(Saving in-memory database[^]*){${saves}}`));
+    // The next answer comes from the turn after the one that saved.
+    await publisher.publishAsync("devices/dev1/up/x", "maybe", { qos: 1 });
+    await broker.kill("SIGKILL");
+    await scene.mosquitto(configFile);
+    const message = new Promise((resolve) => {
+      const late = scene.client(
+        mqtt.connect({ protocol: "mqtts", host: "localhost", port: mtlsPort, key: backend.keyPem, cert: backend.chainPem, ca: backend.trustAnchorPem, clientId: "backend", clean: false }),
+      );
+      late.once("message", (_topic, payload) => resolve(payload.toString()));
+    });
+    expect(await message).toBe("kept");
+  });
+});

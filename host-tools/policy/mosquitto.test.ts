@@ -1,0 +1,103 @@
+import { describe, expect, it } from "vitest";
+import { mosquittoAcl, mosquittoPskFile } from "./mosquitto-acl.js";
+import { checkMosquittoSettings, compileMosquitto, parseMosquittoSettings } from "./mosquitto.js";
+import type { BrokerFacts } from "./mosquitto.js";
+
+const facts: BrokerFacts = { full: [], recovery: [], keys: [], brokerChainPem: "chain", brokerKeyPem: "key", anchorsPem: "anchors", crlPem: "crl" };
+
+describe("mosquitto's ACL file", () => {
+  it("names everybody with exactly the topics of the policy, and never a pattern", () => {
+    const text = mosquittoAcl(
+      [
+        { name: "backend", role: "backend" },
+        { name: "dev1", role: "sensor" },
+      ],
+      "full",
+    );
+    expect(text.split("\n\n").slice(2)).toEqual([
+      "user backend\ntopic read devices/+/up/#\ntopic write devices/+/down/#",
+      [
+        "user dev1",
+        "topic write devices/dev1/up/#",
+        "topic read devices/dev1/down/#",
+        "topic write devices/dev1/identity/request",
+        "topic read devices/dev1/identity/response\n",
+      ].join("\n"),
+    ]);
+    expect(text).not.toMatch(/^pattern/m);
+  });
+
+  it("gives the identity topics alone in the recovery scope, and a client nothing", () => {
+    const text = mosquittoAcl(
+      [
+        { name: "dev1", role: "sensor" },
+        { name: "op", role: "operator" },
+      ],
+      "recovery",
+    );
+    expect(text.split("\n\n").slice(2)).toEqual(["user dev1\ntopic write devices/dev1/identity/request\ntopic read devices/dev1/identity/response\n"]);
+  });
+
+  it("is never without an entry: mosquitto would allow everything", () => {
+    expect(mosquittoAcl([], "full")).toMatch(/\nuser -nobody\ntopic deny #\n$/);
+  });
+});
+
+describe("mosquitto's PSK file", () => {
+  it("has a line a key, in hex", () => {
+    expect(mosquittoPskFile([{ identity: "dev1", key: Uint8Array.of(0, 255) }])).toBe("dev1:00ff\n");
+  });
+});
+
+describe("mosquitto's configuration", () => {
+  const config = (bind?: string): string => {
+    const settings = { mtlsPort: 8883, pskPort: 8884, user: "mosquitto", ...(bind === undefined ? {} : { bind }) };
+    return compileMosquitto("/etc/broker", settings, facts).get("mosquitto.conf") ?? "";
+  };
+  /** The settings of one part: before the first listener, or of a listener. */
+  const parts = (text: string): string[][] => {
+    const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+    const [general = "", ...listeners] = lines.join("\n").split(/^(?=listener )/m);
+    return [general, ...listeners].map((part) => part.trim().split("\n"));
+  };
+
+  it("opens two listeners with TLS and nothing else", () => {
+    const [general = [], mtls = [], psk = [], ...more] = parts(config());
+    expect(more).toEqual([]);
+    expect(general[0]).toBe("per_listener_settings true");
+    expect(general).toEqual(expect.arrayContaining(["set_tcp_nodelay true", "persistence true", "max_packet_size 131072", "pid_file /etc/broker/mosquitto.pid", "user mosquitto"]));
+    expect(mtls[0]).toBe("listener 8883");
+    expect(mtls).toEqual(
+      expect.arrayContaining([
+        "allow_anonymous false",
+        "tls_version tlsv1.2",
+        "require_certificate true",
+        "use_identity_as_username true",
+        "use_username_as_clientid true",
+        "crlfile /etc/broker/crl.pem",
+        "acl_file /etc/broker/mtls.acl",
+      ]),
+    );
+    expect(psk[0]).toBe("listener 8884");
+    expect(psk).toEqual(expect.arrayContaining(["allow_anonymous false", "tls_version tlsv1.2", "use_identity_as_username true", "psk_file /etc/broker/psk.txt", "acl_file /etc/broker/psk.acl"]));
+    expect(psk.filter((line) => /certfile|cafile/.test(line))).toEqual([]);
+    expect(mtls.filter((line) => line.startsWith("psk"))).toEqual([]);
+  });
+
+  it("listens where it is told to", () => {
+    expect(parts(config("127.0.0.1")).map(([first]) => first)).toEqual(["per_listener_settings true", "listener 8883 127.0.0.1", "listener 8884 127.0.0.1"]);
+    expect(parts(config("::1"))[1]?.[0]).toBe("listener 8883 ::1");
+  });
+
+  it("takes no settings that would end up as something else", () => {
+    const bad = (settings: { mtlsPort: number; pskPort: number; bind?: string }, code: string): void =>
+      expect(() => checkMosquittoSettings(settings)).toThrow(expect.objectContaining({ code }));
+    bad({ mtlsPort: 0, pskPort: 1 }, "BAD_PORT");
+    bad({ mtlsPort: 1, pskPort: 65_536 }, "BAD_PORT");
+    bad({ mtlsPort: 8883, pskPort: 8883 }, "BAD_PORT");
+    bad({ mtlsPort: 1, pskPort: 2, bind: "x\nallow_anonymous true" }, "BAD_HOST");
+    bad({ mtlsPort: 1, pskPort: 2, bind: "" }, "BAD_HOST");
+    expect(parseMosquittoSettings({ mtlsPort: 1, pskPort: 2, user: "root\nlistener 1883" })).toBeUndefined();
+    expect(parseMosquittoSettings({ mtlsPort: 1, pskPort: 2, user: "root", bind: "::" })).toEqual({ mtlsPort: 1, pskPort: 2, user: "root", bind: "::" });
+  });
+});
