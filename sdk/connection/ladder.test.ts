@@ -53,6 +53,13 @@ describe("CredentialLadder", () => {
     expect(ladder.next(BOTH)).toEqual(PENDING_TRY);
   });
 
+  it("does not drop a pending identity for a plain refusal: the broker may not know of it yet", () => {
+    const ladder = new CredentialLadder(true);
+    ladder.failed(ACTIVE_TRY, because("CERTIFICATE_REVOKED"), ACTIVE);
+    expect(ladder.failed(PENDING_TRY, because("NOT_AUTHORIZED"), BOTH)).toEqual([]);
+    expect(ladder.next(BOTH)).toEqual(PENDING_TRY);
+  });
+
   it("comes back to mutual TLS with the certificate that recovery brought", () => {
     const ladder = new CredentialLadder(true);
     ladder.failed(ACTIVE_TRY, because("CERTIFICATE_REVOKED"), ACTIVE);
@@ -78,7 +85,7 @@ describe("CredentialLadder", () => {
   it("asks the pre-shared key again when a new certificate keeps failing during recovery, and then drops it", () => {
     const ladder = new CredentialLadder(true);
     ladder.failed(ACTIVE_TRY, because("KEY_MISSING"), ACTIVE);
-    for (let i = 0; i < 8; i++) {
+    for (let i = 0; i < 5; i++) {
       expect(ladder.next(BOTH)).toEqual(PENDING_TRY);
       ladder.failed(PENDING_TRY, because("CONNECTION_CLOSED"), BOTH);
     }

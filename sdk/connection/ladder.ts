@@ -35,10 +35,18 @@ const MENDED_BY_ENROLMENT: ReadonlySet<FailureCode> = new Set<FailureCode>([
   "NOT_AUTHORIZED",
 ]);
 
+/**
+ * Refusals that are about the certificate shown and nothing else. A plain "not authorized" is not: the broker may not have heard yet of what the authority
+ * just issued.
+ */
+function isVerdict(code: FailureCode): boolean {
+  return code !== "NOT_AUTHORIZED" && MENDED_BY_ENROLMENT.has(code);
+}
+
 /** So many recoveries may fail before the certificate is tried once more: whatever refused it may have been mended meanwhile. */
 const RECOVERY_TRIES = 3;
 /** During recovery, so many proofs of a new certificate may fail for any reason before the pre-shared key is asked again. */
-const PROOF_TRIES_IN_RECOVERY = 8;
+const PROOF_TRIES_IN_RECOVERY = 5;
 
 export class CredentialLadder {
   #rung: Rung = "mtls";
@@ -103,7 +111,7 @@ export class CredentialLadder {
   }
 
   #proofFailed(reason: Failure, holdings: Holdings): LadderEffect[] {
-    if (MENDED_BY_ENROLMENT.has(reason.code)) {
+    if (isVerdict(reason.code)) {
       this.#proofFailures = 0;
       return [{ type: "drop-pending", reason }];
     }

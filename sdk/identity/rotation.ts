@@ -39,6 +39,8 @@ export class Rotation {
   /** One for all tries of an enrolment: an answer that comes late is as good as one in time. */
   #requestId: string | undefined;
   #isAsking = false;
+  /** Counts the beginnings and ends of exchanges, so that what an earlier one still reports is known as such. */
+  #exchange = 0;
   #cancelAnswer: Cancel | undefined;
   #cancelLook: Cancel | undefined;
   /** Not before this, on the monotonic clock: the last exchange failed. */
@@ -150,6 +152,7 @@ export class Rotation {
   async #ask(client: MqttClient, reason: Reason): Promise<void> {
     const { platform, store, emit } = this.parts;
     const { id } = store.device;
+    const exchange = ++this.#exchange;
     this.#isAsking = true;
     this.#requestId ??= newRequestId(platform.random);
     emit({ type: "renewing", reason });
@@ -160,10 +163,11 @@ export class Rotation {
         this.#endExchange();
         this.#failed("NO_ANSWER", "the authority did not answer in time", 0);
       });
-      // QoS 0: an answer is waited for anyway, and a request that outlived its connection in the outbox would ask for a second certificate.
-      await client.publish(`devices/${id}/${REQUEST_TOPIC}`, enrolRequest(this.#requestId, csr), { qos: 0 });
+      // QoS 1, so that the broker keeps it for an authority that is just restarting; but not for longer than the answer is waited for.
+      const options = { qos: 1, persist: false, properties: { messageExpiryInterval: ANSWER_TIMEOUT_MS / 1_000 } } as const;
+      await client.publish(`devices/${id}/${REQUEST_TOPIC}`, enrolRequest(this.#requestId, csr), options);
     } catch (error) {
-      if (this.#client !== client) return; // the connection ended; the next one asks again
+      if (exchange !== this.#exchange) return; // over already: answered, timed out, or the connection ended
       this.#endExchange();
       this.#failed(errorCode(error), errorMessage(error), 0);
     }
@@ -203,6 +207,7 @@ export class Rotation {
 
   #endExchange(): void {
     this.#isAsking = false;
+    this.#exchange++;
     this.#cancelAnswer?.();
     this.#cancelAnswer = undefined;
   }
