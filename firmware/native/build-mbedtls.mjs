@@ -109,9 +109,9 @@ export async function mbedTls({ bits = 64, sanitize = false } = {}) {
   const { directory, version } = await source();
   const config = join(HERE, "mbedtls-config.h");
   const target = [`-m${bits}`, ...(sanitize ? ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"] : [])];
-  const includeFolders = [join(directory, "include"), join(HERE, "its"), HERE];
+  const includeFolders = [join(directory, "include"), join(HERE, "its"), HERE, join(directory, "library")];
   const defines = [`-DMBEDTLS_CONFIG_FILE="${config}"`];
-  const use = [...target, ...includeFolders.map((folder) => `-I${folder}`), ...defines];
+  const use = [...target, ...includeFolders.flatMap((folder) => (folder.startsWith(directory) ? ["-isystem", folder] : [`-I${folder}`])), ...defines];
   const flags = ["-std=c99", "-Os", "-g"];
   const compiler = await run("gcc", ["--version"], HERE);
   const key = createHash("sha256").update(JSON.stringify([await readFile(config, "utf8"), flags, target, compiler.split("\n")[0]])).digest("hex").slice(0, 12);

@@ -157,7 +157,7 @@ psa_status_t psa_its_get(psa_storage_uid_t uid, uint32_t data_offset, uint32_t d
     } else {
         uint32_t size = info.size - data_offset < data_length ? info.size - data_offset : data_length;
         *p_data_length = size;
-        if (lseek(file, (off_t) HEADER_SIZE + data_offset, SEEK_SET) < 0 || !read_exactly(file, p_data, size)) {
+        if (lseek(file, (off_t) (HEADER_SIZE + data_offset), SEEK_SET) < 0 || !read_exactly(file, p_data, size)) {
             status = PSA_ERROR_STORAGE_FAILURE;
         }
     }

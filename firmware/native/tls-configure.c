@@ -112,6 +112,7 @@ static bool configure_suites(tls_engine *engine, const tls_options *options)
     if (count == 0 || minimum > maximum || minimum < TLS_1_2 || maximum > TLS_1_3) {
         return tls_engine_fail(engine, TLS_FAILURE_CONFIGURATION, 0);
     }
+    engine->maximum_version = maximum;
     mbedtls_ssl_conf_ciphersuites(&engine->config, engine->suites);
     mbedtls_ssl_conf_min_tls_version(&engine->config, (mbedtls_ssl_protocol_version) minimum);
     mbedtls_ssl_conf_max_tls_version(&engine->config, (mbedtls_ssl_protocol_version) maximum);
@@ -128,9 +129,12 @@ static bool configure_fragment(tls_engine *engine, uint16_t maximum_fragment)
         { 4096, MBEDTLS_SSL_MAX_FRAG_LEN_4096 },
     };
     for (size_t i = 0; i < sizeof fragments / sizeof *fragments; i++) {
-        if (fragments[i].size == maximum_fragment) {
-            return mbedtls_ssl_conf_max_frag_len(&engine->config, fragments[i].code) == 0 ||
-                   tls_engine_fail(engine, TLS_FAILURE_CONFIGURATION, 0);
+        if (fragments[i].size != maximum_fragment) {
+            continue;
+        }
+        engine->asks_fragment = maximum_fragment != 0 && tls_fragment_is_possible(engine->maximum_version);
+        if (!engine->asks_fragment || mbedtls_ssl_conf_max_frag_len(&engine->config, fragments[i].code) == 0) {
+            return true;
         }
     }
     return tls_engine_fail(engine, TLS_FAILURE_CONFIGURATION, 0);

@@ -43,6 +43,8 @@ struct tls_engine {
     /** The server's address when it was given as IPv4 text: Mbed TLS must neither send nor check that as a name. */
     uint8_t address[4];
     bool named_by_address;
+    uint16_t maximum_version;
+    bool asks_fragment;
     int suites[SUITES_MAX + 1];
     char alpn[ALPN_MAX + 1];
     const char *alpn_list[2];
@@ -78,6 +80,11 @@ void tls_engine_free_credentials(tls_engine *engine);
 /** Mbed TLS's callbacks for bytes; `context` is the engine. */
 int tls_flow_send(void *context, const unsigned char *bytes, size_t size);
 int tls_flow_receive(void *context, unsigned char *bytes, size_t capacity);
+
+/** Whether small records may be asked for when the hello offers versions up to this one. */
+bool tls_fragment_is_possible(uint16_t maximum_version);
+/** Before each step of the handshake: the server may answer that it sends small records. */
+void tls_fragment_expect_answer(tls_engine *engine);
 
 /** Mbed TLS's callback for each certificate of the server's chain; `context` is the engine. */
 int tls_verify_certificate(void *context, mbedtls_x509_crt *certificate, int depth, uint32_t *flags);

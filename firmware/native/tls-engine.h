@@ -85,7 +85,11 @@ typedef struct {
     uint16_t maximum_version;
     /** IANA numbers, 0-terminated, in order of preference; NULL: the engine's own list (AES-128-GCM, then ChaCha20-Poly1305). At most 8. */
     const uint16_t *cipher_suites;
-    /** Largest record asked of the server, RFC 6066: 512, 1024, 2048, 4096; 0: not asked. */
+    /**
+     * Largest record asked of the server, RFC 6066: 512, 1024, 2048, 4096; 0: not asked. It must fit Mbed TLS's buffers (MBEDTLS_SSL_IN_CONTENT_LEN),
+     * which shrink to it after the handshake. Asked only in a hello that offers TLS 1.2 too; see tls-fragment.c for 1.3. A server that
+     * does not mind it and sends larger records than the buffer ends the connection with TLS_FAILURE_PROTOCOL.
+     */
     uint16_t maximum_fragment;
     /** One ALPN name to offer, or NULL. */
     const char *alpn;

@@ -138,6 +138,7 @@ tls_state tls_engine_handshake(tls_engine *engine)
     }
     int result;
     do {
+        tls_fragment_expect_answer(engine);
         result = mbedtls_ssl_handshake(&engine->ssl);
     } while (result != 0 && settle(engine, result));
     if (result == 0) {
