@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { roundTripAll } from "../../sdk/shims/test-round-trip.js";
+import { freePort, startMosquitto, type TestMosquitto } from "../node/testing/test-mosquitto.js";
 import { bundleDevice } from "./bundle.js";
 import { buildHost, type Bits } from "./host-build.js";
-import { MosquittoProcess } from "./testing/mosquitto-process.js";
 import { ProgramFolder } from "./testing/program-folder.js";
 
 const BUILD_MS = 300_000;
@@ -13,7 +13,8 @@ const TESTING = fileURLToPath(new URL("./testing/", import.meta.url));
 const LIBRARY = join(TESTING, "mqtt-library.ts");
 
 const programs = new ProgramFolder();
-let broker: MosquittoProcess;
+let broker: TestMosquitto | undefined;
+let port: number;
 let roundTrip: string;
 let library: string;
 let session: string;
@@ -24,14 +25,15 @@ beforeAll(async () => {
   roundTrip = await bundle("round-trip.ts", { wholeMqttPacket: true });
   library = await bundle("mqtt-library.ts");
   session = await bundle("mqtt-session.ts", { separate: { [LIBRARY]: "library" } });
-  broker = await MosquittoProcess.plain();
+  port = await freePort();
+  broker = await startMosquitto(programs.path, "broker", {}, [`listener ${port} 127.0.0.1`, "allow_anonymous true"]);
   await buildHost({ bits: 64 });
   await buildHost({ bits: 32 });
 }, BUILD_MS);
 
 afterAll(async () => {
   await programs.close();
-  await broker.stop();
+  await broker?.stop();
 });
 
 describe.each<Bits>([64, 32])("on XS at %i bits", (bits) => {
@@ -42,7 +44,7 @@ describe.each<Bits>([64, 32])("on XS at %i bits", (bits) => {
   });
 
   it.each([4, 5] as const)("messages of every level go to mosquitto and come back, in protocol version %i", async (protocolVersion) => {
-    const config = { port: broker.port, protocolVersion, qos: [0, 1, 2], count: 20, payloadBytes: 3_000 };
+    const config = { port, protocolVersion, qos: [0, 1, 2], count: 20, payloadBytes: 3_000 };
     const running = await programs.start({ program: session, bits, inRom: "code", modules: { library }, args: [JSON.stringify(config)] });
     expect(await running.exited).toMatchObject({ code: 0, errors: "" });
     expect(running.messages.filter((message) => "received" in message)).toMatchObject([0, 1, 2].map((qos) => ({ qos, received: 20, wrong: 0 })));
