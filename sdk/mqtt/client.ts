@@ -226,7 +226,7 @@ export class MqttClient {
     return new OutgoingMessage(topic, bytes, qos, retain, properties, expiresAtMs);
   }
 
-  #lastTopic = "";
+  #lastTopic: string | undefined;
 
   /** Sends what may be sent. */
   #pump(): void {

@@ -1,7 +1,7 @@
 /** Cuts the byte stream of a broker into packets: in place where a packet came in one piece, collected within a bound where it did not. */
 import type { InboundPacket, ProtocolVersion } from "./packet.js";
 import { malformed, PacketError } from "./packet-error.js";
-import { decode } from "./packets.js";
+import { checkFirstByte, decode } from "./packets.js";
 
 export class FrameReader {
   readonly #version: ProtocolVersion;
@@ -64,6 +64,7 @@ export class FrameReader {
   }
 
   #begin(bytes: Uint8Array, at: number, sizeBytes: number): number {
+    checkFirstByte(bytes[at] as number);
     this.#partial = new Uint8Array(sizeBytes);
     this.#partial.set(bytes.subarray(at));
     this.#collected = bytes.length - at;

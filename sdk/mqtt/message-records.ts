@@ -52,7 +52,7 @@ export function readMessage(head: Uint8Array, part: (index: number) => Uint8Arra
     pieces.push(piece);
   }
   const packet = readPacket(pieces);
-  if (packet === undefined || packet.qos === 0 || (state === 1 && packet.qos !== 2)) return undefined;
+  if (packet === undefined || packet.topic === "" || packet.qos === 0 || (state === 1 && packet.qos !== 2)) return undefined;
   let expiry = 0;
   for (let i = 3; i < HEAD_BYTES; i++) expiry = expiry * 256 + (head[i] as number);
   return { packet, isReleased: state === 1, parts, expiresWallMs: expiry === NO_EXPIRY ? undefined : expiry };

@@ -97,7 +97,7 @@ function writeByLibrary(writer: ByteWriter, packet: OutboundPacket, version: Pro
       problem ??= error.message;
     },
   };
-  mqttPacket.writeToStream(forLibrary(packet), target, { protocolVersion: version });
+  if (!mqttPacket.writeToStream(forLibrary(packet), target, { protocolVersion: version })) problem ??= "a property is not valid";
   if (problem !== undefined) {
     throw new HawserError("INVALID_PACKET", `the ${packet.cmd.toUpperCase()} packet cannot be written: ${problem}`, "Check the options given to the client.");
   }
@@ -122,8 +122,9 @@ function connectForLibrary(packet: ConnectPacket): object {
 
 /** As a list of single pairs, mqtt-packet keeps user properties in order; names it must not mistake for its own get no prototype. */
 function propertiesForLibrary(properties: Properties): object {
-  const { userProperties, ...others } = properties;
-  return userProperties === undefined ? others : { ...others, userProperties: userProperties.map(pairForLibrary) };
+  const { userProperties = [], ...others } = properties;
+  // An empty list would make it write nothing at all.
+  return userProperties.length === 0 ? others : { ...others, userProperties: userProperties.map(pairForLibrary) };
 }
 
 function pairForLibrary([name, value]: UserProperties[number]): object {
@@ -132,8 +133,20 @@ function pairForLibrary([name, value]: UserProperties[number]): object {
   return pair;
 }
 
-/** Low four bits that a packet type must have (table 2-2); PUBLISH has its own. */
-const REQUIRED_FLAGS = [0, 0, 0, -1, 0, 0, 2, 0, 2, 0, 2, 0, 0, 0, 0, 0];
+/** First bytes that a broker may send, but PUBLISH, which has flags of its own (table 2-2). */
+const FIRST_BYTES: readonly number[] = [0x20, 0x40, 0x50, 0x62, 0x70, 0x90, 0xb0, 0xd0, 0xe0, 0xf0];
+/** First bytes of packets that only a client may send. */
+const CLIENTS_FIRST_BYTES: readonly number[] = [0x10, 0x82, 0xa2, 0xc0];
+
+/**
+ * Refuses what cannot begin a packet of a broker, so that whatever else answers on the port is found out at once.
+ * @throws PacketError
+ */
+export function checkFirstByte(first: number): void {
+  if (first >> 4 === 3 || FIRST_BYTES.includes(first)) return;
+  if (CLIENTS_FIRST_BYTES.includes(first)) throw protocolError(`a packet that only clients send (first byte ${first})`);
+  throw malformed(`no packet begins with byte ${first}`);
+}
 
 const reader = new ByteReader();
 
@@ -143,10 +156,9 @@ const reader = new ByteReader();
  */
 export function decode(first: number, bytes: Uint8Array, start: number, end: number, version: ProtocolVersion): InboundPacket {
   const type = first >> 4;
-  const flags = first & 0x0f;
   reader.reset(bytes, start, end);
-  if (type === 3) return readPublish(reader, flags, version);
-  if (REQUIRED_FLAGS[type] !== flags) throw malformed(`packet type ${type} with flags ${flags}`);
+  if (type === 3) return readPublish(reader, first & 0x0f, version);
+  checkFirstByte(first);
   if (type >= 4 && type <= 7) return readAck(reader, type, version);
   const packet = readOther(type, version);
   if (reader.remaining > 0) throw malformed(`${packet.cmd.toUpperCase()} is too long`);
@@ -162,12 +174,9 @@ function readOther(type: number, version: ProtocolVersion): InboundPacket {
       return readSuback(type === 9 ? "suback" : "unsuback", version);
     case 13:
       return { cmd: "pingresp" };
-    case 14:
-    case 15:
+    default:
       if (version === 5) return readDisconnect(type === 14 ? "disconnect" : "auth");
       throw protocolError(`packet type ${type} from a broker of MQTT 3.1.1`);
-    default:
-      throw protocolError(`packet type ${type} from a broker`);
   }
 }
 
