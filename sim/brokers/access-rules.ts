@@ -41,7 +41,6 @@ export function accessRules(context: RulesContext): Rules {
         // Acknowledged and dropped, as mosquitto does: 3.1.1 has no negative PUBACK, and an error here would make aedes close the connection.
         packet.topic = SINK_TOPIC;
         packet.payload = Buffer.alloc(0);
-        packet.retain = false;
       }
       callback(null);
     },

@@ -97,6 +97,16 @@ describe("the mTLS port", () => {
     expect(received).toBe("20020005");
   });
 
+  it("gets its refusal through to a client that has sent much behind its CONNECT", async () => {
+    const bad = await test.authority.issue("dev1");
+    test.authority.revoke(bad);
+    await test.start();
+    for (let repetition = 0; repetition < 10; repetition += 1) {
+      const { received } = await test.exchange(test.mtlsOptions(bad), Buffer.concat([connectPacket("dev1"), Buffer.alloc(1_000_000)]));
+      expect(received).toBe("20020005");
+    }
+  });
+
   it("tells a 5.0 client that its credential is refused in words of 5.0", async () => {
     const bad = await test.authority.issue("dev1");
     test.authority.revoke(bad);
@@ -330,6 +340,27 @@ describe("who may use which client identifier", () => {
     const second = await test.signIn(identity, "dev1");
     expect(await test.event("disconnected")).toMatchObject({ reason: "SESSION_TAKEN_OVER" });
     await second.publishAsync("devices/dev1/up/x", "here", { qos: 1 });
+    expect(test.broker.clientCount).toBe(1);
+  });
+
+  it("forgets clients that vanish in the middle of their sign-in", async () => {
+    await test.start();
+    const identity = await test.authority.issue("dev1");
+    const session = Uint8Array.from(connectPacket("dev1"));
+    session[9] = 0;
+    const subscriber = await test.signIn(identity, "dev1", { clean: false });
+    await subscriber.subscribeAsync("devices/dev1/#");
+    for (let repetition = 0; repetition < 30; repetition += 1) {
+      const socket = connectTls(test.mtlsOptions(identity));
+      socket.on("error", () => undefined);
+      await once(socket, "secureConnect");
+      await new Promise<void>((resolve) => socket.write(session, () => resolve()));
+      // Now in this turn of the sign-in, now in that.
+      for (let turn = 0; turn < repetition % 6; turn += 1) await new Promise(setImmediate);
+      socket.destroy();
+    }
+    await expect.poll(() => test.broker.clientCount).toBe(0);
+    await test.signIn(identity, "dev1", { clean: false });
     expect(test.broker.clientCount).toBe(1);
   });
 

@@ -76,7 +76,7 @@ export class EmbeddedBroker {
     this.#aedes = aedes;
     const handlers = (port: PortKind): TlsPortHandlers => ({
       arrived: (socket, shown) => this.#arrived(port, socket, shown),
-      refused: (_port, reason, detail) => this.#refused(port, reason, { detail: detail.slice(0, 100) }),
+      refused: (reason, detail) => this.#refused(port, reason, { detail: detail.slice(0, 100) }),
     });
     const timeoutMs = this.#limits.connectTimeoutMs;
     const mtls = createMtlsServer(this.#prepared, timeoutMs, handlers("mtls"));

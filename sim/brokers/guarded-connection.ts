@@ -66,6 +66,7 @@ export class GuardedConnection extends Duplex {
   cut(reason: EndReason): void {
     this.endReason ??= reason;
     this.socket.destroy();
+    if (this.#socketClosed && this.#isRegistered) this.destroy();
   }
 
   /**
@@ -153,7 +154,7 @@ export class GuardedConnection extends Duplex {
 /** Sends what is queued, closes, and does not wait for ever for a peer that stopped reading. */
 export function closeSoon(socket: TLSSocket, lastBytes?: Uint8Array): void {
   socket.on("error", () => undefined);
-  // Unread input would make the kernel answer with a reset, which can overtake the last bytes.
+  // Reading on is how the peer's end is noticed; closing over unread input would send a reset, which can overtake the last bytes.
   socket.on("data", () => undefined).resume();
   if (lastBytes === undefined) socket.end();
   else socket.end(lastBytes);

@@ -2,7 +2,7 @@
 import { constants } from "node:crypto";
 import { createSecureContext, createServer, type Server, type TLSSocket, type TlsOptions } from "node:tls";
 import { HawserError } from "../../sdk/errors.js";
-import type { BrokerMaterial, PortKind, RefusalReason } from "./broker-events.js";
+import type { BrokerMaterial, RefusalReason } from "./broker-events.js";
 import { shownCertificate, shownPsk, type Shown } from "./credential-verdict.js";
 import { RevocationLists } from "./revocation.js";
 
@@ -30,7 +30,7 @@ const PSK_CIPHERS = [
 export interface TlsPortHandlers {
   /** A handshake is done; `shown` is undefined where the client showed nothing. */
   arrived(socket: TLSSocket, shown: Shown | undefined): void;
-  refused(port: PortKind, reason: RefusalReason, detail: string): void;
+  refused(reason: RefusalReason, detail: string): void;
 }
 
 /** Material in the forms that connections are judged by. */
@@ -77,7 +77,7 @@ export function createMtlsServer(prepared: PreparedMaterial, connectTimeoutMs: n
   });
   server.on("tlsClientError", (error, socket) => {
     endAfterTimeout(error, socket);
-    handlers.refused("mtls", tlsReason(error), codeOf(error));
+    handlers.refused(tlsReason(error), codeOf(error));
   });
   return server;
 }
@@ -109,9 +109,9 @@ export function createPskServer(current: () => BrokerMaterial, connectTimeoutMs:
     endAfterTimeout(error, socket);
     const shown = shownBySocket.get(socket);
     const unknown = unknownBySocket.get(socket);
-    if (shown !== undefined && WRONG_KEY.has(codeOf(error))) handlers.refused("psk", "PSK_KEY_WRONG", shown.name);
-    else if (shown === undefined && unknown !== undefined) handlers.refused("psk", "PSK_IDENTITY_UNKNOWN", unknown);
-    else handlers.refused("psk", tlsReason(error), codeOf(error));
+    if (shown !== undefined && WRONG_KEY.has(codeOf(error))) handlers.refused("PSK_KEY_WRONG", shown.name);
+    else if (shown === undefined && unknown !== undefined) handlers.refused("PSK_IDENTITY_UNKNOWN", unknown);
+    else handlers.refused(tlsReason(error), codeOf(error));
   });
   return server;
 }
