@@ -45,6 +45,8 @@ export class MqttClient {
   onMessageDropped: ((topic: string, code: string) => void) | undefined;
   /** A QoS 1 or 2 message is with the broker, also one stored before a reboot. */
   onPublishSettled: ((topic: string, reasonCode: number) => void) | undefined;
+  /** The broker refused a subscription: a new one, which then fails, or one that was granted before and is asked for again on the next connection. */
+  onSubscriptionRefused: ((filter: string, reasonCode: number) => void) | undefined;
   #options: ResolvedOptions;
   #connection: Connection | undefined;
   #publisher: PublishWriter | undefined;
@@ -83,6 +85,7 @@ export class MqttClient {
     this.#subscriptions = new Subscriptions(this.#ids, {
       send: (packet) => this.#connection?.send(packet),
       dropped: (message, code) => this.onMessageDropped?.(message.topic, code),
+      refused: (filter, reasonCode) => this.onSubscriptionRefused?.(filter, reasonCode),
     });
     if (this.#journal instanceof StoredJournal) this.#restore(this.#journal);
   }

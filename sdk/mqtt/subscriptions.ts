@@ -16,6 +16,7 @@ export interface SubscriptionEffects {
   /** Not called between connections. */
   send(packet: OutboundPacket): void;
   dropped(message: InboundMessage, code: string): void;
+  refused(filter: string, reasonCode: number): void;
 }
 
 interface Entry {
@@ -23,6 +24,8 @@ interface Entry {
   readonly matcher: TopicMatcher;
   /** The broker's session has it. */
   isEstablished: boolean;
+  /** It was granted once. */
+  wasGranted: boolean;
 }
 
 /** A SUBSCRIBE or UNSUBSCRIBE without an answer. */
@@ -71,7 +74,7 @@ export class Subscriptions {
       closed: (closed) => this.#close(closed),
       dropped: (message, code) => this.effects.dropped(message, code),
     });
-    const entry: Entry = { subscription, matcher: new TopicMatcher(filter), isEstablished: false };
+    const entry: Entry = { subscription, matcher: new TopicMatcher(filter), isEstablished: false, wasGranted: false };
     this.#entries.set(filter, entry);
     this.#lastTopic = undefined;
     if (this.#isOnline) this.#subscribe(entry);
@@ -175,13 +178,13 @@ export class Subscriptions {
     if (this.#entries.get(subscription.filter) !== entry) return;
     if (code < 0x80) {
       entry.isEstablished = true;
+      entry.wasGranted = true;
       return subscription.answered(code);
     }
+    entry.isEstablished = false;
+    this.effects.refused(subscription.filter, code);
     // Refused when it was made, it is over. Refused later, it may be granted again on the next connection.
-    if (entry.isEstablished) {
-      entry.isEstablished = false;
-      return;
-    }
+    if (entry.wasGranted) return;
     this.#remove(subscription.filter);
     subscription.fail(new RefusedError(`the subscription to ${subscription.filter}`, code));
   }
