@@ -4,27 +4,12 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { buildCli, CLI, hawser, temporaryDirectory, treeState } from "./test-cli.js";
 import type { Finished } from "./test-cli.js";
-
-const PASSPHRASE = "correct-horse-battery-staple";
-const ENV = { HAWSER_PASSPHRASE: PASSPHRASE };
+import { directoryWithCa, ENV, json, PASSPHRASE } from "./test-fleet.js";
 
 beforeAll(buildCli);
 
-/** Runs a command that must succeed, and returns what it printed as JSON. */
-async function json<T>(cwd: string, ...args: string[]): Promise<T> {
-  const { code, stdout, stderr } = await hawser([...args, "--json"], { cwd, env: ENV });
-  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-  return JSON.parse(stdout) as T;
-}
-
-async function withCa(): Promise<string> {
-  const cwd = temporaryDirectory();
-  await json(cwd, "ca", "init", "--dir", "ca");
-  return cwd;
-}
-
 async function withDevice(): Promise<string> {
-  const cwd = await withCa();
+  const cwd = await directoryWithCa();
   await json(cwd, "provision", "--dir", "ca", "--id", "sensor-1", "--vault", "v");
   return cwd;
 }
@@ -62,7 +47,7 @@ describe("ca init", () => {
   });
 
   test("refuses a directory that is a CA already, or holds anything else", async () => {
-    const cwd = await withCa();
+    const cwd = await directoryWithCa();
     await expectRefusal(cwd, ["ca", "init", "--dir", "ca"], "CA_EXISTS", 5);
     mkdirSync(join(cwd, "full"));
     writeFileSync(join(cwd, "full", "file"), "x");
@@ -91,7 +76,7 @@ describe("ca init", () => {
 
 describe("ca crl", () => {
   test("signs lists that are good for longer", async () => {
-    const cwd = await withCa();
+    const cwd = await directoryWithCa();
     const before = readFileSync(join(cwd, "ca/crl.pem"), "utf8");
     const { nextUpdate } = await json<{ nextUpdate: string }>(cwd, "ca", "crl", "--dir", "ca");
     expect(Date.parse(nextUpdate)).toBeGreaterThan(Date.now() + 29 * 86_400_000);
@@ -101,7 +86,7 @@ describe("ca crl", () => {
 
 describe("provision", () => {
   test("makes a vault that only its owner can read, and lists the device", async () => {
-    const cwd = await withCa();
+    const cwd = await directoryWithCa();
     const made = await json<{ serial: string; notAfter: string }>(cwd, "provision", "--dir", "ca", "--id", "sensor-1", "--vault", "v");
     expect(made).toMatchObject({ id: "sensor-1", role: "sensor", vault: "v", replaced: [] });
     expect(await list(cwd)).toEqual([expect.objectContaining({ id: "sensor-1", kind: "device", role: "sensor", state: "active", serial: made.serial, notAfter: made.notAfter })]);
@@ -111,7 +96,7 @@ describe("provision", () => {
   });
 
   test("keeps two passphrases apart", async () => {
-    const cwd = await withCa();
+    const cwd = await directoryWithCa();
     const env = { HAWSER_CA_PASSPHRASE: PASSPHRASE, HAWSER_VAULT_PASSPHRASE: "another-one" };
     expect((await hawser(["provision", "--dir", "ca", "--id", "sensor-1", "--vault", "v"], { cwd, env })).code).toBe(0);
     await expectRefusal(cwd, ["sim", "run", "--vault", "v", "--url", "mqtts://localhost:1"], "WRONG_PASSPHRASE", 3);
@@ -156,11 +141,11 @@ describe("provision", () => {
   });
 
   test("refuses a role that belongs to clients", async () => {
-    await expectRefusal(await withCa(), ["provision", "--dir", "ca", "--id", "x", "--role", "operator", "--vault", "v"], "INVALID_ROLE", 2);
+    await expectRefusal(await directoryWithCa(), ["provision", "--dir", "ca", "--id", "x", "--role", "operator", "--vault", "v"], "INVALID_ROLE", 2);
   });
 
   test("refuses a wrong passphrase, a directory that is no CA and a vault that has nowhere to be", async () => {
-    const cwd = await withCa();
+    const cwd = await directoryWithCa();
     mkdirSync(join(cwd, "empty"));
     const provision = (...more: string[]): string[] => ["provision", "--id", "x", ...more];
     await expectRefusal(cwd, provision("--dir", "ca", "--vault", "v"), "WRONG_PASSPHRASE", 3, { HAWSER_PASSPHRASE: "wrong" });
@@ -185,7 +170,7 @@ describe("provision", () => {
 
 describe("issue", () => {
   test("makes the files of a client, the key for its owner alone", async () => {
-    const cwd = await withCa();
+    const cwd = await directoryWithCa();
     const made = await json<{ serial: string; certificate: string; key: string; ca: string }>(cwd, "issue", "--dir", "ca", "--name", "backend-1", "--role", "backend", "--out", "b");
     expect(treeState(join(cwd, "b"))).toEqual({
       "ca.crt.pem": expect.stringMatching(/^644 /) as string,
@@ -282,7 +267,7 @@ describe("broker config", () => {
 
 describe("secrets", () => {
   test("are in no output, no registry and no file that others may read", async () => {
-    const cwd = await withCa();
+    const cwd = await directoryWithCa();
     const outputs: string[] = [];
     const run = async (...args: string[]): Promise<void> => {
       const { stdout, stderr } = await hawser(args, { cwd, env: { ...ENV, HAWSER_DEBUG: "1" } });

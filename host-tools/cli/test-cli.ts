@@ -2,7 +2,7 @@
 import { execFileSync, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { createHash } from "node:crypto";
-import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -16,32 +16,25 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 export const CLI = process.env["HAWSER_CLI"] ?? join(ROOT, "dist/host-tools/cli/main.js");
 const BUILD_WAIT_MS = 60_000;
 
-/** Builds the command line, once for all test files of a run. Call it in `beforeAll`. */
+/** Builds the command line unless that was done since the last change of a source. Call it in `beforeAll`. */
 export async function buildCli(): Promise<void> {
   if (process.env["HAWSER_CLI"] !== undefined) return;
   mkdirSync(join(ROOT, "dist"), { recursive: true });
-  const marker = join(ROOT, "dist/.test-run");
   const lock = await lockWithin(join(ROOT, "dist/.test-build"), BUILD_WAIT_MS, () => new HawserError("BUILD_BUSY", "another process builds for too long"));
   try {
-    if (readIfThere(marker) === thisRun()) return;
-    execFileSync(process.execPath, [join(ROOT, "build.mjs"), "--no-types"], { stdio: "pipe" });
-    writeFileSync(marker, thisRun());
+    const builtMs = existsSync(CLI) ? statSync(CLI).mtimeMs : 0;
+    const isStale = SOURCES.some((folder) => newestSourceMs(join(ROOT, folder)) >= builtMs);
+    if (isStale) execFileSync(process.execPath, [join(ROOT, "build.mjs"), "--no-types"], { stdio: "pipe" });
   } finally {
     lock.release();
   }
 }
 
-/** Names the test runner's own process, which all its workers have as their parent. */
-function thisRun(): string {
-  return `${process.ppid} ${statSync(`/proc/${process.ppid}`).ctimeMs}`;
-}
+const SOURCES = ["sdk", "sim", "host-tools"];
 
-function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return undefined;
-  }
+function newestSourceMs(directory: string): number {
+  const files = readdirSync(directory, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts") && !file.endsWith(".test.ts"));
+  return Math.max(0, ...files.map((file) => statSync(join(directory, file)).mtimeMs));
 }
 
 /** A new directory that goes away with the test. */

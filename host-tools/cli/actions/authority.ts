@@ -1,11 +1,15 @@
 /** Runs the enrolment service. */
 import type { Endpoint } from "../../../sdk/platform.js";
+import { probeBroker } from "../../authority/broker-probe.js";
 import type { ServiceEvent } from "../../authority/service.js";
+import type { CertificateAuthority } from "../../ca/certificate-authority.js";
+import { toPem } from "../../ca/pem.js";
 import type { Context } from "../command-runner.js";
 import { enrolmentService } from "../enrolment-service.js";
 import { FirstConnection } from "../first-connection.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
+import type { StopSignal } from "../stop-signal.js";
 import type { Colour, Json, Terminal } from "../terminal.js";
 import { brokerUrl } from "../values.js";
 
@@ -16,13 +20,25 @@ export interface AuthorityOptions extends PassphraseOptions {
   json?: boolean;
 }
 
+const PROBE_MS = 10_000;
+const PROBE_PAUSE_MS = 500;
+
 export async function runAuthority(options: AuthorityOptions, context: Context): Promise<void> {
   const { terminal, stop } = context;
   const ca = await openCaOf(options, context);
-  const url = brokerUrl(options.url);
-  const first = new FirstConnection(url, options.connectTimeout);
+  const first = new FirstConnection(brokerUrl(options.url), options.connectTimeout);
+  try {
+    await Promise.race([brokerFound(options.url, ca, first, stop), first.settled]);
+    if (!stop.requested) await serve(options, ca, first, context);
+  } finally {
+    first.succeeded();
+  }
+  terminal.event("stopped", {}, "in an orderly way");
+}
+
+async function serve(options: AuthorityOptions, ca: CertificateAuthority, first: FirstConnection, { terminal, stop }: Context): Promise<void> {
   const service = await enrolmentService(ca, options.url, (event) => {
-    printServiceEvent(terminal, event, url);
+    printServiceEvent(terminal, event, brokerUrl(options.url));
     if (event.event === "connected") first.succeeded();
     // A plain refusal is no verdict: the broker may still be reading the rights just written for this service.
     if (event.event === "disconnected") first.failed(event.failure, event.failure.class === "server-trust");
@@ -32,10 +48,19 @@ export async function runAuthority(options: AuthorityOptions, context: Context):
     await Promise.race([first.settled, stop.asked]);
     await stop.asked;
   } finally {
-    first.succeeded();
     await service.stop();
   }
-  terminal.event("stopped", {}, "in an orderly way");
+}
+
+/** Resolves when the broker is there and proved itself, or when a stop is asked for. */
+async function brokerFound(endpoint: Endpoint, ca: CertificateAuthority, first: FirstConnection, stop: StopSignal): Promise<void> {
+  const anchors = ca.trustAnchors.map((der) => toPem("CERTIFICATE", der)).join("");
+  while (!stop.requested) {
+    const fault = await Promise.race([probeBroker(endpoint, anchors, PROBE_MS), stop.asked]);
+    if (fault === undefined) return;
+    first.failed(fault, fault.class === "server-trust");
+    await Promise.race([new Promise((resolve) => setTimeout(resolve, PROBE_PAUSE_MS)), stop.asked, first.settled]);
+  }
 }
 
 export function printServiceEvent(terminal: Terminal, event: ServiceEvent, url: string): void {

@@ -1,9 +1,10 @@
 /** Runs one simulated device: the SDK's `Device` on Node, over a vault. */
 import { Device } from "../../../sdk/device.js";
 import type { Message } from "../../../sdk/mqtt/subscription.js";
-import { errorCode } from "../../../sdk/errors.js";
+import { errorCode, errorMessage } from "../../../sdk/errors.js";
 import type { Endpoint } from "../../../sdk/platform.js";
 import { nodePlatform } from "../../../sim/node/platform.js";
+import { checkHeaderThere } from "../../../sim/node/vault-files.js";
 import { Vault } from "../../../sim/node/vault.js";
 import type { Context } from "../command-runner.js";
 import { FirstConnection } from "../first-connection.js";
@@ -31,6 +32,8 @@ export interface SimRunOptions extends PassphraseOptions {
 export async function runSimulatedDevice(options: SimRunOptions, context: Context): Promise<void> {
   const renewal = new RenewalSignal();
   const topic = checkTelemetryTopic(options.topic);
+  // Before the question for a passphrase.
+  checkHeaderThere(options.vault);
   const vault = Vault.open(options.vault, await vaultPassphrase(options, context.env));
   try {
     const device = new Device(
@@ -59,7 +62,9 @@ async function serve(device: Device, topic: string, options: SimRunOptions, { te
     prospects.observe(event);
     if (event.type === "connected") telemetry.start();
   });
-  void answerCommands(device, terminal);
+  answerCommands(device, terminal).catch((error: unknown) => {
+    terminal.event("commands-failed", { code: errorCode(error), message: errorMessage(error) }, `${errorCode(error)}: ${errorMessage(error)}`, "red");
+  });
   device.start();
   try {
     await Promise.race([first.settled, stop.asked]);

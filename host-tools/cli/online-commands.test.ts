@@ -1,0 +1,119 @@
+import { createServer } from "node:net";
+import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { buildCli, hawser, RunningCli, treeState } from "./test-cli.js";
+import { directoryWithCa, ENV, json, PASSPHRASE, runningBroker, url, Watcher } from "./test-fleet.js";
+import type { Ports } from "./test-fleet.js";
+
+beforeAll(buildCli);
+
+const TOPIC = "devices/sensor-1/up/temperature";
+
+function simulatedDevice(cwd: string, { mtlsPort, pskPort }: Ports, ...more: string[]): RunningCli {
+  return new RunningCli(["sim", "run", "--vault", "v", "--url", url(mtlsPort), "--psk-url", url(pskPort), "--publish-every", "100ms", ...more], { cwd, env: ENV });
+}
+
+async function withDevice(): Promise<string> {
+  const cwd = await directoryWithCa();
+  await json(cwd, "provision", "--dir", "ca", "--id", "sensor-1", "--vault", "v");
+  return cwd;
+}
+
+async function endsWell(cli: RunningCli, signal: NodeJS.Signals): Promise<void> {
+  cli.signal(signal);
+  const { code, stderr } = await cli.ended;
+  expect({ code, stderr, last: cli.events.at(-1)?.["event"] }).toEqual({ code: 0, stderr: "", last: "stopped" });
+}
+
+/** Numbers of the readings that came, without those that came twice. */
+function numbers(watcher: Watcher): number[] {
+  const found = watcher.seen.filter(({ topic }) => topic === TOPIC).map(({ text }) => (JSON.parse(text) as { n: number }).n);
+  return [...new Set(found)].sort((a, b) => a - b);
+}
+
+describe.each(["embedded", "mosquitto"] as const)("with the %s broker", (engine) => {
+  test("a device publishes, answers, rotates, recovers and is shut out", async () => {
+    const cwd = await withDevice();
+    const { broker, ...ports } = await runningBroker(cwd, engine);
+    const authority = new RunningCli(["authority", "--dir", "ca", "--url", url(ports.mtlsPort)], { cwd, env: ENV });
+    await authority.waitFor("connected");
+    const watcher = await Watcher.start(cwd, "operator-1", ports.mtlsPort);
+
+    const device = simulatedDevice(cwd, ports);
+    const first = await device.waitFor("connected");
+    expect(first).toMatchObject({ credential: "mtls" });
+    await device.waitFor("published", ({ n }) => n === 2);
+    await watcher.waitFor(({ topic, text }) => topic === TOPIC && (JSON.parse(text) as { n: number }).n === 2);
+    await watcher.send("devices/sensor-1/down/ping", "are you there?");
+    expect(await device.waitFor("message")).toMatchObject({ topic: "devices/sensor-1/down/ping", payload: "are you there?" });
+    expect(await watcher.waitFor(({ topic }) => topic === "devices/sensor-1/up/pong")).toMatchObject({ text: "are you there?" });
+
+    device.signal("SIGUSR1");
+    const renewed = await device.waitFor("renewed");
+    expect(renewed).toMatchObject({ oldSerial: first["serial"] });
+    expect(renewed["newSerial"]).not.toBe(first["serial"]);
+    expect(await authority.waitFor("active")).toMatchObject({ id: "sensor-1", serial: renewed["newSerial"], retired: [first["serial"]] });
+
+    await json(cwd, "revoke", "--dir", "ca", "--id", "sensor-1", "--certificate-only");
+    await device.waitFor("rung-changed", ({ to }) => to === "psk");
+    expect(await device.waitFor("connected", ({ credential }) => credential === "psk")).toBeDefined();
+    const recovered = await device.waitFor("recovered");
+    const before = device.events.indexOf(recovered);
+    await device.waitFor("published", (event) => device.events.indexOf(event) > before);
+    const listed = await json<{ id: string }[]>(cwd, "list", "--dir", "ca");
+    expect(listed.find(({ id }) => id === "sensor-1")).toMatchObject({ state: "active", serial: recovered["serial"] });
+
+    await json(cwd, "revoke", "--dir", "ca", "--id", "sensor-1");
+    await device.waitFor("disconnected", ({ code, credential }) => credential === "psk" && code === "PSK_REJECTED");
+    await endsWell(device, "SIGINT");
+    const late = await hawser(["sim", "run", "--vault", "v", "--url", url(ports.mtlsPort), "--psk-url", url(ports.pskPort)], { cwd, env: ENV });
+    expect([late.code, late.stderr]).toEqual([3, expect.stringMatching(/^error PSK_REJECTED: /)]);
+    await endsWell(authority, "SIGTERM");
+    await endsWell(broker, "SIGTERM");
+    for (const { stdout, stderr } of await Promise.all([device.ended, authority.ended, broker.ended])) {
+      for (const secret of [PASSPHRASE, "PRIVATE KEY"]) expect(stdout + stderr).not.toContain(secret);
+    }
+  });
+
+  test("no reading is lost when the broker dies and comes back", async () => {
+    const cwd = await withDevice();
+    const { broker, ...ports } = await runningBroker(cwd, engine);
+    const device = simulatedDevice(cwd, ports, "--count", "20");
+    await device.waitFor("published", ({ n }) => n === 3);
+    broker.signal("SIGKILL");
+    await broker.ended;
+    await device.waitFor("retrying");
+    const { broker: successor } = await runningBroker(cwd, engine, ports);
+    const { code } = await device.ended;
+    expect(code).toBe(0);
+    expect(device.events.filter(({ event }) => event === "published").map(({ n }) => n)).toEqual(Array.from({ length: 20 }, (_, index) => index + 1));
+    await endsWell(successor, "SIGINT");
+  });
+
+  test("a port in use ends with one line, and nothing changes on disk", async () => {
+    const cwd = await withDevice();
+    const port = await occupiedPort();
+    const before = treeState(cwd);
+    const { code, stdout, stderr } = await hawser(["broker", "run", "--dir", "ca", "--engine", engine, "--mtls-port", String(port), "--psk-port", "0"], { cwd, env: ENV });
+    expect([code, stdout, stderr]).toEqual([4, "", expect.stringMatching(/^error PORT_IN_USE: [^\n]+ Next: [^\n]+\n$/)]);
+    expect(treeState(cwd)).toEqual(before);
+  });
+});
+
+test("what a watcher with issued credentials sees is what the device counted", async () => {
+  const cwd = await withDevice();
+  const { mtlsPort, pskPort } = await runningBroker(cwd, "embedded");
+  const watcher = await Watcher.start(cwd, "operator-1", mtlsPort);
+  const { code } = await simulatedDevice(cwd, { mtlsPort, pskPort }, "--count", "5").ended;
+  expect(code).toBe(0);
+  await watcher.waitFor(({ topic, text }) => topic === TOPIC && (JSON.parse(text) as { n: number }).n === 5);
+  expect(numbers(watcher)).toEqual([1, 2, 3, 4, 5]);
+});
+
+async function occupiedPort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void server.close());
+  const address = server.address();
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
+
