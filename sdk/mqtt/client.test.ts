@@ -83,11 +83,12 @@ describe.each([4, 5] as const)("publishing in protocol version %i", (protocolVer
 
   test("the caller may use its array again at once", async () => {
     const w = world({ protocolVersion });
-    const payload = Uint8Array.of(65);
-    void w.client.publish("t", payload, { qos: 1 });
-    payload[0] = 66;
+    for (const payload of [Uint8Array.of(65), Buffer.from("A")]) {
+      void w.client.publish("t", payload, { qos: 1 });
+      payload[0] = 66;
+    }
     await w.connect();
-    expect(came(w)).toEqual(["publish 1 A"]);
+    expect(came(w)).toEqual(["publish 1 A", "publish 2 A"]);
   });
 
   test("PUBREC for an identifier that is not known is answered, PUBCOMP is let pass", async () => {

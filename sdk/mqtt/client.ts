@@ -223,7 +223,7 @@ export class MqttClient {
     const { qos = 0, retain = false, properties } = options;
     if (topic !== this.#lastTopic) this.#lastTopic = checkTopic(topic);
     // The caller may use its array again.
-    const bytes = typeof payload === "string" ? toBytes(payload) : payload.slice();
+    const bytes = typeof payload === "string" ? toBytes(payload) : new Uint8Array(payload);
     const expirySeconds = properties?.messageExpiryInterval;
     const expiresAtMs = expirySeconds === undefined ? undefined : this.#nowMs() + expirySeconds * 1000;
     return new OutgoingMessage(topic, bytes, qos, retain, properties, expiresAtMs);

@@ -36,7 +36,9 @@ export class FrameReader {
    * Takes the next bytes and reports each packet they complete.
    * @throws PacketError; nothing may be fed after that
    */
-  feed(bytes: Uint8Array): void {
+  feed(chunk: Uint8Array): void {
+    // Node's Buffer is a Uint8Array whose `slice` copies nothing: payloads would change with the link's memory.
+    const bytes = chunk.constructor === Uint8Array ? chunk : new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     let at = 0;
     if (this.#partial.length > 0) at = this.#collect(bytes);
     else if (this.#header.length > 0) at = this.#completeHeader(bytes);

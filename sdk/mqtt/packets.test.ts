@@ -268,6 +268,13 @@ describe("reading", () => {
     expect(read(Uint8Array.of(0x30, 98, 0, 1, 97, 0, ...new Uint8Array(94)), 5, 100)).toHaveLength(1);
   });
 
+  test("nothing read changes with the bytes it was read from, not even when those are a Buffer", () => {
+    const wire = Buffer.from([0x30, 6, 0, 1, 97, 65, 66, 67]);
+    const [packet] = read(wire, 4);
+    wire.fill(0);
+    expect(packet).toMatchObject({ topic: "a", payload: Uint8Array.of(65, 66, 67) });
+  });
+
   test("after stop nothing more is reported, not even from the piece at hand", () => {
     const packets: InboundPacket[] = [];
     const reader = new FrameReader(4, 100, (packet) => {

@@ -102,6 +102,8 @@ export class Receiver {
     }
     this.#received.add(messageId);
     this.#pubrec(messageId);
+    // Now, not with the turn's other writes: the application may take the next message before those.
+    this.journal.commit();
   }
 
   /** PUBREC, once it is stored that the message was received. */
@@ -118,6 +120,7 @@ export class Receiver {
     this.#open.delete(message.messageId);
     this.#received.add(message.messageId);
     this.journal.saveReceived(() => undefined);
+    this.journal.commit();
   }
 
   /** The broker repeats, on a new connection, what the application still has or has taken meanwhile. */

@@ -58,6 +58,14 @@ export class ModelBroker {
     this.#wire?.cut();
   }
 
+  /** The device's power fails: nothing comes through any more, and the broker notices. */
+  powerOff(): void {
+    if (this.#wire === undefined) return;
+    this.#wire.isDead = true;
+    this.#wire = undefined;
+    this.#isConnected = false;
+  }
+
   /** The broker loses all sessions. */
   forget(): void {
     this.cut();

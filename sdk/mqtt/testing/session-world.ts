@@ -7,13 +7,12 @@ import { ManualTime, testPlatform } from "./manual-time.js";
 import { ScriptedBroker, type PacketLibrary } from "./scripted-broker.js";
 
 export class SessionWorld {
-  readonly time = new ManualTime();
   readonly broker: ScriptedBroker;
   readonly client: MqttClient;
   readonly ends: Failure[] = [];
   readonly dropped: string[] = [];
 
-  constructor(library: PacketLibrary, options: Partial<MqttOptions> = {}, storage?: Storage) {
+  constructor(library: PacketLibrary, options: Partial<MqttOptions> = {}, storage?: Storage, readonly time = new ManualTime()) {
     const defaults: MqttOptions = { clientId: "c", protocolVersion: 5, cleanStart: false, keepAliveSeconds: 0, connackTimeoutMs: 1_000, ackTimeoutMs: 0 };
     this.broker = new ScriptedBroker(library, this.time, options.protocolVersion ?? 5);
     this.client = new MqttClient({ ...defaults, ...options }, testPlatform(this.time), storage);

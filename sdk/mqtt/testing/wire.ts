@@ -33,7 +33,7 @@ export class Wire implements Link {
   }
 
   write(bytes: Uint8Array): boolean {
-    const piece = bytes.slice();
+    const piece = Uint8Array.from(bytes);
     this.written.push(piece);
     this.time.after(this.latencyMs, () => {
       if (!this.isClosed && !this.isDead) this.end.data(this, piece);
@@ -53,7 +53,7 @@ export class Wire implements Link {
 
   /** From the broker. */
   toClient(bytes: Uint8Array): void {
-    const piece = bytes.slice();
+    const piece = Uint8Array.from(bytes);
     this.time.after(this.latencyMs, () => {
       if (this.isClosed || this.isDead) return;
       this.handlers.data(piece);
