@@ -3,7 +3,9 @@ import { errorCode, errorMessage } from "../../sdk/errors.js";
 import { addUp, figuresText, violationText } from "./cli/figures.js";
 import { parseWorldCommand, USAGE, type WorldCommand } from "./cli/world-options.js";
 import { FAULT_KINDS } from "./faults/fault-plan.js";
-import { runWorld } from "./node-host.js";
+import { drainOnNode, runWorld } from "./node-host.js";
+import { POWER_CUT_SCENES, powerCutFigures, type PowerCutFigures } from "./power-cuts.js";
+import { medianStorm, POLICIES, STORM, stormTable } from "./storm.js";
 import type { WorldResult } from "./world/world.js";
 
 const print = (text: string): void => void process.stdout.write(text);
@@ -29,6 +31,30 @@ async function runWorlds(asked: WorldCommand): Promise<number> {
   return figures.brokenSeeds.length === 0 ? 0 : 1;
 }
 
+function runStorm(asked: WorldCommand): number {
+  const seeds = [0, 1, 2].map((offset) => String(asked.seed + offset));
+  const rows = POLICIES.map(({ name, policy }) => ({ name, figures: medianStorm(STORM, policy, seeds) }));
+  if (asked.json) print(`${JSON.stringify({ scene: STORM, seeds, rows })}\n`);
+  else print(`${STORM.devices.toLocaleString("en-US")} devices, broker down ${STORM.downMs / 60_000} min, then ${STORM.acceptsPerSecond} accepts/s; median of seeds ${seeds.join(", ")}\n\n${stormTable(rows)}`);
+  return 0;
+}
+
+async function runPowerCuts(asked: WorldCommand): Promise<number> {
+  let broken = 0;
+  for (const scene of POWER_CUT_SCENES) {
+    const figures = await powerCutFigures(scene, String(asked.seed), 1, drainOnNode);
+    broken += figures.broken.length;
+    if (asked.json) print(`${JSON.stringify(figures)}\n`);
+    else print(powerCutText(figures));
+  }
+  return broken === 0 ? 0 : 1;
+}
+
+function powerCutText({ scene, moments, singles, pairs, broken }: PowerCutFigures): string {
+  const examples = broken.slice(0, 5).map(({ cuts, violations }) => `  cut at ${cuts.join(", then ")}: ${violations[0]?.invariant} ${violations[0]?.what}\n`);
+  return `${scene.padEnd(10)} ${moments} moments: ${singles} single cuts, ${pairs} pairs, ${broken.length} broken\n${examples.join("")}`;
+}
+
 function again({ devices, days, faults }: WorldCommand, seed: number): string {
   const names = faults === FAULT_KINDS ? "all" : faults.map((kind) => kind.name).join(",") || "none";
   return `npm run world -- --seed ${seed} --devices ${devices} --days ${days} --faults ${names} --timeline`;
@@ -37,6 +63,8 @@ function again({ devices, days, faults }: WorldCommand, seed: number): string {
 async function main(): Promise<number> {
   const asked = parseWorldCommand(process.argv.slice(2));
   if (asked.command === "help") print(USAGE);
+  else if (asked.command === "storm") return runStorm(asked);
+  else if (asked.command === "power-cuts") return runPowerCuts(asked);
   else if (asked.command === "run") return runWorlds(asked);
   return 0;
 }

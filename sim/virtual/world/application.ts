@@ -29,6 +29,8 @@ export interface ApplicationParts {
   boot: number;
   /** True once there is nothing more to say. */
   quiet(): boolean;
+  /** False once the power went: code that still runs is only the shadow of a device. */
+  alive(): boolean;
   after(delayMs: number, run: () => void): void;
   /** The application met something that should not be. */
   onOddity(what: string): void;
@@ -60,14 +62,15 @@ export class Application {
   }
 
   async #publish(): Promise<void> {
-    const { device, random, outbound, boot } = this.parts;
+    const { device, random, outbound, boot, alive } = this.parts;
     const { topic, qos, queue } = random.pick(TELEMETRY);
     const entry = outbound.offer(device.topic(topic), qos, queue, boot);
     const padding = random.chance(0.1) ? random.between(0, 1_200) : random.between(0, 40);
     try {
       await device.publish(topic, utf8Encode(`${entry.sequence} ${"x".repeat(padding)}`), { qos, queue });
-      outbound.settled(entry);
+      if (alive()) outbound.settled(entry);
     } catch (error) {
+      if (!alive()) return;
       outbound.rejected(entry);
       const code = error instanceof HawserError ? error.code : String(error);
       if (!EXPECTED.has(code)) this.parts.onOddity(`publish was rejected with ${code}`);
@@ -75,16 +78,18 @@ export class Application {
   }
 
   async #handle(topic: string, qos: 1 | 2): Promise<void> {
-    const { device, inbound, after, onOddity } = this.parts;
+    const { device, inbound, after, alive, onOddity } = this.parts;
     try {
       for await (const message of device.subscribe(topic, { qos })) {
+        if (!alive()) return;
         const sequence = Number(message.text());
         inbound.handedOver(message.topic, sequence);
         await this.#work();
         inbound.release(sequence);
       }
-      onOddity(`the subscription to ${topic} ended by itself`);
+      if (alive()) onOddity(`the subscription to ${topic} ended by itself`);
     } catch (error) {
+      if (!alive()) return;
       if (error instanceof HawserError && error.code === "NOT_AUTHORIZED") after(RESUBSCRIBE_MS, () => void this.#handle(topic, qos));
       else onOddity(`the subscription to ${topic} failed: ${String(error)}`);
     }

@@ -57,6 +57,8 @@ export class VirtualDevice {
   boots = 0;
   /** Set while the device reboots over and over, milliseconds. */
   rebootEveryMs: number | undefined;
+  /** Told of each power-on before anything runs. */
+  onBoot: (power: PowerSupply) => void = () => undefined;
   /** True once the application has nothing more to say: the world is about to end. */
   quiet = false;
   #power: PowerSupply | undefined;
@@ -136,6 +138,7 @@ export class VirtualDevice {
     this.attempts.switchedOn();
     this.note(`boot ${this.boots}`);
     power.onCut(() => this.#lostPower());
+    this.onBoot(power);
     try {
       const device = new Device(this.#config(), this.#platform(power, this.#clock));
       // A cut that the SDK took for a failing flash and lived through: it is off all the same.
@@ -280,6 +283,7 @@ export class VirtualDevice {
       inbound: this.inbound,
       boot: this.boots,
       quiet: () => this.quiet,
+      alive: () => power.on,
       after: (delayMs, run) => this.#after(this.#applicationTimers, power, delayMs, run),
       onOddity: (what) => this.around.chronicle.violate("exception", this.id, what),
     }).start();

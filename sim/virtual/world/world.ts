@@ -14,7 +14,7 @@ import { WORLD_BEGINS_MS } from "../time/device-clock.js";
 import { VirtualTime, type DrainMicrotasks } from "../time/virtual-time.js";
 import { COMMANDS } from "./application.js";
 import { Chronicle, type Violation } from "./chronicle.js";
-import { deviceTraits, worldTraits } from "./traits.js";
+import { deviceTraits, worldTraits, type DeviceTraits, type WorldTraits } from "./traits.js";
 import { BROKER_HOST, MTLS_PORT, PSK_PORT, VirtualDevice } from "./virtual-device.js";
 
 export interface WorldOptions {
@@ -27,6 +27,12 @@ export interface WorldOptions {
   onLine?: (line: string) => void;
   /** Ends the run at the first violation. */
   stopAtViolation?: boolean;
+  /** Traits that the seed shall not decide. */
+  traits?: { world?: Partial<WorldTraits>; device?: Partial<DeviceTraits> };
+  /** How soon devices have to be back online once nothing is wrong any more, milliseconds. Default: long enough for the slowest enrolment. */
+  backOnlineBoundMs?: number;
+  /** Plans events of its own once the world stands, before time passes. */
+  script?: (world: World) => void;
 }
 
 export interface WorldResult {
@@ -76,7 +82,7 @@ export class World {
     this.#random = new SeededRandom(options.seed);
     this.time = new VirtualTime(options.drain, (error) => this.unhandled(error));
     this.chronicle = new Chronicle(this.time, options.onLine);
-    const traits = worldTraits(this.#random.fork("world"));
+    const traits = { ...worldTraits(this.#random.fork("world")), ...options.traits?.world };
     this.authority = new VirtualAuthority(() => WORLD_BEGINS_MS + this.time.nowMs, this.#random.fork("authority"), traits.lifetimeMs);
     this.access = new BrokerAccess(this.authority, () => WORLD_BEGINS_MS + this.time.nowMs);
     this.authority.onRevoked = (serial) => this.access.revoked.add(serial);
@@ -86,7 +92,7 @@ export class World {
     network.listen(BROKER_HOST, MTLS_PORT, this.broker.mtls);
     network.listen(BROKER_HOST, PSK_PORT, this.broker.psk);
     // A failed enrolment is retried after a hundredth of the lifetime, at least; an authority may ask for ten minutes.
-    this.backOnlineBoundMs = BACK_ONLINE_MS + Math.min(2 * 60 * MINUTE_MS, traits.lifetimeMs / 25);
+    this.backOnlineBoundMs = options.backOnlineBoundMs ?? BACK_ONLINE_MS + Math.min(2 * 60 * MINUTE_MS, traits.lifetimeMs / 25);
     for (let number = 1; number <= options.devices; number++) this.#addDevice(`dev-${number}`, network);
     this.broker.taps.push({ filter: "devices/+/identity/request", take: (_from, message) => this.#enrol(message) });
     this.#plan = this.#faultPlan();
@@ -101,6 +107,7 @@ export class World {
       device.boot();
       this.#command(device, this.#random.fork(`backend ${device.id}`));
     }
+    this.options.script?.(this);
     this.#plan.start();
     this.#inspect();
     await this.#until(faultsEndMs);
@@ -109,7 +116,7 @@ export class World {
     this.#quiet = true;
     for (const device of this.devices) device.quiet = true;
     const endMs = this.time.nowMs + DRAIN_MS;
-    while (this.time.nowMs < endMs && !this.#broken && !this.#drained()) await this.#until(this.time.nowMs + 5 * MINUTE_MS);
+    while (this.time.nowMs < endMs && !this.#broken && !this.#drained()) await this.#until(this.time.nowMs + MINUTE_MS);
     if (!this.#broken) for (const device of this.devices) device.settle(this.options.days);
     return this.#result();
   }
@@ -135,7 +142,8 @@ export class World {
   #addDevice(id: string, network: VirtualNetwork): void {
     const random = this.#random.fork(id);
     const { time, chronicle, authority, backOnlineBoundMs } = this;
-    const device = new VirtualDevice(id, deviceTraits(random.fork("traits"), this.broker.limits.versions), random, { time, chronicle, network, authority, backOnlineBoundMs });
+    const traits = { ...deviceTraits(random.fork("traits"), this.broker.limits.versions), ...this.options.traits?.device };
+    const device = new VirtualDevice(id, traits, random, { time, chronicle, network, authority, backOnlineBoundMs });
     const psk = device.provision();
     if (psk) this.access.psks.set(id, psk);
     this.devices.push(device);
