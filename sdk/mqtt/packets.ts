@@ -148,7 +148,8 @@ export function checkFirstByte(first: number): void {
   throw malformed(`no packet begins with byte ${first}`);
 }
 
-const reader = new ByteReader();
+// Made at the first packet, not with the module: of an object preloaded into flash, XS 13.3 copies only the first private field when it changes.
+let reader: ByteReader;
 
 /**
  * Reads one packet of a broker: `first` is its first byte, its body is `bytes[start..end)`. Nothing of `bytes` is kept.
@@ -156,6 +157,7 @@ const reader = new ByteReader();
  */
 export function decode(first: number, bytes: Uint8Array, start: number, end: number, version: ProtocolVersion): InboundPacket {
   const type = first >> 4;
+  reader ??= new ByteReader();
   reader.reset(bytes, start, end);
   if (type === 3) return readPublish(reader, first & 0x0f, version);
   checkFirstByte(first);
