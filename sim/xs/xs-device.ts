@@ -1,0 +1,97 @@
+/** A device on the XS engine, driven from Node: the SDK's `Device` in a child process, over `device-protocol.ts`. */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { HawserError } from "../../sdk/errors.js";
+import type { DeviceEvent } from "../../sdk/events.js";
+import { bundleDevice } from "./bundle.js";
+import type { DeviceCommands, DeviceOutput } from "./device-protocol.js";
+import type { Bits } from "./host-build.js";
+import { nativeParts } from "./native-parts.js";
+import { cacheFolder, packageRoot } from "./project-files.js";
+import { startXs, type XsExit, type XsProcess, type XsRunOptions } from "./run.js";
+
+export interface XsDeviceOptions {
+  /** Records and keys of the device; made with mode 0700 when absent. A later device on the same folder goes on where this one ended. */
+  folder: string;
+  /** Default 32: slots as on the ESP32. */
+  bits?: Bits;
+  /** As in `XsRunOptions`. */
+  heap?: XsRunOptions["heap"];
+}
+
+/** The library in ROM and the program, bundled anew: they change with the SDK. */
+export async function bundleDeviceProgram(outputFolder: string): Promise<{ library: string; program: string; sizeBytes: number }> {
+  const folder = join(packageRoot(), "sim", "xs");
+  const libraryEntry = join(folder, "device-library.ts");
+  const library = await bundleDevice({ entry: libraryEntry, outputFile: join(outputFolder, "library.mjs") });
+  const program = await bundleDevice({ entry: join(folder, "device-program.ts"), outputFile: join(outputFolder, "program.mjs"), separate: { [libraryEntry]: "hawser" } });
+  return { library: library.file, program: program.file, sizeBytes: library.sizeBytes };
+}
+
+export class XsDevice {
+  readonly #process: XsProcess;
+  #lastCall = 0;
+
+  private constructor(process: XsProcess) {
+    this.#process = process;
+  }
+
+  /** @throws HawserError as `startXs` and `nativeParts` */
+  static async start(options: XsDeviceOptions): Promise<XsDevice> {
+    const bits = options.bits ?? 32;
+    const [storageFolder, keysFolder] = [join(options.folder, "records"), join(options.folder, "keys")];
+    for (const folder of [storageFolder, keysFolder]) mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const { library, program } = await bundleDeviceProgram(join(cacheFolder(), "xs", "device", String(process.pid)));
+    const native = await nativeParts(bits);
+    const xs = await startXs({
+      program,
+      bits,
+      native,
+      storageFolder,
+      keysFolder,
+      inRom: "code",
+      modules: { hawser: library },
+      preload: ["hawser"],
+      ...(options.heap && { heap: options.heap }),
+    });
+    return new XsDevice(xs);
+  }
+
+  /** Everything the device said so far. */
+  get output(): readonly DeviceOutput[] {
+    return this.#process.messages as unknown as DeviceOutput[];
+  }
+
+  get events(): DeviceEvent[] {
+    return this.output.flatMap((line) => ("event" in line ? [line.event] : []));
+  }
+
+  get exited(): Promise<XsExit> {
+    return this.#process.exited;
+  }
+
+  /** Sends a command and waits for its answer. @throws HawserError the device's own, or `XS_ENDED` */
+  async call<Name extends keyof DeviceCommands>(name: Name, parameters: DeviceCommands[Name][0]): Promise<DeviceCommands[Name][1]> {
+    const call = ++this.#lastCall;
+    this.#process.send({ call, do: name, with: parameters });
+    const answer = await this.#process.message((message) => message["answer"] === call);
+    const error = answer["error"] as { code: string; message: string; nextStep: string } | undefined;
+    if (error) throw new HawserError(error.code, error.message, error.nextStep);
+    return answer["result"] as DeviceCommands[Name][1];
+  }
+
+  /** The first line, past or to come, that fits; looks from line number `from` on. @throws HawserError `XS_ENDED` */
+  async line(fits: (line: DeviceOutput) => boolean, from = 0): Promise<DeviceOutput> {
+    return (await this.#process.message((message) => fits(message as unknown as DeviceOutput), from)) as unknown as DeviceOutput;
+  }
+
+  /** The first event of this type from line number `from` on. */
+  async event<Type extends DeviceEvent["type"]>(type: Type, from = 0): Promise<Extract<DeviceEvent, { type: Type }>> {
+    const line = await this.line((each) => "event" in each && each.event.type === type, from);
+    return (line as { event: Extract<DeviceEvent, { type: Type }> }).event;
+  }
+
+  kill(signal: NodeJS.Signals = "SIGKILL"): void {
+    this.#process.kill(signal);
+  }
+}
