@@ -3,24 +3,19 @@
  * the next. It never connects by itself; `Device` does that.
  */
 import type { Failure } from "../connection/failure.js";
-import { HawserError } from "../errors.js";
+import { errorMessage, HawserError } from "../errors.js";
 import type { Link, LinkHandlers, Platform, Storage } from "../platform.js";
 import { ConnectError } from "./connect-error.js";
 import { Connection } from "./connection.js";
-import { VolatileJournal } from "./journal.js";
 import { resolveOptions, toBytes, type DisconnectOptions, type MqttOptions, type PublishOptions, type PublishResult, type ResolvedOptions, type SubscribeOptions } from "./options.js";
-import { Outbox } from "./outbox.js";
 import { DELIVERED, OutgoingMessage } from "./outgoing-message.js";
-import { PacketIds } from "./packet-ids.js";
-import { protocolError } from "./packet-error.js";
-import type { ConnackPacket, InboundPacket, Properties } from "./packet.js";
+import type { AckPacket, ConnackPacket, InboundPacket, Properties } from "./packet.js";
 import { PublishWriter } from "./publish-writer.js";
 import { writeAck } from "./publish-codec.js";
-import { Receiver } from "./receiver.js";
-import { Sender } from "./sender.js";
-import type { InboundMessage, Subscription } from "./subscription.js";
-import { StoredJournal, type Wear } from "./stored-journal.js";
-import { Subscriptions } from "./subscriptions.js";
+import { Requester, type RequesterOptions } from "./requester.js";
+import { Session } from "./session.js";
+import type { Wear } from "./stored-journal.js";
+import type { Subscription } from "./subscription.js";
 import { checkTopic } from "./topics.js";
 
 /** What CONNACK said. */
@@ -32,9 +27,6 @@ export interface Connack {
   /** 5.0 only. */
   properties: Properties;
 }
-
-/** A broker of 3.1.1 cannot be told a receive maximum: at least so many messages may come before the application takes them. */
-const MIN_RECEIVE_LIMIT_3_1_1 = 1_024;
 
 export type MqttPlatform = Pick<Platform, "clock" | "scheduler" | "random" | "log">;
 
@@ -53,12 +45,9 @@ export class MqttClient {
   #assignedClientId: string | undefined;
   #attempt: { resolve: (connack: Connack) => void; reject: (error: ConnectError) => void } | undefined;
   #closing: (() => void)[] = [];
-  readonly #journal: VolatileJournal | StoredJournal;
-  readonly #ids = new PacketIds();
-  readonly #outbox: Outbox;
-  readonly #sender: Sender;
-  readonly #receiver: Receiver;
-  readonly #subscriptions: Subscriptions;
+  readonly #session: Session;
+  /** The last topic found valid: it is likely to be the next one too. */
+  #validTopic: string | undefined;
   readonly #nowMs = (): number => this.platform.clock.monotonicMs();
 
   /**
@@ -71,29 +60,21 @@ export class MqttClient {
     storage?: Storage,
   ) {
     this.#options = resolveOptions(options);
-    this.#journal = this.#openJournal(storage);
-    this.#outbox = new Outbox(this.#options.outbox);
-    this.#sender = new Sender(this.#outbox, this.#ids, this.#journal, {
-      release: (messageId, reasonCode) => this.#acknowledge("pubrel", messageId, reasonCode),
-      dropped: (message, error) => this.onMessageDropped?.(message.topic, error.code),
-      delivered: (message, reasonCode) => this.onPublishSettled?.(message.topic, reasonCode),
-    });
-    this.#receiver = new Receiver(this.#journal, {
-      deliver: (message) => this.#deliver(message),
-      acknowledge: (cmd, messageId, reasonCode) => this.#acknowledge(cmd, messageId, reasonCode),
-    });
-    this.#subscriptions = new Subscriptions(this.#ids, {
+    this.#session = new Session(this.#options, platform, storage, {
       send: (packet) => this.#connection?.send(packet),
-      dropped: (message, code) => this.onMessageDropped?.(message.topic, code),
-      refused: (filter, reasonCode) => this.onSubscriptionRefused?.(filter, reasonCode),
+      acknowledge: (cmd, messageId, reasonCode) => this.#acknowledge(cmd, messageId, reasonCode),
+      storageDue: () => this.#storageDue(),
+      dropped: (topic, code) => this.#tell(() => this.onMessageDropped?.(topic, code)),
+      delivered: (topic, reasonCode) => this.onPublishSettled && this.#tell(() => this.onPublishSettled?.(topic, reasonCode)),
+      refused: (filter, reasonCode) => this.#tell(() => this.onSubscriptionRefused?.(filter, reasonCode)),
     });
-    if (this.#journal instanceof StoredJournal) this.#restore(this.#journal);
   }
 
   /** Changes options; they count from the next connection on. Throws `BAD_OPTION`. */
   configure(changes: Partial<MqttOptions>): void {
     this.#options = resolveOptions({ ...this.#options, ...changes });
-    this.#outbox.configure(this.#options.outbox);
+    if (changes.clientId !== undefined) this.#assignedClientId = undefined;
+    this.#session.outbox.configure(this.#options.outbox);
   }
 
   get connected(): boolean {
@@ -102,12 +83,13 @@ export class MqttClient {
 
   /** Messages not delivered yet, and how many of them are in flight. */
   get pending(): { messages: number; bytes: number; inFlight: number } {
-    return { messages: this.#outbox.messages, bytes: this.#outbox.bytes, inFlight: this.#sender.inFlight };
+    const { outbox, sender } = this.#session;
+    return { messages: outbox.messages, bytes: outbox.bytes, inFlight: sender.inFlight };
   }
 
   /** What a persistent client has done to its storage; undefined without. */
   get storageWear(): Readonly<Wear> | undefined {
-    return this.#journal instanceof StoredJournal ? this.#journal.wear : undefined;
+    return this.#session.wear;
   }
 
   /**
@@ -122,9 +104,9 @@ export class MqttClient {
       established: (connack) => this.#established(connection, connack),
       packet: (packet) => this.#packet(packet),
       writable: () => this.#pump(),
-      beforeFlush: () => this.#journal.commit(),
+      beforeFlush: () => this.#session.commit(),
       ended: (reason, wasEstablished) => this.#ended(reason, wasEstablished),
-      oldestUnanswered: () => this.#sender.oldest ?? this.#subscriptions.oldestRequest,
+      oldestUnanswered: () => this.#session.oldestUnanswered,
     });
     this.#connection = connection;
     return new Promise((resolve, reject) => {
@@ -152,7 +134,7 @@ export class MqttClient {
    * @throws HawserError `INVALID_FILTER`, `ALREADY_SUBSCRIBED`, `BAD_OPTION`
    */
   subscribe(filter: string, options: SubscribeOptions = {}): Subscription {
-    return this.#subscriptions.add(filter, options);
+    return this.#session.subscriptions.add(filter, options);
   }
 
   /**
@@ -161,12 +143,29 @@ export class MqttClient {
    * @throws HawserError `NOT_SUBSCRIBED`, `NOT_CONNECTED` (also when the connection ends before the answer)
    */
   confirm(filter: string): Promise<number> {
-    return this.#subscriptions.confirm(filter);
+    return this.#session.subscriptions.confirm(filter);
   }
 
   /** Closes the subscription to `filter`, if there is one. */
   unsubscribe(filter: string): Promise<void> {
-    return this.#subscriptions.get(filter)?.close() ?? Promise.resolve();
+    return this.#session.subscriptions.get(filter)?.close() ?? Promise.resolve();
+  }
+
+  /**
+   * Prepares to send requests whose answers come to `responseTopic`, which is subscribed to until {@link Requester.close}; needs 5.0. The topic should be this
+   * client's alone; brokers may propose one in CONNACK (`responseInformation`).
+   * @throws HawserError as `subscribe`
+   */
+  requester(responseTopic: string, options: RequesterOptions = {}): Requester {
+    return new Requester(this, this.platform, responseTopic, options);
+  }
+
+  /**
+   * Begins a new exchange of enhanced authentication on the connection (MQTT 5.0, section 4.12.1); settles with the broker's consent.
+   * @throws HawserError `NOT_CONNECTED`, `ALREADY_AUTHENTICATING`
+   */
+  reauthenticate(): Promise<void> {
+    return this.#connection?.reauthenticate() ?? Promise.reject(new HawserError("NOT_CONNECTED", "there is no connection to authenticate", "Wait for one."));
   }
 
   /** Ends the connection, or the attempt, in an orderly way. Settles when it has ended. */
@@ -188,23 +187,10 @@ export class MqttClient {
     return this.#assignedClientId ?? this.#options.clientId;
   }
 
-  #openJournal(storage: Storage | undefined): VolatileJournal | StoredJournal {
-    const { persistent, clientId, maxStoredPerHour = Infinity } = this.#options;
-    if (!persistent) return new VolatileJournal();
-    if (storage === undefined) throw new HawserError("BAD_OPTION", "the MQTT option persistent needs a storage", "Give the client a storage.");
-    const { clock, scheduler, log } = this.platform;
-    return new StoredJournal({ clock, scheduler, log, storage }, clientId, maxStoredPerHour, () => this.#storageDue());
-  }
-
-  #restore(journal: StoredJournal): void {
-    for (const { message, isReleased } of journal.restored) this.#sender.restore(message, isReleased, journal.isSameSession);
-    journal.restored.length = 0;
-  }
-
   /** Written together with what goes out in this turn, or at once where nothing does. */
   #storageDue(): void {
     if (this.connected) this.#connection?.wrote();
-    else this.#journal.commit();
+    else this.#session.commit();
   }
 
   #publish(topic: string, payload: Uint8Array | string, options: PublishOptions): Promise<PublishResult> {
@@ -213,7 +199,7 @@ export class MqttClient {
       throw new HawserError("NOT_CONNECTED", `there is no connection for a QoS 0 message to ${topic}`, "Wait for a connection, use QoS 1 or 2, or `queue: true`.");
     }
     const message = this.#message(topic, payload, options);
-    this.#sender.accept(message, options.persist !== false || qos === 2);
+    this.#session.sender.accept(message, options.persist !== false || qos === 2);
     const outcome = queue ? ACCEPTED : message.outcome();
     this.#pump();
     return outcome;
@@ -221,7 +207,7 @@ export class MqttClient {
 
   #message(topic: string, payload: Uint8Array | string, options: PublishOptions): OutgoingMessage {
     const { qos = 0, retain = false, properties } = options;
-    if (topic !== this.#lastTopic) this.#lastTopic = checkTopic(topic);
+    if (topic !== this.#validTopic) this.#validTopic = checkTopic(topic);
     // The caller may use its array again.
     const bytes = typeof payload === "string" ? toBytes(payload) : new Uint8Array(payload);
     const expirySeconds = properties?.messageExpiryInterval;
@@ -229,37 +215,30 @@ export class MqttClient {
     return new OutgoingMessage(topic, bytes, qos, retain, properties, expiresAtMs);
   }
 
-  #lastTopic: string | undefined;
-
   /** Sends what may be sent. */
   #pump(): void {
     const connection = this.#connection;
     const publisher = this.#publisher;
     if (connection === undefined || publisher === undefined) return;
     while (connection.isWritable) {
-      const message = this.#sender.next(this.#nowMs);
+      const message = this.#session.sender.next(this.#nowMs);
       if (message === undefined) return;
       try {
         publisher.write(connection.writer, message);
       } catch (error) {
-        this.#sender.giveUp(message, error as HawserError);
+        this.#session.sender.giveUp(message, error as HawserError);
         continue;
       }
       connection.wrote();
-      if (message.qos === 0) this.#sender.handedOver(message);
+      if (message.qos === 0) this.#session.sender.handedOver(message);
     }
   }
 
   #established(connection: Connection, connack: ConnackPacket): void {
     const { sessionPresent, properties = {} } = connack;
-    const { version } = connection;
-    const options = this.#options;
     if (properties.assignedClientIdentifier !== undefined) this.#assignedClientId = properties.assignedClientIdentifier;
-    this.#publisher = new PublishWriter(version, properties, options.outgoingTopicAliases, this.#nowMs);
-    const window = Math.min(properties.receiveMaximum ?? 65_535, options.inFlightWindow);
-    this.#receiver.begin(version === 5 ? options.receiveMaximum : Math.max(options.receiveMaximum, MIN_RECEIVE_LIMIT_3_1_1), sessionPresent);
-    this.#subscriptions.begin(version, sessionPresent);
-    this.#sender.begin(window, version, sessionPresent);
+    this.#publisher = new PublishWriter(connection.version, properties, this.#options.outgoingTopicAliases, this.#nowMs);
+    this.#session.begin(connack, connection.version, this.#options);
     const attempt = this.#attempt;
     this.#attempt = undefined;
     attempt?.resolve({ sessionPresent, clientId: this.#clientId, properties });
@@ -267,32 +246,11 @@ export class MqttClient {
   }
 
   #packet(packet: InboundPacket): void {
-    switch (packet.cmd) {
-      case "publish":
-        return this.#receiver.publish(packet);
-      case "pubrel":
-        return this.#receiver.pubrel(packet.messageId);
-      case "puback":
-      case "pubrec":
-      case "pubcomp":
-        this.#sender.acknowledged(packet);
-        return this.#pump();
-      case "suback":
-      case "unsuback":
-        return this.#subscriptions.answered(packet);
-      default:
-        throw protocolError(`${packet.cmd.toUpperCase()} from a broker`);
-    }
+    this.#session.packet(packet);
+    if (packet.cmd !== "publish") this.#pump();
   }
 
-  #deliver(message: InboundMessage): void {
-    if (this.#subscriptions.deliver(message)) return;
-    // Left from an earlier session, or unsubscribed meanwhile: unacknowledged it would hold up all others.
-    this.onMessageDropped?.(message.topic, "NO_SUBSCRIPTION");
-    message.ack();
-  }
-
-  #acknowledge(cmd: "puback" | "pubrec" | "pubrel" | "pubcomp", messageId: number, reasonCode: number): void {
+  #acknowledge(cmd: AckPacket["cmd"], messageId: number, reasonCode: number): void {
     const connection = this.#connection;
     if (connection === undefined || !connection.isEstablished) return;
     writeAck(connection.writer, cmd, messageId, connection.version === 5 ? reasonCode : 0);
@@ -304,17 +262,21 @@ export class MqttClient {
     this.#publisher = undefined;
     const closing = this.#closing;
     this.#closing = [];
-    if (wasEstablished) {
-      this.#sender.end();
-      this.#receiver.end();
-      this.#subscriptions.end();
-      this.#journal.commit();
-    }
+    if (wasEstablished) this.#session.end();
     const attempt = this.#attempt;
     this.#attempt = undefined;
     attempt?.reject(new ConnectError(reason));
-    if (wasEstablished) this.onEnd?.(reason);
+    if (wasEstablished) this.#tell(() => this.onEnd?.(reason));
     for (const resolve of closing) resolve();
+  }
+
+  /** What a listener throws is not the connection's fault, and must not end it. */
+  #tell(call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      this.platform.log("error", "a listener of the MQTT client threw", { error: errorMessage(error) });
+    }
   }
 }
 

@@ -3,7 +3,7 @@
  * outlives it is the client's.
  */
 import { failure, type Failure } from "../connection/failure.js";
-import { errorMessage } from "../errors.js";
+import { errorMessage, HawserError } from "../errors.js";
 import type { Cancel, Link, LinkHandlers, Scheduler } from "../platform.js";
 import { Authentication } from "./authentication.js";
 import { connectPacket } from "./connect-packet.js";
@@ -75,8 +75,16 @@ export class Connection {
 
   /** Opens the link. Call once. */
   start(dial: (handlers: LinkHandlers) => Link): void {
-    // Own properties, so that who dials may wrap them.
-    this.#link = dial({
+    try {
+      this.#link = dial(this.#handlers());
+    } catch (error) {
+      this.#fail(failure("CONNECTION_RESET", `the link could not be opened: ${errorMessage(error)}`));
+    }
+  }
+
+  /** As own properties, so that who dials may wrap them. */
+  #handlers(): LinkHandlers {
+    return {
       opened: () => this.#opened(),
       data: (bytes) => this.#data(bytes),
       drain: () => {
@@ -84,7 +92,7 @@ export class Connection {
         if (this.isWritable) this.owner.writable();
       },
       ended: (reason) => this.#end(reason),
-    });
+    };
   }
 
   get isEstablished(): boolean {
@@ -131,7 +139,9 @@ export class Connection {
 
   /** Begins a new exchange of enhanced authentication (MQTT 5.0, section 4.12.1). Settles with the broker's answer. */
   reauthenticate(): Promise<void> {
-    if (this.#authentication === undefined || !this.isEstablished) return Promise.reject(new Error("no enhanced authentication"));
+    if (this.#authentication === undefined || !this.isEstablished) {
+      return Promise.reject(new HawserError("NOT_CONNECTED", "there is no connection with enhanced authentication", "Wait for one."));
+    }
     return this.#authentication.restart();
   }
 
@@ -213,7 +223,8 @@ export class Connection {
   }
 
   #authenticationFailed(reason: string): void {
-    if (this.isEstablished) this.send({ cmd: "disconnect", reasonCode: 0x8c });
+    // Of all the reasons a client may give, none says it better than "unspecified".
+    if (this.isEstablished) this.send({ cmd: "disconnect", reasonCode: 0x80 });
     this.#output.close();
     this.#fail(failure("BAD_AUTHENTICATION_METHOD", reason));
   }

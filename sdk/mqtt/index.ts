@@ -14,6 +14,7 @@ export type {
   Will,
 } from "./options.js";
 export type { MessageProperties, Properties, ProtocolVersion, PublishProperties, QoS, UserProperties } from "./packet.js";
+export type { RequestOptions, Requester, RequesterOptions } from "./requester.js";
 export type { Message, Subscription } from "./subscription.js";
 export { HawserError } from "../errors.js";
 export type { Failure, FailureClass, FailureCode } from "../connection/failure.js";

@@ -78,7 +78,7 @@ export class StoredJournal implements Journal {
     private readonly platform: JournalPlatform,
     private readonly clientId: string,
     private readonly maxStoredPerHour: number,
-    private readonly onTask: () => void,
+    private readonly onTask: () => unknown,
   ) {
     this.#hourBeganMs = platform.clock.monotonicMs();
     const owner = platform.storage.get(ID_KEY);

@@ -6,7 +6,7 @@ test("text becomes the bytes Node makes of it, lone surrogates included", () => 
   fc.assert(
     fc.property(fc.string({ unit: "binary" }), fc.array(fc.nat(0xffff)), (text, units) => {
       const any = text + String.fromCharCode(...units);
-      expect(encodeUtf8(any)).toEqual(new Uint8Array(Buffer.from(any)));
+      expect(Buffer.from(encodeUtf8(any)).toString("hex")).toBe(Buffer.from(any).toString("hex"));
       expect(utf8Length(any)).toBe(Buffer.byteLength(any));
     }),
   );

@@ -1,0 +1,146 @@
+/**
+ * The session that client and broker share and that outlives connections (MQTT 5.0, section 4.1): messages on their way both ways, subscriptions,
+ * packet identifiers, and their storage. Plain state: packets in, packets and effects out; no link, no timer.
+ */
+import { HawserError } from "../errors.js";
+import type { Clock, Log, Scheduler, Storage } from "../platform.js";
+import { VolatileJournal } from "./journal.js";
+import type { ResolvedOptions } from "./options.js";
+import { Outbox } from "./outbox.js";
+import { PacketIds } from "./packet-ids.js";
+import { protocolError } from "./packet-error.js";
+import type { AckPacket, ConnackPacket, InboundPacket, OutboundPacket, ProtocolVersion } from "./packet.js";
+import { Receiver } from "./receiver.js";
+import { Sender } from "./sender.js";
+import { StoredJournal } from "./stored-journal.js";
+import type { InboundMessage } from "./subscription.js";
+import { Subscriptions } from "./subscriptions.js";
+
+export interface SessionEffects {
+  send(packet: OutboundPacket): void;
+  acknowledge(cmd: AckPacket["cmd"], messageId: number, reasonCode: number): void;
+  /** Something is to be stored: {@link Session.commit} has to be called, at the latest before the next bytes go out. */
+  storageDue(): void;
+  dropped(topic: string, code: string): void;
+  delivered(topic: string, reasonCode: number): void;
+  refused(filter: string, reasonCode: number): void;
+}
+
+export interface SessionPlatform {
+  readonly clock: Clock;
+  readonly scheduler: Scheduler;
+  readonly log: Log;
+}
+
+/** A broker of 3.1.1 cannot be told a receive maximum: at least so many messages may come before the application takes them. */
+const MIN_RECEIVE_LIMIT_3_1_1 = 1_024;
+
+export class Session {
+  readonly outbox: Outbox;
+  readonly sender: Sender;
+  readonly subscriptions: Subscriptions;
+  readonly #receiver: Receiver;
+  readonly #journal: VolatileJournal | StoredJournal;
+  /** False while what is stored is read. */
+  #isReady = false;
+
+  /** @throws HawserError `BAD_OPTION`, `STORAGE_FAILED` */
+  constructor(
+    options: ResolvedOptions,
+    platform: SessionPlatform,
+    storage: Storage | undefined,
+    private readonly effects: SessionEffects,
+  ) {
+    const ids = new PacketIds();
+    this.#journal = openJournal(options, platform, storage, () => this.#isReady && effects.storageDue());
+    this.outbox = new Outbox(options.outbox);
+    this.sender = new Sender(this.outbox, ids, this.#journal, {
+      release: (messageId, reasonCode) => effects.acknowledge("pubrel", messageId, reasonCode),
+      dropped: (message, error) => effects.dropped(message.topic, error.code),
+      delivered: (message, reasonCode) => effects.delivered(message.topic, reasonCode),
+    });
+    this.#receiver = new Receiver(this.#journal, {
+      deliver: (message) => this.#deliver(message),
+      acknowledge: (cmd, messageId, reasonCode) => effects.acknowledge(cmd, messageId, reasonCode),
+    });
+    this.subscriptions = new Subscriptions(ids, {
+      send: (packet) => effects.send(packet),
+      dropped: (message, code) => effects.dropped(message.topic, code),
+      refused: (filter, reasonCode) => effects.refused(filter, reasonCode),
+    });
+    if (this.#journal instanceof StoredJournal) this.#restore(this.#journal);
+    this.#isReady = true;
+    this.commit();
+  }
+
+  /** Undefined where nothing is stored. */
+  get wear(): StoredJournal["wear"] | undefined {
+    return this.#journal instanceof StoredJournal ? this.#journal.wear : undefined;
+  }
+
+  /** What has been waiting for an answer of the broker for longest, by identity. */
+  get oldestUnanswered(): object | undefined {
+    return this.sender.oldest ?? this.subscriptions.oldestRequest;
+  }
+
+  /** A connection is established. */
+  begin(connack: ConnackPacket, version: ProtocolVersion, options: ResolvedOptions): void {
+    const { sessionPresent, properties } = connack;
+    const { receiveMaximum, inFlightWindow } = options;
+    this.#receiver.begin(version === 5 ? receiveMaximum : Math.max(receiveMaximum, MIN_RECEIVE_LIMIT_3_1_1), sessionPresent);
+    this.subscriptions.begin(version, sessionPresent);
+    this.sender.begin(Math.min(properties?.receiveMaximum ?? inFlightWindow, inFlightWindow), version, sessionPresent);
+  }
+
+  /** The connection ended. */
+  end(): void {
+    this.sender.end();
+    this.#receiver.end();
+    this.subscriptions.end();
+    this.commit();
+  }
+
+  /** @throws PacketError where the packet may not come, or not now */
+  packet(packet: InboundPacket): void {
+    switch (packet.cmd) {
+      case "publish":
+        return this.#receiver.publish(packet);
+      case "pubrel":
+        return this.#receiver.pubrel(packet.messageId);
+      case "puback":
+      case "pubrec":
+      case "pubcomp":
+        return this.sender.acknowledged(packet);
+      case "suback":
+      case "unsuback":
+        return this.subscriptions.answered(packet);
+      default:
+        throw protocolError(`${packet.cmd.toUpperCase()} at this place`);
+    }
+  }
+
+  /** Stores what is to be stored. */
+  commit(): void {
+    this.#journal.commit();
+  }
+
+  #deliver(message: InboundMessage): void {
+    if (this.subscriptions.deliver(message)) return;
+    // Left from an earlier session, or unsubscribed meanwhile: unacknowledged it would hold up all others.
+    this.effects.dropped(message.topic, "NO_SUBSCRIPTION");
+    message.ack();
+  }
+
+  #restore(journal: StoredJournal): void {
+    for (const { message, isReleased } of journal.restored) this.sender.restore(message, isReleased, journal.isSameSession);
+    journal.restored.length = 0;
+  }
+}
+
+function openJournal(options: ResolvedOptions, platform: SessionPlatform, storage: Storage | undefined, onTask: () => unknown): VolatileJournal | StoredJournal {
+  const { persistent, clientId, maxStoredPerHour = Infinity } = options;
+  if (!persistent) return new VolatileJournal();
+  if (storage === undefined) throw new HawserError("BAD_OPTION", "the MQTT option persistent needs a storage", "Give the client a storage.");
+  const { clock, scheduler, log } = platform;
+  return new StoredJournal({ clock, scheduler, log, storage }, clientId, maxStoredPerHour, onTask);
+}
