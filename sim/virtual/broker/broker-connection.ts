@@ -227,7 +227,12 @@ export class BrokerConnection implements ServerHandlers {
   /** The client gave a sign of life. */
   #heard(): void {
     this.#cancelKeepAlive();
-    if (this.#keepAliveMs > 0) this.#cancelKeepAlive = this.broker.time.after(this.#keepAliveMs, () => this.disconnect(Reason.keepAliveTimeout));
+    if (this.#keepAliveMs > 0) this.#cancelKeepAlive = this.broker.time.after(this.#keepAliveMs, () => this.#starved());
+  }
+
+  #starved(): void {
+    if (this.#session) this.broker.observer.silent(this.#clientId);
+    this.disconnect(Reason.keepAliveTimeout);
   }
 
   #close(): void {

@@ -7,6 +7,8 @@ export interface BrokerObserver {
   accepted(scope: Scope, clientId: string, sessionPresent: boolean): void;
   /** A SUBACK that grants `filter` was sent. */
   granted(scope: Scope, filter: string): void;
+  /** Nothing came from the client for one and a half keep-alive intervals. */
+  silent(clientId: string): void;
   /** A message of a client was taken and passed on: once for each message at QoS 2, at least once at QoS 1. */
   arrived(clientId: string, message: Message): void;
   /** The client gave a sign of life on a connection that was accepted. */

@@ -30,6 +30,11 @@ export class BoundsWatch {
     this.#atMost("links", links, MOST_LINKS);
   }
 
+  /** In the end nothing is left to be done. */
+  finished(status: DeviceStatus): void {
+    if (status.state === "online") this.#atMost("messages that are never finished", status.outbox.messages, 0);
+  }
+
   /** Flash wear: what a message may cost, and what all else may cost a day. */
   settle(flash: Flash, messages: number, days: number): void {
     this.#atMost("writes to flash", flash.writes, Math.ceil(messages * MOST_WRITES_A_MESSAGE + (1 + days) * MOST_OTHER_WRITES_A_DAY));

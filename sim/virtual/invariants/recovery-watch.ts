@@ -3,12 +3,17 @@ import type { Cancel } from "../../../sdk/platform.js";
 import type { VirtualTime } from "../time/virtual-time.js";
 import { clock, type Chronicle } from "../world/chronicle.js";
 
+/** The longest keep-alive in the world and a half, and the time a session may take to settle, milliseconds. */
+const CALM_AFTER_MS = 900_000;
+
 export class RecoveryWatch {
   /** The longest it took, milliseconds, and after which fault. */
   worstMs = 0;
   worstAfter = "";
   #faults = 0;
   #clearSinceMs: number | undefined = 0;
+  /** Since when the device is back and nothing is wrong. */
+  #calmSinceMs: number | undefined;
   #after = "power-on";
   #cancel: Cancel = () => undefined;
 
@@ -20,9 +25,15 @@ export class RecoveryWatch {
     private readonly boundMs: number,
   ) {}
 
+  /** Nothing has been wrong for a while, and what the last fault left behind is over: whatever goes wrong now, the device did. */
+  get calm(): boolean {
+    return this.#calmSinceMs !== undefined && this.time.nowMs - this.#calmSinceMs > CALM_AFTER_MS;
+  }
+
   faultBegins(): void {
     this.#faults++;
     this.#clearSinceMs = undefined;
+    this.#calmSinceMs = undefined;
     this.#cancel();
   }
 
@@ -44,6 +55,7 @@ export class RecoveryWatch {
     if (this.#clearSinceMs === undefined) return;
     const tookMs = this.time.nowMs - this.#clearSinceMs;
     this.#clearSinceMs = undefined;
+    this.#calmSinceMs = this.time.nowMs;
     this.#cancel();
     if (tookMs <= this.worstMs) return;
     this.worstMs = tookMs;

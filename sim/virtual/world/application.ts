@@ -39,6 +39,9 @@ export interface ApplicationParts {
 /** A broker that denies a subscription is asked again after this, milliseconds. */
 const RESUBSCRIBE_MS = 60_000;
 
+/** What a denied SUBSCRIBE says: 5.0, and 3.1.1 which has one code for all. */
+const DENIED = new Set(["NOT_AUTHORIZED", "UNSPECIFIED_ERROR"]);
+
 /** Refusals an application has to live with. */
 const EXPECTED = new Set(["OUTBOX_FULL", "NOT_CONNECTED", "MESSAGE_DROPPED", "QUOTA_EXCEEDED", "NOT_AUTHORIZED", "STORAGE_FULL", "STORAGE_FAILED", "PACKET_TOO_LARGE"]);
 
@@ -90,7 +93,7 @@ export class Application {
       if (alive()) onOddity(`the subscription to ${topic} ended by itself`);
     } catch (error) {
       if (!alive()) return;
-      if (error instanceof HawserError && error.code === "NOT_AUTHORIZED") after(RESUBSCRIBE_MS, () => void this.#handle(topic, qos));
+      if (error instanceof HawserError && DENIED.has(error.code)) after(RESUBSCRIBE_MS, () => void this.#handle(topic, qos));
       else onOddity(`the subscription to ${topic} failed: ${String(error)}`);
     }
   }

@@ -13,6 +13,7 @@ export type InvariantName =
   | "psk-on-network-fault"
   | "no-usable-identity"
   | "unproved-identity"
+  | "old-certificate"
   | "bounds"
   | "not-back-online"
   | "protocol"

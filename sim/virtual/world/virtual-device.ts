@@ -192,6 +192,11 @@ export class VirtualDevice {
     this.attempts.settle();
     this.identity.check();
     const messages = this.outbound.accepted + this.outbound.failed + this.inbound.handled;
+    if (this.device) this.#bounds.finished(this.device.status);
+    const oldest = this.around.authority.current(this.id)[0];
+    if (this.on && oldest && oldest.serial !== this.identity.activeSerial && this.identity.rotations > 0) {
+      this.around.chronicle.violate("old-certificate", this.id, `certificate ${oldest.serial} is still good, though ${this.identity.activeSerial} has replaced it`);
+    }
     this.#bounds.settle(this.flash, messages, days + this.boots / 10);
   }
 

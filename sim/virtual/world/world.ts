@@ -177,10 +177,16 @@ export class World {
         const sequence = device.inbound.nextSequence;
         device.inbound.sent(full, qos);
         const sessions = this.broker.publish(full, utf8Encode(String(sequence)), qos);
-        if (sessions === 0) device.inbound.gaveUp(sequence);
+        if (sessions === 0) this.#nobodyThere(device, sequence, full);
       }
       this.#command(device, random);
     });
+  }
+
+  /** No session takes the command. In calm times the device has forgotten to subscribe. */
+  #nobodyThere(device: VirtualDevice, sequence: number, topic: string): void {
+    device.inbound.gaveUp(sequence);
+    if (device.recovery.calm) this.chronicle.violate("qos1-lost", device.id, `no subscription for command ${sequence} on ${topic}, though all is well`);
   }
 
   #inspect(): void {
@@ -205,6 +211,9 @@ export class World {
       },
       granted: (scope) => (scope.kind === "mtls" ? device(scope.id)?.identity.granted(scope.serial) : undefined),
       heard: (scope) => (scope.kind === "mtls" ? device(scope.id)?.recovery.heard() : undefined),
+      silent: (clientId) => {
+        if (device(clientId)?.recovery.calm) this.chronicle.violate("protocol", clientId, "silent for one and a half keep-alive intervals, though all is well");
+      },
       arrived: (clientId, message) => {
         if (message.topic.includes("/up/")) device(clientId)?.outbound.arrive(message.topic, sequenceOf(message));
       },
