@@ -9,4 +9,4 @@ export interface MbedTls {
   /** All compiler flags for code that uses it: bits, sanitizers, includes, configuration. Link with them too. */
   flags: string[];
 }
-export function mbedTls(options?: { bits?: 32 | 64; sanitize?: boolean }): Promise<MbedTls>;
+export function mbedTls(options?: { bits?: 32 | 64; sanitize?: boolean; config?: string }): Promise<MbedTls>;

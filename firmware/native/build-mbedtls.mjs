@@ -12,6 +12,7 @@ import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
+const CONFIG = join(HERE, "mbedtls-config.h");
 const CACHE = join(HERE, "..", "..", ".cache", "mbedtls");
 const SOURCE_LINE = "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main\n";
 const WANTED = /^mbedtls-(3\.6\.\d+)$/;
@@ -101,20 +102,20 @@ async function compile(files, flags, outputDirectory) {
 }
 
 /**
- * @param {{ bits?: 32 | 64, sanitize?: boolean }} [options] `sanitize`: with AddressSanitizer and UndefinedBehaviorSanitizer
+ * @param {{ bits?: 32 | 64, sanitize?: boolean, config?: string }} [options] `sanitize`: with AddressSanitizer and UndefinedBehaviorSanitizer;
+ *   `config`: another configuration header that includes this folder's
  * @returns {Promise<import("./build-mbedtls.mjs").MbedTls>} the static library, and what code that uses it is compiled with
  * @throws Error with one line that says what is missing
  */
-export async function mbedTls({ bits = 64, sanitize = false } = {}) {
+export async function mbedTls({ bits = 64, sanitize = false, config = CONFIG } = {}) {
   const { directory, version } = await source();
-  const config = join(HERE, "mbedtls-config.h");
   const target = [`-m${bits}`, ...(sanitize ? ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"] : [])];
   const includeFolders = [join(directory, "include"), join(HERE, "its"), HERE, join(directory, "library")];
   const defines = [`-DMBEDTLS_CONFIG_FILE="${config}"`];
   const use = [...target, ...includeFolders.flatMap((folder) => (folder.startsWith(directory) ? ["-isystem", folder] : [`-I${folder}`])), ...defines];
   const flags = ["-std=c99", "-Os", "-g"];
   const compiler = await run("gcc", ["--version"], HERE);
-  const key = createHash("sha256").update(JSON.stringify([await readFile(config, "utf8"), flags, target, compiler.split("\n")[0]])).digest("hex").slice(0, 12);
+  const key = createHash("sha256").update(JSON.stringify([await readFile(CONFIG, "utf8"), await readFile(config, "utf8"), flags, target, compiler.split("\n")[0]])).digest("hex").slice(0, 12);
   const built = await once(join(CACHE, `${version}-${bits}${sanitize ? "-sanitize" : ""}-${key}`), async (beside) => {
     const library = join(directory, "library");
     const files = (await readdir(library)).filter((name) => name.endsWith(".c")).map((name) => join(library, name));

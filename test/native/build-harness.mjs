@@ -14,8 +14,25 @@ const run = promisify(execFile);
 const HERE = dirname(fileURLToPath(import.meta.url));
 const ROOT = join(HERE, "..", "..");
 const NATIVE = join(ROOT, "firmware", "native");
-const PROGRAMS = { harness: ["harness.c", "connection.c"], fuzz: ["fuzz.c", "fuzz-input.c"] };
-const COMMON = ["heap.c", "settings.c"];
+/** What the fuzzer puts its own hand to: see fuzz-crypto.c and fuzz-memo.c. */
+const WRAPPED = [
+  "psa_aead_encrypt",
+  "psa_aead_decrypt",
+  "psa_generate_key",
+  "psa_export_public_key",
+  "psa_raw_key_agreement",
+  "psa_sign_hash",
+  "psa_verify_hash",
+];
+const PROGRAMS = {
+  harness: { sources: ["harness.c"], config: undefined, link: [] },
+  fuzz: {
+    sources: ["fuzz.c", "fuzz-crypto.c", "fuzz-input.c", "fuzz-memo.c"],
+    config: join(HERE, "c", "fuzz-config.h"),
+    link: WRAPPED.map((name) => `-Wl,--wrap=${name}`),
+  },
+};
+const COMMON = ["connection.c", "heap.c", "settings.c"];
 const WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wconversion", "-Wstrict-prototypes", "-Wmissing-prototypes"];
 
 const exists = (path) => stat(path).then(() => true, () => false);
@@ -29,11 +46,12 @@ async function files(folder, endings) {
  * @returns {Promise<string>} path of the executable
  */
 export async function buildHarness({ program = "harness", bits = 64, sanitize = false } = {}) {
-  const mbed = await mbedTls({ bits, sanitize });
+  const { sources, config, link } = PROGRAMS[program];
+  const mbed = await mbedTls({ bits, sanitize, config });
   const engine = (await files(NATIVE, [".c"])).filter((file) => !basename(file).startsWith("xs-"));
-  const own = [...PROGRAMS[program], ...COMMON].map((name) => join(HERE, "c", name));
+  const own = [...sources, ...COMMON].map((name) => join(HERE, "c", name));
   const headers = [...(await files(NATIVE, [".h"])), ...(await files(join(HERE, "c"), [".h"]))];
-  const flags = ["-std=c11", sanitize ? "-O1" : "-Os", "-g", ...WARNINGS, ...mbed.flags, `-I${join(HERE, "c")}`];
+  const flags = ["-std=c11", sanitize ? "-O1" : "-Os", "-g", ...WARNINGS, ...mbed.flags, `-I${join(HERE, "c")}`, ...link];
   const hash = createHash("sha256").update(JSON.stringify([flags, mbed.library, own.map((file) => basename(file))]));
   for (const file of [...engine, ...own, ...headers]) hash.update(await readFile(file));
   const directory = join(ROOT, ".cache", "native", `${program}-${bits}${sanitize ? "-sanitize" : ""}-${hash.digest("hex").slice(0, 12)}`);

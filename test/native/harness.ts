@@ -41,8 +41,15 @@ export interface Starvation {
   /** Whether all went well before the first failure and after the last. */
   good: boolean;
   allocations: number;
+  /** Attempts that succeeded although an allocation failed. */
   survived: number;
   leaks: number;
+  /** Volatile keys that Mbed TLS left behind in PSA. */
+  strandedKeys: number;
+  /** How many engines ended with each `Kind`; after them those that could not be created. */
+  kinds: number[];
+  /** The alerts that servers sent them. */
+  alerts: number[];
 }
 
 export interface ConnectionSettings {
@@ -61,8 +68,8 @@ export interface ConnectionSettings {
   send?: Uint8Array;
   bulkBytes?: number;
   wantBytes?: number;
-  /** That many connections, sharing one session. */
-  resumptions?: number;
+  /** Uses the session that all connections of one `connect` share. */
+  session?: boolean;
   stride?: number;
 }
 
@@ -101,8 +108,10 @@ export class NativeDevice {
     return { status: answer.status, bytes: Buffer.from(answer.bytes ?? "", "hex"), has: answer.has };
   }
 
-  async connect(settings: ConnectionSettings): Promise<ConnectionResult[]> {
-    const lines = await this.#run(["connect", ...(await this.#words(settings))]);
+  /** Connections one after the other in one process. */
+  async connect(...all: ConnectionSettings[]): Promise<ConnectionResult[]> {
+    const groups = await Promise.all(all.map((settings) => this.words(settings)));
+    const lines = await this.#run(["connect", ...groups.flatMap((words, index) => (index === 0 ? words : ["--", ...words]))]);
     return lines.map((line) => JSON.parse(line) as ConnectionResult);
   }
 
@@ -114,7 +123,7 @@ export class NativeDevice {
   }
 
   async starve(settings: ConnectionSettings): Promise<Starvation> {
-    const [line] = await this.#run(["starve", ...(await this.#words(settings))]);
+    const [line] = await this.#run(["starve", ...(await this.words(settings))]);
     return JSON.parse(line ?? "") as Starvation;
   }
 
@@ -129,7 +138,8 @@ export class NativeDevice {
     return stdout.split("\n").filter((line) => line !== "");
   }
 
-  async #words(settings: ConnectionSettings): Promise<string[]> {
+  /** The words of settings.h; certificates go into files. */
+  async words(settings: ConnectionSettings): Promise<string[]> {
     const words = [`port=${settings.port}`, `name=${settings.name ?? "localhost"}`, `time=${settings.timeMs ?? Date.now()}`];
     const add = (name: string, value: string | number | undefined): void => {
       if (value !== undefined) words.push(`${name}=${value}`);
@@ -148,7 +158,7 @@ export class NativeDevice {
     add("bulk", settings.bulkBytes);
     add("want", settings.wantBytes);
     add("stride", settings.stride);
-    if (settings.resumptions !== undefined) words.push(`repeat=${settings.resumptions}`, "session=1");
+    if (settings.session) words.push("session=1");
     return words;
   }
 

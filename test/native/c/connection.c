@@ -19,6 +19,8 @@
 /* As much as the ESP32's TCP gives at once. */
 #define SEGMENT_SIZE 1436
 
+void (*connection_heard)(const uint8_t *bytes, size_t size);
+
 size_t read_file(const char *path, uint8_t *bytes, size_t capacity)
 {
     FILE *file = fopen(path, "rb");
@@ -51,7 +53,7 @@ static uint32_t key_of(const char *slot, key_store_kind kind)
     return key_store_find(slot, kind, &key_id) == KEY_STORE_OK ? key_id : 0;
 }
 
-static bool configure(tls_engine *engine, const settings *wanted, tls_session *session)
+bool connection_configure(tls_engine *engine, const settings *wanted, tls_session *session)
 {
     uint8_t der[4096];
     for (size_t i = 0; i < wanted->anchor_count; i++) {
@@ -98,9 +100,6 @@ static void send_pending(tls_engine *engine, int socket_file)
     free(flight);
 }
 
-/* @returns false at the end of the stream, or of patience */
-static bool receive(tls_engine *engine, int socket_file, connection_result *result);
-
 static void read_all(tls_engine *engine, connection_result *result)
 {
     uint8_t plain[512];
@@ -125,6 +124,7 @@ static void advance(tls_engine *engine, connection_result *result)
     }
 }
 
+/* @returns false at the end of the stream, or of patience */
 static bool receive(tls_engine *engine, int socket_file, connection_result *result)
 {
     uint8_t segment[SEGMENT_SIZE];
@@ -133,6 +133,9 @@ static bool receive(tls_engine *engine, int socket_file, connection_result *resu
         return false;
     }
     ssize_t size = recv(socket_file, segment, sizeof segment, 0);
+    if (connection_heard != NULL && size > 0) {
+        connection_heard(segment, (size_t) size);
+    }
     for (ssize_t offset = 0; offset < size;) {
         size_t taken = tls_engine_feed(engine, segment + offset, (size_t) (size - offset));
         offset += (ssize_t) taken;
@@ -199,7 +202,7 @@ connection_result connection_run(const settings *wanted, tls_session *session)
         return result;
     }
     result.created = true;
-    if (configure(engine, wanted, session)) {
+    if (connection_configure(engine, wanted, session)) {
         converse(engine, wanted, &result);
     }
     result.state = tls_engine_state(engine);

@@ -27,6 +27,12 @@ typedef struct {
 /** Connects, sends and receives what the settings say, closes and frees. `session` may be NULL. */
 connection_result connection_run(const settings *wanted, tls_session *session);
 
+/** Gives the engine what the settings say and starts it. @returns false when the engine refuses */
+bool connection_configure(tls_engine *engine, const settings *wanted, tls_session *session);
+
+/** When not NULL: told of every byte that comes from the server, before the engine is. */
+extern void (*connection_heard)(const uint8_t *bytes, size_t size);
+
 /** Reads a small file whole. Exits when it cannot. */
 size_t read_file(const char *path, uint8_t *bytes, size_t capacity);
 

@@ -67,8 +67,6 @@ static int set_number(settings *read, const char *name, const char *value)
         read->stride = (size_t) number;
     } else if (strcmp(name, "want") == 0) {
         read->want = (size_t) number;
-    } else if (strcmp(name, "repeat") == 0) {
-        read->repeat = (int) number;
     } else if (strcmp(name, "session") == 0) {
         read->shares_session = (int) number;
     } else if (strcmp(name, "suite") == 0 && read->suite_count < SUITE_MAX) {
@@ -81,7 +79,7 @@ static int set_number(settings *read, const char *name, const char *value)
 
 settings settings_read(int count, char **words)
 {
-    settings read = { .name = "localhost", .repeat = 1, .stride = 1 };
+    settings read = { .name = "localhost", .stride = 1 };
     for (int i = 0; i < count; i++) {
         char *equals = strchr(words[i], '=');
         if (equals == NULL) {

@@ -29,8 +29,7 @@ typedef struct {
     /** More bytes to send after the first, and how many must come back in all before the connection is closed. */
     size_t bulk;
     size_t want;
-    /** How many connections, one after the other, share one session. */
-    int repeat;
+    /** Whether the connection uses the process's one session. */
     int shares_session;
     /** Starving: how many allocations further the next attempt fails; 1 for every one. */
     size_t stride;
