@@ -1,0 +1,40 @@
+/** The ESP32: Wi-Fi that stays joined, records and keys in NVS, a clock that only SNTP can set. */
+import WiFi from "embedded:network/interface/wifi";
+import keyValue from "embedded:storage/key-value";
+import { HawserError } from "../../sdk/errors.js";
+import { BUILD_TIME_MS } from "../build-time.js";
+import type { KeyValueStore, WifiConstructor } from "../io/ecma419.js";
+import { keyValueStorage } from "../io/key-value-storage.js";
+import { WifiKeeper } from "../wifi/wifi-keeper.js";
+import type { Board, BoardOptions } from "./board.js";
+import { moddablePlatform, moddableSntp } from "./moddable.js";
+
+export type { Board, BoardOptions } from "./board.js";
+
+/** NVS namespace of the SDK's records. PSA keeps the keys in a namespace of its own. */
+const NAMESPACE = "hawser";
+
+/**
+ * @throws HawserError `BAD_CONFIG` without a network to join; `KEY_STORE_FAILED`, `STORAGE_FAILED`
+ */
+export function openBoard(options: BoardOptions): Board {
+  const { wifi } = options;
+  if (wifi === undefined || wifi.ssid === "") throw new HawserError("BAD_CONFIG", "no Wi-Fi network is named", "Build with ssid=... password=...");
+  const store = keyValue.open({ path: NAMESPACE, mode: "r+", format: "buffer" }) as unknown as KeyValueStore;
+  const platform = moddablePlatform(options, keyValueStorage(store), false);
+  const { clock, scheduler, log, random } = platform;
+  const station = new WifiKeeper({ WiFi: WiFi as unknown as WifiConstructor, clock, scheduler, log, fraction: () => random.fraction() }, wifi);
+  const sntp = moddableSntp(platform, options);
+  platform.onReached = () => station.proof();
+  station.onUp = () => sntp?.networkUp();
+  if (sntp) sntp.onSet = () => station.proof();
+  return {
+    platform,
+    buildTimeMs: BUILD_TIME_MS,
+    start() {
+      station.start();
+      sntp?.start();
+    },
+    signalDbm: () => station.signalDbm,
+  };
+}

@@ -1,0 +1,43 @@
+/** What Moddable has on every board of ours: sockets, lookups, timers, ticks, `trace`. */
+import TCP from "embedded:io/socket/tcp";
+import UDP from "embedded:io/socket/udp";
+import Time from "time";
+import Timer from "timer";
+import type { Storage } from "../../sdk/platform.js";
+import { BUILD_TIME_MS } from "../build-time.js";
+import type { ResolveName, TcpConstructor, UdpConstructor } from "../io/ecma419.js";
+import { traceLog } from "../io/trace-log.js";
+import { nativeRandom, openNativeKeyStore } from "../native-key-store.js";
+import { nativeTls } from "../native-tls.js";
+import { firmwarePlatform, type FirmwarePlatform } from "../platform.js";
+import { SntpClient } from "../sntp/sntp-client.js";
+import type { BoardOptions } from "./board.js";
+
+// A global of Moddable's IO, until ECMA-419's own resolver is everywhere.
+declare const System: { resolve: ResolveName };
+
+/** @param systemTrusted true where an operating system keeps the time */
+export function moddablePlatform(options: BoardOptions, storage: Storage, systemTrusted: boolean): FirmwarePlatform {
+  return firmwarePlatform({
+    TCP: TCP as unknown as TcpConstructor,
+    resolveName: (name, done) => System.resolve(name, done),
+    timers: { set: (callback, delayMs) => Timer.set(callback, delayMs), clear: (timer) => Timer.clear(timer) },
+    clock: { ticks: () => Time.ticks, systemMs: () => Date.now(), setSystemSeconds: (seconds) => Time.set(seconds), systemTrusted },
+    random: nativeRandom,
+    storage,
+    keyStore: openNativeKeyStore(),
+    tls: nativeTls,
+    log: traceLog((text) => trace(text), options.logLevel),
+    buildTimeMs: BUILD_TIME_MS,
+    ...(options.tls && { tlsOptions: options.tls }),
+  });
+}
+
+/** Undefined when the application names no time servers. */
+export function moddableSntp(platform: FirmwarePlatform, options: BoardOptions): SntpClient | undefined {
+  const servers = (options.timeServers ?? []).filter((server) => server !== "");
+  if (servers.length === 0) return undefined;
+  const { resolver, clock, scheduler, random, log, floorMs } = platform;
+  const setWallStart = (wallStartMs: number): void => clock.setWallStart(wallStartMs);
+  return new SntpClient({ UDP: UDP as unknown as UdpConstructor, resolver, clock, scheduler, random, log, floorMs, setWallStart }, servers);
+}

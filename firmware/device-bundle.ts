@@ -1,0 +1,16 @@
+/**
+ * All that runs on a device and knows nothing of Moddable's modules, in one: `dist/xs/device.js`, imported on a device as `hawser/device`. Applications
+ * import `hawser`, `hawser/mqtt` and `hawser/firmware`, which are thin modules over it, so that every class exists once.
+ */
+export * from "../sdk/index.js";
+export * from "../sdk/mqtt/index.js";
+export { errorCode, errorMessage } from "../sdk/errors.js";
+export { BUILD_TIME_MS } from "./build-time.js";
+export { fileStorage } from "./io/file-storage.js";
+export { keyValueStorage } from "./io/key-value-storage.js";
+export { traceLog } from "./io/trace-log.js";
+export { nativeRandom, openNativeKeyStore } from "./native-key-store.js";
+export { nativeTls } from "./native-tls.js";
+export { firmwarePlatform } from "./platform.js";
+export { SntpClient } from "./sntp/sntp-client.js";
+export { WifiKeeper } from "./wifi/wifi-keeper.js";
