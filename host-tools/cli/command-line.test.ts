@@ -30,11 +30,11 @@ describe("hawser", () => {
   });
 
   test.each([
-    [["nonsense"], /^error USAGE: unknown command 'nonsense'\. Next: Run: hawser help\.\n$/],
-    [[], /^error USAGE: a command is missing\. Next: Run: hawser help\.\n$/],
-    [["ca"], /^error USAGE: a command is missing\. Next: Run: hawser help ca\.\n$/],
-    [["sim", "rum"], /^error USAGE: unknown command 'rum' \(Did you mean run\?\)\. Next: Run: hawser help sim\.\n$/],
-    [["list"], /^error USAGE: required option '--dir <dir>' not specified\. Next: Run: hawser help list\.\n$/],
+    [["nonsense"], /^error USAGE: unknown command 'nonsense'\. Next: Run: hawser --help\.\n$/],
+    [[], /^error USAGE: a command is missing\. Next: Run: hawser --help\.\n$/],
+    [["ca"], /^error USAGE: a command is missing\. Next: Run: hawser ca --help\.\n$/],
+    [["sim", "rum"], /^error USAGE: unknown command 'rum' \(Did you mean run\?\)\. Next: Run: hawser sim --help\.\n$/],
+    [["list"], /^error USAGE: required option '--dir <dir>' not specified\. Next: Run: hawser list --help\.\n$/],
     [["list", "--dir", "x", "--nonsense"], /^error USAGE: unknown option '--nonsense'\. /],
     [["list", "--dir", "x", "more"], /^error USAGE: too many arguments/],
     [["broker", "config", "--dir", "x", "--for", "hive", "--out", "y", "--mtls-port", "1", "--psk-port", "2"], /^error USAGE: .*'hive' is invalid/],
@@ -54,6 +54,6 @@ describe("hawser", () => {
   test("says usage errors as JSON when asked for", async () => {
     const { code, stdout, stderr } = await hawser(["list", "--json"], { cwd: temporaryDirectory() });
     expect([code, stdout]).toEqual([2, ""]);
-    expect(JSON.parse(stderr)).toEqual({ error: { code: "USAGE", message: "required option '--dir <dir>' not specified", next: "Run: hawser help list" } });
+    expect(JSON.parse(stderr)).toEqual({ error: { code: "USAGE", message: "required option '--dir <dir>' not specified", next: "Run: hawser list --help" } });
   });
 });

@@ -67,7 +67,7 @@ function finishParsing(error: unknown, command: readonly string[], terminal: Ter
   if (!(error instanceof CommanderError)) return reportError(error, terminal);
   if (error.exitCode === 0) return 0;
   const what = error.code === "commander.help" ? "a command is missing" : error.message.replace(/^error: /, "");
-  return reportError(new HawserError("USAGE", what, `Run: ${["hawser help", ...command].join(" ")}`), terminal);
+  return reportError(new HawserError("USAGE", what, `Run: ${["hawser", ...command, "--help"].join(" ")}`), terminal);
 }
 
 /** The names of the command that `args` lead to, as far as they are known. */

@@ -14,6 +14,7 @@ import type { PassphraseOptions } from "./passphrases.js";
 export async function openCaOf(options: PassphraseOptions & { dir: string }, { terminal, env }: Context, unsaid: readonly string[] = []): Promise<CertificateAuthority> {
   openCaReadOnly(options.dir);
   const passphrase = await caPassphrase(options, env);
+  terminal.startProgress("working on the CA");
   return openCa(resolve(options.dir), passphrase, {
     onOutput: ({ problem }) => {
       if (problem !== undefined && !unsaid.includes(problem.code)) terminal.warning(problem);

@@ -38,7 +38,7 @@ describe("Terminal", () => {
     expect(JSON.parse(script.text())).toMatchObject({ event: "connected", credential: "mtls" });
     const person = terminal(false);
     person.subject.event("connected", { credential: "mtls" }, "by mtls");
-    expect(person.text()).toMatch(/^\d\d:\d\d:\d\d\.\d{3} connected {4}by mtls\n$/);
+    expect(person.text()).toMatch(/^\d\d:\d\d:\d\d\.\d{3} connected {5}by mtls\n$/);
   });
 
   test.each([

@@ -45,7 +45,7 @@ export class Terminal {
   event(name: string, fields: Readonly<Record<string, Json>>, summary: string, colour: Colour = "cyan"): void {
     const time = new Date().toISOString();
     if (this.json) this.#write(`${JSON.stringify({ time, event: name, ...fields })}\n`);
-    else this.#write(`${this.paint("dim", time.slice(11, 23))} ${this.paint(colour, name.padEnd(12))} ${printable(summary)}\n`);
+    else this.#write(`${this.paint("dim", time.slice(11, 23))} ${this.paint(colour, name.padEnd(13))} ${printable(summary)}\n`);
   }
 
   /** Help and version texts, as commander made them. */
@@ -60,23 +60,12 @@ export class Terminal {
 
   /** The one line (or JSON object) an error is. */
   error(error: HawserError): void {
-    this.stopProgress();
-    const message = printable(error.message);
-    const next = printable(error.nextStep);
-    if (this.json) {
-      this.err.write(`${JSON.stringify({ error: { code: error.code, message, next } })}\n`);
-      return;
-    }
-    const head = this.paint("red", `error ${error.code}:`, this.err);
-    this.err.write(`${head} ${sentence(message)}${next === "" ? "" : ` Next: ${sentence(next)}`}\n`);
+    this.#complain("error", "red", error);
   }
 
   /** Something that went wrong beside the command's own work, in the form of an error. */
   warning(error: HawserError): void {
-    const message = printable(error.message);
-    const next = printable(error.nextStep);
-    if (this.json) this.err.write(`${JSON.stringify({ warning: { code: error.code, message, next } })}\n`);
-    else this.err.write(`${this.paint("yellow", `warning ${error.code}:`, this.err)} ${sentence(message)}${next === "" ? "" : ` Next: ${sentence(next)}`}\n`);
+    this.#complain("warning", "yellow", error);
   }
 
   /** For HAWSER_DEBUG only: where an error came from. */
@@ -119,7 +108,20 @@ export class Terminal {
     }
   }
 
+  #complain(kind: "error" | "warning", colour: Colour, error: HawserError): void {
+    this.stopProgress();
+    const message = printable(error.message);
+    const next = printable(error.nextStep);
+    if (this.json) {
+      this.err.write(`${JSON.stringify({ [kind]: { code: error.code, message, next } })}\n`);
+      return;
+    }
+    const advice = next === "" ? "" : ` Next: ${sentence(next)}`;
+    this.err.write(`${this.paint(colour, `${kind} ${error.code}:`, this.err)} ${sentence(message)}${advice}\n`);
+  }
+
   #write(text: string): void {
+    this.stopProgress();
     if (!this.#closed) this.out.write(text);
   }
 

@@ -31,7 +31,9 @@ export async function provision(options: ProvisionOptions, context: Context): Pr
   const replace = options.replace === true;
   checkPlace(options.vault, replace);
   const ca = await openCaOf(options, context);
+  context.terminal.stopProgress();
   const passphrase = await vaultPassphrase(options, context.env, true);
+  context.terminal.startProgress("making the device's identity");
   context.stop.check();
   const staged = Vault.createStaged(options.vault, passphrase, { replace });
   let identity: DeviceIdentity;

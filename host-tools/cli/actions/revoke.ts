@@ -14,9 +14,7 @@ export interface RevokeOptions extends PassphraseOptions {
 export async function revoke(options: RevokeOptions, context: Context): Promise<void> {
   const { terminal } = context;
   const ca = await openCaOf(options, context);
-  terminal.startProgress("revoking and updating the brokers");
   const { id, state, reason, serials, disconnections } = await ca.revoke({ id: options.id, reason: options.reason, certificateOnly: options.certificateOnly === true });
-  terminal.stopProgress();
   const result = { id, state, reason, revoked: serials, disconnected: disconnections.map(({ directory, problem }) => ({ broker: directory, problem })) };
   terminal.result(result, [
     state === "revoked" ? `${id} is shut out (${reason}).` : `The certificates of ${id} are revoked (${reason}); it may recover with its pre-shared key.`,
