@@ -6,6 +6,7 @@
 /* More waiting output than any flight of ours has; only a peer that provokes answers and never reads gets there. */
 #define OUTPUT_HARD_LIMIT (2 * TLS_ENGINE_OUTPUT_LIMIT + MBEDTLS_SSL_OUT_CONTENT_LEN)
 #define ALERT_DESCRIPTION 1
+#define MEMORY_PROBE_SIZE 6144
 
 static int last_alert(const mbedtls_ssl_context *ssl)
 {
@@ -28,6 +29,17 @@ static bool is_out_of_memory(int error)
     return error == PSA_ERROR_INSUFFICIENT_MEMORY || error == MBEDTLS_ERR_SSL_ALLOC_FAILED || error == MBEDTLS_ERR_PK_ALLOC_FAILED ||
            error == MBEDTLS_ERR_ASN1_ALLOC_FAILED || error == MBEDTLS_ERR_X509_ALLOC_FAILED ||
            error == MBEDTLS_ERR_X509_ALLOC_FAILED + MBEDTLS_ERR_ASN1_ALLOC_FAILED;
+}
+
+/*
+ * Whether the heap is so empty that a check may have failed for that alone: Mbed TLS reports a signature it had no memory to verify like one
+ * that is wrong, and a heap that does not have this much at a stretch is no place for a handshake.
+ */
+static bool is_memory_short(void)
+{
+    void *probe = mbedtls_calloc(1, MEMORY_PROBE_SIZE);
+    mbedtls_free(probe);
+    return probe == NULL;
 }
 
 bool tls_engine_fail(tls_engine *engine, tls_failure_kind kind, int detail)
@@ -57,7 +69,8 @@ void tls_engine_fail_with(tls_engine *engine, int error)
         // Primitives and PSA; what a peer provokes has codes of SSL's own.
         kind = TLS_FAILURE_INTERNAL;
     }
-    tls_engine_fail(engine, kind, error);
+    bool is_verdict = kind == TLS_FAILURE_ALERT || kind == TLS_FAILURE_NO_MEMORY;
+    tls_engine_fail(engine, !is_verdict && is_memory_short() ? TLS_FAILURE_NO_MEMORY : kind, error);
 }
 
 int tls_flow_send(void *context, const unsigned char *bytes, size_t size)

@@ -26,6 +26,8 @@ export interface Wish {
   issuer?: Identity;
   authority?: boolean;
   server?: boolean;
+  /** May identify clients only. */
+  client?: boolean;
   dnsNames?: readonly string[];
   addresses?: readonly string[];
   notBefore?: number;
@@ -47,6 +49,7 @@ function extensions(wish: Wish): x509.Extension[] {
     wish.authority
       ? new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true)
       : new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+    ...(wish.client ? [new x509.SubjectAlternativeNameExtension(names), new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth])] : []),
     ...(wish.server ? [new x509.SubjectAlternativeNameExtension(names), new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth])] : []),
   ];
 }

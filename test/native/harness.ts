@@ -127,6 +127,12 @@ export class NativeDevice {
     return JSON.parse(line ?? "") as Starvation;
   }
 
+  /** In heaps that grow by `settings.stride` bytes; `allocations` is then the room that was enough. */
+  async squeeze(settings: ConnectionSettings): Promise<Starvation> {
+    const [line] = await this.#run(["squeeze", ...(await this.words(settings))]);
+    return JSON.parse(line ?? "") as Starvation;
+  }
+
   async starveKeys(stride: number): Promise<Starvation> {
     const [line] = await this.#run(["starve-keys", `stride=${stride}`]);
     return JSON.parse(line ?? "") as Starvation;

@@ -60,4 +60,13 @@ describe.each([
     expect(result).toMatchObject({ good: true, leaks: 0, strandedKeys: 0 });
     expect(result.allocations).toBeGreaterThan(2000);
   });
+
+  it("a heap too small is told as such, and never as a server that cannot be trusted", { timeout }, async () => {
+    for (const settings of cases.map(([, make]) => make(world))) {
+      const result = await world.device.squeeze({ ...settings, stride: 509 });
+      expect(result).toMatchObject({ good: true, leaks: 0, alerts: [] });
+      expect([result.kinds[Kind.verify], result.kinds[Kind.keyMissing], result.kinds[Kind.keyMismatch]]).toEqual([0, 0, 0]);
+      expect(result.kinds[Kind.noMemory]).toBeGreaterThan(20);
+    }
+  });
 });

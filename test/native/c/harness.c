@@ -4,6 +4,7 @@
  *   harness DIR keys COMMAND...           generate SLOT | csr SLOT NAME | sign SLOT HEX | public SLOT | psk SLOT HEX | destroy SLOT | has SLOT
  *   harness DIR connect NAME=VALUE...     connections, see settings.h; after a word "--" others that share the session
  *   harness DIR starve NAME=VALUE...      the same connection again and again, each time failing one allocation later, until none fails
+ *   harness DIR squeeze NAME=VALUE...     the same connection in a heap that grows by `stride` bytes from attempt to attempt, until it fits
  *   harness DIR starve-keys NAME=VALUE... likewise for the key store's operations
  *
  * DIR holds the keys.
@@ -20,6 +21,7 @@
 #include "settings.h"
 
 #define STARVE_LIMIT 20000
+#define SQUEEZE_LIMIT 200000
 
 static void print_hex(const uint8_t *bytes, size_t size)
 {
@@ -111,6 +113,22 @@ static size_t kinds[TLS_FAILURE_INTERNAL + 2];
 /* And the alerts that servers sent them. */
 static size_t alerts[256];
 
+static void print_starvation(bool good, size_t steps, size_t survived, size_t leaks, size_t stranded)
+{
+    printf("{\"good\":%s,\"allocations\":%zu,\"survived\":%zu,\"leaks\":%zu,\"strandedKeys\":%zu,\"kinds\":[", good ? "true" : "false", steps,
+           survived, leaks, stranded);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        printf("%s%zu", i == 0 ? "" : ",", kinds[i]);
+    }
+    printf("],\"alerts\":[");
+    for (size_t i = 0, printed = 0; i < sizeof alerts / sizeof *alerts; i++) {
+        if (alerts[i] > 0) {
+            printf("%s%zu", printed++ == 0 ? "" : ",", i);
+        }
+    }
+    printf("]}\n");
+}
+
 /* Forgets what PSA holds in memory: cached device keys, and volatile keys that nobody destroyed. @returns the blocks that stay */
 static size_t blocks_without_psa(void)
 {
@@ -147,19 +165,24 @@ static int starve(bool (*attempt)(const settings *), const settings *wanted)
         }
     }
     // Whatever failed must have left everything usable.
-    good = good && attempt(wanted);
-    printf("{\"good\":%s,\"allocations\":%zu,\"survived\":%zu,\"leaks\":%zu,\"strandedKeys\":%zu,\"kinds\":[", good ? "true" : "false", n,
-           survived, leaks, stranded);
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        printf("%s%zu", i == 0 ? "" : ",", kinds[i]);
+    print_starvation(good && attempt(wanted), n, survived, leaks, stranded);
+    return 0;
+}
+
+/* Runs a thing in heaps of growing size until it succeeds. */
+static int squeeze(bool (*attempt)(const settings *), const settings *wanted)
+{
+    size_t leaks = 0, room = 0;
+    bool good = attempt(wanted) && attempt(wanted);
+    memset(kinds, 0, sizeof kinds);
+    size_t before = heap_live_blocks(), base = heap_live_bytes();
+    for (bool fits = !good; !fits && room < SQUEEZE_LIMIT; room += wanted->stride) {
+        heap_limit(base + room);
+        fits = attempt(wanted);
+        heap_limit(SIZE_MAX);
+        leaks += heap_live_blocks() > before;
     }
-    printf("],\"alerts\":[");
-    for (size_t i = 0, printed = 0; i < sizeof alerts / sizeof *alerts; i++) {
-        if (alerts[i] > 0) {
-            printf("%s%zu", printed++ == 0 ? "" : ",", i);
-        }
-    }
-    printf("]}\n");
+    print_starvation(good && attempt(wanted), room, 0, leaks, 0);
     return 0;
 }
 
@@ -203,6 +226,9 @@ int main(int count, char **words)
         status = run_keys(count - 3, words + 3);
     } else if (strcmp(words[2], "connect") == 0) {
         status = run_connections(count - 3, words + 3);
+    } else if (strcmp(words[2], "squeeze") == 0) {
+        settings wanted = settings_read(count - 3, words + 3);
+        status = squeeze(attempt_connection, &wanted);
     } else if (strcmp(words[2], "starve") == 0 || strcmp(words[2], "starve-keys") == 0) {
         settings wanted = settings_read(count - 3, words + 3);
         status = starve(strcmp(words[2], "starve") == 0 ? attempt_connection : attempt_keys, &wanted);

@@ -15,6 +15,7 @@ typedef union {
 
 static size_t live_bytes, live_blocks, peak_bytes;
 static size_t successes_left;
+static size_t limit = SIZE_MAX;
 static bool failing, failed;
 
 static void *counted_calloc(size_t count, size_t size)
@@ -24,7 +25,7 @@ static void *counted_calloc(size_t count, size_t size)
         failed = true;
         return NULL;
     }
-    if (size != 0 && count > (SIZE_MAX - sizeof(block_header)) / size) {
+    if ((size != 0 && count > (SIZE_MAX - sizeof(block_header)) / size) || count * size > limit || live_bytes > limit - count * size) {
         return NULL;
     }
     block_header *block = calloc(1, sizeof *block + count * size);
@@ -80,6 +81,11 @@ void heap_fail_after(size_t count)
     successes_left = count;
     failing = true;
     failed = false;
+}
+
+void heap_limit(size_t bytes)
+{
+    limit = bytes;
 }
 
 int heap_fail_never(void)

@@ -13,6 +13,8 @@ size_t heap_peak_bytes(void);
 void heap_forget_peak(void);
 /** Lets `count` allocations succeed and fails the one after them, once; 0 fails the next. */
 void heap_fail_after(size_t count);
+/** A heap of so many bytes and no more; SIZE_MAX for no limit. */
+void heap_limit(size_t bytes);
 /** No failure is due any more. @returns whether one has happened since heap_fail_after */
 int heap_fail_never(void);
 
