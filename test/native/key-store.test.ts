@@ -126,6 +126,8 @@ describe("slots", () => {
 describe("after a power cut", () => {
   /** The state in which both keys of a replacement are there: the new one written whole, the old one not yet removed. */
   async function interrupted(replacements: number): Promise<string> {
+    // Opening the store makes its folder.
+    await device.keys("has", "key-a");
     const saved = join(device.folder, "saved");
     await mkdir(saved, { recursive: true });
     for (let i = 1; i < replacements; i++) await device.keys("generate", "key-a");
