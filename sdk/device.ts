@@ -26,7 +26,10 @@ export interface DeviceConfig {
   protocolVersion?: 4 | 5 | "auto";
   /** Seconds, 5..65535; default 60. */
   keepAliveSeconds?: number;
-  /** How long the broker keeps the session while the device is away, seconds; default one day. */
+  /**
+   * How long the broker keeps the session while the device is away, seconds; default 4294967295, for ever. (A finite one crashes mosquitto 2.0.11 at its next
+   * reload: docs/brokers.md.)
+   */
   sessionExpirySeconds?: number;
   /** Published by the broker when the device vanishes; the topic is relative to `devices/{id}/`. */
   will?: Will;
@@ -58,6 +61,9 @@ export interface DeviceStatus {
   lastFailure?: Failure;
   outbox: { messages: number; bytes: number; inFlight: number };
 }
+
+/** The session expiry interval of a session that does not expire (MQTT 5.0, section 3.1.2.11.2). */
+const NEVER = 0xffff_ffff;
 
 /**
  * @example
@@ -181,7 +187,7 @@ export class Device {
       ...connectionOptions(config),
       clientId: this.id,
       cleanStart: false,
-      sessionExpirySeconds: config.sessionExpirySeconds ?? 86_400,
+      sessionExpirySeconds: config.sessionExpirySeconds ?? NEVER,
       persistent,
       outbox: { maxMessages: 1_000, maxBytes: 262_144, overflow: "reject", ...outbox },
       ...(config.will ? { will: { ...config.will, topic: this.topic(config.will.topic) } } : {}),
