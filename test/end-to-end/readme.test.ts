@@ -1,0 +1,73 @@
+/** The README's commands, run as they stand there; only ports are replaced by free ones, and `npx hawser` by the build under test. */
+import { spawn } from "node:child_process";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { buildCli, CLI, temporaryDirectory } from "../../host-tools/cli/test-cli.js";
+import { freePorts } from "../../sim/brokers/free-port.js";
+
+const README = readFileSync(fileURLToPath(new URL("../../README.md", import.meta.url)), "utf8");
+
+/** The code block that follows `<!-- name -->`. */
+function block(name: string): string {
+  const found = new RegExp(`<!-- ${name} -->\\s*\`\`\`\\w+\\n([\\s\\S]*?)\`\`\``).exec(README)?.[1];
+  if (found === undefined) throw new Error(`the README has no block ${name}`);
+  return found;
+}
+
+interface Ran {
+  code: number | null;
+  output: string;
+}
+
+/** Runs a script with bash, stopping at the first command that fails; what it left in the background ends with it. */
+async function bash(script: string, directory: string): Promise<Ran> {
+  const bin = join(directory, "bin");
+  mkdirSync(bin);
+  // What npm's link in node_modules/.bin does.
+  writeFileSync(join(bin, "hawser"), `#!/bin/sh\nexec "${process.execPath}" "${CLI}" "$@"\n`, { mode: 0o755 });
+  const path = [bin, process.env["PATH"] ?? "", "/usr/sbin"].join(":");
+  const child = spawn("bash", ["-euc", script], { cwd: directory, env: { PATH: path, HOME: directory }, detached: true });
+  const endGroup = (): void => {
+    try {
+      process.kill(-(child.pid ?? 0), "SIGKILL");
+    } catch {
+      // the group is gone already
+    }
+  };
+  onTestFinished(endGroup);
+  const chunks: Buffer[] = [];
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+  const code = await new Promise<number | null>((resolve) => child.once("exit", (status) => resolve(status)));
+  endGroup();
+  return { code, output: Buffer.concat(chunks).toString("utf8") };
+}
+
+beforeAll(buildCli);
+
+describe("the README", () => {
+  it("leads from nothing to a device's readings at mosquitto_sub", { timeout: 120_000 }, async () => {
+    const [mtlsPort = 0, pskPort = 0] = await freePorts(2);
+    const wait = `until (exec 3<>/dev/tcp/localhost/${mtlsPort}) 2>/dev/null; do sleep 0.1; done`;
+    const script = block("walkthrough")
+      .replaceAll("npx hawser", "hawser")
+      .replaceAll("8883", String(mtlsPort))
+      .replaceAll("8884", String(pskPort))
+      // A person types more slowly than a script runs.
+      .replace(/^(mosquitto -c .*)$/m, `$1\n${wait}`);
+    expect(script).toContain(wait);
+    const directory = temporaryDirectory();
+    const { code, output } = await bash(script, directory);
+    expect(output).toMatch(/devices\/sensor-1\/up\/temperature \{.*"n":3/);
+    expect(output).toMatch(/sensor-1 is shut out/);
+    expect(code, output).toBe(0);
+  });
+
+  it("makes a first factory batch", { timeout: 120_000 }, async () => {
+    const { code, output } = await bash(block("batch").replaceAll("npx hawser", "hawser"), temporaryDirectory());
+    expect(code, output).toBe(0);
+    const listed = JSON.parse(output.slice(output.lastIndexOf("\n", output.length - 2) + 1)) as unknown;
+    expect(JSON.stringify(listed)).toMatch(/meter-001.*meter-002.*meter-003/);
+  });
+});
