@@ -3,6 +3,7 @@ import { errorCode, errorMessage } from "../../sdk/errors.js";
 import { addUp, figuresText, violationText } from "./cli/figures.js";
 import { parseWorldCommand, USAGE, type WorldCommand } from "./cli/world-options.js";
 import { FAULT_KINDS } from "./faults/fault-plan.js";
+import { loadTrial, MUTATIONS, mutationText, tryMutation } from "./mutations/mutations.js";
 import { drainOnNode, runWorld } from "./node-host.js";
 import { POWER_CUT_SCENES, powerCutFigures, type PowerCutFigures } from "./power-cuts.js";
 import { medianStorm, POLICIES, STORM, stormTable } from "./storm.js";
@@ -50,6 +51,21 @@ async function runPowerCuts(asked: WorldCommand): Promise<number> {
   return broken === 0 ? 0 : 1;
 }
 
+/** Seeds after which a deliberate fault counts as survived. */
+const MUTATION_SEEDS = 40;
+
+async function runMutations(asked: WorldCommand): Promise<number> {
+  const sound = await loadTrial();
+  let failures = 0;
+  for (const mutation of MUTATIONS) {
+    const result = await tryMutation(mutation, sound, MUTATION_SEEDS);
+    if (!result.caught || !result.sound) failures++;
+    print(asked.json ? `${JSON.stringify({ ...result, mutation: mutation.name })}\n` : mutationText(result));
+  }
+  if (!asked.json) print(`${MUTATIONS.length - failures} of ${MUTATIONS.length} deliberate faults found\n`);
+  return failures === 0 ? 0 : 1;
+}
+
 function powerCutText({ scene, moments, singles, pairs, broken }: PowerCutFigures): string {
   const examples = broken.slice(0, 5).map(({ cuts, violations }) => `  cut at ${cuts.join(", then ")}: ${violations[0]?.invariant} ${violations[0]?.what}\n`);
   return `${scene.padEnd(10)} ${moments} moments: ${singles} single cuts, ${pairs} pairs, ${broken.length} broken\n${examples.join("")}`;
@@ -64,6 +80,7 @@ async function main(): Promise<number> {
   const asked = parseWorldCommand(process.argv.slice(2));
   if (asked.command === "help") print(USAGE);
   else if (asked.command === "storm") return runStorm(asked);
+  else if (asked.command === "mutations") return runMutations(asked);
   else if (asked.command === "power-cuts") return runPowerCuts(asked);
   else if (asked.command === "run") return runWorlds(asked);
   return 0;

@@ -2,15 +2,16 @@
  * Exhaustive power cuts: a scene is played once for every moment at which the power can fail, and once for every pair of such moments, the
  * second one after the reboot. Before and after each single write is a moment. All invariants hold in each play.
  */
+import { DEFAULT_LIMITS } from "./broker/broker-settings.js";
 import type { PowerSupply } from "./power/power-supply.js";
 import { drainByTurns, type DrainMicrotasks } from "./time/virtual-time.js";
 import type { Violation } from "./world/chronicle.js";
-import type { DeviceTraits, WorldTraits } from "./world/traits.js";
+import type { GivenTraits } from "./world/traits.js";
 import { World } from "./world/world.js";
 
 export interface PowerCutScene {
   name: string;
-  traits: { world?: Partial<WorldTraits>; device?: Partial<DeviceTraits> };
+  traits: GivenTraits;
   /** Sets going what is to be interrupted; called when the cuts begin to count. */
   begin(world: World): void;
   /** How long cuts are possible, milliseconds. */
@@ -33,7 +34,7 @@ const CALM_MS = 30_000;
 /** No policy of any scene asks for more: two reboots, an enrolment, a few attempts, milliseconds. */
 const BACK_ONLINE_MS = 240_000;
 
-const STEADY: Partial<DeviceTraits> = {
+const STEADY: GivenTraits["device"] = {
   protocolVersion: 5,
   recoverable: true,
   bare: false,
@@ -45,7 +46,7 @@ const STEADY: Partial<DeviceTraits> = {
   latencyMs: 20,
   jitterMs: 5,
 };
-const STEADY_WORLD: Partial<WorldTraits> = { lifetimeMs: 30 * DAY_MS };
+const STEADY_WORLD: GivenTraits["world"] = { lifetimeMs: 30 * DAY_MS, limits: DEFAULT_LIMITS };
 
 export const POWER_CUT_SCENES: readonly PowerCutScene[] = [
   {

@@ -66,7 +66,7 @@ export class InboundLedger {
     if (entry) entry.released = true;
   }
 
-  /** The device wrote a record of its session. */
+  /** The device wrote a record of its session, or has had the time to and no trouble with its flash. */
   wroteSession(): void {
     for (const entry of this.#handling) {
       if (!entry.released) continue;

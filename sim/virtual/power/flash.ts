@@ -11,6 +11,7 @@ export class Flash {
   readonly #records = new Map<string, Uint8Array>();
   readonly #wear = new Map<string, number>();
   #writes = 0;
+  #refusals = 0;
   #peakBytes = 0;
   /** Asked before each write; true makes it fail. */
   failing: (key: string) => boolean = () => false;
@@ -23,6 +24,11 @@ export class Flash {
   /** Puts and deletes since the beginning. */
   get writes(): number {
     return this.#writes;
+  }
+
+  /** Writes that failed, or found no room. */
+  get refusals(): number {
+    return this.#refusals;
   }
 
   get peakBytes(): number {
@@ -84,13 +90,16 @@ export class Flash {
   }
 
   #mayWrite(key: string): void {
-    if (this.failing(key)) throw new HawserError("STORAGE_FAILED", `the flash failed on record ${key}`, "Replace the flash.");
+    if (!this.failing(key)) return;
+    this.#refusals++;
+    throw new HawserError("STORAGE_FAILED", `the flash failed on record ${key}`, "Replace the flash.");
   }
 
   #mustFit(key: string, sizeBytes: number): void {
     const replaced = this.#records.get(key);
     const others = this.usedBytes - (replaced ? RECORD_OVERHEAD_BYTES + replaced.length : 0);
     if (others + RECORD_OVERHEAD_BYTES + sizeBytes > this.capacityBytes) {
+      this.#refusals++;
       throw new HawserError("STORAGE_FULL", `no room for ${sizeBytes} bytes of record ${key}`, "Free some records.");
     }
   }

@@ -32,6 +32,8 @@ export interface ApplicationParts {
   /** False once the power went: code that still runs is only the shadow of a device. */
   alive(): boolean;
   after(delayMs: number, run: () => void): void;
+  /** Writes to flash that failed so far. */
+  flashRefusals(): number;
   /** The application met something that should not be. */
   onOddity(what: string): void;
 }
@@ -88,7 +90,7 @@ export class Application {
         const sequence = Number(message.text());
         inbound.handedOver(message.topic, sequence);
         await this.#work();
-        inbound.release(sequence);
+        this.#release(sequence);
       }
       if (alive()) onOddity(`the subscription to ${topic} ended by itself`);
     } catch (error) {
@@ -96,6 +98,16 @@ export class Application {
       if (error instanceof HawserError && DENIED.has(error.code)) after(RESUBSCRIBE_MS, () => void this.#handle(topic, qos));
       else onOddity(`the subscription to ${topic} failed: ${String(error)}`);
     }
+  }
+
+  /** The SDK may note at once that the application is done with a message: a moment later it must have. */
+  #release(sequence: number): void {
+    const { inbound, after, flashRefusals } = this.parts;
+    const refusals = flashRefusals();
+    inbound.release(sequence);
+    after(1, () => {
+      if (flashRefusals() === refusals) inbound.wroteSession();
+    });
   }
 
   /** Handling takes no time, a moment, or long enough for the connection to go meanwhile. */

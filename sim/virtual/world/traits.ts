@@ -34,7 +34,18 @@ export interface DeviceTraits {
   jitterMs: number;
 }
 
-export function worldTraits(random: SeededRandom): WorldTraits {
+/** Traits that are given and not drawn. */
+export interface GivenTraits {
+  world?: Partial<Omit<WorldTraits, "limits">> & { limits?: Partial<BrokerLimits> };
+  device?: Partial<DeviceTraits>;
+}
+
+export function worldTraits(random: SeededRandom, given: GivenTraits["world"] = {}): WorldTraits {
+  const drawn = drawnWorldTraits(random);
+  return { ...drawn, ...given, limits: { ...drawn.limits, ...given.limits } };
+}
+
+function drawnWorldTraits(random: SeededRandom): WorldTraits {
   return {
     tlsVersion: random.chance(0.6) ? "TLSv1.3" : "TLSv1.2",
     lifetimeMs: random.pick([6, 12, 24, 72, 24 * 30]) * HOUR_MS,
@@ -50,9 +61,9 @@ export function worldTraits(random: SeededRandom): WorldTraits {
 }
 
 /** @param versions what the broker speaks: a device that insists on another would never get in */
-export function deviceTraits(random: SeededRandom, versions: readonly (4 | 5)[]): DeviceTraits {
+export function deviceTraits(random: SeededRandom, versions: readonly (4 | 5)[], given: GivenTraits["device"] = {}): DeviceTraits {
   const recoverable = random.chance(0.85);
-  return {
+  const drawn: DeviceTraits = {
     recoverable,
     bare: recoverable && random.chance(0.15),
     protocolVersion: random.pick(versions.includes(5) ? (["auto", 4, 5, 5] as const) : (["auto", 4] as const)),
@@ -67,4 +78,5 @@ export function deviceTraits(random: SeededRandom, versions: readonly (4 | 5)[])
     latencyMs: random.pick([5, 30, 120, 400]),
     jitterMs: random.pick([0, 20, 200]),
   };
+  return { ...drawn, ...given };
 }

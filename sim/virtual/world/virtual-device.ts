@@ -289,6 +289,7 @@ export class VirtualDevice {
       boot: this.boots,
       quiet: () => this.quiet,
       alive: () => power.on,
+      flashRefusals: () => this.flash.refusals,
       after: (delayMs, run) => this.#after(this.#applicationTimers, power, delayMs, run),
       onOddity: (what) => this.around.chronicle.violate("exception", this.id, what),
     }).start();

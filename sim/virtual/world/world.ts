@@ -14,7 +14,7 @@ import { WORLD_BEGINS_MS } from "../time/device-clock.js";
 import { VirtualTime, type DrainMicrotasks } from "../time/virtual-time.js";
 import { COMMANDS } from "./application.js";
 import { Chronicle, type Violation } from "./chronicle.js";
-import { deviceTraits, worldTraits, type DeviceTraits, type WorldTraits } from "./traits.js";
+import { deviceTraits, worldTraits, type GivenTraits } from "./traits.js";
 import { BROKER_HOST, MTLS_PORT, PSK_PORT, VirtualDevice } from "./virtual-device.js";
 
 export interface WorldOptions {
@@ -28,7 +28,7 @@ export interface WorldOptions {
   /** Ends the run at the first violation. */
   stopAtViolation?: boolean;
   /** Traits that the seed shall not decide. */
-  traits?: { world?: Partial<WorldTraits>; device?: Partial<DeviceTraits> };
+  traits?: GivenTraits;
   /** How soon devices have to be back online once nothing is wrong any more, milliseconds. Default: long enough for the slowest enrolment. */
   backOnlineBoundMs?: number;
   /** Plans events of its own once the world stands, before time passes. */
@@ -82,7 +82,7 @@ export class World {
     this.#random = new SeededRandom(options.seed);
     this.time = new VirtualTime(options.drain, (error) => this.unhandled(error));
     this.chronicle = new Chronicle(this.time, options.onLine);
-    const traits = { ...worldTraits(this.#random.fork("world")), ...options.traits?.world };
+    const traits = worldTraits(this.#random.fork("world"), options.traits?.world);
     this.authority = new VirtualAuthority(() => WORLD_BEGINS_MS + this.time.nowMs, this.#random.fork("authority"), traits.lifetimeMs);
     this.access = new BrokerAccess(this.authority, () => WORLD_BEGINS_MS + this.time.nowMs);
     this.authority.onRevoked = (serial) => this.access.revoked.add(serial);
@@ -136,13 +136,13 @@ export class World {
   }
 
   #drained(): boolean {
-    return this.devices.every((device) => device.outbound.open === 0 && this.broker.backlog(device.id) === 0);
+    return this.devices.every((device) => device.outbound.open === 0 && this.broker.backlog(device.id) === 0 && (device.device?.status.outbox.messages ?? 0) === 0);
   }
 
   #addDevice(id: string, network: VirtualNetwork): void {
     const random = this.#random.fork(id);
     const { time, chronicle, authority, backOnlineBoundMs } = this;
-    const traits = { ...deviceTraits(random.fork("traits"), this.broker.limits.versions), ...this.options.traits?.device };
+    const traits = deviceTraits(random.fork("traits"), this.broker.limits.versions, this.options.traits?.device);
     const device = new VirtualDevice(id, traits, random, { time, chronicle, network, authority, backOnlineBoundMs });
     const psk = device.provision();
     if (psk) this.access.psks.set(id, psk);
