@@ -20,6 +20,7 @@ export function expired(message: Message, nowMs: number): boolean {
 
 /** Whether `topic` falls under `filter` (MQTT 5.0 section 4.7). */
 export function matches(filter: string, topic: string): boolean {
+  if (!filter.includes("#") && !filter.includes("+")) return filter === topic;
   const wanted = filter.split("/");
   const given = topic.split("/");
   if (topic.startsWith("$") && (wanted[0] === "#" || wanted[0] === "+")) return false;

@@ -18,6 +18,7 @@ interface Inbound {
 export class InboundLedger {
   readonly #entries = new Map<number, Inbound>();
   readonly #lastFirst = new Map<string, number>();
+  readonly #dropped = new Map<string, number>();
   readonly #handling = new Set<Inbound>();
   #sequence = 0;
   handled = 0;
@@ -75,11 +76,18 @@ export class InboundLedger {
     }
   }
 
+  /** The device reported that a message came for which it has no subscription. */
+  dropped(topic: string): void {
+    this.#dropped.set(topic, (this.#dropped.get(topic) ?? 0) + 1);
+  }
+
   /** The broker got PUBACK or PUBREC. */
   acknowledged(sequence: number): void {
     const entry = this.#entries.get(sequence);
     if (!entry) return;
-    if (!entry.released) this.chronicle.violate("early-ack", this.device, `command ${sequence} on ${entry.topic} was acknowledged before the application was done with it`);
+    const dropped = this.#dropped.get(entry.topic) ?? 0;
+    if (entry.handled === 0 && dropped > 0) this.#dropped.set(entry.topic, dropped - 1);
+    else if (!entry.released) this.chronicle.violate("early-ack", this.device, `command ${sequence} on ${entry.topic} was acknowledged before the application was done with it`);
     entry.recorded = true;
     entry.owed = false;
     this.#handling.delete(entry);

@@ -314,7 +314,9 @@ export class VirtualDevice {
   #heard(event: DeviceEvent): void {
     this.note(describeEvent(event));
     this.attempts.event(event);
-    if (event.type === "message-dropped") this.outbound.dropped(event.topic);
+    if (event.type !== "message-dropped") return;
+    if (event.topic.includes("/down/")) this.inbound.dropped(event.topic);
+    else this.outbound.dropped(event.topic);
   }
 
   #lostPower(): void {
