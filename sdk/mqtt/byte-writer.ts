@@ -67,7 +67,8 @@ export class ByteWriter {
   /** Text of `sizeBytes` in UTF-8, without a length before it. */
   text(text: string, sizeBytes: number): void {
     const target = this.#bytes;
-    if (sizeBytes === text.length) {
+    // Plain ASCII, and short: what topics are.
+    if (sizeBytes === text.length && sizeBytes <= 128) {
       for (let i = 0; i < sizeBytes; i++) target[this.#end + i] = text.charCodeAt(i);
       this.#end += sizeBytes;
     } else this.#end = writeUtf8(text, target, this.#end);

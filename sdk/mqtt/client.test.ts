@@ -277,6 +277,16 @@ describe.each([4, 5] as const)("after a lost connection in protocol version %i",
     expect(came(w).slice(4)).toEqual(["publish 6 f"]);
   });
 
+  test("what never was sent stays behind it", async () => {
+    const w = world({ protocolVersion, inFlightWindow: 2 });
+    await w.connect();
+    for (const payload of ["a", "b", "c", "d"]) void w.client.publish("t", payload, { qos: 1 });
+    await w.cut();
+    await w.connect({ sessionPresent: true });
+    await w.broker.send(ack("puback", 1), ack("puback", 2));
+    expect(came(w)).toEqual(["publish 1 dup a", "publish 2 dup b", "publish 3 c", "publish 4 d"]);
+  });
+
   test("it is sent as new when the session is gone, but not what the broker had taken over", async () => {
     const w = world({ protocolVersion });
     await w.connect();
@@ -499,6 +509,13 @@ describe("the end of a connection", () => {
     await w.connect();
     await w.broker.send({ cmd: "disconnect", reasonCode: 0x9d, properties: { serverReference: "b:8883", reasonString: "moved\nfar" } });
     expect(w.ends).toMatchObject([{ code: "SERVER_MOVED", reasonCode: 0x9d, serverReference: "b:8883", message: "the broker disconnected: server moved (moved far)" }]);
+  });
+
+  test("what comes in one piece behind the broker's DISCONNECT is not looked at", async () => {
+    const w = world();
+    await w.connect();
+    await w.broker.send({ cmd: "disconnect", reasonCode: 0x8b }, { cmd: "publish", topic: "t", payload: "x", qos: 1, messageId: 1 });
+    expect([w.ends.map(({ code }) => code), w.dropped]).toEqual([["SERVER_SHUTTING_DOWN"], []]);
   });
 
   test("a malformed packet is answered with its reason code, and nothing behind it is read", async () => {

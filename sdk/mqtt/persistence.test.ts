@@ -380,6 +380,29 @@ describe("the records", () => {
     void other.client.publish("t", "claims the storage", { qos: 1 });
     await other.broker.send({ cmd: "publish", topic: "t", payload: "x", qos: 2, messageId: 9 });
     expect(other.dropped).toEqual(["t NO_SUBSCRIPTION"]);
+    const again = new SessionWorld(library, { ...persistent, clientId: "other" }, storage.afterReboot());
+    await again.connect({ sessionPresent: true });
+    await again.broker.send({ cmd: "publish", topic: "t", payload: "x", qos: 2, messageId: 9 });
+    expect(again.dropped).toEqual(["t NO_SUBSCRIPTION"]);
+  });
+
+  test("what storage finishes late is not said on a later connection", async () => {
+    const storage = new MemoryStorage();
+    const w = new SessionWorld(library, persistent, storage);
+    void (async () => {
+      for await (const message of w.client.subscribe("t", { qos: 2 })) message.text();
+    })();
+    await w.connect();
+    await w.broker.send({ cmd: "suback", messageId: 1, granted: [2] }, { cmd: "publish", topic: "t", payload: "x", qos: 2, messageId: 5 });
+    storage.isFull = true;
+    await w.broker.send({ cmd: "pubrel", messageId: 5, reasonCode: 0 });
+    await w.cut();
+    await w.connect({ sessionPresent: true });
+    storage.isFull = false;
+    await w.time.pass(2_000);
+    expect(w.broker.of("pubcomp")).toEqual([]);
+    await w.broker.send({ cmd: "pubrel", messageId: 5, reasonCode: 0 });
+    expect(w.broker.of("pubcomp")).toHaveLength(1);
   });
 
   test("whatever the records contain, the client starts, and holds no more than they do", async () => {

@@ -188,7 +188,47 @@ describe("acknowledging by hand", () => {
   });
 });
 
+describe("identifiers on a new session are new, also those of", () => {
+  test("messages the application still has", async () => {
+    const w = world();
+    await w.connect();
+    const { subscription } = await subscribed(w, 2, "t", { manualAck: true });
+    await w.broker.send(message("old", 1, 7), message("old", 2, 8));
+    await w.cut();
+    await w.connect({ sessionPresent: false });
+    await w.broker.send(message("new", 1, 7, { dup: true }), message("new", 2, 8, { dup: true }));
+    expect(subscription.buffered).toBe(4);
+  });
+
+  test("messages that were received and not released", async () => {
+    const w = world();
+    await w.connect();
+    const { subscription, consumer } = await subscribed(w);
+    await w.broker.send(message("old", 2, 7));
+    consumer.ask();
+    await w.time.pass(0);
+    consumer.ask();
+    await w.time.pass(0);
+    expect(acks(w)).toEqual(["pubrec 7"]);
+    await w.cut();
+    await w.connect({ sessionPresent: false });
+    await w.broker.send(message("new", 2, 7));
+    expect([consumer.seen, subscription.buffered]).toEqual([["old", "new"], 0]);
+  });
+});
+
 describe("flow control", () => {
+  test("what was outstanding on one connection does not count on the next", async () => {
+    const w = world({ receiveMaximum: 2 });
+    await w.connect();
+    await subscribed(w);
+    await w.broker.send(message("a", 1, 1), message("b", 1, 2));
+    await w.cut();
+    await w.connect({ sessionPresent: false });
+    await w.broker.send(message("c", 1, 3), message("d", 1, 4));
+    expect(w.client.connected).toBe(true);
+  });
+
   test("a broker that sends more than the receive maximum is disconnected with 0x93", async () => {
     const w = world({ receiveMaximum: 2 });
     await w.connect();
