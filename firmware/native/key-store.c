@@ -5,6 +5,7 @@
 #include "mbedtls/build_info.h"
 #include "mbedtls/pk.h"
 #include "mbedtls/x509_csr.h"
+#include "out-of-memory.h"
 #include "psa/crypto.h"
 #if MBEDTLS_VERSION_NUMBER < 0x04000000
 #include "mbedtls/psa_util.h"
@@ -282,6 +283,9 @@ key_store_status key_store_csr(const char *slot, const char *common_name, uint8_
     }
     mbedtls_x509write_csr_free(&request);
     mbedtls_pk_free(&key);
+    if (is_out_of_memory(result)) {
+        return KEY_STORE_NO_MEMORY;
+    }
     if (result <= 0) {
         return capacity < KEY_STORE_CSR_MAX ? KEY_STORE_BAD_ARGUMENT : KEY_STORE_FAILED;
     }

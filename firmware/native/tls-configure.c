@@ -63,7 +63,7 @@ static void order_anchors(tls_engine *engine)
 
 static bool configure_certificates(tls_engine *engine)
 {
-    if (engine->anchors == NULL || (engine->chain != NULL) != (engine->key_id != 0)) {
+    if (engine->anchors == NULL) {
         return tls_engine_fail(engine, TLS_FAILURE_CONFIGURATION, 0);
     }
     order_anchors(engine);
@@ -166,7 +166,11 @@ static void configure_modes(tls_engine *engine)
     mbedtls_ssl_conf_tls13_key_exchange_modes(&engine->config, MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_EPHEMERAL |
         (engine->uses_psk || resumes ? MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_EPHEMERAL : 0));
     mbedtls_ssl_conf_session_tickets(&engine->config, resumes);
-#if MBEDTLS_VERSION_NUMBER >= 0x03060100
+#if defined(MBEDTLS_SSL_RENEGOTIATION)
+    // The credentials are gone after the handshake; there is no second one.
+    mbedtls_ssl_conf_renegotiation(&engine->config, MBEDTLS_SSL_RENEGOTIATION_DISABLED);
+#endif
+#if MBEDTLS_VERSION_NUMBER >= 0x03060100 && MBEDTLS_VERSION_NUMBER < 0x04000000
     mbedtls_ssl_conf_tls13_enable_signal_new_session_tickets(&engine->config, resumes);
 #endif
 #if MBEDTLS_VERSION_NUMBER < 0x04000000
@@ -202,6 +206,10 @@ bool tls_engine_start(tls_engine *engine, const tls_options *options)
 {
     if (engine->state != TLS_CONFIGURING || options->server_name == NULL || options->server_name[0] == '\0') {
         return engine->state != TLS_FAILED && tls_engine_fail(engine, TLS_FAILURE_CONFIGURATION, 0);
+    }
+    // A chain and its key belong together, and a PSK stands alone.
+    if ((engine->chain != NULL) != (engine->key_id != 0) || (engine->uses_psk && engine->chain != NULL)) {
+        return tls_engine_fail(engine, TLS_FAILURE_CONFIGURATION, 0);
     }
     engine->trusted_time_s = options->trusted_time_ms / MILLISECONDS_PER_SECOND;
     engine->session = engine->uses_psk ? NULL : tls_session_retain(options->session);

@@ -2,6 +2,7 @@
 #include "tls-engine-internal.h"
 
 #include "mbedtls/platform_util.h"
+#include "out-of-memory.h"
 
 #define PSK_IDENTITY_MAX 128
 #define PSK_MAX 64
@@ -95,8 +96,7 @@ static bool add_to(tls_engine *engine, mbedtls_x509_crt **head, const uint8_t *d
     int result = mbedtls_x509_crt_parse_der(certificate, der, size);
     if (result != 0) {
         free_list(&certificate);
-        tls_engine_fail_with(engine, result);
-        return engine->failure.kind == TLS_FAILURE_NO_MEMORY ? false : tls_engine_fail(engine, TLS_FAILURE_CONFIGURATION, result);
+        return tls_engine_fail(engine, is_out_of_memory(result) ? TLS_FAILURE_NO_MEMORY : TLS_FAILURE_CONFIGURATION, result);
     }
     while (*head != NULL) {
         head = &(*head)->next;
@@ -148,7 +148,7 @@ bool tls_engine_use_psk(tls_engine *engine, uint32_t key_id, const uint8_t *iden
     if (!is_configuring(engine)) {
         return false;
     }
-    if (identity_size == 0 || identity_size > PSK_IDENTITY_MAX) {
+    if (engine->uses_psk || identity_size == 0 || identity_size > PSK_IDENTITY_MAX) {
         return tls_engine_fail(engine, TLS_FAILURE_CONFIGURATION, 0);
     }
     psa_key_attributes_t attributes = PSA_KEY_ATTRIBUTES_INIT;

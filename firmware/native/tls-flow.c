@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "out-of-memory.h"
+
 /* More waiting output than any flight of ours has; only a peer that provokes answers and never reads gets there. */
 #define OUTPUT_HARD_LIMIT (2 * TLS_ENGINE_OUTPUT_LIMIT + MBEDTLS_SSL_OUT_CONTENT_LEN)
 #define ALERT_DESCRIPTION 1
@@ -24,11 +26,12 @@ static int module_of(int error)
     return -(-error & 0xff80);
 }
 
-static bool is_out_of_memory(int error)
+/* What no peer can provoke: storage, random numbers, hardware, memory that changed by itself. */
+static bool is_own_trouble(int error)
 {
-    return error == PSA_ERROR_INSUFFICIENT_MEMORY || error == MBEDTLS_ERR_SSL_ALLOC_FAILED || error == MBEDTLS_ERR_PK_ALLOC_FAILED ||
-           error == MBEDTLS_ERR_ASN1_ALLOC_FAILED || error == MBEDTLS_ERR_X509_ALLOC_FAILED ||
-           error == MBEDTLS_ERR_X509_ALLOC_FAILED + MBEDTLS_ERR_ASN1_ALLOC_FAILED;
+    return error == MBEDTLS_ERR_SSL_INTERNAL_ERROR || error == PSA_ERROR_STORAGE_FAILURE || error == PSA_ERROR_DATA_CORRUPT ||
+           error == PSA_ERROR_DATA_INVALID || error == PSA_ERROR_HARDWARE_FAILURE || error == PSA_ERROR_COMMUNICATION_FAILURE ||
+           error == PSA_ERROR_INSUFFICIENT_ENTROPY || error == PSA_ERROR_CORRUPTION_DETECTED || error == PSA_ERROR_BAD_STATE;
 }
 
 /*
@@ -65,8 +68,7 @@ void tls_engine_fail_with(tls_engine *engine, int error)
         // A certificate that cannot even be read: the range of X.509 errors.
         kind = TLS_FAILURE_VERIFY;
         engine->failure.verify_flags = TLS_VERIFY_INVALID;
-    } else if (error == MBEDTLS_ERR_SSL_INTERNAL_ERROR || error > -0x1000) {
-        // Primitives and PSA; what a peer provokes has codes of SSL's own.
+    } else if (is_own_trouble(error)) {
         kind = TLS_FAILURE_INTERNAL;
     }
     bool is_verdict = kind == TLS_FAILURE_ALERT || kind == TLS_FAILURE_NO_MEMORY;

@@ -117,6 +117,8 @@ describe("versions and suites", () => {
     ["an empty server name", { name: "" }],
     ["no trust anchor", { anchors: [] }],
     ["a certificate that is none", { chain: [Uint8Array.of(0x30, 1, 0)] }],
+    ["a key without its chain", { chain: [] }],
+    ["a PSK beside a certificate", { psk: { slot: "psk", identity: "device-1" } }],
     ["more suites than there is room for", { suites: Array<number>(9).fill(0x1301) }],
   ])("refuses %s before a byte is sent", async (_case, more) => {
     const result = await world.device.connectOnce(mtls(world, more));

@@ -45,9 +45,10 @@ static void stop(const char *why)
     exit(3);
 }
 
-/* Called by the sanitizers before they report. */
-void __asan_on_error(void);
-void __asan_on_error(void)
+/* There only in a build with sanitizers. */
+void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+
+static void tell_input(void)
 {
     fprintf(stderr, "seed %llu, number %llu\n", seed, number);
 }
@@ -180,6 +181,9 @@ int main(int count, char **words)
 {
     heap_install();
     fuzz_crypto_reset();
+    if (__sanitizer_set_death_callback != NULL) {
+        __sanitizer_set_death_callback(tell_input);
+    }
     if (count < 4 || !its_directory_set(words[1]) || key_store_open() != KEY_STORE_OK) {
         fprintf(stderr, "usage: see fuzz.c; or the key directory cannot be used\n");
         return 2;
