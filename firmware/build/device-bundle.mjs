@@ -1,0 +1,83 @@
+/**
+ * Makes `dist/xs/`, what a Moddable project compiles (see manifest.json):
+ *
+ * - `device.js`: the SDK and the platform's logic in one ES module with shims in place of Node's parts, made by the same bundler as the simulator's
+ *   programs (`sim/xs/bundle.ts`). Imported as `hawser/device`.
+ * - `board-esp32.js`, `board-linux.js`: `hawser/board`, the only ones that import Moddable's modules; manifest.json picks one.
+ * - `hawser.js`, `mqtt.js`, `firmware.js`: the names applications import, each a line over those, with a `.d.ts` over the declarations in `dist/types`.
+ *   They import with the prefix `moddable:`, which XS ignores and mcpack wants for what comes from a manifest.
+ */
+import { execFileSync } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { build } from "esbuild";
+
+export const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
+const OUTPUT = join(ROOT, "dist", "xs");
+const BOARDS = join(ROOT, "firmware", "boards");
+
+/** Module by module: where its exports are declared, and where they come from on a device. */
+const FACES = {
+  hawser: { source: "sdk/index", from: "moddable:hawser/device" },
+  mqtt: { source: "sdk/mqtt/index", from: "moddable:hawser/device" },
+  firmware: { source: "firmware/boards/esp32", from: "moddable:hawser/board" },
+};
+
+/**
+ * @param {{ readable?: boolean }} [options] `readable`: names and lines as written
+ * @returns {Promise<{ sizeBytes: number }>} the size of `device.js`
+ */
+export async function buildDeviceBundle({ readable = false } = {}) {
+  mkdirSync(OUTPUT, { recursive: true });
+  const { bundleDevice } = await deviceBundler();
+  const bundle = await bundleDevice({ entry: join(ROOT, "firmware", "device-bundle.ts"), outputFile: join(OUTPUT, "device.js"), readable });
+  for (const [name, { source, from }] of Object.entries(FACES)) {
+    const names = await exportsOf(`${source}.ts`);
+    writeFileSync(join(OUTPUT, `${name}.js`), `export { ${names.join(", ")} } from "${from}";\n`);
+    writeFileSync(join(OUTPUT, `${name}.d.ts`), `export * from "../types/${source}.js";\n`);
+  }
+  for (const board of ["esp32", "linux"]) await buildBoard(join(BOARDS, `${board}.ts`), join(OUTPUT, `board-${board}.js`), readable);
+  return { sizeBytes: bundle.sizeBytes };
+}
+
+/** The declarations that the `.d.ts` files above stand on. Throws when the firmware has type errors, after tsc has printed them. */
+export function buildDeviceTypes() {
+  const tsc = join(ROOT, "node_modules", "typescript", "bin", "tsc");
+  const options = ["--noEmit", "false", "--declaration", "--emitDeclarationOnly", "--rootDir", ROOT, "--outDir", join(ROOT, "dist", "types")];
+  execFileSync(process.execPath, [tsc, "-p", join(ROOT, "firmware", "tsconfig.json"), ...options], { stdio: "inherit" });
+}
+
+/** `sim/xs/bundle.ts`, which is TypeScript. */
+async function deviceBundler() {
+  const file = join(ROOT, ".cache", "firmware", "bundler.mjs");
+  await build({ entryPoints: [join(ROOT, "sim", "xs", "bundle.ts")], outfile: file, bundle: true, format: "esm", platform: "node", packages: "external", logLevel: "warning" });
+  return import(`${pathToFileURL(file).href}?${process.pid}`);
+}
+
+/** What a module exports by value, types left out. */
+async function exportsOf(source) {
+  const { metafile } = await build({ absWorkingDir: ROOT, entryPoints: [source], bundle: true, write: false, metafile: true, format: "esm", platform: "neutral", external: ["mqtt-packet", "embedded:*", "time", "timer"], logLevel: "warning" });
+  return Object.values(metafile.outputs)[0].exports;
+}
+
+/** A board and what lies beside it become one module; the rest of ours comes from `hawser/device`, Moddable's from Moddable. */
+async function buildBoard(entry, outputFile, readable) {
+  const plugin = {
+    name: "hawser-board",
+    setup(builder) {
+      builder.onResolve({ filter: /.*/ }, ({ path, resolveDir, kind }) => {
+        if (kind === "entry-point") return undefined;
+        if (!path.startsWith(".")) return { path, external: true };
+        return dirname(join(resolveDir, path)) === BOARDS ? undefined : { path: "hawser/device", external: true };
+      });
+    },
+  };
+  await build({ entryPoints: [entry], outfile: outputFile, bundle: true, format: "esm", platform: "neutral", target: "es2022", minify: !readable, plugins: [plugin], logLevel: "warning" });
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { sizeBytes } = await buildDeviceBundle({ readable: process.argv.includes("--readable") });
+  if (process.argv.includes("--types")) buildDeviceTypes();
+  process.stdout.write(`dist/xs/device.js: ${sizeBytes} bytes\n`);
+}
