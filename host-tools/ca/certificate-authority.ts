@@ -41,7 +41,7 @@ export async function openCa(directory: string, passphrase: string, { onOutput, 
   const results = new OutputResults(onOutput);
   const store = await CaStore.open(directory, now, {
     beforeCommit: (draft) => addCrlWhenDue(directory, record, keys, draft),
-    afterApply: async (entries) => results.set(await syncOutputs(directory, keys, entries)),
+    afterApply: async (entries) => results.set(await syncOutputs(directory, keys, entries, false)),
   });
   const ca = { directory, record, keys, store };
   // Proves what the keys and the registry did not.
@@ -173,10 +173,10 @@ export class CertificateAuthority {
     return writeBrokerConfig(this.#ca, request);
   }
 
-  /** Brings every broker configuration up to date now; for when one was damaged or could not be written before. */
+  /** Brings every broker configuration, and every broker that runs with one, up to date now; for when one was damaged or could not be written or reloaded before. */
   async syncOutputs(): Promise<readonly OutputResult[]> {
     const { directory, keys, store } = this.#ca;
-    const results = await store.change((draft) => syncOutputs(directory, keys, draft.entries));
+    const results = await store.change((draft) => syncOutputs(directory, keys, draft.entries, true));
     this.#results.set(results);
     return results;
   }

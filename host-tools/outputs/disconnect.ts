@@ -1,7 +1,7 @@
 /**
  * Cuts a live connection to mosquitto. On a reload mosquitto refuses new connections of a revoked certificate but keeps those it has; what it does obey is
- * MQTT's takeover: a second connection with the same client id ends the first ([MQTT-3.1.4-3]). So for a moment we are that client. On our listeners the client id
- * is the name in the certificate, so whatever the old connection called itself, it is found.
+ * MQTT's takeover: a second connection with the same client id ends the first ([MQTT-3.1.4-3]). So for a moment we are that client. A device's
+ * client id is its name (the SDK knows no other); a client that called itself otherwise keeps its connection, but the ACL leaves it nothing to do.
  */
 import type { ConnectionOptions } from "node:tls";
 import type { IClientOptions } from "mqtt";
@@ -9,6 +9,7 @@ import { passingCredentials } from "../ca/clients.js";
 import type { ClientCredentials } from "../ca/clients.js";
 import type { CaContext } from "../ca/context.js";
 import type { MosquittoSettings } from "../policy/mosquitto.js";
+import { localAddress } from "./mosquitto-reload.js";
 import { runningMosquitto } from "./mosquitto-process.js";
 import { readOutputs } from "./outputs-file.js";
 
@@ -81,6 +82,3 @@ async function takeOver(settings: MosquittoSettings, name: string, credentials: 
   return problem;
 }
 
-function localAddress(bind: string | undefined): string {
-  return bind === undefined || bind === "0.0.0.0" || bind === "::" ? "localhost" : bind;
-}

@@ -1,13 +1,13 @@
 /** A mosquitto configuration on disk: checked, written file by file without a moment in which one is half there, and told to the running broker. */
 import { closeSync, constants, fchmodSync, fchownSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { errorMessage, HawserError } from "../../sdk/errors.js";
+import { HawserError } from "../../sdk/errors.js";
 import { errnoCode, storageError, syncDirectory, temporaryPath, unlinkIfThere, writeNewFile } from "../../sim/node/atomic-file.js";
 import { compileMosquitto, MOSQUITTO_FILES } from "../policy/mosquitto.js";
 import type { BrokerFacts } from "../policy/mosquitto.js";
 import { ownerFor } from "./broker-user.js";
 import type { SystemUser } from "./broker-user.js";
-import { findMosquitto, runningMosquitto, signalReload } from "./mosquitto-process.js";
+import { findMosquitto } from "./mosquitto-process.js";
 import { tryConfiguration } from "./mosquitto-trial.js";
 import type { Output } from "./outputs-file.js";
 
@@ -76,16 +76,6 @@ export async function writeConfiguration({ directory, settings }: Output, facts:
     throw storageError(error, "write", directory);
   }
   return stale.map(([name]) => name);
-}
-
-/** Makes the running broker read its files again; returns whether there is one. Throws `OUTPUT_NOT_RELOADED`. */
-export function reloadConfiguration(directory: string): boolean {
-  const pid = runningMosquitto(directory);
-  try {
-    return pid !== undefined && signalReload(pid);
-  } catch (error) {
-    throw new HawserError("OUTPUT_NOT_RELOADED", `mosquitto (process ${pid ?? 0}) could not be told to reload ${directory}: ${errorMessage(error)}`, `As its user or root, run: kill -HUP ${pid ?? 0}`);
-  }
 }
 
 export function removeConfiguration(directory: string): void {

@@ -23,17 +23,6 @@ export function runningMosquitto(directory: string): number | undefined {
   return config !== undefined && sameFile(config, join(directory, MOSQUITTO_FILES.config)) ? pid : undefined;
 }
 
-/** Makes mosquitto read its files again. Returns false when it is gone. Throws when it belongs to somebody else. */
-export function signalReload(pid: number): boolean {
-  try {
-    process.kill(pid, "SIGHUP");
-    return true;
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ESRCH") return false;
-    throw error;
-  }
-}
-
 function readPid(path: string): number | undefined {
   try {
     const pid = Number(readFileSync(path, "utf8").trim());

@@ -8,6 +8,7 @@ import { openCaReadOnly } from "../ca/read-only.js";
 import { freePorts, provisionDevice, Scene } from "../testing/scene.js";
 import { runningMosquitto } from "./mosquitto-process.js";
 import { writeConfiguration } from "./mosquitto-output.js";
+import { bringUpToDate } from "./mosquitto-reload.js";
 import type { OutputResult, WrittenBrokerConfig } from "./outputs.js";
 
 const scene = new Scene();
@@ -90,7 +91,7 @@ describe("keeping configurations up to date", () => {
     expect(openCaReadOnly(ca.directory).get("dev1").state).toBe("revoked");
     rmSync(join(directory, "psk.txt"), { recursive: true });
     expect(await ca.revoke({ id: "dev1" })).toMatchObject({ state: "revoked", serials: [] });
-    expect(readFileSync(join(directory, "psk.txt"), "utf8")).toBe("");
+    expect(readFileSync(join(directory, "psk.txt"), "utf8")).not.toContain("dev1");
   });
 
   it("does not take another process for the broker because of a stale pid file", async () => {
@@ -118,6 +119,42 @@ describe("keeping configurations up to date", () => {
     } finally {
       child.kill("SIGKILL");
     }
+  });
+});
+
+describe("telling a running broker", () => {
+  it("reaches it with every change, however quickly they follow each other", async () => {
+    const results: OutputResult[] = [];
+    const ca = await scene.ca({}, { onOutput: (result) => results.push(result) });
+    const { configFile, mtlsPort } = await configured(ca);
+    await scene.mosquitto(configFile);
+    for (let i = 0; i < 12; i++) {
+      const { keyPem, chainPem, trustAnchorPem } = await ca.issueClient({ name: `monitor${i}`, role: "monitor" });
+      const client = scene.client(await mqtt.connectAsync({ protocol: "mqtts", host: "localhost", port: mtlsPort, key: keyPem, cert: chainPem, ca: trustAnchorPem }));
+      // The ACL is judged when the retained messages are sent: without it the client would wait for the next ones.
+      const told = new Promise((resolve) => client.once("message", resolve));
+      await client.subscribeAsync("$SYS/broker/version");
+      expect(await told).toBe("$SYS/broker/version");
+    }
+    expect(results.map(({ reloaded, problem }) => [reloaded, problem])).toEqual(Array.from({ length: 12 }, () => [true, undefined]));
+    expect(await ca.syncOutputs()).toMatchObject([{ changed: [], reloaded: false }]);
+  });
+
+  it("mends a broker that missed a reload, and says so when one does not answer", async () => {
+    const ca = await scene.ca();
+    const { configFile, directory } = await configured(ca);
+    const broker = await scene.mosquitto(configFile);
+    const pid = readFileSync(join(directory, "mosquitto.pid"));
+    rmSync(join(directory, "mosquitto.pid"));
+    await provisionDevice(ca, "dev1");
+    writeFileSync(join(directory, "mosquitto.pid"), pid);
+    expect(await ca.syncOutputs()).toEqual([{ directory, changed: [], reloaded: true }]);
+    const output = openCaReadOnly(ca.directory).outputs[0];
+    if (output === undefined) throw new Error("the output is recorded");
+    const never = { full: [], recovery: [], keys: [], brokerChainPem: "", brokerKeyPem: "not its key", anchorsPem: "", crlPem: "" };
+    await expect(bringUpToDate(output, never, true, 1)).rejects.toEqual(code("OUTPUT_NOT_RELOADED"));
+    await broker.kill("SIGKILL");
+    expect(await bringUpToDate(output, never, true, 1)).toBe(false);
   });
 });
 

@@ -12,7 +12,8 @@ import { checkMosquittoSettings } from "../policy/mosquitto.js";
 import type { BrokerFacts } from "../policy/mosquitto.js";
 import type { RegistryEntry } from "../registry/entry.js";
 import { chooseUser } from "./broker-user.js";
-import { prepareDirectory, reloadConfiguration, removeConfiguration, writeConfiguration } from "./mosquitto-output.js";
+import { prepareDirectory, removeConfiguration, writeConfiguration } from "./mosquitto-output.js";
+import { bringUpToDate } from "./mosquitto-reload.js";
 import { outputsText, readOutputs } from "./outputs-file.js";
 import type { Output } from "./outputs-file.js";
 
@@ -21,7 +22,7 @@ export interface OutputResult {
   readonly directory: string;
   /** Names of the files that changed. */
   readonly changed: readonly string[];
-  /** True when a running broker was told to read them. */
+  /** True when a running broker was told to read them, and has. */
   readonly reloaded: boolean;
   /** `OUTPUT_GONE` (forgotten from now on), `OUTPUT_REFUSED`, `OUTPUT_NOT_RELOADED`, `STORAGE_FAILED`, `STORAGE_FULL` */
   readonly problem?: HawserError;
@@ -74,19 +75,23 @@ export async function writeBrokerConfig(ca: CaContext, request: BrokerConfigRequ
   });
 }
 
-/** Rewrites every configuration that is not up to date and has its broker reload. The caller holds the CA's lock. */
-export async function syncOutputs(directory: string, keys: CaKeys, entries: ReadonlyMap<string, RegistryEntry>): Promise<OutputResult[]> {
+/**
+ * Rewrites every configuration that is not up to date and has its broker reload. The caller holds the CA's lock.
+ *
+ * @param prove ask running brokers for their state even where no file changed: an earlier reload may have failed
+ */
+export async function syncOutputs(directory: string, keys: CaKeys, entries: ReadonlyMap<string, RegistryEntry>, prove: boolean): Promise<OutputResult[]> {
   const outputs = readOutputs(directory);
   if (outputs.length === 0) return [];
   const facts = brokerFacts(directory, keys, entries);
   const results: OutputResult[] = [];
-  for (const output of outputs) results.push(await syncOutput(output, facts, join(directory, DIRECTORIES.trial)));
+  for (const output of outputs) results.push(await syncOutput(output, facts, join(directory, DIRECTORIES.trial), prove));
   const gone = new Set(results.filter((result) => result.problem?.code === "OUTPUT_GONE").map((result) => result.directory));
   if (gone.size > 0) writeFileAtomic(join(directory, FILES.outputs), outputsText(outputs.filter((output) => !gone.has(output.directory))));
   return results;
 }
 
-async function syncOutput(output: Output, facts: BrokerFacts, trialPlace: string): Promise<OutputResult> {
+async function syncOutput(output: Output, facts: BrokerFacts, trialPlace: string, prove: boolean): Promise<OutputResult> {
   const { directory } = output;
   let changed: string[] = [];
   try {
@@ -94,7 +99,8 @@ async function syncOutput(output: Output, facts: BrokerFacts, trialPlace: string
       throw new HawserError("OUTPUT_GONE", `the broker configuration in ${directory} is gone and will not be kept up to date any more`, "Write it again with `hawser broker config` if it is still needed.");
     }
     changed = await writeConfiguration(output, facts, trialPlace);
-    return { directory, changed, reloaded: changed.length > 0 && reloadConfiguration(directory) };
+    const reloaded = (prove || changed.length > 0) && (await bringUpToDate(output, facts, changed.length > 0));
+    return { directory, changed, reloaded };
   } catch (error) {
     if (error instanceof HawserError) return { directory, changed, reloaded: false, problem: error };
     throw error;

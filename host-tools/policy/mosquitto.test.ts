@@ -73,7 +73,6 @@ describe("mosquitto's configuration", () => {
         "tls_version tlsv1.2",
         "require_certificate true",
         "use_identity_as_username true",
-        "use_username_as_clientid true",
         "crlfile /etc/broker/crl.pem",
         "acl_file /etc/broker/mtls.acl",
       ]),
@@ -82,6 +81,14 @@ describe("mosquitto's configuration", () => {
     expect(psk).toEqual(expect.arrayContaining(["allow_anonymous false", "tls_version tlsv1.2", "use_identity_as_username true", "psk_file /etc/broker/psk.txt", "acl_file /etc/broker/psk.acl"]));
     expect(psk.filter((line) => /certfile|cafile/.test(line))).toEqual([]);
     expect(mtls.filter((line) => line.startsWith("psk"))).toEqual([]);
+  });
+
+  it("does not tie client ids to names, so that the tools of one backend can share its certificate", () => {
+    expect(config()).not.toMatch(/^use_username_as_clientid/m);
+  });
+
+  it("sets no expiry for sessions, which crashes mosquitto 2.0.11 at a reload", () => {
+    expect(config()).not.toMatch(/^persistent_client_expiration/m);
   });
 
   it("listens where it is told to", () => {

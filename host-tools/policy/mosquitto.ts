@@ -1,4 +1,5 @@
 /** Compiles mosquitto's configuration: two listeners, certificates on one and pre-shared keys on the other, everything bounded, nothing in the clear. */
+import { createHash, createHmac } from "node:crypto";
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { mosquittoAcl, mosquittoPskFile } from "./mosquitto-acl.js";
@@ -59,11 +60,23 @@ export function compileMosquittoTrial(directory: string, settings: MosquittoSett
   return compile(directory, settings, facts, { mtls: "0 m.sock", psk: "0 p.sock" });
 }
 
+/**
+ * A pre-shared key that says which state of the facts a broker has loaded: whoever can make a TLS connection with it knows that mosquitto has read these
+ * files. It is read last (after certificates, CRL and ACL), and not at all when an ACL file is bad. It gives no rights: no ACL names it.
+ */
+export function loadedMarker(facts: BrokerFacts): NamedKey {
+  const { full, recovery, keys, ...texts } = facts;
+  const state = [mosquittoAcl(full, "full"), mosquittoAcl(recovery, "recovery"), mosquittoPskFile(keys), JSON.stringify(texts)].join("\n\n");
+  // No device can have this name: it begins with a hyphen.
+  const identity = `-loaded-${createHash("sha256").update(state).digest("hex").slice(0, 32)}`;
+  return { identity, key: createHmac("sha256", facts.brokerKeyPem).update(state).digest() };
+}
+
 function compile(directory: string, settings: MosquittoSettings, facts: BrokerFacts, listeners: Listeners): Map<string, string> {
   return new Map([
     [MOSQUITTO_FILES.mtlsAcl, mosquittoAcl(facts.full, "full")],
     [MOSQUITTO_FILES.pskAcl, mosquittoAcl(facts.recovery, "recovery")],
-    [MOSQUITTO_FILES.psk, mosquittoPskFile(facts.keys)],
+    [MOSQUITTO_FILES.psk, mosquittoPskFile([...facts.keys, loadedMarker(facts)])],
     [MOSQUITTO_FILES.anchors, facts.anchorsPem],
     [MOSQUITTO_FILES.chain, facts.brokerChainPem],
     [MOSQUITTO_FILES.key, facts.brokerKeyPem],
@@ -91,7 +104,9 @@ persistence true
 persistence_location ${path(MOSQUITTO_FILES.data)}/
 autosave_on_changes true
 autosave_interval 1
-persistent_client_expiration 2m
+# No persistent_client_expiration: each SIGHUP enters every offline session that is to expire into mosquitto's expiry list once more, and the broker crashes
+# after such a client returned (measured with 2.0.11; 2.0.22 has the same code). Sessions that never expire are not in that list: MQTT 3.1.1, and MQTT 5
+# with the session expiry 4294967295, as Hawser's devices ask for. Let no client of this broker ask for another expiry than that or 0.
 
 # Bounds: bytes a packet, messages and bytes kept for one client, messages on their way to one client, seconds between two signs of life.
 max_packet_size 131072
@@ -109,7 +124,8 @@ connection_messages true
 log_timestamp true
 log_timestamp_format %Y-%m-%dT%H:%M:%S
 
-# Certificates. The client id is always the name in the certificate: nobody can take over another's session, and one name has one connection.
+# Certificates. (No use_username_as_clientid: with it the tools of one backend could not share its certificate. So a client of this CA can disconnect
+# another by taking its client id; what it may read and write is still its own name's.)
 listener ${listeners.mtls}
 max_connections 20000
 allow_anonymous false
@@ -122,7 +138,6 @@ keyfile ${path(MOSQUITTO_FILES.key)}
 crlfile ${path(MOSQUITTO_FILES.crl)}
 require_certificate true
 use_identity_as_username true
-use_username_as_clientid true
 acl_file ${path(MOSQUITTO_FILES.mtlsAcl)}
 
 # Pre-shared keys, for recovery alone: the ACL gives a device its identity topics and nothing else.
@@ -136,7 +151,6 @@ ciphers_tls1.3 TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256
 psk_hint hawser
 psk_file ${path(MOSQUITTO_FILES.psk)}
 use_identity_as_username true
-use_username_as_clientid true
 acl_file ${path(MOSQUITTO_FILES.pskAcl)}
 `;
 }
