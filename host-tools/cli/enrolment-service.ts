@@ -2,6 +2,7 @@
 import type { Endpoint } from "../../sdk/platform.js";
 import { EnrolmentAuthority } from "../authority/enrolment-authority.js";
 import { DEFAULT_RATE_LIMITS, RateLimiter } from "../authority/rate-limiter.js";
+import type { RateLimits } from "../authority/rate-limiter.js";
 import { AuthorityService } from "../authority/service.js";
 import type { ServiceEvent, ServiceIdentity } from "../authority/service.js";
 import type { CertificateAuthority } from "../ca/certificate-authority.js";
@@ -17,12 +18,17 @@ const OWN_LIFETIME_MS = 24 * 3_600_000;
  *
  * @throws HawserError as `issueClient`
  */
-export async function enrolmentService(ca: CertificateAuthority, endpoint: Endpoint, onEvent: (event: ServiceEvent) => void): Promise<AuthorityService> {
+export async function enrolmentService(
+  ca: CertificateAuthority,
+  endpoint: Endpoint,
+  onEvent: (event: ServiceEvent) => void,
+  limits: RateLimits = DEFAULT_RATE_LIMITS,
+): Promise<AuthorityService> {
   return new AuthorityService({
     endpoint,
     identity: await issueOwn(ca),
     issueOwn: () => issueOwn(ca),
-    authority: new EnrolmentAuthority(ca, new RateLimiter(DEFAULT_RATE_LIMITS, () => performance.now())),
+    authority: new EnrolmentAuthority(ca, new RateLimiter(limits, () => performance.now())),
     onEvent,
   });
 }

@@ -1,5 +1,6 @@
 import { createServer } from "node:net";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { freePorts } from "../../sim/brokers/free-port.js";
 import { buildCli, hawser, RunningCli, treeState } from "./test-cli.js";
 import { directoryWithCa, ENV, json, PASSPHRASE, runningBroker, url, Watcher } from "./test-fleet.js";
 import type { Ports } from "./test-fleet.js";
@@ -76,7 +77,9 @@ describe.each(["embedded", "mosquitto"] as const)("with the %s broker", (engine)
 
   test("no reading is lost when the broker dies and comes back", async () => {
     const cwd = await withDevice();
-    const { broker, ...ports } = await runningBroker(cwd, engine);
+    const [mtlsPort = 0, pskPort = 0] = await freePorts(2);
+    const ports = { mtlsPort, pskPort };
+    const { broker } = await runningBroker(cwd, engine, ports);
     const device = simulatedDevice(cwd, ports, "--count", "20");
     await device.waitFor("published", ({ n }) => n === 3);
     broker.signal("SIGKILL");
