@@ -7,6 +7,9 @@ import { promisify } from "node:util";
 import { buildHarness } from "./build-harness.mjs";
 
 const run = promisify(execFile);
+/** Bounds on liveness: a harness that hangs is killed. */
+const SHORT_RUN_MS = 110_000;
+const LONG_RUN_MS = 4 * 3_600_000;
 
 /** `tls_state`, `tls_failure_kind`, `TLS_VERIFY_` and `key_store_status` of the C headers. */
 export const State = { handshaking: 1, open: 2, closed: 3, failed: 4 } as const;
@@ -125,7 +128,7 @@ export class NativeDevice {
   }
 
   async starve(settings: ConnectionSettings): Promise<Starvation> {
-    const [line] = await this.#run(["starve", ...(await this.words(settings))]);
+    const [line] = await this.#run(["starve", ...(await this.words(settings))], LONG_RUN_MS);
     return JSON.parse(line ?? "") as Starvation;
   }
 
@@ -136,13 +139,13 @@ export class NativeDevice {
   }
 
   async starveKeys(stride: number): Promise<Starvation> {
-    const [line] = await this.#run(["starve-keys", `stride=${stride}`]);
+    const [line] = await this.#run(["starve-keys", `stride=${stride}`], LONG_RUN_MS);
     return JSON.parse(line ?? "") as Starvation;
   }
 
   /** Fails on any exit but 0: leaks, sanitizers and a stuck engine all end otherwise. */
-  async #run(words: string[]): Promise<string[]> {
-    const { stdout } = await run(this.executable, [this.keyFolder, ...words], { timeout: 110_000, killSignal: "SIGKILL" });
+  async #run(words: string[], timeoutMs = SHORT_RUN_MS): Promise<string[]> {
+    const { stdout } = await run(this.executable, [this.keyFolder, ...words], { timeout: timeoutMs, killSignal: "SIGKILL" });
     return stdout.split("\n").filter((line) => line !== "");
   }
 
