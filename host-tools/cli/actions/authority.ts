@@ -7,6 +7,7 @@ import { toPem } from "../../ca/pem.js";
 import type { Context } from "../command-runner.js";
 import { enrolmentService } from "../enrolment-service.js";
 import { FirstConnection } from "../first-connection.js";
+import { keptCrl } from "../kept-crl.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
 import type { StopSignal } from "../stop-signal.js";
@@ -27,10 +28,13 @@ export async function runAuthority(options: AuthorityOptions, context: Context):
   const { terminal, stop } = context;
   const ca = await openCaOf(options, context);
   const first = new FirstConnection(brokerUrl(options.url), options.connectTimeout);
+  const crl = keptCrl(ca, terminal);
+  await crl.start();
   try {
     await Promise.race([brokerFound(options.url, ca, first, stop), first.settled]);
     if (!stop.requested) await serve(options, ca, first, context);
   } finally {
+    crl.stop();
     first.succeeded();
   }
   terminal.event("stopped", {}, "in an orderly way");

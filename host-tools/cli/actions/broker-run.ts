@@ -1,13 +1,11 @@
 /** Runs a broker in the foreground, and has it follow its CA directory. */
 import { errorCode, errorMessage } from "../../../sdk/errors.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
-import { openCaReadOnly } from "../../ca/read-only.js";
 import { watchCa } from "../../ca/watch.js";
 import type { Context } from "../command-runner.js";
-import { isoTime } from "../dates.js";
 import { printBrokerEvent } from "../foreground-broker/broker-lines.js";
-import { CrlKeeper } from "../foreground-broker/crl-keeper.js";
 import type { BrokerEngine } from "../foreground-broker/engine.js";
+import { keptCrl } from "../kept-crl.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
 import type { Terminal } from "../terminal.js";
@@ -23,7 +21,7 @@ export interface BrokerRunOptions extends PassphraseOptions {
 export async function runBroker(options: BrokerRunOptions, context: Context): Promise<void> {
   const { terminal, stop } = context;
   const ca = await openCaOf(options, context, ["OUTPUT_GONE"]);
-  const crl = crlKeeper(ca, terminal);
+  const crl = keptCrl(ca, terminal);
   await crl.start();
   try {
     const engine = await startEngine(options, ca, terminal);
@@ -73,13 +71,4 @@ function reloader(engine: BrokerEngine, terminal: Terminal): () => void {
     again = true;
     if (!working) void reload();
   };
-}
-
-function crlKeeper(ca: CertificateAuthority, terminal: Terminal): CrlKeeper {
-  return new CrlKeeper({
-    nextUpdateMs: () => openCaReadOnly(ca.directory).crlNextUpdateMs,
-    renew: () => ca.renewCrl(),
-    onRenewed: (nextUpdateMs) => terminal.event("crl-renewed", { nextUpdate: isoTime(nextUpdateMs) }, `good until ${isoTime(nextUpdateMs)}`),
-    onFailed: (error) => terminal.event("crl-failed", { code: errorCode(error), message: errorMessage(error) }, `${errorCode(error)}: ${errorMessage(error)}`, "red"),
-  });
 }
