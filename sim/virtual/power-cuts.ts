@@ -27,6 +27,13 @@ export interface PowerCutFigures {
   broken: { cuts: readonly number[]; violations: readonly Violation[] }[];
 }
 
+export interface PowerCutPlay {
+  /** Moments in the last power-on at which the power could fail. */
+  moments: number;
+  boots: number;
+  violations: readonly Violation[];
+}
+
 const DAY_MS = 86_400_000;
 /** The device is online and calm by then, milliseconds. */
 const CALM_MS = 30_000;
@@ -89,7 +96,7 @@ function eachDevice(world: World, act: (device: World["devices"][number]) => voi
 }
 
 /** Plays a scene with cuts at these moments: the first counted from its beginning, each further one from the reboot before it. */
-export async function playPowerCuts(scene: PowerCutScene, seed: string, cuts: readonly number[], drain: DrainMicrotasks = drainByTurns): Promise<{ moments: number; violations: readonly Violation[] }> {
+export async function playPowerCuts(scene: PowerCutScene, seed: string, cuts: readonly number[], drain: DrainMicrotasks = drainByTurns): Promise<PowerCutPlay> {
   let power: PowerSupply | undefined;
   let countedFrom = 0;
   let moments = 0;
@@ -127,8 +134,8 @@ export async function playPowerCuts(scene: PowerCutScene, seed: string, cuts: re
       });
     },
   });
-  const { violations } = await world.run();
-  return { moments, violations };
+  const { violations, boots } = await world.run();
+  return { moments, violations, boots };
 }
 
 /**

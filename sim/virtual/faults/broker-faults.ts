@@ -57,10 +57,16 @@ export const BROKER_FAULTS: readonly FaultKind[] = [
     scope: "everybody",
     changes: "refusal",
     lasts: SECONDS,
-    begin: ({ broker, random }) => mood(broker, { refusal: random.pick([Reason.useAnotherServer, Reason.serverMoved]), serverReference: random.pick(["evil.virtual:8883", "::::", ""]) }),
+    // To brokers that are not on the device's list, or to nowhere at all.
+    begin: ({ broker, device, random }) => {
+      const refusal = random.pick([Reason.useAnotherServer, Reason.serverMoved]);
+      const serverReference = random.pick(["evil.virtual:8883", "::::", ""]);
+      broker.kick(device.id, refusal, serverReference);
+      return mood(broker, { refusal, serverReference });
+    },
   },
   { name: "broker-slow", scope: "everybody", lasts: MINUTES, begin: ({ broker, random }) => mood(broker, { processingMs: random.between(200, 4_000) }) },
-  { name: "broker-mute", scope: "everybody", lasts: SECONDS, begin: ({ broker }) => mood(broker, { silent: true }) },
+  { name: "broker-mute", scope: "everybody", lasts: MINUTES, begin: ({ broker, device }) => (device.path.resetLinks(), mood(broker, { silent: true })) },
   { name: "drops-after-connack", scope: "everybody", lasts: MINUTES, begin: ({ broker, device }) => (broker.kick(device.id, Reason.administrativeAction), mood(broker, { dropsAfterConnack: true })) },
   { name: "publish-refused", scope: "everybody", lasts: MINUTES, begin: ({ broker, random }) => mood(broker, { publishRefusal: random.pick([Reason.quotaExceeded, Reason.notAuthorized]) }) },
   {

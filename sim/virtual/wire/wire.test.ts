@@ -66,7 +66,7 @@ describe("the broker's own codec", () => {
 
   it("writes what the SDK reads", () => {
     const read: InboundPacket[] = [];
-    const reader = new FrameReader(5, 100_000, (packet) => read.push(packet));
+    const reader = new FrameReader(5, 100_000, { packet: (packet) => void read.push(packet) });
     for (const [packet] of TO_CLIENT) reader.feed(encode(packet, 5));
     expect(read).toEqual(TO_CLIENT.map(([, packet]) => expect.objectContaining(packet) as unknown));
   });

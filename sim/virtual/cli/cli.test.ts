@@ -1,0 +1,43 @@
+import { describe, expect, it } from "vitest";
+import { FAULT_KINDS } from "../faults/fault-plan.js";
+import { runWorld } from "../node-host.js";
+import { addUp, figuresText, violationText } from "./figures.js";
+import { parseWorldCommand, USAGE } from "./world-options.js";
+
+describe("npm run world", () => {
+  it("understands its options", () => {
+    const asked = parseWorldCommand("--seed 7 --devices 3 --days 0.5 --faults reset,dns-failure --seeds 2 --timeline --json".split(" "));
+    expect(asked).toMatchObject({ command: "run", seed: 7, seeds: 2, devices: 3, days: 0.5, timeline: true, json: true });
+    expect(asked.faults.map((kind) => kind.name)).toEqual(["reset", "dns-failure"]);
+    expect(parseWorldCommand([]).faults).toBe(FAULT_KINDS);
+    expect(parseWorldCommand(["--faults", "none"]).faults).toEqual([]);
+    expect(parseWorldCommand(["storm"]).command).toBe("storm");
+  });
+
+  for (const words of ["--seed", "--seed x", "--days 0", "--devices 0", "--faults nonsense", "--faults", "dance"]) {
+    it(`refuses "${words}"`, () => {
+      expect(() => parseWorldCommand(words.split(" "))).toThrow(expect.objectContaining({ code: "BAD_ARGUMENT" }));
+    });
+  }
+
+  it("names every kind of fault in its help", () => {
+    for (const { name } of FAULT_KINDS) expect(USAGE).toContain(name);
+  });
+
+  it("adds up what several worlds report", async () => {
+    const run = (seed: string) => runWorld({ seed, devices: 1, days: 0.1, faults: FAULT_KINDS.filter((kind) => kind.name === "reset"), backOnlineBoundMs: 600_000 });
+    const results = [await run("1"), await run("2")];
+    const figures = addUp(results);
+    expect(figures.deviceDays).toBeCloseTo(results[0]!.deviceDays + results[1]!.deviceDays);
+    expect(figures.faultsTotal).toBe((results[0]!.faults["reset"] ?? 0) + (results[1]!.faults["reset"] ?? 0));
+    expect(figures.brokenSeeds).toEqual([]);
+    expect(figuresText(figures)).toMatch(/invariants broken {3}none\n$/);
+  });
+
+  it("names the seed and how to see it again when something broke", async () => {
+    const result = await runWorld({ seed: "9", devices: 1, days: 0.01, faults: [], backOnlineBoundMs: 60_000 });
+    const broken = { ...result, violations: [{ atMs: 61_000, invariant: "order" as const, device: "dev-1", what: "message 2 arrived after 3" }] };
+    expect(addUp([broken]).brokenSeeds).toEqual(["9"]);
+    expect(violationText(broken, "npm run world -- --seed 9")).toBe("seed 9 broke 1 invariant(s):\n  0d 00:01:01.000 dev-1 order: message 2 arrived after 3\n  again: npm run world -- --seed 9\n");
+  });
+});

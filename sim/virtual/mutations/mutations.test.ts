@@ -1,0 +1,46 @@
+import { readFileSync } from "node:fs";
+import { beforeAll, describe, expect, it } from "vitest";
+import type { Verdict } from "./mutation.js";
+import { loadTrial, MUTATIONS, mutationText, tryMutation } from "./mutations.js";
+import type { Trial } from "./trial.js";
+
+/** One of each sort; `npm run world -- mutations` tries all. */
+const TRIED_HERE = [
+  "the backoff begins anew with every connection, however short",
+  "a reset connection leads to PSK",
+  "a new certificate is committed on CONNACK alone",
+  "the old key is destroyed before the new identity is committed",
+  "a message is acknowledged before the application is done with it",
+  "what was in flight goes behind what was never sent",
+  "a repeated QoS 2 message is handled again",
+  "QoS 1 messages are not stored though the outbox is persistent",
+  "the outbox has no bounds",
+];
+
+describe("deliberate faults in copies of the core", () => {
+  let sound: (trial: Trial) => Promise<Verdict>;
+  beforeAll(async () => {
+    sound = await loadTrial();
+  });
+
+  it("are many, each with a name of its own, and each still fits the source exactly once", () => {
+    expect(MUTATIONS.length).toBeGreaterThanOrEqual(20);
+    expect(new Set(MUTATIONS.map(({ name }) => name)).size).toBe(MUTATIONS.length);
+    const misfits = MUTATIONS.filter(({ file, find }) => readFileSync(new URL(`../../../${file}`, import.meta.url), "utf8").split(find).length !== 2);
+    expect(misfits.map(({ name }) => name)).toEqual([]);
+  });
+
+  for (const name of TRIED_HERE) {
+    it(`are found: ${name}`, async () => {
+      const mutation = MUTATIONS.find((one) => one.name === name)!;
+      const result = await tryMutation(mutation, sound, 20);
+      expect(mutationText(result)).toMatch(/^ok /);
+      expect(mutation.invariants).toContain(result.invariant);
+    });
+  }
+
+  it("are refused when they do not fit the source", async () => {
+    const mutation = { ...MUTATIONS[0]!, find: "no such text" };
+    await expect(loadTrial(mutation)).rejects.toMatchObject({ code: "MUTATION_OUT_OF_DATE" });
+  });
+});
