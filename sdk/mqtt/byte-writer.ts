@@ -1,36 +1,36 @@
 /** A growing piece of memory that packets are written into, one behind the other, so that a turn's output is one array. */
 import { writeUtf8, utf8Length } from "./utf8.js";
 
+const NOTHING = new Uint8Array(0);
+/** The most that is taken at once because the last piece was large. */
+const MAX_FIRST_BYTES = 4_096;
+
 export class ByteWriter {
-  #bytes: Uint8Array;
-  #start = 0;
+  #bytes: Uint8Array = NOTHING;
   #end = 0;
-  readonly #capacityBytes: number;
+  #capacityBytes: number;
   // The same few topics are written again and again: the last one's bytes are kept.
   #lastText = "";
   #lastTextBytes = 0;
 
-  /** @param capacityBytes what is taken at first and again after each {@link take} that used it up */
-  constructor(capacityBytes: number) {
-    this.#capacityBytes = capacityBytes;
-    this.#bytes = new Uint8Array(0);
+  /** @param smallestBytes the least memory taken at once */
+  constructor(private readonly smallestBytes: number) {
+    this.#capacityBytes = smallestBytes;
   }
 
   get sizeBytes(): number {
-    return this.#end - this.#start;
+    return this.#end;
   }
 
   /** Makes room for `sizeBytes` more; each of the writing methods needs it made before. */
   reserve(sizeBytes: number): void {
     if (this.#bytes.length - this.#end >= sizeBytes) return;
-    const used = this.#end - this.#start;
+    const used = this.#end;
     let capacity = Math.max(this.#capacityBytes, used * 2);
     if (capacity < used + sizeBytes) capacity = used + sizeBytes;
     const grown = new Uint8Array(capacity);
-    if (used > 0) grown.set(this.#bytes.subarray(this.#start, this.#end));
+    if (used > 0) grown.set(this.#bytes.subarray(0, used));
     this.#bytes = grown;
-    this.#start = 0;
-    this.#end = used;
   }
 
   u8(value: number): void {
@@ -83,16 +83,13 @@ export class ByteWriter {
     return this.#lastTextBytes;
   }
 
-  /** Hands over what was written; the array is the caller's for good. */
+  /** Hands over what was written; the array is the caller's for good. Between two pieces no memory is held. */
   take(): Uint8Array {
-    const taken = this.#bytes.subarray(this.#start, this.#end);
-    this.#start = this.#end;
-    // A rest too small for a packet, or a large one left by a burst, is not worth keeping.
-    if (this.#bytes.length - this.#end < 64 || this.#bytes.length > this.#capacityBytes) {
-      this.#bytes = new Uint8Array(0);
-      this.#start = 0;
-      this.#end = 0;
-    }
+    const taken = this.#bytes.subarray(0, this.#end);
+    // The next piece is likely to be as large as this one.
+    this.#capacityBytes = Math.min(MAX_FIRST_BYTES, Math.max(this.smallestBytes, this.#end));
+    this.#bytes = NOTHING;
+    this.#end = 0;
     return taken;
   }
 }

@@ -202,6 +202,27 @@ describe("offline", () => {
     expect(w.client.pending.messages).toBe(0);
   });
 
+  test.each<[string, object]>([
+    ["BAD_OPTION", { qos: 3 }],
+    ["BAD_PROPERTY", { properties: { messageExpiryInterval: -1 } }],
+    ["BAD_PROPERTY", { properties: { messageExpiryInterval: 1.5 } }],
+    ["BAD_PROPERTY", { properties: { contentType: "a\0" } }],
+    ["BAD_PROPERTY", { properties: { contentType: "x".repeat(65_536) } }],
+    ["INVALID_TOPIC", { properties: { responseTopic: "a/#" } }],
+    ["BAD_PROPERTY", { properties: { correlationData: new Uint8Array(65_536) } }],
+    ["BAD_PROPERTY", { properties: { userProperties: [["a", "b\0"]] } }],
+    ["BAD_PROPERTY", { properties: { userProperties: [["a", 1]] } }],
+    ["BAD_PROPERTY", { properties: { topicAlias: 1 } }],
+  ])("%s is what comes of publishing with %o, and nothing is kept", async (code, options) => {
+    const w = world();
+    await expect(w.client.publish("t", "x", { qos: 1, ...options })).rejects.toMatchObject({ code });
+    expect(w.client.pending.messages).toBe(0);
+  });
+
+  test("a payload that is neither text nor bytes is refused", async () => {
+    await expect(world().client.publish("t", { length: 5 } as unknown as string, { qos: 1 })).rejects.toMatchObject({ code: "BAD_OPTION" });
+  });
+
   test("a message that expired is not sent, one that waited is sent with what is left", async () => {
     const w = world();
     const short = w.client.publish("t", "short", { qos: 1, properties: { messageExpiryInterval: 5 } });
@@ -445,11 +466,47 @@ describe("connecting", () => {
     [{ outbox: { maxMessages: 0, maxBytes: 1, overflow: "reject" } }, "maxMessages"],
     [{ username: "a\0" }, "username"],
     [{ will: { topic: "w", payload: "x".repeat(65_536) } }, "will"],
+    [{ will: { topic: "w", payload: "", qos: 3 as 2 } }, "will.qos"],
     [{ persistent: true }, "persistent"],
     [{ persistent: true, receiveMaximum: 2_000 }, "receiveMaximum"],
   ])("the options %o are refused by name", (options, name) => {
     expect(() => world(options)).toThrowError(expect.objectContaining({ code: "BAD_OPTION", message: expect.stringContaining(name) as string }));
   });
+});
+
+test("a will or user properties that cannot be written are refused", () => {
+  expect(() => world({ will: { topic: "a/+", payload: "" } })).toThrowError(expect.objectContaining({ code: "INVALID_TOPIC" }));
+  expect(() => world({ will: { topic: "a", payload: "", delaySeconds: -1 } })).toThrowError(expect.objectContaining({ code: "BAD_PROPERTY" }));
+  expect(() => world({ will: { topic: "a", payload: "", properties: { contentType: "\0" } } })).toThrowError(expect.objectContaining({ code: "BAD_PROPERTY" }));
+  expect(() => world({ connectProperties: { userProperties: [["\0", ""]] } })).toThrowError(expect.objectContaining({ code: "BAD_PROPERTY" }));
+});
+
+test("what listeners throw does not end the connection, and is logged", async () => {
+  const w = world();
+  w.client.onMessageDropped = () => {
+    throw new Error("a listener's mistake");
+  };
+  w.client.onPublishSettled = () => {
+    throw new Error("a listener's mistake");
+  };
+  await w.connect();
+  const published = watch(w.client.publish("t", "x", { qos: 1 }));
+  await w.time.pass(0);
+  await w.broker.send(ack("puback", 1), { cmd: "publish", topic: "t", payload: "x", qos: 0 });
+  expect([published.state, w.client.connected]).toEqual(["resolved", true]);
+});
+
+test("a dialer that throws is a failed attempt, and the next one can be made", async () => {
+  const w = world();
+  const outcome = watch(
+    w.client.connect(() => {
+      throw new Error("no route");
+    }),
+  );
+  await w.time.pass(0);
+  expect(outcome.state).toBe("CONNECTION_RESET");
+  await w.connect();
+  expect(w.client.connected).toBe(true);
 });
 
 describe("the end of a connection", () => {

@@ -7,10 +7,10 @@ import { errorMessage, HawserError } from "../errors.js";
 import type { Cancel, Link, LinkHandlers, Scheduler } from "../platform.js";
 import { Authentication } from "./authentication.js";
 import { connectPacket } from "./connect-packet.js";
-import { FrameReader } from "./frame-reader.js";
-import { KeepAlive } from "./keep-alive.js";
+import { FrameReader, type FrameReaderOwner } from "./frame-reader.js";
+import { KeepAlive, type KeepAliveOwner } from "./keep-alive.js";
 import type { DisconnectOptions, ResolvedOptions } from "./options.js";
-import { Output } from "./output.js";
+import { Output, type OutputOwner } from "./output.js";
 import { PacketError, protocolError } from "./packet-error.js";
 import type { ConnackPacket, DisconnectPacket, InboundPacket, OutboundPacket, Properties, ProtocolVersion } from "./packet.js";
 import { writePacket } from "./packets.js";
@@ -29,16 +29,15 @@ export interface ConnectionOwner {
   beforeFlush(): void;
   /** The one end; `wasEstablished` says of what. Nothing comes after. */
   ended(failure: Failure, wasEstablished: boolean): void;
-  oldestUnanswered(): object | undefined;
+  /** What has been waiting for an answer of the broker for longest, by identity. */
+  readonly oldestUnanswered: object | undefined;
 }
 
 /** A link that was told to close is given up after this. */
 const CLOSE_TIMEOUT_MS = 5_000;
 
-export class Connection {
+export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner {
   readonly version: ProtocolVersion;
-  /** What the broker said of itself; empty before CONNACK. */
-  server: Properties = {};
   #state: "dialing" | "connecting" | "established" | "closing" | "ended" = "dialing";
   #wasEstablished = false;
   #link: Link | undefined;
@@ -51,22 +50,15 @@ export class Connection {
   #cancelTimer: Cancel | undefined;
 
   constructor(
-    private readonly options: ResolvedOptions,
+    readonly options: ResolvedOptions,
     private readonly clientId: string,
     private readonly scheduler: Scheduler,
     private readonly owner: ConnectionOwner,
   ) {
     this.version = options.protocolVersion;
-    this.#reader = new FrameReader(this.version, options.maximumPacketSizeBytes, (packet) => this.#packet(packet));
-    this.#output = new Output(
-      (bytes) => this.#write(bytes),
-      () => owner.beforeFlush(),
-    );
-    this.#keepAlive = new KeepAlive(scheduler, {
-      ping: () => this.send({ cmd: "pingreq" }),
-      expired: (what) => this.#fail(failure("KEEPALIVE_TIMEOUT", `the broker did not answer ${what}`)),
-      oldestUnanswered: () => owner.oldestUnanswered(),
-    });
+    this.#reader = new FrameReader(this.version, options.maximumPacketSizeBytes, this);
+    this.#output = new Output(this);
+    this.#keepAlive = new KeepAlive(scheduler, this);
     this.#aliases = new IncomingAliases(this.version === 5 ? options.topicAliasMaximum : 0);
     if (this.version === 5 && options.authentication !== undefined) {
       this.#authentication = new Authentication(options.authentication, (packet) => this.send(packet), (reason) => this.#authenticationFailed(reason));
@@ -168,7 +160,9 @@ export class Connection {
     }
   }
 
-  #packet(packet: InboundPacket): void {
+  // What the parts of the connection tell.
+
+  packet(packet: InboundPacket): void {
     if (this.#state === "connecting") return this.#handshake(packet);
     switch (packet.cmd) {
       case "publish":
@@ -188,23 +182,7 @@ export class Connection {
     }
   }
 
-  #handshake(packet: InboundPacket): void {
-    if (packet.cmd === "auth" && this.#authentication !== undefined) return this.#authentication.received(packet);
-    if (packet.cmd !== "connack") throw protocolError(`${packet.cmd.toUpperCase()} before CONNACK`);
-    const { reasonCode, sessionPresent, properties = {} } = packet;
-    if (reasonCode !== 0) return this.#fail(connackFailure(reasonCode, this.version, packet.legacyForm, properties));
-    if (sessionPresent && this.options.cleanStart) throw protocolError("CONNACK with an old session although a clean start was asked for");
-    this.#cancelTimer?.();
-    this.server = properties;
-    this.#authentication?.finished(properties);
-    if (this.#state !== "connecting") return;
-    this.#state = "established";
-    this.#wasEstablished = true;
-    this.#keepAlive.start(properties.serverKeepAlive ?? this.options.keepAliveSeconds, this.options.ackTimeoutMs);
-    this.owner.established(packet);
-  }
-
-  #write(bytes: Uint8Array): boolean {
+  writeToLink(bytes: Uint8Array): boolean {
     this.#keepAlive.sent();
     try {
       return this.#link?.write(bytes) ?? false;
@@ -212,6 +190,38 @@ export class Connection {
       this.#fail(failure("CONNECTION_RESET", `the link does not take bytes: ${errorMessage(error)}`));
       return false;
     }
+  }
+
+  beforeFlush(): void {
+    this.owner.beforeFlush();
+  }
+
+  ping(): void {
+    this.send({ cmd: "pingreq" });
+  }
+
+  expired(what: string): void {
+    this.#fail(failure("KEEPALIVE_TIMEOUT", `the broker did not answer ${what}`));
+  }
+
+  get oldestUnanswered(): object | undefined {
+    return this.owner.oldestUnanswered;
+  }
+
+  #handshake(packet: InboundPacket): void {
+    if (packet.cmd === "auth" && this.#authentication !== undefined) return this.#authentication.received(packet);
+    if (packet.cmd !== "connack") throw protocolError(`${packet.cmd.toUpperCase()} before CONNACK`);
+    const { reasonCode, sessionPresent, properties = {} } = packet;
+    if (reasonCode !== 0) return this.#fail(connackFailure(reasonCode, this.version, packet.legacyForm, properties));
+    if (sessionPresent && this.options.cleanStart) throw protocolError("CONNACK with an old session although a clean start was asked for");
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+    this.#authentication?.finished(properties);
+    if (this.#state !== "connecting") return;
+    this.#state = "established";
+    this.#wasEstablished = true;
+    this.#keepAlive.start(properties.serverKeepAlive ?? this.options.keepAliveSeconds, this.options.ackTimeoutMs);
+    this.owner.established(packet);
   }
 
   #broken(error: unknown): void {

@@ -3,21 +3,29 @@ import type { InboundPacket, ProtocolVersion } from "./packet.js";
 import { malformed, PacketError } from "./packet-error.js";
 import { checkFirstByte, decode } from "./packets.js";
 
+/** Who gets the packets. */
+export interface FrameReaderOwner {
+  packet(packet: InboundPacket): void;
+}
+
+const NOTHING = new Uint8Array(0);
+const NO_HEADER: readonly number[] = Object.freeze([]);
+
 export class FrameReader {
   readonly #version: ProtocolVersion;
   readonly #maximumPacketSizeBytes: number;
-  readonly #onPacket: (packet: InboundPacket) => void;
+  readonly #owner: FrameReaderOwner;
   /** The start of a packet whose size is known but whose end has not come; empty between packets. */
-  #partial: Uint8Array = new Uint8Array(0);
+  #partial: Uint8Array = NOTHING;
   #collected = 0;
   /** A fixed header cut in two, at most four bytes of it. */
-  #header: number[] = [];
+  #header: readonly number[] = NO_HEADER;
   #stopped = false;
 
-  constructor(version: ProtocolVersion, maximumPacketSizeBytes: number, onPacket: (packet: InboundPacket) => void) {
+  constructor(version: ProtocolVersion, maximumPacketSizeBytes: number, owner: FrameReaderOwner) {
     this.#version = version;
     this.#maximumPacketSizeBytes = maximumPacketSizeBytes;
-    this.#onPacket = onPacket;
+    this.#owner = owner;
   }
 
   /** The bytes so far end in the middle of a packet. */
@@ -28,8 +36,8 @@ export class FrameReader {
   /** No more packets from now on, not even those of the piece at hand. */
   stop(): void {
     this.#stopped = true;
-    this.#partial = new Uint8Array(0);
-    this.#header = [];
+    this.#partial = NOTHING;
+    this.#header = NO_HEADER;
   }
 
   /**
@@ -56,7 +64,7 @@ export class FrameReader {
         if (byte === 0 && shift > 0) throw malformed("its length is written longer than needed");
         this.#checkSize(end - at + value);
         if (end + value > bytes.length) return this.#begin(bytes, at, end - at + value);
-        this.#onPacket(decode(bytes[at] as number, bytes, end, end + value, this.#version));
+        this.#owner.packet(decode(bytes[at] as number, bytes, end, end + value, this.#version));
         return end + value;
       }
       if (shift === 21) throw malformed("its length has more than four bytes");
@@ -79,7 +87,7 @@ export class FrameReader {
     this.#collected += wanted;
     if (this.#collected === this.#partial.length) {
       const whole = this.#partial;
-      this.#partial = new Uint8Array(0);
+      this.#partial = NOTHING;
       this.#next(whole, 0);
     }
     return wanted;
@@ -90,10 +98,10 @@ export class FrameReader {
     let at = 0;
     while (at < bytes.length) {
       const byte = bytes[at++] as number;
-      this.#header.push(byte);
+      this.#header = [...this.#header, byte];
       if (byte >= 0x80 && this.#header.length < 5) continue;
       const header = Uint8Array.from(this.#header);
-      this.#header = [];
+      this.#header = NO_HEADER;
       this.#next(header, 0);
       // Not a packet without a body: #next has begun to collect one, or the header alone was the packet.
       return this.#partial.length > 0 ? at + this.#collect(bytes.subarray(at)) : at;

@@ -1,5 +1,6 @@
 /** The public face of `hawser/mqtt`: an MQTT client for 3.1.1 and 5.0 that stands on its own, over any `Link`. */
-export { MqttClient, type Connack, type MqttPlatform } from "./client.js";
+export { MqttClient } from "./client.js";
+export type { Connack, MqttPlatform } from "./client-core.js";
 export { ConnectError, RefusedError } from "./connect-error.js";
 export type {
   ConnectProperties,

@@ -1,4 +1,5 @@
 /** What the session has kept over a reboot: asked of storage in {@link StoredJournal}, of nobody in {@link VolatileJournal}. */
+import { LazyMap } from "./lazy-map.js";
 import type { OutgoingMessage } from "./outgoing-message.js";
 
 /**
@@ -7,7 +8,7 @@ import type { OutgoingMessage } from "./outgoing-message.js";
  */
 export interface Journal {
   /** QoS 2 identifiers received and not released, as the last run left them; the receiver works on this set. */
-  readonly received: Set<number>;
+  readonly received: LazyMap<number, true>;
   /** Keeps a message. Throws what storage throws, having kept nothing. */
   store(message: OutgoingMessage): void;
   /** The broker has taken over a QoS 2 message: only its identifier is kept. */
@@ -22,7 +23,7 @@ export interface Journal {
 
 /** Keeps nothing: the state is gone with the process. */
 export class VolatileJournal implements Journal {
-  readonly received = new Set<number>();
+  readonly received = new LazyMap<number, true>();
 
   store(): void {
     return;

@@ -84,9 +84,21 @@ describe("keep-alive", () => {
 
   test("no timer is left when the connection has ended", async () => {
     const w = await connected({ keepAliveSeconds: 10, ackTimeoutMs: 5_000 });
-    expect(w.time.timers).toBe(2);
+    expect(w.time.timers).toBe(1);
+    await w.time.pass(9_000);
+    expect([w.broker.of("pingreq").length, w.time.timers]).toEqual([1, 2]);
     await w.cut();
     expect(w.time.timers).toBe(0);
+  });
+
+  test("acknowledgements watched more often than the traffic do not make the pings late", async () => {
+    for (const ackTimeoutMs of [700, 3_900, 4_100, 100_000]) {
+      const w = await connected({ keepAliveSeconds: 10, ackTimeoutMs });
+      const times = await pings(w, 60_000);
+      const gaps = times.map((time, n) => time - (times[n - 1] ?? 0));
+      expect(Math.max(...gaps)).toBeLessThanOrEqual(10_000);
+      expect(times.length).toBeGreaterThan(5);
+    }
   });
 });
 

@@ -61,7 +61,7 @@ export function readMessage(head: Uint8Array, part: (index: number) => Uint8Arra
 function readPacket(pieces: readonly Uint8Array[]): PublishPacket | undefined {
   const packets: PublishPacket[] = [];
   const sizeBytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
-  const reader = new FrameReader(5, sizeBytes, (packet) => packet.cmd === "publish" && packets.push(packet));
+  const reader = new FrameReader(5, sizeBytes, { packet: (packet) => packet.cmd === "publish" && packets.push(packet) });
   try {
     for (const piece of pieces) reader.feed(piece);
   } catch {

@@ -47,11 +47,6 @@ export class OutgoingMessage {
     });
   }
 
-  /** True while somebody waits for the outcome. */
-  get isAwaited(): boolean {
-    return this.#resolve !== undefined;
-  }
-
   delivered(reasonCode: number, properties: Properties | undefined): void {
     const resolve = this.#resolve;
     this.#resolve = undefined;

@@ -5,11 +5,19 @@
 import { ByteWriter } from "./byte-writer.js";
 
 /** Memory taken at a time; a burst takes more and gives it back. */
-const PIECE_BYTES = 1_024;
+const PIECE_BYTES = 128;
 /** From here on a piece goes out at once, so that the link can say that it has enough. */
 const FLUSH_BYTES = 16_384;
 /** Steps of the promise queue without new output after which the turn's work is taken for done: an `await` or two in a handler fits in. */
 const QUIET_STEPS = 8;
+
+/** What an output asks of its connection. */
+export interface OutputOwner {
+  /** Sends bytes; false when the link has enough for now. */
+  writeToLink(bytes: Uint8Array): boolean;
+  /** Makes durable what must be before bytes go out, and may write more. */
+  beforeFlush(): void;
+}
 
 export class Output {
   readonly writer: ByteWriter;
@@ -19,14 +27,7 @@ export class Output {
   #seenBytes = 0;
   #quietSteps = 0;
 
-  /**
-   * @param write sends bytes; false when the link has enough for now
-   * @param beforeFlush called before bytes go out: makes durable what must be, and may write more
-   */
-  constructor(
-    private readonly write: (bytes: Uint8Array) => boolean,
-    private readonly beforeFlush: () => void,
-  ) {
+  constructor(private readonly owner: OutputOwner) {
     this.writer = new ByteWriter(PIECE_BYTES);
   }
 
@@ -54,9 +55,9 @@ export class Output {
   /** Sends what is written, unless the link has enough. */
   flush(): void {
     if (this.#isClosed) return;
-    this.beforeFlush();
+    this.owner.beforeFlush();
     if (this.#isBlocked || this.writer.sizeBytes === 0) return;
-    this.#isBlocked = !this.write(this.writer.take());
+    this.#isBlocked = !this.owner.writeToLink(this.writer.take());
   }
 
   /** Sends what is written although the link has enough, and nothing more after it. */

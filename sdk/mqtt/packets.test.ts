@@ -21,7 +21,7 @@ function byLibrary(packet: object, version: ProtocolVersion): Uint8Array {
 
 function read(bytes: Uint8Array, version: ProtocolVersion, maximum = 1_000_000): InboundPacket[] {
   const packets: InboundPacket[] = [];
-  new FrameReader(version, maximum, (packet) => packets.push(packet)).feed(bytes);
+  new FrameReader(version, maximum, { packet: (packet) => packets.push(packet) }).feed(bytes);
   return packets;
 }
 
@@ -170,7 +170,7 @@ describe("reading", () => {
           const properties = { userProperties: pairs.map(([n, v]) => Object.defineProperty({}, n, { value: v, enumerable: true })), subscriptionIdentifier: [5, 70_000] };
           const wire = byLibrary({ cmd: "publish", topic: name, payload: Buffer.from(payload), qos, retain, dup: false, messageId, properties }, version);
           const packets: InboundPacket[] = [];
-          const reader = new FrameReader(version, 1_000_000, (packet) => packets.push(packet));
+          const reader = new FrameReader(version, 1_000_000, { packet: (packet) => packets.push(packet) });
           for (let at = 0, n = 0; at < wire.length; n++) {
             const size = Math.max(1, cuts[n % cuts.length] as number);
             reader.feed(wire.slice(at, at + size));
@@ -277,9 +277,11 @@ describe("reading", () => {
 
   test("after stop nothing more is reported, not even from the piece at hand", () => {
     const packets: InboundPacket[] = [];
-    const reader = new FrameReader(4, 100, (packet) => {
-      packets.push(packet);
-      reader.stop();
+    const reader = new FrameReader(4, 100, {
+      packet: (packet) => {
+        packets.push(packet);
+        reader.stop();
+      },
     });
     reader.feed(Uint8Array.of(0xd0, 0, 0xd0, 0));
     expect(packets).toHaveLength(1);
@@ -300,7 +302,7 @@ describe("reading", () => {
     const input = fc.oneof(fc.uint8Array({ maxLength: 60 }), mutated);
     const outcome = (pieces: Uint8Array[], version: ProtocolVersion): string => {
       const packets: InboundPacket[] = [];
-      const reader = new FrameReader(version, 500, (packet) => packets.push(packet));
+      const reader = new FrameReader(version, 500, { packet: (packet) => packets.push(packet) });
       try {
         for (const piece of pieces) reader.feed(piece);
       } catch (error) {

@@ -6,11 +6,13 @@
  * while the application works on a message therefore brings it again; one after that does not.
  */
 import type { Journal } from "./journal.js";
+import { LazyMap } from "./lazy-map.js";
 import { PacketError } from "./packet-error.js";
 import type { AckPacket, PublishPacket } from "./packet.js";
 import { InboundMessage } from "./subscription.js";
 
-export interface ReceiverEffects {
+/** What a receiver asks of its session. */
+export interface ReceiverOwner {
   deliver(message: InboundMessage): void;
   acknowledge(cmd: AckPacket["cmd"], messageId: number, reasonCode: number): void;
 }
@@ -21,25 +23,20 @@ type Turn = InboundMessage[];
 export class Receiver {
   readonly #turns: readonly [Turn, Turn] = [[], []];
   /** Messages with the application: the broker sends them again on the next connection of the session. */
-  readonly #open = new Map<number, InboundMessage>();
+  readonly #open = new LazyMap<number, InboundMessage>();
   /** QoS 2 identifiers whose message the application took; PUBREL is to come. */
-  readonly #received: Set<number>;
+  readonly #received: LazyMap<number, true>;
   /** Identifiers that count against the receive maximum on this connection. */
-  readonly #outstanding = new Set<number>();
+  readonly #outstanding = new LazyMap<number, true>();
   #limit = 0;
   /** Connections begun and ended; what storage finishes late must not speak on a later one. */
   #epoch = 0;
 
   constructor(
     private readonly journal: Journal,
-    private readonly effects: ReceiverEffects,
+    private readonly owner: ReceiverOwner,
   ) {
     this.#received = journal.received;
-  }
-
-  /** Messages the application has not taken yet. */
-  get open(): number {
-    return this.#open.size;
   }
 
   /** A connection begins. @param limit how many messages the broker may send without an acknowledgement */
@@ -61,7 +58,7 @@ export class Receiver {
   /** @throws PacketError `RECEIVE_MAXIMUM_EXCEEDED` */
   publish(packet: PublishPacket): void {
     const { qos, messageId, dup } = packet;
-    if (qos === 0) return this.effects.deliver(this.#message(packet));
+    if (qos === 0) return this.owner.deliver(this.#message(packet));
     this.#count(messageId);
     if (qos === 2 && this.#received.has(messageId)) return this.#pubrec(messageId);
     const open = this.#open.get(messageId);
@@ -69,7 +66,7 @@ export class Receiver {
     const message = this.#message(packet);
     this.#open.set(messageId, message);
     this.#turn(message).push(message);
-    this.effects.deliver(message);
+    this.owner.deliver(message);
   }
 
   pubrel(messageId: number): void {
@@ -78,7 +75,7 @@ export class Receiver {
       if (epoch !== this.#epoch) return;
       this.#outstanding.delete(messageId);
       // After a restart of one side an unknown identifier is no error (MQTT 5.0, section 4.3.3): 0x92.
-      this.effects.acknowledge("pubcomp", messageId, known ? 0 : 0x92);
+      this.owner.acknowledge("pubcomp", messageId, known ? 0 : 0x92);
     };
     const known = this.#received.delete(messageId);
     if (known) this.journal.saveReceived(finish);
@@ -98,9 +95,9 @@ export class Receiver {
     this.#open.delete(messageId);
     if (message.qos === 1) {
       this.#outstanding.delete(messageId);
-      return this.effects.acknowledge("puback", messageId, 0);
+      return this.owner.acknowledge("puback", messageId, 0);
     }
-    this.#received.add(messageId);
+    this.#received.set(messageId, true);
     this.#pubrec(messageId);
     // Now, not with the turn's other writes: the application may take the next message before those.
     this.journal.commit();
@@ -110,7 +107,7 @@ export class Receiver {
   #pubrec(messageId: number): void {
     const epoch = this.#epoch;
     this.journal.saveReceived(() => {
-      if (epoch === this.#epoch) this.effects.acknowledge("pubrec", messageId, 0);
+      if (epoch === this.#epoch) this.owner.acknowledge("pubrec", messageId, 0);
     });
   }
 
@@ -118,7 +115,7 @@ export class Receiver {
   #takenLate(message: InboundMessage): void {
     if (message.qos !== 2 || this.#open.get(message.messageId) !== message) return;
     this.#open.delete(message.messageId);
-    this.#received.add(message.messageId);
+    this.#received.set(message.messageId, true);
     this.journal.saveReceived(() => undefined);
     this.journal.commit();
   }
@@ -132,7 +129,7 @@ export class Receiver {
   }
 
   #count(messageId: number): void {
-    this.#outstanding.add(messageId);
+    this.#outstanding.set(messageId, true);
     if (this.#outstanding.size <= this.#limit) return;
     throw new PacketError("RECEIVE_MAXIMUM_EXCEEDED", 0x93, `the broker sent more than ${this.#limit} messages without waiting for acknowledgements`);
   }

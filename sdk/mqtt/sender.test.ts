@@ -3,11 +3,13 @@ import type { Journal } from "./journal.js";
 import { Outbox } from "./outbox.js";
 import { OutgoingMessage } from "./outgoing-message.js";
 import { PacketIds } from "./packet-ids.js";
+import { LazyMap } from "./lazy-map.js";
+import { ManualTime } from "./testing/manual-time.js";
 import { Sender } from "./sender.js";
 
 /** A journal whose work is done when the test says so, or which refuses. */
 class SlowJournal implements Journal {
-  readonly received = new Set<number>();
+  readonly received = new LazyMap<number, true>();
   readonly thens: (() => void)[] = [];
   isFull = false;
 
@@ -38,12 +40,12 @@ function parts() {
   const journal = new SlowJournal();
   const released: number[] = [];
   const outbox = new Outbox({ maxMessages: 10, maxBytes: 10_000, overflow: "reject" });
-  const sender = new Sender(outbox, ids, journal, { release: (id) => released.push(id), dropped: () => undefined, delivered: () => undefined });
+  const sender = new Sender(outbox, ids, journal, { acknowledge: (_, id) => released.push(id), givenUp: () => undefined, delivered: () => undefined });
   const message = (qos: 0 | 1 | 2): OutgoingMessage => new OutgoingMessage("t", new Uint8Array(1), qos, false, undefined, undefined);
   return { ids, journal, released, outbox, sender, message };
 }
 
-const now = (): number => 0;
+const now = new ManualTime();
 
 describe("a packet identifier", () => {
   test("is in use until the record of its message is gone", () => {

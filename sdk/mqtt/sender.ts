@@ -2,30 +2,32 @@
  * The sending half of a session (MQTT 5.0, section 4.3): which message goes next, what each acknowledgement means, and what is sent again on
  * the next connection. Plain state: no link, no clock.
  */
-import { RefusedError } from "./connect-error.js";
 import { HawserError } from "../errors.js";
+import type { Clock } from "../platform.js";
+import { RefusedError } from "./connect-error.js";
 import type { Journal } from "./journal.js";
+import { LazyMap } from "./lazy-map.js";
 import type { Outbox } from "./outbox.js";
 import { MessageList, type OutgoingMessage } from "./outgoing-message.js";
 import { protocolError } from "./packet-error.js";
 import type { PacketIds } from "./packet-ids.js";
 import type { AckPacket, ProtocolVersion } from "./packet.js";
 
-export interface SenderEffects {
-  /** PUBREL; not called between connections. */
-  release(messageId: number, reasonCode: number): void;
-  /** A message that nobody waits for any more was given up. */
-  dropped(message: OutgoingMessage, error: HawserError): void;
-  /** A message was delivered, awaited or not. */
+/** What a sender asks of its session. */
+export interface SenderOwner {
+  /** Not called between connections. */
+  acknowledge(cmd: "pubrel", messageId: number, reasonCode: number): void;
+  givenUp(message: OutgoingMessage, error: HawserError): void;
+  /** Awaited or not. */
   delivered(message: OutgoingMessage, reasonCode: number): void;
 }
 
 export class Sender {
   /** Sent on this connection, no PUBACK or PUBREC yet, in the order they were sent. */
   readonly #sent = new MessageList();
-  readonly #sentById = new Map<number, OutgoingMessage>();
+  readonly #sentById = new LazyMap<number, OutgoingMessage>();
   /** QoS 2 that the broker has received: PUBREL is due or sent, in the order of their PUBRECs. */
-  readonly #released = new Map<number, OutgoingMessage>();
+  readonly #released = new LazyMap<number, OutgoingMessage>();
   #window = 0;
   #version: ProtocolVersion = 4;
   #isConnected = false;
@@ -34,7 +36,7 @@ export class Sender {
     private readonly outbox: Outbox,
     private readonly ids: PacketIds,
     private readonly journal: Journal,
-    private readonly effects: SenderEffects,
+    private readonly owner: SenderOwner,
   ) {}
 
   /** Messages whose packet identifier the broker may hold. */
@@ -113,11 +115,11 @@ export class Sender {
   }
 
   /** The message to be sent now, if there is one and the broker takes more. The caller sends it, or gives it up. */
-  next(nowMs: () => number): OutgoingMessage | undefined {
+  next(clock: Clock): OutgoingMessage | undefined {
     for (;;) {
       const message = this.outbox.waiting.first;
       if (message === undefined) return undefined;
-      if (message.expiresAtMs !== undefined && !message.dup && nowMs() >= message.expiresAtMs) {
+      if (message.expiresAtMs !== undefined && !message.dup && clock.monotonicMs() >= message.expiresAtMs) {
         this.giveUp(message, expiredError(message));
         continue;
       }
@@ -164,7 +166,7 @@ export class Sender {
     const message = this.#sentById.get(messageId);
     if (message === undefined) {
       // After a restart of one side this is no error (MQTT 5.0, section 4.3.3): 0x92, packet identifier not found.
-      return this.effects.release(messageId, this.#released.has(messageId) ? 0 : 0x92);
+      return this.owner.acknowledge("pubrel", messageId, this.#released.has(messageId) ? 0 : 0x92);
     }
     if (message.qos !== 2) throw protocolError(`PUBREC for packet identifier ${messageId}, which is QoS 1`);
     this.#removeSent(message);
@@ -179,7 +181,7 @@ export class Sender {
   /** PUBREL, once the record says so: else a reboot could send the message again after the broker has forgotten its identifier. */
   #release(message: OutgoingMessage): void {
     const isDue = this.#isConnected && message.isReleased && this.#released.get(message.messageId) === message;
-    if (isDue) this.effects.release(message.messageId, 0);
+    if (isDue) this.owner.acknowledge("pubrel", message.messageId, 0);
   }
 
   #pubcomp(packet: AckPacket): void {
@@ -198,13 +200,13 @@ export class Sender {
     if (reasonCode >= 0x80) return this.#drop(message, new RefusedError(`the message to ${message.topic}`, reasonCode));
     this.#forget(message);
     message.delivered(reasonCode, properties);
-    this.effects.delivered(message, reasonCode);
+    this.owner.delivered(message, reasonCode);
   }
 
   #drop(message: OutgoingMessage, error: HawserError): void {
     this.#forget(message);
     message.failed(error);
-    this.effects.dropped(message, error);
+    this.owner.givenUp(message, error);
   }
 
   #forget(message: OutgoingMessage): void {

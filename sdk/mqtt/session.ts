@@ -7,16 +7,18 @@ import type { Clock, Log, Scheduler, Storage } from "../platform.js";
 import { VolatileJournal } from "./journal.js";
 import type { ResolvedOptions } from "./options.js";
 import { Outbox } from "./outbox.js";
+import type { OutgoingMessage } from "./outgoing-message.js";
 import { PacketIds } from "./packet-ids.js";
 import { protocolError } from "./packet-error.js";
 import type { AckPacket, ConnackPacket, InboundPacket, OutboundPacket, ProtocolVersion } from "./packet.js";
-import { Receiver } from "./receiver.js";
-import { Sender } from "./sender.js";
+import { Receiver, type ReceiverOwner } from "./receiver.js";
+import { Sender, type SenderOwner } from "./sender.js";
 import { StoredJournal } from "./stored-journal.js";
 import type { InboundMessage } from "./subscription.js";
-import { Subscriptions } from "./subscriptions.js";
+import { Subscriptions, type SubscriptionsOwner } from "./subscriptions.js";
 
-export interface SessionEffects {
+/** What a session asks of its client. */
+export interface SessionOwner {
   send(packet: OutboundPacket): void;
   acknowledge(cmd: AckPacket["cmd"], messageId: number, reasonCode: number): void;
   /** Something is to be stored: {@link Session.commit} has to be called, at the latest before the next bytes go out. */
@@ -35,7 +37,7 @@ export interface SessionPlatform {
 /** A broker of 3.1.1 cannot be told a receive maximum: at least so many messages may come before the application takes them. */
 const MIN_RECEIVE_LIMIT_3_1_1 = 1_024;
 
-export class Session {
+export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
   readonly outbox: Outbox;
   readonly sender: Sender;
   readonly subscriptions: Subscriptions;
@@ -49,25 +51,14 @@ export class Session {
     options: ResolvedOptions,
     platform: SessionPlatform,
     storage: Storage | undefined,
-    private readonly effects: SessionEffects,
+    private readonly owner: SessionOwner,
   ) {
     const ids = new PacketIds();
-    this.#journal = openJournal(options, platform, storage, () => this.#isReady && effects.storageDue());
+    this.#journal = openJournal(options, platform, storage, () => this.#isReady && owner.storageDue());
     this.outbox = new Outbox(options.outbox);
-    this.sender = new Sender(this.outbox, ids, this.#journal, {
-      release: (messageId, reasonCode) => effects.acknowledge("pubrel", messageId, reasonCode),
-      dropped: (message, error) => effects.dropped(message.topic, error.code),
-      delivered: (message, reasonCode) => effects.delivered(message.topic, reasonCode),
-    });
-    this.#receiver = new Receiver(this.#journal, {
-      deliver: (message) => this.#deliver(message),
-      acknowledge: (cmd, messageId, reasonCode) => effects.acknowledge(cmd, messageId, reasonCode),
-    });
-    this.subscriptions = new Subscriptions(ids, {
-      send: (packet) => effects.send(packet),
-      dropped: (message, code) => effects.dropped(message.topic, code),
-      refused: (filter, reasonCode) => effects.refused(filter, reasonCode),
-    });
+    this.sender = new Sender(this.outbox, ids, this.#journal, this);
+    this.#receiver = new Receiver(this.#journal, this);
+    this.subscriptions = new Subscriptions(ids, this);
     if (this.#journal instanceof StoredJournal) this.#restore(this.#journal);
     this.#isReady = true;
     this.commit();
@@ -124,11 +115,37 @@ export class Session {
     this.#journal.commit();
   }
 
-  #deliver(message: InboundMessage): void {
+  // What the parts of the session want.
+
+  send(packet: OutboundPacket): void {
+    this.owner.send(packet);
+  }
+
+  acknowledge(cmd: AckPacket["cmd"], messageId: number, reasonCode: number): void {
+    this.owner.acknowledge(cmd, messageId, reasonCode);
+  }
+
+  deliver(message: InboundMessage): void {
     if (this.subscriptions.deliver(message)) return;
     // Left from an earlier session, or unsubscribed meanwhile: unacknowledged it would hold up all others.
-    this.effects.dropped(message.topic, "NO_SUBSCRIPTION");
+    this.owner.dropped(message.topic, "NO_SUBSCRIPTION");
     message.ack();
+  }
+
+  delivered(message: OutgoingMessage, reasonCode: number): void {
+    this.owner.delivered(message.topic, reasonCode);
+  }
+
+  givenUp(message: OutgoingMessage, error: HawserError): void {
+    this.owner.dropped(message.topic, error.code);
+  }
+
+  dropped(message: InboundMessage, code: string): void {
+    this.owner.dropped(message.topic, code);
+  }
+
+  refused(filter: string, reasonCode: number): void {
+    this.owner.refused(filter, reasonCode);
   }
 
   #restore(journal: StoredJournal): void {

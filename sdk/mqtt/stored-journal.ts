@@ -13,6 +13,7 @@
 import { errorMessage, HawserError } from "../errors.js";
 import type { Cancel, Clock, Log, Scheduler, Storage } from "../platform.js";
 import type { Journal } from "./journal.js";
+import { LazyMap } from "./lazy-map.js";
 import { messageRecords, readMessage, type StoredMessage } from "./message-records.js";
 import { OutgoingMessage } from "./outgoing-message.js";
 import { decodeUtf8, encodeUtf8 } from "./utf8.js";
@@ -53,7 +54,7 @@ export interface RestoredMessage {
 }
 
 export class StoredJournal implements Journal {
-  readonly received = new Set<number>();
+  readonly received = new LazyMap<number, true>();
   readonly wear: Wear = { puts: 0, deletes: 0, bytesWritten: 0 };
   /** In the order of acceptance; for the client to take over. */
   readonly restored: RestoredMessage[] = [];
@@ -172,7 +173,7 @@ export class StoredJournal implements Journal {
   }
 
   #putReceived(): void {
-    const ids = [...this.received];
+    const ids = [...this.received.keys()];
     // A repetition of the broker's changes nothing.
     if (ids.length === this.#storedIds.length && ids.every((id, i) => id === this.#storedIds[i])) return;
     if (ids.length === 0) this.#delete(RECEIVED_KEY);
@@ -228,9 +229,9 @@ export class StoredJournal implements Journal {
   #readReceived(): void {
     const record = this.platform.storage.get(RECEIVED_KEY);
     if (record === undefined || record[0] !== RECEIVED_FORMAT || record.length % 2 === 0) return;
-    for (let at = 1; at < record.length; at += 2) this.received.add(((record[at] as number) << 8) | (record[at + 1] as number));
+    for (let at = 1; at < record.length; at += 2) this.received.set(((record[at] as number) << 8) | (record[at + 1] as number), true);
     this.received.delete(0);
-    this.#storedIds = [...this.received];
+    this.#storedIds = [...this.received.keys()];
   }
 
   #checkRate(): void {

@@ -1,18 +1,21 @@
 /**
  * The subscriptions of a client: which the broker knows, which requests are under way, and whom a message is for. Plain state: no link, no clock.
  */
-import { RefusedError } from "./connect-error.js";
 import { HawserError } from "../errors.js";
+import { checkUserProperties } from "./check-properties.js";
+import { RefusedError } from "./connect-error.js";
+import { LazyMap } from "./lazy-map.js";
 import type { SubscribeOptions } from "./options.js";
 import { protocolError } from "./packet-error.js";
 import type { PacketIds } from "./packet-ids.js";
 import type { OutboundPacket, ProtocolVersion, PublishProperties, SubackPacket, SubscribePacket, SubscriptionFields } from "./packet.js";
-import { Subscription, type InboundMessage } from "./subscription.js";
+import { Subscription, type InboundMessage, type SubscriptionOwner } from "./subscription.js";
 import { checkFilter, TopicMatcher } from "./topics.js";
 
 export type ResolvedSubscribeOptions = SubscribeOptions & Required<Pick<SubscribeOptions, "qos" | "manualAck" | "bufferSize" | "bufferBytes">>;
 
-export interface SubscriptionEffects {
+/** What the subscriptions ask of their session. */
+export interface SubscriptionsOwner {
   /** Not called between connections. */
   send(packet: OutboundPacket): void;
   dropped(message: InboundMessage, code: string): void;
@@ -42,20 +45,20 @@ interface Leaving {
   readonly resolve: () => void;
 }
 
-export class Subscriptions {
-  readonly #entries = new Map<string, Entry>();
-  readonly #requests = new Map<number, Request>();
+export class Subscriptions implements SubscriptionOwner {
+  readonly #entries = new LazyMap<string, Entry>();
+  readonly #requests = new LazyMap<number, Request>();
   /** Filters closed here that the broker's session may still have. */
-  readonly #leaving = new Map<string, Leaving>();
+  readonly #leaving = new LazyMap<string, Leaving>();
   #isOnline = false;
   #version: ProtocolVersion = 4;
   /** Messages come on few topics: whom the last one was for. Emptied by every change. */
   #lastTopic: string | undefined;
-  #lastTargets: readonly Subscription[] = [];
+  #lastTargets: readonly Subscription[] = NOBODY;
 
   constructor(
     private readonly ids: PacketIds,
-    private readonly effects: SubscriptionEffects,
+    private readonly owner: SubscriptionsOwner,
   ) {}
 
   /** The request that has been unanswered for longest. */
@@ -70,10 +73,7 @@ export class Subscriptions {
     if (this.#entries.has(filter)) {
       throw new HawserError("ALREADY_SUBSCRIBED", `there is already a subscription to ${filter}`, "Use that one, or close it first.");
     }
-    const subscription = new Subscription(filter, resolveOptions(options), {
-      closed: (closed) => this.#close(closed),
-      dropped: (message, code) => this.effects.dropped(message, code),
-    });
+    const subscription = new Subscription(filter, resolveOptions(options), this);
     const entry: Entry = { subscription, matcher: new TopicMatcher(filter), isEstablished: false, wasGranted: false };
     this.#entries.set(filter, entry);
     this.#lastTopic = undefined;
@@ -97,7 +97,7 @@ export class Subscriptions {
   begin(version: ProtocolVersion, sessionPresent: boolean): void {
     this.#isOnline = true;
     this.#version = version;
-    for (const [filter, leaving] of this.#leaving) {
+    for (const [filter, leaving] of this.#leaving.entries()) {
       if (sessionPresent) this.#unsubscribe(filter);
       else leaving.resolve();
     }
@@ -110,7 +110,7 @@ export class Subscriptions {
 
   end(): void {
     this.#isOnline = false;
-    for (const [id, request] of this.#requests) {
+    for (const [id, request] of this.#requests.entries()) {
       this.ids.release(id);
       request.reject?.(notConnected(request.filter));
     }
@@ -164,13 +164,13 @@ export class Subscriptions {
     const { filter, options } = entry.subscription;
     const messageId = this.ids.take();
     this.#requests.set(messageId, { filter, entry, ...asking });
-    this.effects.send(subscribePacket(messageId, filter, options, this.#version, asking.resolve !== undefined));
+    this.owner.send(subscribePacket(messageId, filter, options, this.#version, asking.resolve !== undefined));
   }
 
   #unsubscribe(filter: string): void {
     const messageId = this.ids.take();
     this.#requests.set(messageId, { filter });
-    this.effects.send({ cmd: "unsubscribe", messageId, unsubscriptions: [filter] });
+    this.owner.send({ cmd: "unsubscribe", messageId, unsubscriptions: [filter] });
   }
 
   #granted(entry: Entry, code: number): void {
@@ -182,14 +182,15 @@ export class Subscriptions {
       return subscription.answered(code);
     }
     entry.isEstablished = false;
-    this.effects.refused(subscription.filter, code);
+    this.owner.refused(subscription.filter, code);
     // Refused when it was made, it is over. Refused later, it may be granted again on the next connection.
     if (entry.wasGranted) return;
     this.#remove(subscription.filter);
     subscription.fail(new RefusedError(`the subscription to ${subscription.filter}`, code));
   }
 
-  #close(subscription: Subscription): Promise<void> {
+  /** For a subscription: the application closed it. Settles when the broker knows. */
+  closed(subscription: Subscription): Promise<void> {
     const { filter } = subscription;
     this.#remove(filter);
     const known = this.#leaving.get(filter);
@@ -199,6 +200,11 @@ export class Subscriptions {
     this.#leaving.set(filter, { done, resolve });
     if (this.#isOnline) this.#unsubscribe(filter);
     return done;
+  }
+
+  /** For a subscription: its buffer is full. */
+  dropped(message: InboundMessage, code: string): void {
+    this.owner.dropped(message, code);
   }
 
   #left(filter: string): void {
@@ -211,6 +217,8 @@ export class Subscriptions {
     this.#lastTopic = undefined;
   }
 }
+
+const NOBODY: readonly Subscription[] = Object.freeze([]);
 
 function subscribePacket(messageId: number, filter: string, options: ResolvedSubscribeOptions, version: ProtocolVersion, again: boolean): SubscribePacket {
   const fields: SubscriptionFields = { topic: filter, qos: options.qos };
@@ -230,6 +238,7 @@ function subscribePacket(messageId: number, filter: string, options: ResolvedSub
 
 function resolveOptions(options: SubscribeOptions): ResolvedSubscribeOptions {
   const { qos = 0, manualAck = false, bufferSize = 4_096, bufferBytes = 262_144, subscriptionIdentifier: identifier } = options;
+  if (options.userProperties !== undefined) checkUserProperties(options.userProperties);
   const isValid =
     (identifier === undefined || (Number.isInteger(identifier) && identifier >= 1 && identifier <= 268_435_455)) &&
     (qos === 0 || qos === 1 || qos === 2) &&

@@ -4,7 +4,7 @@ import type { PublishPacket } from "./packet.js";
 
 /** The aliases the broker gives. */
 export class IncomingAliases {
-  readonly #topics: string[] = [];
+  #topics: string[] | undefined;
 
   /** @param maximum what was told to the broker; 0: none may come */
   constructor(private readonly maximum: number) {}
@@ -20,10 +20,10 @@ export class IncomingAliases {
       throw new PacketError("TOPIC_ALIAS_INVALID", 0x94, `the broker used topic alias ${alias}, at most ${this.maximum} are allowed`);
     }
     if (packet.topic !== "") {
-      this.#topics[alias] = packet.topic;
+      (this.#topics ??= [])[alias] = packet.topic;
       return;
     }
-    const topic = this.#topics[alias];
+    const topic = this.#topics?.[alias];
     if (topic === undefined) throw protocolError(`topic alias ${alias} stands for nothing yet`);
     packet.topic = topic;
   }
@@ -46,4 +46,4 @@ export class OutgoingAliases {
   }
 }
 
-const NO_ALIAS = Object.freeze({ alias: 0, isNew: false });
+export const NO_ALIAS = Object.freeze({ alias: 0, isNew: false });

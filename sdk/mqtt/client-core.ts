@@ -1,0 +1,240 @@
+/**
+ * What is behind `MqttClient`: joins the session, which lasts, with the connections, which come and go. One object instead of a closure for
+ * each thing they have to tell one another: gateways and fleet simulators have thousands of clients in one process.
+ */
+import type { Failure } from "../connection/failure.js";
+import { errorMessage, HawserError } from "../errors.js";
+import type { Link, LinkHandlers, Platform, Storage } from "../platform.js";
+import { checkMessageProperties } from "./check-properties.js";
+import { ConnectError } from "./connect-error.js";
+import { Connection, type ConnectionOwner } from "./connection.js";
+import { badOption, resolveOptions, toBytes, type DisconnectOptions, type MqttOptions, type PublishOptions, type PublishResult, type ResolvedOptions } from "./options.js";
+import { DELIVERED, OutgoingMessage } from "./outgoing-message.js";
+import type { AckPacket, ConnackPacket, InboundPacket, OutboundPacket, Properties } from "./packet.js";
+import { PublishWriter } from "./publish-writer.js";
+import { writeAck } from "./publish-codec.js";
+import { Session, type SessionOwner } from "./session.js";
+import { checkTopic } from "./topics.js";
+
+/** What CONNACK said. */
+export interface Connack {
+  /** The broker has kept the session. */
+  sessionPresent: boolean;
+  /** The client identifier in use: the broker's choice where this client left it open. */
+  clientId: string;
+  /** 5.0 only. */
+  properties: Properties;
+}
+
+export type MqttPlatform = Pick<Platform, "clock" | "scheduler" | "random" | "log">;
+
+/** Whom the core tells what happens; each may throw. */
+export interface ClientListener {
+  onEnd: ((failure: Failure) => void) | undefined;
+  onMessageDropped: ((topic: string, code: string) => void) | undefined;
+  onPublishSettled: ((topic: string, reasonCode: number) => void) | undefined;
+  onSubscriptionRefused: ((filter: string, reasonCode: number) => void) | undefined;
+}
+
+interface Attempt {
+  readonly resolve: (connack: Connack) => void;
+  readonly reject: (error: ConnectError) => void;
+}
+
+export class ClientCore implements ConnectionOwner, SessionOwner {
+  readonly session: Session;
+  #options: ResolvedOptions;
+  #connection: Connection | undefined;
+  #publisher: PublishWriter | undefined;
+  #assignedClientId: string | undefined;
+  #attempt: Attempt | undefined;
+  #closing: (() => void)[] | undefined;
+  /** The last topic found valid: it is likely to be the next one too. */
+  #validTopic: string | undefined;
+
+  constructor(
+    options: MqttOptions,
+    private readonly platform: MqttPlatform,
+    storage: Storage | undefined,
+    private readonly listener: ClientListener,
+  ) {
+    this.#options = resolveOptions(options);
+    this.session = new Session(this.#options, platform, storage, this);
+  }
+
+  configure(changes: Partial<MqttOptions>): void {
+    this.#options = resolveOptions({ ...this.#options, ...changes });
+    if (changes.clientId !== undefined) this.#assignedClientId = undefined;
+    this.session.outbox.configure(this.#options.outbox);
+  }
+
+  get isConnected(): boolean {
+    return this.#connection?.isEstablished ?? false;
+  }
+
+  connect(dial: (handlers: LinkHandlers) => Link): Promise<Connack> {
+    if (this.#connection !== undefined) {
+      return Promise.reject(new HawserError("ALREADY_CONNECTED", "this client has a connection or makes one", "Wait for its end."));
+    }
+    const connection = new Connection(this.#options, this.#clientId, this.platform.scheduler, this);
+    this.#connection = connection;
+    return new Promise((resolve, reject) => {
+      this.#attempt = { resolve, reject };
+      connection.start(dial);
+    });
+  }
+
+  reauthenticate(): Promise<void> {
+    return this.#connection?.reauthenticate() ?? Promise.reject(new HawserError("NOT_CONNECTED", "there is no connection to authenticate", "Wait for one."));
+  }
+
+  disconnect(options: DisconnectOptions): Promise<void> {
+    const connection = this.#connection;
+    if (connection === undefined) return Promise.resolve();
+    return new Promise((resolve) => {
+      (this.#closing ??= []).push(resolve);
+      connection.disconnect(options);
+    });
+  }
+
+  abort(reason: Failure): void {
+    this.#connection?.abort(reason);
+  }
+
+  publish(topic: string, payload: Uint8Array | string, options: PublishOptions): Promise<PublishResult> {
+    const { qos = 0, queue = false } = options;
+    if (qos === 0 && !queue && !this.isConnected) {
+      throw new HawserError("NOT_CONNECTED", `there is no connection for a QoS 0 message to ${topic}`, "Wait for a connection, use QoS 1 or 2, or `queue: true`.");
+    }
+    const message = this.#message(topic, payload, options);
+    this.session.sender.accept(message, options.persist !== false || qos === 2);
+    const outcome = queue ? ACCEPTED : message.outcome();
+    this.#pump();
+    return outcome;
+  }
+
+  // What the connection tells.
+
+  established(connack: ConnackPacket): void {
+    const connection = this.#connection;
+    if (connection === undefined) return;
+    const { sessionPresent, properties = {} } = connack;
+    const { version, options } = connection;
+    if (properties.assignedClientIdentifier !== undefined) this.#assignedClientId = properties.assignedClientIdentifier;
+    this.#publisher = new PublishWriter(version, properties, options.outgoingTopicAliases, this.platform.clock);
+    this.session.begin(connack, version, options);
+    const attempt = this.#attempt;
+    this.#attempt = undefined;
+    attempt?.resolve({ sessionPresent, clientId: this.#clientId, properties });
+    this.#pump();
+  }
+
+  packet(packet: InboundPacket): void {
+    this.session.packet(packet);
+    if (packet.cmd !== "publish") this.#pump();
+  }
+
+  writable(): void {
+    this.#pump();
+  }
+
+  beforeFlush(): void {
+    this.session.commit();
+  }
+
+  get oldestUnanswered(): object | undefined {
+    return this.session.oldestUnanswered;
+  }
+
+  ended(reason: Failure, wasEstablished: boolean): void {
+    this.#connection = undefined;
+    this.#publisher = undefined;
+    const closing = this.#closing ?? [];
+    this.#closing = undefined;
+    if (wasEstablished) this.session.end();
+    const attempt = this.#attempt;
+    this.#attempt = undefined;
+    attempt?.reject(new ConnectError(reason));
+    if (wasEstablished) this.#tell(() => this.listener.onEnd?.(reason));
+    for (const resolve of closing) resolve();
+  }
+
+  // What the session wants.
+
+  send(packet: OutboundPacket): void {
+    this.#connection?.send(packet);
+  }
+
+  acknowledge(cmd: AckPacket["cmd"], messageId: number, reasonCode: number): void {
+    const connection = this.#connection;
+    if (connection === undefined || !connection.isEstablished) return;
+    writeAck(connection.writer, cmd, messageId, connection.version === 5 ? reasonCode : 0);
+    connection.wrote();
+  }
+
+  /** Stored together with what goes out in this turn, or at once where nothing does. */
+  storageDue(): void {
+    if (this.isConnected) this.#connection?.wrote();
+    else this.session.commit();
+  }
+
+  dropped(topic: string, code: string): void {
+    this.#tell(() => this.listener.onMessageDropped?.(topic, code));
+  }
+
+  delivered(topic: string, reasonCode: number): void {
+    if (this.listener.onPublishSettled !== undefined) this.#tell(() => this.listener.onPublishSettled?.(topic, reasonCode));
+  }
+
+  refused(filter: string, reasonCode: number): void {
+    this.#tell(() => this.listener.onSubscriptionRefused?.(filter, reasonCode));
+  }
+
+  get #clientId(): string {
+    return this.#assignedClientId ?? this.#options.clientId;
+  }
+
+  #message(topic: string, payload: Uint8Array | string, options: PublishOptions): OutgoingMessage {
+    const { qos = 0, retain = false, properties } = options;
+    if (topic !== this.#validTopic) this.#validTopic = checkTopic(topic);
+    if (qos !== 0 && qos !== 1 && qos !== 2) throw badOption("qos", "is none of 0, 1 and 2");
+    if (typeof payload !== "string" && !(payload instanceof Uint8Array)) throw badOption("payload", "is neither a string nor a Uint8Array");
+    if (properties !== undefined) checkMessageProperties(properties);
+    // The caller may use its array again.
+    const bytes = typeof payload === "string" ? toBytes(payload) : new Uint8Array(payload);
+    const expirySeconds = properties?.messageExpiryInterval;
+    const expiresAtMs = expirySeconds === undefined ? undefined : this.platform.clock.monotonicMs() + expirySeconds * 1_000;
+    return new OutgoingMessage(topic, bytes, qos, retain, properties, expiresAtMs);
+  }
+
+  /** Sends what may be sent. */
+  #pump(): void {
+    const connection = this.#connection;
+    const publisher = this.#publisher;
+    if (connection === undefined || publisher === undefined) return;
+    const { sender } = this.session;
+    while (connection.isWritable) {
+      const message = sender.next(this.platform.clock);
+      if (message === undefined) return;
+      try {
+        publisher.write(connection.writer, message);
+      } catch (error) {
+        sender.giveUp(message, error as HawserError);
+        continue;
+      }
+      connection.wrote();
+      if (message.qos === 0) sender.handedOver(message);
+    }
+  }
+
+  /** What a listener throws is not the connection's fault, and must not end it. */
+  #tell(call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      this.platform.log("error", "a listener of the MQTT client threw", { error: errorMessage(error) });
+    }
+  }
+}
+
+const ACCEPTED = Promise.resolve(DELIVERED);
