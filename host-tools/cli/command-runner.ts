@@ -18,12 +18,17 @@ export type Action<Options> = (options: Options, context: Context) => Promise<vo
 /** Turns an action, loaded when first needed, into a handler for commander. */
 export type Run = <Options extends { json?: boolean }>(load: () => Promise<Action<Options>>) => (options: Options) => Promise<void>;
 
+/** Taken out of the environment that child processes (mosquitto) are started with. */
+const PASSPHRASE_VARIABLES = ["HAWSER_PASSPHRASE", "HAWSER_CA_PASSPHRASE", "HAWSER_VAULT_PASSPHRASE"];
+
 export const runAction: Run = (load) => async (options) => {
   const terminal = new Terminal(options.json === true, process.stdout, process.stderr, process.env);
   const stop = stopOnProcessSignals();
   terminal.onClosed(() => stop.request());
+  const env = { ...process.env };
+  for (const name of PASSPHRASE_VARIABLES) delete process.env[name];
   try {
-    await (await load())(options, { terminal, stop, env: process.env });
+    await (await load())(options, { terminal, stop, env });
   } catch (error) {
     process.exitCode = reportError(error, terminal);
   }

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { freePorts } from "../../sim/brokers/free-port.js";
@@ -31,7 +32,10 @@ function numbers(watcher: Watcher): number[] {
   return [...new Set(found)].sort((a, b) => a - b);
 }
 
-describe.each(["embedded", "mosquitto"] as const)("with the %s broker", (engine) => {
+/** Many processes, each with a start of its own: a bound on liveness for machines that are busy. */
+const LIVENESS_MS = 180_000;
+
+describe.each(["embedded", "mosquitto"] as const)("with the %s broker", { timeout: LIVENESS_MS }, (engine) => {
   test("a device publishes, answers, rotates, recovers and is shut out", async () => {
     const cwd = await withDevice();
     const { broker, ...ports } = await runningBroker(cwd, engine);
@@ -100,6 +104,15 @@ describe.each(["embedded", "mosquitto"] as const)("with the %s broker", (engine)
     expect([code, stdout, stderr]).toEqual([4, "", expect.stringMatching(/^error PORT_IN_USE: [^\n]+ Next: [^\n]+\n$/)]);
     expect(treeState(cwd)).toEqual(before);
   });
+});
+
+test("the passphrase is not handed on to mosquitto", async () => {
+  const cwd = await directoryWithCa();
+  const { broker } = await runningBroker(cwd, "mosquitto");
+  const children = readFileSync(`/proc/${broker.pid}/task/${broker.pid}/children`, "utf8").trim().split(" ");
+  expect(children).not.toEqual([""]);
+  for (const pid of children) expect(readFileSync(`/proc/${pid}/environ`, "utf8")).not.toContain(PASSPHRASE);
+  await endsWell(broker, "SIGTERM");
 });
 
 test("what a watcher with issued credentials sees is what the device counted", async () => {

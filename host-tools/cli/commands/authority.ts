@@ -11,7 +11,7 @@ export function addAuthorityCommand(program: Command, run: Run): void {
   connectTimeout(authority);
   json(caPassphrase(authority));
   addHelp(authority, {
-    notes: ["It connects with a short-lived certificate of its own, made in memory. A device gets at most 12 new certificates an hour."],
+    notes: ["It connects with a short-lived certificate of its own, made in memory (name: hawser-authority). A device gets at most 12 new certificates an hour."],
     json: [
       '{"time":"...","event":"connected","url":"mqtts://localhost:8883"}',
       '{"time":"...","event":"issued","id":"sensor-1","requestId":"..","serial":"4f..","repeated":false}',

@@ -36,7 +36,11 @@ function addRun(broker: Command, run: Run): void {
   json(caPassphrase(command));
   addHelp(command, {
     notes: ["One line says that it is ready, with the ports. The CRL is renewed while it runs."],
-    json: ['{"time":"...","event":"ready","engine":"embedded","host":"127.0.0.1","mtlsPort":8883,"pskPort":8884}', "then one object for each of: reloaded, crl-renewed, reload-failed, stopped"],
+    json: [
+      '{"time":"...","event":"ready","engine":"embedded","host":"localhost","mtlsPort":8883,"pskPort":8884}',
+      "also: reloaded, reload-failed (code), crl-renewed (nextUpdate), crl-failed (code), stopped",
+      "embedded: connected, disconnected (reason), refused (reason), denied (topic), dropped; mosquitto: log (line)",
+    ],
     examples: ["hawser broker run --dir ca --mtls-port 8883 --psk-port 8884", "hawser broker run --dir ca --engine mosquitto --mtls-port 0 --psk-port 0 --json"],
     exits: [3, 4, 5, 6],
   });

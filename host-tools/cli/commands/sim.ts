@@ -29,7 +29,9 @@ export function addSimCommands(program: Command, run: Run): void {
       '{"time":"...","event":"connected","credential":"mtls","serial":"4f..","tlsVersion":"TLSv1.3"}',
       '{"time":"...","event":"published","n":1,"topic":"devices/sensor-1/up/temperature"}',
       '{"time":"...","event":"renewed","oldSerial":"3a..","newSerial":"4f.."}',
-      "also: message (topic, payload), disconnected (code), retrying (delayMs), recovered, renewing, renewal-failed, credential (the rung), stopped",
+      '{"time":"...","event":"message","topic":"devices/sensor-1/down/ping","payload":"..."} (payloadBase64 when it is no text)',
+      "also: connecting, disconnected (code, class), retrying (delayMs), rung-changed (from, to, code), renewing (reason), pending (serial),",
+      "recovered (serial), identity-dropped, renewal-failed, publish-failed (code), message-dropped, protocol-version, redirected, commands-failed, stopped",
     ],
     examples: [
       "hawser sim run --vault sensor-1.vault --url mqtts://localhost:8883 --count 3",
