@@ -17,6 +17,7 @@ const ENTRY_POINTS = [
   "host-tools/index.ts",
   "host-tools/cli/main.ts",
   "test/bench/main.ts",
+  "test/bench/sink.ts",
 ].filter((file) => existsSync(root + file));
 
 if (withTypes) rmSync(`${root}dist`, { recursive: true, force: true });
@@ -41,4 +42,8 @@ if (existsSync(cli)) chmodSync(cli, 0o755);
 
 if (withTypes) {
   execFileSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, "-p", `${root}tsconfig.types.json`], { stdio: "inherit" });
+  // What Moddable projects compile: see manifest.json.
+  const { buildDeviceBundle, buildDeviceTypes } = await import("./firmware/build/device-bundle.mjs");
+  await buildDeviceBundle();
+  buildDeviceTypes();
 }

@@ -4,16 +4,16 @@
  * - `device.js`: the SDK and the platform's logic in one ES module with shims in place of Node's parts, made by the same bundler as the simulator's
  *   programs (`sim/xs/bundle.ts`). Imported as `hawser/device`.
  * - `board-esp32.js`, `board-linux.js`: `hawser/board`, the only ones that import Moddable's modules; manifest.json picks one.
- * - `hawser.js`, `mqtt.js`, `firmware.js`: the names applications import, each a line over those, with a `.d.ts` over the declarations in `dist/types`.
- *   They import with the prefix `moddable:`, which XS ignores and mcpack wants for what comes from a manifest.
+ * - `hawser.js`, `mqtt.js`, `firmware.js`: the names applications import, each a line over those, with a `.d.ts` over `dist/types`. They import with
+ *   the prefix `moddable:`, which XS ignores and mcpack wants for what comes from a manifest.
  */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { build } from "esbuild";
+import { ROOT } from "./package-root.mjs";
 
-export const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 const OUTPUT = join(ROOT, "dist", "xs");
 const BOARDS = join(ROOT, "firmware", "boards");
 
@@ -25,19 +25,19 @@ const FACES = {
 };
 
 /**
- * @param {{ readable?: boolean }} [options] `readable`: names and lines as written
+ * @param {{ readable?: boolean, folder?: string }} [options] `readable`: names and lines as written; `folder`: elsewhere than `dist/xs`
  * @returns {Promise<{ sizeBytes: number }>} the size of `device.js`
  */
-export async function buildDeviceBundle({ readable = false } = {}) {
-  mkdirSync(OUTPUT, { recursive: true });
+export async function buildDeviceBundle({ readable = false, folder = OUTPUT } = {}) {
+  mkdirSync(folder, { recursive: true });
   const { bundleDevice } = await deviceBundler();
-  const bundle = await bundleDevice({ entry: join(ROOT, "firmware", "device-bundle.ts"), outputFile: join(OUTPUT, "device.js"), readable });
+  const bundle = await bundleDevice({ entry: join(ROOT, "firmware", "device-bundle.ts"), outputFile: join(folder, "device.js"), readable });
   for (const [name, { source, from }] of Object.entries(FACES)) {
     const names = await exportsOf(`${source}.ts`);
-    writeFileSync(join(OUTPUT, `${name}.js`), `export { ${names.join(", ")} } from "${from}";\n`);
-    writeFileSync(join(OUTPUT, `${name}.d.ts`), `export * from "../types/${source}.js";\n`);
+    writeFileSync(join(folder, `${name}.js`), `export { ${names.join(", ")} } from "${from}";\n`);
+    writeFileSync(join(folder, `${name}.d.ts`), `export * from "../types/${source}.js";\n`);
   }
-  for (const board of ["esp32", "linux"]) await buildBoard(join(BOARDS, `${board}.ts`), join(OUTPUT, `board-${board}.js`), readable);
+  for (const board of ["esp32", "linux"]) await buildBoard(join(BOARDS, `${board}.ts`), join(folder, `board-${board}.js`), readable);
   return { sizeBytes: bundle.sizeBytes };
 }
 
@@ -51,13 +51,24 @@ export function buildDeviceTypes() {
 /** `sim/xs/bundle.ts`, which is TypeScript. */
 async function deviceBundler() {
   const file = join(ROOT, ".cache", "firmware", "bundler.mjs");
-  await build({ entryPoints: [join(ROOT, "sim", "xs", "bundle.ts")], outfile: file, bundle: true, format: "esm", platform: "node", packages: "external", logLevel: "warning" });
+  const entryPoints = [join(ROOT, "sim", "xs", "bundle.ts")];
+  await build({ entryPoints, outfile: file, bundle: true, format: "esm", platform: "node", packages: "external", logLevel: "warning" });
   return import(`${pathToFileURL(file).href}?${process.pid}`);
 }
 
 /** What a module exports by value, types left out. */
 async function exportsOf(source) {
-  const { metafile } = await build({ absWorkingDir: ROOT, entryPoints: [source], bundle: true, write: false, metafile: true, format: "esm", platform: "neutral", external: ["mqtt-packet", "embedded:*", "time", "timer"], logLevel: "warning" });
+  const { metafile } = await build({
+    absWorkingDir: ROOT,
+    entryPoints: [source],
+    bundle: true,
+    write: false,
+    metafile: true,
+    format: "esm",
+    platform: "neutral",
+    external: ["mqtt-packet", "embedded:*", "time", "timer"],
+    logLevel: "warning",
+  });
   return Object.values(metafile.outputs)[0].exports;
 }
 
@@ -73,7 +84,17 @@ async function buildBoard(entry, outputFile, readable) {
       });
     },
   };
-  await build({ entryPoints: [entry], outfile: outputFile, bundle: true, format: "esm", platform: "neutral", target: "es2022", minify: !readable, plugins: [plugin], logLevel: "warning" });
+  await build({
+    entryPoints: [entry],
+    outfile: outputFile,
+    bundle: true,
+    format: "esm",
+    platform: "neutral",
+    target: "es2022",
+    minify: !readable,
+    plugins: [plugin],
+    logLevel: "warning",
+  });
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -66,17 +66,21 @@ export class LinuxScenario {
   /** First start: a key and a request; the factory's answer comes as files. */
   async #provision(host, library) {
     const run = join(this.#folder, "run");
+    const startedAtMs = Date.now();
     const device = this.#processes.start(host, [library], { cwd: run });
     while (!existsSync(join(run, "request.der"))) {
-      if (device.lines.some((line) => line.startsWith("(ended"))) throw new Error(`the firmware ended before it asked for a certificate\n${device.tail()}`);
+      if (device.lines.some((line) => line.startsWith("(ended"))) throw new Error(`the firmware ended without asking for a certificate\n${device.tail()}`);
       await sleep(20);
     }
     copyFileSync(this.#pki.path("ca.der"), join(run, "ca.der"));
     this.#pki.sign(join(run, "request.der"), "DER", this.#pki.path("leaf.der"), "DER");
     copyFileSync(this.#pki.path("leaf.der"), join(run, "leaf.der"));
     await device.line(/^provisioned/);
+    const builtAtMs = Number((await device.line(/^built /)).slice("built ".length));
+    const isBuildTime = builtAtMs < startedAtMs && builtAtMs > startedAtMs - 86_400_000;
+    if (!isBuildTime) throw new Error(`the build time is wrong: ${builtAtMs}, started at ${startedAtMs}`);
     await device.kill("SIGTERM");
-    say("  key and request made on the device, identity installed");
+    say("  key and request made on the device, identity installed; the build time is the build's");
   }
 
   async #killBroker(sensor) {

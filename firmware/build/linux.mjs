@@ -1,22 +1,20 @@
 /**
  * `npm run firmware:lin`: builds the firmware for Linux with the Moddable SDK in $MODDABLE, as a project of its own that depends on this package, and runs it
  * through the connection scenario without a display.
- *
- * `--libraries` stops once Mbed TLS is built and the files that manifest.json names for Linux are there: for other projects built with `-p lin`.
  */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync, copyFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { mbedTls } from "../native/build-mbedtls.mjs";
-import { buildDeviceBundle, buildDeviceTypes, ROOT } from "./device-bundle.mjs";
-import { findModdable, Missing, needPrograms, packageFlags, runScript, say } from "./moddable-sdk.mjs";
+import { buildDeviceBundle, buildDeviceTypes } from "./device-bundle.mjs";
+import { writeLinuxLibraries } from "./linux-libraries.mjs";
+import { LinuxScenario } from "./linux-scenario.mjs";
+import { findModdable, lastLines, Missing, needPrograms, packageFlags, runScript, say } from "./moddable-sdk.mjs";
+import { ROOT } from "./package-root.mjs";
 
-const LIBRARIES = join(ROOT, ".cache", "firmware", "linux");
 const OUTPUT = join(ROOT, ".cache", "firmware", "moddable");
 
 await runScript(async () => {
-  if (process.argv.includes("--libraries")) return say(`for -p lin: ${await writeLibraries()}`);
   const moddable = findModdable();
   needPrograms({
     gcc: "apt-get install gcc",
@@ -27,12 +25,10 @@ await runScript(async () => {
     mosquitto_sub: "apt-get install mosquitto-clients",
   });
   say(`Moddable SDK ${moddable.version} in ${moddable.home}`);
-  await writeLibraries();
+  say(`Mbed TLS ${(await writeLinuxLibraries()).version}`);
   const { sizeBytes } = await buildDeviceBundle();
   buildDeviceTypes();
   say(`hawser/device: ${sizeBytes} bytes`);
-  // mosquitto alone would pull this in for nothing where the SDK is missing.
-  const { LinuxScenario } = await import("./linux-scenario.mjs");
   const folder = mkdtempSync(join(tmpdir(), "hawser-firmware-"));
   const scenario = new LinuxScenario(folder);
   try {
@@ -47,17 +43,6 @@ await runScript(async () => {
   }
 });
 
-/** Mbed TLS, and the two files of arguments that manifest.json hands to compiler and linker. @returns their folder */
-async function writeLibraries() {
-  const { version, library, includeFolders, defines } = await mbedTls({ bits: 64 });
-  mkdirSync(LIBRARIES, { recursive: true });
-  const words = [...includeFolders.map((folder) => `-I${folder}`), ...defines];
-  writeFileSync(join(LIBRARIES, "compile.rsp"), `${words.map((word) => `'${word}'`).join("\n")}\n`);
-  writeFileSync(join(LIBRARIES, "link.rsp"), `'${library}'\n`);
-  say(`Mbed TLS ${version}`);
-  return LIBRARIES;
-}
-
 function buildHost({ home, environment }, folder) {
   const host = join(folder, "linux-host");
   const source = join(ROOT, "firmware", "build", "linux-host.c");
@@ -70,6 +55,8 @@ function buildHost({ home, environment }, folder) {
 function buildFirmware({ environment }, project, config) {
   mkdirSync(join(project, "node_modules"), { recursive: true });
   mkdirSync(OUTPUT, { recursive: true });
+  // mcconfig goes on with what a failed tsc left behind; the engine's own objects lie elsewhere and stay.
+  rmSync(join(OUTPUT, "tmp", "lin", "mc", "release", "sensor"), { recursive: true, force: true });
   symlinkSync(ROOT, join(project, "node_modules", "hawser"));
   copyFileSync(join(ROOT, "firmware", "scenario", "main.ts"), join(project, "main.ts"));
   const manifest = {
@@ -87,5 +74,5 @@ function buildFirmware({ environment }, project, config) {
 function execute(command, words, options) {
   const { status, stdout, stderr, error } = spawnSync(command, words, { encoding: "utf8", ...options });
   if (error) throw new Missing(`${command} cannot be run: ${error.message}`);
-  if (status !== 0) throw new Missing(`${command} ${words.slice(0, 4).join(" ")} ... failed:\n${`${stdout}${stderr}`.split("\n").filter((line) => !line.includes("warning")).slice(-30).join("\n")}`);
+  if (status !== 0) throw new Missing(`${command} ${words.slice(0, 4).join(" ")} ... failed:\n${lastLines(`${stdout}${stderr}`)}`);
 }

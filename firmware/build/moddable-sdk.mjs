@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { ROOT } from "./device-bundle.mjs";
+import { ROOT } from "./package-root.mjs";
 
 /** Its message is for people; printed without a stack. */
 export class Missing extends Error {}
@@ -22,7 +22,9 @@ export function findModdable() {
   }
   const bin = join(home, "build", "bin", "lin", "release");
   if (!existsSync(join(home, "tools", "VERSION"))) throw new Missing(`MODDABLE is ${home}, and that is no Moddable SDK.`);
-  if (!existsSync(join(bin, "mcconfig"))) throw new Missing(`The Moddable SDK in ${home} has no tools yet: build them as its documentation says.\n  Expected: ${join(bin, "mcconfig")}`);
+  if (!existsSync(join(bin, "mcconfig"))) {
+    throw new Missing(`The Moddable SDK in ${home} has no tools yet: build them as its documentation says.\n  Expected: ${join(bin, "mcconfig")}`);
+  }
   const version = readFileSync(join(home, "tools", "VERSION"), "utf8").trim();
   // mcconfig calls tsc; this package's own fits.
   const path = [bin, join(ROOT, "node_modules", ".bin"), process.env.PATH ?? ""].join(delimiter);
@@ -70,3 +72,8 @@ export async function runScript(work) {
 }
 
 export const say = (line) => process.stdout.write(`${line}\n`);
+
+/** The end of what a build printed, without its warnings: Moddable's own are many. */
+export function lastLines(output) {
+  return output.split("\n").filter((line) => !line.includes("warning")).slice(-30).join("\n");
+}

@@ -33,12 +33,13 @@ export class ScenarioPki {
   sign(request, requestForm, certificate, certificateForm, authority = "ca", extension = "basicConstraints=CA:FALSE") {
     const extensions = this.path(`extensions-${++this.#count}`);
     writeFileSync(extensions, extension);
-    const by = ["-CA", this.path(`${authority}.crt`), "-CAkey", this.path(`${authority}.key`), "-CAcreateserial"];
-    this.#openssl("x509", "-req", "-in", request, "-inform", requestForm, ...by, "-days", DAYS, "-sha256", "-extfile", extensions, "-outform", certificateForm, "-out", certificate);
+    const by = ["-CA", this.path(`${authority}.crt`), "-CAkey", this.path(`${authority}.key`), "-CAcreateserial", "-extfile", extensions, "-days", DAYS];
+    this.#openssl("x509", "-req", "-sha256", "-in", request, "-inform", requestForm, ...by, "-outform", certificateForm, "-out", certificate);
   }
 
   #authority(name) {
-    this.#openssl("req", "-x509", ...EC_KEY, "-keyout", this.path(`${name}.key`), "-subj", `/CN=Scenario ${name}`, "-days", DAYS, "-out", this.path(`${name}.crt`));
+    const subject = ["-subj", `/CN=Scenario ${name}`, "-days", DAYS];
+    this.#openssl("req", "-x509", ...EC_KEY, "-keyout", this.path(`${name}.key`), ...subject, "-out", this.path(`${name}.crt`));
   }
 
   #openssl(...words) {

@@ -4,7 +4,8 @@ import { DeviceClock } from "./device-clock.js";
 function scene({ ticks = 0, systemMs = 0, systemTrusted = false } = {}) {
   const now = { ticks, systemMs };
   const systemSet: number[] = [];
-  const clock = new DeviceClock({ ticks: () => now.ticks, systemMs: () => now.systemMs, setSystemSeconds: (seconds) => systemSet.push(seconds), systemTrusted });
+  const setSystemSeconds = (seconds: number): void => void systemSet.push(seconds);
+  const clock = new DeviceClock({ ticks: () => now.ticks, systemMs: () => now.systemMs, setSystemSeconds, systemTrusted });
   return { now, clock, systemSet };
 }
 

@@ -58,6 +58,7 @@ function stored<Result>(key: string, work: () => Result): Result {
   } catch (error) {
     const reason = errorMessage(error);
     const full = /No space left|Disk quota|only a part/.test(reason);
-    throw new HawserError(full ? "STORAGE_FULL" : "STORAGE_FAILED", `the record "${key}" could not be kept or read: ${reason}`, "See to the storage directory and its disk.");
+    const message = `the record "${key}" could not be kept or read: ${reason}`;
+    throw new HawserError(full ? "STORAGE_FULL" : "STORAGE_FAILED", message, "See to the storage directory and its disk.");
   }
 }

@@ -3,8 +3,8 @@ import { errorMessage, HawserError } from "../../sdk/errors.js";
 import type { Storage } from "../../sdk/platform.js";
 import type { KeyValueStore } from "./ecma419.js";
 
-/** ESP-IDF's names for a full partition (esp_err_t); Moddable throws them as messages. */
-const FULL = /NOT_ENOUGH_SPACE|NO_FREE_PAGES|VALUE_TOO_LONG/;
+/** How ESP-IDF names a full partition, or numbers it where sdkconfig leaves its names out, as Moddable does (esp_err_t). Moddable throws them as messages. */
+const FULL = /NOT_ENOUGH_SPACE|NO_FREE_PAGES|VALUE_TOO_LONG|\b0x110[5de]\b/;
 
 export function keyValueStorage(store: KeyValueStore): Storage {
   return {
@@ -30,7 +30,8 @@ function stored<Result>(key: string, work: () => Result): Result {
     return work();
   } catch (error) {
     const reason = errorMessage(error);
-    if (FULL.test(reason)) throw new HawserError("STORAGE_FULL", `no room in flash for the record "${key}" (${reason})`, "Give the nvs partition more room.");
-    throw new HawserError("STORAGE_FAILED", `the record "${key}" could not be kept or read (${reason})`, "Restart the device; provision it again if this stays.");
+    if (FULL.test(reason)) throw new HawserError("STORAGE_FULL", `no room in flash for the record "${key}" (${reason})`, "Make the nvs partition larger.");
+    const message = `the record "${key}" could not be kept or read (${reason})`;
+    throw new HawserError("STORAGE_FAILED", message, "Restart the device; provision it again if this stays.");
   }
 }

@@ -61,11 +61,13 @@ describe("a failing NVS", () => {
   it("is full when ESP-IDF says so, and broken otherwise", () => {
     const nvs = new FakeNvs();
     const storage = keyValueStorage(nvs);
-    for (const reason of ["ESP_ERR_NVS_NOT_ENOUGH_SPACE", "ESP_ERR_NVS_NO_FREE_PAGES", "ESP_ERR_NVS_VALUE_TOO_LONG"]) {
+    const names = ["ESP_ERR_NVS_NOT_ENOUGH_SPACE", "ESP_ERR_NVS_NO_FREE_PAGES", "ESP_ERR_NVS_VALUE_TOO_LONG"];
+    const numbers = ["UNKNOWN ERROR 0x1105(4357)", "ERROR 0x110d(4365)"];
+    for (const reason of [...names, ...numbers]) {
       nvs.failWith = reason;
       expect(thrownCode(() => storage.put("a", bytes(1)))).toBe("STORAGE_FULL");
     }
-    nvs.failWith = "ESP_ERR_NVS_INVALID_HANDLE";
+    nvs.failWith = "ERROR 0x1107(4359)";
     expect(thrownCode(() => storage.put("a", bytes(1)))).toBe("STORAGE_FAILED");
     expect(thrownCode(() => storage.get("a"))).toBe("STORAGE_FAILED");
     expect(thrownCode(() => storage.list(""))).toBe("STORAGE_FAILED");

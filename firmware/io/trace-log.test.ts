@@ -8,7 +8,8 @@ function lines(work: (log: ReturnType<typeof traceLog>) => void, minimum?: Param
 }
 
 it("prints a line with the level, the message and the fields", () => {
-  expect(lines((log) => log("warn", "Wi-Fi is down", { reason: "left", count: 3, again: true }))).toEqual(["warn: Wi-Fi is down reason=left count=3 again=true\n"]);
+  const printed = lines((log) => log("warn", "Wi-Fi is down", { reason: "left", count: 3, again: true }));
+  expect(printed).toEqual(["warn: Wi-Fi is down reason=left count=3 again=true\n"]);
 });
 
 it("leaves out what is below the level asked for", () => {

@@ -11,9 +11,16 @@ import Timer from "timer";
 /** The SDK's own declarations leave out that the module's default export is the root directory. */
 const files = root as unknown as {
   status(path: string): { mode: number };
-  openFile(options: { path: string; mode?: string }): { read(count: number, position: number): ArrayBuffer; write(bytes: Uint8Array, position: number): void; status(): { size: number }; close(): void };
+  openFile(options: { path: string; mode?: string }): OpenFile;
   move(from: string, to: string): void;
 };
+
+interface OpenFile {
+  read(count: number, position: number): ArrayBuffer;
+  write(bytes: Uint8Array, position: number): void;
+  status(): { size: number };
+  close(): void;
+}
 
 const KEY_SLOT = "key-a";
 const POLL_MS = 50;
@@ -35,7 +42,9 @@ function write(path: string, bytes: Uint8Array): void {
 }
 
 function provision(): void {
-  const { storage, keyStore } = openBoard({}).platform;
+  const board = openBoard({});
+  const { storage, keyStore } = board.platform;
+  trace(`built ${board.buildTimeMs}\n`);
   const id = config.id ?? "sensor-1";
   keyStore.generate(KEY_SLOT);
   write("request.der", keyStore.csr(KEY_SLOT, id));

@@ -14,7 +14,8 @@ const MINUTE_MS = 60_000;
 function scene({ fraction = 0.5, network = { ssid: "plant", password: "secret" } as WifiNetwork } = {}) {
   const time = new ManualTime();
   const lines: string[] = [];
-  const keeper = new WifiKeeper({ WiFi: FakeWifi, clock: time.clock, scheduler: time.scheduler, fraction: () => fraction, log: (level, message) => lines.push(`${level} ${message}`) }, network);
+  const log = (level: string, message: string): unknown => lines.push(`${level} ${message}`);
+  const keeper = new WifiKeeper({ WiFi: FakeWifi, clock: time.clock, scheduler: time.scheduler, fraction: () => fraction, log }, network);
   let ups = 0;
   keeper.onUp = () => ups++;
   keeper.start();

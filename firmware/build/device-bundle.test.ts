@@ -1,0 +1,76 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { buildDeviceBundle } from "./device-bundle.mjs";
+import { ROOT } from "./package-root.mjs";
+
+const folder = mkdtempSync(join(tmpdir(), "hawser-bundle-"));
+const source = (name: string): string => readFileSync(join(folder, name), "utf8");
+/** The first group of every match. */
+const groups = (text: string, pattern: RegExp): string[] => [...text.matchAll(pattern)].map(([, group = ""]) => group);
+const importsOf = (name: string): string[] => [...new Set(groups(source(name), /\b(?:from|import)\s*"([^"]+)"/g))].sort();
+/** What a thin module exports. */
+const exportedBy = (name: string): string[] => groups(source(name), /export \{ (.*) \}/g).flatMap((list) => list.split(", "));
+const NODE_GLOBAL = /(?<![.\w$"'#])(?:process|setTimeout|setInterval|queueMicrotask|require|TextEncoder|TextDecoder|structuredClone|console)\s*[.(]/;
+
+beforeAll(() => buildDeviceBundle({ folder }));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe("what a Moddable project compiles", () => {
+  it("is one module that imports nothing, and boards that import Moddable's modules", () => {
+    expect(importsOf("device.js")).toEqual([]);
+    const everywhere = ["embedded:io/socket/tcp", "embedded:io/socket/udp", "hawser/device", "time", "timer"];
+    expect(importsOf("board-esp32.js")).toEqual([...everywhere, "embedded:network/interface/wifi", "embedded:storage/key-value"].sort());
+    expect(importsOf("board-linux.js")).toEqual([...everywhere, "embedded:storage/files"].sort());
+  });
+
+  it("uses no global of Node", () => {
+    for (const name of ["device.js", "board-esp32.js", "board-linux.js"]) {
+      expect(source(name)).not.toMatch(NODE_GLOBAL);
+    }
+  });
+
+  it("binds C functions by names that the C sources have", () => {
+    const names = ["device.js", "board-esp32.js", "board-linux.js"].flatMap((name) => groups(source(name), /\b[nN]ative\("(\w+)"\)/g));
+    const header = ["native/xs-natives.h", "linux/private-directory.c"].map((path) => readFileSync(join(ROOT, "firmware", path), "utf8")).join("");
+    expect(names.length).toBeGreaterThan(20);
+    expect(names.filter((name) => !header.includes(`void ${name}(`))).toEqual([]);
+  });
+
+  it("gives applications the same names as on Node", async () => {
+    const sdk = (await import(pathToFileURL(join(ROOT, "sdk", "index.ts")).href)) as object;
+    const mqtt = (await import(pathToFileURL(join(ROOT, "sdk", "mqtt", "index.ts")).href)) as object;
+    expect(exportedBy("hawser.js").sort()).toEqual(Object.keys(sdk).sort());
+    expect(exportedBy("mqtt.js").sort()).toEqual(Object.keys(mqtt).sort());
+    expect(exportedBy("firmware.js")).toEqual(["openBoard"]);
+  });
+
+  it("exports from the one module all that the thin ones and the boards import", () => {
+    const names = new Set(groups(source("device.js"), /\bas (\w+)/g));
+    const wanted = ["hawser.js", "mqtt.js"].flatMap(exportedBy);
+    for (const board of ["board-esp32.js", "board-linux.js"]) {
+      const lists = groups(source(board), /import\s*\{([^}]*)\}\s*from\s*"hawser\/device"/g);
+      wanted.push(...lists.flatMap((list) => list.split(",")).map((item) => item.trim().split(" as ")[0] ?? ""));
+    }
+    expect(wanted.length).toBeGreaterThan(10);
+    expect(wanted.filter((name) => !names.has(name))).toEqual([]);
+  });
+});
+
+describe("manifest.json", () => {
+  const manifest = readFileSync(join(ROOT, "manifest.json"), "utf8");
+
+  it("names only files that are made or kept", () => {
+    const named = [...manifest.matchAll(/"\.\/(dist\/xs\/[\w-]+)"/g)].map(([, path = ""]) => path.slice("dist/xs/".length));
+    expect(named.sort()).toEqual(["board-esp32", "board-linux", "device", "firmware", "hawser", "mqtt"]);
+    for (const name of named) expect(source(`${name}.js`).length).toBeGreaterThan(0);
+  });
+
+  it("preloads the module that knows the build time", () => {
+    const { preload } = JSON.parse(manifest) as { preload: string[] };
+    expect(preload).toContain("hawser/device");
+    expect(source("device.js")).toContain("Date.now()");
+  });
+});

@@ -1,0 +1,74 @@
+/**
+ * `npm run firmware:esp32 [-- ssid=... password=... broker=...]`: prepares the reference sensor for the ESP32 as far as this machine can, and says what it
+ * cannot. With ESP-IDF the result is an image; without, the project with its settings and partitions, and all JavaScript compiled, preloaded and linked.
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { buildDeviceBundle, buildDeviceTypes } from "./device-bundle.mjs";
+import { missingForEsp32, settingNames, unknownSettings, WANTED_IDF } from "./esp-idf.mjs";
+import { findModdable, lastLines, Missing, runScript, say } from "./moddable-sdk.mjs";
+import { ROOT } from "./package-root.mjs";
+
+const OUTPUT = join(ROOT, ".cache", "firmware", "moddable");
+const PROJECT = join(OUTPUT, "tmp", "esp32", "release", "firmware");
+const SETTINGS = ["sdkconfig.defaults", "sdkconfig.production"];
+
+await runScript(async () => {
+  const moddable = findModdable();
+  say(`Moddable SDK ${moddable.version} in ${moddable.home}`);
+  const { sizeBytes } = await buildDeviceBundle();
+  buildDeviceTypes();
+  say(`hawser/device: ${sizeBytes} bytes`);
+  const missing = missingForEsp32();
+  if (missing.length > 0) return prepareWithout(missing, moddable);
+  checkSettings(process.env.IDF_PATH);
+  build(moddable, process.env.IDF_PATH, ["-m", "-t", "build"]);
+  say(`image: ${join(OUTPUT, "bin", "esp32", "release", "firmware", "xs_esp32.bin")}`);
+  say("flash it with: mcconfig -m -p esp32 -t deploy (docs/firmware.md, step 6)");
+});
+
+function prepareWithout(missing, moddable) {
+  if (process.env.IDF_PATH && existsSync(join(process.env.IDF_PATH, "components"))) checkSettings(process.env.IDF_PATH);
+  build(moddable, standIn(), []);
+  // The JavaScript waits for ESP-IDF's configuration only to be made anew with it: -o takes that as done.
+  const configuration = join(PROJECT, "xsProj-esp32", "build", "config", "sdkconfig.h");
+  run("make", ["-f", join(PROJECT, "makefile"), "-j2", "-o", configuration, join(PROJECT, "mc.xs.c")], { ...moddable.environment, IDF_PATH: standIn() });
+  say(`prepared: ${PROJECT}`);
+  say(`  settings: ${countSettings()} of ours are in xsProj-esp32/sdkconfig.mc; partitions: xsProj-esp32/partitions.csv`);
+  say("  JavaScript: compiled, preloaded, linked (mc.xs.c)");
+  throw new Missing(["No image was built. Missing on this machine:", ...missing.map((line) => `  - ${line}`)].join("\n"));
+}
+
+/** mcconfig writes the project; with `-m` make builds it. */
+function build(moddable, idf, options) {
+  mkdirSync(OUTPUT, { recursive: true });
+  const settings = process.argv.slice(2).filter((word) => word.includes("="));
+  run("mcconfig", [...options, "-p", "esp32", "-o", OUTPUT, ...settings], { ...moddable.environment, IDF_PATH: idf });
+}
+
+function checkSettings(idf) {
+  const unknown = SETTINGS.flatMap((file) => unknownSettings(idf, settingNames(join(ROOT, "firmware", "esp32", file))));
+  if (unknown.length > 0) throw new Missing(`This ESP-IDF (${idf}) does not know: ${unknown.join(", ")}. It would ignore them: use ${WANTED_IDF}.`);
+  say(`every setting of ours is known to the ESP-IDF in ${idf}`);
+}
+
+function countSettings() {
+  const merged = readFileSync(join(PROJECT, "xsProj-esp32", "sdkconfig.mc"), "utf8");
+  return settingNames(join(ROOT, "firmware", "esp32", "sdkconfig.defaults")).filter((name) => merged.includes(`CONFIG_${name}=`)).length;
+}
+
+/** Empty folders under the names that manifest.json wants of ESP-IDF, so that mcconfig can write the project without it. */
+function standIn() {
+  const idf = join(ROOT, ".cache", "firmware", "no-esp-idf");
+  for (const folder of ["port/include", "mbedtls/tf-psa-crypto/include", "mbedtls/tf-psa-crypto/drivers/builtin/include"]) {
+    mkdirSync(join(idf, "components", "mbedtls", folder), { recursive: true });
+  }
+  return idf;
+}
+
+function run(command, words, env) {
+  const { status, stdout, stderr, error } = spawnSync("nice", [command, ...words], { cwd: join(ROOT, "firmware"), env, encoding: "utf8" });
+  if (error) throw new Missing(`${command} cannot be run: ${error.message}`);
+  if (status !== 0) throw new Missing(`${command} failed:\n${lastLines(`${stdout}${stderr}`)}`);
+}
