@@ -29,9 +29,9 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "publish settles before the broker has the message",
-    file: "sdk/mqtt/client.ts",
-    find: "const outcome = queue ? ACCEPTED : message.outcome();",
-    replace: "const outcome = ACCEPTED;",
+    file: "sdk/mqtt/outgoing-message.ts",
+    find: "  outcome(): Promise<PublishResult> {\n",
+    replace: "  outcome(): Promise<PublishResult> {\n    if (this.qos > 0) return Promise.resolve(DELIVERED);\n",
     invariants: ["qos1-lost", "qos2-lost"],
     stage: BUSY,
   },
@@ -118,8 +118,8 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   {
     name: "what was received is not stored at all",
     file: "sdk/mqtt/stored-journal.ts",
-    find: "    const ids = [...this.received];",
-    replace: "    const ids: number[] = [];",
+    find: "    if (ids.length === 0) this.#delete(RECEIVED_KEY);",
+    replace: "    if (ids.length >= 0) this.#delete(RECEIVED_KEY);",
     invariants: ["qos2-doubled"],
     stage: SESSION,
   },

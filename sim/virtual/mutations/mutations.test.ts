@@ -8,12 +8,10 @@ import type { Trial } from "./trial.js";
 const TRIED_HERE = [
   "the backoff begins anew with every connection, however short",
   "a reset connection leads to PSK",
-  "a new certificate is committed on CONNACK alone",
   "the old key is destroyed before the new identity is committed",
   "a message is acknowledged before the application is done with it",
+  "publish settles before the broker has the message",
   "what was in flight goes behind what was never sent",
-  "a repeated QoS 2 message is handled again",
-  "QoS 1 messages are not stored though the outbox is persistent",
   "the outbox has no bounds",
 ];
 
