@@ -34,8 +34,11 @@ export interface SessionPlatform {
   readonly log: Log;
 }
 
-/** A broker of 3.1.1 cannot be told a receive maximum: at least so many messages may come before the application takes them. */
-const MIN_RECEIVE_LIMIT_3_1_1 = 1_024;
+/**
+ * A broker of 3.1.1 cannot be told a receive maximum: at least so many messages may come before the application takes them. Twice what one read of 64 KiB can
+ * hold of the smallest, so that a burst alone never ends a connection.
+ */
+const MIN_RECEIVE_LIMIT_3_1_1 = 16_384;
 
 export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
   readonly outbox: Outbox;

@@ -257,9 +257,9 @@ describe("flow control", () => {
     const w = world({ protocolVersion: 4, receiveMaximum: 2 });
     await w.connect();
     await subscribed(w);
-    await w.broker.send(...Array.from({ length: 1_024 }, (_, n) => message("a", 1, n + 1)));
+    await w.broker.send(...Array.from({ length: 16_384 }, (_, n) => message("a", 1, n + 1)));
     expect(w.client.connected).toBe(true);
-    await w.broker.send(message("a", 1, 2_000));
+    await w.broker.send(message("a", 1, 20_000));
     expect(w.ends).toMatchObject([{ code: "RECEIVE_MAXIMUM_EXCEEDED" }]);
   });
 
