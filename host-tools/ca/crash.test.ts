@@ -130,7 +130,8 @@ describe("a change that is cut off anywhere", () => {
       states.push(out ? "out" : "in");
       const file = (name: string): string => readFileSync(join(copy, "broker", name), "utf8");
       expect(material.revokedSerials.has(serial)).toBe(out);
-      expect(file("mtls.acl").includes("user dev1")).toBe(!out);
+      expect(file("mtls.acl").includes("user dev1\ntopic deny #")).toBe(out);
+      expect(file("mtls.acl").includes("topic write devices/dev1/up/#")).toBe(!out);
       expect(file("psk.txt").includes("dev1")).toBe(!out);
       expect(file("crl.pem")).toBe(material.crlPem);
     }

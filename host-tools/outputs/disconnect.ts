@@ -36,7 +36,7 @@ export async function disconnectEverywhere(ca: CaContext, name: string, keepSess
   const disconnections: Disconnection[] = [];
   for (const { directory, settings } of running) {
     const credentials = await passingCredentials(ca.keys, name, Date.now(), CREDENTIALS_LIFETIME_MS);
-    const problem = await takeOver(settings, name, credentials, keepSession);
+    const problem = keepSession ? await cutKeepingSession(settings, name, credentials) : await cutForGood(settings, name, credentials);
     disconnections.push({ directory, ...(problem === undefined ? {} : { problem }) });
   }
   return disconnections;
@@ -44,12 +44,33 @@ export async function disconnectEverywhere(ca: CaContext, name: string, keepSess
 
 type TakeoverCredentials = Pick<ClientCredentials, "keyPem" | "chainPem" | "trustAnchorPem">;
 
+/** The device may be on its recovery session right now, and is to stay there. */
+async function cutKeepingSession(settings: MosquittoSettings, name: string, credentials: TakeoverCredentials): Promise<string | undefined> {
+  const { problem, sessionPresent } = await takeOver(settings, name, credentials, false);
+  if (problem !== undefined || sessionPresent) return problem;
+  // There was none, so we made one: a device that has no session must not find one ([MQTT-3.2.2-4]).
+  return (await takeOver(settings, name, credentials, true)).problem;
+}
+
+/** The session of either rung of the ladder: over mTLS a device's client id is its name, over PSK it has a suffix (see `sdk/device.ts`). */
+async function cutForGood(settings: MosquittoSettings, name: string, credentials: TakeoverCredentials): Promise<string | undefined> {
+  const { problem } = await takeOver(settings, name, credentials, true);
+  return problem ?? (await takeOver(settings, `${name}~recovery`, credentials, true)).problem;
+}
+
+interface Takeover {
+  /** Absent when the connection is ended. */
+  readonly problem?: string;
+  /** Whether the client id had a session that outlived its connection. */
+  readonly sessionPresent: boolean;
+}
+
 /**
- * Takes over the connection of `name` and ends it. To be called after the reload, or the old client comes straight back.
+ * Takes over the connection of a client id and ends it. To be called after the reload, or the old client comes straight back.
  *
- * @returns undefined when it is done, else what went wrong
+ * @param clean remove the session too
  */
-async function takeOver(settings: MosquittoSettings, name: string, credentials: TakeoverCredentials, keepSession: boolean): Promise<string | undefined> {
+async function takeOver(settings: MosquittoSettings, clientId: string, credentials: TakeoverCredentials, clean: boolean): Promise<Takeover> {
   // Loaded here: the package is large, and few runs need it.
   const { connect } = (await import("mqtt")).default;
   // MQTT.js hands what it does not know on to tls.connect.
@@ -64,8 +85,8 @@ async function takeOver(settings: MosquittoSettings, name: string, credentials: 
     // Only our own broker certificates are for servers; the address we use need not be one of its names.
     checkServerIdentity: () => undefined,
     protocolVersion: 4,
-    clientId: name,
-    clean: !keepSession,
+    clientId,
+    clean,
     reconnectPeriod: 0,
     connectTimeout: TAKEOVER_LIMIT_MS,
     resubscribe: false,
@@ -73,12 +94,12 @@ async function takeOver(settings: MosquittoSettings, name: string, credentials: 
     customHandleAcks: () => undefined,
   };
   const client = connect(options);
-  const problem = await new Promise<string | undefined>((resolve) => {
-    client.once("connect", () => resolve(undefined));
-    client.on("error", (error) => resolve(error.message));
-    client.once("close", () => resolve("the broker closed the connection"));
+  const takeover = await new Promise<Takeover>((resolve) => {
+    client.once("connect", ({ sessionPresent }) => resolve({ sessionPresent }));
+    client.on("error", (error) => resolve({ problem: error.message, sessionPresent: false }));
+    client.once("close", () => resolve({ problem: "the broker closed the connection", sessionPresent: false }));
   });
-  await new Promise<void>((resolve) => client.end(problem !== undefined, {}, () => resolve()));
-  return problem;
+  await new Promise<void>((resolve) => client.end(takeover.problem !== undefined, {}, () => resolve()));
+  return takeover;
 }
 

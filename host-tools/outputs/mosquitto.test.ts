@@ -50,8 +50,9 @@ function connect(options: IClientOptions & Pick<ConnectionOptions, "ciphers" | "
 const byCertificate = (shown: Shown, more: IClientOptions = {}): Promise<MqttClient> =>
   connect({ port: mtlsPort, key: shown.keyPem, cert: shown.chainPem, ca: shown.trustAnchorPem, ...more });
 
-const byPsk = (device: TestDevice, psk: Buffer = device.psk): Promise<MqttClient> =>
+const byPsk = (device: TestDevice, psk: Buffer = device.psk, clientId = `${device.id}~recovery`): Promise<MqttClient> =>
   connect({
+    clientId,
     port: pskPort,
     ciphers: "ECDHE-PSK-CHACHA20-POLY1305:ECDHE-PSK-AES128-CBC-SHA256",
     maxVersion: "TLSv1.2",
@@ -67,6 +68,17 @@ function publish(client: MqttClient, topic: string): Promise<number> {
       if (typeof code === "number") resolve(code);
       else reject(error as Error);
     });
+  });
+}
+
+/** Connects with a session and waits for as many messages, which may come right behind CONNACK. */
+function firstMessages(shown: Shown, session: IClientOptions, count: number): Promise<string[]> {
+  const all: IClientOptions = { protocol: "mqtts", host: "localhost", port: mtlsPort, protocolVersion: 5, reconnectPeriod: 0, ...session };
+  const client = scene.client(mqtt.connect({ ...all, key: shown.keyPem, cert: shown.chainPem, ca: shown.trustAnchorPem }));
+  const topics: string[] = [];
+  return new Promise((resolve, reject) => {
+    client.on("message", (topic) => topics.push(topic) === count && resolve(topics));
+    client.once("error", reject);
   });
 }
 
@@ -153,19 +165,57 @@ describe("a generated mosquitto configuration", () => {
     expect(await publish(back, "devices/dev-back/up/x")).not.toBe(DENIED);
   });
 
-  it("leaves a device in recovery its session: its subscriptions are there when it returns", async () => {
+  it("keeps for a device in recovery what is queued for it, and what comes meanwhile", async () => {
     const device = await provisionDevice(ca, "dev-session");
     const session = { clean: false, properties: { sessionExpiryInterval: 0xffff_ffff }, clientId: "dev-session" };
     const first = await byCertificate(device, session);
     await first.subscribeAsync("devices/dev-session/down/#", { qos: 1 });
+    await first.endAsync();
+    const operator = await byCertificate(await ca.issueClient({ name: "operator-session", role: "operator" }));
+    expect(await publish(operator, "devices/dev-session/down/before")).toBe(0);
     await ca.revoke({ id: "dev-session", certificateOnly: true });
+    expect(await publish(operator, "devices/dev-session/down/meanwhile")).toBe(0);
     const { keyPem, csr } = await testKey("dev-session");
     const { chain } = await ca.issueFromCsr("dev-session", csr);
-    const back = await byCertificate({ ...device, keyPem, chainPem: pemChain(chain) }, session);
-    const message = new Promise((resolve) => back.once("message", resolve));
-    const operator = await byCertificate(await ca.issueClient({ name: "operator-session", role: "operator" }));
-    expect(await publish(operator, "devices/dev-session/down/led")).toBe(0);
-    expect(await message).toBe("devices/dev-session/down/led");
+    const topics = await firstMessages({ ...device, keyPem, chainPem: pemChain(chain) }, session, 2);
+    expect(topics).toEqual(["devices/dev-session/down/before", "devices/dev-session/down/meanwhile"]);
+  });
+
+  it("keeps what comes for a device that is offline while the CA changes", async () => {
+    const device = await provisionDevice(ca, "dev-away");
+    const session = { clean: false, properties: { sessionExpiryInterval: 0xffff_ffff }, clientId: "dev-away" };
+    const first = await byCertificate(device, session);
+    await first.subscribeAsync("devices/dev-away/down/#", { qos: 1 });
+    await first.endAsync();
+    await ca.renewCrl();
+    const operator = await byCertificate(await ca.issueClient({ name: "operator-away", role: "operator" }));
+    expect(await publish(operator, "devices/dev-away/down/led")).toBe(0);
+    expect(await firstMessages(device, session, 1)).toEqual(["devices/dev-away/down/led"]);
+  });
+
+  it("leaves no session behind for a device that had none", async () => {
+    const device = await provisionDevice(ca, "dev-fresh");
+    await ca.revoke({ id: "dev-fresh", certificateOnly: true });
+    const { keyPem, csr } = await testKey("dev-fresh");
+    const { chain } = await ca.issueFromCsr("dev-fresh", csr);
+    const present = await new Promise((resolve, reject) => {
+      const shown = { port: mtlsPort, key: keyPem, cert: pemChain(chain), ca: device.trustAnchorPem };
+      const client = scene.client(mqtt.connect({ protocol: "mqtts", host: "localhost", reconnectPeriod: 0, clientId: "dev-fresh", clean: false, ...shown }));
+      client.once("connect", (packet) => resolve(packet.sessionPresent));
+      client.once("error", reject);
+    });
+    expect(present).toBe(false);
+  });
+
+  it("cuts the recovery session of a device that is shut out", async () => {
+    const device = await provisionDevice(ca, "dev-rung");
+    const client = await byPsk(device, device.psk, "dev-rung~recovery");
+    const over = ended(client);
+    await ca.revoke({ id: "dev-rung", certificateOnly: true });
+    expect(await publish(client, "devices/dev-rung/identity/request")).not.toBe(DENIED);
+    await ca.revoke({ id: "dev-rung" });
+    await over;
+    await expect(byPsk(device)).rejects.toThrow();
   });
 
   it("is reached by another process's changes too, and by a renewed revocation list", async () => {

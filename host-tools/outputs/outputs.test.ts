@@ -51,7 +51,7 @@ describe("writing a broker's configuration", () => {
     if (output === undefined) throw new Error("the output is recorded");
     const before = readdirSync(directory).map((name) => [name, name === "data" ? "" : readFileSync(join(directory, name), "utf8")]);
     const { chainPem, keyPem, trustAnchorPem, issuingPem, crlPem } = await ca.brokerMaterial();
-    const good = { full: [], recovery: [], keys: [], brokerChainPem: chainPem, brokerKeyPem: keyPem, anchorsPem: trustAnchorPem + issuingPem, crlPem };
+    const good = { full: [], shutOut: [], recovery: [], keys: [], brokerChainPem: chainPem, brokerKeyPem: keyPem, anchorsPem: trustAnchorPem + issuingPem, crlPem };
     const trial = join(scene.directory(), "trial");
     const garbageAcl = { ...good, full: [{ name: "x\ngarbage", role: "sensor" }] };
     await expect(writeConfiguration(output, garbageAcl, trial)).rejects.toEqual(code("OUTPUT_REFUSED"));
@@ -151,7 +151,7 @@ describe("telling a running broker", () => {
     expect(await ca.syncOutputs()).toEqual([{ directory, changed: [], reloaded: true }]);
     const output = openCaReadOnly(ca.directory).outputs[0];
     if (output === undefined) throw new Error("the output is recorded");
-    const never = { full: [], recovery: [], keys: [], brokerChainPem: "", brokerKeyPem: "not its key", anchorsPem: "", crlPem: "" };
+    const never = { full: [], shutOut: [], recovery: [], keys: [], brokerChainPem: "", brokerKeyPem: "not its key", anchorsPem: "", crlPem: "" };
     await expect(bringUpToDate(output, never, true, 1)).rejects.toEqual(code("OUTPUT_NOT_RELOADED"));
     await broker.kill("SIGKILL");
     expect(await bringUpToDate(output, never, true, 1)).toBe(false);

@@ -107,6 +107,11 @@ async function syncOutput(output: Output, facts: BrokerFacts, trialPlace: string
   }
 }
 
+/** Revoked, or to be replaced after a revocation. A name that is reserved for the first time has nothing that could be shut out. */
+function isShutOut({ state, certificates }: RegistryEntry): boolean {
+  return state === "revoked" || (state === "reserved" && certificates.some(({ status }) => status !== "active"));
+}
+
 function brokerFacts(directory: string, keys: CaKeys, entries: ReadonlyMap<string, RegistryEntry>): BrokerFacts {
   const names = [...entries.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   const recoverable = names.flatMap((entry) => {
@@ -118,6 +123,7 @@ function brokerFacts(directory: string, keys: CaKeys, entries: ReadonlyMap<strin
   brokerKey.fill(0);
   return {
     full: names.filter((entry) => entry.state === "active"),
+    shutOut: names.filter(isShutOut).map((entry) => entry.name),
     recovery: recoverable,
     keys: recoverable,
     brokerChainPem: pemChain(readCertificates(directory, FILES.brokerChain)),

@@ -1,9 +1,6 @@
-/**
- * The policy as mosquitto's ACL and PSK files. Every name stands there by itself, never by a pattern: a name that is taken out loses its
- * rights with the next reload, whatever its certificate says.
- */
+/** The policy as mosquitto's ACL and PSK files. */
 import { grantsOf } from "./roles.js";
-import type { Scope } from "./roles.js";
+import type { Grant } from "./roles.js";
 
 export interface NamedRole {
   readonly name: string;
@@ -18,16 +15,41 @@ export interface NamedKey {
 /** No certificate and no PSK identity can carry this name: it begins with a hyphen. */
 const NOBODY = "-nobody";
 
+/** Any role of a device will do: they have the same rights. */
+const A_DEVICE_ROLE = "device";
+
 /**
- * An ACL file. It always has an entry: with an empty one mosquitto allows everything.
- * Mosquitto checks reading when it delivers, so `read` is what a subscriber needs.
+ * The ACL file of the mTLS listener. Every name stands there with its rights, so that one that is taken out loses them with the next reload, whatever its
+ * certificate says.
+ *
+ * Only the reading of a device's own topics is a pattern too: up to 2.0.22 mosquitto forgets the rights of names, not patterns, for sessions that are
+ * offline while it reloads, and throws away what comes for them. So those who are shut out are denied everything by name.
+ *
+ * @param shutOut names that may not even read their own topics
  */
-export function mosquittoAcl(names: readonly NamedRole[], scope: Scope): string {
-  const entries = names.map(({ name, role }) => {
-    const topics = grantsOf(name, role, scope).map(({ access, filter }) => `topic ${access === "publish" ? "write" : "read"} ${filter}`);
-    return topics.length === 0 ? "" : `\nuser ${name}\n${topics.join("\n")}\n`;
-  });
-  return `# Written by hawser; changes made here are lost.\n\nuser ${NOBODY}\ntopic deny #\n${entries.join("")}`;
+export function mosquittoFullAcl(names: readonly NamedRole[], shutOut: readonly string[]): string {
+  const denials = shutOut.map((name) => `\nuser ${name}\ntopic deny #\n`);
+  const own = grantsOf("%u", A_DEVICE_ROLE, "full").filter(({ access }) => access === "subscribe");
+  return `${aclHead()}${names.map(({ name, role }) => aclEntry(name, grantsOf(name, role, "full"))).join("")}${denials.join("")}\n${aclLines("pattern", own)}`;
+}
+
+/** The ACL file of the PSK listener: the recovery scope of every name. */
+export function mosquittoRecoveryAcl(names: readonly NamedRole[]): string {
+  return `${aclHead()}${names.map(({ name, role }) => aclEntry(name, grantsOf(name, role, "recovery"))).join("")}`;
+}
+
+/** An ACL file always has an entry: with an empty one mosquitto allows everything. */
+function aclHead(): string {
+  return `# Written by hawser; changes made here are lost.\n\nuser ${NOBODY}\ntopic deny #\n`;
+}
+
+function aclEntry(name: string, grants: readonly Grant[]): string {
+  return grants.length === 0 ? "" : `\nuser ${name}\n${aclLines("topic", grants)}`;
+}
+
+/** Mosquitto checks reading when it delivers, so `read` is what a subscriber needs. */
+function aclLines(keyword: "topic" | "pattern", grants: readonly Grant[]): string {
+  return grants.map(({ access, filter }) => `${keyword} ${access === "publish" ? "write" : "read"} ${filter}\n`).join("");
 }
 
 /** A PSK file, `identity:hex` a line. */

@@ -1,45 +1,37 @@
 import { describe, expect, it } from "vitest";
-import { mosquittoAcl, mosquittoPskFile } from "./mosquitto-acl.js";
+import { mosquittoFullAcl, mosquittoPskFile, mosquittoRecoveryAcl } from "./mosquitto-acl.js";
 import { checkMosquittoSettings, compileMosquitto, parseMosquittoSettings } from "./mosquitto.js";
 import type { BrokerFacts } from "./mosquitto.js";
 
-const facts: BrokerFacts = { full: [], recovery: [], keys: [], brokerChainPem: "chain", brokerKeyPem: "key", anchorsPem: "anchors", crlPem: "crl" };
+const facts: BrokerFacts = { full: [], shutOut: [], recovery: [], keys: [], brokerChainPem: "chain", brokerKeyPem: "key", anchorsPem: "anchors", crlPem: "crl" };
 
-describe("mosquitto's ACL file", () => {
-  it("names everybody with exactly the topics of the policy, and never a pattern", () => {
-    const text = mosquittoAcl(
-      [
-        { name: "backend", role: "backend" },
-        { name: "dev1", role: "sensor" },
-      ],
-      "full",
-    );
-    expect(text.split("\n\n").slice(2)).toEqual([
-      "user backend\ntopic read devices/+/up/#\ntopic write devices/+/down/#",
-      [
-        "user dev1",
-        "topic write devices/dev1/up/#",
-        "topic read devices/dev1/down/#",
-        "topic write devices/dev1/identity/request",
-        "topic read devices/dev1/identity/response\n",
-      ].join("\n"),
-    ]);
-    expect(text).not.toMatch(/^pattern/m);
+const DEVICE_ENTRY = [
+  "user dev1",
+  "topic write devices/dev1/up/#",
+  "topic read devices/dev1/down/#",
+  "topic write devices/dev1/identity/request",
+  "topic read devices/dev1/identity/response",
+].join("\n");
+
+describe("mosquitto's ACL files", () => {
+  const parts = (text: string): string[] => text.trimEnd().split("\n\n").slice(1);
+  const nobody = "user -nobody\ntopic deny #";
+  const own = "pattern read devices/%u/down/#\npattern read devices/%u/identity/response";
+  const device = { name: "dev1", role: "sensor" };
+
+  it("name everybody with exactly the topics of the policy, and those who are shut out with none", () => {
+    const text = mosquittoFullAcl([{ name: "backend", role: "backend" }, device], ["gone"]);
+    expect(parts(text)).toEqual([nobody, "user backend\ntopic read devices/+/up/#\ntopic write devices/+/down/#", DEVICE_ENTRY, "user gone\ntopic deny #", own]);
   });
 
-  it("gives the identity topics alone in the recovery scope, and a client nothing", () => {
-    const text = mosquittoAcl(
-      [
-        { name: "dev1", role: "sensor" },
-        { name: "op", role: "operator" },
-      ],
-      "recovery",
-    );
-    expect(text.split("\n\n").slice(2)).toEqual(["user dev1\ntopic write devices/dev1/identity/request\ntopic read devices/dev1/identity/response\n"]);
+  it("give the identity topics alone in the recovery scope, and a client nothing", () => {
+    const text = mosquittoRecoveryAcl([device, { name: "op", role: "operator" }]);
+    expect(parts(text)).toEqual([nobody, "user dev1\ntopic write devices/dev1/identity/request\ntopic read devices/dev1/identity/response"]);
   });
 
-  it("is never without an entry: mosquitto would allow everything", () => {
-    expect(mosquittoAcl([], "full")).toMatch(/\nuser -nobody\ntopic deny #\n$/);
+  it("are never without an entry: mosquitto would allow everything", () => {
+    expect(parts(mosquittoFullAcl([], []))).toEqual([nobody, own]);
+    expect(parts(mosquittoRecoveryAcl([]))).toEqual([nobody]);
   });
 });
 

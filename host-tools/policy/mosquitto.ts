@@ -2,7 +2,7 @@
 import { createHash, createHmac } from "node:crypto";
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
-import { mosquittoAcl, mosquittoPskFile } from "./mosquitto-acl.js";
+import { mosquittoFullAcl, mosquittoPskFile, mosquittoRecoveryAcl } from "./mosquitto-acl.js";
 import type { NamedKey, NamedRole } from "./mosquitto-acl.js";
 
 export interface MosquittoSettings {
@@ -18,6 +18,8 @@ export interface MosquittoSettings {
 export interface BrokerFacts {
   /** Names with all their rights, on the mTLS port. */
   readonly full: readonly NamedRole[];
+  /** Names without any right. One that is in none of the lists, as a device in recovery, may read what is meant for it on the mTLS port. */
+  readonly shutOut: readonly string[];
   /** Names with the recovery scope, on the PSK port, and their keys. */
   readonly recovery: readonly NamedRole[];
   readonly keys: readonly NamedKey[];
@@ -65,8 +67,8 @@ export function compileMosquittoTrial(directory: string, settings: MosquittoSett
  * files. It is read last (after certificates, CRL and ACL), and not at all when an ACL file is bad. It gives no rights: no ACL names it.
  */
 export function loadedMarker(facts: BrokerFacts): NamedKey {
-  const { full, recovery, keys, ...texts } = facts;
-  const state = [mosquittoAcl(full, "full"), mosquittoAcl(recovery, "recovery"), mosquittoPskFile(keys), JSON.stringify(texts)].join("\n\n");
+  const { full, shutOut, recovery, keys, ...texts } = facts;
+  const state = [mosquittoFullAcl(full, shutOut), mosquittoRecoveryAcl(recovery), mosquittoPskFile(keys), JSON.stringify(texts)].join("\n\n");
   // No device can have this name: it begins with a hyphen.
   const identity = `-loaded-${createHash("sha256").update(state).digest("hex").slice(0, 32)}`;
   return { identity, key: createHmac("sha256", facts.brokerKeyPem).update(state).digest() };
@@ -74,8 +76,8 @@ export function loadedMarker(facts: BrokerFacts): NamedKey {
 
 function compile(directory: string, settings: MosquittoSettings, facts: BrokerFacts, listeners: Listeners): Map<string, string> {
   return new Map([
-    [MOSQUITTO_FILES.mtlsAcl, mosquittoAcl(facts.full, "full")],
-    [MOSQUITTO_FILES.pskAcl, mosquittoAcl(facts.recovery, "recovery")],
+    [MOSQUITTO_FILES.mtlsAcl, mosquittoFullAcl(facts.full, facts.shutOut)],
+    [MOSQUITTO_FILES.pskAcl, mosquittoRecoveryAcl(facts.recovery)],
     [MOSQUITTO_FILES.psk, mosquittoPskFile([...facts.keys, loadedMarker(facts)])],
     [MOSQUITTO_FILES.anchors, facts.anchorsPem],
     [MOSQUITTO_FILES.chain, facts.brokerChainPem],
