@@ -116,7 +116,8 @@ export async function mbedTls({ bits = 64, sanitize = false, config = CONFIG } =
   // Mbed TLS compares empty names with memcmp(NULL, NULL, 0), which only a pedant minds.
   const flags = ["-std=c99", "-Os", "-g", ...(sanitize ? ["-fno-sanitize=nonnull-attribute"] : [])];
   const compiler = await run("gcc", ["--version"], HERE);
-  const key = createHash("sha256").update(JSON.stringify([await readFile(CONFIG, "utf8"), await readFile(config, "utf8"), flags, target, compiler.split("\n")[0]])).digest("hex").slice(0, 12);
+  const ingredients = [await readFile(CONFIG, "utf8"), await readFile(config, "utf8"), flags, target, compiler.split("\n")[0]];
+  const key = createHash("sha256").update(JSON.stringify(ingredients)).digest("hex").slice(0, 12);
   const built = await once(join(CACHE, `${version}-${bits}${sanitize ? "-sanitize" : ""}-${key}`), async (beside) => {
     const library = join(directory, "library");
     const files = (await readdir(library)).filter((name) => name.endsWith(".c")).map((name) => join(library, name));

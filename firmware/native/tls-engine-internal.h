@@ -14,7 +14,7 @@
 #if !defined(MBEDTLS_SSL_PROTO_TLS1_2) || !defined(MBEDTLS_SSL_PROTO_TLS1_3) || !defined(MBEDTLS_KEY_EXCHANGE_ECDHE_ECDSA_ENABLED) ||                \
     !defined(MBEDTLS_KEY_EXCHANGE_ECDHE_PSK_ENABLED) || !defined(MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_EPHEMERAL_ENABLED) ||             \
     !defined(MBEDTLS_SSL_SESSION_TICKETS) || !defined(MBEDTLS_SSL_ALPN) || !defined(MBEDTLS_SSL_MAX_FRAGMENT_LENGTH)
-#error "Hawser's TLS engine needs TLS 1.2 and 1.3, ECDHE-ECDSA, ECDHE-PSK, PSK ephemeral, session tickets, ALPN and max_fragment_length in Mbed TLS: see sdkconfig.defaults"
+#error "Mbed TLS lacks TLS 1.2 or 1.3, ECDHE-ECDSA, ECDHE-PSK, PSK ephemeral, tickets, ALPN or max_fragment_length: see sdkconfig.defaults"
 #endif
 
 #define ALPN_MAX 31

@@ -49,8 +49,9 @@ function extensions(wish: Wish): x509.Extension[] {
     wish.authority
       ? new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true)
       : new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-    ...(wish.client ? [new x509.SubjectAlternativeNameExtension(names), new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth])] : []),
-    ...(wish.server ? [new x509.SubjectAlternativeNameExtension(names), new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth])] : []),
+    ...(wish.client || wish.server ? [new x509.SubjectAlternativeNameExtension(names)] : []),
+    ...(wish.client ? [new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth])] : []),
+    ...(wish.server ? [new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth])] : []),
   ];
 }
 
@@ -72,7 +73,8 @@ async function sign(wish: Wish, publicKey: webcrypto.CryptoKey, signingKey: webc
 /** A certificate with a fresh key, or with the keys of another. */
 export async function makeIdentity(wish: Wish, ownKeys?: webcrypto.CryptoKeyPair): Promise<Identity> {
   const keys = ownKeys ?? ((await webcrypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"])) as webcrypto.CryptoKeyPair);
-  return { ...(await sign(wish, keys.publicKey, (wish.issuer?.keys ?? keys).privateKey)), keys, keyPem: toPem("PRIVATE KEY", await webcrypto.subtle.exportKey("pkcs8", keys.privateKey)) };
+  const certificate = await sign(wish, keys.publicKey, (wish.issuer?.keys ?? keys).privateKey);
+  return { ...certificate, keys, keyPem: toPem("PRIVATE KEY", await webcrypto.subtle.exportKey("pkcs8", keys.privateKey)) };
 }
 
 /** A certificate for a key that lives elsewhere, given as SubjectPublicKeyInfo. */

@@ -19,8 +19,9 @@ const servers: TlsServer[] = [];
 
 beforeAll(async () => {
   device = await NativeDevice.create();
-  root = await makeIdentity({ name: "Verify Root", authority: true, notBefore: Date.now() - 20 * YEAR_MS, notAfter: Date.now() + 20 * YEAR_MS });
-  issuing = await makeIdentity({ name: "Verify Issuing", authority: true, issuer: root, notBefore: Date.now() - 20 * YEAR_MS, notAfter: Date.now() + 20 * YEAR_MS });
+  const longLived = { authority: true, notBefore: Date.now() - 20 * YEAR_MS, notAfter: Date.now() + 20 * YEAR_MS };
+  root = await makeIdentity({ name: "Verify Root", ...longLived });
+  issuing = await makeIdentity({ name: "Verify Issuing", issuer: root, ...longLived });
 });
 afterEach(async () => {
   for (const server of servers.splice(0)) await server.stop();
@@ -40,6 +41,13 @@ function settings(server: TlsServer, more: Partial<ConnectionSettings> = {}): Co
 async function connect(leaf: Identity, chain: readonly { pem: string }[], more: Partial<ConnectionSettings> = {}): Promise<ConnectionResult> {
   return device.connectOnce(settings(await serve(leaf, chain), more));
 }
+
+interface Validity {
+  notBefore: number;
+  notAfter: number;
+}
+const yesterday = (): Validity => ({ notBefore: Date.now() - 2 * DAY_MS, notAfter: Date.now() - DAY_MS });
+const years = (from: number, to: number): Validity => ({ notBefore: Date.now() + from * YEAR_MS, notAfter: Date.now() + to * YEAR_MS });
 
 const accepted = { state: State.open, opened: true, kind: Kind.none, received: 2 };
 const refused = (verifyFlags: number): object => ({ state: State.failed, opened: false, kind: Kind.verify, verifyFlags, received: 0 });
@@ -74,7 +82,7 @@ describe.each(VERSIONS)("over $name", ({ maximum }) => {
   });
 
   it("refuses an expired server", async () => {
-    const leaf = await makeIdentity({ name: "localhost", server: true, issuer: root, notBefore: Date.now() - 2 * DAY_MS, notAfter: Date.now() - DAY_MS });
+    const leaf = await makeIdentity({ name: "localhost", server: true, issuer: root, ...yesterday() });
     expect(await connect(leaf, [], { maximum })).toMatchObject(refused(Verify.expired));
   });
 
@@ -84,13 +92,13 @@ describe.each(VERSIONS)("over $name", ({ maximum }) => {
   });
 
   it("refuses an expired intermediate", async () => {
-    const stale = await makeIdentity({ name: "Stale Issuing", authority: true, issuer: root, notBefore: Date.now() - 2 * DAY_MS, notAfter: Date.now() - DAY_MS });
+    const stale = await makeIdentity({ name: "Stale Issuing", authority: true, issuer: root, ...yesterday() });
     const leaf = await makeIdentity({ name: "localhost", server: true, issuer: stale });
     expect(await connect(leaf, [stale], { maximum })).toMatchObject(refused(Verify.expired));
   });
 
   it("refuses another host, and says all that is wrong", async () => {
-    const leaf = await makeIdentity({ name: "elsewhere", server: true, notBefore: Date.now() - 2 * DAY_MS, notAfter: Date.now() - DAY_MS });
+    const leaf = await makeIdentity({ name: "elsewhere", server: true, ...yesterday() });
     expect(await connect(leaf, [], { maximum })).toMatchObject(refused(Verify.caUnknown | Verify.expired | Verify.nameMismatch));
   });
 
@@ -102,12 +110,12 @@ describe.each(VERSIONS)("over $name", ({ maximum }) => {
 
 describe("dates follow trusted time and not this machine's clock", () => {
   it("accepts a certificate that this machine's clock thinks expired", async () => {
-    const leaf = await makeIdentity({ name: "localhost", server: true, issuer: root, notBefore: Date.now() - 2 * YEAR_MS, notAfter: Date.now() - YEAR_MS });
+    const leaf = await makeIdentity({ name: "localhost", server: true, issuer: root, ...years(-2, -1) });
     expect(await connect(leaf, [], { timeMs: Date.now() - 1.5 * YEAR_MS })).toMatchObject(accepted);
   });
 
   it("accepts a certificate that this machine's clock thinks not yet valid", async () => {
-    const leaf = await makeIdentity({ name: "localhost", server: true, issuer: root, notBefore: Date.now() + YEAR_MS, notAfter: Date.now() + 2 * YEAR_MS });
+    const leaf = await makeIdentity({ name: "localhost", server: true, issuer: root, ...years(1, 2) });
     expect(await connect(leaf, [], { timeMs: Date.now() + 1.5 * YEAR_MS })).toMatchObject(accepted);
   });
 
@@ -130,7 +138,7 @@ describe("dates follow trusted time and not this machine's clock", () => {
   });
 
   it("finds the renewed one of two roots with the same name and key, in either order", async () => {
-    const expired = await makeIdentity({ name: "Verify Root", authority: true, notBefore: Date.now() - YEAR_MS, notAfter: Date.now() - DAY_MS }, root.keys);
+    const expired = await makeIdentity({ name: "Verify Root", authority: true, ...yesterday() }, root.keys);
     const leaf = await makeIdentity({ name: "localhost", server: true, issuer: root });
     const server = await serve(leaf, []);
     expect(await device.connectOnce(settings(server, { anchors: [expired.der, root.der] }))).toMatchObject(accepted);
@@ -216,7 +224,8 @@ describe("a pre-shared key", () => {
     const leaf = await makeIdentity({ name: "localhost", server: true, issuer: root });
     const server = await startTlsServer({ cert: leaf.pem, key: leaf.keyPem, pskCallback: () => null, ciphers: "ALL:PSK" });
     servers.push(server);
-    const result = await device.connectOnce({ port: server.port, maximum, psk: { slot: "psk", identity: "nobody" }, send: Buffer.from("hello"), wantBytes: 2 });
+    const psk = { slot: "psk", identity: "nobody" };
+    const result = await device.connectOnce({ port: server.port, maximum, psk, send: Buffer.from("hello"), wantBytes: 2 });
     expect(result).toMatchObject({ state: State.failed, opened: false, received: 0 });
     expect(server.names).toEqual([]);
   });

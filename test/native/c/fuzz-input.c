@@ -30,15 +30,15 @@ size_t dice_below(dice *from, size_t bound)
 /* The start of some record of the stream, and its whole length as far as it is there. */
 static size_t some_record(dice *from, const transcript *stream, size_t *length)
 {
-    size_t starts[64], count = 0;
+    size_t starts[64], ends[64], count = 0;
     for (size_t at = 0; at + HEADER_SIZE <= stream->size && count < 64;) {
-        starts[count++] = at;
+        starts[count] = at;
         at += HEADER_SIZE + (size_t) (stream->bytes[at + 3] << 8 | stream->bytes[at + 4]);
+        ends[count++] = at < stream->size ? at : stream->size;
     }
-    size_t start = count == 0 ? 0 : starts[dice_below(from, count)];
-    size_t end = start + HEADER_SIZE <= stream->size ? start + HEADER_SIZE + (size_t) (stream->bytes[start + 3] << 8 | stream->bytes[start + 4]) : stream->size;
-    *length = (end < stream->size ? end : stream->size) - start;
-    return start;
+    size_t which = dice_below(from, count);
+    *length = count == 0 ? stream->size : ends[which] - starts[which];
+    return count == 0 ? 0 : starts[which];
 }
 
 static void remove_piece(transcript *out, size_t at, size_t size)
