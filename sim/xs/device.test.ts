@@ -2,10 +2,10 @@
 import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFailed } from "vitest";
 import { buildHost } from "./host-build.js";
 import { nativeParts } from "./native-parts.js";
-import { base64, NodeDriver } from "./testing/device-driver.js";
+import { base64, NodeDriver, type DeviceDriver } from "./testing/device-driver.js";
 import { deviceSettings, playDeviceLife } from "./testing/device-scenario.js";
 import { Plant } from "./testing/plant.js";
 import { XsDevice } from "./xs-device.js";
@@ -36,11 +36,19 @@ async function startXs(name: string, bits: 32 | 64): Promise<XsDevice> {
   return device;
 }
 
+/** What the device said is shown when the test fails. */
+function tellWhatHappened(device: DeviceDriver): void {
+  onTestFailed(() => void process.stderr.write(`${device.output.map((line) => JSON.stringify(line)).join("\n")}\n`));
+}
+
 describe("a device's life against mosquitto", () => {
   it.each([5, 4] as const)("is the same on XS at 32 and 64 bits as on Node, in protocol version %i", async (protocolVersion) => {
-    const onNode = await playDeviceLife(new NodeDriver(), plant, { id: `node-v${protocolVersion}`, protocolVersion });
+    const node = new NodeDriver();
+    tellWhatHappened(node);
+    const onNode = await playDeviceLife(node, plant, { id: `node-v${protocolVersion}`, protocolVersion });
     for (const bits of [32, 64] as const) {
       const device = await startXs(`life-${bits}-${protocolVersion}`, bits);
+      tellWhatHappened(device);
       expect(await playDeviceLife(device, plant, { id: `xs${bits}-v${protocolVersion}`, protocolVersion })).toEqual(onNode);
     }
     expect(onNode).toContain("recovered");
@@ -56,14 +64,14 @@ describe("a device on XS that is killed", () => {
     await first.event("connected");
     await plant.killBroker();
     await first.event("disconnected");
-    for (const n of [1, 2, 3]) await first.call("publish", { topic: "up/kept", payload: base64(`${n}`), options: { qos: 1, queue: true } });
+    for (const n of [1, 2, 3]) await first.call("publish", { topic: `up/kept/${n}`, payload: base64(`${n}`), options: { qos: 1, queue: true, retain: true } });
     first.kill();
     await first.exited;
     await plant.startBroker();
     const second = await startXs(id, 32);
     await second.call("start", { settings: deviceSettings(plant, 5) });
     await second.event("connected");
-    for (const n of [1, 2, 3]) await plant.telemetry(id, "kept", `${n}`);
+    for (const n of [1, 2, 3]) await plant.telemetry(id, `kept/${n}`, `${n}`);
     await second.call("stop", {});
   });
 

@@ -17,6 +17,7 @@ export interface XsDeviceOptions {
   bits?: Bits;
   /** As in `XsRunOptions`. */
   heap?: XsRunOptions["heap"];
+  stress?: boolean;
 }
 
 /** The library in ROM and the program, bundled anew: they change with the SDK. */
@@ -42,11 +43,13 @@ export class XsDevice {
     const [storageFolder, keysFolder] = [join(options.folder, "records"), join(options.folder, "keys")];
     for (const folder of [storageFolder, keysFolder]) mkdirSync(folder, { recursive: true, mode: 0o700 });
     const { library, program } = await bundleDeviceProgram(join(cacheFolder(), "xs", "device", String(process.pid)));
-    const native = await nativeParts(bits);
+    const stress = options.stress ?? false;
+    const native = await nativeParts(bits, stress);
     const xs = await startXs({
       program,
       bits,
       native,
+      stress,
       storageFolder,
       keysFolder,
       inRom: "code",

@@ -52,16 +52,16 @@ async function commandArrives(device: DeviceDriver, plant: Plant, id: string, te
   await device.line((line) => "message" in line && line.message.topic === `devices/${id}/down/command` && line.message.payload === base64(text), before);
 }
 
-/** Everything published meanwhile at QoS 1 arrives when it is back. */
+/** Everything published meanwhile at QoS 1 arrives when it is back; retained, because the backend may be back later than the device. */
 async function brokerDies(device: DeviceDriver, plant: Plant, id: string): Promise<void> {
   const before = device.output.length;
   await plant.killBroker();
   await device.event("disconnected", before);
-  const sent = [1, 2, 3].map((n) => device.call("publish", { topic: "up/meanwhile", payload: base64(`${n}`), options: { qos: 1 } }));
+  const sent = [1, 2, 3].map((n) => device.call("publish", { topic: `up/meanwhile/${n}`, payload: base64(`${n}`), options: { qos: 1, retain: true } }));
   await plant.startBroker();
   await device.event("connected", before);
   await Promise.all(sent);
-  for (const n of [1, 2, 3]) await plant.telemetry(id, "meanwhile", `${n}`);
+  for (const n of [1, 2, 3]) await plant.telemetry(id, `meanwhile/${n}`, `${n}`);
 }
 
 async function rotates(device: DeviceDriver, plant: Plant, id: string): Promise<void> {

@@ -45,18 +45,23 @@ export class Plant {
     plant.#configFile = configFile;
     await plant.startBroker();
     await plant.#startBackend();
-    plant.#authority = await enrolmentService(plant.ca, { host: "localhost", port: plant.mtlsPort }, () => undefined);
-    plant.#authority.start();
     return plant;
   }
 
   readonly #cleanup: (() => void)[] = [];
 
+  /** Broker and authority, which starts anew: after some deaths of the broker its own backoff would hold up the test. */
   async startBroker(): Promise<void> {
     this.#broker = await startMosquitto({ configFile: this.#configFile, ports: [this.mtlsPort, this.pskPort] });
+    let connected = (): void => undefined;
+    const ready = new Promise<void>((resolve) => (connected = resolve));
+    this.#authority = await enrolmentService(this.ca, { host: "localhost", port: this.mtlsPort }, ({ event }) => event === "connected" && connected());
+    this.#authority.start();
+    await ready;
   }
 
   async killBroker(): Promise<void> {
+    await this.#authority?.stop();
     await this.#broker?.kill();
   }
 

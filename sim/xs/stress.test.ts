@@ -1,0 +1,70 @@
+/**
+ * The C code under AddressSanitizer and UBSan, with garbage collected at every allocation and each chunk in memory of its own: whatever C keeps of
+ * the heap for too long is found at the next step. At 64 bits; the code is the same at 32.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { freePort, startMosquitto } from "../node/testing/test-mosquitto.js";
+import { bundleDevice } from "./bundle.js";
+import { buildHost } from "./host-build.js";
+import { nativeParts } from "./native-parts.js";
+import { base64 } from "./testing/device-driver.js";
+import { deviceSettings } from "./testing/device-scenario.js";
+import { Plant } from "./testing/plant.js";
+import { ProgramFolder } from "./testing/program-folder.js";
+import { XsDevice } from "./xs-device.js";
+
+const BUILD_MS = 600_000;
+const TESTING = fileURLToPath(new URL("./testing/", import.meta.url));
+
+const programs = new ProgramFolder();
+beforeAll(async () => {
+  await buildHost({ bits: 64, stress: true });
+  await buildHost({ bits: 64, stress: true, native: await nativeParts(64, true) });
+}, BUILD_MS);
+afterAll(() => programs.close());
+
+it("sockets, timers and text survive a collection at every allocation in an MQTT session", async () => {
+  const libraryEntry = join(TESTING, "mqtt-library.ts");
+  const library = await bundleDevice({ entry: libraryEntry, outputFile: join(programs.path, "library.mjs") });
+  const program = await bundleDevice({ entry: join(TESTING, "mqtt-session.ts"), outputFile: join(programs.path, "session.mjs"), separate: { [libraryEntry]: "library" } });
+  const port = await freePort();
+  const broker = await startMosquitto(programs.path, "broker", {}, [`listener ${port} 127.0.0.1`, "allow_anonymous true"]);
+  try {
+    const config = { port, protocolVersion: 5, qos: [0, 1, 2], count: 2, payloadBytes: 3_000 };
+    const options = { program: program.file, bits: 64, stress: true, inRom: "code", modules: { library: library.file }, preload: ["library"] } as const;
+    const running = await programs.start({ ...options, args: [JSON.stringify(config)] });
+    expect(await running.exited).toMatchObject({ code: 0, errors: "" });
+    expect(running.messages.filter((message) => "received" in message)).toMatchObject([0, 1, 2].map((qos) => ({ qos, received: 2, wrong: 0 })));
+  } finally {
+    await broker.stop();
+  }
+});
+
+it("TLS engine, key store and records do so in a device that connects, talks and renews its certificate", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "hawser-xs-stress-"));
+  const plant = await Plant.build();
+  const device = await XsDevice.start({ folder, bits: 64, stress: true });
+  try {
+    const id = "stressed";
+    await device.call("install", await plant.provision(id, () => device.call("makeKey", { commonName: id })));
+    await device.call("start", { settings: deviceSettings(plant, 5) });
+    await device.event("connected");
+    expect(await device.call("subscribe", { filter: "down/#", options: { qos: 1 } })).toBe(1);
+    await device.call("publish", { topic: "up/a", payload: base64("x".repeat(3_000)), options: { qos: 1 } });
+    await plant.telemetry(id, "a", "x".repeat(3_000));
+    await device.call("renew", {});
+    await device.event("renewed");
+    await device.call("stop", {});
+    device.kill("SIGTERM");
+    expect(await device.exited).toEqual({ code: 0, signal: undefined, errors: "" });
+  } finally {
+    device.kill();
+    await device.exited;
+    await plant.close();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}, 300_000);
