@@ -1,5 +1,5 @@
 /** A growing piece of memory that packets are written into, one behind the other, so that a turn's output is one array. */
-import { writeUtf8, utf8Length } from "./utf8.js";
+import { writeUtf8, utf8Length } from "../encoding/utf8.js";
 
 const NOTHING = new Uint8Array(0);
 /** The most that is taken at once because the last piece was large. */

@@ -2,7 +2,7 @@
 import { HawserError } from "../errors.js";
 import type { MessageProperties, UserProperties } from "./packet.js";
 import { checkTopic } from "./topics.js";
-import { utf8Length } from "./utf8.js";
+import { utf8Length } from "../encoding/utf8.js";
 
 const MAX_FIELD_BYTES = 65_535;
 const KNOWN: readonly string[] = ["payloadFormatIndicator", "messageExpiryInterval", "contentType", "responseTopic", "correlationData", "userProperties"];

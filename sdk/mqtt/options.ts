@@ -3,7 +3,7 @@ import { HawserError } from "../errors.js";
 import { checkMessageProperties, checkSeconds, checkUserProperties } from "./check-properties.js";
 import type { MessageProperties, Properties, ProtocolVersion, QoS, UserProperties } from "./packet.js";
 import { checkTopic } from "./topics.js";
-import { encodeUtf8, utf8Length } from "./utf8.js";
+import { encodeUtf8, utf8Length } from "../encoding/utf8.js";
 
 /** A message that the broker publishes when this client vanishes (MQTT 5.0, section 3.1.2.5). */
 export interface Will {

@@ -2,7 +2,7 @@
 import type { MessageProperties, Properties, QoS } from "./packet.js";
 import { propertiesSize } from "./properties.js";
 import type { PublishResult } from "./options.js";
-import { utf8Length } from "./utf8.js";
+import { utf8Length } from "../encoding/utf8.js";
 
 export const DELIVERED: PublishResult = Object.freeze({ reasonCode: 0 });
 

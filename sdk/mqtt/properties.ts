@@ -8,7 +8,7 @@ import type { ByteReader } from "./byte-reader.js";
 import type { ByteWriter } from "./byte-writer.js";
 import type { Properties } from "./packet.js";
 import { malformed, protocolError } from "./packet-error.js";
-import { utf8Length } from "./utf8.js";
+import { utf8Length } from "../encoding/utf8.js";
 
 /** The packets with properties that a broker may send, and the will of CONNECT, as bits. */
 export const IN_CONNACK = 1;

@@ -16,7 +16,7 @@ import type { Journal } from "./journal.js";
 import { LazyMap } from "./lazy-map.js";
 import { messageRecords, readMessage, type StoredMessage } from "./message-records.js";
 import { OutgoingMessage } from "./outgoing-message.js";
-import { decodeUtf8, encodeUtf8 } from "./utf8.js";
+import { decodeUtf8, encodeUtf8 } from "../encoding/utf8.js";
 
 const ID_KEY = "mq-id";
 const RECEIVED_KEY = "mq-rx";

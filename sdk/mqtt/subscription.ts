@@ -2,7 +2,7 @@
 import { HawserError } from "../errors.js";
 import type { PublishProperties, QoS } from "./packet.js";
 import type { ResolvedSubscribeOptions } from "./subscriptions.js";
-import { decodeUtf8 } from "./utf8.js";
+import { decodeUtf8 } from "../encoding/utf8.js";
 
 /** One message from the broker. */
 export interface Message {

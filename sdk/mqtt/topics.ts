@@ -1,6 +1,6 @@
 /** Topic names and filters (MQTT 5.0, section 4.7): which are valid, which match. */
 import { HawserError } from "../errors.js";
-import { utf8Length } from "./utf8.js";
+import { utf8Length } from "../encoding/utf8.js";
 
 const MAX_TOPIC_BYTES = 65_535;
 const LONE_SURROGATE = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?:^|[^\uD800-\uDBFF])[\uDC00-\uDFFF]/;
