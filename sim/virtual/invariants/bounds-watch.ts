@@ -9,7 +9,7 @@ export interface Bounds {
 }
 
 /** Timers the SDK may have at once; links likewise. An application of ours adds its own, which are not counted. */
-const MOST_TIMERS = 40;
+const MOST_TIMERS = 16;
 const MOST_LINKS = 3;
 /** Records beside those of single messages. */
 const MOST_OTHER_RECORDS = 24;

@@ -155,6 +155,6 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
     find: "    this.#keepAlive.stop();\n    this.#cancelTimer?.();\n    this.#authentication",
     replace: "    this.#cancelTimer?.();\n    this.#authentication",
     invariants: ["bounds"],
-    stage: { kind: "world", faults: ["reset", "flapping"] },
+    stage: { kind: "world", faults: ["reset", "flapping"], days: 1 },
   },
 ];
