@@ -1,59 +1,17 @@
-/** UTF-8, base64 and hex, for engines that have no TextEncoder, Buffer or atob (XS 13.3 has none of them). */
+/** UTF-8 with typed errors, base64 and hex, for engines that have no TextEncoder, Buffer or atob (XS 13.3 has none of them). */
 import { HawserError } from "../errors.js";
+import { decodeUtf8, encodeUtf8 } from "./utf8.js";
 
 /** UTF-8 bytes of a string; a lone surrogate becomes U+FFFD, as the Encoding standard says. */
-export function utf8Encode(text: string): Uint8Array {
-  const bytes = new Uint8Array(text.length * 3);
-  let length = 0;
-  for (const character of text) {
-    let code = character.codePointAt(0) ?? 0;
-    if (code >= 0xd800 && code <= 0xdfff) code = 0xfffd;
-    if (code < 0x80) {
-      bytes[length++] = code;
-    } else if (code < 0x800) {
-      bytes[length++] = 0xc0 | (code >> 6);
-      bytes[length++] = 0x80 | (code & 0x3f);
-    } else if (code < 0x10000) {
-      bytes[length++] = 0xe0 | (code >> 12);
-      bytes[length++] = 0x80 | ((code >> 6) & 0x3f);
-      bytes[length++] = 0x80 | (code & 0x3f);
-    } else {
-      bytes[length++] = 0xf0 | (code >> 18);
-      bytes[length++] = 0x80 | ((code >> 12) & 0x3f);
-      bytes[length++] = 0x80 | ((code >> 6) & 0x3f);
-      bytes[length++] = 0x80 | (code & 0x3f);
-    }
-  }
-  return bytes.slice(0, length);
-}
-
-/** The smallest code point a sequence of 1, 2 or 3 continuation bytes may carry: anything lower is an overlong form (RFC 3629 section 3). */
-const SMALLEST = [0, 0x80, 0x800, 0x10000];
+export const utf8Encode = encodeUtf8;
 
 /**
  * The string of well-formed UTF-8 (RFC 3629).
  * @throws HawserError `BAD_ENCODING` on overlong forms, surrogates, cut-off or stray bytes
  */
 export function utf8Decode(bytes: Uint8Array): string {
-  let text = "";
-  let at = 0;
-  while (at < bytes.length) {
-    const first = bytes[at++] ?? 0;
-    if (first < 0x80) {
-      text += String.fromCharCode(first);
-      continue;
-    }
-    const more = first >= 0xf0 ? 3 : first >= 0xe0 ? 2 : 1;
-    if (first < 0xc2 || first > 0xf4 || at + more > bytes.length) throw badEncoding("UTF-8");
-    let code = first & (0x3f >> more);
-    for (let i = 0; i < more; i++) {
-      const next = bytes[at++] ?? 0;
-      if ((next & 0xc0) !== 0x80) throw badEncoding("UTF-8");
-      code = (code << 6) | (next & 0x3f);
-    }
-    if (code < (SMALLEST[more] ?? 0) || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) throw badEncoding("UTF-8");
-    text += String.fromCodePoint(code);
-  }
+  const text = decodeUtf8(bytes);
+  if (text === undefined) throw badEncoding("UTF-8");
   return text;
 }
 
