@@ -51,7 +51,8 @@ export class Scene {
   }
 
   async clean(): Promise<void> {
-    for (const client of this.#clients.splice(0)) await new Promise<void>((resolve) => client.end(true, {}, () => resolve()));
+    // Not waited for: a client that never connected may have nothing to tell of its end.
+    for (const client of this.#clients.splice(0)) client.end(true);
     for (const broker of this.#processes.splice(0)) await broker.kill("SIGKILL");
     for (const path of this.#directories.splice(0)) rmSync(path, { recursive: true, force: true });
   }
@@ -65,7 +66,14 @@ export class Mosquitto {
 
   constructor(configFile: string) {
     this.#child = spawn("/usr/sbin/mosquitto", ["-c", configFile], { stdio: ["ignore", "ignore", "pipe"] });
-    this.#closed = new Promise((resolve) => this.#child.once("close", () => resolve()));
+    const killAtExit = (): void => void this.#child.kill("SIGKILL");
+    process.once("exit", killAtExit);
+    this.#closed = new Promise((resolve) =>
+      this.#child.once("close", () => {
+        process.off("exit", killAtExit);
+        resolve();
+      }),
+    );
     this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.log += text;
       this.#onLog();
