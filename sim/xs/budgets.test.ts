@@ -1,0 +1,25 @@
+/** Budgets of a device at 32 bits. Two are missed so far; bars keep them from growing, and the figures are printed. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { measureBudgets } from "./testing/budgets.js";
+import { Plant } from "./testing/plant.js";
+
+it("a whole mTLS session fits into 64 KiB of heap, and live heap and bundle do not grow unseen", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "hawser-xs-budgets-"));
+  const plant = await Plant.build();
+  try {
+    const [bundle, live, session, message] = await measureBudgets(plant, folder, "budget");
+    for (const budget of [bundle, live, session, message]) {
+      process.stdout.write(`${budget!.name}: ${budget!.value} ${budget!.unit}${Number.isFinite(budget!.target) ? ` (target ${budget!.target})` : ""}\n`);
+    }
+    expect(session!.value).toBeLessThanOrEqual(session!.target);
+    // Targets missed: 24 KiB live and 60 KiB of bundle. sdk/mqtt alone is 57 KB of the bundle, mqtt-packet 19 KB.
+    expect(live!.value).toBeLessThan(32_768);
+    expect(bundle!.value).toBeLessThan(128_000);
+  } finally {
+    await plant.close();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}, 600_000);
