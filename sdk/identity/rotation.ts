@@ -41,6 +41,7 @@ export class Rotation {
   #isAsking = false;
   /** Counts the beginnings and ends of exchanges, so that what an earlier one still reports is known as such. */
   #exchange = 0;
+  #isReporting = false;
   #cancelAnswer: Cancel | undefined;
   #cancelLook: Cancel | undefined;
   /** Not before this, on the monotonic clock: the last exchange failed. */
@@ -59,7 +60,6 @@ export class Rotation {
     this.#client = client;
     this.#recovering = recovering;
     if (this.#serial !== this.parts.store.active?.certificate.serial) this.#backoff = this.#forCertificate();
-    if (!recovering && this.parts.store.unreported) void this.#report(client);
     this.#look();
   }
 
@@ -133,6 +133,7 @@ export class Rotation {
     this.#cancelLook?.();
     const client = this.#client;
     if (!client || this.#isAsking) return;
+    if (!this.#recovering && store.unreported) void this.#report(client);
     const nowMs = platform.clock.monotonicMs();
     const heldMs = Math.max(0, this.#notBeforeMs - nowMs);
     const active = store.active;
@@ -176,14 +177,19 @@ export class Rotation {
   async #report(client: MqttClient): Promise<void> {
     const { store, platform } = this.parts;
     const serial = store.active?.certificate.serial;
-    if (serial === undefined) return;
+    if (serial === undefined || this.#isReporting) return;
+    this.#isReporting = true;
     try {
-      await client.publish(`devices/${store.device.id}/${REQUEST_TOPIC}`, activeReport(serial), { qos: 1 });
+      await client.publish(`devices/${store.device.id}/${REQUEST_TOPIC}`, activeReport(serial), { qos: 1, persist: false });
       if (store.active?.certificate.serial === serial) store.markReported();
     } catch (error) {
-      // It is sent again with the next connection.
+      // It is sent again with the next connection, or in an hour at the latest. It needs no flash of its own: `unreported` is its memory.
       platform.log("debug", "the report of the certificate in use was not delivered", { code: errorCode(error) });
+    } finally {
+      this.#isReporting = false;
     }
+    // Renewed again meanwhile: the newer one is to be reported as well.
+    if (store.active?.certificate.serial !== serial) this.#look();
   }
 
   #failed(code: string, message: string, askedMs: number): void {
