@@ -7,7 +7,7 @@ import { bundleDevice } from "./bundle.js";
 import type { DeviceCommands, DeviceOutput } from "./device-protocol.js";
 import type { Bits } from "./host-build.js";
 import { nativeParts } from "./native-parts.js";
-import { cacheFolder, packageRoot } from "./project-files.js";
+import { packageRoot } from "./project-files.js";
 import { startXs, type XsExit, type XsProcess, type XsRunOptions } from "./run.js";
 
 export interface XsDeviceOptions {
@@ -42,7 +42,7 @@ export class XsDevice {
     const bits = options.bits ?? 32;
     const [storageFolder, keysFolder] = [join(options.folder, "records"), join(options.folder, "keys")];
     for (const folder of [storageFolder, keysFolder]) mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const { library, program } = await bundleDeviceProgram(join(cacheFolder(), "xs", "device", String(process.pid)));
+    const { library, program } = await bundleDeviceProgram(join(options.folder, "program"));
     const stress = options.stress ?? false;
     const native = await nativeParts(bits, stress);
     const xs = await startXs({
