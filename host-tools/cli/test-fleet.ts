@@ -62,7 +62,7 @@ export class Watcher {
   static async start(cwd: string, name: string, port: number): Promise<Watcher> {
     await json(cwd, "issue", "--dir", "ca", "--name", name, "--role", "operator", "--out", name);
     const [cert, key, ca] = ["client.crt.pem", "client.key.pem", "ca.crt.pem"].map((file) => readFileSync(join(cwd, name, file)));
-    const client = mqtt.connect({ protocol: "mqtts", host: "localhost", port, ...(cert && key && ca ? { cert, key, ca } : {}), clientId: name, clean: false, protocolVersion: 4, reconnectPeriod: 100 });
+    const client = mqtt.connect({ protocol: "mqtts", host: "localhost", port, ...(cert && key && ca ? { cert, key, ca } : {}), clientId: name, clean: false, protocolVersion: 4, reconnectPeriod: 100, reconnectOnConnackError: true });
     onTestFinished(() => void client.end(true));
     // Refusals until the broker knows the name, and a broker that dies on purpose: it tries again.
     client.on("error", () => undefined);

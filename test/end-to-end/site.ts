@@ -61,7 +61,7 @@ export class Observer {
   private constructor(site: Site) {
     const file = (name: string): Buffer => readFileSync(join(site.directory, "observer", name));
     const tls = { key: file("client.key.pem"), cert: file("client.crt.pem"), ca: file("ca.crt.pem") };
-    this.#client = mqtt.connect({ protocol: "mqtts", host: "localhost", port: site.mtlsPort, ...tls, clientId: "observer", clean: false, protocolVersion: 4, reconnectPeriod: 50 });
+    this.#client = mqtt.connect({ protocol: "mqtts", host: "localhost", port: site.mtlsPort, ...tls, clientId: "observer", clean: false, protocolVersion: 4, reconnectPeriod: 50, reconnectOnConnackError: true });
     this.#client.on("error", () => undefined);
     this.#client.on("message", (topic, payload) => {
       this.seen.push({ topic, text: payload.toString("utf8") });

@@ -25,6 +25,7 @@ export class Watcher {
       protocolVersion: 4,
       clean: false,
       reconnectPeriod: 100,
+      reconnectOnConnackError: true,
     });
     this.#client.on("error", () => undefined); // it reconnects; what matters is what it sees
     this.#client.on("message", (topic, payload) => {
