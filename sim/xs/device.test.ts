@@ -52,7 +52,7 @@ describe("a device's life against mosquitto", () => {
       expect(await playDeviceLife(device, plant, { id: `xs${bits}-v${protocolVersion}`, protocolVersion })).toEqual(onNode);
     }
     expect(onNode).toContain("recovered");
-  }, 240_000);
+  });
 });
 
 describe("a device on XS that is killed", () => {

@@ -22,6 +22,7 @@ export class Plant {
   #broker: RunningMosquitto | undefined;
   #authority: AuthorityService | undefined;
   #backend: MqttClient | undefined;
+  #backendReady = false;
   #configFile = "";
   mtlsPort = 0;
   pskPort = 0;
@@ -58,6 +59,7 @@ export class Plant {
     this.#authority = await enrolmentService(this.ca, { host: "localhost", port: this.mtlsPort }, ({ event }) => event === "connected" && connected());
     this.#authority.start();
     await ready;
+    if (this.#backend) await this.#backendSubscribed();
   }
 
   async killBroker(): Promise<void> {
@@ -95,18 +97,34 @@ export class Plant {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
+  /** With a clean session, subscribed anew at each connection: of a persisted one a killed broker may bring back a part only. */
   async #startBackend(): Promise<void> {
     const { keyPem, chainPem, trustAnchorPem } = await this.ca.issueClient({ name: "backend-1", role: "backend" });
-    const options = { key: keyPem, cert: chainPem, ca: trustAnchorPem, clientId: "backend-1", clean: false, reconnectPeriod: 200, protocolVersion: 5 as const, properties: { sessionExpiryInterval: 600 } };
-    const backend = await mqtt.connectAsync(`mqtts://localhost:${this.mtlsPort}`, options);
+    const options = { key: keyPem, cert: chainPem, ca: trustAnchorPem, clientId: "backend-1", clean: true, reconnectPeriod: 200, connectTimeout: 3_000, resubscribe: false };
+    const backend = mqtt.connect(`mqtts://localhost:${this.mtlsPort}`, { ...options, protocolVersion: 5 });
+    this.#backend = backend;
     backend.on("error", () => undefined);
+    backend.on("close", () => (this.#backendReady = false));
+    backend.on("connect", () => {
+      backend.subscribe("devices/+/up/#", { qos: 1 }, (error) => {
+        this.#backendReady = error === null;
+        this.#wake();
+      });
+    });
     backend.on("message", (topic, payload) => {
       this.received.push({ topic, payload: payload.toString() });
-      const waiting = [...this.#waiting];
-      this.#waiting.clear();
-      for (const resolve of waiting) resolve();
+      this.#wake();
     });
-    await backend.subscribeAsync("devices/+/up/#", { qos: 1 });
-    this.#backend = backend;
+    await this.#backendSubscribed();
+  }
+
+  async #backendSubscribed(): Promise<void> {
+    while (!this.#backendReady) await new Promise<void>((resolve) => this.#waiting.add(resolve));
+  }
+
+  #wake(): void {
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const resolve of waiting) resolve();
   }
 }
