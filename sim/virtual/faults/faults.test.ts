@@ -12,7 +12,7 @@ interface Effect {
   state?: (world: World) => boolean;
   /** A fault that is needed to make this one felt. */
   with?: string;
-  /** A defect of the core that is still open: a failed report of the certificate in use waits for the next connection. */
+  /** Not judged here: a report of the certificate in use that failed is repeated within an hour, for which this short world does not wait. */
   known?: InvariantName;
 }
 

@@ -85,8 +85,8 @@ export class AttemptWatch {
     if (reason.class === "credential") this.#credentialFault = true;
   }
 
-  /** The broker accepted this device by mutual TLS. */
-  acceptedByMtls(): void {
+  /** The broker accepted the certificate that serves. */
+  activeIsGood(): void {
     this.#credentialFault = false;
   }
 
@@ -98,6 +98,8 @@ export class AttemptWatch {
       this.#disconnected(event);
     } else if (event.type === "retrying") {
       this.#retrying(event.delayMs, event.attempt);
+    } else if (event.type === "renewed") {
+      this.activeIsGood();
     } else if (event.type === "rung-changed") {
       this.#announced = event.to;
       if (event.to === "psk" && !this.#credentialFault) this.chronicle.violate("rung-without-reason", this.device, `down to PSK because of ${event.code}`);

@@ -128,7 +128,7 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   {
     name: "the authority never hears which certificate is in use",
     file: "sdk/identity/rotation.ts",
-    find: "if (!recovering && this.parts.store.unreported) void this.#report(client);",
+    find: "if (!this.#recovering && store.unreported) void this.#report(client);",
     replace: "",
     invariants: ["old-certificate"],
     stage: IDENTITY,

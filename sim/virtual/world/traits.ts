@@ -60,9 +60,12 @@ function drawnWorldTraits(random: SeededRandom): WorldTraits {
   };
 }
 
+/** A device that cannot recover gets a certificate that outlives any series of faults here, milliseconds: once expired it could only be provisioned again. */
+const LASTING_MS = 72 * HOUR_MS;
+
 /** @param versions what the broker speaks: a device that insists on another would never get in */
-export function deviceTraits(random: SeededRandom, versions: readonly (4 | 5)[], given: GivenTraits["device"] = {}): DeviceTraits {
-  const recoverable = random.chance(0.85);
+export function deviceTraits(random: SeededRandom, versions: readonly (4 | 5)[], lifetimeMs: number, given: GivenTraits["device"] = {}): DeviceTraits {
+  const recoverable = random.chance(0.85) || lifetimeMs < LASTING_MS;
   const drawn: DeviceTraits = {
     recoverable,
     bare: recoverable && random.chance(0.15),

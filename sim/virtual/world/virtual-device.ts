@@ -83,7 +83,7 @@ export class VirtualDevice {
     this.attempts = new AttemptWatch(id, time, chronicle);
     this.identity = new IdentityWatch(id, this.flash, this.keys, chronicle);
     this.recovery = new RecoveryWatch(id, time, chronicle, around.backOnlineBoundMs);
-    this.#bounds = new BoundsWatch(id, { outboxMessages: traits.outboxMessages, outboxBytes: OUTBOX_BYTES }, chronicle);
+    this.#bounds = new BoundsWatch(id, { outboxMessages: traits.outboxMessages + outboxMargin(traits), outboxBytes: OUTBOX_BYTES }, chronicle);
   }
 
   get on(): boolean {
@@ -334,3 +334,7 @@ export class VirtualDevice {
   }
 }
 
+/** A cut between storing a message and removing those that make room for it leaves one too many, until the next message comes. */
+function outboxMargin({ persistent, overflow }: DeviceTraits): number {
+  return persistent && overflow !== "reject" ? 2 : 0;
+}

@@ -5,7 +5,7 @@ import { drainByTurns } from "../time/virtual-time.js";
 import { World } from "./world.js";
 
 /** A run of seeds that meet none of the core's defects that were open when this was written; `npm run world` plays a thousand. */
-const SEEDS = { first: 71, last: 85 };
+const SEEDS = { first: 50, last: 64 };
 
 const logOf = async (seed: string, drain = drainOnNode): Promise<{ lines: string[]; digest: string }> => {
   const lines: string[] = [];

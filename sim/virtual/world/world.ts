@@ -142,7 +142,7 @@ export class World {
   #addDevice(id: string, network: VirtualNetwork): void {
     const random = this.#random.fork(id);
     const { time, chronicle, authority, backOnlineBoundMs } = this;
-    const traits = deviceTraits(random.fork("traits"), this.broker.limits.versions, this.options.traits?.device);
+    const traits = deviceTraits(random.fork("traits"), this.broker.limits.versions, this.authority.lifetimeMs, this.options.traits?.device);
     const device = new VirtualDevice(id, traits, random, { time, chronicle, network, authority, backOnlineBoundMs });
     const psk = device.provision();
     if (psk) this.access.psks.set(id, psk);
@@ -206,8 +206,10 @@ export class World {
       accepted: (scope, clientId, sessionPresent) => {
         this.chronicle.note(clientId, `broker accepts ${scope.kind}${sessionPresent ? ", session present" : ""}`);
         if (scope.kind !== "mtls") return;
-        device(scope.id)?.attempts.acceptedByMtls();
-        device(scope.id)?.identity.accepted(scope.serial);
+        const found = device(scope.id);
+        // A new certificate that was let in says nothing for the one that was refused, until it has taken its place.
+        if (found?.identity.activeSerial === scope.serial) found.attempts.activeIsGood();
+        found?.identity.accepted(scope.serial);
       },
       granted: (scope) => (scope.kind === "mtls" ? device(scope.id)?.identity.granted(scope.serial) : undefined),
       heard: (scope) => (scope.kind === "mtls" ? device(scope.id)?.recovery.heard() : undefined),
