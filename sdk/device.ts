@@ -5,7 +5,7 @@
 import { DEFAULT_BACKOFF, type BackoffPolicy } from "./connection/backoff.js";
 import type { Failure } from "./connection/failure.js";
 import { Supervisor, type Login } from "./connection/supervisor.js";
-import { errorMessage, HawserError } from "./errors.js";
+import { errorCode, errorMessage, HawserError } from "./errors.js";
 import type { DeviceEvent, DeviceListener } from "./events.js";
 import { RESPONSE_TOPIC } from "./identity/enrolment.js";
 import { Rotation } from "./identity/rotation.js";
@@ -65,6 +65,9 @@ export interface DeviceStatus {
 /** The session expiry interval of a session that does not expire (MQTT 5.0, section 3.1.2.11.2). */
 const NEVER = 0xffff_ffff;
 
+/** Before the authority's answers are subscribed to again after the broker refused it. */
+const LISTEN_AGAIN_MS = 60_000;
+
 /**
  * @example
  * const device = new Device({ broker: { host: "mqtt.example.com", port: 8883 } }, platform);
@@ -108,7 +111,7 @@ export class Device {
       emit,
       login: (identity) => this.#login(config, identity, time),
       onOnline: (client, attempt) => {
-        this.#saveTime(time);
+        if (attempt.rung === "mtls") this.#saveTime(time);
         this.#rotation.online(client, attempt.rung === "psk");
         if (config.token && attempt.rung === "mtls") this.#refreshToken(config.token);
       },
@@ -200,7 +203,12 @@ export class Device {
   }
 
   async #listenForAnswers(client: MqttClient): Promise<void> {
-    for await (const message of client.subscribe(this.topic(RESPONSE_TOPIC), { qos: 1 })) this.#rotation.answer(message.payload);
+    try {
+      for await (const message of client.subscribe(this.topic(RESPONSE_TOPIC), { qos: 1 })) this.#rotation.answer(message.payload);
+    } catch (error) {
+      this.platform.log("error", "the broker does not let this device hear the authority", { code: errorCode(error) });
+      this.platform.scheduler.after(LISTEN_AGAIN_MS, () => void this.#listenForAnswers(client));
+    }
   }
 
   #login(config: DeviceConfig, identity: Identity, time: TrustedTime): Login {
@@ -217,7 +225,7 @@ export class Device {
 
   #saveTime(time: TrustedTime): void {
     try {
-      time.save();
+      time.save(this.#store.active?.certificate.notAfterMs ?? 0);
     } catch (error) {
       this.platform.log("warn", "the trusted time could not be stored", { error: errorMessage(error) });
     }

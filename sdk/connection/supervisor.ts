@@ -11,7 +11,7 @@ import type { MqttClient } from "../mqtt/client.js";
 import { ConnectError } from "../mqtt/connect-error.js";
 import type { Cancel, Credential, Endpoint, LinkInfo, Platform } from "../platform.js";
 import { Backoff, type BackoffPolicy } from "./backoff.js";
-import { failure, type Failure } from "./failure.js";
+import { failure, type Failure, type FailureCode } from "./failure.js";
 import { CredentialLadder, type Attempt, type LadderEffect } from "./ladder.js";
 import { redirectTarget } from "./redirect.js";
 import { minimumDelayMs } from "./retry-policy.js";
@@ -52,6 +52,9 @@ export interface Login {
   username?: string;
   password?: Uint8Array | string;
 }
+
+/** Ends that do not say what was wrong. */
+const UNEXPLAINED: ReadonlySet<FailureCode> = new Set<FailureCode>(["CONNECTION_RESET", "CONNECTION_CLOSED", "TLS_FAILED", "NOT_AUTHORIZED"]);
 
 type Phase = "stopped" | "waiting" | "dialing" | "online";
 
@@ -119,7 +122,10 @@ export class Supervisor {
     this.#epoch++;
     this.#cancelWait?.();
     this.#cancelProof?.();
-    if (wasOnline) this.parts.onOffline();
+    if (wasOnline) {
+      this.#backoff.ended(this.parts.platform.clock.monotonicMs() - this.#connectedAtMs);
+      this.parts.onOffline();
+    }
     await client.disconnect();
   }
 
@@ -153,14 +159,11 @@ export class Supervisor {
 
   /** What is known to be wrong with an identity before it is shown. */
   #unfit(attempt: Attempt): Failure | undefined {
-    const { store, time, platform } = this.parts;
+    const { store } = this.parts;
     if (attempt.rung === "psk") return undefined;
     const identity = store[attempt.identity];
     if (!identity) return failure("CERTIFICATE_REQUIRED", "this device has no certificate to show");
     if (!store.hasKey(identity)) return failure("KEY_MISSING", `the key of certificate ${identity.certificate.serial} is gone from the key store`);
-    if (platform.clock.wallTrusted() && time.nowMs() > identity.certificate.notAfterMs) {
-      return failure("CERTIFICATE_EXPIRED", `the device's certificate ${identity.certificate.serial} expired ${new Date(identity.certificate.notAfterMs).toISOString()}`);
-    }
     return undefined;
   }
 
@@ -232,7 +235,8 @@ export class Supervisor {
       if (code >= 0x80) client.abort(failure("NOT_AUTHORIZED", "the broker does not grant the new certificate its identity topic", { reasonCode: code }));
       return code < 0x80 && client.connected && this.#phase === "online";
     } catch {
-      // The connection ended meanwhile; `onEnd` has told why.
+      // The connection ended meanwhile, and `onEnd` has told why; or there is no such subscription, because the broker refused it.
+      client.abort(failure("NOT_AUTHORIZED", "the broker does not grant the new certificate its identity topic"));
       return false;
     } finally {
       this.#cancelProof();
@@ -263,9 +267,19 @@ export class Supervisor {
     this.#failed(reason, true);
   }
 
-  #failed(reason: Failure, wasConnected: boolean): void {
+  /** Brokers there are that end TLS without a word, or refuse without a reason; then what this side knows of its certificate is the likeliest one. */
+  #explained(reason: Failure, wasConnected: boolean): Failure {
+    const { store, time, platform } = this.parts;
+    const identity = this.#attempt.rung === "mtls" ? store[this.#attempt.identity] : undefined;
+    const silent = UNEXPLAINED.has(reason.code);
+    if (wasConnected || !silent || !identity || !platform.clock.wallTrusted() || time.nowMs() <= identity.certificate.notAfterMs) return reason;
+    return failure("CERTIFICATE_EXPIRED", `the device's certificate ${identity.certificate.serial} expired ${new Date(identity.certificate.notAfterMs).toISOString()}`);
+  }
+
+  #failed(given: Failure, wasConnected: boolean): void {
     const { emit, store } = this.parts;
     const attempt = this.#attempt;
+    const reason = this.#explained(given, wasConnected);
     if (reason.code === "UNSUPPORTED_PROTOCOL_VERSION" && this.options.protocolVersion === "auto" && this.#version === 5) {
       this.#version = 4;
       emit({ type: "protocol-version", version: 4 });

@@ -39,6 +39,8 @@ export class Rotation {
   /** One for all tries of an enrolment: an answer that comes late is as good as one in time. */
   #requestId: string | undefined;
   #isAsking = false;
+  /** On the monotonic clock: however late the wall clock says it is, a certificate just issued is not due. */
+  #notDueBeforeMs = 0;
   /** Counts the beginnings and ends of exchanges, so that what an earlier one still reports is known as such. */
   #exchange = 0;
   #isReporting = false;
@@ -59,7 +61,12 @@ export class Rotation {
   online(client: MqttClient, recovering: boolean): void {
     this.#client = client;
     this.#recovering = recovering;
-    if (this.#serial !== this.parts.store.active?.certificate.serial) this.#backoff = this.#forCertificate();
+    const active = this.parts.store.active?.certificate;
+    if (this.#serial !== active?.serial) {
+      const lifetimeMs = active ? active.notAfterMs - active.notBeforeMs : 0;
+      if (this.#serial !== undefined) this.#notDueBeforeMs = this.parts.platform.clock.monotonicMs() + Math.min(3_600_000, lifetimeMs / 20);
+      this.#backoff = this.#forCertificate();
+    }
     this.#look();
   }
 
@@ -137,7 +144,7 @@ export class Rotation {
     const nowMs = platform.clock.monotonicMs();
     const heldMs = Math.max(0, this.#notBeforeMs - nowMs);
     const active = store.active;
-    const dueMs = active ? renewAtMs(active.certificate, this.#jitter) - time.nowMs() : 0;
+    const dueMs = active ? Math.max(renewAtMs(active.certificate, this.#jitter) - time.nowMs(), this.#notDueBeforeMs - nowMs) : 0;
     // An enrolment or a proof that a reboot or a failure interrupted goes on.
     const unfinished = store.pending !== undefined || store.enrolling !== undefined;
     const reason: Reason | undefined = this.#recovering ? "recovery" : this.#asked || unfinished ? "asked" : dueMs <= 0 ? "due" : undefined;

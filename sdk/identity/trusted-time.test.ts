@@ -48,11 +48,20 @@ describe("TrustedTime", () => {
     const counted = { ...storage, get: (key: string) => storage.get(key), put: (key: string, value: Uint8Array) => (writes++, storage.put(key, value)) } as typeof storage;
     const trusted = new TrustedTime(time, counted, BUILD_MS);
     for (let hour = 0; hour < 24; hour++) {
-      trusted.save();
+      trusted.save(Infinity);
       time.now += 3_600_000;
     }
     expect(writes).toBe(4);
     expect(new TrustedTime(clock(), storage, 0).nowMs()).toBe(BUILD_MS + 18 * 3_600_000);
+  });
+
+  it("stores no time later than the certificate that the broker accepted, whatever the wall clock says", () => {
+    const time = clock();
+    const storage = memoryStorage();
+    time.trusted = true;
+    time.wall = Date.UTC(2099, 0, 1);
+    new TrustedTime(time, storage, BUILD_MS).save(BUILD_MS + 86_400_000);
+    expect(new TrustedTime(clock(), storage, 0).nowMs()).toBe(BUILD_MS + 86_400_000);
   });
 
   it.each(["", "x", "-5", "1e99"])("begins at the build time when the stored one is %j", (text) => {

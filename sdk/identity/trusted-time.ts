@@ -45,10 +45,11 @@ export class TrustedTime {
 
   /**
    * Stores the time now and then. Called while a broker has proved itself, so that a wall clock set wrong by a forged time source cannot by itself
-   * write a far future into flash: the server's certificate was valid at the time that is stored.
+   * write a far future into flash: the certificate that the broker has just accepted bounds it.
+   * @param latestMs the end of that certificate, milliseconds since the Unix epoch: nothing later is stored
    */
-  save(): void {
-    const nowMs = this.nowMs();
+  save(latestMs: number): void {
+    const nowMs = Math.min(this.nowMs(), latestMs);
     if (nowMs - this.#savedMs < SAVE_EVERY_MS) return;
     this.storage.put(KEY, utf8Encode(String(Math.floor(nowMs))));
     this.#savedMs = nowMs;

@@ -28,6 +28,9 @@ export interface Connack {
 
 export type MqttPlatform = Pick<Platform, "clock" | "scheduler" | "random" | "log">;
 
+/** Before a subscription that the broker refused is asked for again on the same connection: its rules may be on their way. */
+const ASK_AGAIN_MS = 60_000;
+
 /** Whom the core tells what happens; each may throw. */
 export interface ClientListener {
   onEnd: ((failure: Failure) => void) | undefined;
@@ -187,6 +190,8 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
   }
 
   refused(filter: string, reasonCode: number): void {
+    const connection = this.#connection;
+    this.platform.scheduler.after(ASK_AGAIN_MS, () => connection === this.#connection && this.session.subscriptions.askAgain(filter));
     this.#tell(() => this.listener.onSubscriptionRefused?.(filter, reasonCode));
   }
 

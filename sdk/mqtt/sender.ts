@@ -5,7 +5,7 @@
 import { HawserError } from "../errors.js";
 import type { Clock } from "../platform.js";
 import { RefusedError } from "./connect-error.js";
-import type { Journal } from "./journal.js";
+import { VolatileJournal, type Journal } from "./journal.js";
 import { LazyMap } from "./lazy-map.js";
 import type { Outbox } from "./outbox.js";
 import { MessageList, type OutgoingMessage } from "./outgoing-message.js";
@@ -31,6 +31,9 @@ export class Sender {
   #window = 0;
   #version: ProtocolVersion = 4;
   #isConnected = false;
+  /** The broker resumed a session of which nothing is known here: identifiers it may still hold at QoS 2, but for those in this set. */
+  #cleared: Set<number> | undefined;
+  #hasBegun = false;
 
   constructor(
     private readonly outbox: Outbox,
@@ -94,6 +97,9 @@ export class Sender {
     this.#isConnected = true;
     this.#window = window;
     this.#version = version;
+    if (!sessionPresent) this.#cleared = undefined;
+    else if (!this.#hasBegun && this.journal instanceof VolatileJournal) this.#cleared = new Set();
+    this.#hasBegun = true;
     if (!sessionPresent) this.#forgetSession();
     for (const message of this.#released.values()) this.#release(message);
   }
@@ -126,6 +132,10 @@ export class Sender {
       if (message.qos > 0 && this.inFlight >= this.#window) return undefined;
       this.outbox.waiting.remove(message);
       if (message.qos === 0) return message;
+      if (message.qos === 2 && this.#cleared?.has(message.messageId) === false) {
+        this.#cleared.add(message.messageId);
+        this.owner.acknowledge("pubrel", message.messageId, 0x92);
+      }
       this.#sent.append(message);
       this.#sentById.set(message.messageId, message);
       return message;

@@ -117,6 +117,12 @@ export class Subscriptions implements SubscriptionOwner {
     this.#requests.clear();
   }
 
+  /** Asks once more for what the broker refused, when it is still wanted. */
+  askAgain(filter: string): void {
+    const entry = this.#entries.get(filter);
+    if (entry !== undefined && !entry.isEstablished && this.#isOnline) this.#subscribe(entry);
+  }
+
   /** SUBACK or UNSUBACK. @throws PacketError where it answers nothing that was sent */
   answered(packet: SubackPacket): void {
     const request = this.#requests.get(packet.messageId);

@@ -4,8 +4,8 @@ import { drainOnNode, runWorld } from "../node-host.js";
 import { drainByTurns } from "../time/virtual-time.js";
 import { World } from "./world.js";
 
-/** A run of seeds that meet none of the core's defects that were open when this was written; `npm run world` plays a thousand. */
-const SEEDS = { first: 50, last: 64 };
+/** The first ones, not chosen; `npm run world` plays a thousand. */
+const SEEDS = { first: 1, last: 15 };
 
 const logOf = async (seed: string, drain = drainOnNode): Promise<{ lines: string[]; digest: string }> => {
   const lines: string[] = [];
