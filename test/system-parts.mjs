@@ -11,8 +11,8 @@ const PARTS = [
   { debian: "gcc", files: ["/usr/bin/cc"] },
   { debian: "libc6-dev", files: ["/usr/include/stdio.h"] },
   { debian: "gcc-multilib", files: ["/usr/include/gnu/stubs-32.h", "/usr/include/x86_64-linux-gnu/gnu/stubs-32.h", "/usr/lib32/libc.so"] },
-  { debian: "make", files: ["/usr/bin/make"] },
-  { debian: "cmake", files: ["/usr/bin/cmake"] },
+  { debian: "dpkg-dev", files: ["/usr/bin/dpkg-source"] },
+  { debian: "ca-certificates", files: ["/etc/ssl/certs/ca-certificates.crt"] },
 ];
 
 const missing = PARTS.filter((part) => !part.files.some((file) => existsSync(file))).map((part) => part.debian);
