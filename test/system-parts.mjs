@@ -10,7 +10,8 @@ const PARTS = [
   { debian: "openssl", files: ["/usr/bin/openssl"] },
   { debian: "gcc", files: ["/usr/bin/cc"] },
   { debian: "libc6-dev", files: ["/usr/include/stdio.h"] },
-  { debian: "gcc-multilib", files: ["/usr/include/gnu/stubs-32.h", "/usr/include/x86_64-linux-gnu/gnu/stubs-32.h", "/usr/lib32/libc.so"] },
+  // The link that 32-bit compilation needs and that only this package has; the 32-bit libraries may be there without it.
+  { debian: "gcc-multilib", files: ["/usr/include/asm/errno.h"] },
   { debian: "dpkg-dev", files: ["/usr/bin/dpkg-source"] },
   { debian: "ca-certificates", files: ["/etc/ssl/certs/ca-certificates.crt"] },
 ];
