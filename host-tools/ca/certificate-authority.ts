@@ -183,6 +183,6 @@ export class CertificateAuthority {
 
   /** Every name there is, sorted. */
   list(): Promise<ListedName[]> {
-    return this.#ca.store.change((draft) => [...draft.entries.values()].map(listed));
+    return this.#ca.store.change((draft) => [...draft.entries.values()].map(listed).sort((a, b) => (a.name < b.name ? -1 : 1)));
   }
 }
