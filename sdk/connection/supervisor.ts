@@ -12,7 +12,7 @@ import { ConnectError } from "../mqtt/connect-error.js";
 import type { Cancel, Credential, Endpoint, LinkInfo, Platform } from "../platform.js";
 import { Backoff, type BackoffPolicy } from "./backoff.js";
 import { failure, type Failure, type FailureCode } from "./failure.js";
-import { CredentialLadder, type Attempt, type LadderEffect } from "./ladder.js";
+import { CredentialLadder, type Attempt, type Holdings, type LadderEffect } from "./ladder.js";
 import { redirectTarget } from "./redirect.js";
 import { minimumDelayMs } from "./retry-policy.js";
 
@@ -139,14 +139,18 @@ export class Supervisor {
     }
   }
 
+  get #holdings(): Holdings {
+    const { active, pending } = this.parts.store;
+    return { active: active !== undefined, pending: pending !== undefined };
+  }
+
   #client(): MqttClient {
     return this.#attempt.rung === "psk" ? this.parts.recovery : this.parts.telemetry;
   }
 
   #try(): void {
-    const { store } = this.parts;
     this.#cancelWait = undefined;
-    const attempt = this.#ladder.next({ active: store.active !== undefined, pending: store.pending !== undefined });
+    const attempt = this.#ladder.next(this.#holdings);
     const unfit = attempt ? this.#unfit(attempt) : failure("CERTIFICATE_REQUIRED", "this device has no certificate to show");
     this.#attempt = attempt ?? { rung: "mtls", identity: "active" };
     this.#phase = "dialing";
@@ -277,7 +281,7 @@ export class Supervisor {
   }
 
   #failed(given: Failure, wasConnected: boolean): void {
-    const { emit, store } = this.parts;
+    const { emit } = this.parts;
     const attempt = this.#attempt;
     const reason = this.#explained(given, wasConnected);
     if (reason.code === "UNSUPPORTED_PROTOCOL_VERSION" && this.options.protocolVersion === "auto" && this.#version === 5) {
@@ -289,7 +293,7 @@ export class Supervisor {
     this.#lastFailure = reason;
     emit({ type: "disconnected", code: reason.code, class: reason.class, message: reason.message, credential: attempt.rung, wasConnected });
     this.#follow(reason);
-    this.#apply(this.#ladder.failed(attempt, reason, { active: store.active !== undefined, pending: store.pending !== undefined }));
+    this.#apply(this.#ladder.failed(attempt, reason, this.#holdings));
     const delayMs = this.#backoff.next(minimumDelayMs(reason));
     emit({ type: "retrying", delayMs, attempt: this.#backoff.failures });
     this.#wait(delayMs);
@@ -298,7 +302,7 @@ export class Supervisor {
   /** Goes where the server sends this device, when that broker is on the list; back to the configured one when it fails. */
   #follow(reason: Failure): void {
     const target = redirectTarget(reason, this.options.redirects);
-    this.#redirect = target && { ...target };
+    this.#redirect = target;
     if (target) this.parts.emit({ type: "redirected", host: target.host, port: target.port, code: reason.code });
   }
 

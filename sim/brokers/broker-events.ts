@@ -71,6 +71,19 @@ export const DEFAULT_LIMITS: BrokerLimits = {
 
 export type PortKind = "mtls" | "psk";
 
+/** What speaks against the certificate or pre-shared key a client has shown. */
+export type CredentialReason =
+  | "CERTIFICATE_CA_UNKNOWN"
+  | "CERTIFICATE_EXPIRED"
+  | "CERTIFICATE_NOT_YET_VALID"
+  | "CERTIFICATE_REVOKED"
+  | "CERTIFICATE_REJECTED"
+  | "CRL_EXPIRED"
+  | "CRL_MISSING"
+  | "PSK_WITHDRAWN"
+  | "NAME_INVALID"
+  | "NOT_ALLOWED";
+
 /** Why a connection was not let in. The second column is what the client gets. */
 export type RefusalReason =
   | "TOO_MANY_CONNECTIONS" // close
@@ -82,16 +95,7 @@ export type RefusalReason =
   | "MALFORMED_CONNECT" // close
   | "PACKET_TOO_LARGE" // close
   | "NO_CERTIFICATE" // close
-  | "CERTIFICATE_CA_UNKNOWN" // CONNACK 5, like all reasons with CERTIFICATE, CRL, PSK_WITHDRAWN, NAME and NOT_ALLOWED
-  | "CERTIFICATE_EXPIRED"
-  | "CERTIFICATE_NOT_YET_VALID"
-  | "CERTIFICATE_REVOKED"
-  | "CERTIFICATE_REJECTED"
-  | "CRL_EXPIRED"
-  | "CRL_MISSING"
-  | "PSK_WITHDRAWN"
-  | "NAME_INVALID"
-  | "NOT_ALLOWED"
+  | CredentialReason // CONNACK 5
   | "UNSUPPORTED_PROTOCOL_VERSION" // CONNACK 1
   | "CLIENT_ID_REJECTED" // CONNACK 2
   | "TOO_MANY_SESSIONS" // CONNACK 3

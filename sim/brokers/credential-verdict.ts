@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import { MAX_ID_LENGTH } from "../../sdk/identity/device-id.js";
-import type { BrokerMaterial, Scope } from "./broker-events.js";
+import type { BrokerMaterial, CredentialReason, Scope } from "./broker-events.js";
 import type { RevocationLists } from "./revocation.js";
 import { plainSerial } from "./revocation.js";
 
@@ -10,18 +10,6 @@ import { plainSerial } from "./revocation.js";
 export type Shown =
   | { kind: "certificate"; name: string; serial: string; der: Uint8Array; notAfterMs: number; opensslVerdict: string | undefined }
   | { kind: "psk"; name: string; keyDigest: string };
-
-export type CredentialReason =
-  | "CERTIFICATE_CA_UNKNOWN"
-  | "CERTIFICATE_EXPIRED"
-  | "CERTIFICATE_NOT_YET_VALID"
-  | "CERTIFICATE_REVOKED"
-  | "CERTIFICATE_REJECTED"
-  | "CRL_EXPIRED"
-  | "CRL_MISSING"
-  | "PSK_WITHDRAWN"
-  | "NAME_INVALID"
-  | "NOT_ALLOWED";
 
 const NAME = new RegExp(`^[A-Za-z0-9][A-Za-z0-9._-]{0,${MAX_ID_LENGTH - 1}}$`);
 
