@@ -347,6 +347,35 @@ describe("subscribing", () => {
     expect([w.broker.of("subscribe").length, await subscription.granted]).toEqual([1, 2]);
   });
 
+  test("refused, what came before (of a session from earlier) is still to be taken, then it ends; nothing is acknowledged untaken", async () => {
+    const w = world();
+    await w.connect();
+    const consumer = new Consumer(w.client.subscribe("t", { qos: 1 }));
+    await w.time.pass(0);
+    await w.broker.send(message("a", 1, 7), message("b", 1, 8));
+    consumer.ask();
+    await w.time.pass(0);
+    await w.broker.send({ cmd: "suback", messageId: 1, granted: [0x87] });
+    expect([consumer.seen, acks(w)]).toEqual([["a"], []]);
+    for (let more = 0; more < 2; more++) {
+      consumer.ask();
+      await w.time.pass(0);
+    }
+    expect([consumer.seen, acks(w)]).toEqual([["a", "b", "error"], ["puback 7", "puback 8"]]);
+  });
+
+  test("refused and closed, it gives up what waits", async () => {
+    const w = world();
+    await w.connect();
+    const subscription = w.client.subscribe("t", { qos: 1 });
+    await w.time.pass(0);
+    await w.broker.send(message("a", 1, 7), { cmd: "suback", messageId: 1, granted: [0x87] });
+    await subscription.close();
+    await w.time.pass(0);
+    expect([acks(w), w.broker.of("unsubscribe")]).toEqual([["puback 7"], []]);
+    expect(await subscription.next()).toEqual({ value: undefined, done: true });
+  });
+
   test("a SUBACK with a code that is none, or with two, is a protocol error", async () => {
     for (const granted of [Uint8Array.of(0x90, 4, 0, 1, 0, 3), Uint8Array.of(0x90, 5, 0, 1, 0, 1, 1)]) {
       const w = world();

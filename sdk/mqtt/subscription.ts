@@ -147,8 +147,11 @@ export class Subscription implements AsyncIterableIterator<Message, undefined> {
    * the session with it. Idempotent.
    */
   close(): Promise<void> {
-    if (this.#state !== "open") return Promise.resolve();
-    this.#end("closed", undefined);
+    const before = this.#state;
+    if (before === "closed") return Promise.resolve();
+    this.#state = "closed";
+    this.#giveUp();
+    if (before === "failed") return Promise.resolve();
     this.#rejectGranted(new HawserError("SUBSCRIPTION_CLOSED", `the subscription to ${this.filter} was closed`, "Subscribe again."));
     return this.owner.closed(this);
   }
@@ -175,27 +178,23 @@ export class Subscription implements AsyncIterableIterator<Message, undefined> {
     this.#resolveGranted(code);
   }
 
-  /** For the client: the broker does not grant it. */
+  /** For the client: the broker does not grant it. What came before that is still the application's to take; then `next` rejects. */
   fail(error: Error): void {
     if (this.#state !== "open") return;
+    this.#state = "failed";
+    this.#error = error;
     this.#rejectGranted(error);
-    this.#end("failed", error);
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(error);
   }
 
-  #end(state: "closed" | "failed", error: Error | undefined): void {
-    this.#state = state;
-    this.#error = error;
-    const waiters = this.#waiters;
+  /** The application wants no more: it will not take what waits, and nobody else can. */
+  #giveUp(): void {
     const given = this.#buffer.slice(this.#head);
-    this.#waiters = [];
     this.#buffer = [];
     this.#head = 0;
     this.#ackHanded();
     for (const message of given) message.ack();
-    for (const waiter of waiters) {
-      if (error === undefined) waiter.resolve(DONE);
-      else waiter.reject(error);
-    }
+    for (const waiter of this.#waiters.splice(0)) waiter.resolve(DONE);
   }
 
   #shift(): InboundMessage {
