@@ -20,6 +20,7 @@ const closeNotify = native<(this: object) => void>("xs_tls_engine_close_notify")
 const state = native<(this: object) => number>("xs_tls_engine_state");
 const failure = native<(this: object) => number>("xs_tls_engine_failure");
 const alert = native<(this: object) => number>("xs_tls_engine_alert");
+const serverProved = native<(this: object) => boolean>("xs_tls_engine_server_proved");
 const verifyFlags = native<(this: object) => number>("xs_tls_engine_verify_flags");
 const detail = native<(this: object) => number>("xs_tls_engine_detail");
 const version = native<(this: object) => number>("xs_tls_engine_version");
@@ -78,6 +79,9 @@ class NativeTlsEngine extends Native("xs_tls_engine_destructor") implements TlsE
   }
   alert(): number {
     return alert.call(this);
+  }
+  serverProved(): boolean {
+    return serverProved.call(this);
   }
   verifyFlags(): number {
     return verifyFlags.call(this);

@@ -14,7 +14,7 @@ export interface TlsDialerParts {
   scheduler: Scheduler;
   /** Left out, only `none` credentials can be dialled. */
   tls?: TlsEngines;
-  /** The time by which server certificates are judged, milliseconds since the Unix epoch. */
+  /** The time by which server certificates are judged where the endpoint says none, milliseconds since the Unix epoch. */
   trustedTimeMs: () => number;
 }
 
@@ -63,7 +63,8 @@ export class TlsDialer implements Dialer {
     const { maximumFragmentBytes = 4096, minimumVersion = 0, maximumVersion = 0, resumption = true } = this.#options;
     const session = resumption && credential.kind === "mtls" ? this.#session(endpoint, credential) : undefined;
     const serverName = endpoint.serverName ?? endpoint.host;
-    return engine.start(serverName, this.#parts.trustedTimeMs(), session, maximumFragmentBytes, minimumVersion, maximumVersion);
+    const validAtMs = endpoint.validAtMs ?? this.#parts.trustedTimeMs();
+    return engine.start(serverName, validAtMs, session, maximumFragmentBytes, minimumVersion, maximumVersion);
   }
 
   #session(endpoint: Endpoint, credential: MtlsCredential): TlsSession | undefined {

@@ -56,6 +56,7 @@ class FakeEngine implements TlsEngine {
   now = TLS_HANDSHAKING;
   kind = 0;
   alertNumber = -1;
+  proved = true;
   flags = 0;
   calls: string[] = [];
   takes = Infinity;
@@ -98,6 +99,7 @@ class FakeEngine implements TlsEngine {
   state = (): number => this.now;
   failure = (): number => this.kind;
   alert = (): number => this.alertNumber;
+  serverProved = (): boolean => this.proved;
   verifyFlags = (): number => this.flags;
   detail = (): number => 0;
   version = (): number => 0x0304;
@@ -299,7 +301,37 @@ describe("a TLS link", () => {
   });
 });
 
+describe("an alert", () => {
+  const endBy = (alert: number, proved: boolean, credential?: Credential): Failure | undefined => {
+    dial(credential);
+    engine.fail(1);
+    engine.alertNumber = alert;
+    engine.proved = proved;
+    receive(1);
+    return end;
+  };
+
+  it.each([41, 42, 43, 44, 45, 46, 48, 49, 116])("%i is no verdict on our certificate from a server that has not proved who it is", (alert) => {
+    const found = endBy(alert, false);
+    expect(found).toMatchObject({ code: "TLS_FAILED", class: "network", alert });
+    expect(found?.message).toContain("before it showed who it is");
+    engine = new FakeEngine();
+    expect(endBy(alert, true)).toMatchObject({ class: "credential", alert });
+  });
+
+  it.each([20, 40, 47, 49, 51, 115])("%i refuses a pre-shared key, for which there is no proof before", (alert) => {
+    expect(endBy(alert, false, { kind: "psk", slot: "psk", identity: "dev1" })).toMatchObject({ code: "PSK_REJECTED", alert });
+  });
+});
+
 describe("the dialer", () => {
+  it("judges by the time the endpoint names, and by its own trusted time where none is named", () => {
+    dialer.dial({ ...ENDPOINT, validAtMs: 99_000 }, MTLS, 5_000, handlers);
+    dialer.dial({ ...ENDPOINT, validAtMs: 0 }, { kind: "psk", slot: "psk", identity: "dev1" }, 5_000, handlers);
+    dial();
+    expect(engine.calls.map((call) => call.split(" ")[2])).toEqual(["99000", "0", "1234"]);
+  });
+
   it("does not connect when the engine cannot start, and says so only after dial has returned", () => {
     engine.fail(6);
     const link = dial();

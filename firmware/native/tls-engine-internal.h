@@ -61,6 +61,8 @@ struct tls_engine {
     tls_session *session;
     bool offered_session;
     bool saw_certificate;
+    /** Something was sent after the server's certificate came. */
+    bool has_answered;
     bool has_new_ticket;
     bool has_read;
     bool has_closed;

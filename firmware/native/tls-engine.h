@@ -69,6 +69,12 @@ typedef struct {
     tls_failure_kind kind;
     /** Alert number received, or -1. */
     int alert;
+    /**
+     * Whether the alert's sender had proved to be the server: by a certificate that was accepted and its signature in this very handshake, or by
+     * a handshake that was finished. Before that anyone can send an alert in the clear. In TLS 1.2 an attacker on the path still can until the end of the
+     * handshake; where the server has TLS 1.3 too, Mbed TLS notices a forced 1.2.
+     */
+    bool server_proved;
     /** TLS_VERIFY_ bits, else 0. */
     uint32_t verify_flags;
     /** Mbed TLS's or PSA's own code, for diagnostics only; 0 when none. */

@@ -28,6 +28,7 @@ void xs_tls_engine_close_notify(xsMachine *the);    /* closeNotify(): void */
 void xs_tls_engine_state(xsMachine *the);           /* state(): tls_state */
 void xs_tls_engine_failure(xsMachine *the);         /* failure(): tls_failure_kind */
 void xs_tls_engine_alert(xsMachine *the);           /* alert(): number, -1 when none */
+void xs_tls_engine_server_proved(xsMachine *the);   /* serverProved(): whether the alert's sender had proved to be the server */
 void xs_tls_engine_verify_flags(xsMachine *the);    /* verifyFlags(): TLS_VERIFY_ bits */
 void xs_tls_engine_detail(xsMachine *the);          /* detail(): number, for diagnostics */
 void xs_tls_engine_version(xsMachine *the);         /* version(): 0x0303 | 0x0304 */

@@ -201,6 +201,11 @@ void xs_tls_engine_alert(xsMachine *the)
     xsmcSetInteger(xsResult, tls_engine_failure(engine_of(the)).alert);
 }
 
+void xs_tls_engine_server_proved(xsMachine *the)
+{
+    xsmcSetBoolean(xsResult, tls_engine_failure(engine_of(the)).server_proved);
+}
+
 void xs_tls_engine_verify_flags(xsMachine *the)
 {
     xsmcSetInteger(xsResult, (xsIntegerValue) tls_engine_failure(engine_of(the)).verify_flags);

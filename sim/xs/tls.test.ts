@@ -11,6 +11,8 @@ import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { TlsDialerOptions } from "../../firmware/tls-dialer.js";
 import type { Credential, Endpoint } from "../../sdk/platform.js";
+import { NodeDialer } from "../node/dialer.js";
+import { memoryKeyStore } from "../node/memory.js";
 import { connectPacket, RecordedLink } from "../node/testing/link-recorder.js";
 import { freePort, startMosquitto, type TestMosquitto } from "../node/testing/test-mosquitto.js";
 import { EXPIRED, NOT_YET_VALID, TestCa } from "../node/testing/test-pki.js";
@@ -265,6 +267,41 @@ describe.each<Bits>([64, 32])("on XS at %i bits", (bits) => {
         expect(await recorded.ended).toMatchObject({ code, class: "server-trust" });
         expect(recorded.events).toEqual(["ended"]);
       }
+    });
+
+    const ALERTS = [20, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 51, 115, 116, 120];
+
+    it.each(["TLSv1.3", "TLSv1.2"] as const)("on %s believes no stranger's alert about our certificate, and says of each what Node says", async (version) => {
+      const keys = memoryKeyStore();
+      keys.generate("key-a");
+      keys.importPsk("psk", goodPsk);
+      const nodeChain = await ca.clientChain(keys.publicKey("key-a"), "dev1");
+      const dialers = [xs.dialer({ maximumVersion: version === "TLSv1.3" ? 0x0304 : 0x0303 }), new NodeDialer(keys, { maxTlsVersion: version })] as const;
+      for (const alert of ALERTS) {
+        const stranger = await serve(createServer((socket) => void socket.on("error", () => undefined).once("data", () => socket.end(Buffer.of(21, 3, 3, 0, 2, 2, alert)))));
+        const ends = await Promise.all(
+          dialers.flatMap((dialer, at) => [
+            new RecordedLink(dialer, stranger, mtls(at === 0 ? chains["good"]! : nodeChain)).ended,
+            new RecordedLink(dialer, stranger, { kind: "psk", slot: "psk", identity: "dev1" }).ended,
+          ]),
+        );
+        const [onXs, pskOnXs, onNode, pskOnNode] = ends.map(({ code, class: kind, alert: told }) => ({ code, class: kind, alert: told }));
+        expect(onXs).toEqual({ code: "TLS_FAILED", class: "network", alert });
+        expect(onNode).toEqual(onXs);
+        expect(pskOnXs).toEqual(pskOnNode);
+      }
+    });
+
+    it("judges the server by the time that the endpoint names, before trusted time", async () => {
+      const endpoint = await tlsServer(pair(server));
+      const ofTime = (validAtMs: number): RecordedLink => new RecordedLink(xs.dialer(), { ...endpoint, validAtMs }, mtls(chains["good"]!));
+      expect(await ofTime(Date.now() + 24 * HOUR_MS).ended).toMatchObject({ code: "SERVER_CERTIFICATE_EXPIRED" });
+      expect(await ofTime(Date.now() - 24 * HOUR_MS).ended).toMatchObject({ code: "SERVER_CERTIFICATE_NOT_YET_VALID" });
+      await xs.setClock(24 * HOUR_MS);
+      const rightful = ofTime(Date.now());
+      await rightful.opened;
+      await xs.setClock(0);
+      await closed(rightful);
     });
 
     it("ends within the time limit when a server says nothing, and at once when it is no TLS", async () => {

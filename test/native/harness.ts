@@ -24,6 +24,7 @@ export interface ConnectionResult {
   opened: boolean;
   kind: number;
   alert: number;
+  serverProved: boolean;
   verifyFlags: number;
   detail: number;
   version: number;

@@ -52,7 +52,7 @@ describe.each(VERSIONS)("over $name", ({ version }) => {
   ];
   it.each(refusals)("reports the alert for %s", async (_case, settings, alert) => {
     const result = await world.device.connectOnce(settings());
-    expect(result).toMatchObject({ state: State.failed, kind: Kind.alert, alert, opened: is13, received: 0 });
+    expect(result).toMatchObject({ state: State.failed, kind: Kind.alert, alert, serverProved: true, opened: is13, received: 0 });
   });
 
   it("reports the alert for a wrong PSK identity", async () => {

@@ -79,8 +79,9 @@ static int run_keys(int count, char **words)
 
 static void print_connection(const connection_result *result)
 {
-    printf("{\"state\":%d,\"opened\":%s,\"kind\":%d,\"alert\":%d,\"verifyFlags\":%u,\"detail\":%d,", result->state,
-           result->opened ? "true" : "false", result->failure.kind, result->failure.alert, (unsigned) result->failure.verify_flags,
+    printf("{\"state\":%d,\"opened\":%s,\"kind\":%d,\"alert\":%d,\"serverProved\":%s,\"verifyFlags\":%u,\"detail\":%d,", result->state,
+           result->opened ? "true" : "false", result->failure.kind, result->failure.alert,
+           result->failure.server_proved ? "true" : "false", (unsigned) result->failure.verify_flags,
            result->failure.detail);
     printf("\"version\":%u,\"cipherSuite\":%u,\"resumed\":%s,\"alpnAccepted\":%s,\"flights\":%d,\"received\":%zu,\"head\":\"", result->info.version,
            result->info.cipher_suite, result->info.resumed ? "true" : "false", result->info.alpn_accepted ? "true" : "false", result->flights,
