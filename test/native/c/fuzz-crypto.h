@@ -17,6 +17,8 @@ void fuzz_crypto_replay(void);
 bool fuzz_crypto_replays(void);
 /** Which recording is replayed: what fuzz-memo.c remembers of the engine's own keys holds for one only. */
 extern unsigned fuzz_crypto_scope;
+/** The recordings have been replayed as they are: from now on nothing else carries a genuine signature. */
+void fuzz_memo_learned(void);
 /** While recording: told of each record decrypted. */
 extern void (*fuzz_crypto_decrypted)(const uint8_t *ciphertext, size_t ciphertext_size, const uint8_t *plaintext, size_t size);
 

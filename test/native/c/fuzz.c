@@ -145,6 +145,7 @@ static int run(unsigned long long count)
             stop("a recording does not replay");
         }
     }
+    fuzz_memo_learned();
     size_t blocks = heap_live_blocks();
     for (unsigned long long done = 0; done < count; done++, number++) {
         dice from = dice_for(seed, number);
