@@ -100,14 +100,13 @@ export class Device {
     const emit = (event: DeviceEvent): void => this.#emit(event);
     this.#telemetry = new MqttClient(this.#telemetryOptions(config), platform, platform.storage);
     this.#telemetry.onMessageDropped = (topic, code) => emit({ type: "message-dropped", topic, code });
-    const recovery = new MqttClient(this.#recoveryOptions(config), platform);
     this.#rotation = new Rotation({ platform, store, time, emit, prove: () => this.#supervisor.reconnect() });
     this.#supervisor = new Supervisor(supervisorOptions(config), {
       platform,
       store,
       time,
       telemetry: this.#telemetry,
-      recovery,
+      makeRecovery: () => this.#heard(new MqttClient(this.#recoveryOptions(config), platform)),
       emit,
       login: (identity) => this.#login(config, identity, time),
       onOnline: (client, attempt) => {
@@ -122,7 +121,7 @@ export class Device {
       onFailedProof: (reason) => this.#rotation.failedProof(reason.message),
       onDropped: () => this.#rotation.dropped(),
     });
-    for (const client of [this.#telemetry, recovery]) void this.#listenForAnswers(client);
+    this.#heard(this.#telemetry);
   }
 
   /** Begins to connect, and keeps connected until {@link stop}: a first failure is no different from a later one. Idempotent. */
@@ -200,6 +199,12 @@ export class Device {
   /** `~` is in no device's id, so the recovery session can never be another device's. */
   #recoveryOptions(config: DeviceConfig): MqttOptions {
     return { ...connectionOptions(config), clientId: `${this.id}~recovery`, cleanStart: true };
+  }
+
+  /** The same client, which from now on hears the authority. */
+  #heard(client: MqttClient): MqttClient {
+    void this.#listenForAnswers(client);
+    return client;
   }
 
   async #listenForAnswers(client: MqttClient): Promise<void> {

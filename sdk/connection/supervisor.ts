@@ -33,8 +33,8 @@ export interface SupervisorParts {
   time: TrustedTime;
   /** The client whose session carries the application's messages; mutual TLS only. */
   telemetry: MqttClient;
-  /** The client of the recovery scope: a session of its own, so that nothing of the application's ever goes over PSK. */
-  recovery: MqttClient;
+  /** Makes the client of the recovery scope when it is first needed: a session of its own, so that nothing of the application's ever goes over PSK. */
+  makeRecovery: () => MqttClient;
   emit: (event: DeviceEvent) => void;
   /** The connection is proved and usable. */
   onOnline: (client: MqttClient, attempt: Attempt) => void;
@@ -65,6 +65,7 @@ export class Supervisor {
   /** Counts the attempts, so that what an earlier one still reports is known as such. */
   #epoch = 0;
   #attempt: Attempt = { rung: "mtls", identity: "active" };
+  #recovery: MqttClient | undefined;
   #cancelWait: Cancel | undefined;
   #cancelProof: Cancel | undefined;
   #connectedAtMs = 0;
@@ -80,12 +81,11 @@ export class Supervisor {
     private readonly options: SupervisorOptions,
     private readonly parts: SupervisorParts,
   ) {
-    const { store, platform, telemetry, recovery } = parts;
+    const { store, platform, telemetry } = parts;
     this.#ladder = new CredentialLadder(options.recovery !== undefined && store.device.pskIdentity !== undefined);
     this.#backoff = new Backoff(options.backoff, () => platform.random.fraction());
     this.#version = options.protocolVersion === "auto" ? 5 : options.protocolVersion;
     telemetry.onEnd = (reason) => this.#ended(telemetry, reason);
-    recovery.onEnd = (reason) => this.#ended(recovery, reason);
   }
 
   get phase(): Phase {
@@ -145,7 +145,13 @@ export class Supervisor {
   }
 
   #client(): MqttClient {
-    return this.#attempt.rung === "psk" ? this.parts.recovery : this.parts.telemetry;
+    return this.#attempt.rung === "psk" ? (this.#recovery ??= this.#makeRecovery()) : this.parts.telemetry;
+  }
+
+  #makeRecovery(): MqttClient {
+    const client = this.parts.makeRecovery();
+    client.onEnd = (reason) => this.#ended(client, reason);
+    return client;
   }
 
   #try(): void {

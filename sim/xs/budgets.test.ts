@@ -1,4 +1,4 @@
-/** Budgets of a device at 32 bits. Two are missed so far; bars keep them from growing, and the figures are printed. */
+/** Budgets of a device at 32 bits. The bundle misses its target; a bar keeps it from growing, and the figures are printed. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,7 +6,7 @@ import { expect, it } from "vitest";
 import { measureBudgets } from "./testing/budgets.js";
 import { Plant } from "./testing/plant.js";
 
-it("a whole mTLS session fits into 64 KiB of heap, and live heap and bundle do not grow unseen", async () => {
+it("a whole mTLS session fits into 64 KiB of heap, a connected device into 24 KiB, and the bundle does not grow unseen", async () => {
   const folder = mkdtempSync(join(tmpdir(), "hawser-xs-budgets-"));
   const plant = await Plant.build();
   try {
@@ -15,8 +15,8 @@ it("a whole mTLS session fits into 64 KiB of heap, and live heap and bundle do n
       process.stdout.write(`${budget!.name}: ${budget!.value} ${budget!.unit}${Number.isFinite(budget!.target) ? ` (target ${budget!.target})` : ""}\n`);
     }
     expect(session!.value).toBeLessThanOrEqual(session!.target);
-    // Targets missed: 24 KiB live and 60 KiB of bundle. sdk/mqtt alone is 57 KB of the bundle, mqtt-packet 19 KB.
-    expect(live!.value).toBeLessThan(32_768);
+    expect(live!.value).toBeLessThanOrEqual(live!.target);
+    // The target of 60 KiB is missed: sdk/mqtt alone is 57 KB of the bundle, mqtt-packet 19 KB.
     expect(bundle!.value).toBeLessThan(128_000);
   } finally {
     await plant.close();
