@@ -88,7 +88,7 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   {
     name: "the application's session goes over PSK",
     file: "sdk/connection/supervisor.ts",
-    find: 'return this.#attempt.rung === "psk" ? this.parts.recovery : this.parts.telemetry;',
+    find: 'return this.#attempt.rung === "psk" ? (this.#recovery ??= this.#makeRecovery()) : this.parts.telemetry;',
     replace: "return this.parts.telemetry;",
     invariants: ["rung-without-reason"],
     stage: IDENTITY,
