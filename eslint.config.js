@@ -31,7 +31,9 @@ export default tseslint.config(
   room(["firmware/**/*.ts"], [], ["/(sim|host-tools)/"], "firmware/ imports only sdk/"),
   room(["sim/**/*.ts"], ["sim/**/*.test.ts", "sim/xs/**"], ["/(firmware|host-tools)/"], "sim/ imports only sdk/"),
   // The XS host runs the chip's own parts: its TLS link, its key store.
-  room(["sim/xs/**/*.ts"], ["sim/**/*.test.ts", "sim/xs/testing/**"], ["/host-tools/", "/sim/"], "sim/xs/ imports sdk/ and firmware/ only"),
+  // The files of `*world*` play the virtual world on both engines: they join the two rooms.
+  room(["sim/xs/**/*.ts"], ["sim/**/*.test.ts", "sim/xs/testing/**", "sim/xs/*world*.ts"], ["/host-tools/", "/(sim|node|virtual|brokers)/"], "sim/xs/ imports sdk/ and firmware/ only"),
+  room(["sim/xs/*world*.ts"], ["sim/**/*.test.ts"], ["/(firmware|host-tools|node|brokers)/"], "the worlds on XS import sdk/ and sim/virtual/ only"),
   room(["host-tools/**/*.ts"], ["host-tools/cli/**/*.ts", "host-tools/**/*.test.ts"], ["/firmware/", "/sim/(?!node/)"], "host-tools/ imports sdk/ and sim/node/ only"),
   { files: ["**/*.test.ts", "test/**/*.ts"], rules: { "@typescript-eslint/no-non-null-assertion": "off", "max-lines": "off" } },
   { files: ["sdk/shims/**"], rules: { "max-lines": "off" } },

@@ -1,6 +1,8 @@
 /** `npm run world`: see {@link USAGE}. */
+import { availableParallelism } from "node:os";
 import { errorCode, errorMessage } from "../../sdk/errors.js";
 import { addUp, figuresText, violationText } from "./cli/figures.js";
+import { comparisonText, differenceText } from "./cli/comparison.js";
 import { parseWorldCommand, USAGE, type WorldCommand } from "./cli/world-options.js";
 import { FAULT_KINDS } from "./faults/fault-plan.js";
 import { loadTrial, MUTATIONS, mutationText, tryMutation } from "./mutations/mutations.js";
@@ -30,6 +32,27 @@ async function runWorlds(asked: WorldCommand): Promise<number> {
   if (asked.json) print(`${JSON.stringify({ ...figures, digests: results.map(({ digest }) => digest), violations: results.flatMap(({ seed, violations }) => violations.map((one) => ({ seed, ...one }))) })}\n`);
   else print(figuresText(figures));
   return figures.brokenSeeds.length === 0 ? 0 : 1;
+}
+
+/** Each world on Node and on XS. Loaded when asked for: the XS engine is built from source, with tools that only a checkout has. */
+async function compareEngines(asked: WorldCommand): Promise<number> {
+  const { compareWorlds } = await import("../xs/compare-worlds.js");
+  const faults = asked.faults.map(({ name }) => name);
+  const requests = Array.from({ length: asked.seeds }, (_, offset) => ({ seed: String(asked.seed + offset), devices: asked.devices, days: asked.days, faults }));
+  let done = 0;
+  const startedAtMs = performance.now();
+  const worlds = await compareWorlds(requests, {
+    processes: availableParallelism(),
+    onWorld: ({ result, difference }) => {
+      if (process.stderr.isTTY) process.stderr.write(`${++done} of ${asked.seeds} seeds${done === asked.seeds ? "\n" : "\r"}`);
+      if (difference && !asked.json) print(differenceText(result.seed, difference, again(asked, Number(result.seed)).replace("--timeline", "--engine xs")));
+    },
+  });
+  const unequal = worlds.filter(({ difference }) => difference !== undefined);
+  const tookMs = performance.now() - startedAtMs;
+  if (asked.json) print(`${JSON.stringify({ equal: worlds.length - unequal.length, unequal: unequal.map(({ result, difference }) => ({ seed: result.seed, ...difference })), tookMs, worlds: worlds.map(({ result, lines, nodeMs, xsMs }) => ({ seed: result.seed, digest: result.digest, lines, nodeMs, xsMs })) })}\n`);
+  else print(comparisonText(worlds, tookMs));
+  return unequal.length === 0 ? 0 : 1;
 }
 
 function runStorm(asked: WorldCommand): number {
@@ -82,7 +105,7 @@ async function main(): Promise<number> {
   else if (asked.command === "storm") return runStorm(asked);
   else if (asked.command === "mutations") return runMutations(asked);
   else if (asked.command === "power-cuts") return runPowerCuts(asked);
-  else if (asked.command === "run") return runWorlds(asked);
+  else if (asked.command === "run") return asked.engine === "xs" ? compareEngines(asked) : runWorlds(asked);
   return 0;
 }
 

@@ -37,6 +37,11 @@ export const randomBytes = native<(sizeBytes: number) => ArrayBuffer>("xs_random
 export const onLine = native<(handler: (line?: string) => void) => void>("xs_on_line");
 /** SIGUSR1, SIGTERM and SIGINT, which then do not end the process by themselves. */
 export const onSignal = native<(handler: (name: string) => void) => void>("xs_on_signal");
+/**
+ * Each rejection that nobody has handled once no promise job is left. Without a handler it ends the process; so does, with one, a promise
+ * that is rejected and collected within one host callback.
+ */
+export const onRejection = native<(handler: (reason: unknown) => void) => void>("xs_on_rejection");
 export const setTimer = native<(delayMs: number, run: () => void) => number>("xs_timer_set");
 export const clearTimer = native<(id: number) => void>("xs_timer_clear");
 export const openTcp = native<(host: string, port: number, handler: TcpHandler) => number>("xs_tcp_open");

@@ -72,6 +72,24 @@ describe.each<Bits>([64, 32])("the XS host at %i bits", (bits) => {
     expect(code).toBe(exitCode);
   });
 
+  it("tells a program that asks for them of rejections nobody has handled, once no job is left, and goes on", async () => {
+    const source = `
+      native("xs_on_rejection")((reason) => { throw new Error("replaced"); });
+      native("xs_on_rejection")((reason) => { print(reason.message); if (reason.message === "first") Promise.reject(new Error("from the handler")); });
+      Promise.reject(new Error("first"));
+      const late = Promise.reject(new Error("handled in time"));
+      Promise.resolve().then(() => late.catch(() => print("caught")));
+      (async () => { await undefined; throw new RangeError("second"); })();
+      native("xs_timer_set")(0, () => {
+        for (let n = 0; n < 20000; n++) ({ garbage: [n] });
+        Promise.reject(new Error("third"));
+      });
+      native("xs_timer_set")(1, () => print("still here"));`;
+    const { code, printed, errors } = await programs.run(source, { bits });
+    expect({ code, errors }).toEqual({ code: 0, errors: "" });
+    expect(printed).toEqual(["caught", "first", "second", "from the handler", "third", "still here"]);
+  });
+
   it.each([
     ["slots", `const all = []; for (;;) all.push({ a: 1 });`],
     ["chunks", `let text = "x"; for (;;) text += text;`],

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { FAULT_KINDS } from "../faults/fault-plan.js";
 import { runWorld } from "../node-host.js";
+import { comparisonText, differenceText } from "./comparison.js";
 import { addUp, figuresText, violationText } from "./figures.js";
 import { parseWorldCommand, USAGE } from "./world-options.js";
 
@@ -12,9 +13,10 @@ describe("npm run world", () => {
     expect(parseWorldCommand([]).faults).toBe(FAULT_KINDS);
     expect(parseWorldCommand(["--faults", "none"]).faults).toEqual([]);
     expect(parseWorldCommand(["storm"]).command).toBe("storm");
+    expect([parseWorldCommand([]).engine, parseWorldCommand(["--engine", "xs"]).engine]).toEqual(["node", "xs"]);
   });
 
-  for (const words of ["--seed", "--seed x", "--days 0", "--devices 0", "--faults nonsense", "--faults", "dance"]) {
+  for (const words of ["--seed", "--seed x", "--days 0", "--devices 0", "--faults nonsense", "--faults", "dance", "--engine jsc", "storm --engine xs", "--engine xs --timeline"]) {
     it(`refuses "${words}"`, () => {
       expect(() => parseWorldCommand(words.split(" "))).toThrow(expect.objectContaining({ code: "BAD_ARGUMENT" }));
     });
@@ -39,5 +41,14 @@ describe("npm run world", () => {
     const broken = { ...result, violations: [{ atMs: 61_000, invariant: "order" as const, device: "dev-1", what: "message 2 arrived after 3" }] };
     expect(addUp([broken]).brokenSeeds).toEqual(["9"]);
     expect(violationText(broken, "npm run world -- --seed 9")).toBe("seed 9 broke 1 invariant(s):\n  0d 00:01:01.000 dev-1 order: message 2 arrived after 3\n  again: npm run world -- --seed 9\n");
+  });
+
+  it("says which seeds are equal on two engines, and where others differ", async () => {
+    const result = await runWorld({ seed: "9", devices: 1, days: 0.01, faults: [], backOnlineBoundMs: 60_000 });
+    const difference = { line: 3, before: "b", node: "n", xs: undefined };
+    const text = comparisonText([{ result, lines: 5, nodeMs: 10, xsMs: 90 }, { result: { ...result, seed: "10" }, lines: 4, nodeMs: 10, xsMs: 110, difference }], 250);
+    expect(text).toMatch(/^seeds equal +1 of 2\nseeds unequal +10\nlines compared +9\n/);
+    expect(text).toMatch(/time on Node, XS +0\.0 s, 0\.2 s; 0\.3 s in all\n$/);
+    expect(differenceText("10", difference, "npm run world")).toBe("seed 10 differs in line 3:\n  before  b\n  Node    n\n  XS      (its log has ended)\n  again: npm run world\n");
   });
 });

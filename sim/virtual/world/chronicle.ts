@@ -24,6 +24,8 @@ export interface Violation {
   invariant: InvariantName;
   device: string;
   what: string;
+  /** Where in the code, in the engine's own words: for people, no part of the log. */
+  where?: string;
 }
 
 /** Lines kept for a report when nobody takes them all. */
@@ -66,9 +68,9 @@ export class Chronicle {
     if (this.recent.length > RECENT_LINES) this.recent.shift();
   }
 
-  violate(invariant: InvariantName, device: string, what: string): void {
+  violate(invariant: InvariantName, device: string, what: string, where?: string): void {
     this.note(device, `BROKEN ${invariant}: ${what}`);
-    if (this.violations.length < MAX_VIOLATIONS) this.violations.push({ atMs: this.time.nowMs, invariant, device, what });
+    if (this.violations.length < MAX_VIOLATIONS) this.violations.push({ atMs: this.time.nowMs, invariant, device, what, ...(where === undefined ? {} : { where }) });
   }
 }
 

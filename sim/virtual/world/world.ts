@@ -124,7 +124,7 @@ export class World {
   /** An error that nobody handled came up. What the power cut off is no error. */
   unhandled(error: unknown): void {
     if (error instanceof PowerCut) return;
-    this.chronicle.violate("exception", "world", error instanceof Error ? `${String(error)} ${(error.stack ?? "").split("\n")[1]?.trim() ?? ""}` : String(error));
+    this.chronicle.violate("exception", "world", String(error), error instanceof Error ? error.stack?.split("\n")[1]?.trim() : undefined);
   }
 
   async #until(untilMs: number): Promise<void> {

@@ -15,6 +15,8 @@
 
 static txMachine* gx_root = NULL;
 static bool gx_jobs_pending = false;
+static txSlot gx_rejection_handler;
+static bool gx_has_rejection_handler = false;
 
 /*
  * A device's built-ins are frozen, so code that assigns `this.name` in an Error subclass throws there. Deep, but for the global object.
@@ -80,12 +82,52 @@ void fxQueuePromiseJobs(txMachine* the)
 	gx_jobs_pending = true;
 }
 
-void host_run_jobs(void* machine)
+/* xs_on_rejection(handler): handler(reason) for each rejection that is unhandled once no job is left. */
+void xs_on_rejection(txMachine* the)
 {
-	txMachine* the = machine;
+	gx_rejection_handler.kind = mxArgv(0)->kind;
+	gx_rejection_handler.value = mxArgv(0)->value;
+	if (!gx_has_rejection_handler)
+		fxRemember(the, &gx_rejection_handler);
+	gx_has_rejection_handler = true;
+}
+
+static void run_pending_jobs(txMachine* the)
+{
 	while (gx_jobs_pending) {
 		gx_jobs_pending = false;
 		fxRunPromiseJobs(the);
+	}
+}
+
+/* Takes the first unhandled rejection off the engine's list, whose items are pairs of promise and reason, and reports it. */
+static void report_rejection(txMachine* machine)
+{
+	txMachine* the = fxBeginHost(machine);
+	mxTry(the) {
+		txSlot* promise = mxUnhandledPromises.value.reference->next;
+		txSlot* reason = promise->next;
+		mxPushUndefined();
+		mxPush(gx_rejection_handler);
+		mxCall();
+		mxPushSlot(reason);
+		mxUnhandledPromises.value.reference->next = reason->next;
+		mxRunCount(1);
+		mxPop();
+	}
+	mxCatch(the) {
+		fxAbort(the, XS_UNHANDLED_EXCEPTION_EXIT);
+	}
+	fxEndHost(the);
+}
+
+void host_run_jobs(void* machine)
+{
+	txMachine* the = machine;
+	run_pending_jobs(the);
+	while (gx_has_rejection_handler && mxUnhandledPromises.value.reference->next) {
+		report_rejection(the);
+		run_pending_jobs(the);
 	}
 	fxEndJob(the);
 	/* At once, not when the promise is collected: a rejection nobody handles ends the process, as an exception does. */

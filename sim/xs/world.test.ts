@@ -1,0 +1,58 @@
+/** The virtual world on XS: the same story as on Node, byte for byte. */
+import { beforeAll, describe, expect, it } from "vitest";
+import { addUp } from "../virtual/cli/figures.js";
+import { FAULT_KINDS } from "../virtual/faults/fault-plan.js";
+import { compareWorlds, firstDifference, type ComparedWorld } from "./compare-worlds.js";
+import { buildHost } from "./host-build.js";
+import type { WorldRequest } from "./world-protocol.js";
+
+const BUILD_MS = 600_000;
+const SEEDS = 100;
+
+/** About two and a half hours of faults; calm again sooner than a device must be back, so that the faults are most of it. */
+const world = (seed: string, devices = 1): WorldRequest => ({ seed, devices, days: 0.1, faults: FAULT_KINDS.map(({ name }) => name), backOnlineBoundMs: 20 * 60_000 });
+const differences = (worlds: readonly ComparedWorld[]): unknown[] => worlds.flatMap(({ result, difference }) => (difference ? [{ seed: result.seed, ...difference }] : []));
+
+beforeAll(async () => {
+  for (const bits of [64, 32] as const) await buildHost({ bits });
+}, BUILD_MS);
+
+describe("the virtual world on XS", () => {
+  it("writes the same event log as on Node, byte for byte, for a hundred seeds with all faults", async () => {
+    const requests = Array.from({ length: SEEDS }, (_, index) => world(String(index + 1)));
+    const worlds = await compareWorlds(requests, { processes: 2 });
+    expect(differences(worlds)).toEqual([]);
+    const figures = addUp(worlds.map(({ result }) => result));
+    const lines = worlds.reduce((total, each) => total + each.lines, 0);
+    const { faultsTotal, connections, rotations, boots, brokenSeeds } = figures;
+    process.stdout.write(`${worlds.length} worlds: ${lines} lines, ${faultsTotal} faults, ${connections} connections, ${rotations} rotations, ${boots} power-ons\n`);
+    // No empty run: every world has something to tell, and nearly every kind of fault strikes.
+    expect(worlds.map(({ result }) => result.seed)).toEqual(requests.map(({ seed }) => seed));
+    expect(Math.min(...worlds.map((each) => each.lines))).toBeGreaterThanOrEqual(10);
+    expect(new Set(worlds.map(({ result }) => result.digest)).size).toBe(SEEDS);
+    expect(lines).toBeGreaterThan(10_000);
+    expect(faultsTotal).toBeGreaterThan(200);
+    expect(Object.keys(figures.faults).length).toBeGreaterThan(FAULT_KINDS.length - 6);
+    expect(connections).toBeGreaterThan(600);
+    expect(rotations).toBeGreaterThan(40);
+    expect(boots).toBeGreaterThan(200);
+    expect(brokenSeeds).toEqual([]);
+  }, 600_000);
+
+  it("does so at 32 bits too, with several devices in one world", async () => {
+    const worlds = await compareWorlds(["small", "words"].map((seed) => world(seed, 3)), { bits: 32, processes: 2 });
+    expect(differences(worlds)).toEqual([]);
+    expect(Math.min(...worlds.map((each) => each.lines))).toBeGreaterThan(100);
+  }, 600_000);
+});
+
+describe("the comparison", () => {
+  it("names the first line that differs, an end that comes early, and figures that differ", async () => {
+    const [{ result }] = (await compareWorlds([{ ...world("compare"), days: 0.001 }], { processes: 1 })) as [ComparedWorld];
+    const told = (lines: string[], digest = "d") => ({ lines, result: { ...result, digest } });
+    expect(firstDifference(told(["a", "b"]), told(["a", "b"]))).toBeUndefined();
+    expect(firstDifference(told(["a", "b", "c"]), told(["a", "x", "c"]))).toEqual({ line: 2, before: "a", node: "b", xs: "x" });
+    expect(firstDifference(told(["a", "b"]), told(["a"]))).toEqual({ line: 2, before: "a", node: "b", xs: undefined });
+    expect(firstDifference(told(["a"]), told(["a"], "e"))).toMatchObject({ line: 2, before: "a", node: expect.stringContaining('"d"') as string });
+  });
+});
