@@ -42,7 +42,7 @@ export interface DeviceConfig {
   buildTimeMs?: number;
   /** `host:port` of brokers that the broker may redirect this device to; none by default. */
   redirects?: readonly string[];
-  /** A password as a second factor beside the certificate, asked for anew before each connection. */
+  /** A password as a second factor beside the certificate, asked for anew before each connection; the user name is the device's id where none is given. */
   login?: () => Login;
   /** A token signed by the device's key as the second factor (JWT, ES256); made anew for each connection, which is renewed before it expires. */
   token?: TokenOptions;
@@ -218,7 +218,10 @@ export class Device {
 
   #login(config: DeviceConfig, identity: Identity, time: TrustedTime): Login {
     const { token, login } = config;
-    if (!token) return login?.() ?? {};
+    if (!token) {
+      const given = login?.() ?? {};
+      return given.password === undefined ? given : { username: this.id, ...given };
+    }
     return { username: token.username ?? this.id, password: makeToken(this.platform.keyStore, identity.keySlot, this.id, token, time.nowMs()) };
   }
 

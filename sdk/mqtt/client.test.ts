@@ -460,7 +460,7 @@ describe("connecting", () => {
     [{ clientId: "" }, "clientId"],
     [{ keepAliveSeconds: 65_536 }, "keepAliveSeconds"],
     [{ receiveMaximum: 0 }, "receiveMaximum"],
-    [{ password: "p" }, "password"],
+    [{ protocolVersion: 4, password: "p" }, "password"],
     [{ protocolVersion: 3 as 4 }, "protocolVersion"],
     [{ inFlightWindow: 1.5 }, "inFlightWindow"],
     [{ outbox: { maxMessages: 0, maxBytes: 1, overflow: "reject" } }, "maxMessages"],

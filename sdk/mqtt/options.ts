@@ -198,7 +198,7 @@ export function resolveOptions(options: MqttOptions): ResolvedOptions {
   checkText("clientId", resolved.clientId);
   if (resolved.clientId === "" && !resolved.cleanStart) throw badOption("clientId", "is empty, which needs cleanStart");
   if (resolved.username !== undefined) checkText("username", resolved.username);
-  if (resolved.password !== undefined && resolved.username === undefined) throw badOption("password", "needs a username");
+  if (resolved.password !== undefined && resolved.username === undefined && resolved.protocolVersion === 4) throw badOption("password", "needs a username in 3.1.1");
   if (resolved.persistent && resolved.receiveMaximum > MAX_PERSISTENT_RECEIVE_MAXIMUM) {
     throw badOption("receiveMaximum", `is more than ${MAX_PERSISTENT_RECEIVE_MAXIMUM}, which a persistent client cannot store`);
   }

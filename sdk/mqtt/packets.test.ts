@@ -132,6 +132,14 @@ describe("writing", () => {
     });
   });
 
+  test.each([1, 100, 300])("CONNECT carries a password of %i bytes without a user name in 5.0", (sizeBytes) => {
+    const password = new Uint8Array(sizeBytes).fill(0xff);
+    const packet: OutboundPacket = { cmd: "connect", protocolVersion: 5, clientId: "c", clean: true, keepalive: 60, password, will: { topic: "w", payload: Uint8Array.of(1), qos: 1, retain: false } };
+    const parsed = parsedByLibrary(encode(packet, 5), 5);
+    expect(parsed).toMatchObject({ clientId: "c", clean: true, keepalive: 60, password: Buffer.from(password), will: { topic: "w", qos: 1 } });
+    expect(parsed).not.toHaveProperty("username", expect.any(String));
+  });
+
   test("user properties keep their order in every packet", () => {
     const pairs: [string, string][] = [["b", "1"], ["a", "2"], ["b", "3"]];
     const order = Buffer.from("2600016200013126000161000132260001620001" + "33", "hex").toString("hex");

@@ -64,9 +64,29 @@ export function writePacket(writer: ByteWriter, packet: OutboundPacket, version:
     case "disconnect":
     case "auth":
       return writeDisconnect(writer, packet, version);
+    case "connect":
+      if (packet.password !== undefined && packet.username === undefined) return writePasswordAlone(writer, packet, version);
+      return writeByLibrary(writer, packet, version);
     default:
       return writeByLibrary(writer, packet, version);
   }
+}
+
+const USERNAME_FLAG = 0x80;
+
+/** A password without a user name, as 5.0 allows (section 3.1.2.9) and mqtt-packet does not: an empty one, which is taken out again. */
+function writePasswordAlone(writer: ByteWriter, packet: ConnectPacket, version: ProtocolVersion): void {
+  const whole = encode({ ...packet, username: "" }, version);
+  let head = 1;
+  while ((whole[head++] as number) >= 0x80);
+  const flagsAt = head + 7;
+  const passwordAt = whole.length - 2 - (packet.password as Uint8Array).length;
+  whole[flagsAt] = (whole[flagsAt] as number) & ~USERNAME_FLAG;
+  writer.reserve(whole.length);
+  writer.u8(0x10);
+  writer.varint(whole.length - head - 2);
+  writer.raw(whole.subarray(head, passwordAt - 2));
+  writer.raw(whole.subarray(passwordAt));
 }
 
 /** DISCONNECT and AUTH in their shortest forms, which mqtt-packet does not write (MQTT 5.0, sections 3.14.2.1 and 3.15.2.1). */
