@@ -38,6 +38,13 @@ describe("Backoff", () => {
     expect(backoff.next()).toBe(500);
   });
 
+  it("starts anew when told to", () => {
+    const backoff = new Backoff(policy, () => 0.5);
+    for (let i = 0; i < 5; i++) backoff.next();
+    backoff.reset();
+    expect([backoff.failures, backoff.next()]).toEqual([0, 500]);
+  });
+
   it("spreads a fleet evenly over the window", () => {
     let state = 1;
     const lcg = (): number => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647;

@@ -101,6 +101,37 @@ describe("CredentialLadder", () => {
     expect(ladder.next(nothing)).toEqual(PSK_TRY);
   });
 
+  it("shows a doubted identity rather than nothing", () => {
+    const ladder = new CredentialLadder(false);
+    ladder.failed(PENDING_TRY, because("CONNECTION_CLOSED"), BOTH);
+    expect(ladder.next({ active: false, pending: true })).toEqual(PENDING_TRY);
+  });
+
+  it("stays where it is while a proof that may have failed for the network's sake is all there is", () => {
+    const ladder = new CredentialLadder(true);
+    for (let i = 0; i < 20; i++) {
+      expect(ladder.failed(PENDING_TRY, because("CONNECTION_RESET"), { active: false, pending: true })).toEqual([]);
+      expect(ladder.next({ active: false, pending: true })).toEqual(PENDING_TRY);
+    }
+  });
+
+  it("keeps to PSK when that is refused and there is no certificate to go back to", () => {
+    const nothing = { active: false, pending: false };
+    const ladder = new CredentialLadder(true);
+    ladder.failed(ACTIVE_TRY, because("CERTIFICATE_REQUIRED"), nothing);
+    for (let i = 0; i < 10; i++) expect(ladder.failed(PSK_TRY, because("PSK_REJECTED"), nothing)).toEqual([]);
+    expect(ladder.next(nothing)).toEqual(PSK_TRY);
+  });
+
+  it("counts the failures of one recovery, not of those before", () => {
+    const ladder = new CredentialLadder(true);
+    ladder.failed(ACTIVE_TRY, because("CERTIFICATE_EXPIRED"), ACTIVE);
+    for (const count of [1, 2]) expect(ladder.failed(PSK_TRY, because("DNS_FAILED"), ACTIVE), `failure ${count}`).toEqual([]);
+    ladder.accepted(PSK_TRY);
+    for (const count of [1, 2]) expect(ladder.failed(PSK_TRY, because("DNS_FAILED"), ACTIVE), `failure ${count}`).toEqual([]);
+    expect(ladder.failed(PSK_TRY, because("DNS_FAILED"), ACTIVE)).toHaveLength(1);
+  });
+
   it("reaches PSK only through a refusal, in every history of failures", () => {
     fc.assert(
       fc.property(fc.array(fc.constantFrom(...NETWORK, ...OTHERS, ...REFUSALS, "OK" as const), { maxLength: 60 }), (history) => {
