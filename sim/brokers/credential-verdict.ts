@@ -1,7 +1,7 @@
 /** Judges what a client showed of itself: at sign-in, and again whenever the broker's material changes. */
 import { createHash } from "node:crypto";
 import type { TLSSocket } from "node:tls";
-import { MAX_ID_LENGTH } from "../../sdk/identity/device-id.js";
+import { isId } from "../../sdk/identity/device-id.js";
 import type { BrokerMaterial, CredentialReason, Scope } from "./broker-events.js";
 import type { RevocationLists } from "./revocation.js";
 import { plainSerial } from "./revocation.js";
@@ -10,8 +10,6 @@ import { plainSerial } from "./revocation.js";
 export type Shown =
   | { kind: "certificate"; name: string; serial: string; der: Uint8Array; notAfterMs: number; opensslVerdict: string | undefined }
   | { kind: "psk"; name: string; keyDigest: string };
-
-const NAME = new RegExp(`^[A-Za-z0-9][A-Za-z0-9._-]{0,${MAX_ID_LENGTH - 1}}$`);
 
 /** The client certificate of a finished handshake; undefined when there was none. */
 export function shownCertificate(socket: TLSSocket): Shown | undefined {
@@ -41,7 +39,7 @@ export function scopeOf(shown: Shown): Scope {
 export function credentialFault(shown: Shown, material: BrokerMaterial, revocation: RevocationLists, nowMs: number): CredentialReason | undefined {
   const fault = shown.kind === "psk" ? pskFault(shown, material) : certificateFault(shown, revocation, nowMs);
   if (fault !== undefined) return fault;
-  if (!NAME.test(shown.name)) return "NAME_INVALID";
+  if (!isId(shown.name)) return "NAME_INVALID";
   return material.maySignIn(shown.name, scopeOf(shown)) ? undefined : "NOT_ALLOWED";
 }
 
