@@ -8,6 +8,8 @@
 
 /* A DNS name has at most 253 characters, a PSK identity 128. */
 #define TEXT_SIZE 256
+/* The range of JavaScript's Date. */
+#define DATE_MAX_MS 8.64e15
 
 static tls_engine *engine_of(xsMachine *the)
 {
@@ -126,9 +128,15 @@ void xs_tls_engine_start(xsMachine *the)
 {
     char server_name[TEXT_SIZE];
     tls_engine *engine = engine_of(the);
+    double trusted_time_ms = xsmcToNumber(xsArg(1));
+    // Anything else is no date, and beyond 64 bits C does not say what becomes of it.
+    if (!(trusted_time_ms >= -DATE_MAX_MS && trusted_time_ms <= DATE_MAX_MS)) {
+        xsmcSetBoolean(xsResult, tls_engine_fail(engine, TLS_FAILURE_CONFIGURATION, 0));
+        return;
+    }
     tls_options options = {
         .server_name = server_name,
-        .trusted_time_ms = (int64_t) xsmcToNumber(xsArg(1)),
+        .trusted_time_ms = (int64_t) trusted_time_ms,
         .maximum_fragment = (uint16_t) integer_or_zero(the, 3),
         .minimum_version = (uint16_t) integer_or_zero(the, 4),
         .maximum_version = (uint16_t) integer_or_zero(the, 5),

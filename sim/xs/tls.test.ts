@@ -297,6 +297,7 @@ describe.each<Bits>([64, 32])("on XS at %i bits", (bits) => {
       const ofTime = (validAtMs: number): RecordedLink => new RecordedLink(xs.dialer(), { ...endpoint, validAtMs }, mtls(chains["good"]!));
       expect(await ofTime(Date.now() + 24 * HOUR_MS).ended).toMatchObject({ code: "SERVER_CERTIFICATE_EXPIRED" });
       expect(await ofTime(Date.now() - 24 * HOUR_MS).ended).toMatchObject({ code: "SERVER_CERTIFICATE_NOT_YET_VALID" });
+      expect(await ofTime(1e300).ended).toMatchObject({ code: "TLS_FAILED" });
       await xs.setClock(24 * HOUR_MS);
       const rightful = ofTime(Date.now());
       await rightful.opened;

@@ -1,2 +1,2 @@
 /** See build-harness.mjs. */
-export function buildHarness(options?: { program?: "harness" | "fuzz"; bits?: 32 | 64; sanitize?: boolean }): Promise<string>;
+export function buildHarness(options?: { program?: "harness" | "fuzz"; bits?: 32 | 64; sanitize?: boolean; internals?: boolean }): Promise<string>;

@@ -42,16 +42,18 @@ async function files(folder, endings) {
 }
 
 /**
- * @param {{ program?: "harness" | "fuzz", bits?: 32 | 64, sanitize?: boolean }} [options]
+ * @param {{ program?: "harness" | "fuzz", bits?: 32 | 64, sanitize?: boolean, internals?: boolean }} [options]
+ *   `internals`: whether our C files may see Mbed TLS's internal header (default true)
  * @returns {Promise<string>} path of the executable
  */
-export async function buildHarness({ program = "harness", bits = 64, sanitize = false } = {}) {
+export async function buildHarness({ program = "harness", bits = 64, sanitize = false, internals = true } = {}) {
   const { sources, config, link } = PROGRAMS[program];
   const mbed = await mbedTls({ bits, sanitize, config });
   const engine = (await files(NATIVE, [".c"])).filter((file) => !basename(file).startsWith("xs-"));
   const own = [...sources, ...COMMON].map((name) => join(HERE, "c", name));
   const headers = [...(await files(NATIVE, [".h"])), ...(await files(join(HERE, "c"), [".h"]))];
-  const flags = ["-std=c11", sanitize ? "-O1" : "-Os", "-g", ...WARNINGS, ...mbed.flags, `-I${join(HERE, "c")}`, ...link];
+  const defines = internals ? [] : ["-DHAWSER_WITHOUT_MBEDTLS_INTERNALS"];
+  const flags = ["-std=c11", sanitize ? "-O1" : "-Os", "-g", ...WARNINGS, ...mbed.flags, ...defines, `-I${join(HERE, "c")}`, ...link];
   const hash = createHash("sha256").update(JSON.stringify([flags, mbed.library, own.map((file) => basename(file))]));
   for (const file of [...engine, ...own, ...headers]) hash.update(await readFile(file));
   const directory = join(ROOT, ".cache", "native", `${program}-${bits}${sanitize ? "-sanitize" : ""}-${hash.digest("hex").slice(0, 12)}`);

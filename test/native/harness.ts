@@ -94,10 +94,8 @@ export class NativeDevice {
     readonly folder: string,
   ) {}
 
-  /** HAWSER_NATIVE_HARNESS names another build of the harness, such as one over Mbed TLS 4, to run the same tests on. */
-  static async create(options: { bits?: 32 | 64; sanitize?: boolean } = { sanitize: true }): Promise<NativeDevice> {
-    const executable = process.env["HAWSER_NATIVE_HARNESS"] ?? (await buildHarness(options));
-    return new NativeDevice(executable, await mkdtemp(join(tmpdir(), "hawser-native-")));
+  static async create(options: { bits?: 32 | 64; sanitize?: boolean; internals?: boolean } = { sanitize: true }): Promise<NativeDevice> {
+    return new NativeDevice(await buildHarness(options), await mkdtemp(join(tmpdir(), "hawser-native-")));
   }
 
   get keyFolder(): string {

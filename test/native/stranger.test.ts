@@ -79,6 +79,12 @@ describe("somebody who repeats the server's certificate", () => {
     expect(await device.connectOnce(mtls(port, { maximum: TLS_1_2 }))).toMatchObject({ kind: Kind.alert, alert: 45, serverProved: false, flights: 1 });
   });
 
+  it("fails with a key exchange that the server's key has not signed", async () => {
+    const spoil = (record: Buffer): Buffer => Buffer.concat([record.subarray(0, -1), Buffer.of((record.at(-1) ?? 0) ^ 1)]);
+    const port = await impostor({ record: (record, message) => ({ send: message === SERVER_KEY_EXCHANGE ? spoil(record) : record }) });
+    expect(await device.connectOnce(mtls(port, { maximum: TLS_1_2 }))).toMatchObject({ state: State.failed, kind: Kind.protocol, opened: false, serverProved: false });
+  });
+
   it("is not heard in TLS 1.3, where all but the hello is encrypted", async () => {
     const port = await impostor({
       record: (record, message) => (message === SERVER_HELLO ? { send: Buffer.concat([record, alertRecord(45)]), end: true } : { send: record }),

@@ -204,6 +204,37 @@ describe("a session", () => {
     expect(await resumed({ session: false })).toEqual([false, false]);
   });
 
+  it.each(VERSIONS)("is kept only from a server that has spoken after the handshake, and so accepted us, over $name", async ({ maximum }) => {
+    const leaf = await makeIdentity({ name: "localhost", server: true, issuer: root });
+    let speaks = false;
+    const server = await startTlsServer({ cert: leaf.pem, key: leaf.keyPem }, (socket) => void socket.once("data", () => socket.end(speaks ? "ok" : "")));
+    servers.push(server);
+    const same = settings(server, { maximum, session: true });
+    const silent = await device.connect(same, same);
+    expect(silent.map(({ opened, resumed, received }) => ({ opened, resumed, received }))).toEqual(Array(2).fill({ opened: true, resumed: false, received: 0 }));
+    speaks = true;
+    expect((await device.connect(same, same)).map(({ resumed, received }) => ({ resumed, received }))).toEqual([
+      { resumed: false, received: 2 },
+      { resumed: true, received: 2 },
+    ]);
+  });
+
+  it.each(VERSIONS)("that a server takes and then drops is not used again, over $name", async ({ maximum }) => {
+    const leaf = await makeIdentity({ name: "localhost", server: true, issuer: root });
+    const server = await startTlsServer({ cert: leaf.pem, key: leaf.keyPem }, (socket) => {
+      if (socket.isSessionReused()) socket.destroy();
+      else socket.once("data", () => socket.write("ok"));
+    });
+    servers.push(server);
+    const same = settings(server, { maximum, session: true });
+    const results = await device.connect(same, same, same);
+    expect(results.map(({ resumed, received }) => ({ resumed, received }))).toEqual([
+      { resumed: false, received: 2 },
+      { resumed: true, received: 0 },
+      { resumed: false, received: 2 },
+    ]);
+  });
+
   it.each(VERSIONS)("is not offered once the chain that was judged has expired, over $name", async ({ maximum }) => {
     const notAfter = Math.floor(Date.now() / 1000) * 1000 + DAY_MS;
     const leaf = await makeIdentity({ name: "localhost", server: true, issuer: root, notAfter });
