@@ -1,8 +1,10 @@
 /** Runs a device program on the XS host, as a child process that speaks JSON lines: one object a line on its standard input and output. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { createInterface } from "node:readline";
+import type { Duplex } from "node:stream";
 import { HawserError } from "../../sdk/errors.js";
 import { buildHost, type Bits, type NativeParts } from "./host-build.js";
+import { serveStore, type HostStore } from "./store-server.js";
 
 /** How the host ends when it is not the program that ends it (`sim/xs/host/host.h`). */
 export const XS_EXIT = {
@@ -14,7 +16,11 @@ export const XS_EXIT = {
   unhandledRejection: 85,
   engineFailed: 86,
   moduleFailed: 87,
+  storeGone: 88,
 } as const;
+
+/** The first one after the three streams. */
+const STORE_DESCRIPTOR = 3;
 
 export interface XsRunOptions {
   /** Absolute path of the program, an ES module. */
@@ -36,6 +42,10 @@ export interface XsRunOptions {
   storageFolder?: string;
   /** Where keys live. */
   keysFolder?: string;
+  /** Records, and keys in a host built for that, are kept in this process instead. The program ends when this process does. */
+  store?: HostStore;
+  /** Signals that a terminal sends to this process's group do not reach the program. */
+  ownGroup?: boolean;
   /** With AddressSanitizer, and garbage collected at every allocation. Slow. */
   stress?: boolean;
 }
@@ -55,10 +65,12 @@ export async function startXs(options: XsRunOptions): Promise<XsProcess> {
   const stress = options.stress ?? false;
   const host = await buildHost({ bits: options.bits ?? 64, stress, ...(options.native && { native: options.native }) });
   const child = spawn(host, [...hostParameters(options), options.program, ...(options.args ?? [])], {
-    stdio: ["pipe", "pipe", "pipe"],
+    stdio: ["pipe", "pipe", "pipe", ...(options.store ? (["pipe"] as const) : [])],
+    detached: options.ownGroup ?? false,
     // 32-bit AddressSanitizer finds leaks only where ptrace is allowed; a device program ends by being switched off, so leaks are the C tests' matter.
     env: { PATH: process.env["PATH"] ?? "", ASAN_OPTIONS: "detect_leaks=0", UBSAN_OPTIONS: "print_stacktrace=1" },
   });
+  if (options.store) serveStore(child.stdio[STORE_DESCRIPTOR] as Duplex, options.store);
   return new XsProcess(child);
 }
 
@@ -75,6 +87,7 @@ function hostParameters(options: XsRunOptions): string[] {
   add("--stack", options.heap?.stackSlots);
   add("--storage", options.storageFolder);
   add("--keys", options.keysFolder);
+  if (options.store) add("--store", STORE_DESCRIPTOR);
   for (const [name, path] of Object.entries(options.modules ?? {})) add("--module", `${name}=${path}`);
   for (const name of options.preload ?? []) add("--preload", name);
   return parameters;

@@ -23,7 +23,7 @@ const TESTING = fileURLToPath(new URL("./testing/", import.meta.url));
 const programs = new ProgramFolder();
 beforeAll(async () => {
   await buildHost({ bits: 64, stress: true });
-  await buildHost({ bits: 64, stress: true, native: await nativeParts(64, true) });
+  await buildHost({ bits: 64, stress: true, native: await nativeParts(64, { sanitize: true }) });
 }, BUILD_MS);
 afterAll(() => programs.close());
 

@@ -8,11 +8,19 @@ import type { DeviceCommands, DeviceOutput } from "./device-protocol.js";
 import type { Bits } from "./host-build.js";
 import { nativeParts } from "./native-parts.js";
 import { packageRoot } from "./project-files.js";
+import type { HostStore } from "./store-server.js";
 import { startXs, type XsExit, type XsProcess, type XsRunOptions } from "./run.js";
 
 export interface XsDeviceOptions {
-  /** Records and keys of the device; made with mode 0700 when absent. A later device on the same folder goes on where this one ended. */
+  /**
+   * The program, and without `store` the records and keys of the device; made with mode 0700 when absent. A later device on the same folder
+   * goes on where this one ended.
+   */
   folder: string;
+  /** Keeps records and keys instead of the folder. */
+  store?: HostStore;
+  /** As in `XsRunOptions`. */
+  ownGroup?: boolean;
   /** Default 32: slots as on the ESP32. */
   bits?: Bits;
   /** As in `XsRunOptions`. */
@@ -29,6 +37,12 @@ export async function bundleDeviceProgram(outputFolder: string): Promise<{ libra
   return { library: library.file, program: program.file, sizeBytes: library.sizeBytes };
 }
 
+function folders(folder: string): { storageFolder: string; keysFolder: string } {
+  const made = { storageFolder: join(folder, "records"), keysFolder: join(folder, "keys") };
+  for (const path of Object.values(made)) mkdirSync(path, { recursive: true, mode: 0o700 });
+  return made;
+}
+
 export class XsDevice {
   readonly #process: XsProcess;
   #lastCall = 0;
@@ -40,18 +54,17 @@ export class XsDevice {
   /** @throws HawserError as `startXs` and `nativeParts` */
   static async start(options: XsDeviceOptions): Promise<XsDevice> {
     const bits = options.bits ?? 32;
-    const [storageFolder, keysFolder] = [join(options.folder, "records"), join(options.folder, "keys")];
-    for (const folder of [storageFolder, keysFolder]) mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const { store, ownGroup, stress = false } = options;
+    const places = store ? { store } : folders(options.folder);
     const { library, program } = await bundleDeviceProgram(join(options.folder, "program"));
-    const stress = options.stress ?? false;
-    const native = await nativeParts(bits, stress);
+    const native = await nativeParts(bits, { sanitize: stress, keys: store ? "store" : "directory" });
     const xs = await startXs({
       program,
       bits,
       native,
       stress,
-      storageFolder,
-      keysFolder,
+      ...places,
+      ...(ownGroup && { ownGroup }),
       inRom: "code",
       modules: { hawser: library },
       preload: ["hawser"],

@@ -26,6 +26,7 @@ enum {
 	HOST_EXIT_UNHANDLED_REJECTION = 85,
 	HOST_EXIT_ENGINE_FAILED = 86,
 	HOST_EXIT_MODULE_FAILED = 87,
+	HOST_EXIT_STORE_GONE = 88,
 };
 
 /* What the command line asks for. Sizes of 0 mean: the heap may grow. */
@@ -44,6 +45,8 @@ typedef struct {
 	int module_count;
 	const char* storage_directory;
 	const char* keys_directory;
+	/* 0: none. */
+	int store_descriptor;
 	char** arguments;
 	int argument_count;
 } host_options;

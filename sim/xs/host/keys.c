@@ -1,5 +1,5 @@
-/* Where the native key store keeps its keys: `--keys`. Only in a host that is built with it. */
-#ifdef HAWSER_NATIVE_KEYS
+/* Where the native key store keeps its keys: `--keys`. Only in a host that is built with it, and not with `--store` for keys (its-store.c). */
+#if defined(HAWSER_NATIVE_KEYS) && !defined(HAWSER_STORE_KEYS)
 #include <stdio.h>
 #include <stdlib.h>
 

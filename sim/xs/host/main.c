@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "host.h"
+#include "store.h"
 
 host_options gx_options;
 extern int gx_exit_code;
@@ -20,6 +21,7 @@ static const char k_usage[] =
 	"  --stack COUNT        JavaScript stack in slots (default 4096)\n"
 	"  --storage DIRECTORY  where the program's records live\n"
 	"  --keys DIRECTORY     where its keys live\n"
+	"  --store DESCRIPTOR   records, and keys in a host built for it, are kept by the process at the other end of this socket\n"
 	"  --stress             collect garbage at every allocation (only in a host built for it)\n";
 
 static void fail_usage(const char* message, const char* value)
@@ -79,6 +81,8 @@ static int take_option(const char* name, const char* value)
 		gx_options.storage_directory = value;
 	else if (!strcmp(name, "--keys"))
 		gx_options.keys_directory = value;
+	else if (!strcmp(name, "--store"))
+		gx_options.store_descriptor = (int)parse_size(name, value);
 	else
 		fail_usage("unknown option ", name);
 	return 2;
@@ -115,6 +119,7 @@ int main(int argc, char* argv[])
 	parse_options(argc, argv);
 	/* A peer that has gone shows as an error of send(), never as the end of this process. */
 	signal(SIGPIPE, SIG_IGN);
+	store_open();
 	host_open_keys();
 	machine = host_create_machine();
 	host_run_module(machine, gx_options.main_module);

@@ -1,5 +1,5 @@
 /*
- * The program's records: one file a key in --storage, named `r-<key>`.
+ * The program's records: with --store kept by the process behind it (store.c), else one file a key in --storage, named `r-<key>`.
  * A put writes beside, syncs, renames and syncs the directory, so it is atomic and durable when it returns; a temporary file left by a
  * kill is ignored and overwritten.
  */
@@ -18,24 +18,16 @@
 #include "mc.xs.h"
 
 #include "host.h"
+#include "store.h"
 
 #define KEY_CHARACTERS 15
+#define REASON_BYTES 200
 
 /* Throws an error whose message starts with the system's name for it. */
 static void fail(xsMachine* the, const char* what)
 {
 	const char* name = strerrorname_np(errno);
 	xsUnknownError("%s: %s", name ? name : "EIO", what);
-}
-
-static int open_directory(xsMachine* the)
-{
-	if (!gx_options.storage_directory)
-		xsUnknownError("ENOENT: the host runs without --storage");
-	int directory = open(gx_options.storage_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (directory < 0)
-		fail(the, "the storage directory");
-	return directory;
 }
 
 static void key_file(xsMachine* the, char prefix, char name[KEY_CHARACTERS + 3])
@@ -48,12 +40,42 @@ static void key_file(xsMachine* the, char prefix, char name[KEY_CHARACTERS + 3])
 	snprintf(name, KEY_CHARACTERS + 3, "%c-%.15s", prefix, key);
 }
 
+/* Throws what went wrong in the store. */
+static store_answer ask_store(xsMachine* the, store_operation operation, const char* key, const void* bytes, size_t size)
+{
+	store_answer answer = store_ask(operation, key, bytes, size);
+	if (answer.status == STORE_FAILED) {
+		char reason[REASON_BYTES];
+		snprintf(reason, sizeof(reason), "%s", answer.bytes);
+		store_forget(&answer);
+		xsUnknownError("%s", reason);
+	}
+	return answer;
+}
+
+static int open_directory(xsMachine* the)
+{
+	if (!gx_options.storage_directory)
+		xsUnknownError("ENOENT: the host runs without --storage");
+	int directory = open(gx_options.storage_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (directory < 0)
+		fail(the, "the storage directory");
+	return directory;
+}
+
 /* xs_storage_get(key) -> ArrayBuffer or undefined */
 void xs_storage_get(xsMachine* the)
 {
 	char name[KEY_CHARACTERS + 3];
 	struct stat status;
 	key_file(the, 'r', name);
+	if (store_there()) {
+		store_answer answer = ask_store(the, STORE_GET, name + 2, NULL, 0);
+		if (answer.status == STORE_OK)
+			xsmcSetArrayBuffer(xsResult, answer.bytes, (xsIntegerValue)answer.size);
+		store_forget(&answer);
+		return;
+	}
 	int directory = open_directory(the);
 	int file = openat(directory, name, O_RDONLY | O_CLOEXEC);
 	int error = errno;
@@ -98,6 +120,11 @@ void xs_storage_put(xsMachine* the)
 	key_file(the, 'r', name);
 	key_file(the, 't', temporary);
 	xsmcGetBufferReadable(xsArg(1), &bytes, &size);
+	if (store_there()) {
+		store_answer answer = ask_store(the, STORE_PUT, name + 2, bytes, size);
+		store_forget(&answer);
+		return;
+	}
 	int directory = open_directory(the);
 	int file = openat(directory, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	bool done = file >= 0 && write_all(file, bytes, size) && renameat(directory, temporary, directory, name) == 0 && fsync(directory) == 0;
@@ -115,6 +142,11 @@ void xs_storage_delete(xsMachine* the)
 {
 	char name[KEY_CHARACTERS + 3];
 	key_file(the, 'r', name);
+	if (store_there()) {
+		store_answer answer = ask_store(the, STORE_DELETE, name + 2, NULL, 0);
+		store_forget(&answer);
+		return;
+	}
 	int directory = open_directory(the);
 	bool done = (unlinkat(directory, name, 0) == 0 || errno == ENOENT) && fsync(directory) == 0;
 	int error = errno;
@@ -131,6 +163,16 @@ void xs_storage_list(xsMachine* the)
 	xsIndex count = 0;
 	xsmcVars(1);
 	xsmcSetNewArray(xsResult, 0);
+	if (store_there()) {
+		store_answer answer = ask_store(the, STORE_LIST, "", NULL, 0);
+		for (char* name = answer.bytes, *end; (end = strchr(name, '\n')); name = end + 1) {
+			*end = 0;
+			xsmcSetString(xsVar(0), name);
+			xsmcSetIndex(xsResult, count++, xsVar(0));
+		}
+		store_forget(&answer);
+		return;
+	}
 	DIR* directory = fdopendir(open_directory(the));
 	while ((item = readdir(directory))) {
 		if (item->d_name[0] != 'r' || item->d_name[1] != '-')
