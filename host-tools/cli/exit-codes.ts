@@ -20,7 +20,7 @@ export const EXIT_MEANINGS: Readonly<Record<ExitCode, string>> = {
   1: "failed for another reason; the error line says which",
   2: "wrong usage: a flag, an id, a URL, a port or a duration",
   3: "credentials: passphrase, key, certificate or trust",
-  4: "network or broker: unreachable, port in use, broker not up to date",
+  4: "network, broker or serial line: unreachable, port in use, broker not up to date",
   5: "conflict: the name, directory or vault exists or is in use",
   6: "data: not found, not a CA or vault, damaged, or not writable",
   130: "interrupted before the work was done; nothing was changed",
@@ -41,6 +41,8 @@ const USAGE = [
   "BAD_CONFIG",
   "NOT_A_DEVICE",
   "UNKNOWN_USER",
+  "NOT_A_SERIAL_PORT",
+  "BAD_BAUD",
 ];
 
 const CREDENTIAL = [
@@ -52,6 +54,7 @@ const CREDENTIAL = [
   "BAD_CERTIFICATE",
   "WRONG_SUBJECT",
   "ISSUER_EXPIRED",
+  "BAD_PROOF",
 ];
 
 const CREDENTIAL_FAILURES: readonly FailureCode[] = [
@@ -84,6 +87,8 @@ const NETWORK = [
   "OUTPUT_FAILED",
   "OUTPUT_REFUSED",
   "OUTPUT_NOT_RELOADED",
+  "DEVICE_SILENT",
+  "LINE_LOST",
 ];
 
 const NETWORK_FAILURES: readonly FailureCode[] = [
@@ -120,6 +125,7 @@ const CONFLICT = [
   "CA_BUSY",
   "OUT_EXISTS",
   "ALREADY_REVOKED",
+  "ALREADY_PROVISIONED",
 ];
 
 const DATA = [

@@ -1,0 +1,64 @@
+/**
+ * One identity for one key, however often it is asked for. The name is let in as soon as its certificate is issued, before the device has it: only the device's key can use
+ * it, and a station that is killed in between finds the same certificate again.
+ */
+import { errorCode } from "../../sdk/errors.js";
+import type { CertificateAuthority } from "../ca/certificate-authority.js";
+import type { ReserveRequest } from "../ca/provisioning.js";
+
+export interface IssuedIdentity {
+  readonly id: string;
+  readonly role: string;
+  readonly serial: string;
+  readonly notAfterMs: number;
+  readonly publicKeyHash: string;
+  /** DER, leaf first, then the issuing CA. */
+  readonly chain: readonly Uint8Array[];
+  /** DER */
+  readonly trustAnchors: readonly Uint8Array[];
+  /** The caller's to wipe. */
+  readonly psk?: Buffer;
+  readonly replaced: readonly string[];
+}
+
+/**
+ * @param csr PKCS#10, DER, already checked
+ * @param publicKeyHash SHA-256 of the key in it
+ * @throws HawserError `INVALID_ID`, `INVALID_ROLE`, `ID_EXISTS` when another key has the name, and those of every change
+ */
+export async function issueOnce(ca: CertificateAuthority, request: ReserveRequest, csr: Uint8Array, publicKeyHash: string): Promise<IssuedIdentity> {
+  if (!(await isCurrentKey(ca, request.id, publicKeyHash))) return issueAnew(ca, request, csr, publicKeyHash);
+  try {
+    return await issueAgain(ca, request.id, csr, publicKeyHash);
+  } catch (error) {
+    // The key has a revoked certificate as well, of an attempt that ended before its name was let in.
+    if (errorCode(error) !== "BAD_REQUEST") throw error;
+    return issueAnew(ca, { ...request, replace: true }, csr, publicKeyHash);
+  }
+}
+
+async function isCurrentKey(ca: CertificateAuthority, id: string, publicKeyHash: string): Promise<boolean> {
+  const listed = (await ca.list()).find(({ name }) => name === id);
+  const current = listed?.certificates.find(({ serial }) => serial === listed.serial);
+  return listed?.kind === "device" && listed.state === "active" && current?.publicKeyHash === publicKeyHash;
+}
+
+async function issueAgain(ca: CertificateAuthority, id: string, csr: Uint8Array, publicKeyHash: string): Promise<IssuedIdentity> {
+  const { chain, serial, notAfterMs } = await ca.issueFromCsr(id, csr);
+  const { roleOf, pskFor } = await ca.brokerMaterial();
+  const psk = pskFor(id);
+  return { id, role: roleOf(id) ?? "", serial, notAfterMs, publicKeyHash, chain, trustAnchors: ca.trustAnchors, ...(psk && { psk: Buffer.from(psk) }), replaced: [] };
+}
+
+async function issueAnew(ca: CertificateAuthority, request: ReserveRequest, csr: Uint8Array, publicKeyHash: string): Promise<IssuedIdentity> {
+  const reservation = await ca.reserve(request);
+  try {
+    const { id, role, serial, notAfterMs, chain, trustAnchors, psk, replaced } = await ca.complete(reservation, csr);
+    await ca.activate(reservation);
+    return { id, role, serial, notAfterMs, publicKeyHash, chain, trustAnchors, psk, replaced };
+  } catch (error) {
+    // Should this fail as well, the name stays reserved, and the next attempt takes it over.
+    await ca.abandon(reservation).catch(() => undefined);
+    throw error;
+  }
+}

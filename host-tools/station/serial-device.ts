@@ -1,0 +1,39 @@
+/**
+ * A serial port of this machine as a stream of Node's, raw: `stty` (coreutils, macOS) sets it up through the file that is open, so that nothing closes and opens it in
+ * between, which would reset many boards. Linux and macOS.
+ */
+import { spawnSync } from "node:child_process";
+import { closeSync, constants, openSync } from "node:fs";
+import { isatty, ReadStream } from "node:tty";
+import type { Duplex } from "node:stream";
+import { HawserError } from "../../sdk/errors.js";
+
+/** -hupcl: closing the port does not drop DTR, which would reset the board while it starts with what it was just given. */
+const RAW = ["raw", "-echo", "cs8", "-parenb", "-cstopb", "cread", "clocal", "-hupcl", "-crtscts", "-ixon", "-ixoff"];
+
+export const DEFAULT_BAUD = 115_200;
+
+/**
+ * @param path for instance `/dev/ttyUSB0`
+ * @param baud bits a second, as the device has it
+ * @throws HawserError `NOT_A_SERIAL_PORT`, `BAD_BAUD`; and file-system errors (no such port, no permission)
+ */
+export function openSerialDevice(path: string, baud: number = DEFAULT_BAUD): Duplex {
+  // O_NONBLOCK: without it opening waits for a carrier that these lines do not have.
+  const file = openSync(path, constants.O_RDWR | constants.O_NOCTTY | constants.O_NONBLOCK);
+  try {
+    if (!isatty(file)) throw new HawserError("NOT_A_SERIAL_PORT", `${path} is no serial port`, "Name a terminal device, e.g. /dev/ttyUSB0 or /dev/cu.usbserial-110.");
+    configure(file, path, baud);
+    return new ReadStream(file);
+  } catch (error) {
+    closeSync(file);
+    throw error;
+  }
+}
+
+function configure(file: number, path: string, baud: number): void {
+  const { status, stderr, error } = spawnSync("stty", [String(baud), ...RAW], { stdio: [file, "ignore", "pipe"], encoding: "utf8" });
+  if (error) throw new HawserError("STTY_MISSING", `stty cannot be run: ${error.message}`, "Install coreutils; on other systems than Linux and macOS serial ports are not supported.");
+  if (status === 0) return;
+  throw new HawserError("BAD_BAUD", `${path} cannot be set to ${baud} baud: ${stderr.trim()}`, "Choose a baud rate the port has, e.g. 115200.");
+}
