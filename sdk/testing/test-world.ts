@@ -26,18 +26,20 @@ export interface WorldOptions {
 }
 
 export class World {
-  readonly time = new ManualTime();
-  readonly storage = new MemoryStorage();
-  readonly keys: NodeKeyStore = memoryKeyStore();
   /** Calls of the key store that fail, by method. */
   readonly brokenKeyCalls = new Set<keyof KeyStore>();
-  readonly dialer = new ScriptedDialer(mqttPacket as unknown as PacketLibrary, this.time);
+  readonly dialer: ScriptedDialer;
   readonly events: DeviceEvent[] = [];
   readonly logged: string[] = [];
   readonly platform: Platform;
   readonly keyStore: KeyStore;
 
-  private constructor() {
+  private constructor(
+    readonly storage = new MemoryStorage(),
+    readonly keys: NodeKeyStore = memoryKeyStore(),
+    readonly time = new ManualTime(),
+  ) {
+    this.dialer = new ScriptedDialer(mqttPacket as unknown as PacketLibrary, time);
     const log: Log = (level, message) => void this.logged.push(`${level}: ${message}`);
     this.keyStore = breakable(this.keys, this.brokenKeyCalls);
     this.platform = { ...testPlatform(this.time), dialer: this.dialer, storage: this.storage, keyStore: this.keyStore, log };
@@ -52,6 +54,11 @@ export class World {
     const chain = certificate ? { chain: [await world.issueFor(world.keys.csr("key-a", ID), lifetimeMs)] } : {};
     installIdentity(world.storage, world.keys, { id: ID, role: "sensor", ...(psk ? { pskIdentity: ID } : {}), ...chain, trustAnchors: [Uint8Array.of(1, 2, 3)] });
     return world;
+  }
+
+  /** The device loses power and boots again: what is on flash stays, and the time goes on. */
+  rebooted(): World {
+    return new World(this.storage.afterReboot(), this.keys, this.time);
   }
 
   /** What the next boot would find. */
