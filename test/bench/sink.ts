@@ -1,66 +1,121 @@
-/** A broker that does no work: it accepts, acknowledges, answers pings, and sends messages when asked. In a thread of its own, so that a client's CPU time is its own. */
-import { createServer, type AddressInfo, type Socket } from "node:net";
-import { parentPort } from "node:worker_threads";
+/**
+ * The bench's other end, in a process of its own: a broker that does no work. It accepts, acknowledges, and sends messages when asked. At a mosquitto it does
+ * the same as a client: whoever publishes to the flood topic there is sent messages by way of the broker.
+ */
+import { once } from "node:events";
+import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { createServer as createTlsServer } from "node:tls";
+import { connectPacket, PacketCutter, publishPackets, subscribePacket } from "./packets.js";
+import { FLOOD_TOPIC, RECEIVE_TOPIC, WINDOW, type QoS } from "./task.js";
 
-/** A client publishes to this topic to be sent messages: payload `count,sizeBytes`. */
-export const FLOOD_TOPIC = "flood";
-const CONNACK = Buffer.of(0x20, 2, 0, 0);
+export interface SinkOrder {
+  /** The server's chain and key, and the clients' CA, all PEM. */
+  tls: { cert: string; key: string; ca: string };
+  /** Ports of brokers to flood through. */
+  brokers: number[];
+}
 
-/** Reads packets in place: type, flags and the bounds of the body. */
-function serve(socket: Socket): void {
-  let rest: Buffer = Buffer.alloc(0);
+export interface SinkPorts {
+  plain: number;
+  mTLS: number;
+}
+
+/** Messages that go out as the acknowledgements for earlier ones come in. */
+class Flood {
+  static readonly #made = new Map<string, Buffer>();
+  readonly #packets: Buffer;
+  readonly #packetBytes: number;
+  #at = 0;
+
+  /** @param order `count,sizeBytes,qos` */
+  constructor(order: string, socket: Socket) {
+    const [count = 1, sizeBytes = 0, qos = 0] = order.split(",").map(Number);
+    let packets = Flood.#made.get(order);
+    if (packets === undefined) Flood.#made.set(order, (packets = publishPackets(RECEIVE_TOPIC, qos as QoS, sizeBytes, count)));
+    this.#packets = packets;
+    this.#packetBytes = packets.length / count;
+    this.more(qos === 0 ? count : WINDOW, socket);
+  }
+
+  more(count: number, socket: Socket): void {
+    const end = Math.min(this.#packets.length, this.#at + count * this.#packetBytes);
+    if (end > this.#at) socket.write(this.#packets.subarray(this.#at, end));
+    this.#at = end;
+  }
+}
+
+/** @param onSubscribed SUBACK came: of use where this side is the client */
+function serve(socket: Socket, onSubscribed: () => void = () => undefined): void {
+  let answers = Buffer.alloc(0);
+  let answered = 0;
+  let acknowledged = 0;
+  let flood: Flood | undefined;
+  const answer = (...bytes: number[]): void => {
+    for (const byte of bytes) answers[answered++] = byte;
+  };
+  const cutter = new PacketCutter((data, first, start, end) => {
+    const [high = 0, low = 0] = [data[start], data[start + 1]];
+    switch (first >> 4) {
+      case 1:
+        return answer(0x20, 2, 0, 0);
+      case 3:
+        return publish(data, first, start, end);
+      case 4:
+      case 7:
+        acknowledged++;
+        return;
+      case 5:
+        return answer(0x62, 2, high, low);
+      case 6:
+        return answer(0x70, 2, high, low);
+      case 8:
+        return answer(0x90, 3, high, low, data[end - 1] ?? 0);
+      case 9:
+        return onSubscribed();
+      case 12:
+        return answer(0xd0, 0);
+    }
+  });
+  const publish = (data: Buffer, first: number, start: number, end: number): void => {
+    const topicBytes = data.readUInt16BE(start);
+    const qos = (first >> 1) & 3;
+    const idAt = start + 2 + topicBytes;
+    if (qos > 0) answer(qos === 1 ? 0x40 : 0x50, 2, data[idAt] ?? 0, data[idAt + 1] ?? 0);
+    if (topicBytes === FLOOD_TOPIC.length) flood = new Flood(data.toString("latin1", idAt + (qos > 0 ? 2 : 0), end), socket);
+  };
   socket.setNoDelay(true);
   socket.on("error", () => socket.destroy());
   socket.on("data", (chunk) => {
-    const data = rest.length > 0 ? Buffer.concat([rest, chunk]) : chunk;
-    const answers: Buffer[] = [];
-    let at = 0;
-    for (;;) {
-      let size = 0;
-      let shift = 0;
-      let head = at + 1;
-      let byte: number | undefined;
-      do {
-        byte = data[head++];
-        size |= ((byte ?? 0) & 0x7f) << shift;
-        shift += 7;
-      } while (byte !== undefined && byte >= 0x80);
-      if (byte === undefined || head + size > data.length) break;
-      answer(data, at, head, size, answers);
-      at = head + size;
-    }
-    rest = Buffer.from(data.subarray(at));
-    if (answers.length > 0) socket.write(Buffer.concat(answers));
+    // No answer is longer than what it answers; a packet may have begun in the chunk before.
+    answers = Buffer.allocUnsafe(chunk.length + 8);
+    answered = 0;
+    acknowledged = 0;
+    cutter.feed(chunk);
+    if (answered > 0) socket.write(answers.subarray(0, answered));
+    if (acknowledged > 0) flood?.more(acknowledged, socket);
   });
 }
 
-function answer(data: Buffer, at: number, head: number, size: number, answers: Buffer[]): void {
-  const first = data[at] ?? 0;
-  const type = first >> 4;
-  if (type === 1) answers.push(CONNACK);
-  else if (type === 8) answers.push(Buffer.of(0x90, 3, data[head] ?? 0, data[head + 1] ?? 0, 1));
-  else if (type === 12) answers.push(Buffer.of(0xd0, 0));
-  else if (type === 3) {
-    const topicLength = data.readUInt16BE(head);
-    const qos = (first >> 1) & 3;
-    const idAt = head + 2 + topicLength;
-    if (qos > 0) answers.push(Buffer.of(0x40, 2, data[idAt] ?? 0, data[idAt + 1] ?? 0));
-    if (topicLength === FLOOD_TOPIC.length) answers.push(flood(data.toString("latin1", idAt + (qos > 0 ? 2 : 0), head + size)));
-  }
+async function portOf(server: Server): Promise<number> {
+  server.listen(0, "127.0.0.1", 4_096);
+  await once(server, "listening");
+  return (server.address() as AddressInfo).port;
 }
 
-/** Messages of QoS 1 on the topic `t`, one after the other. */
-function flood(order: string): Buffer {
-  const [count = 0, sizeBytes = 0] = order.split(",").map(Number);
-  const body = 2 + 1 + 2 + sizeBytes;
-  const length = body < 128 ? [body] : [(body & 0x7f) | 0x80, body >> 7];
-  const packets: Buffer[] = [];
-  for (let n = 0; n < count; n++) {
-    const id = (n % 65_535) + 1;
-    packets.push(Buffer.concat([Buffer.from([0x32, ...length, 0, 1, 0x74, id >> 8, id & 0xff]), Buffer.alloc(sizeBytes, 0x78)]));
-  }
-  return Buffer.concat(packets);
+function floodThrough(port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, "127.0.0.1");
+    socket.on("error", reject);
+    serve(socket, resolve);
+    socket.write(Buffer.concat([connectPacket("flood"), subscribePacket(FLOOD_TOPIC, 0)]));
+  });
 }
 
-const server = createServer(serve);
-server.listen(0, "127.0.0.1", () => parentPort?.postMessage((server.address() as AddressInfo).port));
+/** Opens both ports and takes its place at the brokers. */
+export async function openSink(order: SinkOrder): Promise<SinkPorts> {
+  const serveOne = (socket: Socket): void => serve(socket);
+  const plain = await portOf(createServer(serveOne));
+  const mTLS = await portOf(createTlsServer({ ...order.tls, requestCert: true, rejectUnauthorized: true }, serveOne));
+  for (const port of order.brokers) await floodThrough(port);
+  return { plain, mTLS };
+}
