@@ -1,0 +1,66 @@
+/** `npm run fuzz`: every reader of foreign bytes against a million inputs. Exit code 1 means a finding; see options.ts for the rest. */
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { isMainThread, parentPort, workerData } from "node:worker_threads";
+import { readCorpus } from "./inputs.js";
+import { readOptions, USAGE, UsageError, type FuzzOptions } from "./options.js";
+import { HEADING, row, tell } from "./report.js";
+import { runTarget, tryInput, type Report } from "./run.js";
+import { findTarget } from "./targets/targets.js";
+import { fuzzTls } from "./tls.js";
+import { runWatched, type WorkerOrder } from "./watchdog.js";
+
+const print = (text: string): void => void process.stdout.write(`${text}\n`);
+
+async function main(options: FuzzOptions): Promise<number> {
+  if (options.replay !== undefined) return replay(options, options.replay);
+  if (options.tls) return fuzzTls(options.inputs ?? 1_000_000, options.seed);
+  print(HEADING);
+  const { seed, first, forMs } = options;
+  let total = 0;
+  const findings: string[] = [];
+  for (const target of options.targets) {
+    const inputs = options.inputs ?? target.inputs;
+    const order = { seed, first, inputs, ...(forMs === undefined ? {} : { forMs }) };
+    const report = await runWatched(fileURLToPath(import.meta.url), target, order, options.patienceMs);
+    total += report.inputs;
+    print(row(report));
+    findings.push(...report.findings.map(tell));
+  }
+  print(`${total.toLocaleString("en")} inputs, seed ${seed}: ${findings.length === 0 ? "nothing found" : `${findings.length} findings`}`);
+  for (const text of findings) print(text);
+  return findings.length === 0 ? 0 : 1;
+}
+
+/** In this thread, so that a debugger sees it. */
+async function replay(options: FuzzOptions, file: string): Promise<number> {
+  const [target] = options.targets;
+  if (target === undefined) return 2;
+  let unhandled: unknown;
+  process.on("unhandledRejection", (error) => (unhandled = error));
+  const result = await tryInput(await target.open(), new Uint8Array(readFileSync(file)));
+  await new Promise((resolve) => setImmediate(resolve));
+  const error = "error" in result ? result.error : unhandled;
+  if (error === undefined) print("outcome" in result ? result.outcome : "");
+  else print(error instanceof Error ? (error.stack ?? String(error)) : String(error));
+  return error === undefined ? 0 : 1;
+}
+
+async function work({ target: name, order, at }: WorkerOrder): Promise<void> {
+  const target = findTarget(name);
+  if (target === undefined) throw new Error(`there is no target ${name}`);
+  const report: Report = await runTarget(target, readCorpus(name), order, (number) => (at[0] = number));
+  parentPort?.postMessage(report);
+}
+
+if (isMainThread) {
+  try {
+    process.exitCode = await main(readOptions(process.argv.slice(2)));
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    process.stderr.write(`${error.message}\n${USAGE}\n`);
+    process.exitCode = 2;
+  }
+} else {
+  await work(workerData as WorkerOrder);
+}
