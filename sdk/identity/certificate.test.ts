@@ -60,4 +60,19 @@ describe("readCertificate", () => {
       { numRuns: 5_000 },
     );
   });
+
+  it("refuses what no certificate of a device is: larger than 16 KiB, with bytes after its end, of another form", () => {
+    const refused = [new Uint8Array(16_385), Uint8Array.of(...certificate, 0), Uint8Array.of(0x31, ...certificate.subarray(1)), Uint8Array.of(0x30, 0x80), Uint8Array.of(0x30, 0x84, 0, 0, 0, 0)];
+    for (const bytes of refused) expect(() => readCertificate(bytes)).toThrow(expect.objectContaining({ code: "BAD_CERTIFICATE" }));
+  });
+
+  it("refuses dates in a form that certificates do not have", () => {
+    const at = Buffer.from(certificate).indexOf(Buffer.from([0x17, 0x0d]));
+    expect(at).toBeGreaterThan(0);
+    for (const [offset, byte] of [[0, 0x18], [0, 0x04], [14, 0x30], [2, 0x20]] as const) {
+      const bytes = certificate.slice();
+      bytes[at + offset] = byte;
+      expect(() => readCertificate(bytes)).toThrow(expect.objectContaining({ code: "BAD_CERTIFICATE" }));
+    }
+  });
 });

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { HawserError } from "../errors.js";
-import { activeReport, enrolRequest, MAX_MESSAGE_BYTES, readAnswer } from "./enrolment.js";
+import { activeReport, enrolRequest, MAX_MESSAGE_BYTES, newRequestId, readAnswer } from "./enrolment.js";
 import { enrolmentBackoff, renewAtMs } from "./renewal.js";
 
 const json = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
@@ -18,6 +18,22 @@ describe("enrolment messages", () => {
     expect(answer).toEqual({ requestId: "r", chain: [Uint8Array.of(1, 2), Uint8Array.of(3)] });
     const refused = readAnswer(json({ v: 1, requestId: "r", error: { code: "RATE_LIMITED", message: "later", retryAfterSeconds: 60 } }));
     expect(refused).toEqual({ requestId: "r", error: { code: "RATE_LIMITED", message: "later", retryAfterSeconds: 60 } });
+  });
+
+  it("carry an id of 128 random bits, in hex", () => {
+    expect(newRequestId({ bytes: (sizeBytes) => new Uint8Array(sizeBytes).fill(0xa5), fraction: () => 0 })).toBe("a5".repeat(16));
+  });
+
+  it("bound what an authority says of itself", () => {
+    const answer = readAnswer(json({ v: 1, requestId: "r", error: { code: "C".repeat(500), message: "m".repeat(5_000), retryAfterSeconds: -1 } }));
+    expect(answer).toEqual({ requestId: "r", error: { code: "C".repeat(40), message: "m".repeat(200) } });
+    expect(readAnswer(json({ v: 1, requestId: "r", error: { code: "C", message: 5, retryAfterSeconds: "60" } }))).toEqual({ requestId: "r", error: { code: "C", message: "5" } });
+  });
+
+  it("refuse a chain of more than four certificates, and what is no base64", () => {
+    for (const chain of [["AQI=", "AQI=", "AQI=", "AQI=", "AQI="], ["?"]]) {
+      expect(() => readAnswer(json({ v: 1, requestId: "r", chain }))).toThrow(expect.objectContaining({ name: "HawserError" }));
+    }
   });
 
   it("does not let an authority put a device to sleep for ever", () => {

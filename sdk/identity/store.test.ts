@@ -1,10 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { memoryKeyStore, memoryStorage } from "../../sim/node/memory.js";
 import type { KeyStore, Storage } from "../platform.js";
-import { IdentityStore, installIdentity } from "./store.js";
+import { IdentityStore, installIdentity, type InstalledIdentity } from "./store.js";
 import { issueFor } from "./test-issuer.js";
 
 class PowerCut extends Error {}
+
+const text = (content: string): Uint8Array => new TextEncoder().encode(content);
 
 /** Storage and keys whose power fails at the n-th change: before it is done, or right after. */
 function flash(): { storage: Storage; keyStore: KeyStore; cutAt: (change: number, when: "before" | "after") => void; changes: () => number } {
@@ -169,5 +171,129 @@ describe("IdentityStore", () => {
       install();
       expect(usable(IdentityStore.load(storage, keyStore))).toBe(true);
     }
+  });
+
+  it("is not provisioned with a pre-shared key's name but without the key", () => {
+    const { storage, keyStore } = flash();
+    const install = (): void => installIdentity(storage, keyStore, { id: "sensor-1", role: "sensor", pskIdentity: "sensor-1", trustAnchors: [] });
+    expect(install).toThrow(expect.objectContaining({ code: "KEY_MISSING" }));
+    expect(storage.list("")).toEqual([]);
+  });
+
+  it.each<[string, (chain: Uint8Array[]) => Partial<InstalledIdentity>, string]>([
+    ["a name that no certificate may carry", () => ({ id: "a/b" }), "INVALID_ID"],
+    ["a certificate for another", () => ({ id: "sensor-2" }), "WRONG_SUBJECT"],
+    ["no certificate in the chain", () => ({ chain: [] }), "BAD_CERTIFICATE"],
+    ["an issuer that cannot be read", (chain) => ({ chain: [...chain, Uint8Array.of(1)] }), "BAD_CERTIFICATE"],
+  ])("does not install %s, and writes nothing", async (_, changed, code) => {
+    const { storage, keyStore } = flash();
+    keyStore.generate("key-a");
+    const chain = [await issueFor(keyStore.csr("key-a", "sensor-1"))];
+    const install = (): void => installIdentity(storage, keyStore, { id: "sensor-1", role: "sensor", chain, trustAnchors: [], ...changed(chain) });
+    expect(install).toThrow(expect.objectContaining({ code }));
+    expect(storage.list("")).toEqual([]);
+  });
+
+  it.each(["device", "identity"])("says so when the record %j is of another version, no object, or not text", async (key) => {
+    for (const bytes of [text('{"v":2}'), text("null"), text("5"), text("[]"), text(""), Uint8Array.of(0xff, 0xfe)]) {
+      const { storage, keyStore } = await provisioned();
+      storage.put(key, bytes);
+      expect(() => IdentityStore.load(storage, keyStore), String(bytes)).toThrow(expect.objectContaining({ code: "IDENTITY_CORRUPT" }));
+    }
+  });
+
+  it("says so when the device's own record is gone", async () => {
+    const { storage, keyStore } = await provisioned();
+    storage.delete("device");
+    expect(() => IdentityStore.load(storage, keyStore)).toThrow(expect.objectContaining({ code: "IDENTITY_CORRUPT" }));
+  });
+
+  it("is without a certificate, not without a device, when the certificate cannot be read", async () => {
+    for (const bytes of [Uint8Array.of(1, 2, 3), new Uint8Array(0), text("a chain of no length")]) {
+      const { storage, keyStore } = await provisioned();
+      storage.put("chain-a", bytes);
+      const store = IdentityStore.load(storage, keyStore);
+      expect([store.active, store.device.id, store.trustAnchors.length]).toEqual([undefined, "sensor-1", 1]);
+      await rotate(store, keyStore);
+      expect(usable(IdentityStore.load(storage, keyStore))).toBe(true);
+    }
+  });
+
+  it("asks for another certificate when the pending one cannot be read", async () => {
+    const { storage, keyStore } = await provisioned();
+    const store = IdentityStore.load(storage, keyStore);
+    store.storePending([await issueFor(keyStore.csr(store.beginEnrolment(), "sensor-1"))]);
+    storage.put("chain-b", Uint8Array.of(0));
+    const again = IdentityStore.load(storage, keyStore);
+    expect([again.pending, usable(again)]).toEqual([undefined, true]);
+    await rotate(again, keyStore);
+    expect(again.active?.slot).toBe("b");
+  });
+
+  it("trusts nobody when there are no anchors, rather than not loading", async () => {
+    const { storage, keyStore } = await provisioned();
+    storage.delete("anchors");
+    expect(IdentityStore.load(storage, keyStore).trustAnchors).toEqual([]);
+  });
+
+  it("makes a new key when the one of an interrupted enrolment is gone", async () => {
+    const { storage, keyStore } = await provisioned();
+    const store = IdentityStore.load(storage, keyStore);
+    keyStore.destroy(store.beginEnrolment());
+    expect(keyStore.has(store.beginEnrolment())).toBe(true);
+  });
+
+  it("has nothing to commit, and nothing to count, where nothing is pending", async () => {
+    const { storage, keyStore } = await provisioned();
+    const store = IdentityStore.load(storage, keyStore);
+    expect(() => store.commit()).toThrow(expect.objectContaining({ code: "NOTHING_PENDING" }));
+    expect(store.countFailedProof()).toBe(0);
+    store.beginEnrolment();
+    expect(() => store.commit()).toThrow(expect.objectContaining({ code: "NOTHING_PENDING" }));
+  });
+
+  it("keeps the first certificate of a device from the factory in slot a", async () => {
+    const { storage, keyStore } = flash();
+    keyStore.importPsk("psk", new Uint8Array(32));
+    installIdentity(storage, keyStore, { id: "sensor-1", role: "sensor", pskIdentity: "sensor-1", trustAnchors: [] });
+    const store = IdentityStore.load(storage, keyStore);
+    expect([store.active, store.unreported]).toEqual([undefined, false]);
+    await rotate(store, keyStore);
+    expect([store.active?.slot, usable(IdentityStore.load(storage, keyStore))]).toEqual(["a", true]);
+  });
+
+  it("stays in the state of before when a change cannot be stored", async () => {
+    const device = await provisioned();
+    const { storage, keyStore } = device;
+    const store = IdentityStore.load(storage, keyStore);
+    const failing = (run: () => unknown): void => {
+      device.cutAt(0, "before");
+      expect(run).toThrow(PowerCut);
+      device.cutAt(Infinity, "before");
+    };
+    failing(() => store.beginEnrolment());
+    expect(store.enrolling).toBeUndefined();
+    const certificate = await issueFor(keyStore.csr(store.beginEnrolment(), "sensor-1"));
+    failing(() => store.storePending([certificate]));
+    expect([store.enrolling, store.pending]).toEqual(["key-b", undefined]);
+    store.storePending([certificate]);
+    failing(() => store.countFailedProof());
+    failing(() => store.commit());
+    expect([store.active?.slot, store.pending?.slot, store.unreported]).toEqual(["a", "b", false]);
+    store.commit();
+    failing(() => store.markReported());
+    expect([store.active?.slot, store.unreported]).toEqual(["b", true]);
+  });
+
+  it("loads although what an earlier state left cannot be cleared away, and clears it at a later boot", async () => {
+    const device = await provisioned();
+    const { storage, keyStore } = device;
+    keyStore.generate("key-b");
+    storage.put("chain-b", Uint8Array.of(1));
+    device.cutAt(0, "before");
+    expect(usable(IdentityStore.load(storage, keyStore))).toBe(true);
+    device.cutAt(Infinity, "before");
+    IdentityStore.load(storage, keyStore);
+    expect([keyStore.has("key-b"), storage.list("chain-")]).toEqual([false, ["chain-a"]]);
   });
 });

@@ -69,4 +69,35 @@ describe("TrustedTime", () => {
     storage.put("time-floor", new TextEncoder().encode(text));
     expect(new TrustedTime(clock(), storage, BUILD_MS).nowMs()).toBe(BUILD_MS);
   });
+
+  it("begins at the build time when the stored one is not even text", () => {
+    const storage = memoryStorage();
+    storage.put("time-floor", Uint8Array.of(0xff, 0xff));
+    expect(new TrustedTime(clock(), storage, BUILD_MS).nowMs()).toBe(BUILD_MS);
+  });
+
+  it("tries again to store what could not be stored", () => {
+    const storage = memoryStorage();
+    let isFull = true;
+    const put = (key: string, value: Uint8Array): void => {
+      if (isFull) throw new Error("no room");
+      storage.put(key, value);
+    };
+    const trusted = new TrustedTime(clock(), { get: () => undefined, put, delete: () => undefined, list: () => [] }, BUILD_MS);
+    expect(() => trusted.save(Infinity)).toThrow("no room");
+    isFull = false;
+    trusted.save(Infinity);
+    expect(new TextDecoder().decode(storage.get("time-floor"))).toBe(String(BUILD_MS));
+  });
+
+  it("never goes back, whatever clocks and certificates say", () => {
+    const time = clock();
+    const trusted = new TrustedTime(time, memoryStorage(), BUILD_MS);
+    let beforeMs = trusted.nowMs();
+    for (const step of [() => trusted.atLeast(BUILD_MS - 1), () => (time.now += 10), () => trusted.atLeast(BUILD_MS + 20), () => trusted.save(0), () => (time.now += 1)]) {
+      step();
+      expect(trusted.nowMs()).toBeGreaterThanOrEqual(beforeMs);
+      beforeMs = trusted.nowMs();
+    }
+  });
 });
