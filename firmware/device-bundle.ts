@@ -8,6 +8,7 @@ export { errorCode, errorMessage } from "../sdk/errors.js";
 export { BUILD_TIME_MS } from "./build-time.js";
 export { fileStorage } from "./io/file-storage.js";
 export { keyValueStorage } from "./io/key-value-storage.js";
+export { provisionedOverSerial } from "./io/serial-provisioning.js";
 export { traceLog } from "./io/trace-log.js";
 export { nativeRandom, openNativeKeyStore } from "./native-key-store.js";
 export { nativeTls } from "./native-tls.js";

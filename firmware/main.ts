@@ -9,11 +9,13 @@ const DEFAULT_INTERVAL_SECONDS = 60;
 const board = openBoard({
   wifi: { ssid: config.ssid ?? "", ...(config.password ? { password: config.password } : {}) },
   timeServers: (config.sntp ?? "").split(","),
+  ...(config.serial ? { serial: { device: config.serial } } : {}),
 });
 const { log } = board.platform;
 
 async function main(): Promise<void> {
   board.start();
+  await board.provisioned();
   const broker = { host: config.broker ?? "", port: Number(config.port ?? 8883), serverName: config.serverName ?? config.broker ?? "" };
   const recovery = config.recoveryPort ? { recovery: { ...broker, port: Number(config.recoveryPort) } } : {};
   const device = new Device({ broker, ...recovery, buildTimeMs: board.buildTimeMs }, board.platform);

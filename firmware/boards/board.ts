@@ -1,5 +1,6 @@
 /** What an application gets of a board, the same on every one: `import { openBoard } from "hawser/firmware"`. */
 import type { LogLevel } from "../../sdk/platform.js";
+import type { SerialSettings } from "../io/serial-port.js";
 import type { FirmwarePlatform } from "../platform.js";
 import type { TlsDialerOptions } from "../tls-dialer.js";
 import type { WifiNetwork } from "../wifi/wifi-keeper.js";
@@ -12,6 +13,8 @@ export interface BoardOptions {
   /** What is printed; default `info`. */
   logLevel?: LogLevel;
   tls?: TlsDialerOptions;
+  /** Where a factory station is heard: see {@link Board.provisioned}. Default: UART 0 of the ESP32 at 115200 baud; on Linux none. */
+  serial?: SerialSettings;
 }
 
 export interface Board {
@@ -21,6 +24,11 @@ export interface Board {
   buildTimeMs: number;
   /** Joins the network and sets the clock, and keeps at both; returns at once. A device may be started before: its attempts fail until then. */
   start(): void;
+  /**
+   * Resolves when the device has an identity: at once where it has one, else when a station has given it one over the serial port (`hawser provision --serial`).
+   * An application that does not call this leaves the port alone. Throws `SERIAL_FAILED` when there is no identity and no port.
+   */
+  provisioned(): Promise<void>;
   /** Strength of the Wi-Fi signal, dBm; undefined without Wi-Fi. */
   signalDbm(): number | undefined;
 }

@@ -7,7 +7,7 @@ import type { KeyValueStore, WifiConstructor } from "../io/ecma419.js";
 import { keyValueStorage } from "../io/key-value-storage.js";
 import { WifiKeeper } from "../wifi/wifi-keeper.js";
 import type { Board, BoardOptions } from "./board.js";
-import { moddablePlatform, moddableSntp } from "./moddable.js";
+import { moddablePlatform, moddableProvisioning, moddableSntp } from "./moddable.js";
 
 export type { Board, BoardOptions } from "./board.js";
 
@@ -35,6 +35,7 @@ export function openBoard(options: BoardOptions): Board {
       station.start();
       sntp?.start();
     },
+    provisioned: () => moddableProvisioning(platform, options.serial ?? {}),
     signalDbm: () => station.signalDbm,
   };
 }

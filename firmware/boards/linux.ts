@@ -4,7 +4,7 @@ import { BUILD_TIME_MS } from "../build-time.js";
 import type { FileDirectory } from "../io/ecma419.js";
 import { fileStorage } from "../io/file-storage.js";
 import type { Board, BoardOptions } from "./board.js";
-import { moddablePlatform, moddableSntp } from "./moddable.js";
+import { moddablePlatform, moddableProvisioning, moddableSntp } from "./moddable.js";
 
 export type { Board, BoardOptions } from "./board.js";
 
@@ -29,6 +29,7 @@ export function openBoard(options: BoardOptions): Board {
     platform,
     buildTimeMs: BUILD_TIME_MS,
     start: () => sntp?.start(),
+    provisioned: () => (options.serial ? moddableProvisioning(platform, options.serial) : Promise.resolve()),
     signalDbm: () => undefined,
   };
 }

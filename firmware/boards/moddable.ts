@@ -1,4 +1,5 @@
 /** What Moddable has on every board of ours: sockets, lookups, timers, ticks, `trace`. */
+import Serial from "embedded:io/serial";
 import TCP from "embedded:io/socket/tcp";
 import UDP from "embedded:io/socket/udp";
 import Time from "time";
@@ -6,6 +7,8 @@ import Timer from "timer";
 import type { Storage } from "../../sdk/platform.js";
 import { BUILD_TIME_MS } from "../build-time.js";
 import type { ResolveName, TcpConstructor, UdpConstructor } from "../io/ecma419.js";
+import type { SerialConstructor, SerialSettings } from "../io/serial-port.js";
+import { provisionedOverSerial } from "../io/serial-provisioning.js";
 import { traceLog } from "../io/trace-log.js";
 import { nativeRandom, openNativeKeyStore } from "../native-key-store.js";
 import { nativeTls } from "../native-tls.js";
@@ -40,4 +43,8 @@ export function moddableSntp(platform: FirmwarePlatform, options: BoardOptions):
   const { resolver, clock, scheduler, random, log, floorMs } = platform;
   const setWallStart = (wallStartMs: number): void => clock.setWallStart(wallStartMs);
   return new SntpClient({ UDP: UDP as unknown as UdpConstructor, resolver, clock, scheduler, random, log, floorMs, setWallStart }, servers);
+}
+
+export function moddableProvisioning({ storage, keyStore, log, floorMs }: FirmwarePlatform, settings: SerialSettings): Promise<void> {
+  return provisionedOverSerial({ Serial: Serial as unknown as SerialConstructor, settings, storage, keyStore, log, floorMs });
 }

@@ -21,7 +21,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 describe("what a Moddable project compiles", () => {
   it("is one module that imports nothing, and boards that import Moddable's modules", () => {
     expect(importsOf("device.js")).toEqual([]);
-    const everywhere = ["embedded:io/socket/tcp", "embedded:io/socket/udp", "hawser/device", "time", "timer"];
+    const everywhere = ["embedded:io/serial", "embedded:io/socket/tcp", "embedded:io/socket/udp", "hawser/device", "time", "timer"];
     expect(importsOf("board-esp32.js")).toEqual([...everywhere, "embedded:network/interface/wifi", "embedded:storage/key-value"].sort());
     expect(importsOf("board-linux.js")).toEqual([...everywhere, "embedded:storage/files"].sort());
   });

@@ -1,21 +1,21 @@
 /** A real serial line for tests: a pseudo-terminal whose port a station opens by its path, with the device's end in the test's hands. */
 import { execFileSync, spawn } from "node:child_process";
 import type { ChildProcessWithoutNullStreams } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdirSync, renameSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const SOURCE = fileURLToPath(new URL("pty.c", import.meta.url));
-let program = "";
+const FOLDER = fileURLToPath(new URL("../../../.cache/station", import.meta.url));
 
-/** Compiled once a test file. */
+/** Compiled once, until its source changes. */
 function build(): string {
-  if (program !== "") return program;
-  const folder = mkdtempSync(join(tmpdir(), "hawser-pty-"));
-  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
-  program = join(folder, "pty");
-  execFileSync("cc", ["-Wall", "-Wextra", "-O1", SOURCE, "-o", program], { stdio: "pipe" });
+  const program = join(FOLDER, "pty");
+  if (existsSync(program) && statSync(program).mtimeMs > statSync(SOURCE).mtimeMs) return program;
+  mkdirSync(FOLDER, { recursive: true });
+  const unfinished = `${program}-${process.pid}`;
+  execFileSync("cc", ["-Wall", "-Wextra", "-O1", SOURCE, "-o", unfinished], { stdio: "pipe" });
+  renameSync(unfinished, program);
   return program;
 }
 

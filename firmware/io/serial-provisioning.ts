@@ -1,0 +1,42 @@
+/** The device's half of the factory protocol on a serial port. */
+import { errorMessage, HawserError } from "../../sdk/errors.js";
+import type { KeyStore, Log, Storage } from "../../sdk/platform.js";
+import { isProvisioned, ProvisioningAgent } from "../../sdk/provisioning/agent.js";
+import { SerialPort, type SerialConstructor, type SerialSettings } from "./serial-port.js";
+
+export interface SerialProvisioningParts {
+  Serial: SerialConstructor;
+  settings: SerialSettings;
+  storage: Storage;
+  keyStore: KeyStore;
+  log: Log;
+  /** See `AgentParts.knownTimeMs`. */
+  floorMs: () => number;
+}
+
+/**
+ * Resolves when the device has an identity: at once where it has one, else when a station has given it one and is done. From then on the agent stays on the
+ * port, where it says what the device is and takes nothing.
+ * @throws HawserError `SERIAL_FAILED` when the device has no identity and the port cannot be had
+ */
+export function provisionedOverSerial(parts: SerialProvisioningParts): Promise<void> {
+  const { storage, log } = parts;
+  const wasProvisioned = isProvisioned(storage);
+  return new Promise((resolve, reject) => {
+    try {
+      listen(parts, resolve);
+      if (!wasProvisioned) log("info", "no identity yet: waiting on the serial port for a station");
+    } catch (error) {
+      const failed = new HawserError("SERIAL_FAILED", `no serial port: ${errorMessage(error)}`, "Name the port and pins in the board's options; a debug build has the USB port for its debugger.");
+      if (!wasProvisioned) return reject(failed);
+      log("debug", failed.message);
+    }
+    if (wasProvisioned) resolve();
+  });
+}
+
+function listen({ Serial, settings, storage, keyStore, floorMs }: SerialProvisioningParts, onDone: () => void): void {
+  const write = (bytes: Uint8Array): void => port.write(bytes);
+  const agent = new ProvisioningAgent({ storage, keyStore, write, knownTimeMs: floorMs, onDone });
+  const port = new SerialPort(Serial, settings, (bytes) => agent.receive(bytes));
+}
