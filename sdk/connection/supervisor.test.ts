@@ -191,7 +191,7 @@ describe("The end of a connection", () => {
     expect(rest.supervisor.phase).toBe("waiting");
   });
 
-  it.fails("in the very bytes that bring CONNACK is noticed", async () => {
+  it("in the very bytes that bring CONNACK is noticed", async () => {
     const both = accepting({
       connect: (_, peer) => {
         peer.send({ cmd: "connack", sessionPresent: false, reasonCode: 0 }, TAKEN_OVER);
@@ -204,7 +204,7 @@ describe("The end of a connection", () => {
     expect([supervisor.phase, world.dialer.peers.length]).toEqual(["online", 2]);
   });
 
-  it.fails("in the very bytes that bring CONNACK to a pending certificate is noticed", async () => {
+  it("in the very bytes that bring CONNACK to a pending certificate is noticed", async () => {
     const both = accepting({
       connect: (_, peer) => {
         peer.send({ cmd: "connack", sessionPresent: false, reasonCode: 0 }, TAKEN_OVER);
@@ -395,7 +395,7 @@ describe("The proof of a pending certificate", () => {
     expect([supervisor.phase, world.of("connected").at(-1)?.serial, world.of("renewed")]).toEqual(["online", oldSerial, []]);
   });
 
-  it.fails("is told although the old identity cannot be cleared away", async () => {
+  it("is told although the old identity cannot be cleared away", async () => {
     const { world, store, supervisor } = await Supervised.make({ pending: true });
     const newSerial = store.pending!.certificate.serial;
     world.brokenKeyCalls.add("destroy");
@@ -405,7 +405,7 @@ describe("The proof of a pending certificate", () => {
     expect(world.of("renewed").map((event) => event.newSerial)).toEqual([newSerial]);
   });
 
-  it.fails("lets a refused certificate go although storage fails: the old one is shown next", async () => {
+  it("lets a refused certificate go although storage fails: the old one is shown next", async () => {
     const { world, supervisor } = await Supervised.make({ pending: true, usually: refusedFor("key-b") });
     world.storage.isFull = true;
     supervisor.start();
@@ -448,7 +448,7 @@ describe("A redirect", () => {
     expect([world.of("redirected"), world.dialer.last.endpoint.host]).toEqual([[], BROKER.host]);
   });
 
-  it.fails("by the recovery broker does not say that the device goes where it does not go", async () => {
+  it("by the recovery broker does not say that the device goes where it does not go", async () => {
     const { world } = await Supervised.run({ options, certificate: false, next: [moved("other.test:8885")] });
     await world.pass(30_000);
     const hosts = world.of("connecting").map(({ host }) => host);
@@ -500,7 +500,7 @@ describe("A planned reconnect", () => {
     expect([world.dialer.peers.length, supervisor.phase]).toEqual([2, "online"]);
   });
 
-  it.fails("cut short by a stop leaves nothing behind: the next end of a connection is told", async () => {
+  it("cut short by a stop leaves nothing behind: the next end of a connection is told", async () => {
     const { world, supervisor } = await Supervised.run();
     supervisor.reconnect();
     const stopped = supervisor.stop();
@@ -594,14 +594,14 @@ describe("A stop", () => {
     expect([supervisor.phase, world.dialer.peers.length]).toEqual(["online", 2]);
   });
 
-  it.fails("stays the last word after a start that came before the first stop was through", async () => {
+  it("stays the last word after a start that came before the first stop was through", async () => {
     const made = await Supervised.run();
     void made.supervisor.stop();
     made.supervisor.start();
     await stopped(made);
   });
 
-  it.fails.each<[DeviceEvent["type"], Case]>([
+  it.each<[DeviceEvent["type"], Case]>([
     ["connecting", {}],
     ["connected", {}],
     ["disconnected", { usually: refusing(0x8a) }],
@@ -636,7 +636,7 @@ describe("Signing in", () => {
     expect(connects.map(({ username, password }) => [username, password && String(password)])).toEqual([[ID, "secret-1"], [undefined, undefined]]);
   });
 
-  it.fails("shows nothing any more when there is nothing any more to show", async () => {
+  it("shows nothing any more when there is nothing any more to show", async () => {
     const logins: Login[] = [{ username: ID, password: "old" }, { username: ID }, {}];
     const { world } = await Supervised.run({ login: () => logins.shift() ?? {} });
     for (let i = 0; i < 2; i++) {
@@ -662,7 +662,7 @@ describe("Signing in", () => {
 });
 
 describe("A key store that fails", () => {
-  it.fails("when asked whether a key is there costs one attempt, not the device", async () => {
+  it("when asked whether a key is there costs one attempt, not the device", async () => {
     const { world, supervisor } = await Supervised.run({ next: [failing(because("DNS_FAILED"))] });
     world.brokenKeyCalls.add("has");
     await world.pass(2_000).catch(() => undefined);

@@ -75,7 +75,11 @@ export class Supervisor {
   #lastFailure: Failure | undefined;
   /** A close of our own to show another identity: not a failure, and no reason to wait long. */
   #planned = false;
+  /** How the connection ended that CONNACK had just established: told before its `connect` settled. */
+  #endedAtOnce: Failure | undefined;
   #stopping: Promise<void> | undefined;
+  /** Asked to start while stopping. */
+  #startAgain = false;
 
   constructor(
     private readonly options: SupervisorOptions,
@@ -101,17 +105,17 @@ export class Supervisor {
   }
 
   start(): void {
-    if (this.#phase !== "stopped") return;
-    if (this.#stopping) {
-      void this.#stopping.then(() => this.start());
-      return;
-    }
-    this.#try();
+    if (this.#stopping) this.#startAgain = true;
+    else if (this.#phase === "stopped") this.#try();
   }
 
   /** Ends the connection in an orderly way (DISCONNECT) and makes no more attempts. */
   stop(): Promise<void> {
-    this.#stopping ??= this.#stop().finally(() => (this.#stopping = undefined));
+    this.#startAgain = false;
+    this.#stopping ??= this.#stop().finally(() => {
+      this.#stopping = undefined;
+      if (this.#startAgain) this.start();
+    });
     return this.#stopping;
   }
 
@@ -119,6 +123,7 @@ export class Supervisor {
     const client = this.#client();
     const wasOnline = this.#phase === "online";
     this.#phase = "stopped";
+    this.#planned = false;
     this.#epoch++;
     this.#cancelWait?.();
     this.#cancelProof?.();
@@ -173,7 +178,11 @@ export class Supervisor {
     if (attempt.rung === "psk") return undefined;
     const identity = store[attempt.identity];
     if (!identity) return failure("CERTIFICATE_REQUIRED", "this device has no certificate to show");
-    if (!store.hasKey(identity)) return failure("KEY_MISSING", `the key of certificate ${identity.certificate.serial} is gone from the key store`);
+    try {
+      if (!store.hasKey(identity)) return failure("KEY_MISSING", `the key of certificate ${identity.certificate.serial} is gone from the key store`);
+    } catch (error) {
+      return failure("STORAGE_FAILED", `the key store does not answer: ${errorMessage(error)}`);
+    }
     return undefined;
   }
 
@@ -186,9 +195,12 @@ export class Supervisor {
     const endpoint = { ...target, validAtMs: time.nowMs() };
     const credential = this.#credential(attempt);
     emit({ type: "connecting", credential: attempt.rung, identity: attempt.rung === "psk" ? "psk" : attempt.identity, host: endpoint.host, port: endpoint.port });
+    // A listener may have stopped the device.
+    if (epoch !== this.#epoch) return;
     const identity = attempt.rung === "mtls" ? this.parts.store[attempt.identity] : undefined;
+    this.#endedAtOnce = undefined;
     try {
-      client.configure({ protocolVersion: this.#version, ...(identity ? this.parts.login(identity) : {}) });
+      client.configure({ protocolVersion: this.#version, username: undefined, password: undefined, ...(identity ? this.parts.login(identity) : {}) });
       const connack = await client.connect((handlers) =>
         platform.dialer.dial(endpoint, credential, this.options.connectTimeoutMs, {
           ...handlers,
@@ -198,7 +210,7 @@ export class Supervisor {
           },
         }),
       );
-      if (epoch === this.#epoch) await this.#accepted(attempt, client, connack.sessionPresent);
+      if (epoch === this.#epoch) await this.#accepted(epoch, attempt, client, connack.sessionPresent);
     } catch (error) {
       if (epoch !== this.#epoch) return;
       if (error instanceof ConnectError) this.#failed(error.failure, false);
@@ -215,9 +227,11 @@ export class Supervisor {
     return { kind: "mtls", slot: identity?.keySlot ?? "", chain: identity?.chain ?? [], trustAnchors: store.trustAnchors };
   }
 
-  async #accepted(attempt: Attempt, client: MqttClient, sessionPresent: boolean): Promise<void> {
+  async #accepted(epoch: number, attempt: Attempt, client: MqttClient, sessionPresent: boolean): Promise<void> {
     const { emit, store, platform, onOnline } = this.parts;
+    if (this.#endedAtOnce) return this.#failed(this.#endedAtOnce, true);
     this.#phase = "online";
+    this.#lastFailure = undefined;
     this.#connectedAtMs = platform.clock.monotonicMs();
     const identity = attempt.rung === "psk" ? undefined : store[attempt.identity];
     const serial = identity ? { serial: identity.certificate.serial } : {};
@@ -230,8 +244,7 @@ export class Supervisor {
     } else {
       this.#apply(this.#ladder.accepted(attempt));
     }
-    this.#lastFailure = undefined;
-    onOnline(client, attempt);
+    if (epoch === this.#epoch) onOnline(client, attempt);
   }
 
   /** CONNACK alone may come from a broker that lets anyone in and nothing through: one granted SUBACK is asked for as well. */
@@ -265,7 +278,9 @@ export class Supervisor {
   }
 
   #ended(client: MqttClient, reason: Failure): void {
-    if (client !== this.#client() || this.#phase !== "online") return;
+    if (client !== this.#client()) return;
+    if (this.#phase === "dialing") this.#endedAtOnce = reason;
+    if (this.#phase !== "online") return;
     this.#cancelProof?.();
     this.parts.onOffline();
     this.#backoff.ended(this.parts.platform.clock.monotonicMs() - this.#connectedAtMs);
@@ -297,9 +312,11 @@ export class Supervisor {
       return;
     }
     this.#lastFailure = reason;
+    const epoch = this.#epoch;
     emit({ type: "disconnected", code: reason.code, class: reason.class, message: reason.message, credential: attempt.rung, wasConnected });
-    this.#follow(reason);
+    if (attempt.rung === "mtls") this.#follow(reason);
     this.#apply(this.#ladder.failed(attempt, reason, this.#holdings));
+    if (epoch !== this.#epoch) return;
     const delayMs = this.#backoff.next(minimumDelayMs(reason));
     emit({ type: "retrying", delayMs, attempt: this.#backoff.failures });
     this.#wait(delayMs);
@@ -338,6 +355,8 @@ export class Supervisor {
   }
 
   #wait(delayMs: number): void {
+    // A listener of what came before may have stopped the device.
+    if (this.#phase === "stopped") return;
     this.#cancelWait?.();
     this.#phase = "waiting";
     this.#cancelWait = this.parts.platform.scheduler.after(delayMs, () => this.#try());

@@ -98,6 +98,7 @@ export class Rotation {
       }
     } catch (error) {
       platform.log("error", "a failed proof could not be counted", { error: errorMessage(error) });
+      this.#postpone(this.#backoff.next(PROVE_AGAIN_MS));
     }
   }
 

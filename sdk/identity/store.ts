@@ -161,11 +161,14 @@ export class IdentityStore {
     return proved;
   }
 
-  /** Gives up the rotation under way; the active identity serves on. */
+  /**
+   * Gives up the rotation under way; the active identity serves on. What throws is storage; the pending identity is then gone until the next boot, which
+   * finds it again.
+   */
   drop(): void {
     const { next: _dropped, ...rest } = this.#record;
-    this.#put(rest);
     this.#pending = undefined;
+    this.#put(rest);
     this.#clearUnused();
   }
 
@@ -200,12 +203,17 @@ export class IdentityStore {
     }
   }
 
+  /** What cannot be cleared away now is tried again by the next change or boot: it must not cost the identity that serves. */
   #clearUnused(): void {
     for (const slot of ["a", "b"] as const) {
       const { active, next } = this.#record;
       if (slot === active || (slot === next?.slot && next.phase === "pending")) continue;
-      if (this.storage.get(chainKey(slot))) this.storage.delete(chainKey(slot));
-      if (slot !== next?.slot && this.keyStore.has(keySlot(slot))) this.keyStore.destroy(keySlot(slot));
+      try {
+        if (this.storage.get(chainKey(slot))) this.storage.delete(chainKey(slot));
+        if (slot !== next?.slot && this.keyStore.has(keySlot(slot))) this.keyStore.destroy(keySlot(slot));
+      } catch {
+        continue;
+      }
     }
   }
 }

@@ -65,8 +65,8 @@ export interface MqttOptions {
   keepAliveSeconds: number;
   /** How long the broker keeps the session after a connection, 0..4294967295 (never ends); 5.0 only. Default 0. */
   sessionExpirySeconds?: number;
-  username?: string;
-  password?: Uint8Array | string;
+  username?: string | undefined;
+  password?: Uint8Array | string | undefined;
   will?: Will;
   /** Messages of QoS 1 and 2 that the broker may send before the application took the earlier ones, 1..65535. Default 64. */
   receiveMaximum?: number;
