@@ -1,4 +1,5 @@
 /** The reader of X.509 certificates: whatever the bytes are, fields within their ranges or a typed error. */
+import { X509Certificate } from "node:crypto";
 import { readCertificate } from "../../../sdk/identity/certificate.js";
 import { byteBend, words } from "../bend.js";
 import { promise, type Target } from "../target.js";
@@ -36,7 +37,23 @@ export const certificate: Target = {
       promise(typeof commonName === "string" && commonName.length <= input.length, "the common name is longer than the certificate");
       promise(Number.isFinite(notBeforeMs) && Number.isFinite(notAfterMs), "a date is no number");
       promise(publicKey.length >= 2 && publicKey.length < input.length, "the public key is not part of the certificate");
-      return "ok";
+      return sameAsNode(input, serial, notBeforeMs, notAfterMs);
     };
   },
 };
+
+/** Where OpenSSL reads the certificate too, serial and dates are the same; but for negative serials and impossible dates, which no authority issues. */
+function sameAsNode(der: Uint8Array, serial: string, notBeforeMs: number, notAfterMs: number): string {
+  let node: X509Certificate;
+  try {
+    node = new X509Certificate(der);
+  } catch {
+    return "ok here only";
+  }
+  const { serialNumber, validFrom, validTo } = node;
+  promise(serialNumber.startsWith("-") || serialNumber.toLowerCase().replace(/^0+(?=.)/, "") === serial, `serial ${serial}, for Node ${serialNumber}`);
+  for (const [ms, text] of [[notBeforeMs, validFrom], [notAfterMs, validTo]] as const) {
+    promise(text.startsWith("Bad") || Date.parse(text) === ms, `a date is ${ms}, for Node ${text}`);
+  }
+  return "ok";
+}
