@@ -12,10 +12,12 @@ import { Device } from "../device.js";
 import type { DeviceEvent } from "../events.js";
 import { installIdentity } from "../identity/store.js";
 import type { MqttClient, MqttOptions } from "./index.js";
-import { dialWith, end, makeClient, next, nextTexts, pinged, plainDial, subscribed, vanish, type Dial } from "./testing/test-clients.js";
+import { testPromises } from "./testing/test-broker-promises.js";
+import { dialWith, end, makeClient, next, nextTexts, plainDial, subscribed, type Dial } from "./testing/test-clients.js";
 
 const room = mkdtempSync(join(tmpdir(), "hawser-rabbitmq-"));
 const keys = memoryKeyStore();
+const login = { username: "gateway", password: "secret" };
 const tcp = plainDial(() => broker.mqttPort);
 let ca: TestCa;
 let stranger: TestCa;
@@ -46,7 +48,7 @@ afterAll(async () => {
 });
 
 function offline(options: Partial<MqttOptions> = {}): MqttClient {
-  const client = makeClient({ protocolVersion: 4, username: "gateway", password: "secret", ...options });
+  const client = makeClient({ protocolVersion: 4, ...login, ...options });
   clients.push(client);
   return client;
 }
@@ -60,14 +62,7 @@ async function online(options: Partial<MqttOptions> = {}, dial: Dial = tcp): Pro
 const connect = (client: MqttClient, dial: Dial = tcp): Promise<unknown> => client.connect(dial).catch((error: { failure: unknown }) => error.failure);
 
 describe("the client over TCP", () => {
-  test.each([0, 1] as const)("messages of QoS %i go out and come back, in order", async (qos) => {
-    const client = await online();
-    const subscription = await subscribed(client, `test/flow/${qos}/+`, { qos });
-    expect(await subscription.granted).toBe(qos);
-    const sent = Array.from({ length: 200 }, (_, n) => client.publish(`test/flow/${qos}/${n % 3}`, `${n}`, { qos }));
-    expect(await nextTexts(subscription, 200)).toEqual(sent.map((_, n) => `${n}`));
-    await Promise.all(sent);
-  });
+  testPromises({ dial: tcp, protocolVersion: 4, maximumQoS: 1, login });
 
   test("a QoS 2 message is taken over with PUBACK, and comes at QoS 1 to a subscription that was granted no more", async () => {
     const client = await online();
@@ -81,102 +76,11 @@ describe("the client over TCP", () => {
     expect([client.pending.messages, client.connected]).toEqual([0, true]);
   });
 
-  test("a payload of 150 KB and an empty one come through", async () => {
-    const client = await online();
-    const subscription = await subscribed(client, "test/size", { qos: 1 });
-    const large = Uint8Array.from({ length: 150_000 }, (_, n) => n * 7);
-    await client.publish("test/size", large, { qos: 1 });
-    await client.publish("test/size", "", { qos: 1 });
-    expect(Buffer.compare((await next(subscription)).payload, large)).toBe(0);
-    expect((await next(subscription)).payload).toHaveLength(0);
-  });
-
-  test("wildcards reach what they are for", async () => {
-    const client = await online();
-    const one = await subscribed(client, "test/wild/+/end", { qos: 1 });
-    const all = await subscribed(client, "test/wild/a/#", { qos: 1 });
-    for (const topic of ["test/wild/a/b/end", "test/wild/b/end", "test/wilder", "test/wild/a"]) await client.publish(topic, topic, { qos: 1 });
-    expect([(await next(one)).topic, (await next(all)).topic, (await next(all)).topic]).toEqual(["test/wild/b/end", "test/wild/a/b/end", "test/wild/a"]);
-  });
-
   test("a dot is a slash to this broker", async () => {
     const client = await online();
     const subscription = await subscribed(client, "test/dotted/name", { qos: 1 });
     await client.publish("test/dotted.name", "x", { qos: 1 });
     expect((await next(subscription)).topic).toBe("test/dotted/name");
-  });
-
-  test("a session is resumed: what was not acknowledged comes again, then what came meanwhile and what waited here", async () => {
-    const client = await online({ cleanStart: false });
-    const sender = await online();
-    const subscription = await subscribed(client, "test/resume", { qos: 1, manualAck: true });
-    await sender.publish("test/resume", "before", { qos: 1 });
-    const before = await next(subscription);
-    await vanish(client);
-    await sender.publish("test/resume", "meanwhile", { qos: 1 });
-    const late = client.publish("test/resume", "from the outbox", { qos: 1 });
-    expect(await client.connect(tcp)).toMatchObject({ sessionPresent: true });
-    await late;
-    before.ack();
-    const texts = [];
-    for (let n = 0; n < 2; n++) {
-      const message = await next(subscription);
-      texts.push(message.text());
-      message.ack();
-    }
-    expect([before.text(), ...texts]).toEqual(["before", "meanwhile", "from the outbox"]);
-  });
-
-  test("a clean start forgets the session", async () => {
-    const client = await online({ cleanStart: false });
-    const subscription = await subscribed(client, "test/forget", { qos: 1 });
-    await client.disconnect();
-    await (await online()).publish("test/forget", "lost", { qos: 1 });
-    client.configure({ cleanStart: true });
-    expect(await client.connect(tcp)).toMatchObject({ sessionPresent: false });
-    expect(await client.confirm("test/forget")).toBe(1);
-    await client.publish("test/forget", "new", { qos: 1 });
-    expect((await next(subscription)).text()).toBe("new");
-  });
-
-  test("the will is published when the client vanishes, and not after a DISCONNECT", async () => {
-    const wills = await subscribed(await online(), "test/will/+", { qos: 1 });
-    const orderly = await online({ will: { topic: "test/will/orderly", payload: "no", qos: 1 } });
-    await orderly.disconnect();
-    await vanish(await online({ will: { topic: "test/will/vanished", payload: "gone", qos: 1 } }));
-    expect((await next(wills)).text()).toBe("gone");
-  });
-
-  test("a retained message comes to a later subscription", async () => {
-    const client = await online();
-    await client.publish("test/retained", "kept", { qos: 1, retain: true });
-    const message = await next(await subscribed(client, "test/retained", { qos: 1 }));
-    expect([message.text(), message.retain]).toEqual(["kept", true]);
-  });
-
-  test("unsubscribed, nothing comes any more", async () => {
-    const client = await online();
-    const gone = await subscribed(client, "test/gone", { qos: 1 });
-    const stays = await subscribed(client, "test/stays", { qos: 1 });
-    await gone.close();
-    const dropped: string[] = [];
-    client.onMessageDropped = (topic) => dropped.push(topic);
-    for (const topic of ["test/gone", "test/stays"]) await client.publish(topic, "x", { qos: 1 });
-    await next(stays);
-    expect(dropped).toEqual([]);
-  });
-
-  test("a takeover by another client of the same name ends the connection", async () => {
-    const first = await online({ clientId: "twin" });
-    const ended = end(first);
-    await online({ clientId: "twin" });
-    expect(await ended).toMatchObject({ code: "CONNECTION_CLOSED", class: "network" });
-  });
-
-  test("the keep-alive keeps an idle connection alive beyond the broker's patience", async () => {
-    const client = offline({ keepAliveSeconds: 1 });
-    await pinged(client, tcp, 3);
-    await client.publish("test/alive", "x", { qos: 1 });
   });
 
   test.each([
