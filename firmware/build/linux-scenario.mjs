@@ -1,22 +1,29 @@
 /**
- * The connection scenario of `npm run firmware:lin`, against real mosquitto on loopback with mutual TLS: identity, time, telemetry, a command, a broker that
- * is killed, a broker that is not the right one. Each step is seen from outside: by the broker's other clients, or by the firmware's own log.
+ * The connection scenario of `npm run firmware:lin`, against real mosquitto on loopback: identity, time, telemetry and a command over mutual TLS, a broker
+ * that is killed, a renewed certificate, recovery by pre-shared key over TLS 1.3 and over 1.2, a broker that is not the right one. Each step is seen from outside: by the broker's other clients, or by the firmware's own log.
  */
 import { copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { findProgram, say } from "./moddable-sdk.mjs";
+import { ScenarioAuthority } from "./scenario-authority.mjs";
 import { ScenarioPki } from "./scenario-pki.mjs";
 import { freePort, Processes } from "./scenario-processes.mjs";
 
 const ID = "sensor-1";
+const PSK = randomBytes(32);
+/** OpenSSL's own settings, for a mosquitto whose `tls_version` is but a minimum. */
+const OPENSSL_1_2 = "openssl_conf = openssl\n[openssl]\nssl_conf = ssl\n[ssl]\nsystem_default = default\n[default]\nMaxProtocol = TLSv1.2\n";
 
 export class LinuxScenario {
   #folder;
   #pki;
   #port;
+  #recoveryPort;
+  #authority;
   #processes = new Processes();
   #sntp = createSocket("udp4");
   #broker;
@@ -26,32 +33,40 @@ export class LinuxScenario {
     this.#folder = folder;
     for (const name of ["pki", "run"]) mkdirSync(join(folder, name));
     this.#pki = new ScenarioPki(join(folder, "pki"));
+    this.#authority = new ScenarioAuthority(this.#pki, (program, ...words) => this.#client(program, "authority", ...words));
   }
 
   /** Starts broker and time server. @returns what the firmware is built with */
   async prepare() {
     this.#port = await freePort();
-    await this.#startBroker("server");
+    this.#recoveryPort = await freePort();
+    writeFileSync(join(this.#folder, "psk"), `${ID}:${PSK.toString("hex")}\n`, { mode: 0o600 });
+    writeFileSync(join(this.#folder, "openssl-1.2.cnf"), OPENSSL_1_2);
+    await this.#startBroker();
     this.#sntp.on("message", (request, { port, address }) => this.#sntp.send(timeReply(request), port, address));
     this.#sntp.bind(0, "127.0.0.1");
     await once(this.#sntp, "listening");
-    return { id: ID, broker: "127.0.0.1", serverName: "localhost", port: this.#port, sntp: `127.0.0.1:${this.#sntp.address().port}`, intervalSeconds: 1 };
+    const ports = { port: this.#port, recoveryPort: this.#recoveryPort };
+    return { id: ID, broker: "127.0.0.1", serverName: "localhost", ...ports, sntp: `127.0.0.1:${this.#sntp.address().port}`, intervalSeconds: 1 };
   }
 
   /** @param host path of linux-host; @param library path of mc.so */
   async run(host, library) {
     await this.#provision(host, library);
     const sensor = this.#processes.start(host, [library], { cwd: join(this.#folder, "run") });
-    const watcher = this.#client("mosquitto_sub", "-v", "-q", "1", "-t", `devices/${ID}/up/#`);
+    const watcher = this.#client("mosquitto_sub", "watcher", "-v", "-q", "1", "-t", `devices/${ID}/up/#`);
     await sensor.line(/the clock is set/);
     say("  the clock is set by SNTP");
     say(`  connected: ${(await sensor.line(/^info: connected/)).slice("info: connected details=".length)}`);
     await watcher.line(/up\/reading .*uptimeSeconds/);
     say("  a reading came to another client of the broker");
-    await this.#client("mosquitto_pub", "-q", "1", "-t", `devices/${ID}/down/read`, "-m", "").line(/ended: 0/);
+    await this.#command("read");
     await watcher.line(/up\/done .*"command":"read"/);
     say("  a command was taken and answered");
     await this.#killBroker(sensor);
+    await this.#renew(sensor);
+    await this.#recover(sensor, "next-ca", "TLSv1.3");
+    await this.#recover(sensor, "ca", "TLSv1.2");
     await this.#wrongBroker(sensor);
     const code = await sensor.kill("SIGTERM");
     if (code !== 0) throw new Error(`the firmware ended with ${code}\n${sensor.tail()}`);
@@ -73,6 +88,7 @@ export class LinuxScenario {
       await sleep(20);
     }
     copyFileSync(this.#pki.path("ca.der"), join(run, "ca.der"));
+    writeFileSync(join(run, "psk.bin"), PSK);
     this.#pki.sign(join(run, "request.der"), "DER", this.#pki.path("leaf.der"), "DER");
     copyFileSync(this.#pki.path("leaf.der"), join(run, "leaf.der"));
     await device.line(/^provisioned/);
@@ -87,44 +103,85 @@ export class LinuxScenario {
     const before = sensor.lines.length;
     await this.#broker.kill("SIGKILL");
     await sensor.line(/^info: disconnected/, before);
-    await this.#startBroker("server");
+    await this.#startBroker();
     await sensor.line(/^info: connected/, before);
-    const watcher = this.#client("mosquitto_sub", "-v", "-q", "1", "-t", `devices/${ID}/up/#`);
-    await watcher.line(/up\/reading/);
+    await this.#readingComes();
     say("  the broker was killed and came back: connected again, readings flow");
+  }
+
+  /** Told to by a command: a new key and certificate, proved by a connection before the old ones go. */
+  async #renew(sensor) {
+    const before = sensor.lines.length;
+    await this.#command("renew");
+    await sensor.line(/^info: renewed/, before);
+    await this.#readingComes();
+    say("  a new certificate was asked for, proved and committed; readings flow");
+  }
+
+  /** A broker that takes devices' certificates of another CA only: by the pre-shared key to a certificate of that CA. */
+  async #recover(sensor, clientCa, tlsVersion) {
+    const before = sensor.lines.length;
+    await this.#broker.kill("SIGKILL");
+    this.#authority.ca = clientCa;
+    await this.#startBroker({ clientCa, tlsVersion });
+    await sensor.line(/disconnected .*CERTIFICATE_CA_UNKNOWN/, before);
+    await sensor.line(new RegExp(`^info: connected .*"psk".*${tlsVersion}`), before);
+    await sensor.line(/^info: recovered/, before);
+    const after = sensor.lines.findIndex((line, index) => index >= before && /^info: recovered/.test(line));
+    const proved = sensor.lines.slice(before, after).findLast((line) => /^info: connected/.test(line));
+    if (!proved?.includes('"mtls"') || !proved.includes(tlsVersion)) throw new Error(`recovered, but not over mutual TLS of ${tlsVersion}: ${proved}`);
+    await this.#readingComes();
+    say(`  refused for its CA, it came back by pre-shared key with a certificate of the new one, all over ${tlsVersion}`);
   }
 
   /** Same name, same port, a certificate of another CA. */
   async #wrongBroker(sensor) {
     const before = sensor.lines.length;
     await this.#broker.kill("SIGKILL");
-    await this.#startBroker("other-server");
+    await this.#startBroker({ certificate: "other-server" });
     await sensor.line(/disconnected .*SERVER_CA_UNKNOWN/, before);
     say("  a broker with a certificate of another CA was refused");
     if (sensor.lines.slice(before).some((line) => /^info: connected/.test(line))) throw new Error(`connected to the wrong broker\n${sensor.tail()}`);
   }
 
-  async #startBroker(certificate) {
+  #command(name) {
+    return this.#client("mosquitto_pub", "watcher", "-q", "1", "-t", `devices/${ID}/down/${name}`, "-m", "").line(/ended: 0/);
+  }
+
+  async #readingComes() {
+    const watcher = this.#client("mosquitto_sub", "watcher", "-C", "1", "-v", "-q", "1", "-t", `devices/${ID}/up/reading`);
+    await watcher.line(/up\/reading/);
+  }
+
+  /** @param options the broker's certificate, the CA of the devices it takes, the highest version of TLS */
+  async #startBroker({ certificate = "server", clientCa = "ca", tlsVersion = "TLSv1.3" } = {}) {
     const configuration = join(this.#folder, "mosquitto.conf");
     const lines = [
       `listener ${this.#port} 127.0.0.1`,
-      "user root",
-      "persistence false",
-      `cafile ${this.#pki.path("ca.crt")}`,
+      `cafile ${this.#pki.path(`clients-of-${clientCa}.crt`)}`,
       `certfile ${this.#pki.path(`${certificate}.crt`)}`,
       `keyfile ${this.#pki.path(`${certificate}.key`)}`,
       "require_certificate true",
       "use_identity_as_username true",
+      `listener ${this.#recoveryPort} 127.0.0.1`,
+      "psk_hint scenario",
+      "use_identity_as_username true",
+      `psk_file ${join(this.#folder, "psk")}`,
+      "user root",
+      "persistence false",
       "allow_anonymous false",
       "set_tcp_nodelay true",
     ];
+    const settings = tlsVersion === "TLSv1.2" ? { OPENSSL_CONF: join(this.#folder, "openssl-1.2.cnf") } : {};
     writeFileSync(configuration, `${lines.join("\n")}\n`);
-    this.#broker = this.#processes.start(findProgram("mosquitto"), ["-c", configuration]);
+    this.#broker = this.#processes.start(findProgram("mosquitto"), ["-c", configuration], { env: { ...process.env, ...settings } });
     await this.#broker.line(/mosquitto version .* running/);
+    if (certificate === "server") await this.#authority.start();
   }
 
-  #client(program, ...words) {
-    const tls = ["--cafile", this.#pki.path("ca.crt"), "--cert", this.#pki.path("watcher.crt"), "--key", this.#pki.path("watcher.key")];
+  /** A program of mosquitto with the certificate of `name`. */
+  #client(program, name, ...words) {
+    const tls = ["--cafile", this.#pki.path("ca.crt"), "--cert", this.#pki.path(`${name}.crt`), "--key", this.#pki.path(`${name}.key`)];
     return this.#processes.start(program, ["-h", "localhost", "-p", String(this.#port), ...tls, ...words]);
   }
 }

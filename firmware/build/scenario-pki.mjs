@@ -1,6 +1,6 @@
-/** Certificates for the Linux scenario, made with openssl: a CA, a broker's, a watcher's, and the sensor's from its own request. */
+/** Certificates for the Linux scenario, made with openssl: CAs, a broker's, those of its other clients, and the sensor's from its own requests. */
 import { execFileSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const DAYS = "2";
@@ -11,11 +11,11 @@ export class ScenarioPki {
 
   constructor(folder) {
     this.#folder = folder;
-    this.#authority("ca");
-    this.#authority("other-ca");
+    for (const name of ["ca", "next-ca", "staff-ca", "other-ca"]) this.#authority(name);
     this.issue("server", "/CN=localhost", "ca", "subjectAltName=DNS:localhost");
     this.issue("other-server", "/CN=localhost", "other-ca", "subjectAltName=DNS:localhost");
-    this.issue("watcher", "/CN=watcher", "ca", "basicConstraints=CA:FALSE");
+    for (const name of ["watcher", "authority"]) this.issue(name, `/CN=${name}`, "staff-ca", "basicConstraints=CA:FALSE");
+    for (const name of ["ca", "next-ca"]) this.#bundle(`clients-of-${name}.crt`, [name, "staff-ca"]);
     this.#openssl("x509", "-in", this.path("ca.crt"), "-outform", "der", "-out", this.path("ca.der"));
   }
 
@@ -35,6 +35,10 @@ export class ScenarioPki {
     writeFileSync(extensions, extension);
     const by = ["-CA", this.path(`${authority}.crt`), "-CAkey", this.path(`${authority}.key`), "-CAcreateserial", "-extfile", extensions, "-days", DAYS];
     this.#openssl("x509", "-req", "-sha256", "-in", request, "-inform", requestForm, ...by, "-outform", certificateForm, "-out", certificate);
+  }
+
+  #bundle(file, authorities) {
+    writeFileSync(this.path(file), authorities.map((name) => readFileSync(this.path(`${name}.crt`), "utf8")).join(""));
   }
 
   #authority(name) {

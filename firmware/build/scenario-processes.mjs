@@ -36,6 +36,7 @@ class LineProcess {
   #child;
   #name;
   #waiting = [];
+  #takers = [];
   #ended;
 
   constructor(command, words, options) {
@@ -46,6 +47,12 @@ class LineProcess {
       this.#take(`(ended: ${code ?? signal})`);
       for (const { reject } of this.#waiting) reject(new Error(`${this.#name} ended\n${this.tail()}`));
     });
+  }
+
+  /** Every line, said already or still to come. */
+  each(take) {
+    this.lines.forEach(take);
+    this.#takers.push(take);
   }
 
   tail() {
@@ -83,6 +90,7 @@ class LineProcess {
 
   #take(line) {
     this.lines.push(line);
+    for (const take of this.#takers) take(line);
     for (const { pattern, resolve } of this.#waiting) if (pattern.test(line)) resolve(line);
   }
 }

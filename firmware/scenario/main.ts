@@ -51,7 +51,8 @@ function provision(): void {
   const poll = Timer.repeat(() => {
     if (!exists("leaf.der")) return;
     Timer.clear(poll);
-    installIdentity(storage, keyStore, { id, role: "sensor", chain: [read("leaf.der")], trustAnchors: [read("ca.der")] });
+    keyStore.importPsk("psk", read("psk.bin"));
+    installIdentity(storage, keyStore, { id, role: "sensor", pskIdentity: id, chain: [read("leaf.der")], trustAnchors: [read("ca.der")] });
     trace("provisioned\n");
   }, POLL_MS);
 }
