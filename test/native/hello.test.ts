@@ -2,8 +2,9 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { certify, makeIdentity } from "./certificates.js";
+import { certify, type Identity, makeIdentity } from "./certificates.js";
 import { type ConnectionSettings, NativeDevice, TLS_1_2, TLS_1_3 } from "./harness.js";
+import { startTlsServer } from "./servers.js";
 
 const RECORD_AND_HANDSHAKE_HEADER_BYTES = 9;
 const EMPTY_RENEGOTIATION_INFO = 0x00ff;
@@ -16,12 +17,13 @@ interface Hello {
 
 let device: NativeDevice;
 let withoutInternals: NativeDevice;
+let root: Identity;
 let credential: Partial<ConnectionSettings>;
 
 beforeAll(async () => {
   device = await NativeDevice.create();
   withoutInternals = await NativeDevice.create({ sanitize: true, internals: false });
-  const root = await makeIdentity({ name: "Hello Root", authority: true });
+  root = await makeIdentity({ name: "Hello Root", authority: true });
   await device.keys("generate", "key-a");
   await device.keys("psk", "psk", "5a".repeat(32));
   await withoutInternals.keys("psk", "psk", "5a".repeat(32));
@@ -113,5 +115,15 @@ describe("a hello", () => {
     const by = { psk: { slot: "psk", identity: "device-1" }, fragment: 1024 };
     expect((await helloOf(by, withoutInternals)).extension(Extension.fragment)).toBeUndefined();
     expect((await helloOf({ ...by, maximum: TLS_1_2 }, withoutInternals)).extension(Extension.fragment)).toBe("02");
+    const leaf = await makeIdentity({ name: "localhost", server: true, issuer: root });
+    const server = await startTlsServer({ cert: leaf.pem, key: leaf.keyPem });
+    try {
+      const settings = { port: server.port, anchors: [root.der], send: Buffer.from("hello"), wantBytes: 2, fragment: 1024 };
+      for (const maximum of [TLS_1_3, TLS_1_2]) {
+        expect(await withoutInternals.connectOnce({ ...settings, maximum })).toMatchObject({ opened: true, version: maximum, received: 2 });
+      }
+    } finally {
+      await server.stop();
+    }
   });
 });
