@@ -20,10 +20,11 @@ const HANDLERS: Handlers = {
     installIdentity(storage, keyStore, { ...identity, trustAnchors: trustAnchors.map(base64Decode), ...(chain && { chain: chain.map(base64Decode) }) });
     return null;
   },
-  start({ settings, ...versions }) {
+  start({ settings, subscriptions = [], ...versions }) {
     const platform = xsPlatform({ keyStore, tls: nativeTls, log: (level, message, fields) => say({ log: { level, message, ...(fields && { fields }) } }), ...versions });
     device = new Device(settings, platform);
     device.listen((event) => say({ event }));
+    for (const { filter, options } of subscriptions) void showMessages(device.subscribe(filter, options));
     device.start();
     return null;
   },

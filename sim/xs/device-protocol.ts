@@ -27,8 +27,8 @@ export interface DeviceCommands {
   /** A new key in slot `key-a`; the answer is its certificate request, base64. */
   makeKey: [{ commonName: string }, string];
   install: [InstallCommand, null];
-  /** Makes the device from what is stored and connects. */
-  start: [{ settings: DeviceSettings; minimumVersion?: number; maximumVersion?: number }, null];
+  /** Makes the device from what is stored, subscribes and connects. */
+  start: [{ settings: DeviceSettings; subscriptions?: { filter: string; options?: SubscribeOptions }[]; minimumVersion?: number; maximumVersion?: number }, null];
   publish: [{ topic: string; payload: string; options?: PublishOptions }, PublishResult];
   /** Resolves with the granted level; messages come as events and are acknowledged then. */
   subscribe: [{ filter: string; options?: SubscribeOptions }, number];

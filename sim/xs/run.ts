@@ -44,6 +44,8 @@ export interface XsRunOptions {
   keysFolder?: string;
   /** Records, and keys in a host built for that, are kept in this process instead. The program ends when this process does. */
   store?: HostStore;
+  /** Takes each message as it comes; none is kept then. */
+  onMessage?: (message: XsMessage) => void;
   /** Signals that a terminal sends to this process's group do not reach the program. */
   ownGroup?: boolean;
   /** With AddressSanitizer, and garbage collected at every allocation. Slow. */
@@ -71,7 +73,7 @@ export async function startXs(options: XsRunOptions): Promise<XsProcess> {
     env: { PATH: process.env["PATH"] ?? "", ASAN_OPTIONS: "detect_leaks=0", UBSAN_OPTIONS: "print_stacktrace=1" },
   });
   if (options.store) serveStore(child.stdio[STORE_DESCRIPTOR] as Duplex, options.store);
-  return new XsProcess(child);
+  return new XsProcess(child, options.onMessage);
 }
 
 function hostParameters(options: XsRunOptions): string[] {
@@ -94,17 +96,19 @@ function hostParameters(options: XsRunOptions): string[] {
 }
 
 export class XsProcess {
-  /** All messages so far, in order. */
+  /** All messages so far, in order; none with `onMessage`. */
   readonly messages: XsMessage[] = [];
   /** Settles when the process has ended and all its output was read. */
   readonly exited: Promise<XsExit>;
   readonly #child: ChildProcess;
+  readonly #take: (message: XsMessage) => void;
   readonly #waiting = new Set<() => void>();
   #ended: XsExit | undefined;
   #errors = "";
 
-  constructor(child: ChildProcess) {
+  constructor(child: ChildProcess, onMessage?: (message: XsMessage) => void) {
     this.#child = child;
+    this.#take = onMessage ?? ((message) => void this.messages.push(message));
     if (child.stdout === null || child.stderr === null || child.stdin === null) throw new Error("a child without pipes");
     createInterface({ input: child.stdout }).on("line", (line) => this.#received(line));
     child.stderr.setEncoding("utf8").on("data", (text: string) => (this.#errors += text));
@@ -146,20 +150,15 @@ export class XsProcess {
         const message = this.messages[next] as XsMessage;
         if (fits(message)) return message;
       }
-      if (this.#ended) {
-        const { code, signal, errors } = this.#ended;
-        throw new HawserError("XS_ENDED", `the XS program ended with ${signal ?? code} before it said what was waited for: ${errors.trim()}`, "See its error output.");
-      }
+      if (this.#ended) throw endedError(this.#ended);
       await new Promise<void>((resolve) => this.#waiting.add(resolve));
     }
   }
 
   #received(line: string): void {
-    try {
-      this.messages.push(JSON.parse(line) as XsMessage);
-    } catch {
-      this.#errors += `not JSON: ${line}\n`;
-    }
+    const message = parsed(line);
+    if (message === undefined) this.#errors += `not JSON: ${line}\n`;
+    else this.#take(message);
     this.#wake();
   }
 
@@ -167,5 +166,18 @@ export class XsProcess {
     const waiting = [...this.#waiting];
     this.#waiting.clear();
     for (const resolve of waiting) resolve();
+  }
+}
+
+/** What whoever still waits for the program is told. */
+export function endedError({ code, signal, errors }: XsExit): HawserError {
+  return new HawserError("XS_ENDED", `the XS program ended with ${signal ?? code} before it said what was waited for${errors === "" ? "" : `: ${errors.trim()}`}`, "See the signal, or the exit code in sim/xs/run.ts.");
+}
+
+function parsed(line: string): XsMessage | undefined {
+  try {
+    return JSON.parse(line) as XsMessage;
+  } catch {
+    return undefined;
   }
 }

@@ -21,6 +21,7 @@ export interface XsDeviceOptions {
   store?: HostStore;
   /** As in `XsRunOptions`. */
   ownGroup?: boolean;
+  onMessage?: (message: DeviceOutput) => void;
   /** Default 32: slots as on the ESP32. */
   bits?: Bits;
   /** As in `XsRunOptions`. */
@@ -43,6 +44,30 @@ function folders(folder: string): { storageFolder: string; keysFolder: string } 
   return made;
 }
 
+/**
+ * The device program, waiting for commands.
+ * @throws HawserError as `startXs` and `nativeParts`
+ */
+export async function startDeviceProgram(options: XsDeviceOptions): Promise<XsProcess> {
+  const { store, ownGroup, onMessage, heap, bits = 32, stress = false } = options;
+  const places = store ? { store } : folders(options.folder);
+  const { library, program } = await bundleDeviceProgram(join(options.folder, "program"));
+  const native = await nativeParts(bits, { sanitize: stress, keys: store ? "store" : "directory" });
+  return startXs({
+    program,
+    bits,
+    native,
+    stress,
+    ...places,
+    ...(ownGroup && { ownGroup }),
+    ...(onMessage && { onMessage: (message) => onMessage(message as unknown as DeviceOutput) }),
+    inRom: "code",
+    modules: { hawser: library },
+    preload: ["hawser"],
+    ...(heap && { heap }),
+  });
+}
+
 export class XsDevice {
   readonly #process: XsProcess;
   #lastCall = 0;
@@ -52,25 +77,8 @@ export class XsDevice {
   }
 
   /** @throws HawserError as `startXs` and `nativeParts` */
-  static async start(options: XsDeviceOptions): Promise<XsDevice> {
-    const bits = options.bits ?? 32;
-    const { store, ownGroup, stress = false } = options;
-    const places = store ? { store } : folders(options.folder);
-    const { library, program } = await bundleDeviceProgram(join(options.folder, "program"));
-    const native = await nativeParts(bits, { sanitize: stress, keys: store ? "store" : "directory" });
-    const xs = await startXs({
-      program,
-      bits,
-      native,
-      stress,
-      ...places,
-      ...(ownGroup && { ownGroup }),
-      inRom: "code",
-      modules: { hawser: library },
-      preload: ["hawser"],
-      ...(options.heap && { heap: options.heap }),
-    });
-    return new XsDevice(xs);
+  static async start(options: Omit<XsDeviceOptions, "onMessage">): Promise<XsDevice> {
+    return new XsDevice(await startDeviceProgram(options));
   }
 
   /** Everything the device said so far. */

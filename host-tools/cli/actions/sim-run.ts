@@ -1,11 +1,12 @@
-/** Runs one simulated device: the SDK's `Device` on Node, over a vault. */
+/** Runs one simulated device over a vault: the SDK's `Device` on Node, or on XS in a child process. */
 import { Device } from "../../../sdk/device.js";
-import type { Message } from "../../../sdk/mqtt/subscription.js";
 import { errorCode, errorMessage } from "../../../sdk/errors.js";
 import type { Endpoint } from "../../../sdk/platform.js";
 import { nodePlatform } from "../../../sim/node/platform.js";
 import { checkHeaderThere } from "../../../sim/node/vault-files.js";
 import { Vault } from "../../../sim/node/vault.js";
+import type { DeviceSettings } from "../../../sim/xs/device-protocol.js";
+import { packageRoot } from "../../../sim/xs/project-files.js";
 import type { Context } from "../command-runner.js";
 import { FirstConnection } from "../first-connection.js";
 import { vaultPassphrase } from "../passphrases.js";
@@ -14,11 +15,14 @@ import { shownPayload } from "../payload-text.js";
 import { checkTelemetryTopic } from "../simulated-device/device-topic.js";
 import { printDeviceEvent } from "../simulated-device/event-lines.js";
 import { Prospects } from "../simulated-device/prospects.js";
+import type { OpenDevice, SimulatedDevice, SimulatedMessage } from "../simulated-device/simulated-device.js";
 import { Telemetry } from "../simulated-device/telemetry.js";
+import { checkXsHere } from "../simulated-device/xs-presence.js";
 import type { Terminal } from "../terminal.js";
 import { brokerUrl } from "../values.js";
 
 export interface SimRunOptions extends PassphraseOptions {
+  engine: "node" | "xs";
   vault: string;
   url: Endpoint;
   pskUrl?: Endpoint;
@@ -34,20 +38,39 @@ export async function runSimulatedDevice(options: SimRunOptions, context: Contex
   const topic = checkTelemetryTopic(options.topic);
   // Before the question for a passphrase.
   checkHeaderThere(options.vault);
-  const vault = Vault.open(options.vault, await vaultPassphrase(options, context.env));
+  if (options.engine === "xs") checkXsHere(packageRoot());
+  const passphrase = await vaultPassphrase(options, context.env);
+  const settings = { broker: options.url, ...(options.pskUrl === undefined ? {} : { recovery: options.pskUrl }), outbox: { persistent: true } };
+  const open = options.engine === "xs" ? await openOnXs(options.vault, passphrase, settings, context.terminal) : openOnNode(options.vault, passphrase, settings);
   try {
-    const device = new Device(
-      { broker: options.url, ...(options.pskUrl === undefined ? {} : { recovery: options.pskUrl }), outbox: { persistent: true } },
-      nodePlatform({ vault }),
-    );
-    renewal.attach(device);
-    await serve(device, topic, options, context);
+    renewal.attach(open.device);
+    await serve(open, topic, options, context);
   } finally {
-    vault.close();
+    await open.close();
   }
 }
 
-async function serve(device: Device, topic: string, options: SimRunOptions, { terminal, stop }: Context): Promise<void> {
+function openOnNode(path: string, passphrase: string, settings: DeviceSettings): OpenDevice {
+  const vault = Vault.open(path, passphrase);
+  try {
+    // Node ends only with this process.
+    return { device: new Device(settings, nodePlatform({ vault })), broken: new Promise(() => undefined), close: async () => vault.close() };
+  } catch (error) {
+    vault.close();
+    throw error;
+  }
+}
+
+async function openOnXs(path: string, passphrase: string, settings: DeviceSettings, terminal: Terminal): Promise<OpenDevice> {
+  terminal.startProgress("building the XS engine");
+  try {
+    return await (await import("../simulated-device/xs-engine.js")).openXsDevice(path, passphrase, settings);
+  } finally {
+    terminal.stopProgress();
+  }
+}
+
+async function serve({ device, broken }: OpenDevice, topic: string, options: SimRunOptions, { terminal, stop }: Context): Promise<void> {
   const first = new FirstConnection(brokerUrl(options.url), options.connectTimeout);
   const prospects = new Prospects(first);
   const telemetry = new Telemetry({
@@ -65,10 +88,10 @@ async function serve(device: Device, topic: string, options: SimRunOptions, { te
   answerCommands(device, terminal).catch((error: unknown) => {
     terminal.event("commands-failed", { code: errorCode(error), message: errorMessage(error) }, `${errorCode(error)}: ${errorMessage(error)}`, "red");
   });
-  device.start();
   try {
-    await Promise.race([first.settled, stop.asked]);
-    await Promise.race([telemetry.done, stop.asked]);
+    await device.start();
+    await Promise.race([first.settled, stop.asked, broken]);
+    await Promise.race([telemetry.done, stop.asked, broken]);
   } finally {
     first.succeeded();
     telemetry.stop();
@@ -77,14 +100,14 @@ async function serve(device: Device, topic: string, options: SimRunOptions, { te
 }
 
 /** Shows every command; one on `down/ping` is answered on `up/pong` with the payload it brought. */
-async function answerCommands(device: Device, terminal: Terminal): Promise<void> {
+async function answerCommands(device: SimulatedDevice, terminal: Terminal): Promise<void> {
   for await (const message of device.subscribe("down/#", { qos: 1 })) {
     showMessage(terminal, message);
     if (message.topic === device.topic("down/ping")) await answerPing(device, terminal, message.payload);
   }
 }
 
-async function answerPing(device: Device, terminal: Terminal, payload: Uint8Array): Promise<void> {
+async function answerPing(device: SimulatedDevice, terminal: Terminal, payload: Uint8Array): Promise<void> {
   try {
     await device.publish("up/pong", payload, { qos: 1, queue: true });
   } catch (error) {
@@ -92,14 +115,14 @@ async function answerPing(device: Device, terminal: Terminal, payload: Uint8Arra
   }
 }
 
-function showMessage(terminal: Terminal, { topic, payload }: Message): void {
+function showMessage(terminal: Terminal, { topic, payload }: SimulatedMessage): void {
   const shown = shownPayload(payload);
   terminal.event("message", { topic, ...shown }, `${topic}: ${"payload" in shown ? shown.payload : `${payload.length} bytes`}`);
 }
 
 /** SIGUSR1 asks for a renewal, from the first moment on: without a handler Node would open its inspector. */
 class RenewalSignal {
-  #device: Device | undefined;
+  #device: SimulatedDevice | undefined;
   #asked = false;
 
   constructor() {
@@ -109,7 +132,7 @@ class RenewalSignal {
     });
   }
 
-  attach(device: Device): void {
+  attach(device: SimulatedDevice): void {
     this.#device = device;
     if (this.#asked) device.renew();
   }

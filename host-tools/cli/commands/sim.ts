@@ -7,7 +7,7 @@ import { parseBrokerUrl, parseCount, parsePositiveDurationMs } from "../values.j
 import { connectTimeout, json } from "./shared-options.js";
 
 export function addSimCommands(program: Command, run: Run): void {
-  const sim = program.command("sim").description("Simulate devices: the SDK itself, on Node.");
+  const sim = program.command("sim").description("Simulate devices: the SDK itself, on Node or on XS.");
   const command = sim
     .command("run")
     .description("Run one simulated device from its vault until SIGINT or SIGTERM.")
@@ -15,6 +15,7 @@ export function addSimCommands(program: Command, run: Run): void {
     .requiredOption("--url <url>", "the broker's mTLS port, mqtts://HOST:PORT", parseBrokerUrl)
     .option("--psk-url <url>", "the broker's PSK port, for recovery (default: no recovery)", parseBrokerUrl)
     .addOption(new Option("--publish-every <duration>", "how often it publishes: 500ms, 1s, 5m").argParser(parsePositiveDurationMs).default(1000, "1s"))
+    .addOption(new Option("--engine <engine>", "what the SDK runs on: node, or xs, the engine of an ESP32, with its TLS and key store in C").choices(["node", "xs"]).default("node"))
     .option("--topic <topic>", "where to, below devices/{id}/; begins with up/", "up/temperature")
     .option("--count <n>", "end with 0 once this many messages are acknowledged (default: publish until stopped)", parseCount)
     .option("--passphrase-file <file>", "file whose first line is the passphrase (default: $HAWSER_PASSPHRASE, else a prompt)")
@@ -23,6 +24,8 @@ export function addSimCommands(program: Command, run: Run): void {
   addHelp(command, {
     notes: [
       "Every message on devices/{id}/down/# is shown; one on down/ping is answered on up/pong with the same payload.",
+      "Either engine keeps records and keys sealed in the same vault and goes on where the other ended, rotations included; --engine xs passes keys to",
+      "the engine's process through a pipe and writes them nowhere else. It needs a checkout of hawser and gcc: the engine is built at first use.",
       "SIGUSR1 asks for a new certificate now. Messages not yet acknowledged survive in the vault.",
     ],
     json: [

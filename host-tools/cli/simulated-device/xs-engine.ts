@@ -1,0 +1,148 @@
+/** A simulated device on the XS engine: the SDK's `Device` in a child process, its records and keys in the vault that this process holds. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { DeviceEvent } from "../../../sdk/events.js";
+import { HawserError } from "../../../sdk/errors.js";
+import type { PublishOptions, SubscribeOptions } from "../../../sdk/mqtt/options.js";
+import type { DeviceCommands, DeviceOutput, DeviceSettings } from "../../../sim/xs/device-protocol.js";
+import { endedError, type XsProcess } from "../../../sim/xs/run.js";
+import { startDeviceProgram } from "../../../sim/xs/xs-device.js";
+import type { OpenDevice, SimulatedDevice, SimulatedMessage } from "./simulated-device.js";
+import { openVaultStore } from "./vault-store.js";
+
+/**
+ * Opens the vault, builds what is not built yet and starts the engine.
+ * @throws HawserError as `Vault.open`, `nativeParts`, `buildHost`
+ */
+export async function openXsDevice(vault: string, passphrase: string, settings: DeviceSettings): Promise<OpenDevice> {
+  const store = openVaultStore(vault, passphrase);
+  const folder = mkdtempSync(join(tmpdir(), "hawser-xs-"));
+  const free = (): void => {
+    store.close();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  try {
+    // In a group of its own: a terminal's Ctrl-C is this process's to answer.
+    const xs = await startDeviceProgram({ folder, store, bits: 64, ownGroup: true, onMessage: (output) => device.heard(output) });
+    // It says nothing before it is asked.
+    const device = new XsSimulatedDevice(xs, settings);
+    const close = async (): Promise<void> => {
+      xs.kill();
+      await xs.exited;
+      free();
+    };
+    return { device, broken: device.broken, close };
+  } catch (error) {
+    free();
+    throw error;
+  }
+}
+
+interface Call {
+  resolve: (result: never) => void;
+  reject: (error: unknown) => void;
+}
+
+class XsSimulatedDevice implements SimulatedDevice {
+  /** Rejects when the engine ends before `stop`. */
+  readonly broken: Promise<never>;
+  readonly #calls = new Map<number, Call>();
+  readonly #subscriptions: { filter: string; options: SubscribeOptions }[] = [];
+  readonly #messages: SimulatedMessage[] = [];
+  #messageCame: () => void = () => undefined;
+  readonly #listeners: ((event: DeviceEvent) => void)[] = [];
+  #lastCall = 0;
+  #id = "";
+  #state: "new" | "started" | "stopped" | "ended" = "new";
+  #renewalAsked = false;
+
+  constructor(
+    private readonly xs: XsProcess,
+    private readonly settings: DeviceSettings,
+  ) {
+    this.broken = new Promise((_, reject) => {
+      void xs.exited.then((exit) => {
+        // What was accepted and not acknowledged stays in the outbox, and its promise open, as on Node.
+        if (this.#state === "stopped") return;
+        const error = endedError(exit);
+        this.#state = "ended";
+        for (const call of this.#calls.values()) call.reject(error);
+        reject(error);
+      });
+    });
+    // Whoever is interested waits for it; nobody else has to.
+    this.broken.catch(() => undefined);
+  }
+
+  /** Once it is started. */
+  topic(relative: string): string {
+    return `devices/${this.#id}/${relative}`;
+  }
+
+  listen(listener: (event: DeviceEvent) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** One is all that `sim run` makes: every message is its. */
+  subscribe(filter: string, options: SubscribeOptions): AsyncIterable<SimulatedMessage> {
+    this.#subscriptions.push({ filter, options });
+    return this.#received();
+  }
+
+  async *#received(): AsyncGenerator<SimulatedMessage> {
+    for (;;) {
+      const message = this.#messages.shift();
+      if (message) yield message;
+      else await new Promise<void>((resolve) => (this.#messageCame = resolve));
+    }
+  }
+
+  async start(): Promise<void> {
+    const [, { id }] = await Promise.all([this.#call("start", { settings: this.settings, subscriptions: this.#subscriptions }), this.#call("status", {})]);
+    this.#id = id;
+    this.#state = "started";
+    if (this.#renewalAsked) this.renew();
+  }
+
+  publish(topic: string, payload: Uint8Array | string, options: PublishOptions): Promise<unknown> {
+    return this.#call("publish", { topic, payload: Buffer.from(payload).toString("base64"), options });
+  }
+
+  renew(): void {
+    this.#renewalAsked = true;
+    // An engine that has ended says so through `broken`.
+    if (this.#state === "started") this.#call("renew", {}).catch(() => undefined);
+  }
+
+  async stop(): Promise<void> {
+    if (this.#state !== "started") return;
+    await this.#call("stop", {});
+    this.#state = "stopped";
+  }
+
+  heard(output: DeviceOutput): void {
+    if ("answer" in output) this.#answered(output);
+    else if ("event" in output) for (const listener of this.#listeners) listener(output.event);
+    else if ("message" in output) {
+      this.#messages.push({ topic: output.message.topic, payload: new Uint8Array(Buffer.from(output.message.payload, "base64")) });
+      this.#messageCame();
+    }
+  }
+
+  #answered(output: Extract<DeviceOutput, { answer: number }>): void {
+    const call = this.#calls.get(output.answer);
+    this.#calls.delete(output.answer);
+    if ("error" in output) call?.reject(new HawserError(output.error.code, output.error.message, output.error.nextStep));
+    else call?.resolve(output.result as never);
+  }
+
+  #call<Name extends keyof DeviceCommands>(name: Name, parameters: DeviceCommands[Name][0]): Promise<DeviceCommands[Name][1]> {
+    if (this.#state === "ended") return this.broken;
+    return new Promise((resolve, reject) => {
+      const call = ++this.#lastCall;
+      this.#calls.set(call, { resolve, reject });
+      this.xs.send({ call, do: name, with: parameters });
+    });
+  }
+}
