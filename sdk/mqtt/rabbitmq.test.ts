@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { TestRabbitmq } from "../../sim/brokers/testing/rabbitmq.js";
+import { TestRabbitmq } from "../../sim/brokers/testing/test-rabbitmq.js";
 import { NodeDialer } from "../../sim/node/dialer.js";
 import { memoryKeyStore, memoryStorage } from "../../sim/node/memory.js";
 import { nodePlatform } from "../../sim/node/platform.js";

@@ -103,6 +103,7 @@ class Child {
 
   constructor(private readonly child: ChildProcess) {
     this.#ended = once(child, "close").catch(() => undefined);
+    // Not to be signalled once its process id may belong to another.
     void this.#ended.then(watchOver(child));
   }
 
