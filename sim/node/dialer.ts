@@ -55,38 +55,15 @@ export class NodeDialer implements Dialer {
     const tcp = this.#tcpOptions(endpoint);
     switch (credential.kind) {
       case "mtls":
-        return this.#mtlsPlan(endpoint, credential, timeoutMs, tcp);
+        return new MtlsPlan(endpoint, timeoutMs, credential, this.#sessions, (tls, onread) => {
+          const secureContext = this.#contexts.get(credential, this.#keys.signingKey(credential.slot));
+          return openTls({ ...tcp, onread }, serverNameOf(endpoint), { ...tls, secureContext });
+        });
       case "psk":
-        return {
-          ...basicPlan(endpoint, "psk", timeoutMs),
-          connect: (onread) => openTls({ ...tcp, onread }, serverNameOf(endpoint), this.#pskOptions(credential)),
-        };
+        return new Plan(endpoint, timeoutMs, "psk", "secureConnect", (onread) => openTls({ ...tcp, onread }, serverNameOf(endpoint), this.#pskOptions(credential)));
       case "none":
-        return { ...basicPlan(endpoint, "no-certificate", timeoutMs), openedBy: "connect", connect: (onread) => connectTcp({ ...tcp, onread }) };
+        return new Plan(endpoint, timeoutMs, "no-certificate", "connect", (onread) => connectTcp({ ...tcp, onread }));
     }
-  }
-
-  #mtlsPlan(endpoint: Endpoint, credential: MtlsCredential, timeoutMs: number, tcp: TcpNetConnectOpts): LinkPlan {
-    const serverName = serverNameOf(endpoint);
-    const basic = basicPlan(endpoint, "certificate", timeoutMs);
-    const tickets = this.#sessions === undefined ? undefined : new TicketUse(this.#sessions, TlsSessions.id(endpoint, credential));
-    let shownByServer: DetailedPeerCertificate | undefined;
-    return {
-      ...basic,
-      connect: (onread: OnReadOpts): Socket => {
-        const secureContext = this.#contexts.get(credential, this.#keys.signingKey(credential.slot));
-        const identityCheck = (_host: string, certificate: PeerCertificate): Error | undefined => checkServerIdentity(serverName, certificate);
-        const socket = openTls({ ...tcp, onread }, serverName, { secureContext, checkServerIdentity: identityCheck, ...tickets?.options() });
-        tickets?.watch(socket);
-        return socket;
-      },
-      proved: (socket) => tickets?.proved(socket),
-      beforeDestroy: (socket) => (shownByServer ??= serverCertificate(socket)),
-      explain: (error, opened) => {
-        const found = basic.explain(error, opened);
-        return opened ? found : believedVerdict(found, shownByServer, serverName, credential.trustAnchors);
-      },
-    };
   }
 
   #pskOptions(credential: PskCredential): ConnectionOptions {
@@ -106,19 +83,85 @@ export class NodeDialer implements Dialer {
   }
 }
 
-/** What plans have in common; `connect` is for the caller to add. */
-function basicPlan(endpoint: Endpoint, shown: Shown, timeoutMs: number): Omit<LinkPlan, "connect"> {
-  const address = endpoint.host.includes(":") ? `[${endpoint.host}]:${endpoint.port}` : `${endpoint.host}:${endpoint.port}`;
-  return {
-    openedBy: "secureConnect",
-    timeoutMs,
-    address,
-    opened: (socket) => linkInfo(socket, shown),
-    proved: () => undefined,
-    beforeDestroy: () => undefined,
-    explain: (error: unknown, opened: boolean): Failure => linkFailure(error, { address, shown, opened }),
-    explainLocal: (error: unknown): Failure => localFailure(error, { address, shown, opened: false }),
-  };
+/** A class, and not closures: gateways and fleet simulators have thousands of links, and each keeps its plan. */
+class Plan implements LinkPlan {
+  #connect: ((onread: OnReadOpts) => Socket) | undefined;
+
+  constructor(
+    private readonly endpoint: Endpoint,
+    readonly timeoutMs: number,
+    private readonly shown: Shown,
+    readonly openedBy: LinkPlan["openedBy"],
+    connect: (onread: OnReadOpts) => Socket,
+  ) {
+    this.#connect = connect;
+  }
+
+  get address(): string {
+    const { host, port } = this.endpoint;
+    return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+  }
+
+  connect(onread: OnReadOpts): Socket {
+    const connect = this.#connect as (onread: OnReadOpts) => Socket;
+    // Used once: what it holds is not held for the life of the link.
+    this.#connect = undefined;
+    return connect(onread);
+  }
+
+  opened(socket: Socket): LinkInfo {
+    return linkInfo(socket, this.shown);
+  }
+
+  proved(_socket: Socket): void {
+    return;
+  }
+
+  beforeDestroy(_socket: Socket): void {
+    return;
+  }
+
+  explain(error: unknown, opened: boolean): Failure {
+    return linkFailure(error, { address: this.address, shown: this.shown, opened });
+  }
+
+  explainLocal(error: unknown): Failure {
+    return localFailure(error, { address: this.address, shown: this.shown, opened: false });
+  }
+}
+
+class MtlsPlan extends Plan {
+  readonly #credential: MtlsCredential;
+  readonly #serverName: string;
+  readonly #tickets: TicketUse | undefined;
+  #shownByServer: DetailedPeerCertificate | undefined;
+
+  constructor(endpoint: Endpoint, timeoutMs: number, credential: MtlsCredential, sessions: TlsSessions | undefined, open: (tls: ConnectionOptions, onread: OnReadOpts) => TLSSocket) {
+    const tickets = sessions === undefined ? undefined : new TicketUse(sessions, TlsSessions.id(endpoint, credential));
+    const serverName = serverNameOf(endpoint);
+    super(endpoint, timeoutMs, "certificate", "secureConnect", (onread) => {
+      const identityCheck = (_host: string, certificate: PeerCertificate): Error | undefined => checkServerIdentity(serverName, certificate);
+      const socket = open({ checkServerIdentity: identityCheck, ...tickets?.options() }, onread);
+      tickets?.watch(socket);
+      return socket;
+    });
+    this.#credential = credential;
+    this.#serverName = serverName;
+    this.#tickets = tickets;
+  }
+
+  override proved(socket: Socket): void {
+    this.#tickets?.proved(socket);
+  }
+
+  override beforeDestroy(socket: Socket): void {
+    if (hasSigned(socket)) this.#shownByServer ??= serverCertificate(socket);
+  }
+
+  override explain(error: unknown, opened: boolean): Failure {
+    const found = super.explain(error, opened);
+    return opened ? found : believedVerdict(found, this.#shownByServer, this.#serverName, this.#credential.trustAnchors);
+  }
 }
 
 function linkInfo(socket: Socket, shown: Shown): LinkInfo {
@@ -142,6 +185,14 @@ function openTls(tcp: TcpNetConnectOpts, serverName: string, tls: ConnectionOpti
 /** With PSK there is no certificate to judge; where one comes, the server did not prove that it knows the key. */
 function refuseCertificate(_host: string, certificate: PeerCertificate): Error | undefined {
   return Object.keys(certificate).length === 0 ? undefined : new Error("the server shows a certificate on a PSK link");
+}
+
+/**
+ * Whether the server of a handshake under way has signed it: in TLS 1.2 its key exchange comes signed, and OpenSSL keeps none that is not. In 1.3 no verdict
+ * comes before the handshake is through.
+ */
+function hasSigned(socket: Socket): boolean {
+  return socket instanceof TLSSocket && socket.getProtocol() === "TLSv1.2" && Object.keys(socket.getEphemeralKeyInfo() ?? {}).length > 0;
 }
 
 function serverCertificate(socket: Socket): DetailedPeerCertificate | undefined {

@@ -57,8 +57,8 @@ export class NodeLink implements Link {
       return;
     }
     this.#listenTo(this.#socket);
-    const late = failure("CONNECT_TIMEOUT", `no connection to ${plan.address} within ${plan.timeoutMs} ms`);
-    this.#startTimer(Math.min(plan.timeoutMs, LONGEST_TIMEOUT_MS), () => this.#end(late));
+    const late = (): Failure => failure("CONNECT_TIMEOUT", `no connection to ${plan.address} within ${plan.timeoutMs} ms`);
+    this.#startTimer(Math.min(plan.timeoutMs, LONGEST_TIMEOUT_MS), () => this.#end(late()));
   }
 
   write(bytes: Uint8Array): boolean {
@@ -113,7 +113,7 @@ export class NodeLink implements Link {
 
   #opened(socket: Socket): void {
     if (this.#stage !== "connecting") return;
-    clearTimeout(this.#timer);
+    this.#stopTimer();
     this.#stage = "open";
     this.#wasOpened = true;
     this.#handlers.opened(this.#plan.opened(socket));
@@ -137,7 +137,7 @@ export class NodeLink implements Link {
     if (this.#stage === "ended") return;
     const closing = this.#stage === "closing";
     this.#stage = "ended";
-    clearTimeout(this.#timer);
+    this.#stopTimer();
     this.#socket?.destroy();
     this.#handlers.ended(closing ? CLOSED_LOCALLY : reason);
   }
@@ -145,6 +145,12 @@ export class NodeLink implements Link {
   #startTimer(delayMs: number, run: () => void): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(run, delayMs);
+  }
+
+  #stopTimer(): void {
+    clearTimeout(this.#timer);
+    // Else the link would hold the timer, and all that its run holds, for life.
+    this.#timer = undefined;
   }
 }
 

@@ -14,12 +14,13 @@ type Answer = { result: unknown } | { error: string };
 
 const WORK: { [part in keyof Parts]: (order: Parts[part]["order"]) => Promise<Parts[part]["answer"]> } = { sink: openSink, client: doTask };
 const PART_ARGUMENT = "--part=";
+const NODE_ARGUMENTS = ["--expose-gc"];
 
 export class Part<P extends keyof Parts> {
   readonly #child: ChildProcess;
 
   constructor(part: P) {
-    this.#child = fork(process.argv[1] as string, [PART_ARGUMENT + part], { execArgv: ["--expose-gc"] });
+    this.#child = fork(process.argv[1] as string, [PART_ARGUMENT + part], { execArgv: NODE_ARGUMENTS });
   }
 
   /** One order at a time. Rejects with what went wrong there. */

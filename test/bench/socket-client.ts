@@ -4,7 +4,7 @@
  */
 import { once } from "node:events";
 import { connect as connectTcp, type OnReadOpts, type Socket } from "node:net";
-import { connect as connectTls } from "node:tls";
+import { connect as connectTls, type SecureContext } from "node:tls";
 import type { BenchClient, Connect } from "./clients.js";
 import { connectPacket, publishPackets, subscribePacket } from "./packets.js";
 import { secureContextOf } from "./secure-context.js";
@@ -23,63 +23,74 @@ const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 export function connectSocket(place: Place): Connect {
   const secureContext = place.identity === undefined ? undefined : secureContextOf(place.identity);
   return async (clientId) => {
-    let onBytes: (sizeBytes: number) => void = () => undefined;
-    const onread: OnReadOpts = { buffer: readBuffer, callback: (sizeBytes) => (onBytes(sizeBytes), true) };
-    const options = { host: "127.0.0.1", port: place.port, noDelay: true, onread };
-    const socket = secureContext === undefined ? connectTcp(options) : connectTls({ ...options, secureContext });
-    await once(socket, secureContext === undefined ? "connect" : "secureConnect");
-    const received = (wantedBytes: number): Promise<void> =>
-      new Promise((resolve) => {
-        let bytes = 0;
-        onBytes = (sizeBytes) => {
-          bytes += sizeBytes;
-          if (bytes >= wantedBytes) resolve();
-        };
-      });
-    socket.write(connectPacket(clientId));
-    await received(CONNACK_BYTES);
-    return face(socket, received, (receiver) => (onBytes = receiver));
+    const client = new SocketClient(place.port, secureContext);
+    await once(client.socket, secureContext === undefined ? "connect" : "secureConnect");
+    client.socket.write(connectPacket(clientId));
+    await client.received(CONNACK_BYTES);
+    return client;
   };
 }
 
-function face(socket: Socket, received: (bytes: number) => Promise<void>, listen: (receiver: (bytes: number) => void) => void): BenchClient {
-  return {
-    async publish(payload, qos, messages) {
-      const size = Math.min(messages, WINDOW);
-      const window = publishPackets(PUBLISH_TOPIC, qos, payload.length, size);
-      const packetBytes = window.length / size;
-      const pieceBytes = Math.ceil(PIECE_BYTES / packetBytes) * packetBytes;
-      for (let left = messages; left > 0; left -= size) {
-        const end = Math.min(left, size) * packetBytes;
-        const acknowledged = qos === 0 ? undefined : received(Math.min(left, size) * ACK_BYTES);
-        for (let at = 0; at < end; at += pieceBytes) {
-          if (!socket.write(window.subarray(at, Math.min(end, at + pieceBytes)))) await new Promise((resolve) => socket.once("drain", resolve));
-        }
-        await acknowledged;
+class SocketClient implements BenchClient {
+  readonly socket: Socket;
+  #onBytes: (sizeBytes: number) => void = () => undefined;
+
+  constructor(port: number, secureContext: SecureContext | undefined) {
+    const onread: OnReadOpts = { buffer: readBuffer, callback: (sizeBytes) => (this.#onBytes(sizeBytes), true) };
+    const options = { host: "127.0.0.1", port, noDelay: true, onread };
+    this.socket = secureContext === undefined ? connectTcp(options) : connectTls({ ...options, secureContext });
+  }
+
+  /** Settles when so many bytes have come from now on. */
+  received(wantedBytes: number): Promise<void> {
+    return new Promise((resolve) => {
+      let bytes = 0;
+      this.#onBytes = (sizeBytes) => {
+        bytes += sizeBytes;
+        if (bytes >= wantedBytes) resolve();
+      };
+    });
+  }
+
+  async publish(payload: Buffer, qos: QoS, messages: number): Promise<void> {
+    const size = Math.min(messages, WINDOW);
+    const window = publishPackets(PUBLISH_TOPIC, qos, payload.length, size);
+    const packetBytes = window.length / size;
+    const pieceBytes = Math.ceil(PIECE_BYTES / packetBytes) * packetBytes;
+    for (let left = messages; left > 0; left -= size) {
+      const end = Math.min(left, size) * packetBytes;
+      const acknowledged = qos === 0 ? undefined : this.received(Math.min(left, size) * ACK_BYTES);
+      for (let at = 0; at < end; at += pieceBytes) {
+        if (!this.socket.write(window.subarray(at, Math.min(end, at + pieceBytes)))) await new Promise((resolve) => this.socket.once("drain", resolve));
       }
-    },
-    roundTrip: (payload) => {
-      const acknowledged = received(ACK_BYTES);
-      socket.write(publishPackets(PUBLISH_TOPIC, 1, payload.length, 1));
-      return acknowledged;
-    },
-    async subscribe(qos, sizeBytes, onMessages) {
-      const granted = received(SUBACK_BYTES);
-      socket.write(subscribePacket(RECEIVE_TOPIC, qos));
-      await granted;
-      listen(counter(socket, qos, publishPackets(RECEIVE_TOPIC, qos, sizeBytes, 1).length, onMessages));
-    },
-    order: (text) => {
-      const packet = publishPackets(FLOOD_TOPIC, 0, text.length, 1);
-      packet.write(text, packet.length - text.length);
-      return Promise.resolve(socket.write(packet));
-    },
-    close: () => {
-      const closed = once(socket, "close");
-      socket.destroy();
-      return closed;
-    },
-  };
+      await acknowledged;
+    }
+  }
+
+  roundTrip(payload: Buffer): Promise<void> {
+    const acknowledged = this.received(ACK_BYTES);
+    this.socket.write(publishPackets(PUBLISH_TOPIC, 1, payload.length, 1));
+    return acknowledged;
+  }
+
+  async subscribe(qos: QoS, sizeBytes: number, onMessages: (count: number) => void): Promise<void> {
+    const granted = this.received(SUBACK_BYTES);
+    this.socket.write(subscribePacket(RECEIVE_TOPIC, qos));
+    await granted;
+    this.#onBytes = counter(this.socket, qos, publishPackets(RECEIVE_TOPIC, qos, sizeBytes, 1).length, onMessages);
+  }
+
+  order(text: string): Promise<unknown> {
+    const packet = publishPackets(FLOOD_TOPIC, 0, text.length, 1);
+    packet.write(text, packet.length - text.length);
+    return Promise.resolve(this.socket.write(packet));
+  }
+
+  close(): Promise<unknown> {
+    const closed = once(this.socket, "close");
+    this.socket.destroy();
+    return closed;
+  }
 }
 
 /** Takes bytes for messages of one size, and acknowledges them. */
