@@ -15,6 +15,7 @@ import type { NodeKeyStore } from "./key-store.js";
 import { memoryKeyStore } from "./memory.js";
 import { buildProgram, RunningProgram } from "./testing/child-program.js";
 import { RecordedLink } from "./testing/link-recorder.js";
+import { alertRecord, SERVER_KEY_EXCHANGE, startImpostor } from "../../test/native/strangers.js";
 import { freePort } from "./testing/test-mosquitto.js";
 import { EXPIRED, NOT_YET_VALID, TestCa } from "./testing/test-pki.js";
 
@@ -332,6 +333,18 @@ describe("a server that is not to be trusted", () => {
     for (const alert of [42, 44, 45, 48, 116]) {
       const endpoint = await tcpServer((socket) => socket.once("data", () => socket.end(Buffer.of(21, 3, 3, 0, 2, 2, alert))));
       expect(await endOf(endpoint, mtls())).toMatchObject({ code: "TLS_FAILED", class: "network", alert });
+    }
+  });
+
+  it("cannot cost us our credential by repeating the certificate of the right one, which it cannot sign with", async () => {
+    for (const maxVersion of ["TLSv1.2", "TLSv1.3"] as const) {
+      const { port } = await tlsServer({ ...(await options(ca.server(["127.0.0.1"]))), maxVersion });
+      const end = { send: alertRecord(45), end: true };
+      const impostor = await startImpostor(port, {
+        record: (record, message) => ((maxVersion === "TLSv1.2" ? message === SERVER_KEY_EXCHANGE : message === undefined) ? end : { send: record }),
+      });
+      cleanups.push(() => impostor.stop());
+      expect(await endOf({ host: "127.0.0.1", port: impostor.port }, mtls())).toMatchObject({ code: "TLS_FAILED", class: "network" });
     }
   });
 

@@ -36,13 +36,12 @@ export function localFailure(error: unknown, context: LinkContext): Failure {
 
 /**
  * Whether a verdict on our certificate that came in the middle of a handshake may be believed: only from a server that had shown a valid
- * certificate. OpenSSL has Node verify the server after the handshake, so that in TLS 1.2 any stranger at the address could refuse us first; a
- * refusal costs a device its rung of the credential ladder.
+ * certificate and signed with its key. OpenSSL has Node verify the server after the handshake, so that in TLS 1.2 any stranger at the address could refuse
+ * us first; a refusal costs a device its rung of the credential ladder.
  *
- * This does not stop an attacker on the path, who can repeat the server's certificate and forge the alert: alerts of a TLS 1.2 handshake
- * are not protected.
+ * This does not stop an attacker on the path of a TLS 1.2 handshake, who lets the server sign and then forges the alert: it is not protected.
  *
- * @param peer the certificate the server showed, its chain linked by `issuerCertificate`; undefined when it showed none
+ * @param peer the certificate of the server that signed, its chain linked by `issuerCertificate`; undefined when it has not
  * @returns the verdict, or what is wrong with the server
  */
 export function believedVerdict(verdict: Failure, peer: DetailedPeerCertificate | undefined, serverName: string, trustAnchors: readonly Uint8Array[]): Failure {
