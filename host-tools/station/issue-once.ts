@@ -4,21 +4,12 @@
  */
 import { errorCode } from "../../sdk/errors.js";
 import type { CertificateAuthority } from "../ca/certificate-authority.js";
-import type { ReserveRequest } from "../ca/provisioning.js";
+import type { DeviceIdentity, ReserveRequest } from "../ca/provisioning.js";
 
-export interface IssuedIdentity {
-  readonly id: string;
-  readonly role: string;
-  readonly serial: string;
-  readonly notAfterMs: number;
+export interface IssuedIdentity extends Omit<DeviceIdentity, "psk" | "pskIdentity"> {
   readonly publicKeyHash: string;
-  /** DER, leaf first, then the issuing CA. */
-  readonly chain: readonly Uint8Array[];
-  /** DER */
-  readonly trustAnchors: readonly Uint8Array[];
-  /** The caller's to wipe. */
+  /** Named by the id. The caller's to wipe. */
   readonly psk?: Buffer;
-  readonly replaced: readonly string[];
 }
 
 /**
