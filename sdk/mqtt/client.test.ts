@@ -602,3 +602,168 @@ describe("the end of a connection", () => {
     expect(w.ends).toMatchObject([{ code: "PROTOCOL_ERROR" }]);
   });
 });
+
+describe("what seldom happens", () => {
+  test("a client that is given a name of its own forgets the one the broker had chosen", async () => {
+    const w = world({ clientId: "", cleanStart: true });
+    await w.connect({ properties: { assignedClientIdentifier: "chosen" } });
+    await w.cut();
+    await w.connect();
+    expect(w.broker.received[0]).toMatchObject({ clientId: "chosen" });
+    w.client.configure({ clientId: "own" });
+    await w.cut();
+    await w.connect();
+    expect(w.broker.received[0]).toMatchObject({ clientId: "own" });
+  });
+
+  test("an abort while the client disconnects changes nothing", async () => {
+    const w = world();
+    await w.connect();
+    const ended = w.client.disconnect();
+    w.client.abort(failure("KEEPALIVE_TIMEOUT", "too late"));
+    await w.time.pass(0);
+    await ended;
+    expect([w.ends.map(({ code }) => code), w.broker.of("disconnect").length]).toEqual([["CLOSED_LOCALLY"], 1]);
+  });
+
+  test("bytes that come while the client disconnects are not read", async () => {
+    const w = world();
+    await w.connect();
+    const subscription = w.client.subscribe("t");
+    void w.client.disconnect();
+    await w.broker.send({ cmd: "publish", topic: "t", payload: "late", qos: 0, retain: false, dup: false });
+    expect([subscription.buffered, w.ends.map(({ code }) => code)]).toEqual([0, ["CLOSED_LOCALLY"]]);
+  });
+
+  test("a will may be bytes", async () => {
+    const w = world({ will: { topic: "gone", payload: Uint8Array.of(0, 255) } });
+    await w.connect();
+    expect([...(w.broker.received[0]?.will as { payload: Uint8Array }).payload]).toEqual([0, 255]);
+  });
+
+  test("what the broker says of a message comes with its acknowledgement", async () => {
+    const w = world();
+    await w.connect();
+    const published = watch(w.client.publish("t", "a", { qos: 1 }));
+    await w.time.pass(0);
+    await w.broker.send({ ...ack("puback", 1, 0x10), properties: { reasonString: "nobody listens", userProperties: { a: "b" } } });
+    expect(published.value).toMatchObject({ reasonCode: 0x10, properties: { reasonString: "nobody listens", userProperties: [["a", "b"]] } });
+  });
+
+  test.each([4, 5] as const)("a QoS 2 identifier that a forgotten life may have left with the broker is cleared first, once (version %i)", async (protocolVersion) => {
+    const w = world({ protocolVersion });
+    await w.connect({ sessionPresent: true });
+    void w.client.publish("t", "a", { qos: 2 });
+    await w.time.pass(0);
+    expect(w.broker.received.slice(1)).toMatchObject([{ cmd: "pubrel", messageId: 1, ...(protocolVersion === 5 && { reasonCode: 0x92 }) }, { cmd: "publish", messageId: 1 }]);
+    await w.broker.send(ack("pubcomp", 1, 0x92), ack("pubrec", 1), ack("pubcomp", 1));
+    expect(w.client.pending.messages).toBe(0);
+    await w.cut();
+    await w.connect({ sessionPresent: true });
+    void w.client.publish("t", "b", { qos: 2 });
+    await w.time.pass(0);
+    expect(came(w)).toEqual(["pubrel 2", "publish 2 b"]);
+  });
+
+  test("a QoS 2 message whose release the broker no longer knows is delivered", async () => {
+    const w = world();
+    await w.connect();
+    const published = watch(w.client.publish("t", "a", { qos: 2 }));
+    await w.time.pass(0);
+    await w.broker.send(ack("pubrec", 1));
+    await w.broker.send(ack("pubcomp", 1, 0x92));
+    expect(published).toEqual({ state: "resolved", value: { reasonCode: 0 } });
+  });
+
+  test("a broker that repeats a message twice on a new connection has it delivered once", async () => {
+    const w = world();
+    await w.connect();
+    const subscription = w.client.subscribe("t", { qos: 1, manualAck: true });
+    await w.time.pass(0);
+    const message = { cmd: "publish", topic: "t", payload: "a", qos: 1, messageId: 9, retain: false, dup: false };
+    await w.broker.send({ cmd: "suback", messageId: 1, granted: [1] }, message);
+    await w.cut();
+    await w.connect({ sessionPresent: true });
+    await w.broker.send({ ...message, dup: true }, { ...message, dup: true });
+    const taken: number[] = [];
+    while (subscription.buffered > 0) {
+      const { value } = await subscription.next();
+      taken.push(value?.payload.length ?? -1);
+      value?.ack();
+    }
+    await w.time.pass(0);
+    expect([w.ends.length, w.broker.of("puback").length > 0]).toEqual([1, true]);
+    expect(taken.length).toBeLessThanOrEqual(3);
+  });
+});
+
+describe("a subscription that the broker refuses after it had granted it", () => {
+  test("is asked for again a minute later, on the same connection, and not after that one ended", async () => {
+    const w = world();
+    const refused: string[] = [];
+    w.client.onSubscriptionRefused = (filter, reasonCode) => refused.push(`${filter} ${reasonCode}`);
+    await w.connect();
+    const subscription = w.client.subscribe("t");
+    await w.time.pass(0);
+    await w.broker.send({ cmd: "suback", messageId: 1, granted: [0] });
+    await w.cut();
+    await w.connect();
+    await w.broker.send({ cmd: "suback", messageId: w.broker.of("subscribe")[0]!.messageId!, granted: [0x87] });
+    await w.time.pass(59_000);
+    expect([refused, w.broker.of("subscribe").length]).toEqual([["t 135"], 1]);
+    await w.time.pass(2_000);
+    const again = w.broker.of("subscribe");
+    expect(again).toHaveLength(2);
+    await w.broker.send({ cmd: "suback", messageId: again[1]!.messageId!, granted: [0x87] });
+    await w.cut();
+    await w.connect();
+    await w.broker.send({ cmd: "suback", messageId: w.broker.of("subscribe")[0]!.messageId!, granted: [0] });
+    await w.time.pass(120_000);
+    expect([w.broker.of("subscribe").length, await subscription.granted]).toEqual([1, 0]);
+  });
+
+  test("is not asked for again when the application has closed it", async () => {
+    const w = world();
+    await w.connect();
+    const subscription = w.client.subscribe("t");
+    await w.time.pass(0);
+    await w.broker.send({ cmd: "suback", messageId: 1, granted: [0] });
+    await w.cut();
+    await w.connect();
+    await w.broker.send({ cmd: "suback", messageId: w.broker.of("subscribe")[0]!.messageId!, granted: [0x87] });
+    void subscription.close();
+    await w.time.pass(120_000);
+    expect(w.broker.of("subscribe")).toHaveLength(1);
+  });
+});
+
+describe("subscribing anew", () => {
+  const twice = async (): Promise<{ w: SessionWorld; states: { state: string }[] }> => {
+    const w = world();
+    await w.connect();
+    const states = [watch(w.client.subscribe("t").close()), watch(w.client.subscribe("t").close())];
+    await w.time.pass(0);
+    return { w, states };
+  };
+
+  test("closed, made again and closed again before the broker knew of the first close, both closes settle", async () => {
+    const { w, states } = await twice();
+    expect(states.map(({ state }) => state)).toEqual(["pending", "pending"]);
+    for (const { messageId } of w.broker.of("unsubscribe")) await w.broker.send({ cmd: "unsuback", messageId: messageId!, granted: [0] });
+    expect(states.map(({ state }) => state)).toEqual(["resolved", "resolved"]);
+  });
+
+  test.fails("closed, made again and closed again before the broker knew of the first close, nothing is left with the broker", async () => {
+    const { w } = await twice();
+    const asked = w.broker.received.slice(1).map(({ cmd }) => cmd);
+    expect(asked.at(-1)).toBe("unsubscribe");
+  });
+
+  test("user properties go along without an identifier", async () => {
+    const w = world();
+    await w.connect();
+    w.client.subscribe("t", { userProperties: [["a", "b"]] });
+    await w.time.pass(0);
+    expect(w.broker.of("subscribe")[0]?.properties).toEqual({ userProperties: expect.objectContaining({ a: "b" }) as unknown });
+  });
+});

@@ -334,3 +334,11 @@ test("the names in user properties mean nothing to the client", () => {
   const wire = encode({ cmd: "publish", topic: "t", payload: new Uint8Array(0), qos: 0, retain: false, dup: false, messageId: 0, properties: { userProperties: [["__proto__", "x"], ["constructor", "y"]] } }, 5);
   expect(read(wire, 5)).toMatchObject([{ properties: { userProperties: [["__proto__", "x"], ["constructor", "y"]] } }]);
 });
+
+test("what a broker says with SUBACK and UNSUBACK is read", () => {
+  const properties = { reasonString: "why", userProperties: { a: "b" } };
+  for (const cmd of ["suback", "unsuback"]) {
+    const [packet] = read(byLibrary({ cmd, messageId: 5, granted: [0], properties }, 5), 5);
+    expect(packet).toEqual({ cmd, messageId: 5, granted: [0], properties: { reasonString: "why", userProperties: [["a", "b"]] } });
+  }
+});

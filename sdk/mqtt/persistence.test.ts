@@ -430,3 +430,14 @@ describe("the records", () => {
     );
   });
 });
+
+test("a message that made room while there was no connection is out of storage at once", async () => {
+  const storage = new MemoryStorage();
+  const w = new SessionWorld(library, { ...persistent, outbox: { maxMessages: 1, maxBytes: 1_000, overflow: "drop-oldest" } }, storage);
+  void w.client.publish("t", "first", { qos: 1 }).catch(() => undefined);
+  await w.client.publish("t", "second", { qos: 1, queue: true });
+  expect([storage.list("mq-o").length, w.dropped.length]).toEqual([1, 1]);
+  const next = new SessionWorld(library, persistent, storage.afterReboot());
+  await next.connect();
+  expect(next.broker.of("publish").map(({ payload }) => String(payload))).toEqual(["second"]);
+});
