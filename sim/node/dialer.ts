@@ -224,8 +224,8 @@ class TicketUse {
 
   watch(socket: TLSSocket): void {
     socket.on("session", (session) => {
-      this.#latest = session;
       if (this.#used === undefined || this.#isProved) this.#sessions.keep(this.#id, session);
+      else this.#latest = session;
     });
   }
 
@@ -235,5 +235,8 @@ class TicketUse {
     const mayServeAgain = socket instanceof TLSSocket && socket.isSessionReused() && socket.getProtocol() === "TLSv1.2";
     const next = this.#latest ?? (mayServeAgain ? this.#used : undefined);
     if (next !== undefined) this.#sessions.keep(this.#id, next);
+    // A kilobyte and more each, for the rest of the link's life.
+    this.#latest = undefined;
+    this.#used = undefined;
   }
 }

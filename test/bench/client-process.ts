@@ -8,8 +8,8 @@ export interface ClientOrder {
   task: Task;
 }
 
-/** Connections opened, and kept, before memory is counted from: code, pools and the young generation have grown by then. */
-const IDLE_BEFORE_PERCENT = 50;
+/** Connections opened, and kept, before memory is counted from: code and pools have grown by then. */
+const IDLE_BEFORE_PERCENT = 10;
 const OPENED_AT_ONCE = 20;
 /** TLS tickets and the like still come. */
 const SETTLE_MS = 150;

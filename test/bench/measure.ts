@@ -1,6 +1,6 @@
 /** Measures rows: the clients take turns within each round, so that what disturbs the machine disturbs all. */
 import type { Peers } from "./peers.js";
-import { Part } from "./processes.js";
+import { FOR_MEMORY, Part } from "./processes.js";
 import type { Row } from "./rows.js";
 import type { ClientName, Memory, Task } from "./task.js";
 
@@ -57,7 +57,7 @@ export class Measuring {
   }
 
   async #inFreshProcess(client: ClientName, row: Row): Promise<number | Memory> {
-    const process = new Part("client");
+    const process = new Part("client", FOR_MEMORY);
     try {
       return await process.ask({ client, place: this.peers.place(row.peer, row.transport), task: row.task });
     } finally {

@@ -14,13 +14,14 @@ type Answer = { result: unknown } | { error: string };
 
 const WORK: { [part in keyof Parts]: (order: Parts[part]["order"]) => Promise<Parts[part]["answer"]> } = { sink: openSink, client: doTask };
 const PART_ARGUMENT = "--part=";
-const NODE_ARGUMENTS = ["--expose-gc"];
+/** What a part's process is started with to count the memory of connections: the young generation may otherwise grow by some 20 MB at any time, whatever their number. */
+export const FOR_MEMORY = ["--expose-gc", "--max-semi-space-size=1"];
 
 export class Part<P extends keyof Parts> {
   readonly #child: ChildProcess;
 
-  constructor(part: P) {
-    this.#child = fork(process.argv[1] as string, [PART_ARGUMENT + part], { execArgv: NODE_ARGUMENTS });
+  constructor(part: P, nodeArguments: readonly string[] = []) {
+    this.#child = fork(process.argv[1] as string, [PART_ARGUMENT + part], { execArgv: [...nodeArguments] });
   }
 
   /** One order at a time. Rejects with what went wrong there. */

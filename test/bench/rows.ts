@@ -11,7 +11,7 @@ export interface Settings {
   connections: number;
 }
 
-export const FULL: Settings = { rounds: 5, messages: 20_000, roundTrips: 200, connections: 2_000 };
+export const FULL: Settings = { rounds: 5, messages: 20_000, roundTrips: 200, connections: 3_000 };
 export const QUICK: Settings = { rounds: 3, messages: 10_000, roundTrips: 100, connections: 1_000 };
 
 export interface Row {
