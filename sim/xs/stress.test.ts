@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { memoryStorage } from "../node/memory.js";
 import { freePort, startMosquitto } from "../node/testing/test-mosquitto.js";
 import { bundleDevice } from "./bundle.js";
 import { buildHost } from "./host-build.js";
@@ -42,6 +43,22 @@ it("sockets, timers and text survive a collection at every allocation in an MQTT
   } finally {
     await broker.stop();
   }
+});
+
+it("rejections that are asked for, and records that the starting process keeps, do so", async () => {
+  const source = `
+    native("xs_on_rejection")((reason) => print(reason.message));
+    Promise.resolve().then(() => {
+      for (const name of ["first", "second", "third"]) (async () => { await undefined; throw new Error(name); })();
+    });
+    native("xs_timer_set")(5, () => {
+      native("xs_storage_put")("abc", Uint8Array.of(1, 2, 3));
+      print([[...new Uint8Array(native("xs_storage_get")("abc"))], native("xs_storage_list")()]);
+    });`;
+  const store = { records: memoryStorage(), keys: { get: () => undefined, put: () => undefined, delete: () => undefined } };
+  const { code, printed, errors } = await programs.run(source, { bits: 64, stress: true, store });
+  expect({ code, errors }).toEqual({ code: 0, errors: "" });
+  expect(printed).toEqual(["first", "second", "third", [[1, 2, 3], ["abc"]]]);
 });
 
 it("TLS engine, key store and records do so in a device that connects, talks and renews its certificate", async () => {

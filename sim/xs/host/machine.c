@@ -100,20 +100,24 @@ static void run_pending_jobs(txMachine* the)
 	}
 }
 
-/* Takes the first unhandled rejection off the engine's list, whose items are pairs of promise and reason, and reports it. */
-static void report_rejection(txMachine* machine)
+/*
+ * Takes the unhandled rejections off the engine's list, whose items are pairs of promise and reason, and reports them. All in one frame:
+ * when the outermost frame ends, the engine ends the process for each that is still there and whose promise was collected.
+ */
+static void report_rejections(txMachine* machine)
 {
 	txMachine* the = fxBeginHost(machine);
 	mxTry(the) {
-		txSlot* promise = mxUnhandledPromises.value.reference->next;
-		txSlot* reason = promise->next;
-		mxPushUndefined();
-		mxPush(gx_rejection_handler);
-		mxCall();
-		mxPushSlot(reason);
-		mxUnhandledPromises.value.reference->next = reason->next;
-		mxRunCount(1);
-		mxPop();
+		txSlot* promise;
+		while ((promise = mxUnhandledPromises.value.reference->next)) {
+			mxPushUndefined();
+			mxPush(gx_rejection_handler);
+			mxCall();
+			mxPushSlot(promise->next);
+			mxUnhandledPromises.value.reference->next = promise->next->next;
+			mxRunCount(1);
+			mxPop();
+		}
 	}
 	mxCatch(the) {
 		fxAbort(the, XS_UNHANDLED_EXCEPTION_EXIT);
@@ -126,7 +130,7 @@ void host_run_jobs(void* machine)
 	txMachine* the = machine;
 	run_pending_jobs(the);
 	while (gx_has_rejection_handler && mxUnhandledPromises.value.reference->next) {
-		report_rejection(the);
+		report_rejections(the);
 		run_pending_jobs(the);
 	}
 	fxEndJob(the);
