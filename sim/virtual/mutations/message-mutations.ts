@@ -102,8 +102,8 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   {
     name: "a message the application still has is handed over again",
     file: "sdk/mqtt/receiver.ts",
-    find: "if (open !== undefined && dup && open.topic === packet.topic && open.qos === qos) return this.#again(open);",
-    replace: "",
+    find: "return this.#again(open);",
+    replace: "{}",
     invariants: ["qos2-doubled"],
     stage: BUSY,
   },
