@@ -56,9 +56,12 @@ export class World {
     return world;
   }
 
-  /** The device loses power and boots again: what is on flash stays, and the time goes on. */
+  /** The device loses power and boots again: what is on flash stays, its clock goes on, and the life before never runs again. */
   rebooted(): World {
-    return new World(this.storage.afterReboot(), this.keys, this.time);
+    const time = new ManualTime();
+    time.wallOffsetMs = this.time.wallMs();
+    time.isTrusted = this.time.isTrusted;
+    return new World(this.storage.afterReboot(), this.keys, time);
   }
 
   /** What the next boot would find. */
