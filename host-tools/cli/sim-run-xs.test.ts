@@ -1,6 +1,6 @@
 /** `hawser sim run --engine xs`, as its users run it, against a real mosquitto: one vault, two engines. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { buildHost } from "../../sim/xs/host-build.js";
 import { nativeParts } from "../../sim/xs/native-parts.js";
@@ -100,6 +100,9 @@ describe("sim run --engine xs", { timeout: LIVENESS_MS }, () => {
       const device = new RunningCli(command(ports, "xs"), { cwd, env: ENV });
       await device.waitFor("published");
       const engine = engineOf(device.pid);
+      // Its program is among its arguments.
+      const bundle = readFileSync(`/proc/${engine}/cmdline`, "utf8").split("\0").find((word) => word.endsWith("program.mjs"))!;
+      expect(existsSync(dirname(bundle))).toBe(false);
       if (moment !== "published") device.signal("SIGUSR1");
       await device.waitFor(moment);
       device.signal("SIGKILL");

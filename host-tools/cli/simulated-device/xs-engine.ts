@@ -18,24 +18,25 @@ import { openVaultStore } from "./vault-store.js";
 export async function openXsDevice(vault: string, passphrase: string, settings: DeviceSettings): Promise<OpenDevice> {
   const store = openVaultStore(vault, passphrase);
   const folder = mkdtempSync(join(tmpdir(), "hawser-xs-"));
-  const free = (): void => {
+  let xs: XsProcess | undefined;
+  const close = async (): Promise<void> => {
+    xs?.kill();
+    await xs?.exited;
     store.close();
-    rmSync(folder, { recursive: true, force: true });
   };
   try {
     // In a group of its own: a terminal's Ctrl-C is this process's to answer.
-    const xs = await startDeviceProgram({ folder, store, bits: 64, ownGroup: true, onMessage: (output) => device.heard(output) });
-    // It says nothing before it is asked.
+    xs = await startDeviceProgram({ folder, store, bits: 64, ownGroup: true, onMessage: (output) => device.heard(output) });
+    // It says nothing before it is asked, so this comes in time.
     const device = new XsSimulatedDevice(xs, settings);
-    const close = async (): Promise<void> => {
-      xs.kill();
-      await xs.exited;
-      free();
-    };
+    await device.loaded();
     return { device, broken: device.broken, close };
   } catch (error) {
-    free();
+    await close();
     throw error;
+  } finally {
+    // Once it is loaded the program is no longer needed: a kill leaves nothing behind.
+    rmSync(folder, { recursive: true, force: true });
   }
 }
 
@@ -73,6 +74,11 @@ class XsSimulatedDevice implements SimulatedDevice {
     });
     // Whoever is interested waits for it; nobody else has to.
     this.broken.catch(() => undefined);
+  }
+
+  /** Settles once the program answers. */
+  async loaded(): Promise<void> {
+    await this.#call("heap", {});
   }
 
   /** Once it is started. */
