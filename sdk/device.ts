@@ -118,6 +118,7 @@ export class Device {
         this.#cancelRefresh?.();
         this.#rotation.offline();
       },
+      onStopped: () => this.#emit({ type: "stopped" }),
       onFailedProof: (reason) => this.#rotation.failedProof(reason.message),
       onDropped: () => this.#rotation.dropped(),
     });
@@ -130,9 +131,8 @@ export class Device {
   }
 
   /** Ends the connection in an orderly way. Messages not yet delivered stay in the outbox. */
-  async stop(): Promise<void> {
-    await this.#supervisor.stop();
-    this.#emit({ type: "stopped" });
+  stop(): Promise<void> {
+    return this.#supervisor.stop();
   }
 
   /** Asks the authority for a new certificate now, or as soon as there is a connection. */

@@ -60,6 +60,7 @@ class Supervised {
       },
       onOnline: (_, attempt) => void this.online.push(attempt),
       onOffline: () => void this.offline++,
+      onStopped: () => undefined,
       onFailedProof: (reason) => void this.failedProofs.push(reason),
       onDropped: () => void this.dropped++,
       login: given.login ?? ((): Login => ({})),

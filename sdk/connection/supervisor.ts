@@ -15,6 +15,7 @@ import { failure, type Failure, type FailureCode } from "./failure.js";
 import { CredentialLadder, type Attempt, type Holdings, type LadderEffect } from "./ladder.js";
 import { redirectTarget } from "./redirect.js";
 import { minimumDelayMs } from "./retry-policy.js";
+import { VersionChoice } from "./version-choice.js";
 
 export interface SupervisorOptions {
   broker: Endpoint;
@@ -39,6 +40,8 @@ export interface SupervisorParts {
   /** The connection is proved and usable. */
   onOnline: (client: MqttClient, attempt: Attempt) => void;
   onOffline: () => void;
+  /** A stop is through; told before a start that was asked for meanwhile. */
+  onStopped: () => void;
   /** The pending identity failed its proof while the network was there; decides whether to give it up. */
   onFailedProof: (reason: Failure) => void;
   /** The broker refused the pending identity, and it is gone. */
@@ -70,7 +73,9 @@ export class Supervisor {
   #cancelProof: Cancel | undefined;
   #connectedAtMs = 0;
   #linkInfo: LinkInfo = { tlsVersion: "", cipher: "", resumed: false };
-  #version: 4 | 5;
+  readonly #versions: VersionChoice;
+  /** The link of the attempt under way is up. */
+  #isOpened = false;
   #redirect: Endpoint | undefined;
   #lastFailure: Failure | undefined;
   /** A close of our own to show another identity: not a failure, and no reason to wait long. */
@@ -88,7 +93,7 @@ export class Supervisor {
     const { store, platform, telemetry } = parts;
     this.#ladder = new CredentialLadder(options.recovery !== undefined && store.device.pskIdentity !== undefined);
     this.#backoff = new Backoff(options.backoff, () => platform.random.fraction());
-    this.#version = options.protocolVersion === "auto" ? 5 : options.protocolVersion;
+    this.#versions = new VersionChoice(options.protocolVersion);
     telemetry.onEnd = (reason) => this.#ended(telemetry, reason);
   }
 
@@ -132,6 +137,7 @@ export class Supervisor {
       this.parts.onOffline();
     }
     await client.disconnect();
+    this.parts.onStopped();
   }
 
   /** Ends the connection and makes a new one at once, for instance to prove a new identity. Not counted as a failure. */
@@ -199,18 +205,21 @@ export class Supervisor {
     if (epoch !== this.#epoch) return;
     const identity = attempt.rung === "mtls" ? this.parts.store[attempt.identity] : undefined;
     this.#endedAtOnce = undefined;
+    this.#isOpened = false;
+    const { version } = this.#versions;
     try {
-      client.configure({ protocolVersion: this.#version, username: undefined, password: undefined, ...(identity ? this.parts.login(identity) : {}) });
+      client.configure({ protocolVersion: version, username: undefined, password: undefined, ...(identity ? this.parts.login(identity) : {}) });
       const connack = await client.connect((handlers) =>
         platform.dialer.dial(endpoint, credential, this.options.connectTimeoutMs, {
           ...handlers,
           opened: (info) => {
             this.#linkInfo = info;
+            this.#isOpened = true;
             handlers.opened(info);
           },
         }),
       );
-      if (epoch === this.#epoch) await this.#accepted(epoch, attempt, client, connack.sessionPresent);
+      if (epoch === this.#epoch) await this.#accepted(epoch, attempt, client, connack.sessionPresent, version);
     } catch (error) {
       if (epoch !== this.#epoch) return;
       if (error instanceof ConnectError) this.#failed(error.failure, false);
@@ -227,16 +236,18 @@ export class Supervisor {
     return { kind: "mtls", slot: identity?.keySlot ?? "", chain: identity?.chain ?? [], trustAnchors: store.trustAnchors };
   }
 
-  async #accepted(epoch: number, attempt: Attempt, client: MqttClient, sessionPresent: boolean): Promise<void> {
+  async #accepted(epoch: number, attempt: Attempt, client: MqttClient, sessionPresent: boolean, protocolVersion: 4 | 5): Promise<void> {
     const { emit, store, platform, onOnline } = this.parts;
     if (this.#endedAtOnce) return this.#failed(this.#endedAtOnce, true);
     this.#phase = "online";
     this.#lastFailure = undefined;
+    if (this.#versions.accepted()) emit({ type: "protocol-version", version: 4 });
+    if (epoch !== this.#epoch) return;
     this.#connectedAtMs = platform.clock.monotonicMs();
     const identity = attempt.rung === "psk" ? undefined : store[attempt.identity];
     const serial = identity ? { serial: identity.certificate.serial } : {};
     const { tlsVersion, resumed } = this.#linkInfo;
-    emit({ type: "connected", credential: attempt.rung, ...serial, protocolVersion: this.#version, sessionPresent, tlsVersion, resumed });
+    emit({ type: "connected", credential: attempt.rung, ...serial, protocolVersion, sessionPresent, tlsVersion, resumed });
     if (attempt.rung === "mtls" && attempt.identity === "pending") {
       const proved = await this.#prove(client);
       if (!proved) return;
@@ -305,8 +316,7 @@ export class Supervisor {
     const { emit } = this.parts;
     const attempt = this.#attempt;
     const reason = this.#explained(given, wasConnected);
-    if (reason.code === "UNSUPPORTED_PROTOCOL_VERSION" && this.options.protocolVersion === "auto" && this.#version === 5) {
-      this.#version = 4;
+    if (!wasConnected && this.#versions.failed(reason.code, this.#isOpened)) {
       emit({ type: "protocol-version", version: 4 });
       this.#wait(this.options.backoff.floorMs);
       return;

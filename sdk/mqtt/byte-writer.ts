@@ -33,6 +33,11 @@ export class ByteWriter {
     this.#bytes = grown;
   }
 
+  /** Takes back what was written behind `sizeBytes`. */
+  rewind(sizeBytes: number): void {
+    this.#end = sizeBytes;
+  }
+
   u8(value: number): void {
     this.#bytes[this.#end++] = value;
   }

@@ -13,8 +13,11 @@ export function connectPacket(options: ResolvedOptions, clientId: string, authen
   return packet;
 }
 
+/** What is asked for where the application does not care. */
+const RECEIVE_MAXIMUM = 64;
+
 function connectProperties(options: ResolvedOptions, authenticationData: Uint8Array | undefined): Properties {
-  const { sessionExpirySeconds, receiveMaximum, topicAliasMaximum, authentication } = options;
+  const { sessionExpirySeconds, receiveMaximum = RECEIVE_MAXIMUM, topicAliasMaximum, authentication } = options;
   return {
     ...(sessionExpirySeconds > 0 && { sessionExpiryInterval: sessionExpirySeconds }),
     ...(receiveMaximum < 65_535 && { receiveMaximum }),

@@ -40,6 +40,8 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
   readonly version: ProtocolVersion;
   #state: "dialing" | "connecting" | "established" | "closing" | "ended" = "dialing";
   #wasEstablished = false;
+  /** What the broker takes; its CONNACK says (5.0). */
+  #largestBytes = Infinity;
   #link: Link | undefined;
   readonly #reader: FrameReader;
   readonly #output: Output;
@@ -105,9 +107,17 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     this.#output.touched();
   }
 
+  /** @throws HawserError `PACKET_TOO_LARGE` where the broker does not take so large a SUBSCRIBE; nothing is sent then */
   send(packet: OutboundPacket): void {
     if (this.#state === "ended" || this.#state === "closing") return;
-    writePacket(this.#output.writer, packet, this.version);
+    const { writer } = this.#output;
+    const before = writer.sizeBytes;
+    writePacket(writer, packet, this.version);
+    const sizeBytes = writer.sizeBytes - before;
+    if (packet.cmd === "subscribe" && sizeBytes > this.#largestBytes) {
+      writer.rewind(before);
+      throw new HawserError("PACKET_TOO_LARGE", `the broker takes no packets of ${sizeBytes} bytes (at most ${this.#largestBytes})`, "Subscribe to a shorter filter, with fewer properties.");
+    }
     this.#output.touched();
   }
 
@@ -220,6 +230,7 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     if (this.#state !== "connecting") return;
     this.#state = "established";
     this.#wasEstablished = true;
+    this.#largestBytes = properties.maximumPacketSize ?? Infinity;
     this.#keepAlive.start(properties.serverKeepAlive ?? this.options.keepAliveSeconds, this.options.ackTimeoutMs);
     this.owner.established(packet);
   }

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { freePort, startMosquitto, type TestMosquitto } from "../../sim/node/testing/test-mosquitto.js";
 import type { MqttClient, MqttOptions } from "./index.js";
 import { testPromises } from "./testing/test-broker-promises.js";
-import { makeClient, next, plainDial, subscribed } from "./testing/test-clients.js";
+import { end, makeClient, next, nextTexts, plainDial, subscribed } from "./testing/test-clients.js";
 
 const room = mkdtempSync(join(tmpdir(), "hawser-mqtt-"));
 const dial = plainDial(() => port);
@@ -31,6 +31,19 @@ async function online(options: Partial<MqttOptions> & Pick<MqttOptions, "protoco
 
 describe.each([4, 5] as const)("against mosquitto in protocol version %i", (protocolVersion) => {
   testPromises({ dial, protocolVersion });
+
+  test("a backlog larger than the receive maximum arrives over one connection: the broker forgets the number", async () => {
+    const topic = `backlog/${protocolVersion}`;
+    const client = await online({ protocolVersion, cleanStart: false, sessionExpirySeconds: 60 });
+    const subscription = await subscribed(client, topic, { qos: 1 });
+    await client.disconnect();
+    const sender = await online({ protocolVersion });
+    const texts = Array.from({ length: 500 }, (_, n) => `${n}`);
+    await Promise.all(texts.map((text) => sender.publish(topic, text, { qos: 1 })));
+    const ended = end(client);
+    await client.connect(dial);
+    expect(await Promise.race([nextTexts(subscription, texts.length), ended])).toEqual(texts);
+  });
 
   test("a shared subscription gives each message to one of its members", async () => {
     const members = await Promise.all([0, 1].map(() => online({ protocolVersion })));

@@ -68,7 +68,10 @@ export interface MqttOptions {
   username?: string | undefined;
   password?: Uint8Array | string | undefined;
   will?: Will;
-  /** Messages of QoS 1 and 2 that the broker may send before the application took the earlier ones, 1..65535. Default 64. */
+  /**
+   * Messages of QoS 1 and 2 that the broker may send before the application took the earlier ones, 1..65535: one that sends more is disconnected (0x93). Left
+   * out, it is asked for 64 at a time and more are taken: mosquitto up to 2.0.22 forgets the number with the first acknowledgement.
+   */
   receiveMaximum?: number;
   /** The largest packet taken from the broker, 64..268435460 bytes. Default 1 MiB; told to a broker of 5.0. */
   maximumPacketSizeBytes?: number;
@@ -147,7 +150,6 @@ export type ResolvedOptions = MqttOptions &
     Pick<
       MqttOptions,
       | "sessionExpirySeconds"
-      | "receiveMaximum"
       | "maximumPacketSizeBytes"
       | "topicAliasMaximum"
       | "outgoingTopicAliases"
@@ -160,7 +162,6 @@ export type ResolvedOptions = MqttOptions &
 
 const DEFAULTS = {
   sessionExpirySeconds: 0,
-  receiveMaximum: 64,
   maximumPacketSizeBytes: 1_048_576,
   topicAliasMaximum: 0,
   outgoingTopicAliases: 8,
@@ -176,7 +177,6 @@ export const MAX_PERSISTENT_RECEIVE_MAXIMUM = 1_900;
 const RANGES: readonly (readonly [name: keyof MqttOptions, smallest: number, largest: number])[] = [
   ["keepAliveSeconds", 0, 65_535],
   ["sessionExpirySeconds", 0, 0xffff_ffff],
-  ["receiveMaximum", 1, 65_535],
   ["maximumPacketSizeBytes", 64, 268_435_460],
   ["topicAliasMaximum", 0, 65_535],
   ["outgoingTopicAliases", 0, 65_535],
@@ -192,6 +192,7 @@ const RANGES: readonly (readonly [name: keyof MqttOptions, smallest: number, lar
 export function resolveOptions(options: MqttOptions): ResolvedOptions {
   const resolved = withDefaults(options);
   for (const [name, smallest, largest] of RANGES) checkRange(name, resolved[name], smallest, largest);
+  if (resolved.receiveMaximum !== undefined) checkRange("receiveMaximum", resolved.receiveMaximum, 1, 65_535);
   checkRange("outbox.maxMessages", resolved.outbox.maxMessages, 1, 60_000);
   checkRange("outbox.maxBytes", resolved.outbox.maxBytes, 1, Number.MAX_SAFE_INTEGER);
   if (resolved.protocolVersion !== 4 && resolved.protocolVersion !== 5) throw badOption("protocolVersion", "is neither 4 (3.1.1) nor 5");
@@ -199,7 +200,7 @@ export function resolveOptions(options: MqttOptions): ResolvedOptions {
   if (resolved.clientId === "" && !resolved.cleanStart) throw badOption("clientId", "is empty, which needs cleanStart");
   if (resolved.username !== undefined) checkText("username", resolved.username);
   if (resolved.password !== undefined && resolved.username === undefined && resolved.protocolVersion === 4) throw badOption("password", "needs a username in 3.1.1");
-  if (resolved.persistent && resolved.receiveMaximum > MAX_PERSISTENT_RECEIVE_MAXIMUM) {
+  if (resolved.persistent && (resolved.receiveMaximum ?? 0) > MAX_PERSISTENT_RECEIVE_MAXIMUM) {
     throw badOption("receiveMaximum", `is more than ${MAX_PERSISTENT_RECEIVE_MAXIMUM}, which a persistent client cannot store`);
   }
   if (resolved.will !== undefined) checkWill(resolved.will);

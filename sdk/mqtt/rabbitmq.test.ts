@@ -149,12 +149,12 @@ describe.each(["TLSv1.3", "TLSv1.2"] as const)("the client over mutual TLS, %s",
   });
 });
 
-async function makeDevice(id: string): Promise<Device> {
+async function makeDevice(id: string, protocolVersion: 4 | "auto" = 4): Promise<Device> {
   const storage = memoryStorage();
   const chain = await ca.clientChain(keys.publicKey("key-a"), id);
   installIdentity(storage, keys, { id, role: "sensor", chain, trustAnchors: ca.trustAnchors });
   const backoff = { baseMs: 20, capMs: 200, floorMs: 10 };
-  const device = new Device({ broker: { host: "127.0.0.1", port: broker.mtlsPort }, protocolVersion: 4, backoff }, nodePlatform({ keyStore: keys, storage }));
+  const device = new Device({ broker: { host: "127.0.0.1", port: broker.mtlsPort }, protocolVersion, backoff }, nodePlatform({ keyStore: keys, storage }));
   devices.push(device);
   return device;
 }
@@ -192,6 +192,13 @@ describe("a device over mutual TLS", () => {
     device.start();
     expect(await again).toMatchObject({ sessionPresent: true });
     expect((await second).text()).toBe("off");
+  });
+
+  test("left to choose its version, comes online although the broker answers 5.0 with a closed connection", async () => {
+    const device = await makeDevice("dev1", "auto");
+    const connected = eventOf(device, "connected");
+    device.start();
+    expect(await connected).toMatchObject({ protocolVersion: 4 });
   });
 
   test("a denied message makes no storm: each connection that ends at once counts as a failure", async () => {

@@ -62,7 +62,8 @@ export class Receiver {
     this.#count(messageId);
     if (qos === 2 && this.#received.has(messageId)) return this.#pubrec(messageId);
     const open = this.#open.get(messageId);
-    if (open !== undefined && dup && open.topic === packet.topic && open.qos === qos) return this.#again(open);
+    // At QoS 2 the identifier alone says that it is the same message (section 4.3.3); aedes leaves DUP out. At QoS 1 it may be used anew.
+    if (open !== undefined && (dup || qos === 2) && open.topic === packet.topic && open.qos === qos) return this.#again(open);
     const message = this.#message(packet);
     this.#open.set(messageId, message);
     this.#turn(message).push(message);

@@ -35,10 +35,10 @@ export interface SessionPlatform {
 }
 
 /**
- * A broker of 3.1.1 cannot be told a receive maximum: at least so many messages may come before the application takes them. Twice what one read of 64 KiB can
- * hold of the smallest, so that a burst alone never ends a connection.
+ * A broker of 3.1.1 cannot be told a receive maximum, and one of 5.0 may not keep to it: at least so many messages may come before the application takes
+ * them. Twice what one read of 64 KiB can hold of the smallest, so that a burst alone never ends a connection.
  */
-const MIN_RECEIVE_LIMIT_3_1_1 = 16_384;
+const RECEIVE_LIMIT = 16_384;
 
 export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
   readonly outbox: Outbox;
@@ -81,7 +81,8 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
   begin(connack: ConnackPacket, version: ProtocolVersion, options: ResolvedOptions): void {
     const { sessionPresent, properties } = connack;
     const { receiveMaximum, inFlightWindow } = options;
-    this.#receiver.begin(version === 5 ? receiveMaximum : Math.max(receiveMaximum, MIN_RECEIVE_LIMIT_3_1_1), sessionPresent);
+    const limit = version === 5 ? (receiveMaximum ?? RECEIVE_LIMIT) : Math.max(receiveMaximum ?? 0, RECEIVE_LIMIT);
+    this.#receiver.begin(limit, sessionPresent);
     this.subscriptions.begin(version, sessionPresent);
     this.sender.begin(Math.min(properties?.receiveMaximum ?? inFlightWindow, inFlightWindow), version, sessionPresent);
   }

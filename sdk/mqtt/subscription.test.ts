@@ -188,6 +188,17 @@ describe("acknowledging by hand", () => {
   });
 });
 
+test("QoS 2 sent again without DUP, as aedes does, is the same message: the identifier says so", async () => {
+  const w = world();
+  await w.connect();
+  const { subscription } = await subscribed(w, 2, "t", { manualAck: true });
+  await w.broker.send(message("once", 2, 7), message("twice", 1, 8));
+  await w.cut();
+  await w.connect({ sessionPresent: true });
+  await w.broker.send(message("once", 2, 7), message("twice", 1, 8));
+  expect(subscription.buffered).toBe(3);
+});
+
 describe("identifiers on a new session are new, also those of", () => {
   test("messages the application still has", async () => {
     const w = world();
@@ -218,6 +229,21 @@ describe("identifiers on a new session are new, also those of", () => {
 });
 
 describe("flow control", () => {
+  test("a broker that forgets the receive maximum is put up with where the application asked for none", async () => {
+    const w = world();
+    await w.connect();
+    const { consumer } = await subscribed(w);
+    const count = 500;
+    await w.broker.send(...Array.from({ length: count }, (_, n) => message(String(n), 1, n + 1)));
+    for (let n = 0; n <= count; n++) {
+      consumer.ask();
+      await w.time.pass(0);
+    }
+    expect(w.broker.received[0]).toMatchObject({ properties: { receiveMaximum: 64 } });
+    expect(consumer.seen).toEqual(Array.from({ length: count }, (_, n) => String(n)));
+    expect(acks(w)).toHaveLength(count);
+  });
+
   test("what was outstanding on one connection does not count on the next", async () => {
     const w = world({ receiveMaximum: 2 });
     await w.connect();
@@ -362,6 +388,19 @@ describe("subscribing", () => {
       await w.time.pass(0);
     }
     expect([consumer.seen, acks(w)]).toEqual([["a", "b", "error"], ["puback 7", "puback 8"]]);
+  });
+
+  test("too large for the broker, it fails here; what the connection carries goes on", async () => {
+    const w = world({ protocolVersion: 5 });
+    await w.connect({ properties: { maximumPacketSize: 100 } });
+    const large = w.client.subscribe("large", { userProperties: [["a", "x".repeat(100)]] });
+    await expect(large.granted).rejects.toMatchObject({ name: "HawserError", code: "PACKET_TOO_LARGE" });
+    w.client.subscribe("small");
+    await w.time.pass(0);
+    expect(w.broker.of("subscribe").map(({ messageId, subscriptions }) => [messageId, subscriptions])).toMatchObject([[2, [{ topic: "small" }]]]);
+    await w.cut();
+    await w.connect();
+    expect(w.broker.of("subscribe")).toHaveLength(1);
   });
 
   test("refused and closed, it gives up what waits", async () => {

@@ -16,7 +16,7 @@ export type ResolvedSubscribeOptions = SubscribeOptions & Required<Pick<Subscrib
 
 /** What the subscriptions ask of their session. */
 export interface SubscriptionsOwner {
-  /** Not called between connections. */
+  /** Not called between connections. @throws HawserError `PACKET_TOO_LARGE` */
   send(packet: OutboundPacket): void;
   dropped(message: InboundMessage, code: string): void;
   refused(filter: string, reasonCode: number): void;
@@ -41,6 +41,8 @@ interface Request {
 }
 
 interface Leaving {
+  /** UNSUBSCRIBE packets of this connection without an answer: one for each time it was made and closed again meanwhile. */
+  asked: number;
   readonly done: Promise<void>;
   readonly resolve: () => void;
 }
@@ -98,7 +100,8 @@ export class Subscriptions implements SubscriptionOwner {
     this.#isOnline = true;
     this.#version = version;
     for (const [filter, leaving] of this.#leaving.entries()) {
-      if (sessionPresent) this.#unsubscribe(filter);
+      leaving.asked = 0;
+      if (sessionPresent) this.#unsubscribe(filter, leaving);
       else leaving.resolve();
     }
     if (!sessionPresent) this.#leaving.clear();
@@ -170,10 +173,19 @@ export class Subscriptions implements SubscriptionOwner {
     const { filter, options } = entry.subscription;
     const messageId = this.ids.take();
     this.#requests.set(messageId, { filter, entry, ...asking });
-    this.owner.send(subscribePacket(messageId, filter, options, this.#version, asking.resolve !== undefined));
+    try {
+      this.owner.send(subscribePacket(messageId, filter, options, this.#version, asking.resolve !== undefined));
+    } catch (error) {
+      this.#requests.delete(messageId);
+      this.ids.release(messageId);
+      this.#remove(filter);
+      entry.subscription.fail(error as HawserError);
+      asking.reject?.(error as HawserError);
+    }
   }
 
-  #unsubscribe(filter: string): void {
+  #unsubscribe(filter: string, leaving: Leaving): void {
+    leaving.asked++;
     const messageId = this.ids.take();
     this.#requests.set(messageId, { filter });
     this.owner.send({ cmd: "unsubscribe", messageId, unsubscriptions: [filter] });
@@ -199,13 +211,10 @@ export class Subscriptions implements SubscriptionOwner {
   closed(subscription: Subscription): Promise<void> {
     const { filter } = subscription;
     this.#remove(filter);
-    const known = this.#leaving.get(filter);
-    if (known !== undefined) return known.done;
-    let resolve = (): void => undefined;
-    const done = new Promise<void>((settle) => (resolve = settle));
-    this.#leaving.set(filter, { done, resolve });
-    if (this.#isOnline) this.#unsubscribe(filter);
-    return done;
+    const leaving = this.#leaving.get(filter) ?? newLeaving();
+    this.#leaving.set(filter, leaving);
+    if (this.#isOnline) this.#unsubscribe(filter, leaving);
+    return leaving.done;
   }
 
   /** For a subscription: its buffer is full. */
@@ -214,7 +223,9 @@ export class Subscriptions implements SubscriptionOwner {
   }
 
   #left(filter: string): void {
-    this.#leaving.get(filter)?.resolve();
+    const leaving = this.#leaving.get(filter);
+    if (leaving === undefined || --leaving.asked > 0) return;
+    leaving.resolve();
     this.#leaving.delete(filter);
   }
 
@@ -222,6 +233,12 @@ export class Subscriptions implements SubscriptionOwner {
     this.#entries.delete(filter);
     this.#lastTopic = undefined;
   }
+}
+
+function newLeaving(): Leaving {
+  let resolve = (): void => undefined;
+  const done = new Promise<void>((settle) => (resolve = settle));
+  return { asked: 0, done, resolve };
 }
 
 const NOBODY: readonly Subscription[] = Object.freeze([]);
