@@ -569,6 +569,25 @@ describe("A stop", () => {
     }
   });
 
+  it("in the very turn in which CONNACK is read ends all there is", async () => {
+    for (const pending of [false, true]) {
+      const made = await Supervised.make({ pending });
+      let stop: Promise<void> | undefined;
+      made.world.dialer.usually = accepting({
+        connect: (_, { time, handlers }) => {
+          time.after(0, () => {
+            handlers.data(Uint8Array.of(0x20, 3, 0, 0, 0));
+            stop = made.supervisor.stop();
+          });
+          return undefined;
+        },
+      });
+      made.supervisor.start();
+      await stopped(made, made.world.pass(10_000).then(() => stop));
+      expect([made.online, made.world.of("connected")]).toEqual([[], []]);
+    }
+  });
+
   it("called twice settles twice, and ends one connection", async () => {
     const made = await Supervised.run();
     const both = Promise.all([made.supervisor.stop(), made.supervisor.stop()]);
