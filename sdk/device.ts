@@ -94,7 +94,10 @@ export class Device {
     checkConfig(config);
     const store = IdentityStore.load(platform.storage, platform.keyStore);
     const time = new TrustedTime(platform.clock, platform.storage, config.buildTimeMs ?? 0);
-    if (store.active) time.atLeast(store.active.certificate.notBeforeMs);
+    if (store.active) {
+      time.notStoredAfter(store.active.certificate.notAfterMs);
+      time.atLeast(store.active.certificate.notBeforeMs);
+    }
     this.#store = store;
     this.id = store.device.id;
     const emit = (event: DeviceEvent): void => this.#emit(event);
@@ -207,9 +210,10 @@ export class Device {
     return client;
   }
 
+  /** At QoS 0: an application that takes none of its messages may have used up what the broker may send at the others. An answer lost is asked for again. */
   async #listenForAnswers(client: MqttClient): Promise<void> {
     try {
-      for await (const message of client.subscribe(this.topic(RESPONSE_TOPIC), { qos: 1 })) this.#rotation.answer(message.payload);
+      for await (const message of client.subscribe(this.topic(RESPONSE_TOPIC))) this.#rotation.answer(message.payload);
     } catch (error) {
       this.platform.log("error", "the broker does not let this device hear the authority", { code: errorCode(error) });
       this.platform.scheduler.after(LISTEN_AGAIN_MS, () => void this.#listenForAnswers(client));

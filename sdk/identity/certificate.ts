@@ -62,11 +62,14 @@ export function readCertificate(der: Uint8Array): CertificateInfo {
   const publicKey = der.subarray(publicKeyStart, at);
   const notBefore = element(der, validity.start, validity.end);
   const notAfter = element(der, notBefore.end, validity.end);
+  const [notBeforeMs, notAfterMs] = [time(der, notBefore), time(der, notAfter)];
+  // Its beginning is taken for a time that has passed: a damaged one would put a device into the far future.
+  if (notBeforeMs > notAfterMs) throw bad("ends before it begins");
   return {
     serial: hexEncode(der.subarray(serial.start, serial.end)).replace(/^0+(?=.)/, ""),
     commonName: commonName(der, subject),
-    notBeforeMs: time(der, notBefore),
-    notAfterMs: time(der, notAfter),
+    notBeforeMs,
+    notAfterMs,
     publicKey,
   };
 }

@@ -173,7 +173,7 @@ export class Rotation {
         this.#failed("NO_ANSWER", "the authority did not answer in time", 0);
       });
       // QoS 1, so that the broker keeps it for an authority that is just restarting; but not for longer than the answer is waited for.
-      const options = { qos: 1, persist: false, properties: { messageExpiryInterval: ANSWER_TIMEOUT_MS / 1_000 } } as const;
+      const options = { qos: 1, persist: false, beyondBounds: true, properties: { messageExpiryInterval: ANSWER_TIMEOUT_MS / 1_000 } } as const;
       await client.publish(`devices/${id}/${REQUEST_TOPIC}`, enrolRequest(this.#requestId, csr), options);
     } catch (error) {
       if (exchange !== this.#exchange) return; // over already: answered, timed out, or the connection ended
@@ -188,7 +188,7 @@ export class Rotation {
     if (serial === undefined || this.#isReporting) return;
     this.#isReporting = true;
     try {
-      await client.publish(`devices/${store.device.id}/${REQUEST_TOPIC}`, activeReport(serial), { qos: 1, persist: false });
+      await client.publish(`devices/${store.device.id}/${REQUEST_TOPIC}`, activeReport(serial), { qos: 1, persist: false, beyondBounds: true });
       if (store.active?.certificate.serial === serial) store.markReported();
     } catch (error) {
       // It is sent again with the next connection, or in an hour at the latest. It needs no flash of its own: `unreported` is its memory.

@@ -9,7 +9,7 @@ import { utf8Decode, utf8Encode } from "../encoding/text.js";
 import { HawserError } from "../errors.js";
 import type { KeyStore, Storage } from "../platform.js";
 import { readCertificate, type CertificateInfo } from "./certificate.js";
-import { checkId } from "./device-id.js";
+import { checkId, isId } from "./device-id.js";
 
 export type Slot = "a" | "b";
 
@@ -91,8 +91,8 @@ export class IdentityStore {
     private readonly storage: Storage,
     private readonly keyStore: KeyStore,
   ) {
-    this.device = getJson<DeviceRecord>(storage, "device");
-    this.#record = getJson<IdentityRecord>(storage, "identity");
+    this.device = getJson(storage, "device", isDeviceRecord);
+    this.#record = getJson(storage, "identity", isIdentityRecord);
     this.trustAnchors = readBlocks(storage, "anchors");
     this.#active = this.#record.active ? this.#read(this.#record.active) : undefined;
     const next = this.#record.next;
@@ -245,11 +245,32 @@ function putJson(storage: Storage, key: string, value: unknown): void {
   storage.put(key, utf8Encode(JSON.stringify(value)));
 }
 
-function getJson<T extends object>(storage: Storage, key: string): T {
+/** What a record may hold, as it is read: anything. */
+type Unread<T> = { readonly [Name in keyof T]?: unknown };
+
+function isDeviceRecord(value: Unread<DeviceRecord>): value is DeviceRecord {
+  const { id, role, pskIdentity } = value;
+  return typeof id === "string" && isId(id) && typeof role === "string" && (pskIdentity === undefined || typeof pskIdentity === "string");
+}
+
+function isIdentityRecord(value: Unread<IdentityRecord>): value is IdentityRecord {
+  const { active, next } = value;
+  if (active !== null && !isSlot(active)) return false;
+  if (next === undefined) return true;
+  if (typeof next !== "object" || next === null) return false;
+  const { slot, phase, failedProofs } = next as Unread<NonNullable<IdentityRecord["next"]>>;
+  return isSlot(slot) && slot !== active && (phase === "enrolling" || phase === "pending") && typeof failedProofs === "number";
+}
+
+function isSlot(value: unknown): value is Slot {
+  return value === "a" || value === "b";
+}
+
+function getJson<T extends object>(storage: Storage, key: string, isValid: (value: Unread<T>) => value is Unread<T> & T): T {
   const bytes = storage.get(key);
   try {
     const value: unknown = bytes && JSON.parse(utf8Decode(bytes));
-    if (typeof value === "object" && value !== null && (value as { v?: unknown }).v === 1) return value as T;
+    if (typeof value === "object" && value !== null && (value as { v?: unknown }).v === 1 && isValid(value as Unread<T>)) return value as T;
   } catch {
     // reported below, together with a record that is missing or of another version
   }

@@ -76,6 +76,16 @@ describe("TrustedTime", () => {
     expect(new TrustedTime(clock(), storage, BUILD_MS).nowMs()).toBe(BUILD_MS);
   });
 
+  it("forgets a stored time that is later than anything it stores: it is damaged", () => {
+    const storage = memoryStorage();
+    storage.put("time-floor", new TextEncoder().encode(String(BUILD_MS + 1_000)));
+    const trusted = new TrustedTime(clock(), storage, BUILD_MS);
+    trusted.notStoredAfter(BUILD_MS + 1_000);
+    expect(trusted.nowMs()).toBe(BUILD_MS + 1_000);
+    trusted.notStoredAfter(BUILD_MS + 999);
+    expect(trusted.nowMs()).toBe(BUILD_MS);
+  });
+
   it("tries again to store what could not be stored", () => {
     const storage = memoryStorage();
     let isFull = true;

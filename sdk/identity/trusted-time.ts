@@ -19,7 +19,7 @@ export class TrustedTime {
   constructor(
     private readonly clock: Clock,
     private readonly storage: Storage,
-    buildTimeMs: number,
+    private readonly buildTimeMs: number,
   ) {
     const stored = storage.get(KEY);
     const storedMs = stored ? Number(safeText(stored)) : 0;
@@ -32,6 +32,13 @@ export class TrustedTime {
   nowMs(): number {
     const passedMs = this.#floorMs + (this.clock.monotonicMs() - this.#floorAtMs);
     return this.clock.wallTrusted() ? Math.max(this.clock.wallMs(), passedMs) : passedMs;
+  }
+
+  /** What was stored is later than {@link save} ever stores: it is damaged, and forgotten. @param latestMs the end of the device's certificate */
+  notStoredAfter(latestMs: number): void {
+    if (this.#savedMs <= latestMs) return;
+    this.#savedMs = 0;
+    this.#floorMs = this.buildTimeMs;
   }
 
   /** Something that began at `timeMs` exists (a certificate of ours): it is at least that late. */

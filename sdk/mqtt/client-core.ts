@@ -123,7 +123,8 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
     if (connection === undefined) return;
     const { sessionPresent, properties = {} } = connack;
     const { version, options } = connection;
-    if (properties.assignedClientIdentifier !== undefined) this.#assignedClientId = properties.assignedClientIdentifier;
+    // Only where the choice was left to the broker (section 3.2.2.3.7): a name of our own is not for it to take.
+    if (this.#options.clientId === "" && properties.assignedClientIdentifier) this.#assignedClientId = properties.assignedClientIdentifier;
     this.#publisher = new PublishWriter(version, properties, options.outgoingTopicAliases, this.platform.clock);
     this.session.begin(connack, version, options);
     const attempt = this.#attempt;
@@ -209,7 +210,9 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
     const bytes = typeof payload === "string" ? toBytes(payload) : new Uint8Array(payload);
     const expirySeconds = properties?.messageExpiryInterval;
     const expiresAtMs = expirySeconds === undefined ? undefined : this.platform.clock.monotonicMs() + expirySeconds * 1_000;
-    return new OutgoingMessage(topic, bytes, qos, retain, properties, expiresAtMs);
+    const message = new OutgoingMessage(topic, bytes, qos, retain, properties, expiresAtMs);
+    if (options.beyondBounds === true) message.isBeyondBounds = true;
+    return message;
   }
 
   /** Sends what may be sent. */

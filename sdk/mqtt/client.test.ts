@@ -2,6 +2,7 @@ import mqttPacket from "mqtt-packet";
 import { describe, expect, test } from "vitest";
 import { failure } from "../connection/failure.js";
 import { ConnectError, type MqttOptions, type QoS } from "./index.js";
+import { MemoryStorage } from "./testing/memory-storage.js";
 import { SessionWorld, watch } from "./testing/session-world.js";
 import type { LibraryPacket, PacketLibrary } from "./testing/scripted-broker.js";
 
@@ -604,6 +605,28 @@ describe("the end of a connection", () => {
 });
 
 describe("what seldom happens", () => {
+  test("a broker does not take the client's own name away, nor give it none", async () => {
+    const w = world({ clientId: "own" });
+    for (const assignedClientIdentifier of ["", "another"]) {
+      const connected = w.client.connect(w.broker.dial);
+      await w.time.pass(0);
+      await w.broker.connack({ properties: { assignedClientIdentifier } });
+      expect(await connected).toMatchObject({ clientId: "own" });
+      await w.cut();
+    }
+  });
+
+  test("nothing goes out behind DISCONNECT, not even an acknowledgement that waited for storage", async () => {
+    const w = new SessionWorld(library, { persistent: true }, new MemoryStorage());
+    await w.connect();
+    w.client.publish("t", "x", { qos: 2 }).catch(() => undefined);
+    await w.time.pass(0);
+    // PUBREC, and what is no packet.
+    await w.broker.send(Uint8Array.of(0x50, 2, 0, 1, 0xff, 0));
+    await w.time.pass(0);
+    expect(w.broker.received.map(({ cmd }) => cmd).slice(-2)).toEqual(["pubrel", "disconnect"]);
+  });
+
   test("a client that is given a name of its own forgets the one the broker had chosen", async () => {
     const w = world({ clientId: "", cleanStart: true });
     await w.connect({ properties: { assignedClientIdentifier: "chosen" } });

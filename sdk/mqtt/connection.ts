@@ -124,14 +124,14 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
   /** Ends the connection in an orderly way; `ended` follows with `CLOSED_LOCALLY`. */
   disconnect(options: DisconnectOptions): void {
     if (this.#state === "ended" || this.#state === "closing") return;
-    if (this.#state === "established") this.send(disconnectPacket(options));
+    if (this.#state === "established") this.#sayGoodbye(disconnectPacket(options));
     this.#output.close();
     this.#state = "closing";
     this.#reader.stop();
     this.#keepAlive.stop();
     const reason = failure("CLOSED_LOCALLY", "this client disconnected");
     this.#setTimer(CLOSE_TIMEOUT_MS, () => this.#end(reason));
-    this.#link?.close();
+    this.#close(this.#link);
   }
 
   /** Ends the connection at once, without a DISCONNECT: the broker publishes the will. */
@@ -238,14 +238,20 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
   #broken(error: unknown): void {
     const problem = error instanceof PacketError ? error : new PacketError("PROTOCOL_ERROR", 0x83, `a packet could not be handled: ${errorMessage(error)}`);
     // In 3.1.1 DISCONNECT has no reason and would discard the will: there the link is closed without.
-    if (this.isEstablished && this.version === 5) this.send({ cmd: "disconnect", reasonCode: problem.reasonCode });
+    if (this.isEstablished && this.version === 5) this.#sayGoodbye({ cmd: "disconnect", reasonCode: problem.reasonCode });
     this.#output.close();
     this.#fail(failure(problem.failureCode, problem.message, { reasonCode: problem.reasonCode }));
   }
 
+  /** Nothing may follow it (section 3.14.4): what storage still has to say, an acknowledgement perhaps, goes before. */
+  #sayGoodbye(packet: DisconnectPacket): void {
+    this.owner.beforeFlush();
+    this.send(packet);
+  }
+
   #authenticationFailed(reason: string): void {
     // Of all the reasons a client may give, none says it better than "unspecified".
-    if (this.isEstablished) this.send({ cmd: "disconnect", reasonCode: 0x80 });
+    if (this.isEstablished) this.#sayGoodbye({ cmd: "disconnect", reasonCode: 0x80 });
     this.#output.close();
     this.#fail(failure("BAD_AUTHENTICATION_METHOD", reason));
   }
@@ -256,7 +262,7 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     this.#output.discard();
     const link = this.#link;
     this.#end(reason);
-    link?.close();
+    this.#close(link);
   }
 
   #end(reason: Failure): void {
@@ -269,6 +275,15 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     this.#authentication?.ended();
     this.#link = undefined;
     this.owner.ended(reason, this.#wasEstablished);
+  }
+
+  /** A link that cannot even be closed is gone; the timer or the end already told says so. */
+  #close(link: Link | undefined): void {
+    try {
+      link?.close();
+    } catch {
+      return;
+    }
   }
 
   #setTimer(delayMs: number, run: () => void): void {

@@ -105,6 +105,8 @@ export interface PublishOptions {
   queue?: boolean;
   /** False keeps a QoS 1 message out of storage although the client is persistent: for telemetry that is not worth the flash wear. */
   persist?: boolean;
+  /** True: taken although the outbox is full, and not given up to make room. For the few messages of a device's own upkeep. */
+  beyondBounds?: boolean;
   /** Left out on a connection of 3.1.1, which has none; the expiry interval is kept to in the outbox all the same. */
   properties?: MessageProperties;
 }

@@ -29,6 +29,7 @@ export class Outbox {
    * @throws HawserError `OUTBOX_FULL`, `MESSAGE_TOO_LARGE`
    */
   victims(message: OutgoingMessage): readonly OutgoingMessage[] {
+    if (message.isBeyondBounds) return NONE;
     const { maxMessages, maxBytes, overflow } = this.options;
     if (message.sizeBytes > maxBytes) {
       throw new HawserError("MESSAGE_TOO_LARGE", `the message of ${message.sizeBytes} bytes is larger than the outbox (${maxBytes})`, "Send less at once or raise outbox.maxBytes.");
@@ -39,7 +40,7 @@ export class Outbox {
     const victims: OutgoingMessage[] = [];
     for (let one = this.waiting.first; overflow !== "reject" && one !== undefined && (messages > 0 || bytes > 0); one = one.following) {
       // What may have reached the broker holds a packet identifier there and goes on.
-      if (one.dup || (overflow === "replace-by-topic" && one.topic !== message.topic)) continue;
+      if (one.dup || one.isBeyondBounds || (overflow === "replace-by-topic" && one.topic !== message.topic)) continue;
       victims.push(one);
       messages--;
       bytes -= one.sizeBytes;

@@ -19,6 +19,8 @@ export class OutgoingMessage {
   /** The number of its storage record; -1 when it has none. */
   recordNumber = -1;
   recordParts = 0;
+  /** Taken although the outbox is full, and not given up to make room. */
+  isBeyondBounds = false;
   readonly sizeBytes: number;
   /** The list it stands in, and its neighbours there. */
   list: MessageList | undefined;

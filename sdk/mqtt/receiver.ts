@@ -7,7 +7,7 @@
  */
 import type { Journal } from "./journal.js";
 import { LazyMap } from "./lazy-map.js";
-import { PacketError } from "./packet-error.js";
+import { PacketError, protocolError } from "./packet-error.js";
 import type { AckPacket, PublishPacket } from "./packet.js";
 import { InboundMessage } from "./subscription.js";
 
@@ -55,7 +55,7 @@ export class Receiver {
     for (const turn of this.#turns) turn.length = 0;
   }
 
-  /** @throws PacketError `RECEIVE_MAXIMUM_EXCEEDED` */
+  /** @throws PacketError `RECEIVE_MAXIMUM_EXCEEDED`, `PROTOCOL_ERROR` */
   publish(packet: PublishPacket): void {
     const { qos, messageId, dup } = packet;
     if (qos === 0) return this.owner.deliver(this.#message(packet));
@@ -64,6 +64,8 @@ export class Receiver {
     const open = this.#open.get(messageId);
     // At QoS 2 the identifier alone says that it is the same message (section 4.3.3); aedes leaves DUP out. At QoS 1 it may be used anew.
     if (open !== undefined && (dup || qos === 2) && open.topic === packet.topic && open.qos === qos) return this.#again(open);
+    // Else a broker could send without end and never come to the limit, which counts identifiers.
+    if (open !== undefined && this.#turn(open).includes(open)) throw protocolError(`packet identifier ${messageId} for two messages`);
     const message = this.#message(packet);
     this.#open.set(messageId, message);
     this.#turn(message).push(message);

@@ -255,6 +255,17 @@ describe("flow control", () => {
     expect(w.client.connected).toBe(true);
   });
 
+  test("a broker that uses one identifier for several messages at a time is disconnected: the limit counts identifiers", async () => {
+    for (const second of [message("b", 1, 7), message("b", 2, 7), message("b", 1, 7, { topic: "u" })]) {
+      const w = world({ receiveMaximum: 2 });
+      await w.connect();
+      await subscribed(w, 2, "#");
+      await w.broker.send(message("a", 1, 7), second);
+      await w.time.pass(0);
+      expect(w.broker.of("disconnect")).toMatchObject([{ reasonCode: 0x82 }]);
+    }
+  });
+
   test("a broker that sends more than the receive maximum is disconnected with 0x93", async () => {
     const w = world({ receiveMaximum: 2 });
     await w.connect();
