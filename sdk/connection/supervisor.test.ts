@@ -376,6 +376,16 @@ describe("The proof of a pending certificate", () => {
     expect([made.world.of("identity-dropped"), made.dropped, made.shown]).toMatchObject([[{ code: "KEY_MISSING" }], 1, ["key-a"]]);
   });
 
+  it("fails when the broker has refused the topic before, so that there is nothing to be granted", async () => {
+    const refusal = accepting({ subscribe: ({ messageId }) => ({ cmd: "suback", messageId: messageId!, granted: [0x87] }) });
+    const { world, supervisor } = await Supervised.run({ pending: true, next: [refusal, accepting(), accepting()] });
+    await world.pass(10_000);
+    supervisor.reconnect();
+    await world.pass(10_000);
+    expect(world.of("connecting").map(({ identity }) => identity)).toEqual(["pending", "active", "pending", "active"]);
+    expect(world.of("disconnected").map(({ code }) => code)).toEqual(["NOT_AUTHORIZED", "NOT_AUTHORIZED"]);
+  });
+
   it("ends recovery, and says so", async () => {
     const { world, store } = await Supervised.run({ certificate: false });
     await world.pass(1_000);
@@ -384,6 +394,10 @@ describe("The proof of a pending certificate", () => {
     await world.pass(10_000);
     expect(world.of("renewed")).toEqual([{ type: "renewed", newSerial: serial, notAfterMs: store.active!.certificate.notAfterMs }]);
     expect(world.of("recovered")).toEqual([{ type: "recovered", serial }]);
+    world.news();
+    world.dialer.last.wire.cut();
+    await world.pass(10_000);
+    expect(world.of("connecting").map(({ identity }) => identity)).toEqual(["active"]);
   });
 
   it("that cannot be committed ends the connection, and the device goes on with the old certificate", async () => {
@@ -472,8 +486,9 @@ describe("A planned reconnect", () => {
     supervisor.reconnect();
     await world.pass(DEFAULT_BACKOFF.floorMs);
     expect(world.dialer.peers).toHaveLength(2);
+    world.news();
     await world.pass(120_000);
-    expect(world.dialer.peers).toHaveLength(2);
+    expect([world.dialer.peers.length, world.news()]).toEqual([2, []]);
   });
 
   it.each(["stopped", "dialing"] as const)("changes nothing while %s", async (phase) => {
@@ -518,11 +533,13 @@ describe("A planned reconnect", () => {
 
 describe("A stop", () => {
   /** Stops, and lets a day pass: whatever was under way would show. */
-  async function stopped(made: Supervised, done = made.supervisor.stop()): Promise<void> {
+  async function stopped(made: Supervised, asked?: Promise<unknown>): Promise<void> {
     const { world, supervisor } = made;
+    if (!asked) world.news();
+    const done = asked ?? supervisor.stop();
     await world.pass(10_000);
     await done;
-    world.news();
+    if (asked) world.news();
     const dialled = world.dialer.peers.length;
     await world.pass(DAY_MS);
     expect([supervisor.phase, world.dialer.peers.length, world.news()]).toEqual(["stopped", dialled, []]);
@@ -640,6 +657,8 @@ describe("A stop", () => {
     made.supervisor.start();
     await made.world.pass(10_000);
     expect(stop).toBeDefined();
+    const after = made.world.events.slice(made.world.events.findIndex((event) => event.type === type) + 1).map((event) => event.type);
+    expect(after.filter((one) => ["connecting", "connected", "retrying"].includes(one))).toEqual([]);
     await stopped(made, stop);
     expect(made.online).toEqual([]);
   });
