@@ -62,6 +62,9 @@ describe("A device that is made", () => {
     ["a keep-alive of 4 s", { keepAliveSeconds: 4 }],
     ["a keep-alive of 65536 s", { keepAliveSeconds: 65_536 }],
     ["a keep-alive of half a minute and a bit", { keepAliveSeconds: 30.5 }],
+    ["no time to connect in", { connectTimeoutMs: 0 }],
+    ["a session that ended before", { sessionExpirySeconds: -1 }],
+    ["a backoff of no number", { backoff: { capMs: NaN } }],
   ])("refuses %s", async (_, config) => {
     const world = await World.provisioned();
     expect(() => boot(world, config)).toThrow(expect.objectContaining({ code: "BAD_CONFIG" }));

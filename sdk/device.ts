@@ -283,8 +283,16 @@ function checkConfig(config: DeviceConfig): void {
       throw new HawserError("BAD_CONFIG", `the endpoint ${host}:${port} is none`, "Give a host name and a port from 1 to 65535.");
     }
   }
-  const { keepAliveSeconds = 60 } = config;
-  if (!Number.isInteger(keepAliveSeconds) || keepAliveSeconds < 5 || keepAliveSeconds > 65_535) {
-    throw new HawserError("BAD_CONFIG", `keepAliveSeconds is ${keepAliveSeconds}`, "Give a whole number of seconds from 5 to 65535.");
+  const { keepAliveSeconds = 60, sessionExpirySeconds = NEVER, connectTimeoutMs = 20_000 } = config;
+  checkWhole("keepAliveSeconds", keepAliveSeconds, 5, 65_535);
+  checkWhole("sessionExpirySeconds", sessionExpirySeconds, 0, NEVER);
+  checkWhole("connectTimeoutMs", connectTimeoutMs, 1, 3_600_000);
+  for (const [name, value] of Object.entries(config.backoff ?? {})) {
+    if (!(value >= 0)) throw new HawserError("BAD_CONFIG", `backoff.${name} is ${value}`, "Give milliseconds, 0 or more.");
   }
+}
+
+function checkWhole(name: string, value: number, smallest: number, largest: number): void {
+  if (Number.isInteger(value) && value >= smallest && value <= largest) return;
+  throw new HawserError("BAD_CONFIG", `${name} is ${value}`, `Give a whole number from ${smallest} to ${largest}.`);
 }

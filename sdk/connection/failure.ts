@@ -67,6 +67,7 @@ const CLASS_OF = {
 
   CLOSED_LOCALLY: "local",
   STORAGE_FAILED: "local",
+  LOGIN_FAILED: "local",
 } as const satisfies Record<string, FailureClass>;
 
 export type FailureCode = keyof typeof CLASS_OF;

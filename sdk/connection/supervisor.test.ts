@@ -693,7 +693,7 @@ describe("Signing in", () => {
       return {};
     };
     const { world, supervisor } = await Supervised.run({ login });
-    expect(world.of("disconnected")).toMatchObject([{ class: "local", message: "no password yet", wasConnected: false }]);
+    expect(world.of("disconnected")).toMatchObject([{ code: "LOGIN_FAILED", class: "local", message: expect.stringContaining("no password yet") as string, wasConnected: false }]);
     isBroken = false;
     await world.pass(5_000);
     expect(supervisor.phase).toBe("online");

@@ -208,7 +208,7 @@ export class Supervisor {
     this.#isOpened = false;
     const { version } = this.#versions;
     try {
-      client.configure({ protocolVersion: version, username: undefined, password: undefined, ...(identity ? this.parts.login(identity) : {}) });
+      client.configure({ protocolVersion: version, username: undefined, password: undefined, ...(identity ? this.#login(identity) : {}) });
       const connack = await client.connect((handlers) =>
         platform.dialer.dial(endpoint, credential, this.options.connectTimeoutMs, {
           ...handlers,
@@ -226,6 +226,14 @@ export class Supervisor {
       // Anything else was thrown by the identity store or the key store: without them the device cannot go on with this connection.
       else if (client.connected) client.abort(failure("STORAGE_FAILED", errorMessage(error)));
       else this.#failed(failure("STORAGE_FAILED", errorMessage(error)), false);
+    }
+  }
+
+  #login(identity: Identity): Login {
+    try {
+      return this.parts.login(identity);
+    } catch (error) {
+      throw new ConnectError(failure("LOGIN_FAILED", `there is no login to sign in with: ${errorMessage(error)}`));
     }
   }
 
