@@ -59,6 +59,15 @@ describe("a request", () => {
     expect(() => readRequest(bytesOf(value))).toThrow(expect.objectContaining({ code: "BAD_REQUEST", message: expect.stringContaining(field) as string }));
   });
 
+  it("that is much structure and little else is refused unparsed, for on XS it would take all memory or stack", () => {
+    const most = Array(4).fill(certificate);
+    expect(() => read(install({ chain: most, trustAnchors: most, psk, note: "unknown" }))).not.toThrow();
+    for (const unknown of [Array(48).fill(0), Array(24).fill([]), JSON.parse("[".repeat(48) + "]".repeat(48)), Object.fromEntries(Array(48).fill(0).map((_, i) => [i, 0]))]) {
+      expect(() => read({ type: "status", unknown })).toThrow(expect.objectContaining({ code: "BAD_REQUEST", message: expect.stringContaining("form") as string }));
+      expect(requestIdOf(bytesOf({ v: 1, requestId, type: "status", unknown }))).toBe("");
+    }
+  });
+
   it("to install is refused for each field that is not as it should be", () => {
     const bad = [{ role: "" }, { role: "x".repeat(65) }, { chain: [] }, { chain: certificate }, { chain: [1] }, { trustAnchors: [] }, { trustAnchors: Array(5).fill(certificate) }, { psk: null }, { psk: {} }, { psk: { ...psk, key: base64(new Uint8Array(15)) } }, { psk: { ...psk, key: base64(new Uint8Array(65)) } }, { psk: { ...psk, identity: "" } }];
     for (const change of bad) expect(() => read(install(change))).toThrow(expect.objectContaining({ code: "BAD_REQUEST" }));

@@ -14,6 +14,12 @@ export const NONCE_BYTES = 32;
 const MAX_CERTIFICATES = 4;
 const MAX_NAME_LENGTH = 64;
 
+/**
+ * `{`, `[` and `,` in a request; the largest has fewer than 20. On XS each may take many times its byte of memory, or of stack, and running out of
+ * either ends the machine, not the parse.
+ */
+const MAX_JSON_PARTS = 48;
+
 export interface InstallRequest {
   type: "install";
   requestId: string;
@@ -125,12 +131,18 @@ function readPsk(value: unknown): { identity: string; key: Uint8Array } {
 function parse(bytes: Uint8Array): Fields {
   let value: unknown;
   try {
-    value = JSON.parse(utf8Decode(bytes));
+    if (jsonParts(bytes) <= MAX_JSON_PARTS) value = JSON.parse(utf8Decode(bytes));
   } catch {
     // Falls through: what is no JSON is no object either.
   }
   if (!isObject(value)) throw bad("form");
   return value;
+}
+
+function jsonParts(bytes: Uint8Array): number {
+  let parts = 0;
+  for (const byte of bytes) if (byte === 0x2c || byte === 0x5b || byte === 0x7b) parts++;
+  return parts;
 }
 
 function requestId(fields: Fields): string {
