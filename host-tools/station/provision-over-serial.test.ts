@@ -199,6 +199,24 @@ describe("provisioning over a real serial line", { timeout: 60_000 }, () => {
   });
 });
 
+describe("told to stop after the certificate was issued", () => {
+  it("goes on with a device that restarts, rather than say that nothing was changed", async () => {
+    const ca = await scene.ca();
+    const device = new TestDevice();
+    const line = await connected(device);
+    let isTold = false;
+    device.amidInstallation(() => {
+      isTold = true;
+      device.restart();
+    });
+    const check = (): void => {
+      if (isTold) throw new HawserError("INTERRUPTED", "nothing was changed");
+    };
+    const made = await provision(line, ca, { check }, { ackTimeoutMs: 50, answerTimeoutMs: 300 });
+    expect(serialOn(device)).toBe(made.serial);
+  });
+});
+
 describe("issuing once", () => {
   it("gives the same key the same certificate and pre-shared key, also to another process", async () => {
     const ca = await scene.ca();

@@ -21,7 +21,7 @@ export interface SerialProvisioning {
   readonly replace?: boolean;
   /** How long to wait for a device to be there, milliseconds. Default 30 s: one may have to be plugged in, or be starting. */
   readonly waitMs?: number;
-  /** Called between the steps until the certificate is issued; what it throws ends the work. */
+  /** Called between the steps until the certificate is issued, and not after it; what it throws ends the work with nothing changed. */
   readonly check?: () => void;
 }
 
@@ -44,16 +44,18 @@ const ROUNDS = 3;
  */
 export async function provisionOverSerial(link: StationLink, ca: CertificateAuthority, work: SerialProvisioning): Promise<ProvisionedDevice> {
   let replaced: readonly string[] = [];
+  let check = work.check;
   for (let round = 1; ; round++) {
     const nonce = randomBytes(NONCE_BYTES);
-    const state = await hello(link, nonce, work);
+    const state = await hello(link, nonce, work.waitMs, check);
     if (state.isProvisioned) {
       const known = provisionedAs(state, await listedName(ca, work.id), work.id);
       await link.request("done").catch(unlessGone);
       return { ...known, replaced };
     }
     try {
-      const issued = await issue(link, ca, nonce, work);
+      const issued = await issue(link, ca, nonce, work, check);
+      check = undefined;
       replaced = [...replaced, ...issued.replaced];
       await install(link, nonce, issued);
       await link.request("done");
@@ -64,7 +66,7 @@ export async function provisionOverSerial(link: StationLink, ca: CertificateAuth
   }
 }
 
-async function hello(link: StationLink, nonce: Uint8Array, { waitMs = DEFAULT_WAIT_MS, check }: SerialProvisioning): Promise<DeviceState> {
+async function hello(link: StationLink, nonce: Uint8Array, waitMs = DEFAULT_WAIT_MS, check?: () => void): Promise<DeviceState> {
   const untilMs = performance.now() + waitMs;
   for (;;) {
     check?.();
@@ -76,12 +78,12 @@ async function hello(link: StationLink, nonce: Uint8Array, { waitMs = DEFAULT_WA
   }
 }
 
-async function issue(link: StationLink, ca: CertificateAuthority, nonce: Uint8Array, work: SerialProvisioning): Promise<IssuedIdentity> {
+async function issue(link: StationLink, ca: CertificateAuthority, nonce: Uint8Array, work: SerialProvisioning, check?: () => void): Promise<IssuedIdentity> {
   const answer = await link.request("generate", { id: work.id });
   const csr = binary(answer["csr"], "csr");
   const { publicKey, publicKeyHash } = await checkRequest(csr, work.id);
   checkProof(publicKey, binary(answer["proof"], "proof"), nonce);
-  work.check?.();
+  check?.();
   return issueOnce(ca, work, csr, publicKeyHash);
 }
 
