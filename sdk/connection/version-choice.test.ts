@@ -21,7 +21,16 @@ describe("A version left to the device", () => {
   it("is 5.0 until the broker says that it does not know it, and 3.1.1 from then on", () => {
     const choice = new VersionChoice("auto");
     expect([choice.version, choice.failed("UNSUPPORTED_PROTOCOL_VERSION", true), choice.version]).toEqual([5, true, 4]);
-    expect([choice.accepted(), choice.failed("UNSUPPORTED_PROTOCOL_VERSION", true), ...closed(choice, 3)]).toEqual([false, false, 4, 4, 4]);
+    expect([choice.accepted(), ...closed(choice, 3)]).toEqual([false, 4, 4, 4]);
+  });
+
+  it("is 5.0 again when the broker says that it does not know 3.1.1, and at once only the first time it changes", () => {
+    const guessing = new VersionChoice("auto");
+    expect(closed(guessing, 2)).toEqual([5, 4]);
+    expect([guessing.failed("UNSUPPORTED_PROTOCOL_VERSION", true), guessing.version]).toEqual([false, 5]);
+    const told = new VersionChoice("auto");
+    const answers = Array.from({ length: 4 }, () => [told.failed("UNSUPPORTED_PROTOCOL_VERSION", true), told.version]);
+    expect(answers).toEqual([[true, 4], [false, 5], [false, 4], [false, 5]]);
   });
 
   it("takes turns while the broker closes the connection instead of an answer", () => {
@@ -49,6 +58,15 @@ describe("A version left to the device", () => {
     const rounds: unknown[] = [];
     for (let round = 0; round < 3; round++) rounds.push(choice.version, choice.accepted(), choice.version, ...closed(choice, 1));
     expect(rounds).toEqual([4, true, 5, 4, 4, true, 5, 4, 4, true, 4, 4]);
+  });
+
+  it("is asked for again however often 3.1.1 was accepted where that had been closed too: then the broker was away", () => {
+    const choice = new VersionChoice("auto");
+    closed(choice, 3);
+    for (let outage = 0; outage < 5; outage++) {
+      closed(choice, choice.version === 5 ? 3 : 4);
+      expect([choice.version, choice.accepted(), choice.version]).toEqual([4, true, 5]);
+    }
   });
 
   it("goes back to 5.0 when the broker was only restarting", () => {

@@ -34,7 +34,9 @@ export class VersionChoice {
    */
   accepted(): boolean {
     const isGuess = this.#isOpen && !this.#isSure && this.#version === 4;
-    if (!isGuess || ++this.#guessed >= SURE_AFTER) {
+    // Where it closed 3.1.1 as well before, its closing says nothing about the version: a load balancer whose broker was away.
+    if (isGuess && this.#closed === CLOSED_BEFORE_TRY) this.#guessed++;
+    if (!isGuess || this.#guessed >= SURE_AFTER) {
       this.#isSure = true;
       return isGuess;
     }
@@ -47,14 +49,16 @@ export class VersionChoice {
   /**
    * An attempt ended.
    * @param wasOpened the link was up, so that it was the broker that did not want what came over it
-   * @returns true when 3.1.1 has to be tried at once: the broker said that it does not know 5.0
+   * @returns true when 3.1.1 has to be tried at once: the broker said that it does not know 5.0. Not a second time: one that takes neither is asked no more often
+   *   than any other
    */
   failed(code: FailureCode, wasOpened: boolean): boolean {
     if (!this.#isOpen) return false;
-    if (code === "UNSUPPORTED_PROTOCOL_VERSION" && this.#version === 5) {
-      this.#version = 4;
+    if (code === "UNSUPPORTED_PROTOCOL_VERSION") {
+      const isFirst = this.#version === 5 && !this.#isSure;
+      this.#version = this.#version === 5 ? 4 : 5;
       this.#isSure = true;
-      return true;
+      return isFirst;
     }
     if (this.#isSure || !wasOpened || !CLOSED.has(code)) return false;
     this.#closed++;
