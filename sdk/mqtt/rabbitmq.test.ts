@@ -13,7 +13,8 @@ import type { DeviceEvent } from "../events.js";
 import { installIdentity } from "../identity/store.js";
 import type { MqttClient, MqttOptions } from "./index.js";
 import { testPromises } from "./testing/test-broker-promises.js";
-import { dialWith, end, makeClient, next, nextTexts, plainDial, subscribed, type Dial } from "./testing/test-clients.js";
+import { LossyDial } from "./testing/test-lossy-dial.js";
+import { dialWith, end, makeClient, next, nextTexts, plainDial, subscribed, vanish, type Dial } from "./testing/test-clients.js";
 
 const room = mkdtempSync(join(tmpdir(), "hawser-rabbitmq-"));
 const keys = memoryKeyStore();
@@ -74,6 +75,25 @@ describe("the client over TCP", () => {
     expect([first.text(), first.qos]).toEqual(["0", 1]);
     expect(await nextTexts(subscription, 49)).toEqual(sent.slice(1).map((_, n) => `${n + 1}`));
     expect([client.pending.messages, client.connected]).toEqual([0, true]);
+  });
+
+  test("a message lost on its way comes on the next connection, although under the identifier of one that the application still has", async () => {
+    const lossy = new LossyDial(tcp, 4);
+    const client = offline({ cleanStart: false });
+    await client.connect(lossy.dial);
+    const subscription = await subscribed(client, "test/repeated", { qos: 1, manualAck: true });
+    const sender = await online();
+    for (const text of ["first", "held"]) await sender.publish("test/repeated", text, { qos: 1 });
+    (await next(subscription)).ack();
+    const held = await next(subscription);
+    lossy.toClient = ["publish"];
+    await sender.publish("test/repeated", "lost", { qos: 1 });
+    await lossy.lostOf("publish", 1);
+    await vanish(client);
+    lossy.toClient = [];
+    await client.connect(lossy.dial);
+    held.ack();
+    expect(await nextTexts(subscription, 2)).toEqual(["held", "lost"]);
   });
 
   test("a dot is a slash to this broker", async () => {

@@ -62,8 +62,9 @@ export class Receiver {
     this.#count(messageId);
     if (qos === 2 && this.#received.has(messageId)) return this.#pubrec(messageId);
     const open = this.#open.get(messageId);
-    // At QoS 2 the identifier alone says that it is the same message (section 4.3.3); aedes leaves DUP out. At QoS 1 it may be used anew.
-    if (open !== undefined && (dup || qos === 2) && open.topic === packet.topic && open.qos === qos) return this.#again(open);
+    // At QoS 2 the identifier alone says that it is the same message (section 4.3.3); aedes leaves DUP out. At QoS 1 it may be used anew, and RabbitMQ and LavinMQ
+    // give what they repeat new identifiers: only the content tells.
+    if (open !== undefined && open.topic === packet.topic && open.qos === qos && (qos === 2 || (dup && sameBytes(open.payload, packet.payload)))) return this.#again(open);
     // Else a broker could send without end and never come to the limit, which counts identifiers.
     if (open !== undefined && this.#turn(open).includes(open)) throw protocolError(`packet identifier ${messageId} for two messages`);
     const message = this.#message(packet);
@@ -144,4 +145,8 @@ export class Receiver {
   #message(packet: PublishPacket): InboundMessage {
     return new InboundMessage(packet.topic, packet.payload, packet.qos, packet.retain, packet.dup, packet.messageId, packet.properties, this);
   }
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, at) => byte === b[at]);
 }

@@ -199,6 +199,21 @@ test("QoS 2 sent again without DUP, as aedes does, is the same message: the iden
   expect(subscription.buffered).toBe(3);
 });
 
+test("QoS 1 sent again under another message's identifier, as RabbitMQ does on a new connection, is not taken for that message", async () => {
+  const w = world();
+  await w.connect();
+  const { subscription } = await subscribed(w, 1, "t", { manualAck: true });
+  await w.broker.send(message("a", 1, 2));
+  const { value: first } = await subscription.next();
+  await w.cut();
+  await w.connect({ sessionPresent: true });
+  await w.broker.send(message("a", 1, 1, { dup: true }), message("b", 1, 2, { dup: true }));
+  first?.ack();
+  const texts: string[] = [];
+  while (subscription.buffered > 0) texts.push((await subscription.next()).value?.text() ?? "");
+  expect([texts, acks(w)]).toEqual([["a", "b"], []]);
+});
+
 describe("identifiers on a new session are new, also those of", () => {
   test("messages the application still has", async () => {
     const w = world();
