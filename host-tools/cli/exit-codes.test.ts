@@ -9,6 +9,7 @@ test.each([
   ["KEY_MISMATCH", 3],
   ["CONNECTION_REFUSED", 4],
   ["PORT_IN_USE", 4],
+  ["SERIAL_IN_USE", 4],
   ["VAULT_EXISTS", 5],
   ["NOT_A_CA", 6],
   ["VAULT_CORRUPT", 6],

@@ -89,6 +89,7 @@ const NETWORK = [
   "OUTPUT_NOT_RELOADED",
   "DEVICE_SILENT",
   "LINE_LOST",
+  "SERIAL_IN_USE",
 ];
 
 const NETWORK_FAILURES: readonly FailureCode[] = [

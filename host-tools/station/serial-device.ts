@@ -7,20 +7,30 @@ import { closeSync, constants, openSync } from "node:fs";
 import { isatty, ReadStream } from "node:tty";
 import type { Duplex } from "node:stream";
 import { HawserError } from "../../sdk/errors.js";
+import { errnoCode } from "../../sim/node/atomic-file.js";
 
 /** -hupcl: closing the port does not drop DTR, which would reset the board while it starts with what it was just given. */
 const RAW = ["raw", "-echo", "cs8", "-parenb", "-cstopb", "cread", "clocal", "-hupcl", "-crtscts", "-ixon", "-ixoff"];
 
 export const DEFAULT_BAUD = 115_200;
 
+const NO_ADAPTER = ["NOT_A_SERIAL_PORT", "there is no device behind", "Plug the device or its adapter in again, or name another port."] as const;
+
+/** How a port refuses that is there by its name. */
+const REFUSALS: Readonly<Record<string, readonly [code: string, what: string, next: string]>> = {
+  EBUSY: ["SERIAL_IN_USE", "another program uses", "Close it: a serial monitor, a terminal program, another hawser."],
+  ENXIO: NO_ADAPTER,
+  ENODEV: NO_ADAPTER,
+  EIO: NO_ADAPTER,
+};
+
 /**
  * @param path for instance `/dev/ttyUSB0`
  * @param baud bits a second, as the device has it
- * @throws HawserError `NOT_A_SERIAL_PORT`, `BAD_BAUD`; and file-system errors (no such port, no permission)
+ * @throws HawserError `NOT_A_SERIAL_PORT`, `SERIAL_IN_USE`, `BAD_BAUD`, `STTY_MISSING`; and file-system errors (no such port, no permission)
  */
 export function openSerialDevice(path: string, baud: number = DEFAULT_BAUD): Duplex {
-  // O_NONBLOCK: without it opening waits for a carrier that these lines do not have.
-  const file = openSync(path, constants.O_RDWR | constants.O_NOCTTY | constants.O_NONBLOCK);
+  const file = open(path);
   try {
     if (!isatty(file)) throw new HawserError("NOT_A_SERIAL_PORT", `${path} is no serial port`, "Name a terminal device, e.g. /dev/ttyUSB0 or /dev/cu.usbserial-110.");
     configure(file, path, baud);
@@ -28,6 +38,16 @@ export function openSerialDevice(path: string, baud: number = DEFAULT_BAUD): Dup
   } catch (error) {
     closeSync(file);
     throw error;
+  }
+}
+
+function open(path: string): number {
+  try {
+    // O_NONBLOCK: without it opening waits for a carrier that these lines do not have.
+    return openSync(path, constants.O_RDWR | constants.O_NOCTTY | constants.O_NONBLOCK);
+  } catch (error) {
+    const [code, what, next] = REFUSALS[errnoCode(error)] ?? [];
+    throw code === undefined ? error : new HawserError(code, `${what} ${path}`, next);
   }
 }
 

@@ -90,6 +90,7 @@ describe("StationLink", () => {
     const refusal = (code: string): object => ({ error: { code, message: "no" } });
     await expect(scene(() => refusal("WRONG_STATE")).link.request("status")).rejects.toMatchObject({ code: "WRONG_STATE" });
     await expect(scene(() => ({ requestId: "", ...refusal("BAD_REQUEST") })).link.request("status")).rejects.toMatchObject({ code: "BAD_REQUEST" });
+    await expect(scene(() => refusal("IDENTITY_CORRUPT")).link.request("hello")).rejects.toMatchObject({ nextStep: expect.stringContaining("erase_flash") as string });
     await expect(scene(() => refusal("not a code")).link.request("status")).rejects.toMatchObject({ code: "BAD_ANSWER" });
     await expect(scene(() => ({ v: 2 })).link.request("status")).rejects.toMatchObject({ code: "BAD_ANSWER" });
   });

@@ -155,6 +155,7 @@ function accepted(answer: Answer): Answer {
 
 const ADVICE: Readonly<Record<string, string>> = {
   ALREADY_PROVISIONED: "Take another device, or erase this one's flash (esptool.py erase_flash) and flash it again.",
+  IDENTITY_CORRUPT: "Erase its flash (esptool.py erase_flash) and flash it again; if it comes back, take another device.",
   BAD_CERTIFICATE: "Check the clock of this machine, and the CA.",
   UNSUPPORTED_VERSION: "Use the hawser of the device's firmware.",
   STORAGE_FAILED: "The device's flash does not work: take another device.",
