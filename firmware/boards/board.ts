@@ -26,7 +26,7 @@ export interface Board {
   start(): void;
   /**
    * Resolves when the device has an identity: at once where it has one, else when a station has given it one over the serial port (`hawser provision --serial`).
-   * An application that does not call this leaves the port alone. Throws `SERIAL_FAILED` when there is no identity and no port.
+   * An application that does not call this leaves the port alone. Throws `SERIAL_FAILED` when there is no identity and no port, or the port is lost (Linux).
    */
   provisioned(): Promise<void>;
   /** Strength of the Wi-Fi signal, dBm; undefined without Wi-Fi. */

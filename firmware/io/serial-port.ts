@@ -53,8 +53,9 @@ export class SerialPort {
   /**
    * Opens the port. Throws what the engine throws when it cannot be had, for instance because a debugger uses it.
    * @param onData gets what comes; the bytes are the receiver's
+   * @param onLost called once when the port is gone; nothing comes any more
    */
-  constructor(Serial: SerialConstructor, settings: SerialSettings, onData: (bytes: Uint8Array) => void) {
+  constructor(Serial: SerialConstructor, settings: SerialSettings, onData: (bytes: Uint8Array) => void, onLost: () => void = () => undefined) {
     this.#device = new Serial({
       ...(settings.device === undefined && UART_0),
       baud: 115_200,
@@ -65,7 +66,10 @@ export class SerialPort {
         this.#roomBytes = count;
         this.#send();
       },
-      onError: () => void (this.#isOpen = false),
+      onError: () => {
+        this.#isOpen = false;
+        onLost();
+      },
     });
   }
 

@@ -80,6 +80,18 @@ describe("provisioning on a serial port", () => {
     expect(ask("status", { padding: "x".repeat(8_000) })).toMatchObject({ state: "empty" });
   });
 
+  it("does not wait on a port that is gone: a device without an identity fails, one that has it goes on", async () => {
+    const empty = scene();
+    FakeSerial.made.at(-1)!.vanishes();
+    await empty.ready;
+    expect(empty.outcome()).toBe("SERIAL_FAILED");
+    const installed = scene();
+    installed.provision();
+    FakeSerial.made.at(-1)!.vanishes();
+    await installed.ready;
+    expect(installed.outcome()).toBe("ready");
+  });
+
   it("fails without a port only where there is no identity", async () => {
     const inUse = class {
       constructor() {

@@ -17,14 +17,18 @@ export interface SerialProvisioningParts {
 /**
  * Resolves when the device has an identity: at once where it has one, else when a station has given it one and is done. From then on the agent stays on the
  * port, where it says what the device is and takes nothing.
- * @throws HawserError `SERIAL_FAILED` when the device has no identity and the port cannot be had
+ * @throws HawserError `SERIAL_FAILED` when the device has no identity and the port cannot be had, or is lost before it has one
  */
 export function provisionedOverSerial(parts: SerialProvisioningParts): Promise<void> {
   const { storage, log } = parts;
   const wasProvisioned = isProvisioned(storage);
   return new Promise((resolve, reject) => {
+    const onLost = (): void => {
+      if (isProvisioned(storage)) return resolve();
+      reject(new HawserError("SERIAL_FAILED", "the serial port was lost before a station had given the device an identity", "Connect it again and start the program again."));
+    };
     try {
-      listen(parts, resolve);
+      listen(parts, resolve, onLost);
       if (!wasProvisioned) log("info", "no identity yet: waiting on the serial port for a station");
     } catch (error) {
       const failed = new HawserError("SERIAL_FAILED", `no serial port: ${errorMessage(error)}`, "Name the port and pins in the board's options; a debug build has the USB port for its debugger.");
@@ -35,8 +39,8 @@ export function provisionedOverSerial(parts: SerialProvisioningParts): Promise<v
   });
 }
 
-function listen({ Serial, settings, storage, keyStore, floorMs }: SerialProvisioningParts, onDone: () => void): void {
+function listen({ Serial, settings, storage, keyStore, floorMs }: SerialProvisioningParts, onDone: () => void, onLost: () => void): void {
   const write = (bytes: Uint8Array): void => port.write(bytes);
   const agent = new ProvisioningAgent({ storage, keyStore, write, knownTimeMs: floorMs, onDone });
-  const port = new SerialPort(Serial, settings, (bytes) => agent.receive(bytes));
+  const port = new SerialPort(Serial, settings, (bytes) => agent.receive(bytes), onLost);
 }
