@@ -511,6 +511,16 @@ test("a dialer that throws is a failed attempt, and the next one can be made", a
 });
 
 describe("the end of a connection", () => {
+  test("a link that throws when it is to take DISCONNECT has ended, and does not end the next connection", async () => {
+    const w = world();
+    await w.connect();
+    Object.assign(w.broker.wire!, { write: () => { throw new Error("broken"); } });
+    await w.client.disconnect();
+    await w.connect();
+    await w.time.pass(60_000);
+    expect([w.client.connected, w.ends.map(({ code }) => code)]).toEqual([true, ["CONNECTION_RESET"]]);
+  });
+
   test("disconnecting sends DISCONNECT behind all that was published, and is told once", async () => {
     const w = world();
     await w.connect();

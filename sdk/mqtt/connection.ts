@@ -93,6 +93,11 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     return this.#state === "established";
   }
 
+  /** It ends or has ended: nothing more is sent or taken. */
+  get isOver(): boolean {
+    return this.#state === "ended" || this.#state === "closing";
+  }
+
   /** False before CONNACK and while the link has enough: then only what the protocol owes is sent. */
   get isWritable(): boolean {
     return this.#state === "established" && this.#output.isWritable;
@@ -109,7 +114,7 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
 
   /** @throws HawserError `PACKET_TOO_LARGE` where the broker does not take so large a SUBSCRIBE; nothing is sent then */
   send(packet: OutboundPacket): void {
-    if (this.#state === "ended" || this.#state === "closing") return;
+    if (this.isOver) return;
     const { writer } = this.#output;
     const before = writer.sizeBytes;
     writePacket(writer, packet, this.version);
@@ -123,9 +128,11 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
 
   /** Ends the connection in an orderly way; `ended` follows with `CLOSED_LOCALLY`. */
   disconnect(options: DisconnectOptions): void {
-    if (this.#state === "ended" || this.#state === "closing") return;
-    if (this.#state === "established") this.#sayGoodbye(disconnectPacket(options));
+    if (this.isOver) return;
+    if (this.isEstablished) this.#sayGoodbye(disconnectPacket(options));
     this.#output.close();
+    // A link that does not take these bytes has ended the connection.
+    if (this.isOver) return;
     this.#state = "closing";
     this.#reader.stop();
     this.#keepAlive.stop();
@@ -161,7 +168,7 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
   }
 
   #data(bytes: Uint8Array): void {
-    if (this.#state === "ended" || this.#state === "closing") return;
+    if (this.isOver) return;
     this.#keepAlive.received();
     try {
       this.#reader.feed(bytes);
@@ -258,7 +265,7 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
 
   /** Ends for a reason found on this side. The link's own end is not waited for: a dead one may never tell. */
   #fail(reason: Failure): void {
-    if (this.#state === "ended" || this.#state === "closing") return;
+    if (this.isOver) return;
     this.#output.discard();
     const link = this.#link;
     this.#end(reason);
