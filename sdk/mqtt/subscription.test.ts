@@ -365,6 +365,22 @@ describe("subscribing", () => {
     expect(w.broker.of("subscribe")).toHaveLength(1);
   });
 
+  test("made on a connection of 3.1.1 it is sent again on one of 5.0, although the session is there: only then come its options", async () => {
+    const w = world({ protocolVersion: 4 });
+    await w.connect();
+    await subscribed(w, 1, "t", { noLocal: true });
+    await w.cut();
+    Object.assign(w.broker, { version: 5 });
+    w.client.configure({ protocolVersion: 5 });
+    await w.connect({ sessionPresent: true });
+    const [packet] = w.broker.of("subscribe");
+    expect(packet?.subscriptions).toMatchObject([{ topic: "t", qos: 1, nl: true }]);
+    await w.broker.send({ cmd: "suback", messageId: packet?.messageId as number, granted: [1] });
+    await w.cut();
+    await w.connect({ sessionPresent: true });
+    expect(w.broker.of("subscribe")).toEqual([]);
+  });
+
   test("without an answer it is sent again although the session is there", async () => {
     const w = world();
     w.client.subscribe("t");

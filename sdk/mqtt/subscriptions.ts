@@ -98,6 +98,8 @@ export class Subscriptions implements SubscriptionOwner {
   /** A connection begins: the broker is told what it does not know. */
   begin(version: ProtocolVersion, sessionPresent: boolean): void {
     this.#isOnline = true;
+    // A session that 3.1.1 has gone on with lacks what only 5.0 can ask for.
+    const isKnown = sessionPresent && version <= this.#version;
     this.#version = version;
     for (const [filter, leaving] of this.#leaving.entries()) {
       leaving.asked = 0;
@@ -106,7 +108,7 @@ export class Subscriptions implements SubscriptionOwner {
     }
     if (!sessionPresent) this.#leaving.clear();
     for (const entry of this.#entries.values()) {
-      if (!sessionPresent) entry.isEstablished = false;
+      if (!isKnown) entry.isEstablished = false;
       if (!entry.isEstablished) this.#subscribe(entry);
     }
   }
