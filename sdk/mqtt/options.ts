@@ -120,7 +120,7 @@ export interface PublishResult {
 export interface SubscribeOptions {
   /** The highest level at which messages shall come. Default 0. */
   qos?: QoS;
-  /** Not the messages this client publishes itself; 5.0 only. */
+  /** Not the messages this client publishes itself; 5.0 only, and not for a shared subscription. */
   noLocal?: boolean;
   /** Keep the retain flag as it was published; 5.0 only. */
   retainAsPublished?: boolean;

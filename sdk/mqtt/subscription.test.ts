@@ -476,6 +476,7 @@ describe("subscribing", () => {
     for (const options of [{ subscriptionIdentifier: 0 }, { bufferSize: 0 }, { qos: 3 as 2 }]) {
       expect(() => w.client.subscribe("t", options)).toThrowError(expect.objectContaining({ code: "BAD_OPTION" }));
     }
+    expect(() => w.client.subscribe("$share/g/t", { noLocal: true })).toThrowError(expect.objectContaining({ code: "BAD_OPTION" }));
     w.client.subscribe("t");
     expect(() => w.client.subscribe("t")).toThrowError(expect.objectContaining({ code: "ALREADY_SUBSCRIBED" }));
   });

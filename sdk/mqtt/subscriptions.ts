@@ -10,7 +10,7 @@ import { protocolError } from "./packet-error.js";
 import type { PacketIds } from "./packet-ids.js";
 import type { OutboundPacket, ProtocolVersion, PublishProperties, SubackPacket, SubscribePacket, SubscriptionFields } from "./packet.js";
 import { Subscription, type InboundMessage, type SubscriptionOwner } from "./subscription.js";
-import { checkFilter, TopicMatcher } from "./topics.js";
+import { checkFilter, isShared, TopicMatcher } from "./topics.js";
 
 export type ResolvedSubscribeOptions = SubscribeOptions & Required<Pick<SubscribeOptions, "qos" | "manualAck" | "bufferSize" | "bufferBytes">>;
 
@@ -75,7 +75,7 @@ export class Subscriptions implements SubscriptionOwner {
     if (this.#entries.has(filter)) {
       throw new HawserError("ALREADY_SUBSCRIBED", `there is already a subscription to ${filter}`, "Use that one, or close it first.");
     }
-    const subscription = new Subscription(filter, resolveOptions(options), this);
+    const subscription = new Subscription(filter, resolveOptions(options, filter), this);
     const entry: Entry = { subscription, matcher: new TopicMatcher(filter), isEstablished: false, wasGranted: false };
     this.#entries.set(filter, entry);
     this.#lastTopic = undefined;
@@ -261,12 +261,14 @@ function subscribePacket(messageId: number, filter: string, options: ResolvedSub
   return packet;
 }
 
-function resolveOptions(options: SubscribeOptions): ResolvedSubscribeOptions {
+function resolveOptions(options: SubscribeOptions, filter: string): ResolvedSubscribeOptions {
   const { qos = 0, manualAck = false, bufferSize = 4_096, bufferBytes = 262_144, subscriptionIdentifier: identifier } = options;
   if (options.userProperties !== undefined) checkUserProperties(options.userProperties);
   const isValid =
     (identifier === undefined || (Number.isInteger(identifier) && identifier >= 1 && identifier <= 268_435_455)) &&
     (qos === 0 || qos === 1 || qos === 2) &&
+    // Brokers disconnect for it (MQTT 5.0, section 3.8.3.1), and it would be asked for again on each connection.
+    (options.noLocal !== true || !isShared(filter)) &&
     bufferSize >= 1 &&
     bufferBytes >= 1;
   if (isValid) return { ...options, qos, manualAck, bufferSize, bufferBytes };
