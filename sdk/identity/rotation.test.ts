@@ -307,6 +307,22 @@ describe("A connection that ends during an exchange", () => {
     expect([store.pending === undefined, world.of("renewal-failed")]).toEqual([false, []]);
   });
 
+  it("for the request itself, as some brokers end it that do not allow it, leaves one request in the outbox, however often", async () => {
+    const ending: Behaviour = accepting({ connect: () => ({ cmd: "connack", sessionPresent: true, reasonCode: 0 }), publish: (_, peer) => void peer.wire.cut() });
+    const rotating = await Rotating.online({ usually: ending });
+    rotating.rotation.renew();
+    for (let connection = 0; connection < 5; connection++) {
+      await rotating.world.pass(60_000);
+      await rotating.connect();
+    }
+    expect([rotating.world.enrolments.length, rotating.client.pending.messages]).toEqual([6, 1]);
+    rotating.world.dialer.usually = accepting();
+    await rotating.connect();
+    expect([rotating.world.enrolments.length, rotating.client.pending.messages]).toEqual([7, 0]);
+    await rotating.world.pass(ANSWER_TIMEOUT_MS + 60_000);
+    expect(rotating.world.enrolments.length).toBe(8);
+  });
+
   it("is no reason to forget what somebody asked for", async () => {
     const rotating = Rotating.on(await World.provisioned());
     rotating.rotation.renew();

@@ -43,6 +43,8 @@ export class Rotation {
   #notDueBeforeMs = 0;
   /** Counts the beginnings and ends of exchanges, so that what an earlier one still reports is known as such. */
   #exchange = 0;
+  /** The request that a client's outbox holds; false when it is given up. */
+  #held: { readonly client: MqttClient; readonly isSent: Promise<boolean> } | undefined;
   #isReporting = false;
   #cancelAnswer: Cancel | undefined;
   #cancelLook: Cancel | undefined;
@@ -172,14 +174,28 @@ export class Rotation {
         this.#endExchange();
         this.#failed("NO_ANSWER", "the authority did not answer in time", 0);
       });
+      // What the outbox still holds goes again by itself: a broker that ends each connection for it would else be sent one more each time.
+      if (this.#held?.client === client && (await this.#held.isSent)) return;
+      if (exchange !== this.#exchange) return;
       // QoS 1, so that the broker keeps it for an authority that is just restarting; but not for longer than the answer is waited for.
       const options = { qos: 1, persist: false, beyondBounds: true, properties: { messageExpiryInterval: ANSWER_TIMEOUT_MS / 1_000 } } as const;
-      await client.publish(`devices/${id}/${REQUEST_TOPIC}`, enrolRequest(this.#requestId, csr), options);
+      await this.#hold(client, client.publish(`devices/${id}/${REQUEST_TOPIC}`, enrolRequest(this.#requestId, csr), options));
     } catch (error) {
       if (exchange !== this.#exchange) return; // over already: answered, timed out, or the connection ended
       this.#endExchange();
       this.#failed(errorCode(error), errorMessage(error), 0);
     }
+  }
+
+  /** Remembers a request until it is delivered or given up. */
+  #hold(client: MqttClient, sent: Promise<unknown>): Promise<unknown> {
+    const over = (isSent: boolean): boolean => {
+      if (this.#held === held) this.#held = undefined;
+      return isSent;
+    };
+    const held = { client, isSent: sent.then(() => over(true), () => over(false)) };
+    this.#held = held;
+    return sent;
   }
 
   async #report(client: MqttClient): Promise<void> {
