@@ -52,7 +52,8 @@ static bool write_all(int file, const void *bytes, size_t size)
     return true;
 }
 
-static bool read_exactly(int file, void *bytes, size_t size)
+/* A record that ends too early is damaged; one that cannot be read now may be whole, and must not count as damaged. */
+static psa_status_t read_exactly(int file, void *bytes, size_t size)
 {
     uint8_t *at = bytes;
     while (size > 0) {
@@ -61,12 +62,12 @@ static bool read_exactly(int file, void *bytes, size_t size)
             continue;
         }
         if (count <= 0) {
-            return false;
+            return count == 0 ? PSA_ERROR_DATA_CORRUPT : PSA_ERROR_STORAGE_FAILURE;
         }
         at += count;
         size -= (size_t) count;
     }
-    return true;
+    return PSA_SUCCESS;
 }
 
 /* A rename or removal is durable only when the directory itself is on disk. */
@@ -103,15 +104,17 @@ static psa_status_t open_record(psa_storage_uid_t uid, struct psa_storage_info_t
     if (*file < 0) {
         return errno == ENOENT ? PSA_ERROR_DOES_NOT_EXIST : PSA_ERROR_STORAGE_FAILURE;
     }
-    if (read_exactly(*file, header, sizeof header) && memcmp(header, MAGIC, MAGIC_SIZE) == 0 && fstat(*file, &status) == 0) {
+    psa_status_t result = fstat(*file, &status) == 0 ? read_exactly(*file, header, sizeof header) : PSA_ERROR_STORAGE_FAILURE;
+    if (result == PSA_SUCCESS) {
         info->size = get_u32(header + MAGIC_SIZE);
         info->flags = get_u32(header + MAGIC_SIZE + 4);
-        if (info->size <= RECORD_LIMIT && status.st_size == (off_t) (HEADER_SIZE + info->size)) {
+        if (memcmp(header, MAGIC, MAGIC_SIZE) == 0 && info->size <= RECORD_LIMIT && status.st_size == (off_t) (HEADER_SIZE + info->size)) {
             return PSA_SUCCESS;
         }
+        result = PSA_ERROR_DATA_CORRUPT;
     }
     close(*file);
-    return PSA_ERROR_DATA_CORRUPT;
+    return result;
 }
 
 psa_status_t psa_its_set(psa_storage_uid_t uid, uint32_t data_length, const void *p_data, psa_storage_create_flags_t create_flags)
@@ -157,9 +160,8 @@ psa_status_t psa_its_get(psa_storage_uid_t uid, uint32_t data_offset, uint32_t d
     } else {
         uint32_t size = info.size - data_offset < data_length ? info.size - data_offset : data_length;
         *p_data_length = size;
-        if (lseek(file, (off_t) (HEADER_SIZE + data_offset), SEEK_SET) < 0 || !read_exactly(file, p_data, size)) {
-            status = PSA_ERROR_STORAGE_FAILURE;
-        }
+        bool found = lseek(file, (off_t) (HEADER_SIZE + data_offset), SEEK_SET) >= 0;
+        status = found ? read_exactly(file, p_data, size) : PSA_ERROR_STORAGE_FAILURE;
     }
     close(file);
     return status;

@@ -1,7 +1,7 @@
 /** The native key store over PSA with files: what it makes, what it keeps, and what a power cut may leave. Under AddressSanitizer. */
 import "reflect-metadata";
 import { webcrypto } from "node:crypto";
-import { copyFile, mkdir, readFile, readdir, rename, stat, truncate, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readFile, readdir, rename, rmdir, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as x509 from "@peculiar/x509";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -176,6 +176,20 @@ describe("after a power cut", () => {
     expect(made).toHaveLength(182);
     await device.keys("generate", "key-a");
     expect(await publicKey("key-a")).not.toBe(made);
+  });
+
+  it("a record that cannot be read is not taken for a damaged one, in whose place a new key would be made", async () => {
+    await device.keys("generate", "key-a");
+    const before = await publicKey("key-a");
+    const [file = ""] = await files();
+    const path = join(device.keyFolder, file);
+    await rename(path, `${path}.aside`);
+    // To read a directory fails, as reading a worn disk does.
+    await mkdir(path);
+    await expect(device.keys("generate", "key-a")).rejects.toThrow("cannot be used");
+    await rmdir(path);
+    await rename(`${path}.aside`, path);
+    expect(await publicKey("key-a")).toBe(before);
   });
 
   it("one slot's trouble is not another's", async () => {
