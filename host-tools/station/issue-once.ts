@@ -1,10 +1,11 @@
 /**
  * One identity for one key, however often it is asked for. The name is let in as soon as its certificate is issued, before the device has it: only the device's key can use
- * it, and a station that is killed in between finds the same certificate again.
+ * it, and a station that is killed in between finds the same certificate again. And one name for one key: a device cut off there is not given a second.
  */
-import { errorCode } from "../../sdk/errors.js";
+import { errorCode, HawserError } from "../../sdk/errors.js";
 import type { CertificateAuthority } from "../ca/certificate-authority.js";
 import type { DeviceIdentity, ReserveRequest } from "../ca/provisioning.js";
+import type { ListedName } from "../registry/registry.js";
 
 export interface IssuedIdentity extends Omit<DeviceIdentity, "psk" | "pskIdentity"> {
   readonly publicKeyHash: string;
@@ -15,10 +16,12 @@ export interface IssuedIdentity extends Omit<DeviceIdentity, "psk" | "pskIdentit
 /**
  * @param csr PKCS#10, DER, already checked
  * @param publicKeyHash SHA-256 of the key in it
- * @throws HawserError `INVALID_ID`, `INVALID_ROLE`, `ID_EXISTS` when another key has the name, and those of every change
+ * @throws HawserError `INVALID_ID`, `INVALID_ROLE`, `ID_EXISTS` when another key has the name, `ALREADY_PROVISIONED` when the key has another name, and those of every change
  */
 export async function issueOnce(ca: CertificateAuthority, request: ReserveRequest, csr: Uint8Array, publicKeyHash: string): Promise<IssuedIdentity> {
-  if (!(await isCurrentKey(ca, request.id, publicKeyHash))) return issueAnew(ca, request, csr, publicKeyHash);
+  const names = await ca.list();
+  checkHasNoOtherName(names, request.id, publicKeyHash);
+  if (!isCurrentKey(names, request.id, publicKeyHash)) return issueAnew(ca, request, csr, publicKeyHash);
   try {
     return await issueAgain(ca, request.id, csr, publicKeyHash);
   } catch (error) {
@@ -28,8 +31,15 @@ export async function issueOnce(ca: CertificateAuthority, request: ReserveReques
   }
 }
 
-async function isCurrentKey(ca: CertificateAuthority, id: string, publicKeyHash: string): Promise<boolean> {
-  const listed = (await ca.list()).find(({ name }) => name === id);
+function checkHasNoOtherName(names: readonly ListedName[], id: string, publicKeyHash: string): void {
+  const other = names.find(({ name, certificates }) => name !== id && certificates.some((known) => known.publicKeyHash === publicKeyHash && known.status === "active"));
+  if (other === undefined) return;
+  const next = `Provision it with --id ${other.name}; or revoke ${other.name} first (hawser revoke), then run the same command again.`;
+  throw new HawserError("ALREADY_PROVISIONED", `the connected device was being provisioned as ${other.name} when that was cut off`, next);
+}
+
+function isCurrentKey(names: readonly ListedName[], id: string, publicKeyHash: string): boolean {
+  const listed = names.find(({ name }) => name === id);
   const current = listed?.certificates.find(({ serial }) => serial === listed.serial);
   return listed?.kind === "device" && listed.state === "active" && current?.publicKeyHash === publicKeyHash;
 }

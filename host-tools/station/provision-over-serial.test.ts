@@ -123,6 +123,23 @@ describe("provisioning over a real serial line", { timeout: 60_000 }, () => {
     expect(device.keyStore.psk("psk")).toEqual((await ca.brokerMaterial()).pskFor("sensor-1"));
   });
 
+  it("gives a device that was cut off no second name, until the first is revoked", async () => {
+    const ca = await scene.ca();
+    const device = new TestDevice();
+    const line = await connected(device);
+    device.amidInstallation(() => void line.cut());
+    await expect(provision(line, ca)).rejects.toMatchObject({ code: "LINE_LOST" });
+    const again = await connected(device);
+    for (const replace of [false, true]) {
+      await expect(provision(again, ca, { id: "sensor-2", replace })).rejects.toMatchObject({ code: "ALREADY_PROVISIONED", nextStep: expect.stringContaining("--id sensor-1") as string });
+    }
+    expect((await ca.list()).map(({ name }) => name)).toEqual(["sensor-1"]);
+    await ca.revoke({ id: "sensor-1" });
+    const made = await provision(again, ca, { id: "sensor-2" });
+    expect(await registered(ca, "sensor-2")).toEqual({ state: "active", active: [made.serial] });
+    expect((await registered(ca)).active).toEqual([]);
+  });
+
   it("begins again by itself with a device that restarts before the installation", async () => {
     const ca = await scene.ca();
     const device = new TestDevice();
