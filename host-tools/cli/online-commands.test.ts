@@ -1,5 +1,6 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { freePorts } from "../../sim/brokers/free-port.js";
 import { buildCli, hawser, RunningCli, treeState } from "./test-cli.js";
@@ -104,6 +105,21 @@ describe.each(["embedded", "mosquitto"] as const)("with the %s broker", { timeou
     expect([code, stdout, stderr]).toEqual([4, "", expect.stringMatching(/^error PORT_IN_USE: [^\n]+ Next: [^\n]+\n$/)]);
     expect(treeState(cwd)).toEqual(before);
   });
+});
+
+test("what a killed broker on free ports left, its key among it, the next one clears away", async () => {
+  const cwd = await directoryWithCa();
+  const left = (): string[] => readdirSync(join(cwd, "ca", "brokers")).sort();
+  const { broker: killed } = await runningBroker(cwd, "mosquitto");
+  const { broker: neighbour } = await runningBroker(cwd, "mosquitto");
+  expect(left()).toEqual(["passing-1", "passing-1.lock", "passing-2", "passing-2.lock"]);
+  killed.signal("SIGKILL");
+  await killed.ended;
+  await endsWell(neighbour, "SIGTERM");
+  const { broker: successor } = await runningBroker(cwd, "mosquitto");
+  expect(left()).toEqual(["passing-1", "passing-1.lock"]);
+  await endsWell(successor, "SIGTERM");
+  expect(left()).toEqual([]);
 });
 
 test("the passphrase is not handed on to mosquitto", async () => {

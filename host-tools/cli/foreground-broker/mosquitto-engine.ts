@@ -1,11 +1,11 @@
 /** Real mosquitto as an engine of `hawser broker run`. Every change of the CA rewrites its configuration and has it reload. */
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
 import { isPortFree, freePorts } from "../../../sim/brokers/free-port.js";
 import { findMosquitto, startMosquitto } from "../../../sim/brokers/mosquitto.js";
 import type { RunningMosquitto } from "../../../sim/brokers/mosquitto.js";
+import { lockNow, type ProcessLock } from "../../../sim/node/process-lock.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import type { BrokerEngine } from "./engine.js";
 
@@ -52,15 +52,45 @@ async function choosePorts({ mtlsPort, pskPort }: Ports): Promise<Ports> {
   return { mtlsPort: mtlsPort === 0 ? oneFree : mtlsPort, pskPort: pskPort === 0 ? anotherFree : pskPort };
 }
 
+interface Place {
+  readonly directory: string;
+  leave(): void;
+}
+
 /** A broker with ports of its own keeps its sessions and queues from one run to the next; one on chosen ports leaves nothing behind. */
-function placeFor(ca: CertificateAuthority, { mtlsPort, pskPort }: Ports): { directory: string; leave: () => void } {
-  if (mtlsPort !== 0 && pskPort !== 0) {
-    const brokers = join(ca.directory, "brokers");
-    mkdirSync(brokers, { recursive: true, mode: 0o700 });
-    return { directory: join(brokers, `${mtlsPort}-${pskPort}`), leave: () => undefined };
+function placeFor(ca: CertificateAuthority, { mtlsPort, pskPort }: Ports): Place {
+  const brokers = join(ca.directory, "brokers");
+  mkdirSync(brokers, { recursive: true, mode: 0o700 });
+  if (mtlsPort !== 0 && pskPort !== 0) return { directory: join(brokers, `${mtlsPort}-${pskPort}`), leave: () => undefined };
+  return passingPlace(brokers);
+}
+
+/** The first place that no running broker holds: one that was killed could not clear its own, so the next broker does. */
+function passingPlace(brokers: string): Place {
+  for (let number = 1; ; number++) {
+    const directory = join(brokers, `passing-${number}`);
+    const lock = unlessHeld(`${directory}.lock`);
+    if (lock === undefined) continue;
+    const clear = (): void => rmSync(directory, { recursive: true, force: true });
+    clear();
+    return {
+      directory,
+      leave: () => {
+        clear();
+        lock.release();
+      },
+    };
   }
-  const directory = mkdtempSync(join(tmpdir(), "hawser-broker-"));
-  return { directory, leave: () => rmSync(directory, { recursive: true, force: true }) };
+}
+
+function unlessHeld(lockPath: string): ProcessLock | undefined {
+  const held = new HawserError("PLACE_HELD", `another broker holds ${lockPath}`, "Take the next place.");
+  try {
+    return lockNow(lockPath, () => held);
+  } catch (error) {
+    if (error === held) return undefined;
+    throw error;
+  }
 }
 
 async function deathOf(mosquitto: RunningMosquitto): Promise<HawserError> {
