@@ -64,6 +64,7 @@ describe("A device that is made", () => {
     ["a keep-alive of half a minute and a bit", { keepAliveSeconds: 30.5 }],
     ["no time to connect in", { connectTimeoutMs: 0 }],
     ["a session that ended before", { sessionExpirySeconds: -1 }],
+    ["packets too small for the authority's answers", { maximumPacketSizeBytes: 1_023 }],
     ["a backoff of no number", { backoff: { capMs: NaN } }],
   ])("refuses %s", async (_, config) => {
     const world = await World.provisioned();
@@ -96,6 +97,14 @@ describe("A device that is started", () => {
     expect(world.dialer.last.timeoutMs).toBe(20_000);
     expect([device.status.state, device.status.credential]).toEqual(["online", "mtls"]);
     expect(world.news()).toEqual(["connecting", "connected"]);
+  });
+
+  it("asks the broker for no packet that its memory may not hold: one message too large, kept for it, would end it at each start", async () => {
+    const told = async (config: Partial<DeviceConfig>): Promise<unknown> => (await started(config)).world.dialer.last.received[0]!.properties;
+    expect(await told({})).toMatchObject({ maximumPacketSize: 10_240 });
+    expect(await told({ maximumPacketSizeBytes: 4_000 })).toMatchObject({ maximumPacketSize: 4_000 });
+    const { world } = await started({}, { next: [accepting({ subscribe: () => ({ cmd: "publish", topic: `devices/${ID}/down/x`, payload: "x".repeat(10_240), qos: 0, retain: false, dup: false }) })] });
+    expect(world.of("disconnected")).toMatchObject([{ code: "PACKET_TOO_LARGE" }]);
   });
 
   it("takes the configuration's word for what has defaults", async () => {

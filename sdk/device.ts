@@ -31,6 +31,11 @@ export interface DeviceConfig {
    * reload: docs/brokers.md.)
    */
   sessionExpirySeconds?: number;
+  /**
+   * The largest packet taken from the broker, 1024..268435460 bytes; default 10,240, for the heap of a microcontroller: any answer of the authority fits into it.
+   * A broker of 5.0 is told and keeps larger ones back; one of 3.1.1 is disconnected, as often as it sends one.
+   */
+  maximumPacketSizeBytes?: number;
   /** Published by the broker when the device vanishes; the topic is relative to `devices/{id}/`. */
   will?: Will;
   /** Messages kept while offline; default 1,000 messages or 256 KiB, kept in RAM, refusing more when full. */
@@ -64,6 +69,8 @@ export interface DeviceStatus {
 
 /** The session expiry interval of a session that does not expire (MQTT 5.0, section 3.1.2.11.2). */
 const NEVER = 0xffff_ffff;
+
+const DEFAULT_PACKET_BYTES = 10_240;
 
 /** Before the authority's answers are subscribed to again after the broker refused it. */
 const LISTEN_AGAIN_MS = 60_000;
@@ -261,6 +268,7 @@ function connectionOptions(config: DeviceConfig): Omit<MqttOptions, "clientId" |
     protocolVersion: version === "auto" ? 5 : version,
     keepAliveSeconds: config.keepAliveSeconds ?? 60,
     connackTimeoutMs: config.connectTimeoutMs ?? 20_000,
+    maximumPacketSizeBytes: config.maximumPacketSizeBytes ?? DEFAULT_PACKET_BYTES,
   };
 }
 
@@ -283,10 +291,11 @@ function checkConfig(config: DeviceConfig): void {
       throw new HawserError("BAD_CONFIG", `the endpoint ${host}:${port} is none`, "Give a host name and a port from 1 to 65535.");
     }
   }
-  const { keepAliveSeconds = 60, sessionExpirySeconds = NEVER, connectTimeoutMs = 20_000 } = config;
+  const { keepAliveSeconds = 60, sessionExpirySeconds = NEVER, connectTimeoutMs = 20_000, maximumPacketSizeBytes = DEFAULT_PACKET_BYTES } = config;
   checkWhole("keepAliveSeconds", keepAliveSeconds, 5, 65_535);
   checkWhole("sessionExpirySeconds", sessionExpirySeconds, 0, NEVER);
   checkWhole("connectTimeoutMs", connectTimeoutMs, 1, 3_600_000);
+  checkWhole("maximumPacketSizeBytes", maximumPacketSizeBytes, 1_024, 268_435_460);
   for (const [name, value] of Object.entries(config.backoff ?? {})) {
     if (!(value >= 0)) throw new HawserError("BAD_CONFIG", `backoff.${name} is ${value}`, "Give milliseconds, 0 or more.");
   }
