@@ -166,7 +166,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   {
     name: "subscriptions are not made again when the broker has lost the session",
     file: "sdk/mqtt/subscriptions.ts",
-    find: "if (!sessionPresent) entry.isEstablished = false;",
+    find: "if (!isKnown) entry.isEstablished = false;",
     replace: "",
     invariants: ["qos1-lost", "not-back-online", "exception"],
     stage: { kind: "world", faults: ["session-removed", "broker-amnesia"], traits: { device: { commandEveryMs: 60_000 } } },
