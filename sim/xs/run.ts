@@ -1,8 +1,9 @@
 /** Runs a device program on the XS host, as a child process that speaks JSON lines: one object a line on its standard input and output. */
 import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
 import { createInterface } from "node:readline";
 import type { Duplex } from "node:stream";
-import { HawserError } from "../../sdk/errors.js";
+import { errorMessage, HawserError } from "../../sdk/errors.js";
 import { buildHost, type Bits, type NativeParts } from "./host-build.js";
 import { serveStore, type HostStore } from "./store-server.js";
 
@@ -62,7 +63,7 @@ export interface XsExit {
 /** One object from the program. */
 export type XsMessage = Record<string, unknown>;
 
-/** @throws HawserError as {@link buildHost} */
+/** @throws HawserError `XS_NOT_STARTED`, and as {@link buildHost} */
 export async function startXs(options: XsRunOptions): Promise<XsProcess> {
   const stress = options.stress ?? false;
   const host = await buildHost({ bits: options.bits ?? 64, stress, ...(options.native && { native: options.native }) });
@@ -71,6 +72,10 @@ export async function startXs(options: XsRunOptions): Promise<XsProcess> {
     detached: options.ownGroup ?? false,
     // 32-bit AddressSanitizer finds leaks only where ptrace is allowed; a device program ends by being switched off, so leaks are the C tests' matter.
     env: { PATH: process.env["PATH"] ?? "", ASAN_OPTIONS: "detect_leaks=0", UBSAN_OPTIONS: "print_stacktrace=1" },
+  });
+  // Once it runs, all that can go wrong with it is in how it ends.
+  await once(child, "spawn").catch((error: unknown) => {
+    throw new HawserError("XS_NOT_STARTED", `the XS host ${host} cannot be started: ${errorMessage(error)}`, "Free some memory or processes; if the file is damaged, remove it: it is built again.");
   });
   if (options.store) serveStore(child.stdio[STORE_DESCRIPTOR] as Duplex, options.store);
   return new XsProcess(child, options.onMessage);
