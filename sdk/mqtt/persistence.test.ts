@@ -298,6 +298,15 @@ describe("the records", () => {
     expect(w.broker.of("publish")).toHaveLength(1);
   });
 
+  test("a message that finds room in part only leaves none of it behind", async () => {
+    const storage = new MemoryStorage();
+    const w = new SessionWorld(library, persistent, storage);
+    storage.roomBytes = 10_000;
+    await expect(w.client.publish("t", "x".repeat(15_000), { qos: 1, queue: true })).rejects.toMatchObject({ code: "STORAGE_FULL" });
+    expect([...storage.records.keys()]).toEqual(["mq-id"]);
+    for (let n = 0; n < 3; n++) await w.client.publish("t", "x".repeat(3_000), { qos: 1, queue: true });
+  });
+
   test("a message too large for 255 records is refused", async () => {
     const w = new SessionWorld(library, { ...persistent, outbox: { maxMessages: 5, maxBytes: 5_000_000, overflow: "reject" } }, new MemoryStorage());
     await expect(w.client.publish("t", "x".repeat(1_100_000), { qos: 1 })).rejects.toMatchObject({ code: "MESSAGE_TOO_LARGE" });
@@ -319,6 +328,8 @@ describe("the records", () => {
     expect([w.broker.of("pubrel"), w.broker.of("pubrec")]).toEqual([[], []]);
     await w.cut();
     await w.connect({ sessionPresent: true });
+    // mosquitto says it again.
+    await w.broker.send({ cmd: "pubrec", messageId: 2, reasonCode: 0 });
     expect(w.broker.of("pubrel")).toEqual([]);
     storage.isFull = false;
     await w.time.pass(1_000);

@@ -175,8 +175,10 @@ export class Sender {
     const { messageId } = packet;
     const message = this.#sentById.get(messageId);
     if (message === undefined) {
+      const released = this.#released.get(messageId);
+      if (released !== undefined) return this.#release(released);
       // After a restart of one side this is no error (MQTT 5.0, section 4.3.3): 0x92, packet identifier not found.
-      return this.owner.acknowledge("pubrel", messageId, this.#released.has(messageId) ? 0 : 0x92);
+      return this.owner.acknowledge("pubrel", messageId, 0x92);
     }
     if (message.qos !== 2) throw protocolError(`PUBREC for packet identifier ${messageId}, which is QoS 1`);
     this.#removeSent(message);

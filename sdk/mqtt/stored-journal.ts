@@ -103,7 +103,12 @@ export class StoredJournal implements Journal {
     if (records === undefined) throw new HawserError("MESSAGE_TOO_LARGE", `the message of ${message.sizeBytes} bytes is too large for storage`, "Send less at once.");
     this.#claim();
     const number = message.recordNumber >= 0 ? message.recordNumber : this.#nextRecord;
-    for (let part = records.length - 1; part >= 0; part--) this.#put(recordKey(number, part), records[part] as Uint8Array);
+    try {
+      for (let part = records.length - 1; part >= 0; part--) this.#put(recordKey(number, part), records[part] as Uint8Array);
+    } catch (error) {
+      if (message.recordNumber < 0) this.#clearAway(number, records.length);
+      throw error;
+    }
     message.recordNumber = number;
     message.recordParts = records.length;
     if (number === this.#nextRecord) this.#nextRecord++;
@@ -242,6 +247,15 @@ export class StoredJournal implements Journal {
     }
     if (this.#storedThisHour < this.maxStoredPerHour) return;
     throw new HawserError("STORAGE_WEAR_LIMIT", `${this.#storedThisHour} messages were stored within the hour`, "Publish less, use `persist: false`, or raise maxStoredPerHour.");
+  }
+
+  /** Parts of a message whose head found no room: they would take the room of others until the next boot. */
+  #clearAway(recordNumber: number, parts: number): void {
+    try {
+      this.#deleteParts(recordNumber, parts);
+    } catch {
+      // the next boot does it
+    }
   }
 
   #deleteParts(recordNumber: number, parts: number): void {

@@ -12,6 +12,8 @@ export class MemoryStorage implements Storage {
   /** Writes that still succeed before power fails; from then on every write throws. */
   writesBeforeCut = Infinity;
   isFull = false;
+  /** For the values of all records together. */
+  roomBytes = Infinity;
   onCut: (() => void) | undefined;
 
   constructor(records: Iterable<readonly [string, Uint8Array]> = []) {
@@ -25,7 +27,7 @@ export class MemoryStorage implements Storage {
   put(key: string, value: Uint8Array): void {
     if (!/^[a-z0-9._-]{1,15}$/.test(key) || value.length > 4_096) throw new Error(`not a record: ${key}, ${value.length} bytes`);
     this.#write();
-    if (this.isFull) throw new HawserError("STORAGE_FULL", "no room", "");
+    if (this.isFull || !this.#hasRoom(key, value.length)) throw new HawserError("STORAGE_FULL", "no room", "");
     this.records.set(key, value.slice());
   }
 
@@ -43,6 +45,12 @@ export class MemoryStorage implements Storage {
   /** What the next boot finds. */
   afterReboot(): MemoryStorage {
     return new MemoryStorage(this.records);
+  }
+
+  #hasRoom(key: string, sizeBytes: number): boolean {
+    let usedBytes = sizeBytes;
+    for (const [other, value] of this.records) if (other !== key) usedBytes += value.length;
+    return usedBytes <= this.roomBytes;
   }
 
   #write(): void {
