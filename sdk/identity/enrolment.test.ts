@@ -52,6 +52,11 @@ describe("enrolment messages", () => {
     expect(() => readAnswer(new Uint8Array(MAX_MESSAGE_BYTES + 1))).toThrow(expect.objectContaining({ code: "BAD_ANSWER" }));
   });
 
+  it("refuse what is much structure and little else, unparsed: on XS it would take all memory", () => {
+    const unknown = JSON.parse("[".repeat(48) + "]".repeat(48)) as unknown;
+    expect(() => readAnswer(json({ v: 1, requestId: "r", chain: ["AQI="], unknown }))).toThrow(expect.objectContaining({ code: "BAD_ANSWER" }));
+  });
+
   it("answer any bytes with a value or a typed error", () => {
     const valid = json({ v: 1, requestId: "r", chain: ["AQI=", "Aw=="] });
     const damaged = fc.tuple(fc.nat(valid.length - 1), fc.nat(255)).map(([at, byte]) => valid.map((old, index) => (index === at ? byte : old)));

@@ -1,5 +1,6 @@
 /** The messages of enrolment over MQTT (docs/architecture.md): bytes out of values, values out of bytes, no IO. */
-import { base64Decode, base64Encode, hexEncode, utf8Decode, utf8Encode } from "../encoding/text.js";
+import { isObject, parseObject } from "../encoding/json.js";
+import { base64Decode, base64Encode, hexEncode, utf8Encode } from "../encoding/text.js";
 import { HawserError } from "../errors.js";
 import type { Random } from "../platform.js";
 
@@ -37,13 +38,8 @@ export function activeReport(serial: string): Uint8Array {
  */
 export function readAnswer(bytes: Uint8Array): EnrolmentAnswer {
   if (bytes.length > MAX_MESSAGE_BYTES) throw bad("is too large");
-  let value: unknown;
-  try {
-    value = JSON.parse(utf8Decode(bytes));
-  } catch {
-    throw bad("is not JSON");
-  }
-  if (!isObject(value) || value["v"] !== 1 || typeof value["requestId"] !== "string") throw bad("is not of version 1");
+  const value = parseObject(bytes);
+  if (value?.["v"] !== 1 || typeof value["requestId"] !== "string") throw bad("is not of version 1");
   const requestId = value["requestId"];
   const { chain, error } = value;
   if (isObject(error) && typeof error["code"] === "string") {
@@ -55,10 +51,6 @@ export function readAnswer(bytes: Uint8Array): EnrolmentAnswer {
     throw bad("has neither a chain nor an error");
   }
   return { requestId, chain: chain.map((item) => base64Decode(item as string)) };
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function bad(what: string): HawserError {

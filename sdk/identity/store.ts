@@ -82,7 +82,7 @@ export class IdentityStore {
    */
   static load(storage: Storage, keyStore: KeyStore): IdentityStore {
     if (!storage.get("identity")) {
-      throw new HawserError("NOT_PROVISIONED", "this device has no identity yet", "Provision it: hawser provision --id ID --vault PATH.");
+      throw new HawserError("NOT_PROVISIONED", "this device has no identity yet", "Provision it: hawser provision --id ID, with --vault PATH for a simulated device or --serial PORT for a board.");
     }
     return new IdentityStore(storage, keyStore);
   }
@@ -274,7 +274,7 @@ function getJson<T extends object>(storage: Storage, key: string, isValid: (valu
   } catch {
     // reported below, together with a record that is missing or of another version
   }
-  throw new HawserError("IDENTITY_CORRUPT", `the device's record "${key}" cannot be read`, "Provision the device again with --replace.");
+  throw new HawserError("IDENTITY_CORRUPT", `the device's record "${key}" cannot be read`, "Provision the device again with --replace; erase a board's flash before.");
 }
 
 function keyMissing(slot: string): HawserError {

@@ -98,6 +98,24 @@ describe("enhanced authentication", () => {
     expect([w.broker.of("disconnect")[0]?.reasonCode, w.ends[0]?.code]).toEqual([0x80, "BAD_AUTHENTICATION_METHOD"]);
   });
 
+  test("an application that cannot begin again hears of it by the promise, and stays connected", async () => {
+    const { w, hooks } = await attempt();
+    await w.broker.connack(success());
+    hooks.start = () => {
+      throw new Error("the token is gone");
+    };
+    const again = w.client.reauthenticate();
+    await expect(again).rejects.toThrow("the token is gone");
+    expect([w.client.connected, w.broker.of("auth")]).toEqual([true, []]);
+  });
+
+  test("a challenge while connected that answers nothing is a protocol error", async () => {
+    const { w } = await attempt();
+    await w.broker.connack(success());
+    await w.broker.send(auth(0x18, 1));
+    expect([w.ends[0]?.code, w.broker.of("auth")]).toEqual(["PROTOCOL_ERROR", []]);
+  });
+
   test("AUTH that nobody asked for is a protocol error", async () => {
     const w = new SessionWorld(library);
     await w.connect();

@@ -8,6 +8,8 @@ const CONTINUE = 0x18;
 const REAUTHENTICATE = 0x19;
 
 export class Authentication {
+  /** CONNACK came: from now on the broker only answers. */
+  #isConnected = false;
   #isEnded = false;
   /** A step of the application is under way: the broker may not send another. */
   #isBusy = false;
@@ -28,7 +30,8 @@ export class Authentication {
   received(packet: DisconnectPacket): void {
     const { reasonCode, properties = {} } = packet;
     this.#checkMethod(properties);
-    if (reasonCode === CONTINUE && !this.#isBusy) return void this.#answer(properties.authenticationData);
+    const isUnderWay = !this.#isConnected || this.#restarting !== undefined;
+    if (reasonCode === CONTINUE && isUnderWay && !this.#isBusy) return void this.#answer(properties.authenticationData);
     if (reasonCode !== 0 || this.#restarting === undefined) throw protocolError(`AUTH with reason code ${reasonCode} at this place`);
     this.#finish(properties);
     this.#restarting.resolve();
@@ -39,15 +42,16 @@ export class Authentication {
   finished(properties: Properties): void {
     if (properties.authenticationMethod === undefined) throw protocolError("CONNACK without the authentication method");
     this.#checkMethod(properties);
+    this.#isConnected = true;
     this.#finish(properties);
   }
 
   /** Asks the broker for a new exchange on the same connection; settles with its success. */
-  restart(): Promise<void> {
-    if (this.#restarting !== undefined) return Promise.reject(new HawserError("ALREADY_AUTHENTICATING", "an authentication is under way", "Wait for it."));
+  async restart(): Promise<void> {
+    if (this.#restarting !== undefined) throw new HawserError("ALREADY_AUTHENTICATING", "an authentication is under way", "Wait for it.");
     const authenticationData = this.hooks.start();
     this.send(this.#packet(REAUTHENTICATE, authenticationData));
-    return new Promise((resolve, reject) => (this.#restarting = { resolve, reject }));
+    await new Promise<void>((resolve, reject) => (this.#restarting = { resolve, reject }));
   }
 
   /** The connection ended. */

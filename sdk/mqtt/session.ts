@@ -79,12 +79,12 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
 
   /** A connection is established. */
   begin(connack: ConnackPacket, version: ProtocolVersion, options: ResolvedOptions): void {
-    const { sessionPresent, properties } = connack;
+    const { sessionPresent, properties = {} } = connack;
     const { receiveMaximum, inFlightWindow } = options;
     const limit = version === 5 ? (receiveMaximum ?? RECEIVE_LIMIT) : Math.max(receiveMaximum ?? 0, RECEIVE_LIMIT);
     this.#receiver.begin(limit, sessionPresent);
-    this.subscriptions.begin(version, sessionPresent);
-    this.sender.begin(Math.min(properties?.receiveMaximum ?? inFlightWindow, inFlightWindow), version, sessionPresent);
+    this.subscriptions.begin(version, sessionPresent, properties);
+    this.sender.begin(Math.min(properties.receiveMaximum ?? inFlightWindow, inFlightWindow), version, sessionPresent);
   }
 
   /** The connection ended. */

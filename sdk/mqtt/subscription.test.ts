@@ -403,6 +403,29 @@ describe("subscribing", () => {
     w.client.subscribe("t");
   });
 
+  test.each([
+    ["wildcards", "wildcardSubscriptionAvailable", "a/+", {}, 0xa2],
+    ["shared subscriptions", "sharedSubscriptionAvailable", "$share/g/a", {}, 0x9e],
+    ["subscription identifiers", "subscriptionIdentifiersAvailable", "a", { subscriptionIdentifier: 1 }, 0xa1],
+  ])("a broker that says it has no %s is not asked for them, for it would disconnect", async (_, property, filter, options, reasonCode) => {
+    const w = world();
+    const early = w.client.subscribe(filter, options);
+    await w.connect({ properties: { [property]: false } });
+    const late = w.client.subscribe(filter, options);
+    w.client.subscribe("b");
+    await w.time.pass(0);
+    for (const one of [early, late]) await expect(one.granted).rejects.toMatchObject({ name: "RefusedError", reasonCode });
+    expect(w.broker.of("subscribe")).toMatchObject([{ subscriptions: [{ topic: "b" }] }]);
+
+    const kept = w.client.subscribe("c");
+    await w.cut();
+    await w.connect();
+    expect(w.broker.of("subscribe").map(({ subscriptions }) => (subscriptions as { topic: string }[])[0]?.topic)).toEqual(["b", "c"]);
+    expect(w.client.subscribe(filter, options)).not.toBe(kept);
+    await w.time.pass(0);
+    expect(w.broker.of("subscribe")).toHaveLength(3);
+  });
+
   test("refused on a later connection, it is asked for again on the next", async () => {
     const w = world();
     await w.connect();

@@ -8,9 +8,9 @@ import { LazyMap } from "./lazy-map.js";
 import type { SubscribeOptions } from "./options.js";
 import { protocolError } from "./packet-error.js";
 import type { PacketIds } from "./packet-ids.js";
-import type { OutboundPacket, ProtocolVersion, PublishProperties, SubackPacket, SubscribePacket, SubscriptionFields } from "./packet.js";
+import type { OutboundPacket, Properties, ProtocolVersion, PublishProperties, SubackPacket, SubscribePacket, SubscriptionFields } from "./packet.js";
 import { Subscription, type InboundMessage, type SubscriptionOwner } from "./subscription.js";
-import { checkFilter, isShared, TopicMatcher } from "./topics.js";
+import { checkFilter, hasWildcard, isShared, TopicMatcher } from "./topics.js";
 
 export type ResolvedSubscribeOptions = SubscribeOptions & Required<Pick<SubscribeOptions, "qos" | "manualAck" | "bufferSize" | "bufferBytes">>;
 
@@ -54,6 +54,9 @@ export class Subscriptions implements SubscriptionOwner {
   readonly #leaving = new LazyMap<string, Leaving>();
   #isOnline = false;
   #version: ProtocolVersion = 4;
+  #hasNoWildcards = false;
+  #hasNoShared = false;
+  #hasNoIdentifiers = false;
   /** Messages come on few topics: whom the last one was for. Emptied by every change. */
   #lastTopic: string | undefined;
   #lastTargets: readonly Subscription[] = NOBODY;
@@ -95,9 +98,12 @@ export class Subscriptions implements SubscriptionOwner {
     return new Promise((resolve, reject) => this.#subscribe(entry, { resolve, reject }));
   }
 
-  /** A connection begins: the broker is told what it does not know. */
-  begin(version: ProtocolVersion, sessionPresent: boolean): void {
+  /** A connection begins: the broker is told what it does not know. @param server what its CONNACK says */
+  begin(version: ProtocolVersion, sessionPresent: boolean, server: Properties): void {
     this.#isOnline = true;
+    this.#hasNoWildcards = server.wildcardSubscriptionAvailable === false;
+    this.#hasNoShared = server.sharedSubscriptionAvailable === false;
+    this.#hasNoIdentifiers = server.subscriptionIdentifiersAvailable === false;
     // A session that 3.1.1 has gone on with lacks what only 5.0 can ask for.
     const isKnown = sessionPresent && version <= this.#version;
     this.#version = version;
@@ -173,6 +179,11 @@ export class Subscriptions implements SubscriptionOwner {
 
   #subscribe(entry: Entry, asking: Pick<Request, "resolve" | "reject"> = {}): void {
     const { filter, options } = entry.subscription;
+    const refusal = this.#refusal(filter, options);
+    if (refusal !== 0) {
+      this.#granted(entry, refusal);
+      return asking.resolve?.(refusal);
+    }
     const messageId = this.ids.take();
     this.#requests.set(messageId, { filter, entry, ...asking });
     try {
@@ -184,6 +195,13 @@ export class Subscriptions implements SubscriptionOwner {
       entry.subscription.fail(error as HawserError);
       asking.reject?.(error as HawserError);
     }
+  }
+
+  /** The code for what the broker has said that it does not do: it may disconnect who asks (section 3.2.2.3.11 and on), and would be asked on each connection. */
+  #refusal(filter: string, { subscriptionIdentifier }: ResolvedSubscribeOptions): number {
+    if (this.#hasNoShared && isShared(filter)) return 0x9e;
+    if (this.#hasNoIdentifiers && subscriptionIdentifier !== undefined) return 0xa1;
+    return this.#hasNoWildcards && hasWildcard(filter) ? 0xa2 : 0;
   }
 
   #unsubscribe(filter: string, leaving: Leaving): void {

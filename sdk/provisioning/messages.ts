@@ -2,7 +2,8 @@
  * The requests of a factory station and what a device answers (docs/architecture.md, "Provisioning over a serial line"): JSON, binary in standard
  * base64. Reading is strict: every field is checked before anything is done, unknown fields are passed over.
  */
-import { base64Decode, utf8Decode, utf8Encode } from "../encoding/text.js";
+import { isObject, parseObject, type JsonObject as Fields } from "../encoding/json.js";
+import { base64Decode, utf8Encode } from "../encoding/text.js";
 import { HawserError } from "../errors.js";
 import { readCertificate } from "../identity/certificate.js";
 import { checkId } from "../identity/device-id.js";
@@ -13,12 +14,6 @@ export const NONCE_BYTES = 32;
 
 const MAX_CERTIFICATES = 4;
 const MAX_NAME_LENGTH = 64;
-
-/**
- * `{`, `[` and `,` in a request; the largest has fewer than 20. On XS each may take many times its byte of memory, or of stack, and running out of
- * either ends the machine, not the parse.
- */
-const MAX_JSON_PARTS = 48;
 
 export interface InstallRequest {
   type: "install";
@@ -76,7 +71,6 @@ export function proofInput(nonce: Uint8Array): Uint8Array {
   return input;
 }
 
-type Fields = Record<string, unknown>;
 
 /** The request's id, for the refusal of a request that cannot be read; "" where even that is missing. */
 export function requestIdOf(bytes: Uint8Array): string {
@@ -129,20 +123,9 @@ function readPsk(value: unknown): { identity: string; key: Uint8Array } {
 }
 
 function parse(bytes: Uint8Array): Fields {
-  let value: unknown;
-  try {
-    if (jsonParts(bytes) <= MAX_JSON_PARTS) value = JSON.parse(utf8Decode(bytes));
-  } catch {
-    // Falls through: what is no JSON is no object either.
-  }
-  if (!isObject(value)) throw bad("form");
-  return value;
-}
-
-function jsonParts(bytes: Uint8Array): number {
-  let parts = 0;
-  for (const byte of bytes) if (byte === 0x2c || byte === 0x5b || byte === 0x7b) parts++;
-  return parts;
+  const fields = parseObject(bytes);
+  if (fields === undefined) throw bad("form");
+  return fields;
 }
 
 function requestId(fields: Fields): string {
@@ -186,10 +169,6 @@ function decode(value: unknown, key: string): Uint8Array {
   } catch {
     throw bad(key);
   }
-}
-
-function isObject(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function bad(field: string): HawserError {
