@@ -3,7 +3,7 @@
  * cannot. With ESP-IDF the result is an image; without, the project with its settings and partitions, and all JavaScript compiled, preloaded and linked.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { buildDeviceBundle, buildDeviceTypes } from "./device-bundle.mjs";
 import { missingForEsp32, settingNames, unknownSettings, WANTED_IDF } from "./esp-idf.mjs";
@@ -43,6 +43,8 @@ function prepareWithout(missing, moddable) {
 /** mcconfig writes the project; with `-m` make builds it. */
 function build(moddable, idf, options) {
   mkdirSync(OUTPUT, { recursive: true });
+  // make takes for done what a failed tsc wrote in an earlier run.
+  rmSync(join(PROJECT, "tsc"), { recursive: true, force: true });
   const settings = process.argv.slice(2).filter((word) => word.includes("="));
   run("mcconfig", [...options, "-p", "esp32", "-o", OUTPUT, ...settings], { ...moddable.environment, IDF_PATH: idf });
 }
