@@ -22,7 +22,7 @@ export class PlainLink extends StreamLink {
   }
 
   protected drained(): void {
-    if (!this.#wantsDrain) return;
+    if (!this.#wantsDrain || this.isOver) return;
     this.#wantsDrain = false;
     this.handlers.drain();
   }

@@ -38,7 +38,7 @@ export abstract class StreamLink implements Link, ByteStreamHandlers {
   abstract opened(): void;
   /** Bytes came. */
   protected abstract received(bytes: Uint8Array): void;
-  /** All that was queued has gone to the socket. */
+  /** All that was queued has gone to the socket, also after the owner's `close`. */
   protected abstract drained(): void;
   /** Queues the last bytes of an orderly close. */
   protected abstract sayGoodbye(): void;
@@ -68,7 +68,7 @@ export abstract class StreamLink implements Link, ByteStreamHandlers {
       }
       this.#backlog.shift();
     }
-    if (!this.isOver) this.drained();
+    if (this.#stage !== "ended") this.drained();
   }
 
   ended(reason: Failure): void {
@@ -112,6 +112,11 @@ export abstract class StreamLink implements Link, ByteStreamHandlers {
     this.#backlog = [];
     this.release();
     this.handlers.ended(closing ? failure("CLOSED_LOCALLY", "this side closed the connection") : reason);
+  }
+
+  /** The end, found while the owner is calling: reported after that call has returned. */
+  protected endSoon(reason: Failure): void {
+    this.#startTimer(0, () => this.end(reason));
   }
 
   #startTimer(delayMs: number, run: () => void): void {

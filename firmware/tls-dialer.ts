@@ -3,6 +3,7 @@
  * chip and the XS host in CI share it.
  */
 import { failure, type Failure } from "../sdk/connection/failure.js";
+import { errorMessage } from "../sdk/errors.js";
 import type { Credential, Dialer, Endpoint, Link, LinkHandlers, Scheduler } from "../sdk/platform.js";
 import type { ByteStreamOpener } from "./byte-stream.js";
 import { PlainLink } from "./plain-link.js";
@@ -47,8 +48,19 @@ export class TlsDialer implements Dialer {
 
   dial(endpoint: Endpoint, credential: Credential, timeoutMs: number, handlers: LinkHandlers): Link {
     if (credential.kind === "none") return new PlainLink(this.#parts, endpoint, timeoutMs, handlers);
-    const engine = this.#parts.tls?.createEngine();
-    if (engine === undefined) return this.#fail(failure("TLS_FAILED", "this host has no TLS engine"), handlers);
+    let engine: TlsEngine | undefined;
+    try {
+      engine = this.#parts.tls?.createEngine();
+      if (engine === undefined) return this.#fail(failure("TLS_FAILED", "this host has no TLS engine"), handlers);
+      return this.#dialTls(engine, endpoint, credential, timeoutMs, handlers);
+    } catch (error) {
+      // The natives throw where there is no memory for an engine or a session.
+      engine?.close();
+      return this.#fail(failure("TLS_FAILED", `TLS with ${endpoint.host}:${endpoint.port}: ${errorMessage(error)}`), handlers);
+    }
+  }
+
+  #dialTls(engine: TlsEngine, endpoint: Endpoint, credential: MtlsCredential | PskCredential, timeoutMs: number, handlers: LinkHandlers): Link {
     const problem = credential.kind === "mtls" ? configureMtls(engine, credential) : configurePsk(engine, credential);
     const shown = credential.kind === "mtls" ? "certificate" : "psk";
     if (problem === undefined && this.#start(engine, endpoint, credential)) {

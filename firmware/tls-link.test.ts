@@ -228,6 +228,41 @@ describe("a TLS link", () => {
     expect([stream.closed, engine.closed, scheduler.pending.length]).toEqual([1, true, 0]);
   });
 
+  it("sends what the socket had no room for before it says goodbye, and tells its owner of no room then", () => {
+    const link = openLink();
+    stream.room = 2;
+    link.write(Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8, 9));
+    link.close();
+    stream.makeRoom();
+    expect(stream.sent.flat()).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 0xff]);
+    expect(events.slice(1)).toEqual([]);
+    stream.handlers?.ended(failure("CONNECTION_CLOSED", "peer"));
+    expect(events.slice(1)).toEqual(["ended CLOSED_LOCALLY"]);
+  });
+
+  it("says goodbye when the socket has room again", () => {
+    const link = openLink();
+    stream.room = 2;
+    link.write(Uint8Array.of(1, 2, 3));
+    link.close();
+    expect(stream.sent.flat()).toEqual([1, 2]);
+    stream.makeRoom();
+    expect(stream.sent.flat()).toEqual([1, 2, 3, 0xff]);
+  });
+
+  it("ends when the engine fails at a write: no byte of the peer may ever come to tell of it", () => {
+    const link = openLink();
+    engine.write = (): number => {
+      engine.fail(4);
+      return 0;
+    };
+    expect(link.write(Uint8Array.of(1))).toBe(false);
+    expect(events.slice(1)).toEqual([]);
+    scheduler.fire();
+    expect(end).toMatchObject({ code: "TLS_FAILED", message: "TLS with broker:8883: not enough memory for TLS" });
+    expect([stream.closed, engine.closed, scheduler.pending.length]).toEqual([1, true, 0]);
+  });
+
   it("closes all the same when the peer does not", () => {
     openLink().close();
     scheduler.fire();
@@ -370,6 +405,20 @@ describe("the dialer", () => {
     link.close();
     stream.handlers?.ended(failure("CONNECTION_CLOSED", "peer"));
     expect(events.at(-1)).toBe("ended CLOSED_LOCALLY");
+  });
+
+  it("does not throw when there is no memory for an engine or a session, and frees what it has", () => {
+    const exhausted = (): never => {
+      throw new Error("no memory");
+    };
+    for (const lacking of [{ createEngine: exhausted }, { createSession: exhausted }]) {
+      const tls = { createEngine: (): FakeEngine => engine, createSession: () => ({ clear: (): void => undefined }), ...lacking };
+      dialer = new TlsDialer({ opener: { open: () => stream }, scheduler, tls, trustedTimeMs: () => 0 });
+      dial();
+      scheduler.fire();
+      expect(end).toMatchObject({ code: "TLS_FAILED", message: "TLS with broker:8883: no memory" });
+    }
+    expect(engine.closed).toBe(true);
   });
 
   it("cannot do TLS on a host that has no engine", () => {

@@ -49,10 +49,14 @@ export class TlsLink extends StreamLink {
   protected drained(): void {
     if (this.#unwritten.length === 0) return this.#flush();
     this.#encrypt();
-    if (this.#unwritten.length === 0 && this.isOpen) this.handlers.drain();
+    if (this.#unwritten.length > 0) return;
+    if (this.isOpen) this.handlers.drain();
+    else this.sayGoodbye();
   }
 
   protected sayGoodbye(): void {
+    // Nothing can be written after it: what still waits goes first.
+    if (this.#unwritten.length > 0) return;
     this.#engine.closeNotify();
     this.#flush();
   }
@@ -94,6 +98,7 @@ export class TlsLink extends StreamLink {
       if (taken < first.length) this.#unwritten[0] = first.subarray(taken);
       else this.#unwritten.shift();
       this.#flush();
+      if (this.#engine.state() === TLS_FAILED) return this.endSoon(this.#explain());
       if (taken === 0) return;
     }
   }
