@@ -22,6 +22,15 @@ export function missingForEsp32(subclass = "esp32") {
   return missing;
 }
 
+/**
+ * Moddable's makefile goes on when `idf.py build` fails, an image too large for its partition among the reasons, and ends with 0.
+ * @param {string} output what mcconfig printed, in English
+ * @returns {string | undefined} make's line about it
+ */
+export function ignoredFailure(output) {
+  return output.split("\n").find((line) => /^make(\[\d+\])?: \[(.*: )?build\] Error \d+ \(ignored\)$/.test(line));
+}
+
 /** The CONFIG_ names of a settings file. */
 export function settingNames(file) {
   const lines = readFileSync(file, "utf8").split("\n");

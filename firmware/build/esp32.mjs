@@ -6,12 +6,13 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { buildDeviceBundle, buildDeviceTypes } from "./device-bundle.mjs";
-import { missingForEsp32, settingNames, unknownSettings, WANTED_IDF } from "./esp-idf.mjs";
+import { ignoredFailure, missingForEsp32, settingNames, unknownSettings, WANTED_IDF } from "./esp-idf.mjs";
 import { findModdable, lastLines, Missing, runScript, say } from "./moddable-sdk.mjs";
 import { ROOT } from "./package-root.mjs";
 
 const OUTPUT = join(ROOT, ".cache", "firmware", "moddable");
 const PROJECT = join(OUTPUT, "tmp", "esp32", "release", "firmware");
+const IMAGE = join(OUTPUT, "bin", "esp32", "release", "firmware", "xs_esp32.bin");
 const SETTINGS = ["sdkconfig.defaults", "sdkconfig.production"];
 
 await runScript(async () => {
@@ -23,10 +24,17 @@ await runScript(async () => {
   const missing = missingForEsp32();
   if (missing.length > 0) return prepareWithout(missing, moddable);
   checkSettings(process.env.IDF_PATH);
-  build(moddable, process.env.IDF_PATH, ["-m", "-t", "build"]);
-  say(`image: ${join(OUTPUT, "bin", "esp32", "release", "firmware", "xs_esp32.bin")}`);
+  buildImage(moddable);
+  say(`image: ${IMAGE}`);
   say("flash it with: mcconfig -m -p esp32 -t deploy (docs/firmware.md, step 6)");
 });
+
+/** The image of an earlier build goes first: Moddable's makefile copies whatever is there. */
+function buildImage(moddable) {
+  for (const file of [IMAGE, ...["bin", "elf"].map((kind) => join(PROJECT, "xsProj-esp32", "build", `xs_esp32.${kind}`))]) rmSync(file, { force: true });
+  const output = build(moddable, process.env.IDF_PATH, ["-m", "-t", "build"]);
+  if (ignoredFailure(output) || !existsSync(IMAGE)) throw new Missing(`ESP-IDF made no image:\n${lastLines(output)}`);
+}
 
 function prepareWithout(missing, moddable) {
   if (process.env.IDF_PATH && existsSync(join(process.env.IDF_PATH, "components"))) checkSettings(process.env.IDF_PATH);
@@ -40,13 +48,13 @@ function prepareWithout(missing, moddable) {
   throw new Missing(["No image was built. Missing on this machine:", ...missing.map((line) => `  - ${line}`)].join("\n"));
 }
 
-/** mcconfig writes the project; with `-m` make builds it. */
+/** mcconfig writes the project; with `-m` make builds it. @returns what it printed */
 function build(moddable, idf, options) {
   mkdirSync(OUTPUT, { recursive: true });
   // make takes for done what a failed tsc wrote in an earlier run.
   rmSync(join(PROJECT, "tsc"), { recursive: true, force: true });
   const settings = process.argv.slice(2).filter((word) => word.includes("="));
-  run("mcconfig", [...options, "-p", "esp32", "-o", OUTPUT, ...settings], { ...moddable.environment, IDF_PATH: idf });
+  return run("mcconfig", [...options, "-p", "esp32", "-o", OUTPUT, ...settings], { ...moddable.environment, IDF_PATH: idf, LC_ALL: "C.UTF-8" });
 }
 
 function checkSettings(idf) {
@@ -70,7 +78,9 @@ function standIn() {
 }
 
 function run(command, words, env) {
-  const { status, stdout, stderr, error } = spawnSync("nice", [command, ...words], { cwd: join(ROOT, "firmware"), env, encoding: "utf8" });
+  const { status, stdout, stderr, error } = spawnSync("nice", [command, ...words], { cwd: join(ROOT, "firmware"), env, encoding: "utf8", maxBuffer: 2 ** 26 });
   if (error) throw new Missing(`${command} cannot be run: ${error.message}`);
-  if (status !== 0) throw new Missing(`${command} failed:\n${lastLines(`${stdout}${stderr}`)}`);
+  const output = `${stdout}${stderr}`;
+  if (status !== 0) throw new Missing(`${command} failed:\n${lastLines(output)}`);
+  return output;
 }

@@ -1,0 +1,2 @@
+/** See esp-idf.mjs. */
+export function ignoredFailure(output: string): string | undefined;
