@@ -79,6 +79,19 @@ describe("firmwarePlatform", () => {
     expect(reached).toBe(1);
   });
 
+  it("tells that the network was reached by all that comes over a connection that stands: Wi-Fi would be taken down under it", () => {
+    const { time, platform, handlers } = scene();
+    platform.dialer.dial({ host: "broker.example", port: 1883 }, { kind: "none" }, 1_000, handlers);
+    time.advance(0);
+    FakeTcp.made[0]!.connected();
+    FakeTcp.made[0]!.turn();
+    let reached = 0;
+    platform.onReached = () => reached++;
+    FakeTcp.made[0]!.receives(0xd0, 0);
+    FakeTcp.made[0]!.turn();
+    expect(reached).toBe(1);
+  });
+
   it("judges servers by the build time at first, by the clock once it is set", () => {
     const { time, platform, judgedAt, dialTls } = scene();
     time.advance(5_000);

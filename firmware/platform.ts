@@ -31,7 +31,7 @@ export interface FirmwarePlatform extends Platform {
   resolver: NameResolver;
   /** A time known to have passed (build, flash) that owes nothing to the wall clock: what SNTP's answers are held against. */
   floorMs: () => number;
-  /** Called whenever a TCP connection to anywhere came up: the network works. */
+  /** Called whenever a TCP connection to anywhere came up or brought data: the network works. */
   onReached: () => void;
 }
 
@@ -62,7 +62,7 @@ function dialer<Timer>(parts: FirmwareParts<Timer>, opener: ByteStreamOpener, sc
   return new TlsDialer({ opener, scheduler, tls: parts.tls, trustedTimeMs }, parts.tlsOptions);
 }
 
-/** The same streams, telling of each connection that came up. */
+/** The same streams, telling of each connection that came up and of all that came: one that stands proves the network by its keep-alive alone. */
 function telling(opener: ByteStreamOpener, onReached: () => void): ByteStreamOpener {
   return {
     open: (host, port, handlers) =>
@@ -71,7 +71,10 @@ function telling(opener: ByteStreamOpener, onReached: () => void): ByteStreamOpe
           onReached();
           handlers.opened();
         },
-        data: (bytes) => handlers.data(bytes),
+        data(bytes) {
+          onReached();
+          handlers.data(bytes);
+        },
         writable: () => handlers.writable(),
         ended: (reason) => handlers.ended(reason),
       }),

@@ -133,6 +133,22 @@ describe("WifiKeeper", () => {
     expect(keeper.isUp).toBe(true);
   });
 
+  it("joins anew ten minutes after the last answer, however long it waited before", () => {
+    const { time, wifi, keeper, connects } = scene();
+    wifi.becomes(500);
+    time.advance(10 * MINUTE_MS + 2_000);
+    expect(connects()).toBe(2);
+    wifi.becomes(500);
+    time.advance(7 * MINUTE_MS);
+    keeper.proof();
+    time.advance(9 * MINUTE_MS);
+    keeper.proof();
+    time.advance(10 * MINUTE_MS - 1_000);
+    expect(connects()).toBe(2);
+    time.advance(2_000);
+    expect(connects()).toBe(3);
+  });
+
   it("rests briefly again after a connection that lasted", () => {
     const { time, wifi } = scene({ fraction: 0.999 });
     for (let attempt = 0; attempt < 8; attempt++) {

@@ -51,6 +51,8 @@ export class WifiState {
   readonly #backoff: Backoff;
   #stage: "off" | "joining" | "up" | "resting" = "off";
   #upSinceMs = 0;
+  /** The last proof, or when it came up. */
+  #provedAtMs = 0;
   #doublings = 0;
 
   constructor(policy: WifiPolicy, fraction: () => number) {
@@ -67,7 +69,7 @@ export class WifiState {
     if (event === "start") return this.#stage === "off" ? this.#join() : [];
     if (this.#stage === "off") return [];
     if (event === "stop") return this.#stop();
-    if (event === "proof") return this.#proof();
+    if (event === "proof") return this.#proof(nowMs);
     if (event === "elapsed") return this.#elapsed(nowMs);
     if (event === "refused") return this.#stage === "joining" ? this.#rest() : [];
     return this.#changed(event.connection, nowMs);
@@ -90,6 +92,7 @@ export class WifiState {
       case "joining":
         return [{ kind: "down", reason: "failed" }, { kind: "disconnect" }, ...this.#rest()];
       case "up":
+        if (this.#suspectInMs(nowMs) > 0) return [this.#suspicion(nowMs)];
         this.#doublings = Math.min(MOST_DOUBLINGS, this.#doublings + 1);
         this.#backoff.ended(nowMs - this.#upSinceMs);
         return [{ kind: "down", reason: "no-answer" }, { kind: "disconnect" }, ...this.#rest()];
@@ -106,17 +109,25 @@ export class WifiState {
   #up(nowMs: number): WifiEffect[] {
     this.#stage = "up";
     this.#upSinceMs = nowMs;
-    return [this.#suspicion(), { kind: "up" }];
+    this.#provedAtMs = nowMs;
+    return [this.#suspicion(nowMs), { kind: "up" }];
   }
 
-  #proof(): WifiEffect[] {
+  /** Comes with all data, so it moves no timer but one that was set for a longer time. */
+  #proof(nowMs: number): WifiEffect[] {
     if (this.#stage !== "up") return [];
+    this.#provedAtMs = nowMs;
+    if (this.#doublings === 0) return [];
     this.#doublings = 0;
-    return [this.#suspicion()];
+    return [this.#suspicion(nowMs)];
   }
 
-  #suspicion(): WifiEffect {
-    return { kind: "wait", delayMs: this.#policy.suspectAfterMs * 2 ** this.#doublings };
+  #suspectInMs(nowMs: number): number {
+    return this.#provedAtMs + this.#policy.suspectAfterMs * 2 ** this.#doublings - nowMs;
+  }
+
+  #suspicion(nowMs: number): WifiEffect {
+    return { kind: "wait", delayMs: this.#suspectInMs(nowMs) };
   }
 
   #rest(): WifiEffect[] {
