@@ -71,7 +71,6 @@ export function proofInput(nonce: Uint8Array): Uint8Array {
   return input;
 }
 
-
 /** The request's id, for the refusal of a request that cannot be read; "" where even that is missing. */
 export function requestIdOf(bytes: Uint8Array): string {
   try {
