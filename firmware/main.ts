@@ -5,6 +5,8 @@ import config from "mc/config";
 import Timer from "timer";
 
 const DEFAULT_INTERVAL_SECONDS = 60;
+/** Fits into one TLS record of 4 KiB, the largest that the chip's settings take. */
+const LARGEST_PACKET_BYTES = 4_000;
 
 const board = openBoard({
   wifi: { ssid: config.ssid ?? "", ...(config.password ? { password: config.password } : {}) },
@@ -18,7 +20,7 @@ async function main(): Promise<void> {
   await board.provisioned();
   const broker = { host: config.broker ?? "", port: Number(config.port ?? 8883), serverName: config.serverName ?? config.broker ?? "" };
   const recovery = config.recoveryPort ? { recovery: { ...broker, port: Number(config.recoveryPort) } } : {};
-  const device = new Device({ broker, ...recovery, buildTimeMs: board.buildTimeMs }, board.platform);
+  const device = new Device({ broker, ...recovery, buildTimeMs: board.buildTimeMs, maximumPacketSizeBytes: LARGEST_PACKET_BYTES }, board.platform);
   device.listen(({ type, ...details }) => log("info", type, { details: JSON.stringify(details) }));
   device.start();
 
