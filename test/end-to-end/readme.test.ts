@@ -1,20 +1,11 @@
 /** The README's commands, run as they stand there; only ports are replaced by free ones, and `npx hawser` by the build under test. */
 import { spawn } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { buildCli, CLI, temporaryDirectory } from "../../host-tools/cli/test-cli.js";
 import { freePorts } from "../../sim/brokers/free-port.js";
-
-const README = readFileSync(fileURLToPath(new URL("../../README.md", import.meta.url)), "utf8");
-
-/** The code block that follows `<!-- name -->`. */
-function block(name: string): string {
-  const found = new RegExp(`<!-- ${name} -->\\s*\`\`\`\\w+\\n([\\s\\S]*?)\`\`\``).exec(README)?.[1];
-  if (found === undefined) throw new Error(`the README has no block ${name}`);
-  return found;
-}
+import { block } from "./readme-blocks.js";
 
 interface Ran {
   code: number | null;
@@ -69,5 +60,16 @@ describe("the README", () => {
     expect(code, output).toBe(0);
     const listed = JSON.parse(output.slice(output.lastIndexOf("\n", output.length - 2) + 1)) as unknown;
     expect(JSON.stringify(listed)).toMatch(/meter-001.*meter-002.*meter-003/);
+  });
+
+  it("has a CI run that ends with 0 after a hundred readings", { timeout: 180_000 }, async () => {
+    const [mtlsPort = 0, pskPort = 0] = await freePorts(2);
+    const yaml = block("ci").replaceAll("npx hawser", "hawser").replaceAll("8883", String(mtlsPort)).replaceAll("8884", String(pskPort));
+    const passphrase = /HAWSER_PASSPHRASE: (.*)/.exec(yaml)?.[1];
+    const steps = [...yaml.matchAll(/- run: (?:\|\n((?: {6}.*\n)+)|(.*))/g)].map(([, lines, line]) => (lines ?? line ?? "").trim());
+    expect(steps.shift()).toBe("npm ci");
+    const { code, output } = await bash([`export HAWSER_PASSPHRASE='${passphrase ?? ""}'`, ...steps].join("\n"), temporaryDirectory());
+    expect(code, output).toBe(0);
+    expect(output).toMatch(/published .*100\b/);
   });
 });
