@@ -23,7 +23,7 @@ export const EXIT_MEANINGS: Readonly<Record<ExitCode, string>> = {
   4: "network, broker or serial line: unreachable, port in use, broker not up to date",
   5: "conflict: the name, directory or vault exists or is in use",
   6: "data: not found, not a CA or vault, damaged, or not writable",
-  130: "interrupted before the work was done; nothing was changed",
+  130: "interrupted before the work was done",
 };
 
 const USAGE = [

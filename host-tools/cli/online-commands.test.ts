@@ -141,6 +141,38 @@ test("what a watcher with issued credentials sees is what the device counted", a
   expect(numbers(watcher)).toEqual([1, 2, 3, 4, 5]);
 });
 
+describe("sim run --count", { timeout: LIVENESS_MS }, () => {
+  test.each(["SIGINT", "SIGTERM"] as const)("stopped by %s before it is reached says how far it came, and has not succeeded", async (signal) => {
+    const cwd = await withDevice();
+    const { broker, ...ports } = await runningBroker(cwd, "embedded");
+    const device = simulatedDevice(cwd, ports, "--count", "1000");
+    await device.waitFor("published", ({ n }) => n === 2);
+    expect(await interrupted(device, signal)).toMatch(/^stopped when ([2-9]|[1-9]\d+) of 1000 messages were acknowledged$/);
+    await endsWell(broker, "SIGTERM");
+  });
+
+  test("stopped before it ever connected has not succeeded; without a count that is an end as good as any", async () => {
+    const cwd = await withDevice();
+    const [mtlsPort = 0, pskPort = 0] = await freePorts(2);
+    const waiting = (...more: string[]): RunningCli => simulatedDevice(cwd, { mtlsPort, pskPort }, "--connect-timeout", "0", ...more);
+    const counting = waiting("--count", "3");
+    await counting.waitFor("retrying");
+    expect(await interrupted(counting, "SIGTERM")).toBe("stopped when 0 of 3 messages were acknowledged");
+    const endless = waiting();
+    await endless.waitFor("retrying");
+    await endsWell(endless, "SIGTERM");
+  });
+});
+
+/** The message of the one error line. */
+async function interrupted(cli: RunningCli, signal: NodeJS.Signals): Promise<string> {
+  cli.signal(signal);
+  const { code, stderr } = await cli.ended;
+  const { error } = JSON.parse(stderr) as { error: { code: string; message: string } };
+  expect({ code, error: error.code, last: cli.events.at(-1)?.["event"] }).toEqual({ code: 130, error: "INTERRUPTED", last: "stopped" });
+  return error.message;
+}
+
 async function occupiedPort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

@@ -115,6 +115,16 @@ describe("sim run --engine xs", { timeout: LIVENESS_MS }, () => {
     expect(readdirSync(join(cwd, "v")).filter((name) => name !== "lock")).toEqual(files.filter((name) => name !== "lock"));
   });
 
+  test("stopped before its count is reached has not succeeded", async () => {
+    const { cwd, ports } = await plant();
+    const device = new RunningCli(command(ports, "xs", "--count", "1000"), { cwd, env: ENV });
+    await device.waitFor("published", ({ n }) => n === 2);
+    device.signal("SIGTERM");
+    const { code, stderr } = await device.ended;
+    expect([code, JSON.parse(stderr)]).toEqual([130, { error: expect.objectContaining({ code: "INTERRUPTED", message: expect.stringMatching(/ of 1000 /) as string }) as unknown }]);
+    expect(device.events.at(-1)?.["event"]).toBe("stopped");
+  });
+
   test("says so when the engine ends by itself", async () => {
     const { cwd, ports } = await plant();
     const device = new RunningCli(command(ports, "xs"), { cwd, env: ENV });

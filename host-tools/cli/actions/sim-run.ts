@@ -1,6 +1,6 @@
 /** Runs one simulated device over a vault: the SDK's `Device` on Node, or on XS in a child process. */
 import { Device } from "../../../sdk/device.js";
-import { errorCode, errorMessage } from "../../../sdk/errors.js";
+import { errorCode, errorMessage, HawserError } from "../../../sdk/errors.js";
 import type { Endpoint } from "../../../sdk/platform.js";
 import { nodePlatform } from "../../../sim/node/platform.js";
 import { checkHeaderThere } from "../../../sim/node/vault-files.js";
@@ -97,6 +97,13 @@ async function serve({ device, broken }: OpenDevice, topic: string, options: Sim
     telemetry.stop();
     await device.stop();
   }
+  checkCount(telemetry.acknowledged, options.count);
+}
+
+/** Without a count a stop is the end that is meant. What was acknowledged while the device stopped counts. */
+function checkCount(acknowledged: number, count = 0): void {
+  if (acknowledged >= count) return;
+  throw new HawserError("INTERRUPTED", `stopped when ${acknowledged} of ${count} messages were acknowledged`, "Run the command again; what the broker has not yet acknowledged is kept in the vault and sent then.");
 }
 
 /** Shows every command; one on `down/ping` is answered on `up/pong` with the payload it brought. */

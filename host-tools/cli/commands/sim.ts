@@ -17,7 +17,7 @@ export function addSimCommands(program: Command, run: Run): void {
     .addOption(new Option("--publish-every <duration>", "how often it publishes: 500ms, 1s, 5m").argParser(parsePositiveDurationMs).default(1000, "1s"))
     .addOption(new Option("--engine <engine>", "what the SDK runs on: node, or xs, the engine of an ESP32, with its TLS and key store in C").choices(["node", "xs"]).default("node"))
     .option("--topic <topic>", "where to, below devices/{id}/; begins with up/", "up/temperature")
-    .option("--count <n>", "end with 0 once this many messages are acknowledged (default: publish until stopped)", parseCount)
+    .option("--count <n>", "end with 0 once this many messages are acknowledged, with 130 when stopped before (default: publish until stopped, then 0)", parseCount)
     .option("--passphrase-file <file>", "file whose first line is the passphrase (default: $HAWSER_PASSPHRASE, else a prompt)")
     .option("--vault-passphrase-file <file>", "the same for the vault alone (default: $HAWSER_VAULT_PASSPHRASE)");
   json(connectTimeout(command));
@@ -40,7 +40,7 @@ export function addSimCommands(program: Command, run: Run): void {
       "hawser sim run --vault sensor-1.vault --url mqtts://localhost:8883 --count 3",
       "hawser sim run --vault sensor-1.vault --url mqtts://localhost:8883 --psk-url mqtts://localhost:8884 --publish-every 500ms --json",
     ],
-    exits: [3, 4, 5, 6],
+    exits: [3, 4, 5, 6, 130],
   });
   command.action(run(async () => (await import("../actions/sim-run.js")).runSimulatedDevice));
 }

@@ -27,6 +27,10 @@ export class Telemetry {
     });
   }
 
+  get acknowledged(): number {
+    return this.#acknowledged;
+  }
+
   /** Sends the first reading at once. Idempotent. */
   start(): void {
     if (this.#timer !== undefined) return;
