@@ -1,7 +1,7 @@
 /** The `hawser` command line as a whole: its commands, its help, and usage errors in the same form as all others. */
 import { Command, CommanderError } from "commander";
 import { HawserError } from "../../sdk/errors.js";
-import { runAction, reportError } from "./command-runner.js";
+import { finishOutput, runAction, reportError } from "./command-runner.js";
 import { addAuthorityCommand } from "./commands/authority.js";
 import { addBrokerCommands } from "./commands/broker.js";
 import { addCaCommands } from "./commands/ca.js";
@@ -34,7 +34,7 @@ export async function runCommandLine(args: readonly string[]): Promise<void> {
   } catch (error) {
     process.exitCode = finishParsing(error, commandPath(program, args), terminal);
   }
-  await terminal.flush();
+  await finishOutput(terminal);
 }
 
 function buildProgram(terminal: Terminal): Command {

@@ -1,6 +1,6 @@
 /** What every command shares: its surroundings, how its work is loaded only when it is wanted, and how its errors end the process. */
 import type { Command } from "commander";
-import { HawserError } from "../../sdk/errors.js";
+import { errorCode, HawserError } from "../../sdk/errors.js";
 import { EXIT, EXIT_MEANINGS, exitCodeFor } from "./exit-codes.js";
 import type { ExitCode } from "./exit-codes.js";
 import { stopOnProcessSignals } from "./stop-signal.js";
@@ -24,16 +24,32 @@ const PASSPHRASE_VARIABLES = ["HAWSER_PASSPHRASE", "HAWSER_CA_PASSPHRASE", "HAWS
 export const runAction: Run = (load) => async (options) => {
   const terminal = new Terminal(options.json === true, process.stdout, process.stderr, process.env);
   const stop = stopOnProcessSignals();
-  terminal.onClosed(() => stop.request());
+  let outputEndedIt = false;
+  terminal.onClosed(() => {
+    outputEndedIt = !stop.requested;
+    stop.request();
+  });
   const env = { ...process.env };
   for (const name of PASSPHRASE_VARIABLES) delete process.env[name];
   try {
     await (await load())(options, { terminal, stop, env });
   } catch (error) {
-    process.exitCode = reportError(error, terminal);
+    const isCutOff = outputEndedIt && errorCode(error) === "INTERRUPTED";
+    if (!isCutOff) process.exitCode = reportError(error, terminal);
+    // Who closed the pipe knows; lost output is what has to be told.
+    else if (terminal.outputFailure === undefined) process.exitCode = EXIT.interrupted;
   }
-  await terminal.flush();
+  await finishOutput(terminal);
 };
+
+/** Hands all output to the system. A command whose output was lost has failed; if it has for another reason, that one was told. */
+export async function finishOutput(terminal: Terminal): Promise<void> {
+  await terminal.flush();
+  const lost = terminal.outputFailure;
+  if (lost === undefined || (process.exitCode ?? EXIT.done) !== EXIT.done) return;
+  process.exitCode = reportError(lost, terminal);
+  await terminal.flush();
+}
 
 /** Shows an error, whatever was thrown, and returns what to exit with. */
 export function reportError(error: unknown, terminal: Terminal): ExitCode {

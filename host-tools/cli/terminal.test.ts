@@ -59,6 +59,22 @@ describe("Terminal", () => {
     subject.line("late");
     expect(closed).toBe(1);
     expect(out.read()).toBeNull();
+    expect(subject.outputFailure).toBeUndefined();
+  });
+
+  test.each([
+    ["ENOSPC", "STORAGE_FULL"],
+    ["EDQUOT", "STORAGE_FULL"],
+    ["EFBIG", "STORAGE_FULL"],
+    ["EIO", "STORAGE_FAILED"],
+  ])("drops output that cannot be written for %s, too, and keeps that as %s", (code, expected) => {
+    const { subject, out } = terminal(false);
+    let closed = 0;
+    subject.onClosed(() => (closed += 1));
+    out.emit("error", Object.assign(new Error(`write ${code}`), { code }));
+    subject.line("late");
+    expect([closed, out.read()]).toEqual([1, null]);
+    expect(subject.outputFailure).toMatchObject({ code: expected });
   });
 });
 

@@ -1,8 +1,10 @@
 /**
  * Everything the command line shows: results on stdout, errors and progress on stderr. Colours and progress only where a person looks on.
- * A closed pipe (`hawser list | head`) is no error: the rest of the output is dropped and the work goes on to a safe end.
+ * A closed pipe (`hawser list | head`) is no error: the rest of the output is dropped and the work goes on to a safe end. So it does when
+ * the disk behind stdout is full, but then the command has failed.
  */
-import type { HawserError } from "../../sdk/errors.js";
+import { fstatSync, writeFileSync } from "node:fs";
+import { HawserError } from "../../sdk/errors.js";
 
 export type Colour = "bold" | "dim" | "red" | "green" | "yellow" | "cyan";
 
@@ -13,6 +15,8 @@ export type Json = string | number | boolean | null | undefined | readonly Json[
 
 export class Terminal {
   #closed = false;
+  #failure: HawserError | undefined;
+  readonly #file: number | undefined;
   #progress: NodeJS.Timeout | undefined;
   readonly #onClosed: (() => void)[] = [];
 
@@ -22,11 +26,17 @@ export class Terminal {
     private readonly err: NodeJS.WriteStream,
     private readonly env: Readonly<Record<string, string | undefined>>,
   ) {
-    out.on("error", () => this.#close());
+    this.#file = fileBehind(out);
+    out.on("error", (error) => this.#close(error));
     err.on("error", () => undefined);
   }
 
-  /** Runs `then` once nobody reads stdout any more. */
+  /** Why output was lost, unless its reader went away; settled after `flush`. */
+  get outputFailure(): HawserError | undefined {
+    return this.#failure;
+  }
+
+  /** Runs `then` once stdout takes no more. */
   onClosed(then: () => void): void {
     this.#onClosed.push(then);
   }
@@ -122,14 +132,39 @@ export class Terminal {
 
   #write(text: string): void {
     this.stopProgress();
-    if (!this.#closed) this.out.write(text);
+    if (this.#closed) return;
+    if (this.#file === undefined) {
+      this.out.write(text);
+      return;
+    }
+    try {
+      writeFileSync(this.#file, text);
+    } catch (error) {
+      this.#close(error);
+    }
   }
 
-  #close(): void {
+  #close(error: unknown): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#failure = outputFailure(error);
     for (const then of this.#onClosed) then();
   }
+}
+
+/** The descriptor, when it is a file's: what a disk that is filling up takes only a part of, Node's own stream gives up for written. */
+function fileBehind({ fd }: NodeJS.WriteStream & { fd?: number }): number | undefined {
+  return typeof fd === "number" && fstatSync(fd).isFile() ? fd : undefined;
+}
+
+const DISK_FULL: Readonly<Record<string, string>> = { ENOSPC: "the disk is full", EDQUOT: "the disk quota is used up", EFBIG: "the file has reached its limit" };
+
+function outputFailure(error: unknown): HawserError | undefined {
+  const { code = "", message } = error as NodeJS.ErrnoException;
+  if (code === "EPIPE" || code === "ECONNRESET") return undefined;
+  const full = DISK_FULL[code];
+  const next = "Let the output go where it has room. What the command did stands.";
+  return new HawserError(full === undefined ? "STORAGE_FAILED" : "STORAGE_FULL", `the output could not be written: ${full ?? message}`, next);
 }
 
 /** Text that came from outside, made harmless for a terminal and one line long. */
