@@ -1,6 +1,7 @@
 /** The two passphrases a command may need, found where its flags and the environment say. */
 import { passphraseSources, readPassphrase } from "../../sim/node/passphrase.js";
 import type { PassphraseSurroundings } from "../../sim/node/passphrase.js";
+import { processStop } from "./stop-signal.js";
 
 export interface PassphraseOptions {
   passphraseFile?: string;
@@ -23,5 +24,5 @@ export function vaultPassphrase(options: PassphraseOptions & { vault: string }, 
 }
 
 function surroundings(environment: Environment): PassphraseSurroundings {
-  return { environment, input: process.stdin, output: process.stderr };
+  return { environment, input: process.stdin, output: process.stderr, stop: processStop() };
 }

@@ -28,6 +28,8 @@ export class StopSignal {
   }
 }
 
+let ofThisProcess: StopSignal | undefined;
+
 /** A stop signal fed by the process's signals. */
 export function stopOnProcessSignals(): StopSignal {
   const stop = new StopSignal();
@@ -37,5 +39,11 @@ export function stopOnProcessSignals(): StopSignal {
   };
   process.on("SIGINT", ask);
   process.on("SIGTERM", ask);
+  ofThisProcess = stop;
   return stop;
+}
+
+/** What `stopOnProcessSignals` made; until then signals end the process by themselves. One for all, as the signals and the terminal they come from are. */
+export function processStop(): StopSignal | undefined {
+  return ofThisProcess;
 }

@@ -1,0 +1,189 @@
+/** Where passphrases come from, with the built command line at a real pseudo-terminal, which is its controlling one: Ctrl-C there is a real signal. */
+import { execFileSync, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { copyFileSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { open } from "node:fs/promises";
+import { join } from "node:path";
+import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { SerialLine } from "../station/testing/serial-line.js";
+import { buildCli, CLI, hawser, temporaryDirectory, treeState } from "./test-cli.js";
+import { directoryWithCa, ENV, PASSPHRASE } from "./test-fleet.js";
+
+beforeAll(buildCli);
+
+const INTERRUPTED = /\r\n[^\r\n]*error INTERRUPTED:[^\r\n]+ Next: Start again\.\r\n$/;
+const CTRL_C = "\u0003";
+
+/** A command with a person at its terminal. */
+class Seat {
+  screen = "";
+  readonly ended: Promise<number | null>;
+  #look: () => void = () => undefined;
+
+  private constructor(
+    private readonly line: SerialLine,
+    readonly child: ChildProcess,
+  ) {
+    line.onData = (bytes) => {
+      this.screen += Buffer.from(bytes).toString("utf8");
+      this.#look();
+    };
+    this.ended = new Promise((resolve) => child.once("close", resolve));
+  }
+
+  static async at(args: readonly string[], cwd: string, env: Readonly<Record<string, string>> = {}): Promise<Seat> {
+    const line = await SerialLine.open();
+    // The first terminal that the leader of a new session opens becomes its controlling one.
+    const shell = ["-c", 'terminal=$1; shift; exec "$@" < "$terminal" > "$terminal" 2>&1', "sh", line.path, process.execPath, CLI, ...args];
+    const child = spawn("sh", shell, { cwd, env: { PATH: process.env["PATH"] ?? "", ...env }, stdio: "ignore", detached: true });
+    const seat = new Seat(line, child);
+    onTestFinished(async () => {
+      child.kill("SIGKILL");
+      await seat.ended;
+      await line.cut();
+    });
+    return seat;
+  }
+
+  async shows(text: RegExp): Promise<void> {
+    while (!text.test(this.screen)) await new Promise<void>((resolve) => (this.#look = resolve));
+  }
+
+  type(text: string): void {
+    this.line.write(Buffer.from(text));
+  }
+
+  /** Whether the terminal shows what is typed and makes signals of keys. */
+  get isAsBefore(): boolean {
+    const settings = execFileSync("stty", ["-a", "-F", this.line.path], { encoding: "utf8" });
+    return [" echo ", " isig ", " icanon "].every((setting) => settings.replaceAll("\n", " ").includes(setting));
+  }
+
+  async expectInterrupted(): Promise<void> {
+    expect(await this.ended).toBe(130);
+    await this.shows(INTERRUPTED);
+    expect(this.isAsBefore).toBe(true);
+  }
+}
+
+/** Makes the command stop at the CA's record until the returned function is called; resolves when it is there. */
+async function heldAtRecord(cwd: string, start: () => Promise<Seat>): Promise<{ seat: Seat; release: () => Promise<void> }> {
+  const record = join(cwd, "ca/ca.json");
+  copyFileSync(record, join(cwd, "record"));
+  execFileSync("mkfifo", ["-m", "600", join(cwd, "held")]);
+  renameSync(join(cwd, "held"), record);
+  const seat = await start();
+  // A pipe opens when its reader is there.
+  const pipe = await open(record, "w");
+  renameSync(join(cwd, "record"), record);
+  return {
+    seat,
+    release: async () => {
+      await pipe.writeFile(readFileSync(record));
+      await pipe.close();
+    },
+  };
+}
+
+describe("a stop at the passphrase prompt", () => {
+  test.each(["SIGTERM", "SIGINT"] as const)("by %s ends the command at once, like Ctrl-C", async (signal) => {
+    for (const stop of [(seat: Seat) => seat.child.kill(signal), (seat: Seat) => seat.type(CTRL_C)]) {
+      const seat = await Seat.at(["ca", "init", "--dir", "ca"], temporaryDirectory());
+      await seat.shows(/Passphrase for the CA directory ca: $/);
+      expect(seat.isAsBefore).toBe(false);
+      stop(seat);
+      await seat.expectInterrupted();
+    }
+  });
+
+  test("at the second question and with a CA that is there changes nothing", async () => {
+    const cwd = await directoryWithCa();
+    const before = treeState(cwd);
+    const init = await Seat.at(["ca", "init", "--dir", "new"], cwd);
+    await init.shows(/new: $/);
+    init.type("a new one\r");
+    await init.shows(/The same again: $/);
+    init.child.kill("SIGTERM");
+    await init.expectInterrupted();
+    const crl = await Seat.at(["ca", "crl", "--dir", "ca"], cwd);
+    await crl.shows(/: $/);
+    crl.child.kill("SIGTERM");
+    await crl.expectInterrupted();
+    expect(treeState(cwd)).toEqual(before);
+  });
+
+  test("keeps its form with --json", async () => {
+    const seat = await Seat.at(["ca", "init", "--dir", "ca", "--json"], temporaryDirectory());
+    await seat.shows(/: $/);
+    seat.child.kill("SIGTERM");
+    expect(await seat.ended).toBe(130);
+    await seat.shows(/\r\n\{"error":\{"code":"INTERRUPTED",.*\}\}\r\n$/);
+  });
+});
+
+describe("a stop before the passphrase prompt", () => {
+  test.each([
+    ["Ctrl-C", (seat: Seat) => seat.type(CTRL_C)],
+    ["SIGTERM", (seat: Seat) => seat.child.kill("SIGTERM")],
+  ])("by %s lets no prompt appear", async (by, stop) => {
+    const cwd = await directoryWithCa();
+    const { seat, release } = await heldAtRecord(cwd, () => Seat.at(["ca", "crl", "--dir", "ca"], cwd));
+    stop(seat);
+    // The kernel shows Ctrl-C as it makes the signal.
+    if (by === "Ctrl-C") await seat.shows(/\^C/);
+    await release();
+    expect(await seat.ended).toBe(130);
+    await seat.shows(/error INTERRUPTED:[^\r\n]+\r\n$/);
+    expect(seat.screen).not.toContain("Passphrase");
+    expect(seat.isAsBefore).toBe(true);
+  });
+
+  test("is heeded where the vault's passphrase is asked for after the CA's was found", async () => {
+    const cwd = await directoryWithCa();
+    const args = ["provision", "--dir", "ca", "--id", "sensor-1", "--vault", "v"];
+    const { seat, release } = await heldAtRecord(cwd, () => Seat.at(args, cwd, { HAWSER_CA_PASSPHRASE: PASSPHRASE }));
+    seat.child.kill("SIGTERM");
+    await release();
+    expect(await seat.ended).toBe(130);
+    await seat.shows(/error INTERRUPTED:[^\r\n]+\r\n$/);
+    expect(seat.screen).not.toContain("Passphrase");
+  });
+});
+
+describe("a passphrase file on the command line", () => {
+  function secret(cwd: string, name: string, content: string): string {
+    writeFileSync(join(cwd, name), content, { mode: 0o600 });
+    return name;
+  }
+
+  test.each(["--passphrase-file", "--ca-passphrase-file"])("wins over the environment: %s", async (option) => {
+    const cwd = temporaryDirectory();
+    const env = { HAWSER_PASSPHRASE: "of the environment", HAWSER_CA_PASSPHRASE: "of the environment" };
+    const made = await hawser(["ca", "init", "--dir", "ca", option, secret(cwd, "new", "of the file\nand a remark\n")], { cwd, env });
+    expect(made.code).toBe(0);
+    expect(await hawser(["ca", "crl", "--dir", "ca"], { cwd, env: { HAWSER_PASSPHRASE: "of the file" } })).toMatchObject({ code: 0 });
+    expect((await hawser(["ca", "crl", "--dir", "ca"], { cwd, env })).stderr).toContain("WRONG_PASSPHRASE");
+  });
+
+  test.each([
+    ["missing", undefined, /^error PASSPHRASE_FILE_UNREADABLE: .*ENOENT/],
+    ["empty", "", /^error PASSPHRASE_REQUIRED: /],
+    ["blank", " \n", /^error PASSPHRASE_REQUIRED: .* is blank\./],
+    ["marked", "\ufeffwords\n", /^error PASSPHRASE_FILE_UNREADABLE: .*byte order mark/],
+    ["/dev/zero", undefined, /^error PASSPHRASE_FILE_UNREADABLE: .*no regular file/],
+  ])("is an error when it is %s, though the environment has one", async (name, content, error) => {
+    const cwd = temporaryDirectory();
+    if (content !== undefined) secret(cwd, name, content);
+    const before = treeState(cwd);
+    const { code, stderr } = await hawser(["ca", "init", "--dir", "ca", "--passphrase-file", name], { cwd, env: ENV });
+    expect([code, stderr]).toEqual([3, expect.stringMatching(error)]);
+    expect(treeState(cwd)).toEqual(before);
+  });
+
+  test("must not be blank for a new vault in a CA that has another", async () => {
+    const cwd = await directoryWithCa();
+    const args = ["provision", "--dir", "ca", "--id", "sensor-1", "--vault", "v", "--vault-passphrase-file", secret(cwd, "blank", "   \n")];
+    const { code, stderr } = await hawser(args, { cwd, env: ENV });
+    expect([code, stderr]).toEqual([3, expect.stringMatching(/^error PASSPHRASE_REQUIRED: .* is blank\./)]);
+  });
+});
