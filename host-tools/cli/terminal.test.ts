@@ -1,5 +1,5 @@
 import { PassThrough } from "node:stream";
-import { describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { HawserError } from "../../sdk/errors.js";
 import { printable, table, Terminal } from "./terminal.js";
 
@@ -75,6 +75,44 @@ describe("Terminal", () => {
     subject.line("late");
     expect([closed, out.read()]).toEqual([1, null]);
     expect(subject.outputFailure).toMatchObject({ code: expected });
+  });
+});
+
+describe("progress", () => {
+  beforeEach(() => {
+    vi.useFakeTimers();
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  test("counts seconds on a terminal, and leaves no trace", () => {
+    const { subject, errors } = terminal(false, true, { NO_COLOR: "1" });
+    subject.startProgress("building", "building takes a while");
+    vi.advanceTimersByTime(2000);
+    subject.stopProgress();
+    expect(errors()).toBe("\rbuilding, 1 s ...\rbuilding, 2 s ...\r\u001b[K");
+  });
+
+  test("is one line in a log when it takes long, and nothing when it does not", () => {
+    const { subject, text, errors } = terminal(false);
+    subject.startProgress("building", "building takes a while");
+    vi.advanceTimersByTime(1999);
+    subject.stopProgress();
+    subject.startProgress("working");
+    vi.advanceTimersByTime(60_000);
+    expect(errors()).toBe("");
+    subject.startProgress("building", "building takes a while");
+    vi.advanceTimersByTime(60_000);
+    subject.stopProgress();
+    expect([text(), errors()]).toEqual(["", "building takes a while\n"]);
+  });
+
+  test("is one event with --json", () => {
+    const { subject, text, errors } = terminal(true, true);
+    subject.startProgress("building", "building takes a while");
+    vi.advanceTimersByTime(60_000);
+    expect([JSON.parse(text()), errors()]).toEqual([expect.objectContaining({ event: "preparing", what: "building takes a while" }), ""]);
   });
 });
 

@@ -10,6 +10,9 @@ export type Colour = "bold" | "dim" | "red" | "green" | "yellow" | "cyan";
 
 const ANSI: Readonly<Record<Colour, number>> = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 };
 
+/** Work that is done by then needs no announcement. */
+const NOTICE_MS = 2000;
+
 /** A value that JSON can carry. */
 export type Json = string | number | boolean | null | undefined | readonly Json[] | { readonly [key: string]: Json };
 
@@ -83,23 +86,34 @@ export class Terminal {
     this.err.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
   }
 
-  /** Shows `label` on a terminal when the work takes more than a second. */
-  startProgress(label: string): void {
+  /**
+   * Shows `label` on a terminal when the work takes more than a second.
+   * @param notice said once elsewhere, where work that may take half a minute would look like a hang: on stderr, with --json as an event
+   */
+  startProgress(label: string, notice?: string): void {
     this.stopProgress();
-    if (this.json || this.err.isTTY !== true) return;
-    let ticks = 0;
-    this.#progress = setInterval(() => {
-      ticks += 1;
-      this.err.write(`\r${this.paint("dim", `${label}, ${ticks} s ...`, this.err)}`);
-    }, 1000);
-    this.#progress.unref();
+    if (this.#isWatched) {
+      let ticks = 0;
+      this.#progress = setInterval(() => {
+        ticks += 1;
+        this.err.write(`\r${this.paint("dim", `${label}, ${ticks} s ...`, this.err)}`);
+      }, 1000);
+    } else if (notice !== undefined) {
+      this.#progress = setTimeout(() => (this.json ? this.event("preparing", { what: notice }, notice) : this.note(notice)), NOTICE_MS);
+    }
+    this.#progress?.unref();
   }
 
   stopProgress(): void {
     if (this.#progress === undefined) return;
     clearInterval(this.#progress);
     this.#progress = undefined;
-    this.err.write("\r\u001b[K");
+    if (this.#isWatched) this.err.write("\r\u001b[K");
+  }
+
+  /** Whether progress has somebody to see it. */
+  get #isWatched(): boolean {
+    return !this.json && this.err.isTTY === true;
   }
 
   paint(colour: Colour, text: string, stream: NodeJS.WriteStream = this.out): string {

@@ -62,7 +62,7 @@ function openOnNode(path: string, passphrase: string, settings: DeviceSettings):
 }
 
 async function openOnXs(path: string, passphrase: string, settings: DeviceSettings, terminal: Terminal): Promise<OpenDevice> {
-  terminal.startProgress("building the XS engine");
+  terminal.startProgress("building the XS engine", "starting the XS engine: at first use it is built, which takes about half a minute");
   try {
     return await (await import("../simulated-device/xs-engine.js")).openXsDevice(path, passphrase, settings);
   } finally {

@@ -4,14 +4,14 @@ import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { parseBrokerUrl, parseCount, parsePositiveDurationMs } from "../values.js";
-import { connectTimeout, json } from "./shared-options.js";
+import { connectTimeout, json, parsePath } from "./shared-options.js";
 
 export function addSimCommands(program: Command, run: Run): void {
   const sim = program.command("sim").description("Simulate devices: the SDK itself, on Node or on XS.");
   const command = sim
     .command("run")
     .description("Run one simulated device from its vault until SIGINT or SIGTERM.")
-    .requiredOption("--vault <path>", "the vault made by `hawser provision`")
+    .requiredOption("--vault <path>", "the vault made by `hawser provision`", parsePath)
     .requiredOption("--url <url>", "the broker's mTLS port, mqtts://HOST:PORT", parseBrokerUrl)
     .option("--psk-url <url>", "the broker's PSK port, for recovery (default: no recovery)", parseBrokerUrl)
     .addOption(new Option("--publish-every <duration>", "how often it publishes: 500ms, 1s, 5m").argParser(parsePositiveDurationMs).default(1000, "1s"))
@@ -25,7 +25,7 @@ export function addSimCommands(program: Command, run: Run): void {
     notes: [
       "Every message on devices/{id}/down/# is shown; one on down/ping is answered on up/pong with the same payload.",
       "Either engine keeps records and keys sealed in the same vault and goes on where the other ended, rotations included; --engine xs passes keys to",
-      "the engine's process through a pipe and writes them nowhere else. It needs a checkout of hawser and gcc: the engine is built at first use.",
+      "the engine's process through a pipe and writes them nowhere else. It needs a checkout of hawser and gcc: it is built at first use, in half a minute.",
       "SIGUSR1 asks for a new certificate now. Messages not yet acknowledged survive in the vault.",
     ],
     json: [
@@ -33,7 +33,7 @@ export function addSimCommands(program: Command, run: Run): void {
       '{"time":"...","event":"published","n":1,"topic":"devices/sensor-1/up/temperature"}',
       '{"time":"...","event":"renewed","oldSerial":"3a..","newSerial":"4f.."}',
       '{"time":"...","event":"message","topic":"devices/sensor-1/down/ping","payload":"..."} (payloadBase64 when it is no text)',
-      "also: connecting, disconnected (code, class), retrying (delayMs), rung-changed (from, to, code), renewing (reason), pending (serial),",
+      "also: preparing (what), connecting, disconnected (code, class), retrying (delayMs), rung-changed (from, to, code), renewing (reason), pending (serial),",
       "recovered (serial), identity-dropped, renewal-failed, publish-failed (code), message-dropped, protocol-version, redirected, commands-failed, stopped",
     ],
     examples: [
