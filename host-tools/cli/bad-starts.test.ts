@@ -152,6 +152,10 @@ describe("sim run refuses, and leaves the disk as it was,", () => {
     expect(stderr).toContain(`no connection to mqtts://localhost:${port} within 0.3 s`);
   });
 
+  test("the broker's PSK port, and asks whether it is that", async () => {
+    expect(await expectRefusal(copy(), simRun(url(broker.pskPort), "--connect-timeout", "1s"), "TLS_FAILED", 4)).toContain("not its PSK port");
+  });
+
   test("a server that never says a word", async () => {
     await expectRefusal(copy(), simRun(`mqtts://127.0.0.1:${await silentPort()}`, "--connect-timeout", "300ms"), "CONNECT_TIMEOUT", 4);
   });

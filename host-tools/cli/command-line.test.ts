@@ -23,6 +23,14 @@ describe("hawser", () => {
     for (const line of help.stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(160);
   });
 
+  test.each([["help"], ["help", "sim"], ["help", "sim", "run"], ["sim", "help", "run"], ["help", "list"], ["sim", "run", "-h"], ["-h"]])("answers %s %s %s as --help", async (...words) => {
+    const cwd = temporaryDirectory();
+    const named = words.filter((word) => word !== "help" && word !== "-h");
+    const [help, flag] = await Promise.all([hawser(words, { cwd }), hawser([...named, "--help"], { cwd })]);
+    expect(help).toEqual(flag);
+    expect(help.stdout).toMatch(new RegExp(`^Usage: ${["hawser", ...named].join(" ")} \\[options\\]`));
+  });
+
   test("says its version", async () => {
     const { code, stdout } = await hawser(["--version"], { cwd: temporaryDirectory() });
     expect(code).toBe(0);
@@ -34,12 +42,23 @@ describe("hawser", () => {
     [[], /^error USAGE: a command is missing\. Next: Run: hawser --help\.\n$/],
     [["ca"], /^error USAGE: a command is missing\. Next: Run: hawser ca --help\.\n$/],
     [["sim", "rum"], /^error USAGE: unknown command 'rum' \(Did you mean run\?\)\. Next: Run: hawser sim --help\.\n$/],
+    [["help", "nope"], /^error USAGE: unknown command 'nope'\. Next: Run: hawser --help\.\n$/],
+    [["help", "sim", "rum"], /^error USAGE: unknown command 'rum'\. Next: Run: hawser sim --help\.\n$/],
+    [["sim", "help", "rum"], /^error USAGE: unknown command 'rum'\. Next: Run: hawser sim --help\.\n$/],
     [["list"], /^error USAGE: required option '--dir <dir>' not specified\. Next: Run: hawser list --help\.\n$/],
     [["list", "--dir", "x", "--nonsense"], /^error USAGE: unknown option '--nonsense'\. /],
     [["list", "--dir", "x", "more"], /^error USAGE: too many arguments/],
     [["broker", "config", "--dir", "x", "--for", "hive", "--out", "y", "--mtls-port", "1", "--psk-port", "2"], /^error USAGE: .*'hive' is invalid/],
-    [["broker", "config", "--dir", "x", "--for", "mosquitto", "--out", "y", "--mtls-port", "0", "--psk-port", "2"], /^error BAD_PORT: /],
-    [["broker", "run", "--dir", "x", "--mtls-port", "70000", "--psk-port", "0"], /^error BAD_PORT: /],
+    [["broker", "config", "--dir", "x", "--for", "mosquitto", "--out", "y", "--mtls-port", "0", "--psk-port", "2"], /^error BAD_PORT: [^,]+\n$/],
+    [["broker", "config", "--dir", "x", "--for", "mosquitto", "--out", "", "--mtls-port", "1", "--psk-port", "2"], /^error USAGE: option '--out <out>' argument '' is invalid\. It is empty\. /],
+    [["broker", "run", "--dir", "x", "--mtls-port", "70000", "--psk-port", "0"], /^error BAD_PORT: .*, or 0 to let the system choose\.\n$/],
+    [["ca", "init", "--dir", ""], /^error USAGE: option '--dir <dir>' argument '' is invalid\. It is empty\. /],
+    [["list", "--dir", ""], /^error USAGE: option '--dir <dir>' argument '' is invalid\. It is empty\. /],
+    [["issue", "--dir", "x", "--name", "y", "--role", "backend", "--out", ""], /^error USAGE: option '--out <out>' argument '' is invalid\. It is empty\. /],
+    [["provision", "--dir", "x", "--id", "y", "--vault", ""], /^error USAGE: option '--vault <path>' argument '' is invalid\. It is empty\. /],
+    [["provision", "--dir", "x", "--id", "y", "--serial", ""], /^error USAGE: option '--serial <port>' argument '' is invalid\. It is empty\. /],
+    [["provision", "--dir", "x", "--id", "y", "--serial", "z", "--baud", "0"], /^error BAD_BAUD: "0" is not a baud rate\. /],
+    [["sim", "run", "--vault", "", "--url", "mqtts://localhost:1"], /^error USAGE: option '--vault <path>' argument '' is invalid\. It is empty\. /],
     [["sim", "run", "--vault", "v", "--url", "mqtt://localhost:1883"], /^error BAD_URL: .*never speaks without TLS/],
     [["sim", "run", "--vault", "v", "--url", "mqtts://localhost:1", "--publish-every", "soon"], /^error BAD_DURATION: /],
     [["sim", "run", "--vault", "v", "--url", "mqtts://localhost:1", "--count", "0"], /^error BAD_NUMBER: /],

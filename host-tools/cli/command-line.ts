@@ -30,7 +30,9 @@ export async function runCommandLine(args: readonly string[]): Promise<void> {
   const terminal = new Terminal(args.includes("--json"), process.stdout, process.stderr, process.env);
   const program = buildProgram(terminal);
   try {
-    await program.parseAsync([...args], { from: "user" });
+    const asked = helpAsked(program, args);
+    if (asked === undefined) await program.parseAsync([...args], { from: "user" });
+    else commandNamed(program, asked).outputHelp();
   } catch (error) {
     process.exitCode = finishParsing(error, commandPath(program, args), terminal);
   }
@@ -41,8 +43,8 @@ function buildProgram(terminal: Terminal): Command {
   const program = new Command("hawser")
     .description("Moors devices to their MQTT broker: identities, brokers, enrolment, and a simulated device.")
     .version(HAWSER_VERSION, "--version", "print the version")
-    .helpOption("--help", "show this help")
-    .helpCommand("help [command]", "show the help of a command")
+    .helpOption("-h, --help", "show this help")
+    .helpCommand("help [command...]", "show the help of a command")
     .configureOutput({ writeOut: (text) => terminal.text(text), writeErr: () => undefined, outputError: () => undefined })
     .configureHelp({ helpWidth: 120, styleTitle: (title) => terminal.paint("bold", title) })
     .addHelpText("after", OVERVIEW)
@@ -68,6 +70,24 @@ function finishParsing(error: unknown, command: readonly string[], terminal: Ter
   if (error.exitCode === 0) return 0;
   const what = error.code === "commander.help" ? "a command is missing" : error.message.replace(/^error: /, "");
   return reportError(new HawserError("USAGE", what, `Run: ${["hawser", ...command, "--help"].join(" ")}`), terminal);
+}
+
+/** The command that `help sim run` or `sim help run` asks about: commander itself looks at one name only. */
+function helpAsked(program: Command, args: readonly string[]): string[] | undefined {
+  const path = commandPath(program, args);
+  if (args[path.length] !== "help") return undefined;
+  return [...path, ...args.slice(path.length + 1).filter((arg) => !arg.startsWith("-"))];
+}
+
+/** @throws HawserError `USAGE` for a command that there is not */
+function commandNamed(program: Command, names: readonly string[]): Command {
+  let at = program;
+  names.forEach((name, depth) => {
+    const next = at.commands.find((command) => command.name() === name);
+    if (next === undefined) throw new HawserError("USAGE", `unknown command '${name}'`, `Run: ${["hawser", ...names.slice(0, depth), "--help"].join(" ")}`);
+    at = next;
+  });
+  return at;
 }
 
 /** The names of the command that `args` lead to, as far as they are known. */

@@ -7,6 +7,7 @@ const ADVICE: Partial<Record<FailureCode, string>> = {
   CONNECTION_REFUSED: "Check that the broker runs and listens on this port.",
   HOST_UNREACHABLE: "Check the address in the URL and the way to it.",
   CONNECT_TIMEOUT: "Check host and port, and whether a firewall drops the packets.",
+  TLS_FAILED: "Check that the URL names the broker's mTLS port, not its PSK port (nor one without TLS), and look into the broker's log.",
   SERVER_CA_UNKNOWN: "Check that this is the right broker; its certificate must come from the CA this identity was made by.",
   SERVER_NAME_MISMATCH: "Use a host name that is in the broker's certificate (`hawser ca init --broker-host`).",
   SERVER_CERTIFICATE_EXPIRED: "Renew the broker's certificate, and check this machine's clock.",

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { brokerUrl, parseBrokerUrl, parseCount, parseDurationMs, parseFixedPort, parsePort, parsePositiveDurationMs } from "./values.js";
+import { brokerUrl, hostAndPort, parseBaud, parseBrokerUrl, parseCount, parseDurationMs, parseFixedPort, parsePort, parsePositiveDurationMs } from "./values.js";
 
 describe("parseDurationMs", () => {
   test.each([
@@ -35,6 +35,18 @@ describe("ports and counts", () => {
 
   test("refuse port 0 where others have to know the port", () => {
     expect(() => parseFixedPort("0")).toThrow(expect.objectContaining({ code: "BAD_PORT" }));
+  });
+
+  test("refuse what is no fixed port without the advice to give 0", () => {
+    for (const text of ["0", "abc"]) expect(() => parseFixedPort(text)).toThrow(expect.objectContaining({ nextStep: "Give a number from 1 to 65535." }));
+  });
+
+  test("go up to every baud rate there is", () => {
+    expect([parseBaud("300"), parseBaud("12000000")]).toEqual([300, 12_000_000]);
+  });
+
+  test.each(["0", "-1", "115200.5", "0115200", "fast", ""])("refuse %j as a baud rate", (text) => {
+    expect(() => parseBaud(text)).toThrow(expect.objectContaining({ code: "BAD_BAUD" }));
   });
 
   test.each(["0", "-1", "1.5", "1000001", "many", ""])("refuse %j as a count", (text) => {
@@ -84,6 +96,10 @@ describe("parseBrokerUrl", () => {
     }
     expect(message).toContain("***@localhost");
     expect(message).not.toContain("hunter2");
+  });
+
+  test("has brackets around an IPv6 host only", () => {
+    expect([hostAndPort({ host: "::1", port: 1 }), hostAndPort({ host: "127.0.0.1", port: 1 })]).toEqual(["[::1]:1", "127.0.0.1:1"]);
   });
 
   test("comes back as it was written", () => {

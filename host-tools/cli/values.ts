@@ -31,15 +31,17 @@ export function parsePositiveDurationMs(text: string): number {
  * @throws HawserError `BAD_PORT`
  */
 export function parsePort(text: string): number {
-  const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
-  if (!(port <= 65535)) throw new HawserError("BAD_PORT", `${JSON.stringify(text)} is not a port`, "Give a number from 1 to 65535, or 0 to let the system choose.");
-  return port;
+  return portFrom(0, text, "Give a number from 1 to 65535, or 0 to let the system choose.");
 }
 
 /** A port that others will be told, 1..65535. Throws `BAD_PORT`. */
 export function parseFixedPort(text: string): number {
-  const port = parsePort(text);
-  if (port === 0) throw new HawserError("BAD_PORT", "port 0 cannot stand in a configuration file", "Give a number from 1 to 65535.");
+  return portFrom(1, text, "Give a number from 1 to 65535.");
+}
+
+function portFrom(least: number, text: string, next: string): number {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(port >= least && port <= 65535)) throw new HawserError("BAD_PORT", `${JSON.stringify(text)} is not a port`, next);
   return port;
 }
 
@@ -51,6 +53,15 @@ export function parseCount(text: string): number {
   const count = /^\d{1,7}$/.test(text) ? Number(text) : Number.NaN;
   if (!(count >= 1 && count <= 1_000_000)) throw new HawserError("BAD_NUMBER", `${JSON.stringify(text)} is not a count`, "Give a whole number from 1 to 1000000.");
   return count;
+}
+
+/**
+ * Bits a second; which ones a port has, only the port knows.
+ * @throws HawserError `BAD_BAUD`
+ */
+export function parseBaud(text: string): number {
+  if (!/^[1-9]\d{0,7}$/.test(text)) throw new HawserError("BAD_BAUD", `${JSON.stringify(text)} is not a baud rate`, "Give the rate the device has, e.g. 115200.");
+  return Number(text);
 }
 
 /** Collects a repeatable flag. */
@@ -79,7 +90,12 @@ export function parseBrokerUrl(text: string): Endpoint {
 
 /** `mqtts://HOST:PORT` of an endpoint. */
 export function brokerUrl(endpoint: Endpoint): string {
-  return `mqtts://${endpoint.host.includes(":") ? `[${endpoint.host}]` : endpoint.host}:${endpoint.port}`;
+  return `mqtts://${hostAndPort(endpoint)}`;
+}
+
+/** `HOST:PORT`, an IPv6 host in brackets. */
+export function hostAndPort({ host, port }: Pick<Endpoint, "host" | "port">): string {
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
 /** A URL may carry a password by mistake: it is not repeated on the screen. */

@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { parseFixedPort, parsePort } from "../values.js";
-import { caDirectory, caPassphrase, json } from "./shared-options.js";
+import { caDirectory, caPassphrase, json, parsePath } from "./shared-options.js";
 
 export function addBrokerCommands(program: Command, run: Run): void {
   const broker = program.command("broker").description("Configure or run a broker that knows the fleet.");
@@ -15,7 +15,7 @@ export function addBrokerCommands(program: Command, run: Run): void {
 function addConfig(broker: Command, run: Run): void {
   const config = caDirectory(broker.command("config").description("Write a hardened broker configuration and the files it names."))
     .addOption(new Option("--for <broker>", "the kind of broker").choices(["mosquitto"]).makeOptionMandatory())
-    .requiredOption("--out <out>", "the directory to write")
+    .requiredOption("--out <out>", "the directory to write", parsePath)
     .requiredOption("--mtls-port <port>", "port for certificates", parseFixedPort)
     .requiredOption("--psk-port <port>", "port for pre-shared keys (recovery only)", parseFixedPort);
   json(caPassphrase(config));

@@ -2,13 +2,13 @@
 import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { caDirectory, caPassphrase, json } from "./shared-options.js";
+import { caDirectory, caPassphrase, json, parsePath } from "./shared-options.js";
 
 export function addIssueCommand(program: Command, run: Run): void {
   const issue = caDirectory(program.command("issue").description("Make PEM files for a client that is no device: a backend, an operator, mosquitto_sub."))
     .requiredOption("--name <name>", "the client's name; clients and devices share one namespace")
     .requiredOption("--role <role>", "what it may do: backend, operator, monitor or authority")
-    .requiredOption("--out <out>", "the directory to make for client.crt.pem (chain), client.key.pem and ca.crt.pem")
+    .requiredOption("--out <out>", "the directory to make for client.crt.pem (chain), client.key.pem and ca.crt.pem", parsePath)
     .option("--replace", "revoke what a client of this name had and replace its files");
   json(caPassphrase(issue));
   addHelp(issue, {

@@ -6,8 +6,8 @@ import type { ProvisionOptions } from "../actions/provision.js";
 import type { ProvisionSerialOptions } from "../actions/provision-serial.js";
 import { addHelp } from "../command-runner.js";
 import type { Context, Run } from "../command-runner.js";
-import { parseCount, parsePositiveDurationMs } from "../values.js";
-import { caDirectory, caPassphrase, json, vaultPassphrase } from "./shared-options.js";
+import { parseBaud, parsePositiveDurationMs } from "../values.js";
+import { caDirectory, caPassphrase, json, parsePath, vaultPassphrase } from "./shared-options.js";
 
 /** One of the two places. */
 type Flags = Omit<ProvisionOptions, "vault"> & Omit<ProvisionSerialOptions, "serial"> & { vault?: string; serial?: string };
@@ -16,9 +16,9 @@ export function addProvisionCommand(program: Command, run: Run): void {
   const provision = caDirectory(program.command("provision").description("Give a device its identity: key, certificate, pre-shared key; into a new vault, or into the device on a serial port."))
     .requiredOption("--id <id>", "the device's id, 1..64 letters, digits, '.', '_', '-'")
     .option("--role <role>", "the device's role", "sensor")
-    .option("--vault <path>", "the vault directory to make, for a simulated device")
-    .option("--serial <port>", "the serial port of a real one, which makes its key itself: /dev/ttyUSB0, /dev/cu.usbserial-110")
-    .addOption(new Option("--baud <rate>", "with --serial: bits a second").argParser(parseCount).default(115_200))
+    .option("--vault <path>", "the vault directory to make, for a simulated device", parsePath)
+    .option("--serial <port>", "the serial port of a real one, which makes its key itself: /dev/ttyUSB0, /dev/cu.usbserial-110", parsePath)
+    .addOption(new Option("--baud <rate>", "with --serial: bits a second").argParser(parseBaud).default(115_200))
     .addOption(new Option("--wait <duration>", "with --serial: how long to wait for a device").argParser(parsePositiveDurationMs).default(30_000, "30s"))
     .option("--replace", "revoke what a device of this id had and replace its vault");
   json(vaultPassphrase(caPassphrase(provision)));

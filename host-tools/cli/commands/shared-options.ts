@@ -1,5 +1,5 @@
 /** Flags that several commands have in common, worded the same everywhere. */
-import { Option } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import type { Command } from "commander";
 import { parseDurationMs } from "../values.js";
 
@@ -10,8 +10,14 @@ export interface CaOptions {
   caPassphraseFile?: string;
 }
 
+/** An empty one, from a variable that is not set, would be the current directory. */
+export function parsePath(text: string): string {
+  if (text === "") throw new InvalidArgumentError("It is empty.");
+  return text;
+}
+
 export function caDirectory(command: Command): Command {
-  return command.requiredOption("--dir <dir>", "the CA directory made by `hawser ca init`");
+  return command.requiredOption("--dir <dir>", "the CA directory made by `hawser ca init`", parsePath);
 }
 
 export function caPassphrase(command: Command): Command {

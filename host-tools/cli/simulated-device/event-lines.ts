@@ -1,6 +1,7 @@
 /** A device's events as a person reads them. */
 import type { DeviceEvent } from "../../../sdk/events.js";
 import type { Colour, Json, Terminal } from "../terminal.js";
+import { hostAndPort } from "../values.js";
 
 /** Prints one event; with `--json` the event itself, its type named `event`. */
 export function printDeviceEvent(terminal: Terminal, event: DeviceEvent): void {
@@ -24,7 +25,7 @@ const COLOURS: Partial<Record<DeviceEvent["type"], Colour>> = {
 function summary(event: DeviceEvent): string {
   switch (event.type) {
     case "connecting":
-      return `${event.host}:${event.port} with ${event.identity === "psk" ? "the pre-shared key" : `the ${event.identity} certificate`}`;
+      return `${hostAndPort(event)} with ${event.identity === "psk" ? "the pre-shared key" : `the ${event.identity} certificate`}`;
     case "connected":
       return `${event.credential}${event.serial === undefined ? "" : `, certificate ${event.serial}`}, ${event.tlsVersion}, MQTT ${event.protocolVersion === 5 ? "5" : "3.1.1"}${event.sessionPresent ? ", session resumed" : ""}`;
     case "disconnected":
@@ -50,7 +51,7 @@ function summary(event: DeviceEvent): string {
     case "message-dropped":
       return `${event.topic}: ${event.code}`;
     case "redirected":
-      return `to ${event.host}:${event.port} (${event.code})`;
+      return `to ${hostAndPort(event)} (${event.code})`;
     case "stopped":
       return "in an orderly way";
   }
