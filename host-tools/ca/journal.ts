@@ -2,9 +2,10 @@
  * A change to a CA directory as a whole: written to the journal first, then done, then struck off. Whoever finds a journal finishes it; doing
  * any part of it twice does no harm. So a change either never happened or happens completely, wherever its process was stopped.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
-import { errnoCode, removeFileDurably, storageError, writeFileAtomic } from "../../sim/node/atomic-file.js";
+import { errnoCode, removeFileDurably, storageError, temporaryPath, unlinkIfThere, writeFileAtomic } from "../../sim/node/atomic-file.js";
 import { appendAuditLine, readAuditHead } from "../registry/audit.js";
 import type { AuditHead } from "../registry/audit.js";
 import { parseObject } from "../registry/entry.js";
@@ -29,9 +30,28 @@ export function isJournalThere(directory: string): boolean {
   return existsSync(join(directory, FILES.journal));
 }
 
-/** From here on the change will happen. */
+/** From here on the change will happen. Room for the rest of it is taken before and given free after: a full disk stops a change here, not half-way. */
 export function writeJournal(directory: string, journal: Journal): void {
-  writeFileAtomic(join(directory, FILES.journal), JSON.stringify(journal));
+  const path = join(directory, FILES.journal);
+  const room = temporaryPath(path);
+  try {
+    // Random, because some file systems have room for any number of zeros.
+    writeFileSync(room, randomBytes(roomBytes(journal)), { flag: "wx", mode: 0o600 });
+    writeFileAtomic(path, JSON.stringify(journal));
+  } catch (error) {
+    throw storageError(error, "write", path);
+  } finally {
+    unlinkIfThere(room);
+  }
+}
+
+/** What file systems commonly allot at a time. */
+const BLOCK_BYTES = 4096;
+
+/** At most: every file whole beside its old self, the audit line, the revision, and a registry directory that grows. */
+function roomBytes({ writes, auditLine }: Journal): number {
+  const sizes = [...Object.values(writes).map((content) => Buffer.byteLength(content, "base64")), auditLine.length, BLOCK_BYTES, BLOCK_BYTES];
+  return sizes.reduce((sum, sizeBytes) => sum + Math.ceil(sizeBytes / BLOCK_BYTES) * BLOCK_BYTES, 0);
 }
 
 /** The unfinished change, if there is one. */
@@ -50,8 +70,15 @@ export function readJournal(directory: string): Journal | undefined {
 export function applyJournal(directory: string, journal: Journal): void {
   for (const [file, content] of Object.entries(journal.writes)) writeFileAtomic(join(directory, file), Buffer.from(content, "base64"));
   for (const file of journal.removes) removeFileDurably(join(directory, file));
-  const audit = join(directory, FILES.audit);
-  if (auditHead(directory).revision < journal.revision) appendAuditLine(audit, journal.auditLine);
+  if (auditHead(directory).revision < journal.revision) append(join(directory, FILES.audit), journal.auditLine);
+}
+
+function append(audit: string, line: string): void {
+  try {
+    appendAuditLine(audit, line);
+  } catch (error) {
+    throw storageError(error, "write", audit);
+  }
 }
 
 /** Tells the watchers and strikes the change off. */
