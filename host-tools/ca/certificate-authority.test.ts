@@ -3,6 +3,7 @@ import { createHash, X509Certificate } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
+import { HawserError } from "../../sdk/errors.js";
 import { TEST_SCRYPT_COST } from "../../sim/node/sealed.js";
 import { PASSPHRASE, provisionDevice, Scene, testKey } from "../testing/scene.js";
 import { openCa } from "./certificate-authority.js";
@@ -153,6 +154,7 @@ describe("provisioning", () => {
     await refused(ca, "ID_EXISTS", () => ca.reserve({ id: "backend", role: "sensor", replace: true }));
     await refused(ca, "ID_EXISTS", () => ca.issueClient({ name: "dev1", role: "backend", replace: true }));
     await refused(ca, "ID_EXISTS", () => ca.issueClient({ name: "backend", role: "backend" }));
+    await expect(ca.issueClient({ name: "backend", role: "backend" })).rejects.toMatchObject({ nextStep: expect.stringContaining("--replace") as string });
     await refused(ca, "INVALID_ROLE", () => ca.reserve({ id: "dev2", role: "operator" }));
     await refused(ca, "INVALID_ROLE", () => ca.issueClient({ name: "x", role: "sensor" }));
     for (const id of ["a/b", "a+", "#", "a\0b", "", "x".repeat(65), "-a", "../../etc/passwd"]) {
@@ -160,6 +162,17 @@ describe("provisioning", () => {
       await refused(ca, "INVALID_ID", () => ca.issueClient({ name: id, role: "backend" }));
       await refused(ca, "INVALID_ID", () => ca.revoke({ id }));
     }
+  });
+
+  it("lets no client in whose credentials could not be kept, and revokes nothing for it", async () => {
+    const ca = await scene.ca();
+    const keep = (): never => {
+      throw new HawserError("STORAGE_FULL", "no room", "Make some.");
+    };
+    await refused(ca, "STORAGE_FULL", () => ca.issueClient({ name: "backend", role: "backend", keep }));
+    const { serial } = await ca.issueClient({ name: "backend", role: "backend" });
+    await refused(ca, "STORAGE_FULL", () => ca.issueClient({ name: "backend", role: "backend", replace: true, keep }));
+    expect(openCaReadOnly(ca.directory).get("backend")).toMatchObject({ state: "active", serial });
   });
 
   it("gives a name back as if nothing had been", async () => {

@@ -16,6 +16,11 @@ export interface ClientRequest {
   readonly replace?: boolean;
   /** Milliseconds; the CA's own setting when left out. */
   readonly lifetimeMs?: number;
+  /**
+   * Writes the credentials down, before the registry knows them: what it throws leaves everything as it was. Without it a disk that is full would leave a name whose key
+   * nobody has. They are good only once `issueClient` resolves; should it reject, the change may still be finished by whoever opens the CA next.
+   */
+  readonly keep?: (credentials: ClientCredentials) => void;
 }
 
 /** PEM texts. The key is not encrypted: for a file of mode 0600, never for a log. */
@@ -32,9 +37,9 @@ export interface ClientCredentials {
 /**
  * Makes key and certificate for a client and records it.
  *
- * @throws HawserError `INVALID_ID`, `INVALID_ROLE`, `ID_EXISTS`, and those of every change
+ * @throws HawserError `INVALID_ID`, `INVALID_ROLE`, `ID_EXISTS`, and those of `keep` and of every change
  */
-export async function issueClient(ca: CaContext, { name, role, replace = false, lifetimeMs = ca.record.lifetimesMs.client }: ClientRequest): Promise<ClientCredentials> {
+export async function issueClient(ca: CaContext, { name, role, replace = false, lifetimeMs = ca.record.lifetimesMs.client, keep }: ClientRequest): Promise<ClientCredentials> {
   checkId(name);
   const clientRole = checkClientRole(role);
   return ca.store.change(async (draft) => {
@@ -42,11 +47,13 @@ export async function issueClient(ca: CaContext, { name, role, replace = false, 
     if (before !== undefined && (before.kind === "device" || !replace)) throw nameExists(before);
     const { keyPem, publicKey } = await newKeyPair();
     const { record, der } = await issueLeaf(ca.keys, name, publicKey, { kind: "client" }, draft.nowMs, lifetimeMs);
+    const issued = { ...credentials(ca.keys, keyPem, der), serial: record.serial, notAfterMs: record.notAfterMs };
+    keep?.(issued);
     const fresh: RegistryEntry = { v: 1, kind: "client", name, role: clientRole, state: "active", createdAtMs: draft.nowMs, certificates: [] };
     const cleared = before === undefined ? fresh : withAllRevoked({ ...before, role: clientRole, state: "active" }, "superseded", draft.nowMs);
     draft.put({ ...withCertificate(cleared, record, draft.nowMs), currentSerial: record.serial });
     draft.record({ event: "client-issued", name, role: clientRole, serial: record.serial });
-    return { ...credentials(ca.keys, keyPem, der), serial: record.serial, notAfterMs: record.notAfterMs };
+    return issued;
   });
 }
 
@@ -73,5 +80,5 @@ async function newKeyPair(): Promise<{ keyPem: string; publicKey: Uint8Array }> 
 
 function nameExists(entry: RegistryEntry): HawserError {
   if (entry.kind === "device") return new HawserError("ID_EXISTS", `the name ${entry.name} belongs to a device`, "Choose another name.");
-  return new HawserError("ID_EXISTS", `there is a client ${entry.name} already`, "Choose another name, or revoke it and issue it again with `replace`.");
+  return new HawserError("ID_EXISTS", `there is a client ${entry.name} already`, "Choose another name, or use --replace to revoke what it had and issue it anew.");
 }

@@ -1,16 +1,16 @@
 /** Makes the PEM files of a client that is no device. */
-import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
-import { HawserError } from "../../../sdk/errors.js";
+import { join } from "node:path";
 import { checkId } from "../../../sdk/identity/device-id.js";
-import { errnoCode, storageError, syncDirectory, writeFileAtomic } from "../../../sim/node/atomic-file.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import type { ClientCredentials } from "../../ca/clients.js";
+import { isJournalThere } from "../../ca/journal.js";
+import { openCaReadOnly } from "../../ca/read-only.js";
 import { checkClientRole } from "../../policy/roles.js";
 import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
+import { checkFree, FILES, IssuePlace } from "./issue-place.js";
 
 export interface IssueOptions extends PassphraseOptions {
   dir: string;
@@ -21,16 +21,15 @@ export interface IssueOptions extends PassphraseOptions {
   json?: boolean;
 }
 
-/** Not named after the client: a client may be called "ca". */
-const FILES = { certificate: "client.crt.pem", key: "client.key.pem", ca: "ca.crt.pem" } as const;
-
 export async function issue(options: IssueOptions, context: Context): Promise<void> {
   checkId(options.name);
   checkClientRole(options.role);
   const replace = options.replace === true;
-  checkPlace(options.out, replace);
+  checkFree(options.out, replace);
   const ca = await openCaOf(options, context);
-  const { serial, notAfterMs } = await issueInto(options.out, ca, options, replace);
+  const place = IssuePlace.claim(options.out, replace);
+  const { serial, notAfterMs } = await issueAt(place, ca, options, replace);
+  place.take();
   const [certificate, key, anchor] = [FILES.certificate, FILES.key, FILES.ca].map((file) => join(options.out, file));
   context.terminal.result({ name: options.name, role: options.role, serial, notAfter: isoTime(notAfterMs), certificate, key, ca: anchor }, [
     `${options.name} (${options.role}) has certificate ${serial}, valid until ${day(notAfterMs)}:`,
@@ -40,53 +39,34 @@ export async function issue(options: IssueOptions, context: Context): Promise<vo
   ]);
 }
 
-function checkPlace(out: string, replace: boolean): void {
-  const names = namesIn(out);
-  const allOurs = names.every((name) => (Object.values(FILES) as string[]).includes(name));
-  if (names.length > 0 && !(replace && allOurs)) throw new HawserError("OUT_EXISTS", `${out} is not empty`, "Choose another directory, or say --replace to put new files in the place of such files.");
-}
+type Issued = Pick<ClientCredentials, "serial" | "notAfterMs">;
 
-function namesIn(directory: string): string[] {
+/** When this resolves, the client is let in and its files are staged. */
+async function issueAt(place: IssuePlace, ca: CertificateAuthority, options: IssueOptions, replace: boolean): Promise<Issued> {
   try {
-    return readdirSync(directory);
+    // The same command may have been killed before its last step. With --replace a new certificate is wanted in any case.
+    const before = replace ? undefined : letInAsStaged(place, ca, options);
+    return before ?? (await ca.issueClient({ name: options.name, role: options.role, replace, keep: (credentials) => place.stage(credentials) }));
   } catch (error) {
-    if (errnoCode(error) === "ENOENT") return [];
-    if (errnoCode(error) === "ENOTDIR") throw new HawserError("OUT_EXISTS", `${directory} is no directory`, "Choose another directory.");
-    throw storageError(error, "read", directory);
+    if (mayBeNeeded(place, ca, options)) place.leave();
+    else place.discard();
+    throw error;
   }
 }
 
-/** The files are written beside their place first: once the client is in the registry, only renames are left to do. */
-async function issueInto(out: string, ca: CertificateAuthority, { name, role }: IssueOptions, replace: boolean): Promise<ClientCredentials> {
-  const path = resolve(out);
-  const staging = makeStaging(path);
+/** A change that failed on its way is finished by the next command: then what is staged is the client's only key. */
+function mayBeNeeded(place: IssuePlace, ca: CertificateAuthority, options: IssueOptions): boolean {
   try {
-    const credentials = await ca.issueClient({ name, role, replace });
-    writeFileAtomic(join(staging, FILES.certificate), credentials.chainPem, 0o644);
-    writeFileAtomic(join(staging, FILES.key), credentials.keyPem, 0o600);
-    writeFileAtomic(join(staging, FILES.ca), credentials.trustAnchorPem, 0o644);
-    moveInto(staging, path);
-    return credentials;
-  } finally {
-    rmSync(staging, { recursive: true, force: true });
+    return isJournalThere(ca.directory) || letInAsStaged(place, ca, options) !== undefined;
+  } catch {
+    return true;
   }
 }
 
-function makeStaging(path: string): string {
-  try {
-    // mkdtemp makes it for the owner alone.
-    return mkdtempSync(join(dirname(path), `${basename(path)}.staged-`));
-  } catch (error) {
-    throw storageError(error, "make", path);
-  }
-}
-
-function moveInto(staging: string, path: string): void {
-  try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-    for (const file of Object.values(FILES)) renameSync(join(staging, file), join(path, file));
-    syncDirectory(path);
-  } catch (error) {
-    throw storageError(error, "write", path);
-  }
+function letInAsStaged(place: IssuePlace, ca: CertificateAuthority, { name, role }: IssueOptions): Issued | undefined {
+  const serial = place.stagedSerial();
+  const client = openCaReadOnly(ca.directory)
+    .list()
+    .find((listed) => listed.name === name && listed.kind === "client" && listed.role === role && listed.state === "active");
+  return client?.serial === serial ? client?.certificates.find((certificate) => certificate.serial === serial) : undefined;
 }

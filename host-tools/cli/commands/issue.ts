@@ -17,6 +17,7 @@ export function addIssueCommand(program: Command, run: Run): void {
       "operator   reads devices/#, writes devices/+/down/#",
       "monitor    reads devices/+/up/# and $SYS/#",
       "authority  reads devices/+/identity/request, writes devices/+/identity/response",
+      "A failure leaves the disk and the registry as they were; what a kill cut off, the same command ends.",
       "The key file is not encrypted and has mode 0600: brokers' clients want it so.",
     ],
     json: ['{"name":"backend-1","role":"backend","serial":"4f..","notAfter":"...","certificate":"OUT/client.crt.pem","key":"OUT/client.key.pem","ca":"OUT/ca.crt.pem"}'],
