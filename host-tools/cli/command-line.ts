@@ -21,7 +21,7 @@ A first device, start to end:
   hawser broker run --dir ca --mtls-port 8883 --psk-port 8884 &
   hawser sim run --vault sensor-1.vault --url mqtts://localhost:8883 --count 3
 
-Passphrases: HAWSER_PASSPHRASE, --passphrase-file, or a prompt; HAWSER_CA_PASSPHRASE and
+Passphrases: --passphrase-file, else HAWSER_PASSPHRASE, else a prompt; HAWSER_CA_PASSPHRASE and
 HAWSER_VAULT_PASSPHRASE (or their --...-file) where the two differ. HAWSER_DEBUG=1 shows where an error came from.
 `;
 
