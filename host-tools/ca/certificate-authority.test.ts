@@ -325,6 +325,15 @@ describe("revoking", () => {
     expect(picture(ca.directory)).toEqual(before);
   });
 
+  it("says why a name is shut out when it is revoked again, whatever reason is given then", async () => {
+    const ca = await scene.ca();
+    await provisionDevice(ca, "dev1");
+    await provisionDevice(ca, "dev1", true);
+    await ca.revoke({ id: "dev1", reason: "keyCompromise" });
+    for (const again of [{ id: "dev1" }, { id: "dev1", reason: "privilegeWithdrawn" }]) expect(await ca.revoke(again)).toMatchObject({ state: "revoked", reason: "keyCompromise", serials: [] });
+    await expect(ca.revoke({ id: "dev1", certificateOnly: true })).rejects.toMatchObject({ message: expect.stringContaining("revoked (keyCompromise)") as string });
+  });
+
   it("drops certificates from the list when they have expired, and renews the list before it does", async () => {
     let now = Date.now();
     const ca = await scene.ca({ lifetimesMs: { device: 60_000 } }, { now: () => now });

@@ -25,6 +25,7 @@ export interface RevokeRequest {
 export interface Revoked {
   readonly id: string;
   readonly state: EntryState;
+  /** When nothing was left to revoke: the one it was revoked for before. */
   readonly reason: RevocationReason;
   /** Serials that were valid until now. */
   readonly serials: readonly string[];
@@ -41,7 +42,7 @@ export async function revoke(ca: CaContext, { id, reason, certificateOnly = fals
     const serials = entry.certificates.filter((record) => record.status === "active").map((record) => record.serial);
     const state = certificateOnly ? ("certificate-revoked" as const) : ("revoked" as const);
     const revoked = withAllRevoked({ ...entry, state }, why, draft.nowMs);
-    if (entry.state === state && serials.length === 0) return { id, state, reason: why, serials };
+    if (entry.state === state && serials.length === 0) return { id, state, reason: reasonOf(entry) ?? why, serials };
     draft.put(certificateOnly ? revoked : withoutPsk(revoked));
     draft.record({ event: certificateOnly ? "certificate-revoked" : "revoked", name: id, reason: why, serials });
     return { id, state, reason: why, serials };
@@ -99,9 +100,16 @@ function checkReason(reason: string): RevocationReason {
   return found;
 }
 
+/** Why the name's certificates were revoked, when that is remembered. */
+function reasonOf({ certificates }: RegistryEntry): RevocationReason | undefined {
+  return certificates.filter(({ status }) => status === "revoked").at(-1)?.reason;
+}
+
 function checkRecoverable(entry: RegistryEntry): void {
   if (entry.kind === "client") throw new HawserError("NOT_A_DEVICE", `${entry.name} is a client, which has no pre-shared key to recover with`, "Leave out --certificate-only to shut it out.");
   if (entry.state === "revoked" || entry.state === "reserved" || entry.psk === undefined) {
-    throw new HawserError("ALREADY_REVOKED", `the device ${entry.name} is ${entry.state} and has no pre-shared key to recover with`, "Provision it anew if it is to come back.");
+    const reason = entry.state === "revoked" ? reasonOf(entry) : undefined;
+    const state = reason === undefined ? entry.state : `${entry.state} (${reason})`;
+    throw new HawserError("ALREADY_REVOKED", `the device ${entry.name} is ${state} and has no pre-shared key to recover with`, "Provision it anew if it is to come back.");
   }
 }
