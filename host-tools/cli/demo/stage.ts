@@ -1,7 +1,6 @@
 /** Everything the story plays with: a CA, a broker, an authority, a device and a watcher, in a temporary directory and on loopback. */
 import { randomBytes } from "node:crypto";
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Writable } from "node:stream";
 import { Device } from "../../../sdk/device.js";
@@ -16,6 +15,7 @@ import { enrolmentService } from "../enrolment-service.js";
 import { StopSignal } from "../stop-signal.js";
 import { Terminal } from "../terminal.js";
 import { EmbeddedDemoBroker, MosquittoDemoBroker, type DemoBroker } from "./demo-broker.js";
+import { demoDirectory } from "./demo-place.js";
 import { Watcher } from "./watcher.js";
 import { within } from "./within.js";
 
@@ -23,7 +23,7 @@ export const DEVICE_ID = "sensor-1";
 const WATCHER = "demo-watcher";
 
 export class Stage {
-  readonly directory = mkdtempSync(join(tmpdir(), "hawser-demo-"));
+  readonly directory = demoDirectory();
   readonly passphrase = randomBytes(16).toString("hex");
   readonly events: DeviceEvent[] = [];
   readonly #waiting = new Set<() => void>();
