@@ -16,11 +16,42 @@ describe("npm run world", () => {
     expect([parseWorldCommand([]).engine, parseWorldCommand(["--engine", "xs"]).engine]).toEqual(["node", "xs"]);
   });
 
-  for (const words of ["--seed", "--seed x", "--days 0", "--devices 0", "--faults nonsense", "--faults", "dance", "--engine jsc", "storm --engine xs", "--engine xs --timeline"]) {
-    it(`refuses "${words}"`, () => {
-      expect(() => parseWorldCommand(words.split(" "))).toThrow(expect.objectContaining({ code: "BAD_ARGUMENT" }));
-    });
-  }
+  it("takes as much as anybody played so far", () => {
+    expect(parseWorldCommand(["storm", "--devices", "10000"]).devices).toBe(10_000);
+    expect(parseWorldCommand(["--seeds", "1000"]).seeds).toBe(1_000);
+    expect(parseWorldCommand(["--devices=1000", "--days=1"])).toMatchObject({ devices: 1_000, days: 1 });
+    expect(parseWorldCommand(["--days", "365"]).days).toBe(365);
+  });
+
+  it.each([
+    ["--seed", "Option '--seed <value>' argument missing"],
+    ["--seed x", '--seed wants a whole number from 0 to 1,000,000,000,000,000, not "x"'],
+    ["--seed 9007199254740991", "--seed wants a whole number from 0 to 1,000,000,000,000,000"],
+    ["--seeds 1e9", '--seeds wants a whole number from 1 to 100,000, not "1e9"'],
+    ["--days 0", '--days wants a number from 0.001 to 365, not "0"'],
+    ["--days 1e9", '--days wants a number from 0.001 to 365, not "1e9"'],
+    ["--devices 0", '--devices wants a whole number from 1 to 1,000, not "0"'],
+    ["--devices 1e9", '--devices wants a whole number from 1 to 1,000, not "1e9"'],
+    ["storm --devices 10001", "--devices wants a whole number from 1 to 10,000"],
+    ["--devices 200 --days 10", "200 devices for 10 days are more than the 1,000 device-days that one world may have. Next: Play more worlds"],
+    ["--faults nope", 'there is no kind of fault called "nope". Next: Give all, none, or some of these with commas between: '],
+    ["--faults", "Option '--faults <value>' argument missing"],
+    ["--faults=", 'there is no kind of fault called ""'],
+    ["dance", '"dance" is no command; there are run, storm, mutations, power-cuts, help'],
+    ["run storm", 'one command at a time, not "run" and "storm"'],
+    ["--dance", "Unknown option '--dance'"],
+    ["--engine jsc", '--engine wants node or xs, not "jsc"'],
+    ["storm --engine xs", "--engine xs goes with run, not with storm"],
+    ["--engine xs --timeline", "--timeline does not go with --engine xs"],
+  ])('refuses "%s", says what is wanted and what to do next', (words, message) => {
+    const refused = (): unknown => parseWorldCommand(words.split(" "));
+    expect(refused).toThrow(expect.objectContaining({ code: "BAD_ARGUMENT", message: expect.stringContaining(message) as string }));
+    expect(refused).toThrow(/ Next: \S.*\.$/);
+  });
+
+  it("names every kind of fault to whoever asked for one that there is not", () => {
+    for (const { name } of FAULT_KINDS) expect(() => parseWorldCommand(["--faults", "nope"])).toThrow(name);
+  });
 
   it("names every kind of fault in its help", () => {
     for (const { name } of FAULT_KINDS) expect(USAGE).toContain(name);

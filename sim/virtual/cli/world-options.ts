@@ -2,6 +2,7 @@
 import { HawserError } from "../../../sdk/errors.js";
 import type { FaultKind } from "../faults/fault-kind.js";
 import { FAULT_KINDS } from "../faults/fault-plan.js";
+import { CommandLine, rangeText, type Range } from "./arguments.js";
 
 export interface WorldCommand {
   /** `xs`: every world on both engines, and the logs compared. */
@@ -17,6 +18,19 @@ export interface WorldCommand {
   json: boolean;
 }
 
+const COMMANDS = ["run", "storm", "mutations", "power-cuts", "help"] as const;
+const FAULT_NAMES = FAULT_KINDS.map((kind) => kind.name).join(", ");
+
+const SEED: Range = { lowest: 0, highest: 1e15 };
+const SEEDS: Range = { lowest: 1, highest: 100_000 };
+/** Beyond some hundred, what devices cost one another grows faster than their number: 100 take 6 s before the first day, 400 take 48. */
+const DEVICES: Range = { lowest: 1, highest: 1_000 };
+/** Plays no devices that keep anything. */
+const STORM_DEVICES: Range = { lowest: 1, highest: 10_000 };
+const DAYS: Range = { lowest: 0.001, highest: 365 };
+/** A device-day takes about half a second, and 2 to 4 MB until its world ends. */
+const MOST_DEVICE_DAYS = 1_000;
+
 export const USAGE = `npm run world -- [COMMAND] [OPTIONS]
 
 Commands:
@@ -26,77 +40,82 @@ Commands:
   mutations    deliberate faults in copies of the core, each to be found by an invariant
 
 Options of run (the seed also counts for storm):
-  --seed S        first seed, a whole number (default 1)
-  --seeds N       so many seeds, counting up (default 1)
-  --devices N     devices in each world (default 1)
-  --days D        days with faults in each world (default 1)
+  --seed S        first seed, a whole number ${rangeText(SEED)} (default 1)
+  --seeds N       so many seeds, counting up, ${rangeText(SEEDS)} (default 1)
+  --devices N     devices in each world, ${rangeText(DEVICES)} (default 1)
+  --days D        days with faults in each world, ${rangeText(DAYS)} (default 1); devices times days: at most ${MOST_DEVICE_DAYS.toLocaleString("en-US")}
   --faults LIST   all (default), none, or kinds separated by commas
   --timeline      print what happened, line by line
   --json          one JSON object instead of text
   --engine E      node (default), or xs: play each world on Node and on the XS engine and compare the two event logs byte for byte;
                   ends with 1 and the first line that differs when they are not equal; XS takes about eight times as long as Node
 
-Kinds of faults: ${FAULT_KINDS.map((kind) => kind.name).join(", ")}
+Kinds of faults: ${FAULT_NAMES}
 
 Example: npm run world -- --seed 42 --devices 3 --days 2 --faults all --timeline
 `;
 
-const COMMANDS = ["run", "storm", "mutations", "power-cuts", "help"] as const;
+const COMMAND_LINE = new CommandLine("npm run world");
+
+const TEXT = { type: "string" } as const;
+const FLAG = { type: "boolean", default: false } as const;
+const OPTIONS = { seed: TEXT, seeds: TEXT, devices: TEXT, days: TEXT, faults: TEXT, engine: TEXT, timeline: FLAG, json: FLAG, help: { ...FLAG, short: "h" } } as const;
 
 /** @throws HawserError `BAD_ARGUMENT` */
 export function parseWorldCommand(words: readonly string[]): WorldCommand {
-  const parsed: WorldCommand = { command: "run", engine: "node", seed: 1, seeds: 1, devices: 1, days: 1, faults: FAULT_KINDS, timeline: false, json: false };
-  const rest = [...words];
-  for (let word = rest.shift(); word !== undefined; word = rest.shift()) {
-    if (word === "--help" || word === "-h") parsed.command = "help";
-    else if (word === "--timeline" || word === "--json") parsed[word === "--json" ? "json" : "timeline"] = true;
-    else if (word === "--seed") parsed.seed = wholeNumber(word, rest.shift(), 0);
-    else if (word === "--seeds") parsed.seeds = wholeNumber(word, rest.shift(), 1);
-    else if (word === "--devices") parsed.devices = wholeNumber(word, rest.shift(), 1);
-    else if (word === "--engine") parsed.engine = engine(rest.shift());
-    else if (word === "--days") parsed.days = days(rest.shift());
-    else if (word === "--faults") parsed.faults = faults(rest.shift());
-    else parsed.command = commandOf(word);
+  try {
+    return read(words);
+  } catch (error) {
+    // sim/virtual/main.ts prints the message of an error and no more: the next step has to be in it.
+    throw error instanceof HawserError ? new HawserError(error.code, `${error.message}. Next: ${error.nextStep}.`, error.nextStep) : error;
   }
-  if (parsed.engine === "xs" && parsed.command !== "run" && parsed.command !== "help") throw bad(`--engine xs goes with run, not with ${parsed.command}`);
-  if (parsed.engine === "xs" && parsed.timeline) throw bad("--timeline does not go with --engine xs, which shows the first line that differs");
-  return parsed;
 }
 
-function engine(text: string | undefined): "node" | "xs" {
-  if (text !== "node" && text !== "xs") throw bad("--engine needs node or xs");
+function read(words: readonly string[]): WorldCommand {
+  const { values, positionals } = COMMAND_LINE.parse({ args: [...words], options: OPTIONS, allowPositionals: true });
+  const command = values.help ? "help" : commandOf(positionals);
+  const asked: WorldCommand = {
+    command,
+    engine: engineOf(values.engine ?? "node"),
+    seed: COMMAND_LINE.wholeNumber("--seed", values.seed ?? "1", SEED),
+    seeds: COMMAND_LINE.wholeNumber("--seeds", values.seeds ?? "1", SEEDS),
+    devices: COMMAND_LINE.wholeNumber("--devices", values.devices ?? "1", command === "storm" ? STORM_DEVICES : DEVICES),
+    days: COMMAND_LINE.number("--days", values.days ?? "1", DAYS),
+    faults: faultsOf(values.faults ?? "all"),
+    timeline: values.timeline,
+    json: values.json,
+  };
+  refuseWhatDoesNotGoTogether(asked);
+  return asked;
+}
+
+function refuseWhatDoesNotGoTogether({ command, engine, devices, days, timeline }: WorldCommand): void {
+  if (command === "run" && devices * days > MOST_DEVICE_DAYS) {
+    const asked = `${devices.toLocaleString("en-US")} devices for ${days.toLocaleString("en-US")} days`;
+    throw COMMAND_LINE.bad(`${asked} are more than the ${MOST_DEVICE_DAYS.toLocaleString("en-US")} device-days that one world may have`, "Play more worlds instead: --seeds");
+  }
+  if (engine === "xs" && command !== "run" && command !== "help") throw COMMAND_LINE.bad(`--engine xs goes with run, not with ${command}`);
+  if (engine === "xs" && timeline) throw COMMAND_LINE.bad("--timeline does not go with --engine xs, which shows the first line that differs");
+}
+
+function engineOf(text: string): WorldCommand["engine"] {
+  if (text !== "node" && text !== "xs") throw COMMAND_LINE.bad(`--engine wants node or xs, not ${JSON.stringify(text)}`);
   return text;
 }
 
-function commandOf(word: string): WorldCommand["command"] {
+function commandOf([word = "run", ...more]: readonly string[]): WorldCommand["command"] {
   const found = COMMANDS.find((command) => command === word);
-  if (!found) throw bad(`${JSON.stringify(word)} is neither a command nor an option`);
+  if (!found) throw COMMAND_LINE.bad(`${JSON.stringify(word)} is no command; there are ${COMMANDS.join(", ")}`);
+  if (more.length > 0) throw COMMAND_LINE.bad(`one command at a time, not ${[word, ...more].map((one) => JSON.stringify(one)).join(" and ")}`);
   return found;
 }
 
-function wholeNumber(option: string, text: string | undefined, lowest: number): number {
-  const value = Number(text);
-  if (!text || !Number.isSafeInteger(value) || value < lowest) throw bad(`${option} needs a whole number of at least ${lowest}`);
-  return value;
-}
-
-function days(text: string | undefined): number {
-  const value = Number(text);
-  if (!text || !(value > 0) || value > 36_500) throw bad("--days needs a number above 0");
-  return value;
-}
-
-function faults(text: string | undefined): readonly FaultKind[] {
-  if (text === undefined || text === "") throw bad("--faults needs all, none, or a list of kinds");
-  if (text === "all") return FAULT_KINDS;
-  if (text === "none") return [];
-  return text.split(",").map((name) => {
+function faultsOf(list: string): readonly FaultKind[] {
+  if (list === "all") return FAULT_KINDS;
+  if (list === "none") return [];
+  return list.split(",").map((name) => {
     const kind = FAULT_KINDS.find((one) => one.name === name);
-    if (!kind) throw bad(`there is no kind of fault called ${JSON.stringify(name)}`);
+    if (!kind) throw COMMAND_LINE.bad(`there is no kind of fault called ${JSON.stringify(name)}`, `Give all, none, or some of these with commas between: ${FAULT_NAMES}`);
     return kind;
   });
-}
-
-function bad(what: string): HawserError {
-  return new HawserError("BAD_ARGUMENT", what, "See npm run world -- --help.");
 }
