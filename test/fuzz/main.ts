@@ -1,9 +1,9 @@
 /** `npm run fuzz`: every reader of foreign bytes against a million inputs. Exit code 1 means a finding; see options.ts for the rest. */
-import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, workerData } from "node:worker_threads";
+import { errorText } from "../../sim/virtual/cli/arguments.js";
 import { readCorpus } from "./inputs.js";
-import { readOptions, USAGE, UsageError, type FuzzOptions } from "./options.js";
+import { readInput, readOptions, USAGE, type FuzzOptions } from "./options.js";
 import { HEADING, row, tell } from "./report.js";
 import { runTarget, tryInput, type Report } from "./run.js";
 import { findTarget } from "./targets/targets.js";
@@ -12,7 +12,8 @@ import { runWatched, type WorkerOrder } from "./watchdog.js";
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
 
-async function main(options: FuzzOptions): Promise<number> {
+async function main(options: FuzzOptions | undefined): Promise<number> {
+  if (options === undefined) return process.stdout.write(USAGE), 0;
   if (options.replay !== undefined) return replay(options, options.replay);
   if (options.tls) return fuzzTls(options.inputs ?? 1_000_000, options.seed);
   print(HEADING);
@@ -36,9 +37,10 @@ async function main(options: FuzzOptions): Promise<number> {
 async function replay(options: FuzzOptions, file: string): Promise<number> {
   const [target] = options.targets;
   if (target === undefined) return 2;
+  const input = readInput(file);
   let unhandled: unknown;
   process.on("unhandledRejection", (error) => (unhandled = error));
-  const result = await tryInput(await target.open(), new Uint8Array(readFileSync(file)));
+  const result = await tryInput(await target.open(), input);
   await new Promise((resolve) => setImmediate(resolve));
   const error = "error" in result ? result.error : unhandled;
   if (error === undefined) print("outcome" in result ? result.outcome : "");
@@ -57,8 +59,8 @@ if (isMainThread) {
   try {
     process.exitCode = await main(readOptions(process.argv.slice(2)));
   } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    process.stderr.write(`${error.message}\n${USAGE}\n`);
+    // 1 is kept for findings.
+    process.stderr.write(errorText(error));
     process.exitCode = 2;
   }
 } else {

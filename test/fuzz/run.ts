@@ -48,8 +48,8 @@ const MOST_GROWTH_BYTES = 8 * 1_048_576;
 const MOST_LIVE_BYTES = 384 * 1_048_576;
 /** No input of a few kilobytes takes so long, twice, on any machine that runs tests, milliseconds. */
 const SLOW_MS = 2_000;
-/** Rejections that nobody handles come up between batches of so many inputs. */
-const BATCH_INPUTS = 64;
+/** Rejections that nobody handles, and callbacks, come up between batches of so many inputs. */
+export const BATCH_INPUTS = 64;
 const LOOK_AT_MEMORY_EVERY = 2_048;
 const MOST_FINDINGS = 20;
 

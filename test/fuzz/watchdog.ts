@@ -1,7 +1,7 @@
 /** Runs a target in a thread of its own, where a hang or a full heap ends nothing else, and tells which input did it. */
 import { Worker } from "node:worker_threads";
 import { makeInput, readCorpus } from "./inputs.js";
-import type { FindingKind, Report, RunOrder } from "./run.js";
+import { BATCH_INPUTS, type FindingKind, type Report, type RunOrder } from "./run.js";
 import type { Target } from "./target.js";
 
 /** What a worker is given. */
@@ -51,6 +51,8 @@ export function runWatched(program: string, target: Target, order: RunOrder, pat
     });
     worker.on("error", (error: Error & { code?: string }) => {
       if (error.code === "ERR_WORKER_OUT_OF_MEMORY") return fail("memory", `more than ${HEAP_MB} MB of heap`);
+      // Thrown by a callback, where nobody could catch it; once inputs have begun it is the doing of one of them.
+      if ((at[0] ?? -1) >= 0) return fail("exception", `by a callback of this input or of one of the ${BATCH_INPUTS} before: ${error.stack ?? error.message}`);
       clearInterval(looking);
       reject(error);
     });

@@ -26,6 +26,7 @@ const bySize = (input: Uint8Array): boolean => input.length % 97 === 13;
 export const BROKEN: readonly Target[] = [
   broken("broken-throws", bySize, () => (undefined as unknown as string).length),
   broken("broken-rejects", bySize, () => void Promise.reject(new TypeError("nobody looks at this"))),
+  broken("broken-throws-later", bySize, () => setImmediate(() => (undefined as unknown as string).length)),
   broken("broken-hangs", bySize, () => {
     for (;;);
   }),
