@@ -69,4 +69,23 @@ describe("npm run bench", () => {
     expect(lines.filter((line) => /^(publish|receive) QoS [012], (32 B|1 KiB), mTLS, mosquitto, CPU +[\d.]+ us +[\d.]+ us +[\d.]+ \([\d.]+\.\.[\d.]+\)$/.test(line))).toHaveLength(12);
     expect(lines.at(-1)).toMatch(/^(met|missed) +round trip QoS 1, 32 B, mTLS, mosquitto, wall: \d+ us, at most 300 us$/);
   });
+
+  it.concurrent.each([
+    [["--bogus"], "Unknown option '--bogus'. Next: Run: npm run bench -- --help."],
+    [["--only"], "Option '--only <value>' argument missing. Next: "],
+    [["--rounds", "0"], '--rounds wants a whole number from 1 to 1,000, not "0". Next: '],
+    [["--messages", "1e9"], '--messages wants a whole number from 1 to 10,000,000, not "1e9". Next: '],
+    [["--quick=3"], "Option '--quick' does not take an argument. Next: "],
+    [["--only", "nothing-like-this"], 'the name of no row contains "nothing-like-this"; a name is, for one, "publish QoS 0, 32 B, plain, sink". Next: Give a part of a name, in this order: publish QoS 0, '],
+  ])("refuses %j in one line and ends with 2", async (args, line) => {
+    const refused = (await promisify(execFile)(process.execPath, [program, ...args]).catch((error: unknown) => error)) as { code: number; stdout: string; stderr: string };
+    expect(refused).toMatchObject({ code: 2, stdout: "" });
+    expect(refused.stderr).toContain(`error BAD_ARGUMENT: ${line}`);
+    expect(refused.stderr.trimEnd().split("\n")).toHaveLength(1);
+  });
+
+  it("explains its options when asked", async () => {
+    const help = await bench("--help");
+    for (const option of ["--quick", "--only TEXT", "--json", "--rounds N", "--messages N", "--connections N"]) expect(help).toContain(`\n  ${option} `);
+  });
 });

@@ -5,4 +5,4 @@
 import { playPart } from "./processes.js";
 
 // What only the bench itself needs is not loaded by its parts.
-if (!playPart(process.argv[2])) await (await import("./command.js")).bench();
+if (!playPart(process.argv[2])) await (await import("./command.js")).bench(process.argv.slice(2));
