@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { mbedTls } from "../native/build-mbedtls.mjs";
 import { ROOT } from "./package-root.mjs";
+import { Missing, runScript, say } from "./script.mjs";
 
 const FOLDER = join(ROOT, ".cache", "firmware", "linux");
 
@@ -21,11 +22,12 @@ export async function writeLinuxLibraries() {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  try {
-    const { version, folder } = await writeLinuxLibraries();
-    process.stdout.write(`Mbed TLS ${version}, for builds with -p lin: ${folder}\n`);
-  } catch (error) {
-    process.stderr.write(`Mbed TLS cannot be built here: ${error instanceof Error ? error.message : String(error)}\n`);
-    process.exitCode = 1;
-  }
+  const command = "node node_modules/hawser/firmware/build/linux-libraries.mjs";
+  const usage = `${command}\n\nBuilds Mbed TLS for builds with -p lin, once for each install. Takes no options.\nExit codes: 0 built, or there already; 1 it cannot be built here; 2 a bad command line`;
+  await runScript({ command, usage }, async () => {
+    const { version, folder } = await writeLinuxLibraries().catch((error) => {
+      throw new Missing(`Mbed TLS cannot be built here: ${error instanceof Error ? error.message : String(error)}`);
+    });
+    say(`Mbed TLS ${version}, for builds with -p lin: ${folder}`);
+  });
 }

@@ -8,10 +8,11 @@ import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { findProgram, say } from "./moddable-sdk.mjs";
+import { findProgram } from "./moddable-sdk.mjs";
 import { ScenarioAuthority } from "./scenario-authority.mjs";
 import { ScenarioPki } from "./scenario-pki.mjs";
 import { freePort, Processes } from "./scenario-processes.mjs";
+import { say } from "./script.mjs";
 
 const ID = "sensor-1";
 const PSK = randomBytes(32);

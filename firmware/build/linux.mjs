@@ -9,12 +9,18 @@ import { join } from "node:path";
 import { buildDeviceBundle, buildDeviceTypes } from "./device-bundle.mjs";
 import { writeLinuxLibraries } from "./linux-libraries.mjs";
 import { LinuxScenario } from "./linux-scenario.mjs";
-import { findModdable, lastLines, Missing, needPrograms, packageFlags, runScript, say } from "./moddable-sdk.mjs";
+import { findModdable, lastLines, needPrograms, packageFlags } from "./moddable-sdk.mjs";
 import { ROOT } from "./package-root.mjs";
+import { Missing, runScript, say } from "./script.mjs";
 
 const OUTPUT = join(ROOT, ".cache", "firmware", "moddable");
 
-await runScript(async () => {
+const USAGE = `npm run firmware:lin
+
+Builds the firmware for Linux with the Moddable SDK in $MODDABLE and takes it through the connection scenario against a real mosquitto. Takes no options.
+Exit codes: 0 passed; 1 something is missing or went wrong; 2 a bad command line`;
+
+await runScript({ command: "npm run firmware:lin", usage: USAGE }, async () => {
   const moddable = findModdable();
   needPrograms({
     gcc: "apt-get install gcc",

@@ -3,9 +3,9 @@ import { execFileSync } from "node:child_process";
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { ROOT } from "./package-root.mjs";
+import { Missing } from "./script.mjs";
 
-/** Its message is for people; printed without a stack. */
-export class Missing extends Error {}
+const GETTING_STARTED = "https://www.moddable.com/documentation/Moddable%20SDK%20-%20Getting%20Started";
 
 /** What the SDK's tools need of the environment, and the version that was found. */
 export function findModdable() {
@@ -14,14 +14,16 @@ export function findModdable() {
     throw new Missing(
       [
         "The Moddable SDK is not here: MODDABLE is not set.",
-        "  Get it as its documentation says: https://www.moddable.com/documentation/Moddable%20SDK%20-%20Getting%20Started",
+        `  Get it as its documentation says: ${GETTING_STARTED}`,
         "  (version 8.2.3 is what this firmware was built with; of the Linux tools, the command line ones are enough)",
         "  then: export MODDABLE=/path/to/moddable",
       ].join("\n"),
     );
   }
   const bin = join(home, "build", "bin", "lin", "release");
-  if (!existsSync(join(home, "tools", "VERSION"))) throw new Missing(`MODDABLE is ${home}, and that is no Moddable SDK.`);
+  if (!existsSync(join(home, "tools", "VERSION"))) {
+    throw new Missing(`MODDABLE is ${home}, and that is no Moddable SDK: it has no tools/VERSION.\n  Next: export MODDABLE=/path/to/moddable, the folder that was cloned; to get it: ${GETTING_STARTED}`);
+  }
   if (!existsSync(join(bin, "mcconfig"))) {
     throw new Missing(`The Moddable SDK in ${home} has no tools yet: build them as its documentation says.\n  Expected: ${join(bin, "mcconfig")}`);
   }
@@ -60,18 +62,6 @@ export function packageFlags(name) {
     throw new Missing(`${name} is not installed for development: apt-get install libglib2.0-dev`);
   }
 }
-
-/** Runs a script's work; what is missing is said plainly. */
-export async function runScript(work) {
-  try {
-    await work();
-  } catch (error) {
-    process.stderr.write(`${error instanceof Missing ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
-    process.exitCode = 1;
-  }
-}
-
-export const say = (line) => process.stdout.write(`${line}\n`);
 
 /** The end of what a build printed, without its warnings: Moddable's own are many. */
 export function lastLines(output) {
