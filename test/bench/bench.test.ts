@@ -76,7 +76,7 @@ describe("npm run bench", () => {
     [["--rounds", "0"], '--rounds wants a whole number from 1 to 1,000, not "0". Next: '],
     [["--messages", "1e9"], '--messages wants a whole number from 1 to 10,000,000, not "1e9". Next: '],
     [["--quick=3"], "Option '--quick' does not take an argument. Next: "],
-    [["--only", "nothing-like-this"], 'the name of no row contains "nothing-like-this"; a name is, for one, "publish QoS 0, 32 B, plain, sink". Next: Give a part of a name, in this order: publish QoS 0, '],
+    [["--only", "nothing-like-this"], 'the name of no row contains "nothing-like-this"; a name is, for one, "publish QoS 0, 32 B, plain, sink". Next: Give some of these, as in the name: publish QoS 0, '],
   ])("refuses %j in one line and ends with 2", async (args, line) => {
     const refused = (await promisify(execFile)(process.execPath, [program, ...args]).catch((error: unknown) => error)) as { code: number; stdout: string; stderr: string };
     expect(refused).toMatchObject({ code: 2, stdout: "" });

@@ -91,7 +91,7 @@ function rowsAskedFor(settings: Settings, only: string): Row[] {
   if (rows.length > 0) return rows;
   const names = rowsOf(settings, "").map(({ name }) => name);
   const parts = [...new Set(names.flatMap((name) => name.split(", ")))];
-  throw COMMAND_LINE.bad(`the name of no row contains ${JSON.stringify(only)}; a name is, for one, "${names[0]}"`, `Give a part of a name, in this order: ${parts.join(", ")}`);
+  throw COMMAND_LINE.bad(`the name of no row contains ${JSON.stringify(only)}; a name is, for one, "${names[0]}"`, `Give some of these, as in the name: ${parts.join(", ")}`);
 }
 
 function settingsOf(usual: Settings, given: { readonly [name in keyof typeof RANGES]?: string | undefined }): Settings {
