@@ -1,6 +1,6 @@
 /** `npm run world`: see {@link USAGE}. */
 import { availableParallelism } from "node:os";
-import { errorCode, errorMessage } from "../../sdk/errors.js";
+import { errorText } from "./cli/arguments.js";
 import { addUp, figuresText, violationText } from "./cli/figures.js";
 import { comparisonText, differenceText } from "./cli/comparison.js";
 import { parseWorldCommand, USAGE, type WorldCommand } from "./cli/world-options.js";
@@ -112,7 +112,7 @@ async function main(): Promise<number> {
 main().then(
   (exitCode) => (process.exitCode = exitCode),
   (error: unknown) => {
-    process.stderr.write(`${errorCode(error)}: ${errorMessage(error)}\n`);
+    process.stderr.write(errorText(error));
     process.exitCode = 2;
   },
 );

@@ -1,5 +1,4 @@
 /** What `npm run world` was asked for. */
-import { HawserError } from "../../../sdk/errors.js";
 import type { FaultKind } from "../faults/fault-kind.js";
 import { FAULT_KINDS } from "../faults/fault-plan.js";
 import { CommandLine, rangeText, type Range } from "./arguments.js";
@@ -63,15 +62,6 @@ const OPTIONS = { seed: TEXT, seeds: TEXT, devices: TEXT, days: TEXT, faults: TE
 
 /** @throws HawserError `BAD_ARGUMENT` */
 export function parseWorldCommand(words: readonly string[]): WorldCommand {
-  try {
-    return read(words);
-  } catch (error) {
-    // sim/virtual/main.ts prints the message of an error and no more: the next step has to be in it.
-    throw error instanceof HawserError ? new HawserError(error.code, `${error.message}. Next: ${error.nextStep}.`, error.nextStep) : error;
-  }
-}
-
-function read(words: readonly string[]): WorldCommand {
   const { values, positionals } = COMMAND_LINE.parse({ args: [...words], options: OPTIONS, allowPositionals: true });
   const command = values.help ? "help" : commandOf(positionals);
   const asked: WorldCommand = {

@@ -1,8 +1,9 @@
 /** One device of the world: hardware that outlives its power-ons, and the SDK with an application on it while the power is on. */
+import { MAX_MESSAGE_BYTES } from "../../../sdk/identity/enrolment.js";
 import { Device, HawserError, installIdentity, type DeviceConfig, type DeviceEvent } from "../../../sdk/index.js";
 import type { Cancel, Dialer, KeyStore, LinkHandlers, Platform } from "../../../sdk/platform.js";
 import { AttemptWatch } from "../invariants/attempt-watch.js";
-import { BoundsWatch } from "../invariants/bounds-watch.js";
+import { BoundsWatch, type Bounds } from "../invariants/bounds-watch.js";
 import { IdentityWatch } from "../invariants/identity-watch.js";
 import { InboundLedger } from "../invariants/inbound-ledger.js";
 import { OutboundLedger } from "../invariants/outbound-ledger.js";
@@ -83,7 +84,7 @@ export class VirtualDevice {
     this.attempts = new AttemptWatch(id, time, chronicle);
     this.identity = new IdentityWatch(id, this.flash, this.keys, chronicle);
     this.recovery = new RecoveryWatch(id, time, chronicle, around.backOnlineBoundMs);
-    this.#bounds = new BoundsWatch(id, { outboxMessages: traits.outboxMessages + outboxMargin(traits), outboxBytes: OUTBOX_BYTES }, chronicle);
+    this.#bounds = new BoundsWatch(id, outboxBounds(traits), chronicle);
   }
 
   get on(): boolean {
@@ -332,6 +333,16 @@ export class VirtualDevice {
     if (this.#offMs < Infinity) this.around.time.after(this.#offMs, () => this.boot());
     this.#offMs = 5_000;
   }
+}
+
+/** A renewal's request and its report of success go out whatever the application has left waiting: without them the certificate would run out. */
+const RENEWAL_MESSAGES = 2;
+
+function outboxBounds(traits: DeviceTraits): Bounds {
+  return {
+    outboxMessages: traits.outboxMessages + outboxMargin(traits) + RENEWAL_MESSAGES,
+    outboxBytes: OUTBOX_BYTES + RENEWAL_MESSAGES * MAX_MESSAGE_BYTES,
+  };
 }
 
 /** A cut between storing a message and removing those that make room for it leaves one too many, until the next message comes. */
