@@ -77,7 +77,7 @@ describe("hawser provision --serial", { timeout: 60_000 }, () => {
     ["both", ["--vault", "v", "--serial", "/dev/null"], "USAGE", 2],
     ["a port that is not there", ["--serial", "/dev/ttyNone"], "NOT_FOUND", 6],
     ["what is no port", ["--serial", "/dev/null"], "NOT_A_SERIAL_PORT", 2],
-    ["a bad baud rate", ["--serial", "/dev/null", "--baud", "fast"], "BAD_NUMBER", 2],
+    ["a bad baud rate", ["--serial", "/dev/null", "--baud", "fast"], "BAD_BAUD", 2],
     ["a bad id", ["--serial", "/dev/null", "--id", "a/b"], "INVALID_ID", 2],
     ["a client's role", ["--serial", "/dev/null", "--role", "operator"], "INVALID_ROLE", 2],
   ])("refuses %s", async (_what, flags, code, exit) => {

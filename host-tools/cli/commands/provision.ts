@@ -24,7 +24,8 @@ export function addProvisionCommand(program: Command, run: Run): void {
   json(vaultPassphrase(caPassphrase(provision)));
   addHelp(provision, {
     notes: [
-      "Into a vault: a failure at any point leaves the disk and the registry as they were; a kill may leave the name reserved: run it again, with --replace if the vault is there.",
+      "Into a vault: a failure at any point leaves the disk and the registry as they were. After a kill the name may stay reserved: run the command again,",
+      "with --replace if the vault is there.",
       "Over a serial port: the key is made in the device. After any failure run the same command again; it goes on where it was.",
       "A device that has an identity takes no other over its serial port.",
     ],
