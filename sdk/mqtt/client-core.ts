@@ -151,6 +151,7 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
   }
 
   ended(reason: Failure, wasEstablished: boolean): void {
+    if (this.#connection?.isUnanswered === true) this.session.subscriptions.doubt();
     this.#connection = undefined;
     this.#publisher = undefined;
     const closing = this.#closing ?? [];

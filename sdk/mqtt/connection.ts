@@ -40,6 +40,7 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
   readonly version: ProtocolVersion;
   #state: "dialing" | "connecting" | "established" | "closing" | "ended" = "dialing";
   #wasEstablished = false;
+  #isUnanswered = false;
   /** What the broker takes; its CONNACK says (5.0). */
   #largestBytes = Infinity;
   #link: Link | undefined;
@@ -91,6 +92,11 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
 
   get isEstablished(): boolean {
     return this.#state === "established";
+  }
+
+  /** CONNECT went out and the broker's answer is not known: it may have begun a session of which nothing is known here. */
+  get isUnanswered(): boolean {
+    return this.#isUnanswered && !this.#wasEstablished;
   }
 
   /** It ends or has ended: nothing more is sent or taken. */
@@ -157,6 +163,7 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
   #opened(): void {
     if (this.#state !== "dialing") return;
     this.#state = "connecting";
+    this.#isUnanswered = true;
     const { connackTimeoutMs } = this.options;
     this.#setTimer(connackTimeoutMs, () => this.#fail(failure("CONNECT_TIMEOUT", `no CONNACK came within ${connackTimeoutMs} ms`)));
     try {
@@ -229,6 +236,7 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     if (packet.cmd === "auth" && this.#authentication !== undefined) return this.#authentication.received(packet);
     if (packet.cmd !== "connack") throw protocolError(`${packet.cmd.toUpperCase()} before CONNACK`);
     const { reasonCode, sessionPresent, properties = {} } = packet;
+    this.#isUnanswered = reasonCode === 0;
     if (reasonCode !== 0) return this.#fail(connackFailure(reasonCode, this.version, packet.legacyForm, properties));
     if (sessionPresent && this.options.cleanStart) throw protocolError("CONNACK with an old session although a clean start was asked for");
     this.#cancelTimer?.();

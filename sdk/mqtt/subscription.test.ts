@@ -390,6 +390,29 @@ describe("subscribing", () => {
     expect(w.broker.of("subscribe")).toHaveLength(1);
   });
 
+  test("it is asked for again when a CONNECT went unanswered: the session that is present then may be a new one that nobody heard of", async () => {
+    const w = world();
+    await w.connect();
+    await subscribed(w);
+    await w.cut();
+    const lost = watch(w.client.connect(w.broker.dial));
+    await w.time.pass(0);
+    await w.cut();
+    expect(lost.state).toBe("CONNECTION_RESET");
+    await w.connect({ sessionPresent: true });
+    expect(w.broker.of("subscribe")).toMatchObject([{ subscriptions: [{ topic: "t", rh: 1 }] }]);
+    await w.cut();
+
+    await w.connect({ sessionPresent: true });
+    await w.broker.send({ cmd: "suback", messageId: w.broker.of("subscribe")[0]?.messageId as number, granted: [2] });
+    await w.cut();
+    const refused = watch(w.client.connect(w.broker.dial));
+    await w.broker.connack({ reasonCode: 0x97 });
+    expect(refused.state).toBe("QUOTA_EXCEEDED");
+    await w.connect({ sessionPresent: true });
+    expect(w.broker.of("subscribe")).toEqual([]);
+  });
+
   test("refused, it ends with the broker's reason for all who wait for it", async () => {
     const w = world();
     await w.connect();

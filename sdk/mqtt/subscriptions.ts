@@ -115,8 +115,13 @@ export class Subscriptions implements SubscriptionOwner {
     if (!sessionPresent) this.#leaving.clear();
     for (const entry of this.#entries.values()) {
       if (!isKnown) entry.isEstablished = false;
-      if (!entry.isEstablished) this.#subscribe(entry);
+      if (!entry.isEstablished) this.#subscribe(entry, {}, sessionPresent && entry.wasGranted);
     }
+  }
+
+  /** The session that the next connection resumes may be one that the broker began when nobody heard of it: it has none of these. */
+  doubt(): void {
+    for (const entry of this.#entries.values()) entry.isEstablished = false;
   }
 
   end(): void {
@@ -177,7 +182,7 @@ export class Subscriptions implements SubscriptionOwner {
     return targets;
   }
 
-  #subscribe(entry: Entry, asking: Pick<Request, "resolve" | "reject"> = {}): void {
+  #subscribe(entry: Entry, asking: Pick<Request, "resolve" | "reject"> = {}, isAgain = asking.resolve !== undefined): void {
     const { filter, options } = entry.subscription;
     const refusal = this.#refusal(filter, options);
     if (refusal !== 0) {
@@ -187,7 +192,7 @@ export class Subscriptions implements SubscriptionOwner {
     const messageId = this.ids.take();
     this.#requests.set(messageId, { filter, entry, ...asking });
     try {
-      this.owner.send(subscribePacket(messageId, filter, options, this.#version, asking.resolve !== undefined));
+      this.owner.send(subscribePacket(messageId, filter, options, this.#version, isAgain));
     } catch (error) {
       this.#requests.delete(messageId);
       this.ids.release(messageId);
