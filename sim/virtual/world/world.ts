@@ -1,7 +1,7 @@
 /** A whole world from one seed: devices, network, broker, authority, faults, and the invariants that watch them all. Runs on any engine. */
 import { utf8Decode, utf8Encode } from "../../../sdk/encoding/text.js";
 import { BrokerAccess } from "../broker/access.js";
-import type { Message } from "../broker/message.js";
+import { expired, type Message } from "../broker/message.js";
 import type { BrokerObserver } from "../broker/broker-observer.js";
 import { VirtualBroker } from "../broker/virtual-broker.js";
 import type { FaultKind } from "../faults/fault-kind.js";
@@ -63,6 +63,7 @@ const MINUTE_MS = 60_000;
 const BACK_ONLINE_MS = 30 * MINUTE_MS;
 /** How long what is still on its way may take at the end, milliseconds. */
 const DRAIN_MS = 240 * MINUTE_MS;
+const AUTHORITY_LOOKS_MS = 10_000;
 const INSPECT_EVERY_MS = 10 * MINUTE_MS;
 
 export class World {
@@ -160,7 +161,11 @@ export class World {
   #enrol(message: Message): void {
     const id = message.topic.split("/")[1] ?? "";
     const { mood } = this.authority;
-    if (mood.down) return;
+    // The broker keeps what does not expire for an authority that is away.
+    if (mood.down) {
+      if (!expired(message, this.time.nowMs)) this.time.after(AUTHORITY_LOOKS_MS, () => this.#enrol(message));
+      return;
+    }
     for (const answer of this.authority.handle(id, message.payload)) {
       this.time.after(mood.delayMs, () => this.broker.publish(`devices/${id}/identity/response`, answer, 1));
     }
