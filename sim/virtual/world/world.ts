@@ -1,7 +1,7 @@
 /** A whole world from one seed: devices, network, broker, authority, faults, and the invariants that watch them all. Runs on any engine. */
 import { utf8Decode, utf8Encode } from "../../../sdk/encoding/text.js";
 import { BrokerAccess } from "../broker/access.js";
-import { expired, type Message } from "../broker/message.js";
+import type { Message } from "../broker/message.js";
 import type { BrokerObserver } from "../broker/broker-observer.js";
 import { VirtualBroker } from "../broker/virtual-broker.js";
 import type { FaultKind } from "../faults/fault-kind.js";
@@ -161,9 +161,9 @@ export class World {
   #enrol(message: Message): void {
     const id = message.topic.split("/")[1] ?? "";
     const { mood } = this.authority;
-    // The broker keeps what does not expire for an authority that is away.
+    // A report of success is sent once: the broker keeps it for an authority that is away. Requests are sent again.
     if (mood.down) {
-      if (!expired(message, this.time.nowMs)) this.time.after(AUTHORITY_LOOKS_MS, () => this.#enrol(message));
+      if (utf8Decode(message.payload).includes('"type":"active"')) this.time.after(AUTHORITY_LOOKS_MS, () => this.#enrol(message));
       return;
     }
     for (const answer of this.authority.handle(id, message.payload)) {
