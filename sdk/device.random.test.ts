@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { memoryKeyStore } from "../sim/node/memory.js";
-import { failure, type FailureCode } from "./connection/failure.js";
+import { failure, type FailureCode } from "./failure.js";
 import { Device, type DeviceConfig } from "./device.js";
 import { errorCode } from "./errors.js";
 import type { KeyStore } from "./platform.js";

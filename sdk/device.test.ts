@@ -1,6 +1,6 @@
 import { createPublicKey, verify } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { failure } from "./connection/failure.js";
+import { failure } from "./failure.js";
 import { Device, type DeviceConfig } from "./device.js";
 import type { DeviceEvent } from "./events.js";
 import { IdentityStore } from "./identity/store.js";

@@ -2,9 +2,9 @@
  * The device: one object that keeps a mutually authenticated MQTT connection for years and takes care of everything that needs no decision
  * of the application: reconnecting, renewing its certificate, recovering by pre-shared key, keeping messages over outages.
  */
-import { DEFAULT_BACKOFF, type BackoffPolicy } from "./connection/backoff.js";
-import type { Failure } from "./connection/failure.js";
-import { Supervisor, type Login } from "./connection/supervisor.js";
+import { DEFAULT_BACKOFF, type BackoffPolicy } from "./backoff.js";
+import type { Failure } from "./failure.js";
+import { Supervisor, type Login } from "./supervisor/supervisor.js";
 import { errorCode, errorMessage, HawserError } from "./errors.js";
 import type { DeviceEvent, DeviceListener } from "./events.js";
 import { RESPONSE_TOPIC } from "./identity/enrolment.js";
@@ -14,7 +14,7 @@ import { makeToken, tokenRefreshMs, type TokenOptions } from "./identity/token.j
 import { TrustedTime } from "./identity/trusted-time.js";
 import { MqttClient } from "./mqtt/client.js";
 import type { MqttOptions, OutboxOptions, PublishOptions, PublishResult, SubscribeOptions, Will } from "./mqtt/options.js";
-import type { Subscription } from "./mqtt/subscription.js";
+import type { Subscription } from "./mqtt/session/subscription.js";
 import type { Cancel, Endpoint, Platform } from "./platform.js";
 
 export interface DeviceConfig {

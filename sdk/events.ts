@@ -1,6 +1,6 @@
 /** What a device tells about itself: plain data, one object an event, fit for a log line or a test. */
-import type { FailureClass, FailureCode } from "./connection/failure.js";
-import type { Rung } from "./connection/ladder.js";
+import type { FailureClass, FailureCode } from "./failure.js";
+import type { Rung } from "./supervisor/credential-ladder.js";
 
 export type DeviceEvent =
   | { type: "connecting"; credential: Rung; identity: "active" | "pending" | "psk"; host: string; port: number }

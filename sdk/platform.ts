@@ -7,7 +7,7 @@
  * All ports are synchronous but the dialer, whose answers come through {@link LinkHandlers}. A port may throw a `HawserError`.
  * No port calls back into the SDK before the call that registered the callback has returned.
  */
-import type { Failure } from "./connection/failure.js";
+import type { Failure } from "./failure.js";
 
 /** Cancels what was scheduled. Calling it again, or after the run, does nothing. */
 export type Cancel = () => void;

@@ -8,7 +8,7 @@
  * - On Linux a callback may still come in the round in which the socket was closed.
  * - There is no connect time-out: the link above has one.
  */
-import { failure, type FailureCode } from "../../sdk/connection/failure.js";
+import { failure, type FailureCode } from "../../sdk/failure.js";
 import { errorMessage } from "../../sdk/errors.js";
 import type { Cancel, Scheduler } from "../../sdk/platform.js";
 import type { ByteStream, ByteStreamHandlers, ByteStreamOpener } from "../byte-stream.js";

@@ -4,7 +4,7 @@
  * SNTP proves nothing about who answers. So with two or more servers no time is taken that only one of them says, and none that
  * `judgeReply` refuses; the clock is asked for again every few hours, and a server that asks for peace gets it.
  */
-import { Backoff, type BackoffPolicy } from "../../sdk/connection/backoff.js";
+import { Backoff, type BackoffPolicy } from "../../sdk/backoff.js";
 import type { Verdict } from "./sntp-packet.js";
 
 export interface SntpPolicy {

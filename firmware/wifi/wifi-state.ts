@@ -5,7 +5,7 @@
  * The driver never reconnects by itself, does not tell when a lease was lost, and can believe itself up on an access point
  * that forwards nothing; so a station that proved nothing for long is taken down and joined anew.
  */
-import { Backoff, type BackoffPolicy } from "../../sdk/connection/backoff.js";
+import { Backoff, type BackoffPolicy } from "../../sdk/backoff.js";
 
 export interface WifiPolicy {
   backoff: BackoffPolicy;

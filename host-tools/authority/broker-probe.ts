@@ -1,8 +1,8 @@
 /** Whether there is a broker to serve, found out before a certificate is made for the service: a wrong address must change nothing. */
 import { isIP } from "node:net";
 import { connect as connectTls } from "node:tls";
-import { failure } from "../../sdk/connection/failure.js";
-import type { Failure } from "../../sdk/connection/failure.js";
+import { failure } from "../../sdk/failure.js";
+import type { Failure } from "../../sdk/failure.js";
 import type { Endpoint } from "../../sdk/platform.js";
 import { linkFailure } from "../../sim/node/tls-failure.js";
 

@@ -1,6 +1,6 @@
 /** What ends the authority's connection, in the words of the SDK, whatever MQTT.js or Node called it. */
-import { failure } from "../../sdk/connection/failure.js";
-import type { Failure, FailureCode } from "../../sdk/connection/failure.js";
+import { failure } from "../../sdk/failure.js";
+import type { Failure, FailureCode } from "../../sdk/failure.js";
 import { HawserError } from "../../sdk/errors.js";
 import { linkFailure } from "../../sim/node/tls-failure.js";
 

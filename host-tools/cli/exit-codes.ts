@@ -1,5 +1,5 @@
 /** What the process ends with, for every error code: the one table behind `--help` and the tests. */
-import type { FailureCode } from "../../sdk/connection/failure.js";
+import type { FailureCode } from "../../sdk/failure.js";
 
 export const EXIT = {
   done: 0,

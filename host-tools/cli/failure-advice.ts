@@ -1,5 +1,5 @@
 /** What a person can do about each failure of a connection; the SDK's events say what happened, this says what next. */
-import type { Failure, FailureCode } from "../../sdk/connection/failure.js";
+import type { Failure, FailureCode } from "../../sdk/failure.js";
 import { HawserError } from "../../sdk/errors.js";
 
 const ADVICE: Partial<Record<FailureCode, string>> = {

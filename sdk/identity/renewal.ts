@@ -1,5 +1,5 @@
 /** When to ask for a new certificate: plain arithmetic over time, no timers. */
-import type { BackoffPolicy } from "../connection/backoff.js";
+import type { BackoffPolicy } from "../backoff.js";
 import type { CertificateInfo } from "./certificate.js";
 
 /** The share of the lifetime after which renewal is due, and the share of jitter taken off it (smallstep's renewer does the same). */

@@ -2,7 +2,7 @@
  * Asks the authority for a new certificate: when one is due, when somebody asks, and over the recovery rung. Holds one exchange at a time;
  * proving and committing what comes back is the supervisor's part.
  */
-import { Backoff } from "../connection/backoff.js";
+import { Backoff } from "../backoff.js";
 import { errorCode, errorMessage } from "../errors.js";
 import type { DeviceEvent } from "../events.js";
 import type { MqttClient } from "../mqtt/client.js";

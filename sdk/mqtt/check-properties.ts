@@ -1,6 +1,6 @@
 /** Whether properties given by an application can be written at all (MQTT 5.0, sections 1.5 and 3.3.2.3). */
 import { HawserError } from "../errors.js";
-import type { MessageProperties, UserProperties } from "./packet.js";
+import type { MessageProperties, UserProperties } from "./codec/packet-types.js";
 import { checkTopic } from "./topics.js";
 import { utf8Length } from "../encoding/utf8.js";
 

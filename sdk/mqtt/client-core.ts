@@ -2,18 +2,18 @@
  * What is behind `MqttClient`: joins the session, which lasts, with the connections, which come and go. One object instead of a closure for
  * each thing they have to tell one another: gateways and fleet simulators have thousands of clients in one process.
  */
-import type { Failure } from "../connection/failure.js";
+import type { Failure } from "../failure.js";
 import { errorMessage, HawserError } from "../errors.js";
 import type { Link, LinkHandlers, Platform, Storage } from "../platform.js";
 import { checkMessageProperties } from "./check-properties.js";
 import { ConnectError } from "./connect-error.js";
-import { Connection, type ConnectionOwner } from "./connection.js";
+import { Connection, type ConnectionOwner } from "./link/connection.js";
 import { badOption, resolveOptions, toBytes, type DisconnectOptions, type MqttOptions, type PublishOptions, type PublishResult, type ResolvedOptions } from "./options.js";
-import { DELIVERED, OutgoingMessage } from "./outgoing-message.js";
-import type { AckPacket, ConnackPacket, InboundPacket, OutboundPacket, Properties } from "./packet.js";
-import { PublishWriter } from "./publish-writer.js";
-import { writeAck } from "./publish-codec.js";
-import { Session, type SessionOwner } from "./session.js";
+import { DELIVERED, OutgoingMessage } from "./session/outgoing-message.js";
+import type { AckPacket, ConnackPacket, InboundPacket, OutboundPacket, Properties } from "./codec/packet-types.js";
+import { PublishWriter } from "./link/publish-writer.js";
+import { writeAck } from "./codec/publish-codec.js";
+import { Session, type SessionOwner } from "./session/session.js";
 import { checkTopic } from "./topics.js";
 
 /** What CONNACK said. */

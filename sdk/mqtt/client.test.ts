@@ -1,6 +1,6 @@
 import mqttPacket from "mqtt-packet";
 import { describe, expect, test } from "vitest";
-import { failure } from "../connection/failure.js";
+import { failure } from "../failure.js";
 import { ConnectError, type MqttOptions, type QoS } from "./index.js";
 import { MemoryStorage } from "./testing/memory-storage.js";
 import { SessionWorld, watch } from "./testing/session-world.js";

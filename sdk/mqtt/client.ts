@@ -2,13 +2,13 @@
  * An MQTT client for 3.1.1 and 5.0 over any link. It outlives its connections: what is published and subscribed while there is none waits for
  * the next. It never connects by itself; `Device` does that.
  */
-import type { Failure } from "../connection/failure.js";
+import type { Failure } from "../failure.js";
 import type { Link, LinkHandlers, Storage } from "../platform.js";
 import { ClientCore, type Connack, type MqttPlatform } from "./client-core.js";
 import type { DisconnectOptions, MqttOptions, PublishOptions, PublishResult, SubscribeOptions } from "./options.js";
 import { Requester, type RequesterOptions } from "./requester.js";
-import type { Wear } from "./stored-journal.js";
-import type { Subscription } from "./subscription.js";
+import type { Wear } from "./session/stored-journal.js";
+import type { Subscription } from "./session/subscription.js";
 
 export class MqttClient {
   /** The end of an established connection, once each. A failed attempt rejects `connect` instead. */

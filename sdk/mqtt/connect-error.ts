@@ -1,7 +1,7 @@
 /** The typed errors of the MQTT client that carry more than a code. */
-import type { Failure } from "../connection/failure.js";
+import type { Failure } from "../failure.js";
 import { HawserError } from "../errors.js";
-import { reasonErrorCode, reasonName } from "./reason-codes.js";
+import { reasonErrorCode, reasonName } from "./link/reason-codes.js";
 
 /** One connection attempt failed; the code is the failure's. */
 export class ConnectError extends HawserError {

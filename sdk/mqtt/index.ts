@@ -14,9 +14,9 @@ export type {
   SubscribeOptions,
   Will,
 } from "./options.js";
-export type { MessageProperties, Properties, ProtocolVersion, PublishProperties, QoS, UserProperties } from "./packet.js";
+export type { MessageProperties, Properties, ProtocolVersion, PublishProperties, QoS, UserProperties } from "./codec/packet-types.js";
 export type { RequestOptions, Requester, RequesterOptions } from "./requester.js";
-export type { Message, Subscription } from "./subscription.js";
+export type { Message, Subscription } from "./session/subscription.js";
 export { HawserError } from "../errors.js";
-export type { Failure, FailureClass, FailureCode } from "../connection/failure.js";
+export type { Failure, FailureClass, FailureCode } from "../failure.js";
 export type { Clock, Link, LinkHandlers, LinkInfo, Log, Random, Scheduler, Storage } from "../platform.js";

@@ -1,7 +1,7 @@
 /** What users give to the MQTT client and get from it: options, their defaults and their checks. */
 import { HawserError } from "../errors.js";
 import { checkMessageProperties, checkSeconds, checkUserProperties } from "./check-properties.js";
-import type { MessageProperties, Properties, ProtocolVersion, QoS, UserProperties } from "./packet.js";
+import type { MessageProperties, Properties, ProtocolVersion, QoS, UserProperties } from "./codec/packet-types.js";
 import { checkTopic } from "./topics.js";
 import { encodeUtf8, utf8Length } from "../encoding/utf8.js";
 

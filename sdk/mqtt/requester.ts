@@ -2,8 +2,8 @@
 import { errorMessage, HawserError } from "../errors.js";
 import type { Cancel, Random, Scheduler } from "../platform.js";
 import type { PublishOptions, PublishResult, SubscribeOptions } from "./options.js";
-import type { QoS } from "./packet.js";
-import type { Message, Subscription } from "./subscription.js";
+import type { QoS } from "./codec/packet-types.js";
+import type { Message, Subscription } from "./session/subscription.js";
 
 export interface RequesterOptions {
   /** The level at which answers come. Default 1. */

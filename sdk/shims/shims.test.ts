@@ -30,7 +30,7 @@ describe("mqtt-packet with the shims in place of Node's parts", () => {
   });
 
   it("is written for the device without the parser", async () => {
-    const entry = fileURLToPath(new URL("../mqtt/packets.ts", import.meta.url));
+    const entry = fileURLToPath(new URL("../mqtt/codec/packet-codec.ts", import.meta.url));
     const { file } = await bundleDevice({ entry, outputFile: join(folder, "packets.js") });
     expect(readFileSync(file, "utf8")).not.toContain("_parsePublish");
   });

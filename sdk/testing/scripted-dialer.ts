@@ -1,5 +1,5 @@
 /** For tests: a dialer whose every connection does what the test says, and remembers what it was asked for. */
-import type { Failure } from "../connection/failure.js";
+import type { Failure } from "../failure.js";
 import type { ManualTime } from "../mqtt/testing/manual-time.js";
 import type { LibraryPacket, PacketLibrary } from "../mqtt/testing/scripted-broker.js";
 import { Wire } from "../mqtt/testing/wire.js";

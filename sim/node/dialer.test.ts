@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { createServer as createTlsServer } from "node:tls";
 import type { TLSSocket, TlsOptions } from "node:tls";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { Failure } from "../../sdk/connection/failure.js";
+import type { Failure } from "../../sdk/failure.js";
 import type { Credential, Endpoint } from "../../sdk/platform.js";
 import { NodeDialer } from "./dialer.js";
 import type { NodeKeyStore } from "./key-store.js";

@@ -3,7 +3,7 @@ import { connect as connectTcp, isIP } from "node:net";
 import type { LookupFunction, OnReadOpts, Socket, TcpNetConnectOpts } from "node:net";
 import { checkServerIdentity, connect as connectTls, TLSSocket } from "node:tls";
 import type { ConnectionOptions, DetailedPeerCertificate, PeerCertificate, SecureContext, SecureVersion } from "node:tls";
-import type { Failure, Shown } from "../../sdk/connection/failure.js";
+import type { Failure, Shown } from "../../sdk/failure.js";
 import { HawserError } from "../../sdk/errors.js";
 import type { Credential, Dialer, Endpoint, Link, LinkHandlers, LinkInfo } from "../../sdk/platform.js";
 import type { LinkKeys } from "./key-store.js";

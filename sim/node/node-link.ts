@@ -1,7 +1,7 @@
 /** One socket of Node as the SDK's {@link Link}: whatever order Node's events come in, the owner sees the order of the contract. */
 import type { OnReadOpts, Socket } from "node:net";
-import { failure } from "../../sdk/connection/failure.js";
-import type { Failure } from "../../sdk/connection/failure.js";
+import { failure } from "../../sdk/failure.js";
+import type { Failure } from "../../sdk/failure.js";
 import type { Link, LinkHandlers, LinkInfo } from "../../sdk/platform.js";
 import { LONGEST_TIMEOUT_MS } from "./scheduler.js";
 

@@ -2,8 +2,8 @@
 import { X509Certificate } from "node:crypto";
 import { checkServerIdentity } from "node:tls";
 import type { DetailedPeerCertificate } from "node:tls";
-import { alertFailure, failure } from "../../sdk/connection/failure.js";
-import type { Failure, FailureCode, Shown } from "../../sdk/connection/failure.js";
+import { alertFailure, failure } from "../../sdk/failure.js";
+import type { Failure, FailureCode, Shown } from "../../sdk/failure.js";
 import { HawserError } from "../../sdk/errors.js";
 import { errnoCode } from "./atomic-file.js";
 

@@ -2,7 +2,7 @@
  * A fleet after an outage: every device lost its broker at one moment, the broker comes back and can take only so many connections a second.
  * Compares reconnect policies; ours is the SDK's own backoff (reference: anchors.md, "Storm").
  */
-import { Backoff, DEFAULT_BACKOFF } from "../../sdk/connection/backoff.js";
+import { Backoff, DEFAULT_BACKOFF } from "../../sdk/backoff.js";
 import { SeededRandom } from "./random.js";
 import { EventQueue } from "./time/event-queue.js";
 

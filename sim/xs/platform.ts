@@ -2,7 +2,7 @@
 import type { ByteStream, ByteStreamHandlers, ByteStreamOpener } from "../../firmware/byte-stream.js";
 import { TlsDialer, type TlsDialerOptions } from "../../firmware/tls-dialer.js";
 import type { TlsEngines } from "../../firmware/tls-engine.js";
-import { failure, type Failure, type FailureCode } from "../../sdk/connection/failure.js";
+import { failure, type Failure, type FailureCode } from "../../sdk/failure.js";
 import { errorMessage, HawserError } from "../../sdk/errors.js";
 import { TrustedTime } from "../../sdk/identity/trusted-time.js";
 import type { Clock, KeyStore, Log, Platform, Random, Scheduler, Storage } from "../../sdk/platform.js";

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { failure } from "../../../sdk/connection/failure.js";
-import type { FailureCode } from "../../../sdk/connection/failure.js";
+import { failure } from "../../../sdk/failure.js";
+import type { FailureCode } from "../../../sdk/failure.js";
 import type { DeviceEvent } from "../../../sdk/events.js";
 import { FirstConnection } from "../first-connection.js";
 import { Prospects } from "./prospects.js";

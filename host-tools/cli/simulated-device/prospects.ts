@@ -1,5 +1,5 @@
 /** What a device's events say about its prospects before its first connection: which failures leave it nothing to try. */
-import type { Failure } from "../../../sdk/connection/failure.js";
+import type { Failure } from "../../../sdk/failure.js";
 import type { DeviceEvent } from "../../../sdk/events.js";
 import type { FirstConnection } from "../first-connection.js";
 

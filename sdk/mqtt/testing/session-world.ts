@@ -1,5 +1,5 @@
 /** For tests: a client, a scripted broker and manual time, put together. */
-import type { Failure } from "../../connection/failure.js";
+import type { Failure } from "../../failure.js";
 import type { Storage } from "../../platform.js";
 import { MqttClient } from "../client.js";
 import type { MqttOptions } from "../options.js";

@@ -5,7 +5,7 @@ import { afterEach, expect, test } from "vitest";
 import type { Storage } from "../../platform.js";
 import type { MqttClient } from "../client.js";
 import type { MqttOptions } from "../options.js";
-import type { ProtocolVersion, QoS } from "../packet.js";
+import type { ProtocolVersion, QoS } from "../codec/packet-types.js";
 import { MemoryStorage } from "./memory-storage.js";
 import { end, makeClient, next, nextTexts, pinged, subscribed, vanish, type Dial } from "./test-clients.js";
 import { LossyDial } from "./test-lossy-dial.js";

@@ -1,5 +1,5 @@
 /** For tests against real brokers: clients over the Node dialer, and how to wait for what they do. */
-import { failure, type Failure } from "../../connection/failure.js";
+import { failure, type Failure } from "../../failure.js";
 import type { Credential, Link, LinkHandlers, Storage } from "../../platform.js";
 import { nodeClock } from "../../../sim/node/clock.js";
 import { NodeDialer } from "../../../sim/node/dialer.js";
@@ -8,7 +8,7 @@ import { nodeRandom } from "../../../sim/node/random.js";
 import { nodeScheduler } from "../../../sim/node/scheduler.js";
 import { MqttClient } from "../client.js";
 import type { MqttOptions, SubscribeOptions } from "../options.js";
-import type { Message, Subscription } from "../subscription.js";
+import type { Message, Subscription } from "../session/subscription.js";
 
 export type Dial = (handlers: LinkHandlers) => Link;
 

@@ -1,7 +1,7 @@
 /** For tests against real brokers: links that lose packets of some kinds before they break, as a bad network does, and remember what was sent. */
 import mqttPacket from "mqtt-packet";
 import type { Link, LinkHandlers } from "../../platform.js";
-import type { ProtocolVersion } from "../packet.js";
+import type { ProtocolVersion } from "../codec/packet-types.js";
 import type { LibraryPacket, PacketLibrary } from "./scripted-broker.js";
 import type { Dial } from "./test-clients.js";
 

@@ -1,5 +1,5 @@
 /** For tests: a link between a client and a broker in the same test, with a latency, that can be cut or held up. */
-import { failure, type Failure } from "../../connection/failure.js";
+import { failure, type Failure } from "../../failure.js";
 import type { Link, LinkHandlers } from "../../platform.js";
 import type { ManualTime } from "./manual-time.js";
 

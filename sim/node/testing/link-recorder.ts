@@ -1,5 +1,5 @@
 /** Records what a link reports, for this folder's tests, and checks the order that the port promises. Not part of the product. */
-import type { Failure } from "../../../sdk/connection/failure.js";
+import type { Failure } from "../../../sdk/failure.js";
 import type { Credential, Dialer, Endpoint, Link, LinkInfo } from "../../../sdk/platform.js";
 
 export class RecordedLink {

@@ -1,5 +1,5 @@
 /** Faults of the way between a device and its broker. */
-import type { FailureCode } from "../../../sdk/connection/failure.js";
+import type { FailureCode } from "../../../sdk/failure.js";
 import { HOURS, MINUTES, MOMENT, SECONDS, type FaultKind } from "./fault-kind.js";
 
 const IMPOSTORS: readonly FailureCode[] = ["SERVER_CA_UNKNOWN", "SERVER_NAME_MISMATCH", "SERVER_CERTIFICATE_INVALID", "SERVER_CERTIFICATE_EXPIRED"];

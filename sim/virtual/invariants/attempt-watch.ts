@@ -2,7 +2,7 @@
  * Watches the attempts of one device: never closer together than policy allows, never another rung without its reason, never PSK because of
  * the network. What the policy is, is written down here a second time on purpose.
  */
-import type { Failure, FailureCode } from "../../../sdk/connection/failure.js";
+import type { Failure, FailureCode } from "../../../sdk/failure.js";
 import type { DeviceEvent } from "../../../sdk/events.js";
 import type { Credential } from "../../../sdk/platform.js";
 import type { VirtualTime } from "../time/virtual-time.js";

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { failure, type FailureCode } from "../../../sdk/connection/failure.js";
+import { failure, type FailureCode } from "../../../sdk/failure.js";
 import { installIdentity } from "../../../sdk/identity/store.js";
 import { VirtualAuthority } from "../pki/virtual-authority.js";
 import { Flash } from "../power/flash.js";

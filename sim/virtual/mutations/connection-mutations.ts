@@ -7,7 +7,7 @@ const IDENTITY = { kind: "world", faults: ["revoked", "key-lost", "renewal-asked
 export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   {
     name: "the backoff begins anew with every connection, however short",
-    file: "sdk/connection/backoff.ts",
+    file: "sdk/backoff.ts",
     find: "if (lastedMs >= this.policy.stableAfterMs) this.#failures = 0;",
     replace: "this.#failures = 0;",
     invariants: ["attempt-spacing"],
@@ -15,7 +15,7 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "the backoff has no jitter",
-    file: "sdk/connection/backoff.ts",
+    file: "sdk/backoff.ts",
     find: "this.fraction() * windowMs",
     replace: "windowMs",
     invariants: ["attempt-spacing"],
@@ -23,7 +23,7 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "the backoff's window does not grow",
-    file: "sdk/connection/backoff.ts",
+    file: "sdk/backoff.ts",
     find: "2 ** Math.min(this.#failures, 30)",
     replace: "1",
     invariants: ["attempt-spacing"],
@@ -31,7 +31,7 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "the backoff has no floor",
-    file: "sdk/connection/backoff.ts",
+    file: "sdk/backoff.ts",
     find: "Math.max(floorMs, ",
     replace: "Math.max(0, ",
     invariants: ["attempt-spacing"],
@@ -39,7 +39,7 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "the delay is announced and not waited for",
-    file: "sdk/connection/supervisor.ts",
+    file: "sdk/supervisor/supervisor.ts",
     find: "this.#wait(delayMs);",
     replace: "this.#wait(0);",
     invariants: ["attempt-spacing"],
@@ -47,7 +47,7 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a busy broker's wish to be left alone is ignored",
-    file: "sdk/connection/supervisor.ts",
+    file: "sdk/supervisor/supervisor.ts",
     find: "this.#backoff.next(minimumDelayMs(reason))",
     replace: "this.#backoff.next()",
     invariants: ["attempt-spacing"],
@@ -55,7 +55,7 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a reset connection leads to PSK",
-    file: "sdk/connection/ladder.ts",
+    file: "sdk/supervisor/credential-ladder.ts",
     find: '  "CERTIFICATE_EXPIRED",\n',
     replace: '  "CERTIFICATE_EXPIRED", "CONNECTION_RESET", "CONNECT_TIMEOUT",\n',
     invariants: ["psk-on-network-fault", "rung-without-reason"],
@@ -63,7 +63,7 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a stranger in the server's place leads to PSK",
-    file: "sdk/connection/ladder.ts",
+    file: "sdk/supervisor/credential-ladder.ts",
     find: '  "CERTIFICATE_EXPIRED",\n',
     replace: '  "CERTIFICATE_EXPIRED", "SERVER_CA_UNKNOWN", "SERVER_NAME_MISMATCH",\n',
     invariants: ["psk-on-network-fault", "rung-without-reason"],
@@ -71,7 +71,7 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "the rung stays down after a recovery",
-    file: "sdk/connection/ladder.ts",
+    file: "sdk/supervisor/credential-ladder.ts",
     find: '    this.#proofFailures = 0;\n    this.#rung = "mtls";\n    return [];',
     replace: "    this.#proofFailures = 0;\n    return [];",
     invariants: ["psk-on-network-fault", "not-back-online", "rung-without-reason"],
@@ -79,7 +79,7 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a refused certificate is shown for ever",
-    file: "sdk/connection/ladder.ts",
+    file: "sdk/supervisor/credential-ladder.ts",
     find: 'if (!this.recoverable || this.#rung === "psk" || !MENDED_BY_ENROLMENT.has(reason.code)) return [];',
     replace: "if (this.recoverable) return [];",
     invariants: ["not-back-online"],
@@ -87,7 +87,7 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "the application's session goes over PSK",
-    file: "sdk/connection/supervisor.ts",
+    file: "sdk/supervisor/supervisor.ts",
     find: 'return this.#attempt.rung === "psk" ? (this.#recovery ??= this.#makeRecovery()) : this.parts.telemetry;',
     replace: "return this.parts.telemetry;",
     invariants: ["rung-without-reason"],
@@ -95,7 +95,7 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a new certificate is committed on CONNACK alone",
-    file: "sdk/connection/supervisor.ts",
+    file: "sdk/supervisor/supervisor.ts",
     find: "const proved = await this.#prove(client);",
     replace: "const proved = true;",
     invariants: ["unproved-identity"],
@@ -135,7 +135,7 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a dead connection is never given up",
-    file: "sdk/mqtt/connection.ts",
+    file: "sdk/mqtt/link/connection.ts",
     find: 'this.#fail(failure("KEEPALIVE_TIMEOUT", `the broker did not answer ${what}`))',
     replace: "void what",
     invariants: ["not-back-online"],
@@ -143,7 +143,7 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "no PINGREQ is ever sent",
-    file: "sdk/mqtt/connection.ts",
+    file: "sdk/mqtt/link/connection.ts",
     find: 'this.send({ cmd: "pingreq" })',
     replace: "undefined",
     invariants: ["protocol", "not-back-online"],
@@ -151,7 +151,7 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "timers outlive their connection",
-    file: "sdk/mqtt/connection.ts",
+    file: "sdk/mqtt/link/connection.ts",
     find: "    this.#keepAlive.stop();\n    this.#cancelTimer?.();\n    this.#authentication",
     replace: "    this.#cancelTimer?.();\n    this.#authentication",
     invariants: ["bounds"],

@@ -21,7 +21,7 @@ const SESSION = { kind: "power-cuts", scene: "session" } as const;
 export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   {
     name: "a message is acknowledged before the application is done with it",
-    file: "sdk/mqtt/subscription.ts",
+    file: "sdk/mqtt/session/subscription.ts",
     find: "      waiter.resolve({ value: message, done: false });",
     replace: "      message.ack();\n      waiter.resolve({ value: message, done: false });",
     invariants: ["early-ack"],
@@ -29,7 +29,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "publish settles before the broker has the message",
-    file: "sdk/mqtt/outgoing-message.ts",
+    file: "sdk/mqtt/session/outgoing-message.ts",
     find: "  outcome(): Promise<PublishResult> {\n",
     replace: "  outcome(): Promise<PublishResult> {\n    if (this.qos > 0) return Promise.resolve(DELIVERED);\n",
     invariants: ["qos1-lost", "qos2-lost"],
@@ -37,7 +37,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "packet identifiers do not wrap",
-    file: "sdk/mqtt/packet-ids.ts",
+    file: "sdk/mqtt/session/packet-ids.ts",
     find: "this.#last === LARGEST ? 1 : this.#last + 1",
     replace: "this.#last + 1",
     invariants: ["protocol", "exception", "qos1-lost", "qos2-lost"],
@@ -45,7 +45,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "packet identifiers are never free again",
-    file: "sdk/mqtt/sender.ts",
+    file: "sdk/mqtt/session/sender.ts",
     find: "this.journal.remove(message, () => this.ids.release(message.messageId));",
     replace: "this.journal.remove(message, () => undefined);",
     invariants: ["exception"],
@@ -53,7 +53,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "what is sent again does not say so",
-    file: "sdk/mqtt/sender.ts",
+    file: "sdk/mqtt/session/sender.ts",
     find: "for (let one = this.#sent.first; one !== undefined; one = one.following) one.dup = true;",
     replace: "",
     invariants: ["protocol", "qos2-doubled", "qos2-lost"],
@@ -61,7 +61,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "what was in flight when the connection broke is forgotten",
-    file: "sdk/mqtt/sender.ts",
+    file: "sdk/mqtt/session/sender.ts",
     find: "this.outbox.waiting.prepend(this.#sent);",
     replace: "for (let one = this.#sent.first; one !== undefined; one = this.#sent.first) this.#sent.remove(one);",
     invariants: ["qos1-lost", "qos2-lost", "bounds"],
@@ -69,7 +69,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "what was in flight goes behind what was never sent",
-    file: "sdk/mqtt/sender.ts",
+    file: "sdk/mqtt/session/sender.ts",
     find: "this.outbox.waiting.prepend(this.#sent);",
     replace: "for (let one = this.#sent.first; one !== undefined; one = this.#sent.first) { this.#sent.remove(one); this.outbox.waiting.append(one); }",
     invariants: ["order"],
@@ -77,7 +77,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "the broker's receive maximum is ignored",
-    file: "sdk/mqtt/sender.ts",
+    file: "sdk/mqtt/session/sender.ts",
     find: "if (message.qos > 0 && this.inFlight >= this.#window) return undefined;",
     replace: "",
     invariants: ["protocol"],
@@ -85,7 +85,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "PUBREL is not sent again on the next connection",
-    file: "sdk/mqtt/sender.ts",
+    file: "sdk/mqtt/session/sender.ts",
     find: "for (const message of this.#released.values()) this.#release(message);",
     replace: "",
     invariants: ["bounds", "qos2-lost"],
@@ -93,7 +93,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a repeated QoS 2 message is handled again",
-    file: "sdk/mqtt/receiver.ts",
+    file: "sdk/mqtt/session/receiver.ts",
     find: "if (qos === 2 && this.#received.has(messageId)) return this.#pubrec(messageId);",
     replace: "",
     invariants: ["qos2-doubled"],
@@ -101,7 +101,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a message the application still has is handed over again",
-    file: "sdk/mqtt/receiver.ts",
+    file: "sdk/mqtt/session/receiver.ts",
     find: "return this.#again(open);",
     replace: "{}",
     invariants: ["qos2-doubled"],
@@ -109,7 +109,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "PUBREC goes out before the reception is stored",
-    file: "sdk/mqtt/stored-journal.ts",
+    file: "sdk/mqtt/session/stored-journal.ts",
     find: '    if (last?.kind === "received" && !this.#isCommitting) last.thens.push(then);',
     replace: '    then();\n    if (last?.kind === "received" && !this.#isCommitting) return;',
     invariants: ["qos2-doubled", "protocol"],
@@ -117,7 +117,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "what was received is not stored at all",
-    file: "sdk/mqtt/stored-journal.ts",
+    file: "sdk/mqtt/session/stored-journal.ts",
     find: "    if (ids.length === 0) this.#delete(RECEIVED_KEY);",
     replace: "    if (ids.length >= 0) this.#delete(RECEIVED_KEY);",
     invariants: ["qos2-doubled"],
@@ -125,7 +125,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "QoS 1 messages are not stored though the outbox is persistent",
-    file: "sdk/mqtt/sender.ts",
+    file: "sdk/mqtt/session/sender.ts",
     find: "if (persist && message.qos > 0) this.journal.store(message);",
     replace: "if (persist && message.qos > 1) this.journal.store(message);",
     invariants: ["qos1-lost"],
@@ -133,7 +133,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "PUBREC is not stored",
-    file: "sdk/mqtt/stored-journal.ts",
+    file: "sdk/mqtt/session/stored-journal.ts",
     find: "      this.#put(recordKey(recordNumber, 0), head);\n",
     replace: "",
     invariants: ["qos2-doubled"],
@@ -141,7 +141,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "records of delivered messages stay in flash",
-    file: "sdk/mqtt/stored-journal.ts",
+    file: "sdk/mqtt/session/stored-journal.ts",
     find: "      this.#delete(recordKey(recordNumber, 0));\n",
     replace: "",
     invariants: ["bounds", "qos2-doubled", "protocol"],
@@ -149,7 +149,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "messages make room for others and nobody is told",
-    file: "sdk/mqtt/sender.ts",
+    file: "sdk/mqtt/session/sender.ts",
     find: "for (const victim of victims) this.giveUp(victim, overflowError(victim));",
     replace: "for (const victim of victims) { victim.list?.remove(victim); this.#forget(victim); }",
     invariants: ["qos1-lost", "qos2-lost"],
@@ -157,7 +157,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "the outbox has no bounds",
-    file: "sdk/mqtt/outbox.ts",
+    file: "sdk/mqtt/session/outbox.ts",
     find: "if (messages <= 0 && bytes <= 0) return NONE;",
     replace: "return NONE;",
     invariants: ["bounds"],
@@ -165,7 +165,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "subscriptions are not made again when the broker has lost the session",
-    file: "sdk/mqtt/subscriptions.ts",
+    file: "sdk/mqtt/session/subscription-table.ts",
     find: "if (!isKnown) entry.isEstablished = false;",
     replace: "",
     invariants: ["qos1-lost", "not-back-online", "exception"],
@@ -173,7 +173,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "QoS 2 messages are completed by PUBREC",
-    file: "sdk/mqtt/sender.ts",
+    file: "sdk/mqtt/session/sender.ts",
     find: "    this.#released.set(messageId, message);\n    this.journal.release(message, () => {",
     replace: "    this.#complete(message, 0, undefined);\n    this.journal.release(message, () => {",
     invariants: ["protocol", "qos2-lost", "qos2-doubled", "bounds"],
@@ -181,7 +181,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a topic alias stands for another topic than the broker was told",
-    file: "sdk/mqtt/topic-aliases.ts",
+    file: "sdk/mqtt/link/topic-aliases.ts",
     find: "    const alias = this.#aliases.size + 1;",
     replace: "    const alias = Math.max(1, this.#aliases.size);",
     invariants: ["order", "protocol"],

@@ -1,5 +1,5 @@
 /** The network of the world: who listens where, and the dialer each device gets. */
-import { failure } from "../../../sdk/connection/failure.js";
+import { failure } from "../../../sdk/failure.js";
 import type { Credential, Dialer, Endpoint, LinkHandlers } from "../../../sdk/platform.js";
 import type { VirtualKeys } from "../power/key-store.js";
 import type { PowerSupply } from "../power/power-supply.js";

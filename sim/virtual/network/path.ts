@@ -1,6 +1,6 @@
 /** One device's way to the brokers: how fast it is, and what is wrong with it at the moment. Faults change it; links ask it. */
 import type { Cancel } from "../../../sdk/platform.js";
-import type { FailureCode } from "../../../sdk/connection/failure.js";
+import type { FailureCode } from "../../../sdk/failure.js";
 import type { VirtualTime } from "../time/virtual-time.js";
 import type { SeededRandom } from "../random.js";
 

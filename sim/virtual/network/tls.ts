@@ -1,5 +1,5 @@
 /** What the two sides of TLS find out about each other in this world, without any cryptography. */
-import { failure, type Failure, type Shown } from "../../../sdk/connection/failure.js";
+import { failure, type Failure, type Shown } from "../../../sdk/failure.js";
 import type { Credential, Endpoint } from "../../../sdk/platform.js";
 import { readCertificate } from "../../../sdk/identity/certificate.js";
 import { publicKeyOf } from "../pki/certificates.js";

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import type { Failure } from "../../../sdk/connection/failure.js";
+import type { Failure } from "../../../sdk/failure.js";
 import type { Credential, Link } from "../../../sdk/platform.js";
 import { VirtualAuthority } from "../pki/virtual-authority.js";
 import { BrokerAccess } from "../broker/access.js";

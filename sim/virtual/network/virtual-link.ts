@@ -1,5 +1,5 @@
 /** One connection of a device: DNS, TCP, TLS, then a byte stream, each step at the mercy of the path. Both ends live here. */
-import { alertFailure, failure, type Failure } from "../../../sdk/connection/failure.js";
+import { alertFailure, failure, type Failure } from "../../../sdk/failure.js";
 import type { Cancel, Credential, Endpoint, Link, LinkHandlers } from "../../../sdk/platform.js";
 import type { PowerSupply } from "../power/power-supply.js";
 import type { VirtualTime } from "../time/virtual-time.js";

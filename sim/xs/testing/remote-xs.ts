@@ -1,6 +1,6 @@
 /** The test's half of `remote-program.ts`: the dialer and the key store of a program on XS, as if they were here. Test material. */
 import { HawserError } from "../../../sdk/errors.js";
-import type { Failure } from "../../../sdk/connection/failure.js";
+import type { Failure } from "../../../sdk/failure.js";
 import type { Credential, Dialer, LinkHandlers, LinkInfo } from "../../../sdk/platform.js";
 import type { TlsDialerOptions } from "../../../firmware/tls-dialer.js";
 import type { HeapFigures } from "../host-natives.js";

@@ -1,7 +1,7 @@
 /** What a broker may send, through the frame reader and the packet decoder, in both versions and in pieces of any size. */
-import { FrameReader } from "../../../sdk/mqtt/frame-reader.js";
-import type { InboundPacket, ProtocolVersion } from "../../../sdk/mqtt/packet.js";
-import { PacketError } from "../../../sdk/mqtt/packet-error.js";
+import { FrameReader } from "../../../sdk/mqtt/codec/frame-reader.js";
+import type { InboundPacket, ProtocolVersion } from "../../../sdk/mqtt/codec/packet-types.js";
+import { PacketError } from "../../../sdk/mqtt/codec/packet-error.js";
 import { SeededRandom } from "../../../sim/virtual/random.js";
 import { byteBend } from "../bend.js";
 import { promise, type Target } from "../target.js";

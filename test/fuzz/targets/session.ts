@@ -3,17 +3,17 @@
  * comes, the client ends once and typed, or not at all, holds no more than it may, and works with the next broker.
  */
 import mqttPacket from "mqtt-packet";
-import type { Failure } from "../../../sdk/connection/failure.js";
+import type { Failure } from "../../../sdk/failure.js";
 import { HawserError } from "../../../sdk/errors.js";
 import type { LogLevel } from "../../../sdk/platform.js";
 import { ConnectError } from "../../../sdk/mqtt/connect-error.js";
 import { MqttClient } from "../../../sdk/mqtt/client.js";
-import type { ProtocolVersion } from "../../../sdk/mqtt/packet.js";
+import type { ProtocolVersion } from "../../../sdk/mqtt/codec/packet-types.js";
 import { ManualTime, testPlatform } from "../../../sdk/mqtt/testing/manual-time.js";
 import { MemoryStorage } from "../../../sdk/mqtt/testing/memory-storage.js";
 import { ModelBroker } from "../../../sdk/mqtt/testing/model-broker.js";
 import { ScriptedBroker, type PacketLibrary } from "../../../sdk/mqtt/testing/scripted-broker.js";
-import type { Subscription } from "../../../sdk/mqtt/subscription.js";
+import type { Subscription } from "../../../sdk/mqtt/session/subscription.js";
 import { byteBend } from "../bend.js";
 import { promise, type Target } from "../target.js";
 import { MQTT_WORDS } from "./mqtt-words.js";

@@ -1,6 +1,6 @@
 /** Small readers of text: UTF-8, base64, topic names and filters, redirects, device ids; where there is another opinion to be had, it is the same. */
-import { failure } from "../../../sdk/connection/failure.js";
-import { redirectTarget } from "../../../sdk/connection/redirect.js";
+import { failure } from "../../../sdk/failure.js";
+import { redirectTarget } from "../../../sdk/supervisor/redirect.js";
 import { base64Decode, base64Encode, utf8Encode } from "../../../sdk/encoding/text.js";
 import { decodeUtf8, encodeUtf8, utf8Length } from "../../../sdk/encoding/utf8.js";
 import { HawserError } from "../../../sdk/errors.js";

@@ -1,0 +1,210 @@
+/**
+ * The properties of MQTT 5.0 (table 2-4): which there are, of which type, in which packet, and how they are read and written.
+ *
+ * mqtt-packet is not asked for them: it loses the order of user properties, accepts repeated properties, lengths past the packet's end and
+ * text that is not UTF-8.
+ */
+import type { ByteReader } from "./byte-reader.js";
+import type { ByteWriter } from "./byte-writer.js";
+import type { Properties } from "./packet-types.js";
+import { malformed, protocolError } from "./packet-error.js";
+import { utf8Length } from "../../encoding/utf8.js";
+
+/** The packets with properties that a broker may send, and the will of CONNECT, as bits. */
+export const IN_CONNACK = 1;
+export const IN_PUBLISH = 2;
+export const IN_ACK = 4;
+export const IN_SUBACK = 8;
+export const IN_DISCONNECT = 16;
+export const IN_AUTH = 32;
+
+type Kind = "flag" | "byte" | "u16" | "u32" | "varint" | "string" | "binary" | "pair";
+
+interface PropertyType {
+  id: number;
+  name: keyof Properties | "subscriptionIdentifier";
+  kind: Kind;
+  allowedIn: number;
+  /** True where a zero breaks the protocol. */
+  notZero?: boolean;
+}
+
+const EVERYWHERE = IN_CONNACK | IN_PUBLISH | IN_ACK | IN_SUBACK | IN_DISCONNECT | IN_AUTH;
+
+const TYPES: readonly PropertyType[] = [
+  { id: 0x01, name: "payloadFormatIndicator", kind: "flag", allowedIn: IN_PUBLISH },
+  { id: 0x02, name: "messageExpiryInterval", kind: "u32", allowedIn: IN_PUBLISH },
+  { id: 0x03, name: "contentType", kind: "string", allowedIn: IN_PUBLISH },
+  { id: 0x08, name: "responseTopic", kind: "string", allowedIn: IN_PUBLISH },
+  { id: 0x09, name: "correlationData", kind: "binary", allowedIn: IN_PUBLISH },
+  { id: 0x0b, name: "subscriptionIdentifier", kind: "varint", allowedIn: IN_PUBLISH, notZero: true },
+  { id: 0x11, name: "sessionExpiryInterval", kind: "u32", allowedIn: IN_CONNACK },
+  { id: 0x12, name: "assignedClientIdentifier", kind: "string", allowedIn: IN_CONNACK },
+  { id: 0x13, name: "serverKeepAlive", kind: "u16", allowedIn: IN_CONNACK },
+  { id: 0x15, name: "authenticationMethod", kind: "string", allowedIn: IN_CONNACK | IN_AUTH },
+  { id: 0x16, name: "authenticationData", kind: "binary", allowedIn: IN_CONNACK | IN_AUTH },
+  { id: 0x17, name: "requestProblemInformation", kind: "flag", allowedIn: 0 },
+  { id: 0x18, name: "willDelayInterval", kind: "u32", allowedIn: 0 },
+  { id: 0x19, name: "requestResponseInformation", kind: "flag", allowedIn: 0 },
+  { id: 0x1a, name: "responseInformation", kind: "string", allowedIn: IN_CONNACK },
+  { id: 0x1c, name: "serverReference", kind: "string", allowedIn: IN_CONNACK | IN_DISCONNECT },
+  { id: 0x1f, name: "reasonString", kind: "string", allowedIn: EVERYWHERE & ~IN_PUBLISH },
+  { id: 0x21, name: "receiveMaximum", kind: "u16", allowedIn: IN_CONNACK, notZero: true },
+  { id: 0x22, name: "topicAliasMaximum", kind: "u16", allowedIn: IN_CONNACK },
+  { id: 0x23, name: "topicAlias", kind: "u16", allowedIn: IN_PUBLISH },
+  { id: 0x24, name: "maximumQoS", kind: "byte", allowedIn: IN_CONNACK },
+  { id: 0x25, name: "retainAvailable", kind: "flag", allowedIn: IN_CONNACK },
+  { id: 0x26, name: "userProperties", kind: "pair", allowedIn: EVERYWHERE },
+  { id: 0x27, name: "maximumPacketSize", kind: "u32", allowedIn: IN_CONNACK, notZero: true },
+  { id: 0x28, name: "wildcardSubscriptionAvailable", kind: "flag", allowedIn: IN_CONNACK },
+  { id: 0x29, name: "subscriptionIdentifiersAvailable", kind: "flag", allowedIn: IN_CONNACK },
+  { id: 0x2a, name: "sharedSubscriptionAvailable", kind: "flag", allowedIn: IN_CONNACK },
+];
+
+const BY_ID: readonly (PropertyType | undefined)[] = Array.from({ length: 0x2b }, (_, id) => TYPES.find((type) => type.id === id));
+const BY_NAME: ReadonlyMap<string, PropertyType> = new Map(TYPES.map((type) => [type.name, type]));
+
+/** Properties under construction. */
+type Draft = Record<string, unknown>;
+
+/**
+ * Reads a property list, its length included.
+ * @param packet one of the IN_ bits: where the list stands
+ * @returns undefined for an empty list
+ * @throws PacketError for whatever MQTT 5.0 does not allow there
+ */
+export function readProperties(reader: ByteReader, packet: number): Properties | undefined {
+  const length = reader.varint();
+  if (length === 0) return undefined;
+  if (length > reader.remaining) throw malformed("the properties reach past its end");
+  const end = reader.position + length;
+  const draft: Draft = {};
+  while (reader.position < end) readProperty(reader, packet, draft);
+  if (reader.position !== end) throw malformed("a property reaches past the end of the properties");
+  return draft;
+}
+
+function readProperty(reader: ByteReader, packet: number, draft: Draft): void {
+  const id = reader.u8();
+  const type = BY_ID[id];
+  if (type === undefined) throw malformed(`unknown property ${id}`);
+  if ((type.allowedIn & packet) === 0) throw protocolError(`property ${type.name} does not belong in this packet`);
+  if (type.kind === "pair") {
+    ((draft.userProperties ??= []) as [string, string][]).push([reader.string(), reader.string()]);
+    return;
+  }
+  const value = readValue(reader, type.kind);
+  if (type.notZero === true && value === 0) throw protocolError(`property ${type.name} is 0`);
+  if (type.name === "subscriptionIdentifier") {
+    ((draft.subscriptionIdentifiers ??= []) as number[]).push(value as number);
+    return;
+  }
+  if (type.name === "maximumQoS" && (value as number) > 1) throw protocolError(`property ${type.name} is neither 0 nor 1`);
+  if (type.name in draft) throw protocolError(`property ${type.name} comes twice`);
+  draft[type.name] = value;
+}
+
+function readValue(reader: ByteReader, kind: Kind): unknown {
+  switch (kind) {
+    case "flag": {
+      const value = reader.u8();
+      if (value > 1) throw protocolError("a property that is 0 or 1 has another value");
+      return value === 1;
+    }
+    case "byte":
+      return reader.u8();
+    case "u16":
+      return reader.u16();
+    case "u32":
+      return reader.u32();
+    case "varint":
+      return reader.varint();
+    case "binary":
+      return reader.binary();
+    default:
+      return reader.string();
+  }
+}
+
+/** The bytes the properties take, without the length before them. */
+export function propertiesSize(properties: Properties): number {
+  let size = 0;
+  for (const name in properties) {
+    const value = properties[name as keyof Properties];
+    if (value === undefined) continue;
+    if (name === "userProperties") for (const [key, text] of value as [string, string][]) size += 5 + utf8Length(key) + utf8Length(text);
+    else if (name === "subscriptionIdentifiers") for (const id of value as number[]) size += 1 + varintSize(id);
+    else size += 1 + valueSize(name, value);
+  }
+  return size;
+}
+
+function valueSize(name: string, value: unknown): number {
+  switch (BY_NAME.get(name)?.kind) {
+    case "flag":
+    case "byte":
+      return 1;
+    case "u16":
+      return 2;
+    case "u32":
+      return 4;
+    case "string":
+      return 2 + utf8Length(value as string);
+    case "binary":
+      return 2 + (value as Uint8Array).length;
+    default:
+      return -1;
+  }
+}
+
+export function varintSize(value: number): number {
+  if (value < 0x80) return 1;
+  if (value < 0x4000) return 2;
+  return value < 0x200000 ? 3 : 4;
+}
+
+/** Writes the properties without the length before them; the room is made. */
+export function writeProperties(writer: ByteWriter, properties: Properties): void {
+  for (const name in properties) {
+    const value = properties[name as keyof Properties];
+    if (value === undefined) continue;
+    if (name === "userProperties") {
+      for (const [key, text] of value as [string, string][]) {
+        writer.u8(0x26);
+        writeString(writer, key);
+        writeString(writer, text);
+      }
+    } else if (name === "subscriptionIdentifiers") {
+      for (const id of value as number[]) {
+        writer.u8(0x0b);
+        writer.varint(id);
+      }
+    } else writeProperty(writer, name, value);
+  }
+}
+
+function writeProperty(writer: ByteWriter, name: string, value: unknown): void {
+  const type = BY_NAME.get(name);
+  if (type === undefined) return;
+  writer.u8(type.id);
+  switch (type.kind) {
+    case "flag":
+    case "byte":
+      return writer.u8(Number(value));
+    case "u16":
+      return writer.u16(value as number);
+    case "u32":
+      return writer.u32(value as number);
+    case "binary":
+      writer.u16((value as Uint8Array).length);
+      return writer.raw(value as Uint8Array);
+    default:
+      return writeString(writer, value as string);
+  }
+}
+
+function writeString(writer: ByteWriter, text: string): void {
+  const size = utf8Length(text);
+  writer.u16(size);
+  writer.text(text, size);
+}

@@ -1,0 +1,318 @@
+/**
+ * One connection to a broker, from the dialled link to its one end: the handshake, the packets both ways, the keep-alive. The session that
+ * outlives it is the client's.
+ */
+import { failure, type Failure } from "../../failure.js";
+import { errorMessage, HawserError } from "../../errors.js";
+import type { Cancel, Link, LinkHandlers, Scheduler } from "../../platform.js";
+import { Authentication } from "./enhanced-authentication.js";
+import { connectPacket } from "./connect-request.js";
+import { FrameReader, type FrameReaderOwner } from "../codec/frame-reader.js";
+import { KeepAlive, type KeepAliveOwner } from "./keep-alive.js";
+import type { DisconnectOptions, ResolvedOptions } from "../options.js";
+import { Output, type OutputOwner } from "./link-output.js";
+import { PacketError, protocolError } from "../codec/packet-error.js";
+import type { ConnackPacket, DisconnectPacket, InboundPacket, OutboundPacket, Properties, ProtocolVersion } from "../codec/packet-types.js";
+import { writePacket } from "../codec/packet-codec.js";
+import { connackFailure, disconnectFailure } from "./reason-codes.js";
+import { IncomingAliases } from "./topic-aliases.js";
+
+/** Whom a connection works for. */
+export interface ConnectionOwner {
+  /** CONNACK with success: packets may be sent from now on. */
+  established(connack: ConnackPacket): void;
+  /** A packet of an established connection; CONNACK, AUTH, PINGRESP and DISCONNECT are not reported. Throws PacketError. */
+  packet(packet: InboundPacket): void;
+  /** The link takes messages again. */
+  writable(): void;
+  /** Bytes are about to go out: what must be durable before is made so now. */
+  beforeFlush(): void;
+  /** The one end; `wasEstablished` says of what. Nothing comes after. */
+  ended(failure: Failure, wasEstablished: boolean): void;
+  /** What has been waiting for an answer of the broker for longest, by identity. */
+  readonly oldestUnanswered: object | undefined;
+}
+
+/** A link that was told to close is given up after this. */
+const CLOSE_TIMEOUT_MS = 5_000;
+
+export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner {
+  readonly version: ProtocolVersion;
+  #state: "dialing" | "connecting" | "established" | "closing" | "ended" = "dialing";
+  #wasEstablished = false;
+  #isUnanswered = false;
+  /** What the broker takes; its CONNACK says (5.0). */
+  #largestBytes = Infinity;
+  #link: Link | undefined;
+  readonly #reader: FrameReader;
+  readonly #output: Output;
+  readonly #keepAlive: KeepAlive;
+  readonly #aliases: IncomingAliases;
+  readonly #authentication: Authentication | undefined;
+  /** The timer of the moment: CONNACK, or the link's end. */
+  #cancelTimer: Cancel | undefined;
+
+  constructor(
+    readonly options: ResolvedOptions,
+    private readonly clientId: string,
+    private readonly scheduler: Scheduler,
+    private readonly owner: ConnectionOwner,
+  ) {
+    this.version = options.protocolVersion;
+    this.#reader = new FrameReader(this.version, options.maximumPacketSizeBytes, this);
+    this.#output = new Output(this);
+    this.#keepAlive = new KeepAlive(scheduler, this);
+    this.#aliases = new IncomingAliases(this.version === 5 ? options.topicAliasMaximum : 0);
+    if (this.version === 5 && options.authentication !== undefined) {
+      this.#authentication = new Authentication(options.authentication, (packet) => this.send(packet), (reason) => this.#authenticationFailed(reason));
+    }
+  }
+
+  /** Opens the link. Call once. */
+  start(dial: (handlers: LinkHandlers) => Link): void {
+    try {
+      this.#link = dial(this.#handlers());
+    } catch (error) {
+      this.#fail(failure("CONNECTION_RESET", `the link could not be opened: ${errorMessage(error)}`));
+    }
+  }
+
+  /** As own properties, so that who dials may wrap them. */
+  #handlers(): LinkHandlers {
+    return {
+      opened: () => this.#opened(),
+      data: (bytes) => this.#data(bytes),
+      drain: () => {
+        this.#output.drained();
+        if (this.isWritable) this.owner.writable();
+      },
+      ended: (reason) => this.#end(reason),
+    };
+  }
+
+  get isEstablished(): boolean {
+    return this.#state === "established";
+  }
+
+  /** CONNECT went out and the broker's answer is not known: it may have begun a session of which nothing is known here. */
+  get isUnanswered(): boolean {
+    return this.#isUnanswered && !this.#wasEstablished;
+  }
+
+  /** It ends or has ended: nothing more is sent or taken. */
+  get isOver(): boolean {
+    return this.#state === "ended" || this.#state === "closing";
+  }
+
+  /** False before CONNACK and while the link has enough: then only what the protocol owes is sent. */
+  get isWritable(): boolean {
+    return this.#state === "established" && this.#output.isWritable;
+  }
+
+  /** Where messages and acknowledgements are written; {@link wrote} has to be called after. */
+  get writer(): Output["writer"] {
+    return this.#output.writer;
+  }
+
+  wrote(): void {
+    this.#output.touched();
+  }
+
+  /** @throws HawserError `PACKET_TOO_LARGE` where the broker does not take so large a SUBSCRIBE; nothing is sent then */
+  send(packet: OutboundPacket): void {
+    if (this.isOver) return;
+    const { writer } = this.#output;
+    const before = writer.sizeBytes;
+    writePacket(writer, packet, this.version);
+    const sizeBytes = writer.sizeBytes - before;
+    if (packet.cmd === "subscribe" && sizeBytes > this.#largestBytes) {
+      writer.rewind(before);
+      throw new HawserError("PACKET_TOO_LARGE", `the broker takes no packets of ${sizeBytes} bytes (at most ${this.#largestBytes})`, "Subscribe to a shorter filter, with fewer properties.");
+    }
+    this.#output.touched();
+  }
+
+  /** Ends the connection in an orderly way; `ended` follows with `CLOSED_LOCALLY`. */
+  disconnect(options: DisconnectOptions): void {
+    if (this.isOver) return;
+    if (this.isEstablished) this.#sayGoodbye(disconnectPacket(options));
+    this.#output.close();
+    // A link that does not take these bytes has ended the connection.
+    if (this.isOver) return;
+    this.#state = "closing";
+    this.#reader.stop();
+    this.#keepAlive.stop();
+    const reason = failure("CLOSED_LOCALLY", "this client disconnected");
+    this.#setTimer(CLOSE_TIMEOUT_MS, () => this.#end(reason));
+    this.#close(this.#link);
+  }
+
+  /** Ends the connection at once, without a DISCONNECT: the broker publishes the will. */
+  abort(reason: Failure): void {
+    this.#fail(reason);
+  }
+
+  /** Begins a new exchange of enhanced authentication (MQTT 5.0, section 4.12.1). Settles with the broker's answer. */
+  reauthenticate(): Promise<void> {
+    if (this.#authentication === undefined || !this.isEstablished) {
+      return Promise.reject(new HawserError("NOT_CONNECTED", "there is no connection with enhanced authentication", "Wait for one."));
+    }
+    return this.#authentication.restart();
+  }
+
+  #opened(): void {
+    if (this.#state !== "dialing") return;
+    this.#state = "connecting";
+    this.#isUnanswered = true;
+    const { connackTimeoutMs } = this.options;
+    this.#setTimer(connackTimeoutMs, () => this.#fail(failure("CONNECT_TIMEOUT", `no CONNACK came within ${connackTimeoutMs} ms`)));
+    try {
+      this.send(connectPacket(this.options, this.clientId, this.#authentication?.start()));
+      this.#output.flush();
+    } catch (error) {
+      this.#fail(failure("PROTOCOL_ERROR", `CONNECT cannot be sent: ${errorMessage(error)}`));
+    }
+  }
+
+  #data(bytes: Uint8Array): void {
+    if (this.isOver) return;
+    this.#keepAlive.received();
+    try {
+      this.#reader.feed(bytes);
+    } catch (error) {
+      this.#broken(error);
+    }
+  }
+
+  // What the parts of the connection tell.
+
+  packet(packet: InboundPacket): void {
+    if (this.#state === "connecting") return this.#handshake(packet);
+    switch (packet.cmd) {
+      case "publish":
+        this.#aliases.resolve(packet);
+        return this.owner.packet(packet);
+      case "pingresp":
+        return this.#keepAlive.answered();
+      case "disconnect":
+        return this.#fail(disconnectFailure(packet.reasonCode, packet.properties));
+      case "auth":
+        if (this.#authentication === undefined) throw protocolError("AUTH without enhanced authentication");
+        return this.#authentication.received(packet);
+      case "connack":
+        throw protocolError("a second CONNACK");
+      default:
+        return this.owner.packet(packet);
+    }
+  }
+
+  writeToLink(bytes: Uint8Array): boolean {
+    this.#keepAlive.sent();
+    try {
+      return this.#link?.write(bytes) ?? false;
+    } catch (error) {
+      this.#fail(failure("CONNECTION_RESET", `the link does not take bytes: ${errorMessage(error)}`));
+      return false;
+    }
+  }
+
+  beforeFlush(): void {
+    this.owner.beforeFlush();
+  }
+
+  ping(): void {
+    this.send({ cmd: "pingreq" });
+  }
+
+  expired(what: string): void {
+    this.#fail(failure("KEEPALIVE_TIMEOUT", `the broker did not answer ${what}`));
+  }
+
+  get oldestUnanswered(): object | undefined {
+    return this.owner.oldestUnanswered;
+  }
+
+  #handshake(packet: InboundPacket): void {
+    if (packet.cmd === "auth" && this.#authentication !== undefined) return this.#authentication.received(packet);
+    if (packet.cmd !== "connack") throw protocolError(`${packet.cmd.toUpperCase()} before CONNACK`);
+    const { reasonCode, sessionPresent, properties = {} } = packet;
+    this.#isUnanswered = reasonCode === 0;
+    if (reasonCode !== 0) return this.#fail(connackFailure(reasonCode, this.version, packet.legacyForm, properties));
+    if (sessionPresent && this.options.cleanStart) throw protocolError("CONNACK with an old session although a clean start was asked for");
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+    this.#authentication?.finished(properties);
+    if (this.#state !== "connecting") return;
+    this.#state = "established";
+    this.#wasEstablished = true;
+    this.#largestBytes = properties.maximumPacketSize ?? Infinity;
+    this.#keepAlive.start(properties.serverKeepAlive ?? this.options.keepAliveSeconds, this.options.ackTimeoutMs);
+    this.owner.established(packet);
+  }
+
+  #broken(error: unknown): void {
+    const problem = error instanceof PacketError ? error : new PacketError("PROTOCOL_ERROR", 0x83, `a packet could not be handled: ${errorMessage(error)}`);
+    // In 3.1.1 DISCONNECT has no reason and would discard the will: there the link is closed without.
+    if (this.isEstablished && this.version === 5) this.#sayGoodbye({ cmd: "disconnect", reasonCode: problem.reasonCode });
+    this.#output.close();
+    this.#fail(failure(problem.failureCode, problem.message, { reasonCode: problem.reasonCode }));
+  }
+
+  /** Nothing may follow it (section 3.14.4): what storage still has to say, an acknowledgement perhaps, goes before. */
+  #sayGoodbye(packet: DisconnectPacket): void {
+    this.owner.beforeFlush();
+    this.send(packet);
+  }
+
+  #authenticationFailed(reason: string): void {
+    // Of all the reasons a client may give, none says it better than "unspecified".
+    if (this.isEstablished) this.#sayGoodbye({ cmd: "disconnect", reasonCode: 0x80 });
+    this.#output.close();
+    this.#fail(failure("BAD_AUTHENTICATION_METHOD", reason));
+  }
+
+  /** Ends for a reason found on this side. The link's own end is not waited for: a dead one may never tell. */
+  #fail(reason: Failure): void {
+    if (this.isOver) return;
+    this.#output.discard();
+    const link = this.#link;
+    this.#end(reason);
+    this.#close(link);
+  }
+
+  #end(reason: Failure): void {
+    if (this.#state === "ended") return;
+    this.#state = "ended";
+    this.#reader.stop();
+    this.#output.discard();
+    this.#keepAlive.stop();
+    this.#cancelTimer?.();
+    this.#authentication?.ended();
+    this.#link = undefined;
+    this.owner.ended(reason, this.#wasEstablished);
+  }
+
+  /** A link that cannot even be closed is gone; the timer or the end already told says so. */
+  #close(link: Link | undefined): void {
+    try {
+      link?.close();
+    } catch {
+      return;
+    }
+  }
+
+  #setTimer(delayMs: number, run: () => void): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = this.scheduler.after(delayMs, run);
+  }
+}
+
+function disconnectPacket(options: DisconnectOptions): DisconnectPacket {
+  const { reasonCode = 0, sessionExpirySeconds, reasonString, userProperties } = options;
+  const properties: Properties = {
+    ...(sessionExpirySeconds !== undefined && { sessionExpiryInterval: sessionExpirySeconds }),
+    ...(reasonString !== undefined && { reasonString }),
+    ...(userProperties !== undefined && { userProperties }),
+  };
+  return { cmd: "disconnect", reasonCode, properties };
+}

@@ -1,0 +1,65 @@
+/** The messages that wait to be sent, in order, and the bounds of all that is not delivered yet. */
+import { HawserError } from "../../errors.js";
+import type { OutboxOptions } from "../options.js";
+import { MessageList, type OutgoingMessage } from "./outgoing-message.js";
+
+export class Outbox {
+  readonly waiting = new MessageList();
+  #messages = 0;
+  #bytes = 0;
+
+  constructor(private options: OutboxOptions) {}
+
+  configure(options: OutboxOptions): void {
+    this.options = options;
+  }
+
+  /** Undelivered messages, those in flight included. */
+  get messages(): number {
+    return this.#messages;
+  }
+
+  /** Their bytes. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /**
+   * Tells which waiting messages must go so that `message` finds room; none are removed yet.
+   * @throws HawserError `OUTBOX_FULL`, `MESSAGE_TOO_LARGE`
+   */
+  victims(message: OutgoingMessage): readonly OutgoingMessage[] {
+    if (message.isBeyondBounds) return NONE;
+    const { maxMessages, maxBytes, overflow } = this.options;
+    if (message.sizeBytes > maxBytes) {
+      throw new HawserError("MESSAGE_TOO_LARGE", `the message of ${message.sizeBytes} bytes is larger than the outbox (${maxBytes})`, "Send less at once or raise outbox.maxBytes.");
+    }
+    let messages = this.#messages + 1 - maxMessages;
+    let bytes = this.#bytes + message.sizeBytes - maxBytes;
+    if (messages <= 0 && bytes <= 0) return NONE;
+    const victims: OutgoingMessage[] = [];
+    for (let one = this.waiting.first; overflow !== "reject" && one !== undefined && (messages > 0 || bytes > 0); one = one.following) {
+      // What may have reached the broker holds a packet identifier there and goes on.
+      if (one.dup || one.isBeyondBounds || (overflow === "replace-by-topic" && one.topic !== message.topic)) continue;
+      victims.push(one);
+      messages--;
+      bytes -= one.sizeBytes;
+    }
+    if (messages <= 0 && bytes <= 0) return victims;
+    throw new HawserError("OUTBOX_FULL", `the outbox is full (${this.#messages} messages, ${this.#bytes} bytes)`, "Publish less, or choose a larger outbox or another overflow policy.");
+  }
+
+  add(message: OutgoingMessage): void {
+    this.waiting.append(message);
+    this.#messages++;
+    this.#bytes += message.sizeBytes;
+  }
+
+  /** A message that is not waiting any more is delivered or given up. */
+  forget(message: OutgoingMessage): void {
+    this.#messages--;
+    this.#bytes -= message.sizeBytes;
+  }
+}
+
+const NONE: readonly OutgoingMessage[] = Object.freeze([]);

@@ -1,0 +1,152 @@
+/**
+ * The receiving half of a session (MQTT 5.0, section 4.3): what is delivered, what is a repetition, and when which acknowledgement is due.
+ * Plain state: no link, no clock.
+ *
+ * A QoS 2 message counts as received when the application took it: that is when its identifier is stored and PUBREC goes out. A power cut
+ * while the application works on a message therefore brings it again; one after that does not.
+ */
+import type { Journal } from "./session-journal.js";
+import { LazyMap } from "./lazy-map.js";
+import { PacketError, protocolError } from "../codec/packet-error.js";
+import type { AckPacket, PublishPacket } from "../codec/packet-types.js";
+import { InboundMessage } from "./subscription.js";
+
+/** What a receiver asks of its session. */
+export interface ReceiverOwner {
+  deliver(message: InboundMessage): void;
+  acknowledge(cmd: AckPacket["cmd"], messageId: number, reasonCode: number): void;
+}
+
+/** Messages of one level on this connection whose acknowledgement is due, in the order they came (section 4.6). */
+type Turn = InboundMessage[];
+
+export class Receiver {
+  readonly #turns: readonly [Turn, Turn] = [[], []];
+  /** Messages with the application: the broker sends them again on the next connection of the session. */
+  readonly #open = new LazyMap<number, InboundMessage>();
+  /** QoS 2 identifiers whose message the application took; PUBREL is to come. */
+  readonly #received: LazyMap<number, true>;
+  /** Identifiers that count against the receive maximum on this connection. */
+  readonly #outstanding = new LazyMap<number, true>();
+  #limit = 0;
+  /** Connections begun and ended; what storage finishes late must not speak on a later one. */
+  #epoch = 0;
+
+  constructor(
+    private readonly journal: Journal,
+    private readonly owner: ReceiverOwner,
+  ) {
+    this.#received = journal.received;
+  }
+
+  /** A connection begins. @param limit how many messages the broker may send without an acknowledgement */
+  begin(limit: number, sessionPresent: boolean): void {
+    this.#limit = limit;
+    if (sessionPresent) return;
+    this.#open.clear();
+    if (this.#received.size === 0) return;
+    this.#received.clear();
+    this.journal.saveReceived(() => undefined);
+  }
+
+  end(): void {
+    this.#epoch++;
+    this.#outstanding.clear();
+    for (const turn of this.#turns) turn.length = 0;
+  }
+
+  /** @throws PacketError `RECEIVE_MAXIMUM_EXCEEDED`, `PROTOCOL_ERROR` */
+  publish(packet: PublishPacket): void {
+    const { qos, messageId, dup } = packet;
+    if (qos === 0) return this.owner.deliver(this.#message(packet));
+    this.#count(messageId);
+    if (qos === 2 && this.#received.has(messageId)) return this.#pubrec(messageId);
+    const open = this.#open.get(messageId);
+    // At QoS 2 the identifier alone says that it is the same message (section 4.3.3); aedes leaves DUP out. At QoS 1 it may be used anew, and RabbitMQ and LavinMQ
+    // give what they repeat new identifiers: only the content tells.
+    if (open !== undefined && open.topic === packet.topic && open.qos === qos && (qos === 2 || (dup && sameBytes(open.payload, packet.payload)))) return this.#again(open);
+    // Else a broker could send without end and never come to the limit, which counts identifiers.
+    if (open !== undefined && this.#turn(open).includes(open)) throw protocolError(`packet identifier ${messageId} for two messages`);
+    const message = this.#message(packet);
+    this.#open.set(messageId, message);
+    this.#turn(message).push(message);
+    this.owner.deliver(message);
+  }
+
+  pubrel(messageId: number): void {
+    const epoch = this.#epoch;
+    const finish = (): void => {
+      if (epoch !== this.#epoch) return;
+      this.#outstanding.delete(messageId);
+      // After a restart of one side an unknown identifier is no error (MQTT 5.0, section 4.3.3): 0x92.
+      this.owner.acknowledge("pubcomp", messageId, known ? 0 : 0x92);
+    };
+    const known = this.#received.delete(messageId);
+    if (known) this.journal.saveReceived(finish);
+    else finish();
+  }
+
+  /** The application took a message: its acknowledgement goes out when all before it have gone. */
+  taken(message: InboundMessage): void {
+    if (message.qos === 0) return;
+    const turn = this.#turn(message);
+    if (!turn.includes(message)) return this.#takenLate(message);
+    while (turn[0]?.isTaken === true) this.#settle(turn.shift() as InboundMessage);
+  }
+
+  #settle(message: InboundMessage): void {
+    const { messageId } = message;
+    this.#open.delete(messageId);
+    if (message.qos === 1) {
+      this.#outstanding.delete(messageId);
+      return this.owner.acknowledge("puback", messageId, 0);
+    }
+    this.#received.set(messageId, true);
+    this.#pubrec(messageId);
+    // Now, not with the turn's other writes: the application may take the next message before those.
+    this.journal.commit();
+  }
+
+  /** PUBREC, once it is stored that the message was received. */
+  #pubrec(messageId: number): void {
+    const epoch = this.#epoch;
+    this.journal.saveReceived(() => {
+      if (epoch === this.#epoch) this.owner.acknowledge("pubrec", messageId, 0);
+    });
+  }
+
+  /** Its connection is gone: remembered, so that the broker's repetition is not delivered again. */
+  #takenLate(message: InboundMessage): void {
+    if (message.qos !== 2 || this.#open.get(message.messageId) !== message) return;
+    this.#open.delete(message.messageId);
+    this.#received.set(message.messageId, true);
+    this.journal.saveReceived(() => undefined);
+    this.journal.commit();
+  }
+
+  /** The broker repeats, on a new connection, what the application still has or has taken meanwhile. */
+  #again(message: InboundMessage): void {
+    const turn = this.#turn(message);
+    if (turn.includes(message)) return;
+    turn.push(message);
+    if (message.isTaken) this.taken(message);
+  }
+
+  #count(messageId: number): void {
+    this.#outstanding.set(messageId, true);
+    if (this.#outstanding.size <= this.#limit) return;
+    throw new PacketError("RECEIVE_MAXIMUM_EXCEEDED", 0x93, `the broker sent more than ${this.#limit} messages without waiting for acknowledgements`);
+  }
+
+  #turn(message: InboundMessage): Turn {
+    return this.#turns[message.qos - 1] as Turn;
+  }
+
+  #message(packet: PublishPacket): InboundMessage {
+    return new InboundMessage(packet.topic, packet.payload, packet.qos, packet.retain, packet.dup, packet.messageId, packet.properties, this);
+  }
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, at) => byte === b[at]);
+}

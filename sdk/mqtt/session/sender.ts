@@ -1,0 +1,238 @@
+/**
+ * The sending half of a session (MQTT 5.0, section 4.3): which message goes next, what each acknowledgement means, and what is sent again on
+ * the next connection. Plain state: no link, no clock.
+ */
+import { HawserError } from "../../errors.js";
+import type { Clock } from "../../platform.js";
+import { RefusedError } from "../connect-error.js";
+import { VolatileJournal, type Journal } from "./session-journal.js";
+import { LazyMap } from "./lazy-map.js";
+import type { Outbox } from "./outbox.js";
+import { MessageList, type OutgoingMessage } from "./outgoing-message.js";
+import { protocolError } from "../codec/packet-error.js";
+import type { PacketIds } from "./packet-ids.js";
+import type { AckPacket, ProtocolVersion } from "../codec/packet-types.js";
+
+/** What a sender asks of its session. */
+export interface SenderOwner {
+  /** Not called between connections. */
+  acknowledge(cmd: "pubrel", messageId: number, reasonCode: number): void;
+  givenUp(message: OutgoingMessage, error: HawserError): void;
+  /** Awaited or not. */
+  delivered(message: OutgoingMessage, reasonCode: number): void;
+}
+
+export class Sender {
+  /** Sent on this connection, no PUBACK or PUBREC yet, in the order they were sent. */
+  readonly #sent = new MessageList();
+  readonly #sentById = new LazyMap<number, OutgoingMessage>();
+  /** QoS 2 that the broker has received: PUBREL is due or sent, in the order of their PUBRECs. */
+  readonly #released = new LazyMap<number, OutgoingMessage>();
+  #window = 0;
+  #version: ProtocolVersion = 4;
+  #isConnected = false;
+  /** The broker resumed a session of which nothing is known here: identifiers it may still hold at QoS 2, but for those in this set. */
+  #cleared: Set<number> | undefined;
+  #hasBegun = false;
+
+  constructor(
+    private readonly outbox: Outbox,
+    private readonly ids: PacketIds,
+    private readonly journal: Journal,
+    private readonly owner: SenderOwner,
+  ) {}
+
+  /** Messages whose packet identifier the broker may hold. */
+  get inFlight(): number {
+    return this.#sent.size + this.#released.size;
+  }
+
+  /** The message that has been unacknowledged for longest on this connection. */
+  get oldest(): OutgoingMessage | undefined {
+    return this.#sent.first;
+  }
+
+  /**
+   * Takes a message in; from here on it is delivered or reported.
+   * @throws HawserError `OUTBOX_FULL`, `MESSAGE_TOO_LARGE`, `TOO_MANY_IN_FLIGHT`, or what storage throws: then nothing has changed
+   */
+  accept(message: OutgoingMessage, persist: boolean): void {
+    const victims = this.outbox.victims(message);
+    if (message.qos > 0) message.messageId = this.ids.take();
+    try {
+      // Stored before the others go: a power cut between the two leaves one too many, never one too few.
+      if (persist && message.qos > 0) this.journal.store(message);
+    } catch (error) {
+      this.ids.release(message.messageId);
+      throw error;
+    }
+    for (const victim of victims) this.giveUp(victim, overflowError(victim));
+    this.outbox.add(message);
+  }
+
+  /**
+   * Puts back what storage kept over a reboot.
+   * @param isReleased QoS 2: the broker has sent PUBREC
+   * @param isSameSession the broker's session may know it
+   */
+  restore(message: OutgoingMessage, isReleased: boolean, isSameSession: boolean): void {
+    this.outbox.add(message);
+    if (!this.ids.restore(message.messageId)) this.#renumber(message);
+    message.dup = isSameSession;
+    if (!isReleased) return;
+    this.outbox.waiting.remove(message);
+    if (!isSameSession) return this.#complete(message, 0, undefined);
+    message.isReleased = true;
+    this.#released.set(message.messageId, message);
+  }
+
+  /** Two records with one identifier are none of ours, but nothing is gained by losing one. */
+  #renumber(message: OutgoingMessage): void {
+    message.messageId = this.ids.take();
+    this.journal.store(message);
+  }
+
+  /** A connection begins. @param window how many messages may be in flight */
+  begin(window: number, version: ProtocolVersion, sessionPresent: boolean): void {
+    this.#isConnected = true;
+    this.#window = window;
+    this.#version = version;
+    if (!sessionPresent) this.#cleared = undefined;
+    else if (!this.#hasBegun && this.journal instanceof VolatileJournal) this.#cleared = new Set();
+    this.#hasBegun = true;
+    if (!sessionPresent) this.#forgetSession();
+    for (const message of this.#released.values()) this.#release(message);
+  }
+
+  /** The broker knows nothing of this session any more: all that it has not taken over is sent as new. */
+  #forgetSession(): void {
+    for (let one = this.outbox.waiting.first; one !== undefined; one = one.following) one.dup = false;
+    // With PUBREC the broker had taken the message over.
+    for (const message of [...this.#released.values()]) this.#complete(message, 0, undefined);
+  }
+
+  /** The connection ended: what is not acknowledged goes again, before all that was never sent. */
+  end(): void {
+    this.#isConnected = false;
+    this.#window = 0;
+    this.#sentById.clear();
+    for (let one = this.#sent.first; one !== undefined; one = one.following) one.dup = true;
+    this.outbox.waiting.prepend(this.#sent);
+  }
+
+  /** The message to be sent now, if there is one and the broker takes more. The caller sends it, or gives it up. */
+  next(clock: Clock): OutgoingMessage | undefined {
+    for (;;) {
+      const message = this.outbox.waiting.first;
+      if (message === undefined) return undefined;
+      if (message.expiresAtMs !== undefined && !message.dup && clock.monotonicMs() >= message.expiresAtMs) {
+        this.giveUp(message, expiredError(message));
+        continue;
+      }
+      if (message.qos > 0 && this.inFlight >= this.#window) return undefined;
+      this.outbox.waiting.remove(message);
+      if (message.qos === 0) return message;
+      if (message.qos === 2 && this.#cleared?.has(message.messageId) === false) {
+        this.#cleared.add(message.messageId);
+        this.owner.acknowledge("pubrel", message.messageId, 0x92);
+      }
+      this.#sent.append(message);
+      this.#sentById.set(message.messageId, message);
+      return message;
+    }
+  }
+
+  /** A QoS 0 message taken by {@link next} was handed to the link. */
+  handedOver(message: OutgoingMessage): void {
+    this.outbox.forget(message);
+    message.delivered(0, undefined);
+  }
+
+  /** A message that waits, or was just taken by {@link next}, will not be delivered. */
+  giveUp(message: OutgoingMessage, error: HawserError): void {
+    if (message.list === this.#sent) this.#sentById.delete(message.messageId);
+    message.list?.remove(message);
+    this.#drop(message, error);
+  }
+
+  /** PUBACK, PUBREC or PUBCOMP. @throws PacketError where it answers nothing that was sent */
+  acknowledged(packet: AckPacket): void {
+    if (packet.cmd === "puback") this.#puback(packet);
+    else if (packet.cmd === "pubrec") this.#pubrec(packet);
+    else this.#pubcomp(packet);
+  }
+
+  #puback(packet: AckPacket): void {
+    const message = this.#sentById.get(packet.messageId);
+    if (message === undefined) throw protocolError(`PUBACK for packet identifier ${packet.messageId}, which is not in flight`);
+    // RabbitMQ answers QoS 2 so, in 3.1.1: it has lowered the level and taken the message over.
+    if (message.qos === 2 && this.#version === 5) throw protocolError(`PUBACK for packet identifier ${packet.messageId}, which is QoS 2`);
+    this.#removeSent(message);
+    this.#complete(message, packet.reasonCode, packet.properties);
+  }
+
+  #pubrec(packet: AckPacket): void {
+    const { messageId } = packet;
+    const message = this.#sentById.get(messageId);
+    if (message === undefined) {
+      const released = this.#released.get(messageId);
+      if (released !== undefined) return this.#release(released);
+      // After a restart of one side this is no error (MQTT 5.0, section 4.3.3): 0x92, packet identifier not found.
+      return this.owner.acknowledge("pubrel", messageId, 0x92);
+    }
+    if (message.qos !== 2) throw protocolError(`PUBREC for packet identifier ${messageId}, which is QoS 1`);
+    this.#removeSent(message);
+    if (packet.reasonCode >= 0x80) return this.#complete(message, packet.reasonCode, packet.properties);
+    this.#released.set(messageId, message);
+    this.journal.release(message, () => {
+      message.isReleased = true;
+      this.#release(message);
+    });
+  }
+
+  /** PUBREL, once the record says so: else a reboot could send the message again after the broker has forgotten its identifier. */
+  #release(message: OutgoingMessage): void {
+    const isDue = this.#isConnected && message.isReleased && this.#released.get(message.messageId) === message;
+    if (isDue) this.owner.acknowledge("pubrel", message.messageId, 0);
+  }
+
+  #pubcomp(packet: AckPacket): void {
+    const message = this.#released.get(packet.messageId);
+    // It may answer the PUBREL for an identifier that was not known here.
+    if (message !== undefined) this.#complete(message, packet.reasonCode === 0x92 ? 0 : packet.reasonCode, packet.properties);
+  }
+
+  #removeSent(message: OutgoingMessage): void {
+    this.#sent.remove(message);
+    this.#sentById.delete(message.messageId);
+  }
+
+  #complete(message: OutgoingMessage, reasonCode: number, properties: AckPacket["properties"]): void {
+    this.#released.delete(message.messageId);
+    if (reasonCode >= 0x80) return this.#drop(message, new RefusedError(`the message to ${message.topic}`, reasonCode));
+    this.#forget(message);
+    message.delivered(reasonCode, properties);
+    this.owner.delivered(message, reasonCode);
+  }
+
+  #drop(message: OutgoingMessage, error: HawserError): void {
+    this.#forget(message);
+    message.failed(error);
+    this.owner.givenUp(message, error);
+  }
+
+  #forget(message: OutgoingMessage): void {
+    this.outbox.forget(message);
+    if (message.qos === 0) return;
+    // Not before its record is gone: after a reboot two messages would have one identifier.
+    this.journal.remove(message, () => this.ids.release(message.messageId));
+  }
+}
+
+function overflowError(message: OutgoingMessage): HawserError {
+  return new HawserError("MESSAGE_DROPPED", `a message to ${message.topic} made room for a newer one in the outbox`, "Publish less, or choose a larger outbox.");
+}
+
+function expiredError(message: OutgoingMessage): HawserError {
+  return new HawserError("MESSAGE_EXPIRED", `a message to ${message.topic} expired before it could be sent`, "Choose a longer expiry, or none.");
+}

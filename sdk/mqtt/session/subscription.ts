@@ -1,0 +1,225 @@
+/** What `subscribe` gives: the messages of one topic filter as an async iterable, at the pace of whoever iterates. */
+import { HawserError } from "../../errors.js";
+import type { PublishProperties, QoS } from "../codec/packet-types.js";
+import type { ResolvedSubscribeOptions } from "./subscription-table.js";
+import { decodeUtf8 } from "../../encoding/utf8.js";
+
+/** One message from the broker. */
+export interface Message {
+  readonly topic: string;
+  /** The receiver's own. */
+  readonly payload: Uint8Array;
+  readonly qos: QoS;
+  readonly retain: boolean;
+  /** The broker says that it may have sent this message before. */
+  readonly dup: boolean;
+  /** 5.0 only. */
+  readonly properties: PublishProperties;
+  /** The payload as UTF-8 text. Throws `NOT_UTF8`. */
+  text(): string;
+  /** Tells the broker that the message is taken; needed with `manualAck` only. Calling it again does nothing. */
+  ack(): void;
+}
+
+/** Who is told that an application took a message. */
+export interface Acknowledger {
+  taken(message: InboundMessage): void;
+}
+
+const NO_PROPERTIES: PublishProperties = Object.freeze({});
+
+/** A message and what the protocol still owes for it. */
+export class InboundMessage implements Message {
+  /** The protocol's acknowledgement may go out, in its turn. */
+  isTaken = false;
+  /** The acknowledgement belongs to an earlier connection, or is sent. */
+  isSettled = false;
+
+  constructor(
+    readonly topic: string,
+    readonly payload: Uint8Array,
+    readonly qos: QoS,
+    readonly retain: boolean,
+    readonly dup: boolean,
+    readonly messageId: number,
+    private readonly given: PublishProperties | undefined,
+    private readonly acknowledger: Acknowledger,
+  ) {}
+
+  get sizeBytes(): number {
+    return this.topic.length + this.payload.length;
+  }
+
+  get properties(): PublishProperties {
+    return this.given ?? NO_PROPERTIES;
+  }
+
+  text(): string {
+    const text = decodeUtf8(this.payload);
+    if (text === undefined) throw new HawserError("NOT_UTF8", `the message on ${this.topic} is not UTF-8 text`, "Read the payload as bytes.");
+    return text;
+  }
+
+  ack(): void {
+    if (this.isTaken) return;
+    this.isTaken = true;
+    this.acknowledger.taken(this);
+  }
+
+  /** The same message for one of `count` subscriptions: it is taken when all have taken theirs. */
+  copies(count: number): InboundMessage[] {
+    let missing = count;
+    const all: Acknowledger = { taken: () => void (--missing === 0 && this.ack()) };
+    return Array.from({ length: count }, () => {
+      return new InboundMessage(this.topic, this.payload, this.qos, this.retain, this.dup, this.messageId, this.given, all);
+    });
+  }
+}
+
+/** What a subscription asks of its client. */
+export interface SubscriptionOwner {
+  closed(subscription: Subscription): Promise<void>;
+  dropped(message: InboundMessage, code: string): void;
+}
+
+type Waiter = { resolve: (result: IteratorResult<Message, undefined>) => void; reject: (error: unknown) => void };
+
+const DONE: IteratorResult<Message, undefined> = Object.freeze({ value: undefined, done: true });
+
+/**
+ * Iterate with `for await`: a message is acknowledged when the next one is asked for, so that whatever the loop's body awaits holds the broker back.
+ * Leaving the loop closes the subscription. It survives reconnects. With several
+ * iterators at once each message goes to one of them; use `manualAck` then.
+ */
+export class Subscription implements AsyncIterableIterator<Message, undefined> {
+  /** The level the broker granted; rejects with a `RefusedError` when it refused. Waits while offline. */
+  readonly granted: Promise<number>;
+  #resolveGranted: (code: number) => void = () => undefined;
+  #rejectGranted: (error: Error) => void = () => undefined;
+  /** A queue in an array: `#head` is the next to be taken. */
+  #buffer: InboundMessage[] = [];
+  #head = 0;
+  #bestEffort = 0;
+  #bestEffortBytes = 0;
+  /** With the application, to be acknowledged when it asks for more. */
+  readonly #handed: InboundMessage[] = [];
+  #waiters: Waiter[] = [];
+  #state: "open" | "closed" | "failed" = "open";
+  #error: unknown;
+
+  constructor(
+    readonly filter: string,
+    readonly options: ResolvedSubscribeOptions,
+    private readonly owner: SubscriptionOwner,
+  ) {
+    this.granted = new Promise((resolve, reject) => {
+      this.#resolveGranted = resolve;
+      this.#rejectGranted = reject;
+    });
+    // Nobody has to look at it.
+    this.granted.catch(() => undefined);
+  }
+
+  /** Messages that wait to be taken. */
+  get buffered(): number {
+    return this.#buffer.length - this.#head;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<IteratorResult<Message, undefined>> {
+    if (this.#handed.length > 0) this.#ackHanded();
+    if (this.#head < this.#buffer.length) return Promise.resolve({ value: this.#shift(), done: false });
+    if (this.#state === "failed") return Promise.reject(this.#error);
+    if (this.#state === "closed") return Promise.resolve(DONE);
+    return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
+  }
+
+  async return(): Promise<IteratorResult<Message, undefined>> {
+    await this.close();
+    return DONE;
+  }
+
+  /**
+   * Unsubscribes. What waits in the buffer is given up and acknowledged. Settles when the broker confirmed, or when the connection ended and
+   * the session with it. Idempotent.
+   */
+  close(): Promise<void> {
+    const before = this.#state;
+    if (before === "closed") return Promise.resolve();
+    this.#state = "closed";
+    this.#giveUp();
+    if (before === "failed") return Promise.resolve();
+    this.#rejectGranted(new HawserError("SUBSCRIPTION_CLOSED", `the subscription to ${this.filter} was closed`, "Subscribe again."));
+    return this.owner.closed(this);
+  }
+
+  /** For the client: a message came. */
+  push(message: InboundMessage): void {
+    const waiter = this.#waiters.shift();
+    if (waiter !== undefined) {
+      this.#hand(message);
+      waiter.resolve({ value: message, done: false });
+      return;
+    }
+    if (message.qos === 0) {
+      const bytes = this.#bestEffortBytes + message.sizeBytes;
+      if (this.#bestEffort >= this.options.bufferSize || bytes > this.options.bufferBytes) return this.owner.dropped(message, "BUFFER_FULL");
+      this.#bestEffort++;
+      this.#bestEffortBytes = bytes;
+    }
+    this.#buffer.push(message);
+  }
+
+  /** For the client: the broker's answer to SUBSCRIBE. */
+  answered(code: number): void {
+    this.#resolveGranted(code);
+  }
+
+  /** For the client: the broker does not grant it. What came before that is still the application's to take; then `next` rejects. */
+  fail(error: Error): void {
+    if (this.#state !== "open") return;
+    this.#state = "failed";
+    this.#error = error;
+    this.#rejectGranted(error);
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(error);
+  }
+
+  /** The application wants no more: it will not take what waits, and nobody else can. */
+  #giveUp(): void {
+    const given = this.#buffer.slice(this.#head);
+    this.#buffer = [];
+    this.#head = 0;
+    this.#ackHanded();
+    for (const message of given) message.ack();
+    for (const waiter of this.#waiters.splice(0)) waiter.resolve(DONE);
+  }
+
+  #shift(): InboundMessage {
+    const message = this.#buffer[this.#head++] as InboundMessage;
+    if (this.#head === this.#buffer.length) {
+      this.#buffer.length = 0;
+      this.#head = 0;
+    } else if (this.#head > 1024 && this.#head * 2 > this.#buffer.length) {
+      this.#buffer = this.#buffer.slice(this.#head);
+      this.#head = 0;
+    }
+    if (message.qos === 0) {
+      this.#bestEffort--;
+      this.#bestEffortBytes -= message.sizeBytes;
+    }
+    this.#hand(message);
+    return message;
+  }
+
+  #hand(message: InboundMessage): void {
+    if (!this.options.manualAck) this.#handed.push(message);
+  }
+
+  #ackHanded(): void {
+    for (const message of this.#handed) message.ack();
+    this.#handed.length = 0;
+  }
+}

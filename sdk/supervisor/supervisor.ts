@@ -1,0 +1,382 @@
+/**
+ * Keeps one connection alive for years: asks the ladder what to show, dials, has new identities proved, and waits between attempts. Everything it
+ * decides comes from {@link CredentialLadder}, {@link Backoff} and the failure's own wish; this file only ties them to time and links.
+ */
+import { errorMessage } from "../errors.js";
+import type { DeviceEvent } from "../events.js";
+import { RESPONSE_TOPIC } from "../identity/enrolment.js";
+import { PSK_SLOT, type Identity, type IdentityStore } from "../identity/store.js";
+import type { TrustedTime } from "../identity/trusted-time.js";
+import type { MqttClient } from "../mqtt/client.js";
+import { ConnectError } from "../mqtt/connect-error.js";
+import type { Cancel, Credential, Endpoint, LinkInfo, Platform } from "../platform.js";
+import { Backoff, type BackoffPolicy } from "../backoff.js";
+import { failure, type Failure, type FailureCode } from "../failure.js";
+import { CredentialLadder, type Attempt, type Holdings, type LadderEffect } from "./credential-ladder.js";
+import { redirectTarget } from "./redirect.js";
+import { minimumDelayMs } from "./retry-policy.js";
+import { VersionChoice } from "./version-choice.js";
+
+export interface SupervisorOptions {
+  broker: Endpoint;
+  /** The PSK listener; absent: the rung never changes. */
+  recovery?: Endpoint;
+  protocolVersion: 4 | 5 | "auto";
+  backoff: BackoffPolicy;
+  connectTimeoutMs: number;
+  /** `host:port` of brokers a server may send this device to. */
+  redirects: readonly string[];
+}
+
+export interface SupervisorParts {
+  platform: Platform;
+  store: IdentityStore;
+  time: TrustedTime;
+  /** The client whose session carries the application's messages; mutual TLS only. */
+  telemetry: MqttClient;
+  /** Makes the client of the recovery scope when it is first needed: a session of its own, so that nothing of the application's ever goes over PSK. */
+  makeRecovery: () => MqttClient;
+  emit: (event: DeviceEvent) => void;
+  /** The connection is proved and usable. */
+  onOnline: (client: MqttClient, attempt: Attempt) => void;
+  onOffline: () => void;
+  /** A stop is through; told before a start that was asked for meanwhile. */
+  onStopped: () => void;
+  /** The pending identity failed its proof while the network was there; decides whether to give it up. */
+  onFailedProof: (reason: Failure) => void;
+  /** The broker refused the pending identity, and it is gone. */
+  onDropped: () => void;
+  /** What the application wants to sign in with, asked anew for each attempt. */
+  login: (identity: Identity) => Login;
+}
+
+/** User name and password of the MQTT CONNECT. */
+export interface Login {
+  username?: string;
+  password?: Uint8Array | string;
+}
+
+/** Ends that do not say what was wrong. */
+const UNEXPLAINED: ReadonlySet<FailureCode> = new Set<FailureCode>(["CONNECTION_RESET", "CONNECTION_CLOSED", "TLS_FAILED", "NOT_AUTHORIZED"]);
+
+type Phase = "stopped" | "waiting" | "dialing" | "online";
+
+export class Supervisor {
+  readonly #ladder: CredentialLadder;
+  readonly #backoff: Backoff;
+  #phase: Phase = "stopped";
+  /** Counts the attempts, so that what an earlier one still reports is known as such. */
+  #epoch = 0;
+  #attempt: Attempt = { rung: "mtls", identity: "active" };
+  #recovery: MqttClient | undefined;
+  #cancelWait: Cancel | undefined;
+  #cancelProof: Cancel | undefined;
+  #connectedAtMs = 0;
+  #linkInfo: LinkInfo = { tlsVersion: "", cipher: "", resumed: false };
+  readonly #versions: VersionChoice;
+  /** The link of the attempt under way is up. */
+  #isOpened = false;
+  #redirect: Endpoint | undefined;
+  #lastFailure: Failure | undefined;
+  /** A close of our own to show another identity: not a failure, and no reason to wait long. */
+  #planned = false;
+  /** How the connection ended that CONNACK had just established: told before its `connect` settled. */
+  #endedAtOnce: Failure | undefined;
+  #stopping: Promise<void> | undefined;
+  /** Asked to start while stopping. */
+  #startAgain = false;
+
+  constructor(
+    private readonly options: SupervisorOptions,
+    private readonly parts: SupervisorParts,
+  ) {
+    const { store, platform, telemetry } = parts;
+    this.#ladder = new CredentialLadder(options.recovery !== undefined && store.device.pskIdentity !== undefined);
+    this.#backoff = new Backoff(options.backoff, () => platform.random.fraction());
+    this.#versions = new VersionChoice(options.protocolVersion);
+    telemetry.onEnd = (reason) => this.#ended(telemetry, reason);
+  }
+
+  get phase(): Phase {
+    return this.#phase;
+  }
+
+  get attempt(): Attempt {
+    return this.#attempt;
+  }
+
+  get lastFailure(): Failure | undefined {
+    return this.#lastFailure;
+  }
+
+  start(): void {
+    if (this.#stopping) this.#startAgain = true;
+    else if (this.#phase === "stopped") this.#try();
+  }
+
+  /** Ends the connection in an orderly way (DISCONNECT) and makes no more attempts. */
+  stop(): Promise<void> {
+    this.#startAgain = false;
+    this.#stopping ??= this.#stop().finally(() => {
+      this.#stopping = undefined;
+      if (this.#startAgain) this.start();
+    });
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    const client = this.#client();
+    const wasOnline = this.#phase === "online";
+    this.#phase = "stopped";
+    this.#planned = false;
+    this.#epoch++;
+    this.#cancelWait?.();
+    this.#cancelProof?.();
+    if (wasOnline) {
+      this.#backoff.ended(this.parts.platform.clock.monotonicMs() - this.#connectedAtMs);
+      this.parts.onOffline();
+    }
+    await client.disconnect();
+    this.parts.onStopped();
+  }
+
+  /** Ends the connection and makes a new one at once, for instance to prove a new identity. Not counted as a failure. */
+  reconnect(): void {
+    if (this.#phase === "waiting") {
+      this.#wait(this.options.backoff.floorMs);
+    } else if (this.#phase === "online") {
+      this.#planned = true;
+      void this.#client().disconnect();
+    }
+  }
+
+  get #holdings(): Holdings {
+    const { active, pending } = this.parts.store;
+    return { active: active !== undefined, pending: pending !== undefined };
+  }
+
+  #client(): MqttClient {
+    return this.#attempt.rung === "psk" ? (this.#recovery ??= this.#makeRecovery()) : this.parts.telemetry;
+  }
+
+  #makeRecovery(): MqttClient {
+    const client = this.parts.makeRecovery();
+    client.onEnd = (reason) => this.#ended(client, reason);
+    return client;
+  }
+
+  #try(): void {
+    this.#cancelWait = undefined;
+    const attempt = this.#ladder.next(this.#holdings);
+    const unfit = attempt ? this.#unfit(attempt) : failure("CERTIFICATE_REQUIRED", "this device has no certificate to show");
+    this.#attempt = attempt ?? { rung: "mtls", identity: "active" };
+    this.#phase = "dialing";
+    if (unfit) {
+      this.#failed(unfit, false);
+      return;
+    }
+    void this.#dial(this.#attempt);
+  }
+
+  /** What is known to be wrong with an identity before it is shown. */
+  #unfit(attempt: Attempt): Failure | undefined {
+    const { store } = this.parts;
+    if (attempt.rung === "psk") return undefined;
+    const identity = store[attempt.identity];
+    if (!identity) return failure("CERTIFICATE_REQUIRED", "this device has no certificate to show");
+    try {
+      if (!store.hasKey(identity)) return failure("KEY_MISSING", `the key of certificate ${identity.certificate.serial} is gone from the key store`);
+    } catch (error) {
+      return failure("STORAGE_FAILED", `the key store does not answer: ${errorMessage(error)}`);
+    }
+    return undefined;
+  }
+
+  async #dial(attempt: Attempt): Promise<void> {
+    const { platform, emit, time } = this.parts;
+    const client = this.#client();
+    const epoch = ++this.#epoch;
+    const target = attempt.rung === "psk" ? this.options.recovery : (this.#redirect ?? this.options.broker);
+    if (!target) return;
+    const endpoint = { ...target, validAtMs: time.nowMs() };
+    const credential = this.#credential(attempt);
+    emit({ type: "connecting", credential: attempt.rung, identity: attempt.rung === "psk" ? "psk" : attempt.identity, host: endpoint.host, port: endpoint.port });
+    // A listener may have stopped the device.
+    if (epoch !== this.#epoch) return;
+    const identity = attempt.rung === "mtls" ? this.parts.store[attempt.identity] : undefined;
+    this.#endedAtOnce = undefined;
+    this.#isOpened = false;
+    const { version } = this.#versions;
+    try {
+      client.configure({ protocolVersion: version, username: undefined, password: undefined, ...(identity ? this.#login(identity) : {}) });
+      const connack = await client.connect((handlers) =>
+        platform.dialer.dial(endpoint, credential, this.options.connectTimeoutMs, {
+          ...handlers,
+          opened: (info) => {
+            this.#linkInfo = info;
+            this.#isOpened = true;
+            handlers.opened(info);
+          },
+        }),
+      );
+      if (epoch === this.#epoch) await this.#accepted(epoch, attempt, client, connack.sessionPresent, version);
+    } catch (error) {
+      if (epoch !== this.#epoch) return;
+      if (error instanceof ConnectError) this.#failed(error.failure, false);
+      // Anything else was thrown by the identity store or the key store: without them the device cannot go on with this connection.
+      else if (client.connected) client.abort(failure("STORAGE_FAILED", errorMessage(error)));
+      else this.#failed(failure("STORAGE_FAILED", errorMessage(error)), false);
+    }
+  }
+
+  #login(identity: Identity): Login {
+    try {
+      return this.parts.login(identity);
+    } catch (error) {
+      throw new ConnectError(failure("LOGIN_FAILED", `there is no login to sign in with: ${errorMessage(error)}`));
+    }
+  }
+
+  #credential(attempt: Attempt): Credential {
+    const { store } = this.parts;
+    if (attempt.rung === "psk") return { kind: "psk", slot: PSK_SLOT, identity: store.device.pskIdentity ?? store.device.id };
+    const identity = store[attempt.identity];
+    return { kind: "mtls", slot: identity?.keySlot ?? "", chain: identity?.chain ?? [], trustAnchors: store.trustAnchors };
+  }
+
+  async #accepted(epoch: number, attempt: Attempt, client: MqttClient, sessionPresent: boolean, protocolVersion: 4 | 5): Promise<void> {
+    const { emit, store, platform, onOnline } = this.parts;
+    if (this.#endedAtOnce) return this.#failed(this.#endedAtOnce, true);
+    this.#phase = "online";
+    this.#lastFailure = undefined;
+    if (this.#versions.accepted()) emit({ type: "protocol-version", version: 4 });
+    if (epoch !== this.#epoch) return;
+    this.#connectedAtMs = platform.clock.monotonicMs();
+    const identity = attempt.rung === "psk" ? undefined : store[attempt.identity];
+    const serial = identity ? { serial: identity.certificate.serial } : {};
+    const { tlsVersion, resumed } = this.#linkInfo;
+    emit({ type: "connected", credential: attempt.rung, ...serial, protocolVersion, sessionPresent, tlsVersion, resumed });
+    if (attempt.rung === "mtls" && attempt.identity === "pending") {
+      const proved = await this.#prove(client);
+      if (!proved) return;
+      this.#commit();
+    } else {
+      this.#apply(this.#ladder.accepted(attempt));
+    }
+    if (epoch === this.#epoch) onOnline(client, attempt);
+  }
+
+  /** CONNACK alone may come from a broker that lets anyone in and nothing through: one granted SUBACK is asked for as well. */
+  async #prove(client: MqttClient): Promise<boolean> {
+    const { platform, store } = this.parts;
+    this.#cancelProof = platform.scheduler.after(this.options.connectTimeoutMs, () => {
+      client.abort(failure("CONNECT_TIMEOUT", "the broker did not answer the subscription that proves a new certificate"));
+    });
+    try {
+      const code = await client.confirm(`devices/${store.device.id}/${RESPONSE_TOPIC}`);
+      if (code >= 0x80) client.abort(failure("NOT_AUTHORIZED", "the broker does not grant the new certificate its identity topic", { reasonCode: code }));
+      return code < 0x80 && client.connected && this.#phase === "online";
+    } catch {
+      // The connection ended meanwhile, and `onEnd` has told why; or there is no such subscription, because the broker refused it.
+      client.abort(failure("NOT_AUTHORIZED", "the broker does not grant the new certificate its identity topic"));
+      return false;
+    } finally {
+      this.#cancelProof();
+    }
+  }
+
+  #commit(): void {
+    const { store, emit } = this.parts;
+    const old: Identity | undefined = store.active;
+    const recovering = this.#ladder.rung === "psk";
+    this.#apply(this.#ladder.accepted({ rung: "mtls", identity: "pending" }));
+    const { serial, notAfterMs } = store.commit().certificate;
+    this.#attempt = { rung: "mtls", identity: "active" };
+    emit({ type: "renewed", ...(old ? { oldSerial: old.certificate.serial } : {}), newSerial: serial, notAfterMs });
+    if (recovering) emit({ type: "recovered", serial });
+  }
+
+  #ended(client: MqttClient, reason: Failure): void {
+    if (client !== this.#client()) return;
+    if (this.#phase === "dialing") this.#endedAtOnce = reason;
+    if (this.#phase !== "online") return;
+    this.#cancelProof?.();
+    this.parts.onOffline();
+    this.#backoff.ended(this.parts.platform.clock.monotonicMs() - this.#connectedAtMs);
+    if (this.#planned) {
+      this.#planned = false;
+      this.#wait(this.options.backoff.floorMs);
+      return;
+    }
+    this.#failed(reason, true);
+  }
+
+  /** Brokers there are that end TLS without a word, or refuse without a reason; then what this side knows of its certificate is the likeliest one. */
+  #explained(reason: Failure, wasConnected: boolean): Failure {
+    const { store, time, platform } = this.parts;
+    const identity = this.#attempt.rung === "mtls" ? store[this.#attempt.identity] : undefined;
+    const silent = UNEXPLAINED.has(reason.code);
+    if (wasConnected || !silent || !identity || !platform.clock.wallTrusted() || time.nowMs() <= identity.certificate.notAfterMs) return reason;
+    return failure("CERTIFICATE_EXPIRED", `the device's certificate ${identity.certificate.serial} expired ${new Date(identity.certificate.notAfterMs).toISOString()}`);
+  }
+
+  #failed(given: Failure, wasConnected: boolean): void {
+    const { emit } = this.parts;
+    const attempt = this.#attempt;
+    const reason = this.#explained(given, wasConnected);
+    if (!wasConnected && this.#versions.failed(reason.code, this.#isOpened)) {
+      emit({ type: "protocol-version", version: 4 });
+      this.#wait(this.options.backoff.floorMs);
+      return;
+    }
+    this.#lastFailure = reason;
+    const epoch = this.#epoch;
+    emit({ type: "disconnected", code: reason.code, class: reason.class, message: reason.message, credential: attempt.rung, wasConnected });
+    if (attempt.rung === "mtls") this.#follow(reason);
+    this.#apply(this.#ladder.failed(attempt, reason, this.#holdings));
+    if (epoch !== this.#epoch) return;
+    const delayMs = this.#backoff.next(minimumDelayMs(reason));
+    emit({ type: "retrying", delayMs, attempt: this.#backoff.failures });
+    this.#wait(delayMs);
+  }
+
+  /** Goes where the server sends this device, when that broker is on the list; back to the configured one when it fails. */
+  #follow(reason: Failure): void {
+    const target = redirectTarget(reason, this.options.redirects);
+    this.#redirect = target;
+    if (target) this.parts.emit({ type: "redirected", host: target.host, port: target.port, code: reason.code });
+  }
+
+  #apply(effects: readonly LadderEffect[]): void {
+    const { emit, store, onFailedProof } = this.parts;
+    for (const effect of effects) {
+      const { code, message } = effect.reason;
+      if (effect.type === "rung-changed") {
+        emit({ type: "rung-changed", from: effect.from, to: effect.to, code, message });
+      } else if (effect.type === "count-failed-proof") {
+        onFailedProof(effect.reason);
+      } else if (store.pending) {
+        emit({ type: "identity-dropped", serial: store.pending.certificate.serial, code, message });
+        this.#drop();
+      }
+    }
+  }
+
+  #drop(): void {
+    try {
+      this.parts.store.drop();
+      this.parts.onDropped();
+    } catch (error) {
+      // The pending identity stays on flash and is tried again: no harm, and nothing to be done about it here.
+      this.parts.platform.log("error", "the refused identity could not be removed", { error: errorMessage(error) });
+    }
+  }
+
+  #wait(delayMs: number): void {
+    // A listener of what came before may have stopped the device.
+    if (this.#phase === "stopped") return;
+    this.#cancelWait?.();
+    this.#phase = "waiting";
+    this.#cancelWait = this.parts.platform.scheduler.after(delayMs, () => this.#try());
+  }
+}
