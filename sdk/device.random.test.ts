@@ -1,7 +1,7 @@
 /** Anything in any order: calls of the application, faults of every port, answers of broker and authority. What must hold after it is checked. */
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { memoryKeyStore } from "../sim/node/memory.js";
+import { memoryKeyStore } from "../sim/node/memory-stores.js";
 import { failure, type FailureCode } from "./failure.js";
 import { Device, type DeviceConfig } from "./device.js";
 import { errorCode } from "./errors.js";

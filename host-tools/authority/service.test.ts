@@ -3,7 +3,7 @@ import mqtt from "mqtt";
 import type { MqttClient } from "mqtt";
 import { readAnswer } from "../../sdk/identity/enrolment.js";
 import type { BrokerMaterial } from "../../sim/brokers/broker-events.js";
-import { EmbeddedBroker } from "../../sim/brokers/embedded.js";
+import { EmbeddedBroker } from "../../sim/brokers/embedded-broker.js";
 import { TestAuthority } from "../../sim/brokers/test-certificates.js";
 import type { TestIdentity } from "../../sim/brokers/test-certificates.js";
 import { EnrolmentAuthority } from "./enrolment-authority.js";

@@ -1,6 +1,6 @@
 /** The broker's own key and certificate, and everything a broker must know of the CA. */
 import { join } from "node:path";
-import { seal, unseal } from "../../sim/node/sealed.js";
+import { seal, unseal } from "../../sim/node/vault/sealed.js";
 import type { CertificateRecord, EntryState, RegistryEntry } from "../registry/entry.js";
 import { parseCertificateRecords, parseObject } from "../registry/entry.js";
 import { chainOf, issueLeaf, pemChain, readCertificates, readSealedKey } from "./context.js";

@@ -2,7 +2,7 @@
 import { createPrivateKey, createPublicKey, X509Certificate } from "node:crypto";
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
-import { unseal } from "../../sim/node/sealed.js";
+import { unseal } from "../../sim/node/vault/sealed.js";
 import type { CertificateRecord } from "../registry/entry.js";
 import { makeCertificate, validityFrom } from "./certificates.js";
 import type { Issuer, Profile } from "./certificates.js";

@@ -5,7 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
-import { errnoCode, removeFileDurably, storageError, temporaryPath, unlinkIfThere, writeFileAtomic } from "../../sim/node/atomic-file.js";
+import { errnoCode, removeFileDurably, storageError, temporaryPath, unlinkIfThere, writeFileAtomic } from "../../sim/node/files/atomic-file.js";
 import { appendAuditLine, readAuditHead } from "../registry/audit.js";
 import type { AuditHead } from "../registry/audit.js";
 import { parseObject } from "../registry/entry.js";

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
-import { errnoCode, storageError } from "../../sim/node/atomic-file.js";
+import { errnoCode, storageError } from "../../sim/node/files/atomic-file.js";
 import { parseObject } from "../registry/entry.js";
 
 export const FILES = {

@@ -3,8 +3,8 @@ import { isIP } from "node:net";
 import { join } from "node:path";
 import { existsSync } from "node:fs";
 import { HawserError } from "../../sdk/errors.js";
-import { deriveKey, newKeyDerivation, readKeyDerivation, seal, unseal } from "../../sim/node/sealed.js";
-import type { KeyDerivation, ScryptCost } from "../../sim/node/sealed.js";
+import { deriveKey, newKeyDerivation, readKeyDerivation, seal, unseal } from "../../sim/node/vault/sealed.js";
+import type { KeyDerivation, ScryptCost } from "../../sim/node/vault/sealed.js";
 import { corrupt, FILES, readCaJson, SEAL_PURPOSE } from "./layout.js";
 
 /** Lifetimes of what the CA issues, in milliseconds. */

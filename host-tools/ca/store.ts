@@ -1,8 +1,8 @@
 /** The changing part of a CA directory: registry, audit trail and revision, with one writer at a time and changes that are whole. */
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
-import { removeLeftoverTemporaries } from "../../sim/node/atomic-file.js";
-import { lockWithin } from "../../sim/node/process-lock.js";
+import { removeLeftoverTemporaries } from "../../sim/node/files/atomic-file.js";
+import { lockWithin } from "../../sim/node/files/process-lock.js";
 import { auditLine } from "../registry/audit.js";
 import type { AuditEvent } from "../registry/audit.js";
 import type { RegistryEntry } from "../registry/entry.js";

@@ -1,6 +1,6 @@
 /** The two passphrases a command may need, found where its flags and the environment say. */
-import { passphraseSources, readPassphrase } from "../../sim/node/passphrase.js";
-import type { PassphraseSurroundings } from "../../sim/node/passphrase.js";
+import { passphraseSources, readPassphrase } from "../../sim/node/vault/passphrase.js";
+import type { PassphraseSurroundings } from "../../sim/node/vault/passphrase.js";
 import { processStop } from "./stop-signal.js";
 
 export interface PassphraseOptions {

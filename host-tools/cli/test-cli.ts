@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
 import { HawserError } from "../../sdk/errors.js";
-import { lockWithin } from "../../sim/node/process-lock.js";
+import { lockWithin } from "../../sim/node/files/process-lock.js";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** The program under test. HAWSER_CLI names another one, for instance that of an installed package; then nothing is built. */

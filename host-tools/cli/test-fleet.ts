@@ -4,7 +4,7 @@ import { join } from "node:path";
 import mqtt from "mqtt";
 import type { MqttClient } from "mqtt";
 import { expect, onTestFinished } from "vitest";
-import { TEST_SCRYPT_COST } from "../../sim/node/sealed.js";
+import { TEST_SCRYPT_COST } from "../../sim/node/vault/sealed.js";
 import { initCa } from "../ca/init.js";
 import type { InitOptions } from "../ca/init.js";
 import { hawser, RunningCli, temporaryDirectory } from "./test-cli.js";

@@ -2,7 +2,7 @@
 import { closeSync, constants, fchmodSync, fchownSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
-import { errnoCode, storageError, syncDirectory, temporaryPath, unlinkIfThere, writeNewFile } from "../../sim/node/atomic-file.js";
+import { errnoCode, storageError, syncDirectory, temporaryPath, unlinkIfThere, writeNewFile } from "../../sim/node/files/atomic-file.js";
 import { compileMosquitto, MOSQUITTO_FILES } from "../policy/mosquitto.js";
 import type { BrokerFacts } from "../policy/mosquitto.js";
 import { ownerFor } from "./broker-user.js";

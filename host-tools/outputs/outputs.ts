@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
-import { writeFileAtomic } from "../../sim/node/atomic-file.js";
+import { writeFileAtomic } from "../../sim/node/files/atomic-file.js";
 import { unsealPsk } from "../ca/broker-identity.js";
 import { pemChain, readCertificates, readSealedKey } from "../ca/context.js";
 import type { CaContext, CaKeys } from "../ca/context.js";

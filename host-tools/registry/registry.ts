@@ -3,7 +3,7 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { checkId } from "../../sdk/identity/device-id.js";
-import { errnoCode, isTemporaryName, storageError } from "../../sim/node/atomic-file.js";
+import { errnoCode, isTemporaryName, storageError } from "../../sim/node/files/atomic-file.js";
 import { corrupt, DIRECTORIES, entryFile, readCaJson } from "../ca/layout.js";
 import { currentCertificate } from "./transitions.js";
 import { parseEntry } from "./entry.js";

@@ -7,7 +7,7 @@ import { closeSync, constants, openSync } from "node:fs";
 import { isatty, ReadStream } from "node:tty";
 import type { Duplex } from "node:stream";
 import { HawserError } from "../../sdk/errors.js";
-import { errnoCode } from "../../sim/node/atomic-file.js";
+import { errnoCode } from "../../sim/node/files/atomic-file.js";
 
 /** -hupcl: closing the port does not drop DTR, which would reset the board while it starts with what it was just given. */
 const RAW = ["raw", "-echo", "cs8", "-parenb", "-cstopb", "cread", "clocal", "-hupcl", "-crtscts", "-ixon", "-ixoff"];

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
 import type { MqttClient } from "mqtt";
-import { TEST_SCRYPT_COST } from "../../sim/node/sealed.js";
+import { TEST_SCRYPT_COST } from "../../sim/node/vault/sealed.js";
 import { openCa } from "../ca/certificate-authority.js";
 import type { CertificateAuthority, OpenOptions } from "../ca/certificate-authority.js";
 import { initCa } from "../ca/init.js";

@@ -1,7 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { memoryKeyStore } from "../../sim/node/memory.js";
+import { memoryKeyStore } from "../../sim/node/memory-stores.js";
 import { HawserError } from "../errors.js";
 import { readCertificate } from "./certificate.js";
 import { issueFor } from "./test-issuer.js";

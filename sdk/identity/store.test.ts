@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { memoryKeyStore, memoryStorage } from "../../sim/node/memory.js";
+import { memoryKeyStore, memoryStorage } from "../../sim/node/memory-stores.js";
 import type { KeyStore, Storage } from "../platform.js";
 import { IdentityStore, installIdentity, type InstalledIdentity } from "./store.js";
 import { issueFor } from "./test-issuer.js";

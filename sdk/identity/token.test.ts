@@ -1,6 +1,6 @@
 import { createPublicKey, verify } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { memoryKeyStore } from "../../sim/node/memory.js";
+import { memoryKeyStore } from "../../sim/node/memory-stores.js";
 import { makeToken, tokenRefreshMs } from "./token.js";
 
 describe("makeToken", () => {

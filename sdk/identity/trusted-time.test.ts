@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { memoryStorage } from "../../sim/node/memory.js";
+import { memoryStorage } from "../../sim/node/memory-stores.js";
 import { TrustedTime } from "./trusted-time.js";
 
 const BUILD_MS = Date.UTC(2026, 0, 1);

@@ -4,9 +4,9 @@
  */
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import type { BrokerMaterial } from "../../sim/brokers/broker-events.js";
-import { EmbeddedBroker } from "../../sim/brokers/embedded.js";
-import { NodeDialer } from "../../sim/node/dialer.js";
-import { memoryKeyStore } from "../../sim/node/memory.js";
+import { EmbeddedBroker } from "../../sim/brokers/embedded-broker.js";
+import { NodeDialer } from "../../sim/node/node-dialer.js";
+import { memoryKeyStore } from "../../sim/node/memory-stores.js";
 import { TestCa } from "../../sim/node/testing/test-pki.js";
 import type { MqttClient, MqttOptions } from "./index.js";
 import { testPromises } from "./testing/test-broker-promises.js";

@@ -1,6 +1,6 @@
 import { createPublicKey, verify } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { memoryKeyStore } from "../../sim/node/memory.js";
+import { memoryKeyStore } from "../../sim/node/memory-stores.js";
 import { Flash } from "../../sim/virtual/power/flash.js";
 import { PowerCut, PowerSupply } from "../../sim/virtual/power/power-supply.js";
 import { IdentityStore } from "../identity/store.js";

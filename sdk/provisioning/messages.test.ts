@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
-import { memoryKeyStore } from "../../sim/node/memory.js";
+import { memoryKeyStore } from "../../sim/node/memory-stores.js";
 import { HawserError } from "../errors.js";
 import { issueFor } from "../identity/test-issuer.js";
 import { proofInput, readRequest, requestIdOf } from "./messages.js";

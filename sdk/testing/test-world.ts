@@ -1,7 +1,7 @@
 /** For tests: a provisioned device in memory, with keys and certificates that are real, in time that passes when told to. */
 import mqttPacket from "mqtt-packet";
-import { memoryKeyStore } from "../../sim/node/memory.js";
-import type { NodeKeyStore } from "../../sim/node/key-store.js";
+import { memoryKeyStore } from "../../sim/node/memory-stores.js";
+import type { NodeKeyStore } from "../../sim/node/node-key-store.js";
 import type { DeviceEvent } from "../events.js";
 import { IdentityStore, installIdentity } from "../identity/store.js";
 import { issueFor, type IssueOptions } from "../identity/test-issuer.js";

@@ -5,7 +5,7 @@ import { connect as connectTls, type TLSSocket } from "node:tls";
 import type { MqttClient } from "mqtt";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { BrokerLimits } from "./broker-events.js";
-import { EmbeddedBroker } from "./embedded.js";
+import { EmbeddedBroker } from "./embedded-broker.js";
 import { TestBroker, connectPacket, nextMessage, nextPayloads } from "./test-broker.js";
 import type { TestIdentity } from "./test-certificates.js";
 

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { generate, type Packet } from "mqtt-packet";
 import { describe, expect, it } from "vitest";
-import { readConnect, refusingConnack } from "./connect-packet.js";
+import { readConnect, refusingConnack } from "./incoming-connect.js";
 import { FrameScanner } from "./packet-frames.js";
 
 const publish = fc.record({ topic: fc.constantFrom("a", "a/b/c"), sizeBytes: fc.integer({ min: 0, max: 300 }) }).map(

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import type { BrokerLimits, PortKind, RefusalReason } from "./broker-events.js";
-import { RETURN_CODE, readConnect, refusingConnack, type ConnectHead } from "./connect-packet.js";
+import { RETURN_CODE, readConnect, refusingConnack, type ConnectHead } from "./incoming-connect.js";
 import { credentialFault, scopeOf, type Shown } from "./credential-verdict.js";
 import { closeSoon } from "./guarded-connection.js";
 import type { PreparedMaterial } from "./tls-ports.js";

@@ -2,7 +2,7 @@
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from "node:tls";
 import mqtt, { MqttClient, type IClientOptions } from "mqtt";
 import type { BrokerEvent, BrokerLimits, BrokerMaterial } from "./broker-events.js";
-import { EmbeddedBroker, type EmbeddedBrokerOptions } from "./embedded.js";
+import { EmbeddedBroker, type EmbeddedBrokerOptions } from "./embedded-broker.js";
 import { TestAuthority, type TestIdentity } from "./test-certificates.js";
 
 export type EventOf<T extends BrokerEvent["type"]> = Extract<BrokerEvent, { type: T }>;

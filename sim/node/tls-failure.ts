@@ -5,7 +5,7 @@ import type { DetailedPeerCertificate } from "node:tls";
 import { alertFailure, failure } from "../../sdk/failure.js";
 import type { Failure, FailureCode, Shown } from "../../sdk/failure.js";
 import { HawserError } from "../../sdk/errors.js";
-import { errnoCode } from "./atomic-file.js";
+import { errnoCode } from "./files/atomic-file.js";
 
 /** What the one who reads an error must know about the link it came from. */
 export interface LinkContext {

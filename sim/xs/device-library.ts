@@ -6,4 +6,4 @@ export { base64Decode, base64Encode, utf8Encode } from "../../sdk/encoding/text.
 export { errorCode, errorMessage, HawserError } from "../../sdk/errors.js";
 export { installIdentity } from "../../sdk/identity/store.js";
 export * as host from "./host-natives.js";
-export { xsPlatform } from "./platform.js";
+export { xsPlatform } from "./xs-platform.js";

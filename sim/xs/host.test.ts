@@ -4,7 +4,7 @@ import { createServer, type AddressInfo, type Server, type Socket } from "node:n
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { buildHost, type Bits } from "./host-build.js";
-import { XS_EXIT } from "./run.js";
+import { XS_EXIT } from "./xs-run.js";
 import { ProgramFolder } from "./testing/program-folder.js";
 
 const BUILD_MS = 300_000;

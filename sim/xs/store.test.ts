@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { Pkcs10CertificateRequest } from "@peculiar/x509";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { HawserError } from "../../sdk/errors.js";
-import { memoryStorage } from "../node/memory.js";
+import { memoryStorage } from "../node/memory-stores.js";
 import { buildHost } from "./host-build.js";
 import { nativeParts } from "./native-parts.js";
 import { decodePsaKey, encodePsaKey, firstKeyId, slotOfKeyId } from "./psa-key-file.js";

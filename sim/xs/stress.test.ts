@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { memoryStorage } from "../node/memory.js";
+import { memoryStorage } from "../node/memory-stores.js";
 import { freePort, startMosquitto } from "../node/testing/test-mosquitto.js";
 import { bundleDevice } from "./bundle.js";
 import { buildHost } from "./host-build.js";

@@ -1,6 +1,6 @@
 /**
  * TLS and keys on XS: the firmware's dialer, its native engine and key store, against real mosquitto and against servers made to cheat. Every
- * row of the alert table must end as it does on Node (`sim/node/dialer.mosquitto.test.ts`).
+ * row of the alert table must end as it does on Node (`sim/node/node-dialer.mosquitto.test.ts`).
  */
 import { createPublicKey, verify } from "node:crypto";
 import { once } from "node:events";
@@ -11,8 +11,8 @@ import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { TlsDialerOptions } from "../../firmware/tls-dialer.js";
 import type { Credential, Endpoint } from "../../sdk/platform.js";
-import { NodeDialer } from "../node/dialer.js";
-import { memoryKeyStore } from "../node/memory.js";
+import { NodeDialer } from "../node/node-dialer.js";
+import { memoryKeyStore } from "../node/memory-stores.js";
 import { connectPacket, RecordedLink } from "../node/testing/link-recorder.js";
 import { freePort, startMosquitto, type TestMosquitto } from "../node/testing/test-mosquitto.js";
 import { EXPIRED, NOT_YET_VALID, TestCa } from "../node/testing/test-pki.js";

@@ -9,7 +9,7 @@ import type { Bits } from "./host-build.js";
 import { nativeParts } from "./native-parts.js";
 import { packageRoot } from "./project-files.js";
 import type { HostStore } from "./store-server.js";
-import { startXs, type XsExit, type XsProcess, type XsRunOptions } from "./run.js";
+import { startXs, type XsExit, type XsProcess, type XsRunOptions } from "./xs-run.js";
 
 export interface XsDeviceOptions {
   /**

@@ -6,7 +6,7 @@ import type { WorldResult } from "../virtual/world/world.js";
 import { bundleDevice } from "./bundle.js";
 import type { Bits } from "./host-build.js";
 import { packageRoot } from "./project-files.js";
-import { startXs, type XsProcess } from "./run.js";
+import { startXs, type XsProcess } from "./xs-run.js";
 import type { WorldOutput, WorldRequest } from "./world-protocol.js";
 
 export interface PlayedWorld {

@@ -1,8 +1,8 @@
 /** Hawser as its users run it on Node: the MQTT client over the Node platform's dialer. */
 import { MqttClient } from "../../sdk/mqtt/client.js";
 import type { Credential } from "../../sdk/platform.js";
-import { memoryKeyStore, memoryStorage } from "../../sim/node/memory.js";
-import { nodePlatform } from "../../sim/node/platform.js";
+import { memoryKeyStore, memoryStorage } from "../../sim/node/memory-stores.js";
+import { nodePlatform } from "../../sim/node/node-platform.js";
 import type { BenchClient, Connect } from "./clients.js";
 import { FLOOD_TOPIC, PUBLISH_TOPIC, RECEIVE_TOPIC, WINDOW, type Identity, type Place, type QoS } from "./task.js";
 

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePorts } from "../../sim/brokers/free-port.js";
-import { startMosquitto, type RunningMosquitto } from "../../sim/brokers/mosquitto.js";
+import { startMosquitto, type RunningMosquitto } from "../../sim/brokers/mosquitto-launcher.js";
 import { TestCa } from "../../sim/node/testing/test-pki.js";
 import { Part } from "./processes.js";
 import type { SinkPorts } from "./sink.js";

@@ -5,7 +5,7 @@ import mqtt from "mqtt";
 import { onTestFinished } from "vitest";
 import { hawser, RunningCli, temporaryDirectory } from "../../host-tools/cli/test-cli.js";
 import { freePorts } from "../../sim/brokers/free-port.js";
-import { startMosquitto, type RunningMosquitto } from "../../sim/brokers/mosquitto.js";
+import { startMosquitto, type RunningMosquitto } from "../../sim/brokers/mosquitto-launcher.js";
 
 export const PASSPHRASE = "a passphrase for the end-to-end tests";
 

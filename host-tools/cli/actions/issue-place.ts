@@ -7,9 +7,9 @@ import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync
 import type { Dirent } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
-import { errnoCode, removeLeftoverTemporaries, storageError, syncDirectory, writeFileAtomic } from "../../../sim/node/atomic-file.js";
-import { lockNow } from "../../../sim/node/process-lock.js";
-import type { ProcessLock } from "../../../sim/node/process-lock.js";
+import { errnoCode, removeLeftoverTemporaries, storageError, syncDirectory, writeFileAtomic } from "../../../sim/node/files/atomic-file.js";
+import { lockNow } from "../../../sim/node/files/process-lock.js";
+import type { ProcessLock } from "../../../sim/node/files/process-lock.js";
 import type { ClientCredentials } from "../../ca/clients.js";
 
 /** Not named after the client: a client may be called "ca". The certificate is written and moved last: where it is staged, all is. */

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { Writable } from "node:stream";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { errorCode, HawserError } from "../../../sdk/errors.js";
-import { lockNow } from "../../../sim/node/process-lock.js";
+import { lockNow } from "../../../sim/node/files/process-lock.js";
 import { openCaReadOnly, verifyAudit } from "../../ca/read-only.js";
 import { PASSPHRASE, Scene } from "../../testing/scene.js";
 import { StopSignal } from "../stop-signal.js";

@@ -2,9 +2,9 @@
 import { Device } from "../../../sdk/device.js";
 import { errorCode, errorMessage, HawserError } from "../../../sdk/errors.js";
 import type { Endpoint } from "../../../sdk/platform.js";
-import { nodePlatform } from "../../../sim/node/platform.js";
-import { checkHeaderThere } from "../../../sim/node/vault-files.js";
-import { Vault } from "../../../sim/node/vault.js";
+import { nodePlatform } from "../../../sim/node/node-platform.js";
+import { checkHeaderThere } from "../../../sim/node/vault/vault-files.js";
+import { Vault } from "../../../sim/node/vault/vault.js";
 import type { DeviceSettings } from "../../../sim/xs/device-protocol.js";
 import { packageRoot } from "../../../sim/xs/project-files.js";
 import type { Context } from "../command-runner.js";

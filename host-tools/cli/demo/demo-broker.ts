@@ -1,9 +1,9 @@
 /** The brokers the demo plays against: each can die as by `kill -9` and come back on the same ports. */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { EmbeddedBroker } from "../../../sim/brokers/embedded.js";
+import { EmbeddedBroker } from "../../../sim/brokers/embedded-broker.js";
 import { freePorts } from "../../../sim/brokers/free-port.js";
-import { startMosquitto, type RunningMosquitto } from "../../../sim/brokers/mosquitto.js";
+import { startMosquitto, type RunningMosquitto } from "../../../sim/brokers/mosquitto-launcher.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import { watchCa } from "../../ca/watch.js";
 import { embeddedMaterial } from "../foreground-broker/broker-material.js";

@@ -3,8 +3,8 @@ import { existsSync, lstatSync, mkdtempSync, readdirSync, rmSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
-import { storageError } from "../../../sim/node/atomic-file.js";
-import { lockNow } from "../../../sim/node/process-lock.js";
+import { storageError } from "../../../sim/node/files/atomic-file.js";
+import { lockNow } from "../../../sim/node/files/process-lock.js";
 
 const PREFIX = "hawser-demo-";
 /** Shows that the demo is alive. */

@@ -1,5 +1,5 @@
 /** A device of the same CA whose key the demo holds itself, so that it can misbehave. */
-import { memoryKeyStore } from "../../../sim/node/memory.js";
+import { memoryKeyStore } from "../../../sim/node/memory-stores.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import { pemChain } from "../../ca/context.js";
 

@@ -1,6 +1,6 @@
 /** The embedded broker as an engine of `hawser broker run`. */
 import type { BrokerEvent } from "../../../sim/brokers/broker-events.js";
-import { EmbeddedBroker } from "../../../sim/brokers/embedded.js";
+import { EmbeddedBroker } from "../../../sim/brokers/embedded-broker.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import { embeddedMaterial } from "./broker-material.js";
 import type { BrokerEngine } from "./engine.js";

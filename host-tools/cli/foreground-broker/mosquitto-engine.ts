@@ -3,9 +3,9 @@ import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
 import { isPortFree, freePorts } from "../../../sim/brokers/free-port.js";
-import { findMosquitto, startMosquitto } from "../../../sim/brokers/mosquitto.js";
-import type { RunningMosquitto } from "../../../sim/brokers/mosquitto.js";
-import { lockNow, type ProcessLock } from "../../../sim/node/process-lock.js";
+import { findMosquitto, startMosquitto } from "../../../sim/brokers/mosquitto-launcher.js";
+import type { RunningMosquitto } from "../../../sim/brokers/mosquitto-launcher.js";
+import { lockNow, type ProcessLock } from "../../../sim/node/files/process-lock.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import type { BrokerEngine } from "./engine.js";
 

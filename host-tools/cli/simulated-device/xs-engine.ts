@@ -6,7 +6,7 @@ import type { DeviceEvent } from "../../../sdk/events.js";
 import { HawserError } from "../../../sdk/errors.js";
 import type { PublishOptions, SubscribeOptions } from "../../../sdk/mqtt/options.js";
 import type { DeviceCommands, DeviceOutput, DeviceSettings } from "../../../sim/xs/device-protocol.js";
-import { endedError, type XsProcess } from "../../../sim/xs/run.js";
+import { endedError, type XsProcess } from "../../../sim/xs/xs-run.js";
 import { startDeviceProgram } from "../../../sim/xs/xs-device.js";
 import type { OpenDevice, SimulatedDevice, SimulatedMessage } from "./simulated-device.js";
 import { openVaultStore } from "./vault-store.js";

@@ -1,7 +1,7 @@
 /** A device for tests: the agent over keys and records in memory, which outlive its power-ons. */
 import { ProvisioningAgent } from "../../../sdk/provisioning/agent.js";
 import { encodeFrame, FrameDecoder } from "../../../sdk/provisioning/frames.js";
-import { memoryKeyStore, memoryStorage } from "../../../sim/node/memory.js";
+import { memoryKeyStore, memoryStorage } from "../../../sim/node/memory-stores.js";
 import type { SerialLine } from "./serial-line.js";
 
 const BOOT_LOG = Buffer.from("ets Jul 29 2019 12:21:46\r\n\r\nrst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\nentry 0x400805e4\r\n");

@@ -1,11 +1,11 @@
 /** For tests against real brokers: clients over the Node dialer, and how to wait for what they do. */
 import { failure, type Failure } from "../../failure.js";
 import type { Credential, Link, LinkHandlers, Storage } from "../../platform.js";
-import { nodeClock } from "../../../sim/node/clock.js";
-import { NodeDialer } from "../../../sim/node/dialer.js";
-import { memoryKeyStore } from "../../../sim/node/memory.js";
-import { nodeRandom } from "../../../sim/node/random.js";
-import { nodeScheduler } from "../../../sim/node/scheduler.js";
+import { nodeClock } from "../../../sim/node/node-clock.js";
+import { NodeDialer } from "../../../sim/node/node-dialer.js";
+import { memoryKeyStore } from "../../../sim/node/memory-stores.js";
+import { nodeRandom } from "../../../sim/node/node-random.js";
+import { nodeScheduler } from "../../../sim/node/node-scheduler.js";
 import { MqttClient } from "../client.js";
 import type { MqttOptions, SubscribeOptions } from "../options.js";
 import type { Message, Subscription } from "../session/subscription.js";

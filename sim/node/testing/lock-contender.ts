@@ -4,7 +4,7 @@
  */
 import { appendFileSync } from "node:fs";
 import { HawserError } from "../../../sdk/errors.js";
-import { lockWithin } from "../process-lock.js";
+import { lockWithin } from "../files/process-lock.js";
 
 const [lockPath = "", ledger = "", rounds = "", ending = ""] = process.argv.slice(2);
 

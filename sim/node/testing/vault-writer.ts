@@ -3,7 +3,7 @@
  * kept, makes a new key in "key-a" and removes and puts back the record "blink". Arguments: vault, passphrase.
  */
 import { writeSync } from "node:fs";
-import { Vault } from "../vault.js";
+import { Vault } from "../vault/vault.js";
 
 const [path = "", passphrase = ""] = process.argv.slice(2);
 const vault = Vault.open(path, passphrase);

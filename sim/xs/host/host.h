@@ -16,7 +16,7 @@
 struct xsMachineRecord;
 struct sxMachine;
 
-/* How the process ends when it is not the program that ends it. `sim/xs/run.ts` gives them names. */
+/* How the process ends when it is not the program that ends it. `sim/xs/xs-run.ts` gives them names. */
 enum {
 	HOST_EXIT_USAGE = 64,
 	HOST_EXIT_HEAP_FULL = 81,

@@ -4,8 +4,8 @@ import { errorMessage, HawserError } from "../../../sdk/errors.js";
 import type { DeviceEvent } from "../../../sdk/events.js";
 import { installIdentity } from "../../../sdk/identity/store.js";
 import type { Platform } from "../../../sdk/platform.js";
-import { memoryKeyStore, memoryStorage } from "../../node/memory.js";
-import { nodePlatform } from "../../node/platform.js";
+import { memoryKeyStore, memoryStorage } from "../../node/memory-stores.js";
+import { nodePlatform } from "../../node/node-platform.js";
 import type { DeviceCommands, DeviceOutput, InstallCommand } from "../device-protocol.js";
 
 export interface DeviceDriver {

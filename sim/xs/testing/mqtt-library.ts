@@ -3,4 +3,4 @@ export { TlsDialer } from "../../../firmware/tls-dialer.js";
 export { failure } from "../../../sdk/failure.js";
 export { MqttClient } from "../../../sdk/mqtt/index.js";
 export * as host from "../host-natives.js";
-export { fileStorage, hostScheduler, systemRandom, tcpOpener } from "../platform.js";
+export { fileStorage, hostScheduler, systemRandom, tcpOpener } from "../xs-platform.js";

@@ -8,8 +8,8 @@ import { initCa } from "../../../host-tools/ca/init.js";
 import { enrolmentService } from "../../../host-tools/cli/enrolment-service.js";
 import type { AuthorityService } from "../../../host-tools/authority/service.js";
 import { freePorts } from "../../brokers/free-port.js";
-import { startMosquitto, type RunningMosquitto } from "../../brokers/mosquitto.js";
-import { TEST_SCRYPT_COST } from "../../node/sealed.js";
+import { startMosquitto, type RunningMosquitto } from "../../brokers/mosquitto-launcher.js";
+import { TEST_SCRYPT_COST } from "../../node/vault/sealed.js";
 import type { InstallCommand } from "../device-protocol.js";
 import { base64 } from "./device-driver.js";
 

@@ -2,7 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { startXs, type XsProcess, type XsRunOptions } from "../run.js";
+import { startXs, type XsProcess, type XsRunOptions } from "../xs-run.js";
 
 const PRELUDE = 'const print = (value) => native("xs_print")(JSON.stringify(value));\n';
 

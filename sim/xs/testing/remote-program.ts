@@ -9,7 +9,7 @@ import { hexEncode } from "../../../sdk/encoding/text.js";
 import { errorCode, errorMessage } from "../../../sdk/errors.js";
 import type { Credential, Link, LinkHandlers } from "../../../sdk/platform.js";
 import * as host from "../host-natives.js";
-import { hostScheduler, tcpOpener } from "../platform.js";
+import { hostScheduler, tcpOpener } from "../xs-platform.js";
 
 type Command = Record<string, string> & { id: number };
 type Handler = (command: Command) => unknown;

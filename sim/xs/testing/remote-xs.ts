@@ -4,7 +4,7 @@ import type { Failure } from "../../../sdk/failure.js";
 import type { Credential, Dialer, LinkHandlers, LinkInfo } from "../../../sdk/platform.js";
 import type { TlsDialerOptions } from "../../../firmware/tls-dialer.js";
 import type { HeapFigures } from "../host-natives.js";
-import type { XsProcess } from "../run.js";
+import type { XsProcess } from "../xs-run.js";
 
 interface LinkEvent {
   link?: number;

@@ -5,7 +5,7 @@ import { build, type Plugin } from "esbuild";
 import { freePort, startMosquitto } from "../../../sim/node/testing/test-mosquitto.js";
 import { bundleDevice } from "../../../sim/xs/bundle.js";
 import { packageRoot } from "../../../sim/xs/project-files.js";
-import { startXs } from "../../../sim/xs/run.js";
+import { startXs } from "../../../sim/xs/xs-run.js";
 import type { PlainTask, Stage, StageFigures } from "./plain-task.js";
 
 export interface PlainFigures {

@@ -8,7 +8,7 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, sign } from "no
 import type { KeyObject } from "node:crypto";
 import { HawserError } from "../../sdk/errors.js";
 import type { KeyStore } from "../../sdk/platform.js";
-import { certificateRequest } from "./certificate-request.js";
+import { certificateRequest } from "./node-csr.js";
 
 /** What a dialer needs of the keys behind the slots. For the dialer alone: nothing else may see a private key. */
 export interface LinkKeys {

@@ -8,7 +8,7 @@ import type { Server, TLSSocket } from "node:tls";
 import type { Log } from "../../sdk/platform.js";
 import { accessRules, maySubscribe, type RulesContext } from "./access-rules.js";
 import { DEFAULT_LIMITS, type BrokerEvent, type BrokerLimits, type BrokerMaterial, type EndReason, type PortKind, type RefusalReason } from "./broker-events.js";
-import { RETURN_CODE } from "./connect-packet.js";
+import { RETURN_CODE } from "./incoming-connect.js";
 import { credentialFault, type Shown } from "./credential-verdict.js";
 import type { GuardedConnection } from "./guarded-connection.js";
 import { Residents, type Resident } from "./residents.js";

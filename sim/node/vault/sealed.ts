@@ -5,7 +5,7 @@
  * before that is a worry. The additional data says what the bytes are for, so that one sealed file cannot stand in for another.
  */
 import { createCipheriv, createDecipheriv, randomBytes, scryptSync } from "node:crypto";
-import { HawserError } from "../../sdk/errors.js";
+import { HawserError } from "../../../sdk/errors.js";
 
 /** What scrypt costs; RFC 7914 calls them N, r and p. */
 export interface ScryptCost {

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { errorCode, errorMessage } from "../../sdk/errors.js";
+import { errorCode, errorMessage } from "../../../sdk/errors.js";
 import { DEFAULT_SCRYPT_COST, deriveKey, newKeyDerivation, readKeyDerivation, seal, SEAL_OVERHEAD_BYTES, TEST_SCRYPT_COST, unseal } from "./sealed.js";
 
 const key = randomBytes(32);

@@ -3,7 +3,7 @@ import { cpSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, r
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { HawserError } from "../../sdk/errors.js";
+import { HawserError } from "../../../sdk/errors.js";
 import { TEST_SCRYPT_COST } from "./sealed.js";
 import { Vault } from "./vault.js";
 

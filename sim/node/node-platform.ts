@@ -1,11 +1,11 @@
 /** All the ports of the SDK on Node, put together. */
 import type { Log, Platform, Scheduler, Storage, KeyStore } from "../../sdk/platform.js";
-import { nodeClock } from "./clock.js";
-import { NodeDialer } from "./dialer.js";
-import type { NodeDialerOptions } from "./dialer.js";
-import type { LinkKeys } from "./key-store.js";
-import { nodeRandom } from "./random.js";
-import { nodeScheduler } from "./scheduler.js";
+import { nodeClock } from "./node-clock.js";
+import { NodeDialer } from "./node-dialer.js";
+import type { NodeDialerOptions } from "./node-dialer.js";
+import type { LinkKeys } from "./node-key-store.js";
+import { nodeRandom } from "./node-random.js";
+import { nodeScheduler } from "./node-scheduler.js";
 
 export type NodePlatformOptions = NodeDialerOptions & {
   /** Default: says nothing. */

@@ -7,7 +7,7 @@
 import { randomBytes } from "node:crypto";
 import { closeSync, constants, fchmodSync, fsyncSync, openSync, readdirSync, renameSync, unlinkSync, writeSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { HawserError } from "../../sdk/errors.js";
+import { HawserError } from "../../../sdk/errors.js";
 
 /** Ends the name of every temporary file. `~` is in no storage key, slot or id, so no real file can carry it. */
 export const TEMPORARY_SUFFIX = ".tmp~";

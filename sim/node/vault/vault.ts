@@ -5,12 +5,12 @@
  */
 import type { KeyObject } from "node:crypto";
 import { join, resolve } from "node:path";
-import { HawserError } from "../../sdk/errors.js";
-import type { KeyStore, Storage } from "../../sdk/platform.js";
-import { NodeKeyStore } from "./key-store.js";
-import type { LinkKeys } from "./key-store.js";
-import type { ProcessLock } from "./process-lock.js";
-import { NodeStorage } from "./record-storage.js";
+import { HawserError } from "../../../sdk/errors.js";
+import type { KeyStore, Storage } from "../../../sdk/platform.js";
+import { NodeKeyStore } from "../node-key-store.js";
+import type { LinkKeys } from "../node-key-store.js";
+import type { ProcessLock } from "../files/process-lock.js";
+import { NodeStorage } from "../record-storage.js";
 import type { ScryptCost } from "./sealed.js";
 import { checkHeaderThere, corrupt, lockVault, openHeader, VaultFiles, writeEmptyVault } from "./vault-files.js";
 import { VaultPlace } from "./vault-place.js";

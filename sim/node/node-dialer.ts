@@ -6,7 +6,7 @@ import type { ConnectionOptions, DetailedPeerCertificate, PeerCertificate, Secur
 import type { Failure, Shown } from "../../sdk/failure.js";
 import { HawserError } from "../../sdk/errors.js";
 import type { Credential, Dialer, Endpoint, Link, LinkHandlers, LinkInfo } from "../../sdk/platform.js";
-import type { LinkKeys } from "./key-store.js";
+import type { LinkKeys } from "./node-key-store.js";
 import { NodeLink } from "./node-link.js";
 import type { LinkPlan } from "./node-link.js";
 import { MtlsContexts, pskContext, TlsSessions } from "./tls-credentials.js";

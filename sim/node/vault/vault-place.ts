@@ -4,9 +4,9 @@
 import { randomBytes } from "node:crypto";
 import { lstatSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { HawserError } from "../../sdk/errors.js";
-import { errnoCode, storageError, syncDirectory } from "./atomic-file.js";
-import type { ProcessLock } from "./process-lock.js";
+import { HawserError } from "../../../sdk/errors.js";
+import { errnoCode, storageError, syncDirectory } from "../files/atomic-file.js";
+import type { ProcessLock } from "../files/process-lock.js";
 import { HEADER_FILE, LOCK_FILE, lockVault } from "./vault-files.js";
 
 export class VaultPlace {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { nodeScheduler } from "./scheduler.js";
+import { nodeScheduler } from "./node-scheduler.js";
 
 const DAY_MS = 86_400_000;
 

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { errorCode } from "../../sdk/errors.js";
-import { memoryKeyStore, memoryStorage } from "./memory.js";
+import { memoryKeyStore, memoryStorage } from "./memory-stores.js";
 
 const room = mkdtempSync(join(tmpdir(), "hawser-keys-"));
 afterAll(() => rmSync(room, { recursive: true }));

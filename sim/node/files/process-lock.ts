@@ -10,7 +10,7 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import { linkSync, readFileSync, writeFileSync } from "node:fs";
-import type { HawserError } from "../../sdk/errors.js";
+import type { HawserError } from "../../../sdk/errors.js";
 import { errnoCode, storageError, temporaryPath, TEMPORARY_SUFFIX, unlinkIfThere } from "./atomic-file.js";
 
 /** A lock held by this process until it is released. */

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { connect as connectTls } from "node:tls";
 import type { IClientOptions } from "mqtt";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { EmbeddedBroker } from "./embedded.js";
+import { EmbeddedBroker } from "./embedded-broker.js";
 import { TestBroker, connectPacket, nextMessage } from "./test-broker.js";
 import { TestAuthority, type TestIdentity } from "./test-certificates.js";
 

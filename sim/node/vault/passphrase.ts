@@ -2,8 +2,8 @@
  * Where passphrases come from: the environment, a file, or a person at a terminal; never an argument, which every user of the machine can read.
  */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
-import { HawserError } from "../../sdk/errors.js";
-import { errnoCode } from "./atomic-file.js";
+import { HawserError } from "../../../sdk/errors.js";
+import { errnoCode } from "../files/atomic-file.js";
 
 /** One place to look: an environment variable, or a file that was named on the command line. */
 export type PassphraseSource = { environment: string } | { file: string };

@@ -176,7 +176,7 @@ export class XsProcess {
 
 /** What whoever still waits for the program is told. */
 export function endedError({ code, signal, errors }: XsExit): HawserError {
-  return new HawserError("XS_ENDED", `the XS program ended with ${signal ?? code} before it said what was waited for${errors === "" ? "" : `: ${errors.trim()}`}`, "See the signal, or the exit code in sim/xs/run.ts.");
+  return new HawserError("XS_ENDED", `the XS program ended with ${signal ?? code} before it said what was waited for${errors === "" ? "" : `: ${errors.trim()}`}`, "See the signal, or the exit code in sim/xs/xs-run.ts.");
 }
 
 function parsed(line: string): XsMessage | undefined {

@@ -3,7 +3,7 @@ import type * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { HawserError } from "../../sdk/errors.js";
+import { HawserError } from "../../../sdk/errors.js";
 import { removeFileDurably, removeLeftoverTemporaries, storageError, temporaryPath, writeFileAtomic } from "./atomic-file.js";
 
 /** The calls that make a write durable, in order; and a call to be refused. */

@@ -4,12 +4,12 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { HawserError } from "../../sdk/errors.js";
-import { errnoCode, isTemporaryName, removeFileDurably, removeLeftoverTemporaries, storageError, syncDirectory, writeFileAtomic } from "./atomic-file.js";
-import { isSlotName } from "./key-store.js";
-import { lockNow } from "./process-lock.js";
-import type { ProcessLock } from "./process-lock.js";
-import { isRecordKey } from "./record-storage.js";
+import { HawserError } from "../../../sdk/errors.js";
+import { errnoCode, isTemporaryName, removeFileDurably, removeLeftoverTemporaries, storageError, syncDirectory, writeFileAtomic } from "../files/atomic-file.js";
+import { isSlotName } from "../node-key-store.js";
+import { lockNow } from "../files/process-lock.js";
+import type { ProcessLock } from "../files/process-lock.js";
+import { isRecordKey } from "../record-storage.js";
 import { deriveKey, newKeyDerivation, readKeyDerivation, seal, unseal } from "./sealed.js";
 import type { KeyDerivation, ScryptCost } from "./sealed.js";
 

@@ -9,7 +9,7 @@ import { buildSync } from "esbuild";
 import mqtt from "mqtt";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { freePorts, isPortFree } from "./free-port.js";
-import { findMosquitto, startMosquitto, type MosquittoOptions, type RunningMosquitto } from "./mosquitto.js";
+import { findMosquitto, startMosquitto, type MosquittoOptions, type RunningMosquitto } from "./mosquitto-launcher.js";
 
 let directory: string;
 const running: RunningMosquitto[] = [];

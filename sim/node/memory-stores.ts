@@ -1,5 +1,5 @@
 /** A key store and a storage that forget everything with the process: for tests and for simulated devices without a vault. */
-import { NodeKeyStore } from "./key-store.js";
+import { NodeKeyStore } from "./node-key-store.js";
 import { NodeStorage } from "./record-storage.js";
 
 const nobody = { save: (): void => undefined, erase: (): void => undefined };

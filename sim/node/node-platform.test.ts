@@ -2,10 +2,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { memoryKeyStore, memoryStorage } from "./memory.js";
-import { nodePlatform } from "./platform.js";
-import { TEST_SCRYPT_COST } from "./sealed.js";
-import { Vault } from "./vault.js";
+import { memoryKeyStore, memoryStorage } from "./memory-stores.js";
+import { nodePlatform } from "./node-platform.js";
+import { TEST_SCRYPT_COST } from "./vault/sealed.js";
+import { Vault } from "./vault/vault.js";
 
 it("puts a vault's keys and records and the machine's clocks into one platform", () => {
   const room = mkdtempSync(join(tmpdir(), "hawser-platform-"));
