@@ -33,7 +33,7 @@ export default tseslint.config(
   // The XS host runs the chip's own parts: its TLS link, its key store.
   // The files of `*world*` play the virtual world on both engines: they join the two rooms.
   room(["sim/xs/**/*.ts"], ["sim/**/*.test.ts", "sim/xs/testing/**", "sim/xs/*world*.ts"], ["/host-tools/", "/(sim|node|virtual|brokers)/"], "sim/xs/ imports sdk/ and firmware/ only"),
-  room(["sim/xs/*world*.ts"], ["sim/**/*.test.ts"], ["/(firmware|host-tools|node|brokers)/"], "the worlds on XS import sdk/ and sim/virtual/ only"),
+  room(["sim/xs/*world*.ts"], ["sim/**/*.test.ts"], ["/firmware/(?!build/)", "/(host-tools|node|brokers)/"], "the worlds on XS import sdk/, sim/virtual/ and the bundler of firmware/build only"),
   room(["host-tools/**/*.ts"], ["host-tools/cli/**/*.ts", "host-tools/**/*.test.ts"], ["/firmware/", "/sim/(?!node/)"], "host-tools/ imports sdk/ and sim/node/ only"),
   { files: ["**/*.test.ts", "test/**/*.ts"], rules: { "@typescript-eslint/no-non-null-assertion": "off", "max-lines": "off" } },
   { files: ["sdk/shims/**"], rules: { "max-lines": "off" } },

@@ -1,8 +1,8 @@
 /** What an application gets of a board, the same on every one: `import { openBoard } from "hawser/firmware"`. */
 import type { LogLevel } from "../../sdk/platform.js";
 import type { SerialSettings } from "../io/serial-port.js";
-import type { FirmwarePlatform } from "../platform.js";
-import type { TlsDialerOptions } from "../tls-dialer.js";
+import type { FirmwarePlatform } from "../firmware-platform.js";
+import type { TlsDialerOptions } from "../tls/tls-dialer.js";
 import type { WifiNetwork } from "../wifi/wifi-keeper.js";
 
 export interface BoardOptions {

@@ -10,9 +10,9 @@ import type { ResolveName, TcpConstructor, UdpConstructor } from "../io/ecma419.
 import type { SerialConstructor, SerialSettings } from "../io/serial-port.js";
 import { provisionedOverSerial } from "../io/serial-provisioning.js";
 import { traceLog } from "../io/trace-log.js";
-import { nativeRandom, openNativeKeyStore } from "../native-key-store.js";
-import { nativeTls } from "../native-tls.js";
-import { firmwarePlatform, type FirmwarePlatform } from "../platform.js";
+import { nativeRandom, openNativeKeyStore } from "../tls/native-key-store.js";
+import { nativeTls } from "../tls/native-engine.js";
+import { firmwarePlatform, type FirmwarePlatform } from "../firmware-platform.js";
 import { SntpClient } from "../sntp/sntp-client.js";
 import type { BoardOptions } from "./board.js";
 

@@ -2,7 +2,7 @@
  * Makes `dist/xs/`, what a Moddable project compiles (see manifest.json):
  *
  * - `device.js`: the SDK and the platform's logic in one ES module with shims in place of Node's parts, made by the same bundler as the simulator's
- *   programs (`sim/xs/bundle.ts`). Imported as `hawser/device`.
+ *   programs (`firmware/build/xs-bundle.ts`). Imported as `hawser/device`.
  * - `board-esp32.js`, `board-linux.js`: `hawser/board`, the only ones that import Moddable's modules; manifest.json picks one.
  * - `hawser.js`, `mqtt.js`, `firmware.js`: the names applications import, each a line over those, with a `.d.ts` over `dist/types`. They import with
  *   the prefix `moddable:`, which XS ignores and mcpack wants for what comes from a manifest.
@@ -48,10 +48,10 @@ export function buildDeviceTypes() {
   execFileSync(process.execPath, [tsc, "-p", join(ROOT, "firmware", "tsconfig.json"), ...options], { stdio: "inherit" });
 }
 
-/** `sim/xs/bundle.ts`, which is TypeScript. */
+/** `firmware/build/xs-bundle.ts`, which is TypeScript. */
 async function deviceBundler() {
   const file = join(ROOT, ".cache", "firmware", "bundler.mjs");
-  const entryPoints = [join(ROOT, "sim", "xs", "bundle.ts")];
+  const entryPoints = [join(ROOT, "firmware", "build", "xs-bundle.ts")];
   await build({ entryPoints, outfile: file, bundle: true, format: "esm", platform: "node", packages: "external", logLevel: "warning" });
   return import(`${pathToFileURL(file).href}?${process.pid}`);
 }

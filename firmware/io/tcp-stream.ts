@@ -11,7 +11,7 @@
 import { failure, type FailureCode } from "../../sdk/failure.js";
 import { errorMessage } from "../../sdk/errors.js";
 import type { Cancel, Scheduler } from "../../sdk/platform.js";
-import type { ByteStream, ByteStreamHandlers, ByteStreamOpener } from "../byte-stream.js";
+import type { ByteStream, ByteStreamHandlers, ByteStreamOpener } from "../tls/byte-stream.js";
 import type { TcpConstructor, TcpSocket } from "./ecma419.js";
 import type { NameResolver } from "./name-resolver.js";
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runInNewContext } from "node:vm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { bundleDevice } from "../../sim/xs/bundle.js";
+import { bundleDevice } from "../../firmware/build/xs-bundle.js";
 import bl from "./bl.js";
 import { Buffer as ShimBuffer } from "./buffer.js";
 import { EventEmitter } from "./events.js";

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { HawserError } from "../../sdk/errors.js";
 import { withBuildLock } from "./build-lock.js";
-import { cacheFolder } from "./project-files.js";
+import { cacheFolder } from "../../firmware/build/project-files.js";
 
 const run = promisify(execFile);
 

@@ -11,7 +11,7 @@ import { HawserError } from "../../sdk/errors.js";
 import { withBuildLock } from "./build-lock.js";
 import { ENGINE_SOURCE_ID, engineSource } from "./engine-source.js";
 import { generateC } from "./generated-c.js";
-import { cacheFolder, packageRoot } from "./project-files.js";
+import { cacheFolder, packageRoot } from "../../firmware/build/project-files.js";
 
 const run = promisify(execFile);
 

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { roundTripAll } from "../../sdk/shims/test-round-trip.js";
 import { freePort, startMosquitto, type TestMosquitto } from "../node/testing/test-mosquitto.js";
-import { bundleDevice } from "./bundle.js";
+import { bundleDevice } from "../../firmware/build/xs-bundle.js";
 import { buildHost, type Bits } from "./host-build.js";
 import { ProgramFolder } from "./testing/program-folder.js";
 

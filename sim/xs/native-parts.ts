@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { HawserError } from "../../sdk/errors.js";
 import type { Bits, NativeParts } from "./host-build.js";
-import { packageRoot } from "./project-files.js";
+import { packageRoot } from "../../firmware/build/project-files.js";
 import type * as MbedTlsBuilder from "../../firmware/native/build-mbedtls.mjs";
 
 export interface NativePartsOptions {

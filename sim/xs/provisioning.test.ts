@@ -2,8 +2,8 @@
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { MAX_REQUEST_BYTES } from "../../sdk/provisioning/parts.js";
-import { bundleDevice } from "./bundle.js";
-import { packageRoot } from "./project-files.js";
+import { bundleDevice } from "../../firmware/build/xs-bundle.js";
+import { packageRoot } from "../../firmware/build/project-files.js";
 import { ProgramFolder } from "./testing/program-folder.js";
 
 const programs = new ProgramFolder();

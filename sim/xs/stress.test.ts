@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { memoryStorage } from "../node/memory-stores.js";
 import { freePort, startMosquitto } from "../node/testing/test-mosquitto.js";
-import { bundleDevice } from "./bundle.js";
+import { bundleDevice } from "../../firmware/build/xs-bundle.js";
 import { buildHost } from "./host-build.js";
 import { nativeParts } from "./native-parts.js";
 import { base64 } from "./testing/device-driver.js";

@@ -3,11 +3,11 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import type { DeviceEvent } from "../../sdk/events.js";
-import { bundleDevice } from "./bundle.js";
+import { bundleDevice } from "../../firmware/build/xs-bundle.js";
 import type { DeviceCommands, DeviceOutput } from "./device-protocol.js";
 import type { Bits } from "./host-build.js";
 import { nativeParts } from "./native-parts.js";
-import { packageRoot } from "./project-files.js";
+import { packageRoot } from "../../firmware/build/project-files.js";
 import type { HostStore } from "./store-server.js";
 import { startXs, type XsExit, type XsProcess, type XsRunOptions } from "./xs-run.js";
 

@@ -1,7 +1,7 @@
 /** The SDK's ports on the XS host: clock, timers, random numbers, TCP, records. TLS and keys come from the firmware's native parts. */
-import type { ByteStream, ByteStreamHandlers, ByteStreamOpener } from "../../firmware/byte-stream.js";
-import { TlsDialer, type TlsDialerOptions } from "../../firmware/tls-dialer.js";
-import type { TlsEngines } from "../../firmware/tls-engine.js";
+import type { ByteStream, ByteStreamHandlers, ByteStreamOpener } from "../../firmware/tls/byte-stream.js";
+import { TlsDialer, type TlsDialerOptions } from "../../firmware/tls/tls-dialer.js";
+import type { TlsEngines } from "../../firmware/tls/tls-engine.js";
 import { failure, type Failure, type FailureCode } from "../../sdk/failure.js";
 import { errorMessage, HawserError } from "../../sdk/errors.js";
 import { TrustedTime } from "../../sdk/identity/trusted-time.js";

@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { WorldResult } from "../virtual/world/world.js";
-import { bundleDevice } from "./bundle.js";
+import { bundleDevice } from "../../firmware/build/xs-bundle.js";
 import type { Bits } from "./host-build.js";
-import { packageRoot } from "./project-files.js";
+import { packageRoot } from "../../firmware/build/project-files.js";
 import { startXs, type XsProcess } from "./xs-run.js";
 import type { WorldOutput, WorldRequest } from "./world-protocol.js";
 

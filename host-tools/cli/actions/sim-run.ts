@@ -6,7 +6,7 @@ import { nodePlatform } from "../../../sim/node/node-platform.js";
 import { checkHeaderThere } from "../../../sim/node/vault/vault-files.js";
 import { Vault } from "../../../sim/node/vault/vault.js";
 import type { DeviceSettings } from "../../../sim/xs/device-protocol.js";
-import { packageRoot } from "../../../sim/xs/project-files.js";
+import { packageRoot } from "../../../firmware/build/project-files.js";
 import type { Context } from "../command-runner.js";
 import { FirstConnection } from "../first-connection.js";
 import { vaultPassphrase } from "../passphrases.js";

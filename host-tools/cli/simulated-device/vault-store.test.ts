@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { encodePsaKey, firstKeyId } from "../../../sim/xs/psa-key-file.js";
-import { packageRoot } from "../../../sim/xs/project-files.js";
+import { packageRoot } from "../../../firmware/build/project-files.js";
 import { VaultKeyFiles } from "./vault-store.js";
 import { checkXsHere } from "./xs-presence.js";
 

@@ -2,9 +2,9 @@
  * A program for the XS host that a test on Node drives: links of its dialer and slots of its key store, by JSON lines. Test material; the
  * other half is `remote-xs.ts`.
  */
-import { nativeTls } from "../../../firmware/native-tls.js";
-import { openNativeKeyStore } from "../../../firmware/native-key-store.js";
-import { TlsDialer, type TlsDialerOptions } from "../../../firmware/tls-dialer.js";
+import { nativeTls } from "../../../firmware/tls/native-engine.js";
+import { openNativeKeyStore } from "../../../firmware/tls/native-key-store.js";
+import { TlsDialer, type TlsDialerOptions } from "../../../firmware/tls/tls-dialer.js";
 import { hexEncode } from "../../../sdk/encoding/text.js";
 import { errorCode, errorMessage } from "../../../sdk/errors.js";
 import type { Credential, Link, LinkHandlers } from "../../../sdk/platform.js";

@@ -2,7 +2,7 @@
 import { HawserError } from "../../../sdk/errors.js";
 import type { Failure } from "../../../sdk/failure.js";
 import type { Credential, Dialer, LinkHandlers, LinkInfo } from "../../../sdk/platform.js";
-import type { TlsDialerOptions } from "../../../firmware/tls-dialer.js";
+import type { TlsDialerOptions } from "../../../firmware/tls/tls-dialer.js";
 import type { HeapFigures } from "../host-natives.js";
 import type { XsProcess } from "../xs-run.js";
 

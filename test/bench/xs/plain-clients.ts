@@ -3,8 +3,8 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { build, type Plugin } from "esbuild";
 import { freePort, startMosquitto } from "../../../sim/node/testing/test-mosquitto.js";
-import { bundleDevice } from "../../../sim/xs/bundle.js";
-import { packageRoot } from "../../../sim/xs/project-files.js";
+import { bundleDevice } from "../../../firmware/build/xs-bundle.js";
+import { packageRoot } from "../../../firmware/build/project-files.js";
 import { startXs } from "../../../sim/xs/xs-run.js";
 import type { PlainTask, Stage, StageFigures } from "./plain-task.js";
 

@@ -1,5 +1,5 @@
 /** The TLS engine as TypeScript sees it (`firmware/native/tls-engine.h`): no IO, no callbacks; and what its failures mean to the SDK. */
-import { alertFailure, failure, type Failure, type FailureCode, type Shown } from "../sdk/failure.js";
+import { alertFailure, failure, type Failure, type FailureCode, type Shown } from "../../sdk/failure.js";
 
 /** What a server gave to resume by; its content stays in C. */
 export interface TlsSession {

@@ -1,14 +1,14 @@
 /** The SDK's platform on Moddable: what every board has in common, put together from parts that a board file brings. */
 import { TrustedTime } from "../sdk/identity/trusted-time.js";
 import type { Dialer, KeyStore, Log, Platform, Random, Scheduler, Storage } from "../sdk/platform.js";
-import type { ByteStreamOpener } from "./byte-stream.js";
+import type { ByteStreamOpener } from "./tls/byte-stream.js";
 import { DeviceClock, type DeviceClockParts } from "./io/device-clock.js";
 import type { ResolveName, TcpConstructor, TimerModule } from "./io/ecma419.js";
 import { NameResolver } from "./io/name-resolver.js";
 import { tcpStreamOpener } from "./io/tcp-stream.js";
 import { timerScheduler } from "./io/timer-scheduler.js";
-import { TlsDialer, type TlsDialerOptions } from "./tls-dialer.js";
-import type { TlsEngines } from "./tls-engine.js";
+import { TlsDialer, type TlsDialerOptions } from "./tls/tls-dialer.js";
+import type { TlsEngines } from "./tls/tls-engine.js";
 
 export interface FirmwareParts<Timer> {
   TCP: TcpConstructor;

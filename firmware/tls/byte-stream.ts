@@ -1,5 +1,5 @@
 /** A plain TCP connection as links want it, whoever provides it: ECMA-419 sockets on a chip, poll(2) in the XS host, a fake in tests. */
-import type { Failure } from "../sdk/failure.js";
+import type { Failure } from "../../sdk/failure.js";
 
 /** None of these is called before `open` has returned, and none after `ended` or `close()`. */
 export interface ByteStreamHandlers {

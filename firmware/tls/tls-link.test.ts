@@ -1,7 +1,7 @@
 /** The pump between stream, engine and owner, with both ends faked. The real engine and real brokers are in `sim/xs/tls.test.ts`. */
 import { beforeEach, describe, expect, it } from "vitest";
-import { failure, type Failure } from "../sdk/failure.js";
-import type { Credential, Endpoint, LinkInfo } from "../sdk/platform.js";
+import { failure, type Failure } from "../../sdk/failure.js";
+import type { Credential, Endpoint, LinkInfo } from "../../sdk/platform.js";
 import type { ByteStreamHandlers } from "./byte-stream.js";
 import { TlsDialer } from "./tls-dialer.js";
 import { TLS_CLOSED, TLS_FAILED, TLS_HANDSHAKING, TLS_OPEN, type TlsEngine } from "./tls-engine.js";

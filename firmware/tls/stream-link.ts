@@ -2,8 +2,8 @@
  * The part of a link that plain TCP and TLS have in common: the time limit, the queue towards the socket, the orderly close, and the one
  * `ended` of the contract in `sdk/platform.ts`.
  */
-import { failure, type Failure } from "../sdk/failure.js";
-import type { Cancel, Endpoint, Link, LinkHandlers, Scheduler } from "../sdk/platform.js";
+import { failure, type Failure } from "../../sdk/failure.js";
+import type { Cancel, Endpoint, Link, LinkHandlers, Scheduler } from "../../sdk/platform.js";
 import type { ByteStream, ByteStreamHandlers, ByteStreamOpener } from "./byte-stream.js";
 
 /** How long an orderly close waits for the peer to close in turn before the connection is dropped. */

@@ -1,6 +1,6 @@
 /** The key store in C over PSA (`firmware/native/key-store.h`) as the SDK's port. Keys never come into JavaScript. */
-import { HawserError } from "../sdk/errors.js";
-import type { KeyStore, Random } from "../sdk/platform.js";
+import { HawserError } from "../../sdk/errors.js";
+import type { KeyStore, Random } from "../../sdk/platform.js";
 
 // How Moddable's compiler, and the XS host in CI, bind C functions.
 declare function native<Callable>(name: string): Callable;

@@ -2,11 +2,11 @@ import { beforeEach, describe, expect, it } from "vitest";
 import type { KeyStore, LinkHandlers, Storage } from "../sdk/platform.js";
 import { utf8Encode } from "../sdk/encoding/text.js";
 import { keyValueStorage } from "./io/key-value-storage.js";
-import { firmwarePlatform } from "./platform.js";
+import { firmwarePlatform } from "./firmware-platform.js";
 import { FakeNvs } from "./testing/fake-stores.js";
 import { FakeTcp } from "./testing/fake-tcp.js";
 import { ManualTime } from "./testing/manual-time.js";
-import type { TlsEngine, TlsEngines } from "./tls-engine.js";
+import type { TlsEngine, TlsEngines } from "./tls/tls-engine.js";
 
 const BUILD_MS = Date.UTC(2026, 10, 20);
 const HOUR_MS = 3_600_000;

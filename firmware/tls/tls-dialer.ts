@@ -2,9 +2,9 @@
  * The dialer of engines without a TLS of their own: any {@link ByteStreamOpener} below, any {@link TlsEngines} beside, both given. The
  * chip and the XS host in CI share it.
  */
-import { failure, type Failure } from "../sdk/failure.js";
-import { errorMessage } from "../sdk/errors.js";
-import type { Credential, Dialer, Endpoint, Link, LinkHandlers, Scheduler } from "../sdk/platform.js";
+import { failure, type Failure } from "../../sdk/failure.js";
+import { errorMessage } from "../../sdk/errors.js";
+import type { Credential, Dialer, Endpoint, Link, LinkHandlers, Scheduler } from "../../sdk/platform.js";
 import type { ByteStreamOpener } from "./byte-stream.js";
 import { PlainLink } from "./plain-link.js";
 import { engineFailure, type TlsEngine, type TlsEngines, type TlsSession } from "./tls-engine.js";

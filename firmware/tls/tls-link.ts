@@ -1,6 +1,6 @@
 /** A link through a TLS engine: moves bytes between the stream, the engine and the owner, and tells of failures in the SDK's words. */
-import { failure, type Failure, type Shown } from "../sdk/failure.js";
-import type { Endpoint, LinkHandlers } from "../sdk/platform.js";
+import { failure, type Failure, type Shown } from "../../sdk/failure.js";
+import type { Endpoint, LinkHandlers } from "../../sdk/platform.js";
 import { StreamLink, type StreamLinkSurroundings } from "./stream-link.js";
 import { cipherName, engineFailure, TLS_CLOSED, TLS_FAILED, TLS_HANDSHAKING, TLS_OPEN, versionName, type TlsEngine } from "./tls-engine.js";
 
