@@ -1,15 +1,15 @@
 /** The broker's own key and certificate, and everything a broker must know of the CA. */
 import { join } from "node:path";
 import { seal, unseal } from "../../sim/node/vault/sealed.js";
-import type { CertificateRecord, EntryState, RegistryEntry } from "../registry/entry.js";
-import { parseCertificateRecords, parseObject } from "../registry/entry.js";
+import type { CertificateRecord, EntryState, RegistryEntry } from "../ca-directory/registry-entry.js";
+import { parseCertificateRecords, parseObject } from "../ca-directory/registry-entry.js";
 import { chainOf, issueLeaf, pemChain, readCertificates, readSealedKey } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
-import { corrupt, FILES, readCaFile, readCaJson, SEAL_PURPOSE } from "./layout.js";
-import { toPem } from "./pem.js";
-import type { CaRecord } from "./record.js";
-import { generateKey, nodeCrypto } from "./signer.js";
-import type { Draft } from "./store.js";
+import { corrupt, FILES, readCaFile, readCaJson, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
+import { toPem } from "../pki/pem.js";
+import type { CaRecord } from "../ca-directory/ca-record.js";
+import { generateKey, nodeCrypto } from "../pki/signer.js";
+import type { Draft } from "../ca-directory/ca-store.js";
 
 /** The name in broker certificates: it tells people what they see; clients look at the hosts. */
 const BROKER_COMMON_NAME = "hawser-broker";

@@ -9,7 +9,7 @@ import { PASSPHRASE, provisionDevice, Scene, testKey } from "../testing/scene.js
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
 import { initCa } from "./init.js";
-import { fromPem } from "./pem.js";
+import { fromPem } from "../pki/pem.js";
 import { openCaReadOnly, verifyAudit } from "./read-only.js";
 
 const scene = new Scene();

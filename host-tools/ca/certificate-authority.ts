@@ -1,10 +1,10 @@
 /** An opened CA: every operation there is on it. Each change is whole, audited, and carried to the broker configurations before the call resolves. */
 import { HawserError } from "../../sdk/errors.js";
-import { disconnectEverywhere } from "../outputs/disconnect.js";
-import type { Disconnection } from "../outputs/disconnect.js";
-import { syncOutputs, writeBrokerConfig } from "../outputs/outputs.js";
-import type { BrokerConfigRequest, OutputResult, WrittenBrokerConfig } from "../outputs/outputs.js";
-import { readOutputs } from "../outputs/outputs-file.js";
+import { disconnectEverywhere } from "./disconnect.js";
+import type { Disconnection } from "./disconnect.js";
+import { syncOutputs, writeBrokerConfig } from "./broker-configs.js";
+import type { BrokerConfigRequest, OutputResult, WrittenBrokerConfig } from "./broker-configs.js";
+import { readOutputs } from "../ca-directory/outputs-file.js";
 import { readBrokerMaterial, renewBrokerCertificate } from "./broker-identity.js";
 import type { BrokerMaterial } from "./broker-identity.js";
 import { issueClient } from "./clients.js";
@@ -13,15 +13,15 @@ import { readCertificates, readKeys } from "./context.js";
 import type { CaContext } from "./context.js";
 import { issueFromCsr, retireOlder } from "./enrolment.js";
 import type { EnrolledCertificate } from "./enrolment.js";
-import { FILES } from "./layout.js";
+import { FILES } from "../ca-directory/directory-layout.js";
 import { Provisioning } from "./provisioning.js";
 import type { DeviceIdentity, Reservation, ReserveRequest } from "./provisioning.js";
-import { readRecord, unlock } from "./record.js";
+import { readRecord, unlock } from "../ca-directory/ca-record.js";
 import { addCrlWhenDue, readNextUpdate, renewCrl, revoke } from "./revocation.js";
 import type { Revoked, RevokeRequest } from "./revocation.js";
-import { listed } from "../registry/registry.js";
-import type { ListedName } from "../registry/registry.js";
-import { CaStore } from "./store.js";
+import { listed } from "../ca-directory/registry.js";
+import type { ListedName } from "../ca-directory/registry.js";
+import { CaStore } from "../ca-directory/ca-store.js";
 
 export interface OpenOptions {
   /** Told what became of each broker configuration that changed or has a problem. */

@@ -2,12 +2,12 @@
 import { HawserError } from "../../sdk/errors.js";
 import { checkId } from "../../sdk/identity/device-id.js";
 import { checkClientRole } from "../policy/roles.js";
-import type { RegistryEntry } from "../registry/entry.js";
-import { withAllRevoked, withCertificate } from "../registry/transitions.js";
+import type { RegistryEntry } from "../ca-directory/registry-entry.js";
+import { withAllRevoked, withCertificate } from "../ca-directory/state-transitions.js";
 import { chainOf, issueLeaf, pemChain } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
-import { toPem } from "./pem.js";
-import { generateKey, nodeCrypto } from "./signer.js";
+import { toPem } from "../pki/pem.js";
+import { generateKey, nodeCrypto } from "../pki/signer.js";
 
 export interface ClientRequest {
   readonly name: string;

@@ -3,15 +3,15 @@ import { createPrivateKey, createPublicKey, X509Certificate } from "node:crypto"
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { unseal } from "../../sim/node/vault/sealed.js";
-import type { CertificateRecord } from "../registry/entry.js";
-import { makeCertificate, validityFrom } from "./certificates.js";
-import type { Issuer, Profile } from "./certificates.js";
-import { hashOfPublicKey } from "./certificate-request.js";
-import { corrupt, FILES, readCaFile, SEAL_PURPOSE } from "./layout.js";
-import { fromPem, toPem } from "./pem.js";
-import type { CaRecord } from "./record.js";
-import { signerFromPkcs8 } from "./signer.js";
-import type { CaStore } from "./store.js";
+import type { CertificateRecord } from "../ca-directory/registry-entry.js";
+import { makeCertificate, validityFrom } from "../pki/certificates.js";
+import type { Issuer, Profile } from "../pki/certificates.js";
+import { hashOfPublicKey } from "../pki/certificate-request.js";
+import { corrupt, FILES, readCaFile, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
+import { fromPem, toPem } from "../pki/pem.js";
+import type { CaRecord } from "../ca-directory/ca-record.js";
+import { signerFromPkcs8 } from "../pki/signer.js";
+import type { CaStore } from "../ca-directory/ca-store.js";
 
 export interface CaKeys {
   readonly root: Issuer;

@@ -1,8 +1,8 @@
 /** Certificates for devices that ask over MQTT: renewal of a good one, or recovery from a revoked or expired one. */
 import { HawserError } from "../../sdk/errors.js";
-import type { CertificateRecord, RegistryEntry } from "../registry/entry.js";
-import { withCertificate, withOlderSuperseded } from "../registry/transitions.js";
-import { checkRequest } from "./certificate-request.js";
+import type { CertificateRecord, RegistryEntry } from "../ca-directory/registry-entry.js";
+import { withCertificate, withOlderSuperseded } from "../ca-directory/state-transitions.js";
+import { checkRequest } from "../pki/certificate-request.js";
 import { chainOf, issueLeaf } from "./context.js";
 import type { CaContext } from "./context.js";
 

@@ -8,19 +8,19 @@ import { lockNow } from "../../sim/node/files/process-lock.js";
 import type { ProcessLock } from "../../sim/node/files/process-lock.js";
 import { seal } from "../../sim/node/vault/sealed.js";
 import type { ScryptCost } from "../../sim/node/vault/sealed.js";
-import { auditLine, FIRST_HASH, hashOfLine } from "../registry/audit.js";
+import { auditLine, FIRST_HASH, hashOfLine } from "../ca-directory/audit-trail.js";
 import { brokerRecordsText, newBrokerIdentity } from "./broker-identity.js";
-import { makeCertificate, makeRoot, validityFrom } from "./certificates.js";
+import { makeCertificate, makeRoot, validityFrom } from "../pki/certificates.js";
 import type { CaKeys } from "./context.js";
-import { revisionText } from "./journal.js";
-import { DIRECTORIES, FILES, SEAL_PURPOSE } from "./layout.js";
-import { outputsText } from "../outputs/outputs-file.js";
-import { toPem } from "./pem.js";
-import { checkBrokerHosts, checkCaName, DEFAULT_LIFETIMES, newRecord } from "./record.js";
-import type { Lifetimes } from "./record.js";
+import { revisionText } from "../ca-directory/change-journal.js";
+import { DIRECTORIES, FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
+import { outputsText } from "../ca-directory/outputs-file.js";
+import { toPem } from "../pki/pem.js";
+import { checkBrokerHosts, checkCaName, DEFAULT_LIFETIMES, newRecord } from "../ca-directory/ca-record.js";
+import type { Lifetimes } from "../ca-directory/ca-record.js";
 import { makeCrls } from "./revocation.js";
-import { generateKey, nodeCrypto } from "./signer.js";
-import type { NewKey } from "./signer.js";
+import { generateKey, nodeCrypto } from "../pki/signer.js";
+import type { NewKey } from "../pki/signer.js";
 
 export interface InitOptions {
   /** In the names of the CA certificates: 1 to 48 printable characters. */

@@ -10,13 +10,13 @@ import { seal } from "../../sim/node/vault/sealed.js";
 import { lockNow } from "../../sim/node/files/process-lock.js";
 import type { ProcessLock } from "../../sim/node/files/process-lock.js";
 import { checkDeviceRole } from "../policy/roles.js";
-import type { RegistryEntry } from "../registry/entry.js";
-import { reservedEntry, withAllRevoked, withCertificate, withoutPsk } from "../registry/transitions.js";
-import { checkRequest } from "./certificate-request.js";
+import type { RegistryEntry } from "../ca-directory/registry-entry.js";
+import { reservedEntry, withAllRevoked, withCertificate, withoutPsk } from "../ca-directory/state-transitions.js";
+import { checkRequest } from "../pki/certificate-request.js";
 import { chainOf, issueLeaf } from "./context.js";
 import type { CaContext } from "./context.js";
-import { DIRECTORIES, SEAL_PURPOSE } from "./layout.js";
-import type { Draft } from "./store.js";
+import { DIRECTORIES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
+import type { Draft } from "../ca-directory/ca-store.js";
 
 export interface ReserveRequest {
   readonly id: string;

@@ -1,17 +1,17 @@
 /** What can be read of a CA without its passphrase. */
 import { join } from "node:path";
-import { readOutputs } from "../outputs/outputs-file.js";
-import type { Output } from "../outputs/outputs-file.js";
-import { verifyAuditText } from "../registry/audit.js";
-import type { AuditVerdict } from "../registry/audit.js";
-import { listed, unknownId } from "../registry/registry.js";
-import type { ListedName } from "../registry/registry.js";
+import { readOutputs } from "../ca-directory/outputs-file.js";
+import type { Output } from "../ca-directory/outputs-file.js";
+import { verifyAuditText } from "../ca-directory/audit-trail.js";
+import type { AuditVerdict } from "../ca-directory/audit-trail.js";
+import { listed, unknownId } from "../ca-directory/registry.js";
+import type { ListedName } from "../ca-directory/registry.js";
 import { readCertificates } from "./context.js";
-import { isJournalThere, readRevision } from "./journal.js";
-import { FILES, readCaFile } from "./layout.js";
-import { readRecord } from "./record.js";
+import { isJournalThere, readRevision } from "../ca-directory/change-journal.js";
+import { FILES, readCaFile } from "../ca-directory/directory-layout.js";
+import { readRecord } from "../ca-directory/ca-record.js";
 import { readNextUpdate } from "./revocation.js";
-import { readConsistently } from "./store.js";
+import { readConsistently } from "../ca-directory/ca-store.js";
 
 export interface CaView {
   readonly directory: string;

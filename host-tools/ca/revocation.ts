@@ -2,17 +2,17 @@
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { checkId } from "../../sdk/identity/device-id.js";
-import type { CertificateRecord, EntryState, RegistryEntry } from "../registry/entry.js";
-import { unknownId } from "../registry/registry.js";
-import { revokedOf, withAllRevoked, withoutPsk } from "../registry/transitions.js";
+import type { CertificateRecord, EntryState, RegistryEntry } from "../ca-directory/registry-entry.js";
+import { unknownId } from "../ca-directory/registry.js";
+import { revokedOf, withAllRevoked, withoutPsk } from "../ca-directory/state-transitions.js";
 import { readBrokerRecords } from "./broker-identity.js";
-import { makeCrl, readCrl, REVOCATION_REASONS, validityFrom } from "./certificates.js";
-import type { RevocationReason } from "./certificates.js";
+import { makeCrl, readCrl, REVOCATION_REASONS, validityFrom } from "../pki/certificates.js";
+import type { RevocationReason } from "../pki/certificates.js";
 import type { CaContext, CaKeys } from "./context.js";
-import { corrupt, FILES, readCaFile } from "./layout.js";
-import { fromPem } from "./pem.js";
-import type { CaRecord } from "./record.js";
-import type { Draft } from "./store.js";
+import { corrupt, FILES, readCaFile } from "../ca-directory/directory-layout.js";
+import { fromPem } from "../pki/pem.js";
+import type { CaRecord } from "../ca-directory/ca-record.js";
+import type { Draft } from "../ca-directory/ca-store.js";
 
 export interface RevokeRequest {
   readonly id: string;

@@ -2,7 +2,7 @@
 import { createPublicKey, verify } from "node:crypto";
 import { HawserError } from "../../sdk/errors.js";
 import { proofInput } from "../../sdk/provisioning/messages.js";
-import { hashOfPublicKey } from "../ca/certificate-request.js";
+import { hashOfPublicKey } from "../pki/certificate-request.js";
 import type { Answer } from "./station-link.js";
 
 /** A device as it describes itself; key and serial only with a proof that it holds the key. */

@@ -5,7 +5,7 @@
 import { errorCode, HawserError } from "../../sdk/errors.js";
 import type { CertificateAuthority } from "../ca/certificate-authority.js";
 import type { DeviceIdentity, ReserveRequest } from "../ca/provisioning.js";
-import type { ListedName } from "../registry/registry.js";
+import type { ListedName } from "../ca-directory/registry.js";
 
 export interface IssuedIdentity extends Omit<DeviceIdentity, "psk" | "pskIdentity"> {
   readonly publicKeyHash: string;

@@ -6,7 +6,7 @@ import { EmbeddedBroker } from "../../sim/brokers/embedded-broker.js";
 import { nodePlatform } from "../../sim/node/node-platform.js";
 import { embeddedMaterial } from "../cli/foreground-broker/broker-material.js";
 import { openCa, type CertificateAuthority } from "../ca/certificate-authority.js";
-import { checkRequest } from "../ca/certificate-request.js";
+import { checkRequest } from "../pki/certificate-request.js";
 import { PASSPHRASE, Scene, testKey } from "../testing/scene.js";
 import { issueOnce, type IssuedIdentity } from "./issue-once.js";
 import { provisionOverSerial, type ProvisionedDevice, type SerialProvisioning } from "./provision-over-serial.js";

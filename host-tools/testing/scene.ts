@@ -15,8 +15,8 @@ import type { CertificateAuthority, OpenOptions } from "../ca/certificate-author
 import { initCa } from "../ca/init.js";
 import type { InitOptions } from "../ca/init.js";
 import { pemChain } from "../ca/context.js";
-import { toPem } from "../ca/pem.js";
-import { generateKey, nodeCrypto } from "../ca/signer.js";
+import { toPem } from "../pki/pem.js";
+import { generateKey, nodeCrypto } from "../pki/signer.js";
 
 export const PASSPHRASE = "correct horse battery staple";
 

@@ -3,7 +3,7 @@ import type { Endpoint } from "../../../sdk/platform.js";
 import { probeBroker } from "../../authority/broker-probe.js";
 import type { ServiceEvent } from "../../authority/service.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
-import { toPem } from "../../ca/pem.js";
+import { toPem } from "../../pki/pem.js";
 import type { Context } from "../command-runner.js";
 import { enrolmentService } from "../enrolment-service.js";
 import { FirstConnection } from "../first-connection.js";

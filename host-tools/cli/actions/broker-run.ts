@@ -1,7 +1,7 @@
 /** Runs a broker in the foreground, and has it follow its CA directory. */
 import { errorCode, errorMessage } from "../../../sdk/errors.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
-import { watchCa } from "../../ca/watch.js";
+import { watchCa } from "../../ca-directory/ca-watch.js";
 import type { Context } from "../command-runner.js";
 import { printBrokerEvent } from "../foreground-broker/broker-lines.js";
 import type { BrokerEngine } from "../foreground-broker/engine.js";

@@ -1,6 +1,6 @@
 /** Signs new revocation lists. */
 import { join } from "node:path";
-import { FILES } from "../../ca/layout.js";
+import { FILES } from "../../ca-directory/directory-layout.js";
 import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
 import { openCaOf } from "../opened-ca.js";

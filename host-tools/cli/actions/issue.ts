@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { checkId } from "../../../sdk/identity/device-id.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import type { ClientCredentials } from "../../ca/clients.js";
-import { isJournalThere } from "../../ca/journal.js";
+import { isJournalThere } from "../../ca-directory/change-journal.js";
 import { openCaReadOnly } from "../../ca/read-only.js";
 import { checkClientRole } from "../../policy/roles.js";
 import type { Context } from "../command-runner.js";

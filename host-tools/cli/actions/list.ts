@@ -1,6 +1,6 @@
 /** Lists what is in the registry. */
 import { openCaReadOnly } from "../../ca/read-only.js";
-import type { ListedName } from "../../registry/registry.js";
+import type { ListedName } from "../../ca-directory/registry.js";
 import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
 import { table } from "../terminal.js";

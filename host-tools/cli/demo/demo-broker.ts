@@ -5,7 +5,7 @@ import { EmbeddedBroker } from "../../../sim/brokers/embedded-broker.js";
 import { freePorts } from "../../../sim/brokers/free-port.js";
 import { startMosquitto, type RunningMosquitto } from "../../../sim/brokers/mosquitto-launcher.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
-import { watchCa } from "../../ca/watch.js";
+import { watchCa } from "../../ca-directory/ca-watch.js";
 import { embeddedMaterial } from "../foreground-broker/broker-material.js";
 
 export interface DemoBroker {

@@ -5,13 +5,13 @@
  */
 import type { ConnectionOptions } from "node:tls";
 import type { IClientOptions } from "mqtt";
-import { passingCredentials } from "../ca/clients.js";
-import type { ClientCredentials } from "../ca/clients.js";
-import type { CaContext } from "../ca/context.js";
-import type { MosquittoSettings } from "../policy/mosquitto.js";
-import { localAddress } from "./mosquitto-reload.js";
-import { runningMosquitto } from "./mosquitto-process.js";
-import { readOutputs } from "./outputs-file.js";
+import { passingCredentials } from "./clients.js";
+import type { ClientCredentials } from "./clients.js";
+import type { CaContext } from "./context.js";
+import type { MosquittoSettings } from "../brokers/mosquitto/mosquitto-config.js";
+import { localAddress } from "../brokers/mosquitto/mosquitto-reload.js";
+import { runningMosquitto } from "../brokers/mosquitto/mosquitto-process.js";
+import { readOutputs } from "../ca-directory/outputs-file.js";
 
 /** Loopback: the broker is there or it is not. */
 const TAKEOVER_LIMIT_MS = 10_000;

@@ -1,6 +1,6 @@
 /** How an entry of the registry changes. Plain functions from entry to entry; nothing here touches a disk. */
-import type { RevocationReason, RevokedSerial } from "../ca/certificates.js";
-import type { CertificateRecord, RegistryEntry } from "./entry.js";
+import type { RevocationReason, RevokedSerial } from "../pki/certificates.js";
+import type { CertificateRecord, RegistryEntry } from "./registry-entry.js";
 
 /**
  * At most this many certificates of one name are valid at a time. A device that enrols again and again without ever committing loses the oldest of

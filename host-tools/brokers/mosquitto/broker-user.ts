@@ -1,7 +1,7 @@
 /** Whose the files of a broker configuration are: mosquitto started as root becomes another user, who must still be able to read them. */
 import { readFileSync, statSync } from "node:fs";
 import { dirname } from "node:path";
-import { HawserError } from "../../sdk/errors.js";
+import { HawserError } from "../../../sdk/errors.js";
 import { nameOfThisUser } from "./mosquitto-trial.js";
 
 export interface SystemUser {

@@ -2,7 +2,7 @@ import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import { Scene } from "../testing/scene.js";
-import { watchCa } from "./watch.js";
+import { watchCa } from "./ca-watch.js";
 
 const scene = new Scene();
 const stops: (() => void)[] = [];

@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { closeSync, constants, fsyncSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from "node:fs";
-import { parseObject } from "./entry.js";
+import { parseObject } from "./registry-entry.js";
 
 /** What happened, to which name; further fields say more. Never a secret. */
 export interface AuditEvent {

@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { HawserError } from "../../sdk/errors.js";
 import { deriveKey, newKeyDerivation, readKeyDerivation, seal, unseal } from "../../sim/node/vault/sealed.js";
 import type { KeyDerivation, ScryptCost } from "../../sim/node/vault/sealed.js";
-import { corrupt, FILES, readCaJson, SEAL_PURPOSE } from "./layout.js";
+import { corrupt, FILES, readCaJson, SEAL_PURPOSE } from "./directory-layout.js";
 
 /** Lifetimes of what the CA issues, in milliseconds. */
 export interface Lifetimes {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { mosquittoFullAcl, mosquittoPskFile, mosquittoRecoveryAcl } from "./mosquitto-acl.js";
-import { checkMosquittoSettings, compileMosquitto, parseMosquittoSettings } from "./mosquitto.js";
-import type { BrokerFacts } from "./mosquitto.js";
+import { checkMosquittoSettings, compileMosquitto, parseMosquittoSettings } from "./mosquitto-config.js";
+import type { BrokerFacts } from "./mosquitto-config.js";
 
 const facts: BrokerFacts = { full: [], shutOut: [], recovery: [], keys: [], brokerChainPem: "chain", brokerKeyPem: "key", anchorsPem: "anchors", crlPem: "crl" };
 

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { errnoCode, storageError } from "../../sim/node/files/atomic-file.js";
-import { parseObject } from "../registry/entry.js";
+import { parseObject } from "./registry-entry.js";
 
 export const FILES = {
   /** Written last by `initCa`: a directory with it is a CA. */

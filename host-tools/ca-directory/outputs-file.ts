@@ -1,8 +1,8 @@
 /** `outputs.json` of a CA directory: the broker configurations that every change of the CA has to reach. */
 import { isAbsolute, join } from "node:path";
-import { corrupt, FILES, readCaJson } from "../ca/layout.js";
-import { parseMosquittoSettings } from "../policy/mosquitto.js";
-import type { MosquittoSettings } from "../policy/mosquitto.js";
+import { corrupt, FILES, readCaJson } from "./directory-layout.js";
+import { parseMosquittoSettings } from "../brokers/mosquitto/mosquitto-config.js";
+import type { MosquittoSettings } from "../brokers/mosquitto/mosquitto-config.js";
 
 export interface Output {
   readonly engine: "mosquitto";

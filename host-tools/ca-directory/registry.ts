@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { checkId } from "../../sdk/identity/device-id.js";
 import { errnoCode, isTemporaryName, storageError } from "../../sim/node/files/atomic-file.js";
-import { corrupt, DIRECTORIES, entryFile, readCaJson } from "../ca/layout.js";
-import { currentCertificate } from "./transitions.js";
-import { parseEntry } from "./entry.js";
-import type { CertificateRecord, EntryState, RegistryEntry } from "./entry.js";
+import { corrupt, DIRECTORIES, entryFile, readCaJson } from "./directory-layout.js";
+import { currentCertificate } from "./state-transitions.js";
+import { parseEntry } from "./registry-entry.js";
+import type { CertificateRecord, EntryState, RegistryEntry } from "./registry-entry.js";
 
 /** @throws HawserError `CA_CORRUPT` naming the file that is damaged */
 export function readRegistry(directory: string): Map<string, RegistryEntry> {

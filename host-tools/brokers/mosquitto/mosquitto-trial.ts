@@ -7,8 +7,8 @@ import type { ChildProcess } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
-import { compileMosquittoTrial, MOSQUITTO_FILES } from "../policy/mosquitto.js";
-import type { BrokerFacts, MosquittoSettings } from "../policy/mosquitto.js";
+import { compileMosquittoTrial, MOSQUITTO_FILES } from "./mosquitto-config.js";
+import type { BrokerFacts, MosquittoSettings } from "./mosquitto-config.js";
 
 /** Mosquitto is up in a few hundredths of a second; this is for machines in trouble. */
 const START_LIMIT_MS = 20_000;

@@ -2,7 +2,7 @@
 import { readFileSync, watch } from "node:fs";
 import type { FSWatcher } from "node:fs";
 import { join } from "node:path";
-import { FILES } from "./layout.js";
+import { FILES } from "./directory-layout.js";
 
 export interface WatchOptions {
   /** Changes that come within this time of each other's first are told together. */

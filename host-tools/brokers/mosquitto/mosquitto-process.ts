@@ -1,7 +1,7 @@
 /** Finds the mosquitto program, and the running mosquitto that uses a configuration of ours. */
 import { accessSync, constants, readFileSync, readlinkSync, realpathSync } from "node:fs";
 import { basename, delimiter, isAbsolute, join, resolve } from "node:path";
-import { MOSQUITTO_FILES } from "../policy/mosquitto.js";
+import { MOSQUITTO_FILES } from "./mosquitto-config.js";
 
 /** Debian keeps it where the PATH of ordinary users does not look. */
 const MORE_PLACES = ["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"];

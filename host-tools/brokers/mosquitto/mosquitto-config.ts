@@ -1,7 +1,7 @@
 /** Compiles mosquitto's configuration: two listeners, certificates on one and pre-shared keys on the other, everything bounded, nothing in the clear. */
 import { createHash, createHmac } from "node:crypto";
 import { join } from "node:path";
-import { HawserError } from "../../sdk/errors.js";
+import { HawserError } from "../../../sdk/errors.js";
 import { mosquittoFullAcl, mosquittoPskFile, mosquittoRecoveryAcl } from "./mosquitto-acl.js";
 import type { NamedKey, NamedRole } from "./mosquitto-acl.js";
 

@@ -4,11 +4,11 @@
  */
 import { connect } from "node:tls";
 import { setTimeout as delay } from "node:timers/promises";
-import { errorMessage, HawserError } from "../../sdk/errors.js";
-import { loadedMarker } from "../policy/mosquitto.js";
-import type { BrokerFacts, MosquittoSettings } from "../policy/mosquitto.js";
+import { errorMessage, HawserError } from "../../../sdk/errors.js";
+import { loadedMarker } from "./mosquitto-config.js";
+import type { BrokerFacts, MosquittoSettings } from "./mosquitto-config.js";
 import { runningMosquitto } from "./mosquitto-process.js";
-import type { Output } from "./outputs-file.js";
+import type { Output } from "../../ca-directory/outputs-file.js";
 
 /** A reload takes milliseconds, on a machine in trouble a second. */
 const RELOAD_LIMIT_MS = 20_000;

@@ -6,12 +6,12 @@ import type { ConnectionOptions } from "node:tls";
 import mqtt from "mqtt";
 import type { IClientOptions, MqttClient, Packet } from "mqtt";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { openCa } from "../ca/certificate-authority.js";
-import type { CertificateAuthority } from "../ca/certificate-authority.js";
-import { pemChain } from "../ca/context.js";
-import { freePorts, PASSPHRASE, provisionDevice, Scene, testKey } from "../testing/scene.js";
-import type { Mosquitto, TestDevice } from "../testing/scene.js";
-import type { WrittenBrokerConfig } from "./outputs.js";
+import { openCa } from "../../ca/certificate-authority.js";
+import type { CertificateAuthority } from "../../ca/certificate-authority.js";
+import { pemChain } from "../../ca/context.js";
+import { freePorts, PASSPHRASE, provisionDevice, Scene, testKey } from "../../testing/scene.js";
+import type { Mosquitto, TestDevice } from "../../testing/scene.js";
+import type { WrittenBrokerConfig } from "../../ca/broker-configs.js";
 
 const scene = new Scene();
 let ca: CertificateAuthority;

@@ -3,14 +3,14 @@ import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { removeLeftoverTemporaries } from "../../sim/node/files/atomic-file.js";
 import { lockWithin } from "../../sim/node/files/process-lock.js";
-import { auditLine } from "../registry/audit.js";
-import type { AuditEvent } from "../registry/audit.js";
-import type { RegistryEntry } from "../registry/entry.js";
-import { readRegistry } from "../registry/registry.js";
-import { revokedOf } from "../registry/transitions.js";
-import { applyJournal, auditHead, finishJournal, isJournalThere, readJournal, readRevision, writeJournal } from "./journal.js";
-import type { Revision } from "./journal.js";
-import { corrupt, DIRECTORIES, entryFile, FILES } from "./layout.js";
+import { auditLine } from "./audit-trail.js";
+import type { AuditEvent } from "./audit-trail.js";
+import type { RegistryEntry } from "./registry-entry.js";
+import { readRegistry } from "./registry.js";
+import { revokedOf } from "./state-transitions.js";
+import { applyJournal, auditHead, finishJournal, isJournalThere, readJournal, readRevision, writeJournal } from "./change-journal.js";
+import type { Revision } from "./change-journal.js";
+import { corrupt, DIRECTORIES, entryFile, FILES } from "./directory-layout.js";
 
 /** How long a change waits for another process to finish its own. */
 const LOCK_WAIT_MS = 60_000;

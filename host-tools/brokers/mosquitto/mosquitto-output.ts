@@ -1,15 +1,15 @@
 /** A mosquitto configuration on disk: checked, written file by file without a moment in which one is half there, and told to the running broker. */
 import { closeSync, constants, fchmodSync, fchownSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { HawserError } from "../../sdk/errors.js";
-import { errnoCode, storageError, syncDirectory, temporaryPath, unlinkIfThere, writeNewFile } from "../../sim/node/files/atomic-file.js";
-import { compileMosquitto, MOSQUITTO_FILES } from "../policy/mosquitto.js";
-import type { BrokerFacts } from "../policy/mosquitto.js";
+import { HawserError } from "../../../sdk/errors.js";
+import { errnoCode, storageError, syncDirectory, temporaryPath, unlinkIfThere, writeNewFile } from "../../../sim/node/files/atomic-file.js";
+import { compileMosquitto, MOSQUITTO_FILES } from "./mosquitto-config.js";
+import type { BrokerFacts } from "./mosquitto-config.js";
 import { ownerFor } from "./broker-user.js";
 import type { SystemUser } from "./broker-user.js";
 import { findMosquitto } from "./mosquitto-process.js";
 import { tryConfiguration } from "./mosquitto-trial.js";
-import type { Output } from "./outputs-file.js";
+import type { Output } from "../../ca-directory/outputs-file.js";
 
 const HEADER = "# Written by hawser";
 

@@ -3,19 +3,19 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { writeFileAtomic } from "../../sim/node/files/atomic-file.js";
-import { unsealPsk } from "../ca/broker-identity.js";
-import { pemChain, readCertificates, readSealedKey } from "../ca/context.js";
-import type { CaContext, CaKeys } from "../ca/context.js";
-import { DIRECTORIES, FILES, readCaFile } from "../ca/layout.js";
-import { toPem } from "../ca/pem.js";
-import { checkMosquittoSettings } from "../policy/mosquitto.js";
-import type { BrokerFacts } from "../policy/mosquitto.js";
-import type { RegistryEntry } from "../registry/entry.js";
-import { chooseUser } from "./broker-user.js";
-import { prepareDirectory, removeConfiguration, writeConfiguration } from "./mosquitto-output.js";
-import { bringUpToDate } from "./mosquitto-reload.js";
-import { outputsText, readOutputs } from "./outputs-file.js";
-import type { Output } from "./outputs-file.js";
+import { unsealPsk } from "./broker-identity.js";
+import { pemChain, readCertificates, readSealedKey } from "./context.js";
+import type { CaContext, CaKeys } from "./context.js";
+import { DIRECTORIES, FILES, readCaFile } from "../ca-directory/directory-layout.js";
+import { toPem } from "../pki/pem.js";
+import { checkMosquittoSettings } from "../brokers/mosquitto/mosquitto-config.js";
+import type { BrokerFacts } from "../brokers/mosquitto/mosquitto-config.js";
+import type { RegistryEntry } from "../ca-directory/registry-entry.js";
+import { chooseUser } from "../brokers/mosquitto/broker-user.js";
+import { prepareDirectory, removeConfiguration, writeConfiguration } from "../brokers/mosquitto/mosquitto-output.js";
+import { bringUpToDate } from "../brokers/mosquitto/mosquitto-reload.js";
+import { outputsText, readOutputs } from "../ca-directory/outputs-file.js";
+import type { Output } from "../ca-directory/outputs-file.js";
 
 /** What became of one broker configuration. */
 export interface OutputResult {

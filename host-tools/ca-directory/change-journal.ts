@@ -6,10 +6,10 @@ import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
 import { errnoCode, removeFileDurably, storageError, temporaryPath, unlinkIfThere, writeFileAtomic } from "../../sim/node/files/atomic-file.js";
-import { appendAuditLine, readAuditHead } from "../registry/audit.js";
-import type { AuditHead } from "../registry/audit.js";
-import { parseObject } from "../registry/entry.js";
-import { corrupt, FILES, readCaFile } from "./layout.js";
+import { appendAuditLine, readAuditHead } from "./audit-trail.js";
+import type { AuditHead } from "./audit-trail.js";
+import { parseObject } from "./registry-entry.js";
+import { corrupt, FILES, readCaFile } from "./directory-layout.js";
 
 export interface Journal {
   readonly v: 1;

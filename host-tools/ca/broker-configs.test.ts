@@ -3,13 +3,13 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from "node:path";
 import mqtt from "mqtt";
 import { afterEach, describe, expect, it } from "vitest";
-import type { CertificateAuthority } from "../ca/certificate-authority.js";
-import { openCaReadOnly } from "../ca/read-only.js";
+import type { CertificateAuthority } from "./certificate-authority.js";
+import { openCaReadOnly } from "./read-only.js";
 import { freePorts, provisionDevice, Scene } from "../testing/scene.js";
-import { runningMosquitto } from "./mosquitto-process.js";
-import { writeConfiguration } from "./mosquitto-output.js";
-import { bringUpToDate } from "./mosquitto-reload.js";
-import type { OutputResult, WrittenBrokerConfig } from "./outputs.js";
+import { runningMosquitto } from "../brokers/mosquitto/mosquitto-process.js";
+import { writeConfiguration } from "../brokers/mosquitto/mosquitto-output.js";
+import { bringUpToDate } from "../brokers/mosquitto/mosquitto-reload.js";
+import type { OutputResult, WrittenBrokerConfig } from "./broker-configs.js";
 
 const scene = new Scene();
 afterEach(() => scene.clean());

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { appendAuditLine, auditLine, FIRST_HASH, hashOfLine, readAuditHead, verifyAuditText } from "./audit.js";
+import { appendAuditLine, auditLine, FIRST_HASH, hashOfLine, readAuditHead, verifyAuditText } from "./audit-trail.js";
 
 let directory: string;
 beforeAll(() => {

@@ -1,6 +1,6 @@
 /** The policy as mosquitto's ACL and PSK files. */
-import { grantsOf } from "./roles.js";
-import type { Grant } from "./roles.js";
+import { grantsOf } from "../../policy/roles.js";
+import type { Grant } from "../../policy/roles.js";
 
 export interface NamedRole {
   readonly name: string;
