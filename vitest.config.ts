@@ -14,7 +14,7 @@ export default defineConfig({
     coverage: {
       provider: "v8",
       include: ["sdk/**/*.ts"],
-      exclude: ["sdk/**/testing/**", "sdk/**/test-*.ts", "**/*.d.ts", "**/*.test.ts"],
+      exclude: ["**/*.d.ts", "**/*.test.ts"],
       reporter: ["text-summary", ["text", { skipFull: true }]],
       thresholds: { branches: 95 },
     },

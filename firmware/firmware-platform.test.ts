@@ -3,9 +3,9 @@ import type { KeyStore, LinkHandlers, Storage } from "../sdk/platform.js";
 import { utf8Encode } from "../sdk/encoding/text.js";
 import { keyValueStorage } from "./io/key-value-storage.js";
 import { firmwarePlatform } from "./firmware-platform.js";
-import { FakeNvs } from "./testing/fake-stores.js";
-import { FakeTcp } from "./testing/fake-tcp.js";
-import { ManualTime } from "./testing/manual-time.js";
+import { FakeNvs } from "../test/support/firmware/fake-stores.js";
+import { FakeTcp } from "../test/support/firmware/fake-tcp.js";
+import { ManualTime } from "../test/support/firmware/manual-timers.js";
 import type { TlsEngine, TlsEngines } from "./tls/tls-engine.js";
 
 const BUILD_MS = Date.UTC(2026, 10, 20);

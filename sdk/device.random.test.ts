@@ -6,8 +6,8 @@ import { failure, type FailureCode } from "./failure.js";
 import { Device, type DeviceConfig } from "./device.js";
 import { errorCode } from "./errors.js";
 import type { KeyStore } from "./platform.js";
-import { accepting, failing, refusing, silent, type Behaviour } from "./testing/scripted-dialer.js";
-import { BROKER, RECOVERY, World } from "./testing/test-world.js";
+import { accepting, failing, refusing, silent, type Behaviour } from "../test/support/device/scripted-dialer.js";
+import { BROKER, RECOVERY, World } from "../test/support/device/test-world.js";
 
 const MINUTE_MS = 60_000;
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ManualTime } from "../testing/manual-time.js";
+import { ManualTime } from "../../test/support/firmware/manual-timers.js";
 import type { ResolveName } from "./ecma419.js";
 import { NameResolver } from "./name-resolver.js";
 

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { FakeSerial, type Port } from "../testing/fake-serial.js";
+import { FakeSerial, type Port } from "../../test/support/firmware/fake-serial.js";
 import { SerialPort, type SerialConstructor, type SerialOptions, type SerialSettings } from "./serial-port.js";
 
 beforeEach(() => {

@@ -1,5 +1,5 @@
 /**
- * Bytes over an ECMA-419 serial port. The port's ways, read in Moddable SDK 8.2.3 (ESP32 and Linux) and acted out by `testing/fake-serial.ts`:
+ * Bytes over an ECMA-419 serial port. The port's ways, read in Moddable SDK 8.2.3 (ESP32 and Linux) and acted out by `test/support/firmware/fake-serial.ts`:
  *
  * - ESP32: there is no buffer but the UART's own, 128 bytes each way: what is not read in time is lost without a word. `onReadable` comes when the
  *   FIFO is nearly full or the line fell silent; `read()` takes what is there now. `write` throws "output full" above the room last told.

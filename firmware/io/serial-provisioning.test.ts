@@ -1,9 +1,9 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import type { KeyStore } from "../../sdk/platform.js";
 import { encodeFrame } from "../../sdk/provisioning/frames.js";
-import { base64, newRequestId, partsOf, WrittenByDevice, type Answer } from "../../sdk/provisioning/test-station.js";
-import { FakeSerial } from "../testing/fake-serial.js";
-import { FakeNvs } from "../testing/fake-stores.js";
+import { base64, newRequestId, partsOf, WrittenByDevice, type Answer } from "../../test/support/device/test-station.js";
+import { FakeSerial } from "../../test/support/firmware/fake-serial.js";
+import { FakeNvs } from "../../test/support/firmware/fake-stores.js";
 import { keyValueStorage } from "./key-value-storage.js";
 import type { SerialConstructor, SerialOptions } from "./serial-port.js";
 import { provisionedOverSerial } from "./serial-provisioning.js";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Storage } from "../../sdk/platform.js";
-import { FakeDirectory, FakeNvs } from "../testing/fake-stores.js";
+import { FakeDirectory, FakeNvs } from "../../test/support/firmware/fake-stores.js";
 import { fileStorage } from "./file-storage.js";
 import { keyValueStorage } from "./key-value-storage.js";
 

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { FakeTcp, type Port } from "../testing/fake-tcp.js";
-import { ManualTime } from "../testing/manual-time.js";
+import { FakeTcp, type Port } from "../../test/support/firmware/fake-tcp.js";
+import { ManualTime } from "../../test/support/firmware/manual-timers.js";
 import type { TcpConstructor, TcpOptions } from "./ecma419.js";
 import { NameResolver } from "./name-resolver.js";
 import { tcpStreamOpener } from "./tcp-stream.js";

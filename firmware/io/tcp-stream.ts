@@ -1,6 +1,6 @@
 /**
  * A byte stream over an ECMA-419 TCP socket. The socket's ways, read in Moddable SDK 8.2.3 (lwIP port for the ESP32, Linux port) and acted
- * out by `testing/fake-tcp.ts`:
+ * out by `test/support/firmware/fake-tcp.ts`:
  *
  * - `write` takes all or throws "would block" above the room last told, and "not ready" before the connection is up or after it was lost.
  * - `onError` has no argument, comes for a peer's orderly close as well, may come twice (lwIP), and only when all received bytes were read; on Linux

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ManualTime } from "../testing/manual-time.js";
+import { ManualTime } from "../../test/support/firmware/manual-timers.js";
 import { timerScheduler } from "./timer-scheduler.js";
 
 /** Moddable's timers take 32-bit delays: longer ones come at once. */

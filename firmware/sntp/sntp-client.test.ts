@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { DeviceClock } from "../io/device-clock.js";
 import { NameResolver } from "../io/name-resolver.js";
-import { FakeUdp, sntpReply, type ReplyOptions } from "../testing/sntp-server.js";
-import { ManualTime } from "../testing/manual-time.js";
+import { FakeUdp, sntpReply, type ReplyOptions } from "../../test/support/firmware/sntp-server.js";
+import { ManualTime } from "../../test/support/firmware/manual-timers.js";
 import { SntpClient } from "./sntp-client.js";
 import { DEFAULT_SNTP_POLICY } from "./sntp-state.js";
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { sntpReply, type ReplyOptions } from "../testing/sntp-server.js";
+import { sntpReply, type ReplyOptions } from "../../test/support/firmware/sntp-server.js";
 import { encodeRequest, judgeReply, type Verdict } from "./sntp-packet.js";
 
 const NONCE = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { FakeWifi } from "../testing/fake-wifi.js";
-import { ManualTime } from "../testing/manual-time.js";
+import { FakeWifi } from "../../test/support/firmware/fake-wifi.js";
+import { ManualTime } from "../../test/support/firmware/manual-timers.js";
 import { WifiKeeper, type WifiNetwork } from "./wifi-keeper.js";
 import { DEFAULT_WIFI_POLICY } from "./wifi-state.js";
 

@@ -1,7 +1,7 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
-import { Scene } from "../testing/scene.js";
+import { Scene } from "../../test/support/host-tools/scene.js";
 import { watchCa } from "./ca-watch.js";
 
 const scene = new Scene();

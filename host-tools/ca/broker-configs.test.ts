@@ -5,7 +5,7 @@ import mqtt from "mqtt";
 import { afterEach, describe, expect, it } from "vitest";
 import type { CertificateAuthority } from "./certificate-authority.js";
 import { openCaReadOnly } from "./read-only.js";
-import { freePorts, provisionDevice, Scene } from "../testing/scene.js";
+import { freePorts, provisionDevice, Scene } from "../../test/support/host-tools/scene.js";
 import { runningMosquitto } from "../brokers/mosquitto/mosquitto-process.js";
 import { writeConfiguration } from "../brokers/mosquitto/mosquitto-output.js";
 import { bringUpToDate } from "../brokers/mosquitto/mosquitto-reload.js";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { HawserError } from "../../sdk/errors.js";
 import { TEST_SCRYPT_COST } from "../../sim/node/vault/sealed.js";
-import { PASSPHRASE, provisionDevice, Scene, testKey } from "../testing/scene.js";
+import { PASSPHRASE, provisionDevice, Scene, testKey } from "../../test/support/host-tools/scene.js";
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
 import { initCa } from "./init.js";

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { errorCode } from "../../sdk/errors.js";
-import { provisionDevice, Scene, testKey } from "../testing/scene.js";
+import { provisionDevice, Scene, testKey } from "../../test/support/host-tools/scene.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
 import { openCaReadOnly, verifyAudit } from "./read-only.js";
 

@@ -4,9 +4,9 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { RunningProgram } from "../../sim/node/testing/child-program.js";
-import { buildWorker } from "../testing/build-worker.js";
-import { PASSPHRASE, provisionDevice, Scene } from "../testing/scene.js";
+import { RunningProgram } from "../../test/support/node/child-program.js";
+import { buildWorker } from "../../test/support/host-tools/build-worker.js";
+import { PASSPHRASE, provisionDevice, Scene } from "../../test/support/host-tools/scene.js";
 import { openCa } from "./certificate-authority.js";
 import { openCaReadOnly, verifyAudit } from "./read-only.js";
 

@@ -12,8 +12,8 @@ import type { CertificateAuthority } from "../ca/certificate-authority.js";
 import { initCa } from "../ca/init.js";
 import { startEmbedded } from "./foreground-broker/embedded-engine.js";
 import type { BrokerEngine } from "./foreground-broker/engine.js";
-import { buildCli, hawser, temporaryDirectory, treeState } from "./test-cli.js";
-import { ENV, PASSPHRASE, url } from "./test-fleet.js";
+import { buildCli, hawser, temporaryDirectory, treeState } from "../../test/support/host-tools/test-cli.js";
+import { ENV, PASSPHRASE, url } from "../../test/support/host-tools/test-fleet.js";
 
 /** A CA with a broker and a device's vault, which the tests copy before they spoil it; the broker's certificate is for "localhost" alone. */
 let template = "";

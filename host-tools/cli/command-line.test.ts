@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from "vitest";
-import { buildCli, hawser, temporaryDirectory } from "./test-cli.js";
+import { buildCli, hawser, temporaryDirectory } from "../../test/support/host-tools/test-cli.js";
 
 beforeAll(buildCli);
 

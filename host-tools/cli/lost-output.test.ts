@@ -3,8 +3,8 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
-import { buildCli, CLI, temporaryDirectory } from "./test-cli.js";
-import { directoryWithCa, ENV, json, runningBroker, url } from "./test-fleet.js";
+import { buildCli, CLI, temporaryDirectory } from "../../test/support/host-tools/test-cli.js";
+import { directoryWithCa, ENV, json, runningBroker, url } from "../../test/support/host-tools/test-fleet.js";
 
 beforeAll(buildCli);
 

@@ -1,9 +1,9 @@
 import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { buildCli, hawser, RunningCli, temporaryDirectory, treeState } from "./test-cli.js";
-import type { Finished } from "./test-cli.js";
-import { directoryWithCa, ENV, json, PASSPHRASE } from "./test-fleet.js";
+import { buildCli, hawser, RunningCli, temporaryDirectory, treeState } from "../../test/support/host-tools/test-cli.js";
+import type { Finished } from "../../test/support/host-tools/test-cli.js";
+import { directoryWithCa, ENV, json, PASSPHRASE } from "../../test/support/host-tools/test-fleet.js";
 
 beforeAll(buildCli);
 

@@ -3,9 +3,9 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { freePorts } from "../../sim/brokers/free-port.js";
-import { buildCli, hawser, RunningCli, treeState } from "./test-cli.js";
-import { directoryWithCa, ENV, json, PASSPHRASE, runningBroker, url, Watcher } from "./test-fleet.js";
-import type { Ports } from "./test-fleet.js";
+import { buildCli, hawser, RunningCli, treeState } from "../../test/support/host-tools/test-cli.js";
+import { directoryWithCa, ENV, json, PASSPHRASE, runningBroker, url, Watcher } from "../../test/support/host-tools/test-fleet.js";
+import type { Ports } from "../../test/support/host-tools/test-fleet.js";
 
 beforeAll(buildCli);
 

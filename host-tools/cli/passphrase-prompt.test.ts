@@ -5,9 +5,9 @@ import { copyFileSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { SerialLine } from "../station/testing/serial-line.js";
-import { buildCli, CLI, hawser, temporaryDirectory, treeState } from "./test-cli.js";
-import { directoryWithCa, ENV, PASSPHRASE } from "./test-fleet.js";
+import { SerialLine } from "../../test/support/station/serial-line.js";
+import { buildCli, CLI, hawser, temporaryDirectory, treeState } from "../../test/support/host-tools/test-cli.js";
+import { directoryWithCa, ENV, PASSPHRASE } from "../../test/support/host-tools/test-fleet.js";
 
 beforeAll(buildCli);
 

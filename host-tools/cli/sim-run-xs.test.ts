@@ -5,9 +5,9 @@ import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { buildHost } from "../../sim/xs/host-build.js";
 import { nativeParts } from "../../sim/xs/native-parts.js";
-import { buildCli, CLI, hawser, RunningCli } from "./test-cli.js";
-import { directoryWithCa, ENV, json, PASSPHRASE, runningBroker, url, Watcher } from "./test-fleet.js";
-import type { Ports } from "./test-fleet.js";
+import { buildCli, CLI, hawser, RunningCli } from "../../test/support/host-tools/test-cli.js";
+import { directoryWithCa, ENV, json, PASSPHRASE, runningBroker, url, Watcher } from "../../test/support/host-tools/test-fleet.js";
+import type { Ports } from "../../test/support/host-tools/test-fleet.js";
 
 const BUILD_MS = 600_000;
 /** Many processes, each with a start of its own: a bound on liveness for machines that are busy. */

@@ -1,9 +1,9 @@
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { IdentityStore } from "../../sdk/identity/store.js";
-import { buildCli, hawser, RunningCli } from "../cli/test-cli.js";
-import { directoryWithCa, ENV, json } from "../cli/test-fleet.js";
-import { SerialLine } from "./testing/serial-line.js";
-import { TestDevice } from "./testing/test-device.js";
+import { buildCli, hawser, RunningCli } from "../../test/support/host-tools/test-cli.js";
+import { directoryWithCa, ENV, json } from "../../test/support/host-tools/test-fleet.js";
+import { SerialLine } from "../../test/support/station/serial-line.js";
+import { TestDevice } from "../../test/support/station/test-device.js";
 
 beforeAll(buildCli);
 

@@ -7,13 +7,13 @@ import { nodePlatform } from "../../sim/node/node-platform.js";
 import { embeddedMaterial } from "../cli/foreground-broker/broker-material.js";
 import { openCa, type CertificateAuthority } from "../ca/certificate-authority.js";
 import { checkRequest } from "../pki/certificate-request.js";
-import { PASSPHRASE, Scene, testKey } from "../testing/scene.js";
+import { PASSPHRASE, Scene, testKey } from "../../test/support/host-tools/scene.js";
 import { issueOnce, type IssuedIdentity } from "./issue-once.js";
 import { provisionOverSerial, type ProvisionedDevice, type SerialProvisioning } from "./provision-over-serial.js";
 import { openSerialDevice } from "./serial-device.js";
 import { StationLink, type StationLinkOptions } from "./station-link.js";
-import { SerialLine } from "./testing/serial-line.js";
-import { TestDevice } from "./testing/test-device.js";
+import { SerialLine } from "../../test/support/station/serial-line.js";
+import { TestDevice } from "../../test/support/station/test-device.js";
 
 const scene = new Scene();
 const lines: SerialLine[] = [];

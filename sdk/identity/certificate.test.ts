@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { memoryKeyStore } from "../../sim/node/memory-stores.js";
 import { HawserError } from "../errors.js";
 import { readCertificate } from "./certificate.js";
-import { issueFor } from "./test-issuer.js";
+import { issueFor } from "../../test/support/device/test-issuer.js";
 
 const keyStore = memoryKeyStore();
 keyStore.generate("key-a");

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { MqttClient } from "../mqtt/client.js";
 import type { MqttOptions } from "../mqtt/options.js";
-import { watch } from "../mqtt/testing/session-world.js";
-import { accepting, type Behaviour } from "../testing/scripted-dialer.js";
-import { BROKER, DAY_MS, ID, World, type WorldOptions } from "../testing/test-world.js";
+import { watch } from "../../test/support/mqtt/session-world.js";
+import { accepting, type Behaviour } from "../../test/support/device/scripted-dialer.js";
+import { BROKER, DAY_MS, ID, World, type WorldOptions } from "../../test/support/device/test-world.js";
 import { Rotation } from "./rotation.js";
 import { IdentityStore } from "./store.js";
 import { TrustedTime } from "./trusted-time.js";

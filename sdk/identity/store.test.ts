@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { memoryKeyStore, memoryStorage } from "../../sim/node/memory-stores.js";
 import type { KeyStore, Storage } from "../platform.js";
 import { IdentityStore, installIdentity, type InstalledIdentity } from "./store.js";
-import { issueFor } from "./test-issuer.js";
+import { issueFor } from "../../test/support/device/test-issuer.js";
 
 class PowerCut extends Error {}
 

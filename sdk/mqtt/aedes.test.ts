@@ -7,10 +7,10 @@ import type { BrokerMaterial } from "../../sim/brokers/broker-events.js";
 import { EmbeddedBroker } from "../../sim/brokers/embedded-broker.js";
 import { NodeDialer } from "../../sim/node/node-dialer.js";
 import { memoryKeyStore } from "../../sim/node/memory-stores.js";
-import { TestCa } from "../../sim/node/testing/test-pki.js";
+import { TestCa } from "../../test/support/node/test-pki.js";
 import type { MqttClient, MqttOptions } from "./index.js";
-import { testPromises } from "./testing/test-broker-promises.js";
-import { dialWith, end, makeClient, next, nextTexts, subscribed } from "./testing/test-clients.js";
+import { testPromises } from "../../test/support/mqtt/test-broker-promises.js";
+import { dialWith, end, makeClient, next, nextTexts, subscribed } from "../../test/support/mqtt/test-clients.js";
 
 const ca = await TestCa.create("Hawser");
 const keys = memoryKeyStore();

@@ -2,9 +2,9 @@ import mqttPacket from "mqtt-packet";
 import { describe, expect, test } from "vitest";
 import { failure } from "../failure.js";
 import { ConnectError, type MqttOptions, type QoS } from "./index.js";
-import { MemoryStorage } from "./testing/memory-storage.js";
-import { SessionWorld, watch } from "./testing/session-world.js";
-import type { LibraryPacket, PacketLibrary } from "./testing/scripted-broker.js";
+import { MemoryStorage } from "../../test/support/mqtt/memory-storage.js";
+import { SessionWorld, watch } from "../../test/support/mqtt/session-world.js";
+import type { LibraryPacket, PacketLibrary } from "../../test/support/mqtt/scripted-broker.js";
 
 const library = mqttPacket as unknown as PacketLibrary;
 const world = (options: Partial<MqttOptions> = {}): SessionWorld => new SessionWorld(library, options);

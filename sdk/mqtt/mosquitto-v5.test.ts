@@ -4,10 +4,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { freePort, startMosquitto, type TestMosquitto } from "../../sim/node/testing/test-mosquitto.js";
+import { freePort, startMosquitto, type TestMosquitto } from "../../test/support/node/test-mosquitto.js";
 import type { MessageProperties, MqttClient, MqttOptions } from "./index.js";
-import { end, makeClient, next, nextTexts, plainDial, subscribed, vanish, type Dial } from "./testing/test-clients.js";
-import { LossyDial } from "./testing/test-lossy-dial.js";
+import { end, makeClient, next, nextTexts, plainDial, subscribed, vanish, type Dial } from "../../test/support/mqtt/test-clients.js";
+import { LossyDial } from "../../test/support/mqtt/test-lossy-dial.js";
 
 const room = mkdtempSync(join(tmpdir(), "hawser-mqtt5-"));
 const brokers: TestMosquitto[] = [];

@@ -3,10 +3,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { freePort, startMosquitto, type TestMosquitto } from "../../sim/node/testing/test-mosquitto.js";
+import { freePort, startMosquitto, type TestMosquitto } from "../../test/support/node/test-mosquitto.js";
 import type { MqttClient, MqttOptions } from "./index.js";
-import { testPromises } from "./testing/test-broker-promises.js";
-import { end, makeClient, next, nextTexts, plainDial, subscribed } from "./testing/test-clients.js";
+import { testPromises } from "../../test/support/mqtt/test-broker-promises.js";
+import { end, makeClient, next, nextTexts, plainDial, subscribed } from "../../test/support/mqtt/test-clients.js";
 
 const room = mkdtempSync(join(tmpdir(), "hawser-mqtt-"));
 const dial = plainDial(() => port);

@@ -4,12 +4,12 @@ import { memoryKeyStore } from "../../sim/node/memory-stores.js";
 import { Flash } from "../../sim/virtual/power/flash.js";
 import { PowerCut, PowerSupply } from "../../sim/virtual/power/power-supply.js";
 import { IdentityStore } from "../identity/store.js";
-import { issueFor, type IssueOptions } from "../identity/test-issuer.js";
+import { issueFor, type IssueOptions } from "../../test/support/device/test-issuer.js";
 import type { KeyStore } from "../platform.js";
 import { ProvisioningAgent } from "./agent.js";
 import { encodeFrame } from "./frames.js";
 import { proofInput } from "./messages.js";
-import { base64, framesOf, newRequestId, WrittenByDevice, type Answer } from "./test-station.js";
+import { base64, framesOf, newRequestId, WrittenByDevice, type Answer } from "../../test/support/device/test-station.js";
 
 const NONCE = new Uint8Array(32).fill(9);
 const KNOWN_TIME_MS = Date.now() - 10_000;

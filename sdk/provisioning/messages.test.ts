@@ -2,9 +2,9 @@ import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { memoryKeyStore } from "../../sim/node/memory-stores.js";
 import { HawserError } from "../errors.js";
-import { issueFor } from "../identity/test-issuer.js";
+import { issueFor } from "../../test/support/device/test-issuer.js";
 import { proofInput, readRequest, requestIdOf } from "./messages.js";
-import { base64 } from "./test-station.js";
+import { base64 } from "../../test/support/device/test-station.js";
 
 const requestId = "0123456789abcdef0123456789abcdef";
 const nonce = base64(new Uint8Array(32));

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { encodeFrame } from "./frames.js";
 import { ACK, MAX_REQUEST_BYTES, PART_BYTES, RequestAssembler } from "./parts.js";
-import { partsOf } from "./test-station.js";
+import { partsOf } from "../../test/support/device/test-station.js";
 
 /** What the UART of an ESP32 holds when nobody reads. */
 const FIFO_BYTES = 128;

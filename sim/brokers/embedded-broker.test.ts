@@ -6,8 +6,8 @@ import { connect as connectTls } from "node:tls";
 import type { IClientOptions } from "mqtt";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { EmbeddedBroker } from "./embedded-broker.js";
-import { TestBroker, connectPacket, nextMessage } from "./test-broker.js";
-import { TestAuthority, type TestIdentity } from "./test-certificates.js";
+import { TestBroker, connectPacket, nextMessage } from "../../test/support/brokers/test-broker.js";
+import { TestAuthority, type TestIdentity } from "../../test/support/brokers/test-certificates.js";
 
 let test: TestBroker;
 beforeEach(async () => {

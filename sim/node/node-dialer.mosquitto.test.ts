@@ -8,10 +8,10 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Credential, Endpoint } from "../../sdk/platform.js";
 import { NodeDialer } from "./node-dialer.js";
 import { memoryKeyStore } from "./memory-stores.js";
-import { connectPacket, RecordedLink } from "./testing/link-recorder.js";
-import { freePort, startMosquitto } from "./testing/test-mosquitto.js";
-import type { TestMosquitto } from "./testing/test-mosquitto.js";
-import { EXPIRED, NOT_YET_VALID, TestCa } from "./testing/test-pki.js";
+import { connectPacket, RecordedLink } from "../../test/support/node/link-recorder.js";
+import { freePort, startMosquitto } from "../../test/support/node/test-mosquitto.js";
+import type { TestMosquitto } from "../../test/support/node/test-mosquitto.js";
+import { EXPIRED, NOT_YET_VALID, TestCa } from "../../test/support/node/test-pki.js";
 import { linkFailure } from "./tls-failure.js";
 
 const room = mkdtempSync(join(tmpdir(), "hawser-dialer-"));

@@ -13,11 +13,11 @@ import type { Credential, Endpoint } from "../../sdk/platform.js";
 import { NodeDialer } from "./node-dialer.js";
 import type { NodeKeyStore } from "./node-key-store.js";
 import { memoryKeyStore } from "./memory-stores.js";
-import { buildProgram, RunningProgram } from "./testing/child-program.js";
-import { RecordedLink } from "./testing/link-recorder.js";
+import { buildProgram, RunningProgram } from "../../test/support/node/child-program.js";
+import { RecordedLink } from "../../test/support/node/link-recorder.js";
 import { alertRecord, SERVER_KEY_EXCHANGE, startImpostor } from "../../test/native/strangers.js";
-import { freePort } from "./testing/test-mosquitto.js";
-import { EXPIRED, NOT_YET_VALID, TestCa } from "./testing/test-pki.js";
+import { freePort } from "../../test/support/node/test-mosquitto.js";
+import { EXPIRED, NOT_YET_VALID, TestCa } from "../../test/support/node/test-pki.js";
 
 const PLAIN: Credential = { kind: "none" };
 const cleanups: (() => unknown)[] = [];

@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { measureBudgets } from "./testing/budgets.js";
-import { Plant } from "./testing/plant.js";
+import { measureBudgets } from "../../test/support/xs/budgets.js";
+import { Plant } from "../../test/support/xs/plant.js";
 
 it("a whole mTLS session fits into 64 KiB of heap, a connected device into 24 KiB, and the bundle does not grow unseen", async () => {
   const folder = mkdtempSync(join(tmpdir(), "hawser-xs-budgets-"));

@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from "vitest";
 import { buildHost } from "./host-build.js";
 import { nativeParts } from "./native-parts.js";
-import { base64, NodeDriver, type DeviceDriver } from "./testing/device-driver.js";
-import { deviceSettings, playDeviceLife } from "./testing/device-scenario.js";
-import { Plant } from "./testing/plant.js";
+import { base64, NodeDriver, type DeviceDriver } from "../../test/support/xs/device-driver.js";
+import { deviceSettings, playDeviceLife } from "../../test/support/xs/device-scenario.js";
+import { Plant } from "../../test/support/xs/plant.js";
 import { XsDevice } from "./xs-device.js";
 
 const BUILD_MS = 600_000;

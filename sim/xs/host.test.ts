@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { buildHost, type Bits } from "./host-build.js";
 import { XS_EXIT } from "./xs-run.js";
-import { ProgramFolder } from "./testing/program-folder.js";
+import { ProgramFolder } from "../../test/support/xs/program-folder.js";
 
 const BUILD_MS = 300_000;
 

@@ -3,13 +3,13 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { roundTripAll } from "../../sdk/shims/test-round-trip.js";
-import { freePort, startMosquitto, type TestMosquitto } from "../node/testing/test-mosquitto.js";
+import { freePort, startMosquitto, type TestMosquitto } from "../../test/support/node/test-mosquitto.js";
 import { bundleDevice } from "../../firmware/build/xs-bundle.js";
 import { buildHost, type Bits } from "./host-build.js";
-import { ProgramFolder } from "./testing/program-folder.js";
+import { ProgramFolder } from "../../test/support/xs/program-folder.js";
 
 const BUILD_MS = 300_000;
-const TESTING = fileURLToPath(new URL("./testing/", import.meta.url));
+const TESTING = fileURLToPath(new URL("../../test/support/xs/", import.meta.url));
 const LIBRARY = join(TESTING, "mqtt-library.ts");
 
 const programs = new ProgramFolder();

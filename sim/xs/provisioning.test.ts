@@ -4,7 +4,7 @@ import { afterAll, expect, it } from "vitest";
 import { MAX_REQUEST_BYTES } from "../../sdk/provisioning/parts.js";
 import { bundleDevice } from "../../firmware/build/xs-bundle.js";
 import { packageRoot } from "../../firmware/build/project-files.js";
-import { ProgramFolder } from "./testing/program-folder.js";
+import { ProgramFolder } from "../../test/support/xs/program-folder.js";
 
 const programs = new ProgramFolder();
 afterAll(() => programs.close());

@@ -12,7 +12,7 @@ import { buildHost } from "./host-build.js";
 import { nativeParts } from "./native-parts.js";
 import { decodePsaKey, encodePsaKey, firstKeyId, slotOfKeyId } from "./psa-key-file.js";
 import type { HostStore } from "./store-server.js";
-import { ProgramFolder } from "./testing/program-folder.js";
+import { ProgramFolder } from "../../test/support/xs/program-folder.js";
 import { XsDevice } from "./xs-device.js";
 
 const BUILD_MS = 600_000;

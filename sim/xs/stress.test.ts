@@ -8,18 +8,18 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { memoryStorage } from "../node/memory-stores.js";
-import { freePort, startMosquitto } from "../node/testing/test-mosquitto.js";
+import { freePort, startMosquitto } from "../../test/support/node/test-mosquitto.js";
 import { bundleDevice } from "../../firmware/build/xs-bundle.js";
 import { buildHost } from "./host-build.js";
 import { nativeParts } from "./native-parts.js";
-import { base64 } from "./testing/device-driver.js";
-import { deviceSettings } from "./testing/device-scenario.js";
-import { Plant } from "./testing/plant.js";
-import { ProgramFolder } from "./testing/program-folder.js";
+import { base64 } from "../../test/support/xs/device-driver.js";
+import { deviceSettings } from "../../test/support/xs/device-scenario.js";
+import { Plant } from "../../test/support/xs/plant.js";
+import { ProgramFolder } from "../../test/support/xs/program-folder.js";
 import { XsDevice } from "./xs-device.js";
 
 const BUILD_MS = 600_000;
-const TESTING = fileURLToPath(new URL("./testing/", import.meta.url));
+const TESTING = fileURLToPath(new URL("../../test/support/xs/", import.meta.url));
 
 const programs = new ProgramFolder();
 beforeAll(async () => {

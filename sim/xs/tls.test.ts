@@ -13,14 +13,14 @@ import type { TlsDialerOptions } from "../../firmware/tls/tls-dialer.js";
 import type { Credential, Endpoint } from "../../sdk/platform.js";
 import { NodeDialer } from "../node/node-dialer.js";
 import { memoryKeyStore } from "../node/memory-stores.js";
-import { connectPacket, RecordedLink } from "../node/testing/link-recorder.js";
-import { freePort, startMosquitto, type TestMosquitto } from "../node/testing/test-mosquitto.js";
-import { EXPIRED, NOT_YET_VALID, TestCa } from "../node/testing/test-pki.js";
+import { connectPacket, RecordedLink } from "../../test/support/node/link-recorder.js";
+import { freePort, startMosquitto, type TestMosquitto } from "../../test/support/node/test-mosquitto.js";
+import { EXPIRED, NOT_YET_VALID, TestCa } from "../../test/support/node/test-pki.js";
 import { bundleDevice } from "../../firmware/build/xs-bundle.js";
 import { buildHost, type Bits } from "./host-build.js";
 import { nativeParts } from "./native-parts.js";
-import { ProgramFolder } from "./testing/program-folder.js";
-import { RemoteXs } from "./testing/remote-xs.js";
+import { ProgramFolder } from "../../test/support/xs/program-folder.js";
+import { RemoteXs } from "../../test/support/xs/remote-xs.js";
 
 const BUILD_MS = 600_000;
 const HOUR_MS = 3_600_000;
@@ -36,7 +36,7 @@ beforeAll(async () => {
   ca = await TestCa.create("Hawser");
   stranger = await TestCa.create("Stranger");
   server = await ca.server(["localhost", "127.0.0.1"]);
-  const entry = fileURLToPath(new URL("./testing/remote-program.ts", import.meta.url));
+  const entry = fileURLToPath(new URL("../../test/support/xs/remote-program.ts", import.meta.url));
   program = (await bundleDevice({ entry, outputFile: join(programs.path, "remote.mjs") })).file;
   for (const bits of [64, 32] as const) await buildHost({ bits, native: await nativeParts(bits) });
 }, BUILD_MS);

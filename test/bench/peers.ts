@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePorts } from "../../sim/brokers/free-port.js";
 import { startMosquitto, type RunningMosquitto } from "../../sim/brokers/mosquitto-launcher.js";
-import { TestCa } from "../../sim/node/testing/test-pki.js";
+import { TestCa } from "../support/node/test-pki.js";
 import { Part } from "./processes.js";
 import type { SinkPorts } from "./sink.js";
 import type { Identity, PeerName, Place, Transport } from "./task.js";

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, it } from "vitest";
 import { STORY } from "../../host-tools/cli/demo/story.js";
-import { buildCli, hawser, temporaryDirectory } from "../../host-tools/cli/test-cli.js";
+import { buildCli, hawser, temporaryDirectory } from "../support/host-tools/test-cli.js";
 
 interface Line {
   event: string;

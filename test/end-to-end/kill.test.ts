@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { beforeAll, expect, it } from "vitest";
-import { buildCli } from "../../host-tools/cli/test-cli.js";
+import { buildCli } from "../support/host-tools/test-cli.js";
 import { makeSite, Observer, type Site } from "./site.js";
 
 const DEVICE = fileURLToPath(new URL("accepting-device.mjs", import.meta.url));

@@ -4,9 +4,9 @@ import { realpathSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, it, onTestFinished } from "vitest";
-import { temporaryDirectory } from "../../host-tools/cli/test-cli.js";
+import { temporaryDirectory } from "../support/host-tools/test-cli.js";
 import { freePorts } from "../../sim/brokers/free-port.js";
-import { startMosquitto } from "../../sim/node/testing/test-mosquitto.js";
+import { startMosquitto } from "../support/node/test-mosquitto.js";
 import { block } from "./readme-blocks.js";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));

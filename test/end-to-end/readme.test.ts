@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
-import { buildCli, CLI, temporaryDirectory } from "../../host-tools/cli/test-cli.js";
+import { buildCli, CLI, temporaryDirectory } from "../support/host-tools/test-cli.js";
 import { freePorts } from "../../sim/brokers/free-port.js";
 import { block } from "./readme-blocks.js";
 

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import mqtt from "mqtt";
 import { onTestFinished } from "vitest";
-import { hawser, RunningCli, temporaryDirectory } from "../../host-tools/cli/test-cli.js";
+import { hawser, RunningCli, temporaryDirectory } from "../support/host-tools/test-cli.js";
 import { freePorts } from "../../sim/brokers/free-port.js";
 import { startMosquitto, type RunningMosquitto } from "../../sim/brokers/mosquitto-launcher.js";
 

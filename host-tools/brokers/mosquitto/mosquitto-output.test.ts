@@ -9,8 +9,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openCa } from "../../ca/certificate-authority.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import { pemChain } from "../../ca/context.js";
-import { freePorts, PASSPHRASE, provisionDevice, Scene, testKey } from "../../testing/scene.js";
-import type { Mosquitto, TestDevice } from "../../testing/scene.js";
+import { freePorts, PASSPHRASE, provisionDevice, Scene, testKey } from "../../../test/support/host-tools/scene.js";
+import type { Mosquitto, TestDevice } from "../../../test/support/host-tools/scene.js";
 import type { WrittenBrokerConfig } from "../../ca/broker-configs.js";
 
 const scene = new Scene();

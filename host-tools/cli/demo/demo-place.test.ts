@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
-import { buildCli, RunningCli, temporaryDirectory } from "../test-cli.js";
+import { buildCli, RunningCli, temporaryDirectory } from "../../../test/support/host-tools/test-cli.js";
 
 beforeAll(buildCli);
 

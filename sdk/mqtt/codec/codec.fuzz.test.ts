@@ -2,8 +2,8 @@
 import fc from "fast-check";
 import mqttPacket from "mqtt-packet";
 import { expect, test } from "vitest";
-import { SessionWorld } from "../testing/session-world.js";
-import type { PacketLibrary } from "../testing/scripted-broker.js";
+import { SessionWorld } from "../../../test/support/mqtt/session-world.js";
+import type { PacketLibrary } from "../../../test/support/mqtt/scripted-broker.js";
 
 const library = mqttPacket as unknown as PacketLibrary;
 const id = fc.integer({ min: 1, max: 6 });

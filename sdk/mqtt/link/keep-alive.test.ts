@@ -1,8 +1,8 @@
 import mqttPacket from "mqtt-packet";
 import { describe, expect, test } from "vitest";
 import type { MqttOptions } from "../index.js";
-import { SessionWorld } from "../testing/session-world.js";
-import type { PacketLibrary } from "../testing/scripted-broker.js";
+import { SessionWorld } from "../../../test/support/mqtt/session-world.js";
+import type { PacketLibrary } from "../../../test/support/mqtt/scripted-broker.js";
 
 const library = mqttPacket as unknown as PacketLibrary;
 

@@ -1,8 +1,8 @@
 import mqttPacket from "mqtt-packet";
 import { expect, test } from "vitest";
-import { settle } from "../testing/manual-time.js";
-import { SessionWorld, watch } from "../testing/session-world.js";
-import type { PacketLibrary } from "../testing/scripted-broker.js";
+import { settle } from "../../../test/support/mqtt/manual-time.js";
+import { SessionWorld, watch } from "../../../test/support/mqtt/session-world.js";
+import type { PacketLibrary } from "../../../test/support/mqtt/scripted-broker.js";
 
 const library = mqttPacket as unknown as PacketLibrary;
 

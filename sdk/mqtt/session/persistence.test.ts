@@ -2,11 +2,11 @@ import fc from "fast-check";
 import mqttPacket from "mqtt-packet";
 import { describe, expect, test } from "vitest";
 import { MqttClient, type MqttOptions, type QoS } from "../index.js";
-import { ManualTime, testPlatform } from "../testing/manual-time.js";
-import { MemoryStorage } from "../testing/memory-storage.js";
-import { ModelBroker } from "../testing/model-broker.js";
-import { SessionWorld, watch } from "../testing/session-world.js";
-import type { PacketLibrary } from "../testing/scripted-broker.js";
+import { ManualTime, testPlatform } from "../../../test/support/mqtt/manual-time.js";
+import { MemoryStorage } from "../../../test/support/mqtt/memory-storage.js";
+import { ModelBroker } from "../../../test/support/mqtt/model-broker.js";
+import { SessionWorld, watch } from "../../../test/support/mqtt/session-world.js";
+import type { PacketLibrary } from "../../../test/support/mqtt/scripted-broker.js";
 
 const library = mqttPacket as unknown as PacketLibrary;
 const persistent: Partial<MqttOptions> = { persistent: true };

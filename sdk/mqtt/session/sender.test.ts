@@ -4,7 +4,7 @@ import { Outbox } from "./outbox.js";
 import { OutgoingMessage } from "./outgoing-message.js";
 import { PacketIds } from "./packet-ids.js";
 import { LazyMap } from "./lazy-map.js";
-import { ManualTime } from "../testing/manual-time.js";
+import { ManualTime } from "../../../test/support/mqtt/manual-time.js";
 import { Sender } from "./sender.js";
 
 /** A journal whose work is done when the test says so, or which refuses. */

@@ -1,8 +1,8 @@
 import mqttPacket from "mqtt-packet";
 import { describe, expect, test } from "vitest";
 import type { Message, MqttOptions, QoS, Subscription } from "../index.js";
-import { SessionWorld, watch } from "../testing/session-world.js";
-import type { LibraryPacket, PacketLibrary } from "../testing/scripted-broker.js";
+import { SessionWorld, watch } from "../../../test/support/mqtt/session-world.js";
+import type { LibraryPacket, PacketLibrary } from "../../../test/support/mqtt/scripted-broker.js";
 
 const library = mqttPacket as unknown as PacketLibrary;
 const world = (options: Partial<MqttOptions> = {}): SessionWorld => new SessionWorld(library, options);

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { errorCode, HawserError } from "../../../sdk/errors.js";
 import { lockNow, lockWithin, takeoverPath } from "./process-lock.js";
-import { buildProgram, RunningProgram } from "../testing/child-program.js";
+import { buildProgram, RunningProgram } from "../../../test/support/node/child-program.js";
 
 let room: string;
 let path: string;

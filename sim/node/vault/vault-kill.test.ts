@@ -4,7 +4,7 @@ import { lstatSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { buildProgram, RunningProgram } from "../testing/child-program.js";
+import { buildProgram, RunningProgram } from "../../../test/support/node/child-program.js";
 import { TEST_SCRYPT_COST } from "./sealed.js";
 import { Vault } from "./vault.js";
 

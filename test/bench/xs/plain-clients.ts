@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { build, type Plugin } from "esbuild";
-import { freePort, startMosquitto } from "../../../sim/node/testing/test-mosquitto.js";
+import { freePort, startMosquitto } from "../../support/node/test-mosquitto.js";
 import { bundleDevice } from "../../../firmware/build/xs-bundle.js";
 import { packageRoot } from "../../../firmware/build/project-files.js";
 import { startXs } from "../../../sim/xs/xs-run.js";
@@ -29,7 +29,7 @@ export function ecma419Source(): string | undefined {
 }
 
 export async function measureHawser(folder: string): Promise<PlainFigures> {
-  const libraryEntry = join(packageRoot(), "sim", "xs", "testing", "mqtt-library.ts");
+  const libraryEntry = join(packageRoot(), "test", "support", "xs", "mqtt-library.ts");
   const library = await bundleDevice({ entry: libraryEntry, outputFile: join(folder, "hawser-library.mjs") });
   const program = await bundleDevice({ entry: join(HERE, "plain-hawser.ts"), outputFile: join(folder, "hawser.mjs"), separate: { [libraryEntry]: "library" } });
   return { client: "Hawser's MqttClient", bundleBytes: library.sizeBytes, ...(await run(folder, "hawser", program.file, library.file)) };

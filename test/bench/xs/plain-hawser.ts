@@ -1,5 +1,5 @@
 /** On the XS host: `MqttClient` over plain TCP, subscribed, publishing at QoS 1; says what it costs on the way. Its first argument is a `PlainTask`. */
-import { host, hostScheduler, MqttClient, systemRandom, tcpOpener, TlsDialer } from "../../../sim/xs/testing/mqtt-library.js";
+import { host, hostScheduler, MqttClient, systemRandom, tcpOpener, TlsDialer } from "../../support/xs/mqtt-library.js";
 import { type PlainTask, sayFigures } from "./plain-task.js";
 
 sayFigures("empty");

@@ -3,7 +3,7 @@ import { readMessage } from "../../../host-tools/authority/messages.js";
 import { readAnswer } from "../../../sdk/identity/enrolment.js";
 import { IdentityStore, installIdentity } from "../../../sdk/identity/store.js";
 import type { KeyStore } from "../../../sdk/platform.js";
-import { MemoryStorage } from "../../../sdk/mqtt/testing/memory-storage.js";
+import { MemoryStorage } from "../../support/mqtt/memory-storage.js";
 import { PowerSupply } from "../../../sim/virtual/power/power-supply.js";
 import { VirtualKeys } from "../../../sim/virtual/power/key-store.js";
 import { jsonBend } from "../json-bend.js";

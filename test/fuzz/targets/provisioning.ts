@@ -5,8 +5,8 @@
 import { IdentityStore } from "../../../sdk/identity/store.js";
 import { encodeFrame } from "../../../sdk/provisioning/frames.js";
 import { isProvisioned, ProvisioningAgent } from "../../../sdk/provisioning/agent.js";
-import { partsOf, WrittenByDevice } from "../../../sdk/provisioning/test-station.js";
-import { MemoryStorage } from "../../../sdk/mqtt/testing/memory-storage.js";
+import { partsOf, WrittenByDevice } from "../../support/device/test-station.js";
+import { MemoryStorage } from "../../support/mqtt/memory-storage.js";
 import { VirtualKeys } from "../../../sim/virtual/power/key-store.js";
 import { PowerSupply } from "../../../sim/virtual/power/power-supply.js";
 import type { SeededRandom } from "../../../sim/virtual/random.js";

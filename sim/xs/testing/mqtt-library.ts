@@ -1,6 +1,0 @@
-/** What a device keeps in flash for an MQTT session without `Device`: the client and this host's platform. Test material. */
-export { TlsDialer } from "../../../firmware/tls/tls-dialer.js";
-export { failure } from "../../../sdk/failure.js";
-export { MqttClient } from "../../../sdk/mqtt/index.js";
-export * as host from "../host-natives.js";
-export { fileStorage, hostScheduler, systemRandom, tcpOpener } from "../xs-platform.js";

@@ -1,0 +1,57 @@
+/**
+ * What a device costs at 32 bits with its code in ROM, beside what it may cost: `measureBudgets` for the bench, and bars for the tests.
+ * The figures are the engine's own, so they do not depend on the machine.
+ */
+import { join } from "node:path";
+import type { HeapFigures } from "../../../sim/xs/host-natives.js";
+import { bundleDeviceProgram, XsDevice } from "../../../sim/xs/xs-device.js";
+import { base64 } from "./device-driver.js";
+import { deviceSettings } from "./device-scenario.js";
+import type { Plant } from "./plant.js";
+
+/** 16 KiB of chunks, 40 KiB of slots, 8 KiB of stack: 64 KiB. */
+export const SESSION_HEAP = { chunkBytes: 16_384, slotCount: 2_560, stackSlots: 512 } as const;
+
+export interface Budget {
+  name: string;
+  value: number;
+  target: number;
+  unit: "bytes" | "byte codes";
+}
+
+const MESSAGES = 20;
+const PAYLOAD_BYTES = 128;
+
+/** One mTLS session with messages of QoS 1, in a heap of 64 KiB. Throws `XS_ENDED` when that is not enough. */
+export async function measureBudgets(plant: Plant, folder: string, id: string): Promise<Budget[]> {
+  const { sizeBytes } = await bundleDeviceProgram(join(folder, "bundle"));
+  const device = await XsDevice.start({ folder: join(folder, "device"), bits: 32, heap: SESSION_HEAP });
+  try {
+    const empty = await device.call("heap", {});
+    await device.call("install", await plant.provision(id, () => device.call("makeKey", { commonName: id })));
+    await device.call("start", { settings: { ...deviceSettings(plant, 5), outbox: { persistent: false } } });
+    await device.event("connected");
+    await device.call("subscribe", { filter: "down/#", options: { qos: 1 } });
+    const connected = await device.call("heap", {});
+    for (let n = 0; n < MESSAGES; n++) await device.call("publish", { topic: "up/a", payload: base64("x".repeat(PAYLOAD_BYTES)), options: { qos: 1 } });
+    const end = await device.call("heap", {});
+    await device.call("stop", {});
+    return [
+      { name: "bundle, minified", value: sizeBytes, target: 61_440, unit: "bytes" },
+      { name: "live heap, connected and subscribed, beyond the empty machine", value: usedBytes(connected) - usedBytes(empty), target: 24_576, unit: "bytes" },
+      { name: "heap of a whole mTLS QoS 1 session", value: heapBytes(), target: 65_536, unit: "bytes" },
+      { name: "a QoS 1 message of 128 bytes, command and answer included", value: Math.round((end.meter - connected.meter) / MESSAGES), target: Infinity, unit: "byte codes" },
+    ];
+  } finally {
+    device.kill();
+    await device.exited;
+  }
+}
+
+function usedBytes(heap: HeapFigures): number {
+  return heap.slotsUsed * heap.slotBytes + heap.chunkBytesUsed;
+}
+
+function heapBytes(): number {
+  return SESSION_HEAP.chunkBytes + 16 * (SESSION_HEAP.slotCount + SESSION_HEAP.stackSlots);
+}
