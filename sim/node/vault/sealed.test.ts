@@ -70,7 +70,7 @@ describe("keys from passphrases", () => {
   it("are not derived from stored parameters that are none, or would take for ever", () => {
     const good = newKeyDerivation(TEST_SCRYPT_COST);
     expect(readKeyDerivation(good)).toEqual(good);
-    const changes = [{ kdf: "none" }, { cost: 3 }, { cost: 2 ** 21 }, { cost: 0 }, { cost: "2" }, { blockSize: 33 }, { parallelization: 0 }, { salt: "" }, { salt: "AA" }, { salt: 1 }];
+    const changes = [{ kdf: "none" }, { cost: 3 }, { cost: 2 ** 21 }, { cost: 0 }, { cost: "2" }, { blockSize: 33 }, { cost: 2 ** 20, blockSize: 8 }, { cost: 2 ** 15, blockSize: 32, parallelization: 16 }, { parallelization: 0 }, { salt: "" }, { salt: "AA" }, { salt: 1 }];
     for (const change of changes) expect(readKeyDerivation({ ...good, ...change })).toBeUndefined();
     for (const value of [undefined, null, 1, "scrypt", []]) expect(readKeyDerivation(value)).toBeUndefined();
   });

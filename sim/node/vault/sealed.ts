@@ -9,13 +9,19 @@ import { HawserError } from "../../../sdk/errors.js";
 
 /** What scrypt costs; RFC 7914 calls them N, r and p. */
 export interface ScryptCost {
-  /** N: a power of two, 2..2^20. Memory is 128 * cost * blockSize bytes. */
+  /** N: a power of two, at least 2. Memory is 128 * cost * blockSize bytes, time is proportional to the product of all three: see {@link MOST_WORK}. */
   cost: number;
   /** r: 1..32 */
   blockSize: number;
   /** p: 1..16 */
   parallelization: number;
 }
+
+/**
+ * The product of all three costs is at most this: 128 MiB and about half a second. A stored cost is read before anything is proved, so whoever can write the file
+ * decides how long the passphrase takes.
+ */
+const MOST_WORK = 2 ** 20;
 
 /** 32 MiB and about a tenth of a second on a desktop machine of 2026. */
 export const DEFAULT_SCRYPT_COST: Readonly<ScryptCost> = { cost: 2 ** 15, blockSize: 8, parallelization: 1 };
@@ -39,7 +45,7 @@ export function readKeyDerivation(value: unknown): KeyDerivation | undefined {
   if (typeof value !== "object" || value === null) return undefined;
   const { kdf, cost, blockSize, parallelization, salt } = value as Partial<Record<keyof KeyDerivation, unknown>>;
   if (kdf !== "scrypt" || !isWithin(cost, 2, 2 ** 20) || !isWithin(blockSize, 1, 32) || !isWithin(parallelization, 1, 16)) return undefined;
-  if (!Number.isInteger(Math.log2(cost)) || typeof salt !== "string") return undefined;
+  if (cost * blockSize * parallelization > MOST_WORK || !Number.isInteger(Math.log2(cost)) || typeof salt !== "string") return undefined;
   const saltBytes = Buffer.from(salt, "base64");
   if (saltBytes.length !== 16 || saltBytes.toString("base64") !== salt) return undefined;
   return { kdf, cost, blockSize, parallelization, salt };

@@ -7,6 +7,7 @@ import { basename, dirname, join } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
 import { errnoCode, storageError, syncDirectory } from "../files/atomic-file.js";
 import type { ProcessLock } from "../files/process-lock.js";
+import { isOurDirectory } from "../files/safe-path.js";
 import { HEADER_FILE, LOCK_FILE, lockVault } from "./vault-files.js";
 
 export class VaultPlace {
@@ -100,8 +101,8 @@ function removeLeftovers(path: string): void {
 
 function removeUnlessHeld(directory: string): void {
   try {
-    // Without a lock file its maker may be about to lock it.
-    if (!exists(join(directory, LOCK_FILE))) return;
+    // A link, or a directory of somebody else, may have been planted for us to reach through. Without a lock file its maker may be about to lock it.
+    if (!isOurDirectory(directory) || !exists(join(directory, LOCK_FILE))) return;
     lockVault(directory);
     rmSync(directory, { recursive: true, force: true });
   } catch {

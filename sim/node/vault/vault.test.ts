@@ -143,8 +143,10 @@ describe("a vault", () => {
   it("does not guess at a vault of a later version", () => {
     create().close();
     const header = join(path, "vault.json");
-    writeFileSync(header, readFileSync(header, "utf8").replace('"version":1', '"version":2'));
+    writeFileSync(header, readFileSync(header, "utf8").replace('"version":2', '"version":3'));
     expect(codeOf(() => Vault.open(path, PASSPHRASE))).toBe("VAULT_TOO_NEW");
+    writeFileSync(header, readFileSync(header, "utf8").replace('"version":3', '"version":1'));
+    expect(codeOf(() => Vault.open(path, PASSPHRASE))).toBe("VAULT_TOO_OLD");
   });
 
   it("refuses a second holder and names the first", () => {
@@ -210,7 +212,8 @@ describe("a vault", () => {
         const changed = Buffer.from(whole);
         changed[index]! ^= 1;
         writeFileSync(join(path, file), changed);
-        expect([file, index, codeOf(() => Vault.open(path, PASSPHRASE))]).toEqual([file, index, "VAULT_CORRUPT"]);
+        const isVersion = file === "vault.json" && whole.toString("utf8", 0, index).endsWith('"version":');
+        expect([file, index, codeOf(() => Vault.open(path, PASSPHRASE))]).toEqual([file, index, isVersion ? "VAULT_TOO_NEW" : "VAULT_CORRUPT"]);
       }
       writeFileSync(join(path, file), whole);
     }
