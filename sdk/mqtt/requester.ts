@@ -4,6 +4,7 @@ import type { Cancel, Random, Scheduler } from "../platform.js";
 import type { PublishOptions, PublishResult, SubscribeOptions } from "./options.js";
 import type { QoS } from "./codec/packet-types.js";
 import type { Message, Subscription } from "./session/subscription.js";
+import { checkTopic } from "./topics.js";
 
 export interface RequesterOptions {
   /** The level at which answers come. Default 1. */
@@ -40,7 +41,7 @@ export class Requester {
     private readonly responseTopic: string,
     options: RequesterOptions,
   ) {
-    this.#answers = client.subscribe(responseTopic, { qos: options.qos ?? 1 });
+    this.#answers = client.subscribe(checkTopic(responseTopic), { qos: options.qos ?? 1 });
     void this.#listen();
   }
 

@@ -223,7 +223,8 @@ function readSuback(cmd: SubackPacket["cmd"], version: ProtocolVersion): SubackP
     if (properties !== undefined) packet.properties = properties;
   }
   if (cmd === "unsuback" && version === 4) return packet;
-  if (reader.remaining === 0) throw malformed(`${cmd.toUpperCase()} without a reason code`);
+  // An UNSUBACK without is short, and clear.
+  if (reader.remaining === 0 && cmd === "suback") throw malformed("SUBACK without a reason code");
   while (reader.remaining > 0) packet.granted.push(reader.u8());
   return packet;
 }

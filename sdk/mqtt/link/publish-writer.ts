@@ -49,7 +49,8 @@ export class PublishWriter {
 
   #fields(message: OutgoingMessage): PublishFields {
     const { topic, payload, qos, retain, dup, messageId, expiresAtMs } = message;
-    const { alias, isNew } = this.#aliases?.of(topic) ?? NO_ALIAS;
+    // What may have come before has to say the same again (section 3.3.1.1), and with the connection its aliases are gone.
+    const { alias, isNew } = (dup ? undefined : this.#aliases?.of(topic)) ?? NO_ALIAS;
     const properties = {
       ...message.properties,
       // What waited here is not to be waited for again at the broker; at least a second, since it is sent now.

@@ -54,6 +54,9 @@ const REASONS: Readonly<Record<number, Reason>> = {
 /** CONNACK return codes of 3.1.1, as the reason codes of 5.0 that say the same. */
 const RETURN_CODES: Readonly<Record<number, number>> = { 1: 0x84, 2: 0x85, 3: 0x88, 4: 0x86, 5: 0x87 };
 
+/** The one code other than 0 that is no refusal: nobody subscribes to the topic, or nobody did to the filter. */
+const BELOW_0X80: Readonly<Record<string, number>> = { puback: 0x10, pubrec: 0x10, unsuback: 0x11 };
+
 /** Longest piece of a broker's own words that is shown. */
 const MAX_SHOWN = 120;
 
@@ -66,6 +69,15 @@ export function reasonName(reasonCode: number): string {
 export function reasonErrorCode(reasonCode: number): string {
   const reason = REASONS[reasonCode];
   return reason === undefined ? "REFUSED_BY_BROKER" : reason.name.toUpperCase().replaceAll(" ", "_");
+}
+
+/**
+ * Whether `reasonCode` can be an answer in an acknowledgement: success, or a refusal the specification knows. Anything else says nothing, and taking it for success
+ * would call a message delivered that may not be.
+ */
+export function isAnswer(cmd: "puback" | "pubrec" | "pubrel" | "pubcomp" | "suback" | "unsuback", reasonCode: number): boolean {
+  if (reasonCode >= 0x80) return REASONS[reasonCode] !== undefined;
+  return reasonCode === 0 || reasonCode === BELOW_0X80[cmd] || (cmd === "suback" && reasonCode <= 2);
 }
 
 /** A broker's text on one line, without control characters, and bounded. */

@@ -40,7 +40,7 @@ function parts() {
   const journal = new SlowJournal();
   const released: number[] = [];
   const outbox = new Outbox({ maxMessages: 10, maxBytes: 10_000, overflow: "reject" });
-  const sender = new Sender(outbox, ids, journal, { acknowledge: (_, id) => released.push(id), givenUp: () => undefined, delivered: () => undefined });
+  const sender = new Sender(outbox, ids, journal, { acknowledge: (_, id) => released.push(id), givenUp: () => undefined, unasked: () => undefined, delivered: () => undefined });
   const message = (qos: 0 | 1 | 2): OutgoingMessage => new OutgoingMessage("t", new Uint8Array(1), qos, false, undefined, undefined);
   return { ids, journal, released, outbox, sender, message };
 }

@@ -18,6 +18,8 @@ export interface SenderOwner {
   /** Not called between connections. */
   acknowledge(cmd: "pubrel", messageId: number, reasonCode: number): void;
   givenUp(message: OutgoingMessage, error: HawserError): void;
+  /** The broker answered what was not asked, or twice. */
+  unasked(cmd: AckPacket["cmd"], messageId: number): void;
   /** Awaited or not. */
   delivered(message: OutgoingMessage, reasonCode: number): void;
 }
@@ -155,7 +157,7 @@ export class Sender {
     this.#drop(message, error);
   }
 
-  /** PUBACK, PUBREC or PUBCOMP. @throws PacketError where it answers nothing that was sent */
+  /** PUBACK, PUBREC or PUBCOMP. @throws PacketError where it cannot be the answer to what was sent */
   acknowledged(packet: AckPacket): void {
     if (packet.cmd === "puback") this.#puback(packet);
     else if (packet.cmd === "pubrec") this.#pubrec(packet);
@@ -164,7 +166,8 @@ export class Sender {
 
   #puback(packet: AckPacket): void {
     const message = this.#sentById.get(packet.messageId);
-    if (message === undefined) throw protocolError(`PUBACK for packet identifier ${packet.messageId}, which is not in flight`);
+    // Brokers and bridges answer twice, or late: nothing follows from it.
+    if (message === undefined) return this.owner.unasked(packet.cmd, packet.messageId);
     // RabbitMQ answers QoS 2 so, in 3.1.1: it has lowered the level and taken the message over.
     if (message.qos === 2 && this.#version === 5) throw protocolError(`PUBACK for packet identifier ${packet.messageId}, which is QoS 2`);
     this.#removeSent(message);
@@ -175,6 +178,8 @@ export class Sender {
     const { messageId } = packet;
     const message = this.#sentById.get(messageId);
     if (message === undefined) {
+      // A refusal is the end of that exchange: a PUBREL would begin another (MQTT 5.0, section 4.3.3).
+      if (packet.reasonCode >= 0x80) return this.owner.unasked(packet.cmd, messageId);
       const released = this.#released.get(messageId);
       if (released !== undefined) return this.#release(released);
       // After a restart of one side this is no error (MQTT 5.0, section 4.3.3): 0x92, packet identifier not found.
@@ -199,7 +204,8 @@ export class Sender {
   #pubcomp(packet: AckPacket): void {
     const message = this.#released.get(packet.messageId);
     // It may answer the PUBREL for an identifier that was not known here.
-    if (message !== undefined) this.#complete(message, packet.reasonCode === 0x92 ? 0 : packet.reasonCode, packet.properties);
+    if (message === undefined) return this.owner.unasked(packet.cmd, packet.messageId);
+    this.#complete(message, packet.reasonCode === 0x92 ? 0 : packet.reasonCode, packet.properties);
   }
 
   #removeSent(message: OutgoingMessage): void {
@@ -209,7 +215,7 @@ export class Sender {
 
   #complete(message: OutgoingMessage, reasonCode: number, properties: AckPacket["properties"]): void {
     this.#released.delete(message.messageId);
-    if (reasonCode >= 0x80) return this.#drop(message, new RefusedError(`the message to ${message.topic}`, reasonCode));
+    if (reasonCode >= 0x80) return this.#drop(message, new RefusedError(`the message to ${message.topic}`, reasonCode, properties));
     this.#forget(message);
     message.delivered(reasonCode, properties);
     this.owner.delivered(message, reasonCode);

@@ -10,7 +10,8 @@ import { Outbox } from "./outbox.js";
 import type { OutgoingMessage } from "./outgoing-message.js";
 import { PacketIds } from "./packet-ids.js";
 import { protocolError } from "../codec/packet-error.js";
-import type { AckPacket, ConnackPacket, InboundPacket, OutboundPacket, ProtocolVersion } from "../codec/packet-types.js";
+import type { AckPacket, ConnackPacket, InboundPacket, OutboundPacket, ProtocolVersion, SubackPacket } from "../codec/packet-types.js";
+import { isAnswer } from "../link/reason-codes.js";
 import { Receiver, type ReceiverOwner } from "./receiver.js";
 import { Sender, type SenderOwner } from "./sender.js";
 import { StoredJournal } from "./stored-journal.js";
@@ -48,11 +49,12 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
   readonly #journal: VolatileJournal | StoredJournal;
   /** False while what is stored is read. */
   #isReady = false;
+  #hasLoggedUnasked = false;
 
   /** @throws HawserError `BAD_OPTION`, `STORAGE_FAILED` */
   constructor(
     options: ResolvedOptions,
-    platform: SessionPlatform,
+    private readonly platform: SessionPlatform,
     storage: Storage | undefined,
     private readonly owner: SessionOwner,
   ) {
@@ -77,10 +79,17 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
     return this.sender.oldest ?? this.subscriptions.oldestRequest;
   }
 
+  /** An answer to nothing: let pass, and written down once a connection, since whoever sends one sends many. */
+  unasked(cmd: AckPacket["cmd"] | SubackPacket["cmd"], messageId: number): void {
+    if (!this.#hasLoggedUnasked) this.platform.log("warn", "the broker acknowledged what was not asked", { packet: cmd.toUpperCase(), messageId });
+    this.#hasLoggedUnasked = true;
+  }
+
   /** A connection is established. */
   begin(connack: ConnackPacket, version: ProtocolVersion, options: ResolvedOptions): void {
     const { sessionPresent, properties = {} } = connack;
     const { receiveMaximum, inFlightWindow } = options;
+    this.#hasLoggedUnasked = false;
     const limit = version === 5 ? (receiveMaximum ?? RECEIVE_LIMIT) : Math.max(receiveMaximum ?? 0, RECEIVE_LIMIT);
     this.#receiver.begin(limit, sessionPresent);
     this.subscriptions.begin(version, sessionPresent, properties);
@@ -100,18 +109,24 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
     switch (packet.cmd) {
       case "publish":
         return this.#receiver.publish(packet);
-      case "pubrel":
-        return this.#receiver.pubrel(packet.messageId);
       case "puback":
       case "pubrec":
+      case "pubrel":
       case "pubcomp":
-        return this.sender.acknowledged(packet);
+        return this.#acknowledgement(packet);
       case "suback":
       case "unsuback":
         return this.subscriptions.answered(packet);
       default:
         throw protocolError(`${packet.cmd.toUpperCase()} at this place`);
     }
+  }
+
+  #acknowledgement(packet: AckPacket): void {
+    const { cmd, messageId, reasonCode } = packet;
+    if (!isAnswer(cmd, reasonCode)) throw protocolError(`${cmd.toUpperCase()} with reason code ${reasonCode}`);
+    if (cmd === "pubrel") this.#receiver.pubrel(messageId);
+    else this.sender.acknowledged(packet);
   }
 
   /** Stores what is to be stored. */

@@ -6,6 +6,7 @@ import { checkUserProperties } from "../check-properties.js";
 import { RefusedError } from "../connect-error.js";
 import { LazyMap } from "./lazy-map.js";
 import type { SubscribeOptions } from "../options.js";
+import { isAnswer } from "../link/reason-codes.js";
 import { protocolError } from "../codec/packet-error.js";
 import type { PacketIds } from "./packet-ids.js";
 import type { OutboundPacket, Properties, ProtocolVersion, PublishProperties, SubackPacket, SubscribePacket, SubscriptionFields } from "../codec/packet-types.js";
@@ -20,6 +21,8 @@ export interface SubscriptionsOwner {
   send(packet: OutboundPacket): void;
   dropped(message: InboundMessage, code: string): void;
   refused(filter: string, reasonCode: number): void;
+  /** The broker answered what was not asked, or twice. */
+  unasked(cmd: SubackPacket["cmd"], messageId: number): void;
 }
 
 interface Entry {
@@ -139,19 +142,21 @@ export class Subscriptions implements SubscriptionOwner {
     if (entry !== undefined && !entry.isEstablished && this.#isOnline) this.#subscribe(entry);
   }
 
-  /** SUBACK or UNSUBACK. @throws PacketError where it answers nothing that was sent */
+  /** SUBACK or UNSUBACK. @throws PacketError where it cannot be the answer to what was sent */
   answered(packet: SubackPacket): void {
     const request = this.#requests.get(packet.messageId);
-    if (request === undefined || (request.entry === undefined) !== (packet.cmd === "unsuback")) {
-      throw protocolError(`${packet.cmd.toUpperCase()} for packet identifier ${packet.messageId}, which asked nothing`);
+    if (request === undefined) return this.owner.unasked(packet.cmd, packet.messageId);
+    if ((request.entry === undefined) !== (packet.cmd === "unsuback")) {
+      throw protocolError(`${packet.cmd.toUpperCase()} for packet identifier ${packet.messageId}, which asked something else`);
     }
     const code = packet.granted[0] ?? 0;
     if (packet.granted.length > 1) throw protocolError(`${packet.cmd.toUpperCase()} with ${packet.granted.length} reason codes for one filter`);
-    if (request.entry !== undefined && code > 2 && code < 0x80) throw protocolError(`SUBACK with reason code ${code}`);
+    // 3.1.1 knows one code for a refusal, and its brokers send others.
+    if (!isAnswer(packet.cmd, code) && (this.#version === 5 || code < 0x80)) throw protocolError(`${packet.cmd.toUpperCase()} with reason code ${code}`);
     this.#requests.delete(packet.messageId);
     this.ids.release(packet.messageId);
     if (request.entry === undefined) this.#left(request.filter);
-    else this.#granted(request.entry, code);
+    else this.#granted(request.entry, code, packet.properties);
     request.resolve?.(code);
   }
 
@@ -216,7 +221,7 @@ export class Subscriptions implements SubscriptionOwner {
     this.owner.send({ cmd: "unsubscribe", messageId, unsubscriptions: [filter] });
   }
 
-  #granted(entry: Entry, code: number): void {
+  #granted(entry: Entry, code: number, properties?: Properties): void {
     const { subscription } = entry;
     if (this.#entries.get(subscription.filter) !== entry) return;
     if (code < 0x80) {
@@ -229,7 +234,7 @@ export class Subscriptions implements SubscriptionOwner {
     // Refused when it was made, it is over. Refused later, it may be granted again on the next connection.
     if (entry.wasGranted) return;
     this.#remove(subscription.filter);
-    subscription.fail(new RefusedError(`the subscription to ${subscription.filter}`, code));
+    subscription.fail(new RefusedError(`the subscription to ${subscription.filter}`, code, properties));
   }
 
   /** For a subscription: the application closed it. Settles when the broker knows. */
