@@ -35,6 +35,8 @@ export default tseslint.config(
   room(["sim/xs/**/*.ts"], ["sim/**/*.test.ts", "sim/xs/*world*.ts"], ["/host-tools/", "/(sim|node|virtual|brokers)/"], "sim/xs/ imports sdk/ and firmware/ only"),
   room(["sim/xs/*world*.ts"], ["sim/**/*.test.ts"], ["/firmware/(?!build/)", "/(host-tools|node|brokers)/"], "the worlds on XS import sdk/, sim/virtual/ and the bundler of firmware/build only"),
   room(["host-tools/**/*.ts"], ["host-tools/cli/**/*.ts", "host-tools/**/*.test.ts"], ["/firmware/", "/sim/(?!node/)"], "host-tools/ imports sdk/ and sim/node/ only"),
+  // The policy is plain data and questions about it: no disk, no sockets, no other room of the tools.
+  room(["host-tools/policy/**/*.ts"], ["**/*.test.ts"], ["/firmware/", "/sim/", "/(authority|brokers|ca|ca-directory|cli|pki|station)/", "^node:(?!crypto$|net$)"], "host-tools/policy/ imports sdk/ and nothing that has effects"),
   { files: ["**/*.test.ts", "test/**/*.ts"], rules: { "@typescript-eslint/no-non-null-assertion": "off", "max-lines": "off" } },
   { files: ["sdk/shims/**"], rules: { "max-lines": "off" } },
 );

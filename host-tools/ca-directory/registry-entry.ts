@@ -42,15 +42,17 @@ export interface RegistryEntry {
   readonly currentSerial?: string;
   /** The pre-shared key, sealed under the CA's key, base64. */
   readonly psk?: string;
+  /** What the policy's scopes and topics ask about: site, line, tenant, ... */
+  readonly attributes?: Readonly<Record<string, string>>;
 }
 
 /** @returns undefined when the value is no entry for `name` */
 export function parseEntry(value: Readonly<Record<string, unknown>>, name: string): RegistryEntry | undefined {
   if (value["v"] !== 1 || value["name"] !== name) return undefined;
-  const { kind, role, state, createdAtMs, certificates, currentSerial, psk } = value;
+  const { kind, role, state, createdAtMs, certificates, currentSerial, psk, attributes } = value;
   if ((kind !== "device" && kind !== "client") || typeof role !== "string" || !isOneOf(state, ENTRY_STATES) || !isTime(createdAtMs)) return undefined;
   const records = parseCertificateRecords(certificates);
-  if (records === undefined || !isOptionalString(currentSerial) || !isOptionalString(psk)) return undefined;
+  if (records === undefined || !isOptionalString(currentSerial) || !isOptionalString(psk) || !isAttributes(attributes)) return undefined;
   return {
     v: 1,
     kind,
@@ -61,7 +63,15 @@ export function parseEntry(value: Readonly<Record<string, unknown>>, name: strin
     certificates: records,
     ...(currentSerial === undefined ? {} : { currentSerial }),
     ...(psk === undefined ? {} : { psk }),
+    ...(attributes === undefined ? {} : { attributes }),
   };
+}
+
+/** Texts by name, bounded; whether a policy can use them is the policy's business. */
+function isAttributes(value: unknown): value is Readonly<Record<string, string>> | undefined {
+  if (value === undefined) return true;
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  return Object.entries(value).every(([name, text]) => /^[a-z][a-z0-9-]{0,31}$/.test(name) && typeof text === "string" && text.length <= 128);
 }
 
 /** @returns undefined when the value is no list of certificate records */

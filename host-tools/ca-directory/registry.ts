@@ -33,6 +33,7 @@ export interface ListedName {
   readonly kind: RegistryEntry["kind"];
   readonly role: string;
   readonly state: EntryState;
+  readonly attributes?: Readonly<Record<string, string>>;
   /** Of the certificate in use; absent when no certificate is valid. */
   readonly serial?: string;
   readonly notBeforeMs?: number;
@@ -43,12 +44,13 @@ export interface ListedName {
 
 export function listed(entry: RegistryEntry): ListedName {
   const current = currentCertificate(entry);
-  const { name, kind, role, state } = entry;
+  const { name, kind, role, state, attributes } = entry;
   return {
     name,
     kind,
     role,
     state,
+    ...(attributes === undefined ? {} : { attributes }),
     ...(current === undefined ? {} : { serial: current.serial, notBeforeMs: current.notBeforeMs, notAfterMs: current.notAfterMs }),
     certificates: entry.certificates.map(({ der: _long, ...record }) => record),
   };

@@ -8,6 +8,7 @@ import { addCaCommands } from "./commands/ca.js";
 import { addDemoCommand } from "./commands/demo.js";
 import { addIssueCommand } from "./commands/issue.js";
 import { addListCommand } from "./commands/list.js";
+import { addPolicyCommands } from "./commands/policy.js";
 import { addProvisionCommand } from "./commands/provision.js";
 import { addRevokeCommand } from "./commands/revoke.js";
 import { addSimCommands } from "./commands/sim.js";
@@ -57,6 +58,7 @@ function buildProgram(terminal: Terminal): Command {
     addListCommand,
     addBrokerCommands,
     addAuthorityCommand,
+    addPolicyCommands,
     addSimCommands,
     addDemoCommand,
   ];

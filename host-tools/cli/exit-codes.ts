@@ -145,6 +145,9 @@ const DATA = [
   "STORAGE_FAILED",
   "PERMISSION_DENIED",
   "NOT_FOUND",
+  "POLICY_INVALID",
+  "BAD_INVENTORY",
+  "BAD_POLICY_TEST",
 ];
 
 const CODES = new Map<string, ExitCode>([

@@ -109,7 +109,8 @@ function shadows(other: Rule, rule: Rule): boolean {
   if (!other.needsOwner && !isWithinScope(rule, other)) return false;
   const sameOwner = other.own === rule.own && (other.channel === undefined) === (rule.channel === undefined);
   const hasPlaceholders = other.template.some(({ kind }) => kind === "placeholder");
-  if (!sameOwner && hasPlaceholders) return false;
+  const isEveryOwners = other.channel !== undefined && !other.own && other.scope.size === 0 && !other.needsOwner;
+  if (!sameOwner && hasPlaceholders && !isEveryOwners) return false;
   return coversTemplate(other.template, rule.template, other.channel !== undefined && !other.own);
 }
 

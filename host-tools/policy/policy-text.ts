@@ -92,8 +92,8 @@ const validate = new Ajv2020({ allErrors: true, strict: false }).compile(POLICY_
 
 function schemaFindings(value: unknown, sourceOf: PolicyText["sourceOf"]): Finding[] {
   if (validate(value)) return [];
-  // `oneOf` and `allOf` repeat what their parts said.
-  const errors = (validate.errors ?? []).filter((error) => !["allOf", "propertyNames"].includes(error.keyword) || validate.errors?.length === 1);
+  // What `oneOf` says of each of its parts, it says better itself; `propertyNames` repeats the pattern.
+  const errors = (validate.errors ?? []).filter(({ keyword, schemaPath: where }) => keyword !== "propertyNames" && (keyword === "oneOf" || !where.includes("/oneOf/")));
   const seen = new Set<string>();
   return errors.flatMap((error) => {
     const path = schemaPath(error);
@@ -114,12 +114,12 @@ function schemaPath(error: ErrorObject): (string | number)[] {
   return typeof unknown === "string" ? [...path, unknown] : path;
 }
 
-function schemaMessage({ keyword, params, message = "is not valid" }: ErrorObject): string {
+function schemaMessage({ keyword, params, schemaPath, message = "is not valid" }: ErrorObject): string {
   if (keyword === "additionalProperties") return "is not a setting of a policy";
   if (keyword === "enum") return `must be one of ${(params["allowedValues"] as unknown[]).join(", ")}`;
   if (keyword === "const") return `must be ${JSON.stringify(params["allowedValue"])}`;
   if (keyword === "required") return `lacks ${String(params["missingProperty"])}`;
-  if (keyword === "oneOf") return "must have exactly one of the alternatives (allow or deny, channels or topics)";
+  if (keyword === "oneOf") return schemaPath.includes("/allOf/0/") ? "needs either allow or deny" : schemaPath.includes("/allOf/1/") ? "needs either channels or topics" : "must be a text or a list of texts";
   if (keyword === "pattern" && params["pattern"] !== undefined) return `must match ${String(params["pattern"])}`;
   return message;
 }

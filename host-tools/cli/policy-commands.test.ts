@@ -1,0 +1,85 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
+import { buildCli, hawser, temporaryDirectory } from "../../test/support/host-tools/test-cli.js";
+import { directoryWithCa, json } from "../../test/support/host-tools/test-fleet.js";
+
+beforeAll(buildCli);
+
+const NAMES = "names:\n  dev1: { role: sensor }\n  dev2: { role: sensor }\n  backend: { role: backend, kind: client }\n";
+
+async function place(): Promise<string> {
+  const cwd = temporaryDirectory();
+  expect((await hawser(["policy", "init", "--schema", "schema.json"], { cwd })).code).toBe(0);
+  writeFileSync(join(cwd, "names.yaml"), NAMES);
+  return cwd;
+}
+
+describe("hawser policy", () => {
+  test("writes the built-in policy with its schema, once", async () => {
+    const cwd = await place();
+    expect(JSON.parse(readFileSync(join(cwd, "schema.json"), "utf8"))).toMatchObject({ title: "Hawser policy" });
+    expect(await hawser(["policy", "init"], { cwd })).toMatchObject({ code: 5, stderr: expect.stringMatching(/^error OUT_EXISTS: policy.yaml exists/) as string });
+    expect((await hawser(["policy", "check", "--policy", "policy.yaml"], { cwd })).code).toBe(0);
+    expect(await hawser(["policy", "check", "--policy", "policy.yaml", "--strict"], { cwd })).toMatchObject({ code: 1, stderr: expect.stringContaining("POLICY_DOUBTFUL") as string });
+  });
+
+  test("lists everything that is wrong, with lines, and exits with 6", async () => {
+    const cwd = await place();
+    writeFileSync(join(cwd, "bad.yaml"), "version: 1\nname: x\nlisteners: { mtls: { port: 1, requires: [certificate] } }\nroles:\n  a: { inherits: [b] }\n  c: { class: d, for: devices }\n");
+    const { code, stdout, stderr } = await hawser(["policy", "check", "--policy", "bad.yaml"], { cwd });
+    expect([code, stdout.split("\n").slice(0, 2)]).toEqual([6, ["bad.yaml:5: error REFERENCE: there is no role b", "bad.yaml:6: error REFERENCE: there is no class d"]]);
+    expect(stderr).toMatch(/^error POLICY_INVALID: bad.yaml has \d errors/);
+  });
+
+  test("says what a name may do and who reaches a topic, with the line that says so", async () => {
+    const cwd = await place();
+    const lineOf = (text: string): number => readFileSync(join(cwd, "policy.yaml"), "utf8").split("\n").findIndex((line) => line === text) + 1;
+    const flags = ["--policy", "policy.yaml", "--inventory", "names.yaml"];
+    const explained = await json<{ rights: unknown[] }>(cwd, "policy", "explain", ...flags, "--id", "dev1");
+    expect(explained.rights).toContainEqual(expect.objectContaining({ listener: "psk", access: "publish", filter: "devices/dev1/identity/request", line: lineOf("      request:") }));
+    const { verdicts } = await json<{ verdicts: { listener: string; action: string; allowed: boolean }[] }>(cwd, "policy", "explain", ...flags, "--id", "dev1", "--topic", "devices/dev2/up/x");
+    expect(verdicts.every(({ allowed }) => !allowed)).toBe(true);
+    const { who } = await json<{ who: { id: string; action: string }[] }>(cwd, "policy", "who", ...flags, "--topic", "devices/dev1/up/x");
+    expect(who.map(({ id, action }) => `${id} ${action}`)).toEqual(["dev1 publish", "backend receive"]);
+    expect((await hawser(["policy", "who", "--topic", "x"], { cwd })).stderr).toMatch(/^error USAGE: it takes names/);
+    expect((await hawser(["policy", "explain", ...flags, "--id", "ghost"], { cwd })).code).toBe(6);
+  });
+
+  test("answers for the names of a CA directory", async () => {
+    const cwd = await directoryWithCa();
+    await json(cwd, "provision", "--dir", "ca", "--id", "sensor-1", "--vault", "v");
+    const { rights } = await json<{ rights: { filter: string }[] }>(cwd, "policy", "explain", "--dir", "ca", "--id", "sensor-1");
+    expect(rights.map(({ filter }) => filter)).toContain("devices/sensor-1/up/#");
+  });
+
+  test("shows what changes, the same change of many names once", async () => {
+    const cwd = await place();
+    writeFileSync(join(cwd, "new.yaml"), readFileSync(join(cwd, "policy.yaml"), "utf8").replace("topic: up/#", "topic: out/#"));
+    const { changes } = await json<{ changes: unknown[] }>(cwd, "policy", "diff", "policy.yaml", "new.yaml", "--inventory", "names.yaml");
+    expect(changes).toContainEqual(expect.objectContaining({ change: "loses", names: ["dev1", "dev2"], filter: "devices/{id}/up/#", access: "publish" }));
+    const same = await hawser(["policy", "diff", "policy.yaml", "policy.yaml", "--inventory", "names.yaml"], { cwd });
+    expect(same.stdout).toBe("Nobody gains or loses anything.\n");
+  });
+
+  test("runs assertions, fails when one does not hold, and reports to JUnit", async () => {
+    const cwd = await place();
+    const tests = (extra: string): void => writeFileSync(join(cwd, "t.yaml"), `${NAMES}tests:\n  - name: own <topics>\n    as: [dev1]\n    may: [publish devices/dev1/up/x, { publish: devices/dev1/up/x, retain: true }${extra}]\n    may-not: [publish devices/dev2/up/x]\n`);
+    tests("");
+    expect((await hawser(["policy", "test", "t.yaml"], { cwd })).stdout).toBe("3 of 3 assertions hold\n");
+    tests(", subscribe devices/#");
+    const failed = await hawser(["policy", "test", "t.yaml", "--junit", "report.xml"], { cwd });
+    expect(failed).toMatchObject({ code: 1, stderr: expect.stringMatching(/^error POLICY_TEST_FAILED: 1 of 4/) as string });
+    expect(readFileSync(join(cwd, "report.xml"), "utf8")).toMatch(/tests="4" failures="1"[\s\S]*classname="own &#60;topics&#62;"/);
+    writeFileSync(join(cwd, "t.yaml"), "tests: [{ as: dev1, mayy: [publish x] }]\n");
+    expect((await hawser(["policy", "test", "t.yaml"], { cwd })).stderr).toMatch(/^error BAD_POLICY_TEST: t.yaml: test 1: mayy is not known/);
+  });
+
+  test("writes the catalogue as Markdown, HTML and AsyncAPI", async () => {
+    const cwd = await place();
+    await json(cwd, "policy", "docs", "--policy", "policy.yaml", "--markdown", "t.md", "--html", "t.html", "--asyncapi", "t.json");
+    expect(readFileSync(join(cwd, "t.md"), "utf8")).toContain("| up | devices/{id}/up/# | from the device |");
+    expect(readFileSync(join(cwd, "t.html"), "utf8")).toContain("<td>devices/{id}/up/#</td>");
+    expect(JSON.parse(readFileSync(join(cwd, "t.json"), "utf8"))).toMatchObject({ asyncapi: "3.0.0", channels: { "device-up": { address: "devices/{id}/up/#" } } });
+  });
+});
