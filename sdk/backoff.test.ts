@@ -61,4 +61,15 @@ describe("Backoff", () => {
     expect(DEFAULT_BACKOFF.floorMs).toBeLessThan(DEFAULT_BACKOFF.baseMs);
     expect(DEFAULT_BACKOFF.baseMs).toBeLessThan(DEFAULT_BACKOFF.capMs);
   });
+
+  it("takes no connection for stable over which nothing got through, however long it lasted", () => {
+    const backoff = new Backoff(DEFAULT_BACKOFF, () => 0.5);
+    for (let count = 0; count < 4; count++) {
+      backoff.next();
+      backoff.ended(3_600_000, false);
+    }
+    expect(backoff.failures).toBe(4);
+    backoff.ended(3_600_000, true);
+    expect(backoff.failures).toBe(0);
+  });
 });

@@ -43,9 +43,12 @@ export class Backoff {
     return Math.max(floorMs, Math.round(minimumMs + this.fraction() * windowMs));
   }
 
-  /** Tells how long the connection that just ended had lasted; a stable one starts the windows anew. */
-  ended(lastedMs: number): void {
-    if (lastedMs >= this.policy.stableAfterMs) this.#failures = 0;
+  /**
+   * Tells how long the connection that just ended had lasted; a stable one starts the windows anew.
+   * @param wasUseful false: messages waited, and none got through. Such a connection is not stable however long it lasted: it ends again for the same reason
+   */
+  ended(lastedMs: number, wasUseful = true): void {
+    if (wasUseful && lastedMs >= this.policy.stableAfterMs) this.#failures = 0;
   }
 
   /** Starts anew, for when the ground changed: another credential, a user's wish. */

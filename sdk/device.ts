@@ -27,6 +27,11 @@ export interface DeviceConfig {
   /** Seconds, 5..65535; default 60. */
   keepAliveSeconds?: number;
   /**
+   * How long an answer to a message or a subscription may take once the link has taken its bytes, milliseconds, 5,000..3,600,000; default 60,000. Then the
+   * connection is taken for dead. Bytes on a slow uplink get their time on top of it, down to 500 bytes a second.
+   */
+  ackTimeoutMs?: number;
+  /**
    * How long the broker keeps the session while the device is away, seconds; default 4294967295, for ever. (A finite one crashes mosquitto 2.0.11 at its next
    * reload: docs/brokers.md.)
    */
@@ -268,6 +273,7 @@ function connectionOptions(config: DeviceConfig): Omit<MqttOptions, "clientId" |
     protocolVersion: version === "auto" ? 5 : version,
     keepAliveSeconds: config.keepAliveSeconds ?? 60,
     connackTimeoutMs: config.connectTimeoutMs ?? 20_000,
+    ackTimeoutMs: config.ackTimeoutMs ?? 60_000,
     maximumPacketSizeBytes: config.maximumPacketSizeBytes ?? DEFAULT_PACKET_BYTES,
   };
 }

@@ -50,6 +50,8 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
   #connection: Connection | undefined;
   #publisher: PublishWriter | undefined;
   #assignedClientId: string | undefined;
+  /** A message came or was delivered on this connection, or the one before. */
+  #hasMoved = false;
   #attempt: Attempt | undefined;
   #closing: (() => void)[] | undefined;
   /** The last topic found valid: it is likely to be the next one too. */
@@ -73,6 +75,11 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
 
   get isConnected(): boolean {
     return this.#connection?.isEstablished ?? false;
+  }
+
+  /** The latest connection was of use: a message came, or one was delivered, or none waits. */
+  get wasUseful(): boolean {
+    return this.#hasMoved || this.session.outbox.messages === 0;
   }
 
   connect(dial: (handlers: LinkHandlers) => Link): Promise<Connack> {
@@ -121,6 +128,7 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
   established(connack: ConnackPacket): void {
     const connection = this.#connection;
     if (connection === undefined) return;
+    this.#hasMoved = false;
     const { sessionPresent, properties = {} } = connack;
     const { version, options } = connection;
     // Only where the choice was left to the broker (section 3.2.2.3.7): a name of our own is not for it to take.
@@ -135,6 +143,7 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
 
   packet(packet: InboundPacket): void {
     this.session.packet(packet);
+    if (packet.cmd === "publish") this.#hasMoved = true;
     if (packet.cmd !== "publish") this.#pump();
   }
 
@@ -188,6 +197,7 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
   }
 
   delivered(topic: string, reasonCode: number): void {
+    this.#hasMoved = true;
     if (this.listener.onPublishSettled !== undefined) this.#tell(() => this.listener.onPublishSettled?.(topic, reasonCode));
   }
 

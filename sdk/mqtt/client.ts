@@ -42,6 +42,11 @@ export class MqttClient {
     return this.#core.isConnected;
   }
 
+  /** The latest connection, at hand or ended, was of use: a message came over it, or one was delivered, or none waits. */
+  get wasUseful(): boolean {
+    return this.#core.wasUseful;
+  }
+
   /** Messages not delivered yet, and how many of them are in flight. */
   get pending(): { messages: number; bytes: number; inFlight: number } {
     const { outbox, sender } = this.#core.session;

@@ -61,7 +61,7 @@ export interface MqttOptions {
   protocolVersion: ProtocolVersion;
   /** True: the broker forgets an earlier session. In 3.1.1 that session also ends with the connection. */
   cleanStart: boolean;
-  /** 0..65535 seconds; 0 switches the keep-alive off. The broker may set another (5.0). */
+  /** 0..65535 seconds; 0 switches the keep-alive off. The broker may ask for more frequent signs of life (5.0); a longer interval of its own changes nothing. */
   keepAliveSeconds: number;
   /** How long the broker keeps the session after a connection, 0..4294967295 (never ends); 5.0 only. Default 0. */
   sessionExpirySeconds?: number;
@@ -81,7 +81,11 @@ export interface MqttOptions {
   outgoingTopicAliases?: number;
   /** From the open link to the CONNACK, milliseconds. */
   connackTimeoutMs: number;
-  /** A broker that leaves a PUBLISH, SUBSCRIBE or UNSUBSCRIBE unanswered for this long (or up to twice as long) is taken for dead. Default 60000; 0 waits for ever. */
+  /**
+   * A broker that leaves a PUBLISH, SUBSCRIBE or UNSUBSCRIBE unanswered for this long (or up to twice as long) is taken for dead. Default 60000; 0 waits for
+   * ever. What is written before gets its time on a slow uplink first, down to 500 bytes a second and up to ten minutes; while the broker sends other
+   * packets, five times as long is waited.
+   */
   ackTimeoutMs?: number;
   /**
    * Messages of QoS 1 and 2 sent but not acknowledged, 1..60000; a broker of 5.0 may want fewer. Default 20: mosquitto 2.0 acknowledges, but never

@@ -133,7 +133,7 @@ export class Supervisor {
     this.#cancelWait?.();
     this.#cancelProof?.();
     if (wasOnline) {
-      this.#backoff.ended(this.parts.platform.clock.monotonicMs() - this.#connectedAtMs);
+      this.#backoff.ended(this.parts.platform.clock.monotonicMs() - this.#connectedAtMs, client.wasUseful);
       this.parts.onOffline();
     }
     await client.disconnect();
@@ -302,7 +302,7 @@ export class Supervisor {
     if (this.#phase !== "online") return;
     this.#cancelProof?.();
     this.parts.onOffline();
-    this.#backoff.ended(this.parts.platform.clock.monotonicMs() - this.#connectedAtMs);
+    this.#backoff.ended(this.parts.platform.clock.monotonicMs() - this.#connectedAtMs, client.wasUseful);
     if (this.#planned) {
       this.#planned = false;
       this.#wait(this.options.backoff.floorMs);

@@ -83,6 +83,7 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
       opened: () => this.#opened(),
       data: (bytes) => this.#data(bytes),
       drain: () => {
+        this.#keepAlive.drained();
         this.#output.drained();
         if (this.isWritable) this.owner.writable();
       },
@@ -207,7 +208,7 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
   }
 
   writeToLink(bytes: Uint8Array): boolean {
-    this.#keepAlive.sent();
+    this.#keepAlive.sent(bytes.length);
     try {
       return this.#link?.write(bytes) ?? false;
     } catch (error) {
@@ -246,7 +247,7 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     this.#state = "established";
     this.#wasEstablished = true;
     this.#largestBytes = properties.maximumPacketSize ?? Infinity;
-    this.#keepAlive.start(properties.serverKeepAlive ?? this.options.keepAliveSeconds, this.options.ackTimeoutMs);
+    this.#keepAlive.start(this.options.keepAliveSeconds, properties.serverKeepAlive ?? 0, this.options.ackTimeoutMs);
     this.owner.established(packet);
   }
 

@@ -67,10 +67,32 @@ describe("keep-alive", () => {
     expect(w.ends).toMatchObject([{ code: "KEEPALIVE_TIMEOUT" }]);
   });
 
-  test("the broker's interval counts, and 0 switches it off", async () => {
-    expect((await pings(await connected({ keepAliveSeconds: 1_000 }, { properties: { serverKeepAlive: 5 } }), 20_000)).length).toBeGreaterThanOrEqual(3);
-    expect(await pings(await connected({ keepAliveSeconds: 5 }, { properties: { serverKeepAlive: 0 } }), 20_000)).toEqual([]);
+  test("the broker's interval is an upper bound: the shorter of the two counts, and 0 is none", async () => {
+    const often = (list: number[]): number => list.length;
+    expect(often(await pings(await connected({ keepAliveSeconds: 1_000 }, { properties: { serverKeepAlive: 5 } }), 20_000))).toBeGreaterThanOrEqual(3);
+    for (const serverKeepAlive of [0, 1_200]) {
+      expect(often(await pings(await connected({ keepAliveSeconds: 5 }, { properties: { serverKeepAlive } }), 20_000))).toBeGreaterThanOrEqual(3);
+    }
+    expect(often(await pings(await connected({ keepAliveSeconds: 0 }, { properties: { serverKeepAlive: 5 } }), 20_000))).toBeGreaterThanOrEqual(3);
     expect(await pings(await connected({ keepAliveSeconds: 0 }), 20_000)).toEqual([]);
+  });
+
+  test.each([0, 1_200])("a dead link is found although the broker's interval is %i", async (serverKeepAlive) => {
+    const w = await connected({ keepAliveSeconds: 5 }, { properties: { serverKeepAlive } });
+    if (w.broker.wire) w.broker.wire.isDead = true;
+    await w.time.pass(12_000);
+    expect(w.ends).toMatchObject([{ code: "KEEPALIVE_TIMEOUT" }]);
+  });
+
+  test("a PINGRESP behind data is no dead link, and data that stops is", async () => {
+    const w = await connected({ keepAliveSeconds: 30 });
+    for (let ms = 0; ms < 200_000; ms += 250) {
+      w.broker.wire?.toClient(Uint8Array.of(0x30, 4, 0, 1, 0x61, 0));
+      await w.time.pass(250);
+    }
+    expect([w.client.connected, w.ends]).toEqual([true, []]);
+    await w.time.pass(90_000);
+    expect(w.ends).toMatchObject([{ code: "KEEPALIVE_TIMEOUT" }]);
   });
 
   test("the wait for PINGRESP is bounded with a long interval too", async () => {
@@ -125,6 +147,62 @@ describe("the watch over acknowledgements", () => {
     expect(w.client.connected).toBe(true);
     w.client.subscribe("t");
     await w.time.pass(10_000);
+    expect(w.ends).toMatchObject([{ code: "KEEPALIVE_TIMEOUT" }]);
+  });
+});
+
+describe("a slow uplink", () => {
+  const PICTURE = new Uint8Array(200_000);
+
+  test("gets the time that the bytes need before anybody can answer them", async () => {
+    const w = await connected({ keepAliveSeconds: 60, ackTimeoutMs: 60_000 });
+    const published = w.client.publish("picture", PICTURE, { qos: 1 });
+    await w.time.pass(390_000);
+    expect([w.client.connected, w.ends]).toEqual([true, []]);
+    await w.broker.send({ cmd: "puback", messageId: 1, reasonCode: 0 }, { cmd: "pingresp" });
+    await expect(published).resolves.toMatchObject({ reasonCode: 0 });
+  });
+
+  test("is not waited for without end", async () => {
+    const w = await connected({ keepAliveSeconds: 60, ackTimeoutMs: 60_000 });
+    void w.client.publish("picture", PICTURE, { qos: 1 });
+    await w.time.pass(600_000);
+    expect(w.ends).toMatchObject([{ code: "KEEPALIVE_TIMEOUT" }]);
+  });
+
+  test("is not assumed where answers have shown a fast one", async () => {
+    const w = await connected({ keepAliveSeconds: 60, ackTimeoutMs: 60_000 });
+    for (let id = 1; id <= 240; id++) {
+      void w.client.publish("t", new Uint8Array(20_000), { qos: 1 });
+      await w.time.pass(1_000);
+      await w.broker.send({ cmd: "puback", messageId: id, reasonCode: 0 });
+    }
+    void w.client.publish("t", new Uint8Array(20_000), { qos: 1 });
+    await w.time.pass(0);
+    if (w.broker.wire) w.broker.wire.isDead = true;
+    await w.time.pass(180_000);
+    expect(w.ends).toMatchObject([{ code: "KEEPALIVE_TIMEOUT" }]);
+  });
+
+  test("an acknowledgement behind data of the broker is waited for five times as long, not for ever", async () => {
+    const w = await connected({ keepAliveSeconds: 60, ackTimeoutMs: 60_000 });
+    void w.client.publish("t", "x", { qos: 1 });
+    const talk = async (durationMs: number): Promise<void> => {
+      for (let ms = 0; ms < durationMs && w.client.connected; ms += 1_000) {
+        w.broker.wire?.toClient(Uint8Array.of(0x30, 4, 0, 1, 0x61, 0));
+        await w.time.pass(1_000);
+      }
+    };
+    await talk(250_000);
+    expect(w.ends).toEqual([]);
+    await talk(100_000);
+    expect(w.ends).toMatchObject([{ code: "KEEPALIVE_TIMEOUT" }]);
+  });
+
+  test("a broker that answers PINGREQ and nothing else is dead all the same", async () => {
+    const w = await connected({ keepAliveSeconds: 10, ackTimeoutMs: 20_000 });
+    void w.client.publish("t", "x", { qos: 1 });
+    await pings(w, 45_000);
     expect(w.ends).toMatchObject([{ code: "KEEPALIVE_TIMEOUT" }]);
   });
 });

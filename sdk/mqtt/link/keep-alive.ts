@@ -1,6 +1,7 @@
 /**
- * Notices that a connection is dead although nobody said so (MQTT 5.0, section 3.1.2.10): asks when it was silent, and waits for the answer
- * within a bound. One timer runs, however many packets come and go, and a second one while an answer is awaited.
+ * Notices that a connection is dead although nobody said so (MQTT 5.0, section 3.1.2.10): asks when it was silent, and waits for the answer within a bound.
+ * Whatever comes from the broker is a sign of life, so a PINGRESP may stand behind any amount of data; and bytes on a slow uplink need their time before
+ * anybody can answer them. One timer runs, however many packets come and go, and a second one while a PINGRESP is awaited.
  */
 import type { Cancel, Scheduler } from "../../platform.js";
 
@@ -15,8 +16,16 @@ export interface KeepAliveOwner {
 
 /** Looked at so often within an interval that a packet goes out at least every four fifths of it. */
 const LOOKS = 2.5;
-/** The longest wait for PINGRESP. */
+/** The longest wait for PINGRESP, beyond what the bytes before it need. */
 const MAX_ANSWER_MS = 20_000;
+/** The slowest uplink that is waited for, bytes a millisecond: a cell of GPRS or NB-IoT at its edge. */
+const SLOWEST_BYTES_PER_MS = 0.5;
+/** So much goes at once. */
+const FREE_BYTES = 1_024;
+/** The longest that bytes on their way postpone a verdict. */
+const MAX_TRANSIT_MS = 600_000;
+/** A broker that talks, but does not acknowledge, has so many times as long. */
+const TALKING_FACTOR = 5;
 
 export class KeepAlive {
   #cancelTick: Cancel | undefined;
@@ -29,16 +38,37 @@ export class KeepAlive {
   #hasSent = true;
   #hasReceived = true;
   #silentLooks = 0;
+  /** A sign of life, or bytes that went out, since the answer was last waited for. */
+  #isMoving = false;
   #oldest: object | undefined;
   #oldestForMs = 0;
+  /** How long of that nothing but PINGRESP came, and no bytes went out. */
+  #stalledForMs = 0;
+  #pieces = 0;
+  #pongs = 0;
+  /** Bytes given to the link that no answer has proved to be with the broker; of them, those up to the last PINGREQ, and up to {@link #oldest}. */
+  #unprovedBytes = 0;
+  #pingMark = 0;
+  #oldestMark = 0;
+  /** The uplink's speed at the last proof, bytes a millisecond. */
+  #speed = SLOWEST_BYTES_PER_MS;
+  #sinceProofMs = 0;
+  /** This side does not read: what the broker says cannot be known. */
+  isDeaf = false;
 
   constructor(
     private readonly scheduler: Scheduler,
     private readonly owner: KeepAliveOwner,
   ) {}
 
-  /** @param intervalSeconds 0: no pings. @param ackTimeoutMs 0: acknowledgements are not watched */
-  start(intervalSeconds: number, ackTimeoutMs: number): void {
+  /**
+   * @param ownSeconds what CONNECT asked for; 0: no pings
+   * @param serverSeconds what CONNACK wants instead: the longest silence it allows, so that a shorter one of ours stays; 0: any
+   * @param ackTimeoutMs 0: acknowledgements are not watched
+   */
+  start(ownSeconds: number, serverSeconds: number, ackTimeoutMs: number): void {
+    const intervalSeconds = ownSeconds === 0 || serverSeconds === 0 ? ownSeconds + serverSeconds : Math.min(ownSeconds, serverSeconds);
+    this.#unprovedBytes = 0;
     this.#lookMs = (intervalSeconds * 1_000) / LOOKS;
     this.#ackTimeoutMs = ackTimeoutMs;
     // A whole number of ticks makes a look, so that none comes late.
@@ -54,27 +84,42 @@ export class KeepAlive {
     this.#cancelAnswer = undefined;
   }
 
-  sent(): void {
+  /** Bytes were given to the link. */
+  sent(sizeBytes: number): void {
     this.#hasSent = true;
+    this.#unprovedBytes += sizeBytes;
   }
 
+  /** The link took all that it had been given. */
+  drained(): void {
+    this.#isMoving = true;
+    this.#stalledForMs = 0;
+  }
+
+  /** Bytes came, whatever they are. */
   received(): void {
     this.#hasReceived = true;
+    this.#isMoving = true;
+    this.#pieces++;
   }
 
   /** PINGRESP. */
   answered(): void {
-    this.#cancelAnswer?.();
+    this.#pongs++;
+    if (this.#cancelAnswer === undefined) return;
+    this.#cancelAnswer();
     this.#cancelAnswer = undefined;
+    this.#proved(this.#pingMark);
   }
 
   #schedule(): void {
     this.#cancelTick = this.scheduler.after(this.#tickMs, () => {
       this.#schedule();
       this.#sinceLookMs += this.#tickMs;
+      this.#sinceProofMs += this.#tickMs;
       // Half a tick of tolerance for sums of fractions.
       if (this.#lookMs > 0 && this.#sinceLookMs >= this.#lookMs - this.#tickMs / 2) this.#look();
-      if (this.#ackTimeoutMs > 0) this.#watch();
+      this.#watch();
     });
   }
 
@@ -89,15 +134,54 @@ export class KeepAlive {
 
   #ping(): void {
     if (this.#cancelAnswer !== undefined) return;
-    const boundMs = Math.min(MAX_ANSWER_MS, this.#lookMs * LOOKS);
-    this.#cancelAnswer = this.scheduler.after(boundMs, () => this.owner.expired(`PINGREQ for ${boundMs} ms`));
     this.owner.ping();
+    this.#pingMark = this.#unprovedBytes;
+    this.#awaitAnswer(Math.min(MAX_ANSWER_MS, this.#lookMs * LOOKS), 0);
+  }
+
+  #awaitAnswer(boundMs: number, waitedMs: number): void {
+    this.#isMoving = false;
+    const stepMs = waitedMs < boundMs ? boundMs : Math.min(boundMs, Math.max(1, boundMs + this.#transitMs(this.#pingMark) - waitedMs));
+    this.#cancelAnswer = this.scheduler.after(stepMs, () => {
+      if (this.#isMoving || this.isDeaf) return this.#awaitAnswer(boundMs, 0);
+      const stillMs = waitedMs + stepMs;
+      if (stillMs < boundMs + this.#transitMs(this.#pingMark)) return this.#awaitAnswer(boundMs, stillMs);
+      this.owner.expired(`PINGREQ for ${Math.round(stillMs)} ms`);
+    });
   }
 
   #watch(): void {
     const oldest = this.owner.oldestUnanswered;
-    this.#oldestForMs = oldest !== undefined && oldest === this.#oldest ? this.#oldestForMs + this.#tickMs : 0;
-    this.#oldest = oldest;
-    if (oldest !== undefined && this.#oldestForMs >= this.#ackTimeoutMs) this.owner.expired(`a packet for ${this.#ackTimeoutMs} ms or more`);
+    const isTalking = this.#pieces > this.#pongs || this.isDeaf;
+    this.#pieces = 0;
+    this.#pongs = 0;
+    if (oldest !== this.#oldest) {
+      if (this.#oldest !== undefined) this.#proved(this.#oldestMark);
+      this.#oldest = oldest;
+      this.#oldestMark = this.#unprovedBytes;
+      this.#oldestForMs = 0;
+      this.#stalledForMs = 0;
+      return;
+    }
+    if (oldest === undefined || this.#ackTimeoutMs === 0) return;
+    this.#oldestForMs += this.#tickMs;
+    this.#stalledForMs = isTalking ? 0 : this.#stalledForMs + this.#tickMs;
+    const transitMs = this.#transitMs(this.#oldestMark);
+    const isOver = this.#stalledForMs >= this.#ackTimeoutMs + transitMs || (this.#oldestForMs >= TALKING_FACTOR * this.#ackTimeoutMs + transitMs && !this.isDeaf);
+    if (isOver) this.owner.expired(`a packet for ${Math.round(this.#oldestForMs)} ms`);
+  }
+
+  /** The broker has answered what stood behind so many bytes. */
+  #proved(bytes: number): void {
+    this.#speed = Math.max(SLOWEST_BYTES_PER_MS, bytes / Math.max(this.#tickMs, this.#sinceProofMs));
+    this.#sinceProofMs = 0;
+    this.#unprovedBytes -= bytes;
+    this.#pingMark = Math.max(0, this.#pingMark - bytes);
+    this.#oldestMark = Math.max(0, this.#oldestMark - bytes);
+  }
+
+  /** How long so many bytes may be on their way. */
+  #transitMs(bytes: number): number {
+    return Math.min(MAX_TRANSIT_MS, Math.max(0, bytes - FREE_BYTES) / this.#speed);
   }
 }

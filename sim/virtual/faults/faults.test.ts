@@ -57,6 +57,7 @@ const EFFECTS: Record<string, Effect> = {
   "authority-defective": { line: /renewal-failed|identity-dropped/ },
   "authority-twice": { line: /renewed/ },
   "authority-slow": { line: /renewed|NO_ANSWER/ },
+  "slow-uplink": { state: (world) => device(world).path.uplinkBytesPerSecond < 10_000 },
   "power-cut": { line: /power cut/ },
   "power-blink": { line: /power cut/ },
   "power-cut-in-write": { line: /power cut/ },

@@ -82,6 +82,16 @@ export const NETWORK_FAULTS: readonly FaultKind[] = [
     },
   },
   {
+    name: "slow-uplink",
+    scope: "device",
+    lasts: MINUTES,
+    begin: ({ device, random }) => {
+      const { uplinkBytesPerSecond } = device.path;
+      device.path.uplinkBytesPerSecond = random.pick([600, 1_200, 3_000]);
+      return () => (device.path.uplinkBytesPerSecond = uplinkBytesPerSecond);
+    },
+  },
+  {
     name: "captive-portal",
     scope: "device",
     changes: "impostor",

@@ -1,14 +1,21 @@
 /** Deliberate faults in connecting: backoff, ladder, supervisor, keep-alive. */
-import type { Mutation } from "./mutation.js";
+import type { Mutation, WorldStage } from "./mutation.js";
 
 const NETWORK = { kind: "world", faults: ["reset", "refused", "broker-outage", "drops-after-connack", "dns-failure"] } as const;
+/** An uplink as slow as the slowest that is waited for, with messages that take it a minute and more. */
+const SLOW: WorldStage = {
+  kind: "world",
+  faults: [],
+  days: 0.2,
+  traits: { world: { limits: { versions: [5], maximumPacketBytes: 65_536 } }, device: { uplinkBytesPerSecond: 700, pictureBytes: 60_000, publishEveryMs: 180_000, keepAliveSeconds: 30 } },
+};
 const IDENTITY = { kind: "world", faults: ["revoked", "key-lost", "renewal-asked", "reset"], traits: { device: { recoverable: true } } } as const;
 
 export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   {
     name: "the backoff begins anew with every connection, however short",
     file: "sdk/backoff.ts",
-    find: "if (lastedMs >= this.policy.stableAfterMs) this.#failures = 0;",
+    find: "if (wasUseful && lastedMs >= this.policy.stableAfterMs) this.#failures = 0;",
     replace: "this.#failures = 0;",
     invariants: ["attempt-spacing"],
     stage: NETWORK,
@@ -148,6 +155,27 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
     replace: "undefined",
     invariants: ["protocol", "not-back-online"],
     stage: { kind: "world", faults: [], traits: { device: { publishEveryMs: 600_000, commandEveryMs: 3_600_000, keepAliveSeconds: 30 } } },
+  },
+  {
+    name: "bytes on a slow uplink get no time to arrive",
+    file: "sdk/mqtt/link/keep-alive.ts",
+    find: "return Math.min(MAX_TRANSIT_MS, Math.max(0, bytes - FREE_BYTES) / this.#speed);",
+    replace: "return 0 * bytes;",
+    invariants: ["qos1-lost", "qos2-lost", "attempt-spacing", "not-back-online"],
+    stage: SLOW,
+  },
+  {
+    name: "the server's keep-alive replaces a shorter one",
+    file: "sdk/mqtt/link/keep-alive.ts",
+    find: "const intervalSeconds = ownSeconds === 0 || serverSeconds === 0 ? ownSeconds + serverSeconds : Math.min(ownSeconds, serverSeconds);",
+    replace: "const intervalSeconds = serverSeconds === 0 ? ownSeconds : serverSeconds;",
+    invariants: ["not-back-online", "qos1-lost"],
+    stage: {
+      kind: "world",
+      faults: ["half-open"],
+      backOnlineBoundMs: 600_000,
+      traits: { world: { limits: { versions: [5], serverKeepAliveSeconds: 20_000 } }, device: { keepAliveSeconds: 30, publishEveryMs: 3_600_000, commandEveryMs: 3_600_000 } },
+    },
   },
   {
     name: "timers outlive their connection",

@@ -17,6 +17,8 @@ export class Path {
   latencyMs = 30;
   /** On top of the latency, up to. */
   jitterMs = 20;
+  /** How fast bytes leave the device. */
+  uplinkBytesPerSecond = Infinity;
   /** The share of segments that are lost and come late. */
   loss = 0;
   /** What a handshake costs the device's processor, milliseconds. */

@@ -25,6 +25,7 @@ export class Pipe {
     private readonly time: VirtualTime,
     private readonly path: Path,
     private readonly delivered: (bytes: Uint8Array) => void,
+    private readonly bytesPerSecond: () => number = () => Infinity,
   ) {}
 
   /** Bytes sent and not yet arrived. */
@@ -44,8 +45,13 @@ export class Pipe {
 
   /** Runs `run` at the other end, after all that was sent before. */
   mark(run: () => void): void {
+    this.#send(0, run);
+  }
+
+  #send(sizeBytes: number, run: () => void): void {
     if (this.#stopped) return;
-    this.#lastArrivalMs = Math.max(this.#lastArrivalMs, this.time.nowMs + this.path.delayMs());
+    const sendingMs = Math.ceil((sizeBytes * 1_000) / this.bytesPerSecond());
+    this.#lastArrivalMs = Math.max(this.#lastArrivalMs, this.time.nowMs + this.path.delayMs()) + sendingMs;
     this.#pieces.push({ atMs: this.#lastArrivalMs, run });
     if (this.#pieces.length === 1) this.#awaitFirst();
   }
@@ -60,7 +66,7 @@ export class Pipe {
 
   #data(bytes: Uint8Array): void {
     this.#queuedBytes += bytes.length;
-    this.mark(() => {
+    this.#send(bytes.length, () => {
       this.#queuedBytes -= bytes.length;
       this.delivered(bytes);
     });

@@ -39,7 +39,7 @@ export class VirtualLink implements Link, Carried {
     private readonly power: PowerSupply,
     private readonly handlers: LinkHandlers,
   ) {
-    this.#up = new Pipe(time, path, (bytes) => this.#arrivedUp(bytes));
+    this.#up = new Pipe(time, path, (bytes) => this.#arrivedUp(bytes), () => path.uplinkBytesPerSecond);
     this.#down = new Pipe(time, path, (bytes) => this.#arrivedDown(bytes));
     this.#cleanUp.push(path.carry(this), power.onCut(() => this.#vanish()));
   }

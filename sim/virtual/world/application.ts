@@ -67,10 +67,11 @@ export class Application {
   }
 
   async #publish(): Promise<void> {
-    const { device, random, outbound, boot, alive } = this.parts;
+    const { device, random, outbound, boot, alive, traits } = this.parts;
     const { topic, qos, queue } = random.pick(TELEMETRY);
     const entry = outbound.offer(device.topic(topic), qos, queue, boot);
-    const padding = random.chance(0.1) ? random.between(0, 1_200) : random.between(0, 40);
+    const isPicture = traits.pictureBytes > 0 && random.chance(0.1);
+    const padding = isPicture ? traits.pictureBytes : random.chance(0.1) ? random.between(0, 1_200) : random.between(0, 40);
     try {
       await device.publish(topic, utf8Encode(`${entry.sequence} ${"x".repeat(padding)}`), { qos, queue });
       if (alive()) outbound.settled(entry);

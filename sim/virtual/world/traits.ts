@@ -32,6 +32,9 @@ export interface DeviceTraits {
   clock: "battery" | "none" | "wrong";
   latencyMs: number;
   jitterMs: number;
+  uplinkBytesPerSecond: number;
+  /** Now and then something so large is published, bytes; 0: never. */
+  pictureBytes: number;
 }
 
 /** Traits that are given and not drawn. */
@@ -80,6 +83,8 @@ export function deviceTraits(random: SeededRandom, versions: readonly (4 | 5)[],
     clock: random.pick(["battery", "none", "none", "wrong"] as const),
     latencyMs: random.pick([5, 30, 120, 400]),
     jitterMs: random.pick([0, 20, 200]),
+    uplinkBytesPerSecond: Infinity,
+    pictureBytes: 0,
   };
   return { ...drawn, ...given };
 }

@@ -79,6 +79,7 @@ export class VirtualDevice {
     this.path = new Path(time, random.fork("path"));
     this.path.latencyMs = traits.latencyMs;
     this.path.jitterMs = traits.jitterMs;
+    this.path.uplinkBytesPerSecond = traits.uplinkBytesPerSecond;
     this.outbound = new OutboundLedger(id, chronicle);
     this.inbound = new InboundLedger(id, chronicle);
     this.attempts = new AttemptWatch(id, time, chronicle);
