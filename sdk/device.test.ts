@@ -615,7 +615,10 @@ describe("A device whose surroundings fail", () => {
     const device = boot(world);
     device.start();
     await world.pass(0);
-    expect([device.status.state, world.logged]).toEqual(["online", ["warn: the trusted time could not be stored"]]);
+    expect([device.status.state, world.logged]).toEqual([
+      "online",
+      ["warn: the trusted time could not be stored", "warn: the record of subscriptions cannot be stored"],
+    ]);
     const recovering = await started({}, { certificate: false });
     await recovering.world.pass(1_000);
     expect(recovering.world.storage.list("time")).toEqual([]);

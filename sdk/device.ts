@@ -13,8 +13,10 @@ import { IdentityStore, type Identity } from "./identity/store.js";
 import { makeToken, tokenRefreshMs, type TokenOptions } from "./identity/token.js";
 import { TrustedTime } from "./identity/trusted-time.js";
 import { MqttClient } from "./mqtt/client.js";
-import type { MqttOptions, OutboxOptions, PublishOptions, PublishResult, SubscribeOptions, Will } from "./mqtt/options.js";
-import type { Subscription } from "./mqtt/session/subscription.js";
+import type {
+  MqttOptions, OutboxOptions, PublishOptions, PublishResult, SubscribeOptions, UnclaimedOptions, UnsubscribeOptions, UnsubscribeResult, Will,
+} from "./mqtt/options.js";
+import type { Message, Subscription } from "./mqtt/session/subscription.js";
 import type { Cancel, Endpoint, Platform } from "./platform.js";
 
 export interface DeviceConfig {
@@ -45,6 +47,8 @@ export interface DeviceConfig {
   will?: Will;
   /** Messages kept while offline; default 1,000 messages or 256 KiB, kept in RAM, refusing more when full. */
   outbox?: Partial<OutboxOptions> & { persistent?: boolean };
+  /** How long messages that nobody takes yet wait for the application to subscribe; default 10 s, 64 messages, 32 KiB. */
+  unclaimed?: Partial<UnclaimedOptions>;
   backoff?: Partial<BackoffPolicy>;
   /** Bounds DNS, TCP and TLS together, and after it the CONNACK, milliseconds; default 20,000. */
   connectTimeoutMs?: number;
@@ -79,6 +83,8 @@ const DEFAULT_PACKET_BYTES = 10_240;
 
 /** Before the authority's answers are subscribed to again after the broker refused it. */
 const LISTEN_AGAIN_MS = 60_000;
+/** The same where the broker ended the connection each time. */
+const LISTEN_AGAIN_HUNG_UP_MS = 3_600_000;
 
 /**
  * @example
@@ -115,6 +121,7 @@ export class Device {
     const emit = (event: DeviceEvent): void => this.#emit(event);
     this.#telemetry = new MqttClient(this.#telemetryOptions(config), platform, platform.storage);
     this.#telemetry.onMessageDropped = (topic, code) => emit({ type: "message-dropped", topic, code });
+    this.#telemetry.onSubscriptionRefused = (filter, _, code) => emit({ type: "subscription-refused", filter, code });
     this.#rotation = new Rotation({ platform, store, time, emit, prove: () => this.#supervisor.reconnect() });
     this.#supervisor = new Supervisor(supervisorOptions(config), {
       platform,
@@ -173,6 +180,47 @@ export class Device {
     return this.#telemetry.subscribe(this.topic(filter), options);
   }
 
+  /**
+   * The messages that no subscription takes, for instance of subscriptions that an earlier firmware or the broker made. Iterate over the result.
+   * @throws HawserError as `MqttClient.messages`
+   */
+  messages(options?: SubscribeOptions): Subscription {
+    return this.#telemetry.messages(options);
+  }
+
+  /** Called with each message that no subscription and no {@link messages} takes; it is acknowledged when the call, or the promise it returns, is done. */
+  get onMessage(): ((message: Message) => unknown) | undefined {
+    return this.#telemetry.onMessage;
+  }
+
+  set onMessage(listener: ((message: Message) => unknown) | undefined) {
+    this.#telemetry.onMessage = listener;
+  }
+
+  /**
+   * Unsubscribes under `devices/{id}/`, also from what an earlier firmware subscribed to.
+   * @throws HawserError as `MqttClient.unsubscribe`
+   */
+  unsubscribe(filters: string | readonly string[], options?: UnsubscribeOptions): Promise<UnsubscribeResult> {
+    const relative = typeof filters === "string" ? [filters] : filters;
+    return this.#telemetry.unsubscribe(relative.map((filter) => this.topic(filter)), options);
+  }
+
+  /** Filters, without `devices/{id}/`, that the application has subscribed to. */
+  get filters(): readonly string[] {
+    return this.#relative(this.#telemetry.filters).filter((filter) => filter !== RESPONSE_TOPIC);
+  }
+
+  /** Filters, without `devices/{id}/`, that an earlier firmware has left in the broker's session, as far as storage remembers. To drop them, give them to {@link unsubscribe}. */
+  get leftoverFilters(): readonly string[] {
+    return this.#relative(this.#telemetry.leftoverFilters);
+  }
+
+  #relative(filters: readonly string[]): readonly string[] {
+    const own = this.topic("");
+    return filters.filter((filter) => filter.startsWith(own)).map((filter) => filter.slice(own.length));
+  }
+
   /** The full topic of one of this device's own. */
   topic(relative: string): string {
     return `devices/${this.id}/${relative}`;
@@ -206,6 +254,8 @@ export class Device {
       cleanStart: false,
       sessionExpirySeconds: config.sessionExpirySeconds ?? NEVER,
       persistent,
+      reserveInFlight: true,
+      ...(config.unclaimed ? { unclaimed: config.unclaimed } : {}),
       outbox: { maxMessages: 1_000, maxBytes: 262_144, overflow: "reject", ...outbox },
       ...(config.will ? { will: { ...config.will, topic: this.topic(config.will.topic) } } : {}),
     };
@@ -228,7 +278,8 @@ export class Device {
       for await (const message of client.subscribe(this.topic(RESPONSE_TOPIC))) this.#rotation.answer(message.payload);
     } catch (error) {
       this.platform.log("error", "the broker does not let this device hear the authority", { code: errorCode(error) });
-      this.platform.scheduler.after(LISTEN_AGAIN_MS, () => void this.#listenForAnswers(client));
+      const delayMs = errorCode(error) === "BROKER_HANGS_UP" ? LISTEN_AGAIN_HUNG_UP_MS : LISTEN_AGAIN_MS;
+      this.platform.scheduler.after(delayMs, () => void this.#listenForAnswers(client));
     }
   }
 

@@ -24,8 +24,10 @@ export type DeviceEvent =
   | { type: "identity-dropped"; serial: string; code: FailureCode; message: string }
   /** Back on mutual TLS after the recovery rung. */
   | { type: "recovered"; serial: string }
-  /** A message left the outbox without being delivered: overflow or expiry. */
+  /** A message was given up: one of the outbox that cannot be delivered, or one from the broker that nobody took. `code` says why (docs/messages.md). */
   | { type: "message-dropped"; topic: string; code: string }
+  /** The broker does not grant a subscription; `code` is its reason, or `BROKER_HANGS_UP` where it ends the connection for it. */
+  | { type: "subscription-refused"; filter: string; code: string }
   | { type: "redirected"; host: string; port: number; code: FailureCode }
   | { type: "stopped" };
 

@@ -181,7 +181,8 @@ export class Rotation {
       const options = { qos: 1, persist: false, beyondBounds: true, properties: { messageExpiryInterval: ANSWER_TIMEOUT_MS / 1_000 } } as const;
       await this.#hold(client, client.publish(`devices/${id}/${REQUEST_TOPIC}`, enrolRequest(this.#requestId, csr), options));
     } catch (error) {
-      if (exchange !== this.#exchange) return; // over already: answered, timed out, or the connection ended
+      // Over already: answered, timed out, or the connection ended. But a broker that ends it for the request is not asked again at once.
+      if (exchange !== this.#exchange && errorCode(error) !== "BROKER_HANGS_UP") return;
       this.#endExchange();
       this.#failed(errorCode(error), errorMessage(error), 0);
     }

@@ -3,6 +3,7 @@ import { HawserError } from "../errors.js";
 import type { MessageProperties, UserProperties } from "./codec/packet-types.js";
 import { checkTopic } from "./topics.js";
 import { utf8Length } from "../encoding/utf8.js";
+import { unfitText } from "./text-check.js";
 
 const MAX_FIELD_BYTES = 65_535;
 const KNOWN: readonly string[] = ["payloadFormatIndicator", "messageExpiryInterval", "contentType", "responseTopic", "correlationData", "userProperties"];
@@ -33,9 +34,9 @@ export function checkSeconds(name: string, seconds: number): void {
 
 /** @throws HawserError `BAD_PROPERTY` */
 export function checkString(name: string, text: string): void {
-  if (typeof text !== "string" || text.includes("\0") || utf8Length(text) > MAX_FIELD_BYTES) {
-    throw badProperty(name, "is no text, or contains NUL, or is longer than 65535 bytes");
-  }
+  if (typeof text !== "string" || utf8Length(text) > MAX_FIELD_BYTES) throw badProperty(name, "is no text, or is longer than 65535 bytes");
+  const problem = unfitText(text);
+  if (problem !== undefined) throw badProperty(name, problem);
 }
 
 function badProperty(name: string, what: string): HawserError {

@@ -6,7 +6,7 @@ import type { Failure } from "../failure.js";
 import { errorMessage, HawserError } from "../errors.js";
 import type { Link, LinkHandlers, Platform, Storage } from "../platform.js";
 import { checkMessageProperties } from "./check-properties.js";
-import { ConnectError } from "./connect-error.js";
+import { ConnectError, RefusedError } from "./connect-error.js";
 import { Connection, type ConnectionOwner } from "./link/connection.js";
 import { badOption, resolveOptions, toBytes, type DisconnectOptions, type MqttOptions, type PublishOptions, type PublishResult, type ResolvedOptions } from "./options.js";
 import { DELIVERED, OutgoingMessage } from "./session/outgoing-message.js";
@@ -36,7 +36,7 @@ export interface ClientListener {
   onEnd: ((failure: Failure) => void) | undefined;
   onMessageDropped: ((topic: string, code: string) => void) | undefined;
   onPublishSettled: ((topic: string, reasonCode: number) => void) | undefined;
-  onSubscriptionRefused: ((filter: string, reasonCode: number) => void) | undefined;
+  onSubscriptionRefused: ((filter: string, reasonCode: number, code: string) => void) | undefined;
 }
 
 interface Attempt {
@@ -151,6 +151,11 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
     this.#pump();
   }
 
+  alive(): void {
+    this.session.alive();
+    this.#pump();
+  }
+
   beforeFlush(): void {
     this.session.commit();
   }
@@ -161,15 +166,16 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
 
   ended(reason: Failure, wasEstablished: boolean): void {
     if (this.#connection?.isUnanswered === true) this.session.subscriptions.doubt();
+    const blame = this.#connection?.blame ?? "none";
     this.#connection = undefined;
     this.#publisher = undefined;
     const closing = this.#closing ?? [];
     this.#closing = undefined;
-    if (wasEstablished) this.session.end();
+    if (wasEstablished) this.session.end(blame);
     const attempt = this.#attempt;
     this.#attempt = undefined;
     attempt?.reject(new ConnectError(reason));
-    if (wasEstablished) this.#tell(() => this.listener.onEnd?.(reason));
+    if (wasEstablished) this.tell(() => this.listener.onEnd?.(reason));
     for (const resolve of closing) resolve();
   }
 
@@ -193,18 +199,23 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
   }
 
   dropped(topic: string, code: string): void {
-    this.#tell(() => this.listener.onMessageDropped?.(topic, code));
+    this.tell(() => this.listener.onMessageDropped?.(topic, code));
   }
 
   delivered(topic: string, reasonCode: number): void {
     this.#hasMoved = true;
-    if (this.listener.onPublishSettled !== undefined) this.#tell(() => this.listener.onPublishSettled?.(topic, reasonCode));
+    if (this.listener.onPublishSettled !== undefined) this.tell(() => this.listener.onPublishSettled?.(topic, reasonCode));
   }
 
-  refused(filter: string, reasonCode: number): void {
+  refused(filter: string, error: HawserError): void {
     const connection = this.#connection;
     this.platform.scheduler.after(ASK_AGAIN_MS, () => connection === this.#connection && this.session.subscriptions.askAgain(filter));
-    this.#tell(() => this.listener.onSubscriptionRefused?.(filter, reasonCode));
+    const reasonCode = error instanceof RefusedError ? error.reasonCode : UNSPECIFIED_ERROR;
+    this.tell(() => this.listener.onSubscriptionRefused?.(filter, reasonCode, error.code));
+  }
+
+  probe(): void {
+    this.#connection?.send({ cmd: "pingreq" });
   }
 
   get #clientId(): string {
@@ -233,7 +244,7 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
     if (connection === undefined || publisher === undefined) return;
     const { sender } = this.session;
     while (connection.isWritable) {
-      const message = sender.next(this.platform.clock);
+      const message = this.session.next();
       if (message === undefined) return;
       try {
         publisher.write(connection.writer, message);
@@ -247,7 +258,7 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
   }
 
   /** What a listener throws is not the connection's fault, and must not end it. */
-  #tell(call: () => void): void {
+  tell(call: () => unknown): void {
     try {
       call();
     } catch (error) {
@@ -255,5 +266,8 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
     }
   }
 }
+
+/** Stands for whatever has no reason code (MQTT 5.0, table 2-6). */
+const UNSPECIFIED_ERROR = 0x80;
 
 const ACCEPTED = Promise.resolve(DELIVERED);

@@ -786,11 +786,11 @@ describe("subscribing anew", () => {
     expect(asked.at(-1)).toBe("unsubscribe");
   });
 
-  test("user properties go along without an identifier", async () => {
+  test("user properties go along with the identifier that every subscription has", async () => {
     const w = world();
     await w.connect();
     w.client.subscribe("t", { userProperties: [["a", "b"]] });
     await w.time.pass(0);
-    expect(w.broker.of("subscribe")[0]?.properties).toEqual({ userProperties: expect.objectContaining({ a: "b" }) as unknown });
+    expect(w.broker.of("subscribe")[0]?.properties).toEqual({ subscriptionIdentifier: 484, userProperties: expect.objectContaining({ a: "b" }) as unknown });
   });
 });

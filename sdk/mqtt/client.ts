@@ -5,10 +5,10 @@
 import type { Failure } from "../failure.js";
 import type { Link, LinkHandlers, Storage } from "../platform.js";
 import { ClientCore, type Connack, type MqttPlatform } from "./client-core.js";
-import type { DisconnectOptions, MqttOptions, PublishOptions, PublishResult, SubscribeOptions } from "./options.js";
+import type { DisconnectOptions, MqttOptions, PublishOptions, PublishResult, SubscribeOptions, UnsubscribeOptions, UnsubscribeResult } from "./options.js";
 import { Requester, type RequesterOptions } from "./requester.js";
 import type { Wear } from "./session/stored-journal.js";
-import type { Subscription } from "./session/subscription.js";
+import type { Message, Subscription } from "./session/subscription.js";
 
 export class MqttClient {
   /** The end of an established connection, once each. A failed attempt rejects `connect` instead. */
@@ -17,8 +17,11 @@ export class MqttClient {
   onMessageDropped: ((topic: string, code: string) => void) | undefined;
   /** A QoS 1 or 2 message is with the broker, also one stored before a reboot. */
   onPublishSettled: ((topic: string, reasonCode: number) => void) | undefined;
-  /** The broker refused a subscription: a new one, which then fails, or one that was granted before and is asked for again on the next connection. */
-  onSubscriptionRefused: ((filter: string, reasonCode: number) => void) | undefined;
+  /**
+   * The broker refused a subscription: a new one, which then fails, or one that was granted before and is asked for again on the next connection. `code` says why;
+   * `BROKER_HANGS_UP`: it ended the connection each time, and the subscription has failed.
+   */
+  onSubscriptionRefused: ((filter: string, reasonCode: number, code: string) => void) | undefined;
   readonly #core: ClientCore;
 
   /**
@@ -69,7 +72,7 @@ export class MqttClient {
   /**
    * Publishes a message. Settles when the promised level is reached (QoS 0: handed to the link, 1: acknowledged, 2: completed), or with
    * `queue` as soon as the outbox holds it. While offline, QoS 1 and 2 wait in the outbox.
-   * @throws HawserError `INVALID_TOPIC`, `BAD_OPTION`, `BAD_PROPERTY`; `NOT_CONNECTED` (QoS 0 without `queue`); `OUTBOX_FULL`, `MESSAGE_TOO_LARGE`; later `MESSAGE_DROPPED`,
+   * @throws HawserError `INVALID_TOPIC`, `BAD_OPTION`, `BAD_PROPERTY`; `NOT_CONNECTED` (QoS 0 without `queue`); `OUTBOX_FULL`, `MESSAGE_TOO_LARGE`; at once or later `BROKER_HANGS_UP`; later `MESSAGE_DROPPED`,
    *   `MESSAGE_EXPIRED`, `QOS_NOT_SUPPORTED`, `RETAIN_NOT_SUPPORTED`, `PACKET_TOO_LARGE`, `STORAGE_FULL`, `STORAGE_FAILED`; RefusedError with the broker's reason code
    */
   publish(topic: string, payload: Uint8Array | string, options: PublishOptions = {}): Promise<PublishResult> {
@@ -85,7 +88,7 @@ export class MqttClient {
    * @throws HawserError `INVALID_FILTER`, `ALREADY_SUBSCRIBED`, `BAD_OPTION`
    */
   subscribe(filter: string, options: SubscribeOptions = {}): Subscription {
-    return this.#core.session.subscriptions.add(filter, options);
+    return this.#core.session.subscribe(filter, options);
   }
 
   /**
@@ -97,9 +100,48 @@ export class MqttClient {
     return this.#core.session.subscriptions.confirm(filter);
   }
 
-  /** Closes the subscription to `filter`, if there is one. */
-  unsubscribe(filter: string): Promise<void> {
-    return this.#core.session.subscriptions.get(filter)?.close() ?? Promise.resolve();
+  /**
+   * The messages that no subscription takes: of subscriptions that the broker made, or that an earlier program left in the session. Iterate over the result; closing it
+   * unsubscribes from nothing. Only `manualAck`, `bufferSize` and `bufferBytes` of the options count.
+   * @throws HawserError `ALREADY_SUBSCRIBED`, `BAD_OPTION`
+   */
+  messages(options: SubscribeOptions = {}): Subscription {
+    return this.#core.session.messages(options);
+  }
+
+  /** Called with each message that no subscription and no {@link messages} takes; it is acknowledged when the call, or the promise it returns, is done. */
+  get onMessage(): ((message: Message) => unknown) | undefined {
+    return this.#core.session.onMessage;
+  }
+
+  set onMessage(listener: ((message: Message) => unknown) | undefined) {
+    this.#core.session.onMessage = listener;
+  }
+
+  /**
+   * Unsubscribes from one filter or several in one packet, also from what an earlier program subscribed to. Subscriptions to them are closed. Settles with the
+   * broker's answer; waits while offline.
+   * @throws HawserError `INVALID_FILTER`, `BAD_PROPERTY`
+   */
+  unsubscribe(filters: string | readonly string[], options: UnsubscribeOptions = {}): Promise<UnsubscribeResult> {
+    try {
+      return this.#core.session.subscriptions.unsubscribe(typeof filters === "string" ? [filters] : filters, options);
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+  }
+
+  /** The filters subscribed to. */
+  get filters(): readonly string[] {
+    return this.#core.session.subscriptions.filters;
+  }
+
+  /**
+   * Filters that the broker's session has, and this program has not subscribed to: an earlier firmware did. Known as far as this client's storage goes back;
+   * {@link unsubscribe} takes any.
+   */
+  get leftoverFilters(): readonly string[] {
+    return this.#core.session.subscriptions.leftovers;
   }
 
   /**

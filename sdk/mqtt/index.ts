@@ -12,6 +12,9 @@ export type {
   PublishOptions,
   PublishResult,
   SubscribeOptions,
+  UnclaimedOptions,
+  UnsubscribeOptions,
+  UnsubscribeResult,
   Will,
 } from "./options.js";
 export type { MessageProperties, Properties, ProtocolVersion, PublishProperties, QoS, UserProperties } from "./codec/packet-types.js";

@@ -2,6 +2,7 @@
 import { HawserError } from "../errors.js";
 import { checkMessageProperties, checkSeconds, checkUserProperties } from "./check-properties.js";
 import type { MessageProperties, Properties, ProtocolVersion, QoS, UserProperties } from "./codec/packet-types.js";
+import { unfitText } from "./text-check.js";
 import { checkTopic } from "./topics.js";
 import { encodeUtf8, utf8Length } from "../encoding/utf8.js";
 
@@ -31,6 +32,16 @@ export interface OutboxOptions {
   /** Bytes of their topics, payloads and properties. */
   maxBytes: number;
   overflow: OverflowPolicy;
+}
+
+/** How long messages of QoS 1 and 2 that nobody takes wait for somebody who subscribes late. They are not acknowledged meanwhile, and neither is what comes after them. */
+export interface UnclaimedOptions {
+  /** Milliseconds, 0..3600000; default 10000. Then a message is acknowledged, dropped and reported (`NO_SUBSCRIPTION`). 0 drops it at once. */
+  graceMs: number;
+  /** Messages that wait, 0..65535; default 64. More are dropped at once. */
+  maxMessages: number;
+  /** Bytes of their topics and payloads, where more than one waits; default 32768. */
+  maxBytes: number;
 }
 
 /**
@@ -92,8 +103,11 @@ export interface MqttOptions {
    * forwards, some of what a client of 3.1.1 sends beyond that at QoS 2.
    */
   inFlightWindow?: number;
+  /** True keeps one of the messages that the broker lets be in flight for `beyondBounds`: they never wait for others. Default false. */
+  reserveInFlight?: boolean;
   /** Default: 1000 messages, 256 KiB, reject. */
   outbox?: OutboxOptions;
+  unclaimed?: Partial<UnclaimedOptions>;
   /** Keeps the outbox and the state of QoS 1 and 2 in storage, so that they outlive a reboot. Default false. */
   persistent?: boolean;
   /** Messages a persistent client puts in storage within an hour at most, against flash wear; `publish` then rejects with `STORAGE_WEAR_LIMIT`. No bound by default. */
@@ -109,7 +123,7 @@ export interface PublishOptions {
   queue?: boolean;
   /** False keeps a QoS 1 message out of storage although the client is persistent: for telemetry that is not worth the flash wear. */
   persist?: boolean;
-  /** True: taken although the outbox is full, and not given up to make room. For the few messages of a device's own upkeep. */
+  /** True: goes before all others, is taken although the outbox is full, and is not given up to make room. For the few messages of a device's own upkeep. */
   beyondBounds?: boolean;
   /** Left out on a connection of 3.1.1, which has none; the expiry interval is kept to in the outbox all the same. */
   properties?: MessageProperties;
@@ -142,6 +156,17 @@ export interface SubscribeOptions {
   bufferBytes?: number;
 }
 
+export interface UnsubscribeOptions {
+  /** 5.0 only. */
+  userProperties?: UserProperties;
+}
+
+export interface UnsubscribeResult {
+  /** One for each filter, in order: 0, or 0x11 where there was no such subscription; 0x80 and more is a refusal. A broker of 3.1.1 tells nothing: 0. */
+  readonly reasonCodes: readonly number[];
+  readonly properties?: Properties;
+}
+
 export interface DisconnectOptions {
   /** 0 (the default) discards the will, 4 has it published; 5.0 only. */
   reasonCode?: number;
@@ -161,10 +186,11 @@ export type ResolvedOptions = MqttOptions &
       | "outgoingTopicAliases"
       | "ackTimeoutMs"
       | "inFlightWindow"
+      | "reserveInFlight"
       | "outbox"
       | "persistent"
     >
-  >;
+  > & { unclaimed: UnclaimedOptions };
 
 const DEFAULTS = {
   sessionExpirySeconds: 0,
@@ -173,9 +199,12 @@ const DEFAULTS = {
   outgoingTopicAliases: 8,
   ackTimeoutMs: 60_000,
   inFlightWindow: 20,
+  reserveInFlight: false,
   outbox: { maxMessages: 1_000, maxBytes: 262_144, overflow: "reject" } as OutboxOptions,
   persistent: false,
 } as const;
+
+const UNCLAIMED: UnclaimedOptions = { graceMs: 10_000, maxMessages: 64, maxBytes: 32_768 };
 
 /** Received ids of QoS 2 are one storage record of 4 KiB. */
 export const MAX_PERSISTENT_RECEIVE_MAXIMUM = 1_900;
@@ -199,6 +228,10 @@ export function resolveOptions(options: MqttOptions): ResolvedOptions {
   const resolved = withDefaults(options);
   for (const [name, smallest, largest] of RANGES) checkRange(name, resolved[name], smallest, largest);
   if (resolved.receiveMaximum !== undefined) checkRange("receiveMaximum", resolved.receiveMaximum, 1, 65_535);
+  resolved.unclaimed = { ...UNCLAIMED, ...resolved.unclaimed };
+  checkRange("unclaimed.graceMs", resolved.unclaimed.graceMs, 0, 3_600_000);
+  checkRange("unclaimed.maxMessages", resolved.unclaimed.maxMessages, 0, 65_535);
+  checkRange("unclaimed.maxBytes", resolved.unclaimed.maxBytes, 0, Number.MAX_SAFE_INTEGER);
   checkRange("outbox.maxMessages", resolved.outbox.maxMessages, 1, 60_000);
   checkRange("outbox.maxBytes", resolved.outbox.maxBytes, 1, Number.MAX_SAFE_INTEGER);
   if (resolved.protocolVersion !== 4 && resolved.protocolVersion !== 5) throw badOption("protocolVersion", "is neither 4 (3.1.1) nor 5");
@@ -238,7 +271,9 @@ function checkRange(name: string, value: unknown, smallest: number, largest: num
 }
 
 function checkText(name: string, text: string): void {
-  if (text.includes("\0") || utf8Length(text) > 65_535) throw badOption(name, "contains NUL or is longer than 65535 bytes");
+  if (utf8Length(text) > 65_535) throw badOption(name, "is longer than 65535 bytes");
+  const problem = unfitText(text);
+  if (problem !== undefined) throw badOption(name, problem);
 }
 
 export function badOption(name: string, what: string): HawserError {

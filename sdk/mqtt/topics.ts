@@ -1,9 +1,9 @@
 /** Topic names and filters (MQTT 5.0, section 4.7): which are valid, which match. */
 import { HawserError } from "../errors.js";
 import { utf8Length } from "../encoding/utf8.js";
+import { unfitText } from "./text-check.js";
 
 const MAX_TOPIC_BYTES = 65_535;
-const LONE_SURROGATE = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?:^|[^\uD800-\uDBFF])[\uDC00-\uDFFF]/;
 
 /**
  * Returns `topic` when a message may be published to it.
@@ -11,7 +11,7 @@ const LONE_SURROGATE = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?:^|[^\uD800-\uDBFF]
  */
 export function checkTopic(topic: string): string {
   const problem = textProblem(topic) ?? (topic.includes("+") || topic.includes("#") ? "contains a wildcard" : undefined);
-  if (problem !== undefined) throw new HawserError("INVALID_TOPIC", `the topic ${shown(topic)} ${problem}`, "Publish to a topic name without '+', '#' and NUL.");
+  if (problem !== undefined) throw new HawserError("INVALID_TOPIC", `the topic ${shown(topic)} ${problem}`, "Publish to a topic name without '+', '#' and control characters.");
   return topic;
 }
 
@@ -27,9 +27,7 @@ export function checkFilter(filter: string): string {
 
 function textProblem(text: string): string | undefined {
   if (text === "") return "is empty";
-  if (text.includes("\0")) return "contains NUL";
-  if (LONE_SURROGATE.test(text)) return "is not valid Unicode";
-  return utf8Length(text) > MAX_TOPIC_BYTES ? "is longer than 65535 bytes" : undefined;
+  return unfitText(text) ?? (utf8Length(text) > MAX_TOPIC_BYTES ? "is longer than 65535 bytes" : undefined);
 }
 
 function sharedProblem(filter: string): string | undefined {

@@ -5,6 +5,7 @@
 import { failure, type Failure } from "../../failure.js";
 import { errorMessage, HawserError } from "../../errors.js";
 import type { Cancel, Link, LinkHandlers, Scheduler } from "../../platform.js";
+import { disconnectBlame, linkBlame, type Blame } from "./blame.js";
 import { Authentication } from "./enhanced-authentication.js";
 import { connectPacket } from "./connect-request.js";
 import { FrameReader, type FrameReaderOwner } from "../codec/frame-reader.js";
@@ -25,6 +26,8 @@ export interface ConnectionOwner {
   packet(packet: InboundPacket): void;
   /** The link takes messages again. */
   writable(): void;
+  /** The broker answered PINGREQ. */
+  alive(): void;
   /** Bytes are about to go out: what must be durable before is made so now. */
   beforeFlush(): void;
   /** The one end; `wasEstablished` says of what. Nothing comes after. */
@@ -41,6 +44,7 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
   #state: "dialing" | "connecting" | "established" | "closing" | "ended" = "dialing";
   #wasEstablished = false;
   #isUnanswered = false;
+  #blame: Blame = "none";
   /** What the broker takes; its CONNACK says (5.0). */
   #largestBytes = Infinity;
   #link: Link | undefined;
@@ -87,7 +91,10 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
         this.#output.drained();
         if (this.isWritable) this.owner.writable();
       },
-      ended: (reason) => this.#end(reason),
+      ended: (reason) => {
+        if (this.isEstablished) this.#blame = linkBlame(reason);
+        this.#end(reason);
+      },
     };
   }
 
@@ -98,6 +105,11 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
   /** CONNECT went out and the broker's answer is not known: it may have begun a session of which nothing is known here. */
   get isUnanswered(): boolean {
     return this.#isUnanswered && !this.#wasEstablished;
+  }
+
+  /** What the connection ended for, as far as it may be something that was sent. */
+  get blame(): Blame {
+    return this.#blame;
   }
 
   /** It ends or has ended: nothing more is sent or taken. */
@@ -194,8 +206,10 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
         this.#aliases.resolve(packet);
         return this.owner.packet(packet);
       case "pingresp":
-        return this.#keepAlive.answered();
+        this.#keepAlive.answered();
+        return this.owner.alive();
       case "disconnect":
+        this.#blame = disconnectBlame(packet.reasonCode);
         return this.#fail(disconnectFailure(packet.reasonCode, packet.properties));
       case "auth":
         if (this.#authentication === undefined) throw protocolError("AUTH without enhanced authentication");
@@ -225,7 +239,8 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     this.send({ cmd: "pingreq" });
   }
 
-  expired(what: string): void {
+  expired(what: string, blame: Blame): void {
+    this.#blame = blame;
     this.#fail(failure("KEEPALIVE_TIMEOUT", `the broker did not answer ${what}`));
   }
 

@@ -4,12 +4,13 @@
  * anybody can answer them. One timer runs, however many packets come and go, and a second one while a PINGRESP is awaited.
  */
 import type { Cancel, Scheduler } from "../../platform.js";
+import type { Blame } from "./blame.js";
 
 /** What the keep-alive asks of its connection. */
 export interface KeepAliveOwner {
   ping(): void;
   /** No answer came: the connection is dead. */
-  expired(what: string): void;
+  expired(what: string, blame: Blame): void;
   /** What has been waiting for an acknowledgement for longest, by identity. */
   readonly oldestUnanswered: object | undefined;
 }
@@ -146,7 +147,7 @@ export class KeepAlive {
       if (this.#isMoving || this.isDeaf) return this.#awaitAnswer(boundMs, 0);
       const stillMs = waitedMs + stepMs;
       if (stillMs < boundMs + this.#transitMs(this.#pingMark)) return this.#awaitAnswer(boundMs, stillMs);
-      this.owner.expired(`PINGREQ for ${Math.round(stillMs)} ms`);
+      this.owner.expired(`PINGREQ for ${Math.round(stillMs)} ms`, "none");
     });
   }
 
@@ -168,7 +169,7 @@ export class KeepAlive {
     this.#stalledForMs = isTalking ? 0 : this.#stalledForMs + this.#tickMs;
     const transitMs = this.#transitMs(this.#oldestMark);
     const isOver = this.#stalledForMs >= this.#ackTimeoutMs + transitMs || (this.#oldestForMs >= TALKING_FACTOR * this.#ackTimeoutMs + transitMs && !this.isDeaf);
-    if (isOver) this.owner.expired(`a packet for ${Math.round(this.#oldestForMs)} ms`);
+    if (isOver) this.owner.expired(`a packet for ${Math.round(this.#oldestForMs)} ms`, "unanswered");
   }
 
   /** The broker has answered what stood behind so many bytes. */

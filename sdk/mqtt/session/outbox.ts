@@ -1,10 +1,14 @@
-/** The messages that wait to be sent, in order, and the bounds of all that is not delivered yet. */
+/** The messages that wait to be sent, each kind in its order, and the bounds of all that is not delivered yet. */
 import { HawserError } from "../../errors.js";
 import type { OutboxOptions } from "../options.js";
 import { MessageList, type OutgoingMessage } from "./outgoing-message.js";
 
 export class Outbox {
   readonly waiting = new MessageList();
+  /** The device's own upkeep: never behind the application's messages. */
+  readonly urgent = new MessageList();
+  /** Messages that may make the broker end the connection, each with those behind it of the same topic. */
+  readonly apart = new MessageList();
   #messages = 0;
   #bytes = 0;
 
@@ -38,21 +42,36 @@ export class Outbox {
     let bytes = this.#bytes + message.sizeBytes - maxBytes;
     if (messages <= 0 && bytes <= 0) return NONE;
     const victims: OutgoingMessage[] = [];
-    for (let one = this.waiting.first; overflow !== "reject" && one !== undefined && (messages > 0 || bytes > 0); one = one.following) {
-      // What may have reached the broker holds a packet identifier there and goes on.
-      if (one.dup || one.isBeyondBounds || (overflow === "replace-by-topic" && one.topic !== message.topic)) continue;
-      victims.push(one);
-      messages--;
-      bytes -= one.sizeBytes;
+    for (const list of overflow === "reject" ? [] : [this.apart, this.waiting]) {
+      for (const one of list) {
+        if (messages <= 0 && bytes <= 0) break;
+        // What may have reached the broker holds a packet identifier there and goes on.
+        if (one.dup || one.isBeyondBounds || (overflow === "replace-by-topic" && one.topic !== message.topic)) continue;
+        victims.push(one);
+        messages--;
+        bytes -= one.sizeBytes;
+      }
     }
     if (messages <= 0 && bytes <= 0) return victims;
     throw new HawserError("OUTBOX_FULL", `the outbox is full (${this.#messages} messages, ${this.#bytes} bytes)`, "Publish less, or choose a larger outbox or another overflow policy.");
   }
 
   add(message: OutgoingMessage): void {
-    this.waiting.append(message);
+    (message.isBeyondBounds ? this.urgent : this.waiting).append(message);
     this.#messages++;
     this.#bytes += message.sizeBytes;
+  }
+
+  /** Takes messages back in their order, before all that was never sent. */
+  takeBack(messages: MessageList): void {
+    const urgent = new MessageList();
+    for (const one of messages) {
+      if (!one.isBeyondBounds) continue;
+      messages.remove(one);
+      urgent.append(one);
+    }
+    this.urgent.prepend(urgent);
+    this.waiting.prepend(messages);
   }
 
   /** A message that is not waiting any more is delivered or given up. */

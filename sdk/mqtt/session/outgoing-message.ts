@@ -2,6 +2,7 @@
 import type { MessageProperties, Properties, QoS } from "../codec/packet-types.js";
 import { propertiesSize } from "../codec/properties.js";
 import type { PublishResult } from "../options.js";
+import type { Retried } from "./suspects.js";
 import { utf8Length } from "../../encoding/utf8.js";
 
 export const DELIVERED: PublishResult = Object.freeze({ reasonCode: 0 });
@@ -9,7 +10,7 @@ export const DELIVERED: PublishResult = Object.freeze({ reasonCode: 0 });
 /** What a message takes besides its text and bytes, roughly: counted so that many empty messages are bounded too. */
 const OVERHEAD_BYTES = 32;
 
-export class OutgoingMessage {
+export class OutgoingMessage implements Retried {
   /** 0 at QoS 0 and until the outbox took it. */
   messageId = 0;
   /** May have reached the broker in this session before: sent again with DUP. */
@@ -19,8 +20,10 @@ export class OutgoingMessage {
   /** The number of its storage record; -1 when it has none. */
   recordNumber = -1;
   recordParts = 0;
-  /** Taken although the outbox is full, and not given up to make room. */
+  /** Of the device's own upkeep: goes before the application's, is taken although the outbox is full, and is not given up to make room. */
   isBeyondBounds = false;
+  /** Connections that the broker ended while this was unanswered. */
+  strikes = 0;
   readonly sizeBytes: number;
   /** The list it stands in, and its neighbours there. */
   list: MessageList | undefined;
@@ -65,10 +68,15 @@ export class OutgoingMessage {
 }
 
 /** Messages in order, with constant time for taking one out of the middle. */
-export class MessageList {
+export class MessageList implements Iterable<OutgoingMessage> {
   first: OutgoingMessage | undefined;
   #last: OutgoingMessage | undefined;
   size = 0;
+
+  /** The message at hand may be taken out meanwhile. */
+  *[Symbol.iterator](): Iterator<OutgoingMessage> {
+    for (let one = this.first, following = one?.following; one !== undefined; one = following, following = one?.following) yield one;
+  }
 
   append(message: OutgoingMessage): void {
     message.list = this;
@@ -89,6 +97,13 @@ export class MessageList {
     message.previous = undefined;
     message.following = undefined;
     this.size--;
+  }
+
+  /** Puts a message before all others. */
+  prependOne(message: OutgoingMessage): void {
+    const others = new MessageList();
+    others.append(message);
+    this.prepend(others);
   }
 
   /** Moves all of `others` before the first of these, in their order. */

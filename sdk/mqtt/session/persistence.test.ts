@@ -269,6 +269,7 @@ describe("the records", () => {
     })();
     await w.connect();
     await w.broker.send({ cmd: "suback", messageId: 1, granted: [2] });
+    storage.writes = 0;
     await w.broker.send(...Array.from({ length: 20 }, (_, n) => ({ cmd: "publish", topic: "t", payload: "x", qos: 2, messageId: n + 1 })));
     await w.broker.send(...Array.from({ length: 20 }, (_, n) => ({ cmd: "pubrel", messageId: n + 1, reasonCode: 0 })));
     expect(w.broker.of("pubcomp")).toHaveLength(20);
@@ -393,6 +394,7 @@ describe("the records", () => {
     const again = new SessionWorld(library, { ...persistent, clientId: "other" }, others.afterReboot());
     await again.connect({ sessionPresent: true });
     await again.broker.send({ cmd: "publish", topic: "t", payload: "x", qos: 2, messageId: 9 });
+    await again.time.pass(10_000);
     expect(again.dropped).toEqual(["t NO_SUBSCRIPTION"]);
   });
 

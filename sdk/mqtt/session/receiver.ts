@@ -86,6 +86,11 @@ export class Receiver {
     else finish();
   }
 
+  /** Nobody had this message when its connection ended: what the broker repeats is as good as new. */
+  forget(message: InboundMessage): void {
+    if (this.#open.get(message.messageId) === message) this.#open.delete(message.messageId);
+  }
+
   /** The application took a message: its acknowledgement goes out when all before it have gone. */
   taken(message: InboundMessage): void {
     if (message.qos === 0) return;

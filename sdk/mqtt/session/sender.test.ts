@@ -6,6 +6,7 @@ import { PacketIds } from "./packet-ids.js";
 import { LazyMap } from "./lazy-map.js";
 import { ManualTime } from "../../../test/support/mqtt/manual-time.js";
 import { Sender } from "./sender.js";
+import { Suspects } from "./suspects.js";
 
 /** A journal whose work is done when the test says so, or which refuses. */
 class SlowJournal implements Journal {
@@ -40,7 +41,12 @@ function parts() {
   const journal = new SlowJournal();
   const released: number[] = [];
   const outbox = new Outbox({ maxMessages: 10, maxBytes: 10_000, overflow: "reject" });
-  const sender = new Sender(outbox, ids, journal, { acknowledge: (_, id) => released.push(id), givenUp: () => undefined, unasked: () => undefined, delivered: () => undefined });
+  const sender = new Sender(outbox, ids, journal, new Suspects(new ManualTime()), {
+    acknowledge: (_, id) => released.push(id),
+    givenUp: () => undefined,
+    unasked: () => undefined,
+    delivered: () => undefined,
+  });
   const message = (qos: 0 | 1 | 2): OutgoingMessage => new OutgoingMessage("t", new Uint8Array(1), qos, false, undefined, undefined);
   return { ids, journal, released, outbox, sender, message };
 }
@@ -51,7 +57,7 @@ describe("a packet identifier", () => {
   test("is in use until the record of its message is gone", () => {
     const { ids, journal, sender, message } = parts();
     sender.accept(message(1), true);
-    sender.begin(10, 5, false);
+    sender.begin(10, 10, 5, false);
     sender.next(now);
     sender.acknowledged({ cmd: "puback", messageId: 1, reasonCode: 0 });
     expect(ids.inUse).toBe(1);
@@ -70,11 +76,11 @@ describe("a packet identifier", () => {
 test("PUBREL waits until the record says that the broker has the message, also on the next connection", () => {
   const { journal, released, sender, message } = parts();
   sender.accept(message(2), true);
-  sender.begin(10, 5, false);
+  sender.begin(10, 10, 5, false);
   sender.next(now);
   sender.acknowledged({ cmd: "pubrec", messageId: 1, reasonCode: 0 });
   sender.end();
-  sender.begin(10, 5, true);
+  sender.begin(10, 10, 5, true);
   expect(released).toEqual([]);
   journal.commit();
   expect(released).toEqual([1]);
@@ -83,7 +89,7 @@ test("PUBREL waits until the record says that the broker has the message, also o
 test("a PUBREC that comes again is answered by another PUBREL", () => {
   const { journal, released, sender, message } = parts();
   sender.accept(message(2), true);
-  sender.begin(10, 4, false);
+  sender.begin(10, 10, 4, false);
   sender.next(now);
   for (let n = 0; n < 2; n++) {
     sender.acknowledged({ cmd: "pubrec", messageId: 1, reasonCode: 0 });
@@ -96,7 +102,7 @@ test("messages given up wherever they stand leave nothing behind", () => {
   const { ids, journal, outbox, sender, message } = parts();
   const all = [message(0), message(1), message(2), message(1)];
   for (const one of all) sender.accept(one, true);
-  sender.begin(10, 5, false);
+  sender.begin(10, 10, 5, false);
   sender.next(now);
   sender.next(now);
   for (const one of all) sender.giveUp(one, Object.assign(new Error("given up"), { code: "TEST", nextStep: "" }));

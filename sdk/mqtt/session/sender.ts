@@ -1,10 +1,10 @@
 /**
  * The sending half of a session (MQTT 5.0, section 4.3): which message goes next, what each acknowledgement means, and what is sent again on
- * the next connection. Plain state: no link, no clock.
+ * the next connection. Plain state: no link, no timer.
  */
 import { HawserError } from "../../errors.js";
 import type { Clock } from "../../platform.js";
-import { RefusedError } from "../connect-error.js";
+import { hangsUpError, RefusedError } from "../connect-error.js";
 import { VolatileJournal, type Journal } from "./session-journal.js";
 import { LazyMap } from "./lazy-map.js";
 import type { Outbox } from "./outbox.js";
@@ -12,6 +12,7 @@ import { MessageList, type OutgoingMessage } from "./outgoing-message.js";
 import { protocolError } from "../codec/packet-error.js";
 import type { PacketIds } from "./packet-ids.js";
 import type { AckPacket, ProtocolVersion } from "../codec/packet-types.js";
+import { APART_STRIKES, type Retried, type Suspects } from "./suspects.js";
 
 /** What a sender asks of its session. */
 export interface SenderOwner {
@@ -24,6 +25,9 @@ export interface SenderOwner {
   delivered(message: OutgoingMessage, reasonCode: number): void;
 }
 
+/** After so many messages of others a suspect gets its turn, although more of them wait. */
+const MESSAGES_BETWEEN_TRIALS = 50;
+
 export class Sender {
   /** Sent on this connection, no PUBACK or PUBREC yet, in the order they were sent. */
   readonly #sent = new MessageList();
@@ -31,16 +35,21 @@ export class Sender {
   /** QoS 2 that the broker has received: PUBREL is due or sent, in the order of their PUBRECs. */
   readonly #released = new LazyMap<number, OutgoingMessage>();
   #window = 0;
+  #brokersWindow = 0;
   #version: ProtocolVersion = 4;
   #isConnected = false;
   /** The broker resumed a session of which nothing is known here: identifiers it may still hold at QoS 2, but for those in this set. */
   #cleared: Set<number> | undefined;
   #hasBegun = false;
+  /** The message under way alone, taken out of those set apart. */
+  #tried: OutgoingMessage | undefined;
+  #sinceTrial = 0;
 
   constructor(
     private readonly outbox: Outbox,
     private readonly ids: PacketIds,
     private readonly journal: Journal,
+    private readonly suspects: Suspects,
     private readonly owner: SenderOwner,
   ) {}
 
@@ -56,9 +65,10 @@ export class Sender {
 
   /**
    * Takes a message in; from here on it is delivered or reported.
-   * @throws HawserError `OUTBOX_FULL`, `MESSAGE_TOO_LARGE`, `TOO_MANY_IN_FLIGHT`, or what storage throws: then nothing has changed
+   * @throws HawserError `OUTBOX_FULL`, `MESSAGE_TOO_LARGE`, `TOO_MANY_IN_FLIGHT`, `BROKER_HANGS_UP`, or what storage throws: then nothing has changed
    */
   accept(message: OutgoingMessage, persist: boolean): void {
+    if (this.suspects.shuns(message.topic, message.sizeBytes)) throw hangsUpError(`a message to ${message.topic}`);
     const victims = this.outbox.victims(message);
     if (message.qos > 0) message.messageId = this.ids.take();
     try {
@@ -69,6 +79,7 @@ export class Sender {
       throw error;
     }
     for (const victim of victims) this.giveUp(victim, overflowError(victim));
+    this.suspects.begin(message, message.topic);
     this.outbox.add(message);
   }
 
@@ -88,27 +99,34 @@ export class Sender {
     this.#released.set(message.messageId, message);
   }
 
-  /** Two records with one identifier are none of ours, but nothing is gained by losing one. */
+  /** Duplicate ids should not occur; renumber rather than drop a message. */
   #renumber(message: OutgoingMessage): void {
     message.messageId = this.ids.take();
     this.journal.store(message);
   }
 
-  /** A connection begins. @param window how many messages may be in flight */
-  begin(window: number, version: ProtocolVersion, sessionPresent: boolean): void {
+  /**
+   * A connection begins.
+   * @param window how many messages of the application may be in flight
+   * @param brokersWindow how many the broker takes in all
+   */
+  begin(window: number, brokersWindow: number, version: ProtocolVersion, sessionPresent: boolean): void {
     this.#isConnected = true;
-    this.#window = window;
+    this.#window = Math.min(window, brokersWindow);
+    this.#brokersWindow = brokersWindow;
     this.#version = version;
+    this.#sinceTrial = 0;
     if (!sessionPresent) this.#cleared = undefined;
     else if (!this.#hasBegun && this.journal instanceof VolatileJournal) this.#cleared = new Set();
     this.#hasBegun = true;
     if (!sessionPresent) this.#forgetSession();
-    for (const message of this.#released.values()) this.#release(message);
+    for (const message of this.#released.values()) if (message.strikes < APART_STRIKES) this.#release(message);
   }
 
   /** The broker knows nothing of this session any more: all that it has not taken over is sent as new. */
   #forgetSession(): void {
-    for (let one = this.outbox.waiting.first; one !== undefined; one = one.following) one.dup = false;
+    const { waiting, urgent, apart } = this.outbox;
+    for (const list of [waiting, urgent, apart]) for (const one of list) one.dup = false;
     // With PUBREC the broker had taken the message over.
     for (const message of [...this.#released.values()]) this.#complete(message, 0, undefined);
   }
@@ -117,30 +135,125 @@ export class Sender {
   end(): void {
     this.#isConnected = false;
     this.#window = 0;
+    this.#brokersWindow = 0;
     this.#sentById.clear();
-    for (let one = this.#sent.first; one !== undefined; one = one.following) one.dup = true;
-    this.outbox.waiting.prepend(this.#sent);
+    for (const one of this.#sent) one.dup = true;
+    const tried = this.#tried;
+    this.#tried = undefined;
+    if (tried?.list === this.#sent) {
+      this.#sent.remove(tried);
+      this.outbox.apart.prependOne(tried);
+    }
+    this.outbox.takeBack(this.#sent);
+  }
+
+  /** What was sent on this connection and is not answered. */
+  unanswered(): Retried[] {
+    const released = [...this.#released.values()].filter((one) => one.strikes < APART_STRIKES || this.suspects.trial === one);
+    return [...this.#sent, ...released];
+  }
+
+  /** All messages are for one topic: whether others get through cannot be seen. */
+  get isLonely(): boolean {
+    const { urgent, waiting, apart } = this.outbox;
+    const topics = new Set([...this.#released.values()].map(({ topic }) => topic));
+    for (const list of [urgent, waiting, apart, this.#sent]) for (const one of list) topics.add(one.topic);
+    return topics.size < 2;
   }
 
   /** The message to be sent now, if there is one and the broker takes more. The caller sends it, or gives it up. */
   next(clock: Clock): OutgoingMessage | undefined {
+    return this.#nextOf(this.outbox.urgent, this.#brokersWindow, clock) ?? (this.#isHeld ? undefined : this.#nextOf(this.outbox.waiting, this.#window, clock));
+  }
+
+  /** The application's messages wait while a suspect is tried, or until one can be. */
+  get #isHeld(): boolean {
+    const { isAny, trial } = this.suspects;
+    return isAny && (trial !== undefined || (this.#sinceTrial >= MESSAGES_BETWEEN_TRIALS && this.#suspect() !== undefined));
+  }
+
+  #nextOf(list: MessageList, window: number, clock: Clock): OutgoingMessage | undefined {
     for (;;) {
-      const message = this.outbox.waiting.first;
+      const message = list.first;
       if (message === undefined) return undefined;
-      if (message.expiresAtMs !== undefined && !message.dup && clock.monotonicMs() >= message.expiresAtMs) {
-        this.giveUp(message, expiredError(message));
-        continue;
-      }
-      if (message.qos > 0 && this.inFlight >= this.#window) return undefined;
-      this.outbox.waiting.remove(message);
-      if (message.qos === 0) return message;
-      if (message.qos === 2 && this.#cleared?.has(message.messageId) === false) {
-        this.#cleared.add(message.messageId);
-        this.owner.acknowledge("pubrel", message.messageId, 0x92);
-      }
-      this.#sent.append(message);
-      this.#sentById.set(message.messageId, message);
-      return message;
+      if (isExpired(message, clock)) this.giveUp(message, expiredError(message));
+      else if (this.#isApart(message)) this.#setApart(message);
+      else if (message.qos > 0 && this.inFlight >= window) return undefined;
+      else return this.#take(message);
+    }
+  }
+
+  #take(message: OutgoingMessage): OutgoingMessage {
+    message.list?.remove(message);
+    if (message.qos === 0) return message;
+    if (message.qos === 2 && this.#cleared?.has(message.messageId) === false) {
+      this.#cleared.add(message.messageId);
+      this.owner.acknowledge("pubrel", message.messageId, 0x92);
+    }
+    this.#sent.append(message);
+    this.#sentById.set(message.messageId, message);
+    this.#sinceTrial++;
+    return message;
+  }
+
+  /** A suspect, or behind one on its topic: there the order has to be kept (section 4.6). */
+  #isApart(message: OutgoingMessage): boolean {
+    if (message.qos === 0 || !this.suspects.isAny) return false;
+    if (message.strikes >= APART_STRIKES) return true;
+    for (const one of this.outbox.apart) if (one.topic === message.topic) return true;
+    return false;
+  }
+
+  #setApart(message: OutgoingMessage): void {
+    message.list?.remove(message);
+    this.outbox.apart.append(message);
+  }
+
+  /** Nothing that was sent waits for an answer. */
+  get isQuiet(): boolean {
+    if (this.#sent.size > 0) return false;
+    for (const message of this.#released.values()) if (message.strikes < APART_STRIKES) return false;
+    return true;
+  }
+
+  /** The suspect to be tried next: the one with the fewest strikes of those that are first of their topic. */
+  suspect(clock: Clock): OutgoingMessage | undefined {
+    for (const message of this.outbox.apart) if (isExpired(message, clock)) this.giveUp(message, expiredError(message));
+    return this.#suspect();
+  }
+
+  #suspect(): OutgoingMessage | undefined {
+    let best: OutgoingMessage | undefined;
+    for (const message of this.#released.values()) if (message.strikes >= APART_STRIKES && message.strikes < (best?.strikes ?? Infinity)) best = message;
+    const topics = new Set<string>();
+    for (const message of this.outbox.apart) {
+      if (topics.has(message.topic)) continue;
+      topics.add(message.topic);
+      if (message.strikes < (best?.strikes ?? Infinity)) best = message;
+    }
+    return best;
+  }
+
+  /** Sends a suspect alone. @returns the message to be sent; undefined where PUBREL is all that is due */
+  try(message: OutgoingMessage): OutgoingMessage | undefined {
+    this.#sinceTrial = 0;
+    if (message.isReleased) {
+      this.#release(message);
+      return undefined;
+    }
+    this.#tried = message;
+    return this.#take(message);
+  }
+
+  /** The broker ends the connection for this message, even alone. */
+  convict(message: OutgoingMessage): void {
+    const { topic, sizeBytes } = message;
+    const isTopic = this.suspects.convict(topic, sizeBytes);
+    this.giveUp(message, hangsUpError(`the message to ${topic}`));
+    for (const other of this.outbox.apart) {
+      if (other.topic !== topic) continue;
+      if (isTopic && other.sizeBytes >= sizeBytes) this.giveUp(other, hangsUpError(`messages to ${topic}`));
+      else this.suspects.begin(other, topic);
     }
   }
 
@@ -154,6 +267,8 @@ export class Sender {
   giveUp(message: OutgoingMessage, error: HawserError): void {
     if (message.list === this.#sent) this.#sentById.delete(message.messageId);
     message.list?.remove(message);
+    this.#released.delete(message.messageId);
+    this.#answered(message);
     this.#drop(message, error);
   }
 
@@ -211,10 +326,28 @@ export class Sender {
   #removeSent(message: OutgoingMessage): void {
     this.#sent.remove(message);
     this.#sentById.delete(message.messageId);
+    this.suspects.acquit(message.topic, message);
+    this.#answered(message);
+  }
+
+  /** The broker answered, or no answer is wanted any more: what waited behind it on its topic goes with the others again. */
+  #answered(message: OutgoingMessage): void {
+    this.suspects.answered(message);
+    if (this.#tried !== message) return;
+    this.#tried = undefined;
+    const followers = new MessageList();
+    for (const one of this.outbox.apart) {
+      if (one.topic !== message.topic) continue;
+      if (one.strikes >= APART_STRIKES) break;
+      this.outbox.apart.remove(one);
+      followers.append(one);
+    }
+    this.outbox.takeBack(followers);
   }
 
   #complete(message: OutgoingMessage, reasonCode: number, properties: AckPacket["properties"]): void {
     this.#released.delete(message.messageId);
+    this.suspects.answered(message);
     if (reasonCode >= 0x80) return this.#drop(message, new RefusedError(`the message to ${message.topic}`, reasonCode, properties));
     this.#forget(message);
     message.delivered(reasonCode, properties);
@@ -233,6 +366,10 @@ export class Sender {
     // Not before its record is gone: after a reboot two messages would have one identifier.
     this.journal.remove(message, () => this.ids.release(message.messageId));
   }
+}
+
+function isExpired(message: OutgoingMessage, clock: Clock): boolean {
+  return message.expiresAtMs !== undefined && !message.dup && clock.monotonicMs() >= message.expiresAtMs;
 }
 
 function overflowError(message: OutgoingMessage): HawserError {

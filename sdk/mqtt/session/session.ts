@@ -3,20 +3,25 @@
  * packet identifiers, and their storage. Plain state: packets in, packets and effects out; no link, no timer.
  */
 import { HawserError } from "../../errors.js";
+import type { Blame } from "../link/blame.js";
 import type { Clock, Log, Scheduler, Storage } from "../../platform.js";
 import { VolatileJournal } from "./session-journal.js";
-import type { ResolvedOptions } from "../options.js";
+import type { ResolvedOptions, SubscribeOptions } from "../options.js";
 import { Outbox } from "./outbox.js";
-import type { OutgoingMessage } from "./outgoing-message.js";
+import { OutgoingMessage } from "./outgoing-message.js";
 import { PacketIds } from "./packet-ids.js";
 import { protocolError } from "../codec/packet-error.js";
 import type { AckPacket, ConnackPacket, InboundPacket, OutboundPacket, ProtocolVersion, SubackPacket } from "../codec/packet-types.js";
+import { FilterRecord } from "./filter-record.js";
 import { isAnswer } from "../link/reason-codes.js";
 import { Receiver, type ReceiverOwner } from "./receiver.js";
 import { Sender, type SenderOwner } from "./sender.js";
 import { StoredJournal } from "./stored-journal.js";
-import type { InboundMessage } from "./subscription.js";
+import { resolveSubscribeOptions } from "./subscribe-request.js";
+import { Subscription, type InboundMessage, type Message } from "./subscription.js";
 import { Subscriptions, type SubscriptionsOwner } from "./subscription-table.js";
+import { Suspects, type Retried } from "./suspects.js";
+import { Unclaimed } from "./unclaimed.js";
 
 /** What a session asks of its client. */
 export interface SessionOwner {
@@ -26,7 +31,11 @@ export interface SessionOwner {
   storageDue(): void;
   dropped(topic: string, code: string): void;
   delivered(topic: string, reasonCode: number): void;
-  refused(filter: string, reasonCode: number): void;
+  refused(filter: string, error: HawserError): void;
+  /** Sends PINGREQ; {@link Session.alive} has to be called with its answer. */
+  probe(): void;
+  /** Calls an application's listener, which may throw. */
+  tell(call: () => unknown): void;
 }
 
 export interface SessionPlatform {
@@ -46,6 +55,14 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
   readonly sender: Sender;
   readonly subscriptions: Subscriptions;
   readonly #receiver: Receiver;
+  readonly #suspects: Suspects;
+  readonly #unclaimed: Unclaimed;
+  /** Who takes what no subscription does. */
+  #rest: Subscription | undefined;
+  #onMessage: ((message: Message) => unknown) | undefined;
+  /** PINGREQ was sent, or answered, since anything else was. */
+  #probe: "none" | "asked" | "answered" = "none";
+  readonly #clock: Clock;
   readonly #journal: VolatileJournal | StoredJournal;
   /** False while what is stored is read. */
   #isReady = false;
@@ -59,11 +76,15 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
     private readonly owner: SessionOwner,
   ) {
     const ids = new PacketIds();
+    this.#clock = platform.clock;
+    this.#suspects = new Suspects(platform.clock);
+    this.#unclaimed = new Unclaimed(options.unclaimed, platform, (message) => this.#nobodyWants(message));
     this.#journal = openJournal(options, platform, storage, () => this.#isReady && owner.storageDue());
     this.outbox = new Outbox(options.outbox);
-    this.sender = new Sender(this.outbox, ids, this.#journal, this);
+    this.sender = new Sender(this.outbox, ids, this.#journal, this.#suspects, this);
     this.#receiver = new Receiver(this.#journal, this);
-    this.subscriptions = new Subscriptions(ids, this);
+    const record = new FilterRecord(options.cleanStart ? undefined : storage, options.clientId, platform.log);
+    this.subscriptions = new Subscriptions(ids, this.#suspects, record, this);
     if (this.#journal instanceof StoredJournal) this.#restore(this.#journal);
     this.#isReady = true;
     this.commit();
@@ -93,15 +114,102 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
     const limit = version === 5 ? (receiveMaximum ?? RECEIVE_LIMIT) : Math.max(receiveMaximum ?? 0, RECEIVE_LIMIT);
     this.#receiver.begin(limit, sessionPresent);
     this.subscriptions.begin(version, sessionPresent, properties);
-    this.sender.begin(Math.min(properties.receiveMaximum ?? inFlightWindow, inFlightWindow), version, sessionPresent);
+    const brokersWindow = properties.receiveMaximum ?? 65_535;
+    const reserved = options.reserveInFlight && brokersWindow > 1 ? 1 : 0;
+    this.#probe = "none";
+    this.sender.begin(Math.min(inFlightWindow, brokersWindow - reserved), brokersWindow, version, sessionPresent);
   }
 
   /** The connection ended. */
-  end(): void {
+  end(blame: Blame): void {
+    const guilty =
+      blame === "none" ? this.#suspects.acquitTrial() : this.#suspects.judge(this.#unanswered(blame), blame, this.sender.isLonely);
     this.sender.end();
+    for (const message of this.#unclaimed.clear()) this.#receiver.forget(message);
     this.#receiver.end();
     this.subscriptions.end();
+    if (guilty instanceof OutgoingMessage) this.sender.convict(guilty);
+    else if (guilty !== undefined) this.subscriptions.convict(guilty);
     this.commit();
+  }
+
+  /** The items that may have ended the connection. */
+  #unanswered(blame: Blame): Retried[] {
+    if (blame !== "unanswered") return [...this.sender.unanswered(), ...this.subscriptions.unanswered()];
+    const oldest = this.sender.oldest ?? this.subscriptions.oldestRequest?.item;
+    return oldest === undefined ? [] : [oldest];
+  }
+
+  /** The message to be sent now, if there is one and the broker takes more. The caller sends it, or gives it up. */
+  next(): OutgoingMessage | undefined {
+    const message = this.sender.next(this.#clock);
+    if (message === undefined) return this.#suspects.isAny ? this.#tryAlone() : undefined;
+    this.#probe = "none";
+    return message;
+  }
+
+  /** PINGRESP came: the broker has dealt with all that was sent before PINGREQ. */
+  alive(): void {
+    if (this.#probe === "asked") this.#probe = "answered";
+  }
+
+  /** Nothing else is to be sent: what may have ended connections is tried, one at a time. */
+  #tryAlone(): OutgoingMessage | undefined {
+    if (this.#suspects.trial !== undefined || !this.sender.isQuiet || !this.subscriptions.isQuiet) return undefined;
+    const item = this.subscriptions.suspect() ?? this.sender.suspect(this.#clock);
+    if (item === undefined) {
+      this.#suspects.isAny = false;
+      return undefined;
+    }
+    if (this.#probe === "none") {
+      this.#probe = "asked";
+      this.owner.probe();
+    }
+    if (this.#probe !== "answered") return undefined;
+    this.#probe = "none";
+    this.#suspects.trial = item;
+    if (item instanceof OutgoingMessage) return this.sender.try(item);
+    this.subscriptions.try(item);
+    return undefined;
+  }
+
+  /** What no subscription takes, as an async iterable. @throws HawserError `ALREADY_SUBSCRIBED`, `BAD_OPTION` */
+  messages(options: SubscribeOptions): Subscription {
+    if (this.#rest !== undefined) throw new HawserError("ALREADY_SUBSCRIBED", "there is already an iterator over the other messages", "Use that one, or close it first.");
+    const rest = new Subscription("#", resolveSubscribeOptions(options), {
+      closed: () => {
+        this.#rest = undefined;
+        return Promise.resolve();
+      },
+      dropped: (message, code) => this.dropped(message, code),
+      leftBehind: (message) => this.leftBehind(message),
+    });
+    rest.answered(0);
+    this.#rest = rest;
+    this.#offer();
+    return rest;
+  }
+
+  /** What no subscription and no iterator takes. */
+  set onMessage(listener: ((message: Message) => unknown) | undefined) {
+    this.#onMessage = listener;
+    if (listener !== undefined) this.#offer();
+  }
+
+  get onMessage(): ((message: Message) => unknown) | undefined {
+    return this.#onMessage;
+  }
+
+  /** @throws HawserError `INVALID_FILTER`, `ALREADY_SUBSCRIBED`, `BAD_OPTION` */
+  subscribe(filter: string, options: SubscribeOptions): Subscription {
+    const subscription = this.subscriptions.add(filter, options);
+    this.#offer();
+    return subscription;
+  }
+
+  /** Somebody new may want what nobody took. */
+  #offer(): void {
+    this.#unclaimed.offer((message) => this.#hand(message));
   }
 
   /** @throws PacketError where the packet may not come, or not now */
@@ -145,10 +253,43 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
   }
 
   deliver(message: InboundMessage): void {
-    if (this.subscriptions.deliver(message)) return;
-    // Left from an earlier session, or unsubscribed meanwhile: unacknowledged it would hold up all others.
+    if (this.#hand(message) || (message.qos > 0 && this.#unclaimed.hold(message))) return;
+    this.#nobodyWants(message);
+  }
+
+  /** False when there is nobody for it. */
+  #hand(message: InboundMessage): boolean {
+    if (this.subscriptions.deliver(message)) return true;
+    if (this.#rest !== undefined) this.#rest.push(message);
+    else if (this.#onMessage !== undefined) this.#call(this.#onMessage, message);
+    else return false;
+    return true;
+  }
+
+  /** Acknowledged when the listener is done with it, however that went. */
+  #call(listener: (message: Message) => unknown, message: InboundMessage): void {
+    let result: unknown;
+    this.owner.tell(() => (result = listener(message)));
+    void Promise.resolve(result).then(
+      () => message.ack(),
+      (error: unknown) => {
+        this.owner.tell(() => {
+          throw error;
+        });
+        message.ack();
+      },
+    );
+  }
+
+  /** Left from an earlier session, or unsubscribed meanwhile: unacknowledged it would hold up all others. */
+  #nobodyWants(message: InboundMessage): void {
     this.owner.dropped(message.topic, "NO_SUBSCRIPTION");
     message.ack();
+  }
+
+  leftBehind(message: InboundMessage): void {
+    if (message.qos === 0 || message.isCopy) message.ack();
+    else this.deliver(message);
   }
 
   delivered(message: OutgoingMessage, reasonCode: number): void {
@@ -163,8 +304,8 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
     this.owner.dropped(message.topic, code);
   }
 
-  refused(filter: string, reasonCode: number): void {
-    this.owner.refused(filter, reasonCode);
+  refused(filter: string, error: HawserError): void {
+    this.owner.refused(filter, error);
   }
 
   #restore(journal: StoredJournal): void {

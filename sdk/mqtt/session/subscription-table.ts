@@ -3,52 +3,62 @@
  */
 import { HawserError } from "../../errors.js";
 import { checkUserProperties } from "../check-properties.js";
-import { RefusedError } from "../connect-error.js";
+import { resolveSubscribeOptions, subscribePacket, type ResolvedSubscribeOptions } from "./subscribe-request.js";
+import { hangsUpError, RefusedError } from "../connect-error.js";
+import type { FilterRecord } from "./filter-record.js";
 import { LazyMap } from "./lazy-map.js";
-import type { SubscribeOptions } from "../options.js";
+import type { SubscribeOptions, UnsubscribeOptions, UnsubscribeResult } from "../options.js";
 import { isAnswer } from "../link/reason-codes.js";
 import { protocolError } from "../codec/packet-error.js";
 import type { PacketIds } from "./packet-ids.js";
-import type { OutboundPacket, Properties, ProtocolVersion, PublishProperties, SubackPacket, SubscribePacket, SubscriptionFields } from "../codec/packet-types.js";
+import type { OutboundPacket, Properties, ProtocolVersion, PublishProperties, SubackPacket, UserProperties } from "../codec/packet-types.js";
 import { Subscription, type InboundMessage, type SubscriptionOwner } from "./subscription.js";
+import { APART_STRIKES, type Retried, type Suspects } from "./suspects.js";
 import { checkFilter, hasWildcard, isShared, TopicMatcher } from "../topics.js";
-
-export type ResolvedSubscribeOptions = SubscribeOptions & Required<Pick<SubscribeOptions, "qos" | "manualAck" | "bufferSize" | "bufferBytes">>;
 
 /** What the subscriptions ask of their session. */
 export interface SubscriptionsOwner {
   /** Not called between connections. @throws HawserError `PACKET_TOO_LARGE` */
   send(packet: OutboundPacket): void;
   dropped(message: InboundMessage, code: string): void;
-  refused(filter: string, reasonCode: number): void;
+  /** Messages that a closed subscription leaves; others may want them. */
+  leftBehind(message: InboundMessage): void;
+  refused(filter: string, error: HawserError): void;
   /** The broker answered what was not asked, or twice. */
   unasked(cmd: SubackPacket["cmd"], messageId: number): void;
 }
 
-interface Entry {
+interface Entry extends Retried {
   readonly subscription: Subscription;
   readonly matcher: TopicMatcher;
+  /** Comes back with each message that the broker sends for it (5.0). */
+  readonly identifier: number;
+  /** The broker was told the identifier, if it has the subscription. */
+  isNamed: boolean;
   /** The broker's session has it. */
   isEstablished: boolean;
   /** It was granted once. */
   wasGranted: boolean;
+  /** SUBSCRIBE packets of this connection without an answer. */
+  asked: number;
+}
+
+interface Leaving extends Retried {
+  readonly filters: readonly string[];
+  userProperties: UserProperties | undefined;
+  /** UNSUBSCRIBE packets of this connection without an answer: one for each time it was made and closed again meanwhile. */
+  asked: number;
+  readonly done: Promise<UnsubscribeResult>;
+  readonly resolve: (result: UnsubscribeResult) => void;
 }
 
 /** A SUBSCRIBE or UNSUBSCRIBE without an answer. */
-interface Request {
-  readonly filter: string;
-  /** Absent for UNSUBSCRIBE. */
-  readonly entry?: Entry;
-  readonly resolve?: (code: number) => void;
-  readonly reject?: (error: HawserError) => void;
-}
+type Request = { readonly item: Entry; readonly resolve?: (code: number) => void; readonly reject?: (error: HawserError) => void } | { readonly item: Leaving };
 
-interface Leaving {
-  /** UNSUBSCRIBE packets of this connection without an answer: one for each time it was made and closed again meanwhile. */
-  asked: number;
-  readonly done: Promise<void>;
-  readonly resolve: () => void;
-}
+const NO_SUBSCRIPTION_EXISTED = 0x11;
+const UNSPECIFIED_ERROR = 0x80;
+/** Automatic identifiers end here: two bytes in each message. */
+const AUTOMATIC_IDENTIFIERS = 16_383;
 
 export class Subscriptions implements SubscriptionOwner {
   readonly #entries = new LazyMap<string, Entry>();
@@ -62,17 +72,31 @@ export class Subscriptions implements SubscriptionOwner {
   #hasNoIdentifiers = false;
   /** Messages come on few topics: whom the last one was for. Emptied by every change. */
   #lastTopic: string | undefined;
+  #lastIdentifier: number | undefined;
   #lastTargets: readonly Subscription[] = NOBODY;
 
   constructor(
     private readonly ids: PacketIds,
+    private readonly suspects: Suspects,
+    /** What the broker's session has, earlier firmware's subscriptions included. */
+    readonly record: FilterRecord,
     private readonly owner: SubscriptionsOwner,
   ) {}
 
   /** The request that has been unanswered for longest. */
-  get oldestRequest(): object | undefined {
+  get oldestRequest(): { readonly item: Retried } | undefined {
     for (const request of this.#requests.values()) return request;
     return undefined;
+  }
+
+  /** The filters subscribed to at the moment. */
+  get filters(): readonly string[] {
+    return [...this.#entries.keys()];
+  }
+
+  /** Filters of the broker's session that nobody here has subscribed to since this program began. */
+  get leftovers(): readonly string[] {
+    return this.record.filters.filter((filter) => !this.#entries.has(filter));
   }
 
   /** @throws HawserError `INVALID_FILTER`, `ALREADY_SUBSCRIBED`, `BAD_OPTION` */
@@ -81,12 +105,33 @@ export class Subscriptions implements SubscriptionOwner {
     if (this.#entries.has(filter)) {
       throw new HawserError("ALREADY_SUBSCRIBED", `there is already a subscription to ${filter}`, "Use that one, or close it first.");
     }
-    const subscription = new Subscription(filter, resolveOptions(options, filter), this);
-    const entry: Entry = { subscription, matcher: new TopicMatcher(filter), isEstablished: false, wasGranted: false };
+    const resolved = resolveSubscribeOptions(options, filter);
+    const subscription = new Subscription(filter, resolved, this);
+    const entry: Entry = {
+      subscription,
+      matcher: new TopicMatcher(filter),
+      identifier: resolved.subscriptionIdentifier ?? this.#freeIdentifier(filter),
+      isNamed: true,
+      isEstablished: false,
+      wasGranted: false,
+      asked: 0,
+      strikes: 0,
+    };
+    this.suspects.begin(entry, filter);
     this.#entries.set(filter, entry);
     this.#lastTopic = undefined;
-    if (this.#isOnline) this.#subscribe(entry);
+    if (this.#isOnline && entry.strikes < APART_STRIKES) this.#subscribe(entry);
     return subscription;
+  }
+
+  /** Follows from the filter alone, as far as possible: what the broker has queued under it finds its way after a reboot too. */
+  #freeIdentifier(filter: string): number {
+    let hash = 0x811c9dc5;
+    for (let i = 0; i < filter.length; i++) hash = Math.imul(hash ^ filter.charCodeAt(i), 0x01000193);
+    const taken = new Set([...this.#entries.values()].map(({ identifier }) => identifier));
+    let identifier = (hash >>> 0) % AUTOMATIC_IDENTIFIERS;
+    while (taken.has(identifier + 1)) identifier = (identifier + 1) % AUTOMATIC_IDENTIFIERS;
+    return identifier + 1;
   }
 
   get(filter: string): Subscription | undefined {
@@ -110,16 +155,27 @@ export class Subscriptions implements SubscriptionOwner {
     // A session that 3.1.1 has gone on with lacks what only 5.0 can ask for.
     const isKnown = sessionPresent && version <= this.#version;
     this.#version = version;
-    for (const [filter, leaving] of this.#leaving.entries()) {
-      leaving.asked = 0;
-      if (sessionPresent) this.#unsubscribe(filter, leaving);
-      else leaving.resolve();
+    if (!sessionPresent) this.#sessionLost();
+    for (const leaving of this.#leaving.values()) {
+      for (const filter of leaving.filters) this.#notEstablished(filter);
+      if (leaving.strikes < APART_STRIKES) this.#unsubscribe(leaving);
     }
-    if (!sessionPresent) this.#leaving.clear();
     for (const entry of this.#entries.values()) {
       if (!isKnown) entry.isEstablished = false;
-      if (!entry.isEstablished) this.#subscribe(entry, {}, sessionPresent && entry.wasGranted);
+      if (!entry.isEstablished && entry.strikes < APART_STRIKES) this.#subscribe(entry, {}, sessionPresent && entry.wasGranted);
     }
+  }
+
+  #sessionLost(): void {
+    this.record.sessionLost();
+    for (const leaving of this.#leaving.values()) leaving.resolve({ reasonCodes: leaving.filters.map(() => NO_SUBSCRIPTION_EXISTED) });
+    this.#leaving.clear();
+  }
+
+  /** The UNSUBSCRIBE that goes out first would take it away. */
+  #notEstablished(filter: string): void {
+    const entry = this.#entries.get(filter);
+    if (entry !== undefined) entry.isEstablished = false;
   }
 
   /** The session that the next connection resumes may be one that the broker began when nobody heard of it: it has none of these. */
@@ -131,33 +187,82 @@ export class Subscriptions implements SubscriptionOwner {
     this.#isOnline = false;
     for (const [id, request] of this.#requests.entries()) {
       this.ids.release(id);
-      request.reject?.(notConnected(request.filter));
+      request.item.asked = 0;
+      if ("reject" in request) request.reject?.(notConnected(request.item.subscription.filter));
     }
     this.#requests.clear();
+  }
+
+  /** What was asked on this connection and is not answered. */
+  unanswered(): Retried[] {
+    return [...this.#requests.values()].map(({ item }) => item);
+  }
+
+  get isQuiet(): boolean {
+    return this.#requests.size === 0;
+  }
+
+  /** The one to be tried next of those that are sent only alone. */
+  suspect(): Retried | undefined {
+    let best: Retried | undefined;
+    const items = [...this.#leaving.values(), ...[...this.#entries.values()].filter((entry) => !entry.isEstablished)];
+    for (const item of items) if (item.strikes >= APART_STRIKES && item.strikes < (best?.strikes ?? Infinity)) best = item;
+    return best;
+  }
+
+  /** Sends a suspect alone. */
+  try(item: Retried): void {
+    const entry = this.#entryOf(item);
+    if (entry !== undefined) this.#subscribe(entry, {}, entry.wasGranted);
+    for (const leaving of this.#leaving.values()) if (leaving === item) this.#unsubscribe(leaving);
+  }
+
+  /** The broker ends the connection for this request, even alone. */
+  convict(item: Retried): void {
+    const entry = this.#entryOf(item);
+    if (entry !== undefined) {
+      const { subscription } = entry;
+      this.suspects.convict(subscription.filter, 0);
+      this.#giveUp(entry, hangsUpError(`the subscription to ${subscription.filter}`));
+    }
+    for (const [key, leaving] of this.#leaving.entries()) {
+      if (leaving !== item) continue;
+      this.#leaving.delete(key);
+      leaving.resolve({ reasonCodes: leaving.filters.map(() => UNSPECIFIED_ERROR) });
+    }
+  }
+
+  #entryOf(item: Retried): Entry | undefined {
+    for (const entry of this.#entries.values()) if (entry === item) return entry;
+    return undefined;
   }
 
   /** Asks once more for what the broker refused, when it is still wanted. */
   askAgain(filter: string): void {
     const entry = this.#entries.get(filter);
-    if (entry !== undefined && !entry.isEstablished && this.#isOnline) this.#subscribe(entry);
+    if (entry !== undefined && !entry.isEstablished && this.#isOnline && entry.asked === 0) this.#subscribe(entry);
   }
 
   /** SUBACK or UNSUBACK. @throws PacketError where it cannot be the answer to what was sent */
   answered(packet: SubackPacket): void {
-    const request = this.#requests.get(packet.messageId);
-    if (request === undefined) return this.owner.unasked(packet.cmd, packet.messageId);
-    if ((request.entry === undefined) !== (packet.cmd === "unsuback")) {
-      throw protocolError(`${packet.cmd.toUpperCase()} for packet identifier ${packet.messageId}, which asked something else`);
-    }
-    const code = packet.granted[0] ?? 0;
-    if (packet.granted.length > 1) throw protocolError(`${packet.cmd.toUpperCase()} with ${packet.granted.length} reason codes for one filter`);
+    const { cmd, messageId, granted } = packet;
+    const request = this.#requests.get(messageId);
+    if (request === undefined) return this.owner.unasked(cmd, messageId);
+    const { item } = request;
+    if (isLeaving(item) !== (cmd === "unsuback")) throw protocolError(`${cmd.toUpperCase()} for packet identifier ${messageId}, which asked something else`);
+    const wanted = isLeaving(item) ? item.filters.length : 1;
+    if (granted.length !== wanted && (cmd === "suback" || this.#version === 5)) throw protocolError(`${cmd.toUpperCase()} with ${granted.length} reason codes for ${wanted} filters`);
     // 3.1.1 knows one code for a refusal, and its brokers send others.
-    if (!isAnswer(packet.cmd, code) && (this.#version === 5 || code < 0x80)) throw protocolError(`${packet.cmd.toUpperCase()} with reason code ${code}`);
-    this.#requests.delete(packet.messageId);
-    this.ids.release(packet.messageId);
-    if (request.entry === undefined) this.#left(request.filter);
-    else this.#granted(request.entry, code, packet.properties);
-    request.resolve?.(code);
+    const stray = granted.find((one) => !isAnswer(cmd, one) && (this.#version === 5 || one < 0x80));
+    if (stray !== undefined) throw protocolError(`${cmd.toUpperCase()} with reason code ${stray}`);
+    const code = granted[0] ?? 0;
+    this.#requests.delete(messageId);
+    this.ids.release(messageId);
+    item.asked--;
+    this.suspects.answered(item);
+    if (isLeaving(item)) return this.#left(item, packet);
+    this.#granted(item, code, packet.properties);
+    if ("resolve" in request) request.resolve?.(code);
   }
 
   /** Hands a message to all it is for; false when there is nobody. */
@@ -170,24 +275,23 @@ export class Subscriptions implements SubscriptionOwner {
     return true;
   }
 
-  #targets(topic: string, properties: PublishProperties): readonly Subscription[] {
-    const identifiers = properties.subscriptionIdentifiers;
-    if (identifiers === undefined && topic === this.#lastTopic) return this.#lastTargets;
-    const targets: Subscription[] = [];
-    for (const { subscription, matcher } of this.#entries.values()) {
-      const own = subscription.options.subscriptionIdentifier;
-      // The broker may send one copy for all subscriptions that match, or one for each with its own identifier.
-      if (own !== undefined && identifiers !== undefined && !identifiers.includes(own)) continue;
-      if (matcher.matches(topic)) targets.push(subscription);
-    }
-    if (identifiers === undefined) {
+  #targets(topic: string, { subscriptionIdentifiers: identifiers }: PublishProperties): readonly Subscription[] {
+    const isOne = identifiers === undefined || identifiers.length === 1;
+    if (isOne && topic === this.#lastTopic && identifiers?.[0] === this.#lastIdentifier) return this.#lastTargets;
+    const matching = [...this.#entries.values()].filter(({ matcher }) => matcher.matches(topic));
+    // The broker may send one copy for all subscriptions that match, or one for each with its own identifier (section 3.3.4). Identifiers that mean
+    // nothing here are of a session that an earlier program left.
+    const named = identifiers === undefined ? [] : matching.filter(({ isNamed, identifier }) => !isNamed || identifiers.includes(identifier));
+    const targets = (named.length > 0 ? named : matching).map(({ subscription }) => subscription);
+    if (isOne) {
       this.#lastTopic = topic;
+      this.#lastIdentifier = identifiers?.[0];
       this.#lastTargets = targets;
     }
     return targets;
   }
 
-  #subscribe(entry: Entry, asking: Pick<Request, "resolve" | "reject"> = {}, isAgain = asking.resolve !== undefined): void {
+  #subscribe(entry: Entry, asking: { resolve?: (code: number) => void; reject?: (error: HawserError) => void } = {}, isAgain = asking.resolve !== undefined): void {
     const { filter, options } = entry.subscription;
     const refusal = this.#refusal(filter, options);
     if (refusal !== 0) {
@@ -195,14 +299,17 @@ export class Subscriptions implements SubscriptionOwner {
       return asking.resolve?.(refusal);
     }
     const messageId = this.ids.take();
-    this.#requests.set(messageId, { filter, entry, ...asking });
+    this.#requests.set(messageId, { item: entry, ...asking });
+    entry.asked++;
+    // An identifier that nobody asked for is left out where the broker may be hanging up because of it.
+    entry.isNamed = options.subscriptionIdentifier !== undefined || (!this.#hasNoIdentifiers && entry.strikes <= APART_STRIKES);
     try {
-      this.owner.send(subscribePacket(messageId, filter, options, this.#version, isAgain));
+      this.owner.send(subscribePacket(messageId, filter, options, entry.isNamed ? entry.identifier : undefined, this.#version, isAgain));
     } catch (error) {
       this.#requests.delete(messageId);
       this.ids.release(messageId);
-      this.#remove(filter);
-      entry.subscription.fail(error as HawserError);
+      entry.asked--;
+      this.#giveUp(entry, error as HawserError);
       asking.reject?.(error as HawserError);
     }
   }
@@ -214,11 +321,13 @@ export class Subscriptions implements SubscriptionOwner {
     return this.#hasNoWildcards && hasWildcard(filter) ? 0xa2 : 0;
   }
 
-  #unsubscribe(filter: string, leaving: Leaving): void {
+  #unsubscribe(leaving: Leaving): void {
     leaving.asked++;
     const messageId = this.ids.take();
-    this.#requests.set(messageId, { filter });
-    this.owner.send({ cmd: "unsubscribe", messageId, unsubscriptions: [filter] });
+    this.#requests.set(messageId, { item: leaving });
+    const { filters, userProperties } = leaving;
+    const properties = this.#version === 5 && userProperties !== undefined ? { properties: { userProperties } } : {};
+    this.owner.send({ cmd: "unsubscribe", messageId, unsubscriptions: [...filters], ...properties });
   }
 
   #granted(entry: Entry, code: number, properties?: Properties): void {
@@ -227,23 +336,51 @@ export class Subscriptions implements SubscriptionOwner {
     if (code < 0x80) {
       entry.isEstablished = true;
       entry.wasGranted = true;
+      this.suspects.acquit(subscription.filter, entry);
+      this.record.granted(subscription.filter);
       return subscription.answered(code);
     }
     entry.isEstablished = false;
-    this.owner.refused(subscription.filter, code);
+    const error = new RefusedError(`the subscription to ${subscription.filter}`, code, properties);
     // Refused when it was made, it is over. Refused later, it may be granted again on the next connection.
-    if (entry.wasGranted) return;
+    if (entry.wasGranted) this.owner.refused(subscription.filter, error);
+    else this.#giveUp(entry, error);
+  }
+
+  #giveUp({ subscription }: Entry, error: HawserError): void {
     this.#remove(subscription.filter);
-    subscription.fail(new RefusedError(`the subscription to ${subscription.filter}`, code, properties));
+    subscription.fail(error);
+    this.owner.refused(subscription.filter, error);
   }
 
   /** For a subscription: the application closed it. Settles when the broker knows. */
-  closed(subscription: Subscription): Promise<void> {
-    const { filter } = subscription;
-    this.#remove(filter);
-    const leaving = this.#leaving.get(filter) ?? newLeaving();
-    this.#leaving.set(filter, leaving);
-    if (this.#isOnline) this.#unsubscribe(filter, leaving);
+  async closed(subscription: Subscription): Promise<void> {
+    this.#remove(subscription.filter);
+    await this.#leave([subscription.filter], undefined);
+  }
+
+  /**
+   * Unsubscribes from filters, whoever subscribed to them.
+   * @throws HawserError `INVALID_FILTER`, `BAD_PROPERTY`
+   */
+  unsubscribe(filters: readonly string[], { userProperties }: UnsubscribeOptions): Promise<UnsubscribeResult> {
+    filters.forEach(checkFilter);
+    if (userProperties !== undefined) checkUserProperties(userProperties);
+    if (filters.length === 0) return Promise.resolve({ reasonCodes: [] });
+    for (const filter of filters) {
+      const entry = this.#entries.get(filter);
+      this.#remove(filter);
+      entry?.subscription.end();
+    }
+    return this.#leave(filters, userProperties);
+  }
+
+  #leave(filters: readonly string[], userProperties: UserProperties | undefined): Promise<UnsubscribeResult> {
+    const key = filters.join("\n");
+    const leaving = this.#leaving.get(key) ?? newLeaving(filters);
+    leaving.userProperties = userProperties;
+    this.#leaving.set(key, leaving);
+    if (this.#isOnline && leaving.strikes < APART_STRIKES) this.#unsubscribe(leaving);
     return leaving.done;
   }
 
@@ -252,11 +389,18 @@ export class Subscriptions implements SubscriptionOwner {
     this.owner.dropped(message, code);
   }
 
-  #left(filter: string): void {
-    const leaving = this.#leaving.get(filter);
-    if (leaving === undefined || --leaving.asked > 0) return;
-    leaving.resolve();
-    this.#leaving.delete(filter);
+  /** For a subscription: it was closed before the application took this message. */
+  leftBehind(message: InboundMessage): void {
+    this.owner.leftBehind(message);
+  }
+
+  #left(leaving: Leaving, { granted, properties }: SubackPacket): void {
+    if (leaving.asked > 0) return;
+    const { filters } = leaving;
+    this.#leaving.delete(filters.join("\n"));
+    const reasonCodes = filters.map((_, i) => granted[i] ?? 0);
+    this.record.left(filters.filter((filter, i) => (reasonCodes[i] ?? 0) < 0x80 && !this.#entries.has(filter)));
+    leaving.resolve({ reasonCodes, ...(properties === undefined ? {} : { properties }) });
   }
 
   #remove(filter: string): void {
@@ -265,43 +409,17 @@ export class Subscriptions implements SubscriptionOwner {
   }
 }
 
-function newLeaving(): Leaving {
-  let resolve = (): void => undefined;
-  const done = new Promise<void>((settle) => (resolve = settle));
-  return { asked: 0, done, resolve };
+function isLeaving(item: Entry | Leaving): item is Leaving {
+  return "filters" in item;
+}
+
+function newLeaving(filters: readonly string[]): Leaving {
+  let resolve: Leaving["resolve"] = () => undefined;
+  const done = new Promise<UnsubscribeResult>((settle) => (resolve = settle));
+  return { filters, userProperties: undefined, asked: 0, strikes: 0, done, resolve };
 }
 
 const NOBODY: readonly Subscription[] = Object.freeze([]);
-
-function subscribePacket(messageId: number, filter: string, options: ResolvedSubscribeOptions, version: ProtocolVersion, again: boolean): SubscribePacket {
-  const fields: SubscriptionFields = { topic: filter, qos: options.qos };
-  const packet: SubscribePacket = { cmd: "subscribe", messageId, subscriptions: [fields] };
-  if (version !== 5) return packet;
-  if (options.noLocal === true) fields.nl = true;
-  if (options.retainAsPublished === true) fields.rap = true;
-  // Asking again is no reason to send retained messages again.
-  const retainHandling = again && options.retainHandling !== 2 ? 1 : options.retainHandling;
-  if (retainHandling !== undefined) fields.rh = retainHandling;
-  const { subscriptionIdentifier, userProperties } = options;
-  if (subscriptionIdentifier !== undefined || userProperties !== undefined) {
-    packet.properties = { ...(subscriptionIdentifier === undefined ? {} : { subscriptionIdentifier }), ...(userProperties && { userProperties }) };
-  }
-  return packet;
-}
-
-function resolveOptions(options: SubscribeOptions, filter: string): ResolvedSubscribeOptions {
-  const { qos = 0, manualAck = false, bufferSize = 4_096, bufferBytes = 262_144, subscriptionIdentifier: identifier } = options;
-  if (options.userProperties !== undefined) checkUserProperties(options.userProperties);
-  const isValid =
-    (identifier === undefined || (Number.isInteger(identifier) && identifier >= 1 && identifier <= 268_435_455)) &&
-    (qos === 0 || qos === 1 || qos === 2) &&
-    // Brokers disconnect for it (MQTT 5.0, section 3.8.3.1), and it would be asked for again on each connection.
-    (options.noLocal !== true || !isShared(filter)) &&
-    bufferSize >= 1 &&
-    bufferBytes >= 1;
-  if (isValid) return { ...options, qos, manualAck, bufferSize, bufferBytes };
-  throw new HawserError("BAD_OPTION", "an option of subscribe is out of its range", "See SubscribeOptions for what is possible.");
-}
 
 function notConnected(filter: string): HawserError {
   return new HawserError("NOT_CONNECTED", `there is no connection to subscribe to ${filter} on`, "Wait for the next connection.");

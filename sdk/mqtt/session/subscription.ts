@@ -1,7 +1,7 @@
 /** What `subscribe` gives: the messages of one topic filter as an async iterable, at the pace of whoever iterates. */
 import { HawserError } from "../../errors.js";
 import type { PublishProperties, QoS } from "../codec/packet-types.js";
-import type { ResolvedSubscribeOptions } from "./subscription-table.js";
+import type { ResolvedSubscribeOptions } from "./subscribe-request.js";
 import { decodeUtf8 } from "../../encoding/utf8.js";
 
 /** One message from the broker. */
@@ -32,8 +32,8 @@ const NO_PROPERTIES: PublishProperties = Object.freeze({});
 export class InboundMessage implements Message {
   /** The protocol's acknowledgement may go out, in its turn. */
   isTaken = false;
-  /** The acknowledgement belongs to an earlier connection, or is sent. */
-  isSettled = false;
+  /** Others have this message too, or had it. */
+  isCopy = false;
 
   constructor(
     readonly topic: string,
@@ -71,7 +71,9 @@ export class InboundMessage implements Message {
     let missing = count;
     const all: Acknowledger = { taken: () => void (--missing === 0 && this.ack()) };
     return Array.from({ length: count }, () => {
-      return new InboundMessage(this.topic, this.payload, this.qos, this.retain, this.dup, this.messageId, this.given, all);
+      const copy = new InboundMessage(this.topic, this.payload, this.qos, this.retain, this.dup, this.messageId, this.given, all);
+      copy.isCopy = true;
+      return copy;
     });
   }
 }
@@ -80,6 +82,8 @@ export class InboundMessage implements Message {
 export interface SubscriptionOwner {
   closed(subscription: Subscription): Promise<void>;
   dropped(message: InboundMessage, code: string): void;
+  /** The subscription was closed before the application took this message. */
+  leftBehind(message: InboundMessage): void;
 }
 
 type Waiter = { resolve: (result: IteratorResult<Message, undefined>) => void; reject: (error: unknown) => void };
@@ -143,17 +147,22 @@ export class Subscription implements AsyncIterableIterator<Message, undefined> {
   }
 
   /**
-   * Unsubscribes. What waits in the buffer is given up and acknowledged. Settles when the broker confirmed, or when the connection ended and
-   * the session with it. Idempotent.
+   * Unsubscribes. Messages of QoS 1 and 2 that the application has not taken go to whoever else wants them, or wait unacknowledged for a grace time for
+   * somebody who subscribes anew. Settles when the broker confirmed, or when the connection ended and the session with it. Idempotent.
    */
   close(): Promise<void> {
     const before = this.#state;
     if (before === "closed") return Promise.resolve();
-    this.#state = "closed";
-    this.#giveUp();
-    if (before === "failed") return Promise.resolve();
-    this.#rejectGranted(new HawserError("SUBSCRIPTION_CLOSED", `the subscription to ${this.filter} was closed`, "Subscribe again."));
-    return this.owner.closed(this);
+    const left = this.#finish();
+    const done = before === "failed" ? Promise.resolve() : this.owner.closed(this);
+    for (const message of left) this.owner.leftBehind(message);
+    return done;
+  }
+
+  /** For the client: it unsubscribes by itself. */
+  end(): void {
+    if (this.#state === "closed") return;
+    for (const message of this.#finish()) this.owner.leftBehind(message);
   }
 
   /** For the client: a message came. */
@@ -187,14 +196,16 @@ export class Subscription implements AsyncIterableIterator<Message, undefined> {
     for (const waiter of this.#waiters.splice(0)) waiter.reject(error);
   }
 
-  /** The application wants no more: it will not take what waits, and nobody else can. */
-  #giveUp(): void {
-    const given = this.#buffer.slice(this.#head);
+  /** The application wants no more. @returns what it has not taken */
+  #finish(): InboundMessage[] {
+    this.#state = "closed";
+    const left = this.#buffer.slice(this.#head);
     this.#buffer = [];
     this.#head = 0;
     this.#ackHanded();
-    for (const message of given) message.ack();
     for (const waiter of this.#waiters.splice(0)) waiter.resolve(DONE);
+    this.#rejectGranted(new HawserError("SUBSCRIPTION_CLOSED", `the subscription to ${this.filter} was closed`, "Subscribe again."));
+    return left;
   }
 
   #shift(): InboundMessage {

@@ -54,7 +54,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   {
     name: "what is sent again does not say so",
     file: "sdk/mqtt/session/sender.ts",
-    find: "for (let one = this.#sent.first; one !== undefined; one = one.following) one.dup = true;",
+    find: "for (const one of this.#sent) one.dup = true;",
     replace: "",
     invariants: ["protocol", "qos2-doubled", "qos2-lost"],
     stage: BUSY,
@@ -62,7 +62,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   {
     name: "what was in flight when the connection broke is forgotten",
     file: "sdk/mqtt/session/sender.ts",
-    find: "this.outbox.waiting.prepend(this.#sent);",
+    find: "this.outbox.takeBack(this.#sent);",
     replace: "for (let one = this.#sent.first; one !== undefined; one = this.#sent.first) this.#sent.remove(one);",
     invariants: ["qos1-lost", "qos2-lost", "bounds"],
     stage: BUSY,
@@ -70,7 +70,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   {
     name: "what was in flight goes behind what was never sent",
     file: "sdk/mqtt/session/sender.ts",
-    find: "this.outbox.waiting.prepend(this.#sent);",
+    find: "this.outbox.takeBack(this.#sent);",
     replace: "for (let one = this.#sent.first; one !== undefined; one = this.#sent.first) { this.#sent.remove(one); this.outbox.waiting.append(one); }",
     invariants: ["order"],
     stage: BUSY,
@@ -78,7 +78,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   {
     name: "the broker's receive maximum is ignored",
     file: "sdk/mqtt/session/sender.ts",
-    find: "if (message.qos > 0 && this.inFlight >= this.#window) return undefined;",
+    find: "      else if (message.qos > 0 && this.inFlight >= window) return undefined;\n",
     replace: "",
     invariants: ["protocol"],
     stage: BUSY_5,
@@ -86,7 +86,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   {
     name: "PUBREL is not sent again on the next connection",
     file: "sdk/mqtt/session/sender.ts",
-    find: "for (const message of this.#released.values()) this.#release(message);",
+    find: "for (const message of this.#released.values()) if (message.strikes < APART_STRIKES) this.#release(message);",
     replace: "",
     invariants: ["bounds", "qos2-lost"],
     stage: BUSY,
