@@ -19,6 +19,7 @@ const COLOURS: Partial<Record<DeviceEvent["type"], Colour>> = {
   "renewal-failed": "red",
   "identity-dropped": "red",
   "message-dropped": "red",
+  "subscription-refused": "red",
   connecting: "dim",
 };
 
@@ -50,6 +51,8 @@ function summary(event: DeviceEvent): string {
       return `back on mutual TLS with certificate ${event.serial}`;
     case "message-dropped":
       return `${event.topic}: ${event.code}`;
+    case "subscription-refused":
+      return `${event.filter}: ${event.code}`;
     case "redirected":
       return `to ${hostAndPort(event)} (${event.code})`;
     case "stopped":
