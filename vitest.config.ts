@@ -1,10 +1,17 @@
-import { availableParallelism } from "node:os";
+import { rmSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
 import { defineConfig } from "vitest/config";
+
+// What a test's CAs are remembered by stays out of the developer's home.
+const stateHome = join(tmpdir(), `hawser-test-state-${process.pid}`);
+process.on("exit", () => rmSync(stateHome, { recursive: true, force: true }));
 
 export default defineConfig({
   define: { HAWSER_VERSION: JSON.stringify("0.0.0-test") },
   test: {
     include: ["{sdk,sim,host-tools,firmware,test}/**/*.test.ts"],
+    env: { HAWSER_STATE_DIR: stateHome },
     // A generous bound on liveness, never a measure: machines are noisy.
     testTimeout: 60_000,
     hookTimeout: 120_000,

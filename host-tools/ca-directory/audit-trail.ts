@@ -1,6 +1,7 @@
 /**
  * The audit trail: one JSON object a line, each carrying the hash of the line before it, so that no line can be changed, removed or put in
- * between without the rest of the chain telling. The head of the chain also stands in the CA's `revision` file, which shows lines cut off at the end.
+ * between without the rest of the chain telling. The CA's sealed state has a hash over all of it,
+ * which shows lines cut off at the end, too.
  */
 import { createHash } from "node:crypto";
 import { closeSync, constants, fsyncSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from "node:fs";
@@ -19,12 +20,15 @@ export const FIRST_HASH = "0".repeat(64);
 const LINE_FEED = 0x0a;
 /** No line is near this long. */
 const TAIL_BYTES = 64 * 1024;
+const CHUNK_BYTES = 256 * 1024;
 
-export interface AuditHead {
-  /** SHA-256 of the last line, or {@link FIRST_HASH}. */
-  readonly hash: string;
-  /** The revision the last line belongs to; 0 when there is none. */
-  readonly revision: number;
+/** The trail as a whole, as the sealed state has it. */
+export interface SealedAudit {
+  readonly sizeBytes: number;
+  /** SHA-256 of all of it, lower-case hex. */
+  readonly sha256: string;
+  /** Hash of its last line, or {@link FIRST_HASH}: what the next one follows from. */
+  readonly head: string;
 }
 
 /** The line for an event, without line feed. */
@@ -36,41 +40,77 @@ export function hashOfLine(line: string): string {
   return createHash("sha256").update(line).digest("hex");
 }
 
-/** The end of the chain. A last line without its line feed was never finished and does not count. */
-export function readAuditHead(path: string): AuditHead {
-  const descriptor = openSync(path, constants.O_RDONLY);
-  try {
-    const { lastLine } = readTail(descriptor);
-    if (lastLine === undefined) return { hash: FIRST_HASH, revision: 0 };
-    const revision = parseObject(lastLine)?.["revision"];
-    return { hash: hashOfLine(lastLine), revision: typeof revision === "number" ? revision : 0 };
-  } finally {
-    closeSync(descriptor);
+/** The hash over a trail that grows: a line more costs that line. */
+export class AuditDigest {
+  #hash = createHash("sha256");
+  #sizeBytes = 0;
+  #lastLine = "";
+
+  get sealed(): SealedAudit {
+    return { sizeBytes: this.#sizeBytes, sha256: this.#hash.copy().digest("hex"), head: this.#lastLine === "" ? FIRST_HASH : hashOfLine(this.#lastLine) };
+  }
+
+  /** What {@link sealed} will be with `line`, which is without its line feed. */
+  with(line: string): SealedAudit {
+    const bytes = Buffer.from(`${line}\n`, "utf8");
+    return { sizeBytes: this.#sizeBytes + bytes.length, sha256: this.#hash.copy().update(bytes).digest("hex"), head: hashOfLine(line) };
+  }
+
+  /** Takes in what the file has beyond what was taken in before. Its beginning is not read again. */
+  catchUp(path: string): void {
+    const descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+    try {
+      const chunk = Buffer.alloc(CHUNK_BYTES);
+      for (let count = -1; count !== 0; ) {
+        count = readSync(descriptor, chunk, 0, chunk.length, this.#sizeBytes);
+        this.#hash.update(chunk.subarray(0, count));
+        this.#sizeBytes += count;
+      }
+      this.#lastLine = readLastLine(descriptor);
+    } finally {
+      closeSync(descriptor);
+    }
   }
 }
 
-/** Appends a line, durably; an unfinished line that a crash left is cut off first. */
-export function appendAuditLine(path: string, line: string): void {
-  const descriptor = openSync(path, constants.O_RDWR);
+/**
+ * Appends a line, durably, after the first `sizeBytes`; what a crash left behind those is cut off. Doing it twice does no harm.
+ *
+ * @throws Error when the trail is shorter than that
+ */
+export function appendAuditLine(path: string, sizeBytes: number, line: string): void {
+  const descriptor = openSync(path, constants.O_RDWR | constants.O_NOFOLLOW);
   try {
-    const { finishedBytes } = readTail(descriptor);
-    ftruncateSync(descriptor, finishedBytes);
+    if (fstatSync(descriptor).size < sizeBytes) throw new Error("it is shorter than it was");
+    ftruncateSync(descriptor, sizeBytes);
     const bytes = Buffer.from(`${line}\n`, "utf8");
-    for (let written = 0; written < bytes.length; ) written += writeSync(descriptor, bytes, written, bytes.length - written, finishedBytes + written);
+    for (let written = 0; written < bytes.length; ) written += writeSync(descriptor, bytes, written, bytes.length - written, sizeBytes + written);
     fsyncSync(descriptor);
   } finally {
     closeSync(descriptor);
   }
 }
 
-function readTail(descriptor: number): { lastLine: string | undefined; finishedBytes: number } {
+/** Where a trail ends. Throws the system's errors, `ELOOP` for a link. */
+export function readAuditHead(path: string): Pick<SealedAudit, "sizeBytes" | "head"> {
+  const descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    const line = readLastLine(descriptor);
+    return { sizeBytes: fstatSync(descriptor).size, head: line === "" ? FIRST_HASH : hashOfLine(line) };
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** Without its line feed; empty when the trail does not end with a line. */
+function readLastLine(descriptor: number): string {
   const sizeBytes = fstatSync(descriptor).size;
   const tail = Buffer.alloc(Math.min(sizeBytes, TAIL_BYTES));
   readSync(descriptor, tail, 0, tail.length, sizeBytes - tail.length);
-  const end = tail.lastIndexOf(LINE_FEED);
-  if (end < 0) return { lastLine: undefined, finishedBytes: 0 };
+  const end = tail.length - 1;
+  if (end < 0 || tail[end] !== LINE_FEED) return "";
   const start = end === 0 ? 0 : tail.lastIndexOf(LINE_FEED, end - 1) + 1;
-  return { lastLine: tail.toString("utf8", start, end), finishedBytes: sizeBytes - tail.length + end + 1 };
+  return tail.toString("utf8", start, end);
 }
 
 export type AuditVerdict = { readonly ok: true; readonly lines: number; readonly head: string } | { readonly ok: false; readonly line: number; readonly problem: string };

@@ -5,7 +5,10 @@ import { existsSync } from "node:fs";
 import { HawserError } from "../../sdk/errors.js";
 import { deriveKey, newKeyDerivation, readKeyDerivation, seal, unseal } from "../../sim/node/vault/sealed.js";
 import type { KeyDerivation, ScryptCost } from "../../sim/node/vault/sealed.js";
-import { corrupt, FILES, readCaJson, SEAL_PURPOSE } from "./directory-layout.js";
+import { readCaJson, unprovedFiles } from "./ca-files.js";
+import type { CaFiles } from "./ca-files.js";
+import { sha256 } from "./sealed-state.js";
+import { corrupt, FILES, SEAL_PURPOSE } from "./directory-layout.js";
 
 /** Lifetimes of what the CA issues, in milliseconds. */
 export interface Lifetimes {
@@ -21,7 +24,7 @@ const DAY_MS = 86_400_000;
 export const DEFAULT_LIFETIMES = { root: 7305 * DAY_MS, issuing: 1826 * DAY_MS, broker: 825 * DAY_MS, client: 365 * DAY_MS, device: 365 * DAY_MS, crl: 30 * DAY_MS } as const;
 
 export interface CaRecord {
-  readonly v: 1;
+  readonly v: 2;
   readonly name: string;
   readonly brokerHosts: readonly string[];
   readonly createdAtMs: number;
@@ -36,21 +39,39 @@ export function newRecord(name: string, brokerHosts: readonly string[], passphra
   const derivation = newKeyDerivation(cost);
   const sealingKey = deriveKey(passphrase, derivation);
   const check = seal(sealingKey, Buffer.from("hawser"), SEAL_PURPOSE.check).toString("base64");
-  return { record: { v: 1, name, brokerHosts, createdAtMs: nowMs, lifetimesMs, derivation, check }, sealingKey };
+  return { record: { v: 2, name, brokerHosts, createdAtMs: nowMs, lifetimesMs, derivation, check }, sealingKey };
 }
 
-/** @throws HawserError `NOT_A_CA`, `CA_CORRUPT`, `CA_VERSION` */
+/** The file's text, closed by a sum: a damaged salt would otherwise look like a wrong passphrase. */
+export function recordText(record: CaRecord): string {
+  return `${JSON.stringify({ ...record, sha256: sha256(JSON.stringify(record)) }, null, 2)}\n`;
+}
+
+/**
+ * The record as it is on the disk: read before there is a key that could prove it, compare it with what the sealed state says.
+ *
+ * @throws HawserError `NOT_A_CA`, `CA_CORRUPT`, `CA_VERSION`
+ */
 export function readRecord(directory: string): CaRecord {
   const path = join(directory, FILES.record);
   if (!existsSync(path)) throw new HawserError("NOT_A_CA", `${directory} is not a CA directory: it has no ${FILES.record}`, "Check --dir, or make a CA with `hawser ca init --dir DIR`.");
-  const value = readCaJson(directory, FILES.record);
+  return parseRecord(unprovedFiles(directory));
+}
+
+/** @throws HawserError `CA_CORRUPT`, `CA_VERSION` */
+export function parseRecord(files: CaFiles): CaRecord {
+  const path = join(files.directory, FILES.record);
+  const value = readCaJson(files, FILES.record);
   const { v, name, brokerHosts, createdAtMs, lifetimesMs, check } = value;
-  if (typeof v === "number" && v > 1) throw new HawserError("CA_VERSION", `${path} was written by a later version of hawser`, "Update hawser.");
+  if (typeof v === "number" && v > 2) throw new HawserError("CA_VERSION", `${path} was written by a later version of hawser`, "Update hawser.");
+  if (v === 1) throw new HawserError("CA_VERSION", `${path} was written by an early version of hawser, whose files prove nothing`, "Make a new CA with this version.");
   const derivation = readKeyDerivation(value["derivation"]);
-  if (v !== 1 || typeof name !== "string" || !isStrings(brokerHosts) || typeof createdAtMs !== "number" || !isLifetimes(lifetimesMs) || derivation === undefined || typeof check !== "string") {
+  if (v !== 2 || typeof name !== "string" || !isStrings(brokerHosts) || typeof createdAtMs !== "number" || !isLifetimes(lifetimesMs) || derivation === undefined || typeof check !== "string") {
     throw corrupt(path, "it is no CA record");
   }
-  return { v, name, brokerHosts, createdAtMs, lifetimesMs, derivation, check };
+  const record: CaRecord = { v, name, brokerHosts, createdAtMs, lifetimesMs, derivation, check };
+  if (recordText(record) !== files.read(FILES.record).toString("utf8")) throw corrupt(path, "its sum does not match");
+  return record;
 }
 
 /** The key that seals the CA's secrets. Takes about a tenth of a second, on purpose. Throws `WRONG_PASSPHRASE`. */
@@ -88,5 +109,5 @@ function isStrings(value: unknown): value is string[] {
 function isLifetimes(value: unknown): value is Lifetimes {
   if (typeof value !== "object" || value === null) return false;
   const { device, client, broker, crl } = value as Record<string, unknown>;
-  return [device, client, broker, crl].every((item) => typeof item === "number" && item > 0);
+  return Object.keys(value).length === 4 && [device, client, broker, crl].every((item) => typeof item === "number" && item > 0);
 }

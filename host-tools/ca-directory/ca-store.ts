@@ -1,40 +1,51 @@
-/** The changing part of a CA directory: registry, audit trail and revision, with one writer at a time and changes that are whole. */
+/** The changing part of a CA directory: registry, audit trail and state, with one writer at a time and changes that are whole. */
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { removeLeftoverTemporaries } from "../../sim/node/files/atomic-file.js";
 import { lockWithin } from "../../sim/node/files/process-lock.js";
 import { auditLine } from "./audit-trail.js";
 import type { AuditEvent } from "./audit-trail.js";
+import { checkDirectories, readState } from "./ca-files.js";
+import type { CaFiles, ProvedFiles } from "./ca-files.js";
+import { applyJournal, finishJournal, readJournal, writeJournal } from "./change-journal.js";
+import type { Journal } from "./change-journal.js";
+import { corrupt, DIRECTORIES, entryFile, FILES, SEALED_FILES } from "./directory-layout.js";
+import { checkEntry, checkTrail, loadCa, revisionOf } from "./proved-ca.js";
+import type { LoadedCa } from "./proved-ca.js";
 import type { RegistryEntry } from "./registry-entry.js";
-import { readRegistry } from "./registry.js";
+import { entryDigest } from "./registry-tree.js";
+import { rememberRevision, rolledBack } from "./revision-witness.js";
+import { sha256, stateKey, stateText } from "./sealed-state.js";
 import { revokedOf } from "./state-transitions.js";
-import { applyJournal, auditHead, finishJournal, isJournalThere, readJournal, readRevision, writeJournal } from "./change-journal.js";
-import type { Revision } from "./change-journal.js";
-import { corrupt, DIRECTORIES, entryFile, FILES } from "./directory-layout.js";
 
 /** How long a change waits for another process to finish its own. */
 const LOCK_WAIT_MS = 60_000;
 
 /** What the CA adds to every change. */
 export interface ChangeHooks {
+  /** Another process, or the change just made, left these files: what was read of them before may be old. */
+  filesChanged(files: ProvedFiles): Promise<void>;
   /** May add to the change what follows from it (the revocation list). */
   beforeCommit(draft: Draft): Promise<void>;
   /** Carries the change, already on disk, to the outside (broker configurations). Must not throw for trouble out there. Also called when a crashed change is finished. */
-  afterApply(entries: ReadonlyMap<string, RegistryEntry>): Promise<void>;
+  afterApply(entries: ReadonlyMap<string, RegistryEntry>, files: CaFiles): Promise<void>;
 }
 
 /** A change in the making: what it reads is the state before it plus what it has put so far. */
-export class Draft {
+export class Draft implements CaFiles {
   readonly #before: ReadonlyMap<string, RegistryEntry>;
   readonly entries: Map<string, RegistryEntry>;
   readonly writes = new Map<string, Buffer>();
   readonly removes = new Set<string>();
+  /** What stands for the entries put or removed; undefined for a removed one. */
+  readonly digests = new Map<string, string | undefined>();
   event: AuditEvent | undefined;
   /** True when the revocation list has to be signed anew because of this change. */
   revocationChanged = false;
 
   constructor(
     before: ReadonlyMap<string, RegistryEntry>,
+    private readonly files: CaFiles,
     readonly revision: number,
     readonly nowMs: number,
   ) {
@@ -42,10 +53,21 @@ export class Draft {
     this.entries = new Map(before);
   }
 
+  get directory(): string {
+    return this.files.directory;
+  }
+
+  /** A file as this change will leave it. */
+  read(file: string): Buffer {
+    return this.writes.get(file) ?? this.files.read(file);
+  }
+
   put(entry: RegistryEntry): void {
+    const text = `${JSON.stringify(entry, null, 2)}\n`;
     this.entries.set(entry.name, entry);
     this.removes.delete(entryFile(entry.name));
-    this.write(entryFile(entry.name), `${JSON.stringify(entry, null, 2)}\n`);
+    this.write(entryFile(entry.name), text);
+    this.digests.set(entry.name, entryDigest(entry.name, text));
     this.revocationChanged ||= this.#revokedSerials(this.#before.get(entry.name)) !== this.#revokedSerials(entry);
   }
 
@@ -53,6 +75,7 @@ export class Draft {
     this.entries.delete(name);
     this.writes.delete(entryFile(name));
     this.removes.add(entryFile(name));
+    this.digests.set(name, undefined);
   }
 
   write(file: string, content: string | Uint8Array): void {
@@ -72,91 +95,160 @@ export class Draft {
 }
 
 export class CaStore {
-  #entries: ReadonlyMap<string, RegistryEntry>;
-  #revision: Revision;
+  readonly directory: string;
+  #loaded: LoadedCa;
+  readonly #key: Buffer;
+  readonly #now: () => number;
+  #hooks: ChangeHooks | undefined;
   #queue: Promise<unknown> = Promise.resolve();
-  #tidied = false;
+  /** A change of this process stopped half-way: what is in memory may not be what is on the disk. */
+  #isUnsure = false;
 
-  private constructor(
-    readonly directory: string,
-    private readonly now: () => number,
-    private readonly hooks: ChangeHooks,
-  ) {
-    const { entries, revision } = readConsistently(directory);
-    this.#entries = entries;
-    this.#revision = revision;
+  private constructor(loaded: LoadedCa, key: Buffer, now: () => number) {
+    this.directory = loaded.files.directory;
+    this.#loaded = loaded;
+    this.#key = key;
+    this.#now = now;
   }
 
-  /** @throws HawserError `CA_CORRUPT` */
-  static async open(directory: string, now: () => number, hooks: ChangeHooks): Promise<CaStore> {
-    const store = new CaStore(directory, now, hooks);
-    if (isJournalThere(directory)) await store.change(() => undefined);
-    return store;
+  /**
+   * Reads and proves all of a CA directory, and finishes a change that was cut off.
+   *
+   * @param sealing the key that the passphrase opens
+   * @param makeHooks called with the proved files, before anything is done with them
+   * @throws HawserError `CA_CORRUPT` naming the file, `CA_EXPOSED`, `CA_ROLLED_BACK`, `CA_BUSY`, `STORAGE_FAILED`
+   */
+  static async open(directory: string, sealing: Uint8Array, now: () => number, makeHooks: (files: ProvedFiles) => Promise<ChangeHooks>): Promise<CaStore> {
+    const key = stateKey(sealing);
+    checkDirectories(directory);
+    return locked(directory, async () => {
+      tidy(directory);
+      const journal = takeUpJournal(directory, key);
+      const loaded = loadCa(directory, key, journal !== undefined);
+      const store = new CaStore(loaded, key, now);
+      store.#hooks = await makeHooks(loaded.files);
+      if (journal !== undefined) await store.#finish();
+      rememberRevision(directory, loaded.files.state);
+      return store;
+    });
+  }
+
+  /** The files of the CA, proved. */
+  get files(): ProvedFiles {
+    return this.#loaded.files;
   }
 
   /**
    * Runs `work` as the only one to change the directory, on the state as it is now, and makes what it drafted happen as a whole. When `work`
    * throws, or drafts no event, nothing happens.
    *
-   * @throws HawserError `CA_BUSY` when another process does not finish, `STORAGE_FAILED`, `STORAGE_FULL`, `CA_CORRUPT`, and what `work` throws
+   * @throws HawserError `CA_BUSY` when another process does not finish, `STORAGE_FAILED`, `STORAGE_FULL`, `CA_CORRUPT`, `CA_ROLLED_BACK`, and what `work` throws
    */
   change<T>(work: (draft: Draft) => Promise<T> | T): Promise<T> {
-    const result = this.#queue.then(() => this.#changeAlone(work));
+    const result = this.#queue.then(() => locked(this.directory, () => this.#changeAlone(work)));
     this.#queue = result.catch(() => undefined);
     return result;
   }
 
   async #changeAlone<T>(work: (draft: Draft) => Promise<T> | T): Promise<T> {
-    const lock = await lockWithin(join(this.directory, FILES.lock), LOCK_WAIT_MS, (pid) => busy(this.directory, pid));
-    try {
-      this.#tidy();
-      await this.#finishCrashedChange();
-      this.#refresh();
-      const draft = new Draft(this.#entries, this.#revision.number + 1, this.now());
-      const result = await work(draft);
-      if (draft.event !== undefined) await this.#commit(draft, draft.event);
-      return result;
-    } finally {
-      lock.release();
+    checkDirectories(this.directory);
+    const journal = takeUpJournal(this.directory, this.#key);
+    if (journal !== undefined || this.#isUnsure) {
+      this.#loaded = loadCa(this.directory, this.#key, journal !== undefined);
+      await this.#hooks?.filesChanged(this.#loaded.files);
+      if (journal !== undefined) await this.#finish();
+      this.#isUnsure = false;
     }
+    await this.#refresh();
+    const { entries, files } = this.#loaded;
+    const draft = new Draft(entries, files, files.state.revision + 1, this.#now());
+    const result = await work(draft);
+    if (draft.event !== undefined) await this.#commit(draft, draft.event);
+    return result;
   }
 
   async #commit(draft: Draft, event: AuditEvent): Promise<void> {
-    await this.hooks.beforeCommit(draft);
-    const journal = {
-      v: 1 as const,
-      revision: draft.revision,
-      auditLine: auditLine(this.#revision.auditHash, draft.revision, new Date(draft.nowMs), event),
+    await this.#hooks?.beforeCommit(draft);
+    const { files, audit, tree } = this.#loaded;
+    for (const name of draft.digests.keys()) checkEntry(this.directory, name, tree.digestOf(name));
+    const line = auditLine(files.state.audit.head, draft.revision, new Date(draft.nowMs), event);
+    const takeBack = tree.apply(draft.digests);
+    let journal: Journal;
+    try {
+      journal = this.#journalOf(draft, line);
+      writeJournal(this.directory, [this.#key], journal);
+    } catch (error) {
+      takeBack();
+      throw error;
+    }
+    this.#isUnsure = true;
+    applyJournal(this.directory, journal);
+    audit.catchUp(join(this.directory, FILES.audit));
+    this.#loaded = { files: readState(this.directory, this.#key), entries: draft.entries, tree, audit };
+    await this.#hooks?.filesChanged(this.#loaded.files);
+    await this.#finish();
+    this.#isUnsure = false;
+    rememberRevision(this.directory, this.#loaded.files.state);
+  }
+
+  #journalOf(draft: Draft, line: string): Journal {
+    const { files, audit, tree } = this.#loaded;
+    const hashes = { ...files.state.files };
+    for (const [file, content] of draft.writes) if (SEALED_FILES.includes(file)) hashes[file] = sha256(content);
+    const state = { ...files.state, revision: draft.revision, audit: audit.with(line), registry: tree.root, files: hashes };
+    return {
+      v: 2,
+      base: sha256(files.text),
+      state: stateText(this.#key, state),
+      auditSizeBytes: files.state.audit.sizeBytes,
+      auditLine: line,
       writes: Object.fromEntries([...draft.writes].map(([file, content]) => [file, content.toString("base64")])),
       removes: [...draft.removes],
     };
-    writeJournal(this.directory, journal);
-    applyJournal(this.directory, journal);
-    await this.hooks.afterApply(draft.entries);
-    this.#revision = finishJournal(this.directory, journal);
-    this.#entries = draft.entries;
   }
 
-  async #finishCrashedChange(): Promise<void> {
-    const journal = readJournal(this.directory);
-    if (journal === undefined) return;
-    applyJournal(this.directory, journal);
-    await this.hooks.afterApply(readRegistry(this.directory));
-    finishJournal(this.directory, journal);
+  /** The last steps of a change that is applied. */
+  async #finish(): Promise<void> {
+    const { files, entries } = this.#loaded;
+    await this.#hooks?.afterApply(entries, files);
+    finishJournal(this.directory, revisionOf(files));
   }
 
-  /** The state on disk, read again only when somebody else changed it. */
-  #refresh(): void {
-    const revision = readRevision(this.directory);
-    if (revision.number === this.#revision.number) return;
-    this.#entries = readRegistry(this.directory);
-    this.#revision = revision;
+  /** The state on disk: proved again, and read again when somebody else changed it. */
+  async #refresh(): Promise<void> {
+    const { files } = this.#loaded;
+    const now = readState(this.directory, this.#key);
+    if (now.text === files.text) {
+      checkTrail(this.#loaded);
+      files.checkAll();
+      return;
+    }
+    if (now.state.revision <= files.state.revision) throw rolledBack(this.directory, now.state.revision, files.state.revision);
+    this.#loaded = loadCa(this.directory, this.#key, false, this.#loaded.audit);
+    await this.#hooks?.filesChanged(this.#loaded.files);
   }
+}
 
-  #tidy(): void {
-    if (this.#tidied) return;
-    for (const directory of ["", DIRECTORIES.registry, DIRECTORIES.keys]) removeLeftoverTemporaries(join(this.directory, directory));
-    this.#tidied = true;
+/**
+ * Reads and proves all of a CA directory, for who changes nothing.
+ *
+ * @throws HawserError as {@link CaStore.open}; `CA_BUSY` also when a change was cut off, which only a command that changes the CA may finish
+ */
+export async function readProvedCa(directory: string, sealing: Uint8Array): Promise<LoadedCa> {
+  const key = stateKey(sealing);
+  checkDirectories(directory);
+  return locked(directory, async () => {
+    if (readJournal(directory, key) === undefined) return loadCa(directory, key, false);
+    throw new HawserError("CA_BUSY", `a change of the CA in ${directory} was cut off and is not finished yet`, `Run: hawser ca crl --dir ${directory}`);
+  });
+}
+
+async function locked<T>(directory: string, work: () => Promise<T>): Promise<T> {
+  const lock = await lockWithin(join(directory, FILES.lock), LOCK_WAIT_MS, (pid) => busy(directory, pid));
+  try {
+    return await work();
+  } finally {
+    lock.release();
   }
 }
 
@@ -164,29 +256,16 @@ function busy(directory: string, pid: number | undefined): HawserError {
   return new HawserError("CA_BUSY", `another process${pid === undefined ? "" : ` (${pid})`} is changing the CA in ${directory}`, "Try again when it has finished.");
 }
 
-const MAX_ATTEMPTS = 20;
+function tidy(directory: string): void {
+  for (const part of ["", DIRECTORIES.registry, DIRECTORIES.keys]) removeLeftoverTemporaries(join(directory, part));
+}
 
-/**
- * Reads registry and revision without the lock: again when a change went by meanwhile.
- *
- * @throws HawserError `CA_CORRUPT`
- */
-export function readConsistently(directory: string): { entries: Map<string, RegistryEntry>; revision: Revision } {
-  for (let attempt = 1; ; attempt += 1) {
-    const revision = readRevision(directory);
-    let entries: Map<string, RegistryEntry> | HawserError;
-    try {
-      entries = readRegistry(directory);
-    } catch (error) {
-      if (!(error instanceof HawserError)) throw error;
-      entries = error;
-    }
-    const head = auditHead(directory).hash;
-    const changing = isJournalThere(directory);
-    const changed = readRevision(directory).number !== revision.number;
-    if (attempt < MAX_ATTEMPTS && (changed || (changing && entries instanceof HawserError))) continue;
-    if (entries instanceof HawserError) throw entries;
-    if (!changed && !changing && head !== revision.auditHash) throw corrupt(join(directory, FILES.audit), "it does not end where the last change left it");
-    return { entries, revision };
-  }
+/** Does the first part of a change that was cut off, when there is one and it follows from the state that is there. */
+function takeUpJournal(directory: string, key: Buffer): Journal | undefined {
+  const journal = readJournal(directory, key);
+  if (journal === undefined) return undefined;
+  const { text } = readState(directory, key);
+  if (sha256(text) !== journal.base && text !== journal.state) throw corrupt(join(directory, FILES.journal), "it is of another change than the next");
+  applyJournal(directory, journal);
+  return journal;
 }

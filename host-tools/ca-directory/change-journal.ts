@@ -1,19 +1,27 @@
 /**
  * A change to a CA directory as a whole: written to the journal first, then done, then struck off. Whoever finds a journal finishes it; doing
- * any part of it twice does no harm. So a change either never happened or happens completely, wherever its process was stopped.
+ * any part of it twice does no harm. So a change either never happened or happens completely, wherever its process was stopped. A journal carries a MAC under the CA's
+ * own key and names the state it starts from: nobody else can have a change finished, nor one that was made before.
  */
 import { randomBytes } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { isAbsolute, join } from "node:path";
-import { errnoCode, removeFileDurably, storageError, temporaryPath, unlinkIfThere, writeFileAtomic } from "../../sim/node/files/atomic-file.js";
-import { appendAuditLine, readAuditHead } from "./audit-trail.js";
-import type { AuditHead } from "./audit-trail.js";
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { errorMessage } from "../../sdk/errors.js";
+import { removeFileDurably, storageError, temporaryPath, unlinkIfThere, writeFileAtomic } from "../../sim/node/files/atomic-file.js";
+import { appendAuditLine } from "./audit-trail.js";
+import { readCaFile } from "./ca-files.js";
+import { corrupt, DIRECTORIES, FILES, SEALED_FILES } from "./directory-layout.js";
 import { parseObject } from "./registry-entry.js";
-import { corrupt, FILES, readCaFile } from "./directory-layout.js";
+import { macMatches, macOf } from "./sealed-state.js";
 
 export interface Journal {
-  readonly v: 1;
-  readonly revision: number;
+  readonly v: 2;
+  /** SHA-256 of the state's text before this change. */
+  readonly base: string;
+  /** The state's text after it. */
+  readonly state: string;
+  /** Where the audit trail ended before it. */
+  readonly auditSizeBytes: number;
   readonly auditLine: string;
   /** Content by path below the CA directory, base64. */
   readonly writes: Readonly<Record<string, string>>;
@@ -30,14 +38,26 @@ export function isJournalThere(directory: string): boolean {
   return existsSync(join(directory, FILES.journal));
 }
 
-/** From here on the change will happen. Room for the rest of it is taken before and given free after: a full disk stops a change here, not half-way. */
-export function writeJournal(directory: string, journal: Journal): void {
+const PURPOSE = "journal";
+
+function canonical({ base, state, auditSizeBytes, auditLine, writes, removes }: Journal): string {
+  return JSON.stringify({ v: 2, base, state, auditSizeBytes, auditLine, writes, removes });
+}
+
+/**
+ * From here on the change will happen. Room for the rest of it is taken before and given free after: a full disk stops a change here, not half-way.
+ *
+ * @param keys by one of which it can be finished: two when the change is one of the key itself
+ */
+export function writeJournal(directory: string, keys: readonly Uint8Array[], journal: Journal): void {
   const path = join(directory, FILES.journal);
   const room = temporaryPath(path);
+  const body = canonical(journal);
+  const macs = keys.map((key) => macOf(key, PURPOSE, body));
   try {
     // Random, because some file systems have room for any number of zeros.
     writeFileSync(room, randomBytes(roomBytes(journal)), { flag: "wx", mode: 0o600 });
-    writeFileAtomic(path, JSON.stringify(journal));
+    writeFileAtomic(path, `${body.slice(0, -1)},"macs":${JSON.stringify(macs)}}\n`);
   } catch (error) {
     throw storageError(error, "write", path);
   } finally {
@@ -48,56 +68,51 @@ export function writeJournal(directory: string, journal: Journal): void {
 /** What file systems commonly allot at a time. */
 const BLOCK_BYTES = 4096;
 
-/** At most: every file whole beside its old self, the audit line, the revision, and a registry directory that grows. */
-function roomBytes({ writes, auditLine }: Journal): number {
-  const sizes = [...Object.values(writes).map((content) => Buffer.byteLength(content, "base64")), auditLine.length, BLOCK_BYTES, BLOCK_BYTES];
+/** At most: every file whole beside its old self, the audit line, state and revision, and a registry directory that grows. */
+function roomBytes({ writes, auditLine, state }: Journal): number {
+  const sizes = [...Object.values(writes).map((content) => Buffer.byteLength(content, "base64")), auditLine.length, state.length, BLOCK_BYTES, BLOCK_BYTES];
   return sizes.reduce((sum, sizeBytes) => sum + Math.ceil(sizeBytes / BLOCK_BYTES) * BLOCK_BYTES, 0);
 }
 
-/** The unfinished change, if there is one. */
-export function readJournal(directory: string): Journal | undefined {
+/**
+ * The unfinished change, if there is one.
+ *
+ * @throws HawserError `CA_CORRUPT` when it was not written by whoever has the key
+ */
+export function readJournal(directory: string, key: Uint8Array): Journal | undefined {
   if (!isJournalThere(directory)) return undefined;
   const path = join(directory, FILES.journal);
-  const value = parseObject(readFileSync(path, "utf8"));
-  const { v, revision, auditLine, writes, removes } = value ?? {};
-  if (v !== 1 || typeof revision !== "number" || typeof auditLine !== "string" || !isPathMap(writes) || !Array.isArray(removes) || !removes.every(isPathInside)) {
-    throw corrupt(path, "it is no journal");
-  }
-  return { v, revision, auditLine, writes, removes };
+  const value = parseObject(readCaFile(directory, FILES.journal).toString("utf8"));
+  const { v, base, state, auditSizeBytes, auditLine, writes, removes, macs } = value ?? {};
+  const isSound = v === 2 && typeof base === "string" && typeof state === "string" && typeof auditSizeBytes === "number" && typeof auditLine === "string";
+  if (!isSound || !isPathMap(writes) || !Array.isArray(removes) || !removes.every(isOurs) || !Array.isArray(macs)) throw corrupt(path, "it is no journal");
+  const journal: Journal = { v, base, state, auditSizeBytes, auditLine, writes, removes };
+  const body = canonical(journal);
+  if (!macs.some((mac) => macMatches(key, PURPOSE, body, mac))) throw corrupt(path, "it was not written by this CA");
+  return journal;
 }
 
-/** Does all of a journal but its last two steps, which {@link finishJournal} does. */
+/** Brings the directory to what the journal says, its state last. {@link finishJournal} is left to do. */
 export function applyJournal(directory: string, journal: Journal): void {
   for (const [file, content] of Object.entries(journal.writes)) writeFileAtomic(join(directory, file), Buffer.from(content, "base64"));
   for (const file of journal.removes) removeFileDurably(join(directory, file));
-  if (auditHead(directory).revision < journal.revision) append(join(directory, FILES.audit), journal.auditLine);
+  append(join(directory, FILES.audit), journal);
+  writeFileAtomic(join(directory, FILES.state), journal.state);
 }
 
-function append(audit: string, line: string): void {
+function append(audit: string, { auditSizeBytes, auditLine }: Journal): void {
   try {
-    appendAuditLine(audit, line);
+    appendAuditLine(audit, auditSizeBytes, auditLine);
   } catch (error) {
+    if (error instanceof Error && !("code" in error)) throw corrupt(audit, errorMessage(error));
     throw storageError(error, "write", audit);
   }
 }
 
 /** Tells the watchers and strikes the change off. */
-export function finishJournal(directory: string, journal: Journal): Revision {
-  const revision = { number: journal.revision, auditHash: auditHead(directory).hash };
+export function finishJournal(directory: string, revision: Revision): void {
   writeFileAtomic(join(directory, FILES.revision), revisionText(revision));
   removeFileDurably(join(directory, FILES.journal));
-  return revision;
-}
-
-/** @throws HawserError `CA_CORRUPT` when there is no audit trail */
-export function auditHead(directory: string): AuditHead {
-  const path = join(directory, FILES.audit);
-  try {
-    return readAuditHead(path);
-  } catch (error) {
-    if (errnoCode(error) === "ENOENT") throw corrupt(path, "it is missing");
-    throw storageError(error, "read", path);
-  }
 }
 
 export function revisionText(revision: Revision): string {
@@ -112,9 +127,11 @@ export function readRevision(directory: string): Revision {
 }
 
 function isPathMap(value: unknown): value is Record<string, string> {
-  return typeof value === "object" && value !== null && Object.entries(value).every(([path, content]) => isPathInside(path) && typeof content === "string");
+  return typeof value === "object" && value !== null && Object.entries(value).every(([path, content]) => isOurs(path) && typeof content === "string");
 }
 
-function isPathInside(path: unknown): path is string {
-  return typeof path === "string" && !isAbsolute(path) && !path.split("/").includes("..");
+/** A file that a change may touch, and nothing else below the directory or outside of it. */
+function isOurs(path: unknown): path is string {
+  if (typeof path !== "string") return false;
+  return SEALED_FILES.includes(path) || new RegExp(`^${DIRECTORIES.registry}/[A-Za-z0-9][A-Za-z0-9._-]{0,63}\\.json$`).test(path);
 }

@@ -1,9 +1,6 @@
 /** The files of a CA directory (docs/architecture.md, "A CA directory"), and the errors that speak of them. */
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
-import { errnoCode, storageError } from "../../sim/node/files/atomic-file.js";
-import { parseObject } from "./registry-entry.js";
 
 export const FILES = {
   /** Written last by `initCa`: a directory with it is a CA. */
@@ -19,12 +16,28 @@ export const FILES = {
   brokerKey: "keys/broker.sealed",
   outputs: "outputs.json",
   audit: "audit.jsonl",
-  /** Number of the last change and the head of the audit trail. Written last by every change. */
+  /** One MAC over everything here: see `sealed-state.ts`. */
+  state: "state.json",
+  /** Number of the last change and the head of the audit trail, for watchers. Written last by every change. */
   revision: "revision",
   /** There while a change is under way: what to do to finish it. */
   journal: "journal.json",
   lock: "ca.lock",
 } as const;
+
+/** The files whose hashes stand in the sealed state. The registry's entries and the audit trail have their own place there. */
+export const SEALED_FILES: readonly string[] = [
+  FILES.record,
+  FILES.root,
+  FILES.issuing,
+  FILES.crl,
+  FILES.brokerChain,
+  FILES.brokerRecords,
+  FILES.rootKey,
+  FILES.issuingKey,
+  FILES.brokerKey,
+  FILES.outputs,
+];
 
 export const DIRECTORIES = {
   keys: "keys",
@@ -48,27 +61,4 @@ export function entryFile(name: string): string {
 
 export function corrupt(path: string, problem: string): HawserError {
   return new HawserError("CA_CORRUPT", `${path} is damaged: ${problem}`, "Restore the CA directory from a backup.");
-}
-
-/** @throws HawserError `CA_CORRUPT` when the file is missing */
-export function readCaFile(directory: string, file: string): Buffer {
-  const path = join(directory, file);
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    if (errnoCode(error) === "ENOENT") throw corrupt(path, "it is missing");
-    throw storageError(error, "read", path);
-  }
-}
-
-/**
- * The object in a JSON file as we write them: closed by a line feed, so that a cut-off last byte shows too.
- *
- * @throws HawserError `CA_CORRUPT`
- */
-export function readCaJson(directory: string, file: string): Record<string, unknown> {
-  const text = readCaFile(directory, file).toString("utf8");
-  const value = text.endsWith("}\n") ? parseObject(text) : undefined;
-  if (value === undefined) throw corrupt(join(directory, file), "it is not whole JSON");
-  return value;
 }

@@ -1,6 +1,8 @@
 /** `outputs.json` of a CA directory: the broker configurations that every change of the CA has to reach. */
 import { isAbsolute, join } from "node:path";
-import { corrupt, FILES, readCaJson } from "./directory-layout.js";
+import { readCaJson } from "./ca-files.js";
+import type { CaFiles } from "./ca-files.js";
+import { corrupt, FILES } from "./directory-layout.js";
 import { parseMosquittoSettings } from "../brokers/mosquitto/mosquitto-config.js";
 import type { MosquittoSettings } from "../brokers/mosquitto/mosquitto-config.js";
 
@@ -16,11 +18,11 @@ export function outputsText(outputs: readonly Output[]): string {
 }
 
 /** @throws HawserError `CA_CORRUPT` */
-export function readOutputs(directory: string): Output[] {
-  const value = readCaJson(directory, FILES.outputs);
+export function readOutputs(files: CaFiles): Output[] {
+  const value = readCaJson(files, FILES.outputs);
   const list = value["v"] === 1 && Array.isArray(value["outputs"]) ? value["outputs"].map(parseOutput) : [undefined];
   if (list.every((output) => output !== undefined)) return list;
-  throw corrupt(join(directory, FILES.outputs), "it is no list of broker configurations");
+  throw corrupt(join(files.directory, FILES.outputs), "it is no list of broker configurations");
 }
 
 function parseOutput(value: unknown): Output | undefined {

@@ -4,14 +4,21 @@ import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { checkId } from "../../sdk/identity/device-id.js";
 import { errnoCode, isTemporaryName, storageError } from "../../sim/node/files/atomic-file.js";
-import { corrupt, DIRECTORIES, entryFile, readCaJson } from "./directory-layout.js";
+import { readCaFile, readCaJson } from "./ca-files.js";
+import { corrupt, DIRECTORIES, entryFile } from "./directory-layout.js";
 import { currentCertificate } from "./state-transitions.js";
 import { parseEntry } from "./registry-entry.js";
 import type { CertificateRecord, EntryState, RegistryEntry } from "./registry-entry.js";
 
+export interface ReadEntry {
+  readonly entry: RegistryEntry;
+  /** As it is on the disk. */
+  readonly text: Buffer;
+}
+
 /** @throws HawserError `CA_CORRUPT` naming the file that is damaged */
-export function readRegistry(directory: string): Map<string, RegistryEntry> {
-  const entries = new Map<string, RegistryEntry>();
+export function readRegistry(directory: string): Map<string, ReadEntry> {
+  const entries = new Map<string, ReadEntry>();
   for (const file of namesIn(join(directory, DIRECTORIES.registry)).sort()) {
     if (isTemporaryName(file)) continue;
     const name = file.replace(/\.json$/, "");
@@ -21,10 +28,12 @@ export function readRegistry(directory: string): Map<string, RegistryEntry> {
   return entries;
 }
 
-function readEntry(directory: string, name: string): RegistryEntry {
-  const entry = parseEntry(readCaJson(directory, entryFile(name)), name);
-  if (entry === undefined) throw corrupt(join(directory, entryFile(name)), "it is no registry entry");
-  return entry;
+function readEntry(directory: string, name: string): ReadEntry {
+  const file = entryFile(name);
+  const text = readCaFile(directory, file);
+  const entry = parseEntry(readCaJson({ directory, read: () => text }, file), name);
+  if (entry === undefined) throw corrupt(join(directory, file), "it is no registry entry");
+  return { entry, text };
 }
 
 /** One name as people and scripts want to see it. */

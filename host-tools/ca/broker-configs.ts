@@ -2,11 +2,12 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
-import { writeFileAtomic } from "../../sim/node/files/atomic-file.js";
 import { unsealPsk } from "./broker-identity.js";
 import { pemChain, readCertificates, readSealedKey } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
-import { DIRECTORIES, FILES, readCaFile } from "../ca-directory/directory-layout.js";
+import type { CaFiles } from "../ca-directory/ca-files.js";
+import type { Draft } from "../ca-directory/ca-store.js";
+import { DIRECTORIES, FILES } from "../ca-directory/directory-layout.js";
 import { toPem } from "../pki/pem.js";
 import { checkMosquittoSettings } from "../brokers/mosquitto/mosquitto-config.js";
 import type { BrokerFacts } from "../brokers/mosquitto/mosquitto-config.js";
@@ -63,8 +64,8 @@ export async function writeBrokerConfig(ca: CaContext, request: BrokerConfigRequ
       const { mtlsPort, pskPort, bind } = request;
       const { name: user, note } = chooseUser(directory, request.user);
       const output: Output = { engine: "mosquitto", directory, settings: { mtlsPort, pskPort, user, ...(bind === undefined ? {} : { bind }) } };
-      const files = await writeConfiguration(output, brokerFacts(ca.directory, ca.keys, draft.entries), join(ca.directory, DIRECTORIES.trial));
-      const others = readOutputs(ca.directory).filter((known) => known.directory !== directory);
+      const files = await writeConfiguration(output, brokerFacts(draft, ca.keys, draft.entries), join(ca.directory, DIRECTORIES.trial));
+      const others = readOutputs(draft).filter((known) => known.directory !== directory);
       draft.write(FILES.outputs, outputsText([...others, output]));
       draft.record({ event: "broker-configured", directory, mtlsPort, pskPort });
       return { directory, configFile: join(directory, "mosquitto.conf"), files, user, ...(note === undefined ? {} : { note }) };
@@ -80,24 +81,32 @@ export async function writeBrokerConfig(ca: CaContext, request: BrokerConfigRequ
  *
  * @param prove ask running brokers for their state even where no file changed: an earlier reload may have failed
  */
-export async function syncOutputs(directory: string, keys: CaKeys, entries: ReadonlyMap<string, RegistryEntry>, prove: boolean): Promise<OutputResult[]> {
-  const outputs = readOutputs(directory);
+export async function syncOutputs(files: CaFiles, keys: CaKeys, entries: ReadonlyMap<string, RegistryEntry>, prove: boolean): Promise<OutputResult[]> {
+  const outputs = readOutputs(files);
   if (outputs.length === 0) return [];
-  const facts = brokerFacts(directory, keys, entries);
+  const facts = brokerFacts(files, keys, entries);
   const results: OutputResult[] = [];
-  for (const output of outputs) results.push(await syncOutput(output, facts, join(directory, DIRECTORIES.trial), prove));
-  const gone = new Set(results.filter((result) => result.problem?.code === "OUTPUT_GONE").map((result) => result.directory));
-  if (gone.size > 0) writeFileAtomic(join(directory, FILES.outputs), outputsText(outputs.filter((output) => !gone.has(output.directory))));
+  for (const output of outputs) results.push(await syncOutput(output, facts, join(files.directory, DIRECTORIES.trial), prove));
   return results;
+}
+
+/** Has a change leave out the configurations whose directory is gone, and says which. */
+export function forgetGone(draft: Draft): OutputResult[] {
+  const outputs = readOutputs(draft);
+  const gone = outputs.filter(({ directory }) => !existsSync(directory));
+  if (gone.length > 0) draft.write(FILES.outputs, outputsText(outputs.filter((output) => !gone.includes(output))));
+  return gone.map(({ directory }) => ({ directory, changed: [], reloaded: false, problem: outputGone(directory) }));
+}
+
+function outputGone(directory: string): HawserError {
+  return new HawserError("OUTPUT_GONE", `the broker configuration in ${directory} is gone and will not be kept up to date any more`, "Write it again with `hawser broker config` if it is still needed.");
 }
 
 async function syncOutput(output: Output, facts: BrokerFacts, trialPlace: string, prove: boolean): Promise<OutputResult> {
   const { directory } = output;
   let changed: string[] = [];
   try {
-    if (!existsSync(directory)) {
-      throw new HawserError("OUTPUT_GONE", `the broker configuration in ${directory} is gone and will not be kept up to date any more`, "Write it again with `hawser broker config` if it is still needed.");
-    }
+    if (!existsSync(directory)) throw outputGone(directory);
     changed = await writeConfiguration(output, facts, trialPlace);
     const reloaded = (prove || changed.length > 0) && (await bringUpToDate(output, facts, changed.length > 0));
     return { directory, changed, reloaded };
@@ -112,13 +121,13 @@ function isShutOut({ state, certificates }: RegistryEntry): boolean {
   return state === "revoked" || (state === "reserved" && certificates.some(({ status }) => status !== "active"));
 }
 
-function brokerFacts(directory: string, keys: CaKeys, entries: ReadonlyMap<string, RegistryEntry>): BrokerFacts {
+function brokerFacts(files: CaFiles, keys: CaKeys, entries: ReadonlyMap<string, RegistryEntry>): BrokerFacts {
   const names = [...entries.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   const recoverable = names.flatMap((entry) => {
     const key = unsealPsk(keys, entry);
     return key === undefined ? [] : [{ name: entry.name, role: entry.role, identity: entry.name, key }];
   });
-  const brokerKey = readSealedKey(directory, FILES.brokerKey, keys.sealing);
+  const brokerKey = readSealedKey(files, FILES.brokerKey, keys.sealing);
   const brokerKeyPem = toPem("PRIVATE KEY", brokerKey);
   brokerKey.fill(0);
   return {
@@ -126,9 +135,9 @@ function brokerFacts(directory: string, keys: CaKeys, entries: ReadonlyMap<strin
     shutOut: names.filter(isShutOut).map((entry) => entry.name),
     recovery: recoverable,
     keys: recoverable,
-    brokerChainPem: pemChain(readCertificates(directory, FILES.brokerChain)),
+    brokerChainPem: pemChain(readCertificates(files, FILES.brokerChain)),
     brokerKeyPem,
     anchorsPem: pemChain([keys.root.certificate, keys.issuing.certificate]),
-    crlPem: readCaFile(directory, FILES.crl).toString("utf8"),
+    crlPem: files.read(FILES.crl).toString("utf8"),
   };
 }

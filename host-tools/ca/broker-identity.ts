@@ -2,14 +2,15 @@
 import { join } from "node:path";
 import { seal, unseal } from "../../sim/node/vault/sealed.js";
 import type { CertificateRecord, EntryState, RegistryEntry } from "../ca-directory/registry-entry.js";
-import { parseCertificateRecords, parseObject } from "../ca-directory/registry-entry.js";
+import { parseCertificateRecords } from "../ca-directory/registry-entry.js";
 import { chainOf, issueLeaf, pemChain, readCertificates, readSealedKey } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
-import { corrupt, FILES, readCaFile, readCaJson, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
+import { readCaJson } from "../ca-directory/ca-files.js";
+import type { CaFiles } from "../ca-directory/ca-files.js";
+import { corrupt, FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
 import { toPem } from "../pki/pem.js";
 import type { CaRecord } from "../ca-directory/ca-record.js";
 import { generateKey, nodeCrypto } from "../pki/signer.js";
-import type { Draft } from "../ca-directory/ca-store.js";
 
 /** The name in broker certificates: it tells people what they see; clients look at the hosts. */
 const BROKER_COMMON_NAME = "hawser-broker";
@@ -52,7 +53,7 @@ export async function newBrokerIdentity(keys: CaKeys, record: CaRecord, nowMs: n
 export async function renewBrokerCertificate(ca: CaContext): Promise<{ serial: string; notAfterMs: number }> {
   return ca.store.change(async (draft) => {
     const { certificate, chainPem, sealedKey } = await newBrokerIdentity(ca.keys, ca.record, draft.nowMs);
-    const old = readBrokerRecords(ca.directory, draft).map((record) => (record.status === "active" ? superseded(record, draft.nowMs) : record));
+    const old = readBrokerRecords(draft).map((record) => (record.status === "active" ? superseded(record, draft.nowMs) : record));
     draft.write(FILES.brokerRecords, brokerRecordsText([...old, certificate]));
     draft.write(FILES.brokerChain, chainPem);
     draft.write(FILES.brokerKey, sealedKey);
@@ -67,26 +68,25 @@ export function brokerRecordsText(certificates: readonly CertificateRecord[]): s
 }
 
 /** As a change is about to leave them, or as they are on disk. Throws `CA_CORRUPT`. */
-export function readBrokerRecords(directory: string, draft?: Draft): CertificateRecord[] {
-  const drafted = draft?.writes.get(FILES.brokerRecords);
-  const value = drafted === undefined ? readCaJson(directory, FILES.brokerRecords) : parseObject(drafted.toString("utf8"));
-  const records = value?.["v"] === 1 ? parseCertificateRecords(value["certificates"]) : undefined;
-  if (records === undefined) throw corrupt(join(directory, FILES.brokerRecords), "it is no list of certificates");
+export function readBrokerRecords(files: CaFiles): CertificateRecord[] {
+  const value = readCaJson(files, FILES.brokerRecords);
+  const records = value["v"] === 1 ? parseCertificateRecords(value["certificates"]) : undefined;
+  if (records === undefined) throw corrupt(join(files.directory, FILES.brokerRecords), "it is no list of certificates");
   return records;
 }
 
 /** Everything a broker needs, as the CA directory is now. */
-export function readBrokerMaterial(directory: string, record: CaRecord, keys: CaKeys, entries: ReadonlyMap<string, RegistryEntry>, crlNextUpdateMs: number): BrokerMaterial {
-  const key = readSealedKey(directory, FILES.brokerKey, keys.sealing);
+export function readBrokerMaterial(files: CaFiles, record: CaRecord, keys: CaKeys, entries: ReadonlyMap<string, RegistryEntry>, crlNextUpdateMs: number): BrokerMaterial {
+  const key = readSealedKey(files, FILES.brokerKey, keys.sealing);
   const keyPem = toPem("PRIVATE KEY", key);
   key.fill(0);
-  const certificates = [...[...entries.values()].flatMap((entry) => entry.certificates), ...readBrokerRecords(directory)];
+  const certificates = [...[...entries.values()].flatMap((entry) => entry.certificates), ...readBrokerRecords(files)];
   return {
-    chainPem: pemChain(readCertificates(directory, FILES.brokerChain)),
+    chainPem: pemChain(readCertificates(files, FILES.brokerChain)),
     keyPem,
     trustAnchorPem: pemChain([keys.root.certificate]),
     issuingPem: pemChain([keys.issuing.certificate]),
-    crlPem: readCaFile(directory, FILES.crl).toString("utf8"),
+    crlPem: files.read(FILES.crl).toString("utf8"),
     crlNextUpdateMs,
     revokedSerials: new Set(certificates.filter((certificate) => certificate.status !== "active").map((certificate) => certificate.serial)),
     brokerHosts: record.brokerHosts,

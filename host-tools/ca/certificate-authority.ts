@@ -1,22 +1,25 @@
 /** An opened CA: every operation there is on it. Each change is whole, audited, and carried to the broker configurations before the call resolves. */
+import { resolve } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { disconnectEverywhere } from "./disconnect.js";
 import type { Disconnection } from "./disconnect.js";
-import { syncOutputs, writeBrokerConfig } from "./broker-configs.js";
+import { forgetGone, syncOutputs, writeBrokerConfig } from "./broker-configs.js";
 import type { BrokerConfigRequest, OutputResult, WrittenBrokerConfig } from "./broker-configs.js";
 import { readOutputs } from "../ca-directory/outputs-file.js";
 import { readBrokerMaterial, renewBrokerCertificate } from "./broker-identity.js";
 import type { BrokerMaterial } from "./broker-identity.js";
 import { issueClient } from "./clients.js";
 import type { ClientCredentials, ClientRequest } from "./clients.js";
-import { readCertificates, readKeys } from "./context.js";
-import type { CaContext } from "./context.js";
+import type { ProvedFiles } from "../ca-directory/ca-files.js";
+import { FILES } from "../ca-directory/directory-layout.js";
+import type { CaRecord } from "../ca-directory/ca-record.js";
+import { readKeys } from "./context.js";
+import type { CaContext, CaKeys } from "./context.js";
 import { issueFromCsr, retireOlder } from "./enrolment.js";
 import type { EnrolledCertificate } from "./enrolment.js";
-import { FILES } from "../ca-directory/directory-layout.js";
 import { Provisioning } from "./provisioning.js";
 import type { DeviceIdentity, Reservation, ReserveRequest } from "./provisioning.js";
-import { readRecord, unlock } from "../ca-directory/ca-record.js";
+import { parseRecord, readRecord, unlock } from "../ca-directory/ca-record.js";
 import { addCrlWhenDue, readNextUpdate, renewCrl, revoke } from "./revocation.js";
 import type { Revoked, RevokeRequest } from "./revocation.js";
 import { listed } from "../ca-directory/registry.js";
@@ -24,7 +27,7 @@ import type { ListedName } from "../ca-directory/registry.js";
 import { CaStore } from "../ca-directory/ca-store.js";
 
 export interface OpenOptions {
-  /** Told what became of each broker configuration that changed or has a problem. */
+  /** Told what became of each broker configuration that changed or has a problem; without it, Node prints a warning for each problem. */
   readonly onOutput?: (result: OutputResult) => void;
   /** Wall time, milliseconds since the epoch. */
   readonly now?: () => number;
@@ -35,31 +38,91 @@ export interface OpenOptions {
  *
  * @throws HawserError `NOT_A_CA`, `WRONG_PASSPHRASE`, `CA_CORRUPT` naming the file, `CA_VERSION`, `CA_BUSY`, `STORAGE_FAILED`
  */
-export async function openCa(directory: string, passphrase: string, { onOutput, now = Date.now }: OpenOptions = {}): Promise<CertificateAuthority> {
-  const record = readRecord(directory);
-  const keys = await readKeys(directory, unlock(directory, record, passphrase));
+export async function openCa(directory: string, passphrase: string, { onOutput = warnOfOutput, now = Date.now }: OpenOptions = {}): Promise<CertificateAuthority> {
+  // Absolute: mosquitto, which tries configurations, works in another directory.
+  const path = resolve(directory);
+  const sealing = unlock(path, readRecord(path), passphrase);
   const results = new OutputResults(onOutput);
-  const store = await CaStore.open(directory, now, {
-    beforeCommit: (draft) => addCrlWhenDue(directory, record, keys, draft),
-    afterApply: async (entries) => results.set(await syncOutputs(directory, keys, entries, false)),
+  let opened: OpenedKeys | undefined;
+  let gone: readonly OutputResult[] = [];
+  const store = await CaStore.open(path, sealing, now, async (proved) => {
+    const ours = await OpenedKeys.read(proved, sealing);
+    opened = ours;
+    return {
+      filesChanged: (files) => ours.refresh(files),
+      beforeCommit: async (draft) => {
+        gone = forgetGone(draft);
+        await addCrlWhenDue(ours.record, ours.keys, draft);
+      },
+      afterApply: async (entries, files) => {
+        results.set([...gone, ...(await syncOutputs(files, ours.keys, entries, false))]);
+        gone = [];
+      },
+    };
   });
-  const ca = { directory, record, keys, store };
-  // Proves what the keys and the registry did not.
-  readBrokerMaterial(directory, record, keys, new Map(), readNextUpdate(directory));
-  readCertificates(directory, FILES.brokerChain);
-  readOutputs(directory);
+  if (opened === undefined) throw new Error("the store was opened without its keys");
+  const ca = new OpenedCa(path, opened, store);
+  // Proves what the hashes of the files cannot: that they are what they should be.
+  readBrokerMaterial(store.files, ca.record, ca.keys, new Map(), readNextUpdate(store.files));
+  readOutputs(store.files);
   return new CertificateAuthority(ca, results);
+}
+
+/** Record and keys as the directory is now: another process may have changed them. */
+class OpenedKeys {
+  private constructor(
+    public record: CaRecord,
+    public keys: CaKeys,
+    private hashes: string,
+  ) {}
+
+  static async read(files: ProvedFiles, sealing: Buffer): Promise<OpenedKeys> {
+    return new OpenedKeys(parseRecord(files), await readKeys(files, sealing), hashesOfKeys(files));
+  }
+
+  async refresh(files: ProvedFiles): Promise<void> {
+    const hashes = hashesOfKeys(files);
+    if (hashes === this.hashes) return;
+    this.record = parseRecord(files);
+    this.keys = await readKeys(files, this.keys.sealing);
+    this.hashes = hashes;
+  }
+}
+
+function hashesOfKeys({ state }: ProvedFiles): string {
+  return [FILES.record, FILES.root, FILES.issuing, FILES.rootKey, FILES.issuingKey].map((file) => state.files[file]).join(" ");
+}
+
+class OpenedCa implements CaContext {
+  constructor(
+    readonly directory: string,
+    private readonly opened: OpenedKeys,
+    readonly store: CaStore,
+  ) {}
+
+  get record(): CaRecord {
+    return this.opened.record;
+  }
+
+  get keys(): CaKeys {
+    return this.opened.keys;
+  }
+}
+
+/** For programs that did not ask to be told: never silent. */
+function warnOfOutput({ problem }: OutputResult): void {
+  if (problem !== undefined) process.emitWarning(`${problem.message}. ${problem.nextStep}`, { type: "HawserWarning", code: problem.code });
 }
 
 /** What the last change did to the broker configurations. */
 class OutputResults {
   last: readonly OutputResult[] = [];
 
-  constructor(private readonly onOutput: ((result: OutputResult) => void) | undefined) {}
+  constructor(private readonly onOutput: (result: OutputResult) => void) {}
 
   set(results: readonly OutputResult[]): void {
     this.last = results;
-    for (const result of results) if (result.changed.length > 0 || result.problem !== undefined) this.onOutput?.(result);
+    for (const result of results) if (result.changed.length > 0 || result.problem !== undefined) this.onOutput(result);
   }
 }
 
@@ -164,8 +227,8 @@ export class CertificateAuthority {
 
   /** Everything a broker must know, as the directory is now; ask again when {@link watchCa} tells. Throws as every change. */
   brokerMaterial(): Promise<BrokerMaterial> {
-    const { directory, record, keys, store } = this.#ca;
-    return store.change((draft) => readBrokerMaterial(directory, record, keys, draft.entries, readNextUpdate(directory)));
+    const { record, keys, store } = this.#ca;
+    return store.change((draft) => readBrokerMaterial(draft, record, keys, draft.entries, readNextUpdate(draft)));
   }
 
   /** Writes a broker's configuration, which every change keeps up to date from now on: see {@link writeBrokerConfig}. */
@@ -175,8 +238,12 @@ export class CertificateAuthority {
 
   /** Brings every broker configuration, and every broker that runs with one, up to date now; for when one was damaged or could not be written or reloaded before. */
   async syncOutputs(): Promise<readonly OutputResult[]> {
-    const { directory, keys, store } = this.#ca;
-    const results = await store.change((draft) => syncOutputs(directory, keys, draft.entries, true));
+    const { keys, store } = this.#ca;
+    const results = await store.change(async (draft) => {
+      const gone = forgetGone(draft);
+      if (gone.length > 0) draft.record({ event: "broker-forgotten", directories: gone.map(({ directory }) => directory) });
+      return [...gone, ...(await syncOutputs(draft, keys, draft.entries, true))];
+    });
     this.#results.set(results);
     return results;
   }

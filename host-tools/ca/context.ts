@@ -7,7 +7,8 @@ import type { CertificateRecord } from "../ca-directory/registry-entry.js";
 import { makeCertificate, validityFrom } from "../pki/certificates.js";
 import type { Issuer, Profile } from "../pki/certificates.js";
 import { hashOfPublicKey } from "../pki/certificate-request.js";
-import { corrupt, FILES, readCaFile, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
+import type { CaFiles } from "../ca-directory/ca-files.js";
+import { corrupt, FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
 import { fromPem, toPem } from "../pki/pem.js";
 import type { CaRecord } from "../ca-directory/ca-record.js";
 import { signerFromPkcs8 } from "../pki/signer.js";
@@ -28,19 +29,19 @@ export interface CaContext {
 }
 
 /** Reads the CA's certificates and unseals its keys; each pair is proved to belong together. Throws `CA_CORRUPT`. */
-export async function readKeys(directory: string, sealing: Buffer): Promise<CaKeys> {
+export async function readKeys(files: CaFiles, sealing: Buffer): Promise<CaKeys> {
   return {
-    root: await readIssuer(directory, FILES.root, FILES.rootKey, sealing),
-    issuing: await readIssuer(directory, FILES.issuing, FILES.issuingKey, sealing),
+    root: await readIssuer(files, FILES.root, FILES.rootKey, sealing),
+    issuing: await readIssuer(files, FILES.issuing, FILES.issuingKey, sealing),
     sealing,
   };
 }
 
-async function readIssuer(directory: string, certificateFile: string, keyFile: string, sealing: Buffer): Promise<Issuer> {
-  const certificate = readCertificates(directory, certificateFile)[0];
-  const pkcs8 = readSealedKey(directory, keyFile, sealing);
+async function readIssuer(files: CaFiles, certificateFile: string, keyFile: string, sealing: Buffer): Promise<Issuer> {
+  const certificate = readCertificates(files, certificateFile)[0];
+  const pkcs8 = readSealedKey(files, keyFile, sealing);
   try {
-    if (certificate === undefined || !keyMatches(certificate, pkcs8)) throw corrupt(join(directory, certificateFile), `it does not belong to ${keyFile}`);
+    if (certificate === undefined || !keyMatches(certificate, pkcs8)) throw corrupt(join(files.directory, certificateFile), `it does not belong to ${keyFile}`);
     return { certificate, signer: await signerFromPkcs8(pkcs8) };
   } finally {
     pkcs8.fill(0);
@@ -53,18 +54,18 @@ function keyMatches(certificate: Uint8Array, pkcs8: Buffer): boolean {
 }
 
 /** PKCS#8; the caller wipes it. Throws `CA_CORRUPT`. */
-export function readSealedKey(directory: string, file: string, sealing: Buffer): Buffer {
+export function readSealedKey(files: CaFiles, file: string, sealing: Buffer): Buffer {
   try {
-    return unseal(sealing, readCaFile(directory, file), SEAL_PURPOSE.key(file));
+    return unseal(sealing, files.read(file), SEAL_PURPOSE.key(file));
   } catch (error) {
-    if (error instanceof HawserError && error.code === "SEAL_BROKEN") throw corrupt(join(directory, file), "its seal is broken");
+    if (error instanceof HawserError && error.code === "SEAL_BROKEN") throw corrupt(join(files.directory, file), "its seal is broken");
     throw error;
   }
 }
 
 /** The certificates of a PEM file, DER, at least one. Throws `CA_CORRUPT`. */
-export function readCertificates(directory: string, file: string): Uint8Array[] {
-  const text = readCaFile(directory, file).toString("utf8");
+export function readCertificates(files: CaFiles, file: string): Uint8Array[] {
+  const text = files.read(file).toString("utf8");
   try {
     const certificates = fromPem("CERTIFICATE", text);
     for (const der of certificates) new X509Certificate(der);
@@ -72,7 +73,7 @@ export function readCertificates(directory: string, file: string): Uint8Array[] 
   } catch {
     // Falls through: whatever is wrong in there, the file is not what it was.
   }
-  throw corrupt(join(directory, file), "it holds no whole certificate");
+  throw corrupt(join(files.directory, file), "it holds no whole certificate");
 }
 
 /** X.509 counts in seconds. */

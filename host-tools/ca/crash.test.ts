@@ -2,10 +2,11 @@
  * Every moment at which a change can be cut off. While an operation runs, the directory is copied after each single step on the disk; each copy is what a kill at
  * that moment leaves behind, and each has to open as a CA in which the operation happened or did not happen.
  */
-import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { PASSPHRASE, provisionDevice, Scene, testKey } from "../../test/support/host-tools/scene.js";
+import { witnessFile } from "../ca-directory/revision-witness.js";
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
 import { openCaReadOnly, verifyAudit } from "./read-only.js";
@@ -26,7 +27,7 @@ vi.mock("node:fs", async (original) => {
 const scene = new Scene();
 afterEach(() => scene.clean());
 
-/** Runs the operation; gives a copy of `parent` for each step on the way. Copies speak of their own place, and their locks of nobody. */
+/** Runs the operation; gives a copy of `parent` for each step on the way. The copies' locks are nobody's. */
 async function cuts(parent: string, operation: () => Promise<unknown>): Promise<string[]> {
   const room = scene.directory();
   const copies: string[] = [];
@@ -44,22 +45,23 @@ async function cuts(parent: string, operation: () => Promise<unknown>): Promise<
   } finally {
     steps.after = () => undefined;
   }
-  for (const copy of copies) settle(copy, parent);
+  for (const copy of copies) settle(copy);
   return copies;
 }
 
-function settle(copy: string, parent: string): void {
+function settle(copy: string): void {
   rmSync(join(copy, "ca", "ca.lock"), { force: true });
   for (const lock of readdirSync(join(copy, "ca", "reservations"))) rmSync(join(copy, "ca", "reservations", lock));
-  const outputs = join(copy, "ca", "outputs.json");
-  writeFileSync(outputs, readFileSync(outputs, "utf8").replaceAll(`${parent}/`, `${copy}/`));
 }
 
-/** Opens a copy as the next process would. */
-async function reopen(copy: string): Promise<CertificateAuthority> {
-  const ca = await openCa(join(copy, "ca"), PASSPHRASE);
-  expect(existsSync(join(copy, "ca", "journal.json"))).toBe(false);
-  expect(verifyAudit(join(copy, "ca"))).toMatchObject({ ok: true });
+/** Opens a copy as the next process would: at the place of the original, which the CA's files speak of, and as if nobody had seen what came later. */
+async function reopen(copy: string, parent: string): Promise<CertificateAuthority> {
+  rmSync(parent, { recursive: true });
+  renameSync(copy, parent);
+  rmSync(witnessFile(join(parent, "ca")), { force: true });
+  const ca = await openCa(join(parent, "ca"), PASSPHRASE);
+  expect(existsSync(join(parent, "ca", "journal.json"))).toBe(false);
+  expect(verifyAudit(join(parent, "ca"))).toMatchObject({ ok: true });
   return ca;
 }
 
@@ -84,7 +86,7 @@ describe("a change that is cut off anywhere", () => {
     expect(copies.length).toBeGreaterThan(30);
     const seen = new Set<string>();
     for (const copy of copies) {
-      const next = await reopen(copy);
+      const next = await reopen(copy, parentOf(ca));
       const state = (await next.list())[0]?.state ?? "nothing";
       // Once reopened, copies of the same stage are alike: one of them is tried out.
       if (seen.has(stageOf(next))) continue;
@@ -105,7 +107,7 @@ describe("a change that is cut off anywhere", () => {
     const copies = await cuts(parentOf(ca), () => provisionDevice(ca, "dev1", true));
     const seen = new Set<string>();
     for (const copy of copies) {
-      const next = await reopen(copy);
+      const next = await reopen(copy, parentOf(ca));
       const { state, serial } = openCaReadOnly(next.directory).get("dev1");
       const { revokedSerials } = await next.brokerMaterial();
       expect(revokedSerials.has(old.serial)).toBe(state !== "active" || serial !== old.serial);
@@ -124,11 +126,11 @@ describe("a change that is cut off anywhere", () => {
     const copies = await cuts(parent, () => ca.revoke({ id: "dev1" }));
     const states: string[] = [];
     for (const copy of copies) {
-      const next = await reopen(copy);
+      const next = await reopen(copy, parentOf(ca));
       const material = await next.brokerMaterial();
       const out = material.stateOf("dev1") === "revoked";
       states.push(out ? "out" : "in");
-      const file = (name: string): string => readFileSync(join(copy, "broker", name), "utf8");
+      const file = (name: string): string => readFileSync(join(parent, "broker", name), "utf8");
       expect(material.revokedSerials.has(serial)).toBe(out);
       expect(file("mtls.acl").includes("user dev1\ntopic deny #")).toBe(out);
       expect(file("mtls.acl").includes("topic write devices/dev1/up/#")).toBe(!out);
@@ -143,7 +145,7 @@ describe("a change that is cut off anywhere", () => {
     const copies = await cuts(parentOf(ca), () => ca.renewBrokerCertificate());
     const pairs = new Set<string>();
     for (const copy of copies) {
-      const { keyPem, chainPem } = await (await reopen(copy)).brokerMaterial();
+      const { keyPem, chainPem } = await (await reopen(copy, parentOf(ca))).brokerMaterial();
       pairs.add(keyPem + chainPem);
     }
     expect(pairs.size).toBe(2);

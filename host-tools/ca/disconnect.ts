@@ -32,7 +32,7 @@ export interface Disconnection {
  * @param keepSession leave the name's subscriptions and queued messages for when it returns
  */
 export async function disconnectEverywhere(ca: CaContext, name: string, keepSession: boolean): Promise<Disconnection[]> {
-  const running = readOutputs(ca.directory).filter((output) => runningMosquitto(output.directory) !== undefined);
+  const running = readOutputs(ca.store.files).filter((output) => runningMosquitto(output.directory) !== undefined);
   const disconnections: Disconnection[] = [];
   for (const { directory, settings } of running) {
     const credentials = await passingCredentials(ca.keys, name, Date.now(), CREDENTIALS_LIFETIME_MS);

@@ -4,19 +4,23 @@ import { mkdirSync, readdirSync, realpathSync, renameSync, rmSync } from "node:f
 import { basename, dirname, join, resolve } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { errnoCode, storageError, syncDirectory, writeFileAtomic } from "../../sim/node/files/atomic-file.js";
+import { isOurDirectory } from "../../sim/node/files/safe-path.js";
 import { lockNow } from "../../sim/node/files/process-lock.js";
 import type { ProcessLock } from "../../sim/node/files/process-lock.js";
 import { seal } from "../../sim/node/vault/sealed.js";
 import type { ScryptCost } from "../../sim/node/vault/sealed.js";
-import { auditLine, FIRST_HASH, hashOfLine } from "../ca-directory/audit-trail.js";
+import { AuditDigest, auditLine, FIRST_HASH, hashOfLine } from "../ca-directory/audit-trail.js";
 import { brokerRecordsText, newBrokerIdentity } from "./broker-identity.js";
 import { makeCertificate, makeRoot, validityFrom } from "../pki/certificates.js";
 import type { CaKeys } from "./context.js";
+import { readCaFile } from "../ca-directory/ca-files.js";
+import { RegistryTree } from "../ca-directory/registry-tree.js";
+import { sha256, stateKey, stateText } from "../ca-directory/sealed-state.js";
 import { revisionText } from "../ca-directory/change-journal.js";
-import { DIRECTORIES, FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
+import { DIRECTORIES, FILES, SEALED_FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
 import { outputsText } from "../ca-directory/outputs-file.js";
 import { toPem } from "../pki/pem.js";
-import { checkBrokerHosts, checkCaName, DEFAULT_LIFETIMES, newRecord } from "../ca-directory/ca-record.js";
+import { checkBrokerHosts, checkCaName, DEFAULT_LIFETIMES, newRecord, recordText } from "../ca-directory/ca-record.js";
 import type { Lifetimes } from "../ca-directory/ca-record.js";
 import { makeCrls } from "./revocation.js";
 import { generateKey, nodeCrypto } from "../pki/signer.js";
@@ -106,6 +110,8 @@ function removeLeftovers(place: string): void {
   for (const name of readdirSync(dirname(place))) {
     if (!name.startsWith(`${basename(place)}.`) || !/^\.staged-[0-9a-f]{16}$/.test(name.slice(basename(place).length))) continue;
     const path = join(dirname(place), name);
+    // A link, or a directory of somebody else, may have been planted for us to reach through.
+    if (!isOurDirectory(path)) continue;
     try {
       lockCa(path);
       rmSync(path, { recursive: true, force: true });
@@ -152,8 +158,12 @@ async function writeCa(directory: string, options: InitOptions & { brokerHosts: 
   write(FILES.outputs, outputsText([]));
   const line = auditLine(FIRST_HASH, 1, new Date(nowMs), { event: "ca-created", ca: options.name });
   write(FILES.audit, `${line}\n`);
+  write(FILES.record, recordText(record));
+  const files = Object.fromEntries(SEALED_FILES.map((file) => [file, sha256(readCaFile(directory, file))]));
+  const audit = new AuditDigest().with(line);
+  const state = { v: 1 as const, instance: randomBytes(16).toString("hex"), revision: 1, audit, registry: new RegistryTree([]).root, files };
+  write(FILES.state, stateText(stateKey(sealingKey), state));
   write(FILES.revision, revisionText({ number: 1, auditHash: hashOfLine(line) }));
-  write(FILES.record, `${JSON.stringify(record, null, 2)}\n`);
   sealingKey.fill(0);
 }
 

@@ -1,5 +1,5 @@
 /** What can be read of a CA without its passphrase. */
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { readOutputs } from "../ca-directory/outputs-file.js";
 import type { Output } from "../ca-directory/outputs-file.js";
 import { verifyAuditText } from "../ca-directory/audit-trail.js";
@@ -7,14 +7,21 @@ import type { AuditVerdict } from "../ca-directory/audit-trail.js";
 import { listed, unknownId } from "../ca-directory/registry.js";
 import type { ListedName } from "../ca-directory/registry.js";
 import { readCertificates } from "./context.js";
+import { readCaFile, readUnprovedState, unprovedFiles } from "../ca-directory/ca-files.js";
+import type { CaFiles } from "../ca-directory/ca-files.js";
+import { readProvedCa } from "../ca-directory/ca-store.js";
+import type { RegistryEntry } from "../ca-directory/registry-entry.js";
 import { isJournalThere, readRevision } from "../ca-directory/change-journal.js";
-import { FILES, readCaFile } from "../ca-directory/directory-layout.js";
-import { readRecord } from "../ca-directory/ca-record.js";
+import { FILES } from "../ca-directory/directory-layout.js";
+import { parseRecord, readRecord, unlock } from "../ca-directory/ca-record.js";
+import { checkNotOlder } from "../ca-directory/revision-witness.js";
 import { readNextUpdate } from "./revocation.js";
-import { readConsistently } from "../ca-directory/ca-store.js";
+import { readConsistently } from "../ca-directory/proved-ca.js";
 
 export interface CaView {
   readonly directory: string;
+  /** Whether the passphrase proved all of it. Without it, whoever may write the files decides what this says. */
+  readonly isProved: boolean;
   readonly name: string;
   readonly brokerHosts: readonly string[];
   /** The root, DER. */
@@ -29,21 +36,39 @@ export interface CaView {
 }
 
 /**
- * Reads a CA as it is now; later changes are not seen.
+ * Reads a CA as it is now; later changes are not seen. Without the passphrase nothing is proved: whoever may write the files decides what this says.
  *
- * @throws HawserError `NOT_A_CA`, `CA_CORRUPT`, `CA_VERSION`, `STORAGE_FAILED`
+ * @throws HawserError `NOT_A_CA`, `CA_CORRUPT`, `CA_ROLLED_BACK`, `CA_VERSION`, `STORAGE_FAILED`
  */
 export function openCaReadOnly(directory: string): CaView {
-  const { name, brokerHosts } = readRecord(directory);
+  readRecord(directory);
   const { entries } = readConsistently(directory);
+  checkNotOlder(directory, readUnprovedState(directory));
+  return viewOf(unprovedFiles(directory), entries, false);
+}
+
+/**
+ * The same, proved. A change that was cut off is not finished by this.
+ *
+ * @throws HawserError as `openCa`; `CA_BUSY` when a change was cut off
+ */
+export async function proveCa(directory: string, passphrase: string): Promise<CaView> {
+  const path = resolve(directory);
+  const { files, entries } = await readProvedCa(path, unlock(path, readRecord(path), passphrase));
+  return viewOf(files, entries, true);
+}
+
+function viewOf(files: CaFiles, entries: ReadonlyMap<string, RegistryEntry>, isProved: boolean): CaView {
+  const { name, brokerHosts } = parseRecord(files);
   return {
-    directory,
+    directory: files.directory,
+    isProved,
     name,
     brokerHosts,
-    trustAnchors: readCertificates(directory, FILES.root),
-    crlNextUpdateMs: readNextUpdate(directory),
-    outputs: readOutputs(directory),
-    list: () => [...entries.values()].map(listed),
+    trustAnchors: readCertificates(files, FILES.root),
+    crlNextUpdateMs: readNextUpdate(files),
+    outputs: readOutputs(files),
+    list: () => [...entries.values()].map(listed).sort((a, b) => (a.name < b.name ? -1 : 1)),
     get: (wanted) => {
       const entry = entries.get(wanted);
       if (entry === undefined) throw unknownId(wanted);

@@ -9,7 +9,8 @@ import { readBrokerRecords } from "./broker-identity.js";
 import { makeCrl, readCrl, REVOCATION_REASONS, validityFrom } from "../pki/certificates.js";
 import type { RevocationReason } from "../pki/certificates.js";
 import type { CaContext, CaKeys } from "./context.js";
-import { corrupt, FILES, readCaFile } from "../ca-directory/directory-layout.js";
+import type { CaFiles } from "../ca-directory/ca-files.js";
+import { corrupt, FILES } from "../ca-directory/directory-layout.js";
 import { fromPem } from "../pki/pem.js";
 import type { CaRecord } from "../ca-directory/ca-record.js";
 import type { Draft } from "../ca-directory/ca-store.js";
@@ -59,9 +60,9 @@ export async function renewCrl(ca: CaContext): Promise<{ nextUpdateMs: number }>
 }
 
 /** Adds new revocation lists to a change that needs them: something was revoked, or the old ones have used up a thirtieth of their life (a day of thirty). */
-export async function addCrlWhenDue(directory: string, record: CaRecord, keys: CaKeys, draft: Draft): Promise<void> {
-  if (!draft.revocationChanged && readNextUpdate(directory) - draft.nowMs > (record.lifetimesMs.crl * 29) / 30) return;
-  draft.write(FILES.crl, await makeCrls(keys, record, allRecords(directory, draft), draft.revision, draft.nowMs));
+export async function addCrlWhenDue(record: CaRecord, keys: CaKeys, draft: Draft): Promise<void> {
+  if (!draft.revocationChanged && readNextUpdate(draft) - draft.nowMs > (record.lifetimesMs.crl * 29) / 30) return;
+  draft.write(FILES.crl, await makeCrls(keys, record, allRecords(draft), draft.revision, draft.nowMs));
 }
 
 /** The lists of both CAs: mosquitto looks at the leaf's only, Node and OpenSSL's `-crl_check_all` want one for each CA of the chain. */
@@ -72,9 +73,9 @@ export async function makeCrls(keys: CaKeys, record: CaRecord, records: Iterable
 }
 
 /** When the lists on disk stop being believed. Throws `CA_CORRUPT`. */
-export function readNextUpdate(directory: string): number {
-  const path = join(directory, FILES.crl);
-  const text = readCaFile(directory, FILES.crl).toString("utf8");
+export function readNextUpdate(files: CaFiles): number {
+  const path = join(files.directory, FILES.crl);
+  const text = files.read(FILES.crl).toString("utf8");
   try {
     const lists = fromPem("X509 CRL", text).map(readCrl);
     if (lists.length === 2 && text.endsWith("-----END X509 CRL-----\n")) return Math.min(...lists.map((list) => list.nextUpdateMs));
@@ -88,9 +89,9 @@ function crlValidity(record: CaRecord, nowMs: number): { notBeforeMs: number; no
   return validityFrom(nowMs, record.lifetimesMs.crl);
 }
 
-function* allRecords(directory: string, draft: Draft): Generator<CertificateRecord> {
+function* allRecords(draft: Draft): Generator<CertificateRecord> {
   for (const entry of draft.entries.values()) yield* entry.certificates;
-  yield* readBrokerRecords(directory, draft);
+  yield* readBrokerRecords(draft);
 }
 
 function checkReason(reason: string): RevocationReason {

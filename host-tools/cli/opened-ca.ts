@@ -1,10 +1,12 @@
 /** Opens the CA directory a command names: what is wrong with the directory comes before the question for a passphrase. */
 import { resolve } from "node:path";
+import { errorCode, errorMessage, HawserError } from "../../sdk/errors.js";
 import { openCa } from "../ca/certificate-authority.js";
 import type { CertificateAuthority } from "../ca/certificate-authority.js";
-import { openCaReadOnly } from "../ca/read-only.js";
+import { openCaReadOnly, proveCa } from "../ca/read-only.js";
+import type { CaView } from "../ca/read-only.js";
 import type { Context } from "./command-runner.js";
-import { caPassphrase } from "./passphrases.js";
+import { caPassphrase, hasCaPassphrase } from "./passphrases.js";
 import type { PassphraseOptions } from "./passphrases.js";
 
 /**
@@ -20,4 +22,27 @@ export async function openCaOf(options: PassphraseOptions & { dir: string }, { t
       if (problem !== undefined && !unsaid.includes(problem.code)) terminal.warning(problem);
     },
   });
+}
+
+/**
+ * What a command that changes nothing shows of a CA: proved when a passphrase is at hand without asking for one, otherwise as the files say, with a warning that says so.
+ *
+ * @throws HawserError as `openCaReadOnly`, and `WRONG_PASSPHRASE` when the command line named the passphrase
+ */
+export async function readCaOf(options: PassphraseOptions & { dir: string }, { terminal, env }: Context): Promise<CaView> {
+  const unproved = openCaReadOnly(options.dir);
+  const isNamed = (options.passphraseFile ?? options.caPassphraseFile) !== undefined;
+  try {
+    if (hasCaPassphrase(options, env)) return await proveCa(options.dir, await caPassphrase(options, env));
+    terminal.warning(notVerified(options.dir, "no passphrase was given", "Give --passphrase-file FILE to have it proved."));
+  } catch (error) {
+    const isForOthers = errorCode(error) === "WRONG_PASSPHRASE" && !isNamed;
+    if (!isForOthers && !["STORAGE_FAILED", "CA_BUSY"].includes(errorCode(error))) throw error;
+    terminal.warning(notVerified(options.dir, errorMessage(error), isForOthers ? "Give the CA's own with --passphrase-file FILE." : "Run it as the user whose CA it is."));
+  }
+  return unproved;
+}
+
+function notVerified(directory: string, why: string, next: string): HawserError {
+  return new HawserError("NOT_VERIFIED", `not verified: what the files in ${directory} say may have been written by anybody who can write there (${why})`, next);
 }

@@ -17,6 +17,12 @@ export function caPassphrase(options: PassphraseOptions & { dir: string }, env: 
   return readPassphrase({ sources, purpose: `the CA directory ${options.dir}`, isNew }, surroundings(env));
 }
 
+/** Whether there is a passphrase for the CA without asking a person. */
+export function hasCaPassphrase(options: PassphraseOptions, env: Environment): boolean {
+  const sources = passphraseSources("ca", { general: options.passphraseFile, specific: options.caPassphraseFile });
+  return sources.some((source) => "file" in source || env[source.environment] !== undefined);
+}
+
 /** @throws HawserError as `readPassphrase` */
 export function vaultPassphrase(options: PassphraseOptions & { vault: string }, env: Environment, isNew = false): Promise<string> {
   const sources = passphraseSources("vault", { general: options.passphraseFile, specific: options.vaultPassphraseFile });

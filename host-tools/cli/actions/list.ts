@@ -1,18 +1,20 @@
 /** Lists what is in the registry. */
-import { openCaReadOnly } from "../../ca/read-only.js";
 import type { ListedName } from "../../ca-directory/registry.js";
 import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
+import { readCaOf } from "../opened-ca.js";
+import type { PassphraseOptions } from "../passphrases.js";
 import { table } from "../terminal.js";
 import type { Json } from "../terminal.js";
 
-export interface ListOptions {
+export interface ListOptions extends PassphraseOptions {
   dir: string;
   json?: boolean;
 }
 
-export async function list(options: ListOptions, { terminal }: Context): Promise<void> {
-  const names = openCaReadOnly(options.dir).list();
+export async function list(options: ListOptions, context: Context): Promise<void> {
+  const { terminal } = context;
+  const names = (await readCaOf(options, context)).list();
   const rows = names.map(({ name, kind, role, state, serial, notAfterMs }) => [name, kind, role, state, serial ?? "-", notAfterMs === undefined ? "-" : day(notAfterMs)]);
   const lines = rows.length === 0 ? ["No devices or clients yet."] : table([["ID", "KIND", "ROLE", "STATE", "SERIAL", "EXPIRES"], ...rows]);
   terminal.result(names.map(asJson), lines);

@@ -1,0 +1,103 @@
+/** How the files of a CA directory are read: as they are, or proved against the sealed state. */
+import { lstatSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { HawserError } from "../../sdk/errors.js";
+import { errnoCode, storageError } from "../../sim/node/files/atomic-file.js";
+import { problemWithDirectory, readFileOnly } from "../../sim/node/files/safe-path.js";
+import { corrupt, DIRECTORIES, FILES } from "./directory-layout.js";
+import { parseObject } from "./registry-entry.js";
+import { openState, parseState, sha256 } from "./sealed-state.js";
+import type { CaState } from "./sealed-state.js";
+
+export interface CaFiles {
+  readonly directory: string;
+  /** @throws HawserError `CA_CORRUPT` when the file is missing, is a link, or is not what the CA wrote */
+  read(file: string): Buffer;
+}
+
+/** Reads files as they are, for those who have no passphrase: nothing is proved. */
+export function unprovedFiles(directory: string): CaFiles {
+  return { directory, read: (file) => readCaFile(directory, file) };
+}
+
+/** Reads files that are what the sealed state says, and no others. */
+export class ProvedFiles implements CaFiles {
+  constructor(
+    readonly directory: string,
+    readonly state: CaState,
+    /** The state's text as it is on the disk. */
+    readonly text: string,
+  ) {}
+
+  read(file: string): Buffer {
+    const bytes = readCaFile(this.directory, file);
+    if (this.state.files[file] !== sha256(bytes)) throw corrupt(join(this.directory, file), "it is not what the CA wrote last");
+    return bytes;
+  }
+
+  /** @throws HawserError `CA_CORRUPT` naming the first file that is not what it should be */
+  checkAll(): void {
+    for (const file of Object.keys(this.state.files)) this.read(file);
+  }
+}
+
+/**
+ * The sealed state as it is on the disk, proved by its MAC.
+ *
+ * @throws HawserError `CA_CORRUPT`
+ */
+export function readState(directory: string, key: Uint8Array): ProvedFiles {
+  const text = readCaFile(directory, FILES.state).toString("utf8");
+  const state = openState(key, text);
+  if (state === undefined) throw corrupt(join(directory, FILES.state), "it was not written by this CA");
+  return new ProvedFiles(directory, state, text);
+}
+
+/** The state as it says itself; nothing is proved. Throws `CA_CORRUPT` when it is none. */
+export function readUnprovedState(directory: string): CaState {
+  const state = parseState(readCaFile(directory, FILES.state).toString("utf8"));
+  if (state === undefined) throw corrupt(join(directory, FILES.state), "it is no state of a CA");
+  return state;
+}
+
+/** @throws HawserError `CA_CORRUPT` when the file is missing or a link */
+export function readCaFile(directory: string, file: string): Buffer {
+  const path = join(directory, file);
+  try {
+    return readFileOnly(path);
+  } catch (error) {
+    const problem = { ENOENT: "it is missing", ELOOP: "it is a link", EISDIR: "it is no file" }[errnoCode(error)];
+    if (problem !== undefined) throw corrupt(path, problem);
+    throw storageError(error, "read", path);
+  }
+}
+
+/**
+ * The object in a JSON file as we write them: closed by a line feed, so that a cut-off last byte shows too.
+ *
+ * @throws HawserError `CA_CORRUPT`
+ */
+export function readCaJson(files: CaFiles, file: string): Record<string, unknown> {
+  const text = files.read(file).toString("utf8");
+  const value = text.endsWith("}\n") ? parseObject(text) : undefined;
+  if (value === undefined) throw corrupt(join(files.directory, file), "it is not whole JSON");
+  return value;
+}
+
+/**
+ * Whether nobody else may write to a CA directory, and no link in it leads elsewhere.
+ *
+ * @throws HawserError `CA_EXPOSED`, `CA_CORRUPT`
+ */
+export function checkDirectories(directory: string): void {
+  for (const name of ["", DIRECTORIES.keys, DIRECTORIES.registry, DIRECTORIES.reservations]) {
+    const path = join(directory, name);
+    const problem = problemWithDirectory(path, name === "");
+    if (problem === undefined) continue;
+    if (problem.startsWith("it is")) throw corrupt(path, problem);
+    throw new HawserError("CA_EXPOSED", `the CA directory ${path} is not safe to use: ${problem}`, `Run: chmod go-w ${path}`);
+  }
+  for (const name of readdirSync(directory)) {
+    if (lstatSync(join(directory, name), { throwIfNoEntry: false })?.isSymbolicLink() === true) throw corrupt(join(directory, name), "it is a link, which the CA makes none of");
+  }
+}

@@ -1,0 +1,140 @@
+/** Reads all of a CA directory and proves it against its sealed state; and, without the passphrase, reads what there is and says so. */
+import { join } from "node:path";
+import { HawserError } from "../../sdk/errors.js";
+import { errnoCode, storageError } from "../../sim/node/files/atomic-file.js";
+import { AuditDigest, readAuditHead } from "./audit-trail.js";
+import { readCaFile, readState } from "./ca-files.js";
+import type { ProvedFiles } from "./ca-files.js";
+import { isJournalThere, readRevision } from "./change-journal.js";
+import type { Revision } from "./change-journal.js";
+import { corrupt, DIRECTORIES, entryFile, FILES } from "./directory-layout.js";
+import type { RegistryEntry } from "./registry-entry.js";
+import { entryDigest, RegistryTree } from "./registry-tree.js";
+import { readRegistry } from "./registry.js";
+import { checkNotOlder } from "./revision-witness.js";
+
+/** A CA directory in memory. */
+export interface LoadedCa {
+  readonly files: ProvedFiles;
+  readonly entries: ReadonlyMap<string, RegistryEntry>;
+  readonly tree: RegistryTree;
+  readonly audit: AuditDigest;
+}
+
+/**
+ * Everything, proved. The caller holds the CA's lock.
+ *
+ * @param isChanging whether a journal is still to be struck off: watchers are told last
+ * @param audit the trail as far as this process has read and proved it before
+ * @throws HawserError `CA_CORRUPT` naming the file, `CA_ROLLED_BACK`
+ */
+export function loadCa(directory: string, key: Uint8Array, isChanging: boolean, audit = new AuditDigest()): LoadedCa {
+  const files = readState(directory, key);
+  const { state } = files;
+  checkNotOlder(directory, state);
+  files.checkAll();
+  const registry = readRegistry(directory);
+  const tree = new RegistryTree([...registry].map(([name, { text }]) => [name, entryDigest(name, text)]), state.registry.bits);
+  if (tree.root.root !== state.registry.root) throw corrupt(join(directory, DIRECTORIES.registry), registryProblem(state.registry.count, registry.size));
+  catchUp(directory, audit);
+  if (audit.sealed.sha256 !== state.audit.sha256) throw corrupt(join(directory, FILES.audit), "it is not what the CA wrote");
+  const loaded = { files, entries: new Map([...registry].map(([name, { entry }]) => [name, entry])), tree, audit };
+  if (!isChanging) checkRevision(loaded);
+  return loaded;
+}
+
+function registryProblem(expected: number, found: number): string {
+  if (found === expected) return `one or more of its ${found} entries are not what the CA wrote last`;
+  return found < expected ? `${expected - found} of its ${expected} entries are missing` : `it has ${found - expected} more than the ${expected} entries the CA wrote`;
+}
+
+function catchUp(directory: string, audit: AuditDigest): void {
+  const path = join(directory, FILES.audit);
+  try {
+    audit.catchUp(path);
+  } catch (error) {
+    throw trailError(error, path);
+  }
+}
+
+function trailError(error: unknown, path: string): HawserError {
+  const problem = { ENOENT: "it is missing", ELOOP: "it is a link", EISDIR: "it is no file" }[errnoCode(error)];
+  return problem === undefined ? storageError(error, "read", path) : corrupt(path, problem);
+}
+
+export function revisionOf({ state }: ProvedFiles): Revision {
+  return { number: state.revision, auditHash: state.audit.head };
+}
+
+function checkRevision({ files }: LoadedCa): void {
+  const { number, auditHash } = readRevision(files.directory);
+  if (number !== files.state.revision || auditHash !== files.state.audit.head) throw corrupt(join(files.directory, FILES.revision), "it is not of the last change");
+}
+
+/** The cheap look at the trail and the number that stand beside a state already proved: sizes and ends. Throws `CA_CORRUPT`. */
+export function checkTrail(loaded: LoadedCa): void {
+  const { files } = loaded;
+  const path = join(files.directory, FILES.audit);
+  let found: { sizeBytes: number; head: string };
+  try {
+    found = readAuditHead(path);
+  } catch (error) {
+    throw trailError(error, path);
+  }
+  if (found.sizeBytes !== files.state.audit.sizeBytes || found.head !== files.state.audit.head) throw corrupt(path, "it does not end where the last change left it");
+  checkRevision(loaded);
+}
+
+/**
+ * Whether an entry's file is still what it was when it was proved, before it is replaced or removed.
+ *
+ * @param digest undefined when there must be none
+ * @throws HawserError `CA_CORRUPT`
+ */
+export function checkEntry(directory: string, name: string, digest: string | undefined): void {
+  const file = entryFile(name);
+  let bytes: Buffer;
+  try {
+    bytes = readCaFile(directory, file);
+  } catch (error) {
+    if (digest === undefined && error instanceof HawserError && error.message.endsWith("it is missing")) return;
+    throw error;
+  }
+  if (digest !== entryDigest(name, bytes)) throw corrupt(join(directory, file), "it is not what the CA wrote last");
+}
+
+const MAX_ATTEMPTS = 20;
+
+/**
+ * Reads registry and revision without the lock and without a key: again when a change went by meanwhile. What files say of each other is checked, nothing is proved.
+ *
+ * @throws HawserError `CA_CORRUPT`
+ */
+export function readConsistently(directory: string): { entries: Map<string, RegistryEntry>; revision: Revision } {
+  for (let attempt = 1; ; attempt += 1) {
+    const revision = readRevision(directory);
+    let entries: Map<string, RegistryEntry> | HawserError;
+    try {
+      entries = new Map([...readRegistry(directory)].map(([name, { entry }]) => [name, entry]));
+    } catch (error) {
+      if (!(error instanceof HawserError)) throw error;
+      entries = error;
+    }
+    const head = headOf(directory);
+    const changing = isJournalThere(directory);
+    const changed = readRevision(directory).number !== revision.number;
+    if (attempt < MAX_ATTEMPTS && (changed || (changing && entries instanceof HawserError))) continue;
+    if (entries instanceof HawserError) throw entries;
+    if (!changed && !changing && head !== revision.auditHash) throw corrupt(join(directory, FILES.audit), "it does not end where the last change left it");
+    return { entries, revision };
+  }
+}
+
+function headOf(directory: string): string {
+  const path = join(directory, FILES.audit);
+  try {
+    return readAuditHead(path).head;
+  } catch (error) {
+    throw trailError(error, path);
+  }
+}
