@@ -1,7 +1,7 @@
 /**
  * Makes `dist/xs/`, what a Moddable project compiles (see manifest.json):
  *
- * - `device.js`: the SDK and the platform's logic in one ES module with shims in place of Node's parts, made by the same bundler as the simulator's
+ * - `device.js`: the SDK and the platform's logic in one ES module, made by the same bundler as the simulator's
  *   programs (`firmware/build/xs-bundle.ts`). Imported as `hawser/device`.
  * - `board-esp32.js`, `board-linux.js`: `hawser/board`, the only ones that import Moddable's modules; manifest.json picks one.
  * - `hawser.js`, `mqtt.js`, `firmware.js`: the names applications import, each a line over those, with a `.d.ts` over `dist/types`. They import with
@@ -66,7 +66,7 @@ async function exportsOf(source) {
     metafile: true,
     format: "esm",
     platform: "neutral",
-    external: ["mqtt-packet", "embedded:*", "time", "timer"],
+    external: ["embedded:*", "time", "timer"],
     logLevel: "warning",
   });
   return Object.values(metafile.outputs)[0].exports;

@@ -1,8 +1,8 @@
-/** mqtt-packet and the MQTT client on XS: the same bytes as on Node, and whole sessions against a real mosquitto. */
+/** The codec and the MQTT client on XS: the same bytes as on Node, and whole sessions against a real mosquitto. */
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { roundTripAll } from "../../sdk/shims/test-round-trip.js";
+import { codecLines } from "../../test/support/mqtt/codec-lines.js";
 import { freePort, startMosquitto, type TestMosquitto } from "../../test/support/node/test-mosquitto.js";
 import { bundleDevice } from "../../firmware/build/xs-bundle.js";
 import { buildHost, type Bits } from "./host-build.js";
@@ -15,14 +15,14 @@ const LIBRARY = join(TESTING, "mqtt-library.ts");
 const programs = new ProgramFolder();
 let broker: TestMosquitto | undefined;
 let port: number;
-let roundTrip: string;
+let codecProgram: string;
 let library: string;
 let session: string;
 
 beforeAll(async () => {
   const bundle = async (name: string, options: object = {}): Promise<string> =>
     (await bundleDevice({ entry: join(TESTING, name), outputFile: join(programs.path, name.replace(".ts", ".mjs")), ...options })).file;
-  roundTrip = await bundle("round-trip.ts", { wholeMqttPacket: true });
+  codecProgram = await bundle("print-codec-lines.ts");
   library = await bundle("mqtt-library.ts");
   session = await bundle("mqtt-session.ts", { separate: { [LIBRARY]: "library" } });
   port = await freePort();
@@ -37,10 +37,10 @@ afterAll(async () => {
 });
 
 describe.each<Bits>([64, 32])("on XS at %i bits", (bits) => {
-  it("mqtt-packet writes and reads every packet as on Node", async () => {
-    const running = await programs.start({ program: roundTrip, bits });
+  it("the codec writes and reads every packet as on Node", async () => {
+    const running = await programs.start({ program: codecProgram, bits });
     expect(await running.exited).toMatchObject({ code: 0, errors: "" });
-    expect(running.messages).toEqual(roundTripAll());
+    expect(running.messages).toEqual(codecLines());
   });
 
   it.each([4, 5] as const)("messages of every level go to mosquitto and come back, in protocol version %i", async (protocolVersion) => {

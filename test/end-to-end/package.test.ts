@@ -14,11 +14,12 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const PROGRAM = `
 import { Device, type DeviceEvent } from "hawser";
 import { MqttClient } from "hawser/mqtt";
-import { nodePlatform, Vault } from "hawser/sim";
+import { nodePlatform, Vault } from "hawser/node";
+import { EmbeddedBroker } from "hawser/sim";
 import { openCa } from "hawser/host-tools";
 
 export const describeEvent = (event: DeviceEvent): string => (event.type === "connected" ? event.tlsVersion : event.type);
-console.log([Device, MqttClient, nodePlatform, Vault, openCa].every((part) => typeof part === "function"));
+console.log([Device, MqttClient, nodePlatform, Vault, EmbeddedBroker, openCa].every((part) => typeof part === "function"));
 `;
 
 it("installs from its tarball with a working command, all entry points and their types, and runs the README's programs", { timeout: 240_000 }, async () => {

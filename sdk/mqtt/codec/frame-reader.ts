@@ -1,7 +1,7 @@
 /** Cuts the byte stream of a broker into packets: in place where a packet came in one piece, collected within a bound where it did not. */
 import type { InboundPacket, ProtocolVersion } from "./packet-types.js";
 import { malformed, PacketError } from "./packet-error.js";
-import { checkFirstByte, decode } from "./packet-codec.js";
+import { checkFirstByte, decode } from "./packet-decoder.js";
 
 /** Who gets the packets. */
 export interface FrameReaderOwner {

@@ -1,9 +1,4 @@
-/**
- * The properties of MQTT 5.0 (table 2-4): which there are, of which type, in which packet, and how they are read and written.
- *
- * mqtt-packet is not asked for them: it loses the order of user properties, accepts repeated properties, lengths past the packet's end and
- * text that is not UTF-8.
- */
+/** The properties of MQTT 5.0 (table 2-4): which there are, of which type, in which packet, and how they are read and written. */
 import type { ByteReader } from "./byte-reader.js";
 import type { ByteWriter } from "./byte-writer.js";
 import type { Properties } from "./packet-types.js";

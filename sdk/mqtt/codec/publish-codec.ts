@@ -1,6 +1,6 @@
 /**
  * PUBLISH and the four acknowledgements, which are nearly all that a connection carries: read in place and written behind one another into
- * one array, where mqtt-packet makes several objects and arrays a packet. `packets.ts` does the other packets.
+ * one array. `packet-encoder.ts` and `packet-decoder.ts` do the other packets.
  */
 import type { ByteReader } from "./byte-reader.js";
 import type { ByteWriter } from "./byte-writer.js";

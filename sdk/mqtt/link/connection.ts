@@ -14,7 +14,7 @@ import type { DisconnectOptions, ResolvedOptions } from "../options.js";
 import { Output, type OutputOwner } from "./link-output.js";
 import { PacketError, protocolError } from "../codec/packet-error.js";
 import type { ConnackPacket, DisconnectPacket, InboundPacket, OutboundPacket, Properties, ProtocolVersion } from "../codec/packet-types.js";
-import { writePacket } from "../codec/packet-codec.js";
+import { writePacket } from "../codec/packet-encoder.js";
 import { connackFailure, disconnectFailure } from "./reason-codes.js";
 import { IncomingAliases } from "./topic-aliases.js";
 

@@ -2,6 +2,7 @@
 import type { Target } from "../target.js";
 import { BROKEN } from "./broken.js";
 import { certificate } from "./certificate.js";
+import { codecOracle } from "./codec-oracle.js";
 import { enrolment } from "./enrolment.js";
 import { frames } from "./frames.js";
 import { packets } from "./packets.js";
@@ -10,7 +11,7 @@ import { records } from "./records.js";
 import { session } from "./session.js";
 import { texts } from "./texts.js";
 
-export const TARGETS: readonly Target[] = [packets, session, certificate, enrolment, frames, provisioning, records, texts];
+export const TARGETS: readonly Target[] = [packets, codecOracle, session, certificate, enrolment, frames, provisioning, records, texts];
 
 export function findTarget(name: string): Target | undefined {
   return [...TARGETS, ...BROKEN].find((target) => target.name === name);

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { FrameReader } from "./frame-reader.js";
 import { PacketError } from "./packet-error.js";
 import type { InboundPacket, OutboundPacket, ProtocolVersion, QoS } from "./packet-types.js";
-import { encode } from "./packet-codec.js";
+import { encode } from "./packet-encoder.js";
 
 const library = mqttPacket as unknown as {
   generate(packet: object, options: object): Uint8Array;
@@ -165,7 +165,7 @@ describe("writing", () => {
   });
 
   test("what cannot be written is a typed error", () => {
-    const packet: OutboundPacket = { cmd: "connect", protocolVersion: 4, clientId: "", clean: false, keepalive: 0 };
+    const packet: OutboundPacket = { cmd: "connect", protocolVersion: 4, clientId: "x".repeat(65_536), clean: false, keepalive: 0 };
     expect(() => encode(packet, 4)).toThrowError(expect.objectContaining({ code: "INVALID_PACKET" }));
   });
 });
