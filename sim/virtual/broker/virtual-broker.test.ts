@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { FrameReader } from "../../../sdk/mqtt/codec/frame-reader.js";
 import type { InboundPacket, OutboundPacket } from "../../../sdk/mqtt/codec/packet-types.js";
-import { encode } from "../../../sdk/mqtt/codec/packet-codec.js";
+import { encode } from "../../../sdk/mqtt/codec/packet-encoder.js";
 import { VirtualAuthority } from "../pki/virtual-authority.js";
 import { publicKeyOf } from "../pki/certificates.js";
 import { SeededRandom } from "../random.js";

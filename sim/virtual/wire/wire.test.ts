@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { FrameReader } from "../../../sdk/mqtt/codec/frame-reader.js";
 import type { InboundPacket, OutboundPacket } from "../../../sdk/mqtt/codec/packet-types.js";
-import { encode as encodeInSdk } from "../../../sdk/mqtt/codec/packet-codec.js";
+import { encode as encodeInSdk } from "../../../sdk/mqtt/codec/packet-encoder.js";
 import { Decoder } from "./decode.js";
 import { encode, framed } from "./encode.js";
 import type { FromClient, ToClient, Version } from "./packets.js";
