@@ -14,7 +14,7 @@ import { makeToken, tokenRefreshMs, type TokenOptions } from "./identity/token.j
 import { TrustedTime } from "./identity/trusted-time.js";
 import { MqttClient } from "./mqtt/client.js";
 import type {
-  MqttOptions, OutboxOptions, PublishOptions, PublishResult, SubscribeOptions, UnclaimedOptions, UnsubscribeOptions, UnsubscribeResult, Will,
+  MqttOptions, OutboxMessage, OutboxOptions, PublishOptions, PublishResult, SubscribeOptions, UnclaimedOptions, UnsubscribeOptions, UnsubscribeResult, Will,
 } from "./mqtt/options.js";
 import type { Message, Subscription } from "./mqtt/session/subscription.js";
 import type { Cancel, Endpoint, Platform } from "./platform.js";
@@ -40,13 +40,15 @@ export interface DeviceConfig {
   sessionExpirySeconds?: number;
   /**
    * The largest packet taken from the broker, 1024..268435460 bytes; default 10,240, for the heap of a microcontroller: any answer of the authority fits into it.
-   * A broker of 5.0 is told and keeps larger ones back; one of 3.1.1 is disconnected, as often as it sends one.
+   * A broker of 5.0 is told, and keeps larger ones back. A larger message that comes all the same is passed over, acknowledged and reported (`message-dropped`).
    */
   maximumPacketSizeBytes?: number;
   /** Published by the broker when the device vanishes; the topic is relative to `devices/{id}/`. */
   will?: Will;
   /** Messages kept while offline; default 1,000 messages or 256 KiB, kept in RAM, refusing more when full. */
   outbox?: Partial<OutboxOptions> & { persistent?: boolean };
+  /** What becomes of QoS 2 messages when the broker loses the session half-way; default `report` (docs/messages.md). */
+  onSessionLost?: "report" | "resend";
   /** How long messages that nobody takes yet wait for the application to subscribe; default 10 s, 64 messages, 32 KiB. */
   unclaimed?: Partial<UnclaimedOptions>;
   backoff?: Partial<BackoffPolicy>;
@@ -121,6 +123,7 @@ export class Device {
     const emit = (event: DeviceEvent): void => this.#emit(event);
     this.#telemetry = new MqttClient(this.#telemetryOptions(config), platform, platform.storage);
     this.#telemetry.onMessageDropped = (topic, code) => emit({ type: "message-dropped", topic, code });
+    this.#telemetry.onMessageUncertain = (topic, code) => emit({ type: "message-uncertain", topic, code });
     this.#telemetry.onSubscriptionRefused = (filter, _, code) => emit({ type: "subscription-refused", filter, code });
     this.#rotation = new Rotation({ platform, store, time, emit, prove: () => this.#supervisor.reconnect() });
     this.#supervisor = new Supervisor(supervisorOptions(config), {
@@ -197,6 +200,16 @@ export class Device {
     this.#telemetry.onMessage = listener;
   }
 
+  /** The messages that are not delivered, and those of which that is not known; topics are whole. */
+  outbox(): OutboxMessage[] {
+    return this.#telemetry.outbox();
+  }
+
+  /** Gives up messages of the outbox, all or some. @returns how many; see `MqttClient.discard` for what stays */
+  discard(which?: (message: OutboxMessage) => boolean): number {
+    return this.#telemetry.discard(which);
+  }
+
   /**
    * Unsubscribes under `devices/{id}/`, also from what an earlier firmware subscribed to.
    * @throws HawserError as `MqttClient.unsubscribe`
@@ -255,6 +268,7 @@ export class Device {
       sessionExpirySeconds: config.sessionExpirySeconds ?? NEVER,
       persistent,
       reserveInFlight: true,
+      ...(config.onSessionLost ? { onSessionLost: config.onSessionLost } : {}),
       ...(config.unclaimed ? { unclaimed: config.unclaimed } : {}),
       outbox: { maxMessages: 1_000, maxBytes: 262_144, overflow: "reject", ...outbox },
       ...(config.will ? { will: { ...config.will, topic: this.topic(config.will.topic) } } : {}),

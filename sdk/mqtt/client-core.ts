@@ -10,7 +10,7 @@ import { ConnectError, RefusedError } from "./connect-error.js";
 import { Connection, type ConnectionOwner } from "./link/connection.js";
 import { badOption, resolveOptions, toBytes, type DisconnectOptions, type MqttOptions, type PublishOptions, type PublishResult, type ResolvedOptions } from "./options.js";
 import { DELIVERED, OutgoingMessage } from "./session/outgoing-message.js";
-import type { AckPacket, ConnackPacket, InboundPacket, OutboundPacket, Properties } from "./codec/packet-types.js";
+import type { AckPacket, ConnackPacket, InboundPacket, OutboundPacket, Properties, PublishPacket } from "./codec/packet-types.js";
 import { PublishWriter } from "./link/publish-writer.js";
 import { writeAck } from "./codec/publish-codec.js";
 import { Session, type SessionOwner } from "./session/session.js";
@@ -35,6 +35,7 @@ const ASK_AGAIN_MS = 60_000;
 export interface ClientListener {
   onEnd: ((failure: Failure) => void) | undefined;
   onMessageDropped: ((topic: string, code: string) => void) | undefined;
+  onMessageUncertain: ((topic: string, code: string) => void) | undefined;
   onPublishSettled: ((topic: string, reasonCode: number) => void) | undefined;
   onSubscriptionRefused: ((filter: string, reasonCode: number, code: string) => void) | undefined;
 }
@@ -147,6 +148,10 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
     if (packet.cmd !== "publish") this.#pump();
   }
 
+  oversized(packet: PublishPacket, sizeBytes: number): void {
+    this.session.oversized(packet, sizeBytes);
+  }
+
   writable(): void {
     this.#pump();
   }
@@ -200,6 +205,10 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
 
   dropped(topic: string, code: string): void {
     this.tell(() => this.listener.onMessageDropped?.(topic, code));
+  }
+
+  uncertain(topic: string, code: string): void {
+    this.tell(() => this.listener.onMessageUncertain?.(topic, code));
   }
 
   delivered(topic: string, reasonCode: number): void {

@@ -5,7 +5,7 @@
 import type { Failure } from "../failure.js";
 import type { Link, LinkHandlers, Storage } from "../platform.js";
 import { ClientCore, type Connack, type MqttPlatform } from "./client-core.js";
-import type { DisconnectOptions, MqttOptions, PublishOptions, PublishResult, SubscribeOptions, UnsubscribeOptions, UnsubscribeResult } from "./options.js";
+import type { DisconnectOptions, MqttOptions, OutboxMessage, PublishOptions, PublishResult, SubscribeOptions, UnsubscribeOptions, UnsubscribeResult } from "./options.js";
 import { Requester, type RequesterOptions } from "./requester.js";
 import type { Wear } from "./session/stored-journal.js";
 import type { Message, Subscription } from "./session/subscription.js";
@@ -15,6 +15,11 @@ export class MqttClient {
   onEnd: ((failure: Failure) => void) | undefined;
   /** A message was given up: its topic, and why (`OUTBOX_FULL` never comes here, that is thrown). Inbound: `BUFFER_FULL`, `NO_SUBSCRIPTION`. */
   onMessageDropped: ((topic: string, code: string) => void) | undefined;
+  /**
+   * A QoS 2 message that nobody awaits may be delivered or lost: `SESSION_LOST`, or `BROKER_HANGS_UP` where the broker ended the connection for its PUBREL. It stays
+   * readable in {@link outbox}.
+   */
+  onMessageUncertain: ((topic: string, code: string) => void) | undefined;
   /** A QoS 1 or 2 message is with the broker, also one stored before a reboot. */
   onPublishSettled: ((topic: string, reasonCode: number) => void) | undefined;
   /**
@@ -56,6 +61,20 @@ export class MqttClient {
     return { messages: outbox.messages, bytes: outbox.bytes, inFlight: sender.inFlight };
   }
 
+  /** The messages that are not delivered, and those of which that is not known. */
+  outbox(): OutboxMessage[] {
+    return this.#core.session.sender.list();
+  }
+
+  /**
+   * Gives up messages that are not delivered, all or those for which `which` says so; `publish` rejects with `MESSAGE_DISCARDED`. What is on its way stays: messages
+   * sent on the connection at hand, and at QoS 2 those sent before.
+   * @returns how many were given up
+   */
+  discard(which: (message: OutboxMessage) => boolean = () => true): number {
+    return this.#core.session.sender.discard(which);
+  }
+
   /** What a persistent client has done to its storage; undefined without. */
   get storageWear(): Readonly<Wear> | undefined {
     return this.#core.session.wear;
@@ -72,7 +91,7 @@ export class MqttClient {
   /**
    * Publishes a message. Settles when the promised level is reached (QoS 0: handed to the link, 1: acknowledged, 2: completed), or with
    * `queue` as soon as the outbox holds it. While offline, QoS 1 and 2 wait in the outbox.
-   * @throws HawserError `INVALID_TOPIC`, `BAD_OPTION`, `BAD_PROPERTY`; `NOT_CONNECTED` (QoS 0 without `queue`); `OUTBOX_FULL`, `MESSAGE_TOO_LARGE`; at once or later `BROKER_HANGS_UP`; later `MESSAGE_DROPPED`,
+   * @throws HawserError `INVALID_TOPIC`, `BAD_OPTION`, `BAD_PROPERTY`; `NOT_CONNECTED` (QoS 0 without `queue`); `OUTBOX_FULL`, `MESSAGE_TOO_LARGE`; at once or later `BROKER_HANGS_UP`; later `MESSAGE_DROPPED`, `MESSAGE_DISCARDED`, `SESSION_LOST`,
    *   `MESSAGE_EXPIRED`, `QOS_NOT_SUPPORTED`, `RETAIN_NOT_SUPPORTED`, `PACKET_TOO_LARGE`, `STORAGE_FULL`, `STORAGE_FAILED`; RefusedError with the broker's reason code
    */
   publish(topic: string, payload: Uint8Array | string, options: PublishOptions = {}): Promise<PublishResult> {

@@ -7,6 +7,7 @@ export type {
   DisconnectOptions,
   EnhancedAuthentication,
   MqttOptions,
+  OutboxMessage,
   OutboxOptions,
   OverflowPolicy,
   PublishOptions,

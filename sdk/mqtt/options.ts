@@ -34,6 +34,25 @@ export interface OutboxOptions {
   overflow: OverflowPolicy;
 }
 
+/** A message in the outbox, as it is at the moment. */
+export interface OutboxMessage {
+  readonly topic: string;
+  /** Not a copy: do not write to it. */
+  readonly payload: Uint8Array;
+  readonly qos: QoS;
+  readonly retain: boolean;
+  readonly properties?: MessageProperties;
+  /** As counted for the outbox's bounds. */
+  readonly sizeBytes: number;
+  /**
+   * - `waiting`: for a connection, or for its turn.
+   * - `sent`: not completed.
+   * - `apart`: connections ended after it was sent; it, or one before it on its topic, is tried alone.
+   * - `uncertain`: nobody knows whether it was delivered; kept until it is discarded, or until 32 newer ones are there.
+   */
+  readonly state: "waiting" | "sent" | "apart" | "uncertain";
+}
+
 /** How long messages of QoS 1 and 2 that nobody takes wait for somebody who subscribes late. They are not acknowledged meanwhile, and neither is what comes after them. */
 export interface UnclaimedOptions {
   /** Milliseconds, 0..3600000; default 10000. Then a message is acknowledged, dropped and reported (`NO_SUBSCRIPTION`). 0 drops it at once. */
@@ -108,6 +127,12 @@ export interface MqttOptions {
   /** Default: 1000 messages, 256 KiB, reject. */
   outbox?: OutboxOptions;
   unclaimed?: Partial<UnclaimedOptions>;
+  /**
+   * What becomes of QoS 2 messages that the broker had confirmed to have (PUBREC), and not completed, when it has lost the session: nobody knows whether they were
+   * delivered. `report` (the default): `publish` rejects with `SESSION_LOST`; a message that nobody awaits is told by `onMessageUncertain` and stays readable in the
+   * outbox. `resend`: they are published again, as new, and may arrive twice.
+   */
+  onSessionLost?: "report" | "resend";
   /** Keeps the outbox and the state of QoS 1 and 2 in storage, so that they outlive a reboot. Default false. */
   persistent?: boolean;
   /** Messages a persistent client puts in storage within an hour at most, against flash wear; `publish` then rejects with `STORAGE_WEAR_LIMIT`. No bound by default. */
@@ -234,6 +259,8 @@ export function resolveOptions(options: MqttOptions): ResolvedOptions {
   checkRange("unclaimed.maxBytes", resolved.unclaimed.maxBytes, 0, Number.MAX_SAFE_INTEGER);
   checkRange("outbox.maxMessages", resolved.outbox.maxMessages, 1, 60_000);
   checkRange("outbox.maxBytes", resolved.outbox.maxBytes, 1, Number.MAX_SAFE_INTEGER);
+  const { onSessionLost = "report" } = resolved;
+  if (onSessionLost !== "report" && onSessionLost !== "resend") throw badOption("onSessionLost", 'is neither "report" nor "resend"');
   if (resolved.protocolVersion !== 4 && resolved.protocolVersion !== 5) throw badOption("protocolVersion", "is neither 4 (3.1.1) nor 5");
   checkText("clientId", resolved.clientId);
   if (resolved.clientId === "" && !resolved.cleanStart) throw badOption("clientId", "is empty, which needs cleanStart");

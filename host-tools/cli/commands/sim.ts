@@ -34,7 +34,7 @@ export function addSimCommands(program: Command, run: Run): void {
       '{"time":"...","event":"renewed","oldSerial":"3a..","newSerial":"4f.."}',
       '{"time":"...","event":"message","topic":"devices/sensor-1/down/ping","payload":"..."} (payloadBase64 when it is no text)',
       "also: preparing (what), connecting, disconnected (code, class), retrying (delayMs), rung-changed (from, to, code), renewing (reason), pending (serial),",
-      "recovered (serial), identity-dropped, renewal-failed, publish-failed (code), message-dropped, protocol-version, redirected, commands-failed, stopped",
+      "recovered (serial), identity-dropped, renewal-failed, publish-failed (code), message-dropped, message-uncertain, subscription-refused, protocol-version, redirected, commands-failed, stopped",
     ],
     examples: [
       "hawser sim run --vault sensor-1.vault --url mqtts://localhost:8883 --count 3",

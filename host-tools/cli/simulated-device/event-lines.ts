@@ -19,6 +19,7 @@ const COLOURS: Partial<Record<DeviceEvent["type"], Colour>> = {
   "renewal-failed": "red",
   "identity-dropped": "red",
   "message-dropped": "red",
+  "message-uncertain": "red",
   "subscription-refused": "red",
   connecting: "dim",
 };
@@ -50,6 +51,7 @@ function summary(event: DeviceEvent): string {
     case "recovered":
       return `back on mutual TLS with certificate ${event.serial}`;
     case "message-dropped":
+    case "message-uncertain":
       return `${event.topic}: ${event.code}`;
     case "subscription-refused":
       return `${event.filter}: ${event.code}`;

@@ -1,11 +1,13 @@
 /** Cuts the byte stream of a broker into packets: in place where a packet came in one piece, collected within a bound where it did not. */
-import type { InboundPacket, ProtocolVersion } from "./packet-types.js";
+import type { InboundPacket, ProtocolVersion, PublishPacket } from "./packet-types.js";
 import { malformed, PacketError } from "./packet-error.js";
 import { checkFirstByte, decode } from "./packet-decoder.js";
 
 /** Who gets the packets. */
 export interface FrameReaderOwner {
   packet(packet: InboundPacket): void;
+  /** A PUBLISH that is too large to be taken: its payload is passed over. Without this method it is an error, as every other packet of such a size. */
+  oversized?(packet: PublishPacket, sizeBytes: number): void;
 }
 
 const NOTHING = new Uint8Array(0);
@@ -20,6 +22,8 @@ export class FrameReader {
   #collected = 0;
   /** A fixed header cut in two, at most four bytes of it. */
   #header: readonly number[] = NO_HEADER;
+  /** What is still to be passed over of a PUBLISH that is too large. */
+  #skipBytes = 0;
   #stopped = false;
 
   constructor(version: ProtocolVersion, maximumPacketSizeBytes: number, owner: FrameReaderOwner) {
@@ -30,7 +34,7 @@ export class FrameReader {
 
   /** The bytes so far end in the middle of a packet. */
   get isWithinPacket(): boolean {
-    return this.#partial.length > 0 || this.#header.length > 0;
+    return this.#partial.length > 0 || this.#header.length > 0 || this.#skipBytes > 0;
   }
 
   /** No more packets from now on, not even those of the piece at hand. */
@@ -38,6 +42,7 @@ export class FrameReader {
     this.#stopped = true;
     this.#partial = NOTHING;
     this.#header = NO_HEADER;
+    this.#skipBytes = 0;
   }
 
   /**
@@ -50,7 +55,7 @@ export class FrameReader {
     let at = 0;
     if (this.#partial.length > 0) at = this.#collect(bytes);
     else if (this.#header.length > 0) at = this.#completeHeader(bytes);
-    while (at < bytes.length && !this.#stopped) at = this.#next(bytes, at);
+    while (at < bytes.length && !this.#stopped) at = this.#skipBytes > 0 ? this.#skip(bytes, at) : this.#next(bytes, at);
   }
 
   /** Reads the packet at `at`, or keeps what there is of it. Returns where the next one begins. */
@@ -62,7 +67,7 @@ export class FrameReader {
       value += (byte & 0x7f) << shift;
       if (byte < 0x80) {
         if (byte === 0 && shift > 0) throw malformed("its length is written longer than needed");
-        this.#checkSize(end - at + value);
+        if (end - at + value > this.#maximumPacketSizeBytes) return this.#oversized(bytes, at, end, end - at + value);
         if (end + value > bytes.length) return this.#begin(bytes, at, end - at + value);
         this.#owner.packet(decode(bytes[at] as number, bytes, end, end + value, this.#version));
         return end + value;
@@ -109,8 +114,42 @@ export class FrameReader {
     return at;
   }
 
-  #checkSize(sizeBytes: number): void {
-    if (sizeBytes <= this.#maximumPacketSizeBytes) return;
-    throw new PacketError("PACKET_TOO_LARGE", 0x95, `the broker sent a packet of ${sizeBytes} bytes, at most ${this.#maximumPacketSizeBytes} are taken`);
+  /** Reads what comes before the payload, and passes the payload over. */
+  #oversized(bytes: Uint8Array, at: number, bodyAt: number, sizeBytes: number): number {
+    const first = bytes[at] as number;
+    const limit = this.#maximumPacketSizeBytes;
+    const payloadAt = first >> 4 === 3 && this.#owner.oversized !== undefined ? payloadStart(first, bytes, bodyAt, this.#version) : Infinity;
+    if (payloadAt > bytes.length) {
+      if (payloadAt - at > limit || bytes.length - at >= limit) {
+        throw new PacketError("PACKET_TOO_LARGE", 0x95, `the broker sent a packet of ${sizeBytes} bytes, at most ${limit} are taken`);
+      }
+      return this.#begin(bytes, at, limit);
+    }
+    const packet = decode(first, bytes, bodyAt, payloadAt, this.#version) as PublishPacket;
+    this.#skipBytes = sizeBytes - (payloadAt - at);
+    this.#owner.oversized?.(packet, sizeBytes);
+    return this.#skip(bytes, payloadAt);
   }
+
+  #skip(bytes: Uint8Array, at: number): number {
+    const skipped = Math.min(this.#skipBytes, bytes.length - at);
+    this.#skipBytes -= skipped;
+    return at + skipped;
+  }
+}
+
+/** Where the payload of a PUBLISH begins whose body begins at `bodyAt`; a place behind the bytes there are where they do not tell yet. */
+function payloadStart(first: number, bytes: Uint8Array, bodyAt: number, version: ProtocolVersion): number {
+  const beyond = bytes.length + 1;
+  if (bodyAt + 2 > bytes.length) return beyond;
+  let at = bodyAt + 2 + (((bytes[bodyAt] as number) << 8) | (bytes[bodyAt + 1] as number)) + ((first & 6) === 0 ? 0 : 2);
+  if (version === 4) return at;
+  let length = 0;
+  for (let shift = 0; shift < 28; shift += 7) {
+    const byte = bytes[at++];
+    if (byte === undefined) return Math.max(at, beyond);
+    length += (byte & 0x7f) << shift;
+    if (byte < 0x80) break;
+  }
+  return at + length;
 }

@@ -13,7 +13,7 @@ import { KeepAlive, type KeepAliveOwner } from "./keep-alive.js";
 import type { DisconnectOptions, ResolvedOptions } from "../options.js";
 import { Output, type OutputOwner } from "./link-output.js";
 import { PacketError, protocolError } from "../codec/packet-error.js";
-import type { ConnackPacket, DisconnectPacket, InboundPacket, OutboundPacket, Properties, ProtocolVersion } from "../codec/packet-types.js";
+import type { ConnackPacket, DisconnectPacket, InboundPacket, OutboundPacket, Properties, ProtocolVersion, PublishPacket } from "../codec/packet-types.js";
 import { writePacket } from "../codec/packet-encoder.js";
 import { connackFailure, disconnectFailure } from "./reason-codes.js";
 import { IncomingAliases } from "./topic-aliases.js";
@@ -24,6 +24,8 @@ export interface ConnectionOwner {
   established(connack: ConnackPacket): void;
   /** A packet of an established connection; CONNACK, AUTH, PINGRESP and DISCONNECT are not reported. Throws PacketError. */
   packet(packet: InboundPacket): void;
+  /** A PUBLISH of an established connection was too large; it has no payload any more. Throws PacketError. */
+  oversized(packet: PublishPacket, sizeBytes: number): void;
   /** The link takes messages again. */
   writable(): void;
   /** The broker answered PINGREQ. */
@@ -219,6 +221,12 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
       default:
         return this.owner.packet(packet);
     }
+  }
+
+  oversized(packet: PublishPacket, sizeBytes: number): void {
+    if (this.#state === "connecting") throw protocolError("PUBLISH before CONNACK");
+    this.#aliases.resolve(packet);
+    this.owner.oversized(packet, sizeBytes);
   }
 
   writeToLink(bytes: Uint8Array): boolean {

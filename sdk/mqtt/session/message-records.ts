@@ -15,27 +15,33 @@ const FORMAT = 1;
 const HEAD_BYTES = 9;
 const NO_EXPIRY = 0;
 
+/**
+ * How far a message has come:
+ * - 0: the broker has not confirmed that it has it.
+ * - 1: QoS 2 after PUBREC. The content stays: the broker may lose it before PUBCOMP.
+ * - 2: the broker lost the session after PUBREC; the record is kept for the application.
+ */
+export type Stage = 0 | 1 | 2;
+
 export interface StoredMessage {
   readonly packet: PublishPacket;
-  /** QoS 2 after PUBREC: only the packet identifier and the topic are kept. */
-  readonly isReleased: boolean;
+  readonly stage: Stage;
   readonly parts: number;
   /** Milliseconds since the Unix epoch; undefined: it never expires, or the clock was not trusted then. */
   readonly expiresWallMs: number | undefined;
 }
 
 /** The records of a message, head first. Undefined where it is too large to be stored. */
-export function messageRecords(message: OutgoingMessage, isReleased: boolean, expiresWallMs: number | undefined): Uint8Array[] | undefined {
+export function messageRecords(message: OutgoingMessage, stage: Stage, expiresWallMs: number | undefined): Uint8Array[] | undefined {
   const writer = new ByteWriter(64);
-  const { topic, qos, messageId, retain } = message;
-  const { payload, properties } = isReleased ? { payload: new Uint8Array(0), properties: undefined } : message;
+  const { topic, qos, messageId, retain, payload, properties } = message;
   writePublish(writer, { topic, qos, messageId, retain, dup: false, payload, properties }, 5);
   const body = writer.take();
   const parts = Math.max(1, Math.ceil((body.length + HEAD_BYTES) / MAX_RECORD_BYTES));
   if (parts > MAX_PARTS) return undefined;
   const whole = new Uint8Array(HEAD_BYTES + body.length);
   const expiry = expiresWallMs ?? NO_EXPIRY;
-  whole.set([FORMAT, isReleased ? 1 : 0, parts]);
+  whole.set([FORMAT, stage, parts]);
   for (let i = 0; i < 6; i++) whole[3 + i] = Math.floor(expiry / 2 ** (8 * (5 - i))) & 0xff;
   whole.set(body, HEAD_BYTES);
   return Array.from({ length: parts }, (_, part) => whole.slice(part * MAX_RECORD_BYTES, (part + 1) * MAX_RECORD_BYTES));
@@ -44,7 +50,7 @@ export function messageRecords(message: OutgoingMessage, isReleased: boolean, ex
 /** Puts a message together again; undefined where the records are not what {@link messageRecords} wrote. */
 export function readMessage(head: Uint8Array, part: (index: number) => Uint8Array | undefined): StoredMessage | undefined {
   const [format, state, parts = 0] = head;
-  if (head.length < HEAD_BYTES || format !== FORMAT || (state !== 0 && state !== 1) || parts === 0) return undefined;
+  if (head.length < HEAD_BYTES || format !== FORMAT || (state !== 0 && state !== 1 && state !== 2) || parts === 0) return undefined;
   const pieces = [head.subarray(HEAD_BYTES)];
   for (let index = 1; index < parts; index++) {
     const piece = part(index);
@@ -52,10 +58,10 @@ export function readMessage(head: Uint8Array, part: (index: number) => Uint8Arra
     pieces.push(piece);
   }
   const packet = readPacket(pieces);
-  if (packet === undefined || packet.topic === "" || packet.qos === 0 || (state === 1 && packet.qos !== 2)) return undefined;
+  if (packet === undefined || packet.topic === "" || packet.qos === 0 || (state !== 0 && packet.qos !== 2)) return undefined;
   let expiry = 0;
   for (let i = 3; i < HEAD_BYTES; i++) expiry = expiry * 256 + (head[i] as number);
-  return { packet, isReleased: state === 1, parts, expiresWallMs: expiry === NO_EXPIRY ? undefined : expiry };
+  return { packet, stage: state, parts, expiresWallMs: expiry === NO_EXPIRY ? undefined : expiry };
 }
 
 function readPacket(pieces: readonly Uint8Array[]): PublishPacket | undefined {

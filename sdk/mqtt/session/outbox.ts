@@ -9,8 +9,11 @@ export class Outbox {
   readonly urgent = new MessageList();
   /** Messages that may make the broker end the connection, each with those behind it of the same topic. */
   readonly apart = new MessageList();
+  /** Messages of which nobody knows whether they were delivered, kept for the application; not counted with the others. */
+  readonly uncertain = new MessageList();
   #messages = 0;
   #bytes = 0;
+  #uncertainBytes = 0;
 
   constructor(private options: OutboxOptions) {}
 
@@ -62,6 +65,12 @@ export class Outbox {
     this.#bytes += message.sizeBytes;
   }
 
+  /** Of the messages set apart, the first of each topic. */
+  firstsApart(): OutgoingMessage[] {
+    const topics = new Set<string>();
+    return [...this.apart].filter(({ topic }) => !topics.has(topic) && topics.add(topic));
+  }
+
   /** Takes messages back in their order, before all that was never sent. */
   takeBack(messages: MessageList): void {
     const urgent = new MessageList();
@@ -74,11 +83,33 @@ export class Outbox {
     this.waiting.prepend(messages);
   }
 
+  /** Keeps an uncertain message. @returns the oldest others, which make room for it */
+  keep(message: OutgoingMessage): OutgoingMessage[] {
+    const { uncertain, options } = this;
+    uncertain.append(message);
+    this.#uncertainBytes += message.sizeBytes;
+    const removed: OutgoingMessage[] = [];
+    for (const one of uncertain) {
+      if (one === message || (uncertain.size <= MAX_UNCERTAIN && this.#uncertainBytes * 4 <= options.maxBytes)) break;
+      this.unkeep(one);
+      removed.push(one);
+    }
+    return removed;
+  }
+
+  unkeep(message: OutgoingMessage): void {
+    this.uncertain.remove(message);
+    this.#uncertainBytes -= message.sizeBytes;
+  }
+
   /** A message that is not waiting any more is delivered or given up. */
   forget(message: OutgoingMessage): void {
     this.#messages--;
     this.#bytes -= message.sizeBytes;
   }
 }
+
+/** Uncertain messages kept at most; and they take at most a quarter of the outbox's bytes. */
+const MAX_UNCERTAIN = 32;
 
 const NONE: readonly OutgoingMessage[] = Object.freeze([]);

@@ -60,6 +60,11 @@ export class OutgoingMessage implements Retried {
     else resolve({ reasonCode, ...(properties === undefined ? {} : { properties }) });
   }
 
+  /** Somebody waits for its outcome. */
+  get isAwaited(): boolean {
+    return this.#resolve !== undefined;
+  }
+
   failed(error: Error): void {
     this.#reject?.(error);
     this.#reject = undefined;

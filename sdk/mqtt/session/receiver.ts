@@ -8,7 +8,7 @@
 import type { Journal } from "./session-journal.js";
 import { LazyMap } from "./lazy-map.js";
 import { PacketError, protocolError } from "../codec/packet-error.js";
-import type { AckPacket, PublishPacket } from "../codec/packet-types.js";
+import type { AckPacket, ProtocolVersion, PublishPacket } from "../codec/packet-types.js";
 import { InboundMessage } from "./subscription.js";
 
 /** What a receiver asks of its session. */
@@ -16,6 +16,9 @@ export interface ReceiverOwner {
   deliver(message: InboundMessage): void;
   acknowledge(cmd: AckPacket["cmd"], messageId: number, reasonCode: number): void;
 }
+
+/** "An implementation or administrative imposed limit has been exceeded" (MQTT 5.0, table 3-4). */
+const QUOTA_EXCEEDED = 0x97;
 
 /** Messages of one level on this connection whose acknowledgement is due, in the order they came (section 4.6). */
 type Turn = InboundMessage[];
@@ -29,6 +32,7 @@ export class Receiver {
   /** Identifiers that count against the receive maximum on this connection. */
   readonly #outstanding = new LazyMap<number, true>();
   #limit = 0;
+  #version: ProtocolVersion = 4;
   /** Connections begun and ended; what storage finishes late must not speak on a later one. */
   #epoch = 0;
 
@@ -40,8 +44,9 @@ export class Receiver {
   }
 
   /** A connection begins. @param limit how many messages the broker may send without an acknowledgement */
-  begin(limit: number, sessionPresent: boolean): void {
+  begin(limit: number, version: ProtocolVersion, sessionPresent: boolean): void {
     this.#limit = limit;
+    this.#version = version;
     if (sessionPresent) return;
     this.#open.clear();
     if (this.#received.size === 0) return;
@@ -73,6 +78,27 @@ export class Receiver {
     this.owner.deliver(message);
   }
 
+  /**
+   * A message that this side cannot take: acknowledged in its turn, with a reason where there is room for one (5.0).
+   * @returns false where it is known already
+   * @throws PacketError as {@link publish}
+   */
+  refuse(packet: PublishPacket): boolean {
+    const { qos, messageId } = packet;
+    if (qos === 0) return true;
+    this.#count(messageId);
+    if (qos === 2 && this.#received.has(messageId)) {
+      this.#pubrec(messageId);
+      return false;
+    }
+    const message = this.#message(packet);
+    message.refusal = this.#version === 5 ? QUOTA_EXCEEDED : 0;
+    this.#open.set(messageId, message);
+    this.#turn(message).push(message);
+    message.ack();
+    return true;
+  }
+
   pubrel(messageId: number): void {
     const epoch = this.#epoch;
     const finish = (): void => {
@@ -102,9 +128,9 @@ export class Receiver {
   #settle(message: InboundMessage): void {
     const { messageId } = message;
     this.#open.delete(messageId);
-    if (message.qos === 1) {
+    if (message.qos === 1 || message.refusal > 0) {
       this.#outstanding.delete(messageId);
-      return this.owner.acknowledge("puback", messageId, 0);
+      return this.owner.acknowledge(message.qos === 1 ? "puback" : "pubrec", messageId, message.refusal);
     }
     this.#received.set(messageId, true);
     this.#pubrec(messageId);

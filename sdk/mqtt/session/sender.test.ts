@@ -22,6 +22,10 @@ class SlowJournal implements Journal {
     this.thens.push(then);
   }
 
+  doubt(_message: OutgoingMessage, then: () => void): void {
+    this.thens.push(then);
+  }
+
   remove(_message: OutgoingMessage, then: () => void): void {
     this.thens.push(then);
   }
@@ -45,6 +49,7 @@ function parts() {
     acknowledge: (_, id) => released.push(id),
     givenUp: () => undefined,
     unasked: () => undefined,
+    uncertain: () => undefined,
     delivered: () => undefined,
   });
   const message = (qos: 0 | 1 | 2): OutgoingMessage => new OutgoingMessage("t", new Uint8Array(1), qos, false, undefined, undefined);

@@ -2,23 +2,28 @@
  * The sending half of a session (MQTT 5.0, section 4.3): which message goes next, what each acknowledgement means, and what is sent again on
  * the next connection. Plain state: no link, no timer.
  */
-import { HawserError } from "../../errors.js";
+import type { HawserError } from "../../errors.js";
 import type { Clock } from "../../platform.js";
 import { hangsUpError, RefusedError } from "../connect-error.js";
+import type { Stage } from "./message-records.js";
+import type { OutboxMessage } from "../options.js";
 import { VolatileJournal, type Journal } from "./session-journal.js";
 import { LazyMap } from "./lazy-map.js";
+import { discardedError, expiredError, isExpired, overflowError, sessionLostError, view } from "./message-outcomes.js";
 import type { Outbox } from "./outbox.js";
 import { MessageList, type OutgoingMessage } from "./outgoing-message.js";
 import { protocolError } from "../codec/packet-error.js";
 import type { PacketIds } from "./packet-ids.js";
 import type { AckPacket, ProtocolVersion } from "../codec/packet-types.js";
-import { APART_STRIKES, type Retried, type Suspects } from "./suspects.js";
+import { APART_STRIKES, fewestStrikes, type Retried, type Suspects } from "./suspects.js";
 
 /** What a sender asks of its session. */
 export interface SenderOwner {
   /** Not called between connections. */
   acknowledge(cmd: "pubrel", messageId: number, reasonCode: number): void;
   givenUp(message: OutgoingMessage, error: HawserError): void;
+  /** Nobody knows whether it was delivered, and nobody awaits it. */
+  uncertain(message: OutgoingMessage, error: HawserError): void;
   /** The broker answered what was not asked, or twice. */
   unasked(cmd: AckPacket["cmd"], messageId: number): void;
   /** Awaited or not. */
@@ -51,6 +56,8 @@ export class Sender {
     private readonly journal: Journal,
     private readonly suspects: Suspects,
     private readonly owner: SenderOwner,
+    /** What the broker lost after PUBREC is published again, as new. */
+    public resendsLost = false,
   ) {}
 
   /** Messages whose packet identifier the broker may hold. */
@@ -85,16 +92,16 @@ export class Sender {
 
   /**
    * Puts back what storage kept over a reboot.
-   * @param isReleased QoS 2: the broker has sent PUBREC
    * @param isSameSession the broker's session may know it
    */
-  restore(message: OutgoingMessage, isReleased: boolean, isSameSession: boolean): void {
+  restore(message: OutgoingMessage, stage: Stage, isSameSession: boolean): void {
+    if (stage === 2) return this.#keep(message);
     this.outbox.add(message);
     if (!this.ids.restore(message.messageId)) this.#renumber(message);
     message.dup = isSameSession;
-    if (!isReleased) return;
+    if (stage === 0) return;
     this.outbox.waiting.remove(message);
-    if (!isSameSession) return this.#complete(message, 0, undefined);
+    if (!isSameSession) return this.#lost(message);
     message.isReleased = true;
     this.#released.set(message.messageId, message);
   }
@@ -127,8 +134,74 @@ export class Sender {
   #forgetSession(): void {
     const { waiting, urgent, apart } = this.outbox;
     for (const list of [waiting, urgent, apart]) for (const one of list) one.dup = false;
-    // With PUBREC the broker had taken the message over.
-    for (const message of [...this.#released.values()]) this.#complete(message, 0, undefined);
+    for (const message of [...this.#released.values()]) this.#lost(message);
+  }
+
+  /**
+   * The broker confirmed that it has the message, and forgot the session before PUBCOMP. It may deliver at PUBLISH or as late as at PUBREL (MQTT 5.0, section 4.3.3):
+   * what became of the message cannot be known.
+   */
+  #lost(message: OutgoingMessage): void {
+    this.#released.delete(message.messageId);
+    this.suspects.answered(message);
+    if (this.resendsLost && this.#isNewAgain(message)) this.outbox.waiting.append(message);
+    else this.#doubt(message, sessionLostError(message));
+  }
+
+  /** False when storage does not take it. */
+  #isNewAgain(message: OutgoingMessage): boolean {
+    try {
+      if (message.recordNumber >= 0) this.journal.store(message);
+    } catch {
+      return false;
+    }
+    message.isReleased = false;
+    message.dup = false;
+    return true;
+  }
+
+  /** Whoever awaits the message is told; else it is kept, for somebody to look at. */
+  #doubt(message: OutgoingMessage, error: HawserError): void {
+    if (message.isAwaited) {
+      this.#forget(message);
+      return message.failed(error);
+    }
+    this.outbox.forget(message);
+    this.journal.doubt(message, () => this.ids.release(message.messageId));
+    this.#keep(message);
+    this.owner.uncertain(message, error);
+  }
+
+  #keep(message: OutgoingMessage): void {
+    for (const oldest of this.outbox.keep(message)) this.journal.remove(oldest, () => undefined);
+  }
+
+  /** What is not delivered yet, without the device's own upkeep. */
+  list(): OutboxMessage[] {
+    const { apart, waiting, uncertain } = this.outbox;
+    const of = (messages: Iterable<OutgoingMessage>, state: OutboxMessage["state"]): OutboxMessage[] =>
+      [...messages].filter(({ isBeyondBounds }) => !isBeyondBounds).map((message) => view(message, state));
+    return [...of(uncertain, "uncertain"), ...of(this.#released.values(), "sent"), ...of(this.#sent, "sent"), ...of(apart, "apart"), ...of(waiting, "waiting")];
+  }
+
+  /** Gives up what the application does not want delivered any more, except for what the broker may have begun to deliver. @returns how many */
+  discard(which: (message: OutboxMessage) => boolean): number {
+    const { apart, waiting, uncertain } = this.outbox;
+    let count = 0;
+    for (const [list, state] of [[apart, "apart"], [waiting, "waiting"]] as const) {
+      for (const message of list) {
+        if ((message.qos === 2 && message.dup) || !which(view(message, state))) continue;
+        this.giveUp(message, discardedError(message));
+        count++;
+      }
+    }
+    for (const message of uncertain) {
+      if (!which(view(message, "uncertain"))) continue;
+      this.outbox.unkeep(message);
+      this.journal.remove(message, () => undefined);
+      count++;
+    }
+    return count;
   }
 
   /** The connection ended: what is not acknowledged goes again, before all that was never sent. */
@@ -223,15 +296,7 @@ export class Sender {
   }
 
   #suspect(): OutgoingMessage | undefined {
-    let best: OutgoingMessage | undefined;
-    for (const message of this.#released.values()) if (message.strikes >= APART_STRIKES && message.strikes < (best?.strikes ?? Infinity)) best = message;
-    const topics = new Set<string>();
-    for (const message of this.outbox.apart) {
-      if (topics.has(message.topic)) continue;
-      topics.add(message.topic);
-      if (message.strikes < (best?.strikes ?? Infinity)) best = message;
-    }
-    return best;
+    return fewestStrikes([...this.#released.values(), ...this.outbox.firstsApart()]);
   }
 
   /** Sends a suspect alone. @returns the message to be sent; undefined where PUBREL is all that is due */
@@ -249,7 +314,9 @@ export class Sender {
   convict(message: OutgoingMessage): void {
     const { topic, sizeBytes } = message;
     const isTopic = this.suspects.convict(topic, sizeBytes);
-    this.giveUp(message, hangsUpError(`the message to ${topic}`));
+    const error = hangsUpError(`the message to ${topic}`);
+    if (this.#released.delete(message.messageId)) return this.#doubt(message, error);
+    this.giveUp(message, error);
     for (const other of this.outbox.apart) {
       if (other.topic !== topic) continue;
       if (isTopic && other.sizeBytes >= sizeBytes) this.giveUp(other, hangsUpError(`messages to ${topic}`));
@@ -366,16 +433,4 @@ export class Sender {
     // Not before its record is gone: after a reboot two messages would have one identifier.
     this.journal.remove(message, () => this.ids.release(message.messageId));
   }
-}
-
-function isExpired(message: OutgoingMessage, clock: Clock): boolean {
-  return message.expiresAtMs !== undefined && !message.dup && clock.monotonicMs() >= message.expiresAtMs;
-}
-
-function overflowError(message: OutgoingMessage): HawserError {
-  return new HawserError("MESSAGE_DROPPED", `a message to ${message.topic} made room for a newer one in the outbox`, "Publish less, or choose a larger outbox.");
-}
-
-function expiredError(message: OutgoingMessage): HawserError {
-  return new HawserError("MESSAGE_EXPIRED", `a message to ${message.topic} expired before it could be sent`, "Choose a longer expiry, or none.");
 }

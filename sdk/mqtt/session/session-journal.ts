@@ -11,8 +11,10 @@ export interface Journal {
   readonly received: LazyMap<number, true>;
   /** Keeps a message. Throws what storage throws, having kept nothing. */
   store(message: OutgoingMessage): void;
-  /** The broker has taken over a QoS 2 message: only its identifier is kept. */
+  /** The broker has sent PUBREC for a QoS 2 message. */
   release(message: OutgoingMessage, then: () => void): void;
+  /** The broker has lost a QoS 2 message after PUBREC, or has delivered it: nobody knows. */
+  doubt(message: OutgoingMessage, then: () => void): void;
   /** Nothing is left to be done for a message. */
   remove(message: OutgoingMessage, then: () => void): void;
   /** {@link received} has changed. */
@@ -30,6 +32,10 @@ export class VolatileJournal implements Journal {
   }
 
   release(_message: OutgoingMessage, then: () => void): void {
+    then();
+  }
+
+  doubt(_message: OutgoingMessage, then: () => void): void {
     then();
   }
 

@@ -11,7 +11,7 @@ import { Outbox } from "./outbox.js";
 import { OutgoingMessage } from "./outgoing-message.js";
 import { PacketIds } from "./packet-ids.js";
 import { protocolError } from "../codec/packet-error.js";
-import type { AckPacket, ConnackPacket, InboundPacket, OutboundPacket, ProtocolVersion, SubackPacket } from "../codec/packet-types.js";
+import type { AckPacket, ConnackPacket, InboundPacket, OutboundPacket, ProtocolVersion, PublishPacket, SubackPacket } from "../codec/packet-types.js";
 import { FilterRecord } from "./filter-record.js";
 import { isAnswer } from "../link/reason-codes.js";
 import { Receiver, type ReceiverOwner } from "./receiver.js";
@@ -30,6 +30,7 @@ export interface SessionOwner {
   /** Something is to be stored: {@link Session.commit} has to be called, at the latest before the next bytes go out. */
   storageDue(): void;
   dropped(topic: string, code: string): void;
+  uncertain(topic: string, code: string): void;
   delivered(topic: string, reasonCode: number): void;
   refused(filter: string, error: HawserError): void;
   /** Sends PINGREQ; {@link Session.alive} has to be called with its answer. */
@@ -62,7 +63,6 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
   #onMessage: ((message: Message) => unknown) | undefined;
   /** PINGREQ was sent, or answered, since anything else was. */
   #probe: "none" | "asked" | "answered" = "none";
-  readonly #clock: Clock;
   readonly #journal: VolatileJournal | StoredJournal;
   /** False while what is stored is read. */
   #isReady = false;
@@ -76,12 +76,11 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
     private readonly owner: SessionOwner,
   ) {
     const ids = new PacketIds();
-    this.#clock = platform.clock;
     this.#suspects = new Suspects(platform.clock);
     this.#unclaimed = new Unclaimed(options.unclaimed, platform, (message) => this.#nobodyWants(message));
     this.#journal = openJournal(options, platform, storage, () => this.#isReady && owner.storageDue());
     this.outbox = new Outbox(options.outbox);
-    this.sender = new Sender(this.outbox, ids, this.#journal, this.#suspects, this);
+    this.sender = new Sender(this.outbox, ids, this.#journal, this.#suspects, this, options.onSessionLost === "resend");
     this.#receiver = new Receiver(this.#journal, this);
     const record = new FilterRecord(options.cleanStart ? undefined : storage, options.clientId, platform.log);
     this.subscriptions = new Subscriptions(ids, this.#suspects, record, this);
@@ -112,7 +111,7 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
     const { receiveMaximum, inFlightWindow } = options;
     this.#hasLoggedUnasked = false;
     const limit = version === 5 ? (receiveMaximum ?? RECEIVE_LIMIT) : Math.max(receiveMaximum ?? 0, RECEIVE_LIMIT);
-    this.#receiver.begin(limit, sessionPresent);
+    this.#receiver.begin(limit, version, sessionPresent);
     this.subscriptions.begin(version, sessionPresent, properties);
     const brokersWindow = properties.receiveMaximum ?? 65_535;
     const reserved = options.reserveInFlight && brokersWindow > 1 ? 1 : 0;
@@ -142,7 +141,7 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
 
   /** The message to be sent now, if there is one and the broker takes more. The caller sends it, or gives it up. */
   next(): OutgoingMessage | undefined {
-    const message = this.sender.next(this.#clock);
+    const message = this.sender.next(this.platform.clock);
     if (message === undefined) return this.#suspects.isAny ? this.#tryAlone() : undefined;
     this.#probe = "none";
     return message;
@@ -156,7 +155,7 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
   /** Nothing else is to be sent: what may have ended connections is tried, one at a time. */
   #tryAlone(): OutgoingMessage | undefined {
     if (this.#suspects.trial !== undefined || !this.sender.isQuiet || !this.subscriptions.isQuiet) return undefined;
-    const item = this.subscriptions.suspect() ?? this.sender.suspect(this.#clock);
+    const item = this.subscriptions.suspect() ?? this.sender.suspect(this.platform.clock);
     if (item === undefined) {
       this.#suspects.isAny = false;
       return undefined;
@@ -237,6 +236,12 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
     else this.sender.acknowledged(packet);
   }
 
+  /** A message that is too large to be taken: it is reported, and acknowledged so that the broker does not send it for ever. */
+  oversized(packet: PublishPacket, sizeBytes: number): void {
+    this.platform.log("warn", "a message is too large and was passed over", { topic: packet.topic, bytes: sizeBytes });
+    if (this.#receiver.refuse(packet)) this.owner.dropped(packet.topic, "PACKET_TOO_LARGE");
+  }
+
   /** Stores what is to be stored. */
   commit(): void {
     this.#journal.commit();
@@ -300,6 +305,10 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
     this.owner.dropped(message.topic, error.code);
   }
 
+  uncertain(message: OutgoingMessage, error: HawserError): void {
+    this.owner.uncertain(message.topic, error.code);
+  }
+
   dropped(message: InboundMessage, code: string): void {
     this.owner.dropped(message.topic, code);
   }
@@ -309,7 +318,7 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
   }
 
   #restore(journal: StoredJournal): void {
-    for (const { message, isReleased } of journal.restored) this.sender.restore(message, isReleased, journal.isSameSession);
+    for (const { message, stage } of journal.restored) this.sender.restore(message, stage, journal.isSameSession);
     journal.restored.length = 0;
   }
 }

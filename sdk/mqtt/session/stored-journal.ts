@@ -14,7 +14,7 @@ import { errorMessage, HawserError } from "../../errors.js";
 import type { Cancel, Clock, Log, Scheduler, Storage } from "../../platform.js";
 import type { Journal } from "./session-journal.js";
 import { LazyMap } from "./lazy-map.js";
-import { messageRecords, readMessage, type StoredMessage } from "./message-records.js";
+import { messageRecords, readMessage, type Stage, type StoredMessage } from "./message-records.js";
 import { OutgoingMessage } from "./outgoing-message.js";
 import { decodeUtf8, encodeUtf8 } from "../../encoding/utf8.js";
 
@@ -49,8 +49,7 @@ interface Task {
 /** A message as the last run left it. */
 export interface RestoredMessage {
   readonly message: OutgoingMessage;
-  /** QoS 2: the broker has it, PUBREL is due. */
-  readonly isReleased: boolean;
+  readonly stage: Stage;
 }
 
 export class StoredJournal implements Journal {
@@ -99,7 +98,7 @@ export class StoredJournal implements Journal {
     this.#checkRate();
     const expiresWallMs =
       message.expiresAtMs === undefined || !clock.wallTrusted() ? undefined : Math.max(1, clock.wallMs() + message.expiresAtMs - clock.monotonicMs());
-    const records = messageRecords(message, false, expiresWallMs);
+    const records = messageRecords(message, 0, expiresWallMs);
     if (records === undefined) throw new HawserError("MESSAGE_TOO_LARGE", `the message of ${message.sizeBytes} bytes is too large for storage`, "Send less at once.");
     this.#claim();
     const number = message.recordNumber >= 0 ? message.recordNumber : this.#nextRecord;
@@ -116,12 +115,20 @@ export class StoredJournal implements Journal {
   }
 
   release(message: OutgoingMessage, then: () => void): void {
-    const { recordNumber, recordParts } = message;
+    this.#setStage(message, 1, then);
+  }
+
+  doubt(message: OutgoingMessage, then: () => void): void {
+    this.#setStage(message, 2, then);
+  }
+
+  /** Only the first record changes. */
+  #setStage(message: OutgoingMessage, stage: Stage, then: () => void): void {
+    const { recordNumber } = message;
     if (recordNumber < 0) return then();
-    const [head] = messageRecords(message, true, undefined) as [Uint8Array];
     this.#add("message", then, () => {
+      const [head] = messageRecords(message, stage, undefined) as [Uint8Array];
       this.#put(recordKey(recordNumber, 0), head);
-      this.#deleteParts(recordNumber, recordParts);
     });
   }
 
@@ -211,7 +218,7 @@ export class StoredJournal implements Journal {
         continue;
       }
       for (let part = 0; part < stored.parts; part++) known.add(recordKey(recordNumber, part));
-      this.restored.push({ message: this.#restore(stored, recordNumber), isReleased: stored.isReleased });
+      this.restored.push({ message: this.#restore(stored, recordNumber), stage: stored.stage });
       this.#nextRecord = recordNumber + 1;
     }
     for (const key of keys) if (!known.has(key)) this.#delete(key);

@@ -13,7 +13,7 @@ import { protocolError } from "../codec/packet-error.js";
 import type { PacketIds } from "./packet-ids.js";
 import type { OutboundPacket, Properties, ProtocolVersion, PublishProperties, SubackPacket, UserProperties } from "../codec/packet-types.js";
 import { Subscription, type InboundMessage, type SubscriptionOwner } from "./subscription.js";
-import { APART_STRIKES, type Retried, type Suspects } from "./suspects.js";
+import { APART_STRIKES, fewestStrikes, type Retried, type Suspects } from "./suspects.js";
 import { checkFilter, hasWildcard, isShared, TopicMatcher } from "../topics.js";
 
 /** What the subscriptions ask of their session. */
@@ -204,10 +204,7 @@ export class Subscriptions implements SubscriptionOwner {
 
   /** The one to be tried next of those that are sent only alone. */
   suspect(): Retried | undefined {
-    let best: Retried | undefined;
-    const items = [...this.#leaving.values(), ...[...this.#entries.values()].filter((entry) => !entry.isEstablished)];
-    for (const item of items) if (item.strikes >= APART_STRIKES && item.strikes < (best?.strikes ?? Infinity)) best = item;
-    return best;
+    return fewestStrikes<Retried>([...this.#leaving.values(), ...[...this.#entries.values()].filter((entry) => !entry.isEstablished)]);
   }
 
   /** Sends a suspect alone. */

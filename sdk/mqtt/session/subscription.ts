@@ -32,6 +32,8 @@ const NO_PROPERTIES: PublishProperties = Object.freeze({});
 export class InboundMessage implements Message {
   /** The protocol's acknowledgement may go out, in its turn. */
   isTaken = false;
+  /** The reason code of the acknowledgement, where the message is refused. */
+  refusal = 0;
   /** Others have this message too, or had it. */
   isCopy = false;
 

@@ -123,6 +123,13 @@ export class Suspects {
   }
 }
 
+/** The suspect to be tried next; undefined: there is none. */
+export function fewestStrikes<T extends Retried>(items: readonly T[]): T | undefined {
+  let best: T | undefined;
+  for (const item of items) if (item.strikes >= APART_STRIKES && item.strikes < (best?.strikes ?? Infinity)) best = item;
+  return best;
+}
+
 function isMessage(item: Retried): boolean {
   return "payload" in item;
 }

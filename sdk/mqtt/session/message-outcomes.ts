@@ -1,0 +1,33 @@
+/** How a message looks from outside, and the errors it may end with. */
+import { HawserError } from "../../errors.js";
+import type { Clock } from "../../platform.js";
+import type { OutboxMessage } from "../options.js";
+import type { OutgoingMessage } from "./outgoing-message.js";
+
+export function view({ topic, payload, qos, retain, properties, sizeBytes }: OutgoingMessage, state: OutboxMessage["state"]): OutboxMessage {
+  return { topic, payload, qos, retain, ...(properties === undefined ? {} : { properties }), sizeBytes, state };
+}
+
+export function sessionLostError(message: OutgoingMessage): HawserError {
+  return new HawserError(
+    "SESSION_LOST",
+    `the broker lost the session before it completed a message to ${message.topic}: whether it was delivered is not known`,
+    'Ask the receiver; or set onSessionLost to "resend" where a repetition does no harm.',
+  );
+}
+
+export function isExpired(message: OutgoingMessage, clock: Clock): boolean {
+  return message.expiresAtMs !== undefined && !message.dup && clock.monotonicMs() >= message.expiresAtMs;
+}
+
+export function overflowError(message: OutgoingMessage): HawserError {
+  return new HawserError("MESSAGE_DROPPED", `a message to ${message.topic} made room for a newer one in the outbox`, "Publish less, or choose a larger outbox.");
+}
+
+export function expiredError(message: OutgoingMessage): HawserError {
+  return new HawserError("MESSAGE_EXPIRED", `a message to ${message.topic} expired before it could be sent`, "Choose a longer expiry, or none.");
+}
+
+export function discardedError(message: OutgoingMessage): HawserError {
+  return new HawserError("MESSAGE_DISCARDED", `the application discarded a message to ${message.topic}`, "Publish it again if it is wanted after all.");
+}
