@@ -1,0 +1,174 @@
+/** Compiles a policy into a complete mosquitto configuration, for a broker that no CA directory of this machine looks after. */
+import { join } from "node:path";
+import type { Bridge, Limits, Listener } from "../../policy/policy-model.js";
+import { requireExpressible } from "../../policy/target.js";
+import type { Capabilities, Compiled, CompileInput } from "../../policy/target.js";
+import { mosquittoPolicyAcl } from "./mosquitto-policy-acl.js";
+import type { AclOptions } from "./mosquitto-policy-acl.js";
+
+/** Debian 12 has 2.0.11, Debian 13 2.0.21. */
+export const MOSQUITTO_VERSIONS = ["2.0.11", "2.0.21", "2.1"] as const;
+export type MosquittoVersion = (typeof MOSQUITTO_VERSIONS)[number];
+
+export function mosquittoCapabilities(version: MosquittoVersion): Capabilities {
+  return {
+    kind: "mosquitto",
+    title: `mosquitto ${version}`,
+    deny: true,
+    networks: false,
+    times: false,
+    perListener: true,
+    enforces: [],
+    limits: ["packetBytes", "inflight", "queuedMessages", "queuedBytes", "keepAliveSeconds", "connections"],
+    factors: [["certificate"], ["psk"], ["password"]],
+    websocket: true,
+    bridges: true,
+    because: {
+      "certificate+password": "with use_identity_as_username it ignores the password, and without it the user name is not the certificate's",
+      token: "it knows no tokens without a plugin",
+    },
+  };
+}
+
+/** A hash that no password has, for a name that no client can claim: mosquitto does not start with an empty file. */
+const NOBODYS_PASSWORD = `-nobody:$7$101$${"A".repeat(16)}$${"A".repeat(86)}==`;
+
+export interface MosquittoCompileOptions extends AclOptions {
+  readonly version?: MosquittoVersion;
+  /** The user mosquitto becomes when started as root. */
+  readonly user?: string;
+}
+
+/** @throws PolicyError for what mosquitto cannot say, naming the lines */
+export function compileMosquittoPolicy(input: CompileInput, options: MosquittoCompileOptions = {}): Compiled {
+  const { version = "2.0.11", user = "mosquitto" } = options;
+  const { policy, directory } = input;
+  const risks = requireExpressible(policy, mosquittoCapabilities(version));
+  const files = new Map<string, string>();
+  for (const listener of policy.listeners.values()) {
+    const acl = mosquittoPolicyAcl(input, listener, options);
+    files.set(`${listener.name}.acl`, acl.text);
+    risks.push(...acl.risks);
+    if (listener.requires.includes("password")) {
+      const hashed = input.namesOn(listener).flatMap(({ name, passwordHash }) => (passwordHash === undefined ? [] : [`${name}:${passwordHash}\n`]));
+      // Without an entry nobody gets in; without a line mosquitto does not start.
+      files.set(`${listener.name}.passwd`, hashed.length === 0 ? `${NOBODYS_PASSWORD}\n` : hashed.join(""));
+    }
+  }
+  if (version === "2.0.11" && policy.limits.connections !== undefined) risks.push("mosquitto 2.0.11 counts disconnections twice, so that max_connections soon refuses nobody: use the firewall lines (`hawser policy compile --for nftables`)");
+  files.set("mosquitto.conf", configText(input, user, version));
+  files.set("mosquitto.service.d/hawser.conf", dropIn(directory));
+  return { files, risks };
+}
+
+function configText(input: CompileInput, user: string, version: MosquittoVersion): string {
+  const { policy, directory } = input;
+  const path = (file: string): string => join(directory, file);
+  const lines = [
+    `# Written by hawser from the policy ${policy.name}; changes made here are lost. Your own lines go into conf.d/.`,
+    "",
+    "# First: it decides what the settings after it apply to.",
+    "per_listener_settings true",
+    `user ${user}`,
+    `pid_file ${path("mosquitto.pid")}`,
+    "set_tcp_nodelay true",
+    "persistence true",
+    `persistence_location ${path("data")}/`,
+    "autosave_on_changes true",
+    "autosave_interval 1",
+    "",
+    ...limitLines(policy.limits, version),
+    "",
+    "log_dest stderr",
+    "log_type error",
+    "log_type warning",
+    "log_type notice",
+    "log_type information",
+    "connection_messages true",
+    "log_timestamp true",
+    "log_timestamp_format %Y-%m-%dT%H:%M:%S",
+    ...[...policy.listeners.values()].flatMap((listener) => listenerLines(input, listener)),
+    ...policy.bridges.flatMap(bridgeLines),
+    "",
+    "# The administrator's own lines; no change loses them. A listener opened there has none of the policy's rules.",
+    `include_dir ${path("conf.d")}`,
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+function limitLines(limits: Limits, version: MosquittoVersion): string[] {
+  const settings: [string, number | undefined][] = [
+    ["max_packet_size", limits.packetBytes],
+    ["max_inflight_messages", limits.inflight],
+    ["max_queued_messages", limits.queuedMessages],
+    ["max_queued_bytes", limits.queuedBytes],
+    ["max_keepalive", limits.keepAliveSeconds],
+    ["global_max_connections", version === "2.1" ? limits.connections : undefined],
+  ];
+  return settings.flatMap(([name, value]) => (value === undefined ? [] : [`${name} ${value}`]));
+}
+
+function listenerLines({ policy, directory, tls }: CompileInput, { name, port, bind, requires, websocket }: Listener): string[] {
+  const path = (file: string): string => join(directory, file);
+  const connections = policy.limits.connections;
+  const common = [
+    "",
+    `# ${name}`,
+    `listener ${port}${bind === undefined ? "" : ` ${bind}`}`,
+    ...(websocket ? ["protocol websockets"] : []),
+    ...(connections === undefined ? [] : [`max_connections ${connections}`]),
+    "allow_anonymous false",
+    "tls_version tlsv1.2",
+    `acl_file ${path(`${name}.acl`)}`,
+  ];
+  if (requires.includes("psk")) {
+    return [...common, "ciphers ECDHE-PSK-CHACHA20-POLY1305:ECDHE-PSK-AES128-CBC-SHA256", "ciphers_tls1.3 TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256", "psk_hint hawser", `psk_file ${tls.psk}`, "use_identity_as_username true"];
+  }
+  const server = [`certfile ${tls.chain}`, `keyfile ${tls.key}`, "ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305"];
+  if (requires.includes("certificate")) return [...common, ...server, `cafile ${tls.anchors}`, `crlfile ${tls.crl}`, "require_certificate true", "use_identity_as_username true"];
+  return [...common, ...server, `password_file ${path(`${name}.passwd`)}`];
+}
+
+/** The internal broker opens the connection, so that nothing has to reach it from outside. */
+function bridgeLines({ name, host, port, clientId, certificate, topics }: Bridge): string[] {
+  return [
+    "",
+    `# Bridge ${name}: only these topics cross, each one way.`,
+    `connection ${name}`,
+    `address ${host}:${port}`,
+    `remote_clientid ${clientId}`,
+    `bridge_cafile ${certificate.ca}`,
+    ...(certificate.chain === undefined || certificate.key === undefined ? [] : [`bridge_certfile ${certificate.chain}`, `bridge_keyfile ${certificate.key}`]),
+    "bridge_tls_version tlsv1.2",
+    "bridge_insecure false",
+    "cleansession false",
+    // It would publish its state on the remote broker under $SYS, which most refuse.
+    "notifications false",
+    "try_private true",
+    "restart_timeout 5 60",
+    ...topics.map(({ topic, direction, qos, localPrefix, remotePrefix }) => `topic ${topic} ${direction} ${qos} ${quoted(localPrefix)} ${quoted(remotePrefix)}`),
+  ];
+}
+
+/** An empty prefix is written as two quotes. */
+function quoted(prefix: string): string {
+  return prefix === "" ? '""' : prefix;
+}
+
+function dropIn(directory: string): string {
+  return [
+    "# /etc/systemd/system/mosquitto.service.d/hawser.conf, written by hawser",
+    "[Service]",
+    "ExecStart=",
+    `ExecStart=/usr/sbin/mosquitto -c ${join(directory, "mosquitto.conf")}`,
+    "LimitNOFILE=65536",
+    "NoNewPrivileges=true",
+    "ProtectSystem=strict",
+    "ProtectHome=true",
+    "PrivateTmp=true",
+    "PrivateDevices=true",
+    "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
+    `ReadWritePaths=${directory}`,
+    "",
+  ].join("\n");
+}
