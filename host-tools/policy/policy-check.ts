@@ -23,8 +23,9 @@ export function checkPolicy(policy: Policy, directory?: NameDirectory): Finding[
   return findings.sort((a, b) => rank(a) - rank(b) || (a.source?.line ?? 0) - (b.source?.line ?? 0));
 }
 
-export function hasErrors(findings: readonly Finding[]): boolean {
-  return findings.some(({ level }) => level === "error");
+/** Errors of the policy itself. A name that does not fit it only loses its own rights; it must not keep the others from theirs. */
+export function policyErrors(findings: readonly Finding[]): Finding[] {
+  return findings.filter(({ level, code }) => level === "error" && code !== "MISSING_ATTRIBUTE" && code !== "NO_ROLE");
 }
 
 function channelsOf(policy: Policy): Channel[] {

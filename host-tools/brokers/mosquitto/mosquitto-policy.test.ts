@@ -132,10 +132,11 @@ describe("mosquitto, configured by the compiler", () => {
     for (const [topic, payload] of [["devices/dev10/up/x", "forged"], ["devices/dev1/up/x", "own"]] as const) {
       const dev = await connector(port, { will: { topic, payload: Buffer.from(payload), qos: 1, retain: true } })("dev1");
       dev.on("error", () => undefined);
+      const closed = new Promise<void>((resolve) => dev.once("close", () => resolve()));
       dev.stream.destroy();
-      await once(dev, "close");
+      await closed;
     }
-    while (!seen.includes("devices/dev1/up/x own")) await once(root, "message");
+    while (!seen.includes("devices/dev1/up/x own")) await new Promise<void>((resolve) => root.once("message", () => resolve()));
     expect(seen).toEqual(["devices/dev1/up/x own"]);
     await root.endAsync(true);
   });

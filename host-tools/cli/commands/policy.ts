@@ -5,11 +5,13 @@ import type { DiffOptions } from "../actions/policy-diff.js";
 import type { TestOptions } from "../actions/policy-test.js";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
+import { COMPILER_TARGETS } from "../../brokers/compiler-targets.js";
+import { collect, parsePort } from "../values.js";
 import { json, parsePath } from "./shared-options.js";
 
 export function addPolicyCommands(program: Command, run: Run): void {
   const policy = program.command("policy").description("Write, check and test the policy: who may use which topics, and which line says so.");
-  for (const add of [addInit, addCheck, addExplain, addWho, addDiff, addTest, addDocs]) add(policy, run);
+  for (const add of [addInit, addCheck, addExplain, addWho, addDiff, addTest, addDocs, addCompile, addServe]) add(policy, run);
 }
 
 /** Where policy and names come from, the same for every question. */
@@ -125,4 +127,43 @@ function addDocs(policy: Command, run: Run): void {
     exits: [6],
   });
   docs.action(run(async () => (await import("../actions/policy-docs.js")).docs));
+}
+
+function addCompile(policy: Command, run: Run): void {
+  const compile = sources(policy.command("compile").description("Write a broker's configuration, or firewall rules, from the policy."))
+    .addOption(new Option("--for <target>", "what to write for").choices([...COMPILER_TARGETS]).makeOptionMandatory())
+    .requiredOption("--out <out>", "directory to create; must not exist, or must be empty or written by this command", parsePath)
+    .option("--at <directory>", "where the files will be on the broker's machine (default: OUT)", parsePath)
+    .option("--tls <directory>", "where ca.crt.pem, broker.crt.pem, broker.key.pem, crl.pem and psk.txt are there (default: the same)", parsePath)
+    .option("--listener <name>", "only this listener; may be repeated", collect);
+  json(compile);
+  addHelp(compile, {
+    notes: ["What the target cannot say is refused, with the line of the policy. Remaining risks are printed.", "For mosquitto on this machine use `hawser broker config`: it keeps the files up to date with the CA."],
+    json: ['{"for":"emqx","out":"emqx","files":["emqx.conf","acl.conf"],"risks":[".."]}'],
+    examples: ["hawser policy compile --dir ca --for rabbitmq --out rabbitmq --listener mtls", "hawser policy compile --policy policy.yaml --inventory names.yaml --for firewall --out firewall"],
+    exits: [5, 6],
+  });
+  compile.action(run(async () => (await import("../actions/policy-compile.js")).compile));
+}
+
+function addServe(policy: Command, run: Run): void {
+  const serve = sources(policy.command("serve").description("Answer brokers that ask over HTTP, until SIGINT or SIGTERM; follows changes of its files."))
+    .addOption(new Option("--port <port>", "port to listen on; 0 lets the system choose").argParser(parsePort).default(8089, "8089"))
+    .addOption(new Option("--host <address>", "address to listen on; beyond loopback it takes --tls-cert, --tls-key and --secret-file").default("127.0.0.1"))
+    .option("--tls-cert <file>", "certificate chain, PEM", parsePath)
+    .option("--tls-key <file>", "its key, PEM", parsePath)
+    .option("--secret-file <file>", "file whose first line brokers send as `Authorization: Bearer SECRET`", parsePath)
+    .option("--cache-seconds <seconds>", "let brokers keep answers that long (default: not at all)", parsePort);
+  json(serve);
+  addHelp(serve, {
+    notes: [
+      "EMQX: /emqx/authn and /emqx/authz. RabbitMQ: /rabbitmq/user, vhost, resource and topic.",
+      "NanoMQ: /nanomq/auth, super and acl. VerneMQ webhooks: /vernemq. ?listener=NAME picks a listener.",
+      "While it is down or its files are damaged at the start, brokers deny. Later damage leaves the last good state.",
+    ],
+    json: ['{"time":"..","event":"ready","host":"127.0.0.1","port":8089}', "also: reloaded, reload-failed (code, message), stopped (questions, denied)"],
+    examples: ["hawser policy serve --dir ca", "hawser policy serve --dir ca --host 10.0.0.5 --tls-cert s.crt --tls-key s.key --secret-file secret"],
+    exits: [4, 6],
+  });
+  serve.action(run(async () => (await import("../actions/policy-serve.js")).serve));
 }

@@ -1,10 +1,11 @@
 /** A real RabbitMQ with its MQTT plugin, on loopback, with a data directory, a node and a port mapper of its own. For tests; not part of the product. */
-import { spawn, type ChildProcess } from "node:child_process";
+import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
+import { promisify } from "node:util";
 import { freePorts } from "../../../sim/brokers/free-port.js";
 import { watchOver } from "../../../sim/brokers/orphan-guard.js";
 
@@ -43,6 +44,33 @@ export class TestRabbitmq {
 
   private constructor(room: string) {
     this.#directory = join(room, "rabbitmq");
+  }
+
+  /** Starts it with a configuration somebody else wrote: files by name, among them `rabbitmq.conf` and `enabled_plugins`. */
+  static async startWith(room: string, filesIn: (directory: string, mtlsPort: number) => ReadonlyMap<string, string>): Promise<TestRabbitmq> {
+    const broker = new TestRabbitmq(room);
+    try {
+      const [portMapper = 0, distribution = 0, mtlsPort = 0] = await freePorts(3);
+      broker.mtlsPort = mtlsPort;
+      mkdirSync(broker.#directory, { recursive: true });
+      for (const [name, content] of filesIn(broker.#directory, mtlsPort)) {
+        mkdirSync(dirname(join(broker.#directory, name)), { recursive: true });
+        writeFileSync(join(broker.#directory, name), content, { mode: 0o600 });
+      }
+      broker.#environment = { ...environment(broker.#directory, portMapper, distribution), RABBITMQ_CONFIG_FILE: join(broker.#directory, "rabbitmq.conf"), RABBITMQ_ADVANCED_CONFIG_FILE: join(broker.#directory, "advanced.config") };
+      broker.#portMapper = new Child(spawn("epmd", [], { env: broker.#environment, stdio: ["ignore", "ignore", "ignore"] }));
+      await broker.restart();
+    } catch (error) {
+      await broker.stop();
+      throw error;
+    }
+    return broker;
+  }
+
+  /** What an Erlang expression gives inside the running node. */
+  async evaluate(expression: string): Promise<string> {
+    const { stdout } = await promisify(execFile)("/usr/lib/rabbitmq/bin/rabbitmqctl", ["-q", "eval", expression], { env: this.#environment, maxBuffer: 64 * 1024 * 1024 });
+    return stdout;
   }
 
   /** Starts it in a new directory below `room`; ready when this resolves. */

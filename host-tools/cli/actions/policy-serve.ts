@@ -1,0 +1,107 @@
+/** `policy serve`: the decision point, following its files. */
+import { readFileSync, statSync } from "node:fs";
+import { errorCode, errorMessage, HawserError } from "../../../sdk/errors.js";
+import { watchCa } from "../../ca-directory/ca-watch.js";
+import { startDecisionServer } from "../../decision-point/decision-server.js";
+import { PolicyEngine } from "../../policy/engine.js";
+import { checkPolicy, policyErrors } from "../../policy/policy-check.js";
+import { PolicyError } from "../../policy/policy-text.js";
+import type { Context } from "../command-runner.js";
+import { BUILT_IN, loadPolicy, needNames, policyText } from "../policy-place.js";
+import type { PolicySources } from "../policy-place.js";
+import type { Terminal } from "../terminal.js";
+
+export interface ServeOptions extends PolicySources {
+  port: number;
+  host: string;
+  tlsCert?: string;
+  tlsKey?: string;
+  secretFile?: string;
+  cacheSeconds?: number;
+}
+
+/** Files that nothing announces are looked at that often. */
+const LOOK_MS = 1000;
+
+export async function serve(options: ServeOptions, { terminal, stop }: Context): Promise<void> {
+  let engine = load(options);
+  const counts = { questions: 0, denied: 0 };
+  const server = await startDecisionServer(() => engine, {
+    port: options.port,
+    host: options.host,
+    ...tlsOf(options),
+    ...(options.secretFile === undefined ? {} : { secret: firstLine(options.secretFile) }),
+    ...(options.cacheSeconds === undefined ? {} : { cacheSeconds: options.cacheSeconds }),
+    onAnswer: (_path, { allowed }) => {
+      counts.questions += 1;
+      if (!allowed) counts.denied += 1;
+    },
+  });
+  const reload = (): void => {
+    try {
+      engine = load(options);
+      terminal.event("reloaded", {}, "the policy or its names changed");
+    } catch (error) {
+      reportReload(terminal, error);
+    }
+  };
+  const unwatch = follow(options, reload);
+  try {
+    const { port } = server;
+    terminal.event("ready", { host: options.host, port }, `decision point on ${options.host}:${port}`, "green");
+    await stop.asked;
+  } finally {
+    unwatch();
+    await server.close();
+  }
+  terminal.event("stopped", counts, `${counts.questions} questions, ${counts.denied} denied`);
+}
+
+/** A policy with errors is never served: the tenants' wall is proved, or nothing is answered. */
+function load(options: PolicySources): PolicyEngine {
+  const policy = loadPolicy(options);
+  const names = needNames(options);
+  const errors = policyErrors(checkPolicy(policy, names));
+  if (errors.length > 0) throw new PolicyError(policyText(options).file, errors);
+  return new PolicyEngine(policy, names);
+}
+
+function reportReload(terminal: Terminal, error: unknown): void {
+  terminal.event("reload-failed", { code: errorCode(error), message: errorMessage(error) }, `${errorCode(error)}: ${errorMessage(error)}; the last good state counts`, "red");
+}
+
+function follow(options: ServeOptions, changed: () => void): () => void {
+  const files = [policyText(options).file, options.inventory].filter((file): file is string => file !== undefined && file !== BUILT_IN);
+  let seen = stateOf(files);
+  const timer = setInterval(() => {
+    const now = stateOf(files);
+    if (now === seen) return;
+    seen = now;
+    changed();
+  }, LOOK_MS);
+  const unwatch = options.dir === undefined ? undefined : watchCa(options.dir, changed);
+  return () => {
+    clearInterval(timer);
+    unwatch?.();
+  };
+}
+
+function stateOf(files: readonly string[]): string {
+  return files
+    .map((file) => {
+      const found = statSync(file, { throwIfNoEntry: false });
+      return found === undefined ? "gone" : `${found.mtimeMs} ${found.size} ${found.ino}`;
+    })
+    .join("|");
+}
+
+function tlsOf({ tlsCert, tlsKey }: ServeOptions): { tls?: { certPem: string; keyPem: string } } {
+  if ((tlsCert === undefined) !== (tlsKey === undefined)) throw new HawserError("USAGE", "--tls-cert and --tls-key belong together", "Give both, or neither.");
+  return tlsCert === undefined || tlsKey === undefined ? {} : { tls: { certPem: readFileSync(tlsCert, "utf8"), keyPem: readFileSync(tlsKey, "utf8") } };
+}
+
+/** Not readable for everybody: whoever knows it can ask about every name. */
+function firstLine(file: string): string {
+  if ((statSync(file).mode & 0o004) !== 0) throw new HawserError("PASSPHRASE_FILE_EXPOSED", `${file} is readable for all users`, `Run: chmod 600 ${file}`);
+  return readFileSync(file, "utf8").split("\n")[0] ?? "";
+}
