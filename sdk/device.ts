@@ -7,6 +7,7 @@ import type { Failure } from "./failure.js";
 import { Supervisor, type Login } from "./supervisor/supervisor.js";
 import { errorCode, errorMessage, HawserError } from "./errors.js";
 import type { DeviceEvent, DeviceListener } from "./events.js";
+import { recoveryIdentity } from "./identity/device-id.js";
 import { RESPONSE_TOPIC } from "./identity/enrolment.js";
 import { Rotation } from "./identity/rotation.js";
 import { IdentityStore, type Identity } from "./identity/store.js";
@@ -277,7 +278,7 @@ export class Device {
 
   /** `~` is in no device's id, so the recovery session can never be another device's. */
   #recoveryOptions(config: DeviceConfig): MqttOptions {
-    return { ...connectionOptions(config), clientId: `${this.id}~recovery`, cleanStart: true };
+    return { ...connectionOptions(config), clientId: recoveryIdentity(this.id), cleanStart: true };
   }
 
   /** The same client, which from now on hears the authority. */

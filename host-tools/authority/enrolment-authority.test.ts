@@ -34,7 +34,7 @@ class RecordingCa implements EnrolmentCa {
 function authority(perHour = 0): { ca: RecordingCa; handle: (payload: Uint8Array, topic?: string) => Promise<Outcome> } {
   const ca = new RecordingCa();
   const subject = new EnrolmentAuthority(ca, new RateLimiter({ perHour, burst: perHour }, () => 0));
-  return { ca, handle: (payload, topic = TOPIC) => subject.handle(topic, payload) };
+  return { ca, handle: (payload, topic = TOPIC) => subject.handle(topic, payload, 0) };
 }
 
 describe("EnrolmentAuthority", () => {

@@ -20,9 +20,11 @@ export interface IssuedForDevice {
 export interface EnrolmentCa {
   /**
    * Issues for a device after checking its request against the registry.
-   * @throws HawserError `BAD_REQUEST`, `BAD_SIGNATURE`, `WRONG_SUBJECT`, `UNKNOWN_DEVICE` or `DEVICE_REVOKED`; anything else is the CA's own trouble
+   * @param arrivedAtMs when the request came, milliseconds since the epoch: what the name lost since then it cannot be based on
+   * @throws HawserError `BAD_REQUEST`, `BAD_SIGNATURE`, `WRONG_SUBJECT`, `UNKNOWN_DEVICE`, `DEVICE_REVOKED`, `RATE_LIMITED` or `STALE_REQUEST`; anything else is the CA's own
+   *   trouble
    */
-  issueFromCsr(id: string, csr: Uint8Array): Promise<IssuedForDevice>;
+  issueFromCsr(id: string, csr: Uint8Array, arrivedAtMs: number): Promise<IssuedForDevice>;
   /** Revokes, as superseded, what the device held before `activeSerial`. Resolves with the serials retired now. */
   retireOlder(id: string, activeSerial: string): Promise<readonly string[]>;
 }
@@ -45,18 +47,27 @@ const REFUSALS: ReadonlySet<string> = new Set<RefusalCode>(["BAD_REQUEST", "BAD_
 /** What a device waits before it asks again after trouble on this side. */
 const RETRY_AFTER_SECONDS = 30;
 
+/** The registry says that a device has had its share of this hour: a service that was started again has forgotten what it counted itself. */
+const RATE_LIMITED_SECONDS = 900;
+/** The device's request is from before a revocation or replacement: asked again, it is judged by what is now. */
+const STALE_SECONDS = 1;
+
 export class EnrolmentAuthority {
   constructor(
     private readonly ca: EnrolmentCa,
     private readonly limiter: RateLimiter,
   ) {}
 
-  /** Deals with one message. Never rejects: trouble is an outcome too. */
-  async handle(topic: string, payload: Uint8Array): Promise<Outcome> {
+  /**
+   * Deals with one message. Never rejects: trouble is an outcome too.
+   *
+   * @param arrivedAtMs milliseconds since the epoch
+   */
+  async handle(topic: string, payload: Uint8Array, arrivedAtMs: number): Promise<Outcome> {
     const id = deviceOfTopic(topic);
     if (id === undefined) return { event: { event: "ignored", id: "", reason: "the topic is not a device's request topic" } };
     const message = readMessage(payload);
-    if (message.type === "enrol") return this.#enrol(id, message);
+    if (message.type === "enrol") return this.#enrol(id, message, arrivedAtMs);
     if (message.type === "active") return this.#activate(id, message);
     if (message.requestId === undefined) return { event: { event: "ignored", id, reason: message.reason } };
     const waitSeconds = this.limiter.take(id);
@@ -64,17 +75,27 @@ export class EnrolmentAuthority {
     return refuse(id, message.requestId, "BAD_REQUEST", message.reason);
   }
 
-  async #enrol(id: string, request: EnrolRequest): Promise<Outcome> {
+  /** Puts off a request without any work: one from before this service was there, or one too many. The device asks again. */
+  putOff(topic: string, payload: Uint8Array, reason: string, retryAfterSeconds: number): Outcome {
+    const id = deviceOfTopic(topic) ?? "";
+    const message = readMessage(payload);
+    if (message.type !== "enrol") return { event: { event: "ignored", id, reason } };
+    return refuse(id, message.requestId, "TRY_LATER", reason, retryAfterSeconds);
+  }
+
+  async #enrol(id: string, request: EnrolRequest, arrivedAtMs: number): Promise<Outcome> {
     const waitSeconds = this.limiter.take(id);
     if (waitSeconds > 0) return refuse(id, request.requestId, "RATE_LIMITED", TOO_MANY, waitSeconds);
     try {
-      const issued = await this.ca.issueFromCsr(id, request.csr);
+      const issued = await this.ca.issueFromCsr(id, request.csr, arrivedAtMs);
       if (issued.repeated) this.limiter.giveBack(id);
       return {
         event: { event: "issued", id, requestId: request.requestId, serial: issued.serial, repeated: issued.repeated },
         answer: { topic: responseTopic(id), payload: certificateAnswer(request.requestId, issued.chain) },
       };
     } catch (error) {
+      if (error instanceof HawserError && error.code === "RATE_LIMITED") return refuse(id, request.requestId, "RATE_LIMITED", TOO_MANY, RATE_LIMITED_SECONDS);
+      if (error instanceof HawserError && error.code === "STALE_REQUEST") return refuse(id, request.requestId, "TRY_LATER", error.message, STALE_SECONDS);
       if (error instanceof HawserError && REFUSALS.has(error.code)) return refuse(id, request.requestId, error.code as RefusalCode, error.message);
       // The CA's own trouble is told to the operator; a device learns only that it should come back.
       this.limiter.giveBack(id);

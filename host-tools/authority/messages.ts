@@ -46,6 +46,10 @@ export function deviceOfTopic(topic: string): string | undefined {
   }
 }
 
+export function requestTopic(id: string): string {
+  return `devices/${id}/identity/request`;
+}
+
 export function responseTopic(id: string): string {
   return `devices/${id}/identity/response`;
 }

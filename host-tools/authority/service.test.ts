@@ -86,14 +86,15 @@ class Site {
   }
 
   /** A device that hears its answers; connected and subscribed. */
-  async device(id: string): Promise<{ ask: (payload: string) => Promise<unknown>; answer: Promise<Buffer> }> {
+  async device(id: string): Promise<{ ask: (payload: string) => Promise<unknown>; leave: (payload: string) => Promise<unknown>; answer: Promise<Buffer> }> {
     const { chainPem, keyPem } = await this.authority.issue(id);
     const client = mqtt.connect({ protocol: "mqtts", host: "localhost", port: this.port, cert: chainPem, key: keyPem, ca: this.authority.trustAnchorPem, clientId: id, protocolVersion: 4, reconnectPeriod: 50 });
     client.on("error", () => undefined);
     this.#clients.push(client);
     const answer = new Promise<Buffer>((resolve) => client.once("message", (_topic, payload) => resolve(payload)));
     await client.subscribeAsync(`devices/${id}/identity/response`, { qos: 1 });
-    return { ask: (payload) => client.publishAsync(`devices/${id}/identity/request`, payload, { qos: 1 }), answer };
+    const publish = (payload: string, retain: boolean): Promise<unknown> => client.publishAsync(`devices/${id}/identity/request`, payload, { qos: 1, retain });
+    return { ask: (payload) => publish(payload, false), leave: (payload) => publish(payload, true), answer };
   }
 
   /** The event called `name` with the given number, counted from 1, past or to come. */
@@ -145,16 +146,41 @@ describe("AuthorityService", () => {
     expect(readAnswer(await device.answer)).toMatchObject({ requestId });
   });
 
-  test("answers what came while it was away", async () => {
+  test("puts off a request that came while it was away, takes such a report, and serves what comes then", async () => {
     const early = await site.service();
     early.start();
     await site.hears("connected");
     await early.stop();
     const device = await site.device("sensor-1");
     await device.ask(REQUEST);
+    await device.ask(JSON.stringify({ v: 1, type: "active", serial: "4f" }));
     (await site.service()).start();
     expect(await site.hears("connected", 2)).toMatchObject({ resumedSession: true });
-    expect(readAnswer(await device.answer)).toMatchObject({ requestId });
+    expect(readAnswer(await device.answer)).toMatchObject({ requestId, error: { code: "TRY_LATER", retryAfterSeconds: 1 } });
+    expect(await site.hears("active")).toMatchObject({ id: "sensor-1", retired: ["3a"] });
+    await expect.poll(async () => (await device.ask(REQUEST), site.events.some(({ event }) => event === "issued"))).toBe(true);
+  });
+
+  test("does not serve a retained request, now or later", async () => {
+    const device = await site.device("sensor-1");
+    await device.leave(REQUEST);
+    (await site.service()).start();
+    expect(await site.hears("ignored")).toMatchObject({ id: "sensor-1", reason: expect.stringContaining("retained") });
+    expect(site.events.some(({ event }) => event === "issued")).toBe(false);
+  });
+
+  test("answers a device at once while another sends thousands of requests", async () => {
+    (await site.service()).start();
+    await site.hears("connected");
+    const noisy = await site.device("sensor-1");
+    const quiet = await site.device("sensor-2");
+    const flood = Promise.all(Array.from({ length: 3_000 }, () => noisy.ask(REQUEST)));
+    await site.hears("throttled");
+    await quiet.ask(REQUEST);
+    expect(readAnswer(await quiet.answer)).toEqual({ requestId, chain: CHAIN });
+    expect(site.events.filter((event) => event.event === "issued" && event.id === "sensor-1").length).toBeLessThanOrEqual(25);
+    await flood;
+    expect(site.events.filter(({ event }) => event === "throttled")).toHaveLength(1);
   });
 
   test("comes back when the broker does, with another certificate when its own is due", async () => {

@@ -1,7 +1,8 @@
 /**
- * The enrolment service: an MQTT client around {@link EnrolmentAuthority}. A persistent session at QoS 1 and an acknowledgement that is sent
- * only after the work is done let requests outlive a crash of this process.
+ * The enrolment service: an MQTT client around {@link EnrolmentAuthority}. Its session is persistent, for reports: they are acknowledged when the work is done. Requests are
+ * served only while their device waits for the answer: those that a broker kept (retained, or queued while the service was away) may be of a holder that has been shut out.
  */
+import { randomBytes } from "node:crypto";
 import { isIP } from "node:net";
 import { connect as connectTls } from "node:tls";
 import type { TLSSocket } from "node:tls";
@@ -13,7 +14,9 @@ import type { Failure } from "../../sdk/failure.js";
 import type { Endpoint } from "../../sdk/platform.js";
 import { connectionFailure, ownFailure } from "./connection-errors.js";
 import type { AuthorityEvent, EnrolmentAuthority, Outcome } from "./enrolment-authority.js";
-import { REQUEST_FILTER } from "./messages.js";
+import { FairQueue } from "./fair-queue.js";
+import { deviceOfTopic, readMessage, REQUEST_FILTER, requestTopic } from "./messages.js";
+import { RateLimiter } from "./rate-limiter.js";
 
 /** What the service shows of itself; the key lives in this process's memory only. */
 export interface ServiceIdentity {
@@ -29,6 +32,8 @@ export interface ServiceIdentity {
 
 export type ServiceEvent =
   | AuthorityEvent
+  /** A device sends so much that its messages are dropped unread; told once a minute. */
+  | { readonly event: "throttled"; readonly id: string }
   | { readonly event: "connected"; readonly name: string; readonly resumedSession: boolean }
   | { readonly event: "disconnected"; readonly failure: Failure; readonly wasConnected: boolean }
   | { readonly event: "retrying"; readonly delayMs: number };
@@ -43,6 +48,13 @@ export interface ServiceOptions {
   readonly onEvent: (event: ServiceEvent) => void;
 }
 
+interface Arrival {
+  readonly client: MqttClient;
+  readonly topic: string;
+  readonly payload: Uint8Array;
+  readonly atMs: number;
+}
+
 interface ConnectionEnd {
   readonly failure: Failure;
   readonly wasConnected: boolean;
@@ -54,6 +66,15 @@ const FAREWELL_MS = 2_000;
 const KEEP_ALIVE_SECONDS = 30;
 /** Answers kept for a broker that has not acknowledged them; a device that misses one asks again. */
 const MAX_UNACKNOWLEDGED = 1_000;
+/** Messages of one device before any work is spent on them: a renewal takes two, a device in trouble a few more. */
+const MESSAGE_LIMITS = { perHour: 1_200, burst: 20 };
+const MAX_WAITING_DEVICES = 2_000;
+const MAX_WAITING_PER_DEVICE = 2;
+const TOO_MANY_SECONDS = 30;
+const OLD_REQUEST_SECONDS = 1;
+const THROTTLED_AGAIN_MS = 60_000;
+/** When the mark of the end of the backlog does not come: a broker may not have its rights yet. */
+const BACKLOG_LIMIT_MS = 10_000;
 
 export class AuthorityService {
   readonly #options: ServiceOptions;
@@ -66,6 +87,13 @@ export class AuthorityService {
   #wake: () => void = () => undefined;
   #running: Promise<void> | undefined;
   #working: Promise<void> = Promise.resolve();
+  readonly #messages = new RateLimiter(MESSAGE_LIMITS, () => performance.now());
+  /** When each device was said to be throttled. */
+  readonly #toldMs = new Map<string, number>();
+  readonly #waiting = new FairQueue<Arrival>(MAX_WAITING_DEVICES, MAX_WAITING_PER_DEVICE);
+  #serving = false;
+  /** What marks the end of what the broker kept while this service was away; undefined when that is through. */
+  #backlogMark: string | undefined;
 
   constructor(options: ServiceOptions) {
     this.#options = options;
@@ -134,14 +162,18 @@ export class AuthorityService {
       connectTimeout: TIMEOUT_MS,
     });
     this.#client = client;
+    // Before anything comes: whether there is a session is known only after its first messages.
+    this.#backlogMark = BEFORE_CONNACK;
     client.handleMessage = (packet, done) => this.#receive(client, packet, done);
     client.on("error", (error) => (reason ??= connectionFailure(error, address, opened)));
     client.once("close", () => ended({ failure: reason ?? failure("CONNECTION_CLOSED", `the broker at ${address} closed the connection`), wasConnected }));
     client.once("connect", ({ sessionPresent }) => {
+      if (!sessionPresent) this.#backlogMark = undefined;
       client.subscribe(REQUEST_FILTER, { qos: 1 }, (error, granted) => {
         if (error === null && granted?.every(({ qos }) => qos <= 2) === true) {
           wasConnected = true;
           this.#options.onEvent({ event: "connected", name: identity.name, resumedSession: sessionPresent });
+          if (sessionPresent) this.#markBacklog(client, identity.name);
           this.#resend(client);
         } else {
           reason ??= failure("NOT_AUTHORIZED", `the broker at ${address} does not let ${identity.name} read ${REQUEST_FILTER}`);
@@ -156,13 +188,70 @@ export class AuthorityService {
     return this.#identity;
   }
 
-  // MQTT.js reads the next packet and acknowledges this one only when `done` is called: one request at a time, and none is lost by a crash.
+  // MQTT.js reads the next packet and acknowledges this one only when `done` is called.
   #receive(client: MqttClient, packet: IPublishPacket, done: (error?: Error) => void): void {
     const payload = typeof packet.payload === "string" ? Buffer.from(packet.payload) : packet.payload;
-    this.#working = this.#options.authority.handle(packet.topic, payload).then((outcome) => {
-      this.#settle(client, outcome);
-      done();
-    });
+    const id = deviceOfTopic(packet.topic) ?? "";
+    if (id === this.#identity.name) this.#ownMessage(payload);
+    else if (packet.retain) this.#options.onEvent({ event: "ignored", id, reason: "a retained message: nobody waits for its answer" });
+    else if (this.#takesMessage(id)) {
+      const arrival = { client, topic: packet.topic, payload, atMs: Date.now() };
+      if (isReport(payload)) {
+        this.#working = this.#work(arrival).then(() => done());
+        return;
+      }
+      this.#receiveRequest(id, arrival);
+    }
+    done();
+  }
+
+  /** Costs nothing but a look at the topic. */
+  #takesMessage(id: string): boolean {
+    if (this.#messages.take(id) === 0) return true;
+    const nowMs = performance.now();
+    if (nowMs - (this.#toldMs.get(id) ?? -Infinity) > THROTTLED_AGAIN_MS) {
+      if (this.#toldMs.size >= MAX_WAITING_DEVICES) this.#toldMs.clear();
+      this.#toldMs.set(id, nowMs);
+      this.#options.onEvent({ event: "throttled", id });
+    }
+    return false;
+  }
+
+  #receiveRequest(id: string, arrival: Arrival): void {
+    const { client, topic, payload } = arrival;
+    if (this.#backlogMark !== undefined) {
+      this.#settle(client, this.#options.authority.putOff(topic, payload, "the request is from before this service was there", OLD_REQUEST_SECONDS));
+    } else if (this.#waiting.add(id, arrival)) {
+      void this.#serveWaiting();
+    } else {
+      this.#settle(client, this.#options.authority.putOff(topic, payload, "too many devices ask at once", TOO_MANY_SECONDS));
+    }
+  }
+
+  async #serveWaiting(): Promise<void> {
+    if (this.#serving) return;
+    this.#serving = true;
+    for (let next = this.#waiting.take(); next !== undefined && !this.#stopping; next = this.#waiting.take()) {
+      this.#working = this.#work(next);
+      await this.#working;
+    }
+    this.#serving = false;
+  }
+
+  async #work({ client, topic, payload, atMs }: Arrival): Promise<void> {
+    this.#settle(client, await this.#options.authority.handle(topic, payload, atMs));
+  }
+
+  /** What this service sends to itself now comes behind everything that the broker kept for it. */
+  #markBacklog(client: MqttClient, name: string): void {
+    const mark = randomBytes(16).toString("hex");
+    this.#backlogMark = mark;
+    client.publish(requestTopic(name), mark, { qos: 1 });
+    setTimeout(() => this.#ownMessage(Buffer.from(mark)), BACKLOG_LIMIT_MS).unref();
+  }
+
+  #ownMessage(payload: Uint8Array): void {
+    if (this.#backlogMark !== undefined && Buffer.from(payload).equals(Buffer.from(this.#backlogMark))) this.#backlogMark = undefined;
   }
 
   #settle(client: MqttClient, { event, answer }: Outcome): void {
@@ -192,6 +281,13 @@ export class AuthorityService {
       };
     });
   }
+}
+
+/** Never the text of a mark. */
+const BEFORE_CONNACK = "before CONNACK";
+
+function isReport(payload: Uint8Array): boolean {
+  return readMessage(payload).type === "active";
 }
 
 function dial(endpoint: Endpoint, identity: ServiceIdentity): TLSSocket {

@@ -27,13 +27,18 @@ export interface ChangeHooks {
   filesChanged(files: ProvedFiles): Promise<void>;
   /** May add to the change what follows from it (the revocation list). */
   beforeCommit(draft: Draft): Promise<void>;
-  /** Carries the change, already on disk, to the outside (broker configurations). Must not throw for trouble out there. Also called when a crashed change is finished. */
-  afterApply(entries: ReadonlyMap<string, RegistryEntry>, files: CaFiles): Promise<void>;
+  /**
+   * Carries the change, already on disk, to the outside (broker configurations). Must not throw for trouble out there. Also called when a crashed change is finished.
+   *
+   * @returns what to note down of it, as a change of its own that is carried no further
+   */
+  afterApply(entries: ReadonlyMap<string, RegistryEntry>, files: CaFiles): Promise<FollowUp | undefined>;
 }
+
+export type FollowUp = (draft: Draft) => void;
 
 /** A change in the making: what it reads is the state before it plus what it has put so far. */
 export class Draft implements CaFiles {
-  readonly #before: ReadonlyMap<string, RegistryEntry>;
   readonly entries: Map<string, RegistryEntry>;
   readonly writes = new Map<string, Buffer>();
   readonly removes = new Set<string>();
@@ -44,12 +49,11 @@ export class Draft implements CaFiles {
   revocationChanged = false;
 
   constructor(
-    before: ReadonlyMap<string, RegistryEntry>,
+    readonly before: ReadonlyMap<string, RegistryEntry>,
     private readonly files: CaFiles,
     readonly revision: number,
     readonly nowMs: number,
   ) {
-    this.#before = before;
     this.entries = new Map(before);
   }
 
@@ -68,7 +72,7 @@ export class Draft implements CaFiles {
     this.removes.delete(entryFile(entry.name));
     this.write(entryFile(entry.name), text);
     this.digests.set(entry.name, entryDigest(entry.name, text));
-    this.revocationChanged ||= this.#revokedSerials(this.#before.get(entry.name)) !== this.#revokedSerials(entry);
+    this.revocationChanged ||= this.#revokedSerials(this.before.get(entry.name)) !== this.#revokedSerials(entry);
   }
 
   remove(name: string): void {
@@ -101,6 +105,7 @@ export class CaStore {
   readonly #now: () => number;
   #hooks: ChangeHooks | undefined;
   #queue: Promise<unknown> = Promise.resolve();
+  #followUp: FollowUp | undefined;
   /** A change of this process stopped half-way: what is in memory may not be what is on the disk. */
   #isUnsure = false;
 
@@ -127,8 +132,9 @@ export class CaStore {
       const loaded = loadCa(directory, key, journal !== undefined);
       const store = new CaStore(loaded, key, now);
       store.#hooks = await makeHooks(loaded.files);
-      if (journal !== undefined) await store.#finish();
-      rememberRevision(directory, loaded.files.state);
+      if (journal !== undefined) await store.#finish(true);
+      await store.#settle();
+      rememberRevision(directory, store.#loaded.files.state);
       return store;
     });
   }
@@ -156,19 +162,33 @@ export class CaStore {
     if (journal !== undefined || this.#isUnsure) {
       this.#loaded = loadCa(this.directory, this.#key, journal !== undefined);
       await this.#hooks?.filesChanged(this.#loaded.files);
-      if (journal !== undefined) await this.#finish();
+      if (journal !== undefined) await this.#finish(true);
       this.#isUnsure = false;
+      await this.#settle();
     }
     await this.#refresh();
     const { entries, files } = this.#loaded;
     const draft = new Draft(entries, files, files.state.revision + 1, this.#now());
     const result = await work(draft);
-    if (draft.event !== undefined) await this.#commit(draft, draft.event);
+    if (draft.event === undefined) return result;
+    await this.#hooks?.beforeCommit(draft);
+    await this.#commit(draft, draft.event, true);
+    await this.#settle();
     return result;
   }
 
-  async #commit(draft: Draft, event: AuditEvent): Promise<void> {
-    await this.#hooks?.beforeCommit(draft);
+  /** Notes down what came out of carrying the last change to the outside. */
+  async #settle(): Promise<void> {
+    const followUp = this.#followUp;
+    this.#followUp = undefined;
+    if (followUp === undefined) return;
+    const { entries, files } = this.#loaded;
+    const draft = new Draft(entries, files, files.state.revision + 1, this.#now());
+    followUp(draft);
+    if (draft.event !== undefined) await this.#commit(draft, draft.event, false);
+  }
+
+  async #commit(draft: Draft, event: AuditEvent, isCarried: boolean): Promise<void> {
     const { files, audit, tree } = this.#loaded;
     for (const name of draft.digests.keys()) checkEntry(this.directory, name, tree.digestOf(name));
     const line = auditLine(files.state.audit.head, draft.revision, new Date(draft.nowMs), event);
@@ -186,7 +206,7 @@ export class CaStore {
     audit.catchUp(join(this.directory, FILES.audit));
     this.#loaded = { files: readState(this.directory, this.#key), entries: draft.entries, tree, audit };
     await this.#hooks?.filesChanged(this.#loaded.files);
-    await this.#finish();
+    await this.#finish(isCarried);
     this.#isUnsure = false;
     rememberRevision(this.directory, this.#loaded.files.state);
   }
@@ -208,9 +228,9 @@ export class CaStore {
   }
 
   /** The last steps of a change that is applied. */
-  async #finish(): Promise<void> {
+  async #finish(isCarried: boolean): Promise<void> {
     const { files, entries } = this.#loaded;
-    await this.#hooks?.afterApply(entries, files);
+    if (isCarried) this.#followUp = await this.#hooks?.afterApply(entries, files);
     finishJournal(this.directory, revisionOf(files));
   }
 

@@ -4,6 +4,7 @@ import { readCaJson } from "./ca-files.js";
 import type { CaFiles } from "./ca-files.js";
 import { corrupt, FILES } from "./directory-layout.js";
 import { parseMosquittoSettings } from "../brokers/mosquitto/mosquitto-config.js";
+import type { OwedEnd } from "./lost-sessions.js";
 import type { MosquittoSettings } from "../brokers/mosquitto/mosquitto-config.js";
 
 export interface Output {
@@ -11,6 +12,10 @@ export interface Output {
   /** Absolute, without symbolic links. */
   readonly directory: string;
   readonly settings: MosquittoSettings;
+  /** Sessions at this broker that have to end, and are not proved to have. */
+  readonly owed: readonly OwedEnd[];
+  /** Sessions of certificates that expired until then were ended; milliseconds since the epoch. */
+  readonly sweptAtMs: number;
 }
 
 export function outputsText(outputs: readonly Output[]): string {
@@ -27,8 +32,15 @@ export function readOutputs(files: CaFiles): Output[] {
 
 function parseOutput(value: unknown): Output | undefined {
   if (typeof value !== "object" || value === null) return undefined;
-  const { engine, directory, settings } = value as Record<string, unknown>;
+  const { engine, directory, settings, owed = [], sweptAtMs = 0 } = value as Record<string, unknown>;
   const parsed = parseMosquittoSettings(settings);
   if (engine !== "mosquitto" || typeof directory !== "string" || !isAbsolute(directory) || parsed === undefined) return undefined;
-  return { engine, directory, settings: parsed };
+  if (!Array.isArray(owed) || !owed.every(isOwedEnd) || typeof sweptAtMs !== "number") return undefined;
+  return { engine, directory, settings: parsed, owed, sweptAtMs };
+}
+
+function isOwedEnd(value: unknown): value is OwedEnd {
+  if (typeof value !== "object" || value === null) return false;
+  const { userName, hold } = value as Record<string, unknown>;
+  return typeof userName === "string" && (hold === "now" || hold === "later" || hold === "never");
 }

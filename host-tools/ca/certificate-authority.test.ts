@@ -288,9 +288,9 @@ describe("enrolment", () => {
     const ca = await scene.ca({}, { now: () => now });
     await provisionDevice(ca, "dev1");
     const { csr } = await testKey("dev1");
-    const first = await ca.issueFromCsr("dev1", csr, 10_000);
+    const first = await ca.issueFromCsr("dev1", csr, { lifetimeMs: 10_000 });
     now += 20_000;
-    const second = await ca.issueFromCsr("dev1", csr, 10_000);
+    const second = await ca.issueFromCsr("dev1", csr, { lifetimeMs: 10_000 });
     expect(second.repeated).toBe(false);
     expect(second.serial).not.toBe(first.serial);
   });

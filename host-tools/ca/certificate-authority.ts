@@ -1,10 +1,11 @@
 /** An opened CA: every operation there is on it. Each change is whole, audited, and carried to the broker configurations before the call resolves. */
 import { resolve } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
-import { disconnectEverywhere } from "./disconnect.js";
-import type { Disconnection } from "./disconnect.js";
-import { forgetGone, syncOutputs, writeBrokerConfig } from "./broker-configs.js";
-import type { BrokerConfigRequest, OutputResult, WrittenBrokerConfig } from "./broker-configs.js";
+import { recoveryIdentity } from "../../sdk/identity/device-id.js";
+import { writeBrokerConfig } from "./broker-configs.js";
+import type { BrokerConfigRequest, WrittenBrokerConfig } from "./broker-configs.js";
+import { forgetGone, oweSessions, syncOutputs } from "./broker-sync.js";
+import type { OutputResult } from "./broker-sync.js";
 import { readOutputs } from "../ca-directory/outputs-file.js";
 import { readBrokerMaterial, renewBrokerCertificate } from "./broker-identity.js";
 import type { BrokerMaterial } from "./broker-identity.js";
@@ -16,7 +17,7 @@ import type { CaRecord } from "../ca-directory/ca-record.js";
 import { readKeys } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
 import { issueFromCsr, retireOlder } from "./enrolment.js";
-import type { EnrolledCertificate } from "./enrolment.js";
+import type { EnrolledCertificate, EnrolOptions } from "./enrolment.js";
 import { Provisioning } from "./provisioning.js";
 import type { DeviceIdentity, Reservation, ReserveRequest } from "./provisioning.js";
 import { parseRecord, readRecord, unlock } from "../ca-directory/ca-record.js";
@@ -53,10 +54,13 @@ export async function openCa(directory: string, passphrase: string, { onOutput =
       beforeCommit: async (draft) => {
         gone = forgetGone(draft);
         await addCrlWhenDue(ours.record, ours.keys, draft);
+        oweSessions(draft);
       },
       afterApply: async (entries, files) => {
-        results.set([...gone, ...(await syncOutputs(files, ours.keys, entries, false))]);
+        const synced = await syncOutputs(files, ours.keys, entries, { prove: false, nowMs: now() });
+        results.set([...gone, ...synced.results]);
         gone = [];
+        return synced.followUp;
       },
     };
   });
@@ -127,8 +131,20 @@ class OutputResults {
 }
 
 export interface RevokeOutcome extends Revoked {
-  /** What became of the name's live connections to brokers that run on this machine. */
-  readonly disconnections: readonly Disconnection[];
+  /** What happened at each configured broker. One with a problem may still serve the name. */
+  readonly brokers: readonly OutputResult[];
+}
+
+/** The name is revoked, but at a configured broker something could not be proved: it may still be served there. */
+export class RevocationUnproved extends HawserError {
+  constructor(readonly outcome: RevokeOutcome) {
+    const { directory, problem } = outcome.brokers.find(isUnproved) ?? {};
+    super("OUTPUT_FAILED", `${outcome.id} is revoked, but that it is shut out is not proved at the broker in ${directory ?? ""}: ${problem?.message ?? ""}`, problem?.nextStep);
+  }
+}
+
+function isUnproved({ problem }: OutputResult): boolean {
+  return problem !== undefined && problem.code !== "OUTPUT_GONE";
 }
 
 export class CertificateAuthority {
@@ -185,8 +201,8 @@ export class CertificateAuthority {
   }
 
   /** A certificate for a device that asks: see {@link issueFromCsr}. */
-  issueFromCsr(id: string, csr: Uint8Array, lifetimeMs?: number): Promise<EnrolledCertificate> {
-    return issueFromCsr(this.#ca, id, csr, lifetimeMs);
+  issueFromCsr(id: string, csr: Uint8Array, options?: EnrolOptions): Promise<EnrolledCertificate> {
+    return issueFromCsr(this.#ca, id, csr, options);
   }
 
   /** A device committed its new certificate: see {@link retireOlder}. */
@@ -195,24 +211,19 @@ export class CertificateAuthority {
   }
 
   /**
-   * Shuts a name out, everywhere: registry, revocation list, broker configurations, and its live connections to brokers on this machine.
+   * Shuts a name out, everywhere: registry, revocation list, broker configurations, and its live sessions at every configured broker, whatever their client ids.
    *
-   * @throws HawserError `INVALID_ID`, `INVALID_REASON`, `UNKNOWN_ID`, `NOT_A_DEVICE`, `ALREADY_REVOKED` (nothing happened); `OUTPUT_FAILED` (it is revoked, but a
-   *   broker's configuration could not be brought up to date: the broker may still let it in); and those of every change
+   * @throws RevocationUnproved (`OUTPUT_FAILED`) when that could not be proved at a broker; to be called again then
+   * @throws HawserError `INVALID_ID`, `INVALID_REASON`, `UNKNOWN_ID`, `NOT_A_DEVICE`, `ALREADY_REVOKED` (nothing happened), and those of every change
    */
   async revoke(request: RevokeRequest): Promise<RevokeOutcome> {
+    const before = this.#results.last;
     const revoked = await revoke(this.#ca, request);
-    await this.syncOutputs();
-    const disconnections = await disconnectEverywhere(this.#ca, request.id, revoked.state === "certificate-revoked");
-    const failed = this.#results.last.find((result) => result.problem !== undefined && result.problem.code !== "OUTPUT_GONE");
-    if (failed !== undefined) {
-      throw new HawserError(
-        "OUTPUT_FAILED",
-        `${request.id} is revoked, but the broker configuration in ${failed.directory} is not up to date: ${failed.problem?.message ?? ""}`,
-        "Mend that, then revoke it again: its broker may still let it in.",
-      );
-    }
-    return { ...revoked, disconnections };
+    // Nothing was left to revoke: the caller may have come back because a broker had a problem.
+    const end = revoked.state === "revoked" ? [request.id, recoveryIdentity(request.id)] : [request.id];
+    const outcome = { ...revoked, brokers: this.#results.last === before ? await this.syncOutputs(end) : this.#results.last };
+    if (outcome.brokers.some(isUnproved)) throw new RevocationUnproved(outcome);
+    return outcome;
   }
 
   /** Signs new revocation lists; to be done well before they expire, or brokers refuse everybody. */
@@ -236,13 +247,20 @@ export class CertificateAuthority {
     return writeBrokerConfig(this.#ca, request);
   }
 
-  /** Brings every broker configuration, and every broker that runs with one, up to date now; for when one was damaged or could not be written or reloaded before. */
-  async syncOutputs(): Promise<readonly OutputResult[]> {
+  /**
+   * Brings every broker configuration, and every broker that runs with one, up to date now, and ends the sessions that should have ended: those of expired certificates, and
+   * what could not be done before.
+   *
+   * @param end user names whose sessions to end as well
+   */
+  async syncOutputs(end: readonly string[] = []): Promise<readonly OutputResult[]> {
     const { keys, store } = this.#ca;
     const results = await store.change(async (draft) => {
       const gone = forgetGone(draft);
       if (gone.length > 0) draft.record({ event: "broker-forgotten", directories: gone.map(({ directory }) => directory) });
-      return [...gone, ...(await syncOutputs(draft, keys, draft.entries, true))];
+      const synced = await syncOutputs(draft, keys, draft.entries, { prove: true, end, nowMs: draft.nowMs });
+      synced.followUp?.(draft);
+      return [...gone, ...synced.results];
     });
     this.#results.set(results);
     return results;

@@ -16,18 +16,31 @@ export interface EnrolledCertificate {
   readonly repeated: boolean;
 }
 
+export interface EnrolOptions {
+  /** Milliseconds; the CA's own setting when left out. */
+  readonly lifetimeMs?: number;
+  /** When the request came, milliseconds since the epoch; without it, now. */
+  readonly arrivedAtMs?: number;
+  /** At most so many new certificates of one name in an hour; 0 means no limit. Counted in the registry, so that it outlives whoever asks. */
+  readonly perHour?: number;
+}
+
 /**
  * Issues for a device that proved its name to the broker and sent a request. The same key gets the same certificate again. When this resolves, the
  * registry, the revocation list and the broker configurations know the certificate: a device whose certificate alone was revoked is let in again.
  *
- * @throws HawserError `BAD_REQUEST`, `BAD_SIGNATURE`, `WRONG_SUBJECT`, `UNKNOWN_DEVICE`, `DEVICE_REVOKED`, and those of every change
+ * @throws HawserError `BAD_REQUEST`, `BAD_SIGNATURE`, `WRONG_SUBJECT`, `UNKNOWN_DEVICE`, `DEVICE_REVOKED`, `STALE_REQUEST` (the name lost something after
+ *   it was asked for), `RATE_LIMITED`, and those of every change
  */
-export async function issueFromCsr(ca: CaContext, id: string, csr: Uint8Array, lifetimeMs = ca.record.lifetimesMs.device): Promise<EnrolledCertificate> {
+export async function issueFromCsr(ca: CaContext, id: string, csr: Uint8Array, options: EnrolOptions = {}): Promise<EnrolledCertificate> {
+  const { lifetimeMs = ca.record.lifetimesMs.device, arrivedAtMs = Infinity, perHour = 0 } = options;
   const { publicKey, publicKeyHash } = await checkRequest(csr, id);
   return ca.store.change(async (draft) => {
     const entry = enrollable(draft.entries.get(id), id);
+    checkFresh(entry, arrivedAtMs);
     const known = entry.certificates.find((record) => record.publicKeyHash === publicKeyHash && record.notAfterMs > draft.nowMs);
     if (known !== undefined) return again(ca, known);
+    checkRate(entry, perHour, draft.nowMs);
     const { record, der } = await issueLeaf(ca.keys, id, publicKey, { kind: "client" }, draft.nowMs, lifetimeMs);
     draft.put({ ...withCertificate(entry, record, draft.nowMs), state: "active" });
     draft.record({ event: "enrolled", name: id, serial: record.serial, ...(entry.state === "active" ? {} : { recoveredFrom: entry.state }) });
@@ -68,6 +81,21 @@ function again(ca: CaContext, known: CertificateRecord): EnrolledCertificate {
     throw new HawserError("BAD_REQUEST", "the key of the certificate request had a certificate that is revoked", "Make a new key.");
   }
   return { chain: chainOf(ca.keys, Buffer.from(known.der, "base64")), serial: known.serial, notAfterMs: known.notAfterMs, repeated: true };
+}
+
+/** A request from before a revocation or replacement is of whoever held the name then. */
+function checkFresh({ certificates }: RegistryEntry, arrivedAtMs: number): void {
+  if (!certificates.some(({ revokedAtMs }) => revokedAtMs !== undefined && revokedAtMs >= arrivedAtMs)) return;
+  throw new HawserError("STALE_REQUEST", "a certificate of the device was retired after it had asked", "Ask again.");
+}
+
+const HOUR_MS = 3_600_000;
+/** Certificates begin a little before they are made. */
+const BACKDATED_MS = 5 * 60_000;
+
+function checkRate({ name, certificates }: RegistryEntry, perHour: number, nowMs: number): void {
+  const recent = certificates.filter(({ notBeforeMs }) => notBeforeMs > nowMs - HOUR_MS - BACKDATED_MS).length;
+  if (perHour > 0 && recent >= perHour) throw new HawserError("RATE_LIMITED", `the device ${name} got ${recent} certificates within an hour`, "Wait before it asks again.");
 }
 
 function unknownDevice(id: string): HawserError {

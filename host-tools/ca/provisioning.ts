@@ -5,7 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
-import { checkId } from "../../sdk/identity/device-id.js";
+import { checkId, recoveryIdentity } from "../../sdk/identity/device-id.js";
 import { seal } from "../../sim/node/vault/sealed.js";
 import { lockNow } from "../../sim/node/files/process-lock.js";
 import type { ProcessLock } from "../../sim/node/files/process-lock.js";
@@ -96,7 +96,7 @@ export class Provisioning {
       draft.put({ ...withCertificate(cleared, record, draft.nowMs), currentSerial: record.serial, psk: sealedPsk });
       draft.record({ event: "issued", name: id, role, serial: record.serial, ...(replaced.length > 0 ? { replaced } : {}) });
       const trustAnchors = [this.ca.keys.root.certificate];
-      return { id, role, serial: record.serial, notAfterMs: record.notAfterMs, chain: chainOf(this.ca.keys, der), trustAnchors, psk, pskIdentity: id, replaced };
+      return { id, role, serial: record.serial, notAfterMs: record.notAfterMs, chain: chainOf(this.ca.keys, der), trustAnchors, psk, pskIdentity: recoveryIdentity(id), replaced };
     });
   }
 

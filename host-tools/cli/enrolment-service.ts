@@ -1,6 +1,7 @@
 /** Puts the enrolment service together with a CA: its decisions, its limits, and its own short-lived certificate. */
 import type { Endpoint } from "../../sdk/platform.js";
 import { EnrolmentAuthority } from "../authority/enrolment-authority.js";
+import type { EnrolmentCa } from "../authority/enrolment-authority.js";
 import { DEFAULT_RATE_LIMITS, RateLimiter } from "../authority/rate-limiter.js";
 import type { RateLimits } from "../authority/rate-limiter.js";
 import { AuthorityService } from "../authority/service.js";
@@ -28,9 +29,17 @@ export async function enrolmentService(
     endpoint,
     identity: await issueOwn(ca),
     issueOwn: () => issueOwn(ca),
-    authority: new EnrolmentAuthority(ca, new RateLimiter(limits, () => performance.now())),
+    authority: new EnrolmentAuthority(limited(ca, limits), new RateLimiter(limits, () => performance.now())),
     onEvent,
   });
+}
+
+/** The registry counts too: what the limiter counted is gone when this service starts again. */
+function limited(ca: CertificateAuthority, { perHour }: RateLimits): EnrolmentCa {
+  return {
+    issueFromCsr: (id, csr, arrivedAtMs) => ca.issueFromCsr(id, csr, { arrivedAtMs, perHour }),
+    retireOlder: (id, activeSerial) => ca.retireOlder(id, activeSerial),
+  };
 }
 
 async function issueOwn(ca: CertificateAuthority): Promise<ServiceIdentity> {

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { errorCode, HawserError } from "../../sdk/errors.js";
+import { recoveryIdentity } from "../../sdk/identity/device-id.js";
 import { NONCE_BYTES } from "../../sdk/provisioning/messages.js";
 import type { CertificateAuthority } from "../ca/certificate-authority.js";
 import { checkRequest } from "../pki/certificate-request.js";
@@ -90,7 +91,7 @@ async function issue(link: StationLink, ca: CertificateAuthority, nonce: Uint8Ar
 async function install(link: StationLink, nonce: Uint8Array, issued: IssuedIdentity): Promise<void> {
   const { id, role, chain, trustAnchors, psk, serial, publicKeyHash } = issued;
   try {
-    await link.request("install", { id, role, chain: chain.map(base64), trustAnchors: trustAnchors.map(base64), ...(psk && { psk: { identity: id, key: base64(psk) } }) });
+    await link.request("install", { id, role, chain: chain.map(base64), trustAnchors: trustAnchors.map(base64), ...(psk && { psk: { identity: recoveryIdentity(id), key: base64(psk) } }) });
   } finally {
     psk?.fill(0);
   }

@@ -6,6 +6,22 @@ const MAX_ID_LENGTH = 64;
 
 const VALID_ID = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 
+/** In no id: what follows it tells the sessions of one name apart. */
+const RECOVERY_SUFFIX = "~recovery";
+
+/**
+ * The PSK identity of a device, and the MQTT client id of its session over PSK. It differs from the id, so that a broker that uses the identity as client id keeps the
+ * session over mutual TLS, and what waits in it, apart.
+ */
+export function recoveryIdentity(id: string): string {
+  return `${id}${RECOVERY_SUFFIX}`;
+}
+
+/** The name behind a PSK identity: devices provisioned by earlier versions show the plain id. */
+export function nameOfPskIdentity(identity: string): string {
+  return identity.endsWith(RECOVERY_SUFFIX) ? identity.slice(0, -RECOVERY_SUFFIX.length) : identity;
+}
+
 /** Whether `id` may name a device or another client. */
 export function isId(id: string): boolean {
   return id.length <= MAX_ID_LENGTH && VALID_ID.test(id);

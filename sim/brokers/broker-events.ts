@@ -18,8 +18,8 @@ export interface BrokerMaterial {
   trustAnchorPem: string;
   /** One CRL for each CA of a client's chain (issuing CA and root), concatenated. */
   crlPem: string;
-  /** The key behind a PSK identity; undefined refuses it. */
-  pskFor(identity: string): Uint8Array | undefined;
+  /** The key of a device by its name; undefined refuses it. */
+  pskFor(name: string): Uint8Array | undefined;
   /** `topic` is a filter when a client subscribes, and a topic name when a message is about to be delivered to it. */
   authorize(who: Who, action: "publish" | "subscribe", topic: string): boolean;
   maySignIn(name: string, scope: Scope): boolean;

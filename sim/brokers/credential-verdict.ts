@@ -1,7 +1,7 @@
 /** Judges what a client showed of itself: at sign-in, and again whenever the broker's material changes. */
 import { createHash } from "node:crypto";
 import type { TLSSocket } from "node:tls";
-import { isId } from "../../sdk/identity/device-id.js";
+import { isId, nameOfPskIdentity } from "../../sdk/identity/device-id.js";
 import type { BrokerMaterial, CredentialReason, Scope } from "./broker-events.js";
 import type { RevocationLists } from "./revocation.js";
 import { plainSerial } from "./revocation.js";
@@ -28,7 +28,7 @@ export function shownCertificate(socket: TLSSocket): Shown | undefined {
 }
 
 export function shownPsk(identity: string, key: Uint8Array): Shown {
-  return { kind: "psk", name: identity, keyDigest: digest(key) };
+  return { kind: "psk", name: nameOfPskIdentity(identity), keyDigest: digest(key) };
 }
 
 export function scopeOf(shown: Shown): Scope {

@@ -2,6 +2,7 @@
 import { constants } from "node:crypto";
 import { createSecureContext, createServer, type Server, type TLSSocket, type TlsOptions } from "node:tls";
 import { HawserError } from "../../sdk/errors.js";
+import { nameOfPskIdentity } from "../../sdk/identity/device-id.js";
 import type { BrokerMaterial, RefusalReason } from "./broker-events.js";
 import { shownCertificate, shownPsk, type Shown } from "./credential-verdict.js";
 import { RevocationLists } from "./revocation.js";
@@ -92,7 +93,7 @@ export function createPskServer(current: () => BrokerMaterial, connectTimeoutMs:
     secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
     handshakeTimeout: connectTimeoutMs,
     pskCallback(socket, identity) {
-      const key = current().pskFor(identity);
+      const key = current().pskFor(nameOfPskIdentity(identity));
       if (key === undefined) {
         unknownBySocket.set(socket, identity);
         return null;

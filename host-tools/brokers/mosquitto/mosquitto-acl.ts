@@ -1,4 +1,5 @@
 /** The policy as mosquitto's ACL and PSK files. */
+import { recoveryIdentity } from "../../../sdk/identity/device-id.js";
 import { grantsOf } from "../../policy/roles.js";
 import type { Grant } from "../../policy/roles.js";
 
@@ -8,12 +9,22 @@ export interface NamedRole {
 }
 
 export interface NamedKey {
+  /** Also the broker's user name for who shows it. */
   readonly identity: string;
   readonly key: Uint8Array;
 }
 
 /** No certificate and no PSK identity can carry this name: it begins with a hyphen. */
 const NOBODY = "-nobody";
+
+/**
+ * The name hawser itself shows to end the sessions of others. No device can have it: it begins with a hyphen, and only the holder of the CA's key can make a certificate
+ * for it.
+ */
+export const CONTROL_NAME = "-control";
+
+/** The dynamic-security plugin listens below this topic. */
+export const CONTROL_TOPICS = "$CONTROL/dynamic-security/#";
 
 /** Any role of a device will do: they have the same rights. */
 const A_DEVICE_ROLE = "device";
@@ -30,12 +41,19 @@ const A_DEVICE_ROLE = "device";
 export function mosquittoFullAcl(names: readonly NamedRole[], shutOut: readonly string[]): string {
   const denials = shutOut.map((name) => `\nuser ${name}\ntopic deny #\n`);
   const own = grantsOf("%u", A_DEVICE_ROLE, "full").filter(({ access }) => access === "subscribe");
-  return `${aclHead()}${names.map(({ name, role }) => aclEntry(name, grantsOf(name, role, "full"))).join("")}${denials.join("")}\n${aclLines("pattern", own)}`;
+  const control = `\nuser ${CONTROL_NAME}\ntopic readwrite ${CONTROL_TOPICS}\n`;
+  return `${aclHead()}${control}${names.map(({ name, role }) => aclEntry(name, grantsOf(name, role, "full"))).join("")}${denials.join("")}\n${aclLines("pattern", own)}`;
 }
 
-/** The ACL file of the PSK listener: the recovery scope of every name. */
+/** The ACL file of the PSK listener: the recovery scope of every name, for each identity it may show. */
 export function mosquittoRecoveryAcl(names: readonly NamedRole[]): string {
-  return `${aclHead()}${names.map(({ name, role }) => aclEntry(name, grantsOf(name, role, "recovery"))).join("")}`;
+  const entries = names.flatMap(({ name, role }) => pskIdentities(name).map((identity) => aclEntry(identity, grantsOf(name, role, "recovery"))));
+  return `${aclHead()}${entries.join("")}`;
+}
+
+/** The PSK identities of a device: today's, and the plain id that earlier versions of hawser provisioned. */
+export function pskIdentities(name: string): readonly string[] {
+  return [recoveryIdentity(name), name];
 }
 
 /** An ACL file always has an entry: with an empty one mosquitto allows everything. */

@@ -16,21 +16,23 @@ const DEVICE_ENTRY = [
 describe("mosquitto's ACL files", () => {
   const parts = (text: string): string[] => text.trimEnd().split("\n\n").slice(1);
   const nobody = "user -nobody\ntopic deny #";
+  const control = "user -control\ntopic readwrite $CONTROL/dynamic-security/#";
   const own = "pattern read devices/%u/down/#\npattern read devices/%u/identity/response";
   const device = { name: "dev1", role: "sensor" };
 
   it("name everybody with exactly the topics of the policy, and those who are shut out with none", () => {
     const text = mosquittoFullAcl([{ name: "backend", role: "backend" }, device], ["gone"]);
-    expect(parts(text)).toEqual([nobody, "user backend\ntopic read devices/+/up/#\ntopic write devices/+/down/#", DEVICE_ENTRY, "user gone\ntopic deny #", own]);
+    expect(parts(text)).toEqual([nobody, control, "user backend\ntopic read devices/+/up/#\ntopic write devices/+/down/#", DEVICE_ENTRY, "user gone\ntopic deny #", own]);
   });
 
   it("give the identity topics alone in the recovery scope, and a client nothing", () => {
     const text = mosquittoRecoveryAcl([device, { name: "op", role: "operator" }]);
-    expect(parts(text)).toEqual([nobody, "user dev1\ntopic write devices/dev1/identity/request\ntopic read devices/dev1/identity/response"]);
+    const identity = "topic write devices/dev1/identity/request\ntopic read devices/dev1/identity/response";
+    expect(parts(text)).toEqual([nobody, `user dev1~recovery\n${identity}`, `user dev1\n${identity}`]);
   });
 
   it("are never without an entry: mosquitto would allow everything", () => {
-    expect(parts(mosquittoFullAcl([], []))).toEqual([nobody, own]);
+    expect(parts(mosquittoFullAcl([], []))).toEqual([nobody, control, own]);
     expect(parts(mosquittoRecoveryAcl([]))).toEqual([nobody]);
   });
 });
@@ -75,8 +77,20 @@ describe("mosquitto's configuration", () => {
     expect(mtls.filter((line) => line.startsWith("psk"))).toEqual([]);
   });
 
-  it("does not tie client ids to names, so that the tools of one backend can share its certificate", () => {
-    expect(config()).not.toMatch(/^use_username_as_clientid/m);
+  it("ties client ids to names on both listeners", () => {
+    const [, mtls = [], psk = []] = parts(config());
+    expect(mtls).toContain("use_username_as_clientid true");
+    expect(psk).toContain("use_username_as_clientid true");
+  });
+
+  it("keeps no retained messages unless it is told to, and loads the plugin that ends sessions", () => {
+    expect(config()).toMatch(/^retain_available false$/m);
+    const settings = { mtlsPort: 1, pskPort: 2, user: "u", retain: true, plugin: "/usr/lib/plugin.so" };
+    const text = compileMosquitto("/etc/broker", settings, facts).get("mosquitto.conf") ?? "";
+    expect(text).toMatch(/^retain_available true$/m);
+    const [, mtls = [], psk = []] = parts(text);
+    expect(mtls).toEqual(expect.arrayContaining(["plugin /usr/lib/plugin.so", "plugin_opt_config_file /etc/broker/data/dynamic-security.json"]));
+    expect(psk.filter((line) => line.startsWith("plugin"))).toEqual([]);
   });
 
   it("sets no expiry for sessions, which crashes mosquitto 2.0.11 at a reload", () => {
@@ -97,6 +111,8 @@ describe("mosquitto's configuration", () => {
     bad({ mtlsPort: 1, pskPort: 2, bind: "x\nallow_anonymous true" }, "BAD_HOST");
     bad({ mtlsPort: 1, pskPort: 2, bind: "" }, "BAD_HOST");
     expect(parseMosquittoSettings({ mtlsPort: 1, pskPort: 2, user: "root\nlistener 1883" })).toBeUndefined();
+    expect(parseMosquittoSettings({ mtlsPort: 1, pskPort: 2, user: "root", plugin: "/x\nallow_anonymous true" })).toBeUndefined();
+    expect(parseMosquittoSettings({ mtlsPort: 1, pskPort: 2, user: "root", reach: "a b" })).toBeUndefined();
     expect(parseMosquittoSettings({ mtlsPort: 1, pskPort: 2, user: "root", bind: "::" })).toEqual({ mtlsPort: 1, pskPort: 2, user: "root", bind: "::" });
   });
 });

@@ -1,8 +1,9 @@
 /** Compiles mosquitto's configuration: two listeners, certificates on one and pre-shared keys on the other, everything bounded, nothing in the clear. */
 import { createHash, createHmac } from "node:crypto";
-import { join } from "node:path";
+import { isAbsolute, join } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
-import { mosquittoFullAcl, mosquittoPskFile, mosquittoRecoveryAcl } from "./mosquitto-acl.js";
+import { nftablesLimits } from "./mosquitto-limits.js";
+import { CONTROL_NAME, CONTROL_TOPICS, mosquittoFullAcl, mosquittoPskFile, mosquittoRecoveryAcl } from "./mosquitto-acl.js";
 import type { NamedKey, NamedRole } from "./mosquitto-acl.js";
 
 export interface MosquittoSettings {
@@ -12,6 +13,12 @@ export interface MosquittoSettings {
   readonly bind?: string;
   /** The user mosquitto becomes when it is started as root. */
   readonly user: string;
+  /** Host under which this machine reaches the broker; where it listens when left out. For a broker in a container or on another machine. */
+  readonly reach?: string;
+  /** mosquitto's dynamic-security plugin (an absolute path): with it all sessions of a name can be ended. */
+  readonly plugin?: string;
+  /** Let clients leave retained messages. They are not bounded: one device can fill the broker's disk with them. */
+  readonly retain?: boolean;
 }
 
 /** What the broker is to know, whatever its kind. */
@@ -39,11 +46,30 @@ export const MOSQUITTO_FILES = {
   chain: "broker.crt.pem",
   key: "broker.key.pem",
   crl: "crl.pem",
+  /** For nft: the connection limits that mosquitto does not keep. */
+  limits: "limits.nft",
   /** Written by mosquitto. */
   pid: "mosquitto.pid",
   /** Directory of mosquitto's database. */
   data: "data",
+  /** What the dynamic-security plugin knows; written once, then mosquitto's own. */
+  plugin: "data/dynamic-security.json",
 } as const;
+
+/**
+ * The plugin's first state: one role, for {@link CONTROL_NAME}. Everything else stays allowed here, because the ACL files decide it: mosquitto asks them first, and what
+ * they deny is denied.
+ */
+export function pluginState(): string {
+  const acls = ["publishClientSend", "publishClientReceive", "subscribePattern"].map((acltype) => ({ acltype, topic: CONTROL_TOPICS, priority: 0, allow: true }));
+  const state = {
+    defaultACLAccess: { publishClientSend: true, publishClientReceive: true, subscribe: true, unsubscribe: true },
+    clients: [{ username: CONTROL_NAME, roles: [{ rolename: "control", priority: 0 }] }],
+    groups: [],
+    roles: [{ rolename: "control", acls }],
+  };
+  return `${JSON.stringify(state, null, 2)}\n`;
+}
 
 /** Where the listeners are: ports, or UNIX sockets for a trial that must not need a port. */
 interface Listeners {
@@ -84,7 +110,20 @@ function compile(directory: string, settings: MosquittoSettings, facts: BrokerFa
     [MOSQUITTO_FILES.key, facts.brokerKeyPem],
     [MOSQUITTO_FILES.crl, facts.crlPem],
     [MOSQUITTO_FILES.config, configText(directory, settings, listeners)],
+    [MOSQUITTO_FILES.limits, nftablesLimits([{ name: "mtls", port: settings.mtlsPort, held: MTLS_CONNECTIONS }, { name: "psk", port: settings.pskPort, held: PSK_CONNECTIONS }])],
   ]);
+}
+
+/** For the broker's whole: its sessions at work. */
+const MTLS_CONNECTIONS = 20_000;
+const PSK_CONNECTIONS = 2_000;
+
+function pluginText({ plugin }: MosquittoSettings, statePath: string): string {
+  if (plugin === undefined) return "";
+  return `# Ends the sessions of a name when hawser says so; it gives nobody else any right. Loaded on one listener, it serves both.
+plugin ${plugin}
+plugin_opt_config_file ${statePath}
+`;
 }
 
 function configText(directory: string, settings: MosquittoSettings, listeners: Listeners): string {
@@ -99,9 +138,11 @@ user ${settings.user}
 pid_file ${path(MOSQUITTO_FILES.pid)}
 set_tcp_nodelay true
 
-# Sessions, queued QoS 1 and 2 messages and retained messages are saved as soon as one of them changed: mosquitto saves once a turn of its loop,
-# after it has answered what arrived in that turn. What was acknowledged in the very turn in which a kill -9 or a power cut came may be lost; what was
-# acknowledged before is safe. Messages already on their way to a connected subscriber are saved with the next change.
+# Sessions and queued QoS 1 and 2 messages are saved as soon as one of them changed: mosquitto saves once a turn of its loop, after it has answered
+# what arrived in that turn. What was acknowledged in the very turn in which a kill -9 or a power cut came may be lost; what was acknowledged before is
+# safe. Messages already on their way to a connected subscriber are saved with the next change.
+# The cost: each save writes everything that is kept. The bounds below keep that small (a device can put nothing there but what waits for a backend that
+# is away: max_queued_bytes of it at most).
 persistence true
 persistence_location ${path(MOSQUITTO_FILES.data)}/
 autosave_on_changes true
@@ -110,10 +151,12 @@ autosave_interval 1
 # after such a client returned (measured with 2.0.11; 2.0.22 has the same code). Sessions that never expire are not in that list: MQTT 3.1.1, and MQTT 5
 # with the session expiry 4294967295, as Hawser's devices ask for. Let no client of this broker ask for another expiry than that or 0.
 
+# Retained messages are not bounded by anything in mosquitto, and each one makes it write all it keeps. (Values below $SYS are published on change.)
+retain_available ${settings.retain === true}
 # Bounds: bytes a packet, messages and bytes kept for one client, messages on their way to one client, seconds between two signs of life.
 max_packet_size 131072
-max_queued_messages 10000
-max_queued_bytes 33554432
+max_queued_messages 5000
+max_queued_bytes 4194304
 max_inflight_messages 20
 max_keepalive 1200
 
@@ -126,10 +169,12 @@ connection_messages true
 log_timestamp true
 log_timestamp_format %Y-%m-%dT%H:%M:%S
 
-# Certificates. (No use_username_as_clientid: with it the tools of one backend could not share its certificate. So a client of this CA can disconnect
-# another by taking its client id; what it may read and write is still its own name's.)
+# Certificates. The client id is the certificate's name, whatever a client calls itself: nobody can take over another's session or empty its queue. So each
+# tool of a backend needs a name of its own (hawser issue).
+# max_connections does not hold in mosquitto 2.0.11: load ${MOSQUITTO_FILES.limits} with nft.
 listener ${listeners.mtls}
-max_connections 20000
+use_username_as_clientid true
+max_connections ${MTLS_CONNECTIONS}
 allow_anonymous false
 allow_zero_length_clientid true
 tls_version tlsv1.2
@@ -141,10 +186,12 @@ crlfile ${path(MOSQUITTO_FILES.crl)}
 require_certificate true
 use_identity_as_username true
 acl_file ${path(MOSQUITTO_FILES.mtlsAcl)}
-
-# Pre-shared keys, for recovery alone: the ACL gives a device its identity topics and nothing else.
+${pluginText(settings, path(MOSQUITTO_FILES.plugin))}
+# Pre-shared keys, for recovery alone: the ACL gives a device its identity topics and nothing else. The client id is the PSK identity, which differs from the
+# device's name: what waits for the device on the other listener stays there.
 listener ${listeners.psk}
-max_connections 2000
+use_username_as_clientid true
+max_connections ${PSK_CONNECTIONS}
 allow_anonymous false
 allow_zero_length_clientid true
 tls_version tlsv1.2
@@ -162,21 +209,40 @@ acl_file ${path(MOSQUITTO_FILES.pskAcl)}
  * @throws HawserError `BAD_PORT`, `BAD_HOST`
  */
 export function checkMosquittoSettings(settings: Omit<MosquittoSettings, "user">): void {
-  const { mtlsPort, pskPort, bind } = settings;
+  const { mtlsPort, pskPort, bind, reach, plugin } = settings;
   for (const port of [mtlsPort, pskPort]) {
     if (!isPort(port)) throw new HawserError("BAD_PORT", `${port} is no port`, "Choose a port from 1 to 65535.");
   }
   if (mtlsPort === pskPort) throw new HawserError("BAD_PORT", `both listeners have the port ${mtlsPort}`, "Certificates and pre-shared keys need a port each.");
   if (bind !== undefined && !isAddress(bind)) throw new HawserError("BAD_HOST", `${JSON.stringify(bind)} is no address to listen on`, "Give a host name or an IP address.");
+  if (reach !== undefined && !isAddress(reach)) throw new HawserError("BAD_HOST", `invalid address ${JSON.stringify(reach)} for the broker`, "Give a host name or an IP address.");
+  if (plugin !== undefined && !isPluginPath(plugin)) throw new HawserError("BAD_CONFIG", `invalid plugin path ${JSON.stringify(plugin)}`, "Give the absolute path of mosquitto_dynamic_security.so.");
 }
 
 /** @returns undefined when the value is no settings */
 export function parseMosquittoSettings(value: unknown): MosquittoSettings | undefined {
   if (typeof value !== "object" || value === null) return undefined;
-  const { mtlsPort, pskPort, bind, user } = value as Record<string, unknown>;
+  const { mtlsPort, pskPort, user, bind, reach, plugin, retain } = value as Record<string, unknown>;
   if (!isPort(mtlsPort) || !isPort(pskPort) || typeof user !== "string" || !/^[A-Za-z_][A-Za-z0-9_-]*$/.test(user)) return undefined;
-  if (bind === undefined) return { mtlsPort, pskPort, user };
-  return isAddress(bind) ? { mtlsPort, pskPort, bind, user } : undefined;
+  if (!isAbsent(bind, isAddress) || !isAbsent(reach, isAddress) || !isAbsent(plugin, isPluginPath) || (retain !== undefined && retain !== true)) return undefined;
+  return {
+    mtlsPort,
+    pskPort,
+    user,
+    ...(bind === undefined ? {} : { bind }),
+    ...(reach === undefined ? {} : { reach }),
+    ...(plugin === undefined ? {} : { plugin }),
+    ...(retain === undefined ? {} : { retain }),
+  };
+}
+
+function isAbsent<T>(value: unknown, check: (value: unknown) => value is T): value is T | undefined {
+  return value === undefined || check(value);
+}
+
+/** It stands in the configuration, where a line feed would begin another setting. */
+function isPluginPath(value: unknown): value is string {
+  return typeof value === "string" && isAbsolute(value) && !/[\p{Cc}]/u.test(value);
 }
 
 function isPort(value: unknown): value is number {

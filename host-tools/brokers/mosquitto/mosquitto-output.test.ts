@@ -6,6 +6,7 @@ import type { ConnectionOptions } from "node:tls";
 import mqtt from "mqtt";
 import type { IClientOptions, MqttClient, Packet } from "mqtt";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { recoveryIdentity } from "../../../sdk/identity/device-id.js";
 import { openCa } from "../../ca/certificate-authority.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import { pemChain } from "../../ca/context.js";
@@ -50,13 +51,13 @@ function connect(options: IClientOptions & Pick<ConnectionOptions, "ciphers" | "
 const byCertificate = (shown: Shown, more: IClientOptions = {}): Promise<MqttClient> =>
   connect({ port: mtlsPort, key: shown.keyPem, cert: shown.chainPem, ca: shown.trustAnchorPem, ...more });
 
-const byPsk = (device: TestDevice, psk: Buffer = device.psk, clientId = `${device.id}~recovery`): Promise<MqttClient> =>
+const byPsk = (device: TestDevice, psk: Buffer = device.psk, clientId = recoveryIdentity(device.id)): Promise<MqttClient> =>
   connect({
     clientId,
     port: pskPort,
     ciphers: "ECDHE-PSK-CHACHA20-POLY1305:ECDHE-PSK-AES128-CBC-SHA256",
     maxVersion: "TLSv1.2",
-    pskCallback: () => ({ identity: device.id, psk }),
+    pskCallback: () => ({ identity: recoveryIdentity(device.id), psk }),
     checkServerIdentity: () => undefined,
   });
 
@@ -112,11 +113,16 @@ describe("a generated mosquitto configuration", () => {
     await expect(connect({ protocol: "mqtt", port: pskPort })).rejects.toThrow();
   });
 
-  it("lets the tools of one backend share its certificate, each with a client id of its own", async () => {
-    const backend = await ca.issueClient({ name: "backend-tools", role: "backend" });
-    const first = await byCertificate(backend, { clientId: "tool-1" });
-    await byCertificate(backend, { clientId: "tool-2" });
-    expect(await publish(first, "devices/dev1/down/x")).not.toBe(DENIED);
+  it("makes a client's name its client id, whatever it calls itself", async () => {
+    const first = await byCertificate(await ca.issueClient({ name: "tool-1", role: "backend" }));
+    const one = await provisionDevice(ca, "dev-one");
+    const two = await byCertificate(await provisionDevice(ca, "dev-two"), { clientId: "dev-two" });
+    const before = await byCertificate(one, { clientId: "dev-two" });
+    const over = ended(before);
+    await byCertificate(one, { clientId: "tool-1" });
+    await over;
+    expect(await publish(first, "devices/dev-one/down/x")).not.toBe(DENIED);
+    expect(await publish(two, "devices/dev-two/up/x")).not.toBe(DENIED);
   });
 
   it("gives the recovery scope and nothing else on the PSK port, to the right key only", async () => {
@@ -133,22 +139,29 @@ describe("a generated mosquitto configuration", () => {
     const device = await provisionDevice(ca, "dev-out");
     const client = await byCertificate(device, { clientId: "dev-out" });
     const over = ended(client);
-    const { disconnections, serials } = await ca.revoke({ id: "dev-out", reason: "key-compromise" });
+    const { brokers, serials } = await ca.revoke({ id: "dev-out", reason: "key-compromise" });
     expect(serials).toEqual([device.serial]);
-    expect(disconnections).toEqual([{ directory: expect.stringContaining("broker") }]);
+    expect(brokers).toMatchObject([{ directory: expect.stringContaining("broker"), loaded: true, ended: ["dev-out"], held: [] }]);
     await over;
     await expect(byCertificate(device)).rejects.toThrow();
     await expect(byPsk(device)).rejects.toThrow();
     expect(statSync(configFile).isFile()).toBe(true);
   });
 
-  it("takes a client's rights when it is revoked, whatever it called itself", async () => {
+  it("ends a client's session when it is revoked or replaced, whatever it called itself, and lets the new holder in", async () => {
     const backend = await ca.issueClient({ name: "backend-out", role: "backend" });
     const client = await byCertificate(backend, { clientId: "some-other-name" });
     expect(await publish(client, "devices/dev1/down/x")).not.toBe(DENIED);
-    await ca.revoke({ id: "backend-out" });
-    expect(await publish(client, "devices/dev1/down/x")).toBe(DENIED);
+    const over = ended(client);
+    const next = await ca.issueClient({ name: "backend-out", role: "backend", replace: true });
+    await over;
     await expect(byCertificate(backend)).rejects.toThrow();
+    const another = await byCertificate(next, { clientId: "yet-another" });
+    expect(await publish(another, "devices/dev1/down/x")).not.toBe(DENIED);
+    const overAgain = ended(another);
+    await ca.revoke({ id: "backend-out" });
+    await overAgain;
+    await expect(byCertificate(next)).rejects.toThrow();
   });
 
   it("lets a device whose certificate alone was revoked recover over PSK and return with a new one", async () => {
@@ -209,7 +222,7 @@ describe("a generated mosquitto configuration", () => {
 
   it("cuts the recovery session of a device that is shut out", async () => {
     const device = await provisionDevice(ca, "dev-rung");
-    const client = await byPsk(device, device.psk, "dev-rung~recovery");
+    const client = await byPsk(device);
     const over = ended(client);
     await ca.revoke({ id: "dev-rung", certificateOnly: true });
     expect(await publish(client, "devices/dev-rung/identity/request")).not.toBe(DENIED);

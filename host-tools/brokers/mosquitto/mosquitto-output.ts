@@ -3,7 +3,7 @@ import { closeSync, constants, fchmodSync, fchownSync, lstatSync, mkdirSync, ope
 import { dirname, join, resolve } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
 import { errnoCode, storageError, syncDirectory, temporaryPath, unlinkIfThere, writeNewFile } from "../../../sim/node/files/atomic-file.js";
-import { compileMosquitto, MOSQUITTO_FILES } from "./mosquitto-config.js";
+import { compileMosquitto, MOSQUITTO_FILES, pluginState } from "./mosquitto-config.js";
 import type { BrokerFacts } from "./mosquitto-config.js";
 import { ownerFor } from "./broker-user.js";
 import type { SystemUser } from "./broker-user.js";
@@ -64,6 +64,7 @@ export async function writeConfiguration({ directory, settings }: Output, facts:
   const stale = [...files].filter(([name, content]) => !isUpToDate(join(directory, name), content, owner));
   try {
     makeDirectories(directory, owner);
+    if (settings.plugin !== undefined) makePluginState(join(directory, MOSQUITTO_FILES.plugin), owner);
     if (stale.length === 0) return [];
     const mosquitto = findMosquitto();
     const problem = mosquitto === undefined ? undefined : await tryConfiguration(mosquitto, trialPlace, settings, facts);
@@ -95,6 +96,11 @@ function makeDirectories(directory: string, owner: SystemUser | undefined): void
       closeSync(descriptor);
     }
   }
+}
+
+/** Once it is there it belongs to mosquitto, which writes it at every command. */
+function makePluginState(path: string, owner: SystemUser | undefined): void {
+  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) replaceFile(path, pluginState(), owner);
 }
 
 function isUpToDate(path: string, content: string, owner: SystemUser | undefined): boolean {

@@ -1,47 +1,70 @@
 /**
- * Makes a running mosquitto read its files again, and proves that it did. A signal alone proves nothing: mosquitto 2.0 forgets a SIGHUP that arrives while
- * it is busy with an earlier one, and would go on with a revoked device's rights.
+ * Makes a running mosquitto read its files again, and proves that it did. The proof comes over the network, from a pre-shared key that only the new files hold: mosquitto
+ * 2.0 forgets a SIGHUP that arrives while it is busy with an earlier one, and a broker in a container has another process id, or none that can be seen from here.
  */
 import { connect } from "node:tls";
 import { setTimeout as delay } from "node:timers/promises";
 import { errorMessage, HawserError } from "../../../sdk/errors.js";
 import { loadedMarker } from "./mosquitto-config.js";
 import type { BrokerFacts, MosquittoSettings } from "./mosquitto-config.js";
-import { runningMosquitto } from "./mosquitto-process.js";
+import { runningMosquittos } from "./mosquitto-process.js";
 import type { Output } from "../../ca-directory/outputs-file.js";
 
 /** A reload takes milliseconds, on a machine in trouble a second. */
 const RELOAD_LIMIT_MS = 20_000;
+/** For a broker that cannot be told from here: somebody beside it may reload it when its files change. */
+const OTHERS_LIMIT_MS = 400;
 /** Between looking and looking again after a signal; after the last one the signal is taken for lost. */
 const WAITS_MS = [10, 30, 100, 300];
 const PROBE_LIMIT_MS = 2000;
 
 /**
- * Brings the broker of a configuration, if one runs, to the state its files have.
+ * - `loaded`: the broker had these files already; `reloaded`: it was told to read them, and has.
+ * - `silent`: nobody answers where the broker should be, and no process of it is seen. It may be stopped, or run where this machine cannot reach it.
+ */
+export type Loading = "loaded" | "reloaded" | "silent";
+
+/**
+ * Brings the broker of a configuration to the state its files have.
  *
  * @param force reload even if the broker shows that it has this state (settings outside of the facts changed)
- * @returns whether it had to be told
- * @throws HawserError `OUTPUT_NOT_RELOADED`
+ * @throws HawserError `OUTPUT_NOT_RELOADED` when a broker answers that has not loaded them, or runs and does not answer
  */
-export async function bringUpToDate({ directory, settings }: Output, facts: BrokerFacts, force: boolean, limitMs = RELOAD_LIMIT_MS): Promise<boolean> {
-  if (runningMosquitto(directory) === undefined) return false;
-  if (!force && (await hasLoaded(settings, facts))) return false;
-  const deadlineMs = performance.now() + limitMs;
+export async function bringUpToDate(output: Output, facts: BrokerFacts, force: boolean, limitMs = RELOAD_LIMIT_MS): Promise<Loading> {
+  const { directory, settings } = output;
+  const first = await askForMarker(settings, facts);
+  if (first === "loaded" && !force) return "loaded";
+  const isSeen = runningMosquittos(directory).length > 0;
+  if (!isSeen && first !== "stale") return first;
+  const deadlineMs = performance.now() + (isSeen ? limitMs : Math.min(limitMs, OTHERS_LIMIT_MS));
+  let last = first;
   do {
-    const pid = runningMosquitto(directory);
-    // Gone meanwhile: when it starts again it reads the files that are there.
-    if (pid === undefined) return false;
-    signal(pid, directory);
+    for (const pid of runningMosquittos(directory)) signal(pid, directory);
     for (const waitMs of WAITS_MS) {
-      if (await hasLoaded(settings, facts)) return true;
+      last = await askForMarker(settings, facts);
+      if (last === "loaded") return "reloaded";
       await delay(waitMs);
     }
+    // Gone meanwhile: when it starts again it reads the files that are there.
+    if (isSeen && last === "silent" && runningMosquittos(directory).length === 0) return "silent";
   } while (performance.now() < deadlineMs);
-  throw new HawserError("OUTPUT_NOT_RELOADED", `the mosquitto that runs with ${directory} did not take over its new files`, "Look at its log, then restart it.");
+  throw notReloaded(output, isSeen, last);
 }
 
-/** Where a broker on this machine is reached. */
-export function localAddress(bind: string | undefined): string {
+function notReloaded({ directory, settings }: Output, isSeen: boolean, last: Answer): HawserError {
+  const address = `${addressOf(settings)}:${settings.pskPort}`;
+  if (isSeen && last === "silent") {
+    const next = "Give the address under which this machine reaches it (hawser broker config --reach), then run: hawser broker sync --dir CA";
+    return new HawserError("OUTPUT_NOT_RELOADED", `the mosquitto that runs with ${directory} does not answer at ${address}: whether it loaded its new files is not known`, next);
+  }
+  if (isSeen) return new HawserError("OUTPUT_NOT_RELOADED", `the mosquitto that runs with ${directory} did not load its new files`, "Look at its log, then restart it.");
+  const next = "Send the broker SIGHUP where it runs (docker kill -s HUP NAME), then run: hawser broker sync --dir CA";
+  return new HawserError("OUTPUT_NOT_RELOADED", `the broker at ${address} has not loaded the new files in ${directory}, and no process of it is seen here`, next);
+}
+
+/** Where a broker is reached from this machine. */
+export function addressOf({ reach, bind }: MosquittoSettings): string {
+  if (reach !== undefined) return reach;
   return bind === undefined || bind === "0.0.0.0" || bind === "::" ? "localhost" : bind;
 }
 
@@ -54,12 +77,17 @@ function signal(pid: number, directory: string): void {
   }
 }
 
+type Answer = "loaded" | "stale" | "silent";
+
+/** No answer at all: nothing listens there, or the way there is cut. */
+const SILENCES = new Set(["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "EADDRNOTAVAIL", "ETIMEDOUT", "ENOTFOUND", "EAI_AGAIN", "EHOSTDOWN"]);
+
 /** Whether the broker knows the marker of these facts: one TLS handshake on the PSK port. */
-function hasLoaded(settings: MosquittoSettings, facts: BrokerFacts): Promise<boolean> {
+function askForMarker(settings: MosquittoSettings, facts: BrokerFacts): Promise<Answer> {
   const { identity, key } = loadedMarker(facts);
   return new Promise((resolve) => {
     const socket = connect({
-      host: localAddress(settings.bind),
+      host: addressOf(settings),
       port: settings.pskPort,
       // Node speaks PSK in TLS 1.2 only.
       maxVersion: "TLSv1.2",
@@ -68,13 +96,21 @@ function hasLoaded(settings: MosquittoSettings, facts: BrokerFacts): Promise<boo
       // There is no certificate: knowing the key is the proof.
       checkServerIdentity: () => undefined,
     });
-    const settle = (loaded: boolean): void => {
+    let isConnected = false;
+    const settle = (answer: Answer): void => {
       socket.destroy();
-      resolve(loaded);
+      resolve(answer);
     };
-    socket.setTimeout(PROBE_LIMIT_MS, () => settle(false));
-    socket.once("secureConnect", () => settle(true));
-    socket.on("error", () => settle(false));
-    socket.once("close", () => settle(false));
+    socket.once("connect", () => (isConnected = true));
+    socket.setTimeout(PROBE_LIMIT_MS, () => settle(isConnected ? "stale" : "silent"));
+    socket.once("secureConnect", () => settle("loaded"));
+    socket.on("error", (error) => settle(!isConnected && isSilence(error) ? "silent" : "stale"));
+    socket.once("close", () => settle("stale"));
   });
+}
+
+/** Several addresses of one name that all refuse come as one error of several. */
+function isSilence(error: Error): boolean {
+  if (error instanceof AggregateError) return error.errors.every((each: unknown) => each instanceof Error && isSilence(each));
+  return "code" in error && SILENCES.has(String(error.code));
 }

@@ -7,7 +7,7 @@ import type { ChildProcess } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
-import { compileMosquittoTrial, MOSQUITTO_FILES } from "./mosquitto-config.js";
+import { compileMosquittoTrial, MOSQUITTO_FILES, pluginState } from "./mosquitto-config.js";
 import type { BrokerFacts, MosquittoSettings } from "./mosquitto-config.js";
 
 /** Mosquitto is up in a few hundredths of a second; this is for machines in trouble. */
@@ -25,6 +25,7 @@ export async function tryConfiguration(mosquitto: string, place: string, setting
   try {
     for (const path of [place, join(place, MOSQUITTO_FILES.data)]) mkdirSync(path, { mode: 0o700 });
     const files = compileMosquittoTrial(place, { ...settings, user: currentUser() }, facts);
+    writeFileSync(join(place, MOSQUITTO_FILES.plugin), pluginState(), { mode: 0o600 });
     for (const [name, content] of files) writeFileSync(join(place, name), content, { mode: 0o600 });
     // Sockets are named relative to the working directory: their whole path may be too long for the system.
     return await verdictOf(spawn(mosquitto, ["-c", join(place, MOSQUITTO_FILES.config)], { cwd: place, stdio: ["ignore", "ignore", "pipe"] }));

@@ -79,7 +79,7 @@ export function printServiceEvent(terminal: Terminal, event: ServiceEvent, url: 
   }
 }
 
-const COLOURS: Partial<Record<ServiceEvent["event"], Colour>> = { issued: "green", refused: "yellow", failed: "red", ignored: "dim", retrying: "yellow" };
+const COLOURS: Partial<Record<ServiceEvent["event"], Colour>> = { issued: "green", refused: "yellow", failed: "red", ignored: "dim", retrying: "yellow", throttled: "yellow" };
 
 function summary(event: Exclude<ServiceEvent, { event: "connected" | "disconnected" }>): string {
   switch (event.event) {
@@ -89,6 +89,8 @@ function summary(event: Exclude<ServiceEvent, { event: "connected" | "disconnect
       return `${event.id}: ${event.code}: ${event.reason}`;
     case "active":
       return `${event.id} uses ${event.serial}${event.retired.length === 0 ? "" : `; retired ${event.retired.join(", ")}`}`;
+    case "throttled":
+      return `${event.id} sends too much; its messages are dropped unread`;
     case "ignored":
       return `${event.id === "" ? "a message" : event.id}: ${event.reason}`;
     case "failed":

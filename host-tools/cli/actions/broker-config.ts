@@ -9,15 +9,28 @@ export interface BrokerConfigOptions extends PassphraseOptions {
   out: string;
   mtlsPort: number;
   pskPort: number;
+  bind?: string;
+  reach?: string;
+  plugin?: string;
+  retain?: boolean;
   json?: boolean;
 }
 
 export async function writeBrokerConfiguration(options: BrokerConfigOptions, context: Context): Promise<void> {
-  const { out, mtlsPort, pskPort } = options;
+  const { for: engine, out, mtlsPort, pskPort, bind, reach, plugin, retain } = options;
   const ca = await openCaOf(options, context);
-  const written = await ca.writeBrokerConfig({ engine: options.for, out, mtlsPort, pskPort });
+  const written = await ca.writeBrokerConfig({
+    engine,
+    out,
+    mtlsPort,
+    pskPort,
+    ...(bind === undefined ? {} : { bind }),
+    ...(reach === undefined ? {} : { reach }),
+    ...(plugin === undefined ? {} : { plugin }),
+    ...(retain === true ? { retain } : {}),
+  });
   const { configFile, files, user, note } = written;
-  context.terminal.result({ for: options.for, config: configFile, files, user, mtlsPort, pskPort, note }, [
+  context.terminal.result({ for: engine, config: configFile, files, user, mtlsPort, pskPort, note }, [
     `${configFile}: certificates on port ${mtlsPort}, pre-shared keys on port ${pskPort}. Start with: mosquitto -c ${configFile}`,
     ...(note === undefined ? [] : [`Note: ${note}.`]),
   ]);

@@ -1,7 +1,10 @@
 /** Shuts a device or client out. */
+import { RevocationUnproved } from "../../ca/certificate-authority.js";
+import type { CertificateAuthority, RevokeOutcome } from "../../ca/certificate-authority.js";
 import type { Context } from "../command-runner.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
+import { BROKER_PROBLEMS, brokerLines, brokersJson } from "./broker-results.js";
 
 export interface RevokeOptions extends PassphraseOptions {
   dir: string;
@@ -13,12 +16,23 @@ export interface RevokeOptions extends PassphraseOptions {
 
 export async function revoke(options: RevokeOptions, context: Context): Promise<void> {
   const { terminal } = context;
-  const ca = await openCaOf(options, context);
-  const { id, state, reason, serials, disconnections } = await ca.revoke({ id: options.id, reason: options.reason, certificateOnly: options.certificateOnly === true });
-  const result = { id, state, reason, revoked: serials, disconnected: disconnections.map(({ directory, problem }) => ({ broker: directory, problem })) };
-  terminal.result(result, [
-    state === "revoked" ? `${id} is shut out (${reason}).` : `The certificates of ${id} are revoked (${reason}); it may recover with its pre-shared key.`,
+  const ca = await openCaOf(options, context, BROKER_PROBLEMS);
+  const { outcome, problem } = await revokeWith(ca, options);
+  const { id, state, reason, serials, brokers } = outcome;
+  terminal.result({ id, state, reason, revoked: serials, brokers: brokersJson(brokers) }, [
+    state === "revoked" ? `${id} is revoked (${reason}).` : `The certificates of ${id} are revoked (${reason}); it may recover with its pre-shared key.`,
     ...serials.map((serial) => `  revoked ${serial}`),
-    ...disconnections.map(({ directory, problem }) => (problem === undefined ? `  disconnected from the broker in ${directory}` : `  still connected to the broker in ${directory}: ${problem}`)),
+    ...brokerLines(brokers),
   ]);
+  if (problem !== undefined) throw problem;
+}
+
+/** What could not be proved is told after what was. */
+async function revokeWith(ca: CertificateAuthority, options: RevokeOptions): Promise<{ outcome: RevokeOutcome; problem?: RevocationUnproved }> {
+  try {
+    return { outcome: await ca.revoke({ id: options.id, reason: options.reason, certificateOnly: options.certificateOnly === true }) };
+  } catch (error) {
+    if (error instanceof RevocationUnproved) return { outcome: error.outcome, problem: error };
+    throw error;
+  }
 }

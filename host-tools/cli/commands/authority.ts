@@ -11,12 +11,13 @@ export function addAuthorityCommand(program: Command, run: Run): void {
   connectTimeout(authority);
   json(caPassphrase(authority));
   addHelp(authority, {
-    notes: ["It connects with a short-lived certificate of its own, made in memory (name: hawser-authority). A device gets at most 12 new certificates an hour."],
+    notes: ["It connects with a short-lived certificate of its own, made in memory (name: hawser-authority). A device gets at most 12 new certificates an hour.",
+      "A request that a broker kept (retained, or queued while this service was away) is not served: the device asks again."],
     json: [
       '{"time":"...","event":"connected","url":"mqtts://localhost:8883"}',
       '{"time":"...","event":"issued","id":"sensor-1","requestId":"..","serial":"4f..","repeated":false}',
       '{"time":"...","event":"active","id":"sensor-1","serial":"4f..","retired":["3a.."]}',
-      "also: refused (code), failed (code), ignored (reason), disconnected (code), retrying (delayMs), stopped",
+      "also: refused (code), failed (code), ignored (reason), throttled, disconnected (code), retrying (delayMs), stopped",
     ],
     examples: ["hawser authority --dir ca --url mqtts://localhost:8883"],
     exits: [3, 4, 5, 6],

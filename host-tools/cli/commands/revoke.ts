@@ -11,8 +11,11 @@ export function addRevokeCommand(program: Command, run: Run): void {
     .option("--certificate-only", "revoke the certificates alone: the device may recover with its pre-shared key and enrol again");
   json(caPassphrase(revoke));
   addHelp(revoke, {
-    notes: ["Brokers on this machine put it into force at once: `hawser broker run`, and a mosquitto with a configuration of `hawser broker config`."],
-    json: ['{"id":"sensor-1","state":"revoked","revoked":["4f.."],"reason":"keyCompromise","disconnected":[{"broker":"/srv/broker"}]}'],
+    notes: [
+      "Every mosquitto with a configuration of `hawser broker config` is asked over the network: it has to show that it loaded its new files, and it ends all sessions of the",
+      "name, whatever their client ids. What could not be proved at one of them is told, and the exit code is 4. `hawser broker run` follows by itself.",
+    ],
+    json: ['{"id":"sensor-1","state":"revoked","revoked":["4f.."],"reason":"keyCompromise","brokers":[{"broker":"/srv/broker","filesLoaded":true,"sessionsEnded":["sensor-1"],"held":[]}]}'],
     examples: ["hawser revoke --dir ca --id sensor-1 --reason keyCompromise", "hawser revoke --dir ca --id sensor-1 --certificate-only"],
     exits: [3, 4, 5, 6],
   });

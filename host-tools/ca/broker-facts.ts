@@ -1,0 +1,59 @@
+/** What a broker is to know, as the CA directory is now. */
+import { pskIdentities } from "../brokers/mosquitto/mosquitto-acl.js";
+import type { NamedKey } from "../brokers/mosquitto/mosquitto-acl.js";
+import type { BrokerFacts } from "../brokers/mosquitto/mosquitto-config.js";
+import { nameOfPskIdentity } from "../../sdk/identity/device-id.js";
+import type { CaFiles } from "../ca-directory/ca-files.js";
+import { FILES } from "../ca-directory/directory-layout.js";
+import type { OwedEnd } from "../ca-directory/lost-sessions.js";
+import type { RegistryEntry } from "../ca-directory/registry-entry.js";
+import { toPem } from "../pki/pem.js";
+import { unsealPsk } from "./broker-identity.js";
+import { pemChain, readCertificates, readSealedKey } from "./context.js";
+import type { CaKeys } from "./context.js";
+
+/** The same, without rights for names whose old sessions may still be there: on the mTLS port, and on the PSK port where the session is one of a withdrawn key. */
+export function withHeld(facts: CaFacts, owed: readonly OwedEnd[]): CaFacts {
+  const held = owed.filter(({ hold }) => hold === "now").map(({ userName }) => userName);
+  if (held.length === 0) return facts;
+  const names = new Set(held.map(nameOfPskIdentity));
+  const onPsk = new Set(held.filter((userName) => userName !== nameOfPskIdentity(userName)).map(nameOfPskIdentity));
+  return {
+    ...facts,
+    full: facts.full.filter(({ name }) => !names.has(name)),
+    shutOut: [...new Set([...facts.shutOut, ...names])].sort(),
+    recovery: facts.recovery.filter(({ name }) => !onPsk.has(name)),
+    keys: facts.keys.filter(({ name }) => !onPsk.has(name)),
+  };
+}
+
+export interface CaFacts extends BrokerFacts {
+  readonly keys: readonly (NamedKey & { readonly name: string })[];
+}
+
+/** Revoked, or to be replaced after a revocation. A name that is reserved for the first time has nothing that could be shut out. */
+function isShutOut({ state, certificates }: RegistryEntry): boolean {
+  return state === "revoked" || (state === "reserved" && certificates.some(({ status }) => status !== "active"));
+}
+
+/** @throws HawserError `CA_CORRUPT` */
+export function brokerFacts(files: CaFiles, keys: CaKeys, entries: ReadonlyMap<string, RegistryEntry>): CaFacts {
+  const names = [...entries.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const recoverable = names.flatMap((entry) => {
+    const key = unsealPsk(keys, entry);
+    return key === undefined ? [] : [{ name: entry.name, role: entry.role, key }];
+  });
+  const brokerKey = readSealedKey(files, FILES.brokerKey, keys.sealing);
+  const brokerKeyPem = toPem("PRIVATE KEY", brokerKey);
+  brokerKey.fill(0);
+  return {
+    full: names.filter((entry) => entry.state === "active"),
+    shutOut: names.filter(isShutOut).map((entry) => entry.name),
+    recovery: recoverable,
+    keys: recoverable.flatMap(({ name, key }) => pskIdentities(name).map((identity) => ({ name, identity, key }))),
+    brokerChainPem: pemChain(readCertificates(files, FILES.brokerChain)),
+    brokerKeyPem,
+    anchorsPem: pemChain([keys.root.certificate, keys.issuing.certificate]),
+    crlPem: files.read(FILES.crl).toString("utf8"),
+  };
+}

@@ -1,0 +1,184 @@
+/** Carries the state of a CA to every broker configuration that was written from it, and ends there the sessions that lost what they were let in for. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { HawserError } from "../../sdk/errors.js";
+import { nameOfPskIdentity } from "../../sdk/identity/device-id.js";
+import { CONTROL_NAME } from "../brokers/mosquitto/mosquitto-acl.js";
+import { forgetSession } from "../brokers/mosquitto/mosquitto-forget.js";
+import { writeConfiguration } from "../brokers/mosquitto/mosquitto-output.js";
+import { addressOf, bringUpToDate } from "../brokers/mosquitto/mosquitto-reload.js";
+import type { Loading } from "../brokers/mosquitto/mosquitto-reload.js";
+import { endSessions } from "../brokers/mosquitto/mosquitto-sessions.js";
+import { DIRECTORIES, FILES } from "../ca-directory/directory-layout.js";
+import { expiredSince, lostSessions, oweAlso } from "../ca-directory/lost-sessions.js";
+import type { Entries } from "../ca-directory/lost-sessions.js";
+import { outputsText, readOutputs } from "../ca-directory/outputs-file.js";
+import type { Output } from "../ca-directory/outputs-file.js";
+import type { CaFiles } from "../ca-directory/ca-files.js";
+import type { Draft, FollowUp } from "../ca-directory/ca-store.js";
+import { brokerFacts, withHeld } from "./broker-facts.js";
+import type { CaFacts } from "./broker-facts.js";
+import { passingCredentials } from "./clients.js";
+import type { CaKeys } from "./context.js";
+
+/** What became of one broker configuration and its broker. */
+export interface OutputResult {
+  readonly directory: string;
+  /** Names of the files that changed. */
+  readonly changed: readonly string[];
+  /** True when a running broker was told to read them, and has. */
+  readonly reloaded: boolean;
+  /** Whether its broker was proved to have loaded its files; undefined when it was not asked. */
+  readonly loaded?: boolean;
+  /** Names whose sessions there were ended. */
+  readonly ended: readonly string[];
+  /** Names that have no rights there until their old sessions are proved to have ended. */
+  readonly held: readonly string[];
+  /**
+   * `OUTPUT_GONE` (forgotten from now on), `OUTPUT_REFUSED`, `OUTPUT_NOT_RELOADED`, `OUTPUT_UNPROVED` (sessions should end, and no broker answers), `SESSIONS_NOT_ENDED`,
+   * `STORAGE_FAILED`, `STORAGE_FULL`
+   */
+  readonly problem?: HawserError;
+}
+
+export interface SyncOptions {
+  /** Ask running brokers for their state even where no file changed: an earlier reload may have failed. */
+  readonly prove: boolean;
+  /** End the sessions of these user names as well. */
+  readonly end?: readonly string[];
+  readonly nowMs: number;
+}
+
+/** Notes with a change, for every broker, whose sessions it ends: a crash before they are ended cannot lose that. */
+export function oweSessions(draft: Draft): void {
+  const lost = lostSessions(draft.before, draft.entries);
+  if (lost.length === 0) return;
+  const outputs = readOutputs(draft);
+  if (outputs.length > 0) draft.write(FILES.outputs, outputsText(outputs.map((output) => ({ ...output, owed: oweAlso(output.owed, lost) }))));
+}
+
+/** Has a change leave out the configurations whose directory is gone, and says which. */
+export function forgetGone(draft: Draft): OutputResult[] {
+  const outputs = readOutputs(draft);
+  const missing = outputs.filter(({ directory }) => !existsSync(directory));
+  if (missing.length > 0) draft.write(FILES.outputs, outputsText(outputs.filter((output) => !missing.includes(output))));
+  return missing.map(({ directory }) => ({ directory, changed: [], reloaded: false, loaded: false, ended: [], held: [], problem: gone(directory) }));
+}
+
+export interface SyncedOutputs {
+  readonly results: readonly OutputResult[];
+  /** Notes down what was ended and what is still owed; undefined when nothing of that changed. */
+  readonly followUp: FollowUp | undefined;
+}
+
+/** Rewrites every configuration that is not up to date, has its broker load it, and ends the sessions that are owed. The caller holds the CA's lock. */
+export async function syncOutputs(files: CaFiles, keys: CaKeys, entries: Entries, options: SyncOptions): Promise<SyncedOutputs> {
+  const outputs = readOutputs(files);
+  if (outputs.length === 0) return { results: [], followUp: undefined };
+  const facts = brokerFacts(files, keys, entries);
+  const synced: Synced[] = [];
+  for (const output of outputs) synced.push(await new OutputSync(files.directory, keys, entries, facts, options).run(output));
+  const results = synced.map(({ result }) => result);
+  const text = outputsText(synced.map(({ output }) => output));
+  return { results, followUp: text === outputsText(outputs) ? undefined : (draft) => noteDown(draft, text, results) };
+}
+
+function noteDown(draft: Draft, text: string, results: readonly OutputResult[]): void {
+  draft.write(FILES.outputs, text);
+  const brokers = results.filter(({ ended, problem }) => ended.length > 0 || problem !== undefined);
+  draft.record({ event: "sessions-ended", brokers: brokers.map(({ directory, ended, problem }) => ({ directory, ended: [...ended], ...(problem === undefined ? {} : { problem: problem.code }) })) });
+}
+
+interface Synced {
+  readonly result: OutputResult;
+  /** As it is to be remembered. */
+  readonly output: Output;
+}
+
+/** The key is used at once and only in memory. */
+const CREDENTIALS_LIFETIME_MS = 5 * 60_000;
+
+class OutputSync {
+  readonly #changed = new Set<string>();
+  #reloaded = false;
+
+  constructor(
+    private readonly directory: string,
+    private readonly keys: CaKeys,
+    private readonly entries: Entries,
+    private readonly facts: CaFacts,
+    private readonly options: SyncOptions,
+  ) {}
+
+  async run(before: Output): Promise<Synced> {
+    const { nowMs, end = [] } = this.options;
+    const again = end.map((userName) => ({ userName, hold: "never" as const }));
+    const owed = oweAlso(before.owed, [...expiredSince(this.entries, before.sweptAtMs, nowMs), ...again]);
+    try {
+      const loading = await this.#write(before, owed);
+      if (owed.length === 0) return this.#done(before, loading, []);
+      await this.#end(before, owed, loading);
+      // What was held back meanwhile is given now.
+      if (owed.some(({ hold }) => hold === "now")) await this.#write(before, []);
+      return this.#done({ ...before, owed: [], sweptAtMs: nowMs }, "loaded", namesOf(owed));
+    } catch (error) {
+      if (!(error instanceof HawserError)) throw error;
+      return this.#failed(before, owed, error);
+    }
+  }
+
+  async #write(output: Output, owed: Output["owed"]): Promise<Loading | undefined> {
+    const { directory } = output;
+    if (!existsSync(directory)) throw gone(directory);
+    const facts = withHeld(this.facts, owed);
+    const changed = await writeConfiguration(output, facts, join(this.directory, DIRECTORIES.trial));
+    for (const name of changed) this.#changed.add(name);
+    if (changed.length === 0 && owed.length === 0 && !this.options.prove) return undefined;
+    const loading = await bringUpToDate(output, facts, changed.length > 0);
+    this.#reloaded ||= loading === "reloaded";
+    return loading;
+  }
+
+  async #end({ directory, settings }: Output, owed: Output["owed"], loading: Loading | undefined): Promise<void> {
+    if (loading === "silent") {
+      const address = `${addressOf(settings)}:${settings.pskPort}`;
+      const next = "If it is stopped, start it; if it runs elsewhere, give its address (hawser broker config --reach). Then run: hawser broker sync --dir CA";
+      throw new HawserError("OUTPUT_UNPROVED", `no broker answers at ${address} for ${directory}: that old sessions of ${someOf(namesOf(owed))} ended is not proved`, next);
+    }
+    const credentialsOf = (name: string): ReturnType<typeof passingCredentials> => passingCredentials(this.keys, name, Date.now(), CREDENTIALS_LIFETIME_MS);
+    await endSessions(settings, await credentialsOf(CONTROL_NAME), owed.map(({ userName }) => userName));
+    for (const name of namesOf(owed)) {
+      const state = this.entries.get(name)?.state;
+      // What waits for the old holder is not for a new one.
+      if (state === "revoked" || state === "reserved") await forgetSession(settings, name, await credentialsOf(name));
+    }
+  }
+
+  #done(output: Output, loading: Loading | undefined, ended: readonly string[]): Synced {
+    const loaded = loading === undefined ? {} : { loaded: loading !== "silent" };
+    return { output, result: { directory: output.directory, changed: [...this.#changed], reloaded: this.#reloaded, ...loaded, ended, held: [] } };
+  }
+
+  async #failed(before: Output, owed: Output["owed"], problem: HawserError): Promise<Synced> {
+    const stillOwed = owed.map((end) => (end.hold === "later" ? { ...end, hold: "now" as const } : end));
+    if (problem.code !== "OUTPUT_GONE" && stillOwed.some(({ hold }, index) => hold !== owed[index]?.hold)) {
+      // The broker may load them later: it must not find rights that an old session could use. What is wrong was told already.
+      await this.#write(before, stillOwed).catch(() => undefined);
+    }
+    const held = namesOf(stillOwed.filter(({ hold }) => hold === "now"));
+    const result = { directory: before.directory, changed: [...this.#changed], reloaded: this.#reloaded, loaded: problem.code === "SESSIONS_NOT_ENDED", ended: [], held, problem };
+    return { output: { ...before, owed: stillOwed }, result };
+  }
+}
+
+function namesOf(owed: Output["owed"]): string[] {
+  return [...new Set(owed.map(({ userName }) => nameOfPskIdentity(userName)))];
+}
+
+function someOf(names: readonly string[]): string {
+  return names.length > 3 ? `${names.slice(0, 3).join(", ")} and ${names.length - 3} more` : names.join(", ");
+}
+
+function gone(directory: string): HawserError {
+  return new HawserError("OUTPUT_GONE", `the broker configuration in ${directory} is gone and will not be kept up to date any more`, "Write it again with `hawser broker config` if it is still needed.");
+}
