@@ -42,6 +42,10 @@ export function accessRules(context: RulesContext): Rules {
         packet.topic = SINK_TOPIC;
         packet.payload = Buffer.alloc(0);
       }
+      if (packet.retain && !(context.material().mayRetain?.(live.who) ?? true)) {
+        context.emit({ type: "dropped", clientId: live.clientId, topic: packet.topic.slice(0, 256), reason: "RETAIN_NOT_ALLOWED" });
+        packet.retain = false;
+      }
       callback(null);
     },
     authorizeSubscribe: (client, subscription, callback) => {

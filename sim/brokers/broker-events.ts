@@ -23,6 +23,8 @@ export interface BrokerMaterial {
   /** `topic` is a filter when a client subscribes, and a topic name when a message is about to be delivered to it. */
   authorize(who: Who, action: "publish" | "subscribe", topic: string): boolean;
   maySignIn(name: string, scope: Scope): boolean;
+  /** Whether what a client publishes may be retained; without it, it may. Otherwise the message goes out all the same, and is not kept. */
+  mayRetain?(who: Who): boolean;
   /**
    * Which MQTT client identifiers a name may use; without it, the name itself or `{name}~...`. A `~` cannot be part of a name, so that no
    * client can take over another's session.
@@ -31,8 +33,14 @@ export interface BrokerMaterial {
 }
 
 export interface BrokerLimits {
-  /** TCP connections on all ports together, handshakes included. */
+  /** Clients signed in, on all ports together. */
   maxConnections: number;
+  /** Connections that have not signed in yet; above it the one that has been silent longest is closed. */
+  maxHalfOpen: number;
+  /** The same for one IPv4 address or IPv6 /64. */
+  maxHalfOpenPerNetwork: number;
+  /** Connections of one name at a time, and sessions kept for it. */
+  maxSessionsPerName: number;
   /** One MQTT packet, header included; a larger one ends the connection. */
   maxPacketBytes: number;
   /** PUBLISH packets per connection; above it the broker reads more slowly, nothing is lost. */
@@ -46,6 +54,8 @@ export interface BrokerLimits {
   maxQueuedMessages: number;
   maxQueuedBytes: number;
   maxRetainedMessages: number;
+  /** Topics and payloads of all retained messages together. */
+  maxRetainedBytes: number;
   /** Bytes waiting for a slow reader; above it QoS 0 is dropped and a QoS 1 or 2 delivery ends the connection. */
   maxBufferedBytes: number;
   /** Each of TLS handshake and CONNECT must be done within this time. */
@@ -56,6 +66,9 @@ export interface BrokerLimits {
 
 export const DEFAULT_LIMITS: BrokerLimits = {
   maxConnections: 10_000,
+  maxHalfOpen: 1_000,
+  maxHalfOpenPerNetwork: 256,
+  maxSessionsPerName: 32,
   maxPacketBytes: 256 * 1024,
   maxMessagesPerSecond: 1_000,
   maxInflightInbound: 100,
@@ -64,6 +77,7 @@ export const DEFAULT_LIMITS: BrokerLimits = {
   maxQueuedMessages: 10_000,
   maxQueuedBytes: 16 * 1024 * 1024,
   maxRetainedMessages: 10_000,
+  maxRetainedBytes: 16 * 1024 * 1024,
   maxBufferedBytes: 1024 * 1024,
   connectTimeoutMs: 10_000,
   maxKeepaliveSeconds: 3_600,
@@ -110,6 +124,7 @@ export type EndReason =
   | "SLOW_CONSUMER"
   | "SESSION_TAKEN_OVER"
   | "CERTIFICATE_REVOKED"
+  | "CERTIFICATE_EXPIRED"
   | "CRL_EXPIRED"
   | "CRL_MISSING"
   | "PSK_WITHDRAWN"
@@ -133,4 +148,4 @@ export type BrokerEvent =
   | { type: "disconnected"; name: string; scope: Scope; clientId: string; reason: EndReason }
   | { type: "refused"; port: PortKind; reason: RefusalReason; name?: string; clientId?: string; serial?: string; detail?: string }
   | { type: "denied"; name: string; scope: Scope; clientId: string; action: "publish" | "subscribe"; topic: string }
-  | { type: "dropped"; clientId: string; topic: string; reason: "QUEUE_FULL" | "RETAINED_FULL" | "SLOW_CONSUMER" };
+  | { type: "dropped"; clientId: string; topic: string; reason: "QUEUE_FULL" | "RETAINED_FULL" | "RETAIN_NOT_ALLOWED" | "SLOW_CONSUMER" };

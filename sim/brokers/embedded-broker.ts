@@ -11,6 +11,7 @@ import { DEFAULT_LIMITS, type BrokerEvent, type BrokerLimits, type BrokerMateria
 import { RETURN_CODE } from "./incoming-connect.js";
 import { credentialFault, type Shown } from "./credential-verdict.js";
 import type { GuardedConnection } from "./guarded-connection.js";
+import { HalfOpen } from "./half-open.js";
 import { Residents, type Resident } from "./residents.js";
 import { SessionStore, type StoreClient } from "./session-store.js";
 import { awaitConnect, refusalOf, sendRefusal, withClientId, type Refusal, type Visitor } from "./sign-in.js";
@@ -31,12 +32,16 @@ export interface EmbeddedBrokerOptions {
   log?: Log;
 }
 
+const EXPIRY_CHECK_MS = 1_000;
+
 export class EmbeddedBroker {
   /** What survives the broker: pass it to the next one. */
   readonly persistence: SessionStore;
   readonly #limits: BrokerLimits;
   readonly #listeners = new Set<(event: BrokerEvent) => void>();
   readonly #sockets = new Set<Socket>();
+  readonly #halfOpen: HalfOpen;
+  #expiryWatch: NodeJS.Timeout | undefined;
   readonly #residents = new Residents(
     (connection) => this.#handle(connection),
     (resident) => this.#onGone(resident),
@@ -50,6 +55,8 @@ export class EmbeddedBroker {
   /** @throws HawserError `BROKER_MATERIAL_INVALID` */
   constructor(private readonly options: EmbeddedBrokerOptions) {
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    const { maxHalfOpen, maxHalfOpenPerNetwork } = this.#limits;
+    this.#halfOpen = new HalfOpen(maxHalfOpen, maxHalfOpenPerNetwork, () => this.#refused("mtls", "TOO_MANY_CONNECTIONS", { detail: "closed before it signed in, to make room" }));
     this.persistence = options.persistence ?? new SessionStore();
     this.#prepared = prepareMaterial(options.material);
   }
@@ -69,6 +76,7 @@ export class EmbeddedBroker {
     this.persistence.attach({
       limits: this.#limits,
       maySubscribe: (client, filter) => this.#maySubscribe(context, client, filter),
+      nameOf: (clientId) => this.#residents.nameOf(clientId) ?? "",
       mayReplay: (client, topic) => this.#mayReplay(client, topic),
       onDropped: (event) => this.#emit(event),
     });
@@ -85,6 +93,7 @@ export class EmbeddedBroker {
     try {
       const mtlsPort = await this.#listen("mtls", this.options.mtlsPort, mtls);
       const pskPort = await this.#listen("psk", this.options.pskPort, psk);
+      this.#expiryWatch = setInterval(() => this.#endExpired(), EXPIRY_CHECK_MS).unref();
       this.options.log?.("info", "broker listens", { mtlsPort, pskPort });
       return { mtlsPort, pskPort };
     } catch (error) {
@@ -127,8 +136,17 @@ export class EmbeddedBroker {
     return this.#residents.size;
   }
 
+  /** A certificate is good until its last second, not until the next connection. */
+  #endExpired(): void {
+    const nowMs = Date.now();
+    for (const { shown, connection } of this.#residents.all()) {
+      if (shown.kind === "certificate" && nowMs > shown.notAfterMs) connection.cut("CERTIFICATE_EXPIRED");
+    }
+  }
+
   async #goDown(): Promise<void> {
     this.#isStopping = true;
+    clearInterval(this.#expiryWatch);
     for (const resident of this.#residents.all()) resident.connection.cut("BROKER_STOPPED");
     for (const socket of this.#sockets) socket.destroy();
     const aedes = this.#aedes;
@@ -146,12 +164,13 @@ export class EmbeddedBroker {
 
   #accept(port: PortKind, socket: Socket, server: Server): void {
     socket.on("error", () => undefined);
-    if (this.#sockets.size >= this.#limits.maxConnections || this.#isStopping) {
+    if (this.#residents.size >= this.#limits.maxConnections || this.#isStopping) {
       socket.destroy();
       this.#refused(port, this.#isStopping ? "BROKER_STOPPING" : "TOO_MANY_CONNECTIONS");
       return;
     }
     this.#sockets.add(socket);
+    this.#halfOpen.add(socket);
     socket.once("close", () => this.#sockets.delete(socket));
     server.emit("connection", socket);
   }
@@ -178,13 +197,16 @@ export class EmbeddedBroker {
       this.#refused(visitor.port, refusal.reason, { ...tracesOf(visitor.shown), clientId: visitor.head.clientId.slice(0, 128) });
       return;
     }
+    this.#halfOpen.done(visitor.socket);
     void this.#residents.admit(visitor, this.#limits);
   }
 
-  #sessionRefusal({ head }: Visitor): Refusal | undefined {
+  #sessionRefusal({ head, shown }: Visitor): Refusal | undefined {
+    const { maxSessions, maxSessionsPerName } = this.#limits;
     const needsRoom = !head.cleanSession && !this.persistence.hasSession(head.clientId);
-    const isFull = this.persistence.sessionCount >= this.#limits.maxSessions;
-    return needsRoom && isFull ? { reason: "TOO_MANY_SESSIONS", returnCode: RETURN_CODE.serverUnavailable } : undefined;
+    const isFull = this.persistence.sessionCount >= maxSessions || this.persistence.sessionCountOf(shown.name) >= maxSessionsPerName;
+    const hasMany = this.#residents.countOf(shown.name, head.clientId) >= maxSessionsPerName;
+    return hasMany || this.#residents.size >= this.#limits.maxConnections || (needsRoom && isFull) ? { reason: "TOO_MANY_SESSIONS", returnCode: RETURN_CODE.serverUnavailable } : undefined;
   }
 
   #handle(connection: GuardedConnection): Client {
@@ -288,5 +310,5 @@ function tracesOf(shown: Shown): { name: string; serial?: string } {
 }
 
 function endReasonOf(fault: NonNullable<ReturnType<typeof credentialFault>>): EndReason {
-  return fault === "CERTIFICATE_REVOKED" || fault === "CRL_EXPIRED" || fault === "CRL_MISSING" || fault === "PSK_WITHDRAWN" ? fault : "NOT_ALLOWED";
+  return fault === "CERTIFICATE_REVOKED" || fault === "CERTIFICATE_EXPIRED" || fault === "CRL_EXPIRED" || fault === "CRL_MISSING" || fault === "PSK_WITHDRAWN" ? fault : "NOT_ALLOWED";
 }

@@ -26,6 +26,7 @@ export class Residents {
   readonly #byConnection = new Map<unknown, Resident>();
   /** The last to ask for a client identifier; it waits until the one before is gone. */
   readonly #byClientId = new Map<string, Resident>();
+  readonly #countByName = new Map<string, number>();
 
   /**
    * @param handle gives a connection to aedes
@@ -38,6 +39,17 @@ export class Residents {
 
   get size(): number {
     return this.#byConnection.size;
+  }
+
+  /** Who has the client identifier, or is about to. */
+  nameOf(clientId: string): string | undefined {
+    return this.#byClientId.get(clientId)?.who.name;
+  }
+
+  /** Connections of one name, without the one that this client identifier would take over. */
+  countOf(name: string, clientId: string): number {
+    const count = this.#countByName.get(name) ?? 0;
+    return this.#byClientId.get(clientId)?.who.name === name ? count - 1 : count;
   }
 
   all(): Resident[] {
@@ -55,6 +67,7 @@ export class Residents {
     const previous = this.#byClientId.get(clientId);
     this.#byClientId.set(clientId, resident);
     this.#byConnection.set(connection, resident);
+    this.#countByName.set(resident.who.name, (this.#countByName.get(resident.who.name) ?? 0) + 1);
     connection.once("close", () => {
       if (!resident.isRegistered) this.#leave(resident);
     });
@@ -87,7 +100,10 @@ export class Residents {
   }
 
   #leave(resident: Resident): void {
-    this.#byConnection.delete(resident.connection);
+    if (!this.#byConnection.delete(resident.connection)) return;
+    const others = (this.#countByName.get(resident.who.name) ?? 1) - 1;
+    if (others > 0) this.#countByName.set(resident.who.name, others);
+    else this.#countByName.delete(resident.who.name);
     if (this.#byClientId.get(resident.clientId) === resident) this.#byClientId.delete(resident.clientId);
     this.onGone(resident);
     resident.markGone();

@@ -27,6 +27,8 @@ type IncomingPacket = QueuedPacket & { messageId: number };
 export interface StoreOwner {
   limits: BrokerLimits;
   maySubscribe(client: StoreClient, filter: string): boolean;
+  /** Whose session a new one is. */
+  nameOf(clientId: string): string;
   /** `keep`: not over this connection, but the session's owner may have it. */
   mayReplay(client: StoreClient, topic: string): "send" | "keep" | "drop";
   onDropped(event: Extract<BrokerEvent, { type: "dropped" }>): void;
@@ -39,6 +41,7 @@ export const SESSION_MARK = "$hawser/session";
 export const SINK_TOPIC = "$hawser/denied";
 
 interface Session {
+  readonly name: string;
   /** Granted QoS by filter. */
   subscriptions: Map<string, number>;
   queue: OutgoingQueue;
@@ -48,8 +51,10 @@ export class SessionStore {
   readonly #sessions = new Map<string, Session>();
   readonly #subscriptions = new TopicTree();
   readonly #retained = new Map<string, QueuedPacket>();
+  #retainedBytes = 0;
+  readonly #countByName = new Map<string, number>();
   readonly #incoming = new Map<string, Map<number, IncomingPacket>>();
-  #owner: StoreOwner = { limits: DEFAULT_LIMITS, maySubscribe: () => false, mayReplay: () => "keep", onDropped: () => undefined };
+  #owner: StoreOwner = { limits: DEFAULT_LIMITS, maySubscribe: () => false, nameOf: () => "", mayReplay: () => "keep", onDropped: () => undefined };
 
   /** The broker that uses the store from now on. */
   attach(owner: StoreOwner): void {
@@ -59,6 +64,11 @@ export class SessionStore {
   /** Clients that have a session (clean session 0), connected or not. */
   get sessionCount(): number {
     return this.#sessions.size;
+  }
+
+  /** Sessions of one name. */
+  sessionCountOf(name: string): number {
+    return this.#countByName.get(name) ?? 0;
   }
 
   hasSession(clientId: string): boolean {
@@ -86,10 +96,15 @@ export class SessionStore {
   }
 
   async storeRetained(packet: QueuedPacket): Promise<void> {
+    const { maxRetainedMessages, maxRetainedBytes } = this.#owner.limits;
+    const before = this.#retained.get(packet.topic);
+    const bytes = this.#retainedBytes - (before === undefined ? 0 : retainedSize(before));
     if (packet.payload.length === 0) {
       this.#retained.delete(packet.topic);
-    } else if (this.#retained.has(packet.topic) || this.#retained.size < this.#owner.limits.maxRetainedMessages) {
+      this.#retainedBytes = bytes;
+    } else if ((before !== undefined || this.#retained.size < maxRetainedMessages) && bytes + retainedSize(packet) <= maxRetainedBytes) {
       this.#retained.set(packet.topic, { ...packet });
+      this.#retainedBytes = bytes + retainedSize(packet);
     } else {
       this.#owner.onDropped({ type: "dropped", clientId: packet.clientId ?? "", topic: packet.topic, reason: "RETAINED_FULL" });
     }
@@ -128,7 +143,9 @@ export class SessionStore {
   async subscriptionsByClient(client: StoreClient): Promise<StoredSubscription[]> {
     const session = this.#sessions.get(client.id);
     if (session === undefined) {
-      this.#sessions.set(client.id, { subscriptions: new Map(), queue: new OutgoingQueue() });
+      const name = this.#owner.nameOf(client.id);
+      this.#sessions.set(client.id, { name, subscriptions: new Map(), queue: new OutgoingQueue() });
+      this.#countByName.set(name, this.sessionCountOf(name) + 1);
       return [];
     }
     session.queue.beginReplay();
@@ -145,6 +162,9 @@ export class SessionStore {
     if (session === undefined) return;
     for (const filter of session.subscriptions.keys()) this.#subscriptions.delete(filter, client.id);
     this.#sessions.delete(client.id);
+    const others = this.sessionCountOf(session.name) - 1;
+    if (others > 0) this.#countByName.set(session.name, others);
+    else this.#countByName.delete(session.name);
   }
 
   async outgoingEnqueueCombi(matches: readonly Match[], packet: QueuedPacket): Promise<void> {
@@ -210,4 +230,8 @@ export class SessionStore {
   streamWill(): Readable {
     return Readable.from([]);
   }
+}
+
+function retainedSize(packet: QueuedPacket): number {
+  return packet.topic.length + packet.payload.length;
 }
