@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { seal, unseal } from "../../sim/node/vault/sealed.js";
 import type { CertificateRecord, EntryState, RegistryEntry } from "../ca-directory/registry-entry.js";
 import { parseCertificateRecords } from "../ca-directory/registry-entry.js";
+import { BROKER_NAME } from "./reserved-names.js";
 import { chainOf, issueLeaf, pemChain, readCertificates, readSealedKey } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
 import { readCaJson } from "../ca-directory/ca-files.js";
@@ -11,9 +12,6 @@ import { corrupt, FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.j
 import { toPem } from "../pki/pem.js";
 import type { CaRecord } from "../ca-directory/ca-record.js";
 import { generateKey, nodeCrypto } from "../pki/signer.js";
-
-/** The name in broker certificates: it tells people what they see; clients look at the hosts. */
-const BROKER_COMMON_NAME = "hawser-broker";
 
 export interface BrokerMaterial {
   /** The broker's certificate and the issuing CA, PEM. */
@@ -43,7 +41,7 @@ export async function newBrokerIdentity(keys: CaKeys, record: CaRecord, nowMs: n
   const { pkcs8, publicKey } = await generateKey();
   const spki = new Uint8Array(await nodeCrypto.subtle.exportKey("spki", publicKey));
   const profile = { kind: "broker" as const, hosts: record.brokerHosts };
-  const { record: certificate, der } = await issueLeaf(keys, BROKER_COMMON_NAME, spki, profile, nowMs, record.lifetimesMs.broker);
+  const { record: certificate, der } = await issueLeaf(keys, BROKER_NAME, spki, profile, nowMs, record.lifetimesMs.broker);
   const sealedKey = seal(keys.sealing, pkcs8, SEAL_PURPOSE.key(FILES.brokerKey));
   pkcs8.fill(0);
   return { certificate, chainPem: pemChain(chainOf(keys, der)), sealedKey };

@@ -148,12 +148,12 @@ describe("provisioning", () => {
   it("refuses a name that is taken or unusable, and changes nothing", async () => {
     const ca = await scene.ca();
     await provisionDevice(ca, "dev1");
-    await ca.issueClient({ name: "backend", role: "backend" });
+    await ca.issueClient({ name: "backend-1", role: "backend" });
     await refused(ca, "ID_EXISTS", () => ca.reserve({ id: "dev1", role: "sensor" }));
-    await refused(ca, "ID_EXISTS", () => ca.reserve({ id: "backend", role: "sensor" }));
-    await refused(ca, "ID_EXISTS", () => ca.reserve({ id: "backend", role: "sensor", replace: true }));
+    await refused(ca, "ID_EXISTS", () => ca.reserve({ id: "backend-1", role: "sensor" }));
+    await refused(ca, "ID_EXISTS", () => ca.reserve({ id: "backend-1", role: "sensor", replace: true }));
     await refused(ca, "ID_EXISTS", () => ca.issueClient({ name: "dev1", role: "backend", replace: true }));
-    await refused(ca, "ID_EXISTS", () => ca.issueClient({ name: "backend", role: "backend" }));
+    await refused(ca, "ID_EXISTS", () => ca.issueClient({ name: "backend-1", role: "backend" }));
     await expect(ca.issueClient({ name: "backend", role: "backend" })).rejects.toMatchObject({ nextStep: expect.stringContaining("--replace") as string });
     await refused(ca, "INVALID_ROLE", () => ca.reserve({ id: "dev2", role: "operator" }));
     await refused(ca, "INVALID_ROLE", () => ca.issueClient({ name: "x", role: "sensor" }));

@@ -28,7 +28,7 @@ import type { ListedName } from "../ca-directory/registry.js";
 import { CaStore } from "../ca-directory/ca-store.js";
 
 export interface OpenOptions {
-  /** Told what became of each broker configuration that changed or has a problem; without it, Node prints a warning for each problem. */
+  /** Told what became of each broker configuration, after every change; without it, Node prints a warning for each problem. */
   readonly onOutput?: (result: OutputResult) => void;
   /** Wall time, milliseconds since the epoch. */
   readonly now?: () => number;
@@ -126,7 +126,7 @@ class OutputResults {
 
   set(results: readonly OutputResult[]): void {
     this.last = results;
-    for (const result of results) if (result.changed.length > 0 || result.problem !== undefined) this.onOutput(result);
+    for (const result of results) this.onOutput(result);
   }
 }
 

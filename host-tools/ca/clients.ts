@@ -6,6 +6,7 @@ import type { RegistryEntry } from "../ca-directory/registry-entry.js";
 import { withAllRevoked, withCertificate } from "../ca-directory/state-transitions.js";
 import { chainOf, issueLeaf, pemChain } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
+import { checkClientName } from "./reserved-names.js";
 import { toPem } from "../pki/pem.js";
 import { generateKey, nodeCrypto } from "../pki/signer.js";
 
@@ -37,10 +38,10 @@ export interface ClientCredentials {
 /**
  * Makes key and certificate for a client and records it.
  *
- * @throws HawserError `INVALID_ID`, `INVALID_ROLE`, `ID_EXISTS`, and those of `keep` and of every change
+ * @throws HawserError `INVALID_ID`, `RESERVED_NAME`, `INVALID_ROLE`, `ID_EXISTS`, and those of `keep` and of every change
  */
 export async function issueClient(ca: CaContext, { name, role, replace = false, lifetimeMs = ca.record.lifetimesMs.client, keep }: ClientRequest): Promise<ClientCredentials> {
-  checkId(name);
+  checkClientName(checkId(name), role, ca.record.brokerHosts);
   const clientRole = checkClientRole(role);
   return ca.store.change(async (draft) => {
     const before = draft.entries.get(name);
@@ -58,8 +59,8 @@ export async function issueClient(ca: CaContext, { name, role, replace = false, 
 }
 
 /**
- * Credentials that are in no registry and therefore have no rights on a broker but to connect: for taking over the connection of a name that has just
- * been revoked. Only ever in memory.
+ * Credentials that are in no registry and therefore have no rights on a broker but to connect: for removing what a
+ * broker keeps for a name that has been shut out, and for telling a broker to end sessions. Only ever in memory.
  */
 export async function passingCredentials(keys: CaKeys, name: string, nowMs: number, lifetimeMs: number): Promise<Pick<ClientCredentials, "keyPem" | "chainPem" | "trustAnchorPem">> {
   const { keyPem, publicKey } = await newKeyPair();

@@ -16,6 +16,7 @@ import { checkRequest } from "../pki/certificate-request.js";
 import { chainOf, issueLeaf } from "./context.js";
 import type { CaContext } from "./context.js";
 import { DIRECTORIES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
+import { checkDeviceName } from "./reserved-names.js";
 import type { Draft } from "../ca-directory/ca-store.js";
 
 export interface ReserveRequest {
@@ -58,10 +59,10 @@ export class Provisioning {
   /**
    * Takes the name. With `replace` the device that has it stays untouched until {@link complete}.
    *
-   * @throws HawserError `INVALID_ID`, `INVALID_ROLE`, `ID_EXISTS` (also while another process provisions it), and those of every change
+   * @throws HawserError `INVALID_ID`, `RESERVED_NAME`, `INVALID_ROLE`, `ID_EXISTS` (also while another process provisions it), and those of every change
    */
   async reserve({ id, role, replace = false }: ReserveRequest): Promise<Reservation> {
-    checkId(id);
+    checkDeviceName(checkId(id), this.ca.record.brokerHosts);
     checkDeviceRole(role);
     const lock = lockNow(join(this.ca.directory, DIRECTORIES.reservations, `${id}.lock`), (pid) => inProgress(id, pid));
     try {

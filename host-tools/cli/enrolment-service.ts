@@ -6,10 +6,8 @@ import { DEFAULT_RATE_LIMITS, RateLimiter } from "../authority/rate-limiter.js";
 import type { RateLimits } from "../authority/rate-limiter.js";
 import { AuthorityService } from "../authority/service.js";
 import type { ServiceEvent, ServiceIdentity } from "../authority/service.js";
+import { AUTHORITY_NAME } from "../ca/reserved-names.js";
 import type { CertificateAuthority } from "../ca/certificate-authority.js";
-
-/** The service's own name among clients and devices. */
-const OWN_NAME = "hawser-authority";
 
 /** Short: its key is only in this process's memory, and a new one costs nothing. */
 const OWN_LIFETIME_MS = 24 * 3_600_000;
@@ -43,6 +41,6 @@ function limited(ca: CertificateAuthority, { perHour }: RateLimits): EnrolmentCa
 }
 
 async function issueOwn(ca: CertificateAuthority): Promise<ServiceIdentity> {
-  const { chainPem, keyPem, trustAnchorPem, notAfterMs } = await ca.issueClient({ name: OWN_NAME, role: "authority", replace: true, lifetimeMs: OWN_LIFETIME_MS });
-  return { name: OWN_NAME, chainPem, keyPem, trustAnchorPem, renewAtMs: Date.now() + ((notAfterMs - Date.now()) * 2) / 3 };
+  const { chainPem, keyPem, trustAnchorPem, notAfterMs } = await ca.issueClient({ name: AUTHORITY_NAME, role: "authority", replace: true, lifetimeMs: OWN_LIFETIME_MS });
+  return { name: AUTHORITY_NAME, chainPem, keyPem, trustAnchorPem, renewAtMs: Date.now() + ((notAfterMs - Date.now()) * 2) / 3 };
 }

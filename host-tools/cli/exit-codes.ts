@@ -29,6 +29,7 @@ export const EXIT_MEANINGS: Readonly<Record<ExitCode, string>> = {
 const USAGE = [
   "USAGE",
   "INVALID_ID",
+  "RESERVED_NAME",
   "INVALID_ROLE",
   "INVALID_NAME",
   "INVALID_REASON",

@@ -230,7 +230,7 @@ describe("revoke", () => {
     const cwd = await withDevice();
     const [device] = await list(cwd);
     const revoked = await json(cwd, "revoke", "--dir", "ca", "--id", "sensor-1", "--reason", "keyCompromise");
-    expect(revoked).toEqual({ id: "sensor-1", state: "revoked", reason: "keyCompromise", revoked: [device?.serial], disconnected: [] });
+    expect(revoked).toEqual({ id: "sensor-1", state: "revoked", reason: "keyCompromise", revoked: [device?.serial], brokers: [] });
     expect(await list(cwd)).toEqual([expect.objectContaining({ state: "revoked", certificates: [expect.objectContaining({ status: "revoked", reason: "keyCompromise" })] })]);
   });
 
@@ -269,7 +269,10 @@ describe("broker config", () => {
     expect(made.config).toBe(join(cwd, "m/mosquitto.conf"));
     const psk = readFileSync(join(cwd, "m/psk.txt"), "utf8");
     expect(psk).toContain("sensor-1:");
-    await json(cwd, "revoke", "--dir", "ca", "--id", "sensor-1");
+    const revoke = await hawser(["revoke", "--dir", "ca", "--id", "sensor-1", "--json"], { cwd, env: ENV });
+    // No broker runs with it: what holds is told, and what could not be proved ends the command with another code than 0.
+    expect([revoke.code, JSON.parse(revoke.stdout)]).toMatchObject([4, { state: "revoked", brokers: [{ broker: join(cwd, "m"), filesLoaded: false, sessionsEnded: [], problem: { code: "OUTPUT_UNPROVED" } }] }]);
+    expect(JSON.parse(revoke.stderr)).toMatchObject({ error: { code: "OUTPUT_FAILED", next: expect.stringContaining("hawser broker sync") } });
     expect(readFileSync(join(cwd, "m/psk.txt"), "utf8")).not.toContain("sensor-1:");
     for (const [file, state] of Object.entries(treeState(join(cwd, "m")))) expect([file, state]).toEqual([file, expect.stringMatching(/^(directory 700|600 )/)]);
   });

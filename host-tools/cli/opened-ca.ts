@@ -9,6 +9,11 @@ import type { Context } from "./command-runner.js";
 import { caPassphrase, hasCaPassphrase } from "./passphrases.js";
 import type { PassphraseOptions } from "./passphrases.js";
 
+function withHeld(problem: HawserError, held: readonly string[]): HawserError {
+  if (held.length === 0) return problem;
+  return new HawserError(problem.code, `${problem.message}. Until it is, ${held.join(", ")} has no rights there`, problem.nextStep);
+}
+
 /**
  * @param unsaid codes of problems with broker configurations that the command does not want to be told of
  * @throws HawserError as `openCa` and `readPassphrase`
@@ -17,9 +22,14 @@ export async function openCaOf(options: PassphraseOptions & { dir: string }, { t
   openCaReadOnly(options.dir);
   const passphrase = await caPassphrase(options, env);
   terminal.startProgress("working on the CA");
+  const told = new Map<string, string>();
   return openCa(resolve(options.dir), passphrase, {
-    onOutput: ({ problem }) => {
-      if (problem !== undefined && !unsaid.includes(problem.code)) terminal.warning(problem);
+    onOutput: ({ directory, held, problem }) => {
+      // Once is enough for what stays as it is.
+      const text = problem === undefined ? "" : `${problem.code} ${held.join(" ")}`;
+      const isNews = told.get(directory) !== text;
+      told.set(directory, text);
+      if (problem !== undefined && isNews && !unsaid.includes(problem.code)) terminal.warning(withHeld(problem, held));
     },
   });
 }

@@ -3,7 +3,7 @@ import { connect, type Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { TestBroker, nextMessage } from "../../test/support/brokers/test-broker.js";
 
-const STRANGERS = 4_000;
+const STRANGERS = 2_000;
 
 let test: TestBroker;
 const strangers: Socket[] = [];

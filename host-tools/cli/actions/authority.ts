@@ -8,6 +8,7 @@ import type { Context } from "../command-runner.js";
 import { enrolmentService } from "../enrolment-service.js";
 import { FirstConnection } from "../first-connection.js";
 import { keptCrl } from "../kept-crl.js";
+import { keepSessions } from "../kept-sessions.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
 import type { StopSignal } from "../stop-signal.js";
@@ -30,11 +31,13 @@ export async function runAuthority(options: AuthorityOptions, context: Context):
   const first = new FirstConnection(brokerUrl(options.url), options.connectTimeout);
   const crl = keptCrl(ca, terminal);
   await crl.start();
+  const keptSessions = keepSessions(ca, terminal);
   try {
     await Promise.race([brokerFound(options.url, ca, first, stop), first.settled]);
     if (!stop.requested) await serve(options, ca, first, context);
   } finally {
     crl.stop();
+    keptSessions();
     first.succeeded();
   }
   terminal.event("stopped", {}, "in an orderly way");

@@ -6,6 +6,7 @@ import type { Context } from "../command-runner.js";
 import { printBrokerEvent } from "../foreground-broker/broker-lines.js";
 import type { BrokerEngine } from "../foreground-broker/engine.js";
 import { keptCrl } from "../kept-crl.js";
+import { keepSessions } from "../kept-sessions.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
 import type { Terminal } from "../terminal.js";
@@ -23,6 +24,7 @@ export async function runBroker(options: BrokerRunOptions, context: Context): Pr
   const ca = await openCaOf(options, context, ["OUTPUT_GONE"]);
   const crl = keptCrl(ca, terminal);
   await crl.start();
+  const keptSessions = keepSessions(ca, terminal);
   try {
     const engine = await startEngine(options, ca, terminal);
     const unwatch = watchCa(ca.directory, reloader(engine, terminal));
@@ -38,6 +40,7 @@ export async function runBroker(options: BrokerRunOptions, context: Context): Pr
     }
   } finally {
     crl.stop();
+    keptSessions();
   }
   terminal.event("stopped", {}, "in an orderly way");
 }
