@@ -85,8 +85,9 @@ export async function syncOutputs(files: CaFiles, keys: CaKeys, entries: Entries
 
 function noteDown(draft: Draft, text: string, results: readonly OutputResult[]): void {
   draft.write(FILES.outputs, text);
-  const brokers = results.filter(({ ended, problem }) => ended.length > 0 || problem !== undefined);
-  draft.record({ event: "sessions-ended", brokers: brokers.map(({ directory, ended, problem }) => ({ directory, ended: [...ended], ...(problem === undefined ? {} : { problem: problem.code }) })) });
+  const ended = results.flatMap(({ directory, ended: names }) => names.map((name) => `${name} at ${directory}`));
+  const owed = results.flatMap(({ directory, problem }) => (problem === undefined ? [] : [`${directory}: ${problem.code}`]));
+  draft.record({ event: "sessions-ended", ended, owed });
 }
 
 interface Synced {

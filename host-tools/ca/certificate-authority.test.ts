@@ -154,7 +154,7 @@ describe("provisioning", () => {
     await refused(ca, "ID_EXISTS", () => ca.reserve({ id: "backend-1", role: "sensor", replace: true }));
     await refused(ca, "ID_EXISTS", () => ca.issueClient({ name: "dev1", role: "backend", replace: true }));
     await refused(ca, "ID_EXISTS", () => ca.issueClient({ name: "backend-1", role: "backend" }));
-    await expect(ca.issueClient({ name: "backend", role: "backend" })).rejects.toMatchObject({ nextStep: expect.stringContaining("--replace") as string });
+    await expect(ca.issueClient({ name: "backend-1", role: "backend" })).rejects.toMatchObject({ nextStep: expect.stringContaining("--replace") as string });
     await refused(ca, "INVALID_ROLE", () => ca.reserve({ id: "dev2", role: "operator" }));
     await refused(ca, "INVALID_ROLE", () => ca.issueClient({ name: "x", role: "sensor" }));
     for (const id of ["a/b", "a+", "#", "a\0b", "", "x".repeat(65), "-a", "../../etc/passwd"]) {

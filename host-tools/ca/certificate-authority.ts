@@ -28,7 +28,7 @@ import type { ListedName } from "../ca-directory/registry.js";
 import { CaStore } from "../ca-directory/ca-store.js";
 
 export interface OpenOptions {
-  /** Told what became of each broker configuration, after every change; without it, Node prints a warning for each problem. */
+  /** Told what became of each broker configuration that changed, or has a problem or had one; without it, Node prints a warning for each problem. */
   readonly onOutput?: (result: OutputResult) => void;
   /** Wall time, milliseconds since the epoch. */
   readonly now?: () => number;
@@ -121,12 +121,17 @@ function warnOfOutput({ problem }: OutputResult): void {
 /** What the last change did to the broker configurations. */
 class OutputResults {
   last: readonly OutputResult[] = [];
+  readonly #troubled = new Set<string>();
 
   constructor(private readonly onOutput: (result: OutputResult) => void) {}
 
   set(results: readonly OutputResult[]): void {
     this.last = results;
-    for (const result of results) this.onOutput(result);
+    for (const result of results) {
+      // The end of a problem is news too.
+      if (result.changed.length > 0 || result.problem !== undefined || this.#troubled.delete(result.directory)) this.onOutput(result);
+      if (result.problem !== undefined) this.#troubled.add(result.directory);
+    }
   }
 }
 
