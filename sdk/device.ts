@@ -5,6 +5,7 @@
 import { DEFAULT_BACKOFF, type BackoffPolicy } from "./backoff.js";
 import type { Failure } from "./failure.js";
 import { Supervisor, type Login } from "./supervisor/supervisor.js";
+import { checkConfig, checkLogin, checkPlatform, isOwnTopic } from "./device-config-check.js";
 import { errorCode, errorMessage, HawserError } from "./errors.js";
 import type { DeviceEvent, DeviceListener } from "./events.js";
 import { recoveryIdentity } from "./identity/device-id.js";
@@ -113,6 +114,7 @@ export class Device {
     private readonly platform: Platform,
   ) {
     checkConfig(config);
+    checkPlatform(platform);
     const store = IdentityStore.load(platform.storage, platform.keyStore);
     const time = new TrustedTime(platform.clock, platform.storage, config.buildTimeMs ?? 0);
     if (store.active) {
@@ -173,6 +175,7 @@ export class Device {
    * @throws HawserError as `MqttClient.publish`
    */
   publish(topic: string, payload: Uint8Array | string, options?: PublishOptions): Promise<PublishResult> {
+    if (!isOwnTopic(topic)) return Promise.reject(notOwn("INVALID_TOPIC", topic));
     return this.#telemetry.publish(this.topic(topic), payload, options);
   }
 
@@ -181,6 +184,7 @@ export class Device {
    * Survives reconnects.
    */
   subscribe(filter: string, options?: SubscribeOptions): Subscription {
+    if (!isOwnTopic(filter)) throw notOwn("INVALID_FILTER", filter);
     return this.#telemetry.subscribe(this.topic(filter), options);
   }
 
@@ -242,6 +246,7 @@ export class Device {
 
   /** Calls `listener` with every event from now on. @returns a function that ends it */
   listen(listener: DeviceListener): () => void {
+    if (typeof listener !== "function") throw new HawserError("BAD_OPTION", "the listener must be a function", "Give one that takes an event.");
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
@@ -301,7 +306,7 @@ export class Device {
   #login(config: DeviceConfig, identity: Identity, time: TrustedTime): Login {
     const { token, login } = config;
     if (!token) {
-      const given = login?.() ?? {};
+      const given = checkLogin(login?.() ?? {});
       return given.password === undefined ? given : { username: this.id, ...given };
     }
     return { username: token.username ?? this.id, password: makeToken(this.platform.keyStore, identity.keySlot, this.id, token, time.nowMs()) };
@@ -333,6 +338,11 @@ export class Device {
   }
 }
 
+function notOwn(code: string, topic: unknown): HawserError {
+  const next = 'Leave out the prefix: "up/temperature", "down/#".';
+  return new HawserError(code, `${JSON.stringify(topic) ?? String(topic)} is no topic below the device's own: they are relative to devices/{id}/`, next);
+}
+
 function connectionOptions(config: DeviceConfig): Omit<MqttOptions, "clientId" | "cleanStart"> {
   const version = config.protocolVersion ?? "auto";
   return {
@@ -353,27 +363,4 @@ function supervisorOptions(config: DeviceConfig): ConstructorParameters<typeof S
     connectTimeoutMs: config.connectTimeoutMs ?? 20_000,
     redirects: config.redirects ?? [],
   };
-}
-
-function checkConfig(config: DeviceConfig): void {
-  for (const endpoint of [config.broker, config.recovery]) {
-    if (!endpoint) continue;
-    const { host, port } = endpoint;
-    if (host === "" || !Number.isInteger(port) || port < 1 || port > 65_535) {
-      throw new HawserError("BAD_CONFIG", `the endpoint ${host}:${port} is none`, "Give a host name and a port from 1 to 65535.");
-    }
-  }
-  const { keepAliveSeconds = 60, sessionExpirySeconds = NEVER, connectTimeoutMs = 20_000, maximumPacketSizeBytes = DEFAULT_PACKET_BYTES } = config;
-  checkWhole("keepAliveSeconds", keepAliveSeconds, 5, 65_535);
-  checkWhole("sessionExpirySeconds", sessionExpirySeconds, 0, NEVER);
-  checkWhole("connectTimeoutMs", connectTimeoutMs, 1, 3_600_000);
-  checkWhole("maximumPacketSizeBytes", maximumPacketSizeBytes, 1_024, 268_435_460);
-  for (const [name, value] of Object.entries(config.backoff ?? {})) {
-    if (!(value >= 0)) throw new HawserError("BAD_CONFIG", `backoff.${name} is ${value}`, "Give milliseconds, 0 or more.");
-  }
-}
-
-function checkWhole(name: string, value: number, smallest: number, largest: number): void {
-  if (Number.isInteger(value) && value >= smallest && value <= largest) return;
-  throw new HawserError("BAD_CONFIG", `${name} is ${value}`, `Give a whole number from ${smallest} to ${largest}.`);
 }

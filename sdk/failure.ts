@@ -68,6 +68,7 @@ const CLASS_OF = {
   CLOSED_LOCALLY: "local",
   STORAGE_FAILED: "local",
   LOGIN_FAILED: "local",
+  BAD_CREDENTIAL: "local",
 } as const satisfies Record<string, FailureClass>;
 
 export type FailureCode = keyof typeof CLASS_OF;
@@ -89,6 +90,11 @@ export interface Failure {
 /** Builds a failure; its class follows from its code. */
 export function failure(code: FailureCode, message: string, details: Omit<Failure, "code" | "class" | "message"> = {}): Failure {
   return { code, class: CLASS_OF[code], message, ...details };
+}
+
+/** What a dialer says of a credential that is of no kind it knows: plain JavaScript, or a newer program, may ask for one. */
+export function unknownCredential(credential: { readonly kind?: unknown } | undefined): Failure {
+  return failure("BAD_CREDENTIAL", `no credential is of kind ${String(credential?.kind)}: use mtls, psk or none`);
 }
 
 /** What this side had shown of itself when an alert arrived; an alert's meaning depends on it. */

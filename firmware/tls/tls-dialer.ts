@@ -2,7 +2,7 @@
  * The dialer of engines without a TLS of their own: any {@link ByteStreamOpener} below, any {@link TlsEngines} beside, both given. The
  * chip and the XS host in CI share it.
  */
-import { failure, type Failure } from "../../sdk/failure.js";
+import { failure, unknownCredential, type Failure } from "../../sdk/failure.js";
 import { errorMessage } from "../../sdk/errors.js";
 import type { Credential, Dialer, Endpoint, Link, LinkHandlers, Scheduler } from "../../sdk/platform.js";
 import type { ByteStreamOpener } from "./byte-stream.js";
@@ -48,6 +48,7 @@ export class TlsDialer implements Dialer {
 
   dial(endpoint: Endpoint, credential: Credential, timeoutMs: number, handlers: LinkHandlers): Link {
     if (credential.kind === "none") return new PlainLink(this.#parts, endpoint, timeoutMs, handlers);
+    if (credential.kind !== "mtls" && credential.kind !== "psk") return this.#fail(unknownCredential(credential), handlers);
     let engine: TlsEngine | undefined;
     try {
       engine = this.#parts.tls?.createEngine();

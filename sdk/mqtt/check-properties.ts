@@ -8,23 +8,53 @@ import { unfitText } from "./text-check.js";
 const MAX_FIELD_BYTES = 65_535;
 const KNOWN: readonly string[] = ["payloadFormatIndicator", "messageExpiryInterval", "contentType", "responseTopic", "correlationData", "userProperties"];
 
-/** @throws HawserError `BAD_PROPERTY`, `INVALID_TOPIC` (of the response) */
-export function checkMessageProperties(properties: MessageProperties): void {
-  for (const name in properties) if (!KNOWN.includes(name)) throw badProperty(name, "is none of a message");
-  const { messageExpiryInterval: expiry, contentType, responseTopic, correlationData, userProperties } = properties;
+/** Pairs in their order, or an object whose values are texts or lists of texts, as other libraries have them. */
+export type GivenUserProperties = UserProperties | Readonly<Record<string, string | readonly string[]>>;
+
+/** A message's properties as an application gives them. */
+export type GivenMessageProperties = Omit<MessageProperties, "userProperties"> & { readonly userProperties?: GivenUserProperties };
+
+/**
+ * Returns the properties as they are sent.
+ * @throws HawserError `BAD_PROPERTY`, `INVALID_TOPIC` (of the response)
+ */
+export function checkMessageProperties(properties: GivenMessageProperties): MessageProperties {
+  if (typeof properties !== "object" || properties === null) throw badProperty("properties", "is no object");
+  for (const name in properties) if (!KNOWN.includes(name)) throw badProperty(name, `is none of a message: they are ${KNOWN.join(", ")}`);
+  const { payloadFormatIndicator: isText, messageExpiryInterval: expiry, contentType, responseTopic, correlationData, userProperties } = properties;
+  if (isText !== undefined && typeof isText !== "boolean") throw badProperty("payloadFormatIndicator", "is neither true nor false");
   if (expiry !== undefined) checkSeconds("messageExpiryInterval", expiry);
   if (contentType !== undefined) checkString("contentType", contentType);
   if (responseTopic !== undefined) checkTopic(responseTopic);
-  if (correlationData !== undefined && correlationData.length > MAX_FIELD_BYTES) throw badProperty("correlationData", "is longer than 65535 bytes");
-  if (userProperties !== undefined) checkUserProperties(userProperties);
+  if (correlationData !== undefined && !(correlationData instanceof Uint8Array && correlationData.length <= MAX_FIELD_BYTES)) {
+    throw badProperty("correlationData", "is no Uint8Array, or longer than 65535 bytes");
+  }
+  if (userProperties === undefined) return properties as MessageProperties;
+  const pairs = checkUserProperties(userProperties);
+  return pairs === userProperties ? (properties as MessageProperties) : { ...properties, userProperties: pairs };
 }
 
-/** @throws HawserError `BAD_PROPERTY` */
-export function checkUserProperties(pairs: UserProperties): void {
-  for (const [name, value] of pairs) {
-    checkString("userProperties", name);
-    checkString("userProperties", value);
+/**
+ * Returns the pairs.
+ * @throws HawserError `BAD_PROPERTY`
+ */
+export function checkUserProperties(given: GivenUserProperties): UserProperties {
+  const pairs = Array.isArray(given) ? (given as UserProperties) : pairsOf(given as Readonly<Record<string, string | readonly string[]>>);
+  for (const pair of pairs as readonly unknown[]) {
+    if (!Array.isArray(pair) || pair.length !== 2) throw badProperty("userProperties", "is neither a list of [name, value] pairs nor an object of texts");
+    checkString("userProperties", pair[0] as string);
+    checkString("userProperties", pair[1] as string);
   }
+  return pairs;
+}
+
+function pairsOf(given: Readonly<Record<string, string | readonly string[]>>): UserProperties {
+  if (typeof given !== "object" || given === null) throw badProperty("userProperties", "is neither a list of [name, value] pairs nor an object of texts");
+  const pairs: (readonly [string, string])[] = [];
+  for (const [name, values] of Object.entries(given)) {
+    for (const value of Array.isArray(values) ? (values as readonly string[]) : [values as string]) pairs.push([name, value]);
+  }
+  return pairs;
 }
 
 /** @throws HawserError `BAD_PROPERTY` */

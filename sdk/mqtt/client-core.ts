@@ -8,7 +8,7 @@ import type { Link, LinkHandlers, Platform, Storage } from "../platform.js";
 import { checkMessageProperties } from "./check-properties.js";
 import { ConnectError, RefusedError } from "./connect-error.js";
 import { Connection, type ConnectionOwner } from "./link/connection.js";
-import { badOption, resolveOptions, toBytes, type DisconnectOptions, type MqttOptions, type PublishOptions, type PublishResult, type ResolvedOptions } from "./options.js";
+import { badOption, checkDisconnectOptions, checkPublishOptions, resolveOptions, toBytes, type DisconnectOptions, type MqttOptions, type PublishOptions, type PublishResult, type ResolvedOptions } from "./options.js";
 import { DELIVERED, OutgoingMessage } from "./session/outgoing-message.js";
 import type { AckPacket, ConnackPacket, InboundPacket, OutboundPacket, Properties, PublishPacket } from "./codec/packet-types.js";
 import { PublishWriter } from "./link/publish-writer.js";
@@ -100,6 +100,7 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
   }
 
   disconnect(options: DisconnectOptions): Promise<void> {
+    checkDisconnectOptions(options, this.#connection?.options.sessionExpirySeconds ?? this.#options.sessionExpirySeconds);
     const connection = this.#connection;
     if (connection === undefined) return Promise.resolve();
     return new Promise((resolve) => {
@@ -113,11 +114,12 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
   }
 
   publish(topic: string, payload: Uint8Array | string, options: PublishOptions): Promise<PublishResult> {
+    checkPublishOptions(options);
     const { qos = 0, queue = false } = options;
+    const message = this.#message(topic, payload, options);
     if (qos === 0 && !queue && !this.isConnected) {
       throw new HawserError("NOT_CONNECTED", `there is no connection for a QoS 0 message to ${topic}`, "Wait for a connection, use QoS 1 or 2, or `queue: true`.");
     }
-    const message = this.#message(topic, payload, options);
     this.session.sender.accept(message, options.persist !== false || qos === 2);
     const outcome = queue ? ACCEPTED : message.outcome();
     this.#pump();
@@ -232,11 +234,10 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
   }
 
   #message(topic: string, payload: Uint8Array | string, options: PublishOptions): OutgoingMessage {
-    const { qos = 0, retain = false, properties } = options;
-    if (topic !== this.#validTopic) this.#validTopic = checkTopic(topic);
-    if (qos !== 0 && qos !== 1 && qos !== 2) throw badOption("qos", "is none of 0, 1 and 2");
+    const { qos = 0, retain = false } = options;
+    if (topic !== this.#validTopic || topic === undefined) this.#validTopic = checkTopic(topic);
     if (typeof payload !== "string" && !(payload instanceof Uint8Array)) throw badOption("payload", "is neither a string nor a Uint8Array");
-    if (properties !== undefined) checkMessageProperties(properties);
+    const properties = options.properties === undefined ? undefined : checkMessageProperties(options.properties);
     // The caller may use its array again.
     const bytes = typeof payload === "string" ? toBytes(payload) : new Uint8Array(payload);
     const expirySeconds = properties?.messageExpiryInterval;

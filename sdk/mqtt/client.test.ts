@@ -471,7 +471,7 @@ describe("connecting", () => {
 
 test("a will or user properties that cannot be written are refused", () => {
   expect(() => world({ will: { topic: "a/+", payload: "" } })).toThrowError(expect.objectContaining({ code: "INVALID_TOPIC" }));
-  expect(() => world({ will: { topic: "a", payload: "", delaySeconds: -1 } })).toThrowError(expect.objectContaining({ code: "BAD_PROPERTY" }));
+  expect(() => world({ will: { topic: "a", payload: "", delaySeconds: -1 } })).toThrowError(expect.objectContaining({ code: "BAD_OPTION" }));
   expect(() => world({ will: { topic: "a", payload: "", properties: { contentType: "\0" } } })).toThrowError(expect.objectContaining({ code: "BAD_PROPERTY" }));
   expect(() => world({ connectProperties: { userProperties: [["\0", ""]] } })).toThrowError(expect.objectContaining({ code: "BAD_PROPERTY" }));
 });
@@ -530,7 +530,7 @@ describe("the end of a connection", () => {
   });
 
   test("the reason and the session expiry go with DISCONNECT", async () => {
-    const w = world();
+    const w = world({ sessionExpirySeconds: 60 });
     await w.connect();
     void w.client.disconnect({ reasonCode: 4, sessionExpirySeconds: 1, reasonString: "sleep", userProperties: [["a", "b"]] });
     await w.time.pass(0);

@@ -180,9 +180,16 @@ export class MqttClient {
     return this.#core.reauthenticate();
   }
 
-  /** Ends the connection, or the attempt, in an orderly way. Settles when it has ended. */
+  /**
+   * Ends the connection, or the attempt, in an orderly way. Settles when it has ended.
+   * @throws HawserError `BAD_OPTION`, `BAD_PROPERTY`
+   */
   disconnect(options: DisconnectOptions = {}): Promise<void> {
-    return this.#core.disconnect(options);
+    try {
+      return this.#core.disconnect(options);
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
   }
 
   /** Ends the connection at once and for the reason given; the broker publishes the will. */

@@ -1,10 +1,10 @@
 /** What users give to the MQTT client and get from it: options, their defaults and their checks. */
 import { HawserError } from "../errors.js";
-import { checkMessageProperties, checkSeconds, checkUserProperties } from "./check-properties.js";
-import type { MessageProperties, Properties, ProtocolVersion, QoS, UserProperties } from "./codec/packet-types.js";
-import { unfitText } from "./text-check.js";
+import { anything, binary, checkOptions, flag, hook, oneOf, text, whole, type Rules } from "../option-rules.js";
+import { checkMessageProperties, checkUserProperties, type GivenMessageProperties, type GivenUserProperties } from "./check-properties.js";
+import type { MessageProperties, Properties, ProtocolVersion, QoS } from "./codec/packet-types.js";
 import { checkTopic } from "./topics.js";
-import { encodeUtf8, utf8Length } from "../encoding/utf8.js";
+import { encodeUtf8 } from "../encoding/utf8.js";
 
 /** A message that the broker publishes when this client vanishes (MQTT 5.0, section 3.1.2.5). */
 export interface Will {
@@ -15,7 +15,7 @@ export interface Will {
   /** How long the broker waits for this client to come back before it publishes the will; 5.0 only. */
   delaySeconds?: number;
   /** 5.0 only. */
-  properties?: MessageProperties;
+  properties?: GivenMessageProperties;
 }
 
 /**
@@ -82,7 +82,7 @@ export interface EnhancedAuthentication {
 export interface ConnectProperties {
   requestResponseInformation?: boolean;
   requestProblemInformation?: boolean;
-  userProperties?: UserProperties;
+  userProperties?: GivenUserProperties;
 }
 
 export interface MqttOptions {
@@ -105,6 +105,8 @@ export interface MqttOptions {
   receiveMaximum?: number;
   /** The largest packet taken from the broker, 64..268435460 bytes. Default 1 MiB; told to a broker of 5.0. */
   maximumPacketSizeBytes?: number;
+  /** False leaves the Maximum Packet Size out of CONNECT: it is kept to on this side only. Default true. */
+  announceMaximumPacketSize?: boolean;
   /** Topic aliases the broker may use, 0..65535. Default 0. */
   topicAliasMaximum?: number;
   /** Topic aliases this client uses where the broker takes some, 0..65535, for the first topics of a connection. Default 8. */
@@ -151,7 +153,7 @@ export interface PublishOptions {
   /** True: goes before all others, is taken although the outbox is full, and is not given up to make room. For the few messages of a device's own upkeep. */
   beyondBounds?: boolean;
   /** Left out on a connection of 3.1.1, which has none; the expiry interval is kept to in the outbox all the same. */
-  properties?: MessageProperties;
+  properties?: GivenMessageProperties;
 }
 
 export interface PublishResult {
@@ -172,7 +174,7 @@ export interface SubscribeOptions {
   /** 1..268435455; comes back with each message of this subscription; 5.0 only. */
   subscriptionIdentifier?: number;
   /** 5.0 only. */
-  userProperties?: UserProperties;
+  userProperties?: GivenUserProperties;
   /** Messages are acknowledged by `message.ack()` only. Default: when the next one is asked for. */
   manualAck?: boolean;
   /** QoS 0 messages kept for a slow consumer; more are dropped and reported (`BUFFER_FULL`). Default 4096. QoS 1 and 2 are held back at the broker instead. */
@@ -183,7 +185,7 @@ export interface SubscribeOptions {
 
 export interface UnsubscribeOptions {
   /** 5.0 only. */
-  userProperties?: UserProperties;
+  userProperties?: GivenUserProperties;
 }
 
 export interface UnsubscribeResult {
@@ -198,7 +200,7 @@ export interface DisconnectOptions {
   /** Another session expiry than at CONNECT, seconds; 5.0 only. */
   sessionExpirySeconds?: number;
   reasonString?: string;
-  userProperties?: UserProperties;
+  userProperties?: GivenUserProperties;
 }
 
 export type ResolvedOptions = MqttOptions &
@@ -234,37 +236,83 @@ const UNCLAIMED: UnclaimedOptions = { graceMs: 10_000, maxMessages: 64, maxBytes
 /** Received ids of QoS 2 are one storage record of 4 KiB. */
 export const MAX_PERSISTENT_RECEIVE_MAXIMUM = 1_900;
 
-const RANGES: readonly (readonly [name: keyof MqttOptions, smallest: number, largest: number])[] = [
-  ["keepAliveSeconds", 0, 65_535],
-  ["sessionExpirySeconds", 0, 0xffff_ffff],
-  ["maximumPacketSizeBytes", 64, 268_435_460],
-  ["topicAliasMaximum", 0, 65_535],
-  ["outgoingTopicAliases", 0, 65_535],
-  ["connackTimeoutMs", 1, 3_600_000],
-  ["ackTimeoutMs", 0, 3_600_000],
-  ["inFlightWindow", 1, 60_000],
-];
+const WILL: Rules<Will> = { topic: anything, payload: binary, qos: oneOf(0, 1, 2), retain: flag, delaySeconds: whole(0, 0xffff_ffff), properties: anything };
+
+const OUTBOX: Rules<OutboxOptions> = {
+  maxMessages: whole(1, 60_000),
+  maxBytes: whole(1, Number.MAX_SAFE_INTEGER),
+  overflow: oneOf("reject", "drop-oldest", "replace-by-topic"),
+};
+
+/** An object of the application's own, with whatever else it holds. */
+function isAuthentication(value: unknown): string | undefined {
+  const { method, start, respond, finish } = (value ?? {}) as Partial<EnhancedAuthentication>;
+  const isWhole = typeof method === "string" && text(method) === undefined && hook(start) === undefined && hook(respond) === undefined;
+  return isWhole && (finish === undefined || hook(finish) === undefined) ? undefined : "an object with a method's name and the functions start and respond, perhaps finish";
+}
+
+const UNCLAIMED_RULES: Rules<UnclaimedOptions> = { graceMs: whole(0, 3_600_000), maxMessages: whole(0, 65_535), maxBytes: whole(0, Number.MAX_SAFE_INTEGER) };
+
+const MQTT: Rules<MqttOptions> = {
+  clientId: text,
+  protocolVersion: oneOf(4, 5),
+  cleanStart: flag,
+  keepAliveSeconds: whole(0, 65_535),
+  sessionExpirySeconds: whole(0, 0xffff_ffff),
+  username: text,
+  password: binary,
+  will: WILL,
+  receiveMaximum: whole(1, 65_535),
+  maximumPacketSizeBytes: whole(64, 268_435_460),
+  announceMaximumPacketSize: flag,
+  topicAliasMaximum: whole(0, 65_535),
+  outgoingTopicAliases: whole(0, 65_535),
+  connackTimeoutMs: whole(1, 3_600_000),
+  ackTimeoutMs: whole(0, 3_600_000),
+  inFlightWindow: whole(1, 60_000),
+  reserveInFlight: flag,
+  outbox: OUTBOX,
+  unclaimed: UNCLAIMED_RULES,
+  onSessionLost: oneOf("report", "resend"),
+  persistent: flag,
+  maxStoredPerHour: (value) => (typeof value === "number" && value >= 0 ? undefined : "a number, 0 or more"),
+  connectProperties: { requestResponseInformation: flag, requestProblemInformation: flag, userProperties: anything },
+  authentication: isAuthentication,
+};
+
+const PUBLISH: Rules<PublishOptions> = { qos: oneOf(0, 1, 2), retain: flag, queue: flag, persist: flag, beyondBounds: flag, properties: anything };
+
+/** 0, 4 and what a client may give as its reason (MQTT 5.0, table 3-10). */
+const DISCONNECT_CODES = [0, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99] as const;
+
+const DISCONNECT: Rules<DisconnectOptions> = { reasonCode: oneOf(...DISCONNECT_CODES), sessionExpirySeconds: whole(0, 0xffff_ffff), reasonString: text, userProperties: anything };
+
+/** @throws HawserError `BAD_OPTION` */
+export function checkPublishOptions(options: PublishOptions): void {
+  checkOptions(options, PUBLISH, badOption);
+}
+
+/**
+ * @param expirySeconds what CONNECT said; a session that was not to outlive its connection cannot be kept afterwards (MQTT 5.0, section 3.14.2.2.2)
+ * @throws HawserError `BAD_OPTION`, `BAD_PROPERTY`
+ */
+export function checkDisconnectOptions(options: DisconnectOptions, expirySeconds: number): void {
+  checkOptions(options, DISCONNECT, badOption);
+  if (options.userProperties !== undefined) checkUserProperties(options.userProperties);
+  if (expirySeconds === 0 && (options.sessionExpirySeconds ?? 0) > 0) throw badOption("sessionExpirySeconds", "must be 0 where CONNECT's was");
+}
 
 /**
  * Fills in the defaults.
  * @throws HawserError `BAD_OPTION`; of the will also `INVALID_TOPIC`, `BAD_PROPERTY`
  */
 export function resolveOptions(options: MqttOptions): ResolvedOptions {
+  checkOptions(options, MQTT, badOption);
   const resolved = withDefaults(options);
-  for (const [name, smallest, largest] of RANGES) checkRange(name, resolved[name], smallest, largest);
-  if (resolved.receiveMaximum !== undefined) checkRange("receiveMaximum", resolved.receiveMaximum, 1, 65_535);
   resolved.unclaimed = { ...UNCLAIMED, ...resolved.unclaimed };
-  checkRange("unclaimed.graceMs", resolved.unclaimed.graceMs, 0, 3_600_000);
-  checkRange("unclaimed.maxMessages", resolved.unclaimed.maxMessages, 0, 65_535);
-  checkRange("unclaimed.maxBytes", resolved.unclaimed.maxBytes, 0, Number.MAX_SAFE_INTEGER);
-  checkRange("outbox.maxMessages", resolved.outbox.maxMessages, 1, 60_000);
-  checkRange("outbox.maxBytes", resolved.outbox.maxBytes, 1, Number.MAX_SAFE_INTEGER);
-  const { onSessionLost = "report" } = resolved;
-  if (onSessionLost !== "report" && onSessionLost !== "resend") throw badOption("onSessionLost", 'is neither "report" nor "resend"');
-  if (resolved.protocolVersion !== 4 && resolved.protocolVersion !== 5) throw badOption("protocolVersion", "is neither 4 (3.1.1) nor 5");
-  checkText("clientId", resolved.clientId);
+  const missing = WANTED.find((name) => resolved[name] === undefined);
+  if (missing !== undefined) throw badOption(missing, "is missing");
   if (resolved.clientId === "" && !resolved.cleanStart) throw badOption("clientId", "is empty, which needs cleanStart");
-  if (resolved.username !== undefined) checkText("username", resolved.username);
   if (resolved.password !== undefined && resolved.username === undefined && resolved.protocolVersion === 4) throw badOption("password", "needs a username in 3.1.1");
   if (resolved.persistent && (resolved.receiveMaximum ?? 0) > MAX_PERSISTENT_RECEIVE_MAXIMUM) {
     throw badOption("receiveMaximum", `is more than ${MAX_PERSISTENT_RECEIVE_MAXIMUM}, which a persistent client cannot store`);
@@ -274,11 +322,11 @@ export function resolveOptions(options: MqttOptions): ResolvedOptions {
   return resolved;
 }
 
+const WANTED: readonly (keyof MqttOptions)[] = ["clientId", "protocolVersion", "cleanStart", "keepAliveSeconds", "connackTimeoutMs"];
+
 function checkWill(will: Will): void {
   checkTopic(will.topic);
-  if (toBytes(will.payload).length > 65_535) throw badOption("will", "has a payload of more than 65535 bytes");
-  if (will.qos !== undefined) checkRange("will.qos", will.qos, 0, 2);
-  if (will.delaySeconds !== undefined) checkSeconds("will.delaySeconds", will.delaySeconds);
+  if ((will as Partial<Will>).payload === undefined) throw badOption("will.payload", "is missing");
   if (will.properties !== undefined) checkMessageProperties(will.properties);
 }
 
@@ -292,19 +340,8 @@ function withDefaults(options: MqttOptions): ResolvedOptions {
   return resolved as unknown as ResolvedOptions;
 }
 
-function checkRange(name: string, value: unknown, smallest: number, largest: number): void {
-  if (typeof value === "number" && Number.isInteger(value) && value >= smallest && value <= largest) return;
-  throw badOption(name, `is ${String(value)}, not a whole number from ${smallest} to ${largest}`);
-}
-
-function checkText(name: string, text: string): void {
-  if (utf8Length(text) > 65_535) throw badOption(name, "is longer than 65535 bytes");
-  const problem = unfitText(text);
-  if (problem !== undefined) throw badOption(name, problem);
-}
-
 export function badOption(name: string, what: string): HawserError {
-  return new HawserError("BAD_OPTION", `the MQTT option ${name} ${what}`, "See MqttOptions for what is possible.");
+  return new HawserError("BAD_OPTION", `the MQTT option ${name} ${what}`, "See the documentation of the options for what is possible.");
 }
 
 export function toBytes(data: Uint8Array | string): Uint8Array {

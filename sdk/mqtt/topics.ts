@@ -26,6 +26,7 @@ export function checkFilter(filter: string): string {
 }
 
 function textProblem(text: string): string | undefined {
+  if (typeof text !== "string") return "is no text";
   if (text === "") return "is empty";
   return unfitText(text) ?? (utf8Length(text) > MAX_TOPIC_BYTES ? "is longer than 65535 bytes" : undefined);
 }
@@ -48,6 +49,7 @@ function wildcardProblem(filter: string): string | undefined {
 }
 
 function shown(text: string): string {
+  if (typeof text !== "string") return String(text);
   return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}...` : text);
 }
 

@@ -382,3 +382,14 @@ describe("resumption", () => {
     expect(resumed).toEqual([false, true, false]);
   });
 });
+
+it("a credential of an unknown kind ends the attempt, and throws nothing", async () => {
+  const dialer = new NodeDialer(memoryKeyStore());
+  for (const credential of [{ kind: "token" }, {}] as unknown[] as Credential[]) {
+    const end = await new Promise<Failure>((resolve) => {
+      const handlers = { opened: () => undefined, data: () => undefined, drain: () => undefined, ended: resolve };
+      dialer.dial({ host: "127.0.0.1", port: 1 }, credential, 1_000, handlers);
+    });
+    expect(end).toMatchObject({ code: "BAD_CREDENTIAL", class: "local" });
+  }
+});

@@ -3,7 +3,7 @@ import { connect as connectTcp, isIP } from "node:net";
 import type { LookupFunction, OnReadOpts, Socket, TcpNetConnectOpts } from "node:net";
 import { checkServerIdentity, connect as connectTls, TLSSocket } from "node:tls";
 import type { ConnectionOptions, DetailedPeerCertificate, PeerCertificate, SecureContext, SecureVersion } from "node:tls";
-import type { Failure, Shown } from "../../sdk/failure.js";
+import { unknownCredential, type Failure, type Shown } from "../../sdk/failure.js";
 import { HawserError } from "../../sdk/errors.js";
 import type { Credential, Dialer, Endpoint, Link, LinkHandlers, LinkInfo } from "../../sdk/platform.js";
 import type { LinkKeys } from "./node-key-store.js";
@@ -63,6 +63,12 @@ export class NodeDialer implements Dialer {
         return new Plan(endpoint, timeoutMs, "psk", "secureConnect", (onread) => openTls({ ...tcp, onread }, serverNameOf(endpoint), this.#pskOptions(credential)));
       case "none":
         return new Plan(endpoint, timeoutMs, "no-certificate", "connect", (onread) => connectTcp({ ...tcp, onread }));
+      default: {
+        const { code, message } = unknownCredential(credential);
+        return new Plan(endpoint, timeoutMs, "no-certificate", "connect", () => {
+          throw new HawserError(code, message);
+        });
+      }
     }
   }
 

@@ -100,7 +100,7 @@ function oneLine(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).trim().replace(/\s+/g, " ").slice(0, 300);
 }
 
-const LOCAL_CODES: readonly FailureCode[] = ["KEY_MISSING", "KEY_MISMATCH", "CERTIFICATE_REQUIRED", "CERTIFICATE_REJECTED", "PSK_REJECTED", "SERVER_CA_UNKNOWN"];
+const LOCAL_CODES: readonly FailureCode[] = ["BAD_CREDENTIAL", "KEY_MISSING", "KEY_MISMATCH", "CERTIFICATE_REQUIRED", "CERTIFICATE_REJECTED", "PSK_REJECTED", "SERVER_CA_UNKNOWN"];
 
 /** From the most telling to the least. */
 const ANSWERS: readonly FailureCode[] = ["CONNECTION_REFUSED", "CONNECTION_RESET", "CONNECT_TIMEOUT", "HOST_UNREACHABLE", "DNS_FAILED"];

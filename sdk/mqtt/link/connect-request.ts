@@ -1,4 +1,5 @@
 /** The CONNECT packet that follows from the options (MQTT 5.0, section 3.1). */
+import { checkMessageProperties, checkUserProperties } from "../check-properties.js";
 import { toBytes, type ResolvedOptions, type Will } from "../options.js";
 import type { ConnectPacket, Properties, ProtocolVersion, WillFields } from "../codec/packet-types.js";
 
@@ -18,12 +19,14 @@ const RECEIVE_MAXIMUM = 64;
 
 function connectProperties(options: ResolvedOptions, authenticationData: Uint8Array | undefined): Properties {
   const { sessionExpirySeconds, receiveMaximum = RECEIVE_MAXIMUM, topicAliasMaximum, authentication } = options;
+  const { userProperties, ...others } = options.connectProperties ?? {};
   return {
     ...(sessionExpirySeconds > 0 && { sessionExpiryInterval: sessionExpirySeconds }),
     ...(receiveMaximum < 65_535 && { receiveMaximum }),
-    maximumPacketSize: options.maximumPacketSizeBytes,
+    ...(options.announceMaximumPacketSize !== false && { maximumPacketSize: options.maximumPacketSizeBytes }),
     ...(topicAliasMaximum > 0 && { topicAliasMaximum }),
-    ...options.connectProperties,
+    ...others,
+    ...(userProperties !== undefined && { userProperties: checkUserProperties(userProperties) }),
     ...(authentication !== undefined && { authenticationMethod: authentication.method }),
     ...(authenticationData !== undefined && { authenticationData }),
   };
@@ -32,6 +35,6 @@ function connectProperties(options: ResolvedOptions, authenticationData: Uint8Ar
 function willFields(will: Will, version: ProtocolVersion): WillFields {
   const fields: WillFields = { topic: will.topic, payload: toBytes(will.payload), qos: will.qos ?? 0, retain: will.retain ?? false };
   if (version !== 5) return fields;
-  const properties: Properties = { ...(will.delaySeconds !== undefined && will.delaySeconds > 0 && { willDelayInterval: will.delaySeconds }), ...will.properties };
+  const properties: Properties = { ...(will.delaySeconds !== undefined && will.delaySeconds > 0 && { willDelayInterval: will.delaySeconds }), ...(will.properties && checkMessageProperties(will.properties)) };
   return { ...fields, properties };
 }

@@ -14,6 +14,8 @@ import type { DisconnectOptions, ResolvedOptions } from "../options.js";
 import { Output, type OutputOwner } from "./link-output.js";
 import { PacketError, protocolError } from "../codec/packet-error.js";
 import type { ConnackPacket, DisconnectPacket, InboundPacket, OutboundPacket, Properties, ProtocolVersion, PublishPacket } from "../codec/packet-types.js";
+import { checkUserProperties } from "../check-properties.js";
+import { propertiesSize } from "../codec/properties.js";
 import { writePacket } from "../codec/packet-encoder.js";
 import { connackFailure, disconnectFailure } from "./reason-codes.js";
 import { IncomingAliases } from "./topic-aliases.js";
@@ -37,6 +39,12 @@ export interface ConnectionOwner {
   /** What has been waiting for an answer of the broker for longest, by identity. */
   readonly oldestUnanswered: object | undefined;
 }
+
+/** DISCONNECT, whose will the broker shall publish (MQTT 5.0, table 3-10). */
+const WITH_WILL = 0x04;
+const DISCONNECT_HEAD_BYTES = 9;
+/** The smallest limit with which a connection can be held: an acknowledgement with a reason code. */
+const SMALLEST_LIMIT_BYTES = 5;
 
 /** A link that was told to close is given up after this. */
 const CLOSE_TIMEOUT_MS = 5_000;
@@ -133,16 +141,16 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     this.#output.touched();
   }
 
-  /** @throws HawserError `PACKET_TOO_LARGE` where the broker does not take so large a SUBSCRIBE; nothing is sent then */
+  /** @throws HawserError `PACKET_TOO_LARGE` where the broker does not take so large a packet; nothing is sent then */
   send(packet: OutboundPacket): void {
     if (this.isOver) return;
     const { writer } = this.#output;
     const before = writer.sizeBytes;
     writePacket(writer, packet, this.version);
     const sizeBytes = writer.sizeBytes - before;
-    if (packet.cmd === "subscribe" && sizeBytes > this.#largestBytes) {
+    if (sizeBytes > this.#largestBytes) {
       writer.rewind(before);
-      throw new HawserError("PACKET_TOO_LARGE", `the broker takes no packets of ${sizeBytes} bytes (at most ${this.#largestBytes})`, "Subscribe to a shorter filter, with fewer properties.");
+      throw new HawserError("PACKET_TOO_LARGE", `the broker takes no packets of ${sizeBytes} bytes (at most ${this.#largestBytes})`, "Use a shorter filter, fewer properties.");
     }
     this.#output.touched();
   }
@@ -150,7 +158,8 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
   /** Ends the connection in an orderly way; `ended` follows with `CLOSED_LOCALLY`. */
   disconnect(options: DisconnectOptions): void {
     if (this.isOver) return;
-    if (this.isEstablished) this.#sayGoodbye(disconnectPacket(options));
+    // In 3.1.1 DISCONNECT discards the will: who wants it published leaves without.
+    if (this.isEstablished && (this.version === 5 || options.reasonCode !== WITH_WILL)) this.#sayGoodbye(this.#disconnectPacket(options));
     this.#output.close();
     // A link that does not take these bytes has ended the connection.
     if (this.isOver) return;
@@ -262,6 +271,10 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     const { reasonCode, sessionPresent, properties = {} } = packet;
     this.#isUnanswered = reasonCode === 0;
     if (reasonCode !== 0) return this.#fail(connackFailure(reasonCode, this.version, packet.legacyForm, properties));
+    const { maximumPacketSize: largestBytes = Infinity } = properties;
+    if (largestBytes < SMALLEST_LIMIT_BYTES) {
+      return this.#fail(failure("CAPABILITY_NOT_SUPPORTED", `the broker takes packets of at most ${largestBytes} bytes: nothing can be said to it`));
+    }
     if (sessionPresent && this.options.cleanStart) throw protocolError("CONNACK with an old session although a clean start was asked for");
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
@@ -269,7 +282,7 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     if (this.#state !== "connecting") return;
     this.#state = "established";
     this.#wasEstablished = true;
-    this.#largestBytes = properties.maximumPacketSize ?? Infinity;
+    this.#largestBytes = largestBytes;
     this.#keepAlive.start(this.options.keepAliveSeconds, properties.serverKeepAlive ?? 0, this.options.ackTimeoutMs);
     this.owner.established(packet);
   }
@@ -329,14 +342,17 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     this.#cancelTimer?.();
     this.#cancelTimer = this.scheduler.after(delayMs, run);
   }
-}
 
-function disconnectPacket(options: DisconnectOptions): DisconnectPacket {
-  const { reasonCode = 0, sessionExpirySeconds, reasonString, userProperties } = options;
-  const properties: Properties = {
-    ...(sessionExpirySeconds !== undefined && { sessionExpiryInterval: sessionExpirySeconds }),
-    ...(reasonString !== undefined && { reasonString }),
-    ...(userProperties !== undefined && { userProperties }),
-  };
-  return { cmd: "disconnect", reasonCode, properties };
+  /** Its words are left out where the broker takes no packet so large (MQTT 5.0, section 3.14.2.2). */
+  #disconnectPacket({ reasonCode = 0, sessionExpirySeconds, reasonString, userProperties }: DisconnectOptions): DisconnectPacket {
+    const needed: Properties = sessionExpirySeconds === undefined ? {} : { sessionExpiryInterval: sessionExpirySeconds };
+    const properties: Properties = {
+      ...needed,
+      ...(reasonString !== undefined && { reasonString }),
+      ...(userProperties !== undefined && { userProperties: checkUserProperties(userProperties) }),
+    };
+    // The fixed header, the reason code and the length of the properties.
+    const fits = DISCONNECT_HEAD_BYTES + propertiesSize(properties) <= this.#largestBytes;
+    return { cmd: "disconnect", reasonCode, properties: fits ? properties : needed };
+  }
 }

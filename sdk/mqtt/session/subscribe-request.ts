@@ -1,11 +1,13 @@
 /** The SUBSCRIBE packet that follows from an application's options (MQTT 5.0, section 3.8), and their checks. */
-import { HawserError } from "../../errors.js";
+import { anything, checkOptions, flag, oneOf, whole, type Rules } from "../../option-rules.js";
 import { checkUserProperties } from "../check-properties.js";
-import type { ProtocolVersion, SubscribePacket, SubscriptionFields } from "../codec/packet-types.js";
-import type { SubscribeOptions } from "../options.js";
+import type { ProtocolVersion, SubscribePacket, SubscriptionFields, UserProperties } from "../codec/packet-types.js";
+import { badOption, type SubscribeOptions } from "../options.js";
 import { isShared } from "../topics.js";
 
-export type ResolvedSubscribeOptions = SubscribeOptions & Required<Pick<SubscribeOptions, "qos" | "manualAck" | "bufferSize" | "bufferBytes">>;
+export type ResolvedSubscribeOptions = Omit<SubscribeOptions, "userProperties"> & { userProperties?: UserProperties } & Required<
+  Pick<SubscribeOptions, "qos" | "manualAck" | "bufferSize" | "bufferBytes">
+>;
 
 /** @param again the broker has granted it before */
 export function subscribePacket(
@@ -31,17 +33,24 @@ export function subscribePacket(
   return packet;
 }
 
+const SUBSCRIBE: Rules<SubscribeOptions> = {
+  qos: oneOf(0, 1, 2),
+  noLocal: flag,
+  retainAsPublished: flag,
+  retainHandling: oneOf(0, 1, 2),
+  subscriptionIdentifier: whole(1, 268_435_455),
+  userProperties: anything,
+  manualAck: flag,
+  bufferSize: whole(1, Number.MAX_SAFE_INTEGER),
+  bufferBytes: whole(1, Number.MAX_SAFE_INTEGER),
+};
+
 /** @param filter undefined: none is sent to the broker. @throws HawserError `BAD_OPTION`, `BAD_PROPERTY` */
 export function resolveSubscribeOptions(options: SubscribeOptions, filter?: string): ResolvedSubscribeOptions {
-  const { qos = 0, manualAck = false, bufferSize = 4_096, bufferBytes = 262_144, subscriptionIdentifier: identifier } = options;
-  if (options.userProperties !== undefined) checkUserProperties(options.userProperties);
-  const isValid =
-    (identifier === undefined || (Number.isInteger(identifier) && identifier >= 1 && identifier <= 268_435_455)) &&
-    (qos === 0 || qos === 1 || qos === 2) &&
-    // Brokers disconnect for it (MQTT 5.0, section 3.8.3.1), and it would be asked for again on each connection.
-    (options.noLocal !== true || filter === undefined || !isShared(filter)) &&
-    bufferSize >= 1 &&
-    bufferBytes >= 1;
-  if (isValid) return { ...options, qos, manualAck, bufferSize, bufferBytes };
-  throw new HawserError("BAD_OPTION", "an option of subscribe is out of its range", "See SubscribeOptions for what is possible.");
+  checkOptions(options, SUBSCRIBE, badOption);
+  const { userProperties, ...others } = options;
+  // Brokers disconnect for it (MQTT 5.0, section 3.8.3.1), and it would be asked for again on each connection.
+  if (options.noLocal === true && filter !== undefined && isShared(filter)) throw badOption("noLocal", "must be false for a shared subscription");
+  const { qos = 0, manualAck = false, bufferSize = 4_096, bufferBytes = 262_144 } = options;
+  return { ...others, qos, manualAck, bufferSize, bufferBytes, ...(userProperties !== undefined && { userProperties: checkUserProperties(userProperties) }) };
 }

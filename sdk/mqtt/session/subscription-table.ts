@@ -57,6 +57,7 @@ type Request = { readonly item: Entry; readonly resolve?: (code: number) => void
 
 const NO_SUBSCRIPTION_EXISTED = 0x11;
 const UNSPECIFIED_ERROR = 0x80;
+const PACKET_TOO_LARGE = 0x95;
 /** Automatic identifiers end here: two bytes in each message. */
 const AUTOMATIC_IDENTIFIERS = 16_383;
 
@@ -324,7 +325,15 @@ export class Subscriptions implements SubscriptionOwner {
     this.#requests.set(messageId, { item: leaving });
     const { filters, userProperties } = leaving;
     const properties = this.#version === 5 && userProperties !== undefined ? { properties: { userProperties } } : {};
-    this.owner.send({ cmd: "unsubscribe", messageId, unsubscriptions: [...filters], ...properties });
+    try {
+      this.owner.send({ cmd: "unsubscribe", messageId, unsubscriptions: [...filters], ...properties });
+    } catch {
+      // Too large for this broker: it cannot be said, and what still comes finds nobody.
+      this.#requests.delete(messageId);
+      this.ids.release(messageId);
+      leaving.asked = 0;
+      this.#left(leaving, { cmd: "unsuback", messageId, granted: filters.map(() => PACKET_TOO_LARGE) });
+    }
   }
 
   #granted(entry: Entry, code: number, properties?: Properties): void {
@@ -362,14 +371,14 @@ export class Subscriptions implements SubscriptionOwner {
    */
   unsubscribe(filters: readonly string[], { userProperties }: UnsubscribeOptions): Promise<UnsubscribeResult> {
     filters.forEach(checkFilter);
-    if (userProperties !== undefined) checkUserProperties(userProperties);
+    const pairs = userProperties === undefined ? undefined : checkUserProperties(userProperties);
     if (filters.length === 0) return Promise.resolve({ reasonCodes: [] });
     for (const filter of filters) {
       const entry = this.#entries.get(filter);
       this.#remove(filter);
       entry?.subscription.end();
     }
-    return this.#leave(filters, userProperties);
+    return this.#leave(filters, pairs);
   }
 
   #leave(filters: readonly string[], userProperties: UserProperties | undefined): Promise<UnsubscribeResult> {

@@ -1,0 +1,106 @@
+/** Whether a device's configuration can work at all: what cannot is told at construction, by its name. */
+import type { BackoffPolicy } from "./backoff.js";
+import type { DeviceConfig } from "./device.js";
+import { HawserError } from "./errors.js";
+import type { TokenOptions } from "./identity/token.js";
+import type { OutboxOptions, Will } from "./mqtt/options.js";
+import { anything, binary, checkOptions, flag, hook, host, milliseconds, oneOf, text, whole, type Rule, type Rules } from "./option-rules.js";
+import type { Endpoint, Platform } from "./platform.js";
+import type { Login } from "./supervisor/supervisor.js";
+
+const DAY_MS = 86_400_000;
+
+const ENDPOINT: Rules<Endpoint> = { host, port: whole(1, 65_535), serverName: host, validAtMs: milliseconds(Number.MAX_SAFE_INTEGER) };
+
+const OUTBOX: Rules<OutboxOptions & { persistent?: boolean }> = {
+  maxMessages: whole(1, 60_000),
+  maxBytes: whole(1, Number.MAX_SAFE_INTEGER),
+  overflow: oneOf("reject", "drop-oldest", "replace-by-topic"),
+  persistent: flag,
+};
+
+const WILL: Rules<Will> = {
+  topic: (value) => (isOwnTopic(value) ? undefined : `a topic below the device's own, such as "up/status"`),
+  payload: binary,
+  qos: oneOf(0, 1, 2),
+  retain: flag,
+  delaySeconds: whole(0, 0xffff_ffff),
+  properties: anything,
+};
+
+const BACKOFF: Rules<BackoffPolicy> = { baseMs: milliseconds(DAY_MS), capMs: milliseconds(DAY_MS), floorMs: milliseconds(DAY_MS), stableAfterMs: milliseconds(DAY_MS) };
+
+const TOKEN: Rules<TokenOptions> = { audience: text, lifetimeSeconds: whole(60, 86_400), username: text };
+
+const brokerNames: Rule = (value) => (Array.isArray(value) && value.every(isBrokerName) ? undefined : 'a list of "host:port" texts');
+
+const CONFIG: Rules<DeviceConfig> = {
+  broker: ENDPOINT,
+  recovery: ENDPOINT,
+  protocolVersion: oneOf(4, 5, "auto"),
+  keepAliveSeconds: whole(5, 65_535),
+  ackTimeoutMs: whole(5_000, 3_600_000),
+  sessionExpirySeconds: whole(0, 0xffff_ffff),
+  maximumPacketSizeBytes: whole(1_024, 268_435_460),
+  will: WILL,
+  outbox: OUTBOX,
+  unclaimed: { graceMs: whole(0, 3_600_000), maxMessages: whole(0, 65_535), maxBytes: whole(0, Number.MAX_SAFE_INTEGER) },
+  onSessionLost: oneOf("report", "resend"),
+  backoff: BACKOFF,
+  connectTimeoutMs: whole(1, 3_600_000),
+  buildTimeMs: milliseconds(Number.MAX_SAFE_INTEGER),
+  redirects: brokerNames,
+  login: hook,
+  token: TOKEN,
+};
+
+const LOGIN: Rules<Login> = { username: text, password: binary };
+
+const PORTS: readonly (keyof Platform)[] = ["clock", "scheduler", "random", "dialer", "keyStore", "storage", "log"];
+
+/** @throws HawserError `BAD_CONFIG`, which names the option and what is allowed */
+export function checkConfig(config: DeviceConfig): void {
+  checkOptions(config, CONFIG, badConfig);
+  // The types want it; plain JavaScript does not know them.
+  const { broker, recovery, will, token } = config as Partial<DeviceConfig>;
+  if (broker === undefined) throw badConfig("broker", 'is missing: give { host: "mqtt.example.com", port: 8883 }');
+  checkComplete("broker", broker, ["host", "port"]);
+  if (recovery !== undefined) checkComplete("recovery", recovery, ["host", "port"]);
+  if (will !== undefined) checkComplete("will", will, ["topic", "payload"]);
+  if (token !== undefined) checkComplete("token", token, ["audience", "lifetimeSeconds"]);
+}
+
+/** @throws HawserError `BAD_CONFIG` */
+export function checkPlatform(platform: Platform): void {
+  const given = platform as Partial<Platform> | undefined;
+  const missing = PORTS.find((port) => given?.[port] === undefined);
+  if (missing !== undefined) throw new HawserError("BAD_CONFIG", `the platform has no ${missing}`, "Give a platform as the second argument, for instance nodePlatform(...).");
+}
+
+/** What the application's `login` returned. @throws HawserError `BAD_CONFIG` */
+export function checkLogin(login: Login): Login {
+  if ("then" in login) throw badConfig("login", "must return the user name and password, not a promise of them");
+  checkOptions(login, LOGIN, badConfig, "login().");
+  return login;
+}
+
+/** Whether a topic is relative to the device's own. One copied from the broker's side would be published below them, where nobody looks. */
+export function isOwnTopic(topic: unknown): boolean {
+  return typeof topic === "string" && topic !== "" && !/^(\/|\$|devices\/)/.test(topic);
+}
+
+function isBrokerName(name: unknown): boolean {
+  if (typeof name !== "string") return false;
+  const colon = name.lastIndexOf(":");
+  const port = Number(name.slice(colon + 1));
+  return colon > 0 && Number.isInteger(port) && port >= 1 && port <= 65_535 && host(name.slice(0, colon).replace(/^\[|\]$/g, "")) === undefined;
+}
+
+function checkComplete(name: string, given: object, wanted: readonly string[]): void {
+  const missing = wanted.find((one) => (given as Record<string, unknown>)[one] === undefined);
+  if (missing !== undefined) throw badConfig(`${name}.${missing}`, "is missing");
+}
+
+function badConfig(name: string, what: string): HawserError {
+  return new HawserError("BAD_CONFIG", `${name} ${what}`, "See DeviceConfig for what is possible.");
+}
