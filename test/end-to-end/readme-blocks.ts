@@ -1,12 +1,12 @@
-/** The README's code, for tests that run it. */
+/** The code in README and docs, for tests that run it. */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-const README = readFileSync(fileURLToPath(new URL("../../README.md", import.meta.url)), "utf8");
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
-/** The code block that follows `<!-- name -->`. */
-export function block(name: string): string {
-  const found = new RegExp(`<!-- ${name} -->\\s*\`\`\`\\w+\\n([\\s\\S]*?)\`\`\``).exec(README)?.[1];
-  if (found === undefined) throw new Error(`the README has no block ${name}`);
+/** The code block that follows `<!-- name -->` in a page of the repository. */
+export function block(name: string, page = "README.md"): string {
+  const found = new RegExp(`<!-- ${name} -->\\s*\`\`\`\\w+\\n([\\s\\S]*?)\`\`\``).exec(readFileSync(ROOT + page, "utf8"))?.[1];
+  if (found === undefined) throw new Error(`${page} has no block ${name}`);
   return found;
 }

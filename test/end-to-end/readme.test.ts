@@ -1,4 +1,4 @@
-/** The README's commands, run as they stand there; only ports are replaced by free ones, and `npx hawser` by the build under test. */
+/** The commands of docs/getting-started.md, run as they stand there; only ports and `npx hawser` are replaced. README's own: package.test.ts. */
 import { spawn } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -6,6 +6,8 @@ import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { buildCli, CLI, temporaryDirectory } from "../support/host-tools/test-cli.js";
 import { freePorts } from "../../sim/brokers/free-port.js";
 import { block } from "./readme-blocks.js";
+
+const GUIDE = "docs/getting-started.md";
 
 interface Ran {
   code: number | null;
@@ -37,11 +39,11 @@ async function bash(script: string, directory: string): Promise<Ran> {
 
 beforeAll(buildCli);
 
-describe("the README", () => {
+describe("the first guide", () => {
   it("leads from nothing to a device's readings at mosquitto_sub", { timeout: 120_000 }, async () => {
     const [mtlsPort = 0, pskPort = 0] = await freePorts(2);
     const wait = `until (exec 3<>/dev/tcp/localhost/${mtlsPort}) 2>/dev/null; do sleep 0.1; done`;
-    const script = block("walkthrough")
+    const script = block("walkthrough", GUIDE)
       .replaceAll("npx hawser", "hawser")
       .replaceAll("8883", String(mtlsPort))
       .replaceAll("8884", String(pskPort))
@@ -56,7 +58,7 @@ describe("the README", () => {
   });
 
   it("makes a first factory batch", { timeout: 120_000 }, async () => {
-    const { code, output } = await bash(block("batch").replaceAll("npx hawser", "hawser"), temporaryDirectory());
+    const { code, output } = await bash(block("batch", GUIDE).replaceAll("npx hawser", "hawser"), temporaryDirectory());
     expect(code, output).toBe(0);
     const listed = JSON.parse(output.slice(output.lastIndexOf("\n", output.length - 2) + 1)) as unknown;
     expect(JSON.stringify(listed)).toMatch(/meter-001.*meter-002.*meter-003/);
@@ -64,7 +66,7 @@ describe("the README", () => {
 
   it("has a CI run that ends with 0 after a hundred readings", { timeout: 180_000 }, async () => {
     const [mtlsPort = 0, pskPort = 0] = await freePorts(2);
-    const yaml = block("ci").replaceAll("npx hawser", "hawser").replaceAll("8883", String(mtlsPort)).replaceAll("8884", String(pskPort));
+    const yaml = block("ci", GUIDE).replaceAll("npx hawser", "hawser").replaceAll("8883", String(mtlsPort)).replaceAll("8884", String(pskPort));
     const passphrase = /HAWSER_PASSPHRASE: (.*)/.exec(yaml)?.[1];
     const steps = [...yaml.matchAll(/- run: (?:\|\n((?: {6}.*\n)+)|(.*))/g)].map(([, lines, line]) => (lines ?? line ?? "").trim());
     expect(steps.shift()).toBe("npm ci");
