@@ -6,6 +6,7 @@ import { addAuthorityCommand } from "./commands/authority.js";
 import { addBrokerCommands } from "./commands/broker.js";
 import { addCaCommands } from "./commands/ca.js";
 import { addDemoCommand } from "./commands/demo.js";
+import { addDoctorCommands } from "./commands/doctor.js";
 import { addIssueCommand } from "./commands/issue.js";
 import { addListCommand } from "./commands/list.js";
 import { addPolicyCommands } from "./commands/policy.js";
@@ -59,6 +60,7 @@ function buildProgram(terminal: Terminal): Command {
     addBrokerCommands,
     addAuthorityCommand,
     addPolicyCommands,
+    addDoctorCommands,
     addSimCommands,
     addDemoCommand,
   ];

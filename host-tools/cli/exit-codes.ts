@@ -9,6 +9,7 @@ export const EXIT = {
   network: 4,
   conflict: 5,
   data: 6,
+  findings: 8,
   interrupted: 130,
 } as const;
 
@@ -23,6 +24,7 @@ export const EXIT_MEANINGS: Readonly<Record<ExitCode, string>> = {
   4: "network, broker or serial line: unreachable, port in use, not proved",
   5: "conflict: the name, directory or vault exists or is in use",
   6: "data: not found, not a CA or vault, damaged, or not writable",
+  8: "the doctor found something as bad as --fail-on",
   130: "interrupted before the work was done",
 };
 
@@ -43,6 +45,8 @@ const USAGE = [
   "NOT_A_DEVICE",
   "UNKNOWN_USER",
   "NOT_A_SERIAL_PORT",
+  "BAD_VERSION",
+  "UNKNOWN_RULE",
   "BAD_BAUD",
 ];
 
@@ -134,6 +138,7 @@ const CONFLICT = [
 
 const DATA = [
   "UNKNOWN_ID",
+  "BAD_BROKER_CONFIG",
   "NOT_A_CA",
   "CA_CORRUPT",
   "CA_ROLLED_BACK",

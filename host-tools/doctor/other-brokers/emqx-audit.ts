@@ -1,0 +1,121 @@
+/** EMQX 5 and 6: emqx.conf, as far as the file says it. What the dashboard changed since lies in cluster.hocon. */
+import { readFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import type { DoctorReport, Place } from "../finding.js";
+import { readText } from "../mosquitto/conf-reader.js";
+import { HoconObject, parseHocon } from "./hocon.js";
+import { isLoopbackBind, isWellKnown, ReportBuilder } from "./report-builder.js";
+
+const DEFAULT_PLAIN = { tcp: "0.0.0.0:1883", ws: "0.0.0.0:8083" } as const;
+
+/** @throws HawserError `BAD_BROKER_CONFIG` */
+export function auditEmqx(file: string, version: string): DoctorReport {
+  const text = readFileSync(file, "utf8");
+  const config = parseHocon(text);
+  const report = new ReportBuilder();
+  const placeOf = placesIn(file, text, config);
+  const isHardened = /^6\.([3-9]|\d\d)/.test(version);
+  for (const kind of ["tcp", "ws"] as const) checkPlainListeners(config, report, placeOf, kind, isHardened);
+  for (const kind of ["ssl", "wss"] as const) checkTlsListeners(config, report, placeOf, kind);
+  checkAuthentication(config, report, placeOf);
+  checkAuthorization(config, report, placeOf, dirname(file), isHardened);
+  checkDashboard(config, report, placeOf);
+  if (config.text("psk_authentication.enable") === "true") {
+    report.find("HW028", "EMQX does not tie a PSK identity to a user name: every holder of any key may claim any name.", placeOf("psk_authentication.enable"), { fix: ["psk_authentication.enable = false"] });
+  }
+  return report.report(file, "emqx", version, [basename(file)]);
+}
+
+type PlaceOf = (path: string) => Place | undefined;
+
+export function placesIn(file: string, text: string, config: HoconObject): PlaceOf {
+  const lines = text.split("\n");
+  return (path) => {
+    const line = config.at(path)?.line;
+    return line === undefined ? undefined : { file: basename(file), line, text: (lines[line - 1] ?? "").trim() };
+  };
+}
+
+function checkPlainListeners(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf, kind: "tcp" | "ws", isHardened: boolean): void {
+  const named = config.object(`listeners.${kind}`);
+  const names = new Set([...(named?.keys() ?? []), ...(isHardened ? [] : ["default"])]);
+  for (const name of names) {
+    const path = `listeners.${kind}.${name}`;
+    if (config.text(`${path}.enable`) === "false" || config.text(`${path}.enabled`) === "false") continue;
+    const bind = config.text(`${path}.bind`) ?? DEFAULT_PLAIN[kind];
+    if (isLoopbackBind(bind)) continue;
+    const isImplied = config.object(path) === undefined;
+    const what = `${kind === "ws" ? "MQTT over WebSocket" : "MQTT"} without TLS on ${bind}${isImplied ? ": EMQX opens this listener unless it is switched off" : ""}. Credentials and messages can be read and changed on the way.`;
+    report.find("HW040", what, placeOf(`${path}.bind`) ?? placeOf(path) ?? placeOf("listeners"), { fix: [`${path} { enable = false }`] });
+  }
+}
+
+function checkTlsListeners(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf, kind: "ssl" | "wss"): void {
+  for (const name of config.object(`listeners.${kind}`)?.keys() ?? []) {
+    const path = `listeners.${kind}.${name}.ssl_options`;
+    const verifies = config.text(`${path}.verify`) === "verify_peer";
+    const demands = verifies && config.text(`${path}.fail_if_no_peer_cert`) === "true";
+    const source = config.text("mqtt.peer_cert_as_username") ?? config.text("mqtt.peer_cert_as_clientid");
+    if (source !== undefined && source !== "disabled" && !demands) {
+      report.find("HW054", `Names come from certificates, but the listener ${kind}:${name} lets clients in without one.`, placeOf(`${path}.verify`) ?? placeOf(`listeners.${kind}.${name}`), { severity: "high", fix: [`${path} { verify = verify_peer, fail_if_no_peer_cert = true }`] });
+    }
+    if (config.text(`${path}.enable_crl_check`) === "true") {
+      if (!verifies) report.find("HW001", `enable_crl_check needs verify = verify_peer on ${kind}:${name}: the broker refuses this configuration.`, placeOf(`${path}.enable_crl_check`));
+      else if (kind === "wss") report.find("HW047", `EMQX checks revocation on ssl listeners only, not on wss:${name}.`, placeOf(`${path}.enable_crl_check`));
+    }
+    const old = (config.list(`${path}.versions`) ?? []).filter((version) => version === "tlsv1" || version === "tlsv1.1");
+    if (old.length > 0) report.find("HW043", `The listener ${kind}:${name} accepts ${old.join(", ")}.`, placeOf(`${path}.versions`), { fix: [`${path}.versions = [tlsv1.3, tlsv1.2]`] });
+  }
+}
+
+function authenticators(config: HoconObject): readonly HoconObject[] {
+  const listed = config.list("authentication")?.filter((value) => value instanceof HoconObject);
+  const single = config.object("authentication");
+  return [...(listed ?? []), ...(single === undefined ? [] : [single])].filter((entry) => entry.text("enable") !== "false");
+}
+
+function checkAuthentication(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf): void {
+  if (authenticators(config).length > 0) return;
+  const open = (["tcp", "ws", "ssl", "wss"] as const).flatMap((kind) => {
+    const names = new Set([...(config.object(`listeners.${kind}`)?.keys() ?? []), "default"]);
+    return [...names].map((name) => ({ kind, name, path: `listeners.${kind}.${name}` }));
+  });
+  const reachable = open.filter(({ path, kind }) => {
+    if (config.text(`${path}.enable`) === "false" || config.text(`${path}.enable_authn`) === "true") return false;
+    if ((kind === "ssl" || kind === "wss") && config.object(path) === undefined) return false;
+    const isGated = config.text(`${path}.ssl_options.verify`) === "verify_peer" && config.text(`${path}.ssl_options.fail_if_no_peer_cert`) === "true";
+    return !isGated && !isLoopbackBind(config.text(`${path}.bind`) ?? "");
+  });
+  if (reachable.length === 0) return;
+  const where = reachable.map(({ kind, name }) => `${kind}:${name}`).join(", ");
+  report.find("HW020", `No authentication is configured: EMQX lets everybody in on ${where}, under any name.`, placeOf("authentication") ?? placeOf("listeners"), { fix: ["authentication = [{ mechanism = password_based, backend = built_in_database, user_id_type = username }]"] });
+}
+
+function checkAuthorization(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf, directory: string, isHardened: boolean): void {
+  const noMatch = config.text("authorization.no_match") ?? (isHardened ? "deny" : "allow");
+  const files = (config.list("authorization.sources") ?? []).filter((source): source is HoconObject => source instanceof HoconObject && source.text("type") === "file" && source.text("enable") !== "false");
+  let decidesAll = false;
+  for (const source of files) {
+    const path = source.text("path") ?? "";
+    const text = readText(join(directory, basename(path))) ?? readText(path);
+    if (text === undefined) continue;
+    const rules = text.split("\n").map((line, index) => ({ line: line.replace(/%.*$/, "").trim(), number: index + 1 }));
+    const all = rules.find(({ line }) => /^\{\s*(allow|deny)\s*,\s*all\s*\}\s*\.$/.test(line));
+    decidesAll ||= all !== undefined;
+    if (all?.line.includes("allow") === true) report.find("HW032", `The last rule of ${basename(path)} allows everybody everything.`, { file: basename(path), line: all.number, text: all.line }, { fix: ["{deny, all}."] });
+  }
+  if (noMatch === "allow" && !decidesAll) report.find("HW032", "authorization.no_match is allow (the default): every topic that no rule names is open to every client.", placeOf("authorization.no_match") ?? placeOf("authorization"), { fix: ["authorization.no_match = deny"] });
+}
+
+function checkDashboard(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf): void {
+  const user = config.text("dashboard.default_username") ?? "admin";
+  const password = config.text("dashboard.default_password");
+  if (password !== undefined && isWellKnown(user, password)) {
+    const place = placeOf("dashboard.default_password");
+    report.find("HW026", `The dashboard's administrator ${user} has a password everybody tries.`, place === undefined ? undefined : { ...place, text: "default_password = ..." }, { fix: ['dashboard.default_password = "<openssl rand -hex 24>"'] });
+  } else if (password === undefined) report.note("dashboard.default_password is not set: it is public until the first login changes it.", placeOf("dashboard"));
+  const http = config.text("dashboard.listeners.http.bind");
+  if (http !== undefined && http !== "0" && !isLoopbackBind(http) && config.text("dashboard.listeners.http.enable") !== "false") {
+    report.find("HW011", `The dashboard speaks plain HTTP on ${http}.`, placeOf("dashboard.listeners.http.bind"), { severity: "medium", fix: ['dashboard.listeners.http.bind = "127.0.0.1:18083"'] });
+  }
+}

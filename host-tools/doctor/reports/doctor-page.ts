@@ -1,0 +1,78 @@
+/** `docs/doctor.md`: the commands, and every finding of the rule book. A test keeps the file up to date. */
+import { allRules } from "../rule-book.js";
+import { wrap } from "./terminal-report.js";
+
+const COLUMNS = 118;
+
+const INTRODUCTION = `# Doctor: what is wrong with a broker
+
+\`hawser doctor\` examines MQTT brokers, yours or anybody's: a configuration file, a running broker, or the
+fleet of a CA directory. Each finding has an id, a severity, a line, the reason, and the lines that mend it.
+
+This page is made from the table in \`host-tools/doctor/\`; \`npx vitest run host-tools/doctor/reports -u\`
+writes it anew.
+
+## A configuration file
+
+<!-- doctor-config -->
+\`\`\`sh
+cat > mosquitto.conf <<'CONF'
+listener 1883
+allow_anonymous true
+CONF
+npx hawser doctor config mosquitto.conf --fail-on never
+npx hawser doctor config mosquitto.conf --fix hardened --html report.html --sarif report.sarif --fail-on never
+npx hawser doctor --explain HW020
+\`\`\`
+
+- mosquitto is read line by line as mosquitto reads it: included files in its order, options on the listener
+  above them, the password, ACL, PSK, certificate, CRL and dynamic-security files. The verdict is for one
+  version: \`--broker-version 2.0.11\`, 2.0.21 or 2.1; without it the mosquitto installed here counts. Tried on
+  2.0.11, 2.0.21 and 2.1.2.
+- RabbitMQ (rabbitmq.conf), EMQX (emqx.conf and its acl.conf) and NanoMQ (nanomq.conf) are read as far as a file
+  tells: users and rules kept in the broker are not in it.
+- Files named by the configuration that are not on this machine are noted and not counted, so a repository
+  without keys can be examined in CI.
+- \`--fix DIR\` writes a hardened copy and examines it again. Originals are never changed. Passwords,
+  certificates and rules that only you can decide on stay in the list. The exit code is that of the copy.
+
+## In CI
+
+\`hawser doctor config broker/mosquitto.conf --broker-version 2.0.11 --sarif doctor.sarif --fail-on high\`
+
+| exit code | means |
+|---|---|
+| 0 | nothing as bad as \`--fail-on\` (default \`medium\`; \`never\` reports only) |
+| 8 | something at least as bad as \`--fail-on\` |
+| 2 | wrong usage |
+| 6 | the file is not there, not readable or not this broker's |
+
+## Grades
+
+| grade | when |
+|---|---|
+| A | nothing was found |
+| B | only low findings |
+| C | medium ones |
+| D | one or two high ones |
+| F | a critical one, or three high ones |
+
+Severities: **critical**, anybody has everything; **high**, there is a way in, or nobody gets in; **medium**,
+weaker than it looks; **low**, without effect. Notes are worth knowing and count for nothing.
+`;
+
+export function doctorPage(): string {
+  const list = allRules().map(([id, { title, severity }]) => `| [${id}](#${id.toLowerCase()}) | ${severity} | ${title} |`);
+  const pages = allRules().map(([id, { title, severity, why, remedy, live, references }]) => {
+    const parts = [`### ${id}`, "", `**${title}.** Severity: ${severity}.`, "", ...paragraph(why), "", ...paragraph(`Remedy: ${remedy}`)];
+    if (live !== undefined) parts.push("", ...paragraph(`Seen live: ${live}.`));
+    if (references.length > 0) parts.push("", ...paragraph(`See: ${references.join("; ")}.`));
+    return parts.join("\n");
+  });
+  return `${INTRODUCTION}\n## Findings\n\n| id | severity | title |\n|---|---|---|\n${list.join("\n")}\n\n${pages.join("\n\n")}\n`;
+}
+
+function paragraph(text: string): string[] {
+  // Names in angle brackets and stars of topics are text, not markup.
+  return wrap(text.replace(/([<*])/g, "\\$1"), "", "", COLUMNS);
+}

@@ -1,0 +1,75 @@
+/** HW060..HW079: what those who are in may do. */
+import type { Rule } from "./rule-book.js";
+
+export const ACL_RULES = {
+  HW060: {
+    title: "Everybody may do everything",
+    severity: "high",
+    why: "Without an ACL every client that gets in reads and writes every topic: one stolen device commands the fleet.",
+    remedy: "Add an acl_file with `pattern write telemetry/%u/#` and `pattern read commands/%u/#`.",
+    live: "with the credentials of one device, # delivers the messages of all",
+    references: ["CWE-732", "mosquitto.conf(5), acl_file"],
+  },
+  HW061: {
+    title: "A pattern gives everybody the topics of others",
+    severity: "high",
+    why: "A pattern without %u or %c is the same rule for every user. It voids the narrower rules beside it.",
+    remedy: "Put %u where the user's name stands in the topic.",
+    live: "with the credentials of one device, # delivers the messages of others",
+    references: ["mosquitto.conf(5), pattern"],
+  },
+  HW062: {
+    title: "A later rule does not narrow an earlier one",
+    severity: "high",
+    why: "Rules add up: after `topic readwrite #` the line `topic read commands/#` takes nothing away. Only deny takes away.",
+    remedy: "Remove the wide rule, or write `topic deny` for what is not meant.",
+    live: "with the user's credentials, PUBLISH to the topic reaches others",
+    references: ["mosquitto.conf(5), acl_file"],
+  },
+  HW063: {
+    title: "A deny does not deny",
+    severity: "high",
+    why: "A pattern's deny is looked at after the user's own topics, and the first rule that matches decides: the user's own allow wins.",
+    remedy: "Write the deny below the user it is meant for.",
+    live: "with the user's credentials, the topic delivers",
+    references: ["mosquitto 2.0 source, mosquitto_acl_check_default"],
+  },
+  HW064: {
+    title: "A device may use the topics of all",
+    severity: "high",
+    why: "The rule of one device covers the topics of the others: whoever opens that device reads and commands them.",
+    remedy: "Give the device its own topics, or use patterns with %u.",
+    live: "with the device's credentials, # delivers the messages of others",
+    references: ["CWE-732"],
+  },
+  HW065: {
+    title: "Everybody may read the broker's log",
+    severity: "medium",
+    why: "log_dest topic publishes the log to $SYS/broker/log: client ids, addresses, user names and topics of all, for everybody who may read $SYS/#.",
+    remedy: "Give $SYS/# to the monitoring user alone, or log to a file.",
+    live: "with the credentials of one device, $SYS/broker/log/# delivers lines about others",
+    references: ["CWE-532", "mosquitto.conf(5), log_dest"],
+  },
+  HW066: {
+    title: "Rights hang on a client id that the client chooses",
+    severity: "high",
+    why: "%c stands for the client id, and a client sends whichever it likes: it gets the topics of any other.",
+    remedy: "Use %u, or set use_username_as_clientid true.",
+    live: "with one device's credentials and another's client id, the other's topics deliver",
+    references: ["mosquitto.conf(5), pattern and use_username_as_clientid"],
+  },
+  HW067: {
+    title: "A rule does not apply to whom it seems to",
+    severity: "medium",
+    why: "`topic` lines above the first `user` apply to anonymous clients alone. A comment behind a name is part of the name, so the rule is for a user that does not exist.",
+    remedy: "Write `pattern` for everybody, and comments on lines of their own.",
+    references: ["mosquitto.conf(5), acl_file"],
+  },
+  HW068: {
+    title: "A bridge hands every topic to the other side",
+    severity: "high",
+    why: "`topic # both` or `topic # in` lets every client of the far broker write here, past the ACL: rules do not apply to bridges.",
+    remedy: "List the topics, with their direction: `topic telemetry/# out 1`, `topic commands/site7/# in 1`.",
+    references: ["mosquitto.conf(5), topic"],
+  },
+} as const satisfies Readonly<Record<`HW${number}`, Rule>>;

@@ -1,0 +1,92 @@
+/** HW080..HW099: the fleet behind the broker, and what only a live broker shows. */
+import type { Rule } from "./rule-book.js";
+
+export const FLEET_RULES = {
+  HW080: {
+    title: "Two names share a key or a certificate",
+    severity: "high",
+    why: "Who opens one device has the other too, and revoking one takes both out.",
+    remedy: "Provision each device with a key of its own.",
+    references: ["AWS IoT Device Defender, device certificate shared"],
+  },
+  HW081: {
+    title: "A certificate of the CA or the broker expires soon",
+    severity: "high",
+    why: "Devices refuse a broker whose certificate has expired, and a CA that has expired ends every certificate below it.",
+    remedy: "Renew it now: see `hawser broker` and `hawser ca`.",
+    references: ["AWS IoT Device Defender, CA certificate expiring"],
+  },
+  HW082: {
+    title: "A device's certificate has expired or is about to",
+    severity: "medium",
+    why: "A device renews by itself at two thirds of its certificate's lifetime. One that has not is silent, cannot reach the authority, or is broken.",
+    remedy: "Find the device, or revoke it when it is gone for good.",
+    references: ["AWS IoT Device Defender, device certificate expiring"],
+  },
+  HW083: {
+    title: "The revocation list is stale",
+    severity: "high",
+    why: "An expired list locks the whole fleet out; one that is about to expire does so tonight.",
+    remedy: "Run `hawser ca crl --dir DIR`, and keep `hawser authority` running, which renews it.",
+    references: ["RFC 5280, section 5.1.2.5"],
+  },
+  HW084: {
+    title: "A weak or old key",
+    severity: "medium",
+    why: "Keys below P-256 or 2048-bit RSA, and signatures with SHA-1, can be broken.",
+    remedy: "Issue a new certificate for a new key.",
+    references: ["NIST SP 800-57 part 1, table 2"],
+  },
+  HW085: {
+    title: "A name is shut out, but can still connect",
+    severity: "high",
+    why: "The registry says revoked, and a broker's files or the revocation list do not: the shut-out name still gets in.",
+    remedy: "Run `hawser revoke` again, or `hawser broker config`: both write the files anew and reload the broker.",
+    references: ["AWS IoT Device Defender, revoked device certificate still active"],
+  },
+  HW086: {
+    title: "A device was shut out of its certificate and waits for recovery",
+    severity: "low",
+    why: "Its certificate is revoked but its pre-shared key still opens the recovery port. After the planned exchange it should be back on a certificate.",
+    remedy: "Wait for the device, or shut it out: `hawser revoke --dir DIR --id ID`.",
+    references: [],
+  },
+  HW087: {
+    title: "A provisioning was never finished",
+    severity: "low",
+    why: "The name is reserved and no device has it. It blocks the name, and its place on the bench may hold a device without an identity.",
+    remedy: "Run the same `hawser provision` again, which resumes, or revoke the name.",
+    references: [],
+  },
+  HW088: {
+    title: "The broker's files are not what the CA last wrote",
+    severity: "high",
+    why: "A broker that serves an old configuration lets in names that were shut out, or locks out new ones.",
+    remedy: "Run `hawser broker config` again with the same --out.",
+    references: [],
+  },
+  HW090: {
+    title: "A client's connection can be taken over",
+    severity: "medium",
+    why: "A second client with the same client id, but another user name, ends the first one's connection: one device can silence another.",
+    remedy: "Set use_username_as_clientid true, or tie client ids to names in the broker.",
+    live: "a second CONNECT with the same client id and other credentials ends the first (--active)",
+    references: ["MQTT 5.0, section 3.1.4-3", "CWE-384"],
+  },
+  HW091: {
+    title: "The broker accepts packets of any size",
+    severity: "medium",
+    why: "MQTT allows 256 MB in one packet. A few such packets fill the memory of broker and subscribers.",
+    remedy: "Set max_packet_size to what your devices need, 65536 for example.",
+    live: "a PUBLISH of 1 MiB is accepted, and CONNACK names no Maximum Packet Size (--active)",
+    references: ["MQTT 5.0, section 3.2.2.3.6", "CWE-770"],
+  },
+  HW092: {
+    title: "The broker waits for slow clients too long",
+    severity: "low",
+    why: "A connection that never sends its CONNECT holds a socket: a few thousand of them keep everybody else out.",
+    remedy: "Limit held connections by address in front of the broker (nftables ct count).",
+    live: "a connection that sends half a CONNECT is still open after 20 s (--active)",
+    references: ["CWE-400", "MQTT 5.0, section 3.1.4"],
+  },
+} as const satisfies Readonly<Record<`HW${number}`, Rule>>;
