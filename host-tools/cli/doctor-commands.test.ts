@@ -1,7 +1,12 @@
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { beforeAll, describe, expect, test } from "vitest";
-import { buildCli, hawser, temporaryDirectory, treeState } from "../../test/support/host-tools/test-cli.js";
+import { fileURLToPath } from "node:url";
+import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { freePorts } from "../../sim/brokers/free-port.js";
+import { buildCli, CLI, hawser, temporaryDirectory, treeState } from "../../test/support/host-tools/test-cli.js";
+import { directoryWithCa, json, runningBroker, url } from "../../test/support/host-tools/test-fleet.js";
 
 beforeAll(buildCli);
 
@@ -85,4 +90,83 @@ describe("doctor config", () => {
     expect(stderr.trimEnd().split("\n")).toHaveLength(1);
     expect(existsSync(join(cwd, "folder", "mosquitto.conf"))).toBe(false);
   });
+});
+
+interface Examined {
+  readonly grade: string;
+  readonly findings: readonly { readonly id: string; readonly severity: string }[];
+}
+
+async function examine(cwd: string, ...args: string[]): Promise<{ code: number | null; grade: string; ids: string[] }> {
+  const { code, stdout, stderr } = await hawser(["doctor", ...args, "--json"], { cwd });
+  expect(stderr).toBe("");
+  const { grade, findings } = JSON.parse(stdout) as Examined;
+  return { code, grade, ids: findings.map(({ id, severity }) => `${id} ${severity}`) };
+}
+
+/** A mosquitto of this machine with the files of `cwd`, listening. */
+async function runMosquitto(cwd: string): Promise<void> {
+  const child = spawn("mosquitto", ["-c", "mosquitto.conf"], { cwd, env: { PATH: `${process.env["PATH"] ?? ""}:/usr/sbin` }, stdio: ["ignore", "ignore", "pipe"] });
+  onTestFinished(async () => {
+    child.kill("SIGKILL");
+    if (child.exitCode === null && child.signalCode === null) await once(child, "close");
+  });
+  let log = "";
+  for await (const chunk of child.stderr) {
+    log += String(chunk);
+    if (log.includes("running")) return;
+  }
+  throw new Error(`mosquitto did not start: ${log}`);
+}
+
+describe("doctor of a running broker", () => {
+  test("finds nothing on the broker that Hawser configures, and no more in its configuration", { timeout: 60_000 }, async () => {
+    const cwd = await directoryWithCa({ brokerHosts: ["localhost"] });
+    const { mtlsPort, pskPort } = await runningBroker(cwd, "mosquitto");
+    await json(cwd, "issue", "--dir", "ca", "--name", "dashboard", "--role", "backend", "--out", "dashboard");
+    const live = await examine(cwd, url(mtlsPort), "--credentials", "dashboard", "--plain-port", String(pskPort));
+    expect(live).toEqual({ code: 0, grade: "A", ids: [] });
+    await json(cwd, "broker", "config", "--dir", "ca", "--for", "mosquitto", "--out", "out", "--mtls-port", "18883", "--psk-port", "18884");
+    // Root's own files are for a broker of root's, which is said.
+    const { ids } = await examine(cwd, "config", "out/mosquitto.conf", "--broker-version", "2.0.11");
+    expect(ids.filter((id) => id !== "HW004 medium")).toEqual([]);
+  });
+
+  test.each([
+    ["open", "allow_anonymous true\n", ["HW020 critical", "HW040 high"]],
+    ["open, without topics", "allow_anonymous true\npassword_file passwd\nacl_file acl\n", ["HW021 high", "HW040 high"]],
+    ["with names that nobody checks", "allow_anonymous true\nacl_file acl\n", ["HW023 critical", "HW040 high"]],
+  ])("says of a broker that is %s what it says of its configuration", async (_, lines, expected) => {
+    const cwd = temporaryDirectory();
+    const [port = 0] = await freePorts(1);
+    writeFileSync(join(cwd, "mosquitto.conf"), `listener ${port}\nuser root\n${lines}`);
+    writeFileSync(join(cwd, "acl"), "user console\ntopic read telemetry/#\n");
+    execFileSync("mosquitto_passwd", ["-c", "-b", "passwd", "console", "a-long-passphrase-9"], { cwd });
+    await runMosquitto(cwd);
+    const live = await examine(cwd, `mqtt://localhost:${port}`, "--plain-port", String(port));
+    const config = await examine(cwd, "config", "mosquitto.conf", "--broker-version", "2.0.11");
+    expect([...live.ids].sort()).toEqual(expected);
+    expect(config.ids.filter((id) => id !== "HW004 medium" && !id.startsWith("HW005")).sort()).toEqual(expected);
+    expect(live.code).toBe(8);
+  });
+
+  test("says in one line that nobody answers, and that credentials cannot be read", async () => {
+    const cwd = temporaryDirectory();
+    const [port = 0] = await freePorts(1);
+    const { code, stderr } = await hawser(["doctor", `mqtts://localhost:${port}`], { cwd });
+    expect([code, stderr.trimEnd().split("\n").at(-1)]).toEqual([4, expect.stringMatching(/^error CONNECTION_REFUSED: /) as string]);
+    writeFileSync(join(cwd, "c.json"), "{");
+    const bad = await hawser(["doctor", `mqtts://localhost:${port}`, "--credentials", "c.json"], { cwd });
+    expect([bad.code, bad.stderr]).toEqual([2, expect.stringMatching(/^error BAD_CREDENTIALS_FILE: /) as string]);
+  });
+});
+
+test("docs/doctor.md's first commands run as written", async () => {
+  const page = readFileSync(fileURLToPath(new URL("../../docs/doctor.md", import.meta.url)), "utf8");
+  const script = /<!-- doctor-config -->\s*```sh\n([\s\S]*?)```/.exec(page)?.[1] ?? "";
+  expect(script).toContain("npx hawser");
+  const cwd = temporaryDirectory();
+  const output = execFileSync("bash", ["-euc", script.replaceAll("npx hawser", `"${process.execPath}" "${CLI}"`)], { cwd, encoding: "utf8" });
+  expect(output).toMatch(/Grade F: 1 critical, 1 high\./);
+  expect(readFileSync(join(cwd, "hardened/mosquitto.conf"), "utf8")).toContain("allow_anonymous false");
 });

@@ -3,8 +3,11 @@ import { Option } from "commander";
 import type { Command } from "commander";
 import { CONFIG_BROKERS } from "../../doctor/broker-names.js";
 import type { DoctorConfigOptions } from "../actions/doctor-config.js";
+import type { ExplainOptions } from "../actions/doctor-explain.js";
+import type { DoctorLiveOptions } from "../actions/doctor-live.js";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
+import { parseFixedPort } from "../values.js";
 import { json, parsePath } from "./shared-options.js";
 
 const REPORT_JSON = [
@@ -18,13 +21,37 @@ export function addDoctorCommands(program: Command, run: Run): void {
   const doctor = program.command("doctor").description("Find what is wrong with an MQTT broker, and say how to mend it.");
   doctor.option("--explain <rule>", "print the page of a finding, e.g. HW040, or of all");
   addHelp(doctor, {
-    notes: ["docs/doctor.md lists every finding. Grades: A nothing, B low, C medium, D one or two high, F critical or worse."],
-    examples: ["hawser doctor config /etc/mosquitto/mosquitto.conf", "hawser doctor --explain HW042"],
-    exits: [6, 8],
+    notes: [
+      "docs/doctor.md lists every finding. Grades: A nothing, B low, C medium, D one or two high, F critical or worse.",
+      "A running broker is examined only under the host you name. What it will cost is printed before the first connection.",
+      "Examine brokers that are yours, or whose owner asked you to.",
+    ],
+    json: REPORT_JSON,
+    examples: [
+      "hawser doctor config /etc/mosquitto/mosquitto.conf",
+      "hawser doctor mqtts://localhost:8883 --ca ca/root.crt.pem",
+      "hawser doctor mqtts://localhost:8883 --credentials dashboard --active",
+      "hawser doctor --explain HW042",
+    ],
+    exits: [4, 6, 8],
   });
-  const explain = run<{ explain?: string; json?: boolean }>(async () => (await import("../actions/doctor-explain.js")).explainRule);
-  doctor.action((options: { explain?: string }) => explain(options));
+  doctor
+    .argument("[url]", "the broker to examine: mqtts://HOST:PORT, or mqtt://HOST:PORT for one without TLS")
+    .option("--ca <file>", "trust only the CA certificates of this file (default: those of --credentials, else the system's)", parsePath)
+    .option("--credentials <path>", "a directory of `hawser issue`, or a JSON file with username, password, cert, key, ca", parsePath)
+    .option("--other-credentials <path>", "those of another client, for --active", parsePath)
+    .option("--plain-port <port>", "also try this port without TLS (repeatable; default: 1883)", collectPorts)
+    .option("--try-passwords", "try a few well-known passwords")
+    .option("--active", "also probe limits and takeover, which other clients may notice");
+  reportOptions(doctor);
+  const explain = run<ExplainOptions>(async () => (await import("../actions/doctor-explain.js")).explainRule);
+  const examine = run<DoctorLiveOptions>(async () => (await import("../actions/doctor-live.js")).examineLive);
+  doctor.action((url: string | undefined, options: Omit<DoctorLiveOptions, "url"> & ExplainOptions) => (url === undefined ? explain(options) : examine({ ...options, url })));
   addConfig(doctor, run);
+}
+
+function collectPorts(text: string, previous: readonly number[] | undefined): number[] {
+  return [...(previous ?? []), parseFixedPort(text)];
 }
 
 /** The options every examination has: what to do with its report. */
@@ -57,5 +84,6 @@ function addConfig(doctor: Command, run: Run): void {
     exits: [5, 6, 8],
   });
   const examine = run<DoctorConfigOptions>(async () => (await import("../actions/doctor-config.js")).examineConfig);
-  config.action((file: string, options: Omit<DoctorConfigOptions, "file">) => examine({ ...options, file }));
+  // Options that `doctor` has too are read by it, wherever they stand.
+  config.action((file: string, _: unknown, command: Command) => examine({ ...command.optsWithGlobals<Omit<DoctorConfigOptions, "file">>(), file }));
 }

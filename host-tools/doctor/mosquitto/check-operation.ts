@@ -1,4 +1,5 @@
 /** How the broker is run (HW003, HW004, HW006..HW009), and what a reader of the configuration should know. */
+import { lstatSync } from "node:fs";
 import { relative } from "node:path";
 import { insertAfter, removeLine, replaceLine } from "./audit-context.js";
 import type { AuditContext } from "./audit-context.js";
@@ -60,9 +61,21 @@ function checkDirectories(ctx: AuditContext): void {
   }
   for (const name of ["persistence_location", "pid_file"]) {
     const line = model.global.get(name);
-    if (line === undefined || !/^\/(var\/)?tmp(\/|$)|^\/dev\/shm(\/|$)/.test(line.value)) continue;
+    if (line === undefined || !isOpenToAll(line.value)) continue;
     const edit = name === "pid_file" ? removeLine(line.place) : replaceLine(line.place, "persistence_location /var/lib/mosquitto/");
     ctx.find("HW009", `${name} ${line.value} lies in a directory that every local user can write.`, { place: line.place, severity: name === "pid_file" ? "low" : "medium", edits: [edit] });
+  }
+}
+
+/** In a directory for everybody, and not below one there that only its owner writes. */
+function isOpenToAll(path: string): boolean {
+  const [, common = "", first = ""] = /^((?:\/var)?\/tmp|\/dev\/shm)(?:\/+([^/]+))?/.exec(path) ?? [];
+  if (common === "") return false;
+  try {
+    const { mode } = lstatSync(`${common}/${first}`);
+    return (mode & 0o002) !== 0 || (mode & 0o170000) !== 0o040000;
+  } catch {
+    return true;
   }
 }
 

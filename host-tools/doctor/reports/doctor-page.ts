@@ -36,6 +36,27 @@ npx hawser doctor --explain HW020
 - \`--fix DIR\` writes a hardened copy and examines it again. Originals are never changed. Passwords,
   certificates and rules that only you can decide on stay in the list. The exit code is that of the copy.
 
+## A running broker
+
+\`\`\`sh
+hawser doctor mqtts://localhost:8883 --ca ca/root.crt.pem
+hawser doctor mqtts://localhost:8883 --credentials dashboard --other-credentials sensor.json --active
+hawser doctor mqtt://localhost:1883
+\`\`\`
+
+- Looked at: the handshake, the certificate, its names and end, old TLS versions and weak suites, plain MQTT on the
+  TLS port and on \`--plain-port\` (default 1883), clients without credentials and with invented names, a self-made
+  certificate, and what a subscription to \`#\` and \`$SYS/#\` brings. One message goes to a topic
+  below \`hawser-doctor/\`, not retained.
+- \`--credentials\` is a directory of \`hawser issue\`, or a JSON file with username, password, cert, key, ca and
+  clientId. Passwords never stand on a command line.
+- \`--try-passwords\` tries eight pairs that every scanner tries. \`--active\` adds what others may notice: a packet of
+  1 MiB, half a CONNECT held for 20 s, and with two credentials a takeover by client id.
+- The number of connections and bytes is printed before the first one, and kept. Only the host you name is contacted.
+- From loopback, a port that the kernel shows bound to loopback alone is noted and no finding.
+- Not seen from outside: whether a certificate's holder may call itself by another name (HW024). The configuration
+  shows it.
+
 ## In CI
 
 \`hawser doctor config broker/mosquitto.conf --broker-version 2.0.11 --sarif doctor.sarif --fail-on high\`
@@ -45,6 +66,7 @@ npx hawser doctor --explain HW020
 | 0 | nothing as bad as \`--fail-on\` (default \`medium\`; \`never\` reports only) |
 | 8 | something at least as bad as \`--fail-on\` |
 | 2 | wrong usage |
+| 4 | no broker answers at the URL |
 | 6 | the file is not there, not readable or not this broker's |
 
 ## Grades

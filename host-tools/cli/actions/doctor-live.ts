@@ -1,0 +1,47 @@
+/** Examines a running broker. */
+import { readFileSync } from "node:fs";
+import { HawserError } from "../../../sdk/errors.js";
+import { dial } from "../../doctor/live/broker-probe.js";
+import { LiveAudit } from "../../doctor/live/live-audit.js";
+import { ProbeBudget } from "../../doctor/live/probe-budget.js";
+import { readProbeCredentials } from "../../doctor/live/probe-credentials.js";
+import { jsonReport } from "../../doctor/reports/json-report.js";
+import { terminalReport } from "../../doctor/reports/terminal-report.js";
+import type { Context } from "../command-runner.js";
+import { printable } from "../terminal.js";
+import type { Json } from "../terminal.js";
+import { hostAndPort, parseBrokerUrl } from "../values.js";
+import { keepReport } from "./doctor-output.js";
+import type { ReportOptions } from "./doctor-output.js";
+
+export interface DoctorLiveOptions extends ReportOptions {
+  url: string;
+  ca?: string;
+  credentials?: string;
+  otherCredentials?: string;
+  plainPort?: readonly number[];
+  tryPasswords?: boolean;
+  active?: boolean;
+}
+
+const PLAIN_MQTT_PORT = 1883;
+
+export async function examineLive(options: DoctorLiveOptions, context: Context): Promise<void> {
+  const { terminal } = context;
+  const isTls = !/^mqtt:\/\//i.test(options.url);
+  const target = parseBrokerUrl(options.url.replace(/^mqtt:\/\//i, "mqtts://"));
+  const [credentials, other] = [options.credentials, options.otherCredentials].map((path) => (path === undefined ? undefined : readProbeCredentials(path)));
+  const ca = options.ca === undefined ? undefined : readFileSync(options.ca, "utf8");
+  const plainPorts = options.plainPort ?? [PLAIN_MQTT_PORT];
+  const budget = new ProbeBudget(30 + 4 * plainPorts.length, options.active === true ? 4 * 1024 * 1024 : 64 * 1024);
+  const ports = [...new Set([target.port, ...plainPorts])].join(", ");
+  terminal.note(`Examining ${target.host}, ports ${ports}: at most ${budget.maxConnections} connections, ${budget.maxBytes} bytes sent${options.active === true ? ", about 25 s" : ""}.`);
+  const first = await dial(target, undefined, budget);
+  if (!("socket" in first)) throw new HawserError("CONNECTION_REFUSED", `nothing answers at ${hostAndPort(target)}: ${first.answer.kind === "ended" ? first.answer.why : ""}`, "Check host and port, and that the broker runs.");
+  first.socket.destroy();
+  terminal.startProgress("examining");
+  const audit = new LiveAudit({ target, isTls, plainPorts, credentials, other, ca, tryPasswords: options.tryPasswords === true, active: options.active === true, nowMs: Date.now() }, budget);
+  const report = await audit.run(`${isTls ? "mqtts" : "mqtt"}://${hostAndPort(target)}`);
+  terminal.result(jsonReport(report) as Json, terminalReport(report, terminal.paint.bind(terminal)).map(printable));
+  keepReport(report, options, context);
+}
