@@ -11,7 +11,7 @@ export type DeviceEvent =
   /** The broker does not speak MQTT 5; from now on it is 3.1.1. */
   | { type: "protocol-version"; version: 4 }
   | { type: "retrying"; delayMs: number; attempt: number }
-  /** The ladder moved, and why (DESIGN rule 5: no silent downgrade). */
+  /** The ladder moved, and why (docs/architecture.md, invariant 5). */
   | { type: "rung-changed"; from: Rung; to: Rung; code: FailureCode; message: string }
   | { type: "renewing"; reason: "due" | "asked" | "recovery" }
   /** The authority did not issue a certificate, or what it sent was not usable. */

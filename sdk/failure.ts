@@ -1,7 +1,7 @@
 /**
  * What went wrong with a connection, in words that do not depend on the engine, and what each kind allows.
  *
- * Only the class `credential` may change the rung of the credential ladder: a network fault never leads to PSK (DESIGN rule 5).
+ * Only the class `credential` may change the rung of the credential ladder: a network fault never leads to PSK (docs/architecture.md, invariant 5).
  */
 
 /**

@@ -1,4 +1,4 @@
-/** The enrolment authority of the Linux scenario (docs/architecture.md, "Enrolment"): answers a device's requests over MQTT, signing with openssl. */
+/** The enrolment authority of the Linux scenario (docs/protocol.md, "Enrolment"): answers a device's requests over MQTT, signing with openssl. */
 import { readFileSync, writeFileSync } from "node:fs";
 
 const REQUEST = /^devices\/([^/]+)\/identity\/request (\{.*\})$/;

@@ -1,5 +1,5 @@
 /**
- * The enrolment messages as the authority reads and writes them (docs/architecture.md, "Enrolment messages"). Bytes come from devices that
+ * The enrolment messages as the authority reads and writes them (docs/protocol.md, "Enrolment messages"). Bytes come from devices that
  * may be broken or hostile: whatever they are, the answer is a value, never an exception.
  */
 import { checkId } from "../../sdk/identity/device-id.js";

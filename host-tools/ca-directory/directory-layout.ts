@@ -1,4 +1,4 @@
-/** The files of a CA directory (docs/architecture.md, "A CA directory"), and the errors that speak of them. */
+/** The files of a CA directory (docs/protocol.md, "A CA directory"), and the errors that speak of them. */
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 

@@ -1,6 +1,6 @@
 /**
  * Who may publish and read what: the one policy, as plain data. The embedded broker asks it question by question, the mosquitto compiler
- * writes it out. See docs/architecture.md, "Topics of a device" and "Roles and ACL".
+ * writes it out. See docs/protocol.md, "Topics of a device" and "Roles and ACL".
  */
 import { HawserError } from "../../sdk/errors.js";
 import { covers, isTopicFilter, isTopicName, matchesTopic, unshared } from "./topic-filter.js";

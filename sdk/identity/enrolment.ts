@@ -1,4 +1,4 @@
-/** The messages of enrolment over MQTT (docs/architecture.md): bytes out of values, values out of bytes, no IO. */
+/** The messages of enrolment over MQTT (docs/protocol.md): bytes out of values, values out of bytes, no IO. */
 import { isObject, parseObject } from "../encoding/json.js";
 import { base64Decode, base64Encode, hexEncode, utf8Encode } from "../encoding/text.js";
 import { HawserError } from "../errors.js";

@@ -1,6 +1,6 @@
 /**
  * A time to judge certificates by before any clock is set: never earlier than the build, the last time that was stored, and the start of
- * the device's own certificate; the wall clock joins in once it can be trusted (DESIGN, "Time").
+ * the device's own certificate; the wall clock joins in once it can be trusted (docs/architecture.md, "Time").
  */
 import { utf8Decode, utf8Encode } from "../encoding/text.js";
 import type { Clock, Storage } from "../platform.js";

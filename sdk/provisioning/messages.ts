@@ -1,5 +1,5 @@
 /**
- * The requests of a factory station and what a device answers (docs/architecture.md, "Provisioning over a serial line"): JSON, binary in standard
+ * The requests of a factory station and what a device answers (docs/protocol.md, "Provisioning over a serial line"): JSON, binary in standard
  * base64. Reading is strict: every field is checked before anything is done, unknown fields are passed over.
  */
 import { isObject, parseObject, type JsonObject as Fields } from "../encoding/json.js";

@@ -1,6 +1,6 @@
 /**
  * Which credential to show next: mutual TLS with the active certificate, with a new one to be proved, or the pre-shared key of the recovery
- * scope. Plain state: what happened goes in, what follows comes out. DESIGN: "The ladder".
+ * scope. Plain state: what happened goes in, what follows comes out.
  *
  * The rung goes down (mtls -> psk) on one condition only: the broker refused the certificate, or there is none to show, and a recovery endpoint is
  * configured. It never goes down on a fault of the network or of the server's own identity.

@@ -26,7 +26,7 @@ export interface PassphraseFiles {
 }
 
 /**
- * The order of docs/architecture.md, "Passphrases": the command line before the environment, which may have been set long ago for something else; in
+ * The order of docs/protocol.md, "Passphrases": the command line before the environment, which may have been set long ago for something else; in
  * each, what is meant for this one thing before what is meant for all.
  */
 export function passphraseSources(kind: "ca" | "vault", files: PassphraseFiles): PassphraseSource[] {

@@ -1,5 +1,5 @@
 /**
- * A vault: everything one device must keep, in one encrypted directory that one process at a time holds (docs/architecture.md, "A vault").
+ * A vault: everything one device must keep, in one encrypted directory that one process at a time holds (docs/protocol.md, "A vault").
  *
  * Opening reads and proves all of it; from then on reads are served from memory and each write is one durable file.
  */

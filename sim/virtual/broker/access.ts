@@ -1,4 +1,4 @@
-/** Who may do what on this broker: TLS verdicts as real brokers give them, and the topics of each scope (docs/architecture.md). */
+/** Who may do what on this broker: TLS verdicts as real brokers give them, and the topics of each scope (docs/protocol.md). */
 import { sameBytes } from "../network/tls.js";
 import type { ShownCredential } from "../network/tls.js";
 import type { IssuedCertificate, VirtualAuthority } from "../pki/virtual-authority.js";

@@ -1,6 +1,6 @@
 /**
  * Watches a device's flash and key store, change by change: at every moment there is a usable identity, and none serves that has not been
- * proved. Reads the records as docs/architecture.md has them, not through the SDK's own reader.
+ * proved. Reads the records as docs/protocol.md has them, not through the SDK's own reader.
  */
 import { utf8Decode } from "../../../sdk/encoding/text.js";
 import { splitBlocks } from "../../../sdk/encoding/blocks.js";

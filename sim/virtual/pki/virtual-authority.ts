@@ -1,5 +1,5 @@
 /**
- * The certificate authority of the world: issues, remembers and retires certificates, and answers enrolment requests as docs/architecture.md
+ * The certificate authority of the world: issues, remembers and retires certificates, and answers enrolment requests as docs/protocol.md
  * has it. It is the one place that knows which certificates are genuine.
  */
 import { base64Decode, base64Encode, hexEncode, utf8Decode, utf8Encode } from "../../../sdk/encoding/text.js";
