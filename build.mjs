@@ -18,6 +18,7 @@ const ENTRY_POINTS = [
   "host-tools/index.ts",
   "host-tools/cli/main.ts",
   "test/bench/main.ts",
+  "test/soak/main.ts",
   "test/bench/sink.ts",
   "test/fuzz/main.ts",
 ].filter((file) => existsSync(root + file));

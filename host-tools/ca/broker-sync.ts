@@ -99,6 +99,8 @@ interface Synced {
 /** The key is used at once and only in memory. */
 const CREDENTIALS_LIFETIME_MS = 5 * 60_000;
 
+const ONE_TRY_MS = 1;
+
 class OutputSync {
   readonly #changed = new Set<string>();
   #reloaded = false;
@@ -115,10 +117,13 @@ class OutputSync {
     const { nowMs, end = [] } = this.options;
     const again = end.map((userName) => ({ userName, hold: "never" as const }));
     const owed = oweAlso(before.owed, [...expiredSince(this.entries, before.sweptAtMs, nowMs), ...again]);
+    // Made while the broker loads its files: the sessions should not last a moment longer.
+    const control = owed.length === 0 ? undefined : this.#credentialsOf(CONTROL_NAME);
+    control?.catch(() => undefined);
     try {
       const loading = await this.#write(before, owed);
-      if (owed.length === 0) return this.#done(before, loading, []);
-      await this.#end(before, owed, loading);
+      if (control === undefined) return this.#done(before, loading, []);
+      await this.#end(before, owed, loading, control);
       // What was held back meanwhile is given now.
       if (owed.some(({ hold }) => hold === "now")) await this.#write(before, []);
       return this.#done({ ...before, owed: [], sweptAtMs: nowMs }, "loaded", namesOf(owed));
@@ -128,30 +133,33 @@ class OutputSync {
     }
   }
 
-  async #write(output: Output, owed: Output["owed"]): Promise<Loading | undefined> {
+  async #write(output: Output, owed: Output["owed"], limitMs?: number): Promise<Loading | undefined> {
     const { directory } = output;
     if (!existsSync(directory)) throw gone(directory);
     const facts = withHeld(this.facts, owed);
     const changed = await writeConfiguration(output, facts, join(this.directory, DIRECTORIES.trial));
     for (const name of changed) this.#changed.add(name);
     if (changed.length === 0 && owed.length === 0 && !this.options.prove) return undefined;
-    const loading = await bringUpToDate(output, facts, changed.length > 0);
+    const loading = await bringUpToDate(output, facts, changed.length > 0, limitMs);
     this.#reloaded ||= loading === "reloaded";
     return loading;
   }
 
-  async #end({ directory, settings }: Output, owed: Output["owed"], loading: Loading | undefined): Promise<void> {
+  #credentialsOf(name: string): ReturnType<typeof passingCredentials> {
+    return passingCredentials(this.keys, name, Date.now(), CREDENTIALS_LIFETIME_MS);
+  }
+
+  async #end({ directory, settings }: Output, owed: Output["owed"], loading: Loading | undefined, control: ReturnType<typeof passingCredentials>): Promise<void> {
     if (loading === "silent") {
       const address = `${addressOf(settings)}:${settings.pskPort}`;
       const next = "If it is stopped, start it; if it runs elsewhere, give its address (hawser broker config --reach). Then run: hawser broker sync --dir CA";
       throw new HawserError("OUTPUT_UNPROVED", `no broker answers at ${address} for ${directory}: that old sessions of ${someOf(namesOf(owed))} ended is not proved`, next);
     }
-    const credentialsOf = (name: string): ReturnType<typeof passingCredentials> => passingCredentials(this.keys, name, Date.now(), CREDENTIALS_LIFETIME_MS);
-    await endSessions(settings, await credentialsOf(CONTROL_NAME), owed.map(({ userName }) => userName));
+    await endSessions(settings, await control, owed.map(({ userName }) => userName));
     for (const name of namesOf(owed)) {
       const state = this.entries.get(name)?.state;
       // What waits for the old holder is not for a new one.
-      if (state === "revoked" || state === "reserved") await forgetSession(settings, name, await credentialsOf(name));
+      if (state === "revoked" || state === "reserved") await forgetSession(settings, name, await this.#credentialsOf(name));
     }
   }
 
@@ -164,7 +172,7 @@ class OutputSync {
     const stillOwed = owed.map((end) => (end.hold === "later" ? { ...end, hold: "now" as const } : end));
     if (problem.code !== "OUTPUT_GONE" && stillOwed.some(({ hold }, index) => hold !== owed[index]?.hold)) {
       // The broker may load them later: it must not find rights that an old session could use. What is wrong was told already.
-      await this.#write(before, stillOwed).catch(() => undefined);
+      await this.#write(before, stillOwed, ONE_TRY_MS).catch(() => undefined);
     }
     const held = namesOf(stillOwed.filter(({ hold }) => hold === "now"));
     const result = { directory: before.directory, changed: [...this.#changed], reloaded: this.#reloaded, loaded: problem.code === "SESSIONS_NOT_ENDED", ended: [], held, problem };

@@ -12,6 +12,8 @@ import type { Output } from "../../ca-directory/outputs-file.js";
 
 /** A reload takes milliseconds, on a machine in trouble a second. */
 const RELOAD_LIMIT_MS = 20_000;
+/** For a broker that runs and does not answer: it may have begun a moment ago. */
+const SILENT_LIMIT_MS = 3_000;
 /** For a broker that cannot be told from here: somebody beside it may reload it when its files change. */
 const OTHERS_LIMIT_MS = 400;
 /** Between looking and looking again after a signal; after the last one the signal is taken for lost. */
@@ -36,7 +38,7 @@ export async function bringUpToDate(output: Output, facts: BrokerFacts, force: b
   if (first === "loaded" && !force) return "loaded";
   const isSeen = runningMosquittos(directory).length > 0;
   if (!isSeen && first !== "stale") return first;
-  const deadlineMs = performance.now() + (isSeen ? limitMs : Math.min(limitMs, OTHERS_LIMIT_MS));
+  const deadlineMs = performance.now() + Math.min(limitMs, !isSeen ? OTHERS_LIMIT_MS : first === "silent" ? SILENT_LIMIT_MS : limitMs);
   let last = first;
   do {
     for (const pid of runningMosquittos(directory)) signal(pid, directory);

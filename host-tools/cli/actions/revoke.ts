@@ -20,7 +20,7 @@ export async function revoke(options: RevokeOptions, context: Context): Promise<
   const { outcome, problem } = await revokeWith(ca, options);
   const { id, state, reason, serials, brokers } = outcome;
   terminal.result({ id, state, reason, revoked: serials, brokers: brokersJson(brokers) }, [
-    state === "revoked" ? `${id} is revoked (${reason}).` : `The certificates of ${id} are revoked (${reason}); it may recover with its pre-shared key.`,
+    state === "revoked" ? `${id} is ${problem === undefined ? "shut out" : "revoked"} (${reason}).` : `The certificates of ${id} are revoked (${reason}); it may recover with its pre-shared key.`,
     ...serials.map((serial) => `  revoked ${serial}`),
     ...brokerLines(brokers),
   ]);
