@@ -4,11 +4,12 @@ import type { Command } from "commander";
 import { CONFIG_BROKERS } from "../../doctor/broker-names.js";
 import type { DoctorConfigOptions } from "../actions/doctor-config.js";
 import type { ExplainOptions } from "../actions/doctor-explain.js";
+import type { DoctorFleetOptions } from "../actions/doctor-fleet.js";
 import type { DoctorLiveOptions } from "../actions/doctor-live.js";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { parseFixedPort } from "../values.js";
-import { json, parsePath } from "./shared-options.js";
+import { caDirectory, json, parsePath } from "./shared-options.js";
 
 const REPORT_JSON = [
   '{"kind":"config","target":"mosquitto.conf","broker":"mosquitto","version":"2.0.11","starts":true,"grade":"D",',
@@ -31,6 +32,7 @@ export function addDoctorCommands(program: Command, run: Run): void {
       "hawser doctor config /etc/mosquitto/mosquitto.conf",
       "hawser doctor mqtts://localhost:8883 --ca ca/root.crt.pem",
       "hawser doctor mqtts://localhost:8883 --credentials dashboard --active",
+      "hawser doctor fleet --dir ca",
       "hawser doctor --explain HW042",
     ],
     exits: [4, 6, 8],
@@ -48,6 +50,16 @@ export function addDoctorCommands(program: Command, run: Run): void {
   const examine = run<DoctorLiveOptions>(async () => (await import("../actions/doctor-live.js")).examineLive);
   doctor.action((url: string | undefined, options: Omit<DoctorLiveOptions, "url"> & ExplainOptions) => (url === undefined ? explain(options) : examine({ ...options, url })));
   addConfig(doctor, run);
+  addFleet(doctor, run);
+}
+
+function addFleet(doctor: Command, run: Run): void {
+  const fleet = caDirectory(doctor.command("fleet").description("Examine the fleet of a CA directory: certificates, revocation, names, brokers' files. Needs no passphrase."));
+  fleet.option("--broker-version <version>", "judge the brokers' files for this version (default: the mosquitto installed here, else 2.0.11)");
+  reportOptions(fleet);
+  addHelp(fleet, { json: REPORT_JSON, examples: ["hawser doctor fleet --dir ca", "hawser doctor fleet --dir ca --html fleet.html --fail-on high"], exits: [6, 8] });
+  const examine = run<DoctorFleetOptions>(async () => (await import("../actions/doctor-fleet.js")).examineFleet);
+  fleet.action((_: unknown, command: Command) => examine(command.optsWithGlobals<DoctorFleetOptions>()));
 }
 
 function collectPorts(text: string, previous: readonly number[] | undefined): number[] {

@@ -57,6 +57,13 @@ hawser doctor mqtt://localhost:1883
 - Not seen from outside: whether a certificate's holder may call itself by another name (HW024). The configuration
   shows it.
 
+## A fleet
+
+\`hawser doctor fleet --dir ca\` reads a CA directory and the broker configurations it has written: CA, broker and
+device certificates that end, lists that expire or forget a revoked certificate, names that were shut out and still
+stand in a broker's PSK file, devices that did not renew, shared certificates, provisionings never finished, and each
+broker's configuration as above. It needs no passphrase, so it proves nothing against somebody who may write there.
+
 ## In CI
 
 \`hawser doctor config broker/mosquitto.conf --broker-version 2.0.11 --sarif doctor.sarif --fail-on high\`

@@ -64,13 +64,13 @@ ${notes.length === 0 ? "" : `<h2>Notes</h2>\n<ul>${notes.map(({ what, place }) =
 function firstSteps(findings: readonly Finding[]): string {
   if (findings.length === 0) return "";
   const steps = [...new Map(findings.map((finding) => [finding.id, finding])).values()].slice(0, 3);
-  return `<h2>What to do first</h2>\n<ol class="first">${steps.map(({ id }) => `<li>${escape(ruleOf(id).remedy)} <span class="soft">(${id})</span></li>`).join("\n")}</ol>`;
+  return `<h2>What to do first</h2>\n<ol class="first">${steps.map(({ id }) => `<li>${prose(ruleOf(id).remedy)} <span class="soft">(${id})</span></li>`).join("\n")}</ol>`;
 }
 
 function article({ id, severity, what, place, fix }: Finding): string {
   const { title, why, remedy, references } = ruleOf(id);
   const where = place === undefined || place.file === "" ? "" : `<p class="soft">${escape(place.file)}${place.line > 0 ? `, line ${place.line}` : ""}</p>${place.text === "" ? "" : `<pre>${escape(place.text)}</pre>`}`;
-  const lines = fix.length === 0 ? `<p>${escape(remedy)}</p>` : `<pre>${escape(fix.join("\n"))}</pre>`;
+  const lines = fix.length === 0 ? `<p>${prose(remedy)}</p>` : `<pre>${escape(fix.join("\n"))}</pre>`;
   const see = references.length === 0 ? "" : `<p class="soft">See ${escape(references.join("; "))}.</p>`;
   return `<article class="${severity}" id="${id}"><span class="tag ${severity}">${severity}</span>
 <h3>${id}: ${escape(title)}</h3>
@@ -78,8 +78,13 @@ function article({ id, severity, what, place, fix }: Finding): string {
 ${where}
 <p><strong>Fix</strong></p>
 ${lines}
-<details><summary>Why it matters</summary><p>${escape(why)}</p><p>${escape(remedy)}</p>${see}</details>
+<details><summary>Why it matters</summary><p>${prose(why)}</p><p>${prose(remedy)}</p>${see}</details>
 </article>`;
+}
+
+/** Text of the rule book, with code between backticks. */
+function prose(text: string): string {
+  return escape(text).replace(/`([^`]+)`/g, "<code>$1</code>");
 }
 
 function escape(text: string): string {
