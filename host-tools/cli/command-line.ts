@@ -23,8 +23,9 @@ A first device, start to end:
   hawser broker run --dir ca --mtls-port 8883 --psk-port 8884 &
   hawser sim run --vault sensor-1.vault --url mqtts://localhost:8883 --count 3
 
-Passphrases: --passphrase-file, else HAWSER_PASSPHRASE, else a prompt; HAWSER_CA_PASSPHRASE and
-HAWSER_VAULT_PASSPHRASE (or their --...-file) where the two differ. HAWSER_DEBUG=1 shows where an error came from.
+Passphrases come from --passphrase-file, else HAWSER_PASSPHRASE, else a prompt.
+Where CA and vault differ: HAWSER_CA_PASSPHRASE and HAWSER_VAULT_PASSPHRASE, or
+their --...-file options. HAWSER_DEBUG=1 shows where an error came from.
 `;
 
 /** Runs one command line (without node and script); sets `process.exitCode`. */
@@ -32,23 +33,23 @@ export async function runCommandLine(args: readonly string[]): Promise<void> {
   const terminal = new Terminal(args.includes("--json"), process.stdout, process.stderr, process.env);
   const program = buildProgram(terminal);
   try {
-    const asked = helpAsked(program, args);
+    const asked = args.length === 0 ? [] : helpAsked(program, args);
     if (asked === undefined) await program.parseAsync([...args], { from: "user" });
     else commandNamed(program, asked).outputHelp();
   } catch (error) {
-    process.exitCode = finishParsing(error, commandPath(program, args), terminal);
+    process.exitCode = finishParsing(misspelled(program, args, error) ?? error, commandPath(program, args), terminal);
   }
   await finishOutput(terminal);
 }
 
 function buildProgram(terminal: Terminal): Command {
   const program = new Command("hawser")
-    .description("Moors devices to their MQTT broker: identities, brokers, enrolment, and a simulated device.")
+    .description("Moor devices to their MQTT broker: identities, brokers, enrolment, and\nsimulated devices.")
     .version(HAWSER_VERSION, "--version", "print the version")
     .helpOption("-h, --help", "show this help")
     .helpCommand("help [command...]", "show the help of a command")
     .configureOutput({ writeOut: (text) => terminal.text(text), writeErr: () => undefined, outputError: () => undefined })
-    .configureHelp({ helpWidth: 120, styleTitle: (title) => terminal.paint("bold", title) })
+    .configureHelp({ helpWidth: 80, styleTitle: (title) => terminal.paint("bold", title) })
     .addHelpText("after", OVERVIEW)
     .exitOverride();
   const adders = [
@@ -74,6 +75,24 @@ function finishParsing(error: unknown, command: readonly string[], terminal: Ter
   if (error.exitCode === 0) return 0;
   const what = error.code === "commander.help" ? "a command is missing" : error.message.replace(/^error: /, "");
   return reportError(new HawserError("USAGE", what, `Run: ${["hawser", ...command, "--help"].join(" ")}`), terminal);
+}
+
+/**
+ * Commander complains of a missing option before an unknown one, so `--dirr ca` would be told that `--dir` is missing.
+ * @returns the error that names the unknown option and what it may have been meant to be; undefined where none is unknown
+ */
+function misspelled(program: Command, args: readonly string[], error: unknown): unknown {
+  if (!(error instanceof CommanderError) || error.code !== "commander.missingMandatoryOptionValue") return undefined;
+  const command = commandNamed(program, commandPath(program, args));
+  const flags = args.filter((arg) => arg.startsWith("--") && arg !== "--").map((arg) => arg.split("=")[0] ?? arg);
+  const unknown = flags.find((flag) => !command.options.some(({ long }) => long === flag));
+  if (unknown === undefined) return undefined;
+  try {
+    // Not in commander's declarations, but what its parser calls: it finds the similar option.
+    (command as unknown as { unknownOption(flag: string): never }).unknownOption(unknown);
+  } catch (better) {
+    return better;
+  }
 }
 
 /** The command that `help sim run` or `sim help run` asks about: commander itself looks at one name only. */

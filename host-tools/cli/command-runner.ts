@@ -95,12 +95,46 @@ export interface HelpTexts {
 export function addHelp(command: Command, texts: HelpTexts): Command {
   const exits = [EXIT.done, EXIT.failed, EXIT.usage, ...texts.exits];
   const parts = [
-    section("Notes", texts.notes ?? []),
-    section("Output with --json", texts.json ?? []),
-    section("Examples", texts.examples),
+    section("Notes", (texts.notes ?? []).flatMap((note) => wrapWords(note))),
+    section("Output with --json", (texts.json ?? []).flatMap(wrapJson)),
+    section("Examples", texts.examples.flatMap(wrapCommand)),
     section("Exit codes", exits.map((code) => `${String(code).padStart(3)}  ${EXIT_MEANINGS[code]}`)),
   ];
   return command.addHelpText("after", parts.filter((part) => part !== "").join(""));
+}
+
+/** Terminals are 80 columns wide, and sections are indented by two. */
+const HELP_WIDTH = 80;
+const LINE_WIDTH = HELP_WIDTH - 2;
+
+function wrapWords(text: string, width = LINE_WIDTH): string[] {
+  return gather(text.split(" "), " ", width);
+}
+
+/** A sample of JSON, broken behind commas. */
+function wrapJson(text: string): string[] {
+  return gather(text.split(/(?<=,)/), "", LINE_WIDTH).map((line, index) => (index === 0 ? line : ` ${line}`));
+}
+
+/** A command line that still works when it is copied: broken before options and pipes, with a backslash. */
+function wrapCommand(text: string): string[] {
+  if (text.length <= LINE_WIDTH || text.startsWith("#")) return wrapWords(text);
+  const lines = gather(text.split(/ (?=--|&&|\|)/), " ", LINE_WIDTH - 4);
+  return lines.map((line, index) => `${index === 0 ? "" : "  "}${line}${index < lines.length - 1 ? " \\" : ""}`);
+}
+
+/** Fills lines with parts, each line as full as it can be; a part longer than a line stands alone. */
+function gather(parts: readonly string[], glue: string, width: number): string[] {
+  const lines: string[] = [];
+  let line: string | undefined;
+  for (const part of parts) {
+    if (line !== undefined && line.length + glue.length + part.length > width) {
+      lines.push(line);
+      line = undefined;
+    }
+    line = line === undefined ? part : line + glue + part;
+  }
+  return line === undefined ? lines : [...lines, line];
 }
 
 function section(title: string, lines: readonly string[]): string {
