@@ -13,11 +13,13 @@ export interface CaFiles {
   readonly directory: string;
   /** @throws HawserError `CA_CORRUPT` when the file is missing, is a link, or is not what the CA wrote */
   read(file: string): Buffer;
+  /** Whether the CA has this file, for those that not every CA has. */
+  has(file: string): boolean;
 }
 
 /** Reads files as they are, for those who have no passphrase: nothing is proved. */
 export function unprovedFiles(directory: string): CaFiles {
-  return { directory, read: (file) => readCaFile(directory, file) };
+  return { directory, read: (file) => readCaFile(directory, file), has: (file) => lstatSync(join(directory, file), { throwIfNoEntry: false }) !== undefined };
 }
 
 /** Reads files that are what the sealed state says, and no others. */
@@ -33,6 +35,10 @@ export class ProvedFiles implements CaFiles {
     const bytes = readCaFile(this.directory, file);
     if (this.state.files[file] !== sha256(bytes)) throw corrupt(join(this.directory, file), "it is not what the CA wrote last");
     return bytes;
+  }
+
+  has(file: string): boolean {
+    return this.state.files[file] !== undefined;
   }
 
   /** @throws HawserError `CA_CORRUPT` naming the first file that is not what it should be */

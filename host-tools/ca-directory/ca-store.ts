@@ -9,7 +9,7 @@ import { checkDirectories, readState } from "./ca-files.js";
 import type { CaFiles, ProvedFiles } from "./ca-files.js";
 import { applyJournal, finishJournal, readJournal, writeJournal } from "./change-journal.js";
 import type { Journal } from "./change-journal.js";
-import { corrupt, DIRECTORIES, entryFile, FILES, SEALED_FILES } from "./directory-layout.js";
+import { corrupt, DIRECTORIES, entryFile, FILES, isSealedFile } from "./directory-layout.js";
 import { checkEntry, checkTrail, loadCa, revisionOf } from "./proved-ca.js";
 import type { LoadedCa } from "./proved-ca.js";
 import type { RegistryEntry } from "./registry-entry.js";
@@ -64,6 +64,10 @@ export class Draft implements CaFiles {
   /** A file as this change will leave it. */
   read(file: string): Buffer {
     return this.writes.get(file) ?? this.files.read(file);
+  }
+
+  has(file: string): boolean {
+    return this.writes.has(file) || this.files.has(file);
   }
 
   put(entry: RegistryEntry): void {
@@ -214,7 +218,7 @@ export class CaStore {
   #journalOf(draft: Draft, line: string): Journal {
     const { files, audit, tree } = this.#loaded;
     const hashes = { ...files.state.files };
-    for (const [file, content] of draft.writes) if (SEALED_FILES.includes(file)) hashes[file] = sha256(content);
+    for (const [file, content] of draft.writes) if (isSealedFile(file)) hashes[file] = sha256(content);
     const state = { ...files.state, revision: draft.revision, audit: audit.with(line), registry: tree.root, files: hashes };
     return {
       v: 2,

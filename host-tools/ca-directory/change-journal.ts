@@ -10,7 +10,7 @@ import { errorMessage } from "../../sdk/errors.js";
 import { removeFileDurably, storageError, temporaryPath, unlinkIfThere, writeFileAtomic } from "../../sim/node/files/atomic-file.js";
 import { appendAuditLine } from "./audit-trail.js";
 import { readCaFile } from "./ca-files.js";
-import { corrupt, DIRECTORIES, FILES, SEALED_FILES } from "./directory-layout.js";
+import { corrupt, DIRECTORIES, FILES, isSealedFile } from "./directory-layout.js";
 import { parseObject } from "./registry-entry.js";
 import { macMatches, macOf } from "./sealed-state.js";
 
@@ -133,5 +133,5 @@ function isPathMap(value: unknown): value is Record<string, string> {
 /** A file that a change may touch, and nothing else below the directory or outside of it. */
 function isOurs(path: unknown): path is string {
   if (typeof path !== "string") return false;
-  return SEALED_FILES.includes(path) || new RegExp(`^${DIRECTORIES.registry}/[A-Za-z0-9][A-Za-z0-9._-]{0,63}\\.json$`).test(path);
+  return isSealedFile(path) || new RegExp(`^${DIRECTORIES.registry}/[A-Za-z0-9][A-Za-z0-9._-]{0,63}\\.json$`).test(path);
 }

@@ -15,6 +15,8 @@ export const FILES = {
   issuingKey: "keys/issuing.sealed",
   brokerKey: "keys/broker.sealed",
   outputs: "outputs.json",
+  /** Who may use which topics; a CA without it has the built-in policy. */
+  policy: "policy.yaml",
   audit: "audit.jsonl",
   /** One MAC over everything here: see `sealed-state.ts`. */
   state: "state.json",
@@ -38,6 +40,11 @@ export const SEALED_FILES: readonly string[] = [
   FILES.brokerKey,
   FILES.outputs,
 ];
+
+/** Whether a file's hash stands in the sealed state: those of every CA, and the policy where there is one. */
+export function isSealedFile(file: string): boolean {
+  return SEALED_FILES.includes(file) || file === FILES.policy;
+}
 
 export const DIRECTORIES = {
   keys: "keys",

@@ -31,7 +31,7 @@ export function readRegistry(directory: string): Map<string, ReadEntry> {
 function readEntry(directory: string, name: string): ReadEntry {
   const file = entryFile(name);
   const text = readCaFile(directory, file);
-  const entry = parseEntry(readCaJson({ directory, read: () => text }, file), name);
+  const entry = parseEntry(readCaJson({ directory, read: () => text, has: () => true }, file), name);
   if (entry === undefined) throw corrupt(join(directory, file), "it is no registry entry");
   return { entry, text };
 }

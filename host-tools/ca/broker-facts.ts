@@ -8,6 +8,7 @@ import { FILES } from "../ca-directory/directory-layout.js";
 import type { OwedEnd } from "../ca-directory/lost-sessions.js";
 import type { RegistryEntry } from "../ca-directory/registry-entry.js";
 import { toPem } from "../pki/pem.js";
+import { brokerPolicyOf } from "./ca-policy.js";
 import { unsealPsk } from "./broker-identity.js";
 import { pemChain, readCertificates, readSealedKey } from "./context.js";
 import type { CaKeys } from "./context.js";
@@ -47,6 +48,7 @@ export function brokerFacts(files: CaFiles, keys: CaKeys, entries: ReadonlyMap<s
   const brokerKeyPem = toPem("PRIVATE KEY", brokerKey);
   brokerKey.fill(0);
   return {
+    ...brokerPolicyOf(files, entries),
     full: names.filter((entry) => entry.state === "active"),
     shutOut: names.filter(isShutOut).map((entry) => entry.name),
     recovery: recoverable,

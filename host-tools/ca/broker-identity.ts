@@ -4,6 +4,8 @@ import { seal, unseal } from "../../sim/node/vault/sealed.js";
 import type { CertificateRecord, EntryState, RegistryEntry } from "../ca-directory/registry-entry.js";
 import { parseCertificateRecords } from "../ca-directory/registry-entry.js";
 import { BROKER_NAME } from "./reserved-names.js";
+import type { PolicyEngine } from "../policy/engine.js";
+import { policyEngineOf } from "./ca-policy.js";
 import { chainOf, issueLeaf, pemChain, readCertificates, readSealedKey } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
 import { readCaJson } from "../ca-directory/ca-files.js";
@@ -34,6 +36,8 @@ export interface BrokerMaterial {
   /** The role of a name that may do anything at all now; a device in recovery has its role, and the PSK port's scope only. */
   roleOf(name: string): string | undefined;
   stateOf(name: string): EntryState | undefined;
+  /** The CA's policy and its names: who may do what. */
+  readonly policy: PolicyEngine;
 }
 
 /** Files that hold a new broker identity, for `ca init` and for a renewal. */
@@ -91,6 +95,7 @@ export function readBrokerMaterial(files: CaFiles, record: CaRecord, keys: CaKey
     pskFor: (identity) => unsealPsk(keys, entries.get(identity)),
     roleOf: (name) => roleOf(entries.get(name)),
     stateOf: (name) => entries.get(name)?.state,
+    policy: policyEngineOf(files, entries),
   };
 }
 

@@ -6,6 +6,10 @@ import { writeBrokerConfig } from "./broker-configs.js";
 import type { BrokerConfigRequest, WrittenBrokerConfig } from "./broker-configs.js";
 import { forgetGone, oweSessions, syncOutputs } from "./broker-sync.js";
 import type { OutputResult } from "./broker-sync.js";
+import { brokerFacts } from "./broker-facts.js";
+import type { CaFacts } from "./broker-facts.js";
+import { applyPolicy, policyTextOf, setName } from "./ca-policy.js";
+import type { AppliedPolicy, NameSettings } from "./ca-policy.js";
 import { readOutputs } from "../ca-directory/outputs-file.js";
 import { readBrokerMaterial, renewBrokerCertificate } from "./broker-identity.js";
 import type { BrokerMaterial } from "./broker-identity.js";
@@ -26,6 +30,7 @@ import type { Revoked, RevokeRequest } from "./revocation.js";
 import { listed } from "../ca-directory/registry.js";
 import type { ListedName } from "../ca-directory/registry.js";
 import { CaStore } from "../ca-directory/ca-store.js";
+import type { Draft } from "../ca-directory/ca-store.js";
 
 export interface OpenOptions {
   /** Told what became of each broker configuration that changed, or has a problem or had one; without it, Node prints a warning for each problem. */
@@ -269,6 +274,33 @@ export class CertificateAuthority {
     });
     this.#results.set(results);
     return results;
+  }
+
+  /**
+   * Gives the CA another policy, which counts on every broker at once: see {@link applyPolicy}. When a broker's configuration cannot be brought up to date,
+   * the CA goes back to the policy it had.
+   *
+   * @throws HawserError as {@link applyPolicy}; `OUTPUT_FAILED` (nothing has changed in the end)
+   */
+  async applyPolicy(text: string, { force = false }: { force?: boolean } = {}): Promise<AppliedPolicy> {
+    const { keys, store } = this.#ca;
+    const before = policyTextOf(store.files);
+    const factsOf = (draft: Draft): CaFacts => brokerFacts(draft, keys, draft.entries);
+    const applied = await applyPolicy(this.#ca, text, force, factsOf);
+    const failed = applied.changed ? this.#results.last.find((result) => result.problem !== undefined && result.problem.code !== "OUTPUT_GONE") : undefined;
+    if (failed === undefined) return applied;
+    await applyPolicy(this.#ca, before, true, factsOf);
+    throw new HawserError("OUTPUT_FAILED", `the policy was taken back: the broker configuration in ${failed.directory} could not be brought up to date: ${failed.problem?.message ?? ""}`, "Mend that, then apply the policy again.");
+  }
+
+  /** The text of the policy the CA has now. */
+  async policyText(): Promise<string> {
+    return this.#ca.store.change((draft) => policyTextOf(draft));
+  }
+
+  /** Changes role and attributes of a name: see {@link setName}. */
+  async setName(settings: NameSettings): Promise<ListedName> {
+    return listed(await setName(this.#ca, settings));
   }
 
   /** Every name there is, sorted. */

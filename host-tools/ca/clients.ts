@@ -1,7 +1,7 @@
 /** Credentials for clients that are no device: backends, operators, monitors, authorities. */
 import { HawserError } from "../../sdk/errors.js";
 import { checkId } from "../../sdk/identity/device-id.js";
-import { checkClientRole } from "../policy/roles.js";
+import { checkClientRole, policyOf } from "./ca-policy.js";
 import type { RegistryEntry } from "../ca-directory/registry-entry.js";
 import { withAllRevoked, withCertificate } from "../ca-directory/state-transitions.js";
 import { chainOf, issueLeaf, pemChain } from "./context.js";
@@ -42,8 +42,8 @@ export interface ClientCredentials {
  */
 export async function issueClient(ca: CaContext, { name, role, replace = false, lifetimeMs = ca.record.lifetimesMs.client, keep }: ClientRequest): Promise<ClientCredentials> {
   checkClientName(checkId(name), role, ca.record.brokerHosts);
-  const clientRole = checkClientRole(role);
   return ca.store.change(async (draft) => {
+    const clientRole = checkClientRole(policyOf(draft), role);
     const before = draft.entries.get(name);
     if (before !== undefined && (before.kind === "device" || !replace)) throw nameExists(before);
     const { keyPem, publicKey } = await newKeyPair();

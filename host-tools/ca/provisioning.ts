@@ -9,7 +9,7 @@ import { checkId, recoveryIdentity } from "../../sdk/identity/device-id.js";
 import { seal } from "../../sim/node/vault/sealed.js";
 import { lockNow } from "../../sim/node/files/process-lock.js";
 import type { ProcessLock } from "../../sim/node/files/process-lock.js";
-import { checkDeviceRole } from "../policy/roles.js";
+import { checkDeviceRole, policyOf } from "./ca-policy.js";
 import type { RegistryEntry } from "../ca-directory/registry-entry.js";
 import { reservedEntry, withAllRevoked, withCertificate, withoutPsk } from "../ca-directory/state-transitions.js";
 import { checkRequest } from "../pki/certificate-request.js";
@@ -63,10 +63,9 @@ export class Provisioning {
    */
   async reserve({ id, role, replace = false }: ReserveRequest): Promise<Reservation> {
     checkDeviceName(checkId(id), this.ca.record.brokerHosts);
-    checkDeviceRole(role);
     const lock = lockNow(join(this.ca.directory, DIRECTORIES.reservations, `${id}.lock`), (pid) => inProgress(id, pid));
     try {
-      await this.ca.store.change((draft) => reserveIn(draft, id, role, replace));
+      await this.ca.store.change((draft) => reserveIn(draft, id, checkDeviceRole(policyOf(draft), role), replace));
     } catch (error) {
       lock.release();
       throw error;

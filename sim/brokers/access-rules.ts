@@ -1,7 +1,7 @@
 /** The questions that aedes asks before it publishes, subscribes and delivers, answered from the broker's material. */
 import type { AedesOptions, AedesPublishPacket, Client } from "aedes";
 import { effectiveQos, subscriptionState } from "./aedes-client.js";
-import type { BrokerEvent, BrokerMaterial, Who } from "./broker-events.js";
+import type { BrokerEvent, BrokerMaterial, QuestionDetails, Who } from "./broker-events.js";
 import type { GuardedConnection } from "./guarded-connection.js";
 import { SESSION_MARK, SINK_TOPIC, type SessionStore } from "./session-store.js";
 
@@ -35,7 +35,7 @@ export function accessRules(context: RulesContext): Rules {
         return;
       }
       const isUnheard = context.isStopping() && client?.closed === true;
-      const isAllowed = !isUnheard && context.material().authorize(live.who, "publish", packet.topic);
+      const isAllowed = !isUnheard && context.material().authorize(live.who, "publish", packet.topic, detailsOf(live, packet));
       if (!isAllowed) {
         if (!isUnheard) emitDenied(context, live, "publish", packet.topic);
         // Acknowledged and dropped, as mosquitto does: 3.1.1 has no negative PUBACK, and an error here would make aedes close the connection.
@@ -62,12 +62,20 @@ export function accessRules(context: RulesContext): Rules {
   };
 }
 
+function detailsOf(live: LiveClient, { qos, retain, payload }: Pick<AedesPublishPacket, "qos" | "retain" | "payload">): QuestionDetails {
+  return { ...addressOf(live), qos, retain, payloadBytes: Buffer.byteLength(payload) };
+}
+
+function addressOf({ connection: { remoteAddress } }: LiveClient): QuestionDetails {
+  return remoteAddress === undefined ? {} : { address: remoteAddress };
+}
+
 /** Shared subscriptions are refused: aedes would take `$share/...` for an ordinary topic and nothing would ever come. */
 export function maySubscribe(context: RulesContext, client: Client, live: LiveClient, filter: string): boolean {
   if (filter === SESSION_MARK || filter === SINK_TOPIC || filter.startsWith("$share/") || filter.includes("\0")) return false;
   const { isHeld, count } = subscriptionState(client, filter);
   if (!isHeld && count >= context.maxSubscriptions) return false;
-  return context.material().authorize(live.who, "subscribe", filter);
+  return context.material().authorize(live.who, "subscribe", filter, addressOf(live));
 }
 
 /** The message in the form in which this client may have it now, or null. */
@@ -76,7 +84,7 @@ function forwarded(context: RulesContext, client: Client, live: LiveClient, pack
   // A replayed message has its packet identifier already, a live one not.
   const isLive = packet.messageId === undefined;
   if (isLive && isRepeated(live, packet)) return null;
-  if (!context.material().authorize(live.who, "subscribe", packet.topic)) return null;
+  if (!context.material().authorize(live.who, "subscribe", packet.topic, addressOf(live))) return null;
   if (isLive && context.store.waitsInReplay(live.clientId, packet)) return null;
   // What is retained has its own bound.
   const isRetained = !packet.brokerId;

@@ -9,6 +9,14 @@ export interface Who {
   readonly scope: Scope;
 }
 
+/** What else is known of what a client does; all but the address of a publish only. */
+export interface QuestionDetails {
+  readonly address?: string;
+  readonly qos?: 0 | 1 | 2;
+  readonly retain?: boolean;
+  readonly payloadBytes?: number;
+}
+
 /** Everything the broker judges clients by. Plain texts and functions, so that the simulator needs to know no CA directory. */
 export interface BrokerMaterial {
   /** The broker's own chain, leaf first. */
@@ -21,7 +29,7 @@ export interface BrokerMaterial {
   /** The key of a device by its name; undefined refuses it. */
   pskFor(name: string): Uint8Array | undefined;
   /** `topic` is a filter when a client subscribes, and a topic name when a message is about to be delivered to it. */
-  authorize(who: Who, action: "publish" | "subscribe", topic: string): boolean;
+  authorize(who: Who, action: "publish" | "subscribe", topic: string, details?: QuestionDetails): boolean;
   maySignIn(name: string, scope: Scope): boolean;
   /** Whether what a client publishes may be retained; without it, it may. Otherwise the message goes out all the same, and is not kept. */
   mayRetain?(who: Who): boolean;

@@ -47,6 +47,11 @@ export class GuardedConnection extends Duplex {
     this.push(connectBytes);
   }
 
+  /** IP address of the client; undefined once the socket is gone. */
+  get remoteAddress(): string | undefined {
+    return this.socket.remoteAddress;
+  }
+
   /** Aedes has the client in its tables: from here on an end of the socket may reach it. */
   registered(): void {
     this.#isRegistered = true;

@@ -35,6 +35,22 @@ export interface BrokerFacts {
   /** Root and issuing CA. */
   readonly anchorsPem: string;
   readonly crlPem: string;
+  /** Writes the ACL files where the CA has a policy of its own; without one the built-in rights count. */
+  readonly policy?: BrokerPolicy;
+}
+
+export interface BrokerPolicy {
+  /** @throws PolicyError for what mosquitto cannot say */
+  acls(facts: Pick<BrokerFacts, "full" | "shutOut" | "recovery">): BrokerAcls;
+}
+
+export interface BrokerAcls {
+  readonly mtls: string;
+  readonly psk: string;
+}
+
+function aclsOf(facts: BrokerFacts): BrokerAcls {
+  return facts.policy?.acls(facts) ?? { mtls: mosquittoFullAcl(facts.full, facts.shutOut), psk: mosquittoRecoveryAcl(facts.recovery) };
 }
 
 export const MOSQUITTO_FILES = {
@@ -93,17 +109,19 @@ export function compileMosquittoTrial(directory: string, settings: MosquittoSett
  * files. It is read last (after certificates, CRL and ACL), and not at all when an ACL file is bad. It gives no rights: no ACL names it.
  */
 export function loadedMarker(facts: BrokerFacts): NamedKey {
-  const { full, shutOut, recovery, keys, ...texts } = facts;
-  const state = [mosquittoFullAcl(full, shutOut), mosquittoRecoveryAcl(recovery), mosquittoPskFile(keys), JSON.stringify(texts)].join("\n\n");
+  const { full: _full, shutOut: _shutOut, recovery: _recovery, policy: _policy, keys, ...texts } = facts;
+  const acls = aclsOf(facts);
+  const state = [acls.mtls, acls.psk, mosquittoPskFile(keys), JSON.stringify(texts)].join("\n\n");
   // No device can have this name: it begins with a hyphen.
   const identity = `-loaded-${createHash("sha256").update(state).digest("hex").slice(0, 32)}`;
   return { identity, key: createHmac("sha256", facts.brokerKeyPem).update(state).digest() };
 }
 
 function compile(directory: string, settings: MosquittoSettings, facts: BrokerFacts, listeners: Listeners): Map<string, string> {
+  const acls = aclsOf(facts);
   return new Map([
-    [MOSQUITTO_FILES.mtlsAcl, mosquittoFullAcl(facts.full, facts.shutOut)],
-    [MOSQUITTO_FILES.pskAcl, mosquittoRecoveryAcl(facts.recovery)],
+    [MOSQUITTO_FILES.mtlsAcl, acls.mtls],
+    [MOSQUITTO_FILES.pskAcl, acls.psk],
     [MOSQUITTO_FILES.psk, mosquittoPskFile([...facts.keys, loadedMarker(facts)])],
     [MOSQUITTO_FILES.anchors, facts.anchorsPem],
     [MOSQUITTO_FILES.chain, facts.brokerChainPem],

@@ -10,6 +10,7 @@ import type { Listener, Principal, Role, Rule } from "../../policy/policy-model.
 import { PolicyError } from "../../policy/policy-text.js";
 import type { Finding } from "../../policy/policy-text.js";
 import type { CompileInput } from "../../policy/target.js";
+import { CONTROL_NAME, CONTROL_TOPICS, pskIdentities } from "./mosquitto-acl.js";
 import { fillTemplate } from "../../policy/topic-template.js";
 import { covers } from "../../policy/topic-filter.js";
 
@@ -21,6 +22,10 @@ const NAMED_UP_TO = 1000;
 export interface AclOptions {
   /** `auto`: patterns for more than 1,000 devices. */
   readonly devices?: "auto" | "named" | "patterns";
+  /** Names that may do nothing here, not even read on; those that may use no listener when left out. */
+  readonly shutOut?: ReadonlySet<string>;
+  /** The name by which hawser ends the sessions of others has its right here. */
+  readonly isControlled?: boolean;
 }
 
 export interface MosquittoAcl {
@@ -29,15 +34,16 @@ export interface MosquittoAcl {
 }
 
 /** @throws PolicyError for denials that mosquitto cannot say */
-export function mosquittoPolicyAcl(input: CompileInput, listener: Listener, { devices = "auto" }: AclOptions = {}): MosquittoAcl {
+export function mosquittoPolicyAcl(input: CompileInput, listener: Listener, { devices = "auto", shutOut, isControlled = false }: AclOptions = {}): MosquittoAcl {
   const names = input.names();
+  const isShutOut = ({ name, active, recoverable }: Principal): boolean => shutOut?.has(name) ?? (!active && !recoverable);
   const here = new Set(input.namesOn(listener).map(({ name }) => name));
   const patterns = devicePatterns(input, listener);
   const usePatterns = patterns !== undefined && (devices === "patterns" || (devices === "auto" && names.filter(({ kind }) => kind === "device").length > NAMED_UP_TO));
   // What a device reads is a pattern in any case: up to 2.0.22 a reload forgets the rights of names whose sessions are offline, and drops what comes for them.
   const shared = (patterns ?? []).filter(({ access }) => usePatterns || (listener.scope === "full" && access === "subscribe"));
-  const blocks = names.flatMap((principal) => block(input, listener, principal, { isHere: here.has(principal.name), usePatterns, shared }));
-  const text = [`# Written by hawser; changes made here are lost.\n\nuser ${NOBODY}\ntopic deny #\n`, ...blocks, patternText(shared)].join("");
+  const blocks = names.flatMap((principal) => block(input, listener, principal, { isHere: here.has(principal.name), isShutOut: isShutOut(principal), usePatterns, shared }));
+  const text = [`# Written by hawser; changes made here are lost.\n\nuser ${NOBODY}\ntopic deny #\n${isControlled ? `\nuser ${CONTROL_NAME}\ntopic readwrite ${CONTROL_TOPICS}\n` : ""}`, ...blocks, patternText(shared)].join("");
   return { text, risks: risksOf(listener, patterns, usePatterns) };
 }
 
@@ -54,11 +60,15 @@ interface Pattern {
 
 /** What all devices may do, with `%u` for the id; undefined when that cannot be one text for all. */
 function devicePatterns({ policy, engine }: CompileInput, listener: Listener): Pattern[] | undefined {
+  // There the user name is the PSK identity, not the id.
+  if (listener.requires.includes("psk")) return undefined;
   const roles = new Set<Role>();
   for (const principal of engine.directory.all()) {
     const role = principal.kind === "device" ? roleOf(policy, principal) : undefined;
     if (role !== undefined) roles.add(role);
   }
+  const usual = policy.roles.get(policy.defaultDeviceRole ?? "");
+  if (roles.size === 0 && usual !== undefined) roles.add(usual);
   const texts = [...roles].map((role) => patternsOfRole(role, listener));
   const [first] = texts;
   if (first === undefined) return [];
@@ -74,12 +84,12 @@ function patternsOfRole({ rules }: Role, { scope }: Listener): Pattern[] | undef
   return isPlain && filled.every((pattern): pattern is Pattern => pattern.filter !== undefined) ? filled : undefined;
 }
 
-function block(input: CompileInput, listener: Listener, principal: Principal, { isHere, usePatterns, shared }: { isHere: boolean; usePatterns: boolean; shared: readonly Pattern[] }): string[] {
+function block(input: CompileInput, listener: Listener, principal: Principal, { isHere, isShutOut, usePatterns, shared }: { isHere: boolean; isShutOut: boolean; usePatterns: boolean; shared: readonly Pattern[] }): string[] {
   const { name, kind } = principal;
   const own = shared.map(({ filter }) => filter.replace(/%u/g, name));
   const isDevice = kind === "device" && roleOf(input.policy, principal) !== undefined;
   if (!isHere) {
-    if (isShutOut(principal) && shared.length > 0) return [entry(name, ["deny #", "deny $SYS/#"])];
+    if (isShutOut && shared.length > 0) return [entry(name, ["deny #", "deny $SYS/#"])];
     // In recovery: it goes on reading what is meant for it, and writes nothing.
     const writes = shared.flatMap(({ access }, index) => (access === "publish" ? [`deny ${own[index] ?? ""}`] : []));
     return usePatterns && writes.length > 0 ? [entry(name, writes)] : [];
@@ -91,11 +101,9 @@ function block(input: CompileInput, listener: Listener, principal: Principal, { 
   const allowed = rules.filter(({ effect }) => effect === "allow").map(({ access, filter }) => `${access === "publish" ? "write" : "read"} ${filter}`);
   const notItsOwn = isDevice ? [] : own.map((filter) => `deny ${filter}`);
   const lines = [...denials, ...notItsOwn, ...allowed];
-  return lines.length === 0 ? [] : [entry(name, lines)];
-}
-
-function isShutOut({ active, recoverable }: Principal): boolean {
-  return !active && !recoverable;
+  // Over PSK the broker's user name is the identity, which differs from the name.
+  const users = listener.requires.includes("psk") ? pskIdentities(name) : [name];
+  return lines.length === 0 ? [] : users.map((user) => entry(user, lines));
 }
 
 function entry(name: string, lines: readonly string[]): string {

@@ -212,7 +212,7 @@ describe("the compiler for mosquitto", () => {
     ];
     const input = inputFor(new PolicyEngine(defaultPolicy(), directoryOf(names)), "/x");
     const lines = (text: string): string[] => text.split("\n").filter((line) => line !== "" && !line.startsWith("#") && !/^topic deny (devices\/backend\/|\$SYS)/.test(line));
-    const acl = (name: string): string[] => lines(mosquittoPolicyAcl(input, defaultPolicy().listeners.get(name)!).text);
+    const acl = (name: string): string[] => lines(mosquittoPolicyAcl(input, defaultPolicy().listeners.get(name)!, { isControlled: name === "mtls" }).text);
     expect([...acl("mtls")].sort()).toEqual(lines(mosquittoFullAcl([{ name: "backend", role: "backend" }, { name: "dev1", role: "sensor" }], ["gone"])).sort());
     expect(acl("psk")).toEqual(lines(mosquittoRecoveryAcl([{ name: "dev1", role: "sensor" }])));
   });

@@ -5,7 +5,8 @@ import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import type { ClientCredentials } from "../../ca/clients.js";
 import { isJournalThere } from "../../ca-directory/change-journal.js";
 import { openCaReadOnly } from "../../ca/read-only.js";
-import { checkClientRole } from "../../policy/roles.js";
+import { checkClientRole, policyOf } from "../../ca/ca-policy.js";
+import { unprovedFiles } from "../../ca-directory/ca-files.js";
 import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
 import { openCaOf } from "../opened-ca.js";
@@ -23,7 +24,7 @@ export interface IssueOptions extends PassphraseOptions {
 
 export async function issue(options: IssueOptions, context: Context): Promise<void> {
   checkId(options.name);
-  checkClientRole(options.role);
+  checkClientRole(policyOf(unprovedFiles(options.dir)), options.role);
   const replace = options.replace === true;
   checkFree(options.out, replace);
   const ca = await openCaOf(options, context);

@@ -1,6 +1,7 @@
 /** Gives the device on a serial port its identity. */
 import { checkId } from "../../../sdk/identity/device-id.js";
-import { checkDeviceRole } from "../../policy/roles.js";
+import { checkDeviceRole, policyOf } from "../../ca/ca-policy.js";
+import { unprovedFiles } from "../../ca-directory/ca-files.js";
 import { provisionOverSerial } from "../../station/provision-over-serial.js";
 import { openSerialDevice } from "../../station/serial-device.js";
 import { StationLink } from "../../station/station-link.js";
@@ -25,7 +26,7 @@ export interface ProvisionSerialOptions extends PassphraseOptions {
 export async function provisionSerial(options: ProvisionSerialOptions, context: Context): Promise<void> {
   const { id, role, serial: port, baud, wait: waitMs } = options;
   checkId(id);
-  checkDeviceRole(role);
+  checkDeviceRole(policyOf(unprovedFiles(options.dir)), role);
   const link = new StationLink(openSerialDevice(port, baud));
   try {
     const ca = await openCaOf(options, context);

@@ -8,7 +8,8 @@ import { Vault } from "../../../sim/node/vault/vault.js";
 import type { StagedVault } from "../../../sim/node/vault/vault.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import type { DeviceIdentity, Reservation } from "../../ca/provisioning.js";
-import { checkDeviceRole } from "../../policy/roles.js";
+import { checkDeviceRole, policyOf } from "../../ca/ca-policy.js";
+import { unprovedFiles } from "../../ca-directory/ca-files.js";
 import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
 import { openCaOf } from "../opened-ca.js";
@@ -27,7 +28,7 @@ export interface ProvisionOptions extends PassphraseOptions {
 
 export async function provision(options: ProvisionOptions, context: Context): Promise<void> {
   checkId(options.id);
-  checkDeviceRole(options.role);
+  checkDeviceRole(policyOf(unprovedFiles(options.dir)), options.role);
   const replace = options.replace === true;
   checkPlace(options.vault, replace);
   const ca = await openCaOf(options, context);

@@ -1,17 +1,18 @@
 /** `hawser policy ...`: write, check, question and test the policy. */
 import { Option } from "commander";
 import type { Command } from "commander";
+import type { ApplyOptions } from "../actions/policy-apply.js";
 import type { DiffOptions } from "../actions/policy-diff.js";
 import type { TestOptions } from "../actions/policy-test.js";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { COMPILER_TARGETS } from "../../brokers/compiler-targets.js";
 import { collect, parsePort } from "../values.js";
-import { json, parsePath } from "./shared-options.js";
+import { caDirectory, caPassphrase, json, parsePath } from "./shared-options.js";
 
 export function addPolicyCommands(program: Command, run: Run): void {
   const policy = program.command("policy").description("Write, check and test the policy: who may use which topics, and which line says so.");
-  for (const add of [addInit, addCheck, addExplain, addWho, addDiff, addTest, addDocs, addCompile, addServe]) add(policy, run);
+  for (const add of [addInit, addCheck, addExplain, addWho, addDiff, addTest, addDocs, addApply, addSet, addCompile, addServe]) add(policy, run);
 }
 
 /** Where policy and names come from, the same for every question. */
@@ -166,4 +167,33 @@ function addServe(policy: Command, run: Run): void {
     exits: [4, 6],
   });
   serve.action(run(async () => (await import("../actions/policy-serve.js")).serve));
+}
+
+function addApply(policy: Command, run: Run): void {
+  const apply = caDirectory(policy.command("apply").description("Give a CA another policy; all its brokers follow, or none does."))
+    .argument("<file>", "the policy", parsePath)
+    .option("--force", "even if no authority, no operator or no device keeps its rights");
+  json(caPassphrase(apply));
+  addHelp(apply, {
+    notes: ["It is checked, compiled and tried for every broker configuration of the CA before anything changes. The change is audited.", "Look first: hawser policy diff DIR/policy.yaml FILE --dir DIR"],
+    json: ['{"policy":"factory","sha256":"..","changed":true}'],
+    examples: ["hawser policy apply policy.yaml --dir ca"],
+    exits: [3, 4, 5, 6],
+  });
+  apply.action((file: string, options: Omit<ApplyOptions, "file">) => run<ApplyOptions>(async () => (await import("../actions/policy-apply.js")).apply)({ ...options, file }));
+}
+
+function addSet(policy: Command, run: Run): void {
+  const set = caDirectory(policy.command("set").description("Change the role or the attributes of a device or client."))
+    .requiredOption("--id <id>", "the device or client")
+    .option("--attribute <name=value>", "set an attribute; NAME= takes it away; may be repeated", collect)
+    .option("--role <role>", "give it another role");
+  json(caPassphrase(set));
+  addHelp(set, {
+    notes: ["Brokers follow at once. Attributes are those that the policy declares."],
+    json: ['{"id":"press-1","role":"machine","attributes":{"site":"b1"}}'],
+    examples: ["hawser policy set --dir ca --id press-1 --attribute site=b1 --attribute line=l2", "hawser policy set --dir ca --id board --role viewer"],
+    exits: [3, 4, 5, 6],
+  });
+  set.action(run(async () => (await import("../actions/policy-set.js")).set));
 }

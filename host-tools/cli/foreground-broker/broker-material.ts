@@ -1,22 +1,20 @@
-/** Joins a CA directory and the policy to what the embedded broker judges its clients by. */
-import type { BrokerMaterial as EmbeddedMaterial } from "../../../sim/brokers/broker-events.js";
+/** Joins a CA directory and its policy to what the embedded broker judges its clients by. */
+import type { BrokerMaterial as EmbeddedMaterial, Scope } from "../../../sim/brokers/broker-events.js";
+import { caListeners } from "../../brokers/mosquitto/mosquitto-ca-acl.js";
 import type { BrokerMaterial as CaMaterial } from "../../ca/broker-identity.js";
-import { isClientRole, mayPublish, maySubscribe } from "../../policy/roles.js";
 
-/** The same rules as the mosquitto configuration has: all rights for active names, the recovery scope for devices with a PSK in force. */
-export function embeddedMaterial(ca: CaMaterial): EmbeddedMaterial {
+/** The policy's own engine answers, with the time of the question; the ports are its first listeners for certificates and for pre-shared keys. */
+export function embeddedMaterial(ca: CaMaterial, now: () => number = Date.now): EmbeddedMaterial {
+  const { mtls, psk } = caListeners(ca.policy.policy.listeners.values());
+  const listenerOf = (scope: Scope): string => (scope === "full" ? mtls : psk)?.name ?? "";
   return {
     chainPem: ca.chainPem,
     keyPem: ca.keyPem,
     trustAnchorPem: ca.trustAnchorPem,
     crlPem: ca.crlPem,
     pskFor: (identity) => ca.pskFor(identity),
-    maySignIn: (name, scope) => (scope === "full" ? ca.stateOf(name) === "active" : ca.pskFor(name) !== undefined),
-    authorize: ({ name, scope }, action, topic) => {
-      const role = ca.roleOf(name);
-      if (role === undefined) return false;
-      return action === "publish" ? mayPublish(name, role, scope, topic) : maySubscribe(name, role, scope, topic);
-    },
+    maySignIn: (name, scope) => (scope === "full" || ca.pskFor(name) !== undefined) && ca.policy.authenticate({ name, listener: listenerOf(scope), proved: scope === "full" ? "certificate" : "psk", atMs: now() }).allowed,
+    authorize: ({ name, scope }, action, topic, details) => ca.policy.authorize({ ...details, name, listener: listenerOf(scope), action, topic, atMs: now() }).allowed,
     clientIdAllowed: (name, clientId) => clientIdAllowed(ca, name, clientId),
   };
 }
@@ -28,5 +26,5 @@ export function embeddedMaterial(ca: CaMaterial): EmbeddedMaterial {
 function clientIdAllowed(ca: CaMaterial, name: string, clientId: string): boolean {
   const [owner = ""] = clientId.split("~", 1);
   if (owner === name) return true;
-  return isClientRole(ca.roleOf(name) ?? "") && ca.stateOf(owner) === undefined;
+  return ca.policy.directory.get(name)?.kind === "client" && ca.stateOf(owner) === undefined;
 }

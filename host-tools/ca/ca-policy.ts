@@ -1,0 +1,200 @@
+/** The policy of a CA directory: read, asked, and changed as a whole or not at all. */
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { HawserError } from "../../sdk/errors.js";
+import { caAcls } from "../brokers/mosquitto/mosquitto-ca-acl.js";
+import { findMosquitto } from "../brokers/mosquitto/mosquitto-process.js";
+import { tryConfiguration } from "../brokers/mosquitto/mosquitto-trial.js";
+import type { BrokerFacts } from "../brokers/mosquitto/mosquitto-config.js";
+import type { CaFiles } from "../ca-directory/ca-files.js";
+import type { Draft } from "../ca-directory/ca-store.js";
+import { DIRECTORIES, FILES } from "../ca-directory/directory-layout.js";
+import { readOutputs } from "../ca-directory/outputs-file.js";
+import { unknownId } from "../ca-directory/registry.js";
+import type { RegistryEntry } from "../ca-directory/registry-entry.js";
+import { attributeOf, roleOf } from "../policy/bound-rule.js";
+import { DEFAULT_POLICY_TEXT, defaultPolicy } from "../policy/default-policy.js";
+import { PolicyEngine } from "../policy/engine.js";
+import { checkPolicy, policyErrors } from "../policy/policy-check.js";
+import { parsePolicy } from "../policy/policy-file.js";
+import { directoryOf } from "../policy/policy-model.js";
+import type { NameDirectory, Policy, Principal } from "../policy/policy-model.js";
+import { PolicyError } from "../policy/policy-text.js";
+import type { CaContext } from "./context.js";
+import { principalOf } from "./policy-names.js";
+
+let lastRead: { readonly text: string; readonly policy: Policy } | undefined;
+
+/** The policy a CA has now. Throws PolicyError for one that another version of hawser wrote and this one cannot read. */
+export function policyOf(files: CaFiles): Policy {
+  if (!files.has(FILES.policy)) return defaultPolicy();
+  const text = files.read(FILES.policy).toString("utf8");
+  if (lastRead?.text !== text) lastRead = { text, policy: parsePolicy(text, join(files.directory, FILES.policy)) };
+  return lastRead.policy;
+}
+
+function namesIn(entries: ReadonlyMap<string, RegistryEntry>): NameDirectory {
+  return directoryOf([...entries.values()].map(principalOf));
+}
+
+export function policyEngineOf(files: CaFiles, entries: ReadonlyMap<string, RegistryEntry>): PolicyEngine {
+  return new PolicyEngine(policyOf(files), namesIn(entries));
+}
+
+/** What mosquitto's configuration takes from a CA with a policy of its own. */
+export function brokerPolicyOf(files: CaFiles, entries: ReadonlyMap<string, RegistryEntry>): Pick<BrokerFacts, "policy"> {
+  if (!files.has(FILES.policy)) return {};
+  const engine = policyEngineOf(files, entries);
+  return { policy: { acls: (facts) => caAcls(engine, facts) } };
+}
+
+const VALID_ROLE = /^[a-z0-9][a-z0-9._-]{0,31}$/;
+
+/**
+ * Returns `role` when it may be given to a device: one the policy has for devices or, where it has a default for them, any word but a client's role.
+ * @throws HawserError `INVALID_ROLE`
+ */
+export function checkDeviceRole(policy: Policy, role: string): string {
+  if (policy.roles.get(role)?.for === "clients") {
+    throw new HawserError("INVALID_ROLE", `the role ${role} belongs to clients that are not devices`, "Choose another role for the device, or use `hawser issue` for a client.");
+  }
+  if (!VALID_ROLE.test(role)) {
+    throw new HawserError("INVALID_ROLE", `the role ${JSON.stringify(role)} is not usable`, "Use at most 32 lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit.");
+  }
+  if (policy.roles.has(role) || policy.defaultDeviceRole !== undefined) return role;
+  throw new HawserError("INVALID_ROLE", `the policy has no role ${role} for devices`, `Choose one of ${rolesFor(policy, "devices")}.`);
+}
+
+/**
+ * Returns `role` when it is one a client can have.
+ * @throws HawserError `INVALID_ROLE`
+ */
+export function checkClientRole(policy: Policy, role: string): string {
+  if (policy.roles.get(role)?.for === "clients") return role;
+  throw new HawserError("INVALID_ROLE", `there is no client role ${JSON.stringify(role)}`, `Choose one of ${rolesFor(policy, "clients")}.`);
+}
+
+function rolesFor(policy: Policy, kind: "devices" | "clients"): string {
+  return [...policy.roles.values()].flatMap((role) => (role.for === kind ? [role.name] : [])).join(", ");
+}
+
+export interface AppliedPolicy {
+  readonly name: string;
+  /** SHA-256 of its text, as the audit trail has it. */
+  readonly sha256: string;
+  /** False when the CA had this very text already. */
+  readonly changed: boolean;
+}
+
+/**
+ * Gives a CA another policy. Before anything changes, the policy is checked, compiled and tried for every broker configuration of the CA.
+ *
+ * @param force even if no authority, no operator or no device is left with its rights
+ * @throws PolicyError (`POLICY_INVALID`) naming lines; HawserError `POLICY_CUTS_OFF`, `OUTPUT_REFUSED`, and those of every change
+ */
+export async function applyPolicy(ca: CaContext, text: string, force: boolean, factsOf: (draft: Draft) => BrokerFacts): Promise<AppliedPolicy> {
+  return ca.store.change(async (draft) => {
+    const policy = parsePolicy(text, "the policy");
+    const names = namesIn(draft.entries);
+    const errors = policyErrors(checkPolicy(policy, names));
+    if (errors.length > 0) throw new PolicyError("the policy", errors);
+    const sha256 = createHash("sha256").update(text).digest("hex");
+    const before = draft.has(FILES.policy) ? draft.read(FILES.policy).toString("utf8") : DEFAULT_POLICY_TEXT;
+    if (before === text) return { name: policy.name, sha256, changed: false };
+    if (!force) refuseCutOff(policyOf(draft), policy, names);
+    draft.write(FILES.policy, text);
+    await tryEverywhere(ca, draft, factsOf(draft));
+    draft.record({ event: "policy-applied", policy: policy.name, sha256 });
+    return { name: policy.name, sha256, changed: true };
+  });
+}
+
+/** The text a CA's policy has now. */
+export function policyTextOf(files: CaFiles): string {
+  return files.has(FILES.policy) ? files.read(FILES.policy).toString("utf8") : DEFAULT_POLICY_TEXT;
+}
+
+/** A configuration that mosquitto cannot load must stop the change while nothing has happened. */
+async function tryEverywhere(ca: CaContext, draft: Draft, facts: BrokerFacts): Promise<void> {
+  const mosquitto = findMosquitto();
+  if (mosquitto === undefined) return;
+  for (const { directory, settings } of readOutputs(draft)) {
+    const problem = await tryConfiguration(mosquitto, join(ca.directory, DIRECTORIES.trial), settings, facts);
+    if (problem !== undefined) throw new HawserError("OUTPUT_REFUSED", `mosquitto cannot load this policy for ${directory}: ${problem}`, "Nothing was changed; report this with the versions of hawser and mosquitto.");
+  }
+}
+
+function refuseCutOff(before: Policy, after: Policy, names: NameDirectory): void {
+  const groups: [string, (policy: Policy, principal: Principal) => boolean][] = [
+    ["the enrolment authority", isAuthority],
+    ["every operator (nobody could send devices anything)", isOperator],
+    ["every device", isServedDevice],
+  ];
+  for (const [who, belongs] of groups) {
+    const active = [...names.all()].filter((principal) => principal.active);
+    if (!active.some((principal) => belongs(before, principal)) || active.some((principal) => belongs(after, principal))) continue;
+    throw new HawserError("POLICY_CUTS_OFF", `this policy cuts off ${who}`, "See `hawser policy diff`; apply it with --force if that is what you want.");
+  }
+}
+
+/** Reads requests for certificates and answers them. */
+function isAuthority(policy: Policy, principal: Principal): boolean {
+  return hasRight(policy, principal, "subscribe", ({ recovery, direction }) => recovery && direction === "up") && hasRight(policy, principal, "publish", ({ recovery, direction }) => recovery && direction === "down");
+}
+
+function isOperator(policy: Policy, principal: Principal): boolean {
+  return hasRight(policy, principal, "publish", ({ recovery, direction }) => !recovery && direction === "down");
+}
+
+function hasRight(policy: Policy, principal: Principal, access: "publish" | "subscribe", isWanted: (channel: { recovery: boolean; direction: string }) => boolean): boolean {
+  if (principal.kind !== "client") return false;
+  return roleOf(policy, principal)?.rules.some((rule) => rule.effect === "allow" && rule.access === access && rule.channel !== undefined && isWanted(rule.channel)) === true;
+}
+
+function isServedDevice(policy: Policy, principal: Principal): boolean {
+  if (principal.kind !== "device") return false;
+  return roleOf(policy, principal)?.rules.some(({ own, template }) => own && template.every((level) => level.kind !== "placeholder" || attributeOf(policy, principal, level.name) !== undefined)) === true;
+}
+
+export interface NameSettings {
+  readonly id: string;
+  /** New values; undefined takes an attribute away. */
+  readonly attributes: Readonly<Record<string, string | undefined>>;
+  readonly role?: string;
+}
+
+/**
+ * Changes what the policy knows of a name.
+ *
+ * @throws HawserError `UNKNOWN_ID`, `INVALID_ROLE`, `INVALID_ATTRIBUTE`, and those of every change
+ */
+export async function setName(ca: CaContext, { id, attributes, role }: NameSettings): Promise<RegistryEntry> {
+  return ca.store.change((draft) => {
+    const entry = draft.entries.get(id);
+    if (entry === undefined) throw unknownId(id);
+    const policy = policyOf(draft);
+    const { attributes: had = {}, ...rest } = entry;
+    const merged = Object.entries({ ...had, ...attributes }).filter((pair): pair is [string, string] => pair[1] !== undefined);
+    const changed: RegistryEntry = {
+      ...rest,
+      ...(role === undefined ? {} : { role: entry.kind === "device" ? checkDeviceRole(policy, role) : checkClientRole(policy, role) }),
+      ...(merged.length === 0 ? {} : { attributes: Object.fromEntries(merged) }),
+    };
+    checkAttributes(policy, changed, attributes);
+    draft.put(changed);
+    draft.record({ event: "name-changed", name: id, role: changed.role, attributes: merged.map(([name, value]) => `${name}=${value}`) });
+    return changed;
+  });
+}
+
+function checkAttributes(policy: Policy, entry: RegistryEntry, set: NameSettings["attributes"]): void {
+  const principal = principalOf(entry);
+  for (const [name, value] of Object.entries(set)) {
+    if (value === undefined) continue;
+    const definition = policy.attributes.get(name);
+    if (definition === undefined) throw new HawserError("INVALID_ATTRIBUTE", `the policy has no attribute ${JSON.stringify(name)}`, `Declare it under attributes, or choose one of ${[...policy.attributes.keys()].join(", ") || "(none)"}.`);
+    if (attributeOf(policy, principal, name) === value) continue;
+    const allowed = definition.values?.join(", ") ?? (definition.pattern === undefined ? "a letter or digit, then letters, digits, blanks and . _ : @ -" : `something that matches ${definition.pattern.source.slice(4, -2)}`);
+    throw new HawserError("INVALID_ATTRIBUTE", `${name} cannot be ${JSON.stringify(value)}`, `It must be ${allowed}.`);
+  }
+}

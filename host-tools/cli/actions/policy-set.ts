@@ -1,0 +1,29 @@
+/** `policy set`: role and attributes of a name. */
+import { HawserError } from "../../../sdk/errors.js";
+import type { Context } from "../command-runner.js";
+import { openCaOf } from "../opened-ca.js";
+import type { PassphraseOptions } from "../passphrases.js";
+
+export interface SetOptions extends PassphraseOptions {
+  dir: string;
+  id: string;
+  attribute?: string[];
+  role?: string;
+  json?: boolean;
+}
+
+export async function set(options: SetOptions, context: Context): Promise<void> {
+  const { id, attribute = [], role } = options;
+  if (attribute.length === 0 && role === undefined) throw new HawserError("USAGE", "there is nothing to change", "Give --attribute NAME=VALUE or --role ROLE.");
+  const attributes = Object.fromEntries(attribute.map(readAttribute));
+  const ca = await openCaOf(options, context);
+  const name = await ca.setName({ id, attributes, ...(role === undefined ? {} : { role }) });
+  const shown = Object.entries(name.attributes ?? {}).map(([key, value]) => `${key}=${value}`);
+  context.terminal.result({ id, role: name.role, attributes: name.attributes ?? {} }, [`${id} is ${name.role}${shown.length === 0 ? "" : `, ${shown.join(", ")}`}`]);
+}
+
+function readAttribute(text: string): [string, string | undefined] {
+  const [, name = "", value = ""] = /^([a-z][a-z0-9-]{0,31})=(.*)$/s.exec(text) ?? [];
+  if (name === "") throw new HawserError("USAGE", `${JSON.stringify(text)} is not NAME=VALUE`, "Write for example --attribute site=b1.");
+  return [name, value === "" ? undefined : value];
+}
