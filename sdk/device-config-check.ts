@@ -42,6 +42,8 @@ const CONFIG: Rules<DeviceConfig> = {
   ackTimeoutMs: whole(5_000, 3_600_000),
   sessionExpirySeconds: whole(0, 0xffff_ffff),
   maximumPacketSizeBytes: whole(1_024, 268_435_460),
+  inboundBytes: whole(1_024, 0x4000_0000),
+  heldForMs: whole(0, 86_400_000),
   will: WILL,
   outbox: OUTBOX,
   unclaimed: { graceMs: whole(0, 3_600_000), maxMessages: whole(0, 65_535), maxBytes: whole(0, Number.MAX_SAFE_INTEGER) },

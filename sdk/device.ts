@@ -45,6 +45,13 @@ export interface DeviceConfig {
    * A broker of 5.0 is told, and keeps larger ones back. A larger message that comes all the same is passed over, acknowledged and reported (`message-dropped`).
    */
   maximumPacketSizeBytes?: number;
+  /**
+   * Bytes of messages that the application has not taken, roughly; default 32,768, for the heap of a microcontroller. Beyond, nothing more is read, or what comes
+   * stays with the broker: see `inboundBytes` of `MqttOptions`. Each subscription keeps as many bytes of QoS 0 messages.
+   */
+  inboundBytes?: number;
+  /** How long an accepted message waits where the broker at hand does not take its QoS, retain or size, milliseconds; default an hour. */
+  heldForMs?: number;
   /** Published by the broker when the device vanishes; the topic is relative to `devices/{id}/`. */
   will?: Will;
   /** Messages kept while offline; default 1,000 messages or 256 KiB, kept in RAM, refusing more when full. */
@@ -84,6 +91,7 @@ export interface DeviceStatus {
 const NEVER = 0xffff_ffff;
 
 const DEFAULT_PACKET_BYTES = 10_240;
+const DEFAULT_INBOUND_BYTES = 32_768;
 
 /** Before the authority's answers are subscribed to again after the broker refused it. */
 const LISTEN_AGAIN_MS = 60_000;
@@ -102,6 +110,7 @@ export class Device {
   readonly #rotation: Rotation;
   readonly #store: IdentityStore;
   readonly #telemetry: MqttClient;
+  readonly #inboundBytes: number;
   readonly #listeners = new Set<DeviceListener>();
   #cancelRefresh: Cancel | undefined;
 
@@ -125,6 +134,8 @@ export class Device {
     this.id = store.device.id;
     const emit = (event: DeviceEvent): void => this.#emit(event);
     this.#telemetry = new MqttClient(this.#telemetryOptions(config), platform, platform.storage);
+    this.#inboundBytes = config.inboundBytes ?? DEFAULT_INBOUND_BYTES;
+    this.#telemetry.onMessageHeld = (topic, code) => emit({ type: "message-held", topic, code });
     this.#telemetry.onMessageDropped = (topic, code) => emit({ type: "message-dropped", topic, code });
     this.#telemetry.onMessageUncertain = (topic, code) => emit({ type: "message-uncertain", topic, code });
     this.#telemetry.onSubscriptionRefused = (filter, _, code) => emit({ type: "subscription-refused", filter, code });
@@ -185,7 +196,7 @@ export class Device {
    */
   subscribe(filter: string, options?: SubscribeOptions): Subscription {
     if (!isOwnTopic(filter)) throw notOwn("INVALID_FILTER", filter);
-    return this.#telemetry.subscribe(this.topic(filter), options);
+    return this.#telemetry.subscribe(this.topic(filter), { bufferBytes: this.#inboundBytes, ...options });
   }
 
   /**
@@ -193,7 +204,7 @@ export class Device {
    * @throws HawserError as `MqttClient.messages`
    */
   messages(options?: SubscribeOptions): Subscription {
-    return this.#telemetry.messages(options);
+    return this.#telemetry.messages({ bufferBytes: this.#inboundBytes, ...options });
   }
 
   /** Called with each message that no subscription and no {@link messages} takes; it is acknowledged when the call, or the promise it returns, is done. */
@@ -350,6 +361,8 @@ function connectionOptions(config: DeviceConfig): Omit<MqttOptions, "clientId" |
     keepAliveSeconds: config.keepAliveSeconds ?? 60,
     connackTimeoutMs: config.connectTimeoutMs ?? 20_000,
     ackTimeoutMs: config.ackTimeoutMs ?? 60_000,
+    inboundBytes: config.inboundBytes ?? DEFAULT_INBOUND_BYTES,
+    ...(config.heldForMs === undefined ? {} : { heldForMs: config.heldForMs }),
     maximumPacketSizeBytes: config.maximumPacketSizeBytes ?? DEFAULT_PACKET_BYTES,
   };
 }

@@ -26,6 +26,8 @@ export type DeviceEvent =
   | { type: "recovered"; serial: string }
   /** A message was given up: one of the outbox that cannot be delivered, or one from the broker that nobody took. `code` says why (docs/messages.md). */
   | { type: "message-dropped"; topic: string; code: string }
+  /** An accepted message is not what this broker takes (QoS, retain, size): it waits for another, for a while. */
+  | { type: "message-held"; topic: string; code: string }
   /** A QoS 2 message that nobody awaits may be delivered or lost; it stays readable in the outbox (docs/messages.md). */
   | { type: "message-uncertain"; topic: string; code: string }
   /** The broker does not grant a subscription; `code` is its reason, or `BROKER_HANGS_UP` where it ends the connection for it. */

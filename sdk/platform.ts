@@ -88,6 +88,13 @@ export interface Link {
    * @returns false when the link's buffer is full: the bytes are taken all the same, wait for `drain` before more.
    */
   write(bytes: Uint8Array): boolean;
+  /**
+   * Reads no more, so that the peer comes to a halt: what was read already may still come. A link that has no such thing leaves both out; what is too much
+   * for its owner is then read and thrown away.
+   */
+  pause?(): void;
+  /** Reads again. What comes of it is not reported before this call has returned. */
+  resume?(): void;
   /** Sends what is queued, closes in an orderly way, then reports `ended`. Idempotent. */
   close(): void;
 }

@@ -39,6 +39,9 @@ class TcpStream implements ByteStream {
   #roomBytes = 0;
   #lostForSending = false;
   #owesWritable = false;
+  #isPaused = false;
+  /** Announced, and left in the socket while paused: lwIP's window fills, and the peer comes to a halt. */
+  #unreadBytes = 0;
 
   constructor(parts: TcpStreamParts, host: string, port: number, handlers: ByteStreamHandlers) {
     this.#parts = parts;
@@ -54,6 +57,18 @@ class TcpStream implements ByteStream {
     if (this.#lostForSending) return bytes.length;
     this.#owesWritable = taken < bytes.length;
     return taken;
+  }
+
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#parts.scheduler.after(0, () => {
+      if (this.#stage !== "over" && this.#unreadBytes > 0) this.#readable(this.#unreadBytes);
+    });
   }
 
   close(): void {
@@ -108,7 +123,8 @@ class TcpStream implements ByteStream {
   }
 
   #readable(count: number): void {
-    for (let left = count; left > 0 && this.#stage !== "over"; ) {
+    this.#unreadBytes = count;
+    for (let left = count; left > 0 && this.#stage !== "over" && !this.#isPaused; this.#unreadBytes = left) {
       const size = Math.min(left, READ_SIZE_BYTES);
       left -= size;
       const bytes = this.#socket?.read(size);

@@ -20,6 +20,10 @@ export interface ByteStream {
    * @returns how many bytes were taken
    */
   write(bytes: Uint8Array): number;
+  /** Reads no more, so that the peer's window fills. A stream that cannot leaves both out. */
+  pause?(): void;
+  /** Reads again; nothing is reported before this call has returned. */
+  resume?(): void;
   /** Lets go of the connection at once; what was taken is still sent if the peer is there. Idempotent. */
   close(): void;
 }

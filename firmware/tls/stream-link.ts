@@ -45,7 +45,16 @@ export abstract class StreamLink implements Link, ByteStreamHandlers {
   /** Frees what the link holds beside the stream. Called once. */
   protected abstract release(): void;
 
+  pause(): void {
+    this.#stream.pause?.();
+  }
+
+  resume(): void {
+    this.#stream.resume?.();
+  }
+
   close(): void {
+    this.resume();
     if (this.#stage === "closing" || this.#stage === "ended") return;
     const wasOpen = this.#stage === "open";
     this.#stage = "closing";

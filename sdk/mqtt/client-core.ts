@@ -4,7 +4,7 @@
  */
 import type { Failure } from "../failure.js";
 import { errorMessage, HawserError } from "../errors.js";
-import type { Link, LinkHandlers, Platform, Storage } from "../platform.js";
+import type { Cancel, Link, LinkHandlers, Platform, Storage } from "../platform.js";
 import { checkMessageProperties } from "./check-properties.js";
 import { ConnectError, RefusedError } from "./connect-error.js";
 import { Connection, type ConnectionOwner } from "./link/connection.js";
@@ -35,6 +35,7 @@ const ASK_AGAIN_MS = 60_000;
 export interface ClientListener {
   onEnd: ((failure: Failure) => void) | undefined;
   onMessageDropped: ((topic: string, code: string) => void) | undefined;
+  onMessageHeld: ((topic: string, code: string) => void) | undefined;
   onMessageUncertain: ((topic: string, code: string) => void) | undefined;
   onPublishSettled: ((topic: string, reasonCode: number) => void) | undefined;
   onSubscriptionRefused: ((filter: string, reasonCode: number, code: string) => void) | undefined;
@@ -53,6 +54,9 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
   #assignedClientId: string | undefined;
   /** A message came or was delivered on this connection, or the one before. */
   #hasMoved = false;
+  /** Just published, by somebody who waits for it. */
+  #fresh: OutgoingMessage | undefined;
+  #cancelHold: Cancel | undefined;
   #attempt: Attempt | undefined;
   #closing: (() => void)[] | undefined;
   /** The last topic found valid: it is likely to be the next one too. */
@@ -122,7 +126,10 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
     }
     this.session.sender.accept(message, options.persist !== false || qos === 2);
     const outcome = queue ? ACCEPTED : message.outcome();
+    // Who waits for it hears at once that this broker does not take it; what was accepted before waits for another.
+    this.#fresh = queue ? undefined : message;
     this.#pump();
+    this.#fresh = undefined;
     return outcome;
   }
 
@@ -158,6 +165,23 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
     this.#pump();
   }
 
+  get isFull(): boolean {
+    return this.session.isFull;
+  }
+
+  skim(): void {
+    this.platform.log("warn", "the application does not take its messages: the broker keeps what comes", {});
+    this.session.skim();
+  }
+
+  /** Not within the call of the application that took a message. */
+  roomAgain(left: number): void {
+    const connection = this.#connection;
+    void ACCEPTED.then(() => {
+      if (connection === this.#connection) connection?.roomAgain(left);
+    });
+  }
+
   alive(): void {
     this.session.alive();
     this.#pump();
@@ -176,6 +200,8 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
     const blame = this.#connection?.blame ?? "none";
     this.#connection = undefined;
     this.#publisher = undefined;
+    this.#cancelHold?.();
+    this.#cancelHold = undefined;
     const closing = this.#closing ?? [];
     this.#closing = undefined;
     if (wasEstablished) this.session.end(blame);
@@ -259,12 +285,28 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
       try {
         publisher.write(connection.writer, message);
       } catch (error) {
-        sender.giveUp(message, error as HawserError);
+        this.#cannotGo(message, error as HawserError);
         continue;
       }
       connection.wrote();
       if (message.qos === 0) sender.handedOver(message);
     }
+  }
+
+  /** The broker at hand does not take it (its QoS, retain, size). A wrong one may be in the right one's place: accepted messages wait for a while. */
+  #cannotGo(message: OutgoingMessage, error: HawserError): void {
+    const { heldForMs } = this.#options;
+    const nowMs = this.platform.clock.monotonicMs();
+    const isNew = message.heldSinceMs === undefined;
+    message.heldSinceMs ??= nowMs;
+    if (message === this.#fresh || nowMs - message.heldSinceMs >= heldForMs) return this.session.sender.giveUp(message, error);
+    this.session.sender.hold(message);
+    this.#cancelHold ??= this.platform.scheduler.after(heldForMs, () => {
+      this.#cancelHold = undefined;
+      this.session.sender.retryHeld();
+      this.#pump();
+    });
+    if (isNew) this.tell(() => this.listener.onMessageHeld?.(message.topic, error.code));
   }
 
   /** What a listener throws is not the connection's fault, and must not end it. */

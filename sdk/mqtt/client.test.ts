@@ -157,7 +157,7 @@ describe("what the broker refuses", () => {
   });
 
   test("what the broker's CONNACK rules out is never sent", async () => {
-    const w = world();
+    const w = world({ heldForMs: 0 });
     const early = w.client.publish("t", "queued", { qos: 2 });
     await w.connect({ properties: { maximumQoS: 1, retainAvailable: false, maximumPacketSize: 60 } });
     await expect(early).rejects.toMatchObject({ code: "QOS_NOT_SUPPORTED" });

@@ -15,6 +15,8 @@ export class MqttClient {
   onEnd: ((failure: Failure) => void) | undefined;
   /** A message was given up: its topic, and why (`OUTBOX_FULL` never comes here, that is thrown). Inbound: `BUFFER_FULL`, `NO_SUBSCRIPTION`. */
   onMessageDropped: ((topic: string, code: string) => void) | undefined;
+  /** A message that was accepted is not what the broker at hand takes; it waits for another, `heldForMs` at most. Why: as `publish` rejects where it was not accepted yet. */
+  onMessageHeld: ((topic: string, code: string) => void) | undefined;
   /**
    * A QoS 2 message that nobody awaits may be delivered or lost: `SESSION_LOST`, or `BROKER_HANGS_UP` where the broker ended the connection for its PUBREL. It stays
    * readable in {@link outbox}.

@@ -124,6 +124,16 @@ export interface MqttOptions {
    * forwards, some of what a client of 3.1.1 sends beyond that at QoS 2.
    */
   inFlightWindow?: number;
+  /**
+   * How long an accepted message waits for another broker where the one at hand does not take its QoS, retain or size (5.0), milliseconds, 0..86400000; default
+   * an hour. Then it is dropped and reported.
+   */
+  heldForMs?: number;
+  /**
+   * Bytes of messages of QoS 1 and 2 that the application has not taken, roughly, 1024..1073741824; default 1 MiB. Beyond, no more is read from the link; where
+   * the broker's answers are needed meanwhile, or after half a minute, what comes is left with the broker, which repeats it on the next connection.
+   */
+  inboundBytes?: number;
   /** True keeps one of the messages that the broker lets be in flight for `beyondBounds`: they never wait for others. Default false. */
   reserveInFlight?: boolean;
   /** Default: 1000 messages, 256 KiB, reject. */
@@ -213,6 +223,8 @@ export type ResolvedOptions = MqttOptions &
       | "outgoingTopicAliases"
       | "ackTimeoutMs"
       | "inFlightWindow"
+      | "heldForMs"
+      | "inboundBytes"
       | "reserveInFlight"
       | "outbox"
       | "persistent"
@@ -226,6 +238,8 @@ const DEFAULTS = {
   outgoingTopicAliases: 8,
   ackTimeoutMs: 60_000,
   inFlightWindow: 20,
+  heldForMs: 3_600_000,
+  inboundBytes: 1_048_576,
   reserveInFlight: false,
   outbox: { maxMessages: 1_000, maxBytes: 262_144, overflow: "reject" } as OutboxOptions,
   persistent: false,
@@ -270,6 +284,8 @@ const MQTT: Rules<MqttOptions> = {
   connackTimeoutMs: whole(1, 3_600_000),
   ackTimeoutMs: whole(0, 3_600_000),
   inFlightWindow: whole(1, 60_000),
+  heldForMs: whole(0, 86_400_000),
+  inboundBytes: whole(1_024, 0x4000_0000),
   reserveInFlight: flag,
   outbox: OUTBOX,
   unclaimed: UNCLAIMED_RULES,

@@ -44,6 +44,7 @@ export class NodeLink implements Link {
   #stage: Stage = "connecting";
   #timer: NodeJS.Timeout | undefined;
   #wasOpened = false;
+  #isPaused = false;
   #reads = 0;
   #writeError: Error | undefined;
 
@@ -66,7 +67,19 @@ export class NodeLink implements Link {
     return this.#socket.write(bytes);
   }
 
+  pause(): void {
+    this.#isPaused = true;
+    this.#socket?.pause();
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    this.#socket?.resume();
+  }
+
   close(): void {
+    // What the peer still says is not looked at, but its end is.
+    if (this.#isPaused) this.resume();
     if (this.#stage === "closing" || this.#stage === "ended") return;
     const canFlush = this.#stage === "open" && this.#writeError === undefined;
     this.#stage = "closing";
@@ -124,7 +137,7 @@ export class NodeLink implements Link {
     this.#reads += 1;
     if (this.#reads === 2) this.#plan.proved(this.#socket);
     this.#handlers.data(readBuffer.subarray(0, sizeBytes));
-    return true;
+    return !this.#isPaused;
   }
 
   /** The end when no error told of it. */

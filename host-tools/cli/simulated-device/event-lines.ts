@@ -51,8 +51,11 @@ function summary(event: DeviceEvent): string {
     case "recovered":
       return `back on mutual TLS with certificate ${event.serial}`;
     case "message-dropped":
+    case "message-held":
     case "message-uncertain":
       return `${event.topic}: ${event.code}`;
+    case "message-held":
+      return `this broker does not take a message on ${event.topic} (${event.code}): it waits for another`;
     case "subscription-refused":
       return `${event.filter}: ${event.code}`;
     case "redirected":

@@ -25,6 +25,9 @@ export class FrameReader {
   /** What is still to be passed over of a PUBLISH that is too large. */
   #skipBytes = 0;
   #stopped = false;
+  #isPaused = false;
+  /** What came while paused. */
+  #rest: Uint8Array = NOTHING;
 
   constructor(version: ProtocolVersion, maximumPacketSizeBytes: number, owner: FrameReaderOwner) {
     this.#version = version;
@@ -37,9 +40,27 @@ export class FrameReader {
     return this.#partial.length > 0 || this.#header.length > 0 || this.#skipBytes > 0;
   }
 
+  get isPaused(): boolean {
+    return this.#isPaused;
+  }
+
+  /** No packets until {@link resume}, not even those of the piece at hand, which is kept. */
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  /** @throws PacketError as {@link feed} */
+  resume(): void {
+    this.#isPaused = false;
+    const rest = this.#rest;
+    this.#rest = NOTHING;
+    if (rest.length > 0) this.feed(rest);
+  }
+
   /** No more packets from now on, not even those of the piece at hand. */
   stop(): void {
     this.#stopped = true;
+    this.#rest = NOTHING;
     this.#partial = NOTHING;
     this.#header = NO_HEADER;
     this.#skipBytes = 0;
@@ -52,10 +73,20 @@ export class FrameReader {
   feed(chunk: Uint8Array): void {
     // Node's Buffer is a Uint8Array whose `slice` copies nothing: payloads would change with the link's memory.
     const bytes = chunk.constructor === Uint8Array ? chunk : new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    if (this.#isPaused) return this.#keep(bytes, 0);
     let at = 0;
     if (this.#partial.length > 0) at = this.#collect(bytes);
     else if (this.#header.length > 0) at = this.#completeHeader(bytes);
-    while (at < bytes.length && !this.#stopped) at = this.#skipBytes > 0 ? this.#skip(bytes, at) : this.#next(bytes, at);
+    while (at < bytes.length && !this.#stopped && !this.#isPaused) at = this.#skipBytes > 0 ? this.#skip(bytes, at) : this.#next(bytes, at);
+    if (this.#isPaused && at < bytes.length) this.#keep(bytes, at);
+  }
+
+  #keep(bytes: Uint8Array, at: number): void {
+    if (this.#stopped) return;
+    const rest = new Uint8Array(this.#rest.length + bytes.length - at);
+    rest.set(this.#rest);
+    rest.set(bytes.subarray(at), this.#rest.length);
+    this.#rest = rest;
   }
 
   /** Reads the packet at `at`, or keeps what there is of it. Returns where the next one begins. */

@@ -38,6 +38,10 @@ export interface ConnectionOwner {
   ended(failure: Failure, wasEstablished: boolean): void;
   /** What has been waiting for an answer of the broker for longest, by identity. */
   readonly oldestUnanswered: object | undefined;
+  /** The application has so much to take that no more should be read. */
+  readonly isFull: boolean;
+  /** Reading goes on all the same: messages are to be left with the broker. */
+  skim(): void;
 }
 
 /** DISCONNECT, whose will the broker shall publish (MQTT 5.0, table 3-10). */
@@ -45,6 +49,10 @@ const WITH_WILL = 0x04;
 const DISCONNECT_HEAD_BYTES = 9;
 /** The smallest limit with which a connection can be held: an acknowledgement with a reason code. */
 const SMALLEST_LIMIT_BYTES = 5;
+
+/** While nothing is read, it is looked so often whether something else is waited for. */
+const PAUSE_LOOK_MS = 1_000;
+const LONGEST_PAUSE_MS = 30_000;
 
 /** A link that was told to close is given up after this. */
 const CLOSE_TIMEOUT_MS = 5_000;
@@ -65,6 +73,7 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
   readonly #authentication: Authentication | undefined;
   /** The timer of the moment: CONNACK, or the link's end. */
   #cancelTimer: Cancel | undefined;
+  #cancelPause: Cancel | undefined;
 
   constructor(
     readonly options: ResolvedOptions,
@@ -171,6 +180,47 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     this.#close(this.#link);
   }
 
+  /** The broker comes to a halt, by TCP: else it could fill this side's memory. */
+  #pause(): void {
+    const link = this.#link;
+    if (this.#reader.isPaused || this.isOver) return;
+    if (link?.pause === undefined || link.resume === undefined) return this.owner.skim();
+    this.#reader.pause();
+    this.#keepAlive.isDeaf = true;
+    link.pause();
+    this.#lookAtPause(PAUSE_LOOK_MS);
+  }
+
+  /** An application that waits for the broker's answer to what it publishes takes nothing before that; nor must a device's upkeep wait for it. */
+  #lookAtPause(pausedForMs: number): void {
+    this.#cancelPause = this.scheduler.after(PAUSE_LOOK_MS, () => {
+      if (this.owner.oldestUnanswered === undefined && pausedForMs < LONGEST_PAUSE_MS) return this.#lookAtPause(pausedForMs + PAUSE_LOOK_MS);
+      this.owner.skim();
+      this.#resume();
+    });
+  }
+
+  /** The application has taken enough. @param left how many messages were left with the broker: it repeats them on the next connection only */
+  roomAgain(left: number): void {
+    if (left === 0) return this.#resume();
+    if (!this.isEstablished) return;
+    this.#sayGoodbye({ cmd: "disconnect", reasonCode: 0 });
+    this.#output.close();
+    this.#fail(failure("CLOSED_LOCALLY", `this client connects again to hear what it had no room for (${left} messages)`));
+  }
+
+  #resume(): void {
+    if (!this.#reader.isPaused || this.isOver) return;
+    this.#cancelPause?.();
+    this.#keepAlive.isDeaf = false;
+    try {
+      this.#reader.resume();
+    } catch (error) {
+      return this.#broken(error);
+    }
+    if (!this.#reader.isPaused) this.#link?.resume?.();
+  }
+
   /** Ends the connection at once, without a DISCONNECT: the broker publishes the will. */
   abort(reason: Failure): void {
     this.#fail(reason);
@@ -215,7 +265,9 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     switch (packet.cmd) {
       case "publish":
         this.#aliases.resolve(packet);
-        return this.owner.packet(packet);
+        this.owner.packet(packet);
+        if (this.owner.isFull) this.#pause();
+        return;
       case "pingresp":
         this.#keepAlive.answered();
         return this.owner.alive();
@@ -323,6 +375,7 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     this.#reader.stop();
     this.#output.discard();
     this.#keepAlive.stop();
+    this.#cancelPause?.();
     this.#cancelTimer?.();
     this.#authentication?.ended();
     this.#link = undefined;

@@ -20,6 +20,8 @@ export class OutgoingMessage implements Retried {
   /** The number of its storage record; -1 when it has none. */
   recordNumber = -1;
   recordParts = 0;
+  /** Since when a broker did not take it, on the monotonic clock. */
+  heldSinceMs: number | undefined;
   /** Of the device's own upkeep: goes before the application's, is taken although the outbox is full, and is not given up to make room. */
   isBeyondBounds = false;
   /** Connections that the broker ended while this was unanswered. */

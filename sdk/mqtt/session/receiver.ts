@@ -15,6 +15,8 @@ import { InboundMessage } from "./subscription.js";
 export interface ReceiverOwner {
   deliver(message: InboundMessage): void;
   acknowledge(cmd: AckPacket["cmd"], messageId: number, reasonCode: number): void;
+  /** The application has taken enough after there was too much. @param left how many messages were left with the broker */
+  roomAgain(left: number): void;
 }
 
 /** "An implementation or administrative imposed limit has been exceeded" (MQTT 5.0, table 3-4). */
@@ -32,6 +34,13 @@ export class Receiver {
   /** Identifiers that count against the receive maximum on this connection. */
   readonly #outstanding = new LazyMap<number, true>();
   #limit = 0;
+  /** Of messages that the application has not taken, over all connections. */
+  #heldBytes = 0;
+  #budgetBytes = Infinity;
+  #wasFull = false;
+  /** What comes now is left with the broker, unacknowledged, which sends it again on the next connection; so many were. */
+  #isSkimming = false;
+  #left = 0;
   #version: ProtocolVersion = 4;
   /** Connections begun and ended; what storage finishes late must not speak on a later one. */
   #epoch = 0;
@@ -44,14 +53,33 @@ export class Receiver {
   }
 
   /** A connection begins. @param limit how many messages the broker may send without an acknowledgement */
-  begin(limit: number, version: ProtocolVersion, sessionPresent: boolean): void {
+  begin(limit: number, version: ProtocolVersion, sessionPresent: boolean, budgetBytes: number): void {
     this.#limit = limit;
+    this.#budgetBytes = budgetBytes;
+    this.#isSkimming = false;
+    this.#left = 0;
     this.#version = version;
     if (sessionPresent) return;
     this.#open.clear();
     if (this.#received.size === 0) return;
     this.#received.clear();
     this.journal.saveReceived(() => undefined);
+  }
+
+  /** The application has so much to take that no more should be read. */
+  get isFull(): boolean {
+    if (this.#isSkimming || this.#heldBytes < this.#budgetBytes) return false;
+    this.#wasFull = true;
+    return true;
+  }
+
+  get isSkimming(): boolean {
+    return this.#isSkimming;
+  }
+
+  /** Reading goes on for what else the broker has to say: messages of QoS 1 and 2 are left with it from here on, so that their order is kept. */
+  skim(): void {
+    this.#isSkimming = true;
   }
 
   end(): void {
@@ -72,7 +100,12 @@ export class Receiver {
     if (open !== undefined && open.topic === packet.topic && open.qos === qos && (qos === 2 || (dup && sameBytes(open.payload, packet.payload)))) return this.#again(open);
     // Else a broker could send without end and never come to the limit, which counts identifiers.
     if (open !== undefined && this.#turn(open).includes(open)) throw protocolError(`packet identifier ${messageId} for two messages`);
+    if (this.#isSkimming) {
+      this.#left++;
+      return;
+    }
     const message = this.#message(packet);
+    this.#heldBytes += message.heldBytes;
     this.#open.set(messageId, message);
     this.#turn(message).push(message);
     this.owner.deliver(message);
@@ -93,6 +126,7 @@ export class Receiver {
     }
     const message = this.#message(packet);
     message.refusal = this.#version === 5 ? QUOTA_EXCEEDED : 0;
+    this.#heldBytes += message.heldBytes;
     this.#open.set(messageId, message);
     this.#turn(message).push(message);
     message.ack();
@@ -114,15 +148,28 @@ export class Receiver {
 
   /** Nobody had this message when its connection ended: what the broker repeats is as good as new. */
   forget(message: InboundMessage): void {
+    this.#free(message);
     if (this.#open.get(message.messageId) === message) this.#open.delete(message.messageId);
   }
 
   /** The application took a message: its acknowledgement goes out when all before it have gone. */
   taken(message: InboundMessage): void {
     if (message.qos === 0) return;
+    this.#free(message);
+    this.#acknowledge(message);
+  }
+
+  #acknowledge(message: InboundMessage): void {
     const turn = this.#turn(message);
     if (!turn.includes(message)) return this.#takenLate(message);
     while (turn[0]?.isTaken === true) this.#settle(turn.shift() as InboundMessage);
+  }
+
+  #free(message: InboundMessage): void {
+    this.#heldBytes -= message.heldBytes;
+    if (!this.#wasFull || this.#heldBytes > this.#budgetBytes / 2) return;
+    this.#wasFull = false;
+    this.owner.roomAgain(this.#left);
   }
 
   #settle(message: InboundMessage): void {
@@ -160,7 +207,7 @@ export class Receiver {
     const turn = this.#turn(message);
     if (turn.includes(message)) return;
     turn.push(message);
-    if (message.isTaken) this.taken(message);
+    if (message.isTaken) this.#acknowledge(message);
   }
 
   #count(messageId: number): void {

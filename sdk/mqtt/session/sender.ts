@@ -39,6 +39,8 @@ export class Sender {
   readonly #sentById = new LazyMap<number, OutgoingMessage>();
   /** QoS 2 that the broker has received: PUBREL is due or sent, in the order of their PUBRECs. */
   readonly #released = new LazyMap<number, OutgoingMessage>();
+  /** What the broker at hand does not take. */
+  readonly #held = new MessageList();
   #window = 0;
   #brokersWindow = 0;
   #version: ProtocolVersion = 4;
@@ -217,7 +219,20 @@ export class Sender {
       this.#sent.remove(tried);
       this.outbox.apart.prependOne(tried);
     }
+    this.outbox.takeBack(this.#held);
     this.outbox.takeBack(this.#sent);
+  }
+
+  /** A message just taken by {@link next} waits for another connection. */
+  hold(message: OutgoingMessage): void {
+    this.#sentById.delete(message.messageId);
+    message.list?.remove(message);
+    this.#answered(message);
+    this.#held.append(message);
+  }
+
+  retryHeld(): void {
+    this.outbox.takeBack(this.#held);
   }
 
   /** What was sent on this connection and is not answered. */
@@ -230,7 +245,7 @@ export class Sender {
   get isLonely(): boolean {
     const { urgent, waiting, apart } = this.outbox;
     const topics = new Set([...this.#released.values()].map(({ topic }) => topic));
-    for (const list of [urgent, waiting, apart, this.#sent]) for (const one of list) topics.add(one.topic);
+    for (const list of [urgent, waiting, apart, this.#sent, this.#held]) for (const one of list) topics.add(one.topic);
     return topics.size < 2;
   }
 

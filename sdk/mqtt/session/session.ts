@@ -33,6 +33,8 @@ export interface SessionOwner {
   uncertain(topic: string, code: string): void;
   delivered(topic: string, reasonCode: number): void;
   refused(filter: string, error: HawserError): void;
+  /** The application has taken enough after there was too much. @param left how many messages were left with the broker */
+  roomAgain(left: number): void;
   /** Sends PINGREQ; {@link Session.alive} has to be called with its answer. */
   probe(): void;
   /** Calls an application's listener, which may throw. */
@@ -67,6 +69,8 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
   /** False while what is stored is read. */
   #isReady = false;
   #hasLoggedUnasked = false;
+  /** What is not acknowledged comes again on the next connection. */
+  #keepsSession = false;
 
   /** @throws HawserError `BAD_OPTION`, `STORAGE_FAILED` */
   constructor(
@@ -111,7 +115,8 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
     const { receiveMaximum, inFlightWindow } = options;
     this.#hasLoggedUnasked = false;
     const limit = version === 5 ? (receiveMaximum ?? RECEIVE_LIMIT) : Math.max(receiveMaximum ?? 0, RECEIVE_LIMIT);
-    this.#receiver.begin(limit, version, sessionPresent);
+    this.#keepsSession = version === 5 ? options.sessionExpirySeconds > 0 : !options.cleanStart;
+    this.#receiver.begin(limit, version, sessionPresent, options.inboundBytes);
     this.subscriptions.begin(version, sessionPresent, properties);
     const brokersWindow = properties.receiveMaximum ?? 65_535;
     const reserved = options.reserveInFlight && brokersWindow > 1 ? 1 : 0;
@@ -215,7 +220,7 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
   packet(packet: InboundPacket): void {
     switch (packet.cmd) {
       case "publish":
-        return this.#receiver.publish(packet);
+        return this.#publish(packet);
       case "puback":
       case "pubrec":
       case "pubrel":
@@ -227,6 +232,26 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
       default:
         throw protocolError(`${packet.cmd.toUpperCase()} at this place`);
     }
+  }
+
+  #publish(packet: PublishPacket): void {
+    if (packet.qos === 0 || this.#keepsSession || !this.#receiver.isSkimming) return this.#receiver.publish(packet);
+    // Nobody would send it again.
+    if (this.#receiver.refuse(packet)) this.owner.dropped(packet.topic, "BUFFER_FULL");
+  }
+
+  /** There is so much for the application to take that no more should be read. */
+  get isFull(): boolean {
+    return this.#receiver.isFull;
+  }
+
+  /** Reading goes on all the same, for what else the broker has to say. */
+  skim(): void {
+    this.#receiver.skim();
+  }
+
+  roomAgain(left: number): void {
+    this.owner.roomAgain(left);
   }
 
   #acknowledgement(packet: AckPacket): void {

@@ -309,7 +309,7 @@ describe("flow control", () => {
   });
 
   test("in 3.1.1 the memory for messages nobody takes is bounded too", async () => {
-    const w = world({ protocolVersion: 4, receiveMaximum: 2 });
+    const w = world({ protocolVersion: 4, receiveMaximum: 2, inboundBytes: 0x4000_0000 });
     await w.connect();
     await subscribed(w);
     await w.broker.send(...Array.from({ length: 16_384 }, (_, n) => message("a", 1, n + 1)));

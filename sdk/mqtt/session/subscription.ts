@@ -1,5 +1,6 @@
 /** What `subscribe` gives: the messages of one topic filter as an async iterable, at the pace of whoever iterates. */
 import { HawserError } from "../../errors.js";
+import { propertiesSize } from "../codec/properties.js";
 import type { PublishProperties, QoS } from "../codec/packet-types.js";
 import type { ResolvedSubscribeOptions } from "./subscribe-request.js";
 import { decodeUtf8 } from "../../encoding/utf8.js";
@@ -26,6 +27,9 @@ export interface Acknowledger {
   taken(message: InboundMessage): void;
 }
 
+/** What an object takes besides its text and bytes, roughly. */
+const OVERHEAD_BYTES = 64;
+
 const NO_PROPERTIES: PublishProperties = Object.freeze({});
 
 /** A message and what the protocol still owes for it. */
@@ -50,6 +54,13 @@ export class InboundMessage implements Message {
 
   get sizeBytes(): number {
     return this.topic.length + this.payload.length;
+  }
+
+  /** What it takes of memory, roughly: a pair of user properties is small on the wire, and several objects here. */
+  get heldBytes(): number {
+    const given = this.given;
+    const lists = (given?.userProperties?.length ?? 0) + (given?.subscriptionIdentifiers?.length ?? 0);
+    return OVERHEAD_BYTES + this.sizeBytes + (given === undefined ? 0 : propertiesSize(given) + lists * OVERHEAD_BYTES);
   }
 
   get properties(): PublishProperties {

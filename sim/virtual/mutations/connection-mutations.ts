@@ -180,8 +180,8 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   {
     name: "timers outlive their connection",
     file: "sdk/mqtt/link/connection.ts",
-    find: "    this.#keepAlive.stop();\n    this.#cancelTimer?.();\n    this.#authentication",
-    replace: "    this.#cancelTimer?.();\n    this.#authentication",
+    find: "    this.#keepAlive.stop();\n    this.#cancelPause?.();\n",
+    replace: "    this.#cancelPause?.();\n",
     invariants: ["bounds"],
     stage: { kind: "world", faults: ["reset", "flapping"], days: 1 },
   },

@@ -27,6 +27,9 @@ export class VirtualLink implements Link, Carried {
   #closing = false;
   #wantsDrain = false;
   #forgotten = false;
+  #isPaused = false;
+  /** What came while the device did not read. */
+  #kept: Uint8Array[] = [];
   #server: ServerHandlers | undefined;
   readonly #up: Pipe;
   readonly #down: Pipe;
@@ -59,6 +62,17 @@ export class VirtualLink implements Link, Carried {
     if (!this.#forgotten) this.#up.send(bytes);
     this.#wantsDrain = this.#up.queuedBytes > SEND_BUFFER_BYTES;
     return !this.#wantsDrain;
+  }
+
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    const kept = this.#kept;
+    this.#kept = [];
+    for (const bytes of kept) this.time.after(0, () => this.#arrivedDown(bytes));
   }
 
   close(): void {
@@ -143,7 +157,9 @@ export class VirtualLink implements Link, Carried {
   #arrivedDown(bytes: Uint8Array): void {
     // A machine that was switched off and on answers what it does not know with a reset.
     if (!this.power.on) return this.#endServer();
-    if (!this.#ended && !this.#closing) this.handlers.data(bytes);
+    if (this.#ended || this.#closing) return;
+    if (this.#isPaused) this.#kept.push(bytes);
+    else this.handlers.data(bytes);
   }
 
   #step(delayMs: number, run: () => void): void {

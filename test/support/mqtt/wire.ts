@@ -18,6 +18,9 @@ export class Wire implements Link {
   /** True: nothing comes through either way, and nobody is told. */
   isDead = false;
   isClosed = false;
+  /** The client does not read; what comes meanwhile. */
+  isPaused = false;
+  readonly kept: Uint8Array[] = [];
 
   constructor(
     private readonly time: ManualTime,
@@ -41,6 +44,15 @@ export class Wire implements Link {
     return !this.isHeldUp;
   }
 
+  pause(): void {
+    this.isPaused = true;
+  }
+
+  resume(): void {
+    this.isPaused = false;
+    for (const piece of this.kept.splice(0)) this.toClient(piece);
+  }
+
   close(): void {
     // Orderly: what was written still arrives.
     this.time.after(this.latencyMs, () => this.cut(failure("CLOSED_LOCALLY", "closed")));
@@ -56,6 +68,7 @@ export class Wire implements Link {
     const piece = Uint8Array.from(bytes);
     this.time.after(this.latencyMs, () => {
       if (this.isClosed || this.isDead) return;
+      if (this.isPaused) return void this.kept.push(piece);
       this.handlers.data(piece);
       // The bytes are the client's only during the call.
       piece.fill(0xee);
