@@ -7,6 +7,7 @@ import type { ResolveName, TcpConstructor, TimerModule } from "./io/ecma419.js";
 import { NameResolver } from "./io/name-resolver.js";
 import { tcpStreamOpener } from "./io/tcp-stream.js";
 import { timerScheduler } from "./io/timer-scheduler.js";
+import { engineChainVerifier } from "./tls/engine-chain-verifier.js";
 import { TlsDialer, type TlsDialerOptions } from "./tls/tls-dialer.js";
 import type { TlsEngines } from "./tls/tls-engine.js";
 
@@ -49,6 +50,7 @@ export function firmwarePlatform<Timer>(parts: FirmwareParts<Timer>): FirmwarePl
     random,
     storage,
     keyStore,
+    chains: engineChainVerifier(parts.tls),
     log,
     resolver,
     dialer: dialer(parts, telling(streams, () => platform.onReached()), scheduler, () => trusted.nowMs()),

@@ -6,6 +6,7 @@ import type { TokenOptions } from "./identity/token.js";
 import type { OutboxOptions, Will } from "./mqtt/options.js";
 import { anything, binary, checkOptions, flag, hook, host, milliseconds, oneOf, text, whole, type Rule, type Rules } from "./option-rules.js";
 import type { Endpoint, Platform } from "./platform.js";
+import { DEFAULT_PATIENCE, type RecoveryPatience } from "./supervisor/credential-ladder.js";
 import type { Login } from "./supervisor/supervisor.js";
 
 const DAY_MS = 86_400_000;
@@ -30,6 +31,15 @@ const WILL: Rules<Will> = {
 
 const BACKOFF: Rules<BackoffPolicy> = { baseMs: milliseconds(DAY_MS), capMs: milliseconds(DAY_MS), floorMs: milliseconds(DAY_MS), stableAfterMs: milliseconds(DAY_MS) };
 
+const WEEK_MS = 7 * DAY_MS;
+const PATIENCE: Rules<RecoveryPatience> = {
+  refusals: whole(1, 1_000),
+  minimumMs: milliseconds(WEEK_MS),
+  maximumMs: milliseconds(WEEK_MS),
+  suspicionMs: milliseconds(WEEK_MS),
+  believeUnprotected: flag,
+};
+
 const TOKEN: Rules<TokenOptions> = { audience: text, lifetimeSeconds: whole(60, 86_400), username: text };
 
 const brokerNames: Rule = (value) => (Array.isArray(value) && value.every(isBrokerName) ? undefined : 'a list of "host:port" texts');
@@ -49,6 +59,7 @@ const CONFIG: Rules<DeviceConfig> = {
   unclaimed: { graceMs: whole(0, 3_600_000), maxMessages: whole(0, 65_535), maxBytes: whole(0, Number.MAX_SAFE_INTEGER) },
   onSessionLost: oneOf("report", "resend"),
   backoff: BACKOFF,
+  recoveryPatience: PATIENCE,
   connectTimeoutMs: whole(1, 3_600_000),
   buildTimeMs: milliseconds(Number.MAX_SAFE_INTEGER),
   redirects: brokerNames,
@@ -58,7 +69,7 @@ const CONFIG: Rules<DeviceConfig> = {
 
 const LOGIN: Rules<Login> = { username: text, password: binary };
 
-const PORTS: readonly (keyof Platform)[] = ["clock", "scheduler", "random", "dialer", "keyStore", "storage", "log"];
+const PORTS: readonly (keyof Platform)[] = ["clock", "scheduler", "random", "dialer", "keyStore", "chains", "storage", "log"];
 
 /** @throws HawserError `BAD_CONFIG`, which names the option and what is allowed */
 export function checkConfig(config: DeviceConfig): void {
@@ -70,6 +81,8 @@ export function checkConfig(config: DeviceConfig): void {
   if (recovery !== undefined) checkComplete("recovery", recovery, ["host", "port"]);
   if (will !== undefined) checkComplete("will", will, ["topic", "payload"]);
   if (token !== undefined) checkComplete("token", token, ["audience", "lifetimeSeconds"]);
+  const { minimumMs, maximumMs } = { ...DEFAULT_PATIENCE, ...config.recoveryPatience };
+  if (maximumMs < minimumMs) throw badConfig("recoveryPatience.maximumMs", `is ${maximumMs}: give at least minimumMs, ${minimumMs}`);
 }
 
 /** @throws HawserError `BAD_CONFIG` */

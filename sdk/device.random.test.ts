@@ -81,7 +81,7 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
   { weight: 3, arbitrary: fc.constantFrom(step("the authority issues", issue), step("the authority refuses", refuse), step("the authority issues for another", issueWrong)) },
   {
     weight: 1,
-    arbitrary: fc.constantFrom("connecting", "connected", "disconnected", "retrying", "rung-changed", "pending", "renewed").chain((type) =>
+    arbitrary: fc.constantFrom("connecting", "connected", "disconnected", "retrying", "credential-changed", "pending", "renewed").chain((type) =>
       fc.constantFrom("stop", "renew", "both").map((call) => step(`a listener of ${type} calls ${call}, once`, (scene) => listenOnce(scene, type, call))),
     ),
   },

@@ -4,6 +4,7 @@
  */
 import { DEFAULT_BACKOFF, type BackoffPolicy } from "./backoff.js";
 import type { Failure } from "./failure.js";
+import { DEFAULT_PATIENCE, type RecoveryPatience } from "./supervisor/credential-ladder.js";
 import { Supervisor, type Login } from "./supervisor/supervisor.js";
 import { checkConfig, checkLogin, checkPlatform, isOwnTopic } from "./device-config-check.js";
 import { errorCode, errorMessage, HawserError } from "./errors.js";
@@ -61,6 +62,8 @@ export interface DeviceConfig {
   /** How long messages that nobody takes yet wait for the application to subscribe; default 10 s, 64 messages, 32 KiB. */
   unclaimed?: Partial<UnclaimedOptions>;
   backoff?: Partial<BackoffPolicy>;
+  /** How long the certificate has to be refused before the pre-shared key is used for a new one; default 3 to 15 minutes. */
+  recoveryPatience?: Partial<RecoveryPatience>;
   /** Bounds DNS, TCP and TLS together, and after it the CONNACK, milliseconds; default 20,000. */
   connectTimeoutMs?: number;
   /** When this program was built, milliseconds since the Unix epoch: no certificate is judged by an earlier time. */
@@ -373,6 +376,7 @@ function supervisorOptions(config: DeviceConfig): ConstructorParameters<typeof S
     ...(config.recovery ? { recovery: config.recovery } : {}),
     protocolVersion: config.protocolVersion ?? "auto",
     backoff: { ...DEFAULT_BACKOFF, ...config.backoff },
+    patience: { ...DEFAULT_PATIENCE, ...config.recoveryPatience },
     connectTimeoutMs: config.connectTimeoutMs ?? 20_000,
     redirects: config.redirects ?? [],
   };

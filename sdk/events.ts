@@ -11,8 +11,12 @@ export type DeviceEvent =
   /** The broker does not speak MQTT 5; from now on it is 3.1.1. */
   | { type: "protocol-version"; version: 4 }
   | { type: "retrying"; delayMs: number; attempt: number }
-  /** The ladder moved, and why (docs/architecture.md, invariant 5). */
-  | { type: "rung-changed"; from: Rung; to: Rung; code: FailureCode; message: string }
+  /** From now on the device shows another kind of credential, and why. No downgrade is silent. */
+  | { type: "credential-changed"; from: Rung; to: Rung; code: FailureCode; message: string }
+  /** The broker refused a CONNECT that carried a user name, password or token. They are blamed first: the credential stays, no certificate is asked for. */
+  | { type: "login-refused"; code: FailureCode; message: string }
+  /** A new certificate was refused as the old one was: no further one is asked for until mutual TLS works again, or for `retryMs`. */
+  | { type: "enrolment-stopped"; code: FailureCode; message: string; retryMs: number }
   | { type: "renewing"; reason: "due" | "asked" | "recovery" }
   /** The authority did not issue a certificate, or what it sent was not usable. */
   | { type: "renewal-failed"; code: string; message: string; retryMs: number }
@@ -22,7 +26,7 @@ export type DeviceEvent =
   | { type: "renewed"; oldSerial?: string; newSerial: string; notAfterMs: number }
   /** The new identity did not prove itself; the old one serves on. */
   | { type: "identity-dropped"; serial: string; code: FailureCode; message: string }
-  /** Back on mutual TLS after the recovery rung. */
+  /** Back on mutual TLS after a recovery. */
   | { type: "recovered"; serial: string }
   /** A message was given up: one of the outbox that cannot be delivered, or one from the broker that nobody took. `code` says why (docs/messages.md). */
   | { type: "message-dropped"; topic: string; code: string }

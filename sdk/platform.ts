@@ -64,6 +64,11 @@ export interface LinkInfo {
   tlsVersion: string;
   cipher: string;
   resumed: boolean;
+  /**
+   * False where the server's certificate does not say that it is one for servers (serverAuth, RFC 5280 section 4.2.1.12): what such a server refuses is no
+   * verdict on our certificate, because another device of the same CA could stand in its place.
+   */
+  serverAuth?: false;
 }
 
 /**
@@ -145,6 +150,15 @@ export type LogLevel = "debug" | "info" | "warn" | "error";
 /** Diagnostics for people; nothing depends on it. Never given a secret. */
 export type Log = (level: LogLevel, message: string, fields?: Readonly<Record<string, string | number | boolean>>) => void;
 
+/** Judges certificates of this device before they are stored. */
+export interface ChainVerifier {
+  /**
+   * Whether signatures, names and rights lead from the first certificate of `chain` (DER, leaf first) over the others to one of `trustAnchors` (DER). Dates
+   * are not judged: that is done by trusted time. False also for what cannot be read.
+   */
+  leadsTo(chain: readonly Uint8Array[], trustAnchors: readonly Uint8Array[]): boolean;
+}
+
 /** All that a device needs of its surroundings. */
 export interface Platform {
   clock: Clock;
@@ -152,6 +166,7 @@ export interface Platform {
   random: Random;
   dialer: Dialer;
   keyStore: KeyStore;
+  chains: ChainVerifier;
   storage: Storage;
   log: Log;
 }

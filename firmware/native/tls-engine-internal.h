@@ -30,6 +30,8 @@ struct tls_session {
     uint8_t fingerprint[FINGERPRINT_SIZE];
     /** The server's chain was valid until then; later it must be shown and judged again. */
     int64_t valid_until_s;
+    /** The server's certificate carries serverAuth. */
+    bool is_for_servers;
 };
 
 struct tls_engine {
@@ -61,8 +63,8 @@ struct tls_engine {
     tls_session *session;
     bool offered_session;
     bool saw_certificate;
-    /** Something was sent after the server's certificate came. */
-    bool has_answered;
+    /** The server's certificate carries serverAuth. */
+    bool is_for_servers;
     bool has_new_ticket;
     bool has_read;
     bool has_closed;

@@ -70,9 +70,8 @@ typedef struct {
     /** Alert number received, or -1. */
     int alert;
     /**
-     * Whether the alert's sender had proved to be the server: by a certificate that was accepted and its signature in this very handshake, or by
-     * a handshake that was finished. Before that anyone can send an alert in the clear. In TLS 1.2 an attacker on the path still can until the end of the
-     * handshake; where the server has TLS 1.3 too, Mbed TLS notices a forced 1.2.
+     * Whether the peer had proved to be the server: the handshake is finished, with a pre-shared key or with a certificate that says that it is one for
+     * servers (serverAuth). Before that anybody on the path can send an alert in the clear. Also kept when nothing has failed.
      */
     bool server_proved;
     /** TLS_VERIFY_ bits, else 0. */
@@ -124,6 +123,8 @@ void tls_engine_destroy(tls_engine *engine);
 bool tls_engine_add_anchor(tls_engine *engine, const uint8_t *der, size_t size);
 /** Our chain, DER, leaf first. */
 bool tls_engine_add_certificate(tls_engine *engine, const uint8_t *der, size_t size);
+/** Whether our chain leads to a trust anchor by signatures, names and rights, whatever its dates. Changes nothing; no `start` needs to follow. */
+bool tls_engine_verify_chain(tls_engine *engine);
 /** The PSA key of the leaf certificate (P-256, ECDSA-SHA256). Checked against the leaf at start. */
 bool tls_engine_use_key(tls_engine *engine, uint32_t key_id);
 /** A pre-shared key in PSA and its identity (1..128 bytes): psk_dhe_ke in TLS 1.3, ECDHE-PSK in 1.2, and no certificate of either side. */

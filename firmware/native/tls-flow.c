@@ -61,7 +61,6 @@ void tls_engine_fail_with(tls_engine *engine, int error)
     } else if (error == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE) {
         kind = TLS_FAILURE_ALERT;
         engine->failure.alert = last_alert(&engine->ssl);
-        engine->failure.server_proved = engine->state == TLS_OPEN || engine->has_answered;
     } else if (error == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED) {
         kind = TLS_FAILURE_VERIFY;
         engine->failure.verify_flags = tls_verify_flags(mbedtls_ssl_get_verify_result(&engine->ssl));
@@ -79,9 +78,6 @@ void tls_engine_fail_with(tls_engine *engine, int error)
 int tls_flow_send(void *context, const unsigned char *bytes, size_t size)
 {
     tls_engine *engine = context;
-    // After its certificate we say nothing to a server (but our own alert, which ends it all) before it has signed: in 1.2 the key exchange, in 1.3 the
-    // whole of what was said, with its Finished.
-    engine->has_answered = engine->saw_certificate;
     return byte_queue_push(&engine->output, bytes, size, OUTPUT_HARD_LIMIT) ? (int) size : MBEDTLS_ERR_SSL_ALLOC_FAILED;
 }
 
@@ -145,6 +141,7 @@ static void finish_handshake(tls_engine *engine)
     bool proved = engine->uses_psk ? !engine->saw_certificate : engine->saw_certificate || engine->offered_session;
     if (proved) {
         engine->state = TLS_OPEN;
+        engine->failure.server_proved = engine->uses_psk || engine->is_for_servers;
     } else {
         tls_engine_fail(engine, TLS_FAILURE_INTERNAL, 0);
     }

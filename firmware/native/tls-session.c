@@ -70,6 +70,7 @@ void tls_session_offer(tls_engine *engine)
     if (fits && mbedtls_ssl_session_load(&session, stored->saved, stored->size) == 0 && mbedtls_ssl_set_session(&engine->ssl, &session) == 0) {
         engine->offered_session = true;
         engine->valid_until_s = stored->valid_until_s;
+        engine->is_for_servers = stored->is_for_servers;
     }
     mbedtls_ssl_session_free(&session);
     // A ticket is used once (RFC 8446 appendix C.4); and one that makes a server fail must not do so again.
@@ -109,6 +110,7 @@ void tls_session_take(tls_engine *engine)
             engine->session->saved = saved;
             engine->session->size = size;
             engine->session->valid_until_s = engine->valid_until_s;
+            engine->session->is_for_servers = engine->is_for_servers;
             memcpy(engine->session->fingerprint, engine->fingerprint, FINGERPRINT_SIZE);
         }
     }

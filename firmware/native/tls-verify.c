@@ -47,6 +47,19 @@ static bool carries_address(const mbedtls_x509_crt *certificate, const uint8_t a
     return false;
 }
 
+/* Whether a certificate says that it is one for servers; one that says nothing of its use does not. */
+static bool is_for_servers(const mbedtls_x509_crt *certificate)
+{
+    // id-kp-serverAuth, 1.3.6.1.5.5.7.3.1 (RFC 5280 section 4.2.1.12).
+    static const char server_auth[] = { 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01 };
+    for (const mbedtls_x509_sequence *usage = &certificate->ext_key_usage; usage != NULL; usage = usage->next) {
+        if (usage->buf.len == sizeof server_auth && memcmp(usage->buf.p, server_auth, sizeof server_auth) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int tls_verify_certificate(void *context, mbedtls_x509_crt *certificate, int depth, uint32_t *flags)
 {
     tls_engine *engine = context;
@@ -64,6 +77,9 @@ int tls_verify_certificate(void *context, mbedtls_x509_crt *certificate, int dep
     }
     if (!engine->saw_certificate || valid_until_s < engine->valid_until_s) {
         engine->valid_until_s = valid_until_s;
+    }
+    if (depth == 0) {
+        engine->is_for_servers = is_for_servers(certificate);
     }
     engine->saw_certificate = true;
     return 0;

@@ -15,6 +15,7 @@ void xs_tls_engine_destructor(void *data);
 void xs_tls_engine_create(xsMachine *the);          /* constructor() */
 void xs_tls_engine_add_anchor(xsMachine *the);      /* addAnchor(der): boolean */
 void xs_tls_engine_add_certificate(xsMachine *the); /* addCertificate(der): boolean */
+void xs_tls_engine_verify_chain(xsMachine *the);    /* verifyChain(): boolean, whether the certificates lead to an anchor */
 void xs_tls_engine_use_key(xsMachine *the);         /* useKey(slot: string): boolean */
 void xs_tls_engine_use_psk(xsMachine *the);         /* usePsk(slot: string, identity: string): boolean */
 /* start(serverName: string, trustedTimeMs: number, session?: TlsSession, maximumFragment = 0, minimumVersion = 0, maximumVersion = 0): boolean */

@@ -87,6 +87,11 @@ void xs_tls_engine_add_certificate(xsMachine *the)
     xsmcSetBoolean(xsResult, tls_engine_add_certificate(engine, der, size));
 }
 
+void xs_tls_engine_verify_chain(xsMachine *the)
+{
+    xsmcSetBoolean(xsResult, tls_engine_verify_chain(engine_of(the)));
+}
+
 /* Only an empty slot is a missing key: trouble with the storage must not look like a lost credential. */
 static bool find_key(tls_engine *engine, const char *slot, key_store_kind kind, uint32_t *key_id)
 {

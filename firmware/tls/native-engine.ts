@@ -8,6 +8,7 @@ declare function Native(destructorName: string): new () => object;
 const create = native<(this: object) => void>("xs_tls_engine_create");
 const addAnchor = native<(this: object, der: Uint8Array) => boolean>("xs_tls_engine_add_anchor");
 const addCertificate = native<(this: object, der: Uint8Array) => boolean>("xs_tls_engine_add_certificate");
+const verifyChain = native<(this: object) => boolean>("xs_tls_engine_verify_chain");
 const useKey = native<(this: object, slot: string) => boolean>("xs_tls_engine_use_key");
 const usePsk = native<(this: object, slot: string, identity: string) => boolean>("xs_tls_engine_use_psk");
 const start = native<(this: object, name: string, timeMs: number, session?: object, fragment?: number, minimum?: number, maximum?: number) => boolean>("xs_tls_engine_start");
@@ -42,6 +43,9 @@ class NativeTlsEngine extends Native("xs_tls_engine_destructor") implements TlsE
   }
   addCertificate(der: Uint8Array): boolean {
     return addCertificate.call(this, der);
+  }
+  verifyChain(): boolean {
+    return verifyChain.call(this);
   }
   useKey(slot: string): boolean {
     return useKey.call(this, slot);

@@ -12,6 +12,8 @@ export interface TlsEngine {
   addAnchor(der: Uint8Array): boolean;
   /** A certificate of our chain, DER, leaf first. */
   addCertificate(der: Uint8Array): boolean;
+  /** Whether the certificates lead to an anchor by signatures, names and rights, whatever their dates. Before `start`. */
+  verifyChain(): boolean;
   useKey(slot: string): boolean;
   usePsk(slot: string, identity: string): boolean;
   /** @param maximumFragment largest record asked of the server: 512, 1024, 2048, 4096 bytes, or 0 not to ask */
@@ -30,7 +32,7 @@ export interface TlsEngine {
   state(): number;
   failure(): number;
   alert(): number;
-  /** Whether the alert's sender had proved to be the server. */
+  /** Whether the handshake is through with a server whose certificate, or pre-shared key, proves that it is one. */
   serverProved(): boolean;
   verifyFlags(): number;
   detail(): number;
@@ -77,7 +79,7 @@ const CODE_OF_FLAG: readonly (readonly [bit: number, code: FailureCode, words: s
 /** The failure of an engine in state `TLS_FAILED`. */
 export function engineFailure(engine: TlsEngine, shown: Shown, address: string): Failure {
   const kind = engine.failure();
-  if (kind === FAILURE_ALERT) return believedAlert(engine, shown);
+  if (kind === FAILURE_ALERT) return alertFailure(engine.alert(), shown, engine.serverProved());
   if (kind === FAILURE_VERIFY) {
     const flags = engine.verifyFlags();
     const [, code, words] = CODE_OF_FLAG.find(([bit]) => (flags & bit) !== 0) ?? [0, "SERVER_CERTIFICATE_INVALID" as const, "its certificate was refused"];
@@ -85,17 +87,6 @@ export function engineFailure(engine: TlsEngine, shown: Shown, address: string):
   }
   const detail = engine.detail();
   return failure(CODE_OF_KIND[kind] ?? "TLS_FAILED", `TLS with ${address}: ${WORDS_OF_KIND[kind] ?? "failed"}${detail === 0 ? "" : ` (${detail})`}`);
-}
-
-/**
- * A verdict on our certificate counts only from a server that had proved who it is: a refusal costs a device its rung of the credential ladder, and before
- * that any stranger at the address can send one. With a pre-shared key a refusal comes before any proof there could be, and leads to no
- * weaker credential.
- */
-function believedAlert(engine: TlsEngine, shown: Shown): Failure {
-  const told = alertFailure(engine.alert(), shown);
-  if (shown === "psk" || told.class !== "credential" || engine.serverProved()) return told;
-  return failure("TLS_FAILED", `${told.message}, before it showed who it is`, { alert: engine.alert() });
 }
 
 const CIPHER_NAMES: Readonly<Record<number, string>> = {

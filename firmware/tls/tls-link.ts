@@ -72,7 +72,8 @@ export class TlsLink extends StreamLink {
       this.#flush();
       this.markOpen();
       const engine = this.#engine;
-      this.handlers.opened({ tlsVersion: versionName(engine.version()), cipher: cipherName(engine.cipherSuite()), resumed: engine.resumed() });
+      const unproved = engine.serverProved() ? {} : ({ serverAuth: false } as const);
+      this.handlers.opened({ tlsVersion: versionName(engine.version()), cipher: cipherName(engine.cipherSuite()), resumed: engine.resumed(), ...unproved });
     }
     while (this.isOpen) {
       const plaintext = this.#engine.read();

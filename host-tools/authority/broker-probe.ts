@@ -25,7 +25,7 @@ export function probeBroker(endpoint: Endpoint, trustAnchorPem: string, timeoutM
     const timer = setTimeout(() => settle(failure("CONNECT_TIMEOUT", `${address} did not answer within ${timeoutMs} ms`)), timeoutMs);
     socket.once("secureConnect", () => settle(undefined));
     socket.on("error", (error) => {
-      const found = linkFailure(error, { address, shown: "no-certificate", opened: false });
+      const found = linkFailure(error, { address, shown: "no-certificate", opened: false, isServerProved: false });
       settle(found.class === "credential" ? undefined : found);
     });
   });

@@ -19,7 +19,7 @@ export function connectionFailure(error: unknown, address: string, opened: boole
   if (typeof code === "number") return failure(CONNACK_CODES[code] ?? "PROTOCOL_ERROR", `the broker at ${address} refused the connection (CONNACK ${code})`, { reasonCode: code });
   if (error instanceof Error && error.message === "connack timeout") return failure("CONNECT_TIMEOUT", `the broker at ${address} did not answer in time`);
   if (error instanceof Error && error.message === "Keepalive timeout") return failure("KEEPALIVE_TIMEOUT", `the broker at ${address} no longer answers`);
-  return linkFailure(error, { address, shown: "certificate", opened });
+  return linkFailure(error, { address, shown: "certificate", opened, isServerProved: opened });
 }
 
 /** The service's own trouble (its CA cannot issue) as the end of an attempt. */

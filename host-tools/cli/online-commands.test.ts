@@ -60,7 +60,7 @@ describe.each(["embedded", "mosquitto"] as const)("with the %s broker", { timeou
     expect(await authority.waitFor("active")).toMatchObject({ id: "sensor-1", serial: renewed["newSerial"], retired: [first["serial"]] });
 
     await json(cwd, "revoke", "--dir", "ca", "--id", "sensor-1", "--certificate-only");
-    await device.waitFor("rung-changed", ({ to }) => to === "psk");
+    await device.waitFor("credential-changed", ({ to }) => to === "psk");
     expect(await device.waitFor("connected", ({ credential }) => credential === "psk")).toBeDefined();
     const recovered = await device.waitFor("recovered");
     const before = device.events.indexOf(recovered);
@@ -71,7 +71,7 @@ describe.each(["embedded", "mosquitto"] as const)("with the %s broker", { timeou
     await json(cwd, "revoke", "--dir", "ca", "--id", "sensor-1");
     await device.waitFor("disconnected", ({ code, credential }) => credential === "psk" && code === "PSK_REJECTED");
     await endsWell(device, "SIGINT");
-    const late = await hawser(["sim", "run", "--vault", "v", "--url", url(ports.mtlsPort), "--psk-url", url(ports.pskPort)], { cwd, env: ENV });
+    const late = await hawser(["sim", "run", "--vault", "v", "--url", url(ports.mtlsPort), "--psk-url", url(ports.pskPort), "--recovery-patience", "1s"], { cwd, env: ENV });
     expect([late.code, late.stderr]).toEqual([3, expect.stringMatching(/^error PSK_REJECTED: /)]);
     await endsWell(authority, "SIGTERM");
     await endsWell(broker, "SIGTERM");

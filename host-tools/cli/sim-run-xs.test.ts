@@ -87,7 +87,7 @@ describe("sim run --engine xs", { timeout: LIVENESS_MS }, () => {
 
     await json(cwd, "revoke", "--dir", "ca", "--id", "sensor-1", "--certificate-only");
     const revoked = new RunningCli(command(ports, "xs"), { cwd, env: ENV });
-    await revoked.waitFor("rung-changed", ({ to, code }) => to === "psk" && code === "CERTIFICATE_REVOKED");
+    await revoked.waitFor("credential-changed", ({ to, code }) => to === "psk" && code === "CERTIFICATE_REVOKED");
     const recovered = await revoked.waitFor("recovered");
     revoked.signal("SIGTERM");
     await ends(revoked);

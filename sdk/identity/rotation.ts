@@ -18,6 +18,8 @@ const ANSWER_TIMEOUT_MS = 30_000;
 const LOOK_EVERY_MS = 3_600_000;
 /** A new identity that failed so many proofs while the network was there is given up. */
 const MAX_FAILED_PROOFS = 3;
+/** However little is left of a certificate, an authority may ask to be left alone for so long, milliseconds. */
+const SHORTEST_WISH_MS = 600_000;
 /** Before a doubted identity is shown again, milliseconds, plus as much again of jitter. */
 const PROVE_AGAIN_MS = 60_000;
 
@@ -126,8 +128,8 @@ export class Rotation {
       return;
     }
     try {
-      const pending = this.parts.store.storePending(answer.chain);
-      this.parts.time.atLeast(pending.certificate.notBeforeMs);
+      // Its dates move no clock before a broker has accepted it: whoever may publish answers could set them.
+      const pending = this.parts.store.storePending(answer.chain, this.parts.platform.chains);
       this.#asked = false;
       this.#requestId = undefined;
       this.parts.emit({ type: "pending", serial: pending.certificate.serial });
@@ -218,9 +220,16 @@ export class Rotation {
   }
 
   #failed(code: string, message: string, askedMs: number): void {
-    const retryMs = this.#backoff.next(askedMs);
+    const retryMs = this.#backoff.next(Math.min(askedMs, this.#longestWishMs));
     this.parts.emit({ type: "renewal-failed", code, message, retryMs });
     this.#postpone(retryMs);
+  }
+
+  /** No answer puts a renewal off for longer: whoever may publish answers could else let the certificate run out. */
+  get #longestWishMs(): number {
+    const { store, time } = this.parts;
+    const leftMs = store.active ? store.active.certificate.notAfterMs - time.nowMs() : 0;
+    return Math.max(SHORTEST_WISH_MS, leftMs / 10);
   }
 
   #postpone(delayMs: number): void {

@@ -1,8 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { memoryKeyStore, memoryStorage } from "../../sim/node/memory-stores.js";
-import type { KeyStore, Storage } from "../platform.js";
+import type { ChainVerifier, KeyStore, Storage } from "../platform.js";
 import { IdentityStore, installIdentity, type InstalledIdentity } from "./store.js";
 import { issueFor } from "../../test/support/device/test-issuer.js";
+
+/** Lets every chain lead to an anchor: signatures are the platform's matter. */
+const TRUSTING: ChainVerifier = { leadsTo: () => true };
 
 class PowerCut extends Error {}
 
@@ -58,7 +61,7 @@ async function provisioned(): Promise<ReturnType<typeof flash>> {
 /** One whole rotation: enrol, store, commit, report. */
 async function rotate(store: IdentityStore, keyStore: KeyStore): Promise<void> {
   const slot = store.beginEnrolment();
-  store.storePending([await issueFor(keyStore.csr(slot, "sensor-1"))]);
+  store.storePending([await issueFor(keyStore.csr(slot, "sensor-1"))], TRUSTING);
   store.commit();
   store.markReported();
 }
@@ -109,12 +112,12 @@ describe("IdentityStore", () => {
     const { storage, keyStore } = await provisioned();
     const store = IdentityStore.load(storage, keyStore);
     const unasked = await issueFor(keyStore.csr("key-a", "sensor-1"));
-    expect(() => store.storePending([unasked])).toThrow(expect.objectContaining({ code: "NOT_ENROLLING" }));
+    expect(() => store.storePending([unasked], TRUSTING)).toThrow(expect.objectContaining({ code: "NOT_ENROLLING" }));
     const slot = store.beginEnrolment();
-    expect(() => store.storePending([unasked])).toThrow(expect.objectContaining({ code: "KEY_MISMATCH" }));
-    expect(() => store.storePending([])).toThrow(expect.objectContaining({ code: "BAD_CERTIFICATE" }));
+    expect(() => store.storePending([unasked], TRUSTING)).toThrow(expect.objectContaining({ code: "KEY_MISMATCH" }));
+    expect(() => store.storePending([], TRUSTING)).toThrow(expect.objectContaining({ code: "BAD_CERTIFICATE" }));
     const stranger = await issueFor(keyStore.csr(slot, "sensor-2"));
-    expect(() => store.storePending([stranger])).toThrow(expect.objectContaining({ code: "WRONG_SUBJECT" }));
+    expect(() => store.storePending([stranger], TRUSTING)).toThrow(expect.objectContaining({ code: "WRONG_SUBJECT" }));
     expect(store.pending).toBeUndefined();
   });
 
@@ -122,7 +125,7 @@ describe("IdentityStore", () => {
     const { storage, keyStore } = await provisioned();
     const store = IdentityStore.load(storage, keyStore);
     const before = store.active?.certificate.serial;
-    store.storePending([await issueFor(keyStore.csr(store.beginEnrolment(), "sensor-1"))]);
+    store.storePending([await issueFor(keyStore.csr(store.beginEnrolment(), "sensor-1"))], TRUSTING);
     expect(store.countFailedProof()).toBe(1);
     expect(store.countFailedProof()).toBe(2);
     store.drop();
@@ -222,7 +225,7 @@ describe("IdentityStore", () => {
   it("asks for another certificate when the pending one cannot be read", async () => {
     const { storage, keyStore } = await provisioned();
     const store = IdentityStore.load(storage, keyStore);
-    store.storePending([await issueFor(keyStore.csr(store.beginEnrolment(), "sensor-1"))]);
+    store.storePending([await issueFor(keyStore.csr(store.beginEnrolment(), "sensor-1"))], TRUSTING);
     storage.put("chain-b", Uint8Array.of(0));
     const again = IdentityStore.load(storage, keyStore);
     expect([again.pending, usable(again)]).toEqual([undefined, true]);
@@ -274,9 +277,9 @@ describe("IdentityStore", () => {
     failing(() => store.beginEnrolment());
     expect(store.enrolling).toBeUndefined();
     const certificate = await issueFor(keyStore.csr(store.beginEnrolment(), "sensor-1"));
-    failing(() => store.storePending([certificate]));
+    failing(() => store.storePending([certificate], TRUSTING));
     expect([store.enrolling, store.pending]).toEqual(["key-b", undefined]);
-    store.storePending([certificate]);
+    store.storePending([certificate], TRUSTING);
     failing(() => store.countFailedProof());
     failing(() => store.commit());
     expect([store.active?.slot, store.pending?.slot, store.unreported]).toEqual(["a", "b", false]);

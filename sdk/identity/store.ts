@@ -7,7 +7,7 @@
 import { joinBlocks, splitBlocks } from "../encoding/blocks.js";
 import { utf8Decode, utf8Encode } from "../encoding/text.js";
 import { HawserError } from "../errors.js";
-import type { KeyStore, Storage } from "../platform.js";
+import type { ChainVerifier, KeyStore, Storage } from "../platform.js";
 import { readCertificate, type CertificateInfo } from "./certificate.js";
 import { checkId, isId } from "./device-id.js";
 
@@ -137,13 +137,17 @@ export class IdentityStore {
   }
 
   /**
-   * Stores the certificate the authority issued, to be proved.
-   * @throws HawserError `NOT_ENROLLING`, `BAD_CERTIFICATE`, `WRONG_SUBJECT`, `KEY_MISMATCH`
+   * Stores the certificate the authority issued, to be proved. It has to come from a trust anchor, or from the CA of the certificate that serves: a device may
+   * trust one CA to name its brokers and belong to another.
+   * @throws HawserError `NOT_ENROLLING`, `BAD_CERTIFICATE`, `WRONG_SUBJECT`, `KEY_MISMATCH`, `UNTRUSTED_CERTIFICATE`
    */
-  storePending(chain: readonly Uint8Array[]): Identity {
+  storePending(chain: readonly Uint8Array[], chains: ChainVerifier): Identity {
     const next = this.#record.next;
     if (next?.phase !== "enrolling") throw new HawserError("NOT_ENROLLING", "a certificate came that was not asked for", "Nothing: it is ignored.");
     const certificate = checkChain(chain, this.device.id, this.keyStore, next.slot);
+    if (!chains.leadsTo(chain, [...this.trustAnchors, ...(this.#active?.chain.slice(1) ?? [])])) {
+      throw new HawserError("UNTRUSTED_CERTIFICATE", `certificate ${certificate.serial} leads to no CA that this device trusts`, "Find out who answers its requests.");
+    }
     this.storage.put(chainKey(next.slot), joinBlocks(chain));
     this.#put({ ...this.#record, next: { ...next, phase: "pending" } });
     this.#pending = { slot: next.slot, keySlot: keySlot(next.slot), chain, certificate };

@@ -55,13 +55,27 @@ describe("TrustedTime", () => {
     expect(new TrustedTime(clock(), storage, 0).nowMs()).toBe(BUILD_MS + 18 * 3_600_000);
   });
 
-  it("stores no time later than the certificate that the broker accepted, whatever the wall clock says", () => {
+  it("stores what was proved and no later than the certificate that the broker accepted, whatever the wall clock says", () => {
     const time = clock();
     const storage = memoryStorage();
     time.trusted = true;
     time.wall = Date.UTC(2099, 0, 1);
-    new TrustedTime(time, storage, BUILD_MS).save(BUILD_MS + 86_400_000);
+    const trusted = new TrustedTime(time, storage, BUILD_MS);
+    trusted.save(Date.UTC(2100, 0, 1));
+    expect([trusted.nowMs(), trusted.provedMs()]).toEqual([time.wall, BUILD_MS]);
+    expect(new TrustedTime(clock(), storage, 0).nowMs()).toBe(BUILD_MS);
+    time.now += 2 * 86_400_000;
+    trusted.save(BUILD_MS + 86_400_000);
     expect(new TrustedTime(clock(), storage, 0).nowMs()).toBe(BUILD_MS + 86_400_000);
+  });
+
+  it("learns from a certificate that was proved, also while a wall clock runs ahead of it", () => {
+    const time = clock();
+    time.trusted = true;
+    time.wall = BUILD_MS + 20_000;
+    const trusted = new TrustedTime(time, memoryStorage(), BUILD_MS);
+    trusted.atLeast(BUILD_MS + 9_000);
+    expect([trusted.nowMs(), trusted.provedMs()]).toEqual([BUILD_MS + 20_000, BUILD_MS + 9_000]);
   });
 
   it.each(["", "x", "-5", "1e99"])("begins at the build time when the stored one is %j", (text) => {

@@ -1,6 +1,9 @@
 /**
  * A time to judge certificates by before any clock is set: never earlier than the build, the last time that was stored, and the start of
- * the device's own certificate; the wall clock joins in once it can be trusted (docs/architecture.md, "Time").
+ * the device's own certificate once a broker has accepted it; the wall clock joins in once it can be trusted.
+ *
+ * Two times are kept apart. {@link TrustedTime.provedMs} owes nothing to the wall clock: nobody who forges a time source can move it, so only it may be
+ * stored or speak against a certificate. {@link TrustedTime.nowMs} is the best guess.
  */
 import { utf8Decode, utf8Encode } from "../encoding/text.js";
 import type { Clock, Storage } from "../platform.js";
@@ -28,10 +31,15 @@ export class TrustedTime {
     this.#floorAtMs = clock.monotonicMs();
   }
 
-  /** Milliseconds since the Unix epoch, never before anything known to have passed. */
+  /** The best guess, milliseconds since the Unix epoch: never before anything known to have passed. */
   nowMs(): number {
-    const passedMs = this.#floorMs + (this.clock.monotonicMs() - this.#floorAtMs);
-    return this.clock.wallTrusted() ? Math.max(this.clock.wallMs(), passedMs) : passedMs;
+    const provedMs = this.provedMs();
+    return this.clock.wallTrusted() ? Math.max(this.clock.wallMs(), provedMs) : provedMs;
+  }
+
+  /** A time that has certainly passed, milliseconds since the Unix epoch; it may lag by as long as the device was without power. */
+  provedMs(): number {
+    return this.#floorMs + (this.clock.monotonicMs() - this.#floorAtMs);
   }
 
   /** What was stored is later than {@link save} ever stores: it is damaged, and forgotten. @param latestMs the end of the device's certificate */
@@ -41,25 +49,22 @@ export class TrustedTime {
     this.#floorMs = this.buildTimeMs;
   }
 
-  /** Something that began at `timeMs` exists (a certificate of ours): it is at least that late. */
+  /** That time has passed: a certificate that began then was proved, by a broker or in the factory. */
   atLeast(timeMs: number): void {
-    const nowMs = this.nowMs();
-    if (timeMs > nowMs) {
-      this.#floorMs = timeMs;
-      this.#floorAtMs = this.clock.monotonicMs();
-    }
+    if (timeMs <= this.provedMs()) return;
+    this.#floorMs = timeMs;
+    this.#floorAtMs = this.clock.monotonicMs();
   }
 
   /**
-   * Stores the time now and then. Called while a broker has proved itself, so that a wall clock set wrong by a forged time source cannot by itself
-   * write a far future into flash: the certificate that the broker has just accepted bounds it.
-   * @param latestMs the end of that certificate, milliseconds since the Unix epoch: nothing later is stored
+   * Stores the proved time now and then.
+   * @param latestMs the end of the certificate that a broker has just accepted, milliseconds since the Unix epoch: nothing later is stored
    */
   save(latestMs: number): void {
-    const nowMs = Math.min(this.nowMs(), latestMs);
-    if (nowMs - this.#savedMs < SAVE_EVERY_MS) return;
-    this.storage.put(KEY, utf8Encode(String(Math.floor(nowMs))));
-    this.#savedMs = nowMs;
+    const provedMs = Math.min(this.provedMs(), latestMs);
+    if (provedMs - this.#savedMs < SAVE_EVERY_MS) return;
+    this.storage.put(KEY, utf8Encode(String(Math.floor(provedMs))));
+    this.#savedMs = provedMs;
   }
 }
 

@@ -1,10 +1,12 @@
 /**
  * Which credential to show next: mutual TLS with the active certificate, with a new one to be proved, or the pre-shared key of the recovery
- * scope. Plain state: what happened goes in, what follows comes out.
+ * scope. Plain state: what happened and when goes in, what follows comes out.
  *
- * The rung goes down (mtls -> psk) on one condition only: the broker refused the certificate, or there is none to show, and a recovery endpoint is
- * configured. It never goes down on a fault of the network or of the server's own identity.
+ * The credential goes down (mtls -> psk) only when the certificate is the likeliest explanation: it is known here to be unusable, a broker that proved
+ * itself said so twice, or refusals lasted for minutes. How many minutes each device draws for itself, so that a fleet whose broker is at fault does not
+ * leave mutual TLS together. It never goes down on a fault of the network or of the server's own identity.
  */
+import type { Evidence } from "./evidence.js";
 import type { Failure, FailureCode } from "../failure.js";
 
 export type Rung = "mtls" | "psk";
@@ -17,46 +19,105 @@ export interface Holdings {
 }
 
 export type LadderEffect =
-  | { type: "rung-changed"; from: Rung; to: Rung; reason: Failure }
+  | { type: "credential-changed"; from: Rung; to: Rung; reason: Failure }
   /** The pending identity was refused: give it up. */
   | { type: "drop-pending"; reason: Failure }
   /** The pending identity failed while the network was there: count it. */
-  | { type: "count-failed-proof"; reason: Failure };
+  | { type: "count-failed-proof"; reason: Failure }
+  /** A new certificate changed nothing: no further one is asked for. */
+  | { type: "stop-enrolling"; reason: Failure; retryMs: number };
 
-/** Refusals that a new certificate can mend; the others of class `credential` (a wrong password, a ban) it cannot. */
-const MENDED_BY_ENROLMENT: ReadonlySet<FailureCode> = new Set<FailureCode>([
-  "CERTIFICATE_EXPIRED",
-  "CERTIFICATE_REVOKED",
-  "CERTIFICATE_CA_UNKNOWN",
-  "CERTIFICATE_REQUIRED",
-  "CERTIFICATE_REJECTED",
-  "KEY_MISSING",
-  "KEY_MISMATCH",
-  "NOT_AUTHORIZED",
-]);
-
-/**
- * Refusals that are about the certificate shown and nothing else. A plain "not authorized" is not: the broker may not have heard yet of what the authority
- * just issued.
- */
-function isVerdict(code: FailureCode): boolean {
-  return code !== "NOT_AUTHORIZED" && MENDED_BY_ENROLMENT.has(code);
+/** How long a certificate has to be refused before the pre-shared key is used. */
+export interface RecoveryPatience {
+  /** So many refusals at the least; default 3. */
+  refusals: number;
+  /** They have lasted at least so long, milliseconds; default 180,000. */
+  minimumMs: number;
+  /** Each device draws its own time between `minimumMs` and this, milliseconds; default 900,000. */
+  maximumMs: number;
+  /**
+   * The same for ends that somebody on the way could have forged: this to twice as long, milliseconds; default 3,600,000. They count when the certificate
+   * has ended by the wall clock, or with `believeUnprotected`.
+   */
+  suspicionMs: number;
+  /**
+   * Whether refusals of TLS 1.2, which are not protected, count at all; default false. Set it only for a broker that has no TLS 1.3: without it a
+   * device whose certificate such a broker refuses has to be provisioned again, with it whoever blocks the way for hours can drive a device to its pre-shared key.
+   */
+  believeUnprotected: boolean;
 }
 
+export const DEFAULT_PATIENCE: RecoveryPatience = { refusals: 3, minimumMs: 180_000, maximumMs: 900_000, suspicionMs: 3_600_000, believeUnprotected: false };
+
+/** So often a broker has to repeat a verdict. */
+const VERDICTS = 2;
+const SUSPICIONS = 10;
+/** Refusals with more time between them do not belong together, milliseconds. */
+const LONGEST_GAP_MS = 1_800_000;
 /** So many recoveries may fail before the certificate is tried once more: whatever refused it may have been mended meanwhile. */
 const RECOVERY_TRIES = 3;
 /** During recovery, so many proofs of a new certificate may fail for any reason before the pre-shared key is asked again. */
 const PROOF_TRIES_IN_RECOVERY = 5;
+/** So many new certificates of one recovery may be given up before no more are asked for. */
+const USELESS_CERTIFICATES = 3;
+/** After a new certificate changed nothing, none is asked for so long, milliseconds, plus up to half as much. */
+const STOPPED_MS = 12 * 3_600_000;
+/** Over PSK without a new certificate, the old one is shown again after this to twice as long, and later each time, milliseconds. */
+const SHOW_AGAIN_MS = 120_000;
+const SHOW_AGAIN_CAP_MS = 3_600_000;
+
+/** Failures of one sort in a row. */
+class Run {
+  #count = 0;
+  #sinceMs = 0;
+  #lastMs = 0;
+  #patienceMs = 0;
+
+  /** Counts one. @param patienceMs draws how long the run has to last. @returns whether it has lasted long enough */
+  add(nowMs: number, least: number, patienceMs: () => number): boolean {
+    if (this.#count === 0 || nowMs - this.#lastMs > LONGEST_GAP_MS) {
+      this.#count = 0;
+      this.#sinceMs = nowMs;
+      this.#patienceMs = patienceMs();
+    }
+    this.#count++;
+    this.#lastMs = nowMs;
+    return this.#count >= least && nowMs - this.#sinceMs >= this.#patienceMs;
+  }
+
+  end(): void {
+    this.#count = 0;
+  }
+}
+
+export interface LadderParts {
+  /** A recovery endpoint is configured and the device has a pre-shared key. */
+  recoverable: boolean;
+  patience: RecoveryPatience;
+  /** On the monotonic clock. */
+  nowMs: () => number;
+  /** Uniform in [0, 1). */
+  fraction: () => number;
+}
 
 export class CredentialLadder {
   #rung: Rung = "mtls";
   #recoveryFailures = 0;
   #proofFailures = 0;
-  /** The pending identity failed for a reason that may be the network's: let the active one tell. */
+  #useless = 0;
+  #timesShown = 0;
+  readonly #verdicts = new Run();
+  readonly #refusals = new Run();
+  readonly #suspicions = new Run();
+  readonly #proofRefusals = new Run();
+  /** The certificate was found unusable, and has not been accepted since: one more refusal leads back to PSK. */
+  #isCondemned = false;
+  /** Until then, on the monotonic clock, no new certificate is asked for. */
+  #stoppedUntilMs: number | undefined;
+  /** The pending identity failed for a reason that may not be its own: let the active one tell. */
   #doubted: Failure | undefined;
 
-  /** @param recoverable a recovery endpoint is configured and the device has a pre-shared key */
-  constructor(private readonly recoverable: boolean) {}
+  constructor(private readonly parts: LadderParts) {}
 
   get rung(): Rung {
     return this.#rung;
@@ -72,10 +133,11 @@ export class CredentialLadder {
   }
 
   /** An attempt, or the connection it made, ended in a failure. */
-  failed(attempt: Attempt, reason: Failure, holdings: Holdings): LadderEffect[] {
+  failed(attempt: Attempt, reason: Failure, evidence: Evidence, holdings: Holdings): LadderEffect[] {
     if (attempt.rung === "psk") return this.#recoveryFailed(reason, holdings);
-    if (attempt.identity === "pending") return this.#proofFailed(reason, holdings);
-    return this.#goDown(reason);
+    if (attempt.identity === "pending") return this.#proofFailed(reason, evidence, holdings);
+    if (this.#stoppedUntilMs !== undefined) this.#doubted = undefined;
+    return this.#isEnough(evidence) ? this.#goDown(reason, holdings) : [];
   }
 
   /** The broker accepted the attempt: CONNACK, and for a pending identity one SUBACK. Call it before the identity is committed. */
@@ -84,43 +146,140 @@ export class CredentialLadder {
     this.#doubted = undefined;
     this.#recoveryFailures = 0;
     if (attempt.rung === "psk") {
-      this.#proofFailures = 0;
-      return doubted ? [{ type: "drop-pending", reason: doubted }] : [];
+      this.#endProof();
+      if (!doubted) return [];
+      this.#useless++;
+      return [{ type: "drop-pending", reason: doubted }];
     }
+    this.#acquit();
     if (attempt.identity === "active" && doubted) return [{ type: "count-failed-proof", reason: doubted }];
-    this.#proofFailures = 0;
+    this.#endProof();
     this.#rung = "mtls";
     return [];
   }
 
-  #goDown(reason: Failure): LadderEffect[] {
-    if (!this.recoverable || this.#rung === "psk" || !MENDED_BY_ENROLMENT.has(reason.code)) return [];
+  /** How long a recovery may stay without a new certificate before {@link showAgain}, milliseconds. Longer each time it was in vain. */
+  get showAgainMs(): number {
+    const windowMs = Math.min(SHOW_AGAIN_CAP_MS, SHOW_AGAIN_MS * 2 ** Math.min(this.#timesShown, 10));
+    return Math.round(windowMs * (1 + this.parts.fraction()));
+  }
+
+  /** The recovery stalls: shows the certificate again, in case what refused it was mended meanwhile. */
+  showAgain(reason: Failure, holdings: Holdings): LadderEffect[] {
+    if (this.#rung !== "psk" || !holdings.active) return [];
+    this.#timesShown++;
+    return this.#goUp(reason);
+  }
+
+  #isEnough(evidence: Evidence): boolean {
+    const { patience, nowMs, fraction } = this.parts;
+    const { refusals, minimumMs, maximumMs, suspicionMs } = patience;
+    switch (evidence) {
+      case "certain":
+        return true;
+      case "verdict":
+        return this.#verdicts.add(nowMs(), VERDICTS, () => 0) || this.#isCondemned;
+      case "refusal":
+        return this.#refusals.add(nowMs(), refusals, () => minimumMs + fraction() * (maximumMs - minimumMs)) || this.#isCondemned;
+      case "suspicion":
+        return this.#suspicions.add(nowMs(), SUSPICIONS, () => suspicionMs * (1 + fraction())) || this.#isCondemned;
+      case "none":
+        return false;
+    }
+  }
+
+  #goDown(reason: Failure, holdings: Holdings): LadderEffect[] {
+    if (!this.parts.recoverable || this.#rung === "psk" || this.#isStopped) return [];
+    const unused: LadderEffect[] = this.#stoppedUntilMs !== undefined && holdings.pending ? [{ type: "drop-pending", reason }] : [];
+    this.#stoppedUntilMs = undefined;
+    this.#isCondemned = true;
     this.#rung = "psk";
     this.#recoveryFailures = 0;
     this.#doubted = undefined;
-    return [{ type: "rung-changed", from: "mtls", to: "psk", reason }];
+    return [...unused, { type: "credential-changed", from: "mtls", to: "psk", reason }];
+  }
+
+  #goUp(reason: Failure): LadderEffect[] {
+    this.#rung = "mtls";
+    this.#recoveryFailures = 0;
+    return [{ type: "credential-changed", from: "psk", to: "mtls", reason }];
+  }
+
+  get #isStopped(): boolean {
+    return this.#stoppedUntilMs !== undefined && this.parts.nowMs() < this.#stoppedUntilMs;
+  }
+
+  /** Mutual TLS works: whatever spoke against the certificate is over. */
+  #acquit(): void {
+    for (const run of [this.#verdicts, this.#refusals, this.#suspicions]) run.end();
+    this.#isCondemned = false;
+    this.#stoppedUntilMs = undefined;
+    this.#useless = 0;
+    this.#timesShown = 0;
+  }
+
+  #endProof(): void {
+    this.#proofFailures = 0;
+    this.#proofRefusals.end();
   }
 
   #recoveryFailed(reason: Failure, holdings: Holdings): LadderEffect[] {
     this.#recoveryFailures++;
     const refused = reason.class === "credential";
     if (!holdings.active || (!refused && this.#recoveryFailures < RECOVERY_TRIES)) return [];
-    this.#rung = "mtls";
-    this.#recoveryFailures = 0;
-    return [{ type: "rung-changed", from: "psk", to: "mtls", reason }];
+    return this.#goUp(reason);
   }
 
-  #proofFailed(reason: Failure, holdings: Holdings): LadderEffect[] {
-    if (isVerdict(reason.code)) {
-      this.#proofFailures = 0;
+  #proofFailed(reason: Failure, evidence: Evidence, holdings: Holdings): LadderEffect[] {
+    if (this.#stoppedUntilMs !== undefined) return this.#stillStopped(reason, evidence, holdings);
+    if (evidence === "certain" || isAboutTheNewOne(reason.code, this.#rung)) {
+      if (this.#rung === "psk" && this.#useless >= USELESS_CERTIFICATES) return this.#stop(reason);
+      this.#endProof();
+      this.#useless++;
       return [{ type: "drop-pending", reason }];
     }
     this.#proofFailures++;
-    const otherWay = this.#rung === "mtls" ? holdings.active : this.#proofFailures >= PROOF_TRIES_IN_RECOVERY;
-    if (otherWay) {
-      this.#doubted = reason;
-      this.#proofFailures = 0;
+    if (this.#rung === "mtls") {
+      if (holdings.active) this.#doubt(reason);
+      return [];
     }
+    const { refusals, minimumMs } = this.parts.patience;
+    const isRefused = (evidence === "refusal" || evidence === "verdict") && this.#proofRefusals.add(this.parts.nowMs(), refusals, () => minimumMs);
+    const isGivenUp = evidence !== "refusal" && evidence !== "verdict" && this.#proofFailures >= PROOF_TRIES_IN_RECOVERY;
+    if (isRefused || (isGivenUp && this.#useless >= USELESS_CERTIFICATES)) return this.#stop(reason);
+    if (isGivenUp) this.#doubt(reason);
     return [];
   }
+
+  #doubt(reason: Failure): void {
+    this.#doubted = reason;
+    this.#proofFailures = 0;
+  }
+
+  /** A new certificate fares as the old one did: whatever is wrong, it is not the certificate. From now on both are shown in turns. */
+  #stop(reason: Failure): LadderEffect[] {
+    const { nowMs, fraction } = this.parts;
+    const retryMs = Math.round(STOPPED_MS * (1 + fraction() / 2));
+    this.#stoppedUntilMs = nowMs() + retryMs;
+    this.#endProof();
+    this.#doubt(reason);
+    return [{ type: "stop-enrolling", reason, retryMs }, ...this.#goUp(reason)];
+  }
+
+  #stillStopped(reason: Failure, evidence: Evidence, holdings: Holdings): LadderEffect[] {
+    if (holdings.active) {
+      this.#doubt(reason);
+      return [];
+    }
+    return this.#isEnough(evidence) ? this.#goDown(reason, holdings) : [];
+  }
+}
+
+/**
+ * Whether a refusal is about the new certificate and nothing else. During recovery only its revocation is: anything else befell the old one as well. A plain
+ * "not authorized" never is: the broker may not have heard yet of what the authority just issued.
+ */
+function isAboutTheNewOne(code: FailureCode, rung: Rung): boolean {
+  if (code === "CERTIFICATE_REVOKED") return true;
+  return rung === "mtls" && (code === "CERTIFICATE_CA_UNKNOWN" || code === "CERTIFICATE_EXPIRED" || code === "CERTIFICATE_REQUIRED" || code === "CERTIFICATE_REJECTED");
 }

@@ -8,7 +8,7 @@ import { accepting, failing, refusing, silent, type Behaviour } from "../../test
 import { BROKER, DAY_MS, ID, RECOVERY, World, type WorldOptions } from "../../test/support/device/test-world.js";
 import { DEFAULT_BACKOFF } from "../backoff.js";
 import { failure, type Failure, type FailureCode } from "../failure.js";
-import type { Attempt } from "./credential-ladder.js";
+import { DEFAULT_PATIENCE, type Attempt } from "./credential-ladder.js";
 import { Supervisor, type Login, type SupervisorOptions } from "./supervisor.js";
 
 const TIMEOUT_MS = 20_000;
@@ -32,6 +32,7 @@ class Supervised {
   dropped = 0;
   onEvent: ((event: DeviceEvent) => void) | undefined;
   readonly supervisor: Supervisor;
+  readonly time: TrustedTime;
 
   private constructor(
     readonly world: World,
@@ -47,13 +48,14 @@ class Supervised {
       client.subscribe(`devices/${ID}/${RESPONSE_TOPIC}`, { qos: 1 });
       return client;
     };
-    const options: SupervisorOptions = { broker: BROKER, recovery: RECOVERY, protocolVersion: "auto", backoff: DEFAULT_BACKOFF, connectTimeoutMs: TIMEOUT_MS, redirects: [], ...given.options };
+    const options: SupervisorOptions = { broker: BROKER, recovery: RECOVERY, protocolVersion: "auto", backoff: DEFAULT_BACKOFF, patience: DEFAULT_PATIENCE, connectTimeoutMs: TIMEOUT_MS, redirects: [], ...given.options };
+    this.time = new TrustedTime(platform.clock, platform.storage, 0);
     this.supervisor = new Supervisor(options, {
       platform,
       store,
       telemetry: listening(telemetry),
       makeRecovery: () => listening(new MqttClient({ ...common, clientId: `${ID}~recovery`, cleanStart: true }, platform)),
-      time: new TrustedTime(platform.clock, platform.storage, 0),
+      time: this.time,
       emit: (event) => {
         world.events.push(event);
         this.onEvent?.(event);
@@ -260,14 +262,16 @@ describe("A dialer that breaks its contract", () => {
 });
 
 describe("The ladder, tied to links", () => {
-  it("goes down to the recovery endpoint with the pre-shared key when the certificate is refused", async () => {
-    const { world, supervisor, online } = await Supervised.run({ next: [failing(because("CERTIFICATE_REVOKED"))] });
-    await world.pass(1_000);
+  it("goes down to the recovery endpoint with the pre-shared key when the certificate is refused twice", async () => {
+    const revoked = failing(because("CERTIFICATE_REVOKED"));
+    const { world, supervisor, online } = await Supervised.run({ next: [revoked, revoked] });
+    expect(world.news()).toEqual(["connecting", "disconnected", "retrying"]);
+    await world.pass(2_000);
     const { endpoint, credential, received } = world.dialer.last;
     expect(endpoint).toMatchObject(RECOVERY);
     expect(credential).toEqual({ kind: "psk", slot: "psk", identity: ID });
     expect(received[0]).toMatchObject({ cmd: "connect", clientId: `${ID}~recovery`, clean: true });
-    expect(world.news()).toEqual(["connecting", "disconnected", "rung-changed", "retrying", "connecting", "connected"]);
+    expect(world.news()).toEqual(["connecting", "disconnected", "credential-changed", "retrying", "connecting", "connected"]);
     expect([supervisor.phase, online]).toEqual(["online", [{ rung: "psk" }]]);
   });
 
@@ -277,13 +281,13 @@ describe("The ladder, tied to links", () => {
   ])("stays on mutual TLS when %s", async (_, given) => {
     const { world } = await Supervised.run({ ...given, usually: failing(because("CERTIFICATE_EXPIRED")) });
     await world.pass(DAY_MS / 24);
-    expect(world.of("rung-changed")).toEqual([]);
+    expect(world.of("credential-changed")).toEqual([]);
     expect(new Set(world.dialer.peers.map(({ endpoint }) => endpoint.host))).toEqual(new Set([BROKER.host]));
   });
 
   it("goes down without a connection when the device has no certificate, or its key is gone", async () => {
     const nothing = await Supervised.run({ certificate: false });
-    expect([nothing.world.of("rung-changed"), nothing.shown]).toMatchObject([[{ code: "CERTIFICATE_REQUIRED" }], []]);
+    expect([nothing.world.of("credential-changed"), nothing.shown]).toMatchObject([[{ code: "CERTIFICATE_REQUIRED" }], []]);
     await nothing.world.pass(1_000);
     expect(nothing.shown).toEqual(["psk"]);
 
@@ -291,7 +295,7 @@ describe("The ladder, tied to links", () => {
     keyless.world.keys.destroy("key-a");
     keyless.supervisor.start();
     await keyless.world.pass(1_000);
-    expect([keyless.world.of("rung-changed"), keyless.shown]).toMatchObject([[{ code: "KEY_MISSING" }], ["psk"]]);
+    expect([keyless.world.of("credential-changed"), keyless.shown]).toMatchObject([[{ code: "KEY_MISSING" }], ["psk"]]);
   });
 
   it("says that there is nothing to show, again and again and ever slower, where nothing can be done", async () => {
@@ -302,15 +306,17 @@ describe("The ladder, tied to links", () => {
     expect(world.of("retrying").length).toBeLessThan(20);
   });
 
-  it("takes a plain refusal of an expired certificate for what it is, where the clock can be trusted", async () => {
-    for (const [isTrusted, code] of [[true, "CERTIFICATE_EXPIRED"], [false, "CONNECTION_RESET"]] as const) {
-      const { world, store, supervisor } = await Supervised.make({ usually: failing(because("CONNECTION_RESET")), lifetimeMs: DAY_MS });
-      world.time.isTrusted = isTrusted;
+  it("takes a silent end for the certificate's, where that has ended by a time nobody can have forged", async () => {
+    for (const isProved of [true, false]) {
+      const { world, store, supervisor, time } = await Supervised.make({ usually: failing(because("CONNECTION_RESET")), lifetimeMs: DAY_MS });
+      if (isProved) time.atLeast(store.active!.certificate.notBeforeMs);
       await world.pass(2 * DAY_MS);
       supervisor.start();
       await world.pass(0);
-      expect(world.of("disconnected")[0]!.code).toBe(code);
-      if (isTrusted) expect(world.of("disconnected")[0]!.message).toContain(store.active!.certificate.serial);
+      expect(world.of("disconnected")[0]!.code).toBe(isProved ? "CERTIFICATE_EXPIRED" : "CONNECTION_RESET");
+      if (isProved) expect(world.of("disconnected")[0]!.message).toContain(store.active!.certificate.serial);
+      await world.pass(600_000);
+      expect(world.of("credential-changed").length > 0, `proved: ${isProved}`).toBe(isProved);
     }
   });
 
@@ -527,7 +533,7 @@ describe("A planned reconnect", () => {
     world.news();
     world.dialer.last.wire.cut(because("CERTIFICATE_REVOKED"));
     await world.pass(0);
-    expect(world.news()).toEqual(["disconnected", "rung-changed", "retrying"]);
+    expect(world.news()).toEqual(["disconnected", "retrying"]);
   });
 });
 
@@ -644,7 +650,7 @@ describe("A stop", () => {
     ["disconnected", { usually: refusing(0x8a) }],
     ["retrying", { usually: refusing(0x8a) }],
     ["protocol-version", { usually: refusing(0x84) }],
-    ["rung-changed", { usually: failing(because("CERTIFICATE_REVOKED")) }],
+    ["credential-changed", { usually: failing(because("CERTIFICATE_REVOKED")) }],
     ["redirected", { usually: refusing(0x9d, { serverReference: "other.test:8885" }), options: { redirects: ["other.test:8885"] } }],
     ["identity-dropped", { pending: true, usually: failing(because("CERTIFICATE_REVOKED")) }],
     ["renewed", { pending: true }],
@@ -668,11 +674,14 @@ describe("Signing in", () => {
   it("asks for user name and password anew for each connection, and shows them to the broker of the application only", async () => {
     let count = 0;
     const login = (): Login => ({ username: ID, password: `secret-${++count}` });
+    const revoked = failing(because("CERTIFICATE_REVOKED"));
     const { world } = await Supervised.run({ login });
-    world.dialer.last.wire.cut(because("CERTIFICATE_REVOKED"));
+    world.dialer.next = [revoked, revoked];
+    world.dialer.last.wire.cut();
     await world.pass(10_000);
-    const connects = world.dialer.peers.map((peer) => peer.of("connect")[0]!);
+    const connects = world.dialer.peers.flatMap((peer) => peer.of("connect"));
     expect(connects.map(({ username, password }) => [username, password && String(password)])).toEqual([[ID, "secret-1"], [undefined, undefined]]);
+    expect(count, "asked for each attempt").toBe(3);
   });
 
   it("shows nothing any more when there is nothing any more to show", async () => {

@@ -5,24 +5,27 @@
 import { errorMessage } from "../errors.js";
 import type { DeviceEvent } from "../events.js";
 import { RESPONSE_TOPIC } from "../identity/enrolment.js";
-import { PSK_SLOT, type Identity, type IdentityStore } from "../identity/store.js";
+import type { Identity, IdentityStore } from "../identity/store.js";
 import type { TrustedTime } from "../identity/trusted-time.js";
 import type { MqttClient } from "../mqtt/client.js";
 import { ConnectError } from "../mqtt/connect-error.js";
-import type { Cancel, Credential, Endpoint, LinkInfo, Platform } from "../platform.js";
+import type { Cancel, Endpoint, LinkInfo, Platform } from "../platform.js";
 import { Backoff, type BackoffPolicy } from "../backoff.js";
-import { failure, type Failure, type FailureCode } from "../failure.js";
-import { CredentialLadder, type Attempt, type Holdings, type LadderEffect } from "./credential-ladder.js";
+import { failure, type Failure } from "../failure.js";
+import { CredentialLadder, type Attempt, type Holdings, type LadderEffect, type RecoveryPatience } from "./credential-ladder.js";
+import { judge, type Judgement } from "./evidence.js";
 import { redirectTarget } from "./redirect.js";
 import { minimumDelayMs } from "./retry-policy.js";
+import { credentialOf, unfitness } from "./shown-credential.js";
 import { VersionChoice } from "./version-choice.js";
 
 export interface SupervisorOptions {
   broker: Endpoint;
-  /** The PSK listener; absent: the rung never changes. */
+  /** The PSK listener; absent: the credential never changes. */
   recovery?: Endpoint;
   protocolVersion: 4 | 5 | "auto";
   backoff: BackoffPolicy;
+  patience: RecoveryPatience;
   connectTimeoutMs: number;
   /** `host:port` of brokers a server may send this device to. */
   redirects: readonly string[];
@@ -56,8 +59,7 @@ export interface Login {
   password?: Uint8Array | string;
 }
 
-/** Ends that do not say what was wrong. */
-const UNEXPLAINED: ReadonlySet<FailureCode> = new Set<FailureCode>(["CONNECTION_RESET", "CONNECTION_CLOSED", "TLS_FAILED", "NOT_AUTHORIZED"]);
+const NO_LINK: LinkInfo = { tlsVersion: "", cipher: "", resumed: false };
 
 type Phase = "stopped" | "waiting" | "dialing" | "online";
 
@@ -71,11 +73,15 @@ export class Supervisor {
   #recovery: MqttClient | undefined;
   #cancelWait: Cancel | undefined;
   #cancelProof: Cancel | undefined;
+  /** Ends a recovery that stalls. */
+  #cancelRecovery: Cancel | undefined;
   #connectedAtMs = 0;
-  #linkInfo: LinkInfo = { tlsVersion: "", cipher: "", resumed: false };
+  #linkInfo = NO_LINK;
   readonly #versions: VersionChoice;
   /** The link of the attempt under way is up. */
   #isOpened = false;
+  /** The attempt under way sends a user name, password or token. */
+  #usesLogin = false;
   #redirect: Endpoint | undefined;
   #lastFailure: Failure | undefined;
   /** A close of our own to show another identity: not a failure, and no reason to wait long. */
@@ -91,8 +97,10 @@ export class Supervisor {
     private readonly parts: SupervisorParts,
   ) {
     const { store, platform, telemetry } = parts;
-    this.#ladder = new CredentialLadder(options.recovery !== undefined && store.device.pskIdentity !== undefined);
-    this.#backoff = new Backoff(options.backoff, () => platform.random.fraction());
+    const fraction = (): number => platform.random.fraction();
+    const recoverable = options.recovery !== undefined && store.device.pskIdentity !== undefined;
+    this.#ladder = new CredentialLadder({ recoverable, patience: options.patience, nowMs: () => platform.clock.monotonicMs(), fraction });
+    this.#backoff = new Backoff(options.backoff, fraction);
     this.#versions = new VersionChoice(options.protocolVersion);
     telemetry.onEnd = (reason) => this.#ended(telemetry, reason);
   }
@@ -132,6 +140,7 @@ export class Supervisor {
     this.#epoch++;
     this.#cancelWait?.();
     this.#cancelProof?.();
+    this.#cancelRecovery?.();
     if (wasOnline) {
       this.#backoff.ended(this.parts.platform.clock.monotonicMs() - this.#connectedAtMs, client.wasUseful);
       this.parts.onOffline();
@@ -168,7 +177,7 @@ export class Supervisor {
   #try(): void {
     this.#cancelWait = undefined;
     const attempt = this.#ladder.next(this.#holdings);
-    const unfit = attempt ? this.#unfit(attempt) : failure("CERTIFICATE_REQUIRED", "this device has no certificate to show");
+    const unfit = unfitness(attempt, this.parts.store);
     this.#attempt = attempt ?? { rung: "mtls", identity: "active" };
     this.#phase = "dialing";
     if (unfit) {
@@ -178,20 +187,6 @@ export class Supervisor {
     void this.#dial(this.#attempt);
   }
 
-  /** What is known to be wrong with an identity before it is shown. */
-  #unfit(attempt: Attempt): Failure | undefined {
-    const { store } = this.parts;
-    if (attempt.rung === "psk") return undefined;
-    const identity = store[attempt.identity];
-    if (!identity) return failure("CERTIFICATE_REQUIRED", "this device has no certificate to show");
-    try {
-      if (!store.hasKey(identity)) return failure("KEY_MISSING", `the key of certificate ${identity.certificate.serial} is gone from the key store`);
-    } catch (error) {
-      return failure("STORAGE_FAILED", `the key store does not answer: ${errorMessage(error)}`);
-    }
-    return undefined;
-  }
-
   async #dial(attempt: Attempt): Promise<void> {
     const { platform, emit, time } = this.parts;
     const client = this.#client();
@@ -199,13 +194,15 @@ export class Supervisor {
     const target = attempt.rung === "psk" ? this.options.recovery : (this.#redirect ?? this.options.broker);
     if (!target) return;
     const endpoint = { ...target, validAtMs: time.nowMs() };
-    const credential = this.#credential(attempt);
+    const credential = credentialOf(attempt, this.parts.store);
     emit({ type: "connecting", credential: attempt.rung, identity: attempt.rung === "psk" ? "psk" : attempt.identity, host: endpoint.host, port: endpoint.port });
     // A listener may have stopped the device.
     if (epoch !== this.#epoch) return;
     const identity = attempt.rung === "mtls" ? this.parts.store[attempt.identity] : undefined;
     this.#endedAtOnce = undefined;
     this.#isOpened = false;
+    this.#usesLogin = false;
+    this.#linkInfo = NO_LINK;
     const { version } = this.#versions;
     try {
       client.configure({ protocolVersion: version, username: undefined, password: undefined, ...(identity ? this.#login(identity) : {}) });
@@ -231,17 +228,12 @@ export class Supervisor {
 
   #login(identity: Identity): Login {
     try {
-      return this.parts.login(identity);
+      const login = this.parts.login(identity);
+      this.#usesLogin = login.username !== undefined || login.password !== undefined;
+      return login;
     } catch (error) {
       throw new ConnectError(failure("LOGIN_FAILED", `there is no login to sign in with: ${errorMessage(error)}`));
     }
-  }
-
-  #credential(attempt: Attempt): Credential {
-    const { store } = this.parts;
-    if (attempt.rung === "psk") return { kind: "psk", slot: PSK_SLOT, identity: store.device.pskIdentity ?? store.device.id };
-    const identity = store[attempt.identity];
-    return { kind: "mtls", slot: identity?.keySlot ?? "", chain: identity?.chain ?? [], trustAnchors: store.trustAnchors };
   }
 
   async #accepted(epoch: number, attempt: Attempt, client: MqttClient, sessionPresent: boolean, protocolVersion: 4 | 5): Promise<void> {
@@ -263,7 +255,23 @@ export class Supervisor {
     } else {
       this.#apply(this.#ladder.accepted(attempt));
     }
-    if (epoch === this.#epoch) onOnline(client, attempt);
+    if (epoch !== this.#epoch) return;
+    if (attempt.rung === "psk") this.#watchRecovery();
+    onOnline(client, attempt);
+  }
+
+  /** An authority that does not answer must not keep the device off mutual TLS: whatever refused its certificate may have been mended. */
+  #watchRecovery(): void {
+    const delayMs = this.#ladder.showAgainMs;
+    this.#cancelRecovery?.();
+    this.#cancelRecovery = this.parts.platform.scheduler.after(delayMs, () => {
+      if (this.#phase !== "online" || this.#attempt.rung !== "psk") return;
+      const reason = failure("RECOVERY_STALLED", `no new certificate in ${Math.round(delayMs / 1_000)} s over the pre-shared key; showing the certificate again`);
+      const effects = this.#ladder.showAgain(reason, this.#holdings);
+      this.#apply(effects);
+      if (effects.length > 0) this.reconnect();
+      else this.#watchRecovery();
+    });
   }
 
   /** CONNACK alone may come from a broker that lets anyone in and nothing through: one granted SUBACK is asked for as well. */
@@ -290,7 +298,9 @@ export class Supervisor {
     const old: Identity | undefined = store.active;
     const recovering = this.#ladder.rung === "psk";
     this.#apply(this.#ladder.accepted({ rung: "mtls", identity: "pending" }));
-    const { serial, notAfterMs } = store.commit().certificate;
+    const { serial, notBeforeMs, notAfterMs } = store.commit().certificate;
+    // Proved by the broker: that time has come.
+    this.parts.time.atLeast(notBeforeMs);
     this.#attempt = { rung: "mtls", identity: "active" };
     emit({ type: "renewed", ...(old ? { oldSerial: old.certificate.serial } : {}), newSerial: serial, notAfterMs });
     if (recovering) emit({ type: "recovered", serial });
@@ -301,6 +311,7 @@ export class Supervisor {
     if (this.#phase === "dialing") this.#endedAtOnce = reason;
     if (this.#phase !== "online") return;
     this.#cancelProof?.();
+    this.#cancelRecovery?.();
     this.parts.onOffline();
     this.#backoff.ended(this.parts.platform.clock.monotonicMs() - this.#connectedAtMs, client.wasUseful);
     if (this.#planned) {
@@ -311,19 +322,10 @@ export class Supervisor {
     this.#failed(reason, true);
   }
 
-  /** Brokers there are that end TLS without a word, or refuse without a reason; then what this side knows of its certificate is the likeliest one. */
-  #explained(reason: Failure, wasConnected: boolean): Failure {
-    const { store, time, platform } = this.parts;
-    const identity = this.#attempt.rung === "mtls" ? store[this.#attempt.identity] : undefined;
-    const silent = UNEXPLAINED.has(reason.code);
-    if (wasConnected || !silent || !identity || !platform.clock.wallTrusted() || time.nowMs() <= identity.certificate.notAfterMs) return reason;
-    return failure("CERTIFICATE_EXPIRED", `the device's certificate ${identity.certificate.serial} expired ${new Date(identity.certificate.notAfterMs).toISOString()}`);
-  }
-
   #failed(given: Failure, wasConnected: boolean): void {
     const { emit } = this.parts;
     const attempt = this.#attempt;
-    const reason = this.#explained(given, wasConnected);
+    const { reason, evidence, isLoginRefused } = this.#judge(given, wasConnected);
     if (!wasConnected && this.#versions.failed(reason.code, this.#isOpened)) {
       emit({ type: "protocol-version", version: 4 });
       this.#wait(this.options.backoff.floorMs);
@@ -332,12 +334,26 @@ export class Supervisor {
     this.#lastFailure = reason;
     const epoch = this.#epoch;
     emit({ type: "disconnected", code: reason.code, class: reason.class, message: reason.message, credential: attempt.rung, wasConnected });
+    if (isLoginRefused) emit({ type: "login-refused", code: reason.code, message: `${reason.message}; the certificate is not blamed while a user name, password or token is sent` });
     if (attempt.rung === "mtls") this.#follow(reason);
-    this.#apply(this.#ladder.failed(attempt, reason, this.#holdings));
+    if (!isLoginRefused) this.#apply(this.#ladder.failed(attempt, reason, evidence, this.#holdings));
     if (epoch !== this.#epoch) return;
     const delayMs = this.#backoff.next(minimumDelayMs(reason));
     emit({ type: "retrying", delayMs, attempt: this.#backoff.failures });
     this.#wait(delayMs);
+  }
+
+  #judge(given: Failure, wasConnected: boolean): Judgement {
+    const { store, time } = this.parts;
+    const identity = this.#attempt.rung === "mtls" ? this.#attempt.identity : undefined;
+    return judge(given, {
+      certificate: identity && store[identity]?.certificate,
+      usesLogin: this.#usesLogin,
+      wasInUse: wasConnected && identity !== "pending",
+      isServerProved: this.#linkInfo.serverAuth !== false,
+      time,
+      believeUnprotected: this.options.patience.believeUnprotected,
+    });
   }
 
   /** Goes where the server sends this device, when that broker is on the list; back to the configured one when it fails. */
@@ -351,8 +367,10 @@ export class Supervisor {
     const { emit, store, onFailedProof } = this.parts;
     for (const effect of effects) {
       const { code, message } = effect.reason;
-      if (effect.type === "rung-changed") {
-        emit({ type: "rung-changed", from: effect.from, to: effect.to, code, message });
+      if (effect.type === "credential-changed") {
+        emit({ type: "credential-changed", from: effect.from, to: effect.to, code, message });
+      } else if (effect.type === "stop-enrolling") {
+        emit({ type: "enrolment-stopped", code, message: `a new certificate changed nothing: ${message}`, retryMs: effect.retryMs });
       } else if (effect.type === "count-failed-proof") {
         onFailedProof(effect.reason);
       } else if (store.pending) {

@@ -11,7 +11,7 @@ import { NodeLink } from "./node-link.js";
 import type { LinkPlan } from "./node-link.js";
 import { MtlsContexts, pskContext, TlsSessions } from "./tls-credentials.js";
 import type { MtlsCredential, TlsVersions } from "./tls-credentials.js";
-import { believedVerdict, linkFailure, localFailure } from "./tls-failure.js";
+import { linkFailure, localFailure, serverFault } from "./tls-failure.js";
 
 export interface NodeDialerOptions {
   /** Default "TLSv1.2". */
@@ -91,6 +91,7 @@ export class NodeDialer implements Dialer {
 
 /** A class, and not closures: gateways and fleet simulators have thousands of links, and each keeps its plan. */
 class Plan implements LinkPlan {
+  #isServerProved = false;
   #connect: ((onread: OnReadOpts) => Socket) | undefined;
 
   constructor(
@@ -116,7 +117,9 @@ class Plan implements LinkPlan {
   }
 
   opened(socket: Socket): LinkInfo {
-    return linkInfo(socket, this.shown);
+    this.#isServerProved = this.shown === "certificate" && isForServers(socket);
+    const info = linkInfo(socket, this.shown);
+    return this.shown === "certificate" && !this.#isServerProved ? { ...info, serverAuth: false } : info;
   }
 
   proved(_socket: Socket): void {
@@ -128,11 +131,11 @@ class Plan implements LinkPlan {
   }
 
   explain(error: unknown, opened: boolean): Failure {
-    return linkFailure(error, { address: this.address, shown: this.shown, opened });
+    return linkFailure(error, { address: this.address, shown: this.shown, opened, isServerProved: this.#isServerProved });
   }
 
   explainLocal(error: unknown): Failure {
-    return localFailure(error, { address: this.address, shown: this.shown, opened: false });
+    return localFailure(error, { address: this.address, shown: this.shown, opened: false, isServerProved: false });
   }
 }
 
@@ -161,12 +164,12 @@ class MtlsPlan extends Plan {
   }
 
   override beforeDestroy(socket: Socket): void {
-    if (hasSigned(socket)) this.#shownByServer ??= serverCertificate(socket);
+    this.#shownByServer ??= serverCertificate(socket);
   }
 
   override explain(error: unknown, opened: boolean): Failure {
     const found = super.explain(error, opened);
-    return opened ? found : believedVerdict(found, this.#shownByServer, this.#serverName, this.#credential.trustAnchors);
+    return opened ? found : serverFault(found, this.#shownByServer, this.#serverName, this.#credential.trustAnchors);
   }
 }
 
@@ -193,12 +196,14 @@ function refuseCertificate(_host: string, certificate: PeerCertificate): Error |
   return Object.keys(certificate).length === 0 ? undefined : new Error("the server shows a certificate on a PSK link");
 }
 
-/**
- * Whether the server of a handshake under way has signed it: in TLS 1.2 its key exchange comes signed, and OpenSSL keeps none that is not. In 1.3 no verdict
- * comes before the handshake is through.
- */
-function hasSigned(socket: Socket): boolean {
-  return socket instanceof TLSSocket && socket.getProtocol() === "TLSv1.2" && Object.keys(socket.getEphemeralKeyInfo() ?? {}).length > 0;
+/** id-kp-serverAuth (RFC 5280 section 4.2.1.12). */
+const SERVER_AUTH = "1.3.6.1.5.5.7.3.1";
+
+/** Whether the server's certificate says that it is one for servers: without that any device of the same CA could speak for its broker. */
+function isForServers(socket: Socket): boolean {
+  if (!(socket instanceof TLSSocket)) return false;
+  const { ext_key_usage: usages } = socket.getPeerCertificate();
+  return usages?.includes(SERVER_AUTH) === true;
 }
 
 function serverCertificate(socket: Socket): DetailedPeerCertificate | undefined {

@@ -1,5 +1,6 @@
 /** All the ports of the SDK on Node, put together. */
 import type { Log, Platform, Scheduler, Storage, KeyStore } from "../../sdk/platform.js";
+import { nodeChainVerifier } from "./node-chain-verifier.js";
 import { nodeClock } from "./node-clock.js";
 import { NodeDialer } from "./node-dialer.js";
 import type { NodeDialerOptions } from "./node-dialer.js";
@@ -28,6 +29,7 @@ export function nodePlatform(options: NodePlatformOptions): Platform {
     random: nodeRandom,
     dialer: new NodeDialer(keyStore, options),
     keyStore,
+    chains: nodeChainVerifier,
     storage,
     log: options.log ?? ((): void => undefined),
   };

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { HawserError } from "../../sdk/errors.js";
 import { linkFailure, localFailure } from "./tls-failure.js";
 
-const context = { address: "broker.example:8883", shown: "certificate" as const, opened: false };
+const context = { address: "broker.example:8883", shown: "certificate" as const, opened: false, isServerProved: false };
 
 function systemError(code: string, syscall: string): Error {
   return Object.assign(new Error(`${syscall} ${code}`), { code, syscall });

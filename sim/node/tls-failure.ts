@@ -5,6 +5,7 @@ import type { DetailedPeerCertificate } from "node:tls";
 import { alertFailure, failure } from "../../sdk/failure.js";
 import type { Failure, FailureCode, Shown } from "../../sdk/failure.js";
 import { HawserError } from "../../sdk/errors.js";
+import { isIssuedBy } from "./node-chain-verifier.js";
 import { errnoCode } from "./files/atomic-file.js";
 
 /** What the one who reads an error must know about the link it came from. */
@@ -14,12 +15,14 @@ export interface LinkContext {
   shown: Shown;
   /** True once the handshake was complete. */
   opened: boolean;
+  /** True once the handshake was complete with a server whose certificate is one for servers: only then an alert of its own is told from anybody's. */
+  isServerProved: boolean;
 }
 
 /** The failure behind an error event of a socket. */
 export function linkFailure(error: unknown, context: LinkContext): Failure {
   const alert = alertNumber(error);
-  if (alert !== undefined) return alertFailure(alert, context.shown);
+  if (alert !== undefined) return alertFailure(alert, context.shown, context.isServerProved);
   const causes = error instanceof AggregateError ? error.errors : [error];
   const known = causes.map((cause) => knownFailure(cause, context)).filter((found) => found !== undefined);
   // Of several addresses tried, the one that answered tells most.
@@ -35,26 +38,21 @@ export function localFailure(error: unknown, context: LinkContext): Failure {
 }
 
 /**
- * Whether a verdict on our certificate that came in the middle of a handshake may be believed: only from a server that had shown a valid
- * certificate and signed with its key. OpenSSL has Node verify the server after the handshake, so that in TLS 1.2 any stranger at the address could refuse
- * us first; a refusal costs a device its rung of the credential ladder.
+ * What is wrong with a server that refused us in the middle of a handshake, before Node verified it: OpenSSL has Node do that at the end, so that in TLS 1.2
+ * any stranger at the address can refuse us first. For people only: such a refusal is believed from nobody.
  *
- * This does not stop an attacker on the path of a TLS 1.2 handshake, who lets the server sign and then forges the alert: it is not protected.
- *
- * @param peer the certificate of the server that signed, its chain linked by `issuerCertificate`; undefined when it has not
- * @returns the verdict, or what is wrong with the server
+ * @param peer the certificate of the server, its chain linked by `issuerCertificate`; undefined when it has shown none
  */
-export function believedVerdict(verdict: Failure, peer: DetailedPeerCertificate | undefined, serverName: string, trustAnchors: readonly Uint8Array[]): Failure {
-  if (verdict.class !== "credential") return verdict;
-  const details = verdict.alert === undefined ? {} : { alert: verdict.alert };
-  if (peer === undefined) return failure("TLS_FAILED", `${verdict.message}, before it showed who it is`, details);
+export function serverFault(refusal: Failure, peer: DetailedPeerCertificate | undefined, serverName: string, trustAnchors: readonly Uint8Array[]): Failure {
+  if (refusal.alert === undefined || peer === undefined) return refusal;
+  const details = { alert: refusal.alert };
   if (checkServerIdentity(serverName, peer) !== undefined) {
-    return failure("SERVER_NAME_MISMATCH", `${verdict.message}, and its certificate is not for ${serverName}`, details);
+    return failure("SERVER_NAME_MISMATCH", `${refusal.message}, and its certificate is not for ${serverName}`, details);
   }
   if (!chainsTo(peer, trustAnchors.map((der) => new X509Certificate(der)))) {
-    return failure("SERVER_CA_UNKNOWN", `${verdict.message}, and its certificate is not from a trusted CA`, details);
+    return failure("SERVER_CA_UNKNOWN", `${refusal.message}, and its certificate is not from a trusted CA`, details);
   }
-  return verdict;
+  return refusal;
 }
 
 /** Whether a chain of valid certificates leads from the peer to an anchor. */
@@ -70,10 +68,6 @@ function chainsTo(peer: DetailedPeerCertificate, anchors: readonly X509Certifica
     link = issuer;
   }
   return false;
-}
-
-function isIssuedBy(certificate: X509Certificate, issuer: X509Certificate): boolean {
-  return issuer.ca && certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey);
 }
 
 /** OpenSSL ends the text of an alert it received, and only of those, with "SSL alert number 116". */

@@ -1,11 +1,12 @@
 /** The SDK's ports on the XS host: clock, timers, random numbers, TCP, records. TLS and keys come from the firmware's native parts. */
 import type { ByteStream, ByteStreamHandlers, ByteStreamOpener } from "../../firmware/tls/byte-stream.js";
+import { engineChainVerifier } from "../../firmware/tls/engine-chain-verifier.js";
 import { TlsDialer, type TlsDialerOptions } from "../../firmware/tls/tls-dialer.js";
 import type { TlsEngines } from "../../firmware/tls/tls-engine.js";
 import { failure, type Failure, type FailureCode } from "../../sdk/failure.js";
 import { errorMessage, HawserError } from "../../sdk/errors.js";
 import { TrustedTime } from "../../sdk/identity/trusted-time.js";
-import type { Clock, KeyStore, Log, Platform, Random, Scheduler, Storage } from "../../sdk/platform.js";
+import type { ChainVerifier, Clock, KeyStore, Log, Platform, Random, Scheduler, Storage } from "../../sdk/platform.js";
 import * as host from "./host-natives.js";
 
 export interface XsPlatformOptions extends TlsDialerOptions {
@@ -30,10 +31,14 @@ export function xsPlatform(options: XsPlatformOptions): Platform {
     random: systemRandom,
     dialer: new TlsDialer(parts, options),
     keyStore: options.keyStore,
+    chains: options.tls ? engineChainVerifier(options.tls) : nobody,
     storage,
     log: options.log ?? ((): void => undefined),
   };
 }
+
+/** Without an engine there is nothing to judge by. */
+const nobody: ChainVerifier = { leadsTo: () => false };
 
 export const hostScheduler: Scheduler = {
   after(delayMs, run) {

@@ -27,6 +27,8 @@ export interface SimRunOptions extends PassphraseOptions {
   url: Endpoint;
   pskUrl?: Endpoint;
   publishEvery: number;
+  /** Milliseconds. */
+  recoveryPatience: number;
   topic: string;
   count?: number;
   connectTimeout: number;
@@ -40,7 +42,13 @@ export async function runSimulatedDevice(options: SimRunOptions, context: Contex
   checkHeaderThere(options.vault);
   if (options.engine === "xs") checkXsHere(packageRoot());
   const passphrase = await vaultPassphrase(options, context.env);
-  const settings = { broker: options.url, ...(options.pskUrl === undefined ? {} : { recovery: options.pskUrl }), outbox: { persistent: true } };
+  const { url, pskUrl, recoveryPatience } = options;
+  const settings = {
+    broker: url,
+    ...(pskUrl === undefined ? {} : { recovery: pskUrl }),
+    outbox: { persistent: true },
+    recoveryPatience: { minimumMs: recoveryPatience, maximumMs: recoveryPatience * 1.5 },
+  };
   const open = options.engine === "xs" ? await openOnXs(options.vault, passphrase, settings, context.terminal) : openOnNode(options.vault, passphrase, settings);
   try {
     renewal.attach(open.device);
@@ -72,7 +80,7 @@ async function openOnXs(path: string, passphrase: string, settings: DeviceSettin
 
 async function serve({ device, broken }: OpenDevice, topic: string, options: SimRunOptions, { terminal, stop }: Context): Promise<void> {
   const first = new FirstConnection(brokerUrl(options.url), options.connectTimeout);
-  const prospects = new Prospects(first);
+  const prospects = new Prospects(first, options.pskUrl !== undefined);
   const telemetry = new Telemetry({
     everyMs: options.publishEvery,
     ...(options.count === undefined ? {} : { count: options.count }),

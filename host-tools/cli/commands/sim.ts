@@ -16,6 +16,7 @@ export function addSimCommands(program: Command, run: Run): void {
     .option("--psk-url <url>", "the broker's PSK port, for recovery (default: no recovery)", parseBrokerUrl)
     .addOption(new Option("--publish-every <duration>", "how often it publishes: 500ms, 1s, 5m").argParser(parsePositiveDurationMs).default(1000, "1s"))
     .addOption(new Option("--engine <engine>", "what the SDK runs on: node, or xs, the engine of an ESP32, with its TLS and key store in C").choices(["node", "xs"]).default("node"))
+    .addOption(new Option("--recovery-patience <duration>", "how long a broker has to refuse the device before it turns to its PSK; devices default to 3 to 15 minutes").argParser(parsePositiveDurationMs).default(5000, "5s"))
     .option("--topic <topic>", "where to, below devices/{id}/; begins with up/", "up/temperature")
     .option("--count <n>", "end with 0 once this many messages are acknowledged, with 130 when stopped before (default: publish until stopped, then 0)", parseCount)
     .option("--passphrase-file <file>", "file whose first line is the passphrase (default: $HAWSER_PASSPHRASE, else a prompt)")
@@ -33,8 +34,9 @@ export function addSimCommands(program: Command, run: Run): void {
       '{"time":"...","event":"published","n":1,"topic":"devices/sensor-1/up/temperature"}',
       '{"time":"...","event":"renewed","oldSerial":"3a..","newSerial":"4f.."}',
       '{"time":"...","event":"message","topic":"devices/sensor-1/down/ping","payload":"..."} (payloadBase64 when it is no text)',
-      "also: preparing (what), connecting, disconnected (code, class), retrying (delayMs), rung-changed (from, to, code), renewing (reason), pending (serial),",
-      "recovered (serial), identity-dropped, renewal-failed, publish-failed (code), message-dropped, message-uncertain, subscription-refused, protocol-version, redirected, commands-failed, stopped",
+      "also: preparing (what), connecting, disconnected (code, class), retrying (delayMs), credential-changed (from, to, code), renewing (reason), pending (serial),",
+      "recovered (serial), login-refused (code), enrolment-stopped (code, retryMs), identity-dropped, renewal-failed, publish-failed (code), message-dropped,",
+      "message-uncertain, subscription-refused, protocol-version, redirected, commands-failed, stopped",
     ],
     examples: [
       "hawser sim run --vault sensor-1.vault --url mqtts://localhost:8883 --count 3",

@@ -98,6 +98,7 @@ export class Stage {
       outbox: { persistent: true },
       // The real policy is made for fleets and hours; the story has a minute.
       backoff: { baseMs: 400, capMs: 3_000, stableAfterMs: 3_000 },
+      recoveryPatience: { refusals: 2, minimumMs: 500, maximumMs: 500 },
     };
     this.#device = new Device(config, nodePlatform({ vault: built(this.#vault) }));
     this.#device.listen((event) => {

@@ -123,7 +123,7 @@ async function recover(stage: Stage): Promise<string> {
   const oldSerial = device.status.serial ?? "";
   await ca.revoke({ id: DEVICE_ID, reason: "keyCompromise", certificateOnly: true });
   await broker.reload();
-  const { code } = await stage.hears("rung-changed", from, (event) => event.to === "psk");
+  const { code } = await stage.hears("credential-changed", from, (event) => event.to === "psk");
 
   const psk = (await ca.brokerMaterial()).pskFor(DEVICE_ID);
   check(psk !== undefined, "the device's pre-shared key is still in force");

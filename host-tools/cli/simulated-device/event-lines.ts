@@ -15,7 +15,9 @@ const COLOURS: Partial<Record<DeviceEvent["type"], Colour>> = {
   renewed: "green",
   disconnected: "yellow",
   retrying: "yellow",
-  "rung-changed": "yellow",
+  "credential-changed": "yellow",
+  "login-refused": "red",
+  "enrolment-stopped": "red",
   "renewal-failed": "red",
   "identity-dropped": "red",
   "message-dropped": "red",
@@ -36,8 +38,12 @@ function summary(event: DeviceEvent): string {
       return "the broker does not speak MQTT 5: 3.1.1 from now on";
     case "retrying":
       return `in ${(event.delayMs / 1000).toFixed(1)} s`;
-    case "rung-changed":
+    case "credential-changed":
       return `${event.from} -> ${event.to} because of ${event.code}: ${event.message}`;
+    case "login-refused":
+      return `${event.code}: ${event.message}`;
+    case "enrolment-stopped":
+      return `${event.code}: ${event.message}; no further one for ${(event.retryMs / 3_600_000).toFixed(1)} h`;
     case "renewing":
       return REASONS[event.reason];
     case "renewal-failed":

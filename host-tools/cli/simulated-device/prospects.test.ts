@@ -33,9 +33,13 @@ async function verdict(subject: FirstConnection): Promise<string> {
 }
 
 function watch(timeoutMs: number, ...events: DeviceEvent[]): FirstConnection {
+  return watchWith(false, timeoutMs, events);
+}
+
+function watchWith(recoverable: boolean, timeoutMs: number, events: readonly DeviceEvent[]): FirstConnection {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   const subject = new FirstConnection("mqtts://localhost:8883", timeoutMs);
-  const prospects = new Prospects(subject);
+  const prospects = new Prospects(subject, recoverable);
   for (const event of events) prospects.observe(event);
   return subject;
 }
@@ -51,8 +55,13 @@ describe("the prospects of a first connection", () => {
     expect(await verdict(watch(15_000, ...refused, ...refused, ...refused))).toBe("NOT_AUTHORIZED: it was NOT_AUTHORIZED");
   });
 
+  test("waits for the pre-shared key, however often the certificate is refused, where the device has one", async () => {
+    const refused = ["CERTIFICATE_REVOKED", "NOT_AUTHORIZED", "NOT_AUTHORIZED", "NOT_AUTHORIZED"] as const;
+    expect(await verdict(watchWith(true, 15_000, refused.flatMap((code) => [failed(code), RETRYING])))).toBe("waiting");
+  });
+
   test("goes on when the device changes to its pre-shared key", async () => {
-    const change: DeviceEvent = { type: "rung-changed", from: "mtls", to: "psk", code: "CERTIFICATE_EXPIRED", message: "" };
+    const change: DeviceEvent = { type: "credential-changed", from: "mtls", to: "psk", code: "CERTIFICATE_EXPIRED", message: "" };
     expect(await verdict(watch(15_000, failed("CERTIFICATE_EXPIRED"), change, RETRYING))).toBe("waiting");
   });
 
@@ -62,7 +71,7 @@ describe("the prospects of a first connection", () => {
   });
 
   test("gives up when the pre-shared key is refused as well", async () => {
-    const back: DeviceEvent = { type: "rung-changed", from: "psk", to: "mtls", code: "PSK_REJECTED", message: "" };
+    const back: DeviceEvent = { type: "credential-changed", from: "psk", to: "mtls", code: "PSK_REJECTED", message: "" };
     expect(await verdict(watch(15_000, failed("PSK_REJECTED", "psk"), back, RETRYING))).toBe("PSK_REJECTED: it was PSK_REJECTED");
   });
 

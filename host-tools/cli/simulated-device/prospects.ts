@@ -16,7 +16,11 @@ export class Prospects {
   #somethingElseToTry = false;
   #refusals = 0;
 
-  constructor(private readonly first: FirstConnection) {}
+  /** @param recoverable the device may turn to its pre-shared key once it has been refused for long enough */
+  constructor(
+    private readonly first: FirstConnection,
+    private readonly recoverable: boolean,
+  ) {}
 
   observe(event: DeviceEvent): void {
     if (event.type === "connected") {
@@ -24,7 +28,7 @@ export class Prospects {
     } else if (event.type === "disconnected") {
       this.#last = event;
       this.#somethingElseToTry = false;
-    } else if (event.type === "rung-changed" || event.type === "identity-dropped") {
+    } else if (event.type === "credential-changed" || event.type === "identity-dropped") {
       this.#somethingElseToTry = true;
     } else if (event.type === "retrying" && this.#last !== undefined) {
       const { code, class: kind, message } = this.#last;
@@ -35,7 +39,7 @@ export class Prospects {
 
   #isHopeless(last: Disconnected): boolean {
     if (last.class === "server-trust") return true;
-    if (last.class !== "credential" || (last.credential === "mtls" && this.#somethingElseToTry)) return false;
+    if (last.class !== "credential" || (last.credential === "mtls" && (this.#somethingElseToTry || this.recoverable))) return false;
     if (last.code !== "NOT_AUTHORIZED") return true;
     this.#refusals += 1;
     return this.#refusals >= REFUSALS_BELIEVED;

@@ -100,7 +100,7 @@ export class AttemptWatch {
       this.#retrying(event.delayMs, event.attempt);
     } else if (event.type === "renewed") {
       this.activeIsGood();
-    } else if (event.type === "rung-changed") {
+    } else if (event.type === "credential-changed") {
       this.#announced = event.to;
       if (event.to === "psk" && !this.#credentialFault) this.chronicle.violate("rung-without-reason", this.device, `down to PSK because of ${event.code}`);
     }

@@ -203,7 +203,7 @@ describe("the watch over attempts", () => {
   it("is content with PSK after a refused certificate, announced", async () => {
     watch.dialled(certificate);
     fails("CERTIFICATE_REVOKED", 500, 1);
-    watch.event({ type: "rung-changed", from: "mtls", to: "psk", code: "CERTIFICATE_REVOKED", message: "" });
+    watch.event({ type: "credential-changed", from: "mtls", to: "psk", code: "CERTIFICATE_REVOKED", message: "" });
     await time.run(500);
     watch.dialled(psk);
     expect(broken()).toEqual([]);

@@ -116,11 +116,11 @@ export class VirtualLink implements Link, Carried {
     const { impostor } = this.path;
     const fault = impostor ? failure(impostor, "somebody else answered for the server") : serverFault(order.endpoint, order.credential, listener);
     // A pre-shared key is proved by both sides at once: whoever does not know it cannot finish.
-    if (fault) return this.#end(order.credential.kind === "psk" ? alertFailure(80, "psk") : fault);
+    if (fault) return this.#end(order.credential.kind === "psk" ? alertFailure(80, "psk", false) : fault);
     const alert = listener.judge(order.shown);
     // In TLS 1.3 a client with a certificate is done before the server has seen it.
     const verdictComesLater = listener.tlsVersion === "TLSv1.3" && order.shown.kind === "certificate";
-    if (alert !== undefined && !verdictComesLater) return this.#end(alertFailure(alert, shownAs(order.shown)));
+    if (alert !== undefined && !verdictComesLater) return this.#end(alertFailure(alert, shownAs(order.shown), false));
     this.#timeout();
     this.#opened = true;
     this.#up.mark(() => this.#serverFinished(order, listener));
@@ -144,7 +144,7 @@ export class VirtualLink implements Link, Carried {
 
   #refuse(alert: number, shown: ShownCredential): void {
     const lost = this.path.random.chance(this.path.alertLoss);
-    this.#down.mark(() => this.#end(lost ? failure("CONNECTION_RESET", "the connection was reset") : alertFailure(alert, shownAs(shown))));
+    this.#down.mark(() => this.#end(lost ? failure("CONNECTION_RESET", "the connection was reset") : alertFailure(alert, shownAs(shown), true)));
   }
 
   #arrivedUp(bytes: Uint8Array): void {

@@ -58,6 +58,13 @@ export class VirtualAuthority {
     return this.#issued.get(hexEncode(der));
   }
 
+  /** Whether the chain's signatures would lead to one of the anchors: it was issued here, whatever became of it. */
+  vouchesFor(chain: readonly Uint8Array[], anchors: readonly Uint8Array[]): boolean {
+    const leaf = chain[0];
+    const ours = [this.root, this.issuing].map((der) => hexEncode(der));
+    return leaf !== undefined && this.find(leaf) !== undefined && anchors.some((anchor) => ours.includes(hexEncode(anchor)));
+  }
+
   /** Certificates of a device that have not been retired, oldest first. */
   current(id: string): readonly IssuedCertificate[] {
     return this.#byDevice.get(id) ?? [];

@@ -228,6 +228,7 @@ export class VirtualDevice {
       random: this.random.fork(`boot ${this.boots}`),
       dialer: this.#watched(this.around.network.dialer(this.path, this.keys, power), time),
       keyStore: this.keys.open(power),
+      chains: { leadsTo: (chain, anchors) => this.around.authority.vouchesFor(chain, anchors) },
       storage: {
         ...storage,
         put: (key, value) => {

@@ -96,6 +96,7 @@ export class StoredDevice {
       random: new SeededRandom("device"),
       dialer: this.#network.dialer(path, this.#keys, power),
       keyStore: this.#keys.open(power),
+      chains: { leadsTo: () => true },
       storage: this.flash.open(power),
       log: () => undefined,
     });

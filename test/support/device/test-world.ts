@@ -28,6 +28,8 @@ export interface WorldOptions {
 export class World {
   /** Calls of the key store that fail, by method. */
   readonly brokenKeyCalls = new Set<keyof KeyStore>();
+  /** False: no certificate leads to a trust anchor. */
+  trustsIssuer = true;
   readonly dialer: ScriptedDialer;
   readonly events: DeviceEvent[] = [];
   readonly logged: string[] = [];
@@ -42,7 +44,7 @@ export class World {
     this.dialer = new ScriptedDialer(mqttPacket as unknown as PacketLibrary, time);
     const log: Log = (level, message) => void this.logged.push(`${level}: ${message}`);
     this.keyStore = breakable(this.keys, this.brokenKeyCalls);
-    this.platform = { ...testPlatform(this.time), dialer: this.dialer, storage: this.storage, keyStore: this.keyStore, log };
+    this.platform = { ...testPlatform(this.time), dialer: this.dialer, storage: this.storage, keyStore: this.keyStore, chains: { leadsTo: () => this.trustsIssuer }, log };
   }
 
   /** A device as it leaves the factory. */
@@ -81,7 +83,7 @@ export class World {
   /** Puts a certificate into the free slot, to be proved. @returns its serial */
   async storePending(store: IdentityStore): Promise<string> {
     const slot = store.beginEnrolment();
-    return store.storePending([await this.issueFor(this.keys.csr(slot, store.device.id))]).certificate.serial;
+    return store.storePending([await this.issueFor(this.keys.csr(slot, store.device.id))], this.platform.chains).certificate.serial;
   }
 
   /** The requests that came to the authority over one connection or all, without the reports. */

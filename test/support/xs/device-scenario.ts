@@ -78,7 +78,7 @@ async function rotates(device: DeviceDriver, plant: Plant, id: string): Promise<
 async function revokedAndRecovers(device: DeviceDriver, plant: Plant, id: string): Promise<void> {
   const before = device.output.length;
   await plant.ca.revoke({ id, certificateOnly: true });
-  expect(await device.event("rung-changed", before)).toMatchObject({ from: "mtls", to: "psk", code: "CERTIFICATE_REVOKED" });
+  expect(await device.event("credential-changed", before)).toMatchObject({ from: "mtls", to: "psk", code: "CERTIFICATE_REVOKED" });
   const recovered = await device.event("recovered", before);
   expect((await device.call("status", {})).serial).toBe(recovered.serial);
   await device.call("publish", { topic: "up/recovered", payload: base64("again"), options: { qos: 1 } });
@@ -99,7 +99,7 @@ function describe(event: DeviceEvent): string {
       return `connected by ${event.credential} with ${event.tlsVersion}`;
     case "disconnected":
       return event.class === "network" ? "disconnected: network" : `disconnected: ${event.code}`;
-    case "rung-changed":
+    case "credential-changed":
       return `from ${event.from} to ${event.to}: ${event.code}`;
     case "renewing":
       return `renewing: ${event.reason}`;
