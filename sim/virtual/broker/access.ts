@@ -1,4 +1,5 @@
 /** Who may do what on this broker: TLS verdicts as real brokers give them, and the topics of each scope (docs/protocol.md). */
+import { readCertificate } from "../../../sdk/identity/certificate.js";
 import { sameBytes } from "../network/tls.js";
 import type { ShownCredential } from "../network/tls.js";
 import type { IssuedCertificate, VirtualAuthority } from "../pki/virtual-authority.js";
@@ -15,6 +16,10 @@ export class BrokerAccess {
   readonly psks = new Map<string, Uint8Array>();
   /** False while the broker was configured with another client CA by mistake. */
   knowsClientCa = true;
+  /** How far this broker's clock is off, milliseconds. */
+  clockErrorMs = 0;
+  /** Told of each certificate that is refused, by the name it claims. */
+  onRefused: (id: string) => void = () => undefined;
   /** Clients whose access list is broken at the moment: everything they ask is denied. */
   readonly denied = new Set<string>();
 
@@ -25,12 +30,20 @@ export class BrokerAccess {
 
   /** The alert with which mosquitto refuses a certificate (reference: what a client sees); undefined when it is accepted. */
   judgeCertificate(shown: ShownCredential, tlsVersion: string): number | undefined {
+    const alert = this.#alertFor(shown, tlsVersion);
+    const leaf = shown.kind === "certificate" ? shown.chain[0] : undefined;
+    if (alert !== undefined && leaf) this.onRefused(readCertificate(leaf).commonName);
+    return alert;
+  }
+
+  #alertFor(shown: ShownCredential, tlsVersion: string): number | undefined {
     if (shown.kind !== "certificate" || shown.chain.length === 0) return tlsVersion === "TLSv1.3" ? Alert.certificateRequired : Alert.handshakeFailure;
     const certificate = this.certificateOf(shown);
     if (!certificate || !this.knowsClientCa) return Alert.unknownCa;
     if (this.revoked.has(certificate.serial)) return Alert.revoked;
-    if (this.nowMs() < certificate.notBeforeMs) return Alert.badCertificate;
-    return this.nowMs() > certificate.notAfterMs ? Alert.expired : undefined;
+    const nowMs = this.nowMs() + this.clockErrorMs;
+    if (nowMs < certificate.notBeforeMs) return Alert.badCertificate;
+    return nowMs > certificate.notAfterMs ? Alert.expired : undefined;
   }
 
   /** The alert with which mosquitto refuses a pre-shared key. */

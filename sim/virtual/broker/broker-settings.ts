@@ -59,6 +59,7 @@ export const Reason = {
   malformedPacket: 0x81,
   protocolError: 0x82,
   unsupportedVersion: 0x84,
+  badUserNameOrPassword: 0x86,
   notAuthorized: 0x87,
   serverUnavailable: 0x88,
   serverBusy: 0x89,
@@ -81,6 +82,7 @@ export const Reason = {
 export function returnCode(reasonCode: number): number {
   if (reasonCode === Reason.success) return 0;
   if (reasonCode === Reason.unsupportedVersion) return 1;
+  if (reasonCode === Reason.badUserNameOrPassword) return 4;
   if (reasonCode === Reason.notAuthorized) return 5;
   return 3;
 }

@@ -143,6 +143,13 @@ export class VirtualBroker {
     this.#connections.get(clientId)?.disconnect(reasonCode, serverReference);
   }
 
+  /** Ends every connection that a certificate opened, whatever its client id: rights hang on the certificate, not on the session. */
+  endSessionsOf(serial: string): void {
+    for (const connection of [...this.#connections.values(), ...this.#unidentified]) {
+      if (connection.scope.kind === "mtls" && connection.scope.serial === serial) connection.kill();
+    }
+  }
+
   /** Sends bytes that no broker should send. */
   inject(clientId: string, bytes: Uint8Array): void {
     this.#connections.get(clientId)?.sendRaw(bytes);

@@ -37,6 +37,17 @@ const MALFORMED: readonly (() => Uint8Array)[] = [
   () => framed(0x62, Uint8Array.of(0, 0)),
 ];
 
+/** A broker that restarts: everybody has to be let in again. */
+function restart(broker: VirtualBroker): void {
+  broker.stop("keeps");
+  broker.start();
+}
+
+function backendAway({ broker, random }: FaultSite): () => void {
+  restart(broker);
+  return mood(broker, { refusal: random.pick([Reason.notAuthorized, Reason.badUserNameOrPassword]) });
+}
+
 export const BROKER_FAULTS: readonly FaultKind[] = [
   { name: "broker-restart", scope: "everybody", changes: "broker-up", lasts: SECONDS, begin: (site) => down("keeps", site.random.chance(0.5) ? Reason.serverShuttingDown : undefined)(site) },
   { name: "broker-outage", scope: "everybody", changes: "broker-up", lasts: MINUTES, begin: down("keeps") },
@@ -50,6 +61,25 @@ export const BROKER_FAULTS: readonly FaultKind[] = [
       const refusal = random.pick([Reason.serverUnavailable, Reason.serverBusy, Reason.quotaExceeded, Reason.connectionRateExceeded]);
       broker.kick(device.id, refusal);
       return mood(broker, { refusal });
+    },
+  },
+  {
+    // What stands behind the broker and knows the devices is away for a moment: everybody who connects is refused.
+    name: "backend-hiccup",
+    scope: "everybody",
+    changes: "refusal",
+    lasts: SECONDS,
+    begin: backendAway,
+  },
+  { name: "backend-away", scope: "everybody", changes: "refusal", lasts: MINUTES, begin: backendAway },
+  {
+    name: "broker-clock-wrong",
+    scope: "everybody",
+    lasts: MINUTES,
+    begin: ({ access, broker, random }) => {
+      access.clockErrorMs = random.pick([-400, -2, 2, 400]) * 86_400_000;
+      restart(broker);
+      return () => (access.clockErrorMs = 0);
     },
   },
   {

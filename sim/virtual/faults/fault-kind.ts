@@ -20,12 +20,16 @@ export interface FaultKind {
   scope: "device" | "everybody";
   /** Two faults that change the same thing never overlap: one would end the other. Default: its own name. */
   changes?: string;
+  /** What ends it returns what ends the rest. */
+  leavesTail?: boolean;
   /** Possible durations, milliseconds; 0 for what is over at once. */
   lasts: readonly [shortestMs: number, longestMs: number];
   /** False where it would be no fault, or beyond what the SDK promises: a device without a second credential whose only one is taken, say. */
   fits?(site: FaultSite): boolean;
-  /** @returns what ends it */
-  begin(site: FaultSite): (() => void) | undefined;
+  /**
+   * @returns what ends it. What that returns in turn ends what is left behind: devices have to be back in spite of it, but the next fault finds it gone
+   */
+  begin(site: FaultSite): (() => unknown) | undefined;
 }
 
 export const MOMENT = [0, 0] as const;

@@ -34,6 +34,13 @@ const EFFECTS: Record<string, Effect> = {
   "broker-outage": { line: /CONNECTION_REFUSED/ },
   "broker-amnesia": { line: /broker lost the session/ },
   "broker-busy": { line: /SERVER_UNAVAILABLE|SERVER_BUSY|QUOTA_EXCEEDED|CONNECTION_RATE_EXCEEDED/ },
+  "backend-hiccup": { line: /NOT_AUTHORIZED|BAD_USERNAME_OR_PASSWORD/ },
+  "backend-away": { line: /NOT_AUTHORIZED|BAD_USERNAME_OR_PASSWORD/ },
+  "broker-clock-wrong": { line: /CERTIFICATE_REJECTED|CERTIFICATE_EXPIRED/ },
+  "recovery-unanswered": { line: /CERTIFICATE_CA_UNKNOWN/ },
+  "authority-clock-wrong": { line: /renewed|identity-dropped|CERTIFICATE_REJECTED|CERTIFICATE_EXPIRED/ },
+  "man-in-the-middle": { line: /anybody on the way|CONNECTION_RESET/ },
+  "answers-forged": { line: /UNTRUSTED_CERTIFICATE|KEY_MISMATCH|TRY_LATER|renewed/ },
   redirect: { line: /USE_ANOTHER_SERVER|SERVER_MOVED|SERVER_UNAVAILABLE/ },
   "broker-slow": { state: (world) => world.broker.mood.processingMs > 0 },
   "broker-mute": { line: /CONNECT_TIMEOUT/ },
@@ -82,7 +89,7 @@ async function play(kinds: readonly FaultKind[], state: (world: World) => boolea
     faults: kinds,
     drain: drainOnNode,
     onLine: (line) => lines.push(line),
-    traits: { world: { lifetimeMs: 86_400_000, limits: { versions: [4, 5] } }, device: { recoverable: true, bare: false, persistent: true, protocolVersion: 5, publishEveryMs: 60_000, clock: "battery" } },
+    traits: { world: { lifetimeMs: 86_400_000, tlsVersion: "TLSv1.3", limits: { versions: [4, 5] } }, device: { recoverable: true, bare: false, usesLogin: false, persistent: true, protocolVersion: 5, publishEveryMs: 60_000, clock: "battery" } },
     script: ({ time }) => {
       const look = (): void => {
         stateSeen ||= state(world);

@@ -45,6 +45,24 @@ export const IDENTITY_FAULTS: readonly FaultKind[] = [
     },
   },
   {
+    // A fault of the broker drives devices to their pre-shared keys, where nobody answers them. Once the broker is mended their certificates are good.
+    name: "recovery-unanswered",
+    scope: "everybody",
+    changes: "authority",
+    lasts: MINUTES,
+    leavesTail: true,
+    begin: ({ access, authority, broker }) => {
+      access.knowsClientCa = false;
+      authority.mood.down = true;
+      broker.stop("keeps");
+      broker.start();
+      return () => {
+        access.knowsClientCa = true;
+        return () => (authority.mood.down = false);
+      };
+    },
+  },
+  {
     name: "psk-withdrawn",
     scope: "device",
     lasts: HOURS,
@@ -85,6 +103,13 @@ export const IDENTITY_FAULTS: readonly FaultKind[] = [
     changes: "authority",
     lasts: MINUTES,
     begin: authority(({ random }) => ({ defect: random.pick(["subject", "key", "unknown", "garbage"] as const) }), { defect: undefined }),
+  },
+  {
+    name: "authority-clock-wrong",
+    scope: "everybody",
+    changes: "authority",
+    lasts: MINUTES,
+    begin: authority(({ random }) => ({ clockErrorMs: random.pick([-400, 400, 3_650]) * 86_400_000 }), { clockErrorMs: 0 }),
   },
   { name: "authority-twice", scope: "everybody", changes: "authority", lasts: HOURS, begin: authority(() => ({ twice: true }), { twice: false }) },
   { name: "authority-slow", scope: "everybody", changes: "authority", lasts: MINUTES, begin: authority(({ random }) => ({ delayMs: random.between(5_000, 60_000) }), { delayMs: 50 }) },

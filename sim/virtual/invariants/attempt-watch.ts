@@ -2,6 +2,7 @@
  * Watches the attempts of one device: never closer together than policy allows, never another rung without its reason, never PSK because of
  * the network. What the policy is, is written down here a second time on purpose.
  */
+import { KNOWN_HERE, LOGIN_CODES, PatienceWatch, TOLD_BY_CONNACK } from "./patience-watch.js";
 import type { Failure, FailureCode } from "../../../sdk/failure.js";
 import type { DeviceEvent } from "../../../sdk/events.js";
 import type { Credential } from "../../../sdk/platform.js";
@@ -15,6 +16,8 @@ export const POLICY = { baseMs: 1_000, capMs: 120_000, floorMs: 200, stableAfter
 const ASKED_MS: Partial<Record<FailureCode, number>> = { SESSION_TAKEN_OVER: 10_000, SERVER_BUSY: 5_000, QUOTA_EXCEEDED: 60_000, CONNECTION_RATE_EXCEEDED: 30_000, BANNED: 600_000 };
 /** No reason asks for more than this, milliseconds. */
 const MOST_ASKED_MS = 600_000;
+/** So many new certificates may be made before one is accepted: a certificate may be revoked before it is proved, and the device may boot meanwhile. */
+const MOST_NEW_ONES = 6;
 /** Whatever happens, a device makes no more attempts than this within an hour. */
 const MOST_ATTEMPTS_AN_HOUR = 240;
 /** With so many delays drawn, their mean tells whether they are spread over the whole window. */
@@ -30,6 +33,9 @@ export class AttemptWatch {
   #dialing = 0;
   #credentialFault = false;
   #announced: "mtls" | "psk" = "mtls";
+  readonly #patience = new PatienceWatch();
+  /** New certificates since the broker last accepted one. */
+  #newOnes = 0;
   #lastReason: FailureCode = "CLOSED_LOCALLY";
   readonly #recent: number[] = [];
   /** Sum of delay / window, and how many. */
@@ -40,6 +46,7 @@ export class AttemptWatch {
     private readonly device: string,
     private readonly time: VirtualTime,
     private readonly chronicle: Chronicle,
+    private readonly usesLogin = false,
   ) {}
 
   /** The device was switched on: it knows nothing of before. */
@@ -49,6 +56,7 @@ export class AttemptWatch {
     this.#connectedAtMs = undefined;
     this.#dialing = 0;
     this.#announced = "mtls";
+    this.#patience.clear();
     this.#recent.length = 0;
   }
 
@@ -82,12 +90,15 @@ export class AttemptWatch {
     this.#dialing = Math.max(0, this.#dialing - 1);
     this.#lastEndMs = this.time.nowMs;
     this.#connectionEnded();
-    if (reason.class === "credential") this.#credentialFault = true;
+    // A missing key is found out without asking anybody.
+    if (reason.code === "KEY_MISSING" || reason.code === "KEY_MISMATCH") this.#credentialFault = true;
   }
 
   /** The broker accepted the certificate that serves. */
   activeIsGood(): void {
     this.#credentialFault = false;
+    this.#patience.clear();
+    this.#newOnes = 0;
   }
 
   event(event: DeviceEvent): void {
@@ -98,17 +109,26 @@ export class AttemptWatch {
       this.#disconnected(event);
     } else if (event.type === "retrying") {
       this.#retrying(event.delayMs, event.attempt);
+    } else if (event.type === "pending") {
+      this.#newOnes++;
+      if (this.#newOnes > MOST_NEW_ONES) this.chronicle.violate("useless-certificates", this.device, `${this.#newOnes} new certificates without being on mutual TLS once`);
     } else if (event.type === "renewed") {
       this.activeIsGood();
     } else if (event.type === "credential-changed") {
       this.#announced = event.to;
+      if (event.to === "psk") this.#left(event.code);
       if (event.to === "psk" && !this.#credentialFault) this.chronicle.violate("rung-without-reason", this.device, `down to PSK because of ${event.code}`);
     }
   }
 
   #disconnected(event: Extract<DeviceEvent, { type: "disconnected" }>): void {
     this.#lastReason = event.code;
-    if (event.class === "credential") this.#credentialFault = true;
+    const blamesLogin = this.usesLogin && LOGIN_CODES.has(event.code);
+    // Refused by CONNACK, or known without asking; what a broker's alert really said, the broker tells.
+    if (!event.wasConnected && event.class === "credential" && !blamesLogin) {
+      if (TOLD_BY_CONNACK.has(event.code) || KNOWN_HERE.has(event.code)) this.#credentialFault = true;
+    }
+    if (event.credential === "mtls" && !event.wasConnected && !blamesLogin) this.#patience.refused(event.code, this.time.nowMs);
     this.#connectionEnded();
   }
 
@@ -137,6 +157,11 @@ export class AttemptWatch {
     if (this.#delays < ENOUGH_DELAYS) return;
     const mean = this.#spread / this.#delays;
     if (mean < 0.3 || mean > 0.7) this.#spacing(`${this.#delays} delays with a mean of ${mean.toFixed(2)} of their window: no full jitter`);
+  }
+
+  #left(code: FailureCode): void {
+    const objection = this.#patience.left(code, this.time.nowMs);
+    if (objection !== undefined) this.chronicle.violate("left-too-soon", this.device, objection);
   }
 
   #spacing(what: string): void {

@@ -19,6 +19,8 @@ export class IdentityWatch {
   /** The hardware lost a key: until the device has a new identity there is none to be had. */
   #bereft = false;
   rotations = 0;
+  /** Whether a certificate comes from the CA of this world. */
+  vouches: (der: Uint8Array) => boolean = () => true;
 
   constructor(
     private readonly device: string,
@@ -55,6 +57,8 @@ export class IdentityWatch {
   }
 
   check(): void {
+    const foreign = this.#stored().find((leaf) => !this.vouches(leaf));
+    if (foreign) this.chronicle.violate("untrusted-certificate", this.device, "a certificate is stored that comes from no CA of its own");
     const serial = this.#usable();
     if (serial === undefined) {
       if (!this.#bereft) this.chronicle.violate("no-usable-identity", this.device, "flash and key store hold no certificate with its key");
@@ -65,6 +69,14 @@ export class IdentityWatch {
     this.#active = serial;
     this.rotations++;
     if (!this.#proved.has(serial)) this.chronicle.violate("unproved-identity", this.device, `certificate ${serial} serves and has never been proved`);
+  }
+
+  /** The leaves of both slots, as far as they can be read. */
+  #stored(): Uint8Array[] {
+    return ["a", "b"].flatMap((slot) => {
+      const bytes = this.flash.peek(`chain-${slot}`);
+      return bytes ? splitBlocks(bytes).slice(0, 1) : [];
+    });
   }
 
   /** Serial of the identity that serves, when it is whole. */

@@ -5,11 +5,12 @@ import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { HawserError } from "../../../sdk/errors.js";
 import { CONNECTION_MUTATIONS } from "./connection-mutations.js";
+import { CREDENTIAL_MUTATIONS } from "./credential-mutations.js";
 import { MESSAGE_MUTATIONS } from "./message-mutations.js";
 import type { Mutation, Verdict } from "./mutation.js";
 import type { Trial } from "./trial.js";
 
-export const MUTATIONS: readonly Mutation[] = [...CONNECTION_MUTATIONS, ...MESSAGE_MUTATIONS];
+export const MUTATIONS: readonly Mutation[] = [...CONNECTION_MUTATIONS, ...CREDENTIAL_MUTATIONS, ...MESSAGE_MUTATIONS];
 
 export interface MutationResult extends Verdict {
   mutation: Mutation;

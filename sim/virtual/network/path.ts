@@ -27,6 +27,8 @@ export class Path {
   reach: "works" | "refused" | "unreachable" = "works";
   /** Somebody in between answers TLS in the broker's place: what the device finds wrong with the server. */
   impostor: FailureCode | undefined;
+  /** Somebody without keys sits in between, lets the server's flight pass and then answers in its place: with this alert in the clear, or by a reset. */
+  forged: number | "reset" | undefined;
   /** The share of TLS alerts that get lost to the reset which follows them. */
   alertLoss = 0;
   #blackHole = false;

@@ -117,6 +117,9 @@ export class VirtualLink implements Link, Carried {
     const fault = impostor ? failure(impostor, "somebody else answered for the server") : serverFault(order.endpoint, order.credential, listener);
     // A pre-shared key is proved by both sides at once: whoever does not know it cannot finish.
     if (fault) return this.#end(order.credential.kind === "psk" ? alertFailure(80, "psk", false) : fault);
+    const { forged } = this.path;
+    if (forged === "reset") return this.reset();
+    if (forged !== undefined) return this.#end(alertFailure(forged, shownAs(order.shown), false));
     const alert = listener.judge(order.shown);
     // In TLS 1.3 a client with a certificate is done before the server has seen it.
     const verdictComesLater = listener.tlsVersion === "TLSv1.3" && order.shown.kind === "certificate";

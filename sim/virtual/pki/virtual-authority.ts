@@ -25,6 +25,8 @@ export interface AuthorityMood {
   refusal: { code: string; retryAfterSeconds?: number } | undefined;
   /** What is wrong with the next certificates: another's subject, another's key, one no broker knows, an answer that is no JSON. */
   defect: "subject" | "key" | "unknown" | "garbage" | undefined;
+  /** How far its clock is off, milliseconds. */
+  clockErrorMs: number;
   /** Answers everything twice. */
   twice: boolean;
   /** Milliseconds an answer takes. */
@@ -36,7 +38,7 @@ const TEN_YEARS_MS = 10 * 365 * 86_400_000;
 export class VirtualAuthority {
   readonly root: Uint8Array;
   readonly issuing: Uint8Array;
-  readonly mood: AuthorityMood = { down: false, refusal: undefined, defect: undefined, twice: false, delayMs: 50 };
+  readonly mood: AuthorityMood = { down: false, refusal: undefined, defect: undefined, clockErrorMs: 0, twice: false, delayMs: 50 };
   readonly #issued = new Map<string, IssuedCertificate>();
   readonly #byRequest = new Map<string, IssuedCertificate>();
   readonly #byDevice = new Map<string, IssuedCertificate[]>();
@@ -128,7 +130,7 @@ export class VirtualAuthority {
   #make(id: string, publicKey: Uint8Array): IssuedCertificate {
     const serial = Uint8Array.of(0x10 | this.random.between(0, 15), ...this.random.bytes(7));
     // Backdated a little, as real authorities do, for clocks that lag.
-    const notBeforeMs = toSecond(this.nowMs() - 60_000);
+    const notBeforeMs = toSecond(this.nowMs() + this.mood.clockErrorMs - 60_000);
     const notAfterMs = toSecond(notBeforeMs + this.lifetimeMs);
     const der = buildCertificate({ commonName: id, issuer: "virtual issuing", serial, notBeforeMs, notAfterMs, publicKey });
     return { id, serial: hexEncode(serial), der, notBeforeMs, notAfterMs };

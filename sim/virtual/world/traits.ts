@@ -18,6 +18,8 @@ export interface DeviceTraits {
   persistent: boolean;
   /** Has a pre-shared key and a recovery endpoint. */
   recoverable: boolean;
+  /** Signs in with a password beside its certificate. */
+  usesLogin: boolean;
   /** Left the factory without a certificate: fetches its first one over PSK. */
   bare: boolean;
   keepAliveSeconds: number;
@@ -72,6 +74,7 @@ export function deviceTraits(random: SeededRandom, versions: readonly (4 | 5)[],
   const drawn: DeviceTraits = {
     recoverable,
     bare: recoverable && random.chance(0.15),
+    usesLogin: random.chance(0.25),
     protocolVersion: random.pick(versions.includes(5) ? (["auto", 4, 5, 5] as const) : (["auto", 4] as const)),
     persistent: random.chance(0.6),
     keepAliveSeconds: random.pick([30, 60, 60, 300]),

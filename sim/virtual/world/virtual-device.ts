@@ -1,5 +1,6 @@
 /** One device of the world: hardware that outlives its power-ons, and the SDK with an application on it while the power is on. */
 import { MAX_MESSAGE_BYTES } from "../../../sdk/identity/enrolment.js";
+import { utf8Decode } from "../../../sdk/encoding/text.js";
 import { Device, HawserError, installIdentity, type DeviceConfig, type DeviceEvent } from "../../../sdk/index.js";
 import type { Cancel, Dialer, KeyStore, LinkHandlers, Platform } from "../../../sdk/platform.js";
 import { AttemptWatch } from "../invariants/attempt-watch.js";
@@ -29,6 +30,8 @@ export const PSK_PORT = 8884;
 /** Room for the records of a device and a full outbox, bytes. */
 const FLASH_BYTES = 2_000_000;
 const OUTBOX_BYTES = 262_144;
+/** In a world without TLS 1.3, what nobody signed for counts against a certificate after this to twice as long, milliseconds. Nobody in between lasts so long. */
+export const SUSPICION_MS = 1_800_000;
 /** A watchdog starts a device again that could not start, milliseconds. */
 const WATCHDOG_MS = 30_000;
 
@@ -37,6 +40,7 @@ export interface Surroundings {
   chronicle: Chronicle;
   network: VirtualNetwork;
   authority: VirtualAuthority;
+  tlsVersion: string;
   /** Within this a device has to be back once nothing is wrong any more, milliseconds. */
   backOnlineBoundMs: number;
 }
@@ -82,8 +86,9 @@ export class VirtualDevice {
     this.path.uplinkBytesPerSecond = traits.uplinkBytesPerSecond;
     this.outbound = new OutboundLedger(id, chronicle);
     this.inbound = new InboundLedger(id, chronicle);
-    this.attempts = new AttemptWatch(id, time, chronicle);
+    this.attempts = new AttemptWatch(id, time, chronicle, traits.usesLogin);
     this.identity = new IdentityWatch(id, this.flash, this.keys, chronicle);
+    this.identity.vouches = (der) => around.authority.find(der) !== undefined;
     this.recovery = new RecoveryWatch(id, time, chronicle, around.backOnlineBoundMs);
     this.#bounds = new BoundsWatch(id, outboxBounds(traits), chronicle);
   }
@@ -184,7 +189,16 @@ export class VirtualDevice {
   /** Looks whether anything grows without end. */
   inspect(): void {
     const device = this.device;
-    if (device) this.#bounds.look(device.status, this.flash, this.#timers.size, this.path.linkCount);
+    if (!device) return;
+    this.#bounds.look(device.status, this.flash, this.#timers.size, this.path.linkCount);
+    const { chronicle, time } = this.around;
+    const { notAfterMs = Infinity } = device.status;
+    if (this.recovery.calm && WORLD_BEGINS_MS + time.nowMs > notAfterMs) chronicle.violate("stranded", this.id, "its certificate has run out, though all is well");
+    const active = this.around.authority.current(this.id).find(({ serial }) => serial === this.identity.activeSerial);
+    // No later than now, nor than the time the world has lasted after the beginning of a certificate that a broker with a wrong clock accepted.
+    const latestMs = Math.max(WORLD_BEGINS_MS, active?.notBeforeMs ?? 0) + time.nowMs;
+    const storedMs = Number(utf8Decode(this.flash.peek("time-floor") ?? new Uint8Array()));
+    if (storedMs > latestMs) chronicle.violate("time-moved", this.id, `the stored time is ${storedMs - latestMs} ms ahead of all that was proved`);
   }
 
   /** The last word on what must have happened by now. */
@@ -216,6 +230,8 @@ export class VirtualDevice {
       sessionExpirySeconds: traits.sessionExpirySeconds,
       outbox: { maxMessages: traits.outboxMessages, maxBytes: OUTBOX_BYTES, overflow: traits.overflow, persistent: traits.persistent },
       buildTimeMs: WORLD_BEGINS_MS - 30 * 86_400_000,
+      ...(traits.usesLogin ? { login: () => ({ password: "a second factor" }) } : {}),
+      recoveryPatience: { suspicionMs: SUSPICION_MS, believeUnprotected: this.around.tlsVersion === "TLSv1.2" },
     };
   }
 

@@ -15,7 +15,7 @@ import { VirtualTime, type DrainMicrotasks } from "../time/virtual-time.js";
 import { COMMANDS } from "./application.js";
 import { Chronicle, type Violation } from "./chronicle.js";
 import { deviceTraits, worldTraits, type GivenTraits } from "./traits.js";
-import { BROKER_HOST, MTLS_PORT, PSK_PORT, VirtualDevice } from "./virtual-device.js";
+import { BROKER_HOST, MTLS_PORT, PSK_PORT, SUSPICION_MS, VirtualDevice } from "./virtual-device.js";
 
 export interface WorldOptions {
   seed: string;
@@ -86,14 +86,19 @@ export class World {
     const traits = worldTraits(this.#random.fork("world"), options.traits?.world);
     this.authority = new VirtualAuthority(() => WORLD_BEGINS_MS + this.time.nowMs, this.#random.fork("authority"), traits.lifetimeMs);
     this.access = new BrokerAccess(this.authority, () => WORLD_BEGINS_MS + this.time.nowMs);
-    this.authority.onRevoked = (serial) => this.access.revoked.add(serial);
+    this.authority.onRevoked = (serial) => {
+      this.access.revoked.add(serial);
+      this.broker.endSessionsOf(serial);
+    };
+    this.access.onRefused = (id) => this.#byId.get(id)?.attempts.credentialFault();
     const certificate = { root: this.authority.root, names: [BROKER_HOST], notBeforeMs: WORLD_BEGINS_MS - 90 * DAY_MS, notAfterMs: WORLD_BEGINS_MS + 5 * 365 * DAY_MS };
     this.broker = new VirtualBroker(this.time, this.access, traits.limits, this.#observer(), certificate, traits.tlsVersion);
     const network = new VirtualNetwork(this.time);
     network.listen(BROKER_HOST, MTLS_PORT, this.broker.mtls);
     network.listen(BROKER_HOST, PSK_PORT, this.broker.psk);
     // A failed enrolment is retried after a hundredth of the lifetime, at least; an authority may ask for ten minutes.
-    this.backOnlineBoundMs = options.backOnlineBoundMs ?? BACK_ONLINE_MS + Math.min(2 * 60 * MINUTE_MS, traits.lifetimeMs / 25);
+    const unprotectedMs = traits.tlsVersion === "TLSv1.2" ? 2 * SUSPICION_MS : 0;
+    this.backOnlineBoundMs = options.backOnlineBoundMs ?? BACK_ONLINE_MS + unprotectedMs + Math.min(2 * 60 * MINUTE_MS, traits.lifetimeMs / 25);
     for (let number = 1; number <= options.devices; number++) this.#addDevice(`dev-${number}`, network);
     this.broker.taps.push({ filter: "devices/+/identity/request", take: (_from, message) => this.#enrol(message) });
     this.#plan = this.#faultPlan();
@@ -114,6 +119,7 @@ export class World {
     await this.#until(faultsEndMs);
     this.chronicle.note("world", "no more faults");
     await this.#until(faultsEndMs + this.backOnlineBoundMs + MINUTE_MS);
+    this.#plan.endTails();
     this.#quiet = true;
     for (const device of this.devices) device.quiet = true;
     const endMs = this.time.nowMs + DRAIN_MS;
@@ -143,8 +149,9 @@ export class World {
   #addDevice(id: string, network: VirtualNetwork): void {
     const random = this.#random.fork(id);
     const { time, chronicle, authority, backOnlineBoundMs } = this;
+    const { tlsVersion } = this.broker.mtls;
     const traits = deviceTraits(random.fork("traits"), this.broker.limits.versions, this.authority.lifetimeMs, this.options.traits?.device);
-    const device = new VirtualDevice(id, traits, random, { time, chronicle, network, authority, backOnlineBoundMs });
+    const device = new VirtualDevice(id, traits, random, { time, chronicle, network, authority, backOnlineBoundMs, tlsVersion });
     const psk = device.provision();
     if (psk) this.access.psks.set(id, psk);
     this.devices.push(device);

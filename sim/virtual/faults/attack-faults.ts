@@ -1,0 +1,68 @@
+/** What people do who wish a fleet ill: one on the way without any key, one who may publish what he likes. A thief of keys is `thief.ts`. */
+import { base64Decode, base64Encode, utf8Decode, utf8Encode } from "../../../sdk/encoding/text.js";
+import { buildCertificate, publicKeyOf, readRequest } from "../pki/certificates.js";
+import { HOURS, MINUTES, type FaultKind, type FaultSite } from "./fault-kind.js";
+
+/** Alerts that speak of a certificate. */
+const ALERTS = [42, 44, 45, 46, 48, 116] as const;
+const YEAR_MS = 365 * 86_400_000;
+const IN_2049_MS = Date.UTC(2049, 0, 1);
+
+export const ATTACK_FAULTS: readonly FaultKind[] = [
+  {
+    name: "man-in-the-middle",
+    scope: "device",
+    changes: "impostor",
+    lasts: MINUTES,
+    begin: ({ device, random }) => {
+      device.path.forged = random.chance(0.6) ? random.pick(ALERTS) : "reset";
+      // He answers for the time servers as well: the certificate looks long expired, and the clock says that it can be trusted.
+      const forgesTime = random.chance(0.5) && device.clock !== undefined;
+      if (forgesTime) {
+        device.clock?.synchronise();
+        device.clock?.jump(YEAR_MS);
+      }
+      device.path.resetLinks();
+      return () => {
+        device.path.forged = undefined;
+        if (forgesTime) device.clock?.synchronise();
+      };
+    },
+  },
+  {
+    // An operator's credentials, and a policy with a hole: he reads every request and answers before the authority does.
+    name: "answers-forged",
+    scope: "device",
+    lasts: HOURS,
+    begin: (site) => {
+      const tap = { filter: `devices/${site.device.id}/identity/request`, take: (_from: string, message: { payload: Uint8Array }) => answer(site, message.payload) };
+      site.broker.taps.unshift(tap);
+      site.device.device?.renew();
+      return () => void site.broker.taps.splice(site.broker.taps.indexOf(tap), 1);
+    },
+  },
+];
+
+function answer({ broker, device, random }: FaultSite, payload: Uint8Array): void {
+  const { requestId, csr } = JSON.parse(utf8Decode(payload)) as { requestId?: string; csr?: string };
+  if (requestId === undefined || csr === undefined) return;
+  const forged = random.pick(["evil chain", "own key", "put off", "garbage"] as const);
+  const fields =
+    forged === "put off"
+      ? { error: { code: "TRY_LATER", message: "not now", retryAfterSeconds: 86_400 } }
+      : { chain: [base64Encode(evilCertificate(device.id, forged === "own key" ? publicKeyOf("the attacker") : readRequest(base64Decode(csr))?.publicKey))] };
+  const text = forged === "garbage" ? "{}" : JSON.stringify({ v: 1, requestId, ...fields });
+  broker.publish(`devices/${device.id}/identity/response`, utf8Encode(text), 1);
+}
+
+/** Of a CA that nobody trusts, and from the far future. */
+function evilCertificate(id: string, publicKey: Uint8Array | undefined): Uint8Array {
+  return buildCertificate({
+    commonName: id,
+    issuer: "evil",
+    serial: Uint8Array.of(0x66, 0x66),
+    notBeforeMs: IN_2049_MS,
+    notAfterMs: IN_2049_MS + YEAR_MS,
+    publicKey: publicKey ?? publicKeyOf("nobody"),
+  });
+}
