@@ -200,13 +200,40 @@ describe("the watch over attempts", () => {
     expect(broken()).toEqual(["psk-on-network-fault", "rung-without-reason"]);
   });
 
-  it("is content with PSK after a refused certificate, announced", async () => {
-    watch.dialled(certificate);
-    fails("CERTIFICATE_REVOKED", 500, 1);
-    watch.event({ type: "credential-changed", from: "mtls", to: "psk", code: "CERTIFICATE_REVOKED", message: "" });
-    await time.run(500);
+  const goesDown = (code: FailureCode): void => watch.event({ type: "credential-changed", from: "mtls", to: "psk", code, message: "" });
+
+  it("is content with PSK after a certificate was named twice, announced", async () => {
+    for (const attempt of [1, 2]) {
+      watch.dialled(certificate);
+      watch.credentialFault();
+      fails("CERTIFICATE_REVOKED", 500, attempt);
+      await time.run(time.nowMs + 500);
+    }
+    goesDown("CERTIFICATE_REVOKED");
     watch.dialled(psk);
     expect(broken()).toEqual([]);
+  });
+
+  it("objects to PSK after one refusal, or after some that did not last", async () => {
+    watch.dialled(certificate);
+    fails("NOT_AUTHORIZED", 500, 1);
+    goesDown("NOT_AUTHORIZED");
+    expect(broken()).toEqual(["left-too-soon"]);
+  });
+
+  it("objects to PSK because of a broker's verdict that no broker gave", async () => {
+    for (const attempt of [1, 2]) {
+      watch.dialled(certificate);
+      fails("CERTIFICATE_REVOKED", 500, attempt);
+      await time.run(time.nowMs + 500);
+    }
+    goesDown("CERTIFICATE_REVOKED");
+    expect(broken()).toEqual(["rung-without-reason"]);
+  });
+
+  it("objects to one new certificate after the other", () => {
+    for (let i = 0; i < 7; i++) watch.event({ type: "pending", serial: String(i) });
+    expect(broken()).toEqual(["useless-certificates"]);
   });
 
   it("objects to plaintext", () => {
