@@ -11,8 +11,11 @@ beforeAll(buildCli);
 
 const TOPIC = "devices/sensor-1/up/temperature";
 
+/** A device's own patience is made for fleets and hours. */
+const IMPATIENT = ["--recovery-patience", "500ms", "--retry-cap", "2s"];
+
 function simulatedDevice(cwd: string, { mtlsPort, pskPort }: Ports, ...more: string[]): RunningCli {
-  return new RunningCli(["sim", "run", "--vault", "v", "--url", url(mtlsPort), "--psk-url", url(pskPort), "--publish-every", "100ms", ...more], { cwd, env: ENV });
+  return new RunningCli(["sim", "run", "--vault", "v", "--url", url(mtlsPort), "--psk-url", url(pskPort), "--publish-every", "100ms", ...IMPATIENT, ...more], { cwd, env: ENV });
 }
 
 async function withDevice(): Promise<string> {
@@ -71,7 +74,7 @@ describe.each(["embedded", "mosquitto"] as const)("with the %s broker", { timeou
     await json(cwd, "revoke", "--dir", "ca", "--id", "sensor-1");
     await device.waitFor("disconnected", ({ code, credential }) => credential === "psk" && code === "PSK_REJECTED");
     await endsWell(device, "SIGINT");
-    const late = await hawser(["sim", "run", "--vault", "v", "--url", url(ports.mtlsPort), "--psk-url", url(ports.pskPort), "--recovery-patience", "1s"], { cwd, env: ENV });
+    const late = await hawser(["sim", "run", "--vault", "v", "--url", url(ports.mtlsPort), "--psk-url", url(ports.pskPort), ...IMPATIENT], { cwd, env: ENV });
     expect([late.code, late.stderr]).toEqual([3, expect.stringMatching(/^error PSK_REJECTED: /)]);
     await endsWell(authority, "SIGTERM");
     await endsWell(broker, "SIGTERM");

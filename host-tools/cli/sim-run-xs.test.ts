@@ -28,7 +28,7 @@ async function plant(): Promise<{ cwd: string; ports: Ports; authority: RunningC
 }
 
 const command = ({ mtlsPort, pskPort }: Ports, engine: string, ...more: string[]): string[] => {
-  return ["sim", "run", "--vault", "v", "--engine", engine, "--url", url(mtlsPort), "--psk-url", url(pskPort), "--publish-every", "100ms", ...more];
+  return ["sim", "run", "--vault", "v", "--engine", engine, "--url", url(mtlsPort), "--psk-url", url(pskPort), "--publish-every", "100ms", "--retry-cap", "2s", ...more];
 };
 
 async function ends(cli: RunningCli): Promise<void> {

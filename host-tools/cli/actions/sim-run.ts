@@ -29,6 +29,8 @@ export interface SimRunOptions extends PassphraseOptions {
   publishEvery: number;
   /** Milliseconds. */
   recoveryPatience: number;
+  /** Milliseconds. */
+  retryCap: number;
   topic: string;
   count?: number;
   connectTimeout: number;
@@ -42,11 +44,12 @@ export async function runSimulatedDevice(options: SimRunOptions, context: Contex
   checkHeaderThere(options.vault);
   if (options.engine === "xs") checkXsHere(packageRoot());
   const passphrase = await vaultPassphrase(options, context.env);
-  const { url, pskUrl, recoveryPatience } = options;
+  const { url, pskUrl, recoveryPatience, retryCap } = options;
   const settings = {
     broker: url,
     ...(pskUrl === undefined ? {} : { recovery: pskUrl }),
     outbox: { persistent: true },
+    backoff: { capMs: retryCap },
     recoveryPatience: { minimumMs: recoveryPatience, maximumMs: recoveryPatience * 1.5 },
   };
   const open = options.engine === "xs" ? await openOnXs(options.vault, passphrase, settings, context.terminal) : openOnNode(options.vault, passphrase, settings);

@@ -17,6 +17,7 @@ export function addSimCommands(program: Command, run: Run): void {
     .addOption(new Option("--publish-every <duration>", "how often it publishes: 500ms, 1s, 5m").argParser(parsePositiveDurationMs).default(1000, "1s"))
     .addOption(new Option("--engine <engine>", "what the SDK runs on: node, or xs, the engine of an ESP32, with its TLS and key store in C").choices(["node", "xs"]).default("node"))
     .addOption(new Option("--recovery-patience <duration>", "how long a broker has to refuse the device before it turns to its PSK; devices default to 3 to 15 minutes").argParser(parsePositiveDurationMs).default(5000, "5s"))
+    .addOption(new Option("--retry-cap <duration>", "the longest it waits between two attempts, but for what a broker asks").argParser(parsePositiveDurationMs).default(120_000, "2m"))
     .option("--topic <topic>", "where to, below devices/{id}/; begins with up/", "up/temperature")
     .option("--count <n>", "end with 0 once this many messages are acknowledged, with 130 when stopped before (default: publish until stopped, then 0)", parseCount)
     .option("--passphrase-file <file>", "file whose first line is the passphrase (default: $HAWSER_PASSPHRASE, else a prompt)")
