@@ -57,7 +57,6 @@ function summary(event: DeviceEvent): string {
     case "recovered":
       return `back on mutual TLS with certificate ${event.serial}`;
     case "message-dropped":
-    case "message-held":
     case "message-uncertain":
       return `${event.topic}: ${event.code}`;
     case "message-held":

@@ -249,7 +249,9 @@ export class Subscriptions implements SubscriptionOwner {
     const { item } = request;
     if (isLeaving(item) !== (cmd === "unsuback")) throw protocolError(`${cmd.toUpperCase()} for packet identifier ${messageId}, which asked something else`);
     const wanted = isLeaving(item) ? item.filters.length : 1;
-    if (granted.length !== wanted && (cmd === "suback" || this.#version === 5)) throw protocolError(`${cmd.toUpperCase()} with ${granted.length} reason codes for ${wanted} filters`);
+    // An UNSUBACK without any is short, and clear.
+    const isShort = cmd === "unsuback" && granted.length === 0;
+    if (granted.length !== wanted && !isShort && (cmd === "suback" || this.#version === 5)) throw protocolError(`${cmd.toUpperCase()} with ${granted.length} reason codes for ${wanted} filters`);
     // 3.1.1 knows one code for a refusal, and its brokers send others.
     const stray = granted.find((one) => !isAnswer(cmd, one) && (this.#version === 5 || one < 0x80));
     if (stray !== undefined) throw protocolError(`${cmd.toUpperCase()} with reason code ${stray}`);

@@ -139,3 +139,11 @@ test("a response topic that nobody can answer to is refused, from the applicatio
   await world.broker.send(bytes(0x30, 9, 0, 1, 0x61, 4, 8, 0, 1, 0x2b, 0x78));
   expect(world.ends).toMatchObject([{ code: "PROTOCOL_ERROR" }]);
 });
+
+test("an UNSUBACK without reason codes is taken for success", async () => {
+  const world = await connected(5);
+  const left = watch(world.client.unsubscribe("a"));
+  await world.time.pass(0);
+  await world.broker.send(bytes(0xb0, 3, 0, 1, 0));
+  expect([left.state, world.ends]).toEqual(["resolved", []]);
+});
