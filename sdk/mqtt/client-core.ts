@@ -109,6 +109,7 @@ export class ClientCore implements ConnectionOwner, SessionOwner {
     if (connection === undefined) return Promise.resolve();
     return new Promise((resolve) => {
       (this.#closing ??= []).push(resolve);
+      this.session.leaveUnclaimed(connection.isEstablished);
       connection.disconnect(options);
     });
   }

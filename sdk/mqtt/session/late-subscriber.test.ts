@@ -85,6 +85,17 @@ describe("messages that come before somebody subscribes", () => {
     expect(acks(w)).toEqual([1]);
   });
 
+  test("do not keep back, when this side disconnects, the acknowledgement of what was taken behind them", async () => {
+    const w = world();
+    taking(w.client.subscribe("mine", { qos: 1 }));
+    await w.connect({ sessionPresent: true });
+    await w.broker.send(message("old", 1), message("mine", 2));
+    expect(acks(w)).toEqual([]);
+    void w.client.disconnect();
+    await w.time.pass(0);
+    expect([acks(w), w.dropped]).toEqual([[2], []]);
+  });
+
   test("are dropped at once where no grace is wanted", async () => {
     const w = world({ unclaimed: { graceMs: 0 } });
     await w.connect({ sessionPresent: true });

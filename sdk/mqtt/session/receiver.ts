@@ -146,10 +146,18 @@ export class Receiver {
     else finish();
   }
 
-  /** Nobody had this message when its connection ended: what the broker repeats is as good as new. */
-  forget(message: InboundMessage): void {
+  /**
+   * Nobody has this message, and its connection ends: it is left to the broker, which repeats it as good as new. While the connection is there,
+   * what stands behind it and was taken is acknowledged.
+   */
+  leave(message: InboundMessage, isConnected: boolean): void {
     this.#free(message);
     if (this.#open.get(message.messageId) === message) this.#open.delete(message.messageId);
+    const turn = this.#turn(message);
+    const at = turn.indexOf(message);
+    if (at < 0) return;
+    turn.splice(at, 1);
+    if (isConnected) this.#settleTaken(turn);
   }
 
   /** The application took a message: its acknowledgement goes out when all before it have gone. */
@@ -162,6 +170,10 @@ export class Receiver {
   #acknowledge(message: InboundMessage): void {
     const turn = this.#turn(message);
     if (!turn.includes(message)) return this.#takenLate(message);
+    this.#settleTaken(turn);
+  }
+
+  #settleTaken(turn: Turn): void {
     while (turn[0]?.isTaken === true) this.#settle(turn.shift() as InboundMessage);
   }
 

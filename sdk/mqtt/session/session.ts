@@ -129,12 +129,17 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
     const guilty =
       blame === "none" ? this.#suspects.acquitTrial() : this.#suspects.judge(this.#unanswered(blame), blame, this.sender.isLonely);
     this.sender.end();
-    for (const message of this.#unclaimed.clear()) this.#receiver.forget(message);
+    this.leaveUnclaimed(false);
     this.#receiver.end();
     this.subscriptions.end();
     if (guilty instanceof OutgoingMessage) this.sender.convict(guilty);
     else if (guilty !== undefined) this.subscriptions.convict(guilty);
     this.commit();
+  }
+
+  /** The connection ends: what nobody took is left to the broker. */
+  leaveUnclaimed(isConnected: boolean): void {
+    for (const message of this.#unclaimed.clear()) this.#receiver.leave(message, isConnected);
   }
 
   /** The items that may have ended the connection. */

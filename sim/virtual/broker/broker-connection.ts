@@ -179,6 +179,7 @@ export class BrokerConnection implements ServerHandlers {
     const { broker } = this;
     const topic = this.#receipts?.resolveAlias(packet);
     if (topic === undefined || !this.#receipts) return;
+    if (broker.poison.has(topic)) return this.#hangUp(topic, packet);
     const refusal = broker.access.mayPublish(this.scope, topic) ? broker.mood.publishRefusal : Reason.notAuthorized;
     const message: Message = { topic, payload: packet.payload, qos: packet.qos, retain: packet.retain, properties: withoutAlias(packet.properties), atMs: broker.time.nowMs };
     const verdict = this.#receipts.receive(packet, message);
@@ -187,9 +188,8 @@ export class BrokerConnection implements ServerHandlers {
     if (refusal !== undefined) {
       this.#receipts.refused(packet);
       broker.observer.refused(this.scope, message);
-    } else if (verdict === "new") {
-      broker.observer.arrived(this.#clientId, message);
-      broker.route(this.#clientId, message);
+    } else if (verdict === "new" && (packet.qos < 2 || broker.limits.qos2PassedOn === "at-publish")) {
+      this.#passOn(message);
     }
     const reasonCode = refusal !== undefined && this.#version === 5 ? refusal : 0;
     if (packet.qos === 1) this.send({ type: "puback", id: packet.id, reasonCode, properties: {} });
@@ -197,13 +197,29 @@ export class BrokerConnection implements ServerHandlers {
     this.#receipts.answered(packet);
   }
 
+  #passOn(message: Message): void {
+    this.broker.observer.arrived(this.#clientId, message);
+    this.broker.route(this.#clientId, message);
+  }
+
+  /** An item that this broker ends connections for, without a word. */
+  #hangUp(item: string, packet?: Publish): void {
+    const { broker, scope } = this;
+    if (packet) broker.observer.refused(scope, { topic: item, payload: packet.payload, qos: packet.qos, retain: packet.retain, properties: {}, atMs: broker.time.nowMs });
+    broker.observer.hungUp(scope, item);
+    this.socket.close();
+    this.#close();
+  }
+
   #pubrel(packet: Ack): void {
-    const known = this.#receipts?.release(packet.id) === true;
+    const known = this.#receipts?.release(packet.id, (message) => this.broker.limits.qos2PassedOn === "at-pubrel" && this.#passOn(message)) === true;
     this.send({ type: "pubcomp", id: packet.id, reasonCode: known || this.#version === 4 ? 0 : Reason.packetIdNotFound, properties: {} });
   }
 
   #subscribe(packet: Subscribe): void {
     const { broker } = this;
+    const poison = packet.subscriptions.find(({ filter }) => broker.poison.has(filter));
+    if (poison) return this.#hangUp(poison.filter);
     const identifier = packet.properties.subscriptionIdentifiers?.[0];
     const reasonCodes = packet.subscriptions.map((wanted) => {
       if (!broker.access.maySubscribe(this.scope, wanted.filter)) return this.#version === 5 ? Reason.notAuthorized : 0x80;

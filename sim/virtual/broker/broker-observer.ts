@@ -15,6 +15,8 @@ export interface BrokerObserver {
   heard(scope: Scope): void;
   /** A message of a client was not passed on: the client may not publish it, or not now. */
   refused(scope: Scope, message: Message): void;
+  /** The broker ended the connection for a message to this topic, or a subscription to this filter. */
+  hungUp(scope: Scope, item: string): void;
   /** The client has told that it took a message: PUBACK, or PUBREC. */
   taken(clientId: string, message: Message): void;
   /** A message for a client was given up: expired, queue full, or its session ended. */

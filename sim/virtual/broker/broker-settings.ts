@@ -15,6 +15,8 @@ export interface BrokerLimits {
   sessionExpiryCapMs: number;
   /** Messages kept for one client that is away. */
   queueLimit: number;
+  /** When a QoS 2 message is passed on (MQTT 5.0, section 4.3.3): at PUBREL is its method A, at PUBLISH its method B. */
+  qos2PassedOn: "at-publish" | "at-pubrel";
 }
 
 export const DEFAULT_LIMITS: BrokerLimits = {
@@ -26,6 +28,7 @@ export const DEFAULT_LIMITS: BrokerLimits = {
   serverKeepAliveSeconds: 0,
   sessionExpiryCapMs: 30 * 86_400_000,
   queueLimit: 10_000,
+  qos2PassedOn: "at-publish",
 };
 
 export interface BrokerMood {

@@ -52,6 +52,7 @@ export class Receipts {
   /** The message was answered with a reason that ends its exchange. */
   refused(packet: Publish): void {
     if (this.version === 5) this.session.received.delete(packet.id);
+    else if (packet.qos === 2) this.session.received.set(packet.id, undefined);
   }
 
   /** PUBACK or PUBREC went out. */
@@ -59,10 +60,13 @@ export class Receipts {
     if (packet.qos === 1 || !this.session.received.has(packet.id)) this.#open.delete(packet.id);
   }
 
-  /** PUBREL came; false when its identifier is not known. */
-  release(id: number): boolean {
+  /** PUBREL came; false when its identifier is not known. @param passOn gets the message, unless it was refused */
+  release(id: number, passOn: (message: Message) => void): boolean {
     this.#open.delete(id);
-    return this.session.received.delete(id);
+    const message = this.session.received.get(id);
+    const isKnown = this.session.received.delete(id);
+    if (message) passOn(message);
+    return isKnown;
   }
 
   #fault(what: string, reasonCode: number): "misbehaved" {

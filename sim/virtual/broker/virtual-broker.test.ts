@@ -32,6 +32,7 @@ class Scene {
       silent: note("silent"),
       arrived: note("arrived"),
       refused: note("refused"),
+      hungUp: () => undefined,
       taken: note("taken"),
       gaveUp: note("gave up"),
       sessionLost: note("session lost"),

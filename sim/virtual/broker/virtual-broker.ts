@@ -23,6 +23,8 @@ export class VirtualBroker {
   readonly mtls: Listener;
   readonly psk: Listener;
   readonly taps: Tap[] = [];
+  /** Topics and filters for which it ends the connection of whoever sends them. */
+  readonly poison = new Set<string>();
   mood: BrokerMood = { ...CALM };
   readonly #sessions = new Map<string, ServerSession>();
   readonly #connections = new Map<string, BrokerConnection>();
@@ -190,7 +192,7 @@ export class VirtualBroker {
 
   #forget(session: ServerSession): void {
     if (this.#sessions.get(session.clientId) === session) this.#sessions.delete(session.clientId);
-    this.observer.sessionLost(session.clientId, [...session.received.values()]);
+    this.observer.sessionLost(session.clientId, [...session.received.values()].filter((message) => message !== undefined));
     for (const { message, phase } of [...session.inFlight.values(), ...session.queue]) {
       if (phase === "publish" && message.qos > 0 && !expired(message, this.time.nowMs)) this.observer.gaveUp(session.clientId, message);
     }

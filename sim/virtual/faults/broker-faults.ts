@@ -121,6 +121,22 @@ export const BROKER_FAULTS: readonly FaultKind[] = [
       return () => (over = true);
     },
   },
+  {
+    // A policy that denies a topic by hanging up, as cloud brokers do; once a message, once a subscription.
+    name: "hangs-up-on-item",
+    scope: "device",
+    lasts: HOURS,
+    begin: ({ broker, device, random }) => {
+      const item = `devices/${device.id}/${random.pick(["up/alarm", "up/event", "up/state", "down/set"])}`;
+      broker.poison.add(item);
+      device.path.resetLinks();
+      device.poison = item;
+      return () => {
+        broker.poison.delete(item);
+        device.poison = undefined;
+      };
+    },
+  },
   { name: "malformed", scope: "device", lasts: MOMENT, begin: ({ broker, device, random }) => void broker.inject(device.id, random.pick(MALFORMED)()) },
   { name: "session-removed", scope: "device", lasts: MOMENT, begin: ({ broker, device }) => void broker.forgetSession(device.id) },
   {

@@ -46,6 +46,7 @@ const EFFECTS: Record<string, Effect> = {
   "broker-mute": { line: /CONNECT_TIMEOUT/ },
   "drops-after-connack": { line: /attempt=[3-9]/ },
   "publish-refused": { state: (world) => world.broker.mood.publishRefusal !== undefined },
+  "hangs-up-on-item": { line: /BROKER_HANGS_UP/ },
   kick: { line: /wasConnected=true/ },
   takeover: { line: /SESSION_TAKEN_OVER|CONNECTION_CLOSED/ },
   "takeover-fight": { line: /SESSION_TAKEN_OVER|CONNECTION_CLOSED/ },

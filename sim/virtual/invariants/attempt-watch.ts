@@ -29,6 +29,8 @@ export class AttemptWatch {
   #lastEndMs = -Infinity;
   #earliestNextMs = -Infinity;
   #failures = 0;
+  /** The same, where a long connection on which no message got through counts as one more of them. */
+  #mostFailures = 0;
   #connectedAtMs: number | undefined;
   #dialing = 0;
   #credentialFault = false;
@@ -53,6 +55,7 @@ export class AttemptWatch {
   switchedOn(): void {
     this.restarted();
     this.#failures = 0;
+    this.#mostFailures = 0;
     this.#connectedAtMs = undefined;
     this.#dialing = 0;
     this.#announced = "mtls";
@@ -139,11 +142,12 @@ export class AttemptWatch {
   }
 
   #retrying(delayMs: number, attempt: number): void {
-    const windowMs = Math.min(POLICY.capMs, POLICY.baseMs * 2 ** Math.min(this.#failures, 30));
-    this.#failures++;
     const askedMs = ASKED_MS[this.#lastReason] ?? 0;
-    if (attempt > this.#failures || attempt < 1) this.#spacing(`attempt ${attempt} after ${this.#failures} failures`);
-    if (attempt < this.#failures) this.#spacing(`the backoff began anew (attempt ${attempt}) after ${this.#failures} failures in a row`);
+    if (attempt > this.#mostFailures + 1 || attempt < 1) this.#spacing(`attempt ${attempt} after ${this.#mostFailures + 1} failures`);
+    if (attempt <= this.#failures) this.#spacing(`the backoff began anew (attempt ${attempt}) after ${this.#failures + 1} failures in a row`);
+    const windowMs = Math.min(POLICY.capMs, POLICY.baseMs * 2 ** Math.min(attempt - 1, 30));
+    this.#failures = attempt;
+    this.#mostFailures = attempt;
     if (delayMs < Math.max(POLICY.floorMs, askedMs)) this.#spacing(`a delay of ${delayMs} ms after ${this.#lastReason}`);
     if (delayMs > MOST_ASKED_MS + windowMs + 1) this.#spacing(`a delay of ${delayMs} ms, longer than anything asks for`);
     this.#earliestNextMs = this.time.nowMs + delayMs;

@@ -9,6 +9,8 @@ export interface Outbound {
   readonly queued: boolean;
   /** Power-on in which it was offered. */
   readonly boot: number;
+  /** When, milliseconds of world time. */
+  readonly atMs: number;
   state: "offered" | "accepted" | "delivered" | "failed";
   arrivals: number;
   /** The broker lost what it knew of this message: a second arrival is its doing. */
@@ -31,8 +33,8 @@ export class OutboundLedger {
     private readonly chronicle: Chronicle,
   ) {}
 
-  offer(topic: string, qos: 0 | 1 | 2, queued: boolean, boot: number): Outbound {
-    const entry: Outbound = { sequence: ++this.#sequence, topic, qos, queued, boot, state: "offered", arrivals: 0, mayRepeat: false, forgiven: false };
+  offer(topic: string, qos: 0 | 1 | 2, queued: boolean, boot: number, atMs = 0): Outbound {
+    const entry: Outbound = { sequence: ++this.#sequence, topic, qos, queued, boot, atMs, state: "offered", arrivals: 0, mayRepeat: false, forgiven: false };
     this.#entries.set(entry.sequence, entry);
     return entry;
   }
@@ -54,6 +56,11 @@ export class OutboundLedger {
   /** The device reported that a message left its outbox undelivered. */
   dropped(topic: string): void {
     this.#dropped.set(topic, (this.#dropped.get(topic) ?? 0) + 1);
+  }
+
+  /** The device reported that nobody knows what became of a message: it may be missing, and it may be there. */
+  uncertain(topic: string): void {
+    this.dropped(topic);
   }
 
   /** The broker refused a message with a reason code: retrying it for ever is not asked for. */
@@ -90,15 +97,28 @@ export class OutboundLedger {
 
   /** Everything that was promised must have arrived by now. */
   settle(): void {
-    const missing = new Map<string, Outbound[]>();
-    for (const entry of this.#entries.values()) {
-      if (entry.qos === 0 || entry.forgiven || entry.arrivals > 0 || entry.state !== "accepted") continue;
-      missing.set(entry.topic, [...(missing.get(entry.topic) ?? []), entry]);
-    }
-    for (const [topic, entries] of missing) {
+    for (const [topic, entries] of this.#missing(Infinity)) {
       const first = entries[0];
       if (first && entries.length > (this.#dropped.get(topic) ?? 0)) this.#lost(first, `${entries.length} accepted and never delivered, ${this.#dropped.get(topic) ?? 0} reported as dropped`);
     }
+  }
+
+  /** One item is all that is wrong: what was accepted before `beforeMs` on other topics must have got through. */
+  notHeldUp(poison: string, beforeMs: number): void {
+    for (const [topic, entries] of this.#missing(beforeMs)) {
+      const first = entries[0];
+      if (!first || topic === poison || entries.length <= (this.#dropped.get(topic) ?? 0)) continue;
+      this.chronicle.violate("held-up", this.device, `message ${first.sequence} on ${topic} waits behind ${poison}`);
+    }
+  }
+
+  #missing(beforeMs: number): Map<string, Outbound[]> {
+    const missing = new Map<string, Outbound[]>();
+    for (const entry of this.#entries.values()) {
+      if (entry.qos === 0 || entry.forgiven || entry.arrivals > 0 || entry.state !== "accepted" || entry.atMs >= beforeMs) continue;
+      missing.set(entry.topic, [...(missing.get(entry.topic) ?? []), entry]);
+    }
+    return missing;
   }
 
   /** How many messages are accepted and not at the broker yet. */

@@ -11,6 +11,7 @@ export class RecoveryWatch {
   worstMs = 0;
   worstAfter = "";
   #faults = 0;
+  #sinceMs = 0;
   #clearSinceMs: number | undefined = 0;
   /** Since when the device is back and nothing is wrong. */
   #calmSinceMs: number | undefined;
@@ -30,8 +31,14 @@ export class RecoveryWatch {
     return this.#calmSinceMs !== undefined && this.time.nowMs - this.#calmSinceMs > CALM_AFTER_MS;
   }
 
+  /** How long exactly one thing has been wrong, milliseconds; 0 where that is not so. */
+  get oneFaultForMs(): number {
+    return this.#faults === 1 ? this.time.nowMs - this.#sinceMs : 0;
+  }
+
   faultBegins(): void {
     this.#faults++;
+    this.#sinceMs = this.time.nowMs;
     this.#clearSinceMs = undefined;
     this.#calmSinceMs = undefined;
     this.#cancel();
@@ -39,6 +46,7 @@ export class RecoveryWatch {
 
   faultEnds(kind: string): void {
     this.#faults--;
+    this.#sinceMs = this.time.nowMs;
     if (this.#faults > 0) return;
     this.#clearSinceMs = this.time.nowMs;
     this.#after = kind;

@@ -34,6 +34,9 @@ export interface ApplicationParts {
   after(delayMs: number, run: () => void): void;
   /** Writes to flash that failed so far. */
   flashRefusals(): number;
+  /** A subscription was denied: what comes for it meanwhile finds nobody. */
+  onDenied(): void;
+  now(): number;
   /** The application met something that should not be. */
   onOddity(what: string): void;
 }
@@ -42,17 +45,35 @@ export interface ApplicationParts {
 const RESUBSCRIBE_MS = 60_000;
 
 /** What a denied SUBSCRIBE says: 5.0, and 3.1.1 which has one code for all. */
-const DENIED = new Set(["NOT_AUTHORIZED", "UNSPECIFIED_ERROR"]);
+const DENIED = new Set(["NOT_AUTHORIZED", "UNSPECIFIED_ERROR", "BROKER_HANGS_UP"]);
 
 /** Refusals an application has to live with. */
-const EXPECTED = new Set(["OUTBOX_FULL", "NOT_CONNECTED", "MESSAGE_DROPPED", "QUOTA_EXCEEDED", "NOT_AUTHORIZED", "STORAGE_FULL", "STORAGE_FAILED", "PACKET_TOO_LARGE"]);
+const EXPECTED = new Set([
+  "OUTBOX_FULL", "NOT_CONNECTED", "MESSAGE_DROPPED", "QUOTA_EXCEEDED", "NOT_AUTHORIZED", "STORAGE_FULL", "STORAGE_FAILED", "PACKET_TOO_LARGE", "SESSION_LOST",
+  "BROKER_HANGS_UP",
+]);
 
 export class Application {
   constructor(private readonly parts: ApplicationParts) {}
 
   start(): void {
-    for (const { topic, qos } of COMMANDS) void this.#handle(topic, qos);
+    this.#listen();
     this.#plan();
+  }
+
+  /** Sooner or later: an application has other things to do first. */
+  #listen(): void {
+    const { device, traits, after } = this.parts;
+    const subscribe = (): void => {
+      for (const { topic, qos } of COMMANDS) void this.#handle(topic, qos);
+    };
+    if (traits.subscribes === 0) return subscribe();
+    if (traits.subscribes !== "connected") return void after(traits.subscribes, subscribe);
+    const end = device.listen(({ type }) => {
+      if (type !== "connected") return;
+      end();
+      subscribe();
+    });
   }
 
   #plan(): void {
@@ -69,7 +90,7 @@ export class Application {
   async #publish(): Promise<void> {
     const { device, random, outbound, boot, alive, traits } = this.parts;
     const { topic, qos, queue } = random.pick(TELEMETRY);
-    const entry = outbound.offer(device.topic(topic), qos, queue, boot);
+    const entry = outbound.offer(device.topic(topic), qos, queue, boot, this.parts.now());
     const isPicture = traits.pictureBytes > 0 && random.chance(0.1);
     const padding = isPicture ? traits.pictureBytes : random.chance(0.1) ? random.between(0, 1_200) : random.between(0, 40);
     try {
@@ -96,8 +117,10 @@ export class Application {
       if (alive()) onOddity(`the subscription to ${topic} ended by itself`);
     } catch (error) {
       if (!alive()) return;
-      if (error instanceof HawserError && DENIED.has(error.code)) after(RESUBSCRIBE_MS, () => void this.#handle(topic, qos));
-      else onOddity(`the subscription to ${topic} failed: ${String(error)}`);
+      if (error instanceof HawserError && DENIED.has(error.code)) {
+        this.parts.onDenied();
+        after(RESUBSCRIBE_MS, () => void this.#handle(topic, qos));
+      } else onOddity(`the subscription to ${topic} failed: ${String(error)}`);
     }
   }
 

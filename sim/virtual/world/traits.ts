@@ -37,6 +37,8 @@ export interface DeviceTraits {
   uplinkBytesPerSecond: number;
   /** Now and then something so large is published, bytes; 0: never. */
   pictureBytes: number;
+  /** When the application subscribes: so many milliseconds after it began, or when it is told of the first connection. */
+  subscribes: number | "connected";
 }
 
 /** Traits that are given and not drawn. */
@@ -61,6 +63,7 @@ function drawnWorldTraits(random: SeededRandom): WorldTraits {
       maximumPacketBytes: random.pick([2_048, 16_384, 65_536]),
       topicAliasMaximum: random.pick([0, 2, 10]),
       serverKeepAliveSeconds: random.pick([0, 0, 30]),
+      qos2PassedOn: random.pick(["at-publish", "at-pubrel"] as const),
     },
   };
 }
@@ -88,6 +91,7 @@ export function deviceTraits(random: SeededRandom, versions: readonly (4 | 5)[],
     jitterMs: random.pick([0, 20, 200]),
     uplinkBytesPerSecond: Infinity,
     pictureBytes: 0,
+    subscribes: random.pick([0, 0, 1_500, 8_000, "connected"] as const),
   };
   return { ...drawn, ...given };
 }

@@ -32,6 +32,8 @@ const FLASH_BYTES = 2_000_000;
 const OUTBOX_BYTES = 262_144;
 /** In a world without TLS 1.3, what nobody signed for counts against a certificate after this to twice as long, milliseconds. Nobody in between lasts so long. */
 export const SUSPICION_MS = 1_800_000;
+/** Beside one item that the broker hangs up on, the others get through within this, milliseconds. */
+const HELD_UP_MS = 1_200_000;
 /** A watchdog starts a device again that could not start, milliseconds. */
 const WATCHDOG_MS = 30_000;
 
@@ -64,6 +66,12 @@ export class VirtualDevice {
   rebootEveryMs: number | undefined;
   /** Told of each power-on before anything runs. */
   onBoot: (power: PowerSupply) => void = () => undefined;
+  /** The topic or filter for which the broker ends connections at the moment. */
+  poison: string | undefined;
+  /** Items that the broker has ended a connection for. */
+  readonly hungUpOn = new Set<string>();
+  /** A subscription of the application was denied since it began. */
+  #isDenied = false;
   /** True once the application has nothing more to say: the world is about to end. */
   quiet = false;
   #power: PowerSupply | undefined;
@@ -190,6 +198,7 @@ export class VirtualDevice {
   inspect(): void {
     const device = this.device;
     if (!device) return;
+    if (this.poison !== undefined && this.recovery.oneFaultForMs > 2 * HELD_UP_MS) this.outbound.notHeldUp(this.poison, this.around.time.nowMs - HELD_UP_MS);
     this.#bounds.look(device.status, this.flash, this.#timers.size, this.path.linkCount);
     const { chronicle, time } = this.around;
     const { notAfterMs = Infinity } = device.status;
@@ -249,11 +258,11 @@ export class VirtualDevice {
         ...storage,
         put: (key, value) => {
           storage.put(key, value);
-          if (key.startsWith("mq")) this.inbound.wroteSession();
+          if (isOfSession(key)) this.inbound.wroteSession();
         },
         delete: (key) => {
           storage.delete(key);
-          if (key.startsWith("mq")) this.inbound.wroteSession();
+          if (isOfSession(key)) this.inbound.wroteSession();
         },
       },
       log: (level, message) => {
@@ -299,6 +308,7 @@ export class VirtualDevice {
 
   #startApplication(device: Device, power: PowerSupply): void {
     const random = this.random.fork(`application ${this.boots}`);
+    this.#isDenied = false;
     new Application({
       device,
       traits: this.traits,
@@ -310,6 +320,8 @@ export class VirtualDevice {
       alive: () => power.on,
       flashRefusals: () => this.flash.refusals,
       after: (delayMs, run) => this.#after(this.#applicationTimers, power, delayMs, run),
+      onDenied: () => (this.#isDenied = true),
+      now: () => this.around.time.nowMs,
       onOddity: (what) => this.around.chronicle.violate("exception", this.id, what),
     }).start();
   }
@@ -333,9 +345,17 @@ export class VirtualDevice {
   #heard(event: DeviceEvent): void {
     this.note(describeEvent(event));
     this.attempts.event(event);
+    if (event.type === "message-uncertain") this.outbound.uncertain(event.topic);
+    if (event.type === "subscription-refused" && event.code === "BROKER_HANGS_UP") this.#blamed(event.filter);
     if (event.type !== "message-dropped") return;
+    if (event.code === "BROKER_HANGS_UP") this.#blamed(event.topic);
+    if (event.code === "NO_SUBSCRIPTION" && !this.#isDenied) this.around.chronicle.violate("no-taker", this.id, `a message on ${event.topic} was dropped before the application subscribed`);
     if (event.topic.includes("/down/")) this.inbound.dropped(event.topic);
     else this.outbound.dropped(event.topic);
+  }
+
+  #blamed(item: string): void {
+    if (!this.hungUpOn.has(item)) this.around.chronicle.violate("blamed", this.id, `${item} was given up, and the broker never hung up on it`);
   }
 
   #lostPower(): void {
@@ -351,6 +371,11 @@ export class VirtualDevice {
     if (this.#offMs < Infinity) this.around.time.after(this.#offMs, () => this.boot());
     this.#offMs = 5_000;
   }
+}
+
+/** The record of filters says nothing of messages. */
+function isOfSession(key: string): boolean {
+  return key.startsWith("mq") && key !== "mq-s";
 }
 
 /** A renewal's request and its report of success go out whatever the application has left waiting: without them the certificate would run out. */

@@ -236,6 +236,7 @@ export class World {
         if (scope.kind === "psk") this.chronicle.violate("rung-without-reason", scope.id, "telemetry over PSK");
         device(scope.id)?.outbound.refused(sequenceOf(message));
       },
+      hungUp: (scope, item) => void device(scope.id)?.hungUpOn.add(item),
       taken: (clientId, message) => inbound(clientId, message, (sequence, found) => found.inbound.acknowledged(sequence)),
       gaveUp: (clientId, message) => inbound(clientId, message, (sequence, found) => found.inbound.gaveUp(sequence)),
       sessionLost: (clientId, unreleased) => {

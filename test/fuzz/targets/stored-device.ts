@@ -114,6 +114,7 @@ export class StoredDevice {
       arrived: (_client, { topic }) => this.#arrived.push(topic),
       heard: nothing,
       refused: nothing,
+      hungUp: () => undefined,
       taken: nothing,
       gaveUp: nothing,
       sessionLost: nothing,
