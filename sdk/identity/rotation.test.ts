@@ -110,6 +110,40 @@ describe("A certificate", () => {
     expect([world.of("pending"), rotating.proofs, world.enrolments.length, world.stored.pending?.certificate.serial]).toEqual([[{ type: "pending", serial }], 1, 1, serial]);
   });
 
+  it("that leads to no CA of the device is not stored, and its dates move no clock", async () => {
+    const rotating = await Rotating.online();
+    const { world, store, time, rotation } = rotating;
+    rotation.renew();
+    await world.pass(0);
+    world.trustsIssuer = false;
+    await rotating.answer();
+    expect([store.pending, world.of("renewal-failed")]).toMatchObject([undefined, [{ code: "UNTRUSTED_CERTIFICATE" }]]);
+    // The true answer comes later: it is as good as one in time.
+    world.trustsIssuer = true;
+    await rotating.answer();
+    expect([store.pending !== undefined, rotating.proofs, time.provedMs()]).toEqual([true, 1, world.time.monotonicMs()]);
+  });
+
+  it("from the far future moves no clock before a broker has accepted it", async () => {
+    const { world, store, time, rotation } = await Rotating.online();
+    rotation.renew();
+    await world.pass(0);
+    const { requestId, csr } = world.enrolments.at(-1)!;
+    const der = await world.issueFor(Buffer.from(csr, "base64"), DAY_MS, { notBefore: new Date(Date.UTC(2049, 0, 1)), notAfter: new Date(Date.UTC(2049, 11, 1)) });
+    const beforeMs = time.nowMs();
+    rotation.answer(new TextEncoder().encode(JSON.stringify({ v: 1, requestId, chain: [Buffer.from(der).toString("base64")] })));
+    expect([store.pending?.certificate.notBeforeMs, time.nowMs()]).toEqual([Date.UTC(2049, 0, 1), beforeMs]);
+  });
+
+  it("is not put off by an answer for longer than a tenth of what is left of the old one", async () => {
+    const { world, rotation } = await Rotating.online({ lifetimeMs: 10 * HOUR_MS });
+    rotation.renew();
+    await world.pass(0);
+    const { requestId } = world.enrolments.at(-1)!;
+    rotation.answer(new TextEncoder().encode(JSON.stringify({ v: 1, requestId, error: { code: "TRY_LATER", message: "tomorrow", retryAfterSeconds: 86_400 } })));
+    expect(world.of("renewal-failed")[0]!.retryMs).toBeLessThan(1.1 * HOUR_MS);
+  });
+
   it("is asked for under a new name each time", async () => {
     const rotating = await Rotating.online();
     for (let i = 0; i < 2; i++) {

@@ -285,6 +285,17 @@ describe("The ladder, tied to links", () => {
     expect(new Set(world.dialer.peers.map(({ endpoint }) => endpoint.host))).toEqual(new Set([BROKER.host]));
   });
 
+  it("shows the certificate again when nobody answers over the pre-shared key", async () => {
+    const revoked = failing(because("CERTIFICATE_REVOKED"));
+    const { world, supervisor } = await Supervised.run({ next: [revoked, revoked] });
+    await world.pass(2_000);
+    expect(world.dialer.last.credential.kind).toBe("psk");
+    world.news();
+    await world.pass(181_000);
+    expect(world.of("credential-changed")).toMatchObject([{ from: "psk", to: "mtls", code: "RECOVERY_STALLED" }]);
+    expect([supervisor.phase, world.dialer.last.credential.kind]).toEqual(["online", "mtls"]);
+  });
+
   it("goes down without a connection when the device has no certificate, or its key is gone", async () => {
     const nothing = await Supervised.run({ certificate: false });
     expect([nothing.world.of("credential-changed"), nothing.shown]).toMatchObject([[{ code: "CERTIFICATE_REQUIRED" }], []]);
@@ -693,6 +704,24 @@ describe("Signing in", () => {
     }
     const connects = world.dialer.peers.map((peer) => peer.of("connect")[0]!);
     expect(connects.map(({ username, password }) => [username, password && String(password)])).toEqual([[ID, "old"], [ID, undefined], [undefined, undefined]]);
+  });
+
+  it("that is refused is told, and costs the device neither its certificate nor a new one", async () => {
+    const { world } = await Supervised.run({ login: () => ({ username: ID, password: "old" }), usually: refusing(0x87) });
+    await world.pass(3_600_000);
+    expect(world.of("credential-changed")).toEqual([]);
+    expect(world.of("login-refused")[0]).toMatchObject({ code: "NOT_AUTHORIZED" });
+    expect(world.of("login-refused").length).toBe(world.of("disconnected").length);
+    expect(new Set(world.dialer.peers.map(({ credential }) => credential.kind))).toEqual(new Set(["mtls"]));
+  });
+
+  it("that nobody sends leaves a plain refusal to be weighed: PSK after minutes, not before", async () => {
+    const { world } = await Supervised.run({ usually: refusing(0x87) });
+    await world.pass(179_000);
+    expect(world.of("credential-changed")).toEqual([]);
+    await world.pass(900_000);
+    expect(world.of("credential-changed")[0]).toMatchObject({ to: "psk", code: "NOT_AUTHORIZED" });
+    expect(world.of("login-refused")).toEqual([]);
   });
 
   it("that fails costs one attempt, not the device", async () => {
