@@ -35,7 +35,7 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
     file: "sdk/supervisor/evidence.ts",
     find: "if (usesLogin && LOGIN_REFUSALS.has(given.code))",
     replace: "if (usesLogin && given.code === \"BANNED\")",
-    invariants: ["rung-without-reason", "psk-on-network-fault"],
+    invariants: ["rung-without-reason", "psk-on-network-fault", "left-too-soon"],
     stage: { kind: "world", faults: ["backend-away"], traits: { device: { ...RECOVERABLE, usesLogin: true } } },
   },
   {
@@ -51,7 +51,7 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
     file: "sdk/failure.ts",
     find: 'if (isProtected || shown !== "certificate") return',
     replace: "if (shown.length > 0) return",
-    invariants: ["rung-without-reason", "psk-on-network-fault"],
+    invariants: ["rung-without-reason", "psk-on-network-fault", "left-too-soon"],
     stage: ATTACKED,
   },
   {
@@ -59,7 +59,7 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
     file: "sdk/supervisor/evidence.ts",
     find: '? "suspicion" : "none";',
     replace: '? "verdict" : "none";',
-    invariants: ["rung-without-reason", "psk-on-network-fault"],
+    invariants: ["rung-without-reason", "psk-on-network-fault", "left-too-soon"],
     stage: ATTACKED,
   },
   {
@@ -91,7 +91,7 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
     file: "sdk/identity/rotation.ts",
     find: "this.#backoff.next(Math.min(askedMs, this.#longestWishMs))",
     replace: "this.#backoff.next(askedMs)",
-    invariants: ["stranded"],
+    invariants: ["stranded", "not-back-online"],
     stage: { kind: "world", faults: ["answers-forged"], days: 1, traits: { world: { lifetimeMs: 21_600_000, tlsVersion: "TLSv1.3" }, device: RECOVERABLE } },
   },
 ];
