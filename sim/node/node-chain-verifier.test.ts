@@ -8,12 +8,12 @@ const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as con
 
 interface Holder {
   name: string;
-  keys: CryptoKeyPair;
+  keys: webcrypto.CryptoKeyPair;
   der: Uint8Array;
 }
 
 async function made(name: string, isCa: boolean, issuer?: Holder): Promise<Holder> {
-  const keys = (await webcrypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"])) as CryptoKeyPair;
+  const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: "01",
     subject: `CN=${name}`,
