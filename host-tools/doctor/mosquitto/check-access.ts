@@ -92,7 +92,7 @@ function checkNames(ctx: AuditContext, listener: Listener): void {
   }
   const options = { place, edits: refuse };
   const dynsec = ctx.dynsec(listener);
-  if (dynsec !== undefined) return anonymousWithDynsec(ctx, where, dynsec, options);
+  if (dynsec !== undefined && (ctx.aclLine(listener) === undefined || !opensByDefault(dynsec))) return anonymousWithDynsec(ctx, where, dynsec, options);
   if (hasUnknownPlugin(ctx.plugins(listener))) return ctx.find("HW021", `On ${where} anonymous clients are let in wherever the plugin does not decide.`, options);
   const isMeant = ctx.aclLine(listener) !== undefined;
   if (!isMeant) {
@@ -140,7 +140,8 @@ function checkDynsec(ctx: AuditContext, listener: Listener): void {
   if (dynsec === undefined) return;
   const anonymous = takesAnonymous(ctx.model, listener) && !takesIdentity(listener) && !demandsCertificate(listener);
   const { publishClientSend, subscribe } = dynsec.defaults;
-  if (opensByDefault(dynsec)) {
+  // Where an ACL file counts too, mosquitto asks it first, and what it denies stays denied (seen with 2.0.11).
+  if (opensByDefault(dynsec) && ctx.aclLine(listener) === undefined) {
     const doing = [...(publishClientSend ? ["send"] : []), ...(subscribe && dynsec.defaults.publishClientReceive ? ["subscribe and receive"] : [])].join(", ");
     const what = `defaultACLAccess lets every client ${doing} on every topic that no role mentions${anonymous ? ", anonymous ones too (allow_anonymous true)" : ""}.`;
     const edits = (["publishClientSend", "subscribe"] as const).filter((key) => dynsec.defaults[key]).map((key) => defaultEdit(dynsec, key));
