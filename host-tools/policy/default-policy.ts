@@ -77,6 +77,9 @@ roles:
         channels: [device.request]
       - allow: write
         channels: [device.response]
+      # Its own message to itself tells it that it has heard everything from before.
+      - allow: write
+        topics: [devices/hawser-authority/identity/request]
 
 limits:
   connections: 20000

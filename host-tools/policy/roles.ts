@@ -21,7 +21,8 @@ const CLIENT_GRANTS = {
   backend: [subscribe("devices/+/up/#"), publish("devices/+/down/#")],
   operator: [subscribe("devices/#"), publish("devices/+/down/#")],
   monitor: [subscribe("devices/+/up/#"), subscribe("$SYS/#")],
-  authority: [subscribe("devices/+/identity/request"), publish("devices/+/identity/response")],
+  // It reads on the last topic what it sent itself, and so knows that it has heard everything from before.
+  authority: [subscribe("devices/+/identity/request"), publish("devices/+/identity/response"), publish("devices/hawser-authority/identity/request")],
 } as const satisfies Record<string, readonly Grant[]>;
 
 /** Roles of clients that are no device. */
@@ -62,12 +63,8 @@ export function checkClientRole(role: string): ClientRole {
 
 /** All that `name` may do in `scope`. A client has nothing in the recovery scope: it has no pre-shared key. */
 export function grantsOf(name: string, role: string, scope: Scope): readonly Grant[] {
+  if (isClientRole(role)) return scope === "full" ? CLIENT_GRANTS[role] : [];
   const own = `devices/${name}`;
-  if (isClientRole(role)) {
-    if (scope === "recovery") return [];
-    // It reads there what it sent itself, and so knows that it has heard everything from before.
-    return role === "authority" ? [...CLIENT_GRANTS[role], publish(`${own}/identity/request`)] : CLIENT_GRANTS[role];
-  }
   const identity = [publish(`${own}/identity/request`), subscribe(`${own}/identity/response`)];
   return scope === "recovery" ? identity : [publish(`${own}/up/#`), subscribe(`${own}/down/#`), ...identity];
 }
