@@ -1,11 +1,12 @@
 /**
- * Remembers outside of a CA directory how new it was: a directory that was put back as a whole proves itself soundly, so only another place can tell. One small file
- * a CA directory, by its path, in this user's state directory; without one (no home, a new machine) nothing is noticed, and nothing stops.
+ * Remembers outside of a CA directory how new it was: a directory that was put back as a whole proves itself soundly, so only another place can tell. In this user's
+ * state directory there is one small file a CA directory, by its path, and one a CA, wherever its directory was. Without them (no home, a new machine) nothing is
+ * noticed, and nothing stops.
  */
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { temporaryPath, unlinkIfThere } from "../../sim/node/files/atomic-file.js";
 import { parseObject } from "./registry-entry.js";
@@ -20,8 +21,8 @@ export function stateHome(env: Readonly<Record<string, string | undefined>> = pr
 }
 
 /** The file that remembers the CA in `directory`. By the path as it was given: a link that leads to an older copy now must not change it. */
-export function witnessFile(directory: string): string {
-  return join(stateHome(), "ca", `${createHash("sha256").update(resolve(directory)).digest("hex").slice(0, 32)}.json`);
+export function witnessFile(directory: string, env?: Readonly<Record<string, string | undefined>>): string {
+  return join(stateHome(env), "ca", `${createHash("sha256").update(resolve(directory)).digest("hex").slice(0, 32)}.json`);
 }
 
 /**
@@ -31,6 +32,21 @@ export function checkNotOlder(directory: string, state: CaState): void {
   const seen = readWitness(directory);
   if (seen === undefined || seen.instance !== state.instance || seen.revision <= state.revision) return;
   throw rolledBack(directory, state.revision, seen.revision);
+}
+
+/** A CA of which this user has seen a later revision elsewhere: this directory is a copy, and older. Undefined when it is not. */
+export function olderCopy(directory: string, state: CaState): HawserError | undefined {
+  const newest = readWitnessFile(copyFile(state.instance));
+  if (newest === undefined || newest.revision <= state.revision || newest.path === resolve(directory)) return undefined;
+  return new HawserError(
+    "CA_OLDER_COPY",
+    `${directory} is an older copy of the CA in ${newest.path}: change ${state.revision}, where change ${newest.revision} was seen. What was revoked since then is valid in it`,
+    "Work with the newest alone, and remove the copy.",
+  );
+}
+
+function copyFile(instance: string): string {
+  return join(stateHome(), "ca", `instance-${instance}.json`);
 }
 
 export function rolledBack(directory: string, revision: number, seen: number): HawserError {
@@ -43,22 +59,37 @@ export function rolledBack(directory: string, revision: number, seen: number): H
 
 /** Never throws: a state directory that cannot be written keeps no CA from working. */
 export function rememberRevision(directory: string, { instance, revision }: CaState): void {
-  const path = witnessFile(directory);
+  const text = `${JSON.stringify({ v: 1, path: resolve(directory), instance, revision })}\n`;
+  keep(witnessFile(directory), text);
+  if ((readWitnessFile(copyFile(instance))?.revision ?? 0) <= revision) keep(copyFile(instance), text);
+}
+
+function keep(path: string, text: string): void {
   const temporary = temporaryPath(path);
   try {
-    mkdirSync(join(path, ".."), { recursive: true, mode: 0o700 });
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     // Not synced: after a power cut it may be one behind, which is true as well.
-    writeFileSync(temporary, `${JSON.stringify({ v: 1, path: resolve(directory), instance, revision })}\n`, { flag: "wx", mode: 0o600 });
+    writeFileSync(temporary, text, { flag: "wx", mode: 0o600 });
     renameSync(temporary, path);
   } catch {
     unlinkIfThere(temporary);
   }
 }
 
-function readWitness(directory: string): { instance: string; revision: number } | undefined {
+interface Seen {
+  readonly path: string;
+  readonly instance: string;
+  readonly revision: number;
+}
+
+function readWitness(directory: string): Seen | undefined {
+  return readWitnessFile(witnessFile(directory));
+}
+
+function readWitnessFile(file: string): Seen | undefined {
   try {
-    const { instance, revision } = parseObject(readFileSync(witnessFile(directory), "utf8")) ?? {};
-    return typeof instance === "string" && typeof revision === "number" ? { instance, revision } : undefined;
+    const { path, instance, revision } = parseObject(readFileSync(file, "utf8")) ?? {};
+    return typeof path === "string" && typeof instance === "string" && typeof revision === "number" ? { path, instance, revision } : undefined;
   } catch {
     return undefined;
   }

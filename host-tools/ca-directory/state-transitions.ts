@@ -15,9 +15,9 @@ export function reservedEntry(name: string, role: string, nowMs: number): Regist
   return { v: 1, kind: "device", name, role, state: "reserved", createdAtMs: nowMs, certificates: [] };
 }
 
-/** Adds a certificate; what the entry need no longer remember is dropped. */
+/** Adds a certificate; what the entry need no longer remember is dropped. A compromised key is remembered for ever. */
 export function withCertificate(entry: RegistryEntry, record: CertificateRecord, nowMs: number): RegistryEntry {
-  const kept = entry.certificates.filter((old) => old.notAfterMs > nowMs - KEEP_EXPIRED_MS);
+  const kept = entry.certificates.filter((old) => old.notAfterMs > nowMs - KEEP_EXPIRED_MS || old.reason === "keyCompromise");
   const spare = kept.filter((old) => old.status === "active" && old.serial !== entry.currentSerial);
   const valid = kept.filter((old) => old.status === "active").length;
   const surplus = new Set(spare.slice(0, Math.max(0, valid + 1 - MAX_VALID_CERTIFICATES)).map((old) => old.serial));
@@ -50,6 +50,14 @@ export function revokedOf(records: Iterable<CertificateRecord>, nowMs: number): 
     if (status !== "active" && notAfterMs > nowMs) revoked.push({ serial, reason: reason ?? "unspecified", revokedAtMs: revokedAtMs ?? nowMs });
   }
   return revoked;
+}
+
+/** Whether the key was revoked for compromise under any name: whoever has a copy may ask for another. */
+export function isCompromised(entries: Iterable<RegistryEntry>, publicKeyHash: string): boolean {
+  for (const { certificates } of entries) {
+    if (certificates.some((record) => record.reason === "keyCompromise" && record.publicKeyHash === publicKeyHash)) return true;
+  }
+  return false;
 }
 
 /** The certificate a device is believed to use: the one it committed, else the newest that is valid. */

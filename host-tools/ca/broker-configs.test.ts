@@ -1,11 +1,12 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { join, relative } from "node:path";
 import mqtt from "mqtt";
 import { afterEach, describe, expect, it } from "vitest";
+import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
 import { openCaReadOnly } from "./read-only.js";
-import { freePorts, provisionDevice, Scene } from "../../test/support/host-tools/scene.js";
+import { freePorts, PASSPHRASE, provisionDevice, Scene } from "../../test/support/host-tools/scene.js";
 import { runningMosquittos } from "../brokers/mosquitto/mosquitto-process.js";
 import { writeConfiguration } from "../brokers/mosquitto/mosquitto-output.js";
 import { bringUpToDate } from "../brokers/mosquitto/mosquitto-reload.js";
@@ -188,5 +189,47 @@ describe("mosquitto's memory", () => {
       late.once("message", (_topic, payload) => resolve(payload.toString()));
     });
     expect(await message).toBe("kept");
+  });
+});
+
+describe("a broker's directory", () => {
+  it("is kept up to date for a CA that was opened by a relative path", async () => {
+    const made = await scene.ca();
+    const out = join(made.directory, "..", "broker");
+    await made.writeBrokerConfig({ engine: "mosquitto", out, mtlsPort: 8883, pskPort: 8884 });
+    const told: OutputResult[] = [];
+    const ca = await openCa(relative(process.cwd(), made.directory), PASSPHRASE, { onOutput: (result) => told.push(result) });
+    await provisionDevice(ca, "dev1");
+    expect(told.filter(({ problem }) => problem !== undefined)).toEqual([]);
+    expect(readFileSync(join(out, "psk.txt"), "utf8")).toContain("dev1:");
+  });
+
+  it("gets no keys where others could take or replace them, and that is never silent", async () => {
+    const ca = await scene.ca();
+    const parent = join(ca.directory, "..", "parent");
+    const out = join(parent, "broker");
+    mkdirSync(parent);
+    await ca.writeBrokerConfig({ engine: "mosquitto", out, mtlsPort: 8883, pskPort: 8884 });
+    const warnings: string[] = [];
+    const listen = (warning: Error & { code?: string }): void => void warnings.push(`${warning.code ?? ""} ${warning.message}`);
+    process.on("warning", listen);
+    try {
+      for (const [path, mode, named] of [[out, 0o777, "may write"], [parent, 0o777, "may write"], [out, 0o770, "may write"]] as const) {
+        chmodSync(out, 0o700);
+        chmodSync(parent, 0o755);
+        chmodSync(path, mode);
+        await provisionDevice(ca, `dev-${warnings.length}`);
+        await new Promise((resolve) => setImmediate(resolve));
+        expect(warnings.at(-1)).toMatch(new RegExp(`^OUTPUT_EXPOSED .*${named}`));
+      }
+      expect(readFileSync(join(out, "psk.txt"), "utf8")).not.toContain("dev-");
+      rmSync(out, { recursive: true });
+      symlinkSync(parent, out);
+      await provisionDevice(ca, "behind-a-link");
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(warnings.at(-1)).toMatch(/it is a link/);
+    } finally {
+      process.off("warning", listen);
+    }
   });
 });

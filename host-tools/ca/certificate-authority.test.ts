@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
-import { createHash, X509Certificate } from "node:crypto";
+import { createHash, generateKeyPairSync, sign, X509Certificate } from "node:crypto";
+import type { KeyPairKeyObjectResult } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
@@ -225,6 +226,25 @@ describe("provisioning", () => {
   });
 });
 
+type PointForm = "compressed" | "hybrid" | "uncompressed";
+
+/** A request for a key whose point is written in one of its three encodings (SEC 1, section 2.3.3). */
+function encodedRequest(name: string, { publicKey, privateKey }: KeyPairKeyObjectResult, form: PointForm): Uint8Array {
+  const { x = "", y = "" } = publicKey.export({ format: "jwk" });
+  const [xBytes, yBytes] = [Buffer.from(x, "base64url"), Buffer.from(y, "base64url")];
+  const parity = (yBytes.at(-1) ?? 0) & 1;
+  const points = { compressed: [Buffer.of(2 + parity), xBytes], hybrid: [Buffer.of(6 + parity), xBytes, yBytes], uncompressed: [Buffer.of(4), xBytes, yBytes] };
+  const tlv = (tag: number, ...parts: Uint8Array[]): Buffer => {
+    const body = Buffer.concat(parts);
+    return Buffer.concat([Buffer.of(tag, ...(body.length < 128 ? [body.length] : [0x81, body.length])), body]);
+  };
+  const algorithm = Buffer.from("301306072a8648ce3d020106082a8648ce3d030107", "hex");
+  const spki = tlv(0x30, algorithm, tlv(0x03, Buffer.of(0), ...points[form]));
+  const subject = tlv(0x30, tlv(0x31, tlv(0x30, Buffer.from("0603550403", "hex"), tlv(0x0c, Buffer.from(name)))));
+  const info = tlv(0x30, Buffer.from("020100", "hex"), subject, spki, Buffer.from("a000", "hex"));
+  return tlv(0x30, info, Buffer.from("300a06082a8648ce3d040302", "hex"), tlv(0x03, Buffer.of(0), sign("sha256", info, privateKey)));
+}
+
 describe("enrolment", () => {
   it("gives the same key the same certificate, and retires the old one when the device reports the new", async () => {
     const ca = await scene.ca();
@@ -270,6 +290,29 @@ describe("enrolment", () => {
     await refused(ca, "BAD_REQUEST", () => ca.issueFromCsr("dev1", csr));
     await ca.issueFromCsr("dev1", (await testKey("dev1")).csr);
     expect((await ca.brokerMaterial()).stateOf("dev1")).toBe("active");
+  });
+
+  it("knows a key that was revoked for compromise in every encoding of its point, under every name and after every date", async () => {
+    let now = Date.now();
+    const ca = await scene.ca({}, { now: () => now });
+    await provisionDevice(ca, "dev1");
+    const key = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    await ca.issueFromCsr("dev1", encodedRequest("dev1", key, "uncompressed"), 60_000);
+    await ca.revoke({ id: "dev1", certificateOnly: true, reason: "keyCompromise" });
+    await provisionDevice(ca, "dev2");
+    const refuseAll = async (): Promise<void> => {
+      for (const form of ["compressed", "hybrid", "uncompressed"] as const) {
+        for (const id of ["dev1", "dev2"]) await refused(ca, "BAD_REQUEST", () => ca.issueFromCsr(id, encodedRequest(id, key, form)));
+      }
+    };
+    await refuseAll();
+    const reservation = await ca.reserve({ id: "dev3", role: "sensor" });
+    await refused(ca, "BAD_REQUEST", () => ca.complete(reservation, encodedRequest("dev3", key, "compressed")));
+    await ca.abandon(reservation);
+    // What is only old is dropped from an entry; a key that somebody else has is not.
+    now += 90 * 86_400_000;
+    for (let i = 0; i < 3; i++) await ca.issueFromCsr("dev1", (await testKey("dev1")).csr);
+    await refuseAll();
   });
 
   it("bounds how many certificates a device that never commits can have, without taking the one it uses", async () => {

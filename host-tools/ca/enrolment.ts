@@ -1,7 +1,8 @@
 /** Certificates for devices that ask over MQTT: renewal of a good one, or recovery from a revoked or expired one. */
 import { HawserError } from "../../sdk/errors.js";
 import type { CertificateRecord, RegistryEntry } from "../ca-directory/registry-entry.js";
-import { withCertificate, withOlderSuperseded } from "../ca-directory/state-transitions.js";
+import type { Draft } from "../ca-directory/ca-store.js";
+import { isCompromised, withCertificate, withOlderSuperseded } from "../ca-directory/state-transitions.js";
 import { checkRequest } from "../pki/certificate-request.js";
 import { chainOf, issueLeaf } from "./context.js";
 import type { CaContext } from "./context.js";
@@ -40,6 +41,7 @@ export async function issueFromCsr(ca: CaContext, id: string, csr: Uint8Array, o
     checkFresh(entry, arrivedAtMs);
     const known = entry.certificates.find((record) => record.publicKeyHash === publicKeyHash && record.notAfterMs > draft.nowMs);
     if (known !== undefined) return again(ca, known);
+    checkKey(draft, publicKeyHash);
     checkRate(entry, perHour, draft.nowMs);
     const { record, der } = await issueLeaf(ca.keys, id, publicKey, { kind: "client" }, draft.nowMs, lifetimeMs);
     draft.put({ ...withCertificate(entry, record, draft.nowMs), state: "active" });
@@ -68,6 +70,11 @@ export async function retireOlder(ca: CaContext, id: string, activeSerial: strin
     draft.record({ event: "committed", name: id, serial: activeSerial, ...(retired.length > 0 ? { retired } : {}) });
     return retired;
   });
+}
+
+/** @throws HawserError `BAD_REQUEST` for a key that was revoked for compromise, under whatever name */
+export function checkKey(draft: Draft, publicKeyHash: string): void {
+  if (isCompromised(draft.entries.values(), publicKeyHash)) throw new HawserError("BAD_REQUEST", "the key of the certificate request was revoked for compromise", "Make a new key.");
 }
 
 function enrollable(entry: RegistryEntry | undefined, id: string): RegistryEntry {

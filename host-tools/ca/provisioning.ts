@@ -14,6 +14,7 @@ import type { RegistryEntry } from "../ca-directory/registry-entry.js";
 import { reservedEntry, withAllRevoked, withCertificate, withoutPsk } from "../ca-directory/state-transitions.js";
 import { checkRequest } from "../pki/certificate-request.js";
 import { chainOf, issueLeaf } from "./context.js";
+import { checkKey } from "./enrolment.js";
 import type { CaContext } from "./context.js";
 import { DIRECTORIES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
 import { checkDeviceName } from "./reserved-names.js";
@@ -85,10 +86,11 @@ export class Provisioning {
   async complete(reservation: Reservation, csr: Uint8Array, lifetimeMs = this.ca.record.lifetimesMs.device): Promise<DeviceIdentity> {
     this.#check(reservation);
     const { id, role } = reservation;
-    const { publicKey } = await checkRequest(csr, id);
+    const { publicKey, publicKeyHash } = await checkRequest(csr, id);
     const psk = randomBytes(PSK_BYTES);
     return this.ca.store.change(async (draft) => {
       const before = reservedOrReplaced(draft, reservation);
+      checkKey(draft, publicKeyHash);
       const { record, der } = await issueLeaf(this.ca.keys, id, publicKey, { kind: "client" }, draft.nowMs, lifetimeMs);
       const replaced = before.certificates.filter((old) => old.status === "active").map((old) => old.serial);
       const cleared = withAllRevoked({ ...before, role, state: "reserved" }, "superseded", draft.nowMs);

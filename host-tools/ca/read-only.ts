@@ -1,5 +1,7 @@
 /** What can be read of a CA without its passphrase. */
 import { join, resolve } from "node:path";
+import type { HawserError } from "../../sdk/errors.js";
+import type { CaState } from "../ca-directory/sealed-state.js";
 import { readOutputs } from "../ca-directory/outputs-file.js";
 import type { Output } from "../ca-directory/outputs-file.js";
 import { verifyAuditText } from "../ca-directory/audit-trail.js";
@@ -14,7 +16,7 @@ import type { RegistryEntry } from "../ca-directory/registry-entry.js";
 import { isJournalThere, readRevision } from "../ca-directory/change-journal.js";
 import { FILES } from "../ca-directory/directory-layout.js";
 import { parseRecord, readRecord, unlock } from "../ca-directory/ca-record.js";
-import { checkNotOlder } from "../ca-directory/revision-witness.js";
+import { checkNotOlder, olderCopy } from "../ca-directory/revision-witness.js";
 import { readNextUpdate } from "./revocation.js";
 import { readConsistently } from "../ca-directory/proved-ca.js";
 
@@ -24,6 +26,8 @@ export interface CaView {
   readonly isProved: boolean;
   readonly name: string;
   readonly brokerHosts: readonly string[];
+  /** Set when this user has seen a newer state of this CA in another directory. */
+  readonly olderCopy?: HawserError;
   /** The root, DER. */
   readonly trustAnchors: readonly Uint8Array[];
   /** When the revocation lists stop being believed. */
@@ -43,8 +47,9 @@ export interface CaView {
 export function openCaReadOnly(directory: string): CaView {
   readRecord(directory);
   const { entries } = readConsistently(directory);
-  checkNotOlder(directory, readUnprovedState(directory));
-  return viewOf(unprovedFiles(directory), entries, false);
+  const state = readUnprovedState(directory);
+  checkNotOlder(directory, state);
+  return viewOf(unprovedFiles(directory), entries, state, false);
 }
 
 /**
@@ -55,14 +60,16 @@ export function openCaReadOnly(directory: string): CaView {
 export async function proveCa(directory: string, passphrase: string): Promise<CaView> {
   const path = resolve(directory);
   const { files, entries } = await readProvedCa(path, unlock(path, readRecord(path), passphrase));
-  return viewOf(files, entries, true);
+  return viewOf(files, entries, files.state, true);
 }
 
-function viewOf(files: CaFiles, entries: ReadonlyMap<string, RegistryEntry>, isProved: boolean): CaView {
+function viewOf(files: CaFiles, entries: ReadonlyMap<string, RegistryEntry>, state: CaState, isProved: boolean): CaView {
   const { name, brokerHosts } = parseRecord(files);
+  const copy = olderCopy(files.directory, state);
   return {
     directory: files.directory,
     isProved,
+    ...(copy === undefined ? {} : { olderCopy: copy }),
     name,
     brokerHosts,
     trustAnchors: readCertificates(files, FILES.root),

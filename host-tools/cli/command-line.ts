@@ -17,15 +17,16 @@ import { Terminal } from "./terminal.js";
 
 const OVERVIEW = `
 A first device, start to end:
-  export HAWSER_PASSPHRASE='a long passphrase'
+  (umask 077; echo 'a long passphrase' > passphrase); export HAWSER_PASSPHRASE_FILE=passphrase
   hawser ca init --dir ca
   hawser provision --dir ca --id sensor-1 --vault sensor-1.vault
   hawser broker run --dir ca --mtls-port 8883 --psk-port 8884 &
   hawser sim run --vault sensor-1.vault --url mqtts://localhost:8883 --count 3
 
-Passphrases come from --passphrase-file, else HAWSER_PASSPHRASE, else a prompt.
-Where CA and vault differ: HAWSER_CA_PASSPHRASE and HAWSER_VAULT_PASSPHRASE, or
-their --...-file options. HAWSER_DEBUG=1 shows where an error came from.
+Passphrases come from --passphrase-file, else HAWSER_PASSPHRASE or the file that
+HAWSER_PASSPHRASE_FILE names (brokers you start may inherit it), else a prompt.
+Where CA and vault differ: HAWSER_CA_PASSPHRASE[_FILE], HAWSER_VAULT_PASSPHRASE[_FILE],
+or their --...-file options. HAWSER_DEBUG=1 shows where an error came from.
 `;
 
 /** Runs one command line (without node and script); sets `process.exitCode`. */

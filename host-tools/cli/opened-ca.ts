@@ -8,6 +8,7 @@ import type { CaView } from "../ca/read-only.js";
 import type { Context } from "./command-runner.js";
 import { caPassphrase, hasCaPassphrase } from "./passphrases.js";
 import type { PassphraseOptions } from "./passphrases.js";
+import type { Terminal } from "./terminal.js";
 
 function withHeld(problem: HawserError, held: readonly string[]): HawserError {
   if (held.length === 0) return problem;
@@ -19,7 +20,7 @@ function withHeld(problem: HawserError, held: readonly string[]): HawserError {
  * @throws HawserError as `openCa` and `readPassphrase`
  */
 export async function openCaOf(options: PassphraseOptions & { dir: string }, { terminal, env }: Context, unsaid: readonly string[] = []): Promise<CertificateAuthority> {
-  openCaReadOnly(options.dir);
+  warnOfCopy(openCaReadOnly(options.dir), terminal);
   const passphrase = await caPassphrase(options, env);
   terminal.startProgress("working on the CA");
   const told = new Map<string, string>();
@@ -41,6 +42,7 @@ export async function openCaOf(options: PassphraseOptions & { dir: string }, { t
  */
 export async function readCaOf(options: PassphraseOptions & { dir: string }, { terminal, env }: Context): Promise<CaView> {
   const unproved = openCaReadOnly(options.dir);
+  warnOfCopy(unproved, terminal);
   const isNamed = (options.passphraseFile ?? options.caPassphraseFile) !== undefined;
   try {
     if (hasCaPassphrase(options, env)) return await proveCa(options.dir, await caPassphrase(options, env));
@@ -51,6 +53,10 @@ export async function readCaOf(options: PassphraseOptions & { dir: string }, { t
     terminal.warning(notVerified(options.dir, errorMessage(error), isForOthers ? "Give the CA's own with --passphrase-file FILE." : "Run it as the user whose CA it is."));
   }
   return unproved;
+}
+
+function warnOfCopy({ olderCopy }: CaView, terminal: Terminal): void {
+  if (olderCopy !== undefined) terminal.warning(olderCopy);
 }
 
 function notVerified(directory: string, why: string, next: string): HawserError {

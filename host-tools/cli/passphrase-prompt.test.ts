@@ -1,10 +1,11 @@
 /** Where passphrases come from, with the built command line at a real pseudo-terminal, which is its controlling one: Ctrl-C there is a real signal. */
 import { execFileSync, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { copyFileSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { witnessFile } from "../ca-directory/revision-witness.js";
 import { SerialLine } from "../../test/support/station/serial-line.js";
 import { buildCli, CLI, hawser, temporaryDirectory, treeState } from "../../test/support/host-tools/test-cli.js";
 import { directoryWithCa, ENV, PASSPHRASE } from "../../test/support/host-tools/test-fleet.js";
@@ -35,7 +36,7 @@ class Seat {
     const line = await SerialLine.open();
     // The first terminal that the leader of a new session opens becomes its controlling one.
     const shell = ["-c", 'terminal=$1; shift; exec "$@" < "$terminal" > "$terminal" 2>&1', "sh", line.path, process.execPath, CLI, ...args];
-    const child = spawn("sh", shell, { cwd, env: { PATH: process.env["PATH"] ?? "", ...env }, stdio: "ignore", detached: true });
+    const child = spawn("sh", shell, { cwd, env: { PATH: process.env["PATH"] ?? "", HAWSER_STATE_DIR: process.env["HAWSER_STATE_DIR"] ?? "", ...env }, stdio: "ignore", detached: true });
     const seat = new Seat(line, child);
     onTestFinished(async () => {
       child.kill("SIGKILL");
@@ -66,20 +67,17 @@ class Seat {
   }
 }
 
-/** Makes the command stop at the CA's record until the returned function is called; resolves when it is there. */
-async function heldAtRecord(cwd: string, start: () => Promise<Seat>): Promise<{ seat: Seat; release: () => Promise<void> }> {
-  const record = join(cwd, "ca/ca.json");
-  copyFileSync(record, join(cwd, "record"));
-  execFileSync("mkfifo", ["-m", "600", join(cwd, "held")]);
-  renameSync(join(cwd, "held"), record);
+/** Makes the command stop where it reads `path` until the returned function is called; resolves when it is there. */
+async function heldAt(path: string, content: string, start: () => Promise<Seat>): Promise<{ seat: Seat; release: () => Promise<void> }> {
+  mkdirSync(dirname(path), { recursive: true });
+  execFileSync("mkfifo", ["-m", "600", path]);
   const seat = await start();
   // A pipe opens when its reader is there.
-  const pipe = await open(record, "w");
-  renameSync(join(cwd, "record"), record);
+  const pipe = await open(path, "w");
   return {
     seat,
     release: async () => {
-      await pipe.writeFile(readFileSync(record));
+      await pipe.writeFile(content);
       await pipe.close();
     },
   };
@@ -127,7 +125,8 @@ describe("a stop before the passphrase prompt", () => {
     ["SIGTERM", (seat: Seat) => seat.child.kill("SIGTERM")],
   ])("by %s lets no prompt appear", async (by, stop) => {
     const cwd = await directoryWithCa();
-    const { seat, release } = await heldAtRecord(cwd, () => Seat.at(["ca", "crl", "--dir", "ca"], cwd));
+    const env = { HAWSER_STATE_DIR: join(cwd, "state") };
+    const { seat, release } = await heldAt(witnessFile(join(cwd, "ca"), env), "", () => Seat.at(["ca", "crl", "--dir", "ca"], cwd, env));
     stop(seat);
     // The kernel shows Ctrl-C as it makes the signal.
     if (by === "Ctrl-C") await seat.shows(/\^C/);
@@ -140,8 +139,8 @@ describe("a stop before the passphrase prompt", () => {
 
   test("is heeded where the vault's passphrase is asked for after the CA's was found", async () => {
     const cwd = await directoryWithCa();
-    const args = ["provision", "--dir", "ca", "--id", "sensor-1", "--vault", "v"];
-    const { seat, release } = await heldAtRecord(cwd, () => Seat.at(args, cwd, { HAWSER_CA_PASSPHRASE: PASSPHRASE }));
+    const args = ["provision", "--dir", "ca", "--id", "sensor-1", "--vault", "v", "--ca-passphrase-file", "held"];
+    const { seat, release } = await heldAt(join(cwd, "held"), `${PASSPHRASE}\n`, () => Seat.at(args, cwd));
     seat.child.kill("SIGTERM");
     await release();
     expect(await seat.ended).toBe(130);

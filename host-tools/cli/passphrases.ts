@@ -1,4 +1,6 @@
 /** The two passphrases a command may need, found where its flags and the environment say. */
+import { HawserError } from "../../sdk/errors.js";
+import { weaknessOf } from "../../sim/node/vault/passphrase-strength.js";
 import { passphraseSources, readPassphrase } from "../../sim/node/vault/passphrase.js";
 import type { PassphraseSurroundings } from "../../sim/node/vault/passphrase.js";
 import { processStop } from "./stop-signal.js";
@@ -7,26 +9,37 @@ export interface PassphraseOptions {
   passphraseFile?: string;
   caPassphraseFile?: string;
   vaultPassphraseFile?: string;
+  /** Take a new passphrase that is easy to guess. */
+  allowWeakPassphrase?: boolean;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** @throws HawserError as `readPassphrase` */
-export function caPassphrase(options: PassphraseOptions & { dir: string }, env: Environment, isNew = false): Promise<string> {
+/** @throws HawserError as `readPassphrase`, and `WEAK_PASSPHRASE` */
+export async function caPassphrase(options: PassphraseOptions & { dir: string }, env: Environment, isNew = false): Promise<string> {
   const sources = passphraseSources("ca", { general: options.passphraseFile, specific: options.caPassphraseFile });
-  return readPassphrase({ sources, purpose: `the CA directory ${options.dir}`, isNew }, surroundings(env));
+  const passphrase = await readPassphrase({ sources, purpose: `the CA directory ${options.dir}`, isNew }, surroundings(env));
+  return isNew ? strongEnough(passphrase, options) : passphrase;
+}
+
+/** @throws HawserError `WEAK_PASSPHRASE` */
+export function strongEnough(passphrase: string, { allowWeakPassphrase = false }: PassphraseOptions): string {
+  const weakness = allowWeakPassphrase ? undefined : weaknessOf(passphrase);
+  if (weakness === undefined) return passphrase;
+  throw new HawserError("WEAK_PASSPHRASE", `the new passphrase is easy to guess: ${weakness}`, "Choose another, four or five unrelated words for example, or say --allow-weak-passphrase.");
 }
 
 /** Whether there is a passphrase for the CA without asking a person. */
 export function hasCaPassphrase(options: PassphraseOptions, env: Environment): boolean {
   const sources = passphraseSources("ca", { general: options.passphraseFile, specific: options.caPassphraseFile });
-  return sources.some((source) => "file" in source || env[source.environment] !== undefined);
+  return sources.some((source) => "file" in source || env["environment" in source ? source.environment : source.fileOf] !== undefined);
 }
 
-/** @throws HawserError as `readPassphrase` */
-export function vaultPassphrase(options: PassphraseOptions & { vault: string }, env: Environment, isNew = false): Promise<string> {
+/** @throws HawserError as `readPassphrase`, and `WEAK_PASSPHRASE` */
+export async function vaultPassphrase(options: PassphraseOptions & { vault: string }, env: Environment, isNew = false): Promise<string> {
   const sources = passphraseSources("vault", { general: options.passphraseFile, specific: options.vaultPassphraseFile });
-  return readPassphrase({ sources, purpose: `the vault ${options.vault}`, isNew }, surroundings(env));
+  const passphrase = await readPassphrase({ sources, purpose: `the vault ${options.vault}`, isNew }, surroundings(env));
+  return isNew ? strongEnough(passphrase, options) : passphrase;
 }
 
 function surroundings(environment: Environment): PassphraseSurroundings {

@@ -1,6 +1,7 @@
 /** Reads and checks PKCS#10 requests (RFC 2986). They come from devices: anything may be in them. */
 import "reflect-metadata";
 import { createHash, createPublicKey } from "node:crypto";
+import type { KeyObject } from "node:crypto";
 import * as x509 from "@peculiar/x509";
 import { HawserError } from "../../sdk/errors.js";
 import { nodeCrypto } from "./signer.js";
@@ -50,13 +51,23 @@ function p256Key(request: x509.Pkcs10CertificateRequest): Uint8Array {
   try {
     const key = createPublicKey({ key: Buffer.from(request.publicKey.rawData), format: "der", type: "spki" });
     if (key.asymmetricKeyType === "ec" && key.asymmetricKeyDetails?.namedCurve === "prime256v1") {
-      return new Uint8Array(key.export({ format: "der", type: "spki" }));
+      return canonicalSpki(key);
     }
   } catch {
     // Falls through: a key that OpenSSL does not read is no P-256 key either.
   }
   throw new HawserError("BAD_REQUEST", "the key of the certificate request is not P-256", "Make the key on the curve P-256.");
 }
+
+/** An EC public key on P-256 with its point uncompressed (RFC 5480): a point has three encodings, and OpenSSL gives a key back as it came. */
+function canonicalSpki(key: KeyObject): Uint8Array {
+  const { x, y } = key.export({ format: "jwk" });
+  if (typeof x !== "string" || typeof y !== "string") throw new Error("it has no point");
+  return new Uint8Array(Buffer.concat([P256_SPKI, Buffer.from(x, "base64url"), Buffer.from(y, "base64url")]));
+}
+
+/** SubjectPublicKeyInfo up to the point: id-ecPublicKey, prime256v1, a BIT STRING of 66 bytes, an uncompressed point. */
+const P256_SPKI = Buffer.from("3059301306072a8648ce3d020106082a8648ce3d03010703420004", "hex");
 
 async function signatureIsGood(request: x509.Pkcs10CertificateRequest): Promise<boolean> {
   try {

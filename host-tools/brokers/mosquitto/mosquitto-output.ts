@@ -1,8 +1,9 @@
 /** A mosquitto configuration on disk: checked, written file by file without a moment in which one is half there, and told to the running broker. */
-import { closeSync, constants, fchmodSync, fchownSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync } from "node:fs";
+import { chmodSync, closeSync, constants, fchmodSync, fchownSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
 import { errnoCode, storageError, syncDirectory, temporaryPath, unlinkIfThere, writeNewFile } from "../../../sim/node/files/atomic-file.js";
+import { problemWithDirectory, whoCouldReplace } from "../../../sim/node/files/safe-path.js";
 import { compileMosquitto, MOSQUITTO_FILES, pluginState } from "./mosquitto-config.js";
 import type { BrokerFacts } from "./mosquitto-config.js";
 import { ownerFor } from "./broker-user.js";
@@ -28,6 +29,8 @@ export function prepareDirectory(out: string): { directory: string; made: boolea
     const made = makeIfMissing(path);
     const directory = realpathSync(path);
     if (!made) checkOurs(directory);
+    // Empty: nobody can have planted anything yet.
+    if (!made && readdirSync(directory).length === 0) chmodSync(directory, 0o700);
     return { directory, made };
   } catch (error) {
     throw storageError(error, "make", path);
@@ -62,6 +65,7 @@ export async function writeConfiguration({ directory, settings }: Output, facts:
   const owner = ownerFor(settings.user);
   const files = compileMosquitto(directory, settings, facts);
   const stale = [...files].filter(([name, content]) => !isUpToDate(join(directory, name), content, owner));
+  checkSafe(directory, owner);
   try {
     makeDirectories(directory, owner);
     if (settings.plugin !== undefined) makePluginState(join(directory, MOSQUITTO_FILES.plugin), owner);
@@ -77,6 +81,24 @@ export async function writeConfiguration({ directory, settings }: Output, facts:
     throw storageError(error, "write", directory);
   }
   return stale.map(([name]) => name);
+}
+
+/**
+ * Secrets go only where nobody but root, this user and the broker's user could read or replace them.
+ *
+ * @throws HawserError `OUTPUT_EXPOSED`
+ */
+function checkSafe(directory: string, owner: SystemUser | undefined): void {
+  // Who runs sudo may write where he likes anyway.
+  const trusted = [process.geteuid?.() ?? 0, Number(process.env["SUDO_UID"] ?? 0), owner?.uid ?? 0];
+  const problem = problemWithDirectory(directory) ?? whoOwns(directory, trusted) ?? whoCouldReplace(directory, trusted);
+  if (problem === undefined) return;
+  throw new HawserError("OUTPUT_EXPOSED", `keys are not written to ${directory}: ${problem}`, "Mend its owner and mode (chmod go-w), or write the configuration elsewhere.");
+}
+
+function whoOwns(directory: string, trusted: readonly number[]): string | undefined {
+  const { uid } = lstatSync(directory);
+  return uid === 0 || trusted.includes(uid) ? undefined : `it belongs to user ${uid}`;
 }
 
 export function removeConfiguration(directory: string): void {

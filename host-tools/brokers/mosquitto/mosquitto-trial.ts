@@ -4,9 +4,10 @@
  */
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
+import { isOurDirectory } from "../../../sim/node/files/safe-path.js";
 import { compileMosquittoTrial, MOSQUITTO_FILES, pluginState } from "./mosquitto-config.js";
 import type { BrokerFacts, MosquittoSettings } from "./mosquitto-config.js";
 
@@ -16,21 +17,30 @@ const START_LIMIT_MS = 20_000;
 /**
  * Runs the configuration for a moment, on UNIX sockets.
  *
- * @param place a directory to make for it and to remove afterwards; what an earlier trial left there is removed too. It sees secrets, so it belongs where
- *   nobody else may write
+ * @param place directories of this name with something unpredictable behind it are made and removed again; so are those that an earlier trial left. They see secrets,
+ *   so they belong where nobody else may write
  * @returns what mosquitto has against it, or undefined when there is nothing
  */
 export async function tryConfiguration(mosquitto: string, place: string, settings: MosquittoSettings, facts: BrokerFacts): Promise<string | undefined> {
-  rmSync(place, { recursive: true, force: true });
+  removeLeftovers(place);
+  // Mode 0700, by a name that was not there.
+  const room = mkdtempSync(`${place}-`);
   try {
-    for (const path of [place, join(place, MOSQUITTO_FILES.data)]) mkdirSync(path, { mode: 0o700 });
-    const files = compileMosquittoTrial(place, { ...settings, user: currentUser() }, facts);
-    writeFileSync(join(place, MOSQUITTO_FILES.plugin), pluginState(), { mode: 0o600 });
-    for (const [name, content] of files) writeFileSync(join(place, name), content, { mode: 0o600 });
+    mkdirSync(join(room, MOSQUITTO_FILES.data), { mode: 0o700 });
+    const files = compileMosquittoTrial(room, { ...settings, user: currentUser() }, facts);
+    writeFileSync(join(room, MOSQUITTO_FILES.plugin), pluginState(), { mode: 0o600, flag: "wx" });
+    for (const [name, content] of files) writeFileSync(join(room, name), content, { mode: 0o600, flag: "wx" });
     // Sockets are named relative to the working directory: their whole path may be too long for the system.
-    return await verdictOf(spawn(mosquitto, ["-c", join(place, MOSQUITTO_FILES.config)], { cwd: place, stdio: ["ignore", "ignore", "pipe"] }));
+    return await verdictOf(spawn(mosquitto, ["-c", join(room, MOSQUITTO_FILES.config)], { cwd: room, stdio: ["ignore", "ignore", "pipe"] }));
   } finally {
-    rmSync(place, { recursive: true, force: true });
+    rmSync(room, { recursive: true, force: true });
+  }
+}
+
+function removeLeftovers(place: string): void {
+  for (const name of readdirSync(dirname(place))) {
+    const path = join(dirname(place), name);
+    if (name.startsWith(`${basename(place)}-`) && isOurDirectory(path)) rmSync(path, { recursive: true, force: true });
   }
 }
 

@@ -1,4 +1,5 @@
 /** Writes a broker's configuration, which every later change of the CA keeps up to date. */
+import { PASSPHRASE_VARIABLES } from "../command-runner.js";
 import type { Context } from "../command-runner.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
@@ -31,7 +32,13 @@ export async function writeBrokerConfiguration(options: BrokerConfigOptions, con
   });
   const { configFile, files, user, note } = written;
   context.terminal.result({ for: engine, config: configFile, files, user, mtlsPort, pskPort, note }, [
-    `${configFile}: certificates on port ${mtlsPort}, pre-shared keys on port ${pskPort}. Start with: mosquitto -c ${configFile}`,
+    `${configFile}: certificates on port ${mtlsPort}, pre-shared keys on port ${pskPort}. Start with: ${withoutPassphrase(context.env)}mosquitto -c ${configFile}`,
     ...(note === undefined ? [] : [`Note: ${note}.`]),
   ]);
+}
+
+/** A broker started from this shell would inherit the passphrase. */
+function withoutPassphrase(env: Context["env"]): string {
+  const exported = PASSPHRASE_VARIABLES.filter((name) => env[name] !== undefined);
+  return exported.length === 0 ? "" : `env ${exported.map((name) => `-u ${name}`).join(" ")} `;
 }

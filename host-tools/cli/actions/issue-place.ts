@@ -2,12 +2,13 @@
  * Where `hawser issue` puts the files of a client. They are written beside their place before the registry knows of them, so that only renames are left to do once the
  * client is let in. A command that was killed or refused before those leaves the files there, for the same command to find.
  */
-import { X509Certificate } from "node:crypto";
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync } from "node:fs";
+import { randomBytes, X509Certificate } from "node:crypto";
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, statSync } from "node:fs";
 import type { Dirent } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
-import { errnoCode, removeLeftoverTemporaries, storageError, syncDirectory, writeFileAtomic } from "../../../sim/node/files/atomic-file.js";
+import { errnoCode, isTemporaryName, removeLeftoverTemporaries, storageError, syncDirectory, unlinkIfThere, writeFileAtomic } from "../../../sim/node/files/atomic-file.js";
+import { isOurDirectory } from "../../../sim/node/files/safe-path.js";
 import { lockNow } from "../../../sim/node/files/process-lock.js";
 import type { ProcessLock } from "../../../sim/node/files/process-lock.js";
 import type { ClientCredentials } from "../../ca/clients.js";
@@ -15,8 +16,12 @@ import type { ClientCredentials } from "../../ca/clients.js";
 /** Not named after the client: a client may be called "ca". The certificate is written and moved last: where it is staged, all is. */
 export const FILES = { key: "client.key.pem", ca: "ca.crt.pem", certificate: "client.crt.pem" } as const;
 
-/** Ends the name of the directory beside a place, and names the one in a place that is there: a mount point takes no renames from outside. */
-const STAGING = ".hawser-staged";
+/**
+ * Begins what is added to a place's path for the directory beside it, and names the one in a place that is there: a mount point takes no renames from outside. Something
+ * unpredictable follows, so that nobody can have put anything there for us to write through or remove.
+ */
+const STAGING = ".hawser-staged-";
+const LOCK = ".hawser-lock";
 
 export class IssuePlace {
   readonly #path: string;
@@ -42,13 +47,15 @@ export class IssuePlace {
    */
   static claim(out: string, replace: boolean): IssuePlace {
     const path = resolve(out);
-    const staging = existsSync(path) ? join(path, STAGING) : `${path}${STAGING}`;
-    makeDirectory(staging, path);
+    checkNoLink(path);
+    const lock = lockNow(`${prefixFor(path)}${LOCK}`, () => new HawserError("OUT_EXISTS", `another process writes to ${out}`, "Wait for it, or choose another directory."));
     try {
-      const lock = lockNow(join(staging, "lock"), () => new HawserError("OUT_EXISTS", `another process writes to ${out}`, "Wait for it, or choose another directory."));
+      removeLockLeftovers(`${prefixFor(path)}${LOCK}`);
+      const staging = stagedBefore(path) ?? `${prefixFor(path)}${STAGING}${randomBytes(8).toString("hex")}`;
+      makeDirectory(staging, path);
       return new IssuePlace(path, replace, staging, lock).#checked();
     } catch (error) {
-      removeIfEmpty(staging);
+      lock.release();
       throw error;
     }
   }
@@ -135,14 +142,45 @@ export class IssuePlace {
 /** @throws HawserError `OUT_EXISTS` when there is anything but what may be replaced, `STORAGE_FAILED` */
 export function checkFree(out: string, replace: boolean): void {
   // The certificate moves last: some of the files may be in their place already.
-  const isMoveUnfinished = existsSync(join(out, STAGING, "files", FILES.certificate));
+  const staging = isDirectory(out) ? stagedBefore(resolve(out)) : undefined;
+  const isMoveUnfinished = staging !== undefined && existsSync(join(staging, "files", FILES.certificate));
   checkHolds(out, replace || isMoveUnfinished);
 }
 
 function checkHolds(out: string, mayReplace: boolean): void {
-  const entries = entriesOf(out).filter(({ name }) => name !== STAGING);
+  const entries = entriesOf(out).filter(({ name }) => !name.startsWith(STAGING) && !name.startsWith(LOCK));
   const allOurs = entries.every((entry) => (Object.values(FILES) as string[]).includes(entry.name) && !entry.isDirectory());
   if (entries.length > 0 && !(mayReplace && allOurs)) throw new HawserError("OUT_EXISTS", `${out} is not empty`, "Choose another directory, or say --replace to put new files in the place of such files.");
+}
+
+/** What the names of staging directory and lock begin with: in the place when it is there, beside it otherwise. */
+function prefixFor(path: string): string {
+  return isDirectory(path) ? join(path, "/") : path;
+}
+
+function isDirectory(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+}
+
+/** The directory that a command for this place left behind. Only one that this user made: any other was planted. */
+function stagedBefore(path: string): string | undefined {
+  const prefix = `${prefixFor(path)}${STAGING}`;
+  const names = existsSync(dirname(prefix)) ? readdirSync(dirname(prefix)) : [];
+  const found = names.filter((name) => name.startsWith(basename(prefix)) && /^[0-9a-f]{16}$/.test(name.slice(basename(prefix).length)));
+  return found.map((name) => join(dirname(prefix), name)).find(isOurDirectory);
+}
+
+/** Of processes that were killed while they took the lock. A live one that loses its own tries again. */
+function removeLockLeftovers(lockPath: string): void {
+  const directory = dirname(lockPath);
+  for (const name of readdirSync(directory)) if (name.startsWith(`${basename(lockPath)}.`) && isTemporaryName(name)) unlinkIfThere(join(directory, name));
+}
+
+/** A link that another user put there would have the key written where he says. */
+function checkNoLink(path: string): void {
+  const status = lstatSync(path, { throwIfNoEntry: false });
+  if (status?.isSymbolicLink() !== true || status.uid === process.geteuid?.() || status.uid === 0) return;
+  throw new HawserError("OUT_EXISTS", `${path} is a link that another user made`, "Choose another directory.");
 }
 
 function entriesOf(directory: string): Dirent[] {

@@ -76,7 +76,7 @@ const fullFrom = (at: number) => (step: number, call: string): void => {
 
 /** The locks of a killed process name nobody alive; here they would name this process. */
 function withoutLocks(room: string): void {
-  for (const lock of ["ca/ca.lock", "out.hawser-staged/lock", "out/.hawser-staged/lock"]) rmSync(join(room, lock), { force: true });
+  for (const lock of ["ca/ca.lock", "out.hawser-lock", "out/.hawser-lock"]) rmSync(join(room, lock), { force: true });
 }
 
 const clientOf = (room: string) => openCaReadOnly(join(room, "ca")).list()[0];
@@ -110,7 +110,7 @@ describe.each([
       const code = await run(copy, replace).then(() => "", errorCode);
       // Killed when all was done but the tidying up: nothing was left to do.
       expect([at, code]).toEqual([at, done ? "OUT_EXISTS" : ""]);
-      if (done) rmSync(join(copy, "out", ".hawser-staged"), { recursive: true, force: true });
+      if (done) for (const name of readdirSync(join(copy, "out"))) if (name.startsWith(".hawser-")) rmSync(join(copy, "out", name), { recursive: true });
       expectIssued(copy);
       codes.add(code);
     }
@@ -146,7 +146,7 @@ describe("issuing", () => {
     const { copy, error } = await runFailing(room, false, (_step, call) => {
       if (call === "renameSync" && (renames -= 1) === 0) throw Object.assign(new Error("no"), { code: "EACCES" });
     });
-    expect(error).toMatchObject({ code: "STORAGE_FAILED", message: expect.stringContaining(join(copy, "out.hawser-staged/files")) as string });
+    expect(error).toMatchObject({ code: "STORAGE_FAILED", message: expect.stringContaining(join(copy, "out.hawser-staged-")) as string });
     const serial = clientOf(copy)?.serial;
     await run(copy, false);
     expectIssued(copy);
@@ -155,14 +155,25 @@ describe("issuing", () => {
 
   it("refuses a place that another process is filling", async () => {
     const room = await roomWith(() => undefined);
-    mkdirSync(join(room, "out.hawser-staged"));
-    const lock = lockNow(join(room, "out.hawser-staged/lock"), () => new HawserError("HELD", "held", "Wait."));
+    const lock = lockNow(join(room, "out.hawser-lock"), () => new HawserError("HELD", "held", "Wait."));
     expect(await run(room, false).catch(errorCode)).toBe("OUT_EXISTS");
     expect(clientOf(room)).toBeUndefined();
     lock.release();
     await run(room, false);
     expectIssued(room);
     expect(readdirSync(room).sort()).toEqual(["ca", "out"]);
+  });
+
+  it("writes through no link and removes nothing behind one, wherever somebody may have put it", async () => {
+    const room = await roomWith(() => undefined);
+    const victim = join(room, "victim");
+    mkdirSync(join(victim, "files"), { recursive: true });
+    writeFileSync(join(victim, "files", "precious"), "precious");
+    const links = ["out.hawser-staged", `out.hawser-staged-${"0".repeat(16)}`, "out.hawser-lock.0123456789abcdef.tmp~"];
+    for (const link of links) symlinkSync(victim, join(room, link));
+    await run(room, false);
+    expectIssued(room);
+    expect([readdirSync(victim), readdirSync(join(victim, "files"))]).toEqual([["files"], ["precious"]]);
   });
 
   it.each([

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { collect } from "../values.js";
-import { caDirectory, caPassphrase, json, parsePath } from "./shared-options.js";
+import { caDirectory, caPassphrase, json, parsePath, weakPassphrase } from "./shared-options.js";
 
 export function addCaCommands(program: Command, run: Run): void {
   const ca = program.command("ca").description("Make and keep the certificate authority of a fleet.");
@@ -18,7 +18,7 @@ function addInit(ca: Command, run: Run): void {
     .requiredOption("--dir <dir>", "the directory to make; it must not exist or be empty", parsePath)
     .option("--name <name>", "the name in the CA's certificates", "Hawser")
     .option("--broker-host <host>", "a DNS name or IP address devices reach the broker by; repeatable (default: localhost, 127.0.0.1, ::1)", collect);
-  json(caPassphrase(init));
+  json(weakPassphrase(caPassphrase(init)));
   addHelp(init, {
     notes: ["The passphrase encrypts the CA's keys. Whoever has the directory and the passphrase can make devices; back both up, apart."],
     json: ['{"dir":"ca","name":"Hawser","brokerHosts":["localhost","127.0.0.1","::1"],"root":"ca/root.crt.pem"}'],

@@ -7,7 +7,7 @@ import type { ProvisionSerialOptions } from "../actions/provision-serial.js";
 import { addHelp } from "../command-runner.js";
 import type { Context, Run } from "../command-runner.js";
 import { parseBaud, parsePositiveDurationMs } from "../values.js";
-import { caDirectory, caPassphrase, json, parsePath, vaultPassphrase } from "./shared-options.js";
+import { caDirectory, caPassphrase, json, parsePath, vaultPassphrase, weakPassphrase } from "./shared-options.js";
 
 /** One of the two places. */
 type Flags = Omit<ProvisionOptions, "vault"> & Omit<ProvisionSerialOptions, "serial"> & { vault?: string; serial?: string };
@@ -21,7 +21,7 @@ export function addProvisionCommand(program: Command, run: Run): void {
     .addOption(new Option("--baud <rate>", "with --serial: bits a second").argParser(parseBaud).default(115_200))
     .addOption(new Option("--wait <duration>", "with --serial: how long to wait for a device").argParser(parsePositiveDurationMs).default(30_000, "30s"))
     .option("--replace", "revoke what a device of this id had and replace its vault");
-  json(vaultPassphrase(caPassphrase(provision)));
+  json(weakPassphrase(vaultPassphrase(caPassphrase(provision))));
   addHelp(provision, {
     notes: [
       "Into a vault: a failure at any point leaves the disk and the registry as they were. After a kill the name may stay reserved: run the command again,",

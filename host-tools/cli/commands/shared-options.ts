@@ -22,12 +22,17 @@ export function caDirectory(command: Command): Command {
 
 export function caPassphrase(command: Command): Command {
   return command
-    .option("--passphrase-file <file>", "file whose first line is the passphrase (default: $HAWSER_PASSPHRASE, else a prompt)")
+    .option("--passphrase-file <file>", "file whose first line is the passphrase (default: $HAWSER_PASSPHRASE or the file $HAWSER_PASSPHRASE_FILE, else a prompt)")
     .option("--ca-passphrase-file <file>", "the same for the CA directory alone (default: $HAWSER_CA_PASSPHRASE)");
 }
 
 export function vaultPassphrase(command: Command): Command {
   return command.option("--vault-passphrase-file <file>", "the same for the vault alone (default: $HAWSER_VAULT_PASSPHRASE)");
+}
+
+/** For commands that make something a new passphrase protects. */
+export function weakPassphrase(command: Command): Command {
+  return command.option("--allow-weak-passphrase", "take a new passphrase that is short or easy to guess");
 }
 
 export function json(command: Command): Command {

@@ -39,6 +39,8 @@ export class Stage {
     /** Told of everything the device reports. */
     private readonly onEvent: (event: DeviceEvent) => void,
   ) {
+    // What this CA is remembered by goes when it does.
+    process.env["HAWSER_STATE_DIR"] = join(this.directory, "state");
     // mosquitto, started as root, becomes another user and must be able to enter.
     if (engine === "mosquitto") chmodSync(this.directory, 0o755);
   }

@@ -83,6 +83,14 @@ describe("a passphrase", () => {
     expect(await read(passphraseSources("vault", {}), all)).toBe("for vaults");
   });
 
+  it("comes from the file that a variable names, after the variable itself", async () => {
+    const path = file("named", "from the named file\n");
+    expect(await read(passphraseSources("ca", {}), { HAWSER_PASSPHRASE_FILE: path })).toBe("from the named file");
+    expect(await read(passphraseSources("vault", {}), { HAWSER_VAULT_PASSPHRASE_FILE: path, HAWSER_PASSPHRASE: "x" })).toBe("from the named file");
+    expect(await read(passphraseSources("ca", {}), { HAWSER_PASSPHRASE_FILE: path, HAWSER_PASSPHRASE: "x" })).toBe("x");
+    await expect(read(passphraseSources("ca", {}), { HAWSER_PASSPHRASE_FILE: join(room, "nowhere") })).rejects.toMatchObject({ code: "PASSPHRASE_FILE_UNREADABLE" });
+  });
+
   it("is not taken from the environment when a file that was named is missing or empty", async () => {
     const environment = { HAWSER_CA_PASSPHRASE: "x", HAWSER_PASSPHRASE: "x" };
     for (const option of ["general", "specific"]) {

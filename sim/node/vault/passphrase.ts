@@ -5,8 +5,11 @@ import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { HawserError } from "../../../sdk/errors.js";
 import { errnoCode } from "../files/atomic-file.js";
 
-/** One place to look: an environment variable, or a file that was named on the command line. */
-export type PassphraseSource = { environment: string } | { file: string };
+/**
+ * One place to look: an environment variable, a file that was named on the command line, or a file that an environment variable names: a path may be inherited by every
+ * program that a shell starts, a passphrase should not be.
+ */
+export type PassphraseSource = { environment: string } | { file: string } | { fileOf: string };
 
 export interface PassphraseRequest {
   /** Looked through in order; the first that is set decides, and is not skipped when it is bad. */
@@ -30,9 +33,10 @@ export interface PassphraseFiles {
  * each, what is meant for this one thing before what is meant for all.
  */
 export function passphraseSources(kind: "ca" | "vault", files: PassphraseFiles): PassphraseSource[] {
-  const specific = { environment: kind === "ca" ? "HAWSER_CA_PASSPHRASE" : "HAWSER_VAULT_PASSPHRASE" };
+  const specific = kind === "ca" ? "HAWSER_CA_PASSPHRASE" : "HAWSER_VAULT_PASSPHRASE";
+  const inherited = (name: string): PassphraseSource[] => [{ environment: name }, { fileOf: `${name}_FILE` }];
   const file = (path: string | undefined): PassphraseSource[] => (path === undefined ? [] : [{ file: path }]);
-  return [...file(files.specific), ...file(files.general), specific, { environment: "HAWSER_PASSPHRASE" }];
+  return [...file(files.specific), ...file(files.general), ...inherited(specific), ...inherited("HAWSER_PASSPHRASE")];
 }
 
 /** A terminal's input, as far as a prompt needs it; `process.stdin` is one. */
@@ -72,9 +76,11 @@ const PROCESS: PassphraseSurroundings = { environment: process.env, input: proce
  */
 export async function readPassphrase(request: PassphraseRequest, surroundings: PassphraseSurroundings = PROCESS): Promise<string> {
   for (const source of request.sources) {
-    const found = "file" in source ? readPassphraseFile(source.file) : surroundings.environment[source.environment];
+    const { environment } = surroundings;
+    const path = "file" in source ? source.file : "fileOf" in source ? environment[source.fileOf] : undefined;
+    const found = path === undefined ? environment["environment" in source ? source.environment : ""] : readPassphraseFile(path);
     if (found === undefined) continue;
-    return checked(found, "file" in source ? `the passphrase file ${source.file}` : source.environment, request.isNew);
+    return checked(found, "environment" in source ? source.environment : `the passphrase file ${path ?? ""}`, request.isNew);
   }
   const { input, output } = surroundings;
   if (input.isTTY !== true || output.isTTY !== true) throw required(`no passphrase for ${request.purpose}`);
