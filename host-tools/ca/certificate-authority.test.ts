@@ -297,7 +297,7 @@ describe("enrolment", () => {
     const ca = await scene.ca({}, { now: () => now });
     await provisionDevice(ca, "dev1");
     const key = generateKeyPairSync("ec", { namedCurve: "P-256" });
-    await ca.issueFromCsr("dev1", encodedRequest("dev1", key, "uncompressed"), 60_000);
+    await ca.issueFromCsr("dev1", encodedRequest("dev1", key, "uncompressed"), { lifetimeMs: 60_000 });
     await ca.revoke({ id: "dev1", certificateOnly: true, reason: "keyCompromise" });
     await provisionDevice(ca, "dev2");
     const refuseAll = async (): Promise<void> => {
