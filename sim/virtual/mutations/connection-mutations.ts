@@ -65,7 +65,7 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
     file: "sdk/supervisor/evidence.ts",
     find: 'if (SILENT.has(code)) return',
     replace: 'if (code === "CONNECTION_RESET" || code === "CONNECT_TIMEOUT") return "verdict";\n  if (SILENT.has(code)) return',
-    invariants: ["psk-on-network-fault", "rung-without-reason"],
+    invariants: ["psk-on-network-fault", "rung-without-reason", "left-too-soon"],
     stage: { kind: "world", faults: ["reset", "black-hole"], traits: { device: { recoverable: true, bare: false } } },
   },
   {
@@ -73,7 +73,7 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
     file: "sdk/supervisor/evidence.ts",
     find: 'if (SILENT.has(code)) return',
     replace: 'if (code === "SERVER_CA_UNKNOWN" || code === "SERVER_NAME_MISMATCH") return "verdict";\n  if (SILENT.has(code)) return',
-    invariants: ["psk-on-network-fault", "rung-without-reason"],
+    invariants: ["psk-on-network-fault", "rung-without-reason", "left-too-soon"],
     stage: { kind: "world", faults: ["captive-portal"], traits: { device: { recoverable: true, bare: false } } },
   },
   {
@@ -81,7 +81,7 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
     file: "sdk/supervisor/credential-ladder.ts",
     find: '    this.#endProof();\n    this.#rung = "mtls";\n    return [];',
     replace: "    this.#endProof();\n    return [];",
-    invariants: ["psk-on-network-fault", "not-back-online", "rung-without-reason"],
+    invariants: ["psk-on-network-fault", "not-back-online", "rung-without-reason", "left-too-soon"],
     stage: IDENTITY,
   },
   {

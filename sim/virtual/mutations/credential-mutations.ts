@@ -92,6 +92,6 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
     find: "this.#backoff.next(Math.min(askedMs, this.#longestWishMs))",
     replace: "this.#backoff.next(askedMs)",
     invariants: ["stranded", "not-back-online"],
-    stage: { kind: "world", faults: ["answers-forged"], days: 1, traits: { world: { lifetimeMs: 21_600_000, tlsVersion: "TLSv1.3" }, device: RECOVERABLE } },
+    stage: { kind: "world", faults: ["answers-forged", "authority-down"], days: 1, traits: { world: { lifetimeMs: 21_600_000, tlsVersion: "TLSv1.3" }, device: RECOVERABLE } },
   },
 ];
