@@ -118,6 +118,8 @@ function listenerLines({ policy, directory, tls }: CompileInput, { name, port, b
     ...(websocket ? ["protocol websockets"] : []),
     ...(connections === undefined ? [] : [`max_connections ${connections}`]),
     "allow_anonymous false",
+    // Nobody takes over another's session, or empties its queue, by its client id.
+    "use_username_as_clientid true",
     "tls_version tlsv1.2",
     `acl_file ${path(`${name}.acl`)}`,
   ];
