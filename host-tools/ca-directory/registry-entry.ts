@@ -44,15 +44,17 @@ export interface RegistryEntry {
   readonly psk?: string;
   /** What the policy's scopes and topics ask about: site, line, tenant, ... */
   readonly attributes?: Readonly<Record<string, string>>;
+  /** `$7$iterations$salt$hash` (PBKDF2-SHA512), for listeners that ask for a password. */
+  readonly passwordHash?: string;
 }
 
 /** @returns undefined when the value is no entry for `name` */
 export function parseEntry(value: Readonly<Record<string, unknown>>, name: string): RegistryEntry | undefined {
   if (value["v"] !== 1 || value["name"] !== name) return undefined;
-  const { kind, role, state, createdAtMs, certificates, currentSerial, psk, attributes } = value;
+  const { kind, role, state, createdAtMs, certificates, currentSerial, psk, attributes, passwordHash } = value;
   if ((kind !== "device" && kind !== "client") || typeof role !== "string" || !isOneOf(state, ENTRY_STATES) || !isTime(createdAtMs)) return undefined;
   const records = parseCertificateRecords(certificates);
-  if (records === undefined || !isOptionalString(currentSerial) || !isOptionalString(psk) || !isAttributes(attributes)) return undefined;
+  if (records === undefined || !isOptionalString(currentSerial) || !isOptionalString(psk) || !isAttributes(attributes) || !isPasswordHash(passwordHash)) return undefined;
   return {
     v: 1,
     kind,
@@ -64,7 +66,13 @@ export function parseEntry(value: Readonly<Record<string, unknown>>, name: strin
     ...(currentSerial === undefined ? {} : { currentSerial }),
     ...(psk === undefined ? {} : { psk }),
     ...(attributes === undefined ? {} : { attributes }),
+    ...(passwordHash === undefined ? {} : { passwordHash }),
   };
+}
+
+/** It becomes a line of a broker's password file. */
+function isPasswordHash(value: unknown): value is string | undefined {
+  return value === undefined || (typeof value === "string" && /^\$7\$\d{1,7}\$[A-Za-z0-9+/]{16,64}={0,2}\$[A-Za-z0-9+/]{86}==$/.test(value));
 }
 
 /** Texts by name, bounded; whether a policy can use them is the policy's business. */

@@ -17,11 +17,11 @@ import { DEFAULT_POLICY_TEXT, defaultPolicy } from "../policy/default-policy.js"
 import { PolicyEngine } from "../policy/engine.js";
 import { checkPolicy, policyErrors } from "../policy/policy-check.js";
 import { parsePolicy } from "../policy/policy-file.js";
-import { directoryOf } from "../policy/policy-model.js";
 import type { NameDirectory, Policy, Principal } from "../policy/policy-model.js";
 import { PolicyError } from "../policy/policy-text.js";
 import type { CaContext } from "./context.js";
-import { principalOf } from "./policy-names.js";
+import { hashPassword, newPassword } from "../policy/password.js";
+import { namesOf, principalOf } from "./policy-names.js";
 
 let lastRead: { readonly text: string; readonly policy: Policy } | undefined;
 
@@ -33,12 +33,8 @@ export function policyOf(files: CaFiles): Policy {
   return lastRead.policy;
 }
 
-function namesIn(entries: ReadonlyMap<string, RegistryEntry>): NameDirectory {
-  return directoryOf([...entries.values()].map(principalOf));
-}
-
 export function policyEngineOf(files: CaFiles, entries: ReadonlyMap<string, RegistryEntry>): PolicyEngine {
-  return new PolicyEngine(policyOf(files), namesIn(entries));
+  return new PolicyEngine(policyOf(files), namesOf(entries.values()));
 }
 
 /** What mosquitto's configuration takes from a CA with a policy of its own. */
@@ -95,7 +91,7 @@ export interface AppliedPolicy {
 export async function applyPolicy(ca: CaContext, text: string, force: boolean, factsOf: (draft: Draft) => BrokerFacts): Promise<AppliedPolicy> {
   return ca.store.change(async (draft) => {
     const policy = parsePolicy(text, "the policy");
-    const names = namesIn(draft.entries);
+    const names = namesOf(draft.entries.values());
     const errors = policyErrors(checkPolicy(policy, names));
     if (errors.length > 0) throw new PolicyError("the policy", errors);
     const sha256 = createHash("sha256").update(text).digest("hex");
@@ -184,6 +180,23 @@ export async function setName(ca: CaContext, { id, attributes, role }: NameSetti
     draft.put(changed);
     draft.record({ event: "name-changed", name: id, role: changed.role, attributes: merged.map(([name, value]) => `${name}=${value}`) });
     return changed;
+  });
+}
+
+/**
+ * Gives a name a new random password; the one it had counts no more.
+ *
+ * @param keep writes the password down before the registry knows it: what it throws leaves everything as it was
+ * @throws HawserError `UNKNOWN_ID`, and those of `keep` and of every change
+ */
+export async function renewPassword(ca: CaContext, id: string, keep: (password: string) => void): Promise<void> {
+  await ca.store.change((draft) => {
+    const entry = draft.entries.get(id);
+    if (entry === undefined) throw unknownId(id);
+    const password = newPassword();
+    keep(password);
+    draft.put({ ...entry, passwordHash: hashPassword(password) });
+    draft.record({ event: "password-renewed", name: id });
   });
 }
 

@@ -8,7 +8,7 @@ import { forgetGone, oweSessions, syncOutputs } from "./broker-sync.js";
 import type { OutputResult } from "./broker-sync.js";
 import { brokerFacts } from "./broker-facts.js";
 import type { CaFacts } from "./broker-facts.js";
-import { applyPolicy, policyTextOf, setName } from "./ca-policy.js";
+import { applyPolicy, policyTextOf, renewPassword, setName } from "./ca-policy.js";
 import type { AppliedPolicy, NameSettings } from "./ca-policy.js";
 import { readOutputs } from "../ca-directory/outputs-file.js";
 import { readBrokerMaterial, renewBrokerCertificate } from "./broker-identity.js";
@@ -301,6 +301,11 @@ export class CertificateAuthority {
   /** Changes role and attributes of a name: see {@link setName}. */
   async setName(settings: NameSettings): Promise<ListedName> {
     return listed(await setName(this.#ca, settings));
+  }
+
+  /** Gives a name a new password: see {@link renewPassword}. */
+  renewPassword(id: string, keep: (password: string) => void): Promise<void> {
+    return renewPassword(this.#ca, id, keep);
   }
 
   /** Every name there is, sorted. */

@@ -17,6 +17,9 @@ import { isJournalThere, readRevision } from "../ca-directory/change-journal.js"
 import { FILES } from "../ca-directory/directory-layout.js";
 import { parseRecord, readRecord, unlock } from "../ca-directory/ca-record.js";
 import { checkNotOlder, olderCopy } from "../ca-directory/revision-witness.js";
+import type { NameDirectory } from "../policy/policy-model.js";
+import { policyTextOf } from "./ca-policy.js";
+import { namesOf } from "./policy-names.js";
 import { readNextUpdate } from "./revocation.js";
 import { readConsistently } from "../ca-directory/proved-ca.js";
 
@@ -37,6 +40,10 @@ export interface CaView {
   list(): ListedName[];
   /** Throws `UNKNOWN_ID`. */
   get(name: string): ListedName;
+  /** Every name as the policy asks about it. */
+  names(): NameDirectory;
+  /** The policy's text; the built-in one where the CA has none of its own. */
+  policyText(): string;
 }
 
 /**
@@ -75,6 +82,8 @@ function viewOf(files: CaFiles, entries: ReadonlyMap<string, RegistryEntry>, sta
     trustAnchors: readCertificates(files, FILES.root),
     crlNextUpdateMs: readNextUpdate(files),
     outputs: readOutputs(files),
+    names: () => namesOf(entries.values()),
+    policyText: () => policyTextOf(files),
     list: () => [...entries.values()].map(listed).sort((a, b) => (a.name < b.name ? -1 : 1)),
     get: (wanted) => {
       const entry = entries.get(wanted);

@@ -1,8 +1,7 @@
 /** The policy and the names that a `hawser policy` command is about. */
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
-import { namesOf } from "../ca/policy-names.js";
 import { openCaReadOnly } from "../ca/read-only.js";
 import { DEFAULT_POLICY_TEXT } from "../policy/default-policy.js";
 import { readInventory } from "../policy/inventory.js";
@@ -22,9 +21,9 @@ export const BUILT_IN = "the built-in policy";
 
 /** Text and name of the policy that the flags mean. */
 export function policyText({ policy, dir }: PolicySources): { text: string; file: string } {
-  const kept = dir === undefined ? undefined : join(dir, POLICY_FILE);
-  const file = policy ?? (kept !== undefined && existsSync(kept) ? kept : undefined);
-  return file === undefined ? { text: DEFAULT_POLICY_TEXT, file: BUILT_IN } : { text: readFileSync(file, "utf8"), file };
+  if (policy !== undefined) return { text: readFileSync(policy, "utf8"), file: policy };
+  const text = dir === undefined ? DEFAULT_POLICY_TEXT : openCaReadOnly(dir).policyText();
+  return { text, file: dir === undefined || text === DEFAULT_POLICY_TEXT ? BUILT_IN : join(dir, POLICY_FILE) };
 }
 
 /** @throws PolicyError, and errors of the file system */
@@ -36,7 +35,7 @@ export function loadPolicy(sources: PolicySources): Policy {
 /** The names that the flags mean; undefined when they mean none. */
 export function loadNames({ dir, inventory }: PolicySources): NameDirectory | undefined {
   if (inventory !== undefined) return directoryOf(readInventory(readFileSync(inventory, "utf8"), inventory));
-  return dir === undefined ? undefined : namesOf(openCaReadOnly(dir).list());
+  return dir === undefined ? undefined : openCaReadOnly(dir).names();
 }
 
 /** @throws HawserError `USAGE` when the flags mean no names */

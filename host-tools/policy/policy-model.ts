@@ -209,7 +209,7 @@ export interface Principal {
   /** `$7$iterations$salt$hash` as mosquitto writes it: PBKDF2-SHA512. */
   readonly passwordHash?: string;
   /** The device's public key (SPKI, PEM), for tokens. */
-  readonly publicKeyPem?: string;
+  readonly publicKeyPem?: string | undefined;
 }
 
 /** All names there are. */

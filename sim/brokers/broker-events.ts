@@ -31,6 +31,8 @@ export interface BrokerMaterial {
   /** `topic` is a filter when a client subscribes, and a topic name when a message is about to be delivered to it. */
   authorize(who: Who, action: "publish" | "subscribe", topic: string, details?: QuestionDetails): boolean;
   maySignIn(name: string, scope: Scope): boolean;
+  /** Whether what a client sent beside its certificate or key is right, where the broker asks for it; everything is without this. */
+  secondFactor?(who: Who, password: string | undefined, address: string | undefined): boolean;
   /** Whether what a client publishes may be retained; without it, it may. Otherwise the message goes out all the same, and is not kept. */
   mayRetain?(who: Who): boolean;
   /**
@@ -120,6 +122,7 @@ export type RefusalReason =
   | CredentialReason // CONNACK 5
   | "UNSUPPORTED_PROTOCOL_VERSION" // CONNACK 1
   | "CLIENT_ID_REJECTED" // CONNACK 2
+  | "PASSWORD_REFUSED" // CONNACK 5
   | "TOO_MANY_SESSIONS" // CONNACK 3
   | "BROKER_STOPPING"; // close
 

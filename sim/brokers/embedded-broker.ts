@@ -238,8 +238,8 @@ export class EmbeddedBroker {
         packet.keepalive = Math.min(packet.keepalive || longest, longest);
         callback(null, true);
       },
-      // The TLS layer has settled who it is; a password would prove nothing more.
-      authenticate: (_client, _username, _password, callback) => callback(null, true),
+      // The TLS layer has settled who it is; a password can only be asked for beside that.
+      authenticate: (client, username, password, callback) => callback(null, this.#isSecondFactorRight(client, username, password)),
     });
     aedes.on("client", (client) => this.#residents.registered(client));
     aedes.on("connackSent", (_packet, client) => this.#onConnackSent(client));
@@ -249,6 +249,17 @@ export class EmbeddedBroker {
     aedes.on("connectionError", (client) => this.#residents.noteEnd(client, "PROTOCOL_ERROR"));
     (aedes as NodeJS.EventEmitter).on("error", (error: Error) => this.options.log?.("error", "broker fault", { error: error.message }));
     return aedes;
+  }
+
+  #isSecondFactorRight(client: Client, username: string | undefined, password: Readonly<Buffer> | undefined): boolean {
+    const { secondFactor } = this.#prepared.material;
+    if (secondFactor === undefined) return true;
+    const resident = this.#residents.of(client);
+    if (resident === undefined) return false;
+    const isOwnName = username === undefined || username === "" || username === resident.who.name;
+    const right = isOwnName && secondFactor(resident.who, password?.toString(), resident.connection.remoteAddress);
+    if (!right) this.#refused(resident.port, "PASSWORD_REFUSED", { ...tracesOf(resident.shown), clientId: resident.clientId.slice(0, 128) });
+    return right;
   }
 
   #onConnackSent(client: Client): void {

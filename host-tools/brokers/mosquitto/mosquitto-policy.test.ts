@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import fc from "fast-check";
 import { connectAsync } from "mqtt";
 import type { IClientOptions, MqttClient } from "mqtt";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
@@ -60,6 +61,10 @@ async function run(engine: PolicyEngine, options: MosquittoCompileOptions = {}):
   }
   for (const name of ["data", "conf.d"]) mkdirSync(join(room, name));
   chmodSync(room, 0o700);
+  await launch(room);
+}
+
+async function launch(room: string): Promise<void> {
   const child = spawn("/usr/sbin/mosquitto", ["-c", join(room, "mosquitto.conf")], { stdio: ["ignore", "ignore", "pipe"] });
   const ended = once(child, "close");
   void ended.then(watchOver(child));
@@ -215,6 +220,43 @@ describe("the compiler for mosquitto", () => {
     const acl = (name: string): string[] => lines(mosquittoPolicyAcl(input, defaultPolicy().listeners.get(name)!, { isControlled: name === "mtls" }).text);
     expect([...acl("mtls")].sort()).toEqual(lines(mosquittoFullAcl([{ name: "backend", role: "backend" }, { name: "dev1", role: "sensor" }], ["gone"])).sort());
     expect(acl("psk")).toEqual(lines(mosquittoRecoveryAcl([{ name: "dev1", role: "sensor" }])));
+  });
+});
+
+describe("random policies", () => {
+  const base = fc.constantFrom("a/{id}", "{site}/{id}", "a/{site}/{id}", "{id}");
+  const filter = fc.array(fc.constantFrom("a", "b", "+", "{site}", "{id}", "s1", "u"), { minLength: 1, maxLength: 3 }).chain((levels) => fc.constantFrom(levels.join("/"), `${levels.join("/")}/#`));
+  const target = fc.oneof(
+    fc.constantFrom("channels: [one.u]", "channels: [two.d]", "channels: [one.u, two.*]", "channels: [one.u], scope: { site: s1 }", "channels: [two.*], scope: { site: '{site}' }"),
+    filter.map((text) => `topics: ['${text}']`),
+  );
+  const grant = fc.record({ effect: fc.constantFrom("allow", "allow", "allow", "deny"), access: fc.constantFrom("read", "write", "readwrite"), target }).map(({ effect, access, target: what }) => `      - { ${effect === "deny" ? "deny: readwrite" : `allow: ${access}`}, ${what} }`);
+  const policies = fc.tuple(base, base, fc.array(grant, { maxLength: 3 }), fc.array(grant, { minLength: 1, maxLength: 4 }));
+
+  it("are answered by the engine as by a mosquitto with their ACL", async () => {
+    const [port = 0] = await freePorts(1);
+    const engines = fc.sample(policies, { numRuns: 25, seed: 7 }).map(([one, two, ofDevice, ofClient], index) => {
+      const text = `version: 1\nname: p\nattributes: { site: {} }\nlisteners: { mtls: { port: 1, requires: [certificate] } }\nclasses:\n  one: { base: '${one}', channels: { u: { topic: u/#, direction: up } } }\n  two: { base: '${two}', channels: { d: { topic: d/+, direction: down }, u: { topic: u, direction: up } } }\nroles:\n  one: { for: devices, class: one }\n  two:\n    for: devices\n    class: two\n    grants:\n${ofDevice.join("\n") || "      []"}\n  user:\n    grants:\n${ofClient.join("\n")}\n`;
+      const name = (short: string): string => `${short}.${index}`;
+      const names: Principal[] = [
+        { name: name("d1"), kind: "device", role: "one", attributes: { site: "s1" }, active: true, recoverable: true },
+        { name: name("d2"), kind: "device", role: "two", attributes: { site: "s2" }, active: true, recoverable: true },
+        { name: name("c"), kind: "client", role: "user", attributes: { site: "s1" }, active: true, recoverable: false },
+      ];
+      return new PolicyEngine(parsePolicy(text, text), directoryOf(names));
+    });
+    const blocks = engines.map((engine) => mosquittoPolicyAcl(inputFor(engine, "/x"), engine.policy.listeners.get("mtls")!, { devices: "named" }).text);
+    const room = newRoom();
+    writeFileSync(join(room, "acl"), `user root\ntopic readwrite #\n${blocks.map((text) => text.replace(/^# .*$/m, "")).join("\n")}`);
+    writeFileSync(join(room, "mosquitto.conf"), `user root\nlistener ${port} 127.0.0.1\nallow_anonymous true\nacl_file ${join(room, "acl")}\nset_tcp_nodelay true\n`);
+    await launch(room);
+    const topics = engines.flatMap((_engine, index) => [`a/d1.${index}/u`, `a/d1.${index}/u/x`, `s1/d1.${index}/u`, `a/s1/d1.${index}/u/y`, `d1.${index}/u`, `a/d2.${index}/d/x`, `s2/d2.${index}/u`, `a/s2/d2.${index}/d/x`, `d2.${index}/u`, `c.${index}/a`]).concat(["a", "b", "a/b", "s1/a", "s2/a/b", "u/u", "a/u/u", "$x/a"]);
+    const all: Principal[] = [...engines.flatMap((engine) => [...engine.directory.all()]), { name: "root", kind: "client", role: "root", attributes: {}, active: true, recoverable: false }];
+    const actual = await brokerAnswers((name) => connectAsync({ host: "127.0.0.1", port, protocolVersion: 5, clientId: name, username: name, reconnectPeriod: 0 }), all, topics);
+    const expected = new Map(engines.flatMap((engine) => [...engineAnswers(engine, topics)]));
+    expect(expected.size).toBeGreaterThan(30_000);
+    expect([...expected.values()].filter((answer) => answer).length).toBeGreaterThan(1000);
+    expect(differences(expected, actual, () => false)).toEqual([]);
   });
 });
 

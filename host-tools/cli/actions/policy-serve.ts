@@ -1,17 +1,22 @@
 /** `policy serve`: the decision point, following its files. */
 import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { errorCode, errorMessage, HawserError } from "../../../sdk/errors.js";
 import { watchCa } from "../../ca-directory/ca-watch.js";
+import { proveCa } from "../../ca/read-only.js";
 import { startDecisionServer } from "../../decision-point/decision-server.js";
 import { PolicyEngine } from "../../policy/engine.js";
 import { checkPolicy, policyErrors } from "../../policy/policy-check.js";
+import { parsePolicy } from "../../policy/policy-file.js";
 import { PolicyError } from "../../policy/policy-text.js";
 import type { Context } from "../command-runner.js";
+import { caPassphrase } from "../passphrases.js";
+import type { PassphraseOptions } from "../passphrases.js";
 import { BUILT_IN, loadPolicy, needNames, policyText } from "../policy-place.js";
 import type { PolicySources } from "../policy-place.js";
 import type { Terminal } from "../terminal.js";
 
-export interface ServeOptions extends PolicySources {
+export interface ServeOptions extends PolicySources, PassphraseOptions {
   port: number;
   host: string;
   tlsCert?: string;
@@ -23,8 +28,13 @@ export interface ServeOptions extends PolicySources {
 /** Files that nothing announces are looked at that often. */
 const LOOK_MS = 1000;
 
-export async function serve(options: ServeOptions, { terminal, stop }: Context): Promise<void> {
-  let engine = load(options);
+export async function serve(options: ServeOptions, context: Context): Promise<void> {
+  const { terminal, stop } = context;
+  const passphrase = await passphraseFor(options, context);
+  if (options.dir !== undefined && passphrase === undefined) {
+    terminal.warning(new HawserError("NOT_PROVED", "without the CA's passphrase nothing proves that policy and names are what the CA wrote", "Give --ca-passphrase-file, or see to it that nobody else can write to the CA directory."));
+  }
+  let engine = await load(options, passphrase);
   const counts = { questions: 0, denied: 0 };
   const server = await startDecisionServer(() => engine, {
     port: options.port,
@@ -38,12 +48,13 @@ export async function serve(options: ServeOptions, { terminal, stop }: Context):
     },
   });
   const reload = (): void => {
-    try {
-      engine = load(options);
-      terminal.event("reloaded", {}, "the policy or its names changed");
-    } catch (error) {
-      reportReload(terminal, error);
-    }
+    load(options, passphrase).then(
+      (next) => {
+        engine = next;
+        terminal.event("reloaded", {}, "the policy or its names changed");
+      },
+      (error: unknown) => reportReload(terminal, error),
+    );
   };
   const unwatch = follow(options, reload);
   try {
@@ -58,12 +69,19 @@ export async function serve(options: ServeOptions, { terminal, stop }: Context):
 }
 
 /** A policy with errors is never served: the tenants' wall is proved, or nothing is answered. */
-function load(options: PolicySources): PolicyEngine {
-  const policy = loadPolicy(options);
-  const names = needNames(options);
+async function load(options: PolicySources, passphrase: string | undefined): Promise<PolicyEngine> {
+  const view = options.dir !== undefined && passphrase !== undefined ? await proveCa(options.dir, passphrase) : undefined;
+  const policy = view === undefined || options.policy !== undefined ? loadPolicy(options) : parsePolicy(view.policyText(), join(view.directory, "policy.yaml"));
+  const names = view?.names() ?? needNames(options);
   const errors = policyErrors(checkPolicy(policy, names));
   if (errors.length > 0) throw new PolicyError(policyText(options).file, errors);
   return new PolicyEngine(policy, names);
+}
+
+/** Of the CA, where it is given or in the environment; nobody is asked for it. */
+async function passphraseFor(options: ServeOptions, { env }: Context): Promise<string | undefined> {
+  const isGiven = options.caPassphraseFile !== undefined || options.passphraseFile !== undefined || env["HAWSER_CA_PASSPHRASE"] !== undefined || env["HAWSER_PASSPHRASE"] !== undefined;
+  return options.dir !== undefined && isGiven ? caPassphrase({ ...options, dir: options.dir }, env) : undefined;
 }
 
 function reportReload(terminal: Terminal, error: unknown): void {

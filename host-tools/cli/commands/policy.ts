@@ -12,7 +12,7 @@ import { caDirectory, caPassphrase, json, parsePath } from "./shared-options.js"
 
 export function addPolicyCommands(program: Command, run: Run): void {
   const policy = program.command("policy").description("Write, check and test the policy: who may use which topics, and which line says so.");
-  for (const add of [addInit, addCheck, addExplain, addWho, addDiff, addTest, addDocs, addApply, addSet, addCompile, addServe]) add(policy, run);
+  for (const add of [addInit, addCheck, addExplain, addWho, addDiff, addTest, addDocs, addApply, addSet, addPassword, addCompile, addServe]) add(policy, run);
 }
 
 /** Where policy and names come from, the same for every question. */
@@ -155,7 +155,7 @@ function addServe(policy: Command, run: Run): void {
     .option("--tls-key <file>", "its key, PEM", parsePath)
     .option("--secret-file <file>", "file whose first line brokers send as `Authorization: Bearer SECRET`", parsePath)
     .option("--cache-seconds <seconds>", "let brokers keep answers that long (default: not at all)", parsePort);
-  json(serve);
+  json(caPassphrase(serve));
   addHelp(serve, {
     notes: [
       "EMQX: /emqx/authn and /emqx/authz. RabbitMQ: /rabbitmq/user, vhost, resource and topic.",
@@ -164,7 +164,7 @@ function addServe(policy: Command, run: Run): void {
     ],
     json: ['{"time":"..","event":"ready","host":"127.0.0.1","port":8089}', "also: reloaded, reload-failed (code, message), stopped (questions, denied)"],
     examples: ["hawser policy serve --dir ca", "hawser policy serve --dir ca --host 10.0.0.5 --tls-cert s.crt --tls-key s.key --secret-file secret"],
-    exits: [4, 6],
+    exits: [3, 4, 6],
   });
   serve.action(run(async () => (await import("../actions/policy-serve.js")).serve));
 }
@@ -196,4 +196,18 @@ function addSet(policy: Command, run: Run): void {
     exits: [3, 4, 5, 6],
   });
   set.action(run(async () => (await import("../actions/policy-set.js")).set));
+}
+
+function addPassword(policy: Command, run: Run): void {
+  const password = caDirectory(policy.command("password").description("Give a device or client a new random password, for listeners that ask for one."))
+    .requiredOption("--id <id>", "the device or client")
+    .requiredOption("--out <out>", "file to write the password to, mode 0600; must not exist", parsePath);
+  json(caPassphrase(password));
+  addHelp(password, {
+    notes: ["The CA keeps a hash only. Brokers that were configured by `hawser policy compile` take it with the next compile."],
+    json: ['{"id":"backend","file":"backend.password"}'],
+    examples: ["hawser policy password --dir ca --id backend --out backend.password"],
+    exits: [3, 4, 5, 6],
+  });
+  password.action(run(async () => (await import("../actions/policy-password.js")).password));
 }

@@ -13,10 +13,16 @@ export function embeddedMaterial(ca: CaMaterial, now: () => number = Date.now): 
     trustAnchorPem: ca.trustAnchorPem,
     crlPem: ca.crlPem,
     pskFor: (identity) => ca.pskFor(identity),
-    maySignIn: (name, scope) => (scope === "full" || ca.pskFor(name) !== undefined) && ca.policy.authenticate({ name, listener: listenerOf(scope), proved: scope === "full" ? "certificate" : "psk", atMs: now() }).allowed,
+    maySignIn: (name, scope) => (scope === "full" || ca.pskFor(name) !== undefined) && ["ALLOWED", "FACTOR_MISSING"].includes(ca.policy.authenticate({ name, listener: listenerOf(scope), proved: provedBy(scope), atMs: now() }).code),
+    secondFactor: ({ name, scope }, password, address) =>
+      ca.policy.authenticate({ name, listener: listenerOf(scope), proved: provedBy(scope), atMs: now(), ...(password === undefined ? {} : { password }), ...(address === undefined ? {} : { address }) }).allowed,
     authorize: ({ name, scope }, action, topic, details) => ca.policy.authorize({ ...details, name, listener: listenerOf(scope), action, topic, atMs: now() }).allowed,
     clientIdAllowed: (name, clientId) => clientIdAllowed(ca, name, clientId),
   };
+}
+
+function provedBy(scope: Scope): "certificate" | "psk" {
+  return scope === "full" ? "certificate" : "psk";
 }
 
 /**

@@ -1,0 +1,142 @@
+import { generateKeyPairSync, sign } from "node:crypto";
+import mqtt from "mqtt";
+import type { IClientOptions, MqttClient } from "mqtt";
+import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import { EmbeddedBroker } from "../../../sim/brokers/embedded-broker.js";
+import { TestAuthority } from "../../../test/support/brokers/test-certificates.js";
+import type { TestIdentity } from "../../../test/support/brokers/test-certificates.js";
+import { DENIALS, differences, engineAnswers, truthEngine, truthPolicyText, truthTopics, TRUTH_NAMES } from "../../../test/support/brokers/truth-table.js";
+import type { BrokerMaterial as CaMaterial } from "../../ca/broker-identity.js";
+import { PolicyEngine } from "../../policy/engine.js";
+import { hashPassword } from "../../policy/password.js";
+import { parsePolicy } from "../../policy/policy-file.js";
+import { directoryOf } from "../../policy/policy-model.js";
+import type { Principal } from "../../policy/policy-model.js";
+import { embeddedMaterial } from "./broker-material.js";
+
+const NAMES: readonly Principal[] = [...TRUTH_NAMES, { name: "guard", kind: "client", role: "guarded", attributes: {}, active: true, recoverable: false }];
+let authority: TestAuthority;
+let server: TestIdentity;
+const identities = new Map<string, TestIdentity>();
+beforeAll(async () => {
+  authority = await TestAuthority.create();
+  server = await authority.issue("broker", "server");
+  for (const { name } of NAMES) identities.set(name, await authority.issue(name));
+});
+
+const open: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of open.splice(0).reverse()) await close();
+});
+
+/** The embedded broker with a policy, as `hawser broker run` starts it. */
+async function start(engine: PolicyEngine, nowMs = (): number => Date.now()): Promise<{ port: number; broker: EmbeddedBroker }> {
+  const ca: CaMaterial = {
+    chainPem: server.chainPem,
+    keyPem: server.keyPem,
+    trustAnchorPem: authority.trustAnchorPem,
+    issuingPem: "",
+    crlPem: await authority.crlPem(),
+    crlNextUpdateMs: 0,
+    revokedSerials: new Set(),
+    brokerHosts: [],
+    pskFor: () => undefined,
+    roleOf: (name) => engine.directory.get(name)?.role,
+    stateOf: (name) => (engine.directory.get(name) === undefined ? undefined : "active"),
+    policy: engine,
+  };
+  const broker = new EmbeddedBroker({ material: embeddedMaterial(ca, nowMs), mtlsPort: 0, pskPort: 0, limits: { maxMessagesPerSecond: 1_000_000, maxInflightInbound: 10_000, maxQueuedMessages: 100_000, maxRetainedMessages: 10_000 } });
+  const { mtlsPort } = await broker.start();
+  open.push(() => broker.stop());
+  return { port: mtlsPort, broker };
+}
+
+async function connect(port: number, name: string, options: IClientOptions = {}): Promise<MqttClient> {
+  const { chainPem = "", keyPem = "" } = identities.get(name) ?? {};
+  const client = await mqtt.connectAsync({ host: "127.0.0.1", port, protocol: "mqtts", protocolVersion: 4, clientId: name, ca: authority.trustAnchorPem, cert: chainPem, key: keyPem, servername: "localhost", reconnectPeriod: 0, ...options });
+  open.push(() => client.endAsync(true));
+  return client;
+}
+
+describe("the embedded broker, asking the policy", () => {
+  it("answers the truth table as the engine does", async () => {
+    const engine = truthEngine(truthPolicyText(8883, DENIALS), NAMES);
+    const { port, broker } = await start(engine);
+    const topics = truthTopics().filter((topic) => !topic.startsWith("$"));
+    const expected = engineAnswers(engine, topics);
+    const denied = new Set<string>();
+    broker.onEvent((event) => {
+      if (event.type === "denied" && event.action === "publish") denied.add(`${event.name} publish ${event.topic}`);
+    });
+    const actual = new Map<string, boolean>();
+    // 3.1.1 acknowledges a denied publish: the broker's own event tells of it, and root sees what went through.
+    const got = new Map(NAMES.map(({ name }) => [name, new Set<string>()]));
+    const clients = new Map<string, MqttClient>();
+    for (const { name } of NAMES) clients.set(name, await connect(port, name));
+    for (const [name, client] of clients) for (const topic of topics) {
+      await client.publishAsync(topic, "x", { qos: 1 });
+      actual.set(`${name} publish ${topic}`, !denied.has(`${name} publish ${topic}`));
+    }
+    // A subscription has to be covered by one rule: each name asks for every topic it might read.
+    for (const [name, client] of clients) {
+      client.on("message", (topic, payload) => {
+        if (payload.toString() === "truth") got.get(name)?.add(topic);
+      });
+      const mine = topics.filter((topic) => engine.authorize({ name, listener: "mtls", action: "subscribe", topic, atMs: Date.now() }).allowed);
+      for (const topic of mine.slice(0, 90)) await client.subscribeAsync(topic, { qos: 0 });
+      for (const topic of topics.filter((candidate) => !mine.includes(candidate)).slice(0, 40)) await expect(client.subscribeAsync(topic, { qos: 0 })).rejects.toThrow();
+      for (const topic of mine.slice(90)) expected.delete(`${name} receive ${topic}`);
+    }
+    for (const topic of topics) await clients.get("root")?.publishAsync(topic, "truth", { qos: 1 });
+    for (const client of clients.values()) await client.subscribeAsync("nothing", { qos: 0 }).catch(() => undefined);
+    for (const { name } of NAMES) for (const topic of topics) actual.set(`${name} receive ${topic}`, got.get(name)?.has(topic) === true);
+    expect(expected.size).toBeGreaterThan(5000);
+    expect(differences(expected, actual, () => false)).toEqual([]);
+  });
+
+  it("knows the time, and the QoS, retain and size of a channel", async () => {
+    const text = `version: 1
+name: t
+listeners: { mtls: { port: 8883, requires: [certificate] } }
+classes: { d: { base: "d/{id}", channels: { up: { topic: up, direction: up, qos: 0, retain: false, maxBytes: 4 } } } }
+roles:
+  sensor: { for: devices, class: d }
+  root: { grants: [{ allow: readwrite, topics: ["#"], when: { networks: [127.0.0.0/8] } }] }
+  viewer: { grants: [{ allow: read, topics: [x], when: { times: [{ from: "08:00", to: "09:00" }] } }] }
+`;
+    let nowMs = Date.parse("2027-03-01T08:30:00Z");
+    const { port } = await start(new PolicyEngine(parsePolicy(text, "t"), directoryOf(NAMES.filter(({ role }) => ["sensor", "root", "viewer"].includes(role)))), () => nowMs);
+    const [root, viewer, device] = [await connect(port, "root"), await connect(port, "view1"), await connect(port, "dev1")];
+    const seen: string[] = [];
+    root.on("message", (_topic, payload) => seen.push(payload.toString()));
+    await root.subscribeAsync("d/#");
+    for (const [payload, options] of [["long!", {}], ["q1", { qos: 1 }], ["kept", { retain: true }], ["good", {}]] as const) await device.publishAsync("d/dev1/up", payload, options);
+    while (!seen.includes("good")) await new Promise<void>((resolve) => root.once("message", () => resolve()));
+    expect(seen).toEqual(["good"]);
+    await viewer.subscribeAsync("x");
+    nowMs += 3_600_000;
+    await expect(viewer.subscribeAsync("x")).rejects.toThrow();
+  });
+
+  it("asks for a password or a token beside the certificate where the policy does", async () => {
+    const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    const publicKeyPem = publicKey.export({ type: "spki", format: "pem" }).toString();
+    const text = truthPolicyText(8883).replace("requires: [certificate]", "requires: [certificate, password]");
+    const withSecrets = NAMES.map((principal) => (principal.name === "dev1" ? { ...principal, passwordHash: hashPassword("good"), publicKeyPem } : principal));
+    const { port } = await start(truthEngine(text, withSecrets));
+    await connect(port, "dev1", { username: "dev1", password: "good" });
+    await expect(connect(port, "dev1", { username: "dev1", password: "bad" })).rejects.toThrow(/Not authorized/);
+    await expect(connect(port, "dev1", {})).rejects.toThrow(/Not authorized/);
+    await expect(connect(port, "dev10", { username: "dev1", password: "good" })).rejects.toThrow(/Not authorized/);
+    const tokens = await start(truthEngine(text.replace("password]", "token]"), withSecrets));
+    const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString("base64url");
+    const token = (claims: object): string => {
+      const head = `${part({ alg: "ES256" })}.${part(claims)}`;
+      return `${head}.${sign("sha256", Buffer.from(head), { key: privateKey, dsaEncoding: "ieee-p1363" }).toString("base64url")}`;
+    };
+    const soon = Math.floor(Date.now() / 1000) + 600;
+    await connect(tokens.port, "dev1", { username: "dev1", password: token({ sub: "dev1", exp: soon }) });
+    await expect(connect(tokens.port, "dev1", { username: "dev1", password: token({ sub: "dev10", exp: soon }) })).rejects.toThrow(/Not authorized/);
+    await expect(connect(tokens.port, "dev1", { username: "dev1", password: token({ sub: "dev1", exp: soon - 1200 }) })).rejects.toThrow(/Not authorized/);
+  });
+});
