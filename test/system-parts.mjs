@@ -8,6 +8,7 @@ const PARTS = [
   { debian: "mosquitto", files: ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"] },
   { debian: "mosquitto-clients", files: ["/usr/bin/mosquitto_sub", "/usr/local/bin/mosquitto_sub"] },
   { debian: "rabbitmq-server", files: ["/usr/lib/rabbitmq/bin/rabbitmq-server"] },
+  { debian: "ejabberd", files: ["/usr/sbin/ejabberdctl"] },
   { debian: "nftables", files: ["/usr/sbin/nft"] },
   { debian: "iproute2", files: ["/usr/bin/ip", "/usr/sbin/ip"] },
   { debian: "libxml2-utils", files: ["/usr/bin/xmllint"] },

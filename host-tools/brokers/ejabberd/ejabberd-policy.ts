@@ -40,14 +40,21 @@ export function compileEjabberd(input: CompileInput): Compiled {
   const mixed: Finding[] = names
     .filter(({ name }) => name !== name.toLowerCase())
     .map(({ name, source }) => ({ level: "error", code: "INEXPRESSIBLE", message: `ejabberd takes ${name} and ${name.toLowerCase()} for one user: names need small letters there`, ...(source === undefined ? {} : { source }) }));
+  mixed.push(...names.flatMap(({ rules }) => rules.flatMap(filterFindings)));
   if (mixed.length > 0) throw new PolicyError("the policy for ejabberd 23", mixed);
   const files = new Map([["ejabberd.yml", configText(input, names)]]);
   risks.push(
     "ejabberd keeps passwords itself: register each name with ejabberdctl register NAME hawser PASSWORD",
-    "A subscription with a wildcard is judged by its own text, as a topic: only rights with the same wildcards let it pass",
     "Devices behind this broker have no certificates, and are not known by their keys",
   );
   return { files, risks };
+}
+
+/** Like a topic, a subscription's filter `a/#` passes a rule for `a/+`; and `%u`, `%c`, `%d`, `%g` mean something there. */
+function filterFindings({ access, filter, rule }: ConcreteRule): Finding[] {
+  const finding = (message: string): Finding[] => [{ level: "error", code: "INEXPRESSIBLE", message, source: rule.source }];
+  if (access === "subscribe" && filter.endsWith("+")) return finding(`ejabberd 23 cannot allow reading ${filter} alone: it would let its client subscribe to ${filter.slice(0, -1)}#`);
+  return filter.split("/").some((level) => /^%[ucdg]$/.test(level)) ? finding(`ejabberd 23 takes a level of ${filter} for a placeholder`) : [];
 }
 
 interface NamedRules {
@@ -68,7 +75,7 @@ function configText({ policy, tls }: CompileInput, names: readonly NamedRules[])
     listen: [...policy.listeners.values()].map(({ port, bind = "::", websocket }) =>
       websocket ? { port, ip: bind, module: "ejabberd_http", tls: true, request_handlers: { "/mqtt": "mod_mqtt" } } : { port, ip: bind, module: "mod_mqtt", tls: true, ...(packetBytes === undefined ? {} : { max_payload_size: packetBytes }) },
     ),
-    access_rules: { nobody: [{ deny: "all" }], ...Object.fromEntries([...rules].map(([name, users]) => [name, [{ allow: users.map((user) => ({ user: `${user}@${EJABBERD_HOST}` })) }]])) },
+    access_rules: { nobody: [{ deny: "all" }], ...Object.fromEntries([...rules].map(([name, users]) => [name, users.map((user) => ({ allow: { user: `${user}@${EJABBERD_HOST}` } }))])) },
     modules: {
       mod_mqtt: {
         ...(queuedMessages === undefined ? {} : { max_queue: queuedMessages }),
