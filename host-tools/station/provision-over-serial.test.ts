@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { Device } from "../../sdk/device.js";
+import { Device } from "../../sdk/device/device.js";
 import { HawserError } from "../../sdk/errors.js";
 import { IdentityStore } from "../../sdk/identity/store.js";
 import { EmbeddedBroker } from "../../sim/brokers/embedded-broker.js";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { MqttClient } from "../mqtt/client.js";
-import type { MqttOptions } from "../mqtt/options.js";
+import type { MqttOptions } from "../mqtt/contract/options.js";
 import { watch } from "../../test/support/mqtt/session-world.js";
 import { accepting, type Behaviour } from "../../test/support/device/scripted-dialer.js";
 import { BROKER, DAY_MS, ID, World, type WorldOptions } from "../../test/support/device/test-world.js";

@@ -4,8 +4,8 @@
  */
 import type { Failure } from "../failure.js";
 import type { Link, LinkHandlers, Storage } from "../platform.js";
-import { ClientCore, type Connack, type MqttPlatform } from "./client-core.js";
-import type { DisconnectOptions, MqttOptions, OutboxMessage, PublishOptions, PublishResult, SubscribeOptions, UnsubscribeOptions, UnsubscribeResult } from "./options.js";
+import { ClientCore, type Connack, type MqttPlatform } from "./session-driver.js";
+import type { DisconnectOptions, MqttOptions, OutboxMessage, PublishOptions, PublishResult, SubscribeOptions, UnsubscribeOptions, UnsubscribeResult } from "./contract/options.js";
 import { Requester, type RequesterOptions } from "./requester.js";
 import type { Wear } from "./session/stored-journal.js";
 import type { Message, Subscription } from "./session/subscription.js";

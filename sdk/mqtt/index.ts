@@ -1,7 +1,7 @@
 /** The public face of `hawser/mqtt`: an MQTT client for 3.1.1 and 5.0 that stands on its own, over any `Link`. */
 export { MqttClient } from "./client.js";
-export type { Connack, MqttPlatform } from "./client-core.js";
-export { ConnectError, RefusedError } from "./connect-error.js";
+export type { Connack, MqttPlatform } from "./session-driver.js";
+export { ConnectError, RefusedError } from "./contract/connect-error.js";
 export type {
   ConnectProperties,
   DisconnectOptions,
@@ -17,7 +17,7 @@ export type {
   UnsubscribeOptions,
   UnsubscribeResult,
   Will,
-} from "./options.js";
+} from "./contract/options.js";
 export type { MessageProperties, Properties, ProtocolVersion, PublishProperties, QoS, UserProperties } from "./codec/packet-types.js";
 export type { RequestOptions, Requester, RequesterOptions } from "./requester.js";
 export type { Message, Subscription } from "./session/subscription.js";

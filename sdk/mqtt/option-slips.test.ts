@@ -2,7 +2,7 @@ import mqttPacket from "mqtt-packet";
 import { describe, expect, test } from "vitest";
 import type { PacketLibrary } from "../../test/support/mqtt/scripted-broker.js";
 import { SessionWorld, watch } from "../../test/support/mqtt/session-world.js";
-import type { MqttOptions } from "./options.js";
+import type { MqttOptions } from "./contract/options.js";
 
 const library = mqttPacket as unknown as PacketLibrary;
 const refused = (code: string, words: string): Error => expect.objectContaining({ code, message: expect.stringContaining(words) as string }) as Error;

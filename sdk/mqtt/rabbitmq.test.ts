@@ -8,7 +8,7 @@ import { NodeDialer } from "../../sim/node/node-dialer.js";
 import { memoryKeyStore, memoryStorage } from "../../sim/node/memory-stores.js";
 import { nodePlatform } from "../../sim/node/node-platform.js";
 import { EXPIRED, TestCa } from "../../test/support/node/test-pki.js";
-import { Device } from "../device.js";
+import { Device } from "../device/device.js";
 import type { DeviceEvent } from "../events.js";
 import { installIdentity } from "../identity/store.js";
 import type { MqttClient, MqttOptions } from "./index.js";

@@ -1,10 +1,10 @@
 /** Requests and their answers over MQTT 5.0 (section 4.10): response topic and correlation data. */
 import { errorMessage, HawserError } from "../errors.js";
 import type { Cancel, Random, Scheduler } from "../platform.js";
-import type { PublishOptions, PublishResult, SubscribeOptions } from "./options.js";
+import type { PublishOptions, PublishResult, SubscribeOptions } from "./contract/options.js";
 import type { QoS } from "./codec/packet-types.js";
 import type { Message, Subscription } from "./session/subscription.js";
-import { checkTopic } from "./topics.js";
+import { checkTopic } from "./contract/topics.js";
 
 export interface RequesterOptions {
   /** The level at which answers come. Default 1. */

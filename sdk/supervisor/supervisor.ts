@@ -8,7 +8,7 @@ import { RESPONSE_TOPIC } from "../identity/enrolment.js";
 import type { Identity, IdentityStore } from "../identity/store.js";
 import type { TrustedTime } from "../identity/trusted-time.js";
 import type { MqttClient } from "../mqtt/client.js";
-import { ConnectError } from "../mqtt/connect-error.js";
+import { ConnectError } from "../mqtt/contract/connect-error.js";
 import type { Cancel, Endpoint, LinkInfo, Platform } from "../platform.js";
 import { Backoff, type BackoffPolicy } from "../backoff.js";
 import { failure, type Failure } from "../failure.js";

@@ -2,9 +2,9 @@
  * What the device program on XS and whoever drives it say to each other: one JSON object a line. Commands go in, each answered once, in any
  * order; events come out as they happen. Bytes are standard base64.
  */
-import type { DeviceConfig, DeviceStatus } from "../../sdk/device.js";
+import type { DeviceConfig, DeviceStatus } from "../../sdk/device/device.js";
 import type { DeviceEvent } from "../../sdk/events.js";
-import type { PublishOptions, PublishResult, SubscribeOptions } from "../../sdk/mqtt/options.js";
+import type { PublishOptions, PublishResult, SubscribeOptions } from "../../sdk/mqtt/contract/options.js";
 import type { HeapFigures } from "./host-natives.js";
 
 /** What of a `DeviceConfig` can be said in JSON. */

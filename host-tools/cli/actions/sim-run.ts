@@ -1,5 +1,5 @@
 /** Runs one simulated device over a vault: the SDK's `Device` on Node, or on XS in a child process. */
-import { Device } from "../../../sdk/device.js";
+import { Device } from "../../../sdk/device/device.js";
 import { errorCode, errorMessage, HawserError } from "../../../sdk/errors.js";
 import type { Endpoint } from "../../../sdk/platform.js";
 import { nodePlatform } from "../../../sim/node/node-platform.js";

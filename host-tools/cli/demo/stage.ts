@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { chmodSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Writable } from "node:stream";
-import { Device } from "../../../sdk/device.js";
+import { Device } from "../../../sdk/device/device.js";
 import type { DeviceEvent } from "../../../sdk/events.js";
 import { nodePlatform } from "../../../sim/node/node-platform.js";
 import { Vault } from "../../../sim/node/vault/vault.js";

@@ -1,6 +1,6 @@
 /** What `sim run` needs of a device, whichever engine it runs on. The SDK's own `Device` is one. */
 import type { DeviceEvent } from "../../../sdk/events.js";
-import type { PublishOptions, SubscribeOptions } from "../../../sdk/mqtt/options.js";
+import type { PublishOptions, SubscribeOptions } from "../../../sdk/mqtt/contract/options.js";
 
 export interface SimulatedMessage {
   readonly topic: string;

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DeviceEvent } from "../../../sdk/events.js";
 import { HawserError } from "../../../sdk/errors.js";
-import type { PublishOptions, SubscribeOptions } from "../../../sdk/mqtt/options.js";
+import type { PublishOptions, SubscribeOptions } from "../../../sdk/mqtt/contract/options.js";
 import type { DeviceCommands, DeviceOutput, DeviceSettings } from "../../../sim/xs/device-protocol.js";
 import { endedError, type XsProcess } from "../../../sim/xs/xs-run.js";
 import { startDeviceProgram } from "../../../sim/xs/xs-device.js";

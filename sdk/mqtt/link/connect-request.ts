@@ -1,6 +1,6 @@
 /** The CONNECT packet that follows from the options (MQTT 5.0, section 3.1). */
-import { checkMessageProperties, checkUserProperties } from "../check-properties.js";
-import { toBytes, type ResolvedOptions, type Will } from "../options.js";
+import { checkMessageProperties, checkUserProperties } from "../contract/check-properties.js";
+import { toBytes, type ResolvedOptions, type Will } from "../contract/options.js";
 import type { ConnectPacket, Properties, ProtocolVersion, WillFields } from "../codec/packet-types.js";
 
 /** CONNECT without its defaults: what the specification lets be left out is left out. */

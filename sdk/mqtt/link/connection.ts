@@ -5,19 +5,19 @@
 import { failure, type Failure } from "../../failure.js";
 import { errorMessage, HawserError } from "../../errors.js";
 import type { Cancel, Link, LinkHandlers, Scheduler } from "../../platform.js";
-import { disconnectBlame, linkBlame, type Blame } from "./blame.js";
+import { disconnectBlame, linkBlame, type Blame } from "../contract/blame.js";
 import { Authentication } from "./enhanced-authentication.js";
 import { connectPacket } from "./connect-request.js";
 import { FrameReader, type FrameReaderOwner } from "../codec/frame-reader.js";
 import { KeepAlive, type KeepAliveOwner } from "./keep-alive.js";
-import type { DisconnectOptions, ResolvedOptions } from "../options.js";
+import type { DisconnectOptions, ResolvedOptions } from "../contract/options.js";
 import { Output, type OutputOwner } from "./link-output.js";
 import { PacketError, protocolError } from "../codec/packet-error.js";
 import type { ConnackPacket, DisconnectPacket, InboundPacket, OutboundPacket, Properties, ProtocolVersion, PublishPacket } from "../codec/packet-types.js";
-import { checkUserProperties } from "../check-properties.js";
+import { checkUserProperties } from "../contract/check-properties.js";
 import { propertiesSize } from "../codec/properties.js";
 import { writePacket } from "../codec/packet-encoder.js";
-import { connackFailure, disconnectFailure } from "./reason-codes.js";
+import { connackFailure, disconnectFailure } from "../contract/reason-codes.js";
 import { IncomingAliases } from "./topic-aliases.js";
 
 /** Whom a connection works for. */

@@ -1,6 +1,6 @@
 /** Runs the application's hooks of enhanced authentication (MQTT 5.0, section 4.12) against the AUTH packets of a connection. */
 import { errorMessage, HawserError } from "../../errors.js";
-import type { EnhancedAuthentication } from "../options.js";
+import type { EnhancedAuthentication } from "../contract/options.js";
 import { protocolError } from "../codec/packet-error.js";
 import type { DisconnectPacket, OutboundPacket, Properties } from "../codec/packet-types.js";
 

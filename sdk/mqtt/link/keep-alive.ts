@@ -4,7 +4,7 @@
  * anybody can answer them. One timer runs, however many packets come and go, and a second one while a PINGRESP is awaited.
  */
 import type { Cancel, Scheduler } from "../../platform.js";
-import type { Blame } from "./blame.js";
+import type { Blame } from "../contract/blame.js";
 
 /** What the keep-alive asks of its connection. */
 export interface KeepAliveOwner {

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { MemoryStorage } from "../../../test/support/mqtt/memory-storage.js";
 import type { LibraryPacket, PacketLibrary } from "../../../test/support/mqtt/scripted-broker.js";
 import { SessionWorld, watch } from "../../../test/support/mqtt/session-world.js";
-import type { MqttOptions } from "../options.js";
+import type { MqttOptions } from "../contract/options.js";
 import type { Subscription } from "./subscription.js";
 
 const library = mqttPacket as unknown as PacketLibrary;

@@ -1,7 +1,7 @@
 /** How a message looks from outside, and the errors it may end with. */
 import { HawserError } from "../../errors.js";
 import type { Clock } from "../../platform.js";
-import type { OutboxMessage } from "../options.js";
+import type { OutboxMessage } from "../contract/options.js";
 import type { OutgoingMessage } from "./outgoing-message.js";
 
 export function view({ topic, payload, qos, retain, properties, sizeBytes }: OutgoingMessage, state: OutboxMessage["state"]): OutboxMessage {

@@ -1,6 +1,6 @@
 /** The messages that wait to be sent, each kind in its order, and the bounds of all that is not delivered yet. */
 import { HawserError } from "../../errors.js";
-import type { OutboxOptions } from "../options.js";
+import type { OutboxOptions } from "../contract/options.js";
 import { MessageList, type OutgoingMessage } from "./outgoing-message.js";
 
 export class Outbox {

@@ -1,7 +1,7 @@
 /** A message on its way to the broker, and the lists it stands in. */
 import type { MessageProperties, Properties, QoS } from "../codec/packet-types.js";
 import { propertiesSize } from "../codec/properties.js";
-import type { PublishResult } from "../options.js";
+import type { PublishResult } from "../contract/options.js";
 import type { Retried } from "./suspects.js";
 import { utf8Length } from "../../encoding/utf8.js";
 

@@ -4,9 +4,9 @@
  */
 import type { HawserError } from "../../errors.js";
 import type { Clock } from "../../platform.js";
-import { hangsUpError, RefusedError } from "../connect-error.js";
+import { hangsUpError, RefusedError } from "../contract/connect-error.js";
 import type { Stage } from "./message-records.js";
-import type { OutboxMessage } from "../options.js";
+import type { OutboxMessage } from "../contract/options.js";
 import { VolatileJournal, type Journal } from "./session-journal.js";
 import { LazyMap } from "./lazy-map.js";
 import { discardedError, expiredError, isExpired, overflowError, sessionLostError, view } from "./message-outcomes.js";

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { MemoryStorage } from "../../../test/support/mqtt/memory-storage.js";
 import type { PacketLibrary } from "../../../test/support/mqtt/scripted-broker.js";
 import { SessionWorld, watch } from "../../../test/support/mqtt/session-world.js";
-import type { MqttOptions } from "../options.js";
+import type { MqttOptions } from "../contract/options.js";
 
 const library = mqttPacket as unknown as PacketLibrary;
 

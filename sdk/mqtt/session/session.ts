@@ -3,17 +3,17 @@
  * packet identifiers, and their storage. Plain state: packets in, packets and effects out; no link, no timer.
  */
 import { HawserError } from "../../errors.js";
-import type { Blame } from "../link/blame.js";
+import type { Blame } from "../contract/blame.js";
 import type { Clock, Log, Scheduler, Storage } from "../../platform.js";
 import { VolatileJournal } from "./session-journal.js";
-import type { ResolvedOptions, SubscribeOptions } from "../options.js";
+import type { ResolvedOptions, SubscribeOptions } from "../contract/options.js";
 import { Outbox } from "./outbox.js";
 import { OutgoingMessage } from "./outgoing-message.js";
 import { PacketIds } from "./packet-ids.js";
 import { protocolError } from "../codec/packet-error.js";
 import type { AckPacket, ConnackPacket, InboundPacket, OutboundPacket, ProtocolVersion, PublishPacket, SubackPacket } from "../codec/packet-types.js";
 import { FilterRecord } from "./filter-record.js";
-import { isAnswer } from "../link/reason-codes.js";
+import { isAnswer } from "../contract/reason-codes.js";
 import { Receiver, type ReceiverOwner } from "./receiver.js";
 import { Sender, type SenderOwner } from "./sender.js";
 import { StoredJournal } from "./stored-journal.js";

@@ -1,9 +1,9 @@
 /** The SUBSCRIBE packet that follows from an application's options (MQTT 5.0, section 3.8), and their checks. */
-import { anything, checkOptions, flag, oneOf, whole, type Rules } from "../../option-rules.js";
-import { checkUserProperties } from "../check-properties.js";
+import { anything, checkOptions, flag, oneOf, whole, type Rules } from "../../checks/option-rules.js";
+import { checkUserProperties } from "../contract/check-properties.js";
 import type { ProtocolVersion, SubscribePacket, SubscriptionFields, UserProperties } from "../codec/packet-types.js";
-import { badOption, type SubscribeOptions } from "../options.js";
-import { isShared } from "../topics.js";
+import { badOption, type SubscribeOptions } from "../contract/options.js";
+import { isShared } from "../contract/topics.js";
 
 export type ResolvedSubscribeOptions = Omit<SubscribeOptions, "userProperties"> & { userProperties?: UserProperties } & Required<
   Pick<SubscribeOptions, "qos" | "manualAck" | "bufferSize" | "bufferBytes">

@@ -2,19 +2,19 @@
  * The subscriptions of a client: which the broker knows, which requests are under way, and whom a message is for. Plain state: no link, no clock.
  */
 import { HawserError } from "../../errors.js";
-import { checkUserProperties } from "../check-properties.js";
+import { checkUserProperties } from "../contract/check-properties.js";
 import { resolveSubscribeOptions, subscribePacket, type ResolvedSubscribeOptions } from "./subscribe-request.js";
-import { hangsUpError, RefusedError } from "../connect-error.js";
+import { hangsUpError, RefusedError } from "../contract/connect-error.js";
 import type { FilterRecord } from "./filter-record.js";
 import { LazyMap } from "./lazy-map.js";
-import type { SubscribeOptions, UnsubscribeOptions, UnsubscribeResult } from "../options.js";
-import { isAnswer } from "../link/reason-codes.js";
+import type { SubscribeOptions, UnsubscribeOptions, UnsubscribeResult } from "../contract/options.js";
+import { isAnswer } from "../contract/reason-codes.js";
 import { protocolError } from "../codec/packet-error.js";
 import type { PacketIds } from "./packet-ids.js";
 import type { OutboundPacket, Properties, ProtocolVersion, PublishProperties, SubackPacket, UserProperties } from "../codec/packet-types.js";
 import { Subscription, type InboundMessage, type SubscriptionOwner } from "./subscription.js";
 import { APART_STRIKES, fewestStrikes, type Retried, type Suspects } from "./suspects.js";
-import { checkFilter, hasWildcard, isShared, TopicMatcher } from "../topics.js";
+import { checkFilter, hasWildcard, isShared, TopicMatcher } from "../contract/topics.js";
 
 /** What the subscriptions ask of their session. */
 export interface SubscriptionsOwner {

@@ -5,7 +5,7 @@
  * it is given up, provided that the broker takes other messages: one that hangs up on all of them has a trouble of its own. Plain state: no link, no timer.
  */
 import type { Clock } from "../../platform.js";
-import type { Blame } from "../link/blame.js";
+import type { Blame } from "../contract/blame.js";
 import { LazyMap } from "./lazy-map.js";
 
 /** An item that is sent again on each connection until the broker answers it. */

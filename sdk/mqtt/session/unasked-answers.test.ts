@@ -4,7 +4,7 @@ import type { PacketLibrary } from "../../../test/support/mqtt/scripted-broker.j
 import { ManualTime, testPlatform } from "../../../test/support/mqtt/manual-time.js";
 import { ScriptedBroker } from "../../../test/support/mqtt/scripted-broker.js";
 import { SessionWorld, watch } from "../../../test/support/mqtt/session-world.js";
-import type { RefusedError } from "../connect-error.js";
+import type { RefusedError } from "../contract/connect-error.js";
 import { MqttClient } from "../client.js";
 
 const library = mqttPacket as unknown as PacketLibrary;

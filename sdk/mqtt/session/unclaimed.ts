@@ -3,7 +3,7 @@
  * kept commands while the device was off sends them at once, often in one piece with CONNACK.
  */
 import type { Cancel, Clock, Scheduler } from "../../platform.js";
-import type { UnclaimedOptions } from "../options.js";
+import type { UnclaimedOptions } from "../contract/options.js";
 import type { InboundMessage } from "./subscription.js";
 
 interface Held {

@@ -80,7 +80,7 @@ function patch(root: string, { file, find, replace, name }: Mutation): string {
 /** The repository: the sources are wanted, also when this runs from the built package. */
 function sourceRoot(): string {
   for (let folder = dirname(fileURLToPath(import.meta.url)); folder !== dirname(folder); folder = dirname(folder)) {
-    if (existsSync(join(folder, "sdk", "device.ts")) && existsSync(join(folder, "package.json"))) return folder;
+    if (existsSync(join(folder, "sdk", "index.ts")) && existsSync(join(folder, "package.json"))) return folder;
   }
   throw new HawserError("SOURCES_MISSING", "the sources of the SDK are not here", "Run this in a checkout of the repository.");
 }

@@ -1,5 +1,5 @@
 /** What a seed decides about a world and each device in it, before anything happens. */
-import type { OverflowPolicy } from "../../../sdk/mqtt/options.js";
+import type { OverflowPolicy } from "../../../sdk/mqtt/contract/options.js";
 import { DEFAULT_LIMITS, type BrokerLimits } from "../broker/broker-settings.js";
 import type { SeededRandom } from "../random.js";
 

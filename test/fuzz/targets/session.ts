@@ -6,7 +6,7 @@ import mqttPacket from "mqtt-packet";
 import type { Failure } from "../../../sdk/failure.js";
 import { HawserError } from "../../../sdk/errors.js";
 import type { LogLevel } from "../../../sdk/platform.js";
-import { ConnectError } from "../../../sdk/mqtt/connect-error.js";
+import { ConnectError } from "../../../sdk/mqtt/contract/connect-error.js";
 import { MqttClient } from "../../../sdk/mqtt/client.js";
 import type { ProtocolVersion } from "../../../sdk/mqtt/codec/packet-types.js";
 import { ManualTime, testPlatform } from "../../support/mqtt/manual-time.js";

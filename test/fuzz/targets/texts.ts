@@ -5,7 +5,7 @@ import { base64Decode, base64Encode, utf8Encode } from "../../../sdk/encoding/te
 import { decodeUtf8, encodeUtf8, utf8Length } from "../../../sdk/encoding/utf8.js";
 import { HawserError } from "../../../sdk/errors.js";
 import { checkId } from "../../../sdk/identity/device-id.js";
-import { checkFilter, checkTopic, matches } from "../../../sdk/mqtt/topics.js";
+import { checkFilter, checkTopic, matches } from "../../../sdk/mqtt/contract/topics.js";
 import { byteBend, words } from "../bend.js";
 import { promise, type Target } from "../target.js";
 

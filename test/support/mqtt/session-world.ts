@@ -2,7 +2,7 @@
 import type { Failure } from "../../../sdk/failure.js";
 import type { Storage } from "../../../sdk/platform.js";
 import { MqttClient } from "../../../sdk/mqtt/client.js";
-import type { MqttOptions } from "../../../sdk/mqtt/options.js";
+import type { MqttOptions } from "../../../sdk/mqtt/contract/options.js";
 import { ManualTime, testPlatform } from "./manual-time.js";
 import { ScriptedBroker, type PacketLibrary } from "./scripted-broker.js";
 

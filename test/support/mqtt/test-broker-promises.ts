@@ -4,7 +4,7 @@
 import { afterEach, expect, test } from "vitest";
 import type { Storage } from "../../../sdk/platform.js";
 import type { MqttClient } from "../../../sdk/mqtt/client.js";
-import type { MqttOptions } from "../../../sdk/mqtt/options.js";
+import type { MqttOptions } from "../../../sdk/mqtt/contract/options.js";
 import type { ProtocolVersion, QoS } from "../../../sdk/mqtt/codec/packet-types.js";
 import { MemoryStorage } from "./memory-storage.js";
 import { end, makeClient, next, nextTexts, pinged, subscribed, vanish, type Dial } from "./test-clients.js";

@@ -1,5 +1,5 @@
 /** One way to drive a device, wherever it runs: the scenario knows no more. Test material. */
-import { Device } from "../../../sdk/device.js";
+import { Device } from "../../../sdk/device/device.js";
 import { errorMessage, HawserError } from "../../../sdk/errors.js";
 import type { DeviceEvent } from "../../../sdk/events.js";
 import { installIdentity } from "../../../sdk/identity/store.js";

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { BROKER, World } from "../test/support/device/test-world.js";
-import { watch } from "../test/support/mqtt/session-world.js";
+import { BROKER, World } from "../../test/support/device/test-world.js";
+import { watch } from "../../test/support/mqtt/session-world.js";
 import { Device, type DeviceConfig } from "./device.js";
-import { HawserError } from "./errors.js";
-import type { Platform } from "./platform.js";
+import { HawserError } from "../errors.js";
+import type { Platform } from "../platform.js";
 import { checkLogin } from "./device-config-check.js";
 
 /** Whatever plain JavaScript may give, beyond the types. */

@@ -1,8 +1,8 @@
 /** The typed errors of the MQTT client that carry more than a code. */
-import type { Failure } from "../failure.js";
-import { HawserError } from "../errors.js";
-import type { Properties } from "./codec/packet-types.js";
-import { reasonErrorCode, reasonName, shownText } from "./link/reason-codes.js";
+import type { Failure } from "../../failure.js";
+import { HawserError } from "../../errors.js";
+import type { Properties } from "../codec/packet-types.js";
+import { reasonErrorCode, reasonName, shownText } from "./reason-codes.js";
 
 /** One connection attempt failed; the code is the failure's. */
 export class ConnectError extends HawserError {

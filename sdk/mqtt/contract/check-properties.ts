@@ -1,9 +1,9 @@
 /** Whether properties given by an application can be written at all (MQTT 5.0, sections 1.5 and 3.3.2.3). */
-import { HawserError } from "../errors.js";
-import type { MessageProperties, UserProperties } from "./codec/packet-types.js";
+import { HawserError } from "../../errors.js";
+import type { MessageProperties, UserProperties } from "../codec/packet-types.js";
 import { checkTopic } from "./topics.js";
-import { utf8Length } from "../encoding/utf8.js";
-import { unfitText } from "./text-check.js";
+import { utf8Length } from "../../encoding/utf8.js";
+import { unfitText } from "../../checks/text-check.js";
 
 const MAX_FIELD_BYTES = 65_535;
 const KNOWN: readonly string[] = ["payloadFormatIndicator", "messageExpiryInterval", "contentType", "responseTopic", "correlationData", "userProperties"];

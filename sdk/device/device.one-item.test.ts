@@ -1,9 +1,9 @@
 /** One item that makes a broker end the connection is found and given up; nothing else waits for it for long. */
 import { describe, expect, it } from "vitest";
-import { accepting, type Answer, type Peer } from "../test/support/device/scripted-dialer.js";
-import { BROKER, ID, RECOVERY, World } from "../test/support/device/test-world.js";
-import type { LibraryPacket } from "../test/support/mqtt/scripted-broker.js";
-import { watch } from "../test/support/mqtt/session-world.js";
+import { accepting, type Answer, type Peer } from "../../test/support/device/scripted-dialer.js";
+import { BROKER, ID, RECOVERY, World } from "../../test/support/device/test-world.js";
+import type { LibraryPacket } from "../../test/support/mqtt/scripted-broker.js";
+import { watch } from "../../test/support/mqtt/session-world.js";
 import { Device, type DeviceConfig } from "./device.js";
 
 const topic = (relative: string): string => `devices/${ID}/${relative}`;

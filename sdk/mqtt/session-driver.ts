@@ -5,16 +5,16 @@
 import type { Failure } from "../failure.js";
 import { errorMessage, HawserError } from "../errors.js";
 import type { Cancel, Link, LinkHandlers, Platform, Storage } from "../platform.js";
-import { checkMessageProperties } from "./check-properties.js";
-import { ConnectError, RefusedError } from "./connect-error.js";
+import { checkMessageProperties } from "./contract/check-properties.js";
+import { ConnectError, RefusedError } from "./contract/connect-error.js";
 import { Connection, type ConnectionOwner } from "./link/connection.js";
-import { badOption, checkDisconnectOptions, checkPublishOptions, resolveOptions, toBytes, type DisconnectOptions, type MqttOptions, type PublishOptions, type PublishResult, type ResolvedOptions } from "./options.js";
+import { badOption, checkDisconnectOptions, checkPublishOptions, resolveOptions, toBytes, type DisconnectOptions, type MqttOptions, type PublishOptions, type PublishResult, type ResolvedOptions } from "./contract/options.js";
 import { DELIVERED, OutgoingMessage } from "./session/outgoing-message.js";
 import type { AckPacket, ConnackPacket, InboundPacket, OutboundPacket, Properties, PublishPacket } from "./codec/packet-types.js";
 import { PublishWriter } from "./link/publish-writer.js";
 import { writeAck } from "./codec/publish-codec.js";
 import { Session, type SessionOwner } from "./session/session.js";
-import { checkTopic } from "./topics.js";
+import { checkTopic } from "./contract/topics.js";
 
 /** What CONNACK said. */
 export interface Connack {

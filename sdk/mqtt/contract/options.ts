@@ -1,10 +1,10 @@
 /** What users give to the MQTT client and get from it: options, their defaults and their checks. */
-import { HawserError } from "../errors.js";
-import { anything, binary, checkOptions, flag, hook, oneOf, text, whole, type Rules } from "../option-rules.js";
+import { HawserError } from "../../errors.js";
+import { anything, binary, checkOptions, flag, hook, oneOf, text, whole, type Rules } from "../../checks/option-rules.js";
 import { checkMessageProperties, checkUserProperties, type GivenMessageProperties, type GivenUserProperties } from "./check-properties.js";
-import type { MessageProperties, Properties, ProtocolVersion, QoS } from "./codec/packet-types.js";
+import type { MessageProperties, Properties, ProtocolVersion, QoS } from "../codec/packet-types.js";
 import { checkTopic } from "./topics.js";
-import { encodeUtf8 } from "../encoding/utf8.js";
+import { encodeUtf8 } from "../../encoding/utf8.js";
 
 /** A message that the broker publishes when this client vanishes (MQTT 5.0, section 3.1.2.5). */
 export interface Will {

@@ -1,7 +1,7 @@
 /** What others do must not cost the device its certificate or its connection: a busy application, a link that throws. */
 import { describe, expect, it } from "vitest";
 import { Device, type DeviceConfig } from "./device.js";
-import { BROKER, ID, RECOVERY, World } from "../test/support/device/test-world.js";
+import { BROKER, ID, RECOVERY, World } from "../../test/support/device/test-world.js";
 
 async function started(config: Partial<DeviceConfig> = {}): Promise<{ world: World; device: Device }> {
   const world = await World.provisioned();

@@ -1,13 +1,13 @@
 /** Anything in any order: calls of the application, faults of every port, answers of broker and authority. What must hold after it is checked. */
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { memoryKeyStore } from "../sim/node/memory-stores.js";
-import { failure, type FailureCode } from "./failure.js";
+import { memoryKeyStore } from "../../sim/node/memory-stores.js";
+import { failure, type FailureCode } from "../failure.js";
 import { Device, type DeviceConfig } from "./device.js";
-import { errorCode } from "./errors.js";
-import type { KeyStore } from "./platform.js";
-import { accepting, failing, refusing, silent, type Behaviour } from "../test/support/device/scripted-dialer.js";
-import { BROKER, RECOVERY, World } from "../test/support/device/test-world.js";
+import { errorCode } from "../errors.js";
+import type { KeyStore } from "../platform.js";
+import { accepting, failing, refusing, silent, type Behaviour } from "../../test/support/device/scripted-dialer.js";
+import { BROKER, RECOVERY, World } from "../../test/support/device/test-world.js";
 
 const MINUTE_MS = 60_000;
 

@@ -1,13 +1,13 @@
 /** Whether a device's configuration can work at all: what cannot is told at construction, by its name. */
-import type { BackoffPolicy } from "./backoff.js";
+import type { BackoffPolicy } from "../backoff.js";
 import type { DeviceConfig } from "./device.js";
-import { HawserError } from "./errors.js";
-import type { TokenOptions } from "./identity/token.js";
-import type { OutboxOptions, Will } from "./mqtt/options.js";
-import { anything, binary, checkOptions, flag, hook, host, milliseconds, oneOf, text, whole, type Rule, type Rules } from "./option-rules.js";
-import type { Endpoint, Platform } from "./platform.js";
-import { DEFAULT_PATIENCE, type RecoveryPatience } from "./supervisor/credential-ladder.js";
-import type { Login } from "./supervisor/supervisor.js";
+import { HawserError } from "../errors.js";
+import type { TokenOptions } from "../identity/token.js";
+import type { OutboxOptions, Will } from "../mqtt/contract/options.js";
+import { anything, binary, checkOptions, flag, hook, host, milliseconds, oneOf, text, whole, type Rule, type Rules } from "../checks/option-rules.js";
+import type { Endpoint, Platform } from "../platform.js";
+import { DEFAULT_PATIENCE, type RecoveryPatience } from "../supervisor/credential-ladder.js";
+import type { Login } from "../supervisor/supervisor.js";
 
 const DAY_MS = 86_400_000;
 

@@ -1,7 +1,7 @@
 /** Topic names and filters (MQTT 5.0, section 4.7): which are valid, which match. */
-import { HawserError } from "../errors.js";
-import { utf8Length } from "../encoding/utf8.js";
-import { unfitText } from "./text-check.js";
+import { HawserError } from "../../errors.js";
+import { utf8Length } from "../../encoding/utf8.js";
+import { unfitText } from "../../checks/text-check.js";
 
 const MAX_TOPIC_BYTES = 65_535;
 

@@ -2,25 +2,25 @@
  * The device: one object that keeps a mutually authenticated MQTT connection for years and takes care of everything that needs no decision
  * of the application: reconnecting, renewing its certificate, recovering by pre-shared key, keeping messages over outages.
  */
-import { DEFAULT_BACKOFF, type BackoffPolicy } from "./backoff.js";
-import type { Failure } from "./failure.js";
-import { DEFAULT_PATIENCE, type RecoveryPatience } from "./supervisor/credential-ladder.js";
-import { Supervisor, type Login } from "./supervisor/supervisor.js";
+import { DEFAULT_BACKOFF, type BackoffPolicy } from "../backoff.js";
+import type { Failure } from "../failure.js";
+import { DEFAULT_PATIENCE, type RecoveryPatience } from "../supervisor/credential-ladder.js";
+import { Supervisor, type Login } from "../supervisor/supervisor.js";
 import { checkConfig, checkLogin, checkPlatform, isOwnTopic } from "./device-config-check.js";
-import { errorCode, errorMessage, HawserError } from "./errors.js";
-import type { DeviceEvent, DeviceListener } from "./events.js";
-import { recoveryIdentity } from "./identity/device-id.js";
-import { RESPONSE_TOPIC } from "./identity/enrolment.js";
-import { Rotation } from "./identity/rotation.js";
-import { IdentityStore, type Identity } from "./identity/store.js";
-import { makeToken, tokenRefreshMs, type TokenOptions } from "./identity/token.js";
-import { TrustedTime } from "./identity/trusted-time.js";
-import { MqttClient } from "./mqtt/client.js";
+import { errorCode, errorMessage, HawserError } from "../errors.js";
+import type { DeviceEvent, DeviceListener } from "../events.js";
+import { recoveryIdentity } from "../identity/device-id.js";
+import { RESPONSE_TOPIC } from "../identity/enrolment.js";
+import { Rotation } from "../identity/rotation.js";
+import { IdentityStore, type Identity } from "../identity/store.js";
+import { makeToken, tokenRefreshMs, type TokenOptions } from "../identity/token.js";
+import { TrustedTime } from "../identity/trusted-time.js";
+import { MqttClient } from "../mqtt/client.js";
 import type {
   MqttOptions, OutboxMessage, OutboxOptions, PublishOptions, PublishResult, SubscribeOptions, UnclaimedOptions, UnsubscribeOptions, UnsubscribeResult, Will,
-} from "./mqtt/options.js";
-import type { Message, Subscription } from "./mqtt/session/subscription.js";
-import type { Cancel, Endpoint, Platform } from "./platform.js";
+} from "../mqtt/contract/options.js";
+import type { Message, Subscription } from "../mqtt/session/subscription.js";
+import type { Cancel, Endpoint, Platform } from "../platform.js";
 
 export interface DeviceConfig {
   /** The broker's mutual-TLS listener. */

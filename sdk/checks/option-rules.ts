@@ -1,9 +1,9 @@
 /**
  * Checks options by a table, so that each slip is told at once, with the option's name and what it may be. An option given as undefined is one not given.
  */
-import type { HawserError } from "./errors.js";
-import { unfitText } from "./mqtt/text-check.js";
-import { utf8Length } from "./encoding/utf8.js";
+import type { HawserError } from "../errors.js";
+import { unfitText } from "./text-check.js";
+import { utf8Length } from "../encoding/utf8.js";
 
 /** What the value may be, as words that follow "must be"; undefined when it is that. */
 export type Rule = (value: unknown) => string | undefined;

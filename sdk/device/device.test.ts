@@ -1,12 +1,12 @@
 import { createPublicKey, verify } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { failure } from "./failure.js";
+import { failure } from "../failure.js";
 import { Device, type DeviceConfig } from "./device.js";
-import type { DeviceEvent } from "./events.js";
-import { IdentityStore } from "./identity/store.js";
-import { watch } from "../test/support/mqtt/session-world.js";
-import { accepting, failing, refusing, type Behaviour } from "../test/support/device/scripted-dialer.js";
-import { BROKER, DAY_MS, ID, RECOVERY, World, type WorldOptions } from "../test/support/device/test-world.js";
+import type { DeviceEvent } from "../events.js";
+import { IdentityStore } from "../identity/store.js";
+import { watch } from "../../test/support/mqtt/session-world.js";
+import { accepting, failing, refusing, type Behaviour } from "../../test/support/device/scripted-dialer.js";
+import { BROKER, DAY_MS, ID, RECOVERY, World, type WorldOptions } from "../../test/support/device/test-world.js";
 
 interface Setting extends WorldOptions {
   next?: Behaviour[];
