@@ -4,7 +4,7 @@
  */
 import type { Failure } from "../failure.js";
 import type { Link, LinkHandlers, Storage } from "../platform.js";
-import { ClientCore, type Connack, type MqttPlatform } from "./session-driver.js";
+import { SessionDriver, type Connack, type MqttPlatform } from "./session-driver.js";
 import type { DisconnectOptions, MqttOptions, OutboxMessage, PublishOptions, PublishResult, SubscribeOptions, UnsubscribeOptions, UnsubscribeResult } from "./contract/options.js";
 import { Requester, type RequesterOptions } from "./requester.js";
 import type { Wear } from "./session/stored-journal.js";
@@ -29,7 +29,7 @@ export class MqttClient {
    * `BROKER_HANGS_UP`: it ended the connection each time, and the subscription has failed.
    */
   onSubscriptionRefused: ((filter: string, reasonCode: number, code: string) => void) | undefined;
-  readonly #core: ClientCore;
+  readonly #driver: SessionDriver;
 
   /**
    * @param storage where a persistent client keeps its state, under keys that begin with `mq-`
@@ -40,32 +40,32 @@ export class MqttClient {
     private readonly platform: MqttPlatform,
     storage?: Storage,
   ) {
-    this.#core = new ClientCore(options, platform, storage, this);
+    this.#driver = new SessionDriver(options, platform, storage, this);
   }
 
   /** Changes options; they count from the next connection on. Throws `BAD_OPTION`. */
   configure(changes: Partial<MqttOptions>): void {
-    this.#core.configure(changes);
+    this.#driver.configure(changes);
   }
 
   get connected(): boolean {
-    return this.#core.isConnected;
+    return this.#driver.isConnected;
   }
 
   /** The latest connection, at hand or ended, was of use: a message came over it, or one was delivered, or none waits. */
   get wasUseful(): boolean {
-    return this.#core.wasUseful;
+    return this.#driver.wasUseful;
   }
 
   /** Messages not delivered yet, and how many of them are in flight. */
   get pending(): { messages: number; bytes: number; inFlight: number } {
-    const { outbox, sender } = this.#core.session;
+    const { outbox, sender } = this.#driver.session;
     return { messages: outbox.messages, bytes: outbox.bytes, inFlight: sender.inFlight };
   }
 
   /** The messages that are not delivered, and those of which that is not known. */
   outbox(): OutboxMessage[] {
-    return this.#core.session.sender.list();
+    return this.#driver.session.sender.list();
   }
 
   /**
@@ -74,12 +74,12 @@ export class MqttClient {
    * @returns how many were given up
    */
   discard(which: (message: OutboxMessage) => boolean = () => true): number {
-    return this.#core.session.sender.discard(which);
+    return this.#driver.session.sender.discard(which);
   }
 
   /** What a persistent client has done to its storage; undefined without. */
   get storageWear(): Readonly<Wear> | undefined {
-    return this.#core.session.wear;
+    return this.#driver.session.wear;
   }
 
   /**
@@ -87,7 +87,7 @@ export class MqttClient {
    * @throws ConnectError when the attempt fails; HawserError `ALREADY_CONNECTED`
    */
   connect(dial: (handlers: LinkHandlers) => Link): Promise<Connack> {
-    return this.#core.connect(dial);
+    return this.#driver.connect(dial);
   }
 
   /**
@@ -98,7 +98,7 @@ export class MqttClient {
    */
   publish(topic: string, payload: Uint8Array | string, options: PublishOptions = {}): Promise<PublishResult> {
     try {
-      return this.#core.publish(topic, payload, options);
+      return this.#driver.publish(topic, payload, options);
     } catch (error) {
       return Promise.reject(error as Error);
     }
@@ -109,7 +109,7 @@ export class MqttClient {
    * @throws HawserError `INVALID_FILTER`, `ALREADY_SUBSCRIBED`, `BAD_OPTION`
    */
   subscribe(filter: string, options: SubscribeOptions = {}): Subscription {
-    return this.#core.session.subscribe(filter, options);
+    return this.#driver.session.subscribe(filter, options);
   }
 
   /**
@@ -118,7 +118,7 @@ export class MqttClient {
    * @throws HawserError `NOT_SUBSCRIBED`, `NOT_CONNECTED` (also when the connection ends before the answer)
    */
   confirm(filter: string): Promise<number> {
-    return this.#core.session.subscriptions.confirm(filter);
+    return this.#driver.session.subscriptions.confirm(filter);
   }
 
   /**
@@ -127,16 +127,16 @@ export class MqttClient {
    * @throws HawserError `ALREADY_SUBSCRIBED`, `BAD_OPTION`
    */
   messages(options: SubscribeOptions = {}): Subscription {
-    return this.#core.session.messages(options);
+    return this.#driver.session.messages(options);
   }
 
   /** Called with each message that no subscription and no {@link messages} takes; it is acknowledged when the call, or the promise it returns, is done. */
   get onMessage(): ((message: Message) => unknown) | undefined {
-    return this.#core.session.onMessage;
+    return this.#driver.session.onMessage;
   }
 
   set onMessage(listener: ((message: Message) => unknown) | undefined) {
-    this.#core.session.onMessage = listener;
+    this.#driver.session.onMessage = listener;
   }
 
   /**
@@ -146,7 +146,7 @@ export class MqttClient {
    */
   unsubscribe(filters: string | readonly string[], options: UnsubscribeOptions = {}): Promise<UnsubscribeResult> {
     try {
-      return this.#core.session.subscriptions.unsubscribe(typeof filters === "string" ? [filters] : filters, options);
+      return this.#driver.session.subscriptions.unsubscribe(typeof filters === "string" ? [filters] : filters, options);
     } catch (error) {
       return Promise.reject(error as Error);
     }
@@ -154,7 +154,7 @@ export class MqttClient {
 
   /** The filters subscribed to. */
   get filters(): readonly string[] {
-    return this.#core.session.subscriptions.filters;
+    return this.#driver.session.subscriptions.filters;
   }
 
   /**
@@ -162,7 +162,7 @@ export class MqttClient {
    * {@link unsubscribe} takes any.
    */
   get leftoverFilters(): readonly string[] {
-    return this.#core.session.subscriptions.leftovers;
+    return this.#driver.session.subscriptions.leftovers;
   }
 
   /**
@@ -179,7 +179,7 @@ export class MqttClient {
    * @throws HawserError `NOT_CONNECTED`, `ALREADY_AUTHENTICATING`
    */
   reauthenticate(): Promise<void> {
-    return this.#core.reauthenticate();
+    return this.#driver.reauthenticate();
   }
 
   /**
@@ -188,7 +188,7 @@ export class MqttClient {
    */
   disconnect(options: DisconnectOptions = {}): Promise<void> {
     try {
-      return this.#core.disconnect(options);
+      return this.#driver.disconnect(options);
     } catch (error) {
       return Promise.reject(error as Error);
     }
@@ -196,6 +196,6 @@ export class MqttClient {
 
   /** Ends the connection at once and for the reason given; the broker publishes the will. */
   abort(reason: Failure): void {
-    this.#core.abort(reason);
+    this.#driver.abort(reason);
   }
 }

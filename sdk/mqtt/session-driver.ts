@@ -31,7 +31,7 @@ export type MqttPlatform = Pick<Platform, "clock" | "scheduler" | "random" | "lo
 /** Before a subscription that the broker refused is asked for again on the same connection: its rules may be on their way. */
 const ASK_AGAIN_MS = 60_000;
 
-/** Whom the core tells what happens; each may throw. */
+/** Whom it tells what happens; each may throw. */
 export interface ClientListener {
   onEnd: ((failure: Failure) => void) | undefined;
   onMessageDropped: ((topic: string, code: string) => void) | undefined;
@@ -46,7 +46,7 @@ interface Attempt {
   readonly reject: (error: ConnectError) => void;
 }
 
-export class ClientCore implements ConnectionOwner, SessionOwner {
+export class SessionDriver implements ConnectionOwner, SessionOwner {
   readonly session: Session;
   #options: ResolvedOptions;
   #connection: Connection | undefined;
