@@ -11,6 +11,28 @@ const room = (files, ignores, forbidden, message) => ({
   },
 });
 
+/**
+ * The SDK's rooms from the ground up: each imports only from itself, those before it and the loose files of sdk/, which import no room.
+ * In sdk/mqtt the loose files (client, requester) are the top instead. index.ts is the door, which nothing inside goes through.
+ */
+const SDK_ROOMS = ["encoding", "checks", "mqtt", "identity", "provisioning", "supervisor", "device"];
+const MQTT_ROOMS = ["codec", "contract", "session", "link"];
+
+function sdkFloors() {
+  const outside = ["/(firmware|sim|host-tools)/", "^[^.]", "/index\\.js$"];
+  const climbing = (rooms) => `^[./]+/(${rooms.join("|")})/`;
+  const floor = (files, above, message) => room([files], ["**/*.test.ts", "**/index.ts"], [...outside, ...above], message);
+  const above = (name) => SDK_ROOMS.slice(SDK_ROOMS.indexOf(name) + 1);
+  return [
+    floor("sdk/*.ts", [climbing(SDK_ROOMS)], "the loose files of sdk/ are its ground: they import no room"),
+    ...SDK_ROOMS.slice(0, -1).map((name) => floor(`sdk/${name}/**/*.ts`, [climbing(above(name))], `sdk/${name}/ imports nothing from ${above(name).join(", ")}`)),
+    ...MQTT_ROOMS.map((name, at) => {
+      const later = [...MQTT_ROOMS.slice(at + 1), ...above("mqtt")];
+      return floor(`sdk/mqtt/${name}/**/*.ts`, [climbing(later), "^\\.\\./[\\w-]+\\.js$"], `sdk/mqtt/${name}/ imports nothing from ${later.join(", ")} or the client`);
+    }),
+  ];
+}
+
 export default tseslint.config(
   { ignores: ["dist/", "node_modules/", "coverage/", ".cache/", "**/*.d.ts"] },
   ...tseslint.configs.strict,
@@ -28,6 +50,7 @@ export default tseslint.config(
     },
   },
   room(["sdk/**/*.ts"], ["sdk/**/*.test.ts"], ["/(firmware|sim|host-tools)/", "^[^.]"], "sdk/ imports nothing but itself"),
+  ...sdkFloors(),
   room(["firmware/**/*.ts"], ["firmware/**/*.test.ts"], ["/(sim|host-tools)/"], "firmware/ imports only sdk/"),
   room(["sim/**/*.ts"], ["sim/**/*.test.ts", "sim/xs/**"], ["/(firmware|host-tools)/"], "sim/ imports only sdk/"),
   // The XS host runs the chip's own parts: its TLS link, its key store.

@@ -1,6 +1,8 @@
 /** What a device tells about itself: plain data, one object an event, fit for a log line or a test. */
 import type { FailureClass, FailureCode } from "./failure.js";
-import type { Rung } from "./supervisor/credential-ladder.js";
+
+/** The kind of credential a device shows: its certificate, or its pre-shared key on the recovery listener. */
+export type Rung = "mtls" | "psk";
 
 export type DeviceEvent =
   | { type: "connecting"; credential: Rung; identity: "active" | "pending" | "psk"; host: string; port: number }

@@ -7,9 +7,9 @@
  * leave mutual TLS together. It never goes down on a fault of the network or of the server's own identity.
  */
 import type { Evidence } from "./evidence.js";
+import type { Rung } from "../events.js";
 import type { Failure, FailureCode } from "../failure.js";
 
-export type Rung = "mtls" | "psk";
 export type Attempt = { rung: "mtls"; identity: "active" | "pending" } | { rung: "psk" };
 
 /** What the identity store holds at the moment. */
