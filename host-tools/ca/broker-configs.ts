@@ -21,8 +21,8 @@ export interface BrokerConfigRequest {
   readonly bind?: string;
   /** Host under which this machine reaches the broker, where that differs from where it listens (a container, another machine). */
   readonly reach?: string;
-  /** mosquitto's dynamic-security plugin as the broker finds it; looked for on this machine when left out. Without it sessions cannot be ended. */
-  readonly plugin?: string;
+  /** mosquitto's dynamic-security plugin as the broker finds it; looked for on this machine when left out. Without it (false) only a restart of the broker ends sessions. */
+  readonly plugin?: string | false;
   /** Let clients leave retained messages, which mosquitto does not bound. */
   readonly retain?: boolean;
   /** The user mosquitto becomes when started as root; chosen by hawser when left out. */
@@ -45,7 +45,8 @@ export interface WrittenBrokerConfig {
  * @throws HawserError `BAD_PORT`, `BAD_HOST`, `OUT_EXISTS`, `UNKNOWN_USER`, `OUTPUT_REFUSED`, and those of every change
  */
 export async function writeBrokerConfig(ca: CaContext, request: BrokerConfigRequest): Promise<WrittenBrokerConfig> {
-  checkMosquittoSettings(request);
+  const { plugin, ...rest } = request;
+  checkMosquittoSettings({ ...rest, ...(plugin === undefined || plugin === false ? {} : { plugin }) });
   return ca.store.change(async (draft) => {
     const { directory, made } = prepareDirectory(request.out);
     try {
@@ -53,7 +54,7 @@ export async function writeBrokerConfig(ca: CaContext, request: BrokerConfigRequ
       const { name: user, note } = chooseUser(directory, request.user);
       const known = readOutputs(draft);
       const before = known.find((output) => output.directory === directory);
-      const output: Output = { owed: [], sweptAtMs: draft.nowMs, ...before, engine: "mosquitto", directory, settings: { ...settingsOf(request), user } };
+      const output: Output = { owed: [], sweptAtMs: draft.nowMs, ...before, engine: "mosquitto", directory, settings: { ...settingsOf(request), ...restartsOf(before), user } };
       const files = await writeConfiguration(output, withHeld(brokerFacts(draft, ca.keys, draft.entries), output.owed), join(ca.directory, DIRECTORIES.trial));
       draft.write(FILES.outputs, outputsText([...known.filter((other) => other !== before), output]));
       draft.record({ event: "broker-configured", directory, mtlsPort, pskPort });
@@ -65,13 +66,17 @@ export async function writeBrokerConfig(ca: CaContext, request: BrokerConfigRequ
   });
 }
 
+function restartsOf(before: Output | undefined): Pick<MosquittoSettings, "restarts"> {
+  return before?.settings.restarts === undefined ? {} : { restarts: before.settings.restarts };
+}
+
 function settingsOf({ mtlsPort, pskPort, bind, reach, plugin = findControlPlugin(), retain }: BrokerConfigRequest): Omit<MosquittoSettings, "user"> {
   return {
     mtlsPort,
     pskPort,
     ...(bind === undefined ? {} : { bind }),
     ...(reach === undefined ? {} : { reach }),
-    ...(plugin === undefined ? {} : { plugin }),
+    ...(plugin === undefined || plugin === false ? {} : { plugin }),
     ...(retain === true ? { retain } : {}),
   };
 }

@@ -6,12 +6,12 @@ import { nameOfPskIdentity } from "../../sdk/identity/device-id.js";
 import { CONTROL_NAME } from "../brokers/mosquitto/mosquitto-acl.js";
 import { forgetSession } from "../brokers/mosquitto/mosquitto-forget.js";
 import { writeConfiguration } from "../brokers/mosquitto/mosquitto-output.js";
-import { addressOf, bringUpToDate } from "../brokers/mosquitto/mosquitto-reload.js";
+import { addressOf, bringUpToDate, wasStartedWith } from "../brokers/mosquitto/mosquitto-reload.js";
 import type { Loading } from "../brokers/mosquitto/mosquitto-reload.js";
 import { endSessions } from "../brokers/mosquitto/mosquitto-sessions.js";
 import { DIRECTORIES, FILES } from "../ca-directory/directory-layout.js";
 import { expiredSince, lostSessions, oweAlso } from "../ca-directory/lost-sessions.js";
-import type { Entries } from "../ca-directory/lost-sessions.js";
+import type { Entries, OwedEnd } from "../ca-directory/lost-sessions.js";
 import { outputsText, readOutputs } from "../ca-directory/outputs-file.js";
 import type { Output } from "../ca-directory/outputs-file.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
@@ -54,7 +54,14 @@ export function oweSessions(draft: Draft): void {
   const lost = lostSessions(draft.before, draft.entries);
   if (lost.length === 0) return;
   const outputs = readOutputs(draft);
-  if (outputs.length > 0) draft.write(FILES.outputs, outputsText(outputs.map((output) => ({ ...output, owed: oweAlso(output.owed, lost) }))));
+  if (outputs.length > 0) draft.write(FILES.outputs, outputsText(outputs.map((output) => owing(output, lost))));
+}
+
+/** Without the plugin only a restart ends sessions, one that comes after this. */
+function owing(output: Output, more: readonly OwedEnd[]): Output {
+  const { settings, owed } = output;
+  const needsRestart = settings.plugin === undefined && more.length > 0;
+  return { ...output, owed: oweAlso(owed, more), settings: needsRestart ? { ...settings, restarts: (settings.restarts ?? 0) + 1 } : settings };
 }
 
 /** Has a change leave out the configurations whose directory is gone, and says which. */
@@ -113,10 +120,12 @@ class OutputSync {
     private readonly options: SyncOptions,
   ) {}
 
-  async run(before: Output): Promise<Synced> {
+  async run(known: Output): Promise<Synced> {
     const { nowMs, end = [] } = this.options;
     const again = end.map((userName) => ({ userName, hold: "never" as const }));
-    const owed = oweAlso(before.owed, [...expiredSince(this.entries, before.sweptAtMs, nowMs), ...again]);
+    const expired = expiredSince(this.entries, known.sweptAtMs, nowMs).filter(({ userName }) => known.owed.every((owedEnd) => owedEnd.userName !== userName));
+    const before = owing(known, [...expired, ...again]);
+    const { owed } = before;
     // Made while the broker loads its files: the sessions should not last a moment longer.
     const control = owed.length === 0 ? undefined : this.#credentialsOf(CONTROL_NAME);
     control?.catch(() => undefined);
@@ -154,6 +163,11 @@ class OutputSync {
       const address = `${addressOf(settings)}:${settings.pskPort}`;
       const next = "If it is stopped, start it; if it runs elsewhere, give its address (hawser broker config --reach). Then run: hawser broker sync --dir CA";
       throw new HawserError("OUTPUT_UNPROVED", `no broker answers at ${address} for ${directory}: that old sessions of ${someOf(namesOf(owed))} ended is not proved`, next);
+    }
+    if (settings.plugin === undefined) {
+      if (await wasStartedWith(settings, withHeld(this.facts, owed))) return;
+      const next = "Restart the broker, then run: hawser broker sync --dir CA. (mosquitto's dynamic-security plugin ends sessions without that: install it, write the configuration again.)";
+      throw new HawserError("SESSIONS_NOT_ENDED", `old sessions of ${someOf(namesOf(owed))} at the broker of ${directory} end only with a restart: it has no dynamic-security plugin`, next);
     }
     await endSessions(settings, await control, owed.map(({ userName }) => userName));
     for (const name of namesOf(owed)) {

@@ -28,8 +28,8 @@ beforeEach(async () => {
 });
 afterEach(() => scene.clean());
 
-async function configure(more: { reach?: string; plugin?: string }): Promise<void> {
-  const out = configFile === undefined || more.reach === undefined ? join(scene.directory(), "broker") : join(configFile, "..");
+async function configure(more: { reach?: string; plugin?: false }): Promise<void> {
+  const out = more.reach === undefined && more.plugin === undefined ? join(scene.directory(), "broker") : join(configFile, "..");
   ({ configFile } = await ca.writeBrokerConfig({ engine: "mosquitto", out, mtlsPort, pskPort, bind: "127.0.0.1", user: "root", ...more }));
 }
 
@@ -168,6 +168,23 @@ describe("a broker that cannot be proved", () => {
     await scene.mosquitto(written.configFile);
     await provisionDevice(spare, "victim");
     await expect(spare.revoke({ id: "victim" })).rejects.toMatchObject({ outcome: { brokers: [{ loaded: true, ended: [], problem: { code: "SESSIONS_NOT_ENDED" } }] } });
+  });
+
+  it("without the plugin gives a replaced name its rights after a restart, and not after a reload", async () => {
+    await broker.kill("SIGKILL");
+    await configure({ plugin: false });
+    broker = await scene.mosquitto(configFile);
+    const device = await provisionDevice(ca, "victim");
+    const thief = await byCertificate(device, { clientId: "lurker" });
+    const next = await provisionDevice(ca, "victim", true);
+    expect(acl()).not.toContain("topic write devices/victim/up/#");
+    expect(await ca.syncOutputs()).toMatchObject([{ loaded: true, held: ["victim"], problem: { code: "SESSIONS_NOT_ENDED" } }]);
+    expect(thief.connected).toBe(true);
+    await broker.kill("SIGTERM");
+    await scene.mosquitto(configFile);
+    expect(await ca.syncOutputs()).toMatchObject([{ loaded: true, ended: ["victim"], held: [] }]);
+    await (await byCertificate(next)).publishAsync("devices/victim/up/x", "y", { qos: 1 });
+    expect(acl()).toContain("topic write devices/victim/up/#");
   });
 
   it("is not believed when it shows a certificate that is not for servers", async () => {

@@ -92,7 +92,7 @@ class Site {
         commandMs.push(command);
       }
       durations.push({ kind, goneMs, commandMs });
-      this.say(`${kind}: done`);
+      for (const line of durationLines({ kind, goneMs, commandMs })) this.say(line);
     }
     await new Promise((resolve) => setTimeout(resolve, 500));
     const arrived = operator.received.length + crowd.reduce((sum, { received }) => sum + received.length, 0);
@@ -131,11 +131,15 @@ export function percentile(values: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.ceil(sorted.length * share) - 1)] ?? NaN;
 }
 
-export function reportLines({ durations, lostSessions, lostMessages, survivors }: ShutOutReport): string[] {
+function durationLines({ kind, goneMs, commandMs }: Durations): string[] {
   const row = (label: string, values: readonly number[]): string =>
     `${label.padEnd(30)} n ${values.length}  p50 ${percentile(values, 0.5).toFixed(0)} ms  p99 ${percentile(values, 0.99).toFixed(0)} ms  max ${Math.max(...values).toFixed(0)} ms`;
+  return [row(`${kind}: sessions gone after`, goneMs), row(`${kind}: command took`, commandMs)];
+}
+
+export function reportLines({ durations, lostSessions, lostMessages, survivors }: ShutOutReport): string[] {
   return [
-    ...durations.flatMap(({ kind, goneMs, commandMs }) => [row(`${kind}: sessions gone after`, goneMs), row(`${kind}: command took`, commandMs)]),
+    ...durations.flatMap(durationLines),
     `surviving sessions: ${survivors}; others: ${lostSessions} sessions and ${lostMessages} messages lost`,
   ];
 }

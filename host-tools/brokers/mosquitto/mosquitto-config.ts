@@ -17,6 +17,8 @@ export interface MosquittoSettings {
   readonly reach?: string;
   /** mosquitto's dynamic-security plugin (an absolute path): with it all sessions of a name can be ended. */
   readonly plugin?: string;
+  /** How often a restart of the broker was asked for: what it was started with shows in its PSK hint, which a reload does not change. */
+  readonly restarts?: number;
   /** Let clients leave retained messages. They are not bounded: one device can fill the broker's disk with them. */
   readonly retain?: boolean;
 }
@@ -136,6 +138,11 @@ function compile(directory: string, settings: MosquittoSettings, facts: BrokerFa
 const MTLS_CONNECTIONS = 20_000;
 const PSK_CONNECTIONS = 2_000;
 
+/** Shown to whoever begins a PSK handshake: no secret. */
+export function pskHint({ restarts = 0 }: MosquittoSettings): string {
+  return restarts === 0 ? "hawser" : `hawser-${restarts}`;
+}
+
 function pluginText({ plugin }: MosquittoSettings, statePath: string): string {
   if (plugin === undefined) return "";
   return `# Ends the sessions of a name when hawser says so; it gives nobody else any right. Loaded on one listener, it serves both.
@@ -215,7 +222,7 @@ allow_zero_length_clientid true
 tls_version tlsv1.2
 ciphers ECDHE-PSK-CHACHA20-POLY1305:ECDHE-PSK-AES128-CBC-SHA256
 ciphers_tls1.3 TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256
-psk_hint hawser
+psk_hint ${pskHint(settings)}
 psk_file ${path(MOSQUITTO_FILES.psk)}
 use_identity_as_username true
 acl_file ${path(MOSQUITTO_FILES.pskAcl)}
@@ -240,13 +247,15 @@ export function checkMosquittoSettings(settings: Omit<MosquittoSettings, "user">
 /** @returns undefined when the value is no settings */
 export function parseMosquittoSettings(value: unknown): MosquittoSettings | undefined {
   if (typeof value !== "object" || value === null) return undefined;
-  const { mtlsPort, pskPort, user, bind, reach, plugin, retain } = value as Record<string, unknown>;
+  const { mtlsPort, pskPort, user, bind, reach, plugin, retain, restarts } = value as Record<string, unknown>;
   if (!isPort(mtlsPort) || !isPort(pskPort) || typeof user !== "string" || !/^[A-Za-z_][A-Za-z0-9_-]*$/.test(user)) return undefined;
   if (!isAbsent(bind, isAddress) || !isAbsent(reach, isAddress) || !isAbsent(plugin, isPluginPath) || (retain !== undefined && retain !== true)) return undefined;
+  if (restarts !== undefined && !Number.isSafeInteger(restarts)) return undefined;
   return {
     mtlsPort,
     pskPort,
     user,
+    ...(restarts === undefined ? {} : { restarts: restarts as number }),
     ...(bind === undefined ? {} : { bind }),
     ...(reach === undefined ? {} : { reach }),
     ...(plugin === undefined ? {} : { plugin }),

@@ -5,7 +5,7 @@
 import { connect } from "node:tls";
 import { setTimeout as delay } from "node:timers/promises";
 import { errorMessage, HawserError } from "../../../sdk/errors.js";
-import { loadedMarker } from "./mosquitto-config.js";
+import { loadedMarker, pskHint } from "./mosquitto-config.js";
 import type { BrokerFacts, MosquittoSettings } from "./mosquitto-config.js";
 import { runningMosquittos } from "./mosquitto-process.js";
 import type { Output } from "../../ca-directory/outputs-file.js";
@@ -79,13 +79,20 @@ function signal(pid: number, directory: string): void {
   }
 }
 
+/** Whether the broker that runs was started with this configuration, and not only told to reload it. */
+export async function wasStartedWith(settings: MosquittoSettings, facts: BrokerFacts): Promise<boolean> {
+  let shown: string | null = null;
+  const answer = await askForMarker(settings, facts, (hint) => (shown = hint));
+  return answer === "loaded" && shown === pskHint(settings);
+}
+
 type Answer = "loaded" | "stale" | "silent";
 
 /** No answer at all: nothing listens there, or the way there is cut. */
 const SILENCES = new Set(["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "EADDRNOTAVAIL", "ETIMEDOUT", "ENOTFOUND", "EAI_AGAIN", "EHOSTDOWN"]);
 
 /** Whether the broker knows the marker of these facts: one TLS handshake on the PSK port. */
-function askForMarker(settings: MosquittoSettings, facts: BrokerFacts): Promise<Answer> {
+function askForMarker(settings: MosquittoSettings, facts: BrokerFacts, onHint: (hint: string | null) => void = () => undefined): Promise<Answer> {
   const { identity, key } = loadedMarker(facts);
   return new Promise((resolve) => {
     const socket = connect({
@@ -94,7 +101,10 @@ function askForMarker(settings: MosquittoSettings, facts: BrokerFacts): Promise<
       // Node speaks PSK in TLS 1.2 only.
       maxVersion: "TLSv1.2",
       ciphers: "ECDHE-PSK-CHACHA20-POLY1305",
-      pskCallback: () => ({ identity, psk: key }),
+      pskCallback: (hint) => {
+        onHint(hint);
+        return { identity, psk: key };
+      },
       // There is no certificate: knowing the key is the proof.
       checkServerIdentity: () => undefined,
     });

@@ -27,7 +27,7 @@ export async function writeBrokerConfiguration(options: BrokerConfigOptions, con
     pskPort,
     ...(bind === undefined ? {} : { bind }),
     ...(reach === undefined ? {} : { reach }),
-    ...(plugin === undefined ? {} : { plugin }),
+    ...(plugin === undefined ? {} : { plugin: plugin === "none" ? false : plugin }),
     ...(retain === true ? { retain } : {}),
   });
   const { configFile, files, user, note } = written;

@@ -34,7 +34,7 @@ function addConfig(broker: Command, run: Run): void {
   config
     .option("--bind <address>", "address to listen on (default: all)", parsePath)
     .option("--reach <host>", "host under which this machine reaches the broker (a container, another machine)", parsePath)
-    .option("--plugin <path>", "mosquitto_dynamic_security.so as the broker finds it (default: looked for here)", parsePath)
+    .option("--plugin <path>", "mosquitto_dynamic_security.so as the broker finds it, or none (default: looked for here)", parsePath)
     .option("--retain", "let clients leave retained messages, which mosquitto does not bound");
   json(caPassphrase(config));
   addHelp(config, {
