@@ -36,6 +36,33 @@ export function auditLine(previousHash: string, revision: number, at: Date, even
   return JSON.stringify({ v: 1, revision, at: at.toISOString(), ...event, previous: previousHash });
 }
 
+/** An entry in the trail: enough of its digest to tell two contents apart. */
+const DIGEST_DIGITS = 16;
+
+/** The event with what the change made of registry entries: by it the trail tells which entry is not what it was. */
+export function withEntries(event: AuditEvent, digests: ReadonlyMap<string, string | undefined>): AuditEvent {
+  if (digests.size === 0) return event;
+  return { ...event, entries: [...digests].map(([name, digest]) => `${name} ${digest?.slice(0, DIGEST_DIGITS) ?? "-"}`) };
+}
+
+/** What the trail says of every entry there should be, by name. To be compared by {@link isEntryAsTold}. */
+export function entriesTold(text: string): Map<string, string> {
+  const told = new Map<string, string>();
+  for (const line of text.split("\n")) {
+    const entries = line.includes('"entries":') ? parseObject(line)?.["entries"] : undefined;
+    for (const entry of Array.isArray(entries) ? (entries as unknown[]) : []) {
+      const [name = "", digest = ""] = String(entry).split(" ");
+      if (digest === "-") told.delete(name);
+      else told.set(name, digest);
+    }
+  }
+  return told;
+}
+
+export function isEntryAsTold(told: string | undefined, digest: string | undefined): boolean {
+  return told === digest?.slice(0, DIGEST_DIGITS);
+}
+
 export function hashOfLine(line: string): string {
   return createHash("sha256").update(line).digest("hex");
 }

@@ -94,10 +94,21 @@ export function checkCaName(name: string): string {
 
 /** Returns the hosts when each may stand in the broker's certificate. Throws `BAD_HOST`. */
 export function checkBrokerHosts(hosts: readonly string[]): readonly string[] {
-  const bad = hosts.find((host) => isIP(host) === 0 && (host.length > 253 || !host.split(".").every((label) => HOST_LABEL.test(label))));
-  if (bad !== undefined) throw new HawserError("BAD_HOST", `${JSON.stringify(bad)} is no host name and no IP address`, "Give the name or address alone, without scheme or port.");
+  for (const host of hosts) {
+    const problem = problemWithHost(host);
+    if (problem !== undefined) throw new HawserError("BAD_HOST", `${JSON.stringify(host)} cannot stand in a broker's certificate: ${problem[0]}`, problem[1]);
+  }
   if (hosts.length === 0) throw new HawserError("BAD_HOST", "a broker certificate needs at least one host", "Name the host devices reach the broker by.");
   return [...new Set(hosts)];
+}
+
+function problemWithHost(host: string): readonly [what: string, next: string] | undefined {
+  if (host.includes("%")) return ["a zone (%...) counts on one machine only", "Give the address without its zone, or a name."];
+  if (isIP(host) !== 0) return undefined;
+  if (host.includes("*")) return ["a wildcard would let every host of the domain pass for the broker", "Name each host: --broker-host may be repeated."];
+  if (host.includes("_")) return ["an underscore is in no host name (RFC 1123), and TLS libraries disagree about it", "Give the broker a name without one."];
+  if (host.length <= 253 && host.split(".").every((label) => HOST_LABEL.test(label))) return undefined;
+  return ["it is no host name and no IP address", "Give the name or address alone, without scheme or port."];
 }
 
 const HOST_LABEL = /^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/;

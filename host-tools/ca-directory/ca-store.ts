@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { removeLeftoverTemporaries } from "../../sim/node/files/atomic-file.js";
 import { lockWithin } from "../../sim/node/files/process-lock.js";
-import { auditLine } from "./audit-trail.js";
+import { auditLine, withEntries } from "./audit-trail.js";
 import type { AuditEvent } from "./audit-trail.js";
 import { checkDirectories, readState } from "./ca-files.js";
 import type { CaFiles, ProvedFiles } from "./ca-files.js";
@@ -195,7 +195,7 @@ export class CaStore {
   async #commit(draft: Draft, event: AuditEvent, isCarried: boolean): Promise<void> {
     const { files, audit, tree } = this.#loaded;
     for (const name of draft.digests.keys()) checkEntry(this.directory, name, tree.digestOf(name));
-    const line = auditLine(files.state.audit.head, draft.revision, new Date(draft.nowMs), event);
+    const line = auditLine(files.state.audit.head, draft.revision, new Date(draft.nowMs), withEntries(event, draft.digests));
     const takeBack = tree.apply(draft.digests);
     let journal: Journal;
     try {

@@ -53,6 +53,8 @@ export const DIRECTORIES = {
   reservations: "reservations",
   /** There while a broker configuration is tried. */
   trial: "trial",
+  /** What `hawser broker run --engine mosquitto` keeps. */
+  brokers: "brokers",
 } as const;
 
 /** What each sealed thing is for: bound to its ciphertext, so that none can stand in for another. */

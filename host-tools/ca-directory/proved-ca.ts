@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { errnoCode, storageError } from "../../sim/node/files/atomic-file.js";
-import { AuditDigest, readAuditHead } from "./audit-trail.js";
+import { AuditDigest, entriesTold, isEntryAsTold, readAuditHead } from "./audit-trail.js";
 import { readCaFile, readState } from "./ca-files.js";
 import type { ProvedFiles } from "./ca-files.js";
 import { isJournalThere, readRevision } from "./change-journal.js";
@@ -33,19 +33,31 @@ export function loadCa(directory: string, key: Uint8Array, isChanging: boolean, 
   const { state } = files;
   checkNotOlder(directory, state);
   files.checkAll();
-  const registry = readRegistry(directory);
-  const tree = new RegistryTree([...registry].map(([name, { text }]) => [name, entryDigest(name, text)]), state.registry.bits);
-  if (tree.root.root !== state.registry.root) throw corrupt(join(directory, DIRECTORIES.registry), registryProblem(state.registry.count, registry.size));
   catchUp(directory, audit);
   if (audit.sealed.sha256 !== state.audit.sha256) throw corrupt(join(directory, FILES.audit), "it is not what the CA wrote");
+  const registry = readRegistry(directory);
+  const digests = new Map([...registry].map(([name, { text }]) => [name, entryDigest(name, text)]));
+  const tree = new RegistryTree(digests, state.registry.bits);
+  if (tree.root.root !== state.registry.root) throw corrupt(join(directory, DIRECTORIES.registry), registryProblem(directory, digests));
   const loaded = { files, entries: new Map([...registry].map(([name, { entry }]) => [name, entry])), tree, audit };
   if (!isChanging) checkRevision(loaded);
   return loaded;
 }
 
-function registryProblem(expected: number, found: number): string {
-  if (found === expected) return `one or more of its ${found} entries are not what the CA wrote last`;
-  return found < expected ? `${expected - found} of its ${expected} entries are missing` : `it has ${found - expected} more than the ${expected} entries the CA wrote`;
+/** So many entries are named, of each kind. */
+const NAMED = 10;
+
+/** The trail, proved before this, knows what each entry should be. */
+function registryProblem(directory: string, found: ReadonlyMap<string, string>): string {
+  const told = entriesTold(readCaFile(directory, FILES.audit).toString("utf8"));
+  const list = (what: string, names: readonly string[]): string[] =>
+    names.length === 0 ? [] : [`${what} ${names.slice(0, NAMED).map((name) => `${name}.json`).join(", ")}${names.length > NAMED ? ` and ${names.length - NAMED} more` : ""}`];
+  const problems = [
+    ...list("missing:", [...told.keys()].filter((name) => !found.has(name))),
+    ...list("not written by this CA:", [...found.keys()].filter((name) => !told.has(name))),
+    ...list("not what the CA wrote last:", [...found.keys()].filter((name) => told.has(name) && !isEntryAsTold(told.get(name), found.get(name)))),
+  ];
+  return problems.join("; ") || "its entries are not what the CA wrote last";
 }
 
 function catchUp(directory: string, audit: AuditDigest): void {

@@ -1,4 +1,5 @@
 /** The broker's own key and certificate, and everything a broker must know of the CA. */
+import { X509Certificate } from "node:crypto";
 import { join } from "node:path";
 import { seal, unseal } from "../../sim/node/vault/sealed.js";
 import type { CertificateRecord, EntryState, RegistryEntry } from "../ca-directory/registry-entry.js";
@@ -12,7 +13,10 @@ import { readCaJson } from "../ca-directory/ca-files.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
 import { corrupt, FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
 import { toPem } from "../pki/pem.js";
+import { checkBrokerHosts, recordText } from "../ca-directory/ca-record.js";
 import type { CaRecord } from "../ca-directory/ca-record.js";
+import type { Draft } from "../ca-directory/ca-store.js";
+import { HawserError } from "../../sdk/errors.js";
 import { generateKey, nodeCrypto } from "../pki/signer.js";
 
 export interface BrokerMaterial {
@@ -51,18 +55,64 @@ export async function newBrokerIdentity(keys: CaKeys, record: CaRecord, nowMs: n
   return { certificate, chainPem: pemChain(chainOf(keys, der)), sealedKey };
 }
 
-/** Gives the broker a new key and certificate; the old one is revoked as superseded. Throws as every change. */
-export async function renewBrokerCertificate(ca: CaContext): Promise<{ serial: string; notAfterMs: number }> {
+export interface BrokerCertificateRequest {
+  /** Names and addresses to have in the certificate from now on. */
+  readonly addHosts?: readonly string[];
+  readonly removeHosts?: readonly string[];
+}
+
+export interface RenewedBrokerCertificate {
+  readonly serial: string;
+  readonly notAfterMs: number;
+  readonly hosts: readonly string[];
+}
+
+/**
+ * Gives the broker a new key and certificate; the old one is revoked as superseded.
+ *
+ * @throws HawserError `BAD_HOST` (also for a host to be removed that is not there), and as every change
+ */
+export async function renewBrokerCertificate(ca: CaContext, { addHosts = [], removeHosts = [] }: BrokerCertificateRequest = {}): Promise<RenewedBrokerCertificate> {
   return ca.store.change(async (draft) => {
-    const { certificate, chainPem, sealedKey } = await newBrokerIdentity(ca.keys, ca.record, draft.nowMs);
-    const old = readBrokerRecords(draft).map((record) => (record.status === "active" ? superseded(record, draft.nowMs) : record));
-    draft.write(FILES.brokerRecords, brokerRecordsText([...old, certificate]));
-    draft.write(FILES.brokerChain, chainPem);
-    draft.write(FILES.brokerKey, sealedKey);
-    draft.revocationChanged = true;
-    draft.record({ event: "broker-certificate-renewed", serial: certificate.serial });
-    return { serial: certificate.serial, notAfterMs: certificate.notAfterMs };
+    const { brokerHosts } = ca.record;
+    const missing = removeHosts.find((host) => !brokerHosts.includes(host));
+    if (missing !== undefined) throw new HawserError("BAD_HOST", `the broker's certificate does not name ${missing}`, `It names ${brokerHosts.join(", ")}.`);
+    // Reserved the other way round as well: no device is called like a broker's host.
+    const taken = addHosts.find((host) => draft.entries.has(host));
+    if (taken !== undefined) throw new HawserError("BAD_HOST", `${taken} is the name of a device or client`, "Give the broker another name.");
+    const hosts = checkBrokerHosts([...brokerHosts.filter((host) => !removeHosts.includes(host)), ...addHosts]);
+    const record = { ...ca.record, brokerHosts: hosts };
+    if (addHosts.length + removeHosts.length > 0) draft.write(FILES.record, recordText(record));
+    const { serial, notAfterMs } = await renewIn(draft, ca.keys, record);
+    draft.record({ event: "broker-certificate-renewed", serial, hosts });
+    return { serial, notAfterMs, hosts };
   });
+}
+
+async function renewIn(draft: Draft, keys: CaKeys, record: CaRecord): Promise<CertificateRecord> {
+  const { certificate, chainPem, sealedKey } = await newBrokerIdentity(keys, record, draft.nowMs);
+  const old = readBrokerRecords(draft).map((known) => (known.status === "active" ? superseded(known, draft.nowMs) : known));
+  draft.write(FILES.brokerRecords, brokerRecordsText([...old, certificate]));
+  draft.write(FILES.brokerChain, chainPem);
+  draft.write(FILES.brokerKey, sealedKey);
+  draft.revocationChanged = true;
+  return certificate;
+}
+
+/** Less than this is not worth a new certificate: the issuing CA ends soon, and every certificate with it. */
+const LEAST_GAIN = 1 / 20;
+
+/** Renews the broker's certificate with any change of the CA that comes after two thirds of its life. */
+export async function renewBrokerWhenDue(record: CaRecord, keys: CaKeys, draft: Draft): Promise<void> {
+  const current = readBrokerRecords(draft).find(({ status }) => status === "active");
+  if (current === undefined || draft.writes.has(FILES.brokerRecords)) return;
+  const lifeMs = current.notAfterMs - current.notBeforeMs;
+  if (draft.nowMs < current.notBeforeMs + (lifeMs * 2) / 3) return;
+  const issuerEndMs = Date.parse(new X509Certificate(keys.issuing.certificate).validTo);
+  const gainMs = Math.min(draft.nowMs + record.lifetimesMs.broker, issuerEndMs) - current.notAfterMs;
+  if (gainMs < lifeMs * LEAST_GAIN) return;
+  const { serial } = await renewIn(draft, keys, record);
+  if (draft.event !== undefined) draft.record({ ...draft.event, brokerCertificate: serial });
 }
 
 export function brokerRecordsText(certificates: readonly CertificateRecord[]): string {

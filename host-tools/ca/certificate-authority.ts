@@ -11,8 +11,8 @@ import type { CaFacts } from "./broker-facts.js";
 import { applyPolicy, policyTextOf, renewPassword, setName } from "./ca-policy.js";
 import type { AppliedPolicy, NameSettings } from "./ca-policy.js";
 import { readOutputs } from "../ca-directory/outputs-file.js";
-import { readBrokerMaterial, renewBrokerCertificate } from "./broker-identity.js";
-import type { BrokerMaterial } from "./broker-identity.js";
+import { readBrokerMaterial, renewBrokerCertificate, renewBrokerWhenDue } from "./broker-identity.js";
+import type { BrokerCertificateRequest, BrokerMaterial, RenewedBrokerCertificate } from "./broker-identity.js";
 import { issueClient } from "./clients.js";
 import type { ClientCredentials, ClientRequest } from "./clients.js";
 import type { ProvedFiles } from "../ca-directory/ca-files.js";
@@ -58,6 +58,7 @@ export async function openCa(directory: string, passphrase: string, { onOutput =
       filesChanged: (files) => ours.refresh(files),
       beforeCommit: async (draft) => {
         gone = forgetGone(draft);
+        await renewBrokerWhenDue(ours.record, ours.keys, draft);
         await addCrlWhenDue(ours.record, ours.keys, draft);
         oweSessions(draft);
       },
@@ -241,9 +242,9 @@ export class CertificateAuthority {
     return renewCrl(this.#ca);
   }
 
-  /** A new key and certificate for the broker. */
-  renewBrokerCertificate(): Promise<{ serial: string; notAfterMs: number }> {
-    return renewBrokerCertificate(this.#ca);
+  /** A new key and certificate for the broker, for other hosts if asked: see {@link renewBrokerCertificate}. Any change of the CA renews it after two thirds of its life. */
+  renewBrokerCertificate(request?: BrokerCertificateRequest): Promise<RenewedBrokerCertificate> {
+    return renewBrokerCertificate(this.#ca, request);
   }
 
   /** Everything a broker must know, as the directory is now; ask again when {@link watchCa} tells. Throws as every change. */

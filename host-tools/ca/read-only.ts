@@ -20,7 +20,7 @@ import { checkNotOlder, olderCopy } from "../ca-directory/revision-witness.js";
 import type { NameDirectory } from "../policy/policy-model.js";
 import { policyTextOf } from "./ca-policy.js";
 import { namesOf } from "./policy-names.js";
-import { readNextUpdate } from "./revocation.js";
+import { readCrlTimes, readNextUpdate } from "./revocation.js";
 import { readConsistently } from "../ca-directory/proved-ca.js";
 
 export interface CaView {
@@ -33,7 +33,11 @@ export interface CaView {
   readonly olderCopy?: HawserError;
   /** The root, DER. */
   readonly trustAnchors: readonly Uint8Array[];
-  /** When the revocation lists stop being believed. */
+  /** Certificates of the issuing CA and the broker, DER. */
+  readonly issuing: Uint8Array | undefined;
+  readonly broker: Uint8Array | undefined;
+  /** When the revocation lists were signed, and when they stop being believed. */
+  readonly crlThisUpdateMs: number;
   readonly crlNextUpdateMs: number;
   readonly outputs: readonly Output[];
   /** Every name there is, sorted. */
@@ -80,6 +84,9 @@ function viewOf(files: CaFiles, entries: ReadonlyMap<string, RegistryEntry>, sta
     name,
     brokerHosts,
     trustAnchors: readCertificates(files, FILES.root),
+    issuing: readCertificates(files, FILES.issuing)[0],
+    broker: readCertificates(files, FILES.brokerChain)[0],
+    crlThisUpdateMs: readCrlTimes(files).thisUpdateMs,
     crlNextUpdateMs: readNextUpdate(files),
     outputs: readOutputs(files),
     names: () => namesOf(entries.values()),

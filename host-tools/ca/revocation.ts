@@ -74,15 +74,21 @@ export async function makeCrls(keys: CaKeys, record: CaRecord, records: Iterable
 
 /** When the lists on disk stop being believed. Throws `CA_CORRUPT`. */
 export function readNextUpdate(files: CaFiles): number {
-  const path = join(files.directory, FILES.crl);
+  return readCrlTimes(files).nextUpdateMs;
+}
+
+/** @throws HawserError `CA_CORRUPT` */
+export function readCrlTimes(files: CaFiles): { thisUpdateMs: number; nextUpdateMs: number } {
   const text = files.read(FILES.crl).toString("utf8");
   try {
     const lists = fromPem("X509 CRL", text).map(readCrl);
-    if (lists.length === 2 && text.endsWith("-----END X509 CRL-----\n")) return Math.min(...lists.map((list) => list.nextUpdateMs));
+    if (lists.length === 2 && text.endsWith("-----END X509 CRL-----\n")) {
+      return { thisUpdateMs: Math.max(...lists.map((list) => list.thisUpdateMs)), nextUpdateMs: Math.min(...lists.map((list) => list.nextUpdateMs)) };
+    }
   } catch {
     // Falls through: whatever is wrong in there, the file is not what it was.
   }
-  throw corrupt(path, "it does not hold two revocation lists");
+  throw corrupt(join(files.directory, FILES.crl), "it does not hold two revocation lists");
 }
 
 function crlValidity(record: CaRecord, nowMs: number): { notBeforeMs: number; notAfterMs: number } {

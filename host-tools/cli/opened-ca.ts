@@ -3,6 +3,9 @@ import { resolve } from "node:path";
 import { errorCode, errorMessage, HawserError } from "../../sdk/errors.js";
 import { openCa } from "../ca/certificate-authority.js";
 import type { CertificateAuthority } from "../ca/certificate-authority.js";
+import { statusOf } from "../ca/expiry.js";
+import type { Expiry } from "../ca/expiry.js";
+import { day } from "./dates.js";
 import { openCaReadOnly, proveCa } from "../ca/read-only.js";
 import type { CaView } from "../ca/read-only.js";
 import type { Context } from "./command-runner.js";
@@ -20,7 +23,9 @@ function withHeld(problem: HawserError, held: readonly string[]): HawserError {
  * @throws HawserError as `openCa` and `readPassphrase`
  */
 export async function openCaOf(options: PassphraseOptions & { dir: string }, { terminal, env }: Context, unsaid: readonly string[] = []): Promise<CertificateAuthority> {
-  warnOfCopy(openCaReadOnly(options.dir), terminal);
+  const view = openCaReadOnly(options.dir);
+  warnOfCopy(view, terminal);
+  warnOfExpiry(view, options.dir, terminal);
   const passphrase = await caPassphrase(options, env);
   terminal.startProgress("working on the CA");
   const told = new Map<string, string>();
@@ -54,6 +59,33 @@ export async function readCaOf(options: PassphraseOptions & { dir: string }, { t
   }
   return unproved;
 }
+
+/** Of the CA's own parts: devices renew themselves, and `hawser ca status` shows those that do not. */
+function warnOfExpiry(view: CaView, dir: string, terminal: Terminal): void {
+  for (const { what, notAfterMs, state } of statusOf(view, Date.now()).parts) {
+    if (state === "ok" || what === "authority") continue;
+    const when = state === "expired" ? `expired on ${day(notAfterMs)}` : `expires on ${day(notAfterMs)}`;
+    terminal.warning(new HawserError("EXPIRES_SOON", `${PART_NAMES[what]} of the CA in ${dir} ${when}`, EXPIRY_ADVICE[what] ?? "See `hawser ca status`."));
+  }
+}
+
+/** How people call what expires. */
+export const PART_NAMES: Readonly<Record<Expiry["what"], string>> = {
+  root: "the root certificate",
+  issuing: "the issuing CA's certificate",
+  broker: "the broker's certificate",
+  crl: "the revocation list",
+  authority: "the authority's certificate",
+  device: "the certificate of a device",
+  client: "the certificate of a client",
+};
+
+const EXPIRY_ADVICE: Partial<Record<Expiry["what"], string>> = {
+  broker: "Run: hawser ca broker-cert",
+  crl: "Run: hawser ca crl",
+  issuing: "Make a new CA in time and provision the devices again.",
+  root: "Make a new CA in time and provision the devices again.",
+};
 
 function warnOfCopy({ olderCopy }: CaView, terminal: Terminal): void {
   if (olderCopy !== undefined) terminal.warning(olderCopy);

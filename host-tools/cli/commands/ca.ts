@@ -1,4 +1,4 @@
-/** `hawser ca init` and `hawser ca crl`. */
+/** `hawser ca`: what makes a certificate authority and keeps it. */
 import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
@@ -8,7 +8,10 @@ import { caDirectory, caPassphrase, json, parsePath, weakPassphrase } from "./sh
 export function addCaCommands(program: Command, run: Run): void {
   const ca = program.command("ca").description("Make and keep the certificate authority of a fleet.");
   addInit(ca, run);
+  addStatus(ca, run);
   addCrl(ca, run);
+  addBrokerCert(ca, run);
+  addVerify(ca, run);
 }
 
 function addInit(ca: Command, run: Run): void {
@@ -41,4 +44,46 @@ function addCrl(ca: Command, run: Run): void {
     exits: [3, 5, 6],
   });
   crl.action(run(async () => (await import("../actions/ca-crl.js")).renewCrl));
+}
+
+function addStatus(ca: Command, run: Run): void {
+  const status = caDirectory(ca.command("status").description("Show what expires when, and end with 1 when something needs attention."));
+  json(caPassphrase(status));
+  addHelp(status, {
+    notes: [
+      "Attention is asked for from 60 days before an end, or in the last quarter of a shorter life.",
+      "Exit code 1: root, issuing CA, broker or revocation list end soon or have ended, or a name",
+      "was not renewed in time. The authority's own certificate lives for a day: it is shown only.",
+    ],
+    json: ['{"dir":"ca","ok":true,"verified":true,"parts":[{"what":"root","notAfter":"..","daysLeft":7304,"state":"ok"},..],"names":{"count":3,"late":0,"first":[..]}}'],
+    examples: ["hawser ca status --dir ca", "hawser ca status --dir ca --json | jq -r '.parts[] | select(.state != \"ok\") | .what'"],
+    exits: [3, 6],
+  });
+  status.action(run(async () => (await import("../actions/ca-status.js")).showStatus));
+}
+
+function addBrokerCert(ca: Command, run: Run): void {
+  const command = caDirectory(ca.command("broker-cert").description("Give the broker a new key and certificate, for other hosts if asked."))
+    .option("--add-host <host>", "a DNS name or IP address to add; repeatable", collect)
+    .option("--remove-host <host>", "one to leave out; repeatable", collect);
+  json(caPassphrase(command));
+  addHelp(command, {
+    notes: ["Any change of the CA renews the certificate after two thirds of its life. Brokers of `hawser broker config` on this machine take it over at once."],
+    json: ['{"serial":"4f..","notAfter":"..","hosts":["localhost","mqtt.example.com"]}'],
+    examples: ["hawser ca broker-cert --dir ca", "hawser ca broker-cert --dir ca --add-host mqtt.example.com --remove-host 127.0.0.1"],
+    exits: [3, 5, 6],
+  });
+  command.action(run(async () => (await import("../actions/ca-broker-cert.js")).renewBrokerCertificate));
+}
+
+function addVerify(ca: Command, run: Run): void {
+  const command = caDirectory(ca.command("verify").description("Prove that files, registry, certificates, revocation lists and audit trail agree."));
+  json(caPassphrase(command));
+  addHelp(command, {
+    notes: ["Names what was removed, changed or added. Every change of the CA proves the same of what it touches before it begins."],
+    json: ['{"dir":"ca","ok":true,"instance":"..","revision":12,"names":3,"certificates":5,"auditLines":12,"problems":[],"strangers":[]}'],
+    examples: ["hawser ca verify --dir ca"],
+    exits: [3, 5, 6],
+  });
+  command.action(run(async () => (await import("../actions/ca-verify.js")).verify));
 }

@@ -6,6 +6,7 @@ import { isPortFree, freePorts } from "../../../sim/brokers/free-port.js";
 import { findMosquitto, startMosquitto } from "../../../sim/brokers/mosquitto-launcher.js";
 import type { RunningMosquitto } from "../../../sim/brokers/mosquitto-launcher.js";
 import { lockNow, type ProcessLock } from "../../../sim/node/files/process-lock.js";
+import { DIRECTORIES } from "../../ca-directory/directory-layout.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import type { BrokerEngine } from "./engine.js";
 
@@ -59,7 +60,7 @@ interface Place {
 
 /** A broker with ports of its own keeps its sessions and queues from one run to the next; one on chosen ports leaves nothing behind. */
 function placeFor(ca: CertificateAuthority, { mtlsPort, pskPort }: Ports): Place {
-  const brokers = join(ca.directory, "brokers");
+  const brokers = join(ca.directory, DIRECTORIES.brokers);
   mkdirSync(brokers, { recursive: true, mode: 0o700 });
   if (mtlsPort !== 0 && pskPort !== 0) return { directory: join(brokers, `${mtlsPort}-${pskPort}`), leave: () => undefined };
   return passingPlace(brokers);

@@ -1,0 +1,53 @@
+/** What of a CA expires when, and what of it needs somebody's attention. */
+import { X509Certificate } from "node:crypto";
+import { AUTHORITY_NAME } from "./reserved-names.js";
+import type { ListedName } from "../ca-directory/registry.js";
+import type { CaView } from "./read-only.js";
+
+const DAY_MS = 86_400_000;
+/** Attention is asked for this long before the end, or in the last quarter of a shorter life. */
+const SOON_MS = 60 * DAY_MS;
+
+export interface Expiry {
+  readonly what: "root" | "issuing" | "broker" | "crl" | "authority" | "device" | "client";
+  /** Of a device or client. */
+  readonly name?: string;
+  readonly notAfterMs: number;
+  readonly state: "ok" | "soon" | "expired";
+}
+
+export interface CaStatus {
+  /** Root, issuing CA, broker, revocation lists, and the authority where there was one. */
+  readonly parts: readonly Expiry[];
+  /** Devices and clients with a valid certificate, by their end. */
+  readonly names: readonly Expiry[];
+  /** False when something needs attention: a part, or a name whose certificate was not renewed in time. */
+  readonly isWell: boolean;
+}
+
+export function statusOf(view: CaView, nowMs: number): CaStatus {
+  const certificates = { root: view.trustAnchors[0], issuing: view.issuing, broker: view.broker };
+  const parts = Object.entries(certificates).flatMap(([what, der]) => (der === undefined ? [] : [certificateExpiry(what as Expiry["what"], der, nowMs)]));
+  const crl: Expiry = { what: "crl", notAfterMs: view.crlNextUpdateMs, state: stateOf(view.crlThisUpdateMs, view.crlNextUpdateMs, nowMs) };
+  const names = view.list().flatMap((name) => nameExpiry(name, nowMs));
+  // The authority's certificate lives for a day and is made anew by each that starts: one that ended says only that none runs.
+  const authority = names.filter(({ what }) => what === "authority");
+  const others = names.filter(({ what }) => what !== "authority").sort((a, b) => a.notAfterMs - b.notAfterMs);
+  const isWell = [...parts, crl, ...others].every(({ state }) => state === "ok");
+  return { parts: [...parts, crl, ...authority], names: others, isWell };
+}
+
+function certificateExpiry(what: Expiry["what"], der: Uint8Array, nowMs: number): Expiry {
+  const { validFrom, validTo } = new X509Certificate(der);
+  return { what, notAfterMs: Date.parse(validTo), state: stateOf(Date.parse(validFrom), Date.parse(validTo), nowMs) };
+}
+
+function nameExpiry({ name, kind, state, notBeforeMs, notAfterMs }: ListedName, nowMs: number): Expiry[] {
+  if (state !== "active" || notBeforeMs === undefined || notAfterMs === undefined) return [];
+  return [{ what: name === AUTHORITY_NAME ? "authority" : kind, name, notAfterMs, state: stateOf(notBeforeMs, notAfterMs, nowMs) }];
+}
+
+function stateOf(notBeforeMs: number, notAfterMs: number, nowMs: number): Expiry["state"] {
+  if (notAfterMs <= nowMs) return "expired";
+  return notAfterMs - nowMs < Math.min(SOON_MS, (notAfterMs - notBeforeMs) / 4) ? "soon" : "ok";
+}

@@ -1,0 +1,92 @@
+/** Proves that all of a CA agrees: files and seal, registry and audit trail, certificates and revocation lists. */
+import { X509Certificate } from "node:crypto";
+import { readdirSync } from "node:fs";
+import { resolve } from "node:path";
+import * as x509 from "@peculiar/x509";
+import { isTemporaryName } from "../../sim/node/files/atomic-file.js";
+import { verifyAuditText } from "../ca-directory/audit-trail.js";
+import { readProvedCa } from "../ca-directory/ca-store.js";
+import type { ProvedFiles } from "../ca-directory/ca-files.js";
+import { readCaFile } from "../ca-directory/ca-files.js";
+import { readRecord, unlock } from "../ca-directory/ca-record.js";
+import { DIRECTORIES, FILES } from "../ca-directory/directory-layout.js";
+import type { CertificateRecord, RegistryEntry } from "../ca-directory/registry-entry.js";
+import { revokedOf } from "../ca-directory/state-transitions.js";
+import { hashOfPublicKey } from "../pki/certificate-request.js";
+import { fromPem } from "../pki/pem.js";
+import { nodeCrypto } from "../pki/signer.js";
+import { readBrokerRecords } from "./broker-identity.js";
+import { readCertificates } from "./context.js";
+
+export interface Verification {
+  readonly revision: number;
+  readonly instance: string;
+  readonly names: number;
+  readonly certificates: number;
+  readonly auditLines: number;
+  /** What does not agree, each a sentence. */
+  readonly problems: readonly string[];
+  /** Files that are no part of the CA: nothing reads them. */
+  readonly strangers: readonly string[];
+}
+
+/**
+ * @throws HawserError as `openCa`, naming the first file that is not what the CA wrote: nothing else could be believed then
+ */
+export async function verifyCa(directory: string, passphrase: string, nowMs = Date.now()): Promise<Verification> {
+  const path = resolve(directory);
+  const { files, entries } = await readProvedCa(path, unlock(path, readRecord(path), passphrase));
+  const names = [...entries.values()];
+  const brokers = readBrokerRecords(files);
+  const issuers = [FILES.issuing, FILES.root].map((file) => new X509Certificate(readCertificates(files, file)[0] ?? new Uint8Array()));
+  const trail = verifyAuditText(readCaFile(path, FILES.audit).toString("utf8"), files.state.audit.head);
+  const problems = [
+    ...(trail.ok ? [] : [`line ${trail.line} of the audit trail: ${trail.problem}`]),
+    ...chainProblems(issuers),
+    ...names.flatMap((entry) => entryProblems(entry, issuers[0])),
+    ...(await crlProblems(files, [...names.flatMap(({ certificates }) => certificates), ...brokers], issuers, nowMs)),
+  ];
+  const certificates = names.reduce((sum, entry) => sum + entry.certificates.length, brokers.length);
+  const { revision, instance } = files.state;
+  return { revision, instance, names: names.length, certificates, auditLines: trail.ok ? trail.lines : 0, problems, strangers: strangersIn(path) };
+}
+
+function chainProblems([issuing, root]: readonly X509Certificate[]): string[] {
+  if (issuing === undefined || root === undefined) return [];
+  return [
+    ...(root.verify(root.publicKey) ? [] : ["the root certificate is not signed by its own key"]),
+    ...(issuing.verify(root.publicKey) ? [] : ["the issuing CA's certificate is not signed by the root"]),
+  ];
+}
+
+function entryProblems({ name, certificates }: RegistryEntry, issuing: X509Certificate | undefined): string[] {
+  return certificates.flatMap(({ serial, der, publicKeyHash }) => {
+    if (der === undefined) return [];
+    const certificate = new X509Certificate(Buffer.from(der, "base64"));
+    const isOwn = certificate.subject === `CN=${name}` && certificate.serialNumber.toLowerCase() === serial;
+    const isKey = hashOfPublicKey(certificate.publicKey.export({ format: "der", type: "spki" })) === publicKeyHash;
+    const isSigned = issuing !== undefined && certificate.verify(issuing.publicKey);
+    return isOwn && isKey && isSigned ? [] : [`the certificate ${serial} in the entry of ${name} is not the one the CA issued`];
+  });
+}
+
+async function crlProblems(files: ProvedFiles, records: readonly CertificateRecord[], issuers: readonly X509Certificate[], nowMs: number): Promise<string[]> {
+  const lists = fromPem("X509 CRL", files.read(FILES.crl).toString("utf8")).map((der) => new x509.X509Crl(new Uint8Array(der)));
+  const problems: string[] = [];
+  for (const [index, list] of lists.entries()) {
+    const issuer = issuers[index];
+    const key = issuer && (await nodeCrypto.subtle.importKey("spki", new Uint8Array(issuer.publicKey.export({ format: "der", type: "spki" })), { name: "ECDSA", namedCurve: "P-256" }, true, ["verify"]));
+    if (key === undefined || !(await list.verify({ publicKey: key }, nodeCrypto))) problems.push(`the revocation list ${index + 1} is not signed by its CA`);
+  }
+  const listed = new Set((lists[0]?.entries ?? []).map(({ serialNumber }) => serialNumber.toLowerCase().replace(/^0+/, "")));
+  const revoked = revokedOf(records, nowMs).map(({ serial }) => serial);
+  const valid = new Set(records.filter(({ status }) => status === "active").map(({ serial }) => serial));
+  problems.push(...revoked.filter((serial) => !listed.has(serial)).map((serial) => `the certificate ${serial} is revoked, but not on the revocation list`));
+  problems.push(...[...listed].filter((serial) => valid.has(serial)).map((serial) => `the certificate ${serial} is on the revocation list, but not revoked`));
+  return problems;
+}
+
+function strangersIn(directory: string): string[] {
+  const ours = new Set<string>([...Object.values(FILES), ...Object.values(DIRECTORIES)].map((path) => path.split("/")[0] ?? ""));
+  return readdirSync(directory).filter((name) => !ours.has(name) && !isTemporaryName(name) && !name.startsWith(`${DIRECTORIES.trial}-`));
+}

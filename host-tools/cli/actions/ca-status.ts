@@ -1,0 +1,39 @@
+/** Shows what of a CA expires when; ends with 1 when something needs attention. */
+import { statusOf } from "../../ca/expiry.js";
+import type { Expiry } from "../../ca/expiry.js";
+import type { Context } from "../command-runner.js";
+import { day, isoTime } from "../dates.js";
+import { EXIT } from "../exit-codes.js";
+import { PART_NAMES, readCaOf } from "../opened-ca.js";
+import type { PassphraseOptions } from "../passphrases.js";
+import { table } from "../terminal.js";
+import type { Json } from "../terminal.js";
+
+export interface CaStatusOptions extends PassphraseOptions {
+  dir: string;
+  json?: boolean;
+}
+
+/** So many names, those that end first. */
+const FIRST_NAMES = 5;
+
+export async function showStatus(options: CaStatusOptions, context: Context): Promise<void> {
+  const view = await readCaOf(options, context);
+  const { parts, names, isWell } = statusOf(view, Date.now());
+  const late = names.filter(({ state }) => state !== "ok").length;
+  const shown = names.slice(0, FIRST_NAMES);
+  const result = { dir: options.dir, ok: isWell, verified: view.isProved, parts: parts.map(asJson), names: { count: names.length, late, first: shown.map(asJson) } };
+  context.terminal.result(result, [
+    ...table([["WHAT", "ENDS", "STATE"], ...parts.map(asRow), ...shown.map(asRow)]),
+    `${names.length} names with a certificate${late === 0 ? "" : `, ${late} of them not renewed in time`}. ${isWell ? "All is well." : "Something needs attention."}`,
+  ]);
+  if (!isWell) process.exitCode = EXIT.failed;
+}
+
+function asRow({ what, name, notAfterMs, state }: Expiry): string[] {
+  return [name === undefined || what === "authority" ? PART_NAMES[what] : `${what} ${name}`, day(notAfterMs), state];
+}
+
+function asJson({ what, name, notAfterMs, state }: Expiry): Json {
+  return { what, name, notAfter: isoTime(notAfterMs), daysLeft: Math.floor((notAfterMs - Date.now()) / 86_400_000), state };
+}

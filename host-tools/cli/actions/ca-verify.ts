@@ -1,0 +1,24 @@
+/** Proves that all of a CA agrees. */
+import { HawserError } from "../../../sdk/errors.js";
+import { openCaReadOnly } from "../../ca/read-only.js";
+import { verifyCa } from "../../ca/verification.js";
+import type { Context } from "../command-runner.js";
+import { caPassphrase } from "../passphrases.js";
+import type { PassphraseOptions } from "../passphrases.js";
+
+export interface CaVerifyOptions extends PassphraseOptions {
+  dir: string;
+  json?: boolean;
+}
+
+export async function verify(options: CaVerifyOptions, { terminal, env }: Context): Promise<void> {
+  openCaReadOnly(options.dir);
+  const { revision, instance, names, certificates, auditLines, problems, strangers } = await verifyCa(options.dir, await caPassphrase(options, env));
+  const ok = problems.length === 0;
+  terminal.result({ dir: options.dir, ok, instance, revision, names, certificates, auditLines, problems, strangers }, [
+    ...problems,
+    ...strangers.map((name) => `${name} is no part of the CA; nothing reads it`),
+    `${options.dir}: change ${revision}, ${names} names, ${certificates} certificates, ${auditLines} lines of audit trail: ${ok ? "all agree." : "they do not agree."}`,
+  ]);
+  if (!ok) throw new HawserError("CA_CORRUPT", `the CA in ${options.dir} does not agree with itself: ${problems[0] ?? ""}`, "Restore the CA directory from a backup.");
+}
