@@ -1,6 +1,7 @@
 /** Joins a CA directory and its policy to what the embedded broker judges its clients by. */
 import type { BrokerMaterial as EmbeddedMaterial, Scope } from "../../../sim/brokers/broker-events.js";
 import { caListeners } from "../../brokers/mosquitto/mosquitto-ca-acl.js";
+import { defaultPolicy } from "../../policy/default-policy.js";
 import type { BrokerMaterial as CaMaterial } from "../../ca/broker-identity.js";
 
 /** The policy's own engine answers, with the time of the question; the ports are its first listeners for certificates and for pre-shared keys. */
@@ -17,6 +18,8 @@ export function embeddedMaterial(ca: CaMaterial, now: () => number = Date.now): 
     secondFactor: ({ name, scope }, password, address) =>
       ca.policy.authenticate({ name, listener: listenerOf(scope), proved: provedBy(scope), atMs: now(), ...(password === undefined ? {} : { password }), ...(address === undefined ? {} : { address }) }).allowed,
     authorize: ({ name, scope }, action, topic, details) => ca.policy.authorize({ ...details, name, listener: listenerOf(scope), action, topic, atMs: now() }).allowed,
+    // By default nothing that a device publishes is kept for ever; a policy of the CA's own says itself who may retain.
+    mayRetain: ({ name }) => ca.policy.policy !== defaultPolicy() || ca.policy.directory.get(name)?.kind === "client",
     clientIdAllowed: (name, clientId) => clientIdAllowed(ca, name, clientId),
   };
 }
