@@ -47,13 +47,13 @@ export async function startDecisionServer(engine: () => PolicyEngine, options: D
       return;
     }
     readBody(request, response, (body) => {
-      const url = new URL(request.url ?? "/", "http://localhost");
+      const [path = "/", query] = (request.url ?? "/").split("?", 2);
       const hook = request.headers["vernemq-hook"];
-      const question = { path: url.pathname, query: url.searchParams, contentType: request.headers["content-type"] ?? "", body, ...(typeof hook === "string" ? { hook } : {}) };
+      const question = { path, query: new URLSearchParams(query), contentType: request.headers["content-type"] ?? "", body, ...(typeof hook === "string" ? { hook } : {}) };
       const given = answer(engine(), question, now());
       if (given === undefined) reply(response, 404, "text/plain", "deny", 0);
       else reply(response, given.status, given.contentType, given.body, cacheSeconds);
-      if (given !== undefined) onAnswer?.(url.pathname, given);
+      if (given !== undefined) onAnswer?.(path, given);
     });
   };
   const server = tls === undefined ? createPlainServer(handle) : createTlsServer({ cert: tls.certPem, key: tls.keyPem, minVersion: "TLSv1.2" }, handle);
@@ -83,6 +83,7 @@ function digest(text: string): Buffer {
 function reply(response: ServerResponse, status: number, contentType: string, body: string, cacheSeconds: number): void {
   // VerneMQ reads this header; others have a setting of their own.
   const cache = cacheSeconds > 0 ? `max-age=${cacheSeconds}` : "no-store";
+  response.sendDate = false;
   response.writeHead(status, { "content-type": contentType, "content-length": Buffer.byteLength(body), "cache-control": cache });
   response.end(body);
 }
@@ -102,7 +103,9 @@ function readBody(request: IncomingMessage, response: ServerResponse, then: (bod
   request.on("end", () => {
     if (sizeBytes > MAX_BODY_BYTES) return;
     try {
-      then(Buffer.concat(chunks).toString("utf8"));
+      // One chunk nearly always.
+      const [first] = chunks;
+      then((first !== undefined && chunks.length === 1 ? first : Buffer.concat(chunks)).toString("utf8"));
     } catch {
       if (!response.headersSent) reply(response, 500, "text/plain", "deny", 0);
     }

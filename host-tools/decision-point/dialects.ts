@@ -50,7 +50,8 @@ export function answer(engine: PolicyEngine, request: Request, atMs: number): An
 }
 
 function firstListener({ policy }: PolicyEngine): string {
-  return [...policy.listeners.values()].find(({ scope }) => scope === "full")?.name ?? "";
+  for (const { name, scope } of policy.listeners.values()) if (scope === "full") return name;
+  return "";
 }
 
 function fieldsOf({ contentType, body, query }: Request): Fields {

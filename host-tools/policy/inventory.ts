@@ -13,7 +13,8 @@ const KEYS = new Set(["role", "kind", "attributes", "active", "recoverable"]);
 export function readInventory(text: string, file: string): Principal[] {
   let value: unknown;
   try {
-    value = parse(text, { maxAliasCount: 50 });
+    // JSON is YAML too, and read a hundred times faster: for large fleets.
+    value = text.trimStart().startsWith("{") ? JSON.parse(text) : parse(text, { maxAliasCount: 50 });
   } catch (error) {
     throw bad(file, error instanceof Error ? (error.message.split("\n")[0] ?? "not YAML") : "not YAML");
   }

@@ -20,7 +20,7 @@ function sources(command: Command): Command {
   return command
     .option("--policy <file>", "the policy (default: DIR/policy.yaml, else the built-in policy)", parsePath)
     .addOption(new Option("--dir <dir>", "the CA directory whose names it is for").argParser(parsePath).conflicts("inventory"))
-    .option("--inventory <file>", "the names, from a YAML file instead of a CA directory", parsePath);
+    .option("--inventory <file>", "the names, from a YAML or JSON file instead of a CA directory", parsePath);
 }
 
 function addInit(policy: Command, run: Run): void {
@@ -83,7 +83,7 @@ function addDiff(policy: Command, run: Run): void {
     .argument("<old>", "the policy now", parsePath)
     .argument("<new>", "the policy to come", parsePath)
     .addOption(new Option("--dir <dir>", "the CA directory whose names it is for").argParser(parsePath).conflicts("inventory"))
-    .option("--inventory <file>", "the names, from a YAML file instead of a CA directory", parsePath)
+    .option("--inventory <file>", "the names, from a YAML or JSON file instead of a CA directory", parsePath)
     .option("--all", "list changes that another right makes up for, too");
   json(diff);
   addHelp(diff, {
