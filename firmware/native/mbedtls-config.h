@@ -6,14 +6,14 @@
 #define HAWSER_MBEDTLS_CONFIG_H
 
 /* Memory */
-#define MBEDTLS_SSL_IN_CONTENT_LEN 4096        /* CONFIG_MBEDTLS_SSL_IN_CONTENT_LEN with MBEDTLS_ASYMMETRIC_CONTENT_LEN */
+#define MBEDTLS_SSL_IN_CONTENT_LEN 16384       /* CONFIG_MBEDTLS_SSL_IN_CONTENT_LEN: the most; tls-buffer.c holds what is needed */
 #define MBEDTLS_SSL_OUT_CONTENT_LEN 4096       /* CONFIG_MBEDTLS_SSL_OUT_CONTENT_LEN */
 #define MBEDTLS_SSL_VARIABLE_BUFFER_LENGTH     /* CONFIG_MBEDTLS_SSL_VARIABLE_BUFFER_LENGTH: buffers shrink to the negotiated fragment */
 #define MBEDTLS_SSL_MAX_FRAGMENT_LENGTH
 #define MBEDTLS_ECP_WINDOW_SIZE 2              /* the ESP32 multiplies in hardware; more is speed for heap */
 #define MBEDTLS_ECP_FIXED_POINT_OPTIM 0        /* CONFIG_MBEDTLS_ECP_FIXED_POINT_OPTIM=n */
 #define MBEDTLS_MPI_WINDOW_SIZE 2
-#define MBEDTLS_MPI_MAX_SIZE 64                /* P-256 is the largest number there is */
+#define MBEDTLS_MPI_MAX_SIZE 512               /* RSA 4096 is the largest number there is */
 #define MBEDTLS_AES_FEWER_TABLES
 #define MBEDTLS_AES_ROM_TABLES                 /* CONFIG_MBEDTLS_AES_... : tables in flash */
 #define MBEDTLS_PSA_KEY_SLOT_COUNT 16
@@ -41,15 +41,24 @@
 #define MBEDTLS_CHACHAPOLY_C
 #define MBEDTLS_CIPHER_C
 #define MBEDTLS_SHA224_C
+#define MBEDTLS_SHA1_C                         /* only to read roots that signed themselves with it: nothing is verified by it */
 #define MBEDTLS_SHA256_C
+#define MBEDTLS_SHA384_C
+#define MBEDTLS_SHA512_C
+#define MBEDTLS_SHA512_SMALLER                 /* CONFIG_MBEDTLS_SHA512_C; the ESP32 has hardware */
 #define MBEDTLS_MD_C
 #define MBEDTLS_HKDF_C
 #define MBEDTLS_BIGNUM_C
 #define MBEDTLS_ECP_C
 #define MBEDTLS_ECP_DP_SECP256R1_ENABLED
+#define MBEDTLS_ECP_DP_SECP384R1_ENABLED       /* of brokers' certificates, as is RSA: a device's own are P-256 */
 #define MBEDTLS_ECP_NIST_OPTIM
 #define MBEDTLS_ECDH_C
 #define MBEDTLS_ECDSA_C
+#define MBEDTLS_RSA_C
+#define MBEDTLS_PKCS1_V15
+#define MBEDTLS_PKCS1_V21
+#define MBEDTLS_X509_RSASSA_PSS_SUPPORT
 
 /* X.509: reads chains, writes requests */
 #define MBEDTLS_ASN1_PARSE_C
@@ -72,6 +81,7 @@
 #define MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_EPHEMERAL_ENABLED
 #define MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_EPHEMERAL_ENABLED
 #define MBEDTLS_KEY_EXCHANGE_ECDHE_ECDSA_ENABLED
+#define MBEDTLS_KEY_EXCHANGE_ECDHE_RSA_ENABLED
 #define MBEDTLS_KEY_EXCHANGE_ECDHE_PSK_ENABLED
 #define MBEDTLS_SSL_EXTENDED_MASTER_SECRET
 #define MBEDTLS_SSL_SESSION_TICKETS

@@ -13,12 +13,36 @@
 #define TLS_1_2 0x0303
 #define TLS_1_3 0x0304
 
-/* P-256 throughout: what devices, their CA and the chip's hardware share. Wider choices start with these two lists. */
-static const uint16_t groups[] = { MBEDTLS_SSL_IANA_TLS_GROUP_SECP256R1, MBEDTLS_SSL_IANA_TLS_GROUP_NONE };
-static const uint16_t signature_algorithms[] = { MBEDTLS_TLS1_3_SIG_ECDSA_SECP256R1_SHA256, MBEDTLS_TLS1_3_SIG_NONE };
+/*
+ * What a device itself has is P-256 throughout, and so is the key exchange. Brokers show what public and company CAs use: P-384 stands here because
+ * TLS 1.2 judges a server's key by this list as well.
+ */
+static const uint16_t groups[] = { MBEDTLS_SSL_IANA_TLS_GROUP_SECP256R1, MBEDTLS_SSL_IANA_TLS_GROUP_SECP384R1, MBEDTLS_SSL_IANA_TLS_GROUP_NONE };
+/* In the order of their cost to a device. PKCS #1 v1.5 is for certificates, and for the key exchange of TLS 1.2. */
+static const uint16_t signature_algorithms[] = {
+    MBEDTLS_TLS1_3_SIG_ECDSA_SECP256R1_SHA256,
+    MBEDTLS_TLS1_3_SIG_ECDSA_SECP384R1_SHA384,
+    MBEDTLS_TLS1_3_SIG_RSA_PSS_RSAE_SHA256,
+    MBEDTLS_TLS1_3_SIG_RSA_PSS_RSAE_SHA384,
+    MBEDTLS_TLS1_3_SIG_RSA_PSS_RSAE_SHA512,
+    MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA256,
+    MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA384,
+    MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA512,
+    MBEDTLS_TLS1_3_SIG_NONE,
+};
+/* What may vouch for a broker; sim/node holds OpenSSL to the same. */
+static const mbedtls_x509_crt_profile certificate_profile = {
+    .allowed_mds = MBEDTLS_X509_ID_FLAG(MBEDTLS_MD_SHA256) | MBEDTLS_X509_ID_FLAG(MBEDTLS_MD_SHA384) | MBEDTLS_X509_ID_FLAG(MBEDTLS_MD_SHA512),
+    .allowed_pks = 0xfffffff,
+    .allowed_curves = MBEDTLS_X509_ID_FLAG(MBEDTLS_ECP_DP_SECP256R1) | MBEDTLS_X509_ID_FLAG(MBEDTLS_ECP_DP_SECP384R1),
+    .rsa_min_bitlen = RSA_BITS_MIN,
+};
 
-/* TLS 1.3 first; AES before ChaCha20 because the ESP32 does AES in hardware. All with forward secrecy. */
-static const uint16_t certificate_suites[] = { 0x1301, 0x1303, 0xc02b, 0xcca9, 0 };
+/*
+ * TLS 1.3 first; AES before ChaCha20 because the ESP32 does AES in hardware, 256 bits of it for brokers that insist. All with forward secrecy. No suite
+ * of SHA-384 in TLS 1.2: there Mbed TLS signs with the suite's hash, and a device's key signs SHA-256. sim/node has the same list.
+ */
+static const uint16_t certificate_suites[] = { 0x1301, 0x1303, 0x1302, 0xc02b, 0xcca9, 0xc02f, 0xcca8, 0 };
 static const uint16_t psk_suites[] = { 0x1301, 0x1303, 0xccac, 0 };
 
 /* Whether the key is the leaf's; P-256 keys only, whose SubjectPublicKeyInfo ends with the point. */
@@ -68,7 +92,7 @@ static bool configure_certificates(tls_engine *engine)
     }
     order_anchors(engine);
     mbedtls_ssl_conf_ca_chain(&engine->config, engine->anchors, NULL);
-    mbedtls_ssl_conf_cert_profile(&engine->config, &mbedtls_x509_crt_profile_suiteb);
+    mbedtls_ssl_conf_cert_profile(&engine->config, &certificate_profile);
     if (engine->chain == NULL) {
         return true;
     }
@@ -113,6 +137,7 @@ static bool configure_suites(tls_engine *engine, const tls_options *options)
         return tls_engine_fail(engine, TLS_FAILURE_CONFIGURATION, 0);
     }
     engine->maximum_version = maximum;
+    engine->is_fallback = options->is_fallback;
     mbedtls_ssl_conf_ciphersuites(&engine->config, engine->suites);
     mbedtls_ssl_conf_min_tls_version(&engine->config, (mbedtls_ssl_protocol_version) minimum);
     mbedtls_ssl_conf_max_tls_version(&engine->config, (mbedtls_ssl_protocol_version) maximum);
@@ -178,11 +203,19 @@ static void configure_modes(tls_engine *engine)
 #endif
 }
 
-/* The name to send and to check; an address is only checked (tls-verify.c), as RFC 6066 allows no address in SNI. */
-static int set_server_name(tls_engine *engine, const char *server_name)
+/* Keeps the name; its final dot only says that it is complete (RFC 6066 section 3 sends none, RFC 9525 compares none). */
+static bool keep_server_name(tls_engine *engine, const char *name)
 {
-    engine->named_by_address = tls_verify_parse_address(server_name, engine->address);
-    return mbedtls_ssl_set_hostname(&engine->ssl, engine->named_by_address ? NULL : server_name);
+    size_t size = strlen(name);
+    if (size > 0 && name[size - 1] == '.') {
+        size--;
+    }
+    if (size == 0 || size > SERVER_NAME_MAX) {
+        return tls_engine_fail(engine, TLS_FAILURE_CONFIGURATION, 0);
+    }
+    memcpy(engine->server_name, name, size);
+    engine->address_size = tls_address_parse(engine->server_name, engine->address);
+    return true;
 }
 
 static bool finish_fingerprint(tls_engine *engine, const tls_options *options)
@@ -191,7 +224,7 @@ static bool finish_fingerprint(tls_engine *engine, const tls_options *options)
     const char *alpn = options->alpn != NULL ? options->alpn : "";
     const uint16_t versions[2] = { options->minimum_version, options->maximum_version };
     if (!tls_session_mix(engine, TLS_FIELD_VERSIONS, versions, sizeof versions) ||
-        !tls_session_mix(engine, TLS_FIELD_SERVER_NAME, options->server_name, strlen(options->server_name)) ||
+        !tls_session_mix(engine, TLS_FIELD_SERVER_NAME, engine->server_name, strlen(engine->server_name)) ||
         !tls_session_mix(engine, TLS_FIELD_ALPN, alpn, strlen(alpn))) {
         return false;
     }
@@ -214,14 +247,18 @@ bool tls_engine_start(tls_engine *engine, const tls_options *options)
     engine->trusted_time_s = options->trusted_time_ms / MILLISECONDS_PER_SECOND;
     engine->session = engine->uses_psk ? NULL : tls_session_retain(options->session);
     configure_modes(engine);
-    if ((!engine->uses_psk && !configure_certificates(engine)) || !configure_suites(engine, options) ||
+    if (!keep_server_name(engine, options->server_name) || (!engine->uses_psk && !configure_certificates(engine)) || !configure_suites(engine, options) ||
         !configure_fragment(engine, options->maximum_fragment) || !configure_alpn(engine, options->alpn) ||
         !finish_fingerprint(engine, options)) {
         return false;
     }
     int result = mbedtls_ssl_setup(&engine->ssl, &engine->config);
+    if (result == 0 && !tls_buffer_rest(engine)) {
+        result = MBEDTLS_ERR_SSL_ALLOC_FAILED;
+    }
     if (result == 0) {
-        result = set_server_name(engine, options->server_name);
+        // An address is only checked (tls-verify.c): RFC 6066 allows none in SNI.
+        result = mbedtls_ssl_set_hostname(&engine->ssl, engine->address_size > 0 ? NULL : engine->server_name);
     }
     if (result != 0) {
         tls_engine_fail_with(engine, result);

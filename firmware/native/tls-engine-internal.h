@@ -12,14 +12,20 @@
 #include "psa/crypto.h"
 
 #if !defined(MBEDTLS_SSL_PROTO_TLS1_2) || !defined(MBEDTLS_SSL_PROTO_TLS1_3) || !defined(MBEDTLS_KEY_EXCHANGE_ECDHE_ECDSA_ENABLED) ||                \
-    !defined(MBEDTLS_KEY_EXCHANGE_ECDHE_PSK_ENABLED) || !defined(MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_EPHEMERAL_ENABLED) ||             \
+    !defined(MBEDTLS_KEY_EXCHANGE_ECDHE_RSA_ENABLED) || !defined(MBEDTLS_KEY_EXCHANGE_ECDHE_PSK_ENABLED) || !defined(MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_EPHEMERAL_ENABLED) ||             \
     !defined(MBEDTLS_SSL_SESSION_TICKETS) || !defined(MBEDTLS_SSL_ALPN) || !defined(MBEDTLS_SSL_MAX_FRAGMENT_LENGTH)
-#error "Mbed TLS lacks TLS 1.2 or 1.3, ECDHE-ECDSA, ECDHE-PSK, PSK ephemeral, tickets, ALPN or max_fragment_length: see sdkconfig.defaults"
+#error "Mbed TLS lacks TLS 1.2 or 1.3, ECDHE-ECDSA, ECDHE-RSA, ECDHE-PSK, PSK ephemeral, tickets, ALPN or max_fragment_length: see sdkconfig.defaults"
 #endif
 
+#define RSA_BITS_MIN 2048
+#define RSA_BITS_MAX 4096
 #define ALPN_MAX 31
-#define SUITES_MAX 8
+/* RFC 1035 section 2.3.4 */
+#define SERVER_NAME_MAX 255
+#define SUITES_MAX 12
 #define FINGERPRINT_SIZE 32
+/* Headers of record and message, version, random. */
+#define SERVER_HELLO_HEAD (5 + 4 + 2 + 32)
 
 struct tls_session {
     /** Its owner and the engines that use it: an engine may live longer than its owner's interest. */
@@ -48,11 +54,13 @@ struct tls_engine {
     bool uses_psk;
 
     int64_t trusted_time_s;
-    /** The server's address when it was given as IPv4 text: Mbed TLS must neither send nor check that as a name. */
-    uint8_t address[4];
-    bool named_by_address;
+    /** Whom the server must prove to be: a DNS name without a final dot, or an address of 4 or 16 bytes, which Mbed TLS must neither send nor check. */
+    char server_name[SERVER_NAME_MAX + 1];
+    uint8_t address[16];
+    size_t address_size;
     uint16_t maximum_version;
     bool asks_fragment;
+    bool is_fallback;
     int suites[SUITES_MAX + 1];
     char alpn[ALPN_MAX + 1];
     const char *alpn_list[2];
@@ -69,6 +77,10 @@ struct tls_engine {
     bool has_read;
     bool has_closed;
     int64_t valid_until_s;
+
+    /** The first bytes that came: a ServerHello in the clear, up to the end of its random. */
+    uint8_t hello[SERVER_HELLO_HEAD];
+    size_t hello_size;
 
     byte_queue output;
     /** Mbed TLS asked for bytes and there were none. */
@@ -102,8 +114,15 @@ int tls_verify_certificate(void *context, mbedtls_x509_crt *certificate, int dep
 uint32_t tls_verify_flags(uint32_t flags);
 /** Whether a certificate's dates hold at the trusted time. */
 bool tls_verify_is_current(const mbedtls_x509_crt *certificate, int64_t trusted_time_s);
-/** Reads IPv4 text into 4 bytes; false when it is none. */
-bool tls_verify_parse_address(const char *text, uint8_t address[4]);
+/** Reads the text of an IPv4 or IPv6 address. @returns its size, 4 or 16 bytes; 0 when it is none */
+size_t tls_address_parse(const char *text, uint8_t address[16]);
+/** Whether a DNS name of a certificate, which may begin with "*.", stands for the name (RFC 9525 section 6.3). Neither ends with a dot. */
+bool tls_name_matches(const uint8_t *pattern, size_t pattern_size, const char *name);
+
+/** Between two records: gives back what the last one needed. @returns false when there is no memory */
+bool tls_buffer_rest(tls_engine *engine);
+/** Moves `size` bytes of our input to where Mbed TLS wants them, or would after the buffer grew. @returns 0, or Mbed TLS's error */
+int tls_buffer_receive(tls_engine *engine, unsigned char *bytes, size_t size);
 
 /** The fields of a fingerprint: each is hashed with its kind and length, so that no two configurations read the same. */
 typedef enum {

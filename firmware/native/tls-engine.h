@@ -61,8 +61,10 @@ enum {
     TLS_VERIFY_NAME_MISMATCH = 4,
     /** No chain from the server's leaf to a trust anchor: unknown CA, self-signed, or an intermediate missing. */
     TLS_VERIFY_CA_UNKNOWN = 8,
-    /** Anything else: wrong usage, weak key or hash, missing certificate. */
+    /** Anything else: wrong usage, missing certificate. */
     TLS_VERIFY_INVALID = 16,
+    /** A key, a hash or an extension that this engine does not take, or name constraints, which it cannot judge: the rest of the verdict is moot. */
+    TLS_VERIFY_UNUSABLE = 32,
 };
 
 typedef struct {
@@ -81,19 +83,24 @@ typedef struct {
 } tls_failure;
 
 typedef struct {
-    /** DNS name or IPv4 address in text: verified in the server's certificate. A DNS name is also sent as SNI. Required. */
+    /** DNS name or address in text: verified in the server's certificate. A DNS name is also sent as SNI. A final dot is passed over. Required. */
     const char *server_name;
     /** Milliseconds since the Unix epoch: certificate dates are judged by this and never by the system's clock. */
     int64_t trusted_time_ms;
     /** 0x0303 or 0x0304; 0: both bounds as wide as the cipher suites allow. */
     uint16_t minimum_version;
     uint16_t maximum_version;
-    /** IANA numbers, 0-terminated, in order of preference; NULL: the engine's own list (AES-128-GCM, then ChaCha20-Poly1305). At most 8. */
+    /**
+     * With a maximum of 1.2: the second hello to a server that answered one for both versions with 1.2 and a signature of RSA-PSS, which Mbed TLS has
+     * in 1.3 only, and which this hello therefore does not offer. A server that knows 1.3 says so even then (RFC 8446 section 4.1.3) and is refused:
+     * somebody on the path has forced the first answer.
+     */
+    bool is_fallback;
+    /** IANA numbers, 0-terminated, in order of preference; NULL: the engine's own list (AES-128-GCM, ChaCha20-Poly1305, AES-256-GCM). At most 12. */
     const uint16_t *cipher_suites;
     /**
-     * Largest record asked of the server, RFC 6066: 512, 1024, 2048, 4096; 0: not asked. It must fit Mbed TLS's buffers (MBEDTLS_SSL_IN_CONTENT_LEN),
-     * which shrink to it after the handshake. Asked only in a hello that offers TLS 1.2 too; see tls-fragment.c for 1.3. A server that
-     * does not mind it and sends larger records than the buffer ends the connection with TLS_FAILURE_PROTOCOL.
+     * Largest record asked of the server, RFC 6066: 512, 1024, 2048, 4096; 0: not asked. Asked only in a hello that offers TLS 1.2 too; see
+     * tls-fragment.c for 1.3. A server that does not mind it costs memory while a larger record is under way (tls-buffer.c).
      */
     uint16_t maximum_fragment;
     /** One ALPN name to offer, or NULL. */

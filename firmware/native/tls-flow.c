@@ -64,8 +64,8 @@ void tls_engine_fail_with(tls_engine *engine, int error)
     } else if (error == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED) {
         kind = TLS_FAILURE_VERIFY;
         engine->failure.verify_flags = tls_verify_flags(mbedtls_ssl_get_verify_result(&engine->ssl));
-    } else if (error == MBEDTLS_ERR_SSL_BAD_CERTIFICATE || (module_of(error) <= -0x2000 && module_of(error) > -0x3000)) {
-        // A certificate that cannot even be read: the range of X.509 errors.
+    } else if (error == MBEDTLS_ERR_SSL_BAD_CERTIFICATE || error == MBEDTLS_ERR_PK_INVALID_PUBKEY || (module_of(error) <= -0x2000 && module_of(error) > -0x3000)) {
+        // A certificate that cannot even be read: the range of X.509 errors, and keys of no size or kind that there is.
         kind = TLS_FAILURE_VERIFY;
         engine->failure.verify_flags = TLS_VERIFY_INVALID;
     } else if (is_own_trouble(error)) {
@@ -83,13 +83,21 @@ int tls_flow_send(void *context, const unsigned char *bytes, size_t size)
 
 int tls_flow_receive(void *context, unsigned char *bytes, size_t capacity)
 {
+    (void) bytes;
     tls_engine *engine = context;
     size_t size = engine->input_size < capacity ? engine->input_size : capacity;
     engine->is_starved = size == 0;
+    if (!tls_buffer_rest(engine)) {
+        return MBEDTLS_ERR_SSL_ALLOC_FAILED;
+    }
     if (size == 0) {
         return MBEDTLS_ERR_SSL_WANT_READ;
     }
-    memcpy(bytes, engine->input + engine->input_start, size);
+    // The buffer may just have moved.
+    int result = tls_buffer_receive(engine, engine->ssl.MBEDTLS_PRIVATE(in_hdr) + engine->ssl.MBEDTLS_PRIVATE(in_left), size);
+    if (result != 0) {
+        return result;
+    }
     engine->input_start += size;
     engine->input_size -= size;
     return (int) size;
@@ -107,6 +115,12 @@ size_t tls_engine_feed(tls_engine *engine, const uint8_t *bytes, size_t size)
     }
     size_t room = sizeof engine->input - engine->input_size;
     size_t taken = size < room ? size : room;
+    if (engine->hello_size < sizeof engine->hello) {
+        size_t left = sizeof engine->hello - engine->hello_size;
+        size_t part = taken < left ? taken : left;
+        memcpy(engine->hello + engine->hello_size, bytes, part);
+        engine->hello_size += part;
+    }
     if (taken > 0) {
         memcpy(engine->input + engine->input_size, bytes, taken);
         engine->input_size += taken;
@@ -135,13 +149,41 @@ static bool settle(tls_engine *engine, int result)
     return false;
 }
 
+/* It was judged, and nobody asks for it again: up to 16 KiB that Mbed TLS would keep with the session, and store with a ticket of TLS 1.2. */
+static void forget_server_certificate(tls_engine *engine)
+{
+    mbedtls_ssl_session *session = engine->ssl.MBEDTLS_PRIVATE(session);
+    mbedtls_x509_crt *shown = session == NULL ? NULL : session->MBEDTLS_PRIVATE(peer_cert);
+    if (shown != NULL) {
+        mbedtls_x509_crt_free(shown);
+        mbedtls_free(shown);
+        session->MBEDTLS_PRIVATE(peer_cert) = NULL;
+    }
+}
+
+/*
+ * Whether the server could have had TLS 1.3: RFC 8446 section 4.1.3 has it say so at the end of its random, which it has signed. A hello that cannot be
+ * found counts as one that says so.
+ */
+static bool was_forced(const tls_engine *engine)
+{
+    static const uint8_t MARK[] = { 'D', 'O', 'W', 'N', 'G', 'R', 'D', 1 };
+    bool is_hello = engine->hello_size == sizeof engine->hello && engine->hello[0] == MBEDTLS_SSL_MSG_HANDSHAKE && engine->hello[5] == MBEDTLS_SSL_HS_SERVER_HELLO;
+    return !is_hello || memcmp(engine->hello + SERVER_HELLO_HEAD - sizeof MARK, MARK, sizeof MARK) == 0;
+}
+
 /* A last look at who answered: Mbed TLS has checked all this, but everything rests on it. */
 static void finish_handshake(tls_engine *engine)
 {
+    if (engine->is_fallback && was_forced(engine)) {
+        tls_engine_fail(engine, TLS_FAILURE_PROTOCOL, MBEDTLS_ERR_SSL_BAD_PROTOCOL_VERSION);
+        return;
+    }
     bool proved = engine->uses_psk ? !engine->saw_certificate : engine->saw_certificate || engine->offered_session;
     if (proved) {
         engine->state = TLS_OPEN;
         engine->failure.server_proved = engine->uses_psk || engine->is_for_servers;
+        forget_server_certificate(engine);
     } else {
         tls_engine_fail(engine, TLS_FAILURE_INTERNAL, 0);
     }

@@ -145,6 +145,7 @@ void xs_tls_engine_start(xsMachine *the)
         .maximum_fragment = (uint16_t) integer_or_zero(the, 3),
         .minimum_version = (uint16_t) integer_or_zero(the, 4),
         .maximum_version = (uint16_t) integer_or_zero(the, 5),
+        .is_fallback = xsmcArgc > 6 && xsmcTest(xsArg(6)),
     };
     if (xsmcArgc > 2 && xsmcTest(xsArg(2))) {
         options.session = xsmcGetHostDataValidate(xsArg(2), (void *) xs_tls_session_destructor);

@@ -11,7 +11,7 @@ const addCertificate = native<(this: object, der: Uint8Array) => boolean>("xs_tl
 const verifyChain = native<(this: object) => boolean>("xs_tls_engine_verify_chain");
 const useKey = native<(this: object, slot: string) => boolean>("xs_tls_engine_use_key");
 const usePsk = native<(this: object, slot: string, identity: string) => boolean>("xs_tls_engine_use_psk");
-const start = native<(this: object, name: string, timeMs: number, session?: object, fragment?: number, minimum?: number, maximum?: number) => boolean>("xs_tls_engine_start");
+const start = native<(this: object, name: string, timeMs: number, session?: object, fragment?: number, minimum?: number, maximum?: number, fallback?: boolean) => boolean>("xs_tls_engine_start");
 const feed = native<(this: object, bytes: Uint8Array, offset: number) => number>("xs_tls_engine_feed");
 const handshake = native<(this: object) => number>("xs_tls_engine_handshake");
 const pull = native<(this: object) => ArrayBuffer | undefined>("xs_tls_engine_pull");
@@ -53,9 +53,9 @@ class NativeTlsEngine extends Native("xs_tls_engine_destructor") implements TlsE
   usePsk(slot: string, identity: string): boolean {
     return usePsk.call(this, slot, identity);
   }
-  start(serverName: string, trustedTimeMs: number, session?: TlsSession, maximumFragment = 0, minimumVersion = 0, maximumVersion = 0): boolean {
+  start(serverName: string, trustedTimeMs: number, session?: TlsSession, maximumFragment = 0, minimumVersion = 0, maximumVersion = 0, isFallback = false): boolean {
     this.#session = session;
-    return start.call(this, serverName, trustedTimeMs, this.#session, maximumFragment, minimumVersion, maximumVersion);
+    return start.call(this, serverName, trustedTimeMs, this.#session, maximumFragment, minimumVersion, maximumVersion, isFallback);
   }
   feed(bytes: Uint8Array, offset: number): number {
     return feed.call(this, bytes, offset);

@@ -18,7 +18,8 @@ export abstract class StreamLink implements Link, ByteStreamHandlers {
   protected readonly handlers: LinkHandlers;
   readonly #surroundings: StreamLinkSurroundings;
   readonly #address: string;
-  readonly #stream: ByteStream;
+  readonly #endpoint: Endpoint;
+  #stream: ByteStream;
   #stage: "connecting" | "open" | "closing" | "ended" = "connecting";
   #cancelTimer: Cancel;
   /** What the socket had no room for, in order. */
@@ -27,6 +28,7 @@ export abstract class StreamLink implements Link, ByteStreamHandlers {
   constructor(surroundings: StreamLinkSurroundings, endpoint: Endpoint, timeoutMs: number, handlers: LinkHandlers) {
     this.handlers = handlers;
     this.#surroundings = surroundings;
+    this.#endpoint = endpoint;
     this.#address = `${endpoint.host}:${endpoint.port}`;
     const late = (): void => this.end(failure("CONNECT_TIMEOUT", `no connection to ${this.#address} within ${timeoutMs} ms`));
     this.#cancelTimer = surroundings.scheduler.after(timeoutMs, late);
@@ -109,6 +111,13 @@ export abstract class StreamLink implements Link, ByteStreamHandlers {
     if (this.#stage === "ended") return;
     const taken = this.isStuffed ? 0 : this.#stream.write(bytes);
     if (taken < bytes.length) this.#backlog.push(bytes.subarray(taken));
+  }
+
+  /** Gives up a connection that is not open yet for another, within the same time limit. */
+  protected reopen(): void {
+    this.#stream.close();
+    this.#backlog = [];
+    this.#stream = this.#surroundings.opener.open(this.#endpoint.host, this.#endpoint.port, this);
   }
 
   /** The one end, whoever found it first; after the owner's `close` it is always CLOSED_LOCALLY. */

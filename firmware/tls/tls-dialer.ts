@@ -2,12 +2,12 @@
  * The dialer of engines without a TLS of their own: any {@link ByteStreamOpener} below, any {@link TlsEngines} beside, both given. The
  * chip and the XS host in CI share it.
  */
-import { failure, unknownCredential, type Failure } from "../../sdk/failure.js";
+import { failure, unknownCredential, type Failure, type Shown } from "../../sdk/failure.js";
 import { errorMessage } from "../../sdk/errors.js";
 import type { Credential, Dialer, Endpoint, Link, LinkHandlers, Scheduler } from "../../sdk/platform.js";
 import type { ByteStreamOpener } from "./byte-stream.js";
 import { PlainLink } from "./plain-link.js";
-import { engineFailure, type TlsEngine, type TlsEngines, type TlsSession } from "./tls-engine.js";
+import { engineFailure, TLS_1_2, type TlsEngine, type TlsEngines, type TlsSession } from "./tls-engine.js";
 import { TlsLink } from "./tls-link.js";
 
 export interface TlsDialerParts {
@@ -49,35 +49,42 @@ export class TlsDialer implements Dialer {
   dial(endpoint: Endpoint, credential: Credential, timeoutMs: number, handlers: LinkHandlers): Link {
     if (credential.kind === "none") return new PlainLink(this.#parts, endpoint, timeoutMs, handlers);
     if (credential.kind !== "mtls" && credential.kind !== "psk") return this.#fail(unknownCredential(credential), handlers);
+    const started = this.#started(endpoint, credential, false);
+    if ("code" in started) return this.#fail(started, handlers);
+    const fallback = (): TlsEngine | undefined => {
+      const again = this.#started(endpoint, credential, true);
+      return "code" in again ? undefined : again;
+    };
+    const mayFallBack = credential.kind === "mtls" && this.#options.maximumVersion === undefined && (this.#options.minimumVersion ?? 0) <= TLS_1_2;
+    const shown = shownBy(credential);
+    return new TlsLink(this.#parts, { endpoint, timeoutMs, shown, engine: started, ...(mayFallBack && { fallback }) }, handlers);
+  }
+
+  /** An engine with its first flight ready, or why there is none. */
+  #started(endpoint: Endpoint, credential: MtlsCredential | PskCredential, isFallback: boolean): TlsEngine | Failure {
+    const address = `${endpoint.host}:${endpoint.port}`;
     let engine: TlsEngine | undefined;
     try {
       engine = this.#parts.tls?.createEngine();
-      if (engine === undefined) return this.#fail(failure("TLS_FAILED", "this host has no TLS engine"), handlers);
-      return this.#dialTls(engine, endpoint, credential, timeoutMs, handlers);
+      if (engine === undefined) return failure("TLS_FAILED", "this host has no TLS engine");
+      const problem = credential.kind === "mtls" ? configureMtls(engine, credential) : configurePsk(engine, credential);
+      if (problem === undefined && this.#start(engine, endpoint, credential, isFallback)) return engine;
+      const reason = problem ?? engineFailure(engine, shownBy(credential), address);
+      engine.close();
+      return reason;
     } catch (error) {
       // The natives throw where there is no memory for an engine or a session.
       engine?.close();
-      return this.#fail(failure("TLS_FAILED", `TLS with ${endpoint.host}:${endpoint.port}: ${errorMessage(error)}`), handlers);
+      return failure("TLS_FAILED", `TLS with ${address}: ${errorMessage(error)}`);
     }
   }
 
-  #dialTls(engine: TlsEngine, endpoint: Endpoint, credential: MtlsCredential | PskCredential, timeoutMs: number, handlers: LinkHandlers): Link {
-    const problem = credential.kind === "mtls" ? configureMtls(engine, credential) : configurePsk(engine, credential);
-    const shown = credential.kind === "mtls" ? "certificate" : "psk";
-    if (problem === undefined && this.#start(engine, endpoint, credential)) {
-      return new TlsLink(this.#parts, { endpoint, timeoutMs, shown, engine }, handlers);
-    }
-    const reason = problem ?? engineFailure(engine, shown, `${endpoint.host}:${endpoint.port}`);
-    engine.close();
-    return this.#fail(reason, handlers);
-  }
-
-  #start(engine: TlsEngine, endpoint: Endpoint, credential: MtlsCredential | PskCredential): boolean {
-    const { maximumFragmentBytes = 4096, minimumVersion = 0, maximumVersion = 0, resumption = true } = this.#options;
+  #start(engine: TlsEngine, endpoint: Endpoint, credential: MtlsCredential | PskCredential, isFallback: boolean): boolean {
+    const { maximumFragmentBytes = 4096, minimumVersion = 0, maximumVersion = isFallback ? TLS_1_2 : 0, resumption = true } = this.#options;
     const session = resumption && credential.kind === "mtls" ? this.#session(endpoint, credential) : undefined;
     const serverName = endpoint.serverName ?? endpoint.host;
     const validAtMs = endpoint.validAtMs ?? this.#parts.trustedTimeMs();
-    return engine.start(serverName, validAtMs, session, maximumFragmentBytes, minimumVersion, maximumVersion);
+    return engine.start(serverName, validAtMs, session, maximumFragmentBytes, minimumVersion, maximumVersion, isFallback);
   }
 
   #session(endpoint: Endpoint, credential: MtlsCredential): TlsSession | undefined {
@@ -101,6 +108,10 @@ export class TlsDialer implements Dialer {
       },
     };
   }
+}
+
+function shownBy(credential: MtlsCredential | PskCredential): Shown {
+  return credential.kind === "mtls" ? "certificate" : "psk";
 }
 
 /** What is wrong with the credential, or undefined; other failures stay in the engine. */

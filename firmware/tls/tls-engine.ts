@@ -17,7 +17,16 @@ export interface TlsEngine {
   useKey(slot: string): boolean;
   usePsk(slot: string, identity: string): boolean;
   /** @param maximumFragment largest record asked of the server: 512, 1024, 2048, 4096 bytes, or 0 not to ask */
-  start(serverName: string, trustedTimeMs: number, session?: TlsSession, maximumFragment?: number, minimumVersion?: number, maximumVersion?: number): boolean;
+  start(
+    serverName: string,
+    trustedTimeMs: number,
+    session?: TlsSession,
+    maximumFragment?: number,
+    minimumVersion?: number,
+    maximumVersion?: number,
+    /** Refuses a server that knows TLS 1.3: see `is_fallback` in tls-engine.h. */
+    isFallback?: boolean,
+  ): boolean;
   /** @returns how many bytes from `offset` on were taken */
   feed(bytes: Uint8Array, offset: number): number;
   /** @returns the state it came to */
@@ -55,6 +64,18 @@ export const TLS_FAILED = 4;
 
 const FAILURE_ALERT = 1;
 const FAILURE_VERIFY = 2;
+const FAILURE_PROTOCOL = 3;
+/** MBEDTLS_ERR_SSL_ILLEGAL_PARAMETER */
+const ILLEGAL_PARAMETER = -0x6600;
+export const TLS_1_2 = 0x0303;
+
+/**
+ * Whether the server went down to TLS 1.2 and signed with RSA-PSS, which Mbed TLS has in 1.3 only: OpenSSL does so where its own order counts. A hello for
+ * 1.2 alone gets another signature.
+ */
+export function wantsFallback(engine: TlsEngine): boolean {
+  return engine.failure() === FAILURE_PROTOCOL && engine.detail() === ILLEGAL_PARAMETER && engine.version() === TLS_1_2;
+}
 
 /** By `tls_failure_kind`, beyond alert and verify; what is no statement about our credential must not look like one. */
 const CODE_OF_KIND: Readonly<Record<number, FailureCode>> = { 5: "KEY_MISSING", 6: "KEY_MISMATCH" };
@@ -67,8 +88,9 @@ const WORDS_OF_KIND: Readonly<Record<number, string>> = {
   8: "crypto failed on this device",
 };
 
-/** `TLS_VERIFY_` bits in the order in which they are reported when several are set: who it is, before until when, before under which name. */
+/** `TLS_VERIFY_` bits in the order in which they are reported when several are set: what cannot be judged, before who it is, before until when, before under which name. */
 const CODE_OF_FLAG: readonly (readonly [bit: number, code: FailureCode, words: string])[] = [
+  [32, "SERVER_CERTIFICATE_INVALID", "its chain has a key, a hash or constraints that this device does not take"],
   [8, "SERVER_CA_UNKNOWN", "no chain from its certificate to a trusted CA"],
   [1, "SERVER_CERTIFICATE_EXPIRED", "its certificate has expired"],
   [2, "SERVER_CERTIFICATE_NOT_YET_VALID", "its certificate is not valid yet"],
@@ -91,9 +113,12 @@ export function engineFailure(engine: TlsEngine, shown: Shown, address: string):
 
 const CIPHER_NAMES: Readonly<Record<number, string>> = {
   0x1301: "TLS_AES_128_GCM_SHA256",
+  0x1302: "TLS_AES_256_GCM_SHA384",
   0x1303: "TLS_CHACHA20_POLY1305_SHA256",
   0xc02b: "ECDHE-ECDSA-AES128-GCM-SHA256",
   0xcca9: "ECDHE-ECDSA-CHACHA20-POLY1305",
+  0xc02f: "ECDHE-RSA-AES128-GCM-SHA256",
+  0xcca8: "ECDHE-RSA-CHACHA20-POLY1305",
   0xccac: "ECDHE-PSK-CHACHA20-POLY1305",
 };
 

@@ -167,7 +167,7 @@ function openLink(): ReturnType<TlsDialer["dial"]> {
 describe("a TLS link", () => {
   it("asks for records of 4 KiB, judged by trusted time, sends each flight in one piece and opens after the handshake", () => {
     dial();
-    expect(engine.calls).toEqual(["start broker 1234 [object Object] 4096 0 0"]);
+    expect(engine.calls).toEqual(["start broker 1234 [object Object] 4096 0 0 false"]);
     stream.handlers?.opened();
     receive(0x81, 0x81, 0x81);
     expect(stream.sent).toEqual([[0x80], [0x91, 0x91, 0x91]]);
@@ -390,7 +390,7 @@ describe("the dialer", () => {
 
   it("offers no session to resume with a pre-shared key", () => {
     dial({ kind: "psk", slot: "psk", identity: "dev1" });
-    expect(engine.calls).toEqual(["start broker 1234  4096 0 0"]);
+    expect(engine.calls).toEqual(["start broker 1234  4096 0 0 false"]);
   });
 
   it("dials plaintext without an engine, and holds back the writer there too", () => {
@@ -420,6 +420,62 @@ describe("the dialer", () => {
       expect(end).toMatchObject({ code: "TLS_FAILED", message: "TLS with broker:8883: no memory" });
     }
     expect(engine.closed).toBe(true);
+  });
+
+  describe("when the server went down to TLS 1.2 and signed in a way that only 1.3 has here", () => {
+    const engines: FakeEngine[] = [];
+    beforeEach(() => {
+      engines.length = 0;
+      const tls = {
+        createEngine(): FakeEngine {
+          engines.push(new FakeEngine());
+          return engines.at(-1) as FakeEngine;
+        },
+        createSession: () => ({ clear: (): void => undefined }),
+      };
+      const opener = {
+        open(_host: string, _port: number, to: ByteStreamHandlers): FakeStream {
+          stream = new FakeStream();
+          stream.handlers = to;
+          return stream;
+        },
+      };
+      dialer = new TlsDialer({ opener, scheduler, tls, trustedTimeMs: () => 1234 });
+    });
+
+    function refuse(at: number): void {
+      const refusing = engines[at] as FakeEngine;
+      refusing.version = (): number => 0x0303;
+      refusing.detail = (): number => -0x6600;
+      refusing.fail(3);
+      receive(0x81);
+    }
+
+    it("dials once more for 1.2 alone, unseen by the owner", () => {
+      dial();
+      stream.handlers?.opened();
+      const first = stream;
+      refuse(0);
+      expect([first.closed, engines[0]?.closed, events]).toEqual([1, true, []]);
+      expect(engines[1]?.calls).toEqual(["start broker 1234 [object Object] 4096 0 771 true"]);
+      stream.handlers?.opened();
+      receive(0x81, 0x82);
+      expect(events).toEqual(["opened TLSv1.3 TLS_AES_128_GCM_SHA256"]);
+    });
+
+    it("does so only once, and not where one version is set", () => {
+      dial();
+      refuse(0);
+      refuse(1);
+      expect([events, engines.length]).toEqual([["ended TLS_FAILED"], 2]);
+      dialer = new TlsDialer({ opener: { open: (_host, _port, to) => ((stream.handlers = to), stream) }, scheduler, tls: { createEngine: () => engine, createSession: () => ({ clear: (): void => undefined }) }, trustedTimeMs: () => 1234 }, { maximumVersion: 0x0303 });
+      dial();
+      engine.version = (): number => 0x0303;
+      engine.detail = (): number => -0x6600;
+      engine.fail(3);
+      receive(0x81);
+      expect(events).toEqual(["ended TLS_FAILED", "ended TLS_FAILED"]);
+    });
   });
 
   it("cannot do TLS on a host that has no engine", () => {

@@ -2,7 +2,7 @@
 import { failure, type Failure, type Shown } from "../../sdk/failure.js";
 import type { Endpoint, LinkHandlers } from "../../sdk/platform.js";
 import { StreamLink, type StreamLinkSurroundings } from "./stream-link.js";
-import { cipherName, engineFailure, TLS_CLOSED, TLS_FAILED, TLS_HANDSHAKING, TLS_OPEN, versionName, type TlsEngine } from "./tls-engine.js";
+import { cipherName, engineFailure, TLS_CLOSED, TLS_FAILED, TLS_HANDSHAKING, TLS_OPEN, versionName, wantsFallback, type TlsEngine } from "./tls-engine.js";
 
 export interface TlsLinkOptions {
   endpoint: Endpoint;
@@ -10,10 +10,13 @@ export interface TlsLinkOptions {
   shown: Shown;
   /** Started, with its first flight ready to pull; the link closes it. */
   engine: TlsEngine;
+  /** Another one, for a second connection, when {@link wantsFallback}. */
+  fallback?: () => TlsEngine | undefined;
 }
 
 export class TlsLink extends StreamLink {
-  readonly #engine: TlsEngine;
+  #engine: TlsEngine;
+  #fallback: TlsLinkOptions["fallback"];
   readonly #shown: Shown;
   readonly #address: string;
   /** What the owner wrote and the engine had no room for. */
@@ -22,6 +25,7 @@ export class TlsLink extends StreamLink {
   constructor(surroundings: StreamLinkSurroundings, options: TlsLinkOptions, handlers: LinkHandlers) {
     super(surroundings, options.endpoint, options.timeoutMs, handlers);
     this.#engine = options.engine;
+    this.#fallback = options.fallback;
     this.#shown = options.shown;
     this.#address = `${options.endpoint.host}:${options.endpoint.port}`;
   }
@@ -38,10 +42,13 @@ export class TlsLink extends StreamLink {
   }
 
   protected received(bytes: Uint8Array): void {
+    const engine = this.#engine;
     for (let offset = 0; offset < bytes.length && !this.isOver; ) {
-      const taken = this.#engine.feed(bytes, offset);
+      const taken = engine.feed(bytes, offset);
       offset += taken;
       this.#advance();
+      // What else came is of a connection that is given up.
+      if (engine !== this.#engine) return;
       if (taken === 0) return this.end(failure("TLS_FAILED", `TLS with ${this.#address}: the engine takes no more bytes`));
     }
   }
@@ -84,8 +91,18 @@ export class TlsLink extends StreamLink {
     // Also after a failure: our own alert may be waiting.
     this.#flush();
     const state = this.#engine.state();
-    if (state === TLS_FAILED) this.end(this.#explain());
+    if (state === TLS_FAILED && !this.#beganAgain()) this.end(this.#explain());
     else if (state === TLS_CLOSED) this.end(failure("CONNECTION_CLOSED", `${this.#address} closed the connection`));
+  }
+
+  #beganAgain(): boolean {
+    const engine = wantsFallback(this.#engine) ? this.#fallback?.() : undefined;
+    this.#fallback = undefined;
+    if (engine === undefined) return false;
+    this.#engine.close();
+    this.#engine = engine;
+    this.reopen();
+    return true;
   }
 
   #explain(): Failure {

@@ -75,14 +75,15 @@ const psk = (more: Partial<ConnectionSettings> = {}): Promise<Hello> => helloOf(
 
 describe("a hello", () => {
   it("offers forward secrecy and authenticated encryption, and nothing else", async () => {
-    expect((await mtls()).suites).toEqual([0x1301, 0x1303, 0xc02b, 0xcca9, EMPTY_RENEGOTIATION_INFO]);
+    expect((await mtls()).suites).toEqual([0x1301, 0x1303, 0x1302, 0xc02b, 0xcca9, 0xc02f, 0xcca8, EMPTY_RENEGOTIATION_INFO]);
     expect((await psk()).suites).toEqual([0x1301, 0x1303, 0xccac, EMPTY_RENEGOTIATION_INFO]);
     for (const hello of [await mtls({ session: true }), await psk()]) {
-      expect(hello.extension(Extension.groups)).toBe("00020017");
+      expect(hello.extension(Extension.groups)).toBe("000400170018");
       // psk_dhe_ke without psk_ke.
       expect(hello.extension(Extension.pskModes)).toBe("0101");
     }
-    expect((await mtls()).extension(Extension.signatures)).toBe("00020403");
+    // ECDSA with P-256 and P-384, RSA-PSS, and PKCS #1 for certificates, SHA-256 to SHA-512: no SHA-1.
+    expect((await mtls()).extension(Extension.signatures)).toBe("001004030503080408050806040105010601");
   });
 
   it("offers the versions that the settings allow", async () => {
