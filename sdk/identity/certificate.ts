@@ -17,11 +17,23 @@ export interface CertificateInfo {
   publicKey: Uint8Array;
 }
 
-interface Element {
+/** One element of DER: where its content begins and ends. */
+export interface DerElement {
   tag: number;
-  /** Where the content begins and ends. */
   start: number;
   end: number;
+}
+
+interface CertificateParts {
+  serial: DerElement;
+  signatureAlgorithm: DerElement;
+  validity: DerElement;
+  subject: DerElement;
+  publicKey: DerElement;
+  /** Where the whole of `publicKey` begins. */
+  publicKeyStart: number;
+  /** What follows the public key: extensions, if any. */
+  rest: Omit<DerElement, "tag">;
 }
 
 const SEQUENCE = 0x30;
@@ -41,27 +53,10 @@ const MAX_CERTIFICATE_BYTES = 16_384;
  * @throws HawserError `BAD_CERTIFICATE`
  */
 export function readCertificate(der: Uint8Array): CertificateInfo {
-  if (der.length > MAX_CERTIFICATE_BYTES) throw bad("is too large");
-  const certificate = element(der, 0, der.length, SEQUENCE);
-  if (certificate.end !== der.length) throw bad("has bytes after its end");
-  const tbs = element(der, certificate.start, certificate.end, SEQUENCE);
-  let at = tbs.start;
-  const take = (tag?: number): Element => {
-    const found = element(der, at, tbs.end, tag);
-    at = found.end;
-    return found;
-  };
-  if (der[at] === EXPLICIT_VERSION) take();
-  const serial = take(INTEGER);
-  take(SEQUENCE); // signature algorithm
-  take(SEQUENCE); // issuer
-  const validity = take(SEQUENCE);
-  const subject = take(SEQUENCE);
-  const publicKeyStart = at;
-  take(SEQUENCE);
-  const publicKey = der.subarray(publicKeyStart, at);
-  const notBefore = element(der, validity.start, validity.end);
-  const notAfter = element(der, notBefore.end, validity.end);
+  const { serial, validity, subject, publicKeyStart, publicKey: key } = certificateParts(der);
+  const publicKey = der.subarray(publicKeyStart, key.end);
+  const notBefore = derElement(der, validity.start, validity.end);
+  const notAfter = derElement(der, notBefore.end, validity.end);
   const [notBeforeMs, notAfterMs] = [time(der, notBefore), time(der, notAfter)];
   // Its beginning is taken for a time that has passed: a damaged one would put a device into the far future.
   if (notBeforeMs > notAfterMs) throw bad("ends before it begins");
@@ -74,7 +69,37 @@ export function readCertificate(der: Uint8Array): CertificateInfo {
   };
 }
 
-function element(der: Uint8Array, at: number, limit: number, tag?: number): Element {
+/**
+ * Finds the parts of a DER certificate (RFC 5280 section 4.1).
+ * @throws HawserError `BAD_CERTIFICATE`
+ */
+export function certificateParts(der: Uint8Array): CertificateParts {
+  if (der.length > MAX_CERTIFICATE_BYTES) throw bad("is too large");
+  const certificate = derElement(der, 0, der.length, SEQUENCE);
+  if (certificate.end !== der.length) throw bad("has bytes after its end");
+  const tbs = derElement(der, certificate.start, certificate.end, SEQUENCE);
+  let at = tbs.start;
+  const take = (tag?: number): DerElement => {
+    const found = derElement(der, at, tbs.end, tag);
+    at = found.end;
+    return found;
+  };
+  if (der[at] === EXPLICIT_VERSION) take();
+  const serial = take(INTEGER);
+  const signatureAlgorithm = take(SEQUENCE);
+  take(SEQUENCE); // issuer
+  const validity = take(SEQUENCE);
+  const subject = take(SEQUENCE);
+  const publicKeyStart = at;
+  const publicKey = take(SEQUENCE);
+  return { serial, signatureAlgorithm, validity, subject, publicKey, publicKeyStart, rest: { start: at, end: tbs.end } };
+}
+
+/**
+ * The element at `at`, which must end by `limit`.
+ * @throws HawserError `BAD_CERTIFICATE`
+ */
+export function derElement(der: Uint8Array, at: number, limit: number, tag?: number): DerElement {
   const found = der[at];
   let length = der[at + 1];
   if (found === undefined || length === undefined || at + 2 > limit) throw bad("ends too soon");
@@ -91,20 +116,20 @@ function element(der: Uint8Array, at: number, limit: number, tag?: number): Elem
   return { tag: found, start, end: start + length };
 }
 
-function commonName(der: Uint8Array, name: Element): string {
+function commonName(der: Uint8Array, name: DerElement): string {
   for (let at = name.start; at < name.end; ) {
-    const set = element(der, at, name.end, SET);
+    const set = derElement(der, at, name.end, SET);
     at = set.end;
-    const pair = element(der, set.start, set.end, SEQUENCE);
-    const type = element(der, pair.start, pair.end, OBJECT_ID);
-    const value = element(der, type.end, pair.end);
+    const pair = derElement(der, set.start, set.end, SEQUENCE);
+    const type = derElement(der, pair.start, pair.end, OBJECT_ID);
+    const value = derElement(der, type.end, pair.end);
     if (hexEncode(der.subarray(type.start, type.end)) === COMMON_NAME) return utf8Decode(der.subarray(value.start, value.end));
   }
   return "";
 }
 
 /** RFC 5280 section 4.1.2.5: UTCTime YYMMDDHHMMSSZ (50..99 is 19xx), GeneralizedTime YYYYMMDDHHMMSSZ. */
-function time(der: Uint8Array, value: Element): number {
+function time(der: Uint8Array, value: DerElement): number {
   const text = String.fromCharCode(...der.subarray(value.start, Math.min(value.end, value.start + 20)));
   const match = /^(\d{2}|\d{4})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})Z$/.exec(text);
   const yearText = match?.[1] ?? "";

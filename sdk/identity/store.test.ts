@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { memoryKeyStore, memoryStorage } from "../../sim/node/memory-stores.js";
 import type { ChainVerifier, KeyStore, Storage } from "../platform.js";
 import { IdentityStore, installIdentity, type InstalledIdentity } from "./store.js";
-import { issueFor } from "../../test/support/device/test-issuer.js";
+import { issueFor, TEST_ANCHOR } from "../../test/support/device/test-issuer.js";
 
 /** Lets every chain lead to an anchor: signatures are the platform's matter. */
 const TRUSTING: ChainVerifier = { leadsTo: () => true };
@@ -53,7 +53,7 @@ async function provisioned(): Promise<ReturnType<typeof flash>> {
   keyStore.generate("key-a");
   keyStore.importPsk("psk", new Uint8Array(32));
   const chain = [await issueFor(keyStore.csr("key-a", "sensor-1"))];
-  installIdentity(storage, keyStore, { id: "sensor-1", role: "sensor", pskIdentity: "sensor-1", chain, trustAnchors: [Uint8Array.of(1, 2, 3)] });
+  installIdentity(storage, keyStore, { id: "sensor-1", role: "sensor", pskIdentity: "sensor-1", chain, trustAnchors: [TEST_ANCHOR] });
   device.cutAt(Infinity, "before");
   return device;
 }
@@ -75,7 +75,7 @@ describe("IdentityStore", () => {
     const { storage, keyStore } = await provisioned();
     const store = IdentityStore.load(storage, keyStore);
     expect(store.device).toMatchObject({ id: "sensor-1", role: "sensor", pskIdentity: "sensor-1" });
-    expect(store.trustAnchors.map((anchor) => [...anchor])).toEqual([[1, 2, 3]]);
+    expect(store.trustAnchors).toEqual([TEST_ANCHOR]);
     expect(store.active?.certificate.commonName).toBe("sensor-1");
     expect(usable(store)).toBe(true);
   });
@@ -187,6 +187,9 @@ describe("IdentityStore", () => {
     ["a name that no certificate may carry", () => ({ id: "a/b" }), "INVALID_ID"],
     ["a certificate for another", () => ({ id: "sensor-2" }), "WRONG_SUBJECT"],
     ["no certificate in the chain", () => ({ chain: [] }), "BAD_CERTIFICATE"],
+    ["a certificate as PEM", (chain) => ({ chain: [pemOf(chain[0] as Uint8Array)] }), "UNSUPPORTED_CERTIFICATE"],
+    ["a trust anchor as PEM", () => ({ trustAnchors: [pemOf(TEST_ANCHOR)] }), "UNSUPPORTED_CERTIFICATE"],
+    ["a trust anchor that is damaged", () => ({ trustAnchors: [TEST_ANCHOR.subarray(0, 99)] }), "BAD_CERTIFICATE"],
     ["an issuer that cannot be read", (chain) => ({ chain: [...chain, Uint8Array.of(1)] }), "BAD_CERTIFICATE"],
   ])("does not install %s, and writes nothing", async (_, changed, code) => {
     const { storage, keyStore } = flash();
@@ -300,3 +303,7 @@ describe("IdentityStore", () => {
     expect([keyStore.has("key-b"), storage.list("chain-")]).toEqual([false, ["chain-a"]]);
   });
 });
+
+function pemOf(der: Uint8Array): Uint8Array {
+  return text(`-----BEGIN CERTIFICATE-----\n${Buffer.from(der).toString("base64")}\n-----END CERTIFICATE-----\n`);
+}

@@ -8,6 +8,7 @@ import { joinBlocks, splitBlocks } from "../encoding/blocks.js";
 import { utf8Decode, utf8Encode } from "../encoding/text.js";
 import { HawserError } from "../errors.js";
 import type { ChainVerifier, KeyStore, Storage } from "../platform.js";
+import { checkUsable } from "./certificate-profile.js";
 import { readCertificate, type CertificateInfo } from "./certificate.js";
 import { checkId, isId } from "./device-id.js";
 
@@ -55,12 +56,14 @@ const other = (slot: Slot | null): Slot => (slot === "a" ? "b" : "a");
 /**
  * Writes a device's first identity, the deciding record last. The key must be in key slot `key-a` (when there is a chain) and the pre-shared
  * key in slot `psk` (when there is a `pskIdentity`) before.
- * @throws HawserError `INVALID_ID`, `BAD_CERTIFICATE`, `WRONG_SUBJECT`, `KEY_MISMATCH`, `KEY_MISSING`
+ * @throws HawserError `INVALID_ID`, `BAD_CERTIFICATE`, `UNSUPPORTED_CERTIFICATE` (PEM, or a key or extension that not every TLS engine takes),
+ *   `WRONG_SUBJECT`, `KEY_MISMATCH`, `KEY_MISSING`
  */
 export function installIdentity(storage: Storage, keyStore: KeyStore, installed: InstalledIdentity): void {
   const { chain, trustAnchors, id, role, pskIdentity } = installed;
   checkId(id);
   if (pskIdentity !== undefined && !keyStore.has(PSK_SLOT)) throw keyMissing(PSK_SLOT);
+  for (const anchor of trustAnchors) checkUsable(anchor, "a trust anchor");
   if (chain) checkChain(chain, id, keyStore, "a");
   putJson(storage, "device", { v: 1, id, role, ...(pskIdentity === undefined ? {} : { pskIdentity }) });
   storage.put("anchors", joinBlocks(trustAnchors));
@@ -225,7 +228,7 @@ export class IdentityStore {
 function checkChain(chain: readonly Uint8Array[], id: string, keyStore: KeyStore, slot: Slot): CertificateInfo {
   const leaf = chain[0];
   if (!leaf) throw new HawserError("BAD_CERTIFICATE", "the certificate chain is empty", "Have a new certificate issued.");
-  for (const issuer of chain.slice(1)) readCertificate(issuer);
+  for (const one of chain) checkUsable(one, "a certificate of the chain");
   const certificate = readCertificate(leaf);
   if (certificate.commonName !== id) {
     throw new HawserError("WRONG_SUBJECT", `the certificate is for ${JSON.stringify(certificate.commonName)}, this device is ${id}`, "Have a certificate issued for this device.");

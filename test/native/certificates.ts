@@ -1,4 +1,4 @@
-/** Certificates of every kind the native tests show or are shown; all P-256. */
+/** Certificates of every kind the native tests show or are shown; P-256 unless a wish says otherwise. */
 import "reflect-metadata";
 import { randomBytes, webcrypto } from "node:crypto";
 import * as x509 from "@peculiar/x509";
@@ -32,6 +32,38 @@ export interface Wish {
   addresses?: readonly string[];
   notBefore?: number;
   notAfter?: number;
+  /** Default P-256. */
+  key?: KeyKind;
+  /** Of the signature by a P-256 or P-384 key; default SHA-256. */
+  hash?: Hash;
+  /** What an RSA key signs with; default SHA-256. */
+  keyHash?: Hash;
+  /** Instead of those that follow from the rest of the wish. */
+  extensions?: readonly x509.Extension[];
+  /** Beside those. */
+  moreExtensions?: readonly x509.Extension[];
+}
+
+/** RSA keys take seconds to make: one of each kind serves all that wish for it. */
+const rsaKeys = new Map<string, Promise<webcrypto.CryptoKeyPair>>();
+
+function makeKeys({ key = "P-256", keyHash = "SHA-256" }: Wish): Promise<webcrypto.CryptoKeyPair> {
+  const make = (): Promise<webcrypto.CryptoKeyPair> => webcrypto.subtle.generateKey(keyAlgorithm(key, keyHash), true, ["sign", "verify"]) as Promise<webcrypto.CryptoKeyPair>;
+  if (key.startsWith("P-")) return make();
+  const id = `${key} ${keyHash}`;
+  const kept = rsaKeys.get(id) ?? make();
+  rsaKeys.set(id, kept);
+  return kept;
+}
+
+export type Hash = "SHA-1" | "SHA-256" | "SHA-384" | "SHA-512";
+export type KeyKind = "P-256" | "P-384" | "P-521" | "RSA-1024" | "RSA-2048" | "RSA-3072" | "RSA-4096" | "RSA-5120" | "PSS-2048";
+
+/** What WebCrypto makes such a key with. */
+function keyAlgorithm(kind: KeyKind, hash: string): webcrypto.EcKeyGenParams | webcrypto.RsaHashedKeyGenParams {
+  if (kind.startsWith("P-")) return { name: "ECDSA", namedCurve: kind };
+  const [name, bits] = kind.split("-");
+  return { name: name === "PSS" ? "RSA-PSS" : "RSASSA-PKCS1-v1_5", hash, modulusLength: Number(bits), publicExponent: Uint8Array.of(1, 0, 1) };
 }
 
 function toPem(label: string, der: ArrayBuffer): string {
@@ -40,6 +72,10 @@ function toPem(label: string, der: ArrayBuffer): string {
 }
 
 function extensions(wish: Wish): x509.Extension[] {
+  return [...(wish.extensions ?? usualExtensions(wish)), ...(wish.moreExtensions ?? [])];
+}
+
+function usualExtensions(wish: Wish): x509.Extension[] {
   const names = [
     ...(wish.dnsNames ?? [wish.name]).map((value) => ({ type: "dns" as const, value })),
     ...(wish.addresses ?? []).map((value) => ({ type: "ip" as const, value })),
@@ -62,7 +98,7 @@ async function sign(wish: Wish, publicKey: webcrypto.CryptoKey, signingKey: webc
     issuer: wish.issuer ? new x509.X509Certificate(wish.issuer.der as Uint8Array<ArrayBuffer>).subject : `CN=${wish.name}`,
     notBefore: new Date(wish.notBefore ?? Date.now() - DAY_MS),
     notAfter: new Date(wish.notAfter ?? Date.now() + 30 * DAY_MS),
-    signingAlgorithm: ALGORITHM,
+    signingAlgorithm: { saltLength: 32, ...signingKey.algorithm, ...(signingKey.algorithm.name === "ECDSA" && { hash: wish.hash ?? "SHA-256" }) } as webcrypto.EcdsaParams & { saltLength: number },
     publicKey,
     signingKey,
     extensions: extensions(wish),
@@ -72,7 +108,7 @@ async function sign(wish: Wish, publicKey: webcrypto.CryptoKey, signingKey: webc
 
 /** A certificate with a fresh key, or with the keys of another. */
 export async function makeIdentity(wish: Wish, ownKeys?: webcrypto.CryptoKeyPair): Promise<Identity> {
-  const keys = ownKeys ?? ((await webcrypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"])) as webcrypto.CryptoKeyPair);
+  const keys = ownKeys ?? (await makeKeys(wish));
   const certificate = await sign(wish, keys.publicKey, (wish.issuer?.keys ?? keys).privateKey);
   return { ...certificate, keys, keyPem: toPem("PRIVATE KEY", await webcrypto.subtle.exportKey("pkcs8", keys.privateKey)) };
 }

@@ -6,6 +6,16 @@ import * as x509 from "@peculiar/x509";
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
 
+/** The certificate of this authority, DER: a trust anchor for devices that dial nobody real. */
+export const TEST_ANCHOR = new Uint8Array(
+  (
+    await x509.X509CertificateGenerator.createSelfSigned(
+      { serialNumber: "01", name: "CN=Test issuing CA", keys, signingAlgorithm: ALGORITHM, extensions: [new x509.BasicConstraintsExtension(true, undefined, true)] },
+      webcrypto as unknown as Parameters<typeof x509.cryptoProvider.set>[0],
+    )
+  ).rawData,
+);
+
 export interface IssueOptions {
   notBefore?: Date;
   notAfter?: Date;

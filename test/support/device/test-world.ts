@@ -4,7 +4,7 @@ import { memoryKeyStore } from "../../../sim/node/memory-stores.js";
 import type { NodeKeyStore } from "../../../sim/node/node-key-store.js";
 import type { DeviceEvent } from "../../../sdk/events.js";
 import { IdentityStore, installIdentity } from "../../../sdk/identity/store.js";
-import { issueFor, type IssueOptions } from "./test-issuer.js";
+import { issueFor, type IssueOptions, TEST_ANCHOR } from "./test-issuer.js";
 import { ManualTime, settle, testPlatform } from "../mqtt/manual-time.js";
 import { MemoryStorage } from "../mqtt/memory-storage.js";
 import type { LibraryPacket, PacketLibrary } from "../mqtt/scripted-broker.js";
@@ -54,7 +54,7 @@ export class World {
     if (psk) world.keys.importPsk("psk", new Uint8Array(32));
     if (certificate) world.keys.generate("key-a");
     const chain = certificate ? { chain: [await world.issueFor(world.keys.csr("key-a", ID), lifetimeMs)] } : {};
-    installIdentity(world.storage, world.keys, { id: ID, role: "sensor", ...(psk ? { pskIdentity: ID } : {}), ...chain, trustAnchors: [Uint8Array.of(1, 2, 3)] });
+    installIdentity(world.storage, world.keys, { id: ID, role: "sensor", ...(psk ? { pskIdentity: ID } : {}), ...chain, trustAnchors: [TEST_ANCHOR] });
     return world;
   }
 
