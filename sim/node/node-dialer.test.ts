@@ -233,6 +233,32 @@ describe("a dial that cannot reach anyone", () => {
     }
   });
 
+  it.each(["closes", "is no TLS", "has a stranger's certificate", "says something and closes"])("begins with another address of a name after one that takes TCP and then %s", async (ill) => {
+    const both = ((_host: string, _options: unknown, done: (error: null, found: { address: string; family: number }[]) => void) =>
+      setImmediate(done, null, [{ address: "127.0.0.1", family: 4 }, { address: "127.0.0.2", family: 4 }])) as unknown as LookupFunction;
+    dialer = new NodeDialer(keys, { lookup: both });
+    const right = await ca.server(["localhost"]);
+    const wrong = await stranger.server(["localhost"]);
+    const greet = (socket: Socket): void => void socket.on("data", () => setTimeout(() => socket.write("again"), 20).unref() && socket.write("hello"));
+    const sick = ill === "closes" ? createServer((socket) => socket.destroy())
+      : ill === "is no TLS" ? createServer((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"))
+      : ill === "says something and closes" ? createTlsServer({ cert: right.chainPem, key: right.keyPem }, (socket) => socket.on("error", () => undefined).end("no"))
+      : createTlsServer({ cert: wrong.chainPem, key: wrong.keyPem });
+    const { port } = await listening(sick.on("tlsClientError", () => undefined));
+    const well = createTlsServer({ cert: right.chainPem, key: right.keyPem }, (socket) => greet(socket.on("error", () => undefined)));
+    well.listen(port, "127.0.0.2");
+    await once(well, "listening");
+    cleanups.push(() => well.close());
+    const first = new RecordedLink(dialer, { host: "localhost", port }, mtls());
+    await first.ended;
+    for (let turn = 0; turn < 2; turn += 1) {
+      const next = new RecordedLink(dialer, { host: "localhost", port }, mtls(), { onOpened: (link) => link.write(Buffer.from("x")) });
+      expect((await next.bytes(10)).toString()).toBe("helloagain");
+      next.link.close();
+      await next.ended;
+    }
+  });
+
   it("reports a name without address", async () => {
     const lookup = ((_host: string, _options: unknown, done: (error: Error) => void) =>
       setImmediate(done, Object.assign(new Error("getaddrinfo ENOTFOUND broker.example"), { code: "ENOTFOUND", syscall: "getaddrinfo" }))) as unknown as LookupFunction;

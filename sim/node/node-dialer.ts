@@ -1,17 +1,20 @@
 /** The dialer over node:net and node:tls. TLS 1.3 where the broker can, 1.2 where it must, never less. */
+import { X509Certificate } from "node:crypto";
 import { connect as connectTcp, isIP } from "node:net";
 import type { LookupFunction, OnReadOpts, Socket, TcpNetConnectOpts } from "node:net";
-import { checkServerIdentity, connect as connectTls, TLSSocket } from "node:tls";
+import { connect as connectTls, TLSSocket } from "node:tls";
 import type { ConnectionOptions, DetailedPeerCertificate, PeerCertificate, SecureContext, SecureVersion } from "node:tls";
 import { unknownCredential, type Failure, type Shown } from "../../sdk/failure.js";
 import { HawserError } from "../../sdk/errors.js";
 import type { Credential, Dialer, Endpoint, Link, LinkHandlers, LinkInfo } from "../../sdk/platform.js";
+import { AddressOrder } from "./address-order.js";
 import type { LinkKeys } from "./node-key-store.js";
 import { NodeLink } from "./node-link.js";
 import type { LinkPlan } from "./node-link.js";
 import { MtlsContexts, pskContext, TlsSessions } from "./tls-credentials.js";
 import type { MtlsCredential, TlsVersions } from "./tls-credentials.js";
-import { linkFailure, localFailure, serverFault } from "./tls-failure.js";
+import { judgeServer, type ServerVerdict } from "./server-judgement.js";
+import { linkFailure, localFailure, refusedServer, serverFault } from "./tls-failure.js";
 
 export interface NodeDialerOptions {
   /** Default "TLSv1.2". */
@@ -36,7 +39,7 @@ export class NodeDialer implements Dialer {
   readonly #versions: TlsVersions;
   readonly #contexts: MtlsContexts;
   readonly #sessions: TlsSessions | undefined;
-  readonly #lookup: LookupFunction | undefined;
+  readonly #addresses: AddressOrder;
   #pskContext: SecureContext | undefined;
 
   constructor(keys: LinkKeys, options: NodeDialerOptions = {}) {
@@ -44,7 +47,7 @@ export class NodeDialer implements Dialer {
     this.#versions = { minVersion: options.minTlsVersion ?? "TLSv1.2", maxVersion: options.maxTlsVersion ?? "TLSv1.3" };
     this.#contexts = new MtlsContexts(this.#versions);
     this.#sessions = (options.resumption ?? true) ? new TlsSessions() : undefined;
-    this.#lookup = options.lookup;
+    this.#addresses = new AddressOrder(options.lookup);
   }
 
   dial(endpoint: Endpoint, credential: Credential, timeoutMs: number, handlers: LinkHandlers): Link {
@@ -55,17 +58,17 @@ export class NodeDialer implements Dialer {
     const tcp = this.#tcpOptions(endpoint);
     switch (credential.kind) {
       case "mtls":
-        return new MtlsPlan(endpoint, timeoutMs, credential, this.#sessions, (tls, onread) => {
+        return new MtlsPlan(this.#addresses, endpoint, timeoutMs, credential, this.#sessions, (tls, onread) => {
           const secureContext = this.#contexts.get(credential, this.#keys.signingKey(credential.slot));
           return openTls({ ...tcp, onread }, serverNameOf(endpoint), { ...tls, secureContext });
         });
       case "psk":
-        return new Plan(endpoint, timeoutMs, "psk", "secureConnect", (onread) => openTls({ ...tcp, onread }, serverNameOf(endpoint), this.#pskOptions(credential)));
+        return new Plan(this.#addresses, endpoint, timeoutMs, "psk", "secureConnect", (onread) => openTls({ ...tcp, onread }, serverNameOf(endpoint), this.#pskOptions(credential)));
       case "none":
-        return new Plan(endpoint, timeoutMs, "no-certificate", "connect", (onread) => connectTcp({ ...tcp, onread }));
+        return new Plan(this.#addresses, endpoint, timeoutMs, "no-certificate", "connect", (onread) => connectTcp({ ...tcp, onread }));
       default: {
         const { code, message } = unknownCredential(credential);
-        return new Plan(endpoint, timeoutMs, "no-certificate", "connect", () => {
+        return new Plan(this.#addresses, endpoint, timeoutMs, "no-certificate", "connect", () => {
           throw new HawserError(code, message);
         });
       }
@@ -84,8 +87,7 @@ export class NodeDialer implements Dialer {
   }
 
   #tcpOptions({ host, port }: Endpoint): TcpNetConnectOpts {
-    const lookup = this.#lookup === undefined ? {} : { lookup: this.#lookup };
-    return { host, port, autoSelectFamily: true, autoSelectFamilyAttemptTimeout: ADDRESS_ATTEMPT_MS, ...lookup };
+    return { host, port, autoSelectFamily: true, autoSelectFamilyAttemptTimeout: ADDRESS_ATTEMPT_MS, lookup: this.#addresses.lookupFor(port) };
   }
 }
 
@@ -93,8 +95,10 @@ export class NodeDialer implements Dialer {
 class Plan implements LinkPlan {
   #isServerProved = false;
   #connect: ((onread: OnReadOpts) => Socket) | undefined;
+  #reached: string | undefined;
 
   constructor(
+    private readonly addresses: AddressOrder,
     private readonly endpoint: Endpoint,
     readonly timeoutMs: number,
     private readonly shown: Shown,
@@ -114,6 +118,16 @@ class Plan implements LinkPlan {
     // Used once: what it holds is not held for the life of the link.
     this.#connect = undefined;
     return connect(onread);
+  }
+
+  reached(address: string): void {
+    this.#reached = address;
+  }
+
+  over(served: boolean): void {
+    if (this.#reached === undefined) return;
+    if (served) this.addresses.served(this.#reached, this.endpoint.port);
+    else this.addresses.failed(this.#reached, this.endpoint.port);
   }
 
   opened(socket: Socket): LinkInfo {
@@ -143,19 +157,19 @@ class MtlsPlan extends Plan {
   readonly #credential: MtlsCredential;
   readonly #serverName: string;
   readonly #tickets: TicketUse | undefined;
-  #shownByServer: DetailedPeerCertificate | undefined;
+  #isRefused = false;
+  #wrong: ServerVerdict | undefined;
 
-  constructor(endpoint: Endpoint, timeoutMs: number, credential: MtlsCredential, sessions: TlsSessions | undefined, open: (tls: ConnectionOptions, onread: OnReadOpts) => TLSSocket) {
+  constructor(addresses: AddressOrder, endpoint: Endpoint, timeoutMs: number, credential: MtlsCredential, sessions: TlsSessions | undefined, open: (tls: ConnectionOptions, onread: OnReadOpts) => TLSSocket) {
     const tickets = sessions === undefined ? undefined : new TicketUse(sessions, TlsSessions.id(endpoint, credential));
-    const serverName = serverNameOf(endpoint);
-    super(endpoint, timeoutMs, "certificate", "secureConnect", (onread) => {
-      const identityCheck = (_host: string, certificate: PeerCertificate): Error | undefined => checkServerIdentity(serverName, certificate);
-      const socket = open({ checkServerIdentity: identityCheck, ...tickets?.options() }, onread);
+    super(addresses, endpoint, timeoutMs, "certificate", "secureConnect", (onread) => {
+      const checkServerIdentity = (_host: string, shown: PeerCertificate): Error | undefined => this.#judge(shown as DetailedPeerCertificate);
+      const socket = open({ checkServerIdentity, ...tickets?.options() }, onread);
       tickets?.watch(socket);
       return socket;
     });
     this.#credential = credential;
-    this.#serverName = serverName;
+    this.#serverName = serverNameOf(endpoint);
     this.#tickets = tickets;
   }
 
@@ -164,12 +178,22 @@ class MtlsPlan extends Plan {
   }
 
   override beforeDestroy(socket: Socket): void {
-    this.#shownByServer ??= serverCertificate(socket);
+    if (!(socket instanceof TLSSocket)) return;
+    this.#isRefused = Boolean(socket.authorizationError);
+    const shown = this.#wrong === undefined ? serverCertificate(socket) : undefined;
+    if (shown !== undefined) this.#judge(shown);
   }
 
   override explain(error: unknown, opened: boolean): Failure {
+    if (this.#isRefused) return refusedServer(error, this.#wrong, this.address);
     const found = super.explain(error, opened);
-    return opened ? found : serverFault(found, this.#shownByServer, this.#serverName, this.#credential.trustAnchors);
+    return opened ? found : serverFault(found, this.#wrong);
+  }
+
+  #judge(shown: DetailedPeerCertificate): Error | undefined {
+    const anchors = this.#credential.trustAnchors.map((der) => new X509Certificate(der));
+    this.#wrong = judgeServer(shown, this.#serverName, anchors);
+    return this.#wrong && new Error(this.#wrong.words);
   }
 }
 
@@ -180,8 +204,9 @@ function linkInfo(socket: Socket, shown: Shown): LinkInfo {
   return { tlsVersion: socket.getProtocol() ?? "unknown", cipher: socket.getCipher().name, resumed };
 }
 
+/** Without a final dot: it only says that the name is complete (RFC 6066 section 3 sends none). */
 function serverNameOf(endpoint: Endpoint): string {
-  return endpoint.serverName ?? endpoint.host;
+  return (endpoint.serverName ?? endpoint.host).replace(/\.$/, "");
 }
 
 function openTls(tcp: TcpNetConnectOpts, serverName: string, tls: ConnectionOptions): TLSSocket {

@@ -25,6 +25,10 @@ export interface LinkPlan {
   readonly address: string;
   /** The link is up. */
   opened(socket: Socket): LinkInfo;
+  /** TCP is up, with this address. */
+  reached(address: string): void;
+  /** The link is over; `served` when the peer had gone on talking after its first bytes. */
+  over(served: boolean): void;
   /** The peer has gone on talking after its first bytes, which may be a refusal. */
   proved(socket: Socket): void;
   /** The failure behind an error of the socket. */
@@ -94,7 +98,13 @@ export class NodeLink implements Link {
   #listenTo(socket: Socket): void {
     this.#keepReadingAfterWriteErrors(socket);
     // Not before: of a name's several addresses each gets a new handle.
-    socket.once("connect", () => socket.setNoDelay(true));
+    let address: string | undefined;
+    // The system no longer knows the address of a peer that has reset the connection.
+    socket.on("connectionAttempt", (attempted: string) => (address = attempted));
+    socket.once("connect", () => {
+      socket.setNoDelay(true);
+      if (address !== undefined) this.#plan.reached(address);
+    });
     socket.once(this.#plan.openedBy, () => this.#opened(socket));
     socket.on("drain", () => {
       if (this.#stage === "open") this.#handlers.drain();
@@ -152,6 +162,7 @@ export class NodeLink implements Link {
     this.#stage = "ended";
     this.#stopTimer();
     this.#socket?.destroy();
+    this.#plan.over(this.#reads > 1);
     this.#handlers.ended(closing ? CLOSED_LOCALLY : reason);
   }
 

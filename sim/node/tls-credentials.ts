@@ -26,6 +26,23 @@ const KEPT_SESSIONS = 16;
  */
 const PSK_CIPHERS = "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:ECDHE-PSK-CHACHA20-POLY1305:ECDHE-PSK-AES128-CBC-SHA256";
 
+/**
+ * What the engine on a chip takes with certificates (`firmware/native/tls-configure.c`), so that a simulated device connects where a real one does. Level 2
+ * refuses RSA below 2048 bits and SHA-1, whatever the default of the OpenSSL at hand.
+ */
+const MTLS_CIPHERS = [
+  "TLS_AES_128_GCM_SHA256",
+  "TLS_CHACHA20_POLY1305_SHA256",
+  "TLS_AES_256_GCM_SHA384",
+  "ECDHE-ECDSA-AES128-GCM-SHA256",
+  "ECDHE-ECDSA-CHACHA20-POLY1305",
+  "ECDHE-RSA-AES128-GCM-SHA256",
+  "ECDHE-RSA-CHACHA20-POLY1305",
+  "@SECLEVEL=2",
+].join(":");
+
+const MTLS_SIGNATURES = ["ECDSA", "RSA-PSS", "RSA"].flatMap((kind) => ["SHA256", "SHA384", ...(kind === "ECDSA" ? [] : ["SHA512"])].map((hash) => `${kind}+${hash}`)).join(":");
+
 /** A name for everything that a context is made of but the key. */
 export function credentialId(credential: MtlsCredential): string {
   const hash = createHash("sha256").update(credential.slot);
@@ -95,6 +112,11 @@ function mtlsContext(credential: MtlsCredential, key: KeyObject, versions: TlsVe
   const anchors = credential.trustAnchors.map((der) => parse(der, anchorUnreadable));
   return createSecureContext({
     ...versions,
+    ciphers: MTLS_CIPHERS,
+    sigalgs: MTLS_SIGNATURES,
+    ecdhCurve: "P-256:P-384",
+    // An anchor is trusted for what it is: a root, or an issuing CA alone.
+    allowPartialTrustChain: true,
     cert: chain.map(String).join(""),
     key: key.export({ type: "pkcs8", format: "pem" }),
     ca: anchors.map(String),

@@ -43,7 +43,7 @@ describe("what Node says of a failed link", () => {
     ["UNABLE_TO_GET_ISSUER_CERT_LOCALLY", "SERVER_CA_UNKNOWN"],
     ["ERR_TLS_CERT_ALTNAME_INVALID", "SERVER_NAME_MISMATCH"],
     ["INVALID_PURPOSE", "SERVER_CERTIFICATE_INVALID"],
-    ["CERT_SIGNATURE_FAILURE", "SERVER_CERTIFICATE_INVALID"],
+    ["CERT_SIGNATURE_FAILURE", "SERVER_CA_UNKNOWN"],
   ])("%s is %s, never a network fault and never ours", (code, expected) => {
     expect(linkFailure(coded(code), context)).toMatchObject({ code: expected, class: "server-trust" });
   });
@@ -58,10 +58,19 @@ describe("what Node says of a failed link", () => {
   });
 
   it("reads alerts by number, whatever name OpenSSL gives them, and by what was shown", () => {
-    const alert = coded("ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE", "error:0A000410:SSL routines:read:alert:rec_layer_s3.c:1601:SSL alert number 40\n");
-    expect(linkFailure(alert, context)).toMatchObject({ code: "TLS_FAILED", class: "network", alert: 40 });
-    expect(linkFailure(alert, { ...context, shown: "psk" })).toMatchObject({ code: "PSK_REJECTED", class: "credential", alert: 40 });
-    expect(linkFailure(alert, { ...context, shown: "no-certificate" })).toMatchObject({ code: "CERTIFICATE_REQUIRED", alert: 40 });
+    const alerts = [
+      coded("ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE", "80CC:error:0A000410:SSL routines:ssl3_read_bytes:sslv3 alert handshake failure:rec_layer_s3.c:1601:SSL alert number 40\n"),
+      coded("ERR_SSL_SSL/TLS_ALERT_HANDSHAKE_FAILURE", "C0AC:error:0A000410:SSL routines:ssl3_read_bytes:ssl/tls alert handshake failure:rec_layer_s3.c:918:SSL alert number 40\n"),
+      coded("ERR_SSL_SOMETHING_ELSE", "00:error:0A000410:SSL routines::words of a later OpenSSL"),
+    ];
+    for (const alert of alerts) {
+      expect(linkFailure(alert, context)).toMatchObject({ code: "TLS_FAILED", class: "network", alert: 40 });
+      expect(linkFailure(alert, { ...context, shown: "psk" })).toMatchObject({ code: "PSK_REJECTED", class: "credential", alert: 40 });
+      expect(linkFailure(alert, { ...context, shown: "no-certificate" })).toMatchObject({ code: "CERTIFICATE_REQUIRED", alert: 40 });
+    }
+    for (const other of ["error:0A0001BB:SSL routines::bad record type", "error:06000410:public key routines::SSL alert number 45", "a message with 0A000415"]) {
+      expect(linkFailure(coded("ERR_SSL", other), context).alert).toBeUndefined();
+    }
   });
 
   it("never takes what it does not know for a fault of the credential", () => {

@@ -1,12 +1,9 @@
 /** What Node and OpenSSL say when a link fails, told in the SDK's vocabulary. */
-import { X509Certificate } from "node:crypto";
-import { checkServerIdentity } from "node:tls";
-import type { DetailedPeerCertificate } from "node:tls";
 import { alertFailure, failure } from "../../sdk/failure.js";
 import type { Failure, FailureCode, Shown } from "../../sdk/failure.js";
 import { HawserError } from "../../sdk/errors.js";
-import { isIssuedBy } from "./node-chain-verifier.js";
 import { errnoCode } from "./files/atomic-file.js";
+import type { ServerVerdict } from "./server-judgement.js";
 
 /** What the one who reads an error must know about the link it came from. */
 export interface LinkContext {
@@ -41,40 +38,32 @@ export function localFailure(error: unknown, context: LinkContext): Failure {
  * What is wrong with a server that refused us in the middle of a handshake, before Node verified it: OpenSSL has Node do that at the end, so that in TLS 1.2
  * any stranger at the address can refuse us first. For people only: such a refusal is believed from nobody.
  *
- * @param peer the certificate of the server, its chain linked by `issuerCertificate`; undefined when it has shown none
+ * @param wrong what is wrong with the server, if anything
  */
-export function serverFault(refusal: Failure, peer: DetailedPeerCertificate | undefined, serverName: string, trustAnchors: readonly Uint8Array[]): Failure {
-  if (refusal.alert === undefined || peer === undefined) return refusal;
-  const details = { alert: refusal.alert };
-  if (checkServerIdentity(serverName, peer) !== undefined) {
-    return failure("SERVER_NAME_MISMATCH", `${refusal.message}, and its certificate is not for ${serverName}`, details);
-  }
-  if (!chainsTo(peer, trustAnchors.map((der) => new X509Certificate(der)))) {
-    return failure("SERVER_CA_UNKNOWN", `${refusal.message}, and its certificate is not from a trusted CA`, details);
-  }
-  return refusal;
+export function serverFault(refusal: Failure, wrong: ServerVerdict | undefined): Failure {
+  if (refusal.alert === undefined || wrong === undefined) return refusal;
+  return failure(wrong.code, `${refusal.message}, and ${wrong.words}`, { alert: refusal.alert });
 }
 
-/** Whether a chain of valid certificates leads from the peer to an anchor. */
-function chainsTo(peer: DetailedPeerCertificate, anchors: readonly X509Certificate[]): boolean {
-  let link = peer;
-  for (let depth = 0; depth < 8; depth += 1) {
-    const certificate = new X509Certificate(link.raw);
-    const now = Date.now();
-    if (now < Date.parse(certificate.validFrom) || now > Date.parse(certificate.validTo)) return false;
-    if (anchors.some((anchor) => isIssuedBy(certificate, anchor))) return true;
-    const issuer: DetailedPeerCertificate | undefined = link.issuerCertificate;
-    if (issuer === undefined || issuer === link || !isIssuedBy(certificate, new X509Certificate(issuer.raw))) return false;
-    link = issuer;
-  }
-  return false;
+/** The failure behind a server's certificate that OpenSSL, or {@link judgeServer}, has refused. */
+export function refusedServer(error: unknown, wrong: ServerVerdict | undefined, address: string): Failure {
+  const { code, words } = wrong ?? { code: VERIFY_ERRORS[errnoCode(error)] ?? "SERVER_CERTIFICATE_INVALID", words: `${oneLine(error)} (${errnoCode(error)})` };
+  return failure(code, `the server at ${address} did not prove who it is: ${words}`);
 }
 
-/** OpenSSL ends the text of an alert it received, and only of those, with "SSL alert number 116". */
+/**
+ * The number of an alert that the server sent. OpenSSL packs it into the code of its error: library 20 (SSL), reason 1000 and the number
+ * (openssl/sslerr.h), the same in all its versions, whatever words and names go with it.
+ */
 function alertNumber(error: unknown): number | undefined {
-  const found = error instanceof Error ? /SSL alert number (\d+)/.exec(error.message) : null;
-  return found === null ? undefined : Number(found[1]);
+  const found = error instanceof Error ? /\berror:([0-9A-F]{8}):/.exec(error.message) : null;
+  const code = Number.parseInt(found?.[1] ?? "", 16);
+  const reason = (code & 0x7fffff) - ALERT_REASON;
+  return code >>> 23 === SSL_LIBRARY && reason >= 0 && reason <= 255 ? reason : undefined;
 }
+
+const SSL_LIBRARY = 20;
+const ALERT_REASON = 1_000;
 
 function knownFailure(error: unknown, { address, opened }: LinkContext): Failure | undefined {
   const code = errnoCode(error);
@@ -134,13 +123,13 @@ const VERIFY_ERRORS: Readonly<Record<string, FailureCode>> = {
   HOSTNAME_MISMATCH: "SERVER_NAME_MISMATCH",
   CERT_HAS_EXPIRED: "SERVER_CERTIFICATE_EXPIRED",
   CERT_NOT_YET_VALID: "SERVER_CERTIFICATE_NOT_YET_VALID",
-  CERT_SIGNATURE_FAILURE: "SERVER_CERTIFICATE_INVALID",
+  CERT_SIGNATURE_FAILURE: "SERVER_CA_UNKNOWN",
   CERT_REVOKED: "SERVER_CERTIFICATE_INVALID",
   CERT_REJECTED: "SERVER_CERTIFICATE_INVALID",
   CERT_CHAIN_TOO_LONG: "SERVER_CERTIFICATE_INVALID",
-  INVALID_CA: "SERVER_CERTIFICATE_INVALID",
+  INVALID_CA: "SERVER_CA_UNKNOWN",
   INVALID_PURPOSE: "SERVER_CERTIFICATE_INVALID",
-  PATH_LENGTH_EXCEEDED: "SERVER_CERTIFICATE_INVALID",
+  PATH_LENGTH_EXCEEDED: "SERVER_CA_UNKNOWN",
   UNSPECIFIED: "SERVER_CERTIFICATE_INVALID",
   UNABLE_TO_DECRYPT_CERT_SIGNATURE: "SERVER_CERTIFICATE_INVALID",
   UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY: "SERVER_CERTIFICATE_INVALID",
