@@ -12,9 +12,10 @@ export default defineConfig({
   test: {
     include: ["{sdk,sim,host-tools,firmware,test}/**/*.test.ts"],
     env: { HAWSER_STATE_DIR: stateHome },
+    globalSetup: ["test/support/say-what-was-not-run.ts"],
     // A generous bound on liveness, never a measure: machines are noisy.
     testTimeout: 60_000,
-    hookTimeout: 120_000,
+    hookTimeout: 300_000,
     // vitest keeps one core for itself, which on a 2-core CI machine leaves one file at a time; most of these files wait on brokers and child processes.
     maxWorkers: Math.max(2, availableParallelism() - 1),
     // `npm run coverage`: what the sdk's own tests reach without real brokers, end-to-end tests and the virtual world. What only tests use is not counted.

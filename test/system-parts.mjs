@@ -1,38 +1,91 @@
-// What the tests need beside npm's packages: real brokers and compilers. As root on Debian it installs what is missing; elsewhere it stops with
-// the one line to type. `npm start` needs none of it.
+// What the tests need beside npm's packages: real brokers and compilers. Each part is tried, not looked for: a package may be there and its product not
+// run. As root on Debian it installs what is missing; elsewhere it stops with the one line to type. `npm start` needs none of it.
 import { spawnSync } from "node:child_process";
-import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 
-/** Each part: the Debian package, and a file that shows it is there (any of several). */
+const PATHS = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/lib/rabbitmq/bin"];
+const ENVIRONMENT = { ...process.env, PATH: [process.env.PATH, ...PATHS].join(":") };
+const MACHINE_HAS_32_BITS = process.arch === "x64";
+
+const PROBE_32 = "#include <errno.h>\n#include <stdio.h>\nint main(void) { return sizeof(void *) == 4 && errno == 0 ? 42 : 1; }";
+
+/** Each part: the Debian package, and how it shows that it runs: undefined, or why it does not. */
 const PARTS = [
-  { debian: "mosquitto", files: ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"] },
-  { debian: "mosquitto-clients", files: ["/usr/bin/mosquitto_sub", "/usr/local/bin/mosquitto_sub"] },
-  { debian: "rabbitmq-server", files: ["/usr/lib/rabbitmq/bin/rabbitmq-server"] },
-  { debian: "ejabberd", files: ["/usr/sbin/ejabberdctl"] },
-  { debian: "nftables", files: ["/usr/sbin/nft"] },
-  { debian: "iproute2", files: ["/usr/bin/ip", "/usr/sbin/ip"] },
-  { debian: "libxml2-utils", files: ["/usr/bin/xmllint"] },
-  { debian: "openssl", files: ["/usr/bin/openssl"] },
-  { debian: "gcc", files: ["/usr/bin/cc"] },
-  { debian: "libc6-dev", files: ["/usr/include/stdio.h"] },
-  // The link that 32-bit compilation needs and that only this package has; the 32-bit libraries may be there without it.
-  { debian: "gcc-multilib", files: ["/usr/include/asm/errno.h"] },
-  { debian: "dpkg-dev", files: ["/usr/bin/dpkg-source"] },
-  { debian: "ca-certificates", files: ["/etc/ssl/certs/ca-certificates.crt"] },
+  { debian: "mosquitto", fails: () => says("mosquitto version", "mosquitto", "-h") },
+  { debian: "mosquitto-clients", fails: () => says("mosquitto_sub", "mosquitto_sub", "--help") },
+  { debian: "rabbitmq-server", fails: () => runsOnErlang("/usr/lib/rabbitmq/bin/rabbitmq-server") },
+  { debian: "ejabberd", fails: () => runsOnErlang("/usr/sbin/ejabberdctl") },
+  { debian: "nftables", fails: () => says("nftables", "nft", "--version") },
+  { debian: "iproute2", fails: () => says("ip utility", "ip", "-Version") },
+  { debian: "libxml2-utils", fails: () => says("libxml", "xmllint", "--version") },
+  { debian: "openssl", fails: () => says("OpenSSL", "openssl", "version") },
+  { debian: "gcc", fails: () => compiles("int main(void) { return 0; }", []) },
+  { debian: "libc6-dev", fails: () => compiles("#include <stdio.h>\nint main(void) { return puts(\"\") < 0; }", []) },
+  // 32-bit compilation needs a link that only this package has; the 32-bit libraries may be there without it. No other machine's compiler has it at all.
+  ...(MACHINE_HAS_32_BITS ? [{ debian: "gcc-multilib", fails: () => compiles(PROBE_32, ["-m32"]) }] : []),
+  { debian: "dpkg-dev", fails: () => says("dpkg-source", "dpkg-source", "--version") },
+  { debian: "ca-certificates", fails: () => says("", "openssl", "x509", "-noout", "-in", "/etc/ssl/certs/ca-certificates.crt") },
+  // Where the kernel runs no 32-bit programs, as on many container and cloud hosts.
+  ...(MACHINE_HAS_32_BITS ? [{ debian: "qemu-user", fails: () => (runs32([]) ? undefined : runs32(["qemu-i386"]) ? undefined : "a 32-bit program runs neither by itself nor in qemu-i386") }] : []),
 ];
 
-const missing = PARTS.filter((part) => !part.files.some((file) => existsSync(file))).map((part) => part.debian);
+/** Runs a command, whose output must hold `text`; its exit code is its own affair where it only prints a usage. */
+function says(text, command, ...parameters) {
+  const { error, status, stdout, stderr } = spawnSync(command, parameters, { env: ENVIRONMENT, encoding: "utf8", timeout: 60_000 });
+  if (error) return error.code === "ENOENT" ? `${command} is not there` : `${command} does not start (${error.code})`;
+  if (text === "" ? status === 0 : `${stdout}${stderr}`.includes(text)) return undefined;
+  return `${command} ends with ${status}: ${`${stderr}${stdout}`.trim().split("\n")[0] ?? ""}`;
+}
+
+/** A broker of whose start the tests themselves see: here, that it is there and its runtime starts. */
+function runsOnErlang(file) {
+  return existsSync(file) ? says("", "erl", "-noshell", "-eval", "halt().") : `${file} is not there`;
+}
+
+function inFolder(work) {
+  const folder = mkdtempSync(join(tmpdir(), "hawser-part-"));
+  try {
+    return work(folder);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function build(folder, source, flags) {
+  writeFileSync(join(folder, "part.c"), source);
+  return says("", "cc", ...flags, join(folder, "part.c"), "-o", join(folder, "part"));
+}
+
+function compiles(source, flags) {
+  return inFolder((folder) => build(folder, source, flags) ?? (flags.length > 0 ? undefined : says("", join(folder, "part"))));
+}
+
+function runs32(emulator) {
+  return inFolder((folder) => {
+    if (build(folder, PROBE_32, ["-m32"]) !== undefined) return false;
+    const [command, ...parameters] = [...emulator, join(folder, "part")];
+    return spawnSync(command, parameters, { env: ENVIRONMENT, timeout: 60_000 }).status === 42;
+  });
+}
+
+const failing = () => PARTS.map(({ debian, fails }) => ({ debian, why: fails() })).filter(({ why }) => why !== undefined);
+const list = (parts) => parts.map(({ debian, why }) => `${debian} (${why})`).join("; ");
+
+const missing = failing();
 if (missing.length > 0) {
-  const line = `apt-get install -y --no-install-recommends ${missing.join(" ")}`;
+  const line = `apt-get install -y --no-install-recommends ${missing.map(({ debian }) => debian).join(" ")}`;
   const canInstall = process.getuid?.() === 0 && existsSync("/usr/bin/apt-get");
   if (!canInstall) {
-    process.stderr.write(`The tests need system parts that are not here. Type:\n  sudo ${line}\n`);
+    process.stderr.write(`The tests need system parts that do not run here: ${list(missing)}. Type:\n  sudo ${line}\n`);
     process.exit(1);
   }
-  process.stdout.write(`Installing what the tests need: ${missing.join(", ")}\n`);
+  process.stdout.write(`Installing what the tests need: ${missing.map(({ debian }) => debian).join(", ")}\n`);
   const failed = withoutServices(() => ["apt-get update -qq", line].find((command) => !succeeds(command)));
-  if (failed !== undefined) {
-    process.stderr.write(`"${failed}" failed. Run it by hand to see why.\n`);
+  const still = failing();
+  if (still.length > 0) {
+    process.stderr.write(`${failed === undefined ? "Installed, and yet these parts do not run" : `"${failed}" failed, and these parts do not run`}: ${list(still)}.\n`);
     process.exit(1);
   }
 }

@@ -9,6 +9,7 @@ import { base64, NodeDriver, type DeviceDriver } from "../../test/support/xs/dev
 import { deviceSettings, playDeviceLife } from "../../test/support/xs/device-scenario.js";
 import { Plant } from "../../test/support/xs/plant.js";
 import { XsDevice } from "./xs-device.js";
+import { BITS, no32Bits } from "../../test/support/xs/thirty-two-bits.js";
 
 const BUILD_MS = 600_000;
 
@@ -17,7 +18,7 @@ const devices: XsDevice[] = [];
 let plant: Plant;
 
 beforeAll(async () => {
-  for (const bits of [32, 64] as const) await buildHost({ bits, native: await nativeParts(bits) });
+  for (const bits of BITS) await buildHost({ bits, native: await nativeParts(bits) });
   plant = await Plant.build();
 }, BUILD_MS);
 
@@ -46,7 +47,7 @@ describe("a device's life against mosquitto", () => {
     const node = new NodeDriver();
     tellWhatHappened(node);
     const onNode = await playDeviceLife(node, plant, { id: `node-v${protocolVersion}`, protocolVersion });
-    for (const bits of [32, 64] as const) {
+    for (const bits of BITS) {
       const device = await startXs(`life-${bits}-${protocolVersion}`, bits);
       tellWhatHappened(device);
       expect(await playDeviceLife(device, plant, { id: `xs${bits}-v${protocolVersion}`, protocolVersion })).toEqual(onNode);
@@ -58,7 +59,7 @@ describe("a device's life against mosquitto", () => {
 describe("a device on XS that is killed", () => {
   it("goes on with its identity, and delivers what it had accepted", async () => {
     const id = "killed";
-    const first = await startXs(id, 32);
+    const first = await startXs(id, no32Bits === undefined ? 32 : 64);
     await first.call("install", await plant.provision(id, () => first.call("makeKey", { commonName: id })));
     await first.call("start", { settings: deviceSettings(plant, 5) });
     await first.event("connected");
@@ -68,7 +69,7 @@ describe("a device on XS that is killed", () => {
     first.kill();
     await first.exited;
     await plant.startBroker();
-    const second = await startXs(id, 32);
+    const second = await startXs(id, no32Bits === undefined ? 32 : 64);
     await second.call("start", { settings: deviceSettings(plant, 5) });
     await second.event("connected");
     for (const n of [1, 2, 3]) await plant.telemetry(id, `kept/${n}`, `${n}`);

@@ -3,13 +3,14 @@ import { readFileSync, readdirSync } from "node:fs";
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { buildHost, type Bits } from "./host-build.js";
+import { buildHost } from "./host-build.js";
 import { XS_EXIT } from "./xs-run.js";
 import { ProgramFolder } from "../../test/support/xs/program-folder.js";
+import { BITS } from "../../test/support/xs/thirty-two-bits.js";
 
 const BUILD_MS = 300_000;
 
-describe.each<Bits>([64, 32])("the XS host at %i bits", (bits) => {
+describe.each(BITS)("the XS host at %i bits", (bits) => {
   const programs = new ProgramFolder();
   beforeAll(async () => {
     await buildHost({ bits });

@@ -5,8 +5,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { codecLines } from "../../test/support/mqtt/codec-lines.js";
 import { freePort, startMosquitto, type TestMosquitto } from "../../test/support/node/test-mosquitto.js";
 import { bundleDevice } from "../../firmware/build/xs-bundle.js";
-import { buildHost, type Bits } from "./host-build.js";
+import { buildHost } from "./host-build.js";
 import { ProgramFolder } from "../../test/support/xs/program-folder.js";
+import { BITS } from "../../test/support/xs/thirty-two-bits.js";
 
 const BUILD_MS = 300_000;
 const TESTING = fileURLToPath(new URL("../../test/support/xs/", import.meta.url));
@@ -27,8 +28,7 @@ beforeAll(async () => {
   session = await bundle("mqtt-session.ts", { separate: { [LIBRARY]: "library" } });
   port = await freePort();
   broker = await startMosquitto(programs.path, "broker", {}, [`listener ${port} 127.0.0.1`, "allow_anonymous true"]);
-  await buildHost({ bits: 64 });
-  await buildHost({ bits: 32 });
+  for (const bits of BITS) await buildHost({ bits });
 }, BUILD_MS);
 
 afterAll(async () => {
@@ -36,7 +36,7 @@ afterAll(async () => {
   await broker?.stop();
 });
 
-describe.each<Bits>([64, 32])("on XS at %i bits", (bits) => {
+describe.each(BITS)("on XS at %i bits", (bits) => {
   it("the codec writes and reads every packet as on Node", async () => {
     const running = await programs.start({ program: codecProgram, bits });
     expect(await running.exited).toMatchObject({ code: 0, errors: "" });

@@ -5,6 +5,7 @@ import { MAX_REQUEST_BYTES } from "../../sdk/provisioning/parts.js";
 import { bundleDevice } from "../../firmware/build/xs-bundle.js";
 import { packageRoot } from "../../firmware/build/project-files.js";
 import { ProgramFolder } from "../../test/support/xs/program-folder.js";
+import { no32Bits } from "../../test/support/xs/thirty-two-bits.js";
 
 const programs = new ProgramFolder();
 afterAll(() => programs.close());
@@ -14,7 +15,7 @@ const HEAP = { chunkBytes: 40_960, slotCount: 2_816, stackSlots: 768 };
 
 const HEAD = `{"v":1,"requestId":"0123456789abcdef0123456789abcdef","type":"status","x":`;
 
-it.each([
+it.skipIf(no32Bits).each([
   ["is all opening brackets", "[", ""],
   ["is nested as deep as it is long", `{"a":`, ""],
   ["holds as many numbers as it can", "0,", "["],

@@ -21,6 +21,7 @@ import { buildHost, type Bits } from "./host-build.js";
 import { nativeParts } from "./native-parts.js";
 import { ProgramFolder } from "../../test/support/xs/program-folder.js";
 import { RemoteXs } from "../../test/support/xs/remote-xs.js";
+import { BITS } from "../../test/support/xs/thirty-two-bits.js";
 
 const BUILD_MS = 600_000;
 const HOUR_MS = 3_600_000;
@@ -38,7 +39,7 @@ beforeAll(async () => {
   server = await ca.server(["localhost", "127.0.0.1"]);
   const entry = fileURLToPath(new URL("../../test/support/xs/remote-program.ts", import.meta.url));
   program = (await bundleDevice({ entry, outputFile: join(programs.path, "remote.mjs") })).file;
-  for (const bits of [64, 32] as const) await buildHost({ bits, native: await nativeParts(bits) });
+  for (const bits of BITS) await buildHost({ bits, native: await nativeParts(bits) });
 }, BUILD_MS);
 afterAll(() => programs.close());
 
@@ -47,7 +48,7 @@ async function startRemote(bits: Bits, name: string): Promise<RemoteXs> {
   return new RemoteXs(await programs.start({ program, bits, native: await nativeParts(bits), keysFolder, inRom: "code" }));
 }
 
-describe.each<Bits>([64, 32])("on XS at %i bits", (bits) => {
+describe.each(BITS)("on XS at %i bits", (bits) => {
   let xs: RemoteXs;
   let broker: TestMosquitto | undefined;
   let mtlsPort: number;

@@ -5,6 +5,7 @@ import { createInterface } from "node:readline";
 import type { Duplex } from "node:stream";
 import { errorMessage, HawserError } from "../../sdk/errors.js";
 import { buildHost, type Bits, type NativeParts } from "./host-build.js";
+import { runner32 } from "./thirty-two-bits.js";
 import { serveStore, type HostStore } from "./store-server.js";
 
 /** How the host ends when it is not the program that ends it (`sim/xs/host/host.h`). */
@@ -63,11 +64,12 @@ export interface XsExit {
 /** One object from the program. */
 export type XsMessage = Record<string, unknown>;
 
-/** @throws HawserError `XS_NOT_STARTED`, and as {@link buildHost} */
+/** @throws HawserError `XS_NOT_STARTED`, and as {@link buildHost} and {@link runner32} */
 export async function startXs(options: XsRunOptions): Promise<XsProcess> {
   const stress = options.stress ?? false;
   const host = await buildHost({ bits: options.bits ?? 64, stress, ...(options.native && { native: options.native }) });
-  const child = spawn(host, [...hostParameters(options), options.program, ...(options.args ?? [])], {
+  const [command = host, ...parameters] = [...(options.bits === 32 ? await runner32() : []), host];
+  const child = spawn(command, [...parameters, ...hostParameters(options), options.program, ...(options.args ?? [])], {
     stdio: ["pipe", "pipe", "pipe", ...(options.store ? (["pipe"] as const) : [])],
     detached: options.ownGroup ?? false,
     // 32-bit AddressSanitizer finds leaks only where ptrace is allowed; a device program ends by being switched off, so leaks are the C tests' matter.

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { fuzz } from "./fuzzing.js";
 import { type ConnectionSettings, TLS_1_2 } from "./harness.js";
 import { createWorld, mtls, psk, type World } from "./world.js";
+import { no32Bits } from "../support/xs/thirty-two-bits.js";
 
 const LONG_RUN_INPUTS = Number(process.env["HAWSER_FUZZ_INPUTS"] ?? 0);
 const SEED = Number(process.env["HAWSER_FUZZ_SEED"] ?? 1);
@@ -13,7 +14,7 @@ const HOUR_MS = 3_600_000;
 
 let world: World;
 beforeAll(async () => {
-  world = await createWorld({ bits: 32 });
+  world = await createWorld({ bits: no32Bits === undefined ? 32 : 64 });
 });
 afterAll(() => world?.stop());
 

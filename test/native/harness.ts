@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { runner32 } from "../../sim/xs/thirty-two-bits.js";
 import { buildHarness } from "./build-harness.mjs";
 
 const run = promisify(execFile);
@@ -91,11 +92,13 @@ export class NativeDevice {
 
   private constructor(
     readonly executable: string,
+    /** What goes before it on a command line. */
+    private readonly runner: readonly string[],
     readonly folder: string,
   ) {}
 
   static async create(options: { bits?: 32 | 64; sanitize?: boolean; internals?: boolean } = { sanitize: true }): Promise<NativeDevice> {
-    return new NativeDevice(await buildHarness(options), await mkdtemp(join(tmpdir(), "hawser-native-")));
+    return new NativeDevice(await buildHarness(options), options.bits === 32 ? await runner32() : [], await mkdtemp(join(tmpdir(), "hawser-native-")));
   }
 
   get keyFolder(): string {
@@ -144,7 +147,8 @@ export class NativeDevice {
 
   /** Fails on any exit but 0: leaks, sanitizers and a stuck engine all end otherwise. */
   async #run(words: string[], timeoutMs = SHORT_RUN_MS): Promise<string[]> {
-    const { stdout } = await run(this.executable, [this.keyFolder, ...words], { timeout: timeoutMs, killSignal: "SIGKILL" });
+    const [command = this.executable, ...parameters] = [...this.runner, this.executable];
+    const { stdout } = await run(command, [...parameters, this.keyFolder, ...words], { timeout: timeoutMs, killSignal: "SIGKILL" });
     return stdout.split("\n").filter((line) => line !== "");
   }
 

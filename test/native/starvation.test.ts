@@ -11,6 +11,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type ConnectionSettings, Kind, NativeDevice, TLS_1_2, TLS_1_3 } from "./harness.js";
 import { createWorld, mtls, psk, type World } from "./world.js";
+import { no32Bits } from "../support/xs/thirty-two-bits.js";
 
 const GIVEN_STRIDE = Number(process.env["HAWSER_STARVE_STRIDE"] ?? 0);
 const HOUR_MS = 3_600_000;
@@ -41,7 +42,7 @@ describe.each([
 ])("when an allocation fails, nothing leaks and the next attempt works, $build", ({ sanitize, cases }) => {
   let world: World;
   beforeAll(async () => {
-    world = await createWorld({ sanitize, bits: sanitize ? 64 : 32 });
+    world = await createWorld({ sanitize, bits: sanitize || no32Bits !== undefined ? 64 : 32 });
   });
   afterAll(() => world?.stop());
 

@@ -1,0 +1,65 @@
+// `npm run test:nodes`: what touches TLS, sockets and files, and the demo, under each Node that is supported and is not the one at hand: OpenSSL and the
+// socket layer differ. The binaries come from npm, one package a platform, into .cache/node. Bounded: a Node that takes longer has failed.
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const CACHE = join(ROOT, ".cache", "node");
+const MAJORS = [20, 22, 24, 26];
+const SUITE = ["sim/node", "sim/brokers/embedded.test.ts", "sim/brokers/guarded-connection.test.ts", "test/cross-engine", "test/end-to-end/demo.test.ts"];
+const LIMIT_MS = 300_000;
+const INSTALL_LIMIT_MS = 180_000;
+
+const own = Number(process.versions.node.split(".")[0]);
+const wanted = process.argv.slice(2).map(Number);
+const majors = wanted.length > 0 ? wanted : MAJORS.filter((major) => major !== own);
+const platform = `${process.platform}-${process.arch}`;
+const results = process.env["HAWSER_RESULTS"];
+let [passed, failed] = [0, 0];
+
+for (const major of majors) {
+  const outcome = runUnder(major);
+  passed += outcome.passed;
+  failed += outcome.failed;
+}
+process.stdout.write(`Under Node ${majors.join(", ")}: ${passed} passed, ${failed} failed\n`);
+if (results) writeFileSync(results, JSON.stringify({ numPassedTests: passed, numFailedTests: failed }));
+process.exitCode = failed > 0 ? 1 : 0;
+
+function runUnder(major) {
+  const node = nodeOf(major);
+  if (node === undefined) return { passed: 0, failed: 1 };
+  const { stdout } = spawnSync(node, ["-p", "`Node ${process.versions.node}, OpenSSL ${process.versions.openssl}`"], { encoding: "utf8" });
+  process.stdout.write(`\n${stdout}`);
+  const report = join(CACHE, `report-${major}.json`);
+  rmSync(report, { force: true });
+  const parameters = [join(ROOT, "node_modules", "vitest", "vitest.mjs"), "run", ...SUITE, "--reporter=dot", "--reporter=json", `--outputFile.json=${report}`];
+  const { status, signal } = spawnSync(node, parameters, { cwd: ROOT, stdio: "inherit", timeout: LIMIT_MS, killSignal: "SIGTERM" });
+  if (signal) process.stdout.write(`Node ${major}: ended by ${signal}, after ${LIMIT_MS / 1000} s at most\n`);
+  const { numPassedTests = 0, numFailedTests = 0 } = existsSync(report) ? JSON.parse(readFileSync(report, "utf8")) : {};
+  // A file that cannot even be loaded has no failed test in it.
+  return { passed: numPassedTests, failed: Math.max(numFailedTests, status === 0 ? 0 : 1) };
+}
+
+/** The path of a Node of this major version, installed when it is not there yet; undefined, and a line that says why, when it cannot be had. */
+function nodeOf(major) {
+  const folder = join(CACHE, String(major));
+  const name = `node-${platform}`;
+  const node = join(folder, "node_modules", name, "bin", "node");
+  if (!existsSync(node)) {
+    mkdirSync(folder, { recursive: true });
+    // The package holds the binary itself: no script needs to run.
+    const parameters = ["install", "--prefix", folder, "--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", `${name}@${major}`];
+    const { status, error } = spawnSync("npm", parameters, { cwd: folder, stdio: ["ignore", "ignore", "inherit"], timeout: INSTALL_LIMIT_MS });
+    if (status !== 0) return sorry(major, `npm install ${name}@${major} ${error ? `did not start (${error.code})` : `ended with ${status}`}`);
+  }
+  const { stdout, error } = spawnSync(node, ["-p", "process.versions.node"], { encoding: "utf8" });
+  return Number(stdout?.split(".")[0]) === major ? node : sorry(major, `its binary does not run (${error?.code ?? "wrong version"})`);
+}
+
+function sorry(major, why) {
+  process.stdout.write(`Not run: the tests under Node ${major}, because ${why}\n`);
+  return undefined;
+}
