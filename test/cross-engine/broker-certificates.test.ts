@@ -126,7 +126,6 @@ const ROWS: Row[] = [
   keyed("P-256", "PSS-2048", "SHA-256"),
   keyed("RSA-1024", "P-256", "SHA-256", "SERVER_CERTIFICATE_INVALID"),
   keyed("P-256", "RSA-1024", "SHA-256", "SERVER_CERTIFICATE_INVALID"),
-  keyed("RSA-5120", "P-256", "SHA-256", "SERVER_CERTIFICATE_INVALID"),
   keyed("P-256", "RSA-2048", "SHA-1", "SERVER_CERTIFICATE_INVALID"),
   keyed("P-256", "P-256", "SHA-1", "SERVER_CERTIFICATE_INVALID"),
   // Neither offers such signatures, so that the broker has none.

@@ -57,7 +57,7 @@ function makeKeys({ key = "P-256", keyHash = "SHA-256" }: Wish): Promise<webcryp
 }
 
 export type Hash = "SHA-1" | "SHA-256" | "SHA-384" | "SHA-512";
-export type KeyKind = "P-256" | "P-384" | "P-521" | "RSA-1024" | "RSA-2048" | "RSA-3072" | "RSA-4096" | "RSA-5120" | "PSS-2048";
+export type KeyKind = "P-256" | "P-384" | "P-521" | "RSA-1024" | "RSA-2048" | "RSA-3072" | "RSA-4096" | "PSS-2048";
 
 /** What WebCrypto makes such a key with. */
 function keyAlgorithm(kind: KeyKind, hash: string): webcrypto.EcKeyGenParams | webcrypto.RsaHashedKeyGenParams {
