@@ -28,6 +28,20 @@ export function withHeld(facts: CaFacts, owed: readonly OwedEnd[]): CaFacts {
   };
 }
 
+/**
+ * The same, with the rights of devices that lost their certificates alone and may recover: until their sessions are cut. A device cannot tell in 3.1.1 that a message was
+ * denied, and what it publishes between the denial and the cut would be lost. Its certificates are in the revocation list all the same: nobody comes in anew.
+ *
+ * Only at the first attempt: what could not be cut then has no rights.
+ */
+export function untilCut(facts: CaFacts, owed: readonly OwedEnd[], entries: ReadonlyMap<string, RegistryEntry>): CaFacts {
+  const devices = owed.flatMap(({ userName, hold }) => {
+    const entry = entries.get(userName);
+    return hold === "later" && entry?.state === "certificate-revoked" ? [entry] : [];
+  });
+  return devices.length === 0 ? facts : { ...facts, full: [...facts.full, ...devices].sort((a, b) => (a.name < b.name ? -1 : 1)) };
+}
+
 export interface CaFacts extends BrokerFacts {
   readonly keys: readonly (NamedKey & { readonly name: string })[];
 }

@@ -16,7 +16,7 @@ import { outputsText, readOutputs } from "../ca-directory/outputs-file.js";
 import type { Output } from "../ca-directory/outputs-file.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
 import type { Draft, FollowUp } from "../ca-directory/ca-store.js";
-import { brokerFacts, withHeld } from "./broker-facts.js";
+import { brokerFacts, untilCut, withHeld } from "./broker-facts.js";
 import type { CaFacts } from "./broker-facts.js";
 import { passingCredentials } from "./clients.js";
 import type { CaKeys } from "./context.js";
@@ -133,8 +133,8 @@ class OutputSync {
       const loading = await this.#write(before, owed);
       if (control === undefined) return this.#done(before, loading, []);
       await this.#end(before, owed, loading, control);
-      // What was held back meanwhile is given now.
-      if (owed.some(({ hold }) => hold === "now")) await this.#write(before, []);
+      // What was held back meanwhile is given now, and what was left until the cut is taken.
+      if (owed.some(({ hold }) => hold !== "never")) await this.#write(before, []);
       return this.#done({ ...before, owed: [], sweptAtMs: nowMs }, "loaded", namesOf(owed));
     } catch (error) {
       if (!(error instanceof HawserError)) throw error;
@@ -145,7 +145,7 @@ class OutputSync {
   async #write(output: Output, owed: Output["owed"], limitMs?: number): Promise<Loading | undefined> {
     const { directory } = output;
     if (!existsSync(directory)) throw gone(directory);
-    const facts = withHeld(this.facts, owed);
+    const facts = untilCut(withHeld(this.facts, owed), owed, this.entries);
     const changed = await writeConfiguration(output, facts, join(this.directory, DIRECTORIES.trial));
     for (const name of changed) this.#changed.add(name);
     if (changed.length === 0 && owed.length === 0 && !this.options.prove) return undefined;

@@ -93,6 +93,8 @@ export interface DeviceStatus {
 /** The session expiry interval of a session that does not expire (MQTT 5.0, section 3.1.2.11.2). */
 const NEVER = 0xffff_ffff;
 
+/** Between the moment a broker denies a revoked name everything and the end of its connection; with a broker of many clients some seconds, milliseconds. */
+const DENIAL_GRACE_MS = 5_000;
 const DEFAULT_PACKET_BYTES = 10_240;
 const DEFAULT_INBOUND_BYTES = 32_768;
 
@@ -365,6 +367,7 @@ function connectionOptions(config: DeviceConfig): Omit<MqttOptions, "clientId" |
     connackTimeoutMs: config.connectTimeoutMs ?? 20_000,
     ackTimeoutMs: config.ackTimeoutMs ?? 60_000,
     inboundBytes: config.inboundBytes ?? DEFAULT_INBOUND_BYTES,
+    denialGraceMs: DENIAL_GRACE_MS,
     ...(config.heldForMs === undefined ? {} : { heldForMs: config.heldForMs }),
     maximumPacketSizeBytes: config.maximumPacketSizeBytes ?? DEFAULT_PACKET_BYTES,
   };

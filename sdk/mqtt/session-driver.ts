@@ -57,6 +57,7 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
   /** Just published, by somebody who waits for it. */
   #fresh: OutgoingMessage | undefined;
   #cancelHold: Cancel | undefined;
+  #cancelDenial: Cancel | undefined;
   #attempt: Attempt | undefined;
   #closing: (() => void)[] | undefined;
   /** The last topic found valid: it is likely to be the next one too. */
@@ -203,6 +204,8 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
     this.#publisher = undefined;
     this.#cancelHold?.();
     this.#cancelHold = undefined;
+    this.#cancelDenial?.();
+    this.#cancelDenial = undefined;
     const closing = this.#closing ?? [];
     this.#closing = undefined;
     if (wasEstablished) this.session.end(blame);
@@ -243,6 +246,13 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
   delivered(topic: string, reasonCode: number): void {
     this.#hasMoved = true;
     if (this.listener.onPublishSettled !== undefined) this.tell(() => this.listener.onPublishSettled?.(topic, reasonCode));
+  }
+
+  denied(): void {
+    this.#cancelDenial ??= this.platform.scheduler.after(this.#options.denialGraceMs, () => {
+      this.#cancelDenial = undefined;
+      if (this.session.sender.refuseOutlived()) this.denied();
+    });
   }
 
   refused(filter: string, error: HawserError): void {

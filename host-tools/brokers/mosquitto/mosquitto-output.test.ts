@@ -178,6 +178,31 @@ describe("a generated mosquitto configuration", () => {
     expect(await publish(back, "devices/dev-back/up/x")).not.toBe(DENIED);
   });
 
+  it("loses nothing of what a live device publishes while its certificate is revoked, in 3.1.1 where a denial cannot be told", async () => {
+    const device = await provisionDevice(ca, "dev-busy");
+    const operator = await byCertificate(await ca.issueClient({ name: "operator-busy", role: "operator" }));
+    const heard = new Set<string>();
+    operator.on("message", (_, payload) => heard.add(payload.toString()));
+    await operator.subscribeAsync("devices/dev-busy/up/#", { qos: 1 });
+    const live = await byCertificate(device, { clientId: "dev-busy", protocolVersion: 4 });
+    const over = ended(live);
+    const acknowledged: string[] = [];
+    let count = 0;
+    const timer = setInterval(() => {
+      const text = String(++count);
+      live.publish("devices/dev-busy/up/x", text, { qos: 1 }, (error) => error ?? acknowledged.push(text));
+    }, 5);
+    await ca.revoke({ id: "dev-busy", certificateOnly: true });
+    await over;
+    clearInterval(timer);
+    // What was routed before the cut comes before this.
+    await operator.publishAsync("devices/dev-busy/down/x", "end", { qos: 1 });
+    await operator.unsubscribeAsync("devices/dev-busy/up/#");
+    expect(acknowledged.length).toBeGreaterThan(0);
+    expect(acknowledged.filter((text) => !heard.has(text))).toEqual([]);
+    expect(readFileSync(join(configFile, "..", "mtls.acl"), "utf8")).not.toContain("user dev-busy");
+  });
+
   it("keeps for a device in recovery what is queued for it, and what comes meanwhile", async () => {
     const device = await provisionDevice(ca, "dev-session");
     const session = { clean: false, properties: { sessionExpiryInterval: 0xffff_ffff }, clientId: "dev-session" };

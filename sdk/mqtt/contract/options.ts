@@ -130,6 +130,11 @@ export interface MqttOptions {
    */
   heldForMs?: number;
   /**
+   * A QoS 1 or 2 message that the broker answers with "not authorized" is given up when the connection has lived on for so long, milliseconds 0..3,600,000. When it
+   * ends before, the message is sent again on the next one: brokers deny what a revoked name publishes a moment before they end its connection. Default 0: at once.
+   */
+  denialGraceMs?: number;
+  /**
    * Bytes of messages of QoS 1 and 2 that the application has not taken, roughly, 1024..1073741824; default 1 MiB. Beyond, no more is read from the link; where
    * the broker's answers are needed meanwhile, or after half a minute, what comes is left with the broker, which repeats it on the next connection.
    */
@@ -224,6 +229,7 @@ export type ResolvedOptions = MqttOptions &
       | "ackTimeoutMs"
       | "inFlightWindow"
       | "heldForMs"
+      | "denialGraceMs"
       | "inboundBytes"
       | "reserveInFlight"
       | "outbox"
@@ -239,6 +245,7 @@ const DEFAULTS = {
   ackTimeoutMs: 60_000,
   inFlightWindow: 20,
   heldForMs: 3_600_000,
+  denialGraceMs: 0,
   inboundBytes: 1_048_576,
   reserveInFlight: false,
   outbox: { maxMessages: 1_000, maxBytes: 262_144, overflow: "reject" } as OutboxOptions,
@@ -285,6 +292,7 @@ const MQTT: Rules<MqttOptions> = {
   ackTimeoutMs: whole(0, 3_600_000),
   inFlightWindow: whole(1, 60_000),
   heldForMs: whole(0, 86_400_000),
+  denialGraceMs: whole(0, 3_600_000),
   inboundBytes: whole(1_024, 0x4000_0000),
   reserveInFlight: flag,
   outbox: OUTBOX,

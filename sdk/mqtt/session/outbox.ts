@@ -11,6 +11,8 @@ export class Outbox {
   readonly apart = new MessageList();
   /** Messages of which nobody knows whether they were delivered, kept for the application; not counted with the others. */
   readonly uncertain = new MessageList();
+  /** Messages that the broker denied a moment ago; the first to make room. */
+  readonly denied = new MessageList();
   #messages = 0;
   #bytes = 0;
   #uncertainBytes = 0;
@@ -45,11 +47,11 @@ export class Outbox {
     let bytes = this.#bytes + message.sizeBytes - maxBytes;
     if (messages <= 0 && bytes <= 0) return NONE;
     const victims: OutgoingMessage[] = [];
-    for (const list of overflow === "reject" ? [] : [this.apart, this.waiting]) {
+    for (const list of overflow === "reject" ? [this.denied] : [this.denied, this.apart, this.waiting]) {
       for (const one of list) {
         if (messages <= 0 && bytes <= 0) break;
         // What may have reached the broker holds a packet identifier there and goes on.
-        if (one.dup || one.isBeyondBounds || (overflow === "replace-by-topic" && one.topic !== message.topic)) continue;
+        if (list !== this.denied && (one.dup || one.isBeyondBounds || (overflow === "replace-by-topic" && one.topic !== message.topic))) continue;
         victims.push(one);
         messages--;
         bytes -= one.sizeBytes;

@@ -26,6 +26,8 @@ export class OutgoingMessage implements Retried {
   isBeyondBounds = false;
   /** Connections that the broker ended while this was unanswered. */
   strikes = 0;
+  /** Connections on which the broker denied it. */
+  denials = 0;
   readonly sizeBytes: number;
   /** The list it stands in, and its neighbours there. */
   list: MessageList | undefined;

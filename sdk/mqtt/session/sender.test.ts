@@ -51,6 +51,7 @@ function parts() {
     unasked: () => undefined,
     uncertain: () => undefined,
     delivered: () => undefined,
+    denied: () => undefined,
   });
   const message = (qos: 0 | 1 | 2): OutgoingMessage => new OutgoingMessage("t", new Uint8Array(1), qos, false, undefined, undefined);
   return { ids, journal, released, outbox, sender, message };

@@ -5,6 +5,7 @@
 import type { HawserError } from "../../errors.js";
 import type { Clock } from "../../platform.js";
 import { hangsUpError, RefusedError } from "../contract/connect-error.js";
+import type { DeniedMessages } from "./denied-messages.js";
 import type { Stage } from "./message-records.js";
 import type { OutboxMessage } from "../contract/options.js";
 import { VolatileJournal, type Journal } from "./session-journal.js";
@@ -26,6 +27,8 @@ export interface SenderOwner {
   uncertain(message: OutgoingMessage, error: HawserError): void;
   /** The broker answered what was not asked, or twice. */
   unasked(cmd: AckPacket["cmd"], messageId: number): void;
+  /** A message was denied; {@link Sender.refuseOutlived} is to be called when the grace time is over. */
+  denied(): void;
   /** Awaited or not. */
   delivered(message: OutgoingMessage, reasonCode: number): void;
 }
@@ -60,6 +63,7 @@ export class Sender {
     private readonly owner: SenderOwner,
     /** What the broker lost after PUBREC is published again, as new. */
     public resendsLost = false,
+    private readonly denials?: DeniedMessages,
   ) {}
 
   /** Messages whose packet identifier the broker may hold. */
@@ -87,7 +91,7 @@ export class Sender {
       this.ids.release(message.messageId);
       throw error;
     }
-    for (const victim of victims) this.giveUp(victim, overflowError(victim));
+    for (const victim of victims) this.giveUp(victim, this.denials?.release(victim) ?? overflowError(victim));
     this.suspects.begin(message, message.topic);
     this.outbox.add(message);
   }
@@ -180,17 +184,17 @@ export class Sender {
 
   /** What is not delivered yet, without the device's own upkeep. */
   list(): OutboxMessage[] {
-    const { apart, waiting, uncertain } = this.outbox;
+    const { apart, denied, waiting, uncertain } = this.outbox;
     const of = (messages: Iterable<OutgoingMessage>, state: OutboxMessage["state"]): OutboxMessage[] =>
       [...messages].filter(({ isBeyondBounds }) => !isBeyondBounds).map((message) => view(message, state));
-    return [...of(uncertain, "uncertain"), ...of(this.#released.values(), "sent"), ...of(this.#sent, "sent"), ...of(apart, "apart"), ...of(waiting, "waiting")];
+    return [...of(uncertain, "uncertain"), ...of(this.#released.values(), "sent"), ...of(this.#sent, "sent"), ...of(apart, "apart"), ...of(denied, "waiting"), ...of(waiting, "waiting")];
   }
 
   /** Gives up what the application does not want delivered any more, except for what the broker may have begun to deliver. @returns how many */
   discard(which: (message: OutboxMessage) => boolean): number {
-    const { apart, waiting, uncertain } = this.outbox;
+    const { apart, denied, waiting, uncertain } = this.outbox;
     let count = 0;
-    for (const [list, state] of [[apart, "apart"], [waiting, "waiting"]] as const) {
+    for (const [list, state] of [[apart, "apart"], [denied, "waiting"], [waiting, "waiting"]] as const) {
       for (const message of list) {
         if ((message.qos === 2 && message.dup) || !which(view(message, state))) continue;
         this.giveUp(message, discardedError(message));
@@ -221,6 +225,21 @@ export class Sender {
     }
     this.outbox.takeBack(this.#held);
     this.outbox.takeBack(this.#sent);
+    // Before the others: they were sent before them.
+    this.denials?.end();
+    this.outbox.takeBack(this.outbox.denied);
+  }
+
+  /** Gives up the messages whose denial the connection has outlived. @returns whether others are still in doubt */
+  refuseOutlived(): boolean {
+    for (const message of this.denials?.outlived() ?? []) this.#refuse(message);
+    return this.outbox.denied.size > 0;
+  }
+
+  /** The denial stands. */
+  #refuse(message: OutgoingMessage): void {
+    const error = this.denials?.release(message);
+    if (error !== undefined) this.giveUp(message, error);
   }
 
   /** A message just taken by {@link next} waits for another connection. */
@@ -349,6 +368,7 @@ export class Sender {
   giveUp(message: OutgoingMessage, error: HawserError): void {
     if (message.list === this.#sent) this.#sentById.delete(message.messageId);
     message.list?.remove(message);
+    this.denials?.release(message);
     this.#released.delete(message.messageId);
     this.#answered(message);
     this.#drop(message, error);
@@ -430,10 +450,16 @@ export class Sender {
   #complete(message: OutgoingMessage, reasonCode: number, properties: AckPacket["properties"]): void {
     this.#released.delete(message.messageId);
     this.suspects.answered(message);
-    if (reasonCode >= 0x80) return this.#drop(message, new RefusedError(`the message to ${message.topic}`, reasonCode, properties));
+    if (reasonCode >= 0x80) return this.#denied(message, new RefusedError(`the message to ${message.topic}`, reasonCode, properties));
+    for (const one of this.denials?.accepted(message.topic) ?? []) this.#refuse(one);
     this.#forget(message);
     message.delivered(reasonCode, properties);
     this.owner.delivered(message, reasonCode);
+  }
+
+  #denied(message: OutgoingMessage, error: RefusedError): void {
+    if (this.denials?.take(message, error) === true) this.owner.denied();
+    else this.#drop(message, error);
   }
 
   #drop(message: OutgoingMessage, error: HawserError): void {

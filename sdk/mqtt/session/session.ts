@@ -5,6 +5,7 @@
 import { HawserError } from "../../errors.js";
 import type { Blame } from "../contract/blame.js";
 import type { Clock, Log, Scheduler, Storage } from "../../platform.js";
+import { DeniedMessages } from "./denied-messages.js";
 import { VolatileJournal } from "./session-journal.js";
 import type { ResolvedOptions, SubscribeOptions } from "../contract/options.js";
 import { Outbox } from "./outbox.js";
@@ -32,6 +33,8 @@ export interface SessionOwner {
   dropped(topic: string, code: string): void;
   uncertain(topic: string, code: string): void;
   delivered(topic: string, reasonCode: number): void;
+  /** A message was denied; after the grace time `sender.refuseOutlived` is to be called, unless the connection ended before. */
+  denied(): void;
   refused(filter: string, error: HawserError): void;
   /** The application has taken enough after there was too much. @param left how many messages were left with the broker */
   roomAgain(left: number): void;
@@ -84,7 +87,8 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
     this.#unclaimed = new Unclaimed(options.unclaimed, platform, (message) => this.#nobodyWants(message));
     this.#journal = openJournal(options, platform, storage, () => this.#isReady && owner.storageDue());
     this.outbox = new Outbox(options.outbox);
-    this.sender = new Sender(this.outbox, ids, this.#journal, this.#suspects, this, options.onSessionLost === "resend");
+    const denials = new DeniedMessages(this.outbox.denied, options.denialGraceMs, platform.clock);
+    this.sender = new Sender(this.outbox, ids, this.#journal, this.#suspects, this, options.onSessionLost === "resend", denials);
     this.#receiver = new Receiver(this.#journal, this);
     const record = new FilterRecord(options.cleanStart ? undefined : storage, options.clientId, platform.log);
     this.subscriptions = new Subscriptions(ids, this.#suspects, record, this);
@@ -333,6 +337,10 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
 
   givenUp(message: OutgoingMessage, error: HawserError): void {
     this.owner.dropped(message.topic, error.code);
+  }
+
+  denied(): void {
+    this.owner.denied();
   }
 
   uncertain(message: OutgoingMessage, error: HawserError): void {

@@ -187,7 +187,7 @@ export class BrokerConnection implements ServerHandlers {
     // 3.1.1 has no way to tell: it acknowledges and drops. In 5.0 a refused QoS 2 message ends with its PUBREC.
     if (refusal !== undefined) {
       this.#receipts.refused(packet);
-      broker.observer.refused(this.scope, message);
+      broker.observer.refused(this.scope, message, this.#version === 5);
     } else if (verdict === "new" && (packet.qos < 2 || broker.limits.qos2PassedOn === "at-publish")) {
       this.#passOn(message);
     }
@@ -205,7 +205,7 @@ export class BrokerConnection implements ServerHandlers {
   /** An item that this broker ends connections for, without a word. */
   #hangUp(item: string, packet?: Publish): void {
     const { broker, scope } = this;
-    if (packet) broker.observer.refused(scope, { topic: item, payload: packet.payload, qos: packet.qos, retain: packet.retain, properties: {}, atMs: broker.time.nowMs });
+    if (packet) broker.observer.refused(scope, { topic: item, payload: packet.payload, qos: packet.qos, retain: packet.retain, properties: {}, atMs: broker.time.nowMs }, false);
     broker.observer.hungUp(scope, item);
     this.socket.close();
     this.#close();

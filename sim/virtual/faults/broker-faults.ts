@@ -142,6 +142,7 @@ export const BROKER_FAULTS: readonly FaultKind[] = [
   {
     name: "access-denied",
     scope: "device",
+    changes: "access",
     lasts: MINUTES,
     begin: ({ access, device }) => {
       access.denied.add(device.id);

@@ -55,6 +55,7 @@ const EFFECTS: Record<string, Effect> = {
   "access-denied": { state: (world) => world.access.denied.size > 0 },
   "server-certificate-expired": { line: /SERVER_CERTIFICATE_EXPIRED/ },
   revoked: { line: /CERTIFICATE_REVOKED|NOT_AUTHORIZED/ },
+  "rights-end-first": { line: /CERTIFICATE_REVOKED/ },
   "revoked-quietly": { line: /CERTIFICATE_REVOKED/, with: "reset" },
   "client-ca-lost": { line: /CERTIFICATE_CA_UNKNOWN/ },
   "psk-withdrawn": { state: (world) => world.access.psks.size === 0 },

@@ -23,6 +23,22 @@ export const IDENTITY_FAULTS: readonly FaultKind[] = [
     },
   },
   {
+    // The access list denies a name before its sessions end, as with any broker that reads its files one after the other.
+    name: "rights-end-first",
+    scope: "device",
+    changes: "access",
+    lasts: [200, 2_000],
+    fits: (site) => recoverable(site) && site.device.recovery.calm,
+    begin: ({ access, authority, device }) => {
+      device.losesRights();
+      access.denied.add(device.id);
+      return () => {
+        for (const { serial } of [...authority.current(device.id)]) authority.revoke(device.id, serial);
+        access.denied.delete(device.id);
+      };
+    },
+  },
+  {
     name: "revoked-quietly",
     scope: "device",
     lasts: MOMENT,

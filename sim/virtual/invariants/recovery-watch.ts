@@ -10,6 +10,8 @@ export class RecoveryWatch {
   /** The longest it took, milliseconds, and after which fault. */
   worstMs = 0;
   worstAfter = "";
+  /** Faults that have begun so far. */
+  begun = 0;
   #faults = 0;
   #sinceMs = 0;
   #clearSinceMs: number | undefined = 0;
@@ -38,6 +40,7 @@ export class RecoveryWatch {
 
   faultBegins(): void {
     this.#faults++;
+    this.begun++;
     this.#sinceMs = this.time.nowMs;
     this.#clearSinceMs = undefined;
     this.#calmSinceMs = undefined;

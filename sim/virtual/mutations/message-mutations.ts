@@ -16,6 +16,11 @@ const FLOOD: WorldStage = {
   traits: { world: { lifetimeMs: 30 * 86_400_000, limits: { receiveMaximum: 65_535 } }, device: { publishEveryMs: 20, outboxMessages: 1_000, persistent: false, latencyMs: 5, jitterMs: 0 } },
 };
 const CUTS: WorldStage = { kind: "world", faults: ["power-cut", "power-blink", "power-cut-in-write", "reset", "broker-outage"], traits: { device: { persistent: true, publishEveryMs: 10_000, commandEveryMs: 20_000 } } };
+const RIGHTS_END: WorldStage = {
+  kind: "world",
+  faults: ["rights-end-first"],
+  traits: { world: { limits: { versions: [4, 5] } }, device: { recoverable: true, bare: false, protocolVersion: 5, publishEveryMs: 2_000, outboxMessages: 1_000 } },
+};
 const SESSION = { kind: "power-cuts", scene: "session" } as const;
 
 export const MESSAGE_MUTATIONS: readonly Mutation[] = [
@@ -222,5 +227,21 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
     replace: "false",
     invariants: ["no-taker", "qos1-lost", "qos2-lost"],
     stage: { kind: "world", faults: ["power-cut", "broker-outage"], traits: { device: { subscribes: 8_000, commandEveryMs: 20_000 } } },
+  },
+  {
+    name: "a denial just before the end of the certificate is final",
+    file: "sdk/mqtt/session/denied-messages.ts",
+    find: "if (this.graceMs === 0 ||",
+    replace: "if (this.graceMs >= 0 ||",
+    invariants: ["denied-at-the-end"],
+    stage: RIGHTS_END,
+  },
+  {
+    name: "what was denied before the end of the certificate is forgotten",
+    file: "sdk/mqtt/session/sender.ts",
+    find: "    this.outbox.takeBack(this.outbox.denied);\n",
+    replace: "",
+    invariants: ["qos1-lost", "qos2-lost"],
+    stage: RIGHTS_END,
   },
 ];

@@ -36,6 +36,8 @@ export interface ApplicationParts {
   flashRefusals(): number;
   /** A subscription was denied: what comes for it meanwhile finds nobody. */
   onDenied(): void;
+  /** A message was denied. */
+  onRefused: (topic: string) => void;
   now(): number;
   /** The application met something that should not be. */
   onOddity(what: string): void;
@@ -100,6 +102,7 @@ export class Application {
       if (!alive()) return;
       outbound.rejected(entry);
       const code = error instanceof HawserError ? error.code : String(error);
+      if (code === "NOT_AUTHORIZED") this.parts.onRefused(topic);
       if (!EXPECTED.has(code)) this.parts.onOddity(`publish was rejected with ${code}`);
     }
   }

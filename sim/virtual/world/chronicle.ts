@@ -6,6 +6,7 @@ export type InvariantName =
   | "qos1-lost"
   | "qos2-lost"
   | "qos2-doubled"
+  | "denied-at-the-end"
   | "order"
   | "early-ack"
   | "held-up"

@@ -70,6 +70,8 @@ export class VirtualDevice {
   poison: string | undefined;
   /** Items that the broker has ended a connection for. */
   readonly hungUpOn = new Set<string>();
+  /** Faults that had begun when the broker took the device's rights away, just before its sessions. */
+  #rightsLostAt: number | undefined;
   /** A subscription of the application was denied since it began. */
   #isDenied = false;
   /** True once the application has nothing more to say: the world is about to end. */
@@ -192,6 +194,16 @@ export class VirtualDevice {
   restart(): void {
     this.attempts.restarted();
     this.device?.start();
+  }
+
+  /** The broker denies everything from now on, and ends the sessions in a moment. */
+  losesRights(): void {
+    this.#rightsLostAt = this.recovery.begun;
+  }
+
+  /** The broker has denied nothing, since a long time, but what came just before the end of a certificate. */
+  get onlyLostRights(): boolean {
+    return this.#rightsLostAt === this.recovery.begun;
   }
 
   /** Looks whether anything grows without end. */
@@ -321,6 +333,7 @@ export class VirtualDevice {
       flashRefusals: () => this.flash.refusals,
       after: (delayMs, run) => this.#after(this.#applicationTimers, power, delayMs, run),
       onDenied: () => (this.#isDenied = true),
+      onRefused: (topic) => this.#denied(topic),
       now: () => this.around.time.nowMs,
       onOddity: (what) => this.around.chronicle.violate("exception", this.id, what),
     }).start();
@@ -349,9 +362,15 @@ export class VirtualDevice {
     if (event.type === "subscription-refused" && event.code === "BROKER_HANGS_UP") this.#blamed(event.filter);
     if (event.type !== "message-dropped") return;
     if (event.code === "BROKER_HANGS_UP") this.#blamed(event.topic);
+    if (event.code === "NOT_AUTHORIZED") this.#denied(event.topic);
     if (event.code === "NO_SUBSCRIPTION" && !this.#isDenied) this.around.chronicle.violate("no-taker", this.id, `a message on ${event.topic} was dropped before the application subscribed`);
     if (event.topic.includes("/down/")) this.inbound.dropped(event.topic);
     else this.outbound.dropped(event.topic);
+  }
+
+  /** A message was given up as denied. */
+  #denied(topic: string): void {
+    if (this.onlyLostRights) this.around.chronicle.violate("denied-at-the-end", this.id, `a message on ${topic} was given up, though the device may publish it again with its next certificate`);
   }
 
   #blamed(item: string): void {

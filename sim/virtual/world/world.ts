@@ -231,10 +231,12 @@ export class World {
       arrived: (clientId, message) => {
         if (message.topic.includes("/up/")) device(clientId)?.outbound.arrive(message.topic, sequenceOf(message));
       },
-      refused: (scope, message) => {
+      refused: (scope, message, isTold) => {
         if (!message.topic.includes("/up/")) return;
         if (scope.kind === "psk") this.chronicle.violate("rung-without-reason", scope.id, "telemetry over PSK");
-        device(scope.id)?.outbound.refused(sequenceOf(message));
+        const found = device(scope.id);
+        // Denied together with the end of its certificate, and told so: it is wanted all the same.
+        if (!(isTold && found?.onlyLostRights)) found?.outbound.refused(sequenceOf(message));
       },
       hungUp: (scope, item) => void device(scope.id)?.hungUpOn.add(item),
       taken: (clientId, message) => inbound(clientId, message, (sequence, found) => found.inbound.acknowledged(sequence)),
