@@ -8,7 +8,7 @@ import { SessionDriver, type Connack, type MqttPlatform } from "./session-driver
 import type { DisconnectOptions, MqttOptions, OutboxMessage, PublishOptions, PublishResult, SubscribeOptions, UnsubscribeOptions, UnsubscribeResult } from "./contract/options.js";
 import { Requester, type RequesterOptions } from "./requester.js";
 import type { Wear } from "./session/stored-journal.js";
-import type { Message, Subscription } from "./session/subscription.js";
+import type { Message, Subscription } from "./session/message-stream.js";
 
 export class MqttClient {
   /** The end of an established connection, once each. A failed attempt rejects `connect` instead. */

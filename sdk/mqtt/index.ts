@@ -20,7 +20,7 @@ export type {
 } from "./contract/options.js";
 export type { MessageProperties, Properties, ProtocolVersion, PublishProperties, QoS, UserProperties } from "./codec/packet-types.js";
 export type { RequestOptions, Requester, RequesterOptions } from "./requester.js";
-export type { Message, Subscription } from "./session/subscription.js";
+export type { Message, Subscription } from "./session/message-stream.js";
 export { HawserError } from "../errors.js";
 export type { Failure, FailureClass, FailureCode } from "../failure.js";
 export type { Clock, Link, LinkHandlers, LinkInfo, Log, Random, Scheduler, Storage } from "../platform.js";

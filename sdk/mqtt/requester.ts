@@ -3,7 +3,7 @@ import { errorMessage, HawserError } from "../errors.js";
 import type { Cancel, Random, Scheduler } from "../platform.js";
 import type { PublishOptions, PublishResult, SubscribeOptions } from "./contract/options.js";
 import type { QoS } from "./codec/packet-types.js";
-import type { Message, Subscription } from "./session/subscription.js";
+import type { Message, Subscription } from "./session/message-stream.js";
 import { checkTopic } from "./contract/topics.js";
 
 export interface RequesterOptions {

@@ -9,7 +9,7 @@ import type { Journal } from "./session-journal.js";
 import { LazyMap } from "./lazy-map.js";
 import { PacketError, protocolError } from "../codec/packet-error.js";
 import type { AckPacket, ProtocolVersion, PublishPacket } from "../codec/packet-types.js";
-import { InboundMessage } from "./subscription.js";
+import { InboundMessage } from "./message-stream.js";
 
 /** What a receiver asks of its session. */
 export interface ReceiverOwner {

@@ -19,7 +19,7 @@ import { Receiver, type ReceiverOwner } from "./receiver.js";
 import { Sender, type SenderOwner } from "./sender.js";
 import { StoredJournal } from "./stored-journal.js";
 import { resolveSubscribeOptions } from "./subscribe-request.js";
-import { Subscription, type InboundMessage, type Message } from "./subscription.js";
+import { Subscription, type InboundMessage, type Message } from "./message-stream.js";
 import { Subscriptions, type SubscriptionsOwner } from "./subscription-table.js";
 import { Suspects, type Retried } from "./suspects.js";
 import { Unclaimed } from "./unclaimed.js";

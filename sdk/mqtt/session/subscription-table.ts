@@ -12,7 +12,7 @@ import { isAnswer } from "../contract/reason-codes.js";
 import { protocolError } from "../codec/packet-error.js";
 import type { PacketIds } from "./packet-ids.js";
 import type { OutboundPacket, Properties, ProtocolVersion, PublishProperties, SubackPacket, UserProperties } from "../codec/packet-types.js";
-import { Subscription, type InboundMessage, type SubscriptionOwner } from "./subscription.js";
+import { Subscription, type InboundMessage, type SubscriptionOwner } from "./message-stream.js";
 import { APART_STRIKES, fewestStrikes, type Retried, type Suspects } from "./suspects.js";
 import { checkFilter, hasWildcard, isShared, TopicMatcher } from "../contract/topics.js";
 

@@ -4,7 +4,7 @@
  */
 import type { Cancel, Clock, Scheduler } from "../../platform.js";
 import type { UnclaimedOptions } from "../contract/options.js";
-import type { InboundMessage } from "./subscription.js";
+import type { InboundMessage } from "./message-stream.js";
 
 interface Held {
   readonly message: InboundMessage;

@@ -26,7 +26,7 @@ const SESSION = { kind: "power-cuts", scene: "session" } as const;
 export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   {
     name: "a message is acknowledged before the application is done with it",
-    file: "sdk/mqtt/session/subscription.ts",
+    file: "sdk/mqtt/session/message-stream.ts",
     find: "      waiter.resolve({ value: message, done: false });",
     replace: "      message.ack();\n      waiter.resolve({ value: message, done: false });",
     invariants: ["early-ack"],
