@@ -1,10 +1,15 @@
 /** The public face of `hawser`: what an application on a device needs. */
 export { Device, type DeviceConfig, type DeviceStatus } from "./device/device.js";
-export type { DeviceEvent, DeviceListener } from "./events.js";
+export type { DeviceEvent, DeviceListener, Rung } from "./events.js";
 export { HawserError } from "./errors.js";
 export type { Failure, FailureClass, FailureCode } from "./failure.js";
 export type { BackoffPolicy } from "./backoff.js";
-export type { OutboxMessage, OutboxOptions, PublishOptions, PublishResult, SubscribeOptions, UnclaimedOptions, UnsubscribeOptions, UnsubscribeResult, Will } from "./mqtt/contract/options.js";
-export type { Message, Subscription } from "./mqtt/session/message-stream.js";
-export { installIdentity, type InstalledIdentity } from "./identity/store.js";
-export type { Cancel, Clock, Credential, Dialer, Endpoint, KeyStore, Link, LinkHandlers, LinkInfo, Log, LogLevel, Platform, Random, Scheduler, Storage } from "./platform.js";
+export type { OutboxMessage, OutboxOptions, OverflowPolicy, PublishOptions, PublishResult, SubscribeOptions, UnclaimedOptions, UnsubscribeOptions, UnsubscribeResult, Will } from "./mqtt/contract/options.js";
+export type { Message, Subscription } from "./mqtt/contract/incoming-messages.js";
+export type { GivenMessageProperties, GivenUserProperties } from "./mqtt/contract/check-properties.js";
+export type { MessageProperties, Properties, PublishProperties, QoS, UserProperties } from "./mqtt/codec/packet-types.js";
+export type { RecoveryPatience } from "./supervisor/credential-ladder.js";
+export type { Login } from "./supervisor/supervisor.js";
+export type { TokenOptions } from "./identity/token.js";
+export { installIdentity, type DeviceRecord, type InstalledIdentity } from "./identity/store.js";
+export type { Cancel, ChainVerifier, Clock, Credential, Dialer, Endpoint, KeyStore, Link, LinkHandlers, LinkInfo, Log, LogLevel, Platform, Random, Scheduler, Storage } from "./platform.js";

@@ -19,7 +19,7 @@ import { MqttClient } from "../mqtt/client.js";
 import type {
   MqttOptions, OutboxMessage, OutboxOptions, PublishOptions, PublishResult, SubscribeOptions, UnclaimedOptions, UnsubscribeOptions, UnsubscribeResult, Will,
 } from "../mqtt/contract/options.js";
-import type { Message, Subscription } from "../mqtt/session/message-stream.js";
+import type { Message, Subscription } from "../mqtt/contract/incoming-messages.js";
 import type { Cancel, Endpoint, Platform } from "../platform.js";
 
 export interface DeviceConfig {

@@ -6,9 +6,9 @@ import type { Failure } from "../failure.js";
 import type { Link, LinkHandlers, Storage } from "../platform.js";
 import { SessionDriver, type Connack, type MqttPlatform } from "./session-driver.js";
 import type { DisconnectOptions, MqttOptions, OutboxMessage, PublishOptions, PublishResult, SubscribeOptions, UnsubscribeOptions, UnsubscribeResult } from "./contract/options.js";
-import { Requester, type RequesterOptions } from "./requester.js";
+import { PendingRequests, type Requester, type RequesterOptions } from "./requester.js";
 import type { Wear } from "./session/stored-journal.js";
-import type { Message, Subscription } from "./session/message-stream.js";
+import type { Message, Subscription } from "./contract/incoming-messages.js";
 
 export class MqttClient {
   /** The end of an established connection, once each. A failed attempt rejects `connect` instead. */
@@ -171,7 +171,7 @@ export class MqttClient {
    * @throws HawserError as `subscribe`
    */
   requester(responseTopic: string, options: RequesterOptions = {}): Requester {
-    return new Requester(this, this.platform, responseTopic, options);
+    return new PendingRequests(this, this.platform, responseTopic, options);
   }
 
   /**

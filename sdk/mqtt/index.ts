@@ -18,9 +18,11 @@ export type {
   UnsubscribeResult,
   Will,
 } from "./contract/options.js";
+export type { GivenMessageProperties, GivenUserProperties } from "./contract/check-properties.js";
+export type { Wear } from "./session/stored-journal.js";
 export type { MessageProperties, Properties, ProtocolVersion, PublishProperties, QoS, UserProperties } from "./codec/packet-types.js";
 export type { RequestOptions, Requester, RequesterOptions } from "./requester.js";
-export type { Message, Subscription } from "./session/message-stream.js";
+export type { Message, Subscription } from "./contract/incoming-messages.js";
 export { HawserError } from "../errors.js";
 export type { Failure, FailureClass, FailureCode } from "../failure.js";
-export type { Clock, Link, LinkHandlers, LinkInfo, Log, Random, Scheduler, Storage } from "../platform.js";
+export type { Cancel, Clock, Link, LinkHandlers, LinkInfo, Log, LogLevel, Random, Scheduler, Storage } from "../platform.js";

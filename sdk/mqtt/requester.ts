@@ -3,7 +3,7 @@ import { errorMessage, HawserError } from "../errors.js";
 import type { Cancel, Random, Scheduler } from "../platform.js";
 import type { PublishOptions, PublishResult, SubscribeOptions } from "./contract/options.js";
 import type { QoS } from "./codec/packet-types.js";
-import type { Message, Subscription } from "./session/message-stream.js";
+import type { Message, Subscription } from "./contract/incoming-messages.js";
 import { checkTopic } from "./contract/topics.js";
 
 export interface RequesterOptions {
@@ -30,7 +30,18 @@ interface Waiting {
 
 const CORRELATION_BYTES = 8;
 
-export class Requester {
+/** Sends requests and waits for their answers (MQTT 5.0, section 4.10). */
+export interface Requester {
+  /**
+   * Publishes a request and waits for its answer. An answer that comes too late is ignored.
+   * @throws HawserError `REQUEST_TIMEOUT`, `REQUESTER_CLOSED`, or as `publish` and `subscribe`
+   */
+  request(topic: string, payload: Uint8Array | string, options?: RequestOptions): Promise<Message>;
+  /** Gives up all requests and unsubscribes. */
+  close(): Promise<void>;
+}
+
+export class PendingRequests implements Requester {
   readonly #answers: Subscription;
   /** By correlation data, as text. */
   readonly #waiting = new Map<string, Waiting>();
@@ -45,10 +56,6 @@ export class Requester {
     void this.#listen();
   }
 
-  /**
-   * Publishes a request and waits for its answer. An answer that comes after the time is let pass.
-   * @throws HawserError `REQUEST_TIMEOUT`, `REQUESTER_CLOSED`, or as `publish` and `subscribe`
-   */
   async request(topic: string, payload: Uint8Array | string, options: RequestOptions = {}): Promise<Message> {
     const { timeoutMs = 30_000, ...publishOptions } = options;
     // A request that nobody can answer is not sent.
@@ -64,7 +71,6 @@ export class Requester {
     return answer;
   }
 
-  /** Gives up all requests and unsubscribes. */
   close(): Promise<void> {
     this.#failAll(new HawserError("REQUESTER_CLOSED", `nobody listens on ${this.responseTopic} any more`, "Make a new requester."));
     return this.#answers.close();

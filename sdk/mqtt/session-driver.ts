@@ -4,7 +4,7 @@
  */
 import type { Failure } from "../failure.js";
 import { errorMessage, HawserError } from "../errors.js";
-import type { Cancel, Link, LinkHandlers, Platform, Storage } from "../platform.js";
+import type { Cancel, Clock, Link, LinkHandlers, Log, Random, Scheduler, Storage } from "../platform.js";
 import { checkMessageProperties } from "./contract/check-properties.js";
 import { ConnectError, RefusedError } from "./contract/connect-error.js";
 import { Connection, type ConnectionOwner } from "./link/connection.js";
@@ -26,7 +26,13 @@ export interface Connack {
   properties: Properties;
 }
 
-export type MqttPlatform = Pick<Platform, "clock" | "scheduler" | "random" | "log">;
+/** The ports that a client needs; `nodePlatform` and the firmware's platform have them. */
+export interface MqttPlatform {
+  clock: Clock;
+  scheduler: Scheduler;
+  random: Random;
+  log: Log;
+}
 
 /** Before a subscription that the broker refused is asked for again on the same connection: its rules may be on their way. */
 const ASK_AGAIN_MS = 60_000;

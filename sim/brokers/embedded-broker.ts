@@ -5,6 +5,7 @@
 import { Aedes, type Client } from "aedes";
 import type { Socket } from "node:net";
 import type { Server, TLSSocket } from "node:tls";
+import { HawserError } from "../../sdk/errors.js";
 import type { Log } from "../../sdk/platform.js";
 import { accessRules, maySubscribe, type RulesContext } from "./access-rules.js";
 import { DEFAULT_LIMITS, type BrokerEvent, type BrokerLimits, type BrokerMaterial, type EndReason, type PortKind, type RefusalReason } from "./broker-events.js";
@@ -13,7 +14,7 @@ import { credentialFault, type Shown } from "./credential-verdict.js";
 import type { GuardedConnection } from "./guarded-connection.js";
 import { HalfOpen } from "./half-open.js";
 import { Residents, type Resident } from "./residents.js";
-import { SessionStore, type StoreClient } from "./session-store.js";
+import { SessionStore, type BrokerSessions, type StoreClient } from "./session-store.js";
 import { awaitConnect, refusalOf, sendRefusal, withClientId, type Refusal, type Visitor } from "./sign-in.js";
 import { listenOn, type TcpListener } from "./tcp-listener.js";
 import { createMtlsServer, createPskServer, prepareMaterial, type PreparedMaterial, type TlsPortHandlers } from "./tls-ports.js";
@@ -28,15 +29,14 @@ export interface EmbeddedBrokerOptions {
   pskPort: number;
   limits?: Partial<BrokerLimits>;
   /** The sessions of a broker that was here before; without it none. */
-  persistence?: SessionStore;
+  persistence?: BrokerSessions;
   log?: Log;
 }
 
 const EXPIRY_CHECK_MS = 1_000;
 
 export class EmbeddedBroker {
-  /** What survives the broker: pass it to the next one. */
-  readonly persistence: SessionStore;
+  readonly #store: SessionStore;
   readonly #limits: BrokerLimits;
   readonly #listeners = new Set<(event: BrokerEvent) => void>();
   readonly #sockets = new Set<Socket>();
@@ -52,13 +52,20 @@ export class EmbeddedBroker {
   #tcpListeners: TcpListener[] = [];
   #isStopping = false;
 
-  /** @throws HawserError `BROKER_MATERIAL_INVALID` */
+  /** @throws HawserError `BROKER_MATERIAL_INVALID`, `BAD_OPTION` */
   constructor(private readonly options: EmbeddedBrokerOptions) {
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     const { maxHalfOpen, maxHalfOpenPerNetwork } = this.#limits;
     this.#halfOpen = new HalfOpen(maxHalfOpen, maxHalfOpenPerNetwork, () => this.#refused("mtls", "TOO_MANY_CONNECTIONS", { detail: "closed before it signed in, to make room" }));
-    this.persistence = options.persistence ?? new SessionStore();
+    const { persistence = new SessionStore() } = options;
+    if (!(persistence instanceof SessionStore)) throw new HawserError("BAD_OPTION", "persistence must be the one of an earlier EmbeddedBroker", "Pass broker.persistence, or leave it out.");
+    this.#store = persistence;
     this.#prepared = prepareMaterial(options.material);
+  }
+
+  /** What survives the broker: pass it to the next one. */
+  get persistence(): BrokerSessions {
+    return this.#store;
   }
 
   /** Calls `listener` with every event, in order; the result ends that. */
@@ -73,7 +80,7 @@ export class EmbeddedBroker {
    */
   async start(): Promise<{ mtlsPort: number; pskPort: number }> {
     const context = this.#rulesContext();
-    this.persistence.attach({
+    this.#store.attach({
       limits: this.#limits,
       maySubscribe: (client, filter) => this.#maySubscribe(context, client, filter),
       nameOf: (clientId) => this.#residents.nameOf(clientId) ?? "",
@@ -203,8 +210,8 @@ export class EmbeddedBroker {
 
   #sessionRefusal({ head, shown }: Visitor): Refusal | undefined {
     const { maxSessions, maxSessionsPerName } = this.#limits;
-    const needsRoom = !head.cleanSession && !this.persistence.hasSession(head.clientId);
-    const isFull = this.persistence.sessionCount >= maxSessions || this.persistence.sessionCountOf(shown.name) >= maxSessionsPerName;
+    const needsRoom = !head.cleanSession && !this.#store.hasSession(head.clientId);
+    const isFull = this.#store.sessionCount >= maxSessions || this.#store.sessionCountOf(shown.name) >= maxSessionsPerName;
     const hasMany = this.#residents.countOf(shown.name, head.clientId) >= maxSessionsPerName;
     return hasMany || this.#residents.size >= this.#limits.maxConnections || (needsRoom && isFull) ? { reason: "TOO_MANY_SESSIONS", returnCode: RETURN_CODE.serverUnavailable } : undefined;
   }
@@ -215,7 +222,7 @@ export class EmbeddedBroker {
   }
 
   #onGone(resident: Resident): void {
-    this.persistence.endReplay(resident.clientId);
+    this.#store.endReplay(resident.clientId);
     if (!resident.wasConnected) {
       // Our own reading of the CONNECT is shallower than aedes'.
       if (resident.connection.endReason === "PROTOCOL_ERROR") this.#refused(resident.port, "MALFORMED_CONNECT", tracesOf(resident.shown));
@@ -227,7 +234,7 @@ export class EmbeddedBroker {
   async #startAedes(context: RulesContext): Promise<Aedes> {
     const aedes = await Aedes.createBroker({
       ...accessRules(context),
-      persistence: this.persistence,
+      persistence: this.#store,
       concurrency: 1_000,
       drainTimeout: this.#limits.connectTimeoutMs,
       connectTimeout: this.#limits.connectTimeoutMs,
@@ -285,7 +292,7 @@ export class EmbeddedBroker {
       material: () => this.#prepared.material,
       liveClient: (client) => this.#residents.of(client),
       maxSubscriptions: this.#limits.maxSubscriptions,
-      store: this.persistence,
+      store: this.#store,
       isStopping: () => this.#isStopping,
       emit: (event) => this.#emit(event),
     };

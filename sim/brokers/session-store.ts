@@ -47,7 +47,14 @@ interface Session {
   queue: OutgoingQueue;
 }
 
-export class SessionStore {
+/** The sessions and messages that a broker keeps, as its owner sees them. */
+export interface BrokerSessions {
+  readonly sessionCount: number;
+  /** The number of messages that wait for a client. */
+  queuedCount(clientId: string): number;
+}
+
+export class SessionStore implements BrokerSessions {
   readonly #sessions = new Map<string, Session>();
   readonly #subscriptions = new TopicTree();
   readonly #retained = new Map<string, QueuedPacket>();

@@ -1,7 +1,9 @@
 /** The public face of `hawser/node`: the SDK's platform for gateways, tools and simulated devices on Node. */
 export { nodePlatform, type NodePlatformOptions } from "./node-platform.js";
-export { Vault } from "./vault/vault.js";
-export { memoryKeyStore, memoryStorage } from "./memory-stores.js";
+export { Vault, type NewVaultOptions, type StagedVault } from "./vault/vault.js";
+export type { ScryptCost } from "./vault/sealed.js";
+export type { LinkKeys } from "./node-key-store.js";
+export { memoryKeyStore, memoryStorage, type MemoryKeyStore } from "./memory-stores.js";
 export { NodeDialer, type NodeDialerOptions } from "./node-dialer.js";
 export { nodeClock } from "./node-clock.js";
 export { nodeScheduler } from "./node-scheduler.js";

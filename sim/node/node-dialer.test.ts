@@ -11,7 +11,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Failure } from "../../sdk/failure.js";
 import type { Credential, Endpoint } from "../../sdk/platform.js";
 import { NodeDialer } from "./node-dialer.js";
-import type { NodeKeyStore } from "./node-key-store.js";
+import type { MemoryKeyStore } from "./memory-stores.js";
 import { memoryKeyStore } from "./memory-stores.js";
 import { buildProgram, RunningProgram } from "../../test/support/node/child-program.js";
 import { RecordedLink } from "../../test/support/node/link-recorder.js";
@@ -23,7 +23,7 @@ const PLAIN: Credential = { kind: "none" };
 const cleanups: (() => unknown)[] = [];
 let ca: TestCa;
 let stranger: TestCa;
-let keys: NodeKeyStore;
+let keys: MemoryKeyStore;
 let chain: Uint8Array[];
 let dialer: NodeDialer;
 

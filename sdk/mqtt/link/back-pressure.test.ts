@@ -4,7 +4,7 @@ import type { PacketLibrary } from "../../../test/support/mqtt/scripted-broker.j
 import { SessionWorld, watch } from "../../../test/support/mqtt/session-world.js";
 import type { Wire } from "../../../test/support/mqtt/wire.js";
 import type { MqttOptions } from "../index.js";
-import type { Subscription } from "../session/message-stream.js";
+import type { Subscription } from "../contract/incoming-messages.js";
 
 const library = mqttPacket as unknown as PacketLibrary;
 const KILOBYTE = 1_000;

@@ -4,7 +4,7 @@ import { MemoryStorage } from "../../../test/support/mqtt/memory-storage.js";
 import type { LibraryPacket, PacketLibrary } from "../../../test/support/mqtt/scripted-broker.js";
 import { SessionWorld, watch } from "../../../test/support/mqtt/session-world.js";
 import type { MqttOptions } from "../contract/options.js";
-import type { Subscription } from "./message-stream.js";
+import type { Subscription } from "../contract/incoming-messages.js";
 
 const library = mqttPacket as unknown as PacketLibrary;
 const world = (options: Partial<MqttOptions> = {}, storage?: MemoryStorage): SessionWorld => new SessionWorld(library, options, storage);

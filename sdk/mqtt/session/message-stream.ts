@@ -1,26 +1,10 @@
-/** What `subscribe` gives: the messages of one topic filter as an async iterable, at the pace of whoever iterates. */
+/** Behind `Subscription`: queues the messages of one topic filter until the application takes them. */
 import { HawserError } from "../../errors.js";
 import { propertiesSize } from "../codec/properties.js";
 import type { PublishProperties, QoS } from "../codec/packet-types.js";
+import type { Message, Subscription } from "../contract/incoming-messages.js";
 import type { ResolvedSubscribeOptions } from "./subscribe-request.js";
 import { decodeUtf8 } from "../../encoding/utf8.js";
-
-/** One message from the broker. */
-export interface Message {
-  readonly topic: string;
-  /** The receiver's own. */
-  readonly payload: Uint8Array;
-  readonly qos: QoS;
-  readonly retain: boolean;
-  /** The broker says that it may have sent this message before. */
-  readonly dup: boolean;
-  /** 5.0 only. */
-  readonly properties: PublishProperties;
-  /** The payload as UTF-8 text. Throws `NOT_UTF8`. */
-  text(): string;
-  /** Tells the broker that the message is taken; needed with `manualAck` only. Calling it again does nothing. */
-  ack(): void;
-}
 
 /** Who is told that an application took a message. */
 export interface Acknowledger {
@@ -93,7 +77,7 @@ export class InboundMessage implements Message {
 
 /** What a subscription asks of its client. */
 export interface SubscriptionOwner {
-  closed(subscription: Subscription): Promise<void>;
+  closed(subscription: MessageStream): Promise<void>;
   dropped(message: InboundMessage, code: string): void;
   /** The subscription was closed before the application took this message. */
   leftBehind(message: InboundMessage): void;
@@ -103,13 +87,8 @@ type Waiter = { resolve: (result: IteratorResult<Message, undefined>) => void; r
 
 const DONE: IteratorResult<Message, undefined> = Object.freeze({ value: undefined, done: true });
 
-/**
- * Iterate with `for await`: a message is acknowledged when the next one is asked for, so that whatever the loop's body awaits holds the broker back.
- * Leaving the loop closes the subscription. It survives reconnects. With several
- * iterators at once each message goes to one of them; use `manualAck` then.
- */
-export class Subscription implements AsyncIterableIterator<Message, undefined> {
-  /** The level the broker granted; rejects with a `RefusedError` when it refused. Waits while offline. */
+/** The application sees it as a `Subscription`; what feeds it is for the session only. */
+export class MessageStream implements Subscription {
   readonly granted: Promise<number>;
   #resolveGranted: (code: number) => void = () => undefined;
   #rejectGranted: (error: Error) => void = () => undefined;
@@ -137,7 +116,6 @@ export class Subscription implements AsyncIterableIterator<Message, undefined> {
     this.granted.catch(() => undefined);
   }
 
-  /** Messages that wait to be taken. */
   get buffered(): number {
     return this.#buffer.length - this.#head;
   }

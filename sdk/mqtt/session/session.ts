@@ -19,8 +19,9 @@ import { Receiver, type ReceiverOwner } from "./receiver.js";
 import { Sender, type SenderOwner } from "./sender.js";
 import { StoredJournal } from "./stored-journal.js";
 import { resolveSubscribeOptions } from "./subscribe-request.js";
-import { Subscription, type InboundMessage, type Message } from "./message-stream.js";
-import { Subscriptions, type SubscriptionsOwner } from "./subscription-table.js";
+import type { Message } from "../contract/incoming-messages.js";
+import { MessageStream, type InboundMessage } from "./message-stream.js";
+import { SubscriptionTable, type SubscriptionTableOwner } from "./subscription-table.js";
 import { Suspects, type Retried } from "./suspects.js";
 import { Unclaimed } from "./unclaimed.js";
 
@@ -56,15 +57,15 @@ export interface SessionPlatform {
  */
 const RECEIVE_LIMIT = 16_384;
 
-export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
+export class Session implements SenderOwner, ReceiverOwner, SubscriptionTableOwner {
   readonly outbox: Outbox;
   readonly sender: Sender;
-  readonly subscriptions: Subscriptions;
+  readonly subscriptions: SubscriptionTable;
   readonly #receiver: Receiver;
   readonly #suspects: Suspects;
   readonly #unclaimed: Unclaimed;
   /** Who takes what no subscription does. */
-  #rest: Subscription | undefined;
+  #rest: MessageStream | undefined;
   #onMessage: ((message: Message) => unknown) | undefined;
   /** PINGREQ was sent, or answered, since anything else was. */
   #probe: "none" | "asked" | "answered" = "none";
@@ -91,7 +92,7 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
     this.sender = new Sender(this.outbox, ids, this.#journal, this.#suspects, this, options.onSessionLost === "resend", denials);
     this.#receiver = new Receiver(this.#journal, this);
     const record = new FilterRecord(options.cleanStart ? undefined : storage, options.clientId, platform.log);
-    this.subscriptions = new Subscriptions(ids, this.#suspects, record, this);
+    this.subscriptions = new SubscriptionTable(ids, this.#suspects, record, this);
     if (this.#journal instanceof StoredJournal) this.#restore(this.#journal);
     this.#isReady = true;
     this.commit();
@@ -187,9 +188,9 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
   }
 
   /** What no subscription takes, as an async iterable. @throws HawserError `ALREADY_SUBSCRIBED`, `BAD_OPTION` */
-  messages(options: SubscribeOptions): Subscription {
+  messages(options: SubscribeOptions): MessageStream {
     if (this.#rest !== undefined) throw new HawserError("ALREADY_SUBSCRIBED", "there is already an iterator over the other messages", "Use that one, or close it first.");
-    const rest = new Subscription("#", resolveSubscribeOptions(options), {
+    const rest = new MessageStream("#", resolveSubscribeOptions(options), {
       closed: () => {
         this.#rest = undefined;
         return Promise.resolve();
@@ -214,7 +215,7 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionsOwner {
   }
 
   /** @throws HawserError `INVALID_FILTER`, `ALREADY_SUBSCRIBED`, `BAD_OPTION` */
-  subscribe(filter: string, options: SubscribeOptions): Subscription {
+  subscribe(filter: string, options: SubscribeOptions): MessageStream {
     const subscription = this.subscriptions.add(filter, options);
     this.#offer();
     return subscription;

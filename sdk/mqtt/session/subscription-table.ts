@@ -12,12 +12,12 @@ import { isAnswer } from "../contract/reason-codes.js";
 import { protocolError } from "../codec/packet-error.js";
 import type { PacketIds } from "./packet-ids.js";
 import type { OutboundPacket, Properties, ProtocolVersion, PublishProperties, SubackPacket, UserProperties } from "../codec/packet-types.js";
-import { Subscription, type InboundMessage, type SubscriptionOwner } from "./message-stream.js";
+import { MessageStream, type InboundMessage, type SubscriptionOwner } from "./message-stream.js";
 import { APART_STRIKES, fewestStrikes, type Retried, type Suspects } from "./suspects.js";
 import { checkFilter, hasWildcard, isShared, TopicMatcher } from "../contract/topics.js";
 
 /** What the subscriptions ask of their session. */
-export interface SubscriptionsOwner {
+export interface SubscriptionTableOwner {
   /** Not called between connections. @throws HawserError `PACKET_TOO_LARGE` */
   send(packet: OutboundPacket): void;
   dropped(message: InboundMessage, code: string): void;
@@ -29,7 +29,7 @@ export interface SubscriptionsOwner {
 }
 
 interface Entry extends Retried {
-  readonly subscription: Subscription;
+  readonly subscription: MessageStream;
   readonly matcher: TopicMatcher;
   /** Comes back with each message that the broker sends for it (5.0). */
   readonly identifier: number;
@@ -61,7 +61,7 @@ const PACKET_TOO_LARGE = 0x95;
 /** Automatic identifiers end here: two bytes in each message. */
 const AUTOMATIC_IDENTIFIERS = 16_383;
 
-export class Subscriptions implements SubscriptionOwner {
+export class SubscriptionTable implements SubscriptionOwner {
   readonly #entries = new LazyMap<string, Entry>();
   readonly #requests = new LazyMap<number, Request>();
   /** Filters closed here that the broker's session may still have. */
@@ -74,14 +74,14 @@ export class Subscriptions implements SubscriptionOwner {
   /** Messages come on few topics: whom the last one was for. Emptied by every change. */
   #lastTopic: string | undefined;
   #lastIdentifier: number | undefined;
-  #lastTargets: readonly Subscription[] = NOBODY;
+  #lastTargets: readonly MessageStream[] = NOBODY;
 
   constructor(
     private readonly ids: PacketIds,
     private readonly suspects: Suspects,
     /** What the broker's session has, earlier firmware's subscriptions included. */
     readonly record: FilterRecord,
-    private readonly owner: SubscriptionsOwner,
+    private readonly owner: SubscriptionTableOwner,
   ) {}
 
   /** The request that has been unanswered for longest. */
@@ -101,13 +101,13 @@ export class Subscriptions implements SubscriptionOwner {
   }
 
   /** @throws HawserError `INVALID_FILTER`, `ALREADY_SUBSCRIBED`, `BAD_OPTION` */
-  add(filter: string, options: SubscribeOptions): Subscription {
+  add(filter: string, options: SubscribeOptions): MessageStream {
     checkFilter(filter);
     if (this.#entries.has(filter)) {
       throw new HawserError("ALREADY_SUBSCRIBED", `there is already a subscription to ${filter}`, "Use that one, or close it first.");
     }
     const resolved = resolveSubscribeOptions(options, filter);
-    const subscription = new Subscription(filter, resolved, this);
+    const subscription = new MessageStream(filter, resolved, this);
     const entry: Entry = {
       subscription,
       matcher: new TopicMatcher(filter),
@@ -135,7 +135,7 @@ export class Subscriptions implements SubscriptionOwner {
     return identifier + 1;
   }
 
-  get(filter: string): Subscription | undefined {
+  get(filter: string): MessageStream | undefined {
     return this.#entries.get(filter)?.subscription;
   }
 
@@ -275,7 +275,7 @@ export class Subscriptions implements SubscriptionOwner {
     return true;
   }
 
-  #targets(topic: string, { subscriptionIdentifiers: identifiers }: PublishProperties): readonly Subscription[] {
+  #targets(topic: string, { subscriptionIdentifiers: identifiers }: PublishProperties): readonly MessageStream[] {
     const isOne = identifiers === undefined || identifiers.length === 1;
     if (isOne && topic === this.#lastTopic && identifiers?.[0] === this.#lastIdentifier) return this.#lastTargets;
     const matching = [...this.#entries.values()].filter(({ matcher }) => matcher.matches(topic));
@@ -362,7 +362,7 @@ export class Subscriptions implements SubscriptionOwner {
   }
 
   /** For a subscription: the application closed it. Settles when the broker knows. */
-  async closed(subscription: Subscription): Promise<void> {
+  async closed(subscription: MessageStream): Promise<void> {
     this.#remove(subscription.filter);
     await this.#leave([subscription.filter], undefined);
   }
@@ -427,7 +427,7 @@ function newLeaving(filters: readonly string[]): Leaving {
   return { filters, userProperties: undefined, asked: 0, strikes: 0, done, resolve };
 }
 
-const NOBODY: readonly Subscription[] = Object.freeze([]);
+const NOBODY: readonly MessageStream[] = Object.freeze([]);
 
 function notConnected(filter: string): HawserError {
   return new HawserError("NOT_CONNECTED", `there is no connection to subscribe to ${filter} on`, "Wait for the next connection.");

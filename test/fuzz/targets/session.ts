@@ -13,7 +13,7 @@ import { ManualTime, testPlatform } from "../../support/mqtt/manual-time.js";
 import { MemoryStorage } from "../../support/mqtt/memory-storage.js";
 import { ModelBroker } from "../../support/mqtt/model-broker.js";
 import { ScriptedBroker, type PacketLibrary } from "../../support/mqtt/scripted-broker.js";
-import type { Subscription } from "../../../sdk/mqtt/session/message-stream.js";
+import type { Subscription } from "../../../sdk/mqtt/contract/incoming-messages.js";
 import { byteBend } from "../bend.js";
 import { promise, type Target } from "../target.js";
 import { MQTT_WORDS } from "./mqtt-words.js";

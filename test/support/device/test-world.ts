@@ -1,7 +1,7 @@
 /** For tests: a provisioned device in memory, with keys and certificates that are real, in time that passes when told to. */
 import mqttPacket from "mqtt-packet";
 import { memoryKeyStore } from "../../../sim/node/memory-stores.js";
-import type { NodeKeyStore } from "../../../sim/node/node-key-store.js";
+import type { MemoryKeyStore } from "../../../sim/node/memory-stores.js";
 import type { DeviceEvent } from "../../../sdk/events.js";
 import { IdentityStore, installIdentity } from "../../../sdk/identity/store.js";
 import { issueFor, type IssueOptions, TEST_ANCHOR } from "./test-issuer.js";
@@ -38,7 +38,7 @@ export class World {
 
   private constructor(
     readonly storage = new MemoryStorage(),
-    readonly keys: NodeKeyStore = memoryKeyStore(),
+    readonly keys: MemoryKeyStore = memoryKeyStore(),
     readonly time = new ManualTime(),
   ) {
     this.dialer = new ScriptedDialer(mqttPacket as unknown as PacketLibrary, time);

@@ -8,7 +8,7 @@ import { nodeRandom } from "../../../sim/node/node-random.js";
 import { nodeScheduler } from "../../../sim/node/node-scheduler.js";
 import { MqttClient } from "../../../sdk/mqtt/client.js";
 import type { MqttOptions, SubscribeOptions } from "../../../sdk/mqtt/contract/options.js";
-import type { Message, Subscription } from "../../../sdk/mqtt/session/message-stream.js";
+import type { Message, Subscription } from "../../../sdk/mqtt/contract/incoming-messages.js";
 
 export type Dial = (handlers: LinkHandlers) => Link;
 
