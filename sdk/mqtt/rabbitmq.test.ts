@@ -158,8 +158,10 @@ describe.each(["TLSv1.3", "TLSv1.2"] as const)("the client over mutual TLS, %s",
   test("a certificate of an unknown CA, an expired one and an unknown name are refused, each in its own way", async () => {
     const publicKey = keys.publicKey("key-a");
     const refusal = (chain: readonly Uint8Array[]): Promise<unknown> => connect(bare(), mtls(chain, version));
-    expect(await refusal(await stranger.clientChain(publicKey, "dev1"))).toMatchObject({ code: "CERTIFICATE_CA_UNKNOWN", class: "credential", alert: 48 });
-    expect(await refusal(await ca.clientChain(publicKey, "dev1", EXPIRED))).toMatchObject({ code: "CERTIFICATE_EXPIRED", class: "credential", alert: 45 });
+    // In the handshake of TLS 1.2 anybody on the way can send an alert: it is a fault of the network there.
+    const told = (code: string): object => (version === "TLSv1.2" ? { code: "TLS_FAILED", class: "network" } : { code, class: "credential" });
+    expect(await refusal(await stranger.clientChain(publicKey, "dev1"))).toMatchObject({ ...told("CERTIFICATE_CA_UNKNOWN"), alert: 48 });
+    expect(await refusal(await ca.clientChain(publicKey, "dev1", EXPIRED))).toMatchObject({ ...told("CERTIFICATE_EXPIRED"), alert: 45 });
     expect(await refusal(await ca.clientChain(publicKey, "nobody"))).toMatchObject({ class: "credential", reasonCode: 4 });
   });
 
