@@ -42,6 +42,13 @@ export function newRecord(name: string, brokerHosts: readonly string[], passphra
   return { record: { v: 2, name, brokerHosts, createdAtMs: nowMs, lifetimesMs, derivation, check }, sealingKey };
 }
 
+/** The record and the key for another passphrase; all else as it is. */
+export function withPassphrase(record: CaRecord, passphrase: string, cost?: Readonly<ScryptCost>): { record: CaRecord; sealingKey: Buffer } {
+  const { name, brokerHosts, lifetimesMs, createdAtMs, derivation } = record;
+  const made = newRecord(name, brokerHosts, passphrase, lifetimesMs, createdAtMs, cost ?? derivation);
+  return { record: { ...record, derivation: made.record.derivation, check: made.record.check }, sealingKey: made.sealingKey };
+}
+
 /** The file's text, closed by a sum: a damaged salt would otherwise look like a wrong passphrase. */
 export function recordText(record: CaRecord): string {
   return `${JSON.stringify({ ...record, sha256: sha256(JSON.stringify(record)) }, null, 2)}\n`;
@@ -81,7 +88,7 @@ export function unlock(directory: string, record: CaRecord, passphrase: string):
     unseal(key, Buffer.from(record.check, "base64"), SEAL_PURPOSE.check);
     return key;
   } catch {
-    throw new HawserError("WRONG_PASSPHRASE", `the passphrase does not open the CA in ${directory}`, "Give the passphrase the CA was made with.");
+    throw new HawserError("WRONG_PASSPHRASE", `the passphrase does not open the CA in ${directory}`, existsSync(join(directory, FILES.journal)) ? "Give the CA's passphrase; if a change of it was cut off, the earlier one finishes it." : "Give the CA's passphrase.");
   }
 }
 

@@ -1,11 +1,11 @@
 /** The changing part of a CA directory: registry, audit trail and state, with one writer at a time and changes that are whole. */
 import { join } from "node:path";
-import { HawserError } from "../../sdk/errors.js";
+import { errorCode, HawserError } from "../../sdk/errors.js";
 import { removeLeftoverTemporaries } from "../../sim/node/files/atomic-file.js";
 import { lockWithin } from "../../sim/node/files/process-lock.js";
 import { auditLine, withEntries } from "./audit-trail.js";
 import type { AuditEvent } from "./audit-trail.js";
-import { checkDirectories, readState } from "./ca-files.js";
+import { checkDirectories, readCaFile, readState } from "./ca-files.js";
 import type { CaFiles, ProvedFiles } from "./ca-files.js";
 import { applyJournal, finishJournal, readJournal, writeJournal } from "./change-journal.js";
 import type { Journal } from "./change-journal.js";
@@ -15,7 +15,7 @@ import type { LoadedCa } from "./proved-ca.js";
 import type { RegistryEntry } from "./registry-entry.js";
 import { entryDigest } from "./registry-tree.js";
 import { rememberRevision, rolledBack } from "./revision-witness.js";
-import { sha256, stateKey, stateText } from "./sealed-state.js";
+import { openState, sha256, stateKey, stateText } from "./sealed-state.js";
 import { revokedOf } from "./state-transitions.js";
 
 /** How long a change waits for another process to finish its own. */
@@ -45,6 +45,8 @@ export class Draft implements CaFiles {
   /** What stands for the entries put or removed; undefined for a removed one. */
   readonly digests = new Map<string, string | undefined>();
   event: AuditEvent | undefined;
+  /** Set when this change seals everything under another key. */
+  nextSealing: Uint8Array | undefined;
   /** True when the revocation list has to be signed anew because of this change. */
   revocationChanged = false;
 
@@ -105,7 +107,7 @@ export class Draft implements CaFiles {
 export class CaStore {
   readonly directory: string;
   #loaded: LoadedCa;
-  readonly #key: Buffer;
+  #key: Buffer;
   readonly #now: () => number;
   #hooks: ChangeHooks | undefined;
   #queue: Promise<unknown> = Promise.resolve();
@@ -197,16 +199,18 @@ export class CaStore {
     for (const name of draft.digests.keys()) checkEntry(this.directory, name, tree.digestOf(name));
     const line = auditLine(files.state.audit.head, draft.revision, new Date(draft.nowMs), withEntries(event, draft.digests));
     const takeBack = tree.apply(draft.digests);
+    const nextKey = draft.nextSealing === undefined ? this.#key : stateKey(draft.nextSealing);
     let journal: Journal;
     try {
-      journal = this.#journalOf(draft, line);
-      writeJournal(this.directory, [this.#key], journal);
+      journal = this.#journalOf(draft, line, nextKey);
+      writeJournal(this.directory, nextKey === this.#key ? [nextKey] : [this.#key, nextKey], journal);
     } catch (error) {
       takeBack();
       throw error;
     }
     this.#isUnsure = true;
     applyJournal(this.directory, journal);
+    this.#key = nextKey;
     audit.catchUp(join(this.directory, FILES.audit));
     this.#loaded = { files: readState(this.directory, this.#key), entries: draft.entries, tree, audit };
     await this.#hooks?.filesChanged(this.#loaded.files);
@@ -215,7 +219,7 @@ export class CaStore {
     rememberRevision(this.directory, this.#loaded.files.state);
   }
 
-  #journalOf(draft: Draft, line: string): Journal {
+  #journalOf(draft: Draft, line: string, key: Buffer): Journal {
     const { files, audit, tree } = this.#loaded;
     const hashes = { ...files.state.files };
     for (const [file, content] of draft.writes) if (isSealedFile(file)) hashes[file] = sha256(content);
@@ -223,7 +227,7 @@ export class CaStore {
     return {
       v: 2,
       base: sha256(files.text),
-      state: stateText(this.#key, state),
+      state: stateText(key, state),
       auditSizeBytes: files.state.audit.sizeBytes,
       auditLine: line,
       writes: Object.fromEntries([...draft.writes].map(([file, content]) => [file, content.toString("base64")])),
@@ -241,7 +245,7 @@ export class CaStore {
   /** The state on disk: proved again, and read again when somebody else changed it. */
   async #refresh(): Promise<void> {
     const { files } = this.#loaded;
-    const now = readState(this.directory, this.#key);
+    const now = readStateOf(files, this.#key);
     if (now.text === files.text) {
       checkTrail(this.#loaded);
       files.checkAll();
@@ -284,12 +288,31 @@ function tidy(directory: string): void {
   for (const part of ["", DIRECTORIES.registry, DIRECTORIES.keys]) removeLeftoverTemporaries(join(directory, part));
 }
 
-/** Does the first part of a change that was cut off, when there is one and it follows from the state that is there. */
+/**
+ * Does the first part of a change that was cut off, when there is one and it follows from the state that is there.
+ *
+ * @throws HawserError `PASSPHRASE_CHANGED` when it was the change of the passphrase: from here on the new one counts
+ */
 function takeUpJournal(directory: string, key: Buffer): Journal | undefined {
   const journal = readJournal(directory, key);
   if (journal === undefined) return undefined;
-  const { text } = readState(directory, key);
+  const text = readCaFile(directory, FILES.state).toString("utf8");
   if (sha256(text) !== journal.base && text !== journal.state) throw corrupt(join(directory, FILES.journal), "it is of another change than the next");
   applyJournal(directory, journal);
+  if (openState(key, journal.state) === undefined) throw passphraseChanged(directory);
   return journal;
+}
+
+/** The state as it is now. Where another process changed the passphrase, this one's key opens nothing any more. */
+function readStateOf({ directory, state }: ProvedFiles, key: Buffer): ProvedFiles {
+  try {
+    return readState(directory, key);
+  } catch (error) {
+    const isOtherRecord = sha256(readCaFile(directory, FILES.record)) !== state.files[FILES.record];
+    throw isOtherRecord && errorCode(error) === "CA_CORRUPT" ? passphraseChanged(directory) : error;
+  }
+}
+
+function passphraseChanged(directory: string): HawserError {
+  return new HawserError("PASSPHRASE_CHANGED", `the passphrase of the CA in ${directory} was changed`, "Give the new one; start services again with it.");
 }

@@ -53,7 +53,7 @@ export function rolledBack(directory: string, revision: number, seen: number): H
   return new HawserError(
     "CA_ROLLED_BACK",
     `the CA in ${directory} is older than it was: change ${revision}, where change ${seen} was seen. What was revoked since then would be valid again`,
-    `Find out who put it back. If it was you, from a backup: hawser ca restore --dir ${directory}`,
+    `Find out who put it back. If it was you, remove ${witnessFile(directory)} and revoke again what was revoked since`,
   );
 }
 

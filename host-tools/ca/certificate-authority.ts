@@ -22,6 +22,8 @@ import { readKeys } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
 import { issueFromCsr, retireOlder } from "./enrolment.js";
 import type { EnrolledCertificate, EnrolOptions } from "./enrolment.js";
+import { changePassphrase } from "./passphrase-change.js";
+import type { ScryptCost } from "../../sim/node/vault/sealed.js";
 import { Provisioning } from "./provisioning.js";
 import type { DeviceIdentity, Reservation, ReserveRequest } from "./provisioning.js";
 import { parseRecord, readRecord, unlock } from "../ca-directory/ca-record.js";
@@ -86,6 +88,9 @@ class OpenedKeys {
     private hashes: string,
   ) {}
 
+  /** The key of a passphrase that is about to be changed to. */
+  nextSealing: Buffer | undefined;
+
   static async read(files: ProvedFiles, sealing: Buffer): Promise<OpenedKeys> {
     return new OpenedKeys(parseRecord(files), await readKeys(files, sealing), hashesOfKeys(files));
   }
@@ -93,8 +98,10 @@ class OpenedKeys {
   async refresh(files: ProvedFiles): Promise<void> {
     const hashes = hashesOfKeys(files);
     if (hashes === this.hashes) return;
-    this.record = parseRecord(files);
-    this.keys = await readKeys(files, this.keys.sealing);
+    const record = parseRecord(files);
+    const isResealed = record.check !== this.record.check && this.nextSealing !== undefined;
+    this.keys = await readKeys(files, isResealed ? this.nextSealing ?? this.keys.sealing : this.keys.sealing);
+    this.record = record;
     this.hashes = hashes;
   }
 }
@@ -109,6 +116,10 @@ class OpenedCa implements CaContext {
     private readonly opened: OpenedKeys,
     readonly store: CaStore,
   ) {}
+
+  willUse(sealing: Buffer): void {
+    this.opened.nextSealing = sealing;
+  }
 
   get record(): CaRecord {
     return this.opened.record;
@@ -159,11 +170,11 @@ function isUnproved({ problem }: OutputResult): boolean {
 }
 
 export class CertificateAuthority {
-  readonly #ca: CaContext;
+  readonly #ca: OpenedCa;
   readonly #provisioning: Provisioning;
   readonly #results: OutputResults;
 
-  constructor(ca: CaContext, results: OutputResults) {
+  constructor(ca: OpenedCa, results: OutputResults) {
     this.#ca = ca;
     this.#results = results;
     this.#provisioning = new Provisioning(ca);
@@ -240,6 +251,11 @@ export class CertificateAuthority {
   /** Signs new revocation lists; to be done well before they expire, or brokers refuse everybody. */
   renewCrl(): Promise<{ nextUpdateMs: number }> {
     return renewCrl(this.#ca);
+  }
+
+  /** Has another passphrase open the CA from now on: see {@link changePassphrase}. */
+  changePassphrase(passphrase: string, scryptCost?: Readonly<ScryptCost>): Promise<void> {
+    return changePassphrase(this.#ca, passphrase, (sealing) => this.#ca.willUse(sealing), scryptCost);
   }
 
   /** A new key and certificate for the broker, for other hosts if asked: see {@link renewBrokerCertificate}. Any change of the CA renews it after two thirds of its life. */

@@ -22,6 +22,13 @@ export async function caPassphrase(options: PassphraseOptions & { dir: string },
   return isNew ? strongEnough(passphrase, options) : passphrase;
 }
 
+/** The passphrase a CA is to have: from a file that the command line or HAWSER_NEW_PASSPHRASE_FILE names, or asked for twice. Throws as `caPassphrase`. */
+export async function newCaPassphrase(options: PassphraseOptions & { dir: string; newPassphraseFile?: string }, env: Environment): Promise<string> {
+  const named = options.newPassphraseFile === undefined ? [] : [{ file: options.newPassphraseFile }];
+  const sources = [...named, { environment: "HAWSER_NEW_PASSPHRASE" }, { fileOf: "HAWSER_NEW_PASSPHRASE_FILE" }];
+  return strongEnough(await readPassphrase({ sources, purpose: `the CA directory ${options.dir}, the new one`, isNew: true }, surroundings(env)), options);
+}
+
 /** @throws HawserError `WEAK_PASSPHRASE` */
 export function strongEnough(passphrase: string, { allowWeakPassphrase = false }: PassphraseOptions): string {
   const weakness = allowWeakPassphrase ? undefined : weaknessOf(passphrase);

@@ -12,6 +12,7 @@ export function addCaCommands(program: Command, run: Run): void {
   addCrl(ca, run);
   addBrokerCert(ca, run);
   addVerify(ca, run);
+  addPassphrase(ca, run);
 }
 
 function addInit(ca: Command, run: Run): void {
@@ -86,4 +87,17 @@ function addVerify(ca: Command, run: Run): void {
     exits: [3, 5, 6],
   });
   command.action(run(async () => (await import("../actions/ca-verify.js")).verify));
+}
+
+function addPassphrase(ca: Command, run: Run): void {
+  const command = caDirectory(ca.command("passphrase").description("Change the passphrase: all that is sealed is sealed anew, in one change."))
+    .option("--new-passphrase-file <file>", "file whose first line is the new passphrase (default: $HAWSER_NEW_PASSPHRASE or the file $HAWSER_NEW_PASSPHRASE_FILE, else a prompt)", parsePath);
+  json(weakPassphrase(caPassphrase(command)));
+  addHelp(command, {
+    notes: ["Services that run on the CA stop changing it (PASSPHRASE_CHANGED) until they are started with the new one. If the command is killed, run any command: it finishes the change."],
+    json: ['{"dir":"ca","changed":true}'],
+    examples: ["hawser ca passphrase --dir ca", "hawser ca passphrase --dir ca --passphrase-file old --new-passphrase-file new"],
+    exits: [3, 5, 6],
+  });
+  command.action(run(async () => (await import("../actions/ca-passphrase.js")).changePassphrase));
 }
