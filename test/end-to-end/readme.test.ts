@@ -1,4 +1,4 @@
-/** The commands of docs/getting-started.md, run as they stand there; only ports and `npx hawser` are replaced. README's own: package.test.ts. */
+/** The commands of docs/getting-started.md and docs/ca.md, run as they stand there; only ports and `npx hawser` are replaced. README's own: package.test.ts. */
 import { spawn } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -73,5 +73,20 @@ describe("the first guide", () => {
     const { code, output } = await bash([`export HAWSER_PASSPHRASE='${passphrase ?? ""}'`, ...steps].join("\n"), temporaryDirectory());
     expect(code, output).toBe(0);
     expect(output).toMatch(/published .*100\b/);
+  });
+});
+
+describe("the life of a CA", () => {
+  it("goes from the first day over other hosts and another passphrase to what is noticed", { timeout: 120_000 }, async () => {
+    const names = ["ca-first-day", "ca-every-day", "ca-hosts", "ca-passphrase", "ca-verify"];
+    const script = names.map((name) => block(name, "docs/ca.md")).join("\n").replaceAll("npx hawser", "hawser");
+    const { code, output } = await bash(script, temporaryDirectory());
+    expect(code, output).toBe(0);
+    expect(output).toContain("All is well.");
+    expect(output).toMatch(/for mqtt\.example\.com, mqtt-2\.example\.com, valid until/);
+    expect(output).toMatch(/opens with the new passphrase alone/);
+    expect(output).toMatch(/error CA_CORRUPT: .*not what the CA wrote last: meter-001\.json/);
+    expect(output.trimEnd()).toMatch(/all agree\.$/);
+    expect(output).not.toContain("not verified");
   });
 });
