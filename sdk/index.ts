@@ -1,5 +1,5 @@
 /** The public face of `hawser`: what an application on a device needs. */
-export { Device, type DeviceConfig, type DeviceStatus } from "./device/device.js";
+export { Device, type DeviceConfig, type DeviceStatus, type DeviceTopic } from "./device/device.js";
 export type { DeviceEvent, DeviceListener, Rung } from "./events.js";
 export { HawserError } from "./errors.js";
 export type { Failure, FailureClass, FailureCode } from "./failure.js";

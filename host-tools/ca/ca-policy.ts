@@ -15,7 +15,7 @@ import type { RegistryEntry } from "../ca-directory/registry-entry.js";
 import { attributeOf, roleOf } from "../policy/bound-rule.js";
 import { DEFAULT_POLICY_TEXT, defaultPolicy } from "../policy/default-policy.js";
 import { PolicyEngine } from "../policy/engine.js";
-import { checkPolicy, policyErrors } from "../policy/policy-check.js";
+import { checkPolicy, movedIdentity, policyErrors } from "../policy/policy-check.js";
 import { parsePolicy } from "../policy/policy-file.js";
 import type { NameDirectory, Policy, Principal } from "../policy/policy-model.js";
 import { PolicyError } from "../policy/policy-text.js";
@@ -121,6 +121,8 @@ async function tryEverywhere(ca: CaContext, draft: Draft, facts: BrokerFacts): P
 }
 
 function refuseCutOff(before: Policy, after: Policy, names: NameDirectory): void {
+  const [moved] = movedIdentity(after);
+  if (moved !== undefined) throw new HawserError("POLICY_CUTS_OFF", `devices could not renew their certificates: ${moved.className}.${moved.name} is not where they look`, "See `hawser policy check`; apply it with --force for devices that are not hawser's.");
   const groups: [string, (policy: Policy, principal: Principal) => boolean][] = [
     ["the enrolment authority", isAuthority],
     ["every operator (nobody could send devices anything)", isOperator],

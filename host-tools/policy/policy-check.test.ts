@@ -87,6 +87,15 @@ describe("doubtful rules", () => {
 const TENANTS = "attributes: { customer: {}, site: {} }\ntenant: customer\n";
 const METER = "classes:\n  meter:\n    base: meters/{id}\n    channels: { up: { topic: up/#, direction: up } }\n";
 
+describe("identity topics", () => {
+  const withRequest = (topic: string): string => `classes:\n  c:\n    base: home/{id}\n    channels:\n      request: { ${topic}, direction: up, recovery: true }\nroles:\n  authority: { grants: [{ allow: read, channels: [c.request] }] }`;
+
+  it("are warned about where devices of hawser would not find them", () => {
+    expect(findings(withRequest("topic: identity/request"))).toEqual(["IDENTITY_MOVED:5"]);
+    expect(findings(withRequest("topic: 'devices/{id}/identity/request', absolute: true"))).toEqual([]);
+  });
+});
+
 describe("the wall between tenants", () => {
   it.each([
     ["a filter over every tenant's devices", `${TENANTS}${METER}roles:\n  a:\n    grants:\n      - { allow: read, topics: ['meters/#'] }`, ["CROSSES_TENANTS:10", "CROSSES_TENANTS:10"]],

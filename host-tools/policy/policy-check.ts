@@ -17,6 +17,7 @@ export function checkPolicy(policy: Policy, directory?: NameDirectory): Finding[
     ...sharedTopics(policy),
     ...tenantFindings(policy),
     ...enrolmentFindings(policy),
+    ...identityFindings(policy),
     ...(directory === undefined ? [] : [...unusedRoles(policy, directory), ...nameFindings(policy, directory)]),
   ];
   const rank = ({ level }: Finding): number => (level === "error" ? 0 : 1);
@@ -131,8 +132,7 @@ function sharedTopics(policy: Policy): Finding[] {
   const level = policy.tenant === undefined ? "warning" : "error";
   const channels = channelsOf(policy);
   for (const [index, a] of channels.entries()) {
-    const deviceClass = policy.classes.get(a.className);
-    const isWalledOff = deviceClass?.hasId === true || (policy.tenant !== undefined && deviceClass?.placeholders.includes(policy.tenant) === true);
+    const isWalledOff = a.template.some((one) => one.kind === "placeholder" && (one.name === "id" || one.name === policy.tenant));
     if (!isWalledOff) findings.push({ level, code: "SHARED_TOPIC", message: `every device of ${a.className} with the same attributes has the same topic ${templateText(a.template)}: it ${a.direction === "up" ? "cannot be told whose message it is" : "reads what is meant for others"}`, source: a.source });
     for (const b of channels.slice(index + 1)) {
       if (a.className === b.className || !overlap(a.template, b.template) || haveOneOwner(policy, a, b)) continue;
@@ -167,6 +167,23 @@ function enrolmentFindings(policy: Policy): Finding[] {
       message: `no role for clients may ${channel.direction === "up" ? "read" : "write"} ${channel.className}.${channel.name}, so no authority can renew these devices`,
       source: channel.source,
     }));
+}
+
+/** Where Hawser's devices and its authority speak of certificates, whatever the class's base. */
+const IDENTITY_TOPICS = { up: "devices/{id}/identity/request", down: "devices/{id}/identity/response" } as const;
+
+/** Whether a device of Hawser could not be given a new certificate under this policy, because its identity topics are not where it looks. */
+export function movedIdentity(policy: Policy): Channel[] {
+  return channelsOf(policy).filter((channel) => channel.recovery && templateText(channel.template) !== IDENTITY_TOPICS[channel.direction]);
+}
+
+function identityFindings(policy: Policy): Finding[] {
+  return movedIdentity(policy).map((channel) => ({
+    level: "warning",
+    code: "IDENTITY_MOVED",
+    message: `${channel.className}.${channel.name} is ${templateText(channel.template)}, but devices and the authority of hawser use ${IDENTITY_TOPICS[channel.direction]}: say topic: ${IDENTITY_TOPICS[channel.direction]} and absolute: true`,
+    source: channel.source,
+  }));
 }
 
 function unusedRoles(policy: Policy, directory: NameDirectory): Finding[] {

@@ -94,7 +94,7 @@ function readClasses(reader: PolicyReader, attributes: ReadonlyMap<string, Attri
     for (const used of names) if (used !== "id" && !attributes.has(used)) reader.fault([...path, "base"], `the attribute ${used} is not declared under attributes`);
     const channels = new Map<string, Channel>();
     for (const [channelName, rawChannel] of entriesOf(raw["channels"])) {
-      const channel = readChannel(reader, { className: name, base, path: [...path, "channels", channelName], channelName, raw: rawChannel });
+      const channel = readChannel(reader, attributes, { className: name, base, path: [...path, "channels", channelName], channelName, raw: rawChannel });
       if (channel !== undefined) channels.set(channelName, channel);
     }
     const description = raw["description"] as string | undefined;
@@ -104,10 +104,20 @@ function readClasses(reader: PolicyReader, attributes: ReadonlyMap<string, Attri
   return classes;
 }
 
-function readChannel(reader: PolicyReader, { className, base, path, channelName, raw }: { className: string; base: string; path: Path; channelName: string; raw: Raw }): Channel | undefined {
-  const { topic, direction, recovery = false, ...rest } = raw as { topic: string; direction: "up" | "down"; recovery?: boolean; description?: string; qos?: Qos; retain?: boolean; maxBytes?: number; messagesPerSecond?: number; schema?: string };
-  const template = reader.attempt([...path, "topic"], () => parseTemplate(`${base}/${topic}`));
-  if (topic.startsWith("/") || topic.includes("{")) reader.fault([...path, "topic"], `${JSON.stringify(topic)} is relative to the base: no leading slash and no placeholders`);
+interface ChannelText {
+  readonly className: string;
+  readonly base: string;
+  readonly path: Path;
+  readonly channelName: string;
+  readonly raw: Raw;
+}
+
+function readChannel(reader: PolicyReader, attributes: ReadonlyMap<string, AttributeDefinition>, { className, base, path, channelName, raw }: ChannelText): Channel | undefined {
+  const { topic, absolute = false, direction, recovery = false, ...rest } = raw as { topic: string; absolute?: boolean; direction: "up" | "down"; recovery?: boolean; description?: string; qos?: Qos; retain?: boolean; maxBytes?: number; messagesPerSecond?: number; schema?: string };
+  const template = reader.attempt([...path, "topic"], () => parseTemplate(absolute ? topic : `${base}/${topic}`));
+  if (absolute && topic.startsWith("$")) reader.fault([...path, "topic"], "topics that begin with $ belong to the broker");
+  if (!absolute && (topic.startsWith("/") || topic.includes("{"))) reader.fault([...path, "topic"], `${JSON.stringify(topic)} is relative to the base: no leading slash and no placeholders (or say absolute: true)`);
+  for (const level of template ?? []) if (level.kind === "placeholder" && level.name !== "id" && !attributes.has(level.name)) reader.fault([...path, "topic"], `the attribute ${level.name} is not declared under attributes`);
   if (template === undefined) return undefined;
   return { name: channelName, className, source: reader.source(path), topic, template, direction, recovery, ...rest };
 }

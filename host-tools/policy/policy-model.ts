@@ -38,9 +38,9 @@ export interface Channel {
   readonly className: string;
   readonly source: Source;
   readonly description?: string;
-  /** Relative to the base, as written. */
+  /** As written: relative to the base, or absolute. */
   readonly topic: string;
-  /** Base and topic together. */
+  /** Base and topic together; an absolute topic alone. */
   readonly template: readonly Level[];
   /** `up`: the device publishes. `down`: the device subscribes. */
   readonly direction: "up" | "down";

@@ -30,6 +30,7 @@ const channel = object(
   {
     description,
     topic: text,
+    absolute: { type: "boolean" },
     direction: { enum: ["up", "down"] },
     recovery: { type: "boolean" },
     qos: { enum: [0, 1, 2] },

@@ -172,10 +172,9 @@ export class RoleReader {
     const scope = new Map(asked);
     // A tenant is a wall that stands without being asked for. What is denied is denied to all of them.
     if (tenant !== undefined && grant.allow !== undefined && grant.acrossTenants !== true) scope.set(tenant, [`{${tenant}}`]);
-    const deviceClass = this.known.classes.get(channel.className);
     const shown = new Set(channel.template.flatMap((level: Level) => (level.kind === "placeholder" ? [level.name] : [])));
     const needsOwner = [...scope.keys()].some((name) => !shown.has(name)) || this.#isShared(channel);
-    if (needsOwner && deviceClass?.hasId === false) {
+    if (needsOwner && !shown.has("id")) {
       this.reader.fault(path, `the topics of ${channel.className}.${channel.name} have no {id}: nobody can tell whose message it is, so they cannot be scoped`, "UNDECIDABLE");
     }
     return { template: channel.template, scope, needsOwner, channel };

@@ -54,6 +54,7 @@ const CONFIG: Rules<DeviceConfig> = {
   maximumPacketSizeBytes: whole(1_024, 268_435_460),
   inboundBytes: whole(1_024, 0x4000_0000),
   heldForMs: whole(0, 86_400_000),
+  topicBase: (value) => (isTopicBase(value) ? undefined : `a topic without wildcards, such as "sites/b1/{id}"`),
   will: WILL,
   outbox: OUTBOX,
   unclaimed: { graceMs: whole(0, 3_600_000), maxMessages: whole(0, 65_535), maxBytes: whole(0, Number.MAX_SAFE_INTEGER) },
@@ -102,6 +103,19 @@ export function checkLogin(login: Login): Login {
 /** Whether a topic is relative to the device's own. One copied from the broker's side would be published below them, where nobody looks. */
 export function isOwnTopic(topic: unknown): boolean {
   return typeof topic === "string" && topic !== "" && !/^(\/|\$|devices\/)/.test(topic);
+}
+
+/** Whether a topic may be given to a device: relative to its base, or absolute. */
+export function isDeviceTopic(topic: unknown): boolean {
+  if (typeof topic !== "object" || topic === null) return isOwnTopic(topic);
+  const { absolute } = topic as { absolute?: unknown };
+  return typeof absolute === "string" && absolute !== "" && !absolute.startsWith("$SYS");
+}
+
+/** `{id}` and plain levels. */
+function isTopicBase(base: unknown): boolean {
+  if (typeof base !== "string" || base.startsWith("$")) return false;
+  return base.split("/").every((level) => level === "{id}" || (level !== "" && !/[+#{}\0]/.test(level)));
 }
 
 function isBrokerName(name: unknown): boolean {

@@ -90,6 +90,41 @@ describe("A device that is made", () => {
   });
 });
 
+describe("A device whose topics are elsewhere", () => {
+  it("publishes, subscribes and leaves its will below its base, and its identity where the authority looks", async () => {
+    const { world, device } = await started({ topicBase: "sites/b1/{id}", will: { topic: "up/status", payload: "gone" } });
+    expect(device.topic("up/x")).toBe(`sites/b1/${ID}/up/x`);
+    const subscription = device.subscribe("down/#");
+    await world.pass(0);
+    void device.publish("up/x", "1", { qos: 1 });
+    await world.pass(0);
+    const { last } = world.dialer;
+    expect(last.received[0]).toMatchObject({ will: { topic: `sites/b1/${ID}/up/status` } });
+    expect(came(world)).toEqual([`sites/b1/${ID}/up/x 1 1`]);
+    const filters = last.of("subscribe").flatMap(({ subscriptions }) => (subscriptions as { topic: string }[]).map(({ topic }) => topic));
+    expect(new Set(filters)).toEqual(new Set([`devices/${ID}/identity/response`, `sites/b1/${ID}/down/#`]));
+    expect(device.filters).toEqual(["down/#"]);
+    subscription.close();
+  });
+
+  it("takes absolute topics beside its own", async () => {
+    const { world, device } = await started();
+    void device.publish({ absolute: "announcements/x" }, "1", { qos: 1 });
+    device.subscribe({ absolute: "sites/7/announcements/#" });
+    await world.pass(0);
+    expect(came(world)).toEqual(["announcements/x 1 1"]);
+    expect(JSON.stringify(world.dialer.last.of("subscribe"))).toContain("sites/7/announcements/#");
+    await expect(device.publish({ absolute: "a/+" }, "1")).rejects.toMatchObject({ code: "INVALID_TOPIC" });
+    await expect(device.publish({} as never, "1")).rejects.toMatchObject({ code: "INVALID_TOPIC" });
+    expect(() => device.subscribe({ absolute: "" })).toThrow(expect.objectContaining({ code: "INVALID_FILTER" }));
+  });
+
+  it.each(["", "/a", "a//b", "a/+", "a/#", "$SYS/x", "a/{site}", "a/"])("refuses the base %j", async (topicBase) => {
+    const world = await World.provisioned();
+    expect(() => boot(world, { topicBase })).toThrow(expect.objectContaining({ code: "BAD_CONFIG" }));
+  });
+});
+
 describe("A device that is started", () => {
   it("signs in with its id, for a session that lasts", async () => {
     const { world, device } = await started();

@@ -6,7 +6,7 @@ import { DEFAULT_BACKOFF, type BackoffPolicy } from "../backoff.js";
 import type { Failure } from "../failure.js";
 import { DEFAULT_PATIENCE, type RecoveryPatience } from "../supervisor/credential-ladder.js";
 import { Supervisor, type Login } from "../supervisor/supervisor.js";
-import { checkConfig, checkLogin, checkPlatform, isOwnTopic } from "./device-config-check.js";
+import { checkConfig, checkLogin, checkPlatform, isDeviceTopic } from "./device-config-check.js";
 import { errorCode, errorMessage, HawserError } from "../errors.js";
 import type { DeviceEvent, DeviceListener } from "../events.js";
 import { recoveryIdentity } from "../identity/device-id.js";
@@ -21,6 +21,9 @@ import type {
 } from "../mqtt/contract/options.js";
 import type { Message, Subscription } from "../mqtt/contract/incoming-messages.js";
 import type { Cancel, Endpoint, Platform } from "../platform.js";
+
+/** A topic of the device's own, relative to its base (`up/temperature`), or any other one in full: `{ absolute: "sites/7/announcements/#" }`. */
+export type DeviceTopic = string | { readonly absolute: string };
 
 export interface DeviceConfig {
   /** The broker's mutual-TLS listener. */
@@ -53,7 +56,12 @@ export interface DeviceConfig {
   inboundBytes?: number;
   /** How long an accepted message waits where the broker at hand does not take its QoS, retain or size, milliseconds; default an hour. */
   heldForMs?: number;
-  /** Published by the broker when the device vanishes; the topic is relative to `devices/{id}/`. */
+  /**
+   * Where the device's own topics are, as the broker's policy has it: `{id}` stands for the device's id, for instance `sites/b1/l2/{id}`; default
+   * `devices/{id}`. The topics of its identity stay below `devices/{id}/identity/`.
+   */
+  topicBase?: string;
+  /** Published by the broker when the device vanishes; the topic is relative to the base. */
   will?: Will;
   /** Messages kept while offline; default 1,000 messages or 256 KiB, kept in RAM, refusing more when full. */
   outbox?: Partial<OutboxOptions> & { persistent?: boolean };
@@ -95,6 +103,7 @@ const NEVER = 0xffff_ffff;
 
 /** Between the moment a broker denies a revoked name everything and the end of its connection; with a broker of many clients some seconds, milliseconds. */
 const DENIAL_GRACE_MS = 5_000;
+const DEFAULT_BASE = "devices/{id}";
 const DEFAULT_PACKET_BYTES = 10_240;
 const DEFAULT_INBOUND_BYTES = 32_768;
 
@@ -116,6 +125,7 @@ export class Device {
   readonly #store: IdentityStore;
   readonly #telemetry: MqttClient;
   readonly #inboundBytes: number;
+  readonly #base: string;
   readonly #listeners = new Set<DeviceListener>();
   #cancelRefresh: Cancel | undefined;
 
@@ -137,6 +147,7 @@ export class Device {
     }
     this.#store = store;
     this.id = store.device.id;
+    this.#base = (config.topicBase ?? DEFAULT_BASE).split("{id}").join(this.id);
     const emit = (event: DeviceEvent): void => this.#emit(event);
     this.#telemetry = new MqttClient(this.#telemetryOptions(config), platform, platform.storage);
     this.#inboundBytes = config.inboundBytes ?? DEFAULT_INBOUND_BYTES;
@@ -185,22 +196,22 @@ export class Device {
   }
 
   /**
-   * Publishes under `devices/{id}/`. Settles when the promised level is reached (QoS 0: sent, 1: acknowledged, 2: completed); with `queue: true`
+   * Publishes under the device's base, `devices/{id}/` by default. Settles when the promised level is reached (QoS 0: sent, 1: acknowledged, 2: completed); with `queue: true`
    * as soon as the outbox holds it. While offline, QoS 1 and 2 go to the outbox.
-   * @param topic relative to the device's own topics, for instance `up/temperature`
+   * @param topic relative to the base, for instance `up/temperature`, or absolute
    * @throws HawserError as `MqttClient.publish`
    */
-  publish(topic: string, payload: Uint8Array | string, options?: PublishOptions): Promise<PublishResult> {
-    if (!isOwnTopic(topic)) return Promise.reject(notOwn("INVALID_TOPIC", topic));
+  publish(topic: DeviceTopic, payload: Uint8Array | string, options?: PublishOptions): Promise<PublishResult> {
+    if (!isDeviceTopic(topic)) return Promise.reject(notOwn("INVALID_TOPIC", topic));
     return this.#telemetry.publish(this.topic(topic), payload, options);
   }
 
   /**
-   * Subscribes under `devices/{id}/`, for instance `down/#`. Iterate over the result; a message is acknowledged when the next is asked for.
+   * Subscribes under the device's base, for instance `down/#`, or to an absolute filter. Iterate over the result; a message is acknowledged when the next is asked for.
    * Survives reconnects.
    */
-  subscribe(filter: string, options?: SubscribeOptions): Subscription {
-    if (!isOwnTopic(filter)) throw notOwn("INVALID_FILTER", filter);
+  subscribe(filter: DeviceTopic, options?: SubscribeOptions): Subscription {
+    if (!isDeviceTopic(filter)) throw notOwn("INVALID_FILTER", filter);
     return this.#telemetry.subscribe(this.topic(filter), { bufferBytes: this.#inboundBytes, ...options });
   }
 
@@ -232,20 +243,20 @@ export class Device {
   }
 
   /**
-   * Unsubscribes under `devices/{id}/`, also from what an earlier firmware subscribed to.
+   * Unsubscribes under the device's base or from absolute filters, also from what an earlier firmware subscribed to.
    * @throws HawserError as `MqttClient.unsubscribe`
    */
-  unsubscribe(filters: string | readonly string[], options?: UnsubscribeOptions): Promise<UnsubscribeResult> {
-    const relative = typeof filters === "string" ? [filters] : filters;
-    return this.#telemetry.unsubscribe(relative.map((filter) => this.topic(filter)), options);
+  unsubscribe(filters: DeviceTopic | readonly DeviceTopic[], options?: UnsubscribeOptions): Promise<UnsubscribeResult> {
+    const all = isSeveral(filters) ? filters : [filters];
+    return this.#telemetry.unsubscribe(all.map((filter) => this.topic(filter)), options);
   }
 
-  /** Filters, without `devices/{id}/`, that the application has subscribed to. */
+  /** Filters below the device's base, without it, that the application has subscribed to. */
   get filters(): readonly string[] {
     return this.#relative(this.#telemetry.filters).filter((filter) => filter !== RESPONSE_TOPIC);
   }
 
-  /** Filters, without `devices/{id}/`, that an earlier firmware has left in the broker's session, as far as storage remembers. To drop them, give them to {@link unsubscribe}. */
+  /** Filters below the device's base, without it, that an earlier firmware has left in the broker's session, as far as storage remembers. To drop them, give them to {@link unsubscribe}. */
   get leftoverFilters(): readonly string[] {
     return this.#relative(this.#telemetry.leftoverFilters);
   }
@@ -255,9 +266,9 @@ export class Device {
     return filters.filter((filter) => filter.startsWith(own)).map((filter) => filter.slice(own.length));
   }
 
-  /** The full topic of one of this device's own. */
-  topic(relative: string): string {
-    return `devices/${this.id}/${relative}`;
+  /** The full topic of one of this device's own, or an absolute one as it is. */
+  topic(topic: DeviceTopic): string {
+    return typeof topic === "string" ? `${this.#base}/${topic}` : topic.absolute;
   }
 
   /** Calls `listener` with every event from now on. @returns a function that ends it */
@@ -311,7 +322,7 @@ export class Device {
   /** At QoS 0: an application that takes none of its messages may have used up what the broker may send at the others. An answer lost is asked for again. */
   async #listenForAnswers(client: MqttClient): Promise<void> {
     try {
-      for await (const message of client.subscribe(this.topic(RESPONSE_TOPIC))) this.#rotation.answer(message.payload);
+      for await (const message of client.subscribe(`devices/${this.id}/${RESPONSE_TOPIC}`)) this.#rotation.answer(message.payload);
     } catch (error) {
       this.platform.log("error", "the broker does not let this device hear the authority", { code: errorCode(error) });
       const delayMs = errorCode(error) === "BROKER_HANGS_UP" ? LISTEN_AGAIN_HUNG_UP_MS : LISTEN_AGAIN_MS;
@@ -354,9 +365,13 @@ export class Device {
   }
 }
 
+function isSeveral(filters: DeviceTopic | readonly DeviceTopic[]): filters is readonly DeviceTopic[] {
+  return Array.isArray(filters);
+}
+
 function notOwn(code: string, topic: unknown): HawserError {
-  const next = 'Leave out the prefix: "up/temperature", "down/#".';
-  return new HawserError(code, `${JSON.stringify(topic) ?? String(topic)} is no topic below the device's own: they are relative to devices/{id}/`, next);
+  const next = 'Leave out the prefix: "up/temperature", "down/#". For a topic elsewhere give { absolute: "..." }.';
+  return new HawserError(code, `${JSON.stringify(topic) ?? String(topic)} is no topic below the device's own: they are relative to its base, devices/{id}/ by default`, next);
 }
 
 function connectionOptions(config: DeviceConfig): Omit<MqttOptions, "clientId" | "cleanStart"> {
