@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { buildCli, hawser, temporaryDirectory } from "../../test/support/host-tools/test-cli.js";
@@ -81,5 +81,25 @@ describe("hawser policy", () => {
     expect(readFileSync(join(cwd, "t.md"), "utf8")).toContain("| up | devices/{id}/up/# | from the device |");
     expect(readFileSync(join(cwd, "t.html"), "utf8")).toContain("<td>devices/{id}/up/#</td>");
     expect(JSON.parse(readFileSync(join(cwd, "t.json"), "utf8"))).toMatchObject({ asyncapi: "3.0.0", channels: { "device-up": { address: "devices/{id}/up/#" } } });
+  });
+});
+
+describe("hawser policy compile", () => {
+  test("writes a configuration, keeps the administrator's lines, and refuses what is not its own", async () => {
+    const cwd = await place();
+    const flags = ["policy", "compile", "--policy", "policy.yaml", "--inventory", "names.yaml", "--for", "mosquitto", "--out", "out"];
+    const { files } = await json<{ files: string[] }>(cwd, ...flags);
+    expect(files).toEqual(["mtls.acl", "psk.acl", "mosquitto.conf", "mosquitto.service.d/hawser.conf"]);
+    writeFileSync(join(cwd, "out/conf.d/mine.conf"), "log_type debug\n");
+    await json(cwd, ...flags);
+    expect(readFileSync(join(cwd, "out/conf.d/mine.conf"), "utf8")).toBe("log_type debug\n");
+    expect(await hawser([...flags.slice(0, -1), "."], { cwd })).toMatchObject({ code: 5, stderr: expect.stringContaining("OUT_EXISTS") as string });
+  });
+
+  test("refuses what the target cannot say, naming the line, and writes nothing", async () => {
+    const cwd = await place();
+    const { code, stderr } = await hawser(["policy", "compile", "--policy", "policy.yaml", "--inventory", "names.yaml", "--for", "emqx", "--out", "out"], { cwd });
+    expect([code, stderr]).toEqual([6, expect.stringMatching(/^error POLICY_INVALID: .*:\d+: EMQX 5 cannot say .*pre-shared/)]);
+    expect(readdirSync(cwd)).not.toContain("out");
   });
 });

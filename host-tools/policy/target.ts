@@ -38,6 +38,8 @@ export interface Capabilities {
 /** Files by name, and what the operator has to know. */
 export interface Compiled {
   readonly files: ReadonlyMap<string, string>;
+  /** Directories that the broker or its administrator fills; they stay as they are. */
+  readonly directories?: readonly string[];
   /** Risks that remain, and what the policy left unenforced on purpose. */
   readonly risks: readonly string[];
 }

@@ -58,7 +58,7 @@ export function compileMosquittoPolicy(input: CompileInput, options: MosquittoCo
   if (version === "2.0.11" && policy.limits.connections !== undefined) risks.push("mosquitto 2.0.11 counts disconnections twice, so that max_connections soon refuses nobody: use the firewall lines (`hawser policy compile --for firewall`)");
   files.set("mosquitto.conf", configText(input, user, version));
   files.set("mosquitto.service.d/hawser.conf", dropIn(directory));
-  return { files, risks };
+  return { files, risks, directories: ["conf.d", "data"] };
 }
 
 function configText(input: CompileInput, user: string, version: MosquittoVersion): string {

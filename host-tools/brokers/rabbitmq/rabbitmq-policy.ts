@@ -43,7 +43,7 @@ export function compileRabbitmq(input: CompileInput): Compiled {
     "A dot is a slash: devices/a.b and devices/a/b are one topic",
     "A change of rights reaches live sessions with their next operation; run `rabbitmqctl import_definitions definitions.json` after each change, and `rabbitmqctl delete_user NAME` for names that are gone",
   );
-  return { files, risks };
+  return { files, risks, directories: ["crls"] };
 }
 
 function requireWithoutDot(text: string, source?: Source): void {

@@ -31,8 +31,9 @@ export async function compile(options: CompileOptions, { terminal }: Context): P
   if (/[\p{Cc}"\\ ]/u.test(at)) throw new HawserError("OUT_EXISTS", `${JSON.stringify(at)} cannot stand in a broker's configuration`, "Choose a path without blanks, quotes and control characters.");
   const tls = resolve(options.tls ?? at);
   const paths = { anchors: join(tls, "ca.crt.pem"), chain: join(tls, "broker.crt.pem"), key: join(tls, "broker.key.pem"), crl: join(tls, "crl.pem"), psk: join(tls, "psk.txt") };
-  const { files, risks } = compilePolicy(options.for, new CompileInput(new PolicyEngine(policy, names), at, paths));
+  const { files, risks, directories = [] } = compilePolicy(options.for, new CompileInput(new PolicyEngine(policy, names), at, paths));
   writeTogether(resolve(options.out), files);
+  for (const name of directories) mkdirSync(join(resolve(options.out), name), { recursive: true, mode: 0o700 });
   const list = [...files.keys()];
   terminal.result({ for: options.for, out: options.out, files: list, risks: [...risks] }, [...list.map((file) => `Wrote ${join(options.out, file)}`), ...(risks.length === 0 ? [] : ["What remains:", ...risks.map((risk) => `- ${risk}`)])]);
 }

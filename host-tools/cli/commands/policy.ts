@@ -139,7 +139,7 @@ function addCompile(policy: Command, run: Run): void {
     .option("--listener <name>", "only this listener; may be repeated", collect);
   json(compile);
   addHelp(compile, {
-    notes: ["What the target cannot say is refused, with the line of the policy. Remaining risks are printed.", "For mosquitto on this machine use `hawser broker config`: it keeps the files up to date with the CA."],
+    notes: ["What the target cannot say is refused, with the line of the policy. Remaining risks are printed.", "Files have mode 0600 and are yours: give them to the broker's user.", "For mosquitto on this machine use `hawser broker config`: it keeps the files up to date with the CA."],
     json: ['{"for":"emqx","out":"emqx","files":["emqx.conf","acl.conf"],"risks":[".."]}'],
     examples: ["hawser policy compile --dir ca --for rabbitmq --out rabbitmq --listener mtls", "hawser policy compile --policy policy.yaml --inventory names.yaml --for firewall --out firewall"],
     exits: [5, 6],
