@@ -15,6 +15,7 @@ const ENTRY_POINTS = [
   "sim/index.ts",
   "sim/node/index.ts",
   "sim/virtual/main.ts",
+  "sim/fleet/fleet-process.ts",
   "host-tools/index.ts",
   "host-tools/cli/main.ts",
   "test/bench/main.ts",

@@ -26,6 +26,8 @@ import { changePassphrase } from "./passphrase-change.js";
 import type { ScryptCost } from "../../sim/node/vault/sealed.js";
 import { Provisioning } from "./provisioning.js";
 import type { DeviceIdentity, Reservation, ReserveRequest } from "./provisioning.js";
+import { provisionBatch } from "./provisioning-batch.js";
+import type { BatchRequest } from "./provisioning-batch.js";
 import { parseRecord, readRecord, unlock } from "../ca-directory/ca-record.js";
 import { addCrlWhenDue, readNextUpdate, renewCrl, revoke } from "./revocation.js";
 import type { Revoked, RevokeRequest } from "./revocation.js";
@@ -215,6 +217,11 @@ export class CertificateAuthority {
   /** Instead of the last step: the name is given back: see {@link Provisioning.abandon}. */
   abandon(reservation: Reservation): Promise<void> {
     return this.#provisioning.abandon(reservation);
+  }
+
+  /** Many devices as one change: see {@link provisionBatch}. */
+  provisionBatch(request: BatchRequest): Promise<DeviceIdentity[]> {
+    return provisionBatch(this.#ca, request);
   }
 
   /** Credentials for a client that is no device: see {@link issueClient}. */

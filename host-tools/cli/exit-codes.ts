@@ -101,6 +101,7 @@ const NETWORK = [
   "DEVICE_SILENT",
   "LINE_LOST",
   "SERIAL_IN_USE",
+  "WATCHER_NOT_CONNECTED",
 ];
 
 const NETWORK_FAILURES: readonly FailureCode[] = [

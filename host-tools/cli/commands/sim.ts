@@ -1,10 +1,11 @@
-/** `hawser sim run`. */
+/** `hawser sim run`, and the commands beside it. */
 import { Option } from "commander";
 import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { parseBrokerUrl, parseCount, parsePositiveDurationMs } from "../values.js";
 import { connectTimeout, json, parsePath } from "./shared-options.js";
+import { addSimFleetCommand } from "./sim-fleet.js";
 
 export function addSimCommands(program: Command, run: Run): void {
   const sim = program.command("sim").description("Simulate devices: the SDK itself, on Node or on XS.");
@@ -46,4 +47,5 @@ export function addSimCommands(program: Command, run: Run): void {
     exits: [3, 4, 5, 6, 130],
   });
   command.action(run(async () => (await import("../actions/sim-run.js")).runSimulatedDevice));
+  addSimFleetCommand(sim, run);
 }

@@ -1,0 +1,73 @@
+/** Provisioning many devices as one change of the CA: for fleets whose keys are made on this machine, where a change a device would take minutes. */
+import { randomBytes } from "node:crypto";
+import { HawserError } from "../../sdk/errors.js";
+import { checkId, recoveryIdentity } from "../../sdk/identity/device-id.js";
+import { seal } from "../../sim/node/vault/sealed.js";
+import { DIRECTORIES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
+import { lockNow, type ProcessLock } from "../../sim/node/files/process-lock.js";
+import { reservedEntry, withCertificate } from "../ca-directory/state-transitions.js";
+import { checkRequest } from "../pki/certificate-request.js";
+import { checkDeviceRole, policyOf } from "./ca-policy.js";
+import { chainOf, issueLeaf } from "./context.js";
+import type { CaContext } from "./context.js";
+import type { DeviceIdentity } from "./provisioning.js";
+import { checkDeviceName } from "./reserved-names.js";
+import { join } from "node:path";
+
+export interface BatchDevice {
+  readonly id: string;
+  /** PKCS#10, DER. */
+  readonly csr: Uint8Array;
+}
+
+export interface BatchRequest {
+  readonly role: string;
+  readonly devices: readonly BatchDevice[];
+  /** Of the certificates, milliseconds; the CA's own setting when left out. */
+  readonly lifetimeMs?: number;
+}
+
+const PSK_BYTES = 32;
+
+/**
+ * Issues certificate and PSK for every device and lets them in, all or none. The caller keeps what it gets: a process that dies after this has
+ * devices in the CA whose keys nobody has, which `provision --replace` or `revoke` mends.
+ *
+ * @throws HawserError `INVALID_ID`, `RESERVED_NAME`, `INVALID_ROLE`, `ID_EXISTS`, `BAD_REQUEST`, `BAD_SIGNATURE`, `WRONG_SUBJECT`, and those of every change
+ */
+export async function provisionBatch(ca: CaContext, { role, devices, lifetimeMs = ca.record.lifetimesMs.device }: BatchRequest): Promise<DeviceIdentity[]> {
+  const locks: ProcessLock[] = [];
+  try {
+    const asked: { id: string; publicKey: Uint8Array }[] = [];
+    for (const { id, csr } of devices) {
+      checkDeviceName(checkId(id), ca.record.brokerHosts);
+      locks.push(lockNow(join(ca.directory, DIRECTORIES.reservations, `${id}.lock`), () => exists(id, "being provisioned by another process")));
+      asked.push({ id, publicKey: (await checkRequest(csr, id)).publicKey });
+    }
+    return await ca.store.change(async (draft) => {
+      const checkedRole = checkDeviceRole(policyOf(draft), role);
+      const made: DeviceIdentity[] = [];
+      for (const { id, publicKey } of asked) {
+        const before = draft.entries.get(id);
+        // Reserved, and we hold the name's lock: whoever reserved it is gone.
+        if (before !== undefined && before.state !== "reserved") throw exists(id, `a ${before.kind} of this CA already`);
+        const { record, der } = await issueLeaf(ca.keys, id, publicKey, { kind: "client" }, draft.nowMs, lifetimeMs);
+        const psk = randomBytes(PSK_BYTES);
+        const sealedPsk = seal(ca.keys.sealing, psk, SEAL_PURPOSE.psk(id)).toString("base64");
+        draft.put({ ...withCertificate(reservedEntry(id, checkedRole, draft.nowMs), record, draft.nowMs), state: "active", currentSerial: record.serial, psk: sealedPsk });
+        made.push({
+          id, role: checkedRole, serial: record.serial, notAfterMs: record.notAfterMs, chain: chainOf(ca.keys, der),
+          trustAnchors: [ca.keys.root.certificate], psk, pskIdentity: recoveryIdentity(id), replaced: [],
+        });
+      }
+      draft.record({ event: "batch-provisioned", role: checkedRole, names: made.map(({ id, serial }) => `${id} ${serial}`) });
+      return made;
+    });
+  } finally {
+    for (const lock of locks) lock.release();
+  }
+}
+
+function exists(id: string, what: string): HawserError {
+  return new HawserError("ID_EXISTS", `the device ${id} is ${what}`, "Choose other ids, or use the file with the identities of an earlier run.");
+}

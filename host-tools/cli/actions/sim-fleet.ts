@@ -1,0 +1,172 @@
+/** Runs a fleet against a passing broker, or against a CA and broker of the user's. */
+import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { packageRoot } from "../../../firmware/build/project-files.js";
+import { HawserError } from "../../../sdk/errors.js";
+import type { Endpoint } from "../../../sdk/platform.js";
+import type { ClientPems, FleetIdentity, FleetPlan, PublishProfile } from "../../../sim/fleet/fleet-plan.js";
+import type { FleetResult } from "../../../sim/fleet/fleet-result.js";
+import { FleetRun } from "../../../sim/fleet/fleet-run.js";
+import { openCa, type CertificateAuthority } from "../../ca/certificate-authority.js";
+import type { Context } from "../command-runner.js";
+import { idsOf, provisionFleet, readIdentities, writeIdentities } from "../fleet/fleet-identities.js";
+import { FleetSite, usualEngine, type SiteEngine } from "../fleet/fleet-site.js";
+import { caPassphrase, type PassphraseOptions } from "../passphrases.js";
+import { showResult, writeResults, type ResultFiles } from "../results/write-results.js";
+import { brokerUrl } from "../values.js";
+
+/** Durations are milliseconds, shares 0..1. */
+export interface SimFleetOptions extends PassphraseOptions, ResultFiles {
+  devices: number;
+  duration: number;
+  drain: number;
+  broker?: SiteEngine;
+  dir?: string;
+  url?: Endpoint;
+  pskUrl?: Endpoint;
+  identities?: string;
+  ids: string;
+  role: string;
+  startRate: number;
+  publishEvery: number;
+  qos: "0" | "1" | "2" | "mixed";
+  payload: [number, number];
+  topic: string;
+  commands: number;
+  sleepers: number;
+  reboots: number;
+  renewals: number;
+  retryCap: number;
+  restartBroker?: number;
+  client: "hawser" | "mqttjs";
+  workers?: number;
+  threads?: boolean;
+  seed?: string;
+  json?: boolean;
+}
+
+const WATCHER = "fleet-watcher";
+const WATCHER_LIFETIME_MS = 24 * 3_600_000;
+/** A simulated device is meant to recover within a test, not within a quarter of an hour. */
+const PATIENCE_MS = 5_000;
+
+export async function runFleet(options: SimFleetOptions, context: Context): Promise<void> {
+  const ids = checkOptions(options);
+  const result = options.dir === undefined ? await onPassingSite(options, ids, context) : await onOwnCa(options, options.dir, options.url as Endpoint, ids, context);
+  writeResults(result, options, context.env, context.terminal);
+  showResult(context.terminal, result);
+  if (result.passed) return;
+  const failed = result.checks.filter(({ passed }) => !passed).map(({ name }) => name);
+  throw new HawserError("FLEET_FAILED", `failed: ${failed.join("; ")}`, `Run it again with --seed ${result.seed}`);
+}
+
+function checkOptions({ dir, url, pskUrl, broker, identities, restartBroker, ids, devices, topic }: SimFleetOptions): string[] {
+  const usage = (what: string, next: string): HawserError => new HawserError("USAGE", what, next);
+  if ((dir === undefined) !== (url === undefined)) throw usage("--dir and --url belong together", "Give both, or neither for a passing CA and broker.");
+  if (dir !== undefined && (broker !== undefined || restartBroker !== undefined)) throw usage("--broker and --restart-broker are for a passing broker", "Leave them out with --dir.");
+  if (dir === undefined && (pskUrl !== undefined || identities !== undefined)) throw usage("--psk-url and --identities are for a CA of your own", "Give --dir and --url too.");
+  if (!/^[^+#\u0000/]+(\/[^+#\u0000/]+)*$/.test(topic) || topic === "pong") throw new HawserError("INVALID_TOPIC", `${JSON.stringify(topic)} is not a topic below devices/{id}/up/`, "Write e.g. telemetry.");
+  return idsOf(ids, devices);
+}
+
+async function onPassingSite(options: SimFleetOptions, ids: readonly string[], context: Context): Promise<FleetResult> {
+  const { terminal } = context;
+  const engine = options.broker ?? usualEngine();
+  const site = new FleetSite({ engine, devices: options.devices });
+  try {
+    terminal.note(`making a CA and ${ids.length} devices`);
+    await site.build();
+    const identities = await provisionFleet(site.ca, ids, options.role, (done) => ids.length > 1_000 && terminal.note(`${done} of ${ids.length} provisioned`));
+    const watcher = await watcherOf(site.ca, WATCHER);
+    context.stop.check();
+    await site.startBroker();
+    await site.startAuthority();
+    const plan = planOf(options, { host: "127.0.0.1", port: site.mtlsPort }, { host: "127.0.0.1", port: site.pskPort });
+    const run = fleetRun(options, plan, identities, watcher, engine, context);
+    return await run.play(async (playing) => {
+      if (options.restartBroker === undefined) return;
+      await delay(options.duration / 2);
+      playing.note("broker killed");
+      await site.killBroker();
+      await delay(options.restartBroker);
+      await site.startBroker();
+      playing.note("broker started again");
+    });
+  } finally {
+    await site.strike();
+  }
+}
+
+async function onOwnCa(options: SimFleetOptions, dir: string, url: Endpoint, ids: readonly string[], context: Context): Promise<FleetResult> {
+  const passphrase = await caPassphrase({ ...options, dir }, context.env);
+  const ca = await openCa(dir, passphrase);
+  const known = options.identities === undefined ? [] : readIdentities(options.identities, passphrase);
+  const byId = new Map(known.map((identity) => [identity.id, identity]));
+  const fresh = ids.filter((id) => !byId.has(id));
+  context.terminal.note(`${ids.length - fresh.length} devices known, ${fresh.length} to provision`);
+  for (const identity of await provisionFleet(ca, fresh, options.role)) byId.set(identity.id, identity);
+  const keep = (): void => options.identities === undefined ? undefined : writeIdentities(options.identities, passphrase, [...byId.values()]);
+  // Before anything connects: a run that is killed has not lost the keys.
+  keep();
+  const name = `${WATCHER}-${randomBytes(3).toString("hex")}`;
+  const watcher = await watcherOf(ca, name);
+  try {
+    const identities = ids.map((id) => byId.get(id)).filter((identity) => identity !== undefined);
+    const run = fleetRun(options, planOf(options, url, options.pskUrl), identities, watcher, brokerUrl(url), context);
+    const result = await run.play();
+    for (const identity of run.kept) byId.set(identity.id, identity);
+    keep();
+    return result;
+  } finally {
+    await ca.revoke({ id: name, reason: "cessationOfOperation" });
+    if (options.identities === undefined) for (const id of fresh) await ca.revoke({ id, reason: "cessationOfOperation" });
+  }
+}
+
+async function watcherOf(ca: CertificateAuthority, name: string): Promise<ClientPems> {
+  return { name, ...(await ca.issueClient({ name, role: "operator", lifetimeMs: WATCHER_LIFETIME_MS })) };
+}
+
+function planOf(options: SimFleetOptions, broker: Endpoint, recovery: Endpoint | undefined): FleetPlan {
+  return {
+    seed: options.seed ?? randomBytes(6).toString("hex"), broker, ...(recovery ? { recovery } : {}), client: options.client, startPerSecond: options.startRate / workersOf(options),
+    profiles: profilesOf(options), ...(options.sleepers > 0 ? { sleep: { share: options.sleepers, awakeMs: 10_000, asleepMs: 20_000 } } : {}),
+    rebootsPerHour: options.reboots, renewalsPerHour: options.renewals, retryCapMs: options.retryCap, recoveryPatienceMs: PATIENCE_MS,
+  };
+}
+
+function profilesOf({ qos, publishEvery, topic, payload }: SimFleetOptions): PublishProfile[] {
+  const levels = qos === "mixed" ? ([0, 1, 2] as const) : ([Number(qos) as 0 | 1 | 2] as const);
+  const fields = { temperature: { number: [-20, 60] as const }, battery: { integer: [0, 100] as const } };
+  return levels.map((level) => ({ topic, qos: level, everyMs: publishEvery * levels.length, jitter: 0.2, sizeBytes: payload, fields }));
+}
+
+function fleetRun(options: SimFleetOptions, plan: FleetPlan, identities: readonly FleetIdentity[], watcher: ClientPems, brokerName: string, { terminal, stop }: Context): FleetRun {
+  const workers = workersOf(options);
+  let [lastMessages, lastMs] = [0, 0];
+  return new FleetRun({
+    name: `fleet of ${identities.length}`, plan, identities, watcher, program: fleetProgram(), workers, workersBy: options.threads === true ? "thread" : "process",
+    durationMs: options.duration, drainMs: options.drain, commandsPerSecond: options.commands, brokerName, stop: stop.asked,
+    onSample: (sample, failures) => {
+      const perSecond = Math.round((sample.messages - lastMessages) / Math.max(0.001, (sample.atMs - lastMs) / 1000));
+      [lastMessages, lastMs] = [sample.messages, sample.atMs];
+      const troubles = Object.entries(failures).sort((a, b) => b[1] - a[1]).slice(0, 3).map(([code, count]) => `${code} ${count}`).join(", ");
+      const text = `${sample.connected} online, ${perSecond} msg/s, p50 ${sample.p50Ms} ms, p99 ${sample.p99Ms} ms, ${sample.waiting} wait${troubles === "" ? "" : `; ${troubles}`}`;
+      terminal.event("progress", { ...sample, perSecond, failures }, text);
+    },
+  });
+}
+
+function workersOf({ workers, devices }: SimFleetOptions): number {
+  return Math.min(workers ?? availableParallelism(), devices);
+}
+
+/** The program of the fleet's processes. @throws HawserError `NOT_FOUND` */
+export function fleetProgram(): string {
+  const file = join(packageRoot(), "dist/sim/fleet/fleet-process.js");
+  if (!existsSync(file)) throw new HawserError("NOT_FOUND", `there is no ${file}`, "Build hawser first: npm run build.");
+  return file;
+}

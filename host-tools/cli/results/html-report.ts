@@ -1,0 +1,117 @@
+/** A result as one HTML file that needs nothing else: plots are SVG drawn here, no script, no network. */
+import type { FleetResult, Sample } from "../../../sim/fleet/fleet-result.js";
+
+interface Line {
+  readonly name: string;
+  readonly colour: string;
+  readonly of: (sample: Sample, before: Sample | undefined) => number;
+}
+
+const WIDTH = 860;
+const HEIGHT = 220;
+const LEFT = 70;
+const BOTTOM = 30;
+const TOP = 12;
+/** More points than pixels show nothing. */
+const MOST_POINTS = 800;
+
+const PLOTS: readonly { readonly title: string; readonly unit: string; readonly lines: readonly Line[] }[] = [
+  {
+    title: "Connections",
+    unit: "devices",
+    lines: [
+      { name: "connected", colour: "#1a7f37", of: ({ connected }) => connected },
+      { name: "asleep", colour: "#8c959f", of: ({ asleep }) => asleep },
+    ],
+  },
+  { title: "Attempts to connect", unit: "a second", lines: [{ name: "attempts", colour: "#bc4c00", of: rate((sample) => sample.attempts) }] },
+  {
+    title: "Credentials in use",
+    unit: "devices",
+    lines: [
+      { name: "mtls", colour: "#0969da", of: ({ byCredential }) => byCredential["mtls"] ?? 0 },
+      { name: "psk", colour: "#cf222e", of: ({ byCredential }) => byCredential["psk"] ?? 0 },
+    ],
+  },
+  { title: "Messages delivered", unit: "a second", lines: [{ name: "messages", colour: "#0969da", of: rate((sample) => sample.messages) }] },
+  { title: "Messages that wait on devices", unit: "messages", lines: [{ name: "waiting", colour: "#8250df", of: ({ waiting }) => waiting }] },
+  {
+    title: "Delivery since the start, end to end",
+    unit: "ms",
+    lines: [
+      { name: "p50", colour: "#1a7f37", of: ({ p50Ms }) => p50Ms },
+      { name: "p99", colour: "#cf222e", of: ({ p99Ms }) => p99Ms },
+    ],
+  },
+  { title: "Memory of the fleet's processes", unit: "MB", lines: [{ name: "RSS", colour: "#57606a", of: ({ rssMb }) => rssMb }] },
+];
+
+export function htmlReport(result: FleetResult): string {
+  const { messages, connections, delivery, answer, cost, commands } = result;
+  const accepted = messages.accepted.qos0 + messages.accepted.qos1 + messages.accepted.qos2;
+  const facts: readonly (readonly [string, string])[] = [
+    ["Devices", `${result.devices}, client ${result.client}, ${result.workers} workers`],
+    ["Broker", result.broker],
+    ["Started", `${result.startedAt}, ${(result.durationMs / 1000).toFixed(1)} s`],
+    ["Seed", result.seed],
+    ["Messages", `${accepted} accepted (${messages.accepted.qos0} at QoS 0, ${messages.accepted.qos1} at QoS 1, ${messages.accepted.qos2} at QoS 2), ${messages.delivered} delivered, ${messages.copiesAtQos1} copies at QoS 1, ${messages.refused} not accepted`],
+    ["Commands", `${commands.sent} sent, ${commands.answered} answered, p50 ${answer.p50Ms} ms, p99 ${answer.p99Ms} ms`],
+    ["Delivery", `p50 ${delivery.p50Ms}, p90 ${delivery.p90Ms}, p99 ${delivery.p99Ms}, p99.9 ${delivery.p999Ms}, most ${delivery.maxMs} ms`],
+    ["Connections", `${connections.accepted} accepted, ${connections.attempts} attempts, ${connections.renewed} certificates renewed`],
+    ["Cost", `${cost.kilobytesPerDevice} KB a device, ${cost.cpuPercentPerThousand} % of a core for 1,000 devices, ${cost.cpuMicrosPerMessage} us of CPU a message`],
+  ];
+  const failures = Object.entries(result.failures).sort((a, b) => b[1] - a[1]);
+  return `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>${text(result.name)}: ${result.passed ? "passed" : "failed"}</title>
+<style>
+body{font:15px/1.5 system-ui,sans-serif;max-width:900px;margin:2rem auto;padding:0 1rem;color:#1f2328;background:#fff}
+h1{font-size:1.5rem}h2{font-size:1.05rem;margin:1.6rem 0 .3rem}table{border-collapse:collapse;width:100%}
+td,th{border-bottom:1px solid #d0d7de;padding:.3rem .6rem .3rem 0;text-align:left;vertical-align:top;overflow-wrap:anywhere}
+td:first-child{white-space:nowrap}.passed{color:#1a7f37}.failed{color:#cf222e;font-weight:600}svg{width:100%;height:auto}
+svg text{font:11px system-ui,sans-serif;fill:#57606a}
+</style></head><body>
+<h1>${text(result.name)}: <span class="${result.passed ? "passed" : "failed"}">${result.passed ? "passed" : "failed"}</span></h1>
+<table>${result.checks.map(({ name, passed, detail }) => `<tr><td class="${passed ? "passed" : "failed"}">${passed ? "passed" : "failed"}</td><td>${text(name)}</td><td>${text(detail)}</td></tr>`).join("")}</table>
+<h2>What was run</h2>
+<table>${facts.map(([name, value]) => `<tr><td>${name}</td><td>${text(value)}</td></tr>`).join("")}</table>
+${PLOTS.map(({ title, unit, lines }) => plot(title, unit, lines, result)).join("\n")}
+<h2>Failures by code</h2>
+${failures.length === 0 ? "<p>none</p>" : `<table>${failures.map(([code, count]) => `<tr><td>${count}</td><td>${text(code)}</td></tr>`).join("")}</table>`}
+</body></html>
+`;
+}
+
+function plot(title: string, unit: string, lines: readonly Line[], { samples, events }: FleetResult): string {
+  const step = Math.max(1, Math.ceil(samples.length / MOST_POINTS));
+  const shown = samples.filter((_, index) => index % step === 0);
+  const lastMs = Math.max(1_000, samples.at(-1)?.atMs ?? 0);
+  const values = lines.map((line) => shown.map((sample, index) => line.of(sample, shown[index - 1])));
+  const most = niceCeiling(Math.max(1, ...values.flat()));
+  const x = (atMs: number): number => LEFT + (Math.max(0, Math.min(atMs, lastMs)) / lastMs) * (WIDTH - LEFT - 10);
+  const y = (value: number): number => TOP + (1 - value / most) * (HEIGHT - TOP - BOTTOM);
+  const grid = [0, 0.5, 1].map((share) => `<path d="M${LEFT} ${y(most * share)}H${WIDTH - 10}" stroke="#d0d7de"/><text x="${LEFT - 6}" y="${y(most * share) + 4}" text-anchor="end">${number(most * share)}</text>`);
+  const times = [0, 0.25, 0.5, 0.75, 1].map((share) => `<text x="${x(lastMs * share)}" y="${HEIGHT - 8}" text-anchor="middle">${number((lastMs * share) / 1000)} s</text>`);
+  const marks = events.map(({ atMs, what }) => `<path d="M${x(atMs)} ${TOP}V${HEIGHT - BOTTOM}" stroke="#bf8700" stroke-dasharray="3 3"><title>${text(what)}</title></path>`);
+  const curves = lines.map(({ colour }, at) => `<polyline fill="none" stroke="${colour}" stroke-width="1.6" points="${shown.map((sample, index) => `${x(sample.atMs).toFixed(1)},${y(values[at]?.[index] ?? 0).toFixed(1)}`).join(" ")}"/>`);
+  const legend = lines.map(({ name, colour }, at) => `<rect x="${LEFT + 10 + at * 110}" y="${TOP}" width="10" height="10" fill="${colour}"/><text x="${LEFT + 24 + at * 110}" y="${TOP + 9}">${name}</text>`);
+  return `<h2>${title} (${unit})</h2>\n<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${title}">${[...grid, ...times, ...marks, ...curves, ...legend].join("")}</svg>`;
+}
+
+function rate(of: (sample: Sample) => number): Line["of"] {
+  return (sample, before) => (before === undefined ? 0 : (of(sample) - of(before)) / Math.max(0.001, (sample.atMs - before.atMs) / 1000));
+}
+
+/** 1, 2 or 5 times a power of ten. */
+function niceCeiling(value: number): number {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return ([1, 2, 5, 10].find((factor) => factor * power >= value) ?? 10) * power;
+}
+
+function number(value: number): string {
+  return value >= 100 ? Math.round(value).toLocaleString("en-US") : String(Math.round(value * 10) / 10);
+}
+
+function text(raw: string): string {
+  return raw.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/"/g, "&quot;");
+}

@@ -1,0 +1,178 @@
+/** One device of a fleet at work: it publishes, sleeps, restarts, and keeps the account of what it accepted. */
+import { errorCode } from "../../sdk/errors.js";
+import { SeededRandom } from "../virtual/random.js";
+import { FleetStores, hawserClient, mqttJsClient, type ClientListener, type FleetClient } from "./fleet-client.js";
+import type { DeviceAccount, FleetIdentity, FleetPlan, PublishProfile } from "./fleet-plan.js";
+import { PayloadSource, preciseNowMs } from "./payload-source.js";
+
+const HOUR_MS = 3_600_000;
+
+/** Counted for a worker as a whole. */
+export interface WorkerTally {
+  accepted: number;
+  refused: number;
+  connections: number;
+  attempts: number;
+  renewed: number;
+  failures: Record<string, number>;
+}
+
+export class FleetDevice implements ClientListener {
+  readonly #stores: FleetStores;
+  readonly #random: SeededRandom;
+  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #notAccepted: number[] = [];
+  /** QoS of each number. A text grows by a byte a message, an array by eight. */
+  #qos = "";
+  #client: FleetClient;
+  #isQuiet = false;
+  #isStopped = false;
+  credential: string | undefined;
+  isAsleep = false;
+  isStarted = false;
+
+  constructor(
+    private readonly plan: FleetPlan,
+    identity: FleetIdentity,
+    private readonly tally: WorkerTally,
+  ) {
+    this.#stores = new FleetStores(identity);
+    this.#random = new SeededRandom(`${plan.seed}/${identity.id}`);
+    this.#client = this.#boot();
+  }
+
+  get id(): string {
+    return this.#stores.identity.id;
+  }
+
+  start(): void {
+    this.isStarted = true;
+    this.#client.start();
+    for (const [index, profile] of this.plan.profiles.entries()) this.#publishBy(profile, new PayloadSource(profile, `${this.plan.seed}/${this.id}/${index}`));
+    const { sleep, rebootsPerHour, renewalsPerHour } = this.plan;
+    if (sleep !== undefined && this.#random.chance(sleep.share)) this.#after(sleep.awakeMs * this.#random.fraction(), () => void this.#sleep(sleep));
+    if (rebootsPerHour > 0) this.#again(HOUR_MS / rebootsPerHour, () => void this.#reboot());
+    if (renewalsPerHour > 0) this.#again(HOUR_MS / renewalsPerHour, () => this.renew());
+  }
+
+  /** Publishes no more, and wakes up to deliver what waits. */
+  quiet(): void {
+    this.#isQuiet = true;
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
+    if (this.isAsleep) this.#wake();
+  }
+
+  renew(): void {
+    this.#client.renew();
+  }
+
+  waiting(): number {
+    return this.#client.waiting();
+  }
+
+  async stop(): Promise<void> {
+    this.quiet();
+    this.#isStopped = true;
+    await this.#client.stop();
+  }
+
+  account(): DeviceAccount {
+    return { id: this.id, numbered: this.#qos.length, notAccepted: this.#notAccepted, qos: this.#qos };
+  }
+
+  kept(): FleetIdentity {
+    return this.#stores.kept();
+  }
+
+  connected(credential: string): void {
+    this.credential = credential;
+    this.tally.connections += 1;
+  }
+
+  ended(code: string, wasConnected: boolean): void {
+    this.credential = undefined;
+    if (code === "CLOSED_LOCALLY" && wasConnected) return;
+    this.trouble(code);
+  }
+
+  trouble(code: string): void {
+    this.tally.failures[code] = (this.tally.failures[code] ?? 0) + 1;
+  }
+
+  renewed(): void {
+    this.tally.renewed += 1;
+  }
+
+  attempt(): void {
+    this.tally.attempts += 1;
+  }
+
+  #boot(): FleetClient {
+    return (this.plan.client === "hawser" ? hawserClient : mqttJsClient)(this.plan, this.#stores, this);
+  }
+
+  #publishBy(profile: PublishProfile, source: PayloadSource): void {
+    const send = (): void => {
+      this.#publish(profile, source);
+      this.#after(source.nextDelayMs(), send);
+    };
+    this.#after(source.firstDelayMs(), send);
+  }
+
+  #publish({ topic, qos }: PublishProfile, source: PayloadSource): void {
+    // At QoS 0 only who is connected can send.
+    if (qos === 0 && this.credential === undefined) return;
+    const n = this.#qos.length;
+    this.#qos += String(qos);
+    this.#client.publish(topic, source.next(n, preciseNowMs()), qos).then(
+      () => {
+        this.tally.accepted += 1;
+      },
+      (error: unknown) => {
+        this.tally.refused += 1;
+        this.#notAccepted.push(n);
+        this.trouble(`not accepted: ${errorCode(error)}`);
+      },
+    );
+  }
+
+  async #sleep(sleep: NonNullable<FleetPlan["sleep"]>): Promise<void> {
+    this.isAsleep = true;
+    await this.#client.stop();
+    if (!this.#isQuiet) this.#after(sleep.asleepMs, () => {
+      this.#wake();
+      this.#after(sleep.awakeMs, () => void this.#sleep(sleep));
+    });
+  }
+
+  #wake(): void {
+    this.isAsleep = false;
+    if (!this.#isStopped) this.#client.start();
+  }
+
+  /** The old client is let go of only when it has ended: two with one id would throw each other out. */
+  async #reboot(): Promise<void> {
+    if (this.isAsleep) return;
+    await this.#client.stop();
+    if (this.#isStopped) return;
+    this.#client = this.#boot();
+    this.#client.start();
+  }
+
+  #again(meanMs: number, run: () => void): void {
+    this.#after(meanMs * 2 * this.#random.fraction(), () => {
+      run();
+      this.#again(meanMs, run);
+    });
+  }
+
+  #after(delayMs: number, run: () => void): void {
+    if (this.#isQuiet) return;
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      run();
+    }, delayMs);
+    this.#timers.add(timer);
+  }
+}

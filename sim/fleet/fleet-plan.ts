@@ -1,0 +1,145 @@
+/** What a fleet does, and what its processes tell each other: plain data that can cross a process boundary. */
+import type { Endpoint } from "../../sdk/platform.js";
+
+/** How a payload's field is drawn. */
+export type FieldSpec =
+  | { readonly number: readonly [lowest: number, highest: number]; readonly decimals?: number }
+  | { readonly integer: readonly [lowest: number, highest: number] }
+  | { readonly oneOf: readonly (string | number | boolean)[] }
+  | { readonly text: number };
+
+/** One stream of messages that every device sends. */
+export interface PublishProfile {
+  /** Below `devices/{id}/up/`. */
+  readonly topic: string;
+  readonly qos: 0 | 1 | 2;
+  readonly everyMs: number;
+  /** 0..1: how much of the interval is drawn at random, so that devices do not march in step. */
+  readonly jitter: number;
+  /** Payloads are padded to a size drawn from here; the least is what the fields take. */
+  readonly sizeBytes: readonly [lowest: number, highest: number];
+  readonly fields?: Readonly<Record<string, FieldSpec>>;
+}
+
+export interface FleetPlan {
+  /** Equal seeds draw equal payloads, intervals and sleepers. */
+  readonly seed: string;
+  readonly broker: Endpoint;
+  /** Where devices recover by pre-shared key; without it they do not. */
+  readonly recovery?: Endpoint;
+  readonly client: "hawser" | "mqttjs";
+  readonly startPerSecond: number;
+  readonly profiles: readonly PublishProfile[];
+  /** The share of devices (0..1) that sleep, and for how long each is awake and asleep. */
+  readonly sleep?: { readonly share: number; readonly awakeMs: number; readonly asleepMs: number };
+  /** Restarts a device and hour, spread at random: the device object is made anew over the same storage, as by a reboot. */
+  readonly rebootsPerHour: number;
+  /** The longest that a device waits between two attempts. */
+  readonly retryCapMs: number;
+  /** Refusals of this length make a device turn to its pre-shared key. */
+  readonly recoveryPatienceMs: number;
+  /** How many times a device asks for a new certificate in an hour, beside those that are due. */
+  readonly renewalsPerHour: number;
+}
+
+/** A device's stores as they would lie in its flash: secret. */
+export interface FleetIdentity {
+  readonly id: string;
+  readonly records: Readonly<Record<string, Uint8Array>>;
+  readonly keys: Readonly<Record<string, Uint8Array>>;
+}
+
+/** PEM texts for a client that is no device. */
+export interface ClientPems {
+  readonly name: string;
+  readonly keyPem: string;
+  readonly chainPem: string;
+  readonly trustAnchorPem: string;
+}
+
+export type WorkerOrder =
+  | { readonly kind: "prepare"; readonly plan: FleetPlan; readonly devices: readonly FleetIdentity[] }
+  | { readonly kind: "start" }
+  /** Publish no more, wake everybody, and deliver what was accepted. */
+  | { readonly kind: "drain" }
+  | { readonly kind: "renew"; readonly share: number }
+  | { readonly kind: "stop" };
+
+/** What a worker has seen so far; sums, so that any may be lost but the last. */
+export interface WorkerReport {
+  readonly kind: "report";
+  readonly devices: number;
+  readonly started: number;
+  readonly connected: number;
+  readonly asleep: number;
+  readonly byCredential: Readonly<Record<string, number>>;
+  readonly accepted: number;
+  readonly refused: number;
+  /** Accepted and not yet delivered. */
+  readonly waiting: number;
+  readonly connections: number;
+  readonly attempts: number;
+  readonly renewed: number;
+  readonly failures: Readonly<Record<string, number>>;
+  readonly rssBytes: number;
+  readonly cpuMicros: number;
+}
+
+/** One device's account: messages are numbered from 0 without gaps. */
+export interface DeviceAccount {
+  readonly id: string;
+  readonly numbered: number;
+  /** Numbers whose message the device did not accept, or gave up with an error that its application saw. */
+  readonly notAccepted: readonly number[];
+  /** The QoS of each number's profile: a digit a number. */
+  readonly qos: string;
+}
+
+export type WorkerAnswer =
+  | { readonly kind: "prepared"; readonly rssBytes: number }
+  | WorkerReport
+  | { readonly kind: "stopped"; readonly accounts: readonly DeviceAccount[]; readonly kept: readonly FleetIdentity[]; readonly report: WorkerReport }
+  | { readonly kind: "failed"; readonly message: string };
+
+export type WatcherOrder =
+  | {
+      readonly kind: "watch";
+      readonly credentials: ClientPems;
+      readonly broker: Endpoint;
+      readonly seed: string;
+      /** Commands a second to devices drawn at random, each to be answered. */
+      readonly commandsPerSecond: number;
+      readonly ids: readonly string[];
+    }
+  | { readonly kind: "quiet" }
+  | { readonly kind: "stop" };
+
+export interface WatcherReport {
+  readonly kind: "seen";
+  /** Distinct messages, and copies beyond the first. */
+  readonly messages: number;
+  readonly copies: number;
+  readonly commands: number;
+  readonly answers: number;
+  /** Milliseconds since the last message. */
+  readonly quietMs: number;
+  /** HDR histograms of microseconds, compressed: all of the run, so that any report but the last may be lost. */
+  readonly delivery: string;
+  readonly answer: string;
+}
+
+export type WatcherAnswer =
+  | { readonly kind: "watching" }
+  | WatcherReport
+  | {
+      readonly kind: "watched";
+      /** How often each number of a device came: a byte a number. */
+      readonly counts: readonly (readonly [id: string, counts: Uint8Array])[];
+      readonly strangers: readonly string[];
+      readonly unanswered: readonly string[];
+      readonly report: WatcherReport;
+    }
+  | { readonly kind: "failed"; readonly message: string };
+
+export type AnyOrder = WorkerOrder | WatcherOrder;
+export type AnyAnswer = WorkerAnswer | WatcherAnswer;

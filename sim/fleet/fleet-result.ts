@@ -1,0 +1,63 @@
+/** What a fleet's run found: the one object that every report is written from. */
+import type { DeliveryFault } from "./delivery-account.js";
+
+export interface Quantiles {
+  readonly count: number;
+  readonly p50Ms: number;
+  readonly p90Ms: number;
+  readonly p99Ms: number;
+  readonly p999Ms: number;
+  readonly maxMs: number;
+}
+
+export interface Check {
+  readonly name: string;
+  readonly passed: boolean;
+  /** What was found; for a failed check also what to look at. */
+  readonly detail: string;
+}
+
+/** One second of the run. */
+export interface Sample {
+  readonly atMs: number;
+  readonly connected: number;
+  readonly asleep: number;
+  readonly attempts: number;
+  readonly messages: number;
+  readonly waiting: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly rssMb: number;
+  readonly byCredential: Readonly<Record<string, number>>;
+}
+
+export interface FleetResult {
+  readonly v: 1;
+  readonly name: string;
+  readonly seed: string;
+  readonly client: string;
+  readonly broker: string;
+  readonly startedAt: string;
+  readonly durationMs: number;
+  readonly devices: number;
+  readonly workers: number;
+  readonly passed: boolean;
+  readonly checks: readonly Check[];
+  readonly messages: {
+    readonly accepted: { readonly qos0: number; readonly qos1: number; readonly qos2: number };
+    readonly delivered: number;
+    readonly copiesAtQos1: number;
+    readonly lostAtQos0: number;
+    readonly refused: number;
+    readonly faults: readonly DeliveryFault[];
+    readonly faultCount: number;
+  };
+  readonly commands: { readonly sent: number; readonly answered: number };
+  readonly delivery: Quantiles;
+  readonly answer: Quantiles;
+  readonly connections: { readonly most: number; readonly accepted: number; readonly attempts: number; readonly allOnlineMs: number | undefined; readonly renewed: number };
+  readonly failures: Readonly<Record<string, number>>;
+  readonly cost: { readonly kilobytesPerDevice: number; readonly cpuPercentPerThousand: number; readonly cpuMicrosPerMessage: number };
+  readonly samples: readonly Sample[];
+  readonly events: readonly { readonly atMs: number; readonly what: string }[];
+}

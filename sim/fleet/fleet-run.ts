@@ -1,0 +1,241 @@
+/** One run of a fleet: starts its processes, watches it live, drains it, and settles every message. */
+import { setTimeout as delay } from "node:timers/promises";
+import { build as histogramOf, decodeFromCompressedBase64, type Histogram } from "hdr-histogram-js";
+import { HawserError } from "../../sdk/errors.js";
+import { describeFault, settle } from "./delivery-account.js";
+import { FleetLink } from "./fleet-link.js";
+import type { ClientPems, DeviceAccount, FleetIdentity, FleetPlan, WatcherReport, WorkerReport } from "./fleet-plan.js";
+import type { Check, FleetResult, Quantiles, Sample } from "./fleet-result.js";
+
+export interface FleetRunOptions {
+  readonly name: string;
+  readonly plan: FleetPlan;
+  readonly identities: readonly FleetIdentity[];
+  readonly watcher: ClientPems;
+  /** The built `fleet-process.js`. */
+  readonly program: string;
+  readonly workers: number;
+  readonly workersBy: "process" | "thread";
+  readonly durationMs: number;
+  /** How long what was accepted may take to arrive once nothing more is published. */
+  readonly drainMs: number;
+  readonly commandsPerSecond: number;
+  readonly brokerName: string;
+  readonly onSample?: (sample: Sample, failures: Readonly<Record<string, number>>) => void;
+  /** Ends the run early, in an orderly way. */
+  readonly stop?: Promise<void>;
+}
+
+const SAMPLE_EVERY_MS = 1_000;
+const POLL_MS = 200;
+/** Nothing has come for this long: the broker has nothing more. */
+const QUIET_MS = 5_000;
+/** A worker that was told to stop answers by then, or is taken for dead. */
+const STOP_MS = 30_000;
+
+export class FleetRun {
+  readonly samples: Sample[] = [];
+  readonly events: { atMs: number; what: string }[] = [];
+  readonly #options: FleetRunOptions;
+  readonly #links: FleetLink[] = [];
+  readonly #reports: (WorkerReport | undefined)[] = [];
+  readonly #checks: Check[] = [];
+  #watcher: FleetLink | undefined;
+  #seen: WatcherReport | undefined;
+  #baseRss = 0;
+  #startedMs = 0;
+  #allOnlineMs: number | undefined;
+  #most = 0;
+  #peakRss = 0;
+  #kept: FleetIdentity[] = [];
+
+  constructor(options: FleetRunOptions) {
+    this.#options = options;
+  }
+
+  /** Milliseconds since the devices began to start. */
+  get elapsedMs(): number {
+    return performance.now() - this.#startedMs;
+  }
+
+  /** The identities as the devices left them: certificates that were renewed are in here. */
+  get kept(): readonly FleetIdentity[] {
+    return this.#kept;
+  }
+
+  get latest(): Sample | undefined {
+    return this.samples.at(-1);
+  }
+
+  note(what: string): void {
+    this.events.push({ atMs: Math.round(this.elapsedMs), what });
+  }
+
+  check(name: string, passed: boolean, detail: string): void {
+    this.#checks.push({ name, passed, detail });
+  }
+
+  renew(share: number): void {
+    for (const link of this.#links) link.tell({ kind: "renew", share });
+  }
+
+  /** Which worker processes there are, for faults of the fleet itself. */
+  killWorker(index: number): void {
+    this.#links[index]?.kill();
+  }
+
+  /** @throws HawserError `FLEET_WORKER_FAILED` when one fails before the devices start */
+  async play(during: (run: FleetRun) => Promise<void> = async () => undefined): Promise<FleetResult> {
+    const startedAt = new Date().toISOString();
+    const { durationMs, stop = new Promise<void>(() => undefined) } = this.#options;
+    let sampling: NodeJS.Timeout | undefined;
+    try {
+      await this.#prepare();
+      this.#startedMs = performance.now();
+      for (const link of this.#links) link.tell({ kind: "start" });
+      sampling = setInterval(() => this.#sample(), SAMPLE_EVERY_MS);
+      const over = new AbortController();
+      await Promise.race([Promise.all([delay(durationMs, undefined, { signal: over.signal }).catch(() => undefined), during(this)]), stop]);
+      over.abort();
+      const accounts = await this.#drain();
+      clearInterval(sampling);
+      return await this.#settle(accounts, startedAt);
+    } finally {
+      clearInterval(sampling);
+      for (const link of [...this.#links, ...(this.#watcher ? [this.#watcher] : [])]) link.kill();
+    }
+  }
+
+  async #prepare(): Promise<void> {
+    const { plan, identities, workers, workersBy, program, watcher: credentials, commandsPerSecond } = this.#options;
+    const watcher = new FleetLink(program, "process");
+    this.#watcher = watcher;
+    watcher.listen((answer) => {
+      if (answer.kind === "seen") this.#seen = answer;
+    });
+    const ids = identities.map(({ id }) => id);
+    const watching = watcher.ask({ kind: "watch", credentials, broker: plan.broker, seed: plan.seed, commandsPerSecond, ids }, "watching");
+    const late = delay(60_000, undefined, { ref: false }).then(() => {
+      throw new HawserError("WATCHER_NOT_CONNECTED", "the fleet's watcher could not connect to the broker within 60 s", "Check that the broker runs and takes the CA's clients.");
+    });
+    await Promise.race([watching, late]);
+    const prepared = Array.from({ length: workers }, async (_, index) => {
+      const link = new FleetLink(program, workersBy);
+      this.#links.push(link);
+      link.listen((answer) => {
+        if (answer.kind === "report") this.#reports[index] = answer;
+      });
+      const devices = identities.filter((_identity, at) => at % workers === index);
+      const { rssBytes } = await link.ask({ kind: "prepare", plan, devices }, "prepared");
+      this.#baseRss += rssBytes;
+    });
+    await Promise.all(prepared);
+  }
+
+  #sample(): void {
+    const all = this.#reports.filter((report) => report !== undefined);
+    const sum = (of: (report: WorkerReport) => number): number => all.reduce((total, report) => total + of(report), 0);
+    const connected = sum((report) => report.connected);
+    const asleep = sum((report) => report.asleep);
+    const rssBytes = this.#options.workersBy === "thread" ? Math.max(0, ...all.map((report) => report.rssBytes)) : sum((report) => report.rssBytes);
+    const delivery = quantiles(this.#seen?.delivery);
+    const byCredential: Record<string, number> = {};
+    for (const report of all) for (const [kind, count] of Object.entries(report.byCredential)) byCredential[kind] = (byCredential[kind] ?? 0) + count;
+    const sample: Sample = {
+      atMs: Math.round(this.elapsedMs), connected, asleep, attempts: sum((report) => report.attempts), messages: this.#seen?.messages ?? 0,
+      waiting: sum((report) => report.waiting), p50Ms: delivery.p50Ms, p99Ms: delivery.p99Ms, rssMb: round(rssBytes / 2 ** 20), byCredential,
+    };
+    this.samples.push(sample);
+    if (connected > this.#most) [this.#most, this.#peakRss] = [connected, rssBytes];
+    else if (connected === this.#most) this.#peakRss = rssBytes;
+    if (connected + asleep >= this.#options.identities.length) this.#allOnlineMs ??= sample.atMs;
+    this.#options.onSample?.(sample, sumOf(all.map((report) => report.failures)));
+  }
+
+  /** Lets everything that was accepted arrive, then stops the devices. */
+  async #drain(): Promise<DeviceAccount[]> {
+    this.#watcher?.tell({ kind: "quiet" });
+    for (const link of this.#links) link.tell({ kind: "drain" });
+    const deadlineMs = performance.now() + this.#options.drainMs;
+    // Two reports from after the order, so that what they say is of after it.
+    await delay(2 * SAMPLE_EVERY_MS);
+    const waiting = (): number => this.#reports.reduce((total, report, index) => total + (this.#links[index]?.isGone === true ? 0 : (report?.waiting ?? 0)), 0);
+    while (performance.now() < deadlineMs && (waiting() > 0 || !this.#watcherHasAll())) await delay(POLL_MS);
+    const stopped = await Promise.all(
+      this.#links.map(async (link, index) => {
+        const dead = delay(STOP_MS, undefined, { ref: false }).then(() => "no answer within 30 s");
+        const answer = await Promise.race([link.ask({ kind: "stop" }, "stopped").catch((error: unknown) => String(error)), dead]);
+        if (typeof answer !== "string") {
+          this.#reports[index] = answer.report;
+          this.#kept.push(...answer.kept);
+          return answer.accounts;
+        }
+        const missed = this.#options.identities.filter((_, at) => at % this.#options.workers === index);
+        this.check("every worker lives to the end", false, `worker ${index} of ${this.#links.length}: ${answer}; its ${missed.length} devices (${missed[0]?.id ?? ""}...) are missing from every figure`);
+        return [];
+      }),
+    );
+    return stopped.flat();
+  }
+
+  /** All that the devices numbered has come, or nothing has for a while: what is missing then is lost. */
+  #watcherHasAll(): boolean {
+    const accepted = this.#reports.reduce((total, report) => total + (report?.accepted ?? 0), 0);
+    const { messages = 0, quietMs = 0, commands = 0, answers = 0 } = this.#seen ?? {};
+    return (messages >= accepted && answers >= commands) || quietMs > QUIET_MS;
+  }
+
+  async #settle(accounts: DeviceAccount[], startedAt: string): Promise<FleetResult> {
+    const { name, plan, brokerName, identities, workers } = this.#options;
+    const watched = await (this.#watcher as FleetLink).ask({ kind: "stop" }, "watched");
+    const reports = this.#reports.filter((report) => report !== undefined);
+    const known = new Set(accounts.map(({ id }) => id));
+    const lostIds = new Set(identities.map(({ id }) => id).filter((id) => !known.has(id)));
+    // What devices of a dead worker accepted nobody knows; that they are missing is said above.
+    const settled = settle(accounts, new Map(watched.counts.filter(([id]) => !lostIds.has(id))));
+    const first = settled.faults.slice(0, 5).map(describeFault).join("; ");
+    this.check("every accepted message is delivered", settled.faultCount === 0, settled.faultCount === 0 ? `${settled.accepted.qos1} at QoS 1, ${settled.accepted.qos2} at QoS 2` : `${settled.faultCount} faults: ${first}`);
+    const { commands, answers } = watched.report;
+    if (commands > 0) this.check("every command is answered", answers === commands, answers === commands ? `${commands} commands` : `${commands - answers} of ${commands} are not: ${watched.unanswered.slice(0, 5).join("; ")}`);
+    if (watched.strangers.length > 0) this.check("nobody else publishes on the fleet's topics", false, watched.strangers.join(", "));
+    const online = this.#allOnlineMs;
+    this.check("every device comes online", online !== undefined, online === undefined ? `${this.#most} of ${identities.length} at most` : `after ${(online / 1000).toFixed(1)} s`);
+    const cpuMicros = reports.reduce((sum, report) => sum + report.cpuMicros, 0);
+    const messages = settled.accepted.qos0 + settled.accepted.qos1 + settled.accepted.qos2;
+    const durationMs = Math.round(this.elapsedMs);
+    return {
+      v: 1, name, seed: plan.seed, client: plan.client, broker: brokerName, startedAt, durationMs, devices: identities.length, workers,
+      passed: this.#checks.every(({ passed }) => passed), checks: this.#checks,
+      messages: { ...settled, refused: reports.reduce((sum, report) => sum + report.refused, 0) },
+      commands: { sent: commands, answered: answers },
+      delivery: quantiles(watched.report.delivery), answer: quantiles(watched.report.answer),
+      connections: {
+        most: this.#most, accepted: reports.reduce((sum, report) => sum + report.connections, 0), attempts: reports.reduce((sum, report) => sum + report.attempts, 0),
+        allOnlineMs: online, renewed: reports.reduce((sum, report) => sum + report.renewed, 0),
+      },
+      failures: sumOf(reports.map((report) => report.failures)),
+      cost: {
+        kilobytesPerDevice: round((this.#peakRss - this.#baseRss) / 1024 / Math.max(1, this.#most)),
+        cpuPercentPerThousand: round((cpuMicros / (durationMs * 10) / Math.max(1, identities.length)) * 1_000),
+        cpuMicrosPerMessage: round(cpuMicros / Math.max(1, messages)),
+      },
+      samples: this.samples, events: this.events,
+    };
+  }
+}
+
+function quantiles(encoded: string | undefined): Quantiles {
+  const histogram: Histogram = encoded === undefined || encoded === "" ? histogramOf() : decodeFromCompressedBase64(encoded, 32);
+  const at = (percentile: number): number => (histogram.totalCount === 0 ? 0 : round(histogram.getValueAtPercentile(percentile) / 1_000));
+  return { count: histogram.totalCount, p50Ms: at(50), p90Ms: at(90), p99Ms: at(99), p999Ms: at(99.9), maxMs: histogram.totalCount === 0 ? 0 : round(histogram.maxValue / 1_000) };
+}
+
+function sumOf(parts: readonly Readonly<Record<string, number>>[]): Record<string, number> {
+  const sums: Record<string, number> = {};
+  for (const part of parts) for (const [key, count] of Object.entries(part)) sums[key] = (sums[key] ?? 0) + count;
+  return sums;
+}
+
+function round(value: number): number {
+  return Math.round(value * 10) / 10;
+}

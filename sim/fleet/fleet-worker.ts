@@ -1,0 +1,100 @@
+/** A process's share of the fleet: starts its devices at a steady rate and reports sums. */
+import { setTimeout as delay } from "node:timers/promises";
+import { FleetDevice, type WorkerTally } from "./fleet-device.js";
+import type { FleetPlan, WorkerAnswer, WorkerOrder, WorkerReport } from "./fleet-plan.js";
+import { SeededRandom } from "../virtual/random.js";
+
+const REPORT_EVERY_MS = 1_000;
+const RAMP_STEP_MS = 50;
+const STOPPED_AT_ONCE = 200;
+
+export class FleetWorker {
+  readonly #tally: WorkerTally = { accepted: 0, refused: 0, connections: 0, attempts: 0, renewed: 0, failures: {} };
+  readonly #tell: (answer: WorkerAnswer) => void;
+  #devices: FleetDevice[] = [];
+  #plan: FleetPlan | undefined;
+  #reports: NodeJS.Timeout | undefined;
+  #ramp: NodeJS.Timeout | undefined;
+  #renewals = 0;
+
+  constructor(tell: (answer: WorkerAnswer) => void) {
+    this.#tell = tell;
+  }
+
+  async obey(order: WorkerOrder): Promise<void> {
+    switch (order.kind) {
+      case "prepare":
+        return this.#prepare(order);
+      case "start":
+        return this.#start();
+      case "drain":
+        clearInterval(this.#ramp);
+        for (const device of this.#devices) device.quiet();
+        // What the devices hold is told from now on, without what is only not collected yet.
+        globalThis.gc?.();
+        return;
+      case "renew":
+        return this.#renew(order.share);
+      case "stop":
+        return this.#stop();
+    }
+  }
+
+  #prepare({ plan, devices }: Extract<WorkerOrder, { kind: "prepare" }>): void {
+    this.#plan = plan;
+    // Before the devices are made: what they cost is told from here.
+    globalThis.gc?.();
+    const rssBytes = process.memoryUsage.rss();
+    this.#devices = devices.map((identity) => new FleetDevice(plan, identity, this.#tally));
+    this.#tell({ kind: "prepared", rssBytes });
+  }
+
+  #start(): void {
+    const queue = this.#devices[Symbol.iterator]();
+    const perMs = (this.#plan?.startPerSecond ?? 100) / 1_000;
+    const beganMs = performance.now();
+    let started = 0;
+    this.#ramp = setInterval(() => {
+      // By the clock, so that a busy machine makes up for late ticks.
+      for (const due = Math.ceil((performance.now() - beganMs) * perMs); started < due; started += 1) {
+        const next = queue.next();
+        if (next.done === true) return clearInterval(this.#ramp);
+        next.value.start();
+      }
+    }, RAMP_STEP_MS);
+    this.#reports = setInterval(() => this.#tell(this.#report()), REPORT_EVERY_MS);
+  }
+
+  #renew(share: number): void {
+    const random = new SeededRandom(`${this.#plan?.seed ?? ""}/renew/${this.#renewals++}`);
+    for (const device of this.#devices) if (random.chance(share)) device.renew();
+  }
+
+  async #stop(): Promise<void> {
+    clearInterval(this.#ramp);
+    clearInterval(this.#reports);
+    const report = this.#report();
+    for (let from = 0; from < this.#devices.length; from += STOPPED_AT_ONCE) {
+      await Promise.all(this.#devices.slice(from, from + STOPPED_AT_ONCE).map((device) => Promise.race([device.stop(), delay(5_000, undefined, { ref: false })])));
+    }
+    this.#tell({ kind: "stopped", accounts: this.#devices.map((device) => device.account()), kept: this.#devices.map((device) => device.kept()), report });
+  }
+
+  #report(): WorkerReport {
+    const byCredential: Record<string, number> = {};
+    let [connected, asleep, waiting, started] = [0, 0, 0, 0];
+    for (const device of this.#devices) {
+      if (device.isStarted) started += 1;
+      if (device.isAsleep) asleep += 1;
+      waiting += device.waiting();
+      if (device.credential === undefined) continue;
+      connected += 1;
+      byCredential[device.credential] = (byCredential[device.credential] ?? 0) + 1;
+    }
+    const { user, system } = process.cpuUsage();
+    return {
+      kind: "report", devices: this.#devices.length, started, connected, asleep, byCredential, waiting, ...this.#tally,
+      failures: { ...this.#tally.failures }, rssBytes: process.memoryUsage.rss(), cpuMicros: user + system,
+    };
+  }
+}
