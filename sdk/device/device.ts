@@ -2,12 +2,14 @@
  * The device: one object that keeps a mutually authenticated MQTT connection for years and takes care of everything that needs no decision
  * of the application: reconnecting, renewing its certificate, recovering by pre-shared key, keeping messages over outages.
  */
+import { disposeBy } from "../async-dispose.js";
 import { DEFAULT_BACKOFF, type BackoffPolicy } from "../backoff.js";
 import type { Failure } from "../failure.js";
 import { DEFAULT_PATIENCE, type RecoveryPatience } from "../supervisor/credential-ladder.js";
 import { Supervisor, type Login } from "../supervisor/supervisor.js";
 import { checkConfig, checkLogin, checkPlatform, isDeviceTopic } from "./device-config-check.js";
 import { errorCode, errorMessage, HawserError } from "../errors.js";
+import { EventHub } from "../event-hub.js";
 import type { DeviceEvent, DeviceListener } from "../events.js";
 import { recoveryIdentity } from "../identity/device-id.js";
 import { RESPONSE_TOPIC } from "../identity/enrolment.js";
@@ -16,6 +18,7 @@ import { IdentityStore, type Identity } from "../identity/store.js";
 import { makeToken, tokenRefreshMs, type TokenOptions } from "../identity/token.js";
 import { TrustedTime } from "../identity/trusted-time.js";
 import { MqttClient } from "../mqtt/client.js";
+import type { MqttStatistics } from "../mqtt/contract/mqtt-events.js";
 import type {
   MqttOptions, OutboxMessage, OutboxOptions, PublishOptions, PublishResult, SubscribeOptions, UnclaimedOptions, UnsubscribeOptions, UnsubscribeResult, Will,
 } from "../mqtt/contract/options.js";
@@ -119,6 +122,8 @@ const LISTEN_AGAIN_HUNG_UP_MS = 3_600_000;
  * await device.publish("up/temperature", JSON.stringify({ celsius: 21.5 }), { qos: 1 });
  */
 export class Device {
+  /** Stops the device; `await using` calls it. Absent on engines without `Symbol.asyncDispose`, XS among them. */
+  declare readonly [Symbol.asyncDispose]: () => Promise<void>;
   readonly id: string;
   readonly #supervisor: Supervisor;
   readonly #rotation: Rotation;
@@ -126,7 +131,7 @@ export class Device {
   readonly #telemetry: MqttClient;
   readonly #inboundBytes: number;
   readonly #base: string;
-  readonly #listeners = new Set<DeviceListener>();
+  readonly #events: EventHub<DeviceEvent>;
   #cancelRefresh: Cancel | undefined;
 
   /**
@@ -148,13 +153,14 @@ export class Device {
     this.#store = store;
     this.id = store.device.id;
     this.#base = (config.topicBase ?? DEFAULT_BASE).split("{id}").join(this.id);
-    const emit = (event: DeviceEvent): void => this.#emit(event);
+    this.#events = new EventHub(platform.log);
+    const emit = (event: DeviceEvent): void => this.#events.emit(event);
     this.#telemetry = new MqttClient(this.#telemetryOptions(config), platform, platform.storage);
     this.#inboundBytes = config.inboundBytes ?? DEFAULT_INBOUND_BYTES;
-    this.#telemetry.onMessageHeld = (topic, code) => emit({ type: "message-held", topic, code });
-    this.#telemetry.onMessageDropped = (topic, code) => emit({ type: "message-dropped", topic, code });
-    this.#telemetry.onMessageUncertain = (topic, code) => emit({ type: "message-uncertain", topic, code });
-    this.#telemetry.onSubscriptionRefused = (filter, _, code) => emit({ type: "subscription-refused", filter, code });
+    // Connections are the supervisor's to tell.
+    this.#telemetry.listen((event) => {
+      if (event.type !== "connected" && event.type !== "disconnected") emit(event);
+    });
     this.#rotation = new Rotation({ platform, store, time, emit, prove: () => this.#supervisor.reconnect() });
     this.#supervisor = new Supervisor(supervisorOptions(config), {
       platform,
@@ -173,7 +179,7 @@ export class Device {
         this.#cancelRefresh?.();
         this.#rotation.offline();
       },
-      onStopped: () => this.#emit({ type: "stopped" }),
+      onStopped: () => emit({ type: "stopped" }),
       onFailedProof: (reason) => this.#rotation.failedProof(reason.message),
       onDropped: () => this.#rotation.dropped(),
     });
@@ -273,9 +279,46 @@ export class Device {
 
   /** Calls `listener` with every event from now on. @returns a function that ends it */
   listen(listener: DeviceListener): () => void {
-    if (typeof listener !== "function") throw new HawserError("BAD_OPTION", "the listener must be a function", "Give one that takes an event.");
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#events.listen(listener);
+  }
+
+  /** The events from now on, to iterate over. A slow reader loses the oldest beyond 256. Leaving the loop ends it. */
+  events(): AsyncIterableIterator<DeviceEvent, undefined> {
+    return this.#events.stream();
+  }
+
+  /**
+   * Waits until the device is online by its certificate; at once where it is.
+   * @throws HawserError `ONLINE_TIMEOUT` after `timeoutMs` (milliseconds; default 60000), `STOPPED` when the device is stopped meanwhile
+   */
+  online({ timeoutMs = 60_000 }: { timeoutMs?: number } = {}): Promise<void> {
+    if (this.status.state === "online") return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const over = (code?: string, what = ""): void => {
+        cancel();
+        end();
+        if (code === undefined) resolve();
+        else reject(new HawserError(code, `the device ${this.id} ${what}`, this.status.lastFailure?.message ?? "Call start(), and listen to the events."));
+      };
+      const cancel = this.platform.scheduler.after(timeoutMs, () => over("ONLINE_TIMEOUT", `did not come online within ${timeoutMs} ms`));
+      const end = this.#events.listen((event) => {
+        if (event.type === "connected" && event.credential === "mtls") over();
+        else if (event.type === "stopped") over("STOPPED", "was stopped");
+      });
+    });
+  }
+
+  /**
+   * Waits until every message in the outbox is delivered or given up; goes on connecting meanwhile, and does not stop the device.
+   * @throws HawserError `DRAIN_TIMEOUT` after `timeoutMs` (milliseconds; default 30000); the messages stay in the outbox
+   */
+  drain(options?: { timeoutMs?: number }): Promise<void> {
+    return this.#telemetry.drain(options);
+  }
+
+  /** Of the connections by certificate. */
+  get statistics(): MqttStatistics {
+    return this.#telemetry.statistics;
   }
 
   get status(): DeviceStatus {
@@ -352,18 +395,11 @@ export class Device {
       this.platform.log("warn", "the trusted time could not be stored", { error: errorMessage(error) });
     }
   }
-
-  #emit(event: DeviceEvent): void {
-    for (const listener of this.#listeners) {
-      try {
-        listener(event);
-      } catch (error) {
-        // A listener's mistake must not cost the connection; on XS it would end the virtual machine.
-        this.platform.log("error", "a listener threw", { event: event.type, error: errorMessage(error) });
-      }
-    }
-  }
 }
+
+disposeBy(Device.prototype, function () {
+  return this.stop();
+});
 
 function isSeveral(filters: DeviceTopic | readonly DeviceTopic[]): filters is readonly DeviceTopic[] {
   return Array.isArray(filters);

@@ -2,15 +2,20 @@
  * An MQTT client for 3.1.1 and 5.0 over any link. It outlives its connections: what is published and subscribed while there is none waits for
  * the next. It never connects by itself; `Device` does that.
  */
+import { disposeBy } from "../async-dispose.js";
 import type { Failure } from "../failure.js";
 import type { Link, LinkHandlers, Storage } from "../platform.js";
 import { SessionDriver, type Connack, type MqttPlatform } from "./session-driver.js";
+import { abortedError } from "./contract/options.js";
+import type { MqttEvent, MqttListener, MqttStatistics } from "./contract/mqtt-events.js";
 import type { DisconnectOptions, MqttOptions, OutboxMessage, PublishOptions, PublishResult, SubscribeOptions, UnsubscribeOptions, UnsubscribeResult } from "./contract/options.js";
 import { PendingRequests, type Requester, type RequesterOptions } from "./requester.js";
 import type { Wear } from "./session/stored-journal.js";
 import type { Message, Subscription } from "./contract/incoming-messages.js";
 
 export class MqttClient {
+  /** Disconnects; `await using` calls it. Absent on engines without `Symbol.asyncDispose`, XS among them. */
+  declare readonly [Symbol.asyncDispose]: () => Promise<void>;
   /** The end of an established connection, once each. A failed attempt rejects `connect` instead. */
   onEnd: ((failure: Failure) => void) | undefined;
   /** A message was given up: its topic, and why (`OUTBOX_FULL` never comes here, that is thrown). Inbound: `BUFFER_FULL`, `NO_SUBSCRIPTION`. */
@@ -57,6 +62,28 @@ export class MqttClient {
     return this.#driver.wasUseful;
   }
 
+  /** Calls `listener` with every event from now on. @returns a function that ends it */
+  listen(listener: MqttListener): () => void {
+    return this.#driver.events.listen(listener);
+  }
+
+  /** The events from now on, to iterate over. A slow reader loses the oldest beyond 256. Leaving the loop ends it. */
+  events(): AsyncIterableIterator<MqttEvent, undefined> {
+    return this.#driver.events.stream();
+  }
+
+  get statistics(): MqttStatistics {
+    return { ...this.#driver.counts, acksOutstanding: this.#driver.session.sender.inFlight };
+  }
+
+  /**
+   * Waits until every message in the outbox is delivered or given up. Does not end the connection.
+   * @throws HawserError `DRAIN_TIMEOUT` after `timeoutMs` (milliseconds; default 30000); the messages stay in the outbox
+   */
+  drain({ timeoutMs = 30_000 }: { timeoutMs?: number } = {}): Promise<void> {
+    return this.#driver.drain(timeoutMs);
+  }
+
   /** Messages not delivered yet, and how many of them are in flight. */
   get pending(): { messages: number; bytes: number; inFlight: number } {
     const { outbox, sender } = this.#driver.session;
@@ -74,7 +101,9 @@ export class MqttClient {
    * @returns how many were given up
    */
   discard(which: (message: OutboxMessage) => boolean = () => true): number {
-    return this.#driver.session.sender.discard(which);
+    const count = this.#driver.session.sender.discard(which);
+    this.#driver.checkDrained();
+    return count;
   }
 
   /** What a persistent client has done to its storage; undefined without. */
@@ -93,7 +122,7 @@ export class MqttClient {
   /**
    * Publishes a message. Settles when the promised level is reached (QoS 0: handed to the link, 1: acknowledged, 2: completed), or with
    * `queue` as soon as the outbox holds it. While offline, QoS 1 and 2 wait in the outbox.
-   * @throws HawserError `INVALID_TOPIC`, `BAD_OPTION`, `BAD_PROPERTY`; `NOT_CONNECTED` (QoS 0 without `queue`); `OUTBOX_FULL`, `MESSAGE_TOO_LARGE`; at once or later `BROKER_HANGS_UP`; later `MESSAGE_DROPPED`, `MESSAGE_DISCARDED`, `SESSION_LOST`,
+   * @throws HawserError `INVALID_TOPIC`, `BAD_OPTION`, `BAD_PROPERTY`; `ABORTED` (by the signal, at once or later); `NOT_CONNECTED` (QoS 0 without `queue`); `OUTBOX_FULL`, `MESSAGE_TOO_LARGE`; at once or later `BROKER_HANGS_UP`; later `MESSAGE_DROPPED`, `MESSAGE_DISCARDED`, `SESSION_LOST`,
    *   `MESSAGE_EXPIRED`, `QOS_NOT_SUPPORTED`, `RETAIN_NOT_SUPPORTED`, `PACKET_TOO_LARGE`, `STORAGE_FULL`, `STORAGE_FAILED`; RefusedError with the broker's reason code
    */
   publish(topic: string, payload: Uint8Array | string, options: PublishOptions = {}): Promise<PublishResult> {
@@ -106,10 +135,13 @@ export class MqttClient {
 
   /**
    * Subscribes; survives reconnects. Iterate over the result.
-   * @throws HawserError `INVALID_FILTER`, `ALREADY_SUBSCRIBED`, `BAD_OPTION`
+   * @throws HawserError `INVALID_FILTER`, `ALREADY_SUBSCRIBED`, `BAD_OPTION`, `ABORTED`
    */
   subscribe(filter: string, options: SubscribeOptions = {}): Subscription {
-    return this.#driver.session.subscribe(filter, options);
+    if (options.signal?.aborted === true) throw abortedError(`the subscription to ${filter}`);
+    const subscription = this.#driver.session.subscribe(filter, options);
+    options.signal?.addEventListener("abort", () => void subscription.close());
+    return subscription;
   }
 
   /**
@@ -199,3 +231,7 @@ export class MqttClient {
     this.#driver.abort(reason);
   }
 }
+
+disposeBy(MqttClient.prototype, function () {
+  return this.disconnect();
+});

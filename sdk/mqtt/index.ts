@@ -2,7 +2,9 @@
 export { MqttClient } from "./client.js";
 export type { Connack, MqttPlatform } from "./session-driver.js";
 export { ConnectError, RefusedError } from "./contract/connect-error.js";
+export type { MqttEvent, MqttListener, MqttStatistics } from "./contract/mqtt-events.js";
 export type {
+  AbortSignalLike,
   ConnectProperties,
   DisconnectOptions,
   EnhancedAuthentication,

@@ -4,11 +4,13 @@
  */
 import type { Failure } from "../failure.js";
 import { errorMessage, HawserError } from "../errors.js";
+import { EventHub } from "../event-hub.js";
 import type { Cancel, Clock, Link, LinkHandlers, Log, Random, Scheduler, Storage } from "../platform.js";
 import { checkMessageProperties } from "./contract/check-properties.js";
 import { ConnectError, RefusedError } from "./contract/connect-error.js";
+import type { MqttEvent } from "./contract/mqtt-events.js";
 import { Connection, type ConnectionOwner } from "./link/connection.js";
-import { badOption, checkDisconnectOptions, checkPublishOptions, resolveOptions, toBytes, type DisconnectOptions, type MqttOptions, type PublishOptions, type PublishResult, type ResolvedOptions } from "./contract/options.js";
+import { abortedError, badOption, checkDisconnectOptions, checkPublishOptions, resolveOptions, toBytes, type AbortSignalLike, type DisconnectOptions, type MqttOptions, type PublishOptions, type PublishResult, type ResolvedOptions } from "./contract/options.js";
 import { DELIVERED, OutgoingMessage } from "./session/outgoing-message.js";
 import type { AckPacket, ConnackPacket, InboundPacket, OutboundPacket, Properties, PublishPacket } from "./codec/packet-types.js";
 import { PublishWriter } from "./link/publish-writer.js";
@@ -47,6 +49,9 @@ export interface ClientListener {
   onSubscriptionRefused: ((filter: string, reasonCode: number, code: string) => void) | undefined;
 }
 
+/** Waits until nothing is left in the outbox. */
+type Drained = () => void;
+
 interface Attempt {
   readonly resolve: (connack: Connack) => void;
   readonly reject: (error: ConnectError) => void;
@@ -54,6 +59,9 @@ interface Attempt {
 
 export class SessionDriver implements ConnectionOwner, SessionOwner {
   readonly session: Session;
+  readonly events: EventHub<MqttEvent>;
+  readonly counts = { connections: 0, messagesSent: 0, messagesReceived: 0, bytesSent: 0, bytesReceived: 0 };
+  #drained: Drained[] | undefined;
   #options: ResolvedOptions;
   #connection: Connection | undefined;
   #publisher: PublishWriter | undefined;
@@ -76,6 +84,7 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
     private readonly listener: ClientListener,
   ) {
     this.#options = resolveOptions(options);
+    this.events = new EventHub(platform.log);
     this.session = new Session(this.#options, platform, storage, this);
   }
 
@@ -127,7 +136,8 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
 
   publish(topic: string, payload: Uint8Array | string, options: PublishOptions): Promise<PublishResult> {
     checkPublishOptions(options);
-    const { qos = 0, queue = false } = options;
+    const { qos = 0, queue = false, signal } = options;
+    if (signal?.aborted === true) throw abortedError(`the message to ${topic}`);
     const message = this.#message(topic, payload, options);
     if (qos === 0 && !queue && !this.isConnected) {
       throw new HawserError("NOT_CONNECTED", `there is no connection for a QoS 0 message to ${topic}`, "Wait for a connection, use QoS 1 or 2, or `queue: true`.");
@@ -138,7 +148,45 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
     this.#fresh = queue ? undefined : message;
     this.#pump();
     this.#fresh = undefined;
-    return outcome;
+    return signal === undefined ? outcome : this.#abortable(outcome, signal, message);
+  }
+
+  /** Settles when nothing of the application's is left in the outbox: delivered, or given up. */
+  drain(timeoutMs: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const cancel = this.platform.scheduler.after(timeoutMs, () => {
+        this.#drained = this.#drained?.filter((one) => one !== done);
+        const { messages } = this.session.outbox;
+        reject(new HawserError("DRAIN_TIMEOUT", `${messages} messages were not delivered within ${timeoutMs} ms`, "They stay in the outbox: wait longer, or discard them."));
+      });
+      const done = (): void => {
+        cancel();
+        resolve();
+      };
+      (this.#drained ??= []).push(done);
+      this.checkDrained();
+    });
+  }
+
+  checkDrained(): void {
+    if (this.#drained === undefined || this.session.outbox.messages > 0) return;
+    const drained = this.#drained;
+    this.#drained = undefined;
+    for (const done of drained) done();
+  }
+
+  #abortable(outcome: Promise<PublishResult>, signal: AbortSignalLike, message: OutgoingMessage): Promise<PublishResult> {
+    return new Promise((resolve, reject) => {
+      const abort = (): void => {
+        reject(abortedError(`the message to ${message.topic}`));
+        // Its payload is its own: no other message has this array.
+        this.session.sender.discard(({ payload }) => payload === message.payload);
+        this.checkDrained();
+      };
+      const over = (): void => signal.removeEventListener("abort", abort);
+      signal.addEventListener("abort", abort);
+      outcome.then(resolve, reject).then(over, over);
+    });
   }
 
   // What the connection tells.
@@ -155,14 +203,19 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
     this.session.begin(connack, version, options);
     const attempt = this.#attempt;
     this.#attempt = undefined;
+    this.counts.connections++;
+    const { tlsVersion = "none", cipher = "none", resumed = false } = connection.info ?? {};
+    this.events.emit({ type: "connected", clientId: this.#clientId, sessionPresent, protocolVersion: version, tlsVersion, cipher, resumed, properties });
     attempt?.resolve({ sessionPresent, clientId: this.#clientId, properties });
     this.#pump();
   }
 
   packet(packet: InboundPacket): void {
     this.session.packet(packet);
-    if (packet.cmd === "publish") this.#hasMoved = true;
-    if (packet.cmd !== "publish") this.#pump();
+    if (packet.cmd === "publish") {
+      this.#hasMoved = true;
+      this.counts.messagesReceived++;
+    } else this.#pump();
   }
 
   oversized(packet: PublishPacket, sizeBytes: number): void {
@@ -218,7 +271,10 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
     const attempt = this.#attempt;
     this.#attempt = undefined;
     attempt?.reject(new ConnectError(reason));
-    if (wasEstablished) this.tell(() => this.listener.onEnd?.(reason));
+    if (wasEstablished) {
+      this.tell(() => this.listener.onEnd?.(reason));
+      this.events.emit({ type: "disconnected", code: reason.code, class: reason.class, message: reason.message });
+    }
     for (const resolve of closing) resolve();
   }
 
@@ -243,10 +299,14 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
 
   dropped(topic: string, code: string): void {
     this.tell(() => this.listener.onMessageDropped?.(topic, code));
+    this.events.emit({ type: "message-dropped", topic, code });
+    this.checkDrained();
   }
 
   uncertain(topic: string, code: string): void {
     this.tell(() => this.listener.onMessageUncertain?.(topic, code));
+    this.events.emit({ type: "message-uncertain", topic, code });
+    this.checkDrained();
   }
 
   delivered(topic: string, reasonCode: number): void {
@@ -266,6 +326,7 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
     this.platform.scheduler.after(ASK_AGAIN_MS, () => connection === this.#connection && this.session.subscriptions.askAgain(filter));
     const reasonCode = error instanceof RefusedError ? error.reasonCode : UNSPECIFIED_ERROR;
     this.tell(() => this.listener.onSubscriptionRefused?.(filter, reasonCode, error.code));
+    this.events.emit({ type: "subscription-refused", filter, code: error.code });
   }
 
   probe(): void {
@@ -292,6 +353,11 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
 
   /** Sends what may be sent. */
   #pump(): void {
+    this.#write();
+    this.checkDrained();
+  }
+
+  #write(): void {
     const connection = this.#connection;
     const publisher = this.#publisher;
     if (connection === undefined || publisher === undefined) return;
@@ -306,6 +372,7 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
         continue;
       }
       connection.wrote();
+      this.counts.messagesSent++;
       if (message.qos === 0) sender.handedOver(message);
     }
   }
@@ -323,7 +390,9 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
       this.session.sender.retryHeld();
       this.#pump();
     });
-    if (isNew) this.tell(() => this.listener.onMessageHeld?.(message.topic, error.code));
+    if (!isNew) return;
+    this.tell(() => this.listener.onMessageHeld?.(message.topic, error.code));
+    this.events.emit({ type: "message-held", topic: message.topic, code: error.code });
   }
 
   /** What a listener throws is not the connection's fault, and must not end it. */

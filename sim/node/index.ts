@@ -8,3 +8,5 @@ export { NodeDialer, type NodeDialerOptions } from "./node-dialer.js";
 export { nodeClock } from "./node-clock.js";
 export { nodeScheduler } from "./node-scheduler.js";
 export { nodeRandom } from "./node-random.js";
+export { MqttClient, type UrlClientOptions } from "./url-client.js";
+export type { UrlTlsOptions } from "./url-link.js";

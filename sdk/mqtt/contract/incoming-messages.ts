@@ -44,4 +44,6 @@ export interface Subscription extends AsyncIterableIterator<Message, undefined> 
    */
   close(): Promise<void>;
   [Symbol.asyncIterator](): this;
+  /** Closes the subscription; absent on engines without `Symbol.asyncDispose`, XS among them. */
+  readonly [Symbol.asyncDispose]: () => Promise<void>;
 }

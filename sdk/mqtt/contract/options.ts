@@ -1,6 +1,6 @@
 /** What users give to the MQTT client and get from it: options, their defaults and their checks. */
 import { HawserError } from "../../errors.js";
-import { anything, binary, checkOptions, flag, hook, oneOf, text, whole, type Rules } from "../../checks/option-rules.js";
+import { anything, binary, checkOptions, flag, hook, oneOf, text, whole, type Rule, type Rules } from "../../checks/option-rules.js";
 import { checkMessageProperties, checkUserProperties, type GivenMessageProperties, type GivenUserProperties } from "./check-properties.js";
 import type { MessageProperties, Properties, ProtocolVersion, QoS } from "../codec/packet-types.js";
 import { checkTopic } from "./topics.js";
@@ -88,11 +88,12 @@ export interface ConnectProperties {
 export interface MqttOptions {
   /** May be empty only with `cleanStart`: the broker then chooses one, kept for later connections (5.0 tells it). */
   clientId: string;
-  protocolVersion: ProtocolVersion;
-  /** True: the broker forgets an earlier session. In 3.1.1 that session also ends with the connection. */
-  cleanStart: boolean;
-  /** 0..65535 seconds; 0 switches the keep-alive off. The broker may ask for more frequent signs of life (5.0); a longer interval of its own changes nothing. */
-  keepAliveSeconds: number;
+  /** Default 5 (MQTT 5.0); 4 is 3.1.1. */
+  protocolVersion?: ProtocolVersion;
+  /** True (the default): the broker forgets an earlier session. In 3.1.1 that session also ends with the connection. */
+  cleanStart?: boolean;
+  /** 0..65535 seconds; 0 switches the keep-alive off. Default 60. The broker may ask for more frequent signs of life (5.0); a longer interval of its own changes nothing. */
+  keepAliveSeconds?: number;
   /** How long the broker keeps the session after a connection, 0..4294967295 (never ends); 5.0 only. Default 0. */
   sessionExpirySeconds?: number;
   username?: string | undefined;
@@ -111,8 +112,8 @@ export interface MqttOptions {
   topicAliasMaximum?: number;
   /** Topic aliases this client uses where the broker takes some, 0..65535, for the first topics of a connection. Default 8. */
   outgoingTopicAliases?: number;
-  /** From the open link to the CONNACK, milliseconds. */
-  connackTimeoutMs: number;
+  /** From the open link to the CONNACK, milliseconds, 1..3600000. Default 20000. */
+  connackTimeoutMs?: number;
   /**
    * A broker that leaves a PUBLISH, SUBSCRIBE or UNSUBSCRIBE unanswered for this long (or up to twice as long) is taken for dead. Default 60000; 0 waits for
    * ever. What is written before gets its time on a slow uplink first, down to 500 bytes a second and up to ten minutes; while the broker sends other
@@ -158,6 +159,13 @@ export interface MqttOptions {
   authentication?: EnhancedAuthentication;
 }
 
+/** The part of an `AbortSignal` that the SDK asks for; on engines without one, an application may bring its own. */
+export interface AbortSignalLike {
+  readonly aborted: boolean;
+  addEventListener(type: "abort", listener: () => void): void;
+  removeEventListener(type: "abort", listener: () => void): void;
+}
+
 export interface PublishOptions {
   qos?: QoS;
   retain?: boolean;
@@ -167,6 +175,10 @@ export interface PublishOptions {
   persist?: boolean;
   /** True: goes before all others, is taken although the outbox is full, and is not given up to make room. For the few messages of a device's own upkeep. */
   beyondBounds?: boolean;
+  /**
+   * Stops waiting: `publish` rejects with `ABORTED`. A message that was not sent yet is given up; one that was sent may still be delivered.
+   */
+  signal?: AbortSignalLike;
   /** Left out on a connection of 3.1.1, which has none; the expiry interval is kept to in the outbox all the same. */
   properties?: GivenMessageProperties;
 }
@@ -190,6 +202,8 @@ export interface SubscribeOptions {
   subscriptionIdentifier?: number;
   /** 5.0 only. */
   userProperties?: GivenUserProperties;
+  /** Closes the subscription. One that is already aborted makes `subscribe` throw `ABORTED`. */
+  signal?: AbortSignalLike;
   /** Messages are acknowledged by `message.ack()` only. Default: when the next one is asked for. */
   manualAck?: boolean;
   /** QoS 0 messages kept for a slow consumer; more are dropped and reported (`BUFFER_FULL`). Default 4096. QoS 1 and 2 are held back at the broker instead. */
@@ -222,6 +236,10 @@ export type ResolvedOptions = MqttOptions &
   Required<
     Pick<
       MqttOptions,
+      | "protocolVersion"
+      | "cleanStart"
+      | "keepAliveSeconds"
+      | "connackTimeoutMs"
       | "sessionExpirySeconds"
       | "maximumPacketSizeBytes"
       | "topicAliasMaximum"
@@ -238,6 +256,10 @@ export type ResolvedOptions = MqttOptions &
   > & { unclaimed: UnclaimedOptions };
 
 const DEFAULTS = {
+  protocolVersion: 5,
+  cleanStart: true,
+  keepAliveSeconds: 60,
+  connackTimeoutMs: 20_000,
   sessionExpirySeconds: 0,
   maximumPacketSizeBytes: 1_048_576,
   topicAliasMaximum: 0,
@@ -304,7 +326,18 @@ const MQTT: Rules<MqttOptions> = {
   authentication: isAuthentication,
 };
 
-const PUBLISH: Rules<PublishOptions> = { qos: oneOf(0, 1, 2), retain: flag, queue: flag, persist: flag, beyondBounds: flag, properties: anything };
+/** An `AbortSignal` or the like. */
+export const signal: Rule = (value) => {
+  const { aborted, addEventListener, removeEventListener } = (value ?? {}) as Partial<AbortSignalLike>;
+  const fits = typeof aborted === "boolean" && typeof addEventListener === "function" && typeof removeEventListener === "function";
+  return fits ? undefined : "an AbortSignal, or an object with its aborted, addEventListener and removeEventListener";
+};
+
+export function abortedError(what: string): HawserError {
+  return new HawserError("ABORTED", `${what} was aborted by its signal`, "Nothing has to be done, unless the signal was a mistake.");
+}
+
+const PUBLISH: Rules<PublishOptions> = { qos: oneOf(0, 1, 2), retain: flag, queue: flag, persist: flag, beyondBounds: flag, signal, properties: anything };
 
 /** 0, 4 and what a client may give as its reason (MQTT 5.0, table 3-10). */
 const DISCONNECT_CODES = [0, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99] as const;
@@ -334,8 +367,7 @@ export function resolveOptions(options: MqttOptions): ResolvedOptions {
   checkOptions(options, MQTT, badOption);
   const resolved = withDefaults(options);
   resolved.unclaimed = { ...UNCLAIMED, ...resolved.unclaimed };
-  const missing = WANTED.find((name) => resolved[name] === undefined);
-  if (missing !== undefined) throw badOption(missing, "is missing");
+  if ((resolved as Partial<MqttOptions>).clientId === undefined) throw badOption("clientId", "is missing");
   if (resolved.clientId === "" && !resolved.cleanStart) throw badOption("clientId", "is empty, which needs cleanStart");
   if (resolved.password !== undefined && resolved.username === undefined && resolved.protocolVersion === 4) throw badOption("password", "needs a username in 3.1.1");
   if (resolved.persistent && (resolved.receiveMaximum ?? 0) > MAX_PERSISTENT_RECEIVE_MAXIMUM) {
@@ -345,8 +377,6 @@ export function resolveOptions(options: MqttOptions): ResolvedOptions {
   if (resolved.connectProperties?.userProperties !== undefined) checkUserProperties(resolved.connectProperties.userProperties);
   return resolved;
 }
-
-const WANTED: readonly (keyof MqttOptions)[] = ["clientId", "protocolVersion", "cleanStart", "keepAliveSeconds", "connackTimeoutMs"];
 
 function checkWill(will: Will): void {
   checkTopic(will.topic);

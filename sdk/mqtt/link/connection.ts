@@ -4,7 +4,7 @@
  */
 import { failure, type Failure } from "../../failure.js";
 import { errorMessage, HawserError } from "../../errors.js";
-import type { Cancel, Link, LinkHandlers, Scheduler } from "../../platform.js";
+import type { Cancel, Link, LinkHandlers, LinkInfo, Scheduler } from "../../platform.js";
 import { disconnectBlame, linkBlame, type Blame } from "../contract/blame.js";
 import { Authentication } from "./enhanced-authentication.js";
 import { connectPacket } from "./connect-request.js";
@@ -22,6 +22,7 @@ import { IncomingAliases } from "./topic-aliases.js";
 
 /** Whom a connection works for. */
 export interface ConnectionOwner {
+  readonly counts: { bytesSent: number; bytesReceived: number };
   /** CONNACK with success: packets may be sent from now on. */
   established(connack: ConnackPacket): void;
   /** A packet of an established connection; CONNACK, AUTH, PINGRESP and DISCONNECT are not reported. Throws PacketError. */
@@ -66,6 +67,8 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
   /** What the broker takes; its CONNACK says (5.0). */
   #largestBytes = Infinity;
   #link: Link | undefined;
+  /** What the handshake of TLS settled. */
+  info: LinkInfo | undefined;
   readonly #reader: FrameReader;
   readonly #output: Output;
   readonly #keepAlive: KeepAlive;
@@ -103,7 +106,10 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
   /** As own properties, so that who dials may wrap them. */
   #handlers(): LinkHandlers {
     return {
-      opened: () => this.#opened(),
+      opened: (info) => {
+        this.info = info;
+        this.#opened();
+      },
       data: (bytes) => this.#data(bytes),
       drain: () => {
         this.#keepAlive.drained();
@@ -250,6 +256,7 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
 
   #data(bytes: Uint8Array): void {
     if (this.isOver) return;
+    this.owner.counts.bytesReceived += bytes.length;
     this.#keepAlive.received();
     try {
       this.#reader.feed(bytes);
@@ -291,6 +298,7 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
   }
 
   writeToLink(bytes: Uint8Array): boolean {
+    this.owner.counts.bytesSent += bytes.length;
     this.#keepAlive.sent(bytes.length);
     try {
       return this.#link?.write(bytes) ?? false;

@@ -1,4 +1,5 @@
 /** Behind `Subscription`: queues the messages of one topic filter until the application takes them. */
+import { disposeBy } from "../../async-dispose.js";
 import { HawserError } from "../../errors.js";
 import { propertiesSize } from "../codec/properties.js";
 import type { PublishProperties, QoS } from "../codec/packet-types.js";
@@ -89,6 +90,7 @@ const DONE: IteratorResult<Message, undefined> = Object.freeze({ value: undefine
 
 /** The application sees it as a `Subscription`; what feeds it is for the session only. */
 export class MessageStream implements Subscription {
+  declare readonly [Symbol.asyncDispose]: () => Promise<void>;
   readonly granted: Promise<number>;
   #resolveGranted: (code: number) => void = () => undefined;
   #rejectGranted: (error: Error) => void = () => undefined;
@@ -225,3 +227,7 @@ export class MessageStream implements Subscription {
     this.#handed.length = 0;
   }
 }
+
+disposeBy(MessageStream.prototype, function () {
+  return this.close();
+});

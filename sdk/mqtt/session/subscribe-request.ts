@@ -2,7 +2,7 @@
 import { anything, checkOptions, flag, oneOf, whole, type Rules } from "../../checks/option-rules.js";
 import { checkUserProperties } from "../contract/check-properties.js";
 import type { ProtocolVersion, SubscribePacket, SubscriptionFields, UserProperties } from "../codec/packet-types.js";
-import { badOption, type SubscribeOptions } from "../contract/options.js";
+import { badOption, signal, type SubscribeOptions } from "../contract/options.js";
 import { isShared } from "../contract/topics.js";
 
 export type ResolvedSubscribeOptions = Omit<SubscribeOptions, "userProperties"> & { userProperties?: UserProperties } & Required<
@@ -40,6 +40,7 @@ const SUBSCRIBE: Rules<SubscribeOptions> = {
   retainHandling: oneOf(0, 1, 2),
   subscriptionIdentifier: whole(1, 268_435_455),
   userProperties: anything,
+  signal,
   manualAck: flag,
   bufferSize: whole(1, Number.MAX_SAFE_INTEGER),
   bufferBytes: whole(1, Number.MAX_SAFE_INTEGER),
