@@ -112,6 +112,7 @@ describe("a CA's policy", () => {
       await expect(ca.applyPolicy(text)).rejects.toEqual(expect.objectContaining({ code: "POLICY_CUTS_OFF", message: expect.stringContaining(who) as string }));
       expect(existsSync(join(ca.directory, "policy.yaml"))).toBe(false);
     }
+    await expect(ca.applyPolicy(DEFAULT_POLICY_TEXT.replace("base: devices/{id}", "base: home/{id}"))).rejects.toMatchObject({ code: "POLICY_CUTS_OFF", message: expect.stringContaining("could not renew") as string });
     expect(await ca.applyPolicy(refused[0][1], { force: true })).toMatchObject({ changed: true });
   });
 

@@ -121,8 +121,6 @@ async function tryEverywhere(ca: CaContext, draft: Draft, facts: BrokerFacts): P
 }
 
 function refuseCutOff(before: Policy, after: Policy, names: NameDirectory): void {
-  const [moved] = movedIdentity(after);
-  if (moved !== undefined) throw new HawserError("POLICY_CUTS_OFF", `devices could not renew their certificates: ${moved.className}.${moved.name} is not where they look`, "See `hawser policy check`; apply it with --force for devices that are not hawser's.");
   const groups: [string, (policy: Policy, principal: Principal) => boolean][] = [
     ["the enrolment authority", isAuthority],
     ["every operator (nobody could send devices anything)", isOperator],
@@ -133,6 +131,8 @@ function refuseCutOff(before: Policy, after: Policy, names: NameDirectory): void
     if (!active.some((principal) => belongs(before, principal)) || active.some((principal) => belongs(after, principal))) continue;
     throw new HawserError("POLICY_CUTS_OFF", `this policy cuts off ${who}`, "See `hawser policy diff`; apply it with --force if that is what you want.");
   }
+  const [moved] = movedIdentity(after);
+  if (moved !== undefined) throw new HawserError("POLICY_CUTS_OFF", `devices could not renew their certificates: ${moved.className}.${moved.name} is not where they look`, "See `hawser policy check`; apply it with --force for devices that are not hawser's.");
 }
 
 /** Reads requests for certificates and answers them. */
