@@ -40,7 +40,7 @@ export class BrokerConnection implements ServerHandlers {
   data(bytes: Uint8Array): void {
     if (this.#over) return;
     this.#heard();
-    if (this.#session) this.broker.observer.heard(this.scope);
+    if (this.#session) this.broker.observer.heard(this.scope, this.#clientId);
     const { processingMs } = this.broker.mood;
     if (processingMs === 0 && this.#readyAtMs <= this.broker.time.nowMs) {
       this.#read(bytes);
@@ -138,7 +138,8 @@ export class BrokerConnection implements ServerHandlers {
     this.#version = packet.version;
     this.#clientId = packet.clientId;
     if (mood.silent) return;
-    const refusal = limits.versions.includes(packet.version) ? mood.refusal : Reason.unsupportedVersion;
+    const verdict = mood.refusal ?? (this.scope.kind === "mtls" ? mood.refusalOverMtls : undefined);
+    const refusal = limits.versions.includes(packet.version) ? verdict : Reason.unsupportedVersion;
     if (refusal !== undefined) return this.#refuse(refusal);
     const { session, present } = this.broker.openSession(packet, this);
     this.#session = session;
@@ -224,7 +225,7 @@ export class BrokerConnection implements ServerHandlers {
     const reasonCodes = packet.subscriptions.map((wanted) => {
       if (!broker.access.maySubscribe(this.scope, wanted.filter)) return this.#version === 5 ? Reason.notAuthorized : 0x80;
       this.#session?.subscriptions.set(wanted.filter, { ...wanted, identifier });
-      broker.observer.granted(this.scope, wanted.filter);
+      broker.observer.granted(this.scope, this.#clientId, wanted.filter);
       return wanted.qos;
     });
     this.send({ type: "suback", id: packet.id, reasonCodes, properties: {} });

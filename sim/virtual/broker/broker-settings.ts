@@ -34,6 +34,8 @@ export const DEFAULT_LIMITS: BrokerLimits = {
 export interface BrokerMood {
   /** CONNACK with this reason (5.0 code) instead of success. */
   refusal: number | undefined;
+  /** The same, for those alone who show a certificate. */
+  refusalOverMtls: number | undefined;
   /** Sent with a refusal of 0x9C or 0x9D. */
   serverReference: string | undefined;
   /** Every packet waits so long before it is looked at, milliseconds. */
@@ -48,6 +50,7 @@ export interface BrokerMood {
 
 export const CALM: BrokerMood = {
   refusal: undefined,
+  refusalOverMtls: undefined,
   serverReference: undefined,
   processingMs: 0,
   publishRefusal: undefined,

@@ -79,23 +79,23 @@ export class VirtualBroker {
 
   /**
    * Publishes as a client inside the house: a backend, the authority.
-   * @returns how many sessions it was for
+   * @returns the clients it was for
    */
-  publish(topic: string, payload: Uint8Array, qos: Qos, properties: Properties = {}): number {
+  publish(topic: string, payload: Uint8Array, qos: Qos, properties: Properties = {}): string[] {
     return this.route("", { topic, payload, qos, retain: false, properties, atMs: this.time.nowMs });
   }
 
-  /** Passes a message on to everybody it is for. @returns how many sessions it was for */
-  route(fromClientId: string, message: Message): number {
-    let sessions = 0;
+  /** Passes a message on to everybody it is for. @returns the clients it was for */
+  route(fromClientId: string, message: Message): string[] {
+    const takers: string[] = [];
     for (const tap of this.taps) if (matches(tap.filter, message.topic)) tap.take(fromClientId, message);
     for (const session of this.#sessions.values()) {
       const matching = [...session.subscriptions.values()].filter((one) => matches(one.filter, message.topic) && !(one.noLocal && session.clientId === fromClientId));
       if (matching.length === 0) continue;
-      sessions++;
+      takers.push(session.clientId);
       this.#enqueue(session, message, matching);
     }
-    return sessions;
+    return takers;
   }
 
   /** Takes the session of a client that just sent CONNECT; a connection it still has elsewhere is taken over. */

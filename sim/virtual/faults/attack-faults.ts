@@ -1,7 +1,10 @@
 /** What people do who wish a fleet ill: one on the way without any key, one who may publish what he likes. A thief of keys is `thief.ts`. */
 import { base64Decode, base64Encode, utf8Decode, utf8Encode } from "../../../sdk/encoding/text.js";
+import { readCertificate } from "../../../sdk/identity/certificate.js";
+import { sameBytes } from "../network/tls.js";
 import { buildCertificate, publicKeyOf, readRequest } from "../pki/certificates.js";
 import { HOURS, MINUTES, type FaultKind, type FaultSite } from "./fault-kind.js";
+import { Thief } from "./thief.js";
 
 /** Alerts that speak of a certificate. */
 const ALERTS = [42, 44, 45, 46, 48, 116] as const;
@@ -41,7 +44,31 @@ export const ATTACK_FAULTS: readonly FaultKind[] = [
       return () => void site.broker.taps.splice(site.broker.taps.indexOf(tap), 1);
     },
   },
+  {
+    name: "key-stolen",
+    scope: "device",
+    lasts: HOURS,
+    fits: (site) => site.device.traits.recoverable && loot(site) !== undefined,
+    begin: (site) => {
+      const stolen = loot(site);
+      if (!stolen) return undefined;
+      const thief = new Thief(site, stolen, site.random.chance(0.3));
+      thief.start();
+      return () => thief.noticed();
+    },
+  },
 ];
+
+/** A key that lies in the device, and the certificate that is good for it. */
+function loot({ authority, device }: FaultSite): { secret: string; chain: Uint8Array[] } | undefined {
+  for (const slot of ["key-a", "key-b"]) {
+    const key = device.keys.peek(slot);
+    if (key?.kind !== "pair") continue;
+    const certificate = authority.current(device.id).find(({ der }) => sameBytes(readCertificate(der).publicKey, publicKeyOf(key.secret)));
+    if (certificate) return { secret: key.secret, chain: authority.chainOf(certificate) };
+  }
+  return undefined;
+}
 
 function answer({ broker, device, random }: FaultSite, payload: Uint8Array): void {
   const { requestId, csr } = JSON.parse(utf8Decode(payload)) as { requestId?: string; csr?: string };

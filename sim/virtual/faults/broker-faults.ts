@@ -73,6 +73,17 @@ export const BROKER_FAULTS: readonly FaultKind[] = [
   },
   { name: "backend-away", scope: "everybody", changes: "refusal", lasts: MINUTES, begin: backendAway },
   {
+    // Whatever certificate a device shows: new ones change nothing, though the authority makes as many as are asked for.
+    name: "refused-for-hours",
+    scope: "everybody",
+    changes: "refusal",
+    lasts: HOURS,
+    begin: ({ broker }) => {
+      restart(broker);
+      return mood(broker, { refusalOverMtls: Reason.notAuthorized });
+    },
+  },
+  {
     name: "broker-clock-wrong",
     scope: "everybody",
     lasts: MINUTES,

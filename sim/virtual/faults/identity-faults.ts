@@ -17,7 +17,7 @@ export const IDENTITY_FAULTS: readonly FaultKind[] = [
     lasts: MOMENT,
     fits: recoverable,
     begin: ({ authority, broker, device }) => {
-      for (const { serial } of [...authority.current(device.id)]) authority.revoke(device.id, serial);
+      authority.shutOut(device.id);
       broker.kick(device.id, 0x87);
       return undefined;
     },
@@ -33,7 +33,7 @@ export const IDENTITY_FAULTS: readonly FaultKind[] = [
       device.losesRights();
       access.denied.add(device.id);
       return () => {
-        for (const { serial } of [...authority.current(device.id)]) authority.revoke(device.id, serial);
+        authority.shutOut(device.id);
         access.denied.delete(device.id);
       };
     },
@@ -45,7 +45,7 @@ export const IDENTITY_FAULTS: readonly FaultKind[] = [
     fits: recoverable,
     // The session lives on, as on mosquitto; the next handshake tells.
     begin: ({ authority, device }) => {
-      for (const { serial } of [...authority.current(device.id)]) authority.revoke(device.id, serial);
+      authority.shutOut(device.id);
       return undefined;
     },
   },

@@ -3,6 +3,7 @@ import type { Mutation } from "./mutation.js";
 
 const RECOVERABLE = { recoverable: true, bare: false } as const;
 const HICCUP = { kind: "world", faults: ["backend-hiccup", "backend-away"], traits: { device: { ...RECOVERABLE, usesLogin: false } } } as const;
+const STOLEN = { kind: "world", faults: ["key-stolen"], traits: { device: RECOVERABLE } } as const;
 const ATTACKED = { kind: "world", faults: ["man-in-the-middle"], traits: { world: { tlsVersion: "TLSv1.3" }, device: RECOVERABLE } } as const;
 
 export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
@@ -93,5 +94,53 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
     replace: "this.#backoff.next(askedMs)",
     invariants: ["stranded", "not-back-online"],
     stage: { kind: "world", faults: ["answers-forged", "authority-down"], days: 1, traits: { world: { lifetimeMs: 21_600_000, tlsVersion: "TLSv1.3" }, device: RECOVERABLE } },
+  },
+  {
+    name: "a revoked certificate's sessions live on at the broker",
+    file: "sim/virtual/world/world.ts",
+    find: "      this.broker.endSessionsOf(serial);\n",
+    replace: "",
+    invariants: ["revoked-key-serves"],
+    stage: STOLEN,
+  },
+  {
+    name: "a broker ends the sessions of the device's own client id alone",
+    file: "sim/virtual/broker/virtual-broker.ts",
+    find: 'connection.scope.kind === "mtls" && connection.scope.serial === serial',
+    replace: 'connection.scope.kind === "mtls" && connection.scope.serial === serial && this.#connections.get(connection.scope.id) === connection',
+    invariants: ["revoked-key-serves"],
+    stage: STOLEN,
+  },
+  {
+    name: "the authority serves what was asked for before its name was shut out",
+    file: "sim/virtual/pki/virtual-authority.ts",
+    find: "if (sentAtMs < (this.#shutOutAtMs.get(id) ?? -Infinity)) return [];",
+    replace: "",
+    invariants: ["revoked-key-serves"],
+    stage: STOLEN,
+  },
+  {
+    name: "shutting a name out leaves the keys that a thief enrolled",
+    file: "sim/virtual/pki/virtual-authority.ts",
+    find: "for (const { serial } of this.current(id)) this.revoke(id, serial);",
+    replace: "for (const { serial } of this.current(id).slice(0, 1)) this.revoke(id, serial);",
+    invariants: ["revoked-key-serves"],
+    stage: STOLEN,
+  },
+  {
+    name: "a certificate that changed nothing is followed by another",
+    file: "sdk/supervisor/credential-ladder.ts",
+    find: "if (isRefused || (isGivenUp && this.#useless >= USELESS_CERTIFICATES)) return this.#stop(reason);",
+    replace: 'if (isRefused) return [{ type: "drop-pending", reason }];',
+    invariants: ["useless-certificates"],
+    stage: { kind: "world", faults: ["refused-for-hours"], days: 1, traits: { device: { ...RECOVERABLE, usesLogin: false } } },
+  },
+  {
+    name: "all devices lose their patience at one time",
+    file: "sdk/supervisor/credential-ladder.ts",
+    find: "minimumMs + fraction() * (maximumMs - minimumMs)) ||",
+    replace: "minimumMs + 0 * fraction() * maximumMs) ||",
+    invariants: ["fleet-left-together"],
+    stage: { kind: "world", faults: ["backend-away"], devices: 24, days: 0.05, traits: { world: { lifetimeMs: 2_592_000_000 }, device: { ...RECOVERABLE, usesLogin: false } } },
   },
 ];

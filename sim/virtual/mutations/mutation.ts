@@ -22,6 +22,8 @@ export interface WorldStage {
   /** Names of fault kinds; "all" of them, or none. */
   faults: readonly string[] | "all";
   days?: number;
+  /** Default 1. */
+  devices?: number;
   backOnlineBoundMs?: number;
   traits?: GivenTraits;
 }

@@ -22,7 +22,7 @@ async function tryWorlds(stage: WorldStage, seeds: number): Promise<Verdict> {
   for (let seed = 1; seed <= seeds; seed++) {
     const { violations } = await runWorld({
       seed: String(seed),
-      devices: 1,
+      devices: stage.devices ?? 1,
       days: stage.days ?? 0.5,
       faults,
       stopAtViolation: true,

@@ -42,6 +42,8 @@ export class VirtualAuthority {
   readonly #issued = new Map<string, IssuedCertificate>();
   readonly #byRequest = new Map<string, IssuedCertificate>();
   readonly #byDevice = new Map<string, IssuedCertificate[]>();
+  /** When names were shut out: what they asked for before is not served any more. */
+  readonly #shutOutAtMs = new Map<string, number>();
   /** Told of each serial that is retired or revoked. */
   onRevoked: (serial: string) => void = () => undefined;
 
@@ -91,8 +93,18 @@ export class VirtualAuthority {
     this.onRevoked(serial);
   }
 
-  /** Takes a message from a device's identity topic; what it returns goes to the device. */
-  handle(id: string, payload: Uint8Array): Uint8Array[] {
+  /** Revokes every certificate of a name; it has to ask anew for others. */
+  shutOut(id: string): void {
+    this.#shutOutAtMs.set(id, this.nowMs());
+    for (const { serial } of this.current(id)) this.revoke(id, serial);
+  }
+
+  /**
+   * Takes a message from a device's identity topic; what it returns goes to the device.
+   * @param sentAtMs when it reached the broker: one that the broker kept may be from before its name was shut out
+   */
+  handle(id: string, payload: Uint8Array, sentAtMs = this.nowMs()): Uint8Array[] {
+    if (sentAtMs < (this.#shutOutAtMs.get(id) ?? -Infinity)) return [];
     const message: unknown = JSON.parse(utf8Decode(payload));
     if (typeof message !== "object" || message === null) return [];
     const fields = message as Record<string, unknown>;

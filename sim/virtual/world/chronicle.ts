@@ -16,6 +16,7 @@ export type InvariantName =
   | "rung-without-reason"
   | "psk-on-network-fault"
   | "left-too-soon"
+  | "fleet-left-together"
   | "revoked-key-serves"
   | "stranded"
   | "time-moved"

@@ -5,6 +5,7 @@ import { Device, HawserError, installIdentity, type DeviceConfig, type DeviceEve
 import type { Cancel, Dialer, KeyStore, LinkHandlers, Platform } from "../../../sdk/platform.js";
 import { AttemptWatch } from "../invariants/attempt-watch.js";
 import { BoundsWatch, type Bounds } from "../invariants/bounds-watch.js";
+import type { FleetWatch } from "../invariants/fleet-watch.js";
 import { IdentityWatch } from "../invariants/identity-watch.js";
 import { InboundLedger } from "../invariants/inbound-ledger.js";
 import { OutboundLedger } from "../invariants/outbound-ledger.js";
@@ -19,7 +20,7 @@ import type { SeededRandom } from "../random.js";
 import { DeviceClock, WORLD_BEGINS_MS } from "../time/device-clock.js";
 import type { VirtualTime } from "../time/virtual-time.js";
 import { Application } from "./application.js";
-import type { Chronicle } from "./chronicle.js";
+import type { Chronicle, InvariantName } from "./chronicle.js";
 import { describeEvent } from "./event-text.js";
 import type { DeviceTraits } from "./traits.js";
 
@@ -45,6 +46,7 @@ export interface Surroundings {
   tlsVersion: string;
   /** Within this a device has to be back once nothing is wrong any more, milliseconds. */
   backOnlineBoundMs: number;
+  fleet: FleetWatch;
 }
 
 export class VirtualDevice {
@@ -237,6 +239,11 @@ export class VirtualDevice {
     this.#bounds.settle(this.flash, messages, days + this.boots / 10);
   }
 
+  /** What another than the device found out. */
+  accuse(invariant: InvariantName, what: string): void {
+    this.around.chronicle.violate(invariant, this.id, what);
+  }
+
   note(text: string): void {
     this.around.chronicle.note(this.id, text);
   }
@@ -358,6 +365,8 @@ export class VirtualDevice {
   #heard(event: DeviceEvent): void {
     this.note(describeEvent(event));
     this.attempts.event(event);
+    if (event.type === "credential-changed" && event.to === "psk") this.around.fleet.left(this.id);
+    if (event.type === "connected" && event.credential === "mtls") this.around.fleet.isBack(this.id);
     if (event.type === "message-uncertain") this.outbound.uncertain(event.topic);
     if (event.type === "subscription-refused" && event.code === "BROKER_HANGS_UP") this.#blamed(event.filter);
     if (event.type !== "message-dropped") return;

@@ -5,6 +5,7 @@ import type { Message } from "../broker/message.js";
 import type { BrokerObserver } from "../broker/broker-observer.js";
 import { VirtualBroker } from "../broker/virtual-broker.js";
 import type { FaultKind } from "../faults/fault-kind.js";
+import { FleetWatch } from "../invariants/fleet-watch.js";
 import { FaultPlan } from "../faults/fault-plan.js";
 import { VirtualNetwork } from "../network/network.js";
 import { VirtualAuthority } from "../pki/virtual-authority.js";
@@ -77,12 +78,14 @@ export class World {
   readonly #random: SeededRandom;
   readonly #byId = new Map<string, VirtualDevice>();
   readonly #plan: FaultPlan;
+  readonly #fleet: FleetWatch;
   #quiet = false;
 
   constructor(private readonly options: WorldOptions) {
     this.#random = new SeededRandom(options.seed);
     this.time = new VirtualTime(options.drain, (error) => this.unhandled(error));
     this.chronicle = new Chronicle(this.time, options.onLine);
+    this.#fleet = new FleetWatch(options.devices, this.time, this.chronicle);
     const traits = worldTraits(this.#random.fork("world"), options.traits?.world);
     this.authority = new VirtualAuthority(() => WORLD_BEGINS_MS + this.time.nowMs, this.#random.fork("authority"), traits.lifetimeMs);
     this.access = new BrokerAccess(this.authority, () => WORLD_BEGINS_MS + this.time.nowMs);
@@ -151,7 +154,7 @@ export class World {
     const { time, chronicle, authority, backOnlineBoundMs } = this;
     const { tlsVersion } = this.broker.mtls;
     const traits = deviceTraits(random.fork("traits"), this.broker.limits.versions, this.authority.lifetimeMs, this.options.traits?.device);
-    const device = new VirtualDevice(id, traits, random, { time, chronicle, network, authority, backOnlineBoundMs, tlsVersion });
+    const device = new VirtualDevice(id, traits, random, { time, chronicle, network, authority, backOnlineBoundMs, tlsVersion, fleet: this.#fleet });
     const psk = device.provision();
     if (psk) this.access.psks.set(id, psk);
     this.devices.push(device);
@@ -173,7 +176,7 @@ export class World {
       if (utf8Decode(message.payload).includes('"type":"active"')) this.time.after(AUTHORITY_LOOKS_MS, () => this.#enrol(message));
       return;
     }
-    for (const answer of this.authority.handle(id, message.payload)) {
+    for (const answer of this.authority.handle(id, message.payload, WORLD_BEGINS_MS + message.atMs)) {
       this.time.after(mood.delayMs, () => this.broker.publish(`devices/${id}/identity/response`, answer, 1));
     }
   }
@@ -188,8 +191,8 @@ export class World {
         const full = `devices/${device.id}/${topic}`;
         const sequence = device.inbound.nextSequence;
         device.inbound.sent(full, qos);
-        const sessions = this.broker.publish(full, utf8Encode(String(sequence)), qos);
-        if (sessions === 0) this.#nobodyThere(device, sequence, full);
+        const takers = this.broker.publish(full, utf8Encode(String(sequence)), qos);
+        if (!takers.includes(device.id)) this.#nobodyThere(device, sequence, full);
       }
       this.#command(device, random);
     });
@@ -217,14 +220,21 @@ export class World {
     return {
       accepted: (scope, clientId, sessionPresent) => {
         this.chronicle.note(clientId, `broker accepts ${scope.kind}${sessionPresent ? ", session present" : ""}`);
-        if (scope.kind !== "mtls") return;
+        if (scope.kind !== "mtls" || clientId !== scope.id) return;
         const found = device(scope.id);
         // A new certificate that was let in says nothing for the one that was refused, until it has taken its place.
         if (found?.identity.activeSerial === scope.serial) found.attempts.activeIsGood();
         found?.identity.accepted(scope.serial);
       },
-      granted: (scope) => (scope.kind === "mtls" ? device(scope.id)?.identity.granted(scope.serial) : undefined),
-      heard: (scope) => (scope.kind === "mtls" ? device(scope.id)?.recovery.heard() : undefined),
+      granted: (scope, clientId) => {
+        if (scope.kind === "mtls" && clientId === scope.id) device(scope.id)?.identity.granted(scope.serial);
+      },
+      heard: (scope, clientId) => {
+        if (scope.kind !== "mtls") return;
+        if (this.access.revoked.has(scope.serial)) this.chronicle.violate("revoked-key-serves", scope.id, `${clientId} is still heard with the revoked certificate ${scope.serial}`);
+        // A thief's signs of life are not the device's.
+        if (clientId === scope.id) device(scope.id)?.recovery.heard();
+      },
       silent: (clientId) => {
         if (device(clientId)?.recovery.calm) this.chronicle.violate("protocol", clientId, "silent for one and a half keep-alive intervals, though all is well");
       },
