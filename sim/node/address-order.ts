@@ -18,12 +18,12 @@ export class AddressOrder {
     this.#lookup = lookup;
   }
 
-  /** Name resolution whose answers are in the order of this memory. */
+  /** Name resolution whose answers are in the order of this memory, and never come at once: who connects could not yet hear which address is tried. */
   lookupFor(port: number): LookupFunction {
     return (host: string, options: LookupOptions, done: Parameters<LookupFunction>[2]) =>
       this.#lookup(host, options, (error, found, family) => {
-        if (error !== null || !Array.isArray(found)) return done(error, found, family);
-        done(null, this.#sorted(found, port));
+        const answer = error === null && Array.isArray(found) ? this.#sorted(found, port) : found;
+        process.nextTick(done, error, answer, family);
       });
   }
 

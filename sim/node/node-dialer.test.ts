@@ -234,8 +234,10 @@ describe("a dial that cannot reach anyone", () => {
   });
 
   it.each(["closes", "is no TLS", "has a stranger's certificate", "says something and closes"])("begins with another address of a name after one that takes TCP and then %s", async (ill) => {
-    const both = ((_host: string, _options: unknown, done: (error: null, found: { address: string; family: number }[]) => void) =>
-      setImmediate(done, null, [{ address: "127.0.0.1", family: 4 }, { address: "127.0.0.2", family: 4 }])) as unknown as LookupFunction;
+    const addresses = [{ address: "127.0.0.1", family: 4 }, { address: "127.0.0.2", family: 4 }];
+    // One that answers at once, too.
+    const both = ((_host: string, _options: unknown, done: (error: null, found: object[]) => void) =>
+      ill === "closes" ? done(null, addresses) : setImmediate(done, null, addresses)) as unknown as LookupFunction;
     dialer = new NodeDialer(keys, { lookup: both });
     const right = await ca.server(["localhost"]);
     const wrong = await stranger.server(["localhost"]);
