@@ -1,5 +1,6 @@
 /** Bundles a device program for an engine without Node into one ES module. The simulator and the firmware build both use it, so they run the same bytes. */
 import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { build, type Plugin } from "esbuild";
 import { HawserError } from "../../sdk/errors.js";
@@ -35,7 +36,8 @@ export async function bundleDevice(options: BundleOptions): Promise<Bundle> {
       target: "es2022",
       mainFields: ["main"],
       minify: !options.readable,
-      plugins: [separateModules(options.separate ?? {})],
+      ...(!options.readable && { mangleProps: /^_\$/ }),
+      plugins: [separateModules(options.separate ?? {}), sharedMethods()],
       metafile: true,
       logLevel: "silent",
     });
@@ -56,4 +58,29 @@ function separateModules(names: Readonly<Record<string, string>>): Plugin {
       });
     },
   };
+}
+
+/**
+ * Private methods become ordinary ones, each class's under names of its own. XS keeps a slot of 16 bytes for each private method in each instance (3 KB of a
+ * connected device), and none for what the prototype has, which lies in flash.
+ */
+function sharedMethods(): Plugin {
+  return {
+    name: "hawser-shared-methods",
+    setup(builder) {
+      builder.onLoad({ filter: /\.ts$/ }, async ({ path }) => {
+        const file = path.split(/[\\/]/).slice(-2).join("_").replace(/\W/g, "_");
+        return { loader: "ts", contents: shareMethods(await readFile(path, "utf8"), file) };
+      });
+    },
+  };
+}
+
+/** @param file what makes the names of this file's classes differ from others' */
+export function shareMethods(source: string, file: string): string {
+  const classes = source.split(/^(?=(?:export )?(?:default )?(?:abstract )?class )/m);
+  return classes.map((text, index) => {
+    const methods = new Set([...text.matchAll(/^  (?:static |async |get |set |\*)*#(\w+)[(<]/gm)].map(([, name]) => name));
+    return text.replace(/(?<=[\s.!(*])#(\w+)\b/g, (whole, name: string) => (methods.has(name) ? `_$${name}_${file}_${index}` : whole));
+  }).join("");
 }

@@ -1,0 +1,45 @@
+import { expect, it } from "vitest";
+import { shareMethods } from "./xs-bundle.js";
+
+it("makes private methods ordinary ones, each class's under names of its own, and leaves fields and text alone", () => {
+  const source = `
+export class One {
+  #count = 0;
+  go(): void {
+    if (!this.#isLate()) this.#step("#step");
+  }
+  #isLate(): boolean {
+    return this.#count > 0;
+  }
+  async #step<T>(topic: T): Promise<void> {
+    await other.#step("down/#");
+  }
+}
+class Two extends One {
+  #step = 1;
+  get #late(): number {
+    return this.#step + (this.#late);
+  }
+}
+`;
+  expect(shareMethods(source, "sdk_one_ts")).toBe(`
+export class One {
+  #count = 0;
+  go(): void {
+    if (!this._$isLate_sdk_one_ts_1()) this._$step_sdk_one_ts_1("#step");
+  }
+  _$isLate_sdk_one_ts_1(): boolean {
+    return this.#count > 0;
+  }
+  async _$step_sdk_one_ts_1<T>(topic: T): Promise<void> {
+    await other._$step_sdk_one_ts_1("down/#");
+  }
+}
+class Two extends One {
+  #step = 1;
+  get _$late_sdk_one_ts_2(): number {
+    return this.#step + (this._$late_sdk_one_ts_2);
+  }
+}
+`);
+});
