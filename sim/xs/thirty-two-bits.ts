@@ -17,18 +17,20 @@ const EMULATORS = ["qemu-i386", "qemu-i386-static"];
 const PROBE_EXIT = 42;
 const PROBE = `#include <stdio.h>\nint main(void) { return sizeof(void *) == 4 ? ${PROBE_EXIT} : 1; }\n`;
 
-let found: Promise<readonly string[]> | undefined;
+const found = new Map<boolean, Promise<readonly string[]>>();
 
 /**
- * What goes before the path of a 32-bit program on a command line: nothing, or the emulator.
+ * What goes before the path of a 32-bit program on a command line: nothing, or the emulator. `HAWSER_FORCE_EMULATOR=1` takes the emulator on any kernel.
  * @throws HawserError `COMPILER_MISSING`, `EMULATOR_MISSING`
  */
 export function runner32(): Promise<readonly string[]> {
-  found ??= findRunner();
-  return found;
+  const isForced = process.env["HAWSER_FORCE_EMULATOR"] === "1";
+  const known = found.get(isForced) ?? findRunner(isForced);
+  found.set(isForced, known);
+  return known;
 }
 
-async function findRunner(): Promise<readonly string[]> {
+async function findRunner(isForced: boolean): Promise<readonly string[]> {
   mkdirSync(join(cacheFolder(), "xs"), { recursive: true });
   const folder = mkdtempSync(join(cacheFolder(), "xs", "probe-32-"));
   const program = join(folder, "probe");
@@ -38,8 +40,9 @@ async function findRunner(): Promise<readonly string[]> {
       const reason = process.arch === "x64" ? "Install gcc, libc6-dev and gcc-multilib (Debian: apt-get install gcc libc6-dev gcc-multilib)." : "Use an x86-64 machine: only its compiler makes them.";
       throw new HawserError("COMPILER_MISSING", `no compiler for 32-bit programs on this ${process.arch} machine: ${errorMessage(error).split("\n")[0] ?? ""}`, reason);
     });
-    for (const command of [[], ...EMULATORS.map((name) => [name])]) if (await proves([...command, program])) return command;
-    throw new HawserError("EMULATOR_MISSING", "this kernel runs no 32-bit programs, and there is no qemu-i386 to run them", "Install it (Debian: apt-get install qemu-user).");
+    for (const command of [...(isForced ? [] : [[]]), ...EMULATORS.map((name) => [name])]) if (await proves([...command, program])) return command;
+    const reason = isForced ? "HAWSER_FORCE_EMULATOR=1 asks for an emulator" : "this kernel runs no 32-bit programs";
+    throw new HawserError("EMULATOR_MISSING", `${reason}, and there is no qemu-i386 to run them`, "Install it (Debian: apt-get install qemu-user).");
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
