@@ -1,4 +1,5 @@
 /** The SDK's platform on Moddable: what every board has in common, put together from parts that a board file brings. */
+import type { Failure } from "../sdk/failure.js";
 import { TrustedTime } from "../sdk/identity/trusted-time.js";
 import type { Dialer, KeyStore, Log, Platform, Random, Scheduler, Storage } from "../sdk/platform.js";
 import type { ByteStreamOpener } from "./tls/byte-stream.js";
@@ -67,18 +68,20 @@ function dialer<Timer>(parts: FirmwareParts<Timer>, opener: ByteStreamOpener, sc
 /** The same streams, telling of each connection that came up and of all that came: one that stands proves the network by its keep-alive alone. */
 function telling(opener: ByteStreamOpener, onReached: () => void): ByteStreamOpener {
   return {
-    open: (host, port, handlers) =>
-      opener.open(host, port, {
-        opened() {
+    open(host, port, handlers, turn) {
+      const listening = {
+        opened(): void {
           onReached();
           handlers.opened();
         },
-        data(bytes) {
+        data(bytes: Uint8Array): void {
           onReached();
           handlers.data(bytes);
         },
-        writable: () => handlers.writable(),
-        ended: (reason) => handlers.ended(reason),
-      }),
+        writable: (): void => handlers.writable(),
+        ended: (reason: Failure): void => handlers.ended(reason),
+      };
+      return opener.open(host, port, listening, turn);
+    },
   };
 }

@@ -32,7 +32,7 @@ function scene(port: Port, host = "127.0.0.1", TCP = fakeTcp(port)) {
     },
     writable: () => told.push("writable"),
     ended: ({ code }) => told.push(`ended ${code}`),
-  });
+  }, 0);
   return { time, lookups, told, received, onData, stream, socket: () => FakeTcp.made.at(-1)! };
 }
 

@@ -18,7 +18,7 @@ export class PlainLink extends StreamLink {
   }
 
   protected received(bytes: Uint8Array): void {
-    this.handlers.data(bytes);
+    this.handOver(bytes);
   }
 
   protected drained(): void {

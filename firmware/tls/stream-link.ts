@@ -4,6 +4,7 @@
  */
 import { failure, type Failure } from "../../sdk/failure.js";
 import type { Cancel, Endpoint, Link, LinkHandlers, Scheduler } from "../../sdk/platform.js";
+import type { AddressTurns } from "./address-turns.js";
 import type { ByteStream, ByteStreamHandlers, ByteStreamOpener } from "./byte-stream.js";
 
 /** How long an orderly close waits for the peer to close in turn before the connection is dropped. */
@@ -12,6 +13,8 @@ const CLOSE_GRACE_MS = 1_000;
 export interface StreamLinkSurroundings {
   opener: ByteStreamOpener;
   scheduler: Scheduler;
+  /** Which address of a name to begin with. */
+  turns: AddressTurns;
 }
 
 export abstract class StreamLink implements Link, ByteStreamHandlers {
@@ -24,6 +27,8 @@ export abstract class StreamLink implements Link, ByteStreamHandlers {
   #cancelTimer: Cancel;
   /** What the socket had no room for, in order. */
   #backlog: Uint8Array[] = [];
+  /** How many times the peer had something to say to the owner. */
+  #words = 0;
 
   constructor(surroundings: StreamLinkSurroundings, endpoint: Endpoint, timeoutMs: number, handlers: LinkHandlers) {
     this.handlers = handlers;
@@ -32,7 +37,7 @@ export abstract class StreamLink implements Link, ByteStreamHandlers {
     this.#address = `${endpoint.host}:${endpoint.port}`;
     const late = (): void => this.end(failure("CONNECT_TIMEOUT", `no connection to ${this.#address} within ${timeoutMs} ms`));
     this.#cancelTimer = surroundings.scheduler.after(timeoutMs, late);
-    this.#stream = surroundings.opener.open(endpoint.host, endpoint.port, this);
+    this.#stream = this.#openStream();
   }
 
   abstract write(bytes: Uint8Array): boolean;
@@ -100,6 +105,12 @@ export abstract class StreamLink implements Link, ByteStreamHandlers {
     return this.#backlog.length > 0;
   }
 
+  /** Gives the owner what the peer said. */
+  protected handOver(bytes: Uint8Array): void {
+    this.#words++;
+    this.handlers.data(bytes);
+  }
+
   /** Call when the handshake is done: the time limit is off and the owner may write. */
   protected markOpen(): void {
     this.#cancelTimer();
@@ -117,7 +128,7 @@ export abstract class StreamLink implements Link, ByteStreamHandlers {
   protected reopen(): void {
     this.#stream.close();
     this.#backlog = [];
-    this.#stream = this.#surroundings.opener.open(this.#endpoint.host, this.#endpoint.port, this);
+    this.#stream = this.#openStream();
   }
 
   /** The one end, whoever found it first; after the owner's `close` it is always CLOSED_LOCALLY. */
@@ -129,12 +140,19 @@ export abstract class StreamLink implements Link, ByteStreamHandlers {
     this.#stream.close();
     this.#backlog = [];
     this.release();
+    // The first words may be a refusal.
+    if (this.#words < 2) this.#surroundings.turns.cameToNothing(this.#endpoint);
     this.handlers.ended(closing ? failure("CLOSED_LOCALLY", "this side closed the connection") : reason);
   }
 
   /** The end, found while the owner is calling: reported after that call has returned. */
   protected endSoon(reason: Failure): void {
     this.#startTimer(0, () => this.end(reason));
+  }
+
+  #openStream(): ByteStream {
+    const { opener, turns } = this.#surroundings;
+    return opener.open(this.#endpoint.host, this.#endpoint.port, this, turns.of(this.#endpoint));
   }
 
   #startTimer(delayMs: number, run: () => void): void {

@@ -5,7 +5,9 @@
 import { failure, unknownCredential, type Failure, type Shown } from "../../sdk/failure.js";
 import { errorMessage } from "../../sdk/errors.js";
 import type { Credential, Dialer, Endpoint, Link, LinkHandlers, Scheduler } from "../../sdk/platform.js";
+import { AddressTurns } from "./address-turns.js";
 import type { ByteStreamOpener } from "./byte-stream.js";
+import type { StreamLinkSurroundings } from "./stream-link.js";
 import { PlainLink } from "./plain-link.js";
 import { engineFailure, TLS_1_2, type TlsEngine, type TlsEngines, type TlsSession } from "./tls-engine.js";
 import { TlsLink } from "./tls-link.js";
@@ -37,17 +39,19 @@ const KEPT_SESSIONS = 2;
 
 export class TlsDialer implements Dialer {
   readonly #parts: TlsDialerParts;
+  readonly #surroundings: StreamLinkSurroundings;
   readonly #options: TlsDialerOptions;
   /** The engine itself refuses to resume with another credential, anchor or name; this only finds the right one. */
   readonly #sessions: { key: string; session: TlsSession }[] = [];
 
   constructor(parts: TlsDialerParts, options: TlsDialerOptions = {}) {
     this.#parts = parts;
+    this.#surroundings = { opener: parts.opener, scheduler: parts.scheduler, turns: new AddressTurns() };
     this.#options = options;
   }
 
   dial(endpoint: Endpoint, credential: Credential, timeoutMs: number, handlers: LinkHandlers): Link {
-    if (credential.kind === "none") return new PlainLink(this.#parts, endpoint, timeoutMs, handlers);
+    if (credential.kind === "none") return new PlainLink(this.#surroundings, endpoint, timeoutMs, handlers);
     if (credential.kind !== "mtls" && credential.kind !== "psk") return this.#fail(unknownCredential(credential), handlers);
     const started = this.#started(endpoint, credential, false);
     if ("code" in started) return this.#fail(started, handlers);
@@ -57,7 +61,7 @@ export class TlsDialer implements Dialer {
     };
     const mayFallBack = credential.kind === "mtls" && this.#options.maximumVersion === undefined && (this.#options.minimumVersion ?? 0) <= TLS_1_2;
     const shown = shownBy(credential);
-    return new TlsLink(this.#parts, { endpoint, timeoutMs, shown, engine: started, ...(mayFallBack && { fallback }) }, handlers);
+    return new TlsLink(this.#surroundings, { endpoint, timeoutMs, shown, engine: started, ...(mayFallBack && { fallback }) }, handlers);
   }
 
   /** An engine with its first flight ready, or why there is none. */

@@ -123,6 +123,7 @@ let events: string[];
 let data: number[];
 let end: Failure | undefined;
 let onData: () => void;
+let turns: number[];
 
 beforeEach(() => {
   scheduler = new ManualScheduler();
@@ -132,9 +133,11 @@ beforeEach(() => {
   data = [];
   end = undefined;
   onData = (): void => undefined;
+  turns = [];
   const opener = {
-    open: (_host: string, _port: number, handlers: ByteStreamHandlers): FakeStream => {
+    open: (_host: string, _port: number, handlers: ByteStreamHandlers, turn: number): FakeStream => {
       stream.handlers = handlers;
+      turns.push(turn);
       return stream;
     },
   };
@@ -277,6 +280,22 @@ describe("a TLS link", () => {
     expect(events).toEqual([]);
     scheduler.fire();
     expect(events).toEqual(["ended CLOSED_LOCALLY"]);
+  });
+
+  it("begins with another address of the name after a link that came to nothing, and keeps to one that served", () => {
+    dial();
+    stream.handlers?.ended(failure("CONNECTION_RESET", "in the handshake"));
+    engine = new FakeEngine();
+    openLink();
+    receive(1);
+    stream.handlers?.ended(failure("CONNECTION_CLOSED", "after a refusal"));
+    engine = new FakeEngine();
+    openLink();
+    receive(1);
+    receive(2);
+    stream.handlers?.ended(failure("CONNECTION_CLOSED", "after a while"));
+    dial({ kind: "none" });
+    expect(turns).toEqual([0, 1, 2, 2]);
   });
 
   it("can be closed by its owner while it hands over data", () => {

@@ -85,7 +85,7 @@ export class TlsLink extends StreamLink {
     while (this.isOpen) {
       const plaintext = this.#engine.read();
       if (plaintext === undefined) break;
-      this.handlers.data(new Uint8Array(plaintext));
+      this.handOver(new Uint8Array(plaintext));
     }
     if (this.isOver) return;
     // Also after a failure: our own alert may be waiting.

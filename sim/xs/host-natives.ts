@@ -44,8 +44,9 @@ export const onSignal = native<(handler: (name: string) => void) => void>("xs_on
 export const onRejection = native<(handler: (reason: unknown) => void) => void>("xs_on_rejection");
 export const setTimer = native<(delayMs: number, run: () => void) => number>("xs_timer_set");
 export const clearTimer = native<(id: number) => void>("xs_timer_clear");
-export const openTcp = native<(host: string, port: number, handler: TcpHandler) => number>("xs_tcp_open");
+export const openTcp = native<(host: string, port: number, handler: TcpHandler, turn: number) => number>("xs_tcp_open");
 export const writeTcp = native<(id: number, bytes: Uint8Array) => number>("xs_tcp_write");
+export const pauseTcp = native<(id: number, paused: boolean) => void>("xs_tcp_pause");
 export const closeTcp = native<(id: number) => void>("xs_tcp_close");
 export const getRecord = native<(key: string) => ArrayBuffer | undefined>("xs_storage_get");
 export const putRecord = native<(key: string, value: Uint8Array) => void>("xs_storage_put");

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { lookup } from "node:dns/promises";
 import { readFileSync, readdirSync } from "node:fs";
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { join } from "node:path";
@@ -255,6 +256,57 @@ describe("TCP of the XS host", () => {
     expect(printed).toContainEqual(["name.invalid", 3, "ENOTFOUND"]);
   });
 
+  it("reads nothing while paused, so that the peer comes to a halt, and then all of it and the end", async () => {
+    const pieces = 256;
+    const piece = Buffer.alloc(65_536, "a");
+    let written = 0;
+    accepted = (socket) => {
+      const push = (): void => {
+        while (written < pieces) {
+          written++;
+          if (!socket.write(piece)) return void socket.once("drain", push);
+        }
+        socket.end();
+      };
+      push();
+      socket.resume();
+    };
+    const source = `
+      let got = 0, paused = false, during = 0;
+      const id = native("xs_tcp_open")("127.0.0.1", ${port}, (event, value) => {
+        if (event === 0) {
+          native("xs_tcp_pause")(id, paused = true);
+          native("xs_tcp_write")(id, new Uint8Array(1));
+          native("xs_timer_set")(300, () => { print({ during }); native("xs_tcp_pause")(id, paused = false); });
+        } else if (paused) during++;
+        else if (event === 1) { if (got === 0) { native("xs_tcp_pause")(id, true); native("xs_timer_set")(1, () => native("xs_tcp_pause")(id, false)); } got += value.byteLength; }
+        else if (event === 3) print({ got, ended: String(value) });
+      });`;
+    const running = await programs.start({ program: programs.write("paused.mjs", source) });
+    expect(await running.message(() => true)).toEqual({ during: 0 });
+    expect(written).toBeLessThan(pieces);
+    expect(await running.message((message) => "got" in (message as object))).toEqual({ got: pieces * piece.length, ended: "undefined" });
+    expect(await running.exited).toMatchObject({ code: 0, errors: "" });
+  });
+
+  it("goes through all addresses of a name, beginning with the one whose turn it is", async () => {
+    const found = await lookup("localhost", { all: true, verbatim: true });
+    const addresses = [...found.filter(({ family }) => family === 4), ...found.filter(({ family }) => family === 6)].map(({ address }) => address);
+    const free = await unusedPort();
+    const listening = await Promise.all(addresses.map((address) => listen(address, free)));
+    const source = `
+      const said = [];
+      const open = (turn) => native("xs_tcp_open")("localhost", ${free}, (event, value) => {
+        if (event === 1) said[turn] = String.fromCharCode(...new Uint8Array(value));
+        if (event === 3) turn < 3 ? open(turn + 1) : print(said);
+      }, turn);
+      open(0);`;
+    expect((await programs.run(source)).printed).toEqual([[0, 1, 2, 3].map((turn) => addresses[turn % addresses.length])]);
+    for (const first of listening.slice(0, -1)) await first.close();
+    expect((await programs.run(source)).printed).toEqual([[0, 1, 2, 3].map(() => addresses.at(-1))]);
+    await listening.at(-1)?.close();
+  });
+
   it("says nothing after close, also when it is closed in its own callback", async () => {
     accepted = (socket) => {
       socket.on("error", () => undefined);
@@ -322,4 +374,11 @@ async function unusedPort(): Promise<number> {
   const { port } = server.address() as AddressInfo;
   await new Promise((resolve) => server.close(resolve));
   return port;
+}
+
+/** A server that says on which address it was met, and hangs up. */
+async function listen(address: string, port: number): Promise<{ close: () => Promise<void> }> {
+  const server = createServer((socket) => socket.on("error", () => undefined).end(address));
+  await new Promise<void>((resolve) => server.listen({ host: address, port, ipv6Only: true }, resolve));
+  return { close: () => new Promise<void>((resolve) => server.close(() => resolve())) };
 }

@@ -82,13 +82,15 @@ const CODE_OF_ERROR: Readonly<Record<string, FailureCode>> = {
   EPIPE: "CONNECTION_RESET",
 };
 
-/** TCP through the host's poll loop. */
+/** TCP through the host's poll loop, to any of a name's addresses, IPv4 first. */
 export const tcpOpener: ByteStreamOpener = {
-  open(address, port, handlers): ByteStream {
+  open(address, port, handlers, turn): ByteStream {
     const place = `${address}:${port}`;
-    const id = host.openTcp(address, port, (event, value) => report(handlers, place, event, value));
+    const id = host.openTcp(address, port, (event, value) => report(handlers, place, event, value), turn);
     return {
       write: (bytes) => host.writeTcp(id, bytes),
+      pause: () => host.pauseTcp(id, true),
+      resume: () => host.pauseTcp(id, false),
       close: () => host.closeTcp(id),
     };
   },

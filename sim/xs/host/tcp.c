@@ -2,7 +2,8 @@
  * TCP clients. One handler a socket, called as handler(event, value):
  *  0 opened; 1 data (ArrayBuffer, at most one Ethernet segment, as lwIP hands them out); 2 room to write again;
  *  3 ended (name of the error, or undefined when the peer closed). Nothing comes after 3, nor after xs_tcp_close.
- * Names are resolved with getaddrinfo, which blocks: good enough for a test host, IPv4 first as on the device.
+ * Names are resolved with getaddrinfo, which blocks: good enough for a test host. Of several addresses one after the other is tried until TCP is up,
+ * IPv4 first, as on the device.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -24,19 +25,34 @@
 #define SEGMENT_BYTES 1436
 /* Segments read in a row before others get their turn. */
 #define SEGMENTS_A_TURN 16
+/* Of one name. */
+#define MOST_ADDRESSES 16
 
 enum { TCP_OPENED = 0, TCP_DATA = 1, TCP_WRITABLE = 2, TCP_ENDED = 3 };
+
+typedef struct tcp_address {
+	struct sockaddr_storage address;
+	socklen_t size;
+	int family;
+} tcp_address;
 
 typedef struct tcp_socket {
 	struct tcp_socket* next;
 	int id;
 	int descriptor;
 	bool connecting;
+	bool paused;
+	/* A write took less than all. */
+	bool owes_writable;
 	bool closed;
 	/* Its callback is running: whoever closes it leaves the freeing to socket_ready. */
 	bool busy;
-	/* Why it never got as far as connect(): reported from the loop, not from xs_tcp_open. */
-	const char* early_error;
+	/* Not tried yet, until TCP is up; the list is then freed. */
+	tcp_address* addresses;
+	size_t address_count;
+	size_t next_address;
+	/* Why the first address failed, or there was none: reported from the loop, not from xs_tcp_open. */
+	const char* error;
 	struct host_watch* watch;
 	xsMachine* machine;
 	xsSlot handler;
@@ -66,6 +82,8 @@ static void close_socket(xsMachine* the, tcp_socket* entry)
 		host_unwatch(entry->watch);
 	if (entry->descriptor >= 0)
 		close(entry->descriptor);
+	free(entry->addresses);
+	entry->addresses = NULL;
 	xsForget(entry->handler);
 }
 
@@ -97,7 +115,7 @@ static const char* error_name(int error)
 static void read_available(tcp_socket* entry)
 {
 	char buffer[SEGMENT_BYTES];
-	for (int count = 0; count < SEGMENTS_A_TURN && !entry->closed; count++) {
+	for (int count = 0; count < SEGMENTS_A_TURN && !entry->closed && !entry->paused; count++) {
 		ssize_t size = recv(entry->descriptor, buffer, sizeof(buffer), 0);
 		if (size > 0)
 			report(entry, TCP_DATA, buffer, size);
@@ -110,17 +128,57 @@ static void read_available(tcp_socket* entry)
 	}
 }
 
+/* One that neither reads nor writes is not watched at all: poll would tell of its peer's end again and again. */
+static void watch_socket(tcp_socket* entry)
+{
+	host_set_events(entry->watch, (short)((entry->paused ? 0 : POLLIN) | (entry->owes_writable ? POLLOUT : 0)));
+}
+
+static void socket_ready(void* data, short events);
+
+/* Begins with the next address that takes connect() at all; false when there is none left. */
+static bool try_next_address(tcp_socket* entry)
+{
+	const int on = 1;
+	while (entry->next_address < entry->address_count) {
+		const tcp_address* next = &entry->addresses[entry->next_address++];
+		int descriptor = socket(next->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		if (descriptor >= 0) {
+			setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+			if (connect(descriptor, (const struct sockaddr*)&next->address, next->size) == 0 || errno == EINPROGRESS) {
+				entry->descriptor = descriptor;
+				entry->watch = host_watch(descriptor, POLLOUT, true, socket_ready, entry);
+				return true;
+			}
+		}
+		if (!entry->error)
+			entry->error = error_name(errno);
+		if (descriptor >= 0)
+			close(descriptor);
+	}
+	return false;
+}
+
 static void finish_connect(tcp_socket* entry)
 {
 	int error = 0;
 	socklen_t size = sizeof(error);
 	getsockopt(entry->descriptor, SOL_SOCKET, SO_ERROR, &error, &size);
 	if (error) {
-		report(entry, TCP_ENDED, error_name(error), 0);
+		if (!entry->error)
+			entry->error = error_name(error);
+		host_unwatch(entry->watch);
+		close(entry->descriptor);
+		entry->watch = NULL;
+		entry->descriptor = -1;
+		if (!try_next_address(entry))
+			report(entry, TCP_ENDED, entry->error, 0);
 		return;
 	}
 	entry->connecting = false;
-	host_set_events(entry->watch, POLLIN);
+	free(entry->addresses);
+	entry->addresses = NULL;
+	watch_socket(entry);
 	report(entry, TCP_OPENED, NULL, 0);
 }
 
@@ -128,8 +186,8 @@ static void socket_ready(void* data, short events)
 {
 	tcp_socket* entry = data;
 	entry->busy = true;
-	if (entry->early_error)
-		report(entry, TCP_ENDED, entry->early_error, 0);
+	if (entry->connecting && !entry->addresses)
+		report(entry, TCP_ENDED, entry->error, 0);
 	else if (entry->connecting)
 		finish_connect(entry);
 	else {
@@ -137,7 +195,8 @@ static void socket_ready(void* data, short events)
 		if (events & (POLLIN | POLLHUP | POLLERR))
 			read_available(entry);
 		if (!entry->closed && (events & POLLOUT)) {
-			host_set_events(entry->watch, POLLIN);
+			entry->owes_writable = false;
+			watch_socket(entry);
 			report(entry, TCP_WRITABLE, NULL, 0);
 		}
 	}
@@ -146,29 +205,34 @@ static void socket_ready(void* data, short events)
 		free(entry);
 }
 
-/* Returns the name of what went wrong, or NULL. */
-static const char* start_connect(tcp_socket* entry, const char* host, const char* port)
+/* Appends a name's addresses of one family. */
+static void add_addresses(tcp_socket* entry, const char* host, const char* port, int family)
 {
-	struct addrinfo hints = { .ai_family = AF_INET, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
-	struct addrinfo* addresses = NULL;
-	const int on = 1;
-	if (getaddrinfo(host, port, &hints, &addresses)) {
-		hints.ai_family = AF_INET6;
-		if (getaddrinfo(host, port, &hints, &addresses))
-			return "ENOTFOUND";
+	struct addrinfo hints = { .ai_family = family, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
+	struct addrinfo* found = NULL;
+	if (getaddrinfo(host, port, &hints, &found))
+		return;
+	for (struct addrinfo* each = found; each && entry->address_count < MOST_ADDRESSES; each = each->ai_next) {
+		tcp_address* next = &entry->addresses[entry->address_count++];
+		memcpy(&next->address, each->ai_addr, each->ai_addrlen);
+		next->size = each->ai_addrlen;
+		next->family = each->ai_family;
 	}
-	entry->descriptor = socket(addresses->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int result = -1;
-	if (entry->descriptor >= 0) {
-		setsockopt(entry->descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-		result = connect(entry->descriptor, addresses->ai_addr, addresses->ai_addrlen);
-	}
-	int error = errno;
-	freeaddrinfo(addresses);
-	return result == 0 || error == EINPROGRESS ? NULL : error_name(error);
+	freeaddrinfo(found);
 }
 
-/* xs_tcp_open(host, port, handler) -> id; never throws for what the network does. */
+/* The first `turn` addresses, modulo how many there are, go behind the others. */
+static void rotate_addresses(tcp_socket* entry, unsigned int turn)
+{
+	size_t count = entry->address_count;
+	tcp_address* rotated = calloc(MOST_ADDRESSES, sizeof(tcp_address));
+	for (size_t index = 0; index < count; index++)
+		rotated[index] = entry->addresses[(index + turn % count) % count];
+	free(entry->addresses);
+	entry->addresses = rotated;
+}
+
+/* xs_tcp_open(host, port, handler, turn) -> id; begins with the name's address number `turn`; never throws for what the network does. */
 void xs_tcp_open(xsMachine* the)
 {
 	char host[256];
@@ -183,10 +247,19 @@ void xs_tcp_open(xsMachine* the)
 	entry->machine = the;
 	entry->handler = xsArg(2);
 	xsRemember(entry->handler);
-	entry->early_error = start_connect(entry, host, port);
-	if (entry->descriptor < 0)
+	entry->addresses = calloc(MOST_ADDRESSES, sizeof(tcp_address));
+	add_addresses(entry, host, port, AF_INET);
+	add_addresses(entry, host, port, AF_INET6);
+	if (entry->address_count == 0)
+		entry->error = "ENOTFOUND";
+	else
+		rotate_addresses(entry, xsmcArgc > 3 ? (unsigned int)xsmcToInteger(xsArg(3)) : 0);
+	if (!try_next_address(entry)) {
+		free(entry->addresses);
+		entry->addresses = NULL;
 		entry->descriptor = open("/dev/null", O_RDWR | O_CLOEXEC);
-	entry->watch = host_watch(entry->descriptor, POLLOUT, true, socket_ready, entry);
+		entry->watch = host_watch(entry->descriptor, POLLOUT, true, socket_ready, entry);
+	}
 	entry->next = gx_sockets;
 	gx_sockets = entry;
 	xsmcSetInteger(xsResult, entry->id);
@@ -205,10 +278,23 @@ void xs_tcp_write(xsMachine* the)
 		if (sent < 0)
 			/* A full buffer, or an error that reading will report after what is still to be read. */
 			sent = errno == EAGAIN || errno == EINTR ? 0 : (ssize_t)size;
-		if ((xsUnsignedValue)sent < size)
-			host_set_events(entry->watch, POLLIN | POLLOUT);
+		if ((xsUnsignedValue)sent < size) {
+			entry->owes_writable = true;
+			watch_socket(entry);
+		}
 	}
 	xsmcSetInteger(xsResult, (xsIntegerValue)sent);
+}
+
+/* xs_tcp_pause(id, paused): while paused nothing is read, so that the peer's window fills; its end is not seen before that either. */
+void xs_tcp_pause(xsMachine* the)
+{
+	tcp_socket* entry = find_socket(xsmcToInteger(xsArg(0)));
+	if (!entry)
+		return;
+	entry->paused = xsmcTest(xsArg(1));
+	if (!entry->connecting)
+		watch_socket(entry);
 }
 
 /* xs_tcp_close(id): nothing is reported any more. */

@@ -27,7 +27,7 @@ export class HostTcp {
         onReadable(this.#received.length - this.#at);
       } else if (event === TCP_ENDED) onError(value);
       else if (event === TCP_WRITABLE || event === 0) onWritable(WRITABLE_BYTES);
-    });
+    }, 0);
   }
 
   read(count = this.#received.length - this.#at): number | ArrayBuffer | undefined {
