@@ -53,7 +53,7 @@ export interface DeviceConfig {
    */
   maximumPacketSizeBytes?: number;
   /**
-   * Bytes of messages that the application has not taken, roughly; default 32,768, for the heap of a microcontroller. Beyond, nothing more is read, or what comes
+   * Bytes of messages that the application has not taken, roughly; default 24,576, for the heap of a microcontroller. Beyond, nothing more is read, or what comes
    * stays with the broker: see `inboundBytes` of `MqttOptions`. Each subscription keeps as many bytes of QoS 0 messages.
    */
   inboundBytes?: number;
@@ -108,7 +108,7 @@ const NEVER = 0xffff_ffff;
 const DENIAL_GRACE_MS = 5_000;
 const DEFAULT_BASE = "devices/{id}";
 const DEFAULT_PACKET_BYTES = 10_240;
-const DEFAULT_INBOUND_BYTES = 32_768;
+const DEFAULT_INBOUND_BYTES = 24_576;
 
 /** Before the authority's answers are subscribed to again after the broker refused it. */
 const LISTEN_AGAIN_MS = 60_000;

@@ -32,10 +32,15 @@ const HANDLERS: Handlers = {
     // A copy: XS cannot turn an object that lies in flash into JSON, and the usual result does.
     return { ...(await started().publish(topic, base64Decode(payload), options)) };
   },
-  subscribe({ filter, options }) {
+  subscribe({ filter, options, unread = false }) {
     const subscription = started().subscribe(filter, options);
-    void showMessages(subscription);
+    if (unread) waiting.push(subscription);
+    else void showMessages(subscription);
     return subscription.granted;
+  },
+  read() {
+    for (const subscription of waiting.splice(0)) void showMessages(subscription);
+    return null;
   },
   renew() {
     started().renew();
@@ -51,6 +56,8 @@ const HANDLERS: Handlers = {
     return { ...host.heapFigures(), meter: host.meter() };
   },
 };
+
+const waiting: ReturnType<Device["subscribe"]>[] = [];
 
 async function showMessages(subscription: ReturnType<Device["subscribe"]>): Promise<void> {
   for await (const { topic, payload, qos, retain } of subscription) say({ message: { topic, payload: base64Encode(payload), qos, retain } });

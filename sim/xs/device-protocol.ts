@@ -30,8 +30,10 @@ export interface DeviceCommands {
   /** Makes the device from what is stored, subscribes and connects. */
   start: [{ settings: DeviceSettings; subscriptions?: { filter: string; options?: SubscribeOptions }[]; minimumVersion?: number; maximumVersion?: number }, null];
   publish: [{ topic: string; payload: string; options?: PublishOptions }, PublishResult];
-  /** Resolves with the granted level; messages come as events and are acknowledged then. */
-  subscribe: [{ filter: string; options?: SubscribeOptions }, number];
+  /** Resolves with the granted level; messages come as events and are acknowledged then, or, where nobody is to read, once `read` came. */
+  subscribe: [{ filter: string; options?: SubscribeOptions; unread?: boolean }, number];
+  /** Begins to read what was subscribed unread. */
+  read: [object, null];
   renew: [object, null];
   status: [object, DeviceStatus];
   stop: [object, null];

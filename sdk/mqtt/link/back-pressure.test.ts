@@ -10,7 +10,7 @@ const library = mqttPacket as unknown as PacketLibrary;
 const KILOBYTE = 1_000;
 
 async function connected(options: Partial<MqttOptions> = {}): Promise<{ w: SessionWorld; subscription: Subscription }> {
-  const w = new SessionWorld(library, { inboundBytes: 10 * KILOBYTE, sessionExpirySeconds: 60, ...options });
+  const w = new SessionWorld(library, { inboundBytes: 13_000, sessionExpirySeconds: 60, ...options });
   const subscription = w.client.subscribe("t", { qos: 1 });
   await w.connect();
   await w.broker.send({ cmd: "suback", messageId: 1, granted: [1] });
@@ -101,7 +101,7 @@ describe("an application that takes no messages", () => {
 });
 
 test("a link that cannot be paused is read on, and what comes is left with the broker", async () => {
-  const w = new SessionWorld(library, { inboundBytes: 10 * KILOBYTE, sessionExpirySeconds: 60 });
+  const w = new SessionWorld(library, { inboundBytes: 13_000, sessionExpirySeconds: 60 });
   const subscription = w.client.subscribe("t", { qos: 1 });
   const done = w.client.connect((handlers) => Object.assign(w.broker.dial(handlers), { pause: undefined }));
   await w.broker.connack();

@@ -12,7 +12,9 @@ export interface Acknowledger {
   taken(message: InboundMessage): void;
 }
 
-/** What an object takes besides its text and bytes, roughly. */
+/** What a message takes besides its text and bytes, measured on XS: its slots, its payload's two objects, its place in lists. */
+const MESSAGE_BYTES = 320;
+/** The same of a list's entry, roughly. */
 const OVERHEAD_BYTES = 64;
 
 const NO_PROPERTIES: PublishProperties = Object.freeze({});
@@ -45,7 +47,7 @@ export class InboundMessage implements Message {
   get heldBytes(): number {
     const given = this.given;
     const lists = (given?.userProperties?.length ?? 0) + (given?.subscriptionIdentifiers?.length ?? 0);
-    return OVERHEAD_BYTES + this.sizeBytes + (given === undefined ? 0 : propertiesSize(given) + lists * OVERHEAD_BYTES);
+    return MESSAGE_BYTES + this.sizeBytes + (given === undefined ? 0 : propertiesSize(given) + lists * OVERHEAD_BYTES);
   }
 
   get properties(): PublishProperties {

@@ -48,6 +48,43 @@ export async function measureBudgets(plant: Plant, folder: string, id: string): 
   }
 }
 
+/** What the firmware gives XS on the chip: manifest.json, `static`. */
+const CHIP_HEAP = { chunkBytes: 49_152, slotCount: 2_560, stackSlots: 512 } as const;
+/** More than a device keeps, in fewer messages than mosquitto has in flight at once. */
+const FLOOD = { messages: 60, payloadBytes: 4_000, keptBytes: 20_000 } as const;
+
+/**
+ * A device in the heap of the chip whose application reads none of 240,000 bytes of commands, and then all.
+ * @returns its heap while nobody reads, beyond the empty machine, and what it read in the end, in order
+ */
+export async function measureUnread(plant: Plant, folder: string, id: string): Promise<{ unread: Budget; read: string[]; sent: string[] }> {
+  const device = await XsDevice.start({ folder: join(folder, "unread"), bits: 32, heap: CHIP_HEAP });
+  const used = async (): Promise<number> => usedBytes(await device.call("heap", {}));
+  try {
+    const empty = await used();
+    await device.call("install", await plant.provision(id, () => device.call("makeKey", { commonName: id })));
+    await device.call("start", { settings: { ...deviceSettings(plant, 5), outbox: { persistent: false } } });
+    await device.event("connected");
+    await device.call("subscribe", { filter: "down/#", options: { qos: 1 }, unread: true });
+    const connected = await used();
+    const sent = Array.from({ length: FLOOD.messages }, (_, n) => `${n} `.padEnd(FLOOD.payloadBytes, "x"));
+    await plant.flood(id, "a", sent);
+    let most = 0;
+    while (most < connected + FLOOD.keptBytes) most = Math.max(most, await used());
+    // It reads no more: whatever the broker would still send stays in the socket.
+    for (let again = 0; again < 20; again++) most = Math.max(most, await used());
+    await device.call("read", {});
+    await device.line((line) => "message" in line && line.message.payload === base64(sent.at(-1) ?? ""));
+    const read = device.output.flatMap((line) => ("message" in line ? [Buffer.from(line.message.payload, "base64").toString()] : []));
+    await device.call("stop", {});
+    const unread = { name: "live heap while nobody reads 240,000 bytes of commands, beyond the empty machine", value: most - empty, target: 65_536, unit: "bytes" } as const;
+    return { unread, read, sent };
+  } finally {
+    device.kill();
+    await device.exited;
+  }
+}
+
 function usedBytes(heap: HeapFigures): number {
   return heap.slotsUsed * heap.slotBytes + heap.chunkBytesUsed;
 }

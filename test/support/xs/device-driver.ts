@@ -71,6 +71,8 @@ export class NodeDriver implements DeviceDriver {
         void this.#show(subscription);
         return subscription.granted;
       }
+      case "read":
+        throw new HawserError("NOT_HERE", "this driver reads at once");
       case "renew":
         this.#started.renew();
         return null;

@@ -42,6 +42,8 @@ export class Plant {
       mtlsPort: plant.mtlsPort,
       pskPort: plant.pskPort,
       bind: "127.0.0.1",
+      // The backend may be back later than a device: what was sent meanwhile waits for it.
+      retain: true,
     });
     plant.#configFile = configFile;
     await plant.startBroker();
@@ -79,6 +81,11 @@ export class Plant {
   /** Sends a command to a device. */
   async command(id: string, topic: string, payload: string): Promise<void> {
     await this.#backend?.publishAsync(`devices/${id}/down/${topic}`, payload, { qos: 1 });
+  }
+
+  /** Sends so many commands to a device, one behind the other, for it to read when it will. */
+  async flood(id: string, topic: string, payloads: readonly string[]): Promise<void> {
+    await Promise.all(payloads.map((payload) => this.command(id, topic, payload)));
   }
 
   /** Resolves when the backend has this payload on this topic of a device, past or to come. */
