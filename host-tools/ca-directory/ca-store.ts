@@ -69,7 +69,7 @@ export class Draft implements CaFiles {
   }
 
   has(file: string): boolean {
-    return this.writes.has(file) || this.files.has(file);
+    return this.writes.has(file) || (!this.removes.has(file) && this.files.has(file));
   }
 
   put(entry: RegistryEntry): void {
@@ -89,7 +89,13 @@ export class Draft implements CaFiles {
   }
 
   write(file: string, content: string | Uint8Array): void {
+    this.removes.delete(file);
     this.writes.set(file, Buffer.from(content as Uint8Array));
+  }
+
+  removeFile(file: string): void {
+    this.writes.delete(file);
+    this.removes.add(file);
   }
 
   /** What the audit trail will say. A change has exactly one event. */
@@ -223,6 +229,7 @@ export class CaStore {
     const { files, audit, tree } = this.#loaded;
     const hashes = { ...files.state.files };
     for (const [file, content] of draft.writes) if (isSealedFile(file)) hashes[file] = sha256(content);
+    for (const file of draft.removes) delete hashes[file];
     const state = { ...files.state, revision: draft.revision, audit: audit.with(line), registry: tree.root, files: hashes };
     return {
       v: 2,

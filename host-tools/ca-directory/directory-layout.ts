@@ -11,6 +11,11 @@ export const FILES = {
   brokerChain: "broker.crt.pem",
   /** The broker certificates ever issued, as the registry keeps them for other names. */
   brokerRecords: "broker.json",
+  /** The issuing CA before this one, while devices still hang on it; there only during a rollover. */
+  previous: "issuing-previous.crt.pem",
+  previousKey: "keys/issuing-previous.sealed",
+  /** Issuing CAs that were retired, for the root's revocation list; there once one was. */
+  retired: "retired.json",
   rootKey: "keys/root.sealed",
   issuingKey: "keys/issuing.sealed",
   brokerKey: "keys/broker.sealed",
@@ -41,9 +46,11 @@ export const SEALED_FILES: readonly string[] = [
   FILES.outputs,
 ];
 
-/** Whether a file's hash stands in the sealed state: those of every CA, and the policy where there is one. */
+const OPTIONAL_FILES: readonly string[] = [FILES.policy, FILES.previous, FILES.previousKey, FILES.retired];
+
+/** Whether a file's hash stands in the sealed state: those of every CA, and others where they are. */
 export function isSealedFile(file: string): boolean {
-  return SEALED_FILES.includes(file) || file === FILES.policy;
+  return SEALED_FILES.includes(file) || OPTIONAL_FILES.includes(file);
 }
 
 export const DIRECTORIES = {

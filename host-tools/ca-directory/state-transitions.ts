@@ -30,6 +30,14 @@ export function withAllRevoked(entry: RegistryEntry, reason: RevocationReason, n
   return { ...rest, certificates: entry.certificates.map((record) => (record.status === "active" ? end(record, reason, nowMs) : record)) };
 }
 
+/** Ends the certificates of an issuing CA that is retired. A device that has no other may recover with its pre-shared key. */
+export function withIssuerRetired(entry: RegistryEntry, isOfIssuer: (record: CertificateRecord) => boolean, nowMs: number): RegistryEntry {
+  const certificates = entry.certificates.map((record) => (record.status === "active" && isOfIssuer(record) ? end(record, "superseded", nowMs) : record));
+  const isLeft = certificates.some(({ status }) => status === "active");
+  const state = entry.state === "active" && !isLeft && entry.psk !== undefined ? ("certificate-revoked" as const) : entry.state;
+  return { ...entry, state, certificates };
+}
+
 /** Retires what was issued before `serial`, which the device now uses. */
 export function withOlderSuperseded(entry: RegistryEntry, serial: string, nowMs: number): RegistryEntry {
   const current = entry.certificates.findIndex((record) => record.serial === serial);

@@ -89,7 +89,8 @@ export async function renewBrokerCertificate(ca: CaContext, { addHosts = [], rem
   });
 }
 
-async function renewIn(draft: Draft, keys: CaKeys, record: CaRecord): Promise<CertificateRecord> {
+/** A new broker identity as a part of a change. */
+export async function renewIn(draft: Draft, keys: CaKeys, record: CaRecord): Promise<CertificateRecord> {
   const { certificate, chainPem, sealedKey } = await newBrokerIdentity(keys, record, draft.nowMs);
   const old = readBrokerRecords(draft).map((known) => (known.status === "active" ? superseded(known, draft.nowMs) : known));
   draft.write(FILES.brokerRecords, brokerRecordsText([...old, certificate]));

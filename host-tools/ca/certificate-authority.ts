@@ -24,6 +24,8 @@ import { issueFromCsr, retireOlder } from "./enrolment.js";
 import type { EnrolledCertificate, EnrolOptions } from "./enrolment.js";
 import { changePassphrase } from "./passphrase-change.js";
 import type { ScryptCost } from "../../sim/node/vault/sealed.js";
+import { retirePrevious, rollOver } from "./rollover.js";
+import type { Retirement, Rollover } from "./rollover.js";
 import { Provisioning } from "./provisioning.js";
 import type { DeviceIdentity, Reservation, ReserveRequest } from "./provisioning.js";
 import { provisionBatch } from "./provisioning-batch.js";
@@ -109,7 +111,7 @@ class OpenedKeys {
 }
 
 function hashesOfKeys({ state }: ProvedFiles): string {
-  return [FILES.record, FILES.root, FILES.issuing, FILES.rootKey, FILES.issuingKey].map((file) => state.files[file]).join(" ");
+  return [FILES.record, FILES.root, FILES.issuing, FILES.rootKey, FILES.issuingKey, FILES.previous, FILES.previousKey].map((file) => state.files[file]).join(" ");
 }
 
 class OpenedCa implements CaContext {
@@ -263,6 +265,16 @@ export class CertificateAuthority {
   /** Has another passphrase open the CA from now on: see {@link changePassphrase}. */
   changePassphrase(passphrase: string, scryptCost?: Readonly<ScryptCost>): Promise<void> {
     return changePassphrase(this.#ca, passphrase, (sealing) => this.#ca.willUse(sealing), scryptCost);
+  }
+
+  /** Makes another issuing CA under the same root: see {@link rollOver}. */
+  rollOver(): Promise<Rollover> {
+    return rollOver(this.#ca);
+  }
+
+  /** Ends the issuing CA before: see {@link retirePrevious}. */
+  retirePrevious(force = false): Promise<Retirement> {
+    return retirePrevious(this.#ca, force);
   }
 
   /** A new key and certificate for the broker, for other hosts if asked: see {@link renewBrokerCertificate}. Any change of the CA renews it after two thirds of its life. */

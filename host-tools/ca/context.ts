@@ -17,6 +17,8 @@ import type { CaStore } from "../ca-directory/ca-store.js";
 export interface CaKeys {
   readonly root: Issuer;
   readonly issuing: Issuer;
+  /** The issuing CA before, during a rollover. */
+  readonly previous?: Issuer;
   /** Opens and seals PSKs and key files. */
   readonly sealing: Buffer;
 }
@@ -33,6 +35,7 @@ export async function readKeys(files: CaFiles, sealing: Buffer): Promise<CaKeys>
   return {
     root: await readIssuer(files, FILES.root, FILES.rootKey, sealing),
     issuing: await readIssuer(files, FILES.issuing, FILES.issuingKey, sealing),
+    ...(files.has(FILES.previous) ? { previous: await readIssuer(files, FILES.previous, FILES.previousKey, sealing) } : {}),
     sealing,
   };
 }
@@ -93,7 +96,7 @@ export interface IssuedCertificate {
 export async function issueLeaf(keys: CaKeys, commonName: string, publicKey: Uint8Array, profile: Profile, nowMs: number, lifetimeMs: number): Promise<IssuedCertificate> {
   if (!(lifetimeMs >= MIN_LIFETIME_MS)) throw new HawserError("BAD_DURATION", `a certificate cannot live for ${lifetimeMs} ms`, "Give it a second or more.");
   const limitMs = Date.parse(new X509Certificate(keys.issuing.certificate).validTo);
-  if (limitMs <= nowMs) throw new HawserError("ISSUER_EXPIRED", "the issuing CA has expired", "Make a new CA and provision the devices again.");
+  if (limitMs <= nowMs) throw new HawserError("ISSUER_EXPIRED", "the issuing CA has expired", "Run: hawser ca rollover");
   const validity = validityFrom(nowMs, lifetimeMs, limitMs);
   const { der, serial } = await makeCertificate({ commonName, publicKey, profile, validity }, keys.issuing);
   const record = { serial, ...wholeSeconds(validity), status: "active" as const, publicKeyHash: hashOfPublicKey(publicKey), der: Buffer.from(der).toString("base64") };
@@ -105,9 +108,13 @@ function wholeSeconds({ notBeforeMs, notAfterMs }: { notBeforeMs: number; notAft
   return { notBeforeMs: Math.floor(notBeforeMs / 1000) * 1000, notAfterMs: Math.floor(notAfterMs / 1000) * 1000 };
 }
 
+export function isIssuedBy(leaf: Uint8Array, issuer: Uint8Array): boolean {
+  return new X509Certificate(leaf).checkIssued(new X509Certificate(issuer));
+}
+
 /** Leaf and issuing CA: what a device or client shows. */
 export function chainOf(keys: CaKeys, leaf: Uint8Array): Uint8Array[] {
-  return [leaf, keys.issuing.certificate];
+  return [leaf, (keys.previous !== undefined && isIssuedBy(leaf, keys.previous.certificate) ? keys.previous : keys.issuing).certificate];
 }
 
 export function pemChain(certificates: readonly Uint8Array[]): string {

@@ -20,6 +20,7 @@ import { checkNotOlder, olderCopy } from "../ca-directory/revision-witness.js";
 import type { NameDirectory } from "../policy/policy-model.js";
 import { policyTextOf } from "./ca-policy.js";
 import { namesOf } from "./policy-names.js";
+import { hangingOn } from "./rollover.js";
 import { readCrlTimes, readNextUpdate } from "./revocation.js";
 import { readConsistently } from "../ca-directory/proved-ca.js";
 
@@ -36,6 +37,8 @@ export interface CaView {
   /** Certificates of the issuing CA and the broker, DER. */
   readonly issuing: Uint8Array | undefined;
   readonly broker: Uint8Array | undefined;
+  /** During a rollover: the issuing CA before, DER, and the names that still hang on it. */
+  readonly previous?: { readonly certificate: Uint8Array; hanging(nowMs: number): readonly string[] };
   /** When the revocation lists were signed, and when they stop being believed. */
   readonly crlThisUpdateMs: number;
   readonly crlNextUpdateMs: number;
@@ -77,6 +80,7 @@ export async function proveCa(directory: string, passphrase: string): Promise<Ca
 function viewOf(files: CaFiles, entries: ReadonlyMap<string, RegistryEntry>, state: CaState, isProved: boolean): CaView {
   const { name, brokerHosts } = parseRecord(files);
   const copy = olderCopy(files.directory, state);
+  const before = files.has(FILES.previous) ? readCertificates(files, FILES.previous)[0] : undefined;
   return {
     directory: files.directory,
     isProved,
@@ -86,6 +90,7 @@ function viewOf(files: CaFiles, entries: ReadonlyMap<string, RegistryEntry>, sta
     trustAnchors: readCertificates(files, FILES.root),
     issuing: readCertificates(files, FILES.issuing)[0],
     broker: readCertificates(files, FILES.brokerChain)[0],
+    ...(before === undefined ? {} : { previous: { certificate: before, hanging: (nowMs: number) => hangingOn(entries.values(), before, nowMs) } }),
     crlThisUpdateMs: readCrlTimes(files).thisUpdateMs,
     crlNextUpdateMs: readNextUpdate(files),
     outputs: readOutputs(files),

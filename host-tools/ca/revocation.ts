@@ -9,7 +9,9 @@ import { readBrokerRecords } from "./broker-identity.js";
 import { makeCrl, readCrl, REVOCATION_REASONS, validityFrom } from "../pki/certificates.js";
 import type { RevocationReason } from "../pki/certificates.js";
 import type { CaContext, CaKeys } from "./context.js";
+import { readCaJson } from "../ca-directory/ca-files.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
+import { parseCertificateRecords } from "../ca-directory/registry-entry.js";
 import { corrupt, FILES } from "../ca-directory/directory-layout.js";
 import { fromPem } from "../pki/pem.js";
 import type { CaRecord } from "../ca-directory/ca-record.js";
@@ -61,15 +63,36 @@ export async function renewCrl(ca: CaContext): Promise<{ nextUpdateMs: number }>
 
 /** Adds new revocation lists to a change that needs them: something was revoked, or the old ones have used up a thirtieth of their life (a day of thirty). */
 export async function addCrlWhenDue(record: CaRecord, keys: CaKeys, draft: Draft): Promise<void> {
+  if (draft.writes.has(FILES.crl)) return;
   if (!draft.revocationChanged && readNextUpdate(draft) - draft.nowMs > (record.lifetimesMs.crl * 29) / 30) return;
-  draft.write(FILES.crl, await makeCrls(keys, record, allRecords(draft), draft.revision, draft.nowMs));
+  draft.write(FILES.crl, await crlsFor(record, keys, draft));
 }
 
-/** The lists of both CAs: mosquitto looks at the leaf's only, Node and OpenSSL's `-crl_check_all` want one for each CA of the chain. */
-export async function makeCrls(keys: CaKeys, record: CaRecord, records: Iterable<CertificateRecord>, number: number, nowMs: number): Promise<string> {
+/** The lists as a change leaves them. */
+export function crlsFor(record: CaRecord, keys: CaKeys, draft: Draft): Promise<string> {
+  return makeCrls(keys, record, [...allRecords(draft)], draft.revision, draft.nowMs, readRetired(draft));
+}
+
+/** The certificates of issuing CAs that were retired. Throws `CA_CORRUPT`. */
+export function readRetired(files: CaFiles): CertificateRecord[] {
+  if (!files.has(FILES.retired)) return [];
+  const value = readCaJson(files, FILES.retired);
+  const records = value["v"] === 1 ? parseCertificateRecords(value["certificates"]) : undefined;
+  if (records === undefined) throw corrupt(join(files.directory, FILES.retired), "it is no list of certificates");
+  return records;
+}
+
+/**
+ * The lists of all CAs: mosquitto looks at the leaf's only, Node and OpenSSL's `-crl_check_all` want one for each CA of the chain. During a rollover both issuing CAs list
+ * all that is revoked: serials are random, so none is the other's.
+ */
+export async function makeCrls(keys: CaKeys, record: CaRecord, records: readonly CertificateRecord[], number: number, nowMs: number, retired: readonly CertificateRecord[] = []): Promise<string> {
   const { notBeforeMs: thisUpdateMs, notAfterMs: nextUpdateMs } = crlValidity(record, nowMs);
   const times = { number, thisUpdateMs, nextUpdateMs };
-  return (await makeCrl(keys.issuing, { ...times, revoked: revokedOf(records, nowMs) })) + (await makeCrl(keys.root, { ...times, revoked: [] }));
+  const revoked = revokedOf(records, nowMs);
+  const lists = [await makeCrl(keys.issuing, { ...times, revoked }), await makeCrl(keys.root, { ...times, revoked: revokedOf(retired, nowMs) })];
+  if (keys.previous !== undefined) lists.push(await makeCrl(keys.previous, { ...times, revoked }));
+  return lists.join("");
 }
 
 /** When the lists on disk stop being believed. Throws `CA_CORRUPT`. */
@@ -82,13 +105,13 @@ export function readCrlTimes(files: CaFiles): { thisUpdateMs: number; nextUpdate
   const text = files.read(FILES.crl).toString("utf8");
   try {
     const lists = fromPem("X509 CRL", text).map(readCrl);
-    if (lists.length === 2 && text.endsWith("-----END X509 CRL-----\n")) {
+    if (lists.length === (files.has(FILES.previous) ? 3 : 2) && text.endsWith("-----END X509 CRL-----\n")) {
       return { thisUpdateMs: Math.max(...lists.map((list) => list.thisUpdateMs)), nextUpdateMs: Math.min(...lists.map((list) => list.nextUpdateMs)) };
     }
   } catch {
     // Falls through: whatever is wrong in there, the file is not what it was.
   }
-  throw corrupt(join(files.directory, FILES.crl), "it does not hold two revocation lists");
+  throw corrupt(join(files.directory, FILES.crl), "it does not hold a revocation list of each CA");
 }
 
 function crlValidity(record: CaRecord, nowMs: number): { notBeforeMs: number; notAfterMs: number } {

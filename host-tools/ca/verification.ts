@@ -38,12 +38,12 @@ export async function verifyCa(directory: string, passphrase: string, nowMs = Da
   const { files, entries } = await readProvedCa(path, unlock(path, readRecord(path), passphrase));
   const names = [...entries.values()];
   const brokers = readBrokerRecords(files);
-  const issuers = [FILES.issuing, FILES.root].map((file) => new X509Certificate(readCertificates(files, file)[0] ?? new Uint8Array()));
+  const issuers = [FILES.issuing, FILES.root, ...(files.has(FILES.previous) ? [FILES.previous] : [])].map((file) => new X509Certificate(readCertificates(files, file)[0] ?? new Uint8Array()));
   const trail = verifyAuditText(readCaFile(path, FILES.audit).toString("utf8"), files.state.audit.head);
   const problems = [
     ...(trail.ok ? [] : [`line ${trail.line} of the audit trail: ${trail.problem}`]),
     ...chainProblems(issuers),
-    ...names.flatMap((entry) => entryProblems(entry, issuers[0])),
+    ...names.flatMap((entry) => entryProblems(entry, issuers)),
     ...(await crlProblems(files, [...names.flatMap(({ certificates }) => certificates), ...brokers], issuers, nowMs)),
   ];
   const certificates = names.reduce((sum, entry) => sum + entry.certificates.length, brokers.length);
@@ -51,21 +51,22 @@ export async function verifyCa(directory: string, passphrase: string, nowMs = Da
   return { revision, instance, names: names.length, certificates, auditLines: trail.ok ? trail.lines : 0, problems, strangers: strangersIn(path) };
 }
 
-function chainProblems([issuing, root]: readonly X509Certificate[]): string[] {
+function chainProblems([issuing, root, previous]: readonly X509Certificate[]): string[] {
   if (issuing === undefined || root === undefined) return [];
   return [
     ...(root.verify(root.publicKey) ? [] : ["the root certificate is not signed by its own key"]),
+    ...(previous === undefined || previous.verify(root.publicKey) ? [] : ["the certificate of the issuing CA before is not signed by the root"]),
     ...(issuing.verify(root.publicKey) ? [] : ["the issuing CA's certificate is not signed by the root"]),
   ];
 }
 
-function entryProblems({ name, certificates }: RegistryEntry, issuing: X509Certificate | undefined): string[] {
+function entryProblems({ name, certificates }: RegistryEntry, issuers: readonly X509Certificate[]): string[] {
   return certificates.flatMap(({ serial, der, publicKeyHash }) => {
     if (der === undefined) return [];
     const certificate = new X509Certificate(Buffer.from(der, "base64"));
     const isOwn = certificate.subject === `CN=${name}` && certificate.serialNumber.toLowerCase() === serial;
     const isKey = hashOfPublicKey(certificate.publicKey.export({ format: "der", type: "spki" })) === publicKeyHash;
-    const isSigned = issuing !== undefined && certificate.verify(issuing.publicKey);
+    const isSigned = issuers.some((issuer) => certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey));
     return isOwn && isKey && isSigned ? [] : [`the certificate ${serial} in the entry of ${name} is not the one the CA issued`];
   });
 }

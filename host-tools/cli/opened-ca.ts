@@ -83,7 +83,7 @@ export const PART_NAMES: Readonly<Record<Expiry["what"], string>> = {
 const EXPIRY_ADVICE: Partial<Record<Expiry["what"], string>> = {
   broker: "Run: hawser ca broker-cert",
   crl: "Run: hawser ca crl",
-  issuing: "Make a new CA in time and provision the devices again.",
+  issuing: "Run: hawser ca rollover",
   root: "Make a new CA in time and provision the devices again.",
 };
 

@@ -13,6 +13,7 @@ export function addCaCommands(program: Command, run: Run): void {
   addBrokerCert(ca, run);
   addVerify(ca, run);
   addPassphrase(ca, run);
+  addRollover(ca, run);
 }
 
 function addInit(ca: Command, run: Run): void {
@@ -100,4 +101,21 @@ function addPassphrase(ca: Command, run: Run): void {
     exits: [3, 5, 6],
   });
   command.action(run(async () => (await import("../actions/ca-passphrase.js")).changePassphrase));
+}
+
+function addRollover(ca: Command, run: Run): void {
+  const command = caDirectory(ca.command("rollover").description("Make another issuing CA under the same root, or retire the one before."))
+    .option("--retire", "end the issuing CA before, once nothing hangs on it")
+    .option("--force", "with --retire: also when names still hang on it");
+  json(caPassphrase(command));
+  addHelp(command, {
+    notes: [
+      "Devices trust the root alone, so nothing changes for them: they get a certificate of the new",
+      "issuing CA when they renew. Until it is retired, brokers believe the old one as well.",
+    ],
+    json: ['{"issuing":"Plant 7 Issuing CA 2","serial":"4f..","notAfter":"..","broker":"5a.."}', 'with --retire: {"retired":true,"leftBehind":[]}'],
+    examples: ["hawser ca rollover --dir ca", "hawser ca status --dir ca", "hawser ca rollover --dir ca --retire"],
+    exits: [3, 5, 6],
+  });
+  command.action(run(async () => (await import("../actions/ca-rollover.js")).rollOver));
 }

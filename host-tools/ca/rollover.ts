@@ -1,0 +1,124 @@
+/**
+ * Another issuing CA under the same root. Devices trust the root alone, so nothing changes for them: whoever renews gets a certificate of the new one, and brokers believe both
+ * until the old one is retired.
+ */
+import { X509Certificate } from "node:crypto";
+import { HawserError } from "../../sdk/errors.js";
+import { seal } from "../../sim/node/vault/sealed.js";
+import { brokerRecordsText, renewIn } from "./broker-identity.js";
+import { FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
+import type { Draft } from "../ca-directory/ca-store.js";
+import type { CertificateRecord, RegistryEntry } from "../ca-directory/registry-entry.js";
+import { currentCertificate, withIssuerRetired } from "../ca-directory/state-transitions.js";
+import { hashOfPublicKey } from "../pki/certificate-request.js";
+import { makeCertificate, validityFrom } from "../pki/certificates.js";
+import { toPem } from "../pki/pem.js";
+import { generateKey, nodeCrypto } from "../pki/signer.js";
+import { isIssuedBy, readSealedKey } from "./context.js";
+import type { CaContext, CaKeys } from "./context.js";
+import { crlsFor, readRetired } from "./revocation.js";
+
+export interface Rollover {
+  /** Common name of the new issuing CA. */
+  readonly name: string;
+  readonly serial: string;
+  readonly notAfterMs: number;
+  /** Of the broker's new certificate. */
+  readonly brokerSerial: string;
+}
+
+/**
+ * Makes the new issuing CA, with a life as long as the old one's, and a broker certificate from it.
+ *
+ * @throws HawserError `ROLLOVER_UNFINISHED` while the one before the old one is not retired, and as every change
+ */
+export async function rollOver(ca: CaContext): Promise<Rollover> {
+  return ca.store.change(async (draft) => {
+    const { issuing, root, sealing, previous } = ca.keys;
+    if (previous !== undefined) throw new HawserError("ROLLOVER_UNFINISHED", "the issuing CA before this one is still believed", "Run: hawser ca rollover --retire");
+    const { pkcs8, publicKey, signer } = await generateKey();
+    const old = new X509Certificate(issuing.certificate);
+    const lifeMs = Date.parse(old.validTo) - Date.parse(old.validFrom);
+    const validity = validityFrom(draft.nowMs, lifeMs, Date.parse(new X509Certificate(root.certificate).validTo));
+    const name = nextName(old.subject);
+    const spki = new Uint8Array(await nodeCrypto.subtle.exportKey("spki", publicKey));
+    const { der, serial } = await makeCertificate({ commonName: name, publicKey: spki, profile: { kind: "issuing" }, validity }, root);
+    const oldKey = readSealedKey(draft, FILES.issuingKey, sealing);
+    draft.write(FILES.previous, toPem("CERTIFICATE", issuing.certificate));
+    draft.write(FILES.previousKey, seal(sealing, oldKey, SEAL_PURPOSE.key(FILES.previousKey)));
+    draft.write(FILES.issuing, toPem("CERTIFICATE", der));
+    draft.write(FILES.issuingKey, seal(sealing, pkcs8, SEAL_PURPOSE.key(FILES.issuingKey)));
+    oldKey.fill(0);
+    pkcs8.fill(0);
+    const keys: CaKeys = { ...ca.keys, issuing: { certificate: der, signer }, previous: issuing };
+    const broker = await renewIn(draft, keys, ca.record);
+    draft.write(FILES.crl, await crlsFor(ca.record, keys, draft));
+    draft.record({ event: "issuing-ca-rolled-over", ca: name, serial, brokerCertificate: broker.serial });
+    return { name, serial, notAfterMs: validity.notAfterMs, brokerSerial: broker.serial };
+  });
+}
+
+/** "Plant 7 Issuing CA", then "... 2", "... 3". */
+function nextName(subject: string): string {
+  const [, base = "", number] = /^CN=(.*?)(?: (\d+))?$/.exec(subject) ?? [];
+  return `${base} ${Number(number ?? 1) + 1}`;
+}
+
+export interface Retirement {
+  /** Names whose certificate ended with the issuing CA; devices among them may recover with their pre-shared key. */
+  readonly leftBehind: readonly string[];
+}
+
+/** So many names are told. */
+const NAMED = 20;
+
+/**
+ * Ends the issuing CA before: its certificates are superseded, the root's revocation list names it, and brokers believe it no more.
+ *
+ * @param force also when names still hang on it
+ * @throws HawserError `NO_ROLLOVER`, `ISSUER_IN_USE` naming who hangs on it, and as every change
+ */
+export async function retirePrevious(ca: CaContext, force: boolean): Promise<Retirement> {
+  return ca.store.change(async (draft) => {
+    const { previous, ...keys } = ca.keys;
+    if (previous === undefined) throw new HawserError("NO_ROLLOVER", "there is one issuing CA only", "Make another with: hawser ca rollover");
+    const leftBehind = hangingOn(draft.entries.values(), previous.certificate, draft.nowMs);
+    if (leftBehind.length > 0 && !force) {
+      const more = leftBehind.length > NAMED ? ` and ${leftBehind.length - NAMED} more` : "";
+      const next = "Wait until they have renewed, or say --force: devices among them then recover with their pre-shared key.";
+      throw new HawserError("ISSUER_IN_USE", `${leftBehind.length} names still have a certificate of the old issuing CA: ${leftBehind.slice(0, NAMED).join(", ")}${more}`, next);
+    }
+    endCertificates(draft, previous.certificate);
+    const retired = [...readRetired(draft), recordOf(previous.certificate, draft.nowMs)];
+    draft.write(FILES.retired, brokerRecordsText(retired));
+    draft.removeFile(FILES.previous);
+    draft.removeFile(FILES.previousKey);
+    draft.write(FILES.crl, await crlsFor(ca.record, keys, draft));
+    draft.record({ event: "issuing-ca-retired", serial: recordOf(previous.certificate, draft.nowMs).serial, ...(leftBehind.length > 0 ? { leftBehind } : {}) });
+    return { leftBehind };
+  });
+}
+
+/** Names whose certificate in use is of this issuing CA and has not expired. */
+export function hangingOn(entries: Iterable<RegistryEntry>, issuer: Uint8Array, nowMs: number): string[] {
+  return [...entries].filter((entry) => {
+    const current = currentCertificate(entry);
+    return current !== undefined && current.notAfterMs > nowMs && isOf(issuer)(current);
+  }).map(({ name }) => name).sort();
+}
+
+function endCertificates(draft: Draft, issuer: Uint8Array): void {
+  const isOfIssuer = isOf(issuer);
+  for (const entry of [...draft.entries.values()]) {
+    if (entry.certificates.some((record) => record.status === "active" && isOfIssuer(record))) draft.put(withIssuerRetired(entry, isOfIssuer, draft.nowMs));
+  }
+}
+
+const isOf = (issuer: Uint8Array) => ({ der }: CertificateRecord): boolean => der !== undefined && isIssuedBy(Buffer.from(der, "base64"), issuer);
+
+function recordOf(certificate: Uint8Array, nowMs: number): CertificateRecord {
+  const { serialNumber, validFrom, validTo, publicKey } = new X509Certificate(certificate);
+  const publicKeyHash = hashOfPublicKey(publicKey.export({ format: "der", type: "spki" }));
+  const times = { notBeforeMs: Date.parse(validFrom), notAfterMs: Date.parse(validTo), revokedAtMs: nowMs };
+  return { serial: serialNumber.toLowerCase().replace(/^0+/, ""), ...times, status: "superseded", reason: "superseded", publicKeyHash };
+}

@@ -1,0 +1,27 @@
+/** Makes another issuing CA, or retires the one before. */
+import type { Context } from "../command-runner.js";
+import { day, isoTime } from "../dates.js";
+import { openCaOf } from "../opened-ca.js";
+import type { PassphraseOptions } from "../passphrases.js";
+
+export interface CaRolloverOptions extends PassphraseOptions {
+  dir: string;
+  retire?: boolean;
+  force?: boolean;
+  json?: boolean;
+}
+
+export async function rollOver(options: CaRolloverOptions, context: Context): Promise<void> {
+  const ca = await openCaOf(options, context);
+  if (options.retire === true) {
+    const { leftBehind } = await ca.retirePrevious(options.force === true);
+    const left = leftBehind.length === 0 ? [] : [`Left behind, until they recover or are provisioned again: ${leftBehind.join(", ")}.`];
+    context.terminal.result({ retired: true, leftBehind }, ["The old issuing CA is retired: brokers believe it no more.", ...left]);
+    return;
+  }
+  const { name, serial, notAfterMs, brokerSerial } = await ca.rollOver();
+  context.terminal.result({ issuing: name, serial, notAfter: isoTime(notAfterMs), broker: brokerSerial }, [
+    `${name} issues from now on, until ${day(notAfterMs)}; the broker has a certificate from it.`,
+    `Devices move as they renew. See who has not: hawser ca status --dir ${options.dir}. Then: hawser ca rollover --dir ${options.dir} --retire`,
+  ]);
+}
