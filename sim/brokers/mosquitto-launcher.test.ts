@@ -128,7 +128,7 @@ describe("the mosquitto launcher", () => {
     const [port = 0] = await freePorts(1);
     const configFile = writeConfig(listeners([port]));
     const outfile = join(directory, "launcher.mjs");
-    const source = `import { startMosquitto } from ${JSON.stringify(join(import.meta.dirname, "mosquitto.ts"))};
+    const source = `import { startMosquitto } from ${JSON.stringify(join(import.meta.dirname, "mosquitto-launcher.ts"))};
       const broker = await startMosquitto({ configFile: process.argv[2], ports: [Number(process.argv[3])] });
       console.log(broker.pid);
       setInterval(() => undefined, 60_000);`;
@@ -145,7 +145,7 @@ describe("the mosquitto launcher", () => {
     const [port = 0] = await freePorts(1);
     const configFile = writeConfig(listeners([port]));
     const outfile = join(directory, "launcher.mjs");
-    const source = `import { startMosquitto } from ${JSON.stringify(join(import.meta.dirname, "mosquitto.ts"))};
+    const source = `import { startMosquitto } from ${JSON.stringify(join(import.meta.dirname, "mosquitto-launcher.ts"))};
       const broker = await startMosquitto({ configFile: process.argv[2], ports: [Number(process.argv[3])] });
       await broker.stop();`;
     buildSync({ stdin: { contents: source, resolveDir: import.meta.dirname }, bundle: true, platform: "node", format: "esm", outfile, logLevel: "error" });
