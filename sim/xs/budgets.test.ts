@@ -24,9 +24,9 @@ it.skipIf(no32Bits)("a whole mTLS session fits into 64 KiB of heap, and neither 
   }
   expect(session!.value).toBeLessThanOrEqual(session!.target);
   // Both targets are missed, and bars keep them from growing: each rule that keeps one item, one refusal or one slow link from taking the device down has state of
-  // its own, 5 KB of heap and 15 KB of bundle in all (docs/firmware.md).
+  // its own, 5 KB of heap and 20 KB of bundle in all (docs/firmware.md).
   expect(live!.value).toBeLessThan(28_000);
-  expect(bundle!.value).toBeLessThan(148_000);
+  expect(bundle!.value).toBeLessThan(155_000);
 }, 600_000);
 
 it.skipIf(no32Bits)("a device whose application reads nothing stops reading the link within 64 KiB of heap, and loses no command", async () => {
