@@ -50,6 +50,8 @@ const USAGE = [
   "BAD_CREDENTIALS_FILE",
   "UNKNOWN_RULE",
   "BAD_BAUD",
+  "BAD_TOXIC",
+  "BAD_PROXY",
 ];
 
 const CREDENTIAL = [

@@ -6,6 +6,7 @@ import type { Run } from "../command-runner.js";
 import { parseBrokerUrl, parseCount, parsePositiveDurationMs } from "../values.js";
 import { connectTimeout, json, parsePath } from "./shared-options.js";
 import { addSimFleetCommand } from "./sim-fleet.js";
+import { addSimProxyCommand } from "./sim-proxy.js";
 
 export function addSimCommands(program: Command, run: Run): void {
   const sim = program.command("sim").description("Simulate devices: the SDK itself, on Node or on XS.");
@@ -48,4 +49,5 @@ export function addSimCommands(program: Command, run: Run): void {
   });
   command.action(run(async () => (await import("../actions/sim-run.js")).runSimulatedDevice));
   addSimFleetCommand(sim, run);
+  addSimProxyCommand(sim, run);
 }
