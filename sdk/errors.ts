@@ -1,3 +1,5 @@
+import type { ErrorCode } from "./error-codes.js";
+
 /**
  * The one error type that leaves the SDK, the tools and the simulator: a stable code for programs, a sentence for people, the next step
  * for whoever has to act.
@@ -12,7 +14,7 @@ export class HawserError extends Error {
    * @param nextStep what the user can do about it, one line
    */
   constructor(
-    readonly code: string,
+    readonly code: ErrorCode,
     message: string,
     readonly nextStep: string = "",
   ) {
@@ -21,7 +23,7 @@ export class HawserError extends Error {
 }
 
 /** The code of any thrown value: a `HawserError`'s own, else `INTERNAL`. */
-export function errorCode(error: unknown): string {
+export function errorCode(error: unknown): ErrorCode {
   return error instanceof HawserError ? error.code : "INTERNAL";
 }
 

@@ -2,6 +2,7 @@
 export { Device, type DeviceConfig, type DeviceStatus, type DeviceTopic } from "./device/device.js";
 export type { DeviceEvent, DeviceListener, Rung } from "./events.js";
 export { HawserError } from "./errors.js";
+export type { ErrorCode, RefusalCode, SdkErrorCode, ToolErrorCode } from "./error-codes.js";
 export type { Failure, FailureClass, FailureCode } from "./failure.js";
 export type { BackoffPolicy } from "./backoff.js";
 export type { AbortSignalLike, OutboxMessage, OutboxOptions, OverflowPolicy, PublishOptions, PublishResult, SubscribeOptions, UnclaimedOptions, UnsubscribeOptions, UnsubscribeResult, Will } from "./mqtt/contract/options.js";

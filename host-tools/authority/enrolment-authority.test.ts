@@ -55,13 +55,13 @@ describe("EnrolmentAuthority", () => {
 
   test.each(["BAD_SIGNATURE", "WRONG_SUBJECT", "UNKNOWN_DEVICE", "DEVICE_REVOKED", "BAD_REQUEST"])("tells the device of %s", async (code) => {
     const { ca, handle } = authority();
-    ca.error = new HawserError(code, "no");
+    ca.error = new HawserError(code as never, "no");
     const { event, answer } = await handle(request);
     expect(event).toMatchObject({ event: "refused", code });
     expect(readAnswer(answer?.payload ?? new Uint8Array())).toEqual({ requestId, error: { code, message: "no" } });
   });
 
-  test.each([new HawserError("CA_LOCKED", "somebody else writes /srv/ca"), new Error("ENOSPC /srv/ca/registry")])(
+  test.each([new HawserError("CA_BUSY", "somebody else writes /srv/ca"), new Error("ENOSPC /srv/ca/registry")])(
     "keeps the CA's own trouble (%s) to itself and asks the device to come back",
     async (error) => {
       const { ca, handle } = authority();
@@ -118,7 +118,7 @@ describe("EnrolmentAuthority", () => {
 
   test("survives a report the CA refuses", async () => {
     const { ca, handle } = authority();
-    ca.error = new HawserError("UNKNOWN_SERIAL", "no such certificate");
+    ca.error = new HawserError("UNKNOWN_CERTIFICATE", "no such certificate");
     expect(await handle(utf8({ v: 1, type: "active", serial: "4f" }))).toEqual({ event: { event: "failed", id: "sensor-1", code: "UNKNOWN_SERIAL", reason: "no such certificate" } });
   });
 

@@ -1,5 +1,6 @@
 /** What every command shares: its surroundings, how its work is loaded only when it is wanted, and how its errors end the process. */
 import type { Command } from "commander";
+import type { ErrorCode } from "../../sdk/error-codes.js";
 import { errorCode, HawserError } from "../../sdk/errors.js";
 import { EXIT, EXIT_MEANINGS, exitCodeFor } from "./exit-codes.js";
 import type { ExitCode } from "./exit-codes.js";
@@ -59,7 +60,7 @@ export function reportError(error: unknown, terminal: Terminal): ExitCode {
   return exitCodeFor(known.code);
 }
 
-const SYSTEM_ERRORS: Readonly<Record<string, readonly [code: string, what: string, next: string]>> = {
+const SYSTEM_ERRORS: Readonly<Record<string, readonly [code: ErrorCode, what: string, next: string]>> = {
   EACCES: ["PERMISSION_DENIED", "no permission for", "Check who owns it and its mode."],
   EPERM: ["PERMISSION_DENIED", "no permission for", "Check who owns it and its mode."],
   EROFS: ["PERMISSION_DENIED", "a read-only file system holds", "Choose a place that can be written."],

@@ -28,7 +28,7 @@ describe("Terminal", () => {
 
   test("keeps an error on one line and harmless, whatever is in it", () => {
     const { subject, errors } = terminal(false);
-    subject.error(new HawserError("X", "id \u001b[2J\r\nfoo\u0007", ""));
+    subject.error(new HawserError("X" as never, "id \u001b[2J\r\nfoo\u0007", ""));
     expect(errors()).toBe("error X: id \ufffd[2J foo\ufffd.\n");
   });
 

@@ -6,6 +6,7 @@ import { spawnSync } from "node:child_process";
 import { closeSync, constants, openSync } from "node:fs";
 import { isatty, ReadStream } from "node:tty";
 import type { Duplex } from "node:stream";
+import type { ErrorCode } from "../../sdk/error-codes.js";
 import { HawserError } from "../../sdk/errors.js";
 import { errnoCode } from "../../sim/node/files/atomic-file.js";
 
@@ -17,7 +18,7 @@ export const DEFAULT_BAUD = 115_200;
 const NO_ADAPTER = ["NOT_A_SERIAL_PORT", "there is no device behind", "Plug the device or its adapter in again, or name another port."] as const;
 
 /** How a port refuses that is there by its name. */
-const REFUSALS: Readonly<Record<string, readonly [code: string, what: string, next: string]>> = {
+const REFUSALS: Readonly<Record<string, readonly [code: ErrorCode, what: string, next: string]>> = {
   EBUSY: ["SERIAL_IN_USE", "another program uses", "Close it: a serial monitor, a terminal program, another hawser."],
   ENXIO: NO_ADAPTER,
   ENODEV: NO_ADAPTER,

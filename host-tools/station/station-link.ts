@@ -4,6 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Duplex } from "node:stream";
+import type { ErrorCode } from "../../sdk/error-codes.js";
 import { HawserError } from "../../sdk/errors.js";
 import { encodeFrame, FrameDecoder } from "../../sdk/provisioning/frames.js";
 import { PROTOCOL_VERSION } from "../../sdk/provisioning/messages.js";
@@ -150,7 +151,8 @@ function accepted(answer: Answer): Answer {
   if (!isObject(error)) return answer;
   const { code, message } = error;
   if (typeof code !== "string" || !/^[A-Z][A-Z_]{0,39}$/.test(code)) throw badAnswer("refuses without a reason");
-  throw new HawserError(code, `the device refuses: ${String(message).slice(0, 200)}`, ADVICE[code] ?? "Run the same command again; if it comes back, look at the device's firmware.");
+  // A newer firmware may have codes that this station does not know.
+  throw new HawserError(code as ErrorCode, `the device refuses: ${String(message).slice(0, 200)}`, ADVICE[code] ?? "Run the same command again; if it comes back, look at the device's firmware.");
 }
 
 const ADVICE: Readonly<Record<string, string>> = {

@@ -294,7 +294,7 @@ export class Device {
   online({ timeoutMs = 60_000 }: { timeoutMs?: number } = {}): Promise<void> {
     if (this.status.state === "online") return Promise.resolve();
     return new Promise((resolve, reject) => {
-      const over = (code?: string, what = ""): void => {
+      const over = (code?: "ONLINE_TIMEOUT" | "STOPPED", what = ""): void => {
         cancel();
         end();
         if (code === undefined) resolve();
@@ -405,7 +405,7 @@ function isSeveral(filters: DeviceTopic | readonly DeviceTopic[]): filters is re
   return Array.isArray(filters);
 }
 
-function notOwn(code: string, topic: unknown): HawserError {
+function notOwn(code: "INVALID_TOPIC" | "INVALID_FILTER", topic: unknown): HawserError {
   const next = 'Leave out the prefix: "up/temperature", "down/#". For a topic elsewhere give { absolute: "..." }.';
   return new HawserError(code, `${JSON.stringify(topic) ?? String(topic)} is no topic below the device's own: they are relative to its base, devices/{id}/ by default`, next);
 }

@@ -26,5 +26,6 @@ export type { MessageProperties, Properties, ProtocolVersion, PublishProperties,
 export type { RequestOptions, Requester, RequesterOptions } from "./requester.js";
 export type { Message, Subscription } from "./contract/incoming-messages.js";
 export { HawserError } from "../errors.js";
+export type { ErrorCode, RefusalCode, SdkErrorCode, ToolErrorCode } from "../error-codes.js";
 export type { Failure, FailureClass, FailureCode } from "../failure.js";
 export type { Cancel, Clock, Link, LinkHandlers, LinkInfo, Log, LogLevel, Random, Scheduler, Storage } from "../platform.js";

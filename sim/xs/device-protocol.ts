@@ -3,6 +3,7 @@
  * order; events come out as they happen. Bytes are standard base64.
  */
 import type { DeviceConfig, DeviceStatus } from "../../sdk/device/device.js";
+import type { ErrorCode } from "../../sdk/error-codes.js";
 import type { DeviceEvent } from "../../sdk/events.js";
 import type { PublishOptions, PublishResult, SubscribeOptions } from "../../sdk/mqtt/contract/options.js";
 import type { HeapFigures } from "./host-natives.js";
@@ -45,7 +46,7 @@ export type DeviceCommand = { [Name in keyof DeviceCommands]: { call: number; do
 
 export type DeviceOutput =
   | { answer: number; result: unknown }
-  | { answer: number; error: { code: string; message: string; nextStep: string } }
+  | { answer: number; error: { code: ErrorCode; message: string; nextStep: string } }
   | { event: DeviceEvent }
   | { message: { topic: string; payload: string; qos: 0 | 1 | 2; retain: boolean } }
   | { log: { level: string; message: string; fields?: Readonly<Record<string, string | number | boolean>> } };

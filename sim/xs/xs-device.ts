@@ -1,6 +1,7 @@
 /** A device on the XS engine, driven from Node: the SDK's `Device` in a child process, over `device-protocol.ts`. */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import type { ErrorCode } from "../../sdk/error-codes.js";
 import { HawserError } from "../../sdk/errors.js";
 import type { DeviceEvent } from "../../sdk/events.js";
 import { bundleDevice } from "../../firmware/build/xs-bundle.js";
@@ -99,7 +100,7 @@ export class XsDevice {
     const call = ++this.#lastCall;
     this.#process.send({ call, do: name, with: parameters });
     const answer = await this.#process.message((message) => message["answer"] === call);
-    const error = answer["error"] as { code: string; message: string; nextStep: string } | undefined;
+    const error = answer["error"] as { code: ErrorCode; message: string; nextStep: string } | undefined;
     if (error) throw new HawserError(error.code, error.message, error.nextStep);
     return answer["result"] as DeviceCommands[Name][1];
   }

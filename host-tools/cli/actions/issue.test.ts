@@ -155,7 +155,7 @@ describe("issuing", () => {
 
   it("refuses a place that another process is filling", async () => {
     const room = await roomWith(() => undefined);
-    const lock = lockNow(join(room, "out.hawser-lock"), () => new HawserError("HELD", "held", "Wait."));
+    const lock = lockNow(join(room, "out.hawser-lock"), () => new HawserError("PLACE_HELD", "held", "Wait."));
     expect(await run(room, false).catch(errorCode)).toBe("OUT_EXISTS");
     expect(clientOf(room)).toBeUndefined();
     lock.release();

@@ -2,6 +2,7 @@
  * The reason codes of MQTT 5.0 (table 2-6) and the return codes of 3.1.1 (table 3.1), and the failure each of them means. What a failure allows
  * (retry, other credential, redirect) follows from its class: see `connection/failure.ts`.
  */
+import type { ErrorCode } from "../../error-codes.js";
 import type { Failure, FailureCode } from "../../failure.js";
 import { failure } from "../../failure.js";
 import type { ProtocolVersion } from "../codec/packet-types.js";
@@ -66,9 +67,9 @@ export function reasonName(reasonCode: number): string {
 }
 
 /** A stable upper-case error code for a refused PUBLISH, SUBSCRIBE or UNSUBSCRIBE: the name of the reason code. */
-export function reasonErrorCode(reasonCode: number): string {
+export function reasonErrorCode(reasonCode: number): ErrorCode {
   const reason = REASONS[reasonCode];
-  return reason === undefined ? "REFUSED_BY_BROKER" : reason.name.toUpperCase().replaceAll(" ", "_");
+  return reason === undefined ? "REFUSED_BY_BROKER" : (reason.name.toUpperCase().replaceAll(" ", "_") as ErrorCode);
 }
 
 /**

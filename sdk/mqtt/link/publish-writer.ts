@@ -1,4 +1,5 @@
 /** Writes a waiting message as the connection at hand wants it: with an alias, with what is left of its expiry, within the broker's limits. */
+import type { RefusalCode } from "../../error-codes.js";
 import { HawserError } from "../../errors.js";
 import type { Clock } from "../../platform.js";
 import type { ByteWriter } from "../codec/byte-writer.js";
@@ -61,6 +62,6 @@ export class PublishWriter {
   }
 }
 
-function unsupported(code: string, what: string, message: OutgoingMessage): HawserError {
+function unsupported(code: RefusalCode | "PACKET_TOO_LARGE", what: string, message: OutgoingMessage): HawserError {
   return new HawserError(code, `the broker takes no ${what}: a message to ${message.topic} cannot be sent`, "Publish with other options, or change the broker's limits.");
 }

@@ -111,7 +111,7 @@ test("messages given up wherever they stand leave nothing behind", () => {
   sender.begin(10, 10, 5, false);
   sender.next(now);
   sender.next(now);
-  for (const one of all) sender.giveUp(one, Object.assign(new Error("given up"), { code: "TEST", nextStep: "" }));
+  for (const one of all) sender.giveUp(one, Object.assign(new Error("given up"), { code: "TEST" as never, nextStep: "" }));
   journal.commit();
   expect([outbox.messages, outbox.bytes, outbox.waiting.size, sender.inFlight, ids.inUse]).toEqual([0, 0, 0, 0, 0]);
 });

@@ -126,7 +126,7 @@ describe("removing files", () => {
 
 describe("a storage error", () => {
   it("passes typed errors on and explains any other", () => {
-    const typed = new HawserError("OTHER", "as it was", "Do.");
+    const typed = new HawserError("OTHER" as never, "as it was", "Do.");
     expect(storageError(typed, "write", path)).toBe(typed);
     expect(storageError("odd", "write", path).message).toBe(`cannot write ${path}: odd`);
   });

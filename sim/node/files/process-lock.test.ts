@@ -27,7 +27,7 @@ afterEach(async () => {
   rmSync(room, { recursive: true });
 });
 
-const held = (pid: number | undefined): HawserError => new HawserError("TEST_HELD", `held by ${pid ?? "someone"}`, "Wait.");
+const held = (pid: number | undefined): HawserError => new HawserError("TEST_HELD" as never, `held by ${pid ?? "someone"}`, "Wait.");
 
 function run(...args: string[]): RunningProgram {
   const child = new RunningProgram(program, args);

@@ -20,7 +20,7 @@ const BUILD_WAIT_MS = 60_000;
 export async function buildCli(): Promise<void> {
   if (process.env["HAWSER_CLI"] !== undefined) return;
   mkdirSync(join(ROOT, "dist"), { recursive: true });
-  const lock = await lockWithin(join(ROOT, "dist/.test-build"), BUILD_WAIT_MS, () => new HawserError("BUILD_BUSY", "another process builds for too long"));
+  const lock = await lockWithin(join(ROOT, "dist/.test-build"), BUILD_WAIT_MS, () => new HawserError("BUILD_BUSY" as never, "another process builds for too long"));
   try {
     const builtMs = existsSync(CLI) ? statSync(CLI).mtimeMs : 0;
     const isStale = SOURCES.some((folder) => newestSourceMs(join(ROOT, folder)) >= builtMs);

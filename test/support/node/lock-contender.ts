@@ -8,7 +8,7 @@ import { lockWithin } from "../../../sim/node/files/process-lock.js";
 
 const [lockPath = "", ledger = "", rounds = "", ending = ""] = process.argv.slice(2);
 
-const held = (): HawserError => new HawserError("LOCK_HELD", "the lock is held", "Wait.");
+const held = (): HawserError => new HawserError("LOCK_HELD" as never, "the lock is held", "Wait.");
 
 const take = (): ReturnType<typeof lockWithin> => lockWithin(lockPath, 30_000, held);
 

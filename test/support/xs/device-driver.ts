@@ -72,7 +72,7 @@ export class NodeDriver implements DeviceDriver {
         return subscription.granted;
       }
       case "read":
-        throw new HawserError("NOT_HERE", "this driver reads at once");
+        throw new HawserError("XS_NOT_HERE", "this driver reads at once");
       case "renew":
         this.#started.renew();
         return null;
@@ -82,7 +82,7 @@ export class NodeDriver implements DeviceDriver {
         await this.#started.stop();
         return null;
       case "heap":
-        throw new HawserError("NOT_HERE", "Node has no heap figures of this kind");
+        throw new HawserError("XS_NOT_HERE", "Node has no heap figures of this kind");
     }
   }
 

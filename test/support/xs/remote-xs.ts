@@ -69,7 +69,7 @@ export class RemoteXs {
     const id = this.#send(what, parameters);
     const answer = await this.#process.message((message) => message["answer"] === id);
     const error = answer["error"] as { code: string; message: string } | undefined;
-    if (error) throw new HawserError(error.code, error.message);
+    if (error) throw new HawserError(error.code as never, error.message);
     return answer["result"] as Result;
   }
 
