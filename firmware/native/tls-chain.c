@@ -15,5 +15,5 @@ bool tls_engine_verify_chain(tls_engine *engine)
 {
     uint32_t flags = 0;
     return engine->chain != NULL && engine->anchors != NULL &&
-           mbedtls_x509_crt_verify_with_profile(engine->chain, engine->anchors, NULL, &mbedtls_x509_crt_profile_suiteb, NULL, &flags, ignore_dates, NULL) == 0;
+           mbedtls_x509_crt_verify_with_profile(engine->chain, engine->anchors, NULL, &tls_engine_certificate_profile, NULL, &flags, ignore_dates, NULL) == 0;
 }

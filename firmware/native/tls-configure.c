@@ -30,8 +30,8 @@ static const uint16_t signature_algorithms[] = {
     MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA512,
     MBEDTLS_TLS1_3_SIG_NONE,
 };
-/* What may vouch for a broker; sim/node holds OpenSSL to the same. */
-static const mbedtls_x509_crt_profile certificate_profile = {
+/* What may vouch for a broker, or for a certificate of our own; sim/node holds OpenSSL to the same. */
+const mbedtls_x509_crt_profile tls_engine_certificate_profile = {
     .allowed_mds = MBEDTLS_X509_ID_FLAG(MBEDTLS_MD_SHA256) | MBEDTLS_X509_ID_FLAG(MBEDTLS_MD_SHA384) | MBEDTLS_X509_ID_FLAG(MBEDTLS_MD_SHA512),
     .allowed_pks = 0xfffffff,
     .allowed_curves = MBEDTLS_X509_ID_FLAG(MBEDTLS_ECP_DP_SECP256R1) | MBEDTLS_X509_ID_FLAG(MBEDTLS_ECP_DP_SECP384R1),
@@ -92,7 +92,7 @@ static bool configure_certificates(tls_engine *engine)
     }
     order_anchors(engine);
     mbedtls_ssl_conf_ca_chain(&engine->config, engine->anchors, NULL);
-    mbedtls_ssl_conf_cert_profile(&engine->config, &certificate_profile);
+    mbedtls_ssl_conf_cert_profile(&engine->config, &tls_engine_certificate_profile);
     if (engine->chain == NULL) {
         return true;
     }

@@ -108,6 +108,9 @@ bool tls_fragment_is_possible(uint16_t maximum_version);
 /** Before each step of the handshake: the server may answer that it sends small records. */
 void tls_fragment_expect_answer(tls_engine *engine);
 
+/** Which keys and hashes may vouch for a certificate. */
+extern const mbedtls_x509_crt_profile tls_engine_certificate_profile;
+
 /** Mbed TLS's callback for each certificate of the server's chain; `context` is the engine. */
 int tls_verify_certificate(void *context, mbedtls_x509_crt *certificate, int depth, uint32_t *flags);
 /** TLS_VERIFY_ bits for Mbed TLS's flags. */

@@ -23,10 +23,20 @@ function isAnchored([leaf, ...issuers]: readonly X509Certificate[], anchors: rea
   let link = leaf;
   for (let depth = 0; link && depth < LONGEST_CHAIN; depth++) {
     const certificate = link;
-    if (anchors.some((anchor) => isIssuedBy(certificate, anchor))) return true;
-    link = issuers.find((issuer) => isIssuedBy(certificate, issuer));
+    const mayVouch = (issuer: X509Certificate): boolean => isStrong(certificate, issuer) && isIssuedBy(certificate, issuer);
+    if (anchors.some(mayVouch)) return true;
+    link = issuers.find(mayVouch);
   }
   return false;
+}
+
+/** DER of the object identifiers of ECDSA and RSA signatures with SHA-1. */
+const SHA1_SIGNATURES = ["06072a8648ce3d0401", "06092a864886f70d010105"].map((hex) => Buffer.from(hex, "hex"));
+
+/** The keys and hashes that the engine on a chip takes (`firmware/native/tls-configure.c`). */
+function isStrong({ raw }: X509Certificate, { publicKey }: X509Certificate): boolean {
+  const { namedCurve = "", modulusLength = 0 } = publicKey.asymmetricKeyDetails ?? {};
+  return (namedCurve === "prime256v1" || namedCurve === "secp384r1" || modulusLength >= 2048) && !SHA1_SIGNATURES.some((oid) => raw.includes(oid));
 }
 
 /** Whether `issuer` is a CA's certificate that signed `certificate`. */

@@ -129,6 +129,12 @@ export class NativeDevice {
     return result;
   }
 
+  /** Whether the engine finds a device's own chain to lead to one of the anchors. */
+  async leadsTo(chain: readonly Uint8Array[], anchors: readonly Uint8Array[]): Promise<boolean> {
+    const [line] = await this.#run(["chain", ...(await this.words({ port: 1, chain, anchors }))]);
+    return (JSON.parse(line ?? "") as { leads: boolean }).leads;
+  }
+
   async starve(settings: ConnectionSettings): Promise<Starvation> {
     const [line] = await this.#run(["starve", ...(await this.words(settings))], LONG_RUN_MS);
     return JSON.parse(line ?? "") as Starvation;

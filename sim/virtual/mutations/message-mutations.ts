@@ -155,7 +155,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   {
     name: "messages make room for others and nobody is told",
     file: "sdk/mqtt/session/sender.ts",
-    find: "for (const victim of victims) this.giveUp(victim, overflowError(victim));",
+    find: "for (const victim of victims) this.giveUp(victim, this.denials?.release(victim) ?? overflowError(victim));",
     replace: "for (const victim of victims) { victim.list?.remove(victim); this.#forget(victim); }",
     invariants: ["qos1-lost", "qos2-lost"],
     stage: { kind: "world", faults: ["broker-outage", "long-outage", "reset"], traits: { device: { overflow: "drop-oldest", outboxMessages: 30, publishEveryMs: 20_000 } } },

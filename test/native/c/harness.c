@@ -109,6 +109,23 @@ static int run_connections(int count, char **words)
     return 0;
 }
 
+/* Whether the certificates, the first of which is a device's own, lead to an anchor. */
+static int run_chain(const settings *wanted)
+{
+    uint8_t der[4096];
+    tls_engine *engine = tls_engine_create();
+    bool taken = engine != NULL;
+    for (size_t i = 0; taken && i < wanted->anchor_count; i++) {
+        taken = tls_engine_add_anchor(engine, der, read_file(wanted->anchors[i], der, sizeof der));
+    }
+    for (size_t i = 0; taken && i < wanted->certificate_count; i++) {
+        taken = tls_engine_add_certificate(engine, der, read_file(wanted->certificates[i], der, sizeof der));
+    }
+    printf("{\"leads\":%s}\n", taken && tls_engine_verify_chain(engine) ? "true" : "false");
+    tls_engine_destroy(engine);
+    return 0;
+}
+
 /* How the engines of starved connections ended, by tls_failure_kind; the last place counts engines that could not even be created. */
 static size_t kinds[TLS_FAILURE_INTERNAL + 2];
 /* And the alerts that servers sent them. */
@@ -227,6 +244,9 @@ int main(int count, char **words)
         status = run_keys(count - 3, words + 3);
     } else if (strcmp(words[2], "connect") == 0) {
         status = run_connections(count - 3, words + 3);
+    } else if (strcmp(words[2], "chain") == 0) {
+        settings wanted = settings_read(count - 3, words + 3);
+        status = run_chain(&wanted);
     } else if (strcmp(words[2], "squeeze") == 0) {
         settings wanted = settings_read(count - 3, words + 3);
         status = squeeze(attempt_connection, &wanted);
