@@ -144,6 +144,20 @@ describe("A certificate", () => {
     expect(world.of("renewal-failed")[0]!.retryMs).toBeLessThan(1.1 * HOUR_MS);
   });
 
+  it("is put off for ten minutes at most once the device has no certificate, whatever was asked before", async () => {
+    const rotating = await Rotating.online({ lifetimeMs: 1_000 * HOUR_MS });
+    const { world, rotation } = rotating;
+    rotation.renew();
+    await world.pass(0);
+    rotating.say({ requestId: world.enrolments[0]!.requestId, error: { code: "TRY_LATER", message: "tomorrow", retryAfterSeconds: 86_400 } });
+    await rotating.cut();
+    await rotating.connect(true);
+    await world.pass(590_000);
+    expect(world.enrolments).toHaveLength(1);
+    await world.pass(15_000);
+    expect(world.enrolments).toHaveLength(2);
+  });
+
   it("is asked for under a new name each time", async () => {
     const rotating = await Rotating.online();
     for (let i = 0; i < 2; i++) {
@@ -179,10 +193,10 @@ describe("A certificate", () => {
     expect(world.of("renewing").at(-1)).toEqual({ type: "renewing", reason: "due" });
   });
 
-  it("is asked for within the hour when the clock jumps past its date", async () => {
+  it("is asked for within ten minutes when the clock jumps past its date", async () => {
     const { world } = await Rotating.online();
     world.time.wallOffsetMs += 80 * DAY_MS;
-    await world.pass(HOUR_MS + 1_000);
+    await world.pass(601_000);
     expect(world.enrolments.length).toBeGreaterThan(0);
   });
 });

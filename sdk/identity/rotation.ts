@@ -15,7 +15,7 @@ import type { TrustedTime } from "./trusted-time.js";
 /** How long the authority may take to answer, milliseconds. */
 const ANSWER_TIMEOUT_MS = 30_000;
 /** The clock may jump while a timer runs: look again at least this often, milliseconds. */
-const LOOK_EVERY_MS = 3_600_000;
+const LOOK_EVERY_MS = 600_000;
 /** A new identity that failed so many proofs while the network was there is given up. */
 const MAX_FAILED_PROOFS = 3;
 /** However little is left of a certificate, an authority may ask to be left alone for so long, milliseconds. */
@@ -64,6 +64,8 @@ export class Rotation {
   /** The connection is usable. @param recovering it is the recovery rung: a certificate is needed now */
   online(client: MqttClient, recovering: boolean): void {
     this.#client = client;
+    // What put a renewal off while there was time counts less now that there is no certificate.
+    if (recovering && !this.#recovering) this.#notBeforeMs = Math.min(this.#notBeforeMs, this.parts.platform.clock.monotonicMs() + SHORTEST_WISH_MS);
     this.#recovering = recovering;
     const active = this.parts.store.active?.certificate;
     if (this.#serial !== active?.serial) {

@@ -182,6 +182,17 @@ describe("A new certificate that changed nothing", () => {
     expect(shown).toEqual([ACTIVE_TRY, PENDING_TRY, ACTIVE_TRY, PENDING_TRY, ACTIVE_TRY, PENDING_TRY]);
   });
 
+  it("is replaced at once when neither can be accepted any more: lost, or revoked", () => {
+    const climb = Climb.down();
+    climb.failsUntil(PENDING_TRY, "NOT_AUTHORIZED", "refusal", BOTH);
+    expect(climb.fails(ACTIVE_TRY, "KEY_MISSING", "certain", BOTH)).toEqual([]);
+    expect(climb.fails(PENDING_TRY, "NOT_AUTHORIZED", "refusal", BOTH)).toEqual([]);
+    expect(climb.fails(ACTIVE_TRY, "KEY_MISSING", "certain", BOTH)).toEqual([]);
+    const effects = climb.fails(PENDING_TRY, "CERTIFICATE_REVOKED", "verdict", BOTH);
+    expect(effects).toEqual([{ type: "drop-pending", reason: because("CERTIFICATE_REVOKED") }, changed("mtls", "psk", "CERTIFICATE_REVOKED")]);
+    expect(climb.ladder.next(ACTIVE)).toEqual(PSK_TRY);
+  });
+
   it("is replaced by another one half a day later", () => {
     const climb = Climb.down();
     climb.failsUntil(PENDING_TRY, "NOT_AUTHORIZED", "refusal", BOTH);

@@ -112,8 +112,10 @@ export class CredentialLadder {
   readonly #proofRefusals = new Run();
   /** The certificate was found unusable, and has not been accepted since: one more refusal leads back to PSK. */
   #isCondemned = false;
-  /** Until then, on the monotonic clock, no new certificate is asked for. */
+  /** Until then, on the monotonic clock, no new certificate is asked for because of refusals. A lost key or a revocation is another matter. */
   #stoppedUntilMs: number | undefined;
+  /** Identities that were lost or revoked meanwhile. */
+  readonly #gone = new Set<"active" | "pending">();
   /** The pending identity failed for a reason that may not be its own: let the active one tell. */
   #doubted: Failure | undefined;
 
@@ -136,7 +138,7 @@ export class CredentialLadder {
   failed(attempt: Attempt, reason: Failure, evidence: Evidence, holdings: Holdings): LadderEffect[] {
     if (attempt.rung === "psk") return this.#recoveryFailed(reason, holdings);
     if (attempt.identity === "pending") return this.#proofFailed(reason, evidence, holdings);
-    if (this.#stoppedUntilMs !== undefined) this.#doubted = undefined;
+    if (this.#stoppedUntilMs !== undefined) return this.#stillStopped(attempt.identity, reason, evidence, holdings);
     return this.#isEnough(evidence) ? this.#goDown(reason, holdings) : [];
   }
 
@@ -189,7 +191,7 @@ export class CredentialLadder {
   }
 
   #goDown(reason: Failure, holdings: Holdings): LadderEffect[] {
-    if (!this.parts.recoverable || this.#rung === "psk" || this.#isStopped) return [];
+    if (!this.parts.recoverable || this.#rung === "psk") return [];
     const unused: LadderEffect[] = this.#stoppedUntilMs !== undefined && holdings.pending ? [{ type: "drop-pending", reason }] : [];
     this.#stoppedUntilMs = undefined;
     this.#isCondemned = true;
@@ -231,7 +233,7 @@ export class CredentialLadder {
   }
 
   #proofFailed(reason: Failure, evidence: Evidence, holdings: Holdings): LadderEffect[] {
-    if (this.#stoppedUntilMs !== undefined) return this.#stillStopped(reason, evidence, holdings);
+    if (this.#stoppedUntilMs !== undefined) return this.#stillStopped("pending", reason, evidence, holdings);
     if (evidence === "certain" || isAboutTheNewOne(reason.code, this.#rung)) {
       if (this.#rung === "psk" && this.#useless >= USELESS_CERTIFICATES) return this.#stop(reason);
       this.#endProof();
@@ -261,17 +263,25 @@ export class CredentialLadder {
     const { nowMs, fraction } = this.parts;
     const retryMs = Math.round(STOPPED_MS * (1 + fraction() / 2));
     this.#stoppedUntilMs = nowMs() + retryMs;
+    this.#gone.clear();
     this.#endProof();
     this.#doubt(reason);
     return [{ type: "stop-enrolling", reason, retryMs }, ...this.#goUp(reason)];
   }
 
-  #stillStopped(reason: Failure, evidence: Evidence, holdings: Holdings): LadderEffect[] {
-    if (holdings.active) {
-      this.#doubt(reason);
-      return [];
-    }
-    return this.#isEnough(evidence) ? this.#goDown(reason, holdings) : [];
+  /** Both are shown in turns. What refused the one and the other may be mended; only when neither can be accepted any more is a third of use. */
+  #stillStopped(identity: "active" | "pending", reason: Failure, evidence: Evidence, holdings: Holdings): LadderEffect[] {
+    this.#doubted = undefined;
+    if (identity === "pending" && holdings.active) this.#doubt(reason);
+    if (!this.#isStopped) return this.#doubted === undefined && this.#isEnough(evidence) ? this.#goDown(reason, holdings) : [];
+    if (this.#isFinal(evidence)) this.#gone.add(identity);
+    const isAnyLeft = (["active", "pending"] as const).some((one) => holdings[one] && !this.#gone.has(one));
+    return isAnyLeft ? [] : this.#goDown(reason, holdings);
+  }
+
+  /** Speaks of this one certificate, and of nothing that both have in common. */
+  #isFinal(evidence: Evidence): boolean {
+    return evidence === "certain" || evidence === "verdict" || (evidence === "suspicion" && this.#isEnough(evidence));
   }
 }
 

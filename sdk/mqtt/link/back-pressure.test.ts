@@ -71,6 +71,18 @@ describe("an application that takes no messages", () => {
     expect(await take(w, subscription, 10)).toEqual([8, 9, 10, 11, 12, 13, 14, 15, 16, 17]);
   });
 
+  test("is heard again when it took what there was before anything had been left with the broker", async () => {
+    const { w, subscription } = await connected();
+    await w.broker.send(...from(1, 10));
+    void w.client.publish("up", "x", { qos: 1 });
+    // The answer is waited for: reading goes on, and nothing comes.
+    await w.time.pass(1_100);
+    expect(wire(w).isPaused).toBe(false);
+    await take(w, subscription, 10);
+    await w.broker.send(...from(11, 5));
+    expect([await take(w, subscription, 5), w.ends]).toEqual([[11, 12, 13, 14, 15], []]);
+  });
+
   test("because it waits for the broker's answer gets that within a second", async () => {
     const { w } = await connected();
     const published = watch(w.client.publish("up", "x", { qos: 1 }));

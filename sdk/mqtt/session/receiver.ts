@@ -181,6 +181,8 @@ export class Receiver {
     this.#heldBytes -= message.heldBytes;
     if (!this.#wasFull || this.#heldBytes > this.#budgetBytes / 2) return;
     this.#wasFull = false;
+    // Nothing came meanwhile: what comes from now on has room.
+    if (this.#left === 0) this.#isSkimming = false;
     this.owner.roomAgain(this.#left);
   }
 

@@ -20,7 +20,7 @@ export interface FaultKind {
   scope: "device" | "everybody";
   /** Two faults that change the same thing never overlap: one would end the other. Default: its own name. */
   changes?: string;
-  /** What ends it returns what ends the rest. */
+  /** What ends it returns what ends the rest: at the next beginning or end of a fault. */
   leavesTail?: boolean;
   /** Possible durations, milliseconds; 0 for what is over at once. */
   lasts: readonly [shortestMs: number, longestMs: number];

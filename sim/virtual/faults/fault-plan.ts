@@ -70,6 +70,8 @@ export class FaultPlan {
     for (const one of concerned) one.recovery.faultBegins();
     const end = kind.begin(here);
     const over = (): void => {
+      // The end of some does the harm.
+      this.endTails();
       const tail = end?.();
       if (kind.leavesTail) this.#tails.push(tail as () => void);
       this.#busy.delete(changes);

@@ -67,14 +67,17 @@ export const IDENTITY_FAULTS: readonly FaultKind[] = [
     changes: "authority",
     lasts: MINUTES,
     leavesTail: true,
-    begin: ({ access, authority, broker }) => {
+    begin: ({ access, authority, broker, device }) => {
       access.knowsClientCa = false;
       authority.mood.down = true;
       broker.stop("keeps");
       broker.start();
       return () => {
         access.knowsClientCa = true;
-        return () => (authority.mood.down = false);
+        const answers = (): void => void (authority.mood.down = false);
+        // Nobody can do without it whose certificate was revoked meanwhile.
+        if (authority.current(device.id).length === 0) answers();
+        return answers;
       };
     },
   },

@@ -28,6 +28,8 @@ interface Loot {
 /** One connection under a client id that nobody knows. He is next to the broker: no path of the world is in his way. */
 class Session implements ServerSocket {
   isOpen = true;
+  /** The broker has accepted it. */
+  isIn = false;
   readonly #reader: FrameReader;
   readonly #handlers: ServerHandlers;
 
@@ -39,11 +41,16 @@ class Session implements ServerSocket {
   ) {
     const packet = (packet: InboundPacket): void => {
       if (packet.cmd === "publish") onMessage(packet.topic, packet.payload);
+      if (packet.cmd === "connack" && packet.reasonCode === 0) this.#accepted(device.id);
     };
     this.#reader = new FrameReader(4, 1_000_000, { packet });
     this.#handlers = broker.mtls.accept(this, { kind: "certificate", chain });
     this.send({ cmd: "connect", protocolVersion: 4, clientId, clean: true, keepalive: 0 });
-    const subscriptions = ["down/#", "identity/response"].map((topic) => ({ topic: `devices/${device.id}/${topic}`, qos: 0 as const }));
+  }
+
+  #accepted(id: string): void {
+    this.isIn = true;
+    const subscriptions = ["down/#", "identity/response"].map((topic) => ({ topic: `devices/${id}/${topic}`, qos: 0 as const }));
     this.send({ cmd: "subscribe", messageId: 1, subscriptions });
   }
 
@@ -130,7 +137,7 @@ export class Thief {
 
   #use(session: Session): void {
     const { device } = this.site;
-    if (!session.isOpen) return;
+    if (!session.isOpen || !session.isIn) return;
     if (this.#isNoticed) device.accuse("revoked-key-serves", "a thief is still connected after he was shut out");
     session.send({ cmd: "pingreq" });
     session.publish(`devices/${device.id}/up/stolen`, utf8Encode("of the thief"));

@@ -17,6 +17,8 @@ export interface Outbound {
   mayRepeat: boolean;
   /** It was in a memory that the power took with it, or the broker itself refused it. */
   forgiven: boolean;
+  /** The power took it from the device: what the broker has of it may arrive at any time. */
+  isLost: boolean;
 }
 
 export class OutboundLedger {
@@ -34,7 +36,7 @@ export class OutboundLedger {
   ) {}
 
   offer(topic: string, qos: 0 | 1 | 2, queued: boolean, boot: number, atMs = 0): Outbound {
-    const entry: Outbound = { sequence: ++this.#sequence, topic, qos, queued, boot, atMs, state: "offered", arrivals: 0, mayRepeat: false, forgiven: false };
+    const entry: Outbound = { sequence: ++this.#sequence, topic, qos, queued, boot, atMs, state: "offered", arrivals: 0, mayRepeat: false, forgiven: false, isLost: false };
     this.#entries.set(entry.sequence, entry);
     return entry;
   }
@@ -79,6 +81,7 @@ export class OutboundLedger {
       return;
     }
     const last = this.#lastFirst.get(topic) ?? 0;
+    if (sequence < last && entry.isLost) return;
     if (sequence < last) this.chronicle.violate("order", this.device, `message ${sequence} on ${topic} arrived after ${last}`);
     else this.#lastFirst.set(topic, sequence);
   }
@@ -92,7 +95,11 @@ export class OutboundLedger {
   /** The power went. */
   powerCut(persistent: boolean): void {
     if (persistent) return;
-    for (const entry of this.#entries.values()) if (entry.arrivals === 0) entry.forgiven = true;
+    for (const entry of this.#entries.values()) {
+      if (entry.arrivals > 0) continue;
+      entry.forgiven = true;
+      entry.isLost = true;
+    }
   }
 
   /** Everything that was promised must have arrived by now. */

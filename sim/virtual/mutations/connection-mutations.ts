@@ -87,7 +87,7 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   {
     name: "a refused certificate is shown for ever",
     file: "sdk/supervisor/credential-ladder.ts",
-    find: 'if (!this.parts.recoverable || this.#rung === "psk" || this.#isStopped) return [];',
+    find: 'if (!this.parts.recoverable || this.#rung === "psk") return [];',
     replace: "if (this.parts.recoverable) return [];",
     invariants: ["not-back-online"],
     stage: IDENTITY,

@@ -143,4 +143,20 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
     invariants: ["fleet-left-together"],
     stage: { kind: "world", faults: ["backend-away"], devices: 24, days: 0.05, traits: { world: { lifetimeMs: 2_592_000_000 }, device: { ...RECOVERABLE, usesLogin: false } } },
   },
+  {
+    name: "a wish to be left alone is granted for a day, though the certificate is revoked meanwhile",
+    file: "sdk/identity/rotation.ts",
+    find: "if (recovering && !this.#recovering) this.#notBeforeMs =",
+    replace: "if (recovering && this.#serial === \"\") this.#notBeforeMs =",
+    invariants: ["not-back-online"],
+    stage: { kind: "world", faults: ["answers-forged", "revoked"], days: 1, traits: { world: { lifetimeMs: 2_592_000_000, tlsVersion: "TLSv1.3" }, device: RECOVERABLE } },
+  },
+  {
+    name: "a lost key is not replaced while the enrolling is stopped",
+    file: "sdk/supervisor/credential-ladder.ts",
+    find: "if (this.#isFinal(evidence)) this.#gone.add(identity);",
+    replace: "",
+    invariants: ["not-back-online", "stranded"],
+    stage: { kind: "world", faults: ["refused-for-hours", "key-lost"], days: 1, traits: { world: { tlsVersion: "TLSv1.3", lifetimeMs: 2_592_000_000 }, device: { ...RECOVERABLE, usesLogin: false } } },
+  },
 ];

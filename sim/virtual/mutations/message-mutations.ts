@@ -216,7 +216,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
     name: "whatever is under way is given up when connections end",
     file: "sdk/mqtt/session/suspects.ts",
     find: "      if (item.strikes >= APART_STRIKES) continue;\n",
-    replace: "      if (++item.strikes > APART_STRIKES) return item;\n",
+    replace: "      if (item.strikes === 0) return item;\n",
     invariants: ["blamed"],
     stage: { kind: "world", faults: ["reset", "flapping", "kick"], traits: { device: { publishEveryMs: 10_000, latencyMs: 400 } } },
   },

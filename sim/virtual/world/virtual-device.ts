@@ -368,7 +368,11 @@ export class VirtualDevice {
     if (event.type === "credential-changed" && event.to === "psk") this.around.fleet.left(this.id);
     if (event.type === "connected" && event.credential === "mtls") this.around.fleet.isBack(this.id);
     if (event.type === "message-uncertain") this.outbound.uncertain(event.topic);
-    if (event.type === "subscription-refused" && event.code === "BROKER_HANGS_UP") this.#blamed(event.filter);
+    if (event.type === "subscription-refused") {
+      // The application hears of it once it is done with the message at hand.
+      this.#isDenied = true;
+      if (event.code === "BROKER_HANGS_UP") this.#blamed(event.filter);
+    }
     if (event.type !== "message-dropped") return;
     if (event.code === "BROKER_HANGS_UP") this.#blamed(event.topic);
     if (event.code === "NOT_AUTHORIZED") this.#denied(event.topic);
