@@ -28,14 +28,17 @@ export interface BatchRequest {
 }
 
 const PSK_BYTES = 32;
+/** The audit trail's last line is read back within 64 KiB, and this change's names every device with its serial number. */
+export const MOST_IN_BATCH = 250;
 
 /**
  * Issues certificate and PSK for every device and lets them in, all or none. The caller keeps what it gets: a process that dies after this has
  * devices in the CA whose keys nobody has, which `provision --replace` or `revoke` mends.
  *
- * @throws HawserError `INVALID_ID`, `RESERVED_NAME`, `INVALID_ROLE`, `ID_EXISTS`, `BAD_REQUEST`, `BAD_SIGNATURE`, `WRONG_SUBJECT`, and those of every change
+ * @throws HawserError `BAD_NUMBER` (more than {@link MOST_IN_BATCH}), `INVALID_ID`, `RESERVED_NAME`, `INVALID_ROLE`, `ID_EXISTS`, `BAD_REQUEST`, `BAD_SIGNATURE`, `WRONG_SUBJECT`, and those of every change
  */
 export async function provisionBatch(ca: CaContext, { role, devices, lifetimeMs = ca.record.lifetimesMs.device }: BatchRequest): Promise<DeviceIdentity[]> {
+  if (devices.length > MOST_IN_BATCH) throw new HawserError("BAD_NUMBER", `${devices.length} devices in one batch`, `Provision at most ${MOST_IN_BATCH} at once.`);
   const locks: ProcessLock[] = [];
   try {
     const asked: { id: string; publicKey: Uint8Array }[] = [];

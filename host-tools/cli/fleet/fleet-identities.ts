@@ -8,8 +8,8 @@ import { writeFileAtomic } from "../../../sim/node/files/atomic-file.js";
 import { deriveKey, newKeyDerivation, readKeyDerivation, seal, unseal, type ScryptCost } from "../../../sim/node/vault/sealed.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 
-/** One change of the CA holds this many: its journal stays below a few megabytes. */
-const AT_ONCE = 1_000;
+/** One change of the CA names this many: its line of the audit trail has to stay short. */
+const AT_ONCE = 200;
 const PURPOSE = "hawser fleet identities";
 
 /**
