@@ -61,8 +61,14 @@ export function judge(given: Failure, circumstances: Circumstances): Judgement {
   if (wasInUse || !certificate) return { reason: given, evidence: wasInUse ? "none" : evidenceOf(given, circumstances, false), isLoginRefused: false };
   // Some brokers close TLS without an alert, or refuse without a reason: a certificate that has certainly ended is then the likeliest cause.
   if (hasEnded && (SILENT.has(given.code) || LOGIN_REFUSALS.has(given.code))) return { reason: endedFailure(certificate), evidence: "verdict", isLoginRefused: false };
-  if (usesLogin && LOGIN_REFUSALS.has(given.code)) return { reason: given, evidence: "none", isLoginRefused: true };
-  return { reason: given, evidence: evidenceOf(given, circumstances, hasEnded), isLoginRefused: false };
+  const reason = !hasEnded && LOGIN_REFUSALS.has(given.code) && time.nowMs() > certificate.notAfterMs ? withItsEnd(given, certificate) : given;
+  if (usesLogin && LOGIN_REFUSALS.has(given.code)) return { reason, evidence: "none", isLoginRefused: true };
+  return { reason, evidence: evidenceOf(given, circumstances, hasEnded), isLoginRefused: false };
+}
+
+/** The wall clock may be wrong, so the refusal keeps its code; whoever reads it learns what is likely. */
+function withItsEnd(given: Failure, { serial, notAfterMs }: CertificateInfo): Failure {
+  return { ...given, message: `${given.message}; by this clock the device's certificate ${serial} expired ${new Date(notAfterMs).toISOString()}` };
 }
 
 function evidenceOf({ code, alert }: Failure, { certificate, isServerProved, time, believeUnprotected }: Circumstances, hasEnded: boolean): Evidence {

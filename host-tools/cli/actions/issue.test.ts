@@ -19,13 +19,13 @@ const { ADDING, OTHER, steps } = vi.hoisted(() => ({
   ADDING: ["writeSync", "writeFileSync", "mkdirSync", "linkSync"],
   OTHER: ["renameSync", "unlinkSync", "rmSync", "rmdirSync", "ftruncateSync"],
   /** Asked before each step; what it throws happens in place of the step. */
-  steps: { before: (_call: string): void => undefined },
+  steps: { before: (_call: string, _place: unknown): void => undefined },
 }));
 
 vi.mock("node:fs", async (original) => {
   const fs = await original<Record<string, unknown>>();
   const wrap = (name: string) => (...args: unknown[]): unknown => {
-    steps.before(name);
+    steps.before(name, args.at(-1));
     return (fs[name] as (...args: unknown[]) => unknown)(...args);
   };
   return { ...fs, ...Object.fromEntries([...ADDING, ...OTHER].map((name) => [name, wrap(name)])), fsyncSync: () => undefined };
@@ -50,11 +50,11 @@ async function roomWith(prepare: (room: string) => Promise<void> | void): Promis
 }
 
 /** Runs the command in a copy of `room` whose steps fail as `failing` says; the error, or undefined when it ran to its end. */
-async function runFailing(room: string, replace: boolean, failing: (step: number, call: string) => void): Promise<{ copy: string; error: unknown }> {
+async function runFailing(room: string, replace: boolean, failing: (step: number, call: string, place: unknown) => void): Promise<{ copy: string; error: unknown }> {
   const copy = join(scene.directory(), "room");
   cpSync(room, copy, { recursive: true });
   let step = 0;
-  steps.before = (call) => failing((step += 1), call);
+  steps.before = (call, place) => failing((step += 1), call, place);
   try {
     await run(copy, replace);
     return { copy, error: undefined };
@@ -141,10 +141,8 @@ describe.each([
 describe("issuing", () => {
   it("says where the files are when they cannot be moved to their place, and moves them when run again", async () => {
     const room = await roomWith(() => undefined);
-    let renames = 0;
-    await runFailing(room, false, (_step, call) => void (renames += Number(call === "renameSync")));
-    const { copy, error } = await runFailing(room, false, (_step, call) => {
-      if (call === "renameSync" && (renames -= 1) === 0) throw Object.assign(new Error("no"), { code: "EACCES" });
+    const { copy, error } = await runFailing(room, false, (_step, call, place) => {
+      if (call === "renameSync" && String(place).endsWith(join("room", "out"))) throw Object.assign(new Error("no"), { code: "EACCES" });
     });
     expect(error).toMatchObject({ code: "STORAGE_FAILED", message: expect.stringContaining(join(copy, "out.hawser-staged-")) as string });
     const serial = clientOf(copy)?.serial;

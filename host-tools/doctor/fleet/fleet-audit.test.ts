@@ -1,7 +1,8 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { directoryWithCa, json } from "../../../test/support/host-tools/test-fleet.js";
+import { hawser } from "../../../test/support/host-tools/test-cli.js";
+import { directoryWithCa, ENV, json } from "../../../test/support/host-tools/test-fleet.js";
 import { auditFleet } from "./fleet-audit.js";
 
 const DAY_MS = 86_400_000;
@@ -29,7 +30,9 @@ test("names that were shut out must be so in the broker's files", { timeout: 60_
   await json(cwd, "provision", "--dir", "ca", "--id", "sensor-1", "--vault", "v");
   await json(cwd, "broker", "config", "--dir", "ca", "--for", "mosquitto", "--out", "out", "--mtls-port", "18883", "--psk-port", "18884");
   const yesterday = ["out/crl.pem", "out/psk.txt"].map((file) => [join(cwd, file), readFileSync(join(cwd, file), "utf8")] as const);
-  await json(cwd, "revoke", "--dir", "ca", "--id", "sensor-1");
+  // No broker runs that could prove that it has heard: the command says so, with 4.
+  const revoked = await hawser(["revoke", "--dir", "ca", "--id", "sensor-1", "--json"], { cwd, env: ENV });
+  expect([revoked.code, revoked.stderr]).toEqual([4, expect.stringContaining("OUTPUT_FAILED")]);
   expect(ids(join(cwd, "ca"))).toEqual([]);
   // What a broker has that was restored from yesterday's backup.
   for (const [path, text] of yesterday) writeFileSync(path, text);

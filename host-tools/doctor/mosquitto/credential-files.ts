@@ -92,7 +92,9 @@ export function parsePsks(file: string, text: string): PskEntry[] {
     }
     const other = holders.get(key.toLowerCase());
     holders.set(key.toLowerCase(), identity);
-    const weakness = pskWeakness(key, other);
+    // Hawser's devices have one key under two identities: their name, and that of their recovery session.
+    const isOneDevice = other !== undefined && other.replace(/~recovery$/, "") === identity.replace(/~recovery$/, "");
+    const weakness = pskWeakness(key, isOneDevice ? undefined : other);
     entries.push({ identity, place, ...(weakness === undefined ? {} : { weakness }) });
   });
   return entries;

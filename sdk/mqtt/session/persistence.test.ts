@@ -230,7 +230,10 @@ test("random traffic, lost connections, lost sessions and power cuts: what was p
         expect(firsts).toEqual(sent.filter((payload) => firsts.includes(payload)));
       }
       expect(device.client.pending.messages).toBe(0);
-      expect(device.storage.list("mq-o")).toEqual([]);
+      // What became of a message is not known where the broker lost the session after PUBREC: those, and no others, are kept to be read.
+      const kept = device.client.outbox();
+      expect(kept.filter(({ state, qos }) => state !== "uncertain" || qos !== 2 || !hasForgotten)).toEqual([]);
+      expect(device.storage.list("mq-o")).toHaveLength(kept.length);
     }),
     { numRuns: 150 },
   );
