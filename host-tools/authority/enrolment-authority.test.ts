@@ -119,7 +119,7 @@ describe("EnrolmentAuthority", () => {
   test("survives a report the CA refuses", async () => {
     const { ca, handle } = authority();
     ca.error = new HawserError("UNKNOWN_CERTIFICATE", "no such certificate");
-    expect(await handle(utf8({ v: 1, type: "active", serial: "4f" }))).toEqual({ event: { event: "failed", id: "sensor-1", code: "UNKNOWN_SERIAL", reason: "no such certificate" } });
+    expect(await handle(utf8({ v: 1, type: "active", serial: "4f" }))).toEqual({ event: { event: "failed", id: "sensor-1", code: "UNKNOWN_CERTIFICATE", reason: "no such certificate" } });
   });
 
   test("never rejects, and answers only the asking device, whatever comes", async () => {

@@ -94,6 +94,8 @@ export class AuthorityService {
   #serving = false;
   /** What marks the end of what the broker kept while this service was away; undefined when that is through. */
   #backlogMark: string | undefined;
+  /** Called once the mark has come back. */
+  #backlogOver = (): void => undefined;
 
   constructor(options: ServiceOptions) {
     this.#options = options;
@@ -172,8 +174,10 @@ export class AuthorityService {
       client.subscribe(REQUEST_FILTER, { qos: 1 }, (error, granted) => {
         if (error === null && granted?.every(({ qos }) => qos <= 2) === true) {
           wasConnected = true;
-          this.#options.onEvent({ event: "connected", name: identity.name, resumedSession: sessionPresent });
-          if (sessionPresent) this.#markBacklog(client, identity.name);
+          const serving = (): void => this.#options.onEvent({ event: "connected", name: identity.name, resumedSession: sessionPresent });
+          // Told once requests are served: until the backlog is through, they are put off.
+          if (sessionPresent) this.#markBacklog(client, identity.name, serving);
+          else serving();
           this.#resend(client);
         } else {
           reason ??= failure("NOT_AUTHORIZED", `the broker at ${address} does not let ${identity.name} read ${REQUEST_FILTER}`);
@@ -243,15 +247,18 @@ export class AuthorityService {
   }
 
   /** What this service sends to itself now comes behind everything that the broker kept for it. */
-  #markBacklog(client: MqttClient, name: string): void {
+  #markBacklog(client: MqttClient, name: string, over: () => void): void {
     const mark = randomBytes(16).toString("hex");
     this.#backlogMark = mark;
+    this.#backlogOver = over;
     client.publish(requestTopic(name), mark, { qos: 1 });
     setTimeout(() => this.#ownMessage(Buffer.from(mark)), BACKLOG_LIMIT_MS).unref();
   }
 
   #ownMessage(payload: Uint8Array): void {
-    if (this.#backlogMark !== undefined && Buffer.from(payload).equals(Buffer.from(this.#backlogMark))) this.#backlogMark = undefined;
+    if (this.#backlogMark === undefined || !Buffer.from(payload).equals(Buffer.from(this.#backlogMark))) return;
+    this.#backlogMark = undefined;
+    this.#backlogOver();
   }
 
   #settle(client: MqttClient, { event, answer }: Outcome): void {

@@ -72,6 +72,10 @@ async function rotates(device: DeviceDriver, plant: Plant, id: string): Promise<
   expect(renewed.newSerial).not.toBe(renewed.oldSerial);
   await device.call("publish", { topic: "up/renewed", payload: base64("new"), options: { qos: 1 } });
   await plant.telemetry(id, "renewed", "new");
+  // The authority retires the old certificate, and mosquitto ends every session of the name with it.
+  const cut = device.output.findIndex((line) => "event" in line && line.event.type === "renewed") + 1;
+  await device.event("disconnected", cut);
+  await device.event("connected", device.output.findIndex((line, index) => index >= cut && "event" in line && line.event.type === "disconnected"));
 }
 
 /** The certificate alone is revoked: refused by mTLS, recovery by PSK, a new certificate, back on mTLS. */
