@@ -50,7 +50,7 @@ describe("The failure behind a TLS alert", () => {
 
   it("that nobody vouches for says nothing of a certificate: anybody on the way can send one, as in the handshake of TLS 1.2", () => {
     for (let alert = 0; alert < 256; alert++) expect(alertFailure(alert, "certificate", false)).toMatchObject({ code: "TLS_FAILED", class: "network", alert });
-    expect(alertFailure(44, "certificate", false).message).toContain("anybody on the way could have sent");
+    expect(alertFailure(44, "certificate", false).message).toContain("anyone on the network path could have sent");
     expect(alertFailure(40, "certificate", false).message).not.toContain("anybody");
   });
 });

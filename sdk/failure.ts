@@ -95,7 +95,7 @@ export function failure(code: FailureCode, message: string, details: Omit<Failur
 
 /** What a dialer says of a credential that is of no kind it knows: plain JavaScript, or a newer program, may ask for one. */
 export function unknownCredential(credential: { readonly kind?: unknown } | undefined): Failure {
-  return failure("BAD_CREDENTIAL", `no credential is of kind ${String(credential?.kind)}: use mtls, psk or none`);
+  return failure("BAD_CREDENTIAL", `unknown credential kind ${String(credential?.kind)}: use mtls, psk or none`);
 }
 
 /** What this side had shown of itself when an alert arrived; an alert's meaning depends on it. */
@@ -113,7 +113,7 @@ export function alertFailure(alert: number, shown: Shown, isProtected: boolean):
   const code = (shown === "psk" ? PSK_ALERTS : CERTIFICATE_ALERTS)[alert] ?? (alert === 40 && shown === "no-certificate" ? "CERTIFICATE_REQUIRED" : "TLS_FAILED");
   const message = `the server ended TLS with alert ${alert} (${ALERT_NAMES[alert] ?? "unknown"})`;
   if (isProtected || shown !== "certificate") return failure(code, message, { alert });
-  return failure("TLS_FAILED", code === "TLS_FAILED" ? message : `${message}, which anybody on the way could have sent`, { alert });
+  return failure("TLS_FAILED", code === "TLS_FAILED" ? message : `${message}, which anyone on the network path could have sent`, { alert });
 }
 
 /** Whether an alert with this number refuses a certificate. */

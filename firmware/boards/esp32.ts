@@ -19,7 +19,7 @@ const NAMESPACE = "hawser";
  */
 export function openBoard(options: BoardOptions): Board {
   const { wifi } = options;
-  if (wifi === undefined || wifi.ssid === "") throw new HawserError("BAD_CONFIG", "no Wi-Fi network is named", "Build with ssid=... password=...");
+  if (wifi === undefined || wifi.ssid === "") throw new HawserError("BAD_CONFIG", "no Wi-Fi network is set", "Build with ssid=... password=...");
   const store = keyValue.open({ path: NAMESPACE, mode: "r+", format: "buffer" }) as unknown as KeyValueStore;
   const platform = moddablePlatform(options, keyValueStorage(store), false);
   const { clock, scheduler, log, random } = platform;

@@ -22,7 +22,7 @@ export function findModdable() {
   }
   const bin = join(home, "build", "bin", "lin", "release");
   if (!existsSync(join(home, "tools", "VERSION"))) {
-    throw new Missing(`MODDABLE is ${home}, and that is no Moddable SDK: it has no tools/VERSION.\n  Next: export MODDABLE=/path/to/moddable, the folder that was cloned; to get it: ${GETTING_STARTED}`);
+    throw new Missing(`MODDABLE is ${home}, which is not a Moddable SDK: it has no tools/VERSION.\n  Next: export MODDABLE=/path/to/moddable, the folder that was cloned; to get it: ${GETTING_STARTED}`);
   }
   if (!existsSync(join(bin, "mcconfig"))) {
     throw new Missing(`The Moddable SDK in ${home} has no tools yet: build them as its documentation says.\n  Expected: ${join(bin, "mcconfig")}`);

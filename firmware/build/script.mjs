@@ -30,7 +30,7 @@ function readWords(command, takesSettings) {
   const { values, positionals } = parse(command);
   if (values.help) return undefined;
   const stray = positionals.find((word) => !takesSettings || !/^[^=]+=/.test(word));
-  if (stray !== undefined) throw refused(command, `${JSON.stringify(stray)} is no ${takesSettings ? "setting (name=value) and no option" : "option"}`);
+  if (stray !== undefined) throw refused(command, `unknown ${takesSettings ? "setting or option" : "option"} ${JSON.stringify(stray)}${takesSettings ? " (settings are name=value)" : ""}`);
   return positionals;
 }
 

@@ -25,7 +25,7 @@ export interface Bundle {
  * @throws HawserError `BUNDLE_FAILED` naming the file and line that cannot be bundled
  */
 export async function bundleDevice(options: BundleOptions): Promise<Bundle> {
-  if (!existsSync(options.entry)) throw new HawserError("BUNDLE_FAILED", `there is no ${options.entry}`, "Name the program's first module.");
+  if (!existsSync(options.entry)) throw new HawserError("BUNDLE_FAILED", `${options.entry} does not exist`, "Pass the path of the program's entry module.");
   try {
     const result = await build({
       entryPoints: [options.entry],

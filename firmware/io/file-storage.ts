@@ -59,6 +59,6 @@ function stored<Result>(key: string, work: () => Result): Result {
     const reason = errorMessage(error);
     const full = /No space left|Disk quota|only a part/.test(reason);
     const message = `the record "${key}" could not be kept or read: ${reason}`;
-    throw new HawserError(full ? "STORAGE_FULL" : "STORAGE_FAILED", message, "See to the storage directory and its disk.");
+    throw new HawserError(full ? "STORAGE_FULL" : "STORAGE_FAILED", message, "Check the storage directory and its disk.");
   }
 }

@@ -32,6 +32,6 @@ function stored<Result>(key: string, work: () => Result): Result {
     const reason = errorMessage(error);
     if (FULL.test(reason)) throw new HawserError("STORAGE_FULL", `no room in flash for the record "${key}" (${reason})`, "Make the nvs partition larger.");
     const message = `the record "${key}" could not be kept or read (${reason})`;
-    throw new HawserError("STORAGE_FAILED", message, "Restart the device; provision it again if this stays.");
+    throw new HawserError("STORAGE_FAILED", message, "Restart the device. If it happens again, provision it again.");
   }
 }

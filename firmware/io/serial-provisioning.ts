@@ -25,13 +25,13 @@ export function provisionedOverSerial(parts: SerialProvisioningParts): Promise<v
   return new Promise((resolve, reject) => {
     const onLost = (): void => {
       if (isProvisioned(storage)) return resolve();
-      reject(new HawserError("SERIAL_FAILED", "the serial port was lost before a station had given the device an identity", "Connect it again and start the program again."));
+      reject(new HawserError("SERIAL_FAILED", "the serial port was lost before a station provisioned the device", "Reconnect it and restart the program."));
     };
     try {
       listen(parts, resolve, onLost);
       if (!wasProvisioned) log("info", "no identity yet: waiting on the serial port for a station");
     } catch (error) {
-      const failed = new HawserError("SERIAL_FAILED", `no serial port: ${errorMessage(error)}`, "Name the port and pins in the board's options; a debug build has the USB port for its debugger.");
+      const failed = new HawserError("SERIAL_FAILED", `no serial port: ${errorMessage(error)}`, "Set the port and pins in the board's options. In a debug build, the debugger uses the USB port.");
       if (!wasProvisioned) return reject(failed);
       log("debug", failed.message);
     }

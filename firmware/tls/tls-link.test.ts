@@ -369,7 +369,7 @@ describe("an alert", () => {
   it.each([41, 42, 43, 44, 45, 46, 48, 49, 116])("%i is no verdict on our certificate from a server that has not proved who it is", (alert) => {
     const found = endBy(alert, false);
     expect(found).toMatchObject({ code: "TLS_FAILED", class: "network", alert });
-    expect(found?.message).toContain("anybody on the way could have sent");
+    expect(found?.message).toContain("anyone on the network path could have sent");
     engine = new FakeEngine();
     expect(endBy(alert, true)).toMatchObject({ class: "credential", alert });
   });

@@ -30,6 +30,6 @@ const COMPILERS: Readonly<Record<CompilerTarget, Compiler>> = {
 /** @throws HawserError `USAGE`, PolicyError for what the target cannot say */
 export function compilePolicy(target: string, input: CompileInput): Compiled {
   const known = COMPILER_TARGETS.find((name) => name === target);
-  if (known === undefined) throw new HawserError("USAGE", `there is no compiler for ${target}`, `Choose one of ${COMPILER_TARGETS.join(", ")}.`);
+  if (known === undefined) throw new HawserError("USAGE", `no compiler for ${target}`, `Choose one of ${COMPILER_TARGETS.join(", ")}.`);
   return COMPILERS[known](input);
 }

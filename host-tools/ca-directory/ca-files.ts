@@ -33,7 +33,7 @@ export class ProvedFiles implements CaFiles {
 
   read(file: string): Buffer {
     const bytes = readCaFile(this.directory, file);
-    if (this.state.files[file] !== sha256(bytes)) throw corrupt(join(this.directory, file), "it is not what the CA wrote last");
+    if (this.state.files[file] !== sha256(bytes)) throw corrupt(join(this.directory, file), "its content differs from what the CA last wrote");
     return bytes;
   }
 
@@ -62,7 +62,7 @@ export function readState(directory: string, key: Uint8Array): ProvedFiles {
 /** The state as it says itself; nothing is proved. Throws `CA_CORRUPT` when it is none. */
 export function readUnprovedState(directory: string): CaState {
   const state = parseState(readCaFile(directory, FILES.state).toString("utf8"));
-  if (state === undefined) throw corrupt(join(directory, FILES.state), "it is no state of a CA");
+  if (state === undefined) throw corrupt(join(directory, FILES.state), "it is not a CA state file");
   return state;
 }
 
@@ -72,7 +72,7 @@ export function readCaFile(directory: string, file: string): Buffer {
   try {
     return readFileOnly(path);
   } catch (error) {
-    const problem = { ENOENT: "it is missing", ELOOP: "it is a link", EISDIR: "it is no file" }[errnoCode(error)];
+    const problem = { ENOENT: "it is missing", ELOOP: "it is a link", EISDIR: "it is not a file" }[errnoCode(error)];
     if (problem !== undefined) throw corrupt(path, problem);
     throw storageError(error, "read", path);
   }
@@ -86,7 +86,7 @@ export function readCaFile(directory: string, file: string): Buffer {
 export function readCaJson(files: CaFiles, file: string): Record<string, unknown> {
   const text = files.read(file).toString("utf8");
   const value = text.endsWith("}\n") ? parseObject(text) : undefined;
-  if (value === undefined) throw corrupt(join(files.directory, file), "it is not whole JSON");
+  if (value === undefined) throw corrupt(join(files.directory, file), "it is not complete JSON");
   return value;
 }
 
@@ -104,6 +104,6 @@ export function checkDirectories(directory: string): void {
     throw new HawserError("CA_EXPOSED", `the CA directory ${path} is not safe to use: ${problem}`, `Run: chmod go-w ${path}`);
   }
   for (const name of readdirSync(directory)) {
-    if (lstatSync(join(directory, name), { throwIfNoEntry: false })?.isSymbolicLink() === true) throw corrupt(join(directory, name), "it is a link, which the CA makes none of");
+    if (lstatSync(join(directory, name), { throwIfNoEntry: false })?.isSymbolicLink() === true) throw corrupt(join(directory, name), "it is a link; the CA creates no links");
   }
 }

@@ -61,7 +61,7 @@ export function recordText(record: CaRecord): string {
  */
 export function readRecord(directory: string): CaRecord {
   const path = join(directory, FILES.record);
-  if (!existsSync(path)) throw new HawserError("NOT_A_CA", `${directory} is not a CA directory: it has no ${FILES.record}`, "Check --dir, or make a CA with `hawser ca init --dir DIR`.");
+  if (!existsSync(path)) throw new HawserError("NOT_A_CA", `${directory} is not a CA directory: it has no ${FILES.record}`, "Check --dir, or create a CA: hawser ca init --dir DIR");
   return parseRecord(unprovedFiles(directory));
 }
 
@@ -70,14 +70,14 @@ export function parseRecord(files: CaFiles): CaRecord {
   const path = join(files.directory, FILES.record);
   const value = readCaJson(files, FILES.record);
   const { v, name, brokerHosts, createdAtMs, lifetimesMs, check } = value;
-  if (typeof v === "number" && v > 2) throw new HawserError("CA_VERSION", `${path} was written by a later version of hawser`, "Update hawser.");
-  if (v === 1) throw new HawserError("CA_VERSION", `${path} was written by an early version of hawser, whose files prove nothing`, "Make a new CA with this version.");
+  if (typeof v === "number" && v > 2) throw new HawserError("CA_VERSION", `${path} was written by a newer version of hawser`, "Update hawser.");
+  if (v === 1) throw new HawserError("CA_VERSION", `${path} was written by an early version of hawser, whose files cannot be verified`, "Make a new CA with this version.");
   const derivation = readKeyDerivation(value["derivation"]);
   if (v !== 2 || typeof name !== "string" || !isStrings(brokerHosts) || typeof createdAtMs !== "number" || !isLifetimes(lifetimesMs) || derivation === undefined || typeof check !== "string") {
-    throw corrupt(path, "it is no CA record");
+    throw corrupt(path, "it is not a CA record");
   }
   const record: CaRecord = { v, name, brokerHosts, createdAtMs, lifetimesMs, derivation, check };
-  if (recordText(record) !== files.read(FILES.record).toString("utf8")) throw corrupt(path, "its sum does not match");
+  if (recordText(record) !== files.read(FILES.record).toString("utf8")) throw corrupt(path, "its checksum does not match");
   return record;
 }
 
@@ -88,7 +88,7 @@ export function unlock(directory: string, record: CaRecord, passphrase: string):
     unseal(key, Buffer.from(record.check, "base64"), SEAL_PURPOSE.check);
     return key;
   } catch {
-    throw new HawserError("WRONG_PASSPHRASE", `the passphrase does not open the CA in ${directory}`, existsSync(join(directory, FILES.journal)) ? "Give the CA's passphrase; if a change of it was cut off, the earlier one finishes it." : "Give the CA's passphrase.");
+    throw new HawserError("WRONG_PASSPHRASE", `the passphrase does not open the CA in ${directory}`, existsSync(join(directory, FILES.journal)) ? "Give the CA's passphrase; if a passphrase change was interrupted, the earlier one finishes it." : "Give the CA's passphrase.");
   }
 }
 
@@ -96,16 +96,16 @@ export function unlock(directory: string, record: CaRecord, passphrase: string):
 export function checkCaName(name: string): string {
   // " Issuing CA" is added, and X.509 limits a common name to 64 characters.
   if (/^[^\p{Cc}\p{Cs}]{1,48}$/u.test(name) && name.trim() === name) return name;
-  throw new HawserError("INVALID_NAME", `the CA name ${JSON.stringify(name)} is not usable`, "Use 1 to 48 printable characters, no space at either end.");
+  throw new HawserError("INVALID_NAME", `invalid CA name ${JSON.stringify(name)}`, "Use 1 to 48 printable characters, with no space at either end.");
 }
 
 /** Returns the hosts when each may stand in the broker's certificate. Throws `BAD_HOST`. */
 export function checkBrokerHosts(hosts: readonly string[]): readonly string[] {
   for (const host of hosts) {
     const problem = problemWithHost(host);
-    if (problem !== undefined) throw new HawserError("BAD_HOST", `${JSON.stringify(host)} cannot stand in a broker's certificate: ${problem[0]}`, problem[1]);
+    if (problem !== undefined) throw new HawserError("BAD_HOST", `${JSON.stringify(host)} cannot be in a broker's certificate: ${problem[0]}`, problem[1]);
   }
-  if (hosts.length === 0) throw new HawserError("BAD_HOST", "a broker certificate needs at least one host", "Name the host devices reach the broker by.");
+  if (hosts.length === 0) throw new HawserError("BAD_HOST", "a broker certificate needs at least one host", "Give the host name by which devices reach the broker.");
   return [...new Set(hosts)];
 }
 

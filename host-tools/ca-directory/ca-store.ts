@@ -274,7 +274,7 @@ export async function readProvedCa(directory: string, sealing: Uint8Array): Prom
   checkDirectories(directory);
   return locked(directory, async () => {
     if (readJournal(directory, key) === undefined) return loadCa(directory, key, false);
-    throw new HawserError("CA_BUSY", `a change of the CA in ${directory} was cut off and is not finished yet`, `Run: hawser ca crl --dir ${directory}`);
+    throw new HawserError("CA_BUSY", `a change of the CA in ${directory} was interrupted and is not finished`, `Run: hawser ca crl --dir ${directory}`);
   });
 }
 
@@ -288,7 +288,7 @@ async function locked<T>(directory: string, work: () => Promise<T>): Promise<T> 
 }
 
 function busy(directory: string, pid: number | undefined): HawserError {
-  return new HawserError("CA_BUSY", `another process${pid === undefined ? "" : ` (${pid})`} is changing the CA in ${directory}`, "Try again when it has finished.");
+  return new HawserError("CA_BUSY", `another process${pid === undefined ? "" : ` (${pid})`} is changing the CA in ${directory}`, "Try again when that process has finished.");
 }
 
 function tidy(directory: string): void {
@@ -304,7 +304,7 @@ function takeUpJournal(directory: string, key: Buffer): Journal | undefined {
   const journal = readJournal(directory, key);
   if (journal === undefined) return undefined;
   const text = readCaFile(directory, FILES.state).toString("utf8");
-  if (sha256(text) !== journal.base && text !== journal.state) throw corrupt(join(directory, FILES.journal), "it is of another change than the next");
+  if (sha256(text) !== journal.base && text !== journal.state) throw corrupt(join(directory, FILES.journal), "it does not belong to the next change");
   applyJournal(directory, journal);
   if (openState(key, journal.state) === undefined) throw passphraseChanged(directory);
   return journal;

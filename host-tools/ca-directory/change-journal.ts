@@ -85,7 +85,7 @@ export function readJournal(directory: string, key: Uint8Array): Journal | undef
   const value = parseObject(readCaFile(directory, FILES.journal).toString("utf8"));
   const { v, base, state, auditSizeBytes, auditLine, writes, removes, macs } = value ?? {};
   const isSound = v === 2 && typeof base === "string" && typeof state === "string" && typeof auditSizeBytes === "number" && typeof auditLine === "string";
-  if (!isSound || !isPathMap(writes) || !Array.isArray(removes) || !removes.every(isOurs) || !Array.isArray(macs)) throw corrupt(path, "it is no journal");
+  if (!isSound || !isPathMap(writes) || !Array.isArray(removes) || !removes.every(isOurs) || !Array.isArray(macs)) throw corrupt(path, "it is not a journal");
   const journal: Journal = { v, base, state, auditSizeBytes, auditLine, writes, removes };
   const body = canonical(journal);
   if (!macs.some((mac) => macMatches(key, PURPOSE, body, mac))) throw corrupt(path, "it was not written by this CA");
@@ -122,7 +122,7 @@ export function revisionText(revision: Revision): string {
 /** @throws HawserError `CA_CORRUPT` */
 export function readRevision(directory: string): Revision {
   const match = /^([1-9][0-9]{0,14}) ([0-9a-f]{64})\n$/.exec(readCaFile(directory, FILES.revision).toString("utf8"));
-  if (match === null) throw corrupt(join(directory, FILES.revision), "it is no revision number");
+  if (match === null) throw corrupt(join(directory, FILES.revision), "it is not a revision number");
   return { number: Number(match[1]), auditHash: match[2] ?? "" };
 }
 

@@ -27,7 +27,7 @@ export function readOutputs(files: CaFiles): Output[] {
   const value = readCaJson(files, FILES.outputs);
   const list = value["v"] === 1 && Array.isArray(value["outputs"]) ? value["outputs"].map(parseOutput) : [undefined];
   if (list.every((output) => output !== undefined)) return list;
-  throw corrupt(join(files.directory, FILES.outputs), "it is no list of broker configurations");
+  throw corrupt(join(files.directory, FILES.outputs), "it is not a list of broker configurations");
 }
 
 function parseOutput(value: unknown): Output | undefined {

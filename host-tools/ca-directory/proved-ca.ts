@@ -34,7 +34,7 @@ export function loadCa(directory: string, key: Uint8Array, isChanging: boolean, 
   checkNotOlder(directory, state);
   files.checkAll();
   catchUp(directory, audit);
-  if (audit.sealed.sha256 !== state.audit.sha256) throw corrupt(join(directory, FILES.audit), "it is not what the CA wrote");
+  if (audit.sealed.sha256 !== state.audit.sha256) throw corrupt(join(directory, FILES.audit), "its content differs from what the CA wrote");
   const registry = readRegistry(directory);
   const digests = new Map([...registry].map(([name, { text }]) => [name, entryDigest(name, text)]));
   const tree = new RegistryTree(digests, state.registry.bits);
@@ -70,7 +70,7 @@ function catchUp(directory: string, audit: AuditDigest): void {
 }
 
 function trailError(error: unknown, path: string): HawserError {
-  const problem = { ENOENT: "it is missing", ELOOP: "it is a link", EISDIR: "it is no file" }[errnoCode(error)];
+  const problem = { ENOENT: "it is missing", ELOOP: "it is a link", EISDIR: "it is not a file" }[errnoCode(error)];
   return problem === undefined ? storageError(error, "read", path) : corrupt(path, problem);
 }
 
@@ -80,7 +80,7 @@ export function revisionOf({ state }: ProvedFiles): Revision {
 
 function checkRevision({ files }: LoadedCa): void {
   const { number, auditHash } = readRevision(files.directory);
-  if (number !== files.state.revision || auditHash !== files.state.audit.head) throw corrupt(join(files.directory, FILES.revision), "it is not of the last change");
+  if (number !== files.state.revision || auditHash !== files.state.audit.head) throw corrupt(join(files.directory, FILES.revision), "it does not belong to the last change");
 }
 
 /** The cheap look at the trail and the number that stand beside a state already proved: sizes and ends. Throws `CA_CORRUPT`. */
@@ -93,7 +93,7 @@ export function checkTrail(loaded: LoadedCa): void {
   } catch (error) {
     throw trailError(error, path);
   }
-  if (found.sizeBytes !== files.state.audit.sizeBytes || found.head !== files.state.audit.head) throw corrupt(path, "it does not end where the last change left it");
+  if (found.sizeBytes !== files.state.audit.sizeBytes || found.head !== files.state.audit.head) throw corrupt(path, "it does not end where the last change ended");
   checkRevision(loaded);
 }
 
@@ -112,7 +112,7 @@ export function checkEntry(directory: string, name: string, digest: string | und
     if (digest === undefined && error instanceof HawserError && error.message.endsWith("it is missing")) return;
     throw error;
   }
-  if (digest !== entryDigest(name, bytes)) throw corrupt(join(directory, file), "it is not what the CA wrote last");
+  if (digest !== entryDigest(name, bytes)) throw corrupt(join(directory, file), "its content differs from what the CA last wrote");
 }
 
 const MAX_ATTEMPTS = 20;
@@ -137,7 +137,7 @@ export function readConsistently(directory: string): { entries: Map<string, Regi
     const changed = readRevision(directory).number !== revision.number;
     if (attempt < MAX_ATTEMPTS && (changed || (changing && entries instanceof HawserError))) continue;
     if (entries instanceof HawserError) throw entries;
-    if (!changed && !changing && head !== revision.auditHash) throw corrupt(join(directory, FILES.audit), "it does not end where the last change left it");
+    if (!changed && !changing && head !== revision.auditHash) throw corrupt(join(directory, FILES.audit), "it does not end where the last change ended");
     return { entries, revision };
   }
 }

@@ -32,7 +32,7 @@ function readEntry(directory: string, name: string): ReadEntry {
   const file = entryFile(name);
   const text = readCaFile(directory, file);
   const entry = parseEntry(readCaJson({ directory, read: () => text, has: () => true }, file), name);
-  if (entry === undefined) throw corrupt(join(directory, file), "it is no registry entry");
+  if (entry === undefined) throw corrupt(join(directory, file), "it is not a registry entry");
   return { entry, text };
 }
 
@@ -66,7 +66,7 @@ export function listed(entry: RegistryEntry): ListedName {
 }
 
 export function unknownId(name: string): HawserError {
-  return new HawserError("UNKNOWN_ID", `there is no ${name} in the registry`, "See `hawser list` for the names there are.");
+  return new HawserError("UNKNOWN_ID", `${name} is not in the registry`, "Run `hawser list` for the known names.");
 }
 
 function namesIn(path: string): string[] {

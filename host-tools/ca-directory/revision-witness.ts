@@ -40,8 +40,8 @@ export function olderCopy(directory: string, state: CaState): HawserError | unde
   if (newest === undefined || newest.revision <= state.revision || newest.path === resolve(directory)) return undefined;
   return new HawserError(
     "CA_OLDER_COPY",
-    `${directory} is an older copy of the CA in ${newest.path}: change ${state.revision}, where change ${newest.revision} was seen. What was revoked since then is valid in it`,
-    "Work with the newest alone, and remove the copy.",
+    `${directory} is an older copy of the CA in ${newest.path}: it is at change ${state.revision}, the other at change ${newest.revision}. Certificates revoked since then are still valid in it`,
+    "Use only the newest one, and remove the copy.",
   );
 }
 
@@ -52,7 +52,7 @@ function copyFile(instance: string): string {
 export function rolledBack(directory: string, revision: number, seen: number): HawserError {
   return new HawserError(
     "CA_ROLLED_BACK",
-    `the CA in ${directory} is older than it was: change ${revision}, where change ${seen} was seen. What was revoked since then would be valid again`,
+    `the CA in ${directory} is older than it was: it is at change ${revision}, after change ${seen} was seen. Certificates revoked since then would be valid again`,
     `Find out who put it back. If it was you, remove ${witnessFile(directory)} and revoke again what was revoked since`,
   );
 }

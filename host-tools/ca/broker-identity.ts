@@ -124,7 +124,7 @@ export function brokerRecordsText(certificates: readonly CertificateRecord[]): s
 export function readBrokerRecords(files: CaFiles): CertificateRecord[] {
   const value = readCaJson(files, FILES.brokerRecords);
   const records = value["v"] === 1 ? parseCertificateRecords(value["certificates"]) : undefined;
-  if (records === undefined) throw corrupt(join(files.directory, FILES.brokerRecords), "it is no list of certificates");
+  if (records === undefined) throw corrupt(join(files.directory, FILES.brokerRecords), "it is not a list of certificates");
   return records;
 }
 

@@ -162,7 +162,7 @@ class OutputSync {
     if (loading === "silent") {
       const address = `${addressOf(settings)}:${settings.pskPort}`;
       const next = "If it is stopped, start it; if it runs elsewhere, give its address (hawser broker config --reach). Then run: hawser broker sync --dir CA";
-      throw new HawserError("OUTPUT_UNPROVED", `no broker answers at ${address} for ${directory}: that old sessions of ${someOf(namesOf(owed))} ended is not proved`, next);
+      throw new HawserError("OUTPUT_UNPROVED", `no broker answers at ${address} for ${directory}; old sessions of ${someOf(namesOf(owed))} may not have ended`, next);
     }
     if (settings.plugin === undefined) {
       if (await wasStartedWith(settings, withHeld(this.facts, owed))) return;
@@ -203,5 +203,5 @@ function someOf(names: readonly string[]): string {
 }
 
 function gone(directory: string): HawserError {
-  return new HawserError("OUTPUT_GONE", `the broker configuration in ${directory} is gone and will not be kept up to date any more`, "Write it again with `hawser broker config` if it is still needed.");
+  return new HawserError("OUTPUT_GONE", `the broker configuration in ${directory} no longer exists and will not be updated any more`, "If it is still needed, write it again with `hawser broker config`.");
 }

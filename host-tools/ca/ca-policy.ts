@@ -55,7 +55,7 @@ export function checkDeviceRole(policy: Policy, role: string): string {
     throw new HawserError("INVALID_ROLE", `the role ${role} belongs to clients that are not devices`, "Choose another role for the device, or use `hawser issue` for a client.");
   }
   if (!VALID_ROLE.test(role)) {
-    throw new HawserError("INVALID_ROLE", `the role ${JSON.stringify(role)} is not usable`, "Use at most 32 lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit.");
+    throw new HawserError("INVALID_ROLE", `invalid role ${JSON.stringify(role)}`, "Use up to 32 lower-case letters, digits, '.', '_' and '-', starting with a letter or digit.");
   }
   if (policy.roles.has(role) || policy.defaultDeviceRole !== undefined) return role;
   throw new HawserError("INVALID_ROLE", `the policy has no role ${role} for devices`, `Choose one of ${rolesFor(policy, "devices")}.`);
@@ -67,7 +67,7 @@ export function checkDeviceRole(policy: Policy, role: string): string {
  */
 export function checkClientRole(policy: Policy, role: string): string {
   if (policy.roles.get(role)?.for === "clients") return role;
-  throw new HawserError("INVALID_ROLE", `there is no client role ${JSON.stringify(role)}`, `Choose one of ${rolesFor(policy, "clients")}.`);
+  throw new HawserError("INVALID_ROLE", `unknown client role ${JSON.stringify(role)}`, `Choose one of ${rolesFor(policy, "clients")}.`);
 }
 
 function rolesFor(policy: Policy, kind: "devices" | "clients"): string {
@@ -116,7 +116,7 @@ async function tryEverywhere(ca: CaContext, draft: Draft, facts: BrokerFacts): P
   if (mosquitto === undefined) return;
   for (const { directory, settings } of readOutputs(draft)) {
     const problem = await tryConfiguration(mosquitto, join(ca.directory, DIRECTORIES.trial), settings, facts);
-    if (problem !== undefined) throw new HawserError("OUTPUT_REFUSED", `mosquitto cannot load this policy for ${directory}: ${problem}`, "Nothing was changed; report this with the versions of hawser and mosquitto.");
+    if (problem !== undefined) throw new HawserError("OUTPUT_REFUSED", `mosquitto cannot load this policy for ${directory}: ${problem}`, "Nothing was changed. Report this with the versions of hawser and mosquitto.");
   }
 }
 
@@ -129,7 +129,7 @@ function refuseCutOff(before: Policy, after: Policy, names: NameDirectory): void
   for (const [who, belongs] of groups) {
     const active = [...names.all()].filter((principal) => principal.active);
     if (!active.some((principal) => belongs(before, principal)) || active.some((principal) => belongs(after, principal))) continue;
-    throw new HawserError("POLICY_CUTS_OFF", `this policy cuts off ${who}`, "See `hawser policy diff`; apply it with --force if that is what you want.");
+    throw new HawserError("POLICY_CUTS_OFF", `this policy cuts off ${who}`, "Check with `hawser policy diff`. To apply it anyway, use --force.");
   }
   const [moved] = movedIdentity(after);
   if (moved !== undefined) throw new HawserError("POLICY_CUTS_OFF", `devices could not renew their certificates: ${moved.className}.${moved.name} is not where they look`, "See `hawser policy check`; apply it with --force for devices that are not hawser's.");

@@ -326,7 +326,7 @@ export class CertificateAuthority {
     const failed = applied.changed ? this.#results.last.find((result) => result.problem !== undefined && result.problem.code !== "OUTPUT_GONE") : undefined;
     if (failed === undefined) return applied;
     await applyPolicy(this.#ca, before, true, factsOf);
-    throw new HawserError("OUTPUT_FAILED", `the policy was taken back: the broker configuration in ${failed.directory} could not be brought up to date: ${failed.problem?.message ?? ""}`, "Mend that, then apply the policy again.");
+    throw new HawserError("OUTPUT_FAILED", `the policy was rolled back: the broker configuration in ${failed.directory} could not be brought up to date: ${failed.problem?.message ?? ""}`, "Fix that, then apply the policy again.");
   }
 
   /** The text of the policy the CA has now. */

@@ -81,5 +81,5 @@ async function newKeyPair(): Promise<{ keyPem: string; publicKey: Uint8Array }> 
 
 function nameExists(entry: RegistryEntry): HawserError {
   if (entry.kind === "device") return new HawserError("ID_EXISTS", `the name ${entry.name} belongs to a device`, "Choose another name.");
-  return new HawserError("ID_EXISTS", `there is a client ${entry.name} already`, "Choose another name, or use --replace to revoke what it had and issue it anew.");
+  return new HawserError("ID_EXISTS", `the client ${entry.name} already exists`, "Choose another name, or use --replace to revoke its certificates and issue a new one.");
 }

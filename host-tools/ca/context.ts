@@ -76,7 +76,7 @@ export function readCertificates(files: CaFiles, file: string): Uint8Array[] {
   } catch {
     // Falls through: whatever is wrong in there, the file is not what it was.
   }
-  throw corrupt(join(files.directory, file), "it holds no whole certificate");
+  throw corrupt(join(files.directory, file), "it holds no complete certificate");
 }
 
 /** X.509 counts in seconds. */
@@ -94,7 +94,7 @@ export interface IssuedCertificate {
  * @throws HawserError `ISSUER_EXPIRED`, `BAD_DURATION`
  */
 export async function issueLeaf(keys: CaKeys, commonName: string, publicKey: Uint8Array, profile: Profile, nowMs: number, lifetimeMs: number): Promise<IssuedCertificate> {
-  if (!(lifetimeMs >= MIN_LIFETIME_MS)) throw new HawserError("BAD_DURATION", `a certificate cannot live for ${lifetimeMs} ms`, "Give it a second or more.");
+  if (!(lifetimeMs >= MIN_LIFETIME_MS)) throw new HawserError("BAD_DURATION", `a certificate cannot live for ${lifetimeMs} ms`, "Give at least one second.");
   const limitMs = Date.parse(new X509Certificate(keys.issuing.certificate).validTo);
   if (limitMs <= nowMs) throw new HawserError("ISSUER_EXPIRED", "the issuing CA has expired", "Run: hawser ca rollover");
   const validity = validityFrom(nowMs, lifetimeMs, limitMs);

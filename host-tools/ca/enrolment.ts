@@ -79,13 +79,13 @@ export function checkKey(draft: Draft, publicKeyHash: string): void {
 
 function enrollable(entry: RegistryEntry | undefined, id: string): RegistryEntry {
   if (entry?.kind !== "device" || entry.state === "reserved") throw unknownDevice(id);
-  if (entry.state === "revoked") throw new HawserError("DEVICE_REVOKED", `the device ${id} is revoked`, "Provision it anew with --replace if it is to come back.");
+  if (entry.state === "revoked") throw new HawserError("DEVICE_REVOKED", `the device ${id} is revoked`, "To bring it back, provision it again with --replace.");
   return entry;
 }
 
 function again(ca: CaContext, known: CertificateRecord): EnrolledCertificate {
   if (known.status !== "active" || known.der === undefined) {
-    throw new HawserError("BAD_REQUEST", "the key of the certificate request had a certificate that is revoked", "Make a new key.");
+    throw new HawserError("BAD_REQUEST", "the key of the certificate request belongs to a revoked certificate", "Make a new key.");
   }
   return { chain: chainOf(ca.keys, Buffer.from(known.der, "base64")), serial: known.serial, notAfterMs: known.notAfterMs, repeated: true };
 }
@@ -93,7 +93,7 @@ function again(ca: CaContext, known: CertificateRecord): EnrolledCertificate {
 /** A request from before a revocation or replacement is of whoever held the name then. */
 function checkFresh({ certificates }: RegistryEntry, arrivedAtMs: number): void {
   if (!certificates.some(({ revokedAtMs }) => revokedAtMs !== undefined && revokedAtMs >= arrivedAtMs)) return;
-  throw new HawserError("STALE_REQUEST", "a certificate of the device was retired after it had asked", "Ask again.");
+  throw new HawserError("STALE_REQUEST", "one of the device's certificates was retired after this request", "Ask again.");
 }
 
 const HOUR_MS = 3_600_000;
@@ -102,11 +102,11 @@ const BACKDATED_MS = 5 * 60_000;
 
 function checkRate({ name, certificates }: RegistryEntry, perHour: number, nowMs: number): void {
   const recent = certificates.filter(({ notBeforeMs }) => notBeforeMs > nowMs - HOUR_MS - BACKDATED_MS).length;
-  if (perHour > 0 && recent >= perHour) throw new HawserError("RATE_LIMITED", `the device ${name} got ${recent} certificates within an hour`, "Wait before it asks again.");
+  if (perHour > 0 && recent >= perHour) throw new HawserError("RATE_LIMITED", `the device ${name} received ${recent} certificates within an hour`, "Wait before requesting another.");
 }
 
 function unknownDevice(id: string): HawserError {
-  return new HawserError("UNKNOWN_DEVICE", `there is no device ${id}`, "Provision it first.");
+  return new HawserError("UNKNOWN_DEVICE", `unknown device ${id}`, "Provision it first.");
 }
 
 function unknownCertificate(id: string, serial: string): HawserError {

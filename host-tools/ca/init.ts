@@ -87,10 +87,10 @@ function checkFree(path: string): void {
   try {
     names = readdirSync(path);
   } catch (error) {
-    if (errnoCode(error) === "ENOTDIR") throw new HawserError("OUT_EXISTS", `${path} is there and is no directory`, "Choose another directory.");
+    if (errnoCode(error) === "ENOTDIR") throw new HawserError("OUT_EXISTS", `${path} exists and is not a directory`, "Choose another directory.");
     throw storageError(error, "read", path);
   }
-  if (names.includes(FILES.record)) throw new HawserError("CA_EXISTS", `there is a CA in ${path} already`, "Choose another directory.");
+  if (names.includes(FILES.record)) throw new HawserError("CA_EXISTS", `${path} already holds a CA`, "Choose another directory.");
   if (names.length > 0) throw new HawserError("OUT_EXISTS", `${path} is not empty`, "Choose another directory, or empty it.");
 }
 
@@ -100,7 +100,7 @@ function moveIntoPlace(staging: string, place: string): void {
     syncDirectory(dirname(place));
   } catch (error) {
     if (["ENOTEMPTY", "EEXIST", "ENOTDIR"].includes(errnoCode(error))) checkFree(place);
-    if (errnoCode(error) === "EBUSY") throw new HawserError("STORAGE_FAILED", `${place} is a mount point, which cannot be replaced as a whole`, "Choose a directory below it.");
+    if (errnoCode(error) === "EBUSY") throw new HawserError("STORAGE_FAILED", `${place} is a mount point, which cannot be replaced`, "Choose a directory below it.");
     throw storageError(error, "make", place);
   }
 }
@@ -122,7 +122,7 @@ function removeLeftovers(place: string): void {
 }
 
 function lockCa(directory: string): ProcessLock {
-  return lockNow(join(directory, FILES.lock), () => new HawserError("CA_BUSY", `another process is making a CA in ${directory}`, "Wait for it."));
+  return lockNow(join(directory, FILES.lock), () => new HawserError("CA_BUSY", `another process is creating a CA in ${directory}`, "Wait for it to finish."));
 }
 
 function makeDirectory(path: string): void {

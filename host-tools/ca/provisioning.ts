@@ -166,13 +166,13 @@ function abandonIn(draft: Draft, { id }: Reservation): void {
 function idExists(entry: RegistryEntry): HawserError {
   if (entry.kind === "client") return new HawserError("ID_EXISTS", `the name ${entry.name} belongs to a client with the role ${entry.role}`, "Choose another id.");
   const state = entry.state === "active" ? "provisioned" : entry.state;
-  return new HawserError("ID_EXISTS", `the device ${entry.name} is ${state} already`, "Choose another id, or use --replace to revoke what it had and provision it anew.");
+  return new HawserError("ID_EXISTS", `the device ${entry.name} is already ${state}`, "Choose another id, or use --replace to revoke its certificates and provision it again.");
 }
 
 function inProgress(id: string, pid: number | undefined): HawserError {
-  return new HawserError("ID_EXISTS", `the device ${id} is being provisioned by ${pid === undefined ? "another process" : `process ${pid}`}`, "Wait for it, or choose another id.");
+  return new HawserError("ID_EXISTS", `the device ${id} is being provisioned by ${pid === undefined ? "another process" : `process ${pid}`}`, "Wait for it to finish, or choose another id.");
 }
 
 function notReserved(id: string): HawserError {
-  return new HawserError("NOT_RESERVED", `${id} is not reserved by this process`, "Reserve it first; each reservation can be used once.");
+  return new HawserError("NOT_RESERVED", `${id} is not reserved by this process`, "Reserve it first. Each reservation works once.");
 }

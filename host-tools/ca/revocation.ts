@@ -78,7 +78,7 @@ export function readRetired(files: CaFiles): CertificateRecord[] {
   if (!files.has(FILES.retired)) return [];
   const value = readCaJson(files, FILES.retired);
   const records = value["v"] === 1 ? parseCertificateRecords(value["certificates"]) : undefined;
-  if (records === undefined) throw corrupt(join(files.directory, FILES.retired), "it is no list of certificates");
+  if (records === undefined) throw corrupt(join(files.directory, FILES.retired), "it is not a list of certificates");
   return records;
 }
 
@@ -126,7 +126,7 @@ function* allRecords(draft: Draft): Generator<CertificateRecord> {
 function checkReason(reason: string): RevocationReason {
   const wanted = reason.replace(/-/g, "").toLowerCase();
   const found = REVOCATION_REASONS.find((known) => known.toLowerCase() === wanted);
-  if (found === undefined) throw new HawserError("INVALID_REASON", `${JSON.stringify(reason)} is no reason a revocation list knows`, `Choose one of ${REVOCATION_REASONS.join(", ")}.`);
+  if (found === undefined) throw new HawserError("INVALID_REASON", `unknown revocation reason ${JSON.stringify(reason)}`, `Choose one of ${REVOCATION_REASONS.join(", ")}.`);
   return found;
 }
 
@@ -136,10 +136,10 @@ function reasonOf({ certificates }: RegistryEntry): RevocationReason | undefined
 }
 
 function checkRecoverable(entry: RegistryEntry): void {
-  if (entry.kind === "client") throw new HawserError("NOT_A_DEVICE", `${entry.name} is a client, which has no pre-shared key to recover with`, "Leave out --certificate-only to shut it out.");
+  if (entry.kind === "client") throw new HawserError("NOT_A_DEVICE", `${entry.name} is a client and has no pre-shared key to recover with`, "Leave out --certificate-only to shut it out.");
   if (entry.state === "revoked" || entry.state === "reserved" || entry.psk === undefined) {
     const reason = entry.state === "revoked" ? reasonOf(entry) : undefined;
     const state = reason === undefined ? entry.state : `${entry.state} (${reason})`;
-    throw new HawserError("ALREADY_REVOKED", `the device ${entry.name} is ${state} and has no pre-shared key to recover with`, "Provision it anew if it is to come back.");
+    throw new HawserError("ALREADY_REVOKED", `the device ${entry.name} is ${state} and has no pre-shared key to recover with`, "To bring it back, provision it again.");
   }
 }

@@ -7,6 +7,7 @@ import { addBrokerCommands } from "./commands/broker.js";
 import { addCaCommands } from "./commands/ca.js";
 import { addDemoCommand } from "./commands/demo.js";
 import { addDoctorCommands } from "./commands/doctor.js";
+import { addInitCommand } from "./commands/init.js";
 import { addIssueCommand } from "./commands/issue.js";
 import { addListCommand } from "./commands/list.js";
 import { addPolicyCommands } from "./commands/policy.js";
@@ -25,8 +26,8 @@ A first device, start to end:
 
 Passphrases come from --passphrase-file, else HAWSER_PASSPHRASE or the file that
 HAWSER_PASSPHRASE_FILE names (brokers you start may inherit it), else a prompt.
-Where CA and vault differ: HAWSER_CA_PASSPHRASE[_FILE], HAWSER_VAULT_PASSPHRASE[_FILE],
-or their --...-file options. HAWSER_DEBUG=1 shows where an error came from.
+If CA and vault differ: HAWSER_CA_PASSPHRASE[_FILE], HAWSER_VAULT_PASSPHRASE[_FILE],
+or their --...-file options. HAWSER_DEBUG=1 shows a stack trace.
 `;
 
 /** Runs one command line (without node and script); sets `process.exitCode`. */
@@ -54,6 +55,7 @@ function buildProgram(terminal: Terminal): Command {
     .addHelpText("after", OVERVIEW)
     .exitOverride();
   const adders = [
+    addInitCommand,
     addCaCommands,
     addProvisionCommand,
     addIssueCommand,
@@ -74,7 +76,7 @@ function buildProgram(terminal: Terminal): Command {
 function finishParsing(error: unknown, command: readonly string[], terminal: Terminal): number {
   if (!(error instanceof CommanderError)) return reportError(error, terminal);
   if (error.exitCode === 0) return 0;
-  const what = error.code === "commander.help" ? "a command is missing" : error.message.replace(/^error: /, "");
+  const what = error.code === "commander.help" ? "missing command" : error.message.replace(/^error: /, "");
   return reportError(new HawserError("USAGE", what, `Run: ${["hawser", ...command, "--help"].join(" ")}`), terminal);
 }
 

@@ -61,15 +61,15 @@ export function reportError(error: unknown, terminal: Terminal): ExitCode {
 }
 
 const SYSTEM_ERRORS: Readonly<Record<string, readonly [code: ErrorCode, what: string, next: string]>> = {
-  EACCES: ["PERMISSION_DENIED", "no permission for", "Check who owns it and its mode."],
-  EPERM: ["PERMISSION_DENIED", "no permission for", "Check who owns it and its mode."],
-  EROFS: ["PERMISSION_DENIED", "a read-only file system holds", "Choose a place that can be written."],
-  ENOENT: ["NOT_FOUND", "there is no", "Check the path."],
-  ENOTDIR: ["NOT_FOUND", "a part is no directory in", "Check the path."],
-  EISDIR: ["NOT_FOUND", "this is a directory:", "Check the path."],
+  EACCES: ["PERMISSION_DENIED", "permission denied:", "Check its owner and mode."],
+  EPERM: ["PERMISSION_DENIED", "permission denied:", "Check its owner and mode."],
+  EROFS: ["PERMISSION_DENIED", "read-only file system:", "Choose a writable location."],
+  ENOENT: ["NOT_FOUND", "no such file or directory:", "Check the path."],
+  ENOTDIR: ["NOT_FOUND", "not a directory:", "Check the path."],
+  EISDIR: ["NOT_FOUND", "is a directory:", "Check the path."],
   ENAMETOOLONG: ["NOT_FOUND", "the name is too long:", "Choose a shorter path."],
-  ENOSPC: ["STORAGE_FULL", "the disk is full at", "Make room and run the command again."],
-  EDQUOT: ["STORAGE_FULL", "the disk quota is used up at", "Make room and run the command again."],
+  ENOSPC: ["STORAGE_FULL", "the disk is full at", "Free some space and run the command again."],
+  EDQUOT: ["STORAGE_FULL", "disk quota exceeded at", "Free some space and run the command again."],
 };
 
 /** File-system errors are a user's everyday; everything else that is not typed is a defect, and says so. */
@@ -79,7 +79,7 @@ function toHawserError(error: unknown): HawserError {
   const known = SYSTEM_ERRORS[code ?? ""];
   if (known !== undefined && path !== undefined) return new HawserError(known[0], `${known[1]} ${path}`, known[2]);
   const message = error instanceof Error ? error.message : "an unknown error";
-  return new HawserError("INTERNAL", `this should not happen: ${message}`, "Run again with HAWSER_DEBUG=1 and report what it prints.");
+  return new HawserError("INTERNAL", `unexpected error: ${message}`, "Run it again with HAWSER_DEBUG=1 and report the output.");
 }
 
 export interface HelpTexts {

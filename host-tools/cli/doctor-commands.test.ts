@@ -73,8 +73,8 @@ describe("doctor config", () => {
   });
 
   test.each([
-    [["config", "nothing.conf"], 6, /^error NOT_FOUND: there is no /],
-    [["config", "folder"], 6, /^error NOT_FOUND: this is a directory/],
+    [["config", "nothing.conf"], 6, /^error NOT_FOUND: no such file or directory: /],
+    [["config", "folder"], 6, /^error NOT_FOUND: .*folder is a directory/],
     [["config", "mosquitto.conf", "--broker-version", "newest"], 2, /^error BAD_VERSION: /],
     [["config", "mosquitto.conf", "--broker", "emqx"], 6, /^error BAD_BROKER_CONFIG: line 1: /],
     [["config", "mosquitto.conf", "--fix", "folder"], 5, /^error OUT_EXISTS: /],

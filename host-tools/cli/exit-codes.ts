@@ -18,14 +18,14 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 /** One line a code, as `--help` prints them. */
 export const EXIT_MEANINGS: Readonly<Record<ExitCode, string>> = {
   0: "done",
-  1: "failed for another reason; the error line says which",
-  2: "wrong usage: a flag, an id, a URL, a port or a duration",
+  1: "failed for another reason; see the error line",
+  2: "usage error: option, id, URL, port or duration",
   3: "credentials: passphrase, key, certificate or trust",
-  4: "network, broker or serial line: unreachable, port in use, not proved",
-  5: "conflict: the name, directory or vault exists or is in use",
+  4: "network, broker or serial line: unreachable, port in use, unverified",
+  5: "conflict: name, directory or vault exists or is in use",
   6: "data: not found, not a CA or vault, damaged, or not writable",
-  8: "the doctor found something as bad as --fail-on",
-  130: "interrupted before the work was done",
+  8: "the doctor found something at least as severe as --fail-on",
+  130: "interrupted before it finished",
 };
 
 const USAGE = [

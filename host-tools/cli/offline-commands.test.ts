@@ -254,7 +254,8 @@ describe("list", () => {
     const cwd = await withDevice();
     const { code, stdout } = await hawser(["list", "--dir", "ca"], { cwd });
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^ID +KIND +ROLE +STATE +SERIAL +EXPIRES\nsensor-1 +device +sensor +active +[0-9a-f]+ +\d{4}-\d\d-\d\d\n$/);
+    expect(stdout).toMatch(/^ID +KIND +ROLE +STATE +SERIAL +EXPIRES\nsensor-1 +device +sensor +active +[0-9a-f]{8}\.\. +\d{4}-\d\d-\d\d\n$/);
+    for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
   });
 
   test("refuses a directory that is no CA", async () => {

@@ -15,7 +15,7 @@ import type { Terminal } from "./terminal.js";
 
 function withHeld(problem: HawserError, held: readonly string[]): HawserError {
   if (held.length === 0) return problem;
-  return new HawserError(problem.code, `${problem.message}. Until it is, ${held.join(", ")} has no rights there`, problem.nextStep);
+  return new HawserError(problem.code, `${problem.message}. Until then, ${held.join(", ")} has no rights there`, problem.nextStep);
 }
 
 /**
@@ -92,5 +92,5 @@ function warnOfCopy({ olderCopy }: CaView, terminal: Terminal): void {
 }
 
 function notVerified(directory: string, why: string, next: string): HawserError {
-  return new HawserError("NOT_VERIFIED", `not verified: what the files in ${directory} say may have been written by anybody who can write there (${why})`, next);
+  return new HawserError("NOT_VERIFIED", `not verified: anyone who can write to ${directory} may have changed these entries (${why})`, next);
 }

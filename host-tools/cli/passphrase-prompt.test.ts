@@ -169,7 +169,7 @@ describe("a passphrase file on the command line", () => {
     ["empty", "", /^error PASSPHRASE_REQUIRED: /],
     ["blank", " \n", /^error PASSPHRASE_REQUIRED: .* is blank\./],
     ["marked", "\ufeffwords\n", /^error PASSPHRASE_FILE_UNREADABLE: .*byte order mark/],
-    ["/dev/zero", undefined, /^error PASSPHRASE_FILE_UNREADABLE: .*no regular file/],
+    ["/dev/zero", undefined, /^error PASSPHRASE_FILE_UNREADABLE: .*not a regular file/],
   ])("is an error when it is %s, though the environment has one", async (name, content, error) => {
     const cwd = temporaryDirectory();
     if (content !== undefined) secret(cwd, name, content);

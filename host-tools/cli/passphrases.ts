@@ -2,7 +2,7 @@
 import { HawserError } from "../../sdk/errors.js";
 import { weaknessOf } from "../../sim/node/vault/passphrase-strength.js";
 import { passphraseSources, readPassphrase } from "../../sim/node/vault/passphrase.js";
-import type { PassphraseSurroundings } from "../../sim/node/vault/passphrase.js";
+import type { PassphraseSource, PassphraseSurroundings } from "../../sim/node/vault/passphrase.js";
 import { processStop } from "./stop-signal.js";
 
 export interface PassphraseOptions {
@@ -33,12 +33,20 @@ export async function newCaPassphrase(options: PassphraseOptions & { dir: string
 export function strongEnough(passphrase: string, { allowWeakPassphrase = false }: PassphraseOptions): string {
   const weakness = allowWeakPassphrase ? undefined : weaknessOf(passphrase);
   if (weakness === undefined) return passphrase;
-  throw new HawserError("WEAK_PASSPHRASE", `the new passphrase is easy to guess: ${weakness}`, "Choose another, four or five unrelated words for example, or say --allow-weak-passphrase.");
+  throw new HawserError("WEAK_PASSPHRASE", `the new passphrase is easy to guess: ${weakness}`, "Choose another, such as four or five unrelated words, or use --allow-weak-passphrase.");
 }
 
-/** Whether there is a passphrase for the CA without asking a person. */
+/** Whether options or environment give a passphrase for the CA, without a prompt. */
 export function hasCaPassphrase(options: PassphraseOptions, env: Environment): boolean {
-  const sources = passphraseSources("ca", { general: options.passphraseFile, specific: options.caPassphraseFile });
+  return isGiven(passphraseSources("ca", { general: options.passphraseFile, specific: options.caPassphraseFile }), env);
+}
+
+/** Whether options or environment give a passphrase for a vault, without a prompt. */
+export function hasVaultPassphrase(options: PassphraseOptions, env: Environment): boolean {
+  return isGiven(passphraseSources("vault", { general: options.passphraseFile, specific: options.vaultPassphraseFile }), env);
+}
+
+function isGiven(sources: readonly PassphraseSource[], env: Environment): boolean {
   return sources.some((source) => "file" in source || env["environment" in source ? source.environment : source.fileOf] !== undefined);
 }
 

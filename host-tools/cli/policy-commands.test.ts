@@ -42,7 +42,7 @@ describe("hawser policy", () => {
     expect(verdicts.every(({ allowed }) => !allowed)).toBe(true);
     const { who } = await json<{ who: { id: string; action: string }[] }>(cwd, "policy", "who", ...flags, "--topic", "devices/dev1/up/x");
     expect(who.map(({ id, action }) => `${id} ${action}`)).toEqual(["dev1 publish", "backend receive"]);
-    expect((await hawser(["policy", "who", "--topic", "x"], { cwd })).stderr).toMatch(/^error USAGE: it takes names/);
+    expect((await hawser(["policy", "who", "--topic", "x"], { cwd })).stderr).toMatch(/^error USAGE: this question needs names/);
     expect((await hawser(["policy", "explain", ...flags, "--id", "ghost"], { cwd })).code).toBe(6);
   });
 
@@ -72,7 +72,7 @@ describe("hawser policy", () => {
     expect(failed).toMatchObject({ code: 1, stderr: expect.stringMatching(/^error POLICY_TEST_FAILED: 1 of 4/) as string });
     expect(readFileSync(join(cwd, "report.xml"), "utf8")).toMatch(/tests="4" failures="1"[\s\S]*classname="own &#60;topics&#62;"/);
     writeFileSync(join(cwd, "t.yaml"), "tests: [{ as: dev1, mayy: [publish x] }]\n");
-    expect((await hawser(["policy", "test", "t.yaml"], { cwd })).stderr).toMatch(/^error BAD_POLICY_TEST: t.yaml: test 1: mayy is not known/);
+    expect((await hawser(["policy", "test", "t.yaml"], { cwd })).stderr).toMatch(/^error BAD_POLICY_TEST: t.yaml: test 1: unknown setting mayy/);
   });
 
   test("writes the catalogue as Markdown, HTML and AsyncAPI", async () => {

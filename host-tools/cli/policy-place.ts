@@ -41,7 +41,7 @@ export function loadNames({ dir, inventory }: PolicySources): NameDirectory | un
 /** @throws HawserError `USAGE` when the flags mean no names */
 export function needNames(sources: PolicySources): NameDirectory {
   const names = loadNames(sources);
-  if (names === undefined) throw new HawserError("USAGE", "it takes names to answer this", "Add --dir CA or --inventory FILE.");
+  if (names === undefined) throw new HawserError("USAGE", "this question needs names", "Add --dir CA or --inventory FILE.");
   return names;
 }
 
@@ -49,6 +49,6 @@ export function needNames(sources: PolicySources): NameDirectory {
 export function timeOf(text: string | undefined): number {
   if (text === undefined) return Date.now();
   const ms = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d))?$/.test(text) ? Date.parse(text) : Number.NaN;
-  if (Number.isNaN(ms)) throw new HawserError("USAGE", `${JSON.stringify(text)} is not a time`, "Write it as 2027-01-31T08:00:00Z.");
+  if (Number.isNaN(ms)) throw new HawserError("USAGE", `invalid time ${JSON.stringify(text)}`, "Use the form 2027-01-31T08:00:00Z.");
   return ms;
 }

@@ -1,4 +1,4 @@
-/** SIGINT and SIGTERM as one request to stop in an orderly way; the second one of them ends the process at once. */
+/** One orderly stop for SIGINT, SIGTERM and the end of npx; a second signal ends the process at once. */
 import { HawserError } from "../../sdk/errors.js";
 import { EXIT } from "./exit-codes.js";
 
@@ -24,7 +24,7 @@ export class StopSignal {
    * @throws HawserError `INTERRUPTED`
    */
   check(): void {
-    if (this.#requested) throw new HawserError("INTERRUPTED", "stopped by a signal before the work was done; nothing was changed", "Run the command again.");
+    if (this.#requested) throw new HawserError("INTERRUPTED", "stopped by a signal before it finished; nothing was changed", "Run the command again.");
   }
 }
 
@@ -39,11 +39,30 @@ export function stopOnProcessSignals(): StopSignal {
   };
   process.on("SIGINT", ask);
   process.on("SIGTERM", ask);
+  stopWithNpm(stop);
   ofThisProcess = stop;
   return stop;
 }
 
-/** What `stopOnProcessSignals` made; until then signals end the process by themselves. One for all, as the signals and the terminal they come from are. */
+/** Often enough that a port is free before somebody types the next command. */
+const PARENT_POLL_MS = 250;
+
+/**
+ * npx and `npm run` pass no signal on when they are killed: the program they started would live on, unseen, and hold its port. Only there does
+ * losing the parent process mean stop: `nohup hawser ... &` from a shell that ends is meant to stay.
+ */
+function stopWithNpm(stop: StopSignal): void {
+  if (process.env["npm_command"] === undefined) return;
+  const parent = process.ppid;
+  const poll = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(poll);
+    stop.request();
+  }, PARENT_POLL_MS);
+  poll.unref();
+}
+
+/** The stop signal of this process, once `stopOnProcessSignals` made it; before that, a signal ends the process directly. */
 export function processStop(): StopSignal | undefined {
   return ofThisProcess;
 }

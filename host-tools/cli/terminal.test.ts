@@ -16,8 +16,8 @@ function terminal(json: boolean, isTTY = false, env: Record<string, string> = {}
 describe("Terminal", () => {
   test("says an error in one line: code, what happened, what to do", () => {
     const { subject, errors } = terminal(false);
-    subject.error(new HawserError("VAULT_EXISTS", "there is something at x", "Choose another path"));
-    expect(errors()).toBe("error VAULT_EXISTS: there is something at x. Next: Choose another path.\n");
+    subject.error(new HawserError("VAULT_EXISTS", "x already exists", "Choose another path"));
+    expect(errors()).toBe("error VAULT_EXISTS: x already exists. Next: Choose another path.\n");
   });
 
   test("says an error as one JSON object with --json", () => {

@@ -38,7 +38,7 @@ describe("ports and counts", () => {
   });
 
   test("refuse what is no fixed port without the advice to give 0", () => {
-    for (const text of ["0", "abc"]) expect(() => parseFixedPort(text)).toThrow(expect.objectContaining({ nextStep: "Give a number from 1 to 65535." }));
+    for (const text of ["0", "abc"]) expect(() => parseFixedPort(text)).toThrow(expect.objectContaining({ nextStep: "Use a number from 1 to 65535." }));
   });
 
   test("go up to every baud rate there is", () => {
@@ -84,7 +84,7 @@ describe("parseBrokerUrl", () => {
   });
 
   test.each(["mqtt://localhost:1883", "MQTT://localhost:1883", "tcp://localhost:1883", "ws://localhost:80"])("says of %s that devices never speak plaintext", (url) => {
-    expect(() => parseBrokerUrl(url)).toThrow(/never speaks without TLS/);
+    expect(() => parseBrokerUrl(url)).toThrow(/devices always use TLS/);
   });
 
   test.each(["mqtts", "mqtt"])("does not repeat a password that was put into a %s URL", (scheme) => {

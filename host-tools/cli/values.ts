@@ -14,7 +14,7 @@ export function parseDurationMs(text: string): number {
   const match = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)$/.exec(text === "0" ? "0s" : text);
   const value = Number(match?.[1] ?? Number.NaN) * (UNIT_MS[match?.[2] ?? ""] ?? Number.NaN);
   if (!(value <= MAX_DURATION_MS)) {
-    throw new HawserError("BAD_DURATION", `${JSON.stringify(text)} is not a duration this tool can wait for`, "Write a number and a unit, up to 24d: 500ms, 1s, 5m, 2h, 3d.");
+    throw new HawserError("BAD_DURATION", `invalid duration ${JSON.stringify(text)}`, "Use a number and a unit, up to 24d: 500ms, 1s, 5m, 2h, 3d.");
   }
   return Math.round(value);
 }
@@ -22,7 +22,7 @@ export function parseDurationMs(text: string): number {
 /** For flags where no time at all makes no sense. Throws `BAD_DURATION`. */
 export function parsePositiveDurationMs(text: string): number {
   const value = parseDurationMs(text);
-  if (value < 1) throw new HawserError("BAD_DURATION", `${JSON.stringify(text)} is too short`, "Give at least 1ms, e.g. 1s.");
+  if (value < 1) throw new HawserError("BAD_DURATION", `duration ${JSON.stringify(text)} is too short`, "Use at least 1ms, e.g. 1s.");
   return value;
 }
 
@@ -31,17 +31,17 @@ export function parsePositiveDurationMs(text: string): number {
  * @throws HawserError `BAD_PORT`
  */
 export function parsePort(text: string): number {
-  return portFrom(0, text, "Give a number from 1 to 65535, or 0 to let the system choose.");
+  return portFrom(0, text, "Use a number from 1 to 65535, or 0 to let the system choose.");
 }
 
 /** A port that others will be told, 1..65535. Throws `BAD_PORT`. */
 export function parseFixedPort(text: string): number {
-  return portFrom(1, text, "Give a number from 1 to 65535.");
+  return portFrom(1, text, "Use a number from 1 to 65535.");
 }
 
 function portFrom(least: number, text: string, next: string): number {
   const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
-  if (!(port >= least && port <= 65535)) throw new HawserError("BAD_PORT", `${JSON.stringify(text)} is not a port`, next);
+  if (!(port >= least && port <= 65535)) throw new HawserError("BAD_PORT", `invalid port ${JSON.stringify(text)}`, next);
   return port;
 }
 
@@ -51,7 +51,7 @@ function portFrom(least: number, text: string, next: string): number {
  */
 export function parseCount(text: string): number {
   const count = /^\d{1,7}$/.test(text) ? Number(text) : Number.NaN;
-  if (!(count >= 1 && count <= 1_000_000)) throw new HawserError("BAD_NUMBER", `${JSON.stringify(text)} is not a count`, "Give a whole number from 1 to 1000000.");
+  if (!(count >= 1 && count <= 1_000_000)) throw new HawserError("BAD_NUMBER", `invalid count ${JSON.stringify(text)}`, "Use a whole number from 1 to 1000000.");
   return count;
 }
 
@@ -60,7 +60,7 @@ export function parseCount(text: string): number {
  * @throws HawserError `BAD_BAUD`
  */
 export function parseBaud(text: string): number {
-  if (!/^[1-9]\d{0,7}$/.test(text)) throw new HawserError("BAD_BAUD", `${JSON.stringify(text)} is not a baud rate`, "Give the rate the device has, e.g. 115200.");
+  if (!/^[1-9]\d{0,7}$/.test(text)) throw new HawserError("BAD_BAUD", `invalid baud rate ${JSON.stringify(text)}`, "Use the device's rate, e.g. 115200.");
   return Number(text);
 }
 
@@ -74,16 +74,16 @@ export function collect(value: string, previous: readonly string[] | undefined):
  * @throws HawserError `BAD_URL`
  */
 export function parseBrokerUrl(text: string): Endpoint {
-  const next = "Write mqtts://HOST:PORT, e.g. mqtts://localhost:8883.";
+  const next = "Use mqtts://HOST:PORT, e.g. mqtts://localhost:8883.";
   const shown = JSON.stringify(withoutUserInfo(text));
   if (/^(mqtt|tcp|ws):\/\//i.test(text)) {
-    throw new HawserError("BAD_URL", `${shown} is a plaintext address, and a device never speaks without TLS`, next);
+    throw new HawserError("BAD_URL", `${shown} is a plaintext URL, but devices always use TLS`, next);
   }
   const match = /^mqtts:\/\/(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?):(\d{1,5})\/?$/.exec(text);
   const host = match?.[1]?.replace(/^\[|\]$/g, "");
   const port = Number(match?.[2]);
   if (host === undefined || host.length > 253 || !(port >= 1 && port <= 65535)) {
-    throw new HawserError("BAD_URL", `${shown} is not a broker address`, next);
+    throw new HawserError("BAD_URL", `invalid broker URL ${shown}`, next);
   }
   return { host, port };
 }

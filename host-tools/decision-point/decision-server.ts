@@ -70,10 +70,10 @@ export async function startDecisionServer(engine: () => PolicyEngine, options: D
 }
 
 function requireGuarded(host: string, { tls, secret }: DecisionServerOptions): void {
-  if (secret !== undefined && secret.length < MIN_SECRET_LENGTH) throw new HawserError("BAD_CONFIG", `the shared secret is shorter than ${MIN_SECRET_LENGTH} characters`, "Make one with: openssl rand -hex 32");
+  if (secret !== undefined && secret.length < MIN_SECRET_LENGTH) throw new HawserError("BAD_CONFIG", `the shared secret is shorter than ${MIN_SECRET_LENGTH} characters`, "Generate one: openssl rand -hex 32");
   const isLoopback = host === "localhost" || host === "::1" || /^127\./.test(host);
   if (isLoopback || (tls !== undefined && secret !== undefined)) return;
-  throw new HawserError("BAD_CONFIG", `a decision point on ${host} would answer the whole network without protection`, "Give a certificate, a key and a shared secret, or listen on 127.0.0.1.");
+  throw new HawserError("BAD_CONFIG", `a decision point on ${host} would answer the entire network without protection`, "Give a certificate, a key and a shared secret, or listen on 127.0.0.1.");
 }
 
 function digest(text: string): Buffer {

@@ -20,7 +20,7 @@ export interface ConfigAuditOptions {
 
 /** @throws HawserError `NOT_FOUND`, `BAD_VERSION`, `BAD_BROKER_CONFIG`; the file system's error when the file cannot be read */
 export function auditConfig(file: string, { broker, version, nowMs }: ConfigAuditOptions): DoctorReport {
-  if (statSync(file).isDirectory()) throw new HawserError("NOT_FOUND", `this is a directory: ${file}`, "Name the broker's main configuration file.");
+  if (statSync(file).isDirectory()) throw new HawserError("NOT_FOUND", `${file} is a directory`, "Pass the broker's main configuration file.");
   switch (broker ?? brokerOf(file)) {
     case "mosquitto":
       return auditMosquitto(file, { version: version ?? installedMosquittoVersion() ?? OLDEST_TRIED, nowMs });

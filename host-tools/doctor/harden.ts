@@ -25,7 +25,7 @@ const PATH_OPTION =
  * @throws HawserError `OUT_EXISTS`
  */
 export function writeHardened(main: string, files: readonly string[], findings: readonly Finding[], out: string): Hardened {
-  if (existsSync(out) && readdirSync(out).length > 0) throw new HawserError("OUT_EXISTS", `${out} exists and is not empty`, "Name a directory that does not exist yet.");
+  if (existsSync(out) && readdirSync(out).length > 0) throw new HawserError("OUT_EXISTS", `${out} exists and is not empty`, "Use a directory that does not exist yet.");
   const directory = dirname(resolve(main));
   const edits = findings.flatMap((finding) => finding.edits);
   const edited = new Set(edits.map(({ place }) => place.file));

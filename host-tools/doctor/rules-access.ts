@@ -45,7 +45,7 @@ export const ACCESS_RULES = {
   HW025: {
     title: "Nobody can get in",
     severity: "high",
-    why: "These settings exclude each other: every client is refused. Such listeners tend to be mended in a hurry, by opening them too far.",
+    why: "These settings exclude each other: every client is refused. Such listeners tend to be fixed in a hurry, by opening them too far.",
     remedy: "See the finding's own lines: certificates need require_certificate and a CA, keys need a listener without certificates.",
     live: "every CONNECT is refused, with good credentials too",
     references: ["mosquitto.conf(5)"],

@@ -62,7 +62,7 @@ export const ACL_RULES = {
     title: "A rule does not apply to whom it seems to",
     severity: "medium",
     why: "`topic` lines above the first `user` apply to anonymous clients alone. A comment behind a name is part of the name, so the rule is for a user that does not exist.",
-    remedy: "Write `pattern` for everybody, and comments on lines of their own.",
+    remedy: "Write `pattern` for everybody, and put comments on separate lines.",
     references: ["mosquitto.conf(5), acl_file"],
   },
   HW068: {

@@ -6,7 +6,7 @@ export const FLEET_RULES = {
     title: "Two names share a key or a certificate",
     severity: "high",
     why: "Who opens one device has the other too, and revoking one takes both out.",
-    remedy: "Provision each device with a key of its own.",
+    remedy: "Provision each device with its own key.",
     references: ["AWS IoT Device Defender, device certificate shared"],
   },
   HW081: {
@@ -41,7 +41,7 @@ export const FLEET_RULES = {
     title: "A name is shut out, but can still connect",
     severity: "high",
     why: "The registry says revoked, and a broker's files or the revocation list do not: the shut-out name still gets in.",
-    remedy: "Run `hawser revoke` again, or `hawser broker config`: both write the files anew and reload the broker.",
+    remedy: "Run `hawser revoke` again, or `hawser broker config`: both rewrite the files and reload the broker.",
     references: ["AWS IoT Device Defender, revoked device certificate still active"],
   },
   HW086: {

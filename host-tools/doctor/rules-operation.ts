@@ -13,7 +13,7 @@ export const OPERATION_RULES = {
     title: "A file the configuration names is missing or cannot be used",
     severity: "high",
     why: "The broker reads its password, ACL, key and certificate files when it starts, and stops when one is missing or malformed. A comment behind a file name is part of the name.",
-    remedy: "Correct the path, or put the file there. Write comments on lines of their own.",
+    remedy: "Correct the path, or put the file there. Put comments on separate lines.",
     references: ["mosquitto.conf(5)"],
   },
   HW003: {
@@ -47,7 +47,7 @@ export const OPERATION_RULES = {
   HW007: {
     title: "Memory is unbounded",
     severity: "medium",
-    why: "With a limit of 0 there is none: one subscriber that stays away, or reads slowly, makes the broker keep every message until the machine has no memory left.",
+    why: "A limit of 0 means no limit: one subscriber that stays away, or reads slowly, makes the broker keep every message until the machine runs out of memory.",
     remedy: "Set max_queued_messages and max_inflight_messages to what your devices need; 1000 and 20 are the defaults.",
     references: ["CWE-770", "mosquitto.conf(5), max_queued_messages"],
   },
@@ -77,7 +77,7 @@ export const OPERATION_RULES = {
     title: "An administration interface is open",
     severity: "high",
     why: "The management interface of the broker changes users, rules and sessions. It should not be reachable from the network of the devices, and never with a password everybody knows.",
-    remedy: "Bind it to loopback, require TLS, and set a password of your own.",
+    remedy: "Bind it to loopback, require TLS, and set your own password.",
     references: ["CWE-1188"],
   },
 } as const satisfies Readonly<Record<`HW${number}`, Rule>>;

@@ -85,7 +85,7 @@ export const TLS_RULES = {
   HW050: {
     title: "Certificates of foreign authorities are accepted",
     severity: "high",
-    why: "Any authority in cafile or capath may issue a certificate with the name of your console in it, and its customers may order one. A public CA is no guard for your topics.",
+    why: "Any authority in cafile or capath may issue a certificate with the name of your console in it, and its customers may order one. A public CA does not protect your topics.",
     remedy: "Let cafile hold only the CA that issues your clients' certificates; the broker's own chain belongs in certfile.",
     live: "a certificate of the foreign CA with a known name is accepted",
     references: ["CWE-296", "mosquitto.conf(5), cafile"],

@@ -24,11 +24,11 @@ export async function checkRequest(der: Uint8Array, id: string): Promise<Checked
   const request = parse(der);
   const publicKey = p256Key(request);
   if (!(await signatureIsGood(request))) {
-    throw new HawserError("BAD_SIGNATURE", "the certificate request is not signed by the key it carries", "Make a new request with the key of the device.");
+    throw new HawserError("BAD_SIGNATURE", "the certificate request is not signed by its own key", "Make a new request with the device's key.");
   }
   const names = request.subjectName.getField("CN");
   if (names.length !== 1 || names[0] !== id) {
-    throw new HawserError("WRONG_SUBJECT", `the certificate request does not ask for the name ${id}`, `Make a request with the subject CN=${id}.`);
+    throw new HawserError("WRONG_SUBJECT", `the certificate request is not for the name ${id}`, `Make a request with the subject CN=${id}.`);
   }
   return { publicKey, publicKeyHash: hashOfPublicKey(publicKey) };
 }
@@ -56,7 +56,7 @@ function p256Key(request: x509.Pkcs10CertificateRequest): Uint8Array {
   } catch {
     // Falls through: a key that OpenSSL does not read is no P-256 key either.
   }
-  throw new HawserError("BAD_REQUEST", "the key of the certificate request is not P-256", "Make the key on the curve P-256.");
+  throw new HawserError("BAD_REQUEST", "the key of the certificate request is not P-256", "Generate the key on curve P-256.");
 }
 
 /** An EC public key on P-256 with its point uncompressed (RFC 5480): a point has three encodings, and OpenSSL gives a key back as it came. */

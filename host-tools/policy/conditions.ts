@@ -43,11 +43,11 @@ export function parseNetwork(text: string): Network {
   const prefix = prefixText === undefined ? width : Number(prefixText);
   const isPrefix = prefixText === undefined || (/^\d{1,3}$/.test(prefixText) && prefix <= width);
   if ((version !== 4 && version !== 6) || !isPrefix || rest.length > 0) {
-    throw new HawserError("POLICY_INVALID", `${JSON.stringify(text)} is not an IP network`, "Write ADDRESS/PREFIX, for example 10.0.0.0/8 or fd00::/8.");
+    throw new HawserError("POLICY_INVALID", `invalid IP network ${JSON.stringify(text)}`, "Use ADDRESS/PREFIX, for example 10.0.0.0/8 or fd00::/8.");
   }
   const all = bitsOf(address, version);
   const bits = masked(all, width, prefix);
-  if (bits !== all) throw new HawserError("POLICY_INVALID", `the network ${text} has bits beyond its prefix`, "Write the network's first address.");
+  if (bits !== all) throw new HawserError("POLICY_INVALID", `the network ${text} has bits set beyond its prefix`, "Use the network's first address.");
   return { text, version, bits, prefix };
 }
 
@@ -96,10 +96,10 @@ export function parseWindow(raw: RawWindow): TimeWindow {
   try {
     clockIn(zone);
   } catch {
-    throw new HawserError("POLICY_INVALID", `there is no time zone ${JSON.stringify(zone)}`, "Use a name of the IANA database, for example Europe/Berlin.");
+    throw new HawserError("POLICY_INVALID", `unknown time zone ${JSON.stringify(zone)}`, "Use an IANA name, for example Europe/Berlin.");
   }
-  if ((raw.from === undefined) !== (raw.to === undefined)) throw new HawserError("POLICY_INVALID", "a time of access has only one of from and to", "Give both.");
-  if (raw.from !== undefined && raw.from === raw.to) throw new HawserError("POLICY_INVALID", `the time of access from ${raw.from} to ${raw.to} is empty`, "Leave both out for the whole day.");
+  if ((raw.from === undefined) !== (raw.to === undefined)) throw new HawserError("POLICY_INVALID", "a time of access needs both from and to", "Give both.");
+  if (raw.from !== undefined && raw.from === raw.to) throw new HawserError("POLICY_INVALID", `the time of access from ${raw.from} to ${raw.to} is empty`, "Omit both for the full day.");
   return {
     zone,
     ...(raw.days === undefined ? {} : { days: new Set(raw.days) }),
@@ -115,7 +115,7 @@ function minuteOf(text: string): number {
 
 function instant(text: string): number {
   const ms = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?Z)?$/.test(text) ? Date.parse(text) : Number.NaN;
-  if (Number.isNaN(ms)) throw new HawserError("POLICY_INVALID", `${JSON.stringify(text)} is not a date`, "Write 2027-01-31 or 2027-01-31T08:00Z.");
+  if (Number.isNaN(ms)) throw new HawserError("POLICY_INVALID", `invalid date ${JSON.stringify(text)}`, "Use 2027-01-31 or 2027-01-31T08:00Z.");
   return ms;
 }
 

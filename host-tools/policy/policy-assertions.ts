@@ -45,9 +45,9 @@ export function readAssertions(text: string, file: string, listeners: readonly s
 const GROUP_KEYS = new Set(["name", "as", "on", "at", "from", "may", "may-not"]);
 
 function readGroup(raw: unknown, index: number, file: string, listeners: readonly string[], nowMs: number): Assertion[] {
-  if (!isObject(raw)) throw bad(file, `test ${index + 1} is not a table of settings`);
+  if (!isObject(raw)) throw bad(file, `test ${index + 1} is not a mapping`);
   const stray = Object.keys(raw).find((key) => !GROUP_KEYS.has(key));
-  if (stray !== undefined) throw bad(file, `test ${index + 1}: ${stray} is not known`);
+  if (stray !== undefined) throw bad(file, `test ${index + 1}: unknown setting ${stray}`);
   const group = typeof raw["name"] === "string" ? raw["name"] : `test ${index + 1}`;
   const names = list(raw["as"]).map((name) => textOf(name, file, `${group}: as`));
   const on = raw["on"] === undefined ? listeners.slice(0, 1) : list(raw["on"]).map((name) => textOf(name, file, `${group}: on`));
@@ -127,7 +127,7 @@ function list(value: unknown): unknown[] {
 
 function textOf(value: unknown, file: string, where: string): string {
   if (typeof value === "string") return value;
-  throw bad(file, `${where} is not a text`);
+  throw bad(file, `${where} is not a string`);
 }
 
 function isAction(word: string): word is Action {

@@ -58,7 +58,7 @@ function readAttributes(reader: PolicyReader): Map<string, AttributeDefinition> 
 /** Repetitions of repetitions take JavaScript's engine for ever on some values. */
 function wholePattern(pattern: string): RegExp {
   if (/[+*}]\)?[+*{]/.test(pattern) || /\\[1-9]/.test(pattern) || pattern.length > 200) {
-    throw new HawserError("POLICY_INVALID", `the pattern ${JSON.stringify(pattern)} repeats a repetition, refers back, or is too long`, "Write a simpler one, or list the values.");
+    throw new HawserError("POLICY_INVALID", `the pattern ${JSON.stringify(pattern)} has nested repetition or a back-reference, or is too long`, "Simplify it, or list the values.");
   }
   try {
     return new RegExp(`^(?:${pattern})$`, "u");

@@ -42,10 +42,10 @@ export function isClientRole(role: string): role is ClientRole {
  */
 export function checkDeviceRole(role: string): string {
   if (isClientRole(role)) {
-    throw new HawserError("INVALID_ROLE", `the role ${role} belongs to clients that are no device`, "Choose another role for the device, or use `hawser issue` for a client.");
+    throw new HawserError("INVALID_ROLE", `the role ${role} belongs to clients that are not devices`, "Choose another role for the device, or use `hawser issue` for a client.");
   }
   if (!VALID_ROLE.test(role)) {
-    throw new HawserError("INVALID_ROLE", `the role ${JSON.stringify(role)} is not usable`, "Use at most 32 lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit.");
+    throw new HawserError("INVALID_ROLE", `invalid role ${JSON.stringify(role)}`, "Use up to 32 lower-case letters, digits, '.', '_' and '-', starting with a letter or digit.");
   }
   return role;
 }
@@ -56,7 +56,7 @@ export function checkDeviceRole(role: string): string {
  */
 export function checkClientRole(role: string): ClientRole {
   if (!isClientRole(role)) {
-    throw new HawserError("INVALID_ROLE", `there is no client role ${JSON.stringify(role)}`, `Choose one of ${CLIENT_ROLES.join(", ")}.`);
+    throw new HawserError("INVALID_ROLE", `unknown client role ${JSON.stringify(role)}`, `Choose one of ${CLIENT_ROLES.join(", ")}.`);
   }
   return role;
 }

@@ -14,7 +14,7 @@ const PLACEHOLDER = /^\{([a-z][a-z0-9-]*)\}$/;
 export function parseTemplate(text: string): Level[] {
   if (!isTopicFilter(text)) throw bad(text, "it is not a topic filter", "Use + for one level and # at the end only.");
   // It becomes a line of somebody's configuration.
-  if (/[\p{Cc}\p{Cs}\u2028\u2029]/u.test(text) || text.trim() !== text) throw bad(text, "it has control characters, or blanks at an end", "Write plain topics.");
+  if (/[\p{Cc}\p{Cs}\u2028\u2029]/u.test(text) || text.trim() !== text) throw bad(text, "it has control characters, or spaces at either end", "Use plain topics.");
   return text.split("/").map((level) => {
     if (level === "+") return { kind: "plus" };
     if (level === "#") return { kind: "hash" };

@@ -38,7 +38,7 @@ export function binary(value: unknown, field: string): Uint8Array {
  */
 export function checkProof(publicKey: Uint8Array, proof: Uint8Array, nonce: Uint8Array): void {
   if (isSignedBy(publicKey, proof, nonce)) return;
-  throw new HawserError("BAD_PROOF", "the device does not prove that it holds its key", "Do not trust this device; check what is connected.");
+  throw new HawserError("BAD_PROOF", "the device failed to prove that it holds its key", "Do not trust this device. Check what is connected.");
 }
 
 function isSignedBy(publicKey: Uint8Array, proof: Uint8Array, nonce: Uint8Array): boolean {
@@ -51,5 +51,5 @@ function isSignedBy(publicKey: Uint8Array, proof: Uint8Array, nonce: Uint8Array)
 }
 
 function badAnswer(field: string): HawserError {
-  return new HawserError("BAD_ANSWER", `the device's answer has no usable ${field}`, "Use the hawser of the device's firmware.");
+  return new HawserError("BAD_ANSWER", `the device's answer has no usable ${field}`, "Use the hawser version that matches the firmware.");
 }

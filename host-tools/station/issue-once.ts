@@ -35,7 +35,7 @@ function checkHasNoOtherName(names: readonly ListedName[], id: string, publicKey
   const other = names.find(({ name, certificates }) => name !== id && certificates.some((known) => known.publicKeyHash === publicKeyHash && known.status === "active"));
   if (other === undefined) return;
   const next = `Provision it with --id ${other.name}; or revoke ${other.name} first (hawser revoke), then run the same command again.`;
-  throw new HawserError("ALREADY_PROVISIONED", `the connected device was being provisioned as ${other.name} when that was cut off`, next);
+  throw new HawserError("ALREADY_PROVISIONED", `the connected device was being provisioned as ${other.name} when the command was interrupted`, next);
 }
 
 function isCurrentKey(names: readonly ListedName[], id: string, publicKeyHash: string): boolean {

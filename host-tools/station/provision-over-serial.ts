@@ -97,7 +97,7 @@ async function install(link: StationLink, nonce: Uint8Array, issued: IssuedIdent
   }
   const state = readState(await link.request("status"), nonce);
   if (state.id !== id || state.serial !== serial || state.publicKeyHash !== publicKeyHash) {
-    throw new HawserError("READ_BACK_FAILED", `the device does not have what was installed: it says ${state.id ?? "no id"}, ${state.serial ?? "no certificate"}`, "Take this device aside: its flash may be damaged.");
+    throw new HawserError("READ_BACK_FAILED", `the device does not hold the installed identity: it reports ${state.id ?? "no id"}, ${state.serial ?? "no certificate"}`, "Set this device aside: its flash may be damaged.");
   }
 }
 
@@ -109,7 +109,7 @@ function provisionedAs(state: DeviceState, listed: ListedName | undefined, id: s
   }
   const who = state.id === undefined ? "an identity" : `the identity of ${state.id}`;
   const next = "Take another device, or erase this one's flash (esptool.py erase_flash) and flash it again.";
-  throw new HawserError("ALREADY_PROVISIONED", `the connected device has ${who} already`, next);
+  throw new HawserError("ALREADY_PROVISIONED", `the connected device already has ${who}`, next);
 }
 
 async function listedName(ca: CertificateAuthority, id: string): Promise<ListedName | undefined> {

@@ -33,7 +33,7 @@ const REFUSALS: Readonly<Record<string, readonly [code: ErrorCode, what: string,
 export function openSerialDevice(path: string, baud: number = DEFAULT_BAUD): Duplex {
   const file = open(path);
   try {
-    if (!isatty(file)) throw new HawserError("NOT_A_SERIAL_PORT", `${path} is no serial port`, "Name a terminal device, e.g. /dev/ttyUSB0 or /dev/cu.usbserial-110.");
+    if (!isatty(file)) throw new HawserError("NOT_A_SERIAL_PORT", `${path} is not a serial port`, "Use a terminal device, e.g. /dev/ttyUSB0 or /dev/cu.usbserial-110.");
     configure(file, path, baud);
     return new ReadStream(file);
   } catch (error) {
@@ -54,7 +54,7 @@ function open(path: string): number {
 
 function configure(file: number, path: string, baud: number): void {
   const { status, stderr, error } = spawnSync("stty", [String(baud), ...RAW], { stdio: [file, "ignore", "pipe"], encoding: "utf8" });
-  if (error) throw new HawserError("STTY_MISSING", `stty cannot be run: ${error.message}`, "Install coreutils; on other systems than Linux and macOS serial ports are not supported.");
+  if (error) throw new HawserError("STTY_MISSING", `stty cannot be run: ${error.message}`, "Install coreutils. Serial ports are supported only on Linux and macOS.");
   if (status === 0) return;
   throw new HawserError("BAD_BAUD", `${path} cannot be set to ${baud} baud: ${stderr.trim()}`, "Choose a baud rate the port has, e.g. 115200.");
 }

@@ -70,7 +70,7 @@ export class StationLink {
       // An installation carries the pre-shared key.
       request.fill(0);
     }
-    throw new HawserError("DEVICE_SILENT", `the device does not answer (${type})`, "Check the cable, the port and the baud rate, and that the device runs a firmware that waits for provisioning.");
+    throw new HawserError("DEVICE_SILENT", `the device does not answer (${type})`, "Check the cable, port and baud rate, and that the device's firmware is waiting for provisioning.");
   }
 
   close(): void {
@@ -118,7 +118,7 @@ export class StationLink {
   }
 
   #lose(reason: string): void {
-    this.#lost ??= new HawserError("LINE_LOST", `the serial line was lost: ${reason}`, "Connect it again and run the same command again: what was done is gone on with.");
+    this.#lost ??= new HawserError("LINE_LOST", `the serial line was lost: ${reason}`, "Reconnect it and run the same command again. Provisioning resumes where it stopped.");
     this.#onLost(this.#lost);
   }
 }
@@ -152,20 +152,20 @@ function accepted(answer: Answer): Answer {
   const { code, message } = error;
   if (typeof code !== "string" || !/^[A-Z][A-Z_]{0,39}$/.test(code)) throw badAnswer("refuses without a reason");
   // A newer firmware may have codes that this station does not know.
-  throw new HawserError(code as ErrorCode, `the device refuses: ${String(message).slice(0, 200)}`, ADVICE[code] ?? "Run the same command again; if it comes back, look at the device's firmware.");
+  throw new HawserError(code as ErrorCode, `the device refused: ${String(message).slice(0, 200)}`, ADVICE[code] ?? "Run the same command again. If it fails again, check the device's firmware.");
 }
 
 const ADVICE: Readonly<Record<string, string>> = {
   ALREADY_PROVISIONED: "Take another device, or erase this one's flash (esptool.py erase_flash) and flash it again.",
   IDENTITY_CORRUPT: "Erase its flash (esptool.py erase_flash) and flash it again; if it comes back, take another device.",
   BAD_CERTIFICATE: "Check the clock of this machine, and the CA.",
-  UNSUPPORTED_VERSION: "Use the hawser of the device's firmware.",
+  UNSUPPORTED_VERSION: "Use the hawser version that matches the firmware.",
   STORAGE_FAILED: "The device's flash does not work: take another device.",
   STORAGE_FULL: "The device's flash has no room: check the firmware's partitions.",
 };
 
 function badAnswer(what: string): HawserError {
-  return new HawserError("BAD_ANSWER", `the device's answer ${what}`, "Use the hawser of the device's firmware.");
+  return new HawserError("BAD_ANSWER", `the device's answer ${what}`, "Use the hawser version that matches the firmware.");
 }
 
 function isObject(value: unknown): value is Answer {

@@ -75,7 +75,7 @@ export const host: Rule = (value) => {
   if (/[[\]]/.test(value)) return "an IPv6 address without brackets";
   if (/\s/.test(value)) return "a host name or an address without spaces and line ends";
   const colons = value.split(":").length - 1;
-  if (colons === 1) return "a host name or an address alone; the port is an option of its own";
+  if (colons === 1) return "a host name or an address alone; the port is a separate option";
   if (colons > 1) return /^[0-9a-f:.]+(%[\w.-]+)?$/i.test(value) ? undefined : "a valid IPv6 address";
   return /^[\w.-]+$/.test(value) ? undefined : "a host name of letters, digits, '-' and '.' (others as xn--...), or an address";
 };
@@ -88,7 +88,7 @@ function isSecret(name: string): boolean {
 function unknownOption(name: string, known: readonly string[]): string {
   const wanted = name.toLowerCase();
   const near = known.find((one) => one.toLowerCase().startsWith(wanted) || wanted.startsWith(one.toLowerCase()));
-  return `is no option here${near === undefined ? "" : `: did you mean ${near}?`} (there are ${known.join(", ")})`;
+  return `is not an option here${near === undefined ? "" : `: did you mean ${near}?`} (options: ${known.join(", ")})`;
 }
 
 function shownValue(value: unknown): string {

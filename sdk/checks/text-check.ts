@@ -16,5 +16,5 @@ export function unfitText(text: string): string | undefined {
   if (found === undefined) return undefined;
   const unit = found.charCodeAt(0);
   if (unit < 0x20 || (unit >= 0x7f && unit <= 0x9f)) return `contains the control character U+${unit.toString(16).toUpperCase().padStart(4, "0")}`;
-  return "contains a character that is none in Unicode (a non-character or half a surrogate pair)";
+  return "contains an invalid Unicode character (a non-character or half a surrogate pair)";
 }

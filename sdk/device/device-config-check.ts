@@ -77,25 +77,25 @@ export function checkConfig(config: DeviceConfig): void {
   checkOptions(config, CONFIG, badConfig);
   // The types want it; plain JavaScript does not know them.
   const { broker, recovery, will, token } = config as Partial<DeviceConfig>;
-  if (broker === undefined) throw badConfig("broker", 'is missing: give { host: "mqtt.example.com", port: 8883 }');
+  if (broker === undefined) throw badConfig("broker", 'is missing: use { host: "mqtt.example.com", port: 8883 }');
   checkComplete("broker", broker, ["host", "port"]);
   if (recovery !== undefined) checkComplete("recovery", recovery, ["host", "port"]);
   if (will !== undefined) checkComplete("will", will, ["topic", "payload"]);
   if (token !== undefined) checkComplete("token", token, ["audience", "lifetimeSeconds"]);
   const { minimumMs, maximumMs } = { ...DEFAULT_PATIENCE, ...config.recoveryPatience };
-  if (maximumMs < minimumMs) throw badConfig("recoveryPatience.maximumMs", `is ${maximumMs}: give at least minimumMs, ${minimumMs}`);
+  if (maximumMs < minimumMs) throw badConfig("recoveryPatience.maximumMs", `must be at least minimumMs, ${minimumMs} (got ${maximumMs})`);
 }
 
 /** @throws HawserError `BAD_CONFIG` */
 export function checkPlatform(platform: Platform): void {
   const given = platform as Partial<Platform> | undefined;
   const missing = PORTS.find((port) => given?.[port] === undefined);
-  if (missing !== undefined) throw new HawserError("BAD_CONFIG", `the platform has no ${missing}`, "Give a platform as the second argument, for instance nodePlatform(...).");
+  if (missing !== undefined) throw new HawserError("BAD_CONFIG", `the platform has no ${missing}`, "Pass a platform as the second argument, e.g. nodePlatform(...).");
 }
 
 /** What the application's `login` returned. @throws HawserError `BAD_CONFIG` */
 export function checkLogin(login: Login): Login {
-  if ("then" in login) throw badConfig("login", "must return the user name and password, not a promise of them");
+  if ("then" in login) throw badConfig("login", "must return the user name and password, not a promise");
   checkOptions(login, LOGIN, badConfig, "login().");
   return login;
 }
@@ -131,5 +131,5 @@ function checkComplete(name: string, given: object, wanted: readonly string[]): 
 }
 
 function badConfig(name: string, what: string): HawserError {
-  return new HawserError("BAD_CONFIG", `${name} ${what}`, "See DeviceConfig for what is possible.");
+  return new HawserError("BAD_CONFIG", `${name} ${what}`, "See DeviceConfig for the allowed values.");
 }

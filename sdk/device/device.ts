@@ -407,7 +407,7 @@ function isSeveral(filters: DeviceTopic | readonly DeviceTopic[]): filters is re
 
 function notOwn(code: "INVALID_TOPIC" | "INVALID_FILTER", topic: unknown): HawserError {
   const next = 'Leave out the prefix: "up/temperature", "down/#". For a topic elsewhere give { absolute: "..." }.';
-  return new HawserError(code, `${JSON.stringify(topic) ?? String(topic)} is no topic below the device's own: they are relative to its base, devices/{id}/ by default`, next);
+  return new HawserError(code, `${JSON.stringify(topic) ?? String(topic)} is not a valid device topic: topics are relative to its base, devices/{id}/ by default`, next);
 }
 
 function connectionOptions(config: DeviceConfig): Omit<MqttOptions, "clientId" | "cleanStart"> {

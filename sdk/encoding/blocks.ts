@@ -20,7 +20,7 @@ export function splitBlocks(bytes: Uint8Array): Uint8Array[] {
   for (let at = 0; at < bytes.length; ) {
     const sizeBytes = at + 4 <= bytes.length ? view.getUint32(at) : Infinity;
     if (at + 4 + sizeBytes > bytes.length) {
-      throw new HawserError("BAD_ENCODING", "a list of byte blocks ends in the middle of one", "The record is damaged: provision the device again.");
+      throw new HawserError("BAD_ENCODING", "a list of byte blocks is truncated", "The record is damaged: provision the device again.");
     }
     blocks.push(bytes.slice(at + 4, at + 4 + sizeBytes));
     at += 4 + sizeBytes;

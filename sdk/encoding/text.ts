@@ -69,5 +69,5 @@ export function hexEncode(bytes: Uint8Array): string {
 }
 
 function badEncoding(form: string): HawserError {
-  return new HawserError("BAD_ENCODING", `the data is not valid ${form}`, "Send it again; if it comes back, the sender is broken.");
+  return new HawserError("BAD_ENCODING", `the data is not valid ${form}`, "Send it again. If it fails again, the sender is faulty.");
 }

@@ -140,5 +140,5 @@ function time(der: Uint8Array, value: DerElement): number {
 }
 
 function bad(what: string): HawserError {
-  return new HawserError("BAD_CERTIFICATE", `the certificate ${what}`, "Have a new certificate issued.");
+  return new HawserError("BAD_CERTIFICATE", `the certificate ${what}`, "Issue a new certificate.");
 }

@@ -11,6 +11,6 @@ describe("checkId", () => {
   });
 
   it("refuses what is too long for a certificate", () => {
-    expect(() => checkId("a".repeat(65))).toThrow(expect.objectContaining({ code: "INVALID_ID", message: "the id is 65 characters long, at most 64 are possible" }));
+    expect(() => checkId("a".repeat(65))).toThrow(expect.objectContaining({ code: "INVALID_ID", message: "the id has 65 characters; at most 64 are allowed" }));
   });
 });

@@ -34,7 +34,7 @@ export function isId(id: string): boolean {
 export function checkId(id: string): string {
   if (isId(id)) return id;
   if (id.length > MAX_ID_LENGTH) {
-    throw new HawserError("INVALID_ID", `the id is ${id.length} characters long, at most ${MAX_ID_LENGTH} are possible`, "Choose a shorter id.");
+    throw new HawserError("INVALID_ID", `the id has ${id.length} characters; at most ${MAX_ID_LENGTH} are allowed`, "Choose a shorter id.");
   }
-  throw new HawserError("INVALID_ID", `the id ${JSON.stringify(id)} is not usable as a topic level and certificate name`, "Use letters, digits, '.', '_' and '-', beginning with a letter or digit.");
+  throw new HawserError("INVALID_ID", `the id ${JSON.stringify(id)} cannot be a topic level and certificate name`, "Use letters, digits, '.', '_' and '-', starting with a letter or digit.");
 }

@@ -54,5 +54,5 @@ export function readAnswer(bytes: Uint8Array): EnrolmentAnswer {
 }
 
 function bad(what: string): HawserError {
-  return new HawserError("BAD_ANSWER", `the authority's answer ${what}`, "Check that the authority and the device speak the same version.");
+  return new HawserError("BAD_ANSWER", `the authority's answer ${what}`, "Check that the authority and the device use the same version.");
 }

@@ -146,10 +146,10 @@ export class IdentityStore {
    */
   storePending(chain: readonly Uint8Array[], chains: ChainVerifier): Identity {
     const next = this.#record.next;
-    if (next?.phase !== "enrolling") throw new HawserError("NOT_ENROLLING", "a certificate came that was not asked for", "Nothing: it is ignored.");
+    if (next?.phase !== "enrolling") throw new HawserError("NOT_ENROLLING", "received a certificate that was not requested", "No action needed: it is ignored.");
     const certificate = checkChain(chain, this.device.id, this.keyStore, next.slot);
     if (!chains.leadsTo(chain, [...this.trustAnchors, ...(this.#active?.chain.slice(1) ?? [])])) {
-      throw new HawserError("UNTRUSTED_CERTIFICATE", `certificate ${certificate.serial} leads to no CA that this device trusts`, "Find out who answers its requests.");
+      throw new HawserError("UNTRUSTED_CERTIFICATE", `certificate ${certificate.serial} was not issued by a CA that this device trusts`, "Find out who answers its certificate requests.");
     }
     this.storage.put(chainKey(next.slot), joinBlocks(chain));
     this.#put({ ...this.#record, next: { ...next, phase: "pending" } });
@@ -160,7 +160,7 @@ export class IdentityStore {
   /** The pending identity has proved itself: it serves from now on, and the old one is destroyed. */
   commit(): Identity {
     const proved = this.#pending;
-    if (!proved) throw new HawserError("NOTHING_PENDING", "there is no pending identity to commit", "Report this as a defect of Hawser.");
+    if (!proved) throw new HawserError("NOTHING_PENDING", "there is no pending identity to commit", "Report this as a bug in Hawser.");
     this.#put({ v: 1, active: proved.slot, unreported: true });
     this.#active = proved;
     this.#pending = undefined;
@@ -227,14 +227,14 @@ export class IdentityStore {
 
 function checkChain(chain: readonly Uint8Array[], id: string, keyStore: KeyStore, slot: Slot): CertificateInfo {
   const leaf = chain[0];
-  if (!leaf) throw new HawserError("BAD_CERTIFICATE", "the certificate chain is empty", "Have a new certificate issued.");
+  if (!leaf) throw new HawserError("BAD_CERTIFICATE", "the certificate chain is empty", "Issue a new certificate.");
   for (const one of chain) checkUsable(one, "a certificate of the chain");
   const certificate = readCertificate(leaf);
   if (certificate.commonName !== id) {
-    throw new HawserError("WRONG_SUBJECT", `the certificate is for ${JSON.stringify(certificate.commonName)}, this device is ${id}`, "Have a certificate issued for this device.");
+    throw new HawserError("WRONG_SUBJECT", `the certificate is for ${JSON.stringify(certificate.commonName)}, but this device is ${id}`, "Issue a certificate for this device.");
   }
   if (!sameBytes(certificate.publicKey, keyStore.publicKey(keySlot(slot)))) {
-    throw new HawserError("KEY_MISMATCH", "the certificate does not belong to the device's key", "Have a certificate issued for this device's own request.");
+    throw new HawserError("KEY_MISMATCH", "the certificate does not belong to the device's key", "Issue a certificate for this device's own request.");
   }
   return certificate;
 }
@@ -281,9 +281,9 @@ function getJson<T extends object>(storage: Storage, key: string, isValid: (valu
   } catch {
     // reported below, together with a record that is missing or of another version
   }
-  throw new HawserError("IDENTITY_CORRUPT", `the device's record "${key}" cannot be read`, "Provision the device again with --replace; erase a board's flash before.");
+  throw new HawserError("IDENTITY_CORRUPT", `the device's record "${key}" cannot be read`, "Provision the device again with --replace. On a board, erase the flash first.");
 }
 
 function keyMissing(slot: string): HawserError {
-  return new HawserError("KEY_MISSING", `the key slot "${slot}" is empty`, "Put the key into its slot before the identity is installed.");
+  return new HawserError("KEY_MISSING", `the key slot "${slot}" is empty`, "Put the key into its slot before you install the identity.");
 }

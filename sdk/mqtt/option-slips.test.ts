@@ -9,7 +9,7 @@ const refused = (code: string, words: string): Error => expect.objectContaining(
 
 describe("a slip is told at once, by its name:", () => {
   test.each<[Record<string, unknown>, string]>([
-    [{ keepalive: 5 }, "keepalive is no option here: did you mean keepAliveSeconds?"],
+    [{ keepalive: 5 }, "keepalive is not an option here: did you mean keepAliveSeconds?"],
     [{ clientId: 5 }, "clientId must be text"],
     [{ clientId: undefined }, "clientId is missing"],
     [{ keepAliveSeconds: "60" }, 'keepAliveSeconds must be a whole number from 0 to 65535 (got "60")'],
@@ -25,10 +25,10 @@ describe("a slip is told at once, by its name:", () => {
   });
 
   test.each<[unknown[], string, string]>([
-    [[undefined, "x"], "INVALID_TOPIC", "undefined is no text"],
-    [[5, "x"], "INVALID_TOPIC", "5 is no text"],
+    [[undefined, "x"], "INVALID_TOPIC", "undefined must be a string"],
+    [[5, "x"], "INVALID_TOPIC", "5 must be a string"],
     [["t", "x", { qos: 3 }], "BAD_OPTION", "qos must be 0, 1 or 2 (got 3)"],
-    [["t", "x", { QoS: 1 }], "BAD_OPTION", "QoS is no option here: did you mean qos?"],
+    [["t", "x", { QoS: 1 }], "BAD_OPTION", "QoS is not an option here: did you mean qos?"],
     [["t", "x", { retain: "yes" }], "BAD_OPTION", "retain must be true or false"],
     [["t", "x", null], "BAD_OPTION", "must be an object"],
     [["t", 5, { qos: 1 }], "BAD_OPTION", "payload"],
@@ -59,7 +59,7 @@ describe("a slip is told at once, by its name:", () => {
   test.each<[Record<string, unknown>, string, string]>([
     [{ reasonCode: 0x87 }, "BAD_OPTION", "reasonCode"],
     [{ sessionExpirySeconds: -1 }, "BAD_OPTION", "sessionExpirySeconds"],
-    [{ sessionExpirySeconds: 5 }, "BAD_OPTION", "must be 0 where CONNECT's was"],
+    [{ sessionExpirySeconds: 5 }, "BAD_OPTION", "must be 0 if it was 0 in CONNECT"],
     [{ reasonString: "x".repeat(70_000) }, "BAD_OPTION", "reasonString must be text"],
     [{ userProperties: { a: "x".repeat(70_000) } }, "BAD_PROPERTY", "userProperties"],
   ])("disconnect(%o), and the connection stays", async (options, code, words) => {

@@ -72,7 +72,7 @@ export class PendingRequests implements Requester {
   }
 
   close(): Promise<void> {
-    this.#failAll(new HawserError("REQUESTER_CLOSED", `nobody listens on ${this.responseTopic} any more`, "Make a new requester."));
+    this.#failAll(new HawserError("REQUESTER_CLOSED", `the requester on ${this.responseTopic} is closed`, "Create a new requester."));
     return this.#answers.close();
   }
 
@@ -83,7 +83,7 @@ export class PendingRequests implements Requester {
         this.#take(key)?.resolve(answer);
       }
     } catch (error) {
-      this.#failAll(new HawserError("REQUESTER_CLOSED", `no answers can come to ${this.responseTopic}: ${errorMessage(error)}`, "Check the client's permissions."));
+      this.#failAll(new HawserError("REQUESTER_CLOSED", `cannot receive answers on ${this.responseTopic}: ${errorMessage(error)}`, "Check the client's permissions."));
     }
   }
 
@@ -104,5 +104,5 @@ export class PendingRequests implements Requester {
 }
 
 function timeoutError(topic: string, timeoutMs: number): HawserError {
-  return new HawserError("REQUEST_TIMEOUT", `no answer to the request on ${topic} came within ${timeoutMs} ms`, "Check whether the other side is there, or wait longer.");
+  return new HawserError("REQUEST_TIMEOUT", `no answer to the request on ${topic} within ${timeoutMs} ms`, "Check that the other side is running, or wait longer.");
 }

@@ -105,7 +105,7 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
 
   connect(dial: (handlers: LinkHandlers) => Link): Promise<Connack> {
     if (this.#connection !== undefined) {
-      return Promise.reject(new HawserError("ALREADY_CONNECTED", "this client has a connection or makes one", "Wait for its end."));
+      return Promise.reject(new HawserError("ALREADY_CONNECTED", "this client is already connected or connecting", "Wait for that connection to end."));
     }
     const connection = new Connection(this.#options, this.#clientId, this.platform.scheduler, this);
     this.#connection = connection;
@@ -116,7 +116,7 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
   }
 
   reauthenticate(): Promise<void> {
-    return this.#connection?.reauthenticate() ?? Promise.reject(new HawserError("NOT_CONNECTED", "there is no connection to authenticate", "Wait for one."));
+    return this.#connection?.reauthenticate() ?? Promise.reject(new HawserError("NOT_CONNECTED", "no connection to authenticate", "Wait for one."));
   }
 
   disconnect(options: DisconnectOptions): Promise<void> {
@@ -140,7 +140,7 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
     if (signal?.aborted === true) throw abortedError(`the message to ${topic}`);
     const message = this.#message(topic, payload, options);
     if (qos === 0 && !queue && !this.isConnected) {
-      throw new HawserError("NOT_CONNECTED", `there is no connection for a QoS 0 message to ${topic}`, "Wait for a connection, use QoS 1 or 2, or `queue: true`.");
+      throw new HawserError("NOT_CONNECTED", `not connected: cannot send a QoS 0 message to ${topic}`, "Wait for a connection, use QoS 1 or 2, or `queue: true`.");
     }
     this.session.sender.accept(message, options.persist !== false || qos === 2);
     const outcome = queue ? ACCEPTED : message.outcome();
@@ -340,7 +340,7 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
   #message(topic: string, payload: Uint8Array | string, options: PublishOptions): OutgoingMessage {
     const { qos = 0, retain = false } = options;
     if (topic !== this.#validTopic || topic === undefined) this.#validTopic = checkTopic(topic);
-    if (typeof payload !== "string" && !(payload instanceof Uint8Array)) throw badOption("payload", "is neither a string nor a Uint8Array");
+    if (typeof payload !== "string" && !(payload instanceof Uint8Array)) throw badOption("payload", "must be a string or a Uint8Array");
     const properties = options.properties === undefined ? undefined : checkMessageProperties(options.properties);
     // The caller may use its array again.
     const bytes = typeof payload === "string" ? toBytes(payload) : new Uint8Array(payload);

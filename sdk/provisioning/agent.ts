@@ -119,7 +119,7 @@ export class ProvisioningAgent {
     }
     const leaf = readCertificate(chain[0] ?? new Uint8Array());
     if (!(leaf.notBeforeMs < leaf.notAfterMs && this.#parts.knownTimeMs() < leaf.notAfterMs)) {
-      throw new HawserError("BAD_CERTIFICATE", "the certificate ended before this firmware was built, or before it began", "Set the clock of the station.");
+      throw new HawserError("BAD_CERTIFICATE", "the certificate expired before this firmware was built, or before it became valid", "Set the station's clock.");
     }
     // Should the certificate be refused below, the key stays behind: without an identity that names it, nobody uses it.
     if (psk) {
@@ -157,9 +157,9 @@ function sameBytes(a: Uint8Array | undefined, b: Uint8Array | undefined): boolea
 }
 
 function wrongState(what: string): HawserError {
-  return new HawserError("WRONG_STATE", what, "Begin again with hello.");
+  return new HawserError("WRONG_STATE", what, "Start again with hello.");
 }
 
 function alreadyProvisioned(): HawserError {
-  return new HawserError("ALREADY_PROVISIONED", "this device has an identity already", "Erase its flash to provision it anew.");
+  return new HawserError("ALREADY_PROVISIONED", "this device already has an identity", "To provision it again, erase its flash first.");
 }

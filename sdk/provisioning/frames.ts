@@ -47,7 +47,7 @@ export function crc32(bytes: Uint8Array, end = bytes.length): number {
  */
 export function encodeFrame(payload: Uint8Array): Uint8Array {
   if (payload.length > MAX_PAYLOAD_BYTES) {
-    throw new HawserError("FRAME_TOO_LONG", `a frame of ${payload.length} bytes, at most ${MAX_PAYLOAD_BYTES} are sent`, "Send it in parts.");
+    throw new HawserError("FRAME_TOO_LONG", `the frame has ${payload.length} bytes; the maximum is ${MAX_PAYLOAD_BYTES}`, "Send it in parts.");
   }
   const body = new Uint8Array(payload.length + CRC_BYTES);
   body.set(payload);

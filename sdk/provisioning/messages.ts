@@ -86,7 +86,7 @@ export function requestIdOf(bytes: Uint8Array): string {
 export function readRequest(bytes: Uint8Array): ProvisioningRequest {
   const fields = parse(bytes);
   if (fields["v"] !== PROTOCOL_VERSION) {
-    throw new HawserError("UNSUPPORTED_VERSION", `this device speaks version ${PROTOCOL_VERSION} of the provisioning protocol`, "Use a station of the same version.");
+    throw new HawserError("UNSUPPORTED_VERSION", `this device uses version ${PROTOCOL_VERSION} of the provisioning protocol`, "Use a station with the same version.");
   }
   const common = { requestId: requestId(fields) };
   const type = fields["type"];
@@ -171,5 +171,5 @@ function decode(value: unknown, key: string): Uint8Array {
 }
 
 function bad(field: string): HawserError {
-  return new HawserError("BAD_REQUEST", `the request's ${field} is missing or not as it should be`, "Use a station of the same version.");
+  return new HawserError("BAD_REQUEST", `the request's ${field} is missing or invalid`, "Use a station with the same version.");
 }

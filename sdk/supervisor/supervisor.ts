@@ -232,7 +232,7 @@ export class Supervisor {
       this.#usesLogin = login.username !== undefined || login.password !== undefined;
       return login;
     } catch (error) {
-      throw new ConnectError(failure("LOGIN_FAILED", `there is no login to sign in with: ${errorMessage(error)}`));
+      throw new ConnectError(failure("LOGIN_FAILED", `the login function failed: ${errorMessage(error)}`));
     }
   }
 
@@ -266,7 +266,7 @@ export class Supervisor {
     this.#cancelRecovery?.();
     this.#cancelRecovery = this.parts.platform.scheduler.after(delayMs, () => {
       if (this.#phase !== "online" || this.#attempt.rung !== "psk") return;
-      const reason = failure("RECOVERY_STALLED", `no new certificate in ${Math.round(delayMs / 1_000)} s over the pre-shared key; showing the certificate again`);
+      const reason = failure("RECOVERY_STALLED", `no new certificate within ${Math.round(delayMs / 1_000)} s over the pre-shared key; trying the certificate again`);
       const effects = this.#ladder.showAgain(reason, this.#holdings);
       this.#apply(effects);
       if (effects.length > 0) this.reconnect();

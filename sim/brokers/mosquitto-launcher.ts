@@ -171,7 +171,7 @@ function startFailure(exit: MosquittoExit, lines: readonly string[], options: Mo
   const said = lines.filter((line) => /error|unable|invalid|unknown/i.test(line));
   const words = (said.length > 0 ? said : lines).slice(-3).map(withoutTimestamp).join("; ") || "nothing";
   const how = exit.code === null ? (exit.signal ?? "it could not be run") : `exit code ${exit.code}`;
-  return new HawserError("MOSQUITTO_FAILED", `mosquitto ended at its start (${how}) and said: ${words.slice(0, 500)}`, `Check ${options.configFile} and the files it names.`);
+  return new HawserError("MOSQUITTO_FAILED", `mosquitto exited at startup (${how}): ${words.slice(0, 500)}`, `Check ${options.configFile} and the files it refers to.`);
 }
 
 function portNamedLast(lines: readonly string[]): number | undefined {
@@ -185,7 +185,7 @@ function withoutTimestamp(line: string): string {
 }
 
 function portInUse(port: number): HawserError {
-  return new HawserError("PORT_IN_USE", `port ${port} is in use by another program`, "Stop what listens there or choose another port.");
+  return new HawserError("PORT_IN_USE", `port ${port} is in use by another program`, "Stop that program, or choose another port.");
 }
 
 async function end(child: ChildProcess, exited: Promise<MosquittoExit>, signal: "SIGTERM" | "SIGKILL"): Promise<void> {

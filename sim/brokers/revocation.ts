@@ -56,5 +56,5 @@ export function plainSerial(hex: string): string {
 }
 
 function invalidCrl(what: string): HawserError {
-  return new HawserError("BROKER_MATERIAL_INVALID", `the broker's CRL text is unusable: ${what}`, "Write the CA's CRLs again and reload the broker.");
+  return new HawserError("BROKER_MATERIAL_INVALID", `the broker's CRLs are unusable: ${what}`, "Write the CA's CRLs again and reload the broker.");
 }

@@ -61,7 +61,7 @@ export function prepareMaterial(material: BrokerMaterial): PreparedMaterial {
   } catch (error) {
     const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
     const message = `no TLS server can be made of the broker's chain, key, trust anchor and CRLs (${code})`;
-    throw new HawserError("BROKER_MATERIAL_INVALID", message, "Check that the key belongs to the certificate and that all are PEM.");
+    throw new HawserError("BROKER_MATERIAL_INVALID", message, "Check that the key belongs to the certificate and that all files are PEM.");
   }
   return { material, revocation, mtlsOptions };
 }

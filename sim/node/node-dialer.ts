@@ -79,7 +79,7 @@ export class NodeDialer implements Dialer {
     const { identity } = credential;
     const identityBytes = Buffer.byteLength(identity);
     if (identityBytes < 1 || identityBytes > LONGEST_PSK_IDENTITY_BYTES) {
-      throw new HawserError("PSK_REJECTED", `a PSK identity of ${identityBytes} bytes`, `Use 1 to ${LONGEST_PSK_IDENTITY_BYTES} bytes.`);
+      throw new HawserError("PSK_REJECTED", `the PSK identity has ${identityBytes} bytes`, `Use 1 to ${LONGEST_PSK_IDENTITY_BYTES} bytes.`);
     }
     const psk = this.#keys.psk(credential.slot);
     this.#pskContext ??= pskContext(this.#versions);

@@ -71,7 +71,7 @@ export class NodeKeyStore implements KeyStore, LinkKeys {
   importPsk(slot: string, key: Uint8Array): void {
     checkSlot(slot);
     if (key.length < 16 || key.length > 64) {
-      throw new HawserError("INVALID_PSK", `a pre-shared key of ${key.length} bytes for slot "${slot}"`, "Give 16 to 64 random bytes.");
+      throw new HawserError("INVALID_PSK", `the pre-shared key for slot "${slot}" has ${key.length} bytes`, "Give 16 to 64 random bytes.");
     }
     this.#keeper.save(slot, Buffer.concat([Buffer.of(PSK), key]));
     this.#slots.set(slot, { kind: "psk", key: Buffer.from(key) });
@@ -107,7 +107,7 @@ export function isSlotName(slot: string): boolean {
 }
 
 function checkSlot(slot: string): void {
-  if (!isSlotName(slot)) throw new HawserError("INVALID_SLOT", `"${slot}" cannot name a key slot`, "Use 1 to 15 characters of a-z, 0-9 and -.");
+  if (!isSlotName(slot)) throw new HawserError("INVALID_SLOT", `invalid key slot name "${slot}"`, "Use 1 to 15 characters of a-z, 0-9 and -.");
 }
 
 function keyMissing(slot: string, what: string): HawserError {

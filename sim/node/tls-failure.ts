@@ -72,7 +72,7 @@ function knownFailure(error: unknown, { address, opened }: LinkContext): Failure
   if (code === "ETIMEDOUT" && syscall !== "connect") return failure("CONNECTION_RESET", `${address} no longer answers (${code})`);
   const network = NETWORK_ERRORS[code];
   if (network === "CONNECTION_RESET") {
-    return failure(network, opened ? `the connection to ${address} was reset (${code})` : `${address} ended the connection before it was up (${code})`);
+    return failure(network, opened ? `the connection to ${address} was reset (${code})` : `${address} closed the connection before it was established (${code})`);
   }
   if (network !== undefined) return failure(network, `cannot reach ${address} (${code})`);
   const trust = VERIFY_ERRORS[code];

@@ -64,7 +64,7 @@ async function showMessages(subscription: ReturnType<Device["subscribe"]>): Prom
 }
 
 function started(): Device {
-  if (device === undefined) throw new HawserError("NOT_STARTED", `the device is not started, so it cannot ${lastCommand ?? ""}`, "Send `start` first.");
+  if (device === undefined) throw new HawserError("NOT_STARTED", `the device is not started: cannot ${lastCommand ?? ""}`, "Send `start` first.");
   return device;
 }
 

@@ -50,7 +50,7 @@ async function fetchArchive(folder: string): Promise<string> {
     return join(folder, (packed?.filename ?? "").replace("@", "").replace("/", "-"));
   } catch (error) {
     const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
-    throw new HawserError("XS_SOURCES_MISSING", `${PACKAGE}@${VERSION} could not be fetched from npm: ${reason}`, "Check the way to the npm registry, or use the Node engine.");
+    throw new HawserError("XS_SOURCES_MISSING", `${PACKAGE}@${VERSION} could not be fetched from npm: ${reason}`, "Check the connection to the npm registry, or use the Node engine.");
   }
 }
 

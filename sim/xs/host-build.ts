@@ -162,7 +162,7 @@ async function gcc(parameters: readonly string[]): Promise<void> {
     await run("nice", ["-n", "10", "gcc", ...parameters], { maxBuffer: 16 * 1024 * 1024 });
   } catch (error) {
     const output = (error as { stderr?: string }).stderr ?? String(error);
-    throw new HawserError("XS_BUILD_FAILED", `the XS host did not compile:\n${output}`, "Mend the C sources, or report this with the compiler's version.");
+    throw new HawserError("XS_BUILD_FAILED", `the XS host did not compile:\n${output}`, "Fix the C sources, or report this with the compiler's version.");
   }
 }
 

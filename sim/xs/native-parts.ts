@@ -29,6 +29,6 @@ export async function nativeParts(bits: Bits, { sanitize = false, keys = "direct
     return { name: "tls", sources, includeFolders, defines: [...defines, ...own], libraries: [library] };
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new HawserError("MBEDTLS_MISSING", `Mbed TLS could not be built: ${reason}`, "Check the way to the Debian archive (apt-get source), or use the Node engine.");
+    throw new HawserError("MBEDTLS_MISSING", `Mbed TLS could not be built: ${reason}`, "Check the connection to the Debian archive (apt-get source), or use the Node engine.");
   }
 }

@@ -63,7 +63,7 @@ export function decodePsaKey(file: Uint8Array): DeviceKey {
   const type = whole ? bytes.readUInt16LE(16) : 0;
   if (type === ATTRIBUTES.psk.type) return { kind: "psk", key: new Uint8Array(data) };
   if (type === ATTRIBUTES.signing.type && data.length === SCALAR_BYTES) return { kind: "signing", key: keyOf(data) };
-  throw new HawserError("KEY_UNREADABLE", "a key of the XS host is in a form this version does not know", "Report this; the key that was there before is kept.");
+  throw new HawserError("KEY_UNREADABLE", "a key of the XS host is in a form this version does not know", "Report this. The previous key is kept.");
 }
 
 function scalarOf(key: KeyObject): Buffer {

@@ -70,7 +70,7 @@ function stored<Result>(work: () => Result): Result {
   } catch (error) {
     const message = errorMessage(error);
     const full = /^(ENOSPC|EDQUOT|EFBIG)/.test(message);
-    throw new HawserError(full ? "STORAGE_FULL" : "STORAGE_FAILED", `a record could not be kept or read: ${message}`, "See to the host's --storage directory.");
+    throw new HawserError(full ? "STORAGE_FULL" : "STORAGE_FAILED", `a record could not be written or read: ${message}`, "Check the host's --storage directory.");
   }
 }
 

@@ -77,7 +77,7 @@ export async function startXs(options: XsRunOptions): Promise<XsProcess> {
   });
   // Once it runs, all that can go wrong with it is in how it ends.
   await once(child, "spawn").catch((error: unknown) => {
-    throw new HawserError("XS_NOT_STARTED", `the XS host ${host} cannot be started: ${errorMessage(error)}`, "Free some memory or processes; if the file is damaged, remove it: it is built again.");
+    throw new HawserError("XS_NOT_STARTED", `the XS host ${host} cannot be started: ${errorMessage(error)}`, "Free some memory or processes. If the file is damaged, remove it to rebuild it.");
   });
   if (options.store) serveStore(child.stdio[STORE_DESCRIPTOR] as Duplex, options.store);
   return new XsProcess(child, options.onMessage);
@@ -178,7 +178,7 @@ export class XsProcess {
 
 /** What whoever still waits for the program is told. */
 export function endedError({ code, signal, errors }: XsExit): HawserError {
-  return new HawserError("XS_ENDED", `the XS program ended with ${signal ?? code} before it said what was waited for${errors === "" ? "" : `: ${errors.trim()}`}`, "See the signal, or the exit code in sim/xs/xs-run.ts.");
+  return new HawserError("XS_ENDED", `the XS program ended with ${signal ?? code} before the expected output${errors === "" ? "" : `: ${errors.trim()}`}`, "See the signal, or the exit code in sim/xs/xs-run.ts.");
 }
 
 function parsed(line: string): XsMessage | undefined {

@@ -26,7 +26,7 @@ const MOSQUITTO_USER = "mosquitto";
  */
 export function chooseUser(directory: string, wanted?: string): ChosenUser {
   if (wanted !== undefined) {
-    if (findUser(wanted) === undefined) throw new HawserError("UNKNOWN_USER", `this system has no user ${JSON.stringify(wanted)}`, "Name a user of this system, or leave the choice to hawser.");
+    if (findUser(wanted) === undefined) throw new HawserError("UNKNOWN_USER", `unknown system user ${JSON.stringify(wanted)}`, "Name an existing user, or omit it to let hawser choose.");
     return { name: wanted };
   }
   if (process.getuid?.() !== 0) return { name: nameOfThisUser() };

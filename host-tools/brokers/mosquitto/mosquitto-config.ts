@@ -236,10 +236,10 @@ acl_file ${path(MOSQUITTO_FILES.pskAcl)}
 export function checkMosquittoSettings(settings: Omit<MosquittoSettings, "user">): void {
   const { mtlsPort, pskPort, bind, reach, plugin } = settings;
   for (const port of [mtlsPort, pskPort]) {
-    if (!isPort(port)) throw new HawserError("BAD_PORT", `${port} is no port`, "Choose a port from 1 to 65535.");
+    if (!isPort(port)) throw new HawserError("BAD_PORT", `invalid port ${port}`, "Use a port from 1 to 65535.");
   }
-  if (mtlsPort === pskPort) throw new HawserError("BAD_PORT", `both listeners have the port ${mtlsPort}`, "Certificates and pre-shared keys need a port each.");
-  if (bind !== undefined && !isAddress(bind)) throw new HawserError("BAD_HOST", `${JSON.stringify(bind)} is no address to listen on`, "Give a host name or an IP address.");
+  if (mtlsPort === pskPort) throw new HawserError("BAD_PORT", `both listeners use port ${mtlsPort}`, "Use separate ports for certificates and pre-shared keys.");
+  if (bind !== undefined && !isAddress(bind)) throw new HawserError("BAD_HOST", `invalid listen address ${JSON.stringify(bind)}`, "Give a host name or an IP address.");
   if (reach !== undefined && !isAddress(reach)) throw new HawserError("BAD_HOST", `invalid address ${JSON.stringify(reach)} for the broker`, "Give a host name or an IP address.");
   if (plugin !== undefined && !isPluginPath(plugin)) throw new HawserError("BAD_CONFIG", `invalid plugin path ${JSON.stringify(plugin)}`, "Give the absolute path of mosquitto_dynamic_security.so.");
 }

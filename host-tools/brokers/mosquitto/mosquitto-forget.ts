@@ -39,5 +39,5 @@ export async function forgetSession(settings: MosquittoSettings, name: string, c
   });
   await new Promise<void>((resolve) => client.end(problem !== undefined, {}, () => resolve()));
   if (problem === undefined) return;
-  throw new HawserError("SESSIONS_NOT_ENDED", `what waits for ${name} at the broker on ${addressOf(settings)}:${settings.mtlsPort} could not be removed: ${problem}`, "Run: hawser broker sync --dir CA");
+  throw new HawserError("SESSIONS_NOT_ENDED", `messages queued for ${name} at the broker on ${addressOf(settings)}:${settings.mtlsPort} could not be removed: ${problem}`, "Run: hawser broker sync --dir CA");
 }

@@ -57,11 +57,11 @@ function notReloaded({ directory, settings }: Output, isSeen: boolean, last: Ans
   const address = `${addressOf(settings)}:${settings.pskPort}`;
   if (isSeen && last === "silent") {
     const next = "Give the address under which this machine reaches it (hawser broker config --reach), then run: hawser broker sync --dir CA";
-    return new HawserError("OUTPUT_NOT_RELOADED", `the mosquitto that runs with ${directory} does not answer at ${address}: whether it loaded its new files is not known`, next);
+    return new HawserError("OUTPUT_NOT_RELOADED", `the mosquitto that uses ${directory} does not answer at ${address}; it may not have loaded its new files`, next);
   }
-  if (isSeen) return new HawserError("OUTPUT_NOT_RELOADED", `the mosquitto that runs with ${directory} did not load its new files`, "Look at its log, then restart it.");
+  if (isSeen) return new HawserError("OUTPUT_NOT_RELOADED", `the mosquitto that uses ${directory} did not load its new files`, "See its log, then restart it.");
   const next = "Send the broker SIGHUP where it runs (docker kill -s HUP NAME), then run: hawser broker sync --dir CA";
-  return new HawserError("OUTPUT_NOT_RELOADED", `the broker at ${address} has not loaded the new files in ${directory}, and no process of it is seen here`, next);
+  return new HawserError("OUTPUT_NOT_RELOADED", `the broker at ${address} has not loaded the new files in ${directory}, and its process was not found on this machine`, next);
 }
 
 /** Where a broker is reached from this machine. */
@@ -75,7 +75,7 @@ function signal(pid: number, directory: string): void {
     process.kill(pid, "SIGHUP");
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ESRCH") return;
-    throw new HawserError("OUTPUT_NOT_RELOADED", `mosquitto (process ${pid}) could not be told to reload ${directory}: ${errorMessage(error)}`, `As its user or root, run: kill -HUP ${pid}`);
+    throw new HawserError("OUTPUT_NOT_RELOADED", `mosquitto (process ${pid}) could not be signalled to reload ${directory}: ${errorMessage(error)}`, `As its user or root, run: kill -HUP ${pid}`);
   }
 }
 

@@ -107,7 +107,7 @@ function problemIn(text: string, names: number): string | undefined {
   }
 }
 
-const RETRY = "Mend that, then run: hawser broker sync --dir CA";
+const RETRY = "Fix that, then run: hawser broker sync --dir CA";
 const RESTART = "Restart the broker if it was started before this version of its configuration, then run: hawser broker sync --dir CA";
 
 function notEnded(settings: MosquittoSettings, why: string, next: string): HawserError {

@@ -15,7 +15,7 @@ export async function changePassphrase(options: CaPassphraseOptions, context: Co
   context.terminal.stopProgress();
   const passphrase = await newCaPassphrase(options, context.env);
   context.stop.check();
-  context.terminal.startProgress("sealing everything anew");
+  context.terminal.startProgress("resealing everything");
   await ca.changePassphrase(passphrase);
   context.terminal.result({ dir: options.dir, changed: true }, [
     `The CA in ${options.dir} opens with the new passphrase alone.`,

@@ -12,7 +12,7 @@ export interface ExplainOptions {
 }
 
 export async function explainRule({ explain }: ExplainOptions, { terminal }: Context): Promise<void> {
-  if (explain === undefined) throw new HawserError("USAGE", "nothing to examine was named", "Run: hawser doctor --help");
+  if (explain === undefined) throw new HawserError("USAGE", "nothing to examine", "Run: hawser doctor --help");
   const ids = idsOf(explain);
   const paint = terminal.paint.bind(terminal);
   const pages = ids.map((id): Json => ({ id, ...ruleOf(id) }));
@@ -22,6 +22,6 @@ export async function explainRule({ explain }: ExplainOptions, { terminal }: Con
 function idsOf(asked: string): RuleId[] {
   if (asked.toLowerCase() === "all") return allRules().map(([id]) => id);
   const id = asked.toUpperCase();
-  if (!isRuleId(id)) throw new HawserError("UNKNOWN_RULE", `there is no finding ${JSON.stringify(asked)}`, "Run: hawser doctor --explain all");
+  if (!isRuleId(id)) throw new HawserError("UNKNOWN_RULE", `unknown finding ${JSON.stringify(asked)}`, "Run: hawser doctor --explain all");
   return [id];
 }

@@ -37,7 +37,7 @@ export async function examineLive(options: DoctorLiveOptions, context: Context):
   const ports = [...new Set([target.port, ...plainPorts])].join(", ");
   terminal.note(`Examining ${target.host}, ports ${ports}: at most ${budget.maxConnections} connections, ${budget.maxBytes} bytes sent${options.active === true ? ", about 25 s" : ""}.`);
   const first = await dial(target, undefined, budget);
-  if (!("socket" in first)) throw new HawserError("CONNECTION_REFUSED", `nothing answers at ${hostAndPort(target)}: ${first.answer.kind === "ended" ? first.answer.why : ""}`, "Check host and port, and that the broker runs.");
+  if (!("socket" in first)) throw new HawserError("CONNECTION_REFUSED", `nothing answers at ${hostAndPort(target)}: ${first.answer.kind === "ended" ? first.answer.why : ""}`, "Check the host and port, and that the broker is running.");
   first.socket.destroy();
   terminal.startProgress("examining");
   const audit = new LiveAudit({ target, isTls, plainPorts, credentials, other, ca, tryPasswords: options.tryPasswords === true, active: options.active === true, nowMs: Date.now() }, budget);

@@ -48,7 +48,7 @@ export class IssuePlace {
   static claim(out: string, replace: boolean): IssuePlace {
     const path = resolve(out);
     checkNoLink(path);
-    const lock = lockNow(`${prefixFor(path)}${LOCK}`, () => new HawserError("OUT_EXISTS", `another process writes to ${out}`, "Wait for it, or choose another directory."));
+    const lock = lockNow(`${prefixFor(path)}${LOCK}`, () => new HawserError("OUT_EXISTS", `another process is writing to ${out}`, "Wait for it to finish, or choose another directory."));
     try {
       removeLockLeftovers(`${prefixFor(path)}${LOCK}`);
       const staging = stagedBefore(path) ?? `${prefixFor(path)}${STAGING}${randomBytes(8).toString("hex")}`;
@@ -105,7 +105,7 @@ export class IssuePlace {
     } catch (error) {
       this.leave();
       const { code, message } = storageError(error, "make", this.#path);
-      throw new HawserError(code, `the certificate is issued and its files are in ${this.#files}, but ${message}`, "Mend that, then run the same command again, with --replace.");
+      throw new HawserError(code, `the certificate is issued and its files are in ${this.#files}, but ${message}`, "Fix that, then run the same command again with --replace.");
     }
     this.#removeFiles();
     this.leave();
@@ -150,7 +150,7 @@ export function checkFree(out: string, replace: boolean): void {
 function checkHolds(out: string, mayReplace: boolean): void {
   const entries = entriesOf(out).filter(({ name }) => !name.startsWith(STAGING) && !name.startsWith(LOCK));
   const allOurs = entries.every((entry) => (Object.values(FILES) as string[]).includes(entry.name) && !entry.isDirectory());
-  if (entries.length > 0 && !(mayReplace && allOurs)) throw new HawserError("OUT_EXISTS", `${out} is not empty`, "Choose another directory, or say --replace to put new files in the place of such files.");
+  if (entries.length > 0 && !(mayReplace && allOurs)) throw new HawserError("OUT_EXISTS", `${out} is not empty`, "Choose another directory, or use --replace to replace credential files there.");
 }
 
 /** What the names of staging directory and lock begin with: in the place when it is there, beside it otherwise. */
@@ -180,7 +180,7 @@ function removeLockLeftovers(lockPath: string): void {
 function checkNoLink(path: string): void {
   const status = lstatSync(path, { throwIfNoEntry: false });
   if (status?.isSymbolicLink() !== true || status.uid === process.geteuid?.() || status.uid === 0) return;
-  throw new HawserError("OUT_EXISTS", `${path} is a link that another user made`, "Choose another directory.");
+  throw new HawserError("OUT_EXISTS", `${path} is a link made by another user`, "Choose another directory.");
 }
 
 function entriesOf(directory: string): Dirent[] {
@@ -188,7 +188,7 @@ function entriesOf(directory: string): Dirent[] {
     return readdirSync(directory, { withFileTypes: true });
   } catch (error) {
     if (errnoCode(error) === "ENOENT" && !isThere(directory)) return [];
-    if (["ENOENT", "ENOTDIR"].includes(errnoCode(error))) throw new HawserError("OUT_EXISTS", `${directory} is no directory`, "Choose another directory.");
+    if (["ENOENT", "ENOTDIR"].includes(errnoCode(error))) throw new HawserError("OUT_EXISTS", `${directory} is not a directory`, "Choose another directory.");
     throw storageError(error, "read", directory);
   }
 }

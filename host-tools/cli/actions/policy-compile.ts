@@ -28,7 +28,7 @@ export async function compile(options: CompileOptions, { terminal }: Context): P
   const errors = policyErrors(checkPolicy(policy, names));
   if (errors.length > 0) throw new PolicyError(policyText(options).file, errors);
   const at = resolve(options.at ?? options.out);
-  if (/[\p{Cc}"\\ ]/u.test(at)) throw new HawserError("OUT_EXISTS", `${JSON.stringify(at)} cannot stand in a broker's configuration`, "Choose a path without blanks, quotes and control characters.");
+  if (/[\p{Cc}"\\ ]/u.test(at)) throw new HawserError("OUT_EXISTS", `${JSON.stringify(at)} cannot be used in a broker's configuration`, "Choose a path without spaces, quotes or control characters.");
   const tls = resolve(options.tls ?? at);
   const paths = { anchors: join(tls, "ca.crt.pem"), chain: join(tls, "broker.crt.pem"), key: join(tls, "broker.key.pem"), crl: join(tls, "crl.pem"), psk: join(tls, "psk.txt") };
   const { files, risks, directories = [] } = compilePolicy(options.for, new CompileInput(new PolicyEngine(policy, names), at, paths));
@@ -41,7 +41,7 @@ export async function compile(options: CompileOptions, { terminal }: Context): P
 /** The policy with these listeners alone: one broker of several may have fewer. */
 function only(policy: Policy, listeners: readonly string[] | undefined): Policy {
   if (listeners === undefined) return policy;
-  for (const name of listeners) if (!policy.listeners.has(name)) throw new HawserError("USAGE", `the policy has no listener ${name}`, `It has ${[...policy.listeners.keys()].join(", ")}.`);
+  for (const name of listeners) if (!policy.listeners.has(name)) throw new HawserError("USAGE", `the policy has no listener ${name}`, `Choose one of ${[...policy.listeners.keys()].join(", ")}.`);
   return { ...policy, listeners: new Map([...policy.listeners].filter(([name]) => listeners.includes(name))) };
 }
 

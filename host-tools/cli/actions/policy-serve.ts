@@ -114,12 +114,12 @@ function stateOf(files: readonly string[]): string {
 }
 
 function tlsOf({ tlsCert, tlsKey }: ServeOptions): { tls?: { certPem: string; keyPem: string } } {
-  if ((tlsCert === undefined) !== (tlsKey === undefined)) throw new HawserError("USAGE", "--tls-cert and --tls-key belong together", "Give both, or neither.");
+  if ((tlsCert === undefined) !== (tlsKey === undefined)) throw new HawserError("USAGE", "--tls-cert and --tls-key must be used together", "Give both, or neither.");
   return tlsCert === undefined || tlsKey === undefined ? {} : { tls: { certPem: readFileSync(tlsCert, "utf8"), keyPem: readFileSync(tlsKey, "utf8") } };
 }
 
 /** Not readable for everybody: whoever knows it can ask about every name. */
 function firstLine(file: string): string {
-  if ((statSync(file).mode & 0o004) !== 0) throw new HawserError("PASSPHRASE_FILE_EXPOSED", `${file} is readable for all users`, `Run: chmod 600 ${file}`);
+  if ((statSync(file).mode & 0o004) !== 0) throw new HawserError("PASSPHRASE_FILE_EXPOSED", `${file} is readable by all users`, `Run: chmod 600 ${file}`);
   return readFileSync(file, "utf8").split("\n")[0] ?? "";
 }

@@ -14,7 +14,7 @@ export interface SetOptions extends PassphraseOptions {
 
 export async function set(options: SetOptions, context: Context): Promise<void> {
   const { id, attribute = [], role } = options;
-  if (attribute.length === 0 && role === undefined) throw new HawserError("USAGE", "there is nothing to change", "Give --attribute NAME=VALUE or --role ROLE.");
+  if (attribute.length === 0 && role === undefined) throw new HawserError("USAGE", "nothing to change", "Give --attribute NAME=VALUE or --role ROLE.");
   const attributes = Object.fromEntries(attribute.map(readAttribute));
   const ca = await openCaOf(options, context);
   const name = await ca.setName({ id, attributes, ...(role === undefined ? {} : { role }) });
@@ -24,6 +24,6 @@ export async function set(options: SetOptions, context: Context): Promise<void> 
 
 function readAttribute(text: string): [string, string | undefined] {
   const [, name = "", value = ""] = /^([a-z][a-z0-9-]{0,31})=(.*)$/s.exec(text) ?? [];
-  if (name === "") throw new HawserError("USAGE", `${JSON.stringify(text)} is not NAME=VALUE`, "Write for example --attribute site=b1.");
+  if (name === "") throw new HawserError("USAGE", `${JSON.stringify(text)} is not NAME=VALUE`, "For example: --attribute site=b1");
   return [name, value === "" ? undefined : value];
 }

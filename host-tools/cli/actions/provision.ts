@@ -17,12 +17,15 @@ import { vaultPassphrase } from "../passphrases.js";
 import type { PassphraseOptions } from "../passphrases.js";
 import type { StopSignal } from "../stop-signal.js";
 
-export interface ProvisionOptions extends PassphraseOptions {
-  dir: string;
+export interface VaultRequest {
   id: string;
   role: string;
   vault: string;
   replace?: boolean;
+}
+
+export interface ProvisionOptions extends PassphraseOptions, VaultRequest {
+  dir: string;
   json?: boolean;
 }
 
@@ -35,16 +38,7 @@ export async function provision(options: ProvisionOptions, context: Context): Pr
   context.terminal.stopProgress();
   const passphrase = await vaultPassphrase(options, context.env, true);
   context.terminal.startProgress("making the device's identity");
-  context.stop.check();
-  const staged = Vault.createStaged(options.vault, passphrase, { replace });
-  let identity: DeviceIdentity;
-  try {
-    identity = await fill(staged, ca, options, context.stop);
-  } finally {
-    // Nothing happens here when it was committed.
-    staged.discard();
-    staged.vault.close();
-  }
+  const identity = await provisionVault(ca, options, passphrase, context.stop);
   const { id, role, serial, notAfterMs, replaced } = identity;
   context.terminal.result({ id, role, serial, notAfter: isoTime(notAfterMs), vault: options.vault, replaced }, [
     `${id} is provisioned: certificate ${serial}, valid until ${day(notAfterMs)}, in ${options.vault}.`,
@@ -52,19 +46,32 @@ export async function provision(options: ProvisionOptions, context: Context): Pr
   ]);
 }
 
+/** Makes the device's identity in a new vault; a failure changes neither the disk nor the registry. */
+export async function provisionVault(ca: CertificateAuthority, options: VaultRequest, passphrase: string, stop: StopSignal): Promise<DeviceIdentity> {
+  stop.check();
+  const staged = Vault.createStaged(options.vault, passphrase, { replace: options.replace === true });
+  try {
+    return await fill(staged, ca, options, stop);
+  } finally {
+    // Does nothing once it was committed.
+    staged.discard();
+    staged.vault.close();
+  }
+}
+
 /** Found out before anything is made: a later failure would have to be undone. */
 function checkPlace(vault: string, replace: boolean): void {
   const path = resolve(vault);
-  if (existsSync(path) && !replace) throw new HawserError("VAULT_EXISTS", `there is something at ${vault} already`, "Choose another path, or say --replace to put a new vault there.");
+  if (existsSync(path) && !replace) throw new HawserError("VAULT_EXISTS", `${vault} already exists`, "Choose another path, or use --replace to put a new vault there.");
   try {
     accessSync(dirname(path), constants.W_OK | constants.X_OK);
   } catch {
-    throw new HawserError("STORAGE_FAILED", `no vault can be made in ${dirname(path)}`, "Check that the directory exists and that this user may write there.");
+    throw new HawserError("STORAGE_FAILED", `cannot create a vault in ${dirname(path)}`, "Check that the directory exists and that this user may write there.");
   }
 }
 
 /** The registry first knows the name, then the certificate, then that the vault is in place; a failure takes all of it back. */
-async function fill(staged: StagedVault, ca: CertificateAuthority, options: ProvisionOptions, stop: StopSignal): Promise<DeviceIdentity> {
+async function fill(staged: StagedVault, ca: CertificateAuthority, options: VaultRequest, stop: StopSignal): Promise<DeviceIdentity> {
   const { id, role } = options;
   const reservation = await ca.reserve({ id, role, replace: options.replace === true });
   try {

@@ -67,7 +67,7 @@ function checkOptions({ dir, url, pskUrl, broker, identities, restartBroker, ids
   const usage = (what: string, next: string): HawserError => new HawserError("USAGE", what, next);
   if ((dir === undefined) !== (url === undefined)) throw usage("--dir and --url belong together", "Give both, or neither for a passing CA and broker.");
   if (dir !== undefined && (broker !== undefined || restartBroker !== undefined)) throw usage("--broker and --restart-broker are for a passing broker", "Leave them out with --dir.");
-  if (dir === undefined && (pskUrl !== undefined || identities !== undefined)) throw usage("--psk-url and --identities are for a CA of your own", "Give --dir and --url too.");
+  if (dir === undefined && (pskUrl !== undefined || identities !== undefined)) throw usage("--psk-url and --identities are for your own CA", "Give --dir and --url too.");
   if (!/^[^+#\u0000/]+(\/[^+#\u0000/]+)*$/.test(topic) || topic === "pong") throw new HawserError("INVALID_TOPIC", `${JSON.stringify(topic)} is not a topic below devices/{id}/up/`, "Write e.g. telemetry.");
   return idsOf(ids, devices);
 }

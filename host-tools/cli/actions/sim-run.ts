@@ -114,7 +114,7 @@ async function serve({ device, broken }: OpenDevice, topic: string, options: Sim
 /** Without a count a stop is the end that is meant. What was acknowledged while the device stopped counts. */
 function checkCount(acknowledged: number, count = 0): void {
   if (acknowledged >= count) return;
-  throw new HawserError("INTERRUPTED", `stopped when ${acknowledged} of ${count} messages were acknowledged`, "Run the command again; what the broker has not yet acknowledged is kept in the vault and sent then.");
+  throw new HawserError("INTERRUPTED", `stopped after ${acknowledged} of ${count} messages were acknowledged`, "Run the command again. Unacknowledged messages are kept in the vault and sent then.");
 }
 
 /** Shows every command; one on `down/ping` is answered on `up/pong` with the payload it brought. */

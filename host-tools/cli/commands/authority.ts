@@ -6,15 +6,15 @@ import { parseBrokerUrl } from "../values.js";
 import { caDirectory, caPassphrase, connectTimeout, json } from "./shared-options.js";
 
 export function addAuthorityCommand(program: Command, run: Run): void {
-  const authority = caDirectory(program.command("authority").description("Run the enrolment service: devices' certificate requests in over MQTT, certificates out."))
+  const authority = caDirectory(program.command("authority").description("Run the enrolment service: answers devices' certificate requests over MQTT."))
     .requiredOption("--url <url>", "the broker's mTLS port, mqtts://HOST:PORT", parseBrokerUrl);
   connectTimeout(authority);
   json(caPassphrase(authority));
   addHelp(authority, {
     notes: [
-      "It connects with a short-lived certificate of its own, made in memory (name: hawser-authority). A device gets at most 12 new certificates an hour.",
-      "A request that a broker kept (retained, or queued while this service was away) is not served: the device asks again.",
-      "Once a minute it ends, at configured brokers, the sessions of certificates that expired, and what could not be done there before.",
+      "Connects as hawser-authority with a short-lived certificate made in memory. Issues each device at most 12 certificates an hour.",
+      "Requests that a broker stored (retained, or queued while the service was down) are not answered: the device asks again.",
+      "Once a minute, ends the sessions of expired certificates at the configured brokers, and retries whatever failed there before.",
     ],
     json: [
       '{"time":"...","event":"connected","url":"mqtts://localhost:8883"}',

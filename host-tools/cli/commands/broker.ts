@@ -7,17 +7,17 @@ import { parseFixedPort, parsePort } from "../values.js";
 import { caDirectory, caPassphrase, json, parsePath } from "./shared-options.js";
 
 export function addBrokerCommands(program: Command, run: Run): void {
-  const broker = program.command("broker").description("Configure or run a broker that knows the fleet.");
+  const broker = program.command("broker").description("Configure, run or update the fleet's broker.");
   addConfig(broker, run);
   addSync(broker, run);
   addRun(broker, run);
 }
 
 function addSync(broker: Command, run: Run): void {
-  const sync = caDirectory(broker.command("sync").description("Bring every configured broker up to date, end the sessions that should have ended, and prove it."));
+  const sync = caDirectory(broker.command("sync").description("Update every configured broker, end the sessions that should have ended, and verify both."));
   json(caPassphrase(sync));
   addHelp(sync, {
-    notes: ["For when a broker was stopped or out of reach during a change. Names that were held back at a broker get their rights there again."],
+    notes: ["Use it after a broker was stopped or unreachable during a change. Names that were held back there get their rights again."],
     json: ['{"brokers":[{"broker":"/srv/broker","filesLoaded":true,"sessionsEnded":["sensor-1"],"held":[]}]}'],
     examples: ["hawser broker sync --dir ca"],
     exits: [3, 4, 5, 6],
@@ -26,22 +26,22 @@ function addSync(broker: Command, run: Run): void {
 }
 
 function addConfig(broker: Command, run: Run): void {
-  const config = caDirectory(broker.command("config").description("Write a hardened broker configuration and the files it names."))
-    .addOption(new Option("--for <broker>", "the kind of broker").choices(["mosquitto"]).makeOptionMandatory())
-    .requiredOption("--out <out>", "the directory to write", parsePath)
+  const config = caDirectory(broker.command("config").description("Write a hardened broker configuration and the files it refers to."))
+    .addOption(new Option("--for <broker>", "broker to configure").choices(["mosquitto"]).makeOptionMandatory())
+    .requiredOption("--out <out>", "directory to write to", parsePath)
     .requiredOption("--mtls-port <port>", "port for certificates", parseFixedPort)
     .requiredOption("--psk-port <port>", "port for pre-shared keys (recovery only)", parseFixedPort);
   config
-    .option("--bind <address>", "address to listen on (default: all)", parsePath)
-    .option("--reach <host>", "host under which this machine reaches the broker (a container, another machine)", parsePath)
-    .option("--plugin <path>", "mosquitto_dynamic_security.so as the broker finds it, or none (default: looked for here)", parsePath)
-    .option("--retain", "let clients leave retained messages, which mosquitto does not bound");
+    .option("--bind <address>", "address to listen on (default: all addresses)", parsePath)
+    .option("--reach <host>", "host name by which this machine reaches the broker (if in a container or elsewhere)", parsePath)
+    .option("--plugin <path>", "path of mosquitto_dynamic_security.so on the broker's machine, or none (default: found here)", parsePath)
+    .option("--retain", "allow clients to publish retained messages; mosquitto does not limit their number");
   json(caPassphrase(config));
   addHelp(config, {
     notes: [
-      "The CA directory remembers OUT: every change (revoke, provision, ...) rewrites its files and has a mosquitto that runs with them reload.",
-      "A client's id is its certificate's name: give each tool of a backend a name of its own. limits.nft holds connection limits for nft.",
-      "A broker that was started before its configuration was written again has to be restarted.",
+      "The CA directory remembers OUT: every change (revoke, provision, ...) rewrites its files and reloads any mosquitto that uses them.",
+      "A client's id is the name in its certificate: give each backend tool a separate name. limits.nft holds connection limits for nft.",
+      "Restart a broker that was started before its configuration was rewritten.",
     ],
     json: ['{"for":"mosquitto","config":"out/mosquitto.conf","files":["mosquitto.conf",".."],"user":"mosquitto","mtlsPort":8883,"pskPort":8884}'],
     examples: ["hawser broker config --dir ca --for mosquitto --out broker --mtls-port 8883 --psk-port 8884", "mosquitto -c broker/mosquitto.conf"],
@@ -51,13 +51,13 @@ function addConfig(broker: Command, run: Run): void {
 }
 
 function addRun(broker: Command, run: Run): void {
-  const command = caDirectory(broker.command("run").description("Run a broker on loopback in the foreground until SIGINT or SIGTERM; it reloads when the CA directory changes."))
-    .addOption(new Option("--engine <engine>", "which broker").choices(["embedded", "mosquitto"]).default("embedded"))
+  const command = caDirectory(broker.command("run").description("Run a broker on loopback in the foreground until SIGINT or SIGTERM. Reloads when the CA directory changes."))
+    .addOption(new Option("--engine <engine>", "broker to run").choices(["embedded", "mosquitto"]).default("embedded"))
     .requiredOption("--mtls-port <port>", "port for certificates; 0 lets the system choose", parsePort)
     .requiredOption("--psk-port <port>", "port for pre-shared keys (recovery only); 0 lets the system choose", parsePort);
   json(caPassphrase(command));
   addHelp(command, {
-    notes: ["One line says that it is ready, with the ports. The CRL is renewed while it runs."],
+    notes: ["Prints one line with its ports when ready. Renews the CRL while running."],
     json: [
       '{"time":"...","event":"ready","engine":"embedded","host":"localhost","mtlsPort":8883,"pskPort":8884}',
       "also: reloaded, reload-failed (code), crl-renewed (nextUpdate), crl-failed (code), stopped",

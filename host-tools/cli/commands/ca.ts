@@ -6,7 +6,7 @@ import { collect } from "../values.js";
 import { caDirectory, caPassphrase, json, parsePath, weakPassphrase } from "./shared-options.js";
 
 export function addCaCommands(program: Command, run: Run): void {
-  const ca = program.command("ca").description("Make and keep the certificate authority of a fleet.");
+  const ca = program.command("ca").description("Create and maintain the certificate authority of a fleet.");
   addInit(ca, run);
   addStatus(ca, run);
   addCrl(ca, run);
@@ -19,13 +19,13 @@ export function addCaCommands(program: Command, run: Run): void {
 function addInit(ca: Command, run: Run): void {
   const init = ca
     .command("init")
-    .description("Make a CA directory: P-256 root and issuing CA, encrypted keys, CRLs, and the broker's certificate.")
-    .requiredOption("--dir <dir>", "the directory to make; it must not exist or be empty", parsePath)
-    .option("--name <name>", "the name in the CA's certificates", "Hawser")
-    .option("--broker-host <host>", "a DNS name or IP address devices reach the broker by; repeatable (default: localhost, 127.0.0.1, ::1)", collect);
+    .description("Create a CA directory: P-256 root and issuing CA, encrypted keys, CRLs and the broker's certificate.")
+    .requiredOption("--dir <dir>", "directory to create; must not exist, or must be empty", parsePath)
+    .option("--name <name>", "name in the CA's certificates", "Hawser")
+    .option("--broker-host <host>", "DNS name or IP address by which devices reach the broker; repeatable (default: localhost, 127.0.0.1, ::1)", collect);
   json(weakPassphrase(caPassphrase(init)));
   addHelp(init, {
-    notes: ["The passphrase encrypts the CA's keys. Whoever has the directory and the passphrase can make devices; back both up, apart."],
+    notes: ["The passphrase encrypts the CA's keys. Anyone with the directory and the passphrase can create devices: back up both, separately."],
     json: ['{"dir":"ca","name":"Hawser","brokerHosts":["localhost","127.0.0.1","::1"],"root":"ca/root.crt.pem"}'],
     examples: [
       "HAWSER_PASSPHRASE='a long passphrase' hawser ca init --dir ca",
@@ -40,7 +40,7 @@ function addCrl(ca: Command, run: Run): void {
   const crl = caDirectory(ca.command("crl").description("Sign new certificate revocation lists before the old ones expire."));
   json(caPassphrase(crl));
   addHelp(crl, {
-    notes: ["A broker refuses everybody once its CRL has expired. `hawser broker run` renews it; for other brokers run this daily, then reload the broker."],
+    notes: ["A broker refuses all clients once its CRL has expired. `hawser broker run` renews it; for other brokers, run this daily and reload the broker."],
     json: ['{"crl":"ca/crl.pem","nextUpdate":"2026-12-20T12:00:00.000Z"}'],
     examples: ["hawser ca crl --dir ca", "# crontab:", "0 3 * * *  hawser ca crl --dir /srv/ca --passphrase-file /run/secrets/ca && systemctl reload mosquitto"],
     exits: [3, 5, 6],
@@ -91,7 +91,7 @@ function addVerify(ca: Command, run: Run): void {
 }
 
 function addPassphrase(ca: Command, run: Run): void {
-  const command = caDirectory(ca.command("passphrase").description("Change the passphrase: all that is sealed is sealed anew, in one change."))
+  const command = caDirectory(ca.command("passphrase").description("Change the passphrase: reseals everything in one change."))
     .option("--new-passphrase-file <file>", "file whose first line is the new passphrase (default: $HAWSER_NEW_PASSPHRASE or the file $HAWSER_NEW_PASSPHRASE_FILE, else a prompt)", parsePath);
   json(weakPassphrase(caPassphrase(command)));
   addHelp(command, {

@@ -8,12 +8,12 @@ import { json } from "./shared-options.js";
 export function addDemoCommand(program: Command, run: Run): void {
   const demo = program
     .command("demo")
-    .description("Play the whole story in under a minute: provision, connect, refuse strangers, survive, rotate, recover, shut out.")
-    .addOption(new Option("--engine <engine>", "which broker").choices(["embedded", "mosquitto"]).default("embedded"));
+    .description("Show an identity's complete life in under a minute: provision, connect, refuse strangers, survive, rotate, recover, shut out.")
+    .addOption(new Option("--engine <engine>", "broker to run").choices(["embedded", "mosquitto"]).default("embedded"));
   json(demo);
   addHelp(demo, {
-    notes: ["Everything happens in a temporary directory and on loopback. It ends non-zero if any step did not happen."],
-    json: ["one object a line for every step"],
+    notes: ["Uses only a temporary directory and loopback. Exits non-zero if any step fails."],
+    json: ["one object per line for each step"],
     examples: ["hawser demo", "hawser demo --engine mosquitto --json"],
     exits: [4],
   });

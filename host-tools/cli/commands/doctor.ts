@@ -19,13 +19,13 @@ const REPORT_JSON = [
 ];
 
 export function addDoctorCommands(program: Command, run: Run): void {
-  const doctor = program.command("doctor").description("Find what is wrong with an MQTT broker, and say how to mend it.");
-  doctor.option("--explain <rule>", "print the page of a finding, e.g. HW040, or of all");
+  const doctor = program.command("doctor").description("Find what is wrong with an MQTT broker, and how to fix it.");
+  doctor.option("--explain <rule>", "explain a finding, e.g. HW040, or all of them");
   addHelp(doctor, {
     notes: [
-      "docs/doctor.md lists every finding. Grades: A nothing, B low, C medium, D one or two high, F critical or worse.",
-      "A running broker is examined only under the host you name. What it will cost is printed before the first connection.",
-      "Examine brokers that are yours, or whose owner asked you to.",
+      "docs/doctor.md lists every finding. Grades: A no findings, B low, C medium, D one or two high, F critical or more.",
+      "Examines a running broker only at the host you name. Prints the cost before the first connection.",
+      "Examine only your own brokers, or those whose owner asked you to.",
     ],
     json: REPORT_JSON,
     examples: [
@@ -38,13 +38,13 @@ export function addDoctorCommands(program: Command, run: Run): void {
     exits: [4, 6, 8],
   });
   doctor
-    .argument("[url]", "the broker to examine: mqtts://HOST:PORT, or mqtt://HOST:PORT for one without TLS")
-    .option("--ca <file>", "trust only the CA certificates of this file (default: those of --credentials, else the system's)", parsePath)
-    .option("--credentials <path>", "a directory of `hawser issue`, or a JSON file with username, password, cert, key, ca", parsePath)
-    .option("--other-credentials <path>", "those of another client, for --active", parsePath)
+    .argument("[url]", "broker to examine: mqtts://HOST:PORT, or mqtt://HOST:PORT without TLS")
+    .option("--ca <file>", "trust only the CA certificates in this file (default: those of --credentials, else the system's)", parsePath)
+    .option("--credentials <path>", "directory made by `hawser issue`, or a JSON file with username, password, cert, key, ca", parsePath)
+    .option("--other-credentials <path>", "credentials of a second client, for --active", parsePath)
     .option("--plain-port <port>", "also try this port without TLS (repeatable; default: 1883)", collectPorts)
     .option("--try-passwords", "try a few well-known passwords")
-    .option("--active", "also probe limits and takeover, which other clients may notice");
+    .option("--active", "also probe limits and takeover; other clients may notice");
   reportOptions(doctor);
   const explain = run<ExplainOptions>(async () => (await import("../actions/doctor-explain.js")).explainRule);
   const examine = run<DoctorLiveOptions>(async () => (await import("../actions/doctor-live.js")).examineLive);
@@ -54,8 +54,8 @@ export function addDoctorCommands(program: Command, run: Run): void {
 }
 
 function addFleet(doctor: Command, run: Run): void {
-  const fleet = caDirectory(doctor.command("fleet").description("Examine the fleet of a CA directory: certificates, revocation, names, brokers' files. Needs no passphrase."));
-  fleet.option("--broker-version <version>", "judge the brokers' files for this version (default: the mosquitto installed here, else 2.0.11)");
+  const fleet = caDirectory(doctor.command("fleet").description("Examine the fleet of a CA directory: certificates, revocation, names and broker files. Needs no passphrase."));
+  fleet.option("--broker-version <version>", "judge the broker files for this version (default: the mosquitto installed here, else 2.0.11)");
   reportOptions(fleet);
   addHelp(fleet, { json: REPORT_JSON, examples: ["hawser doctor fleet --dir ca", "hawser doctor fleet --dir ca --html fleet.html --fail-on high"], exits: [6, 8] });
   const examine = run<DoctorFleetOptions>(async () => (await import("../actions/doctor-fleet.js")).examineFleet);
@@ -71,21 +71,21 @@ export function reportOptions(command: Command): Command {
   return json(command)
     .option("--sarif <file>", "also write SARIF 2.1.0, for code hosts and editors", parsePath)
     .option("--html <file>", "also write one HTML page", parsePath)
-    .addOption(new Option("--fail-on <severity>", "end with exit code 8 for a finding at least this bad").choices(["critical", "high", "medium", "low", "never"]).default("medium"));
+    .addOption(new Option("--fail-on <severity>", "exit with code 8 if a finding is at least this severe").choices(["critical", "high", "medium", "low", "never"]).default("medium"));
 }
 
 function addConfig(doctor: Command, run: Run): void {
   const config = doctor
     .command("config <file>")
-    .description("Examine a broker's configuration with the files it includes and names.")
-    .addOption(new Option("--broker <broker>", "whose configuration it is (default: told by the file)").choices(CONFIG_BROKERS))
+    .description("Examine a broker's configuration and the files it includes or refers to.")
+    .addOption(new Option("--broker <broker>", "broker the configuration is for (default: detected from the file)").choices(CONFIG_BROKERS))
     .option("--broker-version <version>", "judge for this version, e.g. 2.0.11 or 2.1 (default: the mosquitto installed here, else 2.0.11)")
-    .option("--fix <dir>", "write a hardened copy into this new directory, and examine the copy", parsePath);
+    .option("--fix <dir>", "write a hardened copy to this new directory, and examine the copy", parsePath);
   reportOptions(config);
   addHelp(config, {
     notes: [
-      "Relative paths are looked up from the directory of the file. Files that are not on this machine are noted, not counted.",
-      "--fix changes no original. What only you can decide (passwords, certificates) remains, and is printed.",
+      "Relative paths start at the file's directory. Files missing on this machine are noted, but do not count.",
+      "--fix leaves the originals unchanged. It prints what only you can decide (passwords, certificates).",
     ],
     json: [...REPORT_JSON, 'with --fix also: "fixed":{"main":"..","written":[".."],"mended":["HW040"],"remaining":{..}}'],
     examples: [

@@ -5,11 +5,11 @@ import type { Run } from "../command-runner.js";
 import { caDirectory, caPassphrase, json, parsePath } from "./shared-options.js";
 
 export function addIssueCommand(program: Command, run: Run): void {
-  const issue = caDirectory(program.command("issue").description("Make PEM files for a client that is no device: a backend, an operator, mosquitto_sub."))
-    .requiredOption("--name <name>", "the client's name; clients and devices share one namespace")
-    .requiredOption("--role <role>", "what it may do: backend, operator, monitor or authority")
-    .requiredOption("--out <out>", "the directory to make for client.crt.pem (chain), client.key.pem and ca.crt.pem", parsePath)
-    .option("--replace", "revoke what a client of this name had and replace its files");
+  const issue = caDirectory(program.command("issue").description("Issue PEM credentials for a client that is not a device: a backend, an operator, mosquitto_sub."))
+    .requiredOption("--name <name>", "client's name; clients and devices share one namespace")
+    .requiredOption("--role <role>", "client's rights: backend, operator, monitor or authority")
+    .requiredOption("--out <out>", "directory to create for client.crt.pem (chain), client.key.pem and ca.crt.pem", parsePath)
+    .option("--replace", "revoke the client's old certificates and replace its files");
   json(caPassphrase(issue));
   addHelp(issue, {
     notes: [
@@ -17,8 +17,8 @@ export function addIssueCommand(program: Command, run: Run): void {
       "operator   reads devices/#, writes devices/+/down/#",
       "monitor    reads devices/+/up/# and $SYS/#",
       "authority  reads devices/+/identity/request, writes devices/+/identity/response",
-      "A failure leaves the disk and the registry as they were; what a kill cut off, the same command ends.",
-      "The key file is not encrypted and has mode 0600: brokers' clients want it so.",
+      "A failure changes neither the disk nor the registry. If the command is killed, run it again to finish.",
+      "The key file is not encrypted, as MQTT clients require; its mode is 0600.",
     ],
     json: ['{"name":"backend-1","role":"backend","serial":"4f..","notAfter":"...","certificate":"OUT/client.crt.pem","key":"OUT/client.key.pem","ca":"OUT/ca.crt.pem"}'],
     examples: [

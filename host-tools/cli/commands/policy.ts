@@ -11,35 +11,35 @@ import { collect, parsePort } from "../values.js";
 import { caDirectory, caPassphrase, json, parsePath } from "./shared-options.js";
 
 export function addPolicyCommands(program: Command, run: Run): void {
-  const policy = program.command("policy").description("Write, check and test the policy: who may use which topics, and which line says so.");
+  const policy = program.command("policy").description("Write, check and test the policy: who may use which topics, and why.");
   for (const add of [addInit, addCheck, addExplain, addWho, addDiff, addTest, addDocs, addApply, addSet, addPassword, addCompile, addServe]) add(policy, run);
 }
 
 /** Where policy and names come from, the same for every question. */
 function sources(command: Command): Command {
   return command
-    .option("--policy <file>", "the policy (default: DIR/policy.yaml, else the built-in policy)", parsePath)
-    .addOption(new Option("--dir <dir>", "the CA directory whose names it is for").argParser(parsePath).conflicts("inventory"))
-    .option("--inventory <file>", "the names, from a YAML or JSON file instead of a CA directory", parsePath);
+    .option("--policy <file>", "policy file (default: DIR/policy.yaml, else the built-in policy)", parsePath)
+    .addOption(new Option("--dir <dir>", "CA directory that has the names").argParser(parsePath).conflicts("inventory"))
+    .option("--inventory <file>", "names from a YAML or JSON file instead of a CA directory", parsePath);
 }
 
 function addInit(policy: Command, run: Run): void {
   const init = policy
     .command("init")
-    .description("Write the built-in policy as a file to start from.")
+    .description("Write the built-in policy to a file, as a starting point.")
     .addOption(new Option("--out <file>", "file to write; must not exist").argParser(parsePath).default("policy.yaml"))
-    .option("--schema <file>", "write the JSON Schema for editors to this file as well", parsePath);
+    .option("--schema <file>", "also write the JSON Schema for editors to this file", parsePath);
   json(init);
   addHelp(init, { json: ['{"policy":"policy.yaml","schema":"policy.schema.json"}'], examples: ["hawser policy init", "hawser policy init --out fleet.yaml --schema policy.schema.json"], exits: [5, 6] });
   init.action(run(async () => (await import("../actions/policy-init.js")).initPolicy));
 }
 
 function addCheck(policy: Command, run: Run): void {
-  const check = sources(policy.command("check").description("Look for errors and doubtful rules."))
+  const check = sources(policy.command("check").description("Check the policy for errors and doubtful rules."))
     .option("--strict", "fail on warnings too");
   json(check);
   addHelp(check, {
-    notes: ["Without --dir or --inventory the policy is checked alone, not against names."],
+    notes: ["Without --dir or --inventory, checks the policy alone, not against names."],
     json: ['{"ok":true,"findings":[{"level":"warning","code":"UNUSED_ROLE","line":12,"path":"roles.x","message":".."}]}'],
     examples: ["hawser policy check --policy policy.yaml", "hawser policy check --dir ca --strict"],
     exits: [6],
@@ -48,10 +48,10 @@ function addCheck(policy: Command, run: Run): void {
 }
 
 function addExplain(policy: Command, run: Run): void {
-  const explain = sources(policy.command("explain").description("Show what a name may do, and which line of the policy says so."))
+  const explain = sources(policy.command("explain").description("Show what a name may do, and which policy line says so."))
     .requiredOption("--id <id>", "the device or client")
-    .option("--topic <topic>", "one topic or filter, instead of everything")
-    .option("--at <time>", "as of then, such as 2027-01-31T08:00:00Z (default: now)")
+    .option("--topic <topic>", "one topic or filter instead of everything")
+    .option("--at <time>", "as of this time, e.g. 2027-01-31T08:00:00Z (default: now)")
     .option("--from <address>", "as a client at this IP address");
   json(explain);
   addHelp(explain, {
@@ -63,12 +63,12 @@ function addExplain(policy: Command, run: Run): void {
 }
 
 function addWho(policy: Command, run: Run): void {
-  const who = sources(policy.command("who").description("List everybody who can write or read a topic."))
+  const who = sources(policy.command("who").description("List everyone who can publish to or read a topic."))
     .requiredOption("--topic <topic>", "a topic name, without wildcards")
-    .option("--at <time>", "as of then, such as 2027-01-31T08:00:00Z (default: now)");
+    .option("--at <time>", "as of this time, e.g. 2027-01-31T08:00:00Z (default: now)");
   json(who);
   addHelp(who, {
-    notes: ["Rights that depend on an address or a time that does not hold now are listed with their condition."],
+    notes: ["Rights limited to an address or time that does not match now are listed with their condition."],
     json: ['{"topic":"devices/dev1/up/t","who":[{"id":"backend","role":"backend","listener":"mtls","action":"receive","line":51}]}'],
     examples: ["hawser policy who --dir ca --topic devices/sensor-1/down/reboot"],
     exits: [6],
@@ -79,15 +79,15 @@ function addWho(policy: Command, run: Run): void {
 function addDiff(policy: Command, run: Run): void {
   const diff = policy
     .command("diff")
-    .description("Show what every name gains and loses from one policy to another.")
-    .argument("<old>", "the policy now", parsePath)
-    .argument("<new>", "the policy to come", parsePath)
-    .addOption(new Option("--dir <dir>", "the CA directory whose names it is for").argParser(parsePath).conflicts("inventory"))
-    .option("--inventory <file>", "the names, from a YAML or JSON file instead of a CA directory", parsePath)
-    .option("--all", "list changes that another right makes up for, too");
+    .description("Show what each name gains and loses between two policies.")
+    .argument("<old>", "current policy", parsePath)
+    .argument("<new>", "new policy", parsePath)
+    .addOption(new Option("--dir <dir>", "CA directory that has the names").argParser(parsePath).conflicts("inventory"))
+    .option("--inventory <file>", "names from a YAML or JSON file instead of a CA directory", parsePath)
+    .option("--all", "also list changes that another right makes up for");
   json(diff);
   addHelp(diff, {
-    notes: ["Changes that are the same for many names are one line."],
+    notes: ["Groups changes that are the same for many names into one line."],
     json: ['{"changes":[{"change":"loses","role":"sensor","names":["dev1",".."],"listener":"mtls","effect":"allow","access":"publish","filter":"devices/{id}/up/#","when":""}]}'],
     examples: ["hawser policy diff ca/policy.yaml new.yaml --dir ca"],
     exits: [6],
@@ -99,7 +99,7 @@ function addDiff(policy: Command, run: Run): void {
 
 function addTest(policy: Command, run: Run): void {
   const test = sources(policy.command("test").description("Run a file of assertions about who may do what."))
-    .argument("<files...>", "test files (docs/policy.md has the form)")
+    .argument("<files...>", "test files (format: docs/policy.md)")
     .option("--junit <file>", "write a JUnit report to this file", parsePath);
   json(test);
   addHelp(test, {
@@ -113,16 +113,16 @@ function addTest(policy: Command, run: Run): void {
 function addDocs(policy: Command, run: Run): void {
   const docs = policy
     .command("docs")
-    .description("Write the topic catalogue: every topic with its rules in one place.")
-    .option("--policy <file>", "the policy (default: DIR/policy.yaml, else the built-in policy)", parsePath)
-    .option("--dir <dir>", "the CA directory the policy is in", parsePath)
+    .description("Write the topic catalogue: every topic and its rules in one place.")
+    .option("--policy <file>", "policy file (default: DIR/policy.yaml, else the built-in policy)", parsePath)
+    .option("--dir <dir>", "CA directory that holds the policy", parsePath)
     .option("--markdown <file>", "write it as Markdown", parsePath)
     .option("--html <file>", "write it as HTML", parsePath)
     .option("--asyncapi <file>", "write an AsyncAPI 3 document (JSON)", parsePath)
     .addOption(new Option("--host <host>", "the broker's host in the AsyncAPI document").default("localhost"));
   json(docs);
   addHelp(docs, {
-    notes: ["Without a file to write, the Markdown goes to stdout."],
+    notes: ["Prints Markdown to stdout if no output file is given."],
     json: ['{"files":["topics.md","topics.json"]}'],
     examples: ["hawser policy docs --policy policy.yaml --markdown topics.md --asyncapi topics.json", "hawser policy docs --dir ca"],
     exits: [6],
@@ -132,14 +132,14 @@ function addDocs(policy: Command, run: Run): void {
 
 function addCompile(policy: Command, run: Run): void {
   const compile = sources(policy.command("compile").description("Write a broker's configuration, or firewall rules, from the policy."))
-    .addOption(new Option("--for <target>", "what to write for").choices([...COMPILER_TARGETS]).makeOptionMandatory())
+    .addOption(new Option("--for <target>", "target to write for").choices([...COMPILER_TARGETS]).makeOptionMandatory())
     .requiredOption("--out <out>", "directory to create; must not exist, or must be empty or written by this command", parsePath)
     .option("--at <directory>", "where the files will be on the broker's machine (default: OUT)", parsePath)
-    .option("--tls <directory>", "where ca.crt.pem, broker.crt.pem, broker.key.pem, crl.pem and psk.txt are there (default: the same)", parsePath)
-    .option("--listener <name>", "only this listener; may be repeated", collect);
+    .option("--tls <directory>", "where ca.crt.pem, broker.crt.pem, broker.key.pem, crl.pem and psk.txt are on that machine (default: as --at)", parsePath)
+    .option("--listener <name>", "only this listener; repeatable", collect);
   json(compile);
   addHelp(compile, {
-    notes: ["What the target cannot say is refused, with the line of the policy. Remaining risks are printed.", "Files have mode 0600 and are yours: give them to the broker's user.", "For mosquitto on this machine use `hawser broker config`: it keeps the files up to date with the CA."],
+    notes: ["Rejects what the target cannot express and names the policy line. Prints the remaining risks.", "Files have mode 0600 and are yours: give them to the broker's user.", "For mosquitto on this machine, use `hawser broker config`: it keeps the files in step with the CA."],
     json: ['{"for":"emqx","out":"emqx","files":["emqx.conf","acl.conf"],"risks":[".."]}'],
     examples: ["hawser policy compile --dir ca --for rabbitmq --out rabbitmq --listener mtls", "hawser policy compile --policy policy.yaml --inventory names.yaml --for firewall --out firewall"],
     exits: [5, 6],
@@ -148,19 +148,19 @@ function addCompile(policy: Command, run: Run): void {
 }
 
 function addServe(policy: Command, run: Run): void {
-  const serve = sources(policy.command("serve").description("Answer brokers that ask over HTTP, until SIGINT or SIGTERM; follows changes of its files."))
+  const serve = sources(policy.command("serve").description("Answer brokers' access questions over HTTP until SIGINT or SIGTERM. Reloads when its files change."))
     .addOption(new Option("--port <port>", "port to listen on; 0 lets the system choose").argParser(parsePort).default(8089, "8089"))
-    .addOption(new Option("--host <address>", "address to listen on; beyond loopback it takes --tls-cert, --tls-key and --secret-file").default("127.0.0.1"))
+    .addOption(new Option("--host <address>", "address to listen on; beyond loopback, requires --tls-cert, --tls-key and --secret-file").default("127.0.0.1"))
     .option("--tls-cert <file>", "certificate chain, PEM", parsePath)
-    .option("--tls-key <file>", "its key, PEM", parsePath)
+    .option("--tls-key <file>", "private key of the certificate, PEM", parsePath)
     .option("--secret-file <file>", "file whose first line brokers send as `Authorization: Bearer SECRET`", parsePath)
-    .option("--cache-seconds <seconds>", "let brokers keep answers that long (default: not at all)", parsePort);
+    .option("--cache-seconds <seconds>", "let brokers cache answers this long (default: no caching)", parsePort);
   json(caPassphrase(serve));
   addHelp(serve, {
     notes: [
       "EMQX: /emqx/authn and /emqx/authz. RabbitMQ: /rabbitmq/user, vhost, resource and topic.",
       "NanoMQ: /nanomq/auth, super and acl. VerneMQ webhooks: /vernemq. ?listener=NAME picks a listener.",
-      "While it is down or its files are damaged at the start, brokers deny. Later damage leaves the last good state.",
+      "Brokers deny access while it is down, or if its files are damaged at start. If they are damaged later, the last good state remains.",
     ],
     json: ['{"time":"..","event":"ready","host":"127.0.0.1","port":8089}', "also: reloaded, reload-failed (code, message), stopped (questions, denied)"],
     examples: ["hawser policy serve --dir ca", "hawser policy serve --dir ca --host 10.0.0.5 --tls-cert s.crt --tls-key s.key --secret-file secret"],
@@ -170,12 +170,12 @@ function addServe(policy: Command, run: Run): void {
 }
 
 function addApply(policy: Command, run: Run): void {
-  const apply = caDirectory(policy.command("apply").description("Give a CA another policy; all its brokers follow, or none does."))
+  const apply = caDirectory(policy.command("apply").description("Apply a new policy to a CA and all its brokers, or to none."))
     .argument("<file>", "the policy", parsePath)
-    .option("--force", "even if no authority, no operator or no device keeps its rights");
+    .option("--force", "apply apply apply apply apply apply apply apply apply apply apply apply even if no authority, no operator or no device keeps its rights");
   json(caPassphrase(apply));
   addHelp(apply, {
-    notes: ["It is checked, compiled and tried for every broker configuration of the CA before anything changes. The change is audited.", "Look first: hawser policy diff DIR/policy.yaml FILE --dir DIR"],
+    notes: ["Checks, compiles and tries the policy for every broker configuration of the CA before changing anything. Records the change in the audit trail.", "Preview the change: hawser policy diff DIR/policy.yaml FILE --dir DIR"],
     json: ['{"policy":"factory","sha256":"..","changed":true}'],
     examples: ["hawser policy apply policy.yaml --dir ca"],
     exits: [3, 4, 5, 6],
@@ -186,11 +186,11 @@ function addApply(policy: Command, run: Run): void {
 function addSet(policy: Command, run: Run): void {
   const set = caDirectory(policy.command("set").description("Change the role or the attributes of a device or client."))
     .requiredOption("--id <id>", "the device or client")
-    .option("--attribute <name=value>", "set an attribute; NAME= takes it away; may be repeated", collect)
-    .option("--role <role>", "give it another role");
+    .option("--attribute <name=value>", "set an attribute; NAME= removes it; repeatable", collect)
+    .option("--role <role>", "new role");
   json(caPassphrase(set));
   addHelp(set, {
-    notes: ["Brokers follow at once. Attributes are those that the policy declares."],
+    notes: ["Takes effect on brokers at once. Only attributes that the policy declares can be set."],
     json: ['{"id":"press-1","role":"machine","attributes":{"site":"b1"}}'],
     examples: ["hawser policy set --dir ca --id press-1 --attribute site=b1 --attribute line=l2", "hawser policy set --dir ca --id board --role viewer"],
     exits: [3, 4, 5, 6],

@@ -17,29 +17,29 @@ export function parsePath(text: string): string {
 }
 
 export function caDirectory(command: Command): Command {
-  return command.requiredOption("--dir <dir>", "the CA directory made by `hawser ca init`", parsePath);
+  return command.requiredOption("--dir <dir>", "CA directory created by `hawser ca init`", parsePath);
 }
 
 export function caPassphrase(command: Command): Command {
   return command
     .option("--passphrase-file <file>", "file whose first line is the passphrase (default: $HAWSER_PASSPHRASE or the file $HAWSER_PASSPHRASE_FILE, else a prompt)")
-    .option("--ca-passphrase-file <file>", "the same for the CA directory alone (default: $HAWSER_CA_PASSPHRASE)");
+    .option("--ca-passphrase-file <file>", "the same, for the CA directory only (default: $HAWSER_CA_PASSPHRASE)");
 }
 
 export function vaultPassphrase(command: Command): Command {
-  return command.option("--vault-passphrase-file <file>", "the same for the vault alone (default: $HAWSER_VAULT_PASSPHRASE)");
+  return command.option("--vault-passphrase-file <file>", "the same, for the vault only (default: $HAWSER_VAULT_PASSPHRASE)");
 }
 
 /** For commands that make something a new passphrase protects. */
 export function weakPassphrase(command: Command): Command {
-  return command.option("--allow-weak-passphrase", "take a new passphrase that is short or easy to guess");
+  return command.option("--allow-weak-passphrase", "accept a new passphrase that is short or easy to guess");
 }
 
 export function json(command: Command): Command {
-  return command.option("--json", "print JSON for scripts, on stdout and for errors on stderr");
+  return command.option("--json", "print JSON for scripts: results on stdout, errors on stderr");
 }
 
 export function connectTimeout(command: Command): Command {
-  const option = new Option("--connect-timeout <duration>", "give up when the first connection has not succeeded by then; 0 tries for ever");
+  const option = new Option("--connect-timeout <duration>", "give up if the first connection takes longer; 0 retries forever");
   return command.addOption(option.argParser(parseDurationMs).default(15_000, "15s"));
 }

@@ -46,5 +46,5 @@ function isOwn(directory: string): boolean {
 }
 
 function lock(directory: string): void {
-  lockNow(join(directory, LOCK), () => new HawserError("PLACE_HELD", `another demo plays in ${directory}`, "Leave it alone."));
+  lockNow(join(directory, LOCK), () => new HawserError("PLACE_HELD", `another demo is running in ${directory}`, "Leave it alone."));
 }

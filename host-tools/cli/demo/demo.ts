@@ -32,6 +32,7 @@ export async function runDemo({ engine }: DemoOptions, { terminal, stop }: Conte
   const elapsedMs = Math.round(performance.now() - startedMs);
   terminal.line("");
   terminal.event("done", { steps: STORY.length, engine, elapsedMs }, `all ${STORY.length} steps happened, in ${seconds(elapsedMs)}`, "green");
+  terminal.line("\nNext: hawser init my-fleet creates a CA, a broker configuration and a device to\nkeep; my-fleet/README.md says how to run them.");
 }
 
 function seconds(elapsedMs: number): string {

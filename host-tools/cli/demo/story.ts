@@ -126,7 +126,7 @@ async function recover(stage: Stage): Promise<string> {
   const { code } = await stage.hears("credential-changed", from, (event) => event.to === "psk");
 
   const psk = (await ca.brokerMaterial()).pskFor(DEVICE_ID);
-  check(psk !== undefined, "the device's pre-shared key is still in force");
+  check(psk !== undefined, "the device's pre-shared key is still active");
   const onPsk = await signIn({ clientId: `${DEVICE_ID}~demo`, port: broker.pskPort, tls: withPsk(DEVICE_ID, psk) });
   check(onPsk !== undefined, "the pre-shared key lets the device in on the PSK port");
   await within(onPsk.publishAsync(up("temperature"), "over PSK", { qos: 0 }), "telemetry over PSK");

@@ -13,7 +13,7 @@ export async function within<T>(outcome: Promise<T>, what: string): Promise<T> {
 }
 
 export function stepFailed(what: string): HawserError {
-  return new HawserError("DEMO_STEP_FAILED", what, "Run it again with HAWSER_DEBUG=1; if it fails twice, report what it prints.");
+  return new HawserError("DEMO_STEP_FAILED", what, "Run it again with HAWSER_DEBUG=1. If it fails twice, report the output.");
 }
 
 /** @throws HawserError `DEMO_STEP_FAILED` */

@@ -95,7 +95,7 @@ export class VaultKeyFiles implements PsaKeyFiles {
 
 function slotOf(id: number): PsaSlot {
   const slot = slotOfKeyId(id);
-  if (slot === undefined) throw new HawserError("STORAGE_FAILED", `the XS host wants to keep ${id.toString(16)}, which is no key of a device`, "Report this.");
+  if (slot === undefined) throw new HawserError("STORAGE_FAILED", `the XS host tried to store ${id.toString(16)}, which is not a device key`, "Report this.");
   return slot;
 }
 
@@ -109,7 +109,7 @@ function keyOf(slot: PsaSlot, secret: Uint8Array): DeviceKey {
 function secretOf(slot: PsaSlot, deviceKey: DeviceKey): Uint8Array {
   const secret = deviceKey.kind === "psk" ? Buffer.from([2, ...deviceKey.key]) : Buffer.concat([Buffer.of(1), deviceKey.key.export({ type: "pkcs8", format: "der" })]);
   // Never in the place of a key what the vault could not open.
-  if (!readerOf(slot, secret)) throw new HawserError("STORAGE_FAILED", `the XS host made a key for slot ${slot} that a vault cannot keep`, "Report this; the key that was there before is kept.");
+  if (!readerOf(slot, secret)) throw new HawserError("STORAGE_FAILED", `the XS host made a key for slot ${slot} that a vault cannot keep`, "Report this. The previous key is kept.");
   return secret;
 }
 

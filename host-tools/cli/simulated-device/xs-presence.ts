@@ -13,6 +13,6 @@ export function checkXsHere(root: string): void {
   throw new HawserError(
     "XS_NOT_HERE",
     `the XS engine is built from source, and ${missing.join(" and ")} ${missing.length === 1 && missing[0] === "esbuild" ? "is" : "are"} not in ${root}`,
-    "Run it from a checkout of hawser after `npm ci`, or leave --engine xs out.",
+    "Run it from a checkout of hawser after `npm ci`, or omit --engine xs.",
   );
 }

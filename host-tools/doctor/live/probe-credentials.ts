@@ -26,7 +26,7 @@ export function readProbeCredentials(path: string): ProbeCredentials {
   } catch {
     throw new HawserError("BAD_CREDENTIALS_FILE", `${path} is not JSON`, NEXT);
   }
-  if (typeof value !== "object" || value === null) throw new HawserError("BAD_CREDENTIALS_FILE", `${path} is no JSON object`, NEXT);
+  if (typeof value !== "object" || value === null) throw new HawserError("BAD_CREDENTIALS_FILE", `${path} is not a JSON object`, NEXT);
   const fields = value as Record<string, unknown>;
   const text = (name: string): string | undefined => {
     const field = fields[name];

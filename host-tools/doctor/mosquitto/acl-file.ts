@@ -57,8 +57,8 @@ function ruleOf(rest: string, place: Place): AclRule | string {
   if (first === "") return "the topic is missing";
   const filter = second === "" ? first : second.trim();
   const access = second === "" ? "readwrite" : first;
-  if (access !== "read" && access !== "write" && access !== "readwrite" && access !== "deny") return `${JSON.stringify(access)} is no access (read, write, readwrite or deny)`;
-  return isValidFilter(filter) ? { access, filter, place } : `${JSON.stringify(filter)} is no topic filter${filter.includes(" #") ? " (a comment behind it is part of it)" : ""}`;
+  if (access !== "read" && access !== "write" && access !== "readwrite" && access !== "deny") return `${JSON.stringify(access)} is not an access type (read, write, readwrite or deny)`;
+  return isValidFilter(filter) ? { access, filter, place } : `${JSON.stringify(filter)} is not a topic filter${filter.includes(" #") ? " (a comment behind it is part of it)" : ""}`;
 }
 
 export function grantsRead({ access }: AclRule): boolean {

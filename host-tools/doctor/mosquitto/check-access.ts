@@ -51,7 +51,7 @@ function nobodyGetsIn(ctx: AuditContext, listener: Listener): boolean {
   }
   if (takesIdentity(listener) || checksNames(ctx, listener) || takesAnonymous(model, listener)) return false;
   const dead = model.deadLines.find(({ directive }) => directive.name === "allow_anonymous" && directive.words[0] === "true")?.directive;
-  const why = dead === undefined ? "has neither passwords nor certificates nor a plugin, and anonymous clients are not allowed" : "does not see the allow_anonymous above it (per_listener_settings), and has no passwords of its own";
+  const why = dead === undefined ? "has neither passwords nor certificates nor a plugin, and anonymous clients are not allowed" : "does not see the allow_anonymous above it (per_listener_settings), and has no passwords itself";
   const fix = ["password_file /etc/mosquitto/passwd", "acl_file /etc/mosquitto/acl"];
   ctx.find("HW025", `${capital(nameOf(listener))} ${why}: every client is refused.`, { place: (anonymousLine(model, listener) ?? dead)?.place ?? listener.place, fix });
   return true;
@@ -60,7 +60,7 @@ function nobodyGetsIn(ctx: AuditContext, listener: Listener): boolean {
 function pskBesideCertificate(ctx: AuditContext, listener: Listener, hint: Directive): boolean {
   const file = securityOf(ctx.model, listener).settings.get("psk_file");
   const edits = [hint, ...(file === undefined ? [] : [file])].map(({ place }) => ({ place, action: "remove" as const, lines: [] }));
-  const fix = ["# remove psk_hint and psk_file here, and give keys a listener of their own:", "listener 8884", "psk_hint hawser", "psk_file psk", "use_identity_as_username true"];
+  const fix = ["# remove psk_hint and psk_file here, and give keys a separate listener:", "listener 8884", "psk_hint hawser", "psk_file psk", "use_identity_as_username true"];
   if (takesIdentity(listener)) {
     const what = `${capital(nameOf(listener))} cannot do both: with psk_hint beside a certificate, clients with a certificate are refused after the handshake, and those with a key in it. Nobody gets in.`;
     ctx.find("HW025", what, { place: hint.place, fix, edits });

@@ -136,7 +136,7 @@ class ModelBuilder {
       return this.#fail(directive, `From 2.1 on, ${name} needs a listener line above it, in the same file`);
     }
     const isSecond = (listener ?? this.#default)?.settings.get(name) !== undefined;
-    if (isSecond && facts.kind === "string" && !this.version.atLeast(2, 1)) return this.#fail(directive, `${name} stands here twice for one listener`);
+    if (isSecond && facts.kind === "string" && !this.version.atLeast(2, 1)) return this.#fail(directive, `${name} is set twice for one listener`);
     if (listener === undefined && name === "mount_point" && this.#listeners.length === 0) return this.#fail(directive, "mount_point needs a listener line above it");
     const target = listener ?? this.#defaultListener(directive);
     if (target.isDefault && this.#wakes(directive)) target.wokenBy.push(directive);
@@ -184,7 +184,7 @@ class ModelBuilder {
       this.#at.plugin = { path: value, place: directive.place, options: new Map() };
       (name === "global_plugin" ? this.#security : security).plugins.push(this.#at.plugin);
     } else {
-      if (facts.kind === "string" && security.settings.get(name) !== undefined && !this.version.atLeast(2, 1)) return this.#fail(directive, `${name} stands here a second time`);
+      if (facts.kind === "string" && security.settings.get(name) !== undefined && !this.version.atLeast(2, 1)) return this.#fail(directive, `${name} is set a second time`);
       if (name === "psk_file" && this.version.atLeast(2, 1) && listener?.settings.get("certfile") !== undefined) {
         return this.#fail(directive, "One listener cannot have both a certificate and a pre-shared key");
       }
@@ -204,7 +204,7 @@ class ModelBuilder {
       return;
     }
     const bridge = this.#at.bridge;
-    if (bridge === undefined) return this.#fail(directive, `${name} belongs to a bridge, and no connection line stands above it in this file`);
+    if (bridge === undefined) return this.#fail(directive, `${name} belongs to a bridge, and no connection line precedes it in this file`);
     if (name === "topic") bridge.topics.push(directive);
     else if (name === "address" || name === "addresses") bridge.addresses = words.filter((word) => !word.startsWith("#"));
     else bridge.settings.set(directive);
@@ -225,7 +225,7 @@ class ModelBuilder {
     const { name, words, value } = directive;
     if (name === "per_listener_settings") {
       const isOn = words[0] === "true" || words[0] === "1";
-      if (isOn && this.#sawSecurity) return this.#fail(directive, "per_listener_settings must stand before every other security setting");
+      if (isOn && this.#sawSecurity) return this.#fail(directive, "per_listener_settings must come before all other security settings");
       this.#perListener = isOn;
     }
     if (name === "port" || name === "bind_address") {

@@ -21,7 +21,7 @@ export class MosquittoVersion {
    */
   static parse(text: string): MosquittoVersion {
     const match = /^(?:v|mosquitto[ -]?)?(\d{1,3})(?:\.(\d{1,3}))?(?:\.(\d{1,3}|x))?/.exec(text.trim());
-    if (match === null) throw new HawserError("BAD_VERSION", `${JSON.stringify(text)} is not a version`, "Give it as 2.0.11, 2.0.21 or 2.1.");
+    if (match === null) throw new HawserError("BAD_VERSION", `invalid version ${JSON.stringify(text)}`, "Use a version such as 2.0.11, 2.0.21 or 2.1.");
     const minor = Number(match[2] ?? 0);
     const patch = match[3] === undefined || match[3] === "x" ? (Number(match[1]) === 2 && minor === 0 ? 11 : 99) : Number(match[3]);
     return new MosquittoVersion(text.trim(), [Number(match[1]), minor, patch]);

@@ -152,7 +152,7 @@ export class FrameReader {
     const payloadAt = first >> 4 === 3 && this.#owner.oversized !== undefined ? payloadStart(first, bytes, bodyAt, this.#version) : Infinity;
     if (payloadAt > bytes.length) {
       if (payloadAt - at > limit || bytes.length - at >= limit) {
-        throw new PacketError("PACKET_TOO_LARGE", 0x95, `the broker sent a packet of ${sizeBytes} bytes, at most ${limit} are taken`);
+        throw new PacketError("PACKET_TOO_LARGE", 0x95, `the broker sent a packet of ${sizeBytes} bytes; the limit is ${limit}`);
       }
       return this.#begin(bytes, at, limit);
     }

@@ -22,5 +22,5 @@ export function malformed(what: string): PacketError {
 
 /** A well-formed packet that may not come, or not now (reason code 0x82). */
 export function protocolError(what: string): PacketError {
-  return new PacketError("PROTOCOL_ERROR", 0x82, `the broker broke the protocol: ${what}`);
+  return new PacketError("PROTOCOL_ERROR", 0x82, `the broker violated the protocol: ${what}`);
 }

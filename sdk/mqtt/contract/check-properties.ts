@@ -19,15 +19,15 @@ export type GivenMessageProperties = Omit<MessageProperties, "userProperties"> &
  * @throws HawserError `BAD_PROPERTY`, `INVALID_TOPIC` (of the response)
  */
 export function checkMessageProperties(properties: GivenMessageProperties): MessageProperties {
-  if (typeof properties !== "object" || properties === null) throw badProperty("properties", "is no object");
-  for (const name in properties) if (!KNOWN.includes(name)) throw badProperty(name, `is none of a message: they are ${KNOWN.join(", ")}`);
+  if (typeof properties !== "object" || properties === null) throw badProperty("properties", "must be an object");
+  for (const name in properties) if (!KNOWN.includes(name)) throw badProperty(name, `is not a message property: use ${KNOWN.join(", ")}`);
   const { payloadFormatIndicator: isText, messageExpiryInterval: expiry, contentType, responseTopic, correlationData, userProperties } = properties;
-  if (isText !== undefined && typeof isText !== "boolean") throw badProperty("payloadFormatIndicator", "is neither true nor false");
+  if (isText !== undefined && typeof isText !== "boolean") throw badProperty("payloadFormatIndicator", "must be true or false");
   if (expiry !== undefined) checkSeconds("messageExpiryInterval", expiry);
   if (contentType !== undefined) checkString("contentType", contentType);
   if (responseTopic !== undefined) checkTopic(responseTopic);
   if (correlationData !== undefined && !(correlationData instanceof Uint8Array && correlationData.length <= MAX_FIELD_BYTES)) {
-    throw badProperty("correlationData", "is no Uint8Array, or longer than 65535 bytes");
+    throw badProperty("correlationData", "must be a Uint8Array of at most 65535 bytes");
   }
   if (userProperties === undefined) return properties as MessageProperties;
   const pairs = checkUserProperties(userProperties);
@@ -41,7 +41,7 @@ export function checkMessageProperties(properties: GivenMessageProperties): Mess
 export function checkUserProperties(given: GivenUserProperties): UserProperties {
   const pairs = Array.isArray(given) ? (given as UserProperties) : pairsOf(given as Readonly<Record<string, string | readonly string[]>>);
   for (const pair of pairs as readonly unknown[]) {
-    if (!Array.isArray(pair) || pair.length !== 2) throw badProperty("userProperties", "is neither a list of [name, value] pairs nor an object of texts");
+    if (!Array.isArray(pair) || pair.length !== 2) throw badProperty("userProperties", "must be a list of [name, value] pairs or an object of strings");
     checkString("userProperties", pair[0] as string);
     checkString("userProperties", pair[1] as string);
   }
@@ -49,7 +49,7 @@ export function checkUserProperties(given: GivenUserProperties): UserProperties 
 }
 
 function pairsOf(given: Readonly<Record<string, string | readonly string[]>>): UserProperties {
-  if (typeof given !== "object" || given === null) throw badProperty("userProperties", "is neither a list of [name, value] pairs nor an object of texts");
+  if (typeof given !== "object" || given === null) throw badProperty("userProperties", "must be a list of [name, value] pairs or an object of strings");
   const pairs: (readonly [string, string])[] = [];
   for (const [name, values] of Object.entries(given)) {
     for (const value of Array.isArray(values) ? (values as readonly string[]) : [values as string]) pairs.push([name, value]);
@@ -59,12 +59,12 @@ function pairsOf(given: Readonly<Record<string, string | readonly string[]>>): U
 
 /** @throws HawserError `BAD_PROPERTY` */
 export function checkSeconds(name: string, seconds: number): void {
-  if (!Number.isInteger(seconds) || seconds < 0 || seconds > 0xffff_ffff) throw badProperty(name, "is not a whole number of seconds from 0 to 4294967295");
+  if (!Number.isInteger(seconds) || seconds < 0 || seconds > 0xffff_ffff) throw badProperty(name, "must be a whole number of seconds from 0 to 4294967295");
 }
 
 /** @throws HawserError `BAD_PROPERTY` */
 export function checkString(name: string, text: string): void {
-  if (typeof text !== "string" || utf8Length(text) > MAX_FIELD_BYTES) throw badProperty(name, "is no text, or is longer than 65535 bytes");
+  if (typeof text !== "string" || utf8Length(text) > MAX_FIELD_BYTES) throw badProperty(name, "must be a string of at most 65535 bytes");
   const problem = unfitText(text);
   if (problem !== undefined) throw badProperty(name, problem);
 }

@@ -37,5 +37,5 @@ export class RefusedError extends HawserError {
 
 /** The broker ends the connection each time it is sent `what`, also when nothing else is under way. */
 export function hangsUpError(what: string): HawserError {
-  return new HawserError("BROKER_HANGS_UP", `the broker ends the connection each time it is sent ${what}`, "Check the client's rights on it, and the broker's limits on size and topics.");
+  return new HawserError("BROKER_HANGS_UP", `the broker closes the connection each time it receives ${what}`, "Check the client's permissions, and the broker's size and topic limits.");
 }

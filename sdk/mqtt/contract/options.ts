@@ -356,7 +356,7 @@ export function checkPublishOptions(options: PublishOptions): void {
 export function checkDisconnectOptions(options: DisconnectOptions, expirySeconds: number): void {
   checkOptions(options, DISCONNECT, badOption);
   if (options.userProperties !== undefined) checkUserProperties(options.userProperties);
-  if (expirySeconds === 0 && (options.sessionExpirySeconds ?? 0) > 0) throw badOption("sessionExpirySeconds", "must be 0 where CONNECT's was");
+  if (expirySeconds === 0 && (options.sessionExpirySeconds ?? 0) > 0) throw badOption("sessionExpirySeconds", "must be 0 if it was 0 in CONNECT");
 }
 
 /**
@@ -368,10 +368,10 @@ export function resolveOptions(options: MqttOptions): ResolvedOptions {
   const resolved = withDefaults(options);
   resolved.unclaimed = { ...UNCLAIMED, ...resolved.unclaimed };
   if ((resolved as Partial<MqttOptions>).clientId === undefined) throw badOption("clientId", "is missing");
-  if (resolved.clientId === "" && !resolved.cleanStart) throw badOption("clientId", "is empty, which needs cleanStart");
+  if (resolved.clientId === "" && !resolved.cleanStart) throw badOption("clientId", "may be empty only with cleanStart");
   if (resolved.password !== undefined && resolved.username === undefined && resolved.protocolVersion === 4) throw badOption("password", "needs a username in 3.1.1");
   if (resolved.persistent && (resolved.receiveMaximum ?? 0) > MAX_PERSISTENT_RECEIVE_MAXIMUM) {
-    throw badOption("receiveMaximum", `is more than ${MAX_PERSISTENT_RECEIVE_MAXIMUM}, which a persistent client cannot store`);
+    throw badOption("receiveMaximum", `must be at most ${MAX_PERSISTENT_RECEIVE_MAXIMUM} for a persistent client`);
   }
   if (resolved.will !== undefined) checkWill(resolved.will);
   if (resolved.connectProperties?.userProperties !== undefined) checkUserProperties(resolved.connectProperties.userProperties);
@@ -395,7 +395,7 @@ function withDefaults(options: MqttOptions): ResolvedOptions {
 }
 
 export function badOption(name: string, what: string): HawserError {
-  return new HawserError("BAD_OPTION", `the MQTT option ${name} ${what}`, "See the documentation of the options for what is possible.");
+  return new HawserError("BAD_OPTION", `the MQTT option ${name} ${what}`, "See the documentation of the options for the allowed values.");
 }
 
 export function toBytes(data: Uint8Array | string): Uint8Array {

@@ -26,7 +26,7 @@ export function checkFilter(filter: string): string {
 }
 
 function textProblem(text: string): string | undefined {
-  if (typeof text !== "string") return "is no text";
+  if (typeof text !== "string") return "must be a string";
   if (text === "") return "is empty";
   return unfitText(text) ?? (utf8Length(text) > MAX_TOPIC_BYTES ? "is longer than 65535 bytes" : undefined);
 }

@@ -165,7 +165,7 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     const sizeBytes = writer.sizeBytes - before;
     if (sizeBytes > this.#largestBytes) {
       writer.rewind(before);
-      throw new HawserError("PACKET_TOO_LARGE", `the broker takes no packets of ${sizeBytes} bytes (at most ${this.#largestBytes})`, "Use a shorter filter, fewer properties.");
+      throw new HawserError("PACKET_TOO_LARGE", `the packet has ${sizeBytes} bytes; the broker accepts at most ${this.#largestBytes}`, "Use a shorter filter or fewer properties.");
     }
     this.#output.touched();
   }
@@ -212,7 +212,7 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     if (!this.isEstablished) return;
     this.#sayGoodbye({ cmd: "disconnect", reasonCode: 0 });
     this.#output.close();
-    this.#fail(failure("CLOSED_LOCALLY", `this client connects again to hear what it had no room for (${left} messages)`));
+    this.#fail(failure("CLOSED_LOCALLY", `this client reconnects to receive messages it had no room for (${left})`));
   }
 
   #resume(): void {
@@ -235,7 +235,7 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
   /** Begins a new exchange of enhanced authentication (MQTT 5.0, section 4.12.1). Settles with the broker's answer. */
   reauthenticate(): Promise<void> {
     if (this.#authentication === undefined || !this.isEstablished) {
-      return Promise.reject(new HawserError("NOT_CONNECTED", "there is no connection with enhanced authentication", "Wait for one."));
+      return Promise.reject(new HawserError("NOT_CONNECTED", "no connection with enhanced authentication", "Wait for one."));
     }
     return this.#authentication.restart();
   }
@@ -245,12 +245,12 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     this.#state = "connecting";
     this.#isUnanswered = true;
     const { connackTimeoutMs } = this.options;
-    this.#setTimer(connackTimeoutMs, () => this.#fail(failure("CONNECT_TIMEOUT", `no CONNACK came within ${connackTimeoutMs} ms`)));
+    this.#setTimer(connackTimeoutMs, () => this.#fail(failure("CONNECT_TIMEOUT", `no CONNACK within ${connackTimeoutMs} ms`)));
     try {
       this.send(connectPacket(this.options, this.clientId, this.#authentication?.start()));
       this.#output.flush();
     } catch (error) {
-      this.#fail(failure("PROTOCOL_ERROR", `CONNECT cannot be sent: ${errorMessage(error)}`));
+      this.#fail(failure("PROTOCOL_ERROR", `cannot send CONNECT: ${errorMessage(error)}`));
     }
   }
 
@@ -303,7 +303,7 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     try {
       return this.#link?.write(bytes) ?? false;
     } catch (error) {
-      this.#fail(failure("CONNECTION_RESET", `the link does not take bytes: ${errorMessage(error)}`));
+      this.#fail(failure("CONNECTION_RESET", `the link accepts no bytes: ${errorMessage(error)}`));
       return false;
     }
   }
@@ -333,7 +333,7 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     if (reasonCode !== 0) return this.#fail(connackFailure(reasonCode, this.version, packet.legacyForm, properties));
     const { maximumPacketSize: largestBytes = Infinity } = properties;
     if (largestBytes < SMALLEST_LIMIT_BYTES) {
-      return this.#fail(failure("CAPABILITY_NOT_SUPPORTED", `the broker takes packets of at most ${largestBytes} bytes: nothing can be said to it`));
+      return this.#fail(failure("CAPABILITY_NOT_SUPPORTED", `the broker accepts packets of at most ${largestBytes} bytes, too few to connect`));
     }
     if (sessionPresent && this.options.cleanStart) throw protocolError("CONNACK with an old session although a clean start was asked for");
     this.#cancelTimer?.();

@@ -48,7 +48,7 @@ export class Authentication {
 
   /** Asks the broker for a new exchange on the same connection; settles with its success. */
   async restart(): Promise<void> {
-    if (this.#restarting !== undefined) throw new HawserError("ALREADY_AUTHENTICATING", "an authentication is under way", "Wait for it.");
+    if (this.#restarting !== undefined) throw new HawserError("ALREADY_AUTHENTICATING", "an authentication is already in progress", "Wait for it to finish.");
     const authenticationData = this.hooks.start();
     this.send(this.#packet(REAUTHENTICATE, authenticationData));
     await new Promise<void>((resolve, reject) => (this.#restarting = { resolve, reject }));

@@ -63,5 +63,5 @@ export class PublishWriter {
 }
 
 function unsupported(code: RefusalCode | "PACKET_TOO_LARGE", what: string, message: OutgoingMessage): HawserError {
-  return new HawserError(code, `the broker takes no ${what}: a message to ${message.topic} cannot be sent`, "Publish with other options, or change the broker's limits.");
+  return new HawserError(code, `the broker does not accept ${what}: cannot send a message to ${message.topic}`, "Publish with other options, or change the broker's limits.");
 }

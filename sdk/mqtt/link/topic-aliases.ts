@@ -17,7 +17,7 @@ export class IncomingAliases {
     const alias = packet.properties?.topicAlias;
     if (alias === undefined) return;
     if (alias === 0 || alias > this.maximum) {
-      throw new PacketError("TOPIC_ALIAS_INVALID", 0x94, `the broker used topic alias ${alias}, at most ${this.maximum} are allowed`);
+      throw new PacketError("TOPIC_ALIAS_INVALID", 0x94, `the broker used topic alias ${alias}; the maximum is ${this.maximum}`);
     }
     if (packet.topic !== "") {
       (this.#topics ??= [])[alias] = packet.topic;

@@ -11,8 +11,8 @@ export function view({ topic, payload, qos, retain, properties, sizeBytes }: Out
 export function sessionLostError(message: OutgoingMessage): HawserError {
   return new HawserError(
     "SESSION_LOST",
-    `the broker lost the session before it completed a message to ${message.topic}: whether it was delivered is not known`,
-    'Ask the receiver; or set onSessionLost to "resend" where a repetition does no harm.',
+    `the broker lost the session before it completed a message to ${message.topic}, which may or may not have been delivered`,
+    'Ask the receiver, or set onSessionLost to "resend" if duplicates are harmless.',
   );
 }
 
@@ -21,13 +21,13 @@ export function isExpired(message: OutgoingMessage, clock: Clock): boolean {
 }
 
 export function overflowError(message: OutgoingMessage): HawserError {
-  return new HawserError("MESSAGE_DROPPED", `a message to ${message.topic} made room for a newer one in the outbox`, "Publish less, or choose a larger outbox.");
+  return new HawserError("MESSAGE_DROPPED", `a message to ${message.topic} was dropped from the outbox to make room for a newer one`, "Publish less, or use a larger outbox.");
 }
 
 export function expiredError(message: OutgoingMessage): HawserError {
-  return new HawserError("MESSAGE_EXPIRED", `a message to ${message.topic} expired before it could be sent`, "Choose a longer expiry, or none.");
+  return new HawserError("MESSAGE_EXPIRED", `a message to ${message.topic} expired before it could be sent`, "Use a longer expiry, or none.");
 }
 
 export function discardedError(message: OutgoingMessage): HawserError {
-  return new HawserError("MESSAGE_DISCARDED", `the application discarded a message to ${message.topic}`, "Publish it again if it is wanted after all.");
+  return new HawserError("MESSAGE_DISCARDED", `the application discarded a message to ${message.topic}`, "Publish it again if you still need it.");
 }

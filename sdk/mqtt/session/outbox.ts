@@ -41,7 +41,7 @@ export class Outbox {
     if (message.isBeyondBounds) return NONE;
     const { maxMessages, maxBytes, overflow } = this.options;
     if (message.sizeBytes > maxBytes) {
-      throw new HawserError("MESSAGE_TOO_LARGE", `the message of ${message.sizeBytes} bytes is larger than the outbox (${maxBytes})`, "Send less at once or raise outbox.maxBytes.");
+      throw new HawserError("MESSAGE_TOO_LARGE", `the message of ${message.sizeBytes} bytes is larger than the outbox (${maxBytes})`, "Send smaller messages, or raise outbox.maxBytes.");
     }
     let messages = this.#messages + 1 - maxMessages;
     let bytes = this.#bytes + message.sizeBytes - maxBytes;
@@ -58,7 +58,7 @@ export class Outbox {
       }
     }
     if (messages <= 0 && bytes <= 0) return victims;
-    throw new HawserError("OUTBOX_FULL", `the outbox is full (${this.#messages} messages, ${this.#bytes} bytes)`, "Publish less, or choose a larger outbox or another overflow policy.");
+    throw new HawserError("OUTBOX_FULL", `the outbox is full (${this.#messages} messages, ${this.#bytes} bytes)`, "Publish less, or use a larger outbox or another overflow policy.");
   }
 
   add(message: OutgoingMessage): void {

@@ -189,7 +189,7 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionTableOwn
 
   /** What no subscription takes, as an async iterable. @throws HawserError `ALREADY_SUBSCRIBED`, `BAD_OPTION` */
   messages(options: SubscribeOptions): MessageStream {
-    if (this.#rest !== undefined) throw new HawserError("ALREADY_SUBSCRIBED", "there is already an iterator over the other messages", "Use that one, or close it first.");
+    if (this.#rest !== undefined) throw new HawserError("ALREADY_SUBSCRIBED", "an iterator over the other messages already exists", "Use that one, or close it first.");
     const rest = new MessageStream("#", resolveSubscribeOptions(options), {
       closed: () => {
         this.#rest = undefined;

@@ -99,7 +99,7 @@ export class StoredJournal implements Journal {
     const expiresWallMs =
       message.expiresAtMs === undefined || !clock.wallTrusted() ? undefined : Math.max(1, clock.wallMs() + message.expiresAtMs - clock.monotonicMs());
     const records = messageRecords(message, 0, expiresWallMs);
-    if (records === undefined) throw new HawserError("MESSAGE_TOO_LARGE", `the message of ${message.sizeBytes} bytes is too large for storage`, "Send less at once.");
+    if (records === undefined) throw new HawserError("MESSAGE_TOO_LARGE", `the message of ${message.sizeBytes} bytes is too large for storage`, "Send smaller messages.");
     this.#claim();
     const number = message.recordNumber >= 0 ? message.recordNumber : this.#nextRecord;
     try {

@@ -104,7 +104,7 @@ export class SubscriptionTable implements SubscriptionOwner {
   add(filter: string, options: SubscribeOptions): MessageStream {
     checkFilter(filter);
     if (this.#entries.has(filter)) {
-      throw new HawserError("ALREADY_SUBSCRIBED", `there is already a subscription to ${filter}`, "Use that one, or close it first.");
+      throw new HawserError("ALREADY_SUBSCRIBED", `a subscription to ${filter} already exists`, "Use that one, or close it first.");
     }
     const resolved = resolveSubscribeOptions(options, filter);
     const subscription = new MessageStream(filter, resolved, this);
@@ -142,7 +142,7 @@ export class SubscriptionTable implements SubscriptionOwner {
   /** Sends SUBSCRIBE once more and resolves with the broker's code; rejects when the connection ends before. */
   confirm(filter: string): Promise<number> {
     const entry = this.#entries.get(filter);
-    if (entry === undefined) return Promise.reject(new HawserError("NOT_SUBSCRIBED", `there is no subscription to ${filter}`, "Subscribe first."));
+    if (entry === undefined) return Promise.reject(new HawserError("NOT_SUBSCRIBED", `not subscribed to ${filter}`, "Subscribe first."));
     if (!this.#isOnline) return Promise.reject(notConnected(filter));
     return new Promise((resolve, reject) => this.#subscribe(entry, { resolve, reject }));
   }
@@ -430,5 +430,5 @@ function newLeaving(filters: readonly string[]): Leaving {
 const NOBODY: readonly MessageStream[] = Object.freeze([]);
 
 function notConnected(filter: string): HawserError {
-  return new HawserError("NOT_CONNECTED", `there is no connection to subscribe to ${filter} on`, "Wait for the next connection.");
+  return new HawserError("NOT_CONNECTED", `not connected: cannot subscribe to ${filter}`, "Wait for the next connection.");
 }

@@ -121,7 +121,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EPERM: "operation not permitted (EPERM)",
   EROFS: "the file system is read-only (EROFS)",
   ENOENT: "no such file or directory (ENOENT)",
-  ENOTDIR: "a part of the path is no directory (ENOTDIR)",
+  ENOTDIR: "part of the path is not a directory (ENOTDIR)",
   EISDIR: "it is a directory (EISDIR)",
   EIO: "the disk reports an error (EIO)",
   EMFILE: "too many open files (EMFILE)",

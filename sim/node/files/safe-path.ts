@@ -32,7 +32,7 @@ export function problemWithDirectory(path: string, mayBeLink = false): string | 
   const status = look(path, mayBeLink);
   if (status === undefined) return "it is missing";
   if (status.isSymbolicLink()) return "it is a link";
-  if (!status.isDirectory()) return "it is no directory";
+  if (!status.isDirectory()) return "it is not a directory";
   if ((status.mode & SHARED_WRITE) !== 0) return "users other than its owner may write to it";
   return undefined;
 }

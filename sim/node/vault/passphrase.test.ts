@@ -142,7 +142,7 @@ describe("a passphrase", () => {
 
   it("is not taken from a directory or a device, whatever its mode", async () => {
     for (const path of [room, "/tmp", "/dev/zero", "/dev/null"]) {
-      await expect(read([{ file: path }])).rejects.toMatchObject({ code: "PASSPHRASE_FILE_UNREADABLE", message: `cannot read a passphrase from ${path}: it is no regular file` });
+      await expect(read([{ file: path }])).rejects.toMatchObject({ code: "PASSPHRASE_FILE_UNREADABLE", message: `cannot read a passphrase from ${path}: it is not a regular file` });
     }
   });
 

@@ -86,7 +86,7 @@ export async function readPassphrase(request: PassphraseRequest, surroundings: P
   if (input.isTTY !== true || output.isTTY !== true) throw required(`no passphrase for ${request.purpose}`);
   const typed = checked(await promptHidden(`Passphrase for ${request.purpose}: `, surroundings), "the passphrase typed", request.isNew);
   if (request.isNew && typed !== (await promptHidden("The same again: ", surroundings))) {
-    throw new HawserError("PASSPHRASE_MISMATCH", "the two passphrases differ", "Start again and type the same one twice.");
+    throw new HawserError("PASSPHRASE_MISMATCH", "the two passphrases differ", "Run the command again and type the same passphrase twice.");
   }
   return typed;
 }
@@ -106,9 +106,9 @@ function readPassphraseFile(path: string): string {
   try {
     const status = fstatSync(descriptor);
     // A shell's <(command) is a pipe.
-    if (!status.isFile() && !status.isFIFO()) throw unreadable(path, "it is no regular file");
+    if (!status.isFile() && !status.isFIFO()) throw unreadable(path, "it is not a regular file");
     if ((status.mode & 0o004) !== 0) {
-      throw new HawserError("PASSPHRASE_FILE_EXPOSED", `every user of this machine may read the passphrase file ${path}`, `Run: chmod 600 ${path}`);
+      throw new HawserError("PASSPHRASE_FILE_EXPOSED", `the passphrase file ${path} is readable by all users`, `Run: chmod 600 ${path}`);
     }
     return firstLine(path, readStart(descriptor));
   } catch (error) {
@@ -181,7 +181,7 @@ function checked(passphrase: string, where: string, isNew: boolean): string {
 }
 
 function interrupted(): HawserError {
-  return new HawserError("INTERRUPTED", "interrupted before a passphrase was typed", "Start again.");
+  return new HawserError("INTERRUPTED", "interrupted before a passphrase was typed", "Run the command again.");
 }
 
 function required(message: string, next = "Set HAWSER_PASSPHRASE, or give --passphrase-file FILE, or run this on a terminal."): HawserError {

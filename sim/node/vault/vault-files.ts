@@ -91,7 +91,7 @@ export class VaultFiles {
       }
     }
     const verdict = this.#generations.restore(stamps);
-    if (!verdict.isWhole) throw corrupt(this.#directory, `another of its files than ${verdict.newest} was put back, removed or added since the last write`);
+    if (!verdict.isWhole) throw corrupt(this.#directory, `a file other than ${verdict.newest} was restored, removed or added since the last write`);
     return opened;
   }
 
@@ -207,7 +207,7 @@ export function openHeader(directory: string, passphrase: string): Buffer {
   try {
     unseal(key, Buffer.from(check, "base64"), CHECK_PURPOSE);
   } catch {
-    throw new HawserError("WRONG_PASSPHRASE", `the passphrase does not open the vault ${directory}`, "Give the passphrase the vault was made with.");
+    throw new HawserError("WRONG_PASSPHRASE", `the passphrase does not open the vault ${directory}`, "Give the passphrase used to create the vault.");
   }
   return key;
 }
@@ -231,7 +231,7 @@ export function corrupt(path: string, why: string): HawserError {
 }
 
 function notFound(directory: string): HawserError {
-  return new HawserError("VAULT_NOT_FOUND", `there is no vault at ${directory}`, "Check the path, or make the vault with `hawser provision`.");
+  return new HawserError("VAULT_NOT_FOUND", `no vault at ${directory}`, "Check the path, or create the vault with `hawser provision`.");
 }
 
 /** Since 2, a file's content begins with its stamp. */
@@ -252,7 +252,7 @@ function headerText(derivation: KeyDerivation, check: string): string {
 function readHeader(path: string): { derivation: KeyDerivation; check: string } {
   const text = readBytes(path).toString("utf8");
   const header = parseObject(text);
-  if (header === undefined) throw corrupt(path, "it is not whole");
+  if (header === undefined) throw corrupt(path, "it is incomplete");
   if (header["format"] === "hawser-vault" && typeof header["version"] === "number" && header["version"] !== VERSION) {
     const isNewer = header["version"] > VERSION;
     const next = isNewer ? "Use a newer hawser." : "Provision the device again with --replace.";
@@ -260,7 +260,7 @@ function readHeader(path: string): { derivation: KeyDerivation; check: string } 
   }
   const derivation = readKeyDerivation(header["derivation"]);
   const check = header["check"];
-  if (derivation === undefined || typeof check !== "string" || headerText(derivation, check) !== text) throw corrupt(path, "its sum does not match");
+  if (derivation === undefined || typeof check !== "string" || headerText(derivation, check) !== text) throw corrupt(path, "its checksum does not match");
   return { derivation, check };
 }
 

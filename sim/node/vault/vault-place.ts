@@ -26,7 +26,7 @@ export class VaultPlace {
     if (!exists(path)) return new VaultPlace(path, undefined);
     if (!replace) throw occupied(path);
     // Replacing removes a whole directory: only one that is a vault.
-    if (!exists(join(path, HEADER_FILE))) throw new HawserError("VAULT_EXISTS", `${path} is there and is no vault`, "Choose another path, or remove it by hand.");
+    if (!exists(join(path, HEADER_FILE))) throw new HawserError("VAULT_EXISTS", `${path} exists and is not a vault`, "Choose another path, or remove it yourself.");
     return new VaultPlace(path, lockVault(path));
   }
 
@@ -78,7 +78,7 @@ function moveToFreePath(from: string, to: string): void {
 }
 
 function occupied(path: string): HawserError {
-  return new HawserError("VAULT_EXISTS", `there is something at ${path} already`, "Choose another path, or say --replace to put a new vault there.");
+  return new HawserError("VAULT_EXISTS", `${path} already exists`, "Choose another path, or use --replace to put a new vault there.");
 }
 
 function siblingOf(path: string, purpose: "staged" | "replaced"): string {

@@ -145,7 +145,7 @@ function staged(vault: Vault, place: VaultPlace, inPlace: () => void): StagedVau
     vault,
     discard,
     commit: () => {
-      if (settled) throw new HawserError("VAULT_NOT_STAGED", `the vault for ${place.path} was committed or discarded before`, "Stage a new one.");
+      if (settled) throw new HawserError("VAULT_NOT_STAGED", `the vault for ${place.path} was already committed or discarded`, "Stage a new one.");
       try {
         place.take();
       } catch (error) {

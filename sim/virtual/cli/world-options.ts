@@ -82,7 +82,7 @@ export function parseWorldCommand(words: readonly string[]): WorldCommand {
 function refuseWhatDoesNotGoTogether({ command, engine, devices, days, timeline }: WorldCommand): void {
   if (command === "run" && devices * days > MOST_DEVICE_DAYS) {
     const asked = `${devices.toLocaleString("en-US")} devices for ${days.toLocaleString("en-US")} days`;
-    throw COMMAND_LINE.bad(`${asked} are more than the ${MOST_DEVICE_DAYS.toLocaleString("en-US")} device-days that one world may have`, "Play more worlds instead: --seeds");
+    throw COMMAND_LINE.bad(`${asked} exceed the ${MOST_DEVICE_DAYS.toLocaleString("en-US")} device-days allowed in one world`, "Run more worlds instead: --seeds");
   }
   if (engine === "xs" && command !== "run" && command !== "help") throw COMMAND_LINE.bad(`--engine xs goes with run, not with ${command}`);
   if (engine === "xs" && timeline) throw COMMAND_LINE.bad("--timeline does not go with --engine xs, which shows the first line that differs");
@@ -95,7 +95,7 @@ function engineOf(text: string): WorldCommand["engine"] {
 
 function commandOf([word = "run", ...more]: readonly string[]): WorldCommand["command"] {
   const found = COMMANDS.find((command) => command === word);
-  if (!found) throw COMMAND_LINE.bad(`${JSON.stringify(word)} is no command; there are ${COMMANDS.join(", ")}`);
+  if (!found) throw COMMAND_LINE.bad(`unknown command ${JSON.stringify(word)}; use ${COMMANDS.join(", ")}`);
   if (more.length > 0) throw COMMAND_LINE.bad(`one command at a time, not ${[word, ...more].map((one) => JSON.stringify(one)).join(" and ")}`);
   return found;
 }
@@ -105,7 +105,7 @@ function faultsOf(list: string): readonly FaultKind[] {
   if (list === "none") return [];
   return list.split(",").map((name) => {
     const kind = FAULT_KINDS.find((one) => one.name === name);
-    if (!kind) throw COMMAND_LINE.bad(`there is no kind of fault called ${JSON.stringify(name)}`, `Give all, none, or some of these with commas between: ${FAULT_NAMES}`);
+    if (!kind) throw COMMAND_LINE.bad(`unknown fault ${JSON.stringify(name)}`, `Use all, none, or a comma-separated list of: ${FAULT_NAMES}`);
     return kind;
   });
 }

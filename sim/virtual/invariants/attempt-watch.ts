@@ -144,7 +144,7 @@ export class AttemptWatch {
   #retrying(delayMs: number, attempt: number): void {
     const askedMs = ASKED_MS[this.#lastReason] ?? 0;
     if (attempt > this.#mostFailures + 1 || attempt < 1) this.#spacing(`attempt ${attempt} after ${this.#mostFailures + 1} failures`);
-    if (attempt <= this.#failures) this.#spacing(`the backoff began anew (attempt ${attempt}) after ${this.#failures + 1} failures in a row`);
+    if (attempt <= this.#failures) this.#spacing(`the backoff restarted (attempt ${attempt}) after ${this.#failures + 1} failures in a row`);
     const windowMs = Math.min(POLICY.capMs, POLICY.baseMs * 2 ** Math.min(attempt - 1, 30));
     this.#failures = attempt;
     this.#mostFailures = attempt;

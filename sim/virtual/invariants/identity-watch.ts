@@ -58,7 +58,7 @@ export class IdentityWatch {
 
   check(): void {
     const foreign = this.#stored().find((leaf) => !this.vouches(leaf));
-    if (foreign) this.chronicle.violate("untrusted-certificate", this.device, "a certificate is stored that comes from no CA of its own");
+    if (foreign) this.chronicle.violate("untrusted-certificate", this.device, "a certificate is stored that none of its CAs issued");
     const serial = this.#usable();
     if (serial === undefined) {
       if (!this.#bereft) this.chronicle.violate("no-usable-identity", this.device, "flash and key store hold no certificate with its key");

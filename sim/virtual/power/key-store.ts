@@ -68,5 +68,5 @@ export class VirtualKeys {
 }
 
 function checkSlot(slot: string): void {
-  if (!VALID_SLOT.test(slot)) throw new HawserError("INVALID_SLOT", `${JSON.stringify(slot)} is no slot name`, "Use 1 to 15 characters of a-z, 0-9 and '-'.");
+  if (!VALID_SLOT.test(slot)) throw new HawserError("INVALID_SLOT", `invalid slot name ${JSON.stringify(slot)}`, "Use 1 to 15 characters of a-z, 0-9 and '-'.");
 }

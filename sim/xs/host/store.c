@@ -74,7 +74,7 @@ void store_open(void)
 {
 	int flags = store_there() ? fcntl(gx_options.store_descriptor, F_GETFL) : 0;
 	if (flags < 0 || (store_there() && fcntl(gx_options.store_descriptor, F_SETFL, flags & ~O_NONBLOCK) < 0)) {
-		fprintf(stderr, "hawser-xs: --store is no open descriptor\n");
+		fprintf(stderr, "hawser-xs: --store is not an open descriptor\n");
 		exit(HOST_EXIT_USAGE);
 	}
 }
