@@ -76,7 +76,7 @@ function whoMay(policy: Policy, channel: Channel, access: Rule["access"]): strin
 }
 
 function scopeText(rule: Rule): string {
-  const scope = [...rule.scope].map(([name, values]) => `${name} ${values.map((value) => value.replace(/^\{(.*)\}$/, "of its own")).join(" or ")}`);
+  const scope = [...rule.scope].map(([name, values]) => values.map((value) => (/^\{.*\}$/.test(value) ? `its own ${name}` : `${name} ${value}`)).join(" or "));
   const parts = [...(scope.length === 0 ? [] : [`for ${scope.join(", ")}`]), ...(rule.acrossTenants ? ["across tenants"] : []), ...(rule.when === undefined ? [] : [conditionKey(rule)])];
   return parts.length === 0 ? "" : ` ${parts.join(", ")}`;
 }

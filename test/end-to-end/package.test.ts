@@ -55,7 +55,7 @@ it("installs from its tarball with a working command, all entry points and their
     onTestFinished(() => void child.kill("SIGKILL"));
     return child;
   };
-  start(realpathSync(command), "broker", "run", "--dir", "ca", "--mtls-port", String(mtlsPort), "--psk-port", String(pskPort));
+  start(realpathSync(command), "broker", "run", "--dir", "fleet/ca", "--mtls-port", String(mtlsPort), "--psk-port", String(pskPort));
   await says(start("sensor.js"), /^connected$/m);
   const mosquitto = await startMosquitto(directory, "mosquitto", {}, [`listener ${plainPort} 127.0.0.1`, "allow_anonymous true"]);
   onTestFinished(() => mosquitto.stop());

@@ -53,7 +53,7 @@ export function compileNanomq(input: CompileInput): Compiled {
     ...(inflight === undefined ? [] : [`  max_inflight_window = ${inflight}`]),
     ...(policy.limits.keepAliveSeconds === undefined ? [] : ["  keepalive_multiplier = 1.5"]),
     "}",
-    "# Outside of this block NanoMQ ignores http_auth without a word.",
+    "# Outside this block, NanoMQ silently ignores http_auth.",
     "auth {",
     "  allow_anonymous = false",
     "  no_match = deny",

@@ -9,8 +9,8 @@ const INTRODUCTION = `# Doctor: what is wrong with a broker
 \`hawser doctor\` examines MQTT brokers, yours or anybody's: a configuration file, a running broker, or the
 fleet of a CA directory. Each finding has an id, a severity, a line, the reason, and the lines that fix it.
 
-This page is made from the table in \`host-tools/doctor/\`; \`npx vitest run host-tools/doctor/reports -u\`
-writes it anew.
+This page is generated from the table in \`host-tools/doctor/\`; \`npx vitest run host-tools/doctor/reports -u\`
+updates it.
 
 ## A configuration file
 
