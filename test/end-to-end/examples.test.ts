@@ -115,7 +115,6 @@ it("get a certificate from a PKI made with openssl, RSA keys and all", { timeout
 
 it.each([
   ["sign in with a token beside the certificate", "password-and-token", /^connected$/m, "requires: [certificate]", "requires: [certificate, token]"],
-  ["use topics of their own layout", "own-topics", /^delivered to plant\/line-1\/sensor-1\/up\/temperature$/m, "base: devices/{id}", "base: plant/line-1/{id}"],
 ])("%s where the policy says so", { timeout: 120_000 }, async (_, name, words, before, after) => {
   const cwd = temporaryDirectory();
   const [mtlsPort = 0, pskPort = 0] = await freePorts(2);
@@ -133,7 +132,7 @@ it.each([
 });
 
 it("are all run by a test or listed with what runs them", () => {
-  const run = ["commands-with-answers", "deep-sleep", "first-sensor", "gateway", "own-pki", "own-topics", "password-and-token", "several-subscriptions", "will-and-status"];
+  const run = ["commands-with-answers", "deep-sleep", "first-sensor", "gateway", "own-pki", "password-and-token", "several-subscriptions", "will-and-status"];
   const programs = readdirSync(join(ROOT, "examples")).filter((name) => name.endsWith(".ts"));
   expect(programs.sort()).toEqual(run.map((name) => `${name}.ts`));
 });
