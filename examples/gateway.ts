@@ -8,6 +8,7 @@ import { MqttClient } from "hawser/node";
 const read = (name: string): string => readFileSync(`gateway-1/${name}`, "utf8");
 const client = await MqttClient.connect("mqtts://localhost:8883", {
   clientId: "gateway-1",
+  protocolVersion: 4, // what `hawser broker run` speaks; leave it out for MQTT 5.0
   ca: read("ca.crt.pem"),
   cert: read("client.crt.pem"),
   key: read("client.key.pem"),
