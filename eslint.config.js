@@ -49,6 +49,8 @@ export default tseslint.config(
       "max-lines": ["error", { max: 400, skipBlankLines: true, skipComments: true }],
     },
   },
+  // Examples show what happens on the screen.
+  { files: ["examples/**/*.ts"], rules: { "no-console": "off" } },
   room(["sdk/**/*.ts"], ["sdk/**/*.test.ts"], ["/(firmware|sim|host-tools)/", "^[^.]"], "sdk/ imports nothing but itself"),
   ...sdkFloors(),
   room(["firmware/**/*.ts"], ["firmware/**/*.test.ts"], ["/(sim|host-tools)/"], "firmware/ imports only sdk/"),

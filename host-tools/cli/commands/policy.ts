@@ -172,7 +172,7 @@ function addServe(policy: Command, run: Run): void {
 function addApply(policy: Command, run: Run): void {
   const apply = caDirectory(policy.command("apply").description("Apply a new policy to a CA and all its brokers, or to none."))
     .argument("<file>", "the policy", parsePath)
-    .option("--force", "apply apply apply apply apply apply apply apply apply apply apply apply apply apply apply apply even if no authority, no operator or no device keeps its rights");
+    .option("--force", "apply even if no authority, no operator or no device keeps its rights");
   json(caPassphrase(apply));
   addHelp(apply, {
     notes: ["Checks, compiles and tries the policy for every broker configuration of the CA before changing anything. Records the change in the audit trail.", "Preview the change: hawser policy diff DIR/policy.yaml FILE --dir DIR"],
