@@ -16,8 +16,8 @@ export default defineConfig({
     // A generous bound on liveness, never a measure: machines are noisy.
     testTimeout: 60_000,
     hookTimeout: 300_000,
-    // vitest keeps one core for itself, which on a 2-core CI machine leaves one file at a time; most of these files wait on brokers and child processes.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // Most of these files wait on brokers and child processes, so there is one more at a time than there are cores.
+    maxWorkers: availableParallelism() + 1,
     // `npm run coverage`: what the sdk's own tests reach without real brokers, end-to-end tests and the virtual world. What only tests use is not counted.
     coverage: {
       provider: "v8",

@@ -155,7 +155,7 @@ describe("sim run refuses, and leaves the disk as it was,", () => {
   });
 
   test("the broker's PSK port, and asks whether it is that", async () => {
-    expect(await expectRefusal(copy(), simRun(url(broker.pskPort), "--connect-timeout", "1s"), "TLS_FAILED", 4)).toContain("not its PSK port");
+    expect(await expectRefusal(copy(), simRun(url(broker.pskPort), "--connect-timeout", "1s"), "TLS_FAILED", 4)).toContain("not its PSK or plain port");
   });
 
   test("a server that never says a word", async () => {

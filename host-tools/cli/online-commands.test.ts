@@ -150,7 +150,7 @@ describe("sim run --count", { timeout: LIVENESS_MS }, () => {
     const { broker, ...ports } = await runningBroker(cwd, "embedded");
     const device = simulatedDevice(cwd, ports, "--count", "1000");
     await device.waitFor("published", ({ n }) => n === 2);
-    expect(await interrupted(device, signal)).toMatch(/^stopped when ([2-9]|[1-9]\d+) of 1000 messages were acknowledged$/);
+    expect(await interrupted(device, signal)).toMatch(/^stopped after ([2-9]|[1-9]\d+) of 1000 messages were acknowledged$/);
     await endsWell(broker, "SIGTERM");
   });
 
@@ -160,7 +160,7 @@ describe("sim run --count", { timeout: LIVENESS_MS }, () => {
     const waiting = (...more: string[]): RunningCli => simulatedDevice(cwd, { mtlsPort, pskPort }, "--connect-timeout", "0", ...more);
     const counting = waiting("--count", "3");
     await counting.waitFor("retrying");
-    expect(await interrupted(counting, "SIGTERM")).toBe("stopped when 0 of 3 messages were acknowledged");
+    expect(await interrupted(counting, "SIGTERM")).toBe("stopped after 0 of 3 messages were acknowledged");
     const endless = waiting();
     await endless.waitFor("retrying");
     await endsWell(endless, "SIGTERM");

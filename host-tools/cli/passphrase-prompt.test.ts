@@ -12,7 +12,7 @@ import { directoryWithCa, ENV, PASSPHRASE } from "../../test/support/host-tools/
 
 beforeAll(buildCli);
 
-const INTERRUPTED = /\r\n[^\r\n]*error INTERRUPTED:[^\r\n]+ Next: Start again\.\r\n$/;
+const INTERRUPTED = /\r\n[^\r\n]*error INTERRUPTED:[^\r\n]+ Next: Run the command again\.\r\n$/;
 const CTRL_C = "\u0003";
 
 /** A command with a person at its terminal. */

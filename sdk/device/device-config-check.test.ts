@@ -53,7 +53,7 @@ describe("A slip in the configuration is told at once, by its name:", () => {
     ["a backoff without end", also({ backoff: { capMs: Infinity } }), "backoff.capMs", "milliseconds"],
     ["a backoff that is no number", also({ backoff: { baseMs: NaN } }), "backoff.baseMs", "milliseconds"],
     ["an unknown overflow", also({ outbox: { overflow: "newest" } }), "outbox.overflow", "drop-oldest"],
-    ["an absolute will topic", also({ will: { topic: "devices/s1/up/status", payload: "x" } }), "will.topic", "is not a valid device topic"],
+    ["an absolute will topic", also({ will: { topic: "devices/s1/up/status", payload: "x" } }), "will.topic", "must be a topic below the device's own"],
     ["a will without payload", also({ will: { topic: "up/status" } }), "will.payload", "missing"],
     ["a will at QoS 3", also({ will: { topic: "up/status", payload: "", qos: 3 } }), "will.qos", "0, 1 or 2"],
     ["a redirect without a port", also({ redirects: ["b"] }), "redirects", "host:port"],

@@ -34,7 +34,7 @@ describe("a slip is told at once, by its name:", () => {
     [["t", 5, { qos: 1 }], "BAD_OPTION", "payload"],
     [["t", "x", { qos: 1, properties: { correlationData: "text" } }], "BAD_PROPERTY", "correlationData"],
     [["t", "x", { qos: 1, properties: { payloadFormatIndicator: 1 } }], "BAD_PROPERTY", "payloadFormatIndicator"],
-    [["t", "x", { qos: 1, properties: { topicAlias: 1 } }], "BAD_PROPERTY", "they are payloadFormatIndicator"],
+    [["t", "x", { qos: 1, properties: { topicAlias: 1 } }], "BAD_PROPERTY", "use payloadFormatIndicator"],
     [["t", "x", { qos: 1, properties: { userProperties: ["a", "b"] } }], "BAD_PROPERTY", "userProperties"],
     [["t", "x", { qos: 1, properties: { userProperties: { a: 5 } } }], "BAD_PROPERTY", "userProperties"],
   ])("publish(%o)", async (given, code, words) => {
@@ -44,7 +44,7 @@ describe("a slip is told at once, by its name:", () => {
   });
 
   test.each<[unknown[], string, string]>([
-    [[undefined], "INVALID_FILTER", "no text"],
+    [[undefined], "INVALID_FILTER", "must be a string"],
     [["t", { qos: 3 }], "BAD_OPTION", "qos must be 0, 1 or 2 (got 3)"],
     [["t", { QOS: 1 }], "BAD_OPTION", "did you mean qos?"],
     [["t", { retainHandling: 5 }], "BAD_OPTION", "retainHandling must be 0, 1 or 2"],
