@@ -1,4 +1,7 @@
-/** The public face of `hawser/mqtt`: an MQTT client for 3.1.1 and 5.0 that stands on its own, over any `Link`. */
+/**
+ * The public face of `hawser/mqtt`: an MQTT client for 3.1.1 and 5.0 that stands on its own, over any `Link`.
+ * @module hawser/mqtt
+ */
 export { MqttClient } from "./client.js";
 export type { Connack, MqttPlatform } from "./session-driver.js";
 export { ConnectError, RefusedError } from "./contract/connect-error.js";

@@ -1,4 +1,7 @@
-/** The public face of `hawser/node`: the SDK's platform for gateways, tools and simulated devices on Node. */
+/**
+ * The public face of `hawser/node`: the SDK's platform for gateways, tools and simulated devices on Node.
+ * @module hawser/node
+ */
 export { nodePlatform, type NodePlatformOptions } from "./node-platform.js";
 export { Vault, type NewVaultOptions, type StagedVault } from "./vault/vault.js";
 export type { ScryptCost } from "./vault/sealed.js";

@@ -9,7 +9,7 @@ import { HawserError } from "../../../sdk/errors.js";
 
 /** What scrypt costs; RFC 7914 calls them N, r and p. */
 export interface ScryptCost {
-  /** N: a power of two, at least 2. Memory is 128 * cost * blockSize bytes, time is proportional to the product of all three: see {@link MOST_WORK}. */
+  /** N: a power of two, at least 2. Memory is 128 * cost * blockSize bytes, time is proportional to the product of all three, which is at most 2^20. */
   cost: number;
   /** r: 1..32 */
   blockSize: number;
