@@ -45,7 +45,7 @@ async function readIssuer(files: CaFiles, certificateFile: string, keyFile: stri
   const pkcs8 = readSealedKey(files, keyFile, sealing);
   try {
     if (certificate === undefined || !keyMatches(certificate, pkcs8)) throw corrupt(join(files.directory, certificateFile), `it does not belong to ${keyFile}`);
-    return { certificate, signer: await signerFromPkcs8(pkcs8) };
+    return { certificate, signer: await signerFromPkcs8(pkcs8, new X509Certificate(certificate).publicKey.export({ format: "der", type: "spki" })) };
   } finally {
     pkcs8.fill(0);
   }

@@ -52,6 +52,7 @@ const USAGE = [
   "BAD_BAUD",
   "BAD_TOXIC",
   "BAD_PROXY",
+  "BAD_KEY",
 ];
 
 const CREDENTIAL = [
@@ -66,6 +67,7 @@ const CREDENTIAL = [
   "WRONG_SUBJECT",
   "ISSUER_EXPIRED",
   "BAD_PROOF",
+  "SIGNATURE_WRONG",
 ];
 
 const CREDENTIAL_FAILURES: readonly FailureCode[] = [

@@ -1,6 +1,6 @@
 /**
- * The certificates and revocation lists of Hawser: their profiles (RFC 5280), and nothing about where they are kept. All keys are P-256, all
- * signatures ECDSA with SHA-256.
+ * The certificates and revocation lists of Hawser: their profiles (RFC 5280), and nothing about where they are kept. Keys are P-256, those of CAs
+ * P-384 if asked; signatures are ECDSA with the hash that goes with the curve.
  */
 // @peculiar/x509 builds on tsyringe, which fails to load without this.
 import "reflect-metadata";
@@ -10,6 +10,7 @@ import * as x509 from "@peculiar/x509";
 import { toPem } from "./pem.js";
 import { nodeCrypto } from "./signer.js";
 import type { Signer } from "./signer.js";
+import { signingProvider } from "./signing-provider.js";
 
 /** What a certificate is for. `client`: devices and other clients alike. */
 export type Profile = { kind: "root" } | { kind: "issuing" } | { kind: "client" } | { kind: "broker"; hosts: readonly string[] };
@@ -63,6 +64,7 @@ async function make(request: CertificateRequest, signer: Signer, issuer: x509.X5
   const subject = new x509.Name([{ CN: [request.commonName] }]);
   const publicKey = new x509.PublicKey(new Uint8Array(request.publicKey));
   const serial = randomSerial();
+  const { crypto, signingKey, signingAlgorithm } = signingProvider(signer, new Uint8Array((issuer?.publicKey ?? publicKey).rawData));
   const certificate = await x509.X509CertificateGenerator.create(
     {
       serialNumber: serial,
@@ -71,20 +73,25 @@ async function make(request: CertificateRequest, signer: Signer, issuer: x509.X5
       notBefore: new Date(request.validity.notBeforeMs),
       notAfter: new Date(request.validity.notAfterMs),
       publicKey,
-      signingKey: signer.privateKey,
-      signingAlgorithm: ECDSA_SHA256,
+      signingKey,
+      signingAlgorithm,
       extensions: [
         ...profileExtensions(request.profile),
         await x509.SubjectKeyIdentifierExtension.create(publicKey, false, nodeCrypto),
-        await x509.AuthorityKeyIdentifierExtension.create(issuer?.publicKey ?? publicKey, false, nodeCrypto),
+        await authorityKeyIdentifier(issuer, publicKey),
       ],
     },
-    signer.crypto,
+    crypto,
   );
   return { der: new Uint8Array(certificate.rawData), serial };
 }
 
-const ECDSA_SHA256 = { name: "ECDSA", hash: "SHA-256" } as const;
+/** As the issuer's certificate names its key: another CA may have made that certificate, by another rule than ours (RFC 5280 section 4.2.1.2, RFC 7093). */
+async function authorityKeyIdentifier(issuer: x509.X509Certificate | undefined, ownKey: x509.PublicKey): Promise<x509.Extension> {
+  const keyId = issuer?.getExtension(x509.SubjectKeyIdentifierExtension)?.keyId;
+  if (keyId !== undefined) return new x509.AuthorityKeyIdentifierExtension(keyId, false);
+  return x509.AuthorityKeyIdentifierExtension.create(issuer?.publicKey ?? ownKey, false, nodeCrypto);
+}
 
 function profileExtensions(profile: Profile): x509.Extension[] {
   const { digitalSignature, keyCertSign, cRLSign } = x509.KeyUsageFlags;
@@ -135,15 +142,16 @@ export interface CrlRequest {
 /** A revocation list (RFC 5280 section 5) of `issuer`, as PEM. */
 export async function makeCrl(issuer: Issuer, request: CrlRequest): Promise<string> {
   const certificate = new x509.X509Certificate(new Uint8Array(issuer.certificate));
+  const { crypto, signingKey, signingAlgorithm } = signingProvider(issuer.signer, new Uint8Array(certificate.publicKey.rawData));
   const crl = await x509.X509CrlGenerator.create(
     {
       issuer: certificate.subjectName,
       thisUpdate: new Date(request.thisUpdateMs),
       nextUpdate: new Date(request.nextUpdateMs),
-      signingAlgorithm: ECDSA_SHA256,
-      signingKey: issuer.signer.privateKey,
+      signingAlgorithm,
+      signingKey,
       extensions: [
-        await x509.AuthorityKeyIdentifierExtension.create(certificate.publicKey, false, nodeCrypto),
+        await authorityKeyIdentifier(certificate, certificate.publicKey),
         new x509.Extension(CRL_NUMBER, false, derInteger(request.number)),
       ],
       entries: request.revoked.map(({ serial, revokedAtMs, reason }) => ({
@@ -152,7 +160,7 @@ export async function makeCrl(issuer: Issuer, request: CrlRequest): Promise<stri
         ...(reason === "unspecified" ? {} : { reason: x509.X509CrlReason[reason] }),
       })),
     },
-    issuer.signer.crypto,
+    crypto,
   );
   // Not crl.toString("pem"): that writes "BEGIN CRL", which mosquitto, Node and OpenSSL refuse.
   return toPem("X509 CRL", new Uint8Array(crl.rawData));
