@@ -35,6 +35,7 @@ import { addCrlWhenDue, readNextUpdate, renewCrl, revoke } from "./revocation.js
 import type { Revoked, RevokeRequest } from "./revocation.js";
 import { listed } from "../ca-directory/registry.js";
 import type { ListedName } from "../ca-directory/registry.js";
+import type { AuditEvent } from "../ca-directory/audit-trail.js";
 import { CaStore } from "../ca-directory/ca-store.js";
 import type { Draft } from "../ca-directory/ca-store.js";
 
@@ -342,6 +343,11 @@ export class CertificateAuthority {
   /** Gives a name a new password: see {@link renewPassword}. */
   renewPassword(id: string, keep: (password: string) => void): Promise<void> {
     return renewPassword(this.#ca, id, keep);
+  }
+
+  /** Puts something that left this CA (an image, an export) on the audit trail. The event must hold no secret. Throws as every change. */
+  audit(event: AuditEvent): Promise<void> {
+    return this.#ca.store.change((draft) => draft.record(event));
   }
 
   /** Every name there is, sorted. */

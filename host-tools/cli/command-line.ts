@@ -7,6 +7,7 @@ import { addBrokerCommands } from "./commands/broker.js";
 import { addCaCommands } from "./commands/ca.js";
 import { addDemoCommand } from "./commands/demo.js";
 import { addDoctorCommands } from "./commands/doctor.js";
+import { addImageCommands } from "./commands/image.js";
 import { addInitCommand } from "./commands/init.js";
 import { addIssueCommand } from "./commands/issue.js";
 import { addListCommand } from "./commands/list.js";
@@ -65,6 +66,7 @@ function buildProgram(terminal: Terminal): Command {
     addAuthorityCommand,
     addPolicyCommands,
     addDoctorCommands,
+    addImageCommands,
     addSimCommands,
     addDemoCommand,
   ];

@@ -53,6 +53,7 @@ const USAGE = [
   "BAD_TOXIC",
   "BAD_PROXY",
   "BAD_KEY",
+  "BAD_IMAGE",
 ];
 
 const CREDENTIAL = [
@@ -68,6 +69,7 @@ const CREDENTIAL = [
   "ISSUER_EXPIRED",
   "BAD_PROOF",
   "SIGNATURE_WRONG",
+  "BAD_IMAGE_KEY",
 ];
 
 const CREDENTIAL_FAILURES: readonly FailureCode[] = [
@@ -172,6 +174,9 @@ const DATA = [
   "POLICY_INVALID",
   "BAD_INVENTORY",
   "BAD_POLICY_TEST",
+  "BAD_TABLE",
+  "IMAGE_FULL",
+  "IMAGE_DAMAGED",
 ];
 
 const CODES = new Map<string, ExitCode>([

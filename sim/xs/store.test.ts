@@ -10,7 +10,7 @@ import { HawserError } from "../../sdk/errors.js";
 import { memoryStorage } from "../node/memory-stores.js";
 import { buildHost } from "./host-build.js";
 import { nativeParts } from "./native-parts.js";
-import { decodePsaKey, encodePsaKey, firstKeyId, slotOfKeyId } from "./psa-key-file.js";
+import { decodePsaKey, encodePsaKey, firstKeyId, slotOfKeyId } from "../node/psa-key-file.js";
 import type { HostStore } from "./store-server.js";
 import { ProgramFolder } from "../../test/support/xs/program-folder.js";
 import { XsDevice } from "./xs-device.js";

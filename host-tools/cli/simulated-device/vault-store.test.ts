@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { encodePsaKey, firstKeyId } from "../../../sim/xs/psa-key-file.js";
+import { encodePsaKey, firstKeyId } from "../../../sim/node/psa-key-file.js";
 import { packageRoot } from "../../../firmware/build/project-files.js";
 import { VaultKeyFiles } from "./vault-store.js";
 import { checkXsHere } from "./xs-presence.js";

@@ -7,7 +7,7 @@ import { HawserError } from "../../../sdk/errors.js";
 import { NodeKeyStore } from "../../../sim/node/node-key-store.js";
 import { NodeStorage } from "../../../sim/node/record-storage.js";
 import { checkHeaderThere, lockVault, openHeader, VaultFiles } from "../../../sim/node/vault/vault-files.js";
-import { decodePsaKey, encodePsaKey, firstKeyId, PSA_SLOTS, slotOfKeyId, type DeviceKey, type PsaSlot } from "../../../sim/xs/psa-key-file.js";
+import { decodePsaKey, encodePsaKey, firstKeyId, PSA_SLOTS, slotOfKeyId, type DeviceKey, type PsaSlot } from "../../../sim/node/psa-key-file.js";
 import type { HostStore, PsaKeyFiles } from "../../../sim/xs/store-server.js";
 
 export interface VaultStore extends HostStore {

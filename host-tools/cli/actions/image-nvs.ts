@@ -1,0 +1,132 @@
+/** Makes an NVS partition. */
+import { readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { HawserError } from "../../../sdk/errors.js";
+import { checkId, recoveryIdentity } from "../../../sdk/identity/device-id.js";
+import { IdentityStore } from "../../../sdk/identity/store.js";
+import { Vault } from "../../../sim/node/vault/vault.js";
+import { deviceItems } from "../../images/device-items.js";
+import type { ImageIdentity } from "../../images/device-items.js";
+import { issueHostMade } from "../../images/host-made-identity.js";
+import { parseNvsCsv } from "../../images/nvs-csv.js";
+import type { NvsItem } from "../../images/nvs-format.js";
+import { buildNvsImage } from "../../images/nvs-writer.js";
+import type { Context } from "../command-runner.js";
+import { day, isoTime } from "../dates.js";
+import { openCaOf } from "../opened-ca.js";
+import { vaultPassphrase } from "../passphrases.js";
+import type { PassphraseOptions } from "../passphrases.js";
+import type { Json } from "../terminal.js";
+import { checkNew, imageKeys, NewFiles, parseSize } from "./image-files.js";
+import type { KeyOptions } from "./image-files.js";
+
+export interface ImageNvsOptions extends PassphraseOptions, KeyOptions {
+  out: string;
+  size: string;
+  dir?: string;
+  device?: string;
+  role: string;
+  replace?: boolean;
+  pskOnly?: boolean;
+  vault?: string;
+  csv?: string;
+  plain?: boolean;
+  json?: boolean;
+}
+
+interface Made {
+  readonly device?: { readonly id: string; readonly role: string; readonly serial?: string; readonly notAfterMs?: number };
+  readonly entries: number;
+  readonly sizeBytes: number;
+}
+
+export async function imageNvs(options: ImageNvsOptions, context: Context): Promise<void> {
+  checkOptions(options);
+  const sizeBytes = parseSize(options.size, "--size");
+  const { keys, file } = imageKeys(options);
+  checkNew(options.out, file?.path);
+  const table = options.csv === undefined ? [] : tableItems(options.csv);
+  const files = new NewFiles();
+  const write = (device: readonly NvsItem[]): { entries: number; sizeBytes: number } => {
+    const items = [...device, ...table];
+    const image = buildNvsImage({ sizeBytes, items, ...(keys && { keys }) });
+    if (file !== undefined) files.write(file.path, file.bytes);
+    files.write(options.out, image);
+    return { entries: items.length, sizeBytes: image.length };
+  };
+  const made = await make(options, context, write, files).catch((error: unknown) => {
+    files.discard();
+    throw error;
+  });
+  for (const secret of [keys, file?.bytes]) secret?.fill(0);
+  const { id, role, serial, notAfterMs } = made.device ?? {};
+  const device: Json = made.device && { id, role, serial, notAfter: notAfterMs === undefined ? undefined : isoTime(notAfterMs) };
+  const until = notAfterMs === undefined ? ", to enrol over PSK" : `: certificate ${serial ?? ""}, valid until ${day(notAfterMs)}`;
+  context.terminal.result({ image: options.out, sizeBytes: made.sizeBytes, encrypted: keys !== undefined, entries: made.entries, keys: file?.path, device }, [
+    `${options.out}: ${made.entries} keys in ${made.sizeBytes} bytes, ${keys === undefined ? "NOT encrypted" : "encrypted"}.`,
+    ...(file === undefined ? [] : [`  ${file.path}: ${options.newKeys === undefined ? "HMAC key; burn it into this board's eFuses, then delete it" : "nvs_keys partition of this board"}`]),
+    ...(made.device === undefined ? [] : [`  ${id ?? ""} (${role ?? ""})${until}`]),
+  ]);
+}
+
+function checkOptions({ dir, device, vault, csv, plain, pskOnly, ...keys }: ImageNvsOptions): void {
+  const usage = (problem: string, next: string): HawserError => new HawserError("USAGE", problem, next);
+  if ((dir === undefined) !== (device === undefined)) throw usage("--dir DIR and --device ID go together", "Give both, or neither.");
+  if (dir !== undefined && vault !== undefined) throw usage("--dir and --vault exclude each other", "Choose one.");
+  if (pskOnly === true && dir === undefined) throw usage("--psk-only needs --dir and --device", "Give them.");
+  if (dir === undefined && vault === undefined && csv === undefined) throw usage("nothing to write: --dir and --device, --vault or --csv is required", "Run: hawser image nvs --help.");
+  const isEncrypted = [keys.newKeys, keys.keys, keys.newHmacKey, keys.hmacKey].some((path) => path !== undefined);
+  if (isEncrypted && plain === true) throw usage("--plain excludes the options for keys", "Choose one.");
+  if (!isEncrypted && plain !== true && (dir ?? vault) !== undefined) {
+    throw usage("the image will hold secrets and is not encrypted", "Use --new-keys FILE or --new-hmac-key FILE; --plain if flash is protected otherwise.");
+  }
+}
+
+function tableItems(path: string): NvsItem[] {
+  return parseNvsCsv(readFileSync(path, "utf8"), (name) => readFileSync(resolve(dirname(path), name)));
+}
+
+type Write = (device: readonly NvsItem[]) => { entries: number; sizeBytes: number };
+
+async function make(options: ImageNvsOptions, context: Context, write: Write, files: NewFiles): Promise<Made> {
+  if (options.vault !== undefined) return fromVault(options.vault, options, context, write);
+  if (options.dir === undefined || options.device === undefined) return write([]);
+  const id = checkId(options.device);
+  const ca = await openCaOf({ ...options, dir: options.dir }, context);
+  if (options.pskOnly === true) {
+    const { roleOf, pskFor } = await ca.brokerMaterial();
+    const [role, psk] = [roleOf(id), pskFor(id)];
+    if (role === undefined || psk === undefined) throw new HawserError("UNKNOWN_ID", `${id} is not an active device of this CA`, "Provision it first, or leave out --psk-only.");
+    const made = write(deviceItems({ id, role, pskIdentity: recoveryIdentity(id), psk, trustAnchors: ca.trustAnchors }));
+    await ca.audit({ event: "image-made", name: id, form: "nvs", secrets: "psk" });
+    return { ...made, device: { id, role } };
+  }
+  let made: { entries: number; sizeBytes: number } | undefined;
+  try {
+    const { role, serial, notAfterMs } = await issueHostMade(ca, { id, role: options.role, replace: options.replace === true }, (identity) => {
+      made = write(deviceItems(identityOf(identity)));
+    });
+    return { entries: 0, sizeBytes: 0, ...made, device: { id, role, serial, notAfterMs } };
+  } catch (error) {
+    files.discard();
+    throw error;
+  }
+}
+
+function identityOf({ id, role, chain, privateKey, trustAnchors, psk, pskIdentity }: ImageIdentity): ImageIdentity {
+  return { id, role, trustAnchors, ...(chain && { chain }), ...(privateKey && { privateKey }), ...(psk && { psk }), ...(pskIdentity !== undefined && { pskIdentity }) };
+}
+
+async function fromVault(path: string, options: ImageNvsOptions, { env }: Context, write: Write): Promise<Made> {
+  const vault = await Vault.open(path, await vaultPassphrase({ ...options, vault: path }, env));
+  try {
+    const { device, active, trustAnchors } = IdentityStore.load(vault.storage, vault.keyStore);
+    if (active === undefined) throw new HawserError("NOT_PROVISIONED", `the vault ${path} has no certificate`, "Let the device enrol first, or provision it again.");
+    const hasPsk = device.pskIdentity !== undefined;
+    const identity = { ...device, chain: active.chain, privateKey: vault.signingKey(active.keySlot), trustAnchors, ...(hasPsk && { psk: vault.psk("psk") }) };
+    const { serial, notAfterMs } = active.certificate;
+    return { ...write(deviceItems(identity)), device: { id: device.id, role: device.role, serial, notAfterMs } };
+  } finally {
+    vault.close();
+  }
+}

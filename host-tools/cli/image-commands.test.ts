@@ -1,0 +1,107 @@
+/** `hawser image`: from a CA to a flash image and back, and nothing of the key left anywhere else. */
+import { createPrivateKey } from "node:crypto";
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
+import { TEST_SCRYPT_COST } from "../../sim/node/vault/sealed.js";
+import { initCa } from "../ca/init.js";
+import { readDeviceItems } from "../images/device-items.js";
+import { readNvsKeysPartition } from "../images/nvs-keys.js";
+import { readNvsImage } from "../images/nvs-reader.js";
+import { buildCli, hawser, temporaryDirectory, treeState } from "../../test/support/host-tools/test-cli.js";
+import { GOLDEN_FILES } from "../../test/support/host-tools/secure-cert-golden.js";
+
+const env = { HAWSER_PASSPHRASE: "correct horse battery staple" };
+beforeAll(buildCli);
+
+async function bench(): Promise<{ cwd: string; run: (...args: string[]) => ReturnType<typeof hawser> }> {
+  const cwd = temporaryDirectory();
+  mkdirSync(join(cwd, "tmp"));
+  const run = (...args: string[]): ReturnType<typeof hawser> => hawser(args, { cwd, env: { ...env, TMPDIR: join(cwd, "tmp") } });
+  await initCa(join(cwd, "ca"), { name: "Test", passphrase: env.HAWSER_PASSPHRASE, scryptCost: TEST_SCRYPT_COST });
+  return { cwd, run };
+}
+
+/** Every file below a folder that holds one of these byte strings. */
+function holding(folder: string, needles: readonly Buffer[]): string[] {
+  const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((name) => statSync(join(folder, name)).isFile());
+  return files.filter((name) => needles.some((needle) => readFileSync(join(folder, name)).includes(needle)));
+}
+
+describe("hawser image", () => {
+  test("injects a key made on the host, and leaves no trace of it outside the encrypted image", async () => {
+    const { cwd, run } = await bench();
+    const made = await run("image", "nvs", "--dir", "ca", "--device", "sensor-1", "--out", "nvs.bin", "--new-keys", "keys.bin", "--json");
+    expect(JSON.parse(made.stdout)).toMatchObject({ sizeBytes: 0x10000, encrypted: true, keys: "keys.bin", device: { id: "sensor-1", role: "sensor" } });
+    for (const file of ["nvs.bin", "keys.bin"]) expect(statSync(join(cwd, file)).mode & 0o777).toBe(0o600);
+
+    const found = readDeviceItems(readNvsImage(readFileSync(join(cwd, "nvs.bin")), readNvsKeysPartition(readFileSync(join(cwd, "keys.bin")))).items);
+    const [key, psk] = [found?.keys.get("key-a"), found?.keys.get("psk")];
+    if (key?.kind !== "signing" || psk?.kind !== "psk") throw new Error("the image has no keys");
+    const { d = "" } = key.key.export({ format: "jwk" });
+    const scalar = Buffer.from(d, "base64url");
+    const pem = String(key.key.export({ format: "pem", type: "pkcs8" })).split("\n")[1] ?? "";
+    const needles = [scalar, Buffer.from(psk.key), ...[scalar.toString("hex"), d, scalar.toString("base64"), pem].map((text) => Buffer.from(text))];
+    expect(holding(cwd, needles)).toEqual([]);
+    // The search would find it.
+    writeFileSync(join(cwd, "tmp", "found"), Buffer.concat([Buffer.alloc(9), scalar]));
+    expect(holding(cwd, needles)).toEqual(["tmp/found"]);
+
+    const shown = await run("image", "inspect", "nvs.bin", "--keys", "keys.bin", "--json");
+    expect(JSON.parse(shown.stdout)).toMatchObject({ kind: "nvs", problems: [], device: { id: "sensor-1", key: true, psk: true } });
+    expect(shown.stdout).not.toContain(scalar.toString("hex"));
+    expect(JSON.parse((await run("list", "--dir", "ca", "--json")).stdout)).toMatchObject([{ id: "sensor-1", state: "active", serial: found?.serial }]);
+  });
+
+  test("takes an identity back that could not be written, and names what is damaged in an image", async () => {
+    const { cwd, run } = await bench();
+    const before = treeState(cwd);
+    const full = await run("image", "nvs", "--dir", "ca", "--device", "sensor-1", "--out", "none/nvs.bin", "--new-keys", "keys.bin");
+    expect([full.code, full.stderr.split(":")[0]]).toEqual([6, "error STORAGE_FAILED"]);
+    expect(Object.keys(treeState(cwd)).filter((name) => !(name in before) && !name.startsWith("ca/"))).toEqual([]);
+    expect((await run("list", "--dir", "ca", "--json")).stdout).not.toContain('"active"');
+
+    for (const [args, line] of [
+      [["--dir", "ca", "--device", "sensor-1", "--out", "x.bin"], /^error USAGE: the image will hold secrets/],
+      [["--dir", "ca", "--out", "x.bin"], /^error USAGE: --dir DIR and --device ID/],
+      [["--out", "x.bin"], /^error USAGE: nothing to write/],
+    ] as const) {
+      const { code, stderr } = await run("image", "nvs", ...args);
+      expect([code, stderr]).toEqual([2, expect.stringMatching(line)]);
+    }
+    writeFileSync(join(cwd, "t.csv"), "key,type,encoding,value\nfactory,namespace,,\nserial,data,string,A-7\n");
+    expect((await run("image", "nvs", "--csv", "t.csv", "--size", "0x3000", "--out", "t.bin")).code).toBe(0);
+    expect((await run("image", "nvs", "--csv", "t.csv", "--size", "0x3000", "--out", "t.bin")).code).toBe(5);
+    expect((await run("image", "inspect", "t.bin", "--values")).stdout).toMatch(/factory +serial +string +A-7/);
+    const image = readFileSync(join(cwd, "t.bin"));
+    image[0x81] = 0x58;
+    writeFileSync(join(cwd, "t.bin"), image);
+    const damaged = await run("image", "inspect", "t.bin", "--json");
+    expect([damaged.code, JSON.parse(damaged.stdout)]).toMatchObject([6, { problems: [{ offset: 0x81 }] }]);
+    expect(damaged.stderr).toContain("IMAGE_DAMAGED");
+  });
+
+  test("makes esp_secure_cert images whose key the chip derives, and plans the flashing", async () => {
+    const { cwd, run } = await bench();
+    const made = await run("image", "secure-cert", "--dir", "ca", "--device", "sensor-2", "--new-hmac-key", "hmac.key", "--out", "sc.bin");
+    expect([made.code, made.stderr]).toEqual([0, ""]);
+    expect(JSON.parse((await run("image", "inspect", "sc.bin", "--json")).stdout)).toMatchObject({
+      problems: [], entries: [{ type: "ca-certificate" }, { type: "device-certificate" }, { type: "ecdsa-salt" }, { type: "private-key", flags: "hmac-derived-ecdsa", bytes: 0 }, { type: "integrity" }],
+    });
+    for (const name of ["g.crt", "g.key"]) writeFileSync(join(cwd, name), GOLDEN_FILES[name] ?? "");
+    expect(createPrivateKey(GOLDEN_FILES["g.key"] ?? "").asymmetricKeyType).toBe("ec");
+    expect((await run("image", "secure-cert", "--cert", "g.crt", "--key", "g.key", "--out", "plain.bin")).code).toBe(0);
+    appendFileSync(join(cwd, "plain.bin"), "x");
+    expect((await run("image", "inspect", "plain.bin")).code).toBe(6);
+
+    writeFileSync(join(cwd, "partitions.csv"), "nvs,data,nvs,,0x10000,\nsc,0x3f,,,0x2000,encrypted\nota_0,app,ota_0,,1M,\n");
+    const { stdout } = await run("image", "plan", "--partitions", "partitions.csv", "--file", "sc=sc.bin", "--flash-encryption", "development", "--hmac-key", "hmac.key", "--efuse-key", "2", "--chip", "esp32c3", "--json");
+    const { writes, commands } = JSON.parse(stdout) as { writes: unknown[]; commands: string[][] };
+    expect(writes).toMatchObject([{ partition: "sc", offset: 0x19000, encrypted: true }]);
+    expect(commands.map((words) => words.slice(-4))).toEqual([
+      ["burn-key", "BLOCK_KEY2", "hmac.key", "HMAC_UP"], ["460800", "erase-region", "0x19000", "0x2000"], ["write-flash", "--encrypt", "0x19000", "sc.bin"],
+    ]);
+    expect((await run("image", "plan", "--partitions", "partitions.csv", "--file", "nope=sc.bin")).stderr).toMatch(/^error BAD_IMAGE: .*no partition "nope".* nvs, sc, ota_0/);
+    expect(existsSync(join(cwd, "nvs.bin"))).toBe(false);
+  });
+});
