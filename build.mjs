@@ -19,6 +19,7 @@ const ENTRY_POINTS = [
   "host-tools/index.ts",
   "host-tools/cli/main.ts",
   "test/bench/main.ts",
+  "test/bench/signers.ts",
   "test/soak/main.ts",
   "test/bench/sink.ts",
   "test/fuzz/main.ts",

@@ -17,6 +17,8 @@ const PARTS = [
   { debian: "mosquitto-clients", fails: () => says("mosquitto_sub", "mosquitto_sub", "--help") },
   { debian: "rabbitmq-server", fails: () => runsOnErlang("/usr/lib/rabbitmq/bin/rabbitmq-server") },
   { debian: "ejabberd", fails: () => runsOnErlang("/usr/sbin/ejabberdctl") },
+  { debian: "softhsm2", fails: () => says("", "softhsm2-util", "--version") },
+  { debian: "opensc", fails: () => usesToken() },
   { debian: "nftables", fails: () => says("nftables", "nft", "--version") },
   { debian: "iproute2", fails: () => says("ip utility", "ip", "-Version") },
   { debian: "libxml2-utils", fails: () => says("libxml", "xmllint", "--version") },
@@ -60,6 +62,17 @@ function build(folder, source, flags) {
 
 function compiles(source, flags) {
   return inFolder((folder) => build(folder, source, flags) ?? (flags.length > 0 ? undefined : says("", join(folder, "part"))));
+}
+
+/** A token is made and asked: the library of SoftHSM loads into `pkcs11-tool`. */
+function usesToken() {
+  return inFolder((folder) => {
+    writeFileSync(join(folder, "softhsm.conf"), `directories.tokendir = ${folder}\n`);
+    const setting = `SOFTHSM2_CONF=${join(folder, "softhsm.conf")}`;
+    const made = says("initialized", "env", setting, "softhsm2-util", "--init-token", "--free", "--label", "part", "--so-pin", "12345678", "--pin", "1234");
+    const library = "/usr/lib/softhsm/libsofthsm2.so";
+    return made ?? says("part", "env", setting, "pkcs11-tool", "--module", library, "--list-token-slots");
+  });
 }
 
 function runs32(emulator) {

@@ -5,6 +5,8 @@ import { existsSync } from "node:fs";
 import { HawserError } from "../../sdk/errors.js";
 import { deriveKey, newKeyDerivation, readKeyDerivation, seal, unseal } from "../../sim/node/vault/sealed.js";
 import type { KeyDerivation, ScryptCost } from "../../sim/node/vault/sealed.js";
+import { KEY_TYPES } from "../pki/signer.js";
+import type { KeyType } from "../pki/signer.js";
 import { readCaJson, unprovedFiles } from "./ca-files.js";
 import type { CaFiles } from "./ca-files.js";
 import { sha256 } from "./sealed-state.js";
@@ -19,7 +21,23 @@ export interface Lifetimes {
   readonly crl: number;
 }
 
+/** What the CA's own certificates are like: recorded, so that the next ones are made alike. */
+export interface CertificatePolicy {
+  readonly rootKey: KeyType;
+  readonly issuingKey: KeyType;
+  /** Lifetimes, milliseconds. */
+  readonly rootMs: number;
+  readonly issuingMs: number;
+  /** Where the root's key is: in the CA directory, in a token, in a folder that was carried away, or with another PKI. */
+  readonly root: RootPlace;
+}
+
+export const ROOT_PLACES = ["file", "token", "offline", "parent"] as const;
+export type RootPlace = (typeof ROOT_PLACES)[number];
+
 const DAY_MS = 86_400_000;
+/** Revocation lists of a root whose key is not in the CA directory: each is a walk to a safe. */
+export const ROOT_CRL_MS = 366 * DAY_MS;
 
 export const DEFAULT_LIFETIMES = { root: 7305 * DAY_MS, issuing: 1826 * DAY_MS, broker: 825 * DAY_MS, client: 365 * DAY_MS, device: 365 * DAY_MS, crl: 30 * DAY_MS } as const;
 
@@ -29,24 +47,34 @@ export interface CaRecord {
   readonly brokerHosts: readonly string[];
   readonly createdAtMs: number;
   readonly lifetimesMs: Lifetimes;
+  /** Missing in CAs of early versions: see {@link certificatePolicyOf}. */
+  readonly certificatePolicy?: CertificatePolicy;
   readonly derivation: KeyDerivation;
   /** A sealed value that tells a wrong passphrase from a damaged file; base64. */
   readonly check: string;
 }
 
 /** Makes the record for a new CA, and the key that seals its secrets. */
-export function newRecord(name: string, brokerHosts: readonly string[], passphrase: string, lifetimesMs: Lifetimes, nowMs: number, cost?: Readonly<ScryptCost>): { record: CaRecord; sealingKey: Buffer } {
+export function newRecord(about: Pick<CaRecord, "name" | "brokerHosts" | "lifetimesMs" | "certificatePolicy" | "createdAtMs">, passphrase: string, cost?: Readonly<ScryptCost>): { record: CaRecord; sealingKey: Buffer } {
   const derivation = newKeyDerivation(cost);
   const sealingKey = deriveKey(passphrase, derivation);
   const check = seal(sealingKey, Buffer.from("hawser"), SEAL_PURPOSE.check).toString("base64");
-  return { record: { v: 2, name, brokerHosts, createdAtMs: nowMs, lifetimesMs, derivation, check }, sealingKey };
+  return { record: inOrder({ ...about, derivation, check }), sealingKey };
 }
 
 /** The record and the key for another passphrase; all else as it is. */
 export function withPassphrase(record: CaRecord, passphrase: string, cost?: Readonly<ScryptCost>): { record: CaRecord; sealingKey: Buffer } {
-  const { name, brokerHosts, lifetimesMs, createdAtMs, derivation } = record;
-  const made = newRecord(name, brokerHosts, passphrase, lifetimesMs, createdAtMs, cost ?? derivation);
+  const made = newRecord(record, passphrase, cost ?? record.derivation);
   return { record: { ...record, derivation: made.record.derivation, check: made.record.check }, sealingKey: made.sealingKey };
+}
+
+/** As it is written: the sum counts on the order. */
+function inOrder({ name, brokerHosts, createdAtMs, lifetimesMs, certificatePolicy, derivation, check }: Omit<CaRecord, "v">): CaRecord {
+  return { v: 2, name, brokerHosts, createdAtMs, lifetimesMs, ...(certificatePolicy === undefined ? {} : { certificatePolicy }), derivation, check };
+}
+
+export function certificatePolicyOf({ certificatePolicy }: CaRecord): CertificatePolicy {
+  return certificatePolicy ?? { rootKey: "P-256", issuingKey: "P-256", rootMs: DEFAULT_LIFETIMES.root, issuingMs: DEFAULT_LIFETIMES.issuing, root: "file" };
 }
 
 /** The file's text, closed by a sum: a damaged salt would otherwise look like a wrong passphrase. */
@@ -69,14 +97,16 @@ export function readRecord(directory: string): CaRecord {
 export function parseRecord(files: CaFiles): CaRecord {
   const path = join(files.directory, FILES.record);
   const value = readCaJson(files, FILES.record);
-  const { v, name, brokerHosts, createdAtMs, lifetimesMs, check } = value;
+  const { v, name, brokerHosts, createdAtMs, lifetimesMs, certificatePolicy, check } = value;
   if (typeof v === "number" && v > 2) throw new HawserError("CA_VERSION", `${path} was written by a newer version of hawser`, "Update hawser.");
   if (v === 1) throw new HawserError("CA_VERSION", `${path} was written by an early version of hawser, whose files cannot be verified`, "Make a new CA with this version.");
   const derivation = readKeyDerivation(value["derivation"]);
   if (v !== 2 || typeof name !== "string" || !isStrings(brokerHosts) || typeof createdAtMs !== "number" || !isLifetimes(lifetimesMs) || derivation === undefined || typeof check !== "string") {
     throw corrupt(path, "it is not a CA record");
   }
-  const record: CaRecord = { v, name, brokerHosts, createdAtMs, lifetimesMs, derivation, check };
+  const isKnown = certificatePolicy === undefined || isCertificatePolicy(certificatePolicy);
+  if (!isKnown) throw corrupt(path, "its policy for certificates is not one");
+  const record = inOrder({ name, brokerHosts, createdAtMs, lifetimesMs, ...(certificatePolicy === undefined ? {} : { certificatePolicy }), derivation, check });
   if (recordText(record) !== files.read(FILES.record).toString("utf8")) throw corrupt(path, "its checksum does not match");
   return record;
 }
@@ -97,6 +127,12 @@ export function checkCaName(name: string): string {
   // " Issuing CA" is added, and X.509 limits a common name to 64 characters.
   if (/^[^\p{Cc}\p{Cs}]{1,48}$/u.test(name) && name.trim() === name) return name;
   throw new HawserError("INVALID_NAME", `invalid CA name ${JSON.stringify(name)}`, "Use 1 to 48 printable characters, with no space at either end.");
+}
+
+/** X.509 limits a common name to 64 characters (RFC 5280 appendix A.1, ub-common-name), and a rollover adds a number. Throws `INVALID_NAME`. */
+export function checkCommonName(name: string): void {
+  if (/^[^\p{Cc}\p{Cs}]{1,60}$/u.test(name) && name.trim() === name) return;
+  throw new HawserError("INVALID_NAME", `the common name ${JSON.stringify(name)} is not usable`, "Use 1 to 60 printable characters, no space at either end.");
 }
 
 /** Returns the hosts when each may stand in the broker's certificate. Throws `BAD_HOST`. */
@@ -122,6 +158,13 @@ const HOST_LABEL = /^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/;
 
 function isStrings(value: unknown): value is string[] {
   return Array.isArray(value) && value.every((item) => typeof item === "string");
+}
+
+function isCertificatePolicy(value: unknown): value is CertificatePolicy {
+  if (typeof value !== "object" || value === null) return false;
+  const { rootKey, issuingKey, rootMs, issuingMs, root } = value as Record<string, unknown>;
+  const areKeys = [rootKey, issuingKey].every((key) => KEY_TYPES.some((known) => known === key));
+  return Object.keys(value).length === 5 && areKeys && [rootMs, issuingMs].every((item) => typeof item === "number" && item > 0) && ROOT_PLACES.some((known) => known === root);
 }
 
 function isLifetimes(value: unknown): value is Lifetimes {

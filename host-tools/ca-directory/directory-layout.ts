@@ -16,6 +16,13 @@ export const FILES = {
   previousKey: "keys/issuing-previous.sealed",
   /** Issuing CAs that were retired, for the root's revocation list; there once one was. */
   retired: "retired.json",
+  /** Certificates between the issuing CA and the root, where another PKI is the parent. */
+  upper: "upper.crt.pem",
+  /** Revocation lists of the root, and of CAs between, whose keys are not here. */
+  rootCrl: "root.crl.pem",
+  /** The issuing CA to come, asked for from a root that is not here. */
+  nextKey: "keys/issuing-next.sealed",
+  next: "issuing-next.json",
   rootKey: "keys/root.sealed",
   issuingKey: "keys/issuing.sealed",
   brokerKey: "keys/broker.sealed",
@@ -46,7 +53,7 @@ export const SEALED_FILES: readonly string[] = [
   FILES.outputs,
 ];
 
-const OPTIONAL_FILES: readonly string[] = [FILES.policy, FILES.previous, FILES.previousKey, FILES.retired];
+const OPTIONAL_FILES: readonly string[] = [FILES.policy, FILES.previous, FILES.previousKey, FILES.retired, FILES.upper, FILES.rootCrl, FILES.next, FILES.nextKey];
 
 /** Whether a file's hash stands in the sealed state: those of every CA, and others where they are. */
 export function isSealedFile(file: string): boolean {
@@ -60,6 +67,8 @@ export const DIRECTORIES = {
   reservations: "reservations",
   /** There while a broker configuration is tried. */
   trial: "trial",
+  /** The offline root, until it is carried away. */
+  offlineRoot: "offline-root",
   /** What `hawser broker run --engine mosquitto` keeps. */
   brokers: "brokers",
 } as const;

@@ -17,7 +17,8 @@ import { issueClient } from "./clients.js";
 import type { ClientCredentials, ClientRequest } from "./clients.js";
 import type { ProvedFiles } from "../ca-directory/ca-files.js";
 import { FILES } from "../ca-directory/directory-layout.js";
-import type { CaRecord } from "../ca-directory/ca-record.js";
+import { certificatePolicyOf } from "../ca-directory/ca-record.js";
+import type { CaRecord, CertificatePolicy } from "../ca-directory/ca-record.js";
 import { readKeys } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
 import { issueFromCsr, retireOlder } from "./enrolment.js";
@@ -25,7 +26,10 @@ import type { EnrolledCertificate, EnrolOptions } from "./enrolment.js";
 import { changePassphrase } from "./passphrase-change.js";
 import type { ScryptCost } from "../../sim/node/vault/sealed.js";
 import { retirePrevious, rollOver } from "./rollover.js";
-import type { Retirement, Rollover } from "./rollover.js";
+import type { Retirement, Rollover, RolloverOptions } from "./rollover.js";
+import { pinSource } from "../pkcs11/pin.js";
+import { tokenSigners } from "../pkcs11/token-signer.js";
+import type { Signer, SignerFor } from "../pki/signer.js";
 import { Provisioning } from "./provisioning.js";
 import type { DeviceIdentity, Reservation, ReserveRequest } from "./provisioning.js";
 import { provisionBatch } from "./provisioning-batch.js";
@@ -44,6 +48,8 @@ export interface OpenOptions {
   readonly onOutput?: (result: OutputResult) => void;
   /** Wall time, milliseconds since the epoch. */
   readonly now?: () => number;
+  /** Finds keys that are kept elsewhere; without it, those in PKCS#11 tokens are found, with the PIN as {@link pinSource} says. */
+  readonly signerFor?: SignerFor;
 }
 
 /**
@@ -51,7 +57,7 @@ export interface OpenOptions {
  *
  * @throws HawserError `NOT_A_CA`, `WRONG_PASSPHRASE`, `CA_CORRUPT` naming the file, `CA_VERSION`, `CA_BUSY`, `STORAGE_FAILED`
  */
-export async function openCa(directory: string, passphrase: string, { onOutput = warnOfOutput, now = Date.now }: OpenOptions = {}): Promise<CertificateAuthority> {
+export async function openCa(directory: string, passphrase: string, { onOutput = warnOfOutput, now = Date.now, signerFor = tokenSigners(pinSource()) }: OpenOptions = {}): Promise<CertificateAuthority> {
   // Absolute: mosquitto, which tries configurations, works in another directory.
   const path = resolve(directory);
   const sealing = unlock(path, readRecord(path), passphrase);
@@ -59,7 +65,7 @@ export async function openCa(directory: string, passphrase: string, { onOutput =
   let opened: OpenedKeys | undefined;
   let gone: readonly OutputResult[] = [];
   const store = await CaStore.open(path, sealing, now, async (proved) => {
-    const ours = await OpenedKeys.read(proved, sealing);
+    const ours = await OpenedKeys.read(proved, sealing, remembered(signerFor));
     opened = ours;
     return {
       filesChanged: (files) => ours.refresh(files),
@@ -91,13 +97,14 @@ class OpenedKeys {
     public record: CaRecord,
     public keys: CaKeys,
     private hashes: string,
+    private readonly signerFor: SignerFor,
   ) {}
 
   /** The key of a passphrase that is about to be changed to. */
   nextSealing: Buffer | undefined;
 
-  static async read(files: ProvedFiles, sealing: Buffer): Promise<OpenedKeys> {
-    return new OpenedKeys(parseRecord(files), await readKeys(files, sealing), hashesOfKeys(files));
+  static async read(files: ProvedFiles, sealing: Buffer, signerFor: SignerFor): Promise<OpenedKeys> {
+    return new OpenedKeys(parseRecord(files), await readKeys(files, sealing, signerFor), hashesOfKeys(files), signerFor);
   }
 
   async refresh(files: ProvedFiles): Promise<void> {
@@ -105,10 +112,20 @@ class OpenedKeys {
     if (hashes === this.hashes) return;
     const record = parseRecord(files);
     const isResealed = record.check !== this.record.check && this.nextSealing !== undefined;
-    this.keys = await readKeys(files, isResealed ? this.nextSealing ?? this.keys.sealing : this.keys.sealing);
+    this.keys = await readKeys(files, isResealed ? this.nextSealing ?? this.keys.sealing : this.keys.sealing, this.signerFor);
     this.record = record;
     this.hashes = hashes;
   }
+}
+
+/** One signer a key: it knows the PIN, and whether a token refused it. */
+function remembered(signerFor: SignerFor): SignerFor {
+  const signers = new Map<string, Signer>();
+  return (reference) => {
+    const signer = signers.get(reference) ?? signerFor(reference);
+    signers.set(reference, signer);
+    return signer;
+  };
 }
 
 function hashesOfKeys({ state }: ProvedFiles): string {
@@ -197,6 +214,11 @@ export class CertificateAuthority {
     return this.#ca.record.brokerHosts;
   }
 
+  /** What the CA's own certificates are like. */
+  get certificatePolicy(): CertificatePolicy {
+    return certificatePolicyOf(this.#ca.record);
+  }
+
   /** The root, DER. */
   get trustAnchors(): readonly Uint8Array[] {
     return [this.#ca.keys.root.certificate];
@@ -259,8 +281,8 @@ export class CertificateAuthority {
   }
 
   /** Signs new revocation lists; to be done well before they expire, or brokers refuse everybody. */
-  renewCrl(): Promise<{ nextUpdateMs: number }> {
-    return renewCrl(this.#ca);
+  renewCrl(options: { readonly root?: boolean } = {}): Promise<{ nextUpdateMs: number }> {
+    return renewCrl(this.#ca, options.root);
   }
 
   /** Has another passphrase open the CA from now on: see {@link changePassphrase}. */
@@ -269,8 +291,8 @@ export class CertificateAuthority {
   }
 
   /** Makes another issuing CA under the same root: see {@link rollOver}. */
-  rollOver(): Promise<Rollover> {
-    return rollOver(this.#ca);
+  rollOver(options?: RolloverOptions): Promise<Rollover> {
+    return rollOver(this.#ca, options);
   }
 
   /** Ends the issuing CA before: see {@link retirePrevious}. */

@@ -1,5 +1,6 @@
 /** An opened CA from the inside: what every operation on it needs. */
 import { createPrivateKey, createPublicKey, X509Certificate } from "node:crypto";
+import type { KeyObject } from "node:crypto";
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { unseal } from "../../sim/node/vault/sealed.js";
@@ -12,6 +13,7 @@ import { corrupt, FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.j
 import { fromPem, toPem } from "../pki/pem.js";
 import type { CaRecord } from "../ca-directory/ca-record.js";
 import { signerFromPkcs8 } from "../pki/signer.js";
+import type { Signer, SignerFor } from "../pki/signer.js";
 import type { CaStore } from "../ca-directory/ca-store.js";
 
 export interface CaKeys {
@@ -30,33 +32,57 @@ export interface CaContext {
   readonly store: CaStore;
 }
 
-/** Reads the CA's certificates and unseals its keys; each pair is proved to belong together. Throws `CA_CORRUPT`. */
-export async function readKeys(files: CaFiles, sealing: Buffer): Promise<CaKeys> {
+/**
+ * Reads the CA's certificates and unseals its keys; each pair is proved to belong together. Of a key that is kept elsewhere, the sealed file holds the reference: it is proved
+ * by each of its signatures.
+ *
+ * @throws HawserError `CA_CORRUPT`
+ */
+export async function readKeys(files: CaFiles, sealing: Buffer, signerFor: SignerFor): Promise<CaKeys> {
   return {
-    root: await readIssuer(files, FILES.root, FILES.rootKey, sealing),
-    issuing: await readIssuer(files, FILES.issuing, FILES.issuingKey, sealing),
-    ...(files.has(FILES.previous) ? { previous: await readIssuer(files, FILES.previous, FILES.previousKey, sealing) } : {}),
+    root: await readIssuer(files, FILES.root, FILES.rootKey, sealing, signerFor),
+    issuing: await readIssuer(files, FILES.issuing, FILES.issuingKey, sealing, signerFor),
+    ...(files.has(FILES.previous) ? { previous: await readIssuer(files, FILES.previous, FILES.previousKey, sealing, signerFor) } : {}),
     sealing,
   };
 }
 
-async function readIssuer(files: CaFiles, certificateFile: string, keyFile: string, sealing: Buffer): Promise<Issuer> {
+async function readIssuer(files: CaFiles, certificateFile: string, keyFile: string, sealing: Buffer, signerFor: SignerFor): Promise<Issuer> {
   const certificate = readCertificates(files, certificateFile)[0];
-  const pkcs8 = readSealedKey(files, keyFile, sealing);
+  if (certificate === undefined) throw corrupt(join(files.directory, certificateFile), "it is empty");
+  const key = readSealedKey(files, keyFile, sealing);
   try {
-    if (certificate === undefined || !keyMatches(certificate, pkcs8)) throw corrupt(join(files.directory, certificateFile), `it does not belong to ${keyFile}`);
-    return { certificate, signer: await signerFromPkcs8(pkcs8, new X509Certificate(certificate).publicKey.export({ format: "der", type: "spki" })) };
+    if (isReference(key)) return { certificate, signer: signerFor(key.toString("utf8")) };
+    return { certificate, signer: await fileSigner(certificate, key, join(files.directory, certificateFile), keyFile) };
   } finally {
-    pkcs8.fill(0);
+    key.fill(0);
   }
 }
 
-function keyMatches(certificate: Uint8Array, pkcs8: Buffer): boolean {
-  const fromKey = createPublicKey(createPrivateKey({ key: pkcs8, format: "der", type: "pkcs8" }));
-  return new X509Certificate(certificate).publicKey.equals(fromKey);
+async function fileSigner(certificate: Uint8Array, pkcs8: Buffer, path: string, keyFile: string): Promise<Signer> {
+  const { publicKey } = new X509Certificate(certificate);
+  if (!keyMatches(publicKey, pkcs8)) throw corrupt(path, `it does not belong to ${keyFile}`);
+  return signerFromPkcs8(pkcs8, publicKey.export({ format: "der", type: "spki" }));
 }
 
-/** PKCS#8; the caller wipes it. Throws `CA_CORRUPT`. */
+function keyMatches(publicKey: KeyObject, pkcs8: Buffer): boolean {
+  return publicKey.equals(createPublicKey(createPrivateKey({ key: pkcs8, format: "der", type: "pkcs8" })));
+}
+
+/** PKCS#8 is a SEQUENCE; a reference is the text of a URI. */
+function isReference(key: Buffer): boolean {
+  return key[0] !== 0x30;
+}
+
+/** Whether the key in this file is kept elsewhere. Throws `CA_CORRUPT`. */
+export function isKeptElsewhere(files: CaFiles, file: string, sealing: Buffer): boolean {
+  const key = readSealedKey(files, file, sealing);
+  const answer = isReference(key);
+  key.fill(0);
+  return answer;
+}
+
+/** PKCS#8, or the reference of a key that is kept elsewhere; the caller wipes it. Throws `CA_CORRUPT`. */
 export function readSealedKey(files: CaFiles, file: string, sealing: Buffer): Buffer {
   try {
     return unseal(sealing, files.read(file), SEAL_PURPOSE.key(file));

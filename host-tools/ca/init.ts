@@ -7,7 +7,6 @@ import { errnoCode, storageError, syncDirectory, writeFileAtomic } from "../../s
 import { isOurDirectory } from "../../sim/node/files/safe-path.js";
 import { lockNow } from "../../sim/node/files/process-lock.js";
 import type { ProcessLock } from "../../sim/node/files/process-lock.js";
-import { seal } from "../../sim/node/vault/sealed.js";
 import type { ScryptCost } from "../../sim/node/vault/sealed.js";
 import { AuditDigest, auditLine, FIRST_HASH, hashOfLine } from "../ca-directory/audit-trail.js";
 import { brokerRecordsText, newBrokerIdentity } from "./broker-identity.js";
@@ -17,14 +16,15 @@ import { readCaFile } from "../ca-directory/ca-files.js";
 import { RegistryTree } from "../ca-directory/registry-tree.js";
 import { sha256, stateKey, stateText } from "../ca-directory/sealed-state.js";
 import { revisionText } from "../ca-directory/change-journal.js";
-import { DIRECTORIES, FILES, SEALED_FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
+import { DIRECTORIES, FILES, SEALED_FILES } from "../ca-directory/directory-layout.js";
 import { outputsText } from "../ca-directory/outputs-file.js";
 import { toPem } from "../pki/pem.js";
-import { checkBrokerHosts, checkCaName, DEFAULT_LIFETIMES, newRecord, recordText } from "../ca-directory/ca-record.js";
-import type { Lifetimes } from "../ca-directory/ca-record.js";
-import { makeCrls } from "./revocation.js";
-import { generateKey, nodeCrypto } from "../pki/signer.js";
-import type { NewKey } from "../pki/signer.js";
+import { checkBrokerHosts, checkCaName, checkCommonName, DEFAULT_LIFETIMES, newRecord, recordText } from "../ca-directory/ca-record.js";
+import type { CertificatePolicy, Lifetimes } from "../ca-directory/ca-record.js";
+import { makeCrls, makeRootCrl } from "./revocation.js";
+import type { ExternalKey, KeyType } from "../pki/signer.js";
+import { newCaKey, sealedKey } from "./ca-keys.js";
+import type { CaKey } from "./ca-keys.js";
 
 export interface InitOptions {
   /** In the names of the CA certificates: 1 to 48 printable characters. */
@@ -32,6 +32,13 @@ export interface InitOptions {
   /** DNS names and IP addresses for the broker's certificate; the loopback ones when left out. */
   readonly brokerHosts?: readonly string[];
   readonly passphrase: string;
+  /** Common names of the CA's certificates; made from `name` when left out. */
+  readonly rootName?: string;
+  readonly issuingName?: string;
+  /** Curves of the CA's keys; P-256 when left out. */
+  readonly keyTypes?: { readonly root?: KeyType; readonly issuing?: KeyType };
+  /** Keys that are kept elsewhere, made when all else was checked. A key that is left out is made here and sealed in a file. */
+  readonly signers?: { readonly root?: () => Promise<ExternalKey>; readonly issuing?: () => Promise<ExternalKey> };
   /** Milliseconds; what is left out keeps its default. */
   readonly lifetimesMs?: Partial<Lifetimes & { root: number; issuing: number }>;
   /** What turning the passphrase into a key costs; the default suits people's passphrases. */
@@ -49,6 +56,7 @@ const LOOPBACK = ["localhost", "127.0.0.1", "::1"];
  */
 export async function initCa(directory: string, options: InitOptions): Promise<void> {
   checkCaName(options.name);
+  for (const commonName of [options.rootName, options.issuingName]) if (commonName !== undefined) checkCommonName(commonName);
   const brokerHosts = checkBrokerHosts(options.brokerHosts ?? LOOPBACK);
   const place = placeFor(directory);
   const staging = `${place}.staged-${randomBytes(8).toString("hex")}`;
@@ -136,30 +144,32 @@ function makeDirectory(path: string): void {
 async function writeCa(directory: string, options: InitOptions & { brokerHosts: readonly string[] }): Promise<void> {
   for (const name of [DIRECTORIES.keys, DIRECTORIES.registry, DIRECTORIES.reservations]) makeDirectory(join(directory, name));
   const nowMs = (options.now ?? Date.now)();
-  const { root: rootMs, issuing: issuingMs, ...leafLifetimes } = { ...DEFAULT_LIFETIMES, ...options.lifetimesMs };
-  const { record, sealingKey } = newRecord(options.name, options.brokerHosts, options.passphrase, leafLifetimes, nowMs, options.scryptCost);
+  const { name, brokerHosts, passphrase, signers } = options;
+  const { root: rootMs, issuing: issuingMs, ...lifetimesMs } = { ...DEFAULT_LIFETIMES, ...options.lifetimesMs };
+  const root = signers?.root === undefined ? ("file" as const) : ("token" as const);
+  const certificatePolicy: CertificatePolicy = { rootKey: options.keyTypes?.root ?? "P-256", issuingKey: options.keyTypes?.issuing ?? "P-256", rootMs, issuingMs, root };
+  const { record, sealingKey } = newRecord({ name, brokerHosts, createdAtMs: nowMs, lifetimesMs, certificatePolicy }, passphrase, options.scryptCost);
   const write = (file: string, content: Uint8Array | string): void => writeFileAtomic(join(directory, file), content);
-  const writeKey = (file: string, key: NewKey): void => {
-    write(file, seal(sealingKey, key.pkcs8, SEAL_PURPOSE.key(file)));
-    key.pkcs8.fill(0);
-  };
-  const rootKey = await generateKey();
-  const issuingKey = await generateKey();
-  const keys = await makeCertificates(options.name, rootKey, issuingKey, sealingKey, nowMs, rootMs, issuingMs);
-  writeKey(FILES.rootKey, rootKey);
-  writeKey(FILES.issuingKey, issuingKey);
+  const rootKey = await newCaKey(certificatePolicy.rootKey, signers?.root);
+  const issuingKey = await newCaKey(certificatePolicy.issuingKey, signers?.issuing);
+  const keys = await makeCertificates(options, certificatePolicy, rootKey, issuingKey, sealingKey, nowMs);
+  write(FILES.rootKey, sealedKey(sealingKey, rootKey, FILES.rootKey));
+  write(FILES.issuingKey, sealedKey(sealingKey, issuingKey, FILES.issuingKey));
   write(FILES.root, toPem("CERTIFICATE", keys.root.certificate));
   write(FILES.issuing, toPem("CERTIFICATE", keys.issuing.certificate));
   const broker = await newBrokerIdentity(keys, record, nowMs);
   write(FILES.brokerKey, broker.sealedKey);
   write(FILES.brokerChain, broker.chainPem);
   write(FILES.brokerRecords, brokerRecordsText([broker.certificate]));
-  write(FILES.crl, await makeCrls(keys, record, [broker.certificate], 1, nowMs));
+  const rootLists = await makeRootCrl(keys.root, record, 1, nowMs);
+  if (root !== "file") write(FILES.rootCrl, rootLists);
+  write(FILES.crl, await makeCrls(keys, record, [broker.certificate], 1, nowMs, rootLists));
   write(FILES.outputs, outputsText([]));
-  const line = auditLine(FIRST_HASH, 1, new Date(nowMs), { event: "ca-created", ca: options.name });
+  const line = auditLine(FIRST_HASH, 1, new Date(nowMs), { event: "ca-created", ca: name });
   write(FILES.audit, `${line}\n`);
   write(FILES.record, recordText(record));
-  const files = Object.fromEntries(SEALED_FILES.map((file) => [file, sha256(readCaFile(directory, file))]));
+  const sealed = [...SEALED_FILES, ...(root === "file" ? [] : [FILES.rootCrl])];
+  const files = Object.fromEntries(sealed.map((file) => [file, sha256(readCaFile(directory, file))]));
   const audit = new AuditDigest().with(line);
   const state = { v: 1 as const, instance: randomBytes(16).toString("hex"), revision: 1, audit, registry: new RegistryTree([]).root, files };
   write(FILES.state, stateText(stateKey(sealingKey), state));
@@ -167,14 +177,11 @@ async function writeCa(directory: string, options: InitOptions & { brokerHosts: 
   sealingKey.fill(0);
 }
 
-async function makeCertificates(name: string, rootKey: NewKey, issuingKey: NewKey, sealing: Buffer, nowMs: number, rootMs: number, issuingMs: number): Promise<CaKeys> {
-  const rootValidity = validityFrom(nowMs, rootMs);
-  const root = { signer: rootKey.signer, certificate: (await makeRoot(`${name} Root CA`, await spki(rootKey), rootKey.signer, rootValidity)).der };
-  const validity = validityFrom(nowMs, issuingMs, rootValidity.notAfterMs);
-  const request = { commonName: `${name} Issuing CA`, publicKey: await spki(issuingKey), profile: { kind: "issuing" } as const, validity };
+async function makeCertificates(options: InitOptions, policy: CertificatePolicy, rootKey: CaKey, issuingKey: CaKey, sealing: Buffer, nowMs: number): Promise<CaKeys> {
+  const { name, rootName = `${name} Root CA`, issuingName = `${name} Issuing CA` } = options;
+  const rootValidity = validityFrom(nowMs, policy.rootMs);
+  const root = { signer: rootKey.signer, certificate: (await makeRoot(rootName, rootKey.publicKey, rootKey.signer, rootValidity)).der };
+  const validity = validityFrom(nowMs, policy.issuingMs, rootValidity.notAfterMs);
+  const request = { commonName: issuingName, publicKey: issuingKey.publicKey, profile: { kind: "issuing" } as const, validity };
   return { root, issuing: { signer: issuingKey.signer, certificate: (await makeCertificate(request, root)).der }, sealing };
-}
-
-async function spki(key: NewKey): Promise<Uint8Array> {
-  return new Uint8Array(await nodeCrypto.subtle.exportKey("spki", key.publicKey));
 }

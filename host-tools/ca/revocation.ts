@@ -7,13 +7,14 @@ import { unknownId } from "../ca-directory/registry.js";
 import { revokedOf, withAllRevoked, withoutPsk } from "../ca-directory/state-transitions.js";
 import { readBrokerRecords } from "./broker-identity.js";
 import { makeCrl, readCrl, REVOCATION_REASONS, validityFrom } from "../pki/certificates.js";
-import type { RevocationReason } from "../pki/certificates.js";
+import type { Issuer, RevocationReason } from "../pki/certificates.js";
 import type { CaContext, CaKeys } from "./context.js";
 import { readCaJson } from "../ca-directory/ca-files.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
 import { parseCertificateRecords } from "../ca-directory/registry-entry.js";
 import { corrupt, FILES } from "../ca-directory/directory-layout.js";
 import { fromPem } from "../pki/pem.js";
+import { certificatePolicyOf, ROOT_CRL_MS } from "../ca-directory/ca-record.js";
 import type { CaRecord } from "../ca-directory/ca-record.js";
 import type { Draft } from "../ca-directory/ca-store.js";
 
@@ -52,9 +53,21 @@ export async function revoke(ca: CaContext, { id, reason, certificateOnly = fals
   });
 }
 
-/** Signs new revocation lists now, whether or not anything changed. Returns the time until which they are good. Throws as every change. */
-export async function renewCrl(ca: CaContext): Promise<{ nextUpdateMs: number }> {
-  return ca.store.change((draft) => {
+/** A root's own list is renewed so long before its end, where its token is at hand. */
+const ROOT_CRL_AHEAD_MS = 90 * 86_400_000;
+
+/**
+ * Signs new revocation lists now, whether or not anything changed. Returns the time until which they are good.
+ *
+ * @param root also the root's own, where its key is in a token; without it that is done when its end is near and the token is at hand
+ * @throws HawserError as every change; `ROOT_ABSENT` (with `root`)
+ */
+export async function renewCrl(ca: CaContext, root = false): Promise<{ nextUpdateMs: number }> {
+  return ca.store.change(async (draft) => {
+    const endMs = readRootCrlTimes(draft)?.nextUpdateMs ?? Number.POSITIVE_INFINITY;
+    if (root) await renewRootCrlIn(draft, ca.record, ca.keys);
+    // The devices' lists must not wait for a token that is in a safe: `hawser ca status` tells of the root's list.
+    else if (endMs - draft.nowMs < ROOT_CRL_AHEAD_MS) await renewRootCrlIn(draft, ca.record, ca.keys).catch(() => undefined);
     draft.revocationChanged = true;
     draft.record({ event: "crl-renewed" });
     return { nextUpdateMs: crlValidity(ca.record, draft.nowMs).notAfterMs };
@@ -68,9 +81,16 @@ export async function addCrlWhenDue(record: CaRecord, keys: CaKeys, draft: Draft
   draft.write(FILES.crl, await crlsFor(record, keys, draft));
 }
 
-/** The lists as a change leaves them. */
-export function crlsFor(record: CaRecord, keys: CaKeys, draft: Draft): Promise<string> {
-  return makeCrls(keys, record, [...allRecords(draft)], draft.revision, draft.nowMs, readRetired(draft));
+/** The lists as a change leaves them. A root whose key is not in the CA directory has signed its own before: they are kept in a file. */
+export async function crlsFor(record: CaRecord, keys: CaKeys, draft: Draft): Promise<string> {
+  const rootLists = draft.has(FILES.rootCrl) ? draft.read(FILES.rootCrl).toString("utf8") : await makeRootCrl(keys.root, record, draft.revision, draft.nowMs, readRetired(draft));
+  return makeCrls(keys, record, [...allRecords(draft)], draft.revision, draft.nowMs, rootLists);
+}
+
+/** Has the root's own list signed as a part of a change, where it is kept in a file; the root's key must be at hand. */
+export async function renewRootCrlIn(draft: Draft, record: CaRecord, keys: CaKeys): Promise<void> {
+  if (!draft.has(FILES.rootCrl)) return;
+  draft.write(FILES.rootCrl, await makeRootCrl(keys.root, record, draft.revision, draft.nowMs, readRetired(draft)));
 }
 
 /** The certificates of issuing CAs that were retired. Throws `CA_CORRUPT`. */
@@ -82,17 +102,23 @@ export function readRetired(files: CaFiles): CertificateRecord[] {
   return records;
 }
 
+/** The root's list: it names the issuing CAs that were retired. */
+export function makeRootCrl(root: Issuer, record: CaRecord, number: number, nowMs: number, retired: readonly CertificateRecord[] = []): Promise<string> {
+  const lifetimeMs = certificatePolicyOf(record).root === "file" ? record.lifetimesMs.crl : ROOT_CRL_MS;
+  const { notBeforeMs: thisUpdateMs, notAfterMs: nextUpdateMs } = validityFrom(nowMs, lifetimeMs);
+  return makeCrl(root, { number, thisUpdateMs, nextUpdateMs, revoked: revokedOf(retired, nowMs) });
+}
+
 /**
  * The lists of all CAs: mosquitto looks at the leaf's only, Node and OpenSSL's `-crl_check_all` want one for each CA of the chain. During a rollover both issuing CAs list
  * all that is revoked: serials are random, so none is the other's.
+ *
+ * @param rootLists PEM, of the root and any CA between
  */
-export async function makeCrls(keys: CaKeys, record: CaRecord, records: readonly CertificateRecord[], number: number, nowMs: number, retired: readonly CertificateRecord[] = []): Promise<string> {
+export async function makeCrls(keys: CaKeys, record: CaRecord, records: readonly CertificateRecord[], number: number, nowMs: number, rootLists: string): Promise<string> {
   const { notBeforeMs: thisUpdateMs, notAfterMs: nextUpdateMs } = crlValidity(record, nowMs);
-  const times = { number, thisUpdateMs, nextUpdateMs };
-  const revoked = revokedOf(records, nowMs);
-  const lists = [await makeCrl(keys.issuing, { ...times, revoked }), await makeCrl(keys.root, { ...times, revoked: revokedOf(retired, nowMs) })];
-  if (keys.previous !== undefined) lists.push(await makeCrl(keys.previous, { ...times, revoked }));
-  return lists.join("");
+  const list = { number, thisUpdateMs, nextUpdateMs, revoked: revokedOf(records, nowMs) };
+  return [await makeCrl(keys.issuing, list), rootLists, ...(keys.previous === undefined ? [] : [await makeCrl(keys.previous, list)])].join("");
 }
 
 /** When the lists on disk stop being believed. Throws `CA_CORRUPT`. */
@@ -100,18 +126,39 @@ export function readNextUpdate(files: CaFiles): number {
   return readCrlTimes(files).nextUpdateMs;
 }
 
-/** @throws HawserError `CA_CORRUPT` */
-export function readCrlTimes(files: CaFiles): { thisUpdateMs: number; nextUpdateMs: number } {
-  const text = files.read(FILES.crl).toString("utf8");
+export interface CrlTimes {
+  readonly thisUpdateMs: number;
+  readonly nextUpdateMs: number;
+}
+
+/** Of the lists that the CA renews by itself. Throws `CA_CORRUPT`. */
+export function readCrlTimes(files: CaFiles): CrlTimes {
+  const lists = readLists(files, FILES.crl);
+  const roots = new Set((files.has(FILES.rootCrl) ? readLists(files, FILES.rootCrl) : []).map(({ issuer }) => issuer));
+  const own = lists.filter(({ issuer }) => !roots.has(issuer));
+  const expected = (files.has(FILES.rootCrl) ? 1 : 2) + (files.has(FILES.previous) ? 1 : 0);
+  if (own.length !== expected) throw corrupt(join(files.directory, FILES.crl), "it does not hold a revocation list of each CA");
+  return timesOf(own);
+}
+
+/** Of the lists of a root whose key is not in the CA directory, and of CAs between; undefined where there are none. Throws `CA_CORRUPT`. */
+export function readRootCrlTimes(files: CaFiles): CrlTimes | undefined {
+  const lists = files.has(FILES.rootCrl) ? readLists(files, FILES.rootCrl) : [];
+  return lists.length === 0 ? undefined : timesOf(lists);
+}
+
+function timesOf(lists: readonly CrlTimes[]): CrlTimes {
+  return { thisUpdateMs: Math.max(...lists.map((list) => list.thisUpdateMs)), nextUpdateMs: Math.min(...lists.map((list) => list.nextUpdateMs)) };
+}
+
+function readLists(files: CaFiles, file: string): ReturnType<typeof readCrl>[] {
+  const text = files.read(file).toString("utf8");
   try {
-    const lists = fromPem("X509 CRL", text).map(readCrl);
-    if (lists.length === (files.has(FILES.previous) ? 3 : 2) && text.endsWith("-----END X509 CRL-----\n")) {
-      return { thisUpdateMs: Math.max(...lists.map((list) => list.thisUpdateMs)), nextUpdateMs: Math.min(...lists.map((list) => list.nextUpdateMs)) };
-    }
+    if (text === "" || text.endsWith("-----END X509 CRL-----\n")) return fromPem("X509 CRL", text).map(readCrl);
   } catch {
     // Falls through: whatever is wrong in there, the file is not what it was.
   }
-  throw corrupt(join(files.directory, FILES.crl), "it does not hold a revocation list of each CA");
+  throw corrupt(join(files.directory, file), "it does not hold whole revocation lists");
 }
 
 function crlValidity(record: CaRecord, nowMs: number): { notBeforeMs: number; notAfterMs: number } {

@@ -13,10 +13,13 @@ import { currentCertificate, withIssuerRetired } from "../ca-directory/state-tra
 import { hashOfPublicKey } from "../pki/certificate-request.js";
 import { makeCertificate, validityFrom } from "../pki/certificates.js";
 import { toPem } from "../pki/pem.js";
-import { generateKey, nodeCrypto } from "../pki/signer.js";
-import { isIssuedBy, readSealedKey } from "./context.js";
+import type { ExternalKey, Signer } from "../pki/signer.js";
+import { certificatePolicyOf } from "../ca-directory/ca-record.js";
+import { newCaKey, sealedKey } from "./ca-keys.js";
+import type { CaKey } from "./ca-keys.js";
+import { isIssuedBy, isKeptElsewhere, readSealedKey } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
-import { crlsFor, readRetired } from "./revocation.js";
+import { crlsFor, readRetired, renewRootCrlIn } from "./revocation.js";
 
 export interface Rollover {
   /** Common name of the new issuing CA. */
@@ -27,40 +30,66 @@ export interface Rollover {
   readonly brokerSerial: string;
 }
 
+export interface RolloverOptions {
+  /** Makes the new key in another place, a token for example; "file" seals it in a file. Must be said where the present key is in another place. */
+  readonly signer?: (() => Promise<ExternalKey>) | "file";
+}
+
 /**
- * Makes the new issuing CA, with a life as long as the old one's, and a broker certificate from it.
+ * Makes the new issuing CA, as the CA's policy for certificates says, and a broker certificate from it.
  *
- * @throws HawserError `ROLLOVER_UNFINISHED` while the one before the old one is not retired, and as every change
+ * @throws HawserError `ROLLOVER_UNFINISHED` while the one before the old one is not retired, `SIGNER_REQUIRED`, `ROOT_ABSENT`, and as every change
  */
-export async function rollOver(ca: CaContext): Promise<Rollover> {
+export async function rollOver(ca: CaContext, { signer }: RolloverOptions = {}): Promise<Rollover> {
   return ca.store.change(async (draft) => {
-    const { issuing, root, sealing, previous } = ca.keys;
-    if (previous !== undefined) throw new HawserError("ROLLOVER_UNFINISHED", "the issuing CA before this one is still believed", "Run: hawser ca rollover --retire");
-    const { pkcs8, publicKey, signer } = await generateKey();
+    const { issuing, root } = ca.keys;
+    const key = await nextIssuingKey(ca, draft, signer);
+    const policy = certificatePolicyOf(ca.record);
     const old = new X509Certificate(issuing.certificate);
-    const lifeMs = Date.parse(old.validTo) - Date.parse(old.validFrom);
+    const lifeMs = ca.record.certificatePolicy?.issuingMs ?? Date.parse(old.validTo) - Date.parse(old.validFrom);
     const validity = validityFrom(draft.nowMs, lifeMs, Date.parse(new X509Certificate(root.certificate).validTo));
-    const name = nextName(old.subject);
-    const spki = new Uint8Array(await nodeCrypto.subtle.exportKey("spki", publicKey));
-    const { der, serial } = await makeCertificate({ commonName: name, publicKey: spki, profile: { kind: "issuing" }, validity }, root);
-    const oldKey = readSealedKey(draft, FILES.issuingKey, sealing);
-    draft.write(FILES.previous, toPem("CERTIFICATE", issuing.certificate));
-    draft.write(FILES.previousKey, seal(sealing, oldKey, SEAL_PURPOSE.key(FILES.previousKey)));
-    draft.write(FILES.issuing, toPem("CERTIFICATE", der));
-    draft.write(FILES.issuingKey, seal(sealing, pkcs8, SEAL_PURPOSE.key(FILES.issuingKey)));
-    oldKey.fill(0);
-    pkcs8.fill(0);
-    const keys: CaKeys = { ...ca.keys, issuing: { certificate: der, signer }, previous: issuing };
-    const broker = await renewIn(draft, keys, ca.record);
-    draft.write(FILES.crl, await crlsFor(ca.record, keys, draft));
-    draft.record({ event: "issuing-ca-rolled-over", ca: name, serial, brokerCertificate: broker.serial });
-    return { name, serial, notAfterMs: validity.notAfterMs, brokerSerial: broker.serial };
+    const commonName = nextName(old.subject);
+    const { der } = await makeCertificate({ commonName, publicKey: key.publicKey, profile: { kind: "issuing" }, validity }, root);
+    if (policy.root !== "file") await renewRootCrlIn(draft, ca.record, ca.keys);
+    return moveTo(ca, draft, der, key.signer, sealedKey(ca.keys.sealing, key, FILES.issuingKey));
   });
+}
+
+/** @throws HawserError `ROLLOVER_UNFINISHED`, `SIGNER_REQUIRED`, and those of the place where the key is made */
+async function nextIssuingKey(ca: CaContext, draft: Draft, signer: RolloverOptions["signer"]): Promise<CaKey> {
+  if (ca.keys.previous !== undefined) throw new HawserError("ROLLOVER_UNFINISHED", "the issuing CA before this one is still trusted", "Run: hawser ca rollover --retire");
+  if (signer === undefined && isKeptElsewhere(draft, FILES.issuingKey, ca.keys.sealing)) {
+    const next = "Give --signer URI with another object=, or --signer file.";
+    throw new HawserError("SIGNER_REQUIRED", `${ca.keys.issuing.signer.describe()} is the issuing key, and nothing says where the next one is to be made`, next);
+  }
+  return newCaKey(certificatePolicyOf(ca.record).issuingKey, signer === "file" ? undefined : signer);
+}
+
+/** The change itself: the new issuing CA takes its place, and the one before stays trusted. */
+async function moveTo(ca: CaContext, draft: Draft, certificate: Uint8Array, signer: Signer, newSealedKey: Buffer): Promise<Rollover> {
+  const { issuing, sealing } = ca.keys;
+  const oldKey = readSealedKey(draft, FILES.issuingKey, sealing);
+  draft.write(FILES.previous, toPem("CERTIFICATE", issuing.certificate));
+  draft.write(FILES.previousKey, seal(sealing, oldKey, SEAL_PURPOSE.key(FILES.previousKey)));
+  oldKey.fill(0);
+  draft.write(FILES.issuing, toPem("CERTIFICATE", certificate));
+  draft.write(FILES.issuingKey, newSealedKey);
+  const keys: CaKeys = { ...ca.keys, issuing: { certificate, signer }, previous: issuing };
+  const broker = await renewIn(draft, keys, ca.record);
+  draft.write(FILES.crl, await crlsFor(ca.record, keys, draft));
+  const { subject, serialNumber, validTo } = new X509Certificate(certificate);
+  const [name, serial] = [commonNameOf(subject), serialNumber.toLowerCase()];
+  draft.record({ event: "issuing-ca-rolled-over", ca: name, serial, brokerCertificate: broker.serial });
+  return { name, serial, notAfterMs: Date.parse(validTo), brokerSerial: broker.serial };
+}
+
+function commonNameOf(subject: string): string {
+  return /^CN=(.*)$/m.exec(subject)?.[1] ?? subject;
 }
 
 /** "Plant 7 Issuing CA", then "... 2", "... 3". */
 function nextName(subject: string): string {
-  const [, base = "", number] = /^CN=(.*?)(?: (\d+))?$/.exec(subject) ?? [];
+  const [, base = "", number] = /^(.*?)(?: (\d+))?$/.exec(commonNameOf(subject)) ?? [];
   return `${base} ${Number(number ?? 1) + 1}`;
 }
 
@@ -93,6 +122,7 @@ export async function retirePrevious(ca: CaContext, force: boolean): Promise<Ret
     draft.write(FILES.retired, brokerRecordsText(retired));
     draft.removeFile(FILES.previous);
     draft.removeFile(FILES.previousKey);
+    await renewRootCrlIn(draft, ca.record, keys);
     draft.write(FILES.crl, await crlsFor(ca.record, keys, draft));
     draft.record({ event: "issuing-ca-retired", serial: recordOf(previous.certificate, draft.nowMs).serial, ...(leftBehind.length > 0 ? { leftBehind } : {}) });
     return { leftBehind };

@@ -20,7 +20,7 @@ export type Action<Options> = (options: Options, context: Context) => Promise<vo
 export type Run = <Options extends { json?: boolean }>(load: () => Promise<Action<Options>>) => (options: Options) => Promise<void>;
 
 /** Taken out of the environment that child processes (mosquitto) are started with. */
-export const PASSPHRASE_VARIABLES: readonly string[] = ["HAWSER_PASSPHRASE", "HAWSER_CA_PASSPHRASE", "HAWSER_VAULT_PASSPHRASE", "HAWSER_NEW_PASSPHRASE"];
+export const PASSPHRASE_VARIABLES: readonly string[] = ["HAWSER_PASSPHRASE", "HAWSER_CA_PASSPHRASE", "HAWSER_VAULT_PASSPHRASE", "HAWSER_NEW_PASSPHRASE", "HAWSER_ROOT_PASSPHRASE", "HAWSER_PIN"];
 
 export const runAction: Run = (load) => async (options) => {
   const terminal = new Terminal(options.json === true, process.stdout, process.stderr, process.env);

@@ -54,6 +54,8 @@ const USAGE = [
   "BAD_PROXY",
   "BAD_KEY",
   "BAD_IMAGE",
+  "BAD_SIGNER",
+  "SIGNER_REQUIRED",
 ];
 
 const CREDENTIAL = [
@@ -70,6 +72,10 @@ const CREDENTIAL = [
   "BAD_PROOF",
   "SIGNATURE_WRONG",
   "BAD_IMAGE_KEY",
+  "KEY_EXPORTABLE",
+  "PIN_LOCKED",
+  "WRONG_PIN",
+  "PIN_REQUIRED",
 ];
 
 const CREDENTIAL_FAILURES: readonly FailureCode[] = [
@@ -149,6 +155,8 @@ const CONFLICT = [
   "ISSUER_IN_USE",
   "ALREADY_PROVISIONED",
   "POLICY_CUTS_OFF",
+  "TOKEN_KEY_EXISTS",
+  "TOKEN_AMBIGUOUS",
 ];
 
 const DATA = [
@@ -177,6 +185,10 @@ const DATA = [
   "BAD_TABLE",
   "IMAGE_FULL",
   "IMAGE_DAMAGED",
+  "PKCS11_TOOL_MISSING",
+  "TOKEN_LIBRARY_MISSING",
+  "TOKEN_NOT_FOUND",
+  "TOKEN_KEY_MISSING",
 ];
 
 const CODES = new Map<string, ExitCode>([

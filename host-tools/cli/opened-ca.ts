@@ -9,7 +9,8 @@ import { day } from "./dates.js";
 import { openCaReadOnly, proveCa } from "../ca/read-only.js";
 import type { CaView } from "../ca/read-only.js";
 import type { Context } from "./command-runner.js";
-import { caPassphrase, hasCaPassphrase } from "./passphrases.js";
+import { tokenSigners } from "../pkcs11/token-signer.js";
+import { caPassphrase, hasCaPassphrase, tokenPins } from "./passphrases.js";
 import type { PassphraseOptions } from "./passphrases.js";
 import type { Terminal } from "./terminal.js";
 
@@ -30,6 +31,7 @@ export async function openCaOf(options: PassphraseOptions & { dir: string }, { t
   terminal.startProgress("working on the CA");
   const told = new Map<string, string>();
   return openCa(resolve(options.dir), passphrase, {
+    signerFor: tokenSigners(tokenPins(options, env, terminal)),
     onOutput: ({ directory, held, problem }) => {
       // Once is enough for what stays as it is.
       const text = problem === undefined ? "" : `${problem.code} ${held.join(" ")}`;

@@ -3,12 +3,17 @@ import { HawserError } from "../../sdk/errors.js";
 import { weaknessOf } from "../../sim/node/vault/passphrase-strength.js";
 import { passphraseSources, readPassphrase } from "../../sim/node/vault/passphrase.js";
 import type { PassphraseSource, PassphraseSurroundings } from "../../sim/node/vault/passphrase.js";
+import { pinSource } from "../pkcs11/pin.js";
+import type { PinSource } from "../pkcs11/token-signer.js";
+import type { Terminal } from "./terminal.js";
 import { processStop } from "./stop-signal.js";
 
 export interface PassphraseOptions {
   passphraseFile?: string;
   caPassphraseFile?: string;
   vaultPassphraseFile?: string;
+  /** Of the PKCS#11 token that holds a key of the CA. */
+  pinFile?: string;
   /** Take a new passphrase that is easy to guess. */
   allowWeakPassphrase?: boolean;
 }
@@ -55,6 +60,11 @@ export async function vaultPassphrase(options: PassphraseOptions & { vault: stri
   const sources = passphraseSources("vault", { general: options.passphraseFile, specific: options.vaultPassphraseFile });
   const passphrase = await readPassphrase({ sources, purpose: `the vault ${options.vault}`, isNew }, surroundings(env));
   return isNew ? strongEnough(passphrase, options) : passphrase;
+}
+
+/** Where the PIN of a token comes from when a key in it is needed. */
+export function tokenPins({ pinFile }: PassphraseOptions, env: Environment, terminal: Terminal): PinSource {
+  return pinSource(surroundings(env), pinFile, () => terminal.stopProgress());
 }
 
 function surroundings(environment: Environment): PassphraseSurroundings {

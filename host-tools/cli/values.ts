@@ -1,6 +1,8 @@
 /** The values of flags, each checked where it is read, so that a bad one is refused before anything is opened. */
 import { HawserError } from "../../sdk/errors.js";
 import type { Endpoint } from "../../sdk/platform.js";
+import { KEY_TYPES } from "../pki/signer.js";
+import type { KeyType } from "../pki/signer.js";
 
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 /** setTimeout's own limit: longer waits would fire at once. */
@@ -17,6 +19,28 @@ export function parseDurationMs(text: string): number {
     throw new HawserError("BAD_DURATION", `invalid duration ${JSON.stringify(text)}`, "Use a number and a unit, up to 24d: 500ms, 1s, 5m, 2h, 3d.");
   }
   return Math.round(value);
+}
+
+/** Longer than any certificate should live; X.509 itself ends in 9999. */
+const MAX_LIFETIME_MS = 100 * 365.25 * 86_400_000;
+
+/**
+ * Milliseconds of the lifetime of a certificate: `20y`, `825d`, `12h`. A year has 365.25 days.
+ * @throws HawserError `BAD_DURATION`
+ */
+export function parseLifetimeMs(text: string): number {
+  const match = /^(\d{1,9}(?:\.\d{1,3})?)(s|m|h|d|y)$/.exec(text);
+  const unitMs = match?.[2] === "y" ? 365.25 * 86_400_000 : UNIT_MS[match?.[2] ?? ""];
+  const value = Math.round(Number(match?.[1] ?? Number.NaN) * (unitMs ?? Number.NaN));
+  if (value >= 1000 && value <= MAX_LIFETIME_MS) return value;
+  throw new HawserError("BAD_DURATION", `invalid lifetime ${JSON.stringify(text)}`, "Use a number and a unit, from 1s to 100y: 12h, 365d, 20y.");
+}
+
+/** The curve of a CA's key. Throws `BAD_KEY`. */
+export function parseKeyType(text: string): KeyType {
+  const type = KEY_TYPES.find((known) => known.toLowerCase() === text.toLowerCase());
+  if (type === undefined) throw new HawserError("BAD_KEY", `${JSON.stringify(text)} is not a key type of a CA`, `Use ${KEY_TYPES.join(" or ")}.`);
+  return type;
 }
 
 /** For flags where no time at all makes no sense. Throws `BAD_DURATION`. */

@@ -11,10 +11,10 @@ export type KeyType = "P-256" | "P-384";
 
 export const KEY_TYPES: readonly KeyType[] = ["P-256", "P-384"];
 
-/** What ECDSA needs to know of a curve: the hash that goes with it (RFC 5758 section 3.2), and half the length of a signature. */
+/** What ECDSA needs to know of a curve: the hash that goes with it (RFC 5758 section 3.2), half the length of a signature, and its parameters, DER in hex (RFC 5480). */
 export const CURVES = {
-  "P-256": { hash: "SHA-256", node: "sha256", openssl: "prime256v1", sizeBytes: 32 },
-  "P-384": { hash: "SHA-384", node: "sha384", openssl: "secp384r1", sizeBytes: 48 },
+  "P-256": { hash: "SHA-256", node: "sha256", openssl: "prime256v1", sizeBytes: 32, parameters: "06082a8648ce3d030107" },
+  "P-384": { hash: "SHA-384", node: "sha384", openssl: "secp384r1", sizeBytes: 48, parameters: "06052b81040022" },
 } as const;
 
 /**
@@ -38,6 +38,16 @@ export abstract class Signer {
   /** Ends sessions and forgets what it knows. The signer is not used afterwards. */
   abstract close(): void;
 }
+
+/** A key that is kept elsewhere, for a CA to use. */
+export interface ExternalKey {
+  /** Leads back to the key: a URI whose scheme says how. Kept in the CA directory, sealed; no secret belongs in it. */
+  readonly reference: string;
+  readonly signer: Signer;
+}
+
+/** Finds the signer that a reference leads to. Called when the CA is opened; the key is not used before something has to be signed. */
+export type SignerFor = (reference: string) => Signer;
 
 /** A key that is in memory while the CA is open; on the disk it is sealed. */
 export class FileSigner extends Signer {
@@ -91,6 +101,13 @@ export async function signerFromPkcs8(pkcs8: Uint8Array, spki: Uint8Array): Prom
   const type = keyTypeOf(spki);
   const privateKey = await nodeCrypto.subtle.importKey("pkcs8", new Uint8Array(pkcs8), { name: "ECDSA", namedCurve: type }, false, ["sign"]);
   return new FileSigner(privateKey, new Uint8Array(spki), type);
+}
+
+/** A SubjectPublicKeyInfo (RFC 5480) around an uncompressed point. */
+export function spkiOf({ parameters }: (typeof CURVES)[KeyType], point: Uint8Array): Uint8Array {
+  const algorithm = Buffer.concat([Buffer.from("06072a8648ce3d0201", "hex"), Buffer.from(parameters, "hex")]);
+  const body = Buffer.concat([Buffer.of(0x30, algorithm.length), algorithm, Buffer.of(0x03, point.length + 1, 0), point]);
+  return new Uint8Array(Buffer.concat([Buffer.of(0x30, body.length), body]));
 }
 
 /** @throws HawserError `BAD_KEY` */

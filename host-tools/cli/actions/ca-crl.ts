@@ -8,12 +8,13 @@ import type { PassphraseOptions } from "../passphrases.js";
 
 export interface CaCrlOptions extends PassphraseOptions {
   dir: string;
+  root?: boolean;
   json?: boolean;
 }
 
 export async function renewCrl(options: CaCrlOptions, context: Context): Promise<void> {
   const ca = await openCaOf(options, context);
-  const { nextUpdateMs } = await ca.renewCrl();
+  const { nextUpdateMs } = await ca.renewCrl({ root: options.root === true });
   const crl = join(options.dir, FILES.crl);
   context.terminal.result({ crl, nextUpdate: isoTime(nextUpdateMs) }, [`${crl} is good until ${day(nextUpdateMs)}.`]);
 }

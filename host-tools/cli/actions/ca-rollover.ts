@@ -3,15 +3,19 @@ import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
+import { checkSigner, FILE_SIGNER, tokenKeyMaker } from "../token-keys.js";
 
 export interface CaRolloverOptions extends PassphraseOptions {
   dir: string;
   retire?: boolean;
   force?: boolean;
+  signer?: string;
+  existingKey?: boolean;
   json?: boolean;
 }
 
 export async function rollOver(options: CaRolloverOptions, context: Context): Promise<void> {
+  checkSigner(options.signer);
   const ca = await openCaOf(options, context);
   if (options.retire === true) {
     const { leftBehind } = await ca.retirePrevious(options.force === true);
@@ -19,7 +23,8 @@ export async function rollOver(options: CaRolloverOptions, context: Context): Pr
     context.terminal.result({ retired: true, leftBehind }, ["The old issuing CA is retired: brokers believe it no more.", ...left]);
     return;
   }
-  const { name, serial, notAfterMs, brokerSerial } = await ca.rollOver();
+  const signer = options.signer === FILE_SIGNER ? FILE_SIGNER : tokenKeyMaker(options, context)(options.signer, ca.certificatePolicy.issuingKey);
+  const { name, serial, notAfterMs, brokerSerial } = await ca.rollOver(signer === undefined ? {} : { signer });
   context.terminal.result({ issuing: name, serial, notAfter: isoTime(notAfterMs), broker: brokerSerial }, [
     `${name} issues from now on, until ${day(notAfterMs)}; the broker has a certificate from it.`,
     `Devices move as they renew. See who has not: hawser ca status --dir ${options.dir}. Then: hawser ca rollover --dir ${options.dir} --retire`,

@@ -1,8 +1,9 @@
 /** `hawser ca`: what makes a certificate authority and keeps it. */
+import { Option } from "commander";
 import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { collect } from "../values.js";
+import { collect, parseKeyType, parseLifetimeMs } from "../values.js";
 import { caDirectory, caPassphrase, json, parsePath, weakPassphrase } from "./shared-options.js";
 
 export function addCaCommands(program: Command, run: Run): void {
@@ -19,10 +20,14 @@ export function addCaCommands(program: Command, run: Run): void {
 function addInit(ca: Command, run: Run): void {
   const init = ca
     .command("init")
-    .description("Create a CA directory: P-256 root and issuing CA, encrypted keys, CRLs and the broker's certificate.")
+    .description("Create a CA directory: root and issuing CA, keys encrypted or in a token, CRLs and the broker's certificate.")
     .requiredOption("--dir <dir>", "directory to create; must not exist, or must be empty", parsePath)
     .option("--name <name>", "name in the CA's certificates", "Hawser")
     .option("--broker-host <host>", "DNS name or IP address by which devices reach the broker; repeatable (default: localhost, 127.0.0.1, ::1)", collect);
+  certificateOptions(init);
+  signerOption(init)
+    .option("--root-signer <uri>", "the same for the root's key (default: a sealed file)")
+    .option("--existing-key", "use keys of these names that are in the token already");
   json(weakPassphrase(caPassphrase(init)));
   addHelp(init, {
     notes: ["The passphrase encrypts the CA's keys. Anyone with the directory and the passphrase can create devices: back up both, separately."],
@@ -30,14 +35,41 @@ function addInit(ca: Command, run: Run): void {
     examples: [
       "HAWSER_PASSPHRASE='a long passphrase' hawser ca init --dir ca",
       "hawser ca init --dir ca --name 'Plant 7' --broker-host mqtt.example.com --broker-host 10.0.0.5 --passphrase-file /run/secrets/ca",
+      "hawser ca init --dir ca --root-life 25y --root-key P-384 --device-life 90d",
+      "hawser ca init --dir ca --signer 'pkcs11:token=hawser;object=issuing' --pin-file /run/secrets/pin",
     ],
     exits: [3, 5, 6],
   });
   init.action(run(async () => (await import("../actions/ca-init.js")).makeCa));
 }
 
+/** Where a key is made. */
+function signerOption(command: Command): Command {
+  return command.option("--signer <uri>", "make the issuing key in a PKCS#11 token: an RFC 7512 URI with token and object, the library as ?module-path=FILE; or \"file\" (default: a sealed file)");
+}
+
+/** What certificates are like: recorded in the CA. */
+function certificateOptions(init: Command): void {
+  init
+    .option("--root-name <name>", "common name of the root (default: NAME Root CA)")
+    .option("--issuing-name <name>", "common name of the issuing CA (default: NAME Issuing CA)")
+    .option("--root-key <type>", "curve of the root's key: P-256 or P-384", parseKeyType, "P-256")
+    .option("--issuing-key <type>", "curve of the issuing CA's key: P-256 or P-384", parseKeyType, "P-256")
+    .addOption(lifetime("--root-life <life>", "lifetime of the root", "20y"))
+    .addOption(lifetime("--issuing-life <life>", "lifetime of the issuing CA", "5y"))
+    .addOption(lifetime("--broker-life <life>", "lifetime of the broker's certificate", "825d"))
+    .addOption(lifetime("--device-life <life>", "lifetime of devices' certificates", "365d"))
+    .addOption(lifetime("--client-life <life>", "lifetime of other clients' certificates", "365d"))
+    .addOption(lifetime("--crl-life <life>", "how long a revocation list is valid", "30d"));
+}
+
+function lifetime(flags: string, description: string, usual: string): Option {
+  return new Option(flags, description).argParser(parseLifetimeMs).default(parseLifetimeMs(usual), usual);
+}
+
 function addCrl(ca: Command, run: Run): void {
-  const crl = caDirectory(ca.command("crl").description("Sign new certificate revocation lists before the old ones expire."));
+  const crl = caDirectory(ca.command("crl").description("Sign new certificate revocation lists before the old ones expire."))
+    .option("--root", "also the list of a root in a token, which is valid for a year");
   json(caPassphrase(crl));
   addHelp(crl, {
     notes: ["A broker refuses all clients once its CRL has expired. `hawser broker run` renews it; for other brokers, run this daily and reload the broker."],
@@ -106,7 +138,9 @@ function addPassphrase(ca: Command, run: Run): void {
 function addRollover(ca: Command, run: Run): void {
   const command = caDirectory(ca.command("rollover").description("Make another issuing CA under the same root, or retire the one before."))
     .option("--retire", "end the issuing CA before, once nothing hangs on it")
-    .option("--force", "with --retire: also when names still hang on it");
+    .option("--force", "with --retire: also when names still hang on it")
+    .option("--existing-key", "use the key of this name that is in the token already");
+  signerOption(command);
   json(caPassphrase(command));
   addHelp(command, {
     notes: [

@@ -16,6 +16,8 @@ export interface PassphraseRequest {
   sources: readonly PassphraseSource[];
   /** What the passphrase is for, as the prompt says it: "the CA directory ca". */
   purpose: string;
+  /** What a person is asked for; a passphrase when left out. */
+  label?: string;
   /** True when it is about to protect something new: a person must then type it twice, and it must not be blank. */
   isNew: boolean;
 }
@@ -84,7 +86,7 @@ export async function readPassphrase(request: PassphraseRequest, surroundings: P
   }
   const { input, output } = surroundings;
   if (input.isTTY !== true || output.isTTY !== true) throw required(`no passphrase for ${request.purpose}`);
-  const typed = checked(await promptHidden(`Passphrase for ${request.purpose}: `, surroundings), "the passphrase typed", request.isNew);
+  const typed = checked(await promptHidden(`${request.label ?? "Passphrase"} for ${request.purpose}: `, surroundings), "the passphrase typed", request.isNew);
   if (request.isNew && typed !== (await promptHidden("The same again: ", surroundings))) {
     throw new HawserError("PASSPHRASE_MISMATCH", "the two passphrases differ", "Run the command again and type the same passphrase twice.");
   }
