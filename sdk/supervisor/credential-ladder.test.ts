@@ -201,6 +201,19 @@ describe("A new certificate that changed nothing", () => {
     expect(effects).toEqual([{ type: "drop-pending", reason: because("NOT_AUTHORIZED") }, changed("mtls", "psk", "NOT_AUTHORIZED")]);
   });
 
+  it("is replaced by another one after 20 to 30 minutes where the old one is lost, and twice as late each time", () => {
+    const climb = Climb.down();
+    const waits = Array.from({ length: 6 }, () => {
+      climb.failsUntil(PENDING_TRY, "CERTIFICATE_REJECTED", "refusal", BOTH);
+      expect(climb.fails(ACTIVE_TRY, "KEY_MISSING", "certain", BOTH)).toEqual([]);
+      const [tookMs, effects] = climb.failsUntil(PENDING_TRY, "CERTIFICATE_REJECTED", "refusal", BOTH);
+      expect(effects).toEqual([{ type: "drop-pending", reason: because("CERTIFICATE_REJECTED") }, changed("mtls", "psk", "CERTIFICATE_REJECTED")]);
+      return tookMs / MINUTE_MS;
+    });
+    expect(waits).toEqual([25, 50, 100, 200, 400, 800]);
+    expect(climb.ladder.accepted(ACTIVE_TRY)).toEqual([]);
+  });
+
   it("is all there is on a device that had none: it stays in use", () => {
     const onlyPending = { active: false, pending: true };
     const climb = Climb.down("CERTIFICATE_REQUIRED", NOTHING);

@@ -62,6 +62,11 @@ const PROOF_TRIES_IN_RECOVERY = 5;
 const USELESS_CERTIFICATES = 3;
 /** After a new certificate changed nothing, none is asked for so long, milliseconds, plus up to half as much. */
 const STOPPED_MS = 12 * 3_600_000;
+/**
+ * The same where the old one is surely lost and the new one is refused: an authority or a broker whose clock is wrong for a moment makes new ones useless. Milliseconds,
+ * plus up to half as much, twice as long each time.
+ */
+const LOST_STOPPED_MS = 20 * 60_000;
 /** Over PSK without a new certificate, the old one is shown again after this to twice as long, and later each time, milliseconds. */
 const SHOW_AGAIN_MS = 120_000;
 const SHOW_AGAIN_CAP_MS = 3_600_000;
@@ -114,6 +119,9 @@ export class CredentialLadder {
   #isCondemned = false;
   /** Until then, on the monotonic clock, no new certificate is asked for because of refusals. A lost key or a revocation is another matter. */
   #stoppedUntilMs: number | undefined;
+  /** From then on another one is asked for, if the old one is lost. */
+  #anotherAtMs = 0;
+  #stops = 0;
   /** Identities that were lost or revoked meanwhile. */
   readonly #gone = new Set<"active" | "pending">();
   /** The pending identity failed for a reason that may not be its own: let the active one tell. */
@@ -216,6 +224,7 @@ export class CredentialLadder {
     for (const run of [this.#verdicts, this.#refusals, this.#suspicions]) run.end();
     this.#isCondemned = false;
     this.#stoppedUntilMs = undefined;
+    this.#stops = 0;
     this.#useless = 0;
     this.#timesShown = 0;
   }
@@ -263,20 +272,22 @@ export class CredentialLadder {
     const { nowMs, fraction } = this.parts;
     const retryMs = Math.round(STOPPED_MS * (1 + fraction() / 2));
     this.#stoppedUntilMs = nowMs() + retryMs;
+    this.#anotherAtMs = nowMs() + Math.min(retryMs, LOST_STOPPED_MS * 2 ** Math.min(this.#stops++, 10) * (1 + fraction() / 2));
     this.#gone.clear();
     this.#endProof();
     this.#doubt(reason);
     return [{ type: "stop-enrolling", reason, retryMs }, ...this.#goUp(reason)];
   }
 
-  /** Both are shown in turns. What refused the one and the other may be mended; only when neither can be accepted any more is a third of use. */
+  /** Both are shown in turns. What refused the one and the other may be mended; only when neither can be accepted any more, or the new one stays refused, is a third of use. */
   #stillStopped(identity: "active" | "pending", reason: Failure, evidence: Evidence, holdings: Holdings): LadderEffect[] {
     this.#doubted = undefined;
     if (identity === "pending" && holdings.active) this.#doubt(reason);
     if (!this.#isStopped) return this.#doubted === undefined && this.#isEnough(evidence) ? this.#goDown(reason, holdings) : [];
     if (this.#isFinal(evidence)) this.#gone.add(identity);
     const isAnyLeft = (["active", "pending"] as const).some((one) => holdings[one] && !this.#gone.has(one));
-    return isAnyLeft ? [] : this.#goDown(reason, holdings);
+    const isOnlyRefusedLeft = this.#gone.has("active") && identity === "pending" && evidence === "refusal" && this.parts.nowMs() >= this.#anotherAtMs;
+    return isAnyLeft && !isOnlyRefusedLeft ? [] : this.#goDown(reason, holdings);
   }
 
   /** Speaks of this one certificate, and of nothing that both have in common. */

@@ -16,10 +16,15 @@ export const POLICY = { baseMs: 1_000, capMs: 120_000, floorMs: 200, stableAfter
 const ASKED_MS: Partial<Record<FailureCode, number>> = { SESSION_TAKEN_OVER: 10_000, SERVER_BUSY: 5_000, QUOTA_EXCEEDED: 60_000, CONNECTION_RATE_EXCEEDED: 30_000, BANNED: 600_000 };
 /** No reason asks for more than this, milliseconds. */
 const MOST_ASKED_MS = 600_000;
-/** So many new certificates may be made before one is accepted: a certificate may be revoked before it is proved, and the device may boot meanwhile. */
-const MOST_NEW_ONES = 6;
+/**
+ * So many new certificates may be made before one is accepted: three of a recovery, one more after 20 minutes and twice as long each time where the old one is lost, and
+ * a certificate may be revoked before it is proved, or the device may boot meanwhile.
+ */
+const MOST_NEW_ONES = 10;
 /** Whatever happens, a device makes no more attempts than this within an hour. */
 const MOST_ATTEMPTS_AN_HOUR = 240;
+/** Longer away from mutual TLS than this, and a connection begins a new time in contact, milliseconds. */
+const CONTACT_GAP_MS = 10 * 60_000;
 /** With so many delays drawn, their mean tells whether they are spread over the whole window. */
 const ENOUGH_DELAYS = 60;
 
@@ -32,6 +37,8 @@ export class AttemptWatch {
   /** The same, where a long connection on which no message got through counts as one more of them. */
   #mostFailures = 0;
   #connectedAtMs: number | undefined;
+  #contactSinceMs = 0;
+  #lastContactMs = -Infinity;
   #dialing = 0;
   #credentialFault = false;
   #announced: "mtls" | "psk" = "mtls";
@@ -97,6 +104,16 @@ export class AttemptWatch {
     if (reason.code === "KEY_MISSING" || reason.code === "KEY_MISMATCH") this.#credentialFault = true;
   }
 
+  /** How long the device has been on mutual TLS, short breaks counted in, milliseconds. */
+  get inContactForMs(): number {
+    return this.time.nowMs - this.#lastContactMs > CONTACT_GAP_MS && this.#connectedAtMs === undefined ? 0 : this.time.nowMs - this.#contactSinceMs;
+  }
+
+  #contact(): void {
+    if (this.time.nowMs - this.#lastContactMs > CONTACT_GAP_MS) this.#contactSinceMs = this.time.nowMs;
+    this.#lastContactMs = this.time.nowMs;
+  }
+
   /** The broker accepted the certificate that serves. */
   activeIsGood(): void {
     this.#credentialFault = false;
@@ -107,6 +124,7 @@ export class AttemptWatch {
   event(event: DeviceEvent): void {
     if (event.type === "connected") {
       this.connections++;
+      if (event.credential === "mtls") this.#contact();
       this.#connectedAtMs = this.time.nowMs;
     } else if (event.type === "disconnected") {
       this.#disconnected(event);
@@ -131,6 +149,7 @@ export class AttemptWatch {
     if (!event.wasConnected && event.class === "credential" && !blamesLogin) {
       if (TOLD_BY_CONNACK.has(event.code) || KNOWN_HERE.has(event.code)) this.#credentialFault = true;
     }
+    if (event.credential === "mtls" && event.wasConnected) this.#lastContactMs = this.time.nowMs;
     if (event.credential === "mtls" && !event.wasConnected && !blamesLogin) this.#patience.refused(event.code, this.time.nowMs);
     this.#connectionEnded();
   }

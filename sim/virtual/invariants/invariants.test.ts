@@ -232,7 +232,7 @@ describe("the watch over attempts", () => {
   });
 
   it("objects to one new certificate after the other", () => {
-    for (let i = 0; i < 7; i++) watch.event({ type: "pending", serial: String(i) });
+    for (let i = 0; i < 11; i++) watch.event({ type: "pending", serial: String(i) });
     expect(broken()).toEqual(["useless-certificates"]);
   });
 

@@ -136,6 +136,14 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
     stage: { kind: "world", faults: ["refused-for-hours"], days: 1, traits: { device: { ...RECOVERABLE, usesLogin: false } } },
   },
   {
+    name: "a new certificate that is refused is not replaced for half a day, though the old one is lost",
+    file: "sdk/supervisor/credential-ladder.ts",
+    find: "const LOST_STOPPED_MS = 20 * 60_000;",
+    replace: "const LOST_STOPPED_MS = STOPPED_MS;",
+    invariants: ["not-back-online"],
+    stage: { kind: "world", faults: ["authority-clock-wrong", "revoked", "key-lost", "key-stolen"], days: 1, traits: { device: { ...RECOVERABLE, usesLogin: false } } },
+  },
+  {
     name: "all devices lose their patience at one time",
     file: "sdk/supervisor/credential-ladder.ts",
     find: "minimumMs + fraction() * (maximumMs - minimumMs)) ||",

@@ -70,6 +70,8 @@ export class VirtualDevice {
   onBoot: (power: PowerSupply) => void = () => undefined;
   /** The topic or filter for which the broker ends connections at the moment. */
   poison: string | undefined;
+  /** The certificate whose report a broker of 3.1.1 acknowledged and threw away: nobody can know. */
+  unheard: string | undefined;
   /** Items that the broker has ended a connection for. */
   readonly hungUpOn = new Set<string>();
   /** Faults that had begun when the broker took the device's rights away, just before its sessions. */
@@ -212,11 +214,13 @@ export class VirtualDevice {
   inspect(): void {
     const device = this.device;
     if (!device) return;
-    if (this.poison !== undefined && this.recovery.oneFaultForMs > 2 * HELD_UP_MS) this.outbound.notHeldUp(this.poison, this.around.time.nowMs - HELD_UP_MS);
+    const isJudged = this.recovery.oneFaultForMs > 2 * HELD_UP_MS && this.attempts.inContactForMs > HELD_UP_MS;
+    if (this.poison !== undefined && isJudged) this.outbound.notHeldUp(this.poison, this.around.time.nowMs - HELD_UP_MS);
     this.#bounds.look(device.status, this.flash, this.#timers.size, this.path.linkCount);
     const { chronicle, time } = this.around;
     const { notAfterMs = Infinity } = device.status;
-    if (this.recovery.calm && WORLD_BEGINS_MS + time.nowMs > notAfterMs) chronicle.violate("stranded", this.id, "its certificate has run out, though all is well");
+    // An authority may stay away after all else is well, to see devices live on the certificate they have.
+    if (this.recovery.calm && !this.around.authority.mood.down && WORLD_BEGINS_MS + time.nowMs > notAfterMs) chronicle.violate("stranded", this.id, "its certificate has run out, though all is well");
     const active = this.around.authority.current(this.id).find(({ serial }) => serial === this.identity.activeSerial);
     // No later than now, nor than the time the world has lasted after the beginning of a certificate that a broker with a wrong clock accepted.
     const latestMs = Math.max(WORLD_BEGINS_MS, active?.notBeforeMs ?? 0) + time.nowMs;
@@ -233,7 +237,7 @@ export class VirtualDevice {
     const messages = this.outbound.accepted + this.outbound.failed + this.inbound.handled;
     if (this.device) this.#bounds.finished(this.device.status);
     const oldest = this.around.authority.current(this.id)[0];
-    if (this.on && oldest && oldest.serial !== this.identity.activeSerial && this.identity.rotations > 0) {
+    if (this.on && oldest && oldest.serial !== this.identity.activeSerial && this.identity.rotations > 0 && this.unheard !== this.identity.activeSerial) {
       this.around.chronicle.violate("old-certificate", this.id, `certificate ${oldest.serial} is still good, though ${this.identity.activeSerial} has replaced it`);
     }
     this.#bounds.settle(this.flash, messages, days + this.boots / 10);

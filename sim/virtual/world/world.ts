@@ -242,11 +242,12 @@ export class World {
         if (message.topic.includes("/up/")) device(clientId)?.outbound.arrive(message.topic, sequenceOf(message));
       },
       refused: (scope, message, isTold) => {
+        const sender = device(scope.id);
+        if (!isTold && sender && message.topic.endsWith("/identity/request")) sender.unheard = sender.identity.activeSerial;
         if (!message.topic.includes("/up/")) return;
         if (scope.kind === "psk") this.chronicle.violate("rung-without-reason", scope.id, "telemetry over PSK");
-        const found = device(scope.id);
         // Denied together with the end of its certificate, and told so: it is wanted all the same.
-        if (!(isTold && found?.onlyLostRights)) found?.outbound.refused(sequenceOf(message));
+        if (!(isTold && sender?.onlyLostRights)) sender?.outbound.refused(sequenceOf(message));
       },
       hungUp: (scope, item) => void device(scope.id)?.hungUpOn.add(item),
       taken: (clientId, message) => inbound(clientId, message, (sequence, found) => found.inbound.acknowledged(sequence)),
