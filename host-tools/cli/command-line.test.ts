@@ -3,7 +3,7 @@ import { buildCli, hawser, temporaryDirectory } from "../../test/support/host-to
 
 beforeAll(buildCli);
 
-const COMMANDS = ["ca init", "ca crl", "provision", "issue", "revoke", "list", "broker config", "broker run", "authority", "sim run", "sim fleet", "sim proxy", "demo", "image nvs", "image secure-cert", "image inspect", "image plan"];
+const COMMANDS = ["ca init", "ca crl", "provision", "issue", "revoke", "list", "broker config", "broker run", "authority", "sim run", "sim fleet", "sim proxy", "demo", "image nvs", "image secure-cert", "image inspect", "image plan", "label make", "label check"];
 
 describe("hawser", () => {
   test("lists its commands, quickly enough to be asked at any time", async () => {

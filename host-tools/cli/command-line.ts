@@ -10,6 +10,7 @@ import { addDoctorCommands } from "./commands/doctor.js";
 import { addImageCommands } from "./commands/image.js";
 import { addInitCommand } from "./commands/init.js";
 import { addIssueCommand } from "./commands/issue.js";
+import { addLabelCommands } from "./commands/label.js";
 import { addListCommand } from "./commands/list.js";
 import { addPolicyCommands } from "./commands/policy.js";
 import { addProvisionCommand } from "./commands/provision.js";
@@ -67,6 +68,7 @@ function buildProgram(terminal: Terminal): Command {
     addPolicyCommands,
     addDoctorCommands,
     addImageCommands,
+    addLabelCommands,
     addSimCommands,
     addDemoCommand,
   ];

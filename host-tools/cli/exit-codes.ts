@@ -56,6 +56,7 @@ const USAGE = [
   "BAD_IMAGE",
   "BAD_SIGNER",
   "SIGNER_REQUIRED",
+  "BAD_LABEL",
 ];
 
 const CREDENTIAL = [
@@ -114,6 +115,7 @@ const NETWORK = [
   "LINE_LOST",
   "SERIAL_IN_USE",
   "WATCHER_NOT_CONNECTED",
+  "PRINTER_FAILED",
 ];
 
 const NETWORK_FAILURES: readonly FailureCode[] = [
@@ -189,6 +191,7 @@ const DATA = [
   "TOKEN_LIBRARY_MISSING",
   "TOKEN_NOT_FOUND",
   "TOKEN_KEY_MISSING",
+  "LABEL_WRONG",
 ];
 
 const CODES = new Map<string, ExitCode>([
