@@ -30,6 +30,8 @@ import type { Retirement, Rollover, RolloverOptions } from "./rollover.js";
 import { pinSource } from "../pkcs11/pin.js";
 import { tokenSigners } from "../pkcs11/token-signer.js";
 import type { Signer, SignerFor } from "../pki/signer.js";
+import { importAnswer, makeRootRequest } from "./root-errand.js";
+import type { Errand, ErrandOptions, ImportedAnswer } from "./root-errand.js";
 import { Provisioning } from "./provisioning.js";
 import type { DeviceIdentity, Reservation, ReserveRequest } from "./provisioning.js";
 import { provisionBatch } from "./provisioning-batch.js";
@@ -97,7 +99,7 @@ class OpenedKeys {
     public record: CaRecord,
     public keys: CaKeys,
     private hashes: string,
-    private readonly signerFor: SignerFor,
+    readonly signerFor: SignerFor,
   ) {}
 
   /** The key of a passphrase that is about to be changed to. */
@@ -149,6 +151,10 @@ class OpenedCa implements CaContext {
 
   get keys(): CaKeys {
     return this.opened.keys;
+  }
+
+  get signerFor(): SignerFor {
+    return this.opened.signerFor;
   }
 }
 
@@ -298,6 +304,16 @@ export class CertificateAuthority {
   /** Ends the issuing CA before: see {@link retirePrevious}. */
   retirePrevious(force = false): Promise<Retirement> {
     return retirePrevious(this.#ca, force);
+  }
+
+  /** A request to an offline root: see {@link makeRootRequest}. */
+  makeRootRequest(errand: Errand, options?: ErrandOptions): Promise<string> {
+    return makeRootRequest(this.#ca, errand, options);
+  }
+
+  /** Takes the answer of an offline root in: see {@link importAnswer}. */
+  importAnswer(text: string): Promise<ImportedAnswer> {
+    return importAnswer(this.#ca, text);
   }
 
   /** A new key and certificate for the broker, for other hosts if asked: see {@link renewBrokerCertificate}. Any change of the CA renews it after two thirds of its life. */

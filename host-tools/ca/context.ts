@@ -12,6 +12,7 @@ import type { CaFiles } from "../ca-directory/ca-files.js";
 import { corrupt, FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
 import { fromPem, toPem } from "../pki/pem.js";
 import type { CaRecord } from "../ca-directory/ca-record.js";
+import { AbsentRoot, OFFLINE } from "./absent-root.js";
 import { signerFromPkcs8 } from "../pki/signer.js";
 import type { Signer, SignerFor } from "../pki/signer.js";
 import type { CaStore } from "../ca-directory/ca-store.js";
@@ -30,6 +31,8 @@ export interface CaContext {
   readonly record: CaRecord;
   readonly keys: CaKeys;
   readonly store: CaStore;
+  /** Finds keys that are kept elsewhere. */
+  readonly signerFor: SignerFor;
 }
 
 /**
@@ -52,17 +55,19 @@ async function readIssuer(files: CaFiles, certificateFile: string, keyFile: stri
   if (certificate === undefined) throw corrupt(join(files.directory, certificateFile), "it is empty");
   const key = readSealedKey(files, keyFile, sealing);
   try {
-    if (isReference(key)) return { certificate, signer: signerFor(key.toString("utf8")) };
-    return { certificate, signer: await fileSigner(certificate, key, join(files.directory, certificateFile), keyFile) };
+    if (!isReference(key) && !keyMatches(new X509Certificate(certificate).publicKey, key)) throw corrupt(join(files.directory, certificateFile), `it does not belong to ${keyFile}`);
+    return { certificate, signer: await signerOf(certificate, key, signerFor) };
   } finally {
     key.fill(0);
   }
 }
 
-async function fileSigner(certificate: Uint8Array, pkcs8: Buffer, path: string, keyFile: string): Promise<Signer> {
-  const { publicKey } = new X509Certificate(certificate);
-  if (!keyMatches(publicKey, pkcs8)) throw corrupt(path, `it does not belong to ${keyFile}`);
-  return signerFromPkcs8(pkcs8, publicKey.export({ format: "der", type: "spki" }));
+/** @param key PKCS#8, or a reference */
+export async function signerOf(certificate: Uint8Array, key: Buffer, signerFor: SignerFor): Promise<Signer> {
+  const spki = new Uint8Array(new X509Certificate(certificate).publicKey.export({ format: "der", type: "spki" }));
+  if (!isReference(key)) return signerFromPkcs8(key, spki);
+  const reference = key.toString("utf8");
+  return reference === OFFLINE ? new AbsentRoot(spki) : signerFor(reference);
 }
 
 function keyMatches(publicKey: KeyObject, pkcs8: Buffer): boolean {

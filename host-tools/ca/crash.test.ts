@@ -9,6 +9,7 @@ import { PASSPHRASE, provisionDevice, Scene, testKey } from "../../test/support/
 import { witnessFile } from "../ca-directory/revision-witness.js";
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
+import { answerRequest } from "./offline-root.js";
 import { openCaReadOnly, verifyAudit } from "./read-only.js";
 
 const steps = vi.hoisted(() => ({ after: (): void => undefined }));
@@ -150,5 +151,26 @@ describe("a change that is cut off anywhere", () => {
       pairs.add(keyPem + chainPem);
     }
     expect(pairs.size).toBe(2);
+  });
+
+  it("while an offline root is asked and answers: asked again, the CA has one new issuing CA, of the key it asked about first", async () => {
+    const ca = await scene.ca({ offlineRoot: { passphrase: PASSPHRASE } });
+    const root = join(scene.directory(), "safe");
+    renameSync(join(ca.directory, "offline-root"), root);
+    const ask = async (of: CertificateAuthority): Promise<string> => {
+      const options = { signerFor: () => expect.fail("no token"), confirm: () => Promise.resolve(true) };
+      const request = await of.makeRootRequest("rollover");
+      await of.importAnswer((await answerRequest(root, PASSPHRASE, request, options)).text);
+      return /^With the key: (.*)$/m.exec(request)?.[1] ?? "";
+    };
+    let key = "";
+    const copies = await cuts(parentOf(ca), async () => (key = await ask(ca)));
+    const stages = new Map<string, string>();
+    for (const copy of copies) {
+      const next = await reopen(copy, parentOf(ca));
+      const stage = readFileSync(join(next.directory, "revision"), "utf8").split(" ")[0] ?? "";
+      if (!stages.has(stage)) stages.set(stage, openCaReadOnly(next.directory).previous !== undefined ? "done" : (await ask(next)) === key ? "same key" : "new key");
+    }
+    expect([...stages.values()]).toEqual(["new key", "same key", "done"]);
   });
 });

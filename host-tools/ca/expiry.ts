@@ -9,7 +9,7 @@ const DAY_MS = 86_400_000;
 const SOON_MS = 60 * DAY_MS;
 
 export interface Expiry {
-  readonly what: "root" | "issuing" | "broker" | "crl" | "authority" | "device" | "client";
+  readonly what: "root" | "issuing" | "broker" | "crl" | "root-crl" | "authority" | "device" | "client";
   /** Of a device or client. */
   readonly name?: string;
   readonly notAfterMs: number;
@@ -29,12 +29,13 @@ export function statusOf(view: CaView, nowMs: number): CaStatus {
   const certificates = { root: view.trustAnchors[0], issuing: view.issuing, broker: view.broker };
   const parts = Object.entries(certificates).flatMap(([what, der]) => (der === undefined ? [] : [certificateExpiry(what as Expiry["what"], der, nowMs)]));
   const crl: Expiry = { what: "crl", notAfterMs: view.crlNextUpdateMs, state: stateOf(view.crlThisUpdateMs, view.crlNextUpdateMs, nowMs) };
+  const rootCrl = view.rootCrl === undefined ? [] : [{ what: "root-crl" as const, notAfterMs: view.rootCrl.nextUpdateMs, state: stateOf(view.rootCrl.thisUpdateMs, view.rootCrl.nextUpdateMs, nowMs) }];
   const names = view.list().flatMap((name) => nameExpiry(name, nowMs));
   // The authority's certificate lives for a day and is made anew by each that starts: one that ended says only that none runs.
   const authority = names.filter(({ what }) => what === "authority");
   const others = names.filter(({ what }) => what !== "authority").sort((a, b) => a.notAfterMs - b.notAfterMs);
-  const isWell = [...parts, crl, ...others].every(({ state }) => state === "ok");
-  return { parts: [...parts, crl, ...authority], names: others, isWell };
+  const isWell = [...parts, crl, ...rootCrl, ...others].every(({ state }) => state === "ok");
+  return { parts: [...parts, crl, ...rootCrl, ...authority], names: others, isWell };
 }
 
 function certificateExpiry(what: Expiry["what"], der: Uint8Array, nowMs: number): Expiry {

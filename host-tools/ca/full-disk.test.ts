@@ -68,6 +68,7 @@ describe("a change on a disk that is nearly full", () => {
     ["replaces a device", true, (ca, csr) => provision(ca, csr, true)],
     ["issues a client", false, (ca) => ca.issueClient({ name: "backend", role: "backend" })],
     ["revokes a device", true, (ca) => ca.revoke({ id: "dev1" })],
+    ["rolls the issuing CA over", false, (ca) => ca.rollOver()],
   ])("%s, or says STORAGE_FULL and has changed nothing", async (_what, withDevice, change) => {
     const { csr } = await testKey("dev1");
     const codes: string[] = [];

@@ -23,6 +23,8 @@ import { checkBrokerHosts, checkCaName, checkCommonName, DEFAULT_LIFETIMES, newR
 import type { CertificatePolicy, Lifetimes } from "../ca-directory/ca-record.js";
 import { makeCrls, makeRootCrl } from "./revocation.js";
 import type { ExternalKey, KeyType } from "../pki/signer.js";
+import { OFFLINE } from "./absent-root.js";
+import { writeOfflineRoot } from "./offline-root.js";
 import { newCaKey, sealedKey } from "./ca-keys.js";
 import type { CaKey } from "./ca-keys.js";
 
@@ -39,6 +41,8 @@ export interface InitOptions {
   readonly keyTypes?: { readonly root?: KeyType; readonly issuing?: KeyType };
   /** Keys that are kept elsewhere, made when all else was checked. A key that is left out is made here and sealed in a file. */
   readonly signers?: { readonly root?: () => Promise<ExternalKey>; readonly issuing?: () => Promise<ExternalKey> };
+  /** Have the root's key in a folder of its own, `offline-root` in the CA directory, to be carried away; sealed by this passphrase. */
+  readonly offlineRoot?: { readonly passphrase: string };
   /** Milliseconds; what is left out keeps its default. */
   readonly lifetimesMs?: Partial<Lifetimes & { root: number; issuing: number }>;
   /** What turning the passphrase into a key costs; the default suits people's passphrases. */
@@ -146,14 +150,19 @@ async function writeCa(directory: string, options: InitOptions & { brokerHosts: 
   const nowMs = (options.now ?? Date.now)();
   const { name, brokerHosts, passphrase, signers } = options;
   const { root: rootMs, issuing: issuingMs, ...lifetimesMs } = { ...DEFAULT_LIFETIMES, ...options.lifetimesMs };
-  const root = signers?.root === undefined ? ("file" as const) : ("token" as const);
+  const root = options.offlineRoot !== undefined ? ("offline" as const) : signers?.root === undefined ? ("file" as const) : ("token" as const);
   const certificatePolicy: CertificatePolicy = { rootKey: options.keyTypes?.root ?? "P-256", issuingKey: options.keyTypes?.issuing ?? "P-256", rootMs, issuingMs, root };
   const { record, sealingKey } = newRecord({ name, brokerHosts, createdAtMs: nowMs, lifetimesMs, certificatePolicy }, passphrase, options.scryptCost);
   const write = (file: string, content: Uint8Array | string): void => writeFileAtomic(join(directory, file), content);
   const rootKey = await newCaKey(certificatePolicy.rootKey, signers?.root);
   const issuingKey = await newCaKey(certificatePolicy.issuingKey, signers?.issuing);
   const keys = await makeCertificates(options, certificatePolicy, rootKey, issuingKey, sealingKey, nowMs);
-  write(FILES.rootKey, sealedKey(sealingKey, rootKey, FILES.rootKey));
+  if (options.offlineRoot !== undefined) {
+    const offline = { ca: name, key: rootKey, certificate: keys.root.certificate, issuing: keys.issuing.certificate, passphrase: options.offlineRoot.passphrase };
+    writeOfflineRoot(join(directory, DIRECTORIES.offlineRoot), { ...offline, ...(options.scryptCost === undefined ? {} : { scryptCost: options.scryptCost }) });
+    rootKey.secret.fill(0);
+  }
+  write(FILES.rootKey, sealedKey(sealingKey, options.offlineRoot === undefined ? rootKey : { ...rootKey, secret: Buffer.from(OFFLINE) }, FILES.rootKey));
   write(FILES.issuingKey, sealedKey(sealingKey, issuingKey, FILES.issuingKey));
   write(FILES.root, toPem("CERTIFICATE", keys.root.certificate));
   write(FILES.issuing, toPem("CERTIFICATE", keys.issuing.certificate));

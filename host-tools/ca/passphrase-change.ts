@@ -18,7 +18,7 @@ export async function changePassphrase(ca: CaContext, passphrase: string, willUs
   await ca.store.change((draft) => {
     const old = ca.keys.sealing;
     draft.write(FILES.record, recordText({ ...ca.record, derivation: record.derivation, check: record.check }));
-    for (const file of [FILES.rootKey, FILES.issuingKey, FILES.brokerKey, ...(draft.has(FILES.previousKey) ? [FILES.previousKey] : [])]) resealKey(draft, file, old, sealingKey);
+    for (const file of [FILES.rootKey, FILES.issuingKey, FILES.brokerKey, ...[FILES.previousKey, FILES.nextKey].filter((file) => draft.has(file))]) resealKey(draft, file, old, sealingKey);
     for (const entry of draft.entries.values()) {
       if (entry.psk === undefined) continue;
       const psk = unseal(old, Buffer.from(entry.psk, "base64"), SEAL_PURPOSE.psk(entry.name));

@@ -1,4 +1,5 @@
 /** What can be read of a CA without its passphrase. */
+import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { HawserError } from "../../sdk/errors.js";
 import type { CaState } from "../ca-directory/sealed-state.js";
@@ -14,14 +15,16 @@ import type { CaFiles } from "../ca-directory/ca-files.js";
 import { readProvedCa } from "../ca-directory/ca-store.js";
 import type { RegistryEntry } from "../ca-directory/registry-entry.js";
 import { isJournalThere, readRevision } from "../ca-directory/change-journal.js";
-import { FILES } from "../ca-directory/directory-layout.js";
-import { parseRecord, readRecord, unlock } from "../ca-directory/ca-record.js";
+import { DIRECTORIES, FILES } from "../ca-directory/directory-layout.js";
+import { certificatePolicyOf, parseRecord, readRecord, unlock } from "../ca-directory/ca-record.js";
+import type { CertificatePolicy } from "../ca-directory/ca-record.js";
 import { checkNotOlder, olderCopy } from "../ca-directory/revision-witness.js";
 import type { NameDirectory } from "../policy/policy-model.js";
 import { policyTextOf } from "./ca-policy.js";
 import { namesOf } from "./policy-names.js";
 import { hangingOn } from "./rollover.js";
-import { readCrlTimes, readNextUpdate } from "./revocation.js";
+import { readCrlTimes, readNextUpdate, readRootCrlTimes } from "./revocation.js";
+import type { CrlTimes } from "./revocation.js";
 import { readConsistently } from "../ca-directory/proved-ca.js";
 
 export interface CaView {
@@ -42,6 +45,12 @@ export interface CaView {
   /** When the revocation lists were signed, and when they stop being believed. */
   readonly crlThisUpdateMs: number;
   readonly crlNextUpdateMs: number;
+  /** The same of a root's own list, where its key is not in the CA directory. */
+  readonly rootCrl?: CrlTimes;
+  /** What the CA's own certificates are like, and where its root is. */
+  readonly certificatePolicy: CertificatePolicy;
+  /** Whether the folder of the offline root is still in the CA directory. */
+  readonly isRootStillHere: boolean;
   readonly outputs: readonly Output[];
   /** Every name there is, sorted. */
   list(): ListedName[];
@@ -78,7 +87,9 @@ export async function proveCa(directory: string, passphrase: string): Promise<Ca
 }
 
 function viewOf(files: CaFiles, entries: ReadonlyMap<string, RegistryEntry>, state: CaState, isProved: boolean): CaView {
-  const { name, brokerHosts } = parseRecord(files);
+  const record = parseRecord(files);
+  const { name, brokerHosts } = record;
+  const rootCrl = readRootCrlTimes(files);
   const copy = olderCopy(files.directory, state);
   const before = files.has(FILES.previous) ? readCertificates(files, FILES.previous)[0] : undefined;
   return {
@@ -93,6 +104,9 @@ function viewOf(files: CaFiles, entries: ReadonlyMap<string, RegistryEntry>, sta
     ...(before === undefined ? {} : { previous: { certificate: before, hanging: (nowMs: number) => hangingOn(entries.values(), before, nowMs) } }),
     crlThisUpdateMs: readCrlTimes(files).thisUpdateMs,
     crlNextUpdateMs: readNextUpdate(files),
+    ...(rootCrl === undefined ? {} : { rootCrl }),
+    certificatePolicy: certificatePolicyOf(record),
+    isRootStillHere: existsSync(join(files.directory, DIRECTORIES.offlineRoot)),
     outputs: readOutputs(files),
     names: () => namesOf(entries.values()),
     policyText: () => policyTextOf(files),

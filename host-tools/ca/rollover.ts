@@ -12,9 +12,11 @@ import type { CertificateRecord, RegistryEntry } from "../ca-directory/registry-
 import { currentCertificate, withIssuerRetired } from "../ca-directory/state-transitions.js";
 import { hashOfPublicKey } from "../pki/certificate-request.js";
 import { makeCertificate, validityFrom } from "../pki/certificates.js";
+import type { Issuer } from "../pki/certificates.js";
 import { toPem } from "../pki/pem.js";
 import type { ExternalKey, Signer } from "../pki/signer.js";
 import { certificatePolicyOf } from "../ca-directory/ca-record.js";
+import { AbsentRoot } from "./absent-root.js";
 import { newCaKey, sealedKey } from "./ca-keys.js";
 import type { CaKey } from "./ca-keys.js";
 import { isIssuedBy, isKeptElsewhere, readSealedKey } from "./context.js";
@@ -43,6 +45,8 @@ export interface RolloverOptions {
 export async function rollOver(ca: CaContext, { signer }: RolloverOptions = {}): Promise<Rollover> {
   return ca.store.change(async (draft) => {
     const { issuing, root } = ca.keys;
+    // Before a key is made that nothing could be done with.
+    if (root.signer instanceof AbsentRoot) await root.signer.sign();
     const key = await nextIssuingKey(ca, draft, signer);
     const policy = certificatePolicyOf(ca.record);
     const old = new X509Certificate(issuing.certificate);
@@ -56,7 +60,7 @@ export async function rollOver(ca: CaContext, { signer }: RolloverOptions = {}):
 }
 
 /** @throws HawserError `ROLLOVER_UNFINISHED`, `SIGNER_REQUIRED`, and those of the place where the key is made */
-async function nextIssuingKey(ca: CaContext, draft: Draft, signer: RolloverOptions["signer"]): Promise<CaKey> {
+export async function nextIssuingKey(ca: CaContext, draft: Draft, signer: RolloverOptions["signer"]): Promise<CaKey> {
   if (ca.keys.previous !== undefined) throw new HawserError("ROLLOVER_UNFINISHED", "the issuing CA before this one is still trusted", "Run: hawser ca rollover --retire");
   if (signer === undefined && isKeptElsewhere(draft, FILES.issuingKey, ca.keys.sealing)) {
     const next = "Give --signer URI with another object=, or --signer file.";
@@ -66,7 +70,7 @@ async function nextIssuingKey(ca: CaContext, draft: Draft, signer: RolloverOptio
 }
 
 /** The change itself: the new issuing CA takes its place, and the one before stays trusted. */
-async function moveTo(ca: CaContext, draft: Draft, certificate: Uint8Array, signer: Signer, newSealedKey: Buffer): Promise<Rollover> {
+export async function moveTo(ca: CaContext, draft: Draft, certificate: Uint8Array, signer: Signer, newSealedKey: Buffer): Promise<Rollover> {
   const { issuing, sealing } = ca.keys;
   const oldKey = readSealedKey(draft, FILES.issuingKey, sealing);
   draft.write(FILES.previous, toPem("CERTIFICATE", issuing.certificate));
@@ -88,7 +92,7 @@ function commonNameOf(subject: string): string {
 }
 
 /** "Plant 7 Issuing CA", then "... 2", "... 3". */
-function nextName(subject: string): string {
+export function nextName(subject: string): string {
   const [, base = "", number] = /^(.*?)(?: (\d+))?$/.exec(commonNameOf(subject)) ?? [];
   return `${base} ${Number(number ?? 1) + 1}`;
 }
@@ -109,24 +113,39 @@ const NAMED = 20;
  */
 export async function retirePrevious(ca: CaContext, force: boolean): Promise<Retirement> {
   return ca.store.change(async (draft) => {
-    const { previous, ...keys } = ca.keys;
-    if (previous === undefined) throw new HawserError("NO_ROLLOVER", "there is one issuing CA only", "Make another with: hawser ca rollover");
-    const leftBehind = hangingOn(draft.entries.values(), previous.certificate, draft.nowMs);
-    if (leftBehind.length > 0 && !force) {
-      const more = leftBehind.length > NAMED ? ` and ${leftBehind.length - NAMED} more` : "";
-      const next = "Wait until they have renewed, or say --force: devices among them then recover with their pre-shared key.";
-      throw new HawserError("ISSUER_IN_USE", `${leftBehind.length} names still have a certificate of the old issuing CA: ${leftBehind.slice(0, NAMED).join(", ")}${more}`, next);
-    }
-    endCertificates(draft, previous.certificate);
-    const retired = [...readRetired(draft), recordOf(previous.certificate, draft.nowMs)];
-    draft.write(FILES.retired, brokerRecordsText(retired));
-    draft.removeFile(FILES.previous);
-    draft.removeFile(FILES.previousKey);
-    await renewRootCrlIn(draft, ca.record, keys);
-    draft.write(FILES.crl, await crlsFor(ca.record, keys, draft));
-    draft.record({ event: "issuing-ca-retired", serial: recordOf(previous.certificate, draft.nowMs).serial, ...(leftBehind.length > 0 ? { leftBehind } : {}) });
-    return { leftBehind };
+    const previous = checkNobodyHangs(ca, draft, force);
+    return retireIn(ca, draft, previous, true);
   });
+}
+
+/**
+ * The issuing CA that may be retired.
+ *
+ * @throws HawserError `NO_ROLLOVER`, `ISSUER_IN_USE`
+ */
+export function checkNobodyHangs(ca: CaContext, draft: Draft, force: boolean): Issuer {
+  const { previous } = ca.keys;
+  if (previous === undefined) throw new HawserError("NO_ROLLOVER", "there is one issuing CA only", "Make another with: hawser ca rollover");
+  const leftBehind = hangingOn(draft.entries.values(), previous.certificate, draft.nowMs);
+  if (leftBehind.length === 0 || force) return previous;
+  const more = leftBehind.length > NAMED ? ` and ${leftBehind.length - NAMED} more` : "";
+  const next = "Wait until they have renewed, or say --force: devices among them then recover with their pre-shared key.";
+  throw new HawserError("ISSUER_IN_USE", `${leftBehind.length} names still have a certificate of the old issuing CA: ${leftBehind.slice(0, NAMED).join(", ")}${more}`, next);
+}
+
+/** @param signs false when the root's list that names it is there already */
+export async function retireIn(ca: CaContext, draft: Draft, { certificate }: Issuer, signs = false): Promise<Retirement> {
+  const { previous: _retired, ...keys } = ca.keys;
+  const leftBehind = hangingOn(draft.entries.values(), certificate, draft.nowMs);
+  endCertificates(draft, certificate);
+  const record = recordOf(certificate, draft.nowMs);
+  draft.write(FILES.retired, brokerRecordsText([...readRetired(draft), record]));
+  draft.removeFile(FILES.previous);
+  draft.removeFile(FILES.previousKey);
+  if (signs) await renewRootCrlIn(draft, ca.record, keys);
+  draft.write(FILES.crl, await crlsFor(ca.record, keys, draft));
+  draft.record({ event: "issuing-ca-retired", serial: record.serial, ...(leftBehind.length > 0 ? { leftBehind } : {}) });
+  return { leftBehind };
 }
 
 /** Names whose certificate in use is of this issuing CA and has not expired. */
@@ -146,7 +165,7 @@ function endCertificates(draft: Draft, issuer: Uint8Array): void {
 
 const isOf = (issuer: Uint8Array) => ({ der }: CertificateRecord): boolean => der !== undefined && isIssuedBy(Buffer.from(der, "base64"), issuer);
 
-function recordOf(certificate: Uint8Array, nowMs: number): CertificateRecord {
+export function recordOf(certificate: Uint8Array, nowMs: number): CertificateRecord {
   const { serialNumber, validFrom, validTo, publicKey } = new X509Certificate(certificate);
   const publicKeyHash = hashOfPublicKey(publicKey.export({ format: "der", type: "spki" }));
   const times = { notBeforeMs: Date.parse(validFrom), notAfterMs: Date.parse(validTo), revokedAtMs: nowMs };

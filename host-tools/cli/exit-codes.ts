@@ -77,6 +77,7 @@ const CREDENTIAL = [
   "PIN_LOCKED",
   "WRONG_PIN",
   "PIN_REQUIRED",
+  "ROOT_ABSENT",
 ];
 
 const CREDENTIAL_FAILURES: readonly FailureCode[] = [
@@ -159,6 +160,7 @@ const CONFLICT = [
   "POLICY_CUTS_OFF",
   "TOKEN_KEY_EXISTS",
   "TOKEN_AMBIGUOUS",
+  "ROOT_AT_HAND",
 ];
 
 const DATA = [
@@ -192,6 +194,10 @@ const DATA = [
   "TOKEN_NOT_FOUND",
   "TOKEN_KEY_MISSING",
   "LABEL_WRONG",
+  "ROOT_REQUEST_INVALID",
+  "ROOT_ANSWER_INVALID",
+  "NOT_A_ROOT",
+  "ROOT_CORRUPT",
 ];
 
 const CODES = new Map<string, ExitCode>([

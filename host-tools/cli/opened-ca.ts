@@ -77,6 +77,7 @@ export const PART_NAMES: Readonly<Record<Expiry["what"], string>> = {
   issuing: "the issuing CA's certificate",
   broker: "the broker's certificate",
   crl: "the revocation list",
+  "root-crl": "the root's revocation list",
   authority: "the authority's certificate",
   device: "the certificate of a device",
   client: "the certificate of a client",
@@ -85,6 +86,7 @@ export const PART_NAMES: Readonly<Record<Expiry["what"], string>> = {
 const EXPIRY_ADVICE: Partial<Record<Expiry["what"], string>> = {
   broker: "Run: hawser ca broker-cert",
   crl: "Run: hawser ca crl",
+  "root-crl": "Run: hawser ca crl --root, or, for an offline root: hawser ca request --for crl",
   issuing: "Run: hawser ca rollover",
   root: "Make a new CA in time and provision the devices again.",
 };

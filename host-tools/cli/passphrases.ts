@@ -12,6 +12,7 @@ export interface PassphraseOptions {
   passphraseFile?: string;
   caPassphraseFile?: string;
   vaultPassphraseFile?: string;
+  rootPassphraseFile?: string;
   /** Of the PKCS#11 token that holds a key of the CA. */
   pinFile?: string;
   /** Take a new passphrase that is easy to guess. */
@@ -32,6 +33,24 @@ export async function newCaPassphrase(options: PassphraseOptions & { dir: string
   const named = options.newPassphraseFile === undefined ? [] : [{ file: options.newPassphraseFile }];
   const sources = [...named, { environment: "HAWSER_NEW_PASSPHRASE" }, { fileOf: "HAWSER_NEW_PASSPHRASE_FILE" }];
   return strongEnough(await readPassphrase({ sources, purpose: `the CA directory ${options.dir}, the new one`, isNew: true }, surroundings(env)), options);
+}
+
+/**
+ * The passphrase of an offline root: `--root-passphrase-file`, `HAWSER_ROOT_PASSPHRASE` or the file `HAWSER_ROOT_PASSPHRASE_FILE`; a prompt where a person can answer.
+ *
+ * @param fallback for scripts that name none
+ * @throws HawserError as `readPassphrase`, and `WEAK_PASSPHRASE`
+ */
+export async function rootPassphrase(options: PassphraseOptions, env: Environment, what: string, fallback?: string): Promise<string> {
+  const named = options.rootPassphraseFile === undefined ? [] : [{ file: options.rootPassphraseFile }];
+  const isNew = fallback !== undefined;
+  const own = [...named, { environment: "HAWSER_ROOT_PASSPHRASE" }, { fileOf: "HAWSER_ROOT_PASSPHRASE_FILE" }];
+  // A root made by a script that named no passphrase for it has the CA's.
+  const sources = isNew ? own : [...own, { environment: "HAWSER_PASSPHRASE" }, { fileOf: "HAWSER_PASSPHRASE_FILE" }];
+  const isNamed = named.length > 0 || ["HAWSER_ROOT_PASSPHRASE", "HAWSER_ROOT_PASSPHRASE_FILE"].some((name) => env[name] !== undefined);
+  if (isNew && !isNamed && process.stdin.isTTY !== true) return fallback;
+  const passphrase = await readPassphrase({ sources, purpose: what, isNew }, surroundings(env));
+  return isNew ? strongEnough(passphrase, options) : passphrase;
 }
 
 /** @throws HawserError `WEAK_PASSPHRASE` */

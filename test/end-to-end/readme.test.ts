@@ -78,7 +78,7 @@ describe("the first guide", () => {
 
 describe("the life of a CA", () => {
   it("goes from the first day over other hosts and another passphrase to what is noticed", { timeout: 300_000 }, async () => {
-    const names = ["ca-first-day", "ca-every-day", "ca-hosts", "ca-passphrase", "ca-rollover", "ca-verify"];
+    const names = ["ca-first-day", "ca-every-day", "ca-hosts", "ca-passphrase", "ca-rollover", "ca-offline", "ca-verify"];
     const script = names.map((name) => block(name, "docs/ca.md")).join("\n").replaceAll("npx hawser", "hawser");
     const { code, output } = await bash(script, temporaryDirectory());
     expect(code, output).toBe(0);
@@ -86,6 +86,7 @@ describe("the life of a CA", () => {
     expect(output).toMatch(/for mqtt\.example\.com, mqtt-2\.example\.com, valid until/);
     expect(output).toMatch(/opens with the new passphrase alone/);
     expect(output).toMatch(/Plant 7 Issuing CA 2 issues from now on/);
+    expect(output).toMatch(/Plant 8 Issuing CA 2 issues from now on/);
     expect(output).toMatch(/error ISSUER_IN_USE: 1 names .*: meter-001/);
     expect(output).toMatch(/error CA_CORRUPT: .*not what the CA wrote last: meter-001\.json/);
     expect(output.trimEnd()).toMatch(/all agree\.$/);

@@ -7,7 +7,8 @@ import type { InitOptions } from "../../ca/init.js";
 import { openCaReadOnly, trustAnchorFile } from "../../ca/read-only.js";
 import type { KeyType } from "../../pki/signer.js";
 import type { Context } from "../command-runner.js";
-import { caPassphrase } from "../passphrases.js";
+import { DIRECTORIES } from "../../ca-directory/directory-layout.js";
+import { caPassphrase, rootPassphrase } from "../passphrases.js";
 import type { PassphraseOptions } from "../passphrases.js";
 import { checkSigner, tokenKeyMaker } from "../token-keys.js";
 
@@ -23,6 +24,7 @@ export interface CaInitOptions extends PassphraseOptions, Record<`${Life}Life`, 
   issuingKey: KeyType;
   signer?: string;
   rootSigner?: string;
+  root: "here" | "offline";
   existingKey?: boolean;
   json?: boolean;
 }
@@ -32,19 +34,26 @@ export async function makeCa(options: CaInitOptions, context: Context): Promise<
   const lifetimesMs = checkedLifetimes(options);
   for (const uri of [options.signer, options.rootSigner]) checkSigner(uri);
   const passphrase = await caPassphrase(options, env, true);
+  const offlineRoot = options.root === "offline" ? { passphrase: await rootPassphrase(options, env, "the offline root", passphrase) } : undefined;
   const make = tokenKeyMaker(options, context);
   const { name, rootName, issuingName, rootKey, issuingKey, brokerHost: brokerHosts } = options;
   const signers = { ...named("root", make(options.rootSigner, rootKey)), ...named("issuing", make(options.signer, issuingKey)) };
   const names: Partial<InitOptions> = { ...named("rootName", rootName), ...named("issuingName", issuingName), ...named("brokerHosts", brokerHosts) };
-  await initCa(options.dir, { name, ...names, passphrase, lifetimesMs, keyTypes: { root: rootKey, issuing: issuingKey }, signers });
+  await initCa(options.dir, { name, ...names, passphrase, lifetimesMs, keyTypes: { root: rootKey, issuing: issuingKey }, signers, ...named("offlineRoot", offlineRoot) });
   const view = openCaReadOnly(options.dir);
   const root = trustAnchorFile(options.dir);
-  const keys = { root: signers.root === undefined ? "file" : "token", issuing: signers.issuing === undefined ? "file" : "token" };
+  const keys = { root: offlineRoot !== undefined ? "offline" : signers.root === undefined ? "file" : "token", issuing: signers.issuing === undefined ? "file" : "token" };
   terminal.result({ dir: options.dir, name: view.name, brokerHosts: view.brokerHosts, root, keys }, [
     `The CA "${view.name}" is in ${options.dir}, with a broker certificate for ${view.brokerHosts.join(", ")}.`,
     ...(keys.issuing === "token" ? [`The issuing key is in the token${keys.root === "token" ? ", and so is the root's" : "; the root's is in a sealed file"}.`] : []),
+    ...(offlineRoot === undefined ? [] : [offlineAdvice(options.dir, offlineRoot.passphrase === passphrase)]),
     `Next: hawser provision --dir ${options.dir} --id ID --vault ${join(".", "ID.vault")}`,
   ]);
+}
+
+function offlineAdvice(dir: string, isSamePassphrase: boolean): string {
+  const same = isSamePassphrase ? " It has the CA's passphrase; another is better: --root-passphrase-file." : "";
+  return `The root's key is in ${join(dir, DIRECTORIES.offlineRoot)} alone: move that folder to a safe, with a copy elsewhere.${same}`;
 }
 
 /** A certificate never outlives its issuer: a longer life would be cut short without a word. Throws `BAD_DURATION`. */

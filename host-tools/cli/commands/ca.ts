@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { collect, parseKeyType, parseLifetimeMs } from "../values.js";
+import { addRootErrands, signerOption } from "./ca-root-errands.js";
 import { caDirectory, caPassphrase, json, parsePath, weakPassphrase } from "./shared-options.js";
 
 export function addCaCommands(program: Command, run: Run): void {
@@ -15,6 +16,7 @@ export function addCaCommands(program: Command, run: Run): void {
   addVerify(ca, run);
   addPassphrase(ca, run);
   addRollover(ca, run);
+  addRootErrands(ca, run);
 }
 
 function addInit(ca: Command, run: Run): void {
@@ -27,6 +29,8 @@ function addInit(ca: Command, run: Run): void {
   certificateOptions(init);
   signerOption(init)
     .option("--root-signer <uri>", "the same for the root's key (default: a sealed file)")
+    .addOption(new Option("--root <place>", "where the root's key is to live: here, or in a folder that you carry away").choices(["here", "offline"]).default("here"))
+    .option("--root-passphrase-file <file>", "with --root offline: file whose first line is the root's passphrase (default: $HAWSER_ROOT_PASSPHRASE or the file $HAWSER_ROOT_PASSPHRASE_FILE, else the CA's)", parsePath)
     .option("--existing-key", "use keys of these names that are in the token already");
   json(weakPassphrase(caPassphrase(init)));
   addHelp(init, {
@@ -41,11 +45,6 @@ function addInit(ca: Command, run: Run): void {
     exits: [3, 5, 6],
   });
   init.action(run(async () => (await import("../actions/ca-init.js")).makeCa));
-}
-
-/** Where a key is made. */
-function signerOption(command: Command): Command {
-  return command.option("--signer <uri>", "make the issuing key in a PKCS#11 token: an RFC 7512 URI with token and object, the library as ?module-path=FILE; or \"file\" (default: a sealed file)");
 }
 
 /** What certificates are like: recorded in the CA. */

@@ -1,0 +1,156 @@
+/** The CA's half of an errand to an offline root: what it asks for, and what it does with the answer. */
+import { X509Certificate } from "node:crypto";
+import * as x509 from "@peculiar/x509";
+import { HawserError } from "../../sdk/errors.js";
+import { seal } from "../../sim/node/vault/sealed.js";
+import { readCaJson } from "../ca-directory/ca-files.js";
+import { certificatePolicyOf } from "../ca-directory/ca-record.js";
+import type { Draft } from "../ca-directory/ca-store.js";
+import { FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
+import { fromPem, toPem } from "../pki/pem.js";
+import { nodeCrypto } from "../pki/signer.js";
+import { sealedKey } from "./ca-keys.js";
+import { readSealedKey, signerOf } from "./context.js";
+import type { CaContext } from "./context.js";
+import { crlsFor, readRetired } from "./revocation.js";
+import { checkNobodyHangs, moveTo, nextIssuingKey, nextName, recordOf, retireIn } from "./rollover.js";
+import type { Rollover, RolloverOptions } from "./rollover.js";
+import { fingerprint, signedRequest } from "./root-request.js";
+import type { RetiredIssuer, WantedIssuer } from "./root-request.js";
+
+/** `rollover`: another issuing CA; `retire`: a revocation list that names the one before; `crl`: a fresh revocation list. */
+export const ERRANDS = ["rollover", "retire", "crl"] as const;
+export type Errand = (typeof ERRANDS)[number];
+
+export interface ErrandOptions extends RolloverOptions {
+  /** With `retire`: also when names still hang on the issuing CA before. */
+  readonly force?: boolean;
+}
+
+/**
+ * The request for an errand. The key of an issuing CA to come is made once and kept: asked again, the request is for the same key.
+ *
+ * @throws HawserError `ROOT_AT_HAND`, `ROLLOVER_UNFINISHED`, `NO_ROLLOVER`, `ISSUER_IN_USE`, `SIGNER_REQUIRED`, and as every change
+ */
+export async function makeRootRequest(ca: CaContext, errand: Errand, options: ErrandOptions = {}): Promise<string> {
+  if (certificatePolicyOf(ca.record).root !== "offline") throw new HawserError("ROOT_AT_HAND", "this CA has its root's key at hand", "Run: hawser ca rollover, or hawser ca crl");
+  return ca.store.change(async (draft) => {
+    const retired: RetiredIssuer[] = readRetired(draft).map(asRetired);
+    if (errand === "retire") retired.push(asRetired(recordOf(checkNobodyHangs(ca, draft, options.force === true).certificate, draft.nowMs)));
+    const issuing = errand === "rollover" ? await wantedIssuer(ca, draft, options) : undefined;
+    const { issuing: current, root } = ca.keys;
+    const signedBy = new X509Certificate(current.certificate).serialNumber.toLowerCase();
+    const request = { ca: ca.record.name, root: fingerprint(root.certificate), madeAtMs: draft.nowMs, ...(issuing === undefined ? {} : { issuing }), retired, signedBy };
+    return signedRequest(request, current.signer);
+  });
+}
+
+function asRetired({ serial, notAfterMs, revokedAtMs }: { serial: string; notAfterMs: number; revokedAtMs?: number }): RetiredIssuer {
+  return { serial, notAfterMs, revokedAtMs: revokedAtMs ?? 0 };
+}
+
+async function wantedIssuer(ca: CaContext, draft: Draft, options: RolloverOptions): Promise<WantedIssuer> {
+  const lifetimeMs = certificatePolicyOf(ca.record).issuingMs;
+  if (draft.has(FILES.next)) return { ...readNext(draft), lifetimeMs };
+  const key = await nextIssuingKey(ca, draft, options.signer);
+  const commonName = nextName(new X509Certificate(ca.keys.issuing.certificate).subject);
+  draft.write(FILES.nextKey, sealedKey(ca.keys.sealing, key, FILES.nextKey));
+  draft.write(FILES.next, `${JSON.stringify({ v: 1, commonName, publicKey: Buffer.from(key.publicKey).toString("base64") }, null, 2)}\n`);
+  draft.record({ event: "issuing-ca-requested", ca: commonName });
+  return { commonName, publicKey: key.publicKey, lifetimeMs };
+}
+
+function readNext(draft: Draft): Pick<WantedIssuer, "commonName" | "publicKey"> {
+  const { commonName, publicKey } = readCaJson(draft, FILES.next);
+  return { commonName: String(commonName), publicKey: new Uint8Array(Buffer.from(String(publicKey), "base64")) };
+}
+
+export interface ImportedAnswer {
+  readonly rollover?: Rollover;
+  /** Set when the answer's list named the issuing CA before: it is retired; names left behind. */
+  readonly leftBehind?: readonly string[];
+  readonly crlNextUpdateMs: number;
+}
+
+/**
+ * Takes an answer of the offline root in: a certificate for the issuing CA that was asked for, and a revocation list, all checked against the root's certificate.
+ *
+ * @throws HawserError `ROOT_ANSWER_INVALID`, and as every change
+ */
+export async function importAnswer(ca: CaContext, text: string): Promise<ImportedAnswer> {
+  const { certificates, lists } = read(text);
+  return ca.store.change(async (draft) => {
+    const [list, another] = lists;
+    if (list === undefined || another !== undefined || certificates.length > 1) throw invalid("it must hold one revocation list and at most one certificate");
+    const { revoked, nextUpdateMs } = await checkList(ca, draft, list);
+    draft.write(FILES.rootCrl, toPem("X509 CRL", list));
+    const [certificate] = certificates;
+    if (certificate !== undefined) {
+      const rollover = await takeOver(ca, draft, certificate);
+      return { rollover, crlNextUpdateMs: nextUpdateMs };
+    }
+    const { previous } = ca.keys;
+    if (previous !== undefined && revoked.has(recordOf(previous.certificate, draft.nowMs).serial)) {
+      const { leftBehind } = await retireIn(ca, draft, previous);
+      return { leftBehind, crlNextUpdateMs: nextUpdateMs };
+    }
+    draft.write(FILES.crl, await crlsFor(ca.record, ca.keys, draft));
+    draft.record({ event: "root-crl-imported", nextUpdate: new Date(nextUpdateMs).toISOString() });
+    return { crlNextUpdateMs: nextUpdateMs };
+  });
+}
+
+async function takeOver(ca: CaContext, draft: Draft, der: Uint8Array): Promise<Rollover> {
+  if (!draft.has(FILES.next)) throw invalid("it has a certificate, and none was asked for");
+  const { commonName, publicKey } = readNext(draft);
+  const [certificate, root] = [new X509Certificate(der), new X509Certificate(ca.keys.root.certificate)];
+  const isAsked = Buffer.from(publicKey).equals(certificate.publicKey.export({ format: "der", type: "spki" })) && certificate.subject === `CN=${commonName}`;
+  if (!isAsked) throw invalid(`its certificate is not for the issuing CA that was asked for (${commonName})`);
+  if (!certificate.ca || !certificate.checkIssued(root) || !certificate.verify(root.publicKey)) throw invalid("its certificate is not that of a CA, or not signed by the root");
+  if (Date.parse(certificate.validTo) <= draft.nowMs || Date.parse(certificate.validFrom) > draft.nowMs) throw invalid("its certificate is not valid now; check the clock of the root's machine");
+  const { sealing } = ca.keys;
+  const key = readSealedKey(draft, FILES.nextKey, sealing);
+  const signer = await signerOf(der, key, ca.signerFor);
+  const sealed = seal(sealing, key, SEAL_PURPOSE.key(FILES.issuingKey));
+  key.fill(0);
+  draft.removeFile(FILES.next);
+  draft.removeFile(FILES.nextKey);
+  return moveTo(ca, draft, der, signer, sealed);
+}
+
+/** A list must follow the one that is there: a root's copy that is older would let retired issuing CAs in again. */
+async function checkList(ca: CaContext, draft: Draft, der: Uint8Array): Promise<{ revoked: ReadonlySet<string>; nextUpdateMs: number }> {
+  const list = new x509.X509Crl(new Uint8Array(der));
+  const spki = new X509Certificate(ca.keys.root.certificate).publicKey.export({ format: "der", type: "spki" });
+  if (!(await list.verify({ publicKey: new x509.PublicKey(new Uint8Array(spki)) }, nodeCrypto).catch(() => false))) throw invalid("its revocation list is not signed by the root of this CA");
+  const nextUpdateMs = list.nextUpdate?.getTime() ?? 0;
+  if (nextUpdateMs <= draft.nowMs || list.thisUpdate.getTime() > draft.nowMs) throw invalid("its revocation list is not valid now; check the clock of the root's machine");
+  const present = new x509.X509Crl(new Uint8Array(fromPem("X509 CRL", draft.read(FILES.rootCrl).toString("utf8"))[0] ?? []));
+  if (numberOf(list) <= numberOf(present)) throw invalid(`its revocation list is number ${numberOf(list)}, and number ${numberOf(present)} is here: the answer is old, or the root's folder is an old copy`);
+  const revoked = new Set(list.entries.map(({ serialNumber }) => serialNumber.toLowerCase().replace(/^0+/, "")));
+  const missing = readRetired(draft).find(({ serial, notAfterMs }) => notAfterMs > draft.nowMs && !revoked.has(serial));
+  if (missing !== undefined) throw invalid(`its revocation list does not name ${missing.serial}, which is retired`);
+  return { revoked, nextUpdateMs };
+}
+
+/** CRL number (RFC 5280 section 5.2.3): an INTEGER in an extension. */
+function numberOf(list: x509.X509Crl): number {
+  const value = list.extensions.find(({ type }) => type === "2.5.29.20")?.value;
+  return value === undefined ? 0 : Number.parseInt(Buffer.from(value).subarray(2).toString("hex"), 16);
+}
+
+function read(text: string): { certificates: Uint8Array[]; lists: Uint8Array[] } {
+  try {
+    const certificates = fromPem("CERTIFICATE", text);
+    const lists = fromPem("X509 CRL", text);
+    for (const der of certificates) new X509Certificate(der);
+    for (const der of lists) new x509.X509Crl(new Uint8Array(der));
+    return { certificates, lists };
+  } catch {
+    throw invalid("it is damaged");
+  }
+}
+
+function invalid(why: string): HawserError {
+  return new HawserError("ROOT_ANSWER_INVALID", `the answer is not taken: ${why}`, "Have the root answer the newest request, and import that answer.");
+}
