@@ -1,5 +1,6 @@
 /** What an application gets of a board, the same on every one: `import { openBoard } from "hawser/firmware"`. */
 import type { LogLevel } from "../../sdk/platform.js";
+import type { BoardFacts } from "../../sdk/provisioning/messages.js";
 import type { SerialSettings } from "../io/serial-port.js";
 import type { FirmwarePlatform } from "../firmware-platform.js";
 import type { TlsDialerOptions } from "../tls/tls-dialer.js";
@@ -15,6 +16,8 @@ export interface BoardOptions {
   tls?: TlsDialerOptions;
   /** Where a factory station is heard: see {@link Board.provisioned}. Default: UART 0 of the ESP32 at 115200 baud; on Linux none. */
   serial?: SerialSettings;
+  /** What a factory station is told about this board: its MAC address and firmware, where the application knows them (docs/factory.md). */
+  about?: BoardFacts;
 }
 
 export interface Board {

@@ -35,7 +35,7 @@ export function openBoard(options: BoardOptions): Board {
       station.start();
       sntp?.start();
     },
-    provisioned: () => moddableProvisioning(platform, options.serial ?? {}),
+    provisioned: () => moddableProvisioning(platform, options.serial ?? {}, options.about),
     signalDbm: () => station.signalDbm,
   };
 }

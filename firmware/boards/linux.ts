@@ -29,7 +29,7 @@ export function openBoard(options: BoardOptions): Board {
     platform,
     buildTimeMs: BUILD_TIME_MS,
     start: () => sntp?.start(),
-    provisioned: () => (options.serial ? moddableProvisioning(platform, options.serial) : Promise.resolve()),
+    provisioned: () => (options.serial ? moddableProvisioning(platform, options.serial, options.about) : Promise.resolve()),
     signalDbm: () => undefined,
   };
 }

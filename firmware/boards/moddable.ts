@@ -5,6 +5,7 @@ import UDP from "embedded:io/socket/udp";
 import Time from "time";
 import Timer from "timer";
 import type { Storage } from "../../sdk/platform.js";
+import type { BoardFacts } from "../../sdk/provisioning/messages.js";
 import { BUILD_TIME_MS } from "../build-time.js";
 import type { ResolveName, TcpConstructor, UdpConstructor } from "../io/ecma419.js";
 import type { SerialConstructor, SerialSettings } from "../io/serial-port.js";
@@ -45,6 +46,6 @@ export function moddableSntp(platform: FirmwarePlatform, options: BoardOptions):
   return new SntpClient({ UDP: UDP as unknown as UdpConstructor, resolver, clock, scheduler, random, log, floorMs, setWallStart }, servers);
 }
 
-export function moddableProvisioning({ storage, keyStore, log, floorMs }: FirmwarePlatform, settings: SerialSettings): Promise<void> {
-  return provisionedOverSerial({ Serial: Serial as unknown as SerialConstructor, settings, storage, keyStore, log, floorMs });
+export function moddableProvisioning({ storage, keyStore, log, floorMs }: FirmwarePlatform, settings: SerialSettings, board?: BoardFacts): Promise<void> {
+  return provisionedOverSerial({ Serial: Serial as unknown as SerialConstructor, settings, storage, keyStore, log, floorMs, ...(board && { board }) });
 }

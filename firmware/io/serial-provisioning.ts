@@ -2,6 +2,7 @@
 import { errorMessage, HawserError } from "../../sdk/errors.js";
 import type { KeyStore, Log, Storage } from "../../sdk/platform.js";
 import { isProvisioned, ProvisioningAgent } from "../../sdk/provisioning/agent.js";
+import type { BoardFacts } from "../../sdk/provisioning/messages.js";
 import { SerialPort, type SerialConstructor, type SerialSettings } from "./serial-port.js";
 
 export interface SerialProvisioningParts {
@@ -12,6 +13,8 @@ export interface SerialProvisioningParts {
   log: Log;
   /** See `AgentParts.knownTimeMs`. */
   floorMs: () => number;
+  /** See `AgentParts.board`. */
+  board?: BoardFacts;
 }
 
 /**
@@ -39,8 +42,8 @@ export function provisionedOverSerial(parts: SerialProvisioningParts): Promise<v
   });
 }
 
-function listen({ Serial, settings, storage, keyStore, floorMs }: SerialProvisioningParts, onDone: () => void, onLost: () => void): void {
+function listen({ Serial, settings, storage, keyStore, floorMs, board }: SerialProvisioningParts, onDone: () => void, onLost: () => void): void {
   const write = (bytes: Uint8Array): void => port.write(bytes);
-  const agent = new ProvisioningAgent({ storage, keyStore, write, knownTimeMs: floorMs, onDone });
+  const agent = new ProvisioningAgent({ storage, keyStore, write, knownTimeMs: floorMs, onDone, ...(board && { board }) });
   const port = new SerialPort(Serial, settings, (bytes) => agent.receive(bytes), onLost);
 }

@@ -16,6 +16,7 @@ import { addPolicyCommands } from "./commands/policy.js";
 import { addProvisionCommand } from "./commands/provision.js";
 import { addRevokeCommand } from "./commands/revoke.js";
 import { addSimCommands } from "./commands/sim.js";
+import { addStationCommands } from "./commands/station.js";
 import { Terminal } from "./terminal.js";
 
 const OVERVIEW = `
@@ -60,6 +61,7 @@ function buildProgram(terminal: Terminal): Command {
     addInitCommand,
     addCaCommands,
     addProvisionCommand,
+    addStationCommands,
     addIssueCommand,
     addRevokeCommand,
     addListCommand,

@@ -57,6 +57,7 @@ const USAGE = [
   "BAD_SIGNER",
   "SIGNER_REQUIRED",
   "BAD_LABEL",
+  "BAD_BATCH",
 ];
 
 const CREDENTIAL = [
@@ -161,6 +162,11 @@ const CONFLICT = [
   "TOKEN_KEY_EXISTS",
   "TOKEN_AMBIGUOUS",
   "ROOT_AT_HAND",
+  "STATION_BUSY",
+  "NO_IDS_LEFT",
+  "DUPLICATE_MAC",
+  "DUPLICATE_KEY",
+  "BOARD_PASSED",
 ];
 
 const DATA = [
@@ -198,6 +204,7 @@ const DATA = [
   "ROOT_ANSWER_INVALID",
   "NOT_A_ROOT",
   "ROOT_CORRUPT",
+  "LEDGER_CORRUPT",
 ];
 
 const CODES = new Map<string, ExitCode>([

@@ -12,18 +12,38 @@ export interface DeviceState {
   readonly serial?: string;
   /** SHA-256 of its DER SubjectPublicKeyInfo, lower-case hex. */
   readonly publicKeyHash?: string;
+  /** Of the chip, as the board says: 12 lower-case hexadecimal digits. */
+  readonly mac?: string;
+  /** As the board says. */
+  readonly firmware?: string;
 }
 
 /** @throws HawserError `BAD_ANSWER`, `BAD_PROOF` */
 export function readState(answer: Answer, nonce: Uint8Array): DeviceState {
   const { state, id, serial, publicKey, proof } = answer;
-  if (state === "empty") return { isProvisioned: false };
+  const board = boardFacts(answer);
+  if (state === "empty") return { isProvisioned: false, ...board };
   if (state !== "provisioned") throw badAnswer("state");
-  if (publicKey === undefined) return { isProvisioned: true, ...(typeof id === "string" && { id }) };
+  if (publicKey === undefined) return { isProvisioned: true, ...(typeof id === "string" && { id }), ...board };
   const key = binary(publicKey, "publicKey");
   checkProof(key, binary(proof, "proof"), nonce);
   if (typeof id !== "string" || typeof serial !== "string") throw badAnswer("id or serial");
-  return { isProvisioned: true, id, serial, publicKeyHash: hashOfPublicKey(key) };
+  return { isProvisioned: true, id, serial, publicKeyHash: hashOfPublicKey(key), ...board };
+}
+
+function boardFacts({ mac, firmware }: Answer): Pick<DeviceState, "mac" | "firmware"> {
+  if (firmware !== undefined && (typeof firmware !== "string" || !/^[\x21-\x7e]{1,128}$/.test(firmware))) throw badAnswer("firmware");
+  return { ...(mac !== undefined && { mac: readMac(mac) }), ...(firmware !== undefined && { firmware }) };
+}
+
+/**
+ * A MAC address as 12 lower-case hexadecimal digits. All zeros or all ones, and group addresses, are nobody's: an erased eFuse reads like that.
+ * @throws HawserError `BAD_ANSWER`
+ */
+export function readMac(value: unknown): string {
+  const mac = typeof value === "string" && /^[0-9a-f]{2}([:-]?)(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}$/i.test(value) ? value.replace(/[:-]/g, "").toLowerCase() : "";
+  if (mac === "" || /^0+$/.test(mac) || (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1) throw badAnswer("MAC address");
+  return mac;
 }
 
 /** @throws HawserError `BAD_ANSWER` */

@@ -89,13 +89,21 @@ async function issue(link: StationLink, ca: CertificateAuthority, nonce: Uint8Ar
 }
 
 async function install(link: StationLink, nonce: Uint8Array, issued: IssuedIdentity): Promise<void> {
-  const { id, role, chain, trustAnchors, psk, serial, publicKeyHash } = issued;
+  await sendIdentity(link, issued);
+  checkHolds(readState(await link.request("status"), nonce), issued);
+}
+
+/** Writes an identity into the device; the pre-shared key is wiped here, whatever happens. */
+export async function sendIdentity(link: StationLink, { id, role, chain, trustAnchors, psk }: IssuedIdentity): Promise<void> {
   try {
     await link.request("install", { id, role, chain: chain.map(base64), trustAnchors: trustAnchors.map(base64), ...(psk && { psk: { identity: recoveryIdentity(id), key: base64(psk) } }) });
   } finally {
     psk?.fill(0);
   }
-  const state = readState(await link.request("status"), nonce);
+}
+
+/** @throws HawserError `READ_BACK_FAILED` */
+export function checkHolds(state: DeviceState, { id, serial, publicKeyHash }: Pick<IssuedIdentity, "id" | "serial" | "publicKeyHash">): void {
   if (state.id !== id || state.serial !== serial || state.publicKeyHash !== publicKeyHash) {
     throw new HawserError("READ_BACK_FAILED", `the device does not hold the installed identity: it reports ${state.id ?? "no id"}, ${state.serial ?? "no certificate"}`, "Set this device aside: its flash may be damaged.");
   }

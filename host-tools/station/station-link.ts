@@ -28,6 +28,9 @@ const PART_TRIES = 3;
 
 const DEFAULTS: Required<StationLinkOptions> = { ackTimeoutMs: 500, answerTimeoutMs: 5_000, attempts: 3 };
 
+/** Refused by the device, not by this machine: a full disk there is not one here. */
+export class DeviceRefusal extends HawserError {}
+
 /** Takes a payload from the device if it is what is waited for. */
 type Expected<T> = (payload: Uint8Array) => T | undefined;
 
@@ -152,7 +155,7 @@ function accepted(answer: Answer): Answer {
   const { code, message } = error;
   if (typeof code !== "string" || !/^[A-Z][A-Z_]{0,39}$/.test(code)) throw badAnswer("refuses without a reason");
   // A newer firmware may have codes that this station does not know.
-  throw new HawserError(code as ErrorCode, `the device refused: ${String(message).slice(0, 200)}`, ADVICE[code] ?? "Run the same command again. If it fails again, check the device's firmware.");
+  throw new DeviceRefusal(code as ErrorCode, `the device refused: ${String(message).slice(0, 200)}`, ADVICE[code] ?? "Run the same command again. If it fails again, check the device's firmware.");
 }
 
 const ADVICE: Readonly<Record<string, string>> = {

@@ -12,7 +12,7 @@ import { IdentityStore, installIdentity, keySlot, PSK_SLOT } from "../identity/s
 import type { KeyStore, Storage } from "../platform.js";
 import { encodeFrame, FrameDecoder } from "./frames.js";
 import { PROTOCOL_VERSION, proofInput, readRequest, requestIdOf } from "./messages.js";
-import type { GenerateAnswer, InstallRequest, ProvisioningRequest, RefusalAnswer, StatusAnswer } from "./messages.js";
+import type { BoardFacts, GenerateAnswer, InstallRequest, ProvisioningRequest, RefusalAnswer, StatusAnswer } from "./messages.js";
 import { answerPayload, PART_BYTES, PART_HEADER_BYTES, RequestAssembler } from "./parts.js";
 
 export interface AgentParts {
@@ -24,6 +24,8 @@ export interface AgentParts {
   knownTimeMs(): number;
   /** The station has read back what it installed, and is done with this device. */
   onDone(): void;
+  /** What this board says about itself in every status. Left out, a station knows it by its key alone. */
+  board?: BoardFacts;
 }
 
 type Answer = StatusAnswer | GenerateAnswer | RefusalAnswer | Record<string, never>;
@@ -96,12 +98,14 @@ export class ProvisioningAgent {
 
   #status(nonce: Uint8Array): StatusAnswer {
     const { storage, keyStore } = this.#parts;
-    if (!isProvisioned(storage)) return { state: "empty" };
+    const { mac, firmware } = this.#parts.board ?? {};
+    const board = { ...(mac !== undefined && { mac }), ...(firmware !== undefined && { firmware }) };
+    if (!isProvisioned(storage)) return { state: "empty", ...board };
     const { device, active } = IdentityStore.load(storage, keyStore);
     const { id, role } = device;
-    if (active === undefined || !keyStore.has(active.keySlot)) return { state: "provisioned", id, role };
+    if (active === undefined || !keyStore.has(active.keySlot)) return { state: "provisioned", id, role, ...board };
     const { serial, publicKey } = active.certificate;
-    return { state: "provisioned", id, role, serial, publicKey: base64Encode(publicKey), proof: this.#proof(active.keySlot, nonce) };
+    return { state: "provisioned", id, role, serial, publicKey: base64Encode(publicKey), proof: this.#proof(active.keySlot, nonce), ...board };
   }
 
   #generate(id: string, replace: boolean, nonce: Uint8Array): GenerateAnswer {

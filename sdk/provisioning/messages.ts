@@ -33,8 +33,16 @@ export type ProvisioningRequest =
   | InstallRequest
   | { type: "status" | "done"; requestId: string };
 
+/** What a board says about itself, proved by nothing: it tells boards apart and finds the wrong firmware before anything is written. */
+export interface BoardFacts {
+  /** The chip's factory address: 12 hexadecimal digits, pairs separated by `:` or nothing. */
+  mac?: string;
+  /** The firmware's version or hash, as the factory order names it; at most 128 characters. */
+  firmware?: string;
+}
+
 /** To `hello` and `status`. What the device is, with a proof that it holds the key of its certificate. */
-export interface StatusAnswer {
+export interface StatusAnswer extends BoardFacts {
   state: "empty" | "provisioned";
   id?: string;
   role?: string;

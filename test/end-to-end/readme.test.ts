@@ -76,6 +76,15 @@ describe("the first guide", () => {
   });
 });
 
+describe("a factory's first day", () => {
+  it("goes from an empty bench to a batch whose summary is proved", { timeout: 120_000 }, async () => {
+    const { code, output } = await bash(block("factory-first-batch", "docs/factory.md").replaceAll("npx hawser", "hawser"), temporaryDirectory());
+    expect(code, output).toBe(0);
+    expect(output).toMatch(/its ledger agrees: order 4711, alice, 3 passed, 0 failed/);
+    expect(output).toMatch(/meter-0003 .*meter +active/);
+  });
+});
+
 describe("the life of a CA", () => {
   it("goes from the first day over other hosts and another passphrase to what is noticed", { timeout: 300_000 }, async () => {
     const names = ["ca-first-day", "ca-every-day", "ca-hosts", "ca-passphrase", "ca-rollover", "ca-offline", "ca-verify"];

@@ -111,7 +111,7 @@ export function errnoCode(error: unknown): string {
 export function storageError(error: unknown, action: string, path: string): HawserError {
   if (error instanceof HawserError) return error;
   const code = errnoCode(error);
-  if (code === "ENOSPC" || code === "EDQUOT") return new HawserError("STORAGE_FULL", `no room to ${action} ${path} (${code})`, "Free some disk space, then try again.");
+  if (code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG") return new HawserError("STORAGE_FULL", `no room to ${action} ${path} (${code})`, "Free some disk space, then try again.");
   const reason = REASONS[code] ?? (error instanceof Error ? error.message : String(error));
   return new HawserError("STORAGE_FAILED", `cannot ${action} ${path}: ${reason}`, "Check that the path exists and that this user may write there.");
 }

@@ -1,0 +1,176 @@
+/** Runs a factory station. */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { HawserError } from "../../../sdk/errors.js";
+import type { BoardFault } from "../../../sim/boards/board-faults.js";
+import { Jig, wrongVerdicts } from "../../../sim/boards/jig.js";
+import { checkDeviceRole, policyOf } from "../../ca/ca-policy.js";
+import type { CertificateAuthority } from "../../ca/certificate-authority.js";
+import { unprovedFiles } from "../../ca-directory/ca-files.js";
+import { readBatch, readColumns } from "../../station/factory/batch-file.js";
+import { challengeOnly } from "../../station/factory/connection-proof.js";
+import { FactoryStation } from "../../station/factory/factory-station.js";
+import type { HeadView, StationEvent } from "../../station/factory/head-view.js";
+import { idsByBatch, idsByList, idsByPattern } from "../../station/factory/id-source.js";
+import type { IdSource } from "../../station/factory/id-source.js";
+import { Ledger } from "../../station/factory/ledger.js";
+import type { ShiftOrder } from "../../station/factory/ledger-records.js";
+import { readHeadPlaces } from "../../station/factory/serial-places.js";
+import type { HeadPlace } from "../../station/factory/serial-places.js";
+import type { Context } from "../command-runner.js";
+import { startEmbeddedProof } from "../factory/embedded-proof.js";
+import { openCaOf } from "../opened-ca.js";
+import type { PassphraseOptions } from "../passphrases.js";
+import type { Terminal } from "../terminal.js";
+import { writeSummaryFile } from "./station-records.js";
+
+/** Durations are milliseconds. */
+export interface StationRunOptions extends PassphraseOptions {
+  dir: string;
+  station: string;
+  head?: string[];
+  operator: string;
+  order: string;
+  product: string;
+  role: string;
+  attribute?: string[];
+  firmware?: string;
+  target?: number;
+  ids?: string;
+  idList?: string;
+  batch?: string;
+  columns?: string;
+  baud: number;
+  firstArticle?: boolean;
+  labelScan?: boolean;
+  allowNoMac?: boolean;
+  proof: "broker" | "challenge";
+  brokerPort: number;
+  brokerHost?: string;
+  connectWithin: number;
+  simulated?: number;
+  boards?: number;
+  faults: BoardFault[];
+  seed: number;
+  json?: boolean;
+}
+
+const SIMULATED_FIRMWARE = "simulated-1";
+
+export async function runStation(options: StationRunOptions, context: Context): Promise<void> {
+  const order = orderOf(options);
+  const ids = idSourceOf(options);
+  if ((options.head === undefined) === (options.simulated === undefined)) {
+    throw new HawserError("USAGE", "--head NAME=PORT (once for each head) or --simulated HEADS is required, not both", "Run: hawser station run --help.");
+  }
+  const heads = readHeadPlaces(options.head ?? []);
+  checkDeviceRole(policyOf(unprovedFiles(options.dir)), options.role);
+  const ca = await openCaOf(options, context);
+  const ledger = Ledger.open(options.station);
+  try {
+    await withProof(options, ca, async (proof, port) => {
+      const bench = { ledger, ca, ids, proof, order, baud: options.baud, connectWaitMs: options.connectWithin };
+      const rules = { needsFirstArticle: options.firstArticle === true, needsLabelScan: options.labelScan === true, allowNoMac: options.allowNoMac === true };
+      await atBenches(options, heads, port, async (places, jig) => work(new FactoryStation({ ...bench, ...rules, heads: places }), jig, options, context));
+    });
+  } finally {
+    ledger.close();
+  }
+  const { file, summary } = writeSummaryFile(options.station);
+  const { passed, failed } = summary;
+  context.terminal.event("summary", { file, passed: passed.length, failed: failed.length }, `${passed.length} passed, ${failed.length} failed; signed: ${file}`, "green");
+}
+
+/** Until the order is complete, the simulated boards are used up, or somebody stops it. */
+async function work(station: FactoryStation, jig: Jig | undefined, options: StationRunOptions, { terminal, stop }: Context): Promise<void> {
+  const begunMs = performance.now();
+  let complete: () => void = () => undefined;
+  const completed = new Promise<void>((resolve) => (complete = resolve));
+  station.onEvent((event) => {
+    print(terminal, event);
+    if (event.type === "totals" && options.target !== undefined && event.totals.passed >= options.target) complete();
+    if (event.type !== "head" || jig === undefined) return;
+    const { state, name, failure } = event.head;
+    if (state === "passed") jig.judge(name, "passed");
+    if (state === "failed" && failure !== undefined) jig.judge(name, failure.class);
+  });
+  try {
+    station.open();
+    station.startShift();
+    await Promise.race([stop.asked, completed, ...(jig === undefined ? [] : [jig.emptied])]);
+    station.stopShift();
+  } finally {
+    await station.close();
+  }
+  const { passed, failed } = station.view().totals;
+  const boardsPerHour = Math.round(((jig?.results.length ?? passed) * 3_600_000) / (performance.now() - begunMs));
+  terminal.event("done", { passed, failed, boardsPerHour }, `${passed} passed, ${failed} failed, ${boardsPerHour} boards an hour`, "green");
+  const wrong = wrongVerdicts(jig?.results ?? []);
+  if (wrong.length > 0) throw new HawserError("NOT_PROVED", `${wrong.length} simulated boards ended otherwise than their faults allow: ${JSON.stringify(wrong.slice(0, 3))}`, "Report this with the seed.");
+}
+
+function print(terminal: Terminal, event: StationEvent): void {
+  if (event.type === "head") {
+    const { step, id, ...head } = event.head;
+    terminal.event("head", { ...head, id, step, failure: head.failure && { ...head.failure } }, headLine(event.head), COLOURS[head.state] ?? "dim");
+  } else if (event.type === "unlisted" && event.ports.length > 0) {
+    terminal.event("unlisted", { ports: event.ports }, `left alone, for no head names them: ${event.ports.join(", ")}`, "yellow");
+  } else if (event.type === "scan") {
+    terminal.event("scan", { isAccepted: event.isAccepted, message: event.message }, event.message);
+  }
+}
+
+const COLOURS: Partial<Record<HeadView["state"], "green" | "red" | "yellow" | "cyan">> = { passed: "green", failed: "red", held: "red", label: "yellow", approval: "yellow", working: "cyan" };
+
+function headLine({ name, state, step, id, failure, seconds }: HeadView): string {
+  const what = failure === undefined ? [id, state === "working" ? step : undefined, seconds === undefined ? undefined : `${seconds} s`] : [id, `${failure.message}. ${failure.next}`];
+  return [`head ${name}`, state, ...what].filter((part) => part !== undefined).join("  ");
+}
+
+async function withProof(options: StationRunOptions, ca: CertificateAuthority, then: (proof: typeof challengeOnly, port: number | undefined) => Promise<void>): Promise<void> {
+  if (options.proof === "challenge") return then(challengeOnly, undefined);
+  const proof = await startEmbeddedProof(ca, options.brokerPort, options.brokerHost);
+  try {
+    await then(proof, proof.mtlsPort);
+  } finally {
+    await proof.stop();
+  }
+}
+
+async function atBenches(
+  options: StationRunOptions, heads: readonly HeadPlace[], port: number | undefined, then: (places: readonly HeadPlace[], jig?: Jig) => Promise<void>,
+): Promise<void> {
+  const { simulated, boards, faults, seed, baud, firmware = SIMULATED_FIRMWARE } = options;
+  if (simulated === undefined) return then(heads);
+  const directory = mkdtempSync(join(tmpdir(), "hawser-jig-"));
+  const broker = port === undefined ? undefined : { host: "127.0.0.1", port, serverName: "localhost" };
+  const jig = new Jig({ directory, heads: simulated, faults, seed, firmware, baud, ...(boards !== undefined && { boards }), ...(broker && { broker }) });
+  try {
+    await jig.open();
+    await then(jig.places, jig);
+  } finally {
+    await jig.close();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+function orderOf({ operator, order, product, role, attribute = [], firmware, target, simulated }: StationRunOptions): ShiftOrder {
+  const attributes = Object.fromEntries(attribute.map((text) => {
+    const [, name, value] = /^([^=]+)=(.+)$/.exec(text) ?? [];
+    if (name === undefined || value === undefined) throw new HawserError("USAGE", `invalid attribute ${JSON.stringify(text)}`, "Use NAME=VALUE.");
+    return [name, value];
+  }));
+  const needed = firmware ?? (simulated === undefined ? undefined : SIMULATED_FIRMWARE);
+  return { operator, order, product, role, attributes, ...(needed !== undefined && { firmware: needed }), ...(target !== undefined && { target }) };
+}
+
+function idSourceOf({ ids, idList, batch, columns }: StationRunOptions): IdSource {
+  if ([ids, idList, batch].filter((source) => source !== undefined).length !== 1) {
+    throw new HawserError("USAGE", "one of --ids PATTERN, --id-list FILE and --batch FILE is required", "For instance: --ids 'meter-{n:6}'.");
+  }
+  if (columns !== undefined && batch === undefined) throw new HawserError("USAGE", "--columns needs --batch", "Name the CSV with --batch.");
+  if (ids !== undefined) return idsByPattern(ids);
+  if (idList !== undefined) return idsByList(readFileSync(idList, "utf8").split("\n").map((line) => line.trim()).filter((line) => line !== ""));
+  return idsByBatch(readBatch(readFileSync(batch ?? "", "utf8"), columns === undefined ? undefined : readColumns(readFileSync(columns, "utf8"))));
+}
