@@ -112,6 +112,11 @@ export interface MqttOptions {
   topicAliasMaximum?: number;
   /** Topic aliases this client uses where the broker takes some, 0..65535, for the first topics of a connection. Default 8. */
   outgoingTopicAliases?: number;
+  /**
+   * False leaves subscription identifiers to the application: overlapping subscriptions then each get every copy that the broker sends (5.0, section 3.3.4). Default true:
+   * each subscription gets each message once.
+   */
+  subscriptionIdentifiers?: boolean;
   /** From the open link to the CONNACK, milliseconds, 1..3600000. Default 20000. */
   connackTimeoutMs?: number;
   /**
@@ -310,6 +315,7 @@ const MQTT: Rules<MqttOptions> = {
   announceMaximumPacketSize: flag,
   topicAliasMaximum: whole(0, 65_535),
   outgoingTopicAliases: whole(0, 65_535),
+  subscriptionIdentifiers: flag,
   connackTimeoutMs: whole(1, 3_600_000),
   ackTimeoutMs: whole(0, 3_600_000),
   inFlightWindow: whole(1, 60_000),

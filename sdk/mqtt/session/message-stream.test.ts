@@ -709,3 +709,13 @@ test("with several iterators at once each message goes to one of them, and all a
   await w.time.pass(0);
   expect(acks(w)).toEqual(["puback 7", "puback 8"]);
 });
+
+test("a subscription carries an identifier, unless the application leaves them out", async () => {
+  for (const [options, isNamed] of [[{}, true], [{ subscriptionIdentifiers: false }, false]] as const) {
+    const w = world(options);
+    await w.connect();
+    w.client.subscribe("a");
+    await w.time.pass(0);
+    expect((w.broker.of("subscribe")[0]?.properties as { subscriptionIdentifier?: number } | undefined)?.subscriptionIdentifier !== undefined).toBe(isNamed);
+  }
+});

@@ -92,7 +92,7 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionTableOwn
     this.sender = new Sender(this.outbox, ids, this.#journal, this.#suspects, this, options.onSessionLost === "resend", denials);
     this.#receiver = new Receiver(this.#journal, this);
     const record = new FilterRecord(options.cleanStart ? undefined : storage, options.clientId, platform.log);
-    this.subscriptions = new SubscriptionTable(ids, this.#suspects, record, this);
+    this.subscriptions = new SubscriptionTable(ids, this.#suspects, record, this, options.subscriptionIdentifiers);
     if (this.#journal instanceof StoredJournal) this.#restore(this.#journal);
     this.#isReady = true;
     this.commit();

@@ -82,6 +82,8 @@ export class SubscriptionTable implements SubscriptionOwner {
     /** What the broker's session has, earlier firmware's subscriptions included. */
     readonly record: FilterRecord,
     private readonly owner: SubscriptionTableOwner,
+    /** Each subscription gets an identifier, asked for or not. */
+    private readonly namesAll = true,
   ) {}
 
   /** The request that has been unanswered for longest. */
@@ -302,7 +304,7 @@ export class SubscriptionTable implements SubscriptionOwner {
     this.#requests.set(messageId, { item: entry, ...asking });
     entry.asked++;
     // An identifier that nobody asked for is left out where the broker may be hanging up because of it.
-    entry.isNamed = options.subscriptionIdentifier !== undefined || (!this.#hasNoIdentifiers && entry.strikes <= APART_STRIKES);
+    entry.isNamed = options.subscriptionIdentifier !== undefined || (this.namesAll && !this.#hasNoIdentifiers && entry.strikes <= APART_STRIKES);
     try {
       this.owner.send(subscribePacket(messageId, filter, options, entry.isNamed ? entry.identifier : undefined, this.#version, isAgain));
     } catch (error) {
