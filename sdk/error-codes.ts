@@ -83,6 +83,7 @@ export type ToolErrorCode =
   | "BAD_BROKER_CONFIG"
   | "BAD_CREDENTIALS_FILE"
   | "BAD_DURATION"
+  | "BAD_EXPORT"
   | "BAD_HOST"
   | "BAD_IMAGE"
   | "BAD_IMAGE_KEY"

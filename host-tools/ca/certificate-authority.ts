@@ -23,6 +23,8 @@ import { readKeys } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
 import { issueFromCsr, retireOlder } from "./enrolment.js";
 import type { EnrolledCertificate, EnrolOptions } from "./enrolment.js";
+import { readForExport } from "./exporting.js";
+import type { ExportMaterial, ExportRequest } from "./exporting.js";
 import { changePassphrase } from "./passphrase-change.js";
 import type { ScryptCost } from "../../sim/node/vault/sealed.js";
 import { retirePrevious, rollOver } from "./rollover.js";
@@ -386,6 +388,11 @@ export class CertificateAuthority {
   /** Puts something that left this CA (an image, an export) on the audit trail. The event must hold no secret. Throws as every change. */
   audit(event: AuditEvent): Promise<void> {
     return this.#ca.store.change((draft) => draft.record(event));
+  }
+
+  /** Devices and certificates for another system; on the audit trail: see {@link readForExport}. */
+  readForExport(request: ExportRequest): Promise<ExportMaterial> {
+    return readForExport(this.#ca, request);
   }
 
   /** Every name there is, sorted. */

@@ -3,7 +3,7 @@ import { buildCli, hawser, temporaryDirectory } from "../../test/support/host-to
 
 beforeAll(buildCli);
 
-const COMMANDS = ["ca init", "ca crl", "provision", "issue", "revoke", "list", "broker config", "broker run", "authority", "sim run", "sim fleet", "sim proxy", "demo", "image nvs", "image secure-cert", "image inspect", "image plan", "label make", "label check"];
+const COMMANDS = ["ca init", "ca crl", "provision", "issue", "revoke", "list", "broker config", "broker run", "authority", "sim run", "sim fleet", "sim proxy", "demo", "image nvs", "image secure-cert", "image inspect", "image plan", "label make", "label check", "export"];
 
 describe("hawser", () => {
   test("lists its commands, quickly enough to be asked at any time", async () => {
@@ -16,7 +16,7 @@ describe("hawser", () => {
     const cwd = temporaryDirectory();
     const [help, viaHelp] = await Promise.all([hawser([...command.split(" "), "--help"], { cwd }), hawser([...command.split(" ").slice(0, 1), "--help"], { cwd })]);
     expect([help.code, help.stderr, viaHelp.code]).toEqual([0, "", 0]);
-    expect(help.stdout).toMatch(new RegExp(`^Usage: hawser ${command} \\[options\\](?: \\[dir\\]| <image>)?\\n\\n[A-Z][^]*?\\.\\n`));
+    expect(help.stdout).toMatch(new RegExp(`^Usage: hawser ${command} \\[options\\](?: \\[dir\\]| <\\w+>)?\\n\\n[A-Z][^]*?\\.\\n`));
     expect(help.stdout).toMatch(/\nExamples:\n {2}.*hawser/);
     expect(help.stdout).toMatch(/\nExit codes:\n {4}0 {2}done\n/);
     expect(help.stdout).toContain("--json");

@@ -7,6 +7,7 @@ import { addBrokerCommands } from "./commands/broker.js";
 import { addCaCommands } from "./commands/ca.js";
 import { addDemoCommand } from "./commands/demo.js";
 import { addDoctorCommands } from "./commands/doctor.js";
+import { addExportCommand } from "./commands/export.js";
 import { addImageCommands } from "./commands/image.js";
 import { addInitCommand } from "./commands/init.js";
 import { addIssueCommand } from "./commands/issue.js";
@@ -71,6 +72,7 @@ function buildProgram(terminal: Terminal): Command {
     addDoctorCommands,
     addImageCommands,
     addLabelCommands,
+    addExportCommand,
     addSimCommands,
     addDemoCommand,
   ];

@@ -58,6 +58,7 @@ const USAGE = [
   "SIGNER_REQUIRED",
   "BAD_LABEL",
   "BAD_BATCH",
+  "BAD_EXPORT",
 ];
 
 const CREDENTIAL = [
