@@ -21,6 +21,7 @@ const PARTS = [
   { debian: "opensc", fails: () => usesToken() },
   { debian: "nftables", fails: () => says("nftables", "nft", "--version") },
   { debian: "iproute2", fails: () => says("ip utility", "ip", "-Version") },
+  { debian: "systemd", fails: () => says("systemd", "systemd-analyze", "--version") },
   { debian: "libxml2-utils", fails: () => says("libxml", "xmllint", "--version") },
   { debian: "openssl", fails: () => says("OpenSSL", "openssl", "version") },
   { debian: "gcc", fails: () => compiles("int main(void) { return 0; }", []) },

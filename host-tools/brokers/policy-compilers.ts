@@ -12,12 +12,19 @@ import { compileNanomq } from "./nanomq/nanomq-policy.js";
 import { compileRabbitmq } from "./rabbitmq/rabbitmq-policy.js";
 import { compileVernemq } from "./vernemq/vernemq-policy.js";
 
-type Compiler = (input: CompileInput) => Compiled;
+export interface CompilerOptions {
+  /** mosquitto: the dynamic-security plugin's path on the broker's machine. */
+  readonly plugin?: string;
+  /** mosquitto: the user it runs as. */
+  readonly user?: string;
+}
+
+type Compiler = (input: CompileInput, options: CompilerOptions) => Compiled;
 
 const COMPILERS: Readonly<Record<CompilerTarget, Compiler>> = {
-  mosquitto: (input) => compileMosquittoPolicy(input),
-  "mosquitto-2.0.21": (input) => compileMosquittoPolicy(input, { version: "2.0.21" }),
-  "mosquitto-2.1": (input) => compileMosquittoPolicy(input, { version: "2.1" }),
+  mosquitto: (input, options) => compileMosquittoPolicy(input, options),
+  "mosquitto-2.0.21": (input, options) => compileMosquittoPolicy(input, { ...options, version: "2.0.21" }),
+  "mosquitto-2.1": (input, options) => compileMosquittoPolicy(input, { ...options, version: "2.1" }),
   rabbitmq: compileRabbitmq,
   emqx: compileEmqx,
   vernemq: compileVernemq,
@@ -28,8 +35,8 @@ const COMPILERS: Readonly<Record<CompilerTarget, Compiler>> = {
 };
 
 /** @throws HawserError `USAGE`, PolicyError for what the target cannot say */
-export function compilePolicy(target: string, input: CompileInput): Compiled {
+export function compilePolicy(target: string, input: CompileInput, options: CompilerOptions = {}): Compiled {
   const known = COMPILER_TARGETS.find((name) => name === target);
   if (known === undefined) throw new HawserError("USAGE", `no compiler for ${target}`, `Choose one of ${COMPILER_TARGETS.join(", ")}.`);
-  return COMPILERS[known](input);
+  return COMPILERS[known](input, options);
 }

@@ -7,9 +7,12 @@ import type { BrokerConfigRequest, WrittenBrokerConfig } from "./broker-configs.
 import { forgetGone, oweSessions, syncOutputs } from "./broker-sync.js";
 import type { OutputResult } from "./broker-sync.js";
 import { brokerFacts } from "./broker-facts.js";
+import { brokerFiles } from "./broker-files.js";
 import type { CaFacts } from "./broker-facts.js";
 import { applyPolicy, policyTextOf, renewPassword, setName } from "./ca-policy.js";
 import type { AppliedPolicy, NameSettings } from "./ca-policy.js";
+import { endRemoteSessions } from "./remote-sessions.js";
+import type { RemoteSessions } from "./remote-sessions.js";
 import { readOutputs } from "../ca-directory/outputs-file.js";
 import { readBrokerMaterial, renewBrokerCertificate, renewBrokerWhenDue } from "./broker-identity.js";
 import type { BrokerCertificateRequest, BrokerMaterial, RenewedBrokerCertificate } from "./broker-identity.js";
@@ -351,6 +354,16 @@ export class CertificateAuthority {
     });
     this.#results.set(results);
     return results;
+  }
+
+  /** What a broker needs beside a compiled configuration: see {@link brokerFiles}. */
+  brokerFiles(): Promise<ReadonlyMap<string, string>> {
+    return brokerFiles(this.#ca);
+  }
+
+  /** Ends the sessions of names at a mosquitto that this directory does not configure: see {@link endRemoteSessions}. */
+  endRemoteSessions(request: RemoteSessions): Promise<void> {
+    return endRemoteSessions(this.#ca, request);
   }
 
   /**

@@ -1,8 +1,14 @@
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { userInfo } from "node:os";
 import { join } from "node:path";
-import { beforeAll, describe, expect, test } from "vitest";
+import { connectAsync } from "mqtt";
+import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { freePorts } from "../../sim/brokers/free-port.js";
+import { watchOver } from "../../sim/brokers/orphan-guard.js";
 import { buildCli, hawser, temporaryDirectory } from "../../test/support/host-tools/test-cli.js";
-import { directoryWithCa, json } from "../../test/support/host-tools/test-fleet.js";
+import { directoryWithCa, ENV, json } from "../../test/support/host-tools/test-fleet.js";
 
 beforeAll(buildCli);
 
@@ -89,11 +95,48 @@ describe("hawser policy compile", () => {
     const cwd = await place();
     const flags = ["policy", "compile", "--policy", "policy.yaml", "--inventory", "names.yaml", "--for", "mosquitto", "--out", "out"];
     const { files } = await json<{ files: string[] }>(cwd, ...flags);
-    expect(files).toEqual(["mtls.acl", "psk.acl", "mosquitto.conf", "mosquitto.service.d/hawser.conf"]);
+    expect(files).toEqual(["mtls.acl", "psk.acl", "mosquitto.conf", "mosquitto.service.d/hawser.conf", "hawser-mosquitto.service"]);
     writeFileSync(join(cwd, "out/conf.d/mine.conf"), "log_type debug\n");
     await json(cwd, ...flags);
     expect(readFileSync(join(cwd, "out/conf.d/mine.conf"), "utf8")).toBe("log_type debug\n");
+    // As a kill between the two renames leaves it, and one after both.
+    renameSync(join(cwd, "out"), join(cwd, ".out.old"));
+    await json(cwd, ...flags);
+    renameSync(join(cwd, "out"), join(cwd, ".out.old"));
+    mkdirSync(join(cwd, "out"));
+    await json(cwd, ...flags);
+    expect(readFileSync(join(cwd, "out/conf.d/mine.conf"), "utf8")).toBe("log_type debug\n");
+    expect(readdirSync(cwd).filter((name) => name.startsWith("."))).toEqual([]);
     expect(await hawser([...flags.slice(0, -1), "."], { cwd })).toMatchObject({ code: 5, stderr: expect.stringContaining("OUT_EXISTS") as string });
+  });
+
+  test("compiles a mosquitto that starts as it is, and ends sessions there from the CA directory", async () => {
+    const cwd = await directoryWithCa();
+    const [port = 0, psk = 0] = await freePorts(2);
+    await json(cwd, "policy", "init");
+    const text = readFileSync(join(cwd, "policy.yaml"), "utf8").replace("port: 8883", `port: ${port}`).replace("port: 8884", `port: ${psk}`);
+    writeFileSync(join(cwd, "policy.yaml"), text);
+    await json(cwd, "issue", "--dir", "ca", "--name", "backend", "--role", "backend", "--out", "backend");
+    expect(await hawser(["policy", "compile", "--for", "mosquitto", "--out", "mq", "--keys"], { cwd })).toMatchObject({ code: 2, stderr: expect.stringContaining("Give --dir") as string });
+    await json(cwd, "policy", "compile", "--policy", "policy.yaml", "--dir", "ca", "--for", "mosquitto", "--out", "mq", "--keys", "--user", userInfo().username);
+    const broker = spawn("/usr/sbin/mosquitto", ["-c", join(cwd, "mq/mosquitto.conf")], { stdio: ["ignore", "ignore", "pipe"] });
+    const gone = once(broker, "close");
+    void gone.then(watchOver(broker));
+    onTestFinished(async () => {
+      broker.kill("SIGKILL");
+      await gone;
+    });
+    let log = "";
+    for await (const chunk of broker.stderr.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) if (/running/.test((log += chunk.toString()))) break;
+    broker.stderr.resume();
+    const pem = (name: string): Buffer => readFileSync(join(cwd, "backend", name));
+    const client = await connectAsync({ host: "127.0.0.1", port, protocol: "mqtts", ca: pem("ca.crt.pem"), cert: pem("client.crt.pem"), key: pem("client.key.pem"), servername: "localhost", reconnectPeriod: 0 });
+    client.on("error", () => undefined);
+    const closed = new Promise<void>((resolve) => client.once("close", () => resolve()));
+    const flags = ["--dir", "ca", "--id", "backend", "--host", "127.0.0.1", "--port"];
+    expect(await json(cwd, "broker", "end-sessions", ...flags, String(port))).toEqual({ broker: `127.0.0.1:${port}`, ended: ["backend"] });
+    await closed;
+    expect(await hawser(["broker", "end-sessions", ...flags, String(psk)], { cwd, env: ENV })).toMatchObject({ code: 4, stderr: expect.stringContaining("SESSIONS_NOT_ENDED") as string });
   });
 
   test("refuses what the target cannot say, naming the line, and writes nothing", async () => {

@@ -40,6 +40,8 @@ export interface Compiled {
   readonly files: ReadonlyMap<string, string>;
   /** Directories that the broker or its administrator fills; they stay as they are. */
   readonly directories?: readonly string[];
+  /** Files that belong to the broker once they are there: written where they are missing, never replaced. */
+  readonly initial?: ReadonlyMap<string, string>;
   /** Risks that remain, and what the policy left unenforced on purpose. */
   readonly risks: readonly string[];
 }

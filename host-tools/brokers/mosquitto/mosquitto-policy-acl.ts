@@ -114,9 +114,11 @@ function patternText(patterns: readonly Pattern[]): string {
   return `\n${patterns.map(({ access, filter }) => `pattern ${access === "publish" ? "write" : "read"} ${filter}\n`).join("")}`;
 }
 
-/** mosquitto's `deny` is about reading and writing at once. */
+/** mosquitto's `deny` is about reading and writing at once, and who may write to its plugin's topics could end everybody's sessions. */
 function requireSayable(rules: readonly ConcreteRule[]): void {
-  const findings: Finding[] = [];
+  const findings: Finding[] = rules
+    .filter(({ effect, filter }) => effect === "allow" && /^\$CONTROL(\/|$)/.test(filter))
+    .map(({ filter, rule }) => ({ level: "error", code: "INEXPRESSIBLE", message: `${filter} administers mosquitto itself: only hawser may have it`, source: rule.source }));
   for (const denial of rules) {
     if (denial.effect !== "deny") continue;
     const isBoth = rules.some(({ effect, access, filter }) => effect === "deny" && access !== denial.access && covers(filter, denial.filter));

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -23,6 +23,8 @@ import type { Compiled } from "../../policy/target.js";
 import { mosquittoPolicyAcl } from "./mosquitto-policy-acl.js";
 import { compileMosquittoPolicy } from "./mosquitto-policy.js";
 import type { MosquittoCompileOptions } from "./mosquitto-policy.js";
+import { findControlPlugin } from "./mosquitto-process.js";
+import { endSessions } from "./mosquitto-sessions.js";
 
 let authority: TestAuthority;
 const identities = new Map<string, TestIdentity>();
@@ -47,7 +49,8 @@ function inputFor(engine: PolicyEngine, room: string): CompileInput {
 }
 
 function compile(engine: PolicyEngine, room: string, options: MosquittoCompileOptions = {}): Compiled {
-  return compileMosquittoPolicy(inputFor(engine, room), { user: "root", ...options });
+  const plugin = findControlPlugin();
+  return compileMosquittoPolicy(inputFor(engine, room), { user: "root", ...(plugin === undefined ? {} : { plugin }), ...options });
 }
 
 /** Runs the compiled configuration as it is. */
@@ -55,17 +58,21 @@ async function run(engine: PolicyEngine, options: MosquittoCompileOptions = {}):
   const room = newRoom();
   const server = await authority.issue("broker", "server");
   const material = { "ca.pem": authority.trustAnchorPem, "server.pem": server.chainPem, "server.key": server.keyPem, "crl.pem": await authority.crlPem(), "psk.txt": "nobody:00\n" };
-  for (const [name, content] of [...Object.entries(material), ...compile(engine, room, options).files]) {
+  const { files, initial = [] } = compile(engine, room, options);
+  for (const [name, content] of [...Object.entries(material), ...files, ...initial]) {
     mkdirSync(dirname(join(room, name)), { recursive: true });
     writeFileSync(join(room, name), content);
   }
-  for (const name of ["data", "conf.d"]) mkdirSync(join(room, name));
+  for (const name of ["data", "conf.d"]) mkdirSync(join(room, name), { recursive: true });
   chmodSync(room, 0o700);
   await launch(room);
 }
 
+/** Another version's program, for the compiler's outputs for it. */
+const MOSQUITTO = process.env["HAWSER_TEST_MOSQUITTO"] ?? "/usr/sbin/mosquitto";
+
 async function launch(room: string): Promise<void> {
-  const child = spawn("/usr/sbin/mosquitto", ["-c", join(room, "mosquitto.conf")], { stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(MOSQUITTO, ["-c", join(room, "mosquitto.conf")], { stdio: ["ignore", "ignore", "pipe"] });
   const ended = once(child, "close");
   void ended.then(watchOver(child));
   onTestFinished(async () => {
@@ -159,7 +166,46 @@ describe("mosquitto, configured by the compiler", () => {
   });
 });
 
+it("ends every session of a name on every listener, and lets nobody else do that", async () => {
+  const [mtls = 0, web = 0, socket = 0] = await freePorts(3);
+  const text = truthPolicyText(mtls).replace("classes:", `  web: { port: ${web}, bind: 127.0.0.1, requires: [password] }\n  ws: { port: ${socket}, bind: 127.0.0.1, requires: [certificate], websocket: true }\nclasses:`);
+  const names = TRUTH_NAMES.map((principal) => (principal.name === "backend" ? { ...principal, passwordHash: hashPassword("good") } : principal));
+  await run(truthEngine(text, names));
+  const { chainPem = "", keyPem = "" } = identities.get("view1") ?? {};
+  const byCertificate = { ca: authority.trustAnchorPem, cert: chainPem, key: keyPem, servername: "localhost" };
+  const overWebSocket = (): Promise<MqttClient> => connectAsync(`wss://127.0.0.1:${socket}`, { protocolVersion: 5, reconnectPeriod: 0, wsOptions: byCertificate });
+  const bystander = await connector(mtls)("dev10");
+  const ended = await Promise.all([connector(mtls)("dev1"), connector(web, { username: "backend", password: "good" })("x"), overWebSocket()]);
+  const closed = ended.map((client) => {
+    client.on("error", () => undefined);
+    return new Promise<void>((resolve) => client.once("close", () => resolve()));
+  });
+  await expect(bystander.publishAsync("$CONTROL/dynamic-security/v1", "{}", { qos: 1 })).rejects.toThrow(/Not authorized/);
+  const control = await authority.issue("-control");
+  await endSessions({ mtlsPort: mtls, reach: "127.0.0.1" }, { ...control, trustAnchorPem: authority.trustAnchorPem }, ["dev1", "backend", "view1"]);
+  await Promise.all(closed);
+  await bystander.publishAsync("devices/dev10/up/x", "1", { qos: 1 });
+  await bystander.endAsync(true);
+});
+
 describe("the compiler for mosquitto", () => {
+  it("says what ends no sessions, and refuses to hand mosquitto's administration to anybody", () => {
+    const input = inputFor(truthEngine(truthPolicyText(8883), NAMES), "/x");
+    expect(compileMosquittoPolicy(input).risks).toContainEqual(expect.stringContaining("give its path with --plugin"));
+    expect(refuse(truthPolicyText(8883, "  guarded:\n    grants:\n      - { allow: write, topics: ['$CONTROL/dynamic-security/v1'] }\n"))[0]).toMatch(/administers mosquitto itself/);
+  });
+
+  it("writes a unit and a drop-in that systemd takes, also for a port below 1024 and a path with a percent sign", () => {
+    const { files } = compile(truthEngine(truthPolicyText(443), NAMES), "/srv/a%b");
+    const unit = files.get("hawser-mosquitto.service") ?? "";
+    expect(unit).toContain("\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n");
+    expect(unit).toContain("\nExecStart=/usr/sbin/mosquitto -c /srv/a%%b/mosquitto.conf\n");
+    expect(files.get("mosquitto.service.d/hawser.conf")).toContain("\nExecStartPre=\nExecStart=\nExecStart=/usr/sbin/mosquitto");
+    const room = newRoom();
+    writeFileSync(join(room, "hawser-mosquitto.service"), unit);
+    expect(spawnSync("systemd-analyze", ["verify", "--man=no", join(room, "hawser-mosquitto.service")], { encoding: "utf8" })).toMatchObject({ status: 0, stderr: "" });
+  });
+
   const refuse = (text: string): string[] => {
     try {
       compile(truthEngine(text, NAMES), "/x");

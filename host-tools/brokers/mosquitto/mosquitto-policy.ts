@@ -1,10 +1,12 @@
 /** Compiles a policy into a complete mosquitto configuration, for a broker that no CA directory of this machine looks after. */
 import { join } from "node:path";
-import type { Bridge, Limits, Listener } from "../../policy/policy-model.js";
+import type { Bridge, Limits, Listener, Policy } from "../../policy/policy-model.js";
 import { requireExpressible } from "../../policy/target.js";
 import type { Capabilities, Compiled, CompileInput } from "../../policy/target.js";
+import { MOSQUITTO_FILES, pluginState } from "./mosquitto-config.js";
 import { mosquittoPolicyAcl } from "./mosquitto-policy-acl.js";
 import type { AclOptions } from "./mosquitto-policy-acl.js";
+import { mosquittoDropIn, mosquittoUnit } from "./mosquitto-units.js";
 
 /** Debian 12 has 2.0.11, Debian 13 2.0.21. */
 export const MOSQUITTO_VERSIONS = ["2.0.11", "2.0.21", "2.1"] as const;
@@ -37,16 +39,19 @@ export interface MosquittoCompileOptions extends AclOptions {
   readonly version?: MosquittoVersion;
   /** The user mosquitto becomes when started as root. */
   readonly user?: string;
+  /** The dynamic-security plugin's path on the broker's machine; without it, only a restart ends the sessions of a name. */
+  readonly plugin?: string;
 }
 
 /** @throws PolicyError for what mosquitto cannot say, naming the lines */
 export function compileMosquittoPolicy(input: CompileInput, options: MosquittoCompileOptions = {}): Compiled {
-  const { version = "2.0.11", user = "mosquitto" } = options;
+  const { version = "2.0.11", user = "mosquitto", plugin } = options;
   const { policy, directory } = input;
   const risks = requireExpressible(policy, mosquittoCapabilities(version));
   const files = new Map<string, string>();
+  const control = controlListener(policy, plugin);
   for (const listener of policy.listeners.values()) {
-    const acl = mosquittoPolicyAcl(input, listener, options);
+    const acl = mosquittoPolicyAcl(input, listener, { ...options, isControlled: listener === control });
     files.set(`${listener.name}.acl`, acl.text);
     risks.push(...acl.risks);
     if (listener.requires.includes("password")) {
@@ -56,12 +61,26 @@ export function compileMosquittoPolicy(input: CompileInput, options: MosquittoCo
     }
   }
   if (version === "2.0.11" && policy.limits.connections !== undefined) risks.push("mosquitto 2.0.11 counts disconnections twice, so that max_connections soon refuses nobody: use the firewall lines (`hawser policy compile --for firewall`)");
-  files.set("mosquitto.conf", configText(input, user, version));
-  files.set("mosquitto.service.d/hawser.conf", dropIn(directory));
-  return { files, risks, directories: ["conf.d", "data"] };
+  if (control === undefined) risks.push(`a reload keeps the sessions it has: those of a name that lost its rights end when the broker restarts (${plugin === undefined ? "no dynamic-security plugin; give its path with --plugin" : "no listener asks for a certificate, by which hawser could tell the broker"})`);
+  files.set("mosquitto.conf", configText(input, { user, version, ...(plugin === undefined || control === undefined ? {} : { control: { listener: control, plugin } }) }));
+  const unit = { directory, user, ports: [...policy.listeners.values()].map(({ port }) => port), reads: Object.values(input.tls) };
+  files.set("mosquitto.service.d/hawser.conf", mosquittoDropIn(unit));
+  files.set("hawser-mosquitto.service", mosquittoUnit(unit));
+  return { files, risks, directories: ["conf.d", "data"], ...(control === undefined ? {} : { initial: new Map([[MOSQUITTO_FILES.plugin, pluginState()]]) }) };
 }
 
-function configText(input: CompileInput, user: string, version: MosquittoVersion): string {
+/** The plugin is loaded on one listener and serves all: the one on which hawser shows its certificate (`hawser broker end-sessions`). */
+function controlListener({ listeners }: Policy, plugin: string | undefined): Listener | undefined {
+  return plugin === undefined ? undefined : [...listeners.values()].find(({ requires, scope, websocket }) => requires.includes("certificate") && scope === "full" && !websocket);
+}
+
+interface ConfigFacts {
+  readonly user: string;
+  readonly version: MosquittoVersion;
+  readonly control?: { readonly listener: Listener; readonly plugin: string };
+}
+
+function configText(input: CompileInput, { user, version, control }: ConfigFacts): string {
   const { policy, directory } = input;
   const path = (file: string): string => join(directory, file);
   const lines = [
@@ -87,7 +106,7 @@ function configText(input: CompileInput, user: string, version: MosquittoVersion
     "connection_messages true",
     "log_timestamp true",
     "log_timestamp_format %Y-%m-%dT%H:%M:%S",
-    ...[...policy.listeners.values()].flatMap((listener) => listenerLines(input, listener)),
+    ...[...policy.listeners.values()].flatMap((listener) => [...listenerLines(input, listener), ...(listener === control?.listener ? pluginLines(control.plugin, path(MOSQUITTO_FILES.plugin)) : [])]),
     ...policy.bridges.flatMap(bridgeLines),
     "",
     "# The administrator's own lines; no change loses them. A listener opened there has none of the policy's rules.",
@@ -131,6 +150,10 @@ function listenerLines({ policy, directory, tls }: CompileInput, { name, port, b
   return [...common, ...server, `password_file ${path(`${name}.passwd`)}`];
 }
 
+function pluginLines(plugin: string, statePath: string): string[] {
+  return ["# Ends the sessions of a name when hawser says so; it gives nobody else any right. Loaded on one listener, it serves all.", `plugin ${plugin}`, `plugin_opt_config_file ${statePath}`];
+}
+
 /** The internal broker opens the connection, so that nothing has to reach it from outside. */
 function bridgeLines({ name, host, port, clientId, certificate, topics }: Bridge): string[] {
   return [
@@ -155,22 +178,4 @@ function bridgeLines({ name, host, port, clientId, certificate, topics }: Bridge
 /** An empty prefix is written as two quotes. */
 function quoted(prefix: string): string {
   return prefix === "" ? '""' : prefix;
-}
-
-function dropIn(directory: string): string {
-  return [
-    "# /etc/systemd/system/mosquitto.service.d/hawser.conf, written by hawser",
-    "[Service]",
-    "ExecStart=",
-    `ExecStart=/usr/sbin/mosquitto -c ${join(directory, "mosquitto.conf")}`,
-    "LimitNOFILE=65536",
-    "NoNewPrivileges=true",
-    "ProtectSystem=strict",
-    "ProtectHome=true",
-    "PrivateTmp=true",
-    "PrivateDevices=true",
-    "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
-    `ReadWritePaths=${directory}`,
-    "",
-  ].join("\n");
 }

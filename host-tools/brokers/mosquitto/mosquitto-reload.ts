@@ -65,7 +65,7 @@ function notReloaded({ directory, settings }: Output, isSeen: boolean, last: Ans
 }
 
 /** Where a broker is reached from this machine. */
-export function addressOf({ reach, bind }: MosquittoSettings): string {
+export function addressOf({ reach, bind }: Pick<MosquittoSettings, "reach" | "bind">): string {
   if (reach !== undefined) return reach;
   return bind === undefined || bind === "0.0.0.0" || bind === "::" ? "localhost" : bind;
 }

@@ -16,6 +16,9 @@ export interface ControlCredentials {
   readonly trustAnchorPem: string;
 }
 
+/** Where a broker is reached. */
+export type ControlAddress = Pick<MosquittoSettings, "mtlsPort" | "reach" | "bind">;
+
 const COMMANDS = CONTROL_TOPICS.replace("#", "v1");
 const ANSWERS = `${COMMANDS}/response`;
 const LIMIT_MS = 10_000;
@@ -29,7 +32,7 @@ const NAMES_A_MESSAGE = 400;
  * @param credentials of {@link CONTROL_NAME}
  * @throws HawserError `SESSIONS_NOT_ENDED`
  */
-export async function endSessions(settings: MosquittoSettings, credentials: ControlCredentials, userNames: readonly string[]): Promise<void> {
+export async function endSessions(settings: ControlAddress, credentials: ControlCredentials, userNames: readonly string[]): Promise<void> {
   const client = await connect(settings, credentials);
   try {
     await client.subscribeAsync(ANSWERS, { qos: 1 });
@@ -41,7 +44,7 @@ export async function endSessions(settings: MosquittoSettings, credentials: Cont
   }
 }
 
-async function connect(settings: MosquittoSettings, credentials: ControlCredentials): Promise<MqttClient> {
+async function connect(settings: ControlAddress, credentials: ControlCredentials): Promise<MqttClient> {
   // Loaded here: the package is large, and few runs need it.
   const mqtt = (await import("mqtt")).default;
   // MQTT.js hands what it does not know on to tls.connect.
@@ -72,7 +75,7 @@ async function connect(settings: MosquittoSettings, credentials: ControlCredenti
   });
 }
 
-async function end(client: MqttClient, settings: MosquittoSettings, userNames: readonly string[]): Promise<void> {
+async function end(client: MqttClient, settings: ControlAddress, userNames: readonly string[]): Promise<void> {
   const correlationData = randomBytes(8).toString("hex");
   const commands = userNames.flatMap((username) => [
     { command: "createClient", username, correlationData },
@@ -110,6 +113,6 @@ function problemIn(text: string, names: number): string | undefined {
 const RETRY = "Fix that, then run: hawser broker sync --dir CA";
 const RESTART = "Restart the broker if it was started before this version of its configuration, then run: hawser broker sync --dir CA";
 
-function notEnded(settings: MosquittoSettings, why: string, next: string): HawserError {
+function notEnded(settings: ControlAddress, why: string, next: string): HawserError {
   return new HawserError("SESSIONS_NOT_ENDED", `live sessions at the broker on ${addressOf(settings)}:${settings.mtlsPort} could not be ended: ${why}`, next);
 }

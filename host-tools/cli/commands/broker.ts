@@ -3,13 +3,14 @@ import { Option } from "commander";
 import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { parseFixedPort, parsePort } from "../values.js";
+import { collect, parseFixedPort, parsePort } from "../values.js";
 import { caDirectory, caPassphrase, json, parsePath } from "./shared-options.js";
 
 export function addBrokerCommands(program: Command, run: Run): void {
   const broker = program.command("broker").description("Configure, run or update the fleet's broker.");
   addConfig(broker, run);
   addSync(broker, run);
+  addEndSessions(broker, run);
   addRun(broker, run);
 }
 
@@ -23,6 +24,21 @@ function addSync(broker: Command, run: Run): void {
     exits: [3, 4, 5, 6],
   });
   sync.action(run(async () => (await import("../actions/broker-sync.js")).syncBrokers));
+}
+
+function addEndSessions(broker: Command, run: Run): void {
+  const end = caDirectory(broker.command("end-sessions").description("End every session of a name at a mosquitto configured by `hawser policy compile`."))
+    .requiredOption("--id <id>", "the device or client; repeatable", collect)
+    .requiredOption("--host <host>", "the broker's host name or address", parsePath)
+    .requiredOption("--port <port>", "the broker's port for certificates", parseFixedPort);
+  json(caPassphrase(end));
+  addHelp(end, {
+    notes: ["First compile and reload, or the names come straight back. Needs the dynamic-security plugin, which the compiled configuration loads.", "Brokers written by `hawser broker config` need nothing: `hawser revoke` and `hawser broker sync` end sessions there."],
+    json: ['{"broker":"mqtt.example.com:8883","ended":["sensor-1"]}'],
+    examples: ["hawser broker end-sessions --dir ca --id sensor-1 --host mqtt.example.com --port 8883"],
+    exits: [3, 4, 5, 6],
+  });
+  end.action(run(async () => (await import("../actions/broker-end-sessions.js")).endSessionsElsewhere));
 }
 
 function addConfig(broker: Command, run: Run): void {

@@ -136,13 +136,16 @@ function addCompile(policy: Command, run: Run): void {
     .requiredOption("--out <out>", "directory to create; must not exist, or must be empty or written by this command", parsePath)
     .option("--at <directory>", "where the files will be on the broker's machine (default: OUT)", parsePath)
     .option("--tls <directory>", "where ca.crt.pem, broker.crt.pem, broker.key.pem, crl.pem and psk.txt are on that machine (default: as --at)", parsePath)
-    .option("--listener <name>", "only this listener; repeatable", collect);
-  json(compile);
+    .option("--listener <name>", "only this listener; repeatable", collect)
+    .option("--plugin <path>", "mosquitto: path of mosquitto_dynamic_security.so on that machine, or none (default: found here)", parsePath)
+    .addOption(new Option("--user <name>", "mosquitto: user it runs as on that machine").default(undefined, "mosquitto"))
+    .option("--keys", "also write the CA's ca.crt.pem, broker.crt.pem, broker.key.pem, crl.pem and psk.txt to OUT; needs --dir and the CA's passphrase");
+  json(caPassphrase(compile));
   addHelp(compile, {
-    notes: ["Rejects what the target cannot express and names the policy line. Prints the remaining risks.", "Files have mode 0600 and are yours: give them to the broker's user.", "For mosquitto on this machine, use `hawser broker config`: it keeps the files in step with the CA."],
+    notes: ["Rejects what the target cannot express and names the policy line. Prints the remaining risks.", "Files have mode 0600 and are yours: give them to the broker's user.", "For mosquitto on this machine, use `hawser broker config`: it keeps the files in step with the CA.", "Elsewhere, reload mosquitto, then end the sessions of names that lost rights: hawser broker end-sessions."],
     json: ['{"for":"emqx","out":"emqx","files":["emqx.conf","acl.conf"],"risks":[".."]}'],
-    examples: ["hawser policy compile --dir ca --for rabbitmq --out rabbitmq --listener mtls", "hawser policy compile --policy policy.yaml --inventory names.yaml --for firewall --out firewall"],
-    exits: [5, 6],
+    examples: ["hawser policy compile --dir ca --for rabbitmq --out rabbitmq --listener mtls", "hawser policy compile --dir ca --for mosquitto --out mosquitto --keys --at /etc/hawser", "hawser policy compile --policy policy.yaml --inventory names.yaml --for firewall --out firewall"],
+    exits: [3, 4, 5, 6],
   });
   compile.action(run(async () => (await import("../actions/policy-compile.js")).compile));
 }
