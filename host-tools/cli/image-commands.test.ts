@@ -1,6 +1,6 @@
 /** `hawser image`: from a CA to a flash image and back, and nothing of the key left anywhere else. */
 import { createPrivateKey } from "node:crypto";
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { TEST_SCRYPT_COST } from "../../sim/node/vault/sealed.js";
@@ -72,6 +72,10 @@ describe("hawser image", () => {
     writeFileSync(join(cwd, "t.csv"), "key,type,encoding,value\nfactory,namespace,,\nserial,data,string,A-7\n");
     expect((await run("image", "nvs", "--csv", "t.csv", "--size", "0x3000", "--out", "t.bin")).code).toBe(0);
     expect((await run("image", "nvs", "--csv", "t.csv", "--size", "0x3000", "--out", "t.bin")).code).toBe(5);
+    symlinkSync(join(cwd, "elsewhere.bin"), join(cwd, "link.bin"));
+    expect((await run("image", "nvs", "--csv", "t.csv", "--out", "link.bin")).stderr).toMatch(/^error OUT_EXISTS/);
+    expect([lstatSync(join(cwd, "link.bin")).isSymbolicLink(), existsSync(join(cwd, "elsewhere.bin"))]).toEqual([true, false]);
+    expect((await run("image", "inspect", "tmp")).stderr).toMatch(/^error NOT_FOUND: tmp is a directory/);
     expect((await run("image", "inspect", "t.bin", "--values")).stdout).toMatch(/factory +serial +string +A-7/);
     const image = readFileSync(join(cwd, "t.bin"));
     image[0x81] = 0x58;

@@ -1,7 +1,6 @@
 /** Writes files for other systems. */
 import { createPrivateKey } from "node:crypto";
 import type { KeyObject } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
 import { readCertificate } from "../../../sdk/identity/certificate.js";
@@ -23,7 +22,7 @@ import { vaultPassphrase } from "../passphrases.js";
 import type { PassphraseOptions } from "../passphrases.js";
 import { EXPORT_FORMS } from "./export-forms.js";
 import type { ExportForm } from "./export-forms.js";
-import { checkNew, NewFiles } from "./image-files.js";
+import { checkNew, NewFiles, readInput } from "./image-files.js";
 import { FILES } from "./issue-place.js";
 
 export interface ExportOptions extends PassphraseOptions {
@@ -131,7 +130,7 @@ async function credentials(form: "pem" | "pkcs12", options: ExportOptions, ca: C
   if (known?.state !== "active") throw new HawserError("UNKNOWN_ID", `${name} is not active in this CA`, "Use the CA that issued its certificate.");
   await ca.audit({ event: "exported", form, name, secrets: options.secrets === true ? "yes" : "no" });
   if (form === "pkcs12") {
-    const passphrase = readFileSync(options.outPassphraseFile ?? "", "utf8").split(/\r?\n/)[0] ?? "";
+    const passphrase = readInput(options.outPassphraseFile ?? "").toString("utf8").split(/\r?\n/)[0] ?? "";
     return { content: writePkcs12({ certificates: [...chain, ...anchors], privateKey, passphrase, friendlyName: name }), devices: 1 };
   }
   const key = options.secrets === true ? String(privateKey.export({ type: "pkcs8", format: "pem" })) : "";
@@ -139,7 +138,7 @@ async function credentials(form: "pem" | "pkcs12", options: ExportOptions, ca: C
 }
 
 function fromDirectory(directory: string): Credentials {
-  const read = (file: string): string => readFileSync(join(directory, file), "utf8");
+  const read = (file: string): string => readInput(join(directory, file)).toString("utf8");
   const chain = fromPem("CERTIFICATE", read(FILES.certificate));
   return { name: commonName(chain), chain, anchors: fromPem("CERTIFICATE", read(FILES.ca)), privateKey: createPrivateKey(read(FILES.key)) };
 }

@@ -1,16 +1,33 @@
 /** The files of `hawser image`: new ones with mode 0600, all of them or none. */
-import { existsSync, readFileSync } from "node:fs";
+import { lstatSync, readFileSync, statSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
-import { storageError, unlinkIfThere, writeNewFile } from "../../../sim/node/files/atomic-file.js";
+import { errnoCode, storageError, syncDirectory, unlinkIfThere, writeNewFile } from "../../../sim/node/files/atomic-file.js";
 import { newNvsKeys, nvsKeysFromHmac, nvsKeysPartition, readNvsKeysPartition } from "../../images/nvs-keys.js";
 import { sizeOf } from "../../images/partition-table.js";
 import { randomBytes } from "node:crypto";
 
-/** @throws HawserError `OUT_EXISTS` when one of them is there */
+/** @throws HawserError `OUT_EXISTS` when one of them is there, be it a link that leads nowhere */
 export function checkNew(...paths: (string | undefined)[]): void {
-  for (const path of paths) {
-    if (path !== undefined && existsSync(path)) throw new HawserError("OUT_EXISTS", `${path} already exists`, "Choose another path, or remove it first.");
-  }
+  for (const path of paths) if (path !== undefined && lstatSync(path, { throwIfNoEntry: false }) !== undefined) throw exists(path);
+}
+
+function exists(path: string): HawserError {
+  return new HawserError("OUT_EXISTS", `${path} already exists`, "Choose another path, or remove it first.");
+}
+
+/** No image of the family and no table is near this large. */
+const MOST_INPUT_BYTES = 64 * 1024 * 1024;
+
+/**
+ * A file that the command line or a table names.
+ * @throws HawserError `NOT_FOUND`, `BAD_TABLE` (far too large), and the system's errors
+ */
+export function readInput(path: string): Buffer {
+  const status = statSync(path);
+  if (status.isDirectory()) throw new HawserError("NOT_FOUND", `${path} is a directory`, "Name a file.");
+  if (status.size > MOST_INPUT_BYTES) throw new HawserError("BAD_TABLE", `${path} has ${status.size} bytes, far more than any image or table`, "Check the path.");
+  return readFileSync(path);
 }
 
 /** Made anew together: a failure takes back those before it. */
@@ -20,13 +37,17 @@ export class NewFiles {
   /** @throws HawserError `OUT_EXISTS`, `STORAGE_FULL`, `STORAGE_FAILED` */
   write(path: string, bytes: Uint8Array): void {
     checkNew(path);
-    this.#written.push(path);
     try {
       writeNewFile(path, bytes, 0o600);
     } catch (error) {
+      // What another process made there meanwhile is not ours to remove.
+      if (errnoCode(error) !== "EEXIST") this.#written.push(path);
       this.discard();
-      throw storageError(error, "write", path);
+      throw errnoCode(error) === "EEXIST" ? exists(path) : storageError(error, "write", path);
     }
+    this.#written.push(path);
+    // What the registry is about to rely on has to be found again after a power cut.
+    syncDirectory(dirname(resolve(path)));
   }
 
   discard(): void {
@@ -54,7 +75,7 @@ export function imageKeys({ newKeys, keys, newHmacKey, hmacKey }: KeyOptions): I
     throw new HawserError("USAGE", "--new-keys, --keys, --new-hmac-key and --hmac-key exclude one another", "Choose one.");
   }
   if (keys !== undefined) return { keys: readKeysFile(keys) };
-  if (hmacKey !== undefined) return { keys: nvsKeysFromHmac(readFileSync(hmacKey)) };
+  if (hmacKey !== undefined) return { keys: nvsKeysFromHmac(readInput(hmacKey)) };
   if (newKeys !== undefined) {
     const drawn = newNvsKeys();
     return { keys: drawn, file: { path: newKeys, bytes: nvsKeysPartition(drawn) } };
@@ -66,7 +87,7 @@ export function imageKeys({ newKeys, keys, newHmacKey, hmacKey }: KeyOptions): I
 
 /** A partition, or the 64 bytes alone, as Espressif's generator takes them. */
 export function readKeysFile(path: string): Buffer {
-  const bytes = readFileSync(path);
+  const bytes = readInput(path);
   return bytes.length === 64 ? bytes : readNvsKeysPartition(bytes);
 }
 

@@ -1,6 +1,5 @@
 /** Shows what is in an image, and where it is damaged. */
 import { createHash, X509Certificate } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { errorMessage, HawserError } from "../../../sdk/errors.js";
 import { readDeviceItems } from "../../images/device-items.js";
 import { espCrc32, hexOffset, NVS_KEY_SIZE } from "../../images/nvs-format.js";
@@ -15,7 +14,7 @@ import type { Context } from "../command-runner.js";
 import { isoTime } from "../dates.js";
 import { printable, table } from "../terminal.js";
 import type { Json } from "../terminal.js";
-import { readKeysFile } from "./image-files.js";
+import { readInput, readKeysFile } from "./image-files.js";
 
 export interface ImageInspectOptions {
   image: string;
@@ -33,7 +32,7 @@ interface Shown {
 
 export async function imageInspect(options: ImageInspectOptions, { terminal }: Context): Promise<void> {
   if (options.keys !== undefined && options.hmacKey !== undefined) throw new HawserError("USAGE", "--keys and --hmac-key exclude each other", "Choose one.");
-  const image = readFileSync(options.image);
+  const image = readInput(options.image);
   const shown = isSecureCert(image) ? showSecureCert(image, options) : isKeys(image) ? showKeys() : showNvs(image, options);
   const problems = shown.problems.map(({ offset, problem }) => ({ offset, at: hexOffset(offset), problem }));
   terminal.result({ ...shown.json, sizeBytes: image.length, problems }, [...shown.lines, ...problems.map(({ at, problem }) => `${at}: ${problem}`)]);
@@ -53,7 +52,7 @@ function showKeys(): Shown {
 }
 
 function showNvs(image: Buffer, { keys, hmacKey, values = false }: ImageInspectOptions): Shown {
-  const nvsKeys = keys === undefined ? hmacKey && nvsKeysFromHmac(readFileSync(hmacKey)) : readKeysFile(keys);
+  const nvsKeys = keys === undefined ? hmacKey && nvsKeysFromHmac(readInput(hmacKey)) : readKeysFile(keys);
   const { pages, items, problems } = readNvsImage(image, nvsKeys || undefined);
   const found = problems.slice();
   const device = showDevice(items, found);

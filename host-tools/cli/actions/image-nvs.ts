@@ -1,5 +1,4 @@
 /** Makes an NVS partition. */
-import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
 import { checkId, recoveryIdentity } from "../../../sdk/identity/device-id.js";
@@ -17,7 +16,7 @@ import { openCaOf } from "../opened-ca.js";
 import { vaultPassphrase } from "../passphrases.js";
 import type { PassphraseOptions } from "../passphrases.js";
 import type { Json } from "../terminal.js";
-import { checkNew, imageKeys, NewFiles, parseSize } from "./image-files.js";
+import { checkNew, imageKeys, NewFiles, parseSize, readInput } from "./image-files.js";
 import type { KeyOptions } from "./image-files.js";
 
 export interface ImageNvsOptions extends PassphraseOptions, KeyOptions {
@@ -63,7 +62,7 @@ export async function imageNvs(options: ImageNvsOptions, context: Context): Prom
   const device: Json = made.device && { id, role, serial, notAfter: notAfterMs === undefined ? undefined : isoTime(notAfterMs) };
   const until = notAfterMs === undefined ? ", to enrol over PSK" : `: certificate ${serial ?? ""}, valid until ${day(notAfterMs)}`;
   context.terminal.result({ image: options.out, sizeBytes: made.sizeBytes, encrypted: keys !== undefined, entries: made.entries, keys: file?.path, device }, [
-    `${options.out}: ${made.entries} keys in ${made.sizeBytes} bytes, ${keys === undefined ? "NOT encrypted" : "encrypted"}.`,
+    `${options.out}: ${made.entries} ${made.entries === 1 ? "key" : "keys"} in ${made.sizeBytes} bytes, ${keys === undefined ? "NOT encrypted" : "encrypted"}.`,
     ...(file === undefined ? [] : [`  ${file.path}: ${options.newKeys === undefined ? "HMAC key; burn it into this board's eFuses, then delete it" : "nvs_keys partition of this board"}`]),
     ...(made.device === undefined ? [] : [`  ${id ?? ""} (${role ?? ""})${until}`]),
   ]);
@@ -83,7 +82,7 @@ function checkOptions({ dir, device, vault, csv, plain, pskOnly, ...keys }: Imag
 }
 
 function tableItems(path: string): NvsItem[] {
-  return parseNvsCsv(readFileSync(path, "utf8"), (name) => readFileSync(resolve(dirname(path), name)));
+  return parseNvsCsv(readInput(path).toString("utf8"), (name) => readInput(resolve(dirname(path), name)));
 }
 
 type Write = (device: readonly NvsItem[]) => { entries: number; sizeBytes: number };

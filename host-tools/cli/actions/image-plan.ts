@@ -1,5 +1,5 @@
 /** Prints what to flash where. */
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { HawserError } from "../../../sdk/errors.js";
 import { flashPlan, shellLine } from "../../images/flash-plan.js";
 import type { FlashEncryption } from "../../images/flash-plan.js";
@@ -7,7 +7,7 @@ import { hexOffset } from "../../images/nvs-format.js";
 import { parsePartitionTable } from "../../images/partition-table.js";
 import type { Context } from "../command-runner.js";
 import { table } from "../terminal.js";
-import { parseEfuseKey, parseSize } from "./image-files.js";
+import { parseEfuseKey, parseSize, readInput } from "./image-files.js";
 
 export interface ImagePlanOptions {
   partitions: string;
@@ -25,7 +25,7 @@ export interface ImagePlanOptions {
 export async function imagePlan(options: ImagePlanOptions, { terminal }: Context): Promise<void> {
   const { chip, port, flashEncryption, hmacKey, efuseKey } = options;
   if ((hmacKey === undefined) !== (efuseKey === undefined)) throw new HawserError("USAGE", "--hmac-key FILE and --efuse-key BLOCK go together", "Give both, or neither.");
-  const partitions = parsePartitionTable(readFileSync(options.partitions, "utf8"), parseSize(options.tableOffset, "--table-offset"));
+  const partitions = parsePartitionTable(readInput(options.partitions).toString("utf8"), parseSize(options.tableOffset, "--table-offset"));
   const files = options.file.map((text) => {
     const [partition = "", ...rest] = text.split("=");
     const path = rest.join("=");

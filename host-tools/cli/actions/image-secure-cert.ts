@@ -1,6 +1,5 @@
 /** Makes an esp_secure_cert partition. */
 import { randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
 import { checkId } from "../../../sdk/identity/device-id.js";
@@ -18,7 +17,7 @@ import { day, isoTime } from "../dates.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
 import type { Json } from "../terminal.js";
-import { checkNew, NewFiles, parseEfuseKey, parseSize } from "./image-files.js";
+import { checkNew, NewFiles, parseEfuseKey, parseSize, readInput } from "./image-files.js";
 
 export interface ImageSecureCertOptions extends PassphraseOptions {
   out: string;
@@ -78,14 +77,14 @@ function checkOptions({ dir, device, csv, cert, key, hmacKey, newHmacKey, efuseK
 }
 
 function tableEntries(path: string, chip: string): TlvEntry[] {
-  return parseSecureCertCsv(readFileSync(path, "utf8"), { chip, readFile: (name) => readFileSync(resolve(dirname(path), name)) });
+  return parseSecureCertCsv(readInput(path).toString("utf8"), { chip, readFile: (name) => readInput(resolve(dirname(path), name)) });
 }
 
 function entriesOf({ cert = "", ca, key, hmacKey, efuseKey, chip }: ImageSecureCertOptions): TlvEntry[] {
-  const certificates = [...(ca === undefined ? [] : [certificateEntry("ca-certificate", readFileSync(ca))]), certificateEntry("device-certificate", readFileSync(cert))];
+  const certificates = [...(ca === undefined ? [] : [certificateEntry("ca-certificate", readInput(ca))]), certificateEntry("device-certificate", readInput(cert))];
   if (key === undefined) return certificates;
-  if (hmacKey === undefined || efuseKey === undefined) return [...certificates, plainKeyEntry(readFileSync(key))];
-  const request = { privateKey: readPrivateKey(readFileSync(key)), hmacKey: readFileSync(hmacKey), efuseKey: parseEfuseKey(efuseKey), chip };
+  if (hmacKey === undefined || efuseKey === undefined) return [...certificates, plainKeyEntry(readInput(key))];
+  const request = { privateKey: readPrivateKey(readInput(key)), hmacKey: readInput(hmacKey), efuseKey: parseEfuseKey(efuseKey), chip };
   // In the order of Espressif's tool.
   return [...dsEntries(request), ...certificates];
 }
@@ -95,7 +94,7 @@ type DeviceOptions = ImageSecureCertOptions & { dir: string; device: string };
 async function forDevice(options: DeviceOptions, context: Context, files: NewFiles, write: (entries: readonly TlvEntry[]) => Json): Promise<void> {
   const id = checkId(options.device);
   const ca = await openCaOf(options, context);
-  const hmacKey = options.newHmacKey === undefined ? options.hmacKey && readFileSync(options.hmacKey) : randomBytes(32);
+  const hmacKey = options.newHmacKey === undefined ? options.hmacKey && readInput(options.hmacKey) : randomBytes(32);
   const salt = randomBytes(SALT_BYTES);
   const derived = hmacKey ? deriveHmacEcdsaKey(hmacKey, salt) : undefined;
   let entries: TlvEntry[] = [];

@@ -1,5 +1,4 @@
 /** Makes a device's label, and puts that on the audit trail first. */
-import { readFileSync } from "node:fs";
 import { HawserError } from "../../../sdk/errors.js";
 import { checkId } from "../../../sdk/identity/device-id.js";
 import { layOut } from "../../labels/layout.js";
@@ -12,7 +11,7 @@ import type { LabelForm } from "../../labels/render.js";
 import type { Context } from "../command-runner.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
-import { checkNew, NewFiles } from "./image-files.js";
+import { checkNew, NewFiles, readInput } from "./image-files.js";
 
 export interface LabelMakeOptions extends PassphraseOptions {
   dir: string;
@@ -76,12 +75,14 @@ export async function labelMake(options: LabelMakeOptions, context: Context): Pr
   ]);
 }
 
-function checkOptions({ out, printer, format, kind, secretFile, newSecret }: LabelMakeOptions): { host: string; port: number } | undefined {
+function checkOptions({ out, printer, format, kind, secretFile, newSecret, vendorId, productId, discriminator, gtin }: LabelMakeOptions): { host: string; port: number } | undefined {
   const usage = (problem: string, next: string): HawserError => new HawserError("USAGE", problem, next);
   if ((out === undefined) === (printer === undefined)) throw usage("--out FILE or --printer HOST is required, not both", "Run: hawser label make --help.");
   if (secretFile !== undefined && newSecret !== undefined) throw usage("--secret-file and --new-secret exclude each other", "Choose one.");
   if ((secretFile ?? newSecret) !== undefined && (kind === "id" || kind === "gs1")) throw usage(`a label of the kind ${kind} holds no secret`, "Use --kind secret.");
-  if (kind === "matter" && newSecret !== undefined) throw usage("Matter's passcode is the device's", "Give it with --secret-file FILE.");
+  if (kind === "matter" && secretFile === undefined) throw usage("Matter's passcode is the one the device knows", "Give it with --secret-file FILE.");
+  if (kind === "matter" && [vendorId, productId, discriminator].includes(undefined)) throw usage("matter needs --vendor-id, --product-id and --discriminator", "Give all three.");
+  if (kind === "gs1" && gtin === undefined) throw usage("gs1 needs --gtin DIGITS", "Give the product's GTIN.");
   if (kind === "esp" && (secretFile ?? newSecret) === undefined) throw usage("the device has to know the secret on the label as well", "Use --new-secret FILE or --secret-file FILE.");
   if (printer === undefined) return undefined;
   if (format !== "zpl") throw usage("--printer takes ZPL", "Add --format zpl.");
@@ -91,7 +92,7 @@ function checkOptions({ out, printer, format, kind, secretFile, newSecret }: Lab
 }
 
 function secretOf({ kind, secretFile, newSecret }: LabelMakeOptions): string | undefined {
-  if (secretFile !== undefined) return readFileSync(secretFile, "utf8").split(/\r?\n/)[0]?.trim();
+  if (secretFile !== undefined) return readInput(secretFile).toString("utf8").split(/\r?\n/)[0]?.trim();
   return newSecret !== undefined || kind === "secret" ? newLabelSecret() : undefined;
 }
 
@@ -117,7 +118,8 @@ function codeOf(options: LabelMakeOptions, secret: string | undefined): Code {
 }
 
 function number(text: string | undefined): number {
-  return /^(0x[0-9a-f]{1,4}|\d{1,8})$/i.test(text ?? "") ? Number(text) : Number.NaN;
+  if (/^(0x[0-9a-f]{1,4}|\d{1,8})$/i.test(text ?? "")) return Number(text);
+  throw badLabel("a number of Matter's is neither decimal nor hexadecimal", "Use 65521 or 0xfff1; the passcode has up to 8 digits.");
 }
 
 function sizeOf(text: string): { widthMm: number; heightMm: number } {
