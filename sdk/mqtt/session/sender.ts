@@ -133,7 +133,13 @@ export class Sender {
     else if (!this.#hasBegun && this.journal instanceof VolatileJournal) this.#cleared = new Set();
     this.#hasBegun = true;
     if (!sessionPresent) this.#forgetSession();
-    for (const message of this.#released.values()) if (message.strikes < APART_STRIKES) this.#release(message);
+    const held = new Set<string>();
+    for (const message of this.#released.values()) {
+      // PUBRELs of a topic keep their order (section 4.6): a broker may deliver as late as at PUBREL.
+      if (held.has(message.topic)) message.strikes = Math.max(message.strikes, APART_STRIKES);
+      if (message.strikes >= APART_STRIKES) held.add(message.topic);
+      else this.#release(message);
+    }
   }
 
   /** The broker knows nothing of this session any more: all that it has not taken over is sent as new. */
@@ -149,7 +155,7 @@ export class Sender {
    */
   #lost(message: OutgoingMessage): void {
     this.#released.delete(message.messageId);
-    this.suspects.answered(message);
+    this.#answered(message);
     if (this.resendsLost && this.#isNewAgain(message)) this.outbox.waiting.append(message);
     else this.#doubt(message, sessionLostError(message));
   }
@@ -308,6 +314,7 @@ export class Sender {
     if (message.qos === 0 || !this.suspects.isAny) return false;
     if (message.strikes >= APART_STRIKES) return true;
     for (const one of this.outbox.apart) if (one.topic === message.topic) return true;
+    for (const one of this.#released.values()) if (one.strikes >= APART_STRIKES && one.topic === message.topic) return message.qos === 2;
     return false;
   }
 
@@ -330,7 +337,10 @@ export class Sender {
   }
 
   #suspect(): OutgoingMessage | undefined {
-    return fewestStrikes([...this.#released.values(), ...this.outbox.firstsApart()]);
+    const firsts = new Map<string, OutgoingMessage>();
+    for (const message of this.#released.values()) if (!firsts.has(message.topic)) firsts.set(message.topic, message);
+    for (const message of this.outbox.firstsApart()) if (!firsts.has(message.topic)) firsts.set(message.topic, message);
+    return fewestStrikes([...firsts.values()]);
   }
 
   /** Sends a suspect alone. @returns the message to be sent; undefined where PUBREL is all that is due */
@@ -435,8 +445,9 @@ export class Sender {
   /** The broker answered, or no answer is wanted any more: what waited behind it on its topic goes with the others again. */
   #answered(message: OutgoingMessage): void {
     this.suspects.answered(message);
-    if (this.#tried !== message) return;
-    this.#tried = undefined;
+    // A suspect whose PUBREL alone was due is tried without being sent.
+    if (this.#tried !== message && !message.isReleased) return;
+    if (this.#tried === message) this.#tried = undefined;
     const followers = new MessageList();
     for (const one of this.outbox.apart) {
       if (one.topic !== message.topic) continue;
@@ -449,7 +460,7 @@ export class Sender {
 
   #complete(message: OutgoingMessage, reasonCode: number, properties: AckPacket["properties"]): void {
     this.#released.delete(message.messageId);
-    this.suspects.answered(message);
+    this.#answered(message);
     if (reasonCode >= 0x80) return this.#denied(message, new RefusedError(`the message to ${message.topic}`, reasonCode, properties));
     for (const one of this.denials?.accepted(message.topic) ?? []) this.#refuse(one);
     this.#forget(message);
