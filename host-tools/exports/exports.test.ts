@@ -13,9 +13,12 @@ import { awsBulk, awsBulkTemplate, awsJitp } from "./aws.js";
 import { azureGroup, azureIndividual } from "./azure.js";
 import { formulaSafe, writeCsv } from "./csv-writer.js";
 import { emqxUsers } from "./emqx.js";
-import { erpCsv } from "./erp.js";
+import { ERP_COLUMNS, erpCsv } from "./erp.js";
+import type { ErpColumn } from "./erp.js";
 import { writePkcs12 } from "./pkcs12.js";
 import { registryJson } from "./registry-json.js";
+import { stationFacts } from "./station-facts.js";
+import type { LedgerEvent } from "../station/factory/ledger-records.js";
 
 const [der = new Uint8Array()] = fromPem("CERTIFICATE", GOLDEN_FILES["g.crt"] ?? "");
 const device = (id: string, attributes: Record<string, string> = {}): ExportDevice => ({
@@ -25,12 +28,28 @@ const material = (...ids: string[]): ExportMaterial => ({ root: der, issuing: de
 
 describe("an export", () => {
   it("for an ERP has its columns in their order, and no cell that is a formula", () => {
-    const csv = erpCsv([device("sensor-1", { mac: "=cmd|'/c calc'!A1", batch: "A;\"7\"", order: "-4711", station: "\tx", operator: "@sum" })], new Map([["sensor-1", "cc"]]), { separator: ";" });
+    const csv = erpCsv([device("sensor-1", { mac: "=cmd|'/c calc'!A1", batch: "A;\"7\"", order: "-4711", station: "\tx", operator: "@sum" })], { labels: new Map([["sensor-1", "cc"]]), separator: ";" });
     expect(csv).toMatch(/^\ufeffid;serial;mac;role;batch;order;station;operator;certificate_serial;certificate_sha256;not_before;not_after;public_key_sha256;firmware_sha256;result;seconds;label_sha256\r\n/);
     expect(csv.split("\r\n")[1]).toBe(`sensor-1;;'=cmd|'/c calc'!A1;sensor;"A;""7""";'-4711;"'\tx";'@sum;4f01;bb;1970-01-01T00:00:00.000Z;1970-01-02T00:00:00.000Z;aa;;;;cc`.replace('"\'\tx"', "'\tx"));
     for (const cell of ["=1", "+1", "-1", "@a", " =1", "\t=1", "\r1", "\"=1", "\uff1d1"]) expect(formulaSafe(cell), cell).toBe(`'${cell}`);
     for (const cell of ["a=1", "1-2", "", "sensor-1"]) expect(formulaSafe(cell)).toBe(cell);
     expect(parseCsv(writeCsv([["a,b", 'q"', "x\ny", " s "]]))[0]?.cells).toEqual(["a,b", 'q"', "x\ny", " s "]);
+  });
+
+  it("for an ERP has what the station's ledger says of the board", () => {
+    const at = "2026-01-01T00:00:00.000Z";
+    const events = [
+      { event: "session", operator: "alice", order: "4711", product: "meter", role: "sensor", attributes: {}, firmware: "AB".repeat(32) },
+      { event: "reserved", id: "sensor-1", mac: "a0b1c2d3e4f5", head: "3", order: "4711", role: "sensor" },
+      { event: "step", id: "sensor-1", step: "passed", phase: "observed", facts: { seconds: 5.5 } },
+      { event: "session", operator: "bob", order: "4712", product: "meter", role: "sensor", attributes: {} },
+      { event: "reserved", id: "sensor-2", head: "4", order: "4712", role: "sensor" },
+    ] as LedgerEvent[];
+    const facts = stationFacts(events.map((event, index) => ({ ...event, n: index + 1, at, prev: "" })));
+    const [, one, two] = parseCsv(erpCsv([device("sensor-1"), device("sensor-2")], { facts }));
+    const cell = (row: { cells: readonly string[] } | undefined, name: ErpColumn): string | undefined => row?.cells[ERP_COLUMNS.indexOf(name)];
+    expect((["mac", "order", "station", "operator", "result", "firmware_sha256"] as const).map((name) => cell(one, name))).toEqual(["a0b1c2d3e4f5", "4711", "3", "alice", "passed", "ab".repeat(32)]);
+    expect((["mac", "order", "operator", "result"] as const).map((name) => cell(two, name))).toEqual(["", "4712", "bob", "reserved"]);
   });
 
   it("for AWS is a line a device whose names are the template's parameters", () => {

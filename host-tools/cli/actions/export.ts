@@ -14,6 +14,8 @@ import { emqxUsers } from "../../exports/emqx.js";
 import { erpCsv } from "../../exports/erp.js";
 import { writePkcs12 } from "../../exports/pkcs12.js";
 import { registryJson } from "../../exports/registry-json.js";
+import { stationFacts } from "../../exports/station-facts.js";
+import { readLedger } from "../../station/factory/ledger.js";
 import { labelsOf } from "../../labels/label-log.js";
 import { fromPem, toPem } from "../../pki/pem.js";
 import type { Context } from "../command-runner.js";
@@ -32,6 +34,7 @@ export interface ExportOptions extends PassphraseOptions {
   device?: string[];
   role?: string;
   secrets?: boolean;
+  station?: string;
   separator: "," | ";";
   bom: boolean;
   awsPolicy?: string;
@@ -68,12 +71,13 @@ export async function exportFor(options: ExportOptions, context: Context): Promi
   ]);
 }
 
-function check(form: ExportForm, { secrets = false, awsPolicy, roleArn, passwords, vault, credentials: directory, outPassphraseFile }: ExportOptions): void {
+function check(form: ExportForm, { secrets = false, awsPolicy, roleArn, passwords, vault, credentials: directory, outPassphraseFile, station }: ExportOptions): void {
   const mayHold = ["json", "emqx-users", "pem", "pkcs12"].includes(form);
   if (secrets && !mayHold) throw usage(`the form ${form} holds no secret`, "Leave out --secrets.");
   if ((form === "aws-template" || form === "aws-jitp") && awsPolicy === undefined) throw usage(`${form} needs --aws-policy NAME`, "Give the AWS IoT policy of the devices.");
   if (form === "aws-jitp" && roleArn === undefined) throw usage("aws-jitp needs --role-arn ARN", "Give the role that may register things.");
   if (form === "emqx-users" && (!secrets || passwords === undefined)) throw usage("emqx-users draws new passwords, which have to go somewhere", "Use --secrets and --passwords FILE.");
+  if (form !== "erp" && station !== undefined) throw usage("--station is for erp", "Leave it out.");
   if (form !== "emqx-users" && passwords !== undefined) throw usage("--passwords is for emqx-users", "Leave it out.");
   if (form !== "pem" && form !== "pkcs12") return;
   if ((vault === undefined) === (directory === undefined)) throw usage("--vault PATH or --credentials DIR is required, not both", "Run: hawser export --help.");
@@ -95,7 +99,8 @@ function contentOf(form: Exclude<ExportForm, "pem" | "pkcs12">, options: ExportO
   switch (form) {
     case "erp": {
       const labels = new Map(labelsOf(options.dir).map(({ id, payloadSha256 }) => [id, payloadSha256]));
-      return { content: erpCsv(material.devices, labels, { separator: options.separator, byteOrderMark: options.bom }) };
+      const facts = options.station === undefined ? undefined : stationFacts(readLedger(options.station).lines);
+      return { content: erpCsv(material.devices, { labels, separator: options.separator, byteOrderMark: options.bom, ...(facts && { facts }) }) };
     }
     case "json":
       return { content: registryJson(material, Date.now()) };

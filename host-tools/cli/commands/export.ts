@@ -15,6 +15,7 @@ export function addExportCommand(program: Command, run: Run): void {
     .option("--device <id>", "only this device; repeatable", collect)
     .option("--role <role>", "only devices with this role")
     .option("--secrets", "let secrets out: json: pre-shared keys; emqx-users: new passwords; pem, pkcs12: the private key")
+    .option("--station <dir>", "erp: directory of a station, whose ledger knows MAC, order, operator and result", parsePath)
     .addOption(new Option("--separator <separator>", "erp: between cells").choices([",", ";"]).default(","))
     .option("--no-bom", "erp: leave out the byte order mark that spreadsheets look for")
     .option("--aws-policy <name>", "aws-template, aws-jitp: AWS IoT policy of the devices")
@@ -34,7 +35,7 @@ export function addExportCommand(program: Command, run: Run): void {
     ],
     json: ['{"form":"erp","out":"fleet.csv","devices":120,"secrets":false}'],
     examples: [
-      "hawser export erp --dir ca --out fleet.csv --separator ';'",
+      "hawser export erp --dir ca --station station --out fleet.csv --separator ';'",
       "hawser export aws-bulk --dir ca --role sensor --out things.json",
       "hawser export azure-group --dir ca --group plant-7 --out group.json",
       "hawser export emqx-users --dir ca --secrets --passwords passwords.csv --out users.csv",
