@@ -20,6 +20,7 @@ const ENTRY_POINTS = [
   "host-tools/cli/main.ts",
   "test/bench/main.ts",
   "test/bench/signers.ts",
+  "test/bench/decisions.ts",
   "test/soak/main.ts",
   "test/bench/sink.ts",
   "test/fuzz/main.ts",

@@ -25,7 +25,7 @@ const program = join(directory, "main.js");
 
 beforeAll(async () => {
   writeFileSync(join(directory, "package.json"), '{"type":"module"}');
-  const entryPoints = [fileURLToPath(new URL("main.ts", import.meta.url))];
+  const entryPoints = ["main.ts", "decisions.ts"].map((file) => fileURLToPath(new URL(file, import.meta.url)));
   await build({ entryPoints, outdir: directory, bundle: true, splitting: true, format: "esm", platform: "node", target: "node20", packages: "external", logLevel: "error" });
 });
 
@@ -44,6 +44,13 @@ function expectMeasured(results: readonly Result[]): void {
     expect(largestRatio).toBeGreaterThanOrEqual(ratio);
   }
 }
+
+it.concurrent("npm run bench:decisions asks a decision point on schedule, and every answer is right", async () => {
+  const run = (...options: string[]): Promise<{ stdout: string }> => promisify(execFile)(process.execPath, [join(directory, "decisions.js"), ...options]);
+  const { stdout } = await run("--rate", "50", "--seconds", "1", "--devices", "3", "--json");
+  expect(JSON.parse(stdout)).toMatchObject({ settings: { rate: 50, seconds: 1, devices: 3 }, questions: 50, wrong: 0, ms: { p99: expect.any(Number) as number } });
+  await expect(run("--rate", "0")).rejects.toMatchObject({ code: 2, stderr: expect.stringContaining("--rate wants a whole number") as string });
+});
 
 describe("npm run bench", () => {
   it("measures every level both ways, round trips and idle connections, plain and mTLS, against the sink", async () => {
