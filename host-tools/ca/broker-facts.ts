@@ -69,7 +69,7 @@ export function brokerFacts(files: CaFiles, keys: CaKeys, entries: ReadonlyMap<s
     keys: recoverable.flatMap(({ name, key }) => pskIdentities(name).map((identity) => ({ name, identity, key }))),
     brokerChainPem: pemChain(readCertificates(files, FILES.brokerChain)),
     brokerKeyPem,
-    anchorsPem: pemChain([keys.root, keys.issuing, ...(keys.previous === undefined ? [] : [keys.previous])].map(({ certificate }) => certificate)),
+    anchorsPem: pemChain([keys.root.certificate, ...(keys.uppers ?? []), keys.issuing.certificate, ...(keys.previous === undefined ? [] : [keys.previous.certificate])]),
     crlPem: files.read(FILES.crl).toString("utf8"),
   };
 }

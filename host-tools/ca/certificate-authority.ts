@@ -136,7 +136,7 @@ function remembered(signerFor: SignerFor): SignerFor {
 }
 
 function hashesOfKeys({ state }: ProvedFiles): string {
-  return [FILES.record, FILES.root, FILES.issuing, FILES.rootKey, FILES.issuingKey, FILES.previous, FILES.previousKey].map((file) => state.files[file]).join(" ");
+  return [FILES.record, FILES.root, FILES.issuing, FILES.rootKey, FILES.issuingKey, FILES.previous, FILES.previousKey, FILES.upper].map((file) => state.files[file]).join(" ");
 }
 
 class OpenedCa implements CaContext {

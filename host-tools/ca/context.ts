@@ -12,7 +12,7 @@ import type { CaFiles } from "../ca-directory/ca-files.js";
 import { corrupt, FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
 import { fromPem, toPem } from "../pki/pem.js";
 import type { CaRecord } from "../ca-directory/ca-record.js";
-import { AbsentRoot, OFFLINE } from "./absent-root.js";
+import { AbsentRoot, OFFLINE, PARENT } from "./absent-root.js";
 import { signerFromPkcs8 } from "../pki/signer.js";
 import type { Signer, SignerFor } from "../pki/signer.js";
 import type { CaStore } from "../ca-directory/ca-store.js";
@@ -20,6 +20,8 @@ import type { CaStore } from "../ca-directory/ca-store.js";
 export interface CaKeys {
   readonly root: Issuer;
   readonly issuing: Issuer;
+  /** Certificates between issuing CA and root, from below, where another PKI is the parent. */
+  readonly uppers?: readonly Uint8Array[];
   /** The issuing CA before, during a rollover. */
   readonly previous?: Issuer;
   /** Opens and seals PSKs and key files. */
@@ -45,6 +47,7 @@ export async function readKeys(files: CaFiles, sealing: Buffer, signerFor: Signe
   return {
     root: await readIssuer(files, FILES.root, FILES.rootKey, sealing, signerFor),
     issuing: await readIssuer(files, FILES.issuing, FILES.issuingKey, sealing, signerFor),
+    ...(files.has(FILES.upper) ? { uppers: readCertificates(files, FILES.upper) } : {}),
     ...(files.has(FILES.previous) ? { previous: await readIssuer(files, FILES.previous, FILES.previousKey, sealing, signerFor) } : {}),
     sealing,
   };
@@ -64,10 +67,14 @@ async function readIssuer(files: CaFiles, certificateFile: string, keyFile: stri
 
 /** @param key PKCS#8, or a reference */
 export async function signerOf(certificate: Uint8Array, key: Buffer, signerFor: SignerFor): Promise<Signer> {
-  const spki = new Uint8Array(new X509Certificate(certificate).publicKey.export({ format: "der", type: "spki" }));
+  return signerOfKey(new Uint8Array(new X509Certificate(certificate).publicKey.export({ format: "der", type: "spki" })), key, signerFor);
+}
+
+/** @param spki the public key that belongs to it, DER */
+export async function signerOfKey(spki: Uint8Array, key: Buffer, signerFor: SignerFor): Promise<Signer> {
   if (!isReference(key)) return signerFromPkcs8(key, spki);
   const reference = key.toString("utf8");
-  return reference === OFFLINE ? new AbsentRoot(spki) : signerFor(reference);
+  return reference === OFFLINE || reference === PARENT ? new AbsentRoot(spki, reference) : signerFor(reference);
 }
 
 function keyMatches(publicKey: KeyObject, pkcs8: Buffer): boolean {
@@ -143,9 +150,10 @@ export function isIssuedBy(leaf: Uint8Array, issuer: Uint8Array): boolean {
   return new X509Certificate(leaf).checkIssued(new X509Certificate(issuer));
 }
 
-/** Leaf and issuing CA: what a device or client shows. */
+/** Leaf and issuing CA, and what is between that and a parent's root: what a device or client shows. */
 export function chainOf(keys: CaKeys, leaf: Uint8Array): Uint8Array[] {
-  return [leaf, (keys.previous !== undefined && isIssuedBy(leaf, keys.previous.certificate) ? keys.previous : keys.issuing).certificate];
+  const isOfPrevious = keys.previous !== undefined && isIssuedBy(leaf, keys.previous.certificate);
+  return [leaf, (isOfPrevious && keys.previous !== undefined ? keys.previous : keys.issuing).certificate, ...(keys.uppers ?? [])];
 }
 
 export function pemChain(certificates: readonly Uint8Array[]): string {

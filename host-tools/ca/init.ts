@@ -1,5 +1,5 @@
 /** Makes a CA directory: in a directory beside its place, moved there by one rename, so that there is never half a CA. */
-import { randomBytes } from "node:crypto";
+import { randomBytes, X509Certificate } from "node:crypto";
 import { mkdirSync, readdirSync, realpathSync, renameSync, rmSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
@@ -11,6 +11,7 @@ import type { ScryptCost } from "../../sim/node/vault/sealed.js";
 import { AuditDigest, auditLine, FIRST_HASH, hashOfLine } from "../ca-directory/audit-trail.js";
 import { brokerRecordsText, newBrokerIdentity } from "./broker-identity.js";
 import { makeCertificate, makeRoot, validityFrom } from "../pki/certificates.js";
+import { pemChain } from "./context.js";
 import type { CaKeys } from "./context.js";
 import { readCaFile } from "../ca-directory/ca-files.js";
 import { RegistryTree } from "../ca-directory/registry-tree.js";
@@ -23,7 +24,8 @@ import { checkBrokerHosts, checkCaName, checkCommonName, DEFAULT_LIFETIMES, newR
 import type { CertificatePolicy, Lifetimes } from "../ca-directory/ca-record.js";
 import { makeCrls, makeRootCrl } from "./revocation.js";
 import type { ExternalKey, KeyType } from "../pki/signer.js";
-import { OFFLINE } from "./absent-root.js";
+import { AbsentRoot, OFFLINE, PARENT } from "./absent-root.js";
+import type { ParentChain } from "./parent-chain.js";
 import { writeOfflineRoot } from "./offline-root.js";
 import { newCaKey, sealedKey } from "./ca-keys.js";
 import type { CaKey } from "./ca-keys.js";
@@ -43,6 +45,8 @@ export interface InitOptions {
   readonly signers?: { readonly root?: () => Promise<ExternalKey>; readonly issuing?: () => Promise<ExternalKey> };
   /** Have the root's key in a folder of its own, `offline-root` in the CA directory, to be carried away; sealed by this passphrase. */
   readonly offlineRoot?: { readonly passphrase: string };
+  /** A chain under another PKI, and the key of the issuing CA in it: see {@link finishUnderParent}. */
+  readonly underParent?: { readonly chain: ParentChain; readonly key: CaKey };
   /** Milliseconds; what is left out keeps its default. */
   readonly lifetimesMs?: Partial<Lifetimes & { root: number; issuing: number }>;
   /** What turning the passphrase into a key costs; the default suits people's passphrases. */
@@ -81,7 +85,7 @@ export async function initCa(directory: string, options: InitOptions): Promise<v
 }
 
 /** The real path of a place that is free. */
-function placeFor(directory: string): string {
+export function placeFor(directory: string): string {
   const path = resolve(directory);
   try {
     mkdirSync(dirname(path), { recursive: true });
@@ -150,13 +154,14 @@ async function writeCa(directory: string, options: InitOptions & { brokerHosts: 
   const nowMs = (options.now ?? Date.now)();
   const { name, brokerHosts, passphrase, signers } = options;
   const { root: rootMs, issuing: issuingMs, ...lifetimesMs } = { ...DEFAULT_LIFETIMES, ...options.lifetimesMs };
-  const root = options.offlineRoot !== undefined ? ("offline" as const) : signers?.root === undefined ? ("file" as const) : ("token" as const);
+  const { underParent } = options;
+  const root = underParent !== undefined ? ("parent" as const) : options.offlineRoot !== undefined ? ("offline" as const) : signers?.root === undefined ? ("file" as const) : ("token" as const);
   const certificatePolicy: CertificatePolicy = { rootKey: options.keyTypes?.root ?? "P-256", issuingKey: options.keyTypes?.issuing ?? "P-256", rootMs, issuingMs, root };
   const { record, sealingKey } = newRecord({ name, brokerHosts, createdAtMs: nowMs, lifetimesMs, certificatePolicy }, passphrase, options.scryptCost);
   const write = (file: string, content: Uint8Array | string): void => writeFileAtomic(join(directory, file), content);
-  const rootKey = await newCaKey(certificatePolicy.rootKey, signers?.root);
-  const issuingKey = await newCaKey(certificatePolicy.issuingKey, signers?.issuing);
-  const keys = await makeCertificates(options, certificatePolicy, rootKey, issuingKey, sealingKey, nowMs);
+  const rootKey = underParent === undefined ? await newCaKey(certificatePolicy.rootKey, signers?.root) : parentKey(underParent.chain);
+  const issuingKey = underParent?.key ?? (await newCaKey(certificatePolicy.issuingKey, signers?.issuing));
+  const keys = underParent === undefined ? await makeCertificates(options, certificatePolicy, rootKey, issuingKey, sealingKey, nowMs) : parentKeys(underParent.chain, rootKey, issuingKey, sealingKey);
   if (options.offlineRoot !== undefined) {
     const offline = { ca: name, key: rootKey, certificate: keys.root.certificate, issuing: keys.issuing.certificate, passphrase: options.offlineRoot.passphrase };
     writeOfflineRoot(join(directory, DIRECTORIES.offlineRoot), { ...offline, ...(options.scryptCost === undefined ? {} : { scryptCost: options.scryptCost }) });
@@ -166,24 +171,35 @@ async function writeCa(directory: string, options: InitOptions & { brokerHosts: 
   write(FILES.issuingKey, sealedKey(sealingKey, issuingKey, FILES.issuingKey));
   write(FILES.root, toPem("CERTIFICATE", keys.root.certificate));
   write(FILES.issuing, toPem("CERTIFICATE", keys.issuing.certificate));
+  if (keys.uppers !== undefined) write(FILES.upper, pemChain(keys.uppers));
   const broker = await newBrokerIdentity(keys, record, nowMs);
   write(FILES.brokerKey, broker.sealedKey);
   write(FILES.brokerChain, broker.chainPem);
   write(FILES.brokerRecords, brokerRecordsText([broker.certificate]));
-  const rootLists = await makeRootCrl(keys.root, record, 1, nowMs);
+  const rootLists = underParent?.chain.lists ?? (await makeRootCrl(keys.root, record, 1, nowMs));
   if (root !== "file") write(FILES.rootCrl, rootLists);
   write(FILES.crl, await makeCrls(keys, record, [broker.certificate], 1, nowMs, rootLists));
   write(FILES.outputs, outputsText([]));
   const line = auditLine(FIRST_HASH, 1, new Date(nowMs), { event: "ca-created", ca: name });
   write(FILES.audit, `${line}\n`);
   write(FILES.record, recordText(record));
-  const sealed = [...SEALED_FILES, ...(root === "file" ? [] : [FILES.rootCrl])];
+  const sealed = [...SEALED_FILES, ...(root === "file" ? [] : [FILES.rootCrl]), ...(keys.uppers === undefined ? [] : [FILES.upper])];
   const files = Object.fromEntries(sealed.map((file) => [file, sha256(readCaFile(directory, file))]));
   const audit = new AuditDigest().with(line);
   const state = { v: 1 as const, instance: randomBytes(16).toString("hex"), revision: 1, audit, registry: new RegistryTree([]).root, files };
   write(FILES.state, stateText(stateKey(sealingKey), state));
   write(FILES.revision, revisionText({ number: 1, auditHash: hashOfLine(line) }));
   sealingKey.fill(0);
+}
+
+function parentKey({ root }: ParentChain): CaKey {
+  const publicKey = new Uint8Array(new X509Certificate(root).publicKey.export({ format: "der", type: "spki" }));
+  return { signer: new AbsentRoot(publicKey, PARENT), publicKey, secret: Buffer.from(PARENT) };
+}
+
+function parentKeys({ root, uppers, issuing }: ParentChain, rootKey: CaKey, issuingKey: CaKey, sealing: Buffer): CaKeys {
+  const issuers = { root: { certificate: root, signer: rootKey.signer }, issuing: { certificate: issuing, signer: issuingKey.signer } };
+  return { ...issuers, ...(uppers.length === 0 ? {} : { uppers }), sealing };
 }
 
 async function makeCertificates(options: InitOptions, policy: CertificatePolicy, rootKey: CaKey, issuingKey: CaKey, sealing: Buffer, nowMs: number): Promise<CaKeys> {

@@ -70,7 +70,7 @@ export async function nextIssuingKey(ca: CaContext, draft: Draft, signer: Rollov
 }
 
 /** The change itself: the new issuing CA takes its place, and the one before stays trusted. */
-export async function moveTo(ca: CaContext, draft: Draft, certificate: Uint8Array, signer: Signer, newSealedKey: Buffer): Promise<Rollover> {
+export async function moveTo(ca: CaContext, draft: Draft, certificate: Uint8Array, signer: Signer, newSealedKey: Buffer, uppers = ca.keys.uppers): Promise<Rollover> {
   const { issuing, sealing } = ca.keys;
   const oldKey = readSealedKey(draft, FILES.issuingKey, sealing);
   draft.write(FILES.previous, toPem("CERTIFICATE", issuing.certificate));
@@ -78,7 +78,7 @@ export async function moveTo(ca: CaContext, draft: Draft, certificate: Uint8Arra
   oldKey.fill(0);
   draft.write(FILES.issuing, toPem("CERTIFICATE", certificate));
   draft.write(FILES.issuingKey, newSealedKey);
-  const keys: CaKeys = { ...ca.keys, issuing: { certificate, signer }, previous: issuing };
+  const keys: CaKeys = { ...ca.keys, issuing: { certificate, signer }, previous: issuing, ...(uppers === undefined ? {} : { uppers }) };
   const broker = await renewIn(draft, keys, ca.record);
   draft.write(FILES.crl, await crlsFor(ca.record, keys, draft));
   const { subject, serialNumber, validTo } = new X509Certificate(certificate);
@@ -114,7 +114,8 @@ const NAMED = 20;
 export async function retirePrevious(ca: CaContext, force: boolean): Promise<Retirement> {
   return ca.store.change(async (draft) => {
     const previous = checkNobodyHangs(ca, draft, force);
-    return retireIn(ca, draft, previous, true);
+    // Under a parent, brokers have no list of the old issuing CA any more and refuse what is of it; the parent may revoke it too.
+    return retireIn(ca, draft, previous, certificatePolicyOf(ca.record).root !== "parent");
   });
 }
 

@@ -10,9 +10,11 @@ import { FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
 import { fromPem, toPem } from "../pki/pem.js";
 import { nodeCrypto } from "../pki/signer.js";
 import { sealedKey } from "./ca-keys.js";
-import { readSealedKey, signerOf } from "./context.js";
+import { readSealedKey, signerOf, signerOfKey } from "./context.js";
 import type { CaContext } from "./context.js";
-import { crlsFor, readRetired } from "./revocation.js";
+import { checkParentChain, invalid as invalidChain, issuingRequest, newestList } from "./parent-chain.js";
+import type { ParentAnswer } from "./parent-chain.js";
+import { crlsFor, readRetired, readRootCrlTimes } from "./revocation.js";
 import { checkNobodyHangs, moveTo, nextIssuingKey, nextName, recordOf, retireIn } from "./rollover.js";
 import type { Rollover, RolloverOptions } from "./rollover.js";
 import { fingerprint, signedRequest } from "./root-request.js";
@@ -33,7 +35,9 @@ export interface ErrandOptions extends RolloverOptions {
  * @throws HawserError `ROOT_AT_HAND`, `ROLLOVER_UNFINISHED`, `NO_ROLLOVER`, `ISSUER_IN_USE`, `SIGNER_REQUIRED`, and as every change
  */
 export async function makeRootRequest(ca: CaContext, errand: Errand, options: ErrandOptions = {}): Promise<string> {
-  if (certificatePolicyOf(ca.record).root !== "offline") throw new HawserError("ROOT_AT_HAND", "this CA has its root's key at hand", "Run: hawser ca rollover, or hawser ca crl");
+  const { root: place } = certificatePolicyOf(ca.record);
+  if (place === "parent") return requestToParent(ca, errand, options);
+  if (place !== "offline") throw new HawserError("ROOT_AT_HAND", "this CA has its root's key at hand", "Run: hawser ca rollover, or hawser ca crl");
   return ca.store.change(async (draft) => {
     const retired: RetiredIssuer[] = readRetired(draft).map(asRetired);
     if (errand === "retire") retired.push(asRetired(recordOf(checkNobodyHangs(ca, draft, options.force === true).certificate, draft.nowMs)));
@@ -42,6 +46,16 @@ export async function makeRootRequest(ca: CaContext, errand: Errand, options: Er
     const signedBy = new X509Certificate(current.certificate).serialNumber.toLowerCase();
     const request = { ca: ca.record.name, root: fingerprint(root.certificate), madeAtMs: draft.nowMs, ...(issuing === undefined ? {} : { issuing }), retired, signedBy };
     return signedRequest(request, current.signer);
+  });
+}
+
+/** A PKCS#10 request; all else is the parent's own business. */
+async function requestToParent(ca: CaContext, errand: Errand, options: ErrandOptions): Promise<string> {
+  if (errand !== "rollover") throw new HawserError("ROOT_AT_HAND", "the parent PKI signs its revocation lists by itself", "Import them with: hawser ca answer; retire an issuing CA with: hawser ca rollover --retire");
+  return ca.store.change(async (draft) => {
+    const { commonName, publicKey } = await wantedIssuer(ca, draft, options);
+    const key = readSealedKey(draft, FILES.nextKey, ca.keys.sealing);
+    return issuingRequest(commonName, await signerOfKey(publicKey, key, ca.signerFor));
   });
 }
 
@@ -79,6 +93,7 @@ export interface ImportedAnswer {
  */
 export async function importAnswer(ca: CaContext, text: string): Promise<ImportedAnswer> {
   const { certificates, lists } = read(text);
+  if (certificatePolicyOf(ca.record).root === "parent") return importFromParent(ca, { certificates, lists });
   return ca.store.change(async (draft) => {
     const [list, another] = lists;
     if (list === undefined || another !== undefined || certificates.length > 1) throw invalid("it must hold one revocation list and at most one certificate");
@@ -100,6 +115,45 @@ export async function importAnswer(ca: CaContext, text: string): Promise<Importe
   });
 }
 
+/**
+ * Takes in what the parent PKI sent: a chain for the issuing CA that was asked for, or newer revocation lists, or both.
+ *
+ * @throws HawserError `PARENT_CHAIN_INVALID`, and as every change
+ */
+export async function importFromParent(ca: CaContext, { certificates, lists }: ParentAnswer): Promise<ImportedAnswer> {
+  return ca.store.change(async (draft) => {
+    const { root, uppers = [] } = ca.keys;
+    const known = { certificates: [...certificates, root.certificate, ...uppers], lists: [...lists, ...fromPem("X509 CRL", draft.read(FILES.rootCrl).toString("utf8"))] };
+    if (draft.has(FILES.next) && certificates.length > 0) {
+      const { publicKey } = readNext(draft);
+      const chain = await checkParentChain(known, publicKey, draft.nowMs);
+      if (!Buffer.from(chain.root).equals(root.certificate)) throw invalidChain("the new certificate is under another root than this CA's", "Devices trust the root of this CA alone: have it signed under that.");
+      if (isSameName(chain.issuing, ca.keys.issuing.certificate)) throw invalidChain("the new issuing CA has the same name as the present one: their revocation lists could not be told apart", "Have it issued with the name that the request asks for.");
+      const above = [...uppers, ...chain.uppers.filter((der) => !uppers.some((one) => Buffer.from(one).equals(der)))];
+      draft.write(FILES.rootCrl, await listsOf([...above, root.certificate], known.lists, draft.nowMs));
+      if (above.length > 0) draft.write(FILES.upper, above.map((der) => toPem("CERTIFICATE", der)).join(""));
+      const rollover = await adopt(ca, draft, chain.issuing, above.length > 0 ? above : undefined);
+      return { rollover, crlNextUpdateMs: readRootCrlTimes(draft)?.nextUpdateMs ?? 0 };
+    }
+    if (certificates.length > 0) throw invalidChain("it has a certificate, and none was asked for", "Ask for one with: hawser ca request");
+    const newest = await listsOf([...uppers, root.certificate], known.lists, draft.nowMs);
+    if (newest === draft.read(FILES.rootCrl).toString("utf8")) throw invalidChain("it has no revocation list that is newer than those that are here");
+    draft.write(FILES.rootCrl, newest);
+    draft.write(FILES.crl, await crlsFor(ca.record, ca.keys, draft));
+    const crlNextUpdateMs = readRootCrlTimes(draft)?.nextUpdateMs ?? 0;
+    draft.record({ event: "root-crl-imported", nextUpdate: new Date(crlNextUpdateMs).toISOString() });
+    return { crlNextUpdateMs };
+  });
+}
+
+async function listsOf(issuers: readonly Uint8Array[], lists: readonly Uint8Array[], nowMs: number): Promise<string> {
+  return (await Promise.all(issuers.map((der) => newestList(new X509Certificate(der), lists, nowMs)))).join("");
+}
+
+function isSameName(a: Uint8Array, b: Uint8Array): boolean {
+  return new X509Certificate(a).subject === new X509Certificate(b).subject;
+}
+
 async function takeOver(ca: CaContext, draft: Draft, der: Uint8Array): Promise<Rollover> {
   if (!draft.has(FILES.next)) throw invalid("it has a certificate, and none was asked for");
   const { commonName, publicKey } = readNext(draft);
@@ -108,6 +162,11 @@ async function takeOver(ca: CaContext, draft: Draft, der: Uint8Array): Promise<R
   if (!isAsked) throw invalid(`its certificate is not for the issuing CA that was asked for (${commonName})`);
   if (!certificate.ca || !certificate.checkIssued(root) || !certificate.verify(root.publicKey)) throw invalid("its certificate is not that of a CA, or not signed by the root");
   if (Date.parse(certificate.validTo) <= draft.nowMs || Date.parse(certificate.validFrom) > draft.nowMs) throw invalid("its certificate is not valid now; check the clock of the root's machine");
+  return adopt(ca, draft, der);
+}
+
+/** The certificate, checked, and the key that was kept for it become the issuing CA. */
+async function adopt(ca: CaContext, draft: Draft, der: Uint8Array, uppers?: readonly Uint8Array[]): Promise<Rollover> {
   const { sealing } = ca.keys;
   const key = readSealedKey(draft, FILES.nextKey, sealing);
   const signer = await signerOf(der, key, ca.signerFor);
@@ -115,7 +174,7 @@ async function takeOver(ca: CaContext, draft: Draft, der: Uint8Array): Promise<R
   key.fill(0);
   draft.removeFile(FILES.next);
   draft.removeFile(FILES.nextKey);
-  return moveTo(ca, draft, der, signer, sealed);
+  return moveTo(ca, draft, der, signer, sealed, uppers);
 }
 
 /** A list must follow the one that is there: a root's copy that is older would let retired issuing CAs in again. */

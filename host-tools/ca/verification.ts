@@ -39,24 +39,27 @@ export async function verifyCa(directory: string, passphrase: string, nowMs = Da
   const names = [...entries.values()];
   const brokers = readBrokerRecords(files);
   const issuers = [FILES.issuing, FILES.root, ...(files.has(FILES.previous) ? [FILES.previous] : [])].map((file) => new X509Certificate(readCertificates(files, file)[0] ?? new Uint8Array()));
+  const uppers = (files.has(FILES.upper) ? readCertificates(files, FILES.upper) : []).map((der) => new X509Certificate(der));
   const trail = verifyAuditText(readCaFile(path, FILES.audit).toString("utf8"), files.state.audit.head);
   const problems = [
     ...(trail.ok ? [] : [`line ${trail.line} of the audit trail: ${trail.problem}`]),
-    ...chainProblems(issuers),
+    ...chainProblems(issuers, uppers),
     ...names.flatMap((entry) => entryProblems(entry, issuers)),
-    ...(await crlProblems(files, [...names.flatMap(({ certificates }) => certificates), ...brokers], issuers, nowMs)),
+    ...(await crlProblems(files, [...names.flatMap(({ certificates }) => certificates), ...brokers], [...issuers, ...uppers], nowMs)),
   ];
   const certificates = names.reduce((sum, entry) => sum + entry.certificates.length, brokers.length);
   const { revision, instance } = files.state;
   return { revision, instance, names: names.length, certificates, auditLines: trail.ok ? trail.lines : 0, problems, strangers: strangersIn(path) };
 }
 
-function chainProblems([issuing, root, previous]: readonly X509Certificate[]): string[] {
+function chainProblems([issuing, root, previous]: readonly X509Certificate[], uppers: readonly X509Certificate[]): string[] {
   if (issuing === undefined || root === undefined) return [];
+  const isUnderRoot = (certificate: X509Certificate): boolean => [root, ...uppers].some((above) => certificate !== above && certificate.checkIssued(above) && certificate.verify(above.publicKey));
   return [
     ...(root.verify(root.publicKey) ? [] : ["the root certificate is not signed by its own key"]),
-    ...(previous === undefined || previous.verify(root.publicKey) ? [] : ["the certificate of the issuing CA before is not signed by the root"]),
-    ...(issuing.verify(root.publicKey) ? [] : ["the issuing CA's certificate is not signed by the root"]),
+    ...(previous === undefined || isUnderRoot(previous) ? [] : ["the certificate of the issuing CA before is not signed by the root"]),
+    ...uppers.flatMap((upper) => (isUnderRoot(upper) ? [] : [`${upper.subject} is not under the root`])),
+    ...(isUnderRoot(issuing) ? [] : ["the issuing CA's certificate is not signed by the root"]),
   ];
 }
 

@@ -80,6 +80,7 @@ const CREDENTIAL = [
   "WRONG_PIN",
   "PIN_REQUIRED",
   "ROOT_ABSENT",
+  "PARENT_CHAIN_INVALID",
 ];
 
 const CREDENTIAL_FAILURES: readonly FailureCode[] = [
@@ -206,6 +207,7 @@ const DATA = [
   "NOT_A_ROOT",
   "ROOT_CORRUPT",
   "LEDGER_CORRUPT",
+  "NOT_PENDING",
 ];
 
 const CODES = new Map<string, ExitCode>([

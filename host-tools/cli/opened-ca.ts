@@ -86,7 +86,7 @@ export const PART_NAMES: Readonly<Record<Expiry["what"], string>> = {
 const EXPIRY_ADVICE: Partial<Record<Expiry["what"], string>> = {
   broker: "Run: hawser ca broker-cert",
   crl: "Run: hawser ca crl",
-  "root-crl": "Run: hawser ca crl --root, or, for an offline root: hawser ca request --for crl",
+  "root-crl": "Run: hawser ca crl --root, or, for an offline root, hawser ca request --for crl, or for a parent PKI, import its list: hawser ca answer",
   issuing: "Run: hawser ca rollover",
   root: "Make a new CA in time and provision the devices again.",
 };

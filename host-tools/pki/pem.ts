@@ -1,6 +1,6 @@
 /** PEM (RFC 7468) and DER, both ways. */
 
-export type PemLabel = "CERTIFICATE" | "PRIVATE KEY" | "X509 CRL";
+export type PemLabel = "CERTIFICATE" | "CERTIFICATE REQUEST" | "PRIVATE KEY" | "X509 CRL";
 
 /** One PEM block, ending in a line feed. */
 export function toPem(label: PemLabel, der: Uint8Array): string {

@@ -2,13 +2,19 @@
 import { join } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
 import { DEFAULT_LIFETIMES } from "../../ca-directory/ca-record.js";
+import { readFileSync } from "node:fs";
+import { writeFileAtomic } from "../../../sim/node/files/atomic-file.js";
+import { readParentFile } from "../../ca/parent-chain.js";
+import { beginUnderParent, finishUnderParent } from "../../ca/pending-ca.js";
+import { tokenSigners } from "../../pkcs11/token-signer.js";
+import { day } from "../dates.js";
 import { initCa } from "../../ca/init.js";
 import type { InitOptions } from "../../ca/init.js";
 import { openCaReadOnly, trustAnchorFile } from "../../ca/read-only.js";
 import type { KeyType } from "../../pki/signer.js";
 import type { Context } from "../command-runner.js";
 import { DIRECTORIES } from "../../ca-directory/directory-layout.js";
-import { caPassphrase, rootPassphrase } from "../passphrases.js";
+import { caPassphrase, rootPassphrase, tokenPins } from "../passphrases.js";
 import type { PassphraseOptions } from "../passphrases.js";
 import { checkSigner, tokenKeyMaker } from "../token-keys.js";
 
@@ -24,7 +30,10 @@ export interface CaInitOptions extends PassphraseOptions, Record<`${Life}Life`, 
   issuingKey: KeyType;
   signer?: string;
   rootSigner?: string;
-  root: "here" | "offline";
+  root: "here" | "offline" | "parent";
+  csr?: string;
+  chain?: readonly string[];
+  crl?: readonly string[];
   existingKey?: boolean;
   json?: boolean;
 }
@@ -33,12 +42,23 @@ export async function makeCa(options: CaInitOptions, context: Context): Promise<
   const { terminal, env } = context;
   const lifetimesMs = checkedLifetimes(options);
   for (const uri of [options.signer, options.rootSigner]) checkSigner(uri);
-  const passphrase = await caPassphrase(options, env, true);
+  checkParentOptions(options);
+  const passphrase = await caPassphrase(options, env, options.chain === undefined);
   const offlineRoot = options.root === "offline" ? { passphrase: await rootPassphrase(options, env, "the offline root", passphrase) } : undefined;
+  if (options.chain !== undefined) return finish(options, options.chain, passphrase, context);
   const make = tokenKeyMaker(options, context);
   const { name, rootName, issuingName, rootKey, issuingKey, brokerHost: brokerHosts } = options;
   const signers = { ...named("root", make(options.rootSigner, rootKey)), ...named("issuing", make(options.signer, issuingKey)) };
   const names: Partial<InitOptions> = { ...named("rootName", rootName), ...named("issuingName", issuingName), ...named("brokerHosts", brokerHosts) };
+  if (options.csr !== undefined) {
+    const request = await beginUnderParent(options.dir, { name, ...names, passphrase, lifetimesMs, keyTypes: { issuing: issuingKey }, signers }, tokenSigners(tokenPins(options, env, terminal)));
+    writeFileAtomic(options.csr, request);
+    terminal.result({ dir: options.dir, csr: options.csr }, [
+      `The request for the issuing CA is in ${options.csr}: have the parent PKI sign it as a subordinate CA (path length 0).`,
+      `Then: hawser ca init --dir ${options.dir} --chain CERTIFICATES --crl REVOCATION-LISTS`,
+    ]);
+    return;
+  }
   await initCa(options.dir, { name, ...names, passphrase, lifetimesMs, keyTypes: { root: rootKey, issuing: issuingKey }, signers, ...named("offlineRoot", offlineRoot) });
   const view = openCaReadOnly(options.dir);
   const root = trustAnchorFile(options.dir);
@@ -48,6 +68,25 @@ export async function makeCa(options: CaInitOptions, context: Context): Promise<
     ...(keys.issuing === "token" ? [`The issuing key is in the token${keys.root === "token" ? ", and so is the root's" : "; the root's is in a sealed file"}.`] : []),
     ...(offlineRoot === undefined ? [] : [offlineAdvice(options.dir, offlineRoot.passphrase === passphrase)]),
     `Next: hawser provision --dir ${options.dir} --id ID --vault ${join(".", "ID.vault")}`,
+  ]);
+}
+
+/** @throws HawserError `USAGE` */
+function checkParentOptions({ root, csr, chain, rootSigner }: CaInitOptions): void {
+  const wrong = (what: string): HawserError => new HawserError("USAGE", what, "See hawser ca init --help.");
+  if ((root === "parent") !== (csr !== undefined)) throw wrong("--root parent and --csr belong together");
+  if (chain !== undefined && csr !== undefined) throw wrong("--chain is for the second run, when the parent has signed");
+  if (csr !== undefined && rootSigner !== undefined) throw wrong("the root is the parent's: --root-signer makes no sense");
+}
+
+async function finish(options: CaInitOptions, chain: readonly string[], passphrase: string, { terminal, env }: Context): Promise<void> {
+  const parts = [...chain, ...(options.crl ?? [])].map((file) => readParentFile(readFileSync(file), file));
+  const answer = { certificates: parts.flatMap(({ certificates }) => certificates), lists: parts.flatMap(({ lists }) => lists) };
+  await finishUnderParent(options.dir, answer, { passphrase, signerFor: tokenSigners(tokenPins(options, env, terminal)) });
+  const { name, brokerHosts, rootCrl } = openCaReadOnly(options.dir);
+  terminal.result({ dir: options.dir, name, brokerHosts, root: trustAnchorFile(options.dir), keys: { root: "parent" } }, [
+    `The CA "${name}" is in ${options.dir}, under its parent, with a broker certificate for ${brokerHosts.join(", ")}.`,
+    ...(rootCrl === undefined ? [] : [`Import newer revocation lists of the parent before ${day(rootCrl.nextUpdateMs)}: hawser ca answer --dir ${options.dir} --answer FILE`]),
   ]);
 }
 

@@ -4,6 +4,8 @@ import { createInterface } from "node:readline/promises";
 import { HawserError } from "../../../sdk/errors.js";
 import { writeFileAtomic } from "../../../sim/node/files/atomic-file.js";
 import { answerRequest } from "../../ca/offline-root.js";
+import { readParentFile } from "../../ca/parent-chain.js";
+import { toPem } from "../../pki/pem.js";
 import type { Errand } from "../../ca/root-errand.js";
 import { tokenSigners } from "../../pkcs11/token-signer.js";
 import type { Context } from "../command-runner.js";
@@ -26,7 +28,7 @@ export interface RequestOptions extends PassphraseOptions {
 
 export async function request(options: RequestOptions, context: Context): Promise<void> {
   checkSigner(options.signer);
-  checkPlace(options.out, "A request to");
+  checkPlace(options.out, "A request to", "-----BEGIN CERTIFICATE REQUEST");
   const ca = await openCaOf(options, context);
   const signer = options.signer === FILE_SIGNER ? FILE_SIGNER : tokenKeyMaker(options, context)(options.signer, ca.certificatePolicy.issuingKey);
   const text = await ca.makeRootRequest(options.for, { force: options.force === true, ...(signer === undefined ? {} : { signer }) });
@@ -34,7 +36,9 @@ export async function request(options: RequestOptions, context: Context): Promis
   context.terminal.result({ request: options.out, for: options.for, text }, [
     ...text.trimEnd().split("\n"),
     "",
-    `Take ${options.out} to the root: hawser ca root-sign --root FOLDER --request ${options.out} --out ANSWER`,
+    ca.certificatePolicy.root === "parent"
+      ? `Have the parent PKI sign ${options.out}, then: hawser ca answer --dir ${options.dir} --answer CERTIFICATES`
+      : `Take ${options.out} to the root: hawser ca root-sign --root FOLDER --request ${options.out} --out ANSWER`,
   ]);
 }
 
@@ -69,12 +73,13 @@ async function confirmed(text: string, terminal: Terminal): Promise<boolean> {
 
 export interface AnswerOptions extends PassphraseOptions {
   dir: string;
-  answer: string;
+  answer: readonly string[];
   json?: boolean;
 }
 
 export async function answer(options: AnswerOptions, context: Context): Promise<void> {
-  const text = readFileSync(options.answer, "utf8");
+  // DER of a parent becomes PEM: one text for all.
+  const text = options.answer.map((file) => textOf(file)).join("\n");
   const ca = await openCaOf(options, context);
   const { rollover, leftBehind, crlNextUpdateMs } = await ca.importAnswer(text);
   const list = `The root's revocation list is good until ${day(crlNextUpdateMs)}.`;
@@ -90,8 +95,15 @@ export async function answer(options: AnswerOptions, context: Context): Promise<
   }
 }
 
+function textOf(file: string): string {
+  const bytes = readFileSync(file);
+  if (bytes[0] !== 0x30) return bytes.toString("utf8");
+  const { certificates, lists } = readParentFile(bytes, file);
+  return [...certificates.map((der) => toPem("CERTIFICATE", der)), ...lists.map((der) => toPem("X509 CRL", der))].join("");
+}
+
 /** What an earlier run of the same command wrote may be replaced; nothing else is. Throws `OUT_EXISTS`. */
-function checkPlace(path: string, start: string): void {
-  if (!existsSync(path) || readFileSync(path, "utf8").startsWith(start)) return;
+function checkPlace(path: string, ...starts: string[]): void {
+  if (!existsSync(path) || starts.some((start) => readFileSync(path, "utf8").startsWith(start))) return;
   throw new HawserError("OUT_EXISTS", `${path} is there already and is something else`, "Choose another file.");
 }

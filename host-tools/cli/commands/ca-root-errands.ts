@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { ERRANDS } from "../../ca/root-errand.js";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
+import { collect } from "../values.js";
 import { caDirectory, caPassphrase, json, parsePath } from "./shared-options.js";
 
 /** Where a key is made. */
@@ -18,7 +19,7 @@ export function addRootErrands(ca: Command, run: Run): void {
 }
 
 function addRequest(ca: Command, run: Run): void {
-  const command = caDirectory(ca.command("request").description("Write a request to the offline root: for another issuing CA, or a revocation list."))
+  const command = caDirectory(ca.command("request").description("Write a request to an offline root or parent PKI: for another issuing CA, or a revocation list."))
     .requiredOption("--out <file>", "file to write the request to", parsePath)
     .addOption(new Option("--for <errand>", "another issuing CA, the end of the one before, or a fresh revocation list").choices([...ERRANDS]).default("rollover"))
     .option("--force", "with --for retire: also when names still hang on the issuing CA before")
@@ -55,7 +56,7 @@ function addRootSign(ca: Command, run: Run): void {
 }
 
 function addAnswer(ca: Command, run: Run): void {
-  const command = caDirectory(ca.command("answer").description("Import what the offline root answered.")).requiredOption("--answer <file>", "the answer", parsePath);
+  const command = caDirectory(ca.command("answer").description("Import what the offline root or the parent PKI answered.")).requiredOption("--answer <file>", "the answer; of a parent PKI: certificates or revocation lists, PEM or DER; repeatable", collect);
   json(caPassphrase(command));
   addHelp(command, {
     notes: ["Everything in it is checked against the root's certificate. An older answer, or one to another request, is refused."],

@@ -29,8 +29,11 @@ function addInit(ca: Command, run: Run): void {
   certificateOptions(init);
   signerOption(init)
     .option("--root-signer <uri>", "the same for the root's key (default: a sealed file)")
-    .addOption(new Option("--root <place>", "where the root's key is to live: here, or in a folder that you carry away").choices(["here", "offline"]).default("here"))
+    .addOption(new Option("--root <place>", "where the root's key is to live: here, in a folder that you carry away, or with a parent PKI").choices(["here", "offline", "parent"]).default("here"))
     .option("--root-passphrase-file <file>", "with --root offline: file whose first line is the root's passphrase (default: $HAWSER_ROOT_PASSPHRASE or the file $HAWSER_ROOT_PASSPHRASE_FILE, else the CA's)", parsePath)
+    .option("--csr <file>", "with --root parent: file to write the request for the issuing CA to", parsePath)
+    .option("--chain <file>", "the second run: certificates from the parent, from issuing CA to root, PEM or DER; repeatable", collect)
+    .option("--crl <file>", "with --chain: revocation lists of the parent's CAs, PEM or DER; repeatable", collect)
     .option("--existing-key", "use keys of these names that are in the token already");
   json(weakPassphrase(caPassphrase(init)));
   addHelp(init, {
@@ -40,6 +43,8 @@ function addInit(ca: Command, run: Run): void {
       "HAWSER_PASSPHRASE='a long passphrase' hawser ca init --dir ca",
       "hawser ca init --dir ca --name 'Plant 7' --broker-host mqtt.example.com --broker-host 10.0.0.5 --passphrase-file /run/secrets/ca",
       "hawser ca init --dir ca --root-life 25y --root-key P-384 --device-life 90d",
+      "hawser ca init --dir ca --root parent --csr issuing.csr.pem",
+      "hawser ca init --dir ca --chain chain.pem --crl parent.crl",
       "hawser ca init --dir ca --signer 'pkcs11:token=hawser;object=issuing' --pin-file /run/secrets/pin",
     ],
     exits: [3, 5, 6],
