@@ -23,6 +23,7 @@ const PARTS = [
   { debian: "iproute2", fails: () => says("ip utility", "ip", "-Version") },
   { debian: "systemd", fails: () => says("systemd", "systemd-analyze", "--version") },
   { debian: "libxml2-utils", fails: () => says("libxml", "xmllint", "--version") },
+  { debian: "chromium", fails: () => says("Chromium", "chromium", "--version") },
   { debian: "openssl", fails: () => says("OpenSSL", "openssl", "version") },
   { debian: "gcc", fails: () => compiles("int main(void) { return 0; }", []) },
   { debian: "libc6-dev", fails: () => compiles("#include <stdio.h>\nint main(void) { return puts(\"\") < 0; }", []) },

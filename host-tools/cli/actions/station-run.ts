@@ -2,6 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { HawserError } from "../../../sdk/errors.js";
 import type { BoardFault } from "../../../sim/boards/board-faults.js";
 import { Jig, wrongVerdicts } from "../../../sim/boards/jig.js";
@@ -16,8 +17,16 @@ import { idsByBatch, idsByList, idsByPattern } from "../../station/factory/id-so
 import type { IdSource } from "../../station/factory/id-source.js";
 import { Ledger } from "../../station/factory/ledger.js";
 import type { ShiftOrder } from "../../station/factory/ledger-records.js";
+import type { BoardRecord } from "../../station/factory/ledger-records.js";
+import { ReportQueue } from "../../station/factory/report-queue.js";
 import { readHeadPlaces } from "../../station/factory/serial-places.js";
 import type { HeadPlace } from "../../station/factory/serial-places.js";
+import { layOut } from "../../labels/layout.js";
+import { idPayload } from "../../labels/payloads.js";
+import { printRaw, RAW_PORT } from "../../labels/printer.js";
+import { renderLabel } from "../../labels/render.js";
+import { startPage } from "../../station/page/page-server.js";
+import { ENGLISH_TEXTS, readPageTexts } from "../../station/page/page-texts.js";
 import type { Context } from "../command-runner.js";
 import { startEmbeddedProof } from "../factory/embedded-proof.js";
 import { openCaOf } from "../opened-ca.js";
@@ -49,6 +58,12 @@ export interface StationRunOptions extends PassphraseOptions {
   brokerPort: number;
   brokerHost?: string;
   connectWithin: number;
+  pagePort: number;
+  pageHost: string;
+  pageTokenFile?: string;
+  language?: string;
+  printer?: string;
+  reportUrl?: string;
   simulated?: number;
   boards?: number;
   faults: BoardFault[];
@@ -66,13 +81,17 @@ export async function runStation(options: StationRunOptions, context: Context): 
   }
   const heads = readHeadPlaces(options.head ?? []);
   checkDeviceRole(policyOf(unprovedFiles(options.dir)), options.role);
+  const print = options.printer === undefined ? undefined : labelPrinter(options.printer);
   const ca = await openCaOf(options, context);
   const ledger = Ledger.open(options.station);
   try {
     await withProof(options, ca, async (proof, port) => {
       const bench = { ledger, ca, ids, proof, order, baud: options.baud, connectWaitMs: options.connectWithin };
       const rules = { needsFirstArticle: options.firstArticle === true, needsLabelScan: options.labelScan === true, allowNoMac: options.allowNoMac === true };
-      await atBenches(options, heads, port, async (places, jig) => work(new FactoryStation({ ...bench, ...rules, heads: places }), jig, options, context));
+      await atBenches(options, heads, port, async (places, jig) => {
+        const station = new FactoryStation({ ...bench, ...rules, heads: places, ...(print && { print }) });
+        await withSurroundings(station, ledger, port, options, context, () => work(station, jig, options, context));
+      });
     });
   } finally {
     ledger.close();
@@ -82,13 +101,53 @@ export async function runStation(options: StationRunOptions, context: Context): 
   context.terminal.event("summary", { file, passed: passed.length, failed: failed.length }, `${passed.length} passed, ${failed.length} failed; signed: ${file}`, "green");
 }
 
+/** The page, the scanner on standard input, and the queue to the order system, while the station works. */
+async function withSurroundings(
+  station: FactoryStation, ledger: Ledger, brokerPort: number | undefined, options: StationRunOptions, { terminal }: Context, then: () => Promise<void>,
+): Promise<void> {
+  const { pagePort, pageHost, pageTokenFile, language, reportUrl } = options;
+  const token = pageTokenFile === undefined ? undefined : firstLine(pageTokenFile);
+  const texts = language === undefined ? ENGLISH_TEXTS : readPageTexts(readFileSync(language, "utf8"));
+  let told = "";
+  const queue = reportUrl === undefined ? undefined : new ReportQueue(ledger, reportUrl, (message) => {
+    if (told !== message) terminal.event("report-failed", { message }, `not reported yet: ${message}`, "yellow");
+    told = message;
+  });
+  const page = await startPage({ station, host: pageHost, port: pagePort, texts, ...(token !== undefined && { token }) });
+  const scanner = createInterface({ input: process.stdin });
+  scanner.on("line", (line) => void (line.trim() !== "" && station.scan(line)));
+  queue?.start();
+  terminal.event("ready", { page: page.url, brokerPort }, `the operator's page: ${page.url}`, "green");
+  try {
+    await then();
+  } finally {
+    scanner.close();
+    await queue?.stop();
+    await page.close();
+  }
+}
+
+function firstLine(file: string): string {
+  return readFileSync(file, "utf8").split(/\r?\n/, 1)[0] ?? "";
+}
+
+/** Prints a board's id as QR code and text, 50 by 25 mm. */
+function labelPrinter(printer: string): (board: BoardRecord) => Promise<void> {
+  const [, host = "", port = String(RAW_PORT)] = /^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(?::(\d{1,5}))?$/.exec(printer) ?? [];
+  if (host === "" || Number(port) > 65_535) throw new HawserError("USAGE", `invalid printer ${JSON.stringify(printer)}`, "Use HOST or HOST:PORT.");
+  return async ({ id }) => {
+    const label = layOut({ payload: idPayload(id), lines: [id], widthMm: 50, heightMm: 25, dpi: 203 });
+    await printRaw(renderLabel(label, "zpl"), host.replace(/^\[|\]$/g, ""), Number(port));
+  };
+}
+
 /** Until the order is complete, the simulated boards are used up, or somebody stops it. */
 async function work(station: FactoryStation, jig: Jig | undefined, options: StationRunOptions, { terminal, stop }: Context): Promise<void> {
   const begunMs = performance.now();
   let complete: () => void = () => undefined;
   const completed = new Promise<void>((resolve) => (complete = resolve));
   station.onEvent((event) => {
-    print(terminal, event);
+    printEvent(terminal, event);
     if (event.type === "totals" && options.target !== undefined && event.totals.passed >= options.target) complete();
     if (event.type !== "head" || jig === undefined) return;
     const { state, name, failure } = event.head;
@@ -110,7 +169,7 @@ async function work(station: FactoryStation, jig: Jig | undefined, options: Stat
   if (wrong.length > 0) throw new HawserError("NOT_PROVED", `${wrong.length} simulated boards ended otherwise than their faults allow: ${JSON.stringify(wrong.slice(0, 3))}`, "Report this with the seed.");
 }
 
-function print(terminal: Terminal, event: StationEvent): void {
+function printEvent(terminal: Terminal, event: StationEvent): void {
   if (event.type === "head") {
     const { step, id, ...head } = event.head;
     terminal.event("head", { ...head, id, step, failure: head.failure && { ...head.failure } }, headLine(event.head), COLOURS[head.state] ?? "dim");

@@ -42,6 +42,12 @@ function addRun(station: Command, run: Run): void {
     .addOption(new Option("--broker-port <port>", "port of the built-in broker; 0 lets the system choose").argParser(parsePort).default(0))
     .option("--broker-host <address>", "address of the built-in broker that boards reach (default: loopback)", parsePath)
     .addOption(new Option("--connect-within <duration>", "how long a board may take to connect").argParser(parsePositiveDurationMs).default(60_000, "60s"))
+    .addOption(new Option("--page-port <port>", "port of the operator's page; 0 lets the system choose").argParser(parsePort).default(0))
+    .option("--page-host <address>", "address of the page; any but loopback needs --page-token-file", parsePath, "127.0.0.1")
+    .option("--page-token-file <file>", "file whose first line opens the page: http://HOST:PORT/?token=...", parsePath)
+    .option("--language <file>", "texts of the page in JSON", parsePath)
+    .option("--printer <host[:port]>", "label printer that takes ZPL; prints each board's id before it passes")
+    .option("--report-url <url>", "POST a JSON row to this URL for each board that passed; kept and retried while it cannot be reached")
     .addOption(new Option("--simulated <heads>", "simulated boards at so many heads instead of --head").argParser(parseCount))
     .addOption(new Option("--boards <count>", "with --simulated: how many boards (default: no end)").argParser(parseCount))
     .addOption(new Option("--faults <faults>", `with --simulated: all, none, or some of ${BOARD_FAULTS.join(", ")}`).argParser(parseFaults).default([], "none"))
@@ -49,11 +55,12 @@ function addRun(station: Command, run: Run): void {
   json(caPassphrase(command));
   addHelp(command, {
     notes: [
+      "The page and lines on standard input take scans: OP:name (a badge), START, STOP, RETRY:head, REPRINT:id, APPROVE, REJECT, or a label.",
       "Killed, or out of disk space, it continues where it stopped when it is started again with the same --station.",
       "A board is known for ever by its MAC address, id and key. Ports that no head names are left alone.",
       "The registry of the CA and the ledger in --station are both backed up, or neither.",
     ],
-    json: ['{"time":"..","event":"head","name":"1","state":"passed","id":"meter-000001","seconds":2.1}', '{"time":"..","event":"done","passed":12,"failed":1,"boardsPerHour":840,"summary":"station/summary-...json"}'],
+    json: ['{"time":"..","event":"ready","page":"http://127.0.0.1:40123/","brokerPort":8883}', '{"time":"..","event":"head","name":"1","state":"passed","id":"meter-000001","seconds":2.1}', '{"time":"..","event":"done","passed":12,"failed":1,"boardsPerHour":840,"summary":"station/summary-...json"}'],
     examples: [
       "hawser station run --dir ca --operator alice --ids 'demo-{n:4}' --simulated 8 --boards 24 --faults all",
       "hawser station run --dir ca --operator alice --order 4711 --ids 'meter-{n:6}' --head 1=/dev/serial/by-path/pci-0000:00:14.0-usb-0:1:1.0-port0",

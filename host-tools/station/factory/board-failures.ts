@@ -19,7 +19,7 @@ const TEMPORARY: ReadonlySet<string> = new Set(["DEVICE_SILENT", "BAD_ANSWER", "
 const TEMPORARY_REFUSALS: ReadonlySet<string> = new Set(["BAD_REQUEST", "WRONG_STATE", "INTERNAL"]);
 const OPERATOR: ReadonlySet<string> = new Set([
   "NO_IDS_LEFT", "NO_MAC", "BOARD_PASSED", "ISSUER_EXPIRED", "CA_CORRUPT", "CA_ROLLED_BACK", "CA_EXPOSED", "INVALID_ROLE", "INVALID_ATTRIBUTE", "INVALID_ID", "RESERVED_NAME",
-  "NOT_A_SERIAL_PORT", "SERIAL_IN_USE", "PERMISSION_DENIED", "STTY_MISSING", "BAD_BAUD", "LABEL_WRONG", "STOPPED", "ID_EXISTS", "PASSPHRASE_CHANGED",
+  "NOT_A_SERIAL_PORT", "SERIAL_IN_USE", "PERMISSION_DENIED", "STTY_MISSING", "BAD_BAUD", "LABEL_WRONG", "PRINTER_FAILED", "STOPPED", "ID_EXISTS", "PASSPHRASE_CHANGED",
 ]);
 
 const WORST_CLASS_ADVICE: Readonly<Record<FailureClass, string>> = {
@@ -58,5 +58,6 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
   BAD_PROOF: "Set this board aside: it does not hold the key it showed.",
   ALREADY_PROVISIONED: "Set this board aside: it has an identity that this station did not give it.",
   STORAGE_FULL: "Free some disk space on this machine; the station continues by itself.",
+  PRINTER_FAILED: "Switch the label printer on, then try the board again.",
   CA_BUSY: "Wait: another program works with the CA.",
 };

@@ -62,6 +62,8 @@ export class FactoryStation {
   #caDaysLeft: number | undefined;
   #changed: () => void = () => undefined;
   #change: Promise<void>;
+  /** Boards whose label a printer took since the station was started; after a start, a board that needs one gets another copy. */
+  readonly #printed = new Set<string>();
   readonly #passedAtMs: number[] = [];
   #done: Promise<unknown> = Promise.resolve();
   #watch: NodeJS.Timeout | undefined;
@@ -221,7 +223,10 @@ export class FactoryStation {
       !needsLabelScan && print === undefined
         ? undefined
         : async (board) => {
-            if (print !== undefined && board.prints === 0) await this.reprint(board.id);
+            if (print !== undefined && !this.#printed.has(board.id)) {
+              await this.reprint(board.id);
+              this.#printed.add(board.id);
+            }
             return needsLabelScan ? this.#await("label", board) : { label: "printed" };
           };
     return { ledger, ca, ids, proof, order: this.#order, allowNoMac, connectWaitMs, ...(label && { label }) };
