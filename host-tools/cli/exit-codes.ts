@@ -52,6 +52,7 @@ const USAGE = [
   "BAD_BAUD",
   "BAD_TOXIC",
   "BAD_PROXY",
+  "SCENARIO_INVALID",
   "BAD_KEY",
   "BAD_IMAGE",
   "BAD_SIGNER",

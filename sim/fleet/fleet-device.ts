@@ -12,6 +12,7 @@ export interface WorkerTally {
   accepted: number;
   refused: number;
   connections: number;
+  devicesByCredential: Record<string, number>;
   attempts: number;
   renewed: number;
   failures: Record<string, number>;
@@ -22,6 +23,7 @@ export class FleetDevice implements ClientListener {
   readonly #random: SeededRandom;
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #notAccepted: number[] = [];
+  readonly #used: string[] = [];
   /** QoS of each number. A text grows by a byte a message, an array by eight. */
   #qos = "";
   #client: FleetClient;
@@ -88,6 +90,9 @@ export class FleetDevice implements ClientListener {
   connected(credential: string): void {
     this.credential = credential;
     this.tally.connections += 1;
+    if (this.#used.includes(credential)) return;
+    this.#used.push(credential);
+    this.tally.devicesByCredential[credential] = (this.tally.devicesByCredential[credential] ?? 0) + 1;
   }
 
   ended(code: string, wasConnected: boolean): void {

@@ -78,6 +78,8 @@ export interface WorkerReport {
   /** Accepted and not yet delivered. */
   readonly waiting: number;
   readonly connections: number;
+  /** Devices that were ever connected by this kind of credential. */
+  readonly devicesByCredential: Readonly<Record<string, number>>;
   readonly attempts: number;
   readonly renewed: number;
   readonly failures: Readonly<Record<string, number>>;

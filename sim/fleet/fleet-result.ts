@@ -31,7 +31,7 @@ export interface Sample {
   readonly byCredential: Readonly<Record<string, number>>;
 }
 
-export interface FleetResult {
+export interface FleetFacts {
   readonly v: 1;
   readonly name: string;
   readonly seed: string;
@@ -41,8 +41,6 @@ export interface FleetResult {
   readonly durationMs: number;
   readonly devices: number;
   readonly workers: number;
-  readonly passed: boolean;
-  readonly checks: readonly Check[];
   readonly messages: {
     readonly accepted: { readonly qos0: number; readonly qos1: number; readonly qos2: number };
     readonly delivered: number;
@@ -52,12 +50,22 @@ export interface FleetResult {
     readonly faults: readonly DeliveryFault[];
     readonly faultCount: number;
   };
-  readonly commands: { readonly sent: number; readonly answered: number };
+  readonly commands: { readonly sent: number; readonly answered: number; readonly unanswered: readonly string[] };
   readonly delivery: Quantiles;
   readonly answer: Quantiles;
-  readonly connections: { readonly most: number; readonly accepted: number; readonly attempts: number; readonly allOnlineMs: number | undefined; readonly renewed: number };
+  readonly connections: {
+    readonly most: number; readonly accepted: number; readonly attempts: number; readonly allOnlineMs: number | undefined; readonly renewed: number;
+    /** Devices that were connected by this kind of credential at any time. */
+    readonly devicesByCredential: Readonly<Record<string, number>>;
+  };
   readonly failures: Readonly<Record<string, number>>;
   readonly cost: { readonly kilobytesPerDevice: number; readonly cpuPercentPerThousand: number; readonly cpuMicrosPerMessage: number };
   readonly samples: readonly Sample[];
   readonly events: readonly { readonly atMs: number; readonly what: string }[];
+}
+
+/** Facts, and what is to be said of them. */
+export interface FleetResult extends FleetFacts {
+  readonly passed: boolean;
+  readonly checks: readonly Check[];
 }

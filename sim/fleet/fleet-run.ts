@@ -2,16 +2,19 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { build as histogramOf, decodeFromCompressedBase64, type Histogram } from "hdr-histogram-js";
 import { HawserError } from "../../sdk/errors.js";
+import type { Endpoint } from "../../sdk/platform.js";
 import { describeFault, settle } from "./delivery-account.js";
 import { FleetLink } from "./fleet-link.js";
 import type { ClientPems, DeviceAccount, FleetIdentity, FleetPlan, WatcherReport, WorkerReport } from "./fleet-plan.js";
-import type { Check, FleetResult, Quantiles, Sample } from "./fleet-result.js";
+import type { Check, FleetFacts, FleetResult, Quantiles, Sample } from "./fleet-result.js";
 
 export interface FleetRunOptions {
   readonly name: string;
   readonly plan: FleetPlan;
   readonly identities: readonly FleetIdentity[];
   readonly watcher: ClientPems;
+  /** Where the watcher connects, when devices go through a proxy. Default: the plan's broker. */
+  readonly watcherBroker?: Endpoint;
   /** The built `fleet-process.js`. */
   readonly program: string;
   readonly workers: number;
@@ -21,6 +24,8 @@ export interface FleetRunOptions {
   readonly drainMs: number;
   readonly commandsPerSecond: number;
   readonly brokerName: string;
+  /** What is said of the facts. Default: {@link usualChecks}. */
+  readonly judge?: (facts: FleetFacts) => readonly Check[];
   readonly onSample?: (sample: Sample, failures: Readonly<Record<string, number>>) => void;
   /** Ends the run early, in an orderly way. */
   readonly stop?: Promise<void>;
@@ -107,14 +112,14 @@ export class FleetRun {
   }
 
   async #prepare(): Promise<void> {
-    const { plan, identities, workers, workersBy, program, watcher: credentials, commandsPerSecond } = this.#options;
+    const { plan, identities, workers, workersBy, program, watcher: credentials, watcherBroker, commandsPerSecond } = this.#options;
     const watcher = new FleetLink(program, "process");
     this.#watcher = watcher;
     watcher.listen((answer) => {
       if (answer.kind === "seen") this.#seen = answer;
     });
     const ids = identities.map(({ id }) => id);
-    const watching = watcher.ask({ kind: "watch", credentials, broker: plan.broker, seed: plan.seed, commandsPerSecond, ids }, "watching");
+    const watching = watcher.ask({ kind: "watch", credentials, broker: watcherBroker ?? plan.broker, seed: plan.seed, commandsPerSecond, ids }, "watching");
     const late = delay(60_000, undefined, { ref: false }).then(() => {
       throw new HawserError("WATCHER_NOT_CONNECTED", "the fleet's watcher could not connect to the broker within 60 s", "Check that the broker runs and takes the CA's clients.");
     });
@@ -193,25 +198,20 @@ export class FleetRun {
     const lostIds = new Set(identities.map(({ id }) => id).filter((id) => !known.has(id)));
     // What devices of a dead worker accepted nobody knows; that they are missing is said above.
     const settled = settle(accounts, new Map(watched.counts.filter(([id]) => !lostIds.has(id))));
-    const first = settled.faults.slice(0, 5).map(describeFault).join("; ");
-    this.check("every accepted message is delivered", settled.faultCount === 0, settled.faultCount === 0 ? `${settled.accepted.qos1} at QoS 1, ${settled.accepted.qos2} at QoS 2` : `${settled.faultCount} faults: ${first}`);
     const { commands, answers } = watched.report;
-    if (commands > 0) this.check("every command is answered", answers === commands, answers === commands ? `${commands} commands` : `${commands - answers} of ${commands} are not: ${watched.unanswered.slice(0, 5).join("; ")}`);
     if (watched.strangers.length > 0) this.check("nobody else publishes on the fleet's topics", false, watched.strangers.join(", "));
-    const online = this.#allOnlineMs;
-    this.check("every device comes online", online !== undefined, online === undefined ? `${this.#most} of ${identities.length} at most` : `after ${(online / 1000).toFixed(1)} s`);
     const cpuMicros = reports.reduce((sum, report) => sum + report.cpuMicros, 0);
     const messages = settled.accepted.qos0 + settled.accepted.qos1 + settled.accepted.qos2;
     const durationMs = Math.round(this.elapsedMs);
-    return {
+    const facts: FleetFacts = {
       v: 1, name, seed: plan.seed, client: plan.client, broker: brokerName, startedAt, durationMs, devices: identities.length, workers,
-      passed: this.#checks.every(({ passed }) => passed), checks: this.#checks,
       messages: { ...settled, refused: reports.reduce((sum, report) => sum + report.refused, 0) },
-      commands: { sent: commands, answered: answers },
+      commands: { sent: commands, answered: answers, unanswered: watched.unanswered.slice(0, 5) },
       delivery: quantiles(watched.report.delivery), answer: quantiles(watched.report.answer),
       connections: {
         most: this.#most, accepted: reports.reduce((sum, report) => sum + report.connections, 0), attempts: reports.reduce((sum, report) => sum + report.attempts, 0),
-        allOnlineMs: online, renewed: reports.reduce((sum, report) => sum + report.renewed, 0),
+        allOnlineMs: this.#allOnlineMs, renewed: reports.reduce((sum, report) => sum + report.renewed, 0),
+        devicesByCredential: sumOf(reports.map((report) => report.devicesByCredential)),
       },
       failures: sumOf(reports.map((report) => report.failures)),
       cost: {
@@ -221,7 +221,22 @@ export class FleetRun {
       },
       samples: this.samples, events: this.events,
     };
+    const checks = [...(this.#options.judge ?? usualChecks)(facts), ...this.#checks];
+    return { ...facts, checks, passed: checks.every(({ passed }) => passed) };
   }
+}
+
+/** Nothing lost, everything answered, everybody online. */
+export function usualChecks({ messages, commands, connections, devices }: FleetFacts): Check[] {
+  const { faults, faultCount, accepted } = messages;
+  const first = faults.slice(0, 5).map(describeFault).join("; ");
+  const { sent, answered, unanswered } = commands;
+  const { allOnlineMs, most } = connections;
+  return [
+    { name: "every accepted message is delivered", passed: faultCount === 0, detail: faultCount === 0 ? `${accepted.qos1} at QoS 1, ${accepted.qos2} at QoS 2` : `${faultCount} faults: ${first}` },
+    ...(sent === 0 ? [] : [{ name: "every command is answered", passed: answered === sent, detail: answered === sent ? `${sent} commands` : `${sent - answered} of ${sent} are not: ${unanswered.join("; ")}` }]),
+    { name: "every device comes online", passed: allOnlineMs !== undefined, detail: allOnlineMs === undefined ? `${most} of ${devices} at most` : `after ${(allOnlineMs / 1000).toFixed(1)} s` },
+  ];
 }
 
 function quantiles(encoded: string | undefined): Quantiles {

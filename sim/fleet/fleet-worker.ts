@@ -9,7 +9,7 @@ const RAMP_STEP_MS = 50;
 const STOPPED_AT_ONCE = 200;
 
 export class FleetWorker {
-  readonly #tally: WorkerTally = { accepted: 0, refused: 0, connections: 0, attempts: 0, renewed: 0, failures: {} };
+  readonly #tally: WorkerTally = { accepted: 0, refused: 0, connections: 0, devicesByCredential: {}, attempts: 0, renewed: 0, failures: {} };
   readonly #tell: (answer: WorkerAnswer) => void;
   #devices: FleetDevice[] = [];
   #plan: FleetPlan | undefined;
@@ -94,7 +94,7 @@ export class FleetWorker {
     const { user, system } = process.cpuUsage();
     return {
       kind: "report", devices: this.#devices.length, started, connected, asleep, byCredential, waiting, ...this.#tally,
-      failures: { ...this.#tally.failures }, rssBytes: process.memoryUsage.rss(), cpuMicros: user + system,
+      failures: { ...this.#tally.failures }, devicesByCredential: { ...this.#tally.devicesByCredential }, rssBytes: process.memoryUsage.rss(), cpuMicros: user + system,
     };
   }
 }

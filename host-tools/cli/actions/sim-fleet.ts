@@ -1,18 +1,16 @@
 /** Runs a fleet against a passing broker, or against a CA and broker of the user's. */
 import { randomBytes } from "node:crypto";
-import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { packageRoot } from "../../../firmware/build/project-files.js";
 import { HawserError } from "../../../sdk/errors.js";
 import type { Endpoint } from "../../../sdk/platform.js";
 import type { ClientPems, FleetIdentity, FleetPlan, PublishProfile } from "../../../sim/fleet/fleet-plan.js";
 import type { FleetResult } from "../../../sim/fleet/fleet-result.js";
 import { FleetRun } from "../../../sim/fleet/fleet-run.js";
-import { openCa, type CertificateAuthority } from "../../ca/certificate-authority.js";
+import { openCa } from "../../ca/certificate-authority.js";
 import type { Context } from "../command-runner.js";
 import { idsOf, provisionFleet, readIdentities, writeIdentities } from "../fleet/fleet-identities.js";
+import { fleetProgram, progressLines, WATCHER, watcherOf } from "../fleet/fleet-start.js";
 import { FleetSite, usualEngine, type SiteEngine } from "../fleet/fleet-site.js";
 import { caPassphrase, type PassphraseOptions } from "../passphrases.js";
 import { showResult, writeResults, type ResultFiles } from "../results/write-results.js";
@@ -48,8 +46,6 @@ export interface SimFleetOptions extends PassphraseOptions, ResultFiles {
   json?: boolean;
 }
 
-const WATCHER = "fleet-watcher";
-const WATCHER_LIFETIME_MS = 24 * 3_600_000;
 /** A simulated device is meant to recover within a test, not within a quarter of an hour. */
 const PATIENCE_MS = 5_000;
 
@@ -126,10 +122,6 @@ async function onOwnCa(options: SimFleetOptions, dir: string, url: Endpoint, ids
   }
 }
 
-async function watcherOf(ca: CertificateAuthority, name: string): Promise<ClientPems> {
-  return { name, ...(await ca.issueClient({ name, role: "operator", lifetimeMs: WATCHER_LIFETIME_MS })) };
-}
-
 function planOf(options: SimFleetOptions, broker: Endpoint, recovery: Endpoint | undefined): FleetPlan {
   return {
     seed: options.seed ?? randomBytes(6).toString("hex"), broker, ...(recovery ? { recovery } : {}), client: options.client, startPerSecond: options.startRate / workersOf(options),
@@ -146,27 +138,13 @@ function profilesOf({ qos, publishEvery, topic, payload }: SimFleetOptions): Pub
 
 function fleetRun(options: SimFleetOptions, plan: FleetPlan, identities: readonly FleetIdentity[], watcher: ClientPems, brokerName: string, { terminal, stop }: Context): FleetRun {
   const workers = workersOf(options);
-  let [lastMessages, lastMs] = [0, 0];
   return new FleetRun({
     name: `fleet of ${identities.length}`, plan, identities, watcher, program: fleetProgram(), workers, workersBy: options.threads === true ? "thread" : "process",
     durationMs: options.duration, drainMs: options.drain, commandsPerSecond: options.commands, brokerName, stop: stop.asked,
-    onSample: (sample, failures) => {
-      const perSecond = Math.round((sample.messages - lastMessages) / Math.max(0.001, (sample.atMs - lastMs) / 1000));
-      [lastMessages, lastMs] = [sample.messages, sample.atMs];
-      const troubles = Object.entries(failures).sort((a, b) => b[1] - a[1]).slice(0, 3).map(([code, count]) => `${code} ${count}`).join(", ");
-      const text = `${sample.connected} online, ${perSecond} msg/s, p50 ${sample.p50Ms} ms, p99 ${sample.p99Ms} ms, ${sample.waiting} wait${troubles === "" ? "" : `; ${troubles}`}`;
-      terminal.event("progress", { ...sample, perSecond, failures }, text);
-    },
+    onSample: progressLines(terminal),
   });
 }
 
 function workersOf({ workers, devices }: SimFleetOptions): number {
   return Math.min(workers ?? availableParallelism(), devices);
-}
-
-/** The program of the fleet's processes. @throws HawserError `NOT_FOUND` */
-export function fleetProgram(): string {
-  const file = join(packageRoot(), "dist/sim/fleet/fleet-process.js");
-  if (!existsSync(file)) throw new HawserError("NOT_FOUND", `there is no ${file}`, "Build hawser first: npm run build.");
-  return file;
 }

@@ -7,6 +7,7 @@ import { parseBrokerUrl, parseCount, parsePositiveDurationMs } from "../values.j
 import { connectTimeout, json, parsePath } from "./shared-options.js";
 import { addSimFleetCommand } from "./sim-fleet.js";
 import { addSimProxyCommand } from "./sim-proxy.js";
+import { addSimScenarioCommand } from "./sim-scenario.js";
 
 export function addSimCommands(program: Command, run: Run): void {
   const sim = program.command("sim").description("Simulate devices: the SDK itself, on Node or on XS.");
@@ -50,4 +51,5 @@ export function addSimCommands(program: Command, run: Run): void {
   command.action(run(async () => (await import("../actions/sim-run.js")).runSimulatedDevice));
   addSimFleetCommand(sim, run);
   addSimProxyCommand(sim, run);
+  addSimScenarioCommand(sim, run);
 }

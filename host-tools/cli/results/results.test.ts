@@ -11,8 +11,8 @@ const result: FleetResult = {
   v: 1, name: hostile, seed: hostile, client: "hawser", broker: hostile, startedAt: "2026-01-01T00:00:00.000Z", durationMs: 1_500, devices: 1, workers: 1, passed: false,
   checks: [{ name: "good", passed: true, detail: "fine" }, { name: hostile, passed: false, detail: hostile }],
   messages: { accepted: { qos0: 0, qos1: 1, qos2: 0 }, delivered: 1, copiesAtQos1: 0, lostAtQos0: 0, refused: 0, faults: [], faultCount: 0 },
-  commands: { sent: 0, answered: 0 }, delivery: quantiles, answer: quantiles,
-  connections: { most: 1, accepted: 1, attempts: 1, allOnlineMs: 100, renewed: 0 }, failures: { [hostile]: 1 },
+  commands: { sent: 0, answered: 0, unanswered: [] }, delivery: quantiles, answer: quantiles,
+  connections: { most: 1, accepted: 1, attempts: 1, allOnlineMs: 100, renewed: 0, devicesByCredential: {} }, failures: { [hostile]: 1 },
   cost: { kilobytesPerDevice: 1, cpuPercentPerThousand: 1, cpuMicrosPerMessage: 1 },
   samples: [{ atMs: 0, ...sample }, { atMs: 1_000, ...sample }], events: [{ atMs: 500, what: hostile }],
 };

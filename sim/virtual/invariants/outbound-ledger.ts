@@ -27,6 +27,10 @@ export class OutboundLedger {
   readonly #dropped = new Map<string, number>();
   #sequence = 0;
   accepted = 0;
+  /** The same by QoS. */
+  readonly acceptedByQos: [number, number, number] = [0, 0, 0];
+  /** Told of each message that arrives for the first time. */
+  onDelivered: (entry: Outbound) => void = () => undefined;
   arrived = 0;
   failed = 0;
 
@@ -44,6 +48,7 @@ export class OutboundLedger {
   /** `publish` settled. */
   settled(entry: Outbound): void {
     this.accepted++;
+    this.acceptedByQos[entry.qos]++;
     entry.state = entry.queued ? "accepted" : "delivered";
     // A promise kept before the broker had the message is the worst loss of all: nobody would ever notice.
     if (!entry.queued && entry.qos > 0 && entry.arrivals === 0 && !entry.forgiven) this.#lost(entry, "settled as delivered before the broker had it");
@@ -80,6 +85,7 @@ export class OutboundLedger {
       if (entry.qos !== 1 && !entry.mayRepeat) this.chronicle.violate("qos2-doubled", this.device, `message ${sequence} on ${topic} at QoS ${entry.qos} arrived ${entry.arrivals} times`);
       return;
     }
+    this.onDelivered(entry);
     const last = this.#lastFirst.get(topic) ?? 0;
     if (sequence < last && entry.isLost) return;
     if (sequence < last) this.chronicle.violate("order", this.device, `message ${sequence} on ${topic} arrived after ${last}`);

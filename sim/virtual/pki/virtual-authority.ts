@@ -37,7 +37,8 @@ const TEN_YEARS_MS = 10 * 365 * 86_400_000;
 
 export class VirtualAuthority {
   readonly root: Uint8Array;
-  readonly issuing: Uint8Array;
+  issuing: Uint8Array;
+  readonly #issuers: Uint8Array[];
   readonly mood: AuthorityMood = { down: false, refusal: undefined, defect: undefined, clockErrorMs: 0, twice: false, delayMs: 50 };
   readonly #issued = new Map<string, IssuedCertificate>();
   readonly #byRequest = new Map<string, IssuedCertificate>();
@@ -55,6 +56,13 @@ export class VirtualAuthority {
   ) {
     this.root = this.#ca("virtual root", "virtual root");
     this.issuing = this.#ca("virtual issuing", "virtual root");
+    this.#issuers = [this.root, this.issuing];
+  }
+
+  /** Issues from another CA under the same root from now on; certificates of the one before stay good. */
+  rollOver(): void {
+    this.issuing = this.#ca("virtual issuing", "virtual root");
+    this.#issuers.push(this.issuing);
   }
 
   /** The genuine certificate with these bytes; undefined when this authority never issued it. */
@@ -65,7 +73,7 @@ export class VirtualAuthority {
   /** Whether the chain's signatures would lead to one of the anchors: it was issued here, whatever became of it. */
   vouchesFor(chain: readonly Uint8Array[], anchors: readonly Uint8Array[]): boolean {
     const leaf = chain[0];
-    const ours = [this.root, this.issuing].map((der) => hexEncode(der));
+    const ours = this.#issuers.map((der) => hexEncode(der));
     return leaf !== undefined && this.find(leaf) !== undefined && anchors.some((anchor) => ours.includes(hexEncode(anchor)));
   }
 

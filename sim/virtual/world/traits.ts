@@ -39,6 +39,9 @@ export interface DeviceTraits {
   pictureBytes: number;
   /** When the application subscribes: so many milliseconds after it began, or when it is told of the first connection. */
   subscribes: number | "connected";
+  /** Other than the SDK's defaults, milliseconds. Only a scenario sets them: the invariants on spacing and patience know the defaults alone. */
+  retryCapMs?: number;
+  patienceMs?: number;
 }
 
 /** Traits that are given and not drawn. */

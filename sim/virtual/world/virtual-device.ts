@@ -66,6 +66,8 @@ export class VirtualDevice {
   boots = 0;
   /** Set while the device reboots over and over, milliseconds. */
   rebootEveryMs: number | undefined;
+  /** Told of each event of the SDK's device. */
+  onEvent: (event: DeviceEvent) => void = () => undefined;
   /** Told of each power-on before anything runs. */
   onBoot: (power: PowerSupply) => void = () => undefined;
   /** The topic or filter for which the broker ends connections at the moment. */
@@ -254,6 +256,7 @@ export class VirtualDevice {
 
   #config(): DeviceConfig {
     const { traits } = this;
+    const { patienceMs, retryCapMs } = traits;
     return {
       broker: { host: BROKER_HOST, port: MTLS_PORT },
       ...(traits.recoverable ? { recovery: { host: BROKER_HOST, port: PSK_PORT } } : {}),
@@ -263,7 +266,8 @@ export class VirtualDevice {
       outbox: { maxMessages: traits.outboxMessages, maxBytes: OUTBOX_BYTES, overflow: traits.overflow, persistent: traits.persistent },
       buildTimeMs: WORLD_BEGINS_MS - 30 * 86_400_000,
       ...(traits.usesLogin ? { login: () => ({ password: "a second factor" }) } : {}),
-      recoveryPatience: { suspicionMs: SUSPICION_MS, believeUnprotected: this.around.tlsVersion === "TLSv1.2" },
+      recoveryPatience: { suspicionMs: SUSPICION_MS, believeUnprotected: this.around.tlsVersion === "TLSv1.2", ...(patienceMs === undefined ? {} : { minimumMs: patienceMs, maximumMs: patienceMs * 1.5 }) },
+      ...(retryCapMs === undefined ? {} : { backoff: { capMs: retryCapMs } }),
     };
   }
 
@@ -369,6 +373,7 @@ export class VirtualDevice {
   #heard(event: DeviceEvent): void {
     this.note(describeEvent(event));
     this.attempts.event(event);
+    this.onEvent(event);
     if (event.type === "credential-changed" && event.to === "psk") this.around.fleet.left(this.id);
     if (event.type === "connected" && event.credential === "mtls") this.around.fleet.isBack(this.id);
     if (event.type === "message-uncertain") this.outbound.uncertain(event.topic);

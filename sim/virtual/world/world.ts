@@ -28,10 +28,14 @@ export interface WorldOptions {
   onLine?: (line: string) => void;
   /** Ends the run at the first violation. */
   stopAtViolation?: boolean;
+  /** The devices' names; dev-1, dev-2... where there are none. */
+  ids?: readonly string[];
   /** Traits that the seed shall not decide. */
   traits?: GivenTraits;
   /** How soon devices have to be back online once nothing is wrong any more, milliseconds. Default: long enough for the slowest enrolment. */
   backOnlineBoundMs?: number;
+  /** Applications and backend fall silent when `days` are over, and not only once every device is back. */
+  quietAtEnd?: boolean;
   /** Plans events of its own once the world stands, before time passes. */
   script?: (world: World) => void;
 }
@@ -102,7 +106,7 @@ export class World {
     // A failed enrolment is retried after a hundredth of the lifetime, at least; an authority may ask for ten minutes.
     const unprotectedMs = traits.tlsVersion === "TLSv1.2" ? 2 * SUSPICION_MS : 0;
     this.backOnlineBoundMs = options.backOnlineBoundMs ?? BACK_ONLINE_MS + unprotectedMs + Math.min(2 * 60 * MINUTE_MS, traits.lifetimeMs / 25);
-    for (let number = 1; number <= options.devices; number++) this.#addDevice(`dev-${number}`, network);
+    for (let number = 1; number <= options.devices; number++) this.#addDevice(options.ids?.[number - 1] ?? `dev-${number}`, network);
     this.broker.taps.push({ filter: "devices/+/identity/request", take: (_from, message) => this.#enrol(message) });
     this.#plan = this.#faultPlan();
     this.chronicle.note("world", `seed=${options.seed} ${describe(traits)}`);
@@ -121,14 +125,19 @@ export class World {
     this.#inspect();
     await this.#until(faultsEndMs);
     this.chronicle.note("world", "no more faults");
+    if (this.options.quietAtEnd === true) this.#fallSilent();
     await this.#until(faultsEndMs + this.backOnlineBoundMs + MINUTE_MS);
     this.#plan.endTails();
-    this.#quiet = true;
-    for (const device of this.devices) device.quiet = true;
+    this.#fallSilent();
     const endMs = this.time.nowMs + DRAIN_MS;
     while (this.time.nowMs < endMs && !this.#broken && !this.#drained()) await this.#until(this.time.nowMs + MINUTE_MS);
     if (!this.#broken) for (const device of this.devices) device.settle(this.options.days);
     return this.#result();
+  }
+
+  #fallSilent(): void {
+    this.#quiet = true;
+    for (const device of this.devices) device.quiet = true;
   }
 
   /** An error that nobody handled came up. What the power cut off is no error. */
