@@ -2,13 +2,14 @@ import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { Scene } from "../../../test/support/host-tools/scene.js";
+import type * as nodeFs from "node:fs";
 import { LEDGER_FILE, Ledger, readLedger } from "./ledger.js";
 import type { LedgerEvent } from "./ledger-records.js";
 import { summarizeShift } from "./shift-summary.js";
 
 const disk = vi.hoisted(() => ({ write: (): void => undefined }));
 vi.mock("node:fs", async (original) => {
-  const fs = await original<typeof import("node:fs")>();
+  const fs = await original<typeof nodeFs>();
   return {
     ...fs,
     writeSync: (file: number, bytes: Uint8Array, offset = 0) => {

@@ -15,6 +15,18 @@ import { startPage } from "./page-server.js";
 import type { RunningPage } from "./page-server.js";
 import { ENGLISH_TEXTS, readPageTexts } from "./page-texts.js";
 
+// What these name is run by the browser. The types of the DOM clash with Node's, so they are left open here.
+/* eslint-disable @typescript-eslint/no-explicit-any -- see above */
+declare const document: any;
+declare const window: any;
+declare const MutationObserver: any;
+declare const getComputedStyle: (element: any) => any;
+declare const innerWidth: number;
+declare const innerHeight: number;
+type HTMLElement = any;
+/* eslint-enable @typescript-eslint/no-explicit-any */
+
+
 let browser: Browser;
 beforeAll(async () => {
   browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
@@ -67,7 +79,7 @@ describe("the operator's page", { timeout: 90_000 }, () => {
     await page.evaluate(() => {
       const seen: [string, string, number][] = [];
       Object.assign(window, { seen });
-      new MutationObserver((changes) => {
+      new MutationObserver((changes: readonly { target: unknown }[]) => {
         for (const { target } of changes) seen.push([(target as HTMLElement).id, (target as HTMLElement).className, Date.now()]);
       }).observe(document.getElementById("heads")!, { subtree: true, attributeFilter: ["class"] });
     });
