@@ -37,7 +37,7 @@ const items = fc.uniqueArray(
     ),
   }),
   { maxLength: 60, selector: ({ namespace, key }) => `${namespace} ${key}` },
-).map((list) => list.map(({ namespace, key, value: [type, value] }) => ({ namespace, key, ...valueOf(type, value) }) as NvsItem));
+).map((list) => list.map(({ namespace, key, value }) => ({ namespace, key, ...valueOf(value[0], value[1]) }) as NvsItem));
 
 function valueOf(type: string, value: bigint | string | Uint8Array): object {
   if (!isIntegerType(type)) return { type, value: typeof value === "string" ? value.replaceAll("\0", "") : value };
