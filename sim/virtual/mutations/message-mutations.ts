@@ -89,11 +89,11 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
     stage: BUSY_5,
   },
   {
-    name: "PUBREL is not sent again on the next connection",
+    name: "PUBREL is never sent",
     file: "sdk/mqtt/session/sender.ts",
-    find: "for (const message of this.#released.values()) if (message.strikes < APART_STRIKES) this.#release(message);",
+    find: "if (isDue) this.owner.acknowledge(\"pubrel\", message.messageId, 0);",
     replace: "",
-    invariants: ["bounds", "qos2-lost"],
+    invariants: ["bounds", "qos1-lost", "qos2-lost"],
     stage: BUSY,
   },
   {
