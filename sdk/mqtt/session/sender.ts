@@ -448,6 +448,7 @@ export class Sender {
     // A suspect whose PUBREL alone was due is tried without being sent.
     if (this.#tried !== message && !message.isReleased) return;
     if (this.#tried === message) this.#tried = undefined;
+    if (this.outbox.apart.size === 0) return;
     const followers = new MessageList();
     for (const one of this.outbox.apart) {
       if (one.topic !== message.topic) continue;
