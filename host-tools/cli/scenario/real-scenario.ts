@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
-import { HawserError } from "../../../sdk/errors.js";
+import { errorCode, errorMessage, HawserError } from "../../../sdk/errors.js";
 import type { Endpoint } from "../../../sdk/platform.js";
 import type { ClientPems, FleetIdentity, FleetPlan } from "../../../sim/fleet/fleet-plan.js";
 import type { FleetFacts, FleetResult } from "../../../sim/fleet/fleet-result.js";
@@ -73,7 +73,10 @@ async function onOwnBroker(scenario: Scenario, own: NonNullable<Scenario["own"]>
     const identities = await provisionFleet(ca, ids, role);
     return await play(scenario, { brokerName: brokerUrl(own.url), ca, identities, watcher, broker: own.url, ...(own.pskUrl ? { recovery: own.pskUrl } : {}) }, context);
   } finally {
-    for (const id of [name, ...ids]) await ca.revoke({ id, reason: "cessationOfOperation" }).catch(() => undefined);
+    for (const id of [name, ...ids]) await ca.revoke({ id, reason: "cessationOfOperation" }).catch((error: unknown) => {
+      // Not all were provisioned where that failed half-way. What stays in a user's CA is said.
+      if (errorCode(error) !== "UNKNOWN_ID") context.terminal.note(`${id} is still in the CA: ${errorMessage(error)}`);
+    });
   }
 }
 

@@ -54,6 +54,13 @@ export class Recording {
     return sums;
   }
 
+  /** A virtual application answers a command by taking it. */
+  commands(): { sent: number; answered: number } {
+    const tallies = (this.#world?.devices ?? []).map(({ inbound }) => inbound.tally);
+    const sum = (of: "sent" | "reached"): number => tallies.reduce((total, tally) => total + tally[of], 0);
+    return { sent: sum("sent"), answered: sum("reached") };
+  }
+
   devicesByCredential(): Record<string, number> {
     return Object.fromEntries([...this.#users].map(([kind, ids]) => [kind, ids.size]));
   }

@@ -160,7 +160,7 @@ function factsOf(scenario: Scenario, seed: string, startedAt: string, recording:
   return {
     v: 1, name: scenario.name, seed, client: "virtual", broker: "virtual world", startedAt, durationMs: scenario.durationMs, devices: scenario.fleet.ids.length, workers: 1,
     messages: { accepted: { qos0, qos1, qos2 }, delivered: world.messagesUp, copiesAtQos1: 0, lostAtQos0: 0, refused: 0, faults, faultCount: lost.length },
-    commands: { sent: world.messagesDown, answered: world.messagesDown, unanswered: [] },
+    commands: { ...recording.commands(), unanswered: [] },
     delivery: recording.delivery(), answer: { count: 0, p50Ms: 0, p90Ms: 0, p99Ms: 0, p999Ms: 0, maxMs: 0 },
     connections: {
       most: Math.max(0, ...recording.samples.map(({ connected }: Sample) => connected)), accepted: world.connections, attempts: last?.attempts ?? world.attempts,

@@ -32,6 +32,16 @@ export class InboundLedger {
     return this.#sequence + 1;
   }
 
+  /** How many a session at the broker was there for, and how many of them the application got. */
+  get tally(): { sent: number; reached: number } {
+    const tally = { sent: 0, reached: 0 };
+    for (const { owed, handled } of this.#entries.values()) {
+      if (owed || handled > 0) tally.sent++;
+      if (handled > 0) tally.reached++;
+    }
+    return tally;
+  }
+
   /** The backend hands one to the broker, which may have no session to keep it for: see {@link gaveUp}. */
   sent(topic: string, qos: 1 | 2): void {
     const sequence = ++this.#sequence;

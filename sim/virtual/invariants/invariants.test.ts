@@ -101,6 +101,13 @@ describe("the ledger of published messages", () => {
 describe("the ledger of commands", () => {
   let ledger: InboundLedger;
   beforeEach(() => (ledger = new InboundLedger("dev", chronicle)));
+
+  it("counts what the broker had a session for, and what the application got of it", () => {
+    for (let i = 0; i < 3; i++) ledger.sent("t", 1);
+    ledger.gaveUp(1);
+    ledger.handedOver("t", 2);
+    expect(ledger.tally).toEqual({ sent: 2, reached: 1 });
+  });
   const handled = (sequence: number): void => {
     ledger.handedOver("t", sequence);
     ledger.release(sequence);
