@@ -1,6 +1,10 @@
 /** What of a CA expires when, and what of it needs somebody's attention. */
 import { X509Certificate } from "node:crypto";
+import { unprovedFiles } from "../ca-directory/ca-files.js";
+import { FILES } from "../ca-directory/directory-layout.js";
+import { readCertificates } from "./context.js";
 import { AUTHORITY_NAME } from "./reserved-names.js";
+import { readRootCrlTimes } from "./revocation.js";
 import type { ListedName } from "../ca-directory/registry.js";
 import type { CaView } from "./read-only.js";
 
@@ -36,6 +40,18 @@ export function statusOf(view: CaView, nowMs: number): CaStatus {
   const others = names.filter(({ what }) => what !== "authority").sort((a, b) => a.notAfterMs - b.notAfterMs);
   const isWell = [...parts, crl, ...rootCrl, ...others].every(({ state }) => state === "ok");
   return { parts: [...parts, crl, ...rootCrl, ...authority], names: others, isWell };
+}
+
+/** When the root, the issuing CA or the root's revocation list ends first; undefined where the files cannot be read now. Reads no registry: cheap enough to look often. */
+export function caEndsMs(directory: string): number | undefined {
+  try {
+    const files = unprovedFiles(directory);
+    const certificates = [FILES.root, FILES.issuing].flatMap((file) => readCertificates(files, file).slice(0, 1));
+    const ends = certificates.map((der) => Date.parse(new X509Certificate(der).validTo));
+    return Math.min(...ends, readRootCrlTimes(files)?.nextUpdateMs ?? Infinity);
+  } catch {
+    return undefined;
+  }
 }
 
 function certificateExpiry(what: Expiry["what"], der: Uint8Array, nowMs: number): Expiry {

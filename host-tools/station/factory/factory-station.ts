@@ -1,9 +1,7 @@
 /** A station: its heads, the shift they work for, and what the people in front of it scan. It needs nobody to look on. */
-import { existsSync } from "node:fs";
 import { errorMessage, HawserError } from "../../../sdk/errors.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
-import { statusOf } from "../../ca/expiry.js";
-import { openCaReadOnly } from "../../ca/read-only.js";
+import { caEndsMs } from "../../ca/expiry.js";
 import type { BoardFailure } from "./board-failures.js";
 import type { ConnectionProof } from "./connection-proof.js";
 import { Head } from "./head.js";
@@ -130,7 +128,7 @@ export class FactoryStation {
     const { ledger, print } = this.options;
     const board = ledger.board(id);
     if (board?.publicKeyHash === undefined) throw new HawserError("NOT_FOUND", `no board ${id} at this station`, "Scan the id of a board that was made here.");
-    if (print === undefined) throw new HawserError("NOT_FOUND", "no label printer is set up", "Start the station with --labels.");
+    if (print === undefined) throw new HawserError("NOT_FOUND", "no label printer is set up", "Start the station with --printer HOST.");
     const copy = board.prints + 1;
     ledger.append({ event: "printed", id, by: this.#badge ?? this.#order.operator, copy });
     await print(board, copy);
@@ -211,7 +209,7 @@ export class FactoryStation {
       changed: () => this.#change,
       claim: (id, head) => this.#claim(id, head),
       release: (head) => this.#release(head),
-      firstArticle: (head, board) => this.#firstArticle(head, board),
+      firstArticle: (board) => this.#firstArticle(board),
       failed: (head, failure, view) => this.#failed(head, failure, view),
       show: (head) => this.#emit({ type: "head", head }),
     };
@@ -260,7 +258,7 @@ export class FactoryStation {
     this.#emit({ type: "totals", totals: this.#totals() });
   }
 
-  async #firstArticle(_head: string, board: BoardRecord): Promise<void> {
+  async #firstArticle(board: BoardRecord): Promise<void> {
     if (!this.options.needsFirstArticle || this.options.ledger.isApproved(this.#order.order)) return;
     await this.#await("approval", board);
   }
@@ -309,10 +307,8 @@ export class FactoryStation {
   #lookAround(): void {
     const ports = unlistedPorts(this.options.heads.map(({ port }) => port));
     if (ports.join("\n") !== this.#unlisted.join("\n")) this.#emit({ type: "unlisted", ports: (this.#unlisted = ports) });
-    if (existsSync(this.options.ca.directory)) {
-      const ends = statusOf(openCaReadOnly(this.options.ca.directory), Date.now()).parts.filter(({ what }) => what !== "authority" && what !== "crl" && what !== "broker");
-      this.#caDaysLeft = Math.floor(Math.min(...ends.map(({ notAfterMs }) => notAfterMs - Date.now())) / 86_400_000);
-    }
+    const endsMs = caEndsMs(this.options.ca.directory);
+    if (endsMs !== undefined) this.#caDaysLeft = Math.floor((endsMs - Date.now()) / 86_400_000);
     this.#emit({ type: "totals", totals: this.#totals() });
   }
 

@@ -29,7 +29,7 @@ export interface HeadOwner {
   changed(): Promise<void>;
   claim(id: string, head: string): boolean;
   release(head: string): void;
-  firstArticle(head: string, board: Parameters<Place["firstArticle"]>[0]): Promise<void>;
+  firstArticle: Place["firstArticle"];
   failed(head: string, failure: BoardFailure, view: HeadView): void;
   show(view: HeadView): void;
 }
@@ -177,7 +177,7 @@ export class Head {
       signal: owner.signal,
       claim: (id) => owner.claim(id, name),
       onStep: (step, { id, mac }) => this.#show("working", { step, ...(id !== undefined && { id }), ...(mac !== undefined && { mac }) }),
-      firstArticle: (board) => owner.firstArticle(name, board),
+      firstArticle: (board) => owner.firstArticle(board),
     };
   }
 
