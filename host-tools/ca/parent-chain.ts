@@ -44,19 +44,21 @@ export function readParentFile(bytes: Uint8Array, name: string): ParentAnswer {
   const text = Buffer.from(bytes).toString("latin1");
   if (text.includes("-----BEGIN PKCS7-----")) throw invalid(`${name} is PKCS#7`, `Convert it: openssl pkcs7 -print_certs -in ${name}`);
   try {
-    if (text.includes("-----BEGIN ")) {
-      const lists = fromPem("X509 CRL", text);
-      const certificates = fromPem("CERTIFICATE", text);
-      for (const der of certificates) new X509Certificate(der);
-      for (const der of lists) new x509.X509Crl(new Uint8Array(der));
-      return { certificates, lists };
-    }
+    if (text.includes("-----BEGIN ")) return readPemAnswer(text);
   } catch {
     throw invalid(`${name} holds a damaged certificate or revocation list`);
   }
   if (parses(() => new X509Certificate(bytes))) return { certificates: [bytes], lists: [] };
   if (parses(() => new x509.X509Crl(new Uint8Array(bytes)))) return { certificates: [], lists: [bytes] };
   throw invalid(`${name} is neither a certificate nor a revocation list, in PEM or DER`);
+}
+
+/** All certificates and revocation lists of a text, in PEM. Throws what the parsers throw where one is damaged. */
+export function readPemAnswer(text: string): ParentAnswer {
+  const [certificates, lists] = [fromPem("CERTIFICATE", text), fromPem("X509 CRL", text)];
+  for (const der of certificates) new X509Certificate(der);
+  for (const der of lists) new x509.X509Crl(new Uint8Array(der));
+  return { certificates, lists };
 }
 
 function parses(read: () => unknown): boolean {

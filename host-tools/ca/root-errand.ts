@@ -12,7 +12,7 @@ import { nodeCrypto } from "../pki/signer.js";
 import { sealedKey } from "./ca-keys.js";
 import { readSealedKey, signerOf, signerOfKey } from "./context.js";
 import type { CaContext } from "./context.js";
-import { checkParentChain, invalid as invalidChain, issuingRequest, newestList } from "./parent-chain.js";
+import { checkParentChain, invalid as invalidChain, issuingRequest, newestList, readPemAnswer } from "./parent-chain.js";
 import type { ParentAnswer } from "./parent-chain.js";
 import { crlsFor, readRetired, readRootCrlTimes } from "./revocation.js";
 import { checkNobodyHangs, moveTo, nextIssuingKey, nextName, recordOf, retireIn } from "./rollover.js";
@@ -198,13 +198,9 @@ function numberOf(list: x509.X509Crl): number {
   return value === undefined ? 0 : Number.parseInt(Buffer.from(value).subarray(2).toString("hex"), 16);
 }
 
-function read(text: string): { certificates: Uint8Array[]; lists: Uint8Array[] } {
+function read(text: string): ParentAnswer {
   try {
-    const certificates = fromPem("CERTIFICATE", text);
-    const lists = fromPem("X509 CRL", text);
-    for (const der of certificates) new X509Certificate(der);
-    for (const der of lists) new x509.X509Crl(new Uint8Array(der));
-    return { certificates, lists };
+    return readPemAnswer(text);
   } catch {
     throw invalid("it is damaged");
   }

@@ -41,7 +41,7 @@ const FEW = 3;
 
 /**
  * @param keys of an encrypted partition
- * @throws HawserError `BAD_IMAGE` when it is no partition at all, `BAD_IMAGE_KEY`; what is wrong inside is among the problems
+ * @throws HawserError `BAD_IMAGE` when it is not a partition, `BAD_IMAGE_KEY`; damage inside is reported among the problems
  */
 export function readNvsImage(image: Uint8Array, keys?: Uint8Array): NvsContents {
   if (image.length === 0 || image.length % PAGE_BYTES !== 0) {

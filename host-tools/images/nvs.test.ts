@@ -108,7 +108,7 @@ describe("an NVS image", () => {
   });
 
   it.each([
-    ["a size that is no multiple of pages", 0x3001, [], "BAD_IMAGE"],
+    ["a size that is not a multiple of pages", 0x3001, [], "BAD_IMAGE"],
     ["more than fits", 0x3000, [{ namespace: "a", key: "b", type: "blob", value: new Uint8Array(9000) }], "IMAGE_FULL"],
     ["a number out of range", 0x3000, [{ namespace: "a", key: "b", type: "u8", value: 256n }], "BAD_IMAGE"],
     ["a key of 16 characters", 0x3000, [{ namespace: "a", key: "b".repeat(16), type: "u8", value: 1n }], "BAD_IMAGE"],

@@ -2,14 +2,21 @@
 import { connect } from "node:net";
 import { HawserError } from "../../sdk/errors.js";
 
-export const RAW_PORT = 9100;
+const RAW_PORT = 9100;
 const PATIENCE_MS = 10_000;
+
+/** `HOST` or `HOST:PORT`, an IPv6 address in brackets. Throws `USAGE`. */
+export function readPrinterAddress(text: string): { host: string; port: number } {
+  const [, host = "", port = String(RAW_PORT)] = /^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(?::(\d{1,5}))?$/.exec(text) ?? [];
+  if (host === "" || Number(port) > 65_535) throw new HawserError("USAGE", `invalid printer ${JSON.stringify(text)}`, "Use HOST or HOST:PORT.");
+  return { host: host.replace(/^\[|\]$/g, ""), port: Number(port) };
+}
 
 /**
  * Resolves when the printer has taken all of it. Whether paper came out, raw printing does not tell: scan the label.
  * @throws HawserError `PRINTER_FAILED`
  */
-export function printRaw(data: Buffer, host: string, port = RAW_PORT): Promise<void> {
+export function printRaw(data: Buffer, { host, port }: { host: string; port: number }): Promise<void> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host, port, timeout: PATIENCE_MS });
     const fail = (why: string): void => {

@@ -1,11 +1,11 @@
 /** The files of `hawser image`: new ones with mode 0600, all of them or none. */
+import { randomBytes } from "node:crypto";
 import { lstatSync, readFileSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
 import { errnoCode, storageError, syncDirectory, unlinkIfThere, writeNewFile } from "../../../sim/node/files/atomic-file.js";
 import { newNvsKeys, nvsKeysFromHmac, nvsKeysPartition, readNvsKeysPartition } from "../../images/nvs-keys.js";
 import { sizeOf } from "../../images/partition-table.js";
-import { randomBytes } from "node:crypto";
 
 /** @throws HawserError `OUT_EXISTS` when one of them is there, be it a link that leads nowhere */
 export function checkNew(...paths: (string | undefined)[]): void {
@@ -30,7 +30,7 @@ export function readInput(path: string): Buffer {
   return readFileSync(path);
 }
 
-/** Made anew together: a failure takes back those before it. */
+/** Files that are made together: a failure removes those before it. */
 export class NewFiles {
   readonly #written: string[] = [];
 

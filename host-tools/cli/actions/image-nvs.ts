@@ -5,7 +5,6 @@ import { checkId, recoveryIdentity } from "../../../sdk/identity/device-id.js";
 import { IdentityStore } from "../../../sdk/identity/store.js";
 import { Vault } from "../../../sim/node/vault/vault.js";
 import { deviceItems } from "../../images/device-items.js";
-import type { ImageIdentity } from "../../images/device-items.js";
 import { issueHostMade } from "../../images/host-made-identity.js";
 import { parseNvsCsv } from "../../images/nvs-csv.js";
 import type { NvsItem } from "../../images/nvs-format.js";
@@ -53,11 +52,15 @@ export async function imageNvs(options: ImageNvsOptions, context: Context): Prom
     files.write(options.out, image);
     return { entries: items.length, sizeBytes: image.length };
   };
-  const made = await make(options, context, write, files).catch((error: unknown) => {
+  let made: Made;
+  try {
+    made = await make(options, context, write);
+  } catch (error) {
     files.discard();
     throw error;
-  });
-  for (const secret of [keys, file?.bytes]) secret?.fill(0);
+  } finally {
+    for (const secret of [keys, file?.bytes]) secret?.fill(0);
+  }
   const { id, role, serial, notAfterMs } = made.device ?? {};
   const device: Json = made.device && { id, role, serial, notAfter: notAfterMs === undefined ? undefined : isoTime(notAfterMs) };
   const until = notAfterMs === undefined ? ", to enrol over PSK" : `: certificate ${serial ?? ""}, valid until ${day(notAfterMs)}`;
@@ -87,7 +90,7 @@ function tableItems(path: string): NvsItem[] {
 
 type Write = (device: readonly NvsItem[]) => { entries: number; sizeBytes: number };
 
-async function make(options: ImageNvsOptions, context: Context, write: Write, files: NewFiles): Promise<Made> {
+async function make(options: ImageNvsOptions, context: Context, write: Write): Promise<Made> {
   if (options.vault !== undefined) return fromVault(options.vault, options, context, write);
   if (options.dir === undefined || options.device === undefined) return write([]);
   const id = checkId(options.device);
@@ -100,20 +103,11 @@ async function make(options: ImageNvsOptions, context: Context, write: Write, fi
     await ca.audit({ event: "image-made", name: id, form: "nvs", secrets: "psk" });
     return { ...made, device: { id, role } };
   }
-  let made: { entries: number; sizeBytes: number } | undefined;
-  try {
-    const { role, serial, notAfterMs } = await issueHostMade(ca, { id, role: options.role, replace: options.replace === true }, (identity) => {
-      made = write(deviceItems(identityOf(identity)));
-    });
-    return { entries: 0, sizeBytes: 0, ...made, device: { id, role, serial, notAfterMs } };
-  } catch (error) {
-    files.discard();
-    throw error;
-  }
-}
-
-function identityOf({ id, role, chain, privateKey, trustAnchors, psk, pskIdentity }: ImageIdentity): ImageIdentity {
-  return { id, role, trustAnchors, ...(chain && { chain }), ...(privateKey && { privateKey }), ...(psk && { psk }), ...(pskIdentity !== undefined && { pskIdentity }) };
+  let made = { entries: 0, sizeBytes: 0 };
+  const { role, serial, notAfterMs } = await issueHostMade(ca, { id, role: options.role, replace: options.replace === true }, (identity) => {
+    made = write(deviceItems(identity));
+  });
+  return { ...made, device: { id, role, serial, notAfterMs } };
 }
 
 async function fromVault(path: string, options: ImageNvsOptions, { env }: Context, write: Write): Promise<Made> {

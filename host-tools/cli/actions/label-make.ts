@@ -5,7 +5,7 @@ import { layOut } from "../../labels/layout.js";
 import { LABEL_EVENT, labelsOf } from "../../labels/label-log.js";
 import { matterCodes } from "../../labels/matter.js";
 import { badLabel, espProvisioning, gs1DigitalLink, idPayload, newLabelSecret, sha256Hex } from "../../labels/payloads.js";
-import { printRaw, RAW_PORT } from "../../labels/printer.js";
+import { printRaw, readPrinterAddress } from "../../labels/printer.js";
 import { renderLabel } from "../../labels/render.js";
 import type { LabelForm } from "../../labels/render.js";
 import type { Context } from "../command-runner.js";
@@ -67,7 +67,7 @@ export async function labelMake(options: LabelMakeOptions, context: Context): Pr
     files.discard();
     throw error;
   }
-  if (printer !== undefined) await printRaw(data, printer.host, printer.port);
+  if (printer !== undefined) await printRaw(data, printer);
   const copy = before === 0 ? "first label" : `label number ${before + 1}; the earlier ones are in the audit trail`;
   context.terminal.result({ device: id, kind, format, out, printer: options.printer, secretFile: options.newSecret, payloadSha256, copy: before + 1 }, [
     `${out ?? options.printer ?? ""}: ${kind} label of ${id}, ${copy}.`,
@@ -86,9 +86,7 @@ function checkOptions({ out, printer, format, kind, secretFile, newSecret, vendo
   if (kind === "esp" && (secretFile ?? newSecret) === undefined) throw usage("the device has to know the secret on the label as well", "Use --new-secret FILE or --secret-file FILE.");
   if (printer === undefined) return undefined;
   if (format !== "zpl") throw usage("--printer takes ZPL", "Add --format zpl.");
-  const match = /^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(?::(\d{1,5}))?$/.exec(printer);
-  if (match?.[1] === undefined || Number(match[2] ?? RAW_PORT) > 65535) throw usage(`invalid printer ${JSON.stringify(printer)}`, "Use HOST or HOST:PORT.");
-  return { host: match[1].replace(/^\[|\]$/g, ""), port: Number(match[2] ?? RAW_PORT) };
+  return readPrinterAddress(printer);
 }
 
 function secretOf({ kind, secretFile, newSecret }: LabelMakeOptions): string | undefined {

@@ -16,14 +16,13 @@ import type { HeadView, StationEvent } from "../../station/factory/head-view.js"
 import { idsByBatch, idsByList, idsByPattern } from "../../station/factory/id-source.js";
 import type { IdSource } from "../../station/factory/id-source.js";
 import { Ledger } from "../../station/factory/ledger.js";
-import type { ShiftOrder } from "../../station/factory/ledger-records.js";
-import type { BoardRecord } from "../../station/factory/ledger-records.js";
+import type { BoardRecord, ShiftOrder } from "../../station/factory/ledger-records.js";
 import { ReportQueue } from "../../station/factory/report-queue.js";
 import { readHeadPlaces } from "../../station/factory/serial-places.js";
 import type { HeadPlace } from "../../station/factory/serial-places.js";
 import { layOut } from "../../labels/layout.js";
 import { idPayload } from "../../labels/payloads.js";
-import { printRaw, RAW_PORT } from "../../labels/printer.js";
+import { printRaw, readPrinterAddress } from "../../labels/printer.js";
 import { renderLabel } from "../../labels/render.js";
 import { startPage } from "../../station/page/page-server.js";
 import { ENGLISH_TEXTS, readPageTexts } from "../../station/page/page-texts.js";
@@ -133,11 +132,10 @@ function firstLine(file: string): string {
 
 /** Prints a board's id as QR code and text, 50 by 25 mm. */
 function labelPrinter(printer: string): (board: BoardRecord) => Promise<void> {
-  const [, host = "", port = String(RAW_PORT)] = /^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(?::(\d{1,5}))?$/.exec(printer) ?? [];
-  if (host === "" || Number(port) > 65_535) throw new HawserError("USAGE", `invalid printer ${JSON.stringify(printer)}`, "Use HOST or HOST:PORT.");
+  const address = readPrinterAddress(printer);
   return async ({ id }) => {
     const label = layOut({ payload: idPayload(id), lines: [id], widthMm: 50, heightMm: 25, dpi: 203 });
-    await printRaw(renderLabel(label, "zpl"), host.replace(/^\[|\]$/g, ""), Number(port));
+    await printRaw(renderLabel(label, "zpl"), address);
   };
 }
 
