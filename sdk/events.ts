@@ -13,6 +13,8 @@ export type DeviceEvent =
   /** The broker does not speak MQTT 5; from now on it is 3.1.1. */
   | { type: "protocol-version"; version: 4 }
   | { type: "retrying"; delayMs: number; attempt: number }
+  /** This machine is on no network, so nothing is attempted until it is. Not a failure. */
+  | { type: "no-network" }
   /** From now on the device shows another kind of credential, and why. No downgrade is silent. */
   | { type: "credential-changed"; from: Rung; to: Rung; code: FailureCode; message: string }
   /** The broker refused a CONNECT that carried a user name, password or token. They are blamed first: the credential stays, no certificate is asked for. */

@@ -145,6 +145,13 @@ export interface Storage {
   list(prefix: string): string[];
 }
 
+/** Whether this machine is on a network at all: joined to its access point, with an address. Says nothing about what lies beyond it. */
+export interface Network {
+  readonly isUp: boolean;
+  /** Calls `changed` after each change of `isUp`, until cancelled. */
+  onChange(changed: () => void): Cancel;
+}
+
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
 /** Diagnostics for people; nothing depends on it. Never given a secret. */
@@ -169,4 +176,6 @@ export interface Platform {
   chains: ChainVerifier;
   storage: Storage;
   log: Log;
+  /** Left out where the machine cannot tell: attempts then show whether there is a network. */
+  network?: Network;
 }

@@ -25,7 +25,7 @@ export interface Board {
   platform: FirmwarePlatform;
   /** When the firmware was built, for `DeviceConfig.buildTimeMs`. */
   buildTimeMs: number;
-  /** Joins the network and sets the clock, and keeps at both; returns at once. A device may be started before: its attempts fail until then. */
+  /** Joins the network and sets the clock, and keeps at both; returns at once. A device that is started before dials when the network is there. */
   start(): void;
   /**
    * Resolves when the device has an identity: at once where it has one, else when a station has given it one over the serial port (`hawser provision --serial`).

@@ -24,9 +24,9 @@ export function openBoard(options: BoardOptions): Board {
   const platform = moddablePlatform(options, keyValueStorage(store), false);
   const { clock, scheduler, log, random } = platform;
   const station = new WifiKeeper({ WiFi: WiFi as unknown as WifiConstructor, clock, scheduler, log, fraction: () => random.fraction() }, wifi);
+  platform.network = station;
   const sntp = moddableSntp(platform, options);
   platform.onReached = () => station.proof();
-  station.onUp = () => sntp?.networkUp();
   if (sntp) sntp.onSet = () => station.proof();
   return {
     platform,

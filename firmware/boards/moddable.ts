@@ -41,9 +41,10 @@ export function moddablePlatform(options: BoardOptions, storage: Storage, system
 export function moddableSntp(platform: FirmwarePlatform, options: BoardOptions): SntpClient | undefined {
   const servers = (options.timeServers ?? []).filter((server) => server !== "");
   if (servers.length === 0) return undefined;
-  const { resolver, clock, scheduler, random, log, floorMs } = platform;
+  const { resolver, clock, scheduler, random, log, floorMs, network } = platform;
   const setWallStart = (wallStartMs: number): void => clock.setWallStart(wallStartMs);
-  return new SntpClient({ UDP: UDP as unknown as UdpConstructor, resolver, clock, scheduler, random, log, floorMs, setWallStart }, servers);
+  const parts = { UDP: UDP as unknown as UdpConstructor, resolver, clock, scheduler, random, log, floorMs, setWallStart };
+  return new SntpClient({ ...parts, ...(network && { network }) }, servers);
 }
 
 export function moddableProvisioning({ storage, keyStore, log, floorMs }: FirmwarePlatform, settings: SerialSettings, board?: BoardFacts): Promise<void> {

@@ -17,7 +17,19 @@ beforeEach(() => {
   FakeUdp.failWith = undefined;
 });
 
-function scene(servers: string[], { namesWork = true } = {}) {
+function scene(servers: string[], { namesWork = true, joined = true } = {}) {
+  const listeners = new Set<() => void>();
+  const network = {
+    isUp: joined,
+    onChange(changed: () => void) {
+      listeners.add(changed);
+      return () => listeners.delete(changed);
+    },
+    becomes(isUp: boolean) {
+      network.isUp = isUp;
+      for (const changed of listeners) changed();
+    },
+  };
   const time = new ManualTime();
   const names = { work: namesWork };
   const resolver = new NameResolver((name, done) => names.work && done(name, ADDRESSES[name]), time.scheduler);
@@ -33,6 +45,7 @@ function scene(servers: string[], { namesWork = true } = {}) {
       clock,
       scheduler: time.scheduler,
       random,
+      network,
       log: (level, message, fields) => lines.push(`${level} ${message} ${String(fields?.["why"] ?? "")}`.trim()),
       floorMs: () => FLOOR_MS,
       setWallStart(wallStartMs) {
@@ -43,7 +56,7 @@ function scene(servers: string[], { namesWork = true } = {}) {
     servers,
   );
   const errorMs = (): number => Math.abs(clock.wallMs() - (START_MS + time.nowMs));
-  return { time, client, clock, names, lines, sets: () => sets, errorMs };
+  return { time, client, clock, names, lines, network, listeners, sets: () => sets, errorMs };
 }
 
 type Scene = ReturnType<typeof scene>;
@@ -168,12 +181,47 @@ describe("SntpClient", () => {
     all.time.advance(20_000);
     const before = FakeUdp.made.length;
     all.client.networkUp();
-    all.time.advance(2_000);
+    all.time.advance(0);
     expect(FakeUdp.made.length).toBe(before + 1);
     answer(all);
     all.client.networkUp();
     all.time.advance(HOUR_MS);
     expect(FakeUdp.made.length).toBe(before + 1);
+  });
+
+  it("asks nobody before there is a network, and warns of nothing: the first round is not a lost one", () => {
+    const all = scene(["a.example", "b.example"], { joined: false });
+    all.client.start();
+    all.time.advance(HOUR_MS);
+    expect([FakeUdp.made.length, all.time.pending]).toEqual([0, 0]);
+    all.network.becomes(true);
+    answer(all);
+    answer(all);
+    expect([all.sets(), all.lines]).toEqual([1, ["info the clock is set"]]);
+  });
+
+  it("begins again when the network comes back while it waits for an answer, and blames no server", () => {
+    const all = scene(["a.example"]);
+    all.client.start();
+    all.time.advance(0);
+    all.network.becomes(false);
+    expect(FakeUdp.made.at(-1)!.closed).toBe(true);
+    all.time.advance(HOUR_MS);
+    all.network.becomes(true);
+    answer(all);
+    expect([FakeUdp.made.length, all.sets(), all.lines]).toEqual([2, 1, ["info the clock is set"]]);
+  });
+
+  it("restarts a doomed exchange when it is told that the network is up, though not within two seconds of it", () => {
+    const all = scene(["a.example"]);
+    all.client.start();
+    all.time.advance(500);
+    all.client.networkUp();
+    all.time.advance(1_499);
+    expect(FakeUdp.made).toHaveLength(1);
+    all.time.advance(1);
+    answer(all);
+    expect([FakeUdp.made.length, all.sets()]).toEqual([2, 1]);
   });
 
   it("stops in the middle of anything", () => {
@@ -184,6 +232,8 @@ describe("SntpClient", () => {
     expect(FakeUdp.made.at(-1)!.closed).toBe(true);
     all.time.advance(24 * HOUR_MS);
     expect(FakeUdp.made).toHaveLength(1);
+    expect([all.time.pending, all.listeners.size]).toEqual([0, 0]);
+    all.client.networkUp();
     expect(all.time.pending).toBe(0);
   });
 });

@@ -1,5 +1,5 @@
 /** Keeps the wall clock set: asks as {@link SntpState} says, over ECMA-419 UDP, and judges with `judgeReply`. */
-import type { Cancel, Clock, Log, Random, Scheduler } from "../../sdk/platform.js";
+import type { Cancel, Clock, Log, Network, Random, Scheduler } from "../../sdk/platform.js";
 import type { UdpConstructor, UdpSocket } from "../io/ecma419.js";
 import type { NameResolver } from "../io/name-resolver.js";
 import { encodeRequest, judgeReply, NONCE_SIZE, SNTP_PORT, type Verdict } from "./sntp-packet.js";
@@ -16,6 +16,8 @@ export interface SntpParts {
   scheduler: Scheduler;
   random: Random;
   log: Log;
+  /** While it is down nothing is asked. Left out where the machine cannot tell. */
+  network?: Network;
   /** A time known to have passed, milliseconds since the Unix epoch, that owes nothing to the wall clock. */
   floorMs: () => number;
   /** Takes an agreed time: wall time when the monotonic clock was 0. */
@@ -27,8 +29,11 @@ export class SntpClient {
   onSet: () => void = () => undefined;
   readonly #parts: SntpParts;
   readonly #state: SntpState;
-  #stage: "off" | "asking" | "resting" = "off";
+  #stage: "off" | "waiting" | "asking" | "resting" = "off";
   #wasSet = false;
+  /** When a request last left, monotonic. */
+  #askedAtMs = -Infinity;
+  #cancelNetwork: Cancel | undefined;
   /** Ends what is under way: a lookup, an exchange, a rest. */
   #cancel: Cancel = () => undefined;
 
@@ -38,23 +43,41 @@ export class SntpClient {
     this.#state = state;
   }
 
-  /** Asks now, and again when due, until {@link stop}. */
+  /** Asks as soon as there is a network, and again when due, until {@link stop}. */
   start(): void {
-    if (this.#stage === "off") this.#begin();
+    if (this.#stage !== "off") return;
+    const { network } = this.#parts;
+    this.#cancelNetwork = network?.onChange(() => (network.isUp ? this.networkUp() : this.#networkDown()));
+    this.#begin();
   }
 
-  /** The network is (back) up: do not sit out a long rest when the time is still unknown. */
+  /** The network is (back) up: a request that left before it was is lost, and a long rest is not sat out while the time is still unknown. */
   networkUp(): void {
+    if (this.#stage === "off") return;
     this.#state.hurry();
-    if (this.#stage === "resting" && !this.#wasSet) this.#rest(ROUND_FLOOR_MS);
+    if (this.#stage === "resting" && this.#wasSet) return;
+    this.#rest(Math.max(0, this.#askedAtMs + ROUND_FLOOR_MS - this.#parts.clock.monotonicMs()));
   }
 
   stop(): void {
     this.#stage = "off";
+    this.#cancelNetwork?.();
     this.#cancel();
   }
 
+  /** What is under way can lead nowhere: no server is to blame, nothing is counted. */
+  #networkDown(): void {
+    if (this.#stage === "asking") this.#wait();
+  }
+
+  /** Until {@link networkUp}. */
+  #wait(): void {
+    this.#cancel();
+    this.#stage = "waiting";
+  }
+
   #begin(): void {
+    if (this.#parts.network?.isUp === false) return this.#wait();
     this.#stage = "asking";
     this.#do(this.#state.begin(this.#parts.clock.monotonicMs()));
   }
@@ -87,6 +110,7 @@ export class SntpClient {
     const { clock, random, scheduler, floorMs } = this.#parts;
     const nonce = random.bytes(NONCE_SIZE);
     const sentAtMs = clock.monotonicMs();
+    this.#askedAtMs = sentAtMs;
     let socket: UdpSocket | undefined;
     const cancelLimit = scheduler.after(REPLY_LIMIT_MS, () => finish(undefined));
     const close = (): void => {

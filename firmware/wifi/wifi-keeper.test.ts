@@ -17,11 +17,12 @@ function scene({ fraction = 0.5, network = { ssid: "plant", password: "secret" }
   const log = (level: string, message: string): unknown => lines.push(`${level} ${message}`);
   const keeper = new WifiKeeper({ WiFi: FakeWifi, clock: time.clock, scheduler: time.scheduler, fraction: () => fraction, log }, network);
   let ups = 0;
-  keeper.onUp = () => ups++;
+  let downs = 0;
+  keeper.onChange(() => (keeper.isUp ? ups++ : downs++));
   keeper.start();
   const wifi = FakeWifi.made.at(-1)!;
   const connects = (): number => wifi.calls.filter((call) => call.startsWith("connect")).length;
-  return { time, keeper, wifi, lines, ups: () => ups, connects };
+  return { time, keeper, wifi, lines, ups: () => ups, downs: () => downs, connects };
 }
 
 describe("WifiKeeper", () => {
@@ -41,11 +42,12 @@ describe("WifiKeeper", () => {
   });
 
   it("comes back after the access point went away, without being asked", () => {
-    const { time, keeper, wifi, ups } = scene();
+    const { time, keeper, wifi, ups, downs } = scene();
     wifi.becomes(500);
     time.advance(MINUTE_MS);
     wifi.becomes(200);
     expect(keeper.isUp).toBe(false);
+    expect(downs()).toBe(1);
     time.advance(1_000);
     expect(wifi.calls).toEqual(["connect plant secret", "connect plant secret"]);
     wifi.becomes(500);

@@ -1,6 +1,6 @@
 /** Keeps a station joined: does what {@link WifiState} says with ECMA-419 Wi-Fi. */
 import { errorMessage } from "../../sdk/errors.js";
-import type { Cancel, Clock, Log, Scheduler } from "../../sdk/platform.js";
+import type { Cancel, Clock, Log, Network, Scheduler } from "../../sdk/platform.js";
 import type { WifiConstructor, WifiInterface } from "../io/ecma419.js";
 import { DEFAULT_WIFI_POLICY, WifiState, type WifiEffect, type WifiEvent, type WifiPolicy } from "./wifi-state.js";
 
@@ -19,9 +19,8 @@ export interface WifiNetwork {
   password?: string;
 }
 
-export class WifiKeeper {
-  /** Called each time the station has got an address. */
-  onUp: () => void = () => undefined;
+export class WifiKeeper implements Network {
+  readonly #listeners = new Set<() => void>();
   readonly #parts: WifiKeeperParts;
   readonly #network: WifiNetwork;
   readonly #state: WifiState;
@@ -48,8 +47,14 @@ export class WifiKeeper {
     this.#on("proof");
   }
 
+  /** The station has got an address. */
   get isUp(): boolean {
     return this.#state.isUp;
+  }
+
+  onChange(changed: () => void): Cancel {
+    this.#listeners.add(changed);
+    return () => this.#listeners.delete(changed);
   }
 
   /** Strength of the access point's signal, dBm (about -90..-30). */
@@ -75,10 +80,16 @@ export class WifiKeeper {
         return this.#wifi?.disconnect();
       case "up":
         this.#parts.log("info", "Wi-Fi is up", { ssid: this.#network.ssid });
-        return this.onUp();
+        return this.#tell();
       case "down":
-        return this.#parts.log("warn", "Wi-Fi is down", { ssid: this.#network.ssid, reason: effect.reason });
+        this.#parts.log("warn", "Wi-Fi is down", { ssid: this.#network.ssid, reason: effect.reason });
+        return this.#tell();
     }
+  }
+
+  /** Listeners may come and go while they are told. */
+  #tell(): void {
+    for (const changed of [...this.#listeners]) changed();
   }
 
   #connect(): void {

@@ -4,6 +4,7 @@ import { RESPONSE_TOPIC } from "../identity/enrolment.js";
 import { IdentityStore } from "../identity/store.js";
 import { TrustedTime } from "../identity/trusted-time.js";
 import { MqttClient } from "../mqtt/client.js";
+import type { Cancel, Network } from "../platform.js";
 import { accepting, failing, refusing, silent, type Behaviour } from "../../test/support/device/scripted-dialer.js";
 import { BROKER, DAY_MS, ID, RECOVERY, World, type WorldOptions } from "../../test/support/device/test-world.js";
 import { DEFAULT_BACKOFF } from "../backoff.js";
@@ -119,6 +120,102 @@ describe("A supervisor that starts", () => {
     supervisor.start();
     await world.pass(60_000);
     expect(world.dialer.peers).toHaveLength(1);
+  });
+});
+
+/** A machine's station that joins and leaves. */
+class Station implements Network {
+  readonly #listeners = new Set<() => void>();
+
+  constructor(public isUp: boolean) {}
+
+  onChange(changed: () => void): Cancel {
+    this.#listeners.add(changed);
+    return () => this.#listeners.delete(changed);
+  }
+
+  becomes(isUp: boolean): void {
+    this.isUp = isUp;
+    for (const changed of [...this.#listeners]) changed();
+  }
+
+  get listeners(): number {
+    return this.#listeners.size;
+  }
+}
+
+describe("Where the machine can tell whether it is on a network", () => {
+  async function on(station: Station, given: Case = {}): Promise<Supervised> {
+    const made = await Supervised.make(given);
+    made.world.platform.network = station;
+    made.supervisor.start();
+    await made.world.pass(0);
+    return made;
+  }
+
+  it("a boot without one reports no failure and dials as soon as it is there", async () => {
+    const station = new Station(false);
+    const { world, supervisor } = await on(station);
+    await world.pass(3_600_000);
+    expect([world.news(), supervisor.phase, supervisor.lastFailure]).toEqual([["no-network"], "waiting", undefined]);
+    station.becomes(true);
+    await world.pass(0);
+    expect([world.news(), supervisor.phase]).toEqual([["connecting", "connected"], "online"]);
+  });
+
+  it("a long wait for the network ends when it is back, and the next one is short again", async () => {
+    const station = new Station(true);
+    const { world } = await on(station, { usually: failing(because("HOST_UNREACHABLE")) });
+    await world.pass(60_000);
+    const before = world.dialer.peers.length;
+    station.becomes(false);
+    await world.pass(3_600_000);
+    expect(world.dialer.peers).toHaveLength(before);
+    station.becomes(true);
+    await world.pass(0);
+    expect(world.dialer.peers).toHaveLength(before + 1);
+    expect(world.of("retrying").at(-1)).toMatchObject({ attempt: 1, delayMs: 500 });
+  });
+
+  it("an attempt under way ends with the network, and is not made again until it is back", async () => {
+    const station = new Station(true);
+    const { world } = await on(station, { next: [silent] });
+    station.becomes(false);
+    await world.pass(600_000);
+    expect(world.of("disconnected")).toMatchObject([{ code: "HOST_UNREACHABLE", class: "network", wasConnected: false }]);
+    expect([world.dialer.peers.length, world.news().at(-1)]).toEqual([1, "no-network"]);
+  });
+
+  it("a connection is not ended by it: it may outlive a short leave", async () => {
+    const station = new Station(true);
+    const { world, supervisor } = await on(station);
+    station.becomes(false);
+    station.becomes(true);
+    await world.pass(30_000);
+    expect([supervisor.phase, world.dialer.peers.length]).toEqual(["online", 1]);
+  });
+
+  it("what a broker asks to wait is waited, whatever the network does", async () => {
+    const station = new Station(true);
+    const { world } = await on(station, { next: [refusing(0x97)] });
+    station.becomes(false);
+    station.becomes(true);
+    await world.pass(60_499);
+    expect(world.dialer.peers).toHaveLength(1);
+  });
+
+  it("a network that flickers is not dialled into without a pause, and a stopped device hears of none", async () => {
+    const station = new Station(true);
+    const { world, supervisor } = await on(station, { usually: failing(because("HOST_UNREACHABLE")) });
+    const startedAtMs = world.time.monotonicMs();
+    for (let flicker = 0; flicker < 1_000; flicker++) {
+      station.becomes(false);
+      station.becomes(true);
+      await world.pass(1);
+    }
+    expect(world.dialer.peers.length).toBeLessThanOrEqual((world.time.monotonicMs() - startedAtMs) / DEFAULT_BACKOFF.floorMs + 1);
+    await supervisor.stop();
+    expect(station.listeners).toBe(0);
   });
 });
 

@@ -91,6 +91,9 @@ export class Supervisor {
   #stopping: Promise<void> | undefined;
   /** Asked to start while stopping. */
   #startAgain = false;
+  #cancelNetwork: Cancel | undefined;
+  /** When the last attempt or connection failed, monotonic. */
+  #failedAtMs = -Infinity;
 
   constructor(
     private readonly options: SupervisorOptions,
@@ -119,7 +122,10 @@ export class Supervisor {
 
   start(): void {
     if (this.#stopping) this.#startAgain = true;
-    else if (this.#phase === "stopped") this.#try();
+    else if (this.#phase === "stopped") {
+      this.#cancelNetwork = this.parts.platform.network?.onChange(() => this.#networkChanged());
+      this.#try();
+    }
   }
 
   /** Ends the connection in an orderly way (DISCONNECT) and makes no more attempts. */
@@ -141,6 +147,7 @@ export class Supervisor {
     this.#cancelWait?.();
     this.#cancelProof?.();
     this.#cancelRecovery?.();
+    this.#cancelNetwork?.();
     if (wasOnline) {
       this.#backoff.ended(this.parts.platform.clock.monotonicMs() - this.#connectedAtMs, client.wasUseful);
       this.parts.onOffline();
@@ -174,8 +181,28 @@ export class Supervisor {
     return client;
   }
 
+  /**
+   * Coming up ends a wait that only the network was the reason of. What a broker or a refused credential asks to wait stays as long as it is. Going down ends an
+   * attempt that can lead nowhere; a connection may outlive it.
+   */
+  #networkChanged(): void {
+    const isUp = this.parts.platform.network?.isUp === true;
+    if (this.#phase === "dialing" && !isUp) return this.#client().abort(failure("HOST_UNREACHABLE", "the network went away"));
+    const isOurs = this.#lastFailure?.class === "network";
+    const isParked = this.#cancelWait === undefined;
+    if (this.#phase !== "waiting" || !isUp || !(isParked || isOurs)) return;
+    if (isOurs) this.#backoff.reset();
+    // At once, but a network that flickers is no reason to dial without a pause.
+    const pauseMs = this.#failedAtMs + this.options.backoff.floorMs - this.parts.platform.clock.monotonicMs();
+    this.#wait(Math.max(0, pauseMs));
+  }
+
   #try(): void {
     this.#cancelWait = undefined;
+    if (this.parts.platform.network?.isUp === false) {
+      this.#phase = "waiting";
+      return this.parts.emit({ type: "no-network" });
+    }
     const attempt = this.#ladder.next(this.#holdings);
     const unfit = unfitness(attempt, this.parts.store);
     this.#attempt = attempt ?? { rung: "mtls", identity: "active" };
@@ -324,6 +351,7 @@ export class Supervisor {
 
   #failed(given: Failure, wasConnected: boolean): void {
     const { emit } = this.parts;
+    this.#failedAtMs = this.parts.platform.clock.monotonicMs();
     const attempt = this.#attempt;
     const { reason, evidence, isLoginRefused } = this.#judge(given, wasConnected);
     if (!wasConnected && this.#versions.failed(reason.code, this.#isOpened)) {

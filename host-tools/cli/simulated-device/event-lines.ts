@@ -38,6 +38,8 @@ function summary(event: DeviceEvent): string {
       return "the broker does not speak MQTT 5: 3.1.1 from now on";
     case "retrying":
       return `in ${(event.delayMs / 1000).toFixed(1)} s`;
+    case "no-network":
+      return "waiting for this machine to be on a network";
     case "credential-changed":
       return `${event.from} -> ${event.to} because of ${event.code}: ${event.message}`;
     case "login-refused":

@@ -28,6 +28,7 @@ const EFFECTS: Record<string, Effect> = {
   "half-open": { line: /KEEPALIVE_TIMEOUT/ },
   loss: { state: (world) => device(world).path.loss > 0 },
   "slow-path": { state: (world) => device(world).path.latencyMs >= 500 },
+  "no-network": { line: /no-network/ },
   "captive-portal": { line: /class=server-trust/ },
   "alerts-lost": { state: (world) => device(world).path.alertLoss > 0 },
   "broker-restart": { line: /SERVER_SHUTTING_DOWN|CONNECTION_RESET/ },

@@ -92,6 +92,17 @@ export const NETWORK_FAULTS: readonly FaultKind[] = [
     },
   },
   {
+    name: "no-network",
+    scope: "device",
+    lasts: MINUTES,
+    begin: ({ device, random }) => {
+      device.path.isJoined = false;
+      // The access point went away, the device was moved, or it is switched on before there is one.
+      random.pick([() => device.path.resetLinks(), () => device.path.forgetLinks(), () => device.cutPower(1_000)])();
+      return () => (device.path.isJoined = true);
+    },
+  },
+  {
     name: "captive-portal",
     scope: "device",
     changes: "impostor",

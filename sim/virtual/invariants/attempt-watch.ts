@@ -3,7 +3,7 @@
  * the network. What the policy is, is written down here a second time on purpose.
  */
 import { KNOWN_HERE, LOGIN_CODES, PatienceWatch, TOLD_BY_CONNACK } from "./patience-watch.js";
-import type { Failure, FailureCode } from "../../../sdk/failure.js";
+import type { Failure, FailureClass, FailureCode } from "../../../sdk/failure.js";
 import type { DeviceEvent } from "../../../sdk/events.js";
 import type { Credential } from "../../../sdk/platform.js";
 import type { VirtualTime } from "../time/virtual-time.js";
@@ -46,6 +46,7 @@ export class AttemptWatch {
   /** New certificates since the broker last accepted one. */
   #newOnes = 0;
   #lastReason: FailureCode = "CLOSED_LOCALLY";
+  #lastClass: FailureClass = "network";
   readonly #recent: number[] = [];
   /** Sum of delay / window, and how many. */
   #spread = 0;
@@ -74,6 +75,21 @@ export class AttemptWatch {
   restarted(): void {
     this.#lastEndMs = -Infinity;
     this.#earliestNextMs = -Infinity;
+    this.#lastClass = "network";
+  }
+
+  /**
+   * The station is joined, and the device was waiting: where only the network was to blame it has to try now, whatever it had announced.
+   * @param isWaiting whether the device is still waiting
+   */
+  networkUp(isWaiting: () => boolean): void {
+    if (this.#lastClass !== "network") return;
+    this.#earliestNextMs = -Infinity;
+    this.#failures = 0;
+    const before = this.attempts;
+    this.time.after(POLICY.floorMs + 1, () => {
+      if (this.attempts === before && isWaiting()) this.#networkIgnored("waits on, though the network is back");
+    });
   }
 
   /** Something made the device's certificate unusable; PSK is in order until mutual TLS works again. */
@@ -81,8 +97,9 @@ export class AttemptWatch {
     this.#credentialFault = true;
   }
 
-  dialled(credential: Credential): void {
+  dialled(credential: Credential, hasNetwork = true): void {
     const nowMs = this.time.nowMs;
+    if (!hasNetwork) this.#networkIgnored("an attempt though there is no network");
     this.attempts++;
     this.#recent.push(nowMs);
     while ((this.#recent[0] ?? nowMs) < nowMs - 3_600_000) this.#recent.shift();
@@ -144,6 +161,7 @@ export class AttemptWatch {
 
   #disconnected(event: Extract<DeviceEvent, { type: "disconnected" }>): void {
     this.#lastReason = event.code;
+    this.#lastClass = event.class;
     const blamesLogin = this.usesLogin && LOGIN_CODES.has(event.code);
     // Refused by CONNACK, or known without asking; what a broker's alert really said, the broker tells.
     if (!event.wasConnected && event.class === "credential" && !blamesLogin) {
@@ -185,6 +203,10 @@ export class AttemptWatch {
   #left(code: FailureCode): void {
     const objection = this.#patience.left(code, this.time.nowMs);
     if (objection !== undefined) this.chronicle.violate("left-too-soon", this.device, objection);
+  }
+
+  #networkIgnored(what: string): void {
+    this.chronicle.violate("network-ignored", this.device, what);
   }
 
   #spacing(what: string): void {

@@ -53,6 +53,22 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
     stage: NETWORK,
   },
   {
+    name: "a device that waits does not hear that the network is back",
+    file: "sdk/supervisor/supervisor.ts",
+    find: "    this.#wait(Math.max(0, pauseMs));\n",
+    replace: "",
+    invariants: ["network-ignored"],
+    stage: { kind: "world", faults: ["no-network"] },
+  },
+  {
+    name: "a device dials though there is no network",
+    file: "sdk/supervisor/supervisor.ts",
+    find: "if (this.parts.platform.network?.isUp === false) {",
+    replace: "if (false) {",
+    invariants: ["network-ignored"],
+    stage: { kind: "world", faults: ["no-network"] },
+  },
+  {
     name: "a busy broker's wish to be left alone is ignored",
     file: "sdk/supervisor/supervisor.ts",
     find: "this.#backoff.next(minimumDelayMs(reason))",

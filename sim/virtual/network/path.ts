@@ -32,6 +32,8 @@ export class Path {
   /** The share of TLS alerts that get lost to the reset which follows them. */
   alertLoss = 0;
   #blackHole = false;
+  #isJoined = true;
+  readonly #joinListeners = new Set<() => void>();
   readonly #waiting = new Set<() => void>();
   readonly #links = new Set<Carried>();
 
@@ -39,6 +41,21 @@ export class Path {
     private readonly time: VirtualTime,
     readonly random: SeededRandom,
   ) {}
+
+  /** The device's station is joined to its access point. The device is told; links that stand learn nothing. */
+  get isJoined(): boolean {
+    return this.#isJoined;
+  }
+
+  set isJoined(joined: boolean) {
+    this.#isJoined = joined;
+    for (const changed of [...this.#joinListeners]) changed();
+  }
+
+  onJoinChange(changed: () => void): Cancel {
+    this.#joinListeners.add(changed);
+    return () => this.#joinListeners.delete(changed);
+  }
 
   /** Nothing passes and nobody is told. What was sent meanwhile arrives when it ends, as TCP retransmits. */
   get blackHole(): boolean {

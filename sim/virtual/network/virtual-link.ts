@@ -97,6 +97,7 @@ export class VirtualLink implements Link, Carried {
 
   #resolve(order: DialOrder): void {
     const { host } = order.endpoint;
+    if (!this.path.isJoined) return this.#end(failure("HOST_UNREACHABLE", "no socket"));
     if (this.path.dns === "silent") return;
     if (this.path.dns === "fails" || !order.listener) return this.#end(failure("DNS_FAILED", `${host} cannot be resolved`));
     const { listener } = order;

@@ -13,6 +13,7 @@ export type InvariantName =
   | "blamed"
   | "no-taker"
   | "attempt-spacing"
+  | "network-ignored"
   | "rung-without-reason"
   | "psk-on-network-fault"
   | "left-too-soon"

@@ -2,7 +2,7 @@
 import { MAX_MESSAGE_BYTES } from "../../../sdk/identity/enrolment.js";
 import { utf8Decode } from "../../../sdk/encoding/text.js";
 import { Device, HawserError, installIdentity, type DeviceConfig, type DeviceEvent } from "../../../sdk/index.js";
-import type { Cancel, Dialer, KeyStore, LinkHandlers, Platform } from "../../../sdk/platform.js";
+import type { Cancel, Dialer, KeyStore, LinkHandlers, Network, Platform } from "../../../sdk/platform.js";
 import { AttemptWatch } from "../invariants/attempt-watch.js";
 import { BoundsWatch, type Bounds } from "../invariants/bounds-watch.js";
 import type { FleetWatch } from "../invariants/fleet-watch.js";
@@ -292,8 +292,27 @@ export class VirtualDevice {
           if (isOfSession(key)) this.inbound.wroteSession();
         },
       },
+      network: this.#network(power),
       log: (level, message) => {
         if (level === "error") this.note(`log: ${message}`);
+      },
+    };
+  }
+
+  #network(power: PowerSupply): Network {
+    const { path, attempts } = this;
+    return {
+      get isUp() {
+        return path.isJoined;
+      },
+      onChange: (changed) => {
+        const cancel = path.onJoinChange(() => {
+          const isWaiting = (): boolean => power.on && path.isJoined && this.#device?.status.state === "waiting";
+          if (isWaiting()) attempts.networkUp(isWaiting);
+          changed();
+        });
+        power.onCut(cancel);
+        return cancel;
       },
     };
   }
@@ -302,7 +321,7 @@ export class VirtualDevice {
   #watched(dialer: Dialer, time: VirtualTime): Dialer {
     return {
       dial: (endpoint, credential, timeoutMs, handlers) => {
-        this.attempts.dialled(credential);
+        this.attempts.dialled(credential, this.path.isJoined);
         const startedAtMs = time.nowMs;
         const watched: LinkHandlers = {
           opened: (info) => handlers.opened(info),
