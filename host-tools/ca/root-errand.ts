@@ -12,6 +12,7 @@ import { nodeCrypto } from "../pki/signer.js";
 import { sealedKey } from "./ca-keys.js";
 import { readSealedKey, signerOf, signerOfKey } from "./context.js";
 import type { CaContext } from "./context.js";
+import type { Errand } from "./errand-names.js";
 import { checkParentChain, invalid as invalidChain, issuingRequest, newestList, readPemAnswer } from "./parent-chain.js";
 import type { ParentAnswer } from "./parent-chain.js";
 import { crlsFor, readRetired, readRootCrlTimes } from "./revocation.js";
@@ -19,10 +20,6 @@ import { checkNobodyHangs, moveTo, nextIssuingKey, nextName, recordOf, retireIn 
 import type { Rollover, RolloverOptions } from "./rollover.js";
 import { fingerprint, signedRequest } from "./root-request.js";
 import type { RetiredIssuer, WantedIssuer } from "./root-request.js";
-
-/** `rollover`: another issuing CA; `retire`: a revocation list that names the one before; `crl`: a fresh revocation list. */
-export const ERRANDS = ["rollover", "retire", "crl"] as const;
-export type Errand = (typeof ERRANDS)[number];
 
 export interface ErrandOptions extends RolloverOptions {
   /** With `retire`: also when names still hang on the issuing CA before. */

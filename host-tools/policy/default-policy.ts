@@ -1,5 +1,5 @@
 /** The policy a CA has until its owner writes another: `hawser policy init` writes this text. */
-import { parsePolicy } from "./policy-file.js";
+import { parseBuiltInPolicy } from "./policy-file.js";
 import type { Policy } from "./policy-model.js";
 
 export const DEFAULT_POLICY_TEXT = `# Who may publish and read what. Reference: docs/policy.md. Check it with: hawser policy check --policy policy.yaml
@@ -93,6 +93,6 @@ limits:
 let parsed: Policy | undefined;
 
 export function defaultPolicy(): Policy {
-  parsed ??= parsePolicy(DEFAULT_POLICY_TEXT, "the default policy");
+  parsed ??= parseBuiltInPolicy(DEFAULT_POLICY_TEXT, "the default policy");
   return parsed;
 }

@@ -4,6 +4,7 @@ import type { AttributeDefinition, Bridge, Channel, DeviceClass, Factor, Limits,
 import { entriesOf, PolicyReader } from "./policy-reader.js";
 import type { Path, Raw } from "./policy-reader.js";
 import { PolicyError, readPolicyText } from "./policy-text.js";
+import type { PolicyText } from "./policy-text.js";
 import { RoleReader } from "./role-reader.js";
 import { parseTemplate } from "./topic-template.js";
 import { isTopicFilter } from "./topic-filter.js";
@@ -14,7 +15,16 @@ import { isTopicFilter } from "./topic-filter.js";
  * @throws PolicyError with all that is wrong
  */
 export function parsePolicy(text: string, file: string): Policy {
-  const reader = new PolicyReader(readPolicyText(text, file));
+  return policyOf(readPolicyText(text, file), file);
+}
+
+/** As {@link parsePolicy}, of a text that is part of this program: not held against the schema again. */
+export function parseBuiltInPolicy(text: string, file: string): Policy {
+  return policyOf(readPolicyText(text, file, true), file);
+}
+
+function policyOf(text: PolicyText, file: string): Policy {
+  const reader = new PolicyReader(text);
   const { value } = reader;
   const attributes = readAttributes(reader);
   const tenant = value["tenant"] as string | undefined;

@@ -1,6 +1,6 @@
 /** Reads a policy's YAML: bounded, checked against the schema, with the line of everything in it. */
-import { Ajv2020 } from "ajv/dist/2020.js";
-import type { ErrorObject } from "ajv";
+import { createRequire } from "node:module";
+import type { ErrorObject, ValidateFunction } from "ajv";
 import { isMap, isPair, LineCounter, parseDocument } from "yaml";
 import type { Document } from "yaml";
 import { HawserError } from "../../sdk/errors.js";
@@ -39,8 +39,11 @@ export interface PolicyText {
   sourceOf(path: readonly (string | number)[]): Source;
 }
 
-/** @throws PolicyError */
-export function readPolicyText(text: string, file: string): PolicyText {
+/**
+ * @param isBuiltIn the text is part of this program, and its tests have held it against the schema
+ * @throws PolicyError
+ */
+export function readPolicyText(text: string, file: string, isBuiltIn = false): PolicyText {
   if (Buffer.byteLength(text) > MAX_BYTES) throw new PolicyError(file, [{ level: "error", code: "TOO_LARGE", message: `it is larger than ${MAX_BYTES} bytes` }]);
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, version: "1.2", merge: false });
@@ -51,7 +54,7 @@ export function readPolicyText(text: string, file: string): PolicyText {
   }
   const sourceOf = (path: readonly (string | number)[]): Source => ({ line: lineOf(document, lines, path), path: pathText(path) });
   const value = plainValue(document, file);
-  const findings = schemaFindings(value, sourceOf);
+  const findings = isBuiltIn ? [] : schemaFindings(value, sourceOf);
   if (findings.length > 0) throw new PolicyError(file, findings);
   return { value: value as Record<string, unknown>, sourceOf };
 }
@@ -88,9 +91,19 @@ export function pathText(path: readonly (string | number)[]): string {
   return path.map((part, index) => (typeof part === "number" ? `[${part}]` : index === 0 ? part : `.${part}`)).join("");
 }
 
-const validate = new Ajv2020({ allErrors: true, strict: false }).compile(POLICY_SCHEMA);
+const loadNow = createRequire(import.meta.url);
+let validator: ValidateFunction | undefined;
+
+/** Loaded at the first policy of a user's own: it costs a quarter of a second, more than all the rest of a command such as `list`. */
+function validatorOfPolicies(): ValidateFunction {
+  if (validator !== undefined) return validator;
+  const { Ajv2020 } = loadNow("ajv/dist/2020.js") as typeof import("ajv/dist/2020.js");
+  validator = new Ajv2020({ allErrors: true, strict: false }).compile(POLICY_SCHEMA);
+  return validator;
+}
 
 function schemaFindings(value: unknown, sourceOf: PolicyText["sourceOf"]): Finding[] {
+  const validate = validatorOfPolicies();
   if (validate(value)) return [];
   // What `oneOf` says of each of its parts, it says better itself; `propertyNames` repeats the pattern.
   const errors = (validate.errors ?? []).filter(({ keyword, schemaPath: where }) => keyword !== "propertyNames" && (keyword === "oneOf" || !where.includes("/oneOf/")));
