@@ -1,6 +1,9 @@
 /** Reads a policy's YAML: bounded, checked against the schema, with the line of everything in it. */
+// No effect beyond loading a package late.
+// eslint-disable-next-line no-restricted-imports
 import { createRequire } from "node:module";
 import type { ErrorObject, ValidateFunction } from "ajv";
+import type * as AjvOf2020 from "ajv/dist/2020.js";
 import { isMap, isPair, LineCounter, parseDocument } from "yaml";
 import type { Document } from "yaml";
 import { HawserError } from "../../sdk/errors.js";
@@ -97,7 +100,7 @@ let validator: ValidateFunction | undefined;
 /** Loaded at the first policy of a user's own: it costs a quarter of a second, more than all the rest of a command such as `list`. */
 function validatorOfPolicies(): ValidateFunction {
   if (validator !== undefined) return validator;
-  const { Ajv2020 } = loadNow("ajv/dist/2020.js") as typeof import("ajv/dist/2020.js");
+  const { Ajv2020 } = loadNow("ajv/dist/2020.js") as typeof AjvOf2020;
   validator = new Ajv2020({ allErrors: true, strict: false }).compile(POLICY_SCHEMA);
   return validator;
 }

@@ -6,7 +6,7 @@ import { writeFileAtomic } from "../../../sim/node/files/atomic-file.js";
 import { answerRequest } from "../../ca/offline-root.js";
 import { readParentFile } from "../../ca/parent-chain.js";
 import { toPem } from "../../pki/pem.js";
-import type { Errand } from "../../ca/root-errand.js";
+import type { Errand } from "../../ca/errand-names.js";
 import { tokenSigners } from "../../pkcs11/token-signer.js";
 import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
