@@ -17,6 +17,8 @@ const ENTRY_POINTS = [
   "sim/virtual/main.ts",
   "sim/fleet/fleet-process.ts",
   "host-tools/index.ts",
+  "host-tools/testing/index.ts",
+  "host-tools/testing/vitest.ts",
   "host-tools/cli/main.ts",
   "test/bench/main.ts",
   "test/bench/signers.ts",

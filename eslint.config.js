@@ -1,6 +1,6 @@
 // Lint: TypeScript's strict rules, and the house's one-way imports:
 // sdk <- firmware, sim, host-tools; host-tools may use the Node platform (sim/node) as the writer of vaults; only the command line
-// (host-tools/cli) and tests may join sim and host-tools.
+// (host-tools/cli), what is published for tests (host-tools/testing) and tests may join sim and host-tools.
 import tseslint from "typescript-eslint";
 
 const room = (files, ignores, forbidden, message) => ({
@@ -59,7 +59,7 @@ export default tseslint.config(
   // The files of `*world*` play the virtual world on both engines: they join the two rooms.
   room(["sim/xs/**/*.ts"], ["sim/**/*.test.ts", "sim/xs/*world*.ts"], ["/host-tools/", "/(sim|node|virtual|brokers)/"], "sim/xs/ imports sdk/ and firmware/ only"),
   room(["sim/xs/*world*.ts"], ["sim/**/*.test.ts"], ["/firmware/(?!build/)", "/(host-tools|node|brokers)/"], "the worlds on XS import sdk/, sim/virtual/ and the bundler of firmware/build only"),
-  room(["host-tools/**/*.ts"], ["host-tools/cli/**/*.ts", "host-tools/**/*.test.ts"], ["/firmware/", "/sim/(?!node/)"], "host-tools/ imports sdk/ and sim/node/ only"),
+  room(["host-tools/**/*.ts"], ["host-tools/cli/**/*.ts", "host-tools/testing/**/*.ts", "host-tools/**/*.test.ts"], ["/firmware/", "/sim/(?!node/)"], "host-tools/ imports sdk/ and sim/node/ only"),
   // The policy is plain data and questions about it: no disk, no sockets, no other room of the tools.
   room(["host-tools/policy/**/*.ts"], ["**/*.test.ts"], ["/firmware/", "/sim/", "/(authority|brokers|ca|ca-directory|cli|pki|station)/", "^node:(?!crypto$|net$)"], "host-tools/policy/ imports sdk/ and nothing that has effects"),
   { files: ["**/*.test.ts", "test/**/*.ts"], rules: { "@typescript-eslint/no-non-null-assertion": "off", "max-lines": "off" } },

@@ -3,6 +3,7 @@
  * @module hawser
  */
 export { Device, type DeviceConfig, type DeviceStatus, type DeviceTopic } from "./device/device.js";
+export type { Program, ProgramParts } from "./device/program.js";
 export type { DeviceEvent, DeviceListener, Rung } from "./events.js";
 export { HawserError } from "./errors.js";
 export type { ErrorCode, RefusalCode, SdkErrorCode, ToolErrorCode } from "./error-codes.js";

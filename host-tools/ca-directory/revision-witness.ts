@@ -64,6 +64,13 @@ export function rememberRevision(directory: string, { instance, revision }: CaSt
   if ((readWitnessFile(copyFile(instance))?.revision ?? 0) <= revision) keep(copyFile(instance), text);
 }
 
+/** For a CA that is removed for good, with its directory. */
+export function forgetRevision(directory: string): void {
+  const seen = readWitness(directory);
+  if (seen) unlinkIfThere(copyFile(seen.instance));
+  unlinkIfThere(witnessFile(directory));
+}
+
 function keep(path: string, text: string): void {
   const temporary = temporaryPath(path);
   try {

@@ -1,6 +1,6 @@
 /** What is published, installed in an empty project as a user does. */
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
-import { realpathSync, writeFileSync } from "node:fs";
+import { mkdirSync, realpathSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, it, onTestFinished } from "vitest";
@@ -19,9 +19,10 @@ import { MqttClient } from "hawser/mqtt";
 import { nodePlatform, Vault } from "hawser/node";
 import { EmbeddedBroker } from "hawser/sim";
 import { openCa } from "hawser/host-tools";
+import { makeDevice, startBroker, virtualWorld } from "hawser/testing";
 
 export const describeEvent = (event: DeviceEvent): string => (event.type === "connected" ? event.tlsVersion : event.type);
-console.log([Device, MqttClient, nodePlatform, Vault, EmbeddedBroker, openCa].every((part) => typeof part === "function"));
+console.log([Device, MqttClient, nodePlatform, Vault, EmbeddedBroker, openCa, makeDevice, startBroker, virtualWorld].every((part) => typeof part === "function"));
 `;
 
 it("installs from its tarball with a working command, all entry points and their types, and runs the README's programs", { timeout: 600_000 }, async () => {
@@ -48,6 +49,7 @@ it("installs from its tarball with a working command, all entry points and their
   shell(`${block("compile").replace(/ && node sensor.js\s*$/, "")} program.ts gateway.ts --skipLibCheck false`);
   expect(run(process.execPath, "program.js").trim()).toBe("true");
 
+  ownTests(directory, shell);
   // All but the broker, which a test must be able to end.
   shell(rest.replace(/^npx hawser broker run .*$/m, ""));
   const start = (...args: string[]): ChildProcess => {
@@ -61,6 +63,17 @@ it("installs from its tarball with a working command, all entry points and their
   onTestFinished(() => mosquitto.stop());
   await says(start("gateway.js"), /^greetings\/world hello text\/plain$/m);
 });
+
+/** The tests of docs/testing.md as a firmware developer runs them: typed, and over the package. vitest is this repository's. */
+function ownTests(directory: string, shell: (script: string) => string): void {
+  symlinkSync(join(ROOT, "node_modules/vitest"), join(directory, "node_modules/vitest"));
+  const folder = join(directory, "own");
+  mkdirSync(folder);
+  for (const [file, name] of Object.entries({ "thermometer.ts": "own-program", "sensor.test.ts": "own-test", "week.test.ts": "own-week" })) writeFileSync(join(folder, file), block(name, "docs/testing.md"));
+  // vitest's own declarations are not ours to check.
+  shell("npx tsc --noEmit --strict --skipLibCheck --target es2022 --lib es2022,esnext.disposable --module nodenext --types node own/*.ts");
+  shell("cd own && node ../node_modules/vitest/vitest.mjs run --root . >&2");
+}
 
 /** Waits for words of a child; rejects when it ends without them. */
 function says(child: ChildProcess, words: RegExp): Promise<void> {

@@ -11,6 +11,7 @@ import { lockNow } from "../../../sim/node/files/process-lock.js";
 import { HawserError } from "../../../sdk/errors.js";
 import { openCa, type CertificateAuthority } from "../../ca/certificate-authority.js";
 import { initCa } from "../../ca/init.js";
+import { forgetRevision } from "../../ca-directory/revision-witness.js";
 import { watchCa } from "../../ca-directory/ca-watch.js";
 import type { AuthorityService } from "../../authority/service.js";
 import { enrolmentService } from "../enrolment-service.js";
@@ -128,6 +129,7 @@ export class FleetSite {
     await this.#authority?.stop();
     await this.#embedded?.stop();
     await this.#mosquitto?.kill();
+    forgetRevision(join(this.directory, "ca"));
     rmSync(this.directory, { recursive: true, force: true });
   }
 }
