@@ -18,4 +18,4 @@ export type { RecoveryPatience } from "./supervisor/credential-ladder.js";
 export type { Login } from "./supervisor/supervisor.js";
 export type { TokenOptions } from "./identity/token.js";
 export { installIdentity, type DeviceRecord, type InstalledIdentity } from "./identity/store.js";
-export type { Cancel, ChainVerifier, Clock, Credential, Dialer, Endpoint, KeyStore, Link, LinkHandlers, LinkInfo, Log, LogLevel, Platform, Random, Scheduler, Storage } from "./platform.js";
+export type { Cancel, ChainVerifier, Clock, Credential, Dialer, Endpoint, KeyStore, Link, LinkHandlers, LinkInfo, Log, LogLevel, Network, Platform, Random, Scheduler, Storage } from "./platform.js";

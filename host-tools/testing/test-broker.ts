@@ -6,8 +6,8 @@ import type { Endpoint, KeyStore, Storage } from "../../sdk/platform.js";
 import { FleetStores } from "../../sim/fleet/fleet-client.js";
 import { nodePlatform } from "../../sim/node/node-platform.js";
 import type { LinkKeys } from "../../sim/node/node-key-store.js";
-import type { CertificateAuthority } from "../ca/certificate-authority.js";
 import { provisionFleet } from "../cli/fleet/fleet-identities.js";
+import type { ClientRole } from "../policy/roles.js";
 import { FleetSite, type SiteEngine } from "../cli/fleet/fleet-site.js";
 import { TestDevice, type ProgramOptions } from "./test-device.js";
 import { lastOf, notSeen, type ReceivedMessage, type TestPlace, type WaitOptions } from "./test-place.js";
@@ -21,6 +21,13 @@ const HASTY: Partial<DeviceConfig> = {
   backoff: { baseMs: 100, capMs: 1_000, stableAfterMs: 1_000 },
   recoveryPatience: { refusals: 2, minimumMs: 300, maximumMs: 500 },
 };
+
+/** PEM texts. */
+export interface TestCredentials {
+  readonly keyPem: string;
+  readonly chainPem: string;
+  readonly trustAnchorPem: string;
+}
 
 export interface TestBrokerOptions {
   /** `embedded` (the default) needs nothing; `mosquitto` starts the one that is installed. */
@@ -97,9 +104,16 @@ export class TestBroker implements TestPlace {
     return { host: this.host, port: this.pskPort };
   }
 
-  /** The CA behind it, to issue credentials for other clients: `hawser/host-tools`. */
-  get ca(): CertificateAuthority {
-    return this.site.ca;
+  /** The directory of the CA behind it; gone with the broker. */
+  get caDirectory(): string {
+    return this.site.ca.directory;
+  }
+
+  /** Credentials for a client of the test that is not a device. An operator reads everything below `devices/`, and sends commands. */
+  async issueClient(name: string, role: ClientRole = "operator"): Promise<TestCredentials> {
+    const { keyPem, chainPem, trustAnchorPem } = await this.site.ca.issueClient({ name, role });
+    await this.site.reload();
+    return { keyPem, chainPem, trustAnchorPem };
   }
 
   get received(): readonly ReceivedMessage[] {

@@ -65,7 +65,7 @@ it("leaves no directory and no memory of its CA behind", async () => {
   const memory = join(process.env["HAWSER_STATE_DIR"] ?? "", "ca");
   const remembered = (directory: string): string[] => readdirSync(memory).filter((name) => readFileSync(join(memory, name), "utf8").includes(directory));
   const broker = await startBroker();
-  const own = broker.ca.directory;
+  const own = broker.caDirectory;
   expect(remembered(own)).toHaveLength(2);
   await broker.stop();
   expect(existsSync(own)).toBe(false);
