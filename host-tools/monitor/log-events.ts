@@ -1,0 +1,80 @@
+/** Turns a broker's log into events: joins the two lines of a failed handshake, and keeps what a reader needs to resume. */
+import { readMosquittoLine } from "./mosquitto-line.js";
+import type { LogFact } from "./mosquitto-line.js";
+
+export type BrokerEvent = Exclude<LogFact, { kind: "accepted" | "handshake-error" | "handshake-ended" }> & { readonly timeMs: number };
+
+/** What a reader needs from earlier lines to resume after this one. */
+export interface ReaderState {
+  /** The broker's version, once a line said it. */
+  readonly version?: string | undefined;
+  /** Handshake errors whose second line is still to come. */
+  readonly owed: number;
+}
+
+/** Past this, second lines are lost rather than late. */
+const MAX_OWED = 1000;
+
+export interface Owner {
+  /** A TCP connection. Nothing else is known of it yet. */
+  accepted(): void;
+  /** @param end offset where the line that completed the event ended */
+  event(event: BrokerEvent, end: number, state: ReaderState): void;
+}
+
+export class LogEvents {
+  #state: ReaderState;
+  #held: { readonly fact: LogFact & { kind: "handshake-error" }; readonly timeMs: number; readonly end: number } | undefined;
+  readonly #owner: Owner;
+  readonly #now: () => number;
+
+  constructor(owner: Owner, state: ReaderState, now: () => number) {
+    this.#owner = owner;
+    this.#state = state;
+    this.#now = now;
+  }
+
+  /** @param end the line's end, for the owner */
+  line(text: string, end: number): void {
+    const { fact, timeMs = this.#now() } = readMosquittoLine(text, isSince21(this.#state.version));
+    const held = this.#held;
+    if (fact?.kind === "handshake-ended") {
+      this.#held = undefined;
+      // With another handshake's second line outstanding, this address may belong to that one: name none.
+      const address = fact.address === undefined || (held !== undefined && this.#state.owed > 0) ? {} : { address: fact.address };
+      if (held !== undefined) this.#emit({ kind: "refused", reason: held.fact.reason, ...address, timeMs: held.timeMs }, end);
+      else if (this.#state.owed > 0) this.#state = { ...this.#state, owed: this.#state.owed - 1 };
+      else this.#emit({ kind: "refused", reason: "protocol", ...address, timeMs }, end);
+      return;
+    }
+    this.flush();
+    if (fact === undefined) return;
+    if (fact.kind === "handshake-error") this.#held = { fact, timeMs, end };
+    else if (fact.kind === "accepted") this.#owner.accepted();
+    else this.#report(fact, timeMs, end);
+  }
+
+  /** Call when the source has no more lines for now: reports a handshake error that still waits for its second line. */
+  flush(): void {
+    const held = this.#held;
+    if (held === undefined) return;
+    this.#held = undefined;
+    this.#state = { ...this.#state, owed: Math.min(MAX_OWED, this.#state.owed + 1) };
+    this.#emit({ kind: "refused", reason: held.fact.reason, timeMs: held.timeMs }, held.end);
+  }
+
+  #report(fact: Exclude<LogFact, { kind: "accepted" | "handshake-error" | "handshake-ended" }>, timeMs: number, end: number): void {
+    if (fact.kind === "broker-started") this.#state = { version: fact.version, owed: 0 };
+    this.#emit({ ...fact, timeMs }, end);
+  }
+
+  #emit(event: BrokerEvent, end: number): void {
+    this.#owner.event(event, end, this.#state);
+  }
+}
+
+/** Whether the broker writes the line format of 2.1. Addresses from a broker of unknown version are not believed. */
+function isSince21(version: string | undefined): boolean {
+  const [major = 0, minor = 0] = (version ?? "").split(".").map(Number);
+  return major > 2 || (major === 2 && minor >= 1);
+}
