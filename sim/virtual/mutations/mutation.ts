@@ -7,7 +7,7 @@ export interface Mutation {
   name: string;
   /** Source file, from the repository's root. */
   file: string;
-  /** Occurs exactly once in the file; else the mutation is out of date, and that is an error. */
+  /** Occurs exactly once in the file, however its lines are broken; else the mutation is out of date, and that is an error. */
   find: string;
   replace: string;
   /** One of these has to object. */

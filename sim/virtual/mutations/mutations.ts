@@ -8,6 +8,7 @@ import { CONNECTION_MUTATIONS } from "./connection-mutations.js";
 import { CREDENTIAL_MUTATIONS } from "./credential-mutations.js";
 import { MESSAGE_MUTATIONS } from "./message-mutations.js";
 import type { Mutation, Verdict } from "./mutation.js";
+import { findCode } from "./source-text.js";
 import type { Trial } from "./trial.js";
 
 export const MUTATIONS: readonly Mutation[] = [...CONNECTION_MUTATIONS, ...CREDENTIAL_MUTATIONS, ...MESSAGE_MUTATIONS];
@@ -70,11 +71,13 @@ export async function loadTrial(mutation?: Mutation): Promise<RunTrial> {
 
 function patch(root: string, { file, find, replace, name }: Mutation): string {
   const source = readFileSync(join(root, file), "utf8");
-  const parts = source.split(find);
-  if (parts.length !== 2) {
-    throw new HawserError("MUTATION_OUT_OF_DATE", `"${name}": its text is ${parts.length - 1} times in ${file}, not once`, "Bring the mutation up to date with the core.");
+  const places = findCode(source, find);
+  const [place] = places;
+  if (!place || places.length !== 1) {
+    throw new HawserError("MUTATION_OUT_OF_DATE", `"${name}": its text is ${places.length} times in ${file}, not once`, "Bring the mutation up to date with the core.");
   }
-  return parts.join(replace);
+  // The white space around the text stays as the source has it.
+  return `${source.slice(0, place.start)}${replace.trim()}${source.slice(place.end)}`;
 }
 
 /** The repository: the sources are wanted, also when this runs from the built package. */
