@@ -1,10 +1,9 @@
 /** One device of the world: hardware that outlives its power-ons, and the SDK with an application on it while the power is on. */
-import { MAX_MESSAGE_BYTES } from "../../../sdk/identity/enrolment.js";
 import { utf8Decode } from "../../../sdk/encoding/text.js";
 import { Device, HawserError, installIdentity, type DeviceConfig, type DeviceEvent } from "../../../sdk/index.js";
 import type { Cancel, Dialer, KeyStore, LinkHandlers, Network, Platform } from "../../../sdk/platform.js";
 import { AttemptWatch } from "../invariants/attempt-watch.js";
-import { BoundsWatch, type Bounds } from "../invariants/bounds-watch.js";
+import { BoundsWatch } from "../invariants/bounds-watch.js";
 import type { FleetWatch } from "../invariants/fleet-watch.js";
 import { IdentityWatch } from "../invariants/identity-watch.js";
 import { InboundLedger } from "../invariants/inbound-ledger.js";
@@ -22,6 +21,7 @@ import type { VirtualTime } from "../time/virtual-time.js";
 import { Application } from "./application.js";
 import type { Chronicle, InvariantName } from "./chronicle.js";
 import { describeEvent } from "./event-text.js";
+import { OUTBOX_BYTES, outboxBounds } from "./outbox-bounds.js";
 import type { DeviceTraits } from "./traits.js";
 
 export const BROKER_HOST = "broker.virtual";
@@ -30,7 +30,6 @@ export const PSK_PORT = 8884;
 
 /** Room for the records of a device and a full outbox, bytes. */
 const FLASH_BYTES = 2_000_000;
-const OUTBOX_BYTES = 262_144;
 /** In a world without TLS 1.3, what nobody signed for counts against a certificate after this to twice as long, milliseconds. Nobody in between lasts so long. */
 export const SUSPICION_MS = 1_800_000;
 /** Beside one item that the broker hangs up on, the others get through within this, milliseconds. */
@@ -436,19 +435,4 @@ export class VirtualDevice {
 /** The record of filters says nothing of messages. */
 function isOfSession(key: string): boolean {
   return key.startsWith("mq") && key !== "mq-s";
-}
-
-/** A renewal's request and its report of success go out whatever the application has left waiting: without them the certificate would run out. */
-const RENEWAL_MESSAGES = 2;
-
-function outboxBounds(traits: DeviceTraits): Bounds {
-  return {
-    outboxMessages: traits.outboxMessages + outboxMargin(traits) + RENEWAL_MESSAGES,
-    outboxBytes: OUTBOX_BYTES + RENEWAL_MESSAGES * MAX_MESSAGE_BYTES,
-  };
-}
-
-/** A cut between storing a message and removing those that make room for it leaves one too many, until the next message comes. */
-function outboxMargin({ persistent, overflow }: DeviceTraits): number {
-  return persistent && overflow !== "reject" ? 2 : 0;
 }
