@@ -18,7 +18,8 @@ export default defineConfig({
     hookTimeout: 300_000,
     // Most of these files wait on brokers and child processes, so there is one more at a time than there are cores.
     maxWorkers: availableParallelism() + 1,
-    // `npm run coverage`: what the sdk's own tests reach without real brokers, end-to-end tests and the virtual world. What only tests use is not counted.
+    // `npm run coverage`: what the sdk's own tests reach without real brokers, end-to-end tests and the virtual world. What only tests use
+    // is not counted.
     coverage: {
       provider: "v8",
       include: ["sdk/**/*.ts"],

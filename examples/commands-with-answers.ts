@@ -1,5 +1,6 @@
 /**
- * Commands with answers, in a form that works with MQTT 3.1.1 and 5.0: the command `down/NAME/ID` is answered on `up/answers/ID`. (Between MQTT
+ * Commands with answers, in a form that works with MQTT 3.1.1 and 5.0: the command `down/NAME/ID` is answered on `up/answers/ID`. (Between
+ * MQTT
  * 5.0 clients, `MqttClient.requester` does this with response topics.)
  */
 import { Device } from "hawser";

@@ -1,5 +1,6 @@
 /**
- * One waking of a device that sleeps between readings: store the reading, connect, send what has piled up, take commands, sleep again. With a
+ * One waking of a device that sleeps between readings: store the reading, connect, send what has piled up, take commands, sleep again. With
+ * a
  * persistent outbox, a reading that could not be sent waits for the next waking. The broker keeps the session, so commands wait too.
  */
 import { Device } from "hawser";

@@ -1,5 +1,6 @@
 /**
- * A device whose certificate comes from a PKI of your own (own-pki.sh makes one with openssl). The device makes its key; only the certificate
+ * A device whose certificate comes from a PKI of your own (own-pki.sh makes one with openssl). The device makes its key; only the
+ * certificate
  * request leaves it. Hawser's authority is not needed; without it, renew by running this again before the certificate expires.
  */
 import { execFileSync } from "node:child_process";
@@ -20,7 +21,12 @@ keyStore.generate("key-a");
 mkdirSync("pki", { recursive: true });
 writeFileSync(`pki/${ID}.csr.pem`, pem(keyStore.csr("key-a", ID)));
 execFileSync("bash", [new URL("own-pki.sh", import.meta.url).pathname, "pki", ID], { stdio: "inherit" });
-installIdentity(storage, keyStore, { id: ID, role: "sensor", chain: [certificate(`${ID}.crt.pem`)], trustAnchors: [certificate("ca.crt.pem")] });
+installIdentity(storage, keyStore, {
+  id: ID,
+  role: "sensor",
+  chain: [certificate(`${ID}.crt.pem`)],
+  trustAnchors: [certificate("ca.crt.pem")],
+});
 
 if (!process.argv.includes("--connect")) process.exit();
 const device = new Device({ broker: { host: "localhost", port: 8883 } }, nodePlatform({ keyStore, storage }));

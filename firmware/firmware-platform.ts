@@ -42,7 +42,11 @@ export function firmwarePlatform<Timer>(parts: FirmwareParts<Timer>): FirmwarePl
   const clock = new DeviceClock(parts.clock);
   const scheduler = timerScheduler(parts.timers);
   const resolver = new NameResolver(parts.resolveName, scheduler);
-  const floor = new TrustedTime({ monotonicMs: () => clock.monotonicMs(), wallMs: () => 0, wallTrusted: () => false }, storage, buildTimeMs);
+  const floor = new TrustedTime(
+    { monotonicMs: () => clock.monotonicMs(), wallMs: () => 0, wallTrusted: () => false },
+    storage,
+    buildTimeMs,
+  );
   const trusted = new TrustedTime(clock, storage, buildTimeMs);
   const streams = tcpStreamOpener({ TCP: parts.TCP, resolver, scheduler });
   const platform: FirmwarePlatform = {
@@ -54,7 +58,12 @@ export function firmwarePlatform<Timer>(parts: FirmwareParts<Timer>): FirmwarePl
     chains: engineChainVerifier(parts.tls),
     log,
     resolver,
-    dialer: dialer(parts, telling(streams, () => platform.onReached()), scheduler, () => trusted.nowMs()),
+    dialer: dialer(
+      parts,
+      telling(streams, () => platform.onReached()),
+      scheduler,
+      () => trusted.nowMs(),
+    ),
     floorMs: () => floor.nowMs(),
     onReached: () => undefined,
   };
@@ -65,7 +74,10 @@ function dialer<Timer>(parts: FirmwareParts<Timer>, opener: ByteStreamOpener, sc
   return new TlsDialer({ opener, scheduler, tls: parts.tls, trustedTimeMs }, parts.tlsOptions);
 }
 
-/** The same streams, telling of each connection that came up and of all that came: one that stands proves the network by its keep-alive alone. */
+/**
+ * The same streams, telling of each connection that came up and of all that came: one that stands proves the network by its keep-alive
+ * alone.
+ */
 function telling(opener: ByteStreamOpener, onReached: () => void): ByteStreamOpener {
   return {
     open(host, port, handlers, turn) {

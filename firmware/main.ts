@@ -20,15 +20,21 @@ async function main(): Promise<void> {
   await board.provisioned();
   const broker = { host: config.broker ?? "", port: Number(config.port ?? 8883), serverName: config.serverName ?? config.broker ?? "" };
   const recovery = config.recoveryPort ? { recovery: { ...broker, port: Number(config.recoveryPort) } } : {};
-  const device = new Device({ broker, ...recovery, buildTimeMs: board.buildTimeMs, maximumPacketSizeBytes: LARGEST_PACKET_BYTES }, board.platform);
+  const device = new Device(
+    { broker, ...recovery, buildTimeMs: board.buildTimeMs, maximumPacketSizeBytes: LARGEST_PACKET_BYTES },
+    board.platform,
+  );
   device.listen(({ type, ...details }) => log("info", type, { details: JSON.stringify(details) }));
   device.start();
 
   const publish = (topic: string, value: object): void => {
     // A rejection nobody takes would end the virtual machine: a full outbox is a line in the log.
-    device.publish(topic, JSON.stringify(value), { qos: 1 }).catch((error: unknown) => log("warn", "not published", { topic, error: String(error) }));
+    device
+      .publish(topic, JSON.stringify(value), { qos: 1 })
+      .catch((error: unknown) => log("warn", "not published", { topic, error: String(error) }));
   };
-  const report = (): void => publish("up/reading", { uptimeSeconds: Math.floor(board.platform.clock.monotonicMs() / 1_000), signalDbm: board.signalDbm() });
+  const report = (): void =>
+    publish("up/reading", { uptimeSeconds: Math.floor(board.platform.clock.monotonicMs() / 1_000), signalDbm: board.signalDbm() });
   const interval = Timer.repeat(report, Number(config.intervalSeconds ?? DEFAULT_INTERVAL_SECONDS) * 1_000);
 
   for await (const { topic, payload } of device.subscribe("down/#", { qos: 1 })) {

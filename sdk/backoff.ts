@@ -1,7 +1,8 @@
 /**
  * When to try again: full jitter over a growing window, reset only by a connection that lasted.
  *
- * Full jitter, `random(0, min(cap, base * 2^n))`, is what spreads a fleet after an outage (reference: storm table in the README); a reset by the
+ * Full jitter, `random(0, min(cap, base * 2^n))`, is what spreads a fleet after an outage (reference: storm table in the README); a reset
+ * by the
  * mere success of connecting would turn a broker that accepts and then drops into a storm.
  */
 export interface BackoffPolicy {
@@ -33,7 +34,8 @@ export class Backoff {
 
   /**
    * The delay before the next attempt, milliseconds; counts a failure.
-   * @param minimumMs what the failure itself asks for (a busy broker, a retry-after); jitter comes on top of it, so that a fleet told the same number spreads
+   * @param minimumMs what the failure itself asks for (a busy broker, a retry-after); jitter comes on top of it, so that a fleet told the
+   *   same number spreads
    */
   next(minimumMs = 0): number {
     const { baseMs, capMs, floorMs } = this.policy;
@@ -45,7 +47,8 @@ export class Backoff {
 
   /**
    * Tells how long the connection that just ended had lasted; a stable one starts the windows anew.
-   * @param wasUseful false: messages waited, and none got through. Such a connection is not stable however long it lasted: it ends again for the same reason
+   * @param wasUseful false: messages waited, and none got through. Such a connection is not stable however long it lasted: it ends again
+   *   for the same reason
    */
   ended(lastedMs: number, wasUseful = true): void {
     if (wasUseful && lastedMs >= this.policy.stableAfterMs) this.#failures = 0;

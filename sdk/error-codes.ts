@@ -1,10 +1,14 @@
 /**
- * Every code that an error of Hawser can have. A new one is added here, and to docs/errors.md with its meaning and next step; a test compares both with the source.
+ * Every code that an error of Hawser can have. A new one is added here, and to docs/errors.md with its meaning and next step; a test
+ * compares both with the source.
  * Types only: the list costs a chip nothing.
  */
 import type { FailureCode } from "./failure.js";
 
-/** Reason codes of MQTT 5.0 (table 2-6) with which a broker refuses a message or a subscription, where no failure of a connection has the name. */
+/**
+ * Reason codes of MQTT 5.0 (table 2-6) with which a broker refuses a message or a subscription, where no failure of a connection has the
+ * name.
+ */
 export type RefusalCode =
   | "BAD_USER_NAME_OR_PASSWORD"
   | "CLIENT_IDENTIFIER_NOT_VALID"

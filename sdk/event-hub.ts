@@ -26,7 +26,8 @@ export class EventHub<Event extends { readonly type: string }> {
 
   /** @returns a function that ends it */
   listen(listener: (event: Event) => void): () => void {
-    if (typeof listener !== "function") throw new HawserError("BAD_OPTION", "the listener must be a function", "Pass a function that takes an event.");
+    if (typeof listener !== "function")
+      throw new HawserError("BAD_OPTION", "the listener must be a function", "Pass a function that takes an event.");
     const listeners = (this.#listeners ??= new Set());
     listeners.add(listener);
     return () => listeners.delete(listener);

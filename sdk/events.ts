@@ -7,7 +7,15 @@ export type Rung = "mtls" | "psk";
 export type DeviceEvent =
   | { type: "connecting"; credential: Rung; identity: "active" | "pending" | "psk"; host: string; port: number }
   /** The broker accepted this device (CONNACK). */
-  | { type: "connected"; credential: Rung; serial?: string; protocolVersion: 4 | 5; sessionPresent: boolean; tlsVersion: string; resumed: boolean }
+  | {
+      type: "connected";
+      credential: Rung;
+      serial?: string;
+      protocolVersion: 4 | 5;
+      sessionPresent: boolean;
+      tlsVersion: string;
+      resumed: boolean;
+    }
   /** An attempt failed or a connection ended. */
   | { type: "disconnected"; code: FailureCode; class: FailureClass; message: string; credential: Rung; wasConnected: boolean }
   /** The broker does not speak MQTT 5; from now on it is 3.1.1. */
@@ -17,7 +25,10 @@ export type DeviceEvent =
   | { type: "no-network" }
   /** From now on the device shows another kind of credential, and why. No downgrade is silent. */
   | { type: "credential-changed"; from: Rung; to: Rung; code: FailureCode; message: string }
-  /** The broker refused a CONNECT that carried a user name, password or token. They are blamed first: the credential stays, no certificate is asked for. */
+  /**
+   * The broker refused a CONNECT that carried a user name, password or token. They are blamed first: the credential stays, no certificate
+   * is asked for.
+   */
   | { type: "login-refused"; code: FailureCode; message: string }
   /** A new certificate was refused as the old one was: no further one is asked for until mutual TLS works again, or for `retryMs`. */
   | { type: "enrolment-stopped"; code: FailureCode; message: string; retryMs: number }
@@ -32,7 +43,10 @@ export type DeviceEvent =
   | { type: "identity-dropped"; serial: string; code: FailureCode; message: string }
   /** Back on mutual TLS after a recovery. */
   | { type: "recovered"; serial: string }
-  /** A message was given up: one of the outbox that cannot be delivered, or one from the broker that nobody took. `code` says why (docs/messages.md). */
+  /**
+   * A message was given up: one of the outbox that cannot be delivered, or one from the broker that nobody took. `code` says why
+   * (docs/messages.md).
+   */
   | { type: "message-dropped"; topic: string; code: string }
   /** An accepted message is not what this broker takes (QoS, retain, size): it waits for another, for a while. */
   | { type: "message-held"; topic: string; code: string }

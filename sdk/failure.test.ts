@@ -3,8 +3,15 @@ import { alertFailure, failure, type FailureCode, type Shown } from "./failure.j
 
 describe("failure", () => {
   it("knows its class by its code, and keeps what the peer said", () => {
-    expect(failure("SERVER_BUSY", "busy", { reasonCode: 0x89 })).toEqual({ code: "SERVER_BUSY", class: "broker", message: "busy", reasonCode: 0x89 });
-    const classes = (["DNS_FAILED", "SERVER_CA_UNKNOWN", "KEY_MISSING", "PROTOCOL_ERROR", "STORAGE_FAILED"] as const).map((code) => failure(code, "").class);
+    expect(failure("SERVER_BUSY", "busy", { reasonCode: 0x89 })).toEqual({
+      code: "SERVER_BUSY",
+      class: "broker",
+      message: "busy",
+      reasonCode: 0x89,
+    });
+    const classes = (["DNS_FAILED", "SERVER_CA_UNKNOWN", "KEY_MISSING", "PROTOCOL_ERROR", "STORAGE_FAILED"] as const).map(
+      (code) => failure(code, "").class,
+    );
     expect(classes).toEqual(["network", "server-trust", "credential", "protocol", "local"]);
   });
 });
@@ -34,7 +41,11 @@ describe("The failure behind a TLS alert", () => {
   });
 
   it("that says nothing of the credential shown is a network fault, so that it can never lead to PSK", () => {
-    const speaks: Record<Shown, number[]> = { certificate: [41, 42, 43, 44, 45, 46, 48, 49, 116], "no-certificate": [40, 41, 42, 43, 44, 45, 46, 48, 49, 116], psk: [20, 40, 47, 49, 51, 115] };
+    const speaks: Record<Shown, number[]> = {
+      certificate: [41, 42, 43, 44, 45, 46, 48, 49, 116],
+      "no-certificate": [40, 41, 42, 43, 44, 45, 46, 48, 49, 116],
+      psk: [20, 40, 47, 49, 51, 115],
+    };
     for (const shown of ["certificate", "no-certificate", "psk"] as const) {
       for (let alert = 0; alert < 256; alert++) {
         const isCredential = alertFailure(alert, shown, true).class === "credential";
@@ -49,7 +60,8 @@ describe("The failure behind a TLS alert", () => {
   });
 
   it("that nobody vouches for says nothing of a certificate: anybody on the way can send one, as in the handshake of TLS 1.2", () => {
-    for (let alert = 0; alert < 256; alert++) expect(alertFailure(alert, "certificate", false)).toMatchObject({ code: "TLS_FAILED", class: "network", alert });
+    for (let alert = 0; alert < 256; alert++)
+      expect(alertFailure(alert, "certificate", false)).toMatchObject({ code: "TLS_FAILED", class: "network", alert });
     expect(alertFailure(44, "certificate", false).message).toContain("anyone on the network path could have sent");
     expect(alertFailure(40, "certificate", false).message).not.toContain("anybody");
   });

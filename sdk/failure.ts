@@ -1,7 +1,8 @@
 /**
  * What went wrong with a connection, in words that do not depend on the engine, and what each kind allows.
  *
- * Only the class `credential` speaks against a certificate, and how much is weighed in `supervisor/evidence.ts`: a network fault never leads to PSK.
+ * Only the class `credential` speaks against a certificate, and how much is weighed in `supervisor/evidence.ts`: a network fault never
+ * leads to PSK.
  */
 
 /**
@@ -105,12 +106,16 @@ export type Shown = "certificate" | "no-certificate" | "psk";
  * The failure behind a TLS alert sent by the server (RFC 8446 section 6.2), as real brokers send them (mosquitto and Node over OpenSSL).
  * An alert that says nothing of our credential is a network fault, so that it can never lead to PSK.
  *
- * @param isProtected the alert came encrypted, over a finished handshake with a server whose certificate is one for servers. Before that anybody on the
- *   way can send one: it then says nothing about our certificate. In TLS 1.2 a server refuses a certificate before it could protect its alert. A refused
+ * @param isProtected the alert came encrypted, over a finished handshake with a server whose certificate is one for servers. Before that
+ *   anybody on the
+ *   way can send one: it then says nothing about our certificate. In TLS 1.2 a server refuses a certificate before it could protect its
+ * alert. A refused
  *   pre-shared key leads to no weaker credential, so its alerts need no protection.
  */
 export function alertFailure(alert: number, shown: Shown, isProtected: boolean): Failure {
-  const code = (shown === "psk" ? PSK_ALERTS : CERTIFICATE_ALERTS)[alert] ?? (alert === 40 && shown === "no-certificate" ? "CERTIFICATE_REQUIRED" : "TLS_FAILED");
+  const code =
+    (shown === "psk" ? PSK_ALERTS : CERTIFICATE_ALERTS)[alert] ??
+    (alert === 40 && shown === "no-certificate" ? "CERTIFICATE_REQUIRED" : "TLS_FAILED");
   const message = `the server ended TLS with alert ${alert} (${ALERT_NAMES[alert] ?? "unknown"})`;
   if (isProtected || shown !== "certificate") return failure(code, message, { alert });
   return failure("TLS_FAILED", code === "TLS_FAILED" ? message : `${message}, which anyone on the network path could have sent`, { alert });

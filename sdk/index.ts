@@ -9,7 +9,19 @@ export { HawserError } from "./errors.js";
 export type { ErrorCode, RefusalCode, SdkErrorCode, ToolErrorCode } from "./error-codes.js";
 export type { Failure, FailureClass, FailureCode } from "./failure.js";
 export type { BackoffPolicy } from "./backoff.js";
-export type { AbortSignalLike, OutboxMessage, OutboxOptions, OverflowPolicy, PublishOptions, PublishResult, SubscribeOptions, UnclaimedOptions, UnsubscribeOptions, UnsubscribeResult, Will } from "./mqtt/contract/options.js";
+export type {
+  AbortSignalLike,
+  OutboxMessage,
+  OutboxOptions,
+  OverflowPolicy,
+  PublishOptions,
+  PublishResult,
+  SubscribeOptions,
+  UnclaimedOptions,
+  UnsubscribeOptions,
+  UnsubscribeResult,
+  Will,
+} from "./mqtt/contract/options.js";
 export type { MqttStatistics } from "./mqtt/contract/mqtt-events.js";
 export type { Message, Subscription } from "./mqtt/contract/incoming-messages.js";
 export type { GivenMessageProperties, GivenUserProperties } from "./mqtt/contract/check-properties.js";
@@ -18,4 +30,22 @@ export type { RecoveryPatience } from "./supervisor/credential-ladder.js";
 export type { Login } from "./supervisor/supervisor.js";
 export type { TokenOptions } from "./identity/token.js";
 export { installIdentity, type DeviceRecord, type InstalledIdentity } from "./identity/store.js";
-export type { Cancel, ChainVerifier, Clock, Credential, Dialer, Endpoint, KeyStore, Link, LinkHandlers, LinkInfo, Log, LogLevel, Network, Platform, Random, Scheduler, Storage } from "./platform.js";
+export type {
+  Cancel,
+  ChainVerifier,
+  Clock,
+  Credential,
+  Dialer,
+  Endpoint,
+  KeyStore,
+  Link,
+  LinkHandlers,
+  LinkInfo,
+  Log,
+  LogLevel,
+  Network,
+  Platform,
+  Random,
+  Scheduler,
+  Storage,
+} from "./platform.js";

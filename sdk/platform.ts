@@ -41,7 +41,8 @@ export interface Endpoint {
   /** The name the server certificate must carry (and the SNI), when it is not `host`. */
   serverName?: string;
   /**
-   * The trusted time, milliseconds since the Unix epoch, by which the server certificate's dates are judged. An engine that can only ask the
+   * The trusted time, milliseconds since the Unix epoch, by which the server certificate's dates are judged. An engine that can only ask
+   * the
    * operating system's clock (Node) ignores it.
    */
   validAtMs?: number;
@@ -49,7 +50,8 @@ export interface Endpoint {
 
 /**
  * What this side shows of itself.
- * - `mtls`: the certificate chain (DER, leaf first, no root) and the key-store slot that signs for it; the server is judged by `trustAnchors` (DER).
+ * - `mtls`: the certificate chain (DER, leaf first, no root) and the key-store slot that signs for it; the server is judged by
+ *   `trustAnchors` (DER).
  * - `psk`: the pre-shared key in a key-store slot and the identity that names it.
  * - `none`: a plaintext link: for gateways and tests through `hawser/mqtt`. `Device` never asks for it.
  */
@@ -65,7 +67,8 @@ export interface LinkInfo {
   cipher: string;
   resumed: boolean;
   /**
-   * False where the server's certificate does not say that it is one for servers (serverAuth, RFC 5280 section 4.2.1.12): what such a server refuses is no
+   * False where the server's certificate does not say that it is one for servers (serverAuth, RFC 5280 section 4.2.1.12): what such a
+   * server refuses is no
    * verdict on our certificate, because another device of the same CA could stand in its place.
    */
   serverAuth?: false;
@@ -94,7 +97,8 @@ export interface Link {
    */
   write(bytes: Uint8Array): boolean;
   /**
-   * Reads no more, so that the peer comes to a halt: what was read already may still come. A link that has no such thing leaves both out; what is too much
+   * Reads no more, so that the peer comes to a halt: what was read already may still come. A link that has no such thing leaves both out;
+   * what is too much
    * for its owner is then read and thrown away.
    */
   pause?(): void;
@@ -160,7 +164,8 @@ export type Log = (level: LogLevel, message: string, fields?: Readonly<Record<st
 /** Judges certificates of this device before they are stored. */
 export interface ChainVerifier {
   /**
-   * Whether signatures, names and rights lead from the first certificate of `chain` (DER, leaf first) over the others to one of `trustAnchors` (DER). Dates
+   * Whether signatures, names and rights lead from the first certificate of `chain` (DER, leaf first) over the others to one of
+   * `trustAnchors` (DER). Dates
    * are not judged: that is done by trusted time. False also for what cannot be read.
    */
   leadsTo(chain: readonly Uint8Array[], trustAnchors: readonly Uint8Array[]): boolean;

@@ -1,4 +1,5 @@
-// `npm run test:nodes`: what touches TLS, sockets and files, and the demo, under each Node that is supported and is not the one at hand: OpenSSL and the
+// `npm run test:nodes`: what touches TLS, sockets and files, and the demo, under each Node that is supported and is not the one at hand:
+// OpenSSL and the
 // socket layer differ. The binaries come from npm, one package a platform, into .cache/node. Bounded: a Node that takes longer has failed.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -8,7 +9,13 @@ import { fileURLToPath } from "node:url";
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const CACHE = join(ROOT, ".cache", "node");
 const MAJORS = [20, 22, 24, 26];
-const SUITE = ["sim/node", "sim/brokers/embedded-broker.test.ts", "sim/brokers/guarded-connection.test.ts", "test/cross-engine", "test/end-to-end/demo.test.ts"];
+const SUITE = [
+  "sim/node",
+  "sim/brokers/embedded-broker.test.ts",
+  "sim/brokers/guarded-connection.test.ts",
+  "test/cross-engine",
+  "test/end-to-end/demo.test.ts",
+];
 /** Each: about a minute alone on a machine with 2 cores. */
 const LIMIT_MS = 600_000;
 const INSTALL_LIMIT_MS = 180_000;
@@ -40,7 +47,14 @@ function runUnder(major) {
   process.stdout.write(`\n${stdout}`);
   const report = join(CACHE, `report-${major}.json`);
   rmSync(report, { force: true });
-  const parameters = [join(ROOT, "node_modules", "vitest", "vitest.mjs"), "run", ...SUITE, "--reporter=dot", "--reporter=json", `--outputFile.json=${report}`];
+  const parameters = [
+    join(ROOT, "node_modules", "vitest", "vitest.mjs"),
+    "run",
+    ...SUITE,
+    "--reporter=dot",
+    "--reporter=json",
+    `--outputFile.json=${report}`,
+  ];
   const { status, signal, error } = spawnSync(node, parameters, { cwd: ROOT, stdio: "inherit", timeout: LIMIT_MS, killSignal: "SIGTERM" });
   if (error?.code === "ETIMEDOUT") process.stdout.write(`\nNode ${major}: not done within ${LIMIT_MS / 1000} s, so it was ended\n`);
   else if (signal) process.stdout.write(`\nNode ${major}: ended by ${signal}\n`);
@@ -50,7 +64,9 @@ function runUnder(major) {
   return { passed: numPassedTests, failed: Math.max(numFailedTests, status === 0 ? 0 : 1) };
 }
 
-/** The path of a Node of this major version, installed when it is not there yet; undefined, and a line that says why, when it cannot be had. */
+/**
+ * The path of a Node of this major version, installed when it is not there yet; undefined, and a line that says why, when it cannot be had.
+ */
 function nodeOf(major) {
   const folder = join(CACHE, String(major));
   const name = `node-${platform}`;
@@ -58,9 +74,24 @@ function nodeOf(major) {
   if (!existsSync(node)) {
     mkdirSync(folder, { recursive: true });
     // The package holds the binary itself: no script needs to run.
-    const parameters = ["install", "--prefix", folder, "--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", `${name}@${major}`];
-    const { status, error } = spawnSync("npm", parameters, { cwd: folder, stdio: ["ignore", "ignore", "inherit"], timeout: INSTALL_LIMIT_MS });
-    if (status !== 0) return sorry(major, `npm install ${name}@${major} ${error ? `did not start (${error.code})` : `ended with ${status}`}`);
+    const parameters = [
+      "install",
+      "--prefix",
+      folder,
+      "--no-save",
+      "--no-audit",
+      "--no-fund",
+      "--ignore-scripts",
+      "--loglevel=error",
+      `${name}@${major}`,
+    ];
+    const { status, error } = spawnSync("npm", parameters, {
+      cwd: folder,
+      stdio: ["ignore", "ignore", "inherit"],
+      timeout: INSTALL_LIMIT_MS,
+    });
+    if (status !== 0)
+      return sorry(major, `npm install ${name}@${major} ${error ? `did not start (${error.code})` : `ended with ${status}`}`);
   }
   const { stdout, error } = spawnSync(node, ["-p", "process.versions.node"], { encoding: "utf8" });
   return Number(stdout?.split(".")[0]) === major ? node : sorry(major, `its binary does not run (${error?.code ?? "wrong version"})`);

@@ -1,4 +1,5 @@
-// Part of `npm run lint`: phrases that make a reader stop are not used in texts that users read: help, errors, README and docs. Also the width
+// Part of `npm run lint`: phrases that make a reader stop are not used in texts that users read: help, errors, README and docs. Also the
+// width
 // of Markdown. CONTRIBUTING.md, "Words", says how texts are written.
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -38,13 +39,17 @@ function check(file, line, text) {
 const files = execFileSync("git", ["ls-files", "-co", "--exclude-standard"], { cwd: ROOT, encoding: "utf8" }).trim().split("\n");
 for (const file of files.filter((name) => name.endsWith(".md") && !GENERATED.test(name))) {
   let isCode = false;
-  for (const [index, line] of readFileSync(ROOT + file, "utf8").split("\n").entries()) {
+  for (const [index, line] of readFileSync(ROOT + file, "utf8")
+    .split("\n")
+    .entries()) {
     if (line.length > MARKDOWN_COLUMNS) problems.push(`${file}:${index + 1}: ${line.length} columns; use at most ${MARKDOWN_COLUMNS}`);
     if (line.trimStart().startsWith("```")) isCode = !isCode;
     else if (!isCode) check(file, index + 1, line.replace(/`[^`]*`/g, ""));
   }
 }
-for (const file of files.filter((name) => /^(sdk|sim|host-tools|firmware)\/.*\.(ts|mjs)$/.test(name) && !/\.test\.ts$|\.d\.m?ts$|\/mutations\//.test(name))) {
+for (const file of files.filter(
+  (name) => /^(sdk|sim|host-tools|firmware)\/.*\.(ts|mjs)$/.test(name) && !/\.test\.ts$|\.d\.m?ts$|\/mutations\//.test(name),
+)) {
   const source = ts.createSourceFile(file, readFileSync(ROOT + file, "utf8"), ts.ScriptTarget.Latest, true);
   const visit = (node) => {
     if (ts.isStringLiteralLike(node) || ts.isTemplateHead(node) || ts.isTemplateMiddleOrTemplateTail(node)) {

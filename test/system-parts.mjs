@@ -1,4 +1,5 @@
-// What the tests need beside npm's packages: real brokers and compilers. Each part is tried, not looked for: a package may be there and its product not
+// What the tests need beside npm's packages: real brokers and compilers. Each part is tried, not looked for: a package may be there and its
+// product not
 // run. As root on Debian it installs what is missing; elsewhere it stops with the one line to type. `npm start` needs none of it.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -26,13 +27,16 @@ const PARTS = [
   { debian: "chromium", fails: () => says("Chromium", "chromium", "--version") },
   { debian: "openssl", fails: () => says("OpenSSL", "openssl", "version") },
   { debian: "gcc", fails: () => compiles("int main(void) { return 0; }", []) },
-  { debian: "libc6-dev", fails: () => compiles("#include <stdio.h>\nint main(void) { return puts(\"\") < 0; }", []) },
-  // 32-bit compilation needs a link that only this package has; the 32-bit libraries may be there without it. No other machine's compiler has it at all.
+  { debian: "libc6-dev", fails: () => compiles('#include <stdio.h>\nint main(void) { return puts("") < 0; }', []) },
+  // 32-bit compilation needs a link that only this package has; the 32-bit libraries may be there without it. No other machine's compiler
+  // has it at all.
   ...(MACHINE_HAS_32_BITS ? [{ debian: "gcc-multilib", fails: () => compiles(PROBE_32, ["-m32"]) }] : []),
   { debian: "dpkg-dev", fails: () => says("dpkg-source", "dpkg-source", "--version") },
   { debian: "ca-certificates", fails: () => says("", "openssl", "x509", "-noout", "-in", "/etc/ssl/certs/ca-certificates.crt") },
   // For kernels that run no 32-bit programs, as on many container and cloud hosts; tests try that way everywhere.
-  ...(MACHINE_HAS_32_BITS ? [{ debian: "qemu-user", fails: () => (runs32(["qemu-i386"]) ? undefined : "a 32-bit program does not run in qemu-i386") }] : []),
+  ...(MACHINE_HAS_32_BITS
+    ? [{ debian: "qemu-user", fails: () => (runs32(["qemu-i386"]) ? undefined : "a 32-bit program does not run in qemu-i386") }]
+    : []),
 ];
 
 /** Runs a command, whose output must hold `text`; its exit code is its own affair where it only prints a usage. */
@@ -71,7 +75,20 @@ function usesToken() {
   return inFolder((folder) => {
     writeFileSync(join(folder, "softhsm.conf"), `directories.tokendir = ${folder}\n`);
     const setting = `SOFTHSM2_CONF=${join(folder, "softhsm.conf")}`;
-    const made = says("initialized", "env", setting, "softhsm2-util", "--init-token", "--free", "--label", "part", "--so-pin", "12345678", "--pin", "1234");
+    const made = says(
+      "initialized",
+      "env",
+      setting,
+      "softhsm2-util",
+      "--init-token",
+      "--free",
+      "--label",
+      "part",
+      "--so-pin",
+      "12345678",
+      "--pin",
+      "1234",
+    );
     const library = "/usr/lib/softhsm/libsofthsm2.so";
     return made ?? says("part", "env", setting, "pkcs11-tool", "--module", library, "--list-token-slots");
   });
@@ -100,7 +117,9 @@ if (missing.length > 0) {
   const failed = withoutServices(() => ["apt-get update -qq", line].find((command) => !succeeds(command)));
   const still = failing();
   if (still.length > 0) {
-    process.stderr.write(`${failed === undefined ? "Installed, and yet these parts do not run" : `"${failed}" failed, and these parts do not run`}: ${list(still)}.\n`);
+    process.stderr.write(
+      `${failed === undefined ? "Installed, and yet these parts do not run" : `"${failed}" failed, and these parts do not run`}: ${list(still)}.\n`,
+    );
     process.exit(1);
   }
 }
@@ -112,7 +131,8 @@ function succeeds(command) {
 }
 
 /**
- * Debian starts freshly installed brokers as services, and Erlang's port mapper; the tests start their own. Whatever starts a service asks this file
+ * Debian starts freshly installed brokers as services, and Erlang's port mapper; the tests start their own. Whatever starts a service asks
+ * this file
  * first. One that a crash leaves behind forbids nothing: it counts while this process lives.
  */
 function withoutServices(install) {

@@ -25,11 +25,16 @@ export interface Board {
   platform: FirmwarePlatform;
   /** When the firmware was built, for `DeviceConfig.buildTimeMs`. */
   buildTimeMs: number;
-  /** Joins the network and sets the clock, and keeps at both; returns at once. A device that is started before dials when the network is there. */
+  /**
+   * Joins the network and sets the clock, and keeps at both; returns at once. A device that is started before dials when the network is
+   * there.
+   */
   start(): void;
   /**
-   * Resolves when the device has an identity: at once where it has one, else when a station has given it one over the serial port (`hawser provision --serial`).
-   * An application that does not call this leaves the port alone. Throws `SERIAL_FAILED` when there is no identity and no port, or the port is lost (Linux).
+   * Resolves when the device has an identity: at once where it has one, else when a station has given it one over the serial port (`hawser
+   * provision --serial`).
+   * An application that does not call this leaves the port alone. Throws `SERIAL_FAILED` when there is no identity and no port, or the port
+   * is lost (Linux).
    */
   provisioned(): Promise<void>;
   /** Strength of the Wi-Fi signal, dBm; undefined without Wi-Fi. */

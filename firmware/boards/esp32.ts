@@ -19,11 +19,15 @@ const NAMESPACE = "hawser";
  */
 export function openBoard(options: BoardOptions): Board {
   const { wifi } = options;
-  if (wifi === undefined || wifi.ssid === "") throw new HawserError("BAD_CONFIG", "no Wi-Fi network is set", "Build with ssid=... password=...");
+  if (wifi === undefined || wifi.ssid === "")
+    throw new HawserError("BAD_CONFIG", "no Wi-Fi network is set", "Build with ssid=... password=...");
   const store = keyValue.open({ path: NAMESPACE, mode: "r+", format: "buffer" }) as unknown as KeyValueStore;
   const platform = moddablePlatform(options, keyValueStorage(store), false);
   const { clock, scheduler, log, random } = platform;
-  const station = new WifiKeeper({ WiFi: WiFi as unknown as WifiConstructor, clock, scheduler, log, fraction: () => random.fraction() }, wifi);
+  const station = new WifiKeeper(
+    { WiFi: WiFi as unknown as WifiConstructor, clock, scheduler, log, fraction: () => random.fraction() },
+    wifi,
+  );
   platform.network = station;
   const sntp = moddableSntp(platform, options);
   platform.onReached = () => station.proof();

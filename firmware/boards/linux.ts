@@ -1,4 +1,7 @@
-/** Moddable on Linux: the same firmware as a program, with records and keys in `hawser-data` under the folder it runs in. For development and CI. */
+/**
+ * Moddable on Linux: the same firmware as a program, with records and keys in `hawser-data` under the folder it runs in. For development
+ * and CI.
+ */
 import files from "embedded:storage/files";
 import { BUILD_TIME_MS } from "../build-time.js";
 import type { FileDirectory } from "../io/ecma419.js";

@@ -47,6 +47,18 @@ export function moddableSntp(platform: FirmwarePlatform, options: BoardOptions):
   return new SntpClient({ ...parts, ...(network && { network }) }, servers);
 }
 
-export function moddableProvisioning({ storage, keyStore, log, floorMs }: FirmwarePlatform, settings: SerialSettings, board?: BoardFacts): Promise<void> {
-  return provisionedOverSerial({ Serial: Serial as unknown as SerialConstructor, settings, storage, keyStore, log, floorMs, ...(board && { board }) });
+export function moddableProvisioning(
+  { storage, keyStore, log, floorMs }: FirmwarePlatform,
+  settings: SerialSettings,
+  board?: BoardFacts,
+): Promise<void> {
+  return provisionedOverSerial({
+    Serial: Serial as unknown as SerialConstructor,
+    settings,
+    storage,
+    keyStore,
+    log,
+    floorMs,
+    ...(board && { board }),
+  });
 }

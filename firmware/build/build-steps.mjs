@@ -19,7 +19,11 @@ export function run(command, args, cwd) {
   });
 }
 
-export const exists = (path) => stat(path).then(() => true, () => false);
+export const exists = (path) =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
 
 /** Fills a directory of the cache once: whoever finishes first wins, and a run that is broken off leaves nothing that looks finished. */
 export async function once(directory, fill) {

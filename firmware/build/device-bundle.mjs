@@ -4,7 +4,8 @@
  * - `device.js`: the SDK and the platform's logic in one ES module, made by the same bundler as the simulator's
  *   programs (`firmware/build/xs-bundle.ts`). Imported as `hawser/device`.
  * - `board-esp32.js`, `board-linux.js`: `hawser/board`, the only ones that import Moddable's modules; manifest.json picks one.
- * - `hawser.js`, `mqtt.js`, `firmware.js`: the names applications import, each a line over those, with a `.d.ts` over `dist/types`. They import with
+ * - `hawser.js`, `mqtt.js`, `firmware.js`: the names applications import, each a line over those, with a `.d.ts` over `dist/types`. They
+ *   import with
  *   the prefix `moddable:`, which XS ignores and mcpack wants for what comes from a manifest.
  */
 import { execFileSync } from "node:child_process";
@@ -44,7 +45,16 @@ export async function buildDeviceBundle({ readable = false, folder = OUTPUT } = 
 /** The declarations that the `.d.ts` files above stand on. Throws when the firmware has type errors, after tsc has printed them. */
 export function buildDeviceTypes() {
   const tsc = join(ROOT, "node_modules", "typescript", "bin", "tsc");
-  const options = ["--noEmit", "false", "--declaration", "--emitDeclarationOnly", "--rootDir", ROOT, "--outDir", join(ROOT, "dist", "types")];
+  const options = [
+    "--noEmit",
+    "false",
+    "--declaration",
+    "--emitDeclarationOnly",
+    "--rootDir",
+    ROOT,
+    "--outDir",
+    join(ROOT, "dist", "types"),
+  ];
   execFileSync(process.execPath, [tsc, "-p", join(ROOT, "firmware", "tsconfig.json"), ...options], { stdio: "inherit" });
 }
 

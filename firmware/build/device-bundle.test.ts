@@ -13,7 +13,8 @@ const groups = (text: string, pattern: RegExp): string[] => [...text.matchAll(pa
 const importsOf = (name: string): string[] => [...new Set(groups(source(name), /\b(?:from|import)\s*"([^"]+)"/g))].sort();
 /** What a thin module exports. */
 const exportedBy = (name: string): string[] => groups(source(name), /export \{ (.*) \}/g).flatMap((list) => list.split(", "));
-const NODE_GLOBAL = /(?<![.\w$"'#])(?:process|setTimeout|setInterval|queueMicrotask|require|TextEncoder|TextDecoder|structuredClone|console)\s*[.(]/;
+const NODE_GLOBAL =
+  /(?<![.\w$"'#])(?:process|setTimeout|setInterval|queueMicrotask|require|TextEncoder|TextDecoder|structuredClone|console)\s*[.(]/;
 
 beforeAll(() => buildDeviceBundle({ folder }));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -34,7 +35,9 @@ describe("what a Moddable project compiles", () => {
 
   it("binds C functions by names that the C sources have", () => {
     const names = ["device.js", "board-esp32.js", "board-linux.js"].flatMap((name) => groups(source(name), /\b[nN]ative\("(\w+)"\)/g));
-    const header = ["native/xs-natives.h", "linux/private-directory.c"].map((path) => readFileSync(join(ROOT, "firmware", path), "utf8")).join("");
+    const header = ["native/xs-natives.h", "linux/private-directory.c"]
+      .map((path) => readFileSync(join(ROOT, "firmware", path), "utf8"))
+      .join("");
     expect(names.length).toBeGreaterThan(20);
     expect(names.filter((name) => !header.includes(`void ${name}(`))).toEqual([]);
   });

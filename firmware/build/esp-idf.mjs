@@ -12,7 +12,10 @@ export function missingForEsp32(subclass = "esp32") {
   const isXtensa = subclass === "esp32" || subclass.startsWith("esp32s");
   const compiler = `${isXtensa ? `xtensa-${subclass}` : "riscv32-esp"}-elf-gcc`;
   const missing = [];
-  if (!idf) missing.push(`ESP-IDF ${WANTED_IDF}: IDF_PATH is not set. https://docs.espressif.com/projects/esp-idf/en/${WANTED_IDF}/esp32/get-started/`);
+  if (!idf)
+    missing.push(
+      `ESP-IDF ${WANTED_IDF}: IDF_PATH is not set. https://docs.espressif.com/projects/esp-idf/en/${WANTED_IDF}/esp32/get-started/`,
+    );
   else if (!existsSync(join(idf, "components", "mbedtls", "mbedtls", "include"))) {
     missing.push(`ESP-IDF in ${idf}: not whole (no components/mbedtls/mbedtls: clone it with --recursive)`);
   }

@@ -11,7 +11,10 @@ function made(idf: string): string {
   const folder = mkdtempSync(join(tmpdir(), "hawser-esp-idf-"));
   const makefile = join(folder, "makefile");
   writeFileSync(makefile, `clear:\n\t-@rm ${folder}/absent 2>/dev/null\nbuild: clear\n\t-cd ${folder} ; ${idf}\n\techo "# Built files"\n`);
-  const { status, stdout, stderr } = spawnSync("make", ["-f", makefile, "build"], { encoding: "utf8", env: { ...process.env, LC_ALL: "C" } });
+  const { status, stdout, stderr } = spawnSync("make", ["-f", makefile, "build"], {
+    encoding: "utf8",
+    env: { ...process.env, LC_ALL: "C" },
+  });
   rmSync(folder, { recursive: true });
   expect(status).toBe(0);
   return `${stdout}${stderr}`;

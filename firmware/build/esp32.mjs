@@ -1,6 +1,8 @@
 /**
- * `npm run firmware:esp32 [-- ssid=... password=... broker=...]`: prepares the reference sensor for the ESP32 as far as this machine can, and says what it
- * cannot. With ESP-IDF the result is an image; without, the project with its settings and partitions, and all JavaScript compiled, preloaded and linked.
+ * `npm run firmware:esp32 [-- ssid=... password=... broker=...]`: prepares the reference sensor for the ESP32 as far as this machine can,
+ * and says what it
+ * cannot. With ESP-IDF the result is an image; without, the project with its settings and partitions, and all JavaScript compiled,
+ * preloaded and linked.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
@@ -38,7 +40,8 @@ await runScript({ command: "npm run firmware:esp32", usage: USAGE, takesSettings
 
 /** The image of an earlier build goes first: Moddable's makefile copies whatever is there. */
 function buildImage(moddable, settings) {
-  for (const file of [IMAGE, ...["bin", "elf"].map((kind) => join(PROJECT, "xsProj-esp32", "build", `xs_esp32.${kind}`))]) rmSync(file, { force: true });
+  for (const file of [IMAGE, ...["bin", "elf"].map((kind) => join(PROJECT, "xsProj-esp32", "build", `xs_esp32.${kind}`))])
+    rmSync(file, { force: true });
   const output = build(moddable, process.env.IDF_PATH, ["-m", "-t", "build"], settings);
   if (ignoredFailure(output) || !existsSync(IMAGE)) throw new Missing(`ESP-IDF made no image:\n${lastLines(output)}`);
 }
@@ -48,7 +51,10 @@ function prepareWithout(missing, moddable, settings) {
   build(moddable, standIn(), [], settings);
   // The JavaScript waits for ESP-IDF's configuration only to be made anew with it: -o takes that as done.
   const configuration = join(PROJECT, "xsProj-esp32", "build", "config", "sdkconfig.h");
-  run("make", ["-f", join(PROJECT, "makefile"), "-j2", "-o", configuration, join(PROJECT, "mc.xs.c")], { ...moddable.environment, IDF_PATH: standIn() });
+  run("make", ["-f", join(PROJECT, "makefile"), "-j2", "-o", configuration, join(PROJECT, "mc.xs.c")], {
+    ...moddable.environment,
+    IDF_PATH: standIn(),
+  });
   say(`prepared: ${PROJECT}`);
   say(`  settings: ${countSettings()} of ours are in xsProj-esp32/sdkconfig.mc; partitions: xsProj-esp32/partitions.csv`);
   say("  JavaScript: compiled, preloaded, linked (mc.xs.c)");
@@ -60,12 +66,17 @@ function build(moddable, idf, options, settings) {
   mkdirSync(OUTPUT, { recursive: true });
   // make takes for done what a failed tsc wrote in an earlier run.
   rmSync(join(PROJECT, "tsc"), { recursive: true, force: true });
-  return run("mcconfig", [...options, "-p", "esp32", "-o", OUTPUT, ...settings], { ...moddable.environment, IDF_PATH: idf, LC_ALL: "C.UTF-8" });
+  return run("mcconfig", [...options, "-p", "esp32", "-o", OUTPUT, ...settings], {
+    ...moddable.environment,
+    IDF_PATH: idf,
+    LC_ALL: "C.UTF-8",
+  });
 }
 
 function checkSettings(idf) {
   const unknown = SETTINGS.flatMap((file) => unknownSettings(idf, settingNames(join(ROOT, "firmware", "esp32", file))));
-  if (unknown.length > 0) throw new Missing(`This ESP-IDF (${idf}) does not know: ${unknown.join(", ")}. It would ignore them: use ${WANTED_IDF}.`);
+  if (unknown.length > 0)
+    throw new Missing(`This ESP-IDF (${idf}) does not know: ${unknown.join(", ")}. It would ignore them: use ${WANTED_IDF}.`);
   say(`every setting of ours is known to the ESP-IDF in ${idf}`);
 }
 
@@ -84,7 +95,12 @@ function standIn() {
 }
 
 function run(command, words, env) {
-  const { status, stdout, stderr, error } = spawnSync("nice", [command, ...words], { cwd: join(ROOT, "firmware"), env, encoding: "utf8", maxBuffer: 2 ** 26 });
+  const { status, stdout, stderr, error } = spawnSync("nice", [command, ...words], {
+    cwd: join(ROOT, "firmware"),
+    env,
+    encoding: "utf8",
+    maxBuffer: 2 ** 26,
+  });
   if (error) throw new Missing(`${command} cannot be run: ${error.message}`);
   const output = `${stdout}${stderr}`;
   if (status !== 0) throw new Missing(`${command} failed:\n${lastLines(output)}`);

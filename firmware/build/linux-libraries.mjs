@@ -1,5 +1,6 @@
 /**
- * What a build with `-p lin` links: Mbed TLS, and the two files of arguments that manifest.json hands to compiler and linker. Once for each install:
+ * What a build with `-p lin` links: Mbed TLS, and the two files of arguments that manifest.json hands to compiler and linker. Once for each
+ * install:
  * `node node_modules/hawser/firmware/build/linux-libraries.mjs`.
  */
 import { mkdirSync, writeFileSync } from "node:fs";

@@ -1,6 +1,8 @@
 /**
- * The connection scenario of `npm run firmware:lin`, against real mosquitto on loopback: identity, time, telemetry and a command over mutual TLS, a broker
- * that is killed, a renewed certificate, recovery by pre-shared key over TLS 1.3 and over 1.2, a broker that is not the right one. Each step is seen from outside: by the broker's other clients, or by the firmware's own log.
+ * The connection scenario of `npm run firmware:lin`, against real mosquitto on loopback: identity, time, telemetry and a command over
+ * mutual TLS, a broker
+ * that is killed, a renewed certificate, recovery by pre-shared key over TLS 1.3 and over 1.2, a broker that is not the right one. Each
+ * step is seen from outside: by the broker's other clients, or by the firmware's own log.
  */
 import { copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { randomBytes } from "node:crypto";
@@ -17,7 +19,8 @@ import { say } from "./script.mjs";
 const ID = "sensor-1";
 const PSK = randomBytes(32);
 /** OpenSSL's own settings, for a mosquitto whose `tls_version` is but a minimum. */
-const OPENSSL_1_2 = "openssl_conf = openssl\n[openssl]\nssl_conf = ssl\n[ssl]\nsystem_default = default\n[default]\nMaxProtocol = TLSv1.2\n";
+const OPENSSL_1_2 =
+  "openssl_conf = openssl\n[openssl]\nssl_conf = ssl\n[ssl]\nsystem_default = default\n[default]\nMaxProtocol = TLSv1.2\n";
 
 export class LinuxScenario {
   #folder;
@@ -48,7 +51,14 @@ export class LinuxScenario {
     this.#sntp.bind(0, "127.0.0.1");
     await once(this.#sntp, "listening");
     const ports = { port: this.#port, recoveryPort: this.#recoveryPort };
-    return { id: ID, broker: "127.0.0.1", serverName: "localhost", ...ports, sntp: `127.0.0.1:${this.#sntp.address().port}`, intervalSeconds: 1 };
+    return {
+      id: ID,
+      broker: "127.0.0.1",
+      serverName: "localhost",
+      ...ports,
+      sntp: `127.0.0.1:${this.#sntp.address().port}`,
+      intervalSeconds: 1,
+    };
   }
 
   /** @param host path of linux-host; @param library path of mc.so */
@@ -85,7 +95,8 @@ export class LinuxScenario {
     const startedAtMs = Date.now();
     const device = this.#processes.start(host, [library], { cwd: run });
     while (!existsSync(join(run, "request.der"))) {
-      if (device.lines.some((line) => line.startsWith("(ended"))) throw new Error(`the firmware ended without asking for a certificate\n${device.tail()}`);
+      if (device.lines.some((line) => line.startsWith("(ended")))
+        throw new Error(`the firmware ended without asking for a certificate\n${device.tail()}`);
       await sleep(20);
     }
     copyFileSync(this.#pki.path("ca.der"), join(run, "ca.der"));
@@ -130,7 +141,8 @@ export class LinuxScenario {
     await sensor.line(/^info: recovered/, before);
     const after = sensor.lines.findIndex((line, index) => index >= before && /^info: recovered/.test(line));
     const proved = sensor.lines.slice(before, after).findLast((line) => /^info: connected/.test(line));
-    if (!proved?.includes('"mtls"') || !proved.includes(tlsVersion)) throw new Error(`recovered, but not over mutual TLS of ${tlsVersion}: ${proved}`);
+    if (!proved?.includes('"mtls"') || !proved.includes(tlsVersion))
+      throw new Error(`recovered, but not over mutual TLS of ${tlsVersion}: ${proved}`);
     await this.#readingComes();
     say(`  refused for its CA, it came back by pre-shared key with a certificate of the new one, all over ${tlsVersion}`);
   }
@@ -142,7 +154,8 @@ export class LinuxScenario {
     await this.#startBroker({ certificate: "other-server" });
     await sensor.line(/disconnected .*SERVER_CA_UNKNOWN/, before);
     say("  a broker with a certificate of another CA was refused");
-    if (sensor.lines.slice(before).some((line) => /^info: connected/.test(line))) throw new Error(`connected to the wrong broker\n${sensor.tail()}`);
+    if (sensor.lines.slice(before).some((line) => /^info: connected/.test(line)))
+      throw new Error(`connected to the wrong broker\n${sensor.tail()}`);
   }
 
   #command(name) {

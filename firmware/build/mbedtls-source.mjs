@@ -116,14 +116,17 @@ async function source4(given, version) {
 
 async function generate(directory) {
   const crypto = join(directory, "tf-psa-crypto");
-  if (!(await exists(join(crypto, "core", "psa_crypto.c")))) throw new Error("the sources of Mbed TLS 4 lack tf-psa-crypto: check out its submodules, or unpack a release");
-  const wrappers = await exists(join(crypto, "dispatch")) ? "dispatch" : "core";
+  if (!(await exists(join(crypto, "core", "psa_crypto.c"))))
+    throw new Error("the sources of Mbed TLS 4 lack tf-psa-crypto: check out its submodules, or unpack a release");
+  const wrappers = (await exists(join(crypto, "dispatch"))) ? "dispatch" : "core";
   if (await exists(join(crypto, wrappers, "psa_crypto_driver_wrappers.h"))) return;
   try {
     await run("python3", [join(crypto, "scripts", "generate_driver_wrappers.py"), wrappers], crypto);
     for (const project of [directory, crypto]) await run("python3", [join(project, "scripts", "generate_config_checks.py")], project);
   } catch (error) {
-    throw new Error(`files of Mbed TLS 4 could not be generated (a release has them; a checkout needs python3-jinja2 and python3-jsonschema): ${error.message}`);
+    throw new Error(
+      `files of Mbed TLS 4 could not be generated (a release has them; a checkout needs python3-jinja2 and python3-jsonschema): ${error.message}`,
+    );
   }
 }
 

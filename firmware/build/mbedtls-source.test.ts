@@ -20,7 +20,11 @@ function sources(version: string): void {
 it("takes a 3.6 that is given, with the configuration asked for, and tells one from another by what is in it", async () => {
   sources("3.6.9");
   const first = await mbedTlsSource(folder, "/some/config.h");
-  expect(first).toMatchObject({ version: "3.6.9", folders: [join(folder, "library")], defines: ['-DMBEDTLS_CONFIG_FILE="/some/config.h"'] });
+  expect(first).toMatchObject({
+    version: "3.6.9",
+    folders: [join(folder, "library")],
+    defines: ['-DMBEDTLS_CONFIG_FILE="/some/config.h"'],
+  });
   writeFileSync(join(folder, "library", "ssl_tls.c"), "int patched;");
   expect((await mbedTlsSource(folder, "/some/config.h")).id).not.toBe(first.id);
 });

@@ -22,10 +22,14 @@ export function findModdable() {
   }
   const bin = join(home, "build", "bin", "lin", "release");
   if (!existsSync(join(home, "tools", "VERSION"))) {
-    throw new Missing(`MODDABLE is ${home}, which is not a Moddable SDK: it has no tools/VERSION.\n  Next: export MODDABLE=/path/to/moddable, the folder that was cloned; to get it: ${GETTING_STARTED}`);
+    throw new Missing(
+      `MODDABLE is ${home}, which is not a Moddable SDK: it has no tools/VERSION.\n  Next: export MODDABLE=/path/to/moddable, the folder that was cloned; to get it: ${GETTING_STARTED}`,
+    );
   }
   if (!existsSync(join(bin, "mcconfig"))) {
-    throw new Missing(`The Moddable SDK in ${home} has no tools yet: build them as its documentation says.\n  Expected: ${join(bin, "mcconfig")}`);
+    throw new Missing(
+      `The Moddable SDK in ${home} has no tools yet: build them as its documentation says.\n  Expected: ${join(bin, "mcconfig")}`,
+    );
   }
   const version = readFileSync(join(home, "tools", "VERSION"), "utf8").trim();
   // mcconfig calls tsc; this package's own fits.
@@ -57,7 +61,9 @@ function isExecutable(path) {
 /** Compiler and linker arguments of a pkg-config module. */
 export function packageFlags(name) {
   try {
-    return execFileSync("pkg-config", ["--cflags", "--libs", name], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim().split(/\s+/);
+    return execFileSync("pkg-config", ["--cflags", "--libs", name], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] })
+      .trim()
+      .split(/\s+/);
   } catch {
     throw new Missing(`${name} is not installed for development: apt-get install libglib2.0-dev`);
   }
@@ -65,5 +71,9 @@ export function packageFlags(name) {
 
 /** The end of what a build printed, without its warnings: Moddable's own are many. */
 export function lastLines(output) {
-  return output.split("\n").filter((line) => !line.includes("warning")).slice(-30).join("\n");
+  return output
+    .split("\n")
+    .filter((line) => !line.includes("warning"))
+    .slice(-30)
+    .join("\n");
 }

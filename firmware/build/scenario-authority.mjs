@@ -1,4 +1,7 @@
-/** The enrolment authority of the Linux scenario (docs/protocol.md, "Enrolment"): answers a device's requests over MQTT, signing with openssl. */
+/**
+ * The enrolment authority of the Linux scenario (docs/protocol.md, "Enrolment"): answers a device's requests over MQTT, signing with
+ * openssl.
+ */
 import { readFileSync, writeFileSync } from "node:fs";
 
 const REQUEST = /^devices\/([^/]+)\/identity\/request (\{.*\})$/;
@@ -18,7 +21,17 @@ export class ScenarioAuthority {
 
   /** Once for each broker. What the broker says of itself is retained and comes when the subscription stands. */
   async start() {
-    const requests = this.#client("mosquitto_sub", "-q", "1", "-F", "%t %p", "-t", "devices/+/identity/request", "-t", "$SYS/broker/version");
+    const requests = this.#client(
+      "mosquitto_sub",
+      "-q",
+      "1",
+      "-F",
+      "%t %p",
+      "-t",
+      "devices/+/identity/request",
+      "-t",
+      "$SYS/broker/version",
+    );
     requests.each((line) => {
       const [, id, text] = REQUEST.exec(line) ?? [];
       if (id !== undefined) this.#answer(id, JSON.parse(text));

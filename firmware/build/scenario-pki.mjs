@@ -1,4 +1,7 @@
-/** Certificates for the Linux scenario, made with openssl: CAs, a broker's, those of its other clients, and the sensor's from its own requests. */
+/**
+ * Certificates for the Linux scenario, made with openssl: CAs, a broker's, those of its other clients, and the sensor's from its own
+ * requests.
+ */
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -33,8 +36,31 @@ export class ScenarioPki {
   sign(request, requestForm, certificate, certificateForm, authority = "ca", extension = "basicConstraints=CA:FALSE") {
     const extensions = this.path(`extensions-${++this.#count}`);
     writeFileSync(extensions, extension);
-    const by = ["-CA", this.path(`${authority}.crt`), "-CAkey", this.path(`${authority}.key`), "-CAcreateserial", "-extfile", extensions, "-days", DAYS];
-    this.#openssl("x509", "-req", "-sha256", "-in", request, "-inform", requestForm, ...by, "-outform", certificateForm, "-out", certificate);
+    const by = [
+      "-CA",
+      this.path(`${authority}.crt`),
+      "-CAkey",
+      this.path(`${authority}.key`),
+      "-CAcreateserial",
+      "-extfile",
+      extensions,
+      "-days",
+      DAYS,
+    ];
+    this.#openssl(
+      "x509",
+      "-req",
+      "-sha256",
+      "-in",
+      request,
+      "-inform",
+      requestForm,
+      ...by,
+      "-outform",
+      certificateForm,
+      "-out",
+      certificate,
+    );
   }
 
   #bundle(file, authorities) {

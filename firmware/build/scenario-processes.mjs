@@ -42,7 +42,8 @@ class LineProcess {
   constructor(command, words, options) {
     this.#name = command.split("/").at(-1);
     this.#child = spawn(command, words, { stdio: ["ignore", "pipe", "pipe"], ...options });
-    for (const stream of [this.#child.stdout, this.#child.stderr]) createInterface({ input: stream }).on("line", (line) => this.#take(line));
+    for (const stream of [this.#child.stdout, this.#child.stderr])
+      createInterface({ input: stream }).on("line", (line) => this.#take(line));
     this.#ended = once(this.#child, "close").then(([code, signal]) => {
       this.#take(`(ended: ${code ?? signal})`);
       for (const { reject } of this.#waiting) reject(new Error(`${this.#name} ended\n${this.tail()}`));
@@ -56,7 +57,10 @@ class LineProcess {
   }
 
   tail() {
-    return this.lines.slice(-25).map((line) => `    ${this.#name}: ${line}`).join("\n");
+    return this.lines
+      .slice(-25)
+      .map((line) => `    ${this.#name}: ${line}`)
+      .join("\n");
   }
 
   /** The first line from `from` on that matches, said already or still to come. */

@@ -8,9 +8,11 @@ export class Missing extends Error {}
 class BadArgument extends Error {}
 
 /**
- * Runs a script's work; what is missing is said plainly, with 1. Asked for help, it prints `usage` instead; words that mean nothing end it with 2. Both
+ * Runs a script's work; what is missing is said plainly, with 1. Asked for help, it prints `usage` instead; words that mean nothing end it
+ * with 2. Both
  * come before anything is looked for.
- * @param {{ command: string, usage: string, takesSettings?: boolean }} script `command`: as people type it; `takesSettings`: words like `name=value`
+ * @param {{ command: string, usage: string, takesSettings?: boolean }} script `command`: as people type it; `takesSettings`: words like
+ *   `name=value`
  * @param {(settings: string[]) => Promise<unknown>} work
  */
 export async function runScript({ command, usage, takesSettings = false }, work) {
@@ -30,7 +32,11 @@ function readWords(command, takesSettings) {
   const { values, positionals } = parse(command);
   if (values.help) return undefined;
   const stray = positionals.find((word) => !takesSettings || !/^[^=]+=/.test(word));
-  if (stray !== undefined) throw refused(command, `unknown ${takesSettings ? "setting or option" : "option"} ${JSON.stringify(stray)}${takesSettings ? " (settings are name=value)" : ""}`);
+  if (stray !== undefined)
+    throw refused(
+      command,
+      `unknown ${takesSettings ? "setting or option" : "option"} ${JSON.stringify(stray)}${takesSettings ? " (settings are name=value)" : ""}`,
+    );
   return positionals;
 }
 

@@ -15,14 +15,21 @@ afterAll(() => rmSync(empty, { recursive: true }));
 function script(name: string, words: readonly string[], moddable = ""): { status: number | null; stdout: string; stderr: string } {
   // Whoever looks for a program finds none: nothing is built by mistake.
   const env = { ...process.env, MODDABLE: moddable, PATH: empty };
-  const { status, stdout, stderr } = spawnSync(process.execPath, [fileURLToPath(new URL(`${name}.mjs`, import.meta.url)), ...words], { encoding: "utf8", env });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [fileURLToPath(new URL(`${name}.mjs`, import.meta.url)), ...words], {
+    encoding: "utf8",
+    env,
+  });
   return { status, stdout, stderr };
 }
 
 describe.each([
   ["linux", "npm run firmware:lin", "npm run firmware:lin -- --help"],
   ["esp32", "npm run firmware:esp32", "npm run firmware:esp32 -- --help"],
-  ["linux-libraries", "node node_modules/hawser/firmware/build/linux-libraries.mjs", "node node_modules/hawser/firmware/build/linux-libraries.mjs --help"],
+  [
+    "linux-libraries",
+    "node node_modules/hawser/firmware/build/linux-libraries.mjs",
+    "node node_modules/hawser/firmware/build/linux-libraries.mjs --help",
+  ],
 ])("%s", (name, command, help) => {
   it.each(["--help", "-h"])("explains itself with %s, whatever is missing", (word) => {
     const { status, stdout, stderr } = script(name, [word]);
@@ -47,10 +54,18 @@ describe.each([
 it.each(["linux", "esp32"])("%s says what to do about a MODDABLE that is none", (name) => {
   const { status, stdout, stderr } = script(name, [], empty);
   expect([status, stdout]).toEqual([1, ""]);
-  expect(stderr).toContain(`MODDABLE is ${empty}, which is not a Moddable SDK: it has no tools/VERSION.\n  Next: export MODDABLE=/path/to/moddable`);
+  expect(stderr).toContain(
+    `MODDABLE is ${empty}, which is not a Moddable SDK: it has no tools/VERSION.\n  Next: export MODDABLE=/path/to/moddable`,
+  );
 });
 
 it("esp32 takes settings, linux none", () => {
-  expect(script("esp32", ["ssid=home", "broker=a=b"])).toMatchObject({ status: 1, stderr: expect.stringContaining("MODDABLE is not set") as string });
-  expect(script("linux", ["ssid=home"])).toMatchObject({ status: 2, stderr: expect.stringContaining('unknown option "ssid=home"') as string });
+  expect(script("esp32", ["ssid=home", "broker=a=b"])).toMatchObject({
+    status: 1,
+    stderr: expect.stringContaining("MODDABLE is not set") as string,
+  });
+  expect(script("linux", ["ssid=home"])).toMatchObject({
+    status: 2,
+    stderr: expect.stringContaining('unknown option "ssid=home"') as string,
+  });
 });

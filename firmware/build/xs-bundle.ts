@@ -1,4 +1,7 @@
-/** Bundles a device program for an engine without Node into one ES module. The simulator and the firmware build both use it, so they run the same bytes. */
+/**
+ * Bundles a device program for an engine without Node into one ES module. The simulator and the firmware build both use it, so they run the
+ * same bytes.
+ */
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
@@ -25,7 +28,8 @@ export interface Bundle {
  * @throws HawserError `BUNDLE_FAILED` naming the file and line that cannot be bundled
  */
 export async function bundleDevice(options: BundleOptions): Promise<Bundle> {
-  if (!existsSync(options.entry)) throw new HawserError("BUNDLE_FAILED", `${options.entry} does not exist`, "Pass the path of the program's entry module.");
+  if (!existsSync(options.entry))
+    throw new HawserError("BUNDLE_FAILED", `${options.entry} does not exist`, "Pass the path of the program's entry module.");
   try {
     const result = await build({
       entryPoints: [options.entry],
@@ -44,7 +48,11 @@ export async function bundleDevice(options: BundleOptions): Promise<Bundle> {
     return { file: options.outputFile, sizeBytes: Object.values(result.metafile.outputs)[0]?.bytes ?? 0 };
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new HawserError("BUNDLE_FAILED", `${options.entry} cannot be bundled for a device: ${reason}`, "Import nothing of Node in a device program.");
+    throw new HawserError(
+      "BUNDLE_FAILED",
+      `${options.entry} cannot be bundled for a device: ${reason}`,
+      "Import nothing of Node in a device program.",
+    );
   }
 }
 
@@ -61,7 +69,8 @@ function separateModules(names: Readonly<Record<string, string>>): Plugin {
 }
 
 /**
- * Private methods become ordinary ones, each class's under names of its own. XS keeps a slot of 16 bytes for each private method in each instance (3 KB of a
+ * Private methods become ordinary ones, each class's under names of its own. XS keeps a slot of 16 bytes for each private method in each
+ * instance (3 KB of a
  * connected device), and none for what the prototype has, which lies in flash.
  */
 function sharedMethods(): Plugin {
@@ -79,8 +88,10 @@ function sharedMethods(): Plugin {
 /** @param file what makes the names of this file's classes differ from others' */
 export function shareMethods(source: string, file: string): string {
   const classes = source.split(/^(?=(?:export )?(?:default )?(?:abstract )?class )/m);
-  return classes.map((text, index) => {
-    const methods = new Set([...text.matchAll(/^  (?:static |async |get |set |\*)*#(\w+)[(<]/gm)].map(([, name]) => name));
-    return text.replace(/(?<=[\s.!(*])#(\w+)\b/g, (whole, name: string) => (methods.has(name) ? `_$${name}_${file}_${index}` : whole));
-  }).join("");
+  return classes
+    .map((text, index) => {
+      const methods = new Set([...text.matchAll(/^  (?:static |async |get |set |\*)*#(\w+)[(<]/gm)].map(([, name]) => name));
+      return text.replace(/(?<=[\s.!(*])#(\w+)\b/g, (whole, name: string) => (methods.has(name) ? `_$${name}_${file}_${index}` : whole));
+    })
+    .join("");
 }

@@ -20,7 +20,9 @@ interface Partition {
 }
 
 function partitions(): Partition[] {
-  const rows = read("partitions.csv").split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+  const rows = read("partitions.csv")
+    .split("\n")
+    .filter((line) => line !== "" && !line.startsWith("#"));
   return rows.map((row) => {
     const [name = "", type = "", subType = "", offset = "", size = "", flags = ""] = row.split(",").map((cell) => cell.trim());
     return { name, type, subType, offset, size: Number(size), flags };
@@ -28,7 +30,9 @@ function partitions(): Partition[] {
 }
 
 function settings(name: string): Map<string, string> {
-  const lines = read(name).split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+  const lines = read(name)
+    .split("\n")
+    .filter((line) => line !== "" && !line.startsWith("#"));
   const found = new Map<string, string>();
   for (const line of lines) {
     const [, key = "", value = ""] = /^(CONFIG_[A-Z0-9_]+)=(y|n|0x[0-9a-f]+|\d+|"[^"]*")$/.exec(line) ?? [];
@@ -82,14 +86,22 @@ describe("the settings for ESP-IDF", () => {
 
   it("for products turn on secure boot 2, flash encryption and NVS encryption", () => {
     const found = settings("sdkconfig.production");
-    for (const name of ["SECURE_BOOT", "SECURE_BOOT_V2_ENABLED", "SECURE_FLASH_ENC_ENABLED", "SECURE_FLASH_ENCRYPTION_MODE_RELEASE", "NVS_ENCRYPTION"]) {
+    for (const name of [
+      "SECURE_BOOT",
+      "SECURE_BOOT_V2_ENABLED",
+      "SECURE_FLASH_ENC_ENABLED",
+      "SECURE_FLASH_ENCRYPTION_MODE_RELEASE",
+      "NVS_ENCRYPTION",
+    ]) {
       expect(found.get(`CONFIG_${name}`), name).toBe("y");
     }
   });
 
   it("are each explained in docs/firmware.md", () => {
     const text = readFileSync(join(HERE, "..", "..", "docs", "firmware.md"), "utf8");
-    const names = [...settings("sdkconfig.defaults").keys(), ...settings("sdkconfig.production").keys()].map((name) => name.slice("CONFIG_".length));
+    const names = [...settings("sdkconfig.defaults").keys(), ...settings("sdkconfig.production").keys()].map((name) =>
+      name.slice("CONFIG_".length),
+    );
     expect(names.filter((name) => !new RegExp(`\\b${name}\\b`).test(text))).toEqual([]);
   });
 });

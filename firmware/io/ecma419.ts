@@ -1,6 +1,8 @@
 /**
- * The parts of ECMA-419 (and of Moddable's `timer`, `time` and `System`) that the platform uses, as shapes: the logic gets them injected, so it
- * runs without Moddable in tests. What the real ones do beyond their types is written where it is used, and acted out by `test/support/firmware/fake-tcp.ts`.
+ * The parts of ECMA-419 (and of Moddable's `timer`, `time` and `System`) that the platform uses, as shapes: the logic gets them injected,
+ * so it
+ * runs without Moddable in tests. What the real ones do beyond their types is written where it is used, and acted out by
+ * `test/support/firmware/fake-tcp.ts`.
  */
 
 /** `embedded:io/socket/tcp`. A method throws once the socket is closed. */

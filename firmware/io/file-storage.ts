@@ -1,5 +1,6 @@
 /**
- * The storage port over files (`embedded:storage/files`), for the firmware on Linux. A record is written beside and renamed, so a put is whole or
+ * The storage port over files (`embedded:storage/files`), for the firmware on Linux. A record is written beside and renamed, so a put is
+ * whole or
  * did not happen; it is durable as far as the directory's own write is, which this interface cannot force. The chip uses NVS.
  */
 import { errorMessage, HawserError } from "../../sdk/errors.js";
@@ -15,7 +16,12 @@ export function fileStorage(directory: FileDirectory): Storage {
     get: (key) => stored(key, () => (exists(directory, RECORD + key) ? read(directory, RECORD + key) : undefined)),
     put: (key, value) => stored(key, () => replace(directory, key, value)),
     delete: (key) => stored(key, () => void directory.delete(RECORD + key)),
-    list: (prefix) => stored(`${prefix}*`, () => names(directory).filter((key) => key.startsWith(prefix)).sort()),
+    list: (prefix) =>
+      stored(`${prefix}*`, () =>
+        names(directory)
+          .filter((key) => key.startsWith(prefix))
+          .sort(),
+      ),
   };
 }
 

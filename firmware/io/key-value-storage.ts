@@ -1,9 +1,14 @@
-/** The storage port over ECMA-419 key-value storage: NVS on the ESP32, which commits every write on its own and survives a power cut in it. */
+/**
+ * The storage port over ECMA-419 key-value storage: NVS on the ESP32, which commits every write on its own and survives a power cut in it.
+ */
 import { errorMessage, HawserError } from "../../sdk/errors.js";
 import type { Storage } from "../../sdk/platform.js";
 import type { KeyValueStore } from "./ecma419.js";
 
-/** How ESP-IDF names a full partition, or numbers it where sdkconfig leaves its names out, as Moddable does (esp_err_t). Moddable throws them as messages. */
+/**
+ * How ESP-IDF names a full partition, or numbers it where sdkconfig leaves its names out, as Moddable does (esp_err_t). Moddable throws
+ * them as messages.
+ */
 const FULL = /NOT_ENOUGH_SPACE|NO_FREE_PAGES|VALUE_TOO_LONG|\b0x110[5de]\b/;
 
 export function keyValueStorage(store: KeyValueStore): Storage {
@@ -30,7 +35,8 @@ function stored<Result>(key: string, work: () => Result): Result {
     return work();
   } catch (error) {
     const reason = errorMessage(error);
-    if (FULL.test(reason)) throw new HawserError("STORAGE_FULL", `no room in flash for the record "${key}" (${reason})`, "Make the nvs partition larger.");
+    if (FULL.test(reason))
+      throw new HawserError("STORAGE_FULL", `no room in flash for the record "${key}" (${reason})`, "Make the nvs partition larger.");
     const message = `the record "${key}" could not be kept or read (${reason})`;
     throw new HawserError("STORAGE_FAILED", message, "Restart the device. If it happens again, provision it again.");
   }

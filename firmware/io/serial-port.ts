@@ -1,9 +1,12 @@
 /**
- * Bytes over an ECMA-419 serial port. The port's ways, read in Moddable SDK 8.2.3 (ESP32 and Linux) and acted out by `test/support/firmware/fake-serial.ts`:
+ * Bytes over an ECMA-419 serial port. The port's ways, read in Moddable SDK 8.2.3 (ESP32 and Linux) and acted out by
+ * `test/support/firmware/fake-serial.ts`:
  *
- * - ESP32: there is no buffer but the UART's own, 128 bytes each way: what is not read in time is lost without a word. `onReadable` comes when the
+ * - ESP32: there is no buffer but the UART's own, 128 bytes each way: what is not read in time is lost without a word. `onReadable` comes
+ *   when the
  *   FIFO is nearly full or the line fell silent; `read()` takes what is there now. `write` throws "output full" above the room last told.
- * - Linux: `write` takes only an ArrayBuffer, and one at a time: the next after `onWritable`. When the port is lost `onError` comes, and the port closes itself.
+ * - Linux: `write` takes only an ArrayBuffer, and one at a time: the next after `onWritable`. When the port is lost `onError` comes, and
+ *   the port closes itself.
  * - Both: `onWritable` comes first when the port is open, and again some time after each write.
  */
 export interface SerialDevice {
@@ -55,7 +58,12 @@ export class SerialPort {
    * @param onData gets what comes; the bytes are the receiver's
    * @param onLost called once when the port is gone; nothing comes any more
    */
-  constructor(Serial: SerialConstructor, settings: SerialSettings, onData: (bytes: Uint8Array) => void, onLost: () => void = () => undefined) {
+  constructor(
+    Serial: SerialConstructor,
+    settings: SerialSettings,
+    onData: (bytes: Uint8Array) => void,
+    onLost: () => void = () => undefined,
+  ) {
     this.#device = new Serial({
       ...(settings.device === undefined && UART_0),
       baud: 115_200,

@@ -29,7 +29,14 @@ function scene(isProvisioned = false, Serial: SerialConstructor = Esp32Serial) {
   if (isProvisioned) provision();
   const said: string[] = [];
   let outcome = "waiting";
-  const ready = provisionedOverSerial({ Serial, settings: {}, storage, keyStore: NO_KEYS, log: (level, message) => said.push(`${level}: ${message}`), floorMs: () => 0 }).then(
+  const ready = provisionedOverSerial({
+    Serial,
+    settings: {},
+    storage,
+    keyStore: NO_KEYS,
+    log: (level, message) => said.push(`${level}: ${message}`),
+    floorMs: () => 0,
+  }).then(
     () => (outcome = "ready"),
     (error: { code: string }) => (outcome = error.code),
   );

@@ -23,16 +23,21 @@ function scene(port: Port, host = "127.0.0.1", TCP = fakeTcp(port)) {
   const told: string[] = [];
   const received: number[] = [];
   const onData: ((bytes: Uint8Array) => void)[] = [];
-  const stream = tcpStreamOpener({ TCP, resolver, scheduler: time.scheduler }).open(host, 8883, {
-    opened: () => told.push("opened"),
-    data(bytes) {
-      told.push(`data ${bytes.length}`);
-      received.push(...bytes);
-      onData.shift()?.(bytes);
+  const stream = tcpStreamOpener({ TCP, resolver, scheduler: time.scheduler }).open(
+    host,
+    8883,
+    {
+      opened: () => told.push("opened"),
+      data(bytes) {
+        told.push(`data ${bytes.length}`);
+        received.push(...bytes);
+        onData.shift()?.(bytes);
+      },
+      writable: () => told.push("writable"),
+      ended: ({ code }) => told.push(`ended ${code}`),
     },
-    writable: () => told.push("writable"),
-    ended: ({ code }) => told.push(`ended ${code}`),
-  }, 0);
+    0,
+  );
   return { time, lookups, told, received, onData, stream, socket: () => FakeTcp.made.at(-1)! };
 }
 

@@ -3,7 +3,8 @@
  * out by `test/support/firmware/fake-tcp.ts`:
  *
  * - `write` takes all or throws "would block" above the room last told, and "not ready" before the connection is up or after it was lost.
- * - `onError` has no argument, comes for a peer's orderly close as well, may come twice (lwIP), and only when all received bytes were read; on Linux
+ * - `onError` has no argument, comes for a peer's orderly close as well, may come twice (lwIP), and only when all received bytes were read;
+ *   on Linux
  *   it never comes when bytes were left unread in the call that announced them. So every announced byte is read at once.
  * - On Linux a callback may still come in the round in which the socket was closed.
  * - There is no connect time-out: the link above has one.

@@ -51,7 +51,9 @@ export class SntpClient {
     this.#begin();
   }
 
-  /** The network is (back) up: a request that left before it was is lost, and a long rest is not sat out while the time is still unknown. */
+  /**
+   * The network is (back) up: a request that left before it was is lost, and a long rest is not sat out while the time is still unknown.
+   */
   networkUp(): void {
     if (this.#stage === "off") return;
     this.#state.hurry();

@@ -19,7 +19,10 @@ const SLOWEST_SERVER_MS = 1_000;
 const SLOWEST_ROUND_TRIP_MS = 2_000;
 /** Crystals drift 40 ppm and build machines run a little fast: so much below the floor is no lie. */
 const FLOOR_TOLERANCE_MS = 600_000;
-/** No device waits in a box and then serves for longer. Short enough that a stopped clock of 1970, read as of NTP's next era (2106), is not believed. */
+/**
+ * No device waits in a box and then serves for longer. Short enough that a stopped clock of 1970, read as of NTP's next era (2106), is not
+ * believed.
+ */
 const FARTHEST_AHEAD_MS = 60 * 365.25 * 86_400_000;
 
 /** A request says nothing about this device: the transmit timestamp, which comes back as originate, is random. */
@@ -93,7 +96,10 @@ function shortMs(view: DataView, offset: number): number {
   return (view.getUint32(offset) * 1_000) / 65_536;
 }
 
-/** Unix milliseconds of an NTP time. Eras are 136 years and the second begins in 2036: a time before `earliestMs` can only be one of the next. */
+/**
+ * Unix milliseconds of an NTP time. Eras are 136 years and the second begins in 2036: a time before `earliestMs` can only be one of the
+ * next.
+ */
 function inEraAfter(ntpMs: number, earliestMs: number): number {
   const inFirstEraMs = ntpMs - UNIX_EPOCH * 1_000;
   return inFirstEraMs >= earliestMs ? inFirstEraMs : inFirstEraMs + ERA_MS;

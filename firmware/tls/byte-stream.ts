@@ -31,7 +31,8 @@ export interface ByteStream {
 export interface ByteStreamOpener {
   /**
    * Resolves the name and connects. Never throws: what goes wrong comes through `handlers.ended`. No time limit of its own.
-   * @param turn with which of the name's addresses to begin, modulo how many there are, from 0; the others are tried when TCP fails. An opener whose system
+   * @param turn with which of the name's addresses to begin, modulo how many there are, from 0; the others are tried when TCP fails. An
+   *   opener whose system
    *   tells one address only has no use for it.
    */
   open(host: string, port: number, handlers: ByteStreamHandlers, turn: number): ByteStream;

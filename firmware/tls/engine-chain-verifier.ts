@@ -7,7 +7,9 @@ export function engineChainVerifier(engines: TlsEngines): ChainVerifier {
     leadsTo(chain, trustAnchors) {
       const engine = engines.createEngine();
       try {
-        return trustAnchors.every((der) => engine.addAnchor(der)) && chain.every((der) => engine.addCertificate(der)) && engine.verifyChain();
+        return (
+          trustAnchors.every((der) => engine.addAnchor(der)) && chain.every((der) => engine.addCertificate(der)) && engine.verifyChain()
+        );
       } finally {
         engine.close();
       }

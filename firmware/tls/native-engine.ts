@@ -1,7 +1,8 @@
 /** The TLS engine in C (`firmware/native/tls-engine.h`) as objects. */
 import type { TlsEngine, TlsEngines, TlsSession } from "./tls-engine.js";
 
-// How Moddable's compiler, and the XS host in CI, bind C functions: `void xs_...(xsMachine *the)`, and a class whose instances a C destructor frees.
+// How Moddable's compiler, and the XS host in CI, bind C functions: `void xs_...(xsMachine *the)`, and a class whose instances a C
+// destructor frees.
 declare function native<Callable>(name: string): Callable;
 declare function Native(destructorName: string): new () => object;
 
@@ -11,7 +12,19 @@ const addCertificate = native<(this: object, der: Uint8Array) => boolean>("xs_tl
 const verifyChain = native<(this: object) => boolean>("xs_tls_engine_verify_chain");
 const useKey = native<(this: object, slot: string) => boolean>("xs_tls_engine_use_key");
 const usePsk = native<(this: object, slot: string, identity: string) => boolean>("xs_tls_engine_use_psk");
-const start = native<(this: object, name: string, timeMs: number, session?: object, fragment?: number, minimum?: number, maximum?: number, fallback?: boolean) => boolean>("xs_tls_engine_start");
+const start =
+  native<
+    (
+      this: object,
+      name: string,
+      timeMs: number,
+      session?: object,
+      fragment?: number,
+      minimum?: number,
+      maximum?: number,
+      fallback?: boolean,
+    ) => boolean
+  >("xs_tls_engine_start");
 const feed = native<(this: object, bytes: Uint8Array, offset: number) => number>("xs_tls_engine_feed");
 const handshake = native<(this: object) => number>("xs_tls_engine_handshake");
 const pull = native<(this: object) => ArrayBuffer | undefined>("xs_tls_engine_pull");
@@ -53,7 +66,15 @@ class NativeTlsEngine extends Native("xs_tls_engine_destructor") implements TlsE
   usePsk(slot: string, identity: string): boolean {
     return usePsk.call(this, slot, identity);
   }
-  start(serverName: string, trustedTimeMs: number, session?: TlsSession, maximumFragment = 0, minimumVersion = 0, maximumVersion = 0, isFallback = false): boolean {
+  start(
+    serverName: string,
+    trustedTimeMs: number,
+    session?: TlsSession,
+    maximumFragment = 0,
+    minimumVersion = 0,
+    maximumVersion = 0,
+    isFallback = false,
+  ): boolean {
     this.#session = session;
     return start.call(this, serverName, trustedTimeMs, this.#session, maximumFragment, minimumVersion, maximumVersion, isFallback);
   }

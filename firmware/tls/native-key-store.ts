@@ -57,5 +57,9 @@ function storeError(status: number, what: string): HawserError {
   if (status === MISSING) return new HawserError("KEY_MISSING", `no key of this kind could be ${what}`, "Enrol or provision the device.");
   if (status === FULL) return new HawserError("STORAGE_FULL", `a key could not be ${what}: the key store is full`, "Free some flash.");
   // Mbed TLS makes one status of everything that its storage says no to, a full flash among it.
-  return new HawserError("KEY_STORE_FAILED", `a key could not be ${what} (status ${status})`, "Free some flash if it is full, then restart the device. If it happens again, provision it again.");
+  return new HawserError(
+    "KEY_STORE_FAILED",
+    `a key could not be ${what} (status ${status})`,
+    "Free some flash if it is full, then restart the device. If it happens again, provision it again.",
+  );
 }

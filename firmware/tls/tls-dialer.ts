@@ -59,7 +59,8 @@ export class TlsDialer implements Dialer {
       const again = this.#started(endpoint, credential, true);
       return "code" in again ? undefined : again;
     };
-    const mayFallBack = credential.kind === "mtls" && this.#options.maximumVersion === undefined && (this.#options.minimumVersion ?? 0) <= TLS_1_2;
+    const mayFallBack =
+      credential.kind === "mtls" && this.#options.maximumVersion === undefined && (this.#options.minimumVersion ?? 0) <= TLS_1_2;
     const shown = shownBy(credential);
     return new TlsLink(this.#surroundings, { endpoint, timeoutMs, shown, engine: started, ...(mayFallBack && { fallback }) }, handlers);
   }
@@ -121,7 +122,8 @@ function shownBy(credential: MtlsCredential | PskCredential): Shown {
 /** What is wrong with the credential, or undefined; other failures stay in the engine. */
 function configureMtls(engine: TlsEngine, credential: MtlsCredential): Failure | undefined {
   if (credential.chain.length === 0) return failure("CERTIFICATE_REQUIRED", `no certificate for key slot "${credential.slot}"`);
-  if (!credential.trustAnchors.every((der) => engine.addAnchor(der))) return unreadable(engine, failure("SERVER_CA_UNKNOWN", "a trust anchor cannot be read"));
+  if (!credential.trustAnchors.every((der) => engine.addAnchor(der)))
+    return unreadable(engine, failure("SERVER_CA_UNKNOWN", "a trust anchor cannot be read"));
   if (!credential.chain.every((der) => engine.addCertificate(der))) {
     return unreadable(engine, failure("CERTIFICATE_REJECTED", `the certificate chain for key slot "${credential.slot}" cannot be read`));
   }

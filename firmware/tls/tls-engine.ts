@@ -70,7 +70,8 @@ const ILLEGAL_PARAMETER = -0x6600;
 export const TLS_1_2 = 0x0303;
 
 /**
- * Whether the server went down to TLS 1.2 and signed with RSA-PSS, which Mbed TLS has in 1.3 only: OpenSSL does so where its own order counts. A hello for
+ * Whether the server went down to TLS 1.2 and signed with RSA-PSS, which Mbed TLS has in 1.3 only: OpenSSL does so where its own order
+ * counts. A hello for
  * 1.2 alone gets another signature.
  */
 export function wantsFallback(engine: TlsEngine): boolean {
@@ -88,7 +89,10 @@ const WORDS_OF_KIND: Readonly<Record<number, string>> = {
   8: "crypto failed on this device",
 };
 
-/** `TLS_VERIFY_` bits in the order in which they are reported when several are set: what cannot be judged, before who it is, before until when, before under which name. */
+/**
+ * `TLS_VERIFY_` bits in the order in which they are reported when several are set: what cannot be judged, before who it is, before until
+ * when, before under which name.
+ */
 const CODE_OF_FLAG: readonly (readonly [bit: number, code: FailureCode, words: string])[] = [
   [32, "SERVER_CERTIFICATE_INVALID", "its chain has a key, a hash or constraints that this device does not take"],
   [8, "SERVER_CA_UNKNOWN", "no chain from its certificate to a trusted CA"],
@@ -104,11 +108,18 @@ export function engineFailure(engine: TlsEngine, shown: Shown, address: string):
   if (kind === FAILURE_ALERT) return alertFailure(engine.alert(), shown, engine.serverProved());
   if (kind === FAILURE_VERIFY) {
     const flags = engine.verifyFlags();
-    const [, code, words] = CODE_OF_FLAG.find(([bit]) => (flags & bit) !== 0) ?? [0, "SERVER_CERTIFICATE_INVALID" as const, "its certificate was refused"];
+    const [, code, words] = CODE_OF_FLAG.find(([bit]) => (flags & bit) !== 0) ?? [
+      0,
+      "SERVER_CERTIFICATE_INVALID" as const,
+      "its certificate was refused",
+    ];
     return failure(code, `the server at ${address} did not prove who it is: ${words}`);
   }
   const detail = engine.detail();
-  return failure(CODE_OF_KIND[kind] ?? "TLS_FAILED", `TLS with ${address}: ${WORDS_OF_KIND[kind] ?? "failed"}${detail === 0 ? "" : ` (${detail})`}`);
+  return failure(
+    CODE_OF_KIND[kind] ?? "TLS_FAILED",
+    `TLS with ${address}: ${WORDS_OF_KIND[kind] ?? "failed"}${detail === 0 ? "" : ` (${detail})`}`,
+  );
 }
 
 const CIPHER_NAMES: Readonly<Record<number, string>> = {

@@ -366,13 +366,16 @@ describe("an alert", () => {
     return end;
   };
 
-  it.each([41, 42, 43, 44, 45, 46, 48, 49, 116])("%i is no verdict on our certificate from a server that has not proved who it is", (alert) => {
-    const found = endBy(alert, false);
-    expect(found).toMatchObject({ code: "TLS_FAILED", class: "network", alert });
-    expect(found?.message).toContain("anyone on the network path could have sent");
-    engine = new FakeEngine();
-    expect(endBy(alert, true)).toMatchObject({ class: "credential", alert });
-  });
+  it.each([41, 42, 43, 44, 45, 46, 48, 49, 116])(
+    "%i is no verdict on our certificate from a server that has not proved who it is",
+    (alert) => {
+      const found = endBy(alert, false);
+      expect(found).toMatchObject({ code: "TLS_FAILED", class: "network", alert });
+      expect(found?.message).toContain("anyone on the network path could have sent");
+      engine = new FakeEngine();
+      expect(endBy(alert, true)).toMatchObject({ class: "credential", alert });
+    },
+  );
 
   it.each([20, 40, 47, 49, 51, 115])("%i refuses a pre-shared key, for which there is no proof before", (alert) => {
     expect(endBy(alert, false, { kind: "psk", slot: "psk", identity: "dev1" })).toMatchObject({ code: "PSK_REJECTED", alert });
@@ -487,7 +490,15 @@ describe("the dialer", () => {
       refuse(0);
       refuse(1);
       expect([events, engines.length]).toEqual([["ended TLS_FAILED"], 2]);
-      dialer = new TlsDialer({ opener: { open: (_host, _port, to) => ((stream.handlers = to), stream) }, scheduler, tls: { createEngine: () => engine, createSession: () => ({ clear: (): void => undefined }) }, trustedTimeMs: () => 1234 }, { maximumVersion: 0x0303 });
+      dialer = new TlsDialer(
+        {
+          opener: { open: (_host, _port, to) => ((stream.handlers = to), stream) },
+          scheduler,
+          tls: { createEngine: () => engine, createSession: () => ({ clear: (): void => undefined }) },
+          trustedTimeMs: () => 1234,
+        },
+        { maximumVersion: 0x0303 },
+      );
       dial();
       engine.version = (): number => 0x0303;
       engine.detail = (): number => -0x6600;

@@ -2,7 +2,17 @@
 import { failure, type Failure, type Shown } from "../../sdk/failure.js";
 import type { Endpoint, LinkHandlers } from "../../sdk/platform.js";
 import { StreamLink, type StreamLinkSurroundings } from "./stream-link.js";
-import { cipherName, engineFailure, TLS_CLOSED, TLS_FAILED, TLS_HANDSHAKING, TLS_OPEN, versionName, wantsFallback, type TlsEngine } from "./tls-engine.js";
+import {
+  cipherName,
+  engineFailure,
+  TLS_CLOSED,
+  TLS_FAILED,
+  TLS_HANDSHAKING,
+  TLS_OPEN,
+  versionName,
+  wantsFallback,
+  type TlsEngine,
+} from "./tls-engine.js";
 
 export interface TlsLinkOptions {
   endpoint: Endpoint;
@@ -43,7 +53,7 @@ export class TlsLink extends StreamLink {
 
   protected received(bytes: Uint8Array): void {
     const engine = this.#engine;
-    for (let offset = 0; offset < bytes.length && !this.isOver; ) {
+    for (let offset = 0; offset < bytes.length && !this.isOver;) {
       const taken = engine.feed(bytes, offset);
       offset += taken;
       this.#advance();
@@ -80,7 +90,12 @@ export class TlsLink extends StreamLink {
       this.markOpen();
       const engine = this.#engine;
       const unproved = engine.serverProved() ? {} : ({ serverAuth: false } as const);
-      this.handlers.opened({ tlsVersion: versionName(engine.version()), cipher: cipherName(engine.cipherSuite()), resumed: engine.resumed(), ...unproved });
+      this.handlers.opened({
+        tlsVersion: versionName(engine.version()),
+        cipher: cipherName(engine.cipherSuite()),
+        resumed: engine.resumed(),
+        ...unproved,
+      });
     }
     while (this.isOpen) {
       const plaintext = this.#engine.read();

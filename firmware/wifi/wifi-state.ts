@@ -11,7 +11,9 @@ export interface WifiPolicy {
   backoff: BackoffPolicy;
   /** From the call to an address, milliseconds. */
   joinTimeoutMs: number;
-  /** Up without any proof that the network works for so long, milliseconds, means join anew; doubles each time in a row, up to eightfold. */
+  /**
+   * Up without any proof that the network works for so long, milliseconds, means join anew; doubles each time in a row, up to eightfold.
+   */
   suspectAfterMs: number;
 }
 

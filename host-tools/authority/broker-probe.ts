@@ -16,7 +16,13 @@ export function probeBroker(endpoint: Endpoint, trustAnchorPem: string, timeoutM
   const address = `${endpoint.host}:${endpoint.port}`;
   const serverName = endpoint.serverName ?? endpoint.host;
   return new Promise((resolve) => {
-    const socket = connectTls({ host: endpoint.host, port: endpoint.port, ...(isIP(serverName) === 0 ? { servername: serverName } : {}), minVersion: "TLSv1.2", ca: trustAnchorPem });
+    const socket = connectTls({
+      host: endpoint.host,
+      port: endpoint.port,
+      ...(isIP(serverName) === 0 ? { servername: serverName } : {}),
+      minVersion: "TLSv1.2",
+      ca: trustAnchorPem,
+    });
     const settle = (found: Failure | undefined): void => {
       clearTimeout(timer);
       socket.destroy();

@@ -16,13 +16,21 @@ const CONNACK_CODES: Readonly<Record<number, FailureCode>> = {
 /** @param address "host:port", for messages */
 export function connectionFailure(error: unknown, address: string, opened: boolean): Failure {
   const code: unknown = error instanceof Error && "code" in error ? error.code : undefined;
-  if (typeof code === "number") return failure(CONNACK_CODES[code] ?? "PROTOCOL_ERROR", `the broker at ${address} refused the connection (CONNACK ${code})`, { reasonCode: code });
-  if (error instanceof Error && error.message === "connack timeout") return failure("CONNECT_TIMEOUT", `the broker at ${address} did not answer in time`);
-  if (error instanceof Error && error.message === "Keepalive timeout") return failure("KEEPALIVE_TIMEOUT", `the broker at ${address} no longer answers`);
+  if (typeof code === "number")
+    return failure(CONNACK_CODES[code] ?? "PROTOCOL_ERROR", `the broker at ${address} refused the connection (CONNACK ${code})`, {
+      reasonCode: code,
+    });
+  if (error instanceof Error && error.message === "connack timeout")
+    return failure("CONNECT_TIMEOUT", `the broker at ${address} did not answer in time`);
+  if (error instanceof Error && error.message === "Keepalive timeout")
+    return failure("KEEPALIVE_TIMEOUT", `the broker at ${address} no longer answers`);
   return linkFailure(error, { address, shown: "certificate", opened, isServerProved: opened });
 }
 
 /** The service's own trouble (its CA cannot issue) as the end of an attempt. */
 export function ownFailure(error: unknown): Failure {
-  return failure("CERTIFICATE_REQUIRED", `no certificate for the authority itself: ${error instanceof HawserError ? `${error.code}: ${error.message}` : String(error)}`);
+  return failure(
+    "CERTIFICATE_REQUIRED",
+    `no certificate for the authority itself: ${error instanceof HawserError ? `${error.code}: ${error.message}` : String(error)}`,
+  );
 }

@@ -53,13 +53,16 @@ describe("EnrolmentAuthority", () => {
     expect(ca.calls).toEqual([{ issue: "sensor-1", csr: "3003020107" }]);
   });
 
-  test.each(["BAD_SIGNATURE", "WRONG_SUBJECT", "UNKNOWN_DEVICE", "DEVICE_REVOKED", "BAD_REQUEST"])("tells the device of %s", async (code) => {
-    const { ca, handle } = authority();
-    ca.error = new HawserError(code as never, "no");
-    const { event, answer } = await handle(request);
-    expect(event).toMatchObject({ event: "refused", code });
-    expect(readAnswer(answer?.payload ?? new Uint8Array())).toEqual({ requestId, error: { code, message: "no" } });
-  });
+  test.each(["BAD_SIGNATURE", "WRONG_SUBJECT", "UNKNOWN_DEVICE", "DEVICE_REVOKED", "BAD_REQUEST"])(
+    "tells the device of %s",
+    async (code) => {
+      const { ca, handle } = authority();
+      ca.error = new HawserError(code as never, "no");
+      const { event, answer } = await handle(request);
+      expect(event).toMatchObject({ event: "refused", code });
+      expect(readAnswer(answer?.payload ?? new Uint8Array())).toEqual({ requestId, error: { code, message: "no" } });
+    },
+  );
 
   test.each([new HawserError("CA_BUSY", "somebody else writes /srv/ca"), new Error("ENOSPC /srv/ca/registry")])(
     "keeps the CA's own trouble (%s) to itself and asks the device to come back",
@@ -69,7 +72,10 @@ describe("EnrolmentAuthority", () => {
       const { event, answer } = await handle(request);
       expect(event).toMatchObject({ event: "failed", reason: error.message });
       expect(new TextDecoder().decode(answer?.payload)).not.toContain("/srv/ca");
-      expect(readAnswer(answer?.payload ?? new Uint8Array())).toMatchObject({ requestId, error: { code: "TRY_LATER", retryAfterSeconds: 30 } });
+      expect(readAnswer(answer?.payload ?? new Uint8Array())).toMatchObject({
+        requestId,
+        error: { code: "TRY_LATER", retryAfterSeconds: 30 },
+      });
     },
   );
 
@@ -83,7 +89,11 @@ describe("EnrolmentAuthority", () => {
 
   test("ignores what is no request and what comes on another topic", async () => {
     const { ca, handle } = authority();
-    for (const outcome of [await handle(utf8("hello")), await handle(request, "devices/a/b/identity/request"), await handle(new Uint8Array(9000))]) {
+    for (const outcome of [
+      await handle(utf8("hello")),
+      await handle(request, "devices/a/b/identity/request"),
+      await handle(new Uint8Array(9000)),
+    ]) {
       expect(outcome).toMatchObject({ event: { event: "ignored" } });
       expect(outcome.answer).toBeUndefined();
     }
@@ -119,12 +129,18 @@ describe("EnrolmentAuthority", () => {
   test("survives a report the CA refuses", async () => {
     const { ca, handle } = authority();
     ca.error = new HawserError("UNKNOWN_CERTIFICATE", "no such certificate");
-    expect(await handle(utf8({ v: 1, type: "active", serial: "4f" }))).toEqual({ event: { event: "failed", id: "sensor-1", code: "UNKNOWN_CERTIFICATE", reason: "no such certificate" } });
+    expect(await handle(utf8({ v: 1, type: "active", serial: "4f" }))).toEqual({
+      event: { event: "failed", id: "sensor-1", code: "UNKNOWN_CERTIFICATE", reason: "no such certificate" },
+    });
   });
 
   test("never rejects, and answers only the asking device, whatever comes", async () => {
     const { handle } = authority();
-    const anything = fc.oneof(fc.uint8Array({ maxLength: 200 }), fc.jsonValue().map(utf8), fc.record({ v: fc.constant(1), type: fc.constant("enrol"), requestId: fc.constant(requestId), csr: fc.base64String() }).map(utf8));
+    const anything = fc.oneof(
+      fc.uint8Array({ maxLength: 200 }),
+      fc.jsonValue().map(utf8),
+      fc.record({ v: fc.constant(1), type: fc.constant("enrol"), requestId: fc.constant(requestId), csr: fc.base64String() }).map(utf8),
+    );
     await fc.assert(
       fc.asyncProperty(anything, fc.oneof(fc.constant(TOPIC), fc.string()), async (payload, topic) => {
         const { answer } = await handle(payload, topic);

@@ -21,7 +21,8 @@ export interface EnrolmentCa {
   /**
    * Issues for a device after checking its request against the registry.
    * @param arrivedAtMs when the request came, milliseconds since the epoch: what the name lost since then it cannot be based on
-   * @throws HawserError `BAD_REQUEST`, `BAD_SIGNATURE`, `WRONG_SUBJECT`, `UNKNOWN_DEVICE`, `DEVICE_REVOKED`, `RATE_LIMITED` or `STALE_REQUEST`; anything else is the CA's own
+   * @throws HawserError `BAD_REQUEST`, `BAD_SIGNATURE`, `WRONG_SUBJECT`, `UNKNOWN_DEVICE`, `DEVICE_REVOKED`, `RATE_LIMITED` or
+   *   `STALE_REQUEST`; anything else is the CA's own
    *   trouble
    */
   issueFromCsr(id: string, csr: Uint8Array, arrivedAtMs: number): Promise<IssuedForDevice>;
@@ -42,12 +43,20 @@ export interface Outcome {
   readonly answer?: { readonly topic: string; readonly payload: Uint8Array };
 }
 
-const REFUSALS: ReadonlySet<string> = new Set<RefusalCode>(["BAD_REQUEST", "BAD_SIGNATURE", "WRONG_SUBJECT", "UNKNOWN_DEVICE", "DEVICE_REVOKED"]);
+const REFUSALS: ReadonlySet<string> = new Set<RefusalCode>([
+  "BAD_REQUEST",
+  "BAD_SIGNATURE",
+  "WRONG_SUBJECT",
+  "UNKNOWN_DEVICE",
+  "DEVICE_REVOKED",
+]);
 
 /** What a device waits before it asks again after trouble on this side. */
 const RETRY_AFTER_SECONDS = 30;
 
-/** The registry says that a device has had its share of this hour: a service that was started again has forgotten what it counted itself. */
+/**
+ * The registry says that a device has had its share of this hour: a service that was started again has forgotten what it counted itself.
+ */
 const RATE_LIMITED_SECONDS = 900;
 /** The device's request is from before a revocation or replacement: asked again, it is judged by what is now. */
 const STALE_SECONDS = 1;
@@ -94,14 +103,20 @@ export class EnrolmentAuthority {
         answer: { topic: responseTopic(id), payload: certificateAnswer(request.requestId, issued.chain) },
       };
     } catch (error) {
-      if (error instanceof HawserError && error.code === "RATE_LIMITED") return refuse(id, request.requestId, "RATE_LIMITED", TOO_MANY, RATE_LIMITED_SECONDS);
-      if (error instanceof HawserError && error.code === "STALE_REQUEST") return refuse(id, request.requestId, "TRY_LATER", error.message, STALE_SECONDS);
-      if (error instanceof HawserError && REFUSALS.has(error.code)) return refuse(id, request.requestId, error.code as RefusalCode, error.message);
+      if (error instanceof HawserError && error.code === "RATE_LIMITED")
+        return refuse(id, request.requestId, "RATE_LIMITED", TOO_MANY, RATE_LIMITED_SECONDS);
+      if (error instanceof HawserError && error.code === "STALE_REQUEST")
+        return refuse(id, request.requestId, "TRY_LATER", error.message, STALE_SECONDS);
+      if (error instanceof HawserError && REFUSALS.has(error.code))
+        return refuse(id, request.requestId, error.code as RefusalCode, error.message);
       // The CA's own trouble is told to the operator; a device learns only that it should come back.
       this.limiter.giveBack(id);
       return {
         event: { event: "failed", id, code: errorCode(error), reason: errorMessage(error) },
-        answer: { topic: responseTopic(id), payload: refusalAnswer(request.requestId, "TRY_LATER", "the authority cannot issue now", RETRY_AFTER_SECONDS) },
+        answer: {
+          topic: responseTopic(id),
+          payload: refusalAnswer(request.requestId, "TRY_LATER", "the authority cannot issue now", RETRY_AFTER_SECONDS),
+        },
       };
     }
   }

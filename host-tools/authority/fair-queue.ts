@@ -1,4 +1,7 @@
-/** Work that waits for one worker, fair to those who ask: whoever asks often waits behind himself, not before the others. Bounded in all directions. */
+/**
+ * Work that waits for one worker, fair to those who ask: whoever asks often waits behind himself, not before the others. Bounded in all
+ * directions.
+ */
 export class FairQueue<T> {
   // Insertion order is the order of service: a name that was served goes to the end.
   readonly #lanes = new Map<string, T[]>();

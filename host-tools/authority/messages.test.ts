@@ -60,7 +60,12 @@ describe("readMessage", () => {
   });
 
   test("never throws, whatever JSON comes, and lets nothing through but well-formed fields", () => {
-    const fields = { v: fc.constantFrom(1, 2, "1", null), type: fc.constantFrom("enrol", "active", 1), requestId: fc.oneof(fc.constant(requestId), fc.jsonValue()), csr: fc.oneof(fc.base64String(), fc.jsonValue()) };
+    const fields = {
+      v: fc.constantFrom(1, 2, "1", null),
+      type: fc.constantFrom("enrol", "active", 1),
+      requestId: fc.oneof(fc.constant(requestId), fc.jsonValue()),
+      csr: fc.oneof(fc.base64String(), fc.jsonValue()),
+    };
     fc.assert(
       fc.property(fc.record({ ...fields, serial: fc.oneof(fc.constant("4f"), fc.jsonValue()) }, { requiredKeys: [] }), (value) => {
         const message = readMessage(utf8(value));
@@ -80,12 +85,18 @@ describe("deviceOfTopic", () => {
     expect(deviceOfTopic("devices/sensor-1/identity/request")).toBe("sensor-1");
   });
 
-  test.each(["devices/a/identity/response", "devices//identity/request", "devices/a/b/identity/request", "devices/+/identity/request", "devices/#/identity/request", "x/a/identity/request", "devices/a/identity", ""])(
-    "takes nothing from %j",
-    (topic) => {
-      expect(deviceOfTopic(topic)).toBeUndefined();
-    },
-  );
+  test.each([
+    "devices/a/identity/response",
+    "devices//identity/request",
+    "devices/a/b/identity/request",
+    "devices/+/identity/request",
+    "devices/#/identity/request",
+    "x/a/identity/request",
+    "devices/a/identity",
+    "",
+  ])("takes nothing from %j", (topic) => {
+    expect(deviceOfTopic(topic)).toBeUndefined();
+  });
 });
 
 describe("answers", () => {
@@ -93,6 +104,9 @@ describe("answers", () => {
     const chain = [Uint8Array.of(1, 2, 3), Uint8Array.of(4)];
     expect(readAnswer(certificateAnswer(requestId, chain))).toEqual({ requestId, chain });
     const refusal = { code: "RATE_LIMITED", message: "too many", retryAfterSeconds: 60 } as const;
-    expect(readAnswer(refusalAnswer(requestId, refusal.code, refusal.message, refusal.retryAfterSeconds))).toEqual({ requestId, error: refusal });
+    expect(readAnswer(refusalAnswer(requestId, refusal.code, refusal.message, refusal.retryAfterSeconds))).toEqual({
+      requestId,
+      error: refusal,
+    });
   });
 });

@@ -12,7 +12,8 @@ const MAX_CSR_BYTES = 2048;
 
 export const REQUEST_FILTER = "devices/+/identity/request";
 
-export type RefusalCode = "BAD_REQUEST" | "BAD_SIGNATURE" | "WRONG_SUBJECT" | "UNKNOWN_DEVICE" | "DEVICE_REVOKED" | "RATE_LIMITED" | "TRY_LATER";
+export type RefusalCode =
+  "BAD_REQUEST" | "BAD_SIGNATURE" | "WRONG_SUBJECT" | "UNKNOWN_DEVICE" | "DEVICE_REVOKED" | "RATE_LIMITED" | "TRY_LATER";
 
 export interface EnrolRequest {
   readonly type: "enrol";
@@ -56,7 +57,8 @@ export function responseTopic(id: string): string {
 
 /** Reads one message of a device. Unknown members are ignored, so that later devices may say more. */
 export function readMessage(payload: Uint8Array): EnrolRequest | ActiveReport | Unreadable {
-  if (payload.length > MAX_REQUEST_BYTES) return unreadable(`${payload.length} bytes are more than the ${MAX_REQUEST_BYTES} a request may have`);
+  if (payload.length > MAX_REQUEST_BYTES)
+    return unreadable(`${payload.length} bytes are more than the ${MAX_REQUEST_BYTES} a request may have`);
   const fields = parseObject(payload);
   if (fields === undefined) return unreadable("not a JSON object in UTF-8");
   const requestId = fields["requestId"];
@@ -66,14 +68,16 @@ export function readMessage(payload: Uint8Array): EnrolRequest | ActiveReport | 
   if (fields["type"] !== "enrol") return unreadable('the type is neither "enrol" nor "active"', known);
   if (known === undefined) return unreadable("the requestId is not 32 lower-case hex digits");
   const csr = decodeBase64(fields["csr"]);
-  if (csr === undefined || csr.length === 0 || csr.length > MAX_CSR_BYTES) return unreadable("the csr is not standard base64 of a certificate request", known);
+  if (csr === undefined || csr.length === 0 || csr.length > MAX_CSR_BYTES)
+    return unreadable("the csr is not standard base64 of a certificate request", known);
   return { type: "enrol", requestId: known, csr };
 }
 
 function readReport(fields: Readonly<Record<string, unknown>>): ActiveReport | Unreadable {
   const serial = fields["serial"];
   // RFC 5280 section 4.1.2.2: at most 20 octets.
-  if (typeof serial !== "string" || !/^[1-9a-f][0-9a-f]{0,39}$/.test(serial)) return unreadable("the serial is not lower-case hex without leading zeros");
+  if (typeof serial !== "string" || !/^[1-9a-f][0-9a-f]{0,39}$/.test(serial))
+    return unreadable("the serial is not lower-case hex without leading zeros");
   return { type: "active", serial };
 }
 

@@ -3,7 +3,10 @@ import { RateLimiter } from "./rate-limiter.js";
 
 const HOUR_MS = 3_600_000;
 
-function limiterAt(limits: { perHour: number; burst: number }, maxBuckets?: number): { limiter: RateLimiter; advance: (ms: number) => void } {
+function limiterAt(
+  limits: { perHour: number; burst: number },
+  maxBuckets?: number,
+): { limiter: RateLimiter; advance: (ms: number) => void } {
   let nowMs = 5_000;
   return { limiter: new RateLimiter(limits, () => nowMs, maxBuckets), advance: (ms) => (nowMs += ms) };
 }

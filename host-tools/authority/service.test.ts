@@ -86,14 +86,27 @@ class Site {
   }
 
   /** A device that hears its answers; connected and subscribed. */
-  async device(id: string): Promise<{ ask: (payload: string) => Promise<unknown>; leave: (payload: string) => Promise<unknown>; answer: Promise<Buffer> }> {
+  async device(
+    id: string,
+  ): Promise<{ ask: (payload: string) => Promise<unknown>; leave: (payload: string) => Promise<unknown>; answer: Promise<Buffer> }> {
     const { chainPem, keyPem } = await this.authority.issue(id);
-    const client = mqtt.connect({ protocol: "mqtts", host: "localhost", port: this.port, cert: chainPem, key: keyPem, ca: this.authority.trustAnchorPem, clientId: id, protocolVersion: 4, reconnectPeriod: 50 });
+    const client = mqtt.connect({
+      protocol: "mqtts",
+      host: "localhost",
+      port: this.port,
+      cert: chainPem,
+      key: keyPem,
+      ca: this.authority.trustAnchorPem,
+      clientId: id,
+      protocolVersion: 4,
+      reconnectPeriod: 50,
+    });
     client.on("error", () => undefined);
     this.#clients.push(client);
     const answer = new Promise<Buffer>((resolve) => client.once("message", (_topic, payload) => resolve(payload)));
     await client.subscribeAsync(`devices/${id}/identity/response`, { qos: 1 });
-    const publish = (payload: string, retain: boolean): Promise<unknown> => client.publishAsync(`devices/${id}/identity/request`, payload, { qos: 1, retain });
+    const publish = (payload: string, retain: boolean): Promise<unknown> =>
+      client.publishAsync(`devices/${id}/identity/request`, payload, { qos: 1, retain });
     return { ask: (payload) => publish(payload, false), leave: (payload) => publish(payload, true), answer };
   }
 
@@ -212,7 +225,10 @@ describe("AuthorityService", () => {
   test("says when the broker is not the one it trusts", async () => {
     const { trustAnchorPem } = await TestAuthority.create("Another");
     (await site.service(trustAnchorPem)).start();
-    expect(await site.hears("disconnected")).toMatchObject({ wasConnected: false, failure: { class: "server-trust", code: "SERVER_CA_UNKNOWN" } });
+    expect(await site.hears("disconnected")).toMatchObject({
+      wasConnected: false,
+      failure: { class: "server-trust", code: "SERVER_CA_UNKNOWN" },
+    });
   });
 
   test("says when the broker does not let it read requests", async () => {

@@ -1,6 +1,8 @@
 /**
- * The enrolment service: an MQTT client around {@link EnrolmentAuthority}. Its session is persistent, for reports: they are acknowledged when the work is done. Requests are
- * served only while their device waits for the answer: those that a broker kept (retained, or queued while the service was away) may be of a holder that has been shut out.
+ * The enrolment service: an MQTT client around {@link EnrolmentAuthority}. Its session is persistent, for reports: they are acknowledged
+ * when the work is done. Requests are
+ * served only while their device waits for the answer: those that a broker kept (retained, or queued while the service was away) may be of
+ * a holder that has been shut out.
  */
 import { randomBytes } from "node:crypto";
 import { isIP } from "node:net";
@@ -168,7 +170,9 @@ export class AuthorityService {
     this.#backlogMark = BEFORE_CONNACK;
     client.handleMessage = (packet, done) => this.#receive(client, packet, done);
     client.on("error", (error) => (reason ??= connectionFailure(error, address, opened)));
-    client.once("close", () => ended({ failure: reason ?? failure("CONNECTION_CLOSED", `the broker at ${address} closed the connection`), wasConnected }));
+    client.once("close", () =>
+      ended({ failure: reason ?? failure("CONNECTION_CLOSED", `the broker at ${address} closed the connection`), wasConnected }),
+    );
     client.once("connect", ({ sessionPresent }) => {
       if (!sessionPresent) this.#backlogMark = undefined;
       client.subscribe(REQUEST_FILTER, { qos: 1 }, (error, granted) => {
@@ -224,7 +228,10 @@ export class AuthorityService {
   #receiveRequest(id: string, arrival: Arrival): void {
     const { client, topic, payload } = arrival;
     if (this.#backlogMark !== undefined) {
-      this.#settle(client, this.#options.authority.putOff(topic, payload, "the request is from before this service was there", OLD_REQUEST_SECONDS));
+      this.#settle(
+        client,
+        this.#options.authority.putOff(topic, payload, "the request is from before this service was there", OLD_REQUEST_SECONDS),
+      );
     } else if (this.#waiting.add(id, arrival)) {
       void this.#serveWaiting();
     } else {

@@ -1,4 +1,15 @@
 /** What a policy can be compiled for; apart from the compilers, so that `--help` need not load them. */
-export const COMPILER_TARGETS = ["mosquitto", "mosquitto-2.0.21", "mosquitto-2.1", "rabbitmq", "emqx", "vernemq", "ejabberd", "hivemq", "nanomq", "firewall"] as const;
+export const COMPILER_TARGETS = [
+  "mosquitto",
+  "mosquitto-2.0.21",
+  "mosquitto-2.1",
+  "rabbitmq",
+  "emqx",
+  "vernemq",
+  "ejabberd",
+  "hivemq",
+  "nanomq",
+  "firewall",
+] as const;
 
 export type CompilerTarget = (typeof COMPILER_TARGETS)[number];

@@ -44,12 +44,19 @@ describe("the compiler for EMQX", () => {
     expect(acl).toContain('{allow, {username, <<"view1"/utf8>>}, subscribe, ["sites/b1/+/+/state"]}.');
     expect(acl.trimEnd()).toMatch(/\{deny, all\}\.$/);
     const file = temporary("acl.conf", acl);
-    const terms = execFileSync("erl", ["-noshell", "-eval", `{ok, T} = file:consult(${JSON.stringify(file)}), io:format("~p", [length(T)]), halt().`], { encoding: "utf8" });
+    const terms = execFileSync(
+      "erl",
+      ["-noshell", "-eval", `{ok, T} = file:consult(${JSON.stringify(file)}), io:format("~p", [length(T)]), halt().`],
+      { encoding: "utf8" },
+    );
     expect(Number(terms)).toBe(acl.split("\n").filter((line) => line.startsWith("{")).length);
   });
 
   it("writes one rule for all devices that only differ by their id, and shuts out the others by name", () => {
-    const simple = [...TRUTH_NAMES.filter(({ role }) => role === "sensor" || role === "backend"), { name: "gone", kind: "device" as const, role: "sensor", attributes: {}, active: false, recoverable: false }];
+    const simple = [
+      ...TRUTH_NAMES.filter(({ role }) => role === "sensor" || role === "backend"),
+      { name: "gone", kind: "device" as const, role: "sensor", attributes: {}, active: false, recoverable: false },
+    ];
     const acl = compile("emqx", truthPolicyText(8883), simple).files.get("acl.conf") ?? "";
     expect(acl).toContain('{allow, all, publish, ["devices/${username}/up/#"]}.');
     expect(acl).toContain('{deny, {\'or\', [{username, <<"backend"/utf8>>}, {username, <<"gone"/utf8>>}]}, all, ["#", "$SYS/#"]}.');
@@ -57,7 +64,8 @@ describe("the compiler for EMQX", () => {
   });
 
   it("closes the listeners that EMQX opens by itself, and asks for certificates on its own", () => {
-    expect(compile("emqx", `${WITHOUT_PLUS}limits: { packetBytes: 131072, messagesPerSecond: 20 }\n`).files.get("emqx.conf")).toBe(`# Written by hawser from the policy truth; changes made here are lost.
+    expect(compile("emqx", `${WITHOUT_PLUS}limits: { packetBytes: 131072, messagesPerSecond: 20 }\n`).files.get("emqx.conf"))
+      .toBe(`# Written by hawser from the policy truth; changes made here are lost.
 # EMQX opens these by default.
 listeners.tcp.default { enable = false }
 listeners.ssl.default { enable = false }
@@ -90,15 +98,24 @@ crl_cache { refresh_interval = 15m, http_timeout = 15s, capacity = 100 }
   });
 
   it("enforces QoS and retain, and networks", () => {
-    const text = WITHOUT_PLUS.replace("up: { topic: up/#,", "up: { topic: up/#, qos: 1, retain: false,").replace("  root:", '  guard:\n    grants: [{ allow: write, topics: [t], when: { networks: [10.0.0.0/8] } }]\n  root:');
-    const acl = compile("emqx", text, [...TRUTH_NAMES, { name: "g", kind: "client", role: "guard", attributes: {}, active: true, recoverable: false }]).files.get("acl.conf") ?? "";
+    const text = WITHOUT_PLUS.replace("up: { topic: up/#,", "up: { topic: up/#, qos: 1, retain: false,").replace(
+      "  root:",
+      "  guard:\n    grants: [{ allow: write, topics: [t], when: { networks: [10.0.0.0/8] } }]\n  root:",
+    );
+    const acl =
+      compile("emqx", text, [
+        ...TRUTH_NAMES,
+        { name: "g", kind: "client", role: "guard", attributes: {}, active: true, recoverable: false },
+      ]).files.get("acl.conf") ?? "";
     expect(acl).toContain('{allow, {username, <<"dev1"/utf8>>}, {publish, [{qos, [0, 1]}, {retain, false}]}, ["devices/dev1/up/#"]}.');
-    expect(acl).toContain("{allow, {'and', [{username, <<\"g\"/utf8>>}, {ipaddrs, [\"10.0.0.0/8\"]}]}, publish, [\"t\"]}.");
+    expect(acl).toContain('{allow, {\'and\', [{username, <<"g"/utf8>>}, {ipaddrs, ["10.0.0.0/8"]}]}, publish, ["t"]}.');
   });
 
   it("refuses what would be wider there than the policy says", () => {
     expect(refusal("emqx", truthPolicyText(8883))).toMatch(/cannot allow reading sites\/.*config\/\+ alone/);
-    expect(refusal("emqx", WITHOUT_PLUS.replace("classes:", "  psk: { port: 1, requires: [psk], scope: recovery }\nclasses:"))).toMatch(/any key holder could claim any name/);
+    expect(refusal("emqx", WITHOUT_PLUS.replace("classes:", "  psk: { port: 1, requires: [psk], scope: recovery }\nclasses:"))).toMatch(
+      /any key holder could claim any name/,
+    );
   });
 });
 
@@ -112,13 +129,17 @@ describe("the compiler for VerneMQ", () => {
   });
 
   it("refuses denials, pre-shared keys, and a last +", () => {
-    expect(refusal("vernemq", WITHOUT_PLUS.replace("  root:", "  x: { grants: [{ deny: read, topics: [t] }] }\n  root:"))).toMatch(/cannot say a denial/);
+    expect(refusal("vernemq", WITHOUT_PLUS.replace("  root:", "  x: { grants: [{ deny: read, topics: [t] }] }\n  root:"))).toMatch(
+      /cannot say a denial/,
+    );
     expect(refusal("vernemq", truthPolicyText(8883))).toMatch(/cannot allow reading .*\+ alone/);
   });
 });
 
 describe("the compiler for HiveMQ CE", () => {
-  const withPasswords = TRUTH_NAMES.map((principal) => (principal.kind === "device" ? { ...principal, passwordHash: hashPassword("x") } : principal));
+  const withPasswords = TRUTH_NAMES.map((principal) =>
+    principal.kind === "device" ? { ...principal, passwordHash: hashPassword("x") } : principal,
+  );
   const text = truthPolicyText(8883).replace("requires: [certificate]", "requires: [certificate, password]");
 
   it("writes credentials with each name's own rights, and asks for a certificate too", () => {
@@ -139,7 +160,9 @@ describe("the compiler for NanoMQ", () => {
   it("has every default listener on loopback and asks the decision point, inside of auth", () => {
     const config = compile("nanomq", truthPolicyText(8883)).files.get("nanomq.conf") ?? "";
     for (const kind of ["tcp", "ws", "wss"]) expect(config).toMatch(new RegExp(`^listeners\\.${kind} \\{ bind = "127\\.0\\.0\\.1:`, "m"));
-    expect(config).toMatch(/auth \{[\s\S]*http_auth = \{[\s\S]*auth_req \{ url = "http:\/\/127\.0\.0\.1:8089\/nanomq\/auth"[\s\S]*cn = "%C"/);
+    expect(config).toMatch(
+      /auth \{[\s\S]*http_auth = \{[\s\S]*auth_req \{ url = "http:\/\/127\.0\.0\.1:8089\/nanomq\/auth"[\s\S]*cn = "%C"/,
+    );
     expect(compile("nanomq", truthPolicyText(8883)).risks.join("\n")).toMatch(/no revocation lists/);
   });
 });
@@ -149,9 +172,15 @@ const LIMITS = "limits: { connections: 1000, connectionsPerSource: 5, connection
 describe("the firewall rules", () => {
   const rules = (limits = LIMITS): string => compile("firewall", truthPolicyText(8883) + limits).files.get("hawser.nft") ?? "";
 
-  it.each([["all limits", LIMITS], ["none", ""], ["a slow rate", "limits: { connectionsPerSecondPerSource: 0.1 }\n"]])("are good nftables with %s", (_what, limits) => {
+  it.each([
+    ["all limits", LIMITS],
+    ["none", ""],
+    ["a slow rate", "limits: { connectionsPerSecondPerSource: 0.1 }\n"],
+  ])("are good nftables with %s", (_what, limits) => {
     // In a namespace of its own: nft looks at the kernel even for a check.
-    const { status, stderr } = spawnSync("unshare", ["-rn", "nft", "-c", "-f", temporary("hawser.nft", rules(limits))], { encoding: "utf8" });
+    const { status, stderr } = spawnSync("unshare", ["-rn", "nft", "-c", "-f", temporary("hawser.nft", rules(limits))], {
+      encoding: "utf8",
+    });
     expect([status, stderr]).toEqual([0, ""]);
   });
 
@@ -169,12 +198,21 @@ const server = createServer().listen(8883, "127.0.0.1", async () => {
 });
 `;
     const script = temporary("connect.mjs", program);
-    const run = (withRules: boolean): number => Number(execFileSync("unshare", ["-rn", "sh", "-c", `ip link set lo up; ${withRules ? `nft -f ${file};` : ""} ${process.execPath} ${script}`], { encoding: "utf8" }));
+    const run = (withRules: boolean): number =>
+      Number(
+        execFileSync(
+          "unshare",
+          ["-rn", "sh", "-c", `ip link set lo up; ${withRules ? `nft -f ${file};` : ""} ${process.execPath} ${script}`],
+          { encoding: "utf8" },
+        ),
+      );
     expect(run(false)).toBe(20);
     expect(run(true)).toBe(5);
   });
 
   it("open the brokers' ports in ufw and nothing else", () => {
-    expect(compile("firewall", truthPolicyText(8883)).files.get("ufw.sh")).toMatch(/^#!\/bin\/sh\n.*\nset -e\nufw allow 8883\/tcp comment hawser\n$/);
+    expect(compile("firewall", truthPolicyText(8883)).files.get("ufw.sh")).toMatch(
+      /^#!\/bin\/sh\n.*\nset -e\nufw allow 8883\/tcp comment hawser\n$/,
+    );
   });
 });

@@ -30,7 +30,13 @@ describe("the audit trail", () => {
     const line = auditLine(FIRST_HASH, 7, new Date(0), { event: "made" });
     append(path, line);
     expect(readAuditHead(path)).toEqual({ head: hashOfLine(line), sizeBytes: line.length + 1 });
-    expect(JSON.parse(readFileSync(path, "utf8"))).toEqual({ v: 1, revision: 7, at: "1970-01-01T00:00:00.000Z", event: "made", previous: FIRST_HASH });
+    expect(JSON.parse(readFileSync(path, "utf8"))).toEqual({
+      v: 1,
+      revision: 7,
+      at: "1970-01-01T00:00:00.000Z",
+      event: "made",
+      previous: FIRST_HASH,
+    });
   });
 
   it("is a chain however long it gets", () => {

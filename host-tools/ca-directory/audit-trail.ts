@@ -74,7 +74,11 @@ export class AuditDigest {
   #lastLine = "";
 
   get sealed(): SealedAudit {
-    return { sizeBytes: this.#sizeBytes, sha256: this.#hash.copy().digest("hex"), head: this.#lastLine === "" ? FIRST_HASH : hashOfLine(this.#lastLine) };
+    return {
+      sizeBytes: this.#sizeBytes,
+      sha256: this.#hash.copy().digest("hex"),
+      head: this.#lastLine === "" ? FIRST_HASH : hashOfLine(this.#lastLine),
+    };
   }
 
   /** What {@link sealed} will be with `line`, which is without its line feed. */
@@ -88,7 +92,7 @@ export class AuditDigest {
     const descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
     try {
       const chunk = Buffer.alloc(CHUNK_BYTES);
-      for (let count = -1; count !== 0; ) {
+      for (let count = -1; count !== 0;) {
         count = readSync(descriptor, chunk, 0, chunk.length, this.#sizeBytes);
         this.#hash.update(chunk.subarray(0, count));
         this.#sizeBytes += count;
@@ -111,7 +115,8 @@ export function appendAuditLine(path: string, sizeBytes: number, line: string): 
     if (fstatSync(descriptor).size < sizeBytes) throw new Error("it is shorter than it was");
     ftruncateSync(descriptor, sizeBytes);
     const bytes = Buffer.from(`${line}\n`, "utf8");
-    for (let written = 0; written < bytes.length; ) written += writeSync(descriptor, bytes, written, bytes.length - written, sizeBytes + written);
+    for (let written = 0; written < bytes.length;)
+      written += writeSync(descriptor, bytes, written, bytes.length - written, sizeBytes + written);
     fsyncSync(descriptor);
   } finally {
     closeSync(descriptor);
@@ -140,7 +145,9 @@ function readLastLine(descriptor: number): string {
   return tail.toString("utf8", start, end);
 }
 
-export type AuditVerdict = { readonly ok: true; readonly lines: number; readonly head: string } | { readonly ok: false; readonly line: number; readonly problem: string };
+export type AuditVerdict =
+  | { readonly ok: true; readonly lines: number; readonly head: string }
+  | { readonly ok: false; readonly line: number; readonly problem: string };
 
 /** Checks a whole trail. `expectedHead`: the head another place remembers, when there is one. */
 export function verifyAuditText(text: string, expectedHead?: string): AuditVerdict {
@@ -153,6 +160,7 @@ export function verifyAuditText(text: string, expectedHead?: string): AuditVerdi
     if (record["previous"] !== previous) return { ok: false, line: index + 1, problem: "the line does not follow from the one before it" };
     previous = hashOfLine(line);
   }
-  if (expectedHead !== undefined && expectedHead !== previous) return { ok: false, line: lines.length, problem: "the trail does not end where the CA says it does" };
+  if (expectedHead !== undefined && expectedHead !== previous)
+    return { ok: false, line: lines.length, problem: "the trail does not end where the CA says it does" };
   return { ok: true, lines: lines.length, head: previous };
 }

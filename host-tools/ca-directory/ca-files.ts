@@ -19,7 +19,11 @@ export interface CaFiles {
 
 /** Reads files as they are, for those who have no passphrase: nothing is proved. */
 export function unprovedFiles(directory: string): CaFiles {
-  return { directory, read: (file) => readCaFile(directory, file), has: (file) => lstatSync(join(directory, file), { throwIfNoEntry: false }) !== undefined };
+  return {
+    directory,
+    read: (file) => readCaFile(directory, file),
+    has: (file) => lstatSync(join(directory, file), { throwIfNoEntry: false }) !== undefined,
+  };
 }
 
 /** Reads files that are what the sealed state says, and no others. */
@@ -33,7 +37,8 @@ export class ProvedFiles implements CaFiles {
 
   read(file: string): Buffer {
     const bytes = readCaFile(this.directory, file);
-    if (this.state.files[file] !== sha256(bytes)) throw corrupt(join(this.directory, file), "its content differs from what the CA last wrote");
+    if (this.state.files[file] !== sha256(bytes))
+      throw corrupt(join(this.directory, file), "its content differs from what the CA last wrote");
     return bytes;
   }
 
@@ -104,6 +109,7 @@ export function checkDirectories(directory: string): void {
     throw new HawserError("CA_EXPOSED", `the CA directory ${path} is not safe to use: ${problem}`, `Run: chmod go-w ${path}`);
   }
   for (const name of readdirSync(directory)) {
-    if (lstatSync(join(directory, name), { throwIfNoEntry: false })?.isSymbolicLink() === true) throw corrupt(join(directory, name), "it is a link; the CA creates no links");
+    if (lstatSync(join(directory, name), { throwIfNoEntry: false })?.isSymbolicLink() === true)
+      throw corrupt(join(directory, name), "it is a link; the CA creates no links");
   }
 }

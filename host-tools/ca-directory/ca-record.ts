@@ -39,7 +39,14 @@ const DAY_MS = 86_400_000;
 /** Revocation lists of a root whose key is not in the CA directory: each is a walk to a safe. */
 export const ROOT_CRL_MS = 366 * DAY_MS;
 
-export const DEFAULT_LIFETIMES = { root: 7305 * DAY_MS, issuing: 1826 * DAY_MS, broker: 825 * DAY_MS, client: 365 * DAY_MS, device: 365 * DAY_MS, crl: 30 * DAY_MS } as const;
+export const DEFAULT_LIFETIMES = {
+  root: 7305 * DAY_MS,
+  issuing: 1826 * DAY_MS,
+  broker: 825 * DAY_MS,
+  client: 365 * DAY_MS,
+  device: 365 * DAY_MS,
+  crl: 30 * DAY_MS,
+} as const;
 
 export interface CaRecord {
   readonly v: 2;
@@ -55,7 +62,11 @@ export interface CaRecord {
 }
 
 /** Makes the record for a new CA, and the key that seals its secrets. */
-export function newRecord(about: Pick<CaRecord, "name" | "brokerHosts" | "lifetimesMs" | "certificatePolicy" | "createdAtMs">, passphrase: string, cost?: Readonly<ScryptCost>): { record: CaRecord; sealingKey: Buffer } {
+export function newRecord(
+  about: Pick<CaRecord, "name" | "brokerHosts" | "lifetimesMs" | "certificatePolicy" | "createdAtMs">,
+  passphrase: string,
+  cost?: Readonly<ScryptCost>,
+): { record: CaRecord; sealingKey: Buffer } {
   const derivation = newKeyDerivation(cost);
   const sealingKey = deriveKey(passphrase, derivation);
   const check = seal(sealingKey, Buffer.from("hawser"), SEAL_PURPOSE.check).toString("base64");
@@ -63,18 +74,39 @@ export function newRecord(about: Pick<CaRecord, "name" | "brokerHosts" | "lifeti
 }
 
 /** The record and the key for another passphrase; all else as it is. */
-export function withPassphrase(record: CaRecord, passphrase: string, cost?: Readonly<ScryptCost>): { record: CaRecord; sealingKey: Buffer } {
+export function withPassphrase(
+  record: CaRecord,
+  passphrase: string,
+  cost?: Readonly<ScryptCost>,
+): { record: CaRecord; sealingKey: Buffer } {
   const made = newRecord(record, passphrase, cost ?? record.derivation);
   return { record: { ...record, derivation: made.record.derivation, check: made.record.check }, sealingKey: made.sealingKey };
 }
 
 /** As it is written: the sum counts on the order. */
 function inOrder({ name, brokerHosts, createdAtMs, lifetimesMs, certificatePolicy, derivation, check }: Omit<CaRecord, "v">): CaRecord {
-  return { v: 2, name, brokerHosts, createdAtMs, lifetimesMs, ...(certificatePolicy === undefined ? {} : { certificatePolicy }), derivation, check };
+  return {
+    v: 2,
+    name,
+    brokerHosts,
+    createdAtMs,
+    lifetimesMs,
+    ...(certificatePolicy === undefined ? {} : { certificatePolicy }),
+    derivation,
+    check,
+  };
 }
 
 export function certificatePolicyOf({ certificatePolicy }: CaRecord): CertificatePolicy {
-  return certificatePolicy ?? { rootKey: "P-256", issuingKey: "P-256", rootMs: DEFAULT_LIFETIMES.root, issuingMs: DEFAULT_LIFETIMES.issuing, root: "file" };
+  return (
+    certificatePolicy ?? {
+      rootKey: "P-256",
+      issuingKey: "P-256",
+      rootMs: DEFAULT_LIFETIMES.root,
+      issuingMs: DEFAULT_LIFETIMES.issuing,
+      root: "file",
+    }
+  );
 }
 
 /** The file's text, closed by a sum: a damaged salt would otherwise look like a wrong passphrase. */
@@ -89,7 +121,12 @@ export function recordText(record: CaRecord): string {
  */
 export function readRecord(directory: string): CaRecord {
   const path = join(directory, FILES.record);
-  if (!existsSync(path)) throw new HawserError("NOT_A_CA", `${directory} is not a CA directory: it has no ${FILES.record}`, "Check --dir, or create a CA: hawser ca init --dir DIR");
+  if (!existsSync(path))
+    throw new HawserError(
+      "NOT_A_CA",
+      `${directory} is not a CA directory: it has no ${FILES.record}`,
+      "Check --dir, or create a CA: hawser ca init --dir DIR",
+    );
   return parseRecord(unprovedFiles(directory));
 }
 
@@ -98,15 +135,37 @@ export function parseRecord(files: CaFiles): CaRecord {
   const path = join(files.directory, FILES.record);
   const value = readCaJson(files, FILES.record);
   const { v, name, brokerHosts, createdAtMs, lifetimesMs, certificatePolicy, check } = value;
-  if (typeof v === "number" && v > 2) throw new HawserError("CA_VERSION", `${path} was written by a newer version of hawser`, "Update hawser.");
-  if (v === 1) throw new HawserError("CA_VERSION", `${path} was written by an early version of hawser, whose files cannot be verified`, "Make a new CA with this version.");
+  if (typeof v === "number" && v > 2)
+    throw new HawserError("CA_VERSION", `${path} was written by a newer version of hawser`, "Update hawser.");
+  if (v === 1)
+    throw new HawserError(
+      "CA_VERSION",
+      `${path} was written by an early version of hawser, whose files cannot be verified`,
+      "Make a new CA with this version.",
+    );
   const derivation = readKeyDerivation(value["derivation"]);
-  if (v !== 2 || typeof name !== "string" || !isStrings(brokerHosts) || typeof createdAtMs !== "number" || !isLifetimes(lifetimesMs) || derivation === undefined || typeof check !== "string") {
+  if (
+    v !== 2 ||
+    typeof name !== "string" ||
+    !isStrings(brokerHosts) ||
+    typeof createdAtMs !== "number" ||
+    !isLifetimes(lifetimesMs) ||
+    derivation === undefined ||
+    typeof check !== "string"
+  ) {
     throw corrupt(path, "it is not a CA record");
   }
   const isKnown = certificatePolicy === undefined || isCertificatePolicy(certificatePolicy);
   if (!isKnown) throw corrupt(path, "its policy for certificates is not one");
-  const record = inOrder({ name, brokerHosts, createdAtMs, lifetimesMs, ...(certificatePolicy === undefined ? {} : { certificatePolicy }), derivation, check });
+  const record = inOrder({
+    name,
+    brokerHosts,
+    createdAtMs,
+    lifetimesMs,
+    ...(certificatePolicy === undefined ? {} : { certificatePolicy }),
+    derivation,
+    check,
+  });
   if (recordText(record) !== files.read(FILES.record).toString("utf8")) throw corrupt(path, "its checksum does not match");
   return record;
 }
@@ -118,7 +177,13 @@ export function unlock(directory: string, record: CaRecord, passphrase: string):
     unseal(key, Buffer.from(record.check, "base64"), SEAL_PURPOSE.check);
     return key;
   } catch {
-    throw new HawserError("WRONG_PASSPHRASE", `the passphrase does not open the CA in ${directory}`, existsSync(join(directory, FILES.journal)) ? "Give the CA's passphrase; if a passphrase change was interrupted, the earlier one finishes it." : "Give the CA's passphrase.");
+    throw new HawserError(
+      "WRONG_PASSPHRASE",
+      `the passphrase does not open the CA in ${directory}`,
+      existsSync(join(directory, FILES.journal))
+        ? "Give the CA's passphrase; if a passphrase change was interrupted, the earlier one finishes it."
+        : "Give the CA's passphrase.",
+    );
   }
 }
 
@@ -126,30 +191,48 @@ export function unlock(directory: string, record: CaRecord, passphrase: string):
 export function checkCaName(name: string): string {
   // " Issuing CA" is added, and X.509 limits a common name to 64 characters.
   if (/^[^\p{Cc}\p{Cs}]{1,48}$/u.test(name) && name.trim() === name) return name;
-  throw new HawserError("INVALID_NAME", `invalid CA name ${JSON.stringify(name)}`, "Use 1 to 48 printable characters, with no space at either end.");
+  throw new HawserError(
+    "INVALID_NAME",
+    `invalid CA name ${JSON.stringify(name)}`,
+    "Use 1 to 48 printable characters, with no space at either end.",
+  );
 }
 
-/** X.509 limits a common name to 64 characters (RFC 5280 appendix A.1, ub-common-name), and a rollover adds a number. Throws `INVALID_NAME`. */
+/**
+ * X.509 limits a common name to 64 characters (RFC 5280 appendix A.1, ub-common-name), and a rollover adds a number. Throws `INVALID_NAME`.
+ */
 export function checkCommonName(name: string): void {
   if (/^[^\p{Cc}\p{Cs}]{1,60}$/u.test(name) && name.trim() === name) return;
-  throw new HawserError("INVALID_NAME", `the common name ${JSON.stringify(name)} is not usable`, "Use 1 to 60 printable characters, no space at either end.");
+  throw new HawserError(
+    "INVALID_NAME",
+    `the common name ${JSON.stringify(name)} is not usable`,
+    "Use 1 to 60 printable characters, no space at either end.",
+  );
 }
 
 /** Returns the hosts when each may stand in the broker's certificate. Throws `BAD_HOST`. */
 export function checkBrokerHosts(hosts: readonly string[]): readonly string[] {
   for (const host of hosts) {
     const problem = problemWithHost(host);
-    if (problem !== undefined) throw new HawserError("BAD_HOST", `${JSON.stringify(host)} cannot be in a broker's certificate: ${problem[0]}`, problem[1]);
+    if (problem !== undefined)
+      throw new HawserError("BAD_HOST", `${JSON.stringify(host)} cannot be in a broker's certificate: ${problem[0]}`, problem[1]);
   }
-  if (hosts.length === 0) throw new HawserError("BAD_HOST", "a broker certificate needs at least one host", "Give the host name by which devices reach the broker.");
+  if (hosts.length === 0)
+    throw new HawserError(
+      "BAD_HOST",
+      "a broker certificate needs at least one host",
+      "Give the host name by which devices reach the broker.",
+    );
   return [...new Set(hosts)];
 }
 
 function problemWithHost(host: string): readonly [what: string, next: string] | undefined {
   if (host.includes("%")) return ["a zone (%...) counts on one machine only", "Give the address without its zone, or a name."];
   if (isIP(host) !== 0) return undefined;
-  if (host.includes("*")) return ["a wildcard would let every host of the domain pass for the broker", "Name each host: --broker-host may be repeated."];
-  if (host.includes("_")) return ["an underscore is in no host name (RFC 1123), and TLS libraries disagree about it", "Give the broker a name without one."];
+  if (host.includes("*"))
+    return ["a wildcard would let every host of the domain pass for the broker", "Name each host: --broker-host may be repeated."];
+  if (host.includes("_"))
+    return ["an underscore is in no host name (RFC 1123), and TLS libraries disagree about it", "Give the broker a name without one."];
   if (host.length <= 253 && host.split(".").every((label) => HOST_LABEL.test(label))) return undefined;
   return ["it is no host name and no IP address", "Give the name or address alone, without scheme or port."];
 }
@@ -164,7 +247,12 @@ function isCertificatePolicy(value: unknown): value is CertificatePolicy {
   if (typeof value !== "object" || value === null) return false;
   const { rootKey, issuingKey, rootMs, issuingMs, root } = value as Record<string, unknown>;
   const areKeys = [rootKey, issuingKey].every((key) => KEY_TYPES.some((known) => known === key));
-  return Object.keys(value).length === 5 && areKeys && [rootMs, issuingMs].every((item) => typeof item === "number" && item > 0) && ROOT_PLACES.some((known) => known === root);
+  return (
+    Object.keys(value).length === 5 &&
+    areKeys &&
+    [rootMs, issuingMs].every((item) => typeof item === "number" && item > 0) &&
+    ROOT_PLACES.some((known) => known === root)
+  );
 }
 
 function isLifetimes(value: unknown): value is Lifetimes {

@@ -28,7 +28,8 @@ export interface ChangeHooks {
   /** May add to the change what follows from it (the revocation list). */
   beforeCommit(draft: Draft): Promise<void>;
   /**
-   * Carries the change, already on disk, to the outside (broker configurations). Must not throw for trouble out there. Also called when a crashed change is finished.
+   * Carries the change, already on disk, to the outside (broker configurations). Must not throw for trouble out there. Also called when a
+   * crashed change is finished.
    *
    * @returns what to note down of it, as a change of its own that is carried no further
    */
@@ -135,7 +136,12 @@ export class CaStore {
    * @param makeHooks called with the proved files, before anything is done with them
    * @throws HawserError `CA_CORRUPT` naming the file, `CA_EXPOSED`, `CA_ROLLED_BACK`, `CA_BUSY`, `STORAGE_FAILED`
    */
-  static async open(directory: string, sealing: Uint8Array, now: () => number, makeHooks: (files: ProvedFiles) => Promise<ChangeHooks>): Promise<CaStore> {
+  static async open(
+    directory: string,
+    sealing: Uint8Array,
+    now: () => number,
+    makeHooks: (files: ProvedFiles) => Promise<ChangeHooks>,
+  ): Promise<CaStore> {
     const key = stateKey(sealing);
     checkDirectories(directory);
     return locked(directory, async () => {
@@ -157,10 +163,12 @@ export class CaStore {
   }
 
   /**
-   * Runs `work` as the only one to change the directory, on the state as it is now, and makes what it drafted happen as a whole. When `work`
+   * Runs `work` as the only one to change the directory, on the state as it is now, and makes what it drafted happen as a whole. When
+   * `work`
    * throws, or drafts no event, nothing happens.
    *
-   * @throws HawserError `CA_BUSY` when another process does not finish, `STORAGE_FAILED`, `STORAGE_FULL`, `CA_CORRUPT`, `CA_ROLLED_BACK`, and what `work` throws
+   * @throws HawserError `CA_BUSY` when another process does not finish, `STORAGE_FAILED`, `STORAGE_FULL`, `CA_CORRUPT`, `CA_ROLLED_BACK`,
+   *   and what `work` throws
    */
   change<T>(work: (draft: Draft) => Promise<T> | T): Promise<T> {
     const result = this.#queue.then(() => locked(this.directory, () => this.#changeAlone(work)));
@@ -267,14 +275,19 @@ export class CaStore {
 /**
  * Reads and proves all of a CA directory, for who changes nothing.
  *
- * @throws HawserError as {@link CaStore.open}; `CA_BUSY` also when a change was cut off, which only a command that changes the CA may finish
+ * @throws HawserError as {@link CaStore.open}; `CA_BUSY` also when a change was cut off, which only a command that changes the CA may
+ *   finish
  */
 export async function readProvedCa(directory: string, sealing: Uint8Array): Promise<LoadedCa> {
   const key = stateKey(sealing);
   checkDirectories(directory);
   return locked(directory, async () => {
     if (readJournal(directory, key) === undefined) return loadCa(directory, key, false);
-    throw new HawserError("CA_BUSY", `a change of the CA in ${directory} was interrupted and is not finished`, `Run: hawser ca crl --dir ${directory}`);
+    throw new HawserError(
+      "CA_BUSY",
+      `a change of the CA in ${directory} was interrupted and is not finished`,
+      `Run: hawser ca crl --dir ${directory}`,
+    );
   });
 }
 
@@ -288,7 +301,11 @@ async function locked<T>(directory: string, work: () => Promise<T>): Promise<T> 
 }
 
 function busy(directory: string, pid: number | undefined): HawserError {
-  return new HawserError("CA_BUSY", `another process${pid === undefined ? "" : ` (${pid})`} is changing the CA in ${directory}`, "Try again when that process has finished.");
+  return new HawserError(
+    "CA_BUSY",
+    `another process${pid === undefined ? "" : ` (${pid})`} is changing the CA in ${directory}`,
+    "Try again when that process has finished.",
+  );
 }
 
 function tidy(directory: string): void {
@@ -304,7 +321,8 @@ function takeUpJournal(directory: string, key: Buffer): Journal | undefined {
   const journal = readJournal(directory, key);
   if (journal === undefined) return undefined;
   const text = readCaFile(directory, FILES.state).toString("utf8");
-  if (sha256(text) !== journal.base && text !== journal.state) throw corrupt(join(directory, FILES.journal), "it does not belong to the next change");
+  if (sha256(text) !== journal.base && text !== journal.state)
+    throw corrupt(join(directory, FILES.journal), "it does not belong to the next change");
   applyJournal(directory, journal);
   if (openState(key, journal.state) === undefined) throw passphraseChanged(directory);
   return journal;
@@ -321,5 +339,9 @@ function readStateOf({ directory, state }: ProvedFiles, key: Buffer): ProvedFile
 }
 
 function passphraseChanged(directory: string): HawserError {
-  return new HawserError("PASSPHRASE_CHANGED", `the passphrase of the CA in ${directory} was changed`, "Give the new one; start services again with it.");
+  return new HawserError(
+    "PASSPHRASE_CHANGED",
+    `the passphrase of the CA in ${directory} was changed`,
+    "Give the new one; start services again with it.",
+  );
 }

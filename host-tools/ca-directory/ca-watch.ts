@@ -1,4 +1,7 @@
-/** Tells when a CA directory changed: by the system's word, and by looking now and then where that word does not come (network file systems). */
+/**
+ * Tells when a CA directory changed: by the system's word, and by looking now and then where that word does not come (network file
+ * systems).
+ */
 import { readFileSync, watch } from "node:fs";
 import type { FSWatcher } from "node:fs";
 import { join } from "node:path";
@@ -12,7 +15,8 @@ export interface WatchOptions {
 }
 
 /**
- * Calls `onChange` after each finished change of the CA, until the returned function is called. Never calls it before returning, and never for the state
+ * Calls `onChange` after each finished change of the CA, until the returned function is called. Never calls it before returning, and never
+ * for the state
  * that was there at the start.
  */
 export function watchCa(directory: string, onChange: () => void, { gatherMs = 50, pollMs = 5000 }: WatchOptions = {}): () => void {

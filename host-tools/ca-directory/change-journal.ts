@@ -1,6 +1,8 @@
 /**
- * A change to a CA directory as a whole: written to the journal first, then done, then struck off. Whoever finds a journal finishes it; doing
- * any part of it twice does no harm. So a change either never happened or happens completely, wherever its process was stopped. A journal carries a MAC under the CA's
+ * A change to a CA directory as a whole: written to the journal first, then done, then struck off. Whoever finds a journal finishes it;
+ * doing
+ * any part of it twice does no harm. So a change either never happened or happens completely, wherever its process was stopped. A journal
+ * carries a MAC under the CA's
  * own key and names the state it starts from: nobody else can have a change finished, nor one that was made before.
  */
 import { randomBytes } from "node:crypto";
@@ -45,7 +47,8 @@ function canonical({ base, state, auditSizeBytes, auditLine, writes, removes }: 
 }
 
 /**
- * From here on the change will happen. Room for the rest of it is taken before and given free after: a full disk stops a change here, not half-way.
+ * From here on the change will happen. Room for the rest of it is taken before and given free after: a full disk stops a change here, not
+ * half-way.
  *
  * @param keys by one of which it can be finished: two when the change is one of the key itself
  */
@@ -70,7 +73,13 @@ const BLOCK_BYTES = 4096;
 
 /** At most: every file whole beside its old self, the audit line, state and revision, and a registry directory that grows. */
 function roomBytes({ writes, auditLine, state }: Journal): number {
-  const sizes = [...Object.values(writes).map((content) => Buffer.byteLength(content, "base64")), auditLine.length, state.length, BLOCK_BYTES, BLOCK_BYTES];
+  const sizes = [
+    ...Object.values(writes).map((content) => Buffer.byteLength(content, "base64")),
+    auditLine.length,
+    state.length,
+    BLOCK_BYTES,
+    BLOCK_BYTES,
+  ];
   return sizes.reduce((sum, sizeBytes) => sum + Math.ceil(sizeBytes / BLOCK_BYTES) * BLOCK_BYTES, 0);
 }
 
@@ -84,8 +93,10 @@ export function readJournal(directory: string, key: Uint8Array): Journal | undef
   const path = join(directory, FILES.journal);
   const value = parseObject(readCaFile(directory, FILES.journal).toString("utf8"));
   const { v, base, state, auditSizeBytes, auditLine, writes, removes, macs } = value ?? {};
-  const isSound = v === 2 && typeof base === "string" && typeof state === "string" && typeof auditSizeBytes === "number" && typeof auditLine === "string";
-  if (!isSound || !isPathMap(writes) || !Array.isArray(removes) || !removes.every(isOurs) || !Array.isArray(macs)) throw corrupt(path, "it is not a journal");
+  const isSound =
+    v === 2 && typeof base === "string" && typeof state === "string" && typeof auditSizeBytes === "number" && typeof auditLine === "string";
+  if (!isSound || !isPathMap(writes) || !Array.isArray(removes) || !removes.every(isOurs) || !Array.isArray(macs))
+    throw corrupt(path, "it is not a journal");
   const journal: Journal = { v, base, state, auditSizeBytes, auditLine, writes, removes };
   const body = canonical(journal);
   if (!macs.some((mac) => macMatches(key, PURPOSE, body, mac))) throw corrupt(path, "it was not written by this CA");
@@ -127,7 +138,11 @@ export function readRevision(directory: string): Revision {
 }
 
 function isPathMap(value: unknown): value is Record<string, string> {
-  return typeof value === "object" && value !== null && Object.entries(value).every(([path, content]) => isOurs(path) && typeof content === "string");
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    Object.entries(value).every(([path, content]) => isOurs(path) && typeof content === "string")
+  );
 }
 
 /** A file that a change may touch, and nothing else below the directory or outside of it. */

@@ -53,7 +53,16 @@ export const SEALED_FILES: readonly string[] = [
   FILES.outputs,
 ];
 
-const OPTIONAL_FILES: readonly string[] = [FILES.policy, FILES.previous, FILES.previousKey, FILES.retired, FILES.upper, FILES.rootCrl, FILES.next, FILES.nextKey];
+const OPTIONAL_FILES: readonly string[] = [
+  FILES.policy,
+  FILES.previous,
+  FILES.previousKey,
+  FILES.retired,
+  FILES.upper,
+  FILES.rootCrl,
+  FILES.next,
+  FILES.nextKey,
+];
 
 /** Whether a file's hash stands in the sealed state: those of every CA, and others where they are. */
 export function isSealedFile(file: string): boolean {

@@ -1,4 +1,7 @@
-/** Whose live sessions a change of the registry ends: brokers judge a session when it begins and keep it afterwards. Plain functions; nothing here touches a disk. */
+/**
+ * Whose live sessions a change of the registry ends: brokers judge a session when it begins and keep it afterwards. Plain functions;
+ * nothing here touches a disk.
+ */
 import { recoveryIdentity } from "../../sdk/identity/device-id.js";
 import type { RegistryEntry } from "./registry-entry.js";
 
@@ -9,7 +12,8 @@ export interface OwedEnd {
   /** A name, or the PSK identity of one. */
   readonly userName: string;
   /**
-   * Whether the name is without rights at the broker until that is proved: `now`, or `later`, when the first attempt failed (it has none to lose now, but may get some back),
+   * Whether the name is without rights at the broker until that is proved: `now`, or `later`, when the first attempt failed (it has none to
+   * lose now, but may get some back),
    * or `never`: its holder stays the same.
    */
   readonly hold: "now" | "later" | "never";
@@ -38,7 +42,9 @@ export function oweAlso(owed: readonly OwedEnd[], more: readonly OwedEnd[]): Owe
 
 /** The sessions of certificates that expired after `sinceMs` and until `nowMs`. */
 export function expiredSince(entries: Entries, sinceMs: number, nowMs: number): OwedEnd[] {
-  const expired = [...entries.values()].filter(({ certificates }) => certificates.some(({ status, notAfterMs }) => status === "active" && notAfterMs > sinceMs && notAfterMs <= nowMs));
+  const expired = [...entries.values()].filter(({ certificates }) =>
+    certificates.some(({ status, notAfterMs }) => status === "active" && notAfterMs > sinceMs && notAfterMs <= nowMs),
+  );
   return expired.map(({ name }) => ({ userName: name, hold: "never" }));
 }
 

@@ -51,11 +51,27 @@ const NAMED = 10;
 function registryProblem(directory: string, found: ReadonlyMap<string, string>): string {
   const told = entriesTold(readCaFile(directory, FILES.audit).toString("utf8"));
   const list = (what: string, names: readonly string[]): string[] =>
-    names.length === 0 ? [] : [`${what} ${names.slice(0, NAMED).map((name) => `${name}.json`).join(", ")}${names.length > NAMED ? ` and ${names.length - NAMED} more` : ""}`];
+    names.length === 0
+      ? []
+      : [
+          `${what} ${names
+            .slice(0, NAMED)
+            .map((name) => `${name}.json`)
+            .join(", ")}${names.length > NAMED ? ` and ${names.length - NAMED} more` : ""}`,
+        ];
   const problems = [
-    ...list("missing:", [...told.keys()].filter((name) => !found.has(name))),
-    ...list("not written by this CA:", [...found.keys()].filter((name) => !told.has(name))),
-    ...list("not what the CA wrote last:", [...found.keys()].filter((name) => told.has(name) && !isEntryAsTold(told.get(name), found.get(name)))),
+    ...list(
+      "missing:",
+      [...told.keys()].filter((name) => !found.has(name)),
+    ),
+    ...list(
+      "not written by this CA:",
+      [...found.keys()].filter((name) => !told.has(name)),
+    ),
+    ...list(
+      "not what the CA wrote last:",
+      [...found.keys()].filter((name) => told.has(name) && !isEntryAsTold(told.get(name), found.get(name))),
+    ),
   ];
   return problems.join("; ") || "its entries are not what the CA wrote last";
 }
@@ -80,7 +96,8 @@ export function revisionOf({ state }: ProvedFiles): Revision {
 
 function checkRevision({ files }: LoadedCa): void {
   const { number, auditHash } = readRevision(files.directory);
-  if (number !== files.state.revision || auditHash !== files.state.audit.head) throw corrupt(join(files.directory, FILES.revision), "it does not belong to the last change");
+  if (number !== files.state.revision || auditHash !== files.state.audit.head)
+    throw corrupt(join(files.directory, FILES.revision), "it does not belong to the last change");
 }
 
 /** The cheap look at the trail and the number that stand beside a state already proved: sizes and ends. Throws `CA_CORRUPT`. */
@@ -93,7 +110,8 @@ export function checkTrail(loaded: LoadedCa): void {
   } catch (error) {
     throw trailError(error, path);
   }
-  if (found.sizeBytes !== files.state.audit.sizeBytes || found.head !== files.state.audit.head) throw corrupt(path, "it does not end where the last change ended");
+  if (found.sizeBytes !== files.state.audit.sizeBytes || found.head !== files.state.audit.head)
+    throw corrupt(path, "it does not end where the last change ended");
   checkRevision(loaded);
 }
 
@@ -118,7 +136,8 @@ export function checkEntry(directory: string, name: string, digest: string | und
 const MAX_ATTEMPTS = 20;
 
 /**
- * Reads registry and revision without the lock and without a key: again when a change went by meanwhile. What files say of each other is checked, nothing is proved.
+ * Reads registry and revision without the lock and without a key: again when a change went by meanwhile. What files say of each other is
+ * checked, nothing is proved.
  *
  * @throws HawserError `CA_CORRUPT`
  */
@@ -137,7 +156,8 @@ export function readConsistently(directory: string): { entries: Map<string, Regi
     const changed = readRevision(directory).number !== revision.number;
     if (attempt < MAX_ATTEMPTS && (changed || (changing && entries instanceof HawserError))) continue;
     if (entries instanceof HawserError) throw entries;
-    if (!changed && !changing && head !== revision.auditHash) throw corrupt(join(directory, FILES.audit), "it does not end where the last change ended");
+    if (!changed && !changing && head !== revision.auditHash)
+      throw corrupt(join(directory, FILES.audit), "it does not end where the last change ended");
     return { entries, revision };
   }
 }

@@ -52,9 +52,17 @@ export interface RegistryEntry {
 export function parseEntry(value: Readonly<Record<string, unknown>>, name: string): RegistryEntry | undefined {
   if (value["v"] !== 1 || value["name"] !== name) return undefined;
   const { kind, role, state, createdAtMs, certificates, currentSerial, psk, attributes, passwordHash } = value;
-  if ((kind !== "device" && kind !== "client") || typeof role !== "string" || !isOneOf(state, ENTRY_STATES) || !isTime(createdAtMs)) return undefined;
+  if ((kind !== "device" && kind !== "client") || typeof role !== "string" || !isOneOf(state, ENTRY_STATES) || !isTime(createdAtMs))
+    return undefined;
   const records = parseCertificateRecords(certificates);
-  if (records === undefined || !isOptionalString(currentSerial) || !isOptionalString(psk) || !isAttributes(attributes) || !isPasswordHash(passwordHash)) return undefined;
+  if (
+    records === undefined ||
+    !isOptionalString(currentSerial) ||
+    !isOptionalString(psk) ||
+    !isAttributes(attributes) ||
+    !isPasswordHash(passwordHash)
+  )
+    return undefined;
   return {
     v: 1,
     kind,
@@ -72,14 +80,18 @@ export function parseEntry(value: Readonly<Record<string, unknown>>, name: strin
 
 /** It becomes a line of a broker's password file. */
 function isPasswordHash(value: unknown): value is string | undefined {
-  return value === undefined || (typeof value === "string" && /^\$7\$\d{1,7}\$[A-Za-z0-9+/]{16,64}={0,2}\$[A-Za-z0-9+/]{86}==$/.test(value));
+  return (
+    value === undefined || (typeof value === "string" && /^\$7\$\d{1,7}\$[A-Za-z0-9+/]{16,64}={0,2}\$[A-Za-z0-9+/]{86}==$/.test(value))
+  );
 }
 
 /** Texts by name, bounded; whether a policy can use them is the policy's business. */
 function isAttributes(value: unknown): value is Readonly<Record<string, string>> | undefined {
   if (value === undefined) return true;
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
-  return Object.entries(value).every(([name, text]) => /^[a-z][a-z0-9-]{0,31}$/.test(name) && typeof text === "string" && text.length <= 128);
+  return Object.entries(value).every(
+    ([name, text]) => /^[a-z][a-z0-9-]{0,31}$/.test(name) && typeof text === "string" && text.length <= 128,
+  );
 }
 
 /** @returns undefined when the value is no list of certificate records */
@@ -92,7 +104,8 @@ export function parseCertificateRecords(value: unknown): CertificateRecord[] | u
 function parseCertificateRecord(value: unknown): CertificateRecord | undefined {
   if (typeof value !== "object" || value === null) return undefined;
   const { serial, notBeforeMs, notAfterMs, status, reason, revokedAtMs, publicKeyHash, der } = value as Record<string, unknown>;
-  if (typeof serial !== "string" || !/^[1-9a-f][0-9a-f]{0,39}$/.test(serial) || !isTime(notBeforeMs) || !isTime(notAfterMs)) return undefined;
+  if (typeof serial !== "string" || !/^[1-9a-f][0-9a-f]{0,39}$/.test(serial) || !isTime(notBeforeMs) || !isTime(notAfterMs))
+    return undefined;
   if (!isOneOf(status, CERTIFICATE_STATUSES) || typeof publicKeyHash !== "string" || !isOptionalString(der)) return undefined;
   const record = { serial, notBeforeMs, notAfterMs, status, publicKeyHash };
   if (status === "active") return { ...record, ...(der === undefined ? {} : { der }) };

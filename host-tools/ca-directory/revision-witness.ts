@@ -1,6 +1,8 @@
 /**
- * Remembers outside of a CA directory how new it was: a directory that was put back as a whole proves itself soundly, so only another place can tell. In this user's
- * state directory there is one small file a CA directory, by its path, and one a CA, wherever its directory was. Without them (no home, a new machine) nothing is
+ * Remembers outside of a CA directory how new it was: a directory that was put back as a whole proves itself soundly, so only another place
+ * can tell. In this user's
+ * state directory there is one small file a CA directory, by its path, and one a CA, wherever its directory was. Without them (no home, a
+ * new machine) nothing is
  * noticed, and nothing stops.
  */
 import { createHash } from "node:crypto";
@@ -20,7 +22,9 @@ export function stateHome(env: Readonly<Record<string, string | undefined>> = pr
   return join(base !== undefined && base !== "" ? base : join(homedir(), ".local", "state"), "hawser");
 }
 
-/** The file that remembers the CA in `directory`. By the path as it was given: a link that leads to an older copy now must not change it. */
+/**
+ * The file that remembers the CA in `directory`. By the path as it was given: a link that leads to an older copy now must not change it.
+ */
 export function witnessFile(directory: string, env?: Readonly<Record<string, string | undefined>>): string {
   return join(stateHome(env), "ca", `${createHash("sha256").update(resolve(directory)).digest("hex").slice(0, 32)}.json`);
 }
@@ -96,7 +100,9 @@ function readWitness(directory: string): Seen | undefined {
 function readWitnessFile(file: string): Seen | undefined {
   try {
     const { path, instance, revision } = parseObject(readFileSync(file, "utf8")) ?? {};
-    return typeof path === "string" && typeof instance === "string" && typeof revision === "number" ? { path, instance, revision } : undefined;
+    return typeof path === "string" && typeof instance === "string" && typeof revision === "number"
+      ? { path, instance, revision }
+      : undefined;
   } catch {
     return undefined;
   }

@@ -1,6 +1,8 @@
 /**
- * The sealed state of a CA directory: one MAC, under a key that only the passphrase opens, over everything the directory holds. Whoever can write the files but
- * does not know the passphrase can change nothing unnoticed: not a file, not an entry, not a line of the audit trail, and not the number that says how new it all is.
+ * The sealed state of a CA directory: one MAC, under a key that only the passphrase opens, over everything the directory holds. Whoever can
+ * write the files but
+ * does not know the passphrase can change nothing unnoticed: not a file, not an entry, not a line of the audit trail, and not the number
+ * that says how new it all is.
  */
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import type { SealedAudit } from "./audit-trail.js";
@@ -53,7 +55,14 @@ function canonical({ instance, revision, audit, registry, files }: CaState): str
   const { sizeBytes, sha256: hash, head } = audit;
   const { bits, count, root } = registry;
   const sorted = Object.fromEntries(Object.entries(files).sort(([a], [b]) => (a < b ? -1 : 1)));
-  return JSON.stringify({ v: 1, instance, revision, audit: { sizeBytes, sha256: hash, head }, registry: { bits, count, root }, files: sorted });
+  return JSON.stringify({
+    v: 1,
+    instance,
+    revision,
+    audit: { sizeBytes, sha256: hash, head },
+    registry: { bits, count, root },
+    files: sorted,
+  });
 }
 
 /** @returns undefined when the text is no state; nothing is proved yet */
@@ -61,7 +70,15 @@ export function parseState(text: string): CaState | undefined {
   const value = text.endsWith("}\n") ? parseObject(text) : undefined;
   if (value === undefined || value["v"] !== 1) return undefined;
   const { instance, revision, audit, registry, files } = value as Record<string, Record<string, unknown> | unknown>;
-  if (typeof instance !== "string" || !/^[0-9a-f]{32}$/.test(instance) || !isCount(revision) || !isObject(audit) || !isObject(registry) || !isObject(files)) return undefined;
+  if (
+    typeof instance !== "string" ||
+    !/^[0-9a-f]{32}$/.test(instance) ||
+    !isCount(revision) ||
+    !isObject(audit) ||
+    !isObject(registry) ||
+    !isObject(files)
+  )
+    return undefined;
   if (!isCount(audit["sizeBytes"]) || !isHash(audit["sha256"]) || !isHash(audit["head"])) return undefined;
   const { bits, count, root } = registry;
   if (!isCount(bits) || bits > 20 || !isCount(count) || !isHash(root)) return undefined;

@@ -3,7 +3,8 @@ import type { RevocationReason, RevokedSerial } from "../pki/certificates.js";
 import type { CertificateRecord, RegistryEntry } from "./registry-entry.js";
 
 /**
- * At most this many certificates of one name are valid at a time. A device that enrols again and again without ever committing loses the oldest of
+ * At most this many certificates of one name are valid at a time. A device that enrols again and again without ever committing loses the
+ * oldest of
  * its unused certificates, so that neither its entry nor the damage of a stolen one grows without bound.
  */
 export const MAX_VALID_CERTIFICATES = 4;
@@ -32,7 +33,9 @@ export function withAllRevoked(entry: RegistryEntry, reason: RevocationReason, n
 
 /** Ends the certificates of an issuing CA that is retired. A device that has no other may recover with its pre-shared key. */
 export function withIssuerRetired(entry: RegistryEntry, isOfIssuer: (record: CertificateRecord) => boolean, nowMs: number): RegistryEntry {
-  const certificates = entry.certificates.map((record) => (record.status === "active" && isOfIssuer(record) ? end(record, "superseded", nowMs) : record));
+  const certificates = entry.certificates.map((record) =>
+    record.status === "active" && isOfIssuer(record) ? end(record, "superseded", nowMs) : record,
+  );
   const isLeft = certificates.some(({ status }) => status === "active");
   const state = entry.state === "active" && !isLeft && entry.psk !== undefined ? ("certificate-revoked" as const) : entry.state;
   return { ...entry, state, certificates };
@@ -41,7 +44,9 @@ export function withIssuerRetired(entry: RegistryEntry, isOfIssuer: (record: Cer
 /** Retires what was issued before `serial`, which the device now uses. */
 export function withOlderSuperseded(entry: RegistryEntry, serial: string, nowMs: number): RegistryEntry {
   const current = entry.certificates.findIndex((record) => record.serial === serial);
-  const certificates = entry.certificates.map((record, index) => (index < current && record.status === "active" ? end(record, "superseded", nowMs) : record));
+  const certificates = entry.certificates.map((record, index) =>
+    index < current && record.status === "active" ? end(record, "superseded", nowMs) : record,
+  );
   return { ...entry, certificates, currentSerial: serial };
 }
 
@@ -51,11 +56,15 @@ export function withoutPsk(entry: RegistryEntry): RegistryEntry {
   return rest;
 }
 
-/** What belongs on the revocation list: revoked and superseded, until it would have expired anyway (RFC 5280 section 3.3 allows to drop it then). */
+/**
+ * What belongs on the revocation list: revoked and superseded, until it would have expired anyway (RFC 5280 section 3.3 allows to drop it
+ * then).
+ */
 export function revokedOf(records: Iterable<CertificateRecord>, nowMs: number): RevokedSerial[] {
   const revoked: RevokedSerial[] = [];
   for (const { serial, status, reason, revokedAtMs, notAfterMs } of records) {
-    if (status !== "active" && notAfterMs > nowMs) revoked.push({ serial, reason: reason ?? "unspecified", revokedAtMs: revokedAtMs ?? nowMs });
+    if (status !== "active" && notAfterMs > nowMs)
+      revoked.push({ serial, reason: reason ?? "unspecified", revokedAtMs: revokedAtMs ?? nowMs });
   }
   return revoked;
 }

@@ -7,8 +7,14 @@ export const OFFLINE = "offline:";
 export const PARENT = "parent:";
 
 const ADVICE = {
-  [OFFLINE]: ["the root of this CA is offline", "Run: hawser ca request, take the request to the root, and import the answer with: hawser ca answer"],
-  [PARENT]: ["the root of this CA is another PKI", "Run: hawser ca request, have the parent sign it, and import what comes back with: hawser ca answer"],
+  [OFFLINE]: [
+    "the root of this CA is offline",
+    "Run: hawser ca request, take the request to the root, and import the answer with: hawser ca answer",
+  ],
+  [PARENT]: [
+    "the root of this CA is another PKI",
+    "Run: hawser ca request, have the parent sign it, and import what comes back with: hawser ca answer",
+  ],
 } as const;
 
 export class AbsentRoot extends Signer {

@@ -20,7 +20,10 @@ const code = (expected: string): unknown => expect.objectContaining({ code: expe
 
 async function configured(ca: CertificateAuthority): Promise<WrittenBrokerConfig & { mtlsPort: number }> {
   const [mtlsPort, pskPort] = await freePorts();
-  return { mtlsPort, ...(await ca.writeBrokerConfig({ engine: "mosquitto", out: join(scene.directory(), "broker"), mtlsPort, pskPort, bind: "127.0.0.1" })) };
+  return {
+    mtlsPort,
+    ...(await ca.writeBrokerConfig({ engine: "mosquitto", out: join(scene.directory(), "broker"), mtlsPort, pskPort, bind: "127.0.0.1" })),
+  };
 }
 
 describe("writing a broker's configuration", () => {
@@ -32,7 +35,9 @@ describe("writing a broker's configuration", () => {
     await expect(ca.writeBrokerConfig(request)).rejects.toEqual(code("OUT_EXISTS"));
     await expect(ca.writeBrokerConfig({ ...request, out: join(out, "mosquitto.conf") })).rejects.toEqual(code("OUT_EXISTS"));
     await expect(ca.writeBrokerConfig({ ...request, out: join(out, "new"), pskPort: 8883 })).rejects.toEqual(code("BAD_PORT"));
-    await expect(ca.writeBrokerConfig({ ...request, out: join(out, "new"), user: "nobody-of-that-name" })).rejects.toEqual(code("UNKNOWN_USER"));
+    await expect(ca.writeBrokerConfig({ ...request, out: join(out, "new"), user: "nobody-of-that-name" })).rejects.toEqual(
+      code("UNKNOWN_USER"),
+    );
     await expect(ca.writeBrokerConfig({ ...request, out: join(out, "new\nlistener 1883") })).rejects.toEqual(code("OUT_EXISTS"));
     expect(readdirSync(out)).toEqual(["mosquitto.conf"]);
     expect(openCaReadOnly(ca.directory).outputs).toEqual([]);
@@ -53,13 +58,24 @@ describe("writing a broker's configuration", () => {
     if (output === undefined) throw new Error("the output is recorded");
     const before = readdirSync(directory).map((name) => [name, name === "data" ? "" : readFileSync(join(directory, name), "utf8")]);
     const { chainPem, keyPem, trustAnchorPem, issuingPem, crlPem } = await ca.brokerMaterial();
-    const good = { full: [], shutOut: [], recovery: [], keys: [], brokerChainPem: chainPem, brokerKeyPem: keyPem, anchorsPem: trustAnchorPem + issuingPem, crlPem };
+    const good = {
+      full: [],
+      shutOut: [],
+      recovery: [],
+      keys: [],
+      brokerChainPem: chainPem,
+      brokerKeyPem: keyPem,
+      anchorsPem: trustAnchorPem + issuingPem,
+      crlPem,
+    };
     const trial = join(scene.directory(), "trial");
     const garbageAcl = { ...good, full: [{ name: "x\ngarbage", role: "sensor" }] };
     await expect(writeConfiguration(output, garbageAcl, trial)).rejects.toEqual(code("OUTPUT_REFUSED"));
     await expect(writeConfiguration(output, { ...good, crlPem: "garbage" }, trial)).rejects.toEqual(code("OUTPUT_REFUSED"));
     await expect(writeConfiguration(output, { ...good, brokerKeyPem: "garbage" }, trial)).rejects.toEqual(code("OUTPUT_REFUSED"));
-    expect(readdirSync(directory).map((name) => [name, name === "data" ? "" : readFileSync(join(directory, name), "utf8")])).toEqual(before);
+    expect(readdirSync(directory).map((name) => [name, name === "data" ? "" : readFileSync(join(directory, name), "utf8")])).toEqual(
+      before,
+    );
     expect(existsSync(trial)).toBe(false);
   });
 });
@@ -71,7 +87,9 @@ describe("keeping configurations up to date", () => {
     const { directory } = await configured(ca);
     rmSync(directory, { recursive: true });
     await provisionDevice(ca, "dev1");
-    expect(results).toEqual([{ directory, changed: [], reloaded: false, loaded: false, ended: [], held: [], problem: code("OUTPUT_GONE") }]);
+    expect(results).toEqual([
+      { directory, changed: [], reloaded: false, loaded: false, ended: [], held: [], problem: code("OUTPUT_GONE") },
+    ]);
     expect(openCaReadOnly(ca.directory).outputs).toEqual([]);
   });
 
@@ -93,7 +111,10 @@ describe("keeping configurations up to date", () => {
     expect(openCaReadOnly(ca.directory).get("dev1").state).toBe("revoked");
     rmSync(join(directory, "psk.txt"), { recursive: true });
     // No broker runs, so that old sessions ended cannot be proved either.
-    await expect(ca.revoke({ id: "dev1" })).rejects.toMatchObject({ code: "OUTPUT_FAILED", outcome: { state: "revoked", serials: [], brokers: [{ problem: { code: "OUTPUT_UNPROVED" } }] } });
+    await expect(ca.revoke({ id: "dev1" })).rejects.toMatchObject({
+      code: "OUTPUT_FAILED",
+      outcome: { state: "revoked", serials: [], brokers: [{ problem: { code: "OUTPUT_UNPROVED" } }] },
+    });
     expect(readFileSync(join(directory, "psk.txt"), "utf8")).not.toContain("dev1");
   });
 
@@ -130,11 +151,20 @@ describe("telling a running broker", () => {
     const results: OutputResult[] = [];
     const ca = await scene.ca({}, { onOutput: (result) => results.push(result) });
     const [mtlsPort, pskPort] = await freePorts();
-    const { configFile } = await ca.writeBrokerConfig({ engine: "mosquitto", out: join(scene.directory(), "broker"), mtlsPort, pskPort, bind: "127.0.0.1", retain: true });
+    const { configFile } = await ca.writeBrokerConfig({
+      engine: "mosquitto",
+      out: join(scene.directory(), "broker"),
+      mtlsPort,
+      pskPort,
+      bind: "127.0.0.1",
+      retain: true,
+    });
     await scene.mosquitto(configFile);
     for (let i = 0; i < 12; i++) {
       const { keyPem, chainPem, trustAnchorPem } = await ca.issueClient({ name: `monitor${i}`, role: "monitor" });
-      const client = scene.client(await mqtt.connectAsync({ protocol: "mqtts", host: "localhost", port: mtlsPort, key: keyPem, cert: chainPem, ca: trustAnchorPem }));
+      const client = scene.client(
+        await mqtt.connectAsync({ protocol: "mqtts", host: "localhost", port: mtlsPort, key: keyPem, cert: chainPem, ca: trustAnchorPem }),
+      );
       // The ACL is judged when the retained messages are sent: without it the client would wait for the next ones.
       const told = new Promise((resolve) => client.once("message", resolve));
       await client.subscribeAsync("$SYS/broker/version");
@@ -153,7 +183,16 @@ describe("telling a running broker", () => {
     expect(await ca.syncOutputs()).toMatchObject([{ directory, changed: [], reloaded: false, loaded: true }]);
     const output = openCaReadOnly(ca.directory).outputs[0];
     if (output === undefined) throw new Error("the output is recorded");
-    const never = { full: [], shutOut: [], recovery: [], keys: [], brokerChainPem: "", brokerKeyPem: "not its key", anchorsPem: "", crlPem: "" };
+    const never = {
+      full: [],
+      shutOut: [],
+      recovery: [],
+      keys: [],
+      brokerChainPem: "",
+      brokerKeyPem: "not its key",
+      anchorsPem: "",
+      crlPem: "",
+    };
     await expect(bringUpToDate(output, never, true, 1)).rejects.toEqual(code("OUTPUT_NOT_RELOADED"));
     await broker.kill("SIGKILL");
     expect(await bringUpToDate(output, never, true, 1)).toBe("silent");
@@ -168,7 +207,17 @@ describe("mosquitto's memory", () => {
     const backend = await ca.issueClient({ name: "backend", role: "backend" });
     const connect = (shown: typeof backend | typeof device, clientId: string): ReturnType<typeof mqtt.connectAsync> =>
       mqtt
-        .connectAsync({ protocol: "mqtts", host: "localhost", port: mtlsPort, key: shown.keyPem, cert: shown.chainPem, ca: shown.trustAnchorPem, clientId, clean: false, reconnectPeriod: 0 })
+        .connectAsync({
+          protocol: "mqtts",
+          host: "localhost",
+          port: mtlsPort,
+          key: shown.keyPem,
+          cert: shown.chainPem,
+          ca: shown.trustAnchorPem,
+          clientId,
+          clean: false,
+          reconnectPeriod: 0,
+        })
         .then((client) => scene.client(client.on("error", () => undefined)));
     const broker = await scene.mosquitto(configFile);
     const early = await connect(backend, "backend");
@@ -184,7 +233,16 @@ describe("mosquitto's memory", () => {
     await scene.mosquitto(configFile);
     const message = new Promise((resolve) => {
       const late = scene.client(
-        mqtt.connect({ protocol: "mqtts", host: "localhost", port: mtlsPort, key: backend.keyPem, cert: backend.chainPem, ca: backend.trustAnchorPem, clientId: "backend", clean: false }),
+        mqtt.connect({
+          protocol: "mqtts",
+          host: "localhost",
+          port: mtlsPort,
+          key: backend.keyPem,
+          cert: backend.chainPem,
+          ca: backend.trustAnchorPem,
+          clientId: "backend",
+          clean: false,
+        }),
       );
       late.once("message", (_topic, payload) => resolve(payload.toString()));
     });
@@ -214,7 +272,11 @@ describe("a broker's directory", () => {
     const listen = (warning: Error & { code?: string }): void => void warnings.push(`${warning.code ?? ""} ${warning.message}`);
     process.on("warning", listen);
     try {
-      for (const [path, mode, named] of [[out, 0o777, "may write"], [parent, 0o777, "may write"], [out, 0o770, "may write"]] as const) {
+      for (const [path, mode, named] of [
+        [out, 0o777, "may write"],
+        [parent, 0o777, "may write"],
+        [out, 0o770, "may write"],
+      ] as const) {
         chmodSync(out, 0o700);
         chmodSync(parent, 0o755);
         chmodSync(path, mode);

@@ -21,7 +21,10 @@ export interface BrokerConfigRequest {
   readonly bind?: string;
   /** Host under which this machine reaches the broker, where that differs from where it listens (a container, another machine). */
   readonly reach?: string;
-  /** mosquitto's dynamic-security plugin as the broker finds it; looked for on this machine when left out. Without it (false) only a restart of the broker ends sessions. */
+  /**
+   * mosquitto's dynamic-security plugin as the broker finds it; looked for on this machine when left out. Without it (false) only a restart
+   * of the broker ends sessions.
+   */
   readonly plugin?: string | false;
   /** Let clients leave retained messages, which mosquitto does not bound. */
   readonly retain?: boolean;
@@ -54,8 +57,19 @@ export async function writeBrokerConfig(ca: CaContext, request: BrokerConfigRequ
       const { name: user, note } = chooseUser(directory, request.user);
       const known = readOutputs(draft);
       const before = known.find((output) => output.directory === directory);
-      const output: Output = { owed: [], sweptAtMs: draft.nowMs, ...before, engine: "mosquitto", directory, settings: { ...settingsOf(request), ...restartsOf(before), user } };
-      const files = await writeConfiguration(output, withHeld(brokerFacts(draft, ca.keys, draft.entries), output.owed), join(ca.directory, DIRECTORIES.trial));
+      const output: Output = {
+        owed: [],
+        sweptAtMs: draft.nowMs,
+        ...before,
+        engine: "mosquitto",
+        directory,
+        settings: { ...settingsOf(request), ...restartsOf(before), user },
+      };
+      const files = await writeConfiguration(
+        output,
+        withHeld(brokerFacts(draft, ca.keys, draft.entries), output.owed),
+        join(ca.directory, DIRECTORIES.trial),
+      );
       draft.write(FILES.outputs, outputsText([...known.filter((other) => other !== before), output]));
       draft.record({ event: "broker-configured", directory, mtlsPort, pskPort });
       return { directory, configFile: join(directory, "mosquitto.conf"), files, user, ...(note === undefined ? {} : { note }) };
@@ -70,7 +84,14 @@ function restartsOf(before: Output | undefined): Pick<MosquittoSettings, "restar
   return before?.settings.restarts === undefined ? {} : { restarts: before.settings.restarts };
 }
 
-function settingsOf({ mtlsPort, pskPort, bind, reach, plugin = findControlPlugin(), retain }: BrokerConfigRequest): Omit<MosquittoSettings, "user"> {
+function settingsOf({
+  mtlsPort,
+  pskPort,
+  bind,
+  reach,
+  plugin = findControlPlugin(),
+  retain,
+}: BrokerConfigRequest): Omit<MosquittoSettings, "user"> {
   return {
     mtlsPort,
     pskPort,

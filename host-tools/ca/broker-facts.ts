@@ -13,7 +13,10 @@ import { unsealPsk } from "./broker-identity.js";
 import { pemChain, readCertificates, readSealedKey } from "./context.js";
 import type { CaKeys } from "./context.js";
 
-/** The same, without rights for names whose old sessions may still be there: on the mTLS port, and on the PSK port where the session is one of a withdrawn key. */
+/**
+ * The same, without rights for names whose old sessions may still be there: on the mTLS port, and on the PSK port where the session is one
+ * of a withdrawn key.
+ */
 export function withHeld(facts: CaFacts, owed: readonly OwedEnd[]): CaFacts {
   const held = owed.filter(({ hold }) => hold === "now").map(({ userName }) => userName);
   if (held.length === 0) return facts;
@@ -29,8 +32,10 @@ export function withHeld(facts: CaFacts, owed: readonly OwedEnd[]): CaFacts {
 }
 
 /**
- * The same, with the rights of devices that lost their certificates alone and may recover: until their sessions are cut. A device cannot tell in 3.1.1 that a message was
- * denied, and what it publishes between the denial and the cut would be lost. Its certificates are in the revocation list all the same: nobody comes in anew.
+ * The same, with the rights of devices that lost their certificates alone and may recover: until their sessions are cut. A device cannot
+ * tell in 3.1.1 that a message was
+ * denied, and what it publishes between the denial and the cut would be lost. Its certificates are in the revocation list all the same:
+ * nobody comes in anew.
  *
  * Only at the first attempt: what could not be cut then has no rights.
  */
@@ -69,7 +74,12 @@ export function brokerFacts(files: CaFiles, keys: CaKeys, entries: ReadonlyMap<s
     keys: recoverable.flatMap(({ name, key }) => pskIdentities(name).map((identity) => ({ name, identity, key }))),
     brokerChainPem: pemChain(readCertificates(files, FILES.brokerChain)),
     brokerKeyPem,
-    anchorsPem: pemChain([keys.root.certificate, ...(keys.uppers ?? []), keys.issuing.certificate, ...(keys.previous === undefined ? [] : [keys.previous.certificate])]),
+    anchorsPem: pemChain([
+      keys.root.certificate,
+      ...(keys.uppers ?? []),
+      keys.issuing.certificate,
+      ...(keys.previous === undefined ? [] : [keys.previous.certificate]),
+    ]),
     crlPem: files.read(FILES.crl).toString("utf8"),
   };
 }

@@ -5,7 +5,8 @@ import { brokerFacts } from "./broker-facts.js";
 import type { CaContext } from "./context.js";
 
 /**
- * Anchors, the broker's certificate and key, the revocation lists and the pre-shared keys as they are now, by the names that `hawser policy compile --tls` expects.
+ * Anchors, the broker's certificate and key, the revocation lists and the pre-shared keys as they are now, by the names that `hawser policy
+ * compile --tls` expects.
  * Secrets: for files of mode 0600.
  *
  * @throws HawserError `CA_CORRUPT`

@@ -45,7 +45,11 @@ export interface BrokerMaterial {
 }
 
 /** Files that hold a new broker identity, for `ca init` and for a renewal. */
-export async function newBrokerIdentity(keys: CaKeys, record: CaRecord, nowMs: number): Promise<{ certificate: CertificateRecord; chainPem: string; sealedKey: Buffer }> {
+export async function newBrokerIdentity(
+  keys: CaKeys,
+  record: CaRecord,
+  nowMs: number,
+): Promise<{ certificate: CertificateRecord; chainPem: string; sealedKey: Buffer }> {
   const { pkcs8, publicKey } = await generateKey();
   const spki = new Uint8Array(await nodeCrypto.subtle.exportKey("spki", publicKey));
   const profile = { kind: "broker" as const, hosts: record.brokerHosts };
@@ -72,14 +76,19 @@ export interface RenewedBrokerCertificate {
  *
  * @throws HawserError `BAD_HOST` (also for a host to be removed that is not there), and as every change
  */
-export async function renewBrokerCertificate(ca: CaContext, { addHosts = [], removeHosts = [] }: BrokerCertificateRequest = {}): Promise<RenewedBrokerCertificate> {
+export async function renewBrokerCertificate(
+  ca: CaContext,
+  { addHosts = [], removeHosts = [] }: BrokerCertificateRequest = {},
+): Promise<RenewedBrokerCertificate> {
   return ca.store.change(async (draft) => {
     const { brokerHosts } = ca.record;
     const missing = removeHosts.find((host) => !brokerHosts.includes(host));
-    if (missing !== undefined) throw new HawserError("BAD_HOST", `the broker's certificate does not name ${missing}`, `It names ${brokerHosts.join(", ")}.`);
+    if (missing !== undefined)
+      throw new HawserError("BAD_HOST", `the broker's certificate does not name ${missing}`, `It names ${brokerHosts.join(", ")}.`);
     // Reserved the other way round as well: no device is called like a broker's host.
     const taken = addHosts.find((host) => draft.entries.has(host));
-    if (taken !== undefined) throw new HawserError("BAD_HOST", `${taken} is the name of a device or client`, "Give the broker another name.");
+    if (taken !== undefined)
+      throw new HawserError("BAD_HOST", `${taken} is the name of a device or client`, "Give the broker another name.");
     const hosts = checkBrokerHosts([...brokerHosts.filter((host) => !removeHosts.includes(host)), ...addHosts]);
     const record = { ...ca.record, brokerHosts: hosts };
     if (addHosts.length + removeHosts.length > 0) draft.write(FILES.record, recordText(record));
@@ -129,7 +138,13 @@ export function readBrokerRecords(files: CaFiles): CertificateRecord[] {
 }
 
 /** Everything a broker needs, as the CA directory is now. */
-export function readBrokerMaterial(files: CaFiles, record: CaRecord, keys: CaKeys, entries: ReadonlyMap<string, RegistryEntry>, crlNextUpdateMs: number): BrokerMaterial {
+export function readBrokerMaterial(
+  files: CaFiles,
+  record: CaRecord,
+  keys: CaKeys,
+  entries: ReadonlyMap<string, RegistryEntry>,
+  crlNextUpdateMs: number,
+): BrokerMaterial {
   const key = readSealedKey(files, FILES.brokerKey, keys.sealing);
   const keyPem = toPem("PRIVATE KEY", key);
   key.fill(0);

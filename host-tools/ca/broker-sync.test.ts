@@ -7,9 +7,26 @@ import { provisionDevice, Scene, testKey } from "../../test/support/host-tools/s
 const scene = new Scene();
 afterEach(() => scene.clean());
 
-const certificate = (serial: string, status: CertificateRecord["status"] = "active", notAfterMs = 1_000): CertificateRecord => ({ serial, status, notBeforeMs: 0, notAfterMs, publicKeyHash: "" });
-const device = (changes: Partial<RegistryEntry> = {}): RegistryEntry => ({ v: 1, kind: "device", name: "dev1", role: "sensor", state: "active", createdAtMs: 0, certificates: [certificate("1")], psk: "old", ...changes });
-const lost = (was: RegistryEntry, is?: RegistryEntry): unknown => lostSessions(new Map([[was.name, was]]), new Map(is === undefined ? [] : [[is.name, is]]));
+const certificate = (serial: string, status: CertificateRecord["status"] = "active", notAfterMs = 1_000): CertificateRecord => ({
+  serial,
+  status,
+  notBeforeMs: 0,
+  notAfterMs,
+  publicKeyHash: "",
+});
+const device = (changes: Partial<RegistryEntry> = {}): RegistryEntry => ({
+  v: 1,
+  kind: "device",
+  name: "dev1",
+  role: "sensor",
+  state: "active",
+  createdAtMs: 0,
+  certificates: [certificate("1")],
+  psk: "old",
+  ...changes,
+});
+const lost = (was: RegistryEntry, is?: RegistryEntry): unknown =>
+  lostSessions(new Map([[was.name, was]]), new Map(is === undefined ? [] : [[is.name, is]]));
 
 describe("the sessions that a change ends", () => {
   it("are none when nothing was lost", () => {
@@ -17,20 +34,33 @@ describe("the sessions that a change ends", () => {
   });
 
   it("are those on the mTLS port when a device retires a certificate, and do not cost it its rights meanwhile", () => {
-    expect(lost(device({ certificates: [certificate("1"), certificate("2")] }), device({ certificates: [certificate("1", "superseded"), certificate("2")] }))).toEqual([{ userName: "dev1", hold: "never" }]);
+    expect(
+      lost(
+        device({ certificates: [certificate("1"), certificate("2")] }),
+        device({ certificates: [certificate("1", "superseded"), certificate("2")] }),
+      ),
+    ).toEqual([{ userName: "dev1", hold: "never" }]);
   });
 
   it("are those on both ports when a device is replaced, and it waits for the proof", () => {
     const is = device({ state: "reserved", certificates: [certificate("1", "superseded"), certificate("2")], psk: "new" });
-    expect(lost(device(), is)).toEqual([{ userName: "dev1", hold: "now" }, { userName: "dev1~recovery", hold: "now" }]);
+    expect(lost(device(), is)).toEqual([
+      { userName: "dev1", hold: "now" },
+      { userName: "dev1~recovery", hold: "now" },
+    ]);
   });
 
   it("leave the recovery session alone when the certificate alone is revoked", () => {
-    expect(lost(device(), device({ state: "certificate-revoked", certificates: [certificate("1", "revoked")] }))).toEqual([{ userName: "dev1", hold: "later" }]);
+    expect(lost(device(), device({ state: "certificate-revoked", certificates: [certificate("1", "revoked")] }))).toEqual([
+      { userName: "dev1", hold: "later" },
+    ]);
   });
 
   it("are all of a name that is gone or shut out", () => {
-    const all = [{ userName: "dev1", hold: "later" }, { userName: "dev1~recovery", hold: "later" }];
+    const all = [
+      { userName: "dev1", hold: "later" },
+      { userName: "dev1~recovery", hold: "later" },
+    ];
     expect(lost(device())).toEqual(all);
     const { psk: _psk, ...rest } = device({ state: "revoked", certificates: [certificate("1", "revoked")] });
     expect(lost(device(), rest)).toEqual(all);
@@ -38,11 +68,23 @@ describe("the sessions that a change ends", () => {
 
   it("are those of certificates that expired since the last time", () => {
     const entries = new Map([["dev1", device()]]);
-    expect([expiredSince(entries, 0, 999), expiredSince(entries, 0, 1_000), expiredSince(entries, 1_000, 5_000)]).toEqual([[], [{ userName: "dev1", hold: "never" }], []]);
+    expect([expiredSince(entries, 0, 999), expiredSince(entries, 0, 1_000), expiredSince(entries, 1_000, 5_000)]).toEqual([
+      [],
+      [{ userName: "dev1", hold: "never" }],
+      [],
+    ]);
   });
 
   it("count once for a name, with the stricter hold", () => {
-    expect(oweAlso([{ userName: "a", hold: "never" }], [{ userName: "a", hold: "now" }, { userName: "a", hold: "later" }])).toEqual([{ userName: "a", hold: "now" }]);
+    expect(
+      oweAlso(
+        [{ userName: "a", hold: "never" }],
+        [
+          { userName: "a", hold: "now" },
+          { userName: "a", hold: "later" },
+        ],
+      ),
+    ).toEqual([{ userName: "a", hold: "now" }]);
   });
 });
 

@@ -1,4 +1,7 @@
-/** Carries the state of a CA to every broker configuration that was written from it, and ends there the sessions that lost what they were let in for. */
+/**
+ * Carries the state of a CA to every broker configuration that was written from it, and ends there the sessions that lost what they were
+ * let in for.
+ */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
@@ -35,7 +38,8 @@ export interface OutputResult {
   /** Names that have no rights there until their old sessions are proved to have ended. */
   readonly held: readonly string[];
   /**
-   * `OUTPUT_GONE` (forgotten from now on), `OUTPUT_REFUSED`, `OUTPUT_NOT_RELOADED`, `OUTPUT_UNPROVED` (sessions should end, and no broker answers), `SESSIONS_NOT_ENDED`,
+   * `OUTPUT_GONE` (forgotten from now on), `OUTPUT_REFUSED`, `OUTPUT_NOT_RELOADED`, `OUTPUT_UNPROVED` (sessions should end, and no broker
+   * answers), `SESSIONS_NOT_ENDED`,
    * `STORAGE_FAILED`, `STORAGE_FULL`
    */
   readonly problem?: HawserError;
@@ -61,7 +65,11 @@ export function oweSessions(draft: Draft): void {
 function owing(output: Output, more: readonly OwedEnd[]): Output {
   const { settings, owed } = output;
   const needsRestart = settings.plugin === undefined && more.length > 0;
-  return { ...output, owed: oweAlso(owed, more), settings: needsRestart ? { ...settings, restarts: (settings.restarts ?? 0) + 1 } : settings };
+  return {
+    ...output,
+    owed: oweAlso(owed, more),
+    settings: needsRestart ? { ...settings, restarts: (settings.restarts ?? 0) + 1 } : settings,
+  };
 }
 
 /** Has a change leave out the configurations whose directory is gone, and says which. */
@@ -69,7 +77,15 @@ export function forgetGone(draft: Draft): OutputResult[] {
   const outputs = readOutputs(draft);
   const missing = outputs.filter(({ directory }) => !existsSync(directory));
   if (missing.length > 0) draft.write(FILES.outputs, outputsText(outputs.filter((output) => !missing.includes(output))));
-  return missing.map(({ directory }) => ({ directory, changed: [], reloaded: false, loaded: false, ended: [], held: [], problem: gone(directory) }));
+  return missing.map(({ directory }) => ({
+    directory,
+    changed: [],
+    reloaded: false,
+    loaded: false,
+    ended: [],
+    held: [],
+    problem: gone(directory),
+  }));
 }
 
 export interface SyncedOutputs {
@@ -78,7 +94,10 @@ export interface SyncedOutputs {
   readonly followUp: FollowUp | undefined;
 }
 
-/** Rewrites every configuration that is not up to date, has its broker load it, and ends the sessions that are owed. The caller holds the CA's lock. */
+/**
+ * Rewrites every configuration that is not up to date, has its broker load it, and ends the sessions that are owed. The caller holds the
+ * CA's lock.
+ */
 export async function syncOutputs(files: CaFiles, keys: CaKeys, entries: Entries, options: SyncOptions): Promise<SyncedOutputs> {
   const outputs = readOutputs(files);
   if (outputs.length === 0) return { results: [], followUp: undefined };
@@ -123,7 +142,9 @@ class OutputSync {
   async run(known: Output): Promise<Synced> {
     const { nowMs, end = [] } = this.options;
     const again = end.map((userName) => ({ userName, hold: "never" as const }));
-    const expired = expiredSince(this.entries, known.sweptAtMs, nowMs).filter(({ userName }) => known.owed.every((owedEnd) => owedEnd.userName !== userName));
+    const expired = expiredSince(this.entries, known.sweptAtMs, nowMs).filter(({ userName }) =>
+      known.owed.every((owedEnd) => owedEnd.userName !== userName),
+    );
     const before = owing(known, [...expired, ...again]);
     const { owed } = before;
     // Made while the broker loads its files: the sessions should not last a moment longer.
@@ -158,18 +179,37 @@ class OutputSync {
     return passingCredentials(this.keys, name, Date.now(), CREDENTIALS_LIFETIME_MS);
   }
 
-  async #end({ directory, settings }: Output, owed: Output["owed"], loading: Loading | undefined, control: ReturnType<typeof passingCredentials>): Promise<void> {
+  async #end(
+    { directory, settings }: Output,
+    owed: Output["owed"],
+    loading: Loading | undefined,
+    control: ReturnType<typeof passingCredentials>,
+  ): Promise<void> {
     if (loading === "silent") {
       const address = `${addressOf(settings)}:${settings.pskPort}`;
-      const next = "If it is stopped, start it; if it runs elsewhere, give its address (hawser broker config --reach). Then run: hawser broker sync --dir CA";
-      throw new HawserError("OUTPUT_UNPROVED", `no broker answers at ${address} for ${directory}; old sessions of ${someOf(namesOf(owed))} may not have ended`, next);
+      const next =
+        "If it is stopped, start it; if it runs elsewhere, give its address (hawser broker config --reach). Then run: hawser broker sync --dir CA";
+      throw new HawserError(
+        "OUTPUT_UNPROVED",
+        `no broker answers at ${address} for ${directory}; old sessions of ${someOf(namesOf(owed))} may not have ended`,
+        next,
+      );
     }
     if (settings.plugin === undefined) {
       if (await wasStartedWith(settings, withHeld(this.facts, owed))) return;
-      const next = "Restart the broker, then run: hawser broker sync --dir CA. (mosquitto's dynamic-security plugin ends sessions without that: install it, write the configuration again.)";
-      throw new HawserError("SESSIONS_NOT_ENDED", `old sessions of ${someOf(namesOf(owed))} at the broker of ${directory} end only with a restart: it has no dynamic-security plugin`, next);
+      const next =
+        "Restart the broker, then run: hawser broker sync --dir CA. (mosquitto's dynamic-security plugin ends sessions without that: install it, write the configuration again.)";
+      throw new HawserError(
+        "SESSIONS_NOT_ENDED",
+        `old sessions of ${someOf(namesOf(owed))} at the broker of ${directory} end only with a restart: it has no dynamic-security plugin`,
+        next,
+      );
     }
-    await endSessions(settings, await control, owed.map(({ userName }) => userName));
+    await endSessions(
+      settings,
+      await control,
+      owed.map(({ userName }) => userName),
+    );
     for (const name of namesOf(owed)) {
       const state = this.entries.get(name)?.state;
       // What waits for the old holder is not for a new one.
@@ -179,7 +219,10 @@ class OutputSync {
 
   #done(output: Output, loading: Loading | undefined, ended: readonly string[]): Synced {
     const loaded = loading === undefined ? {} : { loaded: loading !== "silent" };
-    return { output, result: { directory: output.directory, changed: [...this.#changed], reloaded: this.#reloaded, ...loaded, ended, held: [] } };
+    return {
+      output,
+      result: { directory: output.directory, changed: [...this.#changed], reloaded: this.#reloaded, ...loaded, ended, held: [] },
+    };
   }
 
   async #failed(before: Output, owed: Output["owed"], problem: HawserError): Promise<Synced> {
@@ -189,7 +232,15 @@ class OutputSync {
       await this.#write(before, stillOwed, ONE_TRY_MS).catch(() => undefined);
     }
     const held = namesOf(stillOwed.filter(({ hold }) => hold === "now"));
-    const result = { directory: before.directory, changed: [...this.#changed], reloaded: this.#reloaded, loaded: problem.code === "SESSIONS_NOT_ENDED", ended: [], held, problem };
+    const result = {
+      directory: before.directory,
+      changed: [...this.#changed],
+      reloaded: this.#reloaded,
+      loaded: problem.code === "SESSIONS_NOT_ENDED",
+      ended: [],
+      held,
+      problem,
+    };
     return { output: { ...before, owed: stillOwed }, result };
   }
 }
@@ -203,5 +254,9 @@ function someOf(names: readonly string[]): string {
 }
 
 function gone(directory: string): HawserError {
-  return new HawserError("OUTPUT_GONE", `the broker configuration in ${directory} no longer exists and will not be updated any more`, "If it is still needed, write it again with `hawser broker config`.");
+  return new HawserError(
+    "OUTPUT_GONE",
+    `the broker configuration in ${directory} no longer exists and will not be updated any more`,
+    "If it is still needed, write it again with `hawser broker config`.",
+  );
 }

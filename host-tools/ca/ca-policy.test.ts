@@ -19,7 +19,10 @@ const code = (expected: string): unknown => expect.objectContaining({ code: expe
 /** The built-in policy with a site, a viewer of one site, and reports under another name. */
 const OWN = DEFAULT_POLICY_TEXT.replace("name: default", "name: own\nattributes: { site: { values: [b1, b2] } }")
   .replace("topic: up/#", "topic: reports/#")
-  .replace("limits:", `  viewer:\n    grants:\n      - allow: read\n        channels: [device.up]\n        scope: { site: "{site}" }\n\nlimits:`);
+  .replace(
+    "limits:",
+    `  viewer:\n    grants:\n      - allow: read\n        channels: [device.up]\n        scope: { site: "{site}" }\n\nlimits:`,
+  );
 
 interface Place extends WrittenBrokerConfig {
   readonly mtlsPort: number;
@@ -27,11 +30,27 @@ interface Place extends WrittenBrokerConfig {
 
 async function configured(ca: CertificateAuthority): Promise<Place> {
   const [mtlsPort, pskPort] = await freePorts();
-  return { mtlsPort, ...(await ca.writeBrokerConfig({ engine: "mosquitto", out: join(scene.directory(), "broker"), mtlsPort, pskPort, bind: "127.0.0.1" })) };
+  return {
+    mtlsPort,
+    ...(await ca.writeBrokerConfig({ engine: "mosquitto", out: join(scene.directory(), "broker"), mtlsPort, pskPort, bind: "127.0.0.1" })),
+  };
 }
 
 async function connect({ chainPem, keyPem, trustAnchorPem }: ClientCredentials, port: number, clientId: string): Promise<MqttClient> {
-  return scene.client(await mqtt.connectAsync({ host: "127.0.0.1", port, protocol: "mqtts", protocolVersion: 5, clientId, ca: trustAnchorPem, cert: chainPem, key: keyPem, servername: "localhost", reconnectPeriod: 0 }));
+  return scene.client(
+    await mqtt.connectAsync({
+      host: "127.0.0.1",
+      port,
+      protocol: "mqtts",
+      protocolVersion: 5,
+      clientId,
+      ca: trustAnchorPem,
+      cert: chainPem,
+      key: keyPem,
+      servername: "localhost",
+      reconnectPeriod: 0,
+    }),
+  );
 }
 
 const acl = ({ directory }: WrittenBrokerConfig): string => readFileSync(join(directory, "mtls.acl"), "utf8");
@@ -106,13 +125,23 @@ describe("a CA's policy", () => {
     const refused = [
       ["the enrolment authority", without("      - allow: write\n        channels: [device.response]\n")],
       ["every operator", DEFAULT_POLICY_TEXT.replace(/ {6}- allow: write\n {8}channels: \[device.down\]\n/g, "")],
-      ["every device", DEFAULT_POLICY_TEXT.replace("base: devices/{id}", "base: devices/{site}/{id}").replace("name: default", "name: d\nattributes: { site: {} }").replace('topics: ["devices/#"]', 'topics: ["x"]')],
+      [
+        "every device",
+        DEFAULT_POLICY_TEXT.replace("base: devices/{id}", "base: devices/{site}/{id}")
+          .replace("name: default", "name: d\nattributes: { site: {} }")
+          .replace('topics: ["devices/#"]', 'topics: ["x"]'),
+      ],
     ] as const;
     for (const [who, text] of refused) {
-      await expect(ca.applyPolicy(text)).rejects.toEqual(expect.objectContaining({ code: "POLICY_CUTS_OFF", message: expect.stringContaining(who) as string }));
+      await expect(ca.applyPolicy(text)).rejects.toEqual(
+        expect.objectContaining({ code: "POLICY_CUTS_OFF", message: expect.stringContaining(who) as string }),
+      );
       expect(existsSync(join(ca.directory, "policy.yaml"))).toBe(false);
     }
-    await expect(ca.applyPolicy(DEFAULT_POLICY_TEXT.replace("base: devices/{id}", "base: home/{id}"))).rejects.toMatchObject({ code: "POLICY_CUTS_OFF", message: expect.stringContaining("could not renew") as string });
+    await expect(ca.applyPolicy(DEFAULT_POLICY_TEXT.replace("base: devices/{id}", "base: home/{id}"))).rejects.toMatchObject({
+      code: "POLICY_CUTS_OFF",
+      message: expect.stringContaining("could not renew") as string,
+    });
     expect(await ca.applyPolicy(refused[0][1], { force: true })).toMatchObject({ changed: true });
   });
 
@@ -120,11 +149,17 @@ describe("a CA's policy", () => {
     const ca = await scene.ca();
     const place = await configured(ca);
     await expect(ca.applyPolicy("version: 2\n")).rejects.toEqual(code("POLICY_INVALID"));
-    const timed = OWN.replace('scope: { site: "{site}" }', 'scope: { site: "{site}" }\n        when: { times: [{ from: "08:00", to: "17:00" }] }');
+    const timed = OWN.replace(
+      'scope: { site: "{site}" }',
+      'scope: { site: "{site}" }\n        when: { times: [{ from: "08:00", to: "17:00" }] }',
+    );
     await ca.applyPolicy(OWN);
     await ca.issueClient({ name: "board", role: "viewer" });
     const before = acl(place);
-    await expect(ca.applyPolicy(timed)).rejects.toMatchObject({ code: "POLICY_INVALID", message: expect.stringMatching(/cannot say times of access/) as string });
+    await expect(ca.applyPolicy(timed)).rejects.toMatchObject({
+      code: "POLICY_INVALID",
+      message: expect.stringMatching(/cannot say times of access/) as string,
+    });
     expect(acl(place)).toBe(before);
     expect(await ca.policyText()).toBe(OWN);
   });

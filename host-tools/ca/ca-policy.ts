@@ -47,15 +47,24 @@ export function brokerPolicyOf(files: CaFiles, entries: ReadonlyMap<string, Regi
 const VALID_ROLE = /^[a-z0-9][a-z0-9._-]{0,31}$/;
 
 /**
- * Returns `role` when it may be given to a device: one the policy has for devices or, where it has a default for them, any word but a client's role.
+ * Returns `role` when it may be given to a device: one the policy has for devices or, where it has a default for them, any word but a
+ * client's role.
  * @throws HawserError `INVALID_ROLE`
  */
 export function checkDeviceRole(policy: Policy, role: string): string {
   if (policy.roles.get(role)?.for === "clients") {
-    throw new HawserError("INVALID_ROLE", `the role ${role} belongs to clients that are not devices`, "Choose another role for the device, or use `hawser issue` for a client.");
+    throw new HawserError(
+      "INVALID_ROLE",
+      `the role ${role} belongs to clients that are not devices`,
+      "Choose another role for the device, or use `hawser issue` for a client.",
+    );
   }
   if (!VALID_ROLE.test(role)) {
-    throw new HawserError("INVALID_ROLE", `invalid role ${JSON.stringify(role)}`, "Use up to 32 lower-case letters, digits, '.', '_' and '-', starting with a letter or digit.");
+    throw new HawserError(
+      "INVALID_ROLE",
+      `invalid role ${JSON.stringify(role)}`,
+      "Use up to 32 lower-case letters, digits, '.', '_' and '-', starting with a letter or digit.",
+    );
   }
   if (policy.roles.has(role) || policy.defaultDeviceRole !== undefined) return role;
   throw new HawserError("INVALID_ROLE", `the policy has no role ${role} for devices`, `Choose one of ${rolesFor(policy, "devices")}.`);
@@ -88,7 +97,12 @@ export interface AppliedPolicy {
  * @param force even if no authority, no operator or no device is left with its rights
  * @throws PolicyError (`POLICY_INVALID`) naming lines; HawserError `POLICY_CUTS_OFF`, `OUTPUT_REFUSED`, and those of every change
  */
-export async function applyPolicy(ca: CaContext, text: string, force: boolean, factsOf: (draft: Draft) => BrokerFacts): Promise<AppliedPolicy> {
+export async function applyPolicy(
+  ca: CaContext,
+  text: string,
+  force: boolean,
+  factsOf: (draft: Draft) => BrokerFacts,
+): Promise<AppliedPolicy> {
   return ca.store.change(async (draft) => {
     const policy = parsePolicy(text, "the policy");
     const names = namesOf(draft.entries.values());
@@ -116,7 +130,12 @@ async function tryEverywhere(ca: CaContext, draft: Draft, facts: BrokerFacts): P
   if (mosquitto === undefined) return;
   for (const { directory, settings } of readOutputs(draft)) {
     const problem = await tryConfiguration(mosquitto, join(ca.directory, DIRECTORIES.trial), settings, facts);
-    if (problem !== undefined) throw new HawserError("OUTPUT_REFUSED", `mosquitto cannot load this policy for ${directory}: ${problem}`, "Nothing was changed. Report this with the versions of hawser and mosquitto.");
+    if (problem !== undefined)
+      throw new HawserError(
+        "OUTPUT_REFUSED",
+        `mosquitto cannot load this policy for ${directory}: ${problem}`,
+        "Nothing was changed. Report this with the versions of hawser and mosquitto.",
+      );
   }
 }
 
@@ -129,29 +148,55 @@ function refuseCutOff(before: Policy, after: Policy, names: NameDirectory): void
   for (const [who, belongs] of groups) {
     const active = [...names.all()].filter((principal) => principal.active);
     if (!active.some((principal) => belongs(before, principal)) || active.some((principal) => belongs(after, principal))) continue;
-    throw new HawserError("POLICY_CUTS_OFF", `this policy cuts off ${who}`, "Check with `hawser policy diff`. To apply it anyway, use --force.");
+    throw new HawserError(
+      "POLICY_CUTS_OFF",
+      `this policy cuts off ${who}`,
+      "Check with `hawser policy diff`. To apply it anyway, use --force.",
+    );
   }
   const [moved] = movedIdentity(after);
-  if (moved !== undefined) throw new HawserError("POLICY_CUTS_OFF", `devices could not renew their certificates: ${moved.className}.${moved.name} is not where they look`, "See `hawser policy check`; apply it with --force for devices that are not hawser's.");
+  if (moved !== undefined)
+    throw new HawserError(
+      "POLICY_CUTS_OFF",
+      `devices could not renew their certificates: ${moved.className}.${moved.name} is not where they look`,
+      "See `hawser policy check`; apply it with --force for devices that are not hawser's.",
+    );
 }
 
 /** Reads requests for certificates and answers them. */
 function isAuthority(policy: Policy, principal: Principal): boolean {
-  return hasRight(policy, principal, "subscribe", ({ recovery, direction }) => recovery && direction === "up") && hasRight(policy, principal, "publish", ({ recovery, direction }) => recovery && direction === "down");
+  return (
+    hasRight(policy, principal, "subscribe", ({ recovery, direction }) => recovery && direction === "up") &&
+    hasRight(policy, principal, "publish", ({ recovery, direction }) => recovery && direction === "down")
+  );
 }
 
 function isOperator(policy: Policy, principal: Principal): boolean {
   return hasRight(policy, principal, "publish", ({ recovery, direction }) => !recovery && direction === "down");
 }
 
-function hasRight(policy: Policy, principal: Principal, access: "publish" | "subscribe", isWanted: (channel: { recovery: boolean; direction: string }) => boolean): boolean {
+function hasRight(
+  policy: Policy,
+  principal: Principal,
+  access: "publish" | "subscribe",
+  isWanted: (channel: { recovery: boolean; direction: string }) => boolean,
+): boolean {
   if (principal.kind !== "client") return false;
-  return roleOf(policy, principal)?.rules.some((rule) => rule.effect === "allow" && rule.access === access && rule.channel !== undefined && isWanted(rule.channel)) === true;
+  return (
+    roleOf(policy, principal)?.rules.some(
+      (rule) => rule.effect === "allow" && rule.access === access && rule.channel !== undefined && isWanted(rule.channel),
+    ) === true
+  );
 }
 
 function isServedDevice(policy: Policy, principal: Principal): boolean {
   if (principal.kind !== "device") return false;
-  return roleOf(policy, principal)?.rules.some(({ own, template }) => own && template.every((level) => level.kind !== "placeholder" || attributeOf(policy, principal, level.name) !== undefined)) === true;
+  return (
+    roleOf(policy, principal)?.rules.some(
+      ({ own, template }) =>
+        own && template.every((level) => level.kind !== "placeholder" || attributeOf(policy, principal, level.name) !== undefined),
+    ) === true
+  );
 }
 
 export interface NameSettings {
@@ -207,9 +252,18 @@ function checkAttributes(policy: Policy, entry: RegistryEntry, set: NameSettings
   for (const [name, value] of Object.entries(set)) {
     if (value === undefined) continue;
     const definition = policy.attributes.get(name);
-    if (definition === undefined) throw new HawserError("INVALID_ATTRIBUTE", `the policy has no attribute ${JSON.stringify(name)}`, `Declare it under attributes, or choose one of ${[...policy.attributes.keys()].join(", ") || "(none)"}.`);
+    if (definition === undefined)
+      throw new HawserError(
+        "INVALID_ATTRIBUTE",
+        `the policy has no attribute ${JSON.stringify(name)}`,
+        `Declare it under attributes, or choose one of ${[...policy.attributes.keys()].join(", ") || "(none)"}.`,
+      );
     if (attributeOf(policy, principal, name) === value) continue;
-    const allowed = definition.values?.join(", ") ?? (definition.pattern === undefined ? "a letter or digit, then letters, digits, blanks and . _ : @ -" : `something that matches ${definition.pattern.source.slice(4, -2)}`);
+    const allowed =
+      definition.values?.join(", ") ??
+      (definition.pattern === undefined
+        ? "a letter or digit, then letters, digits, blanks and . _ : @ -"
+        : `something that matches ${definition.pattern.source.slice(4, -2)}`);
     throw new HawserError("INVALID_ATTRIBUTE", `${name} cannot be ${JSON.stringify(value)}`, `It must be ${allowed}.`);
   }
 }

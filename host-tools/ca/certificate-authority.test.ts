@@ -21,7 +21,14 @@ const code = (expected: string): unknown => expect.objectContaining({ code: expe
 /** Every file below a directory with a hash of its content. */
 function picture(directory: string): Record<string, string> {
   const files = readdirSync(directory, { recursive: true, encoding: "utf8" }).filter((name) => statSync(join(directory, name)).isFile());
-  return Object.fromEntries(files.sort().map((name) => [name, createHash("sha256").update(readFileSync(join(directory, name))).digest("hex")]));
+  return Object.fromEntries(
+    files.sort().map((name) => [
+      name,
+      createHash("sha256")
+        .update(readFileSync(join(directory, name)))
+        .digest("hex"),
+    ]),
+  );
 }
 
 /** The operation fails with this code and leaves every file as it was. */
@@ -36,18 +43,33 @@ function chainIsGood(ca: CertificateAuthority, chain: readonly Uint8Array[]): vo
   const pem = (ders: readonly Uint8Array[]): string => ders.map((der) => new X509Certificate(der).toString()).join("");
   writeFileSync(join(directory, "leaf.pem"), pem(chain.slice(0, 1)));
   writeFileSync(join(directory, "middle.pem"), pem(chain.slice(1)));
-  const files = ["-CAfile", join(ca.directory, "root.crt.pem"), "-untrusted", join(directory, "middle.pem"), "-CRLfile", join(ca.directory, "crl.pem")];
-  execFileSync("openssl", ["verify", "-x509_strict", "-purpose", "sslclient", "-crl_check_all", ...files, join(directory, "leaf.pem")], { stdio: "pipe" });
+  const files = [
+    "-CAfile",
+    join(ca.directory, "root.crt.pem"),
+    "-untrusted",
+    join(directory, "middle.pem"),
+    "-CRLfile",
+    join(ca.directory, "crl.pem"),
+  ];
+  execFileSync("openssl", ["verify", "-x509_strict", "-purpose", "sslclient", "-crl_check_all", ...files, join(directory, "leaf.pem")], {
+    stdio: "pipe",
+  });
 }
 
 describe("making a CA", () => {
   it("makes it in an empty directory, private, and never twice", async () => {
     const directory = join(scene.directory(), "a", "ca");
     mkdirSync(directory, { recursive: true });
-    await initCa(directory, { name: "Plant 7", passphrase: PASSPHRASE, scryptCost: TEST_SCRYPT_COST, brokerHosts: ["mqtt.example.com", "10.0.0.5"] });
+    await initCa(directory, {
+      name: "Plant 7",
+      passphrase: PASSPHRASE,
+      scryptCost: TEST_SCRYPT_COST,
+      brokerHosts: ["mqtt.example.com", "10.0.0.5"],
+    });
     const before = picture(directory);
     expect(Object.keys(before)).toEqual(expect.arrayContaining(["ca.json", "keys/root.sealed", "crl.pem", "audit.jsonl", "revision"]));
-    for (const name of readdirSync(directory, { recursive: true, encoding: "utf8" })) expect(statSync(join(directory, name)).mode & 0o077, name).toBe(0);
+    for (const name of readdirSync(directory, { recursive: true, encoding: "utf8" }))
+      expect(statSync(join(directory, name)).mode & 0o077, name).toBe(0);
     expect(statSync(directory).mode & 0o777).toBe(0o700);
     await expect(initCa(directory, { name: "Plant 7", passphrase: PASSPHRASE })).rejects.toEqual(code("CA_EXISTS"));
     expect(picture(directory)).toEqual(before);
@@ -135,14 +157,20 @@ describe("provisioning", () => {
     await ca.activate(reservation);
     chainIsGood(ca, identity.chain);
     const leaf = new X509Certificate(identity.chain[0] ?? new Uint8Array());
-    expect([leaf.subject, leaf.serialNumber.toLowerCase(), Date.parse(leaf.validTo)]).toEqual(["CN=dev1", identity.serial, identity.notAfterMs]);
+    expect([leaf.subject, leaf.serialNumber.toLowerCase(), Date.parse(leaf.validTo)]).toEqual([
+      "CN=dev1",
+      identity.serial,
+      identity.notAfterMs,
+    ]);
     expect(identity.psk).toHaveLength(32);
     expect((await ca.brokerMaterial()).pskFor("dev1")).toEqual(identity.psk);
     const everything = Object.keys(picture(ca.directory)).map((file) => readFileSync(join(ca.directory, file)));
     for (const form of [identity.psk, Buffer.from(identity.psk.toString("hex")), Buffer.from(identity.psk.toString("base64"))]) {
       expect(everything.some((content) => content.includes(form))).toBe(false);
     }
-    expect(openCaReadOnly(ca.directory).list()).toMatchObject([{ name: "dev1", kind: "device", role: "sensor", state: "active", serial: identity.serial }]);
+    expect(openCaReadOnly(ca.directory).list()).toMatchObject([
+      { name: "dev1", kind: "device", role: "sensor", state: "active", serial: identity.serial },
+    ]);
     expect(verifyAudit(ca.directory)).toMatchObject({ ok: true, lines: 4 });
   });
 
@@ -155,7 +183,9 @@ describe("provisioning", () => {
     await refused(ca, "ID_EXISTS", () => ca.reserve({ id: "backend-1", role: "sensor", replace: true }));
     await refused(ca, "ID_EXISTS", () => ca.issueClient({ name: "dev1", role: "backend", replace: true }));
     await refused(ca, "ID_EXISTS", () => ca.issueClient({ name: "backend-1", role: "backend" }));
-    await expect(ca.issueClient({ name: "backend-1", role: "backend" })).rejects.toMatchObject({ nextStep: expect.stringContaining("--replace") as string });
+    await expect(ca.issueClient({ name: "backend-1", role: "backend" })).rejects.toMatchObject({
+      nextStep: expect.stringContaining("--replace") as string,
+    });
     await refused(ca, "INVALID_ROLE", () => ca.reserve({ id: "dev2", role: "operator" }));
     await refused(ca, "INVALID_ROLE", () => ca.issueClient({ name: "x", role: "sensor" }));
     for (const id of ["a/b", "a+", "#", "a\0b", "", "x".repeat(65), "-a", "../../etc/passwd"]) {
@@ -189,7 +219,11 @@ describe("provisioning", () => {
     await ca.abandon(late);
     expect((await ca.brokerMaterial()).revokedSerials).toContain(serial);
     await provisionDevice(ca, "dev1");
-    expect(openCaReadOnly(ca.directory).get("dev1").certificates.filter(({ status }) => status === "active")).toHaveLength(1);
+    expect(
+      openCaReadOnly(ca.directory)
+        .get("dev1")
+        .certificates.filter(({ status }) => status === "active"),
+    ).toHaveLength(1);
   });
 
   it("refuses a request that is not for this name or not sound, and keeps the reservation usable", async () => {
@@ -233,7 +267,11 @@ function encodedRequest(name: string, { publicKey, privateKey }: KeyPairKeyObjec
   const { x = "", y = "" } = publicKey.export({ format: "jwk" });
   const [xBytes, yBytes] = [Buffer.from(x, "base64url"), Buffer.from(y, "base64url")];
   const parity = (yBytes.at(-1) ?? 0) & 1;
-  const points = { compressed: [Buffer.of(2 + parity), xBytes], hybrid: [Buffer.of(6 + parity), xBytes, yBytes], uncompressed: [Buffer.of(4), xBytes, yBytes] };
+  const points = {
+    compressed: [Buffer.of(2 + parity), xBytes],
+    hybrid: [Buffer.of(6 + parity), xBytes, yBytes],
+    uncompressed: [Buffer.of(4), xBytes, yBytes],
+  };
   const tlv = (tag: number, ...parts: Uint8Array[]): Buffer => {
     const body = Buffer.concat(parts);
     return Buffer.concat([Buffer.of(tag, ...(body.length < 128 ? [body.length] : [0x81, body.length])), body]);
@@ -253,7 +291,12 @@ describe("enrolment", () => {
     const first = await ca.issueFromCsr("dev1", csr);
     const before = picture(ca.directory);
     const second = await ca.issueFromCsr("dev1", csr);
-    expect([first.repeated, second.repeated, second.serial, second.chain]).toEqual([false, true, first.serial, first.chain.map((der) => Buffer.from(der))]);
+    expect([first.repeated, second.repeated, second.serial, second.chain]).toEqual([
+      false,
+      true,
+      first.serial,
+      first.chain.map((der) => Buffer.from(der)),
+    ]);
     expect(picture(ca.directory)).toEqual(before);
     chainIsGood(ca, first.chain);
     expect((await ca.brokerMaterial()).revokedSerials.size).toBe(0);
@@ -261,7 +304,11 @@ describe("enrolment", () => {
     expect(await ca.retireOlder("dev1", first.serial)).toEqual([]);
     expect(await ca.retireOlder("dev1", device.serial)).toEqual([]);
     expect([...(await ca.brokerMaterial()).revokedSerials]).toEqual([device.serial]);
-    expect(openCaReadOnly(ca.directory).get("dev1").certificates.map(({ status }) => status)).toEqual(["superseded", "active"]);
+    expect(
+      openCaReadOnly(ca.directory)
+        .get("dev1")
+        .certificates.map(({ status }) => status),
+    ).toEqual(["superseded", "active"]);
     await expect(ca.retireOlder("dev1", "abc")).rejects.toEqual(code("UNKNOWN_CERTIFICATE"));
   });
 
@@ -343,7 +390,10 @@ describe("revoking", () => {
   it("takes certificate and PSK, or the certificate alone", async () => {
     const ca = await scene.ca();
     const device = await provisionDevice(ca, "dev1");
-    expect(await ca.revoke({ id: "dev1", certificateOnly: true })).toMatchObject({ state: "certificate-revoked", serials: [device.serial] });
+    expect(await ca.revoke({ id: "dev1", certificateOnly: true })).toMatchObject({
+      state: "certificate-revoked",
+      serials: [device.serial],
+    });
     expect((await ca.brokerMaterial()).pskFor("dev1")).toEqual(device.psk);
     expect(await ca.revoke({ id: "dev1", reason: "cessationOfOperation" })).toMatchObject({ state: "revoked", serials: [] });
     const material = await ca.brokerMaterial();
@@ -373,14 +423,18 @@ describe("revoking", () => {
     await provisionDevice(ca, "dev1");
     await provisionDevice(ca, "dev1", true);
     await ca.revoke({ id: "dev1", reason: "keyCompromise" });
-    for (const again of [{ id: "dev1" }, { id: "dev1", reason: "privilegeWithdrawn" }]) expect(await ca.revoke(again)).toMatchObject({ state: "revoked", reason: "keyCompromise", serials: [] });
-    await expect(ca.revoke({ id: "dev1", certificateOnly: true })).rejects.toMatchObject({ message: expect.stringContaining("revoked (keyCompromise)") as string });
+    for (const again of [{ id: "dev1" }, { id: "dev1", reason: "privilegeWithdrawn" }])
+      expect(await ca.revoke(again)).toMatchObject({ state: "revoked", reason: "keyCompromise", serials: [] });
+    await expect(ca.revoke({ id: "dev1", certificateOnly: true })).rejects.toMatchObject({
+      message: expect.stringContaining("revoked (keyCompromise)") as string,
+    });
   });
 
   it("drops certificates from the list when they have expired, and renews the list before it does", async () => {
     let now = Date.now();
     const ca = await scene.ca({ lifetimesMs: { device: 60_000 } }, { now: () => now });
-    const crl = (): string => execFileSync("openssl", ["crl", "-in", join(ca.directory, "crl.pem"), "-noout", "-text"], { encoding: "utf8" });
+    const crl = (): string =>
+      execFileSync("openssl", ["crl", "-in", join(ca.directory, "crl.pem"), "-noout", "-text"], { encoding: "utf8" });
     const { serial } = await provisionDevice(ca, "dev1");
     await ca.revoke({ id: "dev1" });
     expect(crl().toLowerCase()).toContain(serial);

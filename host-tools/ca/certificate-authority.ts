@@ -1,4 +1,7 @@
-/** An opened CA: every operation there is on it. Each change is whole, audited, and carried to the broker configurations before the call resolves. */
+/**
+ * An opened CA: every operation there is on it. Each change is whole, audited, and carried to the broker configurations before the call
+ * resolves.
+ */
 import { resolve } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { recoveryIdentity } from "../../sdk/identity/device-id.js";
@@ -52,7 +55,10 @@ import { CaStore } from "../ca-directory/ca-store.js";
 import type { Draft } from "../ca-directory/ca-store.js";
 
 export interface OpenOptions {
-  /** Told what became of each broker configuration that changed, or has a problem or had one; without it, Node prints a warning for each problem. */
+  /**
+   * Told what became of each broker configuration that changed, or has a problem or had one; without it, Node prints a warning for each
+   * problem.
+   */
   readonly onOutput?: (result: OutputResult) => void;
   /** Wall time, milliseconds since the epoch. */
   readonly now?: () => number;
@@ -65,7 +71,11 @@ export interface OpenOptions {
  *
  * @throws HawserError `NOT_A_CA`, `WRONG_PASSPHRASE`, `CA_CORRUPT` naming the file, `CA_VERSION`, `CA_BUSY`, `STORAGE_FAILED`
  */
-export async function openCa(directory: string, passphrase: string, { onOutput = warnOfOutput, now = Date.now, signerFor = tokenSigners(pinSource()) }: OpenOptions = {}): Promise<CertificateAuthority> {
+export async function openCa(
+  directory: string,
+  passphrase: string,
+  { onOutput = warnOfOutput, now = Date.now, signerFor = tokenSigners(pinSource()) }: OpenOptions = {},
+): Promise<CertificateAuthority> {
   // Absolute: mosquitto, which tries configurations, works in another directory.
   const path = resolve(directory);
   const sealing = unlock(path, readRecord(path), passphrase);
@@ -120,7 +130,7 @@ class OpenedKeys {
     if (hashes === this.hashes) return;
     const record = parseRecord(files);
     const isResealed = record.check !== this.record.check && this.nextSealing !== undefined;
-    this.keys = await readKeys(files, isResealed ? this.nextSealing ?? this.keys.sealing : this.keys.sealing, this.signerFor);
+    this.keys = await readKeys(files, isResealed ? (this.nextSealing ?? this.keys.sealing) : this.keys.sealing, this.signerFor);
     this.record = record;
     this.hashes = hashes;
   }
@@ -137,7 +147,9 @@ function remembered(signerFor: SignerFor): SignerFor {
 }
 
 function hashesOfKeys({ state }: ProvedFiles): string {
-  return [FILES.record, FILES.root, FILES.issuing, FILES.rootKey, FILES.issuingKey, FILES.previous, FILES.previousKey, FILES.upper].map((file) => state.files[file]).join(" ");
+  return [FILES.record, FILES.root, FILES.issuing, FILES.rootKey, FILES.issuingKey, FILES.previous, FILES.previousKey, FILES.upper]
+    .map((file) => state.files[file])
+    .join(" ");
 }
 
 class OpenedCa implements CaContext {
@@ -195,7 +207,11 @@ export interface RevokeOutcome extends Revoked {
 export class RevocationUnproved extends HawserError {
   constructor(readonly outcome: RevokeOutcome) {
     const { directory, problem } = outcome.brokers.find(isUnproved) ?? {};
-    super("OUTPUT_FAILED", `${outcome.id} is revoked, but that it is shut out is not proved at the broker in ${directory ?? ""}: ${problem?.message ?? ""}`, problem?.nextStep);
+    super(
+      "OUTPUT_FAILED",
+      `${outcome.id} is revoked, but that it is shut out is not proved at the broker in ${directory ?? ""}: ${problem?.message ?? ""}`,
+      problem?.nextStep,
+    );
   }
 }
 
@@ -277,10 +293,12 @@ export class CertificateAuthority {
   }
 
   /**
-   * Shuts a name out, everywhere: registry, revocation list, broker configurations, and its live sessions at every configured broker, whatever their client ids.
+   * Shuts a name out, everywhere: registry, revocation list, broker configurations, and its live sessions at every configured broker,
+   * whatever their client ids.
    *
    * @throws RevocationUnproved (`OUTPUT_FAILED`) when that could not be proved at a broker; to be called again then
-   * @throws HawserError `INVALID_ID`, `INVALID_REASON`, `UNKNOWN_ID`, `NOT_A_DEVICE`, `ALREADY_REVOKED` (nothing happened), and those of every change
+   * @throws HawserError `INVALID_ID`, `INVALID_REASON`, `UNKNOWN_ID`, `NOT_A_DEVICE`, `ALREADY_REVOKED` (nothing happened), and those of
+   *   every change
    */
   async revoke(request: RevokeRequest): Promise<RevokeOutcome> {
     const before = this.#results.last;
@@ -322,7 +340,10 @@ export class CertificateAuthority {
     return importAnswer(this.#ca, text);
   }
 
-  /** A new key and certificate for the broker, for other hosts if asked: see {@link renewBrokerCertificate}. Any change of the CA renews it after two thirds of its life. */
+  /**
+   * A new key and certificate for the broker, for other hosts if asked: see {@link renewBrokerCertificate}. Any change of the CA renews it
+   * after two thirds of its life.
+   */
   renewBrokerCertificate(request?: BrokerCertificateRequest): Promise<RenewedBrokerCertificate> {
     return renewBrokerCertificate(this.#ca, request);
   }
@@ -339,7 +360,8 @@ export class CertificateAuthority {
   }
 
   /**
-   * Brings every broker configuration, and every broker that runs with one, up to date now, and ends the sessions that should have ended: those of expired certificates, and
+   * Brings every broker configuration, and every broker that runs with one, up to date now, and ends the sessions that should have ended:
+   * those of expired certificates, and
    * what could not be done before.
    *
    * @param end user names whose sessions to end as well
@@ -368,7 +390,8 @@ export class CertificateAuthority {
   }
 
   /**
-   * Gives the CA another policy, which counts on every broker at once: see {@link applyPolicy}. When a broker's configuration cannot be brought up to date,
+   * Gives the CA another policy, which counts on every broker at once: see {@link applyPolicy}. When a broker's configuration cannot be
+   * brought up to date,
    * the CA goes back to the policy it had.
    *
    * @throws HawserError as {@link applyPolicy}; `OUTPUT_FAILED` (nothing has changed in the end)
@@ -378,10 +401,16 @@ export class CertificateAuthority {
     const before = policyTextOf(store.files);
     const factsOf = (draft: Draft): CaFacts => brokerFacts(draft, keys, draft.entries);
     const applied = await applyPolicy(this.#ca, text, force, factsOf);
-    const failed = applied.changed ? this.#results.last.find((result) => result.problem !== undefined && result.problem.code !== "OUTPUT_GONE") : undefined;
+    const failed = applied.changed
+      ? this.#results.last.find((result) => result.problem !== undefined && result.problem.code !== "OUTPUT_GONE")
+      : undefined;
     if (failed === undefined) return applied;
     await applyPolicy(this.#ca, before, true, factsOf);
-    throw new HawserError("OUTPUT_FAILED", `the policy was rolled back: the broker configuration in ${failed.directory} could not be brought up to date: ${failed.problem?.message ?? ""}`, "Fix that, then apply the policy again.");
+    throw new HawserError(
+      "OUTPUT_FAILED",
+      `the policy was rolled back: the broker configuration in ${failed.directory} could not be brought up to date: ${failed.problem?.message ?? ""}`,
+      "Fix that, then apply the policy again.",
+    );
   }
 
   /** The text of the policy the CA has now. */

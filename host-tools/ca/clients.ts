@@ -18,8 +18,10 @@ export interface ClientRequest {
   /** Milliseconds; the CA's own setting when left out. */
   readonly lifetimeMs?: number;
   /**
-   * Writes the credentials down, before the registry knows them: what it throws leaves everything as it was. Without it a disk that is full would leave a name whose key
-   * nobody has. They are good only once `issueClient` resolves; should it reject, the change may still be finished by whoever opens the CA next.
+   * Writes the credentials down, before the registry knows them: what it throws leaves everything as it was. Without it a disk that is full
+   * would leave a name whose key
+   * nobody has. They are good only once `issueClient` resolves; should it reject, the change may still be finished by whoever opens the CA
+   * next.
    */
   readonly keep?: (credentials: ClientCredentials) => void;
 }
@@ -40,7 +42,10 @@ export interface ClientCredentials {
  *
  * @throws HawserError `INVALID_ID`, `RESERVED_NAME`, `INVALID_ROLE`, `ID_EXISTS`, and those of `keep` and of every change
  */
-export async function issueClient(ca: CaContext, { name, role, replace = false, lifetimeMs = ca.record.lifetimesMs.client, keep }: ClientRequest): Promise<ClientCredentials> {
+export async function issueClient(
+  ca: CaContext,
+  { name, role, replace = false, lifetimeMs = ca.record.lifetimesMs.client, keep }: ClientRequest,
+): Promise<ClientCredentials> {
   checkClientName(checkId(name), role, ca.record.brokerHosts);
   return ca.store.change(async (draft) => {
     const clientRole = checkClientRole(policyOf(draft), role);
@@ -50,8 +55,17 @@ export async function issueClient(ca: CaContext, { name, role, replace = false, 
     const { record, der } = await issueLeaf(ca.keys, name, publicKey, { kind: "client" }, draft.nowMs, lifetimeMs);
     const issued = { ...credentials(ca.keys, keyPem, der), serial: record.serial, notAfterMs: record.notAfterMs };
     keep?.(issued);
-    const fresh: RegistryEntry = { v: 1, kind: "client", name, role: clientRole, state: "active", createdAtMs: draft.nowMs, certificates: [] };
-    const cleared = before === undefined ? fresh : withAllRevoked({ ...before, role: clientRole, state: "active" }, "superseded", draft.nowMs);
+    const fresh: RegistryEntry = {
+      v: 1,
+      kind: "client",
+      name,
+      role: clientRole,
+      state: "active",
+      createdAtMs: draft.nowMs,
+      certificates: [],
+    };
+    const cleared =
+      before === undefined ? fresh : withAllRevoked({ ...before, role: clientRole, state: "active" }, "superseded", draft.nowMs);
     draft.put({ ...withCertificate(cleared, record, draft.nowMs), currentSerial: record.serial });
     draft.record({ event: "client-issued", name, role: clientRole, serial: record.serial });
     return issued;
@@ -62,7 +76,12 @@ export async function issueClient(ca: CaContext, { name, role, replace = false, 
  * Credentials that are in no registry and therefore have no rights on a broker but to connect: for removing what a
  * broker keeps for a name that has been shut out, and for telling a broker to end sessions. Only ever in memory.
  */
-export async function passingCredentials(keys: CaKeys, name: string, nowMs: number, lifetimeMs: number): Promise<Pick<ClientCredentials, "keyPem" | "chainPem" | "trustAnchorPem">> {
+export async function passingCredentials(
+  keys: CaKeys,
+  name: string,
+  nowMs: number,
+  lifetimeMs: number,
+): Promise<Pick<ClientCredentials, "keyPem" | "chainPem" | "trustAnchorPem">> {
   const { keyPem, publicKey } = await newKeyPair();
   const { der } = await issueLeaf(keys, name, publicKey, { kind: "client" }, nowMs, lifetimeMs);
   return credentials(keys, keyPem, der);
@@ -81,5 +100,9 @@ async function newKeyPair(): Promise<{ keyPem: string; publicKey: Uint8Array }> 
 
 function nameExists(entry: RegistryEntry): HawserError {
   if (entry.kind === "device") return new HawserError("ID_EXISTS", `the name ${entry.name} belongs to a device`, "Choose another name.");
-  return new HawserError("ID_EXISTS", `the client ${entry.name} already exists`, "Choose another name, or use --replace to revoke its certificates and issue a new one.");
+  return new HawserError(
+    "ID_EXISTS",
+    `the client ${entry.name} already exists`,
+    "Choose another name, or use --replace to revoke its certificates and issue a new one.",
+  );
 }

@@ -38,7 +38,8 @@ export interface CaContext {
 }
 
 /**
- * Reads the CA's certificates and unseals its keys; each pair is proved to belong together. Of a key that is kept elsewhere, the sealed file holds the reference: it is proved
+ * Reads the CA's certificates and unseals its keys; each pair is proved to belong together. Of a key that is kept elsewhere, the sealed
+ * file holds the reference: it is proved
  * by each of its signatures.
  *
  * @throws HawserError `CA_CORRUPT`
@@ -53,12 +54,19 @@ export async function readKeys(files: CaFiles, sealing: Buffer, signerFor: Signe
   };
 }
 
-async function readIssuer(files: CaFiles, certificateFile: string, keyFile: string, sealing: Buffer, signerFor: SignerFor): Promise<Issuer> {
+async function readIssuer(
+  files: CaFiles,
+  certificateFile: string,
+  keyFile: string,
+  sealing: Buffer,
+  signerFor: SignerFor,
+): Promise<Issuer> {
   const certificate = readCertificates(files, certificateFile)[0];
   if (certificate === undefined) throw corrupt(join(files.directory, certificateFile), "it is empty");
   const key = readSealedKey(files, keyFile, sealing);
   try {
-    if (!isReference(key) && !keyMatches(new X509Certificate(certificate).publicKey, key)) throw corrupt(join(files.directory, certificateFile), `it does not belong to ${keyFile}`);
+    if (!isReference(key) && !keyMatches(new X509Certificate(certificate).publicKey, key))
+      throw corrupt(join(files.directory, certificateFile), `it does not belong to ${keyFile}`);
     return { certificate, signer: await signerOf(certificate, key, signerFor) };
   } finally {
     key.fill(0);
@@ -131,18 +139,35 @@ export interface IssuedCertificate {
  * @param lifetimeMs from now; cut short where the issuing CA itself ends
  * @throws HawserError `ISSUER_EXPIRED`, `BAD_DURATION`
  */
-export async function issueLeaf(keys: CaKeys, commonName: string, publicKey: Uint8Array, profile: Profile, nowMs: number, lifetimeMs: number): Promise<IssuedCertificate> {
-  if (!(lifetimeMs >= MIN_LIFETIME_MS)) throw new HawserError("BAD_DURATION", `a certificate cannot live for ${lifetimeMs} ms`, "Give at least one second.");
+export async function issueLeaf(
+  keys: CaKeys,
+  commonName: string,
+  publicKey: Uint8Array,
+  profile: Profile,
+  nowMs: number,
+  lifetimeMs: number,
+): Promise<IssuedCertificate> {
+  if (!(lifetimeMs >= MIN_LIFETIME_MS))
+    throw new HawserError("BAD_DURATION", `a certificate cannot live for ${lifetimeMs} ms`, "Give at least one second.");
   const limitMs = Date.parse(new X509Certificate(keys.issuing.certificate).validTo);
   if (limitMs <= nowMs) throw new HawserError("ISSUER_EXPIRED", "the issuing CA has expired", "Run: hawser ca rollover");
   const validity = validityFrom(nowMs, lifetimeMs, limitMs);
   const { der, serial } = await makeCertificate({ commonName, publicKey, profile, validity }, keys.issuing);
-  const record = { serial, ...wholeSeconds(validity), status: "active" as const, publicKeyHash: hashOfPublicKey(publicKey), der: Buffer.from(der).toString("base64") };
+  const record = {
+    serial,
+    ...wholeSeconds(validity),
+    status: "active" as const,
+    publicKeyHash: hashOfPublicKey(publicKey),
+    der: Buffer.from(der).toString("base64"),
+  };
   return { record, der };
 }
 
 /** X.509 knows seconds only: what is recorded has to be what the certificate says. */
-function wholeSeconds({ notBeforeMs, notAfterMs }: { notBeforeMs: number; notAfterMs: number }): { notBeforeMs: number; notAfterMs: number } {
+function wholeSeconds({ notBeforeMs, notAfterMs }: { notBeforeMs: number; notAfterMs: number }): {
+  notBeforeMs: number;
+  notAfterMs: number;
+} {
   return { notBeforeMs: Math.floor(notBeforeMs / 1000) * 1000, notAfterMs: Math.floor(notAfterMs / 1000) * 1000 };
 }
 

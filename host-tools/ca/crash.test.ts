@@ -1,5 +1,6 @@
 /**
- * Every moment at which a change can be cut off. While an operation runs, the directory is copied after each single step on the disk; each copy is what a kill at
+ * Every moment at which a change can be cut off. While an operation runs, the directory is copied after each single step on the disk; each
+ * copy is what a kill at
  * that moment leaves behind, and each has to open as a CA in which the operation happened or did not happen.
  */
 import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
@@ -17,11 +18,13 @@ const steps = vi.hoisted(() => ({ after: (): void => undefined }));
 vi.mock("node:fs", async (original) => {
   const fs = await original<Record<string, unknown>>();
   const watched = ["writeSync", "renameSync", "unlinkSync", "linkSync", "ftruncateSync", "mkdirSync"];
-  const wrap = (call: (...args: unknown[]) => unknown) => (...args: unknown[]): unknown => {
-    const result = call(...args);
-    steps.after();
-    return result;
-  };
+  const wrap =
+    (call: (...args: unknown[]) => unknown) =>
+    (...args: unknown[]): unknown => {
+      const result = call(...args);
+      steps.after();
+      return result;
+    };
   return { ...fs, ...Object.fromEntries(watched.map((name) => [name, wrap(fs[name] as (...args: unknown[]) => unknown)])) };
 });
 
@@ -55,7 +58,10 @@ function settle(copy: string): void {
   for (const lock of readdirSync(join(copy, "ca", "reservations"))) rmSync(join(copy, "ca", "reservations", lock));
 }
 
-/** Opens a copy as the next process would: at the place of the original, which the CA's files speak of, and as if nobody had seen what came later. */
+/**
+ * Opens a copy as the next process would: at the place of the original, which the CA's files speak of, and as if nobody had seen what came
+ * later.
+ */
 async function reopen(copy: string, parent: string): Promise<CertificateAuthority> {
   rmSync(parent, { recursive: true });
   renameSync(copy, parent);
@@ -169,7 +175,11 @@ describe("a change that is cut off anywhere", () => {
     for (const copy of copies) {
       const next = await reopen(copy, parentOf(ca));
       const stage = readFileSync(join(next.directory, "revision"), "utf8").split(" ")[0] ?? "";
-      if (!stages.has(stage)) stages.set(stage, openCaReadOnly(next.directory).previous !== undefined ? "done" : (await ask(next)) === key ? "same key" : "new key");
+      if (!stages.has(stage))
+        stages.set(
+          stage,
+          openCaReadOnly(next.directory).previous !== undefined ? "done" : (await ask(next)) === key ? "same key" : "new key",
+        );
     }
     expect([...stages.values()]).toEqual(["new key", "same key", "done"]);
   });

@@ -22,15 +22,20 @@ export interface EnrolOptions {
   readonly lifetimeMs?: number;
   /** When the request came, milliseconds since the epoch; without it, now. */
   readonly arrivedAtMs?: number;
-  /** At most so many new certificates of one name in an hour; 0 means no limit. Counted in the registry, so that it outlives whoever asks. */
+  /**
+   * At most so many new certificates of one name in an hour; 0 means no limit. Counted in the registry, so that it outlives whoever asks.
+   */
   readonly perHour?: number;
 }
 
 /**
- * Issues for a device that proved its name to the broker and sent a request. The same key gets the same certificate again. When this resolves, the
- * registry, the revocation list and the broker configurations know the certificate: a device whose certificate alone was revoked is let in again.
+ * Issues for a device that proved its name to the broker and sent a request. The same key gets the same certificate again. When this
+ * resolves, the
+ * registry, the revocation list and the broker configurations know the certificate: a device whose certificate alone was revoked is let in
+ * again.
  *
- * @throws HawserError `BAD_REQUEST`, `BAD_SIGNATURE`, `WRONG_SUBJECT`, `UNKNOWN_DEVICE`, `DEVICE_REVOKED`, `STALE_REQUEST` (the name lost something after
+ * @throws HawserError `BAD_REQUEST`, `BAD_SIGNATURE`, `WRONG_SUBJECT`, `UNKNOWN_DEVICE`, `DEVICE_REVOKED`, `STALE_REQUEST` (the name lost
+ *   something after
  *   it was asked for), `RATE_LIMITED`, and those of every change
  */
 export async function issueFromCsr(ca: CaContext, id: string, csr: Uint8Array, options: EnrolOptions = {}): Promise<EnrolledCertificate> {
@@ -45,7 +50,12 @@ export async function issueFromCsr(ca: CaContext, id: string, csr: Uint8Array, o
     checkRate(entry, perHour, draft.nowMs);
     const { record, der } = await issueLeaf(ca.keys, id, publicKey, { kind: "client" }, draft.nowMs, lifetimeMs);
     draft.put({ ...withCertificate(entry, record, draft.nowMs), state: "active" });
-    draft.record({ event: "enrolled", name: id, serial: record.serial, ...(entry.state === "active" ? {} : { recoveredFrom: entry.state }) });
+    draft.record({
+      event: "enrolled",
+      name: id,
+      serial: record.serial,
+      ...(entry.state === "active" ? {} : { recoveredFrom: entry.state }),
+    });
     return { chain: chainOf(ca.keys, der), serial: record.serial, notAfterMs: record.notAfterMs, repeated: false };
   });
 }
@@ -64,7 +74,9 @@ export async function retireOlder(ca: CaContext, id: string, activeSerial: strin
     if (reported === undefined) throw unknownCertificate(id, activeSerial);
     if (reported.status !== "active") return [];
     const after = withOlderSuperseded(entry, activeSerial, draft.nowMs);
-    const retired = entry.certificates.filter((record, index) => record.status === "active" && after.certificates[index]?.status !== "active").map(({ serial }) => serial);
+    const retired = entry.certificates
+      .filter((record, index) => record.status === "active" && after.certificates[index]?.status !== "active")
+      .map(({ serial }) => serial);
     if (retired.length === 0 && entry.currentSerial === activeSerial) return [];
     draft.put(after);
     draft.record({ event: "committed", name: id, serial: activeSerial, ...(retired.length > 0 ? { retired } : {}) });
@@ -74,12 +86,14 @@ export async function retireOlder(ca: CaContext, id: string, activeSerial: strin
 
 /** @throws HawserError `BAD_REQUEST` for a key that was revoked for compromise, under whatever name */
 export function checkKey(draft: Draft, publicKeyHash: string): void {
-  if (isCompromised(draft.entries.values(), publicKeyHash)) throw new HawserError("BAD_REQUEST", "the key of the certificate request was revoked for compromise", "Make a new key.");
+  if (isCompromised(draft.entries.values(), publicKeyHash))
+    throw new HawserError("BAD_REQUEST", "the key of the certificate request was revoked for compromise", "Make a new key.");
 }
 
 function enrollable(entry: RegistryEntry | undefined, id: string): RegistryEntry {
   if (entry?.kind !== "device" || entry.state === "reserved") throw unknownDevice(id);
-  if (entry.state === "revoked") throw new HawserError("DEVICE_REVOKED", `the device ${id} is revoked`, "To bring it back, provision it again with --replace.");
+  if (entry.state === "revoked")
+    throw new HawserError("DEVICE_REVOKED", `the device ${id} is revoked`, "To bring it back, provision it again with --replace.");
   return entry;
 }
 
@@ -102,7 +116,12 @@ const BACKDATED_MS = 5 * 60_000;
 
 function checkRate({ name, certificates }: RegistryEntry, perHour: number, nowMs: number): void {
   const recent = certificates.filter(({ notBeforeMs }) => notBeforeMs > nowMs - HOUR_MS - BACKDATED_MS).length;
-  if (perHour > 0 && recent >= perHour) throw new HawserError("RATE_LIMITED", `the device ${name} received ${recent} certificates within an hour`, "Wait before requesting another.");
+  if (perHour > 0 && recent >= perHour)
+    throw new HawserError(
+      "RATE_LIMITED",
+      `the device ${name} received ${recent} certificates within an hour`,
+      "Wait before requesting another.",
+    );
 }
 
 function unknownDevice(id: string): HawserError {
@@ -110,5 +129,9 @@ function unknownDevice(id: string): HawserError {
 }
 
 function unknownCertificate(id: string, serial: string): HawserError {
-  return new HawserError("UNKNOWN_CERTIFICATE", `the device ${id} has no certificate ${serial}`, "Check that the device and this authority belong to the same CA.");
+  return new HawserError(
+    "UNKNOWN_CERTIFICATE",
+    `the device ${id} has no certificate ${serial}`,
+    "Check that the device and this authority belong to the same CA.",
+  );
 }

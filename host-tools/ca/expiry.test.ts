@@ -14,7 +14,11 @@ const scene = new Scene();
 afterEach(() => scene.clean());
 
 const states = (directory: string, nowMs: number): Record<string, string> =>
-  Object.fromEntries([...statusOf(openCaReadOnly(directory), nowMs).parts, ...statusOf(openCaReadOnly(directory), nowMs).names].map(({ what, name, state }) => [name ?? what, state]));
+  Object.fromEntries(
+    [...statusOf(openCaReadOnly(directory), nowMs).parts, ...statusOf(openCaReadOnly(directory), nowMs).names].map(
+      ({ what, name, state }) => [name ?? what, state],
+    ),
+  );
 
 describe("the broker's certificate", () => {
   it("renews itself with the first change after two thirds of its life, and not before", async () => {
@@ -51,13 +55,25 @@ describe("the broker's certificate", () => {
   it("takes hosts in and leaves them out, also for a process that opened the CA before", async () => {
     const ca = await scene.ca({ brokerHosts: ["localhost"] });
     const other = await openCa(ca.directory, PASSPHRASE);
-    expect((await ca.renewBrokerCertificate({ addHosts: ["mqtt.example.com", "10.0.0.5", "localhost"] })).hosts).toEqual(["localhost", "mqtt.example.com", "10.0.0.5"]);
+    expect((await ca.renewBrokerCertificate({ addHosts: ["mqtt.example.com", "10.0.0.5", "localhost"] })).hosts).toEqual([
+      "localhost",
+      "mqtt.example.com",
+      "10.0.0.5",
+    ]);
     await other.renewBrokerCertificate({ removeHosts: ["localhost"] });
     const material = await ca.brokerMaterial();
     expect(new X509Certificate(material.chainPem).subjectAltName).toBe("DNS:mqtt.example.com, IP Address:10.0.0.5");
     expect(openCaReadOnly(ca.directory).brokerHosts).toEqual(["mqtt.example.com", "10.0.0.5"]);
-    for (const [host, why] of [["*.example.com", /wildcard/], ["mqtt_1.example.com", /underscore/], ["fe80::1%eth0", /zone/], ["https://x", /no host name/]] as const) {
-      await expect(ca.renewBrokerCertificate({ addHosts: [host] })).rejects.toMatchObject({ code: "BAD_HOST", message: expect.stringMatching(why) as string });
+    for (const [host, why] of [
+      ["*.example.com", /wildcard/],
+      ["mqtt_1.example.com", /underscore/],
+      ["fe80::1%eth0", /zone/],
+      ["https://x", /no host name/],
+    ] as const) {
+      await expect(ca.renewBrokerCertificate({ addHosts: [host] })).rejects.toMatchObject({
+        code: "BAD_HOST",
+        message: expect.stringMatching(why) as string,
+      });
     }
     await expect(ca.renewBrokerCertificate({ removeHosts: ["nowhere"] })).rejects.toMatchObject({ code: "BAD_HOST" });
     await expect(ca.renewBrokerCertificate({ removeHosts: ["mqtt.example.com", "10.0.0.5"] })).rejects.toMatchObject({ code: "BAD_HOST" });

@@ -31,9 +31,20 @@ export interface CaStatus {
 
 export function statusOf(view: CaView, nowMs: number): CaStatus {
   const certificates = { root: view.trustAnchors[0], issuing: view.issuing, broker: view.broker };
-  const parts = Object.entries(certificates).flatMap(([what, der]) => (der === undefined ? [] : [certificateExpiry(what as Expiry["what"], der, nowMs)]));
+  const parts = Object.entries(certificates).flatMap(([what, der]) =>
+    der === undefined ? [] : [certificateExpiry(what as Expiry["what"], der, nowMs)],
+  );
   const crl: Expiry = { what: "crl", notAfterMs: view.crlNextUpdateMs, state: stateOf(view.crlThisUpdateMs, view.crlNextUpdateMs, nowMs) };
-  const rootCrl = view.rootCrl === undefined ? [] : [{ what: "root-crl" as const, notAfterMs: view.rootCrl.nextUpdateMs, state: stateOf(view.rootCrl.thisUpdateMs, view.rootCrl.nextUpdateMs, nowMs) }];
+  const rootCrl =
+    view.rootCrl === undefined
+      ? []
+      : [
+          {
+            what: "root-crl" as const,
+            notAfterMs: view.rootCrl.nextUpdateMs,
+            state: stateOf(view.rootCrl.thisUpdateMs, view.rootCrl.nextUpdateMs, nowMs),
+          },
+        ];
   const names = view.list().flatMap((name) => nameExpiry(name, nowMs));
   // The authority's certificate lives for a day and is made anew by each that starts: one that ended says only that none runs.
   const authority = names.filter(({ what }) => what === "authority");
@@ -42,7 +53,10 @@ export function statusOf(view: CaView, nowMs: number): CaStatus {
   return { parts: [...parts, crl, ...rootCrl, ...authority], names: others, isWell };
 }
 
-/** When the root, the issuing CA or the root's revocation list ends first; undefined where the files cannot be read now. Reads no registry: cheap enough to look often. */
+/**
+ * When the root, the issuing CA or the root's revocation list ends first; undefined where the files cannot be read now. Reads no registry:
+ * cheap enough to look often.
+ */
 export function caEndsMs(directory: string): number | undefined {
   try {
     const files = unprovedFiles(directory);

@@ -50,10 +50,18 @@ export async function readForExport(ca: CaContext, { form, ids, role, secrets = 
       if ((ids !== undefined && !ids.includes(entry.name)) || (role !== undefined && entry.role !== role)) continue;
       const der = Buffer.from(current.der, "base64");
       devices.push({
-        id: entry.name, role: entry.role, state: entry.state, attributes: entry.attributes ?? {},
-        serial: current.serial, notBeforeMs: current.notBeforeMs, notAfterMs: current.notAfterMs, publicKeySha256: current.publicKeyHash,
-        certificateSha256: createHash("sha256").update(der).digest("hex"), chain: chainOf(ca.keys, der),
-        ...(secrets && entry.psk !== undefined && { psk: unseal(ca.keys.sealing, Buffer.from(entry.psk, "base64"), SEAL_PURPOSE.psk(entry.name)) }),
+        id: entry.name,
+        role: entry.role,
+        state: entry.state,
+        attributes: entry.attributes ?? {},
+        serial: current.serial,
+        notBeforeMs: current.notBeforeMs,
+        notAfterMs: current.notAfterMs,
+        publicKeySha256: current.publicKeyHash,
+        certificateSha256: createHash("sha256").update(der).digest("hex"),
+        chain: chainOf(ca.keys, der),
+        ...(secrets &&
+          entry.psk !== undefined && { psk: unseal(ca.keys.sealing, Buffer.from(entry.psk, "base64"), SEAL_PURPOSE.psk(entry.name)) }),
       });
     }
     const [only] = devices.length === 1 ? devices : [];

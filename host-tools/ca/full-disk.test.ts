@@ -11,10 +11,12 @@ const disk = vi.hoisted(() => ({ write: (_sizeBytes: number): void => undefined 
 
 vi.mock("node:fs", async (original) => {
   const fs = await original<Record<string, unknown>>();
-  const wrap = (name: string) => (...args: unknown[]): unknown => {
-    disk.write((args[1] as { length: number }).length);
-    return (fs[name] as (...args: unknown[]) => unknown)(...args);
-  };
+  const wrap =
+    (name: string) =>
+    (...args: unknown[]): unknown => {
+      disk.write((args[1] as { length: number }).length);
+      return (fs[name] as (...args: unknown[]) => unknown)(...args);
+    };
   return { ...fs, writeSync: wrap("writeSync"), writeFileSync: wrap("writeFileSync"), fsyncSync: () => undefined };
 });
 

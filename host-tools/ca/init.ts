@@ -103,7 +103,8 @@ function checkFree(path: string): void {
   try {
     names = readdirSync(path);
   } catch (error) {
-    if (errnoCode(error) === "ENOTDIR") throw new HawserError("OUT_EXISTS", `${path} exists and is not a directory`, "Choose another directory.");
+    if (errnoCode(error) === "ENOTDIR")
+      throw new HawserError("OUT_EXISTS", `${path} exists and is not a directory`, "Choose another directory.");
     throw storageError(error, "read", path);
   }
   if (names.includes(FILES.record)) throw new HawserError("CA_EXISTS", `${path} already holds a CA`, "Choose another directory.");
@@ -116,7 +117,8 @@ function moveIntoPlace(staging: string, place: string): void {
     syncDirectory(dirname(place));
   } catch (error) {
     if (["ENOTEMPTY", "EEXIST", "ENOTDIR"].includes(errnoCode(error))) checkFree(place);
-    if (errnoCode(error) === "EBUSY") throw new HawserError("STORAGE_FAILED", `${place} is a mount point, which cannot be replaced`, "Choose a directory below it.");
+    if (errnoCode(error) === "EBUSY")
+      throw new HawserError("STORAGE_FAILED", `${place} is a mount point, which cannot be replaced`, "Choose a directory below it.");
     throw storageError(error, "make", place);
   }
 }
@@ -138,7 +140,10 @@ function removeLeftovers(place: string): void {
 }
 
 function lockCa(directory: string): ProcessLock {
-  return lockNow(join(directory, FILES.lock), () => new HawserError("CA_BUSY", `another process is creating a CA in ${directory}`, "Wait for it to finish."));
+  return lockNow(
+    join(directory, FILES.lock),
+    () => new HawserError("CA_BUSY", `another process is creating a CA in ${directory}`, "Wait for it to finish."),
+  );
 }
 
 function makeDirectory(path: string): void {
@@ -155,19 +160,51 @@ async function writeCa(directory: string, options: InitOptions & { brokerHosts: 
   const { name, brokerHosts, passphrase, signers } = options;
   const { root: rootMs, issuing: issuingMs, ...lifetimesMs } = { ...DEFAULT_LIFETIMES, ...options.lifetimesMs };
   const { underParent } = options;
-  const root = underParent !== undefined ? ("parent" as const) : options.offlineRoot !== undefined ? ("offline" as const) : signers?.root === undefined ? ("file" as const) : ("token" as const);
-  const certificatePolicy: CertificatePolicy = { rootKey: options.keyTypes?.root ?? "P-256", issuingKey: options.keyTypes?.issuing ?? "P-256", rootMs, issuingMs, root };
-  const { record, sealingKey } = newRecord({ name, brokerHosts, createdAtMs: nowMs, lifetimesMs, certificatePolicy }, passphrase, options.scryptCost);
+  const root =
+    underParent !== undefined
+      ? ("parent" as const)
+      : options.offlineRoot !== undefined
+        ? ("offline" as const)
+        : signers?.root === undefined
+          ? ("file" as const)
+          : ("token" as const);
+  const certificatePolicy: CertificatePolicy = {
+    rootKey: options.keyTypes?.root ?? "P-256",
+    issuingKey: options.keyTypes?.issuing ?? "P-256",
+    rootMs,
+    issuingMs,
+    root,
+  };
+  const { record, sealingKey } = newRecord(
+    { name, brokerHosts, createdAtMs: nowMs, lifetimesMs, certificatePolicy },
+    passphrase,
+    options.scryptCost,
+  );
   const write = (file: string, content: Uint8Array | string): void => writeFileAtomic(join(directory, file), content);
   const rootKey = underParent === undefined ? await newCaKey(certificatePolicy.rootKey, signers?.root) : parentKey(underParent.chain);
   const issuingKey = underParent?.key ?? (await newCaKey(certificatePolicy.issuingKey, signers?.issuing));
-  const keys = underParent === undefined ? await makeCertificates(options, certificatePolicy, rootKey, issuingKey, sealingKey, nowMs) : parentKeys(underParent.chain, rootKey, issuingKey, sealingKey);
+  const keys =
+    underParent === undefined
+      ? await makeCertificates(options, certificatePolicy, rootKey, issuingKey, sealingKey, nowMs)
+      : parentKeys(underParent.chain, rootKey, issuingKey, sealingKey);
   if (options.offlineRoot !== undefined) {
-    const offline = { ca: name, key: rootKey, certificate: keys.root.certificate, issuing: keys.issuing.certificate, passphrase: options.offlineRoot.passphrase };
-    writeOfflineRoot(join(directory, DIRECTORIES.offlineRoot), { ...offline, ...(options.scryptCost === undefined ? {} : { scryptCost: options.scryptCost }) });
+    const offline = {
+      ca: name,
+      key: rootKey,
+      certificate: keys.root.certificate,
+      issuing: keys.issuing.certificate,
+      passphrase: options.offlineRoot.passphrase,
+    };
+    writeOfflineRoot(join(directory, DIRECTORIES.offlineRoot), {
+      ...offline,
+      ...(options.scryptCost === undefined ? {} : { scryptCost: options.scryptCost }),
+    });
     rootKey.secret.fill(0);
   }
-  write(FILES.rootKey, sealedKey(sealingKey, options.offlineRoot === undefined ? rootKey : { ...rootKey, secret: Buffer.from(OFFLINE) }, FILES.rootKey));
+  write(
+    FILES.rootKey,
+    sealedKey(sealingKey, options.offlineRoot === undefined ? rootKey : { ...rootKey, secret: Buffer.from(OFFLINE) }, FILES.rootKey),
+  );
   write(FILES.issuingKey, sealedKey(sealingKey, issuingKey, FILES.issuingKey));
   write(FILES.root, toPem("CERTIFICATE", keys.root.certificate));
   write(FILES.issuing, toPem("CERTIFICATE", keys.issuing.certificate));
@@ -186,7 +223,14 @@ async function writeCa(directory: string, options: InitOptions & { brokerHosts: 
   const sealed = [...SEALED_FILES, ...(root === "file" ? [] : [FILES.rootCrl]), ...(keys.uppers === undefined ? [] : [FILES.upper])];
   const files = Object.fromEntries(sealed.map((file) => [file, sha256(readCaFile(directory, file))]));
   const audit = new AuditDigest().with(line);
-  const state = { v: 1 as const, instance: randomBytes(16).toString("hex"), revision: 1, audit, registry: new RegistryTree([]).root, files };
+  const state = {
+    v: 1 as const,
+    instance: randomBytes(16).toString("hex"),
+    revision: 1,
+    audit,
+    registry: new RegistryTree([]).root,
+    files,
+  };
   write(FILES.state, stateText(stateKey(sealingKey), state));
   write(FILES.revision, revisionText({ number: 1, auditHash: hashOfLine(line) }));
   sealingKey.fill(0);
@@ -202,7 +246,14 @@ function parentKeys({ root, uppers, issuing }: ParentChain, rootKey: CaKey, issu
   return { ...issuers, ...(uppers.length === 0 ? {} : { uppers }), sealing };
 }
 
-async function makeCertificates(options: InitOptions, policy: CertificatePolicy, rootKey: CaKey, issuingKey: CaKey, sealing: Buffer, nowMs: number): Promise<CaKeys> {
+async function makeCertificates(
+  options: InitOptions,
+  policy: CertificatePolicy,
+  rootKey: CaKey,
+  issuingKey: CaKey,
+  sealing: Buffer,
+  nowMs: number,
+): Promise<CaKeys> {
   const { name, rootName = `${name} Root CA`, issuingName = `${name} Issuing CA` } = options;
   const rootValidity = validityFrom(nowMs, policy.rootMs);
   const root = { signer: rootKey.signer, certificate: (await makeRoot(rootName, rootKey.publicKey, rootKey.signer, rootValidity)).der };

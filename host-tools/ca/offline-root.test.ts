@@ -46,7 +46,22 @@ function verdict(ca: CertificateAuthority, chainPem: string): string {
   const chain = join(scene.directory(), "chain.pem");
   writeFileSync(chain, chainPem);
   try {
-    return execFileSync("openssl", ["verify", "-x509_strict", "-crl_check_all", "-CAfile", join(ca.directory, "root.crt.pem"), "-CRLfile", join(ca.directory, "crl.pem"), "-untrusted", chain, chain], { stdio: "pipe", encoding: "utf8" });
+    return execFileSync(
+      "openssl",
+      [
+        "verify",
+        "-x509_strict",
+        "-crl_check_all",
+        "-CAfile",
+        join(ca.directory, "root.crt.pem"),
+        "-CRLfile",
+        join(ca.directory, "crl.pem"),
+        "-untrusted",
+        chain,
+        chain,
+      ],
+      { stdio: "pipe", encoding: "utf8" },
+    );
   } catch (error) {
     return (error as { stderr: string }).stderr;
   }
@@ -57,10 +72,15 @@ describe("a CA with an offline root", () => {
     const { ca, root } = await place("P-384");
     const device = await provisionDevice(ca, "dev1");
     await ca.renewCrl();
-    await expect(ca.rollOver()).rejects.toMatchObject({ code: "ROOT_ABSENT", nextStep: expect.stringContaining("hawser ca request") as string });
+    await expect(ca.rollOver()).rejects.toMatchObject({
+      code: "ROOT_ABSENT",
+      nextStep: expect.stringContaining("hawser ca request") as string,
+    });
     await expect(ca.renewCrl({ root: true })).rejects.toMatchObject({ code: "ROOT_ABSENT" });
     const request = await ca.makeRootRequest("rollover");
-    expect(request).toMatch(/^CA: Plant 7$[\s\S]*^Certify the issuing CA: Plant 7 Issuing CA 2$[\s\S]*^Fingerprint of the key: [0-9a-f]{64}$/m);
+    expect(request).toMatch(
+      /^CA: Plant 7$[\s\S]*^Certify the issuing CA: Plant 7 Issuing CA 2$[\s\S]*^Fingerprint of the key: [0-9a-f]{64}$/m,
+    );
     const { rollover } = await ca.importAnswer(await sign(root, request.replaceAll("\n", "\r\n")));
     expect([rollover?.name, await issuerOf(ca)]).toEqual(["Plant 7 Issuing CA 2", "CN=Plant 7 Issuing CA 2"]);
     expect(verdict(ca, (await ca.brokerMaterial()).chainPem)).toContain("OK");
@@ -78,7 +98,10 @@ describe("a CA with an offline root", () => {
     const before = readFileSync(join(ca.directory, "root.crl.pem"), "utf8");
     await ca.importAnswer(await sign(root, await ca.makeRootRequest("crl")));
     expect(readFileSync(join(ca.directory, "root.crl.pem"), "utf8")).not.toBe(before);
-    expect([existsSync(join(ca.directory, "issuing-next.json")), existsSync(join(ca.directory, "keys/issuing-next.sealed"))]).toEqual([false, false]);
+    expect([existsSync(join(ca.directory, "issuing-next.json")), existsSync(join(ca.directory, "keys/issuing-next.sealed"))]).toEqual([
+      false,
+      false,
+    ]);
   });
 
   it("keeps the key it asked a certificate for, through another passphrase, and asks for the same again", async () => {
@@ -98,7 +121,10 @@ describe("a CA with an offline root", () => {
     const other = await place();
     const refuse = async (text: string, why: RegExp): Promise<void> => {
       const revision = readFileSync(join(ca.directory, "revision"), "utf8");
-      await expect(ca.importAnswer(text)).rejects.toMatchObject({ code: "ROOT_ANSWER_INVALID", message: expect.stringMatching(why) as string });
+      await expect(ca.importAnswer(text)).rejects.toMatchObject({
+        code: "ROOT_ANSWER_INVALID",
+        message: expect.stringMatching(why) as string,
+      });
       expect(readFileSync(join(ca.directory, "revision"), "utf8")).toBe(revision);
     };
     const old = join(scene.directory(), "old");
@@ -125,7 +151,8 @@ describe("a CA with an offline root", () => {
     const other = await place();
     const request = await ca.makeRootRequest("rollover");
     const state = readFileSync(join(root, "root.json"), "utf8");
-    const refuse = (text: string, why: RegExp): Promise<void> => expect(sign(root, text)).rejects.toMatchObject({ code: "ROOT_REQUEST_INVALID", message: expect.stringMatching(why) as string });
+    const refuse = (text: string, why: RegExp): Promise<void> =>
+      expect(sign(root, text)).rejects.toMatchObject({ code: "ROOT_REQUEST_INVALID", message: expect.stringMatching(why) as string });
     await refuse(request.replace("Issuing CA 2", "Issuing CA 9"), /changed on the way/);
     await refuse(request.replace(/^For seconds: \d+ \(.*\)$/m, "For seconds: 3155760000 (36525.0 days)"), /changed on the way/);
     await refuse(request.replace("Signed by", "Approved by the security team\nSigned by"), /damaged/);

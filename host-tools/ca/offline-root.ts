@@ -1,4 +1,7 @@
-/** The folder of an offline root: its key, sealed by a passphrase, what it certified, and the number of its last revocation list. Everything it needs is in it. */
+/**
+ * The folder of an offline root: its key, sealed by a passphrase, what it certified, and the number of its last revocation list. Everything
+ * it needs is in it.
+ */
 import { createPublicKey, verify, X509Certificate } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -57,7 +60,16 @@ export function writeOfflineRoot(directory: string, { ca, key, certificate, issu
   const sealed = seal(sealing, key.secret, PURPOSE).toString("base64");
   writeFileAtomic(join(directory, ROOT_FILES.certificate), toPem("CERTIFICATE", certificate));
   writeFileAtomic(join(directory, ROOT_FILES.about), about(ca, certificate));
-  writeState(directory, sealing, { v: 1, ca, derivation, certificate: base64(certificate), issued: [base64(issuing)], key: sealed, crlNumber: 1, retired: [] });
+  writeState(directory, sealing, {
+    v: 1,
+    ca,
+    derivation,
+    certificate: base64(certificate),
+    issued: [base64(issuing)],
+    key: sealed,
+    crlNumber: 1,
+    retired: [],
+  });
   sealing.fill(0);
 }
 
@@ -88,25 +100,40 @@ export interface SignOptions {
 }
 
 /**
- * Answers a request. The folder notes what it certifies before the answer leaves, so that the number of a revocation list is never used twice.
+ * Answers a request. The folder notes what it certifies before the answer leaves, so that the number of a revocation list is never used
+ * twice.
  *
- * @throws HawserError `NOT_A_ROOT`, `WRONG_PASSPHRASE`, `ROOT_CORRUPT`, `ROOT_REQUEST_INVALID`, `INTERRUPTED` (not confirmed), and those of the disk and the key
+ * @throws HawserError `NOT_A_ROOT`, `WRONG_PASSPHRASE`, `ROOT_CORRUPT`, `ROOT_REQUEST_INVALID`, `INTERRUPTED` (not confirmed), and those of
+ *   the disk and the key
  */
-export async function answerRequest(directory: string, passphrase: string, text: string, { signerFor, confirm, nowMs = Date.now() }: SignOptions): Promise<RootAnswer> {
+export async function answerRequest(
+  directory: string,
+  passphrase: string,
+  text: string,
+  { signerFor, confirm, nowMs = Date.now() }: SignOptions,
+): Promise<RootAnswer> {
   const { state, sealing, key } = openRoot(directory, passphrase);
   try {
     const { request, body, signature } = readRequest(text);
     checkRequest(state, request, body, signature);
-    if (!(await confirm(request))) throw new HawserError("INTERRUPTED", "the request was not confirmed; nothing was signed", "Start again if it should be.");
+    if (!(await confirm(request)))
+      throw new HawserError("INTERRUPTED", "the request was not confirmed; nothing was signed", "Start again if it should be.");
     const certificate = Buffer.from(state.certificate, "base64");
     const root = { certificate, signer: await signerOf(certificate, key, signerFor) };
     const issued = request.issuing === undefined ? undefined : await certify(root, request.issuing, nowMs);
     const retired = [...state.retired, ...request.retired.filter(({ serial }) => !state.retired.some((known) => known.serial === serial))];
     const number = state.crlNumber + 1;
     const { notBeforeMs: thisUpdateMs, notAfterMs: nextUpdateMs } = validityFrom(nowMs, ROOT_CRL_MS);
-    const revoked = retired.filter(({ notAfterMs }) => notAfterMs > nowMs).map(({ serial, revokedAtMs }) => ({ serial, revokedAtMs, reason: "superseded" as const }));
+    const revoked = retired
+      .filter(({ notAfterMs }) => notAfterMs > nowMs)
+      .map(({ serial, revokedAtMs }) => ({ serial, revokedAtMs, reason: "superseded" as const }));
     const crl = await makeCrl(root, { number, thisUpdateMs, nextUpdateMs, revoked });
-    writeState(directory, sealing, { ...state, crlNumber: number, retired, issued: issued === undefined ? state.issued : [...state.issued, base64(issued)] });
+    writeState(directory, sealing, {
+      ...state,
+      crlNumber: number,
+      retired,
+      issued: issued === undefined ? state.issued : [...state.issued, base64(issued)],
+    });
     return { request, text: answerText(state.ca, issued, crl, number, nextUpdateMs, revoked.length) };
   } finally {
     sealing.fill(0);
@@ -115,13 +142,23 @@ export async function answerRequest(directory: string, passphrase: string, text:
 }
 
 function answerText(ca: string, issued: Uint8Array | undefined, crl: string, number: number, nextUpdateMs: number, count: number): string {
-  const certified = issued === undefined ? [] : [`Certificate: ${new X509Certificate(issued).subject}, until ${new X509Certificate(issued).validTo}`];
+  const certified =
+    issued === undefined ? [] : [`Certificate: ${new X509Certificate(issued).subject}, until ${new X509Certificate(issued).validTo}`];
   const list = `Revocation list: number ${number}, valid until ${new Date(nextUpdateMs).toISOString()}, names ${count} retired issuing CAs`;
-  const head = [`An answer of the offline root of the CA "${ca}". Import it with: hawser ca answer --dir CA --answer FILE`, ...certified, list, ""].join("\n");
+  const head = [
+    `An answer of the offline root of the CA "${ca}". Import it with: hawser ca answer --dir CA --answer FILE`,
+    ...certified,
+    list,
+    "",
+  ].join("\n");
   return `${head}\n${issued === undefined ? "" : toPem("CERTIFICATE", issued)}${crl}`;
 }
 
-async function certify(root: { certificate: Uint8Array; signer: Signer }, { commonName, publicKey, lifetimeMs }: NonNullable<RootRequest["issuing"]>, nowMs: number): Promise<Uint8Array> {
+async function certify(
+  root: { certificate: Uint8Array; signer: Signer },
+  { commonName, publicKey, lifetimeMs }: NonNullable<RootRequest["issuing"]>,
+  nowMs: number,
+): Promise<Uint8Array> {
   const validity = validityFrom(nowMs, lifetimeMs, Date.parse(new X509Certificate(root.certificate).validTo));
   return (await makeCertificate({ commonName, publicKey, profile: { kind: "issuing" }, validity }, root)).der;
 }
@@ -135,14 +172,20 @@ function checkRequest(state: RootState, request: RootRequest, body: string, sign
   if (signer === undefined) throw badRequest("it is signed by an issuing CA that this root did not certify");
   const spki = signer.publicKey.export({ format: "der", type: "spki" });
   const key = createPublicKey({ key: spki, format: "der", type: "spki" });
-  if (!verify(CURVES[keyTypeOf(spki)].node, Buffer.from(body, "utf8"), { key, dsaEncoding: "ieee-p1363" }, signature)) throw badRequest("its signature does not fit: it was changed on the way");
+  if (!verify(CURVES[keyTypeOf(spki)].node, Buffer.from(body, "utf8"), { key, dsaEncoding: "ieee-p1363" }, signature))
+    throw badRequest("its signature does not fit: it was changed on the way");
   const unknown = request.retired.find(({ serial }) => !serials.includes(serial) || serial === request.signedBy);
   if (unknown !== undefined) throw badRequest(`it would retire ${unknown.serial}, which this root did not certify or which asks`);
 }
 
 function openRoot(directory: string, passphrase: string): { state: RootState; sealing: Buffer; key: Buffer } {
   const path = join(directory, ROOT_FILES.state);
-  if (!existsSync(path)) throw new HawserError("NOT_A_ROOT", `${directory} is not the folder of an offline root: it has no ${ROOT_FILES.state}`, "Check --root; `hawser ca init --root offline` makes one.");
+  if (!existsSync(path))
+    throw new HawserError(
+      "NOT_A_ROOT",
+      `${directory} is not the folder of an offline root: it has no ${ROOT_FILES.state}`,
+      "Check --root; `hawser ca init --root offline` makes one.",
+    );
   const value = parseObject(readFileSync(path, "utf8")) ?? {};
   const derivation = readKeyDerivation(value["derivation"]);
   const { mac, ...state } = value as unknown as RootState & { mac: unknown };
@@ -152,7 +195,11 @@ function openRoot(directory: string, passphrase: string): { state: RootState; se
   try {
     key = unseal(sealing, Buffer.from(state.key, "base64"), PURPOSE);
   } catch {
-    throw new HawserError("WRONG_PASSPHRASE", `the passphrase does not open the offline root in ${directory}`, "Give the root's passphrase: --root-passphrase-file FILE.");
+    throw new HawserError(
+      "WRONG_PASSPHRASE",
+      `the passphrase does not open the offline root in ${directory}`,
+      "Give the root's passphrase: --root-passphrase-file FILE.",
+    );
   }
   if (!macMatches(subkey(sealing, MAC_PURPOSE), MAC_PURPOSE, JSON.stringify(state), mac)) throw rootCorrupt(path);
   return { state, sealing, key };

@@ -23,9 +23,19 @@ afterEach(() => scene.clean());
 const RSA = ["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"];
 const P384 = ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"];
 const signerFor = (): never => expect.fail("no token");
-const options: InitOptions = { name: "Plant 7", passphrase: PASSPHRASE, scryptCost: TEST_SCRYPT_COST, brokerHosts: ["localhost", "127.0.0.1"] };
+const options: InitOptions = {
+  name: "Plant 7",
+  passphrase: PASSPHRASE,
+  scryptCost: TEST_SCRYPT_COST,
+  brokerHosts: ["localhost", "127.0.0.1"],
+};
 
-const finish = async (directory: string, pem: string): Promise<void> => finishUnderParent(directory, readParentFile(Buffer.from(pem), "chain.pem"), { passphrase: PASSPHRASE, scryptCost: TEST_SCRYPT_COST, signerFor });
+const finish = async (directory: string, pem: string): Promise<void> =>
+  finishUnderParent(directory, readParentFile(Buffer.from(pem), "chain.pem"), {
+    passphrase: PASSPHRASE,
+    scryptCost: TEST_SCRYPT_COST,
+    signerFor,
+  });
 
 /** OpenSSL with every revocation list, on a chain that a device or broker shows. */
 function verdict(ca: CertificateAuthority, chainPem: string): string {
@@ -36,13 +46,18 @@ function verdict(ca: CertificateAuthority, chainPem: string): string {
 }
 
 describe("a CA under another PKI", () => {
-  it.each([["RSA, and a CA between", RSA, true], ["P-384", P384, false]] as const)("(%s) issues, serves, renews its parent's lists, rolls over and retires", async (_what, key, between) => {
+  it.each([
+    ["RSA, and a CA between", RSA, true],
+    ["P-384", P384, false],
+  ] as const)("(%s) issues, serves, renews its parent's lists, rolls over and retires", async (_what, key, between) => {
     const parent = new OpensslParent(scene.directory(), key);
     if (between) parent.below("root", "policy");
     const [issuer, above] = between ? ["policy", parent.certificate("policy")] : ["root", ""];
     const directory = join(scene.directory(), "ca");
     const csr = await beginUnderParent(directory, options, signerFor);
-    expect(execFileSync("openssl", ["req", "-verify", "-noout", "-subject", "-text"], { input: csr, encoding: "utf8", stdio: "pipe" })).toMatch(/CN = Plant 7 Issuing CA[\s\S]*CA:TRUE, pathlen:0/);
+    expect(
+      execFileSync("openssl", ["req", "-verify", "-noout", "-subject", "-text"], { input: csr, encoding: "utf8", stdio: "pipe" }),
+    ).toMatch(/CN = Plant 7 Issuing CA[\s\S]*CA:TRUE, pathlen:0/);
     await finish(directory, parent.sign(issuer, csr, "issuing") + above + parent.certificate("root") + parent.lists());
     expect(existsSync(`${directory}.pending`)).toBe(false);
     const ca = await openCa(directory, PASSPHRASE);
@@ -72,19 +87,43 @@ describe("a CA under another PKI", () => {
     parent.below("policy", "works");
     const directory = join(scene.directory(), "ca");
     const csr = await beginUnderParent(directory, options, signerFor);
-    await finish(directory, parent.sign("works", csr, "issuing") + ["works", "policy", "root"].map((name) => parent.certificate(name)).join("") + parent.lists());
+    await finish(
+      directory,
+      parent.sign("works", csr, "issuing") + ["works", "policy", "root"].map((name) => parent.certificate(name)).join("") + parent.lists(),
+    );
     const ca = await openCa(directory, PASSPHRASE);
     const device = await provisionDevice(ca, "dev1");
     const gone = await provisionDevice(ca, "dev2");
     await ca.revoke({ id: "dev2" });
     const [mtlsPort, pskPort] = await freePorts();
-    const { configFile } = await ca.writeBrokerConfig({ engine: "mosquitto", out: join(scene.directory(), "broker"), mtlsPort, pskPort, bind: "127.0.0.1" });
+    const { configFile } = await ca.writeBrokerConfig({
+      engine: "mosquitto",
+      out: join(scene.directory(), "broker"),
+      mtlsPort,
+      pskPort,
+      bind: "127.0.0.1",
+    });
     await scene.mosquitto(configFile);
     const { chainPem, keyPem, trustAnchorPem, crlPem } = await ca.brokerMaterial();
-    const embedded = new EmbeddedBroker({ material: { chainPem, keyPem, trustAnchorPem, crlPem, pskFor: () => undefined, maySignIn: () => true, authorize: () => true }, mtlsPort: 0, pskPort: 0 });
+    const embedded = new EmbeddedBroker({
+      material: { chainPem, keyPem, trustAnchorPem, crlPem, pskFor: () => undefined, maySignIn: () => true, authorize: () => true },
+      mtlsPort: 0,
+      pskPort: 0,
+    });
     const ports = [mtlsPort, (await embedded.start()).mtlsPort];
     const connects = (port: number, { chainPem: cert, keyPem: key, id }: typeof device): Promise<boolean> => {
-      const client = scene.client(mqtt.connect({ host: "localhost", port, protocol: "mqtts", key, cert, ca: device.trustAnchorPem, clientId: id, reconnectPeriod: 0 }));
+      const client = scene.client(
+        mqtt.connect({
+          host: "localhost",
+          port,
+          protocol: "mqtts",
+          key,
+          cert,
+          ca: device.trustAnchorPem,
+          clientId: id,
+          reconnectPeriod: 0,
+        }),
+      );
       return new Promise((resolve) => {
         client.once("connect", () => resolve(true));
         client.once("error", () => resolve(false));
@@ -106,11 +145,16 @@ describe("a CA under another PKI", () => {
     const csr = await beginUnderParent(directory, options, signerFor);
     const keyOf = (pem: string): string => execFileSync("openssl", ["req", "-pubkey", "-noout"], { input: pem, encoding: "utf8" });
     expect(keyOf(await beginUnderParent(directory, { ...options, name: "Another" }, signerFor))).toBe(keyOf(csr));
-    await expect(beginUnderParent(directory, { ...options, passphrase: "not that one" }, signerFor)).rejects.toMatchObject({ code: "WRONG_PASSPHRASE" });
+    await expect(beginUnderParent(directory, { ...options, passphrase: "not that one" }, signerFor)).rejects.toMatchObject({
+      code: "WRONG_PASSPHRASE",
+    });
     const [root, policy, lists] = [parent.certificate("root"), parent.certificate("policy"), parent.lists()];
     const good = parent.sign("policy", csr, "issuing");
     const refuse = async (pem: string, why: RegExp): Promise<void> => {
-      await expect(finish(directory, pem)).rejects.toMatchObject({ code: "PARENT_CHAIN_INVALID", message: expect.stringMatching(why) as string });
+      await expect(finish(directory, pem)).rejects.toMatchObject({
+        code: "PARENT_CHAIN_INVALID",
+        message: expect.stringMatching(why) as string,
+      });
       expect(existsSync(directory)).toBe(false);
     };
     await refuse(root + policy + lists, /none of the certificates has the key/);
@@ -119,8 +163,17 @@ describe("a CA under another PKI", () => {
     await refuse(good + policy + root, /no revocation list of O=Example Works, CN=Works policy/);
     await refuse(good + policy + root + parent.list("policy") + other.list("root"), /no revocation list of O=Example Works, CN=Works root/);
     await refuse(parent.sign("policy", csr, "leaf", "basicConstraints=CA:FALSE") + policy + root + lists, /not the certificate of a CA/);
-    await refuse(parent.sign("policy", csr, "named", "basicConstraints=critical,CA:TRUE", "nameConstraints=critical,permitted;DNS:example.com") + policy + root + lists, /critical extension 2\.5\.29\.30/);
-    await refuse(parent.sign("policy", csr, "mail", "basicConstraints=critical,CA:TRUE", "extendedKeyUsage=emailProtection") + policy + root + lists, /extended key usage/);
+    await refuse(
+      parent.sign("policy", csr, "named", "basicConstraints=critical,CA:TRUE", "nameConstraints=critical,permitted;DNS:example.com") +
+        policy +
+        root +
+        lists,
+      /critical extension 2\.5\.29\.30/,
+    );
+    await refuse(
+      parent.sign("policy", csr, "mail", "basicConstraints=critical,CA:TRUE", "extendedKeyUsage=emailProtection") + policy + root + lists,
+      /extended key usage/,
+    );
     await refuse(good.slice(0, 300), /damaged/);
     await refuse("-----BEGIN PKCS7-----\n", /PKCS#7/);
     const weak = new OpensslParent(scene.directory(), RSA, "sha1");

@@ -15,12 +15,19 @@ const steps = vi.hoisted(() => ({ after: (): void => undefined }));
 
 vi.mock("node:fs", async (original) => {
   const fs = await original<Record<string, unknown>>();
-  const wrap = (call: (...args: unknown[]) => unknown) => (...args: unknown[]): unknown => {
-    const result = call(...args);
-    steps.after();
-    return result;
+  const wrap =
+    (call: (...args: unknown[]) => unknown) =>
+    (...args: unknown[]): unknown => {
+      const result = call(...args);
+      steps.after();
+      return result;
+    };
+  return {
+    ...fs,
+    ...Object.fromEntries(
+      ["renameSync", "unlinkSync", "ftruncateSync"].map((name) => [name, wrap(fs[name] as (...args: unknown[]) => unknown)]),
+    ),
   };
-  return { ...fs, ...Object.fromEntries(["renameSync", "unlinkSync", "ftruncateSync"].map((name) => [name, wrap(fs[name] as (...args: unknown[]) => unknown)])) };
 });
 
 const scene = new Scene();

@@ -13,12 +13,23 @@ import type { CaContext } from "./context.js";
  * @param willUse told of the new key before anything is written
  * @throws as every change
  */
-export async function changePassphrase(ca: CaContext, passphrase: string, willUse: (sealing: Buffer) => void, cost?: Readonly<ScryptCost>): Promise<void> {
+export async function changePassphrase(
+  ca: CaContext,
+  passphrase: string,
+  willUse: (sealing: Buffer) => void,
+  cost?: Readonly<ScryptCost>,
+): Promise<void> {
   const { record, sealingKey } = withPassphrase(ca.record, passphrase, cost);
   await ca.store.change((draft) => {
     const old = ca.keys.sealing;
     draft.write(FILES.record, recordText({ ...ca.record, derivation: record.derivation, check: record.check }));
-    for (const file of [FILES.rootKey, FILES.issuingKey, FILES.brokerKey, ...[FILES.previousKey, FILES.nextKey].filter((file) => draft.has(file))]) resealKey(draft, file, old, sealingKey);
+    for (const file of [
+      FILES.rootKey,
+      FILES.issuingKey,
+      FILES.brokerKey,
+      ...[FILES.previousKey, FILES.nextKey].filter((file) => draft.has(file)),
+    ])
+      resealKey(draft, file, old, sealingKey);
     for (const entry of draft.entries.values()) {
       if (entry.psk === undefined) continue;
       const psk = unseal(old, Buffer.from(entry.psk, "base64"), SEAL_PURPOSE.psk(entry.name));

@@ -1,5 +1,6 @@
 /**
- * A CA under another PKI, before its certificate has come: one file beside the place of the CA directory, with the key, sealed, and what `ca init` was told. The directory itself
+ * A CA under another PKI, before its certificate has come: one file beside the place of the CA directory, with the key, sealed, and what
+ * `ca init` was told. The directory itself
  * is made as a whole when the chain is there.
  */
 import { X509Certificate } from "node:crypto";
@@ -34,7 +35,8 @@ interface Pending {
 /**
  * Makes the key of an issuing CA and the request for its certificate, PEM. Called again, the request is for the same key and name.
  *
- * @throws HawserError `CA_EXISTS`, `OUT_EXISTS`, `INVALID_NAME`, `WRONG_PASSPHRASE` (another is waiting here), and those of the disk and of the key's place
+ * @throws HawserError `CA_EXISTS`, `OUT_EXISTS`, `INVALID_NAME`, `WRONG_PASSPHRASE` (another is waiting here), and those of the disk and of
+ *   the key's place
  */
 export async function beginUnderParent(directory: string, options: InitOptions, signerFor: SignerFor): Promise<string> {
   const path = pendingPath(directory);
@@ -43,7 +45,13 @@ export async function beginUnderParent(directory: string, options: InitOptions, 
     checkCaName(name);
     if (issuingName !== undefined) checkCommonName(issuingName);
     const key = await newCaKey(keyTypes?.issuing ?? "P-256", options.signers?.issuing);
-    const told: Told = { name, ...(issuingName === undefined ? {} : { issuingName }), ...(brokerHosts === undefined ? {} : { brokerHosts }), ...(keyTypes === undefined ? {} : { keyTypes }), ...(lifetimesMs === undefined ? {} : { lifetimesMs }) };
+    const told: Told = {
+      name,
+      ...(issuingName === undefined ? {} : { issuingName }),
+      ...(brokerHosts === undefined ? {} : { brokerHosts }),
+      ...(keyTypes === undefined ? {} : { keyTypes }),
+      ...(lifetimesMs === undefined ? {} : { lifetimesMs }),
+    };
     const pending: Pending = { told, publicKey: base64(key.publicKey), key: base64(key.secret) };
     const derivation = newKeyDerivation(options.scryptCost);
     const sealed = seal(deriveKey(options.passphrase, derivation), Buffer.from(JSON.stringify(pending)), PURPOSE);
@@ -65,7 +73,12 @@ export type FinishOptions = Pick<InitOptions, "passphrase" | "scryptCost" | "now
 export async function finishUnderParent(directory: string, answer: ParentAnswer, { signerFor, ...options }: FinishOptions): Promise<void> {
   if (wasFinished(directory, options.passphrase)) return;
   const path = pendingPath(directory);
-  if (!existsSync(path)) throw new HawserError("NOT_PENDING", `no CA is waiting for its parent at ${directory}`, "Begin with: hawser ca init --root parent --csr FILE");
+  if (!existsSync(path))
+    throw new HawserError(
+      "NOT_PENDING",
+      `no CA is waiting for its parent at ${directory}`,
+      "Begin with: hawser ca init --root parent --csr FILE",
+    );
   const { told, publicKey, key } = readPending(path, options.passphrase);
   const spki = new Uint8Array(Buffer.from(publicKey, "base64"));
   const secret = Buffer.from(key, "base64");
@@ -93,11 +106,16 @@ function pendingPath(directory: string): string {
 function readPending(path: string, passphrase: string): Pending {
   const { derivation, sealed } = parseObject(readFileSync(path, "utf8")) ?? {};
   const known = readKeyDerivation(derivation);
-  if (known === undefined || typeof sealed !== "string") throw new HawserError("CA_CORRUPT", `${path} is damaged`, "Remove it and begin again: hawser ca init --root parent");
+  if (known === undefined || typeof sealed !== "string")
+    throw new HawserError("CA_CORRUPT", `${path} is damaged`, "Remove it and begin again: hawser ca init --root parent");
   try {
     return JSON.parse(unseal(deriveKey(passphrase, known), Buffer.from(sealed, "base64"), PURPOSE).toString("utf8")) as Pending;
   } catch {
-    throw new HawserError("WRONG_PASSPHRASE", `the passphrase does not open ${path}`, "Give the one that `ca init --root parent` was given, or remove the file and begin again.");
+    throw new HawserError(
+      "WRONG_PASSPHRASE",
+      `the passphrase does not open ${path}`,
+      "Give the one that `ca init --root parent` was given, or remove the file and begin again.",
+    );
   }
 }
 

@@ -38,14 +38,24 @@ describe("processes that share a CA", () => {
   it("never provision one id twice", async () => {
     const { directory } = await scene.ca();
     const ids = Array.from({ length: 8 }, (_, i) => `dev${i}`);
-    const programs = [start(directory, PASSPHRASE, ...ids), start(directory, PASSPHRASE, ...ids), start(directory, PASSPHRASE, ...[...ids].reverse())];
+    const programs = [
+      start(directory, PASSPHRASE, ...ids),
+      start(directory, PASSPHRASE, ...ids),
+      start(directory, PASSPHRASE, ...[...ids].reverse()),
+    ];
     await Promise.all(programs.map((program) => program.printed(1)));
     for (const program of programs) program.release();
     await Promise.all(programs.map((program) => program.ended));
     const lines = programs.flatMap((program) => program.lines);
     for (const id of ids) {
-      expect(lines.filter((line) => line === `won ${id}`), id).toHaveLength(1);
-      expect(lines.filter((line) => line === `lost ${id} ID_EXISTS`), id).toHaveLength(2);
+      expect(
+        lines.filter((line) => line === `won ${id}`),
+        id,
+      ).toHaveLength(1);
+      expect(
+        lines.filter((line) => line === `lost ${id} ID_EXISTS`),
+        id,
+      ).toHaveLength(2);
       expect(openCaReadOnly(directory).get(id)).toMatchObject({ state: "active", certificates: [{ status: "active" }] });
     }
     expect(verifyAudit(directory)).toMatchObject({ ok: true, lines: 1 + 3 * ids.length });
@@ -69,6 +79,7 @@ describe("processes that share a CA", () => {
       // What it was at when it died is done or can be done by the next.
       for (const id of ids.filter((name) => states.get(name) !== "active").slice(0, 2)) await provisionDevice(ca, id);
     }
-    for (const { certificates } of openCaReadOnly(directory).list()) expect(certificates.filter(({ status }) => status === "active")).toHaveLength(1);
+    for (const { certificates } of openCaReadOnly(directory).list())
+      expect(certificates.filter(({ status }) => status === "active")).toHaveLength(1);
   });
 });

@@ -1,4 +1,7 @@
-/** Provisioning many devices as one change of the CA: for fleets whose keys are made on this machine, where a change a device would take minutes. */
+/**
+ * Provisioning many devices as one change of the CA: for fleets whose keys are made on this machine, where a change a device would take
+ * minutes.
+ */
 import { randomBytes } from "node:crypto";
 import { HawserError } from "../../sdk/errors.js";
 import { checkId, recoveryIdentity } from "../../sdk/identity/device-id.js";
@@ -32,19 +35,27 @@ const PSK_BYTES = 32;
 export const MOST_IN_BATCH = 250;
 
 /**
- * Issues certificate and PSK for every device and lets them in, all or none. The caller keeps what it gets: a process that dies after this has
+ * Issues certificate and PSK for every device and lets them in, all or none. The caller keeps what it gets: a process that dies after this
+ * has
  * devices in the CA whose keys nobody has, which `provision --replace` or `revoke` mends.
  *
- * @throws HawserError `BAD_NUMBER` (more than {@link MOST_IN_BATCH}), `INVALID_ID`, `RESERVED_NAME`, `INVALID_ROLE`, `ID_EXISTS`, `BAD_REQUEST`, `BAD_SIGNATURE`, `WRONG_SUBJECT`, and those of every change
+ * @throws HawserError `BAD_NUMBER` (more than {@link MOST_IN_BATCH}), `INVALID_ID`, `RESERVED_NAME`, `INVALID_ROLE`, `ID_EXISTS`,
+ *   `BAD_REQUEST`, `BAD_SIGNATURE`, `WRONG_SUBJECT`, and those of every change
  */
-export async function provisionBatch(ca: CaContext, { role, devices, lifetimeMs = ca.record.lifetimesMs.device }: BatchRequest): Promise<DeviceIdentity[]> {
-  if (devices.length > MOST_IN_BATCH) throw new HawserError("BAD_NUMBER", `${devices.length} devices in one batch`, `Provision at most ${MOST_IN_BATCH} at once.`);
+export async function provisionBatch(
+  ca: CaContext,
+  { role, devices, lifetimeMs = ca.record.lifetimesMs.device }: BatchRequest,
+): Promise<DeviceIdentity[]> {
+  if (devices.length > MOST_IN_BATCH)
+    throw new HawserError("BAD_NUMBER", `${devices.length} devices in one batch`, `Provision at most ${MOST_IN_BATCH} at once.`);
   const locks: ProcessLock[] = [];
   try {
     const asked: { id: string; publicKey: Uint8Array }[] = [];
     for (const { id, csr } of devices) {
       checkDeviceName(checkId(id), ca.record.brokerHosts);
-      locks.push(lockNow(join(ca.directory, DIRECTORIES.reservations, `${id}.lock`), () => exists(id, "being provisioned by another process")));
+      locks.push(
+        lockNow(join(ca.directory, DIRECTORIES.reservations, `${id}.lock`), () => exists(id, "being provisioned by another process")),
+      );
       asked.push({ id, publicKey: (await checkRequest(csr, id)).publicKey });
     }
     return await ca.store.change(async (draft) => {
@@ -57,10 +68,22 @@ export async function provisionBatch(ca: CaContext, { role, devices, lifetimeMs 
         const { record, der } = await issueLeaf(ca.keys, id, publicKey, { kind: "client" }, draft.nowMs, lifetimeMs);
         const psk = randomBytes(PSK_BYTES);
         const sealedPsk = seal(ca.keys.sealing, psk, SEAL_PURPOSE.psk(id)).toString("base64");
-        draft.put({ ...withCertificate(reservedEntry(id, checkedRole, draft.nowMs), record, draft.nowMs), state: "active", currentSerial: record.serial, psk: sealedPsk });
+        draft.put({
+          ...withCertificate(reservedEntry(id, checkedRole, draft.nowMs), record, draft.nowMs),
+          state: "active",
+          currentSerial: record.serial,
+          psk: sealedPsk,
+        });
         made.push({
-          id, role: checkedRole, serial: record.serial, notAfterMs: record.notAfterMs, chain: chainOf(ca.keys, der),
-          trustAnchors: [ca.keys.root.certificate], psk, pskIdentity: recoveryIdentity(id), replaced: [],
+          id,
+          role: checkedRole,
+          serial: record.serial,
+          notAfterMs: record.notAfterMs,
+          chain: chainOf(ca.keys, der),
+          trustAnchors: [ca.keys.root.certificate],
+          psk,
+          pskIdentity: recoveryIdentity(id),
+          replaced: [],
         });
       }
       draft.record({ event: "batch-provisioned", role: checkedRole, names: made.map(({ id, serial }) => `${id} ${serial}`) });
@@ -72,5 +95,9 @@ export async function provisionBatch(ca: CaContext, { role, devices, lifetimeMs 
 }
 
 function exists(id: string, what: string): HawserError {
-  return new HawserError("ID_EXISTS", `the device ${id} is ${what}`, "Choose other ids, or use the file with the identities of an earlier run.");
+  return new HawserError(
+    "ID_EXISTS",
+    `the device ${id} is ${what}`,
+    "Choose other ids, or use the file with the identities of an earlier run.",
+  );
 }

@@ -1,5 +1,6 @@
 /**
- * Giving a device its identity, in steps, because its key is made where it will live: reserve the name, (the caller makes key and request), complete,
+ * Giving a device its identity, in steps, because its key is made where it will live: reserve the name, (the caller makes key and request),
+ * complete,
  * (the caller puts the vault into place), activate. Stopped anywhere, the name is at worst reserved, and the next attempt takes it over.
  */
 import { randomBytes } from "node:crypto";
@@ -60,7 +61,8 @@ export class Provisioning {
   /**
    * Takes the name. With `replace` the device that has it stays untouched until {@link complete}.
    *
-   * @throws HawserError `INVALID_ID`, `RESERVED_NAME`, `INVALID_ROLE`, `ID_EXISTS` (also while another process provisions it), and those of every change
+   * @throws HawserError `INVALID_ID`, `RESERVED_NAME`, `INVALID_ROLE`, `ID_EXISTS` (also while another process provisions it), and those of
+   *   every change
    */
   async reserve({ id, role, replace = false }: ReserveRequest): Promise<Reservation> {
     checkDeviceName(checkId(id), this.ca.record.brokerHosts);
@@ -98,7 +100,17 @@ export class Provisioning {
       draft.put({ ...withCertificate(cleared, record, draft.nowMs), currentSerial: record.serial, psk: sealedPsk });
       draft.record({ event: "issued", name: id, role, serial: record.serial, ...(replaced.length > 0 ? { replaced } : {}) });
       const trustAnchors = [this.ca.keys.root.certificate];
-      return { id, role, serial: record.serial, notAfterMs: record.notAfterMs, chain: chainOf(this.ca.keys, der), trustAnchors, psk, pskIdentity: recoveryIdentity(id), replaced };
+      return {
+        id,
+        role,
+        serial: record.serial,
+        notAfterMs: record.notAfterMs,
+        chain: chainOf(this.ca.keys, der),
+        trustAnchors,
+        psk,
+        pskIdentity: recoveryIdentity(id),
+        replaced,
+      };
     });
   }
 
@@ -115,7 +127,8 @@ export class Provisioning {
   }
 
   /**
-   * Gives the name back: nothing handed out under this reservation is valid any more. A device that was to be replaced is untouched before `complete`
+   * Gives the name back: nothing handed out under this reservation is valid any more. A device that was to be replaced is untouched before
+   * `complete`
    * and shut out after it. Nothing happens when the reservation is settled. Throws as every change.
    */
   async abandon(reservation: Reservation): Promise<void> {
@@ -144,7 +157,10 @@ function reserveIn(draft: Draft, id: string, role: string, replace: boolean): vo
   if (entry !== undefined && !abandoned && !replace) throw idExists(entry);
   if (entry?.kind === "client") throw idExists(entry);
   if (replace && entry !== undefined && !abandoned) return;
-  const fresh = entry === undefined ? reservedEntry(id, role, draft.nowMs) : withoutPsk(withAllRevoked({ ...entry, role }, "cessationOfOperation", draft.nowMs));
+  const fresh =
+    entry === undefined
+      ? reservedEntry(id, role, draft.nowMs)
+      : withoutPsk(withAllRevoked({ ...entry, role }, "cessationOfOperation", draft.nowMs));
   draft.put(fresh);
   draft.record({ event: "reserved", name: id, role });
 }
@@ -164,13 +180,22 @@ function abandonIn(draft: Draft, { id }: Reservation): void {
 }
 
 function idExists(entry: RegistryEntry): HawserError {
-  if (entry.kind === "client") return new HawserError("ID_EXISTS", `the name ${entry.name} belongs to a client with the role ${entry.role}`, "Choose another id.");
+  if (entry.kind === "client")
+    return new HawserError("ID_EXISTS", `the name ${entry.name} belongs to a client with the role ${entry.role}`, "Choose another id.");
   const state = entry.state === "active" ? "provisioned" : entry.state;
-  return new HawserError("ID_EXISTS", `the device ${entry.name} is already ${state}`, "Choose another id, or use --replace to revoke its certificates and provision it again.");
+  return new HawserError(
+    "ID_EXISTS",
+    `the device ${entry.name} is already ${state}`,
+    "Choose another id, or use --replace to revoke its certificates and provision it again.",
+  );
 }
 
 function inProgress(id: string, pid: number | undefined): HawserError {
-  return new HawserError("ID_EXISTS", `the device ${id} is being provisioned by ${pid === undefined ? "another process" : `process ${pid}`}`, "Wait for it to finish, or choose another id.");
+  return new HawserError(
+    "ID_EXISTS",
+    `the device ${id} is being provisioned by ${pid === undefined ? "another process" : `process ${pid}`}`,
+    "Wait for it to finish, or choose another id.",
+  );
 }
 
 function notReserved(id: string): HawserError {

@@ -63,7 +63,8 @@ export interface CaView {
 }
 
 /**
- * Reads a CA as it is now; later changes are not seen. Without the passphrase nothing is proved: whoever may write the files decides what this says.
+ * Reads a CA as it is now; later changes are not seen. Without the passphrase nothing is proved: whoever may write the files decides what
+ * this says.
  *
  * @throws HawserError `NOT_A_CA`, `CA_CORRUPT`, `CA_ROLLED_BACK`, `CA_VERSION`, `STORAGE_FAILED`
  */
@@ -101,7 +102,9 @@ function viewOf(files: CaFiles, entries: ReadonlyMap<string, RegistryEntry>, sta
     trustAnchors: readCertificates(files, FILES.root),
     issuing: readCertificates(files, FILES.issuing)[0],
     broker: readCertificates(files, FILES.brokerChain)[0],
-    ...(before === undefined ? {} : { previous: { certificate: before, hanging: (nowMs: number) => hangingOn(entries.values(), before, nowMs) } }),
+    ...(before === undefined
+      ? {}
+      : { previous: { certificate: before, hanging: (nowMs: number) => hangingOn(entries.values(), before, nowMs) } }),
     crlThisUpdateMs: readCrlTimes(files).thisUpdateMs,
     crlNextUpdateMs: readNextUpdate(files),
     ...(rootCrl === undefined ? {} : { rootCrl }),

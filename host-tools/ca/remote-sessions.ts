@@ -27,10 +27,18 @@ export async function endRemoteSessions({ store, keys }: CaContext, { names, hos
   await store.change(async (draft) => {
     for (const name of names) if (!draft.entries.has(name)) throw unknownId(name);
     try {
-      await endSessions({ mtlsPort: port, reach: host }, await passingCredentials(keys, CONTROL_NAME, draft.nowMs, CREDENTIALS_LIFETIME_MS), names.flatMap(pskIdentities));
+      await endSessions(
+        { mtlsPort: port, reach: host },
+        await passingCredentials(keys, CONTROL_NAME, draft.nowMs, CREDENTIALS_LIFETIME_MS),
+        names.flatMap(pskIdentities),
+      );
     } catch (error) {
       if (!(error instanceof HawserError) || error.code !== "SESSIONS_NOT_ENDED") throw error;
-      throw new HawserError(error.code, error.message, "Check that the broker runs with the compiled configuration and its plugin (restart it once after the plugin was added), then run the command again.");
+      throw new HawserError(
+        error.code,
+        error.message,
+        "Check that the broker runs with the compiled configuration and its plugin (restart it once after the plugin was added), then run the command again.",
+      );
     }
     draft.record({ event: "sessions-ended", ended: names.map((name) => `${name} at ${host}:${port}`), owed: [] });
   });

@@ -5,7 +5,19 @@ const HOSTS = ["mqtt.example.com", "Broker-1"];
 const reserved = expect.objectContaining({ code: "RESERVED_NAME" }) as unknown;
 
 describe("reserved names", () => {
-  it.each(["hawser-authority", "Hawser-Authority", "hawser-broker", "localhost", "LOCALHOST", "mqtt.example.com", "broker-1", "operator", "backend", "monitor", "authority"])("keeps %s from devices", (name) => {
+  it.each([
+    "hawser-authority",
+    "Hawser-Authority",
+    "hawser-broker",
+    "localhost",
+    "LOCALHOST",
+    "mqtt.example.com",
+    "broker-1",
+    "operator",
+    "backend",
+    "monitor",
+    "authority",
+  ])("keeps %s from devices", (name) => {
     expect(() => checkDeviceName(name, HOSTS)).toThrow(reserved);
   });
 

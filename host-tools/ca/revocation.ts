@@ -74,7 +74,10 @@ export async function renewCrl(ca: CaContext, root = false): Promise<{ nextUpdat
   });
 }
 
-/** Adds new revocation lists to a change that needs them: something was revoked, or the old ones have used up a thirtieth of their life (a day of thirty). */
+/**
+ * Adds new revocation lists to a change that needs them: something was revoked, or the old ones have used up a thirtieth of their life (a
+ * day of thirty).
+ */
 export async function addCrlWhenDue(record: CaRecord, keys: CaKeys, draft: Draft): Promise<void> {
   if (draft.writes.has(FILES.crl)) return;
   if (!draft.revocationChanged && readNextUpdate(draft) - draft.nowMs > (record.lifetimesMs.crl * 29) / 30) return;
@@ -83,7 +86,9 @@ export async function addCrlWhenDue(record: CaRecord, keys: CaKeys, draft: Draft
 
 /** The lists as a change leaves them. A root whose key is not in the CA directory has signed its own before: they are kept in a file. */
 export async function crlsFor(record: CaRecord, keys: CaKeys, draft: Draft): Promise<string> {
-  const rootLists = draft.has(FILES.rootCrl) ? draft.read(FILES.rootCrl).toString("utf8") : await makeRootCrl(keys.root, record, draft.revision, draft.nowMs, readRetired(draft));
+  const rootLists = draft.has(FILES.rootCrl)
+    ? draft.read(FILES.rootCrl).toString("utf8")
+    : await makeRootCrl(keys.root, record, draft.revision, draft.nowMs, readRetired(draft));
   return makeCrls(keys, record, [...allRecords(draft)], draft.revision, draft.nowMs, rootLists);
 }
 
@@ -103,22 +108,38 @@ export function readRetired(files: CaFiles): CertificateRecord[] {
 }
 
 /** The root's list: it names the issuing CAs that were retired. */
-export function makeRootCrl(root: Issuer, record: CaRecord, number: number, nowMs: number, retired: readonly CertificateRecord[] = []): Promise<string> {
+export function makeRootCrl(
+  root: Issuer,
+  record: CaRecord,
+  number: number,
+  nowMs: number,
+  retired: readonly CertificateRecord[] = [],
+): Promise<string> {
   const lifetimeMs = certificatePolicyOf(record).root === "file" ? record.lifetimesMs.crl : ROOT_CRL_MS;
   const { notBeforeMs: thisUpdateMs, notAfterMs: nextUpdateMs } = validityFrom(nowMs, lifetimeMs);
   return makeCrl(root, { number, thisUpdateMs, nextUpdateMs, revoked: revokedOf(retired, nowMs) });
 }
 
 /**
- * The lists of all CAs: mosquitto looks at the leaf's only, Node and OpenSSL's `-crl_check_all` want one for each CA of the chain. During a rollover both issuing CAs list
+ * The lists of all CAs: mosquitto looks at the leaf's only, Node and OpenSSL's `-crl_check_all` want one for each CA of the chain. During a
+ * rollover both issuing CAs list
  * all that is revoked: serials are random, so none is the other's.
  *
  * @param rootLists PEM, of the root and any CA between
  */
-export async function makeCrls(keys: CaKeys, record: CaRecord, records: readonly CertificateRecord[], number: number, nowMs: number, rootLists: string): Promise<string> {
+export async function makeCrls(
+  keys: CaKeys,
+  record: CaRecord,
+  records: readonly CertificateRecord[],
+  number: number,
+  nowMs: number,
+  rootLists: string,
+): Promise<string> {
   const { notBeforeMs: thisUpdateMs, notAfterMs: nextUpdateMs } = crlValidity(record, nowMs);
   const list = { number, thisUpdateMs, nextUpdateMs, revoked: revokedOf(records, nowMs) };
-  return [await makeCrl(keys.issuing, list), rootLists, ...(keys.previous === undefined ? [] : [await makeCrl(keys.previous, list)])].join("");
+  return [await makeCrl(keys.issuing, list), rootLists, ...(keys.previous === undefined ? [] : [await makeCrl(keys.previous, list)])].join(
+    "",
+  );
 }
 
 /** When the lists on disk stop being believed. Throws `CA_CORRUPT`. */
@@ -148,7 +169,10 @@ export function readRootCrlTimes(files: CaFiles): CrlTimes | undefined {
 }
 
 function timesOf(lists: readonly CrlTimes[]): CrlTimes {
-  return { thisUpdateMs: Math.max(...lists.map((list) => list.thisUpdateMs)), nextUpdateMs: Math.min(...lists.map((list) => list.nextUpdateMs)) };
+  return {
+    thisUpdateMs: Math.max(...lists.map((list) => list.thisUpdateMs)),
+    nextUpdateMs: Math.min(...lists.map((list) => list.nextUpdateMs)),
+  };
 }
 
 function readLists(files: CaFiles, file: string): ReturnType<typeof readCrl>[] {
@@ -173,7 +197,12 @@ function* allRecords(draft: Draft): Generator<CertificateRecord> {
 function checkReason(reason: string): RevocationReason {
   const wanted = reason.replace(/-/g, "").toLowerCase();
   const found = REVOCATION_REASONS.find((known) => known.toLowerCase() === wanted);
-  if (found === undefined) throw new HawserError("INVALID_REASON", `unknown revocation reason ${JSON.stringify(reason)}`, `Choose one of ${REVOCATION_REASONS.join(", ")}.`);
+  if (found === undefined)
+    throw new HawserError(
+      "INVALID_REASON",
+      `unknown revocation reason ${JSON.stringify(reason)}`,
+      `Choose one of ${REVOCATION_REASONS.join(", ")}.`,
+    );
   return found;
 }
 
@@ -183,10 +212,19 @@ function reasonOf({ certificates }: RegistryEntry): RevocationReason | undefined
 }
 
 function checkRecoverable(entry: RegistryEntry): void {
-  if (entry.kind === "client") throw new HawserError("NOT_A_DEVICE", `${entry.name} is a client and has no pre-shared key to recover with`, "Leave out --certificate-only to shut it out.");
+  if (entry.kind === "client")
+    throw new HawserError(
+      "NOT_A_DEVICE",
+      `${entry.name} is a client and has no pre-shared key to recover with`,
+      "Leave out --certificate-only to shut it out.",
+    );
   if (entry.state === "revoked" || entry.state === "reserved" || entry.psk === undefined) {
     const reason = entry.state === "revoked" ? reasonOf(entry) : undefined;
     const state = reason === undefined ? entry.state : `${entry.state} (${reason})`;
-    throw new HawserError("ALREADY_REVOKED", `the device ${entry.name} is ${state} and has no pre-shared key to recover with`, "To bring it back, provision it again.");
+    throw new HawserError(
+      "ALREADY_REVOKED",
+      `the device ${entry.name} is ${state} and has no pre-shared key to recover with`,
+      "To bring it back, provision it again.",
+    );
   }
 }

@@ -20,9 +20,19 @@ afterEach(() => scene.clean());
 function verdict(ca: CertificateAuthority, chainPem: string, purpose: "sslclient" | "sslserver"): string {
   const directory = scene.directory();
   writeFileSync(join(directory, "chain.pem"), chainPem);
-  const files = ["-CAfile", join(ca.directory, "root.crt.pem"), "-untrusted", join(directory, "chain.pem"), "-CRLfile", join(ca.directory, "crl.pem")];
+  const files = [
+    "-CAfile",
+    join(ca.directory, "root.crt.pem"),
+    "-untrusted",
+    join(directory, "chain.pem"),
+    "-CRLfile",
+    join(ca.directory, "crl.pem"),
+  ];
   try {
-    execFileSync("openssl", ["verify", "-x509_strict", "-purpose", purpose, "-crl_check_all", ...files, join(directory, "chain.pem")], { stdio: "pipe", encoding: "utf8" });
+    execFileSync("openssl", ["verify", "-x509_strict", "-purpose", purpose, "-crl_check_all", ...files, join(directory, "chain.pem")], {
+      stdio: "pipe",
+      encoding: "utf8",
+    });
     return "good";
   } catch (error) {
     return /error \d+ at \d+ depth lookup: ([^\n]+)/.exec((error as { stderr: string }).stderr)?.[1] ?? "refused";
@@ -51,18 +61,28 @@ describe("a rollover of the issuing CA", () => {
     expect([issuerOf(broker.chainPem), verdict(ca, broker.chainPem, "sslserver")]).toEqual(["CN=Plant 7 Issuing CA 2", "good"]);
     expect([verdict(ca, one.chainPem, "sslclient"), verdict(ca, two.chainPem, "sslclient")]).toEqual(["good", "good"]);
     const moved = await renew(ca, "one");
-    expect([issuerOf(moved), verdict(ca, moved, "sslclient"), verdict(ca, one.chainPem, "sslclient")]).toEqual(["CN=Plant 7 Issuing CA 2", "good", "certificate revoked"]);
+    expect([issuerOf(moved), verdict(ca, moved, "sslclient"), verdict(ca, one.chainPem, "sslclient")]).toEqual([
+      "CN=Plant 7 Issuing CA 2",
+      "good",
+      "certificate revoked",
+    ]);
     // Revoking still reaches certificates of the old one.
     await provisionDevice(ca, "three");
     expect(openCaReadOnly(ca.directory).previous?.hanging(Date.now())).toEqual(["two"]);
-    await expect(ca.retirePrevious()).rejects.toMatchObject({ code: "ISSUER_IN_USE", message: expect.stringMatching(/1 names .*: two$/) as string });
+    await expect(ca.retirePrevious()).rejects.toMatchObject({
+      code: "ISSUER_IN_USE",
+      message: expect.stringMatching(/1 names .*: two$/) as string,
+    });
     expect((await verifyCa(ca.directory, PASSPHRASE)).problems).toEqual([]);
     await renew(ca, "two");
     expect(await ca.retirePrevious()).toEqual({ leftBehind: [] });
     expect(verdict(ca, two.chainPem, "sslclient")).not.toBe("good");
     expect([verdict(ca, moved, "sslclient"), verdict(ca, (await ca.brokerMaterial()).chainPem, "sslserver")]).toEqual(["good", "good"]);
     await expect(ca.retirePrevious()).rejects.toMatchObject({ code: "NO_ROLLOVER" });
-    expect([existsSync(join(ca.directory, "issuing-previous.crt.pem")), existsSync(join(ca.directory, "keys/issuing-previous.sealed"))]).toEqual([false, false]);
+    expect([
+      existsSync(join(ca.directory, "issuing-previous.crt.pem")),
+      existsSync(join(ca.directory, "keys/issuing-previous.sealed")),
+    ]).toEqual([false, false]);
     expect((await verifyCa(ca.directory, PASSPHRASE)).problems).toEqual([]);
     expect((await (await openCa(ca.directory, PASSPHRASE)).rollOver()).name).toBe("Plant 7 Issuing CA 3");
   });
@@ -70,11 +90,26 @@ describe("a rollover of the issuing CA", () => {
   it("reaches a mosquitto that runs: it believes devices of both, and of the new one alone after", async () => {
     const ca = await scene.ca({ brokerHosts: ["localhost", "127.0.0.1"] });
     const [mtlsPort, pskPort] = await freePorts();
-    const { configFile } = await ca.writeBrokerConfig({ engine: "mosquitto", out: join(ca.directory, "..", "broker"), mtlsPort, pskPort, bind: "127.0.0.1" });
+    const { configFile } = await ca.writeBrokerConfig({
+      engine: "mosquitto",
+      out: join(ca.directory, "..", "broker"),
+      mtlsPort,
+      pskPort,
+      bind: "127.0.0.1",
+    });
     const old = await provisionDevice(ca, "old");
     await scene.mosquitto(configFile);
     const connects = async (chainPem: string, keyPem: string, id: string): Promise<boolean> => {
-      const options = { host: "127.0.0.1", port: mtlsPort, protocol: "mqtts" as const, key: keyPem, cert: chainPem, ca: old.trustAnchorPem, clientId: id, reconnectPeriod: 0 };
+      const options = {
+        host: "127.0.0.1",
+        port: mtlsPort,
+        protocol: "mqtts" as const,
+        key: keyPem,
+        cert: chainPem,
+        ca: old.trustAnchorPem,
+        clientId: id,
+        reconnectPeriod: 0,
+      };
       const client = scene.client(mqtt.connect(options));
       return new Promise((resolve) => {
         client.once("connect", () => resolve(true));

@@ -1,5 +1,6 @@
 /**
- * Another issuing CA under the same root. Devices trust the root alone, so nothing changes for them: whoever renews gets a certificate of the new one, and brokers believe both
+ * Another issuing CA under the same root. Devices trust the root alone, so nothing changes for them: whoever renews gets a certificate of
+ * the new one, and brokers believe both
  * until the old one is retired.
  */
 import { X509Certificate } from "node:crypto";
@@ -33,14 +34,18 @@ export interface Rollover {
 }
 
 export interface RolloverOptions {
-  /** Makes the new key in another place, a token for example; "file" seals it in a file. Must be said where the present key is in another place. */
+  /**
+   * Makes the new key in another place, a token for example; "file" seals it in a file. Must be said where the present key is in another
+   * place.
+   */
   readonly signer?: (() => Promise<ExternalKey>) | "file";
 }
 
 /**
  * Makes the new issuing CA, as the CA's policy for certificates says, and a broker certificate from it.
  *
- * @throws HawserError `ROLLOVER_UNFINISHED` while the one before the old one is not retired, `SIGNER_REQUIRED`, `ROOT_ABSENT`, and as every change
+ * @throws HawserError `ROLLOVER_UNFINISHED` while the one before the old one is not retired, `SIGNER_REQUIRED`, `ROOT_ABSENT`, and as every
+ *   change
  */
 export async function rollOver(ca: CaContext, { signer }: RolloverOptions = {}): Promise<Rollover> {
   return ca.store.change(async (draft) => {
@@ -61,16 +66,28 @@ export async function rollOver(ca: CaContext, { signer }: RolloverOptions = {}):
 
 /** @throws HawserError `ROLLOVER_UNFINISHED`, `SIGNER_REQUIRED`, and those of the place where the key is made */
 export async function nextIssuingKey(ca: CaContext, draft: Draft, signer: RolloverOptions["signer"]): Promise<CaKey> {
-  if (ca.keys.previous !== undefined) throw new HawserError("ROLLOVER_UNFINISHED", "the issuing CA before this one is still trusted", "Run: hawser ca rollover --retire");
+  if (ca.keys.previous !== undefined)
+    throw new HawserError("ROLLOVER_UNFINISHED", "the issuing CA before this one is still trusted", "Run: hawser ca rollover --retire");
   if (signer === undefined && isKeptElsewhere(draft, FILES.issuingKey, ca.keys.sealing)) {
     const next = "Give --signer URI with another object=, or --signer file.";
-    throw new HawserError("SIGNER_REQUIRED", `${ca.keys.issuing.signer.describe()} is the issuing key, and nothing says where the next one is to be made`, next);
+    throw new HawserError(
+      "SIGNER_REQUIRED",
+      `${ca.keys.issuing.signer.describe()} is the issuing key, and nothing says where the next one is to be made`,
+      next,
+    );
   }
   return newCaKey(certificatePolicyOf(ca.record).issuingKey, signer === "file" ? undefined : signer);
 }
 
 /** The change itself: the new issuing CA takes its place, and the one before stays trusted. */
-export async function moveTo(ca: CaContext, draft: Draft, certificate: Uint8Array, signer: Signer, newSealedKey: Buffer, uppers = ca.keys.uppers): Promise<Rollover> {
+export async function moveTo(
+  ca: CaContext,
+  draft: Draft,
+  certificate: Uint8Array,
+  signer: Signer,
+  newSealedKey: Buffer,
+  uppers = ca.keys.uppers,
+): Promise<Rollover> {
   const { issuing, sealing } = ca.keys;
   const oldKey = readSealedKey(draft, FILES.issuingKey, sealing);
   draft.write(FILES.previous, toPem("CERTIFICATE", issuing.certificate));
@@ -131,7 +148,11 @@ export function checkNobodyHangs(ca: CaContext, draft: Draft, force: boolean): I
   if (leftBehind.length === 0 || force) return previous;
   const more = leftBehind.length > NAMED ? ` and ${leftBehind.length - NAMED} more` : "";
   const next = "Wait until they have renewed, or say --force: devices among them then recover with their pre-shared key.";
-  throw new HawserError("ISSUER_IN_USE", `${leftBehind.length} names still have a certificate of the old issuing CA: ${leftBehind.slice(0, NAMED).join(", ")}${more}`, next);
+  throw new HawserError(
+    "ISSUER_IN_USE",
+    `${leftBehind.length} names still have a certificate of the old issuing CA: ${leftBehind.slice(0, NAMED).join(", ")}${more}`,
+    next,
+  );
 }
 
 /** @param signs false when the root's list that names it is there already */
@@ -151,20 +172,27 @@ export async function retireIn(ca: CaContext, draft: Draft, { certificate }: Iss
 
 /** Names whose certificate in use is of this issuing CA and has not expired. */
 export function hangingOn(entries: Iterable<RegistryEntry>, issuer: Uint8Array, nowMs: number): string[] {
-  return [...entries].filter((entry) => {
-    const current = currentCertificate(entry);
-    return current !== undefined && current.notAfterMs > nowMs && isOf(issuer)(current);
-  }).map(({ name }) => name).sort();
+  return [...entries]
+    .filter((entry) => {
+      const current = currentCertificate(entry);
+      return current !== undefined && current.notAfterMs > nowMs && isOf(issuer)(current);
+    })
+    .map(({ name }) => name)
+    .sort();
 }
 
 function endCertificates(draft: Draft, issuer: Uint8Array): void {
   const isOfIssuer = isOf(issuer);
   for (const entry of [...draft.entries.values()]) {
-    if (entry.certificates.some((record) => record.status === "active" && isOfIssuer(record))) draft.put(withIssuerRetired(entry, isOfIssuer, draft.nowMs));
+    if (entry.certificates.some((record) => record.status === "active" && isOfIssuer(record)))
+      draft.put(withIssuerRetired(entry, isOfIssuer, draft.nowMs));
   }
 }
 
-const isOf = (issuer: Uint8Array) => ({ der }: CertificateRecord): boolean => der !== undefined && isIssuedBy(Buffer.from(der, "base64"), issuer);
+const isOf =
+  (issuer: Uint8Array) =>
+  ({ der }: CertificateRecord): boolean =>
+    der !== undefined && isIssuedBy(Buffer.from(der, "base64"), issuer);
 
 export function recordOf(certificate: Uint8Array, nowMs: number): CertificateRecord {
   const { serialNumber, validFrom, validTo, publicKey } = new X509Certificate(certificate);

@@ -34,21 +34,35 @@ export interface ErrandOptions extends RolloverOptions {
 export async function makeRootRequest(ca: CaContext, errand: Errand, options: ErrandOptions = {}): Promise<string> {
   const { root: place } = certificatePolicyOf(ca.record);
   if (place === "parent") return requestToParent(ca, errand, options);
-  if (place !== "offline") throw new HawserError("ROOT_AT_HAND", "this CA has its root's key at hand", "Run: hawser ca rollover, or hawser ca crl");
+  if (place !== "offline")
+    throw new HawserError("ROOT_AT_HAND", "this CA has its root's key at hand", "Run: hawser ca rollover, or hawser ca crl");
   return ca.store.change(async (draft) => {
     const retired: RetiredIssuer[] = readRetired(draft).map(asRetired);
-    if (errand === "retire") retired.push(asRetired(recordOf(checkNobodyHangs(ca, draft, options.force === true).certificate, draft.nowMs)));
+    if (errand === "retire")
+      retired.push(asRetired(recordOf(checkNobodyHangs(ca, draft, options.force === true).certificate, draft.nowMs)));
     const issuing = errand === "rollover" ? await wantedIssuer(ca, draft, options) : undefined;
     const { issuing: current, root } = ca.keys;
     const signedBy = new X509Certificate(current.certificate).serialNumber.toLowerCase();
-    const request = { ca: ca.record.name, root: fingerprint(root.certificate), madeAtMs: draft.nowMs, ...(issuing === undefined ? {} : { issuing }), retired, signedBy };
+    const request = {
+      ca: ca.record.name,
+      root: fingerprint(root.certificate),
+      madeAtMs: draft.nowMs,
+      ...(issuing === undefined ? {} : { issuing }),
+      retired,
+      signedBy,
+    };
     return signedRequest(request, current.signer);
   });
 }
 
 /** A PKCS#10 request; all else is the parent's own business. */
 async function requestToParent(ca: CaContext, errand: Errand, options: ErrandOptions): Promise<string> {
-  if (errand !== "rollover") throw new HawserError("ROOT_AT_HAND", "the parent PKI signs its revocation lists by itself", "Import them with: hawser ca answer; retire an issuing CA with: hawser ca rollover --retire");
+  if (errand !== "rollover")
+    throw new HawserError(
+      "ROOT_AT_HAND",
+      "the parent PKI signs its revocation lists by itself",
+      "Import them with: hawser ca answer; retire an issuing CA with: hawser ca rollover --retire",
+    );
   return ca.store.change(async (draft) => {
     const { commonName, publicKey } = await wantedIssuer(ca, draft, options);
     const key = readSealedKey(draft, FILES.nextKey, ca.keys.sealing);
@@ -84,7 +98,8 @@ export interface ImportedAnswer {
 }
 
 /**
- * Takes an answer of the offline root in: a certificate for the issuing CA that was asked for, and a revocation list, all checked against the root's certificate.
+ * Takes an answer of the offline root in: a certificate for the issuing CA that was asked for, and a revocation list, all checked against
+ * the root's certificate.
  *
  * @throws HawserError `ROOT_ANSWER_INVALID`, and as every change
  */
@@ -93,7 +108,8 @@ export async function importAnswer(ca: CaContext, text: string): Promise<Importe
   if (certificatePolicyOf(ca.record).root === "parent") return importFromParent(ca, { certificates, lists });
   return ca.store.change(async (draft) => {
     const [list, another] = lists;
-    if (list === undefined || another !== undefined || certificates.length > 1) throw invalid("it must hold one revocation list and at most one certificate");
+    if (list === undefined || another !== undefined || certificates.length > 1)
+      throw invalid("it must hold one revocation list and at most one certificate");
     const { revoked, nextUpdateMs } = await checkList(ca, draft, list);
     draft.write(FILES.rootCrl, toPem("X509 CRL", list));
     const [certificate] = certificates;
@@ -120,12 +136,23 @@ export async function importAnswer(ca: CaContext, text: string): Promise<Importe
 export async function importFromParent(ca: CaContext, { certificates, lists }: ParentAnswer): Promise<ImportedAnswer> {
   return ca.store.change(async (draft) => {
     const { root, uppers = [] } = ca.keys;
-    const known = { certificates: [...certificates, root.certificate, ...uppers], lists: [...lists, ...fromPem("X509 CRL", draft.read(FILES.rootCrl).toString("utf8"))] };
+    const known = {
+      certificates: [...certificates, root.certificate, ...uppers],
+      lists: [...lists, ...fromPem("X509 CRL", draft.read(FILES.rootCrl).toString("utf8"))],
+    };
     if (draft.has(FILES.next) && certificates.length > 0) {
       const { publicKey } = readNext(draft);
       const chain = await checkParentChain(known, publicKey, draft.nowMs);
-      if (!Buffer.from(chain.root).equals(root.certificate)) throw invalidChain("the new certificate is under another root than this CA's", "Devices trust the root of this CA alone: have it signed under that.");
-      if (isSameName(chain.issuing, ca.keys.issuing.certificate)) throw invalidChain("the new issuing CA has the same name as the present one: their revocation lists could not be told apart", "Have it issued with the name that the request asks for.");
+      if (!Buffer.from(chain.root).equals(root.certificate))
+        throw invalidChain(
+          "the new certificate is under another root than this CA's",
+          "Devices trust the root of this CA alone: have it signed under that.",
+        );
+      if (isSameName(chain.issuing, ca.keys.issuing.certificate))
+        throw invalidChain(
+          "the new issuing CA has the same name as the present one: their revocation lists could not be told apart",
+          "Have it issued with the name that the request asks for.",
+        );
       const above = [...uppers, ...chain.uppers.filter((der) => !uppers.some((one) => Buffer.from(one).equals(der)))];
       draft.write(FILES.rootCrl, await listsOf([...above, root.certificate], known.lists, draft.nowMs));
       if (above.length > 0) draft.write(FILES.upper, above.map((der) => toPem("CERTIFICATE", der)).join(""));
@@ -134,7 +161,8 @@ export async function importFromParent(ca: CaContext, { certificates, lists }: P
     }
     if (certificates.length > 0) throw invalidChain("it has a certificate, and none was asked for", "Ask for one with: hawser ca request");
     const newest = await listsOf([...uppers, root.certificate], known.lists, draft.nowMs);
-    if (newest === draft.read(FILES.rootCrl).toString("utf8")) throw invalidChain("it has no revocation list that is newer than those that are here");
+    if (newest === draft.read(FILES.rootCrl).toString("utf8"))
+      throw invalidChain("it has no revocation list that is newer than those that are here");
     draft.write(FILES.rootCrl, newest);
     draft.write(FILES.crl, await crlsFor(ca.record, ca.keys, draft));
     const crlNextUpdateMs = readRootCrlTimes(draft)?.nextUpdateMs ?? 0;
@@ -155,10 +183,14 @@ async function takeOver(ca: CaContext, draft: Draft, der: Uint8Array): Promise<R
   if (!draft.has(FILES.next)) throw invalid("it has a certificate, and none was asked for");
   const { commonName, publicKey } = readNext(draft);
   const [certificate, root] = [new X509Certificate(der), new X509Certificate(ca.keys.root.certificate)];
-  const isAsked = Buffer.from(publicKey).equals(certificate.publicKey.export({ format: "der", type: "spki" })) && certificate.subject === `CN=${commonName}`;
+  const isAsked =
+    Buffer.from(publicKey).equals(certificate.publicKey.export({ format: "der", type: "spki" })) &&
+    certificate.subject === `CN=${commonName}`;
   if (!isAsked) throw invalid(`its certificate is not for the issuing CA that was asked for (${commonName})`);
-  if (!certificate.ca || !certificate.checkIssued(root) || !certificate.verify(root.publicKey)) throw invalid("its certificate is not that of a CA, or not signed by the root");
-  if (Date.parse(certificate.validTo) <= draft.nowMs || Date.parse(certificate.validFrom) > draft.nowMs) throw invalid("its certificate is not valid now; check the clock of the root's machine");
+  if (!certificate.ca || !certificate.checkIssued(root) || !certificate.verify(root.publicKey))
+    throw invalid("its certificate is not that of a CA, or not signed by the root");
+  if (Date.parse(certificate.validTo) <= draft.nowMs || Date.parse(certificate.validFrom) > draft.nowMs)
+    throw invalid("its certificate is not valid now; check the clock of the root's machine");
   return adopt(ca, draft, der);
 }
 
@@ -178,11 +210,16 @@ async function adopt(ca: CaContext, draft: Draft, der: Uint8Array, uppers?: read
 async function checkList(ca: CaContext, draft: Draft, der: Uint8Array): Promise<{ revoked: ReadonlySet<string>; nextUpdateMs: number }> {
   const list = new x509.X509Crl(new Uint8Array(der));
   const spki = new X509Certificate(ca.keys.root.certificate).publicKey.export({ format: "der", type: "spki" });
-  if (!(await list.verify({ publicKey: new x509.PublicKey(new Uint8Array(spki)) }, nodeCrypto).catch(() => false))) throw invalid("its revocation list is not signed by the root of this CA");
+  if (!(await list.verify({ publicKey: new x509.PublicKey(new Uint8Array(spki)) }, nodeCrypto).catch(() => false)))
+    throw invalid("its revocation list is not signed by the root of this CA");
   const nextUpdateMs = list.nextUpdate?.getTime() ?? 0;
-  if (nextUpdateMs <= draft.nowMs || list.thisUpdate.getTime() > draft.nowMs) throw invalid("its revocation list is not valid now; check the clock of the root's machine");
+  if (nextUpdateMs <= draft.nowMs || list.thisUpdate.getTime() > draft.nowMs)
+    throw invalid("its revocation list is not valid now; check the clock of the root's machine");
   const present = new x509.X509Crl(new Uint8Array(fromPem("X509 CRL", draft.read(FILES.rootCrl).toString("utf8"))[0] ?? []));
-  if (numberOf(list) <= numberOf(present)) throw invalid(`its revocation list is number ${numberOf(list)}, and number ${numberOf(present)} is here: the answer is old, or the root's folder is an old copy`);
+  if (numberOf(list) <= numberOf(present))
+    throw invalid(
+      `its revocation list is number ${numberOf(list)}, and number ${numberOf(present)} is here: the answer is old, or the root's folder is an old copy`,
+    );
   const revoked = new Set(list.entries.map(({ serialNumber }) => serialNumber.toLowerCase().replace(/^0+/, "")));
   const missing = readRetired(draft).find(({ serial, notAfterMs }) => notAfterMs > draft.nowMs && !revoked.has(serial));
   if (missing !== undefined) throw invalid(`its revocation list does not name ${missing.serial}, which is retired`);
@@ -204,5 +241,9 @@ function read(text: string): ParentAnswer {
 }
 
 function invalid(why: string): HawserError {
-  return new HawserError("ROOT_ANSWER_INVALID", `the answer is not taken: ${why}`, "Have the root answer the newest request, and import that answer.");
+  return new HawserError(
+    "ROOT_ANSWER_INVALID",
+    `the answer is not taken: ${why}`,
+    "Have the root answer the newest request, and import that answer.",
+  );
 }

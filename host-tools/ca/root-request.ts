@@ -1,5 +1,6 @@
 /**
- * What a CA asks of a root that is not at hand: a text that a person reads before signing, and that the root checks. It is signed by the issuing CA in use, which the root
+ * What a CA asks of a root that is not at hand: a text that a person reads before signing, and that the root checks. It is signed by the
+ * issuing CA in use, which the root
  * itself certified: what was changed on the way, or made up by somebody, is refused.
  */
 import { createHash } from "node:crypto";
@@ -41,11 +42,21 @@ function bodyOf({ ca, root, madeAtMs, issuing, retired, signedBy }: RootRequest)
   const lines = [TITLE, "", `CA: ${ca}`, `Root: ${root}`, `Made at: ${time(madeAtMs)}`];
   if (issuing !== undefined) {
     const { commonName, publicKey, lifetimeMs } = issuing;
-    lines.push("", `Certify the issuing CA: ${commonName}`, `On the curve: ${keyTypeOf(publicKey)}`, `With the key: ${Buffer.from(publicKey).toString("base64")}`);
-    lines.push(`Fingerprint of the key: ${fingerprint(publicKey)}`, `For seconds: ${Math.round(lifetimeMs / 1000)} (${(lifetimeMs / DAY_MS).toFixed(1)} days)`);
+    lines.push(
+      "",
+      `Certify the issuing CA: ${commonName}`,
+      `On the curve: ${keyTypeOf(publicKey)}`,
+      `With the key: ${Buffer.from(publicKey).toString("base64")}`,
+    );
+    lines.push(
+      `Fingerprint of the key: ${fingerprint(publicKey)}`,
+      `For seconds: ${Math.round(lifetimeMs / 1000)} (${(lifetimeMs / DAY_MS).toFixed(1)} days)`,
+    );
   }
   lines.push("", "Sign a revocation list that names these issuing CAs:", ...(retired.length === 0 ? ["none"] : []));
-  lines.push(...retired.map(({ serial, notAfterMs, revokedAtMs }) => `${serial} retired at ${time(revokedAtMs)}, ends at ${time(notAfterMs)}`));
+  lines.push(
+    ...retired.map(({ serial, notAfterMs, revokedAtMs }) => `${serial} retired at ${time(revokedAtMs)}, ends at ${time(notAfterMs)}`),
+  );
   return `${[...lines, "", `Signed by the issuing CA: ${signedBy}`].join("\n")}\n`;
 }
 
@@ -68,12 +79,39 @@ export function readRequest(text: string): ReadRequest {
   const plain = text.replace(/\r\n/g, "\n").trimEnd();
   const [, body = "", signature = ""] = /^([\s\S]*\n)Signature: ([A-Za-z0-9+/]+=*)$/.exec(plain) ?? [];
   const field = (name: string): string | undefined => new RegExp(`^${name}: (.*)$`, "m").exec(body)?.[1];
-  const [ca, root, madeAt, signedBy, commonName, key, seconds] = ["CA", "Root", "Made at", "Signed by the issuing CA", "Certify the issuing CA", "With the key", "For seconds"].map(field);
+  const [ca, root, madeAt, signedBy, commonName, key, seconds] = [
+    "CA",
+    "Root",
+    "Made at",
+    "Signed by the issuing CA",
+    "Certify the issuing CA",
+    "With the key",
+    "For seconds",
+  ].map(field);
   try {
-    if (!body.startsWith(TITLE) || ca === undefined || root === undefined || madeAt === undefined || signedBy === undefined) throw new Error("it lacks a line");
-    const issuing = commonName === undefined ? undefined : { commonName, publicKey: new Uint8Array(Buffer.from(key ?? "", "base64")), lifetimeMs: Number.parseInt(seconds ?? "", 10) * 1000 };
-    const retired = [...body.matchAll(/^([0-9a-f]+) retired at (\S+), ends at (\S+)$/gm)].map(([, serial = "", at = "", end = ""]) => ({ serial, revokedAtMs: Date.parse(at), notAfterMs: Date.parse(end) }));
-    const request: RootRequest = { ca, root, madeAtMs: Date.parse(madeAt), ...(issuing === undefined ? {} : { issuing }), retired, signedBy };
+    if (!body.startsWith(TITLE) || ca === undefined || root === undefined || madeAt === undefined || signedBy === undefined)
+      throw new Error("it lacks a line");
+    const issuing =
+      commonName === undefined
+        ? undefined
+        : {
+            commonName,
+            publicKey: new Uint8Array(Buffer.from(key ?? "", "base64")),
+            lifetimeMs: Number.parseInt(seconds ?? "", 10) * 1000,
+          };
+    const retired = [...body.matchAll(/^([0-9a-f]+) retired at (\S+), ends at (\S+)$/gm)].map(([, serial = "", at = "", end = ""]) => ({
+      serial,
+      revokedAtMs: Date.parse(at),
+      notAfterMs: Date.parse(end),
+    }));
+    const request: RootRequest = {
+      ca,
+      root,
+      madeAtMs: Date.parse(madeAt),
+      ...(issuing === undefined ? {} : { issuing }),
+      retired,
+      signedBy,
+    };
     // Whatever else stands in it was not written by us, and a person might believe it.
     if (bodyOf(request) !== body) throw new Error("it is not in its one form");
     return { request, body, signature: new Uint8Array(Buffer.from(signature, "base64")) };
@@ -83,7 +121,11 @@ export function readRequest(text: string): ReadRequest {
 }
 
 export function badRequest(why: string): HawserError {
-  return new HawserError("ROOT_REQUEST_INVALID", `the request cannot be answered: ${why}`, "Make it again with `hawser ca request`, and compare what it prints with what the root shows.");
+  return new HawserError(
+    "ROOT_REQUEST_INVALID",
+    `the request cannot be answered: ${why}`,
+    "Make it again with `hawser ca request`, and compare what it prints with what the root shows.",
+  );
 }
 
 export function fingerprint(der: Uint8Array): string {

@@ -1,8 +1,22 @@
 /**
- * What somebody can do to a CA directory who may write its files but does not know the passphrase. Each file is removed, cut, bent, put back to what it was, swapped with
+ * What somebody can do to a CA directory who may write its files but does not know the passphrase. Each file is removed, cut, bent, put
+ * back to what it was, swapped with
  * another and planted where none was: every change of the CA refuses, names what is wrong, and leaves brokers and files alone.
  */
-import { chmodSync, cpSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { errorCode, errorMessage } from "../../sdk/errors.js";
@@ -35,7 +49,9 @@ beforeAll(async () => {
 afterAll(() => scene.clean());
 
 const files = (directory: string): string[] =>
-  readdirSync(directory, { recursive: true, encoding: "utf8" }).filter((name) => lstatSync(join(directory, name)).isFile() && !name.endsWith(".lock"));
+  readdirSync(directory, { recursive: true, encoding: "utf8" }).filter(
+    (name) => lstatSync(join(directory, name)).isFile() && !name.endsWith(".lock"),
+  );
 
 interface Verdict {
   readonly code: string;
@@ -71,7 +87,12 @@ describe("a CA whose files somebody else may write", () => {
     rmSync(witnessFile(ca.directory));
     rmSync(ca.directory, { recursive: true });
     cpSync(whole, ca.directory, { recursive: true });
-    expect((await proveCa(ca.directory, PASSPHRASE)).list().map(({ name, state }) => [name, state])).toEqual([["a", "revoked"], ["b", "active"], ["backend", "active"], ["c", "active"]]);
+    expect((await proveCa(ca.directory, PASSPHRASE)).list().map(({ name, state }) => [name, state])).toEqual([
+      ["a", "revoked"],
+      ["b", "active"],
+      ["backend", "active"],
+      ["c", "active"],
+    ]);
     expect(openCaReadOnly(ca.directory).isProved).toBe(false);
     expect(files(whole)).toHaveLength(17);
   });
@@ -88,7 +109,12 @@ describe("a CA whose files somebody else may write", () => {
       const bytes = readFileSync(join(whole, file));
       const at = [0, Math.floor(bytes.length / 3), Math.floor(bytes.length / 2), bytes.length - 1];
       const bent = (index: number): Buffer => Buffer.from(bytes.map((byte, other) => (other === index ? byte ^ 1 : byte)));
-      for (const content of [bytes.subarray(0, bytes.length - 1), bytes.subarray(0, bytes.length / 2), Buffer.concat([bytes, Buffer.from("\n")]), ...at.map(bent)]) {
+      for (const content of [
+        bytes.subarray(0, bytes.length - 1),
+        bytes.subarray(0, bytes.length / 2),
+        Buffer.concat([bytes, Buffer.from("\n")]),
+        ...at.map(bent),
+      ]) {
         const { code, message } = await tampered((directory) => writeFileSync(join(directory, file), content));
         const isNamed = message.includes(file) || (file.startsWith("registry/") && message.includes("registry"));
         expect([file, content.length, code, isNamed]).toEqual([file, content.length, "CA_CORRUPT", true]);
@@ -100,7 +126,10 @@ describe("a CA whose files somebody else may write", () => {
     const changed = files(old).filter((file) => !readFileSync(join(old, file)).equals(readFileSync(join(whole, file))));
     expect(changed.length).toBeGreaterThan(7);
     for (const one of changed) {
-      for (const other of changed) await expectNoticed(`${one} and ${other}`, (directory) => [one, other].forEach((file) => cpSync(join(old, file), join(directory, file))));
+      for (const other of changed)
+        await expectNoticed(`${one} and ${other}`, (directory) =>
+          [one, other].forEach((file) => cpSync(join(old, file), join(directory, file))),
+        );
     }
   });
 
@@ -115,33 +144,56 @@ describe("a CA whose files somebody else may write", () => {
       });
     }
     await expectNoticed("the PSK of b in a", (directory) => {
-      const [a, b] = ["c", "b"].map((name) => JSON.parse(readFileSync(join(directory, "registry", `${name}.json`), "utf8")) as Record<string, unknown>);
+      const [a, b] = ["c", "b"].map(
+        (name) => JSON.parse(readFileSync(join(directory, "registry", `${name}.json`), "utf8")) as Record<string, unknown>,
+      );
       writeFileSync(join(directory, "registry", "c.json"), `${JSON.stringify({ ...a, psk: b?.["psk"] }, null, 2)}\n`);
     });
   });
 
   it("notices a revoked device that is active again, a device that became an operator, and a name nobody issued", async () => {
-    const edit = (change: (entry: Record<string, unknown>) => Record<string, unknown>) => (directory: string): void => {
-      const path = join(directory, "registry", "a.json");
-      writeFileSync(path, `${JSON.stringify(change(JSON.parse(readFileSync(path, "utf8")) as Record<string, unknown>), null, 2)}\n`);
-    };
-    await expectNoticed("active again", edit((entry) => ({ ...entry, state: "active" })));
-    await expectNoticed("an operator", edit((entry) => ({ ...entry, kind: "client", role: "operator", state: "active" })));
+    const edit =
+      (change: (entry: Record<string, unknown>) => Record<string, unknown>) =>
+      (directory: string): void => {
+        const path = join(directory, "registry", "a.json");
+        writeFileSync(path, `${JSON.stringify(change(JSON.parse(readFileSync(path, "utf8")) as Record<string, unknown>), null, 2)}\n`);
+      };
+    await expectNoticed(
+      "active again",
+      edit((entry) => ({ ...entry, state: "active" })),
+    );
+    await expectNoticed(
+      "an operator",
+      edit((entry) => ({ ...entry, kind: "client", role: "operator", state: "active" })),
+    );
     const planted = { v: 1, kind: "client", name: "zz", role: "operator", state: "active", createdAtMs: 1, certificates: [] };
-    await expectNoticed("planted", (directory) => writeFileSync(join(directory, "registry", "zz.json"), `${JSON.stringify(planted, null, 2)}\n`));
+    await expectNoticed("planted", (directory) =>
+      writeFileSync(join(directory, "registry", "zz.json"), `${JSON.stringify(planted, null, 2)}\n`),
+    );
   });
 
   it("finishes no journal that somebody else wrote, and none of an earlier change", async () => {
     const outside = join(room, "outside");
     mkdirSync(outside);
     const journal = (writes: Record<string, string>): string =>
-      JSON.stringify({ v: 2, base: "0".repeat(64), state: "", auditSizeBytes: 0, auditLine: "{}", writes, removes: [], macs: ["0".repeat(64)] });
+      JSON.stringify({
+        v: 2,
+        base: "0".repeat(64),
+        state: "",
+        auditSizeBytes: 0,
+        auditLine: "{}",
+        writes,
+        removes: [],
+        macs: ["0".repeat(64)],
+      });
     for (const path of ["x/planted", "../outside/planted", "registry/zz.json", "/etc/hawser-planted"]) {
       await expectNoticed(`a journal for ${path}`, (directory) => {
         symlinkSync(outside, join(directory, "x"));
         writeFileSync(join(directory, "journal.json"), journal({ [path]: "cGxhbnRlZA==" }));
       });
-      await expectNoticed(`a journal for ${path}, without a link`, (directory) => writeFileSync(join(directory, "journal.json"), journal({ [path]: "cGxhbnRlZA==" })));
+      await expectNoticed(`a journal for ${path}, without a link`, (directory) =>
+        writeFileSync(join(directory, "journal.json"), journal({ [path]: "cGxhbnRlZA==" })),
+      );
     }
     expect(readdirSync(outside)).toEqual([]);
     expect(existsSync(join(ca.directory, "registry", "zz.json"))).toBe(false);
@@ -157,7 +209,8 @@ describe("a CA whose files somebody else may write", () => {
         symlinkSync(behind, join(directory, name));
       });
     }
-    for (const name of ["", "registry", "keys"]) await expectNoticed(`${name} is open`, (directory) => chmodSync(join(directory, name), 0o777));
+    for (const name of ["", "registry", "keys"])
+      await expectNoticed(`${name} is open`, (directory) => chmodSync(join(directory, name), 0o777));
     expect(statSync(whole).mode & 0o777).toBe(0o700);
   });
 

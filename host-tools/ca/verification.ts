@@ -38,7 +38,9 @@ export async function verifyCa(directory: string, passphrase: string, nowMs = Da
   const { files, entries } = await readProvedCa(path, unlock(path, readRecord(path), passphrase));
   const names = [...entries.values()];
   const brokers = readBrokerRecords(files);
-  const issuers = [FILES.issuing, FILES.root, ...(files.has(FILES.previous) ? [FILES.previous] : [])].map((file) => new X509Certificate(readCertificates(files, file)[0] ?? new Uint8Array()));
+  const issuers = [FILES.issuing, FILES.root, ...(files.has(FILES.previous) ? [FILES.previous] : [])].map(
+    (file) => new X509Certificate(readCertificates(files, file)[0] ?? new Uint8Array()),
+  );
   const uppers = (files.has(FILES.upper) ? readCertificates(files, FILES.upper) : []).map((der) => new X509Certificate(der));
   const trail = verifyAuditText(readCaFile(path, FILES.audit).toString("utf8"), files.state.audit.head);
   const problems = [
@@ -49,12 +51,21 @@ export async function verifyCa(directory: string, passphrase: string, nowMs = Da
   ];
   const certificates = names.reduce((sum, entry) => sum + entry.certificates.length, brokers.length);
   const { revision, instance } = files.state;
-  return { revision, instance, names: names.length, certificates, auditLines: trail.ok ? trail.lines : 0, problems, strangers: strangersIn(path) };
+  return {
+    revision,
+    instance,
+    names: names.length,
+    certificates,
+    auditLines: trail.ok ? trail.lines : 0,
+    problems,
+    strangers: strangersIn(path),
+  };
 }
 
 function chainProblems([issuing, root, previous]: readonly X509Certificate[], uppers: readonly X509Certificate[]): string[] {
   if (issuing === undefined || root === undefined) return [];
-  const isUnderRoot = (certificate: X509Certificate): boolean => [root, ...uppers].some((above) => certificate !== above && certificate.checkIssued(above) && certificate.verify(above.publicKey));
+  const isUnderRoot = (certificate: X509Certificate): boolean =>
+    [root, ...uppers].some((above) => certificate !== above && certificate.checkIssued(above) && certificate.verify(above.publicKey));
   return [
     ...(root.verify(root.publicKey) ? [] : ["the root certificate is not signed by its own key"]),
     ...(previous === undefined || isUnderRoot(previous) ? [] : ["the certificate of the issuing CA before is not signed by the root"]),
@@ -74,7 +85,12 @@ function entryProblems({ name, certificates }: RegistryEntry, issuers: readonly 
   });
 }
 
-async function crlProblems(files: ProvedFiles, records: readonly CertificateRecord[], issuers: readonly X509Certificate[], nowMs: number): Promise<string[]> {
+async function crlProblems(
+  files: ProvedFiles,
+  records: readonly CertificateRecord[],
+  issuers: readonly X509Certificate[],
+  nowMs: number,
+): Promise<string[]> {
   const lists = fromPem("X509 CRL", files.read(FILES.crl).toString("utf8")).map((der) => new x509.X509Crl(new Uint8Array(der)));
   const problems: string[] = [];
   for (const [index, list] of lists.entries()) {
@@ -83,8 +99,16 @@ async function crlProblems(files: ProvedFiles, records: readonly CertificateReco
   const listed = new Set((lists[0]?.entries ?? []).map(({ serialNumber }) => serialNumber.toLowerCase().replace(/^0+/, "")));
   const revoked = revokedOf(records, nowMs).map(({ serial }) => serial);
   const valid = new Set(records.filter(({ status }) => status === "active").map(({ serial }) => serial));
-  problems.push(...revoked.filter((serial) => !listed.has(serial)).map((serial) => `the certificate ${serial} is revoked, but not on the revocation list`));
-  problems.push(...[...listed].filter((serial) => valid.has(serial)).map((serial) => `the certificate ${serial} is on the revocation list, but not revoked`));
+  problems.push(
+    ...revoked
+      .filter((serial) => !listed.has(serial))
+      .map((serial) => `the certificate ${serial} is revoked, but not on the revocation list`),
+  );
+  problems.push(
+    ...[...listed]
+      .filter((serial) => valid.has(serial))
+      .map((serial) => `the certificate ${serial} is on the revocation list, but not revoked`),
+  );
   return problems;
 }
 

@@ -15,7 +15,9 @@ import type { BrokerEngine } from "./foreground-broker/engine.js";
 import { buildCli, hawser, temporaryDirectory, treeState } from "../../test/support/host-tools/test-cli.js";
 import { ENV, PASSPHRASE, url } from "../../test/support/host-tools/test-fleet.js";
 
-/** A CA with a broker and a device's vault, which the tests copy before they spoil it; the broker's certificate is for "localhost" alone. */
+/**
+ * A CA with a broker and a device's vault, which the tests copy before they spoil it; the broker's certificate is for "localhost" alone.
+ */
 let template = "";
 let ca: CertificateAuthority;
 let broker: BrokerEngine;
@@ -57,7 +59,13 @@ function copy(): string {
 }
 
 /** One line on stderr with the code, the exit code, and nothing changed on disk. */
-async function expectRefusal(cwd: string, args: readonly string[], code: string, exit: number, env: Record<string, string> = ENV): Promise<string> {
+async function expectRefusal(
+  cwd: string,
+  args: readonly string[],
+  code: string,
+  exit: number,
+  env: Record<string, string> = ENV,
+): Promise<string> {
   const before = treeState(cwd);
   const finished = await hawser(args, { cwd, env });
   expect(finished.stderr).toMatch(new RegExp(`^error ${code}: [^\\n]+ Next: [^\\n]+\\n$`));
@@ -97,7 +105,9 @@ describe("sim run refuses, and leaves the disk as it was,", () => {
   });
 
   test("a vault with a file cut short, whichever it is", async () => {
-    const files = readdirSync(join(template, "v"), { recursive: true, encoding: "utf8" }).filter((file) => statSync(join(template, "v", file)).isFile());
+    const files = readdirSync(join(template, "v"), { recursive: true, encoding: "utf8" }).filter((file) =>
+      statSync(join(template, "v", file)).isFile(),
+    );
     expect(files.length).toBeGreaterThan(5);
     for (const file of files) {
       const cwd = copy();
@@ -155,7 +165,9 @@ describe("sim run refuses, and leaves the disk as it was,", () => {
   });
 
   test("the broker's PSK port, and asks whether it is that", async () => {
-    expect(await expectRefusal(copy(), simRun(url(broker.pskPort), "--connect-timeout", "1s"), "TLS_FAILED", 4)).toContain("not its PSK or plain port");
+    expect(await expectRefusal(copy(), simRun(url(broker.pskPort), "--connect-timeout", "1s"), "TLS_FAILED", 4)).toContain(
+      "not its PSK or plain port",
+    );
   });
 
   test("a server that never says a word", async () => {
@@ -165,7 +177,9 @@ describe("sim run refuses, and leaves the disk as it was,", () => {
   test("and says so in JSON when asked for", async () => {
     const { code, stderr } = await hawser([...simRun(`mqtts://127.0.0.1:${broker.mtlsPort}`), "--json"], { cwd: copy(), env: ENV });
     expect(code).toBe(3);
-    expect(JSON.parse(stderr)).toEqual({ error: { code: "SERVER_NAME_MISMATCH", message: expect.any(String) as string, next: expect.any(String) as string } });
+    expect(JSON.parse(stderr)).toEqual({
+      error: { code: "SERVER_NAME_MISMATCH", message: expect.any(String) as string, next: expect.any(String) as string },
+    });
   });
 });
 

@@ -3,7 +3,28 @@ import { buildCli, hawser, temporaryDirectory } from "../../test/support/host-to
 
 beforeAll(buildCli);
 
-const COMMANDS = ["ca init", "ca crl", "provision", "issue", "revoke", "list", "broker config", "broker run", "authority", "sim run", "sim fleet", "sim proxy", "demo", "image nvs", "image secure-cert", "image inspect", "image plan", "label make", "label check", "export"];
+const COMMANDS = [
+  "ca init",
+  "ca crl",
+  "provision",
+  "issue",
+  "revoke",
+  "list",
+  "broker config",
+  "broker run",
+  "authority",
+  "sim run",
+  "sim fleet",
+  "sim proxy",
+  "demo",
+  "image nvs",
+  "image secure-cert",
+  "image inspect",
+  "image plan",
+  "label make",
+  "label check",
+  "export",
+];
 
 describe("hawser", () => {
   test("lists its commands, quickly enough to be asked at any time", async () => {
@@ -14,7 +35,10 @@ describe("hawser", () => {
 
   test.each(COMMANDS)("explains %s: what for, options, examples and exit codes", async (command) => {
     const cwd = temporaryDirectory();
-    const [help, viaHelp] = await Promise.all([hawser([...command.split(" "), "--help"], { cwd }), hawser([...command.split(" ").slice(0, 1), "--help"], { cwd })]);
+    const [help, viaHelp] = await Promise.all([
+      hawser([...command.split(" "), "--help"], { cwd }),
+      hawser([...command.split(" ").slice(0, 1), "--help"], { cwd }),
+    ]);
     expect([help.code, help.stderr, viaHelp.code]).toEqual([0, "", 0]);
     expect(help.stdout).toMatch(new RegExp(`^Usage: hawser ${command} \\[options\\](?: \\[dir\\]| <\\w+>)?\\n\\n[A-Z][^]*?\\.\\n`));
     expect(help.stdout).toMatch(/\nExamples:\n {2}.*hawser/);
@@ -23,13 +47,16 @@ describe("hawser", () => {
     for (const line of help.stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
   });
 
-  test.each([["help"], ["help", "sim"], ["help", "sim", "run"], ["sim", "help", "run"], ["help", "list"], ["sim", "run", "-h"], ["-h"]])("answers %s %s %s as --help", async (...words) => {
-    const cwd = temporaryDirectory();
-    const named = words.filter((word) => word !== "help" && word !== "-h");
-    const [help, flag] = await Promise.all([hawser(words, { cwd }), hawser([...named, "--help"], { cwd })]);
-    expect(help).toEqual(flag);
-    expect(help.stdout).toMatch(new RegExp(`^Usage: ${["hawser", ...named].join(" ")} \\[options\\]`));
-  });
+  test.each([["help"], ["help", "sim"], ["help", "sim", "run"], ["sim", "help", "run"], ["help", "list"], ["sim", "run", "-h"], ["-h"]])(
+    "answers %s %s %s as --help",
+    async (...words) => {
+      const cwd = temporaryDirectory();
+      const named = words.filter((word) => word !== "help" && word !== "-h");
+      const [help, flag] = await Promise.all([hawser(words, { cwd }), hawser([...named, "--help"], { cwd })]);
+      expect(help).toEqual(flag);
+      expect(help.stdout).toMatch(new RegExp(`^Usage: ${["hawser", ...named].join(" ")} \\[options\\]`));
+    },
+  );
 
   test("shows its help when it is given nothing", async () => {
     const cwd = temporaryDirectory();
@@ -53,17 +80,38 @@ describe("hawser", () => {
     [["list", "--dirr", "x"], /^error USAGE: unknown option '--dirr' \(Did you mean --dir\?\)\. Next: Run: hawser list --help\.\n$/],
     [["list", "--dir", "x", "--nonsense"], /^error USAGE: unknown option '--nonsense'\. /],
     [["list", "--dir", "x", "more"], /^error USAGE: too many arguments/],
-    [["broker", "config", "--dir", "x", "--for", "hive", "--out", "y", "--mtls-port", "1", "--psk-port", "2"], /^error USAGE: .*'hive' is invalid/],
-    [["broker", "config", "--dir", "x", "--for", "mosquitto", "--out", "y", "--mtls-port", "0", "--psk-port", "2"], /^error BAD_PORT: [^,]+\n$/],
-    [["broker", "config", "--dir", "x", "--for", "mosquitto", "--out", "", "--mtls-port", "1", "--psk-port", "2"], /^error USAGE: option '--out <out>' argument '' is invalid\. It is empty\. /],
+    [
+      ["broker", "config", "--dir", "x", "--for", "hive", "--out", "y", "--mtls-port", "1", "--psk-port", "2"],
+      /^error USAGE: .*'hive' is invalid/,
+    ],
+    [
+      ["broker", "config", "--dir", "x", "--for", "mosquitto", "--out", "y", "--mtls-port", "0", "--psk-port", "2"],
+      /^error BAD_PORT: [^,]+\n$/,
+    ],
+    [
+      ["broker", "config", "--dir", "x", "--for", "mosquitto", "--out", "", "--mtls-port", "1", "--psk-port", "2"],
+      /^error USAGE: option '--out <out>' argument '' is invalid\. It is empty\. /,
+    ],
     [["broker", "run", "--dir", "x", "--mtls-port", "70000", "--psk-port", "0"], /^error BAD_PORT: .*, or 0 to let the system choose\.\n$/],
     [["ca", "init", "--dir", ""], /^error USAGE: option '--dir <dir>' argument '' is invalid\. It is empty\. /],
     [["list", "--dir", ""], /^error USAGE: option '--dir <dir>' argument '' is invalid\. It is empty\. /],
-    [["issue", "--dir", "x", "--name", "y", "--role", "backend", "--out", ""], /^error USAGE: option '--out <out>' argument '' is invalid\. It is empty\. /],
-    [["provision", "--dir", "x", "--id", "y", "--vault", ""], /^error USAGE: option '--vault <path>' argument '' is invalid\. It is empty\. /],
-    [["provision", "--dir", "x", "--id", "y", "--serial", ""], /^error USAGE: option '--serial <port>' argument '' is invalid\. It is empty\. /],
+    [
+      ["issue", "--dir", "x", "--name", "y", "--role", "backend", "--out", ""],
+      /^error USAGE: option '--out <out>' argument '' is invalid\. It is empty\. /,
+    ],
+    [
+      ["provision", "--dir", "x", "--id", "y", "--vault", ""],
+      /^error USAGE: option '--vault <path>' argument '' is invalid\. It is empty\. /,
+    ],
+    [
+      ["provision", "--dir", "x", "--id", "y", "--serial", ""],
+      /^error USAGE: option '--serial <port>' argument '' is invalid\. It is empty\. /,
+    ],
     [["provision", "--dir", "x", "--id", "y", "--serial", "z", "--baud", "0"], /^error BAD_BAUD: invalid baud rate "0"\. /],
-    [["sim", "run", "--vault", "", "--url", "mqtts://localhost:1"], /^error USAGE: option '--vault <path>' argument '' is invalid\. It is empty\. /],
+    [
+      ["sim", "run", "--vault", "", "--url", "mqtts://localhost:1"],
+      /^error USAGE: option '--vault <path>' argument '' is invalid\. It is empty\. /,
+    ],
     [["sim", "run", "--vault", "v", "--url", "mqtt://localhost:1883"], /^error BAD_URL: .*devices always use TLS/],
     [["sim", "run", "--vault", "v", "--url", "mqtts://localhost:1", "--publish-every", "soon"], /^error BAD_DURATION: /],
     [["sim", "run", "--vault", "v", "--url", "mqtts://localhost:1", "--count", "0"], /^error BAD_NUMBER: /],
@@ -78,6 +126,8 @@ describe("hawser", () => {
   test("says usage errors as JSON when asked for", async () => {
     const { code, stdout, stderr } = await hawser(["list", "--json"], { cwd: temporaryDirectory() });
     expect([code, stdout]).toEqual([2, ""]);
-    expect(JSON.parse(stderr)).toEqual({ error: { code: "USAGE", message: "required option '--dir <dir>' not specified", next: "Run: hawser list --help" } });
+    expect(JSON.parse(stderr)).toEqual({
+      error: { code: "USAGE", message: "required option '--dir <dir>' not specified", next: "Run: hawser list --help" },
+    });
   });
 });

@@ -118,7 +118,8 @@ function commandNamed(program: Command, names: readonly string[]): Command {
   let at = program;
   names.forEach((name, depth) => {
     const next = at.commands.find((command) => command.name() === name);
-    if (next === undefined) throw new HawserError("USAGE", `unknown command '${name}'`, `Run: ${["hawser", ...names.slice(0, depth), "--help"].join(" ")}`);
+    if (next === undefined)
+      throw new HawserError("USAGE", `unknown command '${name}'`, `Run: ${["hawser", ...names.slice(0, depth), "--help"].join(" ")}`);
     at = next;
   });
   return at;

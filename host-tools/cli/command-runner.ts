@@ -20,7 +20,14 @@ export type Action<Options> = (options: Options, context: Context) => Promise<vo
 export type Run = <Options extends { json?: boolean }>(load: () => Promise<Action<Options>>) => (options: Options) => Promise<void>;
 
 /** Taken out of the environment that child processes (mosquitto) are started with. */
-export const PASSPHRASE_VARIABLES: readonly string[] = ["HAWSER_PASSPHRASE", "HAWSER_CA_PASSPHRASE", "HAWSER_VAULT_PASSPHRASE", "HAWSER_NEW_PASSPHRASE", "HAWSER_ROOT_PASSPHRASE", "HAWSER_PIN"];
+export const PASSPHRASE_VARIABLES: readonly string[] = [
+  "HAWSER_PASSPHRASE",
+  "HAWSER_CA_PASSPHRASE",
+  "HAWSER_VAULT_PASSPHRASE",
+  "HAWSER_NEW_PASSPHRASE",
+  "HAWSER_ROOT_PASSPHRASE",
+  "HAWSER_PIN",
+];
 
 export const runAction: Run = (load) => async (options) => {
   const terminal = new Terminal(options.json === true, process.stdout, process.stderr, process.env);
@@ -33,7 +40,9 @@ export const runAction: Run = (load) => async (options) => {
   const env = { ...process.env };
   for (const name of PASSPHRASE_VARIABLES) delete process.env[name];
   try {
-    await (await load())(options, { terminal, stop, env });
+    await (
+      await load()
+    )(options, { terminal, stop, env });
   } catch (error) {
     const isCutOff = outputEndedIt && errorCode(error) === "INTERRUPTED";
     if (!isCutOff) process.exitCode = reportError(error, terminal);
@@ -96,10 +105,16 @@ export interface HelpTexts {
 export function addHelp(command: Command, texts: HelpTexts): Command {
   const exits = [EXIT.done, EXIT.failed, EXIT.usage, ...texts.exits];
   const parts = [
-    section("Notes", (texts.notes ?? []).flatMap((note) => wrapWords(note))),
+    section(
+      "Notes",
+      (texts.notes ?? []).flatMap((note) => wrapWords(note)),
+    ),
     section("Output with --json", (texts.json ?? []).flatMap(wrapJson)),
     section("Examples", texts.examples.flatMap(wrapCommand)),
-    section("Exit codes", exits.map((code) => `${String(code).padStart(3)}  ${EXIT_MEANINGS[code]}`)),
+    section(
+      "Exit codes",
+      exits.map((code) => `${String(code).padStart(3)}  ${EXIT_MEANINGS[code]}`),
+    ),
   ];
   return command.addHelpText("after", parts.filter((part) => part !== "").join(""));
 }

@@ -12,7 +12,10 @@ afterEach(() => {
 });
 
 /** A CA whose lists live for `lifetimeMs`, the present ones until `firstMs` from now. */
-function keeper(lifetimeMs: number, firstMs: number): { subject: CrlKeeper; renewedAt: number[]; ca: { nextUpdateMs: number; broken: boolean }; failures: unknown[] } {
+function keeper(
+  lifetimeMs: number,
+  firstMs: number,
+): { subject: CrlKeeper; renewedAt: number[]; ca: { nextUpdateMs: number; broken: boolean }; failures: unknown[] } {
   const begunMs = Date.now();
   const ca = { nextUpdateMs: begunMs + firstMs, broken: false };
   const renewedAt: number[] = [];

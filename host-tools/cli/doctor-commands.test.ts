@@ -23,7 +23,8 @@ function brokerDirectory(conf: string): string {
 describe("doctor config", () => {
   test("ends with 8 when something is as bad as --fail-on, and with 0 when not", async () => {
     const cwd = brokerDirectory(OPEN);
-    const run = async (...more: string[]): Promise<number | null> => (await hawser(["doctor", "config", "mosquitto.conf", "--broker-version", "2.0.11", ...more], { cwd })).code;
+    const run = async (...more: string[]): Promise<number | null> =>
+      (await hawser(["doctor", "config", "mosquitto.conf", "--broker-version", "2.0.11", ...more], { cwd })).code;
     expect(await Promise.all([run(), run("--fail-on", "critical"), run("--fail-on", "never")])).toEqual([8, 8, 0]);
     const good = brokerDirectory("listener 1883 127.0.0.1\nallow_anonymous true\nacl_file acl\n");
     writeFileSync(join(good, "acl"), "pattern write t/%u/#\n");
@@ -33,7 +34,10 @@ describe("doctor config", () => {
   test("writes a hardened copy that it finds better, and leaves the originals as they are", async () => {
     const cwd = brokerDirectory(`${OPEN}log_dest none\n`);
     const before = treeState(cwd);
-    const { code, stdout } = await hawser(["doctor", "config", "mosquitto.conf", "--broker-version", "2.0.11", "--fix", "hardened", "--json"], { cwd });
+    const { code, stdout } = await hawser(
+      ["doctor", "config", "mosquitto.conf", "--broker-version", "2.0.11", "--fix", "hardened", "--json"],
+      { cwd },
+    );
     const { grade, fixed } = JSON.parse(stdout) as { grade: string; fixed: { main: string; remaining: { findings: { id: string }[] } } };
     expect(grade).toBe("F");
     // Nobody gets in any more, and the ACL is empty: who may do what is the admin's to say.
@@ -48,7 +52,9 @@ describe("doctor config", () => {
     const cwd = brokerDirectory("listener 1883 127.0.0.1\npassword_file passwd\nallow_anonymus false\n");
     writeFileSync(join(cwd, "passwd"), "", { mode: 0o600 });
     await hawser(["doctor", "config", "mosquitto.conf", "--broker-version", "2.0.11", "--fix", "out/hardened"], { cwd });
-    expect(readFileSync(join(cwd, "out/hardened/mosquitto.conf"), "utf8")).toBe(`listener 1883 127.0.0.1\npassword_file ${join(cwd, "passwd")}\nallow_anonymous false\n`);
+    expect(readFileSync(join(cwd, "out/hardened/mosquitto.conf"), "utf8")).toBe(
+      `listener 1883 127.0.0.1\npassword_file ${join(cwd, "passwd")}\nallow_anonymous false\n`,
+    );
   });
 
   test("writes SARIF and HTML beside its own output", async () => {
@@ -61,10 +67,13 @@ describe("doctor config", () => {
   test("knows a broker by its file", async () => {
     const cwd = temporaryDirectory();
     writeFileSync(join(cwd, "rabbitmq.conf"), "loopback_users = none\nmqtt.allow_anonymous = true\nmqtt.listeners.tcp.default = 1883\n");
-    writeFileSync(join(cwd, "emqx.conf"), "listeners.tcp.default { bind = \"0.0.0.0:1883\" }\n");
-    writeFileSync(join(cwd, "nanomq.conf"), "listeners.tcp { bind = \"0.0.0.0:1883\" }\nauth { allow_anonymous = false, no_match = deny }\n");
+    writeFileSync(join(cwd, "emqx.conf"), 'listeners.tcp.default { bind = "0.0.0.0:1883" }\n');
+    writeFileSync(join(cwd, "nanomq.conf"), 'listeners.tcp { bind = "0.0.0.0:1883" }\nauth { allow_anonymous = false, no_match = deny }\n');
     const examine = async (file: string): Promise<string[]> => {
-      const { broker, findings } = JSON.parse((await hawser(["doctor", "config", file, "--json"], { cwd })).stdout) as { broker: string; findings: { id: string; severity: string }[] };
+      const { broker, findings } = JSON.parse((await hawser(["doctor", "config", file, "--json"], { cwd })).stdout) as {
+        broker: string;
+        findings: { id: string; severity: string }[];
+      };
       return [broker, ...findings.map(({ id, severity }) => `${id} ${severity}`)];
     };
     expect(await examine("rabbitmq.conf")).toEqual(["rabbitmq", "HW026 critical", "HW020 critical", "HW040 high"]);
@@ -106,7 +115,11 @@ async function examine(cwd: string, ...args: string[]): Promise<{ code: number |
 
 /** A mosquitto of this machine with the files of `cwd`, listening. */
 async function runMosquitto(cwd: string): Promise<void> {
-  const child = spawn("mosquitto", ["-c", "mosquitto.conf"], { cwd, env: { PATH: `${process.env["PATH"] ?? ""}:/usr/sbin` }, stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn("mosquitto", ["-c", "mosquitto.conf"], {
+    cwd,
+    env: { PATH: `${process.env["PATH"] ?? ""}:/usr/sbin` },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
   onTestFinished(async () => {
     child.kill("SIGKILL");
     if (child.exitCode === null && child.signalCode === null) await once(child, "close");
@@ -166,7 +179,10 @@ test("docs/doctor.md's first commands run as written", async () => {
   const script = /<!-- doctor-config -->\s*```sh\n([\s\S]*?)```/.exec(page)?.[1] ?? "";
   expect(script).toContain("npx hawser");
   const cwd = temporaryDirectory();
-  const output = execFileSync("bash", ["-euc", script.replaceAll("npx hawser", `"${process.execPath}" "${CLI}"`)], { cwd, encoding: "utf8" });
+  const output = execFileSync("bash", ["-euc", script.replaceAll("npx hawser", `"${process.execPath}" "${CLI}"`)], {
+    cwd,
+    encoding: "utf8",
+  });
   expect(output).toMatch(/Grade F: 1 critical, 1 high\./);
   expect(readFileSync(join(cwd, "hardened/mosquitto.conf"), "utf8")).toContain("allow_anonymous false");
 });

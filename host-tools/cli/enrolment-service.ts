@@ -41,6 +41,11 @@ function limited(ca: CertificateAuthority, { perHour }: RateLimits): EnrolmentCa
 }
 
 async function issueOwn(ca: CertificateAuthority): Promise<ServiceIdentity> {
-  const { chainPem, keyPem, trustAnchorPem, notAfterMs } = await ca.issueClient({ name: AUTHORITY_NAME, role: "authority", replace: true, lifetimeMs: OWN_LIFETIME_MS });
+  const { chainPem, keyPem, trustAnchorPem, notAfterMs } = await ca.issueClient({
+    name: AUTHORITY_NAME,
+    role: "authority",
+    replace: true,
+    lifetimeMs: OWN_LIFETIME_MS,
+  });
   return { name: AUTHORITY_NAME, chainPem, keyPem, trustAnchorPem, renewAtMs: Date.now() + ((notAfterMs - Date.now()) * 2) / 3 };
 }

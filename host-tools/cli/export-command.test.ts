@@ -14,25 +14,52 @@ test("exports are audited and private, and hold a secret only where --secrets sa
   const { psk } = await provisionDevice(ca, "sensor-1");
   await provisionDevice(ca, "Sensor.2");
   const cwd = scene.directory();
-  const run = (form: string, ...args: string[]): ReturnType<typeof hawser> => hawser(["export", form, "--dir", ca.directory, ...(args.includes("--out") ? [] : ["--out", `${form}.out`]), ...args], { cwd, env: { HAWSER_PASSPHRASE: PASSPHRASE } });
-  const trail = (): Record<string, unknown>[] => readFileSync(join(ca.directory, "audit.jsonl"), "utf8").trimEnd().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>).filter(({ event }) => event === "exported");
+  const run = (form: string, ...args: string[]): ReturnType<typeof hawser> =>
+    hawser(["export", form, "--dir", ca.directory, ...(args.includes("--out") ? [] : ["--out", `${form}.out`]), ...args], {
+      cwd,
+      env: { HAWSER_PASSPHRASE: PASSPHRASE },
+    });
+  const trail = (): Record<string, unknown>[] =>
+    readFileSync(join(ca.directory, "audit.jsonl"), "utf8")
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
+      .filter(({ event }) => event === "exported");
 
-  expect(JSON.parse((await run("erp", "--separator", ";", "--json")).stdout)).toEqual({ form: "erp", out: "erp.out", devices: 2, secrets: false });
+  expect(JSON.parse((await run("erp", "--separator", ";", "--json")).stdout)).toEqual({
+    form: "erp",
+    out: "erp.out",
+    devices: 2,
+    secrets: false,
+  });
   expect(readFileSync(join(cwd, "erp.out"), "utf8")).toMatch(/^\ufeffid;serial;mac;role;.*\r\nSensor\.2;;;sensor;.*\r\nsensor-1;/);
   expect((await run("json", "--device", "sensor-1")).code).toBe(0);
   expect(readFileSync(join(cwd, "json.out"), "utf8")).not.toContain(psk.toString("hex"));
   expect((await run("json", "--device", "sensor-1", "--secrets", "--out", "secret.json")).stdout).toContain("WITH SECRETS");
   expect(readFileSync(join(cwd, "secret.json"), "utf8")).toContain(psk.toString("hex"));
   expect((await run("emqx-users", "--secrets", "--passwords", "passwords.csv")).code).toBe(0);
-  for (const file of ["erp.out", "json.out", "secret.json", "emqx-users.out", "passwords.csv"]) expect([file, statSync(join(cwd, file)).mode & 0o777]).toEqual([file, 0o600]);
+  for (const file of ["erp.out", "json.out", "secret.json", "emqx-users.out", "passwords.csv"])
+    expect([file, statSync(join(cwd, file)).mode & 0o777]).toEqual([file, 0o600]);
   expect(trail().map(({ form, devices, secrets, name }) => [form, devices, secrets, name])).toEqual([
-    ["erp", 2, "no", undefined], ["json", 1, "no", "sensor-1"], ["json", 1, "yes", "sensor-1"], ["emqx-users", 2, "yes", undefined],
+    ["erp", 2, "no", undefined],
+    ["json", 1, "no", "sensor-1"],
+    ["json", 1, "yes", "sensor-1"],
+    ["emqx-users", 2, "yes", undefined],
   ]);
 
   // A gateway's credentials, as `hawser issue` leaves them.
-  await ca.issueClient({ name: "gateway-1", role: "backend", keep: ({ chainPem, keyPem: key, trustAnchorPem }) => {
-    for (const [name, text] of [["client.crt.pem", chainPem], ["client.key.pem", key], ["ca.crt.pem", trustAnchorPem]] as const) writeFileSync(join(cwd, name), text);
-  } });
+  await ca.issueClient({
+    name: "gateway-1",
+    role: "backend",
+    keep: ({ chainPem, keyPem: key, trustAnchorPem }) => {
+      for (const [name, text] of [
+        ["client.crt.pem", chainPem],
+        ["client.key.pem", key],
+        ["ca.crt.pem", trustAnchorPem],
+      ] as const)
+        writeFileSync(join(cwd, name), text);
+    },
+  });
   writeFileSync(join(cwd, "p12.pass"), "gateway passphrase\n", { mode: 0o600 });
   expect((await run("pkcs12", "--credentials", ".", "--secrets", "--out-passphrase-file", "p12.pass")).code).toBe(0);
   expect((await run("pem", "--credentials", ".")).code).toBe(0);

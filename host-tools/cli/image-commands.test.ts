@@ -32,16 +32,27 @@ describe("hawser image", () => {
   test("injects a key made on the host, and leaves no trace of it outside the encrypted image", async () => {
     const { cwd, run } = await bench();
     const made = await run("image", "nvs", "--dir", "ca", "--device", "sensor-1", "--out", "nvs.bin", "--new-keys", "keys.bin", "--json");
-    expect(JSON.parse(made.stdout)).toMatchObject({ sizeBytes: 0x10000, encrypted: true, keys: "keys.bin", device: { id: "sensor-1", role: "sensor" } });
+    expect(JSON.parse(made.stdout)).toMatchObject({
+      sizeBytes: 0x10000,
+      encrypted: true,
+      keys: "keys.bin",
+      device: { id: "sensor-1", role: "sensor" },
+    });
     for (const file of ["nvs.bin", "keys.bin"]) expect(statSync(join(cwd, file)).mode & 0o777).toBe(0o600);
 
-    const found = readDeviceItems(readNvsImage(readFileSync(join(cwd, "nvs.bin")), readNvsKeysPartition(readFileSync(join(cwd, "keys.bin")))).items);
+    const found = readDeviceItems(
+      readNvsImage(readFileSync(join(cwd, "nvs.bin")), readNvsKeysPartition(readFileSync(join(cwd, "keys.bin")))).items,
+    );
     const [key, psk] = [found?.keys.get("key-a"), found?.keys.get("psk")];
     if (key?.kind !== "signing" || psk?.kind !== "psk") throw new Error("the image has no keys");
     const { d = "" } = key.key.export({ format: "jwk" });
     const scalar = Buffer.from(d, "base64url");
     const pem = String(key.key.export({ format: "pem", type: "pkcs8" })).split("\n")[1] ?? "";
-    const needles = [scalar, Buffer.from(psk.key), ...[scalar.toString("hex"), d, scalar.toString("base64"), pem].map((text) => Buffer.from(text))];
+    const needles = [
+      scalar,
+      Buffer.from(psk.key),
+      ...[scalar.toString("hex"), d, scalar.toString("base64"), pem].map((text) => Buffer.from(text)),
+    ];
     expect(holding(cwd, needles)).toEqual([]);
     // The search would find it.
     writeFileSync(join(cwd, "tmp", "found"), Buffer.concat([Buffer.alloc(9), scalar]));
@@ -50,7 +61,9 @@ describe("hawser image", () => {
     const shown = await run("image", "inspect", "nvs.bin", "--keys", "keys.bin", "--json");
     expect(JSON.parse(shown.stdout)).toMatchObject({ kind: "nvs", problems: [], device: { id: "sensor-1", key: true, psk: true } });
     expect(shown.stdout).not.toContain(scalar.toString("hex"));
-    expect(JSON.parse((await run("list", "--dir", "ca", "--json")).stdout)).toMatchObject([{ id: "sensor-1", state: "active", serial: found?.serial }]);
+    expect(JSON.parse((await run("list", "--dir", "ca", "--json")).stdout)).toMatchObject([
+      { id: "sensor-1", state: "active", serial: found?.serial },
+    ]);
   });
 
   test("takes an identity back that could not be written, and names what is damaged in an image", async () => {
@@ -90,7 +103,14 @@ describe("hawser image", () => {
     const made = await run("image", "secure-cert", "--dir", "ca", "--device", "sensor-2", "--new-hmac-key", "hmac.key", "--out", "sc.bin");
     expect([made.code, made.stderr]).toEqual([0, ""]);
     expect(JSON.parse((await run("image", "inspect", "sc.bin", "--json")).stdout)).toMatchObject({
-      problems: [], entries: [{ type: "ca-certificate" }, { type: "device-certificate" }, { type: "ecdsa-salt" }, { type: "private-key", flags: "hmac-derived-ecdsa", bytes: 0 }, { type: "integrity" }],
+      problems: [],
+      entries: [
+        { type: "ca-certificate" },
+        { type: "device-certificate" },
+        { type: "ecdsa-salt" },
+        { type: "private-key", flags: "hmac-derived-ecdsa", bytes: 0 },
+        { type: "integrity" },
+      ],
     });
     for (const name of ["g.crt", "g.key"]) writeFileSync(join(cwd, name), GOLDEN_FILES[name] ?? "");
     expect(createPrivateKey(GOLDEN_FILES["g.key"] ?? "").asymmetricKeyType).toBe("ec");
@@ -99,13 +119,33 @@ describe("hawser image", () => {
     expect((await run("image", "inspect", "plain.bin")).code).toBe(6);
 
     writeFileSync(join(cwd, "partitions.csv"), "nvs,data,nvs,,0x10000,\nsc,0x3f,,,0x2000,encrypted\nota_0,app,ota_0,,1M,\n");
-    const { stdout } = await run("image", "plan", "--partitions", "partitions.csv", "--file", "sc=sc.bin", "--flash-encryption", "development", "--hmac-key", "hmac.key", "--efuse-key", "2", "--chip", "esp32c3", "--json");
+    const { stdout } = await run(
+      "image",
+      "plan",
+      "--partitions",
+      "partitions.csv",
+      "--file",
+      "sc=sc.bin",
+      "--flash-encryption",
+      "development",
+      "--hmac-key",
+      "hmac.key",
+      "--efuse-key",
+      "2",
+      "--chip",
+      "esp32c3",
+      "--json",
+    );
     const { writes, commands } = JSON.parse(stdout) as { writes: unknown[]; commands: string[][] };
     expect(writes).toMatchObject([{ partition: "sc", offset: 0x19000, encrypted: true }]);
     expect(commands.map((words) => words.slice(-4))).toEqual([
-      ["burn-key", "BLOCK_KEY2", "hmac.key", "HMAC_UP"], ["460800", "erase-region", "0x19000", "0x2000"], ["write-flash", "--encrypt", "0x19000", "sc.bin"],
+      ["burn-key", "BLOCK_KEY2", "hmac.key", "HMAC_UP"],
+      ["460800", "erase-region", "0x19000", "0x2000"],
+      ["write-flash", "--encrypt", "0x19000", "sc.bin"],
     ]);
-    expect((await run("image", "plan", "--partitions", "partitions.csv", "--file", "nope=sc.bin")).stderr).toMatch(/^error BAD_IMAGE: .*no partition "nope".* nvs, sc, ota_0/);
+    expect((await run("image", "plan", "--partitions", "partitions.csv", "--file", "nope=sc.bin")).stderr).toMatch(
+      /^error BAD_IMAGE: .*no partition "nope".* nvs, sc, ota_0/,
+    );
     expect(existsSync(join(cwd, "nvs.bin"))).toBe(false);
   });
 });

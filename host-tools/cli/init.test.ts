@@ -23,7 +23,9 @@ describe("hawser init", () => {
     expect(statSync(join(folder, "passphrase")).mode & 0o777).toBe(0o600);
     // Its page, as printed.
     const env = { HAWSER_PASSPHRASE_FILE: "passphrase" };
-    const commands = [...readFileSync(join(folder, "README.md"), "utf8").matchAll(/^hawser (.*?)(?: +#.*)?$/gm)].map(([, words = ""]) => words.split(" "));
+    const commands = [...readFileSync(join(folder, "README.md"), "utf8").matchAll(/^hawser (.*?)(?: +#.*)?$/gm)].map(([, words = ""]) =>
+      words.split(" "),
+    );
     const named = (name: string): string[] => commands.find((words) => words.join(" ").startsWith(name)) ?? [];
     const broker = new RunningCli(named("broker run"), { cwd: folder, env });
     await broker.waitFor("ready");
@@ -53,7 +55,12 @@ describe("hawser init", () => {
       [["new"], 3, "weak"],
       [["file"], 5],
     ];
-    const codes = await Promise.all(refused.map(async ([args, , passphrase]) => (await hawser(["init", ...args], { cwd, env: passphrase === undefined ? {} : { HAWSER_PASSPHRASE: passphrase } })).code));
+    const codes = await Promise.all(
+      refused.map(
+        async ([args, , passphrase]) =>
+          (await hawser(["init", ...args], { cwd, env: passphrase === undefined ? {} : { HAWSER_PASSPHRASE: passphrase } })).code,
+      ),
+    );
     expect(codes).toEqual(refused.map(([, code]) => code));
     expect([readdirSync(cwd).sort(), readdirSync(join(cwd, "empty"))]).toEqual([["empty", "file"], []]);
   });
@@ -65,11 +72,15 @@ test("a broker started by npx ends when npx is killed, and leaves its ports free
   const [mtlsPort = 0, pskPort = 0] = await freePorts(2);
   const args = ["broker", "run", "--dir", "f/ca", "--mtls-port", String(mtlsPort), "--psk-port", String(pskPort)];
   // As npx does: it starts the program and passes no signal on.
-  const npx = spawn(process.execPath, ["-e", `require("child_process").spawn(process.execPath, ${JSON.stringify([CLI, ...args])}, { stdio: "inherit" })`], {
-    cwd,
-    env: { ...PASSPHRASE, PATH: process.env["PATH"], HOME: cwd, npm_command: "exec" },
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  const npx = spawn(
+    process.execPath,
+    ["-e", `require("child_process").spawn(process.execPath, ${JSON.stringify([CLI, ...args])}, { stdio: "inherit" })`],
+    {
+      cwd,
+      env: { ...PASSPHRASE, PATH: process.env["PATH"], HOME: cwd, npm_command: "exec" },
+      stdio: ["ignore", "pipe", "inherit"],
+    },
+  );
   onTestFinished(() => void npx.kill("SIGKILL"));
   let said = "";
   npx.stdout.on("data", (chunk: Buffer) => {

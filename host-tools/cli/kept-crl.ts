@@ -10,7 +10,14 @@ export function keptCrl(ca: CertificateAuthority, terminal: Terminal): CrlKeeper
   return new CrlKeeper({
     nextUpdateMs: () => openCaReadOnly(ca.directory).crlNextUpdateMs,
     renew: () => ca.renewCrl(),
-    onRenewed: (nextUpdateMs) => terminal.event("crl-renewed", { nextUpdate: isoTime(nextUpdateMs) }, `good until ${isoTime(nextUpdateMs)}`),
-    onFailed: (error) => terminal.event("crl-failed", { code: errorCode(error), message: errorMessage(error) }, `${errorCode(error)}: ${errorMessage(error)}`, "red"),
+    onRenewed: (nextUpdateMs) =>
+      terminal.event("crl-renewed", { nextUpdate: isoTime(nextUpdateMs) }, `good until ${isoTime(nextUpdateMs)}`),
+    onFailed: (error) =>
+      terminal.event(
+        "crl-failed",
+        { code: errorCode(error), message: errorMessage(error) },
+        `${errorCode(error)}: ${errorMessage(error)}`,
+        "red",
+      ),
   });
 }

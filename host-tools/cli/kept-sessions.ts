@@ -1,4 +1,7 @@
-/** Ends, for as long as a service runs, the sessions at configured brokers that should have ended: of certificates that expired, and what could not be done before. */
+/**
+ * Ends, for as long as a service runs, the sessions at configured brokers that should have ended: of certificates that expired, and what
+ * could not be done before.
+ */
 import { errorCode, errorMessage } from "../../sdk/errors.js";
 import type { CertificateAuthority } from "../ca/certificate-authority.js";
 import type { Terminal } from "./terminal.js";
@@ -11,10 +14,16 @@ export function keepSessions(ca: CertificateAuthority, terminal: Terminal, inter
   const look = async (): Promise<void> => {
     try {
       for (const { directory, ended } of await ca.syncOutputs()) {
-        if (ended.length > 0) terminal.event("sessions-ended", { broker: directory, names: [...ended] }, `${ended.join(", ")} at the broker in ${directory}`);
+        if (ended.length > 0)
+          terminal.event("sessions-ended", { broker: directory, names: [...ended] }, `${ended.join(", ")} at the broker in ${directory}`);
       }
     } catch (error) {
-      terminal.event("sync-failed", { code: errorCode(error), message: errorMessage(error) }, `${errorCode(error)}: ${errorMessage(error)}`, "red");
+      terminal.event(
+        "sync-failed",
+        { code: errorCode(error), message: errorMessage(error) },
+        `${errorCode(error)}: ${errorMessage(error)}`,
+        "red",
+      );
     }
     if (timer !== undefined) wait();
   };

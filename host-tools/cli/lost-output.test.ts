@@ -10,7 +10,11 @@ beforeAll(buildCli);
 
 /** Runs a line of bash in which `$0 $1` is hawser. --norc: with a socket for stdin bash takes itself for a remote shell, and reads it. */
 function bash(cwd: string, line: string): { status: number | null; stdout: string; stderr: string } {
-  const { status, stdout, stderr } = spawnSync("bash", ["--norc", "-c", line, process.execPath, CLI], { cwd, encoding: "utf8", env: { PATH: process.env["PATH"] ?? "", ...ENV } });
+  const { status, stdout, stderr } = spawnSync("bash", ["--norc", "-c", line, process.execPath, CLI], {
+    cwd,
+    encoding: "utf8",
+    env: { PATH: process.env["PATH"] ?? "", ...ENV },
+  });
   return { status, stdout, stderr };
 }
 
@@ -29,13 +33,17 @@ test("a reader that goes away before the count is reached leaves the work undone
   expect(bash(cwd, `${simRun} --count 3 | head -1 > first; echo "\${PIPESTATUS[0]}"`)).toEqual({ status: 0, stdout: "130\n", stderr: "" });
   expect(readFileSync(join(cwd, "first"), "utf8")).toMatch(/ connecting /);
   expect(bash(cwd, `${simRun} | head -1 > first; echo "\${PIPESTATUS[0]}"`)).toEqual({ status: 0, stdout: "0\n", stderr: "" });
-  for (const more of ["", " --count 3"]) expect(bash(cwd, `${simRun}${more} > /dev/full`)).toEqual({ status: 6, stdout: "", stderr: expect.stringMatching(FULL) as string });
+  for (const more of ["", " --count 3"])
+    expect(bash(cwd, `${simRun}${more} > /dev/full`)).toEqual({ status: 6, stdout: "", stderr: expect.stringMatching(FULL) as string });
 });
 
-test.each(["list --dir ca", "list --help", "--version", "help list", "provision --dir ca --id sensor-1 --vault v"])("%s fails when the disk has no room for its output", async (command) => {
-  const cwd = await directoryWithCa();
-  expect(bash(cwd, `"$0" "$1" ${command} > /dev/full`)).toEqual({ status: 6, stdout: "", stderr: expect.stringMatching(FULL) as string });
-});
+test.each(["list --dir ca", "list --help", "--version", "help list", "provision --dir ca --id sensor-1 --vault v"])(
+  "%s fails when the disk has no room for its output",
+  async (command) => {
+    const cwd = await directoryWithCa();
+    expect(bash(cwd, `"$0" "$1" ${command} > /dev/full`)).toEqual({ status: 6, stdout: "", stderr: expect.stringMatching(FULL) as string });
+  },
+);
 
 test("says so as JSON when asked for, and nothing more where the command had failed already", async () => {
   const cwd = await directoryWithCa();

@@ -26,10 +26,20 @@ interface Listed {
 const list = (cwd: string): Promise<Listed[]> => json<Listed[]>(cwd, "list", "--dir", "ca");
 
 /** One line on stderr with the code, nothing on stdout, the exit code, and nothing changed on disk. */
-async function expectRefusal(cwd: string, args: readonly string[], code: string, exit: number, env: Record<string, string> = ENV): Promise<Finished> {
+async function expectRefusal(
+  cwd: string,
+  args: readonly string[],
+  code: string,
+  exit: number,
+  env: Record<string, string> = ENV,
+): Promise<Finished> {
   const before = treeState(cwd);
   const finished = await hawser(args, { cwd, env });
-  expect({ code: finished.code, stdout: finished.stdout, stderr: finished.stderr }).toEqual({ code: exit, stdout: "", stderr: expect.stringMatching(new RegExp(`^error ${code}: [^\\n]+ Next: [^\\n]+\\n$`)) as string });
+  expect({ code: finished.code, stdout: finished.stdout, stderr: finished.stderr }).toEqual({
+    code: exit,
+    stdout: "",
+    stderr: expect.stringMatching(new RegExp(`^error ${code}: [^\\n]+ Next: [^\\n]+\\n$`)) as string,
+  });
   expect(treeState(cwd)).toEqual(before);
   return finished;
 }
@@ -37,11 +47,24 @@ async function expectRefusal(cwd: string, args: readonly string[], code: string,
 describe("ca init", () => {
   test("makes a CA directory that only its owner can read, with the broker hosts asked for", async () => {
     const cwd = temporaryDirectory();
-    const made = await json<{ name: string; brokerHosts: string[]; root: string }>(cwd, "ca", "init", "--dir", "ca", "--name", "Plant 7", "--broker-host", "mqtt.example.com", "--broker-host", "10.0.0.5");
+    const made = await json<{ name: string; brokerHosts: string[]; root: string }>(
+      cwd,
+      "ca",
+      "init",
+      "--dir",
+      "ca",
+      "--name",
+      "Plant 7",
+      "--broker-host",
+      "mqtt.example.com",
+      "--broker-host",
+      "10.0.0.5",
+    );
     expect(made).toMatchObject({ name: "Plant 7", brokerHosts: ["mqtt.example.com", "10.0.0.5"], root: "ca/root.crt.pem" });
     expect(readFileSync(join(cwd, made.root), "utf8")).toMatch(/^-----BEGIN CERTIFICATE-----/);
     expect(statSync(join(cwd, "ca")).mode & 0o777).toBe(0o700);
-    for (const [file, state] of Object.entries(treeState(cwd))) expect([file, state]).toEqual([file, expect.stringMatching(/^(directory 700|600 )/)]);
+    for (const [file, state] of Object.entries(treeState(cwd)))
+      expect([file, state]).toEqual([file, expect.stringMatching(/^(directory 700|600 )/)]);
     expect(await list(cwd)).toEqual([]);
   });
 
@@ -58,7 +81,13 @@ describe("ca init", () => {
     [["--name", " x"], "INVALID_NAME", 2],
     [["--passphrase-file", "missing"], "PASSPHRASE_FILE_UNREADABLE", 3],
   ] as const)("refuses %j", async (flags, code, exit) => {
-    await expectRefusal(temporaryDirectory(), ["ca", "init", "--dir", "ca", ...flags], code, exit, code === "PASSPHRASE_FILE_UNREADABLE" ? {} : ENV);
+    await expectRefusal(
+      temporaryDirectory(),
+      ["ca", "init", "--dir", "ca", ...flags],
+      code,
+      exit,
+      code === "PASSPHRASE_FILE_UNREADABLE" ? {} : ENV,
+    );
   });
 
   test("asks for a passphrase and takes it from a file", async () => {
@@ -88,10 +117,20 @@ describe("provision", () => {
     const cwd = await directoryWithCa();
     const made = await json<{ serial: string; notAfter: string }>(cwd, "provision", "--dir", "ca", "--id", "sensor-1", "--vault", "v");
     expect(made).toMatchObject({ id: "sensor-1", role: "sensor", vault: "v", replaced: [] });
-    expect(await list(cwd)).toEqual([expect.objectContaining({ id: "sensor-1", kind: "device", role: "sensor", state: "active", serial: made.serial, notAfter: made.notAfter })]);
+    expect(await list(cwd)).toEqual([
+      expect.objectContaining({
+        id: "sensor-1",
+        kind: "device",
+        role: "sensor",
+        state: "active",
+        serial: made.serial,
+        notAfter: made.notAfter,
+      }),
+    ]);
     expect(readdirSync(cwd).sort()).toEqual(["ca", "v"]);
     expect(statSync(join(cwd, "v")).mode & 0o777).toBe(0o700);
-    for (const [file, state] of Object.entries(treeState(join(cwd, "v")))) expect([file, state]).toEqual([file, expect.stringMatching(/^(directory 700|600 )/)]);
+    for (const [file, state] of Object.entries(treeState(join(cwd, "v"))))
+      expect([file, state]).toEqual([file, expect.stringMatching(/^(directory 700|600 )/)]);
   });
 
   test("keeps two passphrases apart", async () => {
@@ -105,7 +144,17 @@ describe("provision", () => {
     const cwd = await withDevice();
     const [before] = await list(cwd);
     await expectRefusal(cwd, ["provision", "--dir", "ca", "--id", "sensor-1", "--vault", "w"], "ID_EXISTS", 5);
-    const made = await json<{ serial: string; replaced: string[] }>(cwd, "provision", "--dir", "ca", "--id", "sensor-1", "--vault", "v", "--replace");
+    const made = await json<{ serial: string; replaced: string[] }>(
+      cwd,
+      "provision",
+      "--dir",
+      "ca",
+      "--id",
+      "sensor-1",
+      "--vault",
+      "v",
+      "--replace",
+    );
     expect(made.replaced).toEqual([before?.serial]);
     const [after] = await list(cwd);
     expect(after).toMatchObject({ state: "active", serial: made.serial });
@@ -140,7 +189,12 @@ describe("provision", () => {
   });
 
   test("refuses a role that belongs to clients", async () => {
-    await expectRefusal(await directoryWithCa(), ["provision", "--dir", "ca", "--id", "x", "--role", "operator", "--vault", "v"], "INVALID_ROLE", 2);
+    await expectRefusal(
+      await directoryWithCa(),
+      ["provision", "--dir", "ca", "--id", "x", "--role", "operator", "--vault", "v"],
+      "INVALID_ROLE",
+      2,
+    );
   });
 
   test("refuses a wrong passphrase, a directory that is no CA and a vault that has nowhere to be", async () => {
@@ -180,16 +234,33 @@ describe("a provisioning that is killed", () => {
     await provisioning.ended;
     await json(cwd, "provision", "--dir", "ca", "--id", "sensor-1", "--vault", "v", "--replace");
     const [first, device, ...others] = await list(cwd);
-    expect([first?.state, others, device?.state, device?.certificates.filter(({ status }) => status === "active").map(({ serial }) => serial)]).toEqual(["active", [], "active", [device?.serial]]);
+    expect([
+      first?.state,
+      others,
+      device?.state,
+      device?.certificates.filter(({ status }) => status === "active").map(({ serial }) => serial),
+    ]).toEqual(["active", [], "active", [device?.serial]]);
     // Killed before it could lock its directory beside the vault, it may leave that, empty.
-    for (const left of readdirSync(cwd).filter((name) => !["ca", "first", "v"].includes(name))) expect([left, readdirSync(join(cwd, left))]).toEqual([expect.stringMatching(/^v\.staged-/), []]);
+    for (const left of readdirSync(cwd).filter((name) => !["ca", "first", "v"].includes(name)))
+      expect([left, readdirSync(join(cwd, left))]).toEqual([expect.stringMatching(/^v\.staged-/), []]);
   });
 });
 
 describe("issue", () => {
   test("makes the files of a client, the key for its owner alone", async () => {
     const cwd = await directoryWithCa();
-    const made = await json<{ serial: string; certificate: string; key: string; ca: string }>(cwd, "issue", "--dir", "ca", "--name", "backend-1", "--role", "backend", "--out", "b");
+    const made = await json<{ serial: string; certificate: string; key: string; ca: string }>(
+      cwd,
+      "issue",
+      "--dir",
+      "ca",
+      "--name",
+      "backend-1",
+      "--role",
+      "backend",
+      "--out",
+      "b",
+    );
     expect(treeState(join(cwd, "b"))).toEqual({
       "ca.crt.pem": expect.stringMatching(/^644 /) as string,
       "client.crt.pem": expect.stringMatching(/^644 /) as string,
@@ -207,7 +278,17 @@ describe("issue", () => {
 
   test("refuses names, roles and places that are not free, until told to replace", async () => {
     const cwd = await withDevice();
-    const issue = (name: string, role: string, out: string): string[] => ["issue", "--dir", "ca", "--name", name, "--role", role, "--out", out];
+    const issue = (name: string, role: string, out: string): string[] => [
+      "issue",
+      "--dir",
+      "ca",
+      "--name",
+      name,
+      "--role",
+      role,
+      "--out",
+      out,
+    ];
     await expectRefusal(cwd, issue("sensor-1", "backend", "b"), "ID_EXISTS", 5);
     await expectRefusal(cwd, issue("b", "sensor", "b"), "INVALID_ROLE", 2);
     await expectRefusal(cwd, issue("b/c", "backend", "b"), "INVALID_ID", 2);
@@ -231,12 +312,19 @@ describe("revoke", () => {
     const [device] = await list(cwd);
     const revoked = await json(cwd, "revoke", "--dir", "ca", "--id", "sensor-1", "--reason", "keyCompromise");
     expect(revoked).toEqual({ id: "sensor-1", state: "revoked", reason: "keyCompromise", revoked: [device?.serial], brokers: [] });
-    expect(await list(cwd)).toEqual([expect.objectContaining({ state: "revoked", certificates: [expect.objectContaining({ status: "revoked", reason: "keyCompromise" })] })]);
+    expect(await list(cwd)).toEqual([
+      expect.objectContaining({
+        state: "revoked",
+        certificates: [expect.objectContaining({ status: "revoked", reason: "keyCompromise" })],
+      }),
+    ]);
   });
 
   test("leaves the way to recovery open with --certificate-only", async () => {
     const cwd = await withDevice();
-    expect(await json(cwd, "revoke", "--dir", "ca", "--id", "sensor-1", "--certificate-only")).toMatchObject({ state: "certificate-revoked" });
+    expect(await json(cwd, "revoke", "--dir", "ca", "--id", "sensor-1", "--certificate-only")).toMatchObject({
+      state: "certificate-revoked",
+    });
     expect((await list(cwd))[0]).toMatchObject({ state: "certificate-revoked" });
   });
 
@@ -254,7 +342,9 @@ describe("list", () => {
     const cwd = await withDevice();
     const { code, stdout } = await hawser(["list", "--dir", "ca"], { cwd });
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^ID +KIND +ROLE +STATE +SERIAL +EXPIRES\nsensor-1 +device +sensor +active +[0-9a-f]{8}\.\. +\d{4}-\d\d-\d\d\n$/);
+    expect(stdout).toMatch(
+      /^ID +KIND +ROLE +STATE +SERIAL +EXPIRES\nsensor-1 +device +sensor +active +[0-9a-f]{8}\.\. +\d{4}-\d\d-\d\d\n$/,
+    );
     for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
   });
 
@@ -266,21 +356,57 @@ describe("list", () => {
 describe("broker config", () => {
   test("writes a configuration that every later change keeps up to date", async () => {
     const cwd = await withDevice();
-    const made = await json<{ config: string; files: string[] }>(cwd, "broker", "config", "--dir", "ca", "--for", "mosquitto", "--out", "m", "--mtls-port", "18883", "--psk-port", "18884");
+    const made = await json<{ config: string; files: string[] }>(
+      cwd,
+      "broker",
+      "config",
+      "--dir",
+      "ca",
+      "--for",
+      "mosquitto",
+      "--out",
+      "m",
+      "--mtls-port",
+      "18883",
+      "--psk-port",
+      "18884",
+    );
     expect(made.config).toBe(join(cwd, "m/mosquitto.conf"));
     const psk = readFileSync(join(cwd, "m/psk.txt"), "utf8");
     expect(psk).toContain("sensor-1:");
     const revoke = await hawser(["revoke", "--dir", "ca", "--id", "sensor-1", "--json"], { cwd, env: ENV });
     // No broker runs with it: what holds is told, and what could not be proved ends the command with another code than 0.
-    expect([revoke.code, JSON.parse(revoke.stdout)]).toMatchObject([4, { state: "revoked", brokers: [{ broker: join(cwd, "m"), filesLoaded: false, sessionsEnded: [], problem: { code: "OUTPUT_UNPROVED" } }] }]);
-    expect(JSON.parse(revoke.stderr)).toMatchObject({ error: { code: "OUTPUT_FAILED", next: expect.stringContaining("hawser broker sync") } });
+    expect([revoke.code, JSON.parse(revoke.stdout)]).toMatchObject([
+      4,
+      {
+        state: "revoked",
+        brokers: [{ broker: join(cwd, "m"), filesLoaded: false, sessionsEnded: [], problem: { code: "OUTPUT_UNPROVED" } }],
+      },
+    ]);
+    expect(JSON.parse(revoke.stderr)).toMatchObject({
+      error: { code: "OUTPUT_FAILED", next: expect.stringContaining("hawser broker sync") },
+    });
     expect(readFileSync(join(cwd, "m/psk.txt"), "utf8")).not.toContain("sensor-1:");
-    for (const [file, state] of Object.entries(treeState(join(cwd, "m")))) expect([file, state]).toEqual([file, expect.stringMatching(/^(directory 700|600 )/)]);
+    for (const [file, state] of Object.entries(treeState(join(cwd, "m"))))
+      expect([file, state]).toEqual([file, expect.stringMatching(/^(directory 700|600 )/)]);
   });
 
   test("refuses a place that holds something else, and two ports that are one", async () => {
     const cwd = await withDevice();
-    const config = (out: string, mtls: string, psk: string): string[] => ["broker", "config", "--dir", "ca", "--for", "mosquitto", "--out", out, "--mtls-port", mtls, "--psk-port", psk];
+    const config = (out: string, mtls: string, psk: string): string[] => [
+      "broker",
+      "config",
+      "--dir",
+      "ca",
+      "--for",
+      "mosquitto",
+      "--out",
+      out,
+      "--mtls-port",
+      mtls,
+      "--psk-port",
+      psk,
+    ];
     await expectRefusal(cwd, config("v", "18883", "18884"), "OUT_EXISTS", 5);
     await expectRefusal(cwd, config("m", "18883", "18883"), "BAD_PORT", 2);
     await expectRefusal(temporaryDirectory(), config("m", "18883", "18884"), "NOT_A_CA", 6);

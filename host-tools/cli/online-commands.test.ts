@@ -15,7 +15,10 @@ const TOPIC = "devices/sensor-1/up/temperature";
 const IMPATIENT = ["--recovery-patience", "500ms", "--retry-cap", "2s"];
 
 function simulatedDevice(cwd: string, { mtlsPort, pskPort }: Ports, ...more: string[]): RunningCli {
-  return new RunningCli(["sim", "run", "--vault", "v", "--url", url(mtlsPort), "--psk-url", url(pskPort), "--publish-every", "100ms", ...IMPATIENT, ...more], { cwd, env: ENV });
+  return new RunningCli(
+    ["sim", "run", "--vault", "v", "--url", url(mtlsPort), "--psk-url", url(pskPort), "--publish-every", "100ms", ...IMPATIENT, ...more],
+    { cwd, env: ENV },
+  );
 }
 
 async function withDevice(): Promise<string> {
@@ -74,7 +77,10 @@ describe.each(["embedded", "mosquitto"] as const)("with the %s broker", { timeou
     await json(cwd, "revoke", "--dir", "ca", "--id", "sensor-1");
     await device.waitFor("disconnected", ({ code, credential }) => credential === "psk" && code === "PSK_REJECTED");
     await endsWell(device, "SIGINT");
-    const late = await hawser(["sim", "run", "--vault", "v", "--url", url(ports.mtlsPort), "--psk-url", url(ports.pskPort), ...IMPATIENT], { cwd, env: ENV });
+    const late = await hawser(["sim", "run", "--vault", "v", "--url", url(ports.mtlsPort), "--psk-url", url(ports.pskPort), ...IMPATIENT], {
+      cwd,
+      env: ENV,
+    });
     expect([late.code, late.stderr]).toEqual([3, expect.stringMatching(/^error PSK_REJECTED: /)]);
     await endsWell(authority, "SIGTERM");
     await endsWell(broker, "SIGTERM");
@@ -96,7 +102,9 @@ describe.each(["embedded", "mosquitto"] as const)("with the %s broker", { timeou
     const { broker: successor } = await runningBroker(cwd, engine, ports);
     const { code } = await device.ended;
     expect(code).toBe(0);
-    expect(device.events.filter(({ event }) => event === "published").map(({ n }) => n)).toEqual(Array.from({ length: 20 }, (_, index) => index + 1));
+    expect(device.events.filter(({ event }) => event === "published").map(({ n }) => n)).toEqual(
+      Array.from({ length: 20 }, (_, index) => index + 1),
+    );
     await endsWell(successor, "SIGINT");
   });
 
@@ -104,7 +112,10 @@ describe.each(["embedded", "mosquitto"] as const)("with the %s broker", { timeou
     const cwd = await withDevice();
     const port = await occupiedPort();
     const before = treeState(cwd);
-    const { code, stdout, stderr } = await hawser(["broker", "run", "--dir", "ca", "--engine", engine, "--mtls-port", String(port), "--psk-port", "0"], { cwd, env: ENV });
+    const { code, stdout, stderr } = await hawser(
+      ["broker", "run", "--dir", "ca", "--engine", engine, "--mtls-port", String(port), "--psk-port", "0"],
+      { cwd, env: ENV },
+    );
     expect([code, stdout, stderr]).toEqual([4, "", expect.stringMatching(/^error PORT_IN_USE: [^\n]+ Next: [^\n]+\n$/)]);
     expect(treeState(cwd)).toEqual(before);
   });
@@ -145,14 +156,17 @@ test("what a watcher with issued credentials sees is what the device counted", a
 });
 
 describe("sim run --count", { timeout: LIVENESS_MS }, () => {
-  test.each(["SIGINT", "SIGTERM"] as const)("stopped by %s before it is reached says how far it came, and has not succeeded", async (signal) => {
-    const cwd = await withDevice();
-    const { broker, ...ports } = await runningBroker(cwd, "embedded");
-    const device = simulatedDevice(cwd, ports, "--count", "1000");
-    await device.waitFor("published", ({ n }) => n === 2);
-    expect(await interrupted(device, signal)).toMatch(/^stopped after ([2-9]|[1-9]\d+) of 1000 messages were acknowledged$/);
-    await endsWell(broker, "SIGTERM");
-  });
+  test.each(["SIGINT", "SIGTERM"] as const)(
+    "stopped by %s before it is reached says how far it came, and has not succeeded",
+    async (signal) => {
+      const cwd = await withDevice();
+      const { broker, ...ports } = await runningBroker(cwd, "embedded");
+      const device = simulatedDevice(cwd, ports, "--count", "1000");
+      await device.waitFor("published", ({ n }) => n === 2);
+      expect(await interrupted(device, signal)).toMatch(/^stopped after ([2-9]|[1-9]\d+) of 1000 messages were acknowledged$/);
+      await endsWell(broker, "SIGTERM");
+    },
+  );
 
   test("stopped before it ever connected has not succeeded; without a count that is an end as good as any", async () => {
     const cwd = await withDevice();
@@ -183,4 +197,3 @@ async function occupiedPort(): Promise<number> {
   const address = server.address();
   return typeof address === "object" && address !== null ? address.port : 0;
 }
-

@@ -23,7 +23,11 @@ function withHeld(problem: HawserError, held: readonly string[]): HawserError {
  * @param unsaid codes of problems with broker configurations that the command does not want to be told of
  * @throws HawserError as `openCa` and `readPassphrase`
  */
-export async function openCaOf(options: PassphraseOptions & { dir: string }, { terminal, env }: Context, unsaid: readonly string[] = []): Promise<CertificateAuthority> {
+export async function openCaOf(
+  options: PassphraseOptions & { dir: string },
+  { terminal, env }: Context,
+  unsaid: readonly string[] = [],
+): Promise<CertificateAuthority> {
   const view = openCaReadOnly(options.dir);
   warnOfCopy(view, terminal);
   warnOfExpiry(view, options.dir, terminal);
@@ -43,7 +47,8 @@ export async function openCaOf(options: PassphraseOptions & { dir: string }, { t
 }
 
 /**
- * What a command that changes nothing shows of a CA: proved when a passphrase is at hand without asking for one, otherwise as the files say, with a warning that says so.
+ * What a command that changes nothing shows of a CA: proved when a passphrase is at hand without asking for one, otherwise as the files
+ * say, with a warning that says so.
  *
  * @throws HawserError as `openCaReadOnly`, and `WRONG_PASSPHRASE` when the command line named the passphrase
  */
@@ -57,7 +62,13 @@ export async function readCaOf(options: PassphraseOptions & { dir: string }, { t
   } catch (error) {
     const isForOthers = errorCode(error) === "WRONG_PASSPHRASE" && !isNamed;
     if (!isForOthers && !["STORAGE_FAILED", "CA_BUSY"].includes(errorCode(error))) throw error;
-    terminal.warning(notVerified(options.dir, errorMessage(error), isForOthers ? "Give the CA's own with --passphrase-file FILE." : "Run it as the user whose CA it is."));
+    terminal.warning(
+      notVerified(
+        options.dir,
+        errorMessage(error),
+        isForOthers ? "Give the CA's own with --passphrase-file FILE." : "Run it as the user whose CA it is.",
+      ),
+    );
   }
   return unproved;
 }
@@ -67,7 +78,9 @@ function warnOfExpiry(view: CaView, dir: string, terminal: Terminal): void {
   for (const { what, notAfterMs, state } of statusOf(view, Date.now()).parts) {
     if (state === "ok" || what === "authority") continue;
     const when = state === "expired" ? `expired on ${day(notAfterMs)}` : `expires on ${day(notAfterMs)}`;
-    terminal.warning(new HawserError("EXPIRES_SOON", `${PART_NAMES[what]} of the CA in ${dir} ${when}`, EXPIRY_ADVICE[what] ?? "See `hawser ca status`."));
+    terminal.warning(
+      new HawserError("EXPIRES_SOON", `${PART_NAMES[what]} of the CA in ${dir} ${when}`, EXPIRY_ADVICE[what] ?? "See `hawser ca status`."),
+    );
   }
 }
 
@@ -86,7 +99,8 @@ export const PART_NAMES: Readonly<Record<Expiry["what"], string>> = {
 const EXPIRY_ADVICE: Partial<Record<Expiry["what"], string>> = {
   broker: "Run: hawser ca broker-cert",
   crl: "Run: hawser ca crl",
-  "root-crl": "Run: hawser ca crl --root, or, for an offline root, hawser ca request --for crl, or for a parent PKI, import its list: hawser ca answer",
+  "root-crl":
+    "Run: hawser ca crl --root, or, for an offline root, hawser ca request --for crl, or for a parent PKI, import its list: hawser ca answer",
   issuing: "Run: hawser ca rollover",
   root: "Make a new CA in time and provision the devices again.",
 };
@@ -96,5 +110,9 @@ function warnOfCopy({ olderCopy }: CaView, terminal: Terminal): void {
 }
 
 function notVerified(directory: string, why: string, next: string): HawserError {
-  return new HawserError("NOT_VERIFIED", `not verified: anyone who can write to ${directory} may have changed these entries (${why})`, next);
+  return new HawserError(
+    "NOT_VERIFIED",
+    `not verified: anyone who can write to ${directory} may have changed these entries (${why})`,
+    next,
+  );
 }

@@ -1,4 +1,7 @@
-/** Where passphrases come from, with the built command line at a real pseudo-terminal, which is its controlling one: Ctrl-C there is a real signal. */
+/**
+ * Where passphrases come from, with the built command line at a real pseudo-terminal, which is its controlling one: Ctrl-C there is a real
+ * signal.
+ */
 import { execFileSync, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -36,7 +39,12 @@ class Seat {
     const line = await SerialLine.open();
     // The first terminal that the leader of a new session opens becomes its controlling one.
     const shell = ["-c", 'terminal=$1; shift; exec "$@" < "$terminal" > "$terminal" 2>&1', "sh", line.path, process.execPath, CLI, ...args];
-    const child = spawn("sh", shell, { cwd, env: { PATH: process.env["PATH"] ?? "", HAWSER_STATE_DIR: process.env["HAWSER_STATE_DIR"] ?? "", ...env }, stdio: "ignore", detached: true });
+    const child = spawn("sh", shell, {
+      cwd,
+      env: { PATH: process.env["PATH"] ?? "", HAWSER_STATE_DIR: process.env["HAWSER_STATE_DIR"] ?? "", ...env },
+      stdio: "ignore",
+      detached: true,
+    });
     const seat = new Seat(line, child);
     onTestFinished(async () => {
       child.kill("SIGKILL");

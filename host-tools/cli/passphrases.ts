@@ -28,15 +28,25 @@ export async function caPassphrase(options: PassphraseOptions & { dir: string },
   return isNew ? strongEnough(passphrase, options) : passphrase;
 }
 
-/** The passphrase a CA is to have: from a file that the command line or HAWSER_NEW_PASSPHRASE_FILE names, or asked for twice. Throws as `caPassphrase`. */
-export async function newCaPassphrase(options: PassphraseOptions & { dir: string; newPassphraseFile?: string }, env: Environment): Promise<string> {
+/**
+ * The passphrase a CA is to have: from a file that the command line or HAWSER_NEW_PASSPHRASE_FILE names, or asked for twice. Throws as
+ * `caPassphrase`.
+ */
+export async function newCaPassphrase(
+  options: PassphraseOptions & { dir: string; newPassphraseFile?: string },
+  env: Environment,
+): Promise<string> {
   const named = options.newPassphraseFile === undefined ? [] : [{ file: options.newPassphraseFile }];
   const sources = [...named, { environment: "HAWSER_NEW_PASSPHRASE" }, { fileOf: "HAWSER_NEW_PASSPHRASE_FILE" }];
-  return strongEnough(await readPassphrase({ sources, purpose: `the CA directory ${options.dir}, the new one`, isNew: true }, surroundings(env)), options);
+  return strongEnough(
+    await readPassphrase({ sources, purpose: `the CA directory ${options.dir}, the new one`, isNew: true }, surroundings(env)),
+    options,
+  );
 }
 
 /**
- * The passphrase of an offline root: `--root-passphrase-file`, `HAWSER_ROOT_PASSPHRASE` or the file `HAWSER_ROOT_PASSPHRASE_FILE`; a prompt where a person can answer.
+ * The passphrase of an offline root: `--root-passphrase-file`, `HAWSER_ROOT_PASSPHRASE` or the file `HAWSER_ROOT_PASSPHRASE_FILE`; a prompt
+ * where a person can answer.
  *
  * @param fallback for scripts that name none
  * @throws HawserError as `readPassphrase`, and `WEAK_PASSPHRASE`
@@ -57,7 +67,11 @@ export async function rootPassphrase(options: PassphraseOptions, env: Environmen
 export function strongEnough(passphrase: string, { allowWeakPassphrase = false }: PassphraseOptions): string {
   const weakness = allowWeakPassphrase ? undefined : weaknessOf(passphrase);
   if (weakness === undefined) return passphrase;
-  throw new HawserError("WEAK_PASSPHRASE", `the new passphrase is easy to guess: ${weakness}`, "Choose another, such as four or five unrelated words, or use --allow-weak-passphrase.");
+  throw new HawserError(
+    "WEAK_PASSPHRASE",
+    `the new passphrase is easy to guess: ${weakness}`,
+    "Choose another, such as four or five unrelated words, or use --allow-weak-passphrase.",
+  );
 }
 
 /** Whether options or environment give a passphrase for the CA, without a prompt. */

@@ -19,9 +19,31 @@ const resultOf = (stdout: string): Result => JSON.parse(stdout.trim().split("\n"
 describe("hawser sim fleet", { timeout: 180_000 }, () => {
   it("settles every message of a fleet whose broker is killed half-way, and writes what a pipeline reads", async () => {
     const cwd = temporaryDirectory();
-    const flags = ["--devices", "6", "--duration", "6s", "--publish-every", "300ms", "--qos", "mixed", "--commands", "4", "--restart-broker", "500ms", "--retry-cap", "1s", "--broker", "embedded", "--seed", "s"];
+    const flags = [
+      "--devices",
+      "6",
+      "--duration",
+      "6s",
+      "--publish-every",
+      "300ms",
+      "--qos",
+      "mixed",
+      "--commands",
+      "4",
+      "--restart-broker",
+      "500ms",
+      "--retry-cap",
+      "1s",
+      "--broker",
+      "embedded",
+      "--seed",
+      "s",
+    ];
     const files = ["--junit", "fleet.xml", "--html", "fleet.html", "--result", "fleet.json"];
-    const { code, stdout, stderr } = await hawser(["sim", "fleet", ...flags, ...files, "--json"], { cwd, env: { GITHUB_STEP_SUMMARY: join(cwd, "summary.md") } });
+    const { code, stdout, stderr } = await hawser(["sim", "fleet", ...flags, ...files, "--json"], {
+      cwd,
+      env: { GITHUB_STEP_SUMMARY: join(cwd, "summary.md") },
+    });
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     const result = resultOf(stdout);
     expect(result).toMatchObject({ passed: true, messages: { faultCount: 0 } });
@@ -36,7 +58,24 @@ describe("hawser sim fleet", { timeout: 180_000 }, () => {
   it("fails and names what is missing where devices cannot come online", async () => {
     const cwd = temporaryDirectory();
     // The broker is killed half-way and comes back only after the run.
-    const flags = ["--devices", "2", "--duration", "1s", "--publish-every", "100ms", "--restart-broker", "6s", "--drain", "1s", "--broker", "embedded", "--start-rate", "1", "--workers", "1"];
+    const flags = [
+      "--devices",
+      "2",
+      "--duration",
+      "1s",
+      "--publish-every",
+      "100ms",
+      "--restart-broker",
+      "6s",
+      "--drain",
+      "1s",
+      "--broker",
+      "embedded",
+      "--start-rate",
+      "1",
+      "--workers",
+      "1",
+    ];
     const { code, stdout, stderr } = await hawser(["sim", "fleet", ...flags, "--json"], { cwd });
     expect(code).toBe(1);
     expect(JSON.parse(stderr)).toMatchObject({ error: { code: "FLEET_FAILED" } });
@@ -46,7 +85,25 @@ describe("hawser sim fleet", { timeout: 180_000 }, () => {
   it("takes its devices from a CA, keeps them in a sealed file, and uses them again", async () => {
     const cwd = await directoryWithCa();
     const { mtlsPort } = await runningBroker(cwd, "embedded");
-    const run = ["sim", "fleet", "--devices", "3", "--duration", "2s", "--publish-every", "200ms", "--dir", "ca", "--url", url(mtlsPort), "--identities", "fleet.sealed", "--ids", "line-{n:3}", "--json"];
+    const run = [
+      "sim",
+      "fleet",
+      "--devices",
+      "3",
+      "--duration",
+      "2s",
+      "--publish-every",
+      "200ms",
+      "--dir",
+      "ca",
+      "--url",
+      url(mtlsPort),
+      "--identities",
+      "fleet.sealed",
+      "--ids",
+      "line-{n:3}",
+      "--json",
+    ];
     for (const times of [1, 2]) {
       const { code, stdout, stderr } = await hawser(run, { cwd, env: ENV });
       expect({ times, code, stderr }).toEqual({ times, code: 0, stderr: "" });

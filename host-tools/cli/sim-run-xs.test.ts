@@ -28,7 +28,23 @@ async function plant(): Promise<{ cwd: string; ports: Ports; authority: RunningC
 }
 
 const command = ({ mtlsPort, pskPort }: Ports, engine: string, ...more: string[]): string[] => {
-  return ["sim", "run", "--vault", "v", "--engine", engine, "--url", url(mtlsPort), "--psk-url", url(pskPort), "--publish-every", "100ms", "--retry-cap", "2s", ...more];
+  return [
+    "sim",
+    "run",
+    "--vault",
+    "v",
+    "--engine",
+    engine,
+    "--url",
+    url(mtlsPort),
+    "--psk-url",
+    url(pskPort),
+    "--publish-every",
+    "100ms",
+    "--retry-cap",
+    "2s",
+    ...more,
+  ];
 };
 
 async function ends(cli: RunningCli): Promise<void> {
@@ -52,7 +68,8 @@ function engineOf(pid: number): string {
 }
 
 async function gone(pid: string): Promise<void> {
-  while (existsSync(`/proc/${pid}`) && !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"))) await new Promise((resolve) => setImmediate(resolve));
+  while (existsSync(`/proc/${pid}`) && !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8")))
+    await new Promise((resolve) => setImmediate(resolve));
 }
 
 describe("sim run --engine xs", { timeout: LIVENESS_MS }, () => {
@@ -102,7 +119,9 @@ describe("sim run --engine xs", { timeout: LIVENESS_MS }, () => {
       await device.waitFor("published");
       const engine = engineOf(device.pid);
       // Its program is among its arguments.
-      const bundle = readFileSync(`/proc/${engine}/cmdline`, "utf8").split("\0").find((word) => word.endsWith("program.mjs"))!;
+      const bundle = readFileSync(`/proc/${engine}/cmdline`, "utf8")
+        .split("\0")
+        .find((word) => word.endsWith("program.mjs"))!;
       expect(existsSync(dirname(bundle))).toBe(false);
       if (moment !== "published") device.signal("SIGUSR1");
       await device.waitFor(moment);
@@ -122,7 +141,10 @@ describe("sim run --engine xs", { timeout: LIVENESS_MS }, () => {
     await device.waitFor("published", ({ n }) => n === 2);
     device.signal("SIGTERM");
     const { code, stderr } = await device.ended;
-    expect([code, JSON.parse(stderr)]).toEqual([130, { error: expect.objectContaining({ code: "INTERRUPTED", message: expect.stringMatching(/ of 1000 /) as string }) as unknown }]);
+    expect([code, JSON.parse(stderr)]).toEqual([
+      130,
+      { error: expect.objectContaining({ code: "INTERRUPTED", message: expect.stringMatching(/ of 1000 /) as string }) as unknown },
+    ]);
     expect(device.events.at(-1)?.["event"]).toBe("stopped");
   });
 
@@ -144,10 +166,16 @@ describe("sim run --engine xs", { timeout: LIVENESS_MS }, () => {
     await json(cwd, "provision", "--dir", "ca", "--id", "sensor-1", "--vault", "v");
     // A compiler that takes until something was told, and then fails.
     mkdirSync(join(cwd, "bin"));
-    writeFileSync(join(cwd, "bin", "gcc"), `#!/bin/sh\nfor _ in $(seq 600); do [ -s ${join(cwd, file)} ] && exit 1; sleep 0.1; done\n`, { mode: 0o755 });
+    writeFileSync(join(cwd, "bin", "gcc"), `#!/bin/sh\nfor _ in $(seq 600); do [ -s ${join(cwd, file)} ] && exit 1; sleep 0.1; done\n`, {
+      mode: 0o755,
+    });
     const [output, errors] = ["output", "errors"].map((name) => openSync(join(cwd, name), "w"));
     const args = [CLI, ...command({ mtlsPort: 1, pskPort: 2 }, "xs", ...flags)];
-    const { status } = spawnSync(process.execPath, args, { cwd, env: { ...ENV, PATH: `${join(cwd, "bin")}:${process.env["PATH"] ?? ""}` }, stdio: ["ignore", output, errors] });
+    const { status } = spawnSync(process.execPath, args, {
+      cwd,
+      env: { ...ENV, PATH: `${join(cwd, "bin")}:${process.env["PATH"] ?? ""}` },
+      stdio: ["ignore", output, errors],
+    });
     for (const open of [output, errors]) closeSync(open!);
     expect([status, readFileSync(join(cwd, file), "utf8")]).toEqual([1, expect.stringMatching(told)]);
   });

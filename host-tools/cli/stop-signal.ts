@@ -24,7 +24,8 @@ export class StopSignal {
    * @throws HawserError `INTERRUPTED`
    */
   check(): void {
-    if (this.#requested) throw new HawserError("INTERRUPTED", "stopped by a signal before it finished; nothing was changed", "Run the command again.");
+    if (this.#requested)
+      throw new HawserError("INTERRUPTED", "stopped by a signal before it finished; nothing was changed", "Run the command again.");
   }
 }
 
@@ -48,7 +49,8 @@ export function stopOnProcessSignals(): StopSignal {
 const PARENT_POLL_MS = 250;
 
 /**
- * npx and `npm run` pass no signal on when they are killed: the program they started would live on, unseen, and hold its port. Only there does
+ * npx and `npm run` pass no signal on when they are killed: the program they started would live on, unseen, and hold its port. Only there
+ * does
  * losing the parent process mean stop: `nohup hawser ... &` from a shell that ends is meant to stay.
  */
 function stopWithNpm(stop: StopSignal): void {

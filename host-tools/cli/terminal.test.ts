@@ -3,7 +3,11 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { HawserError } from "../../sdk/errors.js";
 import { printable, table, Terminal } from "./terminal.js";
 
-function terminal(json: boolean, isTTY = false, env: Record<string, string> = {}): { subject: Terminal; out: PassThrough; text: () => string; errors: () => string } {
+function terminal(
+  json: boolean,
+  isTTY = false,
+  env: Record<string, string> = {},
+): { subject: Terminal; out: PassThrough; text: () => string; errors: () => string } {
   const out = new PassThrough();
   const err = new PassThrough();
   Object.assign(out, { isTTY });
@@ -121,5 +125,11 @@ test("printable leaves ordinary text, of any script, as it is", () => {
 });
 
 test("table aligns its columns", () => {
-  expect(table([["ID", "STATE"], ["sensor-1", "active"], ["b", "x"]])).toEqual(["ID        STATE", "sensor-1  active", "b         x"]);
+  expect(
+    table([
+      ["ID", "STATE"],
+      ["sensor-1", "active"],
+      ["b", "x"],
+    ]),
+  ).toEqual(["ID        STATE", "sensor-1  active", "b         x"]);
 });

@@ -171,14 +171,22 @@ function fileBehind({ fd }: NodeJS.WriteStream & { fd?: number }): number | unde
   return typeof fd === "number" && fstatSync(fd).isFile() ? fd : undefined;
 }
 
-const DISK_FULL: Readonly<Record<string, string>> = { ENOSPC: "the disk is full", EDQUOT: "the disk quota is used up", EFBIG: "the file has reached its limit" };
+const DISK_FULL: Readonly<Record<string, string>> = {
+  ENOSPC: "the disk is full",
+  EDQUOT: "the disk quota is used up",
+  EFBIG: "the file has reached its limit",
+};
 
 function outputFailure(error: unknown): HawserError | undefined {
   const { code = "", message } = error as NodeJS.ErrnoException;
   if (code === "EPIPE" || code === "ECONNRESET") return undefined;
   const full = DISK_FULL[code];
   const next = "Let the output go where it has room. What the command did stands.";
-  return new HawserError(full === undefined ? "STORAGE_FAILED" : "STORAGE_FULL", `the output could not be written: ${full ?? message}`, next);
+  return new HawserError(
+    full === undefined ? "STORAGE_FAILED" : "STORAGE_FULL",
+    `the output could not be written: ${full ?? message}`,
+    next,
+  );
 }
 
 /** Text that came from outside, made harmless for a terminal and one line long. */
@@ -193,5 +201,10 @@ function sentence(text: string): string {
 /** Rows as aligned columns; the first row is the heading. */
 export function table(rows: readonly (readonly string[])[]): string[] {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
-  return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd());
+  return rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd(),
+  );
 }

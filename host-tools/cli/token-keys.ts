@@ -15,7 +15,11 @@ export function checkSigner(uri: string | undefined): void {
 }
 
 /** @returns what makes the key of a URI when it is called; undefined for a key in a file */
-export function tokenKeyMaker(options: PassphraseOptions & { existingKey?: boolean }, { terminal, env }: Context): (uri: string | undefined, type: KeyType) => (() => Promise<ExternalKey>) | undefined {
+export function tokenKeyMaker(
+  options: PassphraseOptions & { existingKey?: boolean },
+  { terminal, env }: Context,
+): (uri: string | undefined, type: KeyType) => (() => Promise<ExternalKey>) | undefined {
   const pins = tokenPins(options, env, terminal);
-  return (uri, type) => (uri === undefined || uri === FILE_SIGNER ? undefined : () => tokenKey(uri, pins, { type, useExisting: options.existingKey === true }));
+  return (uri, type) =>
+    uri === undefined || uri === FILE_SIGNER ? undefined : () => tokenKey(uri, pins, { type, useExisting: options.existingKey === true });
 }

@@ -1,5 +1,15 @@
 import { describe, expect, test } from "vitest";
-import { brokerUrl, hostAndPort, parseBaud, parseBrokerUrl, parseCount, parseDurationMs, parseFixedPort, parsePort, parsePositiveDurationMs } from "./values.js";
+import {
+  brokerUrl,
+  hostAndPort,
+  parseBaud,
+  parseBrokerUrl,
+  parseCount,
+  parseDurationMs,
+  parseFixedPort,
+  parsePort,
+  parsePositiveDurationMs,
+} from "./values.js";
 
 describe("parseDurationMs", () => {
   test.each([
@@ -38,7 +48,8 @@ describe("ports and counts", () => {
   });
 
   test("refuse what is no fixed port without the advice to give 0", () => {
-    for (const text of ["0", "abc"]) expect(() => parseFixedPort(text)).toThrow(expect.objectContaining({ nextStep: "Use a number from 1 to 65535." }));
+    for (const text of ["0", "abc"])
+      expect(() => parseFixedPort(text)).toThrow(expect.objectContaining({ nextStep: "Use a number from 1 to 65535." }));
   });
 
   test("go up to every baud rate there is", () => {
@@ -83,9 +94,12 @@ describe("parseBrokerUrl", () => {
     expect(() => parseBrokerUrl(url)).toThrow(expect.objectContaining({ code: "BAD_URL" }));
   });
 
-  test.each(["mqtt://localhost:1883", "MQTT://localhost:1883", "tcp://localhost:1883", "ws://localhost:80"])("says of %s that devices never speak plaintext", (url) => {
-    expect(() => parseBrokerUrl(url)).toThrow(/devices always use TLS/);
-  });
+  test.each(["mqtt://localhost:1883", "MQTT://localhost:1883", "tcp://localhost:1883", "ws://localhost:80"])(
+    "says of %s that devices never speak plaintext",
+    (url) => {
+      expect(() => parseBrokerUrl(url)).toThrow(/devices always use TLS/);
+    },
+  );
 
   test.each(["mqtts", "mqtt"])("does not repeat a password that was put into a %s URL", (scheme) => {
     let message = "";

@@ -16,7 +16,11 @@ export function parseDurationMs(text: string): number {
   const match = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)$/.exec(text === "0" ? "0s" : text);
   const value = Number(match?.[1] ?? Number.NaN) * (UNIT_MS[match?.[2] ?? ""] ?? Number.NaN);
   if (!(value <= MAX_DURATION_MS)) {
-    throw new HawserError("BAD_DURATION", `invalid duration ${JSON.stringify(text)}`, "Use a number and a unit, up to 24d: 500ms, 1s, 5m, 2h, 3d.");
+    throw new HawserError(
+      "BAD_DURATION",
+      `invalid duration ${JSON.stringify(text)}`,
+      "Use a number and a unit, up to 24d: 500ms, 1s, 5m, 2h, 3d.",
+    );
   }
   return Math.round(value);
 }
@@ -33,13 +37,18 @@ export function parseLifetimeMs(text: string): number {
   const unitMs = match?.[2] === "y" ? 365.25 * 86_400_000 : UNIT_MS[match?.[2] ?? ""];
   const value = Math.round(Number(match?.[1] ?? Number.NaN) * (unitMs ?? Number.NaN));
   if (value >= 1000 && value <= MAX_LIFETIME_MS) return value;
-  throw new HawserError("BAD_DURATION", `invalid lifetime ${JSON.stringify(text)}`, "Use a number and a unit, from 1s to 100y: 12h, 365d, 20y.");
+  throw new HawserError(
+    "BAD_DURATION",
+    `invalid lifetime ${JSON.stringify(text)}`,
+    "Use a number and a unit, from 1s to 100y: 12h, 365d, 20y.",
+  );
 }
 
 /** The curve of a CA's key. Throws `BAD_KEY`. */
 export function parseKeyType(text: string): KeyType {
   const type = KEY_TYPES.find((known) => known.toLowerCase() === text.toLowerCase());
-  if (type === undefined) throw new HawserError("BAD_KEY", `${JSON.stringify(text)} is not a key type of a CA`, `Use ${KEY_TYPES.join(" or ")}.`);
+  if (type === undefined)
+    throw new HawserError("BAD_KEY", `${JSON.stringify(text)} is not a key type of a CA`, `Use ${KEY_TYPES.join(" or ")}.`);
   return type;
 }
 
@@ -75,7 +84,8 @@ function portFrom(least: number, text: string, next: string): number {
  */
 export function parseCount(text: string): number {
   const count = /^\d{1,7}$/.test(text) ? Number(text) : Number.NaN;
-  if (!(count >= 1 && count <= 1_000_000)) throw new HawserError("BAD_NUMBER", `invalid count ${JSON.stringify(text)}`, "Use a whole number from 1 to 1000000.");
+  if (!(count >= 1 && count <= 1_000_000))
+    throw new HawserError("BAD_NUMBER", `invalid count ${JSON.stringify(text)}`, "Use a whole number from 1 to 1000000.");
   return count;
 }
 
@@ -84,7 +94,8 @@ export function parseCount(text: string): number {
  * @throws HawserError `BAD_BAUD`
  */
 export function parseBaud(text: string): number {
-  if (!/^[1-9]\d{0,7}$/.test(text)) throw new HawserError("BAD_BAUD", `invalid baud rate ${JSON.stringify(text)}`, "Use the device's rate, e.g. 115200.");
+  if (!/^[1-9]\d{0,7}$/.test(text))
+    throw new HawserError("BAD_BAUD", `invalid baud rate ${JSON.stringify(text)}`, "Use the device's rate, e.g. 115200.");
   return Number(text);
 }
 

@@ -43,9 +43,17 @@ async function start(options: Partial<DecisionServerOptions> = {}): Promise<stri
   return `http://127.0.0.1:${server.port}`;
 }
 
-async function post(url: string, body: Record<string, unknown> | URLSearchParams, headers: Record<string, string> = {}): Promise<{ status: number; text: string; cache: string | null }> {
+async function post(
+  url: string,
+  body: Record<string, unknown> | URLSearchParams,
+  headers: Record<string, string> = {},
+): Promise<{ status: number; text: string; cache: string | null }> {
   const isForm = body instanceof URLSearchParams;
-  const response = await fetch(url, { method: "POST", headers: { "content-type": isForm ? "application/x-www-form-urlencoded" : "application/json", ...headers }, body: isForm ? body.toString() : JSON.stringify(body) });
+  const response = await fetch(url, {
+    method: "POST",
+    headers: { "content-type": isForm ? "application/x-www-form-urlencoded" : "application/json", ...headers },
+    body: isForm ? body.toString() : JSON.stringify(body),
+  });
   return { status: response.status, text: await response.text(), cache: response.headers.get("cache-control") };
 }
 
@@ -54,14 +62,19 @@ const form = (fields: Record<string, string>): URLSearchParams => new URLSearchP
 describe("the decision point", () => {
   it("speaks EMQX's dialect", async () => {
     const base = `${await start()}/emqx`;
-    const enter = async (fields: Record<string, string>, listener = ""): Promise<unknown> => JSON.parse((await post(`${base}/authn${listener}`, fields)).text);
+    const enter = async (fields: Record<string, string>, listener = ""): Promise<unknown> =>
+      JSON.parse((await post(`${base}/authn${listener}`, fields)).text);
     expect(await enter({ username: "dev1", clientid: "dev1", cert_common_name: "dev1" })).toEqual({ result: "allow", is_superuser: false });
     expect(await enter({ username: "dev1", clientid: "fit", cert_common_name: "dev1" })).toEqual({ result: "deny" });
     expect(await enter({ username: "fit", clientid: "x", cert_common_name: "dev1" })).toEqual({ result: "deny" });
     expect(await enter({ username: "dev1", clientid: "dev1" })).toEqual({ result: "deny" });
-    expect(await enter({ username: "dev1", clientid: "dev1", password: "good" }, "?listener=web")).toEqual({ result: "allow", is_superuser: false });
+    expect(await enter({ username: "dev1", clientid: "dev1", password: "good" }, "?listener=web")).toEqual({
+      result: "allow",
+      is_superuser: false,
+    });
     expect(await enter({ username: "dev1", clientid: "dev1", password: "bad" }, "?listener=web")).toEqual({ result: "deny" });
-    const ask = async (fields: Record<string, unknown>): Promise<string> => (JSON.parse((await post(`${base}/authz`, { username: "dev1", ...fields })).text) as { result: string }).result;
+    const ask = async (fields: Record<string, unknown>): Promise<string> =>
+      (JSON.parse((await post(`${base}/authz`, { username: "dev1", ...fields })).text) as { result: string }).result;
     expect(await ask({ action: "publish", topic: "devices/dev1/up/t", qos: "1", retain: "false" })).toBe("allow");
     expect(await ask({ action: "publish", topic: "devices/dev1/up/t", qos: "2" })).toBe("deny");
     expect(await ask({ action: "publish", topic: "devices/dev1/up/t", retain: true })).toBe("deny");
@@ -71,7 +84,8 @@ describe("the decision point", () => {
 
   it("speaks NanoMQ's dialect, and believes no name that is not the certificate's", async () => {
     const base = `${await start()}/nanomq`;
-    const ask = async (path: string, fields: Record<string, string>): Promise<number> => (await post(`${base}/${path}`, form(fields))).status;
+    const ask = async (path: string, fields: Record<string, string>): Promise<number> =>
+      (await post(`${base}/${path}`, form(fields))).status;
     expect(await ask("auth", { cn: "dev1", username: "dev1", clientid: "dev1" })).toBe(200);
     expect(await ask("auth", { cn: "dev1", username: "fit", clientid: "x" })).toBe(401);
     expect(await ask("auth", { cn: "undefined", username: "dev1" })).toBe(401);
@@ -83,26 +97,50 @@ describe("the decision point", () => {
 
   it("speaks RabbitMQ's dialect", async () => {
     const base = `${await start()}/rabbitmq`;
-    const ask = async (path: string, fields: Record<string, string>): Promise<string> => (await post(`${base}/${path}`, form({ vhost: "/", ...fields }))).text;
+    const ask = async (path: string, fields: Record<string, string>): Promise<string> =>
+      (await post(`${base}/${path}`, form({ vhost: "/", ...fields }))).text;
     expect(await ask("user", { username: "dev1", client_id: "dev1" })).toBe("allow");
     expect(await ask("user", { username: "dev1", client_id: "fit" })).toBe("deny");
     expect(await ask("vhost", { username: "dev1", vhost: "other" })).toBe("deny");
-    expect(await ask("resource", { username: "dev1", resource: "queue", name: "mqtt-subscription-dev1qos1", permission: "configure" })).toBe("allow");
-    expect(await ask("resource", { username: "dev1", resource: "queue", name: "mqtt-subscription-fitqos1", permission: "read" })).toBe("deny");
+    expect(
+      await ask("resource", { username: "dev1", resource: "queue", name: "mqtt-subscription-dev1qos1", permission: "configure" }),
+    ).toBe("allow");
+    expect(await ask("resource", { username: "dev1", resource: "queue", name: "mqtt-subscription-fitqos1", permission: "read" })).toBe(
+      "deny",
+    );
     expect(await ask("resource", { username: "dev1", resource: "exchange", name: "amq.default", permission: "write" })).toBe("deny");
-    expect(await ask("topic", { username: "dev1", name: "amq.topic", permission: "write", routing_key: "devices.dev1.up.t" })).toBe("allow");
+    expect(await ask("topic", { username: "dev1", name: "amq.topic", permission: "write", routing_key: "devices.dev1.up.t" })).toBe(
+      "allow",
+    );
     expect(await ask("topic", { username: "dev1", name: "amq.topic", permission: "read", routing_key: "devices.*.down.#" })).toBe("deny");
     expect(await (await fetch(`${base}/user?username=dev1&client_id=dev1&vhost=/`)).text()).toBe("allow");
   });
 
   it("speaks VerneMQ's webhooks, and judges each filter of a subscription by itself", async () => {
     const url = `${await start({ cacheSeconds: 30 })}/vernemq`;
-    const ask = async (hook: string, fields: Record<string, unknown>): Promise<unknown> => JSON.parse((await post(url, fields, { "vernemq-hook": hook })).text);
+    const ask = async (hook: string, fields: Record<string, unknown>): Promise<unknown> =>
+      JSON.parse((await post(url, fields, { "vernemq-hook": hook })).text);
     expect(await ask("auth_on_register", { username: "dev1", client_id: "dev1" })).toEqual({ result: "ok" });
     expect(await ask("auth_on_register_m5", { username: "nobody", client_id: "x" })).toEqual({ result: { error: "not_allowed" } });
     expect(await ask("auth_on_publish", { username: "dev1", topic: "devices/dev1/up/t", qos: 1, retain: false })).toEqual({ result: "ok" });
-    expect(await ask("auth_on_subscribe", { username: "dev1", topics: [{ topic: "devices/dev1/down/#", qos: 1 }, { topic: "#", qos: 0 }] })).toEqual({ result: "ok", topics: [{ topic: "devices/dev1/down/#", qos: 1 }, { topic: "#", qos: 128 }] });
-    expect(await ask("auth_on_subscribe", { username: "dev1", topics: [{ topic: "#", qos: 0 }] })).toEqual({ result: { error: "not_allowed" } });
+    expect(
+      await ask("auth_on_subscribe", {
+        username: "dev1",
+        topics: [
+          { topic: "devices/dev1/down/#", qos: 1 },
+          { topic: "#", qos: 0 },
+        ],
+      }),
+    ).toEqual({
+      result: "ok",
+      topics: [
+        { topic: "devices/dev1/down/#", qos: 1 },
+        { topic: "#", qos: 128 },
+      ],
+    });
+    expect(await ask("auth_on_subscribe", { username: "dev1", topics: [{ topic: "#", qos: 0 }] })).toEqual({
+      result: { error: "not_allowed" },
+    });
     expect((await post(url, { username: "dev1", client_id: "dev1" }, { "vernemq-hook": "auth_on_register" })).cache).toBe("max-age=30");
     expect((await post(url, {}, { "vernemq-hook": "on_client_wakeup" })).status).toBe(404);
   });
@@ -110,7 +148,12 @@ describe("the decision point", () => {
   it("knows the time and the address", async () => {
     let nowMs = MONDAY_MS;
     const base = `${await start({ now: () => nowMs })}/emqx/authz`;
-    const ask = async (peerhost: string): Promise<string> => (JSON.parse((await post(base, { username: "fit", action: "publish", topic: "devices/dev1/down/x", peerhost })).text) as { result: string }).result;
+    const ask = async (peerhost: string): Promise<string> =>
+      (
+        JSON.parse((await post(base, { username: "fit", action: "publish", topic: "devices/dev1/down/x", peerhost })).text) as {
+          result: string;
+        }
+      ).result;
     expect(await ask("10.1.1.1")).toBe("allow");
     expect(await ask("11.1.1.1")).toBe("deny");
     nowMs += 86_400_000;
@@ -120,9 +163,14 @@ describe("the decision point", () => {
   it("denies what it does not understand", async () => {
     const base = await start();
     expect((await post(`${base}/emqx/authn`, { username: { $gt: "" } })).text).toBe('{"result":"deny"}');
-    expect((await fetch(`${base}/emqx/authz`, { method: "POST", headers: { "content-type": "application/json" }, body: "{" })).status).toBe(200);
+    expect((await fetch(`${base}/emqx/authz`, { method: "POST", headers: { "content-type": "application/json" }, body: "{" })).status).toBe(
+      200,
+    );
     expect((await fetch(`${base}/nothing`)).status).toBe(404);
-    const tooMuch = await fetch(`${base}/emqx/authz`, { method: "POST", body: "x".repeat(300_000) }).then(({ status }) => status, () => 413);
+    const tooMuch = await fetch(`${base}/emqx/authz`, { method: "POST", body: "x".repeat(300_000) }).then(
+      ({ status }) => status,
+      () => 413,
+    );
     expect(tooMuch).toBe(413);
   });
 
@@ -132,7 +180,9 @@ describe("the decision point", () => {
     const secret = "0123456789abcdef";
     const base = await start({ secret });
     expect((await post(`${base}/nanomq/auth`, form({ cn: "dev1", username: "dev1" }))).status).toBe(401);
-    expect((await post(`${base}/nanomq/auth`, form({ cn: "dev1", username: "dev1" }), { authorization: `Bearer ${secret}` })).status).toBe(200);
+    expect((await post(`${base}/nanomq/auth`, form({ cn: "dev1", username: "dev1" }), { authorization: `Bearer ${secret}` })).status).toBe(
+      200,
+    );
   });
 
   it("answers thousands of questions without holding one of them up", async () => {
@@ -143,12 +193,22 @@ describe("the decision point", () => {
     const ask = (): Promise<void> =>
       new Promise((resolve, reject) => {
         const startedMs = performance.now();
-        const asked = request({ host: base.hostname, port: base.port, path: "/emqx/authz", method: "POST", agent, headers: { "content-type": "application/json", "content-length": body.length } }, (response) => {
-          response.resume().once("end", () => {
-            times.push(performance.now() - startedMs);
-            resolve();
-          });
-        });
+        const asked = request(
+          {
+            host: base.hostname,
+            port: base.port,
+            path: "/emqx/authz",
+            method: "POST",
+            agent,
+            headers: { "content-type": "application/json", "content-length": body.length },
+          },
+          (response) => {
+            response.resume().once("end", () => {
+              times.push(performance.now() - startedMs);
+              resolve();
+            });
+          },
+        );
         asked.once("error", reject).end(body);
       });
     await Promise.all(

@@ -49,14 +49,21 @@ export async function startDecisionServer(engine: () => PolicyEngine, options: D
     readBody(request, response, (body) => {
       const [path = "/", query] = (request.url ?? "/").split("?", 2);
       const hook = request.headers["vernemq-hook"];
-      const question = { path, query: new URLSearchParams(query), contentType: request.headers["content-type"] ?? "", body, ...(typeof hook === "string" ? { hook } : {}) };
+      const question = {
+        path,
+        query: new URLSearchParams(query),
+        contentType: request.headers["content-type"] ?? "",
+        body,
+        ...(typeof hook === "string" ? { hook } : {}),
+      };
       const given = answer(engine(), question, now());
       if (given === undefined) reply(response, 404, "text/plain", "deny", 0);
       else reply(response, given.status, given.contentType, given.body, cacheSeconds);
       if (given !== undefined) onAnswer?.(path, given);
     });
   };
-  const server = tls === undefined ? createPlainServer(handle) : createTlsServer({ cert: tls.certPem, key: tls.keyPem, minVersion: "TLSv1.2" }, handle);
+  const server =
+    tls === undefined ? createPlainServer(handle) : createTlsServer({ cert: tls.certPem, key: tls.keyPem, minVersion: "TLSv1.2" }, handle);
   server.requestTimeout = 5000;
   server.keepAliveTimeout = 120_000;
   await listening(server, port, host);
@@ -70,10 +77,19 @@ export async function startDecisionServer(engine: () => PolicyEngine, options: D
 }
 
 function requireGuarded(host: string, { tls, secret }: DecisionServerOptions): void {
-  if (secret !== undefined && secret.length < MIN_SECRET_LENGTH) throw new HawserError("BAD_CONFIG", `the shared secret is shorter than ${MIN_SECRET_LENGTH} characters`, "Generate one: openssl rand -hex 32");
+  if (secret !== undefined && secret.length < MIN_SECRET_LENGTH)
+    throw new HawserError(
+      "BAD_CONFIG",
+      `the shared secret is shorter than ${MIN_SECRET_LENGTH} characters`,
+      "Generate one: openssl rand -hex 32",
+    );
   const isLoopback = host === "localhost" || host === "::1" || /^127\./.test(host);
   if (isLoopback || (tls !== undefined && secret !== undefined)) return;
-  throw new HawserError("BAD_CONFIG", `a decision point on ${host} would answer the entire network without protection`, "Give a certificate, a key and a shared secret, or listen on 127.0.0.1.");
+  throw new HawserError(
+    "BAD_CONFIG",
+    `a decision point on ${host} would answer the entire network without protection`,
+    "Give a certificate, a key and a shared secret, or listen on 127.0.0.1.",
+  );
 }
 
 function digest(text: string): Buffer {
@@ -117,7 +133,13 @@ function listening(server: Server, port: number, host: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => {
       const isTaken = error.code === "EADDRINUSE";
-      reject(new HawserError(isTaken ? "PORT_IN_USE" : "LISTEN_FAILED", `the decision point cannot listen on ${host}:${port}: ${error.message}`, isTaken ? "Stop the other program, or choose another port." : "Check the address."));
+      reject(
+        new HawserError(
+          isTaken ? "PORT_IN_USE" : "LISTEN_FAILED",
+          `the decision point cannot listen on ${host}:${port}: ${error.message}`,
+          isTaken ? "Stop the other program, or choose another port." : "Check the address.",
+        ),
+      );
     });
     server.listen({ host, port }, resolve);
   });

@@ -1,4 +1,7 @@
-/** The questions that brokers ask over HTTP, each make in its own words, and the answers in the form it expects. Anything that is not understood is denied. */
+/**
+ * The questions that brokers ask over HTTP, each make in its own words, and the answers in the form it expects. Anything that is not
+ * understood is denied.
+ */
 import type { AccessQuestion, PolicyEngine } from "../policy/engine.js";
 import type { Qos } from "../policy/policy-model.js";
 
@@ -73,7 +76,16 @@ function text(fields: Fields, name: string): string | undefined {
 }
 
 /** Sends the credential that the broker proved (`commonName`), the password, or both. */
-function maySignIn({ engine, listener, atMs }: Asking, shown: { name: string | undefined; commonName: string | undefined; password: string | undefined; clientId: string | undefined; address: string | undefined }): boolean {
+function maySignIn(
+  { engine, listener, atMs }: Asking,
+  shown: {
+    name: string | undefined;
+    commonName: string | undefined;
+    password: string | undefined;
+    clientId: string | undefined;
+    address: string | undefined;
+  },
+): boolean {
   const { name, commonName, password, clientId, address } = shown;
   if (name === undefined || (commonName !== undefined && commonName !== name)) return false;
   const verdict = engine.authenticate({
@@ -108,7 +120,13 @@ function emqx(asking: Asking, question: string, fields: Fields): Answer {
   const name = text(fields, "username");
   const address = text(fields, "peerhost");
   if (question === "authn") {
-    const allowed = maySignIn(asking, { name, commonName: text(fields, "cert_common_name"), password: text(fields, "password"), clientId: text(fields, "clientid"), address });
+    const allowed = maySignIn(asking, {
+      name,
+      commonName: text(fields, "cert_common_name"),
+      password: text(fields, "password"),
+      clientId: text(fields, "clientid"),
+      address,
+    });
     return json(allowed, allowed ? { result: "allow", is_superuser: false } : { result: "deny" });
   }
   const action = text(fields, "action");
@@ -136,12 +154,19 @@ function nanomq(asking: Asking, question: string, fields: Fields): Answer | unde
   const address = text(fields, "ipaddr");
   // NanoMQ lets the client choose its user name: without the certificate's name nothing is proved.
   const isProved = commonName !== undefined && commonName === name;
-  if (question === "auth") return status(isProved && maySignIn(asking, { name, commonName, password: text(fields, "password"), clientId: text(fields, "clientid"), address }));
+  if (question === "auth")
+    return status(
+      isProved && maySignIn(asking, { name, commonName, password: text(fields, "password"), clientId: text(fields, "clientid"), address }),
+    );
   if (question === "super") return status(false);
   if (question !== "acl") return undefined;
   const access = text(fields, "access");
   const action = access === "1" ? "subscribe" : access === "2" ? "publish" : undefined;
-  return status(isProved && action !== undefined && may(asking, name, { action, topic: text(fields, "topic") ?? "", ...(address === undefined ? {} : { address }) }));
+  return status(
+    isProved &&
+      action !== undefined &&
+      may(asking, name, { action, topic: text(fields, "topic") ?? "", ...(address === undefined ? {} : { address }) }),
+  );
 }
 
 function status(allowed: boolean): Answer {
@@ -149,7 +174,8 @@ function status(allowed: boolean): Answer {
 }
 
 /**
- * github.com/rabbitmq/rabbitmq-server, rabbitmq_auth_backend_http. Without a password the broker has proved the name by a certificate: its MQTT plugin
+ * github.com/rabbitmq/rabbitmq-server, rabbitmq_auth_backend_http. Without a password the broker has proved the name by a certificate: its
+ * MQTT plugin
  * takes the user name of a client that sends one only together with a password.
  */
 function rabbitmq(asking: Asking, question: string, fields: Fields): Answer | undefined {
@@ -158,7 +184,15 @@ function rabbitmq(asking: Asking, question: string, fields: Fields): Answer | un
   switch (question) {
     case "user": {
       const password = text(fields, "password");
-      return word(maySignIn(asking, { name, commonName: password === undefined ? name : undefined, password, clientId: text(fields, "client_id"), address: undefined }));
+      return word(
+        maySignIn(asking, {
+          name,
+          commonName: password === undefined ? name : undefined,
+          password,
+          clientId: text(fields, "client_id"),
+          address: undefined,
+        }),
+      );
     }
     case "vhost":
       return word(isLegal && name !== undefined && asking.engine.directory.get(name) !== undefined);
@@ -180,7 +214,12 @@ function mayUseResource(engine: PolicyEngine, name: string, fields: Fields): boo
   const resource = text(fields, "name") ?? "";
   if (text(fields, "resource") === "exchange") return resource === "amq.topic" && text(fields, "permission") !== "configure";
   const clientId = /^mqtt-subscription-(.*)qos[01]$/s.exec(resource)?.[1];
-  return text(fields, "resource") === "queue" && clientId !== undefined && engine.directory.get(name) !== undefined && mayUseClientId(engine, name, clientId);
+  return (
+    text(fields, "resource") === "queue" &&
+    clientId !== undefined &&
+    engine.directory.get(name) !== undefined &&
+    mayUseClientId(engine, name, clientId)
+  );
 }
 
 /** Routing keys have `.` for `/`, and `*` for `+` in a subscription. */
@@ -191,7 +230,9 @@ function mayUseRoutingKey(asking: Asking, name: string | undefined, fields: Fiel
   return permission === "read" && may(asking, name, { action: "subscribe", topic: key.replace(/\*/g, "+") });
 }
 
-/** docs.vernemq.com, "Webhooks". VerneMQ's listener puts the certificate's common name in the user name's place, and then sends no password. */
+/**
+ * docs.vernemq.com, "Webhooks". VerneMQ's listener puts the certificate's common name in the user name's place, and then sends no password.
+ */
 function vernemq(asking: Asking, hook: string, fields: Fields): Answer | undefined {
   const name = text(fields, "username");
   const address = text(fields, "peer_addr");
@@ -199,7 +240,15 @@ function vernemq(asking: Asking, hook: string, fields: Fields): Answer | undefin
   switch (hook.replace(/_m5$/, "")) {
     case "auth_on_register": {
       const password = text(fields, "password");
-      return ok(maySignIn(asking, { name, commonName: password === undefined ? name : undefined, password, clientId: text(fields, "client_id"), address }));
+      return ok(
+        maySignIn(asking, {
+          name,
+          commonName: password === undefined ? name : undefined,
+          password,
+          clientId: text(fields, "client_id"),
+          address,
+        }),
+      );
     }
     case "auth_on_publish":
       return ok(may(asking, name, { action: "publish", topic: text(fields, "topic") ?? "", ...details }));
@@ -216,7 +265,9 @@ function ok(allowed: boolean): Answer {
 
 /** Each filter by itself: a denied one is answered with QoS 128, which refuses it and grants the others. */
 function subscriptions(asking: Asking, name: string | undefined, topics: unknown): Answer {
-  const wanted = Array.isArray(topics) ? topics.map((item: unknown) => (typeof item === "object" && item !== null ? (item as Fields) : {})) : [];
+  const wanted = Array.isArray(topics)
+    ? topics.map((item: unknown) => (typeof item === "object" && item !== null ? (item as Fields) : {}))
+    : [];
   const granted = wanted.map((item) => {
     const topic = text(item, "topic") ?? "";
     return { topic, qos: may(asking, name, { action: "subscribe", topic }) ? (qosOf(item["qos"]).qos ?? 0) : 128 };

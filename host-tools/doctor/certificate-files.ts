@@ -46,7 +46,9 @@ export function certificateFacts(pemOrDer: string | Buffer): CertificateFacts {
     notAfterMs: parsed.notAfter.getTime(),
     isCa: certificate.ca,
     isSelfIssued: parsed.subject === parsed.issuer,
-    names: [...(certificate.subjectAltName ?? "").matchAll(/(?:DNS|IP Address):([^,\s]+)/g)].map((match) => (match[1] ?? "").replaceAll('"', "")),
+    names: [...(certificate.subjectAltName ?? "").matchAll(/(?:DNS|IP Address):([^,\s]+)/g)].map((match) =>
+      (match[1] ?? "").replaceAll('"', ""),
+    ),
     ...(weakness === undefined ? {} : { weakness }),
     fingerprint: certificate.fingerprint256,
     certificate,
@@ -87,7 +89,11 @@ export function revocationListsOf(pem: string): RevocationList[] | undefined {
 
 function revocationList(block: string): RevocationList {
   const crl = new x509.X509Crl(new Uint8Array(Buffer.from(block.replace(/-----[^-]+-----/g, ""), "base64")));
-  return { issuer: crl.issuer, nextUpdateMs: crl.nextUpdate?.getTime(), serials: new Set(crl.entries.map(({ serialNumber }) => bareSerial(serialNumber))) };
+  return {
+    issuer: crl.issuer,
+    nextUpdateMs: crl.nextUpdate?.getTime(),
+    serials: new Set(crl.entries.map(({ serialNumber }) => bareSerial(serialNumber))),
+  };
 }
 
 /** Undefined when the key is encrypted or unreadable, and nothing can be said. */
@@ -102,7 +108,8 @@ export function keyMatches(certificate: X509Certificate, keyPem: string): boolea
 function weaknessOf(certificate: X509Certificate, parsed: x509.X509Certificate): string | undefined {
   const { asymmetricKeyType, asymmetricKeyDetails } = certificate.publicKey;
   const bits = asymmetricKeyDetails?.modulusLength;
-  if ((asymmetricKeyType === "rsa" || asymmetricKeyType === "dsa") && bits !== undefined && bits < 2048) return `its ${asymmetricKeyType.toUpperCase()} key has only ${bits} bits`;
+  if ((asymmetricKeyType === "rsa" || asymmetricKeyType === "dsa") && bits !== undefined && bits < 2048)
+    return `its ${asymmetricKeyType.toUpperCase()} key has only ${bits} bits`;
   const { hash } = parsed.signatureAlgorithm as { hash?: { name?: string } };
   const isRoot = parsed.subject === parsed.issuer && certificate.ca;
   if (!isRoot && /^(SHA-?1|MD5)$/i.test(hash?.name ?? "")) return `it is signed with ${hash?.name ?? ""}`;
@@ -119,7 +126,10 @@ let publicRoots: ReadonlySet<string> | undefined;
 /** An authority that issues to the public: one of the roots every browser trusts, or one that says so. */
 export function isPublicAuthority({ fingerprint, subject }: CertificateFacts): boolean {
   publicRoots ??= new Set(rootCertificates.map((pem) => new X509Certificate(pem).fingerprint256));
-  return publicRoots.has(fingerprint) || /\bpublic\b|let's encrypt|\bISRG\b|digicert|globalsign|sectigo|comodo|godaddy|entrust|amazon root|google trust/i.test(subject);
+  return (
+    publicRoots.has(fingerprint) ||
+    /\bpublic\b|let's encrypt|\bISRG\b|digicert|globalsign|sectigo|comodo|godaddy|entrust|amazon root|google trust/i.test(subject)
+  );
 }
 
 /** The mode bits others have on a file; undefined when it cannot be looked at, or on a system without modes. */

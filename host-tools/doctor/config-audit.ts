@@ -20,7 +20,8 @@ export interface ConfigAuditOptions {
 
 /** @throws HawserError `NOT_FOUND`, `BAD_VERSION`, `BAD_BROKER_CONFIG`; the file system's error when the file cannot be read */
 export function auditConfig(file: string, { broker, version, nowMs }: ConfigAuditOptions): DoctorReport {
-  if (statSync(file).isDirectory()) throw new HawserError("NOT_FOUND", `${file} is a directory`, "Pass the broker's main configuration file.");
+  if (statSync(file).isDirectory())
+    throw new HawserError("NOT_FOUND", `${file} is a directory`, "Pass the broker's main configuration file.");
   switch (broker ?? brokerOf(file)) {
     case "mosquitto":
       return auditMosquitto(file, { version: version ?? installedMosquittoVersion() ?? OLDEST_TRIED, nowMs });
@@ -43,6 +44,7 @@ export function brokerOf(file: string): ConfigBroker {
   if (name.includes("mosquitto")) return "mosquitto";
   if (/^\s*(mqtt\.(listeners|allow_anonymous|default_user)|loopback_users|listeners\.tcp\.default\s*=\s*\d)/m.test(text)) return "rabbitmq";
   if (/^\s*(auth|http_server|webhook)\s*\{|^\s*system\s*\{|nanomq/m.test(text)) return "nanomq";
-  if (/^\s*(listeners\.(tcp|ssl|ws|wss)\.\w+\s*[{=]|dashboard\s*\{|authentication\s*=|authorization\s*\{|node\s*\{|mqtt\s*\{)/m.test(text)) return "emqx";
+  if (/^\s*(listeners\.(tcp|ssl|ws|wss)\.\w+\s*[{=]|dashboard\s*\{|authentication\s*=|authorization\s*\{|node\s*\{|mqtt\s*\{)/m.test(text))
+    return "emqx";
   return "mosquitto";
 }

@@ -1,7 +1,10 @@
 /** What a doctor says: findings with a place and a remedy, notes that are no alarm, and the grade they add up to. */
 import type { RuleId } from "./rule-book.js";
 
-/** From worst to least. `critical`: anybody has everything; `high`: a way in, or nobody gets in; `medium`: weaker than it looks; `low`: without effect. */
+/**
+ * From worst to least. `critical`: anybody has everything; `high`: a way in, or nobody gets in; `medium`: weaker than it looks; `low`:
+ * without effect.
+ */
 export const SEVERITIES = ["critical", "high", "medium", "low"] as const;
 export type Severity = (typeof SEVERITIES)[number];
 
@@ -58,7 +61,9 @@ export interface DoctorReport {
 /** Worst first, then by file and line. */
 export function sortFindings(findings: readonly Finding[]): Finding[] {
   const rank = (finding: Finding): number => SEVERITIES.indexOf(finding.severity);
-  return [...findings].sort((a, b) => rank(a) - rank(b) || (a.place?.file ?? "").localeCompare(b.place?.file ?? "") || (a.place?.line ?? 0) - (b.place?.line ?? 0));
+  return [...findings].sort(
+    (a, b) => rank(a) - rank(b) || (a.place?.file ?? "").localeCompare(b.place?.file ?? "") || (a.place?.line ?? 0) - (b.place?.line ?? 0),
+  );
 }
 
 export function countOf(findings: readonly Finding[], severity: Severity): number {

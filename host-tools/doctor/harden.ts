@@ -18,18 +18,22 @@ const PATH_OPTION =
   /^( *)(acl_file|password_file|psk_file|cafile|capath|certfile|keyfile|crlfile|dhparamfile|bridge_cafile|bridge_capath|bridge_certfile|bridge_keyfile|http_dir|include_dir|plugin_opt_(?:config_file|acl_file|password_file)|auth_opt_config_file)( +)(\S.*?)\s*$/;
 
 /**
- * Writes the configuration files with the findings' edits into a new directory. Files that are not changed (certificates, keys, password files) are not
+ * Writes the configuration files with the findings' edits into a new directory. Files that are not changed (certificates, keys, password
+ * files) are not
  * copied: the copy names them by their absolute path.
  *
  * @param files what the audit read, relative to the directory of `main`
  * @throws HawserError `OUT_EXISTS`
  */
 export function writeHardened(main: string, files: readonly string[], findings: readonly Finding[], out: string): Hardened {
-  if (existsSync(out) && readdirSync(out).length > 0) throw new HawserError("OUT_EXISTS", `${out} exists and is not empty`, "Use a directory that does not exist yet.");
+  if (existsSync(out) && readdirSync(out).length > 0)
+    throw new HawserError("OUT_EXISTS", `${out} exists and is not empty`, "Use a directory that does not exist yet.");
   const directory = dirname(resolve(main));
   const edits = findings.flatMap((finding) => finding.edits);
   const edited = new Set(edits.map(({ place }) => place.file));
-  const copied = [...new Set([...files, ...edited])].filter((file) => !isAbsolute(file) && !relative(directory, resolve(directory, file)).startsWith(".."));
+  const copied = [...new Set([...files, ...edited])].filter(
+    (file) => !isAbsolute(file) && !relative(directory, resolve(directory, file)).startsWith(".."),
+  );
   const written: string[] = [];
   mkdirSync(out, { recursive: true, mode: 0o700 });
   for (const file of copied) {
@@ -54,12 +58,16 @@ export function applyEdits(text: string, edits: readonly Edit[]): string {
   const after = new Map<number, string[]>();
   for (const { place, action, lines: wanted } of edits) {
     if (action === "after") after.set(place.line, [...new Set([...(after.get(place.line) ?? []), ...wanted])]);
-    else if (!replaced.has(place.line)) replaced.set(place.line, action === "remove" ? [`# removed by hawser doctor: ${place.text}`] : wanted);
+    else if (!replaced.has(place.line))
+      replaced.set(place.line, action === "remove" ? [`# removed by hawser doctor: ${place.text}`] : wanted);
   }
   const result = [...(after.get(0) ?? [])];
   lines.forEach((line, index) => {
     const indent = /^ */.exec(line)?.[0] ?? "";
-    result.push(...(replaced.get(index + 1)?.map((wanted) => (wanted.startsWith("#") ? wanted : `${indent}${wanted}`)) ?? [line]), ...(after.get(index + 1) ?? []));
+    result.push(
+      ...(replaced.get(index + 1)?.map((wanted) => (wanted.startsWith("#") ? wanted : `${indent}${wanted}`)) ?? [line]),
+      ...(after.get(index + 1) ?? []),
+    );
   });
   return result.join("\n");
 }

@@ -1,4 +1,7 @@
-/** Every finding the doctor knows: the table behind `--explain`, `docs/doctor.md`, SARIF and the HTML report. An id never changes its meaning. */
+/**
+ * Every finding the doctor knows: the table behind `--explain`, `docs/doctor.md`, SARIF and the HTML report. An id never changes its
+ * meaning.
+ */
 import { ACCESS_RULES } from "./rules-access.js";
 import { ACL_RULES } from "./rules-acl.js";
 import { FLEET_RULES } from "./rules-fleet.js";
@@ -20,7 +23,9 @@ export interface Rule {
   readonly references: readonly string[];
 }
 
-export const RULE_BOOK = { ...OPERATION_RULES, ...ACCESS_RULES, ...TLS_RULES, ...ACL_RULES, ...FLEET_RULES } as const satisfies Readonly<Record<`HW${number}`, Rule>>;
+export const RULE_BOOK = { ...OPERATION_RULES, ...ACCESS_RULES, ...TLS_RULES, ...ACL_RULES, ...FLEET_RULES } as const satisfies Readonly<
+  Record<`HW${number}`, Rule>
+>;
 
 export type RuleId = keyof typeof RULE_BOOK;
 

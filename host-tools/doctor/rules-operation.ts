@@ -6,7 +6,8 @@ export const OPERATION_RULES = {
     title: "The broker does not start",
     severity: "high",
     why: "A line that this version does not accept stops the broker at start-up. Whoever restarts it, after an update or a power cut, has no broker; and until then the running one has the old settings.",
-    remedy: "Correct or remove the line. Options belong to a version: listener_allow_anonymous needs 2.1, for example. Every line counts, also one that is indented before its #.",
+    remedy:
+      "Correct or remove the line. Options belong to a version: listener_allow_anonymous needs 2.1, for example. Every line counts, also one that is indented before its #.",
     references: ["mosquitto.conf(5)", "mosquitto --test-config (2.1 and later)"],
   },
   HW002: {

@@ -25,12 +25,16 @@ export function serverCertificateProblems(leaf: CertificateFacts, nowMs: number,
   else if (leaf.notAfterMs - nowMs < Math.min(EXPIRES_SOON_MS, (leaf.notAfterMs - leaf.notBeforeMs) / 5)) {
     problems.push({ what: `expires on ${day(leaf.notAfterMs)}`, severity: "medium" });
   }
-  if (leaf.weakness !== undefined) problems.push({ what: `is weak: ${leaf.weakness}; OpenSSL 3 refuses it at its default security level`, severity: "high" });
+  if (leaf.weakness !== undefined)
+    problems.push({ what: `is weak: ${leaf.weakness}; OpenSSL 3 refuses it at its default security level`, severity: "high" });
   if (leaf.names.length === 0) problems.push({ what: "names no host in subjectAltName: clients that check it refuse", severity: "medium" });
   else if (host !== undefined && leaf.certificate.checkHost(host) === undefined && leaf.certificate.checkIP(host) === undefined) {
     problems.push({ what: `is for ${leaf.names.join(", ")}, not for ${host}: clients that check it refuse`, severity: "high" });
   } else if (leaf.names.every((name) => RESERVED.test(name))) {
-    problems.push({ what: `is for ${leaf.names.join(", ")} alone, a name that no broker can have: clients that check it refuse`, severity: "medium" });
+    problems.push({
+      what: `is for ${leaf.names.join(", ")} alone, a name that no broker can have: clients that check it refuse`,
+      severity: "medium",
+    });
   }
   const purposes = leaf.certificate.keyUsage as readonly string[] | undefined;
   if (purposes !== undefined && !purposes.includes(SERVER_AUTH) && !purposes.includes(ANY_PURPOSE)) {

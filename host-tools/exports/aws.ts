@@ -15,7 +15,12 @@ const MOST_TEMPLATE_CHARACTERS = 10_240;
 export function awsBulk({ devices, issuing }: ExportMaterial): string {
   return devices
     .map(({ id, serial, chain: [leaf = new Uint8Array(), ca = issuing] }) => {
-      if (!THING_NAME.test(id)) throw new HawserError("BAD_EXPORT", `${id} cannot be the name of a thing: AWS takes letters, digits, ':', '_' and '-'`, "Leave it out with --device, or give devices ids without dots.");
+      if (!THING_NAME.test(id))
+        throw new HawserError(
+          "BAD_EXPORT",
+          `${id} cannot be the name of a thing: AWS takes letters, digits, ':', '_' and '-'`,
+          "Leave it out with --device, or give devices ids without dots.",
+        );
       return `${JSON.stringify({ ThingName: id, SerialNumber: serial, CertificatePem: toPem("CERTIFICATE", leaf), CaCertificatePem: toPem("CERTIFICATE", ca) })}\n`;
     })
     .join("");
@@ -27,19 +32,31 @@ export function awsBulkTemplate(policy: string): string {
   return template({
     Parameters: Object.fromEntries(parameters.map((name) => [name, { Type: "String" }])),
     Resources: {
-      thing: { Type: "AWS::IoT::Thing", Properties: { ThingName: { Ref: "ThingName" }, AttributePayload: { serialNumber: { Ref: "SerialNumber" } } } },
-      certificate: { Type: "AWS::IoT::Certificate", Properties: { CertificatePem: { Ref: "CertificatePem" }, CACertificatePem: { Ref: "CaCertificatePem" }, Status: "ACTIVE" } },
+      thing: {
+        Type: "AWS::IoT::Thing",
+        Properties: { ThingName: { Ref: "ThingName" }, AttributePayload: { serialNumber: { Ref: "SerialNumber" } } },
+      },
+      certificate: {
+        Type: "AWS::IoT::Certificate",
+        Properties: { CertificatePem: { Ref: "CertificatePem" }, CACertificatePem: { Ref: "CaCertificatePem" }, Status: "ACTIVE" },
+      },
       policy: { Type: "AWS::IoT::Policy", Properties: { PolicyName: checkPolicy(policy) } },
     },
   });
 }
 
 /**
- * The registration configuration of a CA for just-in-time provisioning: `register-ca-certificate --registration-config`. Its parameters are those that every certificate of ours
+ * The registration configuration of a CA for just-in-time provisioning: `register-ca-certificate --registration-config`. Its parameters are
+ * those that every certificate of ours
  * has: a template that names another fails for every device.
  */
 export function awsJitp(policy: string, roleArn: string): string {
-  if (!/^arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@/-]{1,576}$/.test(roleArn)) throw new HawserError("BAD_EXPORT", `invalid role ARN ${JSON.stringify(roleArn)}`, "Give the role that may register things: arn:aws:iam::123456789012:role/NAME.");
+  if (!/^arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@/-]{1,576}$/.test(roleArn))
+    throw new HawserError(
+      "BAD_EXPORT",
+      `invalid role ARN ${JSON.stringify(roleArn)}`,
+      "Give the role that may register things: arn:aws:iam::123456789012:role/NAME.",
+    );
   const body = template({
     Parameters: { "AWS::IoT::Certificate::CommonName": { Type: "String" }, "AWS::IoT::Certificate::Id": { Type: "String" } },
     Resources: {
@@ -53,7 +70,11 @@ export function awsJitp(policy: string, roleArn: string): string {
 
 function checkPolicy(policy: string): string {
   if (/^[\w+=,.@-]{1,128}$/.test(policy)) return policy;
-  throw new HawserError("BAD_EXPORT", `invalid policy name ${JSON.stringify(policy)}`, "Give the name of an AWS IoT policy: --aws-policy NAME.");
+  throw new HawserError(
+    "BAD_EXPORT",
+    `invalid policy name ${JSON.stringify(policy)}`,
+    "Give the name of an AWS IoT policy: --aws-policy NAME.",
+  );
 }
 
 function template(content: object): string {

@@ -8,7 +8,8 @@ const MOST_A_CALL = 10;
 const REGISTRATION_ID = /^[a-z0-9](?:[a-z0-9._:-]{0,126}[a-z0-9])?$/;
 
 /**
- * One enrollment group for the whole fleet, by its issuing CA: the body of `PUT /enrollmentGroups/GROUP`. The common name of a device's certificate is its registration id.
+ * One enrollment group for the whole fleet, by its issuing CA: the body of `PUT /enrollmentGroups/GROUP`. The common name of a device's
+ * certificate is its registration id.
  * @throws HawserError `BAD_EXPORT`
  */
 export function azureGroup({ issuing }: Pick<ExportMaterial, "issuing">, group: string): string {
@@ -27,13 +28,19 @@ export function azureIndividual({ devices }: Pick<ExportMaterial, "devices">): s
     deviceId: id,
     attestation: { type: "x509", x509: { clientCertificates: { primary: { certificate: base64(leaf) } } } },
   }));
-  const calls = Array.from({ length: Math.ceil(enrollments.length / MOST_A_CALL) }, (_, call) => enrollments.slice(call * MOST_A_CALL, (call + 1) * MOST_A_CALL));
+  const calls = Array.from({ length: Math.ceil(enrollments.length / MOST_A_CALL) }, (_, call) =>
+    enrollments.slice(call * MOST_A_CALL, (call + 1) * MOST_A_CALL),
+  );
   return calls.map((some) => `${JSON.stringify({ mode: "create", enrollments: some })}\n`).join("");
 }
 
 function checkRegistrationId(id: string, what: string): string {
   if (REGISTRATION_ID.test(id)) return id;
-  throw new HawserError("BAD_EXPORT", `the ${what} ${id} cannot be a registration id: Azure takes lower-case letters, digits, '-', '.', '_' and ':', a letter or digit first and last`, "Leave it out with --device, or give devices lower-case ids.");
+  throw new HawserError(
+    "BAD_EXPORT",
+    `the ${what} ${id} cannot be a registration id: Azure takes lower-case letters, digits, '-', '.', '_' and ':', a letter or digit first and last`,
+    "Leave it out with --device, or give devices lower-case ids.",
+  );
 }
 
 function base64(der: Uint8Array): string {

@@ -13,7 +13,8 @@ export function writeCsv(rows: readonly (readonly string[])[], { separator = ","
 }
 
 /**
- * A cell that no spreadsheet takes for a formula: one that begins with `=`, `+`, `-`, `@`, a tab or a line break, or that could after a space, gets an apostrophe before it
+ * A cell that no spreadsheet takes for a formula: one that begins with `=`, `+`, `-`, `@`, a tab or a line break, or that could after a
+ * space, gets an apostrophe before it
  * (OWASP, "CSV Injection"). So do the full-width forms of these characters.
  */
 export function formulaSafe(text: string): string {

@@ -16,9 +16,15 @@ export interface EmqxUsers {
 /** A new password a device: 192 random bits, which need no slow hash. */
 export function emqxUsers(devices: readonly Pick<ExportDevice, "id">[]): EmqxUsers {
   const made = devices.map(({ id }) => ({ id, password: randomBytes(24).toString("base64url"), salt: randomBytes(16).toString("hex") }));
-  const hash = (password: string, salt: string): string => createHash("sha256").update(password + salt).digest("hex");
+  const hash = (password: string, salt: string): string =>
+    createHash("sha256")
+      .update(password + salt)
+      .digest("hex");
   return {
-    users: writeCsv([EMQX_COLUMNS, ...made.map(({ id, password, salt }) => [id, hash(password, salt), salt, "false"])]).replaceAll("\r\n", "\n"),
+    users: writeCsv([EMQX_COLUMNS, ...made.map(({ id, password, salt }) => [id, hash(password, salt), salt, "false"])]).replaceAll(
+      "\r\n",
+      "\n",
+    ),
     passwords: writeCsv([PASSWORD_COLUMNS, ...made.map(({ id, password }) => [formulaSafe(id), password])]).replaceAll("\r\n", "\n"),
   };
 }

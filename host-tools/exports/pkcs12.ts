@@ -1,5 +1,6 @@
 /**
- * PKCS#12 (RFC 7292) for gateways and tools that take a key and its chain as one file: the key encrypted by PBES2 (PBKDF2, AES-256-CBC), all of it under a MAC with SHA-256. What
+ * PKCS#12 (RFC 7292) for gateways and tools that take a key and its chain as one file: the key encrypted by PBES2 (PBKDF2, AES-256-CBC),
+ * all of it under a MAC with SHA-256. What
  * OpenSSL 1.1 and 3, Java and Windows Server 2019 read.
  */
 import { createHash, createHmac, randomBytes, X509Certificate } from "node:crypto";
@@ -15,17 +16,28 @@ export interface Pkcs12Request {
 }
 
 const OID = {
-  data: "1.2.840.113549.1.7.1", keyBag: "1.2.840.113549.1.12.10.1.2", certBag: "1.2.840.113549.1.12.10.1.3", x509: "1.2.840.113549.1.9.22.1",
-  localKeyId: "1.2.840.113549.1.9.21", friendlyName: "1.2.840.113549.1.9.20", sha256: "2.16.840.1.101.3.4.2.1",
+  data: "1.2.840.113549.1.7.1",
+  keyBag: "1.2.840.113549.1.12.10.1.2",
+  certBag: "1.2.840.113549.1.12.10.1.3",
+  x509: "1.2.840.113549.1.9.22.1",
+  localKeyId: "1.2.840.113549.1.9.21",
+  friendlyName: "1.2.840.113549.1.9.20",
+  sha256: "2.16.840.1.101.3.4.2.1",
 } as const;
 const MAC_ITERATIONS = 10_000;
 const LEAST_PASSPHRASE = 8;
 
 /** @throws HawserError `BAD_EXPORT`: a passphrase that is too short, a key that does not belong to the first certificate */
 export function writePkcs12({ certificates, privateKey, passphrase, friendlyName }: Pkcs12Request): Buffer {
-  if (passphrase.length < LEAST_PASSPHRASE) throw new HawserError("BAD_EXPORT", `the passphrase of a PKCS#12 file has fewer than ${LEAST_PASSPHRASE} characters`, "Give a longer one.");
+  if (passphrase.length < LEAST_PASSPHRASE)
+    throw new HawserError(
+      "BAD_EXPORT",
+      `the passphrase of a PKCS#12 file has fewer than ${LEAST_PASSPHRASE} characters`,
+      "Give a longer one.",
+    );
   const [leaf] = certificates;
-  if (leaf === undefined || !new X509Certificate(leaf).checkPrivateKey(privateKey)) throw new HawserError("BAD_EXPORT", "the key does not belong to the certificate", "Export the credentials it belongs to.");
+  if (leaf === undefined || !new X509Certificate(leaf).checkPrivateKey(privateKey))
+    throw new HawserError("BAD_EXPORT", "the key does not belong to the certificate", "Export the credentials it belongs to.");
   const keyId = createHash("sha256").update(leaf).digest().subarray(0, 20);
   const attributes = set(
     sequence(oid(OID.friendlyName), set(tlv(0x1e, Buffer.from(friendlyName, "utf16le").swap16()))),
@@ -33,7 +45,9 @@ export function writePkcs12({ certificates, privateKey, passphrase, friendlyName
   );
   const encryptedKey = privateKey.export({ type: "pkcs8", format: "der", cipher: "aes-256-cbc", passphrase });
   const keyBag = sequence(oid(OID.keyBag), explicit(encryptedKey), attributes);
-  const bags = certificates.map((der, index) => sequence(oid(OID.certBag), explicit(sequence(oid(OID.x509), explicit(octets(der)))), ...(index === 0 ? [attributes] : [])));
+  const bags = certificates.map((der, index) =>
+    sequence(oid(OID.certBag), explicit(sequence(oid(OID.x509), explicit(octets(der)))), ...(index === 0 ? [attributes] : [])),
+  );
   const content = sequence(dataInfo(sequence(...bags)), dataInfo(sequence(keyBag)));
   const salt = randomBytes(16);
   const mac = createHmac("sha256", deriveMacKey(passphrase, salt)).update(content).digest();
@@ -56,7 +70,14 @@ function dataInfo(content: Buffer): Buffer {
 
 function tlv(tag: number, content: Uint8Array): Buffer {
   const size = content.length;
-  const length = size < 0x80 ? [size] : size < 0x100 ? [0x81, size] : size < 0x10000 ? [0x82, size >> 8, size & 0xff] : [0x83, size >> 16, (size >> 8) & 0xff, size & 0xff];
+  const length =
+    size < 0x80
+      ? [size]
+      : size < 0x100
+        ? [0x81, size]
+        : size < 0x10000
+          ? [0x82, size >> 8, size & 0xff]
+          : [0x83, size >> 16, (size >> 8) & 0xff, size & 0xff];
   return Buffer.concat([Buffer.from([tag, ...length]), content]);
 }
 

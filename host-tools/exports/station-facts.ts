@@ -22,7 +22,11 @@ export function stationFacts(lines: readonly LedgerLine[]): Map<string, ErpFacts
     const { operator = "", head = "", firmware = "" } = made.get(id) ?? {};
     const isHash = /^[0-9a-f]{64}$/i.test(firmware);
     facts.set(id, {
-      mac, order, operator, station: head, result: passedAt === undefined ? step : "passed",
+      mac,
+      order,
+      operator,
+      station: head,
+      result: passedAt === undefined ? step : "passed",
       ...(seconds !== undefined && { seconds: String(seconds) }),
       ...(isHash && { firmware_sha256: firmware.toLowerCase() }),
     });

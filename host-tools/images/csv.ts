@@ -17,7 +17,7 @@ export function parseCsv(text: string, { comments = false } = {}): CsvRow[] {
   const rows: CsvRow[] = [];
   const source = text.replace(/^\ufeff/, "");
   let line = 1;
-  for (let at = 0; at < source.length; ) {
+  for (let at = 0; at < source.length;) {
     const first = line;
     if (comments && source[at] === "#") {
       const end = source.indexOf("\n", at);
@@ -26,7 +26,7 @@ export function parseCsv(text: string, { comments = false } = {}): CsvRow[] {
       continue;
     }
     const cells: string[] = [];
-    for (let ended = false; !ended; ) {
+    for (let ended = false; !ended;) {
       const cell = source[at] === '"' ? quoted(source, at, first) : plain(source, at);
       cells.push(cell.text);
       line += cell.text.split("\n").length - 1;
@@ -36,7 +36,8 @@ export function parseCsv(text: string, { comments = false } = {}): CsvRow[] {
     }
     if (source.startsWith("\r\n", at)) at += 2;
     else if (source[at] === "\n" || source[at] === "\r") at++;
-    else if (at < source.length) throw new HawserError("BAD_TABLE", `line ${first}: something follows a closing quote`, 'Double a quote inside a quoted cell: "".');
+    else if (at < source.length)
+      throw new HawserError("BAD_TABLE", `line ${first}: something follows a closing quote`, 'Double a quote inside a quoted cell: "".');
     line++;
     if (cells.some((cell) => cell !== "")) rows.push({ line: first, cells });
   }
@@ -51,7 +52,7 @@ function plain(source: string, from: number): { text: string; end: number } {
 
 function quoted(source: string, from: number, line: number): { text: string; end: number } {
   let text = "";
-  for (let at = from + 1; ; ) {
+  for (let at = from + 1; ;) {
     const quote = source.indexOf('"', at);
     if (quote < 0) throw new HawserError("BAD_TABLE", `line ${line}: a quoted cell does not end`, "Close it with a quote.");
     text += source.slice(at, quote);

@@ -22,7 +22,15 @@ async function identity(): Promise<Parameters<typeof deviceItems>[0]> {
   const keyStore = memoryKeyStore();
   keyStore.generate("key-a");
   const chain = [await issueFor(keyStore.csr("key-a", "sensor-1"))];
-  return { id: "sensor-1", role: "sensor", pskIdentity: "sensor-1", chain, privateKey: keyStore.signingKey("key-a"), trustAnchors: [TEST_ANCHOR], psk: Buffer.alloc(32, 0x5a) };
+  return {
+    id: "sensor-1",
+    role: "sensor",
+    pskIdentity: "sensor-1",
+    chain,
+    privateKey: keyStore.signingKey("key-a"),
+    trustAnchors: [TEST_ANCHOR],
+    psk: Buffer.alloc(32, 0x5a),
+  };
 }
 
 describe("a device's NVS image", () => {
@@ -31,7 +39,11 @@ describe("a device's NVS image", () => {
     const keys = newNvsKeys();
     const { items, problems } = readNvsImage(buildNvsImage({ sizeBytes: 0x10000, items: deviceItems(made), keys }), keys);
     expect(problems).toEqual([]);
-    expect(readDeviceItems(items)).toMatchObject({ device: { id: "sensor-1", role: "sensor", pskIdentity: "sensor-1" }, hasKey: true, hasPsk: true });
+    expect(readDeviceItems(items)).toMatchObject({
+      device: { id: "sensor-1", role: "sensor", pskIdentity: "sensor-1" },
+      hasKey: true,
+      hasPsk: true,
+    });
 
     // On Linux PSA's records are files named by their number, with a header of their own instead of ESP-IDF's.
     expect(nameOfUid(0x485700n)).toBe("AAAAAAAAEQVYA");
@@ -40,7 +52,9 @@ describe("a device's NVS image", () => {
       const header = Buffer.concat([Buffer.from("HAWSITS1"), record.subarray(8, 12), record.subarray(4, 8)]);
       const uid = item.key === nameOfUid(0x485700n) ? 0x485700 : 0x485708;
       await native.keys("has", "key-a");
-      await writeFile(join(native.keyFolder, uid.toString(16).padStart(16, "0")), Buffer.concat([header, record.subarray(12)]), { mode: 0o600 });
+      await writeFile(join(native.keyFolder, uid.toString(16).padStart(16, "0")), Buffer.concat([header, record.subarray(12)]), {
+        mode: 0o600,
+      });
     }
     const publicKey = (await native.keys("public", "key-a")).bytes;
     expect(publicKey.equals(createPublicKey(made.privateKey!).export({ type: "spki", format: "der" }))).toBe(true);
@@ -50,13 +64,21 @@ describe("a device's NVS image", () => {
   });
 
   it("may hold a pre-shared key alone: the device makes its own key and enrols", () => {
-    const items = deviceItems({ id: "sensor-1", role: "sensor", pskIdentity: "sensor-1", psk: Buffer.alloc(32, 1), trustAnchors: [TEST_ANCHOR] });
+    const items = deviceItems({
+      id: "sensor-1",
+      role: "sensor",
+      pskIdentity: "sensor-1",
+      psk: Buffer.alloc(32, 1),
+      trustAnchors: [TEST_ANCHOR],
+    });
     expect(readDeviceItems(items)).toMatchObject({ hasKey: false, hasPsk: true });
     expect(readDeviceItems(items)?.serial).toBeUndefined();
   });
 
   it("is not made for a key that does not belong to the certificate", async () => {
     const [one, other] = [await identity(), await identity()];
-    expect(() => deviceItems({ ...one, ...(other.privateKey && { privateKey: other.privateKey }) })).toThrow(expect.objectContaining({ code: "KEY_MISMATCH" }));
+    expect(() => deviceItems({ ...one, ...(other.privateKey && { privateKey: other.privateKey }) })).toThrow(
+      expect.objectContaining({ code: "KEY_MISMATCH" }),
+    );
   });
 });

@@ -1,6 +1,8 @@
 /**
- * A device's identity as the firmware on an ESP32 keeps it in NVS: keys where ESP-IDF's PSA storage has them (namespace `psa_its`), records where the SDK has them (namespace
- * `hawser`, as blobs: Moddable's key-value storage). The SDK itself writes and reads the records, so that a device finds what it would have written.
+ * A device's identity as the firmware on an ESP32 keeps it in NVS: keys where ESP-IDF's PSA storage has them (namespace `psa_its`), records
+ * where the SDK has them (namespace
+ * `hawser`, as blobs: Moddable's key-value storage). The SDK itself writes and reads the records, so that a device finds what it would have
+ * written.
  */
 import { createPublicKey } from "node:crypto";
 import type { KeyObject } from "node:crypto";
@@ -47,7 +49,12 @@ export function deviceItems(identity: ImageIdentity): NvsItem[] {
   installIdentity(storage, keyStore, installed);
   const names = storage.list("").filter((name) => name !== "identity");
   // The record that decides is last, as the SDK writes it.
-  const records = [...names, "identity"].map((key): NvsItem => ({ namespace: RECORDS_NAMESPACE, key, type: "blob", value: storage.get(key) ?? new Uint8Array() }));
+  const records = [...names, "identity"].map((key): NvsItem => ({
+    namespace: RECORDS_NAMESPACE,
+    key,
+    type: "blob",
+    value: storage.get(key) ?? new Uint8Array(),
+  }));
   return [...keys, ...records];
 }
 
@@ -109,13 +116,29 @@ export function readDeviceItems(items: readonly NvsItem[]): FoundIdentity | unde
   }
   const { device, active } = IdentityStore.load(storage, keyStore);
   const own = active && keys.get(active.keySlot as PsaSlot);
-  const hasKey = own?.kind === "signing" && createPublicKey(own.key).export({ type: "spki", format: "der" }).equals(active?.certificate.publicKey ?? new Uint8Array());
-  return { device, ...(active && { serial: active.certificate.serial, notAfterMs: active.certificate.notAfterMs }), hasKey, hasPsk: keys.has("psk"), keys };
+  const hasKey =
+    own?.kind === "signing" &&
+    createPublicKey(own.key)
+      .export({ type: "spki", format: "der" })
+      .equals(active?.certificate.publicKey ?? new Uint8Array());
+  return {
+    device,
+    ...(active && { serial: active.certificate.serial, notAfterMs: active.certificate.notAfterMs }),
+    hasKey,
+    hasPsk: keys.has("psk"),
+    keys,
+  };
 }
 
 function itsData(value: Uint8Array, name: string): Uint8Array {
   const bytes = Buffer.from(value);
-  const sound = bytes.length >= ITS_HEADER_BYTES && bytes.readUInt32LE(0) === ITS_MAGIC && bytes.readUInt32LE(8) === bytes.length - ITS_HEADER_BYTES;
-  if (!sound) throw new HawserError("KEY_UNREADABLE", `the key ${name} in namespace ${KEYS_NAMESPACE} is not a record of ESP-IDF's PSA storage`, "Make the image again.");
+  const sound =
+    bytes.length >= ITS_HEADER_BYTES && bytes.readUInt32LE(0) === ITS_MAGIC && bytes.readUInt32LE(8) === bytes.length - ITS_HEADER_BYTES;
+  if (!sound)
+    throw new HawserError(
+      "KEY_UNREADABLE",
+      `the key ${name} in namespace ${KEYS_NAMESPACE} is not a record of ESP-IDF's PSA storage`,
+      "Make the image again.",
+    );
   return bytes.subarray(ITS_HEADER_BYTES);
 }

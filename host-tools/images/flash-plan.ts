@@ -1,5 +1,6 @@
 /**
- * What to write where, for Espressif's esptool: offsets, files, and the commands. Hawser runs none of them: burning eFuses cannot be undone, and flash that the chip encrypts
+ * What to write where, for Espressif's esptool: offsets, files, and the commands. Hawser runs none of them: burning eFuses cannot be
+ * undone, and flash that the chip encrypts
  * takes plain bytes only while its fuses still allow it.
  */
 import { HawserError } from "../../sdk/errors.js";
@@ -29,7 +30,14 @@ export interface PlanRequest {
 
 export interface FlashPlan {
   readonly chip: string;
-  readonly writes: readonly { readonly partition: string; readonly offset: number; readonly sizeBytes: number; readonly eraseBytes: number; readonly file: string; readonly encrypted: boolean }[];
+  readonly writes: readonly {
+    readonly partition: string;
+    readonly offset: number;
+    readonly sizeBytes: number;
+    readonly eraseBytes: number;
+    readonly file: string;
+    readonly encrypted: boolean;
+  }[];
   /** To be run in this order. */
   readonly commands: readonly (readonly string[])[];
   readonly notes: readonly string[];
@@ -38,11 +46,29 @@ export interface FlashPlan {
 /**
  * @throws HawserError `BAD_IMAGE`: a partition that is not in the table, or is too small for its file
  */
-export function flashPlan({ chip, partitions, files, port = "PORT", baud = 460_800, flashEncryption = "off", efuse }: PlanRequest): FlashPlan {
+export function flashPlan({
+  chip,
+  partitions,
+  files,
+  port = "PORT",
+  baud = 460_800,
+  flashEncryption = "off",
+  efuse,
+}: PlanRequest): FlashPlan {
   const writes = files.map(({ partition: name, path, sizeBytes }) => {
     const partition = partitions.find((one) => one.name === name);
-    if (partition === undefined) throw new HawserError("BAD_IMAGE", `the partition table has no partition ${JSON.stringify(name)}`, `It has ${partitions.map((one) => one.name).join(", ")}.`);
-    if (sizeBytes > partition.sizeBytes) throw new HawserError("BAD_IMAGE", `${path} has ${sizeBytes} bytes, and the partition ${name} ${partition.sizeBytes}`, "Make the image for this partition table.");
+    if (partition === undefined)
+      throw new HawserError(
+        "BAD_IMAGE",
+        `the partition table has no partition ${JSON.stringify(name)}`,
+        `It has ${partitions.map((one) => one.name).join(", ")}.`,
+      );
+    if (sizeBytes > partition.sizeBytes)
+      throw new HawserError(
+        "BAD_IMAGE",
+        `${path} has ${sizeBytes} bytes, and the partition ${name} ${partition.sizeBytes}`,
+        "Make the image for this partition table.",
+      );
     // NVS encrypts itself; the chip must not do it a second time.
     const encrypted = flashEncryption !== "off" && (partition.encrypted || partition.type === "app");
     return { partition: name, offset: partition.offset, sizeBytes, eraseBytes: partition.sizeBytes, file: path, encrypted };
@@ -56,15 +82,30 @@ export function flashPlan({ chip, partitions, files, port = "PORT", baud = 460_8
     notes.push("burn-key cannot be undone. Each board takes its own key; delete the key file afterwards.");
   }
   // A shorter image than its partition must not leave an older one behind it.
-  for (const { offset, sizeBytes, eraseBytes } of writes) if (sizeBytes < eraseBytes) commands.push([...esptool, "erase-region", hexOffset(offset), hexOffset(eraseBytes)]);
+  for (const { offset, sizeBytes, eraseBytes } of writes)
+    if (sizeBytes < eraseBytes) commands.push([...esptool, "erase-region", hexOffset(offset), hexOffset(eraseBytes)]);
   const sealed = writes.filter(({ encrypted }) => encrypted);
   const open = writes.filter(({ encrypted }) => !encrypted);
   if (open.length > 0) commands.push([...esptool, "write-flash", ...open.flatMap(({ offset, file }) => [hexOffset(offset), file])]);
-  if (sealed.length > 0 && flashEncryption === "development") commands.push([...esptool, "write-flash", "--encrypt", ...sealed.flatMap(({ offset, file }) => [hexOffset(offset), file])]);
+  if (sealed.length > 0 && flashEncryption === "development")
+    commands.push([...esptool, "write-flash", "--encrypt", ...sealed.flatMap(({ offset, file }) => [hexOffset(offset), file])]);
   if (sealed.length > 0 && flashEncryption === "release") {
-    for (const { offset, file } of sealed) commands.push(["espsecure", "encrypt-flash-data", "--keyfile", "FLASH_KEY", "--address", hexOffset(offset), "--output", `${file}.enc`, file]);
+    for (const { offset, file } of sealed)
+      commands.push([
+        "espsecure",
+        "encrypt-flash-data",
+        "--keyfile",
+        "FLASH_KEY",
+        "--address",
+        hexOffset(offset),
+        "--output",
+        `${file}.enc`,
+        file,
+      ]);
     commands.push([...esptool, "write-flash", ...sealed.flatMap(({ offset, file }) => [hexOffset(offset), `${file}.enc`])]);
-    notes.push("In release mode the chip takes ciphertext only: FLASH_KEY is the board's flash encryption key, made on the host. A chip that made its own key takes none.");
+    notes.push(
+      "In release mode the chip takes ciphertext only: FLASH_KEY is the board's flash encryption key, made on the host. A chip that made its own key takes none.",
+    );
     if (chip !== "esp32") notes.push("encrypt-flash-data needs --aes-xts for this chip: add it.");
   }
   return { chip, writes, commands, notes };

@@ -1,5 +1,6 @@
 /**
- * Key injection: the host makes a device's key and hands it on at once, inside an image. Nothing else of it is left: it is never written to disk outside the image. Prefer keys that
+ * Key injection: the host makes a device's key and hands it on at once, inside an image. Nothing else of it is left: it is never written to
+ * disk outside the image. Prefer keys that
  * devices make themselves (`hawser provision --serial`, `--psk-only`).
  */
 import type { KeyObject } from "node:crypto";
@@ -13,7 +14,8 @@ export interface HostMadeIdentity extends DeviceIdentity {
 }
 
 /**
- * Has the CA issue an identity for a key of the host's, and lets it in once `keep` has put it where it belongs. A failure takes all of it back.
+ * Has the CA issue an identity for a key of the host's, and lets it in once `keep` has put it where it belongs. A failure takes all of it
+ * back.
  *
  * @param keep writes the image, durably; what it was given is wiped afterwards
  * @param privateKey P-256; a new one when left out

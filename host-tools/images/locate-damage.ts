@@ -1,5 +1,6 @@
 /**
- * Which byte is wrong, where a CRC-32 says that one is. A CRC is linear: a wrong byte changes it by an amount that depends only on the byte's difference and its distance from
+ * Which byte is wrong, where a CRC-32 says that one is. A CRC is linear: a wrong byte changes it by an amount that depends only on the
+ * byte's difference and its distance from
  * the end, so each place can be asked whether a single wrong byte there explains the difference.
  */
 
@@ -21,7 +22,8 @@ export interface WrongByte {
 }
 
 /**
- * The single byte whose change makes the CRC right, if there is exactly one such byte; undefined when several bytes are wrong, or the stored CRC itself is.
+ * The single byte whose change makes the CRC right, if there is exactly one such byte; undefined when several bytes are wrong, or the
+ * stored CRC itself is.
  *
  * @param difference exclusive or of the CRC stored and the CRC computed
  * @param sizeBytes how many bytes the CRC covers

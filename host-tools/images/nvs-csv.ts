@@ -13,7 +13,8 @@ const ENCODINGS = [...Object.keys(INTEGERS), "string", "hex2bin", "base64", "bin
  */
 export function parseNvsCsv(text: string, readFile: (path: string) => Buffer): NvsItem[] {
   const [head, ...rows] = parseCsv(text, { comments: true });
-  if (head === undefined || COLUMNS.some((name) => !head.cells.includes(name))) throw badLine(head?.line ?? 1, "the first line is not key,type,encoding,value", "Begin the file with that line.");
+  if (head === undefined || COLUMNS.some((name) => !head.cells.includes(name)))
+    throw badLine(head?.line ?? 1, "the first line is not key,type,encoding,value", "Begin the file with that line.");
   const items: NvsItem[] = [];
   let namespace: string | undefined;
   for (const { line, cells } of rows) {
@@ -23,7 +24,8 @@ export function parseNvsCsv(text: string, readFile: (path: string) => Buffer): N
       continue;
     }
     if (type !== "data" && type !== "file") throw badLine(line, `unknown type ${JSON.stringify(type)}`, "Use namespace, data or file.");
-    if (namespace === undefined) throw badLine(line, `key ${JSON.stringify(key)} comes before any namespace`, "Add a line NAME,namespace,, before it.");
+    if (namespace === undefined)
+      throw badLine(line, `key ${JSON.stringify(key)} comes before any namespace`, "Add a line NAME,namespace,, before it.");
     items.push({ namespace, key, ...valueOf(encoding, type === "file" ? readFile(value) : value, line) });
   }
   return items;
@@ -32,7 +34,8 @@ export function parseNvsCsv(text: string, readFile: (path: string) => Buffer): N
 function valueOf(encoding: string, value: string | Buffer, line: number): NvsValue {
   const text = (): string => (typeof value === "string" ? value : value.toString("utf8"));
   const filled = /^blob(_sz)?_fill\((\d{1,6});0x([0-9a-fA-F]{2})\)$/.exec(encoding);
-  if (filled) return { type: "blob", value: fill(text(), Number(filled[2]), Number.parseInt(filled[3] ?? "0", 16), filled[1] !== undefined, line) };
+  if (filled)
+    return { type: "blob", value: fill(text(), Number(filled[2]), Number.parseInt(filled[3] ?? "0", 16), filled[1] !== undefined, line) };
   const name = encoding.toLowerCase();
   if (isIntegerType(name)) return { type: name, value: integer(text().trim(), line) };
   switch (name) {
@@ -52,7 +55,8 @@ function valueOf(encoding: string, value: string | Buffer, line: number): NvsVal
 /** `blob_fill(8;0xff)`: the text and then the byte, up to that length; `blob_sz_fill`: the text's length, 32 bits, before it. */
 function fill(text: string, sizeBytes: number, byte: number, withSize: boolean, line: number): Buffer {
   const bytes = Buffer.from(text, "utf8");
-  if (bytes.length > sizeBytes) throw badLine(line, `the value has ${bytes.length} bytes, and ${sizeBytes} are to be filled`, "Give a larger length.");
+  if (bytes.length > sizeBytes)
+    throw badLine(line, `the value has ${bytes.length} bytes, and ${sizeBytes} are to be filled`, "Give a larger length.");
   const size = Buffer.alloc(4);
   size.writeUInt32LE(bytes.length);
   return Buffer.concat([...(withSize ? [size] : []), bytes, Buffer.alloc(sizeBytes - bytes.length, byte)]);
@@ -60,19 +64,22 @@ function fill(text: string, sizeBytes: number, byte: number, withSize: boolean, 
 
 function integer(text: string, line: number): bigint {
   const match = /^([+-]?)(\d+|0x[0-9a-f]+)$/i.exec(text);
-  if (match === null) throw badLine(line, `${JSON.stringify(text)} is not a whole number`, "Use decimal digits, or 0x and hexadecimal ones.");
+  if (match === null)
+    throw badLine(line, `${JSON.stringify(text)} is not a whole number`, "Use decimal digits, or 0x and hexadecimal ones.");
   const magnitude = BigInt(match[2] ?? "0");
   return match[1] === "-" ? -magnitude : magnitude;
 }
 
 function hex(text: string, line: number): Buffer {
-  if (!/^(?:[0-9a-f]{2})*$/i.test(text)) throw badLine(line, "the value is not pairs of hexadecimal digits", "Give two digits a byte, without spaces.");
+  if (!/^(?:[0-9a-f]{2})*$/i.test(text))
+    throw badLine(line, "the value is not pairs of hexadecimal digits", "Give two digits a byte, without spaces.");
   return Buffer.from(text, "hex");
 }
 
 function base64(text: string, line: number): Buffer {
   const packed = text.replace(/\s+/g, "");
-  if (!/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(packed)) throw badLine(line, "the value is not Base64", "Give it with its padding (=).");
+  if (!/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(packed))
+    throw badLine(line, "the value is not Base64", "Give it with its padding (=).");
   return Buffer.from(packed, "base64");
 }
 

@@ -1,5 +1,6 @@
 /**
- * The NVS partition of ESP-IDF, format version 2: its numbers, and what an entry holds. Little-endian throughout; pages of 4,096 bytes, entries of 32.
+ * The NVS partition of ESP-IDF, format version 2: its numbers, and what an entry holds. Little-endian throughout; pages of 4,096 bytes,
+ * entries of 32.
  * Source: ESP-IDF's documentation of the NVS library, "Internals".
  */
 import { crc32 } from "node:zlib";
@@ -30,14 +31,32 @@ export const CHUNK_ANY = 0xff;
 export const CHUNK_VERSION = 0x80;
 
 export const TYPES = {
-  u8: 0x01, i8: 0x11, u16: 0x02, i16: 0x12, u32: 0x04, i32: 0x14, u64: 0x08, i64: 0x18,
-  float: 0x24, double: 0x28, string: 0x21, blobV1: 0x41, blobData: 0x42, blobIndex: 0x48,
+  u8: 0x01,
+  i8: 0x11,
+  u16: 0x02,
+  i16: 0x12,
+  u32: 0x04,
+  i32: 0x14,
+  u64: 0x08,
+  i64: 0x18,
+  float: 0x24,
+  double: 0x28,
+  string: 0x21,
+  blobV1: 0x41,
+  blobData: 0x42,
+  blobIndex: 0x48,
 } as const;
 
 /** Bytes of each integer type, and whether it has a sign. */
 export const INTEGERS = {
-  u8: { bytes: 1, signed: false }, i8: { bytes: 1, signed: true }, u16: { bytes: 2, signed: false }, i16: { bytes: 2, signed: true },
-  u32: { bytes: 4, signed: false }, i32: { bytes: 4, signed: true }, u64: { bytes: 8, signed: false }, i64: { bytes: 8, signed: true },
+  u8: { bytes: 1, signed: false },
+  i8: { bytes: 1, signed: true },
+  u16: { bytes: 2, signed: false },
+  i16: { bytes: 2, signed: true },
+  u32: { bytes: 4, signed: false },
+  i32: { bytes: 4, signed: true },
+  u64: { bytes: 8, signed: false },
+  i64: { bytes: 8, signed: true },
 } as const;
 export type IntegerType = keyof typeof INTEGERS;
 

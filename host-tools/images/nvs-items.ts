@@ -38,7 +38,8 @@ export function assembleItems(entries: readonly RawEntry[], report: Report): { n
     const value = one.type === TYPES.blobIndex ? blobOf(one, chunks, claimed, report) : valueOf(one, report);
     if (value !== undefined) items.push({ namespace: namespace ?? `#${one.namespace}`, key: one.key, ...value });
   }
-  for (const chunk of chunks) if (!claimed.has(chunk)) report(chunk.address, `a chunk of the blob ${JSON.stringify(chunk.key)} that no index names`);
+  for (const chunk of chunks)
+    if (!claimed.has(chunk)) report(chunk.address, `a chunk of the blob ${JSON.stringify(chunk.key)} that no index names`);
   return { namespaces, items };
 }
 
@@ -61,7 +62,11 @@ function valueOf(one: Named, report: Report): NvsValue | undefined {
   const bytes = dataOf(one, report);
   if (bytes === undefined || name === "blobV1") return bytes && { type: "blob", value: bytes };
   const end = bytes.indexOf(0);
-  if (end !== bytes.length - 1) report(one.address + ENTRY_BYTES + (end < 0 ? bytes.length - 1 : end), `the string ${JSON.stringify(one.key)} does not end with its only NUL`);
+  if (end !== bytes.length - 1)
+    report(
+      one.address + ENTRY_BYTES + (end < 0 ? bytes.length - 1 : end),
+      `the string ${JSON.stringify(one.key)} does not end with its only NUL`,
+    );
   return { type: "string", value: bytes.toString("utf8", 0, end < 0 ? bytes.length : end) };
 }
 
@@ -84,7 +89,10 @@ function dataOf({ address, entry, data, key, encrypted }: Named, report: Report)
   const start = address + ENTRY_BYTES;
   if (stored !== computed) {
     const wrong = encrypted ? undefined : locateWrongByte(stored ^ computed, sizeBytes);
-    report(wrong === undefined ? start : start + wrong.index, `the data of key ${JSON.stringify(key)} does not match its CRC${wrong === undefined ? "" : ": this byte is wrong"}`);
+    report(
+      wrong === undefined ? start : start + wrong.index,
+      `the data of key ${JSON.stringify(key)} does not match its CRC${wrong === undefined ? "" : ": this byte is wrong"}`,
+    );
     return undefined;
   }
   const dirty = data.findIndex((byte, index) => index >= sizeBytes && byte !== 0xff);
@@ -96,17 +104,22 @@ function blobOf(index: Named, chunks: readonly Named[], claimed: Set<Named>, rep
   const sizeBytes = index.entry.readUInt32LE(24);
   const count = index.entry[28] ?? 0;
   const start = index.entry[29] ?? 0;
-  if (start !== 0 && start !== CHUNK_VERSION) report(index.address + 29, `the chunks of the blob ${JSON.stringify(index.key)} begin with ${start}`);
+  if (start !== 0 && start !== CHUNK_VERSION)
+    report(index.address + 29, `the chunks of the blob ${JSON.stringify(index.key)} begin with ${start}`);
   const parts: Buffer[] = [];
   for (let number = start; number < start + count; number++) {
-    const chunk = chunks.find(({ namespace, key, entry }) => namespace === index.namespace && key === index.key && entry[3] === number && number !== CHUNK_ANY);
+    const chunk = chunks.find(
+      ({ namespace, key, entry }) => namespace === index.namespace && key === index.key && entry[3] === number && number !== CHUNK_ANY,
+    );
     const bytes = chunk && dataOf(chunk, report);
-    if (chunk === undefined) report(index.address, `chunk ${number - start} of ${count} of the blob ${JSON.stringify(index.key)} is missing`);
+    if (chunk === undefined)
+      report(index.address, `chunk ${number - start} of ${count} of the blob ${JSON.stringify(index.key)} is missing`);
     else claimed.add(chunk);
     if (bytes === undefined) return undefined;
     parts.push(bytes);
   }
   const value = Buffer.concat(parts);
-  if (value.length !== sizeBytes) report(index.address + 24, `the blob ${JSON.stringify(index.key)} claims ${sizeBytes} bytes, and its chunks have ${value.length}`);
+  if (value.length !== sizeBytes)
+    report(index.address + 24, `the blob ${JSON.stringify(index.key)} claims ${sizeBytes} bytes, and its chunks have ${value.length}`);
   return value.length === sizeBytes ? { type: "blob", value } : undefined;
 }

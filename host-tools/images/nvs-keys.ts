@@ -1,5 +1,6 @@
 /**
- * The keys of an encrypted NVS partition: XTS-AES-256 over each written entry, with the entry's address in the partition as tweak. Header, bitmap and empty
+ * The keys of an encrypted NVS partition: XTS-AES-256 over each written entry, with the entry's address in the partition as tweak. Header,
+ * bitmap and empty
  * entries stay as they are. Source: ESP-IDF, "NVS Encryption".
  */
 import { createCipheriv, createDecipheriv, createHmac, randomBytes } from "node:crypto";
@@ -31,7 +32,11 @@ export function nvsKeysFromHmac(hmacKey: Uint8Array): Buffer {
 
 export function checkHmacKey(hmacKey: Uint8Array): void {
   if (hmacKey.length === HMAC_KEY_BYTES) return;
-  throw new HawserError("BAD_IMAGE_KEY", `an HMAC key has 32 bytes, this one ${hmacKey.length}`, "Give the file that is burned into the chip's eFuse block.");
+  throw new HawserError(
+    "BAD_IMAGE_KEY",
+    `an HMAC key has 32 bytes, this one ${hmacKey.length}`,
+    "Give the file that is burned into the chip's eFuse block.",
+  );
 }
 
 /** The `nvs_keys` partition: keys, their CRC, and erased flash after it. */
@@ -50,10 +55,12 @@ export function nvsKeysPartition(keys: Uint8Array): Buffer {
 export function readNvsKeysPartition(partition: Uint8Array): Buffer {
   const bytes = Buffer.from(partition);
   const next = "Give the nvs_keys partition that was made with this image.";
-  if (bytes.length < NVS_KEY_BYTES + 4) throw new HawserError("BAD_IMAGE_KEY", `an nvs_keys partition has at least 68 bytes, this one ${bytes.length}`, next);
+  if (bytes.length < NVS_KEY_BYTES + 4)
+    throw new HawserError("BAD_IMAGE_KEY", `an nvs_keys partition has at least 68 bytes, this one ${bytes.length}`, next);
   const keys = bytes.subarray(0, NVS_KEY_BYTES);
   const stored = bytes.readUInt32LE(NVS_KEY_BYTES);
-  if (stored !== espCrc32(keys)) throw new HawserError("BAD_IMAGE_KEY", `the CRC of the keys at ${hexOffset(NVS_KEY_BYTES)} is wrong`, next);
+  if (stored !== espCrc32(keys))
+    throw new HawserError("BAD_IMAGE_KEY", `the CRC of the keys at ${hexOffset(NVS_KEY_BYTES)} is wrong`, next);
   return Buffer.from(keys);
 }
 
@@ -78,6 +85,12 @@ function eachEntry(entries: Uint8Array, address: number, run: (entry: Uint8Array
 
 /** @throws HawserError `BAD_IMAGE_KEY` for keys of another length, or two equal halves, which no implementation of XTS takes */
 export function checkKeys(keys: Uint8Array): void {
-  if (keys.length !== NVS_KEY_BYTES) throw new HawserError("BAD_IMAGE_KEY", `NVS keys have 64 bytes, these ${keys.length}`, "Give the nvs_keys partition, or the 64 bytes alone.");
-  if (Buffer.from(keys.subarray(0, 32)).equals(keys.subarray(32))) throw new HawserError("BAD_IMAGE_KEY", "both halves of the NVS keys are equal", "Draw new keys.");
+  if (keys.length !== NVS_KEY_BYTES)
+    throw new HawserError(
+      "BAD_IMAGE_KEY",
+      `NVS keys have 64 bytes, these ${keys.length}`,
+      "Give the nvs_keys partition, or the 64 bytes alone.",
+    );
+  if (Buffer.from(keys.subarray(0, 32)).equals(keys.subarray(32)))
+    throw new HawserError("BAD_IMAGE_KEY", "both halves of the NVS keys are equal", "Draw new keys.");
 }

@@ -1,11 +1,23 @@
 /**
- * Reads an NVS partition, made here, by another tool, or dumped from a device, and says where it is damaged. What is sound is read all the same: a device does so too.
+ * Reads an NVS partition, made here, by another tool, or dumped from a device, and says where it is damaged. What is sound is read all the
+ * same: a device does so too.
  */
 import { HawserError } from "../../sdk/errors.js";
 import { locateWrongByte } from "./locate-damage.js";
 import { checkKeys, decryptEntries } from "./nvs-keys.js";
 import {
-  BITMAP_AT, entryAddress, entryCrc, ENTRIES_A_PAGE, ENTRY_BYTES, espCrc32, FIRST_ENTRY_AT, hexOffset, PAGE_BYTES, PAGE_STATES, PAGE_VERSION, PAGE_VERSION_1,
+  BITMAP_AT,
+  entryAddress,
+  entryCrc,
+  ENTRIES_A_PAGE,
+  ENTRY_BYTES,
+  espCrc32,
+  FIRST_ENTRY_AT,
+  hexOffset,
+  PAGE_BYTES,
+  PAGE_STATES,
+  PAGE_VERSION,
+  PAGE_VERSION_1,
 } from "./nvs-format.js";
 import type { NvsItem, PageState } from "./nvs-format.js";
 import { assembleItems } from "./nvs-items.js";
@@ -45,7 +57,11 @@ const FEW = 3;
  */
 export function readNvsImage(image: Uint8Array, keys?: Uint8Array): NvsContents {
   if (image.length === 0 || image.length % PAGE_BYTES !== 0) {
-    throw new HawserError("BAD_IMAGE", `an NVS partition consists of pages of 4096 bytes, and this file has ${image.length} bytes`, "Read the partition again, whole.");
+    throw new HawserError(
+      "BAD_IMAGE",
+      `an NVS partition consists of pages of 4096 bytes, and this file has ${image.length} bytes`,
+      "Read the partition again, whole.",
+    );
   }
   if (keys !== undefined) checkKeys(keys);
   const reader = new NvsReader(Buffer.from(image), keys);
@@ -88,7 +104,9 @@ class NvsReader {
   contents(): NvsContents {
     // A device reads the pages in the order in which they were begun.
     const sequenceOf = new Map(this.#pages.map(({ offset, sequence = 0 }) => [offset, sequence]));
-    const ordered = [...this.#entries].sort((a, b) => (sequenceOf.get(a.page * PAGE_BYTES) ?? 0) - (sequenceOf.get(b.page * PAGE_BYTES) ?? 0));
+    const ordered = [...this.#entries].sort(
+      (a, b) => (sequenceOf.get(a.page * PAGE_BYTES) ?? 0) - (sequenceOf.get(b.page * PAGE_BYTES) ?? 0),
+    );
     const { namespaces, items } = assembleItems(ordered, (offset, problem) => this.#report(offset, problem));
     return { pages: this.#pages, namespaces, items, problems: [...this.#problems].sort((a, b) => a.offset - b.offset) };
   }
@@ -114,7 +132,8 @@ class NvsReader {
       this.#pages.push({ offset, state, written: 0, erased: 0 });
       return;
     }
-    if (state === undefined) this.#report(offset, `the page's state is ${number.toString(16).padStart(8, "0")}, and there is no such state`);
+    if (state === undefined)
+      this.#report(offset, `the page's state is ${number.toString(16).padStart(8, "0")}, and there is no such state`);
     if (state === "corrupt") this.#report(offset, "the page is marked corrupt");
     const sound = this.#checkHeader(bytes, offset);
     const counts = sound ? this.#readEntries(bytes, page) : { written: 0, erased: 0 };
@@ -127,7 +146,10 @@ class NvsReader {
     const computed = espCrc32(bytes.subarray(4, 28));
     if (stored !== computed) {
       const wrong = locateWrongByte(stored ^ computed, 24);
-      this.#report(offset + (wrong === undefined ? 28 : 4 + wrong.index), `the page's header does not match its CRC${wrong === undefined ? "" : ": this byte is wrong"}`);
+      this.#report(
+        offset + (wrong === undefined ? 28 : 4 + wrong.index),
+        `the page's header does not match its CRC${wrong === undefined ? "" : ": this byte is wrong"}`,
+      );
       return false;
     }
     const version = bytes[8];
@@ -141,13 +163,23 @@ class NvsReader {
     const stateOf = (entry: number): number => ((bytes[BITMAP_AT + Math.floor(entry / 4)] ?? 0) >> (2 * (entry % 4))) & 3;
     const unused = bytes[BITMAP_AT + 31] ?? 0;
     if (unused >> 4 !== 15) this.#report(page * PAGE_BYTES + BITMAP_AT + 31, "bits of the bitmap that stand for no entry are not erased");
-    for (let entry = 0; entry < ENTRIES_A_PAGE; ) {
+    for (let entry = 0; entry < ENTRIES_A_PAGE;) {
       const address = entryAddress(page, entry);
       const state = stateOf(entry);
       let span = 1;
       if (state === WRITTEN) span = this.#readEntry(page, entry, (other) => stateOf(other) === WRITTEN);
-      else if (state === EMPTY) this.#checkErased(address, bytes.subarray(FIRST_ENTRY_AT + entry * ENTRY_BYTES, FIRST_ENTRY_AT + (entry + 1) * ENTRY_BYTES), page, entry);
-      else if (state !== ERASED) this.#report(page * PAGE_BYTES + BITMAP_AT + Math.floor(entry / 4), `the bitmap has an impossible state for entry ${entry} at ${hexOffset(address)}`);
+      else if (state === EMPTY)
+        this.#checkErased(
+          address,
+          bytes.subarray(FIRST_ENTRY_AT + entry * ENTRY_BYTES, FIRST_ENTRY_AT + (entry + 1) * ENTRY_BYTES),
+          page,
+          entry,
+        );
+      else if (state !== ERASED)
+        this.#report(
+          page * PAGE_BYTES + BITMAP_AT + Math.floor(entry / 4),
+          `the bitmap has an impossible state for entry ${entry} at ${hexOffset(address)}`,
+        );
       if (state === WRITTEN) counts.written += span;
       if (state === ERASED) counts.erased++;
       entry += span;
@@ -177,10 +209,19 @@ class NvsReader {
     let missing: number | undefined;
     for (let next = index; next < index + span; next++) if (next >= ENTRIES_A_PAGE || !isWritten(next)) missing ??= next;
     if (missing !== undefined) {
-      this.#report(address + 2, `the entry claims ${span} places, but place ${missing} of its page ${missing < ENTRIES_A_PAGE ? "is not written" : "does not exist"}`);
+      this.#report(
+        address + 2,
+        `the entry claims ${span} places, but place ${missing} of its page ${missing < ENTRIES_A_PAGE ? "is not written" : "does not exist"}`,
+      );
       return 1;
     }
-    this.#entries.push({ page, address, entry, data: this.#plain(address + ENTRY_BYTES, (span - 1) * ENTRY_BYTES), encrypted: this.keys !== undefined });
+    this.#entries.push({
+      page,
+      address,
+      entry,
+      data: this.#plain(address + ENTRY_BYTES, (span - 1) * ENTRY_BYTES),
+      encrypted: this.keys !== undefined,
+    });
     return span;
   }
 

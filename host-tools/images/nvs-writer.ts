@@ -1,12 +1,27 @@
 /**
- * Builds an NVS partition, byte for byte as Espressif's generator does (version 2). Where that one errs, this one does not: a namespace that is opened again gets its
+ * Builds an NVS partition, byte for byte as Espressif's generator does (version 2). Where that one errs, this one does not: a namespace
+ * that is opened again gets its
  * keys, and a string that needs a page to itself gets one.
  */
 import { HawserError } from "../../sdk/errors.js";
 import { checkKeys, encryptEntries } from "./nvs-keys.js";
 import {
-  BITMAP_AT, CHUNK_ANY, entryAddress, entryCrc, ENTRIES_A_PAGE, ENTRY_BYTES, espCrc32, INTEGERS, MAX_BLOB_CHUNKS, MAX_KEY_CHARACTERS, MAX_NAMESPACES, MAX_STRING_BYTES,
-  PAGE_BYTES, PAGE_STATES, PAGE_VERSION, TYPES,
+  BITMAP_AT,
+  CHUNK_ANY,
+  entryAddress,
+  entryCrc,
+  ENTRIES_A_PAGE,
+  ENTRY_BYTES,
+  espCrc32,
+  INTEGERS,
+  MAX_BLOB_CHUNKS,
+  MAX_KEY_CHARACTERS,
+  MAX_NAMESPACES,
+  MAX_STRING_BYTES,
+  PAGE_BYTES,
+  PAGE_STATES,
+  PAGE_VERSION,
+  TYPES,
 } from "./nvs-format.js";
 import type { IntegerType, NvsItem } from "./nvs-format.js";
 
@@ -29,7 +44,11 @@ const MAX_BYTES = 0x1000000;
  */
 export function buildNvsImage({ sizeBytes, items, keys }: NvsImageRequest): Buffer {
   if (!Number.isInteger(sizeBytes) || sizeBytes < PAGE_BYTES || sizeBytes > MAX_BYTES || sizeBytes % PAGE_BYTES !== 0) {
-    throw new HawserError("BAD_IMAGE", `invalid partition size ${sizeBytes}`, "Use a multiple of 4096 from 0x1000 to 0x1000000: 0x3000 or more if the device writes to it.");
+    throw new HawserError(
+      "BAD_IMAGE",
+      `invalid partition size ${sizeBytes}`,
+      "Use a multiple of 4096 from 0x1000 to 0x1000000: 0x3000 or more if the device writes to it.",
+    );
   }
   if (keys !== undefined) checkKeys(keys);
   checkUnique(items);
@@ -142,7 +161,11 @@ class NvsWriter {
   #openPage(): void {
     this.#pages.at(-1)?.writeUInt32LE(PAGE_STATES.full);
     if (this.#pages.length >= this.#mostPages) {
-      throw new HawserError("IMAGE_FULL", `the entries do not fit into ${this.sizeBytes} bytes`, "Make the partition larger: --size, and partitions.csv.");
+      throw new HawserError(
+        "IMAGE_FULL",
+        `the entries do not fit into ${this.sizeBytes} bytes`,
+        "Make the partition larger: --size, and partitions.csv.",
+      );
     }
     const page = Buffer.alloc(PAGE_BYTES, 0xff);
     page.writeUInt32LE(PAGE_STATES.active);
@@ -177,7 +200,8 @@ function integerBytes(item: NvsItem & { type: IntegerType }): Buffer {
   const { bytes, signed } = INTEGERS[item.type];
   const bits = BigInt(bytes * 8);
   const [least, most] = signed ? [-(1n << (bits - 1n)), (1n << (bits - 1n)) - 1n] : [0n, (1n << bits) - 1n];
-  if (item.value < least || item.value > most) throw badEntry(item, `${item.value} does not fit ${item.type}`, `Use ${least} to ${most}, or another type.`);
+  if (item.value < least || item.value > most)
+    throw badEntry(item, `${item.value} does not fit ${item.type}`, `Use ${least} to ${most}, or another type.`);
   const out = Buffer.alloc(8);
   out.writeBigUInt64LE(BigInt.asUintN(64, item.value));
   return out.subarray(0, bytes);
@@ -186,12 +210,18 @@ function integerBytes(item: NvsItem & { type: IntegerType }): Buffer {
 function stringBytes(item: NvsItem, text: string): Buffer {
   if (text.includes("\0")) throw badEntry(item, "the string holds a NUL, which would end it on the device", "Store it as a blob.");
   const bytes = Buffer.from(`${text}\0`, "utf8");
-  if (bytes.length > MAX_STRING_BYTES) throw badEntry(item, `the string takes ${bytes.length} bytes with its NUL, and ${MAX_STRING_BYTES} are the most`, "Store it as a blob.");
+  if (bytes.length > MAX_STRING_BYTES)
+    throw badEntry(
+      item,
+      `the string takes ${bytes.length} bytes with its NUL, and ${MAX_STRING_BYTES} are the most`,
+      "Store it as a blob.",
+    );
   return bytes;
 }
 
 function checkName(name: string, what: string, item: NvsItem): void {
-  if (!/^[\x20-\x7e]+$/.test(name)) throw badEntry(item, `the ${what} is empty, or has characters beyond ASCII`, "Use 1 to 15 printable ASCII characters.");
+  if (!/^[\x20-\x7e]+$/.test(name))
+    throw badEntry(item, `the ${what} is empty, or has characters beyond ASCII`, "Use 1 to 15 printable ASCII characters.");
   if (name.length > MAX_KEY_CHARACTERS) throw badEntry(item, `the ${what} has ${name.length} characters`, "Use at most 15.");
 }
 

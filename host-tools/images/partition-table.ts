@@ -1,4 +1,6 @@
-/** ESP-IDF's partition table as CSV: `name,type,subtype,offset,size,flags`, with the offsets that it leaves out computed as ESP-IDF does. */
+/**
+ * ESP-IDF's partition table as CSV: `name,type,subtype,offset,size,flags`, with the offsets that it leaves out computed as ESP-IDF does.
+ */
 import { HawserError } from "../../sdk/errors.js";
 import { parseCsv } from "./csv.js";
 import { hexOffset } from "./nvs-format.js";
@@ -27,15 +29,18 @@ export function parsePartitionTable(text: string, tableOffset = DEFAULT_TABLE_OF
   let next = tableOffset + TABLE_BYTES;
   for (const { line, cells } of parseCsv(text, { comments: true })) {
     const [name = "", type = "", subtype = "", offsetText = "", sizeText = "", flags = ""] = cells.map((cell) => cell.trim());
-    const bad = (problem: string, advice: string): HawserError => new HawserError("BAD_TABLE", `line ${line} of the partition table: ${problem}`, advice);
+    const bad = (problem: string, advice: string): HawserError =>
+      new HawserError("BAD_TABLE", `line ${line} of the partition table: ${problem}`, advice);
     if (!/^[\x21-\x7e]{1,16}$/.test(name)) throw bad(`invalid name ${JSON.stringify(name)}`, "Use 1 to 16 printable characters.");
     const sizeBytes = sizeOf(sizeText);
     if (sizeBytes === undefined || sizeBytes === 0) throw bad(`invalid size ${JSON.stringify(sizeText)}`, "Use 0x10000, 64K or 1M.");
     const align = type === "app" || type === "0" || type === "0x00" ? APP_ALIGN_BYTES : SECTOR_BYTES;
     const offset = offsetText === "" ? Math.ceil(next / align) * align : sizeOf(offsetText);
-    if (offset === undefined || offset % align !== 0) throw bad(`invalid offset ${JSON.stringify(offsetText)}`, `Use a multiple of ${hexOffset(align)}.`);
+    if (offset === undefined || offset % align !== 0)
+      throw bad(`invalid offset ${JSON.stringify(offsetText)}`, `Use a multiple of ${hexOffset(align)}.`);
     const other = partitions.find((one) => one.name === name || (offset < one.offset + one.sizeBytes && one.offset < offset + sizeBytes));
-    if (other !== undefined) throw bad(`partition ${name} at ${hexOffset(offset)} collides with ${other.name}`, "Give it another name, offset or size.");
+    if (other !== undefined)
+      throw bad(`partition ${name} at ${hexOffset(offset)} collides with ${other.name}`, "Give it another name, offset or size.");
     partitions.push({ name, type, subtype, offset, sizeBytes, encrypted: flags.split(":").includes("encrypted") });
     next = offset + sizeBytes;
   }

@@ -1,4 +1,7 @@
-/** The table of Espressif's esp_secure_cert tool: `tlv_type,tlv_subtype,data_value,data_type,priv_key_type,algorithm,key_size,efuse_id,efuse_key`. */
+/**
+ * The table of Espressif's esp_secure_cert tool:
+ * `tlv_type,tlv_subtype,data_value,data_type,priv_key_type,algorithm,key_size,efuse_id,efuse_key`.
+ */
 import { randomBytes } from "node:crypto";
 import { HawserError } from "../../sdk/errors.js";
 import { parseCsv } from "./csv.js";
@@ -9,10 +12,21 @@ import { certificateEntry, keyMarkerEntry, securityConfigEntry } from "./secure-
 
 /** How that tool names the types; a number will do, too. */
 const TYPE_NAMES: Readonly<Record<string, number>> = {
-  ESP_SECURE_CERT_CA_CERT_TLV: 0, ESP_SECURE_CERT_DEV_CERT_TLV: 1, ESP_SECURE_CERT_PRIV_KEY_TLV: 2, ESP_SECURE_CERT_DS_DATA_TLV: 3, ESP_SECURE_CERT_DS_CONTEXT_TLV: 4,
-  ESP_SECURE_CERT_ECDSA_KEY_SALT_TLV: 5, ESP_SECURE_CERT_SEC_CFG_TLV: 6, ESP_SECURE_CERT_TEE_SEC_STORAGE_KEY_TLV: 7, ESP_SECURE_CERT_SIGNATURE_BLOCK_TLV: 8,
-  ESP_SECURE_CERT_INTEGRITY_TLV: 9, ESP_SECURE_CERT_USER_DATA_1_TLV: 51, ESP_SECURE_CERT_USER_DATA_2_TLV: 52, ESP_SECURE_CERT_USER_DATA_3_TLV: 53,
-  ESP_SECURE_CERT_USER_DATA_4_TLV: 54, ESP_SECURE_CERT_USER_DATA_5_TLV: 55,
+  ESP_SECURE_CERT_CA_CERT_TLV: 0,
+  ESP_SECURE_CERT_DEV_CERT_TLV: 1,
+  ESP_SECURE_CERT_PRIV_KEY_TLV: 2,
+  ESP_SECURE_CERT_DS_DATA_TLV: 3,
+  ESP_SECURE_CERT_DS_CONTEXT_TLV: 4,
+  ESP_SECURE_CERT_ECDSA_KEY_SALT_TLV: 5,
+  ESP_SECURE_CERT_SEC_CFG_TLV: 6,
+  ESP_SECURE_CERT_TEE_SEC_STORAGE_KEY_TLV: 7,
+  ESP_SECURE_CERT_SIGNATURE_BLOCK_TLV: 8,
+  ESP_SECURE_CERT_INTEGRITY_TLV: 9,
+  ESP_SECURE_CERT_USER_DATA_1_TLV: 51,
+  ESP_SECURE_CERT_USER_DATA_2_TLV: 52,
+  ESP_SECURE_CERT_USER_DATA_3_TLV: 53,
+  ESP_SECURE_CERT_USER_DATA_4_TLV: 54,
+  ESP_SECURE_CERT_USER_DATA_5_TLV: 55,
 };
 
 export interface TableOptions {
@@ -49,14 +63,27 @@ export function parseSecureCertCsv(text: string, { chip, readFile, iv = randomBy
           rest.push(plainKeyEntry(data, subtype));
           break;
         case "rsa_ds":
-          first.push(...dsEntries({ privateKey: readPrivateKey(data), hmacKey: readFile(needed(cell("efuse_key"), "efuse_key", line)), efuseKey: efuseKey(), chip, subtype, iv }));
+          first.push(
+            ...dsEntries({
+              privateKey: readPrivateKey(data),
+              hmacKey: readFile(needed(cell("efuse_key"), "efuse_key", line)),
+              efuseKey: efuseKey(),
+              chip,
+              subtype,
+              iv,
+            }),
+          );
           break;
         case "ecdsa_peripheral":
           first.push(securityConfigEntry(efuseKey(), subtype));
           rest.push(keyMarkerEntry("ecdsa-peripheral", subtype));
           break;
         default:
-          throw badLine(line, `unknown priv_key_type ${JSON.stringify(cell("priv_key_type"))}`, "Use plaintext, rsa_ds or ecdsa_peripheral.");
+          throw badLine(
+            line,
+            `unknown priv_key_type ${JSON.stringify(cell("priv_key_type"))}`,
+            "Use plaintext, rsa_ds or ecdsa_peripheral.",
+          );
       }
     }
   }
@@ -65,7 +92,8 @@ export function parseSecureCertCsv(text: string, { chip, readFile, iv = randomBy
 
 function typeOf(text: string, line: number): number {
   const type = TYPE_NAMES[text] ?? (/^\d{1,3}$/.test(text) ? Number(text) : Number.NaN);
-  if (!(type <= 255)) throw badLine(line, `unknown tlv_type ${JSON.stringify(text)}`, "Use a name such as ESP_SECURE_CERT_DEV_CERT_TLV, or 0 to 255.");
+  if (!(type <= 255))
+    throw badLine(line, `unknown tlv_type ${JSON.stringify(text)}`, "Use a name such as ESP_SECURE_CERT_DEV_CERT_TLV, or 0 to 255.");
   return type;
 }
 

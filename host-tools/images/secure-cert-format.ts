@@ -1,5 +1,6 @@
 /**
- * The `esp_secure_cert` partition in its TLV form: entries one after the other, each with a CRC; a reader stops at the first that does not begin with the magic.
+ * The `esp_secure_cert` partition in its TLV form: entries one after the other, each with a CRC; a reader stops at the first that does not
+ * begin with the magic.
  * Little-endian. Source: Espressif's esp_secure_cert_mgr, docs/format.md.
  */
 import { espCrc32 } from "./nvs-format.js";

@@ -1,5 +1,6 @@
 /**
- * The private keys of an `esp_secure_cert` partition: stored as they are, encrypted for the RSA digital signature peripheral, or derived on the chip from a key in its eFuses.
+ * The private keys of an `esp_secure_cert` partition: stored as they are, encrypted for the RSA digital signature peripheral, or derived on
+ * the chip from a key in its eFuses.
  * What needs the chip (burning eFuses) is left to Espressif's tools.
  */
 import { createCipheriv, createHash, createHmac, createPrivateKey, createPublicKey, pbkdf2Sync, randomBytes } from "node:crypto";
@@ -27,10 +28,16 @@ export function readPrivateKey(source: Uint8Array): KeyObject {
       // The next form may fit.
     }
   }
-  throw new HawserError("BAD_IMAGE_KEY", "the private key is not an EC or RSA key in PEM or DER, or it is encrypted", "Decrypt it with openssl pkey first.");
+  throw new HawserError(
+    "BAD_IMAGE_KEY",
+    "the private key is not an EC or RSA key in PEM or DER, or it is encrypted",
+    "Decrypt it with openssl pkey first.",
+  );
 }
 
-/** The entry of a key that is stored as it is: its traditional form (SEC 1, PKCS#1), PEM with a NUL at its end or DER, as the source was. */
+/**
+ * The entry of a key that is stored as it is: its traditional form (SEC 1, PKCS#1), PEM with a NUL at its end or DER, as the source was.
+ */
 export function plainKeyEntry(source: Uint8Array, subtype = 0): TlvEntry {
   const key = readPrivateKey(source);
   const type = key.asymmetricKeyType === "rsa" ? "pkcs1" : "sec1";
@@ -44,7 +51,14 @@ function isPem(source: Uint8Array): boolean {
 
 /** Longest RSA key of the digital signature peripheral, bits. Shorter keys are padded to it. */
 const DS_MOST_BITS: Readonly<Record<string, number>> = {
-  esp32s2: 4096, esp32s3: 4096, esp32p4: 4096, esp32c5: 4096, esp32s31: 4096, esp32c3: 3072, esp32c6: 3072, esp32h2: 3072,
+  esp32s2: 4096,
+  esp32s3: 4096,
+  esp32p4: 4096,
+  esp32c5: 4096,
+  esp32s31: 4096,
+  esp32c3: 3072,
+  esp32c6: 3072,
+  esp32h2: 3072,
 };
 export const DS_CHIPS: readonly string[] = Object.keys(DS_MOST_BITS);
 
@@ -69,9 +83,11 @@ export function dsEntries({ privateKey, hmacKey, efuseKey, chip, subtype = 0, iv
   checkHmacKey(hmacKey);
   checkEfuseKey(efuseKey);
   const most = DS_MOST_BITS[chip];
-  if (most === undefined) throw new HawserError("BAD_IMAGE", `${chip} has no digital signature peripheral for RSA`, `Use one of ${DS_CHIPS.join(", ")}.`);
+  if (most === undefined)
+    throw new HawserError("BAD_IMAGE", `${chip} has no digital signature peripheral for RSA`, `Use one of ${DS_CHIPS.join(", ")}.`);
   const bits = privateKey.asymmetricKeyType === "rsa" ? (privateKey.asymmetricKeyDetails?.modulusLength ?? 0) : 0;
-  if (![1024, 2048, 3072, 4096].includes(bits) || bits > most) throw new HawserError("BAD_IMAGE_KEY", `${chip} signs with RSA keys of 1024 to ${most} bits, and this is another`, "Give such a key.");
+  if (![1024, 2048, 3072, 4096].includes(bits) || bits > most)
+    throw new HawserError("BAD_IMAGE_KEY", `${chip} signs with RSA keys of 1024 to ${most} bits, and this is another`, "Give such a key.");
 
   const { d = "", n = "" } = privateKey.export({ format: "jwk" });
   const [exponent, modulus] = [fromBase64Url(d), fromBase64Url(n)];
@@ -112,7 +128,8 @@ export function deriveHmacEcdsaKey(hmacKey: Uint8Array, salt: Uint8Array): KeyOb
   checkHmacKey(hmacKey);
   const scalar = pbkdf2Sync(hmacKey, salt, PBKDF2_ITERATIONS, 32, "sha256");
   const number = BigInt(`0x${scalar.toString("hex")}`);
-  if (number === 0n || number >= P256_ORDER) throw new HawserError("BAD_IMAGE_KEY", "salt and HMAC key give no key on P-256", "Draw another salt.");
+  if (number === 0n || number >= P256_ORDER)
+    throw new HawserError("BAD_IMAGE_KEY", "salt and HMAC key give no key on P-256", "Draw another salt.");
   const key = createPrivateKey({ key: Buffer.concat([SEC1_P256_PREFIX, scalar, SEC1_P256_SUFFIX]), format: "der", type: "sec1" });
   scalar.fill(0);
   // Its public point is computed here: OpenSSL leaves it out of a key that came without.

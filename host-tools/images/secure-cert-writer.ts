@@ -1,4 +1,7 @@
-/** Builds an `esp_secure_cert` partition, byte for byte as Espressif's tool does. The image ends with its last entry; what follows in flash has to be erased. */
+/**
+ * Builds an `esp_secure_cert` partition, byte for byte as Espressif's tool does. The image ends with its last entry; what follows in flash
+ * has to be erased.
+ */
 import { createHash, X509Certificate } from "node:crypto";
 import { HawserError } from "../../sdk/errors.js";
 import { encodeTlv, SECURE_CERT_BYTES, TLV_FLAGS, TLV_TYPES, tlvSize, typeName } from "./secure-cert-format.js";
@@ -16,14 +19,20 @@ export interface SecureCertRequest {
  * @throws HawserError `BAD_IMAGE` (a type or subtype out of range, or twice the same), `IMAGE_FULL`
  */
 export function buildSecureCert({ entries, integrity = true, sizeBytes = SECURE_CERT_BYTES }: SecureCertRequest): Buffer {
-  if (entries.length === 0) throw new HawserError("BAD_IMAGE", "an esp_secure_cert partition without entries", "Give at least a device certificate.");
+  if (entries.length === 0)
+    throw new HawserError("BAD_IMAGE", "an esp_secure_cert partition without entries", "Give at least a device certificate.");
   const seen = new Set<string>();
   const parts: Buffer[] = [];
   let used = 0;
   const add = (entry: TlvEntry): void => {
     check(entry, seen);
     used += tlvSize(entry.data.length);
-    if (used > sizeBytes) throw new HawserError("IMAGE_FULL", `the entries up to the ${typeName(entry.type)} take ${used} bytes, and the partition has ${sizeBytes}`, "Leave something out, or shorten a chain.");
+    if (used > sizeBytes)
+      throw new HawserError(
+        "IMAGE_FULL",
+        `the entries up to the ${typeName(entry.type)} take ${used} bytes, and the partition has ${sizeBytes}`,
+        "Leave something out, or shorten a chain.",
+      );
     parts.push(encodeTlv(entry));
   };
   for (const entry of entries) add(entry);
@@ -48,7 +57,8 @@ function isByte(value: number): boolean {
 /**
  * An entry for one certificate or a chain: PEM as it is stored (64 columns, one NUL at its end), or DER.
  *
- * @param source PEM with one certificate or more, or DER of one. Espressif's tool drops all but the first; a device that has to show its issuing CA needs them.
+ * @param source PEM with one certificate or more, or DER of one. Espressif's tool drops all but the first; a device that has to show its
+ *   issuing CA needs them.
  * @throws HawserError `BAD_CERTIFICATE`
  */
 export function certificateEntry(kind: "ca-certificate" | "device-certificate", source: Uint8Array, subtype = 0): TlvEntry {

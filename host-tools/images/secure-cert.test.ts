@@ -1,4 +1,7 @@
-/** esp_secure_cert images: against a golden hash (compared once with Espressif's tool, as were 2,100 random tables), their own reader, and with every byte damaged. */
+/**
+ * esp_secure_cert images: against a golden hash (compared once with Espressif's tool, as were 2,100 random tables), their own reader, and
+ * with every byte damaged.
+ */
 import { createHash, createPublicKey, randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { GOLDEN_FILES, GOLDEN_SHA256, GOLDEN_TABLE } from "../../test/support/host-tools/secure-cert-golden.js";
@@ -10,7 +13,8 @@ import { buildSecureCert, certificateEntry, keyMarkerEntry, securityConfigEntry 
 
 const counting = (size: number): Buffer => Buffer.from(Array.from({ length: size }, (_, index) => index));
 const readFile = (path: string): Buffer => (path === "g.hmac" ? counting(32) : Buffer.from(GOLDEN_FILES[path] ?? ""));
-const golden = (): Buffer => buildSecureCert({ entries: parseSecureCertCsv(GOLDEN_TABLE, { chip: "esp32c3", readFile, iv: counting(16) }) });
+const golden = (): Buffer =>
+  buildSecureCert({ entries: parseSecureCertCsv(GOLDEN_TABLE, { chip: "esp32c3", readFile, iv: counting(16) }) });
 const file = (name: string): Buffer => readFile(name);
 
 describe("an esp_secure_cert image", () => {
@@ -21,7 +25,8 @@ describe("an esp_secure_cert image", () => {
   it("reads back to what went in, also with erased flash or an end marker after it", () => {
     const { entries, problems } = readSecureCert(golden());
     expect([problems, entries.map(({ type }) => type)]).toEqual([[], [3, 4, 0, 1, 2, 51, 52, 9]]);
-    for (const rest of [Buffer.alloc(100, 0xff), Buffer.from("ffff0000ffff", "hex")]) expect(readSecureCert(Buffer.concat([golden(), rest])).problems).toEqual([]);
+    for (const rest of [Buffer.alloc(100, 0xff), Buffer.from("ffff0000ffff", "hex")])
+      expect(readSecureCert(Buffer.concat([golden(), rest])).problems).toEqual([]);
     expect(readSecureCert(Buffer.concat([golden(), Buffer.from("ff00", "hex")])).problems).toMatchObject([{ offset: golden().length + 1 }]);
   });
 
@@ -46,16 +51,30 @@ describe("an esp_secure_cert image", () => {
     const integrity = whole.entries.at(-1)!;
     const without = buildSecureCert({ entries: [certificate, { ...integrity, data: integrity.data }], integrity: false });
     expect(readSecureCert(without).problems).toMatchObject([{ problem: expect.stringContaining("SHA-256") as string }]);
-    expect(readSecureCert(buildSecureCert({ entries: [certificate, plainKeyEntry(file("g.rsa"))] })).problems).toMatchObject([{ problem: expect.stringContaining("does not belong") as string }]);
+    expect(readSecureCert(buildSecureCert({ entries: [certificate, plainKeyEntry(file("g.rsa"))] })).problems).toMatchObject([
+      { problem: expect.stringContaining("does not belong") as string },
+    ]);
   });
 
   it("holds no private key where the chip has it or derives it", () => {
-    const entries = [saltEntry(randomBytes(32)), keyMarkerEntry("hmac-derived-ecdsa"), keyMarkerEntry("ecdsa-peripheral", 1), securityConfigEntry(2, 1)];
+    const entries = [
+      saltEntry(randomBytes(32)),
+      keyMarkerEntry("hmac-derived-ecdsa"),
+      keyMarkerEntry("ecdsa-peripheral", 1),
+      securityConfigEntry(2, 1),
+    ];
     const read = readSecureCert(buildSecureCert({ entries })).entries;
-    expect(read.filter(({ type }) => type === TLV_TYPES["private-key"]).map(({ flags, data }) => [flags, data.length])).toEqual([[0x40, 0], [0x08, 0]]);
+    expect(read.filter(({ type }) => type === TLV_TYPES["private-key"]).map(({ flags, data }) => [flags, data.length])).toEqual([
+      [0x40, 0],
+      [0x08, 0],
+    ]);
     expect(read.find(({ type }) => type === TLV_TYPES["security-config"])?.data[0]).toBe(6);
-    const table = "tlv_type,tlv_subtype,data_value,data_type,priv_key_type,algorithm,key_size,efuse_id,efuse_key\n2,0,g.key,file,ecdsa_peripheral,ECDSA,256,1,\n";
-    expect(parseSecureCertCsv(table, { chip: "esp32h2", readFile }).map(({ type, data }) => [type, data.length])).toEqual([[6, 40], [2, 0]]);
+    const table =
+      "tlv_type,tlv_subtype,data_value,data_type,priv_key_type,algorithm,key_size,efuse_id,efuse_key\n2,0,g.key,file,ecdsa_peripheral,ECDSA,256,1,\n";
+    expect(parseSecureCertCsv(table, { chip: "esp32h2", readFile }).map(({ type, data }) => [type, data.length])).toEqual([
+      [6, 40],
+      [2, 0],
+    ]);
   });
 
   it("derives the key that the chip derives: PBKDF2 with 2,048 rounds, and the same each time", () => {

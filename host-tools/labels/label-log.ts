@@ -1,4 +1,7 @@
-/** Which labels were made, by the CA's audit trail: a reprint is known, and a label on the wrong box is found out by scanning it. Secrets are kept as hashes only. */
+/**
+ * Which labels were made, by the CA's audit trail: a reprint is known, and a label on the wrong box is found out by scanning it. Secrets
+ * are kept as hashes only.
+ */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { FILES } from "../ca-directory/directory-layout.js";

@@ -37,14 +37,22 @@ const scan = (payload: string, lines = ["sensor-1"], widthMm = 70, heightMm = 40
 describe("a label's code", () => {
   it("is read by another reader as it was written, whatever its payload and size", () => {
     const payloads = [
-      "sensor-1", "123456", "ABC-123", idPayload("sensor-1", SECRET), gs1DigitalLink({ gtin: "09521234543213", serial: "12345", lot: "A/1" }),
-      espProvisioning({ name: "PROV_1A2B3C", pop: SECRET, transport: "ble", username: "wifiprov" }), matterCodes({ vendorId: 0xfff1, productId: 0x8000, discriminator: 3840, passcode: 20202021 }).qr,
+      "sensor-1",
+      "123456",
+      "ABC-123",
+      idPayload("sensor-1", SECRET),
+      gs1DigitalLink({ gtin: "09521234543213", serial: "12345", lot: "A/1" }),
+      espProvisioning({ name: "PROV_1A2B3C", pop: SECRET, transport: "ble", username: "wifiprov" }),
+      matterCodes({ vendorId: 0xfff1, productId: 0x8000, discriminator: 3840, passcode: 20202021 }).qr,
     ];
     for (const payload of payloads) expect(scan(payload)).toBe(payload);
     expect(scan("sensor-1", ["sensor-1", "a line that has to be broken"], 50, 25)).toBe("sensor-1");
-    fc.assert(fc.property(fc.string({ minLength: 1, maxLength: 60, unit: fc.constantFrom(..."aZ09._-:{}\"'/ %") }), (payload) => {
-      expect(scan(payload)).toBe(payload);
-    }), { numRuns: 8 });
+    fc.assert(
+      fc.property(fc.string({ minLength: 1, maxLength: 60, unit: fc.constantFrom(..."aZ09._-:{}\"'/ %") }), (payload) => {
+        expect(scan(payload)).toBe(payload);
+      }),
+      { numRuns: 8 },
+    );
   });
 
   it("carries 128 bits of secret that are never the same", () => {
@@ -53,30 +61,49 @@ describe("a label's code", () => {
     for (const secret of seen) expect(secret).toMatch(/^[A-Z2-7]{26}$/);
     expect(readLabel(idPayload("sensor-1", SECRET))).toEqual({ id: "sensor-1", secret: SECRET });
     expect(() => idPayload("sensor-1", "SHORT")).toThrow(expect.objectContaining({ code: "BAD_LABEL" }));
-    expect(() => espProvisioning({ name: "PROV_1", pop: "abcd1234", transport: "ble" })).toThrow(expect.objectContaining({ code: "BAD_LABEL" }));
+    expect(() => espProvisioning({ name: "PROV_1", pop: "abcd1234", transport: "ble" })).toThrow(
+      expect.objectContaining({ code: "BAD_LABEL" }),
+    );
   });
 
   it("follows GS1 and Matter", () => {
     expect(gs1DigitalLink({ gtin: "9521234543213", serial: "12345" })).toBe("https://id.gs1.org/01/09521234543213/21/12345");
-    expect(gs1DigitalLink({ domain: "id.example.com", gtin: "09521234543213", serial: "a/b?c", lot: "L#1".replace("#", "%") })).toBe("https://id.example.com/01/09521234543213/10/L%251/21/a%2Fb%3Fc");
+    expect(gs1DigitalLink({ domain: "id.example.com", gtin: "09521234543213", serial: "a/b?c", lot: "L#1".replace("#", "%") })).toBe(
+      "https://id.example.com/01/09521234543213/10/L%251/21/a%2Fb%3Fc",
+    );
     expect(readLabel("https://id.example.com/01/09521234543213/10/L1/21/a%2Fb")).toEqual({ id: "a/b" });
-    for (const wrong of [{ gtin: "09521234543210", serial: "1" }, { gtin: "123", serial: "1" }, { gtin: "09521234543213", serial: "x".repeat(21) }, { gtin: "09521234543213", serial: "#" }]) {
+    for (const wrong of [
+      { gtin: "09521234543210", serial: "1" },
+      { gtin: "123", serial: "1" },
+      { gtin: "09521234543213", serial: "x".repeat(21) },
+      { gtin: "09521234543213", serial: "#" },
+    ]) {
       expect(() => gs1DigitalLink(wrong)).toThrow(expect.objectContaining({ code: "BAD_LABEL" }));
     }
     // The example of the specification's own test vendor.
-    expect(matterCodes({ vendorId: 0xfff1, productId: 0x8000, discriminator: 3840, passcode: 20202021 })).toEqual({ qr: "MT:Y.K9042C00KA0648G00", manual: "34970112332" });
-    expect(matterCodes({ vendorId: 0xfff1, productId: 0x8000, discriminator: 3840, passcode: 20202021, flow: 2 }).manual).toMatch(/^749701123365521327687$/);
+    expect(matterCodes({ vendorId: 0xfff1, productId: 0x8000, discriminator: 3840, passcode: 20202021 })).toEqual({
+      qr: "MT:Y.K9042C00KA0648G00",
+      manual: "34970112332",
+    });
+    expect(matterCodes({ vendorId: 0xfff1, productId: 0x8000, discriminator: 3840, passcode: 20202021, flow: 2 }).manual).toMatch(
+      /^749701123365521327687$/,
+    );
     for (const passcode of [0, 11111111, 12345678, 99999999]) {
-      expect(() => matterCodes({ vendorId: 1, productId: 1, discriminator: 1, passcode })).toThrow(expect.objectContaining({ code: "BAD_LABEL" }));
+      expect(() => matterCodes({ vendorId: 1, productId: 1, discriminator: 1, passcode })).toThrow(
+        expect.objectContaining({ code: "BAD_LABEL" }),
+      );
     }
   });
 });
 
 describe("a label", () => {
-  it.each(["^XZ", "a~JA", "a\nb", "a\u0000", "\u001b@", "ä", "a\u007f", "a\u0085"])("refuses %j, in its code as in its text: a printer may take it as a command", (bad) => {
-    expect(() => layOut({ payload: `x${bad}`, lines: [] })).toThrow(expect.objectContaining({ code: "BAD_LABEL" }));
-    expect(() => layOut({ payload: "x", lines: ["fine", bad] })).toThrow(expect.objectContaining({ code: "BAD_LABEL" }));
-  });
+  it.each(["^XZ", "a~JA", "a\nb", "a\u0000", "\u001b@", "ä", "a\u007f", "a\u0085"])(
+    "refuses %j, in its code as in its text: a printer may take it as a command",
+    (bad) => {
+      expect(() => layOut({ payload: `x${bad}`, lines: [] })).toThrow(expect.objectContaining({ code: "BAD_LABEL" }));
+      expect(() => layOut({ payload: "x", lines: ["fine", bad] })).toThrow(expect.objectContaining({ code: "BAD_LABEL" }));
+    },
+  );
 
   it("is whole in every form", () => {
     const layout = layOut({ payload: "sensor-1", lines: ["sensor-1", "(b) \\ <c>&"] });
@@ -89,7 +116,8 @@ describe("a label", () => {
     expect(pdf).toContain(String.raw`(\(b\) \\ <c>&) Tj`);
     const start = Number(/startxref\n(\d+)\n%%EOF\n$/.exec(pdf)?.[1]);
     expect(pdf.slice(start, start + 4)).toBe("xref");
-    for (const [index, entry] of [...pdf.slice(start).matchAll(/^(\d{10}) 00000 n $/gm)].entries()) expect(pdf.slice(Number(entry[1])).startsWith(`${index + 1} 0 obj`)).toBe(true);
+    for (const [index, entry] of [...pdf.slice(start).matchAll(/^(\d{10}) 00000 n $/gm)].entries())
+      expect(pdf.slice(Number(entry[1])).startsWith(`${index + 1} 0 obj`)).toBe(true);
   });
 
   it("is refused where a scanner or an eye could not read it", () => {
@@ -100,7 +128,13 @@ describe("a label", () => {
 });
 
 it("a scanned label is the current one, a replaced one, or none of ours", () => {
-  const log = (id: string, payload: string, copy: number): LoggedLabel => ({ id, at: "2026-01-01T00:00:00Z", kind: "secret", payloadSha256: sha256Hex(payload), copy });
+  const log = (id: string, payload: string, copy: number): LoggedLabel => ({
+    id,
+    at: "2026-01-01T00:00:00Z",
+    kind: "secret",
+    payloadSha256: sha256Hex(payload),
+    copy,
+  });
   const labels = [log("a", "a:ONE", 1), log("b", "b:ONE", 1), log("a", "a:TWO", 2)];
   expect(judgeScan(labels, "a:TWO\r")).toMatchObject({ verdict: "current", label: { id: "a", copy: 2 } });
   expect(judgeScan(labels, "a:ONE")).toMatchObject({ verdict: "replaced", by: { copy: 2 } });

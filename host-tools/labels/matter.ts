@@ -25,7 +25,9 @@ const BASE38 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ-.";
 /** Characters for 1, 2 and 3 bytes. */
 const DIGITS_OF = [0, 2, 4, 5];
 /** Section 5.1.7.1: too easy to guess. */
-const FORBIDDEN = new Set([0, 11111111, 22222222, 33333333, 44444444, 55555555, 66666666, 77777777, 88888888, 99999999, 12345678, 87654321]);
+const FORBIDDEN = new Set([
+  0, 11111111, 22222222, 33333333, 44444444, 55555555, 66666666, 77777777, 88888888, 99999999, 12345678, 87654321,
+]);
 
 /** @throws HawserError `BAD_LABEL` */
 export function matterCodes({ vendorId, productId, discriminator, passcode, flow = 0, discovery = 2 }: MatterRequest): MatterCodes {
@@ -35,10 +37,19 @@ export function matterCodes({ vendorId, productId, discriminator, passcode, flow
   within(passcode, 1, 99999998, "passcode");
   within(flow, 0, 2, "flow");
   within(discovery, 0, 255, "discovery");
-  if (FORBIDDEN.has(passcode)) throw badLabel(`the passcode ${String(passcode).padStart(8, "0")} is one that Matter forbids`, "Draw it at random.");
+  if (FORBIDDEN.has(passcode))
+    throw badLabel(`the passcode ${String(passcode).padStart(8, "0")} is one that Matter forbids`, "Draw it at random.");
   let bits = 0n;
   let at = 0n;
-  for (const [value, width] of [[0, 3], [vendorId, 16], [productId, 16], [flow, 2], [discovery, 8], [discriminator, 12], [passcode, 27]] as const) {
+  for (const [value, width] of [
+    [0, 3],
+    [vendorId, 16],
+    [productId, 16],
+    [flow, 2],
+    [discovery, 8],
+    [discriminator, 12],
+    [passcode, 27],
+  ] as const) {
     bits |= BigInt(value) << at;
     at += BigInt(width);
   }
@@ -64,12 +75,25 @@ function manualCode(vendorId: number, productId: number, discriminator: number, 
   const isLong = flow !== 0;
   const digits = (value: number, width: number): string => String(value).padStart(width, "0");
   const first = (isLong ? 4 : 0) | (short >> 2);
-  const code = digits(first, 1) + digits(((short & 3) << 14) | (passcode & 0x3fff), 5) + digits(passcode >> 14, 4) + (isLong ? digits(vendorId, 5) + digits(productId, 5) : "");
+  const code =
+    digits(first, 1) +
+    digits(((short & 3) << 14) | (passcode & 0x3fff), 5) +
+    digits(passcode >> 14, 4) +
+    (isLong ? digits(vendorId, 5) + digits(productId, 5) : "");
   return code + verhoeff(code);
 }
 
 const DIHEDRAL = [
-  "0123456789", "1234067895", "2340178956", "3401289567", "4012395678", "5987604321", "6598710432", "7659821043", "8765932104", "9876543210",
+  "0123456789",
+  "1234067895",
+  "2340178956",
+  "3401289567",
+  "4012395678",
+  "5987604321",
+  "6598710432",
+  "7659821043",
+  "8765932104",
+  "9876543210",
 ];
 const PERMUTATION = ["0123456789", "1576283094", "5803796142", "8916043527", "9453126870", "4286573901", "2793806415", "7046913258"];
 const INVERSE = "0432156789";

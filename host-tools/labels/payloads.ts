@@ -65,16 +65,24 @@ export interface DigitalLinkRequest {
 const SET_82 = /^[!"%&'()*+,\-./0-9:;<=>?A-Z_a-z]{1,20}$/;
 
 /**
- * A GS1 Digital Link URI: `https://id.gs1.org/01/09521234543213/21/12345`. It holds nothing secret, so that shop, phone and packer may read it.
+ * A GS1 Digital Link URI: `https://id.gs1.org/01/09521234543213/21/12345`. It holds nothing secret, so that shop, phone and packer may read
+ * it.
  * @throws HawserError `BAD_LABEL`
  */
 export function gs1DigitalLink({ domain = "id.gs1.org", gtin, serial, lot }: DigitalLinkRequest): string {
-  if (!/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/i.test(domain)) throw badLabel(`invalid domain ${JSON.stringify(domain)}`, "Give a host name such as id.example.com.");
-  if (![8, 12, 13, 14].includes(gtin.length) || !/^\d+$/.test(gtin)) throw badLabel(`invalid GTIN ${JSON.stringify(gtin)}`, "Give 8, 12, 13 or 14 digits.");
+  if (!/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/i.test(domain))
+    throw badLabel(`invalid domain ${JSON.stringify(domain)}`, "Give a host name such as id.example.com.");
+  if (![8, 12, 13, 14].includes(gtin.length) || !/^\d+$/.test(gtin))
+    throw badLabel(`invalid GTIN ${JSON.stringify(gtin)}`, "Give 8, 12, 13 or 14 digits.");
   const digit = gtinCheckDigit(gtin.slice(0, -1));
-  if (gtin.at(-1) !== digit) throw badLabel(`the GTIN ${gtin} ends with the wrong check digit`, `With these digits before it, ${digit} would be right.`);
+  if (gtin.at(-1) !== digit)
+    throw badLabel(`the GTIN ${gtin} ends with the wrong check digit`, `With these digits before it, ${digit} would be right.`);
   const segment = (ai: string, text: string, what: string): string => {
-    if (!SET_82.test(text)) throw badLabel(`the ${what} ${JSON.stringify(text)} has more than 20 characters, or some that GS1 does not allow`, "Give it a shorter number for GS1.");
+    if (!SET_82.test(text))
+      throw badLabel(
+        `the ${what} ${JSON.stringify(text)} has more than 20 characters, or some that GS1 does not allow`,
+        "Give it a shorter number for GS1.",
+      );
     return `/${ai}/${encodeURIComponent(text)}`;
   };
   return `https://${domain}/01/${gtin.padStart(14, "0")}${lot === undefined ? "" : segment("10", lot, "lot")}${segment("21", serial, "serial number")}`;

@@ -8,7 +8,8 @@ const PATIENCE_MS = 10_000;
 /** `HOST` or `HOST:PORT`, an IPv6 address in brackets. Throws `USAGE`. */
 export function readPrinterAddress(text: string): { host: string; port: number } {
   const [, host = "", port = String(RAW_PORT)] = /^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(?::(\d{1,5}))?$/.exec(text) ?? [];
-  if (host === "" || Number(port) > 65_535) throw new HawserError("USAGE", `invalid printer ${JSON.stringify(text)}`, "Use HOST or HOST:PORT.");
+  if (host === "" || Number(port) > 65_535)
+    throw new HawserError("USAGE", `invalid printer ${JSON.stringify(text)}`, "Use HOST or HOST:PORT.");
   return { host: host.replace(/^\[|\]$/g, ""), port: Number(port) };
 }
 
@@ -21,7 +22,13 @@ export function printRaw(data: Buffer, { host, port }: { host: string; port: num
     const socket = connect({ host, port, timeout: PATIENCE_MS });
     const fail = (why: string): void => {
       socket.destroy();
-      reject(new HawserError("PRINTER_FAILED", `the printer at ${host}:${port} took no label: ${why}`, "Check that it is on, and its address. The label is logged as made: the next one counts as a reprint."));
+      reject(
+        new HawserError(
+          "PRINTER_FAILED",
+          `the printer at ${host}:${port} took no label: ${why}`,
+          "Check that it is on, and its address. The label is logged as made: the next one counts as a reprint.",
+        ),
+      );
     };
     socket.once("error", (error: NodeJS.ErrnoException) => fail(error.code ?? error.message));
     socket.once("timeout", () => fail(`no progress for ${PATIENCE_MS / 1000} s`));

@@ -15,7 +15,7 @@ export function renderLabel(layout: LabelLayout, form: LabelForm): Buffer {
 function runs({ modules }: LabelLayout): [number, number, number][] {
   const found: [number, number, number][] = [];
   modules.forEach((row, y) => {
-    for (let x = 0; x < row.length; ) {
+    for (let x = 0; x < row.length;) {
       let end = x;
       while (row[end] === true) end++;
       if (end > x) found.push([x, y, end - x]);
@@ -27,9 +27,15 @@ function runs({ modules }: LabelLayout): [number, number, number][] {
 
 function toSvg(layout: LabelLayout): Buffer {
   const { width, height, widthMm, heightMm, codeX, codeY, moduleDots, lines, charWidth, charHeight } = layout;
-  const path = runs(layout).map(([x, y, length]) => `M${codeX + x * moduleDots} ${codeY + y * moduleDots}h${length * moduleDots}v${moduleDots}h-${length * moduleDots}z`).join("");
-  const texts = lines.map(({ text, x, y }) =>
-    `<text x="${x}" y="${y + Math.round(charHeight * 0.8)}" font-family="monospace" font-size="${charHeight}" textLength="${text.length * charWidth}" lengthAdjust="spacingAndGlyphs" xml:space="preserve">${escapeXml(text)}</text>`,
+  const path = runs(layout)
+    .map(
+      ([x, y, length]) =>
+        `M${codeX + x * moduleDots} ${codeY + y * moduleDots}h${length * moduleDots}v${moduleDots}h-${length * moduleDots}z`,
+    )
+    .join("");
+  const texts = lines.map(
+    ({ text, x, y }) =>
+      `<text x="${x}" y="${y + Math.round(charHeight * 0.8)}" font-family="monospace" font-size="${charHeight}" textLength="${text.length * charWidth}" lengthAdjust="spacingAndGlyphs" xml:space="preserve">${escapeXml(text)}</text>`,
   );
   return Buffer.from(
     `<svg xmlns="http://www.w3.org/2000/svg" width="${widthMm}mm" height="${heightMm}mm" viewBox="0 0 ${width} ${height}">` +
@@ -61,7 +67,8 @@ function toPng(layout: LabelLayout): Buffer {
     [...line.text].forEach((character, index) => {
       for (let column = 0; column < 6; column++) {
         for (let row = 0; row < 8; row++) {
-          if (dotOf(character, column, row)) square(line.x + index * charWidth + (column * charWidth) / 6, line.y + (row * charHeight) / 8, charWidth / 6, charHeight / 8);
+          if (dotOf(character, column, row))
+            square(line.x + index * charWidth + (column * charWidth) / 6, line.y + (row * charHeight) / 8, charWidth / 6, charHeight / 8);
         }
       }
     });
@@ -75,7 +82,13 @@ function toPng(layout: LabelLayout): Buffer {
   density.writeUInt32BE(dotsAMetre);
   density.writeUInt32BE(dotsAMetre, 4);
   density[8] = 1;
-  return Buffer.concat([Buffer.from("\x89PNG\r\n\x1a\n", "latin1"), chunk("IHDR", header), chunk("pHYs", density), chunk("IDAT", deflateSync(rows)), chunk("IEND", Buffer.alloc(0))]);
+  return Buffer.concat([
+    Buffer.from("\x89PNG\r\n\x1a\n", "latin1"),
+    chunk("IHDR", header),
+    chunk("pHYs", density),
+    chunk("IDAT", deflateSync(rows)),
+    chunk("IEND", Buffer.alloc(0)),
+  ]);
 }
 
 function chunk(type: string, data: Buffer): Buffer {
@@ -87,14 +100,21 @@ function chunk(type: string, data: Buffer): Buffer {
   return out;
 }
 
-/** A page of the label's size; Courier is one of the fonts every reader has (ISO 32000-1, 9.6.2.2), and each of its characters is 0.6 wide. */
+/**
+ * A page of the label's size; Courier is one of the fonts every reader has (ISO 32000-1, 9.6.2.2), and each of its characters is 0.6 wide.
+ */
 function toPdf(layout: LabelLayout): Buffer {
   const { height, widthMm, heightMm, codeX, codeY, moduleDots, lines, charWidth, charHeight } = layout;
   const points = (mm: number): string => ((mm * 72) / 25.4).toFixed(3);
   const scale = 72 / layout.dpi;
-  const boxes = runs(layout).map(([x, y, length]) => `${codeX + x * moduleDots} ${height - codeY - (y + 1) * moduleDots} ${length * moduleDots} ${moduleDots} re`);
+  const boxes = runs(layout).map(
+    ([x, y, length]) => `${codeX + x * moduleDots} ${height - codeY - (y + 1) * moduleDots} ${length * moduleDots} ${moduleDots} re`,
+  );
   const size = charWidth / 0.6;
-  const texts = lines.map(({ text, x, y }) => `BT /F1 ${size.toFixed(2)} Tf ${x} ${height - y - Math.round(charHeight * 0.8)} Td (${text.replace(/[\\()]/g, String.raw`\$&`)}) Tj ET`);
+  const texts = lines.map(
+    ({ text, x, y }) =>
+      `BT /F1 ${size.toFixed(2)} Tf ${x} ${height - y - Math.round(charHeight * 0.8)} Td (${text.replace(/[\\()]/g, String.raw`\$&`)}) Tj ET`,
+  );
   const content = [`${scale.toFixed(6)} 0 0 ${scale.toFixed(6)} 0 0 cm`, ...boxes, "f", ...texts].join("\n");
   const objects = [
     "<< /Type /Catalog /Pages 2 0 R >>",

@@ -87,10 +87,27 @@ test("two handshakes whose lines interleave are both counted, and neither gets t
 
 /** Text a sender chooses, made of what the broker writes. */
 const PIECES = [
-  "dev1", "x", " ", ".", "'", " (p2, c1, k60, u'admin').", " (d0, q1, r0, m1, 'a", "', ... (1 bytes))", " [9.9.9.9:1]", " disconnected",
-  " disconnected, not authorised.", " disconnected: not authorised.", " disconnected.", " already connected, closing old connection.",
-  "New client connected from 9.9.9.9:1 as ", "Denied PUBLISH from ", "Client connection from 9.9.9.9 denied: max_connections exceeded.",
-  "Invalid protocol version 7 in CONNECT from 9.9.9.9.", ": Protocol error.", "é", "<unknown>",
+  "dev1",
+  "x",
+  " ",
+  ".",
+  "'",
+  " (p2, c1, k60, u'admin').",
+  " (d0, q1, r0, m1, 'a",
+  "', ... (1 bytes))",
+  " [9.9.9.9:1]",
+  " disconnected",
+  " disconnected, not authorised.",
+  " disconnected: not authorised.",
+  " disconnected.",
+  " already connected, closing old connection.",
+  "New client connected from 9.9.9.9:1 as ",
+  "Denied PUBLISH from ",
+  "Client connection from 9.9.9.9 denied: max_connections exceeded.",
+  "Invalid protocol version 7 in CONNECT from 9.9.9.9.",
+  ": Protocol error.",
+  "é",
+  "<unknown>",
 ];
 const sendersText = fc.array(fc.constantFrom(...PIECES), { minLength: 1, maxLength: 6 }).map((pieces) => pieces.join(""));
 
@@ -107,21 +124,36 @@ const SHAPES: readonly { isSince21: boolean; kind: string; line: (id: string, ot
   { isSince21: true, kind: "disconnected", line: (id) => `Client ${id} [192.0.2.1:5] disconnected.` },
 ];
 
-test("an id, user name or topic that imitates a log line is never believed", () => {
-  const property = fc.property(fc.constantFrom(...SHAPES), sendersText, sendersText, (shape, id, other) => {
-    const { fact } = readMosquittoLine(STAMP + shape.line(id, other), shape.isSince21);
-    const named = { client: id, claimedClient: id, user: other, topic: other, address: "192.0.2.1", ...fact };
-    expect(fact?.kind).toBe(shape.kind);
-    expect(named).toMatchObject({ client: id, claimedClient: id, user: other, topic: other, address: "192.0.2.1" });
-  });
-  fc.assert(property, { numRuns: FUZZED_LINES });
-}, FUZZ_TIMEOUT_MS);
+test(
+  "an id, user name or topic that imitates a log line is never believed",
+  () => {
+    const property = fc.property(fc.constantFrom(...SHAPES), sendersText, sendersText, (shape, id, other) => {
+      const { fact } = readMosquittoLine(STAMP + shape.line(id, other), shape.isSince21);
+      const named = { client: id, claimedClient: id, user: other, topic: other, address: "192.0.2.1", ...fact };
+      expect(fact?.kind).toBe(shape.kind);
+      expect(named).toMatchObject({ client: id, claimedClient: id, user: other, topic: other, address: "192.0.2.1" });
+    });
+    fc.assert(property, { numRuns: FUZZED_LINES });
+  },
+  FUZZ_TIMEOUT_MS,
+);
 
-test("no line makes the reader throw", () => {
-  const anyLine = fc.oneof(fc.string({ unit: "binary" }), sendersText, sendersText.map((text) => `Client ${text}`));
-  const reader = new LogEvents({ accepted: () => undefined, event: () => undefined }, { owed: 0 }, () => 0);
-  fc.assert(fc.property(anyLine, (line) => reader.line(line, 0)), { numRuns: FUZZED_LINES });
-}, FUZZ_TIMEOUT_MS);
+test(
+  "no line makes the reader throw",
+  () => {
+    const anyLine = fc.oneof(
+      fc.string({ unit: "binary" }),
+      sendersText,
+      sendersText.map((text) => `Client ${text}`),
+    );
+    const reader = new LogEvents({ accepted: () => undefined, event: () => undefined }, { owed: 0 }, () => 0);
+    fc.assert(
+      fc.property(anyLine, (line) => reader.line(line, 0)),
+      { numRuns: FUZZED_LINES },
+    );
+  },
+  FUZZ_TIMEOUT_MS,
+);
 
 test("a real mosquitto's log tells a wrong password, a denied publish, garbage and a forged id apart", async () => {
   const room = mkdtempSync(join(tmpdir(), "hawser-monitor-"));
@@ -151,7 +183,10 @@ test("a real mosquitto's log tells a wrong password, a denied publish, garbage a
     await publish("dev1", "secret1", "devices/dev2/up");
     await publish("dev2", "wrong", "ok/a");
     await publish("dev3 [9.9.9.9:1] disconnected: not authorised.", "secret1", "ok/a");
-    connect(port, "127.0.0.1").on("error", () => undefined).end(Buffer.from("ffffffffffff", "hex")).resume();
+    connect(port, "127.0.0.1")
+      .on("error", () => undefined)
+      .end(Buffer.from("ffffffffffff", "hex"))
+      .resume();
     await said("due to protocol error");
   } finally {
     broker.kill();

@@ -89,12 +89,14 @@ const who = (client: string | undefined, address?: string) => ({
   ...(client === undefined ? {} : { client }),
   ...(address === undefined ? {} : { address }),
 });
-const refusal = (reason: RefusalReason): Ending => (client, address) => ({
-  kind: "refused",
-  reason,
-  ...(address === undefined ? {} : { address }),
-  ...(client === undefined || client === address ? {} : { claimedClient: client }),
-});
+const refusal =
+  (reason: RefusalReason): Ending =>
+  (client, address) => ({
+    kind: "refused",
+    reason,
+    ...(address === undefined ? {} : { address }),
+    ...(client === undefined || client === address ? {} : { claimedClient: client }),
+  });
 const handshakeEnd: Ending = (client, address) => {
   const isUnnamed = client === undefined || client === address;
   return isUnnamed ? { kind: "handshake-ended", ...who(undefined, address) } : refusal("protocol")(client, address);

@@ -1,5 +1,6 @@
 /**
- * Talks to a PKCS#11 token through `pkcs11-tool` of OpenSC, one process a question: no native addon, no compiler, and the token's library stays out of this process. The PIN
+ * Talks to a PKCS#11 token through `pkcs11-tool` of OpenSC, one process a question: no native addon, no compiler, and the token's library
+ * stays out of this process. The PIN
  * goes to that process in its environment, which only this user and root can read; never in its arguments.
  */
 import { spawn } from "node:child_process";
@@ -53,7 +54,11 @@ export class Pkcs11Tool {
     const output = await this.#loggedIn(["--list-objects", "--type", "privkey"]);
     return blocksOf(output.toString("utf8"), /^Private Key Object/).map(({ fields }) => {
       const access = (fields.get("Access") ?? "").split(", ");
-      return { label: fields.get("label") ?? "", id: (fields.get("ID") ?? "").toLowerCase(), isKept: access.includes("sensitive") && !access.includes("extractable") };
+      return {
+        label: fields.get("label") ?? "",
+        id: (fields.get("ID") ?? "").toLowerCase(),
+        isKept: access.includes("sensitive") && !access.includes("extractable"),
+      };
     });
   }
 
@@ -92,7 +97,11 @@ export class Pkcs11Tool {
     });
     // Asked again: another call may have been refused while this one waited for the PIN.
     if (this.#refused !== undefined) throw this.#refused;
-    const { status, stdout, stderr } = await this.#run(["--slot", slot, "--login", "--pin", `env:${PIN_VARIABLE}`, ...question], { [PIN_VARIABLE]: pin }, input);
+    const { status, stdout, stderr } = await this.#run(
+      ["--slot", slot, "--login", "--pin", `env:${PIN_VARIABLE}`, ...question],
+      { [PIN_VARIABLE]: pin },
+      input,
+    );
     if (status === 0) return stdout;
     // The card may have been reset or replaced: the next call looks for it again.
     this.#slot = undefined;
@@ -104,39 +113,80 @@ export class Pkcs11Tool {
   async #findSlot(): Promise<string> {
     const { status, stdout, stderr } = await this.#run(["--list-token-slots"], {});
     if (status !== 0) throw this.#failed(stderr, /CKR_\w+/.exec(stderr)?.[0] ?? "");
-    const tokens = blocksOf(stdout.toString("utf8"), /^Slot \d+ \((0x[0-9a-f]+)\)/).map(({ head, fields }) => ({ slot: head[1] ?? "", label: fields.get("token label"), serial: fields.get("serial num") }));
+    const tokens = blocksOf(stdout.toString("utf8"), /^Slot \d+ \((0x[0-9a-f]+)\)/).map(({ head, fields }) => ({
+      slot: head[1] ?? "",
+      label: fields.get("token label"),
+      serial: fields.get("serial num"),
+    }));
     const { token, serial } = this.key;
     const fit = tokens.filter((one) => one.label === token && (serial === undefined || one.serial === serial));
-    if (fit.length > 1) throw new HawserError("TOKEN_AMBIGUOUS", `${fit.length} tokens are called ${token}`, `Add serial= to the URI: ${fit.map((one) => one.serial ?? "").join(" or ")}`);
+    if (fit.length > 1)
+      throw new HawserError(
+        "TOKEN_AMBIGUOUS",
+        `${fit.length} tokens are called ${token}`,
+        `Add serial= to the URI: ${fit.map((one) => one.serial ?? "").join(" or ")}`,
+      );
     if (fit[0] !== undefined) return fit[0].slot;
     const others = tokens.map(({ label }) => label ?? "").filter((label) => label !== "");
     const there = others.length === 0 ? "no token is there" : `there are ${others.join(", ")}`;
-    throw new HawserError("TOKEN_NOT_FOUND", `no token ${token}${serial === undefined ? "" : ` with the serial number ${serial}`} (${this.module}): ${there}`, "Plug it in, or check token= and module-path= of the URI.");
+    throw new HawserError(
+      "TOKEN_NOT_FOUND",
+      `no token ${token}${serial === undefined ? "" : ` with the serial number ${serial}`} (${this.module}): ${there}`,
+      "Plug it in, or check token= and module-path= of the URI.",
+    );
   }
 
   #failed(stderr: string, code: string): HawserError {
     if (/Failed to load pkcs11 module/.test(stderr)) return libraryMissing(`${this.module} is not a PKCS#11 library that can be loaded`);
     if (/object not found|key not found/i.test(stderr)) return this.#keyMissing();
     const line = stderr.split("\n").find((text) => /error|rv = /.test(text)) ?? stderr.trim().split("\n").at(-1) ?? "";
-    return new HawserError("TOKEN_FAILED", `the token ${this.key.token} failed: ${code === "" ? line : code}`, "Check that it is plugged in and its service runs, then run the command again.");
+    return new HawserError(
+      "TOKEN_FAILED",
+      `the token ${this.key.token} failed: ${code === "" ? line : code}`,
+      "Check that it is plugged in and its service runs, then run the command again.",
+    );
   }
 
   #keyMissing(): HawserError {
-    return new HawserError("TOKEN_KEY_MISSING", `the token ${this.key.token} has no key ${this.key.object ?? this.key.id ?? ""}`, "Check object= of the URI, and whether it is the right token.");
+    return new HawserError(
+      "TOKEN_KEY_MISSING",
+      `the token ${this.key.token} has no key ${this.key.object ?? this.key.id ?? ""}`,
+      "Check object= of the URI, and whether it is the right token.",
+    );
   }
 
-  async #run(parameters: readonly string[], secrets: Readonly<Record<string, string>>, input?: Uint8Array): Promise<{ status: number | null; stdout: Buffer; stderr: string }> {
+  async #run(
+    parameters: readonly string[],
+    secrets: Readonly<Record<string, string>>,
+    input?: Uint8Array,
+  ): Promise<{ status: number | null; stdout: Buffer; stderr: string }> {
     const { module } = this;
     const kept = Object.entries(process.env).filter(([name]) => !name.startsWith("HAWSER_"));
-    const env = { ...Object.fromEntries(kept), PATH: [process.env["PATH"] ?? "", "/usr/local/bin", "/usr/bin"].join(":"), LC_ALL: "C", ...secrets };
+    const env = {
+      ...Object.fromEntries(kept),
+      PATH: [process.env["PATH"] ?? "", "/usr/local/bin", "/usr/bin"].join(":"),
+      LC_ALL: "C",
+      ...secrets,
+    };
     return new Promise((resolve, reject) => {
-      const child = spawn("pkcs11-tool", ["--module", module, ...parameters], { env, stdio: ["pipe", "pipe", "pipe"], timeout: LONGEST_ANSWER_MS, killSignal: "SIGKILL" });
+      const child = spawn("pkcs11-tool", ["--module", module, ...parameters], {
+        env,
+        stdio: ["pipe", "pipe", "pipe"],
+        timeout: LONGEST_ANSWER_MS,
+        killSignal: "SIGKILL",
+      });
       const stdout: Buffer[] = [];
       let stderr = "";
       child.stdout.on("data", (chunk: Buffer) => stdout.push(chunk));
       child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
       child.on("error", () => reject(toolMissing()));
-      child.on("close", (status) => resolve({ status, stdout: Buffer.concat(stdout), stderr: status === null ? `${stderr}\nerror: no answer within ${LONGEST_ANSWER_MS / 1000} s` : stderr }));
+      child.on("close", (status) =>
+        resolve({
+          status,
+          stdout: Buffer.concat(stdout),
+          stderr: status === null ? `${stderr}\nerror: no answer within ${LONGEST_ANSWER_MS / 1000} s` : stderr,
+        }),
+      );
       // One that ends before it reads is judged by how it ends.
       child.stdin.on("error", () => undefined);
       child.stdin.end(input);
@@ -166,8 +216,17 @@ function blocksOf(text: string, head: RegExp): { head: RegExpExecArray; fields: 
 }
 
 function wrongPin(token: string, code: string): HawserError {
-  if (code === "CKR_PIN_LOCKED") return new HawserError("PIN_LOCKED", `the token ${token} has locked its PIN after too many wrong ones`, "Unlock it with its SO-PIN, with the token's own tool.");
-  return new HawserError("WRONG_PIN", `the token ${token} refuses the PIN; it is not tried again, because a token locks itself after some wrong ones`, "Give the token's user PIN.");
+  if (code === "CKR_PIN_LOCKED")
+    return new HawserError(
+      "PIN_LOCKED",
+      `the token ${token} has locked its PIN after too many wrong ones`,
+      "Unlock it with its SO-PIN, with the token's own tool.",
+    );
+  return new HawserError(
+    "WRONG_PIN",
+    `the token ${token} refuses the PIN; it is not tried again, because a token locks itself after some wrong ones`,
+    "Give the token's user PIN.",
+  );
 }
 
 function libraryMissing(what: string): HawserError {
@@ -175,5 +234,9 @@ function libraryMissing(what: string): HawserError {
 }
 
 function toolMissing(): HawserError {
-  return new HawserError("PKCS11_TOOL_MISSING", "pkcs11-tool is not there: keys in tokens are used through it", "Install OpenSC (Debian: apt-get install opensc).");
+  return new HawserError(
+    "PKCS11_TOOL_MISSING",
+    "pkcs11-tool is not there: keys in tokens are used through it",
+    "Install OpenSC (Debian: apt-get install opensc).",
+  );
 }

@@ -4,7 +4,10 @@ import { isTokenReference, parseTokenKey, tokenKeyUri } from "./pkcs11-uri.js";
 describe("a PKCS#11 URI", () => {
   it.each([
     ["pkcs11:token=plant%207;object=issuing", { token: "plant 7", object: "issuing" }],
-    ["pkcs11:object=a%3Bb;token=T;serial=0042;type=private?module-path=/usr/lib/x.so&pin-source=file:/run/pin", { token: "T", serial: "0042", object: "a;b", modulePath: "/usr/lib/x.so", pinFile: "/run/pin" }],
+    [
+      "pkcs11:object=a%3Bb;token=T;serial=0042;type=private?module-path=/usr/lib/x.so&pin-source=file:/run/pin",
+      { token: "T", serial: "0042", object: "a;b", modulePath: "/usr/lib/x.so", pinFile: "/run/pin" },
+    ],
     ["pkcs11:token=T;id=%01%fe%41?pin-source=file:///run/pin", { token: "T", id: "01fe41", pinFile: "/run/pin" }],
     ["pkcs11:token=%C3%A9;object=x", { token: "é", object: "x" }],
   ])("%s names a key, and is the same again when it is written", (uri, key) => {
@@ -24,10 +27,14 @@ describe("a PKCS#11 URI", () => {
     ["pkcs11:token=T;object=x?module-path=x.so", /absolute/],
     ["pkcs11:token=T;object=x?pin-source=|cat%20pin", /absolute path/],
   ])("%s is refused, and the message says why", (uri, message) => {
-    expect(() => parseTokenKey(uri)).toThrow(expect.objectContaining({ code: "BAD_SIGNER", message: expect.stringMatching(message) as string }) as Error);
+    expect(() => parseTokenKey(uri)).toThrow(
+      expect.objectContaining({ code: "BAD_SIGNER", message: expect.stringMatching(message) as string }) as Error,
+    );
   });
 
   it("with a PIN in it is refused without showing the PIN", () => {
-    expect(() => parseTokenKey("pkcs11:token=T;object=x?pin-value=4711")).toThrow(expect.objectContaining({ code: "BAD_SIGNER", message: expect.not.stringContaining("4711") as string }) as Error);
+    expect(() => parseTokenKey("pkcs11:token=T;object=x?pin-value=4711")).toThrow(
+      expect.objectContaining({ code: "BAD_SIGNER", message: expect.not.stringContaining("4711") as string }) as Error,
+    );
   });
 });

@@ -32,7 +32,10 @@ export function parseTokenKey(uri: string): TokenKey {
   // Never shown as it came: a PIN may be in it.
   if (!isTokenReference(uri)) throw bad("a signer is named by a PKCS#11 URI (RFC 7512)");
   const found = new Map<string, string>();
-  for (const [part, separator] of [[path, ";"], [query, "&"]] as const) {
+  for (const [part, separator] of [
+    [path, ";"],
+    [query, "&"],
+  ] as const) {
     for (const attribute of part.split(separator).filter((text) => text !== "")) {
       const [, name = "", value = ""] = /^([a-z0-9-]+)=(.*)$/s.exec(attribute) ?? [];
       if (name === "") throw bad("an attribute of the PKCS#11 URI is not name=value");
@@ -40,12 +43,22 @@ export function parseTokenKey(uri: string): TokenKey {
       found.set(name, value);
     }
   }
-  if (found.has("pin-value")) throw bad("the PKCS#11 URI holds a PIN, which every user of this machine can read in the list of processes", "Use pin-source=file:PATH, --pin-file, HAWSER_PIN_FILE or the prompt.");
+  if (found.has("pin-value"))
+    throw bad(
+      "the PKCS#11 URI holds a PIN, which every user of this machine can read in the list of processes",
+      "Use pin-source=file:PATH, --pin-file, HAWSER_PIN_FILE or the prompt.",
+    );
   const known = ["token", "serial", "object", "id", "module-path", "pin-source", ...IGNORED];
   const unknown = [...found.keys()].find((name) => !known.includes(name));
   if (unknown !== undefined) throw bad(`the PKCS#11 URI has an attribute that is not understood here: ${unknown}`);
   const text = (name: string): string | undefined => (found.has(name) ? decode(name, found.get(name) ?? "").toString("utf8") : undefined);
-  const [token, serial, object, modulePath, pinSource] = [text("token"), text("serial"), text("object"), text("module-path"), text("pin-source")];
+  const [token, serial, object, modulePath, pinSource] = [
+    text("token"),
+    text("serial"),
+    text("object"),
+    text("module-path"),
+    text("pin-source"),
+  ];
   const id = found.has("id") ? decode("id", found.get("id") ?? "").toString("hex") : undefined;
   if (token === undefined || token === "") throw bad("the PKCS#11 URI names no token");
   if (!object && !id) throw bad("the PKCS#11 URI names no key: it has neither object nor id");
@@ -62,9 +75,18 @@ export function parseTokenKey(uri: string): TokenKey {
 
 /** The URI in its one form, as the CA keeps it. */
 export function tokenKeyUri({ token, serial, object, id, modulePath, pinFile }: TokenKey): string {
-  const path = [["token", token], ["serial", serial], ["object", object]].filter(([, value]) => value !== undefined).map(([name = "", value = ""]) => `${name}=${encodeURIComponent(value)}`);
+  const path = [
+    ["token", token],
+    ["serial", serial],
+    ["object", object],
+  ]
+    .filter(([, value]) => value !== undefined)
+    .map(([name = "", value = ""]) => `${name}=${encodeURIComponent(value)}`);
   const idText = id === undefined ? [] : [`id=${id.replace(/../g, "%$&")}`];
-  const query = [["module-path", modulePath], ["pin-source", pinFile === undefined ? undefined : `file:${pinFile}`]]
+  const query = [
+    ["module-path", modulePath],
+    ["pin-source", pinFile === undefined ? undefined : `file:${pinFile}`],
+  ]
     .filter(([, value]) => value !== undefined)
     .map(([name = "", value = ""]) => `${name}=${encodeURIComponent(value).replaceAll("%2F", "/").replaceAll("%3A", ":")}`);
   return `${SCHEME}${[...path, ...idText].join(";")}${query.length === 0 ? "" : `?${query.join("&")}`}`;

@@ -42,50 +42,68 @@ async function caInToken(token: SoftToken, ask = pin, withRoot = false): Promise
 }
 
 function filesBelow(directory: string): string[] {
-  return readdirSync(directory, { recursive: true, withFileTypes: true }).filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
+  return readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((file) => file.isFile())
+    .map((file) => join(file.parentPath, file.name));
 }
 
-test("a CA in a token serves its fleet: init, provision, renew over MQTT, roll over, retire and revoke; no key and no PIN is seen outside", { timeout: 180_000 }, async () => {
-  const cwd = temporaryDirectory();
-  const token = softToken(temporaryDirectory());
-  writeFileSync(join(cwd, "pin"), `${PIN}\n`, { mode: 0o600 });
-  const env = { ...token.env, HAWSER_PASSPHRASE: PASSPHRASE, HAWSER_PIN_FILE: join(cwd, "pin") };
-  const json = async (...args: string[]): Promise<Record<string, unknown>> => {
-    const { code, stdout, stderr } = await hawser([...args, "--json"], { cwd, env });
-    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-    return JSON.parse(stdout) as Record<string, unknown>;
-  };
-  expect(await json("ca", "init", "--dir", "ca", "--signer", token.uri("issuing"), "--root-signer", token.uri("root"), "--root-key", "P-384")).toMatchObject({ keys: { root: "token", issuing: "token" } });
-  await json("provision", "--dir", "ca", "--id", "m1", "--vault", "v");
-  const broker = new RunningCli(["broker", "run", "--dir", "ca", "--mtls-port", "0", "--psk-port", "0"], { cwd, env });
-  const { mtlsPort, pskPort } = await broker.waitFor("ready");
-  const authority = new RunningCli(["authority", "--dir", "ca", "--url", `mqtts://localhost:${String(mtlsPort)}`], { cwd, env });
-  await authority.waitFor("connected");
-  const device = new RunningCli(["sim", "run", "--vault", "v", "--url", `mqtts://localhost:${String(mtlsPort)}`, "--psk-url", `mqtts://localhost:${String(pskPort)}`], { cwd, env });
-  await device.waitFor("connected");
-  await json("ca", "rollover", "--dir", "ca", "--signer", token.uri("issuing-2"));
-  device.signal("SIGUSR1");
-  const { newSerial } = await device.waitFor("renewed");
-  await authority.waitFor("active", ({ serial }) => serial === newSerial);
-  // The authority's own certificate lives for a day: it is the one that has not moved.
-  expect(await json("ca", "rollover", "--dir", "ca", "--retire", "--force")).toMatchObject({ retired: true, leftBehind: ["hawser-authority"] });
-  expect(await json("revoke", "--dir", "ca", "--id", "m1")).toMatchObject({ revoked: [newSerial] });
-  await device.waitFor("disconnected");
-  expect(await json("ca", "verify", "--dir", "ca")).toMatchObject({ ok: true });
-  for (const cli of [device, authority, broker]) cli.signal("SIGKILL");
+test(
+  "a CA in a token serves its fleet: init, provision, renew over MQTT, roll over, retire and revoke; no key and no PIN is seen outside",
+  { timeout: 180_000 },
+  async () => {
+    const cwd = temporaryDirectory();
+    const token = softToken(temporaryDirectory());
+    writeFileSync(join(cwd, "pin"), `${PIN}\n`, { mode: 0o600 });
+    const env = { ...token.env, HAWSER_PASSPHRASE: PASSPHRASE, HAWSER_PIN_FILE: join(cwd, "pin") };
+    const json = async (...args: string[]): Promise<Record<string, unknown>> => {
+      const { code, stdout, stderr } = await hawser([...args, "--json"], { cwd, env });
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      return JSON.parse(stdout) as Record<string, unknown>;
+    };
+    expect(
+      await json("ca", "init", "--dir", "ca", "--signer", token.uri("issuing"), "--root-signer", token.uri("root"), "--root-key", "P-384"),
+    ).toMatchObject({ keys: { root: "token", issuing: "token" } });
+    await json("provision", "--dir", "ca", "--id", "m1", "--vault", "v");
+    const broker = new RunningCli(["broker", "run", "--dir", "ca", "--mtls-port", "0", "--psk-port", "0"], { cwd, env });
+    const { mtlsPort, pskPort } = await broker.waitFor("ready");
+    const authority = new RunningCli(["authority", "--dir", "ca", "--url", `mqtts://localhost:${String(mtlsPort)}`], { cwd, env });
+    await authority.waitFor("connected");
+    const device = new RunningCli(
+      ["sim", "run", "--vault", "v", "--url", `mqtts://localhost:${String(mtlsPort)}`, "--psk-url", `mqtts://localhost:${String(pskPort)}`],
+      { cwd, env },
+    );
+    await device.waitFor("connected");
+    await json("ca", "rollover", "--dir", "ca", "--signer", token.uri("issuing-2"));
+    device.signal("SIGUSR1");
+    const { newSerial } = await device.waitFor("renewed");
+    await authority.waitFor("active", ({ serial }) => serial === newSerial);
+    // The authority's own certificate lives for a day: it is the one that has not moved.
+    expect(await json("ca", "rollover", "--dir", "ca", "--retire", "--force")).toMatchObject({
+      retired: true,
+      leftBehind: ["hawser-authority"],
+    });
+    expect(await json("revoke", "--dir", "ca", "--id", "m1")).toMatchObject({ revoked: [newSerial] });
+    await device.waitFor("disconnected");
+    expect(await json("ca", "verify", "--dir", "ca")).toMatchObject({ ok: true });
+    for (const cli of [device, authority, broker]) cli.signal("SIGKILL");
 
-  // The root's own list names the issuing CA that was retired, and its key is on P-384.
-  expect(execFileSync("openssl", ["crl", "-in", join(cwd, "ca/root.crl.pem"), "-noout", "-text"], { encoding: "utf8" })).toMatch(/ecdsa-with-SHA384[\s\S]*Serial Number: /);
-  expect(token.tool("--read-object", "--type", "privkey", "--label", "issuing-2")).toMatch(/reading private keys not/);
-  expect(token.tool("--list-objects", "--type", "privkey").match(/never extractable/g)).toHaveLength(3);
-  expect(token.calls()).toMatch(/--sign/);
-  expect(token.calls()).not.toContain(PIN);
-  const sealing = unlock(join(cwd, "ca"), readRecord(join(cwd, "ca")), PASSPHRASE);
-  const issuing = unseal(sealing, readFileSync(join(cwd, "ca/keys/issuing.sealed")), SEAL_PURPOSE.key("keys/issuing.sealed")).toString("utf8");
-  expect(issuing).toMatch(/^pkcs11:token=plant%207;object=issuing-2;id=(%[0-9a-f]{2}){8}\?module-path=/);
-  rmSync(join(cwd, "pin"));
-  for (const file of filesBelow(cwd)) expect([file, readFileSync(file, "latin1").includes(PIN)]).toEqual([file, false]);
-});
+    // The root's own list names the issuing CA that was retired, and its key is on P-384.
+    expect(execFileSync("openssl", ["crl", "-in", join(cwd, "ca/root.crl.pem"), "-noout", "-text"], { encoding: "utf8" })).toMatch(
+      /ecdsa-with-SHA384[\s\S]*Serial Number: /,
+    );
+    expect(token.tool("--read-object", "--type", "privkey", "--label", "issuing-2")).toMatch(/reading private keys not/);
+    expect(token.tool("--list-objects", "--type", "privkey").match(/never extractable/g)).toHaveLength(3);
+    expect(token.calls()).toMatch(/--sign/);
+    expect(token.calls()).not.toContain(PIN);
+    const sealing = unlock(join(cwd, "ca"), readRecord(join(cwd, "ca")), PASSPHRASE);
+    const issuing = unseal(sealing, readFileSync(join(cwd, "ca/keys/issuing.sealed")), SEAL_PURPOSE.key("keys/issuing.sealed")).toString(
+      "utf8",
+    );
+    expect(issuing).toMatch(/^pkcs11:token=plant%207;object=issuing-2;id=(%[0-9a-f]{2}){8}\?module-path=/);
+    rmSync(join(cwd, "pin"));
+    for (const file of filesBelow(cwd)) expect([file, readFileSync(file, "latin1").includes(PIN)]).toEqual([file, false]);
+  },
+);
 
 describe("a CA with a key in a token", () => {
   it("does without the token for all that needs no signature, and refuses the rest without having changed anything", async () => {
@@ -125,17 +143,28 @@ describe("a CA with a key in a token", () => {
   it("takes up the key that a command made before it was cut off, if told to, and only one that stays in the token", async () => {
     const token = useToken(softToken(scene.directory()));
     await tokenKey(token.uri("issuing"), pin, { type: "P-256" });
-    await expect(tokenKey(token.uri("issuing"), pin, { type: "P-256" })).rejects.toMatchObject({ code: "TOKEN_KEY_EXISTS", nextStep: expect.stringContaining("--existing-key") as string });
+    await expect(tokenKey(token.uri("issuing"), pin, { type: "P-256" })).rejects.toMatchObject({
+      code: "TOKEN_KEY_EXISTS",
+      nextStep: expect.stringContaining("--existing-key") as string,
+    });
     const { reference, signer } = await tokenKey(token.uri("issuing"), pin, { type: "P-256", useExisting: true });
     expect(await tokenSigners(pin)(reference).publicKey()).toEqual(await signer.publicKey());
     await expect(tokenKey(token.uri("issuing"), pin, { type: "P-384", useExisting: true })).rejects.toMatchObject({ code: "BAD_KEY" });
-    await expect(tokenKey(token.uri("none"), pin, { type: "P-256", useExisting: true })).rejects.toMatchObject({ code: "TOKEN_KEY_MISSING" });
+    await expect(tokenKey(token.uri("none"), pin, { type: "P-256", useExisting: true })).rejects.toMatchObject({
+      code: "TOKEN_KEY_MISSING",
+    });
     token.tool("--keypairgen", "--key-type", "EC:prime256v1", "--label", "loose", "--id", "77", "--usage-sign", "--extractable");
     await expect(tokenKey(token.uri("loose"), pin, { type: "P-256", useExisting: true })).rejects.toMatchObject({ code: "KEY_EXPORTABLE" });
     token.tool("--keypairgen", "--key-type", "EC:prime256v1", "--label", "issuing", "--id", "78", "--usage-sign");
-    await expect(tokenKey(token.uri("issuing"), pin, { type: "P-256", useExisting: true })).rejects.toMatchObject({ code: "TOKEN_AMBIGUOUS" });
-    await expect(tokenKey(token.uri("x", `module-path=${SOFTHSM}.gone`), pin, { type: "P-256" })).rejects.toMatchObject({ code: "TOKEN_LIBRARY_MISSING" });
-    await expect(tokenKey(token.uri("x", "module-path=/etc/passwd"), pin, { type: "P-256" })).rejects.toMatchObject({ code: "TOKEN_LIBRARY_MISSING" });
+    await expect(tokenKey(token.uri("issuing"), pin, { type: "P-256", useExisting: true })).rejects.toMatchObject({
+      code: "TOKEN_AMBIGUOUS",
+    });
+    await expect(tokenKey(token.uri("x", `module-path=${SOFTHSM}.gone`), pin, { type: "P-256" })).rejects.toMatchObject({
+      code: "TOKEN_LIBRARY_MISSING",
+    });
+    await expect(tokenKey(token.uri("x", "module-path=/etc/passwd"), pin, { type: "P-256" })).rejects.toMatchObject({
+      code: "TOKEN_LIBRARY_MISSING",
+    });
   });
 
   it("renews the devices' lists while the root's token is in a safe, and rolls over to a file only when told to", async () => {
@@ -152,7 +181,21 @@ describe("a CA with a key in a token", () => {
     for (const type of ["privkey", "pubkey"]) token.tool("--delete-object", "--type", type, "--label", "root");
     await ca.renewCrl();
     await expect(ca.renewCrl({ root: true })).rejects.toMatchObject({ code: "TOKEN_KEY_MISSING" });
-    expect(spawnSync("openssl", ["verify", "-crl_check_all", "-CAfile", join(ca.directory, "root.crt.pem"), "-CRLfile", join(ca.directory, "crl.pem"), join(ca.directory, "issuing.crt.pem")], { encoding: "utf8" }).stdout).toContain("OK");
+    expect(
+      spawnSync(
+        "openssl",
+        [
+          "verify",
+          "-crl_check_all",
+          "-CAfile",
+          join(ca.directory, "root.crt.pem"),
+          "-CRLfile",
+          join(ca.directory, "crl.pem"),
+          join(ca.directory, "issuing.crt.pem"),
+        ],
+        { encoding: "utf8" },
+      ).stdout,
+    ).toContain("OK");
   });
 });
 
@@ -172,7 +215,10 @@ describe("a signer of one's own", () => {
     const directory = join(scene.directory(), "ca");
     const signer = new Counting();
     await initCa(directory, {
-      name: "Test", passphrase: PASSPHRASE, scryptCost: TEST_SCRYPT_COST, keyTypes: { issuing: "P-384" },
+      name: "Test",
+      passphrase: PASSPHRASE,
+      scryptCost: TEST_SCRYPT_COST,
+      keyTypes: { issuing: "P-384" },
       signers: { issuing: () => Promise.resolve({ reference: "kms:plant-7/issuing", signer }) },
     });
     const before = signatures;
@@ -180,7 +226,9 @@ describe("a signer of one's own", () => {
     const ca = await openCa(directory, PASSPHRASE, { signerFor: (reference) => (asked.push(reference), signer) });
     const { chainPem } = await provisionDevice(ca, "dev1");
     expect([asked, signatures - before, inner instanceof FileSigner]).toEqual([["kms:plant-7/issuing"], 1, true]);
-    expect(new X509Certificate(chainPem).verify(new X509Certificate(readFileSync(join(directory, "issuing.crt.pem"))).publicKey)).toBe(true);
+    expect(new X509Certificate(chainPem).verify(new X509Certificate(readFileSync(join(directory, "issuing.crt.pem"))).publicKey)).toBe(
+      true,
+    );
     expect((await verifyCa(directory, PASSPHRASE)).problems).toEqual([]);
     await expect(openCa(directory, PASSPHRASE)).rejects.toMatchObject({ code: "BAD_SIGNER" });
   });

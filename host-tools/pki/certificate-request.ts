@@ -24,11 +24,19 @@ export async function checkRequest(der: Uint8Array, id: string): Promise<Checked
   const request = parse(der);
   const publicKey = p256Key(request);
   if (!(await signatureIsGood(request))) {
-    throw new HawserError("BAD_SIGNATURE", "the certificate request is not signed by its own key", "Make a new request with the device's key.");
+    throw new HawserError(
+      "BAD_SIGNATURE",
+      "the certificate request is not signed by its own key",
+      "Make a new request with the device's key.",
+    );
   }
   const names = request.subjectName.getField("CN");
   if (names.length !== 1 || names[0] !== id) {
-    throw new HawserError("WRONG_SUBJECT", `the certificate request is not for the name ${id}`, `Make a request with the subject CN=${id}.`);
+    throw new HawserError(
+      "WRONG_SUBJECT",
+      `the certificate request is not for the name ${id}`,
+      `Make a request with the subject CN=${id}.`,
+    );
   }
   return { publicKey, publicKeyHash: hashOfPublicKey(publicKey) };
 }
@@ -44,7 +52,11 @@ function parse(der: Uint8Array): x509.Pkcs10CertificateRequest {
   } catch {
     // Falls through to the one answer for all that cannot be read.
   }
-  throw new HawserError("BAD_REQUEST", "the certificate request is not PKCS#10 in DER", "Send a certificate request made by the key store.");
+  throw new HawserError(
+    "BAD_REQUEST",
+    "the certificate request is not PKCS#10 in DER",
+    "Send a certificate request made by the key store.",
+  );
 }
 
 function p256Key(request: x509.Pkcs10CertificateRequest): Uint8Array {
@@ -59,7 +71,9 @@ function p256Key(request: x509.Pkcs10CertificateRequest): Uint8Array {
   throw new HawserError("BAD_REQUEST", "the key of the certificate request is not P-256", "Generate the key on curve P-256.");
 }
 
-/** An EC public key on P-256 with its point uncompressed (RFC 5480): a point has three encodings, and OpenSSL gives a key back as it came. */
+/**
+ * An EC public key on P-256 with its point uncompressed (RFC 5480): a point has three encodings, and OpenSSL gives a key back as it came.
+ */
 function canonicalSpki(key: KeyObject): Uint8Array {
   const { x, y } = key.export({ format: "jwk" });
   if (typeof x !== "string" || typeof y !== "string") throw new Error("it has no point");

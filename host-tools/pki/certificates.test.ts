@@ -39,8 +39,16 @@ describe("certificates", () => {
     dir = mkdtempSync(join(tmpdir(), "hawser-certificates-"));
     const rootKey = await generateKey();
     const issuingKey = await generateKey();
-    root = { signer: rootKey.signer, certificate: (await makeRoot("Test, Root = CA", await spkiOf(rootKey), rootKey.signer, validityFrom(now, 7305 * DAY_MS))).der };
-    const request = { commonName: "Test Issuing CA", publicKey: await spkiOf(issuingKey), profile: { kind: "issuing" } as const, validity: validityFrom(now, 1826 * DAY_MS) };
+    root = {
+      signer: rootKey.signer,
+      certificate: (await makeRoot("Test, Root = CA", await spkiOf(rootKey), rootKey.signer, validityFrom(now, 7305 * DAY_MS))).der,
+    };
+    const request = {
+      commonName: "Test Issuing CA",
+      publicKey: await spkiOf(issuingKey),
+      profile: { kind: "issuing" } as const,
+      validity: validityFrom(now, 1826 * DAY_MS),
+    };
     issuing = { signer: issuingKey.signer, certificate: (await makeCertificate(request, root)).der };
     device = await leaf(issuing, "dev0001", { kind: "client" });
     broker = await leaf(issuing, "broker", { kind: "broker", hosts: ["localhost", "127.0.0.1", "::1"] });
@@ -53,7 +61,18 @@ describe("certificates", () => {
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
   const verify = (leafFile: string, purpose: string, ...more: string[]): string =>
-    openssl("verify", "-x509_strict", "-CAfile", join(dir, "anchors.pem"), "-untrusted", join(dir, "issuing.pem"), "-purpose", purpose, ...more, join(dir, leafFile));
+    openssl(
+      "verify",
+      "-x509_strict",
+      "-CAfile",
+      join(dir, "anchors.pem"),
+      "-untrusted",
+      join(dir, "issuing.pem"),
+      "-purpose",
+      purpose,
+      ...more,
+      join(dir, leafFile),
+    );
 
   async function crls(revoked: string[]): Promise<string> {
     const list = { number: 300, thisUpdateMs: now - 1000, nextUpdateMs: now + DAY_MS };
@@ -83,12 +102,19 @@ describe("certificates", () => {
 
   it("cannot be used as a CA: a leaf signed by a leaf is refused", async () => {
     const key = await generateKey();
-    const request = { commonName: "middle", publicKey: await spkiOf(key), profile: { kind: "client" } as const, validity: validityFrom(now, DAY_MS) };
+    const request = {
+      commonName: "middle",
+      publicKey: await spkiOf(key),
+      profile: { kind: "client" } as const,
+      validity: validityFrom(now, DAY_MS),
+    };
     const middle = await makeCertificate(request, issuing);
     const forged = await leaf({ certificate: middle.der, signer: key.signer }, "dev0002", { kind: "client" });
     file("forged.pem", toPem("CERTIFICATE", forged.der));
     file("middle.pem", toPem("CERTIFICATE", middle.der) + toPem("CERTIFICATE", issuing.certificate));
-    expect(() => openssl("verify", "-CAfile", join(dir, "anchors.pem"), "-untrusted", join(dir, "middle.pem"), join(dir, "forged.pem"))).toThrow();
+    expect(() =>
+      openssl("verify", "-CAfile", join(dir, "anchors.pem"), "-untrusted", join(dir, "middle.pem"), join(dir, "forged.pem")),
+    ).toThrow();
   });
 
   it("are refused once the revocation list names them, and only then", async () => {

@@ -1,5 +1,6 @@
 /**
- * The certificates and revocation lists of Hawser: their profiles (RFC 5280), and nothing about where they are kept. Keys are P-256, those of CAs
+ * The certificates and revocation lists of Hawser: their profiles (RFC 5280), and nothing about where they are kept. Keys are P-256, those
+ * of CAs
  * P-384 if asked; signatures are ECDSA with the hash that goes with the curve.
  */
 // @peculiar/x509 builds on tsyringe, which fails to load without this.
@@ -86,7 +87,10 @@ async function make(request: CertificateRequest, signer: Signer, issuer: x509.X5
   return { der: new Uint8Array(certificate.rawData), serial };
 }
 
-/** As the issuer's certificate names its key: another CA may have made that certificate, by another rule than ours (RFC 5280 section 4.2.1.2, RFC 7093). */
+/**
+ * As the issuer's certificate names its key: another CA may have made that certificate, by another rule than ours (RFC 5280 section
+ * 4.2.1.2, RFC 7093).
+ */
 async function authorityKeyIdentifier(issuer: x509.X509Certificate | undefined, ownKey: x509.PublicKey): Promise<x509.Extension> {
   const keyId = issuer?.getExtension(x509.SubjectKeyIdentifierExtension)?.keyId;
   if (keyId !== undefined) return new x509.AuthorityKeyIdentifierExtension(keyId, false);
@@ -106,7 +110,9 @@ function profileExtensions(profile: Profile): x509.Extension[] {
       return [
         ...leafExtensions(digitalSignature),
         new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
-        new x509.SubjectAlternativeNameExtension(profile.hosts.map((host) => ({ type: isIP(host) === 0 ? ("dns" as const) : ("ip" as const), value: host }))),
+        new x509.SubjectAlternativeNameExtension(
+          profile.hosts.map((host) => ({ type: isIP(host) === 0 ? ("dns" as const) : ("ip" as const), value: host })),
+        ),
       ];
   }
 }
@@ -123,7 +129,14 @@ function randomSerial(): string {
 }
 
 /** Why a certificate was revoked (RFC 5280 section 5.3.1), of those that make sense here. */
-export const REVOCATION_REASONS = ["unspecified", "keyCompromise", "affiliationChanged", "superseded", "cessationOfOperation", "privilegeWithdrawn"] as const;
+export const REVOCATION_REASONS = [
+  "unspecified",
+  "keyCompromise",
+  "affiliationChanged",
+  "superseded",
+  "cessationOfOperation",
+  "privilegeWithdrawn",
+] as const;
 export type RevocationReason = (typeof REVOCATION_REASONS)[number];
 
 export interface RevokedSerial {

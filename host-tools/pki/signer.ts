@@ -1,5 +1,6 @@
 /**
- * How a CA signs. A key may be in a sealed file, in a PKCS#11 token, or anywhere else that a program can ask: whoever can answer four questions is a signer, and nothing
+ * How a CA signs. A key may be in a sealed file, in a PKCS#11 token, or anywhere else that a program can ask: whoever can answer four
+ * questions is a signer, and nothing
  * else of the CA knows the difference.
  */
 import { createPublicKey, webcrypto } from "node:crypto";
@@ -11,17 +12,22 @@ export type KeyType = "P-256" | "P-384";
 
 export const KEY_TYPES: readonly KeyType[] = ["P-256", "P-384"];
 
-/** What ECDSA needs to know of a curve: the hash that goes with it (RFC 5758 section 3.2), half the length of a signature, and its parameters, DER in hex (RFC 5480). */
+/**
+ * What ECDSA needs to know of a curve: the hash that goes with it (RFC 5758 section 3.2), half the length of a signature, and its
+ * parameters, DER in hex (RFC 5480).
+ */
 export const CURVES = {
   "P-256": { hash: "SHA-256", node: "sha256", openssl: "prime256v1", sizeBytes: 32, parameters: "06082a8648ce3d030107" },
   "P-384": { hash: "SHA-384", node: "sha384", openssl: "secp384r1", sizeBytes: 48, parameters: "06052b81040022" },
 } as const;
 
 /**
- * A key that a CA signs with. Certificates, revocation lists, cross certificates and requests are all signed through it. Each signature is verified with the public key of
+ * A key that a CA signs with. Certificates, revocation lists, cross certificates and requests are all signed through it. Each signature is
+ * verified with the public key of
  * the CA's certificate before anybody gets it, so a signer with the wrong key is found out at once.
  *
- * To keep a key in a place of your own (a cloud's key service, a network HSM), extend this class; give the key to `initCa` as `signers`, and to `openCa` by `signerFor`.
+ * To keep a key in a place of your own (a cloud's key service, a network HSM), extend this class; give the key to `initCa` as `signers`,
+ * and to `openCa` by `signerFor`.
  */
 export abstract class Signer {
   /** The public key, DER SubjectPublicKeyInfo (RFC 5480), on P-256 or P-384. The same at each call. */
@@ -64,7 +70,9 @@ export class FileSigner extends Signer {
   }
 
   async sign(data: Uint8Array): Promise<Uint8Array> {
-    return new Uint8Array(await nodeCrypto.subtle.sign({ name: "ECDSA", hash: CURVES[this.type].hash }, this.privateKey, new Uint8Array(data)));
+    return new Uint8Array(
+      await nodeCrypto.subtle.sign({ name: "ECDSA", hash: CURVES[this.type].hash }, this.privateKey, new Uint8Array(data)),
+    );
   }
 
   describe(): string {
@@ -99,7 +107,9 @@ export async function generateKey(type: KeyType = "P-256"): Promise<NewKey> {
  */
 export async function signerFromPkcs8(pkcs8: Uint8Array, spki: Uint8Array): Promise<FileSigner> {
   const type = keyTypeOf(spki);
-  const privateKey = await nodeCrypto.subtle.importKey("pkcs8", new Uint8Array(pkcs8), { name: "ECDSA", namedCurve: type }, false, ["sign"]);
+  const privateKey = await nodeCrypto.subtle.importKey("pkcs8", new Uint8Array(pkcs8), { name: "ECDSA", namedCurve: type }, false, [
+    "sign",
+  ]);
   return new FileSigner(privateKey, new Uint8Array(spki), type);
 }
 

@@ -8,11 +8,17 @@ export function asyncApi(policy: Policy, host: string): Json {
   const channels = [...policy.classes.values()].flatMap(({ channels: own }) => [...own.values()]);
   return {
     asyncapi: "3.0.0",
-    info: { title: `Topics of ${policy.name}`, version: "1", ...(policy.description === undefined ? {} : { description: policy.description }) },
+    info: {
+      title: `Topics of ${policy.name}`,
+      version: "1",
+      ...(policy.description === undefined ? {} : { description: policy.description }),
+    },
     defaultContentType: "application/octet-stream",
     servers: Object.fromEntries([...policy.listeners.values()].map((listener) => [listener.name, serverOf(listener, host)])),
     channels: Object.fromEntries(channels.map((channel) => [keyOf(channel), channelOf(channel)])),
-    operations: Object.fromEntries(channels.map((channel) => [`${keyOf(channel)}-${channel.direction === "up" ? "send" : "receive"}`, operationOf(channel)])),
+    operations: Object.fromEntries(
+      channels.map((channel) => [`${keyOf(channel)}-${channel.direction === "up" ? "send" : "receive"}`, operationOf(channel)]),
+    ),
     components: { securitySchemes: securitySchemes(policy) },
   };
 }
@@ -37,7 +43,13 @@ function channelOf(channel: Channel): Json {
     address: templateText(channel.template),
     ...(channel.description === undefined ? {} : { description: channel.description }),
     messages: { message: messageOf(channel) },
-    ...(names.length === 0 ? {} : { parameters: Object.fromEntries(names.map((name) => [name, { description: name === "id" ? "The device's id" : `The device's ${name}` }])) }),
+    ...(names.length === 0
+      ? {}
+      : {
+          parameters: Object.fromEntries(
+            names.map((name) => [name, { description: name === "id" ? "The device's id" : `The device's ${name}` }]),
+          ),
+        }),
   };
 }
 
@@ -53,7 +65,13 @@ function operationOf(channel: Channel): Json {
   return {
     action: direction === "up" ? "send" : "receive",
     channel: { $ref: `#/channels/${keyOf(channel)}` },
-    bindings: { mqtt: { ...(qos === undefined ? {} : { qos }), ...(retain === undefined || direction === "down" ? {} : { retain }), bindingVersion: "0.2.0" } },
+    bindings: {
+      mqtt: {
+        ...(qos === undefined ? {} : { qos }),
+        ...(retain === undefined || direction === "down" ? {} : { retain }),
+        bindingVersion: "0.2.0",
+      },
+    },
   };
 }
 

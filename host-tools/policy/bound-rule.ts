@@ -94,9 +94,18 @@ export function ruleCovers(policy: Policy, directory: NameDirectory, bound: Boun
 }
 
 /** Whether the topic's levels name a device of the channel's class that has what the scope asks for. */
-function isOwnedAsAsked(policy: Policy, directory: NameDirectory, { rule, ownerMust }: BoundRule, shown: ReadonlyMap<string, string>): boolean {
+function isOwnedAsAsked(
+  policy: Policy,
+  directory: NameDirectory,
+  { rule, ownerMust }: BoundRule,
+  shown: ReadonlyMap<string, string>,
+): boolean {
   const owner = directory.get(shown.get("id") ?? "");
-  return owner !== undefined && ownerFits(policy, owner, rule, ownerMust) && [...shown].every(([name, value]) => attributeOf(policy, owner, name) === value);
+  return (
+    owner !== undefined &&
+    ownerFits(policy, owner, rule, ownerMust) &&
+    [...shown].every(([name, value]) => attributeOf(policy, owner, name) === value)
+  );
 }
 
 /** Whether a device is one whose topics the rule is about. */

@@ -13,7 +13,11 @@ export function catalogue(policy: Policy): Block[] {
   return [
     heading(1, `Topics and access: ${policy.name}`),
     ...paragraph(policy.description),
-    ...(policy.tenant === undefined ? [] : paragraph(`Tenants are told apart by the attribute ${policy.tenant}. No right crosses from one to another unless this page says "across tenants".`)),
+    ...(policy.tenant === undefined
+      ? []
+      : paragraph(
+          `Tenants are told apart by the attribute ${policy.tenant}. No right crosses from one to another unless this page says "across tenants".`,
+        )),
     ...[...policy.classes.values()].flatMap((deviceClass) => [
       heading(2, `Class ${deviceClass.name}`),
       ...paragraph(deviceClass.description),
@@ -28,14 +32,33 @@ export function catalogue(policy: Policy): Block[] {
     heading(2, "Listeners"),
     table(
       ["Listener", "Port", "Clients show", "Gives"],
-      [...policy.listeners.values()].map(({ name, port, requires, scope, websocket }) => [name, `${port}${websocket ? " (WebSocket)" : ""}`, requires.join(" and "), scope === "full" ? "all rights" : "recovery channels only"]),
+      [...policy.listeners.values()].map(({ name, port, requires, scope, websocket }) => [
+        name,
+        `${port}${websocket ? " (WebSocket)" : ""}`,
+        requires.join(" and "),
+        scope === "full" ? "all rights" : "recovery channels only",
+      ]),
     ),
-    ...(Object.keys(policy.limits).length === 0 ? [] : [heading(2, "Limits"), table(["Limit", "Value"], Object.entries(policy.limits).map(([name, value]) => [name, String(value)]))]),
+    ...(Object.keys(policy.limits).length === 0
+      ? []
+      : [
+          heading(2, "Limits"),
+          table(
+            ["Limit", "Value"],
+            Object.entries(policy.limits).map(([name, value]) => [name, String(value)]),
+          ),
+        ]),
     ...(policy.attributes.size === 0
       ? []
       : [
           heading(2, "Attributes"),
-          table(["Attribute", "Values"], [...policy.attributes.values()].map(({ name, values, pattern }) => [name, values?.join(", ") ?? (pattern === undefined ? "any" : pattern.source.slice(4, -2))])),
+          table(
+            ["Attribute", "Values"],
+            [...policy.attributes.values()].map(({ name, values, pattern }) => [
+              name,
+              values?.join(", ") ?? (pattern === undefined ? "any" : pattern.source.slice(4, -2)),
+            ]),
+          ),
         ]),
     ...(policy.bridges.length === 0
       ? []
@@ -43,7 +66,15 @@ export function catalogue(policy: Policy): Block[] {
           heading(2, "Bridges"),
           table(
             ["Bridge", "Broker", "Direction", "Topic here", "Topic there"],
-            policy.bridges.flatMap(({ name, host, port, topics }) => topics.map(({ topic, direction, localPrefix, remotePrefix }) => [name, `${host}:${port}`, direction, `${localPrefix}${topic}`, `${remotePrefix}${topic}`])),
+            policy.bridges.flatMap(({ name, host, port, topics }) =>
+              topics.map(({ topic, direction, localPrefix, remotePrefix }) => [
+                name,
+                `${host}:${port}`,
+                direction,
+                `${localPrefix}${topic}`,
+                `${remotePrefix}${topic}`,
+              ]),
+            ),
           ),
         ]),
   ];
@@ -51,7 +82,9 @@ export function catalogue(policy: Policy): Block[] {
 
 function channelRow(policy: Policy, channel: Channel): string[] {
   const { name, template, direction, qos, retain, maxBytes, messagesPerSecond, schema, description = "" } = channel;
-  const payload = [maxBytes === undefined ? "" : `at most ${maxBytes} bytes`, schema === undefined ? "" : `schema ${schema}`].filter((part) => part !== "").join(", ");
+  const payload = [maxBytes === undefined ? "" : `at most ${maxBytes} bytes`, schema === undefined ? "" : `schema ${schema}`]
+    .filter((part) => part !== "")
+    .join(", ");
   const [publishers, readers] = (["publish", "subscribe"] as const).map((access) => whoMay(policy, channel, access));
   return [
     name,
@@ -70,14 +103,25 @@ function channelRow(policy: Policy, channel: Channel): string[] {
 /** Roles with a right on the channel, each with the line that says so. */
 function whoMay(policy: Policy, channel: Channel, access: Rule["access"]): string {
   const parts = [...policy.roles.values()].flatMap(({ name, rules }) =>
-    rules.filter((rule) => rule.channel === channel && rule.access === access).map((rule) => `${rule.effect === "deny" ? "not " : ""}${rule.own ? `its own device (${name})` : name}${scopeText(rule)} (line ${rule.source.line})`),
+    rules
+      .filter((rule) => rule.channel === channel && rule.access === access)
+      .map(
+        (rule) =>
+          `${rule.effect === "deny" ? "not " : ""}${rule.own ? `its own device (${name})` : name}${scopeText(rule)} (line ${rule.source.line})`,
+      ),
   );
   return parts.length === 0 ? "nobody by this channel" : [...new Set(parts)].join("; ");
 }
 
 function scopeText(rule: Rule): string {
-  const scope = [...rule.scope].map(([name, values]) => values.map((value) => (/^\{.*\}$/.test(value) ? `its own ${name}` : `${name} ${value}`)).join(" or "));
-  const parts = [...(scope.length === 0 ? [] : [`for ${scope.join(", ")}`]), ...(rule.acrossTenants ? ["across tenants"] : []), ...(rule.when === undefined ? [] : [conditionKey(rule)])];
+  const scope = [...rule.scope].map(([name, values]) =>
+    values.map((value) => (/^\{.*\}$/.test(value) ? `its own ${name}` : `${name} ${value}`)).join(" or "),
+  );
+  const parts = [
+    ...(scope.length === 0 ? [] : [`for ${scope.join(", ")}`]),
+    ...(rule.acrossTenants ? ["across tenants"] : []),
+    ...(rule.when === undefined ? [] : [conditionKey(rule)]),
+  ];
   return parts.length === 0 ? "" : ` ${parts.join(", ")}`;
 }
 
@@ -97,7 +141,13 @@ function roleBlocks(role: Role): Block[] {
     ...paragraph(facts.join(" ")),
     table(
       ["Right", "Access", "Topic", "Limited to", "Line"],
-      rules.map((rule) => [rule.effect, rule.access === "publish" ? "publish" : "read", templateText(rule.template), `${rule.own ? "its own" : scopeText(rule).trim()}${rule.recovery ? " (recovery too)" : ""}`, String(rule.source.line)]),
+      rules.map((rule) => [
+        rule.effect,
+        rule.access === "publish" ? "publish" : "read",
+        templateText(rule.template),
+        `${rule.own ? "its own" : scopeText(rule).trim()}${rule.recovery ? " (recovery too)" : ""}`,
+        String(rule.source.line),
+      ]),
     ),
   ];
 }
@@ -136,10 +186,12 @@ export function toHtml(blocks: readonly Block[], title: string): string {
     if (block.kind === "heading") return `<h${block.level}>${escaped(block.text)}</h${block.level}>`;
     if (block.kind === "text") return `<p>${escaped(block.text)}</p>`;
     const [head = [], ...rows] = block.rows;
-    const line = (cells: readonly string[], tag: "th" | "td"): string => `<tr>${cells.map((text) => `<${tag}>${escaped(text)}</${tag}>`).join("")}</tr>`;
+    const line = (cells: readonly string[], tag: "th" | "td"): string =>
+      `<tr>${cells.map((text) => `<${tag}>${escaped(text)}</${tag}>`).join("")}</tr>`;
     return `<table>\n<thead>${line(head, "th")}</thead>\n<tbody>\n${rows.map((cells) => line(cells, "td")).join("\n")}\n</tbody>\n</table>`;
   });
-  const style = "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:80rem;padding:0 1rem}table{border-collapse:collapse;width:100%}th,td{border:1px solid #bbb;padding:.3rem .5rem;text-align:left;vertical-align:top}";
+  const style =
+    "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:80rem;padding:0 1rem}table{border-collapse:collapse;width:100%}th,td{border:1px solid #bbb;padding:.3rem .5rem;text-align:left;vertical-align:top}";
   return `<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>${escaped(title)}</title>\n<style>${style}</style>\n</head>\n<body>\n${body.join("\n")}\n</body>\n</html>\n`;
 }
 

@@ -38,11 +38,14 @@ export class RuleWriter {
     const { policy } = this.engine;
     if (rule.needsOwner) {
       const owners = this.#devicesOf(rule.channel?.className ?? "").filter((owner) => ownerFits(policy, owner, rule, ownerMust));
-      return owners.map((owner) => fillTemplate(rule.template, (name) => attributeOf(policy, owner, name))).filter((filter) => filter !== undefined);
+      return owners
+        .map((owner) => fillTemplate(rule.template, (name) => attributeOf(policy, owner, name)))
+        .filter((filter) => filter !== undefined);
     }
     // One value for each name, wherever it stands.
     const names = new Map<string, readonly string[]>();
-    for (const level of levels) if (typeof level !== "string") names.set(level.owner, level.allowed === undefined ? ["+"] : [...level.allowed]);
+    for (const level of levels)
+      if (typeof level !== "string") names.set(level.owner, level.allowed === undefined ? ["+"] : [...level.allowed]);
     let choices: ReadonlyMap<string, string>[] = [new Map()];
     for (const [name, values] of names) choices = choices.flatMap((choice) => values.map((value) => new Map([...choice, [name, value]])));
     return choices.map((choice) => levels.map((level) => (typeof level === "string" ? level : (choice.get(level.owner) ?? "+"))).join("/"));
@@ -82,7 +85,14 @@ export function conditionKey({ when }: Rule): string {
   return text;
 }
 
-function timeText({ days, fromMinute, toMinute, zone, afterMs, beforeMs }: NonNullable<NonNullable<Rule["when"]>["times"]>[number]): string {
+function timeText({
+  days,
+  fromMinute,
+  toMinute,
+  zone,
+  afterMs,
+  beforeMs,
+}: NonNullable<NonNullable<Rule["when"]>["times"]>[number]): string {
   const parts = [
     ...(days === undefined ? [] : [[...days].join(",")]),
     ...(fromMinute === undefined || toMinute === undefined ? [] : [`${clock(fromMinute)}-${clock(toMinute)}`]),

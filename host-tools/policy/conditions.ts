@@ -16,13 +16,18 @@ export interface Circumstances {
  * The first part that does not hold, in words; undefined when all do.
  * @param whenUnknown whether a rule that asks for a network holds for a client whose address nobody knows: a denial does
  */
-export function unmetPart(condition: Condition | undefined, circumstances: Circumstances, whenUnknown: "holds" | "fails" = "fails"): string | undefined {
+export function unmetPart(
+  condition: Condition | undefined,
+  circumstances: Circumstances,
+  whenUnknown: "holds" | "fails" = "fails",
+): string | undefined {
   if (condition === undefined) return undefined;
   const { listener, address, atMs, attributes } = circumstances;
   const { listeners, networks, times, attributes: wanted } = condition;
   if (listeners !== undefined && !listeners.includes(listener)) return `the listener is ${listener}, not ${listeners.join(" or ")}`;
   const isUnknown = address === undefined && whenUnknown === "holds";
-  if (networks !== undefined && !isUnknown && !networks.some((network) => isInNetwork(network, address))) return `the address ${address ?? "(unknown)"} is outside ${networks.map(({ text }) => text).join(", ")}`;
+  if (networks !== undefined && !isUnknown && !networks.some((network) => isInNetwork(network, address)))
+    return `the address ${address ?? "(unknown)"} is outside ${networks.map(({ text }) => text).join(", ")}`;
   if (times !== undefined && !times.some((window) => isWithin(window, atMs))) return "it is outside the times of access";
   for (const [name, values] of wanted ?? []) {
     if (!values.includes(ownAttribute(attributes, name) ?? "")) return `its ${name} is not ${values.join(" or ")}`;
@@ -43,11 +48,16 @@ export function parseNetwork(text: string): Network {
   const prefix = prefixText === undefined ? width : Number(prefixText);
   const isPrefix = prefixText === undefined || (/^\d{1,3}$/.test(prefixText) && prefix <= width);
   if ((version !== 4 && version !== 6) || !isPrefix || rest.length > 0) {
-    throw new HawserError("POLICY_INVALID", `invalid IP network ${JSON.stringify(text)}`, "Use ADDRESS/PREFIX, for example 10.0.0.0/8 or fd00::/8.");
+    throw new HawserError(
+      "POLICY_INVALID",
+      `invalid IP network ${JSON.stringify(text)}`,
+      "Use ADDRESS/PREFIX, for example 10.0.0.0/8 or fd00::/8.",
+    );
   }
   const all = bitsOf(address, version);
   const bits = masked(all, width, prefix);
-  if (bits !== all) throw new HawserError("POLICY_INVALID", `the network ${text} has bits set beyond its prefix`, "Use the network's first address.");
+  if (bits !== all)
+    throw new HawserError("POLICY_INVALID", `the network ${text} has bits set beyond its prefix`, "Use the network's first address.");
   return { text, version, bits, prefix };
 }
 
@@ -98,8 +108,10 @@ export function parseWindow(raw: RawWindow): TimeWindow {
   } catch {
     throw new HawserError("POLICY_INVALID", `unknown time zone ${JSON.stringify(zone)}`, "Use an IANA name, for example Europe/Berlin.");
   }
-  if ((raw.from === undefined) !== (raw.to === undefined)) throw new HawserError("POLICY_INVALID", "a time of access needs both from and to", "Give both.");
-  if (raw.from !== undefined && raw.from === raw.to) throw new HawserError("POLICY_INVALID", `the time of access from ${raw.from} to ${raw.to} is empty`, "Omit both for the full day.");
+  if ((raw.from === undefined) !== (raw.to === undefined))
+    throw new HawserError("POLICY_INVALID", "a time of access needs both from and to", "Give both.");
+  if (raw.from !== undefined && raw.from === raw.to)
+    throw new HawserError("POLICY_INVALID", `the time of access from ${raw.from} to ${raw.to} is empty`, "Omit both for the full day.");
   return {
     zone,
     ...(raw.days === undefined ? {} : { days: new Set(raw.days) }),
@@ -115,14 +127,17 @@ function minuteOf(text: string): number {
 
 function instant(text: string): number {
   const ms = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?Z)?$/.test(text) ? Date.parse(text) : Number.NaN;
-  if (Number.isNaN(ms)) throw new HawserError("POLICY_INVALID", `invalid date ${JSON.stringify(text)}`, "Use 2027-01-31 or 2027-01-31T08:00Z.");
+  if (Number.isNaN(ms))
+    throw new HawserError("POLICY_INVALID", `invalid date ${JSON.stringify(text)}`, "Use 2027-01-31 or 2027-01-31T08:00Z.");
   return ms;
 }
 
 const clocks = new Map<string, Intl.DateTimeFormat>();
 
 function clockIn(zone: string): Intl.DateTimeFormat {
-  const known = clocks.get(zone) ?? new Intl.DateTimeFormat("en-GB", { timeZone: zone, weekday: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const known =
+    clocks.get(zone) ??
+    new Intl.DateTimeFormat("en-GB", { timeZone: zone, weekday: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   clocks.set(zone, known);
   return known;
 }
@@ -135,7 +150,11 @@ export function isWithin(window: TimeWindow, atMs: number): boolean {
   if (afterMs !== undefined && atMs < afterMs) return false;
   if (beforeMs !== undefined && atMs >= beforeMs) return false;
   if (days === undefined && fromMinute === undefined) return true;
-  const parts = new Map(clockIn(zone).formatToParts(atMs).map(({ type, value }) => [type, value]));
+  const parts = new Map(
+    clockIn(zone)
+      .formatToParts(atMs)
+      .map(({ type, value }) => [type, value]),
+  );
   const today = (parts.get("weekday") ?? "").toLowerCase().slice(0, 3);
   const minute = Number(parts.get("hour")) * 60 + Number(parts.get("minute"));
   const isDay = (day: string): boolean => days === undefined || days.has(day);

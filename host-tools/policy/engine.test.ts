@@ -86,15 +86,25 @@ const names = [
 ];
 const engine = new PolicyEngine(factory, directoryOf(names));
 
-function ask(name: string, action: AccessQuestion["action"], topic: string, more: Partial<AccessQuestion> = {}): { allowed: boolean; code: string; line?: number } {
+function ask(
+  name: string,
+  action: AccessQuestion["action"],
+  topic: string,
+  more: Partial<AccessQuestion> = {},
+): { allowed: boolean; code: string; line?: number } {
   const { allowed, code, source } = engine.authorize({ name, action, topic, listener: "mtls", atMs: AT_MS, ...more });
   return { allowed, code, ...(source === undefined ? {} : { line: source.line }) };
 }
 
-const may = (name: string, action: AccessQuestion["action"], topic: string, more: Partial<AccessQuestion> = {}): boolean => ask(name, action, topic, more).allowed;
+const may = (name: string, action: AccessQuestion["action"], topic: string, more: Partial<AccessQuestion> = {}): boolean =>
+  ask(name, action, topic, more).allowed;
 
 describe("the default policy", () => {
-  const all = [device("dev1"), device("dev2", "thermostat"), ...["backend", "operator", "monitor", "authority"].map((role) => client(role, role))];
+  const all = [
+    device("dev1"),
+    device("dev2", "thermostat"),
+    ...["backend", "operator", "monitor", "authority"].map((role) => client(role, role)),
+  ];
   const standard = new PolicyEngine(defaultPolicy(), directoryOf(all));
 
   it("gives every role exactly what the tools gave it before there was a policy file", () => {
@@ -103,7 +113,8 @@ describe("the default policy", () => {
     fc.assert(
       fc.property(fc.constantFrom(...all), fc.constantFrom("full" as const, "recovery" as const), topics, (who, scope, topic) => {
         const listener = scope === "full" ? "mtls" : "psk";
-        const answer = (action: "publish" | "subscribe"): boolean => standard.authorize({ name: who.name, listener, action, topic, atMs: AT_MS }).allowed;
+        const answer = (action: "publish" | "subscribe"): boolean =>
+          standard.authorize({ name: who.name, listener, action, topic, atMs: AT_MS }).allowed;
         expect(answer("publish")).toBe(mayPublish(who.name, who.role, scope, topic));
         expect(answer("subscribe")).toBe(maySubscribe(who.name, who.role, scope, topic));
       }),
@@ -201,7 +212,8 @@ describe("signing in", () => {
     device("p1", "press"),
   ];
   const doors = new PolicyEngine(factory, directoryOf(people));
-  const enter = (name: string, listener: string, shown: { proved?: "certificate" | "psk"; password?: string }): string => doors.authenticate({ name, listener, atMs: AT_MS, ...shown }).code;
+  const enter = (name: string, listener: string, shown: { proved?: "certificate" | "psk"; password?: string }): string =>
+    doors.authenticate({ name, listener, atMs: AT_MS, ...shown }).code;
 
   it("asks for what the listener and the role want", () => {
     expect(enter("p1", "mtls", { proved: "certificate" })).toBe("ALLOWED");

@@ -1,5 +1,6 @@
 /**
- * The policy's answers: may this client sign in, may it do this with this topic. The embedded broker and the decision point ask it directly; every
+ * The policy's answers: may this client sign in, may it do this with this topic. The embedded broker and the decision point ask it
+ * directly; every
  * compiler is measured against it. Without a rule that allows, the answer is no.
  */
 import { bindRule, roleOf, ruleCovers, ruleMeets } from "./bound-rule.js";
@@ -86,9 +87,19 @@ export class PolicyEngine {
     const needed = [...new Set([...listener.requires, ...(role.requires.get(listener.name) ?? [])])];
     for (const factor of needed) {
       const fault = factorFault(factor, question, principal);
-      if (fault !== undefined) return no(fault.code, `${listener.name} asks for a ${factor}: ${fault.what}`, role.requires.get(listener.name)?.includes(factor) === true ? role.source : listener.source);
+      if (fault !== undefined)
+        return no(
+          fault.code,
+          `${listener.name} asks for a ${factor}: ${fault.what}`,
+          role.requires.get(listener.name)?.includes(factor) === true ? role.source : listener.source,
+        );
     }
-    return { allowed: true, code: "ALLOWED", because: `${principal.name} is ${role.name} and showed ${needed.join(" and ")}`, source: role.source };
+    return {
+      allowed: true,
+      code: "ALLOWED",
+      because: `${principal.name} is ${role.name} and showed ${needed.join(" and ")}`,
+      source: role.source,
+    };
   }
 
   /** Whether a client that is connected may do something. */
@@ -97,7 +108,11 @@ export class PolicyEngine {
     if ("because" in standing) return standing;
     const { principal, role, listener } = standing;
     const wanted = wantedTopic(question);
-    if (wanted === undefined) return no("NOT_A_TOPIC", `${JSON.stringify(question.topic.slice(0, 100))} is not a topic ${question.action === "subscribe" ? "filter" : "name"}`);
+    if (wanted === undefined)
+      return no(
+        "NOT_A_TOPIC",
+        `${JSON.stringify(question.topic.slice(0, 100))} is not a topic ${question.action === "subscribe" ? "filter" : "name"}`,
+      );
     const right = rightMissing(question, role);
     if (right !== undefined) return no("RIGHT", `the role ${role.name} may not use ${right}`, role.source);
     return this.#judge(question, { principal, role, listener }, wanted.split("/"));
@@ -106,7 +121,12 @@ export class PolicyEngine {
   #judge(question: AccessQuestion, standing: { principal: Principal; role: Role; listener: Listener }, levels: readonly string[]): Verdict {
     const { principal, role, listener } = standing;
     const access = question.action === "publish" ? "publish" : "subscribe";
-    const circumstances: Circumstances = { listener: listener.name, atMs: question.atMs, attributes: principal.attributes, ...(question.address === undefined ? {} : { address: question.address }) };
+    const circumstances: Circumstances = {
+      listener: listener.name,
+      atMs: question.atMs,
+      attributes: principal.attributes,
+      ...(question.address === undefined ? {} : { address: question.address }),
+    };
     let allowing: BoundRule | undefined;
     let nearest: Verdict | undefined;
     for (const bound of this.rulesFor(principal, role)) {
@@ -114,7 +134,8 @@ export class PolicyEngine {
       if (rule.access !== access || (listener.scope === "recovery" && !rule.recovery)) continue;
       if (rule.effect === "deny") {
         const isMet = ruleMeets(bound, levels) && unmetPart(rule.when, circumstances, "holds") === undefined;
-        if (isMet && this.#deniesOwner(bound, levels)) return no("DENIED_BY_RULE", `${role.name}: ${rule.source.path} denies it`, rule.source);
+        if (isMet && this.#deniesOwner(bound, levels))
+          return no("DENIED_BY_RULE", `${role.name}: ${rule.source.path} denies it`, rule.source);
         continue;
       }
       if (allowing !== undefined || !ruleCovers(this.policy, this.directory, bound, levels)) continue;
@@ -124,13 +145,18 @@ export class PolicyEngine {
       else if (limit !== undefined) nearest ??= no("CHANNEL_LIMIT", `${rule.source.path} would allow it, but ${limit}`, rule.source);
       else allowing = bound;
     }
-    if (allowing !== undefined) return { allowed: true, code: "ALLOWED", because: `${role.name}: ${allowing.rule.source.path}`, source: allowing.rule.source };
+    if (allowing !== undefined)
+      return { allowed: true, code: "ALLOWED", because: `${role.name}: ${allowing.rule.source.path}`, source: allowing.rule.source };
     return nearest ?? no("NO_RULE", `no rule of the role ${role.name} covers it`, role.source);
   }
 
   /** A denial that is about some owners only is asked about this one; where the topic does not say whose it is, it denies. */
   #deniesOwner(bound: BoundRule, levels: readonly string[]): boolean {
-    return !bound.rule.needsOwner || levels.some((level) => level === "+" || level === "#") || ruleCovers(this.policy, this.directory, bound, levels);
+    return (
+      !bound.rule.needsOwner ||
+      levels.some((level) => level === "+" || level === "#") ||
+      ruleCovers(this.policy, this.directory, bound, levels)
+    );
   }
 
   /** The rules of one name, its values in place; rules that need an attribute it lacks are left out. */
@@ -149,7 +175,8 @@ export class PolicyEngine {
     if (listener === undefined) return no("UNKNOWN_LISTENER", `the policy has no listener ${listenerName}`);
     const principal = this.directory.get(name);
     if (principal === undefined) return no("UNKNOWN_NAME", `nobody is called ${JSON.stringify(name.slice(0, 64))}`);
-    if (!(listener.scope === "full" ? principal.active : principal.recoverable)) return no("SHUT_OUT", `${name} may not use the listener ${listenerName} now`);
+    if (!(listener.scope === "full" ? principal.active : principal.recoverable))
+      return no("SHUT_OUT", `${name} may not use the listener ${listenerName} now`);
     const role = roleOf(this.policy, principal);
     if (role === undefined) return no("NO_ROLE", `the policy has no role ${principal.role} for a ${principal.kind}`);
     return { principal, role, listener };
@@ -160,11 +187,17 @@ function no(code: VerdictCode, because: string, source?: Source): Verdict {
   return { allowed: false, code, because, ...(source === undefined ? {} : { source }) };
 }
 
-function factorFault(factor: Factor, { proved, password, atMs }: SignIn, principal: Principal): { code: VerdictCode; what: string } | undefined {
-  if (factor === "certificate" || factor === "psk") return proved === factor ? undefined : { code: "FACTOR_MISSING", what: "none was proved" };
+function factorFault(
+  factor: Factor,
+  { proved, password, atMs }: SignIn,
+  principal: Principal,
+): { code: VerdictCode; what: string } | undefined {
+  if (factor === "certificate" || factor === "psk")
+    return proved === factor ? undefined : { code: "FACTOR_MISSING", what: "none was proved" };
   if (password === undefined || password === "") return { code: "FACTOR_MISSING", what: "none was sent" };
   if (factor === "token") {
-    const fault = principal.publicKeyPem === undefined ? "its key is not known" : tokenFault(password, principal.name, principal.publicKeyPem, atMs);
+    const fault =
+      principal.publicKeyPem === undefined ? "its key is not known" : tokenFault(password, principal.name, principal.publicKeyPem, atMs);
     return fault === undefined ? undefined : { code: "FACTOR_WRONG", what: fault };
   }
   if (principal.passwordHash === undefined) return { code: "FACTOR_WRONG", what: "it has none" };
@@ -188,10 +221,14 @@ function rightMissing({ action, topic, retain, will }: AccessQuestion, { may }: 
   return /[+#]/.test(topic) && !may.wildcards ? "wildcards" : undefined;
 }
 
-function channelLimit({ action, qos, retain, payloadBytes }: AccessQuestion, channel: { name: string; qos?: Qos; retain?: boolean; maxBytes?: number } | undefined): string | undefined {
+function channelLimit(
+  { action, qos, retain, payloadBytes }: AccessQuestion,
+  channel: { name: string; qos?: Qos; retain?: boolean; maxBytes?: number } | undefined,
+): string | undefined {
   if (action !== "publish" || channel === undefined) return undefined;
   if (channel.qos !== undefined && qos !== undefined && qos > channel.qos) return `${channel.name} takes QoS ${channel.qos} at most`;
   if (channel.retain === false && retain === true) return `${channel.name} takes no retained messages`;
-  if (channel.maxBytes !== undefined && payloadBytes !== undefined && payloadBytes > channel.maxBytes) return `${channel.name} takes ${channel.maxBytes} bytes at most`;
+  if (channel.maxBytes !== undefined && payloadBytes !== undefined && payloadBytes > channel.maxBytes)
+    return `${channel.name} takes ${channel.maxBytes} bytes at most`;
   return undefined;
 }

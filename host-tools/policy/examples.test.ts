@@ -19,7 +19,9 @@ describe.each(readdirSync(ROOT))("the example %s", (name) => {
   it("has nothing the checker complains about, and keeps its own tests", () => {
     expect(checkPolicy(policy)).toEqual([]);
     const { names, assertions } = readAssertions(read("policy.test.yaml"), name, [...policy.listeners.keys()], Date.now());
-    const failed = runAssertions(new PolicyEngine(policy, directoryOf(principalsOf(names, name))), assertions).filter(({ passed }) => !passed);
+    const failed = runAssertions(new PolicyEngine(policy, directoryOf(principalsOf(names, name))), assertions).filter(
+      ({ passed }) => !passed,
+    );
     expect(failed).toEqual([]);
   });
 

@@ -34,9 +34,12 @@ function principalOf(name: string, raw: unknown, file: string): Principal {
   const stray = Object.keys(raw).find((key) => !KEYS.has(key));
   if (stray !== undefined) throw bad(file, `${name}: unknown setting ${stray}`);
   const { role, kind = "device", attributes = {}, active = true, recoverable = kind === "device" } = raw;
-  if (typeof role !== "string" || (kind !== "device" && kind !== "client")) throw bad(file, `${name} needs a role, and the kind device or client`);
-  if (typeof active !== "boolean" || typeof recoverable !== "boolean") throw bad(file, `${name}: active and recoverable must be true or false`);
-  if (!isObject(attributes) || !Object.values(attributes).every((attribute) => typeof attribute === "string")) throw bad(file, `${name}: attributes must be strings (quote numbers)`);
+  if (typeof role !== "string" || (kind !== "device" && kind !== "client"))
+    throw bad(file, `${name} needs a role, and the kind device or client`);
+  if (typeof active !== "boolean" || typeof recoverable !== "boolean")
+    throw bad(file, `${name}: active and recoverable must be true or false`);
+  if (!isObject(attributes) || !Object.values(attributes).every((attribute) => typeof attribute === "string"))
+    throw bad(file, `${name}: attributes must be strings (quote numbers)`);
   return { name, kind, role, attributes: attributes as Record<string, string>, active, recoverable };
 }
 
@@ -45,5 +48,9 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 function bad(file: string, problem: string): HawserError {
-  return new HawserError("BAD_INVENTORY", `${file}: ${problem}`, "Use the form `NAME: { role: ROLE, kind: device, attributes: { site: b1 } }`.");
+  return new HawserError(
+    "BAD_INVENTORY",
+    `${file}: ${problem}`,
+    "Use the form `NAME: { role: ROLE, kind: device, attributes: { site: b1 } }`.",
+  );
 }

@@ -55,7 +55,10 @@ function readGroup(raw: unknown, index: number, file: string, listeners: readonl
   const atMs = raw["at"] === undefined ? nowMs : Date.parse(textOf(raw["at"], file, `${group}: at`));
   if (Number.isNaN(atMs)) throw bad(file, `${group}: at is not a time such as 2027-01-31T08:00:00Z`);
   const circumstances = { atMs, ...(raw["from"] === undefined ? {} : { address: textOf(raw["from"], file, `${group}: from`) }) };
-  const questions = [...list(raw["may"]).map((line) => ({ line, expected: true })), ...list(raw["may-not"]).map((line) => ({ line, expected: false }))];
+  const questions = [
+    ...list(raw["may"]).map((line) => ({ line, expected: true })),
+    ...list(raw["may-not"]).map((line) => ({ line, expected: false })),
+  ];
   if (names.length === 0 || questions.length === 0) throw bad(file, `${group}: it needs "as" and at least one line under may or may-not`);
   return questions.flatMap(({ line, expected }) => {
     const asked = readQuestion(line, file, group);
@@ -73,7 +76,10 @@ function readQuestion(line: unknown, file: string, group: string): Asked {
   } else if (isObject(line)) {
     const action = ACTIONS.find((word) => word in line);
     const { qos, retain, will, bytes } = line;
-    const isFit = (qos === undefined || qos === 0 || qos === 1 || qos === 2) && [retain, will].every((flag) => flag === undefined || typeof flag === "boolean") && (bytes === undefined || typeof bytes === "number");
+    const isFit =
+      (qos === undefined || qos === 0 || qos === 1 || qos === 2) &&
+      [retain, will].every((flag) => flag === undefined || typeof flag === "boolean") &&
+      (bytes === undefined || typeof bytes === "number");
     const stray = Object.keys(line).find((key) => key !== action && !["qos", "retain", "will", "bytes"].includes(key));
     if (action !== undefined && isFit && stray === undefined) {
       return {
@@ -139,5 +145,5 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 function bad(file: string, problem: string): HawserError {
-  return new HawserError("BAD_POLICY_TEST", `${file}: ${problem}`, "See docs/policy.md, \"Tests\", for the form of a test file.");
+  return new HawserError("BAD_POLICY_TEST", `${file}: ${problem}`, 'See docs/policy.md, "Tests", for the form of a test file.');
 }

@@ -18,32 +18,72 @@ function policy(rest: string): Policy {
 /** Codes and lines of all that is wrong, whether the policy can be read or not. */
 function findings(rest: string, names?: readonly Principal[]): string[] {
   try {
-    return checkPolicy(policy(rest), names === undefined ? undefined : directoryOf(names)).map(({ code, source }) => `${code}${source === undefined ? "" : `:${source.line - 3}`}`);
+    return checkPolicy(policy(rest), names === undefined ? undefined : directoryOf(names)).map(
+      ({ code, source }) => `${code}${source === undefined ? "" : `:${source.line - 3}`}`,
+    );
   } catch (error) {
     if (!(error instanceof PolicyError)) throw error;
     return error.findings.map(({ code, source }) => `${code}${source === undefined ? "" : `:${source.line - 3}`}`);
   }
 }
 
-const device = (name: string, role: string, attributes: Record<string, string> = {}): Principal => ({ name, kind: "device", role, attributes, active: true, recoverable: true });
-const client = (name: string, role: string, attributes: Record<string, string> = {}): Principal => ({ name, kind: "client", role, attributes, active: true, recoverable: false });
+const device = (name: string, role: string, attributes: Record<string, string> = {}): Principal => ({
+  name,
+  kind: "device",
+  role,
+  attributes,
+  active: true,
+  recoverable: true,
+});
+const client = (name: string, role: string, attributes: Record<string, string> = {}): Principal => ({
+  name,
+  kind: "client",
+  role,
+  attributes,
+  active: true,
+  recoverable: false,
+});
 
 describe("a policy that cannot be used", () => {
   it.each([
     ["a setting that does not exist", "roles: { a: {} }\nsecrets: 1", ["SCHEMA:2"]],
     ["a grant without allow or deny", "roles:\n  a:\n    grants:\n      - topics: [x]", ["SCHEMA:4"]],
-    ["a grant of channels and topics at once", "roles:\n  a:\n    grants:\n      - { allow: read, topics: [x], channels: [a.b] }", ["SCHEMA:4"]],
+    [
+      "a grant of channels and topics at once",
+      "roles:\n  a:\n    grants:\n      - { allow: read, topics: [x], channels: [a.b] }",
+      ["SCHEMA:4"],
+    ],
     ["a role that does not exist", "roles:\n  a: { inherits: [b] }", ["REFERENCE:2"]],
     ["roles in a circle", "roles:\n  a: { inherits: [b] }\n  b: { inherits: [a] }", ["REFERENCE:2"]],
     ["a channel that does not exist", "roles:\n  a:\n    grants:\n      - { allow: read, channels: [c.d] }", ["REFERENCE:4"]],
     ["a placeholder that nobody declared", "roles:\n  a:\n    grants:\n      - { allow: read, topics: ['x/{site}'] }", ["REFERENCE:4"]],
-    ["a placeholder that is part of a level", "classes: { c: { base: 'd-{id}', channels: { u: { topic: u, direction: up } } } }\nroles: { a: {} }", ["INVALID:1", "INVALID:1"]],
-    ["a base with a wildcard", "classes: { c: { base: 'd/+', channels: { u: { topic: u, direction: up } } } }\nroles: { a: {} }", ["REFERENCE:1"]],
-    ["a network with bits beyond its prefix", "roles:\n  a:\n    grants:\n      - { allow: read, topics: [x], when: { networks: [10.0.0.1/8] } }", ["INVALID:4"]],
-    ["a zone that is not one", "roles:\n  a:\n    grants:\n      - { allow: read, topics: [x], when: { times: [{ zone: Mars }] } }", ["INVALID:4"]],
+    [
+      "a placeholder that is part of a level",
+      "classes: { c: { base: 'd-{id}', channels: { u: { topic: u, direction: up } } } }\nroles: { a: {} }",
+      ["INVALID:1", "INVALID:1"],
+    ],
+    [
+      "a base with a wildcard",
+      "classes: { c: { base: 'd/+', channels: { u: { topic: u, direction: up } } } }\nroles: { a: {} }",
+      ["REFERENCE:1"],
+    ],
+    [
+      "a network with bits beyond its prefix",
+      "roles:\n  a:\n    grants:\n      - { allow: read, topics: [x], when: { networks: [10.0.0.1/8] } }",
+      ["INVALID:4"],
+    ],
+    [
+      "a zone that is not one",
+      "roles:\n  a:\n    grants:\n      - { allow: read, topics: [x], when: { times: [{ zone: Mars }] } }",
+      ["INVALID:4"],
+    ],
     ["the same key twice", "roles: { a: {}, a: {} }", ["NOT_YAML:1"]],
     ["a pattern that takes for ever", "attributes: { x: { pattern: '(a+)+' } }\nroles: { a: {} }", ["INVALID:1"]],
-    ["a bridge of everything", "bridges:\n  b:\n    host: h\n    port: 1\n    certificate: { ca: /ca }\n    topics: [{ topic: '#', direction: out }]\nroles: { a: {} }", ["REFERENCE:6"]],
+    [
+      "a bridge of everything",
+      "bridges:\n  b:\n    host: h\n    port: 1\n    certificate: { ca: /ca }\n    topics: [{ topic: '#', direction: out }]\nroles: { a: {} }",
+      ["REFERENCE:6"],
+    ],
   ])("names the line of %s", (_what, rest, expected) => {
     expect(findings(rest)).toEqual(expected);
   });
@@ -59,11 +99,31 @@ const CLASS = "classes:\n  c:\n    base: devices/{id}\n    channels: { up: { top
 
 describe("doubtful rules", () => {
   it.each([
-    ["a grant that another one contains", `${CLASS}roles:\n  a:\n    grants:\n      - { allow: read, channels: [c.up] }\n      - { allow: read, topics: ['devices/x/up/y'] }`, ["SHADOWED:9"]],
-    ["an allowance that a denial swallows", `${CLASS}roles:\n  a:\n    grants:\n      - { allow: read, topics: [z/y] }\n      - { deny: read, topics: ['z/#'] }`, ["UNREACHABLE:8"]],
-    ["a grant wider than any channel", `${CLASS}roles:\n  a:\n    grants:\n      - { allow: read, topics: ['devices/#'] }`, ["WIDER_THAN_CHANNEL:8"]],
-    ["a topic that all devices of a class share", "classes:\n  c:\n    base: v1/devices/me\n    channels: { up: { topic: t, direction: up } }\nroles: { a: {} }", ["SHARED_TOPIC:4"]],
-    ["topics that two classes share", `attributes: { site: {} }\n${CLASS}  d:\n    base: devices/{site}/{id}\n    channels: { s: { topic: s, direction: up } }\nroles: { a: {} }`, ["SHARED_TOPIC:5"]],
+    [
+      "a grant that another one contains",
+      `${CLASS}roles:\n  a:\n    grants:\n      - { allow: read, channels: [c.up] }\n      - { allow: read, topics: ['devices/x/up/y'] }`,
+      ["SHADOWED:9"],
+    ],
+    [
+      "an allowance that a denial swallows",
+      `${CLASS}roles:\n  a:\n    grants:\n      - { allow: read, topics: [z/y] }\n      - { deny: read, topics: ['z/#'] }`,
+      ["UNREACHABLE:8"],
+    ],
+    [
+      "a grant wider than any channel",
+      `${CLASS}roles:\n  a:\n    grants:\n      - { allow: read, topics: ['devices/#'] }`,
+      ["WIDER_THAN_CHANNEL:8"],
+    ],
+    [
+      "a topic that all devices of a class share",
+      "classes:\n  c:\n    base: v1/devices/me\n    channels: { up: { topic: t, direction: up } }\nroles: { a: {} }",
+      ["SHARED_TOPIC:4"],
+    ],
+    [
+      "topics that two classes share",
+      `attributes: { site: {} }\n${CLASS}  d:\n    base: devices/{site}/{id}\n    channels: { s: { topic: s, direction: up } }\nroles: { a: {} }`,
+      ["SHARED_TOPIC:5"],
+    ],
   ])("names the line of %s", (_what, rest, expected) => {
     expect(findings(rest)).toEqual(expected);
   });
@@ -77,14 +137,21 @@ describe("doubtful rules", () => {
   });
 
   it("finds roles nobody has, names without a role, and devices without an attribute that their topics need", () => {
-    const rest = "attributes: { site: { values: [b1] } }\nclasses:\n  c:\n    base: sites/{site}/{id}\n    channels: { up: { topic: up/#, direction: up } }\nroles:\n  dev: { for: devices, class: c }\n  idle: {}";
-    expect(findings(rest, [device("a", "dev"), device("b", "dev", { site: "b2" }), device("c", "dev", { site: "b1" }), device("d", "other"), client("e", "dev")])).toEqual([
-      "MISSING_ATTRIBUTE:5",
-      "MISSING_ATTRIBUTE:5",
-      "NO_ROLE",
-      "NO_ROLE",
-      "UNUSED_ROLE:8",
-    ].sort((a, b) => Number(a.includes(":")) - Number(b.includes(":")) || 0));
+    const rest =
+      "attributes: { site: { values: [b1] } }\nclasses:\n  c:\n    base: sites/{site}/{id}\n    channels: { up: { topic: up/#, direction: up } }\nroles:\n  dev: { for: devices, class: c }\n  idle: {}";
+    expect(
+      findings(rest, [
+        device("a", "dev"),
+        device("b", "dev", { site: "b2" }),
+        device("c", "dev", { site: "b1" }),
+        device("d", "other"),
+        client("e", "dev"),
+      ]),
+    ).toEqual(
+      ["MISSING_ATTRIBUTE:5", "MISSING_ATTRIBUTE:5", "NO_ROLE", "NO_ROLE", "UNUSED_ROLE:8"].sort(
+        (a, b) => Number(a.includes(":")) - Number(b.includes(":")) || 0,
+      ),
+    );
   });
 });
 
@@ -92,7 +159,8 @@ const TENANTS = "attributes: { customer: {}, site: {} }\ntenant: customer\n";
 const METER = "classes:\n  meter:\n    base: meters/{id}\n    channels: { up: { topic: up/#, direction: up } }\n";
 
 describe("identity topics", () => {
-  const withRequest = (topic: string): string => `classes:\n  c:\n    base: home/{id}\n    channels:\n      request: { ${topic}, direction: up, recovery: true }\nroles:\n  authority: { grants: [{ allow: read, channels: [c.request] }] }`;
+  const withRequest = (topic: string): string =>
+    `classes:\n  c:\n    base: home/{id}\n    channels:\n      request: { ${topic}, direction: up, recovery: true }\nroles:\n  authority: { grants: [{ allow: read, channels: [c.request] }] }`;
 
   it("are warned about where devices of hawser would not find them", () => {
     expect(findings(withRequest("topic: identity/request"))).toEqual(["IDENTITY_MOVED:5"]);
@@ -102,22 +170,46 @@ describe("identity topics", () => {
 
 describe("the wall between tenants", () => {
   it.each([
-    ["a filter over every tenant's devices", `${TENANTS}${METER}roles:\n  a:\n    grants:\n      - { allow: read, topics: ['meters/#'] }`, ["CROSSES_TENANTS:10", "CROSSES_TENANTS:10"]],
-    ["a topic that all tenants share", `${TENANTS}roles:\n  a:\n    grants:\n      - { allow: readwrite, topics: ['board/#'] }`, ["CROSSES_TENANTS:6", "CROSSES_TENANTS:6"]],
-    ["two rules that meet at different levels", `${TENANTS}roles:\n  a:\n    grants:\n      - { allow: read, topics: ['{customer}/#'] }\n      - { allow: write, topics: ['x/{customer}'] }`, ["CROSSES_TENANTS:6"]],
-    ["a class whose devices share a topic", `${TENANTS}classes:\n  c:\n    base: v1/me\n    channels: { up: { topic: t, direction: up } }\nroles: { a: {} }`, ["SHARED_TOPIC:6"]],
+    [
+      "a filter over every tenant's devices",
+      `${TENANTS}${METER}roles:\n  a:\n    grants:\n      - { allow: read, topics: ['meters/#'] }`,
+      ["CROSSES_TENANTS:10", "CROSSES_TENANTS:10"],
+    ],
+    [
+      "a topic that all tenants share",
+      `${TENANTS}roles:\n  a:\n    grants:\n      - { allow: readwrite, topics: ['board/#'] }`,
+      ["CROSSES_TENANTS:6", "CROSSES_TENANTS:6"],
+    ],
+    [
+      "two rules that meet at different levels",
+      `${TENANTS}roles:\n  a:\n    grants:\n      - { allow: read, topics: ['{customer}/#'] }\n      - { allow: write, topics: ['x/{customer}'] }`,
+      ["CROSSES_TENANTS:6"],
+    ],
+    [
+      "a class whose devices share a topic",
+      `${TENANTS}classes:\n  c:\n    base: v1/me\n    channels: { up: { topic: t, direction: up } }\nroles: { a: {} }`,
+      ["SHARED_TOPIC:6"],
+    ],
   ])("is not proved for %s", (_what, rest, expected) => {
     expect(findings(rest)).toEqual(expected);
   });
 
   it("is proved where the tenant stands in the topic, and may be crossed where the policy says so", () => {
-    expect(findings(`${TENANTS}${METER}roles:\n  a:\n    grants:\n      - { allow: readwrite, topics: ['board/{customer}/#'] }\n      - { allow: read, channels: [meter.up] }\n  b:\n    grants:\n      - { allow: read, channels: [meter.up], acrossTenants: true }\n      - { allow: read, topics: ['$SYS/#'], acrossTenants: true }`)).toEqual([]);
+    expect(
+      findings(
+        `${TENANTS}${METER}roles:\n  a:\n    grants:\n      - { allow: readwrite, topics: ['board/{customer}/#'] }\n      - { allow: read, channels: [meter.up] }\n  b:\n    grants:\n      - { allow: read, channels: [meter.up], acrossTenants: true }\n      - { allow: read, topics: ['$SYS/#'], acrossTenants: true }`,
+      ),
+    ).toEqual([]);
   });
 
   /** Random grants over random bases; only policies that the checker passes count. */
   const level = fc.constantFrom("{customer}", "{id}", "{site}", "a", "t1", "t2", "+");
-  const template = fc.array(level, { minLength: 1, maxLength: 3 }).chain((levels) => fc.constantFrom(levels.join("/"), `${levels.join("/")}/#`));
-  const base = fc.array(fc.constantFrom("{customer}", "{id}", "{site}", "a", "t1"), { minLength: 1, maxLength: 3 }).map((levels) => levels.join("/"));
+  const template = fc
+    .array(level, { minLength: 1, maxLength: 3 })
+    .chain((levels) => fc.constantFrom(levels.join("/"), `${levels.join("/")}/#`));
+  const base = fc
+    .array(fc.constantFrom("{customer}", "{id}", "{site}", "a", "t1"), { minLength: 1, maxLength: 3 })
+    .map((levels) => levels.join("/"));
   const grant = fc.record({ channels: fc.boolean(), topic: template, access: fc.constantFrom("read", "write", "readwrite") });
 
   it("holds in every policy that the checker passes: nobody reads what another tenant writes", () => {
@@ -132,7 +224,12 @@ describe("the wall between tenants", () => {
     let passed = 0;
     fc.assert(
       fc.property(base, base, fc.array(grant, { minLength: 1, maxLength: 4 }), (one, two, grants) => {
-        const lines = grants.map(({ channels, topic, access }) => `      - { allow: ${access}, ${channels ? "channels: [one.up, two.*]" : `topics: ['${topic}']`} }`).join("\n");
+        const lines = grants
+          .map(
+            ({ channels, topic, access }) =>
+              `      - { allow: ${access}, ${channels ? "channels: [one.up, two.*]" : `topics: ['${topic}']`} }`,
+          )
+          .join("\n");
         const text = `${TENANTS}classes:\n  one: { base: '${one}', channels: { up: { topic: u, direction: up }, down: { topic: d, direction: down } } }\n  two: { base: '${two}', channels: { up: { topic: u, direction: up } } }\nroles:\n  dev: { for: devices, class: one }\n  other: { for: devices, class: two }\n  user:\n    grants:\n${lines}\n`;
         if (findings(text).some((code) => /^(CROSSES|SHARED|SCHEMA|REFERENCE|INVALID|UNDECIDABLE)/.test(code))) return;
         passed += 1;
@@ -142,7 +239,11 @@ describe("the wall between tenants", () => {
         const topics = values.flatMap((x) => [x, ...values.flatMap((y) => [`${x}/${y}`, ...values.map((z) => `${x}/${y}/${z}`)])]);
         for (const topic of topics) {
           const tenantsOf = (action: "publish" | "receive"): Set<string | undefined> =>
-            new Set(names.filter(({ name }) => engine.authorize({ name, listener: "mtls", action, topic, atMs: 0 }).allowed).map(({ attributes }) => attributes["customer"]));
+            new Set(
+              names
+                .filter(({ name }) => engine.authorize({ name, listener: "mtls", action, topic, atMs: 0 }).allowed)
+                .map(({ attributes }) => attributes["customer"]),
+            );
           expect(new Set([...tenantsOf("publish"), ...tenantsOf("receive")]).size, `${topic}\n${text}`).toBeLessThanOrEqual(1);
         }
       }),
@@ -154,16 +255,30 @@ describe("the wall between tenants", () => {
 
 describe("differences between policies", () => {
   const names = directoryOf([device("d1", "dev", { site: "a" }), device("d2", "dev", { site: "b" }), client("c", "user", { site: "a" })]);
-  const grant = fc.record({ effect: fc.constantFrom("allow", "deny"), access: fc.constantFrom("read", "write", "readwrite"), target: fc.constantFrom("channels: [c.up]", "channels: [c.*], scope: { site: a }", "channels: [c.*], scope: { site: '{site}' }", "topics: [x/y]", "topics: ['x/#']") });
+  const grant = fc.record({
+    effect: fc.constantFrom("allow", "deny"),
+    access: fc.constantFrom("read", "write", "readwrite"),
+    target: fc.constantFrom(
+      "channels: [c.up]",
+      "channels: [c.*], scope: { site: a }",
+      "channels: [c.*], scope: { site: '{site}' }",
+      "topics: [x/y]",
+      "topics: ['x/#']",
+    ),
+  });
   const text = fc
     .tuple(fc.constantFrom("devices/{id}", "{site}/{id}"), fc.array(grant, { maxLength: 4 }))
-    .map(([base, grants]) => `attributes: { site: {} }\nclasses:\n  c: { base: '${base}', channels: { up: { topic: up/#, direction: up }, down: { topic: down, direction: down } } }\nroles:\n  dev: { for: devices, class: c }\n  user: { grants: [${grants.map(({ effect, access, target }) => `{ ${effect}: ${access}, ${target} }`).join(", ")}] }\n`);
+    .map(
+      ([base, grants]) =>
+        `attributes: { site: {} }\nclasses:\n  c: { base: '${base}', channels: { up: { topic: up/#, direction: up }, down: { topic: down, direction: down } } }\nroles:\n  dev: { for: devices, class: c }\n  user: { grants: [${grants.map(({ effect, access, target }) => `{ ${effect}: ${access}, ${target} }`).join(", ")}] }\n`,
+    );
 
   it("turn the table of the one into the table of the other", () => {
     fc.assert(
       fc.property(text, text, (one, two) => {
         const [before, after] = [new PolicyEngine(policy(one), names), new PolicyEngine(policy(two), names)];
-        const table = (engine: PolicyEngine): Set<string> => new Set([...names.all()].flatMap((who) => rightsOf(engine, who).map((right) => `${who.name} ${rightText(right)}`)));
+        const table = (engine: PolicyEngine): Set<string> =>
+          new Set([...names.all()].flatMap((who) => rightsOf(engine, who).map((right) => `${who.name} ${rightText(right)}`)));
         const changed = table(before);
         for (const { name, change, right } of policyDifference(before, after)) {
           const row = `${name} ${rightText(right)}`;

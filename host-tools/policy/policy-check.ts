@@ -1,4 +1,7 @@
-/** What is wrong or doubtful about a policy that can be read: the tenants' wall proved, rights nobody has or that reach too far, names it does not fit. */
+/**
+ * What is wrong or doubtful about a policy that can be read: the tenants' wall proved, rights nobody has or that reach too far, names it
+ * does not fit.
+ */
 import { attributeOf, roleOf } from "./bound-rule.js";
 import { conditionKey } from "./concrete-rules.js";
 import type { Channel, NameDirectory, Policy, Role, Rule } from "./policy-model.js";
@@ -39,14 +42,20 @@ function reachFindings(policy: Policy, role: Role): Finding[] {
   for (const rule of role.rules) {
     if (rule.effect === "deny" || rule.channel !== undefined || rule.role !== role.name) continue;
     const touched = channelsOf(policy).filter((channel) => overlap(rule.template, channel.template));
-    const foreign = policy.tenant === undefined || rule.acrossTenants ? undefined : touched.find((channel) => !isWalled(policy, rule.template, channel));
+    const foreign =
+      policy.tenant === undefined || rule.acrossTenants ? undefined : touched.find((channel) => !isWalled(policy, rule.template, channel));
     const shown = templateText(rule.template);
     if (foreign !== undefined) {
       const message = `${role.name} reaches ${foreign.className}.${foreign.name} of every ${policy.tenant ?? ""} by ${shown}: grant the channel, put {${policy.tenant ?? ""}} where it stands in the base, or say acrossTenants: true`;
       findings.push({ level: "error", code: "CROSSES_TENANTS", message, source: rule.source });
     } else if (touched.length > 0 && !touched.some((channel) => covers(wildcards(channel.template), wildcards(rule.template)))) {
       const names = touched.map((channel) => `${channel.className}.${channel.name}`).join(", ");
-      findings.push({ level: "warning", code: "WIDER_THAN_CHANNEL", message: `${role.name} may ${rule.access} ${shown}, which is wider than any channel (it takes in ${names})`, source: rule.source });
+      findings.push({
+        level: "warning",
+        code: "WIDER_THAN_CHANNEL",
+        message: `${role.name} may ${rule.access} ${shown}, which is wider than any channel (it takes in ${names})`,
+        source: rule.source,
+      });
     }
   }
   return findings;
@@ -56,19 +65,29 @@ function reachFindings(policy: Policy, role: Role): Finding[] {
 function isWalled(policy: Policy, template: readonly Level[], channel: Channel): boolean {
   return channel.template.some((level, index) => {
     const own = template[index];
-    return level.kind === "placeholder" && own?.kind === "placeholder" && own.name === level.name && (level.name === policy.tenant || level.name === "id");
+    return (
+      level.kind === "placeholder" &&
+      own?.kind === "placeholder" &&
+      own.name === level.name &&
+      (level.name === policy.tenant || level.name === "id")
+    );
   });
 }
 
 /**
- * The tenants' wall outside of the classes: topics that a rule names itself have to show whose they are, and two rules that can mean the same topic have to
+ * The tenants' wall outside of the classes: topics that a rule names itself have to show whose they are, and two rules that can mean the
+ * same topic have to
  * show it at the same level. Together with the classes' own walls this proves that no topic belongs to two tenants.
  */
 function tenantFindings(policy: Policy): Finding[] {
   const { tenant } = policy;
   if (tenant === undefined) return [];
-  const rules = [...policy.roles.values()].flatMap((role) => role.rules.filter((rule) => rule.role === role.name && rule.effect === "allow" && rule.channel === undefined && !rule.acrossTenants));
-  const unmarked = rules.filter(({ template }) => !template.some((level) => level.kind === "placeholder" && (level.name === tenant || level.name === "id")));
+  const rules = [...policy.roles.values()].flatMap((role) =>
+    role.rules.filter((rule) => rule.role === role.name && rule.effect === "allow" && rule.channel === undefined && !rule.acrossTenants),
+  );
+  const unmarked = rules.filter(
+    ({ template }) => !template.some((level) => level.kind === "placeholder" && (level.name === tenant || level.name === "id")),
+  );
   const findings: Finding[] = unmarked.map(({ role, template, source }) => ({
     level: "error",
     code: "CROSSES_TENANTS",
@@ -77,7 +96,13 @@ function tenantFindings(policy: Policy): Finding[] {
   }));
   for (const [index, rule] of rules.entries()) {
     for (const other of rules.slice(index + 1)) {
-      if (unmarked.includes(rule) || unmarked.includes(other) || !overlap(rule.template, other.template) || haveOneOwner(policy, rule, other)) continue;
+      if (
+        unmarked.includes(rule) ||
+        unmarked.includes(other) ||
+        !overlap(rule.template, other.template) ||
+        haveOneOwner(policy, rule, other)
+      )
+        continue;
       const message = `${templateText(rule.template)} of one ${tenant} can be ${templateText(other.template)} (line ${other.source.line}) of another: put {${tenant}} at the same level`;
       findings.push({ level: "error", code: "CROSSES_TENANTS", message, source: rule.source });
     }
@@ -93,7 +118,9 @@ function wildcards(levels: readonly Level[]): string {
 function shadowFindings(role: Role): Finding[] {
   return role.rules.flatMap((rule, index) => {
     if (rule.role !== role.name) return [];
-    const shadow = role.rules.find((other, at) => at !== index && other.source !== rule.source && shadows(other, rule) && (at < index || !shadows(rule, other)));
+    const shadow = role.rules.find(
+      (other, at) => at !== index && other.source !== rule.source && shadows(other, rule) && (at < index || !shadows(rule, other)),
+    );
     if (shadow === undefined) return [];
     const dead = shadow.effect === "deny" && rule.effect === "allow";
     const message = dead
@@ -122,7 +149,8 @@ function isWithinScope(inner: Rule, outer: Rule): boolean {
 }
 
 function coversTemplate(outer: readonly Level[], inner: readonly Level[], placeholdersAreWildcards: boolean): boolean {
-  const mark = (levels: readonly Level[], isOuter: boolean): string => fillTemplate(levels, (name) => (isOuter && placeholdersAreWildcards ? "+" : `{${name}}`)) ?? "";
+  const mark = (levels: readonly Level[], isOuter: boolean): string =>
+    fillTemplate(levels, (name) => (isOuter && placeholdersAreWildcards ? "+" : `{${name}}`)) ?? "";
   return covers(mark(outer, true), mark(inner, false));
 }
 
@@ -133,10 +161,21 @@ function sharedTopics(policy: Policy): Finding[] {
   const channels = channelsOf(policy);
   for (const [index, a] of channels.entries()) {
     const isWalledOff = a.template.some((one) => one.kind === "placeholder" && (one.name === "id" || one.name === policy.tenant));
-    if (!isWalledOff) findings.push({ level, code: "SHARED_TOPIC", message: `every device of ${a.className} with the same attributes has the same topic ${templateText(a.template)}: it ${a.direction === "up" ? "cannot be told whose message it is" : "reads what is meant for others"}`, source: a.source });
+    if (!isWalledOff)
+      findings.push({
+        level,
+        code: "SHARED_TOPIC",
+        message: `every device of ${a.className} with the same attributes has the same topic ${templateText(a.template)}: it ${a.direction === "up" ? "cannot be told whose message it is" : "reads what is meant for others"}`,
+        source: a.source,
+      });
     for (const b of channels.slice(index + 1)) {
       if (a.className === b.className || !overlap(a.template, b.template) || haveOneOwner(policy, a, b)) continue;
-      findings.push({ level, code: "SHARED_TOPIC", message: `${a.className}.${a.name} and ${b.className}.${b.name} (line ${b.source.line}) can be the same topic for different devices: ${templateText(a.template)}, ${templateText(b.template)}`, source: a.source });
+      findings.push({
+        level,
+        code: "SHARED_TOPIC",
+        message: `${a.className}.${a.name} and ${b.className}.${b.name} (line ${b.source.line}) can be the same topic for different devices: ${templateText(a.template)}, ${templateText(b.template)}`,
+        source: a.source,
+      });
     }
   }
   return findings;
@@ -146,7 +185,12 @@ function sharedTopics(policy: Policy): Finding[] {
 function haveOneOwner(policy: Policy, a: { readonly template: readonly Level[] }, b: { readonly template: readonly Level[] }): boolean {
   return a.template.some((level, index) => {
     const other = b.template[index];
-    return level.kind === "placeholder" && other?.kind === "placeholder" && level.name === other.name && (level.name === "id" || level.name === policy.tenant);
+    return (
+      level.kind === "placeholder" &&
+      other?.kind === "placeholder" &&
+      level.name === other.name &&
+      (level.name === "id" || level.name === policy.tenant)
+    );
   });
 }
 
@@ -157,7 +201,9 @@ function enrolmentFindings(policy: Policy): Finding[] {
   const clients = [...policy.roles.values()].filter((role) => role.for === "clients");
   const answers = (channel: Channel): boolean => {
     const wanted = channel.direction === "up" ? "subscribe" : "publish";
-    return clients.some(({ rules }) => rules.some((rule) => rule.effect === "allow" && rule.access === wanted && coversTemplate(rule.template, channel.template, true)));
+    return clients.some(({ rules }) =>
+      rules.some((rule) => rule.effect === "allow" && rule.access === wanted && coversTemplate(rule.template, channel.template, true)),
+    );
   };
   return channelsOf(policy)
     .filter((channel) => channel.recovery && !answers(channel))
@@ -172,7 +218,9 @@ function enrolmentFindings(policy: Policy): Finding[] {
 /** Where Hawser's devices and its authority speak of certificates, whatever the class's base. */
 const IDENTITY_TOPICS = { up: "devices/{id}/identity/request", down: "devices/{id}/identity/response" } as const;
 
-/** Whether a device of Hawser could not be given a new certificate under this policy, because its identity topics are not where it looks. */
+/**
+ * Whether a device of Hawser could not be given a new certificate under this policy, because its identity topics are not where it looks.
+ */
 export function movedIdentity(policy: Policy): Channel[] {
   return channelsOf(policy).filter((channel) => channel.recovery && templateText(channel.template) !== IDENTITY_TOPICS[channel.direction]);
 }
@@ -195,7 +243,9 @@ function unusedRoles(policy: Policy, directory: NameDirectory): Finding[] {
   };
   for (const principal of directory.all()) use(roleOf(policy, principal)?.name ?? "");
   if (policy.defaultDeviceRole !== undefined) use(policy.defaultDeviceRole);
-  return [...policy.roles.values()].filter(({ name }) => !used.has(name)).map(({ name, source }) => ({ level: "warning", code: "UNUSED_ROLE", message: `nobody has the role ${name}`, source }));
+  return [...policy.roles.values()]
+    .filter(({ name }) => !used.has(name))
+    .map(({ name, source }) => ({ level: "warning", code: "UNUSED_ROLE", message: `nobody has the role ${name}`, source }));
 }
 
 /** Names that the policy has no role for, or that lack an attribute their topics need. */
@@ -210,16 +260,28 @@ function nameFindings(policy: Policy, directory: NameDirectory): Finding[] {
   for (const principal of directory.all()) {
     const role = roleOf(policy, principal);
     if (role === undefined) {
-      add({ level: "error", code: "NO_ROLE", message: `${principal.name} has the role ${principal.role}, which the policy does not have for a ${principal.kind}` });
+      add({
+        level: "error",
+        code: "NO_ROLE",
+        message: `${principal.name} has the role ${principal.role}, which the policy does not have for a ${principal.kind}`,
+      });
       continue;
     }
     for (const [name, source] of neededBy(role)) {
       if (attributeOf(policy, principal, name) !== undefined) continue;
-      const value = Object.hasOwn(principal.attributes, name) ? `the ${name} ${JSON.stringify(principal.attributes[name])}, which the policy does not allow` : `no ${name}`;
-      add({ level: role.for === "devices" ? "error" : "warning", code: "MISSING_ATTRIBUTE", message: `${principal.name} has ${value}; its role ${role.name} needs one`, source });
+      const value = Object.hasOwn(principal.attributes, name)
+        ? `the ${name} ${JSON.stringify(principal.attributes[name])}, which the policy does not allow`
+        : `no ${name}`;
+      add({
+        level: role.for === "devices" ? "error" : "warning",
+        code: "MISSING_ATTRIBUTE",
+        message: `${principal.name} has ${value}; its role ${role.name} needs one`,
+        source,
+      });
     }
   }
-  for (const [code, count] of counts) if (count > MAX_LISTED) findings.push({ level: "error", code, message: `${count - MAX_LISTED} more names have the same fault` });
+  for (const [code, count] of counts)
+    if (count > MAX_LISTED) findings.push({ level: "error", code, message: `${count - MAX_LISTED} more names have the same fault` });
   return findings;
 }
 
@@ -231,7 +293,8 @@ function neededBy(role: Role): ReadonlyMap<string, Rule["source"]> {
   if (known !== undefined) return known;
   const found = new Map<string, Rule["source"]>();
   for (const rule of role.rules) {
-    const own = rule.own || rule.channel === undefined ? rule.template.flatMap((level) => (level.kind === "placeholder" ? [level.name] : [])) : [];
+    const own =
+      rule.own || rule.channel === undefined ? rule.template.flatMap((level) => (level.kind === "placeholder" ? [level.name] : [])) : [];
     const scoped = [...rule.scope.values()].flat().flatMap((value) => /^\{(.*)\}$/.exec(value)?.[1] ?? []);
     for (const name of [...own, ...scoped]) if (name !== "id" && !found.has(name)) found.set(name, rule.source);
   }

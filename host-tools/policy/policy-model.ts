@@ -107,7 +107,9 @@ export interface Rule {
   readonly own: boolean;
   /** The attributes that the owner of the topic must have: literal values, or `{name}` for the asking client's own. Tenants included. */
   readonly scope: ReadonlyMap<string, readonly string[]>;
-  /** The owner of the topic has to be looked up: its base does not show all that the scope asks for, or another class shares these topics. */
+  /**
+   * The owner of the topic has to be looked up: its base does not show all that the scope asks for, or another class shares these topics.
+   */
   readonly needsOwner: boolean;
   readonly acrossTenants: boolean;
   /** On listeners of the recovery scope too. */

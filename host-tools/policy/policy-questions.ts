@@ -21,7 +21,14 @@ export function rightsOf(engine: PolicyEngine, principal: Principal, writer = ne
     writer
       .rulesOf(principal, listener.scope)
       .filter(({ rule }) => rule.when?.listeners?.includes(listener.name) ?? true)
-      .map(({ effect, access, filter, rule }) => ({ listener: listener.name, effect, access, filter, when: conditionKey(rule), source: rule.source })),
+      .map(({ effect, access, filter, rule }) => ({
+        listener: listener.name,
+        effect,
+        access,
+        filter,
+        when: conditionKey(rule),
+        source: rule.source,
+      })),
   );
 }
 
@@ -37,9 +44,14 @@ export interface TopicVerdict {
 
 /** What a name may do with one topic or filter, on every listener. A topic with wildcards is only asked about for a subscription. */
 export function explainTopic(engine: PolicyEngine, name: string, topic: string, atMs: number, address?: string): TopicVerdict[] {
-  const actions = /[+#]/.test(topic) || topic.startsWith("$share/") ? (["subscribe"] as const) : (["publish", "subscribe", "receive"] as const);
+  const actions =
+    /[+#]/.test(topic) || topic.startsWith("$share/") ? (["subscribe"] as const) : (["publish", "subscribe", "receive"] as const);
   return [...engine.policy.listeners.keys()].flatMap((listener) =>
-    actions.map((action) => ({ listener, action, verdict: engine.authorize({ name, listener, action, topic, atMs, ...(address === undefined ? {} : { address }) }) })),
+    actions.map((action) => ({
+      listener,
+      action,
+      verdict: engine.authorize({ name, listener, action, topic, atMs, ...(address === undefined ? {} : { address }) }),
+    })),
   );
 }
 
@@ -53,7 +65,9 @@ export interface Reach {
   readonly when?: string;
 }
 
-/** Everybody who can write a topic or read it, at `atMs`; rights that hold at other times or places only are listed with their condition. */
+/**
+ * Everybody who can write a topic or read it, at `atMs`; rights that hold at other times or places only are listed with their condition.
+ */
 export function whoReaches(engine: PolicyEngine, topic: string, atMs: number): Reach[] {
   const found: Reach[] = [];
   for (const principal of engine.directory.all()) {
@@ -63,7 +77,14 @@ export function whoReaches(engine: PolicyEngine, topic: string, atMs: number): R
       for (const action of ["publish", "receive"] as const) {
         const { allowed, code, because, source } = engine.authorize({ name: principal.name, listener: listener.name, action, topic, atMs });
         if (!allowed && code !== "CONDITION") continue;
-        found.push({ name: principal.name, role: role.name, listener: listener.name, action, ...(source === undefined ? {} : { source }), ...(allowed ? {} : { when: because }) });
+        found.push({
+          name: principal.name,
+          role: role.name,
+          listener: listener.name,
+          action,
+          ...(source === undefined ? {} : { source }),
+          ...(allowed ? {} : { when: because }),
+        });
       }
     }
   }
@@ -94,8 +115,10 @@ export function policyDifference(before: PolicyEngine, after: PolicyEngine): Cha
     const oldRights = was === undefined ? [] : rightsOf(before, was, oldWriter);
     const newRights = is === undefined ? [] : rightsOf(after, is, newWriter);
     const role = is?.role ?? was?.role ?? "";
-    for (const right of missingFrom(newRights, oldRights)) changes.push({ name, role, change: "loses", right, covered: isCovered(right, newRights) });
-    for (const right of missingFrom(oldRights, newRights)) changes.push({ name, role, change: "gains", right, covered: isCovered(right, oldRights) });
+    for (const right of missingFrom(newRights, oldRights))
+      changes.push({ name, role, change: "loses", right, covered: isCovered(right, newRights) });
+    for (const right of missingFrom(oldRights, newRights))
+      changes.push({ name, role, change: "gains", right, covered: isCovered(right, oldRights) });
   }
   return changes;
 }
@@ -108,6 +131,10 @@ function missingFrom(rights: readonly Right[], candidates: readonly Right[]): Ri
 function isCovered(right: Right, others: readonly Right[]): boolean {
   return others.some(
     (other) =>
-      other.listener === right.listener && other.effect === right.effect && other.access === right.access && (other.when === "" || other.when === right.when) && covers(other.filter, right.filter),
+      other.listener === right.listener &&
+      other.effect === right.effect &&
+      other.access === right.access &&
+      (other.when === "" || other.when === right.when) &&
+      covers(other.filter, right.filter),
   );
 }

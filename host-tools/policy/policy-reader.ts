@@ -43,16 +43,33 @@ export function entriesOf(value: unknown): [string, Raw][] {
 }
 
 /** `when` of a grant. */
-export function readCondition(reader: PolicyReader, path: Path, raw: Raw, known: { listeners: ReadonlyMap<string, Listener>; attributes: ReadonlyMap<string, AttributeDefinition> }): Condition {
-  const { listeners, networks, times, attributes } = raw as { listeners?: string[]; networks?: string[]; times?: Raw[]; attributes?: Record<string, string | string[]> };
+export function readCondition(
+  reader: PolicyReader,
+  path: Path,
+  raw: Raw,
+  known: { listeners: ReadonlyMap<string, Listener>; attributes: ReadonlyMap<string, AttributeDefinition> },
+): Condition {
+  const { listeners, networks, times, attributes } = raw as {
+    listeners?: string[];
+    networks?: string[];
+    times?: Raw[];
+    attributes?: Record<string, string | string[]>;
+  };
   for (const name of listeners ?? []) if (!known.listeners.has(name)) reader.fault([...path, "listeners"], `there is no listener ${name}`);
-  for (const name of Object.keys(attributes ?? {})) if (!known.attributes.has(name)) reader.fault([...path, "attributes", name], `the attribute ${name} is not declared under attributes`);
-  const parsedNetworks = networks?.map((text, index) => reader.attempt([...path, "networks", index], () => parseNetwork(text))).filter((network) => network !== undefined);
-  const parsedTimes = times?.map((time, index) => reader.attempt([...path, "times", index], () => parseWindow(time))).filter((window) => window !== undefined);
+  for (const name of Object.keys(attributes ?? {}))
+    if (!known.attributes.has(name)) reader.fault([...path, "attributes", name], `the attribute ${name} is not declared under attributes`);
+  const parsedNetworks = networks
+    ?.map((text, index) => reader.attempt([...path, "networks", index], () => parseNetwork(text)))
+    .filter((network) => network !== undefined);
+  const parsedTimes = times
+    ?.map((time, index) => reader.attempt([...path, "times", index], () => parseWindow(time)))
+    .filter((window) => window !== undefined);
   return {
     ...(listeners === undefined ? {} : { listeners }),
     ...(parsedNetworks === undefined ? {} : { networks: parsedNetworks }),
     ...(parsedTimes === undefined ? {} : { times: parsedTimes }),
-    ...(attributes === undefined ? {} : { attributes: new Map(Object.entries(attributes).map(([name, value]) => [name, Array.isArray(value) ? value : [value]])) }),
+    ...(attributes === undefined
+      ? {}
+      : { attributes: new Map(Object.entries(attributes).map(([name, value]) => [name, Array.isArray(value) ? value : [value]])) }),
   };
 }

@@ -1,4 +1,7 @@
-/** The JSON Schema (draft 2020-12) of the policy file. `hawser policy init --schema` prints it; editors with a YAML language server can use it. */
+/**
+ * The JSON Schema (draft 2020-12) of the policy file. `hawser policy init --schema` prints it; editors with a YAML language server can use
+ * it.
+ */
 
 const NAME = "^[a-z][a-z0-9-]{0,31}$";
 const description = { type: "string", maxLength: 500 } as const;
@@ -8,7 +11,12 @@ const port = { type: "integer", minimum: 1, maximum: 65_535 } as const;
 const text = { type: "string", minLength: 1, maxLength: 1024 } as const;
 const oneOrMore = (items: object): object => ({ oneOf: [items, { type: "array", items, minItems: 1, uniqueItems: true }] });
 const named = (values: object): object => ({ type: "object", propertyNames: { pattern: NAME }, additionalProperties: values });
-const object = (properties: Record<string, unknown>, required: readonly string[] = []): object => ({ type: "object", properties, required, additionalProperties: false });
+const object = (properties: Record<string, unknown>, required: readonly string[] = []): object => ({
+  type: "object",
+  properties,
+  required,
+  additionalProperties: false,
+});
 
 const attribute = object({ description, values: { type: "array", items: text, minItems: 1, uniqueItems: true }, pattern: text });
 
@@ -68,16 +76,18 @@ const grant = {
     description,
     allow: { enum: ACCESS },
     deny: { enum: ACCESS },
-    channels: { type: "array", items: { type: "string", pattern: "^[a-z][a-z0-9-]*\\.([a-z][a-z0-9-]*|\\*)$" }, minItems: 1, uniqueItems: true },
+    channels: {
+      type: "array",
+      items: { type: "string", pattern: "^[a-z][a-z0-9-]*\\.([a-z][a-z0-9-]*|\\*)$" },
+      minItems: 1,
+      uniqueItems: true,
+    },
     topics: { type: "array", items: text, minItems: 1, uniqueItems: true },
     scope: named(oneOrMore(text)),
     acrossTenants: { type: "boolean" },
     when,
   }),
-  allOf: [
-    { oneOf: [{ required: ["allow"] }, { required: ["deny"] }] },
-    { oneOf: [{ required: ["channels"] }, { required: ["topics"] }] },
-  ],
+  allOf: [{ oneOf: [{ required: ["allow"] }, { required: ["deny"] }] }, { oneOf: [{ required: ["channels"] }, { required: ["topics"] }] }],
 };
 
 const role = object({
@@ -118,7 +128,13 @@ const bridge = object(
       type: "array",
       minItems: 1,
       items: object(
-        { topic: text, direction: { enum: ["out", "in"] }, qos: { enum: [0, 1, 2] }, localPrefix: { type: "string" }, remotePrefix: { type: "string" } },
+        {
+          topic: text,
+          direction: { enum: ["out", "in"] },
+          qos: { enum: [0, 1, 2] },
+          localPrefix: { type: "string" },
+          remotePrefix: { type: "string" },
+        },
         ["topic", "direction"],
       ),
     },
@@ -126,8 +142,23 @@ const bridge = object(
   ["host", "port", "certificate", "topics"],
 );
 
-/** Properties of a channel or role that a broker may be unable to enforce, and that a policy can therefore tell a compiler to leave to the clients. */
-export const ENFORCEABLE = ["qos", "retain", "maxBytes", "messagesPerSecond", "bytesPerSecond", "will", "wildcards", "shared", "connections", "roleLimits", "limits"] as const;
+/**
+ * Properties of a channel or role that a broker may be unable to enforce, and that a policy can therefore tell a compiler to leave to the
+ * clients.
+ */
+export const ENFORCEABLE = [
+  "qos",
+  "retain",
+  "maxBytes",
+  "messagesPerSecond",
+  "bytesPerSecond",
+  "will",
+  "wildcards",
+  "shared",
+  "connections",
+  "roleLimits",
+  "limits",
+] as const;
 export const BROKER_KINDS = ["mosquitto", "rabbitmq", "emqx", "vernemq", "ejabberd", "hivemq", "nanomq"] as const;
 
 export const POLICY_SCHEMA = {
@@ -147,7 +178,9 @@ export const POLICY_SCHEMA = {
       defaultDeviceRole: text,
       limits,
       bridges: named(bridge),
-      unenforced: object(Object.fromEntries(BROKER_KINDS.map((kind) => [kind, { type: "array", items: { enum: ENFORCEABLE }, uniqueItems: true }]))),
+      unenforced: object(
+        Object.fromEntries(BROKER_KINDS.map((kind) => [kind, { type: "array", items: { enum: ENFORCEABLE }, uniqueItems: true }])),
+      ),
     },
     ["version", "name", "listeners", "roles"],
   ),

@@ -33,7 +33,11 @@ export class PolicyError extends HawserError {
     const [first] = findings;
     const more = findings.length > 1 ? ` (and ${findings.length - 1} more)` : "";
     const line = first?.source === undefined ? "" : `:${first.source.line}`;
-    super("POLICY_INVALID", `${file}${line}: ${first?.message ?? "unusable"}${more}`, "Run `hawser policy check` to see everything that is wrong.");
+    super(
+      "POLICY_INVALID",
+      `${file}${line}: ${first?.message ?? "unusable"}${more}`,
+      "Run `hawser policy check` to see everything that is wrong.",
+    );
   }
 }
 
@@ -47,7 +51,8 @@ export interface PolicyText {
  * @throws PolicyError
  */
 export function readPolicyText(text: string, file: string, isBuiltIn = false): PolicyText {
-  if (Buffer.byteLength(text) > MAX_BYTES) throw new PolicyError(file, [{ level: "error", code: "TOO_LARGE", message: `it is larger than ${MAX_BYTES} bytes` }]);
+  if (Buffer.byteLength(text) > MAX_BYTES)
+    throw new PolicyError(file, [{ level: "error", code: "TOO_LARGE", message: `it is larger than ${MAX_BYTES} bytes` }]);
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, version: "1.2", merge: false });
   const [problem] = document.errors;
@@ -109,7 +114,9 @@ function schemaFindings(value: unknown, sourceOf: PolicyText["sourceOf"]): Findi
   const validate = validatorOfPolicies();
   if (validate(value)) return [];
   // What `oneOf` says of each of its parts, it says better itself; `propertyNames` repeats the pattern.
-  const errors = (validate.errors ?? []).filter(({ keyword, schemaPath: where }) => keyword !== "propertyNames" && (keyword === "oneOf" || !where.includes("/oneOf/")));
+  const errors = (validate.errors ?? []).filter(
+    ({ keyword, schemaPath: where }) => keyword !== "propertyNames" && (keyword === "oneOf" || !where.includes("/oneOf/")),
+  );
   const seen = new Set<string>();
   return errors.flatMap((error) => {
     const path = schemaPath(error);
@@ -135,7 +142,12 @@ function schemaMessage({ keyword, params, schemaPath, message = "is not valid" }
   if (keyword === "enum") return `must be one of ${(params["allowedValues"] as unknown[]).join(", ")}`;
   if (keyword === "const") return `must be ${JSON.stringify(params["allowedValue"])}`;
   if (keyword === "required") return `lacks ${String(params["missingProperty"])}`;
-  if (keyword === "oneOf") return schemaPath.includes("/allOf/0/") ? "needs either allow or deny" : schemaPath.includes("/allOf/1/") ? "needs either channels or topics" : "must be a text or a list of texts";
+  if (keyword === "oneOf")
+    return schemaPath.includes("/allOf/0/")
+      ? "needs either allow or deny"
+      : schemaPath.includes("/allOf/1/")
+        ? "needs either channels or topics"
+        : "must be a text or a list of texts";
   if (keyword === "pattern" && params["pattern"] !== undefined) return `must match ${String(params["pattern"])}`;
   return message;
 }

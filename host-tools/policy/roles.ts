@@ -22,7 +22,11 @@ const CLIENT_GRANTS = {
   operator: [subscribe("devices/#"), publish("devices/+/down/#")],
   monitor: [subscribe("devices/+/up/#"), subscribe("$SYS/#")],
   // It reads on the last topic what it sent itself, and so knows that it has heard everything from before.
-  authority: [subscribe("devices/+/identity/request"), publish("devices/+/identity/response"), publish("devices/hawser-authority/identity/request")],
+  authority: [
+    subscribe("devices/+/identity/request"),
+    publish("devices/+/identity/response"),
+    publish("devices/hawser-authority/identity/request"),
+  ],
 } as const satisfies Record<string, readonly Grant[]>;
 
 /** Roles of clients that are no device. */
@@ -42,10 +46,18 @@ export function isClientRole(role: string): role is ClientRole {
  */
 export function checkDeviceRole(role: string): string {
   if (isClientRole(role)) {
-    throw new HawserError("INVALID_ROLE", `the role ${role} belongs to clients that are not devices`, "Choose another role for the device, or use `hawser issue` for a client.");
+    throw new HawserError(
+      "INVALID_ROLE",
+      `the role ${role} belongs to clients that are not devices`,
+      "Choose another role for the device, or use `hawser issue` for a client.",
+    );
   }
   if (!VALID_ROLE.test(role)) {
-    throw new HawserError("INVALID_ROLE", `invalid role ${JSON.stringify(role)}`, "Use up to 32 lower-case letters, digits, '.', '_' and '-', starting with a letter or digit.");
+    throw new HawserError(
+      "INVALID_ROLE",
+      `invalid role ${JSON.stringify(role)}`,
+      "Use up to 32 lower-case letters, digits, '.', '_' and '-', starting with a letter or digit.",
+    );
   }
   return role;
 }

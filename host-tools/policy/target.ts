@@ -1,5 +1,6 @@
 /**
- * What a broker's configuration can say, held against what a policy asks. A compiler refuses what its target cannot say, names the line, and leaves
+ * What a broker's configuration can say, held against what a policy asks. A compiler refuses what its target cannot say, names the line,
+ * and leaves
  * something out only where the policy itself agrees to it (`unenforced`).
  */
 import { RuleWriter } from "./concrete-rules.js";
@@ -11,7 +12,8 @@ import { PolicyError } from "./policy-text.js";
 import type { Finding } from "./policy-text.js";
 
 export type LimitName = keyof Limits;
-export type Feature = "qos" | "retain" | "maxBytes" | "messagesPerSecond" | "bytesPerSecond" | "will" | "wildcards" | "shared" | "connections" | "roleLimits";
+export type Feature =
+  "qos" | "retain" | "maxBytes" | "messagesPerSecond" | "bytesPerSecond" | "will" | "wildcards" | "shared" | "connections" | "roleLimits";
 
 /** What one make of broker can say. */
 export interface Capabilities {
@@ -82,7 +84,10 @@ export class CompileInput {
     return this.names().filter((principal) => (scope === "full" ? principal.active : principal.recoverable));
   }
 
-  /** The rules that hold for a name on a listener whatever the time and the address: conditions on attributes and listeners are decided here. */
+  /**
+   * The rules that hold for a name on a listener whatever the time and the address: conditions on attributes and listeners are decided
+   * here.
+   */
   rulesOn(principal: Principal, listener: Listener): ConcreteRule[] {
     return this.writer.rulesOf(principal, listener.scope).filter(({ rule }) => holdsStatically(rule, principal, listener));
   }
@@ -113,17 +118,30 @@ export function requireExpressible(policy: Policy, target: Capabilities): string
   for (const rule of allRules(policy)) ruleRefusals(rule, policy, target, refuse);
   for (const { channels } of policy.classes.values()) {
     for (const channel of channels.values()) {
-      const asked: [Feature, boolean][] = [["qos", channel.qos !== undefined && channel.qos < 2], ["retain", channel.retain === false], ["maxBytes", channel.maxBytes !== undefined], ["messagesPerSecond", channel.messagesPerSecond !== undefined]];
-      for (const [feature, isAsked] of asked) if (isAsked && !target.enforces.includes(feature)) refuse(channel.source, `the ${feature} of the channel ${channel.className}.${channel.name}`, feature);
+      const asked: [Feature, boolean][] = [
+        ["qos", channel.qos !== undefined && channel.qos < 2],
+        ["retain", channel.retain === false],
+        ["maxBytes", channel.maxBytes !== undefined],
+        ["messagesPerSecond", channel.messagesPerSecond !== undefined],
+      ];
+      for (const [feature, isAsked] of asked)
+        if (isAsked && !target.enforces.includes(feature))
+          refuse(channel.source, `the ${feature} of the channel ${channel.className}.${channel.name}`, feature);
     }
   }
   for (const role of policy.roles.values()) {
-    for (const feature of ["retain", "will", "wildcards", "shared"] as const) if (!role.may[feature] && !target.enforces.includes(feature)) refuse(role.source, `that the role ${role.name} may not use ${feature}`, feature);
-    if (Object.keys(role.limits).length > 0 && !target.enforces.includes("roleLimits")) refuse(role.source, `limits of one role (${role.name})`, "roleLimits");
-    for (const [listener, factors] of role.requires) if (factors.length > 0) refuse(role.source, `that the role ${role.name} shows ${factors.join(" and ")} on ${listener}: ask for it on a listener instead`);
+    for (const feature of ["retain", "will", "wildcards", "shared"] as const)
+      if (!role.may[feature] && !target.enforces.includes(feature))
+        refuse(role.source, `that the role ${role.name} may not use ${feature}`, feature);
+    if (Object.keys(role.limits).length > 0 && !target.enforces.includes("roleLimits"))
+      refuse(role.source, `limits of one role (${role.name})`, "roleLimits");
+    for (const [listener, factors] of role.requires)
+      if (factors.length > 0)
+        refuse(role.source, `that the role ${role.name} shows ${factors.join(" and ")} on ${listener}: ask for it on a listener instead`);
   }
   for (const listener of policy.listeners.values()) listenerRefusals(listener, target, refuse);
-  for (const [name, source] of policy.limitSources) if (!target.limits.includes(name as LimitName)) refuse(source, `the limit ${name}`, "limits");
+  for (const [name, source] of policy.limitSources)
+    if (!target.limits.includes(name as LimitName)) refuse(source, `the limit ${name}`, "limits");
   for (const { source, name } of policy.bridges) if (!target.bridges) refuse(source, `the bridge ${name}`);
   if (findings.length > 0) throw new PolicyError(`policy ${policy.name} for ${target.title}`, findings);
   return [...leftOut.values()];
@@ -138,16 +156,23 @@ type Refuse = (source: Source, what: string, feature?: string) => void;
 function ruleRefusals(rule: Rule, policy: Policy, target: Capabilities, refuse: Refuse): void {
   const { when, effect, source } = rule;
   if (effect === "deny" && !target.deny) refuse(source, "a denial: write the rights without it");
-  if (when?.times !== undefined && !target.times) refuse(source, "times of access: a file does not know the time. Ask the decision point (`hawser policy serve`)");
+  if (when?.times !== undefined && !target.times)
+    refuse(source, "times of access: a file does not know the time. Ask the decision point (`hawser policy serve`)");
   if (when?.networks !== undefined && !target.networks) refuse(source, "source networks of a right");
   const full = [...policy.listeners.values()].filter(({ scope }) => scope === "full");
-  if (when?.listeners !== undefined && !target.perListener && !full.every(({ name }) => when.listeners?.includes(name))) refuse(source, "rights that depend on the listener");
+  if (when?.listeners !== undefined && !target.perListener && !full.every(({ name }) => when.listeners?.includes(name)))
+    refuse(source, "rights that depend on the listener");
 }
 
 function listenerRefusals({ name, requires, source, websocket, scope }: Listener, target: Capabilities, refuse: Refuse): void {
   const set = [...requires].sort().join("+");
   const fits = target.factors.some((factors) => [...factors].sort().join("+") === set);
-  if (!fits) refuse(source, `a listener (${name}) that asks for ${requires.join(" and ")}${target.because?.[set] === undefined ? "" : `: ${target.because[set]}`}`);
+  if (!fits)
+    refuse(
+      source,
+      `a listener (${name}) that asks for ${requires.join(" and ")}${target.because?.[set] === undefined ? "" : `: ${target.because[set]}`}`,
+    );
   if (websocket && !target.websocket) refuse(source, `a WebSocket listener (${name})`);
-  if (scope === "recovery" && !target.perListener) refuse(source, `a listener of the recovery scope (${name}): it cannot give the same name fewer rights on one port`);
+  if (scope === "recovery" && !target.perListener)
+    refuse(source, `a listener of the recovery scope (${name}): it cannot give the same name fewer rights on one port`);
 }

@@ -8,7 +8,8 @@ const MAX_LIFETIME_MS = 25 * 3_600_000;
 const MAX_CHARACTERS = 4096;
 
 /**
- * Why a token does not prove `name`, in words; undefined when it does. `sub` (or, without it, the claim of the user name) has to be the name.
+ * Why a token does not prove `name`, in words; undefined when it does. `sub` (or, without it, the claim of the user name) has to be the
+ * name.
  */
 export function tokenFault(token: string, name: string, publicKeyPem: string, atMs: number): string | undefined {
   const parts = token.length > MAX_CHARACTERS ? [] : token.split(".");

@@ -1,6 +1,9 @@
 /** Matching of MQTT topics and filters (MQTT 5.0 section 4.7), as the access rules need it. */
 
-/** True when `filter` matches the topic name `topic`. A filter that begins with a wildcard never matches a topic that begins with `$` (section 4.7.2). */
+/**
+ * True when `filter` matches the topic name `topic`. A filter that begins with a wildcard never matches a topic that begins with `$`
+ * (section 4.7.2).
+ */
 export function matchesTopic(filter: string, topic: string): boolean {
   return covers(filter, topic);
 }

@@ -1,9 +1,16 @@
-/** Topic filters with placeholders: `sites/{site}/{id}/up/#`. A placeholder fills one whole level, so that no value can widen what it stands in. */
+/**
+ * Topic filters with placeholders: `sites/{site}/{id}/up/#`. A placeholder fills one whole level, so that no value can widen what it stands
+ * in.
+ */
 import { HawserError } from "../../sdk/errors.js";
 import { isTopicFilter } from "./topic-filter.js";
 
 /** `placeholder`: an attribute's value, or the device id for `id`. */
-export type Level = { readonly kind: "literal"; readonly value: string } | { readonly kind: "placeholder"; readonly name: string } | { readonly kind: "plus" } | { readonly kind: "hash" };
+export type Level =
+  | { readonly kind: "literal"; readonly value: string }
+  | { readonly kind: "placeholder"; readonly name: string }
+  | { readonly kind: "plus" }
+  | { readonly kind: "hash" };
 
 const PLACEHOLDER = /^\{([a-z][a-z0-9-]*)\}$/;
 
@@ -14,14 +21,19 @@ const PLACEHOLDER = /^\{([a-z][a-z0-9-]*)\}$/;
 export function parseTemplate(text: string): Level[] {
   if (!isTopicFilter(text)) throw bad(text, "it is not a topic filter", "Use + for one level and # at the end only.");
   // It becomes a line of somebody's configuration.
-  if (/[\p{Cc}\p{Cs}\u2028\u2029]/u.test(text) || text.trim() !== text) throw bad(text, "it has control characters, or spaces at either end", "Use plain topics.");
+  if (/[\p{Cc}\p{Cs}\u2028\u2029]/u.test(text) || text.trim() !== text)
+    throw bad(text, "it has control characters, or spaces at either end", "Use plain topics.");
   return text.split("/").map((level) => {
     if (level === "+") return { kind: "plus" };
     if (level === "#") return { kind: "hash" };
     const name = PLACEHOLDER.exec(level)?.[1];
     if (name !== undefined) return { kind: "placeholder", name };
     if (/[{}$]/.test(level) && !(level.startsWith("$") && text.startsWith(level)))
-      throw bad(text, `the level ${JSON.stringify(level)} is neither plain text nor a placeholder`, "A placeholder such as {id} fills a whole level.");
+      throw bad(
+        text,
+        `the level ${JSON.stringify(level)} is neither plain text nor a placeholder`,
+        "A placeholder such as {id} fills a whole level.",
+      );
     return { kind: "literal", value: level };
   });
 }

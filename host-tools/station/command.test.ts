@@ -31,15 +31,27 @@ interface Listed {
   certificates: { serial: string; status: string }[];
 }
 
-const serialOn = ({ storage, keyStore }: TestDevice): string | undefined => IdentityStore.load(storage, keyStore).active?.certificate.serial;
+const serialOn = ({ storage, keyStore }: TestDevice): string | undefined =>
+  IdentityStore.load(storage, keyStore).active?.certificate.serial;
 
 describe("hawser provision --serial", { timeout: 60_000 }, () => {
   it("provisions the device on the port, at another baud rate too, and says so again when asked again", async () => {
     const { cwd, device, line, args } = await bench();
     const made = await json<Provisioned>(cwd, ...args, "--role", "meter", "--baud", "9600");
-    expect(made).toEqual({ id: "sensor-1", role: "meter", serial: serialOn(device), notAfter: expect.any(String) as string, port: line.path, replaced: [] });
+    expect(made).toEqual({
+      id: "sensor-1",
+      role: "meter",
+      serial: serialOn(device),
+      notAfter: expect.any(String) as string,
+      port: line.path,
+      replaced: [],
+    });
     const { code, stdout, stderr } = await hawser(args, { cwd, env: ENV });
-    expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: `sensor-1 is provisioned: certificate ${made.serial}, valid until ${made.notAfter.slice(0, 10)}, in the device on ${line.path}.\n`, stderr: "" });
+    expect({ code, stdout, stderr }).toEqual({
+      code: 0,
+      stdout: `sensor-1 is provisioned: certificate ${made.serial}, valid until ${made.notAfter.slice(0, 10)}, in the device on ${line.path}.\n`,
+      stderr: "",
+    });
   });
 
   it("killed while it installs, and run again, installs the same certificate, the only one", async () => {
@@ -83,13 +95,20 @@ describe("hawser provision --serial", { timeout: 60_000 }, () => {
   ])("refuses %s", async (_what, flags, code, exit) => {
     const cwd = await directoryWithCa();
     const finished = await hawser(["provision", "--dir", "ca", "--id", "sensor-1", ...flags], { cwd, env: ENV });
-    expect(finished).toMatchObject({ code: exit, stdout: "", stderr: expect.stringMatching(new RegExp(`^error ${code}: [^\\n]+ Next: [^\\n]+\\n$`)) as string });
+    expect(finished).toMatchObject({
+      code: exit,
+      stdout: "",
+      stderr: expect.stringMatching(new RegExp(`^error ${code}: [^\\n]+ Next: [^\\n]+\\n$`)) as string,
+    });
   });
 
   it("says when there is no device, when it is another's, and when the port cannot be set up", async () => {
     const { cwd, device, line, args } = await bench();
     const failed = async (more: string[], code: string, exit: number): Promise<void> => {
-      expect(await hawser([...args, ...more], { cwd, env: ENV })).toMatchObject({ code: exit, stderr: expect.stringContaining(`error ${code}: `) as string });
+      expect(await hawser([...args, ...more], { cwd, env: ENV })).toMatchObject({
+        code: exit,
+        stderr: expect.stringContaining(`error ${code}: `) as string,
+      });
     };
     await failed(["--baud", "12345"], "BAD_BAUD", 2);
     const { onData } = line;

@@ -37,11 +37,15 @@ function boardFacts({ mac, firmware }: Answer): Pick<DeviceState, "mac" | "firmw
 }
 
 /**
- * A MAC address as 12 lower-case hexadecimal digits. All zeros or all ones, and group addresses, are nobody's: an erased eFuse reads like that.
+ * A MAC address as 12 lower-case hexadecimal digits. All zeros or all ones, and group addresses, are nobody's: an erased eFuse reads like
+ * that.
  * @throws HawserError `BAD_ANSWER`
  */
 export function readMac(value: unknown): string {
-  const mac = typeof value === "string" && /^[0-9a-f]{2}([:-]?)(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}$/i.test(value) ? value.replace(/[:-]/g, "").toLowerCase() : "";
+  const mac =
+    typeof value === "string" && /^[0-9a-f]{2}([:-]?)(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}$/i.test(value)
+      ? value.replace(/[:-]/g, "").toLowerCase()
+      : "";
   if (mac === "" || /^0+$/.test(mac) || (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1) throw badAnswer("MAC address");
   return mac;
 }
@@ -58,7 +62,11 @@ export function binary(value: unknown, field: string): Uint8Array {
  */
 export function checkProof(publicKey: Uint8Array, proof: Uint8Array, nonce: Uint8Array): void {
   if (isSignedBy(publicKey, proof, nonce)) return;
-  throw new HawserError("BAD_PROOF", "the device failed to prove that it holds its key", "Do not trust this device. Check what is connected.");
+  throw new HawserError(
+    "BAD_PROOF",
+    "the device failed to prove that it holds its key",
+    "Do not trust this device. Check what is connected.",
+  );
 }
 
 function isSignedBy(publicKey: Uint8Array, proof: Uint8Array, nonce: Uint8Array): boolean {

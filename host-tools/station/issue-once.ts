@@ -1,6 +1,8 @@
 /**
- * One identity for one key, however often it is asked for. The name is let in as soon as its certificate is issued, before the device has it: only the device's key can use
- * it, and a station that is killed in between finds the same certificate again. And one name for one key: a device cut off there is not given a second.
+ * One identity for one key, however often it is asked for. The name is let in as soon as its certificate is issued, before the device has
+ * it: only the device's key can use
+ * it, and a station that is killed in between finds the same certificate again. And one name for one key: a device cut off there is not
+ * given a second.
  */
 import { errorCode, HawserError } from "../../sdk/errors.js";
 import type { CertificateAuthority } from "../ca/certificate-authority.js";
@@ -16,9 +18,15 @@ export interface IssuedIdentity extends Omit<DeviceIdentity, "psk" | "pskIdentit
 /**
  * @param csr PKCS#10, DER, already checked
  * @param publicKeyHash SHA-256 of the key in it
- * @throws HawserError `INVALID_ID`, `INVALID_ROLE`, `ID_EXISTS` when another key has the name, `ALREADY_PROVISIONED` when the key has another name, and those of every change
+ * @throws HawserError `INVALID_ID`, `INVALID_ROLE`, `ID_EXISTS` when another key has the name, `ALREADY_PROVISIONED` when the key has
+ *   another name, and those of every change
  */
-export async function issueOnce(ca: CertificateAuthority, request: ReserveRequest, csr: Uint8Array, publicKeyHash: string): Promise<IssuedIdentity> {
+export async function issueOnce(
+  ca: CertificateAuthority,
+  request: ReserveRequest,
+  csr: Uint8Array,
+  publicKeyHash: string,
+): Promise<IssuedIdentity> {
   const names = await ca.list();
   checkHasNoOtherName(names, request.id, publicKeyHash);
   if (!isCurrentKey(names, request.id, publicKeyHash)) return issueAnew(ca, request, csr, publicKeyHash);
@@ -32,10 +40,17 @@ export async function issueOnce(ca: CertificateAuthority, request: ReserveReques
 }
 
 function checkHasNoOtherName(names: readonly ListedName[], id: string, publicKeyHash: string): void {
-  const other = names.find(({ name, certificates }) => name !== id && certificates.some((known) => known.publicKeyHash === publicKeyHash && known.status === "active"));
+  const other = names.find(
+    ({ name, certificates }) =>
+      name !== id && certificates.some((known) => known.publicKeyHash === publicKeyHash && known.status === "active"),
+  );
   if (other === undefined) return;
   const next = `Provision it with --id ${other.name}; or revoke ${other.name} first (hawser revoke), then run the same command again.`;
-  throw new HawserError("ALREADY_PROVISIONED", `the connected device was being provisioned as ${other.name} when the command was interrupted`, next);
+  throw new HawserError(
+    "ALREADY_PROVISIONED",
+    `the connected device was being provisioned as ${other.name} when the command was interrupted`,
+    next,
+  );
 }
 
 function isCurrentKey(names: readonly ListedName[], id: string, publicKeyHash: string): boolean {
@@ -48,10 +63,25 @@ async function issueAgain(ca: CertificateAuthority, id: string, csr: Uint8Array,
   const { chain, serial, notAfterMs } = await ca.issueFromCsr(id, csr);
   const { roleOf, pskFor } = await ca.brokerMaterial();
   const psk = pskFor(id);
-  return { id, role: roleOf(id) ?? "", serial, notAfterMs, publicKeyHash, chain, trustAnchors: ca.trustAnchors, ...(psk && { psk: Buffer.from(psk) }), replaced: [] };
+  return {
+    id,
+    role: roleOf(id) ?? "",
+    serial,
+    notAfterMs,
+    publicKeyHash,
+    chain,
+    trustAnchors: ca.trustAnchors,
+    ...(psk && { psk: Buffer.from(psk) }),
+    replaced: [],
+  };
 }
 
-async function issueAnew(ca: CertificateAuthority, request: ReserveRequest, csr: Uint8Array, publicKeyHash: string): Promise<IssuedIdentity> {
+async function issueAnew(
+  ca: CertificateAuthority,
+  request: ReserveRequest,
+  csr: Uint8Array,
+  publicKeyHash: string,
+): Promise<IssuedIdentity> {
   const reservation = await ca.reserve(request);
   try {
     const { id, role, serial, notAfterMs, chain, trustAnchors, psk, replaced } = await ca.complete(reservation, csr);

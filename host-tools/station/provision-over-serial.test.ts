@@ -33,7 +33,12 @@ async function connected(device: TestDevice): Promise<SerialLine> {
 }
 
 /** One run of the station, from opening the port to closing it. */
-async function provision(line: SerialLine, ca: CertificateAuthority, work: Partial<SerialProvisioning> = {}, timing: StationLinkOptions = {}): Promise<ProvisionedDevice> {
+async function provision(
+  line: SerialLine,
+  ca: CertificateAuthority,
+  work: Partial<SerialProvisioning> = {},
+  timing: StationLinkOptions = {},
+): Promise<ProvisionedDevice> {
   const link = new StationLink(openSerialDevice(line.path), timing);
   links.push(link);
   try {
@@ -50,16 +55,23 @@ interface Registered {
 
 async function registered(ca: CertificateAuthority, id = "sensor-1"): Promise<Registered> {
   const listed = (await ca.list()).find(({ name }) => name === id);
-  return { state: listed?.state, active: (listed?.certificates ?? []).filter(({ status }) => status === "active").map(({ serial }) => serial) };
+  return {
+    state: listed?.state,
+    active: (listed?.certificates ?? []).filter(({ status }) => status === "active").map(({ serial }) => serial),
+  };
 }
 
-const serialOn = ({ storage, keyStore }: TestDevice): string | undefined => IdentityStore.load(storage, keyStore).active?.certificate.serial;
+const serialOn = ({ storage, keyStore }: TestDevice): string | undefined =>
+  IdentityStore.load(storage, keyStore).active?.certificate.serial;
 
 /** Connects as firmware does, with what provisioning has left; resolves with the serial it connected with. */
 async function connectsWith({ storage, keyStore }: TestDevice, ca: CertificateAuthority): Promise<string> {
   const broker = new EmbeddedBroker({ material: embeddedMaterial(await ca.brokerMaterial()), mtlsPort: 0, pskPort: 0 });
   const { mtlsPort } = await broker.start();
-  const device = new Device({ broker: { host: "127.0.0.1", port: mtlsPort, serverName: "localhost" }, buildTimeMs: 0 }, nodePlatform({ storage, keyStore }));
+  const device = new Device(
+    { broker: { host: "127.0.0.1", port: mtlsPort, serverName: "localhost" }, buildTimeMs: 0 },
+    nodePlatform({ storage, keyStore }),
+  );
   try {
     return await new Promise((resolve, reject) => {
       device.listen((event) => {
@@ -103,7 +115,10 @@ describe("provisioning over a real serial line", { timeout: 60_000 }, () => {
     const line = await connected(device);
     await provision(line, otherCa);
     for (const id of ["sensor-1", "sensor-2"]) {
-      await expect(provision(line, ca, { id })).rejects.toMatchObject({ code: "ALREADY_PROVISIONED", message: expect.stringContaining("sensor-1") as string });
+      await expect(provision(line, ca, { id })).rejects.toMatchObject({
+        code: "ALREADY_PROVISIONED",
+        message: expect.stringContaining("sensor-1") as string,
+      });
     }
     expect(await ca.list()).toEqual([]);
   });
@@ -131,7 +146,10 @@ describe("provisioning over a real serial line", { timeout: 60_000 }, () => {
     await expect(provision(line, ca)).rejects.toMatchObject({ code: "LINE_LOST" });
     const again = await connected(device);
     for (const replace of [false, true]) {
-      await expect(provision(again, ca, { id: "sensor-2", replace })).rejects.toMatchObject({ code: "ALREADY_PROVISIONED", nextStep: expect.stringContaining("--id sensor-1") as string });
+      await expect(provision(again, ca, { id: "sensor-2", replace })).rejects.toMatchObject({
+        code: "ALREADY_PROVISIONED",
+        nextStep: expect.stringContaining("--id sensor-1") as string,
+      });
     }
     expect((await ca.list()).map(({ name }) => name)).toEqual(["sensor-1"]);
     await ca.revoke({ id: "sensor-1" });
@@ -256,7 +274,11 @@ describe("issuing once", () => {
   });
 });
 
-const plain = ({ chain, psk, ...rest }: IssuedIdentity): object => ({ ...rest, chain: chain.map((der) => Buffer.from(der).toString("hex")), psk: psk?.toString("hex") });
+const plain = ({ chain, psk, ...rest }: IssuedIdentity): object => ({
+  ...rest,
+  chain: chain.map((der) => Buffer.from(der).toString("hex")),
+  psk: psk?.toString("hex"),
+});
 
 async function requestOf(id: string): Promise<{ csr: Uint8Array; hash: string }> {
   const { csr } = await testKey(id);

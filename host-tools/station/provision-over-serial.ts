@@ -1,5 +1,6 @@
 /**
- * Gives the device at the other end of a serial line its identity. Stopped anywhere, by either side, it is run again: a device that is empty gives a request for the
+ * Gives the device at the other end of a serial line its identity. Stopped anywhere, by either side, it is run again: a device that is
+ * empty gives a request for the
  * same key again, the CA gives the same certificate for the same key again, and a device that has it says so.
  */
 import { randomBytes } from "node:crypto";
@@ -40,10 +41,15 @@ const DEFAULT_WAIT_MS = 30_000;
 const ROUNDS = 3;
 
 /**
- * @throws HawserError `DEVICE_SILENT`, `LINE_LOST`, `ALREADY_PROVISIONED`, `BAD_ANSWER`, `BAD_PROOF`, `BAD_REQUEST`, `BAD_SIGNATURE`, `WRONG_SUBJECT`, `ID_EXISTS`, `INVALID_ID`,
+ * @throws HawserError `DEVICE_SILENT`, `LINE_LOST`, `ALREADY_PROVISIONED`, `BAD_ANSWER`, `BAD_PROOF`, `BAD_REQUEST`, `BAD_SIGNATURE`,
+ *   `WRONG_SUBJECT`, `ID_EXISTS`, `INVALID_ID`,
  *   `INVALID_ROLE`, what else the device refuses with, what `check` throws, and those of every change of the CA
  */
-export async function provisionOverSerial(link: StationLink, ca: CertificateAuthority, work: SerialProvisioning): Promise<ProvisionedDevice> {
+export async function provisionOverSerial(
+  link: StationLink,
+  ca: CertificateAuthority,
+  work: SerialProvisioning,
+): Promise<ProvisionedDevice> {
   let replaced: readonly string[] = [];
   let check = work.check;
   for (let round = 1; ; round++) {
@@ -79,7 +85,13 @@ async function hello(link: StationLink, nonce: Uint8Array, waitMs = DEFAULT_WAIT
   }
 }
 
-async function issue(link: StationLink, ca: CertificateAuthority, nonce: Uint8Array, work: SerialProvisioning, check?: () => void): Promise<IssuedIdentity> {
+async function issue(
+  link: StationLink,
+  ca: CertificateAuthority,
+  nonce: Uint8Array,
+  work: SerialProvisioning,
+  check?: () => void,
+): Promise<IssuedIdentity> {
   const answer = await link.request("generate", { id: work.id });
   const csr = binary(answer["csr"], "csr");
   const { publicKey, publicKeyHash } = await checkRequest(csr, work.id);
@@ -96,22 +108,38 @@ async function install(link: StationLink, nonce: Uint8Array, issued: IssuedIdent
 /** Writes an identity into the device; the pre-shared key is wiped here, whatever happens. */
 export async function sendIdentity(link: StationLink, { id, role, chain, trustAnchors, psk }: IssuedIdentity): Promise<void> {
   try {
-    await link.request("install", { id, role, chain: chain.map(base64), trustAnchors: trustAnchors.map(base64), ...(psk && { psk: { identity: recoveryIdentity(id), key: base64(psk) } }) });
+    await link.request("install", {
+      id,
+      role,
+      chain: chain.map(base64),
+      trustAnchors: trustAnchors.map(base64),
+      ...(psk && { psk: { identity: recoveryIdentity(id), key: base64(psk) } }),
+    });
   } finally {
     psk?.fill(0);
   }
 }
 
 /** @throws HawserError `READ_BACK_FAILED` */
-export function checkHolds(state: DeviceState, { id, serial, publicKeyHash }: Pick<IssuedIdentity, "id" | "serial" | "publicKeyHash">): void {
+export function checkHolds(
+  state: DeviceState,
+  { id, serial, publicKeyHash }: Pick<IssuedIdentity, "id" | "serial" | "publicKeyHash">,
+): void {
   if (state.id !== id || state.serial !== serial || state.publicKeyHash !== publicKeyHash) {
-    throw new HawserError("READ_BACK_FAILED", `the device does not hold the installed identity: it reports ${state.id ?? "no id"}, ${state.serial ?? "no certificate"}`, "Set this device aside: its flash may be damaged.");
+    throw new HawserError(
+      "READ_BACK_FAILED",
+      `the device does not hold the installed identity: it reports ${state.id ?? "no id"}, ${state.serial ?? "no certificate"}`,
+      "Set this device aside: its flash may be damaged.",
+    );
   }
 }
 
 /** The device has an identity: it is done if that is the one that was to be given. */
 function provisionedAs(state: DeviceState, listed: ListedName | undefined, id: string): Omit<ProvisionedDevice, "replaced"> {
-  const certificate = listed?.state === "active" ? listed.certificates.find(({ serial, status }) => serial === state.serial && status === "active") : undefined;
+  const certificate =
+    listed?.state === "active"
+      ? listed.certificates.find(({ serial, status }) => serial === state.serial && status === "active")
+      : undefined;
   if (state.id === id && listed !== undefined && certificate !== undefined && certificate.publicKeyHash === state.publicKeyHash) {
     return { id, role: listed.role, serial: certificate.serial, notAfterMs: certificate.notAfterMs };
   }

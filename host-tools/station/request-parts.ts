@@ -15,7 +15,11 @@ export interface RequestPart {
  */
 export function requestParts(transfer: number, request: Uint8Array): RequestPart[] {
   if (request.length > MAX_REQUEST_BYTES) {
-    throw new HawserError("REQUEST_TOO_LARGE", `the request has ${request.length} bytes; a device accepts ${MAX_REQUEST_BYTES}`, "Use a CA with shorter certificates.");
+    throw new HawserError(
+      "REQUEST_TOO_LARGE",
+      `the request has ${request.length} bytes; a device accepts ${MAX_REQUEST_BYTES}`,
+      "Use a CA with shorter certificates.",
+    );
   }
   const parts: RequestPart[] = [];
   for (let offset = 0; offset < request.length; offset += PART_BYTES) {

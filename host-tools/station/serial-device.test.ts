@@ -15,5 +15,11 @@ it("says of a name without a device behind it that it is no serial port, and wha
     socket.close();
     rmSync(folder, { recursive: true, force: true });
   });
-  expect(() => openSerialDevice(path)).toThrow(expect.objectContaining({ code: "NOT_A_SERIAL_PORT", message: expect.stringContaining(path) as string, nextStep: expect.stringContaining("Plug") as string }));
+  expect(() => openSerialDevice(path)).toThrow(
+    expect.objectContaining({
+      code: "NOT_A_SERIAL_PORT",
+      message: expect.stringContaining(path) as string,
+      nextStep: expect.stringContaining("Plug") as string,
+    }),
+  );
 });

@@ -1,5 +1,6 @@
 /**
- * A serial port of this machine as a stream of Node's, raw: `stty` (coreutils, macOS) sets it up through the file that is open, so that nothing closes and opens it in
+ * A serial port of this machine as a stream of Node's, raw: `stty` (coreutils, macOS) sets it up through the file that is open, so that
+ * nothing closes and opens it in
  * between, which would reset many boards. Linux and macOS.
  */
 import { spawnSync } from "node:child_process";
@@ -15,7 +16,11 @@ const RAW = ["raw", "-echo", "cs8", "-parenb", "-cstopb", "cread", "clocal", "-h
 
 export const DEFAULT_BAUD = 115_200;
 
-const NO_ADAPTER = ["NOT_A_SERIAL_PORT", "there is no device behind", "Plug the device or its adapter in again, or name another port."] as const;
+const NO_ADAPTER = [
+  "NOT_A_SERIAL_PORT",
+  "there is no device behind",
+  "Plug the device or its adapter in again, or name another port.",
+] as const;
 
 /** How a port refuses that is there by its name. */
 const REFUSALS: Readonly<Record<string, readonly [code: ErrorCode, what: string, next: string]>> = {
@@ -28,12 +33,18 @@ const REFUSALS: Readonly<Record<string, readonly [code: ErrorCode, what: string,
 /**
  * @param path for instance `/dev/ttyUSB0`
  * @param baud bits a second, as the device has it
- * @throws HawserError `NOT_A_SERIAL_PORT`, `SERIAL_IN_USE`, `BAD_BAUD`, `STTY_MISSING`; and file-system errors (no such port, no permission)
+ * @throws HawserError `NOT_A_SERIAL_PORT`, `SERIAL_IN_USE`, `BAD_BAUD`, `STTY_MISSING`; and file-system errors (no such port, no
+ *   permission)
  */
 export function openSerialDevice(path: string, baud: number = DEFAULT_BAUD): Duplex {
   const file = open(path);
   try {
-    if (!isatty(file)) throw new HawserError("NOT_A_SERIAL_PORT", `${path} is not a serial port`, "Use a terminal device, e.g. /dev/ttyUSB0 or /dev/cu.usbserial-110.");
+    if (!isatty(file))
+      throw new HawserError(
+        "NOT_A_SERIAL_PORT",
+        `${path} is not a serial port`,
+        "Use a terminal device, e.g. /dev/ttyUSB0 or /dev/cu.usbserial-110.",
+      );
     configure(file, path, baud);
     return new ReadStream(file);
   } catch (error) {
@@ -54,7 +65,16 @@ function open(path: string): number {
 
 function configure(file: number, path: string, baud: number): void {
   const { status, stderr, error } = spawnSync("stty", [String(baud), ...RAW], { stdio: [file, "ignore", "pipe"], encoding: "utf8" });
-  if (error) throw new HawserError("STTY_MISSING", `stty cannot be run: ${error.message}`, "Install coreutils. Serial ports are supported only on Linux and macOS.");
+  if (error)
+    throw new HawserError(
+      "STTY_MISSING",
+      `stty cannot be run: ${error.message}`,
+      "Install coreutils. Serial ports are supported only on Linux and macOS.",
+    );
   if (status === 0) return;
-  throw new HawserError("BAD_BAUD", `${path} cannot be set to ${baud} baud: ${stderr.trim()}`, "Choose a baud rate the port has, e.g. 115200.");
+  throw new HawserError(
+    "BAD_BAUD",
+    `${path} cannot be set to ${baud} baud: ${stderr.trim()}`,
+    "Choose a baud rate the port has, e.g. 115200.",
+  );
 }

@@ -7,7 +7,10 @@ import { StationLink } from "./station-link.js";
 type Request = Record<string, unknown> & { requestId: string };
 
 /** A device that answers as it is told, over a line that loses what it is told to. */
-function scene(answer: (request: Request) => object | undefined, loses: (frame: number, to: "device" | "station") => boolean = () => false) {
+function scene(
+  answer: (request: Request) => object | undefined,
+  loses: (frame: number, to: "device" | "station") => boolean = () => false,
+) {
   const frames = new FrameDecoder();
   const requests: Request[] = [];
   let assembler = new RequestAssembler();
@@ -47,7 +50,10 @@ describe("StationLink", () => {
   });
 
   it("gets through a line that loses one frame in four, either way", async () => {
-    const { link, requests, counts } = scene(() => ({ ok: true }), (frame) => frame % 4 === 1);
+    const { link, requests, counts } = scene(
+      () => ({ ok: true }),
+      (frame) => frame % 4 === 1,
+    );
     for (let i = 0; i < 2; i++) expect(await link.request("install", { ...LONG, i })).toMatchObject({ ok: true });
     expect(new Set(requests.map(({ requestId }) => requestId)).size).toBe(2);
     expect(counts.device).toBeGreaterThan(2 * 14);
@@ -62,10 +68,13 @@ describe("StationLink", () => {
   });
 
   it("begins again when the device has lost the first parts", async () => {
-    const parts = scene(() => ({ ok: true }), (frame, to) => {
-      if (to === "device" && frame === 5) parts.restart();
-      return false;
-    });
+    const parts = scene(
+      () => ({ ok: true }),
+      (frame, to) => {
+        if (to === "device" && frame === 5) parts.restart();
+        return false;
+      },
+    );
     expect(await parts.link.request("install", LONG)).toMatchObject({ ok: true });
     expect(parts.requests).toHaveLength(1);
   });
@@ -89,8 +98,12 @@ describe("StationLink", () => {
   it("ends with what the device refuses with, also when it could not read the request", async () => {
     const refusal = (code: string): object => ({ error: { code, message: "no" } });
     await expect(scene(() => refusal("WRONG_STATE")).link.request("status")).rejects.toMatchObject({ code: "WRONG_STATE" });
-    await expect(scene(() => ({ requestId: "", ...refusal("BAD_REQUEST") })).link.request("status")).rejects.toMatchObject({ code: "BAD_REQUEST" });
-    await expect(scene(() => refusal("IDENTITY_CORRUPT")).link.request("hello")).rejects.toMatchObject({ nextStep: expect.stringContaining("erase_flash") as string });
+    await expect(scene(() => ({ requestId: "", ...refusal("BAD_REQUEST") })).link.request("status")).rejects.toMatchObject({
+      code: "BAD_REQUEST",
+    });
+    await expect(scene(() => refusal("IDENTITY_CORRUPT")).link.request("hello")).rejects.toMatchObject({
+      nextStep: expect.stringContaining("erase_flash") as string,
+    });
     await expect(scene(() => refusal("not a code")).link.request("status")).rejects.toMatchObject({ code: "BAD_ANSWER" });
     await expect(scene(() => ({ v: 2 })).link.request("status")).rejects.toMatchObject({ code: "BAD_ANSWER" });
   });

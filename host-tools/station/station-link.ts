@@ -1,5 +1,6 @@
 /**
- * The station's end of the serial line: one request at a time, in parts the device can take, repeated until it is answered. What else comes over the line (a boot
+ * The station's end of the serial line: one request at a time, in parts the device can take, repeated until it is answered. What else comes
+ * over the line (a boot
  * log, an answer to an earlier request) is passed over.
  */
 import { randomBytes } from "node:crypto";
@@ -73,7 +74,11 @@ export class StationLink {
       // An installation carries the pre-shared key.
       request.fill(0);
     }
-    throw new HawserError("DEVICE_SILENT", `the device does not answer (${type})`, "Check the cable, port and baud rate, and that the device's firmware is waiting for provisioning.");
+    throw new HawserError(
+      "DEVICE_SILENT",
+      `the device does not answer (${type})`,
+      "Check the cable, port and baud rate, and that the device's firmware is waiting for provisioning.",
+    );
   }
 
   close(): void {
@@ -121,13 +126,19 @@ export class StationLink {
   }
 
   #lose(reason: string): void {
-    this.#lost ??= new HawserError("LINE_LOST", `the serial line was lost: ${reason}`, "Reconnect it and run the same command again. Provisioning resumes where it stopped.");
+    this.#lost ??= new HawserError(
+      "LINE_LOST",
+      `the serial line was lost: ${reason}`,
+      "Reconnect it and run the same command again. Provisioning resumes where it stopped.",
+    );
     this.#onLost(this.#lost);
   }
 }
 
 function acknowledges(payload: Uint8Array, transfer: number, end: number): true | undefined {
-  return payload.length === 4 && payload[0] === ACK && payload[1] === transfer && payload[2] === end >> 8 && payload[3] === (end & 0xff) ? true : undefined;
+  return payload.length === 4 && payload[0] === ACK && payload[1] === transfer && payload[2] === end >> 8 && payload[3] === (end & 0xff)
+    ? true
+    : undefined;
 }
 
 /** The answer to this request, or to one that the device could not even read. */
@@ -155,7 +166,11 @@ function accepted(answer: Answer): Answer {
   const { code, message } = error;
   if (typeof code !== "string" || !/^[A-Z][A-Z_]{0,39}$/.test(code)) throw badAnswer("refuses without a reason");
   // A newer firmware may have codes that this station does not know.
-  throw new DeviceRefusal(code as ErrorCode, `the device refused: ${String(message).slice(0, 200)}`, ADVICE[code] ?? "Run the same command again. If it fails again, check the device's firmware.");
+  throw new DeviceRefusal(
+    code as ErrorCode,
+    `the device refused: ${String(message).slice(0, 200)}`,
+    ADVICE[code] ?? "Run the same command again. If it fails again, check the device's firmware.",
+  );
 }
 
 const ADVICE: Readonly<Record<string, string>> = {

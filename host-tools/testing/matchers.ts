@@ -36,17 +36,26 @@ function carries(state: MatcherState, { text }: ReceivedMessage, payload: Expect
 
 /** Every property that is expected is there; asymmetric matchers (`expect.any(Number)`) work. */
 function contains(state: MatcherState, actual: unknown, expected: unknown): boolean {
-  const isPlain = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+  const isPlain = (value: unknown): value is Record<string, unknown> =>
+    typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
   if (!isPlain(expected) || !isPlain(actual)) return state.equals(actual, expected);
   return Object.entries(expected).every(([key, value]) => contains(state, actual[key], value));
 }
 
 function shown(payload: ExpectedPayload | undefined): string {
-  return payload === undefined ? "" : ` with ${payload instanceof RegExp || typeof payload === "string" ? String(payload) : JSON.stringify(payload)}`;
+  return payload === undefined
+    ? ""
+    : ` with ${payload instanceof RegExp || typeof payload === "string" ? String(payload) : JSON.stringify(payload)}`;
 }
 
 /** Resolves with why it failed, undefined when it did not. */
-async function seen(place: { until: TestPlace["until"] }, state: MatcherState, what: string, condition: () => boolean, options: WaitOptions | undefined): Promise<string | undefined> {
+async function seen(
+  place: { until: TestPlace["until"] },
+  state: MatcherState,
+  what: string,
+  condition: () => boolean,
+  options: WaitOptions | undefined,
+): Promise<string | undefined> {
   try {
     await place.until(what, () => condition() || undefined, options ?? (state.isNot === true ? { withinMs: NOT_WITHIN_MS } : {}));
     return undefined;
@@ -62,9 +71,24 @@ function result(what: string, failure: string | undefined): MatcherResult {
 
 export const matchers = {
   /** A message on a topic (a filter with + and # works), received already or still to come. */
-  async toReceive(this: MatcherState, place: TestPlace, filter: string, payload?: ExpectedPayload, options?: WaitOptions): Promise<MatcherResult> {
+  async toReceive(
+    this: MatcherState,
+    place: TestPlace,
+    filter: string,
+    payload?: ExpectedPayload,
+    options?: WaitOptions,
+  ): Promise<MatcherResult> {
     const what = `a message on ${filter}${shown(payload)}`;
-    return result(what, await seen(place, this, what, () => place.received.some((message) => matches(filter, message.topic) && carries(this, message, payload)), options));
+    return result(
+      what,
+      await seen(
+        place,
+        this,
+        what,
+        () => place.received.some((message) => matches(filter, message.topic) && carries(this, message, payload)),
+        options,
+      ),
+    );
   },
 
   /** So many such messages until now; waits for nothing. */
@@ -75,9 +99,21 @@ export const matchers = {
   },
 
   /** An event of the device, past or to come. */
-  async toReport(this: MatcherState, device: TestDevice, type: DeviceEvent["type"], fields: object = {}, options?: WaitOptions): Promise<MatcherResult> {
+  async toReport(
+    this: MatcherState,
+    device: TestDevice,
+    type: DeviceEvent["type"],
+    fields: object = {},
+    options?: WaitOptions,
+  ): Promise<MatcherResult> {
     const what = `the event "${type}"${Object.keys(fields).length === 0 ? "" : shown(fields)} of ${device.id}`;
-    const failure = await seen(device.place, this, what, () => device.history.some((event) => event.type === type && contains(this, { ...event }, fields)), options);
+    const failure = await seen(
+      device.place,
+      this,
+      what,
+      () => device.history.some((event) => event.type === type && contains(this, { ...event }, fields)),
+      options,
+    );
     return result(what, failure === undefined ? undefined : `${failure} Events: ${device.story}`);
   },
 
@@ -91,6 +127,9 @@ export const matchers = {
   /** The device has dialled with its pre-shared key. Waits for nothing; mostly used with `.not`. */
   toHaveUsedPsk(this: MatcherState, device: TestDevice): MatcherResult {
     const pass = device.history.some((event) => event.type === "connecting" && event.credential === "psk");
-    return { pass, message: () => `expected ${device.id} ${pass ? "not to have used" : "to have used"} its pre-shared key. Events: ${device.story}` };
+    return {
+      pass,
+      message: () => `expected ${device.id} ${pass ? "not to have used" : "to have used"} its pre-shared key. Events: ${device.story}`,
+    };
   },
 };

@@ -1,4 +1,6 @@
-/** A real broker for a test: CA, broker on free ports, enrolment authority and an independent subscriber, all gone when the test is over. */
+/**
+ * A real broker for a test: CA, broker on free ports, enrolment authority and an independent subscriber, all gone when the test is over.
+ */
 import mqtt, { type MqttClient } from "mqtt";
 import { disposeBy } from "../../sdk/async-dispose.js";
 import type { DeviceConfig } from "../../sdk/device/device.js";
@@ -58,7 +60,9 @@ export class TestBroker implements TestPlace {
 
   /** @internal see {@link startBroker} */
   static async open({ engine = "embedded", deviceLifetimeMs }: TestBrokerOptions): Promise<TestBroker> {
-    const broker = new TestBroker(new FleetSite({ engine, devices: DEVICES, ...(deviceLifetimeMs === undefined ? {} : { deviceLifetimeMs }) }));
+    const broker = new TestBroker(
+      new FleetSite({ engine, devices: DEVICES, ...(deviceLifetimeMs === undefined ? {} : { deviceLifetimeMs }) }),
+    );
     try {
       await broker.#open();
       return broker;
@@ -75,7 +79,17 @@ export class TestBroker implements TestPlace {
     await this.site.startAuthority();
     const { keyPem: key, chainPem: cert, trustAnchorPem: ca } = credentials;
     const client = mqtt.connect({
-      protocol: "mqtts", host: this.host, port: this.mtlsPort, key, cert, ca, clientId: SUBSCRIBER, protocolVersion: 4, clean: false, reconnectPeriod: 50, reconnectOnConnackError: true,
+      protocol: "mqtts",
+      host: this.host,
+      port: this.mtlsPort,
+      key,
+      cert,
+      ca,
+      clientId: SUBSCRIBER,
+      protocolVersion: 4,
+      clean: false,
+      reconnectPeriod: 50,
+      reconnectOnConnackError: true,
     });
     this.#subscriber = client;
     client.on("error", () => undefined); // it reconnects

@@ -33,7 +33,13 @@ export class TestDevice extends Device {
   readonly place: TestPlace;
   readonly #reboot: Reboot;
 
-  constructor(config: DeviceConfig, readonly testPlatform: Platform, place: TestPlace, readonly options: ProgramOptions, reboot: Reboot) {
+  constructor(
+    config: DeviceConfig,
+    readonly testPlatform: Platform,
+    place: TestPlace,
+    readonly options: ProgramOptions,
+    reboot: Reboot,
+  ) {
     super(config, testPlatform);
     this.place = place;
     this.#reboot = reboot;
@@ -70,14 +76,19 @@ export class TestDevice extends Device {
   }
 
   /** The first event of this type, past or to come, that also passes `fits`. @throws HawserError `NOT_SEEN` */
-  reported<Type extends DeviceEvent["type"]>(type: Type, fits: (event: Extract<DeviceEvent, { type: Type }>) => boolean = () => true, options?: WaitOptions): Promise<Extract<DeviceEvent, { type: Type }>> {
+  reported<Type extends DeviceEvent["type"]>(
+    type: Type,
+    fits: (event: Extract<DeviceEvent, { type: Type }>) => boolean = () => true,
+    options?: WaitOptions,
+  ): Promise<Extract<DeviceEvent, { type: Type }>> {
     type Wanted = Extract<DeviceEvent, { type: Type }>;
     const isWanted = (event: DeviceEvent): event is Wanted => event.type === type && fits(event as Wanted);
     return this.place.until(`the event "${type}" of ${this.id}`, () => this.history.find(isWanted), options);
   }
 
   /**
-   * The same hardware, booted again: records and keys stay. In virtual time the power is cut without warning; in real time the device stops in an orderly way first.
+   * The same hardware, booted again: records and keys stay. In virtual time the power is cut without warning; in real time the device stops
+   * in an orderly way first.
    * This object is over then.
    */
   reboot(): Promise<TestDevice> {

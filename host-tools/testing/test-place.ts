@@ -38,7 +38,11 @@ export interface TestPlace {
 }
 
 export function notSeen(what: string, withinMs: number, seen: string): HawserError {
-  return new HawserError("NOT_SEEN", `${what} did not happen within ${withinMs} ms`, `${seen === "" ? "" : `Seen instead: ${seen}. `}Give more time by withinMs, or look at the device's events.`);
+  return new HawserError(
+    "NOT_SEEN",
+    `${what} did not happen within ${withinMs} ms`,
+    `${seen === "" ? "" : `Seen instead: ${seen}. `}Give more time by withinMs, or look at the device's events.`,
+  );
 }
 
 /** The end of what was seen, short enough for one line of a report. */

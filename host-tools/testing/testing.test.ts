@@ -7,14 +7,16 @@ import { makeDevice, startBroker, virtualWorld, type TestBroker } from "./index.
 import "./vitest.js";
 
 const thermometer: Program = async ({ device, scheduler, sensor, onButton }) => {
-  const report = (): void => void device.publish("up/temperature", JSON.stringify({ celsius: sensor("temperature") }), { qos: 1, queue: true });
+  const report = (): void =>
+    void device.publish("up/temperature", JSON.stringify({ celsius: sensor("temperature") }), { qos: 1, queue: true });
   const again = (): void => {
     report();
     scheduler.after(60_000, again);
   };
   onButton("report", report);
   again();
-  for await (const { payload } of device.subscribe("down/echo", { qos: 1 })) await device.publish("up/echo", payload, { qos: 1, queue: true });
+  for await (const { payload } of device.subscribe("down/echo", { qos: 1 }))
+    await device.publish("up/echo", payload, { qos: 1, queue: true });
 };
 
 describe("a real broker", () => {
@@ -56,14 +58,17 @@ describe("a real broker", () => {
   it("names what a program threw, and what was seen instead of what was expected", async () => {
     const device = await makeDevice(broker, { program: ({ sensor }) => sensor("pressure") });
     expect(device.programErrors).toMatchObject([{ code: "UNKNOWN_INPUT" }]);
-    await expect(expect(broker).toReceive("devices/nobody/up/#", "x", { withinMs: 50 })).rejects.toThrow(/devices\/nobody\/up\/# with x did not happen within 50 ms\. Seen instead: .*sensor-/s);
+    await expect(expect(broker).toReceive("devices/nobody/up/#", "x", { withinMs: 50 })).rejects.toThrow(
+      /devices\/nobody\/up\/# with x did not happen within 50 ms\. Seen instead: .*sensor-/s,
+    );
     await expect(broker).not.toReceive("devices/nobody/up/#", undefined, { withinMs: 50 });
   });
 });
 
 it("leaves no directory and no memory of its CA behind", async () => {
   const memory = join(process.env["HAWSER_STATE_DIR"] ?? "", "ca");
-  const remembered = (directory: string): string[] => readdirSync(memory).filter((name) => readFileSync(join(memory, name), "utf8").includes(directory));
+  const remembered = (directory: string): string[] =>
+    readdirSync(memory).filter((name) => readFileSync(join(memory, name), "utf8").includes(directory));
   const broker = await startBroker();
   const own = broker.caDirectory;
   expect(remembered(own)).toHaveLength(2);
@@ -76,7 +81,11 @@ describe("the virtual world", () => {
   it("plays a day of a program in an instant, the same each time", async () => {
     const play = async (): Promise<string[]> => {
       const world = virtualWorld({ seed: "a day", deviceLifetimeMs: 12 * 3_600_000 });
-      const device = await makeDevice(world, { id: "sensor-1", program: thermometer, sensors: { temperature: () => world.nowMs / 3_600_000 } });
+      const device = await makeDevice(world, {
+        id: "sensor-1",
+        program: thermometer,
+        sensors: { temperature: () => world.nowMs / 3_600_000 },
+      });
       await world.pass(24 * 3_600_000);
       await expect(world).toReceive("devices/sensor-1/up/temperature", { celsius: 1 });
       await expect(device).toReport("renewed");
@@ -90,7 +99,11 @@ describe("the virtual world", () => {
 
   it("cuts power, network and certificates", async () => {
     await using world = virtualWorld();
-    const device = await makeDevice(world, { program: thermometer, sensors: { temperature: 20 }, config: { outbox: { persistent: true } } });
+    const device = await makeDevice(world, {
+      program: thermometer,
+      sensors: { temperature: 20 },
+      config: { outbox: { persistent: true } },
+    });
     await expect(device).toBeOnline();
     device.network.blackHole = true;
     await expect(device).toReport("disconnected", { code: "KEEPALIVE_TIMEOUT" });

@@ -1,4 +1,7 @@
-/** A broker, an authority and devices in virtual time: hours pass in milliseconds, only when the test says so, and equal seeds give equal runs. */
+/**
+ * A broker, an authority and devices in virtual time: hours pass in milliseconds, only when the test says so, and equal seeds give equal
+ * runs.
+ */
 import { disposeBy } from "../../sdk/async-dispose.js";
 import { utf8Decode, utf8Encode } from "../../sdk/encoding/text.js";
 import type { Platform } from "../../sdk/platform.js";
@@ -78,7 +81,11 @@ interface Hardware {
 
 /** A device of the virtual world: beside the SDK's, its network, its clock and its power. */
 export class VirtualTestDevice extends TestDevice {
-  constructor(readonly network: DeviceNetwork, readonly wallClock: DeviceWallClock, ...rest: ConstructorParameters<typeof TestDevice>) {
+  constructor(
+    readonly network: DeviceNetwork,
+    readonly wallClock: DeviceWallClock,
+    ...rest: ConstructorParameters<typeof TestDevice>
+  ) {
     super(...rest);
   }
 
@@ -113,7 +120,12 @@ export class VirtualTestWorld implements TestPlace {
       this.#access.revoked.add(serial);
       this.#broker.endSessionsOf(serial);
     };
-    const certificate = { root: this.#authority.root, names: [HOST], notBeforeMs: WORLD_BEGINS_MS - 90 * DAY_MS, notAfterMs: WORLD_BEGINS_MS + 10 * 365 * DAY_MS };
+    const certificate = {
+      root: this.#authority.root,
+      names: [HOST],
+      notBeforeMs: WORLD_BEGINS_MS - 90 * DAY_MS,
+      notAfterMs: WORLD_BEGINS_MS + 10 * 365 * DAY_MS,
+    };
     this.#broker = new VirtualBroker(this.#time, this.#access, DEFAULT_LIMITS, observer(this.#errors), certificate, "TLSv1.3");
     this.#network = new VirtualNetwork(this.#time);
     this.#network.listen(HOST, MTLS_PORT, this.#broker.mtls);
@@ -163,7 +175,13 @@ export class VirtualTestWorld implements TestPlace {
   async makeDevice(options: ProgramOptions = {}): Promise<VirtualTestDevice> {
     const id = options.id ?? `device-${++this.#made}`;
     const random = this.#random.fork(id);
-    const hardware = { flash: new Flash(FLASH_BYTES), keys: new VirtualKeys(id), path: new Path(this.#time, random.fork("path")), random, boots: 0 };
+    const hardware = {
+      flash: new Flash(FLASH_BYTES),
+      keys: new VirtualKeys(id),
+      path: new Path(this.#time, random.fork("path")),
+      random,
+      boots: 0,
+    };
     this.#provision(id, options.role ?? "sensor", hardware);
     return this.#boot(hardware, options);
   }
@@ -184,7 +202,12 @@ export class VirtualTestWorld implements TestPlace {
     this.#supplies.add(power);
     const clock = new DeviceClock(this.#time, WORLD_BEGINS_MS + this.#time.nowMs);
     clock.synchronise();
-    const config = { broker: { host: HOST, port: MTLS_PORT }, recovery: { host: HOST, port: PSK_PORT }, buildTimeMs: WORLD_BEGINS_MS - 30 * DAY_MS, ...options.config };
+    const config = {
+      broker: { host: HOST, port: MTLS_PORT },
+      recovery: { host: HOST, port: PSK_PORT },
+      buildTimeMs: WORLD_BEGINS_MS - 30 * DAY_MS,
+      ...options.config,
+    };
     const device = new VirtualTestDevice(hardware.path, clock, config, this.#platform(hardware, power, clock), this, options, async () => {
       power.cut();
       this.#supplies.delete(power);
@@ -270,7 +293,16 @@ disposeBy(VirtualTestWorld.prototype, function () {
 function observer(errors: unknown[]): BrokerObserver {
   const nothing = (): void => undefined;
   return {
-    accepted: nothing, granted: nothing, silent: nothing, arrived: nothing, heard: nothing, refused: nothing, hungUp: nothing, taken: nothing, gaveUp: nothing, sessionLost: nothing,
+    accepted: nothing,
+    granted: nothing,
+    silent: nothing,
+    arrived: nothing,
+    heard: nothing,
+    refused: nothing,
+    hungUp: nothing,
+    taken: nothing,
+    gaveUp: nothing,
+    sessionLost: nothing,
     misbehaved: (clientId, what) => void errors.push(new Error(`${clientId} broke the protocol: ${what}`)),
   };
 }

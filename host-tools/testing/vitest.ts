@@ -12,7 +12,10 @@ expect.extend(matchers);
 declare module "vitest" {
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- declarations merge only with vitest's own type parameters
   interface Matchers<T = any> {
-    /** A message on a topic (a filter with + and # works), received already or still to come. The payload: its text, a pattern, or an object that its JSON contains. */
+    /**
+     * A message on a topic (a filter with + and # works), received already or still to come. The payload: its text, a pattern, or an object
+     * that its JSON contains.
+     */
     toReceive(filter: string, payload?: ExpectedPayload, options?: WaitOptions): Promise<T>;
     /** So many such messages until now. */
     toHaveReceivedTimes(times: number, filter: string, payload?: ExpectedPayload): T;

@@ -1,5 +1,6 @@
 /**
- * Checks options by a table, so that each slip is told at once, with the option's name and what it may be. An option given as undefined is one not given.
+ * Checks options by a table, so that each slip is told at once, with the option's name and what it may be. An option given as undefined is
+ * one not given.
  */
 import type { HawserError } from "../errors.js";
 import { unfitText } from "./text-check.js";
@@ -20,7 +21,10 @@ const LONGEST_SHOWN = 40;
  */
 export function checkOptions(given: unknown, rules: Rules, fail: OptionError, path = ""): void {
   if (typeof given !== "object" || given === null || Array.isArray(given)) {
-    throw fail(path === "" ? "options" : path.slice(0, -1), `must be an object with ${Object.keys(rules).join(", ")} (got ${shownValue(given)})`);
+    throw fail(
+      path === "" ? "options" : path.slice(0, -1),
+      `must be an object with ${Object.keys(rules).join(", ")} (got ${shownValue(given)})`,
+    );
   }
   for (const name in given) {
     const rule = rules[name];
@@ -36,17 +40,27 @@ export function checkOptions(given: unknown, rules: Rules, fail: OptionError, pa
   }
 }
 
-export const whole = (smallest: number, largest: number): Rule => (value) => {
-  return Number.isInteger(value) && (value as number) >= smallest && (value as number) <= largest ? undefined : `a whole number from ${smallest} to ${largest}`;
-};
+export const whole =
+  (smallest: number, largest: number): Rule =>
+  (value) => {
+    return Number.isInteger(value) && (value as number) >= smallest && (value as number) <= largest
+      ? undefined
+      : `a whole number from ${smallest} to ${largest}`;
+  };
 
-export const milliseconds = (largest: number): Rule => (value) => {
-  return typeof value === "number" && value >= 0 && value <= largest ? undefined : `milliseconds from 0 to ${largest}`;
-};
+export const milliseconds =
+  (largest: number): Rule =>
+  (value) => {
+    return typeof value === "number" && value >= 0 && value <= largest ? undefined : `milliseconds from 0 to ${largest}`;
+  };
 
-export const oneOf = (...values: readonly unknown[]): Rule => (value) => {
-  return values.includes(value) ? undefined : `${values.slice(0, -1).map(shownValue).join(", ")} or ${shownValue(values[values.length - 1])}`;
-};
+export const oneOf =
+  (...values: readonly unknown[]): Rule =>
+  (value) => {
+    return values.includes(value)
+      ? undefined
+      : `${values.slice(0, -1).map(shownValue).join(", ")} or ${shownValue(values[values.length - 1])}`;
+  };
 
 export const flag: Rule = (value) => (typeof value === "boolean" ? undefined : "true or false");
 

@@ -53,7 +53,12 @@ describe("A slip in the configuration is told at once, by its name:", () => {
     ["a backoff without end", also({ backoff: { capMs: Infinity } }), "backoff.capMs", "milliseconds"],
     ["a backoff that is no number", also({ backoff: { baseMs: NaN } }), "backoff.baseMs", "milliseconds"],
     ["an unknown overflow", also({ outbox: { overflow: "newest" } }), "outbox.overflow", "drop-oldest"],
-    ["an absolute will topic", also({ will: { topic: "devices/s1/up/status", payload: "x" } }), "will.topic", "must be a topic below the device's own"],
+    [
+      "an absolute will topic",
+      also({ will: { topic: "devices/s1/up/status", payload: "x" } }),
+      "will.topic",
+      "must be a topic below the device's own",
+    ],
     ["a will without payload", also({ will: { topic: "up/status" } }), "will.payload", "missing"],
     ["a will at QoS 3", also({ will: { topic: "up/status", payload: "", qos: 3 } }), "will.qos", "0, 1 or 2"],
     ["a redirect without a port", also({ redirects: ["b"] }), "redirects", "host:port"],
@@ -69,7 +74,9 @@ describe("A slip in the configuration is told at once, by its name:", () => {
 
   it("no platform, or one that lacks a part", async () => {
     expect(await refusal(also({}), {} as Platform)).toMatchObject({ code: "BAD_CONFIG", message: "the platform has no clock" });
-    expect(() => new Device({ broker: BROKER }, undefined as unknown as Platform)).toThrow(expect.objectContaining({ code: "BAD_CONFIG" }) as Error);
+    expect(() => new Device({ broker: BROKER }, undefined as unknown as Platform)).toThrow(
+      expect.objectContaining({ code: "BAD_CONFIG" }) as Error,
+    );
   });
 });
 
@@ -81,22 +88,34 @@ it("what is unusual and right is taken", async () => {
 });
 
 describe("A topic of the device", () => {
-  it.each(["devices/s1/up/x", "devices/other/up/x", "/up/x", "$SYS/x", "", "up/+", 5, undefined])("is refused when it is %j", async (topic) => {
-    const world = await World.provisioned();
-    const device = new Device({ broker: BROKER }, world.platform);
-    const published = watch(device.publish(topic as string, "x", { qos: 1 }));
-    await world.pass(0);
-    expect([published.state, device.status.outbox.messages]).toEqual(["INVALID_TOPIC", 0]);
-    if (topic !== "up/+") expect(() => device.subscribe(topic as string)).toThrow(expect.objectContaining({ code: "INVALID_FILTER" }) as Error);
-  });
+  it.each(["devices/s1/up/x", "devices/other/up/x", "/up/x", "$SYS/x", "", "up/+", 5, undefined])(
+    "is refused when it is %j",
+    async (topic) => {
+      const world = await World.provisioned();
+      const device = new Device({ broker: BROKER }, world.platform);
+      const published = watch(device.publish(topic as string, "x", { qos: 1 }));
+      await world.pass(0);
+      expect([published.state, device.status.outbox.messages]).toEqual(["INVALID_TOPIC", 0]);
+      if (topic !== "up/+")
+        expect(() => device.subscribe(topic as string)).toThrow(expect.objectContaining({ code: "INVALID_FILTER" }) as Error);
+    },
+  );
 });
 
 describe("What `login` returns", () => {
   it("is no promise, and a password is text or bytes of at most 65,535 bytes, which no message shows", () => {
-    const cases = [Promise.resolve({ password: "p" }), { password: "s3cret".repeat(20_000) }, { password: 5 }, { pass: "s3cret" }, { username: "a\0" }] as unknown[];
+    const cases = [
+      Promise.resolve({ password: "p" }),
+      { password: "s3cret".repeat(20_000) },
+      { password: 5 },
+      { pass: "s3cret" },
+      { username: "a\0" },
+    ] as unknown[];
     for (const login of cases) {
       const attempt = (): unknown => checkLogin(login as { password: string });
-      expect(attempt).toThrow(expect.objectContaining({ code: "BAD_CONFIG", message: expect.not.stringContaining("s3cret") as string }) as Error);
+      expect(attempt).toThrow(
+        expect.objectContaining({ code: "BAD_CONFIG", message: expect.not.stringContaining("s3cret") as string }) as Error,
+      );
     }
     expect(checkLogin({ username: "u", password: new Uint8Array(65_535) })).toMatchObject({ username: "u" });
   });

@@ -4,7 +4,20 @@ import type { DeviceConfig } from "./device.js";
 import { HawserError } from "../errors.js";
 import type { TokenOptions } from "../identity/token.js";
 import type { OutboxOptions, Will } from "../mqtt/contract/options.js";
-import { anything, binary, checkOptions, flag, hook, host, milliseconds, oneOf, text, whole, type Rule, type Rules } from "../checks/option-rules.js";
+import {
+  anything,
+  binary,
+  checkOptions,
+  flag,
+  hook,
+  host,
+  milliseconds,
+  oneOf,
+  text,
+  whole,
+  type Rule,
+  type Rules,
+} from "../checks/option-rules.js";
 import type { Endpoint, Platform } from "../platform.js";
 import { DEFAULT_PATIENCE, type RecoveryPatience } from "../supervisor/credential-ladder.js";
 import type { Login } from "../supervisor/supervisor.js";
@@ -29,7 +42,12 @@ const WILL: Rules<Will> = {
   properties: anything,
 };
 
-const BACKOFF: Rules<BackoffPolicy> = { baseMs: milliseconds(DAY_MS), capMs: milliseconds(DAY_MS), floorMs: milliseconds(DAY_MS), stableAfterMs: milliseconds(DAY_MS) };
+const BACKOFF: Rules<BackoffPolicy> = {
+  baseMs: milliseconds(DAY_MS),
+  capMs: milliseconds(DAY_MS),
+  floorMs: milliseconds(DAY_MS),
+  stableAfterMs: milliseconds(DAY_MS),
+};
 
 const WEEK_MS = 7 * DAY_MS;
 const PATIENCE: Rules<RecoveryPatience> = {
@@ -90,7 +108,12 @@ export function checkConfig(config: DeviceConfig): void {
 export function checkPlatform(platform: Platform): void {
   const given = platform as Partial<Platform> | undefined;
   const missing = PORTS.find((port) => given?.[port] === undefined);
-  if (missing !== undefined) throw new HawserError("BAD_CONFIG", `the platform has no ${missing}`, "Pass a platform as the second argument, e.g. nodePlatform(...).");
+  if (missing !== undefined)
+    throw new HawserError(
+      "BAD_CONFIG",
+      `the platform has no ${missing}`,
+      "Pass a platform as the second argument, e.g. nodePlatform(...).",
+    );
 }
 
 /** What the application's `login` returned. @throws HawserError `BAD_CONFIG` */
@@ -122,7 +145,9 @@ function isBrokerName(name: unknown): boolean {
   if (typeof name !== "string") return false;
   const colon = name.lastIndexOf(":");
   const port = Number(name.slice(colon + 1));
-  return colon > 0 && Number.isInteger(port) && port >= 1 && port <= 65_535 && host(name.slice(0, colon).replace(/^\[|\]$/g, "")) === undefined;
+  return (
+    colon > 0 && Number.isInteger(port) && port >= 1 && port <= 65_535 && host(name.slice(0, colon).replace(/^\[|\]$/g, "")) === undefined
+  );
 }
 
 function checkComplete(name: string, given: object, wanted: readonly string[]): void {

@@ -40,12 +40,14 @@ describe("A renewal", () => {
     await world.pass(0);
     const peer = world.dialer.last;
     const window = Number((peer.received[0]?.properties as { receiveMaximum?: number } | undefined)?.receiveMaximum ?? 65_535);
-    for (let messageId = 1; messageId <= window; messageId++) peer.send({ cmd: "publish", topic: `devices/${ID}/down/a`, payload: "x", qos: 1, messageId, retain: false, dup: false });
+    for (let messageId = 1; messageId <= window; messageId++)
+      peer.send({ cmd: "publish", topic: `devices/${ID}/down/a`, payload: "x", qos: 1, messageId, retain: false, dup: false });
     device.renew();
     await world.pass(0);
     // What a broker does: at QoS 1 it sends no more than the device takes (MQTT 5.0, section 4.9).
     const filters = peer.of("subscribe").flatMap(({ subscriptions }) => subscriptions as { topic: string; qos: number }[]);
-    const mayAnswer = filters.some(({ topic, qos }) => topic === `devices/${ID}/identity/response` && qos === 0) || peer.of("puback").length > 0;
+    const mayAnswer =
+      filters.some(({ topic, qos }) => topic === `devices/${ID}/identity/response` && qos === 0) || peer.of("puback").length > 0;
     if (mayAnswer) await world.issue();
     await world.pass(5_000);
     expect(world.of("renewed")).toHaveLength(1);

@@ -9,17 +9,29 @@ import { Device, type DeviceConfig } from "./device.js";
 const topic = (relative: string): string => `devices/${ID}/${relative}`;
 
 /** A broker with sessions that hangs up on what `isPoison` says, and answers all else. */
-async function hangingUp(isPoison: (packet: LibraryPacket) => boolean, config: Partial<DeviceConfig> = {}): Promise<{ world: World; device: Device }> {
+async function hangingUp(
+  isPoison: (packet: LibraryPacket) => boolean,
+  config: Partial<DeviceConfig> = {},
+): Promise<{ world: World; device: Device }> {
   const world = await World.provisioned();
   const sound = accepting().answers!;
-  const cutting = (cmd: string): Answer => (packet, peer) => {
-    if (isPoison(packet)) peer.time.after(0, () => peer.wire.cut());
-    else return sound[cmd]?.(packet, peer) ?? answerToQos2(packet);
-    return undefined;
-  };
+  const cutting =
+    (cmd: string): Answer =>
+    (packet, peer) => {
+      if (isPoison(packet)) peer.time.after(0, () => peer.wire.cut());
+      else return sound[cmd]?.(packet, peer) ?? answerToQos2(packet);
+      return undefined;
+    };
   const connect: Answer = () => ({ cmd: "connack", sessionPresent: world.dialer.peers.length > 1, reasonCode: 0, returnCode: 0 });
-  const pubrel: Answer = (packet) => (isPoison(packet) ? cutting("pubrel")(packet, world.dialer.last) : { cmd: "pubcomp", messageId: packet.messageId ?? 0, reasonCode: 0 });
-  world.dialer.usually = accepting({ connect, publish: cutting("publish"), subscribe: cutting("subscribe"), unsubscribe: cutting("unsubscribe"), pubrel });
+  const pubrel: Answer = (packet) =>
+    isPoison(packet) ? cutting("pubrel")(packet, world.dialer.last) : { cmd: "pubcomp", messageId: packet.messageId ?? 0, reasonCode: 0 };
+  world.dialer.usually = accepting({
+    connect,
+    publish: cutting("publish"),
+    subscribe: cutting("subscribe"),
+    unsubscribe: cutting("unsubscribe"),
+    pubrel,
+  });
   const device = new Device({ broker: BROKER, recovery: RECOVERY, ...config }, world.platform);
   device.listen((event) => world.events.push(event));
   return { world, device };
@@ -31,7 +43,10 @@ function answerToQos2({ cmd, qos, messageId }: LibraryPacket): LibraryPacket | u
 
 /** The payloads that came for a topic and were answered, in order, each once. */
 function arrived(peers: readonly Peer[], of: string): string[] {
-  const payloads = peers.flatMap((peer) => peer.of("publish")).filter((packet) => packet.topic === topic(of)).map(({ payload }) => String(payload));
+  const payloads = peers
+    .flatMap((peer) => peer.of("publish"))
+    .filter((packet) => packet.topic === topic(of))
+    .map(({ payload }) => String(payload));
   return [...new Set(payloads)];
 }
 
@@ -107,7 +122,8 @@ describe("a publish that the broker hangs up on", () => {
   it("is given up at once when the broker says that it is this one", async () => {
     const { world, device } = await hangingUp(() => false);
     const { answers } = world.dialer.usually;
-    const tooLarge: Answer = (packet, peer) => (FORBIDDEN(packet) ? { cmd: "disconnect", reasonCode: 0x95 } : answers!.publish!(packet, peer));
+    const tooLarge: Answer = (packet, peer) =>
+      FORBIDDEN(packet) ? { cmd: "disconnect", reasonCode: 0x95 } : answers!.publish!(packet, peer);
     world.dialer.usually = accepting({ ...answers, publish: tooLarge });
     device.start();
     await world.pass(0);
@@ -119,7 +135,10 @@ describe("a publish that the broker hangs up on", () => {
   it("is given up too when the broker never answers it", async () => {
     const { world, device } = await hangingUp(() => false);
     const { answers } = world.dialer.usually;
-    world.dialer.usually = accepting({ ...answers, publish: (packet, peer) => (FORBIDDEN(packet) ? undefined : answers!.publish!(packet, peer)) });
+    world.dialer.usually = accepting({
+      ...answers,
+      publish: (packet, peer) => (FORBIDDEN(packet) ? undefined : answers!.publish!(packet, peer)),
+    });
     device.start();
     await world.pass(0);
     const forbidden = watch(device.publish("up/forbidden", "x", { qos: 1 }));
@@ -160,7 +179,9 @@ describe("a subscription that the broker hangs up on", () => {
     device.start();
     await world.pass(60_000);
     expect([bad.state, good.state]).toEqual(["BROKER_HANGS_UP", "resolved"]);
-    expect(world.of("subscription-refused")).toEqual([{ type: "subscription-refused", filter: topic("down/bad"), code: "BROKER_HANGS_UP" }]);
+    expect(world.of("subscription-refused")).toEqual([
+      { type: "subscription-refused", filter: topic("down/bad"), code: "BROKER_HANGS_UP" },
+    ]);
     expect([device.status.state, device.filters]).toEqual(["online", ["down/good"]]);
   });
 
@@ -176,7 +197,9 @@ describe("a subscription that the broker hangs up on", () => {
   });
 
   it("leaves the device on line also when it is the authority's", async () => {
-    const { world, device } = await hangingUp((packet) => packet.cmd === "subscribe" && filtersOf(packet).includes(topic("identity/response")));
+    const { world, device } = await hangingUp(
+      (packet) => packet.cmd === "subscribe" && filtersOf(packet).includes(topic("identity/response")),
+    );
     device.start();
     await world.pass(60_000);
     const connections = world.dialer.peers.length;

@@ -1,4 +1,7 @@
-/** Anything in any order: calls of the application, faults of every port, answers of broker and authority. What must hold after it is checked. */
+/**
+ * Anything in any order: calls of the application, faults of every port, answers of broker and authority. What must hold after it is
+ * checked.
+ */
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { memoryKeyStore } from "../../sim/node/memory-stores.js";
@@ -11,13 +14,27 @@ import { BROKER, RECOVERY, World } from "../../test/support/device/test-world.js
 
 const MINUTE_MS = 60_000;
 
-const CODES: FailureCode[] = ["DNS_FAILED", "CONNECTION_RESET", "TLS_FAILED", "SERVER_CA_UNKNOWN", "CERTIFICATE_REVOKED", "CERTIFICATE_EXPIRED", "KEY_MISMATCH", "PSK_REJECTED"];
+const CODES: FailureCode[] = [
+  "DNS_FAILED",
+  "CONNECTION_RESET",
+  "TLS_FAILED",
+  "SERVER_CA_UNKNOWN",
+  "CERTIFICATE_REVOKED",
+  "CERTIFICATE_EXPIRED",
+  "KEY_MISMATCH",
+  "PSK_REJECTED",
+];
 const BREAKABLE: (keyof KeyStore)[] = ["generate", "csr", "sign", "has", "destroy"];
 
 const strangers = memoryKeyStore();
 strangers.generate("key-a");
 
-const CONFIGS: Partial<DeviceConfig>[] = [{}, { outbox: { persistent: true } }, { protocolVersion: 4 }, { token: { audience: "a", lifetimeSeconds: 3_600 } }];
+const CONFIGS: Partial<DeviceConfig>[] = [
+  {},
+  { outbox: { persistent: true } },
+  { protocolVersion: 4 },
+  { token: { audience: "a", lifetimeSeconds: 3_600 } },
+];
 
 const accepts: Behaviour = accepting();
 const endsAtOnce: Behaviour = accepting({
@@ -59,8 +76,14 @@ interface Step {
 const step = (what: string, run: Step["run"]): Step => ({ what, run });
 
 const steps: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 6, arbitrary: fc.constantFrom(0, 1, 200, 1_000, 10_000, 40_000, 200_000).map((ms) => step(`${ms} ms pass`, ({ world }) => world.pass(ms))) },
-  { weight: 4, arbitrary: behaviour.map((next) => step("the next connection is another", ({ world }) => void world.dialer.next.push(next))) },
+  {
+    weight: 6,
+    arbitrary: fc.constantFrom(0, 1, 200, 1_000, 10_000, 40_000, 200_000).map((ms) => step(`${ms} ms pass`, ({ world }) => world.pass(ms))),
+  },
+  {
+    weight: 4,
+    arbitrary: behaviour.map((next) => step("the next connection is another", ({ world }) => void world.dialer.next.push(next))),
+  },
   {
     weight: 6,
     arbitrary: fc.constantFrom(
@@ -73,17 +96,36 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
       step("storage has room", ({ world }) => void (world.storage.isFull = false)),
       step("keys work", ({ world }) => world.brokenKeyCalls.clear()),
       step("the clock is trusted or not", ({ world }) => void (world.time.isTrusted = !world.time.isTrusted)),
-      step("publish", ({ device, rejected }) => void device.publish("up/t", "x", { qos: 1 }).catch((error: unknown) => rejected.push(errorCode(error)))),
+      step(
+        "publish",
+        ({ device, rejected }) => void device.publish("up/t", "x", { qos: 1 }).catch((error: unknown) => rejected.push(errorCode(error))),
+      ),
     ),
   },
   { weight: 1, arbitrary: fc.constant(step("power fails", reboot)) },
-  { weight: 1, arbitrary: fc.constantFrom(...BREAKABLE).map((name) => step(`the key store breaks: ${name}`, ({ world }) => void world.brokenKeyCalls.add(name))) },
-  { weight: 3, arbitrary: fc.constantFrom(step("the authority issues", issue), step("the authority refuses", refuse), step("the authority issues for another", issueWrong)) },
   {
     weight: 1,
-    arbitrary: fc.constantFrom("connecting", "connected", "disconnected", "retrying", "credential-changed", "pending", "renewed").chain((type) =>
-      fc.constantFrom("stop", "renew", "both").map((call) => step(`a listener of ${type} calls ${call}, once`, (scene) => listenOnce(scene, type, call))),
+    arbitrary: fc
+      .constantFrom(...BREAKABLE)
+      .map((name) => step(`the key store breaks: ${name}`, ({ world }) => void world.brokenKeyCalls.add(name))),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.constantFrom(
+      step("the authority issues", issue),
+      step("the authority refuses", refuse),
+      step("the authority issues for another", issueWrong),
     ),
+  },
+  {
+    weight: 1,
+    arbitrary: fc
+      .constantFrom("connecting", "connected", "disconnected", "retrying", "credential-changed", "pending", "renewed")
+      .chain((type) =>
+        fc
+          .constantFrom("stop", "renew", "both")
+          .map((call) => step(`a listener of ${type} calls ${call}, once`, (scene) => listenOnce(scene, type, call))),
+      ),
   },
 );
 
@@ -149,39 +191,53 @@ async function healed(scene: Scene): Promise<boolean> {
       await issue(scene);
     }
     await world.pass((MINUTE_MS * 3) / 4);
-    if (device.status.state === "online" && device.status.credential === "mtls" && device.status.pendingSerial === undefined && device.status.outbox.messages === 0) return true;
+    if (
+      device.status.state === "online" &&
+      device.status.credential === "mtls" &&
+      device.status.pendingSerial === undefined &&
+      device.status.outbox.messages === 0
+    )
+      return true;
   }
   return false;
 }
 
-it("whatever came before, a device in a world that works again is online, has delivered all, and can be stopped", { timeout: 60_000 }, async () => {
-  const history = fc.array(steps, { minLength: 5, maxLength: 40 });
-  await fc.assert(
-    fc.asyncProperty(history, fc.boolean(), fc.constantFrom(...CONFIGS), async (taken, isFromFactory, config) => {
-      const first = await World.provisioned({ certificate: !isFromFactory, lifetimeMs: 30 * 24 * 60 * MINUTE_MS });
-      const scene: Scene = { config, world: first, device: boot(first, config), rejected: [], ends: [] };
-      scene.device.start();
-      const open = (): number => scene.world.dialer.peers.filter(({ wire }) => !wire.isClosed && !wire.isDead).length;
-      for (const { run } of taken) {
-        await run(scene);
-        await scene.world.pass(0);
-        expect(open()).toBeLessThanOrEqual(1);
-      }
-      const { world, device } = scene;
-      const story = (): string => `${taken.map(({ what }) => what).join("; ")} -> ${JSON.stringify(device.status)} ${JSON.stringify(world.events.slice(-4))}`;
-      if (!(await healed(scene))) throw new Error(`not online: ${story()}`);
-      // A full storage takes no message that is to be kept in it, and says so.
-      const excused = config.outbox?.persistent ? ["STORAGE_FULL"] : [];
-      expect(scene.rejected.filter((code) => !excused.includes(code)), story()).toEqual([]);
-      expect(open(), story()).toBe(1);
-      expect(world.serial, story()).toBe(device.status.serial);
-      const stopped = device.stop();
-      await world.pass(10_000);
-      await stopped;
-      world.news();
-      await world.pass(24 * 60 * MINUTE_MS);
-      expect([device.status.state, world.news(), world.time.timers], story()).toEqual(["stopped", [], 0]);
-    }),
-    { numRuns: Number(process.env["RUNS"] ?? 150) },
-  );
-});
+it(
+  "whatever came before, a device in a world that works again is online, has delivered all, and can be stopped",
+  { timeout: 60_000 },
+  async () => {
+    const history = fc.array(steps, { minLength: 5, maxLength: 40 });
+    await fc.assert(
+      fc.asyncProperty(history, fc.boolean(), fc.constantFrom(...CONFIGS), async (taken, isFromFactory, config) => {
+        const first = await World.provisioned({ certificate: !isFromFactory, lifetimeMs: 30 * 24 * 60 * MINUTE_MS });
+        const scene: Scene = { config, world: first, device: boot(first, config), rejected: [], ends: [] };
+        scene.device.start();
+        const open = (): number => scene.world.dialer.peers.filter(({ wire }) => !wire.isClosed && !wire.isDead).length;
+        for (const { run } of taken) {
+          await run(scene);
+          await scene.world.pass(0);
+          expect(open()).toBeLessThanOrEqual(1);
+        }
+        const { world, device } = scene;
+        const story = (): string =>
+          `${taken.map(({ what }) => what).join("; ")} -> ${JSON.stringify(device.status)} ${JSON.stringify(world.events.slice(-4))}`;
+        if (!(await healed(scene))) throw new Error(`not online: ${story()}`);
+        // A full storage takes no message that is to be kept in it, and says so.
+        const excused = config.outbox?.persistent ? ["STORAGE_FULL"] : [];
+        expect(
+          scene.rejected.filter((code) => !excused.includes(code)),
+          story(),
+        ).toEqual([]);
+        expect(open(), story()).toBe(1);
+        expect(world.serial, story()).toBe(device.status.serial);
+        const stopped = device.stop();
+        await world.pass(10_000);
+        await stopped;
+        world.news();
+        await world.pass(24 * 60 * MINUTE_MS);
+        expect([device.status.state, world.news(), world.time.timers], story()).toEqual(["stopped", [], 0]);
+      }),
+      { numRuns: Number(process.env["RUNS"] ?? 150) },
+    );
+  },
+);

@@ -40,7 +40,9 @@ async function started(config: Partial<DeviceConfig> = {}, setting: Setting = {}
 /** What came of the application's messages, over all connections. */
 function came(world: World): string[] {
   const published = world.dialer.peers.flatMap((peer) => peer.of("publish"));
-  return published.filter(({ topic }) => !String(topic).includes("/identity/")).map(({ topic, payload, qos }) => `${String(topic)} ${String(payload)} ${String(qos)}`);
+  return published
+    .filter(({ topic }) => !String(topic).includes("/identity/"))
+    .map(({ topic, payload, qos }) => `${String(topic)} ${String(payload)} ${String(qos)}`);
 }
 
 describe("A device that is made", () => {
@@ -49,7 +51,14 @@ describe("A device that is made", () => {
     await world.pass(DAY_MS);
     expect([device.id, device.topic("up/x"), world.dialer.peers.length]).toEqual([ID, `devices/${ID}/up/x`, 0]);
     const { serial, notAfterMs } = device.status;
-    expect(device.status).toEqual({ state: "stopped", id: ID, credential: "mtls", serial, notAfterMs, outbox: { messages: 0, bytes: 0, inFlight: 0 } });
+    expect(device.status).toEqual({
+      state: "stopped",
+      id: ID,
+      credential: "mtls",
+      serial,
+      notAfterMs,
+      outbox: { messages: 0, bytes: 0, inFlight: 0 },
+    });
     expect(serial).toBe(world.serial);
   });
 
@@ -128,23 +137,57 @@ describe("A device whose topics are elsewhere", () => {
 describe("A device that is started", () => {
   it("signs in with its id, for a session that lasts", async () => {
     const { world, device } = await started();
-    expect(world.dialer.last.received[0]).toMatchObject({ cmd: "connect", protocolVersion: 5, clientId: ID, clean: false, keepalive: 60, properties: { sessionExpiryInterval: 0xffff_ffff } });
+    expect(world.dialer.last.received[0]).toMatchObject({
+      cmd: "connect",
+      protocolVersion: 5,
+      clientId: ID,
+      clean: false,
+      keepalive: 60,
+      properties: { sessionExpiryInterval: 0xffff_ffff },
+    });
     expect(world.dialer.last.timeoutMs).toBe(20_000);
     expect([device.status.state, device.status.credential]).toEqual(["online", "mtls"]);
     expect(world.news()).toEqual(["connecting", "connected"]);
   });
 
   it("asks the broker for no packet that its memory may not hold, and passes over and reports one that comes all the same", async () => {
-    const told = async (config: Partial<DeviceConfig>): Promise<unknown> => (await started(config)).world.dialer.last.received[0]!.properties;
+    const told = async (config: Partial<DeviceConfig>): Promise<unknown> =>
+      (await started(config)).world.dialer.last.received[0]!.properties;
     expect(await told({})).toMatchObject({ maximumPacketSize: 10_240 });
     expect(await told({ maximumPacketSizeBytes: 4_000 })).toMatchObject({ maximumPacketSize: 4_000 });
-    const { world } = await started({}, { next: [accepting({ subscribe: () => ({ cmd: "publish", topic: `devices/${ID}/down/x`, payload: "x".repeat(10_240), qos: 0, retain: false, dup: false }) })] });
-    expect([world.of("disconnected"), world.of("message-dropped")]).toMatchObject([[], [{ topic: `devices/${ID}/down/x`, code: "PACKET_TOO_LARGE" }]]);
+    const { world } = await started(
+      {},
+      {
+        next: [
+          accepting({
+            subscribe: () => ({
+              cmd: "publish",
+              topic: `devices/${ID}/down/x`,
+              payload: "x".repeat(10_240),
+              qos: 0,
+              retain: false,
+              dup: false,
+            }),
+          }),
+        ],
+      },
+    );
+    expect([world.of("disconnected"), world.of("message-dropped")]).toMatchObject([
+      [],
+      [{ topic: `devices/${ID}/down/x`, code: "PACKET_TOO_LARGE" }],
+    ]);
   });
 
   it("takes the configuration's word for what has defaults", async () => {
     const will = { topic: "up/gone", payload: "gone", qos: 1, retain: true } as const;
-    const config: Partial<DeviceConfig> = { protocolVersion: 4, keepAliveSeconds: 30, connectTimeoutMs: 5_000, will, sessionExpirySeconds: 60, backoff: { floorMs: 7_000 } };
+    const config: Partial<DeviceConfig> = {
+      protocolVersion: 4,
+      keepAliveSeconds: 30,
+      connectTimeoutMs: 5_000,
+      will,
+      sessionExpirySeconds: 60,
+      backoff: { floorMs: 7_000 },
+    };
     const { world } = await started(config, { next: [NO_NETWORK] });
     await world.pass(6_999);
     expect(world.dialer.peers).toHaveLength(1);
@@ -246,7 +289,10 @@ describe("Publishing", () => {
     const first = watch(device.publish("up/a", "1", { qos: 1 }));
     void device.publish("up/b", "2", { qos: 1 });
     await world.pass(0);
-    expect([first.state, world.of("message-dropped")]).toEqual(["MESSAGE_DROPPED", [{ type: "message-dropped", topic: `devices/${ID}/up/a`, code: "MESSAGE_DROPPED" }]]);
+    expect([first.state, world.of("message-dropped")]).toEqual([
+      "MESSAGE_DROPPED",
+      [{ type: "message-dropped", topic: `devices/${ID}/up/a`, code: "MESSAGE_DROPPED" }],
+    ]);
   });
 
   it("rejects when storage fails, and the device stays online", async () => {
@@ -269,22 +315,36 @@ describe("Subscribing", () => {
     })();
     await world.pass(0);
     for (const text of ["one", "two"]) {
-      world.dialer.last.send({ cmd: "publish", topic: `devices/${ID}/down/led`, payload: text, qos: 1, messageId: 9, retain: false, dup: false });
+      world.dialer.last.send({
+        cmd: "publish",
+        topic: `devices/${ID}/down/led`,
+        payload: text,
+        qos: 1,
+        messageId: 9,
+        retain: false,
+        dup: false,
+      });
       await world.pass(0);
       world.dialer.last.wire.cut();
       await world.pass(5_000);
     }
     expect(seen).toEqual([`devices/${ID}/down/led one`, `devices/${ID}/down/led two`]);
-    expect(world.dialer.last.of("subscribe").flatMap(({ subscriptions }) => (subscriptions as { topic: string }[]).map(({ topic }) => topic)).sort()).toEqual([
-      `devices/${ID}/down/#`,
-      `devices/${ID}/identity/response`,
-    ]);
+    expect(
+      world.dialer.last
+        .of("subscribe")
+        .flatMap(({ subscriptions }) => (subscriptions as { topic: string }[]).map(({ topic }) => topic))
+        .sort(),
+    ).toEqual([`devices/${ID}/down/#`, `devices/${ID}/identity/response`]);
   });
 
   it("says at once what can never be", async () => {
     const { device } = await started();
     device.subscribe("down/a");
-    for (const [filter, code] of [["down/a", "ALREADY_SUBSCRIBED"], ["down/#/a", "INVALID_FILTER"], ["identity/response", "ALREADY_SUBSCRIBED"]] as const) {
+    for (const [filter, code] of [
+      ["down/a", "ALREADY_SUBSCRIBED"],
+      ["down/#/a", "INVALID_FILTER"],
+      ["identity/response", "ALREADY_SUBSCRIBED"],
+    ] as const) {
       expect(() => device.subscribe(filter), filter).toThrow(expect.objectContaining({ code }));
     }
   });
@@ -338,12 +398,17 @@ describe("Listening", () => {
     expect([device.status.state, world.news(), world.dialer.peers.every(({ wire }) => wire.isClosed)]).toEqual(["stopped", [], true]);
   };
 
-  it.each<[DeviceEvent["type"], Behaviour[]]>([["connecting", []], ["disconnected", [REVOKED, REVOKED]], ["retrying", [REVOKED, REVOKED]], ["credential-changed", [REVOKED, REVOKED]]])(
-    "may stop the device at %j, which is then stopped",
-    (type, next) => stopAt(type, next),
-  );
+  it.each<[DeviceEvent["type"], Behaviour[]]>([
+    ["connecting", []],
+    ["disconnected", [REVOKED, REVOKED]],
+    ["retrying", [REVOKED, REVOKED]],
+    ["credential-changed", [REVOKED, REVOKED]],
+  ])("may stop the device at %j, which is then stopped", (type, next) => stopAt(type, next));
 
-  it.each<[DeviceEvent["type"], Behaviour[]]>([["connected", []], ["renewing", [REVOKED, REVOKED]]])("may stop the device at %j, which is then stopped", (type, next) => stopAt(type, next));
+  it.each<[DeviceEvent["type"], Behaviour[]]>([
+    ["connected", []],
+    ["renewing", [REVOKED, REVOKED]],
+  ])("may stop the device at %j, which is then stopped", (type, next) => stopAt(type, next));
 });
 
 describe("Stopping", () => {
@@ -361,7 +426,10 @@ describe("Stopping", () => {
 
   it("leaves nothing running: no renewal, no token, no report", async () => {
     const lastWords: Behaviour = accepting({ publish: () => undefined });
-    const { world, device } = await started({ token: { audience: "a", lifetimeSeconds: 3_600 } }, { usually: lastWords, lifetimeMs: DAY_MS });
+    const { world, device } = await started(
+      { token: { audience: "a", lifetimeSeconds: 3_600 } },
+      { usually: lastWords, lifetimeMs: DAY_MS },
+    );
     device.renew();
     await world.pass(0);
     const stopped = device.stop();
@@ -466,7 +534,11 @@ describe("Power", () => {
         if (next.enrolments.length > 0) await next.issue();
         await next.pass(5_000);
       }
-      expect([again.status.state, again.status.serial === oldSerial, next.serial === again.status.serial], `write ${writes}`).toEqual(["online", false, true]);
+      expect([again.status.state, again.status.serial === oldSerial, next.serial === again.status.serial], `write ${writes}`).toEqual([
+        "online",
+        false,
+        true,
+      ]);
     }
     expect(lastCut).toBeGreaterThan(3);
   });
@@ -486,7 +558,11 @@ describe("Renewal", () => {
     await world.pass(1_000);
     expect(world.news()).toEqual(["pending", "connecting", "connected", "renewed"]);
     expect(device.status).not.toHaveProperty("pendingSerial");
-    expect([device.status.serial === oldSerial, world.serial === device.status.serial, world.reports]).toEqual([false, true, [world.serial]]);
+    expect([device.status.serial === oldSerial, world.serial === device.status.serial, world.reports]).toEqual([
+      false,
+      true,
+      [world.serial],
+    ]);
     expect([world.stored.unreported, world.keys.has("key-a"), world.keys.has("key-b")]).toEqual([false, false, true]);
   });
 
@@ -535,17 +611,30 @@ describe("Renewal", () => {
 
 describe("Recovery", () => {
   it("fetches a new certificate over the pre-shared key, and nothing of the application's goes that way", async () => {
-    const { world, device } = await started({ will: { topic: "up/gone", payload: "" }, login: () => ({ password: "secret" }) }, { next: [REVOKED, REVOKED] });
+    const { world, device } = await started(
+      { will: { topic: "up/gone", payload: "" }, login: () => ({ password: "secret" }) },
+      { next: [REVOKED, REVOKED] },
+    );
     device.subscribe("down/#");
     const message = watch(device.publish("up/t", "private", { qos: 1 }));
     await world.pass(2_000);
     expect(device.status).toMatchObject({ state: "recovering", credential: "psk" });
     const psk = world.dialer.last;
     expect(psk.received.map(({ cmd }) => cmd)).toEqual(["connect", "subscribe", "publish"]);
-    expect([psk.received[0]!.will, psk.received[0]!.username, psk.received[0]!.password, came(world), message.state]).toEqual([undefined, undefined, undefined, [], "pending"]);
+    expect([psk.received[0]!.will, psk.received[0]!.username, psk.received[0]!.password, came(world), message.state]).toEqual([
+      undefined,
+      undefined,
+      undefined,
+      [],
+      "pending",
+    ]);
     await world.issue();
     await world.pass(1_000);
-    expect([device.status.state, message.state, world.of("recovered")]).toEqual(["online", "resolved", [{ type: "recovered", serial: world.serial }]]);
+    expect([device.status.state, message.state, world.of("recovered")]).toEqual([
+      "online",
+      "resolved",
+      [{ type: "recovered", serial: world.serial }],
+    ]);
     expect(world.reports).toEqual([world.serial]);
   });
 
@@ -561,7 +650,10 @@ describe("Recovery", () => {
   it("is not sought for the network's faults, however long they last", async () => {
     const { world } = await started({}, { usually: NO_NETWORK });
     await world.pass(DAY_MS);
-    expect([world.of("credential-changed"), new Set(world.dialer.peers.map(({ endpoint }) => endpoint.host))]).toEqual([[], new Set([BROKER.host])]);
+    expect([world.of("credential-changed"), new Set(world.dialer.peers.map(({ endpoint }) => endpoint.host))]).toEqual([
+      [],
+      new Set([BROKER.host]),
+    ]);
   });
 
   it("is not possible where none is configured", async () => {
@@ -596,7 +688,9 @@ describe("The second factor", () => {
     const token = (): string => String(world.dialer.last.received[0]!.password);
     const [header, claims = "", signature = ""] = token().split(".");
     const key = createPublicKey({ key: Buffer.from(world.keys.publicKey("key-a")), format: "der", type: "spki" });
-    expect(verify("sha256", Buffer.from(`${header}.${claims}`), { key, dsaEncoding: "ieee-p1363" }, Buffer.from(signature, "base64url"))).toBe(true);
+    expect(
+      verify("sha256", Buffer.from(`${header}.${claims}`), { key, dsaEncoding: "ieee-p1363" }, Buffer.from(signature, "base64url")),
+    ).toBe(true);
     expect(world.dialer.last.received[0]).toMatchObject({ username: ID });
     const expires = (JSON.parse(Buffer.from(claims, "base64url").toString()) as { exp: number }).exp * 1_000;
     expect(expires).toBe(world.time.wallMs() + 3_600_000);

@@ -20,12 +20,24 @@ import { TrustedTime } from "../identity/trusted-time.js";
 import { MqttClient } from "../mqtt/client.js";
 import type { MqttStatistics } from "../mqtt/contract/mqtt-events.js";
 import type {
-  MqttOptions, OutboxMessage, OutboxOptions, PublishOptions, PublishResult, SubscribeOptions, UnclaimedOptions, UnsubscribeOptions, UnsubscribeResult, Will,
+  MqttOptions,
+  OutboxMessage,
+  OutboxOptions,
+  PublishOptions,
+  PublishResult,
+  SubscribeOptions,
+  UnclaimedOptions,
+  UnsubscribeOptions,
+  UnsubscribeResult,
+  Will,
 } from "../mqtt/contract/options.js";
 import type { Message, Subscription } from "../mqtt/contract/incoming-messages.js";
 import type { Cancel, Endpoint, Platform } from "../platform.js";
 
-/** A topic of the device's own, relative to its base (`up/temperature`), or any other one in full: `{ absolute: "sites/7/announcements/#" }`. */
+/**
+ * A topic of the device's own, relative to its base (`up/temperature`), or any other one in full: `{ absolute: "sites/7/announcements/#"
+ * }`.
+ */
 export type DeviceTopic = string | { readonly absolute: string };
 
 export interface DeviceConfig {
@@ -38,29 +50,35 @@ export interface DeviceConfig {
   /** Seconds, 5..65535; default 60. */
   keepAliveSeconds?: number;
   /**
-   * How long an answer to a message or a subscription may take once the link has taken its bytes, milliseconds, 5,000..3,600,000; default 60,000. Then the
+   * How long an answer to a message or a subscription may take once the link has taken its bytes, milliseconds, 5,000..3,600,000; default
+   * 60,000. Then the
    * connection is taken for dead. Bytes on a slow uplink get their time on top of it, down to 500 bytes a second.
    */
   ackTimeoutMs?: number;
   /**
-   * How long the broker keeps the session while the device is away, seconds; default 4294967295, for ever. (A finite one crashes mosquitto 2.0.11 at its next
+   * How long the broker keeps the session while the device is away, seconds; default 4294967295, for ever. (A finite one crashes mosquitto
+   * 2.0.11 at its next
    * reload: docs/brokers.md.)
    */
   sessionExpirySeconds?: number;
   /**
-   * The largest packet taken from the broker, 1024..268435460 bytes; default 10,240, for the heap of a microcontroller: any answer of the authority fits into it.
-   * A broker of 5.0 is told, and keeps larger ones back. A larger message that comes all the same is passed over, acknowledged and reported (`message-dropped`).
+   * The largest packet taken from the broker, 1024..268435460 bytes; default 10,240, for the heap of a microcontroller: any answer of the
+   * authority fits into it.
+   * A broker of 5.0 is told, and keeps larger ones back. A larger message that comes all the same is passed over, acknowledged and reported
+   * (`message-dropped`).
    */
   maximumPacketSizeBytes?: number;
   /**
-   * Bytes of messages that the application has not taken, roughly; default 24,576, for the heap of a microcontroller. Beyond, nothing more is read, or what comes
+   * Bytes of messages that the application has not taken, roughly; default 24,576, for the heap of a microcontroller. Beyond, nothing more
+   * is read, or what comes
    * stays with the broker: see `inboundBytes` of `MqttOptions`. Each subscription keeps as many bytes of QoS 0 messages.
    */
   inboundBytes?: number;
   /** How long an accepted message waits where the broker at hand does not take its QoS, retain or size, milliseconds; default an hour. */
   heldForMs?: number;
   /**
-   * Where the device's own topics are, as the broker's policy has it: `{id}` stands for the device's id, for instance `sites/b1/l2/{id}`; default
+   * Where the device's own topics are, as the broker's policy has it: `{id}` stands for the device's id, for instance `sites/b1/l2/{id}`;
+   * default
    * `devices/{id}`. The topics of its identity stay below `devices/{id}/identity/`.
    */
   topicBase?: string;
@@ -81,9 +99,15 @@ export interface DeviceConfig {
   buildTimeMs?: number;
   /** `host:port` of brokers that the broker may redirect this device to; none by default. */
   redirects?: readonly string[];
-  /** A password as a second factor beside the certificate, asked for anew before each connection; the user name is the device's id where none is given. */
+  /**
+   * A password as a second factor beside the certificate, asked for anew before each connection; the user name is the device's id where
+   * none is given.
+   */
   login?: () => Login;
-  /** A token signed by the device's key as the second factor (JWT, ES256); made anew for each connection, which is renewed before it expires. */
+  /**
+   * A token signed by the device's key as the second factor (JWT, ES256); made anew for each connection, which is renewed before it
+   * expires.
+   */
   token?: TokenOptions;
 }
 
@@ -104,7 +128,10 @@ export interface DeviceStatus {
 /** The session expiry interval of a session that does not expire (MQTT 5.0, section 3.1.2.11.2). */
 const NEVER = 0xffff_ffff;
 
-/** Between the moment a broker denies a revoked name everything and the end of its connection; with a broker of many clients some seconds, milliseconds. */
+/**
+ * Between the moment a broker denies a revoked name everything and the end of its connection; with a broker of many clients some seconds,
+ * milliseconds.
+ */
 const DENIAL_GRACE_MS = 5_000;
 const DEFAULT_BASE = "devices/{id}";
 const DEFAULT_PACKET_BYTES = 10_240;
@@ -202,7 +229,8 @@ export class Device {
   }
 
   /**
-   * Publishes under the device's base, `devices/{id}/` by default. Settles when the promised level is reached (QoS 0: sent, 1: acknowledged, 2: completed); with `queue: true`
+   * Publishes under the device's base, `devices/{id}/` by default. Settles when the promised level is reached (QoS 0: sent, 1:
+   * acknowledged, 2: completed); with `queue: true`
    * as soon as the outbox holds it. While offline, QoS 1 and 2 go to the outbox.
    * @param topic relative to the base, for instance `up/temperature`, or absolute
    * @throws HawserError as `MqttClient.publish`
@@ -213,7 +241,8 @@ export class Device {
   }
 
   /**
-   * Subscribes under the device's base, for instance `down/#`, or to an absolute filter. Iterate over the result; a message is acknowledged when the next is asked for.
+   * Subscribes under the device's base, for instance `down/#`, or to an absolute filter. Iterate over the result; a message is acknowledged
+   * when the next is asked for.
    * Survives reconnects.
    */
   subscribe(filter: DeviceTopic, options?: SubscribeOptions): Subscription {
@@ -222,14 +251,18 @@ export class Device {
   }
 
   /**
-   * The messages that no subscription takes, for instance of subscriptions that an earlier firmware or the broker made. Iterate over the result.
+   * The messages that no subscription takes, for instance of subscriptions that an earlier firmware or the broker made. Iterate over the
+   * result.
    * @throws HawserError as `MqttClient.messages`
    */
   messages(options?: SubscribeOptions): Subscription {
     return this.#telemetry.messages({ bufferBytes: this.#inboundBytes, ...options });
   }
 
-  /** Called with each message that no subscription and no {@link messages} takes; it is acknowledged when the call, or the promise it returns, is done. */
+  /**
+   * Called with each message that no subscription and no {@link messages} takes; it is acknowledged when the call, or the promise it
+   * returns, is done.
+   */
   get onMessage(): ((message: Message) => unknown) | undefined {
     return this.#telemetry.onMessage;
   }
@@ -254,7 +287,10 @@ export class Device {
    */
   unsubscribe(filters: DeviceTopic | readonly DeviceTopic[], options?: UnsubscribeOptions): Promise<UnsubscribeResult> {
     const all = isSeveral(filters) ? filters : [filters];
-    return this.#telemetry.unsubscribe(all.map((filter) => this.topic(filter)), options);
+    return this.#telemetry.unsubscribe(
+      all.map((filter) => this.topic(filter)),
+      options,
+    );
   }
 
   /** Filters below the device's base, without it, that the application has subscribed to. */
@@ -262,7 +298,10 @@ export class Device {
     return this.#relative(this.#telemetry.filters).filter((filter) => filter !== RESPONSE_TOPIC);
   }
 
-  /** Filters below the device's base, without it, that an earlier firmware has left in the broker's session, as far as storage remembers. To drop them, give them to {@link unsubscribe}. */
+  /**
+   * Filters below the device's base, without it, that an earlier firmware has left in the broker's session, as far as storage remembers. To
+   * drop them, give them to {@link unsubscribe}.
+   */
   get leftoverFilters(): readonly string[] {
     return this.#relative(this.#telemetry.leftoverFilters);
   }
@@ -298,7 +337,14 @@ export class Device {
         cancel();
         end();
         if (code === undefined) resolve();
-        else reject(new HawserError(code, `the device ${this.id} ${what}`, this.status.lastFailure?.message ?? "Call start(), and listen to the events."));
+        else
+          reject(
+            new HawserError(
+              code,
+              `the device ${this.id} ${what}`,
+              this.status.lastFailure?.message ?? "Call start(), and listen to the events.",
+            ),
+          );
       };
       const cancel = this.platform.scheduler.after(timeoutMs, () => over("ONLINE_TIMEOUT", `did not come online within ${timeoutMs} ms`));
       const end = this.#events.listen((event) => {
@@ -362,7 +408,10 @@ export class Device {
     return client;
   }
 
-  /** At QoS 0: an application that takes none of its messages may have used up what the broker may send at the others. An answer lost is asked for again. */
+  /**
+   * At QoS 0: an application that takes none of its messages may have used up what the broker may send at the others. An answer lost is
+   * asked for again.
+   */
   async #listenForAnswers(client: MqttClient): Promise<void> {
     try {
       for await (const message of client.subscribe(`devices/${this.id}/${RESPONSE_TOPIC}`)) this.#rotation.answer(message.payload);
@@ -379,7 +428,10 @@ export class Device {
       const given = checkLogin(login?.() ?? {});
       return given.password === undefined ? given : { username: this.id, ...given };
     }
-    return { username: token.username ?? this.id, password: makeToken(this.platform.keyStore, identity.keySlot, this.id, token, time.nowMs()) };
+    return {
+      username: token.username ?? this.id,
+      password: makeToken(this.platform.keyStore, identity.keySlot, this.id, token, time.nowMs()),
+    };
   }
 
   #refreshToken(token: TokenOptions): void {
@@ -407,7 +459,11 @@ function isSeveral(filters: DeviceTopic | readonly DeviceTopic[]): filters is re
 
 function notOwn(code: "INVALID_TOPIC" | "INVALID_FILTER", topic: unknown): HawserError {
   const next = 'Leave out the prefix: "up/temperature", "down/#". For a topic elsewhere give { absolute: "..." }.';
-  return new HawserError(code, `${JSON.stringify(topic) ?? String(topic)} is not a valid device topic: topics are relative to its base, devices/{id}/ by default`, next);
+  return new HawserError(
+    code,
+    `${JSON.stringify(topic) ?? String(topic)} is not a valid device topic: topics are relative to its base, devices/{id}/ by default`,
+    next,
+  );
 }
 
 function connectionOptions(config: DeviceConfig): Omit<MqttOptions, "clientId" | "cleanStart"> {

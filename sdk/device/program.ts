@@ -1,12 +1,16 @@
 /**
- * The face of an application that runs unchanged everywhere: on a board, on Node, on XS on a computer, in virtual time. Everything it reads of the world comes
+ * The face of an application that runs unchanged everywhere: on a board, on Node, on XS on a computer, in virtual time. Everything it reads
+ * of the world comes
  * through these parts, so that a test can decide it. Types only.
  */
 import type { Cancel, Clock, Log, Random, Scheduler } from "../platform.js";
 import type { Device } from "./device.js";
 
 export interface ProgramParts {
-  /** Made and started by whoever runs the program; started once the program's synchronous part is over, so that early subscriptions miss nothing. */
+  /**
+   * Made and started by whoever runs the program; started once the program's synchronous part is over, so that early subscriptions miss
+   * nothing.
+   */
   readonly device: Device;
   readonly clock: Clock;
   /** Instead of timers of the engine: `scheduler.after(delayMs, run)`. */

@@ -17,7 +17,7 @@ export function joinBlocks(blocks: readonly Uint8Array[]): Uint8Array {
 export function splitBlocks(bytes: Uint8Array): Uint8Array[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const blocks: Uint8Array[] = [];
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const sizeBytes = at + 4 <= bytes.length ? view.getUint32(at) : Infinity;
     if (at + 4 + sizeBytes > bytes.length) {
       throw new HawserError("BAD_ENCODING", "a list of byte blocks is truncated", "The record is damaged: provision the device again.");

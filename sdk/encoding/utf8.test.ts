@@ -25,15 +25,22 @@ test("bytes become the text Node makes of them, or undefined exactly where Node'
   const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   const lead = fc.constantFrom(0x41, 0x80, 0xbf, 0xc0, 0xc2, 0xdf, 0xe0, 0xed, 0xef, 0xf0, 0xf4, 0xf5, 0xff, 0x9f, 0xa0, 0x8f, 0x90);
   fc.assert(
-    fc.property(fc.oneof(fc.uint8Array({ maxLength: 600 }), fc.array(lead, { maxLength: 6 }).map((list) => Uint8Array.from(list)), fc.string({ unit: "binary", maxLength: 40 }).map(encodeUtf8)), (bytes) => {
-      let expected: string | undefined;
-      try {
-        expected = strict.decode(bytes);
-      } catch {
-        expected = undefined;
-      }
-      expect(decodeUtf8(bytes)).toBe(expected);
-    }),
+    fc.property(
+      fc.oneof(
+        fc.uint8Array({ maxLength: 600 }),
+        fc.array(lead, { maxLength: 6 }).map((list) => Uint8Array.from(list)),
+        fc.string({ unit: "binary", maxLength: 40 }).map(encodeUtf8),
+      ),
+      (bytes) => {
+        let expected: string | undefined;
+        try {
+          expected = strict.decode(bytes);
+        } catch {
+          expected = undefined;
+        }
+        expect(decodeUtf8(bytes)).toBe(expected);
+      },
+    ),
     { numRuns: 1_000 },
   );
 });

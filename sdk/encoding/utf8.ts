@@ -1,7 +1,8 @@
 /** UTF-8 (RFC 3629) by hand: XS has no TextEncoder, and the SDK uses no engine's own way. */
 
 /**
- * XS finds a character by counting from the string's start, so that reading a long text by index takes quadratic time there (0.2 s for 4,000 characters):
+ * XS finds a character by counting from the string's start, so that reading a long text by index takes quadratic time there (0.2 s for
+ * 4,000 characters):
  * texts are read in pieces of this many UTF-16 units.
  */
 const PIECE_UNITS = 128;
@@ -11,7 +12,7 @@ export function utf8Length(text: string): number {
   const { length } = text;
   if (length <= PIECE_UNITS) return pieceLength(text);
   let bytes = 0;
-  for (let at = 0; at < length; ) {
+  for (let at = 0; at < length;) {
     const piece = pieceAt(text, at);
     bytes += pieceLength(piece);
     at += piece.length;
@@ -27,7 +28,7 @@ export function writeUtf8(text: string, target: Uint8Array, offset: number): num
   const { length } = text;
   if (length <= PIECE_UNITS) return writePiece(text, target, offset);
   let end = offset;
-  for (let at = 0; at < length; ) {
+  for (let at = 0; at < length;) {
     const piece = pieceAt(text, at);
     end = writePiece(piece, target, end);
     at += piece.length;
@@ -96,7 +97,10 @@ export function encodeUtf8(text: string): Uint8Array {
 /** Units made into text by one call: an engine's stack bounds the arguments. */
 const CALL_UNITS = 256;
 
-/** The text in `bytes[start..end)`, or undefined where it is not well-formed UTF-8: overlong forms, surrogates and cut sequences are refused. */
+/**
+ * The text in `bytes[start..end)`, or undefined where it is not well-formed UTF-8: overlong forms, surrogates and cut sequences are
+ * refused.
+ */
 export function decodeUtf8(bytes: Uint8Array, start = 0, end = bytes.length): string | undefined {
   for (let i = start; i < end; i++) if ((bytes[i] as number) >= 0x80) return decodeAny(bytes, start, end);
   if (end - start <= CALL_UNITS) return fromUnits(bytes.subarray(start, end));
@@ -108,7 +112,7 @@ export function decodeUtf8(bytes: Uint8Array, start = 0, end = bytes.length): st
 function decodeAny(bytes: Uint8Array, start: number, end: number): string | undefined {
   const pieces: string[] = [];
   let units: number[] = [];
-  for (let i = start; i < end; ) {
+  for (let i = start; i < end;) {
     const lead = bytes[i] as number;
     if (lead < 0x80) {
       units.push(lead);

@@ -18,12 +18,27 @@ describe("a certificate for an identity", () => {
     ["RSA-1024", "1024 bits"],
   ])("may not have a key of %s, and the error says why and what to do", async (key, words) => {
     const der = await authority(key);
-    expect(() => checkUsable(der, "a trust anchor")).toThrow(expect.objectContaining({ code: "UNSUPPORTED_CERTIFICATE", message: expect.stringContaining(words), nextStep: expect.stringContaining("P-256") }));
+    expect(() => checkUsable(der, "a trust anchor")).toThrow(
+      expect.objectContaining({
+        code: "UNSUPPORTED_CERTIFICATE",
+        message: expect.stringContaining(words),
+        nextStep: expect.stringContaining("P-256"),
+      }),
+    );
   });
 
   it("may not have extensions that no device can judge", async () => {
-    for (const [id, critical, usable] of [["2.5.29.30", true, false], ["2.5.29.30", false, false], ["1.2.3.4", true, false], ["1.2.3.4", false, true]] as const) {
-      const { der } = await makeIdentity({ name: "CA", authority: true, moreExtensions: [new x509.Extension(id, critical, Uint8Array.of(0x30, 0))] });
+    for (const [id, critical, usable] of [
+      ["2.5.29.30", true, false],
+      ["2.5.29.30", false, false],
+      ["1.2.3.4", true, false],
+      ["1.2.3.4", false, true],
+    ] as const) {
+      const { der } = await makeIdentity({
+        name: "CA",
+        authority: true,
+        moreExtensions: [new x509.Extension(id, critical, Uint8Array.of(0x30, 0))],
+      });
       expect([id, critical, certificateProfile(der).problem === undefined]).toEqual([id, critical, usable]);
     }
   });

@@ -1,5 +1,6 @@
 /**
- * What the TLS engines take of a certificate, the same on every engine: the strictest of them, Mbed TLS on a chip, decides. `firmware/native/tls-verify.c`
+ * What the TLS engines take of a certificate, the same on every engine: the strictest of them, Mbed TLS on a chip, decides.
+ * `firmware/native/tls-verify.c`
  * and `sim/node/server-judgement.ts` hold servers to it; identities are held to it when they are installed.
  */
 import { HawserError } from "../errors.js";
@@ -40,7 +41,10 @@ const EC_KEY = "2a8648ce3d0201";
 const RSA_KEY = "2a864886f70d010101";
 const RSA_BITS_MIN = 2_048;
 const RSA_BITS_MAX = 4_096;
-/** Those, and ecdsa-with-SHA1, sha1WithRSAEncryption, sha224WithRSAEncryption and ecdsa-with-SHA224: nothing is verified by them, but roots have them. */
+/**
+ * Those, and ecdsa-with-SHA1, sha1WithRSAEncryption, sha224WithRSAEncryption and ecdsa-with-SHA224: nothing is verified by them, but roots
+ * have them.
+ */
 const READABLE_SIGNATURE = /^(2a8648ce3d040(1|30[1-4])|2a864886f70d0101(05|0[a-e]))$/;
 /** ecdsa-with-SHA256..512; RSASSA-PSS; sha256..512WithRSAEncryption. */
 const STRONG_SIGNATURE = /^(2a8648ce3d04030[234]|2a864886f70d01010[abcd])$/;
@@ -54,12 +58,12 @@ export function certificateProfile(der: Uint8Array): CertificateProfile {
   const text = (value: DerElement): string => hexEncode(der.subarray(value.start, value.end));
   const signature = text(derElement(der, signatureAlgorithm.start, signatureAlgorithm.end, OBJECT_ID));
   const extensions = new Map<string, CertificateExtension>();
-  for (let at = rest.start; at < rest.end; ) {
+  for (let at = rest.start; at < rest.end;) {
     const found = derElement(der, at, rest.end);
     at = found.end;
     if (found.tag !== EXPLICIT_EXTENSIONS) continue;
     const list = derElement(der, found.start, found.end, SEQUENCE);
-    for (let next = list.start; next < list.end; ) {
+    for (let next = list.start; next < list.end;) {
       const one = derElement(der, next, list.end, SEQUENCE);
       next = one.end;
       const id = derElement(der, one.start, one.end, OBJECT_ID);
@@ -70,7 +74,11 @@ export function certificateProfile(der: Uint8Array): CertificateProfile {
     }
   }
   const signatureProblem = READABLE_SIGNATURE.test(signature) ? undefined : "is signed in a way that devices cannot read";
-  return { problem: keyProblem(der, publicKey) ?? extensionProblem(extensions) ?? signatureProblem, isSignedStrongly: STRONG_SIGNATURE.test(signature), extensions };
+  return {
+    problem: keyProblem(der, publicKey) ?? extensionProblem(extensions) ?? signatureProblem,
+    isSignedStrongly: STRONG_SIGNATURE.test(signature),
+    extensions,
+  };
 }
 
 /**
@@ -82,7 +90,11 @@ export function checkUsable(der: Uint8Array, what: string): void {
   // "-----BEGIN"
   const problem = der[0] === 0x2d ? "is PEM text, not DER" : certificateProfile(der).problem;
   if (problem === undefined) return;
-  throw new HawserError("UNSUPPORTED_CERTIFICATE", `${what} ${problem}`, "Give DER certificates with keys of P-256, P-384 or RSA of 2048 to 4096 bits, without name constraints.");
+  throw new HawserError(
+    "UNSUPPORTED_CERTIFICATE",
+    `${what} ${problem}`,
+    "Give DER certificates with keys of P-256, P-384 or RSA of 2048 to 4096 bits, without name constraints.",
+  );
 }
 
 function keyProblem(der: Uint8Array, key: DerElement): string | undefined {

@@ -40,7 +40,9 @@ describe("readCertificate", () => {
 
   it("refuses a certificate that is cut short at any byte", () => {
     for (let length = 0; length < certificate.length; length++) {
-      expect(() => readCertificate(certificate.slice(0, length)), `cut at ${length}`).toThrow(expect.objectContaining({ code: "BAD_CERTIFICATE" }));
+      expect(() => readCertificate(certificate.slice(0, length)), `cut at ${length}`).toThrow(
+        expect.objectContaining({ code: "BAD_CERTIFICATE" }),
+      );
     }
   });
 
@@ -62,14 +64,25 @@ describe("readCertificate", () => {
   });
 
   it("refuses what no certificate of a device is: larger than 16 KiB, with bytes after its end, of another form", () => {
-    const refused = [new Uint8Array(16_385), Uint8Array.of(...certificate, 0), Uint8Array.of(0x31, ...certificate.subarray(1)), Uint8Array.of(0x30, 0x80), Uint8Array.of(0x30, 0x84, 0, 0, 0, 0)];
+    const refused = [
+      new Uint8Array(16_385),
+      Uint8Array.of(...certificate, 0),
+      Uint8Array.of(0x31, ...certificate.subarray(1)),
+      Uint8Array.of(0x30, 0x80),
+      Uint8Array.of(0x30, 0x84, 0, 0, 0, 0),
+    ];
     for (const bytes of refused) expect(() => readCertificate(bytes)).toThrow(expect.objectContaining({ code: "BAD_CERTIFICATE" }));
   });
 
   it("refuses dates in a form that certificates do not have", () => {
     const at = Buffer.from(certificate).indexOf(Buffer.from([0x17, 0x0d]));
     expect(at).toBeGreaterThan(0);
-    for (const [offset, byte] of [[0, 0x18], [0, 0x04], [14, 0x30], [2, 0x20]] as const) {
+    for (const [offset, byte] of [
+      [0, 0x18],
+      [0, 0x04],
+      [14, 0x30],
+      [2, 0x20],
+    ] as const) {
       const bytes = certificate.slice();
       bytes[at + offset] = byte;
       expect(() => readCertificate(bytes)).toThrow(expect.objectContaining({ code: "BAD_CERTIFICATE" }));

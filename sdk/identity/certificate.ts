@@ -117,7 +117,7 @@ export function derElement(der: Uint8Array, at: number, limit: number, tag?: num
 }
 
 function commonName(der: Uint8Array, name: DerElement): string {
-  for (let at = name.start; at < name.end; ) {
+  for (let at = name.start; at < name.end;) {
     const set = derElement(der, at, name.end, SET);
     at = set.end;
     const pair = derElement(der, set.start, set.end, SEQUENCE);
@@ -133,7 +133,8 @@ function time(der: Uint8Array, value: DerElement): number {
   const text = String.fromCharCode(...der.subarray(value.start, Math.min(value.end, value.start + 20)));
   const match = /^(\d{2}|\d{4})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})Z$/.exec(text);
   const yearText = match?.[1] ?? "";
-  if (!match || (value.tag === UTC_TIME ? 2 : value.tag === GENERALIZED_TIME ? 4 : 0) !== yearText.length) throw bad("has an unreadable date");
+  if (!match || (value.tag === UTC_TIME ? 2 : value.tag === GENERALIZED_TIME ? 4 : 0) !== yearText.length)
+    throw bad("has an unreadable date");
   const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match.slice(1).map(Number);
   const fullYear = yearText.length === 4 ? year : year >= 50 ? 1900 + year : 2000 + year;
   return Date.UTC(fullYear, month - 1, day, hour, minute, second);

@@ -10,7 +10,8 @@ const VALID_ID = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 const RECOVERY_SUFFIX = "~recovery";
 
 /**
- * The PSK identity of a device, and the MQTT client id of its session over PSK. It differs from the id, so that a broker that uses the identity as client id keeps the
+ * The PSK identity of a device, and the MQTT client id of its session over PSK. It differs from the id, so that a broker that uses the
+ * identity as client id keeps the
  * session over mutual TLS, and what waits in it, apart.
  */
 export function recoveryIdentity(id: string): string {
@@ -36,5 +37,9 @@ export function checkId(id: string): string {
   if (id.length > MAX_ID_LENGTH) {
     throw new HawserError("INVALID_ID", `the id has ${id.length} characters; at most ${MAX_ID_LENGTH} are allowed`, "Choose a shorter id.");
   }
-  throw new HawserError("INVALID_ID", `the id ${JSON.stringify(id)} cannot be a topic level and certificate name`, "Use letters, digits, '.', '_' and '-', starting with a letter or digit.");
+  throw new HawserError(
+    "INVALID_ID",
+    `the id ${JSON.stringify(id)} cannot be a topic level and certificate name`,
+    "Use letters, digits, '.', '_' and '-', starting with a letter or digit.",
+  );
 }

@@ -25,9 +25,14 @@ describe("enrolment messages", () => {
   });
 
   it("bound what an authority says of itself", () => {
-    const answer = readAnswer(json({ v: 1, requestId: "r", error: { code: "C".repeat(500), message: "m".repeat(5_000), retryAfterSeconds: -1 } }));
+    const answer = readAnswer(
+      json({ v: 1, requestId: "r", error: { code: "C".repeat(500), message: "m".repeat(5_000), retryAfterSeconds: -1 } }),
+    );
     expect(answer).toEqual({ requestId: "r", error: { code: "C".repeat(40), message: "m".repeat(200) } });
-    expect(readAnswer(json({ v: 1, requestId: "r", error: { code: "C", message: 5, retryAfterSeconds: "60" } }))).toEqual({ requestId: "r", error: { code: "C", message: "5" } });
+    expect(readAnswer(json({ v: 1, requestId: "r", error: { code: "C", message: 5, retryAfterSeconds: "60" } }))).toEqual({
+      requestId: "r",
+      error: { code: "C", message: "5" },
+    });
   });
 
   it("refuse a chain of more than four certificates, and what is no base64", () => {
@@ -41,12 +46,18 @@ describe("enrolment messages", () => {
     expect(answer).toEqual({ requestId: "r", error: { code: "X", message: "" } });
   });
 
-  it.each([{}, [], null, { v: 2, requestId: "r", chain: ["AQI="] }, { v: 1, requestId: "r" }, { v: 1, requestId: "r", chain: [] }, { v: 1, requestId: "r", chain: [1] }, { v: 1, requestId: 5, chain: ["AQI="] }])(
-    "refuse %j",
-    (value) => {
-      expect(() => readAnswer(json(value))).toThrow(expect.objectContaining({ code: "BAD_ANSWER" }));
-    },
-  );
+  it.each([
+    {},
+    [],
+    null,
+    { v: 2, requestId: "r", chain: ["AQI="] },
+    { v: 1, requestId: "r" },
+    { v: 1, requestId: "r", chain: [] },
+    { v: 1, requestId: "r", chain: [1] },
+    { v: 1, requestId: 5, chain: ["AQI="] },
+  ])("refuse %j", (value) => {
+    expect(() => readAnswer(json(value))).toThrow(expect.objectContaining({ code: "BAD_ANSWER" }));
+  });
 
   it("refuse what is too large, unread", () => {
     expect(() => readAnswer(new Uint8Array(MAX_MESSAGE_BYTES + 1))).toThrow(expect.objectContaining({ code: "BAD_ANSWER" }));
@@ -54,12 +65,16 @@ describe("enrolment messages", () => {
 
   it("refuse what is much structure and little else, unparsed: on XS it would take all memory", () => {
     const unknown = JSON.parse("[".repeat(48) + "]".repeat(48)) as unknown;
-    expect(() => readAnswer(json({ v: 1, requestId: "r", chain: ["AQI="], unknown }))).toThrow(expect.objectContaining({ code: "BAD_ANSWER" }));
+    expect(() => readAnswer(json({ v: 1, requestId: "r", chain: ["AQI="], unknown }))).toThrow(
+      expect.objectContaining({ code: "BAD_ANSWER" }),
+    );
   });
 
   it("answer any bytes with a value or a typed error", () => {
     const valid = json({ v: 1, requestId: "r", chain: ["AQI=", "Aw=="] });
-    const damaged = fc.tuple(fc.nat(valid.length - 1), fc.nat(255)).map(([at, byte]) => valid.map((old, index) => (index === at ? byte : old)));
+    const damaged = fc
+      .tuple(fc.nat(valid.length - 1), fc.nat(255))
+      .map(([at, byte]) => valid.map((old, index) => (index === at ? byte : old)));
     fc.assert(
       fc.property(fc.oneof(damaged, fc.uint8Array({ maxLength: 64 })), (bytes) => {
         try {
@@ -74,7 +89,13 @@ describe("enrolment messages", () => {
 });
 
 describe("the renewal schedule", () => {
-  const certificate = { serial: "1", commonName: "d", notBeforeMs: 1_000_000, notAfterMs: 1_000_000 + 60_000_000, publicKey: new Uint8Array() };
+  const certificate = {
+    serial: "1",
+    commonName: "d",
+    notBeforeMs: 1_000_000,
+    notAfterMs: 1_000_000 + 60_000_000,
+    publicKey: new Uint8Array(),
+  };
 
   it("renews at two thirds of the lifetime less at most a twentieth", () => {
     expect(renewAtMs(certificate, 0)).toBeCloseTo(1_000_000 + 40_000_000, 0);
@@ -83,7 +104,10 @@ describe("the renewal schedule", () => {
 
   it("tries again soon at first, later every hundredth of the lifetime, within two seconds and an hour", () => {
     expect(enrolmentBackoff(certificate)).toMatchObject({ baseMs: 5_000, capMs: 600_000, floorMs: 1_000 });
-    expect(enrolmentBackoff({ ...certificate, notAfterMs: certificate.notBeforeMs + 60_000 })).toMatchObject({ baseMs: 2_000, capMs: 2_000 });
+    expect(enrolmentBackoff({ ...certificate, notAfterMs: certificate.notBeforeMs + 60_000 })).toMatchObject({
+      baseMs: 2_000,
+      capMs: 2_000,
+    });
     expect(enrolmentBackoff({ ...certificate, notAfterMs: 1e15 }).capMs).toBe(3_600_000);
     expect(enrolmentBackoff(undefined).capMs).toBe(3_600_000);
   });

@@ -26,17 +26,27 @@ class Rotating {
     options: Partial<MqttOptions>,
   ) {
     const { platform } = world;
-    this.client = new MqttClient({ clientId: ID, protocolVersion: 5, cleanStart: false, keepAliveSeconds: 0, connackTimeoutMs: 1_000, ackTimeoutMs: 0, ...options }, platform);
+    this.client = new MqttClient(
+      { clientId: ID, protocolVersion: 5, cleanStart: false, keepAliveSeconds: 0, connackTimeoutMs: 1_000, ackTimeoutMs: 0, ...options },
+      platform,
+    );
     this.client.onEnd = () => this.rotation.offline();
     this.rotation = new Rotation({ platform, store, time, emit: (event) => world.events.push(event), prove: () => this.proofs++ });
   }
 
   static on(world: World, options: Partial<MqttOptions> = {}): Rotating {
-    return new Rotating(world, IdentityStore.load(world.storage, world.keyStore), new TrustedTime(world.platform.clock, world.storage, 0), options);
+    return new Rotating(
+      world,
+      IdentityStore.load(world.storage, world.keyStore),
+      new TrustedTime(world.platform.clock, world.storage, 0),
+      options,
+    );
   }
 
   /** One that is online. */
-  static async online(given: WorldOptions & { usually?: Behaviour; recovering?: boolean; options?: Partial<MqttOptions> } = {}): Promise<Rotating> {
+  static async online(
+    given: WorldOptions & { usually?: Behaviour; recovering?: boolean; options?: Partial<MqttOptions> } = {},
+  ): Promise<Rotating> {
     const rotating = Rotating.on(await World.provisioned(given), given.options);
     if (given.usually) rotating.world.dialer.usually = given.usually;
     await rotating.connect(given.recovering);
@@ -91,7 +101,12 @@ describe("A certificate", () => {
     rotation.renew();
     await world.pass(0);
     const [published] = world.dialer.last.of("publish");
-    expect(published).toMatchObject({ topic: `devices/${ID}/identity/request`, qos: 1, retain: false, properties: { messageExpiryInterval: 30 } });
+    expect(published).toMatchObject({
+      topic: `devices/${ID}/identity/request`,
+      qos: 1,
+      retain: false,
+      properties: { messageExpiryInterval: 30 },
+    });
     const request = JSON.parse(String(published!.payload)) as Record<string, string>;
     expect(Object.keys(request)).toEqual(["v", "type", "requestId", "csr"]);
     expect(request["requestId"]).toMatch(/^[0-9a-f]{32}$/);
@@ -107,7 +122,12 @@ describe("A certificate", () => {
     const serial = store.pending!.certificate.serial;
     await rotating.answer();
     await world.pass(DAY_MS);
-    expect([world.of("pending"), rotating.proofs, world.enrolments.length, world.stored.pending?.certificate.serial]).toEqual([[{ type: "pending", serial }], 1, 1, serial]);
+    expect([world.of("pending"), rotating.proofs, world.enrolments.length, world.stored.pending?.certificate.serial]).toEqual([
+      [{ type: "pending", serial }],
+      1,
+      1,
+      serial,
+    ]);
   });
 
   it("that leads to no CA of the device is not stored, and its dates move no clock", async () => {
@@ -129,7 +149,10 @@ describe("A certificate", () => {
     rotation.renew();
     await world.pass(0);
     const { requestId, csr } = world.enrolments.at(-1)!;
-    const der = await world.issueFor(Buffer.from(csr, "base64"), DAY_MS, { notBefore: new Date(Date.UTC(2049, 0, 1)), notAfter: new Date(Date.UTC(2049, 11, 1)) });
+    const der = await world.issueFor(Buffer.from(csr, "base64"), DAY_MS, {
+      notBefore: new Date(Date.UTC(2049, 0, 1)),
+      notAfter: new Date(Date.UTC(2049, 11, 1)),
+    });
     const beforeMs = time.nowMs();
     rotation.answer(new TextEncoder().encode(JSON.stringify({ v: 1, requestId, chain: [Buffer.from(der).toString("base64")] })));
     expect([store.pending?.certificate.notBeforeMs, time.nowMs()]).toEqual([Date.UTC(2049, 0, 1), beforeMs]);
@@ -140,7 +163,11 @@ describe("A certificate", () => {
     rotation.renew();
     await world.pass(0);
     const { requestId } = world.enrolments.at(-1)!;
-    rotation.answer(new TextEncoder().encode(JSON.stringify({ v: 1, requestId, error: { code: "TRY_LATER", message: "tomorrow", retryAfterSeconds: 86_400 } })));
+    rotation.answer(
+      new TextEncoder().encode(
+        JSON.stringify({ v: 1, requestId, error: { code: "TRY_LATER", message: "tomorrow", retryAfterSeconds: 86_400 } }),
+      ),
+    );
     expect(world.of("renewal-failed")[0]!.retryMs).toBeLessThan(1.1 * HOUR_MS);
   });
 
@@ -149,7 +176,10 @@ describe("A certificate", () => {
     const { world, rotation } = rotating;
     rotation.renew();
     await world.pass(0);
-    rotating.say({ requestId: world.enrolments[0]!.requestId, error: { code: "TRY_LATER", message: "tomorrow", retryAfterSeconds: 86_400 } });
+    rotating.say({
+      requestId: world.enrolments[0]!.requestId,
+      error: { code: "TRY_LATER", message: "tomorrow", retryAfterSeconds: 86_400 },
+    });
     await rotating.cut();
     await rotating.connect(true);
     await world.pass(590_000);
@@ -206,7 +236,9 @@ describe("An authority that is silent", () => {
     const { world, rotation } = await Rotating.online();
     rotation.renew();
     await world.pass(ANSWER_TIMEOUT_MS);
-    expect(world.of("renewal-failed")).toEqual([{ type: "renewal-failed", code: "NO_ANSWER", message: "the authority did not answer in time", retryMs: 2_500 }]);
+    expect(world.of("renewal-failed")).toEqual([
+      { type: "renewal-failed", code: "NO_ANSWER", message: "the authority did not answer in time", retryMs: 2_500 },
+    ]);
     await world.pass(HOUR_MS);
     const asked = world.enrolments;
     expect(asked.length).toBeGreaterThan(4);
@@ -266,10 +298,22 @@ describe("An answer", () => {
   });
 
   it.each<[string, (rotating: Rotating) => Promise<string[]>, string]>([
-    ["with a certificate of another key", async ({ world }) => [toBase64(await world.issueFor(world.keys.csr("key-a", ID)))], "KEY_MISMATCH"],
-    ["with a certificate for another device", async ({ world }) => [toBase64(await world.issueFor(world.keys.csr("key-b", "sensor-2")))], "WRONG_SUBJECT"],
+    [
+      "with a certificate of another key",
+      async ({ world }) => [toBase64(await world.issueFor(world.keys.csr("key-a", ID)))],
+      "KEY_MISMATCH",
+    ],
+    [
+      "with a certificate for another device",
+      async ({ world }) => [toBase64(await world.issueFor(world.keys.csr("key-b", "sensor-2")))],
+      "WRONG_SUBJECT",
+    ],
     ["with a certificate that is none", () => Promise.resolve(["MAA="]), "BAD_CERTIFICATE"],
-    ["with an issuer that is none", async ({ world }) => [toBase64(await world.issueFor(world.keys.csr("key-b", ID))), "MAA="], "BAD_CERTIFICATE"],
+    [
+      "with an issuer that is none",
+      async ({ world }) => [toBase64(await world.issueFor(world.keys.csr("key-b", ID))), "MAA="],
+      "BAD_CERTIFICATE",
+    ],
   ])("%s is refused, and the authority asked again", async (_, chainOf, code) => {
     const rotating = await Rotating.online();
     const { world, store, rotation } = rotating;
@@ -316,7 +360,12 @@ describe("A request that cannot be made", () => {
     ["storage is full", (world) => (world.storage.isFull = true), (world) => (world.storage.isFull = false), "STORAGE_FULL"],
     ["no key can be made", (world) => world.brokenKeyCalls.add("generate"), (world) => world.brokenKeyCalls.clear(), "INTERNAL"],
     ["the key does not sign", (world) => world.brokenKeyCalls.add("csr"), (world) => world.brokenKeyCalls.clear(), "INTERNAL"],
-    ["the broker refuses it", (world) => Object.assign(world.dialer.last.behaviour, refusingPublish), (world) => Object.assign(world.dialer.last.behaviour, accepting()), "NOT_AUTHORIZED"],
+    [
+      "the broker refuses it",
+      (world) => Object.assign(world.dialer.last.behaviour, refusingPublish),
+      (world) => Object.assign(world.dialer.last.behaviour, accepting()),
+      "NOT_AUTHORIZED",
+    ],
   ])("because %s is told, and made once that is over", async (_, spoil, mend, code) => {
     const { world, rotation, ...rest } = await Rotating.online();
     spoil(world);
@@ -331,7 +380,10 @@ describe("A request that cannot be made", () => {
   });
 
   it("is made although the application has filled the outbox", async () => {
-    const { world, rotation, client } = await Rotating.online({ usually: SILENT, options: { outbox: { maxMessages: 1, maxBytes: 10_000, overflow: "reject" } } });
+    const { world, rotation, client } = await Rotating.online({
+      usually: SILENT,
+      options: { outbox: { maxMessages: 1, maxBytes: 10_000, overflow: "reject" } },
+    });
     void client.publish("up/t", "x", { qos: 1 });
     rotation.renew();
     await world.pass(0);
@@ -356,7 +408,10 @@ describe("A connection that ends during an exchange", () => {
   });
 
   it("for the request itself, as some brokers end it that do not allow it, leaves one request in the outbox, however often", async () => {
-    const ending: Behaviour = accepting({ connect: () => ({ cmd: "connack", sessionPresent: true, reasonCode: 0 }), publish: (_, peer) => void peer.wire.cut() });
+    const ending: Behaviour = accepting({
+      connect: () => ({ cmd: "connack", sessionPresent: true, reasonCode: 0 }),
+      publish: (_, peer) => void peer.wire.cut(),
+    });
     const rotating = await Rotating.online({ usually: ending });
     rotating.rotation.renew();
     for (let connection = 0; connection < 5; connection++) {
@@ -441,7 +496,9 @@ describe("A proof that failed", () => {
       await rotating.cut();
     }
     rotation.failedProof("no SUBACK");
-    expect(world.of("identity-dropped")).toEqual([{ type: "identity-dropped", serial, code: "CERTIFICATE_REJECTED", message: "no SUBACK" }]);
+    expect(world.of("identity-dropped")).toEqual([
+      { type: "identity-dropped", serial, code: "CERTIFICATE_REJECTED", message: "no SUBACK" },
+    ]);
     expect([store.pending, world.stored.pending, world.keys.has("key-b")]).toEqual([undefined, undefined, false]);
     await rotating.connect();
     expect(world.enrolments).toEqual([]);
@@ -532,7 +589,10 @@ describe("The report of the certificate in use", () => {
     const rotating = await committed();
     rotating.world.storage.isFull = true;
     await rotating.connect();
-    expect([rotating.store.unreported, rotating.world.logged]).toEqual([true, ["debug: the report of the certificate in use was not delivered"]]);
+    expect([rotating.store.unreported, rotating.world.logged]).toEqual([
+      true,
+      ["debug: the report of the certificate in use was not delivered"],
+    ]);
     rotating.world.storage.isFull = false;
     await rotating.world.pass(HOUR_MS);
     expect([rotating.store.unreported, rotating.world.reports.length]).toEqual([false, 2]);

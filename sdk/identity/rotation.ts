@@ -65,7 +65,8 @@ export class Rotation {
   online(client: MqttClient, recovering: boolean): void {
     this.#client = client;
     // What put a renewal off while there was time counts less now that there is no certificate.
-    if (recovering && !this.#recovering) this.#notBeforeMs = Math.min(this.#notBeforeMs, this.parts.platform.clock.monotonicMs() + SHORTEST_WISH_MS);
+    if (recovering && !this.#recovering)
+      this.#notBeforeMs = Math.min(this.#notBeforeMs, this.parts.platform.clock.monotonicMs() + SHORTEST_WISH_MS);
     this.#recovering = recovering;
     const active = this.parts.store.active?.certificate;
     if (this.#serial !== active?.serial) {
@@ -182,7 +183,12 @@ export class Rotation {
       if (this.#held?.client === client && (await this.#held.isSent)) return;
       if (exchange !== this.#exchange) return;
       // QoS 1, so that the broker keeps it for an authority that is just restarting; but not for longer than the answer is waited for.
-      const options = { qos: 1, persist: false, beyondBounds: true, properties: { messageExpiryInterval: ANSWER_TIMEOUT_MS / 1_000 } } as const;
+      const options = {
+        qos: 1,
+        persist: false,
+        beyondBounds: true,
+        properties: { messageExpiryInterval: ANSWER_TIMEOUT_MS / 1_000 },
+      } as const;
       await this.#hold(client, client.publish(`devices/${id}/${REQUEST_TOPIC}`, enrolRequest(this.#requestId, csr), options));
     } catch (error) {
       // Over already: answered, timed out, or the connection ended. But a broker that ends it for the request is not asked again at once.
@@ -198,7 +204,13 @@ export class Rotation {
       if (this.#held === held) this.#held = undefined;
       return isSent;
     };
-    const held = { client, isSent: sent.then(() => over(true), () => over(false)) };
+    const held = {
+      client,
+      isSent: sent.then(
+        () => over(true),
+        () => over(false),
+      ),
+    };
     this.#held = held;
     return sent;
   }
@@ -209,7 +221,11 @@ export class Rotation {
     if (serial === undefined || this.#isReporting) return;
     this.#isReporting = true;
     try {
-      await client.publish(`devices/${store.device.id}/${REQUEST_TOPIC}`, activeReport(serial), { qos: 1, persist: false, beyondBounds: true });
+      await client.publish(`devices/${store.device.id}/${REQUEST_TOPIC}`, activeReport(serial), {
+        qos: 1,
+        persist: false,
+        beyondBounds: true,
+      });
       if (store.active?.certificate.serial === serial) store.markReported();
     } catch (error) {
       // It is sent again with the next connection, or in an hour at the latest. It needs no flash of its own: `unreported` is its memory.

@@ -12,7 +12,12 @@ class PowerCut extends Error {}
 const text = (content: string): Uint8Array => new TextEncoder().encode(content);
 
 /** Storage and keys whose power fails at the n-th change: before it is done, or right after. */
-function flash(): { storage: Storage; keyStore: KeyStore; cutAt: (change: number, when: "before" | "after") => void; changes: () => number } {
+function flash(): {
+  storage: Storage;
+  keyStore: KeyStore;
+  cutAt: (change: number, when: "before" | "after") => void;
+  changes: () => number;
+} {
   const storage = memoryStorage();
   const keyStore = memoryKeyStore();
   let count = 0;
@@ -178,7 +183,8 @@ describe("IdentityStore", () => {
 
   it("is not provisioned with a pre-shared key's name but without the key", () => {
     const { storage, keyStore } = flash();
-    const install = (): void => installIdentity(storage, keyStore, { id: "sensor-1", role: "sensor", pskIdentity: "sensor-1", trustAnchors: [] });
+    const install = (): void =>
+      installIdentity(storage, keyStore, { id: "sensor-1", role: "sensor", pskIdentity: "sensor-1", trustAnchors: [] });
     expect(install).toThrow(expect.objectContaining({ code: "KEY_MISSING" }));
     expect(storage.list("")).toEqual([]);
   });
@@ -195,7 +201,8 @@ describe("IdentityStore", () => {
     const { storage, keyStore } = flash();
     keyStore.generate("key-a");
     const chain = [await issueFor(keyStore.csr("key-a", "sensor-1"))];
-    const install = (): void => installIdentity(storage, keyStore, { id: "sensor-1", role: "sensor", chain, trustAnchors: [], ...changed(chain) });
+    const install = (): void =>
+      installIdentity(storage, keyStore, { id: "sensor-1", role: "sensor", chain, trustAnchors: [], ...changed(chain) });
     expect(install).toThrow(expect.objectContaining({ code }));
     expect(storage.list("")).toEqual([]);
   });

@@ -2,7 +2,8 @@
  * The device's identity in two slots, A and B, so that a new one is proved before it takes over and nothing is lost to a power cut.
  *
  * The one record `identity` decides; every step is: write what the next state needs, then put that record, then clean up what the old state
- * needed. A stop between any two writes leaves either the old state or the new one, and {@link IdentityStore.load} clears what is left over.
+ * needed. A stop between any two writes leaves either the old state or the new one, and {@link IdentityStore.load} clears what is left
+ * over.
  */
 import { joinBlocks, splitBlocks } from "../encoding/blocks.js";
 import { utf8Decode, utf8Encode } from "../encoding/text.js";
@@ -54,9 +55,11 @@ const chainKey = (slot: Slot): string => `chain-${slot}`;
 const other = (slot: Slot | null): Slot => (slot === "a" ? "b" : "a");
 
 /**
- * Writes a device's first identity, the deciding record last. The key must be in key slot `key-a` (when there is a chain) and the pre-shared
+ * Writes a device's first identity, the deciding record last. The key must be in key slot `key-a` (when there is a chain) and the
+ * pre-shared
  * key in slot `psk` (when there is a `pskIdentity`) before.
- * @throws HawserError `INVALID_ID`, `BAD_CERTIFICATE`, `UNSUPPORTED_CERTIFICATE` (PEM, or a key or extension that not every TLS engine takes),
+ * @throws HawserError `INVALID_ID`, `BAD_CERTIFICATE`, `UNSUPPORTED_CERTIFICATE` (PEM, or a key or extension that not every TLS engine
+ *   takes),
  *   `WRONG_SUBJECT`, `KEY_MISMATCH`, `KEY_MISSING`
  */
 export function installIdentity(storage: Storage, keyStore: KeyStore, installed: InstalledIdentity): void {
@@ -85,7 +88,11 @@ export class IdentityStore {
    */
   static load(storage: Storage, keyStore: KeyStore): IdentityStore {
     if (!storage.get("identity")) {
-      throw new HawserError("NOT_PROVISIONED", "this device has no identity yet", "Provision it: hawser provision --id ID, with --vault PATH for a simulated device or --serial PORT for a board.");
+      throw new HawserError(
+        "NOT_PROVISIONED",
+        "this device has no identity yet",
+        "Provision it: hawser provision --id ID, with --vault PATH for a simulated device or --serial PORT for a board.",
+      );
     }
     return new IdentityStore(storage, keyStore);
   }
@@ -140,16 +147,22 @@ export class IdentityStore {
   }
 
   /**
-   * Stores the certificate the authority issued, to be proved. It has to come from a trust anchor, or from the CA of the certificate that serves: a device may
+   * Stores the certificate the authority issued, to be proved. It has to come from a trust anchor, or from the CA of the certificate that
+   * serves: a device may
    * trust one CA to name its brokers and belong to another.
    * @throws HawserError `NOT_ENROLLING`, `BAD_CERTIFICATE`, `WRONG_SUBJECT`, `KEY_MISMATCH`, `UNTRUSTED_CERTIFICATE`
    */
   storePending(chain: readonly Uint8Array[], chains: ChainVerifier): Identity {
     const next = this.#record.next;
-    if (next?.phase !== "enrolling") throw new HawserError("NOT_ENROLLING", "received a certificate that was not requested", "No action needed: it is ignored.");
+    if (next?.phase !== "enrolling")
+      throw new HawserError("NOT_ENROLLING", "received a certificate that was not requested", "No action needed: it is ignored.");
     const certificate = checkChain(chain, this.device.id, this.keyStore, next.slot);
     if (!chains.leadsTo(chain, [...this.trustAnchors, ...(this.#active?.chain.slice(1) ?? [])])) {
-      throw new HawserError("UNTRUSTED_CERTIFICATE", `certificate ${certificate.serial} was not issued by a CA that this device trusts`, "Find out who answers its certificate requests.");
+      throw new HawserError(
+        "UNTRUSTED_CERTIFICATE",
+        `certificate ${certificate.serial} was not issued by a CA that this device trusts`,
+        "Find out who answers its certificate requests.",
+      );
     }
     this.storage.put(chainKey(next.slot), joinBlocks(chain));
     this.#put({ ...this.#record, next: { ...next, phase: "pending" } });
@@ -169,7 +182,8 @@ export class IdentityStore {
   }
 
   /**
-   * Gives up the rotation under way; the active identity serves on. What throws is storage; the pending identity is then gone until the next boot, which
+   * Gives up the rotation under way; the active identity serves on. What throws is storage; the pending identity is then gone until the
+   * next boot, which
    * finds it again.
    */
   drop(): void {
@@ -231,10 +245,18 @@ function checkChain(chain: readonly Uint8Array[], id: string, keyStore: KeyStore
   for (const one of chain) checkUsable(one, "a certificate of the chain");
   const certificate = readCertificate(leaf);
   if (certificate.commonName !== id) {
-    throw new HawserError("WRONG_SUBJECT", `the certificate is for ${JSON.stringify(certificate.commonName)}, but this device is ${id}`, "Issue a certificate for this device.");
+    throw new HawserError(
+      "WRONG_SUBJECT",
+      `the certificate is for ${JSON.stringify(certificate.commonName)}, but this device is ${id}`,
+      "Issue a certificate for this device.",
+    );
   }
   if (!sameBytes(certificate.publicKey, keyStore.publicKey(keySlot(slot)))) {
-    throw new HawserError("KEY_MISMATCH", "the certificate does not belong to the device's key", "Issue a certificate for this device's own request.");
+    throw new HawserError(
+      "KEY_MISMATCH",
+      "the certificate does not belong to the device's key",
+      "Issue a certificate for this device's own request.",
+    );
   }
   return certificate;
 }
@@ -281,7 +303,11 @@ function getJson<T extends object>(storage: Storage, key: string, isValid: (valu
   } catch {
     // reported below, together with a record that is missing or of another version
   }
-  throw new HawserError("IDENTITY_CORRUPT", `the device's record "${key}" cannot be read`, "Provision the device again with --replace. On a board, erase the flash first.");
+  throw new HawserError(
+    "IDENTITY_CORRUPT",
+    `the device's record "${key}" cannot be read`,
+    "Provision the device again with --replace. On a board, erase the flash first.",
+  );
 }
 
 function keyMissing(slot: string): HawserError {

@@ -12,7 +12,8 @@ describe("makeToken", () => {
 
   it("is a JWT that the device's public key verifies", () => {
     const key = createPublicKey({ key: Buffer.from(keyStore.publicKey("key-a")), format: "der", type: "spki" });
-    const valid = (text: string): boolean => verify("sha256", Buffer.from(text), { key, dsaEncoding: "ieee-p1363" }, Buffer.from(signature, "base64url"));
+    const valid = (text: string): boolean =>
+      verify("sha256", Buffer.from(text), { key, dsaEncoding: "ieee-p1363" }, Buffer.from(signature, "base64url"));
     expect(JSON.parse(Buffer.from(header, "base64url").toString())).toEqual({ alg: "ES256", typ: "JWT" });
     expect(valid(`${header}.${claims}`)).toBe(true);
     expect(valid(`${header}.${claims}x`)).toBe(false);
@@ -20,7 +21,13 @@ describe("makeToken", () => {
 
   it("names the device, the audience and a bounded life", () => {
     const seconds = NOW_MS / 1_000;
-    expect(JSON.parse(Buffer.from(claims, "base64url").toString())).toEqual({ sub: "sensor-1", iss: "sensor-1", aud: "mqtt.example.com", iat: seconds - 60, exp: seconds + 3_600 });
+    expect(JSON.parse(Buffer.from(claims, "base64url").toString())).toEqual({
+      sub: "sensor-1",
+      iss: "sensor-1",
+      aud: "mqtt.example.com",
+      iat: seconds - 60,
+      exp: seconds + 3_600,
+    });
   });
 
   it("is renewed before it runs out, not by the whole fleet at once", () => {

@@ -1,4 +1,7 @@
-/** A JSON Web Token (RFC 7519) signed by the device's own key slot with ES256 (RFC 7518 section 3.4): a second factor that expires by itself. */
+/**
+ * A JSON Web Token (RFC 7519) signed by the device's own key slot with ES256 (RFC 7518 section 3.4): a second factor that expires by
+ * itself.
+ */
 import { base64UrlEncode, utf8Encode } from "../encoding/text.js";
 import type { KeyStore } from "../platform.js";
 
@@ -20,7 +23,13 @@ const CLOCK_SKEW_SECONDS = 60;
  */
 export function makeToken(keyStore: KeyStore, slot: string, id: string, options: TokenOptions, nowMs: number): string {
   const nowSeconds = Math.floor(nowMs / 1_000);
-  const claims = { sub: id, iss: id, aud: options.audience, iat: nowSeconds - CLOCK_SKEW_SECONDS, exp: nowSeconds + options.lifetimeSeconds };
+  const claims = {
+    sub: id,
+    iss: id,
+    aud: options.audience,
+    iat: nowSeconds - CLOCK_SKEW_SECONDS,
+    exp: nowSeconds + options.lifetimeSeconds,
+  };
   const signed = `${part({ alg: "ES256", typ: "JWT" })}.${part(claims)}`;
   return `${signed}.${base64UrlEncode(keyStore.sign(slot, utf8Encode(signed)))}`;
 }

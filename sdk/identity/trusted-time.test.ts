@@ -4,8 +4,22 @@ import { TrustedTime } from "./trusted-time.js";
 
 const BUILD_MS = Date.UTC(2026, 0, 1);
 
-function clock(): { monotonicMs: () => number; wallMs: () => number; wallTrusted: () => boolean; now: number; wall: number; trusted: boolean } {
-  const state = { now: 5_000, wall: 0, trusted: false, monotonicMs: () => state.now, wallMs: () => state.wall, wallTrusted: () => state.trusted };
+function clock(): {
+  monotonicMs: () => number;
+  wallMs: () => number;
+  wallTrusted: () => boolean;
+  now: number;
+  wall: number;
+  trusted: boolean;
+} {
+  const state = {
+    now: 5_000,
+    wall: 0,
+    trusted: false,
+    monotonicMs: () => state.now,
+    wallMs: () => state.wall,
+    wallTrusted: () => state.trusted,
+  };
   return state;
 }
 
@@ -45,7 +59,11 @@ describe("TrustedTime", () => {
     const time = clock();
     const storage = memoryStorage();
     let writes = 0;
-    const counted = { ...storage, get: (key: string) => storage.get(key), put: (key: string, value: Uint8Array) => (writes++, storage.put(key, value)) } as typeof storage;
+    const counted = {
+      ...storage,
+      get: (key: string) => storage.get(key),
+      put: (key: string, value: Uint8Array) => (writes++, storage.put(key, value)),
+    } as typeof storage;
     const trusted = new TrustedTime(time, counted, BUILD_MS);
     for (let hour = 0; hour < 24; hour++) {
       trusted.save(Infinity);
@@ -118,7 +136,13 @@ describe("TrustedTime", () => {
     const time = clock();
     const trusted = new TrustedTime(time, memoryStorage(), BUILD_MS);
     let beforeMs = trusted.nowMs();
-    for (const step of [() => trusted.atLeast(BUILD_MS - 1), () => (time.now += 10), () => trusted.atLeast(BUILD_MS + 20), () => trusted.save(0), () => (time.now += 1)]) {
+    for (const step of [
+      () => trusted.atLeast(BUILD_MS - 1),
+      () => (time.now += 10),
+      () => trusted.atLeast(BUILD_MS + 20),
+      () => trusted.save(0),
+      () => (time.now += 1),
+    ]) {
       step();
       expect(trusted.nowMs()).toBeGreaterThanOrEqual(beforeMs);
       beforeMs = trusted.nowMs();

@@ -2,7 +2,8 @@
  * A time to judge certificates by before any clock is set: never earlier than the build, the last time that was stored, and the start of
  * the device's own certificate once a broker has accepted it; the wall clock joins in once it can be trusted.
  *
- * Two times are kept apart. {@link TrustedTime.provedMs} owes nothing to the wall clock: nobody who forges a time source can move it, so only it may be
+ * Two times are kept apart. {@link TrustedTime.provedMs} owes nothing to the wall clock: nobody who forges a time source can move it, so
+ * only it may be
  * stored or speak against a certificate. {@link TrustedTime.nowMs} is the best guess.
  */
 import { utf8Decode, utf8Encode } from "../encoding/text.js";
@@ -42,7 +43,10 @@ export class TrustedTime {
     return this.#floorMs + (this.clock.monotonicMs() - this.#floorAtMs);
   }
 
-  /** What was stored is later than {@link save} ever stores: it is damaged, and forgotten. @param latestMs the end of the device's certificate */
+  /**
+   * What was stored is later than {@link save} ever stores: it is damaged, and forgotten. @param latestMs the end of the device's
+   * certificate
+   */
   notStoredAfter(latestMs: number): void {
     if (this.#savedMs <= latestMs) return;
     this.#savedMs = 0;

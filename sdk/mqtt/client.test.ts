@@ -282,7 +282,14 @@ describe.each([4, 5] as const)("after a lost connection in protocol version %i",
   test("what was not acknowledged is sent again with DUP, in its order and before all else, when the session is there", async () => {
     const w = world({ protocolVersion, inFlightWindow: 4 });
     await w.connect();
-    for (const [payload, qos] of [["a", 1], ["b", 2], ["c", 2], ["d", 1], ["e", 1]] as const) void w.client.publish("t", payload, { qos });
+    for (const [payload, qos] of [
+      ["a", 1],
+      ["b", 2],
+      ["c", 2],
+      ["d", 1],
+      ["e", 1],
+    ] as const)
+      void w.client.publish("t", payload, { qos });
     await w.time.pass(0);
     await w.broker.send(ack("pubrec", 2), ack("puback", 4));
     await w.cut();
@@ -358,7 +365,13 @@ describe("connecting", () => {
     expect(w.broker.received[0]).toMatchObject({
       username: "u",
       will: { topic: "w", qos: 1, retain: true, properties: { willDelayInterval: 9, contentType: "text" } },
-      properties: { sessionExpiryInterval: 7, receiveMaximum: 5, topicAliasMaximum: 3, requestResponseInformation: true, userProperties: { a: "b" } },
+      properties: {
+        sessionExpiryInterval: 7,
+        receiveMaximum: 5,
+        topicAliasMaximum: 3,
+        requestResponseInformation: true,
+        userProperties: { a: "b" },
+      },
     });
   });
 
@@ -366,7 +379,11 @@ describe("connecting", () => {
     const w = world({ clientId: "", cleanStart: true });
     const connected = w.client.connect(w.broker.dial);
     await w.broker.connack({ properties: { assignedClientIdentifier: "given", responseInformation: "r" } });
-    expect(await connected).toEqual({ sessionPresent: false, clientId: "given", properties: { assignedClientIdentifier: "given", responseInformation: "r" } });
+    expect(await connected).toEqual({
+      sessionPresent: false,
+      clientId: "given",
+      properties: { assignedClientIdentifier: "given", responseInformation: "r" },
+    });
     await w.cut();
     await w.connect();
     expect(w.broker.received[0]).toMatchObject({ clientId: "given" });
@@ -405,7 +422,11 @@ describe("connecting", () => {
     await w.broker.send(answer);
     const error = await outcome;
     expect(error).toBeInstanceOf(ConnectError);
-    expect((error as ConnectError).failure).toMatchObject({ code, reasonCode, ...(code === "USE_ANOTHER_SERVER" && { serverReference: "b:123" }) });
+    expect((error as ConnectError).failure).toMatchObject({
+      code,
+      reasonCode,
+      ...(code === "USE_ANOTHER_SERVER" && { serverReference: "b:123" }),
+    });
     expect([w.ends, w.client.connected]).toEqual([[], false]);
     await w.time.pass(1);
     expect(w.broker.wire?.isClosed).toBe(true);
@@ -446,7 +467,15 @@ describe("connecting", () => {
 
   test("a link that throws on writing is a failed connection", async () => {
     const w = world();
-    const outcome = watch(w.client.connect((handlers) => Object.assign(w.broker.dial(handlers), { write: () => { throw new Error("broken"); } })));
+    const outcome = watch(
+      w.client.connect((handlers) =>
+        Object.assign(w.broker.dial(handlers), {
+          write: () => {
+            throw new Error("broken");
+          },
+        }),
+      ),
+    );
     await w.time.pass(0);
     expect(outcome.state).toBe("CONNECTION_RESET");
   });
@@ -465,15 +494,23 @@ describe("connecting", () => {
     [{ persistent: true }, "persistent"],
     [{ persistent: true, receiveMaximum: 2_000 }, "receiveMaximum"],
   ])("the options %o are refused by name", (options, name) => {
-    expect(() => world(options)).toThrowError(expect.objectContaining({ code: "BAD_OPTION", message: expect.stringContaining(name) as string }));
+    expect(() => world(options)).toThrowError(
+      expect.objectContaining({ code: "BAD_OPTION", message: expect.stringContaining(name) as string }),
+    );
   });
 });
 
 test("a will or user properties that cannot be written are refused", () => {
   expect(() => world({ will: { topic: "a/+", payload: "" } })).toThrowError(expect.objectContaining({ code: "INVALID_TOPIC" }));
-  expect(() => world({ will: { topic: "a", payload: "", delaySeconds: -1 } })).toThrowError(expect.objectContaining({ code: "BAD_OPTION" }));
-  expect(() => world({ will: { topic: "a", payload: "", properties: { contentType: "\0" } } })).toThrowError(expect.objectContaining({ code: "BAD_PROPERTY" }));
-  expect(() => world({ connectProperties: { userProperties: [["\0", ""]] } })).toThrowError(expect.objectContaining({ code: "BAD_PROPERTY" }));
+  expect(() => world({ will: { topic: "a", payload: "", delaySeconds: -1 } })).toThrowError(
+    expect.objectContaining({ code: "BAD_OPTION" }),
+  );
+  expect(() => world({ will: { topic: "a", payload: "", properties: { contentType: "\0" } } })).toThrowError(
+    expect.objectContaining({ code: "BAD_PROPERTY" }),
+  );
+  expect(() => world({ connectProperties: { userProperties: [["\0", ""]] } })).toThrowError(
+    expect.objectContaining({ code: "BAD_PROPERTY" }),
+  );
 });
 
 test("what listeners throw does not end the connection, and is logged", async () => {
@@ -508,7 +545,11 @@ describe("the end of a connection", () => {
   test("a link that throws when it is to take DISCONNECT has ended, and does not end the next connection", async () => {
     const w = world();
     await w.connect();
-    Object.assign(w.broker.wire!, { write: () => { throw new Error("broken"); } });
+    Object.assign(w.broker.wire!, {
+      write: () => {
+        throw new Error("broken");
+      },
+    });
     await w.client.disconnect();
     await w.connect();
     await w.time.pass(60_000);
@@ -534,7 +575,9 @@ describe("the end of a connection", () => {
     await w.connect();
     void w.client.disconnect({ reasonCode: 4, sessionExpirySeconds: 1, reasonString: "sleep", userProperties: [["a", "b"]] });
     await w.time.pass(0);
-    expect(w.broker.of("disconnect")).toMatchObject([{ reasonCode: 4, properties: { sessionExpiryInterval: 1, reasonString: "sleep", userProperties: { a: "b" } } }]);
+    expect(w.broker.of("disconnect")).toMatchObject([
+      { reasonCode: 4, properties: { sessionExpiryInterval: 1, reasonString: "sleep", userProperties: { a: "b" } } },
+    ]);
   });
 
   test("disconnecting during an attempt rejects the attempt", async () => {
@@ -570,7 +613,9 @@ describe("the end of a connection", () => {
     const w = world();
     await w.connect();
     await w.broker.send({ cmd: "disconnect", reasonCode: 0x9d, properties: { serverReference: "b:8883", reasonString: "moved\nfar" } });
-    expect(w.ends).toMatchObject([{ code: "SERVER_MOVED", reasonCode: 0x9d, serverReference: "b:8883", message: "the broker disconnected: server moved (moved far)" }]);
+    expect(w.ends).toMatchObject([
+      { code: "SERVER_MOVED", reasonCode: 0x9d, serverReference: "b:8883", message: "the broker disconnected: server moved (moved far)" },
+    ]);
   });
 
   test("what comes in one piece behind the broker's DISCONNECT is not looked at", async () => {
@@ -674,23 +719,32 @@ describe("what seldom happens", () => {
     const published = watch(w.client.publish("t", "a", { qos: 1 }));
     await w.time.pass(0);
     await w.broker.send({ ...ack("puback", 1, 0x10), properties: { reasonString: "nobody listens", userProperties: { a: "b" } } });
-    expect(published.value).toMatchObject({ reasonCode: 0x10, properties: { reasonString: "nobody listens", userProperties: [["a", "b"]] } });
+    expect(published.value).toMatchObject({
+      reasonCode: 0x10,
+      properties: { reasonString: "nobody listens", userProperties: [["a", "b"]] },
+    });
   });
 
-  test.each([4, 5] as const)("a QoS 2 identifier that a forgotten life may have left with the broker is cleared first, once (version %i)", async (protocolVersion) => {
-    const w = world({ protocolVersion });
-    await w.connect({ sessionPresent: true });
-    void w.client.publish("t", "a", { qos: 2 });
-    await w.time.pass(0);
-    expect(w.broker.received.slice(1)).toMatchObject([{ cmd: "pubrel", messageId: 1, ...(protocolVersion === 5 && { reasonCode: 0x92 }) }, { cmd: "publish", messageId: 1 }]);
-    await w.broker.send(ack("pubcomp", 1, 0x92), ack("pubrec", 1), ack("pubcomp", 1));
-    expect(w.client.pending.messages).toBe(0);
-    await w.cut();
-    await w.connect({ sessionPresent: true });
-    void w.client.publish("t", "b", { qos: 2 });
-    await w.time.pass(0);
-    expect(came(w)).toEqual(["pubrel 2", "publish 2 b"]);
-  });
+  test.each([4, 5] as const)(
+    "a QoS 2 identifier that a forgotten life may have left with the broker is cleared first, once (version %i)",
+    async (protocolVersion) => {
+      const w = world({ protocolVersion });
+      await w.connect({ sessionPresent: true });
+      void w.client.publish("t", "a", { qos: 2 });
+      await w.time.pass(0);
+      expect(w.broker.received.slice(1)).toMatchObject([
+        { cmd: "pubrel", messageId: 1, ...(protocolVersion === 5 && { reasonCode: 0x92 }) },
+        { cmd: "publish", messageId: 1 },
+      ]);
+      await w.broker.send(ack("pubcomp", 1, 0x92), ack("pubrec", 1), ack("pubcomp", 1));
+      expect(w.client.pending.messages).toBe(0);
+      await w.cut();
+      await w.connect({ sessionPresent: true });
+      void w.client.publish("t", "b", { qos: 2 });
+      await w.time.pass(0);
+      expect(came(w)).toEqual(["pubrel 2", "publish 2 b"]);
+    },
+  );
 
   test("a QoS 2 message whose release the broker no longer knows is delivered", async () => {
     const w = world();
@@ -791,6 +845,9 @@ describe("subscribing anew", () => {
     await w.connect();
     w.client.subscribe("t", { userProperties: [["a", "b"]] });
     await w.time.pass(0);
-    expect(w.broker.of("subscribe")[0]?.properties).toEqual({ subscriptionIdentifier: 484, userProperties: expect.objectContaining({ a: "b" }) as unknown });
+    expect(w.broker.of("subscribe")[0]?.properties).toEqual({
+      subscriptionIdentifier: 484,
+      userProperties: expect.objectContaining({ a: "b" }) as unknown,
+    });
   });
 });

@@ -1,5 +1,6 @@
 /**
- * An MQTT client for 3.1.1 and 5.0 over any link. It outlives its connections: what is published and subscribed while there is none waits for
+ * An MQTT client for 3.1.1 and 5.0 over any link. It outlives its connections: what is published and subscribed while there is none waits
+ * for
  * the next. It never connects by itself; `Device` does that.
  */
 import { disposeBy } from "../async-dispose.js";
@@ -8,7 +9,16 @@ import type { Link, LinkHandlers, Storage } from "../platform.js";
 import { SessionDriver, type Connack, type MqttPlatform } from "./session-driver.js";
 import { abortedError } from "./contract/options.js";
 import type { MqttEvent, MqttListener, MqttStatistics } from "./contract/mqtt-events.js";
-import type { DisconnectOptions, MqttOptions, OutboxMessage, PublishOptions, PublishResult, SubscribeOptions, UnsubscribeOptions, UnsubscribeResult } from "./contract/options.js";
+import type {
+  DisconnectOptions,
+  MqttOptions,
+  OutboxMessage,
+  PublishOptions,
+  PublishResult,
+  SubscribeOptions,
+  UnsubscribeOptions,
+  UnsubscribeResult,
+} from "./contract/options.js";
 import { PendingRequests, type Requester, type RequesterOptions } from "./requester.js";
 import type { Wear } from "./session/stored-journal.js";
 import type { Message, Subscription } from "./contract/incoming-messages.js";
@@ -18,19 +28,26 @@ export class MqttClient {
   declare readonly [Symbol.asyncDispose]: () => Promise<void>;
   /** The end of an established connection, once each. A failed attempt rejects `connect` instead. */
   onEnd: ((failure: Failure) => void) | undefined;
-  /** A message was given up: its topic, and why (`OUTBOX_FULL` never comes here, that is thrown). Inbound: `BUFFER_FULL`, `NO_SUBSCRIPTION`. */
+  /**
+   * A message was given up: its topic, and why (`OUTBOX_FULL` never comes here, that is thrown). Inbound: `BUFFER_FULL`, `NO_SUBSCRIPTION`.
+   */
   onMessageDropped: ((topic: string, code: string) => void) | undefined;
-  /** A message that was accepted is not what the broker at hand takes; it waits for another, `heldForMs` at most. Why: as `publish` rejects where it was not accepted yet. */
+  /**
+   * A message that was accepted is not what the broker at hand takes; it waits for another, `heldForMs` at most. Why: as `publish` rejects
+   * where it was not accepted yet.
+   */
   onMessageHeld: ((topic: string, code: string) => void) | undefined;
   /**
-   * A QoS 2 message that nobody awaits may be delivered or lost: `SESSION_LOST`, or `BROKER_HANGS_UP` where the broker ended the connection for its PUBREL. It stays
+   * A QoS 2 message that nobody awaits may be delivered or lost: `SESSION_LOST`, or `BROKER_HANGS_UP` where the broker ended the connection
+   * for its PUBREL. It stays
    * readable in {@link outbox}.
    */
   onMessageUncertain: ((topic: string, code: string) => void) | undefined;
   /** A QoS 1 or 2 message is with the broker, also one stored before a reboot. */
   onPublishSettled: ((topic: string, reasonCode: number) => void) | undefined;
   /**
-   * The broker refused a subscription: a new one, which then fails, or one that was granted before and is asked for again on the next connection. `code` says why;
+   * The broker refused a subscription: a new one, which then fails, or one that was granted before and is asked for again on the next
+   * connection. `code` says why;
    * `BROKER_HANGS_UP`: it ended the connection each time, and the subscription has failed.
    */
   onSubscriptionRefused: ((filter: string, reasonCode: number, code: string) => void) | undefined;
@@ -96,7 +113,8 @@ export class MqttClient {
   }
 
   /**
-   * Gives up messages that are not delivered, all or those for which `which` says so; `publish` rejects with `MESSAGE_DISCARDED`. What is on its way stays: messages
+   * Gives up messages that are not delivered, all or those for which `which` says so; `publish` rejects with `MESSAGE_DISCARDED`. What is
+   * on its way stays: messages
    * sent on the connection at hand, and at QoS 2 those sent before.
    * @returns how many were given up
    */
@@ -122,8 +140,11 @@ export class MqttClient {
   /**
    * Publishes a message. Settles when the promised level is reached (QoS 0: handed to the link, 1: acknowledged, 2: completed), or with
    * `queue` as soon as the outbox holds it. While offline, QoS 1 and 2 wait in the outbox.
-   * @throws HawserError `INVALID_TOPIC`, `BAD_OPTION`, `BAD_PROPERTY`; `ABORTED` (by the signal, at once or later); `NOT_CONNECTED` (QoS 0 without `queue`); `OUTBOX_FULL`, `MESSAGE_TOO_LARGE`; at once or later `BROKER_HANGS_UP`; later `MESSAGE_DROPPED`, `MESSAGE_DISCARDED`, `SESSION_LOST`,
-   *   `MESSAGE_EXPIRED`, `QOS_NOT_SUPPORTED`, `RETAIN_NOT_SUPPORTED`, `PACKET_TOO_LARGE`, `STORAGE_FULL`, `STORAGE_FAILED`; RefusedError with the broker's reason code
+   * @throws HawserError `INVALID_TOPIC`, `BAD_OPTION`, `BAD_PROPERTY`; `ABORTED` (by the signal, at once or later); `NOT_CONNECTED` (QoS 0
+   *   without `queue`); `OUTBOX_FULL`, `MESSAGE_TOO_LARGE`; at once or later `BROKER_HANGS_UP`; later `MESSAGE_DROPPED`,
+   *   `MESSAGE_DISCARDED`, `SESSION_LOST`,
+   *   `MESSAGE_EXPIRED`, `QOS_NOT_SUPPORTED`, `RETAIN_NOT_SUPPORTED`, `PACKET_TOO_LARGE`, `STORAGE_FULL`, `STORAGE_FAILED`; RefusedError
+   * with the broker's reason code
    */
   publish(topic: string, payload: Uint8Array | string, options: PublishOptions = {}): Promise<PublishResult> {
     try {
@@ -145,7 +166,8 @@ export class MqttClient {
   }
 
   /**
-   * Asks the broker for an existing subscription once more and resolves with its answer, 0..2 or 0x80 and more: proof that this connection may
+   * Asks the broker for an existing subscription once more and resolves with its answer, 0..2 or 0x80 and more: proof that this connection
+   * may
    * do what it is for.
    * @throws HawserError `NOT_SUBSCRIBED`, `NOT_CONNECTED` (also when the connection ends before the answer)
    */
@@ -154,7 +176,8 @@ export class MqttClient {
   }
 
   /**
-   * The messages that no subscription takes: of subscriptions that the broker made, or that an earlier program left in the session. Iterate over the result; closing it
+   * The messages that no subscription takes: of subscriptions that the broker made, or that an earlier program left in the session. Iterate
+   * over the result; closing it
    * unsubscribes from nothing. Only `manualAck`, `bufferSize` and `bufferBytes` of the options count.
    * @throws HawserError `ALREADY_SUBSCRIBED`, `BAD_OPTION`
    */
@@ -162,7 +185,10 @@ export class MqttClient {
     return this.#driver.session.messages(options);
   }
 
-  /** Called with each message that no subscription and no {@link messages} takes; it is acknowledged when the call, or the promise it returns, is done. */
+  /**
+   * Called with each message that no subscription and no {@link messages} takes; it is acknowledged when the call, or the promise it
+   * returns, is done.
+   */
   get onMessage(): ((message: Message) => unknown) | undefined {
     return this.#driver.session.onMessage;
   }
@@ -172,7 +198,8 @@ export class MqttClient {
   }
 
   /**
-   * Unsubscribes from one filter or several in one packet, also from what an earlier program subscribed to. Subscriptions to them are closed. Settles with the
+   * Unsubscribes from one filter or several in one packet, also from what an earlier program subscribed to. Subscriptions to them are
+   * closed. Settles with the
    * broker's answer; waits while offline.
    * @throws HawserError `INVALID_FILTER`, `BAD_PROPERTY`
    */
@@ -190,7 +217,8 @@ export class MqttClient {
   }
 
   /**
-   * Filters that the broker's session has, and this program has not subscribed to: an earlier firmware did. Known as far as this client's storage goes back;
+   * Filters that the broker's session has, and this program has not subscribed to: an earlier firmware did. Known as far as this client's
+   * storage goes back;
    * {@link unsubscribe} takes any.
    */
   get leftoverFilters(): readonly string[] {
@@ -198,7 +226,8 @@ export class MqttClient {
   }
 
   /**
-   * Prepares to send requests whose answers come to `responseTopic`, which is subscribed to until {@link Requester.close}; needs 5.0. The topic should be this
+   * Prepares to send requests whose answers come to `responseTopic`, which is subscribed to until {@link Requester.close}; needs 5.0. The
+   * topic should be this
    * client's alone; brokers may propose one in CONNACK (`responseInformation`).
    * @throws HawserError as `subscribe`
    */

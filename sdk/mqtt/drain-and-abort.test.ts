@@ -90,7 +90,11 @@ describe("A signal", () => {
     const w = world();
     await w.connect();
     const heard = new Set<unknown>();
-    const signal = { aborted: false, addEventListener: (_: string, one: unknown) => heard.add(one), removeEventListener: (_: string, one: unknown) => heard.delete(one) };
+    const signal = {
+      aborted: false,
+      addEventListener: (_: string, one: unknown) => heard.add(one),
+      removeEventListener: (_: string, one: unknown) => heard.delete(one),
+    };
     const published = w.client.publish("t", "1", { qos: 1, signal });
     expect(heard.size).toBe(1);
     await w.broker.send(puback(1));
@@ -101,21 +105,38 @@ describe("A signal", () => {
 
   it("that is none is refused by name", async () => {
     const w = world();
-    await expect(w.client.publish("t", "1", { signal: {} as never })).rejects.toMatchObject({ code: "BAD_OPTION", message: expect.stringContaining("signal") as string });
+    await expect(w.client.publish("t", "1", { signal: {} as never })).rejects.toMatchObject({
+      code: "BAD_OPTION",
+      message: expect.stringContaining("signal") as string,
+    });
   });
 });
 
 describe("Statistics", () => {
   it("count connections, messages, bytes and acknowledgements that are missing", async () => {
     const w = world();
-    expect(w.client.statistics).toEqual({ connections: 0, messagesSent: 0, messagesReceived: 0, bytesSent: 0, bytesReceived: 0, acksOutstanding: 0 });
+    expect(w.client.statistics).toEqual({
+      connections: 0,
+      messagesSent: 0,
+      messagesReceived: 0,
+      bytesSent: 0,
+      bytesReceived: 0,
+      acksOutstanding: 0,
+    });
     await w.connect();
     const { bytesSent, bytesReceived } = w.client.statistics;
     void w.client.publish("t", "1", { qos: 1 });
     await w.time.pass(0);
     await w.broker.send({ cmd: "publish", topic: "t", payload: "hello", qos: 0 });
     // A PUBLISH of 5.0: header 2, topic 3, identifier 2 at QoS 1, properties 1, payload.
-    expect(w.client.statistics).toEqual({ connections: 1, messagesSent: 1, messagesReceived: 1, bytesSent: bytesSent + 9, bytesReceived: bytesReceived + 11, acksOutstanding: 1 });
+    expect(w.client.statistics).toEqual({
+      connections: 1,
+      messagesSent: 1,
+      messagesReceived: 1,
+      bytesSent: bytesSent + 9,
+      bytesReceived: bytesReceived + 11,
+      acksOutstanding: 1,
+    });
     await w.cut();
     await w.connect({ sessionPresent: true });
     await w.broker.send(puback(1));
@@ -132,7 +153,12 @@ describe("Events", () => {
     await w.connect({ properties: { serverKeepAlive: 30, receiveMaximum: 5 } });
     await w.cut();
     expect(heard.map(({ type }) => type)).toEqual(["connected", "disconnected"]);
-    expect(heard[0]).toMatchObject({ clientId: "c", sessionPresent: false, protocolVersion: 5, properties: { serverKeepAlive: 30, receiveMaximum: 5 } });
+    expect(heard[0]).toMatchObject({
+      clientId: "c",
+      sessionPresent: false,
+      protocolVersion: 5,
+      properties: { serverKeepAlive: 30, receiveMaximum: 5 },
+    });
     end();
     expect([(await stream.next()).value, (await stream.next()).value]).toEqual(heard);
     const last = stream.next();

@@ -20,7 +20,13 @@ let strictPort: number;
 beforeAll(async () => {
   [openPort, strictPort] = [await freePort(), await freePort()];
   const open = [`listener ${openPort} 127.0.0.1`, "allow_anonymous true", "max_packet_size 200000", "max_queued_messages 0"];
-  const strict = [`listener ${strictPort} 127.0.0.1`, "password_file passwords", "acl_file acl", "max_inflight_messages 3", "max_keepalive 10"];
+  const strict = [
+    `listener ${strictPort} 127.0.0.1`,
+    "password_file passwords",
+    "acl_file acl",
+    "max_inflight_messages 3",
+    "max_keepalive 10",
+  ];
   const files = { passwords: `alice:${passwordHash("secret")}\n`, acl: "user alice\ntopic readwrite open/#\n" };
   brokers.push(await startMosquitto(room, "open", {}, open), await startMosquitto(room, "strict", files, strict));
 });
@@ -78,7 +84,10 @@ describe("subscriptions", () => {
     await client.confirm("handling");
     const never = await subscribed(await online(), "handling", { qos: 1, retainHandling: 2, retainAsPublished: true });
     await client.publish("handling", "fresh", { qos: 1, retain: true });
-    for (const [subscription, retain] of [[once, false], [never, true]] as const) {
+    for (const [subscription, retain] of [
+      [once, false],
+      [never, true],
+    ] as const) {
       const message = await next(subscription);
       expect([message.text(), message.retain]).toEqual(["fresh", retain]);
     }
@@ -120,7 +129,11 @@ describe("messages", () => {
       contentType: "text/plain",
       responseTopic: "answers",
       correlationData: Uint8Array.of(1, 2, 3),
-      userProperties: [["b", "1"], ["a", "ü"], ["b", "2"]],
+      userProperties: [
+        ["b", "1"],
+        ["a", "ü"],
+        ["b", "2"],
+      ],
     };
     await client.publish("properties/message", "x", { qos: 1, properties });
     // The identifier is the client's own: it tells which subscription the broker matched.
@@ -200,7 +213,8 @@ describe("limits", () => {
     const subscription = await subscribed(client, "receive", { qos: 1, manualAck: true });
     const sender = await online();
     for (const text of ["1", "2", "3", "4", "5"]) await sender.publish("receive", text, { qos: 1 });
-    // Answered behind all that the broker had to send. Mosquitto 2.0.11 forgets the maximum with the first acknowledgement: none is given here.
+    // Answered behind all that the broker had to send. Mosquitto 2.0.11 forgets the maximum with the first acknowledgement: none is given
+    // here.
     await client.confirm("receive");
     expect(subscription.buffered).toBe(2);
   });
@@ -249,21 +263,39 @@ describe("the broker's word", () => {
     ["a wrong password", { username: "alice", password: "wrong" }, { code: "NOT_AUTHORIZED", reasonCode: 0x87 }],
     ["an unknown name", { username: "nobody", password: "secret" }, { code: "NOT_AUTHORIZED", reasonCode: 0x87 }],
     ["no name at all", {}, { code: "NOT_AUTHORIZED", reasonCode: 0x87 }],
-    ["an authentication method", { authentication: { method: "SCRAM-SHA-256", start: () => Uint8Array.of(1), respond: () => undefined } }, { code: "BAD_AUTHENTICATION_METHOD", reasonCode: 0x8c }],
+    [
+      "an authentication method",
+      { authentication: { method: "SCRAM-SHA-256", start: () => Uint8Array.of(1), respond: () => undefined } },
+      { code: "BAD_AUTHENTICATION_METHOD", reasonCode: 0x8c },
+    ],
   ])("refuses %s", async (_, options, refusal) => {
     await expect(offline(options).connect(strictDial)).rejects.toMatchObject({ failure: { class: "credential", ...refusal } });
   });
 
   test.each([1, 2] as const)("refuses a message of QoS %i that is not allowed, and the connection stays", async (qos) => {
     const client = await online({ username: "alice", password: "secret" }, strictDial);
-    await expect(client.publish("closed/x", "x", { qos })).rejects.toMatchObject({ name: "RefusedError", code: "NOT_AUTHORIZED", reasonCode: 0x87 });
+    await expect(client.publish("closed/x", "x", { qos })).rejects.toMatchObject({
+      name: "RefusedError",
+      code: "NOT_AUTHORIZED",
+      reasonCode: 0x87,
+    });
     await client.publish("open/x", "x", { qos });
     expect(client.pending.inFlight).toBe(0);
   });
 
   test.each([
-    ["an alias it did not offer", { cmd: "publish", topic: "", qos: 0, payload: "x", properties: { topicAlias: 60_000 } }, "TOPIC_ALIAS_INVALID", 0x94],
-    ["an alias that stands for nothing", { cmd: "publish", topic: "", qos: 0, payload: "x", properties: { topicAlias: 9 } }, "PROTOCOL_ERROR", 0x82],
+    [
+      "an alias it did not offer",
+      { cmd: "publish", topic: "", qos: 0, payload: "x", properties: { topicAlias: 60_000 } },
+      "TOPIC_ALIAS_INVALID",
+      0x94,
+    ],
+    [
+      "an alias that stands for nothing",
+      { cmd: "publish", topic: "", qos: 0, payload: "x", properties: { topicAlias: 9 } },
+      "PROTOCOL_ERROR",
+      0x82,
+    ],
     ["too large a packet", { cmd: "publish", topic: "x", qos: 0, payload: "x".repeat(210_000) }, "PACKET_TOO_LARGE", 0x95],
     ["a filter that is none", { cmd: "subscribe", messageId: 9, subscriptions: [{ topic: "a/#/b", qos: 0 }] }, "MALFORMED_PACKET", 0x81],
   ])("ends the connection over %s, and says why", async (_, packet, code, reasonCode) => {

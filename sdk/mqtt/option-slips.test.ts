@@ -5,7 +5,8 @@ import { SessionWorld, watch } from "../../test/support/mqtt/session-world.js";
 import type { MqttOptions } from "./contract/options.js";
 
 const library = mqttPacket as unknown as PacketLibrary;
-const refused = (code: string, words: string): Error => expect.objectContaining({ code, message: expect.stringContaining(words) as string }) as Error;
+const refused = (code: string, words: string): Error =>
+  expect.objectContaining({ code, message: expect.stringContaining(words) as string }) as Error;
 
 describe("a slip is told at once, by its name:", () => {
   test.each<[Record<string, unknown>, string]>([
@@ -17,7 +18,10 @@ describe("a slip is told at once, by its name:", () => {
     [{ username: "u", password: 5 }, "password must be text"],
     [{ will: { topic: "t" } }, "will.payload is missing"],
     [{ will: { topic: "t", payload: "", qos: 3 } }, "will.qos must be 0, 1 or 2 (got 3)"],
-    [{ outbox: { maxMessages: 1, maxBytes: 1, overflow: "newest" } }, 'outbox.overflow must be "reject", "drop-oldest" or "replace-by-topic" (got "newest")'],
+    [
+      { outbox: { maxMessages: 1, maxBytes: 1, overflow: "newest" } },
+      'outbox.overflow must be "reject", "drop-oldest" or "replace-by-topic" (got "newest")',
+    ],
     [{ connectProperties: { requestProblemInformation: 1 } }, "connectProperties.requestProblemInformation must be true or false"],
     [{ authentication: { method: "m", start: 1 } }, "authentication must be an object with"],
   ])("%o of the client", (options, words) => {
@@ -72,7 +76,10 @@ describe("a slip is told at once, by its name:", () => {
 
 test("user properties in the form of an object are taken everywhere, with several values of a name", async () => {
   const userProperties = { a: "1", b: ["2", "3"] };
-  const world = new SessionWorld(library, { connectProperties: { userProperties }, will: { topic: "w", payload: "", properties: { userProperties } } });
+  const world = new SessionWorld(library, {
+    connectProperties: { userProperties },
+    will: { topic: "w", payload: "", properties: { userProperties } },
+  });
   await world.connect();
   void world.client.publish("t", "x", { qos: 1, properties: { userProperties } });
   world.client.subscribe("f", { userProperties });

@@ -6,7 +6,14 @@ import { SessionWorld } from "../../test/support/mqtt/session-world.js";
 
 const library = mqttPacket as unknown as PacketLibrary;
 const large = (qos: 0 | 1 | 2, messageId: number, bytes = 20_000, more: object = {}): LibraryPacket => ({
-  cmd: "publish", topic: "down/large", payload: "x".repeat(bytes), qos, retain: false, dup: false, messageId, ...more,
+  cmd: "publish",
+  topic: "down/large",
+  payload: "x".repeat(bytes),
+  qos,
+  retain: false,
+  dup: false,
+  messageId,
+  ...more,
 });
 
 async function connected(protocolVersion: 4 | 5, options = {}): Promise<SessionWorld> {
@@ -17,7 +24,8 @@ async function connected(protocolVersion: 4 | 5, options = {}): Promise<SessionW
 }
 
 /** What the client sent after CONNECT. */
-const sent = (w: SessionWorld): string[] => w.broker.received.slice(1).map(({ cmd, messageId, reasonCode }) => [cmd, messageId, reasonCode ?? 0].join(" "));
+const sent = (w: SessionWorld): string[] =>
+  w.broker.received.slice(1).map(({ cmd, messageId, reasonCode }) => [cmd, messageId, reasonCode ?? 0].join(" "));
 
 describe.each([4, 5] as const)("a message over the limit, in version %i,", (version) => {
   const code = version === 5 ? 0x97 : 0;
@@ -58,6 +66,9 @@ describe.each([4, 5] as const)("a message over the limit, in version %i,", (vers
 
 test("a message over the limit that introduces a topic alias still does", async () => {
   const w = await connected(5, { topicAliasMaximum: 3 });
-  await w.broker.send(large(0, 0, 20_000, { properties: { topicAlias: 2 } }), large(0, 0, 20_000, { topic: "", properties: { topicAlias: 2 } }));
+  await w.broker.send(
+    large(0, 0, 20_000, { properties: { topicAlias: 2 } }),
+    large(0, 0, 20_000, { topic: "", properties: { topicAlias: 2 } }),
+  );
   expect([w.dropped, w.ends]).toEqual([["down/large PACKET_TOO_LARGE", "down/large PACKET_TOO_LARGE"], []]);
 });

@@ -14,7 +14,17 @@ import { installIdentity } from "../identity/store.js";
 import type { MqttClient, MqttOptions } from "./index.js";
 import { testPromises } from "../../test/support/mqtt/test-broker-promises.js";
 import { LossyDial } from "../../test/support/mqtt/test-lossy-dial.js";
-import { dialWith, end, makeClient, next, nextTexts, plainDial, subscribed, vanish, type Dial } from "../../test/support/mqtt/test-clients.js";
+import {
+  dialWith,
+  end,
+  makeClient,
+  next,
+  nextTexts,
+  plainDial,
+  subscribed,
+  vanish,
+  type Dial,
+} from "../../test/support/mqtt/test-clients.js";
 
 const room = mkdtempSync(join(tmpdir(), "hawser-rabbitmq-"));
 const keys = memoryKeyStore();
@@ -30,7 +40,11 @@ beforeAll(async () => {
   keys.generate("key-a");
   const users = [
     { name: "gateway", password: "secret", mayWrite: String.raw`^(test|devices)\.`, mayRead: String.raw`^(test|devices)\.` },
-    ...["dev1", "dev2", "dev3"].map((name) => ({ name, mayWrite: String.raw`^devices\.{username}\.(up|identity)\.`, mayRead: String.raw`^devices\.{username}\.(down|identity)\.` })),
+    ...["dev1", "dev2", "dev3"].map((name) => ({
+      name,
+      mayWrite: String.raw`^devices\.{username}\.(up|identity)\.`,
+      mayRead: String.raw`^devices\.{username}\.(down|identity)\.`,
+    })),
   ];
   const { chainPem, keyPem } = await ca.server(["127.0.0.1"]);
   broker = await TestRabbitmq.start(room, { users, caPem: ca.caPem, chainPem, keyPem });
@@ -60,7 +74,8 @@ async function online(options: Partial<MqttOptions> = {}, dial: Dial = tcp): Pro
   return client;
 }
 
-const connect = (client: MqttClient, dial: Dial = tcp): Promise<unknown> => client.connect(dial).catch((error: { failure: unknown }) => error.failure);
+const connect = (client: MqttClient, dial: Dial = tcp): Promise<unknown> =>
+  client.connect(dial).catch((error: { failure: unknown }) => error.failure);
 
 describe("the client over TCP", () => {
   testPromises({ dial: tcp, protocolVersion: 4, maximumQoS: 1, login });
@@ -159,7 +174,8 @@ describe.each(["TLSv1.3", "TLSv1.2"] as const)("the client over mutual TLS, %s",
     const publicKey = keys.publicKey("key-a");
     const refusal = (chain: readonly Uint8Array[]): Promise<unknown> => connect(bare(), mtls(chain, version));
     // In the handshake of TLS 1.2 anybody on the way can send an alert: it is a fault of the network there.
-    const told = (code: string): object => (version === "TLSv1.2" ? { code: "TLS_FAILED", class: "network" } : { code, class: "credential" });
+    const told = (code: string): object =>
+      version === "TLSv1.2" ? { code: "TLS_FAILED", class: "network" } : { code, class: "credential" };
     expect(await refusal(await stranger.clientChain(publicKey, "dev1"))).toMatchObject({ ...told("CERTIFICATE_CA_UNKNOWN"), alert: 48 });
     expect(await refusal(await ca.clientChain(publicKey, "dev1", EXPIRED))).toMatchObject({ ...told("CERTIFICATE_EXPIRED"), alert: 45 });
     expect(await refusal(await ca.clientChain(publicKey, "nobody"))).toMatchObject({ class: "credential", reasonCode: 4 });
@@ -167,7 +183,10 @@ describe.each(["TLSv1.3", "TLSv1.2"] as const)("the client over mutual TLS, %s",
 
   test("a broker of an unknown CA is refused by this side", async () => {
     const chain = await ca.clientChain(keys.publicKey("key-a"), "dev1");
-    expect(await connect(bare(), mtls(chain, version, stranger.trustAnchors))).toMatchObject({ code: "SERVER_CA_UNKNOWN", class: "server-trust" });
+    expect(await connect(bare(), mtls(chain, version, stranger.trustAnchors))).toMatchObject({
+      code: "SERVER_CA_UNKNOWN",
+      class: "server-trust",
+    });
   });
 });
 
@@ -176,7 +195,10 @@ async function makeDevice(id: string, protocolVersion: 4 | "auto" = 4): Promise<
   const chain = await ca.clientChain(keys.publicKey("key-a"), id);
   installIdentity(storage, keys, { id, role: "sensor", chain, trustAnchors: ca.trustAnchors });
   const backoff = { baseMs: 20, capMs: 200, floorMs: 10 };
-  const device = new Device({ broker: { host: "127.0.0.1", port: broker.mtlsPort }, protocolVersion, backoff }, nodePlatform({ keyStore: keys, storage }));
+  const device = new Device(
+    { broker: { host: "127.0.0.1", port: broker.mtlsPort }, protocolVersion, backoff },
+    nodePlatform({ keyStore: keys, storage }),
+  );
   devices.push(device);
   return device;
 }

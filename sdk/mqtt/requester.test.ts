@@ -26,7 +26,12 @@ test("each answer finds its request, in whatever order they come, and strangers 
   await w.time.pass(0);
   const [a, b] = w.broker.of("publish");
   expect(a).toMatchObject({ topic: "do", properties: { responseTopic: "answers/c", contentType: "text" } });
-  await w.broker.send({ cmd: "publish", topic: "answers/c", payload: "nobody's", qos: 0 }, answerTo(b, "B"), answerTo(a, "A"), answerTo(a, "again"));
+  await w.broker.send(
+    { cmd: "publish", topic: "answers/c", payload: "nobody's", qos: 0 },
+    answerTo(b, "B"),
+    answerTo(a, "A"),
+    answerTo(a, "again"),
+  );
   expect((await Promise.all(requests)).map((answer) => answer.text())).toEqual(["A", "B"]);
   expect(w.time.timers).toBe(0);
 });

@@ -83,7 +83,13 @@ export class PendingRequests implements Requester {
         this.#take(key)?.resolve(answer);
       }
     } catch (error) {
-      this.#failAll(new HawserError("REQUESTER_CLOSED", `cannot receive answers on ${this.responseTopic}: ${errorMessage(error)}`, "Check the client's permissions."));
+      this.#failAll(
+        new HawserError(
+          "REQUESTER_CLOSED",
+          `cannot receive answers on ${this.responseTopic}: ${errorMessage(error)}`,
+          "Check the client's permissions.",
+        ),
+      );
     }
   }
 
@@ -104,5 +110,9 @@ export class PendingRequests implements Requester {
 }
 
 function timeoutError(topic: string, timeoutMs: number): HawserError {
-  return new HawserError("REQUEST_TIMEOUT", `no answer to the request on ${topic} within ${timeoutMs} ms`, "Check that the other side is running, or wait longer.");
+  return new HawserError(
+    "REQUEST_TIMEOUT",
+    `no answer to the request on ${topic} within ${timeoutMs} ms`,
+    "Check that the other side is running, or wait longer.",
+  );
 }

@@ -10,7 +10,20 @@ import { checkMessageProperties } from "./contract/check-properties.js";
 import { ConnectError, RefusedError } from "./contract/connect-error.js";
 import type { MqttEvent } from "./contract/mqtt-events.js";
 import { Connection, type ConnectionOwner } from "./link/connection.js";
-import { abortedError, badOption, checkDisconnectOptions, checkPublishOptions, resolveOptions, toBytes, type AbortSignalLike, type DisconnectOptions, type MqttOptions, type PublishOptions, type PublishResult, type ResolvedOptions } from "./contract/options.js";
+import {
+  abortedError,
+  badOption,
+  checkDisconnectOptions,
+  checkPublishOptions,
+  resolveOptions,
+  toBytes,
+  type AbortSignalLike,
+  type DisconnectOptions,
+  type MqttOptions,
+  type PublishOptions,
+  type PublishResult,
+  type ResolvedOptions,
+} from "./contract/options.js";
 import { DELIVERED, OutgoingMessage } from "./session/outgoing-message.js";
 import type { AckPacket, ConnackPacket, InboundPacket, OutboundPacket, Properties, PublishPacket } from "./codec/packet-types.js";
 import { PublishWriter } from "./link/publish-writer.js";
@@ -105,7 +118,9 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
 
   connect(dial: (handlers: LinkHandlers) => Link): Promise<Connack> {
     if (this.#connection !== undefined) {
-      return Promise.reject(new HawserError("ALREADY_CONNECTED", "this client is already connected or connecting", "Wait for that connection to end."));
+      return Promise.reject(
+        new HawserError("ALREADY_CONNECTED", "this client is already connected or connecting", "Wait for that connection to end."),
+      );
     }
     const connection = new Connection(this.#options, this.#clientId, this.platform.scheduler, this);
     this.#connection = connection;
@@ -116,7 +131,10 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
   }
 
   reauthenticate(): Promise<void> {
-    return this.#connection?.reauthenticate() ?? Promise.reject(new HawserError("NOT_CONNECTED", "no connection to authenticate", "Wait for one."));
+    return (
+      this.#connection?.reauthenticate() ??
+      Promise.reject(new HawserError("NOT_CONNECTED", "no connection to authenticate", "Wait for one."))
+    );
   }
 
   disconnect(options: DisconnectOptions): Promise<void> {
@@ -140,7 +158,11 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
     if (signal?.aborted === true) throw abortedError(`the message to ${topic}`);
     const message = this.#message(topic, payload, options);
     if (qos === 0 && !queue && !this.isConnected) {
-      throw new HawserError("NOT_CONNECTED", `not connected: cannot send a QoS 0 message to ${topic}`, "Wait for a connection, use QoS 1 or 2, or `queue: true`.");
+      throw new HawserError(
+        "NOT_CONNECTED",
+        `not connected: cannot send a QoS 0 message to ${topic}`,
+        "Wait for a connection, use QoS 1 or 2, or `queue: true`.",
+      );
     }
     this.session.sender.accept(message, options.persist !== false || qos === 2);
     const outcome = queue ? ACCEPTED : message.outcome();
@@ -157,7 +179,13 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
       const cancel = this.platform.scheduler.after(timeoutMs, () => {
         this.#drained = this.#drained?.filter((one) => one !== done);
         const { messages } = this.session.outbox;
-        reject(new HawserError("DRAIN_TIMEOUT", `${messages} messages were not delivered within ${timeoutMs} ms`, "They stay in the outbox: wait longer, or discard them."));
+        reject(
+          new HawserError(
+            "DRAIN_TIMEOUT",
+            `${messages} messages were not delivered within ${timeoutMs} ms`,
+            "They stay in the outbox: wait longer, or discard them.",
+          ),
+        );
       });
       const done = (): void => {
         cancel();
@@ -205,7 +233,16 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
     this.#attempt = undefined;
     this.counts.connections++;
     const { tlsVersion = "none", cipher = "none", resumed = false } = connection.info ?? {};
-    this.events.emit({ type: "connected", clientId: this.#clientId, sessionPresent, protocolVersion: version, tlsVersion, cipher, resumed, properties });
+    this.events.emit({
+      type: "connected",
+      clientId: this.#clientId,
+      sessionPresent,
+      protocolVersion: version,
+      tlsVersion,
+      cipher,
+      resumed,
+      properties,
+    });
     attempt?.resolve({ sessionPresent, clientId: this.#clientId, properties });
     this.#pump();
   }
@@ -377,7 +414,10 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
     }
   }
 
-  /** The broker at hand does not take it (its QoS, retain, size). A wrong one may be in the right one's place: accepted messages wait for a while. */
+  /**
+   * The broker at hand does not take it (its QoS, retain, size). A wrong one may be in the right one's place: accepted messages wait for a
+   * while.
+   */
   #cannotGo(message: OutgoingMessage, error: HawserError): void {
     const { heldForMs } = this.#options;
     const nowMs = this.platform.clock.monotonicMs();

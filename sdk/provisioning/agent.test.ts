@@ -158,7 +158,11 @@ describe("ProvisioningAgent", () => {
 
   it.each([
     ["for another name", "WRONG_SUBJECT", { subject: "CN=sensor-2" }],
-    ["that ended before the firmware was built", "BAD_CERTIFICATE", { notBefore: new Date(1_000_000), notAfter: new Date(KNOWN_TIME_MS - 1_000) }],
+    [
+      "that ended before the firmware was built",
+      "BAD_CERTIFICATE",
+      { notBefore: new Date(1_000_000), notAfter: new Date(KNOWN_TIME_MS - 1_000) },
+    ],
     ["that ends before it begins", "BAD_CERTIFICATE", { notBefore: new Date(Date.now() + 9e6), notAfter: new Date(Date.now() + 8e6) }],
   ])("refuses a certificate %s", async (_what, code, options) => {
     const board = new Board();
@@ -230,15 +234,23 @@ describe("ProvisioningAgent", () => {
     const board = new Board();
     const requestId = newRequestId();
     expect(board.receive(framesOf({ type: "erase", requestId }))).toMatchObject([{ requestId, error: { code: "BAD_REQUEST" } }]);
-    expect(board.receive(framesOf({ v: 7, type: "hello", requestId }))).toMatchObject([{ requestId, error: { code: "UNSUPPORTED_VERSION" } }]);
+    expect(board.receive(framesOf({ v: 7, type: "hello", requestId }))).toMatchObject([
+      { requestId, error: { code: "UNSUPPORTED_VERSION" } },
+    ]);
     expect(board.receive(framesOf({ type: "hello", requestId: "no" }))).toMatchObject([{ requestId: "", error: { code: "BAD_REQUEST" } }]);
-    expect(board.receive(encodeFrame(Uint8Array.of(1, 1, 0, 0, 0, 1, 0xff)))).toMatchObject([{ requestId: "", error: { code: "BAD_REQUEST" } }]);
+    expect(board.receive(encodeFrame(Uint8Array.of(1, 1, 0, 0, 0, 1, 0xff)))).toMatchObject([
+      { requestId: "", error: { code: "BAD_REQUEST" } },
+    ]);
   });
 
   it("never says its pre-shared key", async () => {
     const board = new Board();
     await provision(board);
-    const said = JSON.stringify([board.hello(), board.ask("status"), board.ask("install", { ...(await installation(board.keys.csr("key-a", "sensor-1"))) })]);
+    const said = JSON.stringify([
+      board.hello(),
+      board.ask("status"),
+      board.ask("install", { ...(await installation(board.keys.csr("key-a", "sensor-1"))) }),
+    ]);
     expect(said).not.toContain(base64(PSK).slice(0, 20));
   });
 });

@@ -1,8 +1,10 @@
 /**
- * The device's half of the factory protocol: bytes in, bytes out, no IO of its own. Every step can be repeated, and whatever is cut off is begun again
+ * The device's half of the factory protocol: bytes in, bytes out, no IO of its own. Every step can be repeated, and whatever is cut off is
+ * begun again
  * with `hello`: until the identity is installed, whose last write decides, the device is empty and keeps its key.
  *
- * A device that has an identity gives no other away and takes no other: it answers what it is, which is no secret, and refuses the rest. Whoever
+ * A device that has an identity gives no other away and takes no other: it answers what it is, which is no secret, and refuses the rest.
+ * Whoever
  * wants to provision it again erases its flash.
  */
 import { base64Encode } from "../encoding/text.js";
@@ -105,7 +107,15 @@ export class ProvisioningAgent {
     const { id, role } = device;
     if (active === undefined || !keyStore.has(active.keySlot)) return { state: "provisioned", id, role, ...board };
     const { serial, publicKey } = active.certificate;
-    return { state: "provisioned", id, role, serial, publicKey: base64Encode(publicKey), proof: this.#proof(active.keySlot, nonce), ...board };
+    return {
+      state: "provisioned",
+      id,
+      role,
+      serial,
+      publicKey: base64Encode(publicKey),
+      proof: this.#proof(active.keySlot, nonce),
+      ...board,
+    };
   }
 
   #generate(id: string, replace: boolean, nonce: Uint8Array): GenerateAnswer {
@@ -123,7 +133,11 @@ export class ProvisioningAgent {
     }
     const leaf = readCertificate(chain[0] ?? new Uint8Array());
     if (!(leaf.notBeforeMs < leaf.notAfterMs && this.#parts.knownTimeMs() < leaf.notAfterMs)) {
-      throw new HawserError("BAD_CERTIFICATE", "the certificate expired before this firmware was built, or before it became valid", "Set the station's clock.");
+      throw new HawserError(
+        "BAD_CERTIFICATE",
+        "the certificate expired before this firmware was built, or before it became valid",
+        "Set the station's clock.",
+      );
     }
     // Should the certificate be refused below, the key stays behind: without an identity that names it, nobody uses it.
     if (psk) {

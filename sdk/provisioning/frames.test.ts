@@ -18,7 +18,9 @@ function feedInPieces(decoder: FrameDecoder, bytes: Uint8Array, sizes: readonly 
   return frames;
 }
 
-const BOOT_LOG = text("ets Jul 29 2019 12:21:46\r\n\r\nrst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\nload:0x3fff0030,len:1184\r\n");
+const BOOT_LOG = text(
+  "ets Jul 29 2019 12:21:46\r\n\r\nrst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\nload:0x3fff0030,len:1184\r\n",
+);
 
 describe("CRC-32", () => {
   it("is the one of IEEE 802.3", () => {
@@ -37,13 +39,20 @@ describe("frames", () => {
   });
 
   it("come back as they went, in any pieces", () => {
-    const payload = fc.oneof(fc.uint8Array({ maxLength: 700 }), fc.array(fc.constantFrom(0, 1, 255), { maxLength: 600 }).map((list) => Uint8Array.from(list)));
+    const payload = fc.oneof(
+      fc.uint8Array({ maxLength: 700 }),
+      fc.array(fc.constantFrom(0, 1, 255), { maxLength: 600 }).map((list) => Uint8Array.from(list)),
+    );
     fc.assert(
-      fc.property(fc.array(payload, { maxLength: 5 }), fc.array(fc.integer({ min: 1, max: 80 }), { minLength: 1, maxLength: 5 }), (list, sizes) => {
-        const frames = feedInPieces(new FrameDecoder(), join(...list.map(encodeFrame)), sizes);
-        expect(payloads(frames)).toEqual(list.map((one) => [...one]));
-        expect(faults(frames)).toEqual([]);
-      }),
+      fc.property(
+        fc.array(payload, { maxLength: 5 }),
+        fc.array(fc.integer({ min: 1, max: 80 }), { minLength: 1, maxLength: 5 }),
+        (list, sizes) => {
+          const frames = feedInPieces(new FrameDecoder(), join(...list.map(encodeFrame)), sizes);
+          expect(payloads(frames)).toEqual(list.map((one) => [...one]));
+          expect(faults(frames)).toEqual([]);
+        },
+      ),
     );
   });
 

@@ -1,5 +1,6 @@
 /**
- * Frames on a serial line: `00 COBS(payload, CRC-32 of it big-endian) 00`. COBS (Cheshire and Baker, 1999) leaves no zero within a frame, so that a zero
+ * Frames on a serial line: `00 COBS(payload, CRC-32 of it big-endian) 00`. COBS (Cheshire and Baker, 1999) leaves no zero within a frame,
+ * so that a zero
  * always is a border: whoever listens finds the next frame after any garbage, the text of a boot loader included. The zero before a frame
  * ends such garbage.
  */
@@ -47,7 +48,11 @@ export function crc32(bytes: Uint8Array, end = bytes.length): number {
  */
 export function encodeFrame(payload: Uint8Array): Uint8Array {
   if (payload.length > MAX_PAYLOAD_BYTES) {
-    throw new HawserError("FRAME_TOO_LONG", `the frame has ${payload.length} bytes; the maximum is ${MAX_PAYLOAD_BYTES}`, "Send it in parts.");
+    throw new HawserError(
+      "FRAME_TOO_LONG",
+      `the frame has ${payload.length} bytes; the maximum is ${MAX_PAYLOAD_BYTES}`,
+      "Send it in parts.",
+    );
   }
   const body = new Uint8Array(payload.length + CRC_BYTES);
   body.set(payload);

@@ -1,5 +1,6 @@
 /**
- * The requests of a factory station and what a device answers (docs/protocol.md, "Provisioning over a serial line"): JSON, binary in standard
+ * The requests of a factory station and what a device answers (docs/protocol.md, "Provisioning over a serial line"): JSON, binary in
+ * standard
  * base64. Reading is strict: every field is checked before anything is done, unknown fields are passed over.
  */
 import { isObject, parseObject, type JsonObject as Fields } from "../encoding/json.js";
@@ -68,7 +69,8 @@ export interface RefusalAnswer {
 }
 
 /**
- * What the device signs (ECDSA-SHA256, r || s) to prove its key to the station that said `hello` with this nonce. The prefix keeps it apart from all
+ * What the device signs (ECDSA-SHA256, r || s) to prove its key to the station that said `hello` with this nonce. The prefix keeps it apart
+ * from all
  * else that the key signs: a CSR and a token begin otherwise, TLS with 64 spaces.
  */
 export function proofInput(nonce: Uint8Array): Uint8Array {
@@ -94,7 +96,11 @@ export function requestIdOf(bytes: Uint8Array): string {
 export function readRequest(bytes: Uint8Array): ProvisioningRequest {
   const fields = parse(bytes);
   if (fields["v"] !== PROTOCOL_VERSION) {
-    throw new HawserError("UNSUPPORTED_VERSION", `this device uses version ${PROTOCOL_VERSION} of the provisioning protocol`, "Use a station with the same version.");
+    throw new HawserError(
+      "UNSUPPORTED_VERSION",
+      `this device uses version ${PROTOCOL_VERSION} of the provisioning protocol`,
+      "Use a station with the same version.",
+    );
   }
   const common = { requestId: requestId(fields) };
   const type = fields["type"];

@@ -1,9 +1,11 @@
 /**
- * Requests in parts. Moddable's serial port on the ESP32 has no buffer and no flow control: what JavaScript has not read is in the UART's own FIFO of 128
+ * Requests in parts. Moddable's serial port on the ESP32 has no buffer and no flow control: what JavaScript has not read is in the UART's
+ * own FIFO of 128
  * bytes. So the station sends a request in frames that fit in there whole, and the next only when the device has taken the last one.
  *
  * The first byte of a payload is its kind. Multi-byte numbers are big-endian.
- * - `PART`, to the device: kind, transfer (8 bits, another for each attempt), offset and size of the whole request (16 bits each), then its bytes.
+ * - `PART`, to the device: kind, transfer (8 bits, another for each attempt), offset and size of the whole request (16 bits each), then its
+ *   bytes.
  * - `ACK`, to the station: kind, transfer, offset of the part it wants next. The last part is acknowledged by the answer alone.
  * - `ANSWER`, to the station: kind, then the whole answer.
  */
@@ -23,7 +25,10 @@ export const MAX_REQUEST_BYTES = 8_192;
 
 export type Taken = { readonly reply: Uint8Array } | { readonly request: Uint8Array };
 
-/** Puts requests together. Holds one at most; what does not continue it, or is no part, is passed over in silence: the station repeats itself. */
+/**
+ * Puts requests together. Holds one at most; what does not continue it, or is no part, is passed over in silence: the station repeats
+ * itself.
+ */
 export class RequestAssembler {
   #transfer = -1;
   #request: Uint8Array | undefined;

@@ -12,7 +12,12 @@ const PENDING_TRY: Attempt = { rung: "mtls", identity: "pending" };
 const PSK_TRY: Attempt = { rung: "psk" };
 const MINUTE_MS = 60_000;
 const because = (code: FailureCode): ReturnType<typeof failure> => failure(code, "in a test");
-const changed = (from: "mtls" | "psk", to: "mtls" | "psk", code: FailureCode): LadderEffect => ({ type: "credential-changed", from, to, reason: because(code) });
+const changed = (from: "mtls" | "psk", to: "mtls" | "psk", code: FailureCode): LadderEffect => ({
+  type: "credential-changed",
+  from,
+  to,
+  reason: because(code),
+});
 
 /** A ladder in time that passes when told to, with a random number that stays the same. */
 class Climb {
@@ -35,7 +40,13 @@ class Climb {
   }
 
   /** The same failure every `everyMs`, until something follows. @returns how long it took, and what followed */
-  failsUntil(attempt: Attempt, code: FailureCode, evidence: Evidence, holdings: Holdings = ACTIVE, everyMs = MINUTE_MS): [tookMs: number, effects: LadderEffect[]] {
+  failsUntil(
+    attempt: Attempt,
+    code: FailureCode,
+    evidence: Evidence,
+    holdings: Holdings = ACTIVE,
+    everyMs = MINUTE_MS,
+  ): [tookMs: number, effects: LadderEffect[]] {
     for (let tookMs = 0; tookMs < 2 * 86_400_000; tookMs += everyMs) {
       const effects = this.fails(attempt, code, evidence, holdings);
       if (effects.length > 0) return [tookMs, effects];
@@ -61,7 +72,10 @@ describe("A refused certificate", () => {
   });
 
   it("leads to PSK only after refusals that lasted for minutes, where the broker may be at fault", () => {
-    expect(new Climb(true, 0).failsUntil(ACTIVE_TRY, "NOT_AUTHORIZED", "refusal", ACTIVE, 1_000)).toEqual([180_000, [changed("mtls", "psk", "NOT_AUTHORIZED")]]);
+    expect(new Climb(true, 0).failsUntil(ACTIVE_TRY, "NOT_AUTHORIZED", "refusal", ACTIVE, 1_000)).toEqual([
+      180_000,
+      [changed("mtls", "psk", "NOT_AUTHORIZED")],
+    ]);
     expect(new Climb(true, 0.999).failsUntil(ACTIVE_TRY, "CERTIFICATE_CA_UNKNOWN", "refusal")[0]).toBe(15 * MINUTE_MS);
     // Few refusals are not enough, however long they take.
     expect(new Climb(true, 0).failsUntil(ACTIVE_TRY, "NOT_AUTHORIZED", "refusal", ACTIVE, 20 * MINUTE_MS)[0]).toBe(40 * MINUTE_MS);
@@ -116,7 +130,9 @@ describe("A pending identity", () => {
   it("is shown first, and dropped when it is refused for itself", () => {
     const climb = new Climb();
     expect(climb.ladder.next(BOTH)).toEqual(PENDING_TRY);
-    expect(climb.fails(PENDING_TRY, "CERTIFICATE_CA_UNKNOWN", "refusal", BOTH)).toEqual([{ type: "drop-pending", reason: because("CERTIFICATE_CA_UNKNOWN") }]);
+    expect(climb.fails(PENDING_TRY, "CERTIFICATE_CA_UNKNOWN", "refusal", BOTH)).toEqual([
+      { type: "drop-pending", reason: because("CERTIFICATE_CA_UNKNOWN") },
+    ]);
     expect(climb.ladder.rung).toBe("mtls");
     expect(climb.ladder.next(ACTIVE)).toEqual(ACTIVE_TRY);
   });
@@ -168,7 +184,10 @@ describe("A pending identity", () => {
 });
 
 describe("A new certificate that changed nothing", () => {
-  const STOPPED: LadderEffect[] = [{ type: "stop-enrolling", reason: because("NOT_AUTHORIZED"), retryMs: 15 * 3_600_000 }, changed("psk", "mtls", "NOT_AUTHORIZED")];
+  const STOPPED: LadderEffect[] = [
+    { type: "stop-enrolling", reason: because("NOT_AUTHORIZED"), retryMs: 15 * 3_600_000 },
+    changed("psk", "mtls", "NOT_AUTHORIZED"),
+  ];
 
   it("ends the enrolling, and both certificates are shown in turns", () => {
     const climb = Climb.down();
@@ -189,7 +208,10 @@ describe("A new certificate that changed nothing", () => {
     expect(climb.fails(PENDING_TRY, "NOT_AUTHORIZED", "refusal", BOTH)).toEqual([]);
     expect(climb.fails(ACTIVE_TRY, "KEY_MISSING", "certain", BOTH)).toEqual([]);
     const effects = climb.fails(PENDING_TRY, "CERTIFICATE_REVOKED", "verdict", BOTH);
-    expect(effects).toEqual([{ type: "drop-pending", reason: because("CERTIFICATE_REVOKED") }, changed("mtls", "psk", "CERTIFICATE_REVOKED")]);
+    expect(effects).toEqual([
+      { type: "drop-pending", reason: because("CERTIFICATE_REVOKED") },
+      changed("mtls", "psk", "CERTIFICATE_REVOKED"),
+    ]);
     expect(climb.ladder.next(ACTIVE)).toEqual(PSK_TRY);
   });
 
@@ -207,7 +229,10 @@ describe("A new certificate that changed nothing", () => {
       climb.failsUntil(PENDING_TRY, "CERTIFICATE_REJECTED", "refusal", BOTH);
       expect(climb.fails(ACTIVE_TRY, "KEY_MISSING", "certain", BOTH)).toEqual([]);
       const [tookMs, effects] = climb.failsUntil(PENDING_TRY, "CERTIFICATE_REJECTED", "refusal", BOTH);
-      expect(effects).toEqual([{ type: "drop-pending", reason: because("CERTIFICATE_REJECTED") }, changed("mtls", "psk", "CERTIFICATE_REJECTED")]);
+      expect(effects).toEqual([
+        { type: "drop-pending", reason: because("CERTIFICATE_REJECTED") },
+        changed("mtls", "psk", "CERTIFICATE_REJECTED"),
+      ]);
       return tookMs / MINUTE_MS;
     });
     expect(waits).toEqual([25, 50, 100, 200, 400, 800]);
@@ -231,8 +256,12 @@ describe("A new certificate that changed nothing", () => {
 
   it("three times, revoked each time, ends the enrolling as well", () => {
     const climb = Climb.down("CERTIFICATE_REVOKED");
-    for (let i = 0; i < 3; i++) expect(climb.fails(PENDING_TRY, "CERTIFICATE_REVOKED", "verdict", BOTH)).toMatchObject([{ type: "drop-pending" }]);
-    expect(climb.fails(PENDING_TRY, "CERTIFICATE_REVOKED", "verdict", BOTH)).toMatchObject([{ type: "stop-enrolling" }, { type: "credential-changed", to: "mtls" }]);
+    for (let i = 0; i < 3; i++)
+      expect(climb.fails(PENDING_TRY, "CERTIFICATE_REVOKED", "verdict", BOTH)).toMatchObject([{ type: "drop-pending" }]);
+    expect(climb.fails(PENDING_TRY, "CERTIFICATE_REVOKED", "verdict", BOTH)).toMatchObject([
+      { type: "stop-enrolling" },
+      { type: "credential-changed", to: "mtls" },
+    ]);
   });
 });
 

@@ -2,8 +2,10 @@
  * Which credential to show next: mutual TLS with the active certificate, with a new one to be proved, or the pre-shared key of the recovery
  * scope. Plain state: what happened and when goes in, what follows comes out.
  *
- * The credential goes down (mtls -> psk) only when the certificate is the likeliest explanation: it is known here to be unusable, a broker that proved
- * itself said so twice, or refusals lasted for minutes. How many minutes each device draws for itself, so that a fleet whose broker is at fault does not
+ * The credential goes down (mtls -> psk) only when the certificate is the likeliest explanation: it is known here to be unusable, a broker
+ * that proved
+ * itself said so twice, or refusals lasted for minutes. How many minutes each device draws for itself, so that a fleet whose broker is at
+ * fault does not
  * leave mutual TLS together. It never goes down on a fault of the network or of the server's own identity.
  */
 import type { Evidence } from "./evidence.js";
@@ -36,18 +38,27 @@ export interface RecoveryPatience {
   /** Each device draws its own time between `minimumMs` and this, milliseconds; default 900,000. */
   maximumMs: number;
   /**
-   * The same for ends that somebody on the way could have forged: this to twice as long, milliseconds; default 3,600,000. They count when the certificate
+   * The same for ends that somebody on the way could have forged: this to twice as long, milliseconds; default 3,600,000. They count when
+   * the certificate
    * has ended by the wall clock, or with `believeUnprotected`.
    */
   suspicionMs: number;
   /**
-   * Whether refusals of TLS 1.2, which are not protected, count at all; default false. Set it only for a broker that has no TLS 1.3: without it a
-   * device whose certificate such a broker refuses has to be provisioned again, with it whoever blocks the way for hours can drive a device to its pre-shared key.
+   * Whether refusals of TLS 1.2, which are not protected, count at all; default false. Set it only for a broker that has no TLS 1.3:
+   * without it a
+   * device whose certificate such a broker refuses has to be provisioned again, with it whoever blocks the way for hours can drive a device
+   * to its pre-shared key.
    */
   believeUnprotected: boolean;
 }
 
-export const DEFAULT_PATIENCE: RecoveryPatience = { refusals: 3, minimumMs: 180_000, maximumMs: 900_000, suspicionMs: 3_600_000, believeUnprotected: false };
+export const DEFAULT_PATIENCE: RecoveryPatience = {
+  refusals: 3,
+  minimumMs: 180_000,
+  maximumMs: 900_000,
+  suspicionMs: 3_600_000,
+  believeUnprotected: false,
+};
 
 /** So often a broker has to repeat a verdict. */
 const VERDICTS = 2;
@@ -63,7 +74,8 @@ const USELESS_CERTIFICATES = 3;
 /** After a new certificate changed nothing, none is asked for so long, milliseconds, plus up to half as much. */
 const STOPPED_MS = 12 * 3_600_000;
 /**
- * The same where the old one is surely lost and the new one is refused: an authority or a broker whose clock is wrong for a moment makes new ones useless. Milliseconds,
+ * The same where the old one is surely lost and the new one is refused: an authority or a broker whose clock is wrong for a moment makes
+ * new ones useless. Milliseconds,
  * plus up to half as much, twice as long each time.
  */
 const LOST_STOPPED_MS = 20 * 60_000;
@@ -117,7 +129,9 @@ export class CredentialLadder {
   readonly #proofRefusals = new Run();
   /** The certificate was found unusable, and has not been accepted since: one more refusal leads back to PSK. */
   #isCondemned = false;
-  /** Until then, on the monotonic clock, no new certificate is asked for because of refusals. A lost key or a revocation is another matter. */
+  /**
+   * Until then, on the monotonic clock, no new certificate is asked for because of refusals. A lost key or a revocation is another matter.
+   */
   #stoppedUntilMs: number | undefined;
   /** From then on another one is asked for, if the old one is lost. */
   #anotherAtMs = 0;
@@ -255,7 +269,8 @@ export class CredentialLadder {
       return [];
     }
     const { refusals, minimumMs } = this.parts.patience;
-    const isRefused = (evidence === "refusal" || evidence === "verdict") && this.#proofRefusals.add(this.parts.nowMs(), refusals, () => minimumMs);
+    const isRefused =
+      (evidence === "refusal" || evidence === "verdict") && this.#proofRefusals.add(this.parts.nowMs(), refusals, () => minimumMs);
     const isGivenUp = evidence !== "refusal" && evidence !== "verdict" && this.#proofFailures >= PROOF_TRIES_IN_RECOVERY;
     if (isRefused || (isGivenUp && this.#useless >= USELESS_CERTIFICATES)) return this.#stop(reason);
     if (isGivenUp) this.#doubt(reason);
@@ -279,14 +294,18 @@ export class CredentialLadder {
     return [{ type: "stop-enrolling", reason, retryMs }, ...this.#goUp(reason)];
   }
 
-  /** Both are shown in turns. What refused the one and the other may be mended; only when neither can be accepted any more, or the new one stays refused, is a third of use. */
+  /**
+   * Both are shown in turns. What refused the one and the other may be mended; only when neither can be accepted any more, or the new one
+   * stays refused, is a third of use.
+   */
   #stillStopped(identity: "active" | "pending", reason: Failure, evidence: Evidence, holdings: Holdings): LadderEffect[] {
     this.#doubted = undefined;
     if (identity === "pending" && holdings.active) this.#doubt(reason);
     if (!this.#isStopped) return this.#doubted === undefined && this.#isEnough(evidence) ? this.#goDown(reason, holdings) : [];
     if (this.#isFinal(evidence)) this.#gone.add(identity);
     const isAnyLeft = (["active", "pending"] as const).some((one) => holdings[one] && !this.#gone.has(one));
-    const isOnlyRefusedLeft = this.#gone.has("active") && identity === "pending" && evidence === "refusal" && this.parts.nowMs() >= this.#anotherAtMs;
+    const isOnlyRefusedLeft =
+      this.#gone.has("active") && identity === "pending" && evidence === "refusal" && this.parts.nowMs() >= this.#anotherAtMs;
     return isAnyLeft && !isOnlyRefusedLeft ? [] : this.#goDown(reason, holdings);
   }
 
@@ -297,10 +316,17 @@ export class CredentialLadder {
 }
 
 /**
- * Whether a refusal is about the new certificate and nothing else. During recovery only its revocation is: anything else befell the old one as well. A plain
+ * Whether a refusal is about the new certificate and nothing else. During recovery only its revocation is: anything else befell the old one
+ * as well. A plain
  * "not authorized" never is: the broker may not have heard yet of what the authority just issued.
  */
 function isAboutTheNewOne(code: FailureCode, rung: Rung): boolean {
   if (code === "CERTIFICATE_REVOKED") return true;
-  return rung === "mtls" && (code === "CERTIFICATE_CA_UNKNOWN" || code === "CERTIFICATE_EXPIRED" || code === "CERTIFICATE_REQUIRED" || code === "CERTIFICATE_REJECTED");
+  return (
+    rung === "mtls" &&
+    (code === "CERTIFICATE_CA_UNKNOWN" ||
+      code === "CERTIFICATE_EXPIRED" ||
+      code === "CERTIFICATE_REQUIRED" ||
+      code === "CERTIFICATE_REJECTED")
+  );
 }

@@ -3,7 +3,13 @@ import { alertFailure, failure, type Failure, type FailureCode } from "../failur
 import { judge, type Circumstances, type Evidence } from "./evidence.js";
 
 const NOW_MS = Date.UTC(2026, 5, 1);
-const certificate = { serial: "4f", commonName: "sensor-1", notBeforeMs: NOW_MS - 1_000_000, notAfterMs: NOW_MS + 1_000_000, publicKey: new Uint8Array() };
+const certificate = {
+  serial: "4f",
+  commonName: "sensor-1",
+  notBeforeMs: NOW_MS - 1_000_000,
+  notAfterMs: NOW_MS + 1_000_000,
+  publicKey: new Uint8Array(),
+};
 const ENDED = { nowMs: () => NOW_MS + 2_000_000, provedMs: () => NOW_MS + 2_000_000 };
 const ENDED_BY_CLOCK = { nowMs: () => NOW_MS + 2_000_000, provedMs: () => NOW_MS };
 const USUAL: Circumstances = {
@@ -51,12 +57,19 @@ describe("What a failure says against the certificate", () => {
     expect(judge(given, { ...USUAL, ...circumstances }).evidence).toBe(evidence);
   });
 
-  it.each<FailureCode>(["NOT_AUTHORIZED", "BAD_USERNAME_OR_PASSWORD", "BAD_AUTHENTICATION_METHOD"])("is nothing while a login is sent, which is blamed for %s", (code) => {
-    expect(judge(of(code), { ...USUAL, usesLogin: true })).toEqual({ reason: of(code), evidence: "none", isLoginRefused: true });
-  });
+  it.each<FailureCode>(["NOT_AUTHORIZED", "BAD_USERNAME_OR_PASSWORD", "BAD_AUTHENTICATION_METHOD"])(
+    "is nothing while a login is sent, which is blamed for %s",
+    (code) => {
+      expect(judge(of(code), { ...USUAL, usesLogin: true })).toEqual({ reason: of(code), evidence: "none", isLoginRefused: true });
+    },
+  );
 
   it("is not the login's where the certificate was named, or has certainly ended", () => {
     expect(judge(protectedAlert(44), { ...USUAL, usesLogin: true })).toMatchObject({ evidence: "verdict", isLoginRefused: false });
-    expect(judge(of("NOT_AUTHORIZED"), { ...USUAL, usesLogin: true, time: ENDED })).toMatchObject({ reason: { code: "CERTIFICATE_EXPIRED" }, evidence: "verdict", isLoginRefused: false });
+    expect(judge(of("NOT_AUTHORIZED"), { ...USUAL, usesLogin: true, time: ENDED })).toMatchObject({
+      reason: { code: "CERTIFICATE_EXPIRED" },
+      evidence: "verdict",
+      isLoginRefused: false,
+    });
   });
 });

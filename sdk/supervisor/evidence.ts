@@ -1,5 +1,6 @@
 /**
- * How much a failed attempt says against the certificate that was shown. The cheapest explanation comes first: a wrong password, an authentication
+ * How much a failed attempt says against the certificate that was shown. The cheapest explanation comes first: a wrong password, an
+ * authentication
  * backend that is away, a clock, an alert that anybody on the way could have sent.
  */
 import { failure, namesCertificate, type Failure, type FailureCode } from "../failure.js";
@@ -9,7 +10,8 @@ import type { TrustedTime } from "../identity/trusted-time.js";
 /**
  * - `certain`: known on this side: there is no certificate, or no key for it.
  * - `verdict`: a broker that had proved who it is named this certificate, and no cheaper explanation is left.
- * - `refusal`: a broker that had proved who it is refused this device, but its own clock, CA list or backend may be at fault. Counts only when it lasts.
+ * - `refusal`: a broker that had proved who it is refused this device, but its own clock, CA list or backend may be at fault. Counts only
+ *   when it lasts.
  * - `suspicion`: somebody on the way may have made it up. Counts only when it lasts very long, if at all.
  * - `none`: says nothing about the certificate.
  */
@@ -38,7 +40,12 @@ export interface Judgement {
 }
 
 /** Without an alert these are found out before anything is sent. */
-const KNOWN_HERE: ReadonlySet<FailureCode> = new Set<FailureCode>(["KEY_MISSING", "KEY_MISMATCH", "CERTIFICATE_REQUIRED", "CERTIFICATE_REJECTED"]);
+const KNOWN_HERE: ReadonlySet<FailureCode> = new Set<FailureCode>([
+  "KEY_MISSING",
+  "KEY_MISMATCH",
+  "CERTIFICATE_REQUIRED",
+  "CERTIFICATE_REJECTED",
+]);
 
 const REFUSALS: ReadonlySet<FailureCode> = new Set<FailureCode>([
   "CERTIFICATE_EXPIRED",
@@ -49,7 +56,11 @@ const REFUSALS: ReadonlySet<FailureCode> = new Set<FailureCode>([
   "BAD_USERNAME_OR_PASSWORD",
 ]);
 
-const LOGIN_REFUSALS: ReadonlySet<FailureCode> = new Set<FailureCode>(["NOT_AUTHORIZED", "BAD_USERNAME_OR_PASSWORD", "BAD_AUTHENTICATION_METHOD"]);
+const LOGIN_REFUSALS: ReadonlySet<FailureCode> = new Set<FailureCode>([
+  "NOT_AUTHORIZED",
+  "BAD_USERNAME_OR_PASSWORD",
+  "BAD_AUTHENTICATION_METHOD",
+]);
 
 /** Ends that do not say what was wrong. */
 const SILENT: ReadonlySet<FailureCode> = new Set<FailureCode>(["CONNECTION_RESET", "CONNECTION_CLOSED", "TLS_FAILED"]);
@@ -58,23 +69,35 @@ const SILENT: ReadonlySet<FailureCode> = new Set<FailureCode>(["CONNECTION_RESET
 export function judge(given: Failure, circumstances: Circumstances): Judgement {
   const { certificate, usesLogin, wasInUse, time } = circumstances;
   const hasEnded = certificate !== undefined && time.provedMs() > certificate.notAfterMs;
-  if (wasInUse || !certificate) return { reason: given, evidence: wasInUse ? "none" : evidenceOf(given, circumstances, false), isLoginRefused: false };
-  // Some brokers close TLS without an alert, or refuse without a reason: a certificate that has certainly ended is then the likeliest cause.
-  if (hasEnded && (SILENT.has(given.code) || LOGIN_REFUSALS.has(given.code))) return { reason: endedFailure(certificate), evidence: "verdict", isLoginRefused: false };
-  const reason = !hasEnded && LOGIN_REFUSALS.has(given.code) && time.nowMs() > certificate.notAfterMs ? withItsEnd(given, certificate) : given;
+  if (wasInUse || !certificate)
+    return { reason: given, evidence: wasInUse ? "none" : evidenceOf(given, circumstances, false), isLoginRefused: false };
+  // Some brokers close TLS without an alert, or refuse without a reason: a certificate that has certainly ended is then the likeliest
+  // cause.
+  if (hasEnded && (SILENT.has(given.code) || LOGIN_REFUSALS.has(given.code)))
+    return { reason: endedFailure(certificate), evidence: "verdict", isLoginRefused: false };
+  const reason =
+    !hasEnded && LOGIN_REFUSALS.has(given.code) && time.nowMs() > certificate.notAfterMs ? withItsEnd(given, certificate) : given;
   if (usesLogin && LOGIN_REFUSALS.has(given.code)) return { reason, evidence: "none", isLoginRefused: true };
   return { reason, evidence: evidenceOf(given, circumstances, hasEnded), isLoginRefused: false };
 }
 
 /** The wall clock may be wrong, so the refusal keeps its code; whoever reads it learns what is likely. */
 function withItsEnd(given: Failure, { serial, notAfterMs }: CertificateInfo): Failure {
-  return { ...given, message: `${given.message}; by this clock the device's certificate ${serial} expired ${new Date(notAfterMs).toISOString()}` };
+  return {
+    ...given,
+    message: `${given.message}; by this clock the device's certificate ${serial} expired ${new Date(notAfterMs).toISOString()}`,
+  };
 }
 
-function evidenceOf({ code, alert }: Failure, { certificate, isServerProved, time, believeUnprotected }: Circumstances, hasEnded: boolean): Evidence {
+function evidenceOf(
+  { code, alert }: Failure,
+  { certificate, isServerProved, time, believeUnprotected }: Circumstances,
+  hasEnded: boolean,
+): Evidence {
   const hasEndedByClock = certificate !== undefined && time.nowMs() > certificate.notAfterMs;
   if (alert === undefined && KNOWN_HERE.has(code)) return "certain";
-  if (SILENT.has(code)) return hasEndedByClock || (believeUnprotected && alert !== undefined && namesCertificate(alert)) ? "suspicion" : "none";
+  if (SILENT.has(code))
+    return hasEndedByClock || (believeUnprotected && alert !== undefined && namesCertificate(alert)) ? "suspicion" : "none";
   if (code !== "CERTIFICATE_REVOKED" && !REFUSALS.has(code)) return "none";
   if (!isServerProved) return "suspicion";
   return code === "CERTIFICATE_REVOKED" || hasEnded || (code === "CERTIFICATE_EXPIRED" && hasEndedByClock) ? "verdict" : "refusal";

@@ -17,7 +17,8 @@ export function unfitness(attempt: Attempt | undefined, store: IdentityStore): F
   const identity = attempt && store[attempt.identity];
   if (!identity) return failure("CERTIFICATE_REQUIRED", "this device has no certificate to show");
   try {
-    if (!store.hasKey(identity)) return failure("KEY_MISSING", `the key of certificate ${identity.certificate.serial} is missing from the key store`);
+    if (!store.hasKey(identity))
+      return failure("KEY_MISSING", `the key of certificate ${identity.certificate.serial} is missing from the key store`);
   } catch (error) {
     return failure("STORAGE_FAILED", `the key store does not answer: ${errorMessage(error)}`);
   }

@@ -49,7 +49,16 @@ class Supervised {
       client.subscribe(`devices/${ID}/${RESPONSE_TOPIC}`, { qos: 1 });
       return client;
     };
-    const options: SupervisorOptions = { broker: BROKER, recovery: RECOVERY, protocolVersion: "auto", backoff: DEFAULT_BACKOFF, patience: DEFAULT_PATIENCE, connectTimeoutMs: TIMEOUT_MS, redirects: [], ...given.options };
+    const options: SupervisorOptions = {
+      broker: BROKER,
+      recovery: RECOVERY,
+      protocolVersion: "auto",
+      backoff: DEFAULT_BACKOFF,
+      patience: DEFAULT_PATIENCE,
+      connectTimeoutMs: TIMEOUT_MS,
+      redirects: [],
+      ...given.options,
+    };
     this.time = new TrustedTime(platform.clock, platform.storage, 0);
     this.supervisor = new Supervisor(options, {
       platform,
@@ -223,15 +232,32 @@ describe("After a failure", () => {
   it("the same credential is shown again, later each time", async () => {
     const { world, ...rest } = await Supervised.run({ usually: failing(because("DNS_FAILED")) });
     await world.pass(10_000);
-    expect(world.of("retrying").map(({ delayMs, attempt }) => [delayMs, attempt])).toEqual([[500, 1], [1_000, 2], [2_000, 3], [4_000, 4], [8_000, 5]]);
+    expect(world.of("retrying").map(({ delayMs, attempt }) => [delayMs, attempt])).toEqual([
+      [500, 1],
+      [1_000, 2],
+      [2_000, 3],
+      [4_000, 4],
+      [8_000, 5],
+    ]);
     expect(new Set(world.of("connecting").map(({ credential }) => credential))).toEqual(new Set(["mtls"]));
-    expect(world.of("disconnected")[0]).toEqual({ type: "disconnected", code: "DNS_FAILED", class: "network", message: "in a test", credential: "mtls", wasConnected: false });
+    expect(world.of("disconnected")[0]).toEqual({
+      type: "disconnected",
+      code: "DNS_FAILED",
+      class: "network",
+      message: "in a test",
+      credential: "mtls",
+      wasConnected: false,
+    });
     expect([rest.supervisor.phase, rest.supervisor.lastFailure?.code, rest.offline]).toEqual(["waiting", "DNS_FAILED", 0]);
   });
 
   it("a connection that did not last does not shorten the wait, one that did starts it anew", async () => {
     const { world } = await Supervised.run();
-    for (const [lastedMs, delayMs] of [[1_000, 500], [29_999, 1_000], [30_000, 500]] as const) {
+    for (const [lastedMs, delayMs] of [
+      [1_000, 500],
+      [29_999, 1_000],
+      [30_000, 500],
+    ] as const) {
       await world.pass(lastedMs);
       world.dialer.last.wire.cut();
       await world.pass(delayMs);
@@ -416,7 +442,10 @@ describe("The ladder, tied to links", () => {
 
   it("takes a silent end for the certificate's, where that has ended by a time nobody can have forged", async () => {
     for (const isProved of [true, false]) {
-      const { world, store, supervisor, time } = await Supervised.make({ usually: failing(because("CONNECTION_RESET")), lifetimeMs: DAY_MS });
+      const { world, store, supervisor, time } = await Supervised.make({
+        usually: failing(because("CONNECTION_RESET")),
+        lifetimeMs: DAY_MS,
+      });
       if (isProved) time.atLeast(store.active!.certificate.notBeforeMs);
       await world.pass(2 * DAY_MS);
       supervisor.start();
@@ -443,7 +472,8 @@ describe("The proof of a pending certificate", () => {
     const { world, store, supervisor, online } = await Supervised.run({ pending: true, next: [silentSuback] });
     const [oldSerial, newSerial] = [store.active!.certificate.serial, store.pending!.certificate.serial];
     expect([online, world.serial, world.of("renewed")]).toEqual([[], oldSerial, []]);
-    for (const { messageId } of world.dialer.last.of("subscribe")) world.dialer.last.send({ cmd: "suback", messageId: messageId!, granted: [1] });
+    for (const { messageId } of world.dialer.last.of("subscribe"))
+      world.dialer.last.send({ cmd: "suback", messageId: messageId!, granted: [1] });
     await world.pass(0);
     expect(world.of("renewed")).toEqual([{ type: "renewed", oldSerial, newSerial, notAfterMs: store.active!.certificate.notAfterMs }]);
     expect([world.serial, world.stored.unreported, world.keys.has("key-a")]).toEqual([newSerial, true, false]);
@@ -451,7 +481,11 @@ describe("The proof of a pending certificate", () => {
   });
 
   it.each<[string, Behaviour, FailureCode]>([
-    ["a refused SUBACK", accepting({ subscribe: ({ messageId }) => ({ cmd: "suback", messageId: messageId!, granted: [0x87] }) }), "NOT_AUTHORIZED"],
+    [
+      "a refused SUBACK",
+      accepting({ subscribe: ({ messageId }) => ({ cmd: "suback", messageId: messageId!, granted: [0x87] }) }),
+      "NOT_AUTHORIZED",
+    ],
     ["a SUBACK that never comes", accepting({ subscribe: () => undefined }), "CONNECT_TIMEOUT"],
     [
       "a connection that ends before the SUBACK",
@@ -469,7 +503,11 @@ describe("The proof of a pending certificate", () => {
     await world.pass(TIMEOUT_MS + 5_000);
     expect(world.of("disconnected")).toMatchObject([{ code, wasConnected: true }]);
     expect([world.serial, world.of("renewed"), world.of("connected").at(-1)?.serial]).toEqual([oldSerial, [], oldSerial]);
-    expect([rest.online, rest.failedProofs.map((reason) => reason.code), store.pending === undefined]).toEqual([[{ rung: "mtls", identity: "active" }], [code], false]);
+    expect([rest.online, rest.failedProofs.map((reason) => reason.code), store.pending === undefined]).toEqual([
+      [{ rung: "mtls", identity: "active" }],
+      [code],
+      false,
+    ]);
     expect(rest.supervisor.phase).toBe("online");
   });
 
@@ -714,7 +752,10 @@ describe("A stop", () => {
         },
       });
       made.supervisor.start();
-      await stopped(made, made.world.pass(10_000).then(() => stop));
+      await stopped(
+        made,
+        made.world.pass(10_000).then(() => stop),
+      );
       expect([made.online, made.world.of("connected")]).toEqual([[], []]);
     }
   });
@@ -788,7 +829,10 @@ describe("Signing in", () => {
     world.dialer.last.wire.cut();
     await world.pass(10_000);
     const connects = world.dialer.peers.flatMap((peer) => peer.of("connect"));
-    expect(connects.map(({ username, password }) => [username, password && String(password)])).toEqual([[ID, "secret-1"], [undefined, undefined]]);
+    expect(connects.map(({ username, password }) => [username, password && String(password)])).toEqual([
+      [ID, "secret-1"],
+      [undefined, undefined],
+    ]);
     expect(count, "asked for each attempt").toBe(3);
   });
 
@@ -800,7 +844,11 @@ describe("Signing in", () => {
       await world.pass(5_000);
     }
     const connects = world.dialer.peers.map((peer) => peer.of("connect")[0]!);
-    expect(connects.map(({ username, password }) => [username, password && String(password)])).toEqual([[ID, "old"], [ID, undefined], [undefined, undefined]]);
+    expect(connects.map(({ username, password }) => [username, password && String(password)])).toEqual([
+      [ID, "old"],
+      [ID, undefined],
+      [undefined, undefined],
+    ]);
   });
 
   it("that is refused is told, and costs the device neither its certificate nor a new one", async () => {
@@ -828,7 +876,9 @@ describe("Signing in", () => {
       return {};
     };
     const { world, supervisor } = await Supervised.run({ login });
-    expect(world.of("disconnected")).toMatchObject([{ code: "LOGIN_FAILED", class: "local", message: expect.stringContaining("no password yet") as string, wasConnected: false }]);
+    expect(world.of("disconnected")).toMatchObject([
+      { code: "LOGIN_FAILED", class: "local", message: expect.stringContaining("no password yet") as string, wasConnected: false },
+    ]);
     isBroken = false;
     await world.pass(5_000);
     expect(supervisor.phase).toBe("online");

@@ -1,5 +1,6 @@
 /**
- * Keeps one connection alive for years: asks the ladder what to show, dials, has new identities proved, and waits between attempts. Everything it
+ * Keeps one connection alive for years: asks the ladder what to show, dials, has new identities proved, and waits between attempts.
+ * Everything it
  * decides comes from {@link CredentialLadder}, {@link Backoff} and the failure's own wish; this file only ties them to time and links.
  */
 import { errorMessage } from "../errors.js";
@@ -37,7 +38,10 @@ export interface SupervisorParts {
   time: TrustedTime;
   /** The client whose session carries the application's messages; mutual TLS only. */
   telemetry: MqttClient;
-  /** Makes the client of the recovery scope when it is first needed: a session of its own, so that nothing of the application's ever goes over PSK. */
+  /**
+   * Makes the client of the recovery scope when it is first needed: a session of its own, so that nothing of the application's ever goes
+   * over PSK.
+   */
   makeRecovery: () => MqttClient;
   emit: (event: DeviceEvent) => void;
   /** The connection is proved and usable. */
@@ -182,7 +186,8 @@ export class Supervisor {
   }
 
   /**
-   * Coming up ends a wait that only the network was the reason of. What a broker or a refused credential asks to wait stays as long as it is. Going down ends an
+   * Coming up ends a wait that only the network was the reason of. What a broker or a refused credential asks to wait stays as long as it
+   * is. Going down ends an
    * attempt that can lead nowhere; a connection may outlive it.
    */
   #networkChanged(): void {
@@ -222,7 +227,13 @@ export class Supervisor {
     if (!target) return;
     const endpoint = { ...target, validAtMs: time.nowMs() };
     const credential = credentialOf(attempt, this.parts.store);
-    emit({ type: "connecting", credential: attempt.rung, identity: attempt.rung === "psk" ? "psk" : attempt.identity, host: endpoint.host, port: endpoint.port });
+    emit({
+      type: "connecting",
+      credential: attempt.rung,
+      identity: attempt.rung === "psk" ? "psk" : attempt.identity,
+      host: endpoint.host,
+      port: endpoint.port,
+    });
     // A listener may have stopped the device.
     if (epoch !== this.#epoch) return;
     const identity = attempt.rung === "mtls" ? this.parts.store[attempt.identity] : undefined;
@@ -293,7 +304,10 @@ export class Supervisor {
     this.#cancelRecovery?.();
     this.#cancelRecovery = this.parts.platform.scheduler.after(delayMs, () => {
       if (this.#phase !== "online" || this.#attempt.rung !== "psk") return;
-      const reason = failure("RECOVERY_STALLED", `no new certificate within ${Math.round(delayMs / 1_000)} s over the pre-shared key; trying the certificate again`);
+      const reason = failure(
+        "RECOVERY_STALLED",
+        `no new certificate within ${Math.round(delayMs / 1_000)} s over the pre-shared key; trying the certificate again`,
+      );
       const effects = this.#ladder.showAgain(reason, this.#holdings);
       this.#apply(effects);
       if (effects.length > 0) this.reconnect();
@@ -309,7 +323,8 @@ export class Supervisor {
     });
     try {
       const code = await client.confirm(`devices/${store.device.id}/${RESPONSE_TOPIC}`);
-      if (code >= 0x80) client.abort(failure("NOT_AUTHORIZED", "the broker does not grant the new certificate its identity topic", { reasonCode: code }));
+      if (code >= 0x80)
+        client.abort(failure("NOT_AUTHORIZED", "the broker does not grant the new certificate its identity topic", { reasonCode: code }));
       return code < 0x80 && client.connected && this.#phase === "online";
     } catch {
       // The connection ended meanwhile, and `onEnd` has told why; or there is no such subscription, because the broker refused it.
@@ -362,7 +377,12 @@ export class Supervisor {
     this.#lastFailure = reason;
     const epoch = this.#epoch;
     emit({ type: "disconnected", code: reason.code, class: reason.class, message: reason.message, credential: attempt.rung, wasConnected });
-    if (isLoginRefused) emit({ type: "login-refused", code: reason.code, message: `${reason.message}; the certificate is not blamed while a user name, password or token is sent` });
+    if (isLoginRefused)
+      emit({
+        type: "login-refused",
+        code: reason.code,
+        message: `${reason.message}; the certificate is not blamed while a user name, password or token is sent`,
+      });
     if (attempt.rung === "mtls") this.#follow(reason);
     if (!isLoginRefused) this.#apply(this.#ladder.failed(attempt, reason, evidence, this.#holdings));
     if (epoch !== this.#epoch) return;

@@ -30,7 +30,12 @@ describe("A version left to the device", () => {
     expect([guessing.failed("UNSUPPORTED_PROTOCOL_VERSION", true), guessing.version]).toEqual([false, 5]);
     const told = new VersionChoice("auto");
     const answers = Array.from({ length: 4 }, () => [told.failed("UNSUPPORTED_PROTOCOL_VERSION", true), told.version]);
-    expect(answers).toEqual([[true, 4], [false, 5], [false, 4], [false, 5]]);
+    expect(answers).toEqual([
+      [true, 4],
+      [false, 5],
+      [false, 4],
+      [false, 5],
+    ]);
   });
 
   it("takes turns while the broker closes the connection instead of an answer", () => {

@@ -1,6 +1,8 @@
 /**
- * Which version of MQTT to speak when that is left to the device: 5.0, and 3.1.1 with a broker that does not know it. One that says so is believed. Many older
- * brokers say nothing and close the connection; so does a broker that is just going down. Plain state: what happened goes in, the version comes out.
+ * Which version of MQTT to speak when that is left to the device: 5.0, and 3.1.1 with a broker that does not know it. One that says so is
+ * believed. Many older
+ * brokers say nothing and close the connection; so does a broker that is just going down. Plain state: what happened goes in, the version
+ * comes out.
  */
 import type { FailureCode } from "../failure.js";
 
@@ -49,7 +51,8 @@ export class VersionChoice {
   /**
    * An attempt ended.
    * @param wasOpened the link was up, so that it was the broker that did not want what came over it
-   * @returns true when 3.1.1 has to be tried at once: the broker said that it does not know 5.0. Not a second time: one that takes neither is asked no more often
+   * @returns true when 3.1.1 has to be tried at once: the broker said that it does not know 5.0. Not a second time: one that takes neither
+   *   is asked no more often
    *   than any other
    */
   failed(code: FailureCode, wasOpened: boolean): boolean {

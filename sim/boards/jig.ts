@@ -1,5 +1,6 @@
 /**
- * A jig full of simulated boards: one named place a head, as under `/dev/serial/by-path`, and the hands that plug boards in, pull them, and sort them by what the station shows.
+ * A jig full of simulated boards: one named place a head, as under `/dev/serial/by-path`, and the hands that plug boards in, pull them, and
+ * sort them by what the station shows.
  */
 import { mkdirSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
@@ -53,7 +54,10 @@ export class Jig {
   }
 
   get places(): { name: string; port: string }[] {
-    return Array.from({ length: this.options.heads }, (_, index) => ({ name: String(index + 1), port: join(this.options.directory, `head-${index + 1}`) }));
+    return Array.from({ length: this.options.heads }, (_, index) => ({
+      name: String(index + 1),
+      port: join(this.options.directory, `head-${index + 1}`),
+    }));
   }
 
   /** Puts the first board into every head. */
@@ -62,7 +66,10 @@ export class Jig {
     await Promise.all(this.places.map(({ name }) => this.#next(name)));
   }
 
-  /** What a head shows for its board: the board is sorted, or tried again, and the next takes its place. A verdict for a head without a board is of no interest. */
+  /**
+   * What a head shows for its board: the board is sorted, or tried again, and the next takes its place. A verdict for a head without a
+   * board is of no interest.
+   */
   judge(head: string, verdict: Verdict): void {
     const there = this.#heads.get(head);
     if (there === undefined || this.#working.has(head)) return;

@@ -1,12 +1,16 @@
 /**
- * A serial line without hardware: a pseudo-terminal whose port a station opens by its path, with the device's end in this process. `script` (util-linux) makes it, so that no
+ * A serial line without hardware: a pseudo-terminal whose port a station opens by its path, with the device's end in this process. `script`
+ * (util-linux) makes it, so that no
  * native module and no compiler is needed. Linux only.
  */
 import { spawn } from "node:child_process";
 import type { ChildProcessWithoutNullStreams } from "node:child_process";
 import { HawserError } from "../../sdk/errors.js";
 
-/** The shell inside holds the port open, as a USB adapter is there whether or not a program uses it, and ends with this process, however that ends. */
+/**
+ * The shell inside holds the port open, as a USB adapter is there whether or not a program uses it, and ends with this process, however
+ * that ends.
+ */
 const HOLD = `stty raw -echo; tty; while kill -0 ${process.pid} 2>/dev/null; do sleep 2; done`;
 
 export class PseudoTerminal {
@@ -25,7 +29,11 @@ export class PseudoTerminal {
 
   /** @throws HawserError `SERIAL_FAILED` where there is no `script`, or no pseudo-terminal to be had */
   static async open(): Promise<PseudoTerminal> {
-    const child = spawn("script", ["-qfec", HOLD, "/dev/null"], { stdio: "pipe", env: { PATH: process.env["PATH"] ?? "", SHELL: "/bin/sh" }, detached: true });
+    const child = spawn("script", ["-qfec", HOLD, "/dev/null"], {
+      stdio: "pipe",
+      env: { PATH: process.env["PATH"] ?? "", SHELL: "/bin/sh" },
+      detached: true,
+    });
     child.stdin.on("error", () => undefined);
     const path = await new Promise<string>((resolve, reject) => {
       let text = "";
@@ -37,7 +45,14 @@ export class PseudoTerminal {
         resolve(found);
       };
       child.stdout.on("data", read);
-      const fail = (): void => reject(new HawserError("SERIAL_FAILED", `there is no pseudo-terminal: ${text.trim() || "script cannot be run"}`, "Install util-linux. Simulated boards need Linux."));
+      const fail = (): void =>
+        reject(
+          new HawserError(
+            "SERIAL_FAILED",
+            `there is no pseudo-terminal: ${text.trim() || "script cannot be run"}`,
+            "Install util-linux. Simulated boards need Linux.",
+          ),
+        );
       child.once("error", fail);
       child.once("close", fail);
     });

@@ -1,5 +1,6 @@
 /**
- * A board for factory stations: the device's own provisioning agent on a serial line of a certain speed, over keys and records that outlive its power-ons. Once it has an
+ * A board for factory stations: the device's own provisioning agent on a serial line of a certain speed, over keys and records that outlive
+ * its power-ons. Once it has an
  * identity it does what firmware does: it connects by mutual TLS and publishes.
  */
 import { Device } from "../../sdk/device/device.js";
@@ -27,7 +28,9 @@ export interface SimulatedBoardOptions {
   readonly flashOf?: SimulatedBoard;
 }
 
-const BOOT_LOG = Buffer.from("ets Jul 29 2019 12:21:46\r\n\r\nrst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\nentry 0x400805e4\r\n");
+const BOOT_LOG = Buffer.from(
+  "ets Jul 29 2019 12:21:46\r\n\r\nrst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\nentry 0x400805e4\r\n",
+);
 const SLOW_BAUD = 9_600;
 const BITS_A_BYTE = 10;
 /** A provisioning takes about 22 frames to the board. */
@@ -92,7 +95,14 @@ export class SimulatedBoard {
       if (powerOn !== this.#powerOns) return;
       this.#send(BOOT_LOG, powerOn);
       if (this.fault === "noise") this.#send(noise(number), powerOn);
-      this.#agent = new ProvisioningAgent({ storage, keyStore, board, write: (bytes) => this.#send(bytes, powerOn), knownTimeMs: () => 0, onDone: () => this.#runApplication() });
+      this.#agent = new ProvisioningAgent({
+        storage,
+        keyStore,
+        board,
+        write: (bytes) => this.#send(bytes, powerOn),
+        knownTimeMs: () => 0,
+        onDone: () => this.#runApplication(),
+      });
       if (isProvisioned(storage)) this.#runApplication();
     };
     if (this.fault === "late") setTimeout(boot, LATE_MS).unref();
@@ -132,7 +142,10 @@ export class SimulatedBoard {
     const { broker } = this.#options;
     if (broker === undefined || this.#device !== undefined || this.#line === undefined) return;
     const { storage, keyStore } = this;
-    const device = new Device({ broker, buildTimeMs: 0, backoff: { baseMs: 100, capMs: 1_000, floorMs: 50 } }, nodePlatform({ storage, keyStore }));
+    const device = new Device(
+      { broker, buildTimeMs: 0, backoff: { baseMs: 100, capMs: 1_000, floorMs: 50 } },
+      nodePlatform({ storage, keyStore }),
+    );
     this.#device = device;
     device.listen((event) => {
       // Not awaited: a board that is unplugged leaves its message unsent.

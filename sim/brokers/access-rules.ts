@@ -38,7 +38,8 @@ export function accessRules(context: RulesContext): Rules {
       const isAllowed = !isUnheard && context.material().authorize(live.who, "publish", packet.topic, detailsOf(live, packet));
       if (!isAllowed) {
         if (!isUnheard) emitDenied(context, live, "publish", packet.topic);
-        // Acknowledged and dropped, as mosquitto does: 3.1.1 has no negative PUBACK, and an error here would make aedes close the connection.
+        // Acknowledged and dropped, as mosquitto does: 3.1.1 has no negative PUBACK, and an error here would make aedes close the
+        // connection.
         packet.topic = SINK_TOPIC;
         packet.payload = Buffer.alloc(0);
       }
@@ -51,7 +52,8 @@ export function accessRules(context: RulesContext): Rules {
     authorizeSubscribe: (client, subscription, callback) => {
       const live = context.liveClient(client);
       const isAllowed = live !== undefined && maySubscribe(context, client, live, subscription.topic);
-      if (!isAllowed && live !== undefined && subscription.topic !== SESSION_MARK) emitDenied(context, live, "subscribe", subscription.topic);
+      if (!isAllowed && live !== undefined && subscription.topic !== SESSION_MARK)
+        emitDenied(context, live, "subscribe", subscription.topic);
       // No subscription makes aedes answer 0x80.
       callback(null, isAllowed ? subscription : null);
     },

@@ -36,7 +36,12 @@ export function scopeOf(shown: Shown): Scope {
 }
 
 /** Why the client may not be here, or undefined when it may. */
-export function credentialFault(shown: Shown, material: BrokerMaterial, revocation: RevocationLists, nowMs: number): CredentialReason | undefined {
+export function credentialFault(
+  shown: Shown,
+  material: BrokerMaterial,
+  revocation: RevocationLists,
+  nowMs: number,
+): CredentialReason | undefined {
   const fault = shown.kind === "psk" ? pskFault(shown, material) : certificateFault(shown, revocation, nowMs);
   if (fault !== undefined) return fault;
   if (!isId(shown.name)) return "NAME_INVALID";
@@ -48,7 +53,11 @@ function pskFault(shown: Extract<Shown, { kind: "psk" }>, material: BrokerMateri
   return key !== undefined && digest(key) === shown.keyDigest ? undefined : "PSK_WITHDRAWN";
 }
 
-function certificateFault(shown: Extract<Shown, { kind: "certificate" }>, revocation: RevocationLists, nowMs: number): CredentialReason | undefined {
+function certificateFault(
+  shown: Extract<Shown, { kind: "certificate" }>,
+  revocation: RevocationLists,
+  nowMs: number,
+): CredentialReason | undefined {
   const fromOpenssl = shown.opensslVerdict === undefined ? undefined : opensslReason(shown.opensslVerdict);
   if (fromOpenssl === "CRL_MISSING") return revocation.knowsIssuer(shown.der) ? "CRL_MISSING" : "CERTIFICATE_CA_UNKNOWN";
   if (fromOpenssl !== undefined) return fromOpenssl;

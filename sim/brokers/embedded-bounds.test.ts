@@ -63,7 +63,10 @@ describe("the embedded broker", () => {
     expect(await told).toMatchObject({ payload: "passed on" });
     await backend.publishAsync("devices/dev1/a", Buffer.alloc(600), { qos: 1, retain: true });
     await backend.publishAsync("devices/dev1/b", Buffer.alloc(600), { qos: 1, retain: true });
-    expect(test.events.filter(({ type }) => type === "dropped")).toMatchObject([{ reason: "RETAIN_NOT_ALLOWED" }, { reason: "RETAINED_FULL" }]);
+    expect(test.events.filter(({ type }) => type === "dropped")).toMatchObject([
+      { reason: "RETAIN_NOT_ALLOWED" },
+      { reason: "RETAINED_FULL" },
+    ]);
     const first = nextMessage(device);
     await device.subscribeAsync("devices/dev1/#", { qos: 1 });
     expect(await first).toMatchObject({ topic: "devices/dev1/a", retain: true });

@@ -30,7 +30,14 @@ describe("the mTLS port", () => {
     await device.publishAsync("devices/dev1/up/temperature", "21", { qos: 1 });
     expect(await arrived).toMatchObject({ topic: "devices/dev1/up/temperature", payload: "21", qos: 1 });
     const connected = await test.event("connected", ({ name }) => name === "dev1");
-    expect(connected).toMatchObject({ scope: "full", clientId: "dev1", port: "mtls", tlsVersion: "TLSv1.3", serial: identity.serial, resumed: false });
+    expect(connected).toMatchObject({
+      scope: "full",
+      clientId: "dev1",
+      port: "mtls",
+      tlsVersion: "TLSv1.3",
+      serial: identity.serial,
+      resumed: false,
+    });
     device.end();
     expect(await test.event("disconnected", ({ name }) => name === "dev1")).toMatchObject({ reason: "CLIENT_DISCONNECTED" });
   });
@@ -43,7 +50,12 @@ describe("the mTLS port", () => {
 
   it("speaks nothing older than TLS 1.2", async () => {
     await test.start();
-    const old = { ...test.mtlsOptions(await test.authority.issue("dev1")), minVersion: "TLSv1.1", maxVersion: "TLSv1.1", ciphers: "DEFAULT@SECLEVEL=0" } as const;
+    const old = {
+      ...test.mtlsOptions(await test.authority.issue("dev1")),
+      minVersion: "TLSv1.1",
+      maxVersion: "TLSv1.1",
+      ciphers: "DEFAULT@SECLEVEL=0",
+    } as const;
     expect(await test.exchange(old, connectPacket("dev1"))).toMatchObject({ received: "", secured: false });
     expect(await test.event("refused")).toMatchObject({ reason: "TLS_FAILED" });
   });
@@ -156,7 +168,11 @@ describe("the mTLS port", () => {
 
   it("keeps good sessions over a reload and cuts those whose certificate or name is gone", async () => {
     await test.start();
-    const [good, revoked, barred] = [await test.authority.issue("good"), await test.authority.issue("revoked"), await test.authority.issue("barred")];
+    const [good, revoked, barred] = [
+      await test.authority.issue("good"),
+      await test.authority.issue("revoked"),
+      await test.authority.issue("barred"),
+    ];
     const client = await test.signIn(good, "good");
     await test.signIn(revoked, "revoked");
     await test.signIn(barred, "barred");
@@ -234,7 +250,9 @@ describe("the PSK port", () => {
     const device = await test.signInByPsk("dev1", key, "dev1~recovery");
     const backend = await test.signIn(await test.authority.issue("backend"), "backend");
     await backend.subscribeAsync("devices/#", { qos: 1 });
-    const granted = await device.subscribeAsync(["devices/dev1/identity/response", "devices/dev1/down/#", "#"], { qos: 1 }).catch((error: Error) => error);
+    const granted = await device
+      .subscribeAsync(["devices/dev1/identity/response", "devices/dev1/down/#", "#"], { qos: 1 })
+      .catch((error: Error) => error);
     expect(granted).toBeInstanceOf(Error);
     const arrived = nextMessage(backend);
     await device.publishAsync("devices/dev1/up/temperature", "21", { qos: 1 });
@@ -255,7 +273,11 @@ describe("the PSK port", () => {
   it("never delivers what the recovery scope may not read, even on a subscription that was granted", async () => {
     psks();
     const material = await test.material();
-    const careless = { ...material, authorize: (...[who, action, topic]: Parameters<typeof material.authorize>) => topic === "devices/#" || material.authorize(who, action, topic) };
+    const careless = {
+      ...material,
+      authorize: (...[who, action, topic]: Parameters<typeof material.authorize>) =>
+        topic === "devices/#" || material.authorize(who, action, topic),
+    };
     await test.start({}, { material: careless });
     const device = await test.signInByPsk("dev1", key, "dev1~recovery");
     const backend = await test.signIn(await test.authority.issue("backend"), "backend");

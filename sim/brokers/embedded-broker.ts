@@ -8,7 +8,15 @@ import type { Server, TLSSocket } from "node:tls";
 import { HawserError } from "../../sdk/errors.js";
 import type { Log } from "../../sdk/platform.js";
 import { accessRules, maySubscribe, type RulesContext } from "./access-rules.js";
-import { DEFAULT_LIMITS, type BrokerEvent, type BrokerLimits, type BrokerMaterial, type EndReason, type PortKind, type RefusalReason } from "./broker-events.js";
+import {
+  DEFAULT_LIMITS,
+  type BrokerEvent,
+  type BrokerLimits,
+  type BrokerMaterial,
+  type EndReason,
+  type PortKind,
+  type RefusalReason,
+} from "./broker-events.js";
 import { RETURN_CODE } from "./incoming-connect.js";
 import { credentialFault, type Shown } from "./credential-verdict.js";
 import type { GuardedConnection } from "./guarded-connection.js";
@@ -56,9 +64,16 @@ export class EmbeddedBroker {
   constructor(private readonly options: EmbeddedBrokerOptions) {
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     const { maxHalfOpen, maxHalfOpenPerNetwork } = this.#limits;
-    this.#halfOpen = new HalfOpen(maxHalfOpen, maxHalfOpenPerNetwork, () => this.#refused("mtls", "TOO_MANY_CONNECTIONS", { detail: "closed before it signed in, to make room" }));
+    this.#halfOpen = new HalfOpen(maxHalfOpen, maxHalfOpenPerNetwork, () =>
+      this.#refused("mtls", "TOO_MANY_CONNECTIONS", { detail: "closed before it signed in, to make room" }),
+    );
     const { persistence = new SessionStore() } = options;
-    if (!(persistence instanceof SessionStore)) throw new HawserError("BAD_OPTION", "persistence must be the one of an earlier EmbeddedBroker", "Pass broker.persistence, or leave it out.");
+    if (!(persistence instanceof SessionStore))
+      throw new HawserError(
+        "BAD_OPTION",
+        "persistence must be the one of an earlier EmbeddedBroker",
+        "Pass broker.persistence, or leave it out.",
+      );
     this.#store = persistence;
     this.#prepared = prepareMaterial(options.material);
   }
@@ -192,7 +207,8 @@ export class EmbeddedBroker {
     awaitConnect(
       socket,
       this.#limits,
-      (head, connectBytes, following) => this.#visit({ socket, port, shown, head: withClientId(head, shown.name), connectBytes, following }),
+      (head, connectBytes, following) =>
+        this.#visit({ socket, port, shown, head: withClientId(head, shown.name), connectBytes, following }),
       (reason) => this.#refused(port, reason, tracesOf(shown)),
     );
   }
@@ -213,7 +229,9 @@ export class EmbeddedBroker {
     const needsRoom = !head.cleanSession && !this.#store.hasSession(head.clientId);
     const isFull = this.#store.sessionCount >= maxSessions || this.#store.sessionCountOf(shown.name) >= maxSessionsPerName;
     const hasMany = this.#residents.countOf(shown.name, head.clientId) >= maxSessionsPerName;
-    return hasMany || this.#residents.size >= this.#limits.maxConnections || (needsRoom && isFull) ? { reason: "TOO_MANY_SESSIONS", returnCode: RETURN_CODE.serverUnavailable } : undefined;
+    return hasMany || this.#residents.size >= this.#limits.maxConnections || (needsRoom && isFull)
+      ? { reason: "TOO_MANY_SESSIONS", returnCode: RETURN_CODE.serverUnavailable }
+      : undefined;
   }
 
   #handle(connection: GuardedConnection): Client {
@@ -228,7 +246,12 @@ export class EmbeddedBroker {
       if (resident.connection.endReason === "PROTOCOL_ERROR") this.#refused(resident.port, "MALFORMED_CONNECT", tracesOf(resident.shown));
       return;
     }
-    this.#emit({ type: "disconnected", ...resident.who, clientId: resident.clientId, reason: resident.connection.endReason ?? "CONNECTION_LOST" });
+    this.#emit({
+      type: "disconnected",
+      ...resident.who,
+      clientId: resident.clientId,
+      reason: resident.connection.endReason ?? "CONNECTION_LOST",
+    });
   }
 
   async #startAedes(context: RulesContext): Promise<Aedes> {
@@ -265,7 +288,8 @@ export class EmbeddedBroker {
     if (resident === undefined) return false;
     const isOwnName = username === undefined || username === "" || username === resident.who.name;
     const right = isOwnName && secondFactor(resident.who, password?.toString(), resident.connection.remoteAddress);
-    if (!right) this.#refused(resident.port, "PASSWORD_REFUSED", { ...tracesOf(resident.shown), clientId: resident.clientId.slice(0, 128) });
+    if (!right)
+      this.#refused(resident.port, "PASSWORD_REFUSED", { ...tracesOf(resident.shown), clientId: resident.clientId.slice(0, 128) });
     return right;
   }
 
@@ -312,7 +336,11 @@ export class EmbeddedBroker {
     return live.who.scope === "recovery" ? "keep" : "drop";
   }
 
-  #refused(port: PortKind, reason: RefusalReason, traces: Partial<Omit<Extract<BrokerEvent, { type: "refused" }>, "type" | "port" | "reason">> = {}): void {
+  #refused(
+    port: PortKind,
+    reason: RefusalReason,
+    traces: Partial<Omit<Extract<BrokerEvent, { type: "refused" }>, "type" | "port" | "reason">> = {},
+  ): void {
     this.#emit({ type: "refused", port, reason, ...traces });
   }
 
@@ -328,5 +356,11 @@ function tracesOf(shown: Shown): { name: string; serial?: string } {
 }
 
 function endReasonOf(fault: NonNullable<ReturnType<typeof credentialFault>>): EndReason {
-  return fault === "CERTIFICATE_REVOKED" || fault === "CERTIFICATE_EXPIRED" || fault === "CRL_EXPIRED" || fault === "CRL_MISSING" || fault === "PSK_WITHDRAWN" ? fault : "NOT_ALLOWED";
+  return fault === "CERTIFICATE_REVOKED" ||
+    fault === "CERTIFICATE_EXPIRED" ||
+    fault === "CRL_EXPIRED" ||
+    fault === "CRL_MISSING" ||
+    fault === "PSK_WITHDRAWN"
+    ? fault
+    : "NOT_ALLOWED";
 }

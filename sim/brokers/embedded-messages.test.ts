@@ -41,13 +41,16 @@ describe("access rules", () => {
     expect(test.events.some(({ type }) => type === "disconnected")).toBe(false);
   });
 
-  it.each(["devices/dev2/down/#", "#", "$share/group/devices/dev1/down/#", "$hawser/denied"])("answer a subscription to %s with 0x80", async (filter) => {
-    await test.start();
-    const device = await test.signIn(deviceIdentity, "dev1", { clean: false });
-    await expect(device.subscribeAsync(filter, { qos: 1 })).rejects.toThrow();
-    expect(await test.event("denied")).toMatchObject({ action: "subscribe", topic: filter });
-    await device.publishAsync("devices/dev1/up/x", "still here", { qos: 1 });
-  });
+  it.each(["devices/dev2/down/#", "#", "$share/group/devices/dev1/down/#", "$hawser/denied"])(
+    "answer a subscription to %s with 0x80",
+    async (filter) => {
+      await test.start();
+      const device = await test.signIn(deviceIdentity, "dev1", { clean: false });
+      await expect(device.subscribeAsync(filter, { qos: 1 })).rejects.toThrow();
+      expect(await test.event("denied")).toMatchObject({ action: "subscribe", topic: filter });
+      await device.publishAsync("devices/dev1/up/x", "still here", { qos: 1 });
+    },
+  );
 
   it("queue nothing for a filter that was denied beside a granted one", async () => {
     await test.start();
@@ -68,10 +71,14 @@ describe("access rules", () => {
     await backend.subscribeAsync("devices/#", { qos: 1 });
     const forger = await test.authority.issue("dev2");
     const payloads = nextPayloads(backend, 1);
-    const withForgedWill = await test.signIn(forger, "dev2", { will: { topic: "devices/dev1/up/status", payload: Buffer.from("forged"), qos: 1, retain: false } });
+    const withForgedWill = await test.signIn(forger, "dev2", {
+      will: { topic: "devices/dev1/up/status", payload: Buffer.from("forged"), qos: 1, retain: false },
+    });
     withForgedWill.stream.destroy();
     expect(await test.event("denied")).toMatchObject({ name: "dev2", action: "publish", topic: "devices/dev1/up/status" });
-    const withOwnWill = await test.signIn(forger, "dev2", { will: { topic: "devices/dev2/up/status", payload: Buffer.from("lost"), qos: 1, retain: false } });
+    const withOwnWill = await test.signIn(forger, "dev2", {
+      will: { topic: "devices/dev2/up/status", payload: Buffer.from("lost"), qos: 1, retain: false },
+    });
     withOwnWill.stream.destroy();
     expect(await payloads).toEqual(["lost"]);
   });
@@ -81,7 +88,10 @@ describe("access rules", () => {
     const { backend, device } = await signInBoth();
     await device.subscribeAsync("devices/dev1/down/#", { qos: 1 });
     const material = await test.material();
-    test.broker.reload({ ...material, authorize: (who, action, topic) => !topic.endsWith("/secret") && material.authorize(who, action, topic) });
+    test.broker.reload({
+      ...material,
+      authorize: (who, action, topic) => !topic.endsWith("/secret") && material.authorize(who, action, topic),
+    });
     const arrived = nextMessage(device);
     await backend.publishAsync("devices/dev1/down/secret", "hidden", { qos: 1 });
     await backend.publishAsync("devices/dev1/down/open", "seen", { qos: 1 });
@@ -233,7 +243,9 @@ describe("sessions", () => {
     await recovering.publishAsync("devices/dev1/identity/request", "csr", { qos: 2 });
     expect(nothing).toEqual([]);
     const arrived: string[] = [];
-    await test.signIn(deviceIdentity, "dev1", { clean: false }, (client) => client.on("message", (_topic, payload) => arrived.push(payload.toString())));
+    await test.signIn(deviceIdentity, "dev1", { clean: false }, (client) =>
+      client.on("message", (_topic, payload) => arrived.push(payload.toString())),
+    );
     await test.event("disconnected", ({ scope }) => scope === "recovery");
     await expect.poll(() => arrived).toEqual(["command"]);
   });
@@ -258,7 +270,12 @@ describe("a broker that is killed", () => {
     await closed;
     await alsoClosed;
     expect(test.broker.clientCount).toBe(0);
-    const successor = new EmbeddedBroker({ material: await test.material(), host: "127.0.0.1", mtlsPort: test.mtlsPort, pskPort: test.pskPort });
+    const successor = new EmbeddedBroker({
+      material: await test.material(),
+      host: "127.0.0.1",
+      mtlsPort: test.mtlsPort,
+      pskPort: test.pskPort,
+    });
     expect(await successor.start()).toEqual({ mtlsPort: test.mtlsPort, pskPort: test.pskPort });
     await successor.stop();
   });
@@ -282,7 +299,9 @@ describe("a broker that is killed", () => {
     await device.publishAsync("devices/dev1/up/a", "queued", { qos: 1, retain: true });
     await restart();
     const arrived: string[] = [];
-    await test.signIn(backendIdentity, "backend", { clean: false }, (client) => client.on("message", (_topic, payload) => arrived.push(payload.toString())));
+    await test.signIn(backendIdentity, "backend", { clean: false }, (client) =>
+      client.on("message", (_topic, payload) => arrived.push(payload.toString())),
+    );
     await expect.poll(() => arrived).toEqual(["queued"]);
     const late = await test.signIn(backendIdentity, "backend~late");
     const kept = nextMessage(late);
@@ -302,7 +321,8 @@ describe("a broker that is killed", () => {
       seen.push(payload.toString());
       waiting.get(seen.length)?.();
     });
-    const seenCount = (count: number): Promise<void> => new Promise((resolve) => (seen.length >= count ? resolve() : waiting.set(count, resolve)));
+    const seenCount = (count: number): Promise<void> =>
+      new Promise((resolve) => (seen.length >= count ? resolve() : waiting.set(count, resolve)));
     const sent = Array.from({ length: 400 }, (_, index) => String(index));
     const allAcknowledged = Promise.all(sent.map((payload) => device.publishAsync("devices/dev1/up/x", payload, { qos })));
     for (const count of [20, 120, 250]) {
@@ -364,7 +384,12 @@ describe("limits", () => {
 
   it("refuse a CONNECT that is too large, none, or no MQTT", async () => {
     await test.start({ maxPacketBytes: 1_000 });
-    for (const bytes of [Uint8Array.of(0x10, 0xff, 0xff, 0xff, 0x7f), Uint8Array.of(0xc0, 0), Buffer.from("GET / HTTP/1.1\r\n"), Uint8Array.of(0x10, 0xff, 0xff, 0xff, 0xff)]) {
+    for (const bytes of [
+      Uint8Array.of(0x10, 0xff, 0xff, 0xff, 0x7f),
+      Uint8Array.of(0xc0, 0),
+      Buffer.from("GET / HTTP/1.1\r\n"),
+      Uint8Array.of(0x10, 0xff, 0xff, 0xff, 0xff),
+    ]) {
       expect(await test.exchange(test.mtlsOptions(deviceIdentity), bytes)).toMatchObject({ received: "" });
     }
     expect(test.events.map((event) => (event.type === "refused" ? event.reason : event.type))).toEqual([
@@ -399,7 +424,10 @@ describe("limits", () => {
     test.psks.set("dev1", randomBytes(32));
     await test.start({ maxConnections: 1 });
     await test.signIn(backendIdentity, "backend");
-    expect(await test.exchange(test.pskOptions("dev1", randomBytes(32)), connectPacket("dev1"))).toMatchObject({ received: "", secured: false });
+    expect(await test.exchange(test.pskOptions("dev1", randomBytes(32)), connectPacket("dev1"))).toMatchObject({
+      received: "",
+      secured: false,
+    });
     expect(await test.event("refused")).toMatchObject({ port: "psk", reason: "TOO_MANY_CONNECTIONS" });
   });
 

@@ -20,7 +20,11 @@ export async function freePorts(count: number): Promise<number[]> {
   const ports: number[] = [];
   for (let tries = 0; ports.length < count; tries += 1) {
     if (tries >= TRIES * count) {
-      throw new HawserError("NO_FREE_PORT", `found no ${count} free ports between ${LOWEST_PORT} and ${HIGHEST_PORT} on loopback`, "Stop programs that use ports, or specify the ports.");
+      throw new HawserError(
+        "NO_FREE_PORT",
+        `found no ${count} free ports between ${LOWEST_PORT} and ${HIGHEST_PORT} on loopback`,
+        "Stop programs that use ports, or specify the ports.",
+      );
     }
     const port = randomInt(LOWEST_PORT, HIGHEST_PORT);
     if (handedOut.has(port)) continue;

@@ -22,7 +22,10 @@ class FakeSocket extends Duplex {
 const CONNECT = Uint8Array.of(0x10, 0);
 const PUBLISH = Uint8Array.of(0x30, 3, 0, 1, 0x61);
 
-const guarded = (following: Uint8Array = Uint8Array.of(), limits = DEFAULT_LIMITS): { socket: FakeSocket; connection: GuardedConnection } => {
+const guarded = (
+  following: Uint8Array = Uint8Array.of(),
+  limits = DEFAULT_LIMITS,
+): { socket: FakeSocket; connection: GuardedConnection } => {
   const socket = new FakeSocket({ allowHalfOpen: false });
   socket.pause();
   return { socket, connection: new GuardedConnection(socket as unknown as TLSSocket, CONNECT, following, limits) };

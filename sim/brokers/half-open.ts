@@ -1,5 +1,6 @@
 /**
- * Connections that have not signed in yet. They cost a stranger nothing, so their number is bounded; when it is reached, the one that waits longest without having sent
+ * Connections that have not signed in yet. They cost a stranger nothing, so their number is bounded; when it is reached, the one that waits
+ * longest without having sent
  * anything makes room. So somebody who opens thousands and leaves them shuts out nobody who goes on to sign in.
  */
 import type { Socket } from "node:net";

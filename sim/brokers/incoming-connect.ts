@@ -12,10 +12,7 @@ export interface ConnectHead {
 }
 
 export type ConnectReading =
-  | { kind: "incomplete" }
-  | { kind: "malformed" }
-  | { kind: "too-large" }
-  | { kind: "connect"; head: ConnectHead; sizeBytes: number };
+  { kind: "incomplete" } | { kind: "malformed" } | { kind: "too-large" } | { kind: "connect"; head: ConnectHead; sizeBytes: number };
 
 /** Reads a CONNECT off the start of `bytes`. */
 export function readConnect(bytes: Uint8Array, maxPacketBytes: number): ConnectReading {

@@ -35,12 +35,30 @@ const mtlsArguments = (name: string, identity: TestIdentity): string[] => {
   return ["-h", "127.0.0.1", "-p", String(test.mtlsPort), ...files];
 };
 
-const pskArguments = (identity: string, keyHex: string): string[] => ["-h", "127.0.0.1", "-p", String(test.pskPort), "--psk-identity", identity, "--psk", keyHex];
+const pskArguments = (identity: string, keyHex: string): string[] => [
+  "-h",
+  "127.0.0.1",
+  "-p",
+  String(test.pskPort),
+  "--psk-identity",
+  identity,
+  "--psk",
+  keyHex,
+];
 
 describe("mosquitto's own clients at the embedded broker", () => {
   it("talk over certificates, without naming a client identifier", async () => {
     await test.start();
-    const reader = run("mosquitto_sub", [...mtlsArguments("backend", await test.authority.issue("backend")), "-t", "devices/+/up/#", "-q", "1", "-v", "-C", "1"]);
+    const reader = run("mosquitto_sub", [
+      ...mtlsArguments("backend", await test.authority.issue("backend")),
+      "-t",
+      "devices/+/up/#",
+      "-q",
+      "1",
+      "-v",
+      "-C",
+      "1",
+    ]);
     const line = once(reader.stdout, "data");
     await test.event("connected");
     const device = mtlsArguments("dev1", await test.authority.issue("dev1"));
@@ -63,7 +81,15 @@ describe("mosquitto's own clients at the embedded broker", () => {
     const key = randomBytes(32);
     test.psks.set("dev1", key);
     await test.start();
-    const writer = run("mosquitto_pub", [...pskArguments("dev1", key.toString("hex")), "-t", "devices/dev1/identity/request", "-m", "csr", "-q", "1"]);
+    const writer = run("mosquitto_pub", [
+      ...pskArguments("dev1", key.toString("hex")),
+      "-t",
+      "devices/dev1/identity/request",
+      "-m",
+      "csr",
+      "-q",
+      "1",
+    ]);
     expect(await once(writer, "exit")).toEqual([0, null]);
     expect(await test.event("connected")).toMatchObject({ name: "dev1", scope: "recovery", port: "psk" });
   });

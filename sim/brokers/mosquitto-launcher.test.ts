@@ -27,7 +27,8 @@ const writeConfig = (text: string): string => {
   return file;
 };
 
-const listeners = (ports: readonly number[]): string => ["log_dest stderr", "log_type all", "allow_anonymous true", ...ports.map((port) => `listener ${port} 127.0.0.1`), ""].join("\n");
+const listeners = (ports: readonly number[]): string =>
+  ["log_dest stderr", "log_type all", "allow_anonymous true", ...ports.map((port) => `listener ${port} 127.0.0.1`), ""].join("\n");
 
 const start = async (ports: readonly number[], options: Partial<MosquittoOptions> = {}): Promise<RunningMosquitto> => {
   const broker = await startMosquitto({ configFile: writeConfig(listeners(ports)), ports, ...options });
@@ -106,7 +107,9 @@ describe("the mosquitto launcher", () => {
       message: expect.stringMatching(/exit code \d+.*no_such_option/),
       nextStep: expect.stringContaining(configFile),
     });
-    await expect(startMosquitto({ configFile: join(directory, "absent.conf"), ports: await freePorts(1) })).rejects.toMatchObject({ code: "MOSQUITTO_FAILED" });
+    await expect(startMosquitto({ configFile: join(directory, "absent.conf"), ports: await freePorts(1) })).rejects.toMatchObject({
+      code: "MOSQUITTO_FAILED",
+    });
   });
 
   it("gives up on a broker that does not open its port, and leaves none behind", async () => {
@@ -120,8 +123,12 @@ describe("the mosquitto launcher", () => {
   });
 
   it("says how to install it where there is none", async () => {
-    expect(() => findMosquitto("/nonexistent", [])).toThrow(expect.objectContaining({ code: "MOSQUITTO_MISSING", nextStep: expect.stringContaining("apt-get install mosquitto") }));
-    await expect(startMosquitto({ configFile: writeConfig(""), ports: [], binary: join(directory, "absent") })).rejects.toMatchObject({ code: "MOSQUITTO_MISSING" });
+    expect(() => findMosquitto("/nonexistent", [])).toThrow(
+      expect.objectContaining({ code: "MOSQUITTO_MISSING", nextStep: expect.stringContaining("apt-get install mosquitto") }),
+    );
+    await expect(startMosquitto({ configFile: writeConfig(""), ports: [], binary: join(directory, "absent") })).rejects.toMatchObject({
+      code: "MOSQUITTO_MISSING",
+    });
   });
 
   it("leaves no broker behind when its own process is killed", async () => {
@@ -132,7 +139,14 @@ describe("the mosquitto launcher", () => {
       const broker = await startMosquitto({ configFile: process.argv[2], ports: [Number(process.argv[3])] });
       console.log(broker.pid);
       setInterval(() => undefined, 60_000);`;
-    buildSync({ stdin: { contents: source, resolveDir: import.meta.dirname }, bundle: true, platform: "node", format: "esm", outfile, logLevel: "error" });
+    buildSync({
+      stdin: { contents: source, resolveDir: import.meta.dirname },
+      bundle: true,
+      platform: "node",
+      format: "esm",
+      outfile,
+      logLevel: "error",
+    });
     const parent = spawn(process.execPath, [outfile, configFile, String(port)], { stdio: ["ignore", "pipe", "inherit"] });
     const [output] = (await once(parent.stdout, "data")) as [Buffer];
     expect(() => process.kill(Number(output.toString()), 0)).not.toThrow();
@@ -148,7 +162,14 @@ describe("the mosquitto launcher", () => {
     const source = `import { startMosquitto } from ${JSON.stringify(join(import.meta.dirname, "mosquitto-launcher.ts"))};
       const broker = await startMosquitto({ configFile: process.argv[2], ports: [Number(process.argv[3])] });
       await broker.stop();`;
-    buildSync({ stdin: { contents: source, resolveDir: import.meta.dirname }, bundle: true, platform: "node", format: "esm", outfile, logLevel: "error" });
+    buildSync({
+      stdin: { contents: source, resolveDir: import.meta.dirname },
+      bundle: true,
+      platform: "node",
+      format: "esm",
+      outfile,
+      logLevel: "error",
+    });
     const parent = spawn(process.execPath, [outfile, configFile, String(port)], { stdio: "inherit" });
     expect(await once(parent, "exit")).toEqual([0, null]);
   });

@@ -67,7 +67,10 @@ export async function startMosquitto(options: MosquittoOptions): Promise<Running
   const release = watchOver(child);
   void exited.then(release);
   const timeoutMs = options.startTimeoutMs ?? START_TIMEOUT_MS;
-  const failure = await Promise.race([accepting(options.ports, timeoutMs, exited), exited.then((exit) => startFailure(exit, lines, options))]);
+  const failure = await Promise.race([
+    accepting(options.ports, timeoutMs, exited),
+    exited.then((exit) => startFailure(exit, lines, options)),
+  ]);
   if (failure !== undefined) {
     child.kill("SIGKILL");
     await exited;
@@ -97,7 +100,11 @@ export function findMosquitto(path: string = process.env["PATH"] ?? "", usualFol
 }
 
 function missing(where: string): HawserError {
-  return new HawserError("MOSQUITTO_MISSING", `no mosquitto program ${where}`, "Install it: apt-get install mosquitto (Debian, Ubuntu) or brew install mosquitto (macOS).");
+  return new HawserError(
+    "MOSQUITTO_MISSING",
+    `no mosquitto program ${where}`,
+    "Install it: apt-get install mosquitto (Debian, Ubuntu) or brew install mosquitto (macOS).",
+  );
 }
 
 function isExecutable(file: string): boolean {
@@ -142,7 +149,11 @@ async function accepting(ports: readonly number[], timeoutMs: number, exited: Pr
       // The other side of the race knows why.
       if (hasEnded) return new Promise(() => undefined);
       if (performance.now() > deadlineMs) {
-        return new HawserError("MOSQUITTO_FAILED", `mosquitto did not open port ${port} within ${timeoutMs} ms`, "Check that its configuration has a listener on this port.");
+        return new HawserError(
+          "MOSQUITTO_FAILED",
+          `mosquitto did not open port ${port} within ${timeoutMs} ms`,
+          "Check that its configuration has a listener on this port.",
+        );
       }
       await new Promise((resolve) => setTimeout(resolve, PROBE_INTERVAL_MS));
     }
@@ -171,7 +182,11 @@ function startFailure(exit: MosquittoExit, lines: readonly string[], options: Mo
   const said = lines.filter((line) => /error|unable|invalid|unknown/i.test(line));
   const words = (said.length > 0 ? said : lines).slice(-3).map(withoutTimestamp).join("; ") || "nothing";
   const how = exit.code === null ? (exit.signal ?? "it could not be run") : `exit code ${exit.code}`;
-  return new HawserError("MOSQUITTO_FAILED", `mosquitto exited at startup (${how}): ${words.slice(0, 500)}`, `Check ${options.configFile} and the files it refers to.`);
+  return new HawserError(
+    "MOSQUITTO_FAILED",
+    `mosquitto exited at startup (${how}): ${words.slice(0, 500)}`,
+    `Check ${options.configFile} and the files it refers to.`,
+  );
 }
 
 function portNamedLast(lines: readonly string[]): number | undefined {

@@ -4,10 +4,22 @@ import { describe, expect, it } from "vitest";
 import { readConnect, refusingConnack } from "./incoming-connect.js";
 import { FrameScanner } from "./packet-frames.js";
 
-const publish = fc.record({ topic: fc.constantFrom("a", "a/b/c"), sizeBytes: fc.integer({ min: 0, max: 300 }) }).map(
-  ({ topic, sizeBytes }): Packet => ({ cmd: "publish", topic, payload: Buffer.alloc(sizeBytes, 0x30), qos: 1, dup: false, retain: false, messageId: 7 }),
+const publish = fc
+  .record({ topic: fc.constantFrom("a", "a/b/c"), sizeBytes: fc.integer({ min: 0, max: 300 }) })
+  .map(({ topic, sizeBytes }): Packet => ({
+    cmd: "publish",
+    topic,
+    payload: Buffer.alloc(sizeBytes, 0x30),
+    qos: 1,
+    dup: false,
+    retain: false,
+    messageId: 7,
+  }));
+const other = fc.constantFrom<Packet>(
+  { cmd: "pingreq" },
+  { cmd: "puback", messageId: 3 },
+  { cmd: "subscribe", messageId: 4, subscriptions: [{ topic: "a", qos: 0 }] },
 );
-const other = fc.constantFrom<Packet>({ cmd: "pingreq" }, { cmd: "puback", messageId: 3 }, { cmd: "subscribe", messageId: 4, subscriptions: [{ topic: "a", qos: 0 }] });
 
 /** Cuts bytes at the places given. */
 function cut(bytes: Uint8Array, places: readonly number[]): Uint8Array[] {
@@ -45,16 +57,34 @@ describe("the frame scanner", () => {
 });
 
 describe("the reader of CONNECT", () => {
-  const connect = generate({ cmd: "connect", protocolId: "MQTT", protocolVersion: 4, clientId: "dév1", clean: false, keepalive: 60, username: "u", password: Buffer.from("p") });
+  const connect = generate({
+    cmd: "connect",
+    protocolId: "MQTT",
+    protocolVersion: 4,
+    clientId: "dév1",
+    clean: false,
+    keepalive: 60,
+    username: "u",
+    password: Buffer.from("p"),
+  });
 
   it("reads what the front must know, and knows where the packet ends", () => {
     const head = { protocolName: "MQTT", protocolLevel: 4, cleanSession: false, clientId: "dév1" };
     expect(readConnect(Buffer.concat([connect, Buffer.of(0xc0, 0)]), 1_000)).toEqual({ kind: "connect", head, sizeBytes: connect.length });
-    for (let length = 0; length < connect.length; length += 1) expect(readConnect(connect.subarray(0, length), 1_000)).toEqual({ kind: "incomplete" });
+    for (let length = 0; length < connect.length; length += 1)
+      expect(readConnect(connect.subarray(0, length), 1_000)).toEqual({ kind: "incomplete" });
   });
 
   it("reads the version of a 5.0 CONNECT", () => {
-    const bytes = generate({ cmd: "connect", protocolId: "MQTT", protocolVersion: 5, clientId: "x", clean: true, keepalive: 1, properties: { receiveMaximum: 3 } });
+    const bytes = generate({
+      cmd: "connect",
+      protocolId: "MQTT",
+      protocolVersion: 5,
+      clientId: "x",
+      clean: true,
+      keepalive: 1,
+      properties: { receiveMaximum: 3 },
+    });
     expect(readConnect(bytes, 1_000)).toMatchObject({ kind: "connect", head: { protocolLevel: 5, cleanSession: true } });
   });
 
@@ -65,7 +95,9 @@ describe("the reader of CONNECT", () => {
         expect(["malformed", "connect"]).toContain(kind);
       }),
     );
-    expect(readConnect(Uint8Array.of(0x10, 18, 0, 4, ...Buffer.from("MQTT"), 4, 2, 0, 60, 0, 6, 100, 0xff, 0xfe, 118, 49, 0), 1_000)).toEqual({ kind: "malformed" });
+    expect(
+      readConnect(Uint8Array.of(0x10, 18, 0, 4, ...Buffer.from("MQTT"), 4, 2, 0, 60, 0, 6, 100, 0xff, 0xfe, 118, 49, 0), 1_000),
+    ).toEqual({ kind: "malformed" });
   });
 
   it("refuses in the words of the client's version", () => {

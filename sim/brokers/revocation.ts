@@ -1,4 +1,6 @@
-/** Who is on the certificate revocation lists (RFC 5280 section 5): asked again for live connections, where OpenSSL has finished its checks. */
+/**
+ * Who is on the certificate revocation lists (RFC 5280 section 5): asked again for live connections, where OpenSSL has finished its checks.
+ */
 import "reflect-metadata";
 import { X509Certificate, X509Crl } from "@peculiar/x509";
 import { HawserError } from "../../sdk/errors.js";
@@ -56,5 +58,9 @@ export function plainSerial(hex: string): string {
 }
 
 function invalidCrl(what: string): HawserError {
-  return new HawserError("BROKER_MATERIAL_INVALID", `the broker's CRLs are unusable: ${what}`, "Write the CA's CRLs again and reload the broker.");
+  return new HawserError(
+    "BROKER_MATERIAL_INVALID",
+    `the broker's CRLs are unusable: ${what}`,
+    "Write the CA's CRLs again and reload the broker.",
+  );
 }

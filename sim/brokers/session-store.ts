@@ -34,7 +34,10 @@ export interface StoreOwner {
   onDropped(event: Extract<BrokerEvent, { type: "dropped" }>): void;
 }
 
-/** In a session's list of subscriptions this stands for the session itself: aedes reports "session present" only where there is a subscription. */
+/**
+ * In a session's list of subscriptions this stands for the session itself: aedes reports "session present" only where there is a
+ * subscription.
+ */
 export const SESSION_MARK = "$hawser/session";
 
 /** Denied messages go to this topic, which nobody can read: aedes could otherwise only close the connection. */
@@ -61,7 +64,13 @@ export class SessionStore implements BrokerSessions {
   #retainedBytes = 0;
   readonly #countByName = new Map<string, number>();
   readonly #incoming = new Map<string, Map<number, IncomingPacket>>();
-  #owner: StoreOwner = { limits: DEFAULT_LIMITS, maySubscribe: () => false, nameOf: () => "", mayReplay: () => "keep", onDropped: () => undefined };
+  #owner: StoreOwner = {
+    limits: DEFAULT_LIMITS,
+    maySubscribe: () => false,
+    nameOf: () => "",
+    mayReplay: () => "keep",
+    onDropped: () => undefined,
+  };
 
   /** The broker that uses the store from now on. */
   attach(owner: StoreOwner): void {

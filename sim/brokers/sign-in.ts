@@ -69,7 +69,8 @@ export function refusalOf(visitor: Visitor, prepared: PreparedMaterial, nowMs: n
   const fault = credentialFault(shown, prepared.material, prepared.revocation, nowMs);
   if (fault !== undefined) return { reason: fault, returnCode: RETURN_CODE.notAuthorized };
   if (head.protocolLevel !== 4) return { reason: "UNSUPPORTED_PROTOCOL_VERSION", returnCode: RETURN_CODE.unacceptableProtocol };
-  const allowed = prepared.material.clientIdAllowed?.(shown.name, head.clientId, scopeOf(shown)) ?? isOwnClientId(shown.name, head.clientId);
+  const allowed =
+    prepared.material.clientIdAllowed?.(shown.name, head.clientId, scopeOf(shown)) ?? isOwnClientId(shown.name, head.clientId);
   return allowed ? undefined : { reason: "CLIENT_ID_REJECTED", returnCode: RETURN_CODE.identifierRejected };
 }
 

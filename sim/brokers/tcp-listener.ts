@@ -82,10 +82,22 @@ function isAddressMissing(error: unknown): boolean {
 function listenError(error: unknown, host: string, port: number): HawserError {
   const where = `${host} port ${port}`;
   if (codeOf(error) === "EADDRINUSE") {
-    return new HawserError("PORT_IN_USE", `${where} is in use by another program`, "Stop that program, or choose another port (0 picks a free one).");
+    return new HawserError(
+      "PORT_IN_USE",
+      `${where} is in use by another program`,
+      "Stop that program, or choose another port (0 picks a free one).",
+    );
   }
   if (codeOf(error) === "EACCES") {
-    return new HawserError("LISTEN_FAILED", `no permission to listen on ${where}`, "Choose a port above 1023, or run with permission to bind low ports.");
+    return new HawserError(
+      "LISTEN_FAILED",
+      `no permission to listen on ${where}`,
+      "Choose a port above 1023, or run with permission to bind low ports.",
+    );
   }
-  return new HawserError("LISTEN_FAILED", `cannot listen on ${where} (${codeOf(error) || "unknown error"})`, "Check that the address belongs to this machine.");
+  return new HawserError(
+    "LISTEN_FAILED",
+    `cannot listen on ${where} (${codeOf(error) || "unknown error"})`,
+    "Check that the address belongs to this machine.",
+  );
 }

@@ -71,7 +71,12 @@ export function prepareMaterial(material: BrokerMaterial): PreparedMaterial {
  * from a network fault. The broker refuses in MQTT instead.
  */
 export function createMtlsServer(prepared: PreparedMaterial, connectTimeoutMs: number, handlers: TlsPortHandlers): Server {
-  const server = createServer({ ...prepared.mtlsOptions, requestCert: true, rejectUnauthorized: false, handshakeTimeout: connectTimeoutMs });
+  const server = createServer({
+    ...prepared.mtlsOptions,
+    requestCert: true,
+    rejectUnauthorized: false,
+    handshakeTimeout: connectTimeoutMs,
+  });
   server.on("secureConnection", (socket) => {
     socket.setNoDelay(true);
     handlers.arrived(socket, shownCertificate(socket));

@@ -34,21 +34,25 @@ describe("topic filters", () => {
 
   it("give each client once, with its highest QoS", () => {
     fc.assert(
-      fc.property(fc.array(fc.tuple(filter, fc.constantFrom("x", "y", "z"), fc.integer({ min: 0, max: 2 })), { maxLength: 12 }), topic, (subscriptions, name) => {
-        const tree = new TopicTree();
-        const byKey = new Map<string, [string, string, number]>();
-        for (const subscription of subscriptions) {
-          tree.set(...subscription);
-          byKey.set(`${subscription[0]} ${subscription[1]}`, subscription);
-        }
-        const expected = new Map<string, number>();
-        for (const [pattern, clientId, qos] of byKey.values()) {
-          if (matchesFilter(pattern, name)) expected.set(clientId, Math.max(qos, expected.get(clientId) ?? 0));
-        }
-        expect(new Map(tree.match(name).map((match) => [match.clientId, match.qos]))).toEqual(expected);
-        for (const [pattern, clientId] of byKey.values()) tree.delete(pattern, clientId);
-        expect(tree.match(name)).toEqual([]);
-      }),
+      fc.property(
+        fc.array(fc.tuple(filter, fc.constantFrom("x", "y", "z"), fc.integer({ min: 0, max: 2 })), { maxLength: 12 }),
+        topic,
+        (subscriptions, name) => {
+          const tree = new TopicTree();
+          const byKey = new Map<string, [string, string, number]>();
+          for (const subscription of subscriptions) {
+            tree.set(...subscription);
+            byKey.set(`${subscription[0]} ${subscription[1]}`, subscription);
+          }
+          const expected = new Map<string, number>();
+          for (const [pattern, clientId, qos] of byKey.values()) {
+            if (matchesFilter(pattern, name)) expected.set(clientId, Math.max(qos, expected.get(clientId) ?? 0));
+          }
+          expect(new Map(tree.match(name).map((match) => [match.clientId, match.qos]))).toEqual(expected);
+          for (const [pattern, clientId] of byKey.values()) tree.delete(pattern, clientId);
+          expect(tree.match(name)).toEqual([]);
+        },
+      ),
     );
   });
 });

@@ -2,7 +2,12 @@ import { describe, expect, it } from "vitest";
 import { describeFault, settle } from "./delivery-account.js";
 import type { DeviceAccount } from "./fleet-plan.js";
 
-const account = (qos: string, notAccepted: readonly number[] = [], id = "a"): DeviceAccount => ({ id, numbered: qos.length, notAccepted, qos });
+const account = (qos: string, notAccepted: readonly number[] = [], id = "a"): DeviceAccount => ({
+  id,
+  numbered: qos.length,
+  notAccepted,
+  qos,
+});
 const seen = (...counts: number[]): Map<string, Uint8Array> => new Map([["a", Uint8Array.from(counts)]]);
 
 describe("the account of a fleet's messages", () => {

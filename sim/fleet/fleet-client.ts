@@ -33,8 +33,14 @@ export interface FleetClient {
 export class FleetStores {
   readonly #records = new Map<string, Uint8Array>();
   readonly #keys = new Map<string, Uint8Array>();
-  readonly keyStore = new NodeKeyStore({ save: (slot, secret) => void this.#keys.set(slot, secret), erase: (slot) => void this.#keys.delete(slot) });
-  readonly storage = new NodeStorage({ save: (key, value) => void this.#records.set(key, value), erase: (key) => void this.#records.delete(key) });
+  readonly keyStore = new NodeKeyStore({
+    save: (slot, secret) => void this.#keys.set(slot, secret),
+    erase: (slot) => void this.#keys.delete(slot),
+  });
+  readonly storage = new NodeStorage({
+    save: (key, value) => void this.#records.set(key, value),
+    erase: (key) => void this.#records.delete(key),
+  });
 
   constructor(readonly identity: FleetIdentity) {
     for (const [key, value] of Object.entries(identity.records)) {
@@ -66,7 +72,13 @@ export function hawserClient(plan: FleetPlan, stores: FleetStores, listener: Cli
     else if (event.type === "connected") listener.connected(event.credential);
     else if (event.type === "disconnected") listener.ended(event.code, event.wasConnected);
     else if (event.type === "renewed") listener.renewed();
-    else if (event.type === "renewal-failed" || event.type === "message-dropped" || event.type === "message-uncertain" || event.type === "subscription-refused") listener.trouble(`${event.type}: ${event.code}`);
+    else if (
+      event.type === "renewal-failed" ||
+      event.type === "message-dropped" ||
+      event.type === "message-uncertain" ||
+      event.type === "subscription-refused"
+    )
+      listener.trouble(`${event.type}: ${event.code}`);
     else if (event.type === "identity-dropped" || event.type === "credential-changed") listener.trouble(`${event.type}: ${event.code}`);
   });
   void answerPings(device, listener);
@@ -90,11 +102,26 @@ async function answerPings(device: Device, listener: ClientListener): Promise<vo
 export function mqttJsClient(plan: FleetPlan, stores: FleetStores, listener: ClientListener): FleetClient {
   const store = IdentityStore.load(stores.storage, stores.keyStore);
   const { id } = store.device;
-  const pem = (der: Uint8Array): string => `-----BEGIN CERTIFICATE-----\n${Buffer.from(der).toString("base64").replace(/.{64}(?=.)/g, "$&\n")}\n-----END CERTIFICATE-----\n`;
-  const key = createPrivateKey(stores.keyStore.signingKey(store.active?.keySlot ?? "key-a").export({ type: "pkcs8", format: "pem" })).export({ type: "pkcs8", format: "pem" });
+  const pem = (der: Uint8Array): string =>
+    `-----BEGIN CERTIFICATE-----\n${Buffer.from(der)
+      .toString("base64")
+      .replace(/.{64}(?=.)/g, "$&\n")}\n-----END CERTIFICATE-----\n`;
+  const key = createPrivateKey(
+    stores.keyStore.signingKey(store.active?.keySlot ?? "key-a").export({ type: "pkcs8", format: "pem" }),
+  ).export({ type: "pkcs8", format: "pem" });
   const client = mqtt.connect({
-    protocol: "mqtts", host: plan.broker.host, port: plan.broker.port, clientId: id, clean: false, protocolVersion: 4, keepalive: 60,
-    cert: (store.active?.chain ?? []).map(pem).join(""), key, ca: store.trustAnchors.map(pem).join(""), manualConnect: true, reconnectOnConnackError: true,
+    protocol: "mqtts",
+    host: plan.broker.host,
+    port: plan.broker.port,
+    clientId: id,
+    clean: false,
+    protocolVersion: 4,
+    keepalive: 60,
+    cert: (store.active?.chain ?? []).map(pem).join(""),
+    key,
+    ca: store.trustAnchors.map(pem).join(""),
+    manualConnect: true,
+    reconnectOnConnackError: true,
   });
   let isConnected = false;
   let waiting = 0;
@@ -108,7 +135,11 @@ export function mqttJsClient(plan: FleetPlan, stores: FleetStores, listener: Cli
     listener.ended("CLOSED", isConnected);
     isConnected = false;
   });
-  client.on("message", (_topic, payload) => void client.publishAsync(`devices/${id}/up/pong`, payload, { qos: 1 }).catch(() => listener.trouble("pong-refused")));
+  client.on(
+    "message",
+    (_topic, payload) =>
+      void client.publishAsync(`devices/${id}/up/pong`, payload, { qos: 1 }).catch(() => listener.trouble("pong-refused")),
+  );
   return {
     start: () => {
       listener.attempt();

@@ -50,9 +50,11 @@ export class FleetDevice implements ClientListener {
   start(): void {
     this.isStarted = true;
     this.#client.start();
-    for (const [index, profile] of this.plan.profiles.entries()) this.#publishBy(profile, new PayloadSource(profile, `${this.plan.seed}/${this.id}/${index}`));
+    for (const [index, profile] of this.plan.profiles.entries())
+      this.#publishBy(profile, new PayloadSource(profile, `${this.plan.seed}/${this.id}/${index}`));
     const { sleep, rebootsPerHour, renewalsPerHour } = this.plan;
-    if (sleep !== undefined && this.#random.chance(sleep.share)) this.#after(sleep.awakeMs * this.#random.fraction(), () => void this.#sleep(sleep));
+    if (sleep !== undefined && this.#random.chance(sleep.share))
+      this.#after(sleep.awakeMs * this.#random.fraction(), () => void this.#sleep(sleep));
     if (rebootsPerHour > 0) this.#again(HOUR_MS / rebootsPerHour, () => void this.#reboot());
     if (renewalsPerHour > 0) this.#again(HOUR_MS / renewalsPerHour, () => this.renew());
   }
@@ -145,10 +147,11 @@ export class FleetDevice implements ClientListener {
   async #sleep(sleep: NonNullable<FleetPlan["sleep"]>): Promise<void> {
     this.isAsleep = true;
     await this.#client.stop();
-    if (!this.#isQuiet) this.#after(sleep.asleepMs, () => {
-      this.#wake();
-      this.#after(sleep.awakeMs, () => void this.#sleep(sleep));
-    });
+    if (!this.#isQuiet)
+      this.#after(sleep.asleepMs, () => {
+        this.#wake();
+        this.#after(sleep.awakeMs, () => void this.#sleep(sleep));
+      });
   }
 
   #wake(): void {

@@ -26,7 +26,11 @@ export class FleetLink {
         thread.once("exit", (code) => resolve(`exit code ${code}`));
       });
     } else {
-      const child = fork(program, [], { serialization: "advanced", execArgv: ["--expose-gc"], stdio: ["ignore", "ignore", "inherit", "ipc"] });
+      const child = fork(program, [], {
+        serialization: "advanced",
+        execArgv: ["--expose-gc"],
+        stdio: ["ignore", "ignore", "inherit", "ipc"],
+      });
       this.#send = (order) => void child.send(order, () => undefined);
       this.#kill = () => void child.kill("SIGKILL");
       child.on("message", (answer) => this.#heard(answer as AnyAnswer));
@@ -77,5 +81,9 @@ export class FleetLink {
 }
 
 function failed(what: string): HawserError {
-  return new HawserError("FLEET_WORKER_FAILED", `a worker of the fleet failed: ${what}`, "If it ran out of memory, take fewer devices or more workers; else report this.");
+  return new HawserError(
+    "FLEET_WORKER_FAILED",
+    `a worker of the fleet failed: ${what}`,
+    "If it ran out of memory, take fewer devices or more workers; else report this.",
+  );
 }

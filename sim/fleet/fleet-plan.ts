@@ -100,7 +100,12 @@ export interface DeviceAccount {
 export type WorkerAnswer =
   | { readonly kind: "prepared"; readonly rssBytes: number }
   | WorkerReport
-  | { readonly kind: "stopped"; readonly accounts: readonly DeviceAccount[]; readonly kept: readonly FleetIdentity[]; readonly report: WorkerReport }
+  | {
+      readonly kind: "stopped";
+      readonly accounts: readonly DeviceAccount[];
+      readonly kept: readonly FleetIdentity[];
+      readonly report: WorkerReport;
+    }
   | { readonly kind: "failed"; readonly message: string };
 
 export type WatcherOrder =

@@ -16,8 +16,12 @@ function tell(answer: AnyAnswer): void {
 let part: Part | undefined;
 
 function take(order: AnyOrder): void {
-  part ??= (order.kind === "watch" ? new FleetWatcher(tell) : new FleetWorker(tell)) as { obey(order: WorkerOrder | WatcherOrder): Promise<void> };
-  part.obey(order).catch((error: unknown) => tell({ kind: "failed", message: error instanceof Error ? (error.stack ?? error.message) : String(error) }));
+  part ??= (order.kind === "watch" ? new FleetWatcher(tell) : new FleetWorker(tell)) as {
+    obey(order: WorkerOrder | WatcherOrder): Promise<void>;
+  };
+  part
+    .obey(order)
+    .catch((error: unknown) => tell({ kind: "failed", message: error instanceof Error ? (error.stack ?? error.message) : String(error) }));
 }
 
 if (isMainThread) {

@@ -54,7 +54,11 @@ export interface FleetFacts {
   readonly delivery: Quantiles;
   readonly answer: Quantiles;
   readonly connections: {
-    readonly most: number; readonly accepted: number; readonly attempts: number; readonly allOnlineMs: number | undefined; readonly renewed: number;
+    readonly most: number;
+    readonly accepted: number;
+    readonly attempts: number;
+    readonly allOnlineMs: number | undefined;
+    readonly renewed: number;
     /** Devices that were connected by this kind of credential at any time. */
     readonly devicesByCredential: Readonly<Record<string, number>>;
   };

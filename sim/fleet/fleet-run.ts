@@ -119,9 +119,16 @@ export class FleetRun {
       if (answer.kind === "seen") this.#seen = answer;
     });
     const ids = identities.map(({ id }) => id);
-    const watching = watcher.ask({ kind: "watch", credentials, broker: watcherBroker ?? plan.broker, seed: plan.seed, commandsPerSecond, ids }, "watching");
+    const watching = watcher.ask(
+      { kind: "watch", credentials, broker: watcherBroker ?? plan.broker, seed: plan.seed, commandsPerSecond, ids },
+      "watching",
+    );
     const late = delay(60_000, undefined, { ref: false }).then(() => {
-      throw new HawserError("WATCHER_NOT_CONNECTED", "the fleet's watcher could not connect to the broker within 60 s", "Check that the broker runs and takes the CA's clients.");
+      throw new HawserError(
+        "WATCHER_NOT_CONNECTED",
+        "the fleet's watcher could not connect to the broker within 60 s",
+        "Check that the broker runs and takes the CA's clients.",
+      );
     });
     await Promise.race([watching, late]);
     const prepared = Array.from({ length: workers }, async (_, index) => {
@@ -142,13 +149,23 @@ export class FleetRun {
     const sum = (of: (report: WorkerReport) => number): number => all.reduce((total, report) => total + of(report), 0);
     const connected = sum((report) => report.connected);
     const asleep = sum((report) => report.asleep);
-    const rssBytes = this.#options.workersBy === "thread" ? Math.max(0, ...all.map((report) => report.rssBytes)) : sum((report) => report.rssBytes);
+    const rssBytes =
+      this.#options.workersBy === "thread" ? Math.max(0, ...all.map((report) => report.rssBytes)) : sum((report) => report.rssBytes);
     const delivery = quantiles(this.#seen?.delivery);
     const byCredential: Record<string, number> = {};
-    for (const report of all) for (const [kind, count] of Object.entries(report.byCredential)) byCredential[kind] = (byCredential[kind] ?? 0) + count;
+    for (const report of all)
+      for (const [kind, count] of Object.entries(report.byCredential)) byCredential[kind] = (byCredential[kind] ?? 0) + count;
     const sample: Sample = {
-      atMs: Math.round(this.elapsedMs), connected, asleep, attempts: sum((report) => report.attempts), messages: this.#seen?.messages ?? 0,
-      waiting: sum((report) => report.waiting), p50Ms: delivery.p50Ms, p99Ms: delivery.p99Ms, rssMb: round(rssBytes / 2 ** 20), byCredential,
+      atMs: Math.round(this.elapsedMs),
+      connected,
+      asleep,
+      attempts: sum((report) => report.attempts),
+      messages: this.#seen?.messages ?? 0,
+      waiting: sum((report) => report.waiting),
+      p50Ms: delivery.p50Ms,
+      p99Ms: delivery.p99Ms,
+      rssMb: round(rssBytes / 2 ** 20),
+      byCredential,
     };
     this.samples.push(sample);
     if (connected > this.#most) [this.#most, this.#peakRss] = [connected, rssBytes];
@@ -164,7 +181,8 @@ export class FleetRun {
     const deadlineMs = performance.now() + this.#options.drainMs;
     // Two reports from after the order, so that what they say is of after it.
     await delay(2 * SAMPLE_EVERY_MS);
-    const waiting = (): number => this.#reports.reduce((total, report, index) => total + (this.#links[index]?.isGone === true ? 0 : (report?.waiting ?? 0)), 0);
+    const waiting = (): number =>
+      this.#reports.reduce((total, report, index) => total + (this.#links[index]?.isGone === true ? 0 : (report?.waiting ?? 0)), 0);
     while (performance.now() < deadlineMs && (waiting() > 0 || !this.#watcherHasAll())) await delay(POLL_MS);
     const stopped = await Promise.all(
       this.#links.map(async (link, index) => {
@@ -176,7 +194,11 @@ export class FleetRun {
           return answer.accounts;
         }
         const missed = this.#options.identities.filter((_, at) => at % this.#options.workers === index);
-        this.check("every worker lives to the end", false, `worker ${index} of ${this.#links.length}: ${answer}; its ${missed.length} devices (${missed[0]?.id ?? ""}...) are missing from every figure`);
+        this.check(
+          "every worker lives to the end",
+          false,
+          `worker ${index} of ${this.#links.length}: ${answer}; its ${missed.length} devices (${missed[0]?.id ?? ""}...) are missing from every figure`,
+        );
         return [];
       }),
     );
@@ -204,13 +226,25 @@ export class FleetRun {
     const messages = settled.accepted.qos0 + settled.accepted.qos1 + settled.accepted.qos2;
     const durationMs = Math.round(this.elapsedMs);
     const facts: FleetFacts = {
-      v: 1, name, seed: plan.seed, client: plan.client, broker: brokerName, startedAt, durationMs, devices: identities.length, workers,
+      v: 1,
+      name,
+      seed: plan.seed,
+      client: plan.client,
+      broker: brokerName,
+      startedAt,
+      durationMs,
+      devices: identities.length,
+      workers,
       messages: { ...settled, refused: reports.reduce((sum, report) => sum + report.refused, 0) },
       commands: { sent: commands, answered: answers, unanswered: watched.unanswered.slice(0, 5) },
-      delivery: quantiles(watched.report.delivery), answer: quantiles(watched.report.answer),
+      delivery: quantiles(watched.report.delivery),
+      answer: quantiles(watched.report.answer),
       connections: {
-        most: this.#most, accepted: reports.reduce((sum, report) => sum + report.connections, 0), attempts: reports.reduce((sum, report) => sum + report.attempts, 0),
-        allOnlineMs: this.#allOnlineMs, renewed: reports.reduce((sum, report) => sum + report.renewed, 0),
+        most: this.#most,
+        accepted: reports.reduce((sum, report) => sum + report.connections, 0),
+        attempts: reports.reduce((sum, report) => sum + report.attempts, 0),
+        allOnlineMs: this.#allOnlineMs,
+        renewed: reports.reduce((sum, report) => sum + report.renewed, 0),
         devicesByCredential: sumOf(reports.map((report) => report.devicesByCredential)),
       },
       failures: sumOf(reports.map((report) => report.failures)),
@@ -219,7 +253,8 @@ export class FleetRun {
         cpuPercentPerThousand: round((cpuMicros / (durationMs * 10) / Math.max(1, identities.length)) * 1_000),
         cpuMicrosPerMessage: round(cpuMicros / Math.max(1, messages)),
       },
-      samples: this.samples, events: this.events,
+      samples: this.samples,
+      events: this.events,
     };
     const checks = [...(this.#options.judge ?? usualChecks)(facts), ...this.#checks];
     return { ...facts, checks, passed: checks.every(({ passed }) => passed) };
@@ -233,16 +268,39 @@ export function usualChecks({ messages, commands, connections, devices }: FleetF
   const { sent, answered, unanswered } = commands;
   const { allOnlineMs, most } = connections;
   return [
-    { name: "every accepted message is delivered", passed: faultCount === 0, detail: faultCount === 0 ? `${accepted.qos1} at QoS 1, ${accepted.qos2} at QoS 2` : `${faultCount} faults: ${first}` },
-    ...(sent === 0 ? [] : [{ name: "every command is answered", passed: answered === sent, detail: answered === sent ? `${sent} commands` : `${sent - answered} of ${sent} are not: ${unanswered.join("; ")}` }]),
-    { name: "every device comes online", passed: allOnlineMs !== undefined, detail: allOnlineMs === undefined ? `${most} of ${devices} at most` : `after ${(allOnlineMs / 1000).toFixed(1)} s` },
+    {
+      name: "every accepted message is delivered",
+      passed: faultCount === 0,
+      detail: faultCount === 0 ? `${accepted.qos1} at QoS 1, ${accepted.qos2} at QoS 2` : `${faultCount} faults: ${first}`,
+    },
+    ...(sent === 0
+      ? []
+      : [
+          {
+            name: "every command is answered",
+            passed: answered === sent,
+            detail: answered === sent ? `${sent} commands` : `${sent - answered} of ${sent} are not: ${unanswered.join("; ")}`,
+          },
+        ]),
+    {
+      name: "every device comes online",
+      passed: allOnlineMs !== undefined,
+      detail: allOnlineMs === undefined ? `${most} of ${devices} at most` : `after ${(allOnlineMs / 1000).toFixed(1)} s`,
+    },
   ];
 }
 
 function quantiles(encoded: string | undefined): Quantiles {
   const histogram: Histogram = encoded === undefined || encoded === "" ? histogramOf() : decodeFromCompressedBase64(encoded, 32);
   const at = (percentile: number): number => (histogram.totalCount === 0 ? 0 : round(histogram.getValueAtPercentile(percentile) / 1_000));
-  return { count: histogram.totalCount, p50Ms: at(50), p90Ms: at(90), p99Ms: at(99), p999Ms: at(99.9), maxMs: histogram.totalCount === 0 ? 0 : round(histogram.maxValue / 1_000) };
+  return {
+    count: histogram.totalCount,
+    p50Ms: at(50),
+    p90Ms: at(90),
+    p99Ms: at(99),
+    p999Ms: at(99.9),
+    maxMs: histogram.totalCount === 0 ? 0 : round(histogram.maxValue / 1_000),
+  };
 }
 
 function sumOf(parts: readonly Readonly<Record<string, number>>[]): Record<string, number> {

@@ -36,15 +36,32 @@ export class FleetWatcher {
     clearInterval(this.#reports);
     clearInterval(this.#commanding);
     await this.#client?.endAsync(true);
-    this.#tell({ kind: "watched", counts: [...this.#counts], strangers: this.#strangers, unanswered: [...this.#unanswered.values()].slice(0, STRANGERS_KEPT), report: this.#report() });
+    this.#tell({
+      kind: "watched",
+      counts: [...this.#counts],
+      strangers: this.#strangers,
+      unanswered: [...this.#unanswered.values()].slice(0, STRANGERS_KEPT),
+      report: this.#report(),
+    });
   }
 
   async #watch(order: Extract<WatcherOrder, { kind: "watch" }>): Promise<void> {
     const { name, keyPem, chainPem, trustAnchorPem } = order.credentials;
     const client = mqtt.connect({
-      protocol: "mqtts", host: order.broker.host, port: order.broker.port, key: keyPem, cert: chainPem, ca: trustAnchorPem,
+      protocol: "mqtts",
+      host: order.broker.host,
+      port: order.broker.port,
+      key: keyPem,
+      cert: chainPem,
+      ca: trustAnchorPem,
       // Its session outlives a broker that dies, and its keep-alive is generous: a busy machine is no reason to be away.
-      clientId: name, clean: false, protocolVersion: 4, keepalive: 300, reconnectPeriod: 200, reconnectOnConnackError: true, connectTimeout: 30_000,
+      clientId: name,
+      clean: false,
+      protocolVersion: 4,
+      keepalive: 300,
+      reconnectPeriod: 200,
+      reconnectOnConnackError: true,
+      connectTimeout: 30_000,
     });
     this.#client = client;
     client.on("error", () => undefined);
@@ -108,8 +125,14 @@ export class FleetWatcher {
 
   #report(): WatcherReport {
     return {
-      kind: "seen", messages: this.#messages, copies: this.#copies, commands: this.#commands, answers: this.#answers, quietMs: preciseNowMs() - this.#lastMs,
-      delivery: encodeIntoCompressedBase64(this.#delivery), answer: encodeIntoCompressedBase64(this.#answer),
+      kind: "seen",
+      messages: this.#messages,
+      copies: this.#copies,
+      commands: this.#commands,
+      answers: this.#answers,
+      quietMs: preciseNowMs() - this.#lastMs,
+      delivery: encodeIntoCompressedBase64(this.#delivery),
+      answer: encodeIntoCompressedBase64(this.#answer),
     };
   }
 }
@@ -119,5 +142,10 @@ function micros(durationMs: number): number {
 }
 
 function histogram(): Histogram {
-  return histogramOf({ lowestDiscernibleValue: 1, highestTrackableValue: HOUR_MICROS, numberOfSignificantValueDigits: 3, bitBucketSize: 32 });
+  return histogramOf({
+    lowestDiscernibleValue: 1,
+    highestTrackableValue: HOUR_MICROS,
+    numberOfSignificantValueDigits: 3,
+    bitBucketSize: 32,
+  });
 }

@@ -9,7 +9,15 @@ const RAMP_STEP_MS = 50;
 const STOPPED_AT_ONCE = 200;
 
 export class FleetWorker {
-  readonly #tally: WorkerTally = { accepted: 0, refused: 0, connections: 0, devicesByCredential: {}, attempts: 0, renewed: 0, failures: {} };
+  readonly #tally: WorkerTally = {
+    accepted: 0,
+    refused: 0,
+    connections: 0,
+    devicesByCredential: {},
+    attempts: 0,
+    renewed: 0,
+    failures: {},
+  };
   readonly #tell: (answer: WorkerAnswer) => void;
   #devices: FleetDevice[] = [];
   #plan: FleetPlan | undefined;
@@ -75,9 +83,18 @@ export class FleetWorker {
     clearInterval(this.#reports);
     const report = this.#report();
     for (let from = 0; from < this.#devices.length; from += STOPPED_AT_ONCE) {
-      await Promise.all(this.#devices.slice(from, from + STOPPED_AT_ONCE).map((device) => Promise.race([device.stop(), delay(5_000, undefined, { ref: false })])));
+      await Promise.all(
+        this.#devices
+          .slice(from, from + STOPPED_AT_ONCE)
+          .map((device) => Promise.race([device.stop(), delay(5_000, undefined, { ref: false })])),
+      );
     }
-    this.#tell({ kind: "stopped", accounts: this.#devices.map((device) => device.account()), kept: this.#devices.map((device) => device.kept()), report });
+    this.#tell({
+      kind: "stopped",
+      accounts: this.#devices.map((device) => device.account()),
+      kept: this.#devices.map((device) => device.kept()),
+      report,
+    });
   }
 
   #report(): WorkerReport {
@@ -93,8 +110,18 @@ export class FleetWorker {
     }
     const { user, system } = process.cpuUsage();
     return {
-      kind: "report", devices: this.#devices.length, started, connected, asleep, byCredential, waiting, ...this.#tally,
-      failures: { ...this.#tally.failures }, devicesByCredential: { ...this.#tally.devicesByCredential }, rssBytes: process.memoryUsage.rss(), cpuMicros: user + system,
+      kind: "report",
+      devices: this.#devices.length,
+      started,
+      connected,
+      asleep,
+      byCredential,
+      waiting,
+      ...this.#tally,
+      failures: { ...this.#tally.failures },
+      devicesByCredential: { ...this.#tally.devicesByCredential },
+      rssBytes: process.memoryUsage.rss(),
+      cpuMicros: user + system,
     };
   }
 }

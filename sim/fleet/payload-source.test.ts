@@ -3,7 +3,11 @@ import type { PublishProfile } from "./fleet-plan.js";
 import { PayloadSource, readPayload } from "./payload-source.js";
 
 const profile: PublishProfile = {
-  topic: "telemetry", qos: 1, everyMs: 1_000, jitter: 0.2, sizeBytes: [200, 300],
+  topic: "telemetry",
+  qos: 1,
+  everyMs: 1_000,
+  jitter: 0.2,
+  sizeBytes: [200, 300],
   fields: { celsius: { number: [-5, 5], decimals: 1 }, count: { integer: [1, 3] }, door: { oneOf: ["open", "shut"] }, name: { text: 8 } },
 };
 

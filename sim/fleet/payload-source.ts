@@ -26,7 +26,9 @@ export class PayloadSource {
   }
 
   next(n: number, sentMs: number): string {
-    const fields = Object.entries(this.profile.fields ?? {}).map(([name, spec]) => `,${JSON.stringify(name)}:${JSON.stringify(this.#draw(spec))}`);
+    const fields = Object.entries(this.profile.fields ?? {}).map(
+      ([name, spec]) => `,${JSON.stringify(name)}:${JSON.stringify(this.#draw(spec))}`,
+    );
     const head = `{"n":${n},"sentMs":${sentMs.toFixed(3)}${fields.join("")}`;
     const [lowest, highest] = this.profile.sizeBytes;
     const missing = this.#random.between(lowest, highest) - Buffer.byteLength(head) - `,"pad":""}`.length;

@@ -1,6 +1,8 @@
 /**
- * Which of a name's addresses to begin with. TCP goes on to the next address by itself (RFC 8305); a node that takes TCP and is ill behind it (no
- * TLS, a stale certificate, a CONNACK that refuses, silence) would be met first again and again. So an address with which a link came to nothing stands
+ * Which of a name's addresses to begin with. TCP goes on to the next address by itself (RFC 8305); a node that takes TCP and is ill behind
+ * it (no
+ * TLS, a stale certificate, a CONNACK that refuses, silence) would be met first again and again. So an address with which a link came to
+ * nothing stands
  * behind the others at the next attempt, until one with it goes well.
  */
 import { lookup as systemLookup } from "node:dns";
@@ -18,7 +20,10 @@ export class AddressOrder {
     this.#lookup = lookup;
   }
 
-  /** Name resolution whose answers are in the order of this memory, and never come at once: who connects could not yet hear which address is tried. */
+  /**
+   * Name resolution whose answers are in the order of this memory, and never come at once: who connects could not yet hear which address is
+   * tried.
+   */
   lookupFor(port: number): LookupFunction {
     return (host: string, options: LookupOptions, done: Parameters<LookupFunction>[2]) =>
       this.#lookup(host, options, (error, found, family) => {

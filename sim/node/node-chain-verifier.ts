@@ -36,7 +36,10 @@ const SHA1_SIGNATURES = ["06072a8648ce3d0401", "06092a864886f70d010105"].map((he
 /** The keys and hashes that the engine on a chip takes (`firmware/native/tls-configure.c`). */
 function isStrong({ raw }: X509Certificate, { publicKey }: X509Certificate): boolean {
   const { namedCurve = "", modulusLength = 0 } = publicKey.asymmetricKeyDetails ?? {};
-  return (namedCurve === "prime256v1" || namedCurve === "secp384r1" || modulusLength >= 2048) && !SHA1_SIGNATURES.some((oid) => raw.includes(oid));
+  return (
+    (namedCurve === "prime256v1" || namedCurve === "secp384r1" || modulusLength >= 2048) &&
+    !SHA1_SIGNATURES.some((oid) => raw.includes(oid))
+  );
 }
 
 /** Whether `issuer` is a CA's certificate that signed `certificate`. */

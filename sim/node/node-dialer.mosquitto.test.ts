@@ -141,18 +141,26 @@ describe.each(VERSIONS)("against mosquitto on $version", ({ version, wrongIdenti
     await closed(second);
   });
 
-  it.each(CERTIFICATE_ROWS)("reports the alert for a certificate that is $what, and believes it when it is protected ($code, $alert)", async ({ what, code, alert }) => {
-    const recorded = new RecordedLink(dialer, mtlsEndpoint(), mtls(chains[what]!), { onOpened: (link) => link.write(connectPacket("dev1")) });
-    // In TLS 1.3 the verdict comes after the handshake. In 1.2 it comes within it, in the clear: anybody could have sent it.
-    const told = version === "TLSv1.3" ? { code, class: "credential", alert } : { code: "TLS_FAILED", class: "network", alert };
-    expect(await recorded.ended).toMatchObject(told);
-    expect(recorded.events).toEqual(version === "TLSv1.3" ? ["opened", "ended"] : ["ended"]);
-  });
+  it.each(CERTIFICATE_ROWS)(
+    "reports the alert for a certificate that is $what, and believes it when it is protected ($code, $alert)",
+    async ({ what, code, alert }) => {
+      const recorded = new RecordedLink(dialer, mtlsEndpoint(), mtls(chains[what]!), {
+        onOpened: (link) => link.write(connectPacket("dev1")),
+      });
+      // In TLS 1.3 the verdict comes after the handshake. In 1.2 it comes within it, in the clear: anybody could have sent it.
+      const told = version === "TLSv1.3" ? { code, class: "credential", alert } : { code: "TLS_FAILED", class: "network", alert };
+      expect(await recorded.ended).toMatchObject(told);
+      expect(recorded.events).toEqual(version === "TLSv1.3" ? ["opened", "ended"] : ["ended"]);
+    },
+  );
 
   it("maps the alert for no certificate at all to CERTIFICATE_REQUIRED", async () => {
     const error = await new Promise<unknown>((resolve) => {
       const socket = connectTls({ port: mtlsPort, host: "localhost", servername: "localhost", ca: [ca.caPem], maxVersion: version });
-      socket.on("error", resolve).on("close", () => resolve(undefined)).resume();
+      socket
+        .on("error", resolve)
+        .on("close", () => resolve(undefined))
+        .resume();
     });
     const failure = linkFailure(error, { address: "localhost", shown: "no-certificate", opened: true, isServerProved: false });
     expect(failure).toMatchObject({ code: "CERTIFICATE_REQUIRED", class: "credential", alert: noCertificateAlert });
@@ -203,7 +211,9 @@ describe.each(VERSIONS)("against mosquitto on $version", ({ version, wrongIdenti
   });
 
   it("takes it for a fault of the network when the broker leaves after bytes that are no MQTT", async () => {
-    const recorded = new RecordedLink(dialer, mtlsEndpoint(), mtls(chains["good"]!), { onOpened: (link) => link.write(Buffer.of(0xf0, 0)) });
+    const recorded = new RecordedLink(dialer, mtlsEndpoint(), mtls(chains["good"]!), {
+      onOpened: (link) => link.write(Buffer.of(0xf0, 0)),
+    });
     expect(await recorded.ended).toMatchObject({ class: "network" });
     expect(recorded.events[0]).toBe("opened");
   });
@@ -219,7 +229,9 @@ it("in TLS 1.3 finds the verdict even when writes hit the closed connection firs
     }
   };
   for (const { what, code, alert } of CERTIFICATE_ROWS) {
-    const recorded: RecordedLink = new RecordedLink(dialer, mtlsEndpoint(), mtls(chains[what]!), { onOpened: () => blockingWrites(() => recorded) });
+    const recorded: RecordedLink = new RecordedLink(dialer, mtlsEndpoint(), mtls(chains[what]!), {
+      onOpened: () => blockingWrites(() => recorded),
+    });
     expect(await recorded.ended).toMatchObject({ code, alert });
   }
 });

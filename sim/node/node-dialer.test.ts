@@ -67,7 +67,10 @@ async function listening(server: Server): Promise<Endpoint> {
 async function program(name: string): Promise<RunningProgram> {
   const room = mkdtempSync(join(tmpdir(), "hawser-server-"));
   const server = new RunningProgram(buildProgram(room, name), []);
-  cleanups.push(() => rmSync(room, { recursive: true }), () => server.kill());
+  cleanups.push(
+    () => rmSync(room, { recursive: true }),
+    () => server.kill(),
+  );
   await server.printed(1);
   return server;
 }
@@ -193,7 +196,10 @@ describe("a link", () => {
 
   it("ends as closed when the broker leaves, and as reset when it is cut", async () => {
     expect(await endOf(await tcpServer((socket) => socket.end()), PLAIN)).toMatchObject({ code: "CONNECTION_CLOSED", class: "network" });
-    expect(await endOf(await tcpServer((socket) => socket.resetAndDestroy()), PLAIN)).toMatchObject({ code: "CONNECTION_RESET", class: "network" });
+    expect(await endOf(await tcpServer((socket) => socket.resetAndDestroy()), PLAIN)).toMatchObject({
+      code: "CONNECTION_RESET",
+      class: "network",
+    });
     expect(await endOf(await tlsServer({}, (socket) => socket.end()), mtls())).toMatchObject({ code: "CONNECTION_CLOSED" });
   });
 
@@ -217,7 +223,10 @@ describe("a dial that cannot reach anyone", () => {
   it("goes on to a name's next address, over plain TCP and TLS", async () => {
     // Nothing listens on 127.0.0.2.
     const lookup = ((_host: string, _options: unknown, done: (error: null, found: { address: string; family: number }[]) => void) =>
-      setImmediate(done, null, [{ address: "127.0.0.2", family: 4 }, { address: "127.0.0.1", family: 4 }])) as unknown as LookupFunction;
+      setImmediate(done, null, [
+        { address: "127.0.0.2", family: 4 },
+        { address: "127.0.0.1", family: 4 },
+      ])) as unknown as LookupFunction;
     dialer = new NodeDialer(keys, { lookup });
     const endpoints: [Endpoint, Credential][] = [
       [await tcpServer(echo), PLAIN],
@@ -233,37 +242,51 @@ describe("a dial that cannot reach anyone", () => {
     }
   });
 
-  it.each(["closes", "is no TLS", "has a stranger's certificate", "says something and closes"])("begins with another address of a name after one that takes TCP and then %s", async (ill) => {
-    const addresses = [{ address: "127.0.0.1", family: 4 }, { address: "127.0.0.2", family: 4 }];
-    // One that answers at once, too.
-    const both = ((_host: string, _options: unknown, done: (error: null, found: object[]) => void) =>
-      ill === "closes" ? done(null, addresses) : setImmediate(done, null, addresses)) as unknown as LookupFunction;
-    dialer = new NodeDialer(keys, { lookup: both });
-    const right = await ca.server(["localhost"]);
-    const wrong = await stranger.server(["localhost"]);
-    const greet = (socket: Socket): void => void socket.on("data", () => setTimeout(() => socket.write("again"), 20).unref() && socket.write("hello"));
-    const sick = ill === "closes" ? createServer((socket) => socket.destroy())
-      : ill === "is no TLS" ? createServer((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"))
-      : ill === "says something and closes" ? createTlsServer({ cert: right.chainPem, key: right.keyPem }, (socket) => socket.on("error", () => undefined).end("no"))
-      : createTlsServer({ cert: wrong.chainPem, key: wrong.keyPem });
-    const { port } = await listening(sick.on("tlsClientError", () => undefined));
-    const well = createTlsServer({ cert: right.chainPem, key: right.keyPem }, (socket) => greet(socket.on("error", () => undefined)));
-    well.listen(port, "127.0.0.2");
-    await once(well, "listening");
-    cleanups.push(() => well.close());
-    const first = new RecordedLink(dialer, { host: "localhost", port }, mtls());
-    await first.ended;
-    for (let turn = 0; turn < 2; turn += 1) {
-      const next = new RecordedLink(dialer, { host: "localhost", port }, mtls(), { onOpened: (link) => link.write(Buffer.from("x")) });
-      expect((await next.bytes(10)).toString()).toBe("helloagain");
-      next.link.close();
-      await next.ended;
-    }
-  });
+  it.each(["closes", "is no TLS", "has a stranger's certificate", "says something and closes"])(
+    "begins with another address of a name after one that takes TCP and then %s",
+    async (ill) => {
+      const addresses = [
+        { address: "127.0.0.1", family: 4 },
+        { address: "127.0.0.2", family: 4 },
+      ];
+      // One that answers at once, too.
+      const both = ((_host: string, _options: unknown, done: (error: null, found: object[]) => void) =>
+        ill === "closes" ? done(null, addresses) : setImmediate(done, null, addresses)) as unknown as LookupFunction;
+      dialer = new NodeDialer(keys, { lookup: both });
+      const right = await ca.server(["localhost"]);
+      const wrong = await stranger.server(["localhost"]);
+      const greet = (socket: Socket): void =>
+        void socket.on("data", () => setTimeout(() => socket.write("again"), 20).unref() && socket.write("hello"));
+      const sick =
+        ill === "closes"
+          ? createServer((socket) => socket.destroy())
+          : ill === "is no TLS"
+            ? createServer((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"))
+            : ill === "says something and closes"
+              ? createTlsServer({ cert: right.chainPem, key: right.keyPem }, (socket) => socket.on("error", () => undefined).end("no"))
+              : createTlsServer({ cert: wrong.chainPem, key: wrong.keyPem });
+      const { port } = await listening(sick.on("tlsClientError", () => undefined));
+      const well = createTlsServer({ cert: right.chainPem, key: right.keyPem }, (socket) => greet(socket.on("error", () => undefined)));
+      well.listen(port, "127.0.0.2");
+      await once(well, "listening");
+      cleanups.push(() => well.close());
+      const first = new RecordedLink(dialer, { host: "localhost", port }, mtls());
+      await first.ended;
+      for (let turn = 0; turn < 2; turn += 1) {
+        const next = new RecordedLink(dialer, { host: "localhost", port }, mtls(), { onOpened: (link) => link.write(Buffer.from("x")) });
+        expect((await next.bytes(10)).toString()).toBe("helloagain");
+        next.link.close();
+        await next.ended;
+      }
+    },
+  );
 
   it("reports a name without address", async () => {
     const lookup = ((_host: string, _options: unknown, done: (error: Error) => void) =>
-      setImmediate(done, Object.assign(new Error("getaddrinfo ENOTFOUND broker.example"), { code: "ENOTFOUND", syscall: "getaddrinfo" }))) as unknown as LookupFunction;
+      setImmediate(
+        done,
+        Object.assign(new Error("getaddrinfo ENOTFOUND broker.example"), { code: "ENOTFOUND", syscall: "getaddrinfo" }),
+      )) as unknown as LookupFunction;
     dialer = new NodeDialer(keys, { lookup });
     expect(await endOf({ host: "broker.example", port: 8883 }, mtls())).toMatchObject({ code: "DNS_FAILED", class: "network" });
   });
@@ -347,7 +370,9 @@ describe("a server that is not to be trusted", () => {
   it("is refused when it shows a leaf of its own with a certificate of the right CA behind it", async () => {
     const own = await stranger.server(["127.0.0.1"]);
     const right = await ca.server(["127.0.0.1"]);
-    expect(await endOf(await tlsServer({ cert: own.leafPem + right.chainPem, key: own.keyPem }), mtls())).toMatchObject({ class: "server-trust" });
+    expect(await endOf(await tlsServer({ cert: own.leafPem + right.chainPem, key: own.keyPem }), mtls())).toMatchObject({
+      class: "server-trust",
+    });
   });
 
   it("is refused whatever NODE_TLS_REJECT_UNAUTHORIZED says", async () => {
@@ -369,7 +394,8 @@ describe("a server that is not to be trusted", () => {
       const { port } = await tlsServer({ ...(await options(ca.server(["127.0.0.1"]))), maxVersion });
       const end = { send: alertRecord(45), end: true };
       const impostor = await startImpostor(port, {
-        record: (record, message) => ((maxVersion === "TLSv1.2" ? message === SERVER_KEY_EXCHANGE : message === undefined) ? end : { send: record }),
+        record: (record, message) =>
+          (maxVersion === "TLSv1.2" ? message === SERVER_KEY_EXCHANGE : message === undefined) ? end : { send: record },
       });
       cleanups.push(() => impostor.stop());
       expect(await endOf({ host: "127.0.0.1", port: impostor.port }, mtls())).toMatchObject({ code: "TLS_FAILED", class: "network" });
@@ -377,14 +403,22 @@ describe("a server that is not to be trusted", () => {
   });
 
   it("is refused when it speaks no TLS, or ends in the handshake, or knows nothing newer than TLS 1.1", async () => {
-    expect(await endOf(await tcpServer((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n")), mtls())).toMatchObject({ code: "TLS_FAILED", class: "network" });
-    expect(await endOf(await tcpServer((socket) => socket.once("data", () => socket.end())), mtls())).toMatchObject({ code: "CONNECTION_RESET", class: "network" });
+    expect(await endOf(await tcpServer((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n")), mtls())).toMatchObject({
+      code: "TLS_FAILED",
+      class: "network",
+    });
+    expect(await endOf(await tcpServer((socket) => socket.once("data", () => socket.end())), mtls())).toMatchObject({
+      code: "CONNECTION_RESET",
+      class: "network",
+    });
     const old = await tlsServer({ minVersion: "TLSv1", maxVersion: "TLSv1.1", ciphers: "ALL@SECLEVEL=0" });
     expect(await endOf(old, mtls())).toMatchObject({ code: "TLS_FAILED", class: "network" });
   });
 
   it("is refused when it answers a PSK with a certificate", async () => {
-    expect(await endOf(await tlsServer({ requestCert: false }), { kind: "psk", slot: "psk", identity: "dev1" })).toMatchObject({ class: "server-trust" });
+    expect(await endOf(await tlsServer({ requestCert: false }), { kind: "psk", slot: "psk", identity: "dev1" })).toMatchObject({
+      class: "server-trust",
+    });
   });
 
   async function options(server: Promise<{ chainPem: string; keyPem: string }>): Promise<TlsOptions> {

@@ -63,7 +63,9 @@ export class NodeDialer implements Dialer {
           return openTls({ ...tcp, onread }, serverNameOf(endpoint), { ...tls, secureContext });
         });
       case "psk":
-        return new Plan(this.#addresses, endpoint, timeoutMs, "psk", "secureConnect", (onread) => openTls({ ...tcp, onread }, serverNameOf(endpoint), this.#pskOptions(credential)));
+        return new Plan(this.#addresses, endpoint, timeoutMs, "psk", "secureConnect", (onread) =>
+          openTls({ ...tcp, onread }, serverNameOf(endpoint), this.#pskOptions(credential)),
+        );
       case "none":
         return new Plan(this.#addresses, endpoint, timeoutMs, "no-certificate", "connect", (onread) => connectTcp({ ...tcp, onread }));
       default: {
@@ -87,7 +89,13 @@ export class NodeDialer implements Dialer {
   }
 
   #tcpOptions({ host, port }: Endpoint): TcpNetConnectOpts {
-    return { host, port, autoSelectFamily: true, autoSelectFamilyAttemptTimeout: ADDRESS_ATTEMPT_MS, lookup: this.#addresses.lookupFor(port) };
+    return {
+      host,
+      port,
+      autoSelectFamily: true,
+      autoSelectFamilyAttemptTimeout: ADDRESS_ATTEMPT_MS,
+      lookup: this.#addresses.lookupFor(port),
+    };
   }
 }
 
@@ -160,10 +168,18 @@ class MtlsPlan extends Plan {
   #isRefused = false;
   #wrong: ServerVerdict | undefined;
 
-  constructor(addresses: AddressOrder, endpoint: Endpoint, timeoutMs: number, credential: MtlsCredential, sessions: TlsSessions | undefined, open: (tls: ConnectionOptions, onread: OnReadOpts) => TLSSocket) {
+  constructor(
+    addresses: AddressOrder,
+    endpoint: Endpoint,
+    timeoutMs: number,
+    credential: MtlsCredential,
+    sessions: TlsSessions | undefined,
+    open: (tls: ConnectionOptions, onread: OnReadOpts) => TLSSocket,
+  ) {
     const tickets = sessions === undefined ? undefined : new TicketUse(sessions, TlsSessions.id(endpoint, credential));
     super(addresses, endpoint, timeoutMs, "certificate", "secureConnect", (onread) => {
-      const checkServerIdentity = (_host: string, shown: PeerCertificate): Error | undefined => this.#judge(shown as DetailedPeerCertificate);
+      const checkServerIdentity = (_host: string, shown: PeerCertificate): Error | undefined =>
+        this.#judge(shown as DetailedPeerCertificate);
       const socket = open({ checkServerIdentity, ...tickets?.options() }, onread);
       tickets?.watch(socket);
       return socket;

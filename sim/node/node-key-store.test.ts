@@ -29,7 +29,10 @@ describe("the key store", () => {
       const request = keys.csr("key-a", name);
       const file = join(room, "request.der");
       writeFileSync(file, request);
-      const text = execFileSync("openssl", ["req", "-inform", "DER", "-in", file, "-verify", "-noout", "-text"], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+      const text = execFileSync("openssl", ["req", "-inform", "DER", "-in", file, "-verify", "-noout", "-text"], {
+        encoding: "utf8",
+        stdio: ["ignore", "pipe", "pipe"],
+      });
       expect(text).toContain(`Subject: CN = ${name}\n`);
       expect(text).toContain("Signature Algorithm: ecdsa-with-SHA256");
       expect(text).toContain("ASN1 OID: prime256v1");
@@ -57,7 +60,12 @@ describe("the key store", () => {
     keys.destroy("key-a");
     keys.destroy("key-a");
     expect(keys.has("key-a")).toBe(false);
-    for (const use of [() => keys.csr("key-a", "x"), () => keys.sign("key-a", psk), () => keys.publicKey("key-a"), () => keys.psk("key-a")]) {
+    for (const use of [
+      () => keys.csr("key-a", "x"),
+      () => keys.sign("key-a", psk),
+      () => keys.publicKey("key-a"),
+      () => keys.psk("key-a"),
+    ]) {
       expect(codeOf(use)).toBe("KEY_MISSING");
     }
   });

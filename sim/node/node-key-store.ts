@@ -107,7 +107,8 @@ export function isSlotName(slot: string): boolean {
 }
 
 function checkSlot(slot: string): void {
-  if (!isSlotName(slot)) throw new HawserError("INVALID_SLOT", `invalid key slot name "${slot}"`, "Use 1 to 15 characters of a-z, 0-9 and -.");
+  if (!isSlotName(slot))
+    throw new HawserError("INVALID_SLOT", `invalid key slot name "${slot}"`, "Use 1 to 15 characters of a-z, 0-9 and -.");
 }
 
 function keyMissing(slot: string, what: string): HawserError {

@@ -26,7 +26,12 @@ it("puts a vault's keys and records and the machine's clocks into one platform",
 it("takes a key store, a storage, a scheduler and a log of one's own", () => {
   const lines: string[] = [];
   const scheduler = { after: () => () => undefined };
-  const given = { keyStore: memoryKeyStore(), storage: memoryStorage(), scheduler, log: (_level: string, message: string) => lines.push(message) };
+  const given = {
+    keyStore: memoryKeyStore(),
+    storage: memoryStorage(),
+    scheduler,
+    log: (_level: string, message: string) => lines.push(message),
+  };
   const platform = nodePlatform(given);
   expect([platform.keyStore, platform.storage, platform.scheduler]).toEqual([given.keyStore, given.storage, scheduler]);
   platform.log("warn", "heard");

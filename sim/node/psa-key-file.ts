@@ -1,5 +1,6 @@
 /**
- * Keys as PSA keeps them, made from and turned into what other key stores hold: "Mbed Crypto storage specification", key file format version 0
+ * Keys as PSA keeps them, made from and turned into what other key stores hold: "Mbed Crypto storage specification", key file format
+ * version 0
  * (Mbed TLS 3 and 4). Only the two kinds of key that `firmware/native/key-store.c` makes.
  */
 import { createECDH, createPrivateKey, type KeyObject } from "node:crypto";
@@ -58,12 +59,20 @@ export function encodePsaKey(deviceKey: DeviceKey): Uint8Array {
 /** @throws HawserError `KEY_UNREADABLE` */
 export function decodePsaKey(file: Uint8Array): DeviceKey {
   const bytes = Buffer.from(file);
-  const whole = bytes.length > HEADER_BYTES && bytes.subarray(0, 8).equals(MAGIC) && bytes.readUInt32LE(8) === 0 && bytes.readUInt32LE(32) === bytes.length - HEADER_BYTES;
+  const whole =
+    bytes.length > HEADER_BYTES &&
+    bytes.subarray(0, 8).equals(MAGIC) &&
+    bytes.readUInt32LE(8) === 0 &&
+    bytes.readUInt32LE(32) === bytes.length - HEADER_BYTES;
   const data = bytes.subarray(HEADER_BYTES);
   const type = whole ? bytes.readUInt16LE(16) : 0;
   if (type === ATTRIBUTES.psk.type) return { kind: "psk", key: new Uint8Array(data) };
   if (type === ATTRIBUTES.signing.type && data.length === SCALAR_BYTES) return { kind: "signing", key: keyOf(data) };
-  throw new HawserError("KEY_UNREADABLE", "a key of the XS host is in a form this version does not know", "Report this. The previous key is kept.");
+  throw new HawserError(
+    "KEY_UNREADABLE",
+    "a key of the XS host is in a form this version does not know",
+    "Report this. The previous key is kept.",
+  );
 }
 
 function scalarOf(key: KeyObject): Buffer {
@@ -75,6 +84,12 @@ function keyOf(scalar: Buffer): KeyObject {
   pair.setPrivateKey(scalar);
   const point = pair.getPublicKey();
   const text = (from: number, to: number): string => point.subarray(from, to).toString("base64url");
-  const jwk = { kty: "EC", crv: "P-256", d: scalar.toString("base64url"), x: text(1, 1 + SCALAR_BYTES), y: text(1 + SCALAR_BYTES, 1 + 2 * SCALAR_BYTES) };
+  const jwk = {
+    kty: "EC",
+    crv: "P-256",
+    d: scalar.toString("base64url"),
+    x: text(1, 1 + SCALAR_BYTES),
+    y: text(1 + SCALAR_BYTES, 1 + 2 * SCALAR_BYTES),
+  };
   return createPrivateKey({ key: jwk, format: "jwk" });
 }

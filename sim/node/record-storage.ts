@@ -50,5 +50,6 @@ export function isRecordKey(key: string): boolean {
 }
 
 function checkKey(key: string): void {
-  if (!isRecordKey(key)) throw new HawserError("STORAGE_FAILED", `invalid record name "${key}"`, "Use 1 to 15 characters of a-z, 0-9, ., _ and -.");
+  if (!isRecordKey(key))
+    throw new HawserError("STORAGE_FAILED", `invalid record name "${key}"`, "Use 1 to 15 characters of a-z, 0-9, ., _ and -.");
 }

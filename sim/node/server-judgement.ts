@@ -1,5 +1,6 @@
 /**
- * Who a server is, judged as devices judge it: Node's OpenSSL has checked signatures, chain and dates, and this holds it to the rules of the engine on
+ * Who a server is, judged as devices judge it: Node's OpenSSL has checked signatures, chain and dates, and this holds it to the rules of
+ * the engine on
  * the chip (`firmware/native/tls-verify.c`), so that a broker passes here exactly if it passes there, and fails for the same reason.
  * `test/cross-engine/broker-certificates.test.ts` holds both to one table.
  */
@@ -38,17 +39,28 @@ const DIGITAL_SIGNATURE = 0x80;
  * @param peer what it showed, linked by `issuerCertificate`
  * @param serverName a DNS name, without a final dot, or an address
  */
-export function judgeServer(peer: DetailedPeerCertificate, serverName: string, anchors: readonly X509Certificate[], nowMs = Date.now()): ServerVerdict | undefined {
+export function judgeServer(
+  peer: DetailedPeerCertificate,
+  serverName: string,
+  anchors: readonly X509Certificate[],
+  nowMs = Date.now(),
+): ServerVerdict | undefined {
   const shown = shownBy(peer);
   if (!Array.isArray(shown)) return shown;
   const path = pathToAnchor(shown, anchors, nowMs);
-  if (!(path ?? shown).every((link) => link.isAnchor || link.profile.isSignedStrongly)) return { code: "SERVER_CERTIFICATE_INVALID", words: "a certificate that it shows is signed weakly" };
+  if (!(path ?? shown).every((link) => link.isAnchor || link.profile.isSignedStrongly))
+    return { code: "SERVER_CERTIFICATE_INVALID", words: "a certificate that it shows is signed weakly" };
   if (path === undefined) return { code: "SERVER_CA_UNKNOWN", words: "no chain from its certificate to a trusted CA" };
   const dates = path.map(({ certificate }) => readCertificate(certificate.raw));
-  if (dates.some(({ notAfterMs }) => nowMs > notAfterMs)) return { code: "SERVER_CERTIFICATE_EXPIRED", words: "its certificate has expired" };
-  if (dates.some(({ notBeforeMs }) => nowMs < notBeforeMs)) return { code: "SERVER_CERTIFICATE_NOT_YET_VALID", words: "its certificate is not valid yet" };
-  if (!maySign(path[0] as Shown) || !path.every(mayServe)) return { code: "SERVER_CERTIFICATE_INVALID", words: "its certificate is not for servers" };
-  return isFor(path[0] as Shown, serverName) ? undefined : { code: "SERVER_NAME_MISMATCH", words: `its certificate is not for ${serverName}` };
+  if (dates.some(({ notAfterMs }) => nowMs > notAfterMs))
+    return { code: "SERVER_CERTIFICATE_EXPIRED", words: "its certificate has expired" };
+  if (dates.some(({ notBeforeMs }) => nowMs < notBeforeMs))
+    return { code: "SERVER_CERTIFICATE_NOT_YET_VALID", words: "its certificate is not valid yet" };
+  if (!maySign(path[0] as Shown) || !path.every(mayServe))
+    return { code: "SERVER_CERTIFICATE_INVALID", words: "its certificate is not for servers" };
+  return isFor(path[0] as Shown, serverName)
+    ? undefined
+    : { code: "SERVER_NAME_MISMATCH", words: `its certificate is not for ${serverName}` };
 }
 
 /** The certificates in the order in which each vouches for the one before, or what makes them unusable. */
@@ -56,7 +68,7 @@ function shownBy(peer: DetailedPeerCertificate): Shown[] | ServerVerdict {
   const unusable = (what: string): ServerVerdict => ({ code: "SERVER_CERTIFICATE_INVALID", words: `a certificate that it shows ${what}` });
   const shown: Shown[] = [];
   let sizeBytes = 0;
-  for (let link: DetailedPeerCertificate | undefined = peer; link !== undefined && shown.length <= LONGEST_CHAIN; ) {
+  for (let link: DetailedPeerCertificate | undefined = peer; link !== undefined && shown.length <= LONGEST_CHAIN;) {
     sizeBytes += link.raw.length;
     if (sizeBytes > CHAIN_BYTES_MAX) return unusable("is too large");
     try {
@@ -82,7 +94,8 @@ function pathToAnchor(shown: readonly Shown[], anchors: readonly X509Certificate
     path.push(link);
     // A broker's own self-signed certificate may be its anchor; one that a CA has issued may not stand in for it.
     const isSelfSigned = certificate.checkIssued(certificate);
-    if (isSelfSigned && anchors.some((anchor) => anchor.raw.equals(certificate.raw))) return [...path.slice(0, -1), { ...link, isAnchor: true }];
+    if (isSelfSigned && anchors.some((anchor) => anchor.raw.equals(certificate.raw)))
+      return [...path.slice(0, -1), { ...link, isAnchor: true }];
     const anchor = byDates.find((one) => isIssuedBy(certificate, one));
     if (anchor !== undefined) return [...path, { certificate: anchor, profile: certificateProfile(anchor.raw), isAnchor: true }];
   }
@@ -93,7 +106,9 @@ function isCurrent(certificate: X509Certificate, nowMs: number): boolean {
   return nowMs >= Date.parse(certificate.validFrom) && nowMs <= Date.parse(certificate.validTo);
 }
 
-/** Each handshake is signed by the server's key. RFC 5280 section 4.2.1.3: the first bit of the string, behind tag, length and unused bits. */
+/**
+ * Each handshake is signed by the server's key. RFC 5280 section 4.2.1.3: the first bit of the string, behind tag, length and unused bits.
+ */
 function maySign({ profile }: Shown): boolean {
   const usage = profile.extensions.get(KEY_USAGE);
   return usage === undefined || ((usage.value[3] ?? 0) & DIGITAL_SIGNATURE) !== 0;
@@ -111,7 +126,12 @@ function isFor({ certificate, profile }: Shown, serverName: string): boolean {
   const family = isIP(serverName);
   if (names === undefined) return family === 0 && nameMatches(readCertificate(certificate.raw).commonName, serverName);
   for (const [tag, value] of generalNames(names.value)) {
-    if (family === 0 ? tag === DNS_NAME && nameMatches(value.toString("latin1"), serverName) : tag === IP_ADDRESS && addressText(value) === canonical(serverName, family)) return true;
+    if (
+      family === 0
+        ? tag === DNS_NAME && nameMatches(value.toString("latin1"), serverName)
+        : tag === IP_ADDRESS && addressText(value) === canonical(serverName, family)
+    )
+      return true;
   }
   return false;
 }
@@ -119,9 +139,9 @@ function isFor({ certificate, profile }: Shown, serverName: string): boolean {
 /** GeneralNames (RFC 5280 section 4.2.1.6): a sequence of short elements. */
 function* generalNames(value: Uint8Array): Generator<[number, Buffer]> {
   const der = Buffer.from(value);
-  const lengthBytes = (at: number): number => ((der[at] ?? 0) & 0x80) === 0 ? 0 : (der[at] ?? 0) & 0x7f;
+  const lengthBytes = (at: number): number => (((der[at] ?? 0) & 0x80) === 0 ? 0 : (der[at] ?? 0) & 0x7f);
   const length = (at: number): number => (lengthBytes(at) === 0 ? (der[at] ?? 0) : der.readUIntBE(at + 1, lengthBytes(at)));
-  for (let at = 2 + lengthBytes(1); at + 1 < der.length; ) {
+  for (let at = 2 + lengthBytes(1); at + 1 < der.length;) {
     const start = at + 2 + lengthBytes(at + 1);
     const end = start + length(at + 1);
     yield [der[at] ?? 0, der.subarray(start, end)];

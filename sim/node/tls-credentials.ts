@@ -1,5 +1,6 @@
 /**
- * OpenSSL contexts and session tickets for the credentials of one dialer: parsing certificates and keys costs a tenth of a handshake, so contexts
+ * OpenSSL contexts and session tickets for the credentials of one dialer: parsing certificates and keys costs a tenth of a handshake, so
+ * contexts
  * are kept while the credential stays the same; tickets save most of the handshake.
  */
 import { createHash, X509Certificate } from "node:crypto";
@@ -27,7 +28,8 @@ const KEPT_SESSIONS = 16;
 const PSK_CIPHERS = "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:ECDHE-PSK-CHACHA20-POLY1305:ECDHE-PSK-AES128-CBC-SHA256";
 
 /**
- * What the engine on a chip takes with certificates (`firmware/native/tls-configure.c`), so that a simulated device connects where a real one does. Level 2
+ * What the engine on a chip takes with certificates (`firmware/native/tls-configure.c`), so that a simulated device connects where a real
+ * one does. Level 2
  * refuses RSA below 2048 bits and SHA-1, whatever the default of the OpenSSL at hand.
  */
 const MTLS_CIPHERS = [
@@ -41,7 +43,9 @@ const MTLS_CIPHERS = [
   "@SECLEVEL=2",
 ].join(":");
 
-const MTLS_SIGNATURES = ["ECDSA", "RSA-PSS", "RSA"].flatMap((kind) => ["SHA256", "SHA384", ...(kind === "ECDSA" ? [] : ["SHA512"])].map((hash) => `${kind}+${hash}`)).join(":");
+const MTLS_SIGNATURES = ["ECDSA", "RSA-PSS", "RSA"]
+  .flatMap((kind) => ["SHA256", "SHA384", ...(kind === "ECDSA" ? [] : ["SHA512"])].map((hash) => `${kind}+${hash}`))
+  .join(":");
 
 /** A name for everything that a context is made of but the key. */
 export function credentialId(credential: MtlsCredential): string {
@@ -62,7 +66,10 @@ export class MtlsContexts {
     this.#versions = versions;
   }
 
-  /** @throws HawserError `CERTIFICATE_REQUIRED`, `CERTIFICATE_REJECTED` (our own chain is unreadable), `KEY_MISMATCH`, `SERVER_CA_UNKNOWN` (an anchor is) */
+  /**
+   * @throws HawserError `CERTIFICATE_REQUIRED`, `CERTIFICATE_REJECTED` (our own chain is unreadable), `KEY_MISMATCH`, `SERVER_CA_UNKNOWN`
+   * (an anchor is)
+   */
   get(credential: MtlsCredential, key: KeyObject): SecureContext {
     const id = credentialId(credential);
     const found = this.#kept.get(id);
@@ -105,9 +112,14 @@ export class TlsSessions {
 function mtlsContext(credential: MtlsCredential, key: KeyObject, versions: TlsVersions): SecureContext {
   const chain = credential.chain.map((der) => parse(der, () => ownChainUnreadable(credential.slot)));
   const leaf = chain[0];
-  if (leaf === undefined) throw new HawserError("CERTIFICATE_REQUIRED", `no certificate for key slot "${credential.slot}"`, "Enrol or provision the device.");
+  if (leaf === undefined)
+    throw new HawserError("CERTIFICATE_REQUIRED", `no certificate for key slot "${credential.slot}"`, "Enrol or provision the device.");
   if (!leaf.checkPrivateKey(key)) {
-    throw new HawserError("KEY_MISMATCH", `the certificate is not for the key in slot "${credential.slot}"`, "Enrol a new key, or provision the device again.");
+    throw new HawserError(
+      "KEY_MISMATCH",
+      `the certificate is not for the key in slot "${credential.slot}"`,
+      "Enrol a new key, or provision the device again.",
+    );
   }
   const anchors = credential.trustAnchors.map((der) => parse(der, anchorUnreadable));
   return createSecureContext({
@@ -132,7 +144,11 @@ function parse(der: Uint8Array, unreadable: () => HawserError): X509Certificate 
 }
 
 function ownChainUnreadable(slot: string): HawserError {
-  return new HawserError("CERTIFICATE_REJECTED", `the certificate chain for key slot "${slot}" cannot be read`, "Enrol or provision the device again.");
+  return new HawserError(
+    "CERTIFICATE_REJECTED",
+    `the certificate chain for key slot "${slot}" cannot be read`,
+    "Enrol or provision the device again.",
+  );
 }
 
 function anchorUnreadable(): HawserError {

@@ -59,8 +59,14 @@ describe("what Node says of a failed link", () => {
 
   it("reads alerts by number, whatever name OpenSSL gives them, and by what was shown", () => {
     const alerts = [
-      coded("ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE", "80CC:error:0A000410:SSL routines:ssl3_read_bytes:sslv3 alert handshake failure:rec_layer_s3.c:1601:SSL alert number 40\n"),
-      coded("ERR_SSL_SSL/TLS_ALERT_HANDSHAKE_FAILURE", "C0AC:error:0A000410:SSL routines:ssl3_read_bytes:ssl/tls alert handshake failure:rec_layer_s3.c:918:SSL alert number 40\n"),
+      coded(
+        "ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE",
+        "80CC:error:0A000410:SSL routines:ssl3_read_bytes:sslv3 alert handshake failure:rec_layer_s3.c:1601:SSL alert number 40\n",
+      ),
+      coded(
+        "ERR_SSL_SSL/TLS_ALERT_HANDSHAKE_FAILURE",
+        "C0AC:error:0A000410:SSL routines:ssl3_read_bytes:ssl/tls alert handshake failure:rec_layer_s3.c:918:SSL alert number 40\n",
+      ),
       coded("ERR_SSL_SOMETHING_ELSE", "00:error:0A000410:SSL routines::words of a later OpenSSL"),
     ];
     for (const alert of alerts) {
@@ -68,7 +74,11 @@ describe("what Node says of a failed link", () => {
       expect(linkFailure(alert, { ...context, shown: "psk" })).toMatchObject({ code: "PSK_REJECTED", class: "credential", alert: 40 });
       expect(linkFailure(alert, { ...context, shown: "no-certificate" })).toMatchObject({ code: "CERTIFICATE_REQUIRED", alert: 40 });
     }
-    for (const other of ["error:0A0001BB:SSL routines::bad record type", "error:06000410:public key routines::SSL alert number 45", "a message with 0A000415"]) {
+    for (const other of [
+      "error:0A0001BB:SSL routines::bad record type",
+      "error:06000410:public key routines::SSL alert number 45",
+      "a message with 0A000415",
+    ]) {
       expect(linkFailure(coded("ERR_SSL", other), context).alert).toBeUndefined();
     }
   });
@@ -88,8 +98,16 @@ describe("what Node says of a failed link", () => {
 
 describe("what was thrown before dialling", () => {
   it("keeps the codes that are failures, and no others", () => {
-    expect(localFailure(new HawserError("KEY_MISSING", "no key"), context)).toMatchObject({ code: "KEY_MISSING", class: "credential", message: "no key" });
-    expect(localFailure(new HawserError("STORAGE_FAILED", "disk"), context)).toMatchObject({ code: "TLS_FAILED", class: "network", message: "disk" });
+    expect(localFailure(new HawserError("KEY_MISSING", "no key"), context)).toMatchObject({
+      code: "KEY_MISSING",
+      class: "credential",
+      message: "no key",
+    });
+    expect(localFailure(new HawserError("STORAGE_FAILED", "disk"), context)).toMatchObject({
+      code: "TLS_FAILED",
+      class: "network",
+      message: "disk",
+    });
     expect(localFailure(coded("ERR_SOCKET_BAD_PORT"), context).code).toBe("HOST_UNREACHABLE");
     expect(localFailure(new Error("odd"), context).code).toBe("TLS_FAILED");
   });

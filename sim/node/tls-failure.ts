@@ -12,7 +12,10 @@ export interface LinkContext {
   shown: Shown;
   /** True once the handshake was complete. */
   opened: boolean;
-  /** True once the handshake was complete with a server whose certificate is one for servers: only then an alert of its own is told from anybody's. */
+  /**
+   * True once the handshake was complete with a server whose certificate is one for servers: only then an alert of its own is told from
+   * anybody's.
+   */
   isServerProved: boolean;
 }
 
@@ -35,7 +38,8 @@ export function localFailure(error: unknown, context: LinkContext): Failure {
 }
 
 /**
- * What is wrong with a server that refused us in the middle of a handshake, before Node verified it: OpenSSL has Node do that at the end, so that in TLS 1.2
+ * What is wrong with a server that refused us in the middle of a handshake, before Node verified it: OpenSSL has Node do that at the end,
+ * so that in TLS 1.2
  * any stranger at the address can refuse us first. For people only: such a refusal is believed from nobody.
  *
  * @param wrong what is wrong with the server, if anything
@@ -47,7 +51,10 @@ export function serverFault(refusal: Failure, wrong: ServerVerdict | undefined):
 
 /** The failure behind a server's certificate that OpenSSL, or {@link judgeServer}, has refused. */
 export function refusedServer(error: unknown, wrong: ServerVerdict | undefined, address: string): Failure {
-  const { code, words } = wrong ?? { code: VERIFY_ERRORS[errnoCode(error)] ?? "SERVER_CERTIFICATE_INVALID", words: `${oneLine(error)} (${errnoCode(error)})` };
+  const { code, words } = wrong ?? {
+    code: VERIFY_ERRORS[errnoCode(error)] ?? "SERVER_CERTIFICATE_INVALID",
+    words: `${oneLine(error)} (${errnoCode(error)})`,
+  };
   return failure(code, `the server at ${address} did not prove who it is: ${words}`);
 }
 
@@ -68,11 +75,15 @@ const ALERT_REASON = 1_000;
 function knownFailure(error: unknown, { address, opened }: LinkContext): Failure | undefined {
   const code = errnoCode(error);
   const syscall = error instanceof Error && "syscall" in error ? error.syscall : undefined;
-  if (syscall === "getaddrinfo" || syscall === "queryA" || syscall === "queryAaaa") return failure("DNS_FAILED", `no address for ${address} (${code})`);
+  if (syscall === "getaddrinfo" || syscall === "queryA" || syscall === "queryAaaa")
+    return failure("DNS_FAILED", `no address for ${address} (${code})`);
   if (code === "ETIMEDOUT" && syscall !== "connect") return failure("CONNECTION_RESET", `${address} no longer answers (${code})`);
   const network = NETWORK_ERRORS[code];
   if (network === "CONNECTION_RESET") {
-    return failure(network, opened ? `the connection to ${address} was reset (${code})` : `${address} closed the connection before it was established (${code})`);
+    return failure(
+      network,
+      opened ? `the connection to ${address} was reset (${code})` : `${address} closed the connection before it was established (${code})`,
+    );
   }
   if (network !== undefined) return failure(network, `cannot reach ${address} (${code})`);
   const trust = VERIFY_ERRORS[code];
@@ -83,7 +94,15 @@ function oneLine(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).trim().replace(/\s+/g, " ").slice(0, 300);
 }
 
-const LOCAL_CODES: readonly FailureCode[] = ["BAD_CREDENTIAL", "KEY_MISSING", "KEY_MISMATCH", "CERTIFICATE_REQUIRED", "CERTIFICATE_REJECTED", "PSK_REJECTED", "SERVER_CA_UNKNOWN"];
+const LOCAL_CODES: readonly FailureCode[] = [
+  "BAD_CREDENTIAL",
+  "KEY_MISSING",
+  "KEY_MISMATCH",
+  "CERTIFICATE_REQUIRED",
+  "CERTIFICATE_REJECTED",
+  "PSK_REJECTED",
+  "SERVER_CA_UNKNOWN",
+];
 
 /** From the most telling to the least. */
 const ANSWERS: readonly FailureCode[] = ["CONNECTION_REFUSED", "CONNECTION_RESET", "CONNECT_TIMEOUT", "HOST_UNREACHABLE", "DNS_FAILED"];

@@ -18,7 +18,14 @@ let broker: TestMosquitto | undefined;
 let starts = 0;
 
 async function start(): Promise<void> {
-  const lines = [`listener ${plainPort} 127.0.0.1`, "password_file passwords", `listener ${tlsPort} 127.0.0.1`, "certfile server.pem", "keyfile server.key", "password_file passwords"];
+  const lines = [
+    `listener ${plainPort} 127.0.0.1`,
+    "password_file passwords",
+    `listener ${tlsPort} 127.0.0.1`,
+    "certfile server.pem",
+    "keyfile server.key",
+    "password_file passwords",
+  ];
   broker = await startMosquitto(room, `broker-${starts++}`, files, lines);
 }
 
@@ -57,21 +64,41 @@ describe("MqttClient.connect", () => {
   });
 
   it.each([
-    ["a wrong password", () => MqttClient.connect(`mqtts://localhost:${tlsPort}`, { ca: ca.caPem, username: "gateway", password: "wrong" }), "NOT_AUTHORIZED"],
-    ["a CA that is not the broker's", async () => MqttClient.connect(`mqtts://localhost:${tlsPort}`, { ca: (await TestCa.create("Other")).caPem, ...login }), "SERVER_CA_UNKNOWN"],
+    [
+      "a wrong password",
+      () => MqttClient.connect(`mqtts://localhost:${tlsPort}`, { ca: ca.caPem, username: "gateway", password: "wrong" }),
+      "NOT_AUTHORIZED",
+    ],
+    [
+      "a CA that is not the broker's",
+      async () => MqttClient.connect(`mqtts://localhost:${tlsPort}`, { ca: (await TestCa.create("Other")).caPem, ...login }),
+      "SERVER_CA_UNKNOWN",
+    ],
     ["no CA, where the broker's is not public", () => MqttClient.connect(`mqtts://localhost:${tlsPort}`, login), "SERVER_CA_UNKNOWN"],
-    ["another name than the certificate's", () => MqttClient.connect(`mqtts://localhost:${tlsPort}`, { ca: ca.caPem, serverName: "other.example", ...login }), "SERVER_NAME_MISMATCH"],
+    [
+      "another name than the certificate's",
+      () => MqttClient.connect(`mqtts://localhost:${tlsPort}`, { ca: ca.caPem, serverName: "other.example", ...login }),
+      "SERVER_NAME_MISMATCH",
+    ],
     ["nobody on the port", async () => MqttClient.connect(`mqtt://127.0.0.1:${await freePort()}`), "CONNECTION_REFUSED"],
     ["an option that there is none of", () => MqttClient.connect(`mqtt://127.0.0.1:${plainPort}`, { keepalive: 5 } as never), "BAD_OPTION"],
     ["a key without its certificate", () => MqttClient.connect(`mqtts://localhost:${tlsPort}`, { key: "x" }), "BAD_OPTION"],
     ["a CA without TLS", () => MqttClient.connect(`mqtt://127.0.0.1:${plainPort}`, { ca: ca.caPem }), "BAD_OPTION"],
-    ["a certificate that cannot be read", () => MqttClient.connect(`mqtts://localhost:${tlsPort}`, { ca: ca.caPem, cert: "x", key: "y" }), "TLS_FAILED"],
+    [
+      "a certificate that cannot be read",
+      () => MqttClient.connect(`mqtts://localhost:${tlsPort}`, { ca: ca.caPem, cert: "x", key: "y" }),
+      "TLS_FAILED",
+    ],
   ])("rejects with a code for %s", async (_, connect, code) => {
     await expect(connect()).rejects.toMatchObject({ code });
   });
 
   it("comes back by itself when the broker does, and delivers what waited", async () => {
-    const client = await MqttClient.connect(`mqtts://localhost:${tlsPort}`, { ca: ca.caPem, ...login, reconnect: { baseMs: 10, floorMs: 10, capMs: 50 } });
+    const client = await MqttClient.connect(`mqtts://localhost:${tlsPort}`, {
+      ca: ca.caPem,
+      ...login,
+      reconnect: { baseMs: 10, floorMs: 10, capMs: 50 },
+    });
     const events = client.events();
     await broker?.stop();
     expect((await events.next()).value?.type).toBe("disconnected");
@@ -93,10 +120,18 @@ describe("A broker's URL", () => {
     ]);
   });
 
-  it.each(["b.example", "https://b.example", "mqtts://", "mqtts://b.example/path", "mqtts://b.example?x", "mqtts://b.example:0", "mqtts://b.example:70000", "mqtts://u:s3cret%@b.example"])(
-    "is refused when it is %s, and no secret of it is shown",
-    (url) => {
-      expect(() => parseBrokerUrl(url)).toThrow(expect.objectContaining({ code: "BAD_URL", message: expect.not.stringContaining("s3cret") as string }));
-    },
-  );
+  it.each([
+    "b.example",
+    "https://b.example",
+    "mqtts://",
+    "mqtts://b.example/path",
+    "mqtts://b.example?x",
+    "mqtts://b.example:0",
+    "mqtts://b.example:70000",
+    "mqtts://u:s3cret%@b.example",
+  ])("is refused when it is %s, and no secret of it is shown", (url) => {
+    expect(() => parseBrokerUrl(url)).toThrow(
+      expect.objectContaining({ code: "BAD_URL", message: expect.not.stringContaining("s3cret") as string }),
+    );
+  });
 });

@@ -12,7 +12,8 @@ import { nodeScheduler } from "./node-scheduler.js";
 import { dialUrl, parseBrokerUrl, type BrokerUrl, type UrlTlsOptions } from "./url-link.js";
 
 /**
- * All options of {@link MqttOptions}, none of them required. The client id is `hawser-` and random letters where none is given, with a clean start; with an id of your
+ * All options of {@link MqttOptions}, none of them required. The client id is `hawser-` and random letters where none is given, with a
+ * clean start; with an id of your
  * own and `cleanStart: false`, the broker keeps the session.
  */
 export interface UrlClientOptions extends Partial<MqttOptions>, UrlTlsOptions {
@@ -40,7 +41,17 @@ export class MqttClient extends LinkedClient {
   #isLeaving = false;
 
   private constructor(target: BrokerUrl, given: UrlClientOptions) {
-    const { ca, cert, key, serverName, connectTimeoutMs = 20_000, reconnect = {}, storage, log = (): void => undefined, ...options } = given;
+    const {
+      ca,
+      cert,
+      key,
+      serverName,
+      connectTimeoutMs = 20_000,
+      reconnect = {},
+      storage,
+      log = (): void => undefined,
+      ...options
+    } = given;
     const platform = { clock: nodeClock, scheduler: nodeScheduler(), random: nodeRandom, log };
     const { username, password } = target;
     const login = { ...(username === undefined ? {} : { username }), ...(password === undefined ? {} : { password }) };

@@ -42,7 +42,8 @@ export function parseBrokerUrl(text: string): BrokerUrl {
   const defaultPort = DEFAULT_PORTS[url.protocol];
   if (defaultPort === undefined) throw badUrl(`the scheme ${url.protocol}// is not supported`);
   if (url.hostname === "") throw badUrl("the URL names no host");
-  if (!/^\/?$/.test(url.pathname) || url.search !== "" || url.hash !== "") throw badUrl("the URL has a path or a query, which MQTT does not use");
+  if (!/^\/?$/.test(url.pathname) || url.search !== "" || url.hash !== "")
+    throw badUrl("the URL has a path or a query, which MQTT does not use");
   const port = url.port === "" ? defaultPort : Number(url.port);
   if (port === 0) throw badUrl("invalid port 0: use 1 to 65535");
   return {

@@ -29,7 +29,11 @@ export class ProgramInputs {
     const source = this.#sensors.get(name);
     if (source === undefined) {
       const known = [...this.#sensors.keys()].join(", ");
-      throw new HawserError("UNKNOWN_INPUT", `the program reads the sensor ${JSON.stringify(name)}, which has no value`, `Set one before the program starts.${known === "" ? "" : ` Sensors with a value: ${known}.`}`);
+      throw new HawserError(
+        "UNKNOWN_INPUT",
+        `the program reads the sensor ${JSON.stringify(name)}, which has no value`,
+        `Set one before the program starts.${known === "" ? "" : ` Sensors with a value: ${known}.`}`,
+      );
     }
     return typeof source === "number" ? source : source();
   };

@@ -21,7 +21,13 @@ async function server(serve: (socket: Socket) => void): Promise<number> {
 const echo = (): Promise<number> => server((socket) => socket.on("data", (bytes) => socket.write(bytes)));
 
 async function proxied(port: number, toxics: readonly object[] = [], more: { mqtt?: boolean; seed?: string } = {}): Promise<FaultProxy> {
-  const proxy = new FaultProxy({ name: "p", listen: { host: "127.0.0.1", port: 0 }, upstream: { host: "127.0.0.1", port }, seed: "s", ...more });
+  const proxy = new FaultProxy({
+    name: "p",
+    listen: { host: "127.0.0.1", port: 0 },
+    upstream: { host: "127.0.0.1", port },
+    seed: "s",
+    ...more,
+  });
   for (const toxic of toxics) proxy.add(readToxic(toxic));
   await proxy.start();
   onTestFinished(() => proxy.stop());
@@ -120,7 +126,12 @@ describe("a fault proxy, measured by a client of its own", () => {
   });
 
   it("slices, and stops at a limit", async () => {
-    const socket = await client(await proxied(await echo(), [{ type: "slicer", attributes: { average_size: 10, delay: 1 } }, { type: "limit_data", attributes: { bytes: 50 } }]));
+    const socket = await client(
+      await proxied(await echo(), [
+        { type: "slicer", attributes: { average_size: 10, delay: 1 } },
+        { type: "limit_data", attributes: { bytes: 50 } },
+      ]),
+    );
     socket.write(Buffer.alloc(100));
     let count = 0;
     socket.on("data", (bytes: Buffer) => (count += bytes.length));
@@ -130,7 +141,14 @@ describe("a fault proxy, measured by a client of its own", () => {
 
   it("draws which connections a toxic works on from its seed", async () => {
     const hits = async (seed: string): Promise<string> => {
-      const proxy = await proxied(await echo(), [{ type: "reset_peer", toxicity: 0.5 }, { type: "latency", attributes: { latency: 100 } }], { seed });
+      const proxy = await proxied(
+        await echo(),
+        [
+          { type: "reset_peer", toxicity: 0.5 },
+          { type: "latency", attributes: { latency: 100 } },
+        ],
+        { seed },
+      );
       let text = "";
       for (let n = 0; n < 12; n++) {
         const socket = await client(proxy);
@@ -151,7 +169,10 @@ describe("a fault proxy, measured by a client of its own", () => {
 });
 
 /** A broker that takes all, and a client: both mqtt-packet, which is not the proxy's code. */
-async function conversation(toxics: readonly object[], protocolVersion: 4 | 5 = 5): Promise<{ send(packet: object): void; heard: Packet[]; next(): Promise<Packet>; closed: Promise<unknown> }> {
+async function conversation(
+  toxics: readonly object[],
+  protocolVersion: 4 | 5 = 5,
+): Promise<{ send(packet: object): void; heard: Packet[]; next(): Promise<Packet>; closed: Promise<unknown> }> {
   const port = await server((socket) => {
     const parser = mqttPacket.parser({ protocolVersion });
     parser.on("packet", (packet: Packet) => {
@@ -207,7 +228,9 @@ describe("faults of MQTT", () => {
   });
 
   it("end the connection with a reason in the place of a packet", async () => {
-    const { send, next, closed } = await conversation([{ type: "mqtt_disconnect", stream: "downstream", attributes: { packet: "puback", reason: 0x97 } }]);
+    const { send, next, closed } = await conversation([
+      { type: "mqtt_disconnect", stream: "downstream", attributes: { packet: "puback", reason: 0x97 } },
+    ]);
     await next();
     send(publish(1));
     expect(await next()).toMatchObject({ cmd: "disconnect", reasonCode: 0x97 });
@@ -220,8 +243,17 @@ describe("the proxy's HTTP control", () => {
     const control = new ProxyControl("s", "test");
     const port = await control.start("127.0.0.1", 0);
     onTestFinished(() => control.stop());
-    const call = async (method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<{ status: number; body: unknown }> => {
-      const answer = await fetch(`http://127.0.0.1:${port}${path}`, { method, headers, ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }) });
+    const call = async (
+      method: string,
+      path: string,
+      body?: unknown,
+      headers: Record<string, string> = {},
+    ): Promise<{ status: number; body: unknown }> => {
+      const answer = await fetch(`http://127.0.0.1:${port}${path}`, {
+        method,
+        headers,
+        ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+      });
       const text = await answer.text();
       return { status: answer.status, body: text === "" ? undefined : (JSON.parse(text) as unknown) };
     };
@@ -231,8 +263,14 @@ describe("the proxy's HTTP control", () => {
     expect(made).toMatchObject({ status: 201, body: { name: "b", enabled: true } });
     const listen = Number((made.body as { listen: string }).listen.split(":")[1]);
     expect((await call("POST", "/proxies", { name: "b", listen: "127.0.0.1:0", upstream })).status).toBe(409);
-    expect(await call("POST", "/proxies/b/toxics", { type: "latency", attributes: { latency: 100 } })).toMatchObject({ status: 200, body: { name: "latency_downstream" } });
-    expect(await call("POST", "/proxies/b/toxics/latency_downstream", { attributes: { latency: 300 } })).toMatchObject({ status: 200, body: { attributes: { latency: 300, jitter: 0 } } });
+    expect(await call("POST", "/proxies/b/toxics", { type: "latency", attributes: { latency: 100 } })).toMatchObject({
+      status: 200,
+      body: { name: "latency_downstream" },
+    });
+    expect(await call("POST", "/proxies/b/toxics/latency_downstream", { attributes: { latency: 300 } })).toMatchObject({
+      status: 200,
+      body: { attributes: { latency: 300, jitter: 0 } },
+    });
     const socket = connect(listen, "127.0.0.1");
     onTestFinished(() => void socket.destroy());
     socket.write("ping");

@@ -47,7 +47,13 @@ export class FaultProxy {
     await new Promise<void>((resolve, reject) => {
       server.once("error", (error: NodeJS.ErrnoException) => {
         const next = "Choose another address or port.";
-        reject(new HawserError(error.code === "EADDRINUSE" ? "PORT_IN_USE" : "LISTEN_FAILED", `cannot listen on ${host}:${port}: ${error.message}`, next));
+        reject(
+          new HawserError(
+            error.code === "EADDRINUSE" ? "PORT_IN_USE" : "LISTEN_FAILED",
+            `cannot listen on ${host}:${port}: ${error.message}`,
+            next,
+          ),
+        );
       });
       // The port it had, when it is started again.
       server.listen(this.port || port, host, resolve);
@@ -66,8 +72,14 @@ export class FaultProxy {
 
   /** @throws HawserError `BAD_TOXIC` for an `mqtt_` toxic where packets are not read, `TOXIC_EXISTS` */
   add(toxic: Toxic): void {
-    if (toxic.type.startsWith("mqtt_") && this.options.mqtt !== true) throw new HawserError("BAD_TOXIC", `${toxic.type} needs a proxy that reads MQTT`, "Give --mqtt, on a plaintext listener of the broker.");
-    if (this.#toxics.has(toxic.name)) throw new HawserError("TOXIC_EXISTS", `there is a toxic ${toxic.name} already`, "Remove it first, or give another name.");
+    if (toxic.type.startsWith("mqtt_") && this.options.mqtt !== true)
+      throw new HawserError(
+        "BAD_TOXIC",
+        `${toxic.type} needs a proxy that reads MQTT`,
+        "Give --mqtt, on a plaintext listener of the broker.",
+      );
+    if (this.#toxics.has(toxic.name))
+      throw new HawserError("TOXIC_EXISTS", `there is a toxic ${toxic.name} already`, "Remove it first, or give another name.");
     this.set(toxic);
   }
 
@@ -91,7 +103,14 @@ export class FaultProxy {
     const number = this.#count++;
     const broker = connect({ ...this.options.upstream, allowHalfOpen: true });
     const random = new SeededRandom(`${this.options.seed ?? ""}/${this.name}/${number}`);
-    const connection = new ProxiedConnection(device, broker, random, () => this.toxics, this.options.mqtt === true, () => this.#connections.delete(connection));
+    const connection = new ProxiedConnection(
+      device,
+      broker,
+      random,
+      () => this.toxics,
+      this.options.mqtt === true,
+      () => this.#connections.delete(connection),
+    );
     this.#connections.add(connection);
     for (const toxic of this.toxics) connection.toxicsChanged(toxic);
   }

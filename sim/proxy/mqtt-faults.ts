@@ -1,4 +1,7 @@
-/** Faults of a peer that speaks MQTT: packets are cut out of the stream whole, read by mqtt-packet, and passed on untouched unless a toxic says otherwise. */
+/**
+ * Faults of a peer that speaks MQTT: packets are cut out of the stream whole, read by mqtt-packet, and passed on untouched unless a toxic
+ * says otherwise.
+ */
 import mqttPacket, { type Packet } from "mqtt-packet";
 import { readRemainingLength } from "../brokers/packet-frames.js";
 import type { SeededRandom } from "../virtual/random.js";
@@ -49,7 +52,11 @@ export class MqttFaults {
     let [out, delayMs, copies] = [bytes, 0, 1];
     for (const toxic of toxics) {
       if (toxic.type === "mqtt_session_present") {
-        if (packet.cmd === "connack") out = mqttPacket.generate({ ...packet, sessionPresent: toxic.attributes["value"] === true }, { protocolVersion: this.state.protocolVersion });
+        if (packet.cmd === "connack")
+          out = mqttPacket.generate(
+            { ...packet, sessionPresent: toxic.attributes["value"] === true },
+            { protocolVersion: this.state.protocolVersion },
+          );
         continue;
       }
       if (toxic.attributes["packet"] !== packet.cmd || !this.#hits(toxic)) continue;
@@ -66,7 +73,8 @@ export class MqttFaults {
     this.#met.set(toxic.name, counts);
     counts.met += 1;
     const most = numberOf(toxic, "count");
-    if (counts.met <= numberOf(toxic, "skip") || (most > 0 && counts.hit >= most) || !this.random.chance(numberOf(toxic, "probability"))) return false;
+    if (counts.met <= numberOf(toxic, "skip") || (most > 0 && counts.hit >= most) || !this.random.chance(numberOf(toxic, "probability")))
+      return false;
     counts.hit += 1;
     return true;
   }

@@ -23,14 +23,23 @@ export class ProxyControl {
   /** @returns the port */
   async start(host: string, port: number): Promise<number> {
     await new Promise<void>((resolve, reject) => {
-      this.#server.once("error", (error: NodeJS.ErrnoException) => reject(new HawserError(error.code === "EADDRINUSE" ? "PORT_IN_USE" : "LISTEN_FAILED", `cannot listen on ${host}:${port}: ${error.message}`, "Choose another port.")));
+      this.#server.once("error", (error: NodeJS.ErrnoException) =>
+        reject(
+          new HawserError(
+            error.code === "EADDRINUSE" ? "PORT_IN_USE" : "LISTEN_FAILED",
+            `cannot listen on ${host}:${port}: ${error.message}`,
+            "Choose another port.",
+          ),
+        ),
+      );
       this.#server.listen(port, host, resolve);
     });
     return (this.#server.address() as AddressInfo).port;
   }
 
   async add(proxy: FaultProxy): Promise<void> {
-    if (this.#proxies.has(proxy.name)) throw new HawserError("PROXY_EXISTS", `there is a proxy ${proxy.name} already`, "Choose another name.");
+    if (this.#proxies.has(proxy.name))
+      throw new HawserError("PROXY_EXISTS", `there is a proxy ${proxy.name} already`, "Choose another name.");
     await proxy.start();
     this.#proxies.set(proxy.name, proxy);
   }
@@ -44,9 +53,15 @@ export class ProxyControl {
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     let answer: Answer;
     try {
-      answer = await this.#answer(request.method ?? "GET", (request.url ?? "/").split("?")[0]?.split("/").filter(Boolean).map(decodeURIComponent) ?? [], request);
+      answer = await this.#answer(
+        request.method ?? "GET",
+        (request.url ?? "/").split("?")[0]?.split("/").filter(Boolean).map(decodeURIComponent) ?? [],
+        request,
+      );
     } catch (error) {
-      const status = STATUS[errorCode(error)] ?? (error instanceof URIError || error instanceof SyntaxError ? 400 : error instanceof HawserError ? 400 : 500);
+      const status =
+        STATUS[errorCode(error)] ??
+        (error instanceof URIError || error instanceof SyntaxError ? 400 : error instanceof HawserError ? 400 : 500);
       answer = [status, { error: errorMessage(error), title: errorCode(error), status }];
     }
     const [status, body] = answer;
@@ -67,7 +82,12 @@ export class ProxyControl {
       return [204];
     }
     if (root !== "proxies") return NOT_FOUND;
-    if (name === undefined) return method === "GET" ? [200, Object.fromEntries([...this.#proxies].map(([key, proxy]) => [key, shown(proxy)]))] : method === "POST" ? this.#create(await bodyOf(request)) : [405];
+    if (name === undefined)
+      return method === "GET"
+        ? [200, Object.fromEntries([...this.#proxies].map(([key, proxy]) => [key, shown(proxy)]))]
+        : method === "POST"
+          ? this.#create(await bodyOf(request))
+          : [405];
     const proxy = this.#proxies.get(name);
     if (proxy === undefined) return NOT_FOUND;
     if (part === undefined) return this.#onProxy(method, proxy, request);
@@ -77,8 +97,15 @@ export class ProxyControl {
 
   async #create(body: Record<string, unknown>): Promise<Answer> {
     const { name, listen, upstream, enabled = true, mqtt = false } = body;
-    if (typeof name !== "string" || !/^[\w.-]{1,64}$/.test(name)) throw new HawserError("BAD_PROXY", "a proxy needs a name of letters, digits, _, . and -", "Give one.");
-    const proxy = new FaultProxy({ name, listen: addressOf(listen, 0), upstream: addressOf(upstream, 1), mqtt: mqtt === true, seed: this.seed });
+    if (typeof name !== "string" || !/^[\w.-]{1,64}$/.test(name))
+      throw new HawserError("BAD_PROXY", "a proxy needs a name of letters, digits, _, . and -", "Give one.");
+    const proxy = new FaultProxy({
+      name,
+      listen: addressOf(listen, 0),
+      upstream: addressOf(upstream, 1),
+      mqtt: mqtt === true,
+      seed: this.seed,
+    });
     await this.add(proxy);
     if (enabled === false) await proxy.stop();
     return [201, shown(proxy)];
@@ -123,14 +150,23 @@ const STATUS: Readonly<Record<string, number>> = { PROXY_EXISTS: 409, TOXIC_EXIS
 
 function shown(proxy: FaultProxy): unknown {
   const { listen, upstream, mqtt } = proxy.options;
-  return { name: proxy.name, listen: `${listen.host}:${proxy.port}`, upstream: `${upstream.host}:${upstream.port}`, enabled: proxy.enabled, mqtt: mqtt === true, connections: proxy.connectionCount, toxics: proxy.toxics };
+  return {
+    name: proxy.name,
+    listen: `${listen.host}:${proxy.port}`,
+    upstream: `${upstream.host}:${upstream.port}`,
+    enabled: proxy.enabled,
+    mqtt: mqtt === true,
+    connections: proxy.connectionCount,
+    toxics: proxy.toxics,
+  };
 }
 
 /** @throws HawserError `BAD_PROXY` */
 export function addressOf(text: unknown, leastPort: 0 | 1): { host: string; port: number } {
   const match = typeof text === "string" ? /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]*):(\d{1,5})$/.exec(text) : null;
   const port = Number(match?.[2]);
-  if (match === null || !(port >= leastPort && port <= 65_535)) throw new HawserError("BAD_PROXY", `${JSON.stringify(text) ?? "undefined"} is not HOST:PORT`, "Write e.g. localhost:1883.");
+  if (match === null || !(port >= leastPort && port <= 65_535))
+    throw new HawserError("BAD_PROXY", `${JSON.stringify(text) ?? "undefined"} is not HOST:PORT`, "Write e.g. localhost:1883.");
   return { host: match[1]?.replace(/^\[|\]$/g, "") || "127.0.0.1", port };
 }
 
@@ -143,6 +179,7 @@ async function bodyOf(request: IncomingMessage): Promise<Record<string, unknown>
     chunks.push(chunk);
   }
   const value: unknown = JSON.parse(Buffer.concat(chunks).toString("utf8"));
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new HawserError("BAD_PROXY", "the body must be a JSON object", "Send one.");
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new HawserError("BAD_PROXY", "the body must be a JSON object", "Send one.");
   return value as Record<string, unknown>;
 }

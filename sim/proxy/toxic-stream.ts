@@ -89,7 +89,8 @@ export class ToxicStream {
     let untilMs = atMs + delayMs;
     for (const toxic of this.owner.toxics()) {
       if (toxic.type === "latency") untilMs += numberOf(toxic, "latency") + (this.random.fraction() * 2 - 1) * numberOf(toxic, "jitter");
-      if (toxic.type === "stall" && this.random.chance(numberOf(toxic, "probability"))) untilMs = Math.max(untilMs, performance.now()) + numberOf(toxic, "stall");
+      if (toxic.type === "stall" && this.random.chance(numberOf(toxic, "probability")))
+        untilMs = Math.max(untilMs, performance.now()) + numberOf(toxic, "stall");
     }
     await pause(untilMs - performance.now());
   }
@@ -113,7 +114,11 @@ export class ToxicStream {
     let bytes = Number.POSITIVE_INFINITY;
     // 1 KB/s is a byte a millisecond.
     if (bandwidth) bytes = Math.max(1, Math.floor(numberOf(bandwidth, "rate") * STEP_MS));
-    if (slicer) bytes = Math.min(bytes, Math.max(1, Math.round(numberOf(slicer, "average_size") + (this.random.fraction() * 2 - 1) * numberOf(slicer, "size_variation"))));
+    if (slicer)
+      bytes = Math.min(
+        bytes,
+        Math.max(1, Math.round(numberOf(slicer, "average_size") + (this.random.fraction() * 2 - 1) * numberOf(slicer, "size_variation"))),
+      );
     return bytes;
   }
 

@@ -29,7 +29,10 @@ async function runWorlds(asked: WorldCommand): Promise<number> {
     }
   }
   const figures = addUp(results);
-  if (asked.json) print(`${JSON.stringify({ ...figures, digests: results.map(({ digest }) => digest), violations: results.flatMap(({ seed, violations }) => violations.map((one) => ({ seed, ...one }))) })}\n`);
+  if (asked.json)
+    print(
+      `${JSON.stringify({ ...figures, digests: results.map(({ digest }) => digest), violations: results.flatMap(({ seed, violations }) => violations.map((one) => ({ seed, ...one }))) })}\n`,
+    );
   else print(figuresText(figures));
   return figures.brokenSeeds.length === 0 ? 0 : 1;
 }
@@ -38,19 +41,28 @@ async function runWorlds(asked: WorldCommand): Promise<number> {
 async function compareEngines(asked: WorldCommand): Promise<number> {
   const { compareWorlds } = await import("../xs/compare-worlds.js");
   const faults = asked.faults.map(({ name }) => name);
-  const requests = Array.from({ length: asked.seeds }, (_, offset) => ({ seed: String(asked.seed + offset), devices: asked.devices, days: asked.days, faults }));
+  const requests = Array.from({ length: asked.seeds }, (_, offset) => ({
+    seed: String(asked.seed + offset),
+    devices: asked.devices,
+    days: asked.days,
+    faults,
+  }));
   let done = 0;
   const startedAtMs = performance.now();
   const worlds = await compareWorlds(requests, {
     processes: availableParallelism(),
     onWorld: ({ result, difference }) => {
       if (process.stderr.isTTY) process.stderr.write(`${++done} of ${asked.seeds} seeds${done === asked.seeds ? "\n" : "\r"}`);
-      if (difference && !asked.json) print(differenceText(result.seed, difference, again(asked, Number(result.seed)).replace("--timeline", "--engine xs")));
+      if (difference && !asked.json)
+        print(differenceText(result.seed, difference, again(asked, Number(result.seed)).replace("--timeline", "--engine xs")));
     },
   });
   const unequal = worlds.filter(({ difference }) => difference !== undefined);
   const tookMs = performance.now() - startedAtMs;
-  if (asked.json) print(`${JSON.stringify({ equal: worlds.length - unequal.length, unequal: unequal.map(({ result, difference }) => ({ seed: result.seed, ...difference })), tookMs, worlds: worlds.map(({ result, lines, nodeMs, xsMs }) => ({ seed: result.seed, digest: result.digest, lines, nodeMs, xsMs })) })}\n`);
+  if (asked.json)
+    print(
+      `${JSON.stringify({ equal: worlds.length - unequal.length, unequal: unequal.map(({ result, difference }) => ({ seed: result.seed, ...difference })), tookMs, worlds: worlds.map(({ result, lines, nodeMs, xsMs }) => ({ seed: result.seed, digest: result.digest, lines, nodeMs, xsMs })) })}\n`,
+    );
   else print(comparisonText(worlds, tookMs));
   return unequal.length === 0 ? 0 : 1;
 }
@@ -59,7 +71,10 @@ function runStorm(asked: WorldCommand): number {
   const seeds = [0, 1, 2].map((offset) => String(asked.seed + offset));
   const rows = POLICIES.map(({ name, policy }) => ({ name, figures: medianStorm(STORM, policy, seeds) }));
   if (asked.json) print(`${JSON.stringify({ scene: STORM, seeds, rows })}\n`);
-  else print(`${STORM.devices.toLocaleString("en-US")} devices, broker down ${STORM.downMs / 60_000} min, then ${STORM.acceptsPerSecond} accepts/s; median of seeds ${seeds.join(", ")}\n\n${stormTable(rows)}`);
+  else
+    print(
+      `${STORM.devices.toLocaleString("en-US")} devices, broker down ${STORM.downMs / 60_000} min, then ${STORM.acceptsPerSecond} accepts/s; median of seeds ${seeds.join(", ")}\n\n${stormTable(rows)}`,
+    );
   return 0;
 }
 
@@ -90,7 +105,9 @@ async function runMutations(asked: WorldCommand): Promise<number> {
 }
 
 function powerCutText({ scene, moments, singles, pairs, broken }: PowerCutFigures): string {
-  const examples = broken.slice(0, 5).map(({ cuts, violations }) => `  cut at ${cuts.join(", then ")}: ${violations[0]?.invariant} ${violations[0]?.what}\n`);
+  const examples = broken
+    .slice(0, 5)
+    .map(({ cuts, violations }) => `  cut at ${cuts.join(", then ")}: ${violations[0]?.invariant} ${violations[0]?.what}\n`);
   return `${scene.padEnd(10)} ${moments} moments: ${singles} single cuts, ${pairs} pairs, ${broken.length} broken\n${examples.join("")}`;
 }
 

@@ -96,7 +96,12 @@ function eachDevice(world: World, act: (device: World["devices"][number]) => voi
 }
 
 /** Plays a scene with cuts at these moments: the first counted from its beginning, each further one from the reboot before it. */
-export async function playPowerCuts(scene: PowerCutScene, seed: string, cuts: readonly number[], drain: DrainMicrotasks = drainByTurns): Promise<PowerCutPlay> {
+export async function playPowerCuts(
+  scene: PowerCutScene,
+  seed: string,
+  cuts: readonly number[],
+  drain: DrainMicrotasks = drainByTurns,
+): Promise<PowerCutPlay> {
   let power: PowerSupply | undefined;
   let countedFrom = 0;
   let moments = 0;
@@ -142,7 +147,12 @@ export async function playPowerCuts(scene: PowerCutScene, seed: string, cuts: re
  * Plays a scene with every single cut and every pair of cuts.
  * @param every 1 for all of them; more leaves out that many of each kind but one
  */
-export async function powerCutFigures(scene: PowerCutScene, seed: string, every: number, drain?: DrainMicrotasks): Promise<PowerCutFigures> {
+export async function powerCutFigures(
+  scene: PowerCutScene,
+  seed: string,
+  every: number,
+  drain?: DrainMicrotasks,
+): Promise<PowerCutFigures> {
   const whole = await playPowerCuts(scene, seed, [], drain);
   const figures: PowerCutFigures = { scene: scene.name, moments: whole.moments, singles: 0, pairs: 0, broken: [] };
   const note = (cuts: readonly number[], violations: readonly Violation[]): void => {

@@ -19,7 +19,9 @@ export class SeededRandom implements Random {
     for (let i = 0; i < 12; i++) this.next();
   }
 
-  /** A generator of its own for one part of the world, so that what one part draws does not disturb another. Draws nothing from this one. */
+  /**
+   * A generator of its own for one part of the world, so that what one part draws does not disturb another. Draws nothing from this one.
+   */
   fork(label: string): SeededRandom {
     return new SeededRandom(`${this.seed}/${label}`);
   }

@@ -9,7 +9,11 @@ const figures = (name: string) => {
 
 describe("a storm of 10,000 devices", () => {
   it("confirms what others measured for fixed delays and for Azure's", () => {
-    expect(figures("fixed 1 s")).toEqual({ peakAttemptsPerSecond: 10_000, attemptsPerDevice: expect.closeTo(624, -1), backMs: expect.closeTo(49_500, -4) });
+    expect(figures("fixed 1 s")).toEqual({
+      peakAttemptsPerSecond: 10_000,
+      attemptsPerDevice: expect.closeTo(624, -1),
+      backMs: expect.closeTo(49_500, -4),
+    });
     const slow = figures("fixed 10 s");
     expect(slow.peakAttemptsPerSecond).toBe(10_000);
     expect(slow.backMs).toBeGreaterThan(450_000);

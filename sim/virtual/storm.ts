@@ -1,5 +1,6 @@
 /**
- * A fleet after an outage: every device lost its broker at one moment, the broker comes back and can take only so many connections a second.
+ * A fleet after an outage: every device lost its broker at one moment, the broker comes back and can take only so many connections a
+ * second.
  * Compares reconnect policies; ours is the SDK's own backoff (reference: anchors.md, "Storm").
  */
 import { Backoff, DEFAULT_BACKOFF } from "../../sdk/backoff.js";
@@ -26,7 +27,11 @@ export type ReconnectPolicy = (random: SeededRandom) => () => number;
 
 export const STORM: StormScene = { devices: 10_000, downMs: 600_000, acceptsPerSecond: 200 };
 
-const fixed = (delayMs: number): ReconnectPolicy => () => () => delayMs;
+const fixed =
+  (delayMs: number): ReconnectPolicy =>
+  () =>
+  () =>
+    delayMs;
 
 /** The Azure IoT C SDK's default: 1, 2, 4 ... at most 30 s, plus 0 to 5 % of jitter. */
 const azure: ReconnectPolicy = (random) => {
@@ -113,6 +118,7 @@ export function stormTable(rows: readonly { name: string; figures: StormFigures 
     `${(figures.backMs / 1_000).toFixed(0)} s`,
   ]);
   const widths = head.map((title, column) => Math.max(title.length, ...cells.map((row) => (row[column] ?? "").length)));
-  const line = (row: readonly string[]): string => row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join("  ");
+  const line = (row: readonly string[]): string =>
+    row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join("  ");
   return `${[head, ...cells].map(line).join("\n")}\n`;
 }

@@ -49,7 +49,13 @@ export async function compareWorlds(requests: readonly WorldRequest[], options: 
         const request = requests[index] as WorldRequest;
         const [node, xs] = await Promise.all([onNode(request), timed(() => engine.play(request))]);
         const difference = firstDifference(node.played, xs.played);
-        const world = { result: node.played.result, lines: node.played.lines.length, ...(difference && { difference }), nodeMs: node.tookMs, xsMs: xs.tookMs };
+        const world = {
+          result: node.played.result,
+          lines: node.played.lines.length,
+          ...(difference && { difference }),
+          nodeMs: node.tookMs,
+          xsMs: xs.tookMs,
+        };
         compared[index] = world;
         options.onWorld?.(world);
       }

@@ -1,13 +1,29 @@
-/** A device on the XS host, driven by JSON lines (`device-protocol.ts`). SIGUSR1 asks for a renewal, SIGTERM and the end of input stop it. */
+/**
+ * A device on the XS host, driven by JSON lines (`device-protocol.ts`). SIGUSR1 asks for a renewal, SIGTERM and the end of input stop it.
+ */
 import type { DeviceCommand, DeviceCommands, DeviceOutput } from "./device-protocol.js";
-import { base64Decode, base64Encode, Device, errorCode, errorMessage, HawserError, host, installIdentity, nativeTls, openNativeKeyStore, xsPlatform } from "./device-library.js";
+import {
+  base64Decode,
+  base64Encode,
+  Device,
+  errorCode,
+  errorMessage,
+  HawserError,
+  host,
+  installIdentity,
+  nativeTls,
+  openNativeKeyStore,
+  xsPlatform,
+} from "./device-library.js";
 
 const say = (output: DeviceOutput): void => host.print(JSON.stringify(output));
 const keyStore = openNativeKeyStore();
 let device: Device | undefined;
 let lastCommand: string | undefined;
 
-type Handlers = { [Name in keyof DeviceCommands]: (parameters: DeviceCommands[Name][0]) => DeviceCommands[Name][1] | Promise<DeviceCommands[Name][1]> };
+type Handlers = {
+  [Name in keyof DeviceCommands]: (parameters: DeviceCommands[Name][0]) => DeviceCommands[Name][1] | Promise<DeviceCommands[Name][1]>;
+};
 
 const HANDLERS: Handlers = {
   makeKey({ commonName }) {
@@ -17,11 +33,20 @@ const HANDLERS: Handlers = {
   install({ psk, chain, trustAnchors, ...identity }) {
     if (psk !== undefined) keyStore.importPsk("psk", base64Decode(psk));
     const { storage } = xsPlatform({ keyStore });
-    installIdentity(storage, keyStore, { ...identity, trustAnchors: trustAnchors.map(base64Decode), ...(chain && { chain: chain.map(base64Decode) }) });
+    installIdentity(storage, keyStore, {
+      ...identity,
+      trustAnchors: trustAnchors.map(base64Decode),
+      ...(chain && { chain: chain.map(base64Decode) }),
+    });
     return null;
   },
   start({ settings, subscriptions = [], ...versions }) {
-    const platform = xsPlatform({ keyStore, tls: nativeTls, log: (level, message, fields) => say({ log: { level, message, ...(fields && { fields }) } }), ...versions });
+    const platform = xsPlatform({
+      keyStore,
+      tls: nativeTls,
+      log: (level, message, fields) => say({ log: { level, message, ...(fields && { fields }) } }),
+      ...versions,
+    });
     device = new Device(settings, platform);
     device.listen((event) => say({ event }));
     for (const { filter, options } of subscriptions) void showMessages(device.subscribe(filter, options));
@@ -60,11 +85,13 @@ const HANDLERS: Handlers = {
 const waiting: ReturnType<Device["subscribe"]>[] = [];
 
 async function showMessages(subscription: ReturnType<Device["subscribe"]>): Promise<void> {
-  for await (const { topic, payload, qos, retain } of subscription) say({ message: { topic, payload: base64Encode(payload), qos, retain } });
+  for await (const { topic, payload, qos, retain } of subscription)
+    say({ message: { topic, payload: base64Encode(payload), qos, retain } });
 }
 
 function started(): Device {
-  if (device === undefined) throw new HawserError("NOT_STARTED", `the device is not started: cannot ${lastCommand ?? ""}`, "Send `start` first.");
+  if (device === undefined)
+    throw new HawserError("NOT_STARTED", `the device is not started: cannot ${lastCommand ?? ""}`, "Send `start` first.");
   return device;
 }
 

@@ -29,7 +29,15 @@ export interface DeviceCommands {
   makeKey: [{ commonName: string }, string];
   install: [InstallCommand, null];
   /** Makes the device from what is stored, subscribes and connects. */
-  start: [{ settings: DeviceSettings; subscriptions?: { filter: string; options?: SubscribeOptions }[]; minimumVersion?: number; maximumVersion?: number }, null];
+  start: [
+    {
+      settings: DeviceSettings;
+      subscriptions?: { filter: string; options?: SubscribeOptions }[];
+      minimumVersion?: number;
+      maximumVersion?: number;
+    },
+    null,
+  ];
   publish: [{ topic: string; payload: string; options?: PublishOptions }, PublishResult];
   /** Resolves with the granted level; messages come as events and are acknowledged then, or, where nobody is to read, once `read` came. */
   subscribe: [{ filter: string; options?: SubscribeOptions; unread?: boolean }, number];
@@ -42,7 +50,9 @@ export interface DeviceCommands {
   heap: [object, HeapFigures & { meter: number }];
 }
 
-export type DeviceCommand = { [Name in keyof DeviceCommands]: { call: number; do: Name; with: DeviceCommands[Name][0] } }[keyof DeviceCommands];
+export type DeviceCommand = {
+  [Name in keyof DeviceCommands]: { call: number; do: Name; with: DeviceCommands[Name][0] };
+}[keyof DeviceCommands];
 
 export type DeviceOutput =
   | { answer: number; result: unknown }

@@ -65,7 +65,8 @@ describe("a device on XS that is killed", () => {
     await first.event("connected");
     await plant.killBroker();
     await first.event("disconnected");
-    for (const n of [1, 2, 3]) await first.call("publish", { topic: `up/kept/${n}`, payload: base64(`${n}`), options: { qos: 1, queue: true, retain: true } });
+    for (const n of [1, 2, 3])
+      await first.call("publish", { topic: `up/kept/${n}`, payload: base64(`${n}`), options: { qos: 1, queue: true, retain: true } });
     first.kill();
     await first.exited;
     await plant.startBroker();

@@ -45,12 +45,20 @@ export async function engineSource(): Promise<string> {
 
 async function fetchArchive(folder: string): Promise<string> {
   try {
-    const { stdout } = await run("npm", ["pack", `${PACKAGE}@${VERSION}`, "--json", "--ignore-scripts", "--silent", "--pack-destination", folder], { cwd: folder });
+    const { stdout } = await run(
+      "npm",
+      ["pack", `${PACKAGE}@${VERSION}`, "--json", "--ignore-scripts", "--silent", "--pack-destination", folder],
+      { cwd: folder },
+    );
     const [packed] = JSON.parse(stdout) as { filename: string }[];
     return join(folder, (packed?.filename ?? "").replace("@", "").replace("/", "-"));
   } catch (error) {
     const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
-    throw new HawserError("XS_SOURCES_MISSING", `${PACKAGE}@${VERSION} could not be fetched from npm: ${reason}`, "Check the connection to the npm registry, or use the Node engine.");
+    throw new HawserError(
+      "XS_SOURCES_MISSING",
+      `${PACKAGE}@${VERSION} could not be fetched from npm: ${reason}`,
+      "Check the connection to the npm registry, or use the Node engine.",
+    );
   }
 }
 
@@ -58,5 +66,9 @@ function checkDigest(archive: string): void {
   const found = createHash("sha512").update(readFileSync(archive)).digest("base64");
   if (found === SHA512) return;
   rmSync(archive);
-  throw new HawserError("XS_SOURCES_DAMAGED", `${PACKAGE}@${VERSION} from npm has sha512 ${found}, not the pinned one`, "Do not use this registry; report it.");
+  throw new HawserError(
+    "XS_SOURCES_DAMAGED",
+    `${PACKAGE}@${VERSION} from npm has sha512 ${found}, not the pinned one`,
+    "Do not use this registry; report it.",
+  );
 }

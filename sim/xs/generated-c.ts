@@ -1,5 +1,6 @@
 /**
- * What Moddable's build tools derive from C sources: the ids behind `xsID_name` (`mc.xs.h`), and the tables through which `native("xs_...")`
+ * What Moddable's build tools derive from C sources: the ids behind `xsID_name` (`mc.xs.h`), and the tables through which
+ * `native("xs_...")`
  * and `Native("xs_...")` find C functions.
  */
 
@@ -44,7 +45,7 @@ export function generateC(sources: readonly string[]): GeneratedC {
       "",
     ].join("\n"),
     nativesSource: [
-      '#include <stddef.h>',
+      "#include <stddef.h>",
       '#include "natives.h"',
       ...functions.map((name) => `extern void ${name}(struct xsMachineRecord* the);`),
       ...destructors.map((name) => `extern void ${name}(void* data);`),

@@ -42,7 +42,15 @@ export interface HostBuildOptions {
 /** Two at a time: the machine has other work. */
 const PARALLEL = 2;
 
-const ENGINE_DEFINES = ["-DINCLUDE_XSPLATFORM", '-DXSPLATFORM="xs-platform.h"', "-DmxParse=1", "-DmxRun=1", "-DmxInstrument=1", "-DmxMetering=1", "-DmxBoundsCheck=1"];
+const ENGINE_DEFINES = [
+  "-DINCLUDE_XSPLATFORM",
+  '-DXSPLATFORM="xs-platform.h"',
+  "-DmxParse=1",
+  "-DmxRun=1",
+  "-DmxInstrument=1",
+  "-DmxMetering=1",
+  "-DmxBoundsCheck=1",
+];
 
 /** It reads strings a word at a time, up to seven bytes past their end, on purpose: AddressSanitizer would take that for a mistake. */
 const UNSANITIZED_ENGINE_FILE = "xsCommon.c";
@@ -59,18 +67,44 @@ export async function buildHost(options: HostBuildOptions): Promise<string> {
   const engine = await engineSource();
   const engineArchive = await buildEngine(engine, options);
   const sources = [...hostSources(), ...(options.native?.sources ?? [])];
-  const key = digest([engineArchive, ...compilerFlags(options), ...hostFilesText(), JSON.stringify(options.native ?? null), ...nativeText(options.native)]);
+  const key = digest([
+    engineArchive,
+    ...compilerFlags(options),
+    ...hostFilesText(),
+    JSON.stringify(options.native ?? null),
+    ...nativeText(options.native),
+  ]);
   const executable = join(cacheFolder(), "xs", "host", key, "hawser-xs");
   await buildOnce(executable, async (folder) => {
-    const generated = generateC(sources.filter((file) => basename(file).startsWith("xs-") || file.startsWith(hostFolder())).map((file) => readFileSync(file, "utf8")));
+    const generated = generateC(
+      sources.filter((file) => basename(file).startsWith("xs-") || file.startsWith(hostFolder())).map((file) => readFileSync(file, "utf8")),
+    );
     writeFileSync(join(folder, "mc.xs.h"), generated.idsHeader);
     writeFileSync(join(folder, "ids.c"), generated.idsSource);
     writeFileSync(join(folder, "natives-table.c"), generated.nativesSource);
     const includes = ["-I", folder, "-I", hostFolder(), ...systemIncludes(engine), ...nativeIncludes(options.native)];
-    const flags = [...compilerFlags(options), ...ENGINE_DEFINES, ...(options.native?.defines ?? []), "-Wall", "-Wextra", "-Werror", ...includes];
+    const flags = [
+      ...compilerFlags(options),
+      ...ENGINE_DEFINES,
+      ...(options.native?.defines ?? []),
+      "-Wall",
+      "-Wextra",
+      "-Werror",
+      ...includes,
+    ];
     const objects = await compileAll([...sources, join(folder, "ids.c"), join(folder, "natives-table.c")], flags, folder);
     const libraries = options.native?.libraries ?? [];
-    await gcc([...compilerFlags(options), ...objects, engineArchive, ...libraries, "-lm", "-lpthread", "-ldl", "-o", join(folder, "hawser-xs")]);
+    await gcc([
+      ...compilerFlags(options),
+      ...objects,
+      engineArchive,
+      ...libraries,
+      "-lm",
+      "-lpthread",
+      "-ldl",
+      "-o",
+      join(folder, "hawser-xs"),
+    ]);
   });
   return executable;
 }
@@ -80,24 +114,44 @@ function hostFolder(): string {
 }
 
 function hostSources(): string[] {
-  return readdirSync(hostFolder()).filter((name) => name.endsWith(".c")).sort().map((name) => join(hostFolder(), name));
+  return readdirSync(hostFolder())
+    .filter((name) => name.endsWith(".c"))
+    .sort()
+    .map((name) => join(hostFolder(), name));
 }
 
 function hostFilesText(): string[] {
-  return readdirSync(hostFolder()).sort().map((name) => readFileSync(join(hostFolder(), name), "utf8"));
+  return readdirSync(hostFolder())
+    .sort()
+    .map((name) => readFileSync(join(hostFolder(), name), "utf8"));
 }
 
 function nativeText(native: NativeParts | undefined): string[] {
   if (!native) return [];
-  const headers = native.includeFolders.filter((folder) => folder.startsWith(packageRoot()) && !folder.startsWith(cacheFolder()))
-    .flatMap((folder) => readdirSync(folder).filter((name) => name.endsWith(".h")).sort().map((name) => join(folder, name)));
+  const headers = native.includeFolders
+    .filter((folder) => folder.startsWith(packageRoot()) && !folder.startsWith(cacheFolder()))
+    .flatMap((folder) =>
+      readdirSync(folder)
+        .filter((name) => name.endsWith(".h"))
+        .sort()
+        .map((name) => join(folder, name)),
+    );
   return [...native.sources, ...headers].map((file) => readFileSync(file, "utf8"));
 }
 
 function compilerFlags(options: HostBuildOptions): string[] {
   const machine = [`-m${options.bits}`, "-fno-common", "-g"];
   if (!options.stress) return [...machine, "-O2"];
-  return [...machine, "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-DmxStress=1", "-DmxNoChunks=1", "-DmxASANStackMargin=131072"];
+  return [
+    ...machine,
+    "-O1",
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=undefined",
+    "-fno-omit-frame-pointer",
+    "-DmxStress=1",
+    "-DmxNoChunks=1",
+    "-DmxASANStackMargin=131072",
+  ];
 }
 
 function systemIncludes(engine: string): string[] {
@@ -116,12 +170,25 @@ async function buildEngine(engine: string, options: HostBuildOptions): Promise<s
   const key = digest([ENGINE_SOURCE_ID, platform, UNSANITIZED_ENGINE_FILE, ...flags, ...ENGINE_DEFINES]);
   const archive = join(cacheFolder(), "xs", "engine", key, "libxs.a");
   const folder = join(engine, "sources");
-  const sources = readdirSync(folder).filter((name) => name.endsWith(".c") && !UNUSED_ENGINE_FILES.has(name)).map((name) => join(folder, name));
+  const sources = readdirSync(folder)
+    .filter((name) => name.endsWith(".c") && !UNUSED_ENGINE_FILES.has(name))
+    .map((name) => join(folder, name));
   await buildOnce(archive, async (partial) => {
     const all = [...flags, ...ENGINE_DEFINES, "-w", "-I", hostFolder(), ...systemIncludes(engine)];
     const isPlain = (file: string): boolean => basename(file) === UNSANITIZED_ENGINE_FILE;
-    const plain = await compileAll(sources.filter(isPlain), all.filter((flag) => !flag.startsWith("-fsanitize")), partial);
-    const objects = [...plain, ...(await compileAll(sources.filter((file) => !isPlain(file)), all, partial))];
+    const plain = await compileAll(
+      sources.filter(isPlain),
+      all.filter((flag) => !flag.startsWith("-fsanitize")),
+      partial,
+    );
+    const objects = [
+      ...plain,
+      ...(await compileAll(
+        sources.filter((file) => !isPlain(file)),
+        all,
+        partial,
+      )),
+    ];
     await run("ar", ["rcs", join(partial, "libxs.a"), ...objects]);
     for (const object of objects) rmSync(object);
   });
@@ -162,7 +229,11 @@ async function gcc(parameters: readonly string[]): Promise<void> {
     await run("nice", ["-n", "10", "gcc", ...parameters], { maxBuffer: 16 * 1024 * 1024 });
   } catch (error) {
     const output = (error as { stderr?: string }).stderr ?? String(error);
-    throw new HawserError("XS_BUILD_FAILED", `the XS host did not compile:\n${output}`, "Fix the C sources, or report this with the compiler's version.");
+    throw new HawserError(
+      "XS_BUILD_FAILED",
+      `the XS host did not compile:\n${output}`,
+      "Fix the C sources, or report this with the compiler's version.",
+    );
   }
 }
 
@@ -174,7 +245,11 @@ async function checkCompiler(bits: Bits): Promise<void> {
     await run("gcc", [`-m${bits}`, `${probe}.c`, "-o", probe]);
   } catch {
     const parts = bits === 32 ? "gcc, libc6-dev and gcc-multilib" : "gcc and libc6-dev";
-    throw new HawserError("COMPILER_MISSING", `no C compiler for ${bits} bits here`, `Install ${parts} (Debian: apt-get install ${parts.replaceAll(",", "").replace(" and ", " ")}).`);
+    throw new HawserError(
+      "COMPILER_MISSING",
+      `no C compiler for ${bits} bits here`,
+      `Install ${parts} (Debian: apt-get install ${parts.replaceAll(",", "").replace(" and ", " ")}).`,
+    );
   } finally {
     rmSync(`${probe}.c`, { force: true });
     rmSync(probe, { force: true });

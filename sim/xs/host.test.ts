@@ -64,7 +64,12 @@ describe.each(BITS)("the XS host at %i bits", (bits) => {
   it.each([
     ["an exception in a timer", `native("xs_timer_set")(0, () => { throw new Error("boom"); });`, XS_EXIT.uncaughtException, "boom"],
     ["a module that throws", `throw new RangeError("at once");`, XS_EXIT.uncaughtException, "at once"],
-    ["a rejection nobody handles", `Promise.reject(new Error("lost")); native("xs_timer_set")(1000, () => 0);`, XS_EXIT.unhandledRejection, "lost"],
+    [
+      "a rejection nobody handles",
+      `Promise.reject(new Error("lost")); native("xs_timer_set")(1000, () => 0);`,
+      XS_EXIT.unhandledRejection,
+      "lost",
+    ],
     ["recursion without end", `function down() { return down() + 1; } down();`, XS_EXIT.stackOverflow, "stack overflow"],
     ["a syntax error", `let 1 = 2;`, XS_EXIT.uncaughtException, "SyntaxError"],
     ["a module that is not there", `import "./nowhere.mjs";`, XS_EXIT.uncaughtException, "nowhere"],
@@ -99,7 +104,11 @@ describe.each(BITS)("the XS host at %i bits", (bits) => {
     const heap = { chunkBytes: 32_768, slotCount: 2_048 };
     const full = await programs.run(source, { bits, inRom: "code", heap });
     expect(full.code).toBe(XS_EXIT.heapFull);
-    const garbage = await programs.run(`for (let i = 0; i < 20000; i++) [{ a: i }, "x".repeat(100)]; print("lived");`, { bits, inRom: "code", heap });
+    const garbage = await programs.run(`for (let i = 0; i < 20000; i++) [{ a: i }, "x".repeat(100)]; print("lived");`, {
+      bits,
+      inRom: "code",
+      heap,
+    });
     expect(garbage).toMatchObject({ code: 0, printed: ["lived"] });
   });
 
@@ -291,7 +300,9 @@ describe("TCP of the XS host", () => {
 
   it("goes through all addresses of a name, beginning with the one whose turn it is", async () => {
     const found = await lookup("localhost", { all: true, verbatim: true });
-    const addresses = [...found.filter(({ family }) => family === 4), ...found.filter(({ family }) => family === 6)].map(({ address }) => address);
+    const addresses = [...found.filter(({ family }) => family === 4), ...found.filter(({ family }) => family === 6)].map(
+      ({ address }) => address,
+    );
     const free = await unusedPort();
     const listening = await Promise.all(addresses.map((address) => listen(address, free)));
     const source = `

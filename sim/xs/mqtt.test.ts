@@ -47,6 +47,8 @@ describe.each(BITS)("on XS at %i bits", (bits) => {
     const config = { port, protocolVersion, qos: [0, 1, 2], count: 20, payloadBytes: 3_000 };
     const running = await programs.start({ program: session, bits, inRom: "code", modules: { library }, args: [JSON.stringify(config)] });
     expect(await running.exited).toMatchObject({ code: 0, errors: "" });
-    expect(running.messages.filter((message) => "received" in message)).toMatchObject([0, 1, 2].map((qos) => ({ qos, received: 20, wrong: 0 })));
+    expect(running.messages.filter((message) => "received" in message)).toMatchObject(
+      [0, 1, 2].map((qos) => ({ qos, received: 20, wrong: 0 })),
+    );
   });
 });

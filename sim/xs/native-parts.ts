@@ -24,11 +24,18 @@ export async function nativeParts(bits: Bits, { sanitize = false, keys = "direct
     // By its path, not bundled: it finds its own files beside it.
     const builder = (await import(pathToFileURL(join(folder, "build-mbedtls.mjs")).href)) as typeof MbedTlsBuilder;
     const { library, includeFolders, defines } = await builder.mbedTls({ bits, sanitize });
-    const sources = readdirSync(folder).filter((name) => name.endsWith(".c") && (keys === "directory" || name !== "its-directory.c")).sort().map((name) => join(folder, name));
+    const sources = readdirSync(folder)
+      .filter((name) => name.endsWith(".c") && (keys === "directory" || name !== "its-directory.c"))
+      .sort()
+      .map((name) => join(folder, name));
     const own = ["-DHAWSER_NATIVE_KEYS=1", ...(keys === "store" ? ["-DHAWSER_STORE_KEYS=1"] : [])];
     return { name: "tls", sources, includeFolders, defines: [...defines, ...own], libraries: [library] };
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new HawserError("MBEDTLS_MISSING", `Mbed TLS could not be built: ${reason}`, "Check the connection to the Debian archive (apt-get source), or use the Node engine.");
+    throw new HawserError(
+      "MBEDTLS_MISSING",
+      `Mbed TLS could not be built: ${reason}`,
+      "Check the connection to the Debian archive (apt-get source), or use the Node engine.",
+    );
   }
 }

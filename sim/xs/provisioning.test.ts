@@ -20,9 +20,14 @@ it.skipIf(no32Bits).each([
   ["is nested as deep as it is long", `{"a":`, ""],
   ["holds as many numbers as it can", "0,", "["],
   ["holds as many objects as it can", "{},", "["],
-])("a request that %s is refused, and the next one is read", async (_what, unit, opening) => {
-  const library = await bundleDevice({ entry: join(packageRoot(), "sdk", "provisioning", "messages.ts"), outputFile: join(programs.path, "messages.mjs") });
-  const source = `
+])(
+  "a request that %s is refused, and the next one is read",
+  async (_what, unit, opening) => {
+    const library = await bundleDevice({
+      entry: join(packageRoot(), "sdk", "provisioning", "messages.ts"),
+      outputFile: join(programs.path, "messages.mjs"),
+    });
+    const source = `
     import { readRequest } from "messages";
     const request = (size, text, unit) => {
       const bytes = new Uint8Array(size);
@@ -31,6 +36,14 @@ it.skipIf(no32Bits).each([
     };
     const read = (bytes) => { try { return readRequest(bytes).type; } catch (error) { return error.code; } };
     print([read(request(${MAX_REQUEST_BYTES}, ${JSON.stringify(HEAD + opening)}, ${JSON.stringify(unit)})), read(request(${HEAD.length + 2}, ${JSON.stringify(`${HEAD}0}`)}, " "))]);`;
-  const { code, printed, errors } = await programs.run(source, { bits: 32, inRom: "code", heap: HEAP, modules: { messages: library.file }, preload: ["messages"] });
-  expect({ code, errors, printed }).toEqual({ code: 0, errors: "", printed: [["BAD_REQUEST", "status"]] });
-}, 600_000);
+    const { code, printed, errors } = await programs.run(source, {
+      bits: 32,
+      inRom: "code",
+      heap: HEAP,
+      modules: { messages: library.file },
+      preload: ["messages"],
+    });
+    expect({ code, errors, printed }).toEqual({ code: 0, errors: "", printed: [["BAD_REQUEST", "status"]] });
+  },
+  600_000,
+);

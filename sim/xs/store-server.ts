@@ -29,7 +29,13 @@ const OPERATIONS: readonly Operation[] = [
   ({ records }, name) => records.get(name),
   ({ records }, name, value) => done(() => records.put(name, value)),
   ({ records }, name) => done(() => records.delete(name)),
-  ({ records }) => Buffer.from(records.list("").map((name) => `${name}\n`).join("")),
+  ({ records }) =>
+    Buffer.from(
+      records
+        .list("")
+        .map((name) => `${name}\n`)
+        .join(""),
+    ),
   ({ keys }, name) => keys.get(parseInt(name, 16)),
   ({ keys }, name, value) => done(() => keys.put(parseInt(name, 16), value)),
   ({ keys }, name) => done(() => keys.delete(parseInt(name, 16))),
@@ -62,7 +68,12 @@ function takeQuestion(bytes: Buffer): Question | undefined {
   const valueAt = HEADER_BYTES + nameBytes;
   const sizeBytes = valueAt + bytes.readUInt32LE(2);
   if (bytes.length < sizeBytes) return undefined;
-  return { operation, name: bytes.toString("latin1", HEADER_BYTES, valueAt), value: new Uint8Array(bytes.subarray(valueAt, sizeBytes)), sizeBytes };
+  return {
+    operation,
+    name: bytes.toString("latin1", HEADER_BYTES, valueAt),
+    value: new Uint8Array(bytes.subarray(valueAt, sizeBytes)),
+    sizeBytes,
+  };
 }
 
 function answerTo({ operation, name, value }: Question, store: HostStore): Buffer {

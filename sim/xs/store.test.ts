@@ -94,11 +94,15 @@ describe("keys in the store of the starting process", () => {
     await device.call("install", installCommand);
     const keys = join(folder, "directory", "keys");
     // its-directory.c writes 16 bytes of its own before what PSA gave it.
-    const files = readdirSync(keys).sort().map((name) => ({ id: parseInt(name, 16), file: new Uint8Array(readFileSync(join(keys, name)).subarray(16)) }));
+    const files = readdirSync(keys)
+      .sort()
+      .map((name) => ({ id: parseInt(name, 16), file: new Uint8Array(readFileSync(join(keys, name)).subarray(16)) }));
     expect(files.map(({ id }) => slotOfKeyId(id))).toEqual(["key-a", "psk"]);
     for (const { file } of files) expect(Buffer.from(encodePsaKey(decodePsaKey(file)))).toEqual(Buffer.from(file));
     const [signing, psk] = files.map(({ file }) => decodePsaKey(file));
-    expect(signing?.kind === "signing" && createPublicKey(signing.key).export({ type: "spki", format: "der" })).toEqual(Buffer.from(new Pkcs10CertificateRequest(request).publicKey.rawData));
+    expect(signing?.kind === "signing" && createPublicKey(signing.key).export({ type: "spki", format: "der" })).toEqual(
+      Buffer.from(new Pkcs10CertificateRequest(request).publicKey.rawData),
+    );
     expect(psk).toEqual({ kind: "psk", key: new Uint8Array(PSK) });
   });
 
@@ -110,7 +114,9 @@ describe("keys in the store of the starting process", () => {
     await first.call("install", installCommand);
     expect(store.changes).toEqual(["put key-a/0", "put key-a/1", "delete key-a/0", "put psk/0"]);
     const [kept] = [...store.files].filter(([id]) => slotOfKeyId(id) === "key-a").map(([, file]) => decodePsaKey(file));
-    expect(kept?.kind === "signing" && createPublicKey(kept.key).export({ type: "spki", format: "der" })).toEqual(Buffer.from(new Pkcs10CertificateRequest(second).publicKey.rawData));
+    expect(kept?.kind === "signing" && createPublicKey(kept.key).export({ type: "spki", format: "der" })).toEqual(
+      Buffer.from(new Pkcs10CertificateRequest(second).publicKey.rawData),
+    );
     expect(store.records.list("")).toContain("device");
     first.kill();
     await first.exited;
@@ -126,6 +132,11 @@ describe("keys in the store of the starting process", () => {
     for (const damage of [file.slice(0, 40), new Uint8Array(50), changed(8, 1), changed(16, 9)]) {
       expect(() => decodePsaKey(damage)).toThrow(expect.objectContaining({ code: "KEY_UNREADABLE" }));
     }
-    expect([firstKeyId("psk"), slotOfKeyId(0x48570b), slotOfKeyId(0x48570c), slotOfKeyId(1)]).toEqual([0x485708, "psk", undefined, undefined]);
+    expect([firstKeyId("psk"), slotOfKeyId(0x48570b), slotOfKeyId(0x48570c), slotOfKeyId(1)]).toEqual([
+      0x485708,
+      "psk",
+      undefined,
+      undefined,
+    ]);
   });
 });

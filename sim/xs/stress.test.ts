@@ -1,5 +1,6 @@
 /**
- * The C code under AddressSanitizer and UBSan, with garbage collected at every allocation and each chunk in memory of its own: whatever C keeps of
+ * The C code under AddressSanitizer and UBSan, with garbage collected at every allocation and each chunk in memory of its own: whatever C
+ * keeps of
  * the heap for too long is found at the next step. At 64 bits; the code is the same at 32.
  */
 import { mkdtempSync, rmSync } from "node:fs";
@@ -31,15 +32,28 @@ afterAll(() => programs.close());
 it("sockets, timers and text survive a collection at every allocation in an MQTT session", async () => {
   const libraryEntry = join(TESTING, "mqtt-library.ts");
   const library = await bundleDevice({ entry: libraryEntry, outputFile: join(programs.path, "library.mjs") });
-  const program = await bundleDevice({ entry: join(TESTING, "mqtt-session.ts"), outputFile: join(programs.path, "session.mjs"), separate: { [libraryEntry]: "library" } });
+  const program = await bundleDevice({
+    entry: join(TESTING, "mqtt-session.ts"),
+    outputFile: join(programs.path, "session.mjs"),
+    separate: { [libraryEntry]: "library" },
+  });
   const port = await freePort();
   const broker = await startMosquitto(programs.path, "broker", {}, [`listener ${port} 127.0.0.1`, "allow_anonymous true"]);
   try {
     const config = { port, protocolVersion: 5, qos: [0, 1, 2], count: 2, payloadBytes: 3_000 };
-    const options = { program: program.file, bits: 64, stress: true, inRom: "code", modules: { library: library.file }, preload: ["library"] } as const;
+    const options = {
+      program: program.file,
+      bits: 64,
+      stress: true,
+      inRom: "code",
+      modules: { library: library.file },
+      preload: ["library"],
+    } as const;
     const running = await programs.start({ ...options, args: [JSON.stringify(config)] });
     expect(await running.exited).toMatchObject({ code: 0, errors: "" });
-    expect(running.messages.filter((message) => "received" in message)).toMatchObject([0, 1, 2].map((qos) => ({ qos, received: 2, wrong: 0 })));
+    expect(running.messages.filter((message) => "received" in message)).toMatchObject(
+      [0, 1, 2].map((qos) => ({ qos, received: 2, wrong: 0 })),
+    );
   } finally {
     await broker.stop();
   }

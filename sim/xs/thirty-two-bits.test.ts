@@ -51,9 +51,13 @@ describe.skipIf(no32Bits)("with HAWSER_FORCE_EMULATOR=1", () => {
   beforeEach(() => void vi.stubEnv("HAWSER_FORCE_EMULATOR", "1"));
   afterEach(() => void vi.unstubAllEnvs());
 
-  it("32-bit programs go to QEMU, and a whole mTLS session runs there within its budget", async () => {
-    expect((await runner32())[0]).toMatch(/^qemu-i386/);
-    const [, , session] = await measureBudgets(plant, folder, "emulated");
-    expect(session!.value).toBeLessThanOrEqual(session!.target);
-  }, BUILD_MS);
+  it(
+    "32-bit programs go to QEMU, and a whole mTLS session runs there within its budget",
+    async () => {
+      expect((await runner32())[0]).toMatch(/^qemu-i386/);
+      const [, , session] = await measureBudgets(plant, folder, "emulated");
+      expect(session!.value).toBeLessThanOrEqual(session!.target);
+    },
+    BUILD_MS,
+  );
 });

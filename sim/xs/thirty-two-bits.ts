@@ -1,5 +1,6 @@
 /**
- * How 32-bit programs of this project run here: as they are, or through QEMU's user emulation where the kernel refuses them, as kernels of many container
+ * How 32-bit programs of this project run here: as they are, or through QEMU's user emulation where the kernel refuses them, as kernels of
+ * many container
  * and cloud hosts do. Found out by running one: neither a package nor an architecture's name tells.
  */
 import { execFile } from "node:child_process";
@@ -20,7 +21,8 @@ const PROBE = `#include <stdio.h>\nint main(void) { return sizeof(void *) == 4 ?
 const found = new Map<boolean, Promise<readonly string[]>>();
 
 /**
- * What goes before the path of a 32-bit program on a command line: nothing, or the emulator. `HAWSER_FORCE_EMULATOR=1` takes the emulator on any kernel.
+ * What goes before the path of a 32-bit program on a command line: nothing, or the emulator. `HAWSER_FORCE_EMULATOR=1` takes the emulator
+ * on any kernel.
  * @throws HawserError `COMPILER_MISSING`, `EMULATOR_MISSING`
  */
 export function runner32(): Promise<readonly string[]> {
@@ -37,18 +39,33 @@ async function findRunner(isForced: boolean): Promise<readonly string[]> {
   try {
     writeFileSync(`${program}.c`, PROBE);
     await run("gcc", ["-m32", `${program}.c`, "-o", program]).catch((error: unknown) => {
-      const reason = process.arch === "x64" ? "Install gcc, libc6-dev and gcc-multilib (Debian: apt-get install gcc libc6-dev gcc-multilib)." : "Use an x86-64 machine: only its compiler makes them.";
-      throw new HawserError("COMPILER_MISSING", `no compiler for 32-bit programs on this ${process.arch} machine: ${errorMessage(error).split("\n")[0] ?? ""}`, reason);
+      const reason =
+        process.arch === "x64"
+          ? "Install gcc, libc6-dev and gcc-multilib (Debian: apt-get install gcc libc6-dev gcc-multilib)."
+          : "Use an x86-64 machine: only its compiler makes them.";
+      throw new HawserError(
+        "COMPILER_MISSING",
+        `no compiler for 32-bit programs on this ${process.arch} machine: ${errorMessage(error).split("\n")[0] ?? ""}`,
+        reason,
+      );
     });
-    for (const command of [...(isForced ? [] : [[]]), ...EMULATORS.map((name) => [name])]) if (await proves([...command, program])) return command;
+    for (const command of [...(isForced ? [] : [[]]), ...EMULATORS.map((name) => [name])])
+      if (await proves([...command, program])) return command;
     const reason = isForced ? "HAWSER_FORCE_EMULATOR=1 asks for an emulator" : "this kernel runs no 32-bit programs";
-    throw new HawserError("EMULATOR_MISSING", `${reason}, and there is no qemu-i386 to run them`, "Install it (Debian: apt-get install qemu-user).");
+    throw new HawserError(
+      "EMULATOR_MISSING",
+      `${reason}, and there is no qemu-i386 to run them`,
+      "Install it (Debian: apt-get install qemu-user).",
+    );
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
 async function proves([command = "", ...parameters]: readonly string[]): Promise<boolean> {
-  const exit = await run(command, parameters).then(() => 0, (error: { code?: unknown }) => error.code);
+  const exit = await run(command, parameters).then(
+    () => 0,
+    (error: { code?: unknown }) => error.code,
+  );
   return exit === PROBE_EXIT;
 }

@@ -1,5 +1,6 @@
 /**
- * TLS and keys on XS: the firmware's dialer, its native engine and key store, against real mosquitto and against servers made to cheat. Every
+ * TLS and keys on XS: the firmware's dialer, its native engine and key store, against real mosquitto and against servers made to cheat.
+ * Every
  * row of the alert table must end as it does on Node (`sim/node/node-dialer.mosquitto.test.ts`).
  */
 import { createPublicKey, verify } from "node:crypto";
@@ -94,7 +95,12 @@ describe.each(BITS)("on XS at %i bits", (bits) => {
     expect(await xs.end()).toEqual({ code: 0, signal: undefined, errors: "" });
   });
 
-  const mtls = (chain: readonly Uint8Array[], trustAnchors = ca.trustAnchors, slot = "key-a"): Credential => ({ kind: "mtls", slot, chain, trustAnchors });
+  const mtls = (chain: readonly Uint8Array[], trustAnchors = ca.trustAnchors, slot = "key-a"): Credential => ({
+    kind: "mtls",
+    slot,
+    chain,
+    trustAnchors,
+  });
   const mtlsEndpoint = (): Endpoint => ({ host: "localhost", port: mtlsPort });
   const pskEndpoint = (): Endpoint => ({ host: "localhost", port: pskPort });
 
@@ -154,13 +160,18 @@ describe.each(BITS)("on XS at %i bits", (bits) => {
       await closed(second);
     });
 
-    it.each(CERTIFICATE_ROWS)("reports the alert for a certificate that is $what, and believes it when it is protected ($code, $alert)", async ({ what, code, alert }) => {
-      const recorded = new RecordedLink(xs.dialer(options), mtlsEndpoint(), mtls(chains[what]!), { onOpened: (link) => link.write(connectPacket("dev1")) });
-      // In TLS 1.3 the verdict comes after the handshake. In 1.2 it comes within it, in the clear: anybody could have sent it.
-      const told = version === "TLSv1.3" ? { code, class: "credential", alert } : { code: "TLS_FAILED", class: "network", alert };
-      expect(await recorded.ended).toMatchObject(told);
-      expect(recorded.events).toEqual(version === "TLSv1.3" ? ["opened", "ended"] : ["ended"]);
-    });
+    it.each(CERTIFICATE_ROWS)(
+      "reports the alert for a certificate that is $what, and believes it when it is protected ($code, $alert)",
+      async ({ what, code, alert }) => {
+        const recorded = new RecordedLink(xs.dialer(options), mtlsEndpoint(), mtls(chains[what]!), {
+          onOpened: (link) => link.write(connectPacket("dev1")),
+        });
+        // In TLS 1.3 the verdict comes after the handshake. In 1.2 it comes within it, in the clear: anybody could have sent it.
+        const told = version === "TLSv1.3" ? { code, class: "credential", alert } : { code: "TLS_FAILED", class: "network", alert };
+        expect(await recorded.ended).toMatchObject(told);
+        expect(recorded.events).toEqual(version === "TLSv1.3" ? ["opened", "ended"] : ["ended"]);
+      },
+    );
 
     it("refuses a server of an unknown CA, and one that is not the host meant, whatever the server thinks of us", async () => {
       for (const chain of ["good", "expired"]) {
@@ -206,7 +217,9 @@ describe.each(BITS)("on XS at %i bits", (bits) => {
     });
 
     it("takes it for a fault of the network when the broker leaves after bytes that are no MQTT", async () => {
-      const recorded = new RecordedLink(xs.dialer(options), mtlsEndpoint(), mtls(chains["good"]!), { onOpened: (link) => link.write(Buffer.of(0xf0, 0)) });
+      const recorded = new RecordedLink(xs.dialer(options), mtlsEndpoint(), mtls(chains["good"]!), {
+        onOpened: (link) => link.write(Buffer.of(0xf0, 0)),
+      });
       expect(await recorded.ended).toMatchObject({ class: "network" });
       expect(recorded.events[0]).toBe("opened");
     });
@@ -255,44 +268,61 @@ describe.each(BITS)("on XS at %i bits", (bits) => {
     }
     const tlsServer = (options: TlsOptions): Promise<Endpoint> => serve(createTlsServer(options).on("tlsClientError", () => undefined));
 
-    it.each(["TLSv1.3", "TLSv1.2"] as const)("on %s refuses a self-signed leaf before a good chain, a missing intermediate, and dates that do not hold", async (version) => {
-      const fake = await (await TestCa.create("Fake")).server(["localhost"]);
-      const cases: [TlsOptions, string][] = [
-        [{ cert: fake.leafPem + server.chainPem, key: fake.keyPem }, "SERVER_CA_UNKNOWN"],
-        [{ cert: server.leafPem, key: server.keyPem }, "SERVER_CA_UNKNOWN"],
-        [pair(await ca.server(["localhost"], EXPIRED)), "SERVER_CERTIFICATE_EXPIRED"],
-        [pair(await ca.server(["localhost"], NOT_YET_VALID)), "SERVER_CERTIFICATE_NOT_YET_VALID"],
-        [pair(await ca.server(["other.example"])), "SERVER_NAME_MISMATCH"],
-      ];
-      for (const [options, code] of cases) {
-        const recorded = new RecordedLink(xs.dialer(), await tlsServer({ ...options, minVersion: version, maxVersion: version }), mtls(chains["good"]!));
-        expect(await recorded.ended).toMatchObject({ code, class: "server-trust" });
-        expect(recorded.events).toEqual(["ended"]);
-      }
-    });
+    it.each(["TLSv1.3", "TLSv1.2"] as const)(
+      "on %s refuses a self-signed leaf before a good chain, a missing intermediate, and dates that do not hold",
+      async (version) => {
+        const fake = await (await TestCa.create("Fake")).server(["localhost"]);
+        const cases: [TlsOptions, string][] = [
+          [{ cert: fake.leafPem + server.chainPem, key: fake.keyPem }, "SERVER_CA_UNKNOWN"],
+          [{ cert: server.leafPem, key: server.keyPem }, "SERVER_CA_UNKNOWN"],
+          [pair(await ca.server(["localhost"], EXPIRED)), "SERVER_CERTIFICATE_EXPIRED"],
+          [pair(await ca.server(["localhost"], NOT_YET_VALID)), "SERVER_CERTIFICATE_NOT_YET_VALID"],
+          [pair(await ca.server(["other.example"])), "SERVER_NAME_MISMATCH"],
+        ];
+        for (const [options, code] of cases) {
+          const recorded = new RecordedLink(
+            xs.dialer(),
+            await tlsServer({ ...options, minVersion: version, maxVersion: version }),
+            mtls(chains["good"]!),
+          );
+          expect(await recorded.ended).toMatchObject({ code, class: "server-trust" });
+          expect(recorded.events).toEqual(["ended"]);
+        }
+      },
+    );
 
     const ALERTS = [20, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 51, 115, 116, 120];
 
-    it.each(["TLSv1.3", "TLSv1.2"] as const)("on %s believes no stranger's alert about our certificate, and says of each what Node says", async (version) => {
-      const keys = memoryKeyStore();
-      keys.generate("key-a");
-      keys.importPsk("psk", goodPsk);
-      const nodeChain = await ca.clientChain(keys.publicKey("key-a"), "dev1");
-      const dialers = [xs.dialer({ maximumVersion: version === "TLSv1.3" ? 0x0304 : 0x0303 }), new NodeDialer(keys, { maxTlsVersion: version })] as const;
-      for (const alert of ALERTS) {
-        const stranger = await serve(createServer((socket) => void socket.on("error", () => undefined).once("data", () => socket.end(Buffer.of(21, 3, 3, 0, 2, 2, alert)))));
-        const ends = await Promise.all(
-          dialers.flatMap((dialer, at) => [
-            new RecordedLink(dialer, stranger, mtls(at === 0 ? chains["good"]! : nodeChain)).ended,
-            new RecordedLink(dialer, stranger, { kind: "psk", slot: "psk", identity: "dev1" }).ended,
-          ]),
-        );
-        const [onXs, pskOnXs, onNode, pskOnNode] = ends.map(({ code, class: kind, alert: told }) => ({ code, class: kind, alert: told }));
-        expect(onXs).toEqual({ code: "TLS_FAILED", class: "network", alert });
-        expect(onNode).toEqual(onXs);
-        expect(pskOnXs).toEqual(pskOnNode);
-      }
-    });
+    it.each(["TLSv1.3", "TLSv1.2"] as const)(
+      "on %s believes no stranger's alert about our certificate, and says of each what Node says",
+      async (version) => {
+        const keys = memoryKeyStore();
+        keys.generate("key-a");
+        keys.importPsk("psk", goodPsk);
+        const nodeChain = await ca.clientChain(keys.publicKey("key-a"), "dev1");
+        const dialers = [
+          xs.dialer({ maximumVersion: version === "TLSv1.3" ? 0x0304 : 0x0303 }),
+          new NodeDialer(keys, { maxTlsVersion: version }),
+        ] as const;
+        for (const alert of ALERTS) {
+          const stranger = await serve(
+            createServer(
+              (socket) => void socket.on("error", () => undefined).once("data", () => socket.end(Buffer.of(21, 3, 3, 0, 2, 2, alert))),
+            ),
+          );
+          const ends = await Promise.all(
+            dialers.flatMap((dialer, at) => [
+              new RecordedLink(dialer, stranger, mtls(at === 0 ? chains["good"]! : nodeChain)).ended,
+              new RecordedLink(dialer, stranger, { kind: "psk", slot: "psk", identity: "dev1" }).ended,
+            ]),
+          );
+          const [onXs, pskOnXs, onNode, pskOnNode] = ends.map(({ code, class: kind, alert: told }) => ({ code, class: kind, alert: told }));
+          expect(onXs).toEqual({ code: "TLS_FAILED", class: "network", alert });
+          expect(onNode).toEqual(onXs);
+          expect(pskOnXs).toEqual(pskOnNode);
+        }
+      },
+    );
 
     it("judges the server by the time that the endpoint names, before trusted time", async () => {
       const endpoint = await tlsServer(pair(server));
@@ -311,8 +341,19 @@ describe.each(BITS)("on XS at %i bits", (bits) => {
       const deaf = await serve(createServer((socket) => void socket.on("error", () => undefined).resume()));
       const waiting = new RecordedLink(xs.dialer(), deaf, mtls(chains["good"]!), { timeoutMs: 300 });
       expect(await waiting.ended).toMatchObject({ code: "CONNECT_TIMEOUT", class: "network" });
-      const babbling = await serve(createServer((socket) => void socket.on("error", () => undefined).resume().end("HTTP/1.1 400 Bad Request\r\n\r\n")));
-      expect(await new RecordedLink(xs.dialer(), babbling, mtls(chains["good"]!)).ended).toMatchObject({ code: "TLS_FAILED", class: "network" });
+      const babbling = await serve(
+        createServer(
+          (socket) =>
+            void socket
+              .on("error", () => undefined)
+              .resume()
+              .end("HTTP/1.1 400 Bad Request\r\n\r\n"),
+        ),
+      );
+      expect(await new RecordedLink(xs.dialer(), babbling, mtls(chains["good"]!)).ended).toMatchObject({
+        code: "TLS_FAILED",
+        class: "network",
+      });
     });
   });
 });

@@ -11,9 +11,19 @@ const BUILD_MS = 600_000;
 /** HAWSER_XS_WORLDS=100 makes the long run; `npm run world -- --engine xs` plays whole days. */
 const SEEDS = Number(process.env["HAWSER_XS_WORLDS"] ?? 40);
 
-/** About two and a half hours of faults. A device that is refused for no reason it can see waits up to half an hour before it goes to PSK, and must be back in an hour. */
-const world = (seed: string, devices = 1): WorldRequest => ({ seed, devices, days: 0.1, faults: FAULT_KINDS.map(({ name }) => name), backOnlineBoundMs: 60 * 60_000 });
-const differences = (worlds: readonly ComparedWorld[]): unknown[] => worlds.flatMap(({ result, difference }) => (difference ? [{ seed: result.seed, ...difference }] : []));
+/**
+ * About two and a half hours of faults. A device that is refused for no reason it can see waits up to half an hour before it goes to PSK,
+ * and must be back in an hour.
+ */
+const world = (seed: string, devices = 1): WorldRequest => ({
+  seed,
+  devices,
+  days: 0.1,
+  faults: FAULT_KINDS.map(({ name }) => name),
+  backOnlineBoundMs: 60 * 60_000,
+});
+const differences = (worlds: readonly ComparedWorld[]): unknown[] =>
+  worlds.flatMap(({ result, difference }) => (difference ? [{ seed: result.seed, ...difference }] : []));
 
 beforeAll(async () => {
   for (const bits of BITS) await buildHost({ bits });
@@ -27,7 +37,9 @@ describe("the virtual world on XS", () => {
     const figures = addUp(worlds.map(({ result }) => result));
     const lines = worlds.reduce((total, each) => total + each.lines, 0);
     const { faultsTotal, connections, rotations, boots, brokenSeeds } = figures;
-    process.stdout.write(`${worlds.length} worlds: ${lines} lines, ${faultsTotal} faults, ${connections} connections, ${rotations} rotations, ${boots} power-ons\n`);
+    process.stdout.write(
+      `${worlds.length} worlds: ${lines} lines, ${faultsTotal} faults, ${connections} connections, ${rotations} rotations, ${boots} power-ons\n`,
+    );
     // No empty run: every world has something to tell, and most kinds of fault strike.
     expect(worlds.map(({ result }) => result.seed)).toEqual(requests.map(({ seed }) => seed));
     expect(Math.min(...worlds.map((each) => each.lines))).toBeGreaterThanOrEqual(10);
@@ -41,11 +53,18 @@ describe("the virtual world on XS", () => {
     expect(brokenSeeds).toEqual([]);
   }, 600_000);
 
-  it.skipIf(no32Bits)("does so at 32 bits too, with several devices in one world", async () => {
-    const worlds = await compareWorlds(["small", "words"].map((seed) => world(seed, 3)), { bits: 32, processes: 2 });
-    expect(differences(worlds)).toEqual([]);
-    expect(Math.min(...worlds.map((each) => each.lines))).toBeGreaterThan(100);
-  }, 600_000);
+  it.skipIf(no32Bits)(
+    "does so at 32 bits too, with several devices in one world",
+    async () => {
+      const worlds = await compareWorlds(
+        ["small", "words"].map((seed) => world(seed, 3)),
+        { bits: 32, processes: 2 },
+      );
+      expect(differences(worlds)).toEqual([]);
+      expect(Math.min(...worlds.map((each) => each.lines))).toBeGreaterThan(100);
+    },
+    600_000,
+  );
 });
 
 describe("the comparison", () => {
@@ -55,6 +74,10 @@ describe("the comparison", () => {
     expect(firstDifference(told(["a", "b"]), told(["a", "b"]))).toBeUndefined();
     expect(firstDifference(told(["a", "b", "c"]), told(["a", "x", "c"]))).toEqual({ line: 2, before: "a", node: "b", xs: "x" });
     expect(firstDifference(told(["a", "b"]), told(["a"]))).toEqual({ line: 2, before: "a", node: "b", xs: undefined });
-    expect(firstDifference(told(["a"]), told(["a"], "e"))).toMatchObject({ line: 2, before: "a", node: expect.stringContaining('"d"') as string });
+    expect(firstDifference(told(["a"]), told(["a"], "e"))).toMatchObject({
+      line: 2,
+      before: "a",
+      node: expect.stringContaining('"d"') as string,
+    });
   });
 });

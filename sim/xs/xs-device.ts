@@ -35,7 +35,11 @@ export async function bundleDeviceProgram(outputFolder: string): Promise<{ libra
   const folder = join(packageRoot(), "sim", "xs");
   const libraryEntry = join(folder, "device-library.ts");
   const library = await bundleDevice({ entry: libraryEntry, outputFile: join(outputFolder, "library.mjs") });
-  const program = await bundleDevice({ entry: join(folder, "device-program.ts"), outputFile: join(outputFolder, "program.mjs"), separate: { [libraryEntry]: "hawser" } });
+  const program = await bundleDevice({
+    entry: join(folder, "device-program.ts"),
+    outputFile: join(outputFolder, "program.mjs"),
+    separate: { [libraryEntry]: "hawser" },
+  });
   return { library: library.file, program: program.file, sizeBytes: library.sizeBytes };
 }
 

@@ -24,7 +24,12 @@ export function xsPlatform(options: XsPlatformOptions): Platform {
   const clock: Clock = { monotonicMs: host.monotonicMs, wallMs: host.wallMs, wallTrusted: () => options.wallTrusted ?? true };
   const storage = fileStorage;
   const time = new TrustedTime(clock, storage, options.buildTimeMs ?? 0);
-  const parts = { opener: tcpOpener, scheduler: hostScheduler, trustedTimeMs: () => time.nowMs(), ...(options.tls && { tls: options.tls }) };
+  const parts = {
+    opener: tcpOpener,
+    scheduler: hostScheduler,
+    trustedTimeMs: () => time.nowMs(),
+    ...(options.tls && { tls: options.tls }),
+  };
   return {
     clock,
     scheduler: hostScheduler,
@@ -60,7 +65,10 @@ export const fileStorage: Storage = {
   },
   put: (key, value) => stored(() => host.putRecord(key, value)),
   delete: (key) => stored(() => host.deleteRecord(key)),
-  list: (prefix) => stored(() => host.listRecords()).filter((key) => key.startsWith(prefix)).sort(),
+  list: (prefix) =>
+    stored(() => host.listRecords())
+      .filter((key) => key.startsWith(prefix))
+      .sort(),
 };
 
 /** The host's errors start with the system's name for what went wrong. */
@@ -70,7 +78,11 @@ function stored<Result>(work: () => Result): Result {
   } catch (error) {
     const message = errorMessage(error);
     const full = /^(ENOSPC|EDQUOT|EFBIG)/.test(message);
-    throw new HawserError(full ? "STORAGE_FULL" : "STORAGE_FAILED", `a record could not be written or read: ${message}`, "Check the host's --storage directory.");
+    throw new HawserError(
+      full ? "STORAGE_FULL" : "STORAGE_FAILED",
+      `a record could not be written or read: ${message}`,
+      "Check the host's --storage directory.",
+    );
   }
 }
 

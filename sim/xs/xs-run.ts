@@ -72,12 +72,17 @@ export async function startXs(options: XsRunOptions): Promise<XsProcess> {
   const child = spawn(command, [...parameters, ...hostParameters(options), options.program, ...(options.args ?? [])], {
     stdio: ["pipe", "pipe", "pipe", ...(options.store ? (["pipe"] as const) : [])],
     detached: options.ownGroup ?? false,
-    // 32-bit AddressSanitizer finds leaks only where ptrace is allowed; a device program ends by being switched off, so leaks are the C tests' matter.
+    // 32-bit AddressSanitizer finds leaks only where ptrace is allowed; a device program ends by being switched off, so leaks are the C
+    // tests' matter.
     env: { PATH: process.env["PATH"] ?? "", ASAN_OPTIONS: "detect_leaks=0", UBSAN_OPTIONS: "print_stacktrace=1" },
   });
   // Once it runs, all that can go wrong with it is in how it ends.
   await once(child, "spawn").catch((error: unknown) => {
-    throw new HawserError("XS_NOT_STARTED", `the XS host ${host} cannot be started: ${errorMessage(error)}`, "Free some memory or processes. If the file is damaged, remove it to rebuild it.");
+    throw new HawserError(
+      "XS_NOT_STARTED",
+      `the XS host ${host} cannot be started: ${errorMessage(error)}`,
+      "Free some memory or processes. If the file is damaged, remove it to rebuild it.",
+    );
   });
   if (options.store) serveStore(child.stdio[STORE_DESCRIPTOR] as Duplex, options.store);
   return new XsProcess(child, options.onMessage);
@@ -152,7 +157,7 @@ export class XsProcess {
    * @throws HawserError `XS_ENDED` when the program ends before
    */
   async message(fits: (message: XsMessage) => boolean, from = 0): Promise<XsMessage> {
-    for (let next = from; ; ) {
+    for (let next = from; ;) {
       for (; next < this.messages.length; next++) {
         const message = this.messages[next] as XsMessage;
         if (fits(message)) return message;
@@ -178,7 +183,11 @@ export class XsProcess {
 
 /** What whoever still waits for the program is told. */
 export function endedError({ code, signal, errors }: XsExit): HawserError {
-  return new HawserError("XS_ENDED", `the XS program ended with ${signal ?? code} before the expected output${errors === "" ? "" : `: ${errors.trim()}`}`, "See the signal, or the exit code in sim/xs/xs-run.ts.");
+  return new HawserError(
+    "XS_ENDED",
+    `the XS program ended with ${signal ?? code} before the expected output${errors === "" ? "" : `: ${errors.trim()}`}`,
+    "See the signal, or the exit code in sim/xs/xs-run.ts.",
+  );
 }
 
 function parsed(line: string): XsMessage | undefined {

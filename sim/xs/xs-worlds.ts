@@ -31,7 +31,10 @@ export class XsWorlds {
   static async start(bits: Bits = 64): Promise<XsWorlds> {
     const folder = mkdtempSync(join(tmpdir(), "hawser-xs-worlds-"));
     try {
-      const program = await bundleDevice({ entry: join(packageRoot(), "sim", "xs", "world-program.ts"), outputFile: join(folder, "program.mjs") });
+      const program = await bundleDevice({
+        entry: join(packageRoot(), "sim", "xs", "world-program.ts"),
+        outputFile: join(folder, "program.mjs"),
+      });
       return new XsWorlds(await startXs({ program: program.file, bits, inRom: "code", heap: { stackSlots: STACK_SLOTS } }), folder);
     } catch (error) {
       rmSync(folder, { recursive: true, force: true });

@@ -41,11 +41,17 @@ function connect(options: IClientOptions): Promise<MqttClient> {
   });
 }
 
-const byCertificate = ({ keyPem, chainPem, trustAnchorPem }: Shown, clientId: string): Promise<MqttClient> => connect({ port: broker.mtlsPort, key: keyPem, cert: chainPem, ca: trustAnchorPem, clientId });
+const byCertificate = ({ keyPem, chainPem, trustAnchorPem }: Shown, clientId: string): Promise<MqttClient> =>
+  connect({ port: broker.mtlsPort, key: keyPem, cert: chainPem, ca: trustAnchorPem, clientId });
 
 function byPsk({ id, psk }: TestDevice): Promise<MqttClient> {
   const identity = recoveryIdentity(id);
-  const tls = { ciphers: "ECDHE-PSK-CHACHA20-POLY1305", maxVersion: "TLSv1.2", pskCallback: () => ({ identity, psk }), checkServerIdentity: () => undefined } as IClientOptions;
+  const tls = {
+    ciphers: "ECDHE-PSK-CHACHA20-POLY1305",
+    maxVersion: "TLSv1.2",
+    pskCallback: () => ({ identity, psk }),
+    checkServerIdentity: () => undefined,
+  } as IClientOptions;
   return connect({ port: broker.pskPort, clientId: identity, ...tls });
 }
 
@@ -74,7 +80,9 @@ describe("a thief on the embedded broker", () => {
     const { chain, serial } = await ca.issueFromCsr("victim", csr);
     await changed(() => ca.retireOlder("victim", serial));
     await secondOver;
-    const chainPem = chain.map((der) => `-----BEGIN CERTIFICATE-----\n${Buffer.from(der).toString("base64")}\n-----END CERTIFICATE-----\n`).join("");
+    const chainPem = chain
+      .map((der) => `-----BEGIN CERTIFICATE-----\n${Buffer.from(der).toString("base64")}\n-----END CERTIFICATE-----\n`)
+      .join("");
     expect((await byCertificate({ ...next, keyPem, chainPem }, "victim")).connected).toBe(true);
   });
 
@@ -90,7 +98,8 @@ describe("a thief on the embedded broker", () => {
   it("cannot use the client id of another, and leaves nothing retained", async () => {
     const device = await changed(() => provisionDevice(ca, "thief"));
     await changed(() => provisionDevice(ca, "victim"));
-    for (const clientId of ["victim", "victim~recovery", "hawser-authority"]) await expect(byCertificate(device, clientId)).rejects.toThrow();
+    for (const clientId of ["victim", "victim~recovery", "hawser-authority"])
+      await expect(byCertificate(device, clientId)).rejects.toThrow();
     const operator = await changed(() => ca.issueClient({ name: "operator-1", role: "operator" }));
     const thief = await byCertificate(device, "thief");
     await thief.publishAsync("devices/thief/identity/request", "for later", { qos: 1, retain: true });

@@ -36,7 +36,17 @@ async function configure(more: { reach?: string; plugin?: false }): Promise<void
 /** MQTT.js hands what it does not know on to tls.connect. */
 function certificateOptions({ keyPem, chainPem, trustAnchorPem }: Shown): IClientOptions {
   const more = { checkServerIdentity: () => undefined };
-  return { protocol: "mqtts", host: "127.0.0.1", port: mtlsPort, key: keyPem, cert: chainPem, ca: trustAnchorPem, protocolVersion: 4, reconnectPeriod: 0, ...more };
+  return {
+    protocol: "mqtts",
+    host: "127.0.0.1",
+    port: mtlsPort,
+    key: keyPem,
+    cert: chainPem,
+    ca: trustAnchorPem,
+    protocolVersion: 4,
+    reconnectPeriod: 0,
+    ...more,
+  };
 }
 
 function connect(options: IClientOptions): Promise<MqttClient> {
@@ -51,16 +61,27 @@ function connect(options: IClientOptions): Promise<MqttClient> {
 const byCertificate = (shown: Shown, more: IClientOptions = {}): Promise<MqttClient> => connect({ ...certificateOptions(shown), ...more });
 
 const byPsk = ({ id, psk }: TestDevice, identity = recoveryIdentity(id)): Promise<MqttClient> =>
-  connect({ port: pskPort, ciphers: "ECDHE-PSK-CHACHA20-POLY1305", maxVersion: "TLSv1.2", pskCallback: () => ({ identity, psk }), checkServerIdentity: () => undefined } as IClientOptions);
+  connect({
+    port: pskPort,
+    ciphers: "ECDHE-PSK-CHACHA20-POLY1305",
+    maxVersion: "TLSv1.2",
+    pskCallback: () => ({ identity, psk }),
+    checkServerIdentity: () => undefined,
+  } as IClientOptions);
 
-const ended = (client: MqttClient): Promise<boolean> => (client.connected ? new Promise((resolve) => client.once("close", () => resolve(true))) : Promise.resolve(true));
+const ended = (client: MqttClient): Promise<boolean> =>
+  client.connected ? new Promise((resolve) => client.once("close", () => resolve(true))) : Promise.resolve(true);
 const acl = (): string => readFileSync(join(configFile, "..", "mtls.acl"), "utf8");
 
 describe("a thief with a device's key and pre-shared key", () => {
   it.each([4, 5] as const)("is out on both ports once revoked, whatever he calls himself (MQTT level %i)", async (protocolVersion) => {
     const device = await provisionDevice(ca, "victim");
     const bystander = await byCertificate(await provisionDevice(ca, "bystander"));
-    const sessions = [await byCertificate(device, { clientId: "bystander", protocolVersion }), await byPsk(device), await byPsk(device, "victim")];
+    const sessions = [
+      await byCertificate(device, { clientId: "bystander", protocolVersion }),
+      await byPsk(device),
+      await byPsk(device, "victim"),
+    ];
     const over = Promise.all(sessions.map(ended));
     await ca.revoke({ id: "victim", reason: "keyCompromise" });
     await over;
@@ -121,7 +142,16 @@ describe("a thief with a device's key and pre-shared key", () => {
     client.publish("devices/thief/identity/request", "for later", { qos: 1, retain: true });
     await over;
     const again = await byCertificate(device);
-    await again.publishAsync("$CONTROL/dynamic-security/v1", JSON.stringify({ commands: [{ command: "createClient", username: "other" }, { command: "deleteClient", username: "other" }] }), { qos: 1 });
+    await again.publishAsync(
+      "$CONTROL/dynamic-security/v1",
+      JSON.stringify({
+        commands: [
+          { command: "createClient", username: "other" },
+          { command: "deleteClient", username: "other" },
+        ],
+      }),
+      { qos: 1 },
+    );
     await other.publishAsync("devices/other/up/x", "still here", { qos: 1 });
   });
 });
@@ -143,7 +173,9 @@ describe("a broker that cannot be proved", () => {
     const device = await provisionDevice(ca, "victim");
     await broker.kill("SIGKILL");
     const problems: string[] = [];
-    const again = await openCa(ca.directory, PASSPHRASE, { onOutput: ({ problem, held }) => problem !== undefined && problems.push(`${problem.code} ${held.join(" ")}`) });
+    const again = await openCa(ca.directory, PASSPHRASE, {
+      onOutput: ({ problem, held }) => problem !== undefined && problems.push(`${problem.code} ${held.join(" ")}`),
+    });
     const next = await provisionDevice(again, "victim", true);
     expect(problems).toContain("OUTPUT_UNPROVED victim");
     expect(acl()).toContain("user victim\ntopic deny #");
@@ -159,15 +191,27 @@ describe("a broker that cannot be proved", () => {
     await provisionDevice(ca, "victim");
     await provisionDevice(ca, "second");
     await configure({ reach: "127.77.77.77" });
-    await expect(ca.revoke({ id: "victim" })).rejects.toMatchObject({ code: "OUTPUT_FAILED", outcome: { brokers: [{ loaded: false, ended: [], problem: { code: "OUTPUT_NOT_RELOADED" } }] } });
+    await expect(ca.revoke({ id: "victim" })).rejects.toMatchObject({
+      code: "OUTPUT_FAILED",
+      outcome: { brokers: [{ loaded: false, ended: [], problem: { code: "OUTPUT_NOT_RELOADED" } }] },
+    });
     const spare = await scene.ca({}, { onOutput: () => undefined });
     const [mtls, psk] = await freePorts();
     const out = join(scene.directory(), "broker");
-    const written = await spare.writeBrokerConfig({ engine: "mosquitto", out, mtlsPort: mtls, pskPort: psk, bind: "127.0.0.1", user: "root" });
+    const written = await spare.writeBrokerConfig({
+      engine: "mosquitto",
+      out,
+      mtlsPort: mtls,
+      pskPort: psk,
+      bind: "127.0.0.1",
+      user: "root",
+    });
     writeFileSync(written.configFile, readFileSync(written.configFile, "utf8").replace(/^plugin.*$/gm, ""));
     await scene.mosquitto(written.configFile);
     await provisionDevice(spare, "victim");
-    await expect(spare.revoke({ id: "victim" })).rejects.toMatchObject({ outcome: { brokers: [{ loaded: true, ended: [], problem: { code: "SESSIONS_NOT_ENDED" } }] } });
+    await expect(spare.revoke({ id: "victim" })).rejects.toMatchObject({
+      outcome: { brokers: [{ loaded: true, ended: [], problem: { code: "SESSIONS_NOT_ENDED" } }] },
+    });
   });
 
   it("without the plugin gives a replaced name its rights after a restart, and not after a reload", async () => {
@@ -189,12 +233,24 @@ describe("a broker that cannot be proved", () => {
 
   it("is not believed when it shows a certificate that is not for servers", async () => {
     const impostor = await provisionDevice(ca, "impostor");
-    const server = createServer({ key: impostor.keyPem, cert: impostor.chainPem, ca: impostor.trustAnchorPem, requestCert: true, rejectUnauthorized: false }, (socket) => socket.on("error", () => undefined));
+    const server = createServer(
+      { key: impostor.keyPem, cert: impostor.chainPem, ca: impostor.trustAnchorPem, requestCert: true, rejectUnauthorized: false },
+      (socket) => socket.on("error", () => undefined),
+    );
     server.on("tlsClientError", () => undefined);
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const control = await ca.issueClient({ name: "control-1", role: "operator" });
-    const settings = { mtlsPort: (server.address() as AddressInfo).port, pskPort, user: "root", bind: "127.0.0.1", plugin: "/usr/lib/plugin.so" };
-    await expect(endSessions(settings, control, ["victim"])).rejects.toMatchObject({ code: "SESSIONS_NOT_ENDED", message: expect.stringMatching(/purpose|certificate/) });
+    const settings = {
+      mtlsPort: (server.address() as AddressInfo).port,
+      pskPort,
+      user: "root",
+      bind: "127.0.0.1",
+      plugin: "/usr/lib/plugin.so",
+    };
+    await expect(endSessions(settings, control, ["victim"])).rejects.toMatchObject({
+      code: "SESSIONS_NOT_ENDED",
+      message: expect.stringMatching(/purpose|certificate/),
+    });
     server.close();
   });
 });

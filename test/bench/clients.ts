@@ -2,7 +2,10 @@
 import type { ClientName, Place, QoS } from "./task.js";
 
 export interface BenchClient {
-  /** Publishes so many messages with up to a window of them in flight; settles when the last is acknowledged (QoS 1, 2) or handed over (QoS 0). */
+  /**
+   * Publishes so many messages with up to a window of them in flight; settles when the last is acknowledged (QoS 1, 2) or handed over (QoS
+   * 0).
+   */
   publish(payload: Buffer, qos: QoS, messages: number): Promise<void>;
   /** Publishes one message at QoS 1 and waits for its acknowledgement. */
   roundTrip(payload: Buffer): Promise<unknown>;

@@ -12,7 +12,11 @@ import { FULL, QUICK, rowsOf, type Row, type Settings } from "./rows.js";
 const COMMAND_LINE = new CommandLine("npm run bench");
 
 /** As many connections as there are ports for on one address, with some to spare. */
-const RANGES = { rounds: { lowest: 1, highest: 1_000 }, messages: { lowest: 1, highest: 10_000_000 }, connections: { lowest: 1, highest: 20_000 } } as const satisfies { [name in keyof Settings]?: Range };
+const RANGES = {
+  rounds: { lowest: 1, highest: 1_000 },
+  messages: { lowest: 1, highest: 10_000_000 },
+  connections: { lowest: 1, highest: 20_000 },
+} as const satisfies { [name in keyof Settings]?: Range };
 
 const HELP = `npm run bench -- [options]
   --quick            fewer rounds, messages and connections
@@ -91,7 +95,10 @@ function rowsAskedFor(settings: Settings, only: string): Row[] {
   if (rows.length > 0) return rows;
   const names = rowsOf(settings, "").map(({ name }) => name);
   const parts = [...new Set(names.flatMap((name) => name.split(", ")))];
-  throw COMMAND_LINE.bad(`the name of no row contains ${JSON.stringify(only)}; a name is, for one, "${names[0]}"`, `Give some of these, as in the name: ${parts.join(", ")}`);
+  throw COMMAND_LINE.bad(
+    `the name of no row contains ${JSON.stringify(only)}; a name is, for one, "${names[0]}"`,
+    `Give some of these, as in the name: ${parts.join(", ")}`,
+  );
 }
 
 function settingsOf(usual: Settings, given: { readonly [name in keyof typeof RANGES]?: string | undefined }): Settings {

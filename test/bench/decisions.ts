@@ -1,5 +1,6 @@
 /**
- * `npm run bench:decisions`: how long brokers wait for the decision point. Questions are asked on schedule, whether or not the earlier ones are answered: a slow answer
+ * `npm run bench:decisions`: how long brokers wait for the decision point. Questions are asked on schedule, whether or not the earlier ones
+ * are answered: a slow answer
  * makes the later ones wait, and their waiting counts, as at a broker whose clients do not hold back. Server and asker have a process each.
  */
 import { fork } from "node:child_process";
@@ -17,7 +18,11 @@ import { directoryOf } from "../../host-tools/policy/policy-model.js";
 import { errorCode } from "../../sdk/errors.js";
 import { CommandLine, errorText, rangeText } from "../../sim/virtual/cli/arguments.js";
 
-const RANGES = { rate: { lowest: 1, highest: 100_000 }, seconds: { lowest: 1, highest: 3600 }, devices: { lowest: 1, highest: 1_000_000 } } as const;
+const RANGES = {
+  rate: { lowest: 1, highest: 100_000 },
+  seconds: { lowest: 1, highest: 3600 },
+  devices: { lowest: 1, highest: 1_000_000 },
+} as const;
 const USUAL = { rate: 5000, seconds: 10, devices: 100_000 } as const;
 /** EMQX keeps eight by default, RabbitMQ ten. */
 const CONNECTIONS = 16;
@@ -37,7 +42,10 @@ Exit codes: 0 measured; 1 failed; 2 a bad command line
 const nameOf = (index: number): string => `dev-${index}`;
 
 async function serve(devices: number): Promise<void> {
-  const names = Array.from({ length: devices }, (_, index) => ({ name: nameOf(index), kind: "device", role: "sensor", attributes: {}, active: true, recoverable: true }) as const);
+  const names = Array.from(
+    { length: devices },
+    (_, index) => ({ name: nameOf(index), kind: "device", role: "sensor", attributes: {}, active: true, recoverable: true }) as const,
+  );
   const engine = new PolicyEngine(defaultPolicy(), directoryOf(names));
   const { port } = await startDecisionServer(() => engine, { port: 0 });
   process.send?.(port);
@@ -63,7 +71,9 @@ class Asker {
 
   ask(body: string, answered: (allowed: boolean) => void): void {
     this.#answered = answered;
-    this.#socket.write(`POST /emqx/authz HTTP/1.1\r\nhost: d\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
+    this.#socket.write(
+      `POST /emqx/authz HTTP/1.1\r\nhost: d\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    );
   }
 
   close(): void {
@@ -94,7 +104,17 @@ interface Measured {
 /** Every second question is about the name's own topic, every other about a neighbour's. */
 function question(index: number, devices: number): { body: string; expected: boolean } {
   const [own, owner] = [index % devices, (index + (index % 2)) % devices];
-  return { body: JSON.stringify({ username: nameOf(own), clientid: nameOf(own), action: "publish", topic: `devices/${nameOf(owner)}/up/t`, qos: 1, retain: false }), expected: own === owner };
+  return {
+    body: JSON.stringify({
+      username: nameOf(own),
+      clientid: nameOf(own),
+      action: "publish",
+      topic: `devices/${nameOf(owner)}/up/t`,
+      qos: 1,
+      retain: false,
+    }),
+    expected: own === owner,
+  };
 }
 
 function questionsIn({ rate, seconds }: Settings): number {
@@ -150,9 +170,19 @@ async function askAll(port: number, settings: Settings): Promise<Measured> {
 
 async function measure(args: readonly string[]): Promise<void> {
   const commandLine = new CommandLine("npm run bench:decisions");
-  const { values } = commandLine.parse({ args: [...args], options: { rate: { type: "string" }, seconds: { type: "string" }, devices: { type: "string" }, json: { type: "boolean" }, help: { type: "boolean", short: "h" } } });
+  const { values } = commandLine.parse({
+    args: [...args],
+    options: {
+      rate: { type: "string" },
+      seconds: { type: "string" },
+      devices: { type: "string" },
+      json: { type: "boolean" },
+      help: { type: "boolean", short: "h" },
+    },
+  });
   if (values.help === true) return void process.stdout.write(HELP);
-  const read = (name: keyof Settings): number => (values[name] === undefined ? USUAL[name] : commandLine.wholeNumber(`--${name}`, values[name], RANGES[name]));
+  const read = (name: keyof Settings): number =>
+    values[name] === undefined ? USUAL[name] : commandLine.wholeNumber(`--${name}`, values[name], RANGES[name]);
   const settings = { rate: read("rate"), seconds: read("seconds"), devices: read("devices") };
   const server = fork(fileURLToPath(import.meta.url), ["serve", String(settings.devices)]);
   try {

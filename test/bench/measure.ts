@@ -20,7 +20,9 @@ export interface Result {
   target?: Row["target"];
 }
 
-/** The round that does not count sends so many times the messages: the process's CPU time has the compiler's in it, until all is compiled. */
+/**
+ * The round that does not count sends so many times the messages: the process's CPU time has the compiler's in it, until all is compiled.
+ */
 const WARM_UP = 4;
 /** Memory hardly varies, and each of its rounds takes new processes. */
 const IDLE_ROUNDS = 3;
@@ -41,7 +43,8 @@ export class Measuring {
     const { task } = row;
     if (task.kind !== "idle") for (const client of clients) await this.#ask(client, row, { ...task, messages: task.messages * WARM_UP });
     for (let round = 0; round < (task.kind === "idle" ? Math.min(this.rounds, IDLE_ROUNDS) : this.rounds); round++) {
-      for (const client of clients) measured.get(client)?.push(await (task.kind === "idle" ? this.#inFreshProcess(client, row) : this.#ask(client, row, task)));
+      for (const client of clients)
+        measured.get(client)?.push(await (task.kind === "idle" ? this.#inFreshProcess(client, row) : this.#ask(client, row, task)));
     }
     return row.rivals.flatMap((rival) => resultsOf(row, rival, measured));
   }

@@ -10,7 +10,15 @@ export function connectMqttJs(place: Place, noDelay: boolean): Connect {
   const tls = place.identity === undefined ? {} : { secureContext: secureContextOf(place.identity) };
   const protocol = place.identity === undefined ? "mqtt" : "mqtts";
   return async (clientId) => {
-    const options = { protocol, host: "127.0.0.1", port: place.port, clientId, protocolVersion: 4, reconnectPeriod: 0, ...tls } satisfies IClientOptions & object;
+    const options = {
+      protocol,
+      host: "127.0.0.1",
+      port: place.port,
+      clientId,
+      protocolVersion: 4,
+      reconnectPeriod: 0,
+      ...tls,
+    } satisfies IClientOptions & object;
     const client = await mqtt.connectAsync(options);
     if (noDelay) (client.stream as unknown as { setNoDelay(on: boolean): void }).setNoDelay(true);
     return new MqttJsClient(client);

@@ -3,7 +3,12 @@ import type { QoS } from "./task.js";
 
 /** CONNECT with a clean session and no keep-alive. */
 export function connectPacket(clientId: string): Buffer {
-  return Buffer.concat([Buffer.of(0x10, 12 + clientId.length, 0, 4), Buffer.from("MQTT"), Buffer.of(4, 2, 0, 0, 0, clientId.length), Buffer.from(clientId)]);
+  return Buffer.concat([
+    Buffer.of(0x10, 12 + clientId.length, 0, 4),
+    Buffer.from("MQTT"),
+    Buffer.of(4, 2, 0, 0, 0, clientId.length),
+    Buffer.from(clientId),
+  ]);
 }
 
 /** PUBLISH packets one behind the other, all of one size, with the identifiers 1..65535 in turn. */

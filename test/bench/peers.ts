@@ -30,7 +30,12 @@ export async function startPeers(withMosquitto: boolean): Promise<Peers> {
     const { chainPem, keyPem } = await ca.server(["127.0.0.1"]);
     const [plain = 0, mTLS = 0] = withMosquitto ? await freePorts(2) : [];
     if (withMosquitto) {
-      const files = { "ca.pem": ca.caPem, "server.pem": chainPem, "key.pem": keyPem, "mosquitto.conf": configuration(directory, plain, mTLS) };
+      const files = {
+        "ca.pem": ca.caPem,
+        "server.pem": chainPem,
+        "key.pem": keyPem,
+        "mosquitto.conf": configuration(directory, plain, mTLS),
+      };
       for (const [name, text] of Object.entries(files)) writeFileSync(join(directory, name), text, { mode: 0o600 });
       mosquitto = await startMosquitto({ configFile: join(directory, "mosquitto.conf"), ports: [plain, mTLS] });
     }
@@ -67,5 +72,9 @@ async function makeIdentity(ca: TestCa): Promise<Identity> {
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const chain = await ca.clientChain(publicKey.export({ type: "spki", format: "der" }), "bench");
   const base64 = (der: Uint8Array): string => Buffer.from(der).toString("base64");
-  return { key: base64(privateKey.export({ type: "pkcs8", format: "der" })), chain: chain.map(base64), trustAnchors: ca.trustAnchors.map(base64) };
+  return {
+    key: base64(privateKey.export({ type: "pkcs8", format: "der" })),
+    chain: chain.map(base64),
+    trustAnchors: ca.trustAnchors.map(base64),
+  };
 }

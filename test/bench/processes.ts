@@ -14,7 +14,10 @@ type Answer = { result: unknown } | { error: string };
 
 const WORK: { [part in keyof Parts]: (order: Parts[part]["order"]) => Promise<Parts[part]["answer"]> } = { sink: openSink, client: doTask };
 const PART_ARGUMENT = "--part=";
-/** What a part's process is started with to count the memory of connections: the young generation may otherwise grow by some 20 MB at any time, whatever their number. */
+/**
+ * What a part's process is started with to count the memory of connections: the young generation may otherwise grow by some 20 MB at any
+ * time, whatever their number.
+ */
 export const FOR_MEMORY = ["--expose-gc", "--max-semi-space-size=1"];
 
 export class Part<P extends keyof Parts> {

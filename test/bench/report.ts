@@ -17,7 +17,8 @@ export function heading(rounds: number): string {
 export function tableLines(result: Result): string[] {
   const { name, what, hawser, theirs, ratio, smallestRatio, largestRatio, floor, rival } = result;
   const spread = `${ratio.toFixed(2)} (${smallestRatio.toFixed(2)}..${largestRatio.toFixed(2)})`;
-  const line = (label: string, value: number, end: string): string => `${label.padEnd(NAME_WIDTH)}${amount(value, what)}${amount(theirs, what)}   ${end}`;
+  const line = (label: string, value: number, end: string): string =>
+    `${label.padEnd(NAME_WIDTH)}${amount(value, what)}${amount(theirs, what)}   ${end}`;
   const lines = [line(`${name}, ${what}`, hawser, rival === "MQTT.js" ? spread : `${spread}, ${rival}`)];
   if (floor !== undefined && rival === "MQTT.js") lines.push(line("  floor: raw socket", floor, (floor / theirs).toFixed(2)));
   return lines;
@@ -34,7 +35,8 @@ export function targetsOf(results: readonly Result[]): Target[] {
 function targetOf(result: Result): Target {
   const { what, hawser, ratio, target = { ratio: 1 } } = result;
   const name = `${result.name}, ${what}`;
-  if ("micros" in target) return { name, isMet: hawser <= target.micros, text: `${name}: ${hawser.toFixed(0)} us, at most ${target.micros} us` };
+  if ("micros" in target)
+    return { name, isMet: hawser <= target.micros, text: `${name}: ${hawser.toFixed(0)} us, at most ${target.micros} us` };
   const isMet = ratio <= target.ratio;
   const text = `${name}: ${ratio.toFixed(2)} of MQTT.js, at most ${target.ratio}`;
   return { name, isMet, text: isMet ? text : text + floorRemark(result) };

@@ -63,13 +63,29 @@ function flowRows({ peer, transport }: Pick<Row, "peer" | "transport">, settings
 
 function roundTripRow({ peer, transport }: Pick<Row, "peer" | "transport">, messages: number): Row {
   const task = { kind: "round trip", sizeBytes: 32, messages } as const;
-  return { name: `round trip QoS 1, 32 B, ${transport}, ${peer}`, peer, transport, task, rivals: ["MQTT.js", "MQTT.js noDelay"], hasFloor: true, target: { micros: 300 } };
+  return {
+    name: `round trip QoS 1, 32 B, ${transport}, ${peer}`,
+    peer,
+    transport,
+    task,
+    rivals: ["MQTT.js", "MQTT.js noDelay"],
+    hasFloor: true,
+    target: { micros: 300 },
+  };
 }
 
 function idleRow(transport: Transport, plainConnections: number): Row {
   const connections = transport === "plain" ? plainConnections : Math.ceil(plainConnections / 4);
   const task = { kind: "idle", connections } as const;
-  return { name: `idle connection, ${transport}, sink`, peer: "sink", transport, task, rivals: ["MQTT.js"], hasFloor: true, target: { ratio: 0.5 } };
+  return {
+    name: `idle connection, ${transport}, sink`,
+    peer: "sink",
+    transport,
+    task,
+    rivals: ["MQTT.js"],
+    hasFloor: true,
+    target: { ratio: 0.5 },
+  };
 }
 
 function sizeName(sizeBytes: number): string {

@@ -1,5 +1,6 @@
 /**
- * `npm run bench:signers`: devices provisioned a second with the issuing key in a sealed file and in a token (SoftHSM, one `pkcs11-tool` a signature), one change a device
+ * `npm run bench:signers`: devices provisioned a second with the issuing key in a sealed file and in a token (SoftHSM, one `pkcs11-tool` a
+ * signature), one change a device
  * and 200 devices in one change. Devices' keys are made before.
  */
 import { execFileSync } from "node:child_process";
@@ -42,11 +43,17 @@ try {
   writeFileSync(join(room, "softhsm.conf"), `directories.tokendir = ${join(room, "tokens")}\n`);
   process.env["SOFTHSM2_CONF"] = join(room, "softhsm.conf");
   process.env["HAWSER_STATE_DIR"] = join(room, "state");
-  execFileSync("softhsm2-util", ["--init-token", "--free", "--label", "bench", "--so-pin", "12345678", "--pin", "1234"], { stdio: "ignore" });
+  execFileSync("softhsm2-util", ["--init-token", "--free", "--label", "bench", "--so-pin", "12345678", "--pin", "1234"], {
+    stdio: "ignore",
+  });
   const pin = (): Promise<string> => Promise.resolve("1234");
   const uri = "pkcs11:token=bench;object=issuing?module-path=/usr/lib/softhsm/libsofthsm2.so";
   await initCa(join(room, "file"), { name: "Bench", passphrase: PASSPHRASE });
-  await initCa(join(room, "token"), { name: "Bench", passphrase: PASSPHRASE, signers: { issuing: () => tokenKey(uri, pin, { type: "P-256" }) } });
+  await initCa(join(room, "token"), {
+    name: "Bench",
+    passphrase: PASSPHRASE,
+    signers: { issuing: () => tokenKey(uri, pin, { type: "P-256" }) },
+  });
   process.stdout.write(`${"devices/s, issuing key in a".padEnd(28)} one each in one change\n`);
   await measure("sealed file", await openCa(join(room, "file"), PASSPHRASE));
   await measure("token, by pkcs11-tool", await openCa(join(room, "token"), PASSPHRASE, { signerFor: tokenSigners(pin) }));

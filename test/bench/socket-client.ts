@@ -1,5 +1,6 @@
 /**
- * No client at all: packets made beforehand go out in pieces as large as Hawser's, what comes is counted and acknowledged from memory. What this costs, the kernel,
+ * No client at all: packets made beforehand go out in pieces as large as Hawser's, what comes is counted and acknowledged from memory. What
+ * this costs, the kernel,
  * the event loop and TLS cost; no client can cost less. QoS 0 and 1 only.
  */
 import { once } from "node:events";
@@ -61,7 +62,8 @@ class SocketClient implements BenchClient {
       const end = Math.min(left, size) * packetBytes;
       const acknowledged = qos === 0 ? undefined : this.received(Math.min(left, size) * ACK_BYTES);
       for (let at = 0; at < end; at += pieceBytes) {
-        if (!this.socket.write(window.subarray(at, Math.min(end, at + pieceBytes)))) await new Promise((resolve) => this.socket.once("drain", resolve));
+        if (!this.socket.write(window.subarray(at, Math.min(end, at + pieceBytes))))
+          await new Promise((resolve) => this.socket.once("drain", resolve));
       }
       await acknowledged;
     }

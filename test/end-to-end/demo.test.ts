@@ -16,17 +16,24 @@ interface Line {
 beforeAll(buildCli);
 
 describe("hawser demo", () => {
-  it.each(["embedded", "mosquitto"])("plays every step against the %s broker, says so in JSON, and leaves nothing behind", { timeout: 120_000 }, async (engine) => {
-    const directory = temporaryDirectory();
-    const { code, stdout, stderr } = await hawser(["demo", "--engine", engine, "--json"], { cwd: directory, env: { TMPDIR: directory } });
-    expect(stderr).toBe("");
-    expect(code).toBe(0);
-    const lines = stdout.trim().split("\n").map((line) => JSON.parse(line) as Line);
-    expect(lines.filter(({ event, ok }) => event === "step" && ok).map(({ step }) => step)).toEqual(STORY.map((_, index) => index + 1));
-    expect(lines.at(-1)?.event).toBe("done");
-    expect(new Set(lines.filter(({ event }) => event === "renewed").map(({ newSerial }) => newSerial)).size).toBe(2);
-    expect(readdirSync(directory)).toEqual([]);
-  });
+  it.each(["embedded", "mosquitto"])(
+    "plays every step against the %s broker, says so in JSON, and leaves nothing behind",
+    { timeout: 120_000 },
+    async (engine) => {
+      const directory = temporaryDirectory();
+      const { code, stdout, stderr } = await hawser(["demo", "--engine", engine, "--json"], { cwd: directory, env: { TMPDIR: directory } });
+      expect(stderr).toBe("");
+      expect(code).toBe(0);
+      const lines = stdout
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line) as Line);
+      expect(lines.filter(({ event, ok }) => event === "step" && ok).map(({ step }) => step)).toEqual(STORY.map((_, index) => index + 1));
+      expect(lines.at(-1)?.event).toBe("done");
+      expect(new Set(lines.filter(({ event }) => event === "renewed").map(({ newSerial }) => newSerial)).size).toBe(2);
+      expect(readdirSync(directory)).toEqual([]);
+    },
+  );
 
   it("shows a readable timeline without colours where nobody looks on", { timeout: 120_000 }, async () => {
     const { code, stdout } = await hawser(["demo"], { cwd: temporaryDirectory() });

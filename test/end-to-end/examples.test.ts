@@ -57,7 +57,10 @@ async function site(): Promise<{ cwd: string; start: (name: string, ...args: str
   const cwd = temporaryDirectory();
   const [mtlsPort = 0, pskPort = 0] = await freePorts(2);
   const ports = ["--mtls-port", String(mtlsPort), "--psk-port", String(pskPort)];
-  for (const args of [["init", "fleet", ...ports], ["issue", "--dir", "fleet/ca", "--name", "gateway-1", "--role", "backend", "--out", "gateway-1"]]) {
+  for (const args of [
+    ["init", "fleet", ...ports],
+    ["issue", "--dir", "fleet/ca", "--name", "gateway-1", "--role", "backend", "--out", "gateway-1"],
+  ]) {
     expect(await hawser(args, { cwd, env: ENV })).toMatchObject({ code: 0 });
   }
   await new RunningCli(["broker", "run", "--dir", "fleet/ca", ...ports], { cwd, env: ENV }).waitFor("ready");
@@ -65,7 +68,9 @@ async function site(): Promise<{ cwd: string; start: (name: string, ...args: str
 }
 
 function compiled(name: string, mtlsPort: number, pskPort: number): string {
-  const source = readFileSync(join(ROOT, "examples", `${name}.ts`), "utf8").replace(/\b8883\b/, String(mtlsPort)).replace(/\b8884\b/, String(pskPort));
+  const source = readFileSync(join(ROOT, "examples", `${name}.ts`), "utf8")
+    .replace(/\b8883\b/, String(mtlsPort))
+    .replace(/\b8884\b/, String(pskPort));
   mkdirSync(COMPILED, { recursive: true });
   onTestFinished(() => rmSync(COMPILED, { recursive: true, force: true }));
   const path = join(COMPILED, `${name}.mjs`);
@@ -114,7 +119,13 @@ it("get a certificate from a PKI made with openssl, RSA keys and all", { timeout
 });
 
 it.each([
-  ["sign in with a token beside the certificate", "password-and-token", /^connected$/m, "requires: [certificate]", "requires: [certificate, token]"],
+  [
+    "sign in with a token beside the certificate",
+    "password-and-token",
+    /^connected$/m,
+    "requires: [certificate]",
+    "requires: [certificate, token]",
+  ],
 ])("%s where the policy says so", { timeout: 120_000 }, async (_, name, words, before, after) => {
   const cwd = temporaryDirectory();
   const [mtlsPort = 0, pskPort = 0] = await freePorts(2);
@@ -125,14 +136,26 @@ it.each([
   const policy = readFileSync(join(cwd, "policy.yaml"), "utf8");
   writeFileSync(join(cwd, "policy.yaml"), policy.replace(before, after));
   await run("policy", "apply", "policy.yaml", "--dir", "fleet/ca", "--force");
-  await new RunningCli(["broker", "run", "--dir", "fleet/ca", "--mtls-port", String(mtlsPort), "--psk-port", String(pskPort)], { cwd, env: ENV }).waitFor("ready");
+  await new RunningCli(["broker", "run", "--dir", "fleet/ca", "--mtls-port", String(mtlsPort), "--psk-port", String(pskPort)], {
+    cwd,
+    env: ENV,
+  }).waitFor("ready");
   const program = new Program(cwd, compiled(name, mtlsPort, pskPort));
   await program.says(words);
   expect(await program.ended).toBe(0);
 });
 
 it("are all run by a test or listed with what runs them", () => {
-  const run = ["commands-with-answers", "deep-sleep", "first-sensor", "gateway", "own-pki", "password-and-token", "several-subscriptions", "will-and-status"];
+  const run = [
+    "commands-with-answers",
+    "deep-sleep",
+    "first-sensor",
+    "gateway",
+    "own-pki",
+    "password-and-token",
+    "several-subscriptions",
+    "will-and-status",
+  ];
   const programs = readdirSync(join(ROOT, "examples")).filter((name) => name.endsWith(".ts"));
   expect(programs.sort()).toEqual(run.map((name) => `${name}.ts`));
 });

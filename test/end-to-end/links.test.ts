@@ -5,7 +5,11 @@ import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const PAGES = ["", "docs", "examples"].flatMap((folder) => readdirSync(join(ROOT, folder)).filter((name) => name.endsWith(".md")).map((name) => join(folder, name)));
+const PAGES = ["", "docs", "examples"].flatMap((folder) =>
+  readdirSync(join(ROOT, folder))
+    .filter((name) => name.endsWith(".md"))
+    .map((name) => join(folder, name)),
+);
 
 it.each(PAGES)("%s links only to what exists", (page) => {
   const text = withoutCode(readFileSync(join(ROOT, page), "utf8"));
@@ -24,7 +28,10 @@ function leadsSomewhere(page: string, target: string): boolean {
 function headings(file: string): Set<string> {
   const seen = new Map<string, number>();
   const names = [...withoutCode(readFileSync(file, "utf8")).matchAll(/^#+ +(.+)$/gm)].map(([, title = ""]) => {
-    const slug = title.toLowerCase().replace(/[^\p{L}\p{N} _-]/gu, "").replaceAll(" ", "-");
+    const slug = title
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, "")
+      .replaceAll(" ", "-");
     const times = seen.get(slug) ?? 0;
     seen.set(slug, times + 1);
     return times === 0 ? slug : `${slug}-${times}`;

@@ -1,4 +1,7 @@
-/** The commands of docs/getting-started.md and docs/ca.md, run as they stand there; only ports and `npx hawser` are replaced. README's own: package.test.ts. */
+/**
+ * The commands of docs/getting-started.md and docs/ca.md, run as they stand there; only ports and `npx hawser` are replaced. README's own:
+ * package.test.ts.
+ */
 import { spawn } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -66,7 +69,10 @@ describe("the first guide", () => {
 
   it("has a CI run that ends with 0 after a hundred readings", { timeout: 180_000 }, async () => {
     const [mtlsPort = 0, pskPort = 0] = await freePorts(2);
-    const yaml = block("ci", GUIDE).replaceAll("npx hawser", "hawser").replaceAll("8883", String(mtlsPort)).replaceAll("8884", String(pskPort));
+    const yaml = block("ci", GUIDE)
+      .replaceAll("npx hawser", "hawser")
+      .replaceAll("8883", String(mtlsPort))
+      .replaceAll("8884", String(pskPort));
     const passphrase = /HAWSER_PASSPHRASE: (.*)/.exec(yaml)?.[1];
     const steps = [...yaml.matchAll(/- run: (?:\|\n((?: {6}.*\n)+)|(.*))/g)].map(([, lines, line]) => (lines ?? line ?? "").trim());
     expect(steps.shift()).toBe("npm ci");
@@ -78,7 +84,10 @@ describe("the first guide", () => {
 
 describe("a factory's first day", () => {
   it("goes from an empty bench to a batch whose summary is proved", { timeout: 120_000 }, async () => {
-    const { code, output } = await bash(block("factory-first-batch", "docs/factory.md").replaceAll("npx hawser", "hawser"), temporaryDirectory());
+    const { code, output } = await bash(
+      block("factory-first-batch", "docs/factory.md").replaceAll("npx hawser", "hawser"),
+      temporaryDirectory(),
+    );
     expect(code, output).toBe(0);
     expect(output).toMatch(/its ledger agrees: order 4711, alice, 3 passed, 0 failed/);
     expect(output).toMatch(/meter-0003 .*meter +active/);
@@ -88,7 +97,10 @@ describe("a factory's first day", () => {
 describe("the life of a CA", () => {
   it("goes from the first day over other hosts and another passphrase to what is noticed", { timeout: 300_000 }, async () => {
     const names = ["ca-first-day", "ca-every-day", "ca-hosts", "ca-passphrase", "ca-rollover", "ca-offline", "ca-verify"];
-    const script = names.map((name) => block(name, "docs/ca.md")).join("\n").replaceAll("npx hawser", "hawser");
+    const script = names
+      .map((name) => block(name, "docs/ca.md"))
+      .join("\n")
+      .replaceAll("npx hawser", "hawser");
     const { code, output } = await bash(script, temporaryDirectory());
     expect(code, output).toBe(0);
     expect(output).toContain("All is well.");

@@ -13,7 +13,8 @@ test("npm run docs makes a page for each class of the public face, with no link 
   // A warning, such as a type that no entry point exports, ends it with an error.
   execFileSync("npm", ["run", "--silent", "docs", "--", "--out", out], { cwd: ROOT, stdio: "pipe" });
   const classes = join(out, "classes");
-  for (const name of ["hawser.Device", "hawser_mqtt.MqttClient", "hawser_node.Vault", "hawser_node.MqttClient"]) expect(existsSync(join(classes, `${name}.html`)), name).toBe(true);
+  for (const name of ["hawser.Device", "hawser_mqtt.MqttClient", "hawser_node.Vault", "hawser_node.MqttClient"])
+    expect(existsSync(join(classes, `${name}.html`)), name).toBe(true);
   const page = readFileSync(join(classes, "hawser.Device.html"), "utf8");
   expect(page).toContain("Idempotent");
 });

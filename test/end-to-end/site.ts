@@ -1,4 +1,7 @@
-/** A small site as a user sets it up, by the command line alone: a CA, one device, an operator's credentials, a real mosquitto, the enrolment authority. */
+/**
+ * A small site as a user sets it up, by the command line alone: a CA, one device, an operator's credentials, a real mosquitto, the
+ * enrolment authority.
+ */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import mqtt from "mqtt";
@@ -36,14 +39,39 @@ export async function makeSite(): Promise<Site> {
   await run("ca", "init", "--dir", "ca", "--name", "Site", "--broker-host", "localhost");
   await run("provision", "--dir", "ca", "--id", "sensor-1", "--vault", "vault");
   await run("issue", "--dir", "ca", "--name", "observer", "--role", "operator", "--out", "observer");
-  await run("broker", "config", "--dir", "ca", "--for", "mosquitto", "--out", "broker", "--mtls-port", String(mtlsPort), "--psk-port", String(pskPort));
-  const start = (): Promise<RunningMosquitto> => startMosquitto({ configFile: join(directory, "broker/mosquitto.conf"), ports: [mtlsPort, pskPort] });
+  await run(
+    "broker",
+    "config",
+    "--dir",
+    "ca",
+    "--for",
+    "mosquitto",
+    "--out",
+    "broker",
+    "--mtls-port",
+    String(mtlsPort),
+    "--psk-port",
+    String(pskPort),
+  );
+  const start = (): Promise<RunningMosquitto> =>
+    startMosquitto({ configFile: join(directory, "broker/mosquitto.conf"), ports: [mtlsPort, pskPort] });
   const url = `mqtts://localhost:${mtlsPort}`;
   const mosquitto = await start();
   onTestFinished(() => site.mosquitto.kill());
   const authority = new RunningCli(["authority", "--dir", "ca", "--url", url], { cwd: directory, env });
   await authority.waitFor("connected");
-  const site: Site = { directory, env, url, pskUrl: `mqtts://localhost:${pskPort}`, mtlsPort, pskPort, mosquitto, authority, run, restart: async () => void (site.mosquitto = await start()) };
+  const site: Site = {
+    directory,
+    env,
+    url,
+    pskUrl: `mqtts://localhost:${pskPort}`,
+    mtlsPort,
+    pskPort,
+    mosquitto,
+    authority,
+    run,
+    restart: async () => void (site.mosquitto = await start()),
+  };
   return site;
 }
 
@@ -61,7 +89,17 @@ export class Observer {
   private constructor(site: Site) {
     const file = (name: string): Buffer => readFileSync(join(site.directory, "observer", name));
     const tls = { key: file("client.key.pem"), cert: file("client.crt.pem"), ca: file("ca.crt.pem") };
-    this.#client = mqtt.connect({ protocol: "mqtts", host: "localhost", port: site.mtlsPort, ...tls, clientId: "observer", clean: false, protocolVersion: 4, reconnectPeriod: 50, reconnectOnConnackError: true });
+    this.#client = mqtt.connect({
+      protocol: "mqtts",
+      host: "localhost",
+      port: site.mtlsPort,
+      ...tls,
+      clientId: "observer",
+      clean: false,
+      protocolVersion: 4,
+      reconnectPeriod: 50,
+      reconnectOnConnackError: true,
+    });
     this.#client.on("error", () => undefined);
     this.#client.on("message", (topic, payload) => {
       this.seen.push({ topic, text: payload.toString("utf8") });

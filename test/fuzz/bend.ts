@@ -1,11 +1,15 @@
-/** Bends bytes the way links, flashes and attackers do: flips, cuts, repeats, wrong lengths, pieces of other inputs, words of the format. */
+/**
+ * Bends bytes the way links, flashes and attackers do: flips, cuts, repeats, wrong lengths, pieces of other inputs, words of the format.
+ */
 import type { SeededRandom } from "../../sim/virtual/random.js";
 import type { Bend } from "./target.js";
 
 const MOST_BENDS = 6;
 const LONGEST_PIECE = 24;
 /** Values at which readers of lengths and numbers go wrong. */
-const EDGES = [0, 1, 2, 3, 4, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x1_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff];
+const EDGES = [
+  0, 1, 2, 3, 4, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x1_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff,
+];
 
 type Step = (random: SeededRandom, bytes: Uint8Array, other: Uint8Array, words: readonly Uint8Array[]) => Uint8Array;
 
@@ -20,7 +24,9 @@ export function byteBend(words: readonly Uint8Array[]): Bend {
 
 /** The words of a format, written as text (ISO 8859-1) or numbers. */
 export function words(...list: (string | readonly number[])[]): Uint8Array[] {
-  return list.map((word) => (typeof word === "string" ? Uint8Array.from(word, (character) => character.charCodeAt(0)) : Uint8Array.from(word)));
+  return list.map((word) =>
+    typeof word === "string" ? Uint8Array.from(word, (character) => character.charCodeAt(0)) : Uint8Array.from(word),
+  );
 }
 
 const flip: Step = (random, bytes) => change(bytes, somewhere(random, bytes), (old) => old ^ (1 << random.between(0, 7)));
@@ -37,7 +43,8 @@ const setNumber: Step = (random, bytes) => {
 };
 
 const insertNoise: Step = (random, bytes) => splice(bytes, gap(random, bytes), 0, random.bytes(random.between(1, LONGEST_PIECE)));
-const insertWord: Step = (random, bytes, _other, list) => splice(bytes, gap(random, bytes), 0, list.length > 0 ? random.pick(list) : random.bytes(2));
+const insertWord: Step = (random, bytes, _other, list) =>
+  splice(bytes, gap(random, bytes), 0, list.length > 0 ? random.pick(list) : random.bytes(2));
 const overwriteWord: Step = (random, bytes, _other, list) => {
   const word = list.length > 0 ? random.pick(list) : random.bytes(2);
   return splice(bytes, gap(random, bytes), word.length, word);
@@ -56,12 +63,36 @@ const repeat: Step = (random, bytes) => {
 
 const borrow: Step = (random, bytes, other) => {
   const start = somewhere(random, other);
-  return splice(bytes, gap(random, bytes), random.pick([0, 0, LONGEST_PIECE]), other.slice(start, start + random.between(1, LONGEST_PIECE * 4)));
+  return splice(
+    bytes,
+    gap(random, bytes),
+    random.pick([0, 0, LONGEST_PIECE]),
+    other.slice(start, start + random.between(1, LONGEST_PIECE * 4)),
+  );
 };
 /** The beginning of one and the end of the other. */
 const join: Step = (random, bytes, other) => splice(bytes, gap(random, bytes), Infinity, other.slice(gap(random, other)));
 
-const STEPS: readonly Step[] = [flip, flip, setByte, nudge, setNumber, setNumber, insertNoise, insertWord, insertWord, overwriteWord, remove, remove, cut, repeat, repeat, borrow, borrow, join];
+const STEPS: readonly Step[] = [
+  flip,
+  flip,
+  setByte,
+  nudge,
+  setNumber,
+  setNumber,
+  insertNoise,
+  insertWord,
+  insertWord,
+  overwriteWord,
+  remove,
+  remove,
+  cut,
+  repeat,
+  repeat,
+  borrow,
+  borrow,
+  join,
+];
 const NOTHING = new Uint8Array(0);
 
 function somewhere(random: SeededRandom, bytes: Uint8Array): number {

@@ -28,7 +28,8 @@ export function makeInput(target: Target, corpus: readonly CorpusEntry[], seed: 
   const kept = corpus[number];
   if (kept !== undefined) return kept.bytes.slice();
   const random = new SeededRandom(`${seed}/${target.name}/${number}`);
-  if (corpus.length === 0 || random.between(1, NOISE_EVERY) === 1) return random.bytes(random.between(0, Math.min(256, target.maximumBytes)));
+  if (corpus.length === 0 || random.between(1, NOISE_EVERY) === 1)
+    return random.bytes(random.between(0, Math.min(256, target.maximumBytes)));
   const base = random.pick(corpus).bytes;
   const other = random.pick(corpus).bytes;
   const bent = target.bend(random, base, other);

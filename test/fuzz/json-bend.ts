@@ -3,7 +3,27 @@ import type { SeededRandom } from "../../sim/virtual/random.js";
 import { byteBend, words } from "./bend.js";
 import type { Bend } from "./target.js";
 
-const JSON_WORDS = words("null", "true", "{}", "[]", '""', "-1", "1e999", "1e-400", '"__proto__":', '"\\u0000"', '"\\ud800"', "[[[[[[[[", '{"v":1}', "\\", '"', ",", ":", [0xef, 0xbb, 0xbf], [0xff]);
+const JSON_WORDS = words(
+  "null",
+  "true",
+  "{}",
+  "[]",
+  '""',
+  "-1",
+  "1e999",
+  "1e-400",
+  '"__proto__":',
+  '"\\u0000"',
+  '"\\ud800"',
+  "[[[[[[[[",
+  '{"v":1}',
+  "\\",
+  '"',
+  ",",
+  ":",
+  [0xef, 0xbb, 0xbf],
+  [0xff],
+);
 const byBytes = byteBend(JSON_WORDS);
 
 /** What nobody expects in the place of a value. */
@@ -75,7 +95,8 @@ function bendMembers(random: SeededRandom, members: readonly [string, unknown][]
 
 function odd(random: SeededRandom, value: unknown, other: unknown): unknown {
   const kind = random.between(0, 4);
-  if (kind === 0 && typeof value === "string") return value.slice(0, random.between(0, value.length)) + random.pick(["", "=", "A", " ", "é", "\u0000"]);
+  if (kind === 0 && typeof value === "string")
+    return value.slice(0, random.between(0, value.length)) + random.pick(["", "=", "A", " ", "é", "\u0000"]);
   if (kind === 1 && typeof value === "number") return value + random.pick([-1, 1, 0.5, 2 ** 32, -(2 ** 31)]);
   if (kind === 2) return other;
   return random.pick(ODD);

@@ -13,7 +13,7 @@ import { runWatched, type WorkerOrder } from "./watchdog.js";
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
 
 async function main(options: FuzzOptions | undefined): Promise<number> {
-  if (options === undefined) return process.stdout.write(USAGE), 0;
+  if (options === undefined) return (process.stdout.write(USAGE), 0);
   if (options.replay !== undefined) return replay(options, options.replay);
   if (options.tls) return fuzzTls(options.inputs ?? 1_000_000, options.seed);
   print(HEADING);

@@ -38,7 +38,16 @@ export interface FuzzOptions {
 const COMMAND_LINE = new CommandLine("npm run fuzz");
 
 const TEXT = { type: "string" } as const;
-const OPTIONS = { target: TEXT, inputs: TEXT, minutes: TEXT, seed: TEXT, first: TEXT, replay: TEXT, patience: TEXT, help: { type: "boolean", short: "h" } } as const;
+const OPTIONS = {
+  target: TEXT,
+  inputs: TEXT,
+  minutes: TEXT,
+  seed: TEXT,
+  first: TEXT,
+  replay: TEXT,
+  patience: TEXT,
+  help: { type: "boolean", short: "h" },
+} as const;
 /** The engine's own fuzzer knows nothing of these. */
 const NOT_WITH_TLS = ["minutes", "first", "replay", "patience"] as const;
 
@@ -51,8 +60,10 @@ export function readOptions(args: readonly string[]): FuzzOptions | undefined {
   const misplaced = NOT_WITH_TLS.find((name) => tls && values[name] !== undefined);
   if (misplaced !== undefined) throw COMMAND_LINE.bad(`--${misplaced} does not go with --target tls`);
   if (values.replay !== undefined && target === undefined) throw COMMAND_LINE.bad("--replay needs the --target that the input is for");
-  const number = (name: "minutes" | "patience", range: Range): number | undefined => (values[name] === undefined ? undefined : COMMAND_LINE.number(`--${name}`, values[name], range));
-  const whole = (name: "inputs" | "first" | "seed", range: Range): number | undefined => (values[name] === undefined ? undefined : COMMAND_LINE.wholeNumber(`--${name}`, values[name], range));
+  const number = (name: "minutes" | "patience", range: Range): number | undefined =>
+    values[name] === undefined ? undefined : COMMAND_LINE.number(`--${name}`, values[name], range);
+  const whole = (name: "inputs" | "first" | "seed", range: Range): number | undefined =>
+    values[name] === undefined ? undefined : COMMAND_LINE.wholeNumber(`--${name}`, values[name], range);
   const minutes = number("minutes", MINUTES);
   const targets = target ? [target] : tls ? [] : TARGETS;
   return {
@@ -77,7 +88,10 @@ export function readInput(file: string): Uint8Array {
   } catch (error) {
     const { code = "" } = error as NodeJS.ErrnoException;
     const why = { ENOENT: "is not there", EISDIR: "is a folder" }[code] ?? `cannot be read (${code})`;
-    throw COMMAND_LINE.bad(`--replay ${JSON.stringify(file)}: this file ${why}`, "Give a file of .cache/fuzz/, where findings are kept, or of test/fuzz/corpus/");
+    throw COMMAND_LINE.bad(
+      `--replay ${JSON.stringify(file)}: this file ${why}`,
+      "Give a file of .cache/fuzz/, where findings are kept, or of test/fuzz/corpus/",
+    );
   }
 }
 

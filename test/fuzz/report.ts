@@ -21,5 +21,9 @@ export function tell({ target, kind, number, input, what }: Finding): string {
   mkdirSync(FOLDER, { recursive: true });
   const file = join(FOLDER, `${target}-${kind}-${createHash("sha256").update(input).digest("hex").slice(0, 8)}`);
   writeFileSync(file, input);
-  return [`\n${target}: ${kind} at input ${number} (${input.length} bytes, in ${file})`, what, `again: npm run fuzz -- --target ${target} --replay ${file}`].join("\n");
+  return [
+    `\n${target}: ${kind} at input ${number} (${input.length} bytes, in ${file})`,
+    what,
+    `again: npm run fuzz -- --target ${target} --replay ${file}`,
+  ].join("\n");
 }

@@ -54,7 +54,12 @@ const LOOK_AT_MEMORY_EVERY = 2_048;
 const MOST_FINDINGS = 20;
 
 /** @param onInput told the number of each input before it is tried */
-export async function runTarget(target: Target, corpus: readonly CorpusEntry[], order: RunOrder, onInput: (number: number) => void = () => undefined): Promise<Report> {
+export async function runTarget(
+  target: Target,
+  corpus: readonly CorpusEntry[],
+  order: RunOrder,
+  onInput: (number: number) => void = () => undefined,
+): Promise<Report> {
   const run = new TargetRun(target, corpus, order, await target.open());
   const unhandled = (error: unknown): void => run.unhandled(error);
   process.on("unhandledRejection", unhandled);
@@ -109,7 +114,8 @@ class TargetRun {
     await this.#settle(last);
     this.#report.elapsedMs = performance.now() - began;
     this.#report.growthBytes = this.#warmBytes === undefined ? 0 : liveBytes() - this.#warmBytes;
-    if (this.#report.growthBytes > MOST_GROWTH_BYTES) this.#find("memory", last, this.#input(last), `the heap grew by ${this.#report.growthBytes} bytes over the run`);
+    if (this.#report.growthBytes > MOST_GROWTH_BYTES)
+      this.#find("memory", last, this.#input(last), `the heap grew by ${this.#report.growthBytes} bytes over the run`);
     return this.#report;
   }
 

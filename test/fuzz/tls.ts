@@ -1,4 +1,7 @@
-/** The native TLS engine has a fuzzer of its own in C (test/native/c/fuzz.c), which a test builds, records real servers for, and drives: started from here. */
+/**
+ * The native TLS engine has a fuzzer of its own in C (test/native/c/fuzz.c), which a test builds, records real servers for, and drives:
+ * started from here.
+ */
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 

@@ -35,7 +35,14 @@ export function runWatched(program: string, target: Target, order: RunOrder, pat
       const input = makeInput(target, readCorpus(target.name), order.seed, number);
       const inputs = number - order.first;
       const finding = { target: target.name, kind, number, input, what, signature: kind };
-      resolve({ target: target.name, inputs, elapsedMs: performance.now() - began, outcomes: new Map(), growthBytes: 0, findings: [finding] });
+      resolve({
+        target: target.name,
+        inputs,
+        elapsedMs: performance.now() - began,
+        outcomes: new Map(),
+        growthBytes: 0,
+        findings: [finding],
+      });
     };
     let last = -1;
     let [busySinceMs, sinceMs] = [0, 0];
@@ -43,7 +50,8 @@ export function runWatched(program: string, target: Target, order: RunOrder, pat
       const number = at[0] ?? -1;
       const [busyMs, nowMs] = [processorMs(), performance.now()];
       if (number !== last || number < 0) [last, busySinceMs, sinceMs] = [number, busyMs, nowMs];
-      else if (busyMs - busySinceMs > patienceMs || nowMs - sinceMs > WAITING_FACTOR * patienceMs) fail("hang", `not done after ${Math.round(nowMs - sinceMs)} ms`);
+      else if (busyMs - busySinceMs > patienceMs || nowMs - sinceMs > WAITING_FACTOR * patienceMs)
+        fail("hang", `not done after ${Math.round(nowMs - sinceMs)} ms`);
     }, LOOK_EVERY_MS);
     worker.on("message", (report: Report) => {
       clearInterval(looking);
@@ -52,7 +60,8 @@ export function runWatched(program: string, target: Target, order: RunOrder, pat
     worker.on("error", (error: Error & { code?: string }) => {
       if (error.code === "ERR_WORKER_OUT_OF_MEMORY") return fail("memory", `more than ${HEAP_MB} MB of heap`);
       // Thrown by a callback, where nobody could catch it; once inputs have begun it is the doing of one of them.
-      if ((at[0] ?? -1) >= 0) return fail("exception", `by a callback of this input or of one of the ${BATCH_INPUTS} before: ${error.stack ?? error.message}`);
+      if ((at[0] ?? -1) >= 0)
+        return fail("exception", `by a callback of this input or of one of the ${BATCH_INPUTS} before: ${error.stack ?? error.message}`);
       clearInterval(looking);
       reject(error);
     });

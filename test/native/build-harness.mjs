@@ -35,10 +35,17 @@ const PROGRAMS = {
 const COMMON = ["connection.c", "heap.c", "settings.c"];
 const WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wconversion", "-Wstrict-prototypes", "-Wmissing-prototypes"];
 
-const exists = (path) => stat(path).then(() => true, () => false);
+const exists = (path) =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
 
 async function files(folder, endings) {
-  return (await readdir(folder)).filter((name) => endings.some((ending) => name.endsWith(ending))).sort().map((name) => join(folder, name));
+  return (await readdir(folder))
+    .filter((name) => endings.some((ending) => name.endsWith(ending)))
+    .sort()
+    .map((name) => join(folder, name));
 }
 
 /**

@@ -48,7 +48,8 @@ export interface Wish {
 const rsaKeys = new Map<string, Promise<webcrypto.CryptoKeyPair>>();
 
 function makeKeys({ key = "P-256", keyHash = "SHA-256" }: Wish): Promise<webcrypto.CryptoKeyPair> {
-  const make = (): Promise<webcrypto.CryptoKeyPair> => webcrypto.subtle.generateKey(keyAlgorithm(key, keyHash), true, ["sign", "verify"]) as Promise<webcrypto.CryptoKeyPair>;
+  const make = (): Promise<webcrypto.CryptoKeyPair> =>
+    webcrypto.subtle.generateKey(keyAlgorithm(key, keyHash), true, ["sign", "verify"]) as Promise<webcrypto.CryptoKeyPair>;
   if (key.startsWith("P-")) return make();
   const id = `${key} ${keyHash}`;
   const kept = rsaKeys.get(id) ?? make();
@@ -63,11 +64,19 @@ export type KeyKind = "P-256" | "P-384" | "P-521" | "RSA-1024" | "RSA-2048" | "R
 function keyAlgorithm(kind: KeyKind, hash: string): webcrypto.EcKeyGenParams | webcrypto.RsaHashedKeyGenParams {
   if (kind.startsWith("P-")) return { name: "ECDSA", namedCurve: kind };
   const [name, bits] = kind.split("-");
-  return { name: name === "PSS" ? "RSA-PSS" : "RSASSA-PKCS1-v1_5", hash, modulusLength: Number(bits), publicExponent: Uint8Array.of(1, 0, 1) };
+  return {
+    name: name === "PSS" ? "RSA-PSS" : "RSASSA-PKCS1-v1_5",
+    hash,
+    modulusLength: Number(bits),
+    publicExponent: Uint8Array.of(1, 0, 1),
+  };
 }
 
 function toPem(label: string, der: ArrayBuffer): string {
-  const lines = Buffer.from(der).toString("base64").match(/.{1,64}/g) ?? [];
+  const lines =
+    Buffer.from(der)
+      .toString("base64")
+      .match(/.{1,64}/g) ?? [];
   return [`-----BEGIN ${label}-----`, ...lines, `-----END ${label}-----`, ""].join("\n");
 }
 
@@ -98,7 +107,11 @@ async function sign(wish: Wish, publicKey: webcrypto.CryptoKey, signingKey: webc
     issuer: wish.issuer ? new x509.X509Certificate(wish.issuer.der as Uint8Array<ArrayBuffer>).subject : `CN=${wish.name}`,
     notBefore: new Date(wish.notBefore ?? Date.now() - DAY_MS),
     notAfter: new Date(wish.notAfter ?? Date.now() + 30 * DAY_MS),
-    signingAlgorithm: { saltLength: 32, ...signingKey.algorithm, ...(signingKey.algorithm.name === "ECDSA" && { hash: wish.hash ?? "SHA-256" }) } as webcrypto.EcdsaParams & { saltLength: number },
+    signingAlgorithm: {
+      saltLength: 32,
+      ...signingKey.algorithm,
+      ...(signingKey.algorithm.name === "ECDSA" && { hash: wish.hash ?? "SHA-256" }),
+    } as webcrypto.EcdsaParams & { saltLength: number },
     publicKey,
     signingKey,
     extensions: extensions(wish),

@@ -18,7 +18,10 @@ beforeAll(async () => {
 });
 afterAll(() => world?.stop());
 
-const SHORT_RUNS = [{ inputs: 50_000, sanitize: false }, { inputs: 2_000, sanitize: true }];
+const SHORT_RUNS = [
+  { inputs: 50_000, sanitize: false },
+  { inputs: 2_000, sanitize: true },
+];
 const RUNS = LONG_RUN_INPUTS > 0 ? [{ inputs: LONG_RUN_INPUTS, sanitize: true }] : SHORT_RUNS;
 
 it.each(RUNS)("survives $inputs bent answers of real servers, sanitized: $sanitize", { timeout: 4 * HOUR_MS }, async (options) => {

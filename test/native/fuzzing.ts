@@ -7,7 +7,10 @@ import { type ConnectionSettings, type NativeDevice } from "./harness.js";
 
 const run = promisify(execFile);
 const PROCESSES = 2;
-/** Freed memory is kept from reuse until so much of it has come together: some hundred inputs' worth. The default, 256 MB, is out of every cache. */
+/**
+ * Freed memory is kept from reuse until so much of it has come together: some hundred inputs' worth. The default, 256 MB, is out of every
+ * cache.
+ */
 const ENVIRONMENT = { ...process.env, ASAN_OPTIONS: "quarantine_size_mb=8" };
 
 export interface FuzzTotals {

@@ -14,7 +14,17 @@ const LONG_RUN_MS = 4 * 3_600_000;
 
 /** `tls_state`, `tls_failure_kind`, `TLS_VERIFY_` and `key_store_status` of the C headers. */
 export const State = { handshaking: 1, open: 2, closed: 3, failed: 4 } as const;
-export const Kind = { none: 0, alert: 1, verify: 2, protocol: 3, noMemory: 4, keyMissing: 5, keyMismatch: 6, configuration: 7, internal: 8 } as const;
+export const Kind = {
+  none: 0,
+  alert: 1,
+  verify: 2,
+  protocol: 3,
+  noMemory: 4,
+  keyMissing: 5,
+  keyMismatch: 6,
+  configuration: 7,
+  internal: 8,
+} as const;
 export const Verify = { expired: 1, notYetValid: 2, nameMismatch: 4, caUnknown: 8, invalid: 16 } as const;
 export const Status = { ok: 0, missing: 1, unknownSlot: 2, badArgument: 3 } as const;
 export const TLS_1_2 = 0x0303;
@@ -98,7 +108,11 @@ export class NativeDevice {
   ) {}
 
   static async create(options: { bits?: 32 | 64; sanitize?: boolean; internals?: boolean } = { sanitize: true }): Promise<NativeDevice> {
-    return new NativeDevice(await buildHarness(options), options.bits === 32 ? await runner32() : [], await mkdtemp(join(tmpdir(), "hawser-native-")));
+    return new NativeDevice(
+      await buildHarness(options),
+      options.bits === 32 ? await runner32() : [],
+      await mkdtemp(join(tmpdir(), "hawser-native-")),
+    );
   }
 
   get keyFolder(): string {

@@ -35,7 +35,10 @@ function check(name: string, result: ConnectionResult | undefined, resumed = fal
 
 describe.skipIf(no32Bits)("the heap of TLS at 32 bits stays within budget", () => {
   const cases: [string, () => ConnectionSettings][] = [];
-  for (const [name, version] of [["TLS 1.3", TLS_1_3], ["TLS 1.2", TLS_1_2]] as const) {
+  for (const [name, version] of [
+    ["TLS 1.3", TLS_1_3],
+    ["TLS 1.2", TLS_1_2],
+  ] as const) {
     for (const fragment of [1024, 2048, 4096]) {
       cases.push([`mTLS, ${name}, records of ${fragment}`, () => mtls(world, { maximum: version, fragment })]);
     }
@@ -45,7 +48,10 @@ describe.skipIf(no32Bits)("the heap of TLS at 32 bits stays within budget", () =
     check(name, await world.device.connectOnce(settings()));
   });
 
-  it.each([["TLS 1.3", TLS_1_3], ["TLS 1.2", TLS_1_2]])("resumption, %s", async (name, maximum) => {
+  it.each([
+    ["TLS 1.3", TLS_1_3],
+    ["TLS 1.2", TLS_1_2],
+  ])("resumption, %s", async (name, maximum) => {
     const same = mtls(world, { maximum, fragment: 4096, session: true });
     const [first, second] = await world.device.connect(same, same);
     check(`mTLS with a session store, ${name}`, first);

@@ -8,7 +8,17 @@ import { startTlsServer } from "./servers.js";
 
 const RECORD_AND_HANDSHAKE_HEADER_BYTES = 9;
 const EMPTY_RENEGOTIATION_INFO = 0x00ff;
-const Extension = { serverName: 0, fragment: 1, groups: 10, signatures: 13, alpn: 16, ticket: 35, presharedKey: 41, versions: 43, pskModes: 45 } as const;
+const Extension = {
+  serverName: 0,
+  fragment: 1,
+  groups: 10,
+  signatures: 13,
+  alpn: 16,
+  ticket: 35,
+  presharedKey: 41,
+  versions: 43,
+  pskModes: 45,
+} as const;
 
 interface Hello {
   suites: number[];
@@ -98,7 +108,11 @@ describe("a hello", () => {
     expect(hello.extension(Extension.alpn)).toBe(`000504${Buffer.from("mqtt").toString("hex")}`);
     expect(hello.extension(Extension.ticket)).toBe("");
     const plain = await mtls({ name: "127.0.0.1" });
-    expect([Extension.serverName, Extension.alpn, Extension.ticket].map((type) => plain.extension(type))).toEqual([undefined, undefined, undefined]);
+    expect([Extension.serverName, Extension.alpn, Extension.ticket].map((type) => plain.extension(type))).toEqual([
+      undefined,
+      undefined,
+      undefined,
+    ]);
     expect((await psk({ session: true })).extension(Extension.ticket)).toBeUndefined();
   });
 
@@ -107,7 +121,12 @@ describe("a hello", () => {
     expect((await psk()).extension(Extension.presharedKey)).toContain(Buffer.from("device-1").toString("hex"));
   });
 
-  it.each([[512, "01"], [1024, "02"], [2048, "03"], [4096, "04"]])("asks for records of %i bytes", async (fragment, code) => {
+  it.each([
+    [512, "01"],
+    [1024, "02"],
+    [2048, "03"],
+    [4096, "04"],
+  ])("asks for records of %i bytes", async (fragment, code) => {
     expect((await mtls({ fragment })).extension(Extension.fragment)).toBe(code);
     expect((await mtls({ fragment: 0 })).extension(Extension.fragment)).toBeUndefined();
   });

@@ -46,7 +46,9 @@ describe("a signing key", () => {
   it("takes the longest common name and refuses what could be more than a name", async () => {
     await device.keys("generate", "key-a");
     const longest = "x".repeat(64);
-    expect(new x509.Pkcs10CertificateRequest(new Uint8Array((await device.keys("csr", "key-a", longest)).bytes)).subject).toBe(`CN=${longest}`);
+    expect(new x509.Pkcs10CertificateRequest(new Uint8Array((await device.keys("csr", "key-a", longest)).bytes)).subject).toBe(
+      `CN=${longest}`,
+    );
     for (const name of ["", "x".repeat(65), "a,O=evil", "a+OU=b", "a\\2C", "a b", "ä", "#04"]) {
       expect((await device.keys("csr", "key-a", name)).status).toBe(Status.badArgument);
     }
@@ -78,7 +80,11 @@ describe("a signing key", () => {
     expect((await device.keys("destroy", "key-a")).status).toBe(Status.ok);
     expect((await device.keys("has", "key-a")).has).toBe(false);
     expect(await files()).toEqual([]);
-    for (const words of [["csr", "key-a", "x"], ["sign", "key-a", "00"], ["public", "key-a"]]) {
+    for (const words of [
+      ["csr", "key-a", "x"],
+      ["sign", "key-a", "00"],
+      ["public", "key-a"],
+    ]) {
       expect((await device.keys(...words)).status).toBe(Status.missing);
     }
   });
@@ -101,7 +107,11 @@ describe("a pre-shared key", () => {
 
   it("does not sign, and is no public key", async () => {
     await device.keys("psk", "psk", PSK_HEX);
-    for (const words of [["csr", "psk", "x"], ["sign", "psk", "00"], ["public", "psk"]]) {
+    for (const words of [
+      ["csr", "psk", "x"],
+      ["sign", "psk", "00"],
+      ["public", "psk"],
+    ]) {
       expect((await device.keys(...words)).status).toBe(Status.missing);
     }
   });
@@ -142,15 +152,18 @@ describe("after a power cut", () => {
   }
 
   // Three places in the ring, so three positions of the cut.
-  it.each([1, 2, 3])("between writing the new key and removing the old, the new one serves and the old one goes (%i)", async (replacements) => {
-    const newer = await interrupted(replacements);
-    expect(await files()).toHaveLength(2);
-    expect(await publicKey("key-a")).toBe(newer);
-    expect(await files()).toHaveLength(1);
-    await device.keys("generate", "key-a");
-    expect(await publicKey("key-a")).not.toBe(newer);
-    expect(await files()).toHaveLength(1);
-  });
+  it.each([1, 2, 3])(
+    "between writing the new key and removing the old, the new one serves and the old one goes (%i)",
+    async (replacements) => {
+      const newer = await interrupted(replacements);
+      expect(await files()).toHaveLength(2);
+      expect(await publicKey("key-a")).toBe(newer);
+      expect(await files()).toHaveLength(1);
+      await device.keys("generate", "key-a");
+      expect(await publicKey("key-a")).not.toBe(newer);
+      expect(await files()).toHaveLength(1);
+    },
+  );
 
   it("in the middle of writing the new key, the old one serves", async () => {
     await device.keys("generate", "key-a");

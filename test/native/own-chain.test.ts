@@ -26,7 +26,10 @@ describe("a device's own chain", () => {
   });
 
   it("may pass an issuing CA with an RSA key, and whatever SHA-2", async () => {
-    expect(await verdicts(await root({ key: "RSA-2048", keyHash: "SHA-512" }), { key: "RSA-2048", keyHash: "SHA-384" })).toEqual([true, true]);
+    expect(await verdicts(await root({ key: "RSA-2048", keyHash: "SHA-512" }), { key: "RSA-2048", keyHash: "SHA-384" })).toEqual([
+      true,
+      true,
+    ]);
   });
 
   it.each(["RSA-1024", "P-521"] as const)("may not lead to a root with a key of %s", async (key) => {
@@ -41,6 +44,9 @@ describe("a device's own chain", () => {
     const issuing = await makeIdentity({ name: "issuing", authority: true, issuer: await root({ key: "RSA-2048" }) });
     const leaf = await makeIdentity({ name: "sensor-1", client: true, issuer: issuing });
     const other = await root({ key: "P-384" });
-    expect([await device.leadsTo([leaf.der, issuing.der], [other.der]), nodeChainVerifier.leadsTo([leaf.der, issuing.der], [other.der])]).toEqual([false, false]);
+    expect([
+      await device.leadsTo([leaf.der, issuing.der], [other.der]),
+      nodeChainVerifier.leadsTo([leaf.der, issuing.der], [other.der]),
+    ]).toEqual([false, false]);
   });
 });

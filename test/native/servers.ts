@@ -82,7 +82,13 @@ export async function startMosquitto(files: MosquittoFiles): Promise<Mosquitto> 
   await writeFile(join(folder, "crl.pem"), files.crlPem);
   await writeFile(join(folder, "server.pem"), files.serverChainPem);
   await writeFile(join(folder, "server.key"), files.serverKeyPem, { mode: 0o600 });
-  await writeFile(join(folder, "psk"), Object.entries(files.psks).map(([name, key]) => `${name}:${key}\n`).join(""), { mode: 0o600 });
+  await writeFile(
+    join(folder, "psk"),
+    Object.entries(files.psks)
+      .map(([name, key]) => `${name}:${key}\n`)
+      .join(""),
+    { mode: 0o600 },
+  );
   const log: string[] = [];
   for (let attempt = 0; attempt < START_ATTEMPTS; attempt++) {
     const mtlsPort = await freePort();

@@ -1,5 +1,6 @@
 /**
- * Whose verdict counts: an alert from somebody who has not proved to be the server must not look like the broker's judgement of our certificate, for that
+ * Whose verdict counts: an alert from somebody who has not proved to be the server must not look like the broker's judgement of our
+ * certificate, for that
  * would send a device down to its pre-shared key. That real brokers' verdicts do count is in tls-engine.test.ts.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -40,7 +41,13 @@ async function started<Running extends { stop(): Promise<void> }>(starting: Prom
   return made;
 }
 
-const mtls = (port: number, more: Partial<ConnectionSettings> = {}): ConnectionSettings => ({ port, anchors: [root.der], chain, keySlot: "key-a", ...more });
+const mtls = (port: number, more: Partial<ConnectionSettings> = {}): ConnectionSettings => ({
+  port,
+  anchors: [root.der],
+  chain,
+  keySlot: "key-a",
+  ...more,
+});
 
 /** The port of somebody between us and a real server that asks for our certificate. */
 async function impostor(part: Impostor): Promise<number> {
@@ -52,7 +59,9 @@ describe.each(VERSIONS)("where $name is offered at most", ({ version }) => {
   it("a stranger's alert is told as one that nobody vouches for, whatever it says", async () => {
     const { port } = await started(startStranger(ALERTS));
     const results = await device.connect(...ALERTS.map(() => mtls(port, { maximum: version })));
-    expect(results.map(({ kind, alert, serverProved }) => ({ kind, alert, serverProved }))).toEqual(ALERTS.map((alert) => ({ kind: Kind.alert, alert, serverProved: false })));
+    expect(results.map(({ kind, alert, serverProved }) => ({ kind, alert, serverProved }))).toEqual(
+      ALERTS.map((alert) => ({ kind: Kind.alert, alert, serverProved: false })),
+    );
   });
 
   it("so is one on a connection that would resume", async () => {
@@ -76,24 +85,40 @@ describe("somebody who repeats the server's certificate", () => {
     const port = await impostor({
       record: (record, message) => (message === SERVER_KEY_EXCHANGE ? { send: alertRecord(45), end: true } : { send: record }),
     });
-    expect(await device.connectOnce(mtls(port, { maximum: TLS_1_2 }))).toMatchObject({ kind: Kind.alert, alert: 45, serverProved: false, flights: 1 });
+    expect(await device.connectOnce(mtls(port, { maximum: TLS_1_2 }))).toMatchObject({
+      kind: Kind.alert,
+      alert: 45,
+      serverProved: false,
+      flights: 1,
+    });
   });
 
   it("fails with a key exchange that the server's key has not signed", async () => {
     const spoil = (record: Buffer): Buffer => Buffer.concat([record.subarray(0, -1), Buffer.of((record.at(-1) ?? 0) ^ 1)]);
     const port = await impostor({ record: (record, message) => ({ send: message === SERVER_KEY_EXCHANGE ? spoil(record) : record }) });
-    expect(await device.connectOnce(mtls(port, { maximum: TLS_1_2 }))).toMatchObject({ state: State.failed, kind: Kind.protocol, opened: false, serverProved: false });
+    expect(await device.connectOnce(mtls(port, { maximum: TLS_1_2 }))).toMatchObject({
+      state: State.failed,
+      kind: Kind.protocol,
+      opened: false,
+      serverProved: false,
+    });
   });
 
   it("is not heard in TLS 1.3, where all but the hello is encrypted", async () => {
     const port = await impostor({
-      record: (record, message) => (message === SERVER_HELLO ? { send: Buffer.concat([record, alertRecord(45)]), end: true } : { send: record }),
+      record: (record, message) =>
+        message === SERVER_HELLO ? { send: Buffer.concat([record, alertRecord(45)]), end: true } : { send: record },
     });
     expect(await device.connectOnce(mtls(port))).toMatchObject({ state: State.failed, kind: Kind.protocol, opened: false });
   });
 
   it("cannot force TLS 1.2 on a server that has TLS 1.3", async () => {
     const port = await impostor({ hello: withoutTls13 });
-    expect(await device.connectOnce(mtls(port))).toMatchObject({ state: State.failed, kind: Kind.protocol, detail: ILLEGAL_PARAMETER, opened: false });
+    expect(await device.connectOnce(mtls(port))).toMatchObject({
+      state: State.failed,
+      kind: Kind.protocol,
+      detail: ILLEGAL_PARAMETER,
+      opened: false,
+    });
   });
 });

@@ -51,7 +51,10 @@ export function startStranger(alerts: readonly number[]): Promise<Stranger> {
 export interface Impostor {
   /** What becomes of the client's hello. */
   hello?: (bytes: Buffer) => Buffer;
-  /** What becomes of a record of the server; `message` is the first handshake message in it, when it is readable. Undefined: that was the last. */
+  /**
+   * What becomes of a record of the server; `message` is the first handshake message in it, when it is readable. Undefined: that was the
+   * last.
+   */
   record?: (record: Buffer, message: number | undefined) => { send: Buffer; end?: boolean };
 }
 
@@ -91,7 +94,9 @@ function recordSize(bytes: Buffer): number | undefined {
   return bytes.length < size ? undefined : size;
 }
 
-/** Takes TLS 1.3 out of what a hello offers (supported_versions, RFC 8446 section 4.2.1: 1.3 and 1.2, in this order, as Mbed TLS writes it). */
+/**
+ * Takes TLS 1.3 out of what a hello offers (supported_versions, RFC 8446 section 4.2.1: 1.3 and 1.2, in this order, as Mbed TLS writes it).
+ */
 export function withoutTls13(hello: Buffer): Buffer {
   const at = hello.indexOf(Buffer.from("002b0005040304" + "0303", "hex"));
   if (at < 0) throw new Error("the hello does not offer TLS 1.3 and 1.2");

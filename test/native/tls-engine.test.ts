@@ -161,10 +161,13 @@ describe("volume", () => {
     }
   });
 
-  it.each(VERSIONS)("takes records of 16 KiB from a server that was not asked for small ones, and keeps no room for them, over $name", async ({ version }) => {
-    const large = await world.device.connectOnce(echo({ minimum: version, maximum: version, fragment: 0 }));
-    expect(large).toMatchObject({ opened: true, state: State.open, version, received: 4 + 5 + 7 + PAYLOAD_BYTES });
-    const small = await world.device.connectOnce(mtls(world, { minimum: version, maximum: version, fragment: 0 }));
-    expect(large.liveAfterHandshake).toBe(small.liveAfterHandshake);
-  });
+  it.each(VERSIONS)(
+    "takes records of 16 KiB from a server that was not asked for small ones, and keeps no room for them, over $name",
+    async ({ version }) => {
+      const large = await world.device.connectOnce(echo({ minimum: version, maximum: version, fragment: 0 }));
+      expect(large).toMatchObject({ opened: true, state: State.open, version, received: 4 + 5 + 7 + PAYLOAD_BYTES });
+      const small = await world.device.connectOnce(mtls(world, { minimum: version, maximum: version, fragment: 0 }));
+      expect(large.liveAfterHandshake).toBe(small.liveAfterHandshake);
+    },
+  );
 });

@@ -1,4 +1,7 @@
-/** What the native engine accepts of a server: chains, names and dates, by trusted time alone. Against Node's OpenSSL, under AddressSanitizer. */
+/**
+ * What the native engine accepts of a server: chains, names and dates, by trusted time alone. Against Node's OpenSSL, under
+ * AddressSanitizer.
+ */
 import { createHash } from "node:crypto";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type Identity, makeIdentity } from "./certificates.js";
@@ -38,7 +41,11 @@ function settings(server: TlsServer, more: Partial<ConnectionSettings> = {}): Co
   return { port: server.port, anchors: [root.der], send: Buffer.from("hello"), wantBytes: 2, ...more };
 }
 
-async function connect(leaf: Identity, chain: readonly { pem: string }[], more: Partial<ConnectionSettings> = {}): Promise<ConnectionResult> {
+async function connect(
+  leaf: Identity,
+  chain: readonly { pem: string }[],
+  more: Partial<ConnectionSettings> = {},
+): Promise<ConnectionResult> {
   return device.connectOnce(settings(await serve(leaf, chain), more));
 }
 
@@ -204,20 +211,28 @@ describe("a session", () => {
     expect(await resumed({ session: false })).toEqual([false, false]);
   });
 
-  it.each(VERSIONS)("is kept only from a server that has spoken after the handshake, and so accepted us, over $name", async ({ maximum }) => {
-    const leaf = await makeIdentity({ name: "localhost", server: true, issuer: root });
-    let speaks = false;
-    const server = await startTlsServer({ cert: leaf.pem, key: leaf.keyPem }, (socket) => void socket.once("data", () => socket.end(speaks ? "ok" : "")));
-    servers.push(server);
-    const same = settings(server, { maximum, session: true });
-    const silent = await device.connect(same, same);
-    expect(silent.map(({ opened, resumed, received }) => ({ opened, resumed, received }))).toEqual(Array(2).fill({ opened: true, resumed: false, received: 0 }));
-    speaks = true;
-    expect((await device.connect(same, same)).map(({ resumed, received }) => ({ resumed, received }))).toEqual([
-      { resumed: false, received: 2 },
-      { resumed: true, received: 2 },
-    ]);
-  });
+  it.each(VERSIONS)(
+    "is kept only from a server that has spoken after the handshake, and so accepted us, over $name",
+    async ({ maximum }) => {
+      const leaf = await makeIdentity({ name: "localhost", server: true, issuer: root });
+      let speaks = false;
+      const server = await startTlsServer(
+        { cert: leaf.pem, key: leaf.keyPem },
+        (socket) => void socket.once("data", () => socket.end(speaks ? "ok" : "")),
+      );
+      servers.push(server);
+      const same = settings(server, { maximum, session: true });
+      const silent = await device.connect(same, same);
+      expect(silent.map(({ opened, resumed, received }) => ({ opened, resumed, received }))).toEqual(
+        Array(2).fill({ opened: true, resumed: false, received: 0 }),
+      );
+      speaks = true;
+      expect((await device.connect(same, same)).map(({ resumed, received }) => ({ resumed, received }))).toEqual([
+        { resumed: false, received: 2 },
+        { resumed: true, received: 2 },
+      ]);
+    },
+  );
 
   it.each(VERSIONS)("that a server takes and then drops is not used again, over $name", async ({ maximum }) => {
     const leaf = await makeIdentity({ name: "localhost", server: true, issuer: root });

@@ -7,8 +7,14 @@ import { expect, it } from "vitest";
 const ROOT = join(import.meta.dirname, "..", "..");
 const ROOMS = ["sdk", "firmware", "sim", "host-tools"];
 
-const { options } = ts.parseJsonConfigFileContent(ts.readConfigFile(join(ROOT, "tsconfig.json"), (path) => ts.sys.readFile(path)).config, ts.sys, ROOT);
-const sources = ROOMS.flatMap((room) => readdirSync(join(ROOT, room), { recursive: true, encoding: "utf8" }).map((file) => join(ROOT, room, file)));
+const { options } = ts.parseJsonConfigFileContent(
+  ts.readConfigFile(join(ROOT, "tsconfig.json"), (path) => ts.sys.readFile(path)).config,
+  ts.sys,
+  ROOT,
+);
+const sources = ROOMS.flatMap((room) =>
+  readdirSync(join(ROOT, room), { recursive: true, encoding: "utf8" }).map((file) => join(ROOT, room, file)),
+);
 const files = sources.filter((file) => file.endsWith(".ts") && !/\.(test|d)\.ts$/.test(file));
 const program = ts.createProgram(files, options);
 const checker = program.getTypeChecker();
@@ -32,7 +38,9 @@ function textsInSource(): Set<string> {
   return found;
 }
 
-const documented = [...readFileSync(join(ROOT, "docs/errors.md"), "utf8").matchAll(/^- \*\*`(\w+)`\*\*: (.+(?:\n {2}(?!Next:).+)*)\n {2}Next: \S/gm)].map(([, code]) => code as string);
+const documented = [
+  ...readFileSync(join(ROOT, "docs/errors.md"), "utf8").matchAll(/^- \*\*`(\w+)`\*\*: (.+(?:\n {2}(?!Next:).+)*)\n {2}Next: \S/gm),
+].map(([, code]) => code as string);
 
 it("docs/errors.md has each code once, with a meaning and a next step, and no other", () => {
   expect([...documented].sort()).toEqual(codesOf("ErrorCode"));

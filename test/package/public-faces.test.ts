@@ -11,7 +11,10 @@ const FACES = [...SDK_FACES, "sim/node/index.ts", "sim/index.ts", "host-tools/te
 
 const configFile = ts.readConfigFile(join(ROOT, "tsconfig.json"), (path) => ts.sys.readFile(path));
 const { options } = ts.parseJsonConfigFileContent(configFile.config, ts.sys, ROOT);
-const program = ts.createProgram(FACES.map((file) => join(ROOT, file)), options);
+const program = ts.createProgram(
+  FACES.map((file) => join(ROOT, file)),
+  options,
+);
 const checker = program.getTypeChecker();
 
 /** Names in `node` that stand for types: a class shows what is not private, a function its head. */
@@ -45,7 +48,8 @@ function missingTypes(face: string): string[] {
       for (const name of names) {
         const type = target(checker.getSymbolAtLocation(name));
         const home = type?.declarations?.[0];
-        const isOurs = home !== undefined && !home.getSourceFile().fileName.includes("node_modules") && !ts.isTypeParameterDeclaration(home);
+        const isOurs =
+          home !== undefined && !home.getSourceFile().fileName.includes("node_modules") && !ts.isTypeParameterDeclaration(home);
         if (isOurs && !exported.has(type) && !below.has(type)) missing.add(`${name.text} (named by ${symbol?.name ?? ""})`);
       }
     }

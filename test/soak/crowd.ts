@@ -38,7 +38,12 @@ export class Member {
   }
 
   /** @param clientId as it calls itself, which a broker need not believe */
-  static async join({ host, port }: Address, { keyPem, chainPem, trustAnchorPem }: Identity, clientId: string, clean: boolean): Promise<Member> {
+  static async join(
+    { host, port }: Address,
+    { keyPem, chainPem, trustAnchorPem }: Identity,
+    clientId: string,
+    clean: boolean,
+  ): Promise<Member> {
     const secureContext = createSecureContext({ key: keyPem, cert: chainPem, ca: trustAnchorPem });
     const socket = connectTls({ host, port, secureContext, servername: "localhost" });
     await new Promise<void>((resolve, reject) => socket.once("secureConnect", resolve).once("error", reject));

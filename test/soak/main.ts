@@ -1,6 +1,8 @@
 /**
- * `npm run soak -- [--devices N] [--rounds N] [--own-namespaces]`: revocations, replacements and recoveries on a mosquitto with many connected devices. With
- * `--own-namespaces` (root) the broker has a PID and a network namespace of its own, as in a container. Ends with 1 when a session survived or somebody else lost anything.
+ * `npm run soak -- [--devices N] [--rounds N] [--own-namespaces]`: revocations, replacements and recoveries on a mosquitto with many
+ * connected devices. With
+ * `--own-namespaces` (root) the broker has a PID and a network namespace of its own, as in a container. Ends with 1 when a session survived
+ * or somebody else lost anything.
  */
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { createConnection } from "node:net";
@@ -8,7 +10,13 @@ import { parseArgs } from "node:util";
 import { freePorts, Scene } from "../support/host-tools/scene.js";
 import { reportLines, shutOut } from "./shut-out.js";
 
-const { values } = parseArgs({ options: { devices: { type: "string", default: "2000" }, rounds: { type: "string", default: "200" }, "own-namespaces": { type: "boolean", default: false } } });
+const { values } = parseArgs({
+  options: {
+    devices: { type: "string", default: "2000" },
+    rounds: { type: "string", default: "200" },
+    "own-namespaces": { type: "boolean", default: false },
+  },
+});
 
 /** A pair of interfaces between this network namespace and the broker's. */
 const OUTSIDE = "10.213.7.1";
@@ -45,7 +53,11 @@ async function startInNamespaces(configFile: string, port: number): Promise<void
   run("ip", "-n", "hawser-soak", "address", "add", `${INSIDE}/30`, "dev", "hawser-in");
   run("ip", "-n", "hawser-soak", "link", "set", "hawser-in", "up");
   run("ip", "-n", "hawser-soak", "link", "set", "lo", "up");
-  children.push(spawn("ip", ["netns", "exec", "hawser-soak", "unshare", "--pid", "--fork", "--kill-child", "/usr/sbin/mosquitto", "-c", configFile], { stdio: "ignore" }));
+  children.push(
+    spawn("ip", ["netns", "exec", "hawser-soak", "unshare", "--pid", "--fork", "--kill-child", "/usr/sbin/mosquitto", "-c", configFile], {
+      stdio: "ignore",
+    }),
+  );
   await accepts(INSIDE, port);
 }
 
@@ -54,8 +66,13 @@ try {
   const inNamespaces = values["own-namespaces"];
   const plan = { devices: Number(values.devices), rounds: Number(values.rounds) };
   const reach = inNamespaces ? INSIDE : "localhost";
-  const report = await shutOut(scene, plan, await freePorts(), reach, inNamespaces ? startInNamespaces : startHere, (text) => process.stderr.write(`${text}\n`));
-  const lines = [`${plan.devices} devices connected, broker ${inNamespaces ? "in its own PID and network namespace" : "beside the CA"}`, ...reportLines(report)];
+  const report = await shutOut(scene, plan, await freePorts(), reach, inNamespaces ? startInNamespaces : startHere, (text) =>
+    process.stderr.write(`${text}\n`),
+  );
+  const lines = [
+    `${plan.devices} devices connected, broker ${inNamespaces ? "in its own PID and network namespace" : "beside the CA"}`,
+    ...reportLines(report),
+  ];
   process.stdout.write(`${lines.join("\n")}\n`);
   if (report.survivors + report.lostSessions + report.lostMessages > 0) process.exitCode = 1;
 } finally {

@@ -31,7 +31,11 @@ describe("the soak of shutting out", () => {
   it("finds no session that survives a revocation, a replacement or a recovery, and nothing lost by others", async () => {
     const report = await shutOut(scene, { devices: 6, rounds: 1 }, await freePorts(), "localhost", start, () => undefined);
     expect(report).toMatchObject({ survivors: 0, lostSessions: 0, lostMessages: 0 });
-    expect(report.durations.map(({ kind, goneMs }) => [kind, goneMs.length])).toEqual([["revoke", 1], ["replace", 1], ["recover", 1]]);
+    expect(report.durations.map(({ kind, goneMs }) => [kind, goneMs.length])).toEqual([
+      ["revoke", 1],
+      ["replace", 1],
+      ["recover", 1],
+    ]);
     expect(reportLines(report)).toHaveLength(7);
   });
 

@@ -1,5 +1,6 @@
 /**
- * How long a thief's live session outlives a revocation, a replacement and a recovery on a real mosquitto, while many other devices are connected: nobody else may lose a
+ * How long a thief's live session outlives a revocation, a replacement and a recovery on a real mosquitto, while many other devices are
+ * connected: nobody else may lose a
  * session or a message.
  */
 import { join } from "node:path";
@@ -36,7 +37,14 @@ export interface ShutOutReport {
 /** Starts the broker of a configuration; resolves when it accepts. */
 export type StartBroker = (configFile: string, mtlsPort: number) => Promise<void>;
 
-export async function shutOut(scene: Scene, plan: ShutOutPlan, ports: readonly [number, number], reach: string, start: StartBroker, say: (text: string) => void): Promise<ShutOutReport> {
+export async function shutOut(
+  scene: Scene,
+  plan: ShutOutPlan,
+  ports: readonly [number, number],
+  reach: string,
+  start: StartBroker,
+  say: (text: string) => void,
+): Promise<ShutOutReport> {
   const ca = await scene.ca();
   say(`provisioning ${plan.devices} devices and ${plan.rounds * 3} victims`);
   const crowd: Identity[] = [];
@@ -45,7 +53,14 @@ export async function shutOut(scene: Scene, plan: ShutOutPlan, ports: readonly [
   for (let i = 0; i < plan.rounds * 3; i++) victims.push({ name: `victim-${i}`, ...(await provisionDevice(ca, `victim-${i}`)) });
   const operator: Identity = { name: "operator", ...(await ca.issueClient({ name: "operator", role: "operator" })) };
   const [mtlsPort, pskPort] = ports;
-  const { configFile } = await ca.writeBrokerConfig({ engine: "mosquitto", out: join(scene.directory(), "broker"), mtlsPort, pskPort, ...(reach === "localhost" ? {} : { reach }), user: "root" });
+  const { configFile } = await ca.writeBrokerConfig({
+    engine: "mosquitto",
+    out: join(scene.directory(), "broker"),
+    mtlsPort,
+    pskPort,
+    ...(reach === "localhost" ? {} : { reach }),
+    user: "root",
+  });
   await start(configFile, mtlsPort);
   return new Site(ca, { host: reach, port: mtlsPort }, operator, say).run(crowd, victims, plan.rounds);
 }
@@ -102,7 +117,8 @@ class Site {
   }
 
   async #shutOut(kind: Durations["kind"], victim: Identity): Promise<{ gone: number; command: number }> {
-    // The thief's session comes last, under a client id of another: where ids are bound to names it took the device's place, and where not, it is one more.
+    // The thief's session comes last, under a client id of another: where ids are bound to names it took the device's place, and where not,
+    // it is one more.
     const honest = await Member.join(this.address, victim, victim.name, true);
     const thief = await Member.join(this.address, victim, "dev-0", true);
     await thief.subscribe(`devices/${victim.name}/down/#`);

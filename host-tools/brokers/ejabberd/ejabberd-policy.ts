@@ -1,5 +1,6 @@
 /**
- * Compiles a policy for ejabberd 23 (mod_mqtt): `ejabberd.yml`. Names sign in by password: its MQTT listener does not read client certificates
+ * Compiles a policy for ejabberd 23 (mod_mqtt): `ejabberd.yml`. Names sign in by password: its MQTT listener does not read client
+ * certificates
  * (docs.ejabberd.im/admin/guide/mqtt).
  */
 import { roleOf } from "../../policy/bound-rule.js";
@@ -36,10 +37,22 @@ export function compileEjabberd(input: CompileInput): Compiled {
   const { policy } = input;
   const risks = requireExpressible(policy, EJABBERD);
   const [listener] = policy.listeners.values();
-  const names = listener === undefined ? [] : input.namesOn(listener).map((principal) => ({ name: principal.name, source: roleOf(policy, principal)?.source, rules: input.rulesOn(principal, listener) }));
+  const names =
+    listener === undefined
+      ? []
+      : input.namesOn(listener).map((principal) => ({
+          name: principal.name,
+          source: roleOf(policy, principal)?.source,
+          rules: input.rulesOn(principal, listener),
+        }));
   const mixed: Finding[] = names
     .filter(({ name }) => name !== name.toLowerCase())
-    .map(({ name, source }) => ({ level: "error", code: "INEXPRESSIBLE", message: `ejabberd takes ${name} and ${name.toLowerCase()} for one user: names need small letters there`, ...(source === undefined ? {} : { source }) }));
+    .map(({ name, source }) => ({
+      level: "error",
+      code: "INEXPRESSIBLE",
+      message: `ejabberd takes ${name} and ${name.toLowerCase()} for one user: names need small letters there`,
+      ...(source === undefined ? {} : { source }),
+    }));
   mixed.push(...names.flatMap(({ rules }) => rules.flatMap(filterFindings)));
   if (mixed.length > 0) throw new PolicyError("the policy for ejabberd 23", mixed);
   const files = new Map([["ejabberd.yml", configText(input, names)]]);
@@ -53,8 +66,11 @@ export function compileEjabberd(input: CompileInput): Compiled {
 /** Like a topic, a subscription's filter `a/#` passes a rule for `a/+`; and `%u`, `%c`, `%d`, `%g` mean something there. */
 function filterFindings({ access, filter, rule }: ConcreteRule): Finding[] {
   const finding = (message: string): Finding[] => [{ level: "error", code: "INEXPRESSIBLE", message, source: rule.source }];
-  if (access === "subscribe" && filter.endsWith("+")) return finding(`ejabberd 23 cannot allow reading ${filter} alone: it would let its client subscribe to ${filter.slice(0, -1)}#`);
-  return filter.split("/").some((level) => /^%[ucdg]$/.test(level)) ? finding(`ejabberd 23 takes a level of ${filter} for a placeholder`) : [];
+  if (access === "subscribe" && filter.endsWith("+"))
+    return finding(`ejabberd 23 cannot allow reading ${filter} alone: it would let its client subscribe to ${filter.slice(0, -1)}#`);
+  return filter.split("/").some((level) => /^%[ucdg]$/.test(level))
+    ? finding(`ejabberd 23 takes a level of ${filter} for a placeholder`)
+    : [];
 }
 
 interface NamedRules {
@@ -73,9 +89,16 @@ function configText({ policy, tls }: CompileInput, names: readonly NamedRules[])
     auth_method: ["internal"],
     auth_password_format: "scram",
     listen: [...policy.listeners.values()].map(({ port, bind = "::", websocket }) =>
-      websocket ? { port, ip: bind, module: "ejabberd_http", tls: true, request_handlers: { "/mqtt": "mod_mqtt" } } : { port, ip: bind, module: "mod_mqtt", tls: true, ...(packetBytes === undefined ? {} : { max_payload_size: packetBytes }) },
+      websocket
+        ? { port, ip: bind, module: "ejabberd_http", tls: true, request_handlers: { "/mqtt": "mod_mqtt" } }
+        : { port, ip: bind, module: "mod_mqtt", tls: true, ...(packetBytes === undefined ? {} : { max_payload_size: packetBytes }) },
     ),
-    access_rules: { nobody: [{ deny: "all" }], ...Object.fromEntries([...rules].map(([name, users]) => [name, users.map((user) => ({ allow: { user: `${user}@${EJABBERD_HOST}` } }))])) },
+    access_rules: {
+      nobody: [{ deny: "all" }],
+      ...Object.fromEntries(
+        [...rules].map(([name, users]) => [name, users.map((user) => ({ allow: { user: `${user}@${EJABBERD_HOST}` } }))]),
+      ),
+    },
     modules: {
       mod_mqtt: {
         ...(queuedMessages === undefined ? {} : { max_queue: queuedMessages }),
@@ -104,7 +127,10 @@ function accessByFilter(names: readonly NamedRules[], access: ConcreteRule["acce
 
 /** What no entry matches is denied by the last one. */
 function accessMap(groups: ReadonlyMap<string, string[]>): Record<string, string> {
-  return { ...Object.fromEntries([...groups].map(([filter, users]) => [filter, ruleName(users)])), ...(groups.has("#") ? {} : { "#": "nobody" }) };
+  return {
+    ...Object.fromEntries([...groups].map(([filter, users]) => [filter, ruleName(users)])),
+    ...(groups.has("#") ? {} : { "#": "nobody" }),
+  };
 }
 
 function ruleName(users: readonly string[]): string {

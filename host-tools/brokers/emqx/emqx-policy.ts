@@ -19,7 +19,17 @@ export const EMQX: Capabilities = {
   times: false,
   perListener: false,
   enforces: ["qos", "retain"],
-  limits: ["connections", "connectionsPerSecond", "packetBytes", "inflight", "queuedMessages", "sessionExpirySeconds", "keepAliveSeconds", "messagesPerSecond", "bytesPerSecond"],
+  limits: [
+    "connections",
+    "connectionsPerSecond",
+    "packetBytes",
+    "inflight",
+    "queuedMessages",
+    "sessionExpirySeconds",
+    "keepAliveSeconds",
+    "messagesPerSecond",
+    "bytesPerSecond",
+  ],
   factors: [["certificate"]],
   websocket: true,
   bridges: false,
@@ -38,7 +48,8 @@ export function compileEmqx(input: CompileInput): Compiled {
     ["emqx.conf", configText(input)],
     ["acl.conf", aclText(input)],
   ]);
-  if (devicePatterns(input) !== undefined) risks.push("A name with a valid certificate that the registry does not know gets a device's own topics");
+  if (devicePatterns(input) !== undefined)
+    risks.push("A name with a valid certificate that the registry does not know gets a device's own topics");
   risks.push(
     "EMQX finds revocation lists only through the client certificate's CRL distribution point, over HTTP, and ignores lists without an issuing distribution point",
     "acl.conf is read until somebody edits the rules in the dashboard or by REST: from then on EMQX's own copy wins",
@@ -51,13 +62,15 @@ export function compileEmqx(input: CompileInput): Compiled {
 /** EMQX matches a subscription's filter like a topic: `a/#` would pass a rule for `a/+`. And it checks nothing when it delivers. */
 function requireSubscribable(input: CompileInput): void {
   const findings = new Map<string, Finding>();
-  const add = (rule: Rule, message: string): void => void findings.set(message, { level: "error", code: "INEXPRESSIBLE", message, source: rule.source });
+  const add = (rule: Rule, message: string): void =>
+    void findings.set(message, { level: "error", code: "INEXPRESSIBLE", message, source: rule.source });
   for (const listener of input.policy.listeners.values()) {
     for (const principal of input.namesOn(listener)) {
       for (const { access, effect, filter, rule } of input.rulesOn(principal, listener)) {
         if (access !== "subscribe") continue;
         if (effect === "deny") add(rule, "EMQX 5 cannot deny reading: it checks a subscription's filter only, and a wider one passes");
-        else if (filter.endsWith("+")) add(rule, `EMQX 5 cannot allow reading ${filter} alone: it would let its client subscribe to ${filter.slice(0, -1)}#`);
+        else if (filter.endsWith("+"))
+          add(rule, `EMQX 5 cannot allow reading ${filter} alone: it would let its client subscribe to ${filter.slice(0, -1)}#`);
       }
     }
   }
@@ -68,8 +81,21 @@ function aclText(input: CompileInput): string {
   const [listener] = input.policy.listeners.values();
   const patterns = listener === undefined ? undefined : devicePatterns(input);
   const devices = patterns === undefined || listener === undefined ? [] : patternLines(input, listener, patterns);
-  const named = listener === undefined ? [] : input.namesOn(listener).flatMap((principal) => (principal.kind === "device" && patterns !== undefined ? [] : nameLines(principal.name, input.rulesOn(principal, listener))));
-  return ["%% Written by hawser; changes made here are lost. The first rule that matches decides.", ...named, ...devices, "{deny, all}.", ""].join("\n");
+  const named =
+    listener === undefined
+      ? []
+      : input
+          .namesOn(listener)
+          .flatMap((principal) =>
+            principal.kind === "device" && patterns !== undefined ? [] : nameLines(principal.name, input.rulesOn(principal, listener)),
+          );
+  return [
+    "%% Written by hawser; changes made here are lost. The first rule that matches decides.",
+    ...named,
+    ...devices,
+    "{deny, all}.",
+    "",
+  ].join("\n");
 }
 
 /** One list of rights for all devices, when nothing but the id distinguishes them. */
@@ -78,15 +104,24 @@ function devicePatterns({ policy, engine }: CompileInput): readonly Rule[] | und
   for (const principal of engine.directory.all()) if (principal.kind === "device") roles.add(roleOf(policy, principal));
   const [role] = roles;
   if (role === undefined || roles.size !== 1) return undefined;
-  const isPlain = role.rules.every(({ own, when, template }) => own && when === undefined && template.every((level) => level.kind !== "placeholder" || level.name === "id"));
+  const isPlain = role.rules.every(
+    ({ own, when, template }) =>
+      own && when === undefined && template.every((level) => level.kind !== "placeholder" || level.name === "id"),
+  );
   return isPlain ? role.rules : undefined;
 }
 
 /** The names that have these rights are a pattern of all but the clients and those who are shut out: EMQX has no list of names. */
 function patternLines(input: CompileInput, listener: Listener, rules: readonly Rule[]): string[] {
   const here = new Set(input.namesOn(listener).map(({ name }) => name));
-  const others = input.names().filter(({ name, kind }) => kind === "client" || !here.has(name)).map(({ name }) => name);
-  const refused = others.length === 0 ? [] : [`{deny, {'or', [${others.map((name) => `{username, ${binary(name)}}`).join(", ")}]}, all, ["#", "$SYS/#"]}.`];
+  const others = input
+    .names()
+    .filter(({ name, kind }) => kind === "client" || !here.has(name))
+    .map(({ name }) => name);
+  const refused =
+    others.length === 0
+      ? []
+      : [`{deny, {'or', [${others.map((name) => `{username, ${binary(name)}}`).join(", ")}]}, all, ["#", "$SYS/#"]}.`];
   return [...refused, ...rules.map((rule) => aclLine("all", rule.effect, rule, [fillTemplate(rule.template, () => "${username}") ?? ""]))];
 }
 

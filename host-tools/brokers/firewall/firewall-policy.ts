@@ -7,7 +7,9 @@ const BURST_FACTOR = 2;
 export function compileFirewall({ policy }: CompileInput): Compiled {
   const ports = [...new Set([...policy.listeners.values()].map(({ port }) => port))].sort((a, b) => a - b);
   const { connectionsPerSource, connectionsPerSecondPerSource, connectionsPerSecond, connections } = policy.limits;
-  const asked = [connectionsPerSource, connectionsPerSecondPerSource, connectionsPerSecond, connections].some((limit) => limit !== undefined);
+  const asked = [connectionsPerSource, connectionsPerSecondPerSource, connectionsPerSecond, connections].some(
+    (limit) => limit !== undefined,
+  );
   const files = new Map([
     ["hawser.nft", nftText(policy.name, ports, policy.limits)],
     ["ufw.sh", ufwText(ports)],
@@ -28,7 +30,11 @@ interface Numbers {
 }
 
 /** Reject what a device should learn at once (too many held), drop what should slow down (too fast). */
-function nftText(name: string, ports: readonly number[], { connections, connectionsPerSource, connectionsPerSecond, connectionsPerSecondPerSource }: Numbers): string {
+function nftText(
+  name: string,
+  ports: readonly number[],
+  { connections, connectionsPerSource, connectionsPerSecond, connectionsPerSecondPerSource }: Numbers,
+): string {
   const lines = [
     `# Written by hawser from the policy ${name}; changes made here are lost. Load it with: nft -f hawser.nft`,
     "table inet hawser",
@@ -46,7 +52,10 @@ function nftText(name: string, ports: readonly number[], { connections, connecti
   ];
   if (connectionsPerSecondPerSource !== undefined) {
     const rate = rateText(connectionsPerSecondPerSource);
-    lines.push(`    update @rate4 { ip saddr limit rate over ${rate} } counter drop comment "too fast"`, `    update @rate6 { ip6 saddr and ffff:ffff:ffff:ffff:: limit rate over ${rate} } counter drop comment "too fast"`);
+    lines.push(
+      `    update @rate4 { ip saddr limit rate over ${rate} } counter drop comment "too fast"`,
+      `    update @rate6 { ip6 saddr and ffff:ffff:ffff:ffff:: limit rate over ${rate} } counter drop comment "too fast"`,
+    );
   }
   if (connectionsPerSource !== undefined) {
     lines.push(
@@ -55,7 +64,8 @@ function nftText(name: string, ports: readonly number[], { connections, connecti
     );
   }
   if (connections !== undefined) lines.push(`    ct count over ${connections} counter reject with tcp reset comment "broker full"`);
-  if (connectionsPerSecond !== undefined) lines.push(`    limit rate over ${rateText(connectionsPerSecond)} counter drop comment "all sources together"`);
+  if (connectionsPerSecond !== undefined)
+    lines.push(`    limit rate over ${rateText(connectionsPerSecond)} counter drop comment "all sources together"`);
   lines.push("    counter accept", "  }", "}", "");
   return lines.join("\n");
 }
@@ -67,5 +77,11 @@ function rateText(perSecond: number): string {
 }
 
 function ufwText(ports: readonly number[]): string {
-  return ["#!/bin/sh", "# Written by hawser: opens the brokers' ports in ufw. The limits are in hawser.nft.", "set -e", ...ports.map((port) => `ufw allow ${port}/tcp comment hawser`), ""].join("\n");
+  return [
+    "#!/bin/sh",
+    "# Written by hawser: opens the brokers' ports in ufw. The limits are in hawser.nft.",
+    "set -e",
+    ...ports.map((port) => `ufw allow ${port}/tcp comment hawser`),
+    "",
+  ].join("\n");
 }

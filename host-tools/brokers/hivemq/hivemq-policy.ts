@@ -1,5 +1,6 @@
 /**
- * Compiles a policy for HiveMQ CE with its File RBAC extension: `config.xml`, and the extension's `credentials.xml`. The certificate only opens the
+ * Compiles a policy for HiveMQ CE with its File RBAC extension: `config.xml`, and the extension's `credentials.xml`. The certificate only
+ * opens the
  * door; the name is proved by a random password for each device, kept beside its key.
  */
 import { createHash } from "node:crypto";
@@ -34,7 +35,9 @@ export function compileHivemq(input: CompileInput): Compiled {
   const risks = requireExpressible(policy, HIVEMQ);
   const [listener] = policy.listeners.values();
   const names = listener === undefined ? [] : input.namesOn(listener);
-  const users = names.filter(({ passwordHash }) => passwordHash !== undefined).map((principal) => ({ principal, rules: listener === undefined ? [] : input.rulesOn(principal, listener) }));
+  const users = names
+    .filter(({ passwordHash }) => passwordHash !== undefined)
+    .map((principal) => ({ principal, rules: listener === undefined ? [] : input.rulesOn(principal, listener) }));
   requireSha512(names);
   const files = new Map([
     ["config.xml", configText(input)],
@@ -54,7 +57,11 @@ export function compileHivemq(input: CompileInput): Compiled {
 function requireSha512(names: readonly Principal[]): void {
   const findings: Finding[] = names
     .filter(({ passwordHash }) => passwordHash !== undefined && !passwordHash.startsWith("$7$"))
-    .map(({ name }) => ({ level: "error", code: "INEXPRESSIBLE", message: `the password of ${name} is hashed in a way HiveMQ cannot check` }));
+    .map(({ name }) => ({
+      level: "error",
+      code: "INEXPRESSIBLE",
+      message: `the password of ${name} is hashed in a way HiveMQ cannot check`,
+    }));
   if (findings.length > 0) throw new PolicyError("the policy for HiveMQ CE", findings);
 }
 
@@ -77,8 +84,16 @@ function roleId(name: string): string {
 function permission({ access, filter, rule }: ConcreteRule): string {
   const publishes = access === "publish";
   const qos = ["ZERO", "ZERO_ONE", "ALL"][rule.channel?.qos ?? 2] ?? "ALL";
-  const details = publishes ? [`<qos>${qos}</qos>`, `<retain>${rule.channel?.retain === false ? "NOT_RETAINED" : "ALL"}</retain>`] : ["<qos>ALL</qos>"];
-  return ["        <permission>", `          <topic>${xml(filter)}</topic>`, `          <activity>${publishes ? "PUBLISH" : "SUBSCRIBE"}</activity>`, ...details.map((line) => `          ${line}`), "        </permission>"].join("\n");
+  const details = publishes
+    ? [`<qos>${qos}</qos>`, `<retain>${rule.channel?.retain === false ? "NOT_RETAINED" : "ALL"}</retain>`]
+    : ["<qos>ALL</qos>"];
+  return [
+    "        <permission>",
+    `          <topic>${xml(filter)}</topic>`,
+    `          <activity>${publishes ? "PUBLISH" : "SUBSCRIBE"}</activity>`,
+    ...details.map((line) => `          ${line}`),
+    "        </permission>",
+  ].join("\n");
 }
 
 function configText({ policy, tls }: CompileInput): string {
@@ -99,13 +114,28 @@ function configText({ policy, tls }: CompileInput): string {
     ].join("\n"),
   );
   const mqtt = [
-    ...(queuedMessages === undefined ? [] : [`    <queued-messages>\n      <max-queue-size>${queuedMessages}</max-queue-size>\n      <strategy>discard</strategy>\n    </queued-messages>`]),
-    ...(sessionExpirySeconds === undefined ? [] : [`    <session-expiry>\n      <max-interval>${sessionExpirySeconds}</max-interval>\n    </session-expiry>`]),
-    ...(keepAliveSeconds === undefined ? [] : [`    <keep-alive>\n      <allow-unlimited>false</allow-unlimited>\n      <max-keep-alive>${keepAliveSeconds}</max-keep-alive>\n    </keep-alive>`]),
+    ...(queuedMessages === undefined
+      ? []
+      : [
+          `    <queued-messages>\n      <max-queue-size>${queuedMessages}</max-queue-size>\n      <strategy>discard</strategy>\n    </queued-messages>`,
+        ]),
+    ...(sessionExpirySeconds === undefined
+      ? []
+      : [`    <session-expiry>\n      <max-interval>${sessionExpirySeconds}</max-interval>\n    </session-expiry>`]),
+    ...(keepAliveSeconds === undefined
+      ? []
+      : [
+          `    <keep-alive>\n      <allow-unlimited>false</allow-unlimited>\n      <max-keep-alive>${keepAliveSeconds}</max-keep-alive>\n    </keep-alive>`,
+        ]),
     ...(packetBytes === undefined ? [] : [`    <packets>\n      <max-packet-size>${packetBytes}</max-packet-size>\n    </packets>`]),
-    ...(inflight === undefined ? [] : [`    <receive-maximum>\n      <server-receive-maximum>${inflight}</server-receive-maximum>\n    </receive-maximum>`]),
+    ...(inflight === undefined
+      ? []
+      : [`    <receive-maximum>\n      <server-receive-maximum>${inflight}</server-receive-maximum>\n    </receive-maximum>`]),
   ];
-  const restrictions = connections === undefined ? "" : `  <restrictions>\n    <max-connections>${connections}</max-connections>\n    <max-client-id-length>128</max-client-id-length>\n    <no-connect-idle-timeout>10000</no-connect-idle-timeout>\n  </restrictions>\n`;
+  const restrictions =
+    connections === undefined
+      ? ""
+      : `  <restrictions>\n    <max-connections>${connections}</max-connections>\n    <max-client-id-length>128</max-client-id-length>\n    <no-connect-idle-timeout>10000</no-connect-idle-timeout>\n  </restrictions>\n`;
   return `<?xml version="1.0"?>\n<!-- Written by hawser from the policy ${policy.name}; changes made here are lost. -->\n<hivemq>\n  <listeners>\n${listeners.join("\n")}\n  </listeners>\n  <mqtt>\n${mqtt.join("\n")}\n  </mqtt>\n${restrictions}  <anonymous-usage-statistics>\n    <enabled>false</enabled>\n  </anonymous-usage-statistics>\n</hivemq>\n`;
 }
 

@@ -26,15 +26,24 @@ const MOSQUITTO_USER = "mosquitto";
  */
 export function chooseUser(directory: string, wanted?: string): ChosenUser {
   if (wanted !== undefined) {
-    if (findUser(wanted) === undefined) throw new HawserError("UNKNOWN_USER", `unknown system user ${JSON.stringify(wanted)}`, "Name an existing user, or omit it to let hawser choose.");
+    if (findUser(wanted) === undefined)
+      throw new HawserError(
+        "UNKNOWN_USER",
+        `unknown system user ${JSON.stringify(wanted)}`,
+        "Name an existing user, or omit it to let hawser choose.",
+      );
     return { name: wanted };
   }
   if (process.getuid?.() !== 0) return { name: nameOfThisUser() };
   const user = findUser(MOSQUITTO_USER);
-  if (user === undefined) return { name: "root", note: "there is no user mosquitto: the broker will keep running as root when it is started as root" };
+  if (user === undefined)
+    return { name: "root", note: "there is no user mosquitto: the broker will keep running as root when it is started as root" };
   const closed = firstClosedParent(directory, user);
   if (closed === undefined) return { name: user.name };
-  return { name: "root", note: `the user mosquitto may not enter ${closed}: the broker will keep running as root; write the configuration elsewhere (for example /var/lib/hawser) to let it drop root` };
+  return {
+    name: "root",
+    note: `the user mosquitto may not enter ${closed}: the broker will keep running as root; write the configuration elsewhere (for example /var/lib/hawser) to let it drop root`,
+  };
 }
 
 /** The owner that files for `name` must have; undefined when this process cannot give files away, and its own will do. */

@@ -18,7 +18,8 @@ export interface NamedKey {
 const NOBODY = "-nobody";
 
 /**
- * The name hawser itself shows to end the sessions of others. No device can have it: it begins with a hyphen, and only the holder of the CA's key can make a certificate
+ * The name hawser itself shows to end the sessions of others. No device can have it: it begins with a hyphen, and only the holder of the
+ * CA's key can make a certificate
  * for it.
  */
 export const CONTROL_NAME = "-control";
@@ -30,10 +31,12 @@ export const CONTROL_TOPICS = "$CONTROL/dynamic-security/#";
 const A_DEVICE_ROLE = "device";
 
 /**
- * The ACL file of the mTLS listener. Every name stands there with its rights, so that one that is taken out loses them with the next reload, whatever its
+ * The ACL file of the mTLS listener. Every name stands there with its rights, so that one that is taken out loses them with the next
+ * reload, whatever its
  * certificate says.
  *
- * Only the reading of a device's own topics is a pattern too: up to 2.0.22 mosquitto forgets the rights of names, not patterns, for sessions that are
+ * Only the reading of a device's own topics is a pattern too: up to 2.0.22 mosquitto forgets the rights of names, not patterns, for
+ * sessions that are
  * offline while it reloads, and throws away what comes for them. So those who are shut out are denied everything by name.
  *
  * @param shutOut names that may not even read their own topics
@@ -47,7 +50,9 @@ export function mosquittoFullAcl(names: readonly NamedRole[], shutOut: readonly 
 
 /** The ACL file of the PSK listener: the recovery scope of every name, for each identity it may show. */
 export function mosquittoRecoveryAcl(names: readonly NamedRole[]): string {
-  const entries = names.flatMap(({ name, role }) => pskIdentities(name).map((identity) => aclEntry(identity, grantsOf(name, role, "recovery"))));
+  const entries = names.flatMap(({ name, role }) =>
+    pskIdentities(name).map((identity) => aclEntry(identity, grantsOf(name, role, "recovery"))),
+  );
   return `${aclHead()}${entries.join("")}`;
 }
 

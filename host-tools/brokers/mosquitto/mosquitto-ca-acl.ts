@@ -19,18 +19,32 @@ export function caListeners(listeners: Iterable<Listener>): { mtls?: Listener; p
 const NOBODY_AT_ALL = "# Written by hawser; changes made here are lost.\n\nuser -nobody\ntopic deny #\n";
 
 /**
- * @param facts who may use which listener now: a name whose old sessions are not ended yet is held back for a while, whatever the registry says
+ * @param facts who may use which listener now: a name whose old sessions are not ended yet is held back for a while, whatever the registry
+ *   says
  * @throws PolicyError for what mosquitto cannot say
  */
-export function caAcls({ policy, directory }: PolicyEngine, { full, shutOut, recovery }: Pick<BrokerFacts, "full" | "shutOut" | "recovery">): BrokerAcls {
+export function caAcls(
+  { policy, directory }: PolicyEngine,
+  { full, shutOut, recovery }: Pick<BrokerFacts, "full" | "shutOut" | "recovery">,
+): BrokerAcls {
   const [active, recoverable] = [full, recovery].map((names) => new Set(names.map(({ name }) => name)));
-  const names = [...directory.all()].map((principal) => ({ ...principal, active: active?.has(principal.name) === true, recoverable: recoverable?.has(principal.name) === true }));
+  const names = [...directory.all()].map((principal) => ({
+    ...principal,
+    active: active?.has(principal.name) === true,
+    recoverable: recoverable?.has(principal.name) === true,
+  }));
   const engine = new PolicyEngine(policy, directoryOf(names));
   const { mtls, psk } = caListeners(engine.policy.listeners.values());
   const listeners = [mtls, psk].filter((listener) => listener !== undefined);
   // The CA's configuration has limits of its own, and no bridges: those are for `hawser policy compile`.
-  requireExpressible({ ...engine.policy, listeners: new Map(listeners.map((listener) => [listener.name, listener])), limitSources: new Map(), bridges: [] }, mosquittoCapabilities("2.0.11"));
+  requireExpressible(
+    { ...engine.policy, listeners: new Map(listeners.map((listener) => [listener.name, listener])), limitSources: new Map(), bridges: [] },
+    mosquittoCapabilities("2.0.11"),
+  );
   const input = new CompileInput(engine, "/", { anchors: "", chain: "", key: "", crl: "", psk: "" });
-  const textFor = (listener: Listener | undefined): string => (listener === undefined ? NOBODY_AT_ALL : mosquittoPolicyAcl(input, listener, { shutOut: new Set(shutOut), isControlled: listener === mtls }).text);
+  const textFor = (listener: Listener | undefined): string =>
+    listener === undefined
+      ? NOBODY_AT_ALL
+      : mosquittoPolicyAcl(input, listener, { shutOut: new Set(shutOut), isControlled: listener === mtls }).text;
   return { mtls: textFor(mtls), psk: textFor(psk) };
 }

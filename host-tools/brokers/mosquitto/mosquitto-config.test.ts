@@ -3,7 +3,16 @@ import { mosquittoFullAcl, mosquittoPskFile, mosquittoRecoveryAcl } from "./mosq
 import { checkMosquittoSettings, compileMosquitto, parseMosquittoSettings } from "./mosquitto-config.js";
 import type { BrokerFacts } from "./mosquitto-config.js";
 
-const facts: BrokerFacts = { full: [], shutOut: [], recovery: [], keys: [], brokerChainPem: "chain", brokerKeyPem: "key", anchorsPem: "anchors", crlPem: "crl" };
+const facts: BrokerFacts = {
+  full: [],
+  shutOut: [],
+  recovery: [],
+  keys: [],
+  brokerChainPem: "chain",
+  brokerKeyPem: "key",
+  anchorsPem: "anchors",
+  crlPem: "crl",
+};
 
 const DEVICE_ENTRY = [
   "user dev1",
@@ -22,7 +31,14 @@ describe("mosquitto's ACL files", () => {
 
   it("name everybody with exactly the topics of the policy, and those who are shut out with none", () => {
     const text = mosquittoFullAcl([{ name: "backend", role: "backend" }, device], ["gone"]);
-    expect(parts(text)).toEqual([nobody, control, "user backend\ntopic read devices/+/up/#\ntopic write devices/+/down/#", DEVICE_ENTRY, "user gone\ntopic deny #", own]);
+    expect(parts(text)).toEqual([
+      nobody,
+      control,
+      "user backend\ntopic read devices/+/up/#\ntopic write devices/+/down/#",
+      DEVICE_ENTRY,
+      "user gone\ntopic deny #",
+      own,
+    ]);
   });
 
   it("give the identity topics alone in the recovery scope, and a client nothing", () => {
@@ -59,7 +75,15 @@ describe("mosquitto's configuration", () => {
     const [general = [], mtls = [], psk = [], ...more] = parts(config());
     expect(more).toEqual([]);
     expect(general[0]).toBe("per_listener_settings true");
-    expect(general).toEqual(expect.arrayContaining(["set_tcp_nodelay true", "persistence true", "max_packet_size 131072", "pid_file /etc/broker/mosquitto.pid", "user mosquitto"]));
+    expect(general).toEqual(
+      expect.arrayContaining([
+        "set_tcp_nodelay true",
+        "persistence true",
+        "max_packet_size 131072",
+        "pid_file /etc/broker/mosquitto.pid",
+        "user mosquitto",
+      ]),
+    );
     expect(mtls[0]).toBe("listener 8883");
     expect(mtls).toEqual(
       expect.arrayContaining([
@@ -72,7 +96,15 @@ describe("mosquitto's configuration", () => {
       ]),
     );
     expect(psk[0]).toBe("listener 8884");
-    expect(psk).toEqual(expect.arrayContaining(["allow_anonymous false", "tls_version tlsv1.2", "use_identity_as_username true", "psk_file /etc/broker/psk.txt", "acl_file /etc/broker/psk.acl"]));
+    expect(psk).toEqual(
+      expect.arrayContaining([
+        "allow_anonymous false",
+        "tls_version tlsv1.2",
+        "use_identity_as_username true",
+        "psk_file /etc/broker/psk.txt",
+        "acl_file /etc/broker/psk.acl",
+      ]),
+    );
     expect(psk.filter((line) => /certfile|cafile/.test(line))).toEqual([]);
     expect(mtls.filter((line) => line.startsWith("psk"))).toEqual([]);
   });
@@ -89,7 +121,9 @@ describe("mosquitto's configuration", () => {
     const text = compileMosquitto("/etc/broker", settings, facts).get("mosquitto.conf") ?? "";
     expect(text).toMatch(/^retain_available true$/m);
     const [, mtls = [], psk = []] = parts(text);
-    expect(mtls).toEqual(expect.arrayContaining(["plugin /usr/lib/plugin.so", "plugin_opt_config_file /etc/broker/data/dynamic-security.json"]));
+    expect(mtls).toEqual(
+      expect.arrayContaining(["plugin /usr/lib/plugin.so", "plugin_opt_config_file /etc/broker/data/dynamic-security.json"]),
+    );
     expect(psk.filter((line) => line.startsWith("plugin"))).toEqual([]);
   });
 
@@ -98,7 +132,11 @@ describe("mosquitto's configuration", () => {
   });
 
   it("listens where it is told to", () => {
-    expect(parts(config("127.0.0.1")).map(([first]) => first)).toEqual(["per_listener_settings true", "listener 8883 127.0.0.1", "listener 8884 127.0.0.1"]);
+    expect(parts(config("127.0.0.1")).map(([first]) => first)).toEqual([
+      "per_listener_settings true",
+      "listener 8883 127.0.0.1",
+      "listener 8884 127.0.0.1",
+    ]);
     expect(parts(config("::1"))[1]?.[0]).toBe("listener 8883 ::1");
   });
 
@@ -113,6 +151,11 @@ describe("mosquitto's configuration", () => {
     expect(parseMosquittoSettings({ mtlsPort: 1, pskPort: 2, user: "root\nlistener 1883" })).toBeUndefined();
     expect(parseMosquittoSettings({ mtlsPort: 1, pskPort: 2, user: "root", plugin: "/x\nallow_anonymous true" })).toBeUndefined();
     expect(parseMosquittoSettings({ mtlsPort: 1, pskPort: 2, user: "root", reach: "a b" })).toBeUndefined();
-    expect(parseMosquittoSettings({ mtlsPort: 1, pskPort: 2, user: "root", bind: "::" })).toEqual({ mtlsPort: 1, pskPort: 2, user: "root", bind: "::" });
+    expect(parseMosquittoSettings({ mtlsPort: 1, pskPort: 2, user: "root", bind: "::" })).toEqual({
+      mtlsPort: 1,
+      pskPort: 2,
+      user: "root",
+      bind: "::",
+    });
   });
 });

@@ -1,4 +1,7 @@
-/** Compiles mosquitto's configuration: two listeners, certificates on one and pre-shared keys on the other, everything bounded, nothing in the clear. */
+/**
+ * Compiles mosquitto's configuration: two listeners, certificates on one and pre-shared keys on the other, everything bounded, nothing in
+ * the clear.
+ */
 import { createHash, createHmac } from "node:crypto";
 import { isAbsolute, join } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
@@ -13,7 +16,9 @@ export interface MosquittoSettings {
   readonly bind?: string;
   /** The user mosquitto becomes when it is started as root. */
   readonly user: string;
-  /** Host under which this machine reaches the broker; where it listens when left out. For a broker in a container or on another machine. */
+  /**
+   * Host under which this machine reaches the broker; where it listens when left out. For a broker in a container or on another machine.
+   */
   readonly reach?: string;
   /** mosquitto's dynamic-security plugin (an absolute path): with it all sessions of a name can be ended. */
   readonly plugin?: string;
@@ -75,11 +80,17 @@ export const MOSQUITTO_FILES = {
 } as const;
 
 /**
- * The plugin's first state: one role, for {@link CONTROL_NAME}. Everything else stays allowed here, because the ACL files decide it: mosquitto asks them first, and what
+ * The plugin's first state: one role, for {@link CONTROL_NAME}. Everything else stays allowed here, because the ACL files decide it:
+ * mosquitto asks them first, and what
  * they deny is denied.
  */
 export function pluginState(): string {
-  const acls = ["publishClientSend", "publishClientReceive", "subscribePattern"].map((acltype) => ({ acltype, topic: CONTROL_TOPICS, priority: 0, allow: true }));
+  const acls = ["publishClientSend", "publishClientReceive", "subscribePattern"].map((acltype) => ({
+    acltype,
+    topic: CONTROL_TOPICS,
+    priority: 0,
+    allow: true,
+  }));
   const state = {
     defaultACLAccess: { publishClientSend: true, publishClientReceive: true, subscribe: true, unsubscribe: true },
     clients: [{ username: CONTROL_NAME, roles: [{ rolename: "control", priority: 0 }] }],
@@ -101,13 +112,17 @@ export function compileMosquitto(directory: string, settings: MosquittoSettings,
   return compile(directory, settings, facts, { mtls: `${settings.mtlsPort}${address}`, psk: `${settings.pskPort}${address}` });
 }
 
-/** The same configuration for a trial run in another directory: it loads the same files and listens on two UNIX sockets in its working directory. */
+/**
+ * The same configuration for a trial run in another directory: it loads the same files and listens on two UNIX sockets in its working
+ * directory.
+ */
 export function compileMosquittoTrial(directory: string, settings: MosquittoSettings, facts: BrokerFacts): Map<string, string> {
   return compile(directory, settings, facts, { mtls: "0 m.sock", psk: "0 p.sock" });
 }
 
 /**
- * A pre-shared key that says which state of the facts a broker has loaded: whoever can make a TLS connection with it knows that mosquitto has read these
+ * A pre-shared key that says which state of the facts a broker has loaded: whoever can make a TLS connection with it knows that mosquitto
+ * has read these
  * files. It is read last (after certificates, CRL and ACL), and not at all when an ACL file is bad. It gives no rights: no ACL names it.
  */
 export function loadedMarker(facts: BrokerFacts): NamedKey {
@@ -130,7 +145,13 @@ function compile(directory: string, settings: MosquittoSettings, facts: BrokerFa
     [MOSQUITTO_FILES.key, facts.brokerKeyPem],
     [MOSQUITTO_FILES.crl, facts.crlPem],
     [MOSQUITTO_FILES.config, configText(directory, settings, listeners)],
-    [MOSQUITTO_FILES.limits, nftablesLimits([{ name: "mtls", port: settings.mtlsPort, held: MTLS_CONNECTIONS }, { name: "psk", port: settings.pskPort, held: PSK_CONNECTIONS }])],
+    [
+      MOSQUITTO_FILES.limits,
+      nftablesLimits([
+        { name: "mtls", port: settings.mtlsPort, held: MTLS_CONNECTIONS },
+        { name: "psk", port: settings.pskPort, held: PSK_CONNECTIONS },
+      ]),
+    ],
   ]);
 }
 
@@ -238,10 +259,18 @@ export function checkMosquittoSettings(settings: Omit<MosquittoSettings, "user">
   for (const port of [mtlsPort, pskPort]) {
     if (!isPort(port)) throw new HawserError("BAD_PORT", `invalid port ${port}`, "Use a port from 1 to 65535.");
   }
-  if (mtlsPort === pskPort) throw new HawserError("BAD_PORT", `both listeners use port ${mtlsPort}`, "Use separate ports for certificates and pre-shared keys.");
-  if (bind !== undefined && !isAddress(bind)) throw new HawserError("BAD_HOST", `invalid listen address ${JSON.stringify(bind)}`, "Give a host name or an IP address.");
-  if (reach !== undefined && !isAddress(reach)) throw new HawserError("BAD_HOST", `invalid address ${JSON.stringify(reach)} for the broker`, "Give a host name or an IP address.");
-  if (plugin !== undefined && !isPluginPath(plugin)) throw new HawserError("BAD_CONFIG", `invalid plugin path ${JSON.stringify(plugin)}`, "Give the absolute path of mosquitto_dynamic_security.so.");
+  if (mtlsPort === pskPort)
+    throw new HawserError("BAD_PORT", `both listeners use port ${mtlsPort}`, "Use separate ports for certificates and pre-shared keys.");
+  if (bind !== undefined && !isAddress(bind))
+    throw new HawserError("BAD_HOST", `invalid listen address ${JSON.stringify(bind)}`, "Give a host name or an IP address.");
+  if (reach !== undefined && !isAddress(reach))
+    throw new HawserError("BAD_HOST", `invalid address ${JSON.stringify(reach)} for the broker`, "Give a host name or an IP address.");
+  if (plugin !== undefined && !isPluginPath(plugin))
+    throw new HawserError(
+      "BAD_CONFIG",
+      `invalid plugin path ${JSON.stringify(plugin)}`,
+      "Give the absolute path of mosquitto_dynamic_security.so.",
+    );
 }
 
 /** @returns undefined when the value is no settings */
@@ -249,7 +278,13 @@ export function parseMosquittoSettings(value: unknown): MosquittoSettings | unde
   if (typeof value !== "object" || value === null) return undefined;
   const { mtlsPort, pskPort, user, bind, reach, plugin, retain, restarts } = value as Record<string, unknown>;
   if (!isPort(mtlsPort) || !isPort(pskPort) || typeof user !== "string" || !/^[A-Za-z_][A-Za-z0-9_-]*$/.test(user)) return undefined;
-  if (!isAbsent(bind, isAddress) || !isAbsent(reach, isAddress) || !isAbsent(plugin, isPluginPath) || (retain !== undefined && retain !== true)) return undefined;
+  if (
+    !isAbsent(bind, isAddress) ||
+    !isAbsent(reach, isAddress) ||
+    !isAbsent(plugin, isPluginPath) ||
+    (retain !== undefined && retain !== true)
+  )
+    return undefined;
   if (restarts !== undefined && !Number.isSafeInteger(restarts)) return undefined;
   return {
     mtlsPort,

@@ -9,7 +9,8 @@ import type { ControlCredentials } from "./mosquitto-sessions.js";
 const LIMIT_MS = 10_000;
 
 /**
- * Connects as the name for a moment, which is its client id on this listener, and asks for no session ([MQTT-3.1.2-6]). The name has no rights by then.
+ * Connects as the name for a moment, which is its client id on this listener, and asks for no session ([MQTT-3.1.2-6]). The name has no
+ * rights by then.
  *
  * @param credentials of the name, in no registry
  * @throws HawserError `SESSIONS_NOT_ENDED`
@@ -39,5 +40,9 @@ export async function forgetSession(settings: MosquittoSettings, name: string, c
   });
   await new Promise<void>((resolve) => client.end(problem !== undefined, {}, () => resolve()));
   if (problem === undefined) return;
-  throw new HawserError("SESSIONS_NOT_ENDED", `messages queued for ${name} at the broker on ${addressOf(settings)}:${settings.mtlsPort} could not be removed: ${problem}`, "Run: hawser broker sync --dir CA");
+  throw new HawserError(
+    "SESSIONS_NOT_ENDED",
+    `messages queued for ${name} at the broker on ${addressOf(settings)}:${settings.mtlsPort} could not be removed: ${problem}`,
+    "Run: hawser broker sync --dir CA",
+  );
 }

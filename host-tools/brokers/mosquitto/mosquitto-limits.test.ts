@@ -42,7 +42,9 @@ describe("mosquitto's connection limits", () => {
     writeFileSync(join(directory, "limits.nft"), rules);
     writeFileSync(join(directory, "knock.py"), KNOCK);
     const script = `ip link set lo up && nft -f limits.nft && nft -f limits.nft && python3 knock.py`;
-    const [inside = 0, refused = 0, dropped = 0] = JSON.parse(execFileSync("unshare", ["--net", "sh", "-ec", script], { cwd: directory, encoding: "utf8" })) as number[];
+    const [inside = 0, refused = 0, dropped = 0] = JSON.parse(
+      execFileSync("unshare", ["--net", "sh", "-ec", script], { cwd: directory, encoding: "utf8" }),
+    ) as number[];
     expect([inside, inside + refused + dropped]).toEqual([50, 120]);
   });
 });

@@ -1,5 +1,6 @@
 /**
- * Connection limits as nftables rules. mosquitto's own do not hold: 2.0.11 (Debian 12) counts every disconnect twice, so that after a few of them `max_connections`
+ * Connection limits as nftables rules. mosquitto's own do not hold: 2.0.11 (Debian 12) counts every disconnect twice, so that after a few
+ * of them `max_connections`
  * refuses nobody (mended in 2.0.12), and no version limits what one address may hold or how fast it may come.
  */
 
@@ -35,7 +36,8 @@ ${ports.map(rules).join("")}  }
 }
 
 function sets({ name }: LimitedPort): string {
-  const of = (kind: string, type: string): string => `  set ${name}_${kind} {\n    type ${type}\n    flags dynamic\n    size 65535\n${kind.startsWith("rate") ? "    timeout 1m\n" : ""}  }\n`;
+  const of = (kind: string, type: string): string =>
+    `  set ${name}_${kind} {\n    type ${type}\n    flags dynamic\n    size 65535\n${kind.startsWith("rate") ? "    timeout 1m\n" : ""}  }\n`;
   return of("held4", "ipv4_addr") + of("held6", "ipv6_addr") + of("rate4", "ipv4_addr") + of("rate6", "ipv6_addr");
 }
 

@@ -38,7 +38,9 @@ beforeAll(async () => {
 afterAll(() => scene.clean());
 
 /** Resolves with the client when it is connected. */
-function connect(options: IClientOptions & Pick<ConnectionOptions, "ciphers" | "maxVersion" | "pskCallback" | "checkServerIdentity">): Promise<MqttClient> {
+function connect(
+  options: IClientOptions & Pick<ConnectionOptions, "ciphers" | "maxVersion" | "pskCallback" | "checkServerIdentity">,
+): Promise<MqttClient> {
   const all: IClientOptions = { protocol: "mqtts", host: "localhost", protocolVersion: 5, reconnectPeriod: 0, clean: true, ...options };
   const client = scene.client(mqtt.connect(all));
   return new Promise((resolve, reject) => {
@@ -65,7 +67,8 @@ const byPsk = (device: TestDevice, psk: Buffer = device.psk, clientId = recovery
 function publish(client: MqttClient, topic: string): Promise<number> {
   return new Promise((resolve, reject) => {
     client.publish(topic, "x", { qos: 1 }, (error, packet?: Packet) => {
-      const code = (error as { code?: unknown } | null | undefined)?.code ?? (packet as { reasonCode?: number } | undefined)?.reasonCode ?? 0;
+      const code =
+        (error as { code?: unknown } | null | undefined)?.code ?? (packet as { reasonCode?: number } | undefined)?.reasonCode ?? 0;
       if (typeof code === "number") resolve(code);
       else reject(error as Error);
     });
@@ -238,7 +241,9 @@ describe("a generated mosquitto configuration", () => {
     const { chain } = await ca.issueFromCsr("dev-fresh", csr);
     const present = await new Promise((resolve, reject) => {
       const shown = { port: mtlsPort, key: keyPem, cert: pemChain(chain), ca: device.trustAnchorPem };
-      const client = scene.client(mqtt.connect({ protocol: "mqtts", host: "localhost", reconnectPeriod: 0, clientId: "dev-fresh", clean: false, ...shown }));
+      const client = scene.client(
+        mqtt.connect({ protocol: "mqtts", host: "localhost", reconnectPeriod: 0, clientId: "dev-fresh", clean: false, ...shown }),
+      );
       client.once("connect", (packet) => resolve(packet.sessionPresent));
       client.once("error", reject);
     });

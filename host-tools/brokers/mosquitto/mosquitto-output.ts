@@ -1,5 +1,23 @@
-/** A mosquitto configuration on disk: checked, written file by file without a moment in which one is half there, and told to the running broker. */
-import { chmodSync, closeSync, constants, fchmodSync, fchownSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync } from "node:fs";
+/**
+ * A mosquitto configuration on disk: checked, written file by file without a moment in which one is half there, and told to the running
+ * broker.
+ */
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
 import { errnoCode, storageError, syncDirectory, temporaryPath, unlinkIfThere, writeNewFile } from "../../../sim/node/files/atomic-file.js";
@@ -23,7 +41,12 @@ const HEADER = "# Written by hawser";
 export function prepareDirectory(out: string): { directory: string; made: boolean } {
   const path = resolve(out);
   // It stands in the configuration, where a line feed would begin another setting.
-  if (/\p{Cc}/u.test(path)) throw new HawserError("OUT_EXISTS", `mosquitto cannot read the path ${JSON.stringify(path)}`, "Choose a directory without control characters in its path.");
+  if (/\p{Cc}/u.test(path))
+    throw new HawserError(
+      "OUT_EXISTS",
+      `mosquitto cannot read the path ${JSON.stringify(path)}`,
+      "Choose a directory without control characters in its path.",
+    );
   try {
     mkdirSync(dirname(path), { recursive: true });
     const made = makeIfMissing(path);
@@ -51,7 +74,11 @@ function makeIfMissing(path: string): boolean {
 function checkOurs(directory: string): void {
   const names = statSync(directory).isDirectory() ? readdirSync(directory) : ["it is a file"];
   if (names.length === 0 || (readText(join(directory, MOSQUITTO_FILES.config)) ?? "").startsWith(HEADER)) return;
-  throw new HawserError("OUT_EXISTS", `${directory} exists and holds no broker configuration made by hawser`, "Choose another directory, or empty it.");
+  throw new HawserError(
+    "OUT_EXISTS",
+    `${directory} exists and holds no broker configuration made by hawser`,
+    "Choose another directory, or empty it.",
+  );
 }
 
 /**
@@ -73,7 +100,11 @@ export async function writeConfiguration({ directory, settings }: Output, facts:
     const mosquitto = findMosquitto();
     const problem = mosquitto === undefined ? undefined : await tryConfiguration(mosquitto, trialPlace, settings, facts);
     if (problem !== undefined) {
-      throw new HawserError("OUTPUT_REFUSED", `mosquitto cannot load the new configuration for ${directory}: ${problem}`, "Nothing was written. Report this with the versions of hawser and mosquitto.");
+      throw new HawserError(
+        "OUTPUT_REFUSED",
+        `mosquitto cannot load the new configuration for ${directory}: ${problem}`,
+        "Nothing was written. Report this with the versions of hawser and mosquitto.",
+      );
     }
     for (const [name, content] of stale) replaceFile(join(directory, name), content, owner);
     syncDirectory(directory);
@@ -93,7 +124,11 @@ function checkSafe(directory: string, owner: SystemUser | undefined): void {
   const trusted = [process.geteuid?.() ?? 0, Number(process.env["SUDO_UID"] ?? 0), owner?.uid ?? 0];
   const problem = problemWithDirectory(directory) ?? whoOwns(directory, trusted) ?? whoCouldReplace(directory, trusted);
   if (problem === undefined) return;
-  throw new HawserError("OUTPUT_EXPOSED", `keys are not written to ${directory}: ${problem}`, "Fix its owner and mode (chmod go-w), or write the configuration elsewhere.");
+  throw new HawserError(
+    "OUTPUT_EXPOSED",
+    `keys are not written to ${directory}: ${problem}`,
+    "Fix its owner and mode (chmod go-w), or write the configuration elsewhere.",
+  );
 }
 
 function whoOwns(directory: string, trusted: readonly number[]): string | undefined {

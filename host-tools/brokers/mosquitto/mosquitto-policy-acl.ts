@@ -1,7 +1,8 @@
 /**
  * A policy as mosquitto's ACL files (mosquitto.conf(5), acl_file).
  *
- * Small fleets: every name stands there with its rights, so that one that is taken out loses them with the next reload. Large ones: mosquitto looks names up
+ * Small fleets: every name stands there with its rights, so that one that is taken out loses them with the next reload. Large ones:
+ * mosquitto looks names up
  * one after the other, so devices are a few patterns with `%u`, where their topics need nothing but their id.
  */
 import { roleOf } from "../../policy/bound-rule.js";
@@ -34,22 +35,38 @@ export interface MosquittoAcl {
 }
 
 /** @throws PolicyError for denials that mosquitto cannot say */
-export function mosquittoPolicyAcl(input: CompileInput, listener: Listener, { devices = "auto", shutOut, isControlled = false }: AclOptions = {}): MosquittoAcl {
+export function mosquittoPolicyAcl(
+  input: CompileInput,
+  listener: Listener,
+  { devices = "auto", shutOut, isControlled = false }: AclOptions = {},
+): MosquittoAcl {
   const names = input.names();
   const isShutOut = ({ name, active, recoverable }: Principal): boolean => shutOut?.has(name) ?? (!active && !recoverable);
   const here = new Set(input.namesOn(listener).map(({ name }) => name));
   const patterns = devicePatterns(input, listener);
-  const usePatterns = patterns !== undefined && (devices === "patterns" || (devices === "auto" && names.filter(({ kind }) => kind === "device").length > NAMED_UP_TO));
-  // What a device reads is a pattern in any case: up to 2.0.22 a reload forgets the rights of names whose sessions are offline, and drops what comes for them.
+  const usePatterns =
+    patterns !== undefined &&
+    (devices === "patterns" || (devices === "auto" && names.filter(({ kind }) => kind === "device").length > NAMED_UP_TO));
+  // What a device reads is a pattern in any case: up to 2.0.22 a reload forgets the rights of names whose sessions are offline, and drops
+  // what comes for them.
   const shared = (patterns ?? []).filter(({ access }) => usePatterns || (listener.scope === "full" && access === "subscribe"));
-  const blocks = names.flatMap((principal) => block(input, listener, principal, { isHere: here.has(principal.name), isShutOut: isShutOut(principal), usePatterns, shared }));
-  const text = [`# Written by hawser; changes made here are lost.\n\nuser ${NOBODY}\ntopic deny #\n${isControlled ? `\nuser ${CONTROL_NAME}\ntopic readwrite ${CONTROL_TOPICS}\n` : ""}`, ...blocks, patternText(shared)].join("");
+  const blocks = names.flatMap((principal) =>
+    block(input, listener, principal, { isHere: here.has(principal.name), isShutOut: isShutOut(principal), usePatterns, shared }),
+  );
+  const text = [
+    `# Written by hawser; changes made here are lost.\n\nuser ${NOBODY}\ntopic deny #\n${isControlled ? `\nuser ${CONTROL_NAME}\ntopic readwrite ${CONTROL_TOPICS}\n` : ""}`,
+    ...blocks,
+    patternText(shared),
+  ].join("");
   return { text, risks: risksOf(listener, patterns, usePatterns) };
 }
 
 function risksOf({ name, scope }: Listener, patterns: readonly Pattern[] | undefined, usePatterns: boolean): string[] {
   if (usePatterns) return [`${name}: a name with a valid certificate that the registry does not know gets a device's own topics`];
-  if (patterns === undefined && scope === "full") return [`${name}: devices that are offline while mosquitto reloads lose what is published for them until they return (its topics need more than the device's id, or there are several classes)`];
+  if (patterns === undefined && scope === "full")
+    return [
+      `${name}: devices that are offline while mosquitto reloads lose what is published for them until they return (its topics need more than the device's id, or there are several classes)`,
+    ];
   return [];
 }
 
@@ -78,13 +95,21 @@ function devicePatterns({ policy, engine }: CompileInput, listener: Listener): P
 function patternsOfRole({ rules }: Role, { scope }: Listener): Pattern[] | undefined {
   const used = rules.filter(({ recovery }) => scope === "full" || recovery);
   if (used.some(({ own, when }) => !own || when !== undefined)) return undefined;
-  const filled = used.map(({ access, template }) => ({ access, filter: fillTemplate(template, (name) => (name === "id" ? "%u" : undefined)) }));
+  const filled = used.map(({ access, template }) => ({
+    access,
+    filter: fillTemplate(template, (name) => (name === "id" ? "%u" : undefined)),
+  }));
   // Two placeholders in one literal level cannot be, and a literal `%u` or `%c` would be replaced.
   const isPlain = used.every(({ template }) => template.every((level) => level.kind !== "literal" || !/%[uc]/.test(level.value)));
   return isPlain && filled.every((pattern): pattern is Pattern => pattern.filter !== undefined) ? filled : undefined;
 }
 
-function block(input: CompileInput, listener: Listener, principal: Principal, { isHere, isShutOut, usePatterns, shared }: { isHere: boolean; isShutOut: boolean; usePatterns: boolean; shared: readonly Pattern[] }): string[] {
+function block(
+  input: CompileInput,
+  listener: Listener,
+  principal: Principal,
+  { isHere, isShutOut, usePatterns, shared }: { isHere: boolean; isShutOut: boolean; usePatterns: boolean; shared: readonly Pattern[] },
+): string[] {
   const { name, kind } = principal;
   const own = shared.map(({ filter }) => filter.replace(/%u/g, name));
   const isDevice = kind === "device" && roleOf(input.policy, principal) !== undefined;
@@ -98,7 +123,9 @@ function block(input: CompileInput, listener: Listener, principal: Principal, { 
   const rules = input.rulesOn(principal, listener);
   const denials = [...new Set(rules.filter(({ effect }) => effect === "deny").map(({ filter }) => `deny ${filter}`))];
   requireSayable(rules);
-  const allowed = rules.filter(({ effect }) => effect === "allow").map(({ access, filter }) => `${access === "publish" ? "write" : "read"} ${filter}`);
+  const allowed = rules
+    .filter(({ effect }) => effect === "allow")
+    .map(({ access, filter }) => `${access === "publish" ? "write" : "read"} ${filter}`);
   const notItsOwn = isDevice ? [] : own.map((filter) => `deny ${filter}`);
   const lines = [...denials, ...notItsOwn, ...allowed];
   // Over PSK the broker's user name is the identity, which differs from the name.
@@ -118,10 +145,17 @@ function patternText(patterns: readonly Pattern[]): string {
 function requireSayable(rules: readonly ConcreteRule[]): void {
   const findings: Finding[] = rules
     .filter(({ effect, filter }) => effect === "allow" && /^\$CONTROL(\/|$)/.test(filter))
-    .map(({ filter, rule }) => ({ level: "error", code: "INEXPRESSIBLE", message: `${filter} administers mosquitto itself: only hawser may have it`, source: rule.source }));
+    .map(({ filter, rule }) => ({
+      level: "error",
+      code: "INEXPRESSIBLE",
+      message: `${filter} administers mosquitto itself: only hawser may have it`,
+      source: rule.source,
+    }));
   for (const denial of rules) {
     if (denial.effect !== "deny") continue;
-    const isBoth = rules.some(({ effect, access, filter }) => effect === "deny" && access !== denial.access && covers(filter, denial.filter));
+    const isBoth = rules.some(
+      ({ effect, access, filter }) => effect === "deny" && access !== denial.access && covers(filter, denial.filter),
+    );
     const loses = rules.find(({ effect, access, filter }) => effect === "allow" && access !== denial.access && meet(filter, denial.filter));
     if (isBoth || loses === undefined) continue;
     const [denied, other] = denial.access === "publish" ? ["writing", "reading"] : ["reading", "writing"];

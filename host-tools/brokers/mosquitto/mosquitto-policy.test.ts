@@ -11,7 +11,16 @@ import { freePorts } from "../../../sim/brokers/free-port.js";
 import { watchOver } from "../../../sim/brokers/orphan-guard.js";
 import { TestAuthority } from "../../../test/support/brokers/test-certificates.js";
 import type { TestIdentity } from "../../../test/support/brokers/test-certificates.js";
-import { brokerAnswers, DENIALS, differences, engineAnswers, TRUTH_NAMES, truthEngine, truthPolicyText, truthTopics } from "../../../test/support/brokers/truth-table.js";
+import {
+  brokerAnswers,
+  DENIALS,
+  differences,
+  engineAnswers,
+  TRUTH_NAMES,
+  truthEngine,
+  truthPolicyText,
+  truthTopics,
+} from "../../../test/support/brokers/truth-table.js";
 import { PolicyEngine } from "../../policy/engine.js";
 import { defaultPolicy } from "../../policy/default-policy.js";
 import { hashPassword } from "../../policy/password.js";
@@ -28,7 +37,10 @@ import { endSessions } from "./mosquitto-sessions.js";
 
 let authority: TestAuthority;
 const identities = new Map<string, TestIdentity>();
-const NAMES = [...TRUTH_NAMES, { name: "guard", kind: "client", role: "guarded", attributes: {}, active: true, recoverable: false } as const];
+const NAMES = [
+  ...TRUTH_NAMES,
+  { name: "guard", kind: "client", role: "guarded", attributes: {}, active: true, recoverable: false } as const,
+];
 
 beforeAll(async () => {
   authority = await TestAuthority.create();
@@ -45,7 +57,13 @@ function newRoom(): string {
 }
 
 function inputFor(engine: PolicyEngine, room: string): CompileInput {
-  return new CompileInput(engine, room, { anchors: join(room, "ca.pem"), chain: join(room, "server.pem"), key: join(room, "server.key"), crl: join(room, "crl.pem"), psk: join(room, "psk.txt") });
+  return new CompileInput(engine, room, {
+    anchors: join(room, "ca.pem"),
+    chain: join(room, "server.pem"),
+    key: join(room, "server.key"),
+    crl: join(room, "crl.pem"),
+    psk: join(room, "psk.txt"),
+  });
 }
 
 function compile(engine: PolicyEngine, room: string, options: MosquittoCompileOptions = {}): Compiled {
@@ -57,7 +75,13 @@ function compile(engine: PolicyEngine, room: string, options: MosquittoCompileOp
 async function run(engine: PolicyEngine, options: MosquittoCompileOptions = {}): Promise<void> {
   const room = newRoom();
   const server = await authority.issue("broker", "server");
-  const material = { "ca.pem": authority.trustAnchorPem, "server.pem": server.chainPem, "server.key": server.keyPem, "crl.pem": await authority.crlPem(), "psk.txt": "nobody:00\n" };
+  const material = {
+    "ca.pem": authority.trustAnchorPem,
+    "server.pem": server.chainPem,
+    "server.key": server.keyPem,
+    "crl.pem": await authority.crlPem(),
+    "psk.txt": "nobody:00\n",
+  };
   const { files, initial = [] } = compile(engine, room, options);
   for (const [name, content] of [...Object.entries(material), ...files, ...initial]) {
     mkdirSync(dirname(join(room, name)), { recursive: true });
@@ -90,11 +114,26 @@ async function launch(room: string): Promise<void> {
 function connector(port: number, more: IClientOptions = {}): (name: string) => Promise<MqttClient> {
   return (name) => {
     const { chainPem = "", keyPem = "" } = identities.get(name) ?? {};
-    return connectAsync({ host: "127.0.0.1", port, protocol: "mqtts", protocolVersion: 5, clientId: name, ca: authority.trustAnchorPem, cert: chainPem, key: keyPem, servername: "localhost", reconnectPeriod: 0, reschedulePings: false, ...more });
+    return connectAsync({
+      host: "127.0.0.1",
+      port,
+      protocol: "mqtts",
+      protocolVersion: 5,
+      clientId: name,
+      ca: authority.trustAnchorPem,
+      cert: chainPem,
+      key: keyPem,
+      servername: "localhost",
+      reconnectPeriod: 0,
+      reschedulePings: false,
+      ...more,
+    });
   };
 }
 
-/** mosquitto keeps `$` to itself whatever the ACL says, and a device's patterns hold for every name: there is no device of a client's name. */
+/**
+ * mosquitto keeps `$` to itself whatever the ACL says, and a device's patterns hold for every name: there is no device of a client's name.
+ */
 function isKnownDifference(question: string): boolean {
   const [name = "", action = "", ...rest] = question.split(" ");
   const topic = rest.join(" ");
@@ -127,10 +166,14 @@ describe("mosquitto, configured by the compiler", () => {
     for (const { name } of gone) identities.set(name, await authority.issue(name));
     const engine = truthEngine(text, [...simple, ...gone]);
     await run(engine, { devices: "patterns" });
-    const topics = [...truthTopics(), ...gone.flatMap(({ name }) => ["up/x", "down/x", "identity/request", "identity/response"].map((rest) => `devices/${name}/${rest}`))];
+    const topics = [
+      ...truthTopics(),
+      ...gone.flatMap(({ name }) => ["up/x", "down/x", "identity/request", "identity/response"].map((rest) => `devices/${name}/${rest}`)),
+    ];
     const actual = await brokerAnswers(connector(port), [...simple, ...gone], topics);
     // A device in recovery goes on reading what is meant for it.
-    const isKnown = (question: string): boolean => isKnownDifference(question) || /^lost receive devices\/lost\/(down\/x|identity\/response)$/.test(question);
+    const isKnown = (question: string): boolean =>
+      isKnownDifference(question) || /^lost receive devices\/lost\/(down\/x|identity\/response)$/.test(question);
     expect(differences(engineAnswers(engine, topics), actual, isKnown)).toEqual([]);
   });
 
@@ -141,7 +184,10 @@ describe("mosquitto, configured by the compiler", () => {
     const seen: string[] = [];
     root.on("message", (topic, payload) => seen.push(`${topic} ${payload.toString()}`));
     await root.subscribeAsync("#");
-    for (const [topic, payload] of [["devices/dev10/up/x", "forged"], ["devices/dev1/up/x", "own"]] as const) {
+    for (const [topic, payload] of [
+      ["devices/dev10/up/x", "forged"],
+      ["devices/dev1/up/x", "own"],
+    ] as const) {
       const dev = await connector(port, { will: { topic, payload: Buffer.from(payload), qos: 1, retain: true } })("dev1");
       dev.on("error", () => undefined);
       const closed = new Promise<void>((resolve) => dev.once("close", () => resolve()));
@@ -156,33 +202,65 @@ describe("mosquitto, configured by the compiler", () => {
   it("asks for a password on a listener that wants one", async () => {
     const [mtls = 0, web = 0] = await freePorts(2);
     const text = truthPolicyText(mtls).replace("classes:", `  web: { port: ${web}, bind: 127.0.0.1, requires: [password] }\nclasses:`);
-    await run(truthEngine(text, [...TRUTH_NAMES.filter(({ name }) => name !== "backend"), { name: "backend", kind: "client", role: "backend", attributes: {}, active: true, recoverable: false, passwordHash: hashPassword("good") }]));
+    await run(
+      truthEngine(text, [
+        ...TRUTH_NAMES.filter(({ name }) => name !== "backend"),
+        {
+          name: "backend",
+          kind: "client",
+          role: "backend",
+          attributes: {},
+          active: true,
+          recoverable: false,
+          passwordHash: hashPassword("good"),
+        },
+      ]),
+    );
     const enter = connector(web, { username: "backend", password: "good" });
     const mqtt = await enter("x");
     await mqtt.publishAsync("devices/dev1/down/x", "1", { qos: 1 });
     await expect(mqtt.publishAsync("devices/dev1/up/x", "1", { qos: 1 })).rejects.toThrow();
     await mqtt.endAsync(true);
-    for (const [username, password] of [["backend", "bad"], ["dev1", "good"], ["-nobody", ""]] as const) await expect(connector(web, { username, password })("x")).rejects.toThrow();
+    for (const [username, password] of [
+      ["backend", "bad"],
+      ["dev1", "good"],
+      ["-nobody", ""],
+    ] as const)
+      await expect(connector(web, { username, password })("x")).rejects.toThrow();
   });
 });
 
 it("ends every session of a name on every listener, and lets nobody else do that", async () => {
   const [mtls = 0, web = 0, socket = 0] = await freePorts(3);
-  const text = truthPolicyText(mtls).replace("classes:", `  web: { port: ${web}, bind: 127.0.0.1, requires: [password] }\n  ws: { port: ${socket}, bind: 127.0.0.1, requires: [certificate], websocket: true }\nclasses:`);
-  const names = TRUTH_NAMES.map((principal) => (principal.name === "backend" ? { ...principal, passwordHash: hashPassword("good") } : principal));
+  const text = truthPolicyText(mtls).replace(
+    "classes:",
+    `  web: { port: ${web}, bind: 127.0.0.1, requires: [password] }\n  ws: { port: ${socket}, bind: 127.0.0.1, requires: [certificate], websocket: true }\nclasses:`,
+  );
+  const names = TRUTH_NAMES.map((principal) =>
+    principal.name === "backend" ? { ...principal, passwordHash: hashPassword("good") } : principal,
+  );
   await run(truthEngine(text, names));
   const { chainPem = "", keyPem = "" } = identities.get("view1") ?? {};
   const byCertificate = { ca: authority.trustAnchorPem, cert: chainPem, key: keyPem, servername: "localhost" };
-  const overWebSocket = (): Promise<MqttClient> => connectAsync(`wss://127.0.0.1:${socket}`, { protocolVersion: 5, reconnectPeriod: 0, wsOptions: byCertificate });
+  const overWebSocket = (): Promise<MqttClient> =>
+    connectAsync(`wss://127.0.0.1:${socket}`, { protocolVersion: 5, reconnectPeriod: 0, wsOptions: byCertificate });
   const bystander = await connector(mtls)("dev10");
-  const ended = await Promise.all([connector(mtls)("dev1"), connector(web, { username: "backend", password: "good" })("x"), overWebSocket()]);
+  const ended = await Promise.all([
+    connector(mtls)("dev1"),
+    connector(web, { username: "backend", password: "good" })("x"),
+    overWebSocket(),
+  ]);
   const closed = ended.map((client) => {
     client.on("error", () => undefined);
     return new Promise<void>((resolve) => client.once("close", () => resolve()));
   });
   await expect(bystander.publishAsync("$CONTROL/dynamic-security/v1", "{}", { qos: 1 })).rejects.toThrow(/Not authorized/);
   const control = await authority.issue("-control");
-  await endSessions({ mtlsPort: mtls, reach: "127.0.0.1" }, { ...control, trustAnchorPem: authority.trustAnchorPem }, ["dev1", "backend", "view1"]);
+  await endSessions({ mtlsPort: mtls, reach: "127.0.0.1" }, { ...control, trustAnchorPem: authority.trustAnchorPem }, [
+    "dev1",
+    "backend",
+    "view1",
+  ]);
   await Promise.all(closed);
   await bystander.publishAsync("devices/dev10/up/x", "1", { qos: 1 });
   await bystander.endAsync(true);
@@ -192,7 +270,9 @@ describe("the compiler for mosquitto", () => {
   it("says what ends no sessions, and refuses to hand mosquitto's administration to anybody", () => {
     const input = inputFor(truthEngine(truthPolicyText(8883), NAMES), "/x");
     expect(compileMosquittoPolicy(input).risks).toContainEqual(expect.stringContaining("give its path with --plugin"));
-    expect(refuse(truthPolicyText(8883, "  guarded:\n    grants:\n      - { allow: write, topics: ['$CONTROL/dynamic-security/v1'] }\n"))[0]).toMatch(/administers mosquitto itself/);
+    expect(
+      refuse(truthPolicyText(8883, "  guarded:\n    grants:\n      - { allow: write, topics: ['$CONTROL/dynamic-security/v1'] }\n"))[0],
+    ).toMatch(/administers mosquitto itself/);
   });
 
   it("writes a unit and a drop-in that systemd takes, also for a port below 1024 and a path with a percent sign", () => {
@@ -203,7 +283,9 @@ describe("the compiler for mosquitto", () => {
     expect(files.get("mosquitto.service.d/hawser.conf")).toContain("\nExecStartPre=\nExecStart=\nExecStart=/usr/sbin/mosquitto");
     const room = newRoom();
     writeFileSync(join(room, "hawser-mosquitto.service"), unit);
-    expect(spawnSync("systemd-analyze", ["verify", "--man=no", join(room, "hawser-mosquitto.service")], { encoding: "utf8" })).toMatchObject({ status: 0, stderr: "" });
+    expect(
+      spawnSync("systemd-analyze", ["verify", "--man=no", join(room, "hawser-mosquitto.service")], { encoding: "utf8" }),
+    ).toMatchObject({ status: 0, stderr: "" });
   });
 
   const refuse = (text: string): string[] => {
@@ -211,15 +293,29 @@ describe("the compiler for mosquitto", () => {
       compile(truthEngine(text, NAMES), "/x");
       return [];
     } catch (error) {
-      return (error as { findings: { message: string; source: { line: number } }[] }).findings.map(({ message, source }) => `${text.split("\n")[source.line - 1]?.trim() ?? ""} | ${message}`);
+      return (error as { findings: { message: string; source: { line: number } }[] }).findings.map(
+        ({ message, source }) => `${text.split("\n")[source.line - 1]?.trim() ?? ""} | ${message}`,
+      );
     }
   };
 
   it.each([
-    ["times of access", "  x:\n    grants:\n      - { allow: read, topics: [t], when: { times: [{ from: '08:00', to: '09:00' }] } }\n", "times of access"],
+    [
+      "times of access",
+      "  x:\n    grants:\n      - { allow: read, topics: [t], when: { times: [{ from: '08:00', to: '09:00' }] } }\n",
+      "times of access",
+    ],
     ["networks", "  x:\n    grants:\n      - { allow: read, topics: [t], when: { networks: [10.0.0.0/8] } }\n", "source networks"],
-    ["a denial of one direction where the other is allowed", `  guarded:\n    grants:\n      - { allow: readwrite, topics: ['t/#'] }\n      - { deny: write, topics: ['t/x'] }\n`, "cannot deny writing t/x alone"],
-    ["rights of a role that it cannot take away", "  x: { may: { retain: false } }\n", "may not use retain; if clients are trusted to keep it, say unenforced: { mosquitto: [retain] }"],
+    [
+      "a denial of one direction where the other is allowed",
+      `  guarded:\n    grants:\n      - { allow: readwrite, topics: ['t/#'] }\n      - { deny: write, topics: ['t/x'] }\n`,
+      "cannot deny writing t/x alone",
+    ],
+    [
+      "rights of a role that it cannot take away",
+      "  x: { may: { retain: false } }\n",
+      "may not use retain; if clients are trusted to keep it, say unenforced: { mosquitto: [retain] }",
+    ],
   ])("refuses %s, naming the line", (_what, roles, message) => {
     const found = refuse(truthPolicyText(8883, roles));
     expect(found).toHaveLength(1);
@@ -227,7 +323,9 @@ describe("the compiler for mosquitto", () => {
   });
 
   it("refuses a certificate and a password on one listener, and tokens", () => {
-    expect(refuse(truthPolicyText(8883).replace("requires: [certificate]", "requires: [certificate, password]"))[0]).toMatch(/ignores the password/);
+    expect(refuse(truthPolicyText(8883).replace("requires: [certificate]", "requires: [certificate, password]"))[0]).toMatch(
+      /ignores the password/,
+    );
     expect(refuse(truthPolicyText(8883).replace("requires: [certificate]", "requires: [token]"))[0]).toMatch(/no tokens/);
   });
 
@@ -244,8 +342,18 @@ describe("the compiler for mosquitto", () => {
   });
 
   it("is done with 100,000 devices in less than ten seconds, by a handful of patterns", () => {
-    const devices = Array.from({ length: 100_000 }, (_, index): Principal => ({ name: `dev-${index}`, kind: "device", role: "sensor", attributes: {}, active: index % 100 !== 0, recoverable: true }));
-    const engine = new PolicyEngine(defaultPolicy(), directoryOf([...devices, { name: "backend", kind: "client", role: "backend", attributes: {}, active: true, recoverable: false }]));
+    const devices = Array.from({ length: 100_000 }, (_, index): Principal => ({
+      name: `dev-${index}`,
+      kind: "device",
+      role: "sensor",
+      attributes: {},
+      active: index % 100 !== 0,
+      recoverable: true,
+    }));
+    const engine = new PolicyEngine(
+      defaultPolicy(),
+      directoryOf([...devices, { name: "backend", kind: "client", role: "backend", attributes: {}, active: true, recoverable: false }]),
+    );
     const startedMs = performance.now();
     const { text } = mosquittoPolicyAcl(inputFor(engine, "/x"), defaultPolicy().listeners.get("mtls")!);
     expect(performance.now() - startedMs).toBeLessThan(10_000);
@@ -262,21 +370,43 @@ describe("the compiler for mosquitto", () => {
       { name: "gone", kind: "device", role: "sensor", attributes: {}, active: false, recoverable: false },
     ];
     const input = inputFor(new PolicyEngine(defaultPolicy(), directoryOf(names)), "/x");
-    const lines = (text: string): string[] => text.split("\n").filter((line) => line !== "" && !line.startsWith("#") && !/^topic deny (devices\/backend\/|\$SYS)/.test(line));
-    const acl = (name: string): string[] => lines(mosquittoPolicyAcl(input, defaultPolicy().listeners.get(name)!, { isControlled: name === "mtls" }).text);
-    expect([...acl("mtls")].sort()).toEqual(lines(mosquittoFullAcl([{ name: "backend", role: "backend" }, { name: "dev1", role: "sensor" }], ["gone"])).sort());
+    const lines = (text: string): string[] =>
+      text.split("\n").filter((line) => line !== "" && !line.startsWith("#") && !/^topic deny (devices\/backend\/|\$SYS)/.test(line));
+    const acl = (name: string): string[] =>
+      lines(mosquittoPolicyAcl(input, defaultPolicy().listeners.get(name)!, { isControlled: name === "mtls" }).text);
+    expect([...acl("mtls")].sort()).toEqual(
+      lines(
+        mosquittoFullAcl(
+          [
+            { name: "backend", role: "backend" },
+            { name: "dev1", role: "sensor" },
+          ],
+          ["gone"],
+        ),
+      ).sort(),
+    );
     expect(acl("psk")).toEqual(lines(mosquittoRecoveryAcl([{ name: "dev1", role: "sensor" }])));
   });
 });
 
 describe("random policies", () => {
   const base = fc.constantFrom("a/{id}", "{site}/{id}", "a/{site}/{id}", "{id}");
-  const filter = fc.array(fc.constantFrom("a", "b", "+", "{site}", "{id}", "s1", "u"), { minLength: 1, maxLength: 3 }).chain((levels) => fc.constantFrom(levels.join("/"), `${levels.join("/")}/#`));
+  const filter = fc
+    .array(fc.constantFrom("a", "b", "+", "{site}", "{id}", "s1", "u"), { minLength: 1, maxLength: 3 })
+    .chain((levels) => fc.constantFrom(levels.join("/"), `${levels.join("/")}/#`));
   const target = fc.oneof(
-    fc.constantFrom("channels: [one.u]", "channels: [two.d]", "channels: [one.u, two.*]", "channels: [one.u], scope: { site: s1 }", "channels: [two.*], scope: { site: '{site}' }"),
+    fc.constantFrom(
+      "channels: [one.u]",
+      "channels: [two.d]",
+      "channels: [one.u, two.*]",
+      "channels: [one.u], scope: { site: s1 }",
+      "channels: [two.*], scope: { site: '{site}' }",
+    ),
     filter.map((text) => `topics: ['${text}']`),
   );
-  const grant = fc.record({ effect: fc.constantFrom("allow", "allow", "allow", "deny"), access: fc.constantFrom("read", "write", "readwrite"), target }).map(({ effect, access, target: what }) => `      - { ${effect === "deny" ? "deny: readwrite" : `allow: ${access}`}, ${what} }`);
+  const grant = fc
+    .record({ effect: fc.constantFrom("allow", "allow", "allow", "deny"), access: fc.constantFrom("read", "write", "readwrite"), target })
+    .map(({ effect, access, target: what }) => `      - { ${effect === "deny" ? "deny: readwrite" : `allow: ${access}`}, ${what} }`);
   const policies = fc.tuple(base, base, fc.array(grant, { maxLength: 3 }), fc.array(grant, { minLength: 1, maxLength: 4 }));
 
   it("are answered by the engine as by a mosquitto with their ACL", async () => {
@@ -291,14 +421,39 @@ describe("random policies", () => {
       ];
       return new PolicyEngine(parsePolicy(text, text), directoryOf(names));
     });
-    const blocks = engines.map((engine) => mosquittoPolicyAcl(inputFor(engine, "/x"), engine.policy.listeners.get("mtls")!, { devices: "named" }).text);
+    const blocks = engines.map(
+      (engine) => mosquittoPolicyAcl(inputFor(engine, "/x"), engine.policy.listeners.get("mtls")!, { devices: "named" }).text,
+    );
     const room = newRoom();
     writeFileSync(join(room, "acl"), `user root\ntopic readwrite #\n${blocks.map((text) => text.replace(/^# .*$/m, "")).join("\n")}`);
-    writeFileSync(join(room, "mosquitto.conf"), `user root\nlistener ${port} 127.0.0.1\nallow_anonymous true\nacl_file ${join(room, "acl")}\nset_tcp_nodelay true\n`);
+    writeFileSync(
+      join(room, "mosquitto.conf"),
+      `user root\nlistener ${port} 127.0.0.1\nallow_anonymous true\nacl_file ${join(room, "acl")}\nset_tcp_nodelay true\n`,
+    );
     await launch(room);
-    const topics = engines.flatMap((_engine, index) => [`a/d1.${index}/u`, `a/d1.${index}/u/x`, `s1/d1.${index}/u`, `a/s1/d1.${index}/u/y`, `d1.${index}/u`, `a/d2.${index}/d/x`, `s2/d2.${index}/u`, `a/s2/d2.${index}/d/x`, `d2.${index}/u`, `c.${index}/a`]).concat(["a", "b", "a/b", "s1/a", "s2/a/b", "u/u", "a/u/u", "$x/a"]);
-    const all: Principal[] = [...engines.flatMap((engine) => [...engine.directory.all()]), { name: "root", kind: "client", role: "root", attributes: {}, active: true, recoverable: false }];
-    const actual = await brokerAnswers((name) => connectAsync({ host: "127.0.0.1", port, protocolVersion: 5, clientId: name, username: name, reconnectPeriod: 0 }), all, topics);
+    const topics = engines
+      .flatMap((_engine, index) => [
+        `a/d1.${index}/u`,
+        `a/d1.${index}/u/x`,
+        `s1/d1.${index}/u`,
+        `a/s1/d1.${index}/u/y`,
+        `d1.${index}/u`,
+        `a/d2.${index}/d/x`,
+        `s2/d2.${index}/u`,
+        `a/s2/d2.${index}/d/x`,
+        `d2.${index}/u`,
+        `c.${index}/a`,
+      ])
+      .concat(["a", "b", "a/b", "s1/a", "s2/a/b", "u/u", "a/u/u", "$x/a"]);
+    const all: Principal[] = [
+      ...engines.flatMap((engine) => [...engine.directory.all()]),
+      { name: "root", kind: "client", role: "root", attributes: {}, active: true, recoverable: false },
+    ];
+    const actual = await brokerAnswers(
+      (name) => connectAsync({ host: "127.0.0.1", port, protocolVersion: 5, clientId: name, username: name, reconnectPeriod: 0 }),
+      all,
+      topics,
+    );
     const expected = new Map(engines.flatMap((engine) => [...engineAnswers(engine, topics)]));
     expect(expected.size).toBeGreaterThan(30_000);
     expect([...expected.values()].filter((answer) => answer).length).toBeGreaterThan(1000);

@@ -26,7 +26,8 @@ export function mosquittoCapabilities(version: MosquittoVersion): Capabilities {
     websocket: true,
     bridges: true,
     because: {
-      "certificate+password": "with use_identity_as_username it ignores the password, and without it the user name is not the certificate's",
+      "certificate+password":
+        "with use_identity_as_username it ignores the password, and without it the user name is not the certificate's",
       token: "it knows no tokens without a plugin",
     },
   };
@@ -55,23 +56,45 @@ export function compileMosquittoPolicy(input: CompileInput, options: MosquittoCo
     files.set(`${listener.name}.acl`, acl.text);
     risks.push(...acl.risks);
     if (listener.requires.includes("password")) {
-      const hashed = input.namesOn(listener).flatMap(({ name, passwordHash }) => (passwordHash === undefined ? [] : [`${name}:${passwordHash}\n`]));
+      const hashed = input
+        .namesOn(listener)
+        .flatMap(({ name, passwordHash }) => (passwordHash === undefined ? [] : [`${name}:${passwordHash}\n`]));
       // Without an entry nobody gets in; without a line mosquitto does not start.
       files.set(`${listener.name}.passwd`, hashed.length === 0 ? `${NOBODYS_PASSWORD}\n` : hashed.join(""));
     }
   }
-  if (version === "2.0.11" && policy.limits.connections !== undefined) risks.push("mosquitto 2.0.11 counts disconnections twice, so that max_connections soon refuses nobody: use the firewall lines (`hawser policy compile --for firewall`)");
-  if (control === undefined) risks.push(`a reload keeps the sessions it has: those of a name that lost its rights end when the broker restarts (${plugin === undefined ? "no dynamic-security plugin; give its path with --plugin" : "no listener asks for a certificate, by which hawser could tell the broker"})`);
-  files.set("mosquitto.conf", configText(input, { user, version, ...(plugin === undefined || control === undefined ? {} : { control: { listener: control, plugin } }) }));
+  if (version === "2.0.11" && policy.limits.connections !== undefined)
+    risks.push(
+      "mosquitto 2.0.11 counts disconnections twice, so that max_connections soon refuses nobody: use the firewall lines (`hawser policy compile --for firewall`)",
+    );
+  if (control === undefined)
+    risks.push(
+      `a reload keeps the sessions it has: those of a name that lost its rights end when the broker restarts (${plugin === undefined ? "no dynamic-security plugin; give its path with --plugin" : "no listener asks for a certificate, by which hawser could tell the broker"})`,
+    );
+  files.set(
+    "mosquitto.conf",
+    configText(input, {
+      user,
+      version,
+      ...(plugin === undefined || control === undefined ? {} : { control: { listener: control, plugin } }),
+    }),
+  );
   const unit = { directory, user, ports: [...policy.listeners.values()].map(({ port }) => port), reads: Object.values(input.tls) };
   files.set("mosquitto.service.d/hawser.conf", mosquittoDropIn(unit));
   files.set("hawser-mosquitto.service", mosquittoUnit(unit));
-  return { files, risks, directories: ["conf.d", "data"], ...(control === undefined ? {} : { initial: new Map([[MOSQUITTO_FILES.plugin, pluginState()]]) }) };
+  return {
+    files,
+    risks,
+    directories: ["conf.d", "data"],
+    ...(control === undefined ? {} : { initial: new Map([[MOSQUITTO_FILES.plugin, pluginState()]]) }),
+  };
 }
 
 /** The plugin is loaded on one listener and serves all: the one on which hawser shows its certificate (`hawser broker end-sessions`). */
 function controlListener({ listeners }: Policy, plugin: string | undefined): Listener | undefined {
-  return plugin === undefined ? undefined : [...listeners.values()].find(({ requires, scope, websocket }) => requires.includes("certificate") && scope === "full" && !websocket);
+  return plugin === undefined
+    ? undefined
+    : [...listeners.values()].find(({ requires, scope, websocket }) => requires.includes("certificate") && scope === "full" && !websocket);
 }
 
 interface ConfigFacts {
@@ -106,7 +129,10 @@ function configText(input: CompileInput, { user, version, control }: ConfigFacts
     "connection_messages true",
     "log_timestamp true",
     "log_timestamp_format %Y-%m-%dT%H:%M:%S",
-    ...[...policy.listeners.values()].flatMap((listener) => [...listenerLines(input, listener), ...(listener === control?.listener ? pluginLines(control.plugin, path(MOSQUITTO_FILES.plugin)) : [])]),
+    ...[...policy.listeners.values()].flatMap((listener) => [
+      ...listenerLines(input, listener),
+      ...(listener === control?.listener ? pluginLines(control.plugin, path(MOSQUITTO_FILES.plugin)) : []),
+    ]),
     ...policy.bridges.flatMap(bridgeLines),
     "",
     "# The administrator's own lines; no change loses them. A listener opened there has none of the policy's rules.",
@@ -143,15 +169,38 @@ function listenerLines({ policy, directory, tls }: CompileInput, { name, port, b
     `acl_file ${path(`${name}.acl`)}`,
   ];
   if (requires.includes("psk")) {
-    return [...common, "ciphers ECDHE-PSK-CHACHA20-POLY1305:ECDHE-PSK-AES128-CBC-SHA256", "ciphers_tls1.3 TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256", "psk_hint hawser", `psk_file ${tls.psk}`, "use_identity_as_username true"];
+    return [
+      ...common,
+      "ciphers ECDHE-PSK-CHACHA20-POLY1305:ECDHE-PSK-AES128-CBC-SHA256",
+      "ciphers_tls1.3 TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256",
+      "psk_hint hawser",
+      `psk_file ${tls.psk}`,
+      "use_identity_as_username true",
+    ];
   }
-  const server = [`certfile ${tls.chain}`, `keyfile ${tls.key}`, "ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305"];
-  if (requires.includes("certificate")) return [...common, ...server, `cafile ${tls.anchors}`, `crlfile ${tls.crl}`, "require_certificate true", "use_identity_as_username true"];
+  const server = [
+    `certfile ${tls.chain}`,
+    `keyfile ${tls.key}`,
+    "ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305",
+  ];
+  if (requires.includes("certificate"))
+    return [
+      ...common,
+      ...server,
+      `cafile ${tls.anchors}`,
+      `crlfile ${tls.crl}`,
+      "require_certificate true",
+      "use_identity_as_username true",
+    ];
   return [...common, ...server, `password_file ${path(`${name}.passwd`)}`];
 }
 
 function pluginLines(plugin: string, statePath: string): string[] {
-  return ["# Ends the sessions of a name when hawser says so; it gives nobody else any right. Loaded on one listener, it serves all.", `plugin ${plugin}`, `plugin_opt_config_file ${statePath}`];
+  return [
+    "# Ends the sessions of a name when hawser says so; it gives nobody else any right. Loaded on one listener, it serves all.",
+    `plugin ${plugin}`,
+    `plugin_opt_config_file ${statePath}`,
+  ];
 }
 
 /** The internal broker opens the connection, so that nothing has to reach it from outside. */
@@ -163,7 +212,9 @@ function bridgeLines({ name, host, port, clientId, certificate, topics }: Bridge
     `address ${host}:${port}`,
     `remote_clientid ${clientId}`,
     `bridge_cafile ${certificate.ca}`,
-    ...(certificate.chain === undefined || certificate.key === undefined ? [] : [`bridge_certfile ${certificate.chain}`, `bridge_keyfile ${certificate.key}`]),
+    ...(certificate.chain === undefined || certificate.key === undefined
+      ? []
+      : [`bridge_certfile ${certificate.chain}`, `bridge_keyfile ${certificate.key}`]),
     "bridge_tls_version tlsv1.2",
     "bridge_insecure false",
     "cleansession false",
@@ -171,7 +222,10 @@ function bridgeLines({ name, host, port, clientId, certificate, topics }: Bridge
     "notifications false",
     "try_private true",
     "restart_timeout 5 60",
-    ...topics.map(({ topic, direction, qos, localPrefix, remotePrefix }) => `topic ${topic} ${direction} ${qos} ${quoted(localPrefix)} ${quoted(remotePrefix)}`),
+    ...topics.map(
+      ({ topic, direction, qos, localPrefix, remotePrefix }) =>
+        `topic ${topic} ${direction} ${qos} ${quoted(localPrefix)} ${quoted(remotePrefix)}`,
+    ),
   ];
 }
 

@@ -12,7 +12,9 @@ const LIBRARY_FOLDERS = ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/lib/m
 
 /** mosquitto's dynamic-security plugin, if it is installed. */
 export function findControlPlugin(): string | undefined {
-  const multiarch = names("/usr/lib").filter((name) => name.includes("-linux-")).map((name) => join("/usr/lib", name));
+  const multiarch = names("/usr/lib")
+    .filter((name) => name.includes("-linux-"))
+    .map((name) => join("/usr/lib", name));
   return [...multiarch, ...LIBRARY_FOLDERS].map((folder) => join(folder, PLUGIN_FILE)).find((path) => existsSync(path));
 }
 
@@ -31,7 +33,8 @@ export function findMosquitto(): string | undefined {
 }
 
 /**
- * The process ids of the mosquittos that run with the configuration in `directory`, as far as this process sees them: those of containers below it too, whose pid files
+ * The process ids of the mosquittos that run with the configuration in `directory`, as far as this process sees them: those of containers
+ * below it too, whose pid files
  * hold the numbers of another namespace. For signals only: whether a broker loaded its files is asked over the network.
  */
 export function runningMosquittos(directory: string): readonly number[] {

@@ -1,6 +1,8 @@
 /**
- * Makes a running mosquitto read its files again, and proves that it did. The proof comes over the network, from a pre-shared key that only the new files hold: mosquitto
- * 2.0 forgets a SIGHUP that arrives while it is busy with an earlier one, and a broker in a container has another process id, or none that can be seen from here.
+ * Makes a running mosquitto read its files again, and proves that it did. The proof comes over the network, from a pre-shared key that only
+ * the new files hold: mosquitto
+ * 2.0 forgets a SIGHUP that arrives while it is busy with an earlier one, and a broker in a container has another process id, or none that
+ * can be seen from here.
  */
 import { connect } from "node:tls";
 import { setTimeout as delay } from "node:timers/promises";
@@ -22,7 +24,8 @@ const PROBE_LIMIT_MS = 2000;
 
 /**
  * - `loaded`: the broker had these files already; `reloaded`: it was told to read them, and has.
- * - `silent`: nobody answers where the broker should be, and no process of it is seen. It may be stopped, or run where this machine cannot reach it.
+ * - `silent`: nobody answers where the broker should be, and no process of it is seen. It may be stopped, or run where this machine cannot
+ *   reach it.
  */
 export type Loading = "loaded" | "reloaded" | "silent";
 
@@ -56,12 +59,26 @@ export async function bringUpToDate(output: Output, facts: BrokerFacts, force: b
 function notReloaded({ directory, settings }: Output, isSeen: boolean, last: Answer): HawserError {
   const address = `${addressOf(settings)}:${settings.pskPort}`;
   if (isSeen && last === "silent") {
-    const next = "Give the address under which this machine reaches it (hawser broker config --reach), then run: hawser broker sync --dir CA";
-    return new HawserError("OUTPUT_NOT_RELOADED", `the mosquitto that uses ${directory} does not answer at ${address}; it may not have loaded its new files`, next);
+    const next =
+      "Give the address under which this machine reaches it (hawser broker config --reach), then run: hawser broker sync --dir CA";
+    return new HawserError(
+      "OUTPUT_NOT_RELOADED",
+      `the mosquitto that uses ${directory} does not answer at ${address}; it may not have loaded its new files`,
+      next,
+    );
   }
-  if (isSeen) return new HawserError("OUTPUT_NOT_RELOADED", `the mosquitto that uses ${directory} did not load its new files`, "See its log, then restart it.");
+  if (isSeen)
+    return new HawserError(
+      "OUTPUT_NOT_RELOADED",
+      `the mosquitto that uses ${directory} did not load its new files`,
+      "See its log, then restart it.",
+    );
   const next = "Send the broker SIGHUP where it runs (docker kill -s HUP NAME), then run: hawser broker sync --dir CA";
-  return new HawserError("OUTPUT_NOT_RELOADED", `the broker at ${address} has not loaded the new files in ${directory}, and its process was not found on this machine`, next);
+  return new HawserError(
+    "OUTPUT_NOT_RELOADED",
+    `the broker at ${address} has not loaded the new files in ${directory}, and its process was not found on this machine`,
+    next,
+  );
 }
 
 /** Where a broker is reached from this machine. */
@@ -75,7 +92,11 @@ function signal(pid: number, directory: string): void {
     process.kill(pid, "SIGHUP");
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ESRCH") return;
-    throw new HawserError("OUTPUT_NOT_RELOADED", `mosquitto (process ${pid}) could not be signalled to reload ${directory}: ${errorMessage(error)}`, `As its user or root, run: kill -HUP ${pid}`);
+    throw new HawserError(
+      "OUTPUT_NOT_RELOADED",
+      `mosquitto (process ${pid}) could not be signalled to reload ${directory}: ${errorMessage(error)}`,
+      `As its user or root, run: kill -HUP ${pid}`,
+    );
   }
 }
 
@@ -89,10 +110,23 @@ export async function wasStartedWith(settings: MosquittoSettings, facts: BrokerF
 type Answer = "loaded" | "stale" | "silent";
 
 /** No answer at all: nothing listens there, or the way there is cut. */
-const SILENCES = new Set(["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "EADDRNOTAVAIL", "ETIMEDOUT", "ENOTFOUND", "EAI_AGAIN", "EHOSTDOWN"]);
+const SILENCES = new Set([
+  "ECONNREFUSED",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "EADDRNOTAVAIL",
+  "ETIMEDOUT",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTDOWN",
+]);
 
 /** Whether the broker knows the marker of these facts: one TLS handshake on the PSK port. */
-function askForMarker(settings: MosquittoSettings, facts: BrokerFacts, onHint: (hint: string | null) => void = () => undefined): Promise<Answer> {
+function askForMarker(
+  settings: MosquittoSettings,
+  facts: BrokerFacts,
+  onHint: (hint: string | null) => void = () => undefined,
+): Promise<Answer> {
   const { identity, key } = loadedMarker(facts);
   return new Promise((resolve) => {
     const socket = connect({

@@ -1,6 +1,8 @@
 /**
- * Ends live sessions of a running mosquitto. On a reload mosquitto refuses new connections of a revoked certificate but keeps those it has. Its dynamic-security plugin
- * ends every session of a user name, whatever the client ids, when a client of that name is created and deleted there; the names have no other meaning in the plugin.
+ * Ends live sessions of a running mosquitto. On a reload mosquitto refuses new connections of a revoked certificate but keeps those it has.
+ * Its dynamic-security plugin
+ * ends every session of a user name, whatever the client ids, when a client of that name is created and deleted there; the names have no
+ * other meaning in the plugin.
  */
 import { randomBytes } from "node:crypto";
 import type { ConnectionOptions } from "node:tls";
@@ -26,7 +28,8 @@ const LIMIT_MS = 10_000;
 const NAMES_A_MESSAGE = 400;
 
 /**
- * Ends all sessions of these user names. When this resolves the broker has closed their connections. To be called after the broker loaded what refuses them, or they come
+ * Ends all sessions of these user names. When this resolves the broker has closed their connections. To be called after the broker loaded
+ * what refuses them, or they come
  * straight back.
  *
  * @param credentials of {@link CONTROL_NAME}
@@ -36,7 +39,8 @@ export async function endSessions(settings: ControlAddress, credentials: Control
   const client = await connect(settings, credentials);
   try {
     await client.subscribeAsync(ANSWERS, { qos: 1 });
-    for (let from = 0; from < userNames.length; from += NAMES_A_MESSAGE) await end(client, settings, userNames.slice(from, from + NAMES_A_MESSAGE));
+    for (let from = 0; from < userNames.length; from += NAMES_A_MESSAGE)
+      await end(client, settings, userNames.slice(from, from + NAMES_A_MESSAGE));
   } catch (error) {
     throw error instanceof HawserError ? error : notEnded(settings, errorMessage(error), RETRY);
   } finally {
@@ -56,7 +60,8 @@ async function connect(settings: ControlAddress, credentials: ControlCredentials
     cert: credentials.chainPem,
     ca: credentials.trustAnchorPem,
     rejectUnauthorized: true,
-    // The address we use need not be one of the names in the certificate. OpenSSL has checked that it is for servers: only our brokers have such a one.
+    // The address we use need not be one of the names in the certificate. OpenSSL has checked that it is for servers: only our brokers have
+    // such a one.
     checkServerIdentity: () => undefined,
     protocolVersion: 4,
     clean: true,
@@ -114,5 +119,9 @@ const RETRY = "Fix that, then run: hawser broker sync --dir CA";
 const RESTART = "Restart the broker if it was started before this version of its configuration, then run: hawser broker sync --dir CA";
 
 function notEnded(settings: ControlAddress, why: string, next: string): HawserError {
-  return new HawserError("SESSIONS_NOT_ENDED", `live sessions at the broker on ${addressOf(settings)}:${settings.mtlsPort} could not be ended: ${why}`, next);
+  return new HawserError(
+    "SESSIONS_NOT_ENDED",
+    `live sessions at the broker on ${addressOf(settings)}:${settings.mtlsPort} could not be ended: ${why}`,
+    next,
+  );
 }

@@ -1,5 +1,6 @@
 /**
- * Loads a configuration in a mosquitto of its own before the real one gets it: on a reload mosquitto takes a broken ACL file for none at all and allows
+ * Loads a configuration in a mosquitto of its own before the real one gets it: on a reload mosquitto takes a broken ACL file for none at
+ * all and allows
  * everything, so a file it cannot read must never be put where it looks.
  */
 import { spawn } from "node:child_process";
@@ -17,11 +18,17 @@ const START_LIMIT_MS = 20_000;
 /**
  * Runs the configuration for a moment, on UNIX sockets.
  *
- * @param place directories of this name with something unpredictable behind it are made and removed again; so are those that an earlier trial left. They see secrets,
+ * @param place directories of this name with something unpredictable behind it are made and removed again; so are those that an earlier
+ *   trial left. They see secrets,
  *   so they belong where nobody else may write
  * @returns what mosquitto has against it, or undefined when there is nothing
  */
-export async function tryConfiguration(mosquitto: string, place: string, settings: MosquittoSettings, facts: BrokerFacts): Promise<string | undefined> {
+export async function tryConfiguration(
+  mosquitto: string,
+  place: string,
+  settings: MosquittoSettings,
+  facts: BrokerFacts,
+): Promise<string | undefined> {
   removeLeftovers(place);
   // Mode 0700, by a name that was not there.
   const room = mkdtempSync(`${place}-`);
@@ -31,7 +38,9 @@ export async function tryConfiguration(mosquitto: string, place: string, setting
     writeFileSync(join(room, MOSQUITTO_FILES.plugin), pluginState(), { mode: 0o600, flag: "wx" });
     for (const [name, content] of files) writeFileSync(join(room, name), content, { mode: 0o600, flag: "wx" });
     // Sockets are named relative to the working directory: their whole path may be too long for the system.
-    return await verdictOf(spawn(mosquitto, ["-c", join(room, MOSQUITTO_FILES.config)], { cwd: room, stdio: ["ignore", "ignore", "pipe"] }));
+    return await verdictOf(
+      spawn(mosquitto, ["-c", join(room, MOSQUITTO_FILES.config)], { cwd: room, stdio: ["ignore", "ignore", "pipe"] }),
+    );
   } finally {
     rmSync(room, { recursive: true, force: true });
   }

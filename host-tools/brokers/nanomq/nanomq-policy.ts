@@ -1,5 +1,6 @@
 /**
- * Compiles a policy for NanoMQ 0.25: `nanomq.conf`. It cannot tie a name to a certificate by itself: every sign-in and every topic is asked of the
+ * Compiles a policy for NanoMQ 0.25: `nanomq.conf`. It cannot tie a name to a certificate by itself: every sign-in and every topic is asked
+ * of the
  * decision point, which is told the certificate's common name (`%C`).
  */
 import { requireExpressible } from "../../policy/target.js";
@@ -77,6 +78,11 @@ export function compileNanomq(input: CompileInput): Compiled {
 }
 
 function requestLines(kind: string): string[] {
-  const params = kind === "acl_req" ? 'cn = "%C", username = "%u", clientid = "%c", access = "%A", topic = "%t", ipaddr = "%a"' : 'cn = "%C", username = "%u", clientid = "%c", password = "%P", ipaddr = "%a"';
-  return [`    ${kind} { url = "${DECISION_POINT}/${kind.replace("_req", "")}", method = post, headers.content-type = "application/x-www-form-urlencoded", params = { ${params} } }`];
+  const params =
+    kind === "acl_req"
+      ? 'cn = "%C", username = "%u", clientid = "%c", access = "%A", topic = "%t", ipaddr = "%a"'
+      : 'cn = "%C", username = "%u", clientid = "%c", password = "%P", ipaddr = "%a"';
+  return [
+    `    ${kind} { url = "${DECISION_POINT}/${kind.replace("_req", "")}", method = post, headers.content-type = "application/x-www-form-urlencoded", params = { ${params} } }`,
+  ];
 }

@@ -29,10 +29,22 @@ beforeAll(async () => {
   engine = truthEngine(truthPolicyText(8883), NAMES);
   decisions = await startDecisionServer(() => engine, { port: 0 });
   broker = await TestRabbitmq.startWith(room, (directory, port) => {
-    const tls = { anchors: join(directory, "ca.pem"), chain: join(directory, "server.pem"), key: join(directory, "server.key"), crl: "", psk: "" };
+    const tls = {
+      anchors: join(directory, "ca.pem"),
+      chain: join(directory, "server.pem"),
+      key: join(directory, "server.key"),
+      crl: "",
+      psk: "",
+    };
     const compiled = compileRabbitmq(new CompileInput(truthEngine(truthPolicyText(port), NAMES), directory, tls)).files;
     const lists = crl.split(/(?<=-----END X509 CRL-----\n)/).filter((text) => text !== "");
-    return new Map([...compiled, ["ca.pem", authority.trustAnchorPem], ["server.pem", server.chainPem], ["server.key", server.keyPem], ...lists.map((text) => [`crls/${hashOf(text)}.r0`, text] as const)]);
+    return new Map([
+      ...compiled,
+      ["ca.pem", authority.trustAnchorPem],
+      ["server.pem", server.chainPem],
+      ["server.key", server.keyPem],
+      ...lists.map((text) => [`crls/${hashOf(text)}.r0`, text] as const),
+    ]);
   });
 });
 
@@ -48,7 +60,18 @@ function hashOf(crlPem: string): string {
 
 async function connect(name: string, clientId = name): Promise<MqttClient> {
   const { chainPem, keyPem } = await authority.issue(name);
-  return connectAsync({ host: "127.0.0.1", port: broker.mtlsPort, protocol: "mqtts", protocolVersion: 4, clientId, ca: authority.trustAnchorPem, cert: chainPem, key: keyPem, servername: "localhost", reconnectPeriod: 0 });
+  return connectAsync({
+    host: "127.0.0.1",
+    port: broker.mtlsPort,
+    protocol: "mqtts",
+    protocolVersion: 4,
+    clientId,
+    ca: authority.trustAnchorPem,
+    cert: chainPem,
+    key: keyPem,
+    servername: "localhost",
+    reconnectPeriod: 0,
+  });
 }
 
 interface Question {
@@ -60,14 +83,47 @@ interface Question {
 /** Topics with a dot, an asterisk or a `#` of AMQP mean another topic there. */
 function questions(): Question[] {
   const topics = truthTopics().filter((topic) => !/[.*]/.test(topic));
-  const filters = [...topics, "#", "+/#", "+", "devices/#", "devices/+/up/#", "devices/+/up", "devices/+/#", "devices/+/+/#", "devices/dev1/#", "devices/dev1/+", "devices/dev1/down/#", "devices/dev1/down/+", "sites/b1/+/+/state", "sites/+/+/+/state", "sites/b1/#", "sites/b1/l1/press1/config/+", "sites/b1/l1/press1/config/#", "$SYS/#", "$share/g/devices/dev1/down/#", "+/dev1/down/x"];
-  return NAMES.flatMap(({ name }) => [...topics.map((topic) => ({ name, action: "publish" as const, topic })), ...filters.map((topic) => ({ name, action: "subscribe" as const, topic }))]);
+  const filters = [
+    ...topics,
+    "#",
+    "+/#",
+    "+",
+    "devices/#",
+    "devices/+/up/#",
+    "devices/+/up",
+    "devices/+/#",
+    "devices/+/+/#",
+    "devices/dev1/#",
+    "devices/dev1/+",
+    "devices/dev1/down/#",
+    "devices/dev1/down/+",
+    "sites/b1/+/+/state",
+    "sites/+/+/+/state",
+    "sites/b1/#",
+    "sites/b1/l1/press1/config/+",
+    "sites/b1/l1/press1/config/#",
+    "$SYS/#",
+    "$share/g/devices/dev1/down/#",
+    "+/dev1/down/x",
+  ];
+  return NAMES.flatMap(({ name }) => [
+    ...topics.map((topic) => ({ name, action: "publish" as const, topic })),
+    ...filters.map((topic) => ({ name, action: "subscribe" as const, topic })),
+  ]);
 }
 
 /** Asks RabbitMQ's own access control, in the node, about everything at once. */
 async function answersOf(backend: string, asked: readonly Question[]): Promise<boolean[]> {
   const file = join(room, `questions-${backend}.txt`);
-  writeFileSync(file, asked.map(({ name, action, topic }) => `{<<${bytes(name)}>>,${action === "publish" ? "write" : "read"},<<${bytes(topic.replace(/\//g, ".").replace(/\+/g, "*"))}>>}.\n`).join(""));
+  writeFileSync(
+    file,
+    asked
+      .map(
+        ({ name, action, topic }) =>
+          `{<<${bytes(name)}>>,${action === "publish" ? "write" : "read"},<<${bytes(topic.replace(/\//g, ".").replace(/\+/g, "*"))}>>}.\n`,
+      )
+      .join(""),
+  );
   const expression = `{ok, Qs} = file:consult(${JSON.stringify(file)}), R = {resource, <<"/">>, topic, <<"amq.topic">>}, file:write_file(${JSON.stringify(`${file}.out`)}, [case catch ${backend}:check_topic_access({auth_user, N, [], none}, R, P, #{routing_key => K, variable_map => #{<<"client_id">> => N, <<"username">> => N, <<"vhost">> => <<"/">>}}) of true -> "1"; false -> "0"; E -> io_lib:format("~p", [E]) end || {N, P, K} <- Qs]).`;
   await broker.evaluate(expression);
   const text = readFileSync(`${file}.out`, "utf8");
@@ -119,9 +175,15 @@ describe("RabbitMQ, configured by the compiler", () => {
 
   it("gets the same answers from the decision point over HTTP", async () => {
     const base = `http://127.0.0.1:${decisions.port}/rabbitmq`;
-    const settings = Object.entries({ http_method: "post", ...Object.fromEntries(["user", "vhost", "resource", "topic"].map((path) => [`${path}_path`, `${base}/${path}`])) });
+    const settings = Object.entries({
+      http_method: "post",
+      ...Object.fromEntries(["user", "vhost", "resource", "topic"].map((path) => [`${path}_path`, `${base}/${path}`])),
+    });
     await broker.evaluate("{ok, _} = application:ensure_all_started(rabbitmq_auth_backend_http).");
-    for (const [key, value] of settings) await broker.evaluate(`application:set_env(rabbitmq_auth_backend_http, ${key}, ${key === "http_method" ? value : JSON.stringify(value)}).`);
+    for (const [key, value] of settings)
+      await broker.evaluate(
+        `application:set_env(rabbitmq_auth_backend_http, ${key}, ${key === "http_method" ? value : JSON.stringify(value)}).`,
+      );
     // One connection for each question: a sample.
     const asked = questions().filter((_question, index) => index % 7 === 0);
     expect(wrongAnswers(asked, await answersOf("rabbit_auth_backend_http", asked))).toEqual([]);
@@ -155,6 +217,8 @@ describe("the compiler for RabbitMQ", () => {
   it("refuses names with a dot, denials, and the recovery listener", () => {
     expect(refuse(truthPolicyText(1), [...TRUTH_NAMES])).toMatch(/a\.b_c-d/);
     expect(refuse(truthPolicyText(1, "  x:\n    grants: [{ deny: read, topics: [t] }]\n"))).toMatch(/cannot say a denial/);
-    expect(refuse(truthPolicyText(1).replace("classes:", "  psk: { port: 2, requires: [psk], scope: recovery }\nclasses:"))).toMatch(/pre-shared keys/);
+    expect(refuse(truthPolicyText(1).replace("classes:", "  psk: { port: 2, requires: [psk], scope: recovery }\nclasses:"))).toMatch(
+      /pre-shared keys/,
+    );
   });
 });

@@ -1,5 +1,6 @@
 /**
- * Compiles a policy for RabbitMQ 3.10 and later (MQTT plugin, certificates): definitions to import, and the configuration that imports them.
+ * Compiles a policy for RabbitMQ 3.10 and later (MQTT plugin, certificates): definitions to import, and the configuration that imports
+ * them.
  * Rights are regular expressions over routing keys, in which `.` stands for `/` (rabbitmq.com/docs/access-control, "Topic Authorisation").
  */
 import { join } from "node:path";
@@ -48,21 +49,48 @@ export function compileRabbitmq(input: CompileInput): Compiled {
 
 function requireWithoutDot(text: string, source?: Source): void {
   if (!/[.*]/.test(text)) return;
-  const finding = { level: "error" as const, code: "INEXPRESSIBLE", message: `RabbitMQ takes the dot for a slash and the asterisk for a wildcard: ${JSON.stringify(text)} cannot be used there`, ...(source === undefined ? {} : { source }) };
+  const finding = {
+    level: "error" as const,
+    code: "INEXPRESSIBLE",
+    message: `RabbitMQ takes the dot for a slash and the asterisk for a wildcard: ${JSON.stringify(text)} cannot be used there`,
+    ...(source === undefined ? {} : { source }),
+  };
   throw new PolicyError("the policy for RabbitMQ", [finding]);
 }
 
 function definitionsText({ policy }: CompileInput, users: readonly { principal: Principal; rules: readonly ConcreteRule[] }[]): string {
   const { connections, queuedMessages, queuedBytes } = policy.limits;
-  const queue = { ...(queuedMessages === undefined ? {} : { "max-length": queuedMessages }), ...(queuedBytes === undefined ? {} : { "max-length-bytes": queuedBytes }) };
+  const queue = {
+    ...(queuedMessages === undefined ? {} : { "max-length": queuedMessages }),
+    ...(queuedBytes === undefined ? {} : { "max-length-bytes": queuedBytes }),
+  };
   const value = {
     vhosts: [{ name: "/" }],
     // No password: these users sign in by certificate only.
-    users: users.map(({ principal: { name } }) => ({ name, password_hash: "", hashing_algorithm: "rabbit_password_hashing_sha256", tags: "" })),
+    users: users.map(({ principal: { name } }) => ({
+      name,
+      password_hash: "",
+      hashing_algorithm: "rabbit_password_hashing_sha256",
+      tags: "",
+    })),
     permissions: users.map(({ principal: { name } }) => permissionOf(name)),
-    topic_permissions: users.map(({ principal: { name }, rules }) => ({ user: name, vhost: "/", exchange: "amq.topic", write: expressionOf(rules, "publish"), read: expressionOf(rules, "subscribe") })),
-    ...(Object.keys(queue).length === 0 ? {} : { policies: [{ vhost: "/", name: "hawser-queues", pattern: "^mqtt-subscription-", "apply-to": "queues", priority: 0, definition: queue }] }),
-    ...(connections === undefined ? {} : { parameters: [{ vhost: "/", component: "vhost-limits", name: "limits", value: { "max-connections": connections } }] }),
+    topic_permissions: users.map(({ principal: { name }, rules }) => ({
+      user: name,
+      vhost: "/",
+      exchange: "amq.topic",
+      write: expressionOf(rules, "publish"),
+      read: expressionOf(rules, "subscribe"),
+    })),
+    ...(Object.keys(queue).length === 0
+      ? {}
+      : {
+          policies: [
+            { vhost: "/", name: "hawser-queues", pattern: "^mqtt-subscription-", "apply-to": "queues", priority: 0, definition: queue },
+          ],
+        }),
+    ...(connections === undefined
+      ? {}
+      : { parameters: [{ vhost: "/", component: "vhost-limits", name: "limits", value: { "max-connections": connections } }] }),
   };
   return `${JSON.stringify(value, null, 1)}\n`;
 }
@@ -102,7 +130,9 @@ function escapeLiteral(text: string): string {
 }
 
 function configText({ policy, directory }: CompileInput): string {
-  const listeners = [...policy.listeners.values()].map(({ bind = "0.0.0.0", port }, index) => `mqtt.listeners.ssl.${index + 1} = ${bind.includes(":") ? `[${bind}]` : bind}:${port}`);
+  const listeners = [...policy.listeners.values()].map(
+    ({ bind = "0.0.0.0", port }, index) => `mqtt.listeners.ssl.${index + 1} = ${bind.includes(":") ? `[${bind}]` : bind}:${port}`,
+  );
   return [
     `# Written by hawser from the policy ${policy.name}; changes made here are lost.`,
     "listeners.tcp = none",
@@ -119,7 +149,8 @@ function configText({ policy, directory }: CompileInput): string {
 }
 
 /**
- * All of TLS stands here: `ssl_options` in this file takes the place of those in rabbitmq.conf, and only here it can name revocation lists. They are a
+ * All of TLS stands here: `ssl_options` in this file takes the place of those in rabbitmq.conf, and only here it can name revocation lists.
+ * They are a
  * directory of files named by `openssl crl -hash`, read at every handshake; a missing list refuses everybody.
  */
 function advancedText({ directory, tls }: CompileInput): string {

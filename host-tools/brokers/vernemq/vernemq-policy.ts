@@ -1,5 +1,6 @@
 /**
- * Compiles a policy for VerneMQ 2: `vernemq.conf` and `vmq.acl` (docs.vernemq.com, "Auth using files"). The certificate gives the user name; whether
+ * Compiles a policy for VerneMQ 2: `vernemq.conf` and `vmq.acl` (docs.vernemq.com, "Auth using files"). The certificate gives the user
+ * name; whether
  * that name may sign in is asked of the decision point, because VerneMQ lets nobody in without such an answer.
  */
 import { join } from "node:path";
@@ -33,11 +34,17 @@ export function compileVernemq(input: CompileInput): Compiled {
   const { policy } = input;
   const risks = requireExpressible(policy, VERNEMQ);
   const [listener] = policy.listeners.values();
-  const names = listener === undefined ? [] : input.namesOn(listener).map((principal) => ({ name: principal.name, rules: input.rulesOn(principal, listener) }));
+  const names =
+    listener === undefined
+      ? []
+      : input.namesOn(listener).map((principal) => ({ name: principal.name, rules: input.rulesOn(principal, listener) }));
   requireSubscribable(names.flatMap(({ rules }) => rules));
   const files = new Map([
     ["vernemq.conf", configText(input)],
-    ["vmq.acl", `# Written by hawser; changes made here are lost. Lines that VerneMQ does not know stop it from reading the file.\n${names.map(({ name, rules }) => blockText(name, rules)).join("")}`],
+    [
+      "vmq.acl",
+      `# Written by hawser; changes made here are lost. Lines that VerneMQ does not know stop it from reading the file.\n${names.map(({ name, rules }) => blockText(name, rules)).join("")}`,
+    ],
   ]);
   risks.push(
     `Run \`hawser policy serve\` beside it: without its answer at ${DECISION_POINT} nobody signs in`,
@@ -60,7 +67,9 @@ function requireSubscribable(rules: readonly ConcreteRule[]): void {
 }
 
 function blockText(name: string, rules: readonly ConcreteRule[]): string {
-  return rules.length === 0 ? "" : `\nuser ${name}\n${rules.map(({ access, filter }) => `topic ${access === "publish" ? "write" : "read"} ${filter}\n`).join("")}`;
+  return rules.length === 0
+    ? ""
+    : `\nuser ${name}\n${rules.map(({ access, filter }) => `topic ${access === "publish" ? "write" : "read"} ${filter}\n`).join("")}`;
 }
 
 function configText(input: CompileInput): string {
@@ -74,7 +83,10 @@ function configText(input: CompileInput): string {
     `vmq_acl.acl_file = ${join(directory, "vmq.acl")}`,
     "vmq_acl.acl_reload_interval = 10",
     "plugins.vmq_webhooks = on",
-    ...["auth_on_register", "auth_on_register_m5"].flatMap((hook, index) => [`vmq_webhooks.hawser${index + 1}.hook = ${hook}`, `vmq_webhooks.hawser${index + 1}.endpoint = ${DECISION_POINT}`]),
+    ...["auth_on_register", "auth_on_register_m5"].flatMap((hook, index) => [
+      `vmq_webhooks.hawser${index + 1}.hook = ${hook}`,
+      `vmq_webhooks.hawser${index + 1}.endpoint = ${DECISION_POINT}`,
+    ]),
     `listener.ssl.cafile = ${tls.anchors}`,
     `listener.ssl.certfile = ${tls.chain}`,
     `listener.ssl.keyfile = ${tls.key}`,

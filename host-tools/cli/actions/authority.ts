@@ -43,7 +43,12 @@ export async function runAuthority(options: AuthorityOptions, context: Context):
   terminal.event("stopped", {}, "in an orderly way");
 }
 
-async function serve(options: AuthorityOptions, ca: CertificateAuthority, first: FirstConnection, { terminal, stop }: Context): Promise<void> {
+async function serve(
+  options: AuthorityOptions,
+  ca: CertificateAuthority,
+  first: FirstConnection,
+  { terminal, stop }: Context,
+): Promise<void> {
   const service = await enrolmentService(ca, options.url, (event) => {
     printServiceEvent(terminal, event, brokerUrl(options.url));
     if (event.event === "connected") first.succeeded();
@@ -82,7 +87,14 @@ export function printServiceEvent(terminal: Terminal, event: ServiceEvent, url: 
   }
 }
 
-const COLOURS: Partial<Record<ServiceEvent["event"], Colour>> = { issued: "green", refused: "yellow", failed: "red", ignored: "dim", retrying: "yellow", throttled: "yellow" };
+const COLOURS: Partial<Record<ServiceEvent["event"], Colour>> = {
+  issued: "green",
+  refused: "yellow",
+  failed: "red",
+  ignored: "dim",
+  retrying: "yellow",
+  throttled: "yellow",
+};
 
 function summary(event: Exclude<ServiceEvent, { event: "connected" | "disconnected" }>): string {
   switch (event.event) {

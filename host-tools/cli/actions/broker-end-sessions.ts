@@ -16,5 +16,7 @@ export async function endSessionsElsewhere(options: EndSessionsOptions, context:
   const names = [...new Set(id)];
   const ca = await openCaOf(options, context);
   await ca.endRemoteSessions({ names, host, port });
-  context.terminal.result({ broker: `${host}:${port}`, ended: names }, [`No session of ${names.join(", ")} is left at ${host}:${port}, unless it connected again since.`]);
+  context.terminal.result({ broker: `${host}:${port}`, ended: names }, [
+    `No session of ${names.join(", ")} is left at ${host}:${port}, unless it connected again since.`,
+  ]);
 }

@@ -4,7 +4,14 @@ import type { OutputResult } from "../../ca/broker-sync.js";
 import type { Json } from "../terminal.js";
 
 /** Problems that a command tells in its own result instead of as warnings. */
-export const BROKER_PROBLEMS = ["OUTPUT_REFUSED", "OUTPUT_NOT_RELOADED", "OUTPUT_UNPROVED", "SESSIONS_NOT_ENDED", "STORAGE_FAILED", "STORAGE_FULL"];
+export const BROKER_PROBLEMS = [
+  "OUTPUT_REFUSED",
+  "OUTPUT_NOT_RELOADED",
+  "OUTPUT_UNPROVED",
+  "SESSIONS_NOT_ENDED",
+  "STORAGE_FAILED",
+  "STORAGE_FULL",
+];
 
 export function brokersJson(results: readonly OutputResult[]): Json {
   return results.map(({ directory, loaded, ended, held, problem }) => ({
@@ -34,5 +41,9 @@ export function checkBrokers(results: readonly OutputResult[], done: string): vo
   const first = failed[0]?.problem;
   if (first === undefined) return;
   const others = failed.length === 1 ? "" : ` (and ${failed.length - 1} more)`;
-  throw new HawserError("OUTPUT_FAILED", `${done} at the broker in ${failed[0]?.directory ?? ""}${others}: ${first.message}`, first.nextStep);
+  throw new HawserError(
+    "OUTPUT_FAILED",
+    `${done} at the broker in ${failed[0]?.directory ?? ""}${others}: ${first.message}`,
+    first.nextStep,
+  );
 }

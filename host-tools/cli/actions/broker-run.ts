@@ -45,7 +45,11 @@ export async function runBroker(options: BrokerRunOptions, context: Context): Pr
   terminal.event("stopped", {}, "in an orderly way");
 }
 
-async function startEngine({ engine, mtlsPort, pskPort }: BrokerRunOptions, ca: CertificateAuthority, terminal: Terminal): Promise<BrokerEngine> {
+async function startEngine(
+  { engine, mtlsPort, pskPort }: BrokerRunOptions,
+  ca: CertificateAuthority,
+  terminal: Terminal,
+): Promise<BrokerEngine> {
   const ports = { mtlsPort, pskPort };
   if (engine === "embedded") {
     const { startEmbedded } = await import("../foreground-broker/embedded-engine.js");
@@ -65,7 +69,13 @@ function reloader(engine: BrokerEngine, terminal: Terminal): () => void {
       again = false;
       await engine.reload().then(
         () => terminal.event("reloaded", {}, "the CA directory changed"),
-        (error: unknown) => terminal.event("reload-failed", { code: errorCode(error), message: errorMessage(error) }, `${errorCode(error)}: ${errorMessage(error)}`, "red"),
+        (error: unknown) =>
+          terminal.event(
+            "reload-failed",
+            { code: errorCode(error), message: errorMessage(error) },
+            `${errorCode(error)}: ${errorMessage(error)}`,
+            "red",
+          ),
       );
     } while (again);
     working = false;

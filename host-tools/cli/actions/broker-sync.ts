@@ -12,7 +12,10 @@ export interface BrokerSyncOptions extends PassphraseOptions {
 export async function syncBrokers(options: BrokerSyncOptions, context: Context): Promise<void> {
   const ca = await openCaOf(options, context, BROKER_PROBLEMS);
   const results = await ca.syncOutputs();
-  const heading = results.length === 0 ? "No broker is configured from this CA." : `${results.length} configured broker${results.length === 1 ? "" : "s"}:`;
+  const heading =
+    results.length === 0
+      ? "No broker is configured from this CA."
+      : `${results.length} configured broker${results.length === 1 ? "" : "s"}:`;
   context.terminal.result({ brokers: brokersJson(results) }, [heading, ...brokerLines(results)]);
   checkBrokers(results, "not everything is proved");
 }

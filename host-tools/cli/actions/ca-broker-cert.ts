@@ -13,6 +13,11 @@ export interface CaBrokerCertOptions extends PassphraseOptions {
 
 export async function renewBrokerCertificate(options: CaBrokerCertOptions, context: Context): Promise<void> {
   const ca = await openCaOf(options, context);
-  const { serial, notAfterMs, hosts } = await ca.renewBrokerCertificate({ addHosts: options.addHost ?? [], removeHosts: options.removeHost ?? [] });
-  context.terminal.result({ serial, notAfter: isoTime(notAfterMs), hosts }, [`The broker has certificate ${serial} for ${hosts.join(", ")}, valid until ${day(notAfterMs)}.`]);
+  const { serial, notAfterMs, hosts } = await ca.renewBrokerCertificate({
+    addHosts: options.addHost ?? [],
+    removeHosts: options.removeHost ?? [],
+  });
+  context.terminal.result({ serial, notAfter: isoTime(notAfterMs), hosts }, [
+    `The broker has certificate ${serial} for ${hosts.join(", ")}, valid until ${day(notAfterMs)}.`,
+  ]);
 }

@@ -44,14 +44,23 @@ export async function makeCa(options: CaInitOptions, context: Context): Promise<
   for (const uri of [options.signer, options.rootSigner]) checkSigner(uri);
   checkParentOptions(options);
   const passphrase = await caPassphrase(options, env, options.chain === undefined);
-  const offlineRoot = options.root === "offline" ? { passphrase: await rootPassphrase(options, env, "the offline root", passphrase) } : undefined;
+  const offlineRoot =
+    options.root === "offline" ? { passphrase: await rootPassphrase(options, env, "the offline root", passphrase) } : undefined;
   if (options.chain !== undefined) return finish(options, options.chain, passphrase, context);
   const make = tokenKeyMaker(options, context);
   const { name, rootName, issuingName, rootKey, issuingKey, brokerHost: brokerHosts } = options;
   const signers = { ...named("root", make(options.rootSigner, rootKey)), ...named("issuing", make(options.signer, issuingKey)) };
-  const names: Partial<InitOptions> = { ...named("rootName", rootName), ...named("issuingName", issuingName), ...named("brokerHosts", brokerHosts) };
+  const names: Partial<InitOptions> = {
+    ...named("rootName", rootName),
+    ...named("issuingName", issuingName),
+    ...named("brokerHosts", brokerHosts),
+  };
   if (options.csr !== undefined) {
-    const request = await beginUnderParent(options.dir, { name, ...names, passphrase, lifetimesMs, keyTypes: { issuing: issuingKey }, signers }, tokenSigners(tokenPins(options, env, terminal)));
+    const request = await beginUnderParent(
+      options.dir,
+      { name, ...names, passphrase, lifetimesMs, keyTypes: { issuing: issuingKey }, signers },
+      tokenSigners(tokenPins(options, env, terminal)),
+    );
     writeFileAtomic(options.csr, request);
     terminal.result({ dir: options.dir, csr: options.csr }, [
       `The request for the issuing CA is in ${options.csr}: have the parent PKI sign it as a subordinate CA (path length 0).`,
@@ -59,13 +68,26 @@ export async function makeCa(options: CaInitOptions, context: Context): Promise<
     ]);
     return;
   }
-  await initCa(options.dir, { name, ...names, passphrase, lifetimesMs, keyTypes: { root: rootKey, issuing: issuingKey }, signers, ...named("offlineRoot", offlineRoot) });
+  await initCa(options.dir, {
+    name,
+    ...names,
+    passphrase,
+    lifetimesMs,
+    keyTypes: { root: rootKey, issuing: issuingKey },
+    signers,
+    ...named("offlineRoot", offlineRoot),
+  });
   const view = openCaReadOnly(options.dir);
   const root = trustAnchorFile(options.dir);
-  const keys = { root: offlineRoot !== undefined ? "offline" : signers.root === undefined ? "file" : "token", issuing: signers.issuing === undefined ? "file" : "token" };
+  const keys = {
+    root: offlineRoot !== undefined ? "offline" : signers.root === undefined ? "file" : "token",
+    issuing: signers.issuing === undefined ? "file" : "token",
+  };
   terminal.result({ dir: options.dir, name: view.name, brokerHosts: view.brokerHosts, root, keys }, [
     `The CA "${view.name}" is in ${options.dir}, with a broker certificate for ${view.brokerHosts.join(", ")}.`,
-    ...(keys.issuing === "token" ? [`The issuing key is in the token${keys.root === "token" ? ", and so is the root's" : "; the root's is in a sealed file"}.`] : []),
+    ...(keys.issuing === "token"
+      ? [`The issuing key is in the token${keys.root === "token" ? ", and so is the root's" : "; the root's is in a sealed file"}.`]
+      : []),
     ...(offlineRoot === undefined ? [] : [offlineAdvice(options.dir, offlineRoot.passphrase === passphrase)]),
     `Next: hawser provision --dir ${options.dir} --id ID --vault ${join(".", "ID.vault")}`,
   ]);
@@ -86,7 +108,11 @@ async function finish(options: CaInitOptions, chain: readonly string[], passphra
   const { name, brokerHosts, rootCrl } = openCaReadOnly(options.dir);
   terminal.result({ dir: options.dir, name, brokerHosts, root: trustAnchorFile(options.dir), keys: { root: "parent" } }, [
     `The CA "${name}" is in ${options.dir}, under its parent, with a broker certificate for ${brokerHosts.join(", ")}.`,
-    ...(rootCrl === undefined ? [] : [`Import newer revocation lists of the parent before ${day(rootCrl.nextUpdateMs)}: hawser ca answer --dir ${options.dir} --answer FILE`]),
+    ...(rootCrl === undefined
+      ? []
+      : [
+          `Import newer revocation lists of the parent before ${day(rootCrl.nextUpdateMs)}: hawser ca answer --dir ${options.dir} --answer FILE`,
+        ]),
   ]);
 }
 
@@ -100,7 +126,11 @@ function checkedLifetimes(options: CaInitOptions): Record<Life, number> {
   const lives = Object.keys(DEFAULT_LIFETIMES) as Life[];
   const check = (life: Life, issuer: Life): void => {
     if (options[`${life}Life`] <= options[`${issuer}Life`]) return;
-    throw new HawserError("BAD_DURATION", `--${life}-life is longer than --${issuer}-life: no certificate outlives its issuer`, "Shorten the one or lengthen the other.");
+    throw new HawserError(
+      "BAD_DURATION",
+      `--${life}-life is longer than --${issuer}-life: no certificate outlives its issuer`,
+      "Shorten the one or lengthen the other.",
+    );
   };
   check("issuing", "root");
   for (const life of ["device", "client", "broker"] as const) check(life, "issuing");

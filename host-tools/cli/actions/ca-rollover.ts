@@ -23,7 +23,8 @@ export async function rollOver(options: CaRolloverOptions, context: Context): Pr
     context.terminal.result({ retired: true, leftBehind }, ["The old issuing CA is retired: brokers believe it no more.", ...left]);
     return;
   }
-  const signer = options.signer === FILE_SIGNER ? FILE_SIGNER : tokenKeyMaker(options, context)(options.signer, ca.certificatePolicy.issuingKey);
+  const signer =
+    options.signer === FILE_SIGNER ? FILE_SIGNER : tokenKeyMaker(options, context)(options.signer, ca.certificatePolicy.issuingKey);
   const { name, serial, notAfterMs, brokerSerial } = await ca.rollOver(signer === undefined ? {} : { signer });
   context.terminal.result({ issuing: name, serial, notAfter: isoTime(notAfterMs), broker: brokerSerial }, [
     `${name} issues from now on, until ${day(notAfterMs)}; the broker has a certificate from it.`,

@@ -30,7 +30,8 @@ export async function request(options: RequestOptions, context: Context): Promis
   checkSigner(options.signer);
   checkPlace(options.out, "A request to", "-----BEGIN CERTIFICATE REQUEST");
   const ca = await openCaOf(options, context);
-  const signer = options.signer === FILE_SIGNER ? FILE_SIGNER : tokenKeyMaker(options, context)(options.signer, ca.certificatePolicy.issuingKey);
+  const signer =
+    options.signer === FILE_SIGNER ? FILE_SIGNER : tokenKeyMaker(options, context)(options.signer, ca.certificatePolicy.issuingKey);
   const text = await ca.makeRootRequest(options.for, { force: options.force === true, ...(signer === undefined ? {} : { signer }) });
   writeFileAtomic(options.out, text);
   context.terminal.result({ request: options.out, for: options.for, text }, [
@@ -58,11 +59,14 @@ export async function rootSign(options: RootSignOptions, { terminal, env }: Cont
   const confirm = (): Promise<boolean> => (options.yes === true ? Promise.resolve(true) : confirmed(text, terminal));
   const answered = await answerRequest(options.root, passphrase, text, { signerFor, confirm });
   writeFileAtomic(options.out, answered.text);
-  terminal.result({ answer: options.out, request: text }, [`The answer is in ${options.out}. Import it: hawser ca answer --dir CA --answer ${options.out}`]);
+  terminal.result({ answer: options.out, request: text }, [
+    `The answer is in ${options.out}. Import it: hawser ca answer --dir CA --answer ${options.out}`,
+  ]);
 }
 
 async function confirmed(text: string, terminal: Terminal): Promise<boolean> {
-  if (process.stdin.isTTY !== true) throw new HawserError("USAGE", "nobody is there to confirm the request", "Read the request, then say --yes.");
+  if (process.stdin.isTTY !== true)
+    throw new HawserError("USAGE", "nobody is there to confirm the request", "Read the request, then say --yes.");
   terminal.stopProgress();
   process.stderr.write(`${text}\n`);
   const lines = createInterface({ input: process.stdin, output: process.stderr });
@@ -86,10 +90,17 @@ export async function answer(options: AnswerOptions, context: Context): Promise<
   const crlNextUpdate = isoTime(crlNextUpdateMs);
   if (rollover !== undefined) {
     const { name, serial, notAfterMs } = rollover;
-    context.terminal.result({ issuing: name, serial, notAfter: isoTime(notAfterMs), crlNextUpdate }, [`${name} issues from now on, until ${day(notAfterMs)}.`, list]);
+    context.terminal.result({ issuing: name, serial, notAfter: isoTime(notAfterMs), crlNextUpdate }, [
+      `${name} issues from now on, until ${day(notAfterMs)}.`,
+      list,
+    ]);
   } else if (leftBehind !== undefined) {
     const left = leftBehind.length === 0 ? [] : [`Left behind, until they recover or are provisioned again: ${leftBehind.join(", ")}.`];
-    context.terminal.result({ retired: true, leftBehind, crlNextUpdate }, ["The old issuing CA is retired: brokers believe it no more.", ...left, list]);
+    context.terminal.result({ retired: true, leftBehind, crlNextUpdate }, [
+      "The old issuing CA is retired: brokers believe it no more.",
+      ...left,
+      list,
+    ]);
   } else {
     context.terminal.result({ crlNextUpdate }, [list]);
   }

@@ -26,10 +26,23 @@ export async function showStatus(options: CaStatusOptions, context: Context): Pr
   const shown = names.slice(0, FIRST_NAMES);
   const hanging = view.previous?.hanging(Date.now());
   const rollover = hanging === undefined ? undefined : { count: hanging.length, first: hanging.slice(0, FIRST_NAMES) };
-  const result = { dir: options.dir, ok: isWell, verified: view.isProved, parts: parts.map(asJson), names: { count: names.length, late, first: shown.map(asJson) }, rollover, policy: { ...view.certificatePolicy }, rootFolderHere: view.isRootStillHere };
+  const result = {
+    dir: options.dir,
+    ok: isWell,
+    verified: view.isProved,
+    parts: parts.map(asJson),
+    names: { count: names.length, late, first: shown.map(asJson) },
+    rollover,
+    policy: { ...view.certificatePolicy },
+    rootFolderHere: view.isRootStillHere,
+  };
   context.terminal.result(result, [
     ...table([["WHAT", "ENDS", "STATE"], ...parts.map(asRow), ...shown.map(asRow)]),
-    ...(rollover === undefined ? [] : [`Rollover: ${rollover.count} names still have a certificate of the old issuing CA${rollover.count === 0 ? "; retire it with hawser ca rollover --retire" : `: ${rollover.first.join(", ")}`}.`]),
+    ...(rollover === undefined
+      ? []
+      : [
+          `Rollover: ${rollover.count} names still have a certificate of the old issuing CA${rollover.count === 0 ? "; retire it with hawser ca rollover --retire" : `: ${rollover.first.join(", ")}`}.`,
+        ]),
     ...(view.isRootStillHere ? [`The offline root is still in ${join(options.dir, DIRECTORIES.offlineRoot)}: move it to a safe.`] : []),
     `${names.length} names with a certificate${late === 0 ? "" : `, ${late} of them not renewed in time`}. ${isWell ? "All is well." : "Something needs attention."}`,
   ]);

@@ -13,12 +13,20 @@ export interface CaVerifyOptions extends PassphraseOptions {
 
 export async function verify(options: CaVerifyOptions, { terminal, env }: Context): Promise<void> {
   openCaReadOnly(options.dir);
-  const { revision, instance, names, certificates, auditLines, problems, strangers } = await verifyCa(options.dir, await caPassphrase(options, env));
+  const { revision, instance, names, certificates, auditLines, problems, strangers } = await verifyCa(
+    options.dir,
+    await caPassphrase(options, env),
+  );
   const ok = problems.length === 0;
   terminal.result({ dir: options.dir, ok, instance, revision, names, certificates, auditLines, problems, strangers }, [
     ...problems,
     ...strangers.map((name) => `${name} is not part of the CA; nothing reads it`),
     `${options.dir}: change ${revision}, ${names} names, ${certificates} certificates, ${auditLines} lines of audit trail: ${ok ? "all agree." : "they do not agree."}`,
   ]);
-  if (!ok) throw new HawserError("CA_CORRUPT", `the CA in ${options.dir} does not agree with itself: ${problems[0] ?? ""}`, "Restore the CA directory from a backup.");
+  if (!ok)
+    throw new HawserError(
+      "CA_CORRUPT",
+      `the CA in ${options.dir} does not agree with itself: ${problems[0] ?? ""}`,
+      "Restore the CA directory from a backup.",
+    );
 }

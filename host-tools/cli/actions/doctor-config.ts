@@ -30,7 +30,12 @@ export async function examineConfig(options: DoctorConfigOptions, context: Conte
   const { main, written, mended } = writeHardened(options.file, report.checked, report.findings, options.fix);
   const remaining = auditConfig(main, { ...settings, broker: report.broker as ConfigBroker, version: report.version });
   const fixed = { main, written, mended: [...new Set(mended.map(({ id }) => id))], remaining: jsonReport(remaining) };
-  const after = ["", `Hardened copy: ${main} (${written.length} files). Examined again:`, "", ...terminalReport(remaining, paint).map(printable)];
+  const after = [
+    "",
+    `Hardened copy: ${main} (${written.length} files). Examined again:`,
+    "",
+    ...terminalReport(remaining, paint).map(printable),
+  ];
   terminal.result({ ...jsonReport(report), fixed } as Json, [...lines, ...after]);
   // What counts is what is left.
   keepReport(remaining, options, context);

@@ -16,7 +16,10 @@ export async function explainRule({ explain }: ExplainOptions, { terminal }: Con
   const ids = idsOf(explain);
   const paint = terminal.paint.bind(terminal);
   const pages = ids.map((id): Json => ({ id, ...ruleOf(id) }));
-  terminal.result(ids.length === 1 ? pages[0] : pages, ids.flatMap((id, index) => [...(index === 0 ? [] : [""]), ...explainLines(id, paint)]));
+  terminal.result(
+    ids.length === 1 ? pages[0] : pages,
+    ids.flatMap((id, index) => [...(index === 0 ? [] : [""]), ...explainLines(id, paint)]),
+  );
 }
 
 function idsOf(asked: string): RuleId[] {

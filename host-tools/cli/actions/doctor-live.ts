@@ -30,17 +30,39 @@ export async function examineLive(options: DoctorLiveOptions, context: Context):
   const { terminal } = context;
   const isTls = !/^mqtt:\/\//i.test(options.url);
   const target = parseBrokerUrl(options.url.replace(/^mqtt:\/\//i, "mqtts://"));
-  const [credentials, other] = [options.credentials, options.otherCredentials].map((path) => (path === undefined ? undefined : readProbeCredentials(path)));
+  const [credentials, other] = [options.credentials, options.otherCredentials].map((path) =>
+    path === undefined ? undefined : readProbeCredentials(path),
+  );
   const ca = options.ca === undefined ? undefined : readFileSync(options.ca, "utf8");
   const plainPorts = options.plainPort ?? [PLAIN_MQTT_PORT];
   const budget = new ProbeBudget(30 + 4 * plainPorts.length, options.active === true ? 4 * 1024 * 1024 : 64 * 1024);
   const ports = [...new Set([target.port, ...plainPorts])].join(", ");
-  terminal.note(`Examining ${target.host}, ports ${ports}: at most ${budget.maxConnections} connections, ${budget.maxBytes} bytes sent${options.active === true ? ", about 25 s" : ""}.`);
+  terminal.note(
+    `Examining ${target.host}, ports ${ports}: at most ${budget.maxConnections} connections, ${budget.maxBytes} bytes sent${options.active === true ? ", about 25 s" : ""}.`,
+  );
   const first = await dial(target, undefined, budget);
-  if (!("socket" in first)) throw new HawserError("CONNECTION_REFUSED", `nothing answers at ${hostAndPort(target)}: ${first.answer.kind === "ended" ? first.answer.why : ""}`, "Check the host and port, and that the broker is running.");
+  if (!("socket" in first))
+    throw new HawserError(
+      "CONNECTION_REFUSED",
+      `nothing answers at ${hostAndPort(target)}: ${first.answer.kind === "ended" ? first.answer.why : ""}`,
+      "Check the host and port, and that the broker is running.",
+    );
   first.socket.destroy();
   terminal.startProgress("examining");
-  const audit = new LiveAudit({ target, isTls, plainPorts, credentials, other, ca, tryPasswords: options.tryPasswords === true, active: options.active === true, nowMs: Date.now() }, budget);
+  const audit = new LiveAudit(
+    {
+      target,
+      isTls,
+      plainPorts,
+      credentials,
+      other,
+      ca,
+      tryPasswords: options.tryPasswords === true,
+      active: options.active === true,
+      nowMs: Date.now(),
+    },
+    budget,
+  );
   const report = await audit.run(`${isTls ? "mqtts" : "mqtt"}://${hostAndPort(target)}`);
   terminal.result(jsonReport(report) as Json, terminalReport(report, terminal.paint.bind(terminal)).map(printable));
   keepReport(report, options, context);

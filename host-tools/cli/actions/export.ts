@@ -71,36 +71,55 @@ export async function exportFor(options: ExportOptions, context: Context): Promi
   ]);
 }
 
-function check(form: ExportForm, { secrets = false, awsPolicy, roleArn, passwords, vault, credentials: directory, outPassphraseFile, station }: ExportOptions): void {
+function check(
+  form: ExportForm,
+  { secrets = false, awsPolicy, roleArn, passwords, vault, credentials: directory, outPassphraseFile, station }: ExportOptions,
+): void {
   const mayHold = ["json", "emqx-users", "pem", "pkcs12"].includes(form);
   if (secrets && !mayHold) throw usage(`the form ${form} holds no secret`, "Leave out --secrets.");
-  if ((form === "aws-template" || form === "aws-jitp") && awsPolicy === undefined) throw usage(`${form} needs --aws-policy NAME`, "Give the AWS IoT policy of the devices.");
+  if ((form === "aws-template" || form === "aws-jitp") && awsPolicy === undefined)
+    throw usage(`${form} needs --aws-policy NAME`, "Give the AWS IoT policy of the devices.");
   if (form === "aws-jitp" && roleArn === undefined) throw usage("aws-jitp needs --role-arn ARN", "Give the role that may register things.");
-  if (form === "emqx-users" && (!secrets || passwords === undefined)) throw usage("emqx-users draws new passwords, which have to go somewhere", "Use --secrets and --passwords FILE.");
+  if (form === "emqx-users" && (!secrets || passwords === undefined))
+    throw usage("emqx-users draws new passwords, which have to go somewhere", "Use --secrets and --passwords FILE.");
   if (form !== "erp" && station !== undefined) throw usage("--station is for erp", "Leave it out.");
   if (form !== "emqx-users" && passwords !== undefined) throw usage("--passwords is for emqx-users", "Leave it out.");
   if (form !== "pem" && form !== "pkcs12") return;
-  if ((vault === undefined) === (directory === undefined)) throw usage("--vault PATH or --credentials DIR is required, not both", "Run: hawser export --help.");
-  if (form === "pkcs12" && !secrets) throw usage("a PKCS#12 file holds the private key", "Use --secrets, or the form pem for the certificates alone.");
-  if (form === "pkcs12" && outPassphraseFile === undefined) throw usage("pkcs12 needs --out-passphrase-file FILE", "The passphrase protects the key in the new file.");
+  if ((vault === undefined) === (directory === undefined))
+    throw usage("--vault PATH or --credentials DIR is required, not both", "Run: hawser export --help.");
+  if (form === "pkcs12" && !secrets)
+    throw usage("a PKCS#12 file holds the private key", "Use --secrets, or the form pem for the certificates alone.");
+  if (form === "pkcs12" && outPassphraseFile === undefined)
+    throw usage("pkcs12 needs --out-passphrase-file FILE", "The passphrase protects the key in the new file.");
 }
 
 async function registry(form: Exclude<ExportForm, "pem" | "pkcs12">, options: ExportOptions, ca: CertificateAuthority): Promise<Written> {
   const { device: ids, role, secrets = false } = options;
   const material = await ca.readForExport({ form, secrets, ...(ids && { ids }), ...(role !== undefined && { role }) });
   const missing = ids?.find((id) => !material.devices.some((one) => one.id === id));
-  if (missing !== undefined) throw new HawserError("UNKNOWN_ID", `${missing} is not an active device of this CA${role === undefined ? "" : ` with the role ${role}`}`, "Run `hawser list` for the known names.");
+  if (missing !== undefined)
+    throw new HawserError(
+      "UNKNOWN_ID",
+      `${missing} is not an active device of this CA${role === undefined ? "" : ` with the role ${role}`}`,
+      "Run `hawser list` for the known names.",
+    );
   const written = contentOf(form, options, material);
   for (const { psk } of material.devices) psk?.fill(0);
   return { ...written, devices: material.devices.length };
 }
 
-function contentOf(form: Exclude<ExportForm, "pem" | "pkcs12">, options: ExportOptions, material: ExportMaterial): Omit<Written, "devices"> {
+function contentOf(
+  form: Exclude<ExportForm, "pem" | "pkcs12">,
+  options: ExportOptions,
+  material: ExportMaterial,
+): Omit<Written, "devices"> {
   switch (form) {
     case "erp": {
       const labels = new Map(labelsOf(options.dir).map(({ id, payloadSha256 }) => [id, payloadSha256]));
       const facts = options.station === undefined ? undefined : stationFacts(readLedger(options.station).lines);
-      return { content: erpCsv(material.devices, { labels, separator: options.separator, byteOrderMark: options.bom, ...(facts && { facts }) }) };
+      return {
+        content: erpCsv(material.devices, { labels, separator: options.separator, byteOrderMark: options.bom, ...(facts && { facts }) }),
+      };
     }
     case "json":
       return { content: registryJson(material, Date.now()) };
@@ -130,12 +149,17 @@ interface Credentials {
 
 /** For a gateway: a key and its chain, out of a vault or of what `hawser issue` made. */
 async function credentials(form: "pem" | "pkcs12", options: ExportOptions, ca: CertificateAuthority, context: Context): Promise<Written> {
-  const { name, chain, anchors, privateKey } = options.vault === undefined ? fromDirectory(options.credentials ?? "") : await fromVault(options.vault, options, context);
+  const { name, chain, anchors, privateKey } =
+    options.vault === undefined ? fromDirectory(options.credentials ?? "") : await fromVault(options.vault, options, context);
   const known = (await ca.list()).find((listed) => listed.name === name);
-  if (known?.state !== "active") throw new HawserError("UNKNOWN_ID", `${name} is not active in this CA`, "Use the CA that issued its certificate.");
+  if (known?.state !== "active")
+    throw new HawserError("UNKNOWN_ID", `${name} is not active in this CA`, "Use the CA that issued its certificate.");
   await ca.audit({ event: "exported", form, name, secrets: options.secrets === true ? "yes" : "no" });
   if (form === "pkcs12") {
-    const passphrase = readInput(options.outPassphraseFile ?? "").toString("utf8").split(/\r?\n/)[0] ?? "";
+    const passphrase =
+      readInput(options.outPassphraseFile ?? "")
+        .toString("utf8")
+        .split(/\r?\n/)[0] ?? "";
     return { content: writePkcs12({ certificates: [...chain, ...anchors], privateKey, passphrase, friendlyName: name }), devices: 1 };
   }
   const key = options.secrets === true ? String(privateKey.export({ type: "pkcs8", format: "pem" })) : "";
@@ -152,7 +176,12 @@ async function fromVault(path: string, options: ExportOptions, { env }: Context)
   const vault = await Vault.open(path, await vaultPassphrase({ ...options, vault: path }, env));
   try {
     const { device, active, trustAnchors } = IdentityStore.load(vault.storage, vault.keyStore);
-    if (active === undefined) throw new HawserError("NOT_PROVISIONED", `the vault ${path} has no certificate`, "Let the device enrol first, or provision it again.");
+    if (active === undefined)
+      throw new HawserError(
+        "NOT_PROVISIONED",
+        `the vault ${path} has no certificate`,
+        "Let the device enrol first, or provision it again.",
+      );
     return { name: device.id, chain: active.chain, anchors: trustAnchors, privateKey: vault.signingKey(active.keySlot) };
   } finally {
     vault.close();

@@ -26,7 +26,8 @@ const MOST_INPUT_BYTES = 64 * 1024 * 1024;
 export function readInput(path: string): Buffer {
   const status = statSync(path);
   if (status.isDirectory()) throw new HawserError("NOT_FOUND", `${path} is a directory`, "Name a file.");
-  if (status.size > MOST_INPUT_BYTES) throw new HawserError("BAD_TABLE", `${path} has ${status.size} bytes, far more than any image or table`, "Check the path.");
+  if (status.size > MOST_INPUT_BYTES)
+    throw new HawserError("BAD_TABLE", `${path} has ${status.size} bytes, far more than any image or table`, "Check the path.");
   return readFileSync(path);
 }
 

@@ -64,11 +64,18 @@ export async function imageNvs(options: ImageNvsOptions, context: Context): Prom
   const { id, role, serial, notAfterMs } = made.device ?? {};
   const device: Json = made.device && { id, role, serial, notAfter: notAfterMs === undefined ? undefined : isoTime(notAfterMs) };
   const until = notAfterMs === undefined ? ", to enrol over PSK" : `: certificate ${serial ?? ""}, valid until ${day(notAfterMs)}`;
-  context.terminal.result({ image: options.out, sizeBytes: made.sizeBytes, encrypted: keys !== undefined, entries: made.entries, keys: file?.path, device }, [
-    `${options.out}: ${made.entries} ${made.entries === 1 ? "key" : "keys"} in ${made.sizeBytes} bytes, ${keys === undefined ? "NOT encrypted" : "encrypted"}.`,
-    ...(file === undefined ? [] : [`  ${file.path}: ${options.newKeys === undefined ? "HMAC key; burn it into this board's eFuses, then delete it" : "nvs_keys partition of this board"}`]),
-    ...(made.device === undefined ? [] : [`  ${id ?? ""} (${role ?? ""})${until}`]),
-  ]);
+  context.terminal.result(
+    { image: options.out, sizeBytes: made.sizeBytes, encrypted: keys !== undefined, entries: made.entries, keys: file?.path, device },
+    [
+      `${options.out}: ${made.entries} ${made.entries === 1 ? "key" : "keys"} in ${made.sizeBytes} bytes, ${keys === undefined ? "NOT encrypted" : "encrypted"}.`,
+      ...(file === undefined
+        ? []
+        : [
+            `  ${file.path}: ${options.newKeys === undefined ? "HMAC key; burn it into this board's eFuses, then delete it" : "nvs_keys partition of this board"}`,
+          ]),
+      ...(made.device === undefined ? [] : [`  ${id ?? ""} (${role ?? ""})${until}`]),
+    ],
+  );
 }
 
 function checkOptions({ dir, device, vault, csv, plain, pskOnly, ...keys }: ImageNvsOptions): void {
@@ -76,11 +83,15 @@ function checkOptions({ dir, device, vault, csv, plain, pskOnly, ...keys }: Imag
   if ((dir === undefined) !== (device === undefined)) throw usage("--dir DIR and --device ID go together", "Give both, or neither.");
   if (dir !== undefined && vault !== undefined) throw usage("--dir and --vault exclude each other", "Choose one.");
   if (pskOnly === true && dir === undefined) throw usage("--psk-only needs --dir and --device", "Give them.");
-  if (dir === undefined && vault === undefined && csv === undefined) throw usage("nothing to write: --dir and --device, --vault or --csv is required", "Run: hawser image nvs --help.");
+  if (dir === undefined && vault === undefined && csv === undefined)
+    throw usage("nothing to write: --dir and --device, --vault or --csv is required", "Run: hawser image nvs --help.");
   const isEncrypted = [keys.newKeys, keys.keys, keys.newHmacKey, keys.hmacKey].some((path) => path !== undefined);
   if (isEncrypted && plain === true) throw usage("--plain excludes the options for keys", "Choose one.");
   if (!isEncrypted && plain !== true && (dir ?? vault) !== undefined) {
-    throw usage("the image will hold secrets and is not encrypted", "Use --new-keys FILE or --new-hmac-key FILE; --plain if flash is protected otherwise.");
+    throw usage(
+      "the image will hold secrets and is not encrypted",
+      "Use --new-keys FILE or --new-hmac-key FILE; --plain if flash is protected otherwise.",
+    );
   }
 }
 
@@ -98,15 +109,20 @@ async function make(options: ImageNvsOptions, context: Context, write: Write): P
   if (options.pskOnly === true) {
     const { roleOf, pskFor } = await ca.brokerMaterial();
     const [role, psk] = [roleOf(id), pskFor(id)];
-    if (role === undefined || psk === undefined) throw new HawserError("UNKNOWN_ID", `${id} is not an active device of this CA`, "Provision it first, or leave out --psk-only.");
+    if (role === undefined || psk === undefined)
+      throw new HawserError("UNKNOWN_ID", `${id} is not an active device of this CA`, "Provision it first, or leave out --psk-only.");
     const made = write(deviceItems({ id, role, pskIdentity: recoveryIdentity(id), psk, trustAnchors: ca.trustAnchors }));
     await ca.audit({ event: "image-made", name: id, form: "nvs", secrets: "psk" });
     return { ...made, device: { id, role } };
   }
   let made = { entries: 0, sizeBytes: 0 };
-  const { role, serial, notAfterMs } = await issueHostMade(ca, { id, role: options.role, replace: options.replace === true }, (identity) => {
-    made = write(deviceItems(identity));
-  });
+  const { role, serial, notAfterMs } = await issueHostMade(
+    ca,
+    { id, role: options.role, replace: options.replace === true },
+    (identity) => {
+      made = write(deviceItems(identity));
+    },
+  );
   return { ...made, device: { id, role, serial, notAfterMs } };
 }
 
@@ -114,9 +130,20 @@ async function fromVault(path: string, options: ImageNvsOptions, { env }: Contex
   const vault = await Vault.open(path, await vaultPassphrase({ ...options, vault: path }, env));
   try {
     const { device, active, trustAnchors } = IdentityStore.load(vault.storage, vault.keyStore);
-    if (active === undefined) throw new HawserError("NOT_PROVISIONED", `the vault ${path} has no certificate`, "Let the device enrol first, or provision it again.");
+    if (active === undefined)
+      throw new HawserError(
+        "NOT_PROVISIONED",
+        `the vault ${path} has no certificate`,
+        "Let the device enrol first, or provision it again.",
+      );
     const hasPsk = device.pskIdentity !== undefined;
-    const identity = { ...device, chain: active.chain, privateKey: vault.signingKey(active.keySlot), trustAnchors, ...(hasPsk && { psk: vault.psk("psk") }) };
+    const identity = {
+      ...device,
+      chain: active.chain,
+      privateKey: vault.signingKey(active.keySlot),
+      trustAnchors,
+      ...(hasPsk && { psk: vault.psk("psk") }),
+    };
     const { serial, notAfterMs } = active.certificate;
     return { ...write(deviceItems(identity)), device: { id: device.id, role: device.role, serial, notAfterMs } };
   } finally {

@@ -24,19 +24,32 @@ export interface ImagePlanOptions {
 
 export async function imagePlan(options: ImagePlanOptions, { terminal }: Context): Promise<void> {
   const { chip, port, flashEncryption, hmacKey, efuseKey } = options;
-  if ((hmacKey === undefined) !== (efuseKey === undefined)) throw new HawserError("USAGE", "--hmac-key FILE and --efuse-key BLOCK go together", "Give both, or neither.");
+  if ((hmacKey === undefined) !== (efuseKey === undefined))
+    throw new HawserError("USAGE", "--hmac-key FILE and --efuse-key BLOCK go together", "Give both, or neither.");
   const partitions = parsePartitionTable(readInput(options.partitions).toString("utf8"), parseSize(options.tableOffset, "--table-offset"));
   const files = options.file.map((text) => {
     const [partition = "", ...rest] = text.split("=");
     const path = rest.join("=");
-    if (partition === "" || path === "") throw new HawserError("USAGE", `invalid --file ${JSON.stringify(text)}`, "Use PARTITION=FILE, e.g. nvs=nvs.bin.");
+    if (partition === "" || path === "")
+      throw new HawserError("USAGE", `invalid --file ${JSON.stringify(text)}`, "Use PARTITION=FILE, e.g. nvs=nvs.bin.");
     return { partition, path, sizeBytes: statSync(path).size };
   });
-  const efuse = hmacKey !== undefined && efuseKey !== undefined
-    ? { path: hmacKey, block: parseEfuseKey(efuseKey), purpose: options.ds === true ? ("HMAC_DOWN_DIGITAL_SIGNATURE" as const) : ("HMAC_UP" as const) }
-    : undefined;
+  const efuse =
+    hmacKey !== undefined && efuseKey !== undefined
+      ? {
+          path: hmacKey,
+          block: parseEfuseKey(efuseKey),
+          purpose: options.ds === true ? ("HMAC_DOWN_DIGITAL_SIGNATURE" as const) : ("HMAC_UP" as const),
+        }
+      : undefined;
   const plan = flashPlan({ chip, partitions, files, port, flashEncryption, ...(efuse && { efuse }) });
-  const rows = plan.writes.map(({ offset, partition, sizeBytes, file, encrypted }) => [hexOffset(offset), partition, String(sizeBytes), encrypted ? "encrypted" : "plain", file]);
+  const rows = plan.writes.map(({ offset, partition, sizeBytes, file, encrypted }) => [
+    hexOffset(offset),
+    partition,
+    String(sizeBytes),
+    encrypted ? "encrypted" : "plain",
+    file,
+  ]);
   terminal.result({ ...plan, writes: plan.writes.map((write) => ({ ...write })) }, [
     ...table([["OFFSET", "PARTITION", "BYTES", "FLASH", "FILE"], ...rows]),
     "",

@@ -47,7 +47,11 @@ export async function imageSecureCert(options: ImageSecureCertOptions, context: 
   const write = (entries: readonly TlvEntry[]): Json => {
     const image = buildSecureCert({ entries, integrity: options.integrity, sizeBytes });
     files.write(options.out, image);
-    return { image: options.out, sizeBytes: image.length, entries: entries.map(({ type, subtype, data }) => ({ type: typeName(type), subtype, bytes: data.length })) };
+    return {
+      image: options.out,
+      sizeBytes: image.length,
+      entries: entries.map(({ type, subtype, data }) => ({ type: typeName(type), subtype, bytes: data.length })),
+    };
   };
   try {
     const { dir, device } = options;
@@ -66,13 +70,18 @@ export async function imageSecureCert(options: ImageSecureCertOptions, context: 
 function checkOptions({ dir, device, csv, cert, key, hmacKey, newHmacKey, efuseKey, plain }: ImageSecureCertOptions): void {
   const usage = (problem: string, next: string): HawserError => new HawserError("USAGE", problem, next);
   if ((dir === undefined) !== (device === undefined)) throw usage("--dir DIR and --device ID go together", "Give both, or neither.");
-  if ([dir, csv, cert].filter((way) => way !== undefined).length !== 1) throw usage("--dir and --device, --csv or --cert is required, and only one of them", "Run: hawser image secure-cert --help.");
+  if ([dir, csv, cert].filter((way) => way !== undefined).length !== 1)
+    throw usage("--dir and --device, --csv or --cert is required, and only one of them", "Run: hawser image secure-cert --help.");
   if (hmacKey !== undefined && newHmacKey !== undefined) throw usage("--hmac-key and --new-hmac-key exclude each other", "Choose one.");
   const hasHmacKey = (hmacKey ?? newHmacKey) !== undefined;
   if (dir !== undefined && hasHmacKey === (plain === true)) {
-    throw usage("where is the private key to be?", "Use --new-hmac-key FILE or --hmac-key FILE (derived on the chip), or --plain (in the image as it is).");
+    throw usage(
+      "where is the private key to be?",
+      "Use --new-hmac-key FILE or --hmac-key FILE (derived on the chip), or --plain (in the image as it is).",
+    );
   }
-  if (cert !== undefined && key !== undefined && hasHmacKey !== (efuseKey !== undefined)) throw usage("--hmac-key and --efuse-key go together", "Give both for the DS peripheral, or neither.");
+  if (cert !== undefined && key !== undefined && hasHmacKey !== (efuseKey !== undefined))
+    throw usage("--hmac-key and --efuse-key go together", "Give both for the DS peripheral, or neither.");
   if (dir === undefined && newHmacKey !== undefined) throw usage("--new-hmac-key needs --dir and --device", "Use --hmac-key FILE.");
 }
 
@@ -81,7 +90,10 @@ function tableEntries(path: string, chip: string): TlvEntry[] {
 }
 
 function entriesOf({ cert = "", ca, key, hmacKey, efuseKey, chip }: ImageSecureCertOptions): TlvEntry[] {
-  const certificates = [...(ca === undefined ? [] : [certificateEntry("ca-certificate", readInput(ca))]), certificateEntry("device-certificate", readInput(cert))];
+  const certificates = [
+    ...(ca === undefined ? [] : [certificateEntry("ca-certificate", readInput(ca))]),
+    certificateEntry("device-certificate", readInput(cert)),
+  ];
   if (key === undefined) return certificates;
   if (hmacKey === undefined || efuseKey === undefined) return [...certificates, plainKeyEntry(readInput(key))];
   const request = { privateKey: readPrivateKey(readInput(key)), hmacKey: readInput(hmacKey), efuseKey: parseEfuseKey(efuseKey), chip };
@@ -91,7 +103,12 @@ function entriesOf({ cert = "", ca, key, hmacKey, efuseKey, chip }: ImageSecureC
 
 type DeviceOptions = ImageSecureCertOptions & { dir: string; device: string };
 
-async function forDevice(options: DeviceOptions, context: Context, files: NewFiles, write: (entries: readonly TlvEntry[]) => Json): Promise<void> {
+async function forDevice(
+  options: DeviceOptions,
+  context: Context,
+  files: NewFiles,
+  write: (entries: readonly TlvEntry[]) => Json,
+): Promise<void> {
   const id = checkId(options.device);
   const ca = await openCaOf(options, context);
   const hmacKey = options.newHmacKey === undefined ? options.hmacKey && readInput(options.hmacKey) : randomBytes(32);
@@ -100,21 +117,34 @@ async function forDevice(options: DeviceOptions, context: Context, files: NewFil
   let entries: TlvEntry[] = [];
   let result: Json;
   const keep = ({ chain, trustAnchors, privateKey }: HostMadeIdentity): void => {
-    const certificates = [certificateEntry("ca-certificate", Buffer.from(pemChain(trustAnchors))), certificateEntry("device-certificate", Buffer.from(pemChain(chain)))];
+    const certificates = [
+      certificateEntry("ca-certificate", Buffer.from(pemChain(trustAnchors))),
+      certificateEntry("device-certificate", Buffer.from(pemChain(chain))),
+    ];
     const pkcs8 = privateKey.export({ type: "pkcs8", format: "der" });
-    const key = derived ? [saltEntry(salt), keyMarkerEntry("hmac-derived-ecdsa")] : [plainKeyEntry(Buffer.from(toPem("PRIVATE KEY", pkcs8)))];
+    const key = derived
+      ? [saltEntry(salt), keyMarkerEntry("hmac-derived-ecdsa")]
+      : [plainKeyEntry(Buffer.from(toPem("PRIVATE KEY", pkcs8)))];
     entries = [...certificates, ...key];
     if (options.newHmacKey !== undefined && hmacKey) files.write(options.newHmacKey, hmacKey);
     result = write(entries);
     for (const secret of [pkcs8, ...(derived ? [] : key.map(({ data }) => data))]) secret.fill(0);
   };
-  const { role, serial, notAfterMs } = await issueHostMade(ca, { id, role: options.role, replace: options.replace === true }, keep, derived);
+  const { role, serial, notAfterMs } = await issueHostMade(
+    ca,
+    { id, role: options.role, replace: options.replace === true },
+    keep,
+    derived,
+  );
   if (hmacKey) hmacKey.fill(0);
-  context.terminal.result({ ...(result as object), hmacKey: options.newHmacKey, device: { id, role, serial, notAfter: isoTime(notAfterMs) } }, [
-    `${options.out}: ${describe(entries)}.`,
-    ...(options.newHmacKey === undefined ? [] : [`  ${options.newHmacKey}: HMAC key; burn it into this board's eFuses, then delete it`]),
-    `  ${id} (${role}): certificate ${serial}, valid until ${day(notAfterMs)}`,
-  ]);
+  context.terminal.result(
+    { ...(result as object), hmacKey: options.newHmacKey, device: { id, role, serial, notAfter: isoTime(notAfterMs) } },
+    [
+      `${options.out}: ${describe(entries)}.`,
+      ...(options.newHmacKey === undefined ? [] : [`  ${options.newHmacKey}: HMAC key; burn it into this board's eFuses, then delete it`]),
+      `  ${id} (${role}): certificate ${serial}, valid until ${day(notAfterMs)}`,
+    ],
+  );
 }
 
 function describe(entries: readonly TlvEntry[]): string {

@@ -28,7 +28,12 @@ const READABLE = 0o644;
 /** @throws HawserError `OUT_EXISTS`, `INVALID_ID`, and those of `hawser ca init`, `provision` and `broker config` */
 export async function initFleet(options: InitOptions, context: Context): Promise<void> {
   checkId(options.id);
-  if (options.mtlsPort === options.pskPort) throw new HawserError("BAD_PORT", `both listeners use port ${options.mtlsPort}`, "Use separate ports for certificates and pre-shared keys.");
+  if (options.mtlsPort === options.pskPort)
+    throw new HawserError(
+      "BAD_PORT",
+      `both listeners use port ${options.mtlsPort}`,
+      "Use separate ports for certificates and pre-shared keys.",
+    );
   const existed = checkFree(options.dir);
   const secrets = await passphrases(options, context.env);
   context.terminal.startProgress("creating the fleet");
@@ -44,8 +49,10 @@ export async function initFleet(options: InitOptions, context: Context): Promise
 /** @returns whether the directory is there, and empty */
 function checkFree(directory: string): boolean {
   if (!existsSync(directory)) return false;
-  if (!statSync(directory).isDirectory()) throw new HawserError("OUT_EXISTS", `${directory} exists and is not a directory`, "Choose another directory.");
-  if (readdirSync(directory).length > 0) throw new HawserError("OUT_EXISTS", `${directory} is not empty`, "Choose another directory, or empty it.");
+  if (!statSync(directory).isDirectory())
+    throw new HawserError("OUT_EXISTS", `${directory} exists and is not a directory`, "Choose another directory.");
+  if (readdirSync(directory).length > 0)
+    throw new HawserError("OUT_EXISTS", `${directory} is not empty`, "Choose another directory, or empty it.");
   return true;
 }
 
@@ -80,7 +87,11 @@ async function fillFolder(options: InitOptions, secrets: Secrets, { terminal, st
   await provisionVault(ca, { id, role: "sensor", vault: vaultOf(options) }, secrets.vault, stop);
   const { note } = await ca.writeBrokerConfig({ engine: "mosquitto", out: join(dir, "broker"), mtlsPort, pskPort });
   writeFileAtomic(resolve(dir, ".gitignore"), "*\n", READABLE);
-  writeFileAtomic(resolve(dir, "README.md"), fleetPage({ id, host: brokerHost?.[0] ?? "localhost", mtlsPort, pskPort, hasPassphraseFile: passphraseFile !== undefined }), READABLE);
+  writeFileAtomic(
+    resolve(dir, "README.md"),
+    fleetPage({ id, host: brokerHost?.[0] ?? "localhost", mtlsPort, pskPort, hasPassphraseFile: passphraseFile !== undefined }),
+    READABLE,
+  );
   terminal.result(
     { dir, ca: caDirectory, broker: join(dir, "broker"), id, vault: vaultOf(options), mtlsPort, pskPort, passphraseFile, note },
     [

@@ -1,5 +1,6 @@
 /**
- * Where `hawser issue` puts the files of a client. They are written beside their place before the registry knows of them, so that only renames are left to do once the
+ * Where `hawser issue` puts the files of a client. They are written beside their place before the registry knows of them, so that only
+ * renames are left to do once the
  * client is let in. A command that was killed or refused before those leaves the files there, for the same command to find.
  */
 import { randomBytes, X509Certificate } from "node:crypto";
@@ -7,7 +8,15 @@ import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync
 import type { Dirent } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
-import { errnoCode, isTemporaryName, removeLeftoverTemporaries, storageError, syncDirectory, unlinkIfThere, writeFileAtomic } from "../../../sim/node/files/atomic-file.js";
+import {
+  errnoCode,
+  isTemporaryName,
+  removeLeftoverTemporaries,
+  storageError,
+  syncDirectory,
+  unlinkIfThere,
+  writeFileAtomic,
+} from "../../../sim/node/files/atomic-file.js";
 import { isOurDirectory } from "../../../sim/node/files/safe-path.js";
 import { lockNow } from "../../../sim/node/files/process-lock.js";
 import type { ProcessLock } from "../../../sim/node/files/process-lock.js";
@@ -17,7 +26,8 @@ import type { ClientCredentials } from "../../ca/clients.js";
 export const FILES = { key: "client.key.pem", ca: "ca.crt.pem", certificate: "client.crt.pem" } as const;
 
 /**
- * Begins what is added to a place's path for the directory beside it, and names the one in a place that is there: a mount point takes no renames from outside. Something
+ * Begins what is added to a place's path for the directory beside it, and names the one in a place that is there: a mount point takes no
+ * renames from outside. Something
  * unpredictable follows, so that nobody can have put anything there for us to write through or remove.
  */
 const STAGING = ".hawser-staged-";
@@ -48,7 +58,10 @@ export class IssuePlace {
   static claim(out: string, replace: boolean): IssuePlace {
     const path = resolve(out);
     checkNoLink(path);
-    const lock = lockNow(`${prefixFor(path)}${LOCK}`, () => new HawserError("OUT_EXISTS", `another process is writing to ${out}`, "Wait for it to finish, or choose another directory."));
+    const lock = lockNow(
+      `${prefixFor(path)}${LOCK}`,
+      () => new HawserError("OUT_EXISTS", `another process is writing to ${out}`, "Wait for it to finish, or choose another directory."),
+    );
     try {
       removeLockLeftovers(`${prefixFor(path)}${LOCK}`);
       const staging = stagedBefore(path) ?? `${prefixFor(path)}${STAGING}${randomBytes(8).toString("hex")}`;
@@ -105,7 +118,11 @@ export class IssuePlace {
     } catch (error) {
       this.leave();
       const { code, message } = storageError(error, "make", this.#path);
-      throw new HawserError(code, `the certificate is issued and its files are in ${this.#files}, but ${message}`, "Fix that, then run the same command again with --replace.");
+      throw new HawserError(
+        code,
+        `the certificate is issued and its files are in ${this.#files}, but ${message}`,
+        "Fix that, then run the same command again with --replace.",
+      );
     }
     this.#removeFiles();
     this.leave();
@@ -150,7 +167,12 @@ export function checkFree(out: string, replace: boolean): void {
 function checkHolds(out: string, mayReplace: boolean): void {
   const entries = entriesOf(out).filter(({ name }) => !name.startsWith(STAGING) && !name.startsWith(LOCK));
   const allOurs = entries.every((entry) => (Object.values(FILES) as string[]).includes(entry.name) && !entry.isDirectory());
-  if (entries.length > 0 && !(mayReplace && allOurs)) throw new HawserError("OUT_EXISTS", `${out} is not empty`, "Choose another directory, or use --replace to replace credential files there.");
+  if (entries.length > 0 && !(mayReplace && allOurs))
+    throw new HawserError(
+      "OUT_EXISTS",
+      `${out} is not empty`,
+      "Choose another directory, or use --replace to replace credential files there.",
+    );
 }
 
 /** What the names of staging directory and lock begin with: in the place when it is there, beside it otherwise. */
@@ -173,7 +195,8 @@ function stagedBefore(path: string): string | undefined {
 /** Of processes that were killed while they took the lock. A live one that loses its own tries again. */
 function removeLockLeftovers(lockPath: string): void {
   const directory = dirname(lockPath);
-  for (const name of readdirSync(directory)) if (name.startsWith(`${basename(lockPath)}.`) && isTemporaryName(name)) unlinkIfThere(join(directory, name));
+  for (const name of readdirSync(directory))
+    if (name.startsWith(`${basename(lockPath)}.`) && isTemporaryName(name)) unlinkIfThere(join(directory, name));
 }
 
 /** A link that another user put there would have the key written where he says. */
@@ -188,7 +211,8 @@ function entriesOf(directory: string): Dirent[] {
     return readdirSync(directory, { withFileTypes: true });
   } catch (error) {
     if (errnoCode(error) === "ENOENT" && !isThere(directory)) return [];
-    if (["ENOENT", "ENOTDIR"].includes(errnoCode(error))) throw new HawserError("OUT_EXISTS", `${directory} is not a directory`, "Choose another directory.");
+    if (["ENOENT", "ENOTDIR"].includes(errnoCode(error)))
+      throw new HawserError("OUT_EXISTS", `${directory} is not a directory`, "Choose another directory.");
     throw storageError(error, "read", directory);
   }
 }

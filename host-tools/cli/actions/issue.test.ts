@@ -1,5 +1,6 @@
 /**
- * Every moment at which `hawser issue` can fail. The command runs once for each single step it does on the disk: killed before that step, or with a disk that is full from
+ * Every moment at which `hawser issue` can fail. The command runs once for each single step it does on the disk: killed before that step,
+ * or with a disk that is full from
  * that step on. Then the same command is run again, and has to leave a client that is let in and whose files are where they belong.
  */
 import { createPrivateKey, createPublicKey, X509Certificate } from "node:crypto";
@@ -24,10 +25,12 @@ const { ADDING, OTHER, steps } = vi.hoisted(() => ({
 
 vi.mock("node:fs", async (original) => {
   const fs = await original<Record<string, unknown>>();
-  const wrap = (name: string) => (...args: unknown[]): unknown => {
-    steps.before(name, args.at(-1));
-    return (fs[name] as (...args: unknown[]) => unknown)(...args);
-  };
+  const wrap =
+    (name: string) =>
+    (...args: unknown[]): unknown => {
+      steps.before(name, args.at(-1));
+      return (fs[name] as (...args: unknown[]) => unknown)(...args);
+    };
   return { ...fs, ...Object.fromEntries([...ADDING, ...OTHER].map((name) => [name, wrap(name)])), fsyncSync: () => undefined };
 });
 
@@ -50,7 +53,11 @@ async function roomWith(prepare: (room: string) => Promise<void> | void): Promis
 }
 
 /** Runs the command in a copy of `room` whose steps fail as `failing` says; the error, or undefined when it ran to its end. */
-async function runFailing(room: string, replace: boolean, failing: (step: number, call: string, place: unknown) => void): Promise<{ copy: string; error: unknown }> {
+async function runFailing(
+  room: string,
+  replace: boolean,
+  failing: (step: number, call: string, place: unknown) => void,
+): Promise<{ copy: string; error: unknown }> {
   const copy = join(scene.directory(), "room");
   cpSync(room, copy, { recursive: true });
   let step = 0;
@@ -66,13 +73,17 @@ async function runFailing(room: string, replace: boolean, failing: (step: number
 }
 
 /** From step `at` on nothing happens any more, the clearing up included: what a kill leaves behind. */
-const killedAt = (at: number) => (step: number): void => {
-  if (step >= at) throw new Error("killed");
-};
+const killedAt =
+  (at: number) =>
+  (step: number): void => {
+    if (step >= at) throw new Error("killed");
+  };
 
-const fullFrom = (at: number) => (step: number, call: string): void => {
-  if (step >= at && ADDING.includes(call)) throw Object.assign(new Error("no space left"), { code: "ENOSPC" });
-};
+const fullFrom =
+  (at: number) =>
+  (step: number, call: string): void => {
+    if (step >= at && ADDING.includes(call)) throw Object.assign(new Error("no space left"), { code: "ENOSPC" });
+  };
 
 /** The locks of a killed process name nobody alive; here they would name this process. */
 function withoutLocks(room: string): void {
@@ -88,11 +99,15 @@ function expectIssued(room: string): void {
   const certificate = new X509Certificate(readFileSync(join(out, "client.crt.pem")));
   expect(createPublicKey(createPrivateKey(readFileSync(join(out, "client.key.pem")))).equals(certificate.publicKey)).toBe(true);
   const { state, certificates } = clientOf(room) ?? {};
-  expect([state, certificates?.filter(({ status }) => status === "active").map(({ serial }) => serial)]).toEqual(["active", [certificate.serialNumber.toLowerCase()]]);
+  expect([state, certificates?.filter(({ status }) => status === "active").map(({ serial }) => serial)]).toEqual([
+    "active",
+    [certificate.serialNumber.toLowerCase()],
+  ]);
   expect(verifyAudit(join(room, "ca"))).toMatchObject({ ok: true });
 }
 
-const isIssued = (room: string): boolean => clientOf(room)?.state === "active" && FILES.every((file) => existsSync(join(room, "out", file)));
+const isIssued = (room: string): boolean =>
+  clientOf(room)?.state === "active" && FILES.every((file) => existsSync(join(room, "out", file)));
 
 describe.each([
   ["a new client in a new directory", false, (): void => undefined],
@@ -110,7 +125,9 @@ describe.each([
       const code = await run(copy, replace).then(() => "", errorCode);
       // Killed when all was done but the tidying up: nothing was left to do.
       expect([at, code]).toEqual([at, done ? "OUT_EXISTS" : ""]);
-      if (done) for (const name of readdirSync(join(copy, "out"))) if (name.startsWith(".hawser-")) rmSync(join(copy, "out", name), { recursive: true });
+      if (done)
+        for (const name of readdirSync(join(copy, "out")))
+          if (name.startsWith(".hawser-")) rmSync(join(copy, "out", name), { recursive: true });
       expectIssued(copy);
       codes.add(code);
     }

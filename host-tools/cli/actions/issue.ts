@@ -47,7 +47,9 @@ async function issueAt(place: IssuePlace, ca: CertificateAuthority, options: Iss
   try {
     // The same command may have been killed before its last step. With --replace a new certificate is wanted in any case.
     const before = replace ? undefined : letInAsStaged(place, ca, options);
-    return before ?? (await ca.issueClient({ name: options.name, role: options.role, replace, keep: (credentials) => place.stage(credentials) }));
+    return (
+      before ?? (await ca.issueClient({ name: options.name, role: options.role, replace, keep: (credentials) => place.stage(credentials) }))
+    );
   } catch (error) {
     if (mayBeNeeded(place, ca, options)) place.leave();
     else place.discard();

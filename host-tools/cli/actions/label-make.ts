@@ -54,7 +54,8 @@ export async function labelMake(options: LabelMakeOptions, context: Context): Pr
   const data = renderLabel(layout, format);
   const ca = await openCaOf(options, context);
   const listed = (await ca.list()).find(({ name }) => name === id);
-  if (listed?.kind !== "device" || listed.state !== "active") throw new HawserError("UNKNOWN_ID", `${id} is not an active device of this CA`, "Run `hawser list` for the known names.");
+  if (listed?.kind !== "device" || listed.state !== "active")
+    throw new HawserError("UNKNOWN_ID", `${id} is not an active device of this CA`, "Run `hawser list` for the known names.");
   const before = labelsOf(dir).filter((label) => label.id === id).length;
   const payloadSha256 = sha256Hex(code.payload);
   const files = new NewFiles();
@@ -62,28 +63,55 @@ export async function labelMake(options: LabelMakeOptions, context: Context): Pr
     if (options.newSecret !== undefined && secret !== undefined) files.write(options.newSecret, Buffer.from(`${secret}\n`));
     // A file that is left from a kill before the next line was never seen by anyone; a label without its line in the trail would be.
     if (out !== undefined) files.write(out, data);
-    await ca.audit({ event: LABEL_EVENT, name: id, kind, format, payloadSha256, copy: before + 1, to: printer === undefined ? "file" : "printer" });
+    await ca.audit({
+      event: LABEL_EVENT,
+      name: id,
+      kind,
+      format,
+      payloadSha256,
+      copy: before + 1,
+      to: printer === undefined ? "file" : "printer",
+    });
   } catch (error) {
     files.discard();
     throw error;
   }
   if (printer !== undefined) await printRaw(data, printer);
   const copy = before === 0 ? "first label" : `label number ${before + 1}; the earlier ones are in the audit trail`;
-  context.terminal.result({ device: id, kind, format, out, printer: options.printer, secretFile: options.newSecret, payloadSha256, copy: before + 1 }, [
-    `${out ?? options.printer ?? ""}: ${kind} label of ${id}, ${copy}.`,
-    ...(options.newSecret === undefined ? [] : [`  ${options.newSecret}: its secret`]),
-  ]);
+  context.terminal.result(
+    { device: id, kind, format, out, printer: options.printer, secretFile: options.newSecret, payloadSha256, copy: before + 1 },
+    [
+      `${out ?? options.printer ?? ""}: ${kind} label of ${id}, ${copy}.`,
+      ...(options.newSecret === undefined ? [] : [`  ${options.newSecret}: its secret`]),
+    ],
+  );
 }
 
-function checkOptions({ out, printer, format, kind, secretFile, newSecret, vendorId, productId, discriminator, gtin }: LabelMakeOptions): { host: string; port: number } | undefined {
+function checkOptions({
+  out,
+  printer,
+  format,
+  kind,
+  secretFile,
+  newSecret,
+  vendorId,
+  productId,
+  discriminator,
+  gtin,
+}: LabelMakeOptions): { host: string; port: number } | undefined {
   const usage = (problem: string, next: string): HawserError => new HawserError("USAGE", problem, next);
-  if ((out === undefined) === (printer === undefined)) throw usage("--out FILE or --printer HOST is required, not both", "Run: hawser label make --help.");
+  if ((out === undefined) === (printer === undefined))
+    throw usage("--out FILE or --printer HOST is required, not both", "Run: hawser label make --help.");
   if (secretFile !== undefined && newSecret !== undefined) throw usage("--secret-file and --new-secret exclude each other", "Choose one.");
-  if ((secretFile ?? newSecret) !== undefined && (kind === "id" || kind === "gs1")) throw usage(`a label of the kind ${kind} holds no secret`, "Use --kind secret.");
-  if (kind === "matter" && secretFile === undefined) throw usage("Matter's passcode is the one the device knows", "Give it with --secret-file FILE.");
-  if (kind === "matter" && [vendorId, productId, discriminator].includes(undefined)) throw usage("matter needs --vendor-id, --product-id and --discriminator", "Give all three.");
+  if ((secretFile ?? newSecret) !== undefined && (kind === "id" || kind === "gs1"))
+    throw usage(`a label of the kind ${kind} holds no secret`, "Use --kind secret.");
+  if (kind === "matter" && secretFile === undefined)
+    throw usage("Matter's passcode is the one the device knows", "Give it with --secret-file FILE.");
+  if (kind === "matter" && [vendorId, productId, discriminator].includes(undefined))
+    throw usage("matter needs --vendor-id, --product-id and --discriminator", "Give all three.");
   if (kind === "gs1" && gtin === undefined) throw usage("gs1 needs --gtin DIGITS", "Give the product's GTIN.");
-  if (kind === "esp" && (secretFile ?? newSecret) === undefined) throw usage("the device has to know the secret on the label as well", "Use --new-secret FILE or --secret-file FILE.");
+  if (kind === "esp" && (secretFile ?? newSecret) === undefined)
+    throw usage("the device has to know the secret on the label as well", "Use --new-secret FILE or --secret-file FILE.");
   if (printer === undefined) return undefined;
   if (format !== "zpl") throw usage("--printer takes ZPL", "Add --format zpl.");
   return readPrinterAddress(printer);
@@ -103,12 +131,23 @@ function codeOf(options: LabelMakeOptions, secret: string | undefined): Code {
       return { payload: idPayload(id, secret), lines: [id] };
     case "gs1": {
       const { gtin = "", domain, serial = id, lot } = options;
-      return { payload: gs1DigitalLink({ gtin, domain, serial, ...(lot !== undefined && { lot }) }), lines: [`(01) ${gtin}`, `(21) ${serial}`] };
+      return {
+        payload: gs1DigitalLink({ gtin, domain, serial, ...(lot !== undefined && { lot }) }),
+        lines: [`(01) ${gtin}`, `(21) ${serial}`],
+      };
     }
     case "esp":
-      return { payload: espProvisioning({ name: options.serviceName ?? `PROV_${id}`, pop: secret ?? "", transport: options.transport }), lines: [id] };
+      return {
+        payload: espProvisioning({ name: options.serviceName ?? `PROV_${id}`, pop: secret ?? "", transport: options.transport }),
+        lines: [id],
+      };
     case "matter": {
-      const request = { vendorId: number(options.vendorId), productId: number(options.productId), discriminator: number(options.discriminator), passcode: number(secret) };
+      const request = {
+        vendorId: number(options.vendorId),
+        productId: number(options.productId),
+        discriminator: number(options.discriminator),
+        passcode: number(secret),
+      };
       const { qr, manual } = matterCodes(request);
       return { payload: qr, lines: [id, `${manual.slice(0, 4)}-${manual.slice(4, 7)}-${manual.slice(7)}`] };
     }

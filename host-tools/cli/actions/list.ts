@@ -18,7 +18,14 @@ export interface ListOptions extends PassphraseOptions {
 export async function list(options: ListOptions, context: Context): Promise<void> {
   const { terminal } = context;
   const names = (await readCaOf(options, context)).list();
-  const rows = names.map(({ name, kind, role, state, serial, notAfterMs }) => [name, kind, role, state, shortSerial(serial), notAfterMs === undefined ? "-" : day(notAfterMs)]);
+  const rows = names.map(({ name, kind, role, state, serial, notAfterMs }) => [
+    name,
+    kind,
+    role,
+    state,
+    shortSerial(serial),
+    notAfterMs === undefined ? "-" : day(notAfterMs),
+  ]);
   const lines = rows.length === 0 ? ["No devices or clients yet."] : table([["ID", "KIND", "ROLE", "STATE", "SERIAL", "EXPIRES"], ...rows]);
   terminal.result(names.map(asJson), lines);
 }

@@ -15,5 +15,7 @@ export async function apply(options: ApplyOptions, context: Context): Promise<vo
   const text = readFileSync(options.file, "utf8");
   const ca = await openCaOf(options, context);
   const { name, sha256, changed } = await ca.applyPolicy(text, { force: options.force === true });
-  context.terminal.result({ policy: name, sha256, changed }, [changed ? `The policy ${name} counts now.` : `The CA has this policy already.`]);
+  context.terminal.result({ policy: name, sha256, changed }, [
+    changed ? `The policy ${name} counts now.` : `The CA has this policy already.`,
+  ]);
 }

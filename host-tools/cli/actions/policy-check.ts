@@ -21,9 +21,13 @@ export async function check(options: CheckOptions, { terminal }: Context): Promi
   const errors = findings.filter(({ level }) => level === "error").length;
   const warnings = findings.length - errors;
   const summary = findings.length === 0 ? `${file}: nothing to complain about` : `${file}: ${errors} errors, ${warnings} warnings`;
-  terminal.result({ ok: errors === 0, policy: file, findings: findings.map(asJson) }, [...findings.map((finding) => findingLine(file, finding)), summary]);
+  terminal.result({ ok: errors === 0, policy: file, findings: findings.map(asJson) }, [
+    ...findings.map((finding) => findingLine(file, finding)),
+    summary,
+  ]);
   if (errors > 0) throw new HawserError("POLICY_INVALID", `${file} has ${errors} errors`, "Fix the lines above, then check again.");
-  if (warnings > 0 && options.strict === true) throw new HawserError("POLICY_DOUBTFUL", `${file} has ${warnings} warnings`, "Fix the lines above, or check without --strict.");
+  if (warnings > 0 && options.strict === true)
+    throw new HawserError("POLICY_DOUBTFUL", `${file} has ${warnings} warnings`, "Fix the lines above, or check without --strict.");
 }
 
 function findingsOf(text: string, file: string, names: Parameters<typeof checkPolicy>[1]): readonly Finding[] {

@@ -33,10 +33,23 @@ export async function diff(options: DiffOptions, { terminal }: Context): Promise
   });
   const rows = groups.map(({ sample, filter, names: who }) => {
     const { listener, effect, access, when } = sample.right;
-    const shown = who.length > SHOWN_NAMES ? `${who.slice(0, SHOWN_NAMES).join(", ")} and ${who.length - SHOWN_NAMES} more` : who.join(", ");
-    return [sample.change, `${effect === "deny" ? "not " : ""}${access}`, `${filter}${when === "" ? "" : ` ${when}`}`, listener, sample.role, shown].map(printable);
+    const shown =
+      who.length > SHOWN_NAMES ? `${who.slice(0, SHOWN_NAMES).join(", ")} and ${who.length - SHOWN_NAMES} more` : who.join(", ");
+    return [
+      sample.change,
+      `${effect === "deny" ? "not " : ""}${access}`,
+      `${filter}${when === "" ? "" : ` ${when}`}`,
+      listener,
+      sample.role,
+      shown,
+    ].map(printable);
   });
-  terminal.result({ changes: json }, groups.length === 0 ? ["Nobody gains or loses anything."] : table([["CHANGE", "ACCESS", "TOPIC", "LISTENER", "ROLE", "NAMES"], ...rows]));
+  terminal.result(
+    { changes: json },
+    groups.length === 0
+      ? ["Nobody gains or loses anything."]
+      : table([["CHANGE", "ACCESS", "TOPIC", "LISTENER", "ROLE", "NAMES"], ...rows]),
+  );
 }
 
 function grouped(changes: readonly Change[]): Group[] {

@@ -28,6 +28,10 @@ export async function docs(options: DocsOptions, { terminal }: Context): Promise
     return [file];
   });
   const markdownText = toMarkdown(blocks);
-  if (written.length > 0) terminal.result({ files: written }, written.map((file) => `Wrote ${file}`));
+  if (written.length > 0)
+    terminal.result(
+      { files: written },
+      written.map((file) => `Wrote ${file}`),
+    );
   else terminal.result({ files: [], markdown: markdownText }, [markdownText.trimEnd()]);
 }

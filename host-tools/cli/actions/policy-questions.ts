@@ -27,14 +27,45 @@ export async function explain(options: ExplainOptions, { terminal }: Context): P
   const head = `${id} is a ${principal.kind} with the role ${principal.role}${role === undefined || role.name === principal.role ? "" : ` (treated as ${role.name})`}${role === undefined ? ", which the policy does not have: it may do nothing" : ""}.`;
   if (topic !== undefined) {
     const verdicts = explainTopic(engine, id, topic, timeOf(at), from);
-    const rows = verdicts.map(({ listener, action, verdict }) => [listener, action, verdict.allowed ? "yes" : "no", lineOf(verdict), printable(verdict.because)]);
-    const json = verdicts.map(({ listener, action, verdict: { allowed, code, because, source } }) => ({ listener, action, allowed, code, because, line: source?.line, path: source?.path }));
-    terminal.result({ id, role: principal.role, topic, verdicts: json }, [head, ...table([["LISTENER", "ACTION", "MAY", "LINE", "BECAUSE"], ...rows])]);
+    const rows = verdicts.map(({ listener, action, verdict }) => [
+      listener,
+      action,
+      verdict.allowed ? "yes" : "no",
+      lineOf(verdict),
+      printable(verdict.because),
+    ]);
+    const json = verdicts.map(({ listener, action, verdict: { allowed, code, because, source } }) => ({
+      listener,
+      action,
+      allowed,
+      code,
+      because,
+      line: source?.line,
+      path: source?.path,
+    }));
+    terminal.result({ id, role: principal.role, topic, verdicts: json }, [
+      head,
+      ...table([["LISTENER", "ACTION", "MAY", "LINE", "BECAUSE"], ...rows]),
+    ]);
     return;
   }
   const rights = rightsOf(engine, principal);
-  const rows = rights.map(({ listener, effect, access, filter, when, source }) => [listener, `${effect === "deny" ? "not " : ""}${access}`, filter, `${source.line}`, `${source.path}${when === "" ? "" : ` ${when}`}`]);
-  const json = rights.map(({ listener, effect, access, filter, when, source }) => ({ listener, effect, access, filter, when, line: source.line, path: source.path }));
+  const rows = rights.map(({ listener, effect, access, filter, when, source }) => [
+    listener,
+    `${effect === "deny" ? "not " : ""}${access}`,
+    filter,
+    `${source.line}`,
+    `${source.path}${when === "" ? "" : ` ${when}`}`,
+  ]);
+  const json = rights.map(({ listener, effect, access, filter, when, source }) => ({
+    listener,
+    effect,
+    access,
+    filter,
+    when,
+    line: source.line,
+    path: source.path,
+  }));
   const nothing = rights.length === 0 ? ["It may do nothing."] : table([["LISTENER", "ACCESS", "TOPIC", "LINE", "RULE"], ...rows]);
   terminal.result({ id, role: principal.role, rights: json }, [head, ...nothing.map(printable)]);
 }
@@ -50,9 +81,27 @@ export interface WhoOptions extends PolicySources {
 
 export async function who(options: WhoOptions, { terminal }: Context): Promise<void> {
   const { topic, at } = options;
-  if (!isTopicName(topic)) throw new HawserError("INVALID_TOPIC", `${JSON.stringify(topic)} is not a topic name`, "Give one topic, without wildcards.");
+  if (!isTopicName(topic))
+    throw new HawserError("INVALID_TOPIC", `${JSON.stringify(topic)} is not a topic name`, "Give one topic, without wildcards.");
   const found = whoReaches(new PolicyEngine(loadPolicy(options), needNames(options)), topic, timeOf(at));
-  const rows = found.map(({ name, role, listener, action, source, when }) => [name, role, action === "publish" ? "writes" : "reads", listener, source === undefined ? "-" : String(source.line), when ?? ""]);
-  const json = found.map(({ name, role, listener, action, source, when }) => ({ id: name, role, listener, action, line: source?.line, when }));
-  terminal.result({ topic, who: json }, found.length === 0 ? ["Nobody."] : table([["ID", "ROLE", "ACCESS", "LISTENER", "LINE", "CONDITION"], ...rows]));
+  const rows = found.map(({ name, role, listener, action, source, when }) => [
+    name,
+    role,
+    action === "publish" ? "writes" : "reads",
+    listener,
+    source === undefined ? "-" : String(source.line),
+    when ?? "",
+  ]);
+  const json = found.map(({ name, role, listener, action, source, when }) => ({
+    id: name,
+    role,
+    listener,
+    action,
+    line: source?.line,
+    when,
+  }));
+  terminal.result(
+    { topic, who: json },
+    found.length === 0 ? ["Nobody."] : table([["ID", "ROLE", "ACCESS", "LISTENER", "LINE", "CONDITION"], ...rows]),
+  );
 }

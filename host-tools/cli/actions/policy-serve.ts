@@ -32,7 +32,13 @@ export async function serve(options: ServeOptions, context: Context): Promise<vo
   const { terminal, stop } = context;
   const passphrase = await passphraseFor(options, context);
   if (options.dir !== undefined && passphrase === undefined) {
-    terminal.warning(new HawserError("NOT_PROVED", "without the CA's passphrase nothing proves that policy and names are what the CA wrote", "Give --ca-passphrase-file, or see to it that nobody else can write to the CA directory."));
+    terminal.warning(
+      new HawserError(
+        "NOT_PROVED",
+        "without the CA's passphrase nothing proves that policy and names are what the CA wrote",
+        "Give --ca-passphrase-file, or see to it that nobody else can write to the CA directory.",
+      ),
+    );
   }
   let engine = await load(options, passphrase);
   const counts = { questions: 0, denied: 0 };
@@ -71,7 +77,10 @@ export async function serve(options: ServeOptions, context: Context): Promise<vo
 /** A policy with errors is never served: the tenants' wall is proved, or nothing is answered. */
 async function load(options: PolicySources, passphrase: string | undefined): Promise<PolicyEngine> {
   const view = options.dir !== undefined && passphrase !== undefined ? await proveCa(options.dir, passphrase) : undefined;
-  const policy = view === undefined || options.policy !== undefined ? loadPolicy(options) : parsePolicy(view.policyText(), join(view.directory, "policy.yaml"));
+  const policy =
+    view === undefined || options.policy !== undefined
+      ? loadPolicy(options)
+      : parsePolicy(view.policyText(), join(view.directory, "policy.yaml"));
   const names = view?.names() ?? needNames(options);
   const errors = policyErrors(checkPolicy(policy, names));
   if (errors.length > 0) throw new PolicyError(policyText(options).file, errors);
@@ -80,12 +89,21 @@ async function load(options: PolicySources, passphrase: string | undefined): Pro
 
 /** Of the CA, where it is given or in the environment; nobody is asked for it. */
 async function passphraseFor(options: ServeOptions, { env }: Context): Promise<string | undefined> {
-  const isGiven = options.caPassphraseFile !== undefined || options.passphraseFile !== undefined || env["HAWSER_CA_PASSPHRASE"] !== undefined || env["HAWSER_PASSPHRASE"] !== undefined;
+  const isGiven =
+    options.caPassphraseFile !== undefined ||
+    options.passphraseFile !== undefined ||
+    env["HAWSER_CA_PASSPHRASE"] !== undefined ||
+    env["HAWSER_PASSPHRASE"] !== undefined;
   return options.dir !== undefined && isGiven ? caPassphrase({ ...options, dir: options.dir }, env) : undefined;
 }
 
 function reportReload(terminal: Terminal, error: unknown): void {
-  terminal.event("reload-failed", { code: errorCode(error), message: errorMessage(error) }, `${errorCode(error)}: ${errorMessage(error)}; the last good state counts`, "red");
+  terminal.event(
+    "reload-failed",
+    { code: errorCode(error), message: errorMessage(error) },
+    `${errorCode(error)}: ${errorMessage(error)}; the last good state counts`,
+    "red",
+  );
 }
 
 function follow(options: ServeOptions, changed: () => void): () => void {
@@ -114,12 +132,16 @@ function stateOf(files: readonly string[]): string {
 }
 
 function tlsOf({ tlsCert, tlsKey }: ServeOptions): { tls?: { certPem: string; keyPem: string } } {
-  if ((tlsCert === undefined) !== (tlsKey === undefined)) throw new HawserError("USAGE", "--tls-cert and --tls-key must be used together", "Give both, or neither.");
-  return tlsCert === undefined || tlsKey === undefined ? {} : { tls: { certPem: readFileSync(tlsCert, "utf8"), keyPem: readFileSync(tlsKey, "utf8") } };
+  if ((tlsCert === undefined) !== (tlsKey === undefined))
+    throw new HawserError("USAGE", "--tls-cert and --tls-key must be used together", "Give both, or neither.");
+  return tlsCert === undefined || tlsKey === undefined
+    ? {}
+    : { tls: { certPem: readFileSync(tlsCert, "utf8"), keyPem: readFileSync(tlsKey, "utf8") } };
 }
 
 /** Not readable for everybody: whoever knows it can ask about every name. */
 function firstLine(file: string): string {
-  if ((statSync(file).mode & 0o004) !== 0) throw new HawserError("PASSPHRASE_FILE_EXPOSED", `${file} is readable by all users`, `Run: chmod 600 ${file}`);
+  if ((statSync(file).mode & 0o004) !== 0)
+    throw new HawserError("PASSPHRASE_FILE_EXPOSED", `${file} is readable by all users`, `Run: chmod 600 ${file}`);
   return readFileSync(file, "utf8").split("\n")[0] ?? "";
 }

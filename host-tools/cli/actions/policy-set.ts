@@ -14,12 +14,15 @@ export interface SetOptions extends PassphraseOptions {
 
 export async function set(options: SetOptions, context: Context): Promise<void> {
   const { id, attribute = [], role } = options;
-  if (attribute.length === 0 && role === undefined) throw new HawserError("USAGE", "nothing to change", "Give --attribute NAME=VALUE or --role ROLE.");
+  if (attribute.length === 0 && role === undefined)
+    throw new HawserError("USAGE", "nothing to change", "Give --attribute NAME=VALUE or --role ROLE.");
   const attributes = Object.fromEntries(attribute.map(readAttribute));
   const ca = await openCaOf(options, context);
   const name = await ca.setName({ id, attributes, ...(role === undefined ? {} : { role }) });
   const shown = Object.entries(name.attributes ?? {}).map(([key, value]) => `${key}=${value}`);
-  context.terminal.result({ id, role: name.role, attributes: name.attributes ?? {} }, [`${id} is ${name.role}${shown.length === 0 ? "" : `, ${shown.join(", ")}`}`]);
+  context.terminal.result({ id, role: name.role, attributes: name.attributes ?? {} }, [
+    `${id} is ${name.role}${shown.length === 0 ? "" : `, ${shown.join(", ")}`}`,
+  ]);
 }
 
 function readAttribute(text: string): [string, string | undefined] {

@@ -28,14 +28,34 @@ export async function test(options: TestOptions, { terminal }: Context): Promise
   }
   if (options.junit !== undefined) writeFileSync(options.junit, junitReport(`policy ${policy.name}`, results));
   const failed = results.filter(({ passed }) => !passed);
-  const json = results.map((result) => ({ file: result.file, group: result.group, name: assertionText(result), passed: result.passed, because: result.because, line: result.line }));
-  const lines = failed.map((result) => printable(`FAILED ${result.file}: ${result.group}: ${assertionText(result)}: ${result.because}${result.line === undefined ? "" : ` (line ${result.line})`}`));
-  terminal.result({ passed: results.length - failed.length, failed: failed.length, results: json }, [...lines, `${results.length - failed.length} of ${results.length} assertions hold`]);
-  if (failed.length > 0) throw new HawserError("POLICY_TEST_FAILED", `${failed.length} of ${results.length} assertions failed`, "Fix the policy or the assertions above.");
+  const json = results.map((result) => ({
+    file: result.file,
+    group: result.group,
+    name: assertionText(result),
+    passed: result.passed,
+    because: result.because,
+    line: result.line,
+  }));
+  const lines = failed.map((result) =>
+    printable(
+      `FAILED ${result.file}: ${result.group}: ${assertionText(result)}: ${result.because}${result.line === undefined ? "" : ` (line ${result.line})`}`,
+    ),
+  );
+  terminal.result({ passed: results.length - failed.length, failed: failed.length, results: json }, [
+    ...lines,
+    `${results.length - failed.length} of ${results.length} assertions hold`,
+  ]);
+  if (failed.length > 0)
+    throw new HawserError(
+      "POLICY_TEST_FAILED",
+      `${failed.length} of ${results.length} assertions failed`,
+      "Fix the policy or the assertions above.",
+    );
 }
 
 function namesFor(file: string, own: unknown, known: NameDirectory | undefined): NameDirectory {
   if (own !== undefined) return directoryOf([...(known?.all() ?? []), ...principalsOf(own, file)]);
-  if (known === undefined) throw new HawserError("BAD_POLICY_TEST", `${file} has no names`, "Add names to it, or give --dir CA or --inventory FILE.");
+  if (known === undefined)
+    throw new HawserError("BAD_POLICY_TEST", `${file} has no names`, "Add names to it, or give --dir CA or --inventory FILE.");
   return known;
 }

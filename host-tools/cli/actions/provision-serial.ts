@@ -32,7 +32,13 @@ export async function provisionSerial(options: ProvisionSerialOptions, context: 
     const ca = await openCaOf(options, context);
     context.terminal.startProgress(`provisioning the device on ${port}`);
     const replace = options.replace === true;
-    const { serial, notAfterMs, replaced, ...device } = await provisionOverSerial(link, ca, { id, role, replace, waitMs, check: () => context.stop.check() });
+    const { serial, notAfterMs, replaced, ...device } = await provisionOverSerial(link, ca, {
+      id,
+      role,
+      replace,
+      waitMs,
+      check: () => context.stop.check(),
+    });
     context.terminal.result({ id, role: device.role, serial, notAfter: isoTime(notAfterMs), port, replaced }, [
       `${id} is provisioned: certificate ${serial}, valid until ${day(notAfterMs)}, in the device on ${port}.`,
       ...replaced.map((old) => `  revoked ${old}`),

@@ -47,7 +47,12 @@ export async function provision(options: ProvisionOptions, context: Context): Pr
 }
 
 /** Makes the device's identity in a new vault; a failure changes neither the disk nor the registry. */
-export async function provisionVault(ca: CertificateAuthority, options: VaultRequest, passphrase: string, stop: StopSignal): Promise<DeviceIdentity> {
+export async function provisionVault(
+  ca: CertificateAuthority,
+  options: VaultRequest,
+  passphrase: string,
+  stop: StopSignal,
+): Promise<DeviceIdentity> {
   stop.check();
   const staged = Vault.createStaged(options.vault, passphrase, { replace: options.replace === true });
   try {
@@ -62,11 +67,16 @@ export async function provisionVault(ca: CertificateAuthority, options: VaultReq
 /** Found out before anything is made: a later failure would have to be undone. */
 function checkPlace(vault: string, replace: boolean): void {
   const path = resolve(vault);
-  if (existsSync(path) && !replace) throw new HawserError("VAULT_EXISTS", `${vault} already exists`, "Choose another path, or use --replace to put a new vault there.");
+  if (existsSync(path) && !replace)
+    throw new HawserError("VAULT_EXISTS", `${vault} already exists`, "Choose another path, or use --replace to put a new vault there.");
   try {
     accessSync(dirname(path), constants.W_OK | constants.X_OK);
   } catch {
-    throw new HawserError("STORAGE_FAILED", `cannot create a vault in ${dirname(path)}`, "Check that the directory exists and that this user may write there.");
+    throw new HawserError(
+      "STORAGE_FAILED",
+      `cannot create a vault in ${dirname(path)}`,
+      "Check that the directory exists and that this user may write there.",
+    );
   }
 }
 
@@ -86,7 +96,12 @@ async function fill(staged: StagedVault, ca: CertificateAuthority, options: Vaul
   }
 }
 
-async function install({ keyStore, storage }: Vault, ca: CertificateAuthority, reservation: Reservation, stop: StopSignal): Promise<DeviceIdentity> {
+async function install(
+  { keyStore, storage }: Vault,
+  ca: CertificateAuthority,
+  reservation: Reservation,
+  stop: StopSignal,
+): Promise<DeviceIdentity> {
   keyStore.generate(keySlot("a"));
   const request = keyStore.csr(keySlot("a"), reservation.id);
   // From here on it goes through to the end: with --replace the old identity is revoked by the next step.

@@ -20,7 +20,9 @@ export async function revoke(options: RevokeOptions, context: Context): Promise<
   const { outcome, problem } = await revokeWith(ca, options);
   const { id, state, reason, serials, brokers } = outcome;
   terminal.result({ id, state, reason, revoked: serials, brokers: brokersJson(brokers) }, [
-    state === "revoked" ? `${id} is ${problem === undefined ? "shut out" : "revoked"} (${reason}).` : `The certificates of ${id} are revoked (${reason}); it may recover with its pre-shared key.`,
+    state === "revoked"
+      ? `${id} is ${problem === undefined ? "shut out" : "revoked"} (${reason}).`
+      : `The certificates of ${id} are revoked (${reason}); it may recover with its pre-shared key.`,
     ...serials.map((serial) => `  revoked ${serial}`),
     ...brokerLines(brokers),
   ]);
@@ -28,7 +30,10 @@ export async function revoke(options: RevokeOptions, context: Context): Promise<
 }
 
 /** What could not be proved is told after what was. */
-async function revokeWith(ca: CertificateAuthority, options: RevokeOptions): Promise<{ outcome: RevokeOutcome; problem?: RevocationUnproved }> {
+async function revokeWith(
+  ca: CertificateAuthority,
+  options: RevokeOptions,
+): Promise<{ outcome: RevokeOutcome; problem?: RevocationUnproved }> {
   try {
     return { outcome: await ca.revoke({ id: options.id, reason: options.reason, certificateOnly: options.certificateOnly === true }) };
   } catch (error) {

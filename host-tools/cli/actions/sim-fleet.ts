@@ -51,7 +51,10 @@ const PATIENCE_MS = 5_000;
 
 export async function runFleet(options: SimFleetOptions, context: Context): Promise<void> {
   const ids = checkOptions(options);
-  const result = options.dir === undefined ? await onPassingSite(options, ids, context) : await onOwnCa(options, options.dir, options.url as Endpoint, ids, context);
+  const result =
+    options.dir === undefined
+      ? await onPassingSite(options, ids, context)
+      : await onOwnCa(options, options.dir, options.url as Endpoint, ids, context);
   writeResults(result, options, context.env, context.terminal);
   showResult(context.terminal, result);
   if (result.passed) return;
@@ -61,10 +64,14 @@ export async function runFleet(options: SimFleetOptions, context: Context): Prom
 
 function checkOptions({ dir, url, pskUrl, broker, identities, restartBroker, ids, devices, topic }: SimFleetOptions): string[] {
   const usage = (what: string, next: string): HawserError => new HawserError("USAGE", what, next);
-  if ((dir === undefined) !== (url === undefined)) throw usage("--dir and --url belong together", "Give both, or neither for a passing CA and broker.");
-  if (dir !== undefined && (broker !== undefined || restartBroker !== undefined)) throw usage("--broker and --restart-broker are for a passing broker", "Leave them out with --dir.");
-  if (dir === undefined && (pskUrl !== undefined || identities !== undefined)) throw usage("--psk-url and --identities are for your own CA", "Give --dir and --url too.");
-  if (!/^[^+#\u0000/]+(\/[^+#\u0000/]+)*$/.test(topic) || topic === "pong") throw new HawserError("INVALID_TOPIC", `${JSON.stringify(topic)} is not a topic below devices/{id}/up/`, "Write e.g. telemetry.");
+  if ((dir === undefined) !== (url === undefined))
+    throw usage("--dir and --url belong together", "Give both, or neither for a passing CA and broker.");
+  if (dir !== undefined && (broker !== undefined || restartBroker !== undefined))
+    throw usage("--broker and --restart-broker are for a passing broker", "Leave them out with --dir.");
+  if (dir === undefined && (pskUrl !== undefined || identities !== undefined))
+    throw usage("--psk-url and --identities are for your own CA", "Give --dir and --url too.");
+  if (!/^[^+#\u0000/]+(\/[^+#\u0000/]+)*$/.test(topic) || topic === "pong")
+    throw new HawserError("INVALID_TOPIC", `${JSON.stringify(topic)} is not a topic below devices/{id}/up/`, "Write e.g. telemetry.");
   return idsOf(ids, devices);
 }
 
@@ -75,7 +82,12 @@ async function onPassingSite(options: SimFleetOptions, ids: readonly string[], c
   try {
     terminal.note(`making a CA and ${ids.length} devices`);
     await site.build();
-    const identities = await provisionFleet(site.ca, ids, options.role, (done) => ids.length > 1_000 && terminal.note(`${done} of ${ids.length} provisioned`));
+    const identities = await provisionFleet(
+      site.ca,
+      ids,
+      options.role,
+      (done) => ids.length > 1_000 && terminal.note(`${done} of ${ids.length} provisioned`),
+    );
     const watcher = await watcherOf(site.ca, WATCHER);
     context.stop.check();
     await site.startBroker();
@@ -96,7 +108,13 @@ async function onPassingSite(options: SimFleetOptions, ids: readonly string[], c
   }
 }
 
-async function onOwnCa(options: SimFleetOptions, dir: string, url: Endpoint, ids: readonly string[], context: Context): Promise<FleetResult> {
+async function onOwnCa(
+  options: SimFleetOptions,
+  dir: string,
+  url: Endpoint,
+  ids: readonly string[],
+  context: Context,
+): Promise<FleetResult> {
   const passphrase = await caPassphrase({ ...options, dir }, context.env);
   const ca = await openCa(dir, passphrase);
   const known = options.identities === undefined ? [] : readIdentities(options.identities, passphrase);
@@ -104,7 +122,8 @@ async function onOwnCa(options: SimFleetOptions, dir: string, url: Endpoint, ids
   const fresh = ids.filter((id) => !byId.has(id));
   context.terminal.note(`${ids.length - fresh.length} devices known, ${fresh.length} to provision`);
   for (const identity of await provisionFleet(ca, fresh, options.role)) byId.set(identity.id, identity);
-  const keep = (): void => options.identities === undefined ? undefined : writeIdentities(options.identities, passphrase, [...byId.values()]);
+  const keep = (): void =>
+    options.identities === undefined ? undefined : writeIdentities(options.identities, passphrase, [...byId.values()]);
   // Before anything connects: a run that is killed has not lost the keys.
   keep();
   const name = `${WATCHER}-${randomBytes(3).toString("hex")}`;
@@ -124,9 +143,17 @@ async function onOwnCa(options: SimFleetOptions, dir: string, url: Endpoint, ids
 
 function planOf(options: SimFleetOptions, broker: Endpoint, recovery: Endpoint | undefined): FleetPlan {
   return {
-    seed: options.seed ?? randomBytes(6).toString("hex"), broker, ...(recovery ? { recovery } : {}), client: options.client, startPerSecond: options.startRate / workersOf(options),
-    profiles: profilesOf(options), ...(options.sleepers > 0 ? { sleep: { share: options.sleepers, awakeMs: 10_000, asleepMs: 20_000 } } : {}),
-    rebootsPerHour: options.reboots, renewalsPerHour: options.renewals, retryCapMs: options.retryCap, recoveryPatienceMs: PATIENCE_MS,
+    seed: options.seed ?? randomBytes(6).toString("hex"),
+    broker,
+    ...(recovery ? { recovery } : {}),
+    client: options.client,
+    startPerSecond: options.startRate / workersOf(options),
+    profiles: profilesOf(options),
+    ...(options.sleepers > 0 ? { sleep: { share: options.sleepers, awakeMs: 10_000, asleepMs: 20_000 } } : {}),
+    rebootsPerHour: options.reboots,
+    renewalsPerHour: options.renewals,
+    retryCapMs: options.retryCap,
+    recoveryPatienceMs: PATIENCE_MS,
   };
 }
 
@@ -136,11 +163,28 @@ function profilesOf({ qos, publishEvery, topic, payload }: SimFleetOptions): Pub
   return levels.map((level) => ({ topic, qos: level, everyMs: publishEvery * levels.length, jitter: 0.2, sizeBytes: payload, fields }));
 }
 
-function fleetRun(options: SimFleetOptions, plan: FleetPlan, identities: readonly FleetIdentity[], watcher: ClientPems, brokerName: string, { terminal, stop }: Context): FleetRun {
+function fleetRun(
+  options: SimFleetOptions,
+  plan: FleetPlan,
+  identities: readonly FleetIdentity[],
+  watcher: ClientPems,
+  brokerName: string,
+  { terminal, stop }: Context,
+): FleetRun {
   const workers = workersOf(options);
   return new FleetRun({
-    name: `fleet of ${identities.length}`, plan, identities, watcher, program: fleetProgram(), workers, workersBy: options.threads === true ? "thread" : "process",
-    durationMs: options.duration, drainMs: options.drain, commandsPerSecond: options.commands, brokerName, stop: stop.asked,
+    name: `fleet of ${identities.length}`,
+    plan,
+    identities,
+    watcher,
+    program: fleetProgram(),
+    workers,
+    workersBy: options.threads === true ? "thread" : "process",
+    durationMs: options.duration,
+    drainMs: options.drain,
+    commandsPerSecond: options.commands,
+    brokerName,
+    stop: stop.asked,
     onSample: progressLines(terminal),
   });
 }

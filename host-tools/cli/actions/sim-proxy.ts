@@ -19,14 +19,25 @@ export interface SimProxyOptions {
 
 export async function runProxy(options: SimProxyOptions, { terminal, stop }: Context): Promise<void> {
   const seed = options.seed ?? randomBytes(6).toString("hex");
-  const proxy = new FaultProxy({ name: options.name, listen: addressOf(options.listen, 0), upstream: addressOf(options.upstream, 1), mqtt: options.mqtt === true, seed });
+  const proxy = new FaultProxy({
+    name: options.name,
+    listen: addressOf(options.listen, 0),
+    upstream: addressOf(options.upstream, 1),
+    mqtt: options.mqtt === true,
+    seed,
+  });
   for (const toxic of (options.toxic ?? []).map(toxicOf)) proxy.add(toxic);
   const control = new ProxyControl(seed, `hawser ${HAWSER_VERSION}`);
   try {
     const controlPort = await control.start("127.0.0.1", options.control);
     await control.add(proxy);
     const url = `http://127.0.0.1:${controlPort}`;
-    terminal.event("ready", { port: proxy.port, control: url, seed }, `port ${proxy.port} to ${options.upstream}, control ${url}, seed ${seed}`, "green");
+    terminal.event(
+      "ready",
+      { port: proxy.port, control: url, seed },
+      `port ${proxy.port} to ${options.upstream}, control ${url}, seed ${seed}`,
+      "green",
+    );
     await stop.asked;
   } finally {
     await control.stop();
@@ -40,8 +51,10 @@ export function toxicOf(text: string): Toxic {
   const fields: Record<string, unknown> = {};
   for (const part of rest.split(",").filter((piece) => piece !== "")) {
     const [key = "", value] = part.split(/=(.*)/s);
-    if (value === undefined) throw new HawserError("BAD_TOXIC", `${JSON.stringify(part)} is not key=value`, "Write e.g. latency:latency=200,jitter=50.");
-    const read = value === "true" ? true : value === "false" ? false : value !== "" && Number.isFinite(Number(value)) ? Number(value) : value;
+    if (value === undefined)
+      throw new HawserError("BAD_TOXIC", `${JSON.stringify(part)} is not key=value`, "Write e.g. latency:latency=200,jitter=50.");
+    const read =
+      value === "true" ? true : value === "false" ? false : value !== "" && Number.isFinite(Number(value)) ? Number(value) : value;
     if (key === "stream" || key === "toxicity" || key === "name") fields[key] = read;
     else attributes[key] = read;
   }

@@ -52,7 +52,10 @@ export async function runSimulatedDevice(options: SimRunOptions, context: Contex
     backoff: { capMs: retryCap },
     recoveryPatience: { minimumMs: recoveryPatience, maximumMs: recoveryPatience * 1.5 },
   };
-  const open = options.engine === "xs" ? await openOnXs(options.vault, passphrase, settings, context.terminal) : openOnNode(options.vault, passphrase, settings);
+  const open =
+    options.engine === "xs"
+      ? await openOnXs(options.vault, passphrase, settings, context.terminal)
+      : openOnNode(options.vault, passphrase, settings);
   try {
     renewal.attach(open.device);
     await serve(open, topic, options, context);
@@ -65,7 +68,11 @@ function openOnNode(path: string, passphrase: string, settings: DeviceSettings):
   const vault = Vault.open(path, passphrase);
   try {
     // Node ends only with this process.
-    return { device: new Device(settings, nodePlatform({ vault })), broken: new Promise(() => undefined), close: async () => vault.close() };
+    return {
+      device: new Device(settings, nodePlatform({ vault })),
+      broken: new Promise(() => undefined),
+      close: async () => vault.close(),
+    };
   } catch (error) {
     vault.close();
     throw error;
@@ -97,7 +104,12 @@ async function serve({ device, broken }: OpenDevice, topic: string, options: Sim
     if (event.type === "connected") telemetry.start();
   });
   answerCommands(device, terminal).catch((error: unknown) => {
-    terminal.event("commands-failed", { code: errorCode(error), message: errorMessage(error) }, `${errorCode(error)}: ${errorMessage(error)}`, "red");
+    terminal.event(
+      "commands-failed",
+      { code: errorCode(error), message: errorMessage(error) },
+      `${errorCode(error)}: ${errorMessage(error)}`,
+      "red",
+    );
   });
   try {
     await device.start();
@@ -114,7 +126,11 @@ async function serve({ device, broken }: OpenDevice, topic: string, options: Sim
 /** Without a count a stop is the end that is meant. What was acknowledged while the device stopped counts. */
 function checkCount(acknowledged: number, count = 0): void {
   if (acknowledged >= count) return;
-  throw new HawserError("INTERRUPTED", `stopped after ${acknowledged} of ${count} messages were acknowledged`, "Run the command again. Unacknowledged messages are kept in the vault and sent then.");
+  throw new HawserError(
+    "INTERRUPTED",
+    `stopped after ${acknowledged} of ${count} messages were acknowledged`,
+    "Run the command again. Unacknowledged messages are kept in the vault and sent then.",
+  );
 }
 
 /** Shows every command; one on `down/ping` is answered on `up/pong` with the payload it brought. */
@@ -129,7 +145,12 @@ async function answerPing(device: SimulatedDevice, terminal: Terminal, payload: 
   try {
     await device.publish("up/pong", payload, { qos: 1, queue: true });
   } catch (error) {
-    terminal.event("publish-failed", { topic: device.topic("up/pong"), code: errorCode(error) }, `answer to ping: ${errorCode(error)}`, "red");
+    terminal.event(
+      "publish-failed",
+      { topic: device.topic("up/pong"), code: errorCode(error) },
+      `answer to ping: ${errorCode(error)}`,
+      "red",
+    );
   }
 }
 

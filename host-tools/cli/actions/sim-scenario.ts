@@ -29,7 +29,9 @@ export async function runScenario(options: SimScenarioOptions, context: Context)
   const result =
     options.virtual === true
       ? await (await import("../scenario/virtual-scenario.js")).playVirtual(scenario, scenario.seed || randomBytes(6).toString("hex"))
-      : await (await import("../scenario/real-scenario.js")).playReal(scenario, () => caPassphrase({ ...options, dir: scenario.own?.ca ?? "" }, env), context);
+      : await (
+          await import("../scenario/real-scenario.js")
+        ).playReal(scenario, () => caPassphrase({ ...options, dir: scenario.own?.ca ?? "" }, env), context);
   writeResults(result, options, env, terminal);
   showResult(terminal, result);
   if (result.passed) return;

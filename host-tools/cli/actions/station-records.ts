@@ -24,14 +24,21 @@ export function writeSummaryFile(directory: string): { file: string; summary: Si
 export function writeSummary({ station }: StationOptions, { terminal }: Context): Promise<void> {
   const { file, summary } = writeSummaryFile(station);
   const { operator, order, passed, failed } = summary;
-  terminal.result({ file, operator, order, passed: passed.length, failed: failed.length }, [`Order ${order}, ${operator}: ${passed.length} passed, ${failed.length} failed. Wrote ${file}.`]);
+  terminal.result({ file, operator, order, passed: passed.length, failed: failed.length }, [
+    `Order ${order}, ${operator}: ${passed.length} passed, ${failed.length} failed. Wrote ${file}.`,
+  ]);
   return Promise.resolve();
 }
 
-export function verifySummaryFile({ station, summary, key }: StationOptions & { summary: string; key?: string }, { terminal }: Context): Promise<void> {
+export function verifySummaryFile(
+  { station, summary, key }: StationOptions & { summary: string; key?: string },
+  { terminal }: Context,
+): Promise<void> {
   const proved = verifySummary(station, readFileSync(summary, "utf8"), key === undefined ? undefined : readFileSync(key, "utf8"));
   const { operator, order, passed, failed, publicKey } = proved;
-  terminal.result({ operator, order, passed: passed.length, failed: failed.length, publicKey }, [`The summary is this station's, and its ledger agrees: order ${order}, ${operator}, ${passed.length} passed, ${failed.length} failed.`]);
+  terminal.result({ operator, order, passed: passed.length, failed: failed.length, publicKey }, [
+    `The summary is this station's, and its ledger agrees: order ${order}, ${operator}, ${passed.length} passed, ${failed.length} failed.`,
+  ]);
   return Promise.resolve();
 }
 
@@ -52,7 +59,12 @@ export function replace(options: ReopenOptions, context: Context): Promise<void>
 function reopen(event: "rework" | "replace", { station, id, operator, reason }: ReopenOptions): void {
   const ledger = Ledger.open(station);
   try {
-    if (ledger.board(id) === undefined) throw new HawserError("UNKNOWN_ID", `the ledger in ${station} has no board ${id}`, "Name the station that made the board with --station.");
+    if (ledger.board(id) === undefined)
+      throw new HawserError(
+        "UNKNOWN_ID",
+        `the ledger in ${station} has no board ${id}`,
+        "Name the station that made the board with --station.",
+      );
     ledger.append({ event, id, by: operator, reason });
   } finally {
     ledger.close();

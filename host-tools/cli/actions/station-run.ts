@@ -76,7 +76,11 @@ export async function runStation(options: StationRunOptions, context: Context): 
   const order = orderOf(options);
   const ids = idSourceOf(options);
   if ((options.head === undefined) === (options.simulated === undefined)) {
-    throw new HawserError("USAGE", "--head NAME=PORT (once for each head) or --simulated HEADS is required, not both", "Run: hawser station run --help.");
+    throw new HawserError(
+      "USAGE",
+      "--head NAME=PORT (once for each head) or --simulated HEADS is required, not both",
+      "Run: hawser station run --help.",
+    );
   }
   const heads = readHeadPlaces(options.head ?? []);
   checkDeviceRole(policyOf(unprovedFiles(options.dir)), options.role);
@@ -86,7 +90,11 @@ export async function runStation(options: StationRunOptions, context: Context): 
   try {
     await withProof(options, ca, async (proof, port) => {
       const bench = { ledger, ca, ids, proof, order, baud: options.baud, connectWaitMs: options.connectWithin };
-      const rules = { needsFirstArticle: options.firstArticle === true, needsLabelScan: options.labelScan === true, allowNoMac: options.allowNoMac === true };
+      const rules = {
+        needsFirstArticle: options.firstArticle === true,
+        needsLabelScan: options.labelScan === true,
+        allowNoMac: options.allowNoMac === true,
+      };
       await atBenches(options, heads, port, async (places, jig) => {
         const station = new FactoryStation({ ...bench, ...rules, heads: places, ...(print && { print }) });
         await withSurroundings(station, ledger, port, options, context, () => work(station, jig, options, context));
@@ -97,21 +105,34 @@ export async function runStation(options: StationRunOptions, context: Context): 
   }
   const { file, summary } = writeSummaryFile(options.station);
   const { passed, failed } = summary;
-  context.terminal.event("summary", { file, passed: passed.length, failed: failed.length }, `${passed.length} passed, ${failed.length} failed; signed: ${file}`, "green");
+  context.terminal.event(
+    "summary",
+    { file, passed: passed.length, failed: failed.length },
+    `${passed.length} passed, ${failed.length} failed; signed: ${file}`,
+    "green",
+  );
 }
 
 /** The page, the scanner on standard input, and the queue to the order system, while the station works. */
 async function withSurroundings(
-  station: FactoryStation, ledger: Ledger, brokerPort: number | undefined, options: StationRunOptions, { terminal }: Context, then: () => Promise<void>,
+  station: FactoryStation,
+  ledger: Ledger,
+  brokerPort: number | undefined,
+  options: StationRunOptions,
+  { terminal }: Context,
+  then: () => Promise<void>,
 ): Promise<void> {
   const { pagePort, pageHost, pageTokenFile, language, reportUrl } = options;
   const token = pageTokenFile === undefined ? undefined : firstLine(pageTokenFile);
   const texts = language === undefined ? ENGLISH_TEXTS : readPageTexts(readFileSync(language, "utf8"));
   let told = "";
-  const queue = reportUrl === undefined ? undefined : new ReportQueue(ledger, reportUrl, (message) => {
-    if (told !== message) terminal.event("report-failed", { message }, `not reported yet: ${message}`, "yellow");
-    told = message;
-  });
+  const queue =
+    reportUrl === undefined
+      ? undefined
+      : new ReportQueue(ledger, reportUrl, (message) => {
+          if (told !== message) terminal.event("report-failed", { message }, `not reported yet: ${message}`, "yellow");
+          told = message;
+        });
   const page = await startPage({ station, host: pageHost, port: pagePort, texts, ...(token !== undefined && { token }) });
   const scanner = createInterface({ input: process.stdin });
   scanner.on("line", (line) => void (line.trim() !== "" && station.scan(line)));
@@ -164,13 +185,23 @@ async function work(station: FactoryStation, jig: Jig | undefined, options: Stat
   const boardsPerHour = Math.round(((jig?.results.length ?? passed) * 3_600_000) / (performance.now() - begunMs));
   terminal.event("done", { passed, failed, boardsPerHour }, `${passed} passed, ${failed} failed, ${boardsPerHour} boards an hour`, "green");
   const wrong = wrongVerdicts(jig?.results ?? []);
-  if (wrong.length > 0) throw new HawserError("NOT_PROVED", `${wrong.length} simulated boards ended otherwise than their faults allow: ${JSON.stringify(wrong.slice(0, 3))}`, "Report this with the seed.");
+  if (wrong.length > 0)
+    throw new HawserError(
+      "NOT_PROVED",
+      `${wrong.length} simulated boards ended otherwise than their faults allow: ${JSON.stringify(wrong.slice(0, 3))}`,
+      "Report this with the seed.",
+    );
 }
 
 function printEvent(terminal: Terminal, event: StationEvent): void {
   if (event.type === "head") {
     const { step, id, ...head } = event.head;
-    terminal.event("head", { ...head, id, step, failure: head.failure && { ...head.failure } }, headLine(event.head), COLOURS[head.state] ?? "dim");
+    terminal.event(
+      "head",
+      { ...head, id, step, failure: head.failure && { ...head.failure } },
+      headLine(event.head),
+      COLOURS[head.state] ?? "dim",
+    );
   } else if (event.type === "unlisted" && event.ports.length > 0) {
     terminal.event("unlisted", { ports: event.ports }, `left alone, for no head names them: ${event.ports.join(", ")}`, "yellow");
   } else if (event.type === "scan") {
@@ -178,14 +209,28 @@ function printEvent(terminal: Terminal, event: StationEvent): void {
   }
 }
 
-const COLOURS: Partial<Record<HeadView["state"], "green" | "red" | "yellow" | "cyan">> = { passed: "green", failed: "red", held: "red", label: "yellow", approval: "yellow", working: "cyan" };
+const COLOURS: Partial<Record<HeadView["state"], "green" | "red" | "yellow" | "cyan">> = {
+  passed: "green",
+  failed: "red",
+  held: "red",
+  label: "yellow",
+  approval: "yellow",
+  working: "cyan",
+};
 
 function headLine({ name, state, step, id, failure, seconds }: HeadView): string {
-  const what = failure === undefined ? [id, state === "working" ? step : undefined, seconds === undefined ? undefined : `${seconds} s`] : [id, `${failure.message}. ${failure.next}`];
+  const what =
+    failure === undefined
+      ? [id, state === "working" ? step : undefined, seconds === undefined ? undefined : `${seconds} s`]
+      : [id, `${failure.message}. ${failure.next}`];
   return [`head ${name}`, state, ...what].filter((part) => part !== undefined).join("  ");
 }
 
-async function withProof(options: StationRunOptions, ca: CertificateAuthority, then: (proof: typeof challengeOnly, port: number | undefined) => Promise<void>): Promise<void> {
+async function withProof(
+  options: StationRunOptions,
+  ca: CertificateAuthority,
+  then: (proof: typeof challengeOnly, port: number | undefined) => Promise<void>,
+): Promise<void> {
   if (options.proof === "challenge") return then(challengeOnly, undefined);
   const proof = await startEmbeddedProof(ca, options.brokerPort, options.brokerHost);
   try {
@@ -196,13 +241,25 @@ async function withProof(options: StationRunOptions, ca: CertificateAuthority, t
 }
 
 async function atBenches(
-  options: StationRunOptions, heads: readonly HeadPlace[], port: number | undefined, then: (places: readonly HeadPlace[], jig?: Jig) => Promise<void>,
+  options: StationRunOptions,
+  heads: readonly HeadPlace[],
+  port: number | undefined,
+  then: (places: readonly HeadPlace[], jig?: Jig) => Promise<void>,
 ): Promise<void> {
   const { simulated, boards, faults, seed, baud, firmware = SIMULATED_FIRMWARE } = options;
   if (simulated === undefined) return then(heads);
   const directory = mkdtempSync(join(tmpdir(), "hawser-jig-"));
   const broker = port === undefined ? undefined : { host: "127.0.0.1", port, serverName: "localhost" };
-  const jig = new Jig({ directory, heads: simulated, faults, seed, firmware, baud, ...(boards !== undefined && { boards }), ...(broker && { broker }) });
+  const jig = new Jig({
+    directory,
+    heads: simulated,
+    faults,
+    seed,
+    firmware,
+    baud,
+    ...(boards !== undefined && { boards }),
+    ...(broker && { broker }),
+  });
   try {
     await jig.open();
     await then(jig.places, jig);
@@ -213,21 +270,44 @@ async function atBenches(
 }
 
 function orderOf({ operator, order, product, role, attribute = [], firmware, target, simulated }: StationRunOptions): ShiftOrder {
-  const attributes = Object.fromEntries(attribute.map((text) => {
-    const [, name, value] = /^([^=]+)=(.+)$/.exec(text) ?? [];
-    if (name === undefined || value === undefined) throw new HawserError("USAGE", `invalid attribute ${JSON.stringify(text)}`, "Use NAME=VALUE.");
-    return [name, value];
-  }));
+  const attributes = Object.fromEntries(
+    attribute.map((text) => {
+      const [, name, value] = /^([^=]+)=(.+)$/.exec(text) ?? [];
+      if (name === undefined || value === undefined)
+        throw new HawserError("USAGE", `invalid attribute ${JSON.stringify(text)}`, "Use NAME=VALUE.");
+      return [name, value];
+    }),
+  );
   const needed = firmware ?? (simulated === undefined ? undefined : SIMULATED_FIRMWARE);
-  return { operator, order, product, role, attributes, ...(needed !== undefined && { firmware: needed }), ...(target !== undefined && { target }) };
+  return {
+    operator,
+    order,
+    product,
+    role,
+    attributes,
+    ...(needed !== undefined && { firmware: needed }),
+    ...(target !== undefined && { target }),
+  };
 }
 
 function idSourceOf({ ids, idList, batch, columns }: StationRunOptions): IdSource {
   if ([ids, idList, batch].filter((source) => source !== undefined).length !== 1) {
-    throw new HawserError("USAGE", "one of --ids PATTERN, --id-list FILE and --batch FILE is required", "For instance: --ids 'meter-{n:6}'.");
+    throw new HawserError(
+      "USAGE",
+      "one of --ids PATTERN, --id-list FILE and --batch FILE is required",
+      "For instance: --ids 'meter-{n:6}'.",
+    );
   }
   if (columns !== undefined && batch === undefined) throw new HawserError("USAGE", "--columns needs --batch", "Name the CSV with --batch.");
   if (ids !== undefined) return idsByPattern(ids);
-  if (idList !== undefined) return idsByList(readFileSync(idList, "utf8").split("\n").map((line) => line.trim()).filter((line) => line !== ""));
-  return idsByBatch(readBatch(readFileSync(batch ?? "", "utf8"), columns === undefined ? undefined : readColumns(readFileSync(columns, "utf8"))));
+  if (idList !== undefined)
+    return idsByList(
+      readFileSync(idList, "utf8")
+        .split("\n")
+        .map((line) => line.trim())
+        .filter((line) => line !== ""),
+    );
+  return idsByBatch(
+    readBatch(readFileSync(batch ?? "", "utf8"), columns === undefined ? undefined : readColumns(readFileSync(columns, "utf8"))),
+  );
 }

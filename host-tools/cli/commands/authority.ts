@@ -6,8 +6,9 @@ import { parseBrokerUrl } from "../values.js";
 import { caDirectory, caPassphrase, connectTimeout, json } from "./shared-options.js";
 
 export function addAuthorityCommand(program: Command, run: Run): void {
-  const authority = caDirectory(program.command("authority").description("Run the enrolment service: answers devices' certificate requests over MQTT."))
-    .requiredOption("--url <url>", "the broker's mTLS port, mqtts://HOST:PORT", parseBrokerUrl);
+  const authority = caDirectory(
+    program.command("authority").description("Run the enrolment service: answers devices' certificate requests over MQTT."),
+  ).requiredOption("--url <url>", "the broker's mTLS port, mqtts://HOST:PORT", parseBrokerUrl);
   connectTimeout(authority);
   json(caPassphrase(authority));
   addHelp(authority, {

@@ -15,7 +15,9 @@ export function addBrokerCommands(program: Command, run: Run): void {
 }
 
 function addSync(broker: Command, run: Run): void {
-  const sync = caDirectory(broker.command("sync").description("Update every configured broker, end the sessions that should have ended, and verify both."));
+  const sync = caDirectory(
+    broker.command("sync").description("Update every configured broker, end the sessions that should have ended, and verify both."),
+  );
   json(caPassphrase(sync));
   addHelp(sync, {
     notes: ["Use it after a broker was stopped or unreachable during a change. Names that were held back there get their rights again."],
@@ -27,13 +29,18 @@ function addSync(broker: Command, run: Run): void {
 }
 
 function addEndSessions(broker: Command, run: Run): void {
-  const end = caDirectory(broker.command("end-sessions").description("End every session of a name at a mosquitto configured by `hawser policy compile`."))
+  const end = caDirectory(
+    broker.command("end-sessions").description("End every session of a name at a mosquitto configured by `hawser policy compile`."),
+  )
     .requiredOption("--id <id>", "the device or client; repeatable", collect)
     .requiredOption("--host <host>", "the broker's host name or address", parsePath)
     .requiredOption("--port <port>", "the broker's port for certificates", parseFixedPort);
   json(caPassphrase(end));
   addHelp(end, {
-    notes: ["First compile and reload, or the names come straight back. Needs the dynamic-security plugin, which the compiled configuration loads.", "Brokers written by `hawser broker config` need nothing: `hawser revoke` and `hawser broker sync` end sessions there."],
+    notes: [
+      "First compile and reload, or the names come straight back. Needs the dynamic-security plugin, which the compiled configuration loads.",
+      "Brokers written by `hawser broker config` need nothing: `hawser revoke` and `hawser broker sync` end sessions there.",
+    ],
     json: ['{"broker":"mqtt.example.com:8883","ended":["sensor-1"]}'],
     examples: ["hawser broker end-sessions --dir ca --id sensor-1 --host mqtt.example.com --port 8883"],
     exits: [3, 4, 5, 6],
@@ -59,15 +66,24 @@ function addConfig(broker: Command, run: Run): void {
       "A client's id is the name in its certificate: give each backend tool a separate name. limits.nft holds connection limits for nft.",
       "Restart a broker that was started before its configuration was rewritten.",
     ],
-    json: ['{"for":"mosquitto","config":"out/mosquitto.conf","files":["mosquitto.conf",".."],"user":"mosquitto","mtlsPort":8883,"pskPort":8884}'],
-    examples: ["hawser broker config --dir ca --for mosquitto --out broker --mtls-port 8883 --psk-port 8884", "mosquitto -c broker/mosquitto.conf"],
+    json: [
+      '{"for":"mosquitto","config":"out/mosquitto.conf","files":["mosquitto.conf",".."],"user":"mosquitto","mtlsPort":8883,"pskPort":8884}',
+    ],
+    examples: [
+      "hawser broker config --dir ca --for mosquitto --out broker --mtls-port 8883 --psk-port 8884",
+      "mosquitto -c broker/mosquitto.conf",
+    ],
     exits: [3, 4, 5, 6],
   });
   config.action(run(async () => (await import("../actions/broker-config.js")).writeBrokerConfiguration));
 }
 
 function addRun(broker: Command, run: Run): void {
-  const command = caDirectory(broker.command("run").description("Run a broker on loopback in the foreground until SIGINT or SIGTERM. Reloads when the CA directory changes."))
+  const command = caDirectory(
+    broker
+      .command("run")
+      .description("Run a broker on loopback in the foreground until SIGINT or SIGTERM. Reloads when the CA directory changes."),
+  )
     .addOption(new Option("--engine <engine>", "broker to run").choices(["embedded", "mosquitto"]).default("embedded"))
     .requiredOption("--mtls-port <port>", "port for certificates; 0 lets the system choose", parsePort)
     .requiredOption("--psk-port <port>", "port for pre-shared keys (recovery only); 0 lets the system choose", parsePort);
@@ -79,7 +95,10 @@ function addRun(broker: Command, run: Run): void {
       "also: reloaded, reload-failed (code), crl-renewed (nextUpdate), crl-failed (code), stopped",
       "embedded: connected, disconnected (reason), refused (reason), denied (topic), dropped; mosquitto: log (line)",
     ],
-    examples: ["hawser broker run --dir ca --mtls-port 8883 --psk-port 8884", "hawser broker run --dir ca --engine mosquitto --mtls-port 0 --psk-port 0 --json"],
+    examples: [
+      "hawser broker run --dir ca --mtls-port 8883 --psk-port 8884",
+      "hawser broker run --dir ca --engine mosquitto --mtls-port 0 --psk-port 0 --json",
+    ],
     exits: [3, 4, 5, 6],
   });
   command.action(run(async () => (await import("../actions/broker-run.js")).runBroker));

@@ -25,19 +25,33 @@ function addInit(ca: Command, run: Run): void {
     .description("Create a CA directory: root and issuing CA, keys encrypted or in a token, CRLs and the broker's certificate.")
     .requiredOption("--dir <dir>", "directory to create; must not exist, or must be empty", parsePath)
     .option("--name <name>", "name in the CA's certificates", "Hawser")
-    .option("--broker-host <host>", "DNS name or IP address by which devices reach the broker; repeatable (default: localhost, 127.0.0.1, ::1)", collect);
+    .option(
+      "--broker-host <host>",
+      "DNS name or IP address by which devices reach the broker; repeatable (default: localhost, 127.0.0.1, ::1)",
+      collect,
+    );
   certificateOptions(init);
   signerOption(init)
     .option("--root-signer <uri>", "the same for the root's key (default: a sealed file)")
-    .addOption(new Option("--root <place>", "where the root's key is to live: here, in a folder that you carry away, or with a parent PKI").choices(["here", "offline", "parent"]).default("here"))
-    .option("--root-passphrase-file <file>", "with --root offline: file whose first line is the root's passphrase (default: $HAWSER_ROOT_PASSPHRASE or the file $HAWSER_ROOT_PASSPHRASE_FILE, else the CA's)", parsePath)
+    .addOption(
+      new Option("--root <place>", "where the root's key is to live: here, in a folder that you carry away, or with a parent PKI")
+        .choices(["here", "offline", "parent"])
+        .default("here"),
+    )
+    .option(
+      "--root-passphrase-file <file>",
+      "with --root offline: file whose first line is the root's passphrase (default: $HAWSER_ROOT_PASSPHRASE or the file $HAWSER_ROOT_PASSPHRASE_FILE, else the CA's)",
+      parsePath,
+    )
     .option("--csr <file>", "with --root parent: file to write the request for the issuing CA to", parsePath)
     .option("--chain <file>", "the second run: certificates from the parent, from issuing CA to root, PEM or DER; repeatable", collect)
     .option("--crl <file>", "with --chain: revocation lists of the parent's CAs, PEM or DER; repeatable", collect)
     .option("--existing-key", "use keys of these names that are in the token already");
   json(weakPassphrase(caPassphrase(init)));
   addHelp(init, {
-    notes: ["The passphrase encrypts the CA's keys. Anyone with the directory and the passphrase can create devices: back up both, separately."],
+    notes: [
+      "The passphrase encrypts the CA's keys. Anyone with the directory and the passphrase can create devices: back up both, separately.",
+    ],
     json: ['{"dir":"ca","name":"Hawser","brokerHosts":["localhost","127.0.0.1","::1"],"root":"ca/root.crt.pem"}'],
     examples: [
       "HAWSER_PASSPHRASE='a long passphrase' hawser ca init --dir ca",
@@ -72,13 +86,21 @@ function lifetime(flags: string, description: string, usual: string): Option {
 }
 
 function addCrl(ca: Command, run: Run): void {
-  const crl = caDirectory(ca.command("crl").description("Sign new certificate revocation lists before the old ones expire."))
-    .option("--root", "also the list of a root in a token, which is valid for a year");
+  const crl = caDirectory(ca.command("crl").description("Sign new certificate revocation lists before the old ones expire.")).option(
+    "--root",
+    "also the list of a root in a token, which is valid for a year",
+  );
   json(caPassphrase(crl));
   addHelp(crl, {
-    notes: ["A broker refuses all clients once its CRL has expired. `hawser broker run` renews it; for other brokers, run this daily and reload the broker."],
+    notes: [
+      "A broker refuses all clients once its CRL has expired. `hawser broker run` renews it; for other brokers, run this daily and reload the broker.",
+    ],
     json: ['{"crl":"ca/crl.pem","nextUpdate":"2026-12-20T12:00:00.000Z"}'],
-    examples: ["hawser ca crl --dir ca", "# crontab:", "0 3 * * *  hawser ca crl --dir /srv/ca --passphrase-file /run/secrets/ca && systemctl reload mosquitto"],
+    examples: [
+      "hawser ca crl --dir ca",
+      "# crontab:",
+      "0 3 * * *  hawser ca crl --dir /srv/ca --passphrase-file /run/secrets/ca && systemctl reload mosquitto",
+    ],
     exits: [3, 5, 6],
   });
   crl.action(run(async () => (await import("../actions/ca-crl.js")).renewCrl));
@@ -93,7 +115,9 @@ function addStatus(ca: Command, run: Run): void {
       "Exit code 1: root, issuing CA, broker or revocation list end soon or have ended, or a name",
       "was not renewed in time. The authority's own certificate lives for a day: it is shown only.",
     ],
-    json: ['{"dir":"ca","ok":true,"verified":true,"parts":[{"what":"root","notAfter":"..","daysLeft":7304,"state":"ok"},..],"names":{"count":3,"late":0,"first":[..]}}'],
+    json: [
+      '{"dir":"ca","ok":true,"verified":true,"parts":[{"what":"root","notAfter":"..","daysLeft":7304,"state":"ok"},..],"names":{"count":3,"late":0,"first":[..]}}',
+    ],
     examples: ["hawser ca status --dir ca", "hawser ca status --dir ca --json | jq -r '.parts[] | select(.state != \"ok\") | .what'"],
     exits: [3, 6],
   });
@@ -106,7 +130,9 @@ function addBrokerCert(ca: Command, run: Run): void {
     .option("--remove-host <host>", "one to leave out; repeatable", collect);
   json(caPassphrase(command));
   addHelp(command, {
-    notes: ["Any change of the CA renews the certificate after two thirds of its life. Brokers of `hawser broker config` on this machine take it over at once."],
+    notes: [
+      "Any change of the CA renews the certificate after two thirds of its life. Brokers of `hawser broker config` on this machine take it over at once.",
+    ],
     json: ['{"serial":"4f..","notAfter":"..","hosts":["localhost","mqtt.example.com"]}'],
     examples: ["hawser ca broker-cert --dir ca", "hawser ca broker-cert --dir ca --add-host mqtt.example.com --remove-host 127.0.0.1"],
     exits: [3, 5, 6],
@@ -115,7 +141,9 @@ function addBrokerCert(ca: Command, run: Run): void {
 }
 
 function addVerify(ca: Command, run: Run): void {
-  const command = caDirectory(ca.command("verify").description("Prove that files, registry, certificates, revocation lists and audit trail agree."));
+  const command = caDirectory(
+    ca.command("verify").description("Prove that files, registry, certificates, revocation lists and audit trail agree."),
+  );
   json(caPassphrase(command));
   addHelp(command, {
     notes: ["Names what was removed, changed or added. Every change of the CA proves the same of what it touches before it begins."],
@@ -127,11 +155,16 @@ function addVerify(ca: Command, run: Run): void {
 }
 
 function addPassphrase(ca: Command, run: Run): void {
-  const command = caDirectory(ca.command("passphrase").description("Change the passphrase: reseals everything in one change."))
-    .option("--new-passphrase-file <file>", "file whose first line is the new passphrase (default: $HAWSER_NEW_PASSPHRASE or the file $HAWSER_NEW_PASSPHRASE_FILE, else a prompt)", parsePath);
+  const command = caDirectory(ca.command("passphrase").description("Change the passphrase: reseals everything in one change.")).option(
+    "--new-passphrase-file <file>",
+    "file whose first line is the new passphrase (default: $HAWSER_NEW_PASSPHRASE or the file $HAWSER_NEW_PASSPHRASE_FILE, else a prompt)",
+    parsePath,
+  );
   json(weakPassphrase(caPassphrase(command)));
   addHelp(command, {
-    notes: ["Services that run on the CA stop changing it (PASSPHRASE_CHANGED) until they are started with the new one. If the command is killed, run any command: it finishes the change."],
+    notes: [
+      "Services that run on the CA stop changing it (PASSPHRASE_CHANGED) until they are started with the new one. If the command is killed, run any command: it finishes the change.",
+    ],
     json: ['{"dir":"ca","changed":true}'],
     examples: ["hawser ca passphrase --dir ca", "hawser ca passphrase --dir ca --passphrase-file old --new-passphrase-file new"],
     exits: [3, 5, 6],
@@ -151,7 +184,10 @@ function addRollover(ca: Command, run: Run): void {
       "Devices trust the root alone, so nothing changes for them: they get a certificate of the new",
       "issuing CA when they renew. Until it is retired, brokers believe the old one as well.",
     ],
-    json: ['{"issuing":"Plant 7 Issuing CA 2","serial":"4f..","notAfter":"..","broker":"5a.."}', 'with --retire: {"retired":true,"leftBehind":[]}'],
+    json: [
+      '{"issuing":"Plant 7 Issuing CA 2","serial":"4f..","notAfter":"..","broker":"5a.."}',
+      'with --retire: {"retired":true,"leftBehind":[]}',
+    ],
     examples: ["hawser ca rollover --dir ca", "hawser ca status --dir ca", "hawser ca rollover --dir ca --retire"],
     exits: [3, 5, 6],
   });

@@ -8,7 +8,9 @@ import { json } from "./shared-options.js";
 export function addDemoCommand(program: Command, run: Run): void {
   const demo = program
     .command("demo")
-    .description("Show an identity's complete life in under a minute: provision, connect, refuse strangers, survive, rotate, recover, shut out.")
+    .description(
+      "Show an identity's complete life in under a minute: provision, connect, refuse strangers, survive, rotate, recover, shut out.",
+    )
     .addOption(new Option("--engine <engine>", "broker to run").choices(["embedded", "mosquitto"]).default("embedded"));
   json(demo);
   addHelp(demo, {

@@ -48,16 +48,29 @@ export function addDoctorCommands(program: Command, run: Run): void {
   reportOptions(doctor);
   const explain = run<ExplainOptions>(async () => (await import("../actions/doctor-explain.js")).explainRule);
   const examine = run<DoctorLiveOptions>(async () => (await import("../actions/doctor-live.js")).examineLive);
-  doctor.action((url: string | undefined, options: Omit<DoctorLiveOptions, "url"> & ExplainOptions) => (url === undefined ? explain(options) : examine({ ...options, url })));
+  doctor.action((url: string | undefined, options: Omit<DoctorLiveOptions, "url"> & ExplainOptions) =>
+    url === undefined ? explain(options) : examine({ ...options, url }),
+  );
   addConfig(doctor, run);
   addFleet(doctor, run);
 }
 
 function addFleet(doctor: Command, run: Run): void {
-  const fleet = caDirectory(doctor.command("fleet").description("Examine the fleet of a CA directory: certificates, revocation, names and broker files. Needs no passphrase."));
-  fleet.option("--broker-version <version>", "judge the broker files for this version (default: the mosquitto installed here, else 2.0.11)");
+  const fleet = caDirectory(
+    doctor
+      .command("fleet")
+      .description("Examine the fleet of a CA directory: certificates, revocation, names and broker files. Needs no passphrase."),
+  );
+  fleet.option(
+    "--broker-version <version>",
+    "judge the broker files for this version (default: the mosquitto installed here, else 2.0.11)",
+  );
   reportOptions(fleet);
-  addHelp(fleet, { json: REPORT_JSON, examples: ["hawser doctor fleet --dir ca", "hawser doctor fleet --dir ca --html fleet.html --fail-on high"], exits: [6, 8] });
+  addHelp(fleet, {
+    json: REPORT_JSON,
+    examples: ["hawser doctor fleet --dir ca", "hawser doctor fleet --dir ca --html fleet.html --fail-on high"],
+    exits: [6, 8],
+  });
   const examine = run<DoctorFleetOptions>(async () => (await import("../actions/doctor-fleet.js")).examineFleet);
   fleet.action((_: unknown, command: Command) => examine(command.optsWithGlobals<DoctorFleetOptions>()));
 }
@@ -71,7 +84,11 @@ export function reportOptions(command: Command): Command {
   return json(command)
     .option("--sarif <file>", "also write SARIF 2.1.0, for code hosts and editors", parsePath)
     .option("--html <file>", "also write one HTML page", parsePath)
-    .addOption(new Option("--fail-on <severity>", "exit with code 8 if a finding is at least this severe").choices(["critical", "high", "medium", "low", "never"]).default("medium"));
+    .addOption(
+      new Option("--fail-on <severity>", "exit with code 8 if a finding is at least this severe")
+        .choices(["critical", "high", "medium", "low", "never"])
+        .default("medium"),
+    );
 }
 
 function addConfig(doctor: Command, run: Run): void {
@@ -97,5 +114,7 @@ function addConfig(doctor: Command, run: Run): void {
   });
   const examine = run<DoctorConfigOptions>(async () => (await import("../actions/doctor-config.js")).examineConfig);
   // Options that `doctor` has too are read by it, wherever they stand.
-  config.action((file: string, _: unknown, command: Command) => examine({ ...command.optsWithGlobals<Omit<DoctorConfigOptions, "file">>(), file }));
+  config.action((file: string, _: unknown, command: Command) =>
+    examine({ ...command.optsWithGlobals<Omit<DoctorConfigOptions, "file">>(), file }),
+  );
 }

@@ -43,5 +43,7 @@ export function addExportCommand(program: Command, run: Run): void {
     ],
     exits: [3, 5, 6],
   });
-  command.action((form: string, options: Omit<ExportOptions, "form">) => run<ExportOptions>(async () => (await import("../actions/export.js")).exportFor)({ ...options, form }));
+  command.action((form: string, options: Omit<ExportOptions, "form">) =>
+    run<ExportOptions>(async () => (await import("../actions/export.js")).exportFor)({ ...options, form }),
+  );
 }

@@ -43,7 +43,9 @@ function addNvs(image: Command, run: Run): void {
       "Byte for byte what Espressif's generator makes of the same table, except for its extra Wi-Fi entries (sta.*, ap.*).",
       "Below 0x3000 a partition is read-only, and the image ends with its last used page.",
     ],
-    json: ['{"image":"nvs.bin","sizeBytes":65536,"encrypted":true,"entries":6,"keys":"nvs_keys.bin","device":{"id":"sensor-1","role":"sensor","serial":"4f..","notAfter":"..."}}'],
+    json: [
+      '{"image":"nvs.bin","sizeBytes":65536,"encrypted":true,"entries":6,"keys":"nvs_keys.bin","device":{"id":"sensor-1","role":"sensor","serial":"4f..","notAfter":"..."}}',
+    ],
     examples: [
       "hawser image nvs --dir ca --device sensor-1 --out nvs.bin --new-keys nvs_keys.bin",
       "hawser image nvs --dir ca --device sensor-1 --psk-only --out nvs.bin --new-keys nvs_keys.bin",
@@ -63,7 +65,11 @@ function addSecureCert(image: Command, run: Run): void {
     .option("--cert <file>", "device certificate or chain, PEM or DER", parsePath)
     .option("--ca <file>", "CA certificate, PEM or DER", parsePath)
     .option("--key <file>", "private key, PEM or DER, not encrypted: stored as it is, or for the DS peripheral with --efuse-key", parsePath)
-    .option("--hmac-key <file>", "key in the chip's eFuses (32 bytes): the private key is derived from it, or encrypted for the DS peripheral", parsePath)
+    .option(
+      "--hmac-key <file>",
+      "key in the chip's eFuses (32 bytes): the private key is derived from it, or encrypted for the DS peripheral",
+      parsePath,
+    )
     .option("--new-hmac-key <file>", "with --dir: create that key", parsePath)
     .option("--efuse-key <block>", "eFuse key block, 0 to 5, for the DS peripheral")
     .addOption(new Option("--chip <chip>", "chip, for the DS peripheral").default("esp32c3"))
@@ -76,7 +82,9 @@ function addSecureCert(image: Command, run: Run): void {
       "Unlike Espressif's tool, all certificates of a chain are stored, and no private key goes beside the ECDSA peripheral.",
       "Burning eFuses is left to espefuse: see hawser image plan.",
     ],
-    json: ['{"image":"sc.bin","sizeBytes":1344,"entries":[{"type":"device-certificate","subtype":0,"bytes":1201}],"device":{"id":"sensor-1",..}}'],
+    json: [
+      '{"image":"sc.bin","sizeBytes":1344,"entries":[{"type":"device-certificate","subtype":0,"bytes":1201}],"device":{"id":"sensor-1",..}}',
+    ],
     examples: [
       "hawser image secure-cert --dir ca --device sensor-1 --new-hmac-key board-7.key --out sc.bin",
       "hawser image secure-cert --cert device.pem --ca ca.pem --key device.key --out sc.bin",
@@ -98,7 +106,9 @@ function addInspect(image: Command, run: Run): void {
   json(inspect);
   addHelp(inspect, {
     notes: ["Ends with 6 (IMAGE_DAMAGED) when something is wrong; what is sound is shown all the same."],
-    json: ['{"kind":"nvs","pages":[..],"entries":[{"namespace":"hawser","key":"device","type":"blob","bytes":63}],"device":{"id":"sensor-1",..},"problems":[{"offset":419,"problem":".."}]}'],
+    json: [
+      '{"kind":"nvs","pages":[..],"entries":[{"namespace":"hawser","key":"device","type":"blob","bytes":63}],"device":{"id":"sensor-1",..},"problems":[{"offset":419,"problem":".."}]}',
+    ],
     examples: ["hawser image inspect nvs.bin --keys nvs_keys.bin", "hawser image inspect sc.bin --json"],
     exits: [6],
   });
@@ -116,7 +126,9 @@ function addPlan(image: Command, run: Run): void {
     .option("--chip <chip>", "chip as esptool names it", "esp32")
     .option("--table-offset <offset>", "offset of the partition table in flash", "0x8000")
     .option("--port <port>", "serial port in the commands", "PORT")
-    .addOption(new Option("--flash-encryption <mode>", "what the chip's fuses say").choices(["off", "development", "release"]).default("off"))
+    .addOption(
+      new Option("--flash-encryption <mode>", "what the chip's fuses say").choices(["off", "development", "release"]).default("off"),
+    )
     .option("--hmac-key <file>", "key to burn into an eFuse block", parsePath)
     .option("--efuse-key <block>", "with --hmac-key: eFuse key block, 0 to 5")
     .option("--ds", "with --hmac-key: the key is for the DS peripheral, not for deriving keys");

@@ -57,7 +57,10 @@ function addCheck(label: Command, run: Run): void {
     .option("--device <id>", "fail unless it is this device's");
   json(check);
   addHelp(check, {
-    notes: ["Reads standard input, because a code may hold a secret. Ends with 6 (LABEL_WRONG) for any other label.", "Reads the audit trail as it stands; hawser ca verify proves it."],
+    notes: [
+      "Reads standard input, because a code may hold a secret. Ends with 6 (LABEL_WRONG) for any other label.",
+      "Reads the audit trail as it stands; hawser ca verify proves it.",
+    ],
     json: ['{"verdict":"current","device":"sensor-1","kind":"id","madeAt":"...","copy":1}'],
     examples: ["echo sensor-1 | hawser label check --dir ca --device sensor-1"],
     exits: [6],

@@ -12,7 +12,8 @@ import { caDirectory, caPassphrase, json, parsePath } from "./shared-options.js"
 
 export function addPolicyCommands(program: Command, run: Run): void {
   const policy = program.command("policy").description("Write, check and test the policy: who may use which topics, and why.");
-  for (const add of [addInit, addCheck, addExplain, addWho, addDiff, addTest, addDocs, addApply, addSet, addPassword, addCompile, addServe]) add(policy, run);
+  for (const add of [addInit, addCheck, addExplain, addWho, addDiff, addTest, addDocs, addApply, addSet, addPassword, addCompile, addServe])
+    add(policy, run);
 }
 
 /** Where policy and names come from, the same for every question. */
@@ -30,13 +31,19 @@ function addInit(policy: Command, run: Run): void {
     .addOption(new Option("--out <file>", "file to write; must not exist").argParser(parsePath).default("policy.yaml"))
     .option("--schema <file>", "also write the JSON Schema for editors to this file", parsePath);
   json(init);
-  addHelp(init, { json: ['{"policy":"policy.yaml","schema":"policy.schema.json"}'], examples: ["hawser policy init", "hawser policy init --out fleet.yaml --schema policy.schema.json"], exits: [5, 6] });
+  addHelp(init, {
+    json: ['{"policy":"policy.yaml","schema":"policy.schema.json"}'],
+    examples: ["hawser policy init", "hawser policy init --out fleet.yaml --schema policy.schema.json"],
+    exits: [5, 6],
+  });
   init.action(run(async () => (await import("../actions/policy-init.js")).initPolicy));
 }
 
 function addCheck(policy: Command, run: Run): void {
-  const check = sources(policy.command("check").description("Check the policy for errors and doubtful rules."))
-    .option("--strict", "fail on warnings too");
+  const check = sources(policy.command("check").description("Check the policy for errors and doubtful rules.")).option(
+    "--strict",
+    "fail on warnings too",
+  );
   json(check);
   addHelp(check, {
     notes: ["Without --dir or --inventory, checks the policy alone, not against names."],
@@ -55,8 +62,14 @@ function addExplain(policy: Command, run: Run): void {
     .option("--from <address>", "as a client at this IP address");
   json(explain);
   addHelp(explain, {
-    json: ['{"id":"dev1","role":"device","rights":[{"listener":"mtls","effect":"allow","access":"publish","filter":"devices/dev1/up/#","line":27}]}', 'with --topic: {"id":"dev1","topic":"t","verdicts":[{"listener":"mtls","action":"publish","allowed":true,"line":27,"because":".."}]}'],
-    examples: ["hawser policy explain --dir ca --id sensor-1", "hawser policy explain --inventory names.yaml --policy policy.yaml --id backend --topic 'devices/+/up/#'"],
+    json: [
+      '{"id":"dev1","role":"device","rights":[{"listener":"mtls","effect":"allow","access":"publish","filter":"devices/dev1/up/#","line":27}]}',
+      'with --topic: {"id":"dev1","topic":"t","verdicts":[{"listener":"mtls","action":"publish","allowed":true,"line":27,"because":".."}]}',
+    ],
+    examples: [
+      "hawser policy explain --dir ca --id sensor-1",
+      "hawser policy explain --inventory names.yaml --policy policy.yaml --id backend --topic 'devices/+/up/#'",
+    ],
     exits: [6],
   });
   explain.action(run(async () => (await import("../actions/policy-questions.js")).explain));
@@ -88,7 +101,9 @@ function addDiff(policy: Command, run: Run): void {
   json(diff);
   addHelp(diff, {
     notes: ["Groups changes that are the same for many names into one line."],
-    json: ['{"changes":[{"change":"loses","role":"sensor","names":["dev1",".."],"listener":"mtls","effect":"allow","access":"publish","filter":"devices/{id}/up/#","when":""}]}'],
+    json: [
+      '{"changes":[{"change":"loses","role":"sensor","names":["dev1",".."],"listener":"mtls","effect":"allow","access":"publish","filter":"devices/{id}/up/#","when":""}]}',
+    ],
     examples: ["hawser policy diff ca/policy.yaml new.yaml --dir ca"],
     exits: [6],
   });
@@ -103,11 +118,18 @@ function addTest(policy: Command, run: Run): void {
     .option("--junit <file>", "write a JUnit report to this file", parsePath);
   json(test);
   addHelp(test, {
-    json: ['{"passed":12,"failed":1,"results":[{"file":"t.yaml","name":"dev1 on mtls may publish x","passed":true,"because":"..","line":27}]}'],
-    examples: ["hawser policy test policy.test.yaml --policy policy.yaml", "hawser policy test tests/*.yaml --dir ca --junit policy-tests.xml"],
+    json: [
+      '{"passed":12,"failed":1,"results":[{"file":"t.yaml","name":"dev1 on mtls may publish x","passed":true,"because":"..","line":27}]}',
+    ],
+    examples: [
+      "hawser policy test policy.test.yaml --policy policy.yaml",
+      "hawser policy test tests/*.yaml --dir ca --junit policy-tests.xml",
+    ],
     exits: [6],
   });
-  test.action((files: string[], options: Omit<TestOptions, "files">) => run<TestOptions>(async () => (await import("../actions/policy-test.js")).test)({ ...options, files }));
+  test.action((files: string[], options: Omit<TestOptions, "files">) =>
+    run<TestOptions>(async () => (await import("../actions/policy-test.js")).test)({ ...options, files }),
+  );
 }
 
 function addDocs(policy: Command, run: Run): void {
@@ -135,25 +157,49 @@ function addCompile(policy: Command, run: Run): void {
     .addOption(new Option("--for <target>", "target to write for").choices([...COMPILER_TARGETS]).makeOptionMandatory())
     .requiredOption("--out <out>", "directory to create; must not exist, or must be empty or written by this command", parsePath)
     .option("--at <directory>", "where the files will be on the broker's machine (default: OUT)", parsePath)
-    .option("--tls <directory>", "where ca.crt.pem, broker.crt.pem, broker.key.pem, crl.pem and psk.txt are on that machine (default: as --at)", parsePath)
+    .option(
+      "--tls <directory>",
+      "where ca.crt.pem, broker.crt.pem, broker.key.pem, crl.pem and psk.txt are on that machine (default: as --at)",
+      parsePath,
+    )
     .option("--listener <name>", "only this listener; repeatable", collect)
     .option("--plugin <path>", "mosquitto: path of mosquitto_dynamic_security.so on that machine, or none (default: found here)", parsePath)
     .addOption(new Option("--user <name>", "mosquitto: user it runs as on that machine").default(undefined, "mosquitto"))
-    .option("--keys", "also write the CA's ca.crt.pem, broker.crt.pem, broker.key.pem, crl.pem and psk.txt to OUT; needs --dir and the CA's passphrase");
+    .option(
+      "--keys",
+      "also write the CA's ca.crt.pem, broker.crt.pem, broker.key.pem, crl.pem and psk.txt to OUT; needs --dir and the CA's passphrase",
+    );
   json(caPassphrase(compile));
   addHelp(compile, {
-    notes: ["Rejects what the target cannot express and names the policy line. Prints the remaining risks.", "Files have mode 0600 and are yours: give them to the broker's user.", "For mosquitto on this machine, use `hawser broker config`: it keeps the files in step with the CA.", "Elsewhere, reload mosquitto, then end the sessions of names that lost rights: hawser broker end-sessions."],
+    notes: [
+      "Rejects what the target cannot express and names the policy line. Prints the remaining risks.",
+      "Files have mode 0600 and are yours: give them to the broker's user.",
+      "For mosquitto on this machine, use `hawser broker config`: it keeps the files in step with the CA.",
+      "Elsewhere, reload mosquitto, then end the sessions of names that lost rights: hawser broker end-sessions.",
+    ],
     json: ['{"for":"emqx","out":"emqx","files":["emqx.conf","acl.conf"],"risks":[".."]}'],
-    examples: ["hawser policy compile --dir ca --for rabbitmq --out rabbitmq --listener mtls", "hawser policy compile --dir ca --for mosquitto --out mosquitto --keys --at /etc/hawser", "hawser policy compile --policy policy.yaml --inventory names.yaml --for firewall --out firewall"],
+    examples: [
+      "hawser policy compile --dir ca --for rabbitmq --out rabbitmq --listener mtls",
+      "hawser policy compile --dir ca --for mosquitto --out mosquitto --keys --at /etc/hawser",
+      "hawser policy compile --policy policy.yaml --inventory names.yaml --for firewall --out firewall",
+    ],
     exits: [3, 4, 5, 6],
   });
   compile.action(run(async () => (await import("../actions/policy-compile.js")).compile));
 }
 
 function addServe(policy: Command, run: Run): void {
-  const serve = sources(policy.command("serve").description("Answer brokers' access questions over HTTP until SIGINT or SIGTERM. Reloads when its files change."))
+  const serve = sources(
+    policy
+      .command("serve")
+      .description("Answer brokers' access questions over HTTP until SIGINT or SIGTERM. Reloads when its files change."),
+  )
     .addOption(new Option("--port <port>", "port to listen on; 0 lets the system choose").argParser(parsePort).default(8089, "8089"))
-    .addOption(new Option("--host <address>", "address to listen on; beyond loopback, requires --tls-cert, --tls-key and --secret-file").default("127.0.0.1"))
+    .addOption(
+      new Option("--host <address>", "address to listen on; beyond loopback, requires --tls-cert, --tls-key and --secret-file").default(
+        "127.0.0.1",
+      ),
+    )
     .option("--tls-cert <file>", "certificate chain, PEM", parsePath)
     .option("--tls-key <file>", "private key of the certificate, PEM", parsePath)
     .option("--secret-file <file>", "file whose first line brokers send as `Authorization: Bearer SECRET`", parsePath)
@@ -165,8 +211,14 @@ function addServe(policy: Command, run: Run): void {
       "NanoMQ: /nanomq/auth, super and acl. VerneMQ webhooks: /vernemq. ?listener=NAME picks a listener.",
       "Brokers deny access while it is down, or if its files are damaged at start. If they are damaged later, the last good state remains.",
     ],
-    json: ['{"time":"..","event":"ready","host":"127.0.0.1","port":8089}', "also: reloaded, reload-failed (code, message), stopped (questions, denied)"],
-    examples: ["hawser policy serve --dir ca", "hawser policy serve --dir ca --host 10.0.0.5 --tls-cert s.crt --tls-key s.key --secret-file secret"],
+    json: [
+      '{"time":"..","event":"ready","host":"127.0.0.1","port":8089}',
+      "also: reloaded, reload-failed (code, message), stopped (questions, denied)",
+    ],
+    examples: [
+      "hawser policy serve --dir ca",
+      "hawser policy serve --dir ca --host 10.0.0.5 --tls-cert s.crt --tls-key s.key --secret-file secret",
+    ],
     exits: [3, 4, 6],
   });
   serve.action(run(async () => (await import("../actions/policy-serve.js")).serve));
@@ -178,12 +230,17 @@ function addApply(policy: Command, run: Run): void {
     .option("--force", "apply even if no authority, no operator or no device keeps its rights");
   json(caPassphrase(apply));
   addHelp(apply, {
-    notes: ["Checks, compiles and tries the policy for every broker configuration of the CA before changing anything. Records the change in the audit trail.", "Preview the change: hawser policy diff DIR/policy.yaml FILE --dir DIR"],
+    notes: [
+      "Checks, compiles and tries the policy for every broker configuration of the CA before changing anything. Records the change in the audit trail.",
+      "Preview the change: hawser policy diff DIR/policy.yaml FILE --dir DIR",
+    ],
     json: ['{"policy":"factory","sha256":"..","changed":true}'],
     examples: ["hawser policy apply policy.yaml --dir ca"],
     exits: [3, 4, 5, 6],
   });
-  apply.action((file: string, options: Omit<ApplyOptions, "file">) => run<ApplyOptions>(async () => (await import("../actions/policy-apply.js")).apply)({ ...options, file }));
+  apply.action((file: string, options: Omit<ApplyOptions, "file">) =>
+    run<ApplyOptions>(async () => (await import("../actions/policy-apply.js")).apply)({ ...options, file }),
+  );
 }
 
 function addSet(policy: Command, run: Run): void {
@@ -195,14 +252,19 @@ function addSet(policy: Command, run: Run): void {
   addHelp(set, {
     notes: ["Takes effect on brokers at once. Only attributes that the policy declares can be set."],
     json: ['{"id":"press-1","role":"machine","attributes":{"site":"b1"}}'],
-    examples: ["hawser policy set --dir ca --id press-1 --attribute site=b1 --attribute line=l2", "hawser policy set --dir ca --id board --role viewer"],
+    examples: [
+      "hawser policy set --dir ca --id press-1 --attribute site=b1 --attribute line=l2",
+      "hawser policy set --dir ca --id board --role viewer",
+    ],
     exits: [3, 4, 5, 6],
   });
   set.action(run(async () => (await import("../actions/policy-set.js")).set));
 }
 
 function addPassword(policy: Command, run: Run): void {
-  const password = caDirectory(policy.command("password").description("Give a device or client a new random password, for listeners that ask for one."))
+  const password = caDirectory(
+    policy.command("password").description("Give a device or client a new random password, for listeners that ask for one."),
+  )
     .requiredOption("--id <id>", "the device or client")
     .requiredOption("--out <out>", "file to write the password to, mode 0600; must not exist", parsePath);
   json(caPassphrase(password));

@@ -13,13 +13,21 @@ import { caDirectory, caPassphrase, json, parsePath, vaultPassphrase, weakPassph
 type Flags = Omit<ProvisionOptions, "vault"> & Omit<ProvisionSerialOptions, "serial"> & { vault?: string; serial?: string };
 
 export function addProvisionCommand(program: Command, run: Run): void {
-  const provision = caDirectory(program.command("provision").description("Give a device its identity (key, certificate, pre-shared key), in a new vault or over a serial port."))
+  const provision = caDirectory(
+    program
+      .command("provision")
+      .description("Give a device its identity (key, certificate, pre-shared key), in a new vault or over a serial port."),
+  )
     .requiredOption("--id <id>", "device id: 1 to 64 letters, digits, '.', '_', '-'")
     .option("--role <role>", "device role", "sensor")
     .option("--vault <path>", "vault directory to create, for a simulated device", parsePath)
     .option("--serial <port>", "serial port of a real device, which makes its own key: /dev/ttyUSB0, /dev/cu.usbserial-110", parsePath)
     .addOption(new Option("--baud <rate>", "with --serial: bits per second").argParser(parseBaud).default(115_200))
-    .addOption(new Option("--wait <duration>", "with --serial: how long to wait for a device").argParser(parsePositiveDurationMs).default(30_000, "30s"))
+    .addOption(
+      new Option("--wait <duration>", "with --serial: how long to wait for a device")
+        .argParser(parsePositiveDurationMs)
+        .default(30_000, "30s"),
+    )
     .option("--replace", "revoke the device's old certificates and replace its vault");
   json(weakPassphrase(vaultPassphrase(caPassphrase(provision))));
   addHelp(provision, {
@@ -29,7 +37,10 @@ export function addProvisionCommand(program: Command, run: Run): void {
       "With --serial: the device makes its key. After a failure, run the same command again: it resumes where it stopped.",
       "A device that already has an identity accepts no other over its serial port.",
     ],
-    json: ['{"id":"sensor-1","role":"sensor","serial":"4f..","notAfter":"2027-02-18T12:00:00.000Z","vault":"sensor-1.vault","replaced":[]}', 'with --serial: "port":"/dev/ttyUSB0" instead of "vault"'],
+    json: [
+      '{"id":"sensor-1","role":"sensor","serial":"4f..","notAfter":"2027-02-18T12:00:00.000Z","vault":"sensor-1.vault","replaced":[]}',
+      'with --serial: "port":"/dev/ttyUSB0" instead of "vault"',
+    ],
     examples: [
       "hawser provision --dir ca --id sensor-1 --vault sensor-1.vault",
       "hawser provision --dir ca --id sensor-1 --vault sensor-1.vault --replace",
@@ -41,7 +52,9 @@ export function addProvisionCommand(program: Command, run: Run): void {
 }
 
 async function provisionSomewhere({ vault, serial, ...options }: Flags, context: Context): Promise<void> {
-  if (vault !== undefined && serial === undefined) return (await import("../actions/provision.js")).provision({ ...options, vault }, context);
-  if (serial !== undefined && vault === undefined) return (await import("../actions/provision-serial.js")).provisionSerial({ ...options, serial }, context);
+  if (vault !== undefined && serial === undefined)
+    return (await import("../actions/provision.js")).provision({ ...options, vault }, context);
+  if (serial !== undefined && vault === undefined)
+    return (await import("../actions/provision-serial.js")).provisionSerial({ ...options, serial }, context);
   throw new HawserError("USAGE", "--vault PATH or --serial PORT is required, not both", "Run: hawser provision --help.");
 }

@@ -22,9 +22,15 @@ export function caDirectory(command: Command): Command {
 
 export function caPassphrase(command: Command): Command {
   return command
-    .option("--passphrase-file <file>", "file whose first line is the passphrase (default: $HAWSER_PASSPHRASE or the file $HAWSER_PASSPHRASE_FILE, else a prompt)")
+    .option(
+      "--passphrase-file <file>",
+      "file whose first line is the passphrase (default: $HAWSER_PASSPHRASE or the file $HAWSER_PASSPHRASE_FILE, else a prompt)",
+    )
     .option("--ca-passphrase-file <file>", "the same, for the CA directory only (default: $HAWSER_CA_PASSPHRASE)")
-    .option("--pin-file <file>", "file whose first line is the PIN of the CA's token, if it has one (default: pin-source of its URI, $HAWSER_PIN, the file $HAWSER_PIN_FILE, else a prompt)");
+    .option(
+      "--pin-file <file>",
+      "file whose first line is the PIN of the CA's token, if it has one (default: pin-source of its URI, $HAWSER_PIN, the file $HAWSER_PIN_FILE, else a prompt)",
+    );
 }
 
 export function vaultPassphrase(command: Command): Command {

@@ -12,8 +12,17 @@ export function addSimFleetCommand(sim: Command, run: Run): void {
     .description("Run many simulated devices, and settle every message by an independent watcher.")
     .requiredOption("--devices <n>", "how many", parseCount)
     .addOption(new Option("--duration <duration>", "how long they publish").argParser(parsePositiveDurationMs).default(60_000, "1m"))
-    .addOption(new Option("--drain <duration>", "how long what was accepted may take to arrive after that").argParser(parsePositiveDurationMs).default(120_000, "2m"))
-    .addOption(new Option("--broker <engine>", "the passing broker to run against (default: mosquitto where it is installed)").choices(["mosquitto", "embedded"]))
+    .addOption(
+      new Option("--drain <duration>", "how long what was accepted may take to arrive after that")
+        .argParser(parsePositiveDurationMs)
+        .default(120_000, "2m"),
+    )
+    .addOption(
+      new Option("--broker <engine>", "the passing broker to run against (default: mosquitto where it is installed)").choices([
+        "mosquitto",
+        "embedded",
+      ]),
+    )
     .option("--dir <dir>", "provision from this CA instead of a passing one; with --url", parsePath)
     .option("--url <url>", "the broker's mTLS port, mqtts://HOST:PORT; with --dir", parseBrokerUrl)
     .option("--psk-url <url>", "the broker's PSK port, for recovery", parseBrokerUrl)
@@ -21,16 +30,30 @@ export function addSimFleetCommand(sim: Command, run: Run): void {
     .option("--ids <pattern>", "ids, with {n} or {n:5} for the number", "fleet-{n}")
     .option("--role <role>", "the devices' role", "sensor")
     .addOption(new Option("--start-rate <n>", "devices started a second").argParser(parseCount).default(100))
-    .addOption(new Option("--publish-every <duration>", "how often each device publishes").argParser(parsePositiveDurationMs).default(10_000, "10s"))
-    .addOption(new Option("--qos <qos>", "0, 1 or 2; or mixed: a third of the messages each").choices(["0", "1", "2", "mixed"]).default("1"))
+    .addOption(
+      new Option("--publish-every <duration>", "how often each device publishes").argParser(parsePositiveDurationMs).default(10_000, "10s"),
+    )
+    .addOption(
+      new Option("--qos <qos>", "0, 1 or 2; or mixed: a third of the messages each").choices(["0", "1", "2", "mixed"]).default("1"),
+    )
     .addOption(new Option("--payload <bytes>", "size of a payload, N or LOWEST-HIGHEST").argParser(parseSizes).default([64, 256], "64-256"))
     .option("--topic <topic>", "where to, below devices/{id}/up/", "telemetry")
     .addOption(new Option("--commands <n>", "commands a second to devices drawn at random").argParser(parseRate).default(0))
-    .addOption(new Option("--sleepers <percent>", "share of devices that sleep: awake 10 s, asleep 20 s").argParser(parsePercent).default(0))
+    .addOption(
+      new Option("--sleepers <percent>", "share of devices that sleep: awake 10 s, asleep 20 s").argParser(parsePercent).default(0),
+    )
     .addOption(new Option("--reboots <n>", "restarts a device and hour").argParser(parseRate).default(0))
     .addOption(new Option("--renewals <n>", "new certificates a device and hour").argParser(parseRate).default(0))
-    .addOption(new Option("--retry-cap <duration>", "the longest a device waits between two attempts").argParser(parsePositiveDurationMs).default(30_000, "30s"))
-    .addOption(new Option("--restart-broker <duration>", "kill -9 the passing broker half-way, and start it again after this").argParser(parseDurationMs))
+    .addOption(
+      new Option("--retry-cap <duration>", "the longest a device waits between two attempts")
+        .argParser(parsePositiveDurationMs)
+        .default(30_000, "30s"),
+    )
+    .addOption(
+      new Option("--restart-broker <duration>", "kill -9 the passing broker half-way, and start it again after this").argParser(
+        parseDurationMs,
+      ),
+    )
     .addOption(new Option("--client <client>", "the SDK, or MQTT.js doing the same").choices(["hawser", "mqttjs"]).default("hawser"))
     .addOption(new Option("--workers <n>", "worker processes (default: one a core)").argParser(parseCount))
     .option("--threads", "worker threads of one process instead; memory is then told for all of them together")

@@ -17,12 +17,35 @@ export function addSimCommands(program: Command, run: Run): void {
     .requiredOption("--vault <path>", "vault created by `hawser provision`", parsePath)
     .requiredOption("--url <url>", "the broker's mTLS port, mqtts://HOST:PORT", parseBrokerUrl)
     .option("--psk-url <url>", "the broker's PSK port, for recovery (default: no recovery)", parseBrokerUrl)
-    .addOption(new Option("--publish-every <duration>", "interval between messages: 500ms, 1s, 5m").argParser(parsePositiveDurationMs).default(1000, "1s"))
-    .addOption(new Option("--engine <engine>", "engine to run the SDK on: node, or xs (as on an ESP32, with TLS and key store in C)").choices(["node", "xs"]).default("node"))
-    .addOption(new Option("--recovery-patience <duration>", "how long a broker must refuse the device before it falls back to its PSK; real devices: 3 to 15 minutes").argParser(parsePositiveDurationMs).default(5000, "5s"))
-    .addOption(new Option("--retry-cap <duration>", "longest wait between attempts, unless the broker asks for more").argParser(parsePositiveDurationMs).default(120_000, "2m"))
+    .addOption(
+      new Option("--publish-every <duration>", "interval between messages: 500ms, 1s, 5m")
+        .argParser(parsePositiveDurationMs)
+        .default(1000, "1s"),
+    )
+    .addOption(
+      new Option("--engine <engine>", "engine to run the SDK on: node, or xs (as on an ESP32, with TLS and key store in C)")
+        .choices(["node", "xs"])
+        .default("node"),
+    )
+    .addOption(
+      new Option(
+        "--recovery-patience <duration>",
+        "how long a broker must refuse the device before it falls back to its PSK; real devices: 3 to 15 minutes",
+      )
+        .argParser(parsePositiveDurationMs)
+        .default(5000, "5s"),
+    )
+    .addOption(
+      new Option("--retry-cap <duration>", "longest wait between attempts, unless the broker asks for more")
+        .argParser(parsePositiveDurationMs)
+        .default(120_000, "2m"),
+    )
     .option("--topic <topic>", "topic to publish to, below devices/{id}/; must begin with up/", "up/temperature")
-    .option("--count <n>", "exit with 0 once this many messages are acknowledged, with 130 if stopped before (default: publish until stopped, then 0)", parseCount)
+    .option(
+      "--count <n>",
+      "exit with 0 once this many messages are acknowledged, with 130 if stopped before (default: publish until stopped, then 0)",
+      parseCount,
+    )
     .option("--passphrase-file <file>", "file whose first line is the passphrase (default: $HAWSER_PASSPHRASE, else a prompt)")
     .option("--vault-passphrase-file <file>", "the same, for the vault only (default: $HAWSER_VAULT_PASSPHRASE)");
   json(connectTimeout(command));

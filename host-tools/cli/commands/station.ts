@@ -17,10 +17,13 @@ export function addStationCommands(program: Command, run: Run): void {
   addReopen(station, run, "replace", "Give the id of a board that was given up to the next new board.");
 }
 
-const stationDirectory = (command: Command): Command => command.option("--station <dir>", "directory of the station: ledger, key, summaries", parsePath, "station");
+const stationDirectory = (command: Command): Command =>
+  command.option("--station <dir>", "directory of the station: ledger, key, summaries", parsePath, "station");
 
 function addRun(station: Command, run: Run): void {
-  const command = stationDirectory(caDirectory(station.command("run").description("Run the station until SIGINT or SIGTERM, or until the order is complete.")));
+  const command = stationDirectory(
+    caDirectory(station.command("run").description("Run the station until SIGINT or SIGTERM, or until the order is complete.")),
+  );
   command
     .option("--head <name=port>", "a head and its port: 1=/dev/serial/by-path/...; repeat for each head", collect)
     .requiredOption("--operator <name>", "who works here")
@@ -38,10 +41,18 @@ function addRun(station: Command, run: Run): void {
     .option("--first-article", "the order's first board passes only when a second person accepts it")
     .option("--label-scan", "a board passes only when its label was scanned at the station")
     .option("--allow-no-mac", "accept boards that do not report their MAC address")
-    .addOption(new Option("--proof <proof>", "broker: a board must connect and publish; challenge: its signature is enough").choices(["broker", "challenge"]).default("broker"))
+    .addOption(
+      new Option("--proof <proof>", "broker: a board must connect and publish; challenge: its signature is enough")
+        .choices(["broker", "challenge"])
+        .default("broker"),
+    )
     .addOption(new Option("--broker-port <port>", "port of the built-in broker; 0 lets the system choose").argParser(parsePort).default(0))
     .option("--broker-host <address>", "address of the built-in broker that boards reach (default: loopback)", parsePath)
-    .addOption(new Option("--connect-within <duration>", "how long a board may take to connect").argParser(parsePositiveDurationMs).default(60_000, "60s"))
+    .addOption(
+      new Option("--connect-within <duration>", "how long a board may take to connect")
+        .argParser(parsePositiveDurationMs)
+        .default(60_000, "60s"),
+    )
     .addOption(new Option("--page-port <port>", "port of the operator's page; 0 lets the system choose").argParser(parsePort).default(0))
     .option("--page-host <address>", "address of the page; any but loopback needs --page-token-file", parsePath, "127.0.0.1")
     .option("--page-token-file <file>", "file whose first line opens the page: http://HOST:PORT/?token=...", parsePath)
@@ -50,7 +61,11 @@ function addRun(station: Command, run: Run): void {
     .option("--report-url <url>", "POST a JSON row to this URL for each board that passed; kept and retried while it cannot be reached")
     .addOption(new Option("--simulated <heads>", "simulated boards at so many heads instead of --head").argParser(parseCount))
     .addOption(new Option("--boards <count>", "with --simulated: how many boards (default: no end)").argParser(parseCount))
-    .addOption(new Option("--faults <faults>", `with --simulated: all, none, or some of ${BOARD_FAULTS.join(", ")}`).argParser(parseFaults).default([], "none"))
+    .addOption(
+      new Option("--faults <faults>", `with --simulated: all, none, or some of ${BOARD_FAULTS.join(", ")}`)
+        .argParser(parseFaults)
+        .default([], "none"),
+    )
     .addOption(new Option("--seed <number>", "with --simulated: the same seed draws the same boards").argParser(parseCount).default(1));
   json(caPassphrase(command));
   addHelp(command, {
@@ -60,7 +75,11 @@ function addRun(station: Command, run: Run): void {
       "A board is known for ever by its MAC address, id and key. Ports that no head names are left alone.",
       "The registry of the CA and the ledger in --station are both backed up, or neither.",
     ],
-    json: ['{"time":"..","event":"ready","page":"http://127.0.0.1:40123/","brokerPort":8883}', '{"time":"..","event":"head","name":"1","state":"passed","id":"meter-000001","seconds":2.1}', '{"time":"..","event":"done","passed":12,"failed":1,"boardsPerHour":840,"summary":"station/summary-...json"}'],
+    json: [
+      '{"time":"..","event":"ready","page":"http://127.0.0.1:40123/","brokerPort":8883}',
+      '{"time":"..","event":"head","name":"1","state":"passed","id":"meter-000001","seconds":2.1}',
+      '{"time":"..","event":"done","passed":12,"failed":1,"boardsPerHour":840,"summary":"station/summary-...json"}',
+    ],
     examples: [
       "hawser station run --dir ca --operator alice --ids 'demo-{n:4}' --simulated 8 --boards 24 --faults all",
       "hawser station run --dir ca --operator alice --order 4711 --ids 'meter-{n:6}' --head 1=/dev/serial/by-path/pci-0000:00:14.0-usb-0:1:1.0-port0",

@@ -67,7 +67,13 @@ export class MosquittoDemoBroker implements DemoBroker {
       Object.assign(this, { mtlsPort, pskPort });
       const out = join(this.directory, "mosquitto");
       mkdirSync(out, { mode: 0o755 });
-      ({ configFile: this.#configFile } = await this.ca.writeBrokerConfig({ engine: "mosquitto", out, mtlsPort, pskPort, bind: "localhost" }));
+      ({ configFile: this.#configFile } = await this.ca.writeBrokerConfig({
+        engine: "mosquitto",
+        out,
+        mtlsPort,
+        pskPort,
+        bind: "localhost",
+      }));
     }
     this.#running = await startMosquitto({ configFile: this.#configFile, ports: [this.mtlsPort, this.pskPort] });
   }

@@ -24,7 +24,9 @@ export function demoDirectory(): string {
 }
 
 function clearDead(parent: string): void {
-  const directories = readdirSync(parent).filter((name) => name.startsWith(PREFIX)).map((name) => join(parent, name));
+  const directories = readdirSync(parent)
+    .filter((name) => name.startsWith(PREFIX))
+    .map((name) => join(parent, name));
   for (const directory of directories) {
     try {
       if (isOwn(directory) && existsSync(join(directory, LOCK))) clear(directory);

@@ -24,15 +24,27 @@ export async function runDemo({ engine }: DemoOptions, { terminal, stop }: Conte
       const stepStartedMs = performance.now();
       const detail = await Promise.race([step.play(stage), interrupted]);
       const elapsedMs = Math.round(performance.now() - stepStartedMs);
-      terminal.event("step", { step: number, title: step.title, ok: true, detail, elapsedMs }, `done in ${seconds(elapsedMs)}: ${detail}`, "green");
+      terminal.event(
+        "step",
+        { step: number, title: step.title, ok: true, detail, elapsedMs },
+        `done in ${seconds(elapsedMs)}: ${detail}`,
+        "green",
+      );
     }
   } finally {
     await stage.strike();
   }
   const elapsedMs = Math.round(performance.now() - startedMs);
   terminal.line("");
-  terminal.event("done", { steps: STORY.length, engine, elapsedMs }, `all ${STORY.length} steps happened, in ${seconds(elapsedMs)}`, "green");
-  terminal.line("\nNext: hawser init my-fleet creates a CA, a broker configuration and a device to\nkeep; my-fleet/README.md says how to run them.");
+  terminal.event(
+    "done",
+    { steps: STORY.length, engine, elapsedMs },
+    `all ${STORY.length} steps happened, in ${seconds(elapsedMs)}`,
+    "green",
+  );
+  terminal.line(
+    "\nNext: hawser init my-fleet creates a CA, a broker configuration and a device to\nkeep; my-fleet/README.md says how to run them.",
+  );
 }
 
 function seconds(elapsedMs: number): string {

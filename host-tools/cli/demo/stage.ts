@@ -72,7 +72,10 @@ export class Stage {
     const { mtlsPort } = this.broker;
     const vaultPath = join(directory, "sensor-1.vault");
     const env = { HAWSER_PASSPHRASE: passphrase };
-    await provision({ dir: caDirectory, id: DEVICE_ID, role: "sensor", vault: vaultPath }, { terminal: silent(), stop: new StopSignal(), env });
+    await provision(
+      { dir: caDirectory, id: DEVICE_ID, role: "sensor", vault: vaultPath },
+      { terminal: silent(), stop: new StopSignal(), env },
+    );
     this.#vault = await Vault.open(vaultPath, passphrase);
     const operator = await ca.issueClient({ name: WATCHER, role: "operator" });
     // Its start tells the broker of all names made so far.
@@ -112,7 +115,11 @@ export class Stage {
   }
 
   /** The first event of a type (that fits) from position `from` on in {@link events}, heard already or still to come. */
-  async hears<Type extends DeviceEvent["type"]>(type: Type, from: number, fits: (event: Extract<DeviceEvent, { type: Type }>) => boolean = () => true): Promise<Extract<DeviceEvent, { type: Type }>> {
+  async hears<Type extends DeviceEvent["type"]>(
+    type: Type,
+    from: number,
+    fits: (event: Extract<DeviceEvent, { type: Type }>) => boolean = () => true,
+  ): Promise<Extract<DeviceEvent, { type: Type }>> {
     type Wanted = Extract<DeviceEvent, { type: Type }>;
     const isWanted = (event: DeviceEvent): event is Wanted => event.type === type && fits(event as Wanted);
     return within(

@@ -58,18 +58,25 @@ async function refuse(stage: Stage): Promise<string> {
   const trustAnchorPem = (await ca.brokerMaterial()).trustAnchorPem;
   const port = broker.mtlsPort;
 
-  check((await signIn({ clientId: "no-certificate", port, tls: { ca: trustAnchorPem } })) === undefined, "a stranger without certificate is refused");
+  check(
+    (await signIn({ clientId: "no-certificate", port, tls: { ca: trustAnchorPem } })) === undefined,
+    "a stranger without certificate is refused",
+  );
 
   const foreignDirectory = join(directory, "foreign-ca");
   await initCa(foreignDirectory, { name: "Somebody else", brokerHosts: ["localhost"], passphrase: stage.passphrase });
   const foreign = await (await openCa(foreignDirectory, stage.passphrase)).issueClient({ name: DEVICE_ID, role: "backend" });
-  check((await signIn({ clientId: DEVICE_ID, port, tls: withCertificate(foreign, trustAnchorPem) })) === undefined, "a certificate of another CA is refused");
+  check(
+    (await signIn({ clientId: DEVICE_ID, port, tls: withCertificate(foreign, trustAnchorPem) })) === undefined,
+    "a certificate of another CA is refused",
+  );
 
   const rogue = await makeRogueDevice(ca, "sensor-2");
   await broker.reload();
   const trespasser = await signIn({ clientId: rogue.id, port, tls: withCertificate(rogue, trustAnchorPem) });
   check(trespasser !== undefined, "another device of the same CA is let in");
-  // MQTT 3.1.1 has no way to refuse a message: what counts is that nobody gets it. The second message, allowed, comes after it on the same connection.
+  // MQTT 3.1.1 has no way to refuse a message: what counts is that nobody gets it. The second message, allowed, comes after it on the same
+  // connection.
   await within(trespasser.publishAsync(up("temperature"), "forged", { qos: 0 }), "the forged message");
   await within(trespasser.publishAsync(`devices/${rogue.id}/up/temperature`, "own", { qos: 0 }), "the allowed message");
   await watcher.sees("the other device's own message", (seen) => seen.topic === `devices/${rogue.id}/up/temperature`);
@@ -91,7 +98,8 @@ async function survive(stage: Stage): Promise<string> {
   await broker.start();
   await watcher.online();
   await within(Promise.all(published), "the acknowledgement of all that was published while the broker was away");
-  for (let n = 0; n < published.length; n++) await watcher.sees(`message ${n} of 20`, (seen) => seen.topic === up("counter") && seen.text === `meanwhile ${n}`);
+  for (let n = 0; n < published.length; n++)
+    await watcher.sees(`message ${n} of 20`, (seen) => seen.topic === up("counter") && seen.text === `meanwhile ${n}`);
   return `${published.length} messages of QoS 1 delivered after the outage; attempts came ${delaysMs.filter((delayMs) => delayMs > 0).join(", ")} ms apart`;
 }
 
@@ -103,7 +111,10 @@ async function rotate(stage: Stage): Promise<string> {
   const { newSerial } = await stage.hears("renewed", from);
   const connected = await stage.hears("connected", from, (event) => event.serial === newSerial);
   check(newSerial !== oldSerial && connected.credential === "mtls", "the new serial differs and is the one connected with");
-  await watcher.sees("the report of the new certificate", (seen) => seen.topic.endsWith("/identity/request") && seen.text.includes(newSerial));
+  await watcher.sees(
+    "the report of the new certificate",
+    (seen) => seen.topic.endsWith("/identity/request") && seen.text.includes(newSerial),
+  );
   await within(device.publish("up/temperature", "after rotation", { qos: 1 }), "an acknowledgement on the new certificate");
   await watcher.sees("telemetry on the new certificate", (seen) => seen.text === "after rotation");
   await within(revoked(stage, oldSerial ?? ""), "the retirement of the old certificate");
@@ -152,6 +163,9 @@ async function shutOut(stage: Stage): Promise<string> {
   const byCertificate = await stage.hears("disconnected", from, (event) => event.credential === "mtls" && !event.wasConnected);
   const byPsk = await stage.hears("disconnected", from, (event) => event.credential === "psk" && !event.wasConnected);
   check(!events.slice(from).some((event) => event.type === "connected"), "the device was not let in again on either port");
-  check((await signIn({ clientId: DEVICE_ID, port: broker.pskPort, tls: withPsk(DEVICE_ID, psk) })) === undefined, "the withdrawn key is refused to a stranger too");
+  check(
+    (await signIn({ clientId: DEVICE_ID, port: broker.pskPort, tls: withPsk(DEVICE_ID, psk) })) === undefined,
+    "the withdrawn key is refused to a stranger too",
+  );
   return `certificate: ${byCertificate.code}; pre-shared key: ${byPsk.code}`;
 }

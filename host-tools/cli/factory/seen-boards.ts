@@ -29,7 +29,8 @@ export class SeenBoards {
         const found = this.find(id, serial);
         if (found !== undefined) settle(() => resolve(found));
       };
-      const stop = (): void => settle(() => reject(new HawserError("STOPPED", "the station was stopped", "Start it again: it continues where it stopped.")));
+      const stop = (): void =>
+        settle(() => reject(new HawserError("STOPPED", "the station was stopped", "Start it again: it continues where it stopped.")));
       const timer = setTimeout(() => settle(() => reject(notSeen(id, waitMs))), waitMs);
       this.#waiting.add(look);
       signal.addEventListener("abort", stop);
@@ -39,5 +40,9 @@ export class SeenBoards {
 }
 
 function notSeen(id: string, waitMs: number): HawserError {
-  return new HawserError("BOARD_NOT_SEEN", `${id} did not connect and publish within ${Math.round(waitMs / 1_000)} s`, "Check the board's network and the broker, then try the board again.");
+  return new HawserError(
+    "BOARD_NOT_SEEN",
+    `${id} did not connect and publish within ${Math.round(waitMs / 1_000)} s`,
+    "Check the board's network and the broker, then try the board again.",
+  );
 }

@@ -18,13 +18,23 @@ const PURPOSE = "hawser fleet identities";
  */
 export function idsOf(pattern: string, count: number): string[] {
   const match = /^([^{}]*)\{n(?::(\d))?\}([^{}]*)$/.exec(pattern);
-  if (match === null) throw new HawserError("INVALID_ID", `${JSON.stringify(pattern)} is not a pattern of ids`, "Write one {n} where the number goes, e.g. sensor-{n} or sensor-{n:5}.");
+  if (match === null)
+    throw new HawserError(
+      "INVALID_ID",
+      `${JSON.stringify(pattern)} is not a pattern of ids`,
+      "Write one {n} where the number goes, e.g. sensor-{n} or sensor-{n:5}.",
+    );
   const [, before = "", width = "1", after = ""] = match;
   return Array.from({ length: count }, (_, index) => `${before}${String(index + 1).padStart(Number(width), "0")}${after}`);
 }
 
 /** Makes keys here and has the CA issue for them. @throws HawserError as `provisionBatch` */
-export async function provisionFleet(ca: CertificateAuthority, ids: readonly string[], role: string, onProgress: (done: number) => void = () => undefined): Promise<FleetIdentity[]> {
+export async function provisionFleet(
+  ca: CertificateAuthority,
+  ids: readonly string[],
+  role: string,
+  onProgress: (done: number) => void = () => undefined,
+): Promise<FleetIdentity[]> {
   const made: FleetIdentity[] = [];
   for (let from = 0; from < ids.length; from += AT_ONCE) {
     const stores = ids.slice(from, from + AT_ONCE).map((id) => new FleetStores({ id, records: {}, keys: {} }));
@@ -65,17 +75,29 @@ export function readIdentities(file: string, passphrase: string): FleetIdentity[
     return list.map(({ id, records, keys }) => ({ id, records: mapped(records, fromBase64), keys: mapped(keys, fromBase64) }));
   } catch (error) {
     if (error instanceof HawserError && error.code === "SEAL_BROKEN") {
-      throw new HawserError("WRONG_PASSPHRASE", `the passphrase does not open ${file}, or the file is damaged`, "Give the passphrase of the CA that the fleet was provisioned from.");
+      throw new HawserError(
+        "WRONG_PASSPHRASE",
+        `the passphrase does not open ${file}, or the file is damaged`,
+        "Give the passphrase of the CA that the fleet was provisioned from.",
+      );
     }
     if (!(error instanceof SyntaxError)) throw error;
-    throw new HawserError("VAULT_CORRUPT", `${file} does not hold a fleet's identities`, "Give another file name; the fleet is then provisioned again under other ids.");
+    throw new HawserError(
+      "VAULT_CORRUPT",
+      `${file} does not hold a fleet's identities`,
+      "Give another file name; the fleet is then provisioned again under other ids.",
+    );
   }
 }
 
 /** Replaces the file as a whole, mode 0600. */
 export function writeIdentities(file: string, passphrase: string, identities: readonly FleetIdentity[], cost?: Readonly<ScryptCost>): void {
   const derivation = newKeyDerivation(cost);
-  const list: Wire[] = identities.map(({ id, records, keys }) => ({ id, records: mapped(records, toBase64), keys: mapped(keys, toBase64) }));
+  const list: Wire[] = identities.map(({ id, records, keys }) => ({
+    id,
+    records: mapped(records, toBase64),
+    keys: mapped(keys, toBase64),
+  }));
   const sealed = seal(deriveKey(passphrase, derivation), Buffer.from(JSON.stringify(list), "utf8"), PURPOSE).toString("base64");
   writeFileAtomic(file, Buffer.from(`${JSON.stringify({ v: 1, derivation, sealed })}\n`));
 }

@@ -18,7 +18,10 @@ import { enrolmentService } from "../enrolment-service.js";
 import { embeddedMaterial } from "../foreground-broker/broker-material.js";
 
 const PREFIX = "hawser-fleet-";
-/** Until so many devices, mosquitto saves each change: a kill -9 then loses nothing that it acknowledged. Beyond, saving would be all it does. */
+/**
+ * Until so many devices, mosquitto saves each change: a kill -9 then loses nothing that it acknowledged. Beyond, saving would be all it
+ * does.
+ */
 const SAVED_DEVICES = 500;
 /** The passphrase is 128 random bits: stretching it would add nothing. */
 const NO_STRETCHING = { cost: 2, blockSize: 1, parallelization: 1 };
@@ -65,7 +68,12 @@ export class FleetSite {
     const passphrase = randomBytes(16).toString("hex");
     const directory = join(this.directory, "ca");
     const { deviceLifetimeMs } = this.options;
-    await initCa(directory, { name: "Hawser fleet", passphrase, scryptCost: NO_STRETCHING, ...(deviceLifetimeMs === undefined ? {} : { lifetimesMs: { device: deviceLifetimeMs } }) });
+    await initCa(directory, {
+      name: "Hawser fleet",
+      passphrase,
+      scryptCost: NO_STRETCHING,
+      ...(deviceLifetimeMs === undefined ? {} : { lifetimesMs: { device: deviceLifetimeMs } }),
+    });
     // The CA knows a broker by the name of its configuration file, and this one has another: it is told of changes here.
     this.#ca = await openCa(directory, passphrase, { onOutput: ({ changed }) => changed.length > 0 && this.#mosquitto?.reload() });
   }
@@ -73,10 +81,26 @@ export class FleetSite {
   /** Starts the broker, or starts it again on the same ports. */
   async startBroker(): Promise<void> {
     if (this.options.engine === "mosquitto") return this.#startMosquitto();
-    const limits = { maxConnections: this.options.devices + 100, maxSessions: 2 * this.options.devices + 100, maxHalfOpen: this.options.devices + 100, maxHalfOpenPerNetwork: this.options.devices + 100, maxMessagesPerSecond: 100_000, connectTimeoutMs: 60_000, maxQueuedMessages: 1_000_000, maxQueuedBytes: 2 ** 30, maxBufferedBytes: 2 ** 28 };
+    const limits = {
+      maxConnections: this.options.devices + 100,
+      maxSessions: 2 * this.options.devices + 100,
+      maxHalfOpen: this.options.devices + 100,
+      maxHalfOpenPerNetwork: this.options.devices + 100,
+      maxMessagesPerSecond: 100_000,
+      connectTimeoutMs: 60_000,
+      maxQueuedMessages: 1_000_000,
+      maxQueuedBytes: 2 ** 30,
+      maxBufferedBytes: 2 ** 28,
+    };
     const { mtlsPort, pskPort } = this;
     const persistence = this.#embedded === undefined ? {} : { persistence: this.#embedded.persistence };
-    this.#embedded = new EmbeddedBroker({ material: embeddedMaterial(await this.ca.brokerMaterial()), mtlsPort, pskPort, limits, ...persistence });
+    this.#embedded = new EmbeddedBroker({
+      material: embeddedMaterial(await this.ca.brokerMaterial()),
+      mtlsPort,
+      pskPort,
+      limits,
+      ...persistence,
+    });
     if (this.options.onBrokerEvent) this.#embedded.onEvent(this.options.onBrokerEvent);
     ({ mtlsPort: this.mtlsPort, pskPort: this.pskPort } = await this.#embedded.start());
     this.#unwatch();
@@ -88,7 +112,13 @@ export class FleetSite {
       [this.mtlsPort = 0, this.pskPort = 0] = await freePorts(2);
       const out = join(this.directory, "mosquitto");
       mkdirSync(out, { mode: 0o755 });
-      const { configFile } = await this.ca.writeBrokerConfig({ engine: "mosquitto", out, mtlsPort: this.mtlsPort, pskPort: this.pskPort, bind: "localhost" });
+      const { configFile } = await this.ca.writeBrokerConfig({
+        engine: "mosquitto",
+        out,
+        mtlsPort: this.mtlsPort,
+        pskPort: this.pskPort,
+        bind: "localhost",
+      });
       this.#configFile = join(out, "fleet.conf");
       writeFileSync(this.#configFile, forFleet(readFileSync(configFile, "utf8"), this.options.devices), { mode: 0o644 });
     }
@@ -109,7 +139,10 @@ export class FleetSite {
 
   async startAuthority(): Promise<void> {
     const served = new Promise<void>((resolve) => {
-      void enrolmentService(this.ca, { host: "localhost", port: this.mtlsPort }, (event) => event.event === "connected" && resolve(), { perHour: 0, burst: 0 }).then(async (service) => {
+      void enrolmentService(this.ca, { host: "localhost", port: this.mtlsPort }, (event) => event.event === "connected" && resolve(), {
+        perHour: 0,
+        burst: 0,
+      }).then(async (service) => {
         this.#authority = service;
         await this.reload();
         service.start();

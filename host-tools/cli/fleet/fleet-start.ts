@@ -28,7 +28,11 @@ export function progressLines(terminal: Terminal): NonNullable<FleetRunOptions["
   return (sample, failures) => {
     const perSecond = Math.round((sample.messages - lastMessages) / Math.max(0.001, (sample.atMs - lastMs) / 1000));
     [lastMessages, lastMs] = [sample.messages, sample.atMs];
-    const troubles = Object.entries(failures).sort((a, b) => b[1] - a[1]).slice(0, 3).map(([code, count]) => `${code} ${count}`).join(", ");
+    const troubles = Object.entries(failures)
+      .sort((a, b) => b[1] - a[1])
+      .slice(0, 3)
+      .map(([code, count]) => `${code} ${count}`)
+      .join(", ");
     const text = `${sample.connected} online, ${perSecond} msg/s, p50 ${sample.p50Ms} ms, p99 ${sample.p99Ms} ms, ${sample.waiting} wait${troubles === "" ? "" : `; ${troubles}`}`;
     terminal.event("progress", { ...sample, perSecond, failures }, text);
   };

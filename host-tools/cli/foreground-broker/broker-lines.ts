@@ -7,7 +7,13 @@ export function printBrokerEvent(terminal: Terminal, event: BrokerEvent): void {
   terminal.event(type, fields as Readonly<Record<string, Json>>, summary(event), COLOURS[type]);
 }
 
-const COLOURS: Readonly<Record<BrokerEvent["type"], Colour>> = { connected: "green", disconnected: "yellow", refused: "red", denied: "red", dropped: "red" };
+const COLOURS: Readonly<Record<BrokerEvent["type"], Colour>> = {
+  connected: "green",
+  disconnected: "yellow",
+  refused: "red",
+  denied: "red",
+  dropped: "red",
+};
 
 function summary(event: BrokerEvent): string {
   switch (event.type) {

@@ -5,7 +5,15 @@ import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { EmbeddedBroker } from "../../../sim/brokers/embedded-broker.js";
 import { TestAuthority } from "../../../test/support/brokers/test-certificates.js";
 import type { TestIdentity } from "../../../test/support/brokers/test-certificates.js";
-import { DENIALS, differences, engineAnswers, truthEngine, truthPolicyText, truthTopics, TRUTH_NAMES } from "../../../test/support/brokers/truth-table.js";
+import {
+  DENIALS,
+  differences,
+  engineAnswers,
+  truthEngine,
+  truthPolicyText,
+  truthTopics,
+  TRUTH_NAMES,
+} from "../../../test/support/brokers/truth-table.js";
 import type { BrokerMaterial as CaMaterial } from "../../ca/broker-identity.js";
 import { PolicyEngine } from "../../policy/engine.js";
 import { hashPassword } from "../../policy/password.js";
@@ -14,7 +22,10 @@ import { directoryOf } from "../../policy/policy-model.js";
 import type { Principal } from "../../policy/policy-model.js";
 import { embeddedMaterial } from "./broker-material.js";
 
-const NAMES: readonly Principal[] = [...TRUTH_NAMES, { name: "guard", kind: "client", role: "guarded", attributes: {}, active: true, recoverable: false }];
+const NAMES: readonly Principal[] = [
+  ...TRUTH_NAMES,
+  { name: "guard", kind: "client", role: "guarded", attributes: {}, active: true, recoverable: false },
+];
 let authority: TestAuthority;
 let server: TestIdentity;
 const identities = new Map<string, TestIdentity>();
@@ -45,7 +56,12 @@ async function start(engine: PolicyEngine, nowMs = (): number => Date.now()): Pr
     stateOf: (name) => (engine.directory.get(name) === undefined ? undefined : "active"),
     policy: engine,
   };
-  const broker = new EmbeddedBroker({ material: embeddedMaterial(ca, nowMs), mtlsPort: 0, pskPort: 0, limits: { maxMessagesPerSecond: 1_000_000, maxInflightInbound: 10_000, maxQueuedMessages: 100_000, maxRetainedMessages: 10_000 } });
+  const broker = new EmbeddedBroker({
+    material: embeddedMaterial(ca, nowMs),
+    mtlsPort: 0,
+    pskPort: 0,
+    limits: { maxMessagesPerSecond: 1_000_000, maxInflightInbound: 10_000, maxQueuedMessages: 100_000, maxRetainedMessages: 10_000 },
+  });
   const { mtlsPort } = await broker.start();
   open.push(() => broker.stop());
   return { port: mtlsPort, broker };
@@ -53,7 +69,19 @@ async function start(engine: PolicyEngine, nowMs = (): number => Date.now()): Pr
 
 async function connect(port: number, name: string, options: IClientOptions = {}): Promise<MqttClient> {
   const { chainPem = "", keyPem = "" } = identities.get(name) ?? {};
-  const client = await mqtt.connectAsync({ host: "127.0.0.1", port, protocol: "mqtts", protocolVersion: 4, clientId: name, ca: authority.trustAnchorPem, cert: chainPem, key: keyPem, servername: "localhost", reconnectPeriod: 0, ...options });
+  const client = await mqtt.connectAsync({
+    host: "127.0.0.1",
+    port,
+    protocol: "mqtts",
+    protocolVersion: 4,
+    clientId: name,
+    ca: authority.trustAnchorPem,
+    cert: chainPem,
+    key: keyPem,
+    servername: "localhost",
+    reconnectPeriod: 0,
+    ...options,
+  });
   open.push(() => client.endAsync(true));
   return client;
 }
@@ -73,18 +101,22 @@ describe("the embedded broker, asking the policy", () => {
     const got = new Map(NAMES.map(({ name }) => [name, new Set<string>()]));
     const clients = new Map<string, MqttClient>();
     for (const { name } of NAMES) clients.set(name, await connect(port, name));
-    for (const [name, client] of clients) for (const topic of topics) {
-      await client.publishAsync(topic, "x", { qos: 1 });
-      actual.set(`${name} publish ${topic}`, !denied.has(`${name} publish ${topic}`));
-    }
+    for (const [name, client] of clients)
+      for (const topic of topics) {
+        await client.publishAsync(topic, "x", { qos: 1 });
+        actual.set(`${name} publish ${topic}`, !denied.has(`${name} publish ${topic}`));
+      }
     // A subscription has to be covered by one rule: each name asks for every topic it might read.
     for (const [name, client] of clients) {
       client.on("message", (topic, payload) => {
         if (payload.toString() === "truth") got.get(name)?.add(topic);
       });
-      const mine = topics.filter((topic) => engine.authorize({ name, listener: "mtls", action: "subscribe", topic, atMs: Date.now() }).allowed);
+      const mine = topics.filter(
+        (topic) => engine.authorize({ name, listener: "mtls", action: "subscribe", topic, atMs: Date.now() }).allowed,
+      );
       for (const topic of mine.slice(0, 90)) await client.subscribeAsync(topic, { qos: 0 });
-      for (const topic of topics.filter((candidate) => !mine.includes(candidate)).slice(0, 40)) await expect(client.subscribeAsync(topic, { qos: 0 })).rejects.toThrow();
+      for (const topic of topics.filter((candidate) => !mine.includes(candidate)).slice(0, 40))
+        await expect(client.subscribeAsync(topic, { qos: 0 })).rejects.toThrow();
       for (const topic of mine.slice(90)) expected.delete(`${name} receive ${topic}`);
     }
     for (const topic of topics) await clients.get("root")?.publishAsync(topic, "truth", { qos: 1 });
@@ -105,12 +137,21 @@ roles:
   viewer: { grants: [{ allow: read, topics: [x], when: { times: [{ from: "08:00", to: "09:00" }] } }] }
 `;
     let nowMs = Date.parse("2027-03-01T08:30:00Z");
-    const { port } = await start(new PolicyEngine(parsePolicy(text, "t"), directoryOf(NAMES.filter(({ role }) => ["sensor", "root", "viewer"].includes(role)))), () => nowMs);
+    const { port } = await start(
+      new PolicyEngine(parsePolicy(text, "t"), directoryOf(NAMES.filter(({ role }) => ["sensor", "root", "viewer"].includes(role)))),
+      () => nowMs,
+    );
     const [root, viewer, device] = [await connect(port, "root"), await connect(port, "view1"), await connect(port, "dev1")];
     const seen: string[] = [];
     root.on("message", (_topic, payload) => seen.push(payload.toString()));
     await root.subscribeAsync("d/#");
-    for (const [payload, options] of [["long!", {}], ["q1", { qos: 1 }], ["kept", { retain: true }], ["good", {}]] as const) await device.publishAsync("d/dev1/up", payload, options);
+    for (const [payload, options] of [
+      ["long!", {}],
+      ["q1", { qos: 1 }],
+      ["kept", { retain: true }],
+      ["good", {}],
+    ] as const)
+      await device.publishAsync("d/dev1/up", payload, options);
     while (!seen.includes("good")) await new Promise<void>((resolve) => root.once("message", () => resolve()));
     expect(seen).toEqual(["good"]);
     await viewer.subscribeAsync("x");
@@ -122,7 +163,9 @@ roles:
     const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
     const publicKeyPem = publicKey.export({ type: "spki", format: "pem" }).toString();
     const text = truthPolicyText(8883).replace("requires: [certificate]", "requires: [certificate, password]");
-    const withSecrets = NAMES.map((principal) => (principal.name === "dev1" ? { ...principal, passwordHash: hashPassword("good"), publicKeyPem } : principal));
+    const withSecrets = NAMES.map((principal) =>
+      principal.name === "dev1" ? { ...principal, passwordHash: hashPassword("good"), publicKeyPem } : principal,
+    );
     const { port } = await start(truthEngine(text, withSecrets));
     await connect(port, "dev1", { username: "dev1", password: "good" });
     await expect(connect(port, "dev1", { username: "dev1", password: "bad" })).rejects.toThrow(/Not authorized/);
@@ -136,7 +179,11 @@ roles:
     };
     const soon = Math.floor(Date.now() / 1000) + 600;
     await connect(tokens.port, "dev1", { username: "dev1", password: token({ sub: "dev1", exp: soon }) });
-    await expect(connect(tokens.port, "dev1", { username: "dev1", password: token({ sub: "dev10", exp: soon }) })).rejects.toThrow(/Not authorized/);
-    await expect(connect(tokens.port, "dev1", { username: "dev1", password: token({ sub: "dev1", exp: soon - 1200 }) })).rejects.toThrow(/Not authorized/);
+    await expect(connect(tokens.port, "dev1", { username: "dev1", password: token({ sub: "dev10", exp: soon }) })).rejects.toThrow(
+      /Not authorized/,
+    );
+    await expect(connect(tokens.port, "dev1", { username: "dev1", password: token({ sub: "dev1", exp: soon - 1200 }) })).rejects.toThrow(
+      /Not authorized/,
+    );
   });
 });

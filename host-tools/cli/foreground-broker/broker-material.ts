@@ -4,7 +4,10 @@ import { caListeners } from "../../brokers/mosquitto/mosquitto-ca-acl.js";
 import { defaultPolicy } from "../../policy/default-policy.js";
 import type { BrokerMaterial as CaMaterial } from "../../ca/broker-identity.js";
 
-/** The policy's own engine answers, with the time of the question; the ports are its first listeners for certificates and for pre-shared keys. */
+/**
+ * The policy's own engine answers, with the time of the question; the ports are its first listeners for certificates and for pre-shared
+ * keys.
+ */
 export function embeddedMaterial(ca: CaMaterial, now: () => number = Date.now): EmbeddedMaterial {
   const { mtls, psk } = caListeners(ca.policy.policy.listeners.values());
   const listenerOf = (scope: Scope): string => (scope === "full" ? mtls : psk)?.name ?? "";
@@ -14,10 +17,22 @@ export function embeddedMaterial(ca: CaMaterial, now: () => number = Date.now): 
     trustAnchorPem: ca.trustAnchorPem,
     crlPem: ca.crlPem,
     pskFor: (identity) => ca.pskFor(identity),
-    maySignIn: (name, scope) => (scope === "full" || ca.pskFor(name) !== undefined) && ["ALLOWED", "FACTOR_MISSING"].includes(ca.policy.authenticate({ name, listener: listenerOf(scope), proved: provedBy(scope), atMs: now() }).code),
+    maySignIn: (name, scope) =>
+      (scope === "full" || ca.pskFor(name) !== undefined) &&
+      ["ALLOWED", "FACTOR_MISSING"].includes(
+        ca.policy.authenticate({ name, listener: listenerOf(scope), proved: provedBy(scope), atMs: now() }).code,
+      ),
     secondFactor: ({ name, scope }, password, address) =>
-      ca.policy.authenticate({ name, listener: listenerOf(scope), proved: provedBy(scope), atMs: now(), ...(password === undefined ? {} : { password }), ...(address === undefined ? {} : { address }) }).allowed,
-    authorize: ({ name, scope }, action, topic, details) => ca.policy.authorize({ ...details, name, listener: listenerOf(scope), action, topic, atMs: now() }).allowed,
+      ca.policy.authenticate({
+        name,
+        listener: listenerOf(scope),
+        proved: provedBy(scope),
+        atMs: now(),
+        ...(password === undefined ? {} : { password }),
+        ...(address === undefined ? {} : { address }),
+      }).allowed,
+    authorize: ({ name, scope }, action, topic, details) =>
+      ca.policy.authorize({ ...details, name, listener: listenerOf(scope), action, topic, atMs: now() }).allowed,
     // By default nothing that a device publishes is kept for ever; a policy of the CA's own says itself who may retain.
     mayRetain: ({ name }) => ca.policy.policy !== defaultPolicy() || ca.policy.directory.get(name)?.kind === "client",
     clientIdAllowed: (name, clientId) => clientIdAllowed(ca, name, clientId),
@@ -29,7 +44,8 @@ function provedBy(scope: Scope): "certificate" | "psk" {
 }
 
 /**
- * A device's session belongs to it alone: its client id is its name, with a `~` part at most. A client that is no device may connect several times and
+ * A device's session belongs to it alone: its client id is its name, with a `~` part at most. A client that is no device may connect
+ * several times and
  * choose its ids (most tools make one up), as long as it takes nobody else's name.
  */
 function clientIdAllowed(ca: CaMaterial, name: string, clientId: string): boolean {

@@ -6,7 +6,11 @@ import { embeddedMaterial } from "./broker-material.js";
 import type { BrokerEngine } from "./engine.js";
 
 /** @throws HawserError `PORT_IN_USE`, `LISTEN_FAILED`, and those of `brokerMaterial` */
-export async function startEmbedded(ca: CertificateAuthority, ports: { mtlsPort: number; pskPort: number }, onEvent: (event: BrokerEvent) => void): Promise<BrokerEngine> {
+export async function startEmbedded(
+  ca: CertificateAuthority,
+  ports: { mtlsPort: number; pskPort: number },
+  onEvent: (event: BrokerEvent) => void,
+): Promise<BrokerEngine> {
   const broker = new EmbeddedBroker({ material: embeddedMaterial(await ca.brokerMaterial()), ...ports });
   broker.onEvent(onEvent);
   const { mtlsPort, pskPort } = await broker.start();

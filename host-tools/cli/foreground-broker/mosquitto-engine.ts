@@ -47,7 +47,12 @@ export async function startMosquittoEngine(ca: CertificateAuthority, wanted: Por
 
 async function choosePorts({ mtlsPort, pskPort }: Ports): Promise<Ports> {
   for (const port of [mtlsPort, pskPort]) {
-    if (port !== 0 && !(await isPortFree(port))) throw new HawserError("PORT_IN_USE", `port ${port} is in use by another program`, "Stop that program, or choose another port (0 picks a free one).");
+    if (port !== 0 && !(await isPortFree(port)))
+      throw new HawserError(
+        "PORT_IN_USE",
+        `port ${port} is in use by another program`,
+        "Stop that program, or choose another port (0 picks a free one).",
+      );
   }
   const [oneFree = 0, anotherFree = 0] = await freePorts(2);
   return { mtlsPort: mtlsPort === 0 ? oneFree : mtlsPort, pskPort: pskPort === 0 ? anotherFree : pskPort };
@@ -97,5 +102,9 @@ function unlessHeld(lockPath: string): ProcessLock | undefined {
 async function deathOf(mosquitto: RunningMosquitto): Promise<HawserError> {
   const { code, signal } = await mosquitto.exited;
   const last = mosquitto.lines().at(-1) ?? "nothing";
-  return new HawserError("MOSQUITTO_FAILED", `mosquitto exited unexpectedly (${signal ?? `exit code ${code ?? "unknown"}`}); its last output: ${last}`, "Check the lines above, then start it again.");
+  return new HawserError(
+    "MOSQUITTO_FAILED",
+    `mosquitto exited unexpectedly (${signal ?? `exit code ${code ?? "unknown"}`}); its last output: ${last}`,
+    "Check the lines above, then start it again.",
+  );
 }

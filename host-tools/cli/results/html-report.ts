@@ -24,7 +24,11 @@ const PLOTS: readonly { readonly title: string; readonly unit: string; readonly 
       { name: "asleep", colour: "#8c959f", of: ({ asleep }) => asleep },
     ],
   },
-  { title: "Attempts to connect", unit: "a second", lines: [{ name: "attempts", colour: "#bc4c00", of: rate((sample) => sample.attempts) }] },
+  {
+    title: "Attempts to connect",
+    unit: "a second",
+    lines: [{ name: "attempts", colour: "#bc4c00", of: rate((sample) => sample.attempts) }],
+  },
   {
     title: "Credentials in use",
     unit: "devices",
@@ -33,8 +37,16 @@ const PLOTS: readonly { readonly title: string; readonly unit: string; readonly 
       { name: "psk", colour: "#cf222e", of: ({ byCredential }) => byCredential["psk"] ?? 0 },
     ],
   },
-  { title: "Messages delivered", unit: "a second", lines: [{ name: "messages", colour: "#0969da", of: rate((sample) => sample.messages) }] },
-  { title: "Messages that wait on devices", unit: "messages", lines: [{ name: "waiting", colour: "#8250df", of: ({ waiting }) => waiting }] },
+  {
+    title: "Messages delivered",
+    unit: "a second",
+    lines: [{ name: "messages", colour: "#0969da", of: rate((sample) => sample.messages) }],
+  },
+  {
+    title: "Messages that wait on devices",
+    unit: "messages",
+    lines: [{ name: "waiting", colour: "#8250df", of: ({ waiting }) => waiting }],
+  },
   {
     title: "Delivery since the start, end to end",
     unit: "ms",
@@ -54,11 +66,20 @@ export function htmlReport(result: FleetResult): string {
     ["Broker", result.broker],
     ["Started", `${result.startedAt}, ${(result.durationMs / 1000).toFixed(1)} s`],
     ["Seed", result.seed],
-    ["Messages", `${accepted} accepted (${messages.accepted.qos0} at QoS 0, ${messages.accepted.qos1} at QoS 1, ${messages.accepted.qos2} at QoS 2), ${messages.delivered} delivered, ${messages.copiesAtQos1} copies at QoS 1, ${messages.refused} not accepted`],
+    [
+      "Messages",
+      `${accepted} accepted (${messages.accepted.qos0} at QoS 0, ${messages.accepted.qos1} at QoS 1, ${messages.accepted.qos2} at QoS 2), ${messages.delivered} delivered, ${messages.copiesAtQos1} copies at QoS 1, ${messages.refused} not accepted`,
+    ],
     ["Commands", `${commands.sent} sent, ${commands.answered} answered, p50 ${answer.p50Ms} ms, p99 ${answer.p99Ms} ms`],
-    ["Delivery", `p50 ${delivery.p50Ms}, p90 ${delivery.p90Ms}, p99 ${delivery.p99Ms}, p99.9 ${delivery.p999Ms}, most ${delivery.maxMs} ms`],
+    [
+      "Delivery",
+      `p50 ${delivery.p50Ms}, p90 ${delivery.p90Ms}, p99 ${delivery.p99Ms}, p99.9 ${delivery.p999Ms}, most ${delivery.maxMs} ms`,
+    ],
     ["Connections", `${connections.accepted} accepted, ${connections.attempts} attempts, ${connections.renewed} certificates renewed`],
-    ["Cost", `${cost.kilobytesPerDevice} KB a device, ${cost.cpuPercentPerThousand} % of a core for 1,000 devices, ${cost.cpuMicrosPerMessage} us of CPU a message`],
+    [
+      "Cost",
+      `${cost.kilobytesPerDevice} KB a device, ${cost.cpuPercentPerThousand} % of a core for 1,000 devices, ${cost.cpuMicrosPerMessage} us of CPU a message`,
+    ],
   ];
   const failures = Object.entries(result.failures).sort((a, b) => b[1] - a[1]);
   return `<!doctype html>
@@ -90,11 +111,25 @@ function plot(title: string, unit: string, lines: readonly Line[], { samples, ev
   const most = niceCeiling(Math.max(1, ...values.flat()));
   const x = (atMs: number): number => LEFT + (Math.max(0, Math.min(atMs, lastMs)) / lastMs) * (WIDTH - LEFT - 10);
   const y = (value: number): number => TOP + (1 - value / most) * (HEIGHT - TOP - BOTTOM);
-  const grid = [0, 0.5, 1].map((share) => `<path d="M${LEFT} ${y(most * share)}H${WIDTH - 10}" stroke="#d0d7de"/><text x="${LEFT - 6}" y="${y(most * share) + 4}" text-anchor="end">${number(most * share)}</text>`);
-  const times = [0, 0.25, 0.5, 0.75, 1].map((share) => `<text x="${x(lastMs * share)}" y="${HEIGHT - 8}" text-anchor="middle">${number((lastMs * share) / 1000)} s</text>`);
-  const marks = events.map(({ atMs, what }) => `<path d="M${x(atMs)} ${TOP}V${HEIGHT - BOTTOM}" stroke="#bf8700" stroke-dasharray="3 3"><title>${text(what)}</title></path>`);
-  const curves = lines.map(({ colour }, at) => `<polyline fill="none" stroke="${colour}" stroke-width="1.6" points="${shown.map((sample, index) => `${x(sample.atMs).toFixed(1)},${y(values[at]?.[index] ?? 0).toFixed(1)}`).join(" ")}"/>`);
-  const legend = lines.map(({ name, colour }, at) => `<rect x="${LEFT + 10 + at * 110}" y="${TOP}" width="10" height="10" fill="${colour}"/><text x="${LEFT + 24 + at * 110}" y="${TOP + 9}">${name}</text>`);
+  const grid = [0, 0.5, 1].map(
+    (share) =>
+      `<path d="M${LEFT} ${y(most * share)}H${WIDTH - 10}" stroke="#d0d7de"/><text x="${LEFT - 6}" y="${y(most * share) + 4}" text-anchor="end">${number(most * share)}</text>`,
+  );
+  const times = [0, 0.25, 0.5, 0.75, 1].map(
+    (share) => `<text x="${x(lastMs * share)}" y="${HEIGHT - 8}" text-anchor="middle">${number((lastMs * share) / 1000)} s</text>`,
+  );
+  const marks = events.map(
+    ({ atMs, what }) =>
+      `<path d="M${x(atMs)} ${TOP}V${HEIGHT - BOTTOM}" stroke="#bf8700" stroke-dasharray="3 3"><title>${text(what)}</title></path>`,
+  );
+  const curves = lines.map(
+    ({ colour }, at) =>
+      `<polyline fill="none" stroke="${colour}" stroke-width="1.6" points="${shown.map((sample, index) => `${x(sample.atMs).toFixed(1)},${y(values[at]?.[index] ?? 0).toFixed(1)}`).join(" ")}"/>`,
+  );
+  const legend = lines.map(
+    ({ name, colour }, at) =>
+      `<rect x="${LEFT + 10 + at * 110}" y="${TOP}" width="10" height="10" fill="${colour}"/><text x="${LEFT + 24 + at * 110}" y="${TOP + 9}">${name}</text>`,
+  );
   return `<h2>${title} (${unit})</h2>\n<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${title}">${[...grid, ...times, ...marks, ...curves, ...legend].join("")}</svg>`;
 }
 

@@ -7,7 +7,9 @@ export function junitXml(result: FleetResult): string {
   const cases = result.checks.map(({ name, passed, detail }) => {
     const head = `    <testcase classname="${escaped(`hawser.${result.name}`)}" name="${escaped(name)}" time="${passed ? "0" : seconds}"`;
     const text = escaped(detail);
-    return passed ? `${head}>\n      <system-out>${text}</system-out>\n    </testcase>` : `${head}>\n      <failure message="${text}">${text}</failure>\n    </testcase>`;
+    return passed
+      ? `${head}>\n      <system-out>${text}</system-out>\n    </testcase>`
+      : `${head}>\n      <failure message="${text}">${text}</failure>\n    </testcase>`;
   });
   return `<?xml version="1.0" encoding="UTF-8"?>
 <testsuites tests="${result.checks.length}" failures="${failed}" errors="0" time="${seconds}">
@@ -25,6 +27,14 @@ ${cases.join("\n")}
 
 /** XML 1.0 has no way to write most control characters, not even escaped. */
 export function escaped(text: string): string {
-  const clean = text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g, "\ufffd");
-  return clean.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/"/g, "&quot;").replace(/[\n\r\t]/g, " ");
+  const clean = text.replace(
+    /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g,
+    "\ufffd",
+  );
+  return clean
+    .replace(/&/g, "&amp;")
+    .replace(/</g, "&lt;")
+    .replace(/>/g, "&gt;")
+    .replace(/"/g, "&quot;")
+    .replace(/[\n\r\t]/g, " ");
 }

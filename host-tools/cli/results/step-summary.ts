@@ -31,11 +31,17 @@ export function stepSummary(result: FleetResult): string {
 export function annotations(result: FleetResult): string[] {
   const data = (text: string): string => text.replace(/%/g, "%25").replace(/\r/g, "%0D").replace(/\n/g, "%0A");
   const property = (text: string): string => data(text).replace(/:/g, "%3A").replace(/,/g, "%2C");
-  return result.checks.filter(({ passed }) => !passed).map(({ name, detail }) => `::error title=${property(`${result.name}: ${name}`)}::${data(detail)}`);
+  return result.checks
+    .filter(({ passed }) => !passed)
+    .map(({ name, detail }) => `::error title=${property(`${result.name}: ${name}`)}::${data(detail)}`);
 }
 
 function cell(text: string): string {
-  return text.replace(/[\r\n]+/g, " ").replace(/\\/g, "\\\\").replace(/\|/g, "\\|").replace(/</g, "&lt;");
+  return text
+    .replace(/[\r\n]+/g, " ")
+    .replace(/\\/g, "\\\\")
+    .replace(/\|/g, "\\|")
+    .replace(/</g, "&lt;");
 }
 
 function sum({ qos0, qos1, qos2 }: { qos0: number; qos1: number; qos2: number }): number {

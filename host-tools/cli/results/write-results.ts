@@ -13,7 +13,12 @@ export interface ResultFiles {
 }
 
 /** In a GitHub step the summary and annotations are written without being asked for. */
-export function writeResults(result: FleetResult, files: ResultFiles, env: Readonly<Record<string, string | undefined>>, terminal: Terminal): void {
+export function writeResults(
+  result: FleetResult,
+  files: ResultFiles,
+  env: Readonly<Record<string, string | undefined>>,
+  terminal: Terminal,
+): void {
   if (files.result !== undefined) writeFileSync(files.result, `${JSON.stringify(result, null, 2)}\n`);
   if (files.junit !== undefined) writeFileSync(files.junit, junitXml(result));
   if (files.html !== undefined) writeFileSync(files.html, htmlReport(result));
@@ -29,11 +34,15 @@ export function showResult(terminal: Terminal, result: FleetResult): void {
   const { qos0, qos1, qos2 } = messages.accepted;
   terminal.result({ event: "result", ...rest } as unknown as Json, [
     "",
-    ...result.checks.map(({ name, passed, detail }) => `${terminal.paint(passed ? "green" : "red", passed ? "passed" : "FAILED")} ${name}: ${detail}`),
+    ...result.checks.map(
+      ({ name, passed, detail }) => `${terminal.paint(passed ? "green" : "red", passed ? "passed" : "FAILED")} ${name}: ${detail}`,
+    ),
     "",
     `messages     ${qos0 + qos1 + qos2} accepted, ${messages.delivered} delivered, ${messages.copiesAtQos1} copies at QoS 1`,
     `delivery     p50 ${delivery.p50Ms} ms, p99 ${delivery.p99Ms} ms, most ${delivery.maxMs} ms`,
-    ...(commands.sent > 0 ? [`commands     ${commands.answered} of ${commands.sent} answered, p50 ${answer.p50Ms} ms, p99 ${answer.p99Ms} ms`] : []),
+    ...(commands.sent > 0
+      ? [`commands     ${commands.answered} of ${commands.sent} answered, p50 ${answer.p50Ms} ms, p99 ${answer.p99Ms} ms`]
+      : []),
     `connections  ${connections.most} at most, ${connections.attempts} attempts, ${connections.renewed} renewed`,
     `cost         ${cost.kilobytesPerDevice} KB a device, ${cost.cpuPercentPerThousand} % of a core for 1,000 devices (${result.client})`,
     `seed         ${result.seed}`,

@@ -28,7 +28,9 @@ const DURATION = "(\\d+(?:\\.\\d+)?(?:ms|s|m|h|d))";
 const FORMS: readonly Form[] = [
   {
     example: "within 30s of the end of NAME: at least 99% online by mtls",
-    pattern: new RegExp(`^within ${DURATION}(?: of (?:the )?((?:end of )?[a-z][a-z0-9-]*))?: (at least |at most )?(\\d{1,3}(?:\\.\\d+)?)% online(?: by (mtls|psk))?$`),
+    pattern: new RegExp(
+      `^within ${DURATION}(?: of (?:the )?((?:end of )?[a-z][a-z0-9-]*))?: (at least |at most )?(\\d{1,3}(?:\\.\\d+)?)% online(?: by (mtls|psk))?$`,
+    ),
     judge: (parts, found) => judgeOnline(parts, found),
   },
   {
@@ -44,19 +46,34 @@ const FORMS: readonly Form[] = [
     pattern: /^no message lost$/,
     judge: (_, { messages }) => {
       const faults = messages.faults.map(describeFault);
-      return [messages.faultCount === 0, messages.faultCount === 0 ? `${messages.accepted.qos1} at QoS 1, ${messages.accepted.qos2} at QoS 2` : `${messages.faultCount} faults: ${faults.slice(0, 5).join("; ")}`];
+      return [
+        messages.faultCount === 0,
+        messages.faultCount === 0
+          ? `${messages.accepted.qos1} at QoS 1, ${messages.accepted.qos2} at QoS 2`
+          : `${messages.faultCount} faults: ${faults.slice(0, 5).join("; ")}`,
+      ];
     },
   },
   {
     example: "every command answered",
     pattern: /^every command answered$/,
-    judge: (_, { commands }) => [commands.sent > 0 && commands.answered === commands.sent, commands.sent === 0 ? "no command was sent: set fleet.commandsPerSecond" : `${commands.answered} of ${commands.sent}`],
+    judge: (_, { commands }) => [
+      commands.sent > 0 && commands.answered === commands.sent,
+      commands.sent === 0 ? "no command was sent: set fleet.commandsPerSecond" : `${commands.answered} of ${commands.sent}`,
+    ],
   },
-  { example: "no device used psk", pattern: /^no device used (psk|mtls)$/, judge: ([kind = ""], found) => [used(found, kind) === 0, `${used(found, kind)} devices did`] },
+  {
+    example: "no device used psk",
+    pattern: /^no device used (psk|mtls)$/,
+    judge: ([kind = ""], found) => [used(found, kind) === 0, `${used(found, kind)} devices did`],
+  },
   {
     example: "at least 3 devices used psk",
     pattern: /^at (least|most) (\d+) devices? used (psk|mtls)$/,
-    judge: ([bound = "", count = "", kind = ""], found) => [fits(used(found, kind), Number(count), bound), `${used(found, kind)} devices did`],
+    judge: ([bound = "", count = "", kind = ""], found) => [
+      fits(used(found, kind), Number(count), bound),
+      `${used(found, kind)} devices did`,
+    ],
   },
   {
     example: "at least 5 certificates renewed",
@@ -68,8 +85,12 @@ const FORMS: readonly Form[] = [
     pattern: new RegExp(`^(delivery|answer) (p50|p90|p99|p99\\.9|max) below ${DURATION}$`),
     judge: ([of = "", at = "", limit = ""], found) => {
       const quantiles = of === "answer" ? found.answer : found.delivery;
-      const valueMs = { p50: quantiles.p50Ms, p90: quantiles.p90Ms, p99: quantiles.p99Ms, "p99.9": quantiles.p999Ms, max: quantiles.maxMs }[at] ?? 0;
-      return [quantiles.count > 0 && valueMs < parsePositiveDurationMs(limit), quantiles.count === 0 ? "nothing was measured" : `${valueMs} ms`];
+      const valueMs =
+        { p50: quantiles.p50Ms, p90: quantiles.p90Ms, p99: quantiles.p99Ms, "p99.9": quantiles.p999Ms, max: quantiles.maxMs }[at] ?? 0;
+      return [
+        quantiles.count > 0 && valueMs < parsePositiveDurationMs(limit),
+        quantiles.count === 0 ? "nothing was measured" : `${valueMs} ms`,
+      ];
     },
   },
   {
@@ -83,12 +104,16 @@ const FORMS: readonly Form[] = [
   {
     example: "at most 5 attempts a device",
     pattern: /^at most (\d+(?:\.\d+)?) attempts a device$/,
-    judge: ([count = ""], { connections, devices }) => [connections.attempts / devices <= Number(count), (connections.attempts / devices).toFixed(1)],
+    judge: ([count = ""], { connections, devices }) => [
+      connections.attempts / devices <= Number(count),
+      (connections.attempts / devices).toFixed(1),
+    ],
   },
   {
     example: "memory below 150 KB a device",
     pattern: /^memory below (\d+(?:\.\d+)?) KB a device$/,
-    judge: ([limit = ""], { cost, client }) => (client === "virtual" ? undefined : [cost.kilobytesPerDevice < Number(limit), `${cost.kilobytesPerDevice} KB`]),
+    judge: ([limit = ""], { cost, client }) =>
+      client === "virtual" ? undefined : [cost.kilobytesPerDevice < Number(limit), `${cost.kilobytesPerDevice} KB`],
   },
 ];
 
@@ -114,7 +139,11 @@ export function readExpectation(sentence: string, events: ReadonlyMap<string, bo
       },
     };
   }
-  throw new HawserError("SCENARIO_INVALID", `${JSON.stringify(plain)} is not a sentence that can be checked`, `Write one of: ${EXPECTATION_EXAMPLES.join(" | ")}`);
+  throw new HawserError(
+    "SCENARIO_INVALID",
+    `${JSON.stringify(plain)} is not a sentence that can be checked`,
+    `Write one of: ${EXPECTATION_EXAMPLES.join(" | ")}`,
+  );
 }
 
 function checkAnchor(anchor: string, events: ReadonlyMap<string, boolean>): void {
@@ -122,7 +151,8 @@ function checkAnchor(anchor: string, events: ReadonlyMap<string, boolean>): void
   const hasEnd = events.get(name);
   const names = [...events.keys()].join(", ") || "none";
   if (hasEnd === undefined) throw new HawserError("SCENARIO_INVALID", `there is no event ${name}`, `The timeline has: ${names}.`);
-  if (anchor !== name && !hasEnd) throw new HawserError("SCENARIO_INVALID", `event ${name} has no end`, "Give the event `for:`, or name the event that ends it.");
+  if (anchor !== name && !hasEnd)
+    throw new HawserError("SCENARIO_INVALID", `event ${name} has no end`, "Give the event `for:`, or name the event that ends it.");
 }
 
 function judgeOnline([within = "", anchor = "", bound = "", percent = "", kind = ""]: readonly string[], found: Findings): Verdict {

@@ -33,7 +33,9 @@ interface Place {
 
 /** @param passphrase of the user's own CA, where the scenario has one */
 export async function playReal(scenario: Scenario, passphrase: () => Promise<string>, context: Context): Promise<FleetResult> {
-  return scenario.own === undefined ? await onPassingSite(scenario, context) : await onOwnBroker(scenario, scenario.own, await passphrase(), context);
+  return scenario.own === undefined
+    ? await onPassingSite(scenario, context)
+    : await onOwnBroker(scenario, scenario.own, await passphrase(), context);
 }
 
 async function onPassingSite(scenario: Scenario, context: Context): Promise<FleetResult> {
@@ -41,8 +43,16 @@ async function onPassingSite(scenario: Scenario, context: Context): Promise<Flee
   const engine = scenario.engine ?? usualEngine();
   const { certificateLifetimeMs } = fleet;
   const revokes = scenario.timeline.find(({ action }) => action.kind === "revoke");
-  if (revokes && engine === "mosquitto") throw revokes.refuse("a passing mosquitto does not end the sessions of revoked devices", "Use engine: embedded, or a broker of yours with url and ca.");
-  const site = new FleetSite({ engine, devices: fleet.ids.length, ...(certificateLifetimeMs === undefined ? {} : { deviceLifetimeMs: certificateLifetimeMs }) });
+  if (revokes && engine === "mosquitto")
+    throw revokes.refuse(
+      "a passing mosquitto does not end the sessions of revoked devices",
+      "Use engine: embedded, or a broker of yours with url and ca.",
+    );
+  const site = new FleetSite({
+    engine,
+    devices: fleet.ids.length,
+    ...(certificateLifetimeMs === undefined ? {} : { deviceLifetimeMs: certificateLifetimeMs }),
+  });
   try {
     context.terminal.note(`making a CA and ${fleet.ids.length} devices`);
     await site.build();
@@ -55,28 +65,47 @@ async function onPassingSite(scenario: Scenario, context: Context): Promise<Flee
     await site.reload();
     context.stop.check();
     const at = (port: number): Endpoint => ({ host: "127.0.0.1", port });
-    return await play(scenario, { brokerName: engine, ca: site.ca, site, identities, watcher, broker: at(site.mtlsPort), recovery: at(site.pskPort) }, context);
+    return await play(
+      scenario,
+      { brokerName: engine, ca: site.ca, site, identities, watcher, broker: at(site.mtlsPort), recovery: at(site.pskPort) },
+      context,
+    );
   } finally {
     await site.strike();
   }
 }
 
-async function onOwnBroker(scenario: Scenario, own: NonNullable<Scenario["own"]>, passphrase: string, context: Context): Promise<FleetResult> {
+async function onOwnBroker(
+  scenario: Scenario,
+  own: NonNullable<Scenario["own"]>,
+  passphrase: string,
+  context: Context,
+): Promise<FleetResult> {
   const foreign = scenario.timeline.find(({ action }) => action.kind === "broker" || action.kind === "authority");
-  if (foreign) throw foreign.refuse("your own broker and authority are not started or stopped by a scenario", "Use a passing broker, or network: down.");
-  if (scenario.policyText !== undefined) throw scenario.refuse(["policy"], "your own CA keeps its policy", "Apply it with `hawser policy apply`, and leave it out here.");
+  if (foreign)
+    throw foreign.refuse(
+      "your own broker and authority are not started or stopped by a scenario",
+      "Use a passing broker, or network: down.",
+    );
+  if (scenario.policyText !== undefined)
+    throw scenario.refuse(["policy"], "your own CA keeps its policy", "Apply it with `hawser policy apply`, and leave it out here.");
   const ca = await openCa(own.ca, passphrase);
   const name = `${WATCHER}-${randomBytes(3).toString("hex")}`;
   const watcher = await watcherOf(ca, name);
   const { ids, role } = scenario.fleet;
   try {
     const identities = await provisionFleet(ca, ids, role);
-    return await play(scenario, { brokerName: brokerUrl(own.url), ca, identities, watcher, broker: own.url, ...(own.pskUrl ? { recovery: own.pskUrl } : {}) }, context);
+    return await play(
+      scenario,
+      { brokerName: brokerUrl(own.url), ca, identities, watcher, broker: own.url, ...(own.pskUrl ? { recovery: own.pskUrl } : {}) },
+      context,
+    );
   } finally {
-    for (const id of [name, ...ids]) await ca.revoke({ id, reason: "cessationOfOperation" }).catch((error: unknown) => {
-      // Not all were provisioned where that failed half-way. What stays in a user's CA is said.
-      if (errorCode(error) !== "UNKNOWN_ID") context.terminal.note(`${id} is still in the CA: ${errorMessage(error)}`);
-    });
+    for (const id of [name, ...ids])
+      await ca.revoke({ id, reason: "cessationOfOperation" }).catch((error: unknown) => {
+        // Not all were provisioned where that failed half-way. What stays in a user's CA is said.
+        if (errorCode(error) !== "UNKNOWN_ID") context.terminal.note(`${id} is still in the CA: ${errorMessage(error)}`);
+      });
   }
 }
 
@@ -86,19 +115,42 @@ async function play(scenario: Scenario, place: Place, { terminal, stop }: Contex
   const proxies = await proxiesFor(scenario, place, seed);
   try {
     const [mtls, psk] = proxies;
-    const workers = Math.min(fleet.workers ?? Math.min(availableParallelism(), Math.ceil(fleet.ids.length / DEVICES_A_WORKER)), fleet.ids.length);
+    const workers = Math.min(
+      fleet.workers ?? Math.min(availableParallelism(), Math.ceil(fleet.ids.length / DEVICES_A_WORKER)),
+      fleet.ids.length,
+    );
     const recovery = fleet.recovery && place.recovery ? { recovery: behind(place.recovery, psk) } : {};
     const plan: FleetPlan = {
-      seed, broker: behind(place.broker, mtls), ...recovery, client: "hawser", startPerSecond: fleet.startPerSecond / workers, profiles: fleet.profiles,
+      seed,
+      broker: behind(place.broker, mtls),
+      ...recovery,
+      client: "hawser",
+      startPerSecond: fleet.startPerSecond / workers,
+      profiles: fleet.profiles,
       ...(fleet.sleepers > 0 ? { sleep: { share: fleet.sleepers, awakeMs: 10_000, asleepMs: 20_000 } } : {}),
-      rebootsPerHour: fleet.rebootsPerHour, renewalsPerHour: fleet.renewalsPerHour, retryCapMs: fleet.retryCapMs, recoveryPatienceMs: fleet.recoveryPatienceMs,
+      rebootsPerHour: fleet.rebootsPerHour,
+      renewalsPerHour: fleet.renewalsPerHour,
+      retryCapMs: fleet.retryCapMs,
+      recoveryPatienceMs: fleet.recoveryPatienceMs,
     };
     const marks = new Map<string, number>();
     const run = new FleetRun({
-      name: scenario.name, plan, identities: place.identities, watcher: place.watcher, watcherBroker: place.broker, program: fleetProgram(), workers, workersBy: "process",
-      durationMs: scenario.durationMs, drainMs: scenario.drainMs, commandsPerSecond: fleet.commandsPerSecond, brokerName: place.brokerName, stop: stop.asked,
+      name: scenario.name,
+      plan,
+      identities: place.identities,
+      watcher: place.watcher,
+      watcherBroker: place.broker,
+      program: fleetProgram(),
+      workers,
+      workersBy: "process",
+      durationMs: scenario.durationMs,
+      drainMs: scenario.drainMs,
+      commandsPerSecond: fleet.commandsPerSecond,
+      brokerName: place.brokerName,
+      stop: stop.asked,
       onSample: progressLines(terminal),
-      judge: (facts: FleetFacts) => scenario.expectations.map((one) => one.judge({ ...facts, marks })).filter((check) => check !== undefined),
+      judge: (facts: FleetFacts) =>
+        scenario.expectations.map((one) => one.judge({ ...facts, marks })).filter((check) => check !== undefined),
     });
     return await run.play(async (playing) => {
       for (const step of stepsOf(scenario.timeline)) {
@@ -117,7 +169,12 @@ async function play(scenario: Scenario, place: Place, { terminal, stop }: Contex
   }
 }
 
-async function take({ event: { action, name }, isEnd }: Step, { ca, site }: Place, proxies: readonly FaultProxy[], run: FleetRun): Promise<void> {
+async function take(
+  { event: { action, name }, isEnd }: Step,
+  { ca, site }: Place,
+  proxies: readonly FaultProxy[],
+  run: FleetRun,
+): Promise<void> {
   switch (action.kind) {
     case "broker":
       if (action.to !== "up" && !isEnd) await site?.killBroker();
@@ -149,7 +206,9 @@ async function take({ event: { action, name }, isEnd }: Step, { ca, site }: Plac
 
 /** What is still away when nothing more happens comes back: what was accepted has to be able to arrive. */
 async function restore(scenario: Scenario, { site }: Place, proxies: readonly FaultProxy[]): Promise<void> {
-  const last = stepsOf(scenario.timeline).filter(({ atMs, event }) => atMs <= scenario.durationMs && event.action.kind === "broker").at(-1);
+  const last = stepsOf(scenario.timeline)
+    .filter(({ atMs, event }) => atMs <= scenario.durationMs && event.action.kind === "broker")
+    .at(-1);
   const isDown = last !== undefined && last.event.action.kind === "broker" && last.event.action.to === "down" && !last.isEnd;
   if (!isDown && !proxies.some(({ enabled, toxics }) => !enabled || toxics.length > 0)) return;
   if (isDown) await site?.startBroker();
@@ -161,7 +220,10 @@ async function restore(scenario: Scenario, { site }: Place, proxies: readonly Fa
 
 async function proxiesFor({ timeline }: Scenario, { broker, recovery }: Place, seed: string): Promise<FaultProxy[]> {
   if (!timeline.some(({ action }) => action.kind === "reach" || action.kind === "toxics")) return [];
-  const proxies = [broker, ...(recovery ? [recovery] : [])].map(({ host, port }, index) => new FaultProxy({ name: index === 0 ? "mtls" : "psk", listen: { host: "127.0.0.1", port: 0 }, upstream: { host, port }, seed }));
+  const proxies = [broker, ...(recovery ? [recovery] : [])].map(
+    ({ host, port }, index) =>
+      new FaultProxy({ name: index === 0 ? "mtls" : "psk", listen: { host: "127.0.0.1", port: 0 }, upstream: { host, port }, seed }),
+  );
   for (const proxy of proxies) await proxy.start();
   return proxies;
 }

@@ -1,9 +1,18 @@
 /** The JSON Schema (draft 2020-12) of a scenario file. `hawser sim scenario --schema` prints it; docs/scenario.schema.json is a copy. */
-const duration = { type: "string", pattern: "^(0|\\d{1,9}(\\.\\d{1,3})?(ms|s|m|h|d))$", description: "A number and a unit: 500ms, 10s, 5m, 2h, 7d." } as const;
+const duration = {
+  type: "string",
+  pattern: "^(0|\\d{1,9}(\\.\\d{1,3})?(ms|s|m|h|d))$",
+  description: "A number and a unit: 500ms, 10s, 5m, 2h, 7d.",
+} as const;
 const positiveCount = (maximum: number): object => ({ type: "integer", minimum: 1, maximum });
 const rate = (description: string): object => ({ type: "number", minimum: 0, maximum: 10_000, description });
 const percent = { type: "string", pattern: "^(100|\\d{1,2})%$" } as const;
-const object = (properties: Record<string, unknown>, required: readonly string[] = []): object => ({ type: "object", properties, required, additionalProperties: false });
+const object = (properties: Record<string, unknown>, required: readonly string[] = []): object => ({
+  type: "object",
+  properties,
+  required,
+  additionalProperties: false,
+});
 
 const who = {
   description: "Ids, or a share of the fleet drawn from the seed: 10%.",
@@ -20,7 +29,13 @@ const fleet = object(
       topic: { type: "string", description: "Below devices/{id}/up/. Default: telemetry." },
       every: { ...duration, description: "Interval of each device. Default: 1s." },
       qos: { enum: [0, 1, 2, "mixed"], description: "mixed: a third of the messages each. Default: 1." },
-      bytes: { type: "array", items: { type: "integer", minimum: 1, maximum: 100_000 }, minItems: 2, maxItems: 2, description: "Least and greatest size of a payload." },
+      bytes: {
+        type: "array",
+        items: { type: "integer", minimum: 1, maximum: 100_000 },
+        minItems: 2,
+        maxItems: 2,
+        description: "Least and greatest size of a payload.",
+      },
     }),
     commandsPerSecond: rate("Commands a second to devices drawn at random, each to be answered. Default: 0."),
     sleepers: { ...percent, description: "Share of devices that sleep: awake 10 s, asleep 20 s. Not in the virtual world." },
@@ -55,7 +70,8 @@ const event = {
       "shut-out": { ...who, description: "Revokes certificates and pre-shared keys. Ids, or a share such as 10%." },
       renew: { ...percent, description: "Share of the fleet that asks for a new certificate now." },
       network: {
-        description: "down, up, or Toxiproxy's toxics with their attributes (see `hawser sim proxy --help`), on both directions unless `stream` says which.",
+        description:
+          "down, up, or Toxiproxy's toxics with their attributes (see `hawser sim proxy --help`), on both directions unless `stream` says which.",
         oneOf: [{ enum: ["down", "up"] }, { type: "object", minProperties: 1, additionalProperties: { type: ["object", "null"] } }],
       },
     },
@@ -78,7 +94,10 @@ export const SCENARIO_SCHEMA = {
       drain: { ...duration, description: "How long what was accepted may take to arrive after that. Default: 1m." },
       timeline: { type: "array", items: event, maxItems: 1_000 },
       expect: {
-        type: "array", minItems: 1, maxItems: 200, items: { type: "string", minLength: 1, maxLength: 200 },
+        type: "array",
+        minItems: 1,
+        maxItems: 200,
+        items: { type: "string", minLength: 1, maxLength: 200 },
         description: "Sentences: `within 30s: 99% online by mtls`, `no message lost`, `no device used psk`, `delivery p99 below 500ms`.",
       },
     },

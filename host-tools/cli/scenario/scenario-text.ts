@@ -23,7 +23,8 @@ export class ScenarioText {
     readonly file: string,
     text: string,
   ) {
-    if (Buffer.byteLength(text) > MAX_BYTES) throw new HawserError("SCENARIO_INVALID", `${file} is larger than ${MAX_BYTES} bytes`, "Split it.");
+    if (Buffer.byteLength(text) > MAX_BYTES)
+      throw new HawserError("SCENARIO_INVALID", `${file} is larger than ${MAX_BYTES} bytes`, "Split it.");
     this.#document = parseDocument(text, { lineCounter: this.#lines, uniqueKeys: true, version: "1.2", merge: false });
     const [problem] = this.#document.errors;
     if (problem) throw this.#at(this.#lines.linePos(problem.pos[0]).line, problem.message.split("\n")[0] ?? "not YAML", "Fix the YAML.");
@@ -68,17 +69,31 @@ export class ScenarioText {
     return (this.#document.getIn(path, true) as { range?: readonly [number, number, number] } | undefined)?.range?.[0];
   }
 
-  #misfit({ instancePath, keyword, params, message = "is not valid", parentSchema }: ErrorObject & { parentSchema?: { properties?: object } }): HawserError {
-    const path: (string | number)[] = instancePath.split("/").slice(1).map((part) => (/^\d+$/.test(part) ? Number(part) : part.replace(/~1/g, "/").replace(/~0/g, "~")));
+  #misfit({
+    instancePath,
+    keyword,
+    params,
+    message = "is not valid",
+    parentSchema,
+  }: ErrorObject & { parentSchema?: { properties?: object } }): HawserError {
+    const path: (string | number)[] = instancePath
+      .split("/")
+      .slice(1)
+      .map((part) => (/^\d+$/.test(part) ? Number(part) : part.replace(/~1/g, "/").replace(/~0/g, "~")));
     if (keyword === "additionalProperties") {
       const schema = parentSchema ?? schemaAt(path);
       const known = Object.keys(schema?.properties ?? {}).join(", ");
       return this.error([...path, String(params["additionalProperty"])], "is not a setting here", `Allowed: ${known}.`);
     }
     if (keyword === "required") return this.error(path, `${String(params["missingProperty"])} is missing`, "Add it.");
-    if (keyword === "enum") return this.error(path, "is not one of the values allowed", `Allowed: ${(params["allowedValues"] as unknown[]).join(", ")}.`);
+    if (keyword === "enum")
+      return this.error(path, "is not one of the values allowed", `Allowed: ${(params["allowedValues"] as unknown[]).join(", ")}.`);
     const described = schemaAt(path)?.description;
-    return this.error(path, keyword === "pattern" || keyword === "oneOf" ? "has the wrong form" : message, described ?? "See docs/testing.md.");
+    return this.error(
+      path,
+      keyword === "pattern" || keyword === "oneOf" ? "has the wrong form" : message,
+      described ?? "See docs/testing.md.",
+    );
   }
 
   #at(line: number, what: string, next: string): HawserError {
@@ -93,7 +108,10 @@ interface SchemaNode {
 }
 
 function schemaAt(path: Path): SchemaNode | undefined {
-  return path.reduce<SchemaNode | undefined>((node, part) => (typeof part === "number" ? node?.items : node?.properties?.[part]), SCENARIO_SCHEMA as SchemaNode);
+  return path.reduce<SchemaNode | undefined>(
+    (node, part) => (typeof part === "number" ? node?.items : node?.properties?.[part]),
+    SCENARIO_SCHEMA as SchemaNode,
+  );
 }
 
 function pathText(path: Path): string {

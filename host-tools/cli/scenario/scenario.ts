@@ -80,20 +80,32 @@ export function readScenario(file: string, seed: string): Scenario {
   const drawn = seed || values.seed || "";
   const fleet = readFleet(values.fleet, refuse);
   const { engine, url, pskUrl, ca } = values.broker ?? {};
-  if ((url === undefined) !== (ca === undefined)) throw refuse(["broker"], "url and ca belong together", "Give both, or neither for a passing broker and CA.");
+  if ((url === undefined) !== (ca === undefined))
+    throw refuse(["broker"], "url and ca belong together", "Give both, or neither for a passing broker and CA.");
   if (url !== undefined && engine !== undefined) throw refuse(["broker", "engine"], "is for a passing broker", "Leave it out beside url.");
   if (url === undefined && pskUrl !== undefined) throw refuse(["broker", "pskUrl"], "is for a broker of yours", "Give url and ca too.");
   const timeline = (values.timeline ?? []).map((event, index) => readEvent(event, index, fleet.ids, drawn, refuse));
   for (const [index, { name }] of timeline.entries()) {
-    if (timeline.findIndex((other) => other.name === name) !== index) throw refuse(["timeline", index], `there is another event ${name}`, "Give each its own name.");
+    if (timeline.findIndex((other) => other.name === name) !== index)
+      throw refuse(["timeline", index], `there is another event ${name}`, "Give each its own name.");
   }
   const names = new Map(timeline.map(({ name, forMs }) => [name, forMs !== undefined]));
   return {
-    name: values.name, seed: drawn, fleet, timeline, refuse,
+    name: values.name,
+    seed: drawn,
+    fleet,
+    timeline,
+    refuse,
     ...(engine === undefined ? {} : { engine }),
     ...(url === undefined || ca === undefined
       ? {}
-      : { own: { url: parsed(() => parseBrokerUrl(url), ["broker", "url"], refuse), ca: resolve(dirname(file), ca), ...(pskUrl === undefined ? {} : { pskUrl: parsed(() => parseBrokerUrl(pskUrl), ["broker", "pskUrl"], refuse) }) } }),
+      : {
+          own: {
+            url: parsed(() => parseBrokerUrl(url), ["broker", "url"], refuse),
+            ca: resolve(dirname(file), ca),
+            ...(pskUrl === undefined ? {} : { pskUrl: parsed(() => parseBrokerUrl(pskUrl), ["broker", "pskUrl"], refuse) }),
+          },
+        }),
     ...(values.policy === undefined ? {} : { policyText: readFileSync(resolve(dirname(file), values.policy), "utf8") }),
     durationMs: parsed(() => parsePositiveDurationMs(values.duration), ["duration"], refuse),
     drainMs: values.drain === undefined ? DEFAULT_DRAIN_MS : parsed(() => parsePositiveDurationMs(values.drain ?? ""), ["drain"], refuse),
@@ -118,7 +130,12 @@ interface FleetValues {
   readonly ids?: string;
   readonly role?: string;
   readonly startPerSecond?: number;
-  readonly publish?: { readonly topic?: string; readonly every?: string; readonly qos?: 0 | 1 | 2 | "mixed"; readonly bytes?: readonly [number, number] };
+  readonly publish?: {
+    readonly topic?: string;
+    readonly every?: string;
+    readonly qos?: 0 | 1 | 2 | "mixed";
+    readonly bytes?: readonly [number, number];
+  };
   readonly commandsPerSecond?: number;
   readonly sleepers?: string;
   readonly rebootsPerHour?: number;
@@ -148,9 +165,11 @@ type Refuse = Scenario["refuse"];
 const SHARE = (text: string): number => Number(text.replace("%", "")) / 100;
 
 function readFleet(values: FleetValues, refuse: Refuse): ScenarioFleet {
-  const ms = (text: string | undefined, usualMs: number, ...path: string[]): number => (text === undefined ? usualMs : parsed(() => parsePositiveDurationMs(text), ["fleet", ...path], refuse));
+  const ms = (text: string | undefined, usualMs: number, ...path: string[]): number =>
+    text === undefined ? usualMs : parsed(() => parsePositiveDurationMs(text), ["fleet", ...path], refuse);
   const { topic = "telemetry", qos = 1, bytes = [64, 256], every } = values.publish ?? {};
-  if (!/^[^+#\u0000/]+(\/[^+#\u0000/]+)*$/.test(topic) || topic === "pong") throw refuse(["fleet", "publish", "topic"], `${JSON.stringify(topic)} is not a topic below devices/{id}/up/`, "Write e.g. telemetry.");
+  if (!/^[^+#\u0000/]+(\/[^+#\u0000/]+)*$/.test(topic) || topic === "pong")
+    throw refuse(["fleet", "publish", "topic"], `${JSON.stringify(topic)} is not a topic below devices/{id}/up/`, "Write e.g. telemetry.");
   if (bytes[0] > bytes[1]) throw refuse(["fleet", "publish", "bytes"], "the least size is above the greatest", "Write e.g. [64, 256].");
   const publishEveryMs = ms(every, 1_000, "publish", "every");
   const levels = qos === "mixed" ? ([0, 1, 2] as const) : ([qos] as const);
@@ -158,12 +177,24 @@ function readFleet(values: FleetValues, refuse: Refuse): ScenarioFleet {
   const { certificateLifetime } = values;
   return {
     ids: parsed(() => idsOf(values.ids ?? "fleet-{n}", values.devices), ["fleet", "ids"], refuse),
-    role: values.role ?? "sensor", startPerSecond: values.startPerSecond ?? 100, publishEveryMs,
-    profiles: levels.map((level) => ({ topic, qos: level, everyMs: publishEveryMs * levels.length, jitter: 0.2, sizeBytes: bytes, fields })),
-    commandsPerSecond: values.commandsPerSecond ?? 0, sleepers: values.sleepers === undefined ? 0 : SHARE(values.sleepers),
-    rebootsPerHour: values.rebootsPerHour ?? 0, renewalsPerHour: values.renewalsPerHour ?? 0,
+    role: values.role ?? "sensor",
+    startPerSecond: values.startPerSecond ?? 100,
+    publishEveryMs,
+    profiles: levels.map((level) => ({
+      topic,
+      qos: level,
+      everyMs: publishEveryMs * levels.length,
+      jitter: 0.2,
+      sizeBytes: bytes,
+      fields,
+    })),
+    commandsPerSecond: values.commandsPerSecond ?? 0,
+    sleepers: values.sleepers === undefined ? 0 : SHARE(values.sleepers),
+    rebootsPerHour: values.rebootsPerHour ?? 0,
+    renewalsPerHour: values.renewalsPerHour ?? 0,
     ...(certificateLifetime === undefined ? {} : { certificateLifetimeMs: ms(certificateLifetime, 0, "certificateLifetime") }),
-    recovery: values.recovery ?? true, retryCapMs: ms(values.retryCap, DEFAULT_RETRY_CAP_MS, "retryCap"),
+    recovery: values.recovery ?? true,
+    retryCapMs: ms(values.retryCap, DEFAULT_RETRY_CAP_MS, "retryCap"),
     recoveryPatienceMs: ms(values.recoveryPatience, DEFAULT_PATIENCE_MS, "recoveryPatience"),
     ...(values.workers === undefined ? {} : { workers: values.workers }),
   };
@@ -175,38 +206,75 @@ function readEvent(values: EventValues, index: number, ids: readonly string[], s
   const here = (...rest: string[]): (string | number)[] => ["timeline", index, ...rest];
   const given = ACTIONS.filter((key) => values[key] !== undefined);
   const [action] = given;
-  if (action === undefined || given.length > 1) throw refuse(here(), given.length > 1 ? `${given.join(" and ")} in one event` : "nothing happens", `Give exactly one of: ${ACTIONS.join(", ")}.`);
+  if (action === undefined || given.length > 1)
+    throw refuse(
+      here(),
+      given.length > 1 ? `${given.join(" and ")} in one event` : "nothing happens",
+      `Give exactly one of: ${ACTIONS.join(", ")}.`,
+    );
   const forMs = values.for === undefined ? undefined : parsed(() => parsePositiveDurationMs(values.for ?? ""), here("for"), refuse);
   const lasts = values.broker === "down" || values.authority === "away" || (values.network !== undefined && values.network !== "up");
   if (forMs !== undefined && !lasts) throw refuse(here("for"), "this event is over at once", "Leave `for` out.");
   return {
-    name: values.name ?? `event-${index + 1}`, atMs: parsed(() => parseDurationMs(values.at), here("at"), refuse), ...(forMs === undefined ? {} : { forMs }),
+    name: values.name ?? `event-${index + 1}`,
+    atMs: parsed(() => parseDurationMs(values.at), here("at"), refuse),
+    ...(forMs === undefined ? {} : { forMs }),
     action: readAction(action, values, here(action), ids, `${seed}/${index}`, refuse),
     refuse: (what, next) => refuse(here(action), what, next),
   };
 }
 
-function readAction(action: (typeof ACTIONS)[number], values: EventValues, path: (string | number)[], ids: readonly string[], seed: string, refuse: Refuse): Action {
+function readAction(
+  action: (typeof ACTIONS)[number],
+  values: EventValues,
+  path: (string | number)[],
+  ids: readonly string[],
+  seed: string,
+  refuse: Refuse,
+): Action {
   const { broker = "down", authority = "away", renew = "0%", network = "down" } = values;
   if (action === "broker") return { kind: "broker", to: broker };
   if (action === "authority") return { kind: "authority", to: authority };
   if (action === "ca") return { kind: "rollover" };
   if (action === "renew") return { kind: "renew", share: SHARE(renew) };
-  if (action === "revoke" || action === "shut-out") return { kind: "revoke", certificateOnly: action === "revoke", ids: chosen(values[action] ?? [], ids, seed, path, refuse) };
+  if (action === "revoke" || action === "shut-out")
+    return { kind: "revoke", certificateOnly: action === "revoke", ids: chosen(values[action] ?? [], ids, seed, path, refuse) };
   if (typeof network === "string") return { kind: "reach", to: network };
-  return { kind: "toxics", toxics: Object.entries(network).flatMap(([type, attributes]) => toxicsOf(type, attributes ?? {}, [...path, type], refuse)) };
+  return {
+    kind: "toxics",
+    toxics: Object.entries(network).flatMap(([type, attributes]) => toxicsOf(type, attributes ?? {}, [...path, type], refuse)),
+  };
 }
 
-function toxicsOf(type: string, { stream, toxicity, ...attributes }: Readonly<Record<string, unknown>>, path: (string | number)[], refuse: Refuse): Toxic[] {
-  if (type.startsWith("mqtt_")) throw refuse(path, "a scenario's connections are TLS, and nobody in between can read their packets", "Use `hawser sim proxy --mqtt` before a plaintext listener.");
+function toxicsOf(
+  type: string,
+  { stream, toxicity, ...attributes }: Readonly<Record<string, unknown>>,
+  path: (string | number)[],
+  refuse: Refuse,
+): Toxic[] {
+  if (type.startsWith("mqtt_"))
+    throw refuse(
+      path,
+      "a scenario's connections are TLS, and nobody in between can read their packets",
+      "Use `hawser sim proxy --mqtt` before a plaintext listener.",
+    );
   const streams = stream === undefined ? ["upstream", "downstream"] : [stream];
-  return streams.map((one) => parsed(() => readToxic({ type, stream: one, ...(toxicity === undefined ? {} : { toxicity }), attributes }), path, refuse));
+  return streams.map((one) =>
+    parsed(() => readToxic({ type, stream: one, ...(toxicity === undefined ? {} : { toxicity }), attributes }), path, refuse),
+  );
 }
 
-function chosen(who: string | readonly string[], ids: readonly string[], seed: string, path: (string | number)[], refuse: Refuse): readonly string[] {
+function chosen(
+  who: string | readonly string[],
+  ids: readonly string[],
+  seed: string,
+  path: (string | number)[],
+  refuse: Refuse,
+): readonly string[] {
   if (typeof who !== "string") {
     const stranger = who.find((id) => !ids.includes(id));
-    if (stranger !== undefined) throw refuse(path, `${stranger} is not a device of this fleet`, `The fleet has ${ids[0] ?? ""} to ${ids.at(-1) ?? ""}.`);
+    if (stranger !== undefined)
+      throw refuse(path, `${stranger} is not a device of this fleet`, `The fleet has ${ids[0] ?? ""} to ${ids.at(-1) ?? ""}.`);
     return who;
   }
   const random = new SeededRandom(`${seed}/chosen`);

@@ -14,7 +14,9 @@ export function stepsOf(timeline: readonly TimelineEvent[]): Step[] {
   const steps = timeline.flatMap((event): Step[] => {
     const { name, atMs, forMs } = event;
     const begin: Step = { atMs, mark: name, what: `${name}: ${actionText(event.action)}`, event, isEnd: false };
-    return forMs === undefined ? [begin] : [begin, { atMs: atMs + forMs, mark: `end of ${name}`, what: `end of ${name}`, event, isEnd: true }];
+    return forMs === undefined
+      ? [begin]
+      : [begin, { atMs: atMs + forMs, mark: `end of ${name}`, what: `end of ${name}`, event, isEnd: true }];
   });
   return steps.sort((a, b) => a.atMs - b.atMs);
 }

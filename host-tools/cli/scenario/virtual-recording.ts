@@ -77,8 +77,16 @@ export class Recording {
       for (const kind of this.#credentials.values()) byCredential[kind] = (byCredential[kind] ?? 0) + 1;
       const { p50Ms, p99Ms } = this.delivery();
       this.samples.push({
-        atMs: world.time.nowMs, connected: this.#credentials.size, asleep: 0, attempts: world.devices.reduce((sum, { attempts }) => sum + attempts.attempts, 0),
-        messages: this.#delivered, waiting: world.devices.reduce((sum, { outbound }) => sum + outbound.open, 0), p50Ms, p99Ms, rssMb: 0, byCredential,
+        atMs: world.time.nowMs,
+        connected: this.#credentials.size,
+        asleep: 0,
+        attempts: world.devices.reduce((sum, { attempts }) => sum + attempts.attempts, 0),
+        messages: this.#delivered,
+        waiting: world.devices.reduce((sum, { outbound }) => sum + outbound.open, 0),
+        p50Ms,
+        p99Ms,
+        rssMb: 0,
+        byCredential,
       });
       this.#sample(world, everyMs);
     });

@@ -24,13 +24,29 @@ export async function playVirtual(scenario: Scenario, seed: string): Promise<Fle
   const recording = new Recording(scenario.durationMs);
   const { fleet, durationMs } = scenario;
   const world = await runWorld({
-    seed, devices: fleet.ids.length, ids: fleet.ids, days: durationMs / DAY_MS, faults: [], backOnlineBoundMs: BACK_ONLINE_MS, quietAtEnd: true,
+    seed,
+    devices: fleet.ids.length,
+    ids: fleet.ids,
+    days: durationMs / DAY_MS,
+    faults: [],
+    backOnlineBoundMs: BACK_ONLINE_MS,
+    quietAtEnd: true,
     traits: {
       world: { tlsVersion: "TLSv1.3", lifetimeMs: fleet.certificateLifetimeMs ?? YEAR_MS },
       device: {
-        recoverable: fleet.recovery, bare: false, usesLogin: false, persistent: true, outboxMessages: 10_000, overflow: "reject", clock: "battery", latencyMs: 5, jitterMs: 5,
-        publishEveryMs: fleet.publishEveryMs, commandEveryMs: fleet.commandsPerSecond > 0 ? (fleet.ids.length * 1_000) / fleet.commandsPerSecond : YEAR_MS,
-        retryCapMs: fleet.retryCapMs, patienceMs: fleet.recoveryPatienceMs,
+        recoverable: fleet.recovery,
+        bare: false,
+        usesLogin: false,
+        persistent: true,
+        outboxMessages: 10_000,
+        overflow: "reject",
+        clock: "battery",
+        latencyMs: 5,
+        jitterMs: 5,
+        publishEveryMs: fleet.publishEveryMs,
+        commandEveryMs: fleet.commandsPerSecond > 0 ? (fleet.ids.length * 1_000) / fleet.commandsPerSecond : YEAR_MS,
+        retryCapMs: fleet.retryCapMs,
+        patienceMs: fleet.recoveryPatienceMs,
       },
     },
     script: (made) => {
@@ -50,20 +66,36 @@ export async function playVirtual(scenario: Scenario, seed: string): Promise<Fle
   const broken = world.violations.filter(({ invariant }) => !OF_DEFAULTS.has(invariant));
   const checks = [
     ...scenario.expectations.map((one) => one.judge({ ...facts, marks: recording.marks })).filter((check) => check !== undefined),
-    { name: "the SDK keeps its promises", passed: broken.length === 0, detail: broken.length === 0 ? `digest ${world.digest}` : broken.slice(0, 5).map(({ invariant, device, what }) => `${invariant}: ${device}: ${what}`).join("; ") },
+    {
+      name: "the SDK keeps its promises",
+      passed: broken.length === 0,
+      detail:
+        broken.length === 0
+          ? `digest ${world.digest}`
+          : broken
+              .slice(0, 5)
+              .map(({ invariant, device, what }) => `${invariant}: ${device}: ${what}`)
+              .join("; "),
+    },
   ];
   return { ...facts, checks, passed: checks.every(({ passed }) => passed) };
 }
 
 function checkPlayable({ fleet, own, policyText, timeline, refuse }: Scenario): void {
   if (own !== undefined) throw refuse(["broker", "url"], "a real broker is not part of the virtual world", "Leave --virtual out, or url.");
-  if (policyText !== undefined) throw refuse(["policy"], "the virtual broker knows the default policy only", "Leave --virtual out, or policy.");
-  for (const [key, value] of Object.entries({ sleepers: fleet.sleepers, rebootsPerHour: fleet.rebootsPerHour, renewalsPerHour: fleet.renewalsPerHour })) {
+  if (policyText !== undefined)
+    throw refuse(["policy"], "the virtual broker knows the default policy only", "Leave --virtual out, or policy.");
+  for (const [key, value] of Object.entries({
+    sleepers: fleet.sleepers,
+    rebootsPerHour: fleet.rebootsPerHour,
+    renewalsPerHour: fleet.renewalsPerHour,
+  })) {
     if (value > 0) throw refuse(["fleet", key], "is not part of the virtual world", "Leave --virtual out, or this.");
   }
   for (const { action, refuse: at } of timeline) {
     const odd = action.kind === "toxics" ? action.toxics.find(({ type }) => NOT_VIRTUAL.has(type)) : undefined;
-    if (odd) throw at(`${odd.type} is not part of the virtual world`, "Use latency, bandwidth, stall, timeout, reset_peer, half_open, down.");
+    if (odd)
+      throw at(`${odd.type} is not part of the virtual world`, "Use latency, bandwidth, stall, timeout, reset_peer, half_open, down.");
   }
 }
 
@@ -101,7 +133,8 @@ function take({ event: { action }, isEnd }: Step, world: World): void {
       return;
     case "toxics":
       disturbed(true);
-      for (const toxic of action.toxics) for (const device of devices) if (device.random.fork(`toxic/${toxic.name}`).chance(toxic.toxicity)) setToxic(device, toxic, isEnd);
+      for (const toxic of action.toxics)
+        for (const device of devices) if (device.random.fork(`toxic/${toxic.name}`).chance(toxic.toxicity)) setToxic(device, toxic, isEnd);
   }
 }
 
@@ -143,7 +176,13 @@ function restore({ broker, authority, devices }: World): void {
   broker.start();
   authority.mood.down = false;
   for (const { path, traits } of devices) {
-    Object.assign(path, { reach: "works", loss: 0, latencyMs: traits.latencyMs, jitterMs: traits.jitterMs, uplinkBytesPerSecond: traits.uplinkBytesPerSecond });
+    Object.assign(path, {
+      reach: "works",
+      loss: 0,
+      latencyMs: traits.latencyMs,
+      jitterMs: traits.jitterMs,
+      uplinkBytesPerSecond: traits.uplinkBytesPerSecond,
+    });
     if (path.blackHole) path.blackHole = false;
   }
 }
@@ -152,21 +191,46 @@ function factsOf(scenario: Scenario, seed: string, startedAt: string, recording:
   const lost = world.violations.filter(({ invariant }) => /^qos\d-(lost|doubled)$/.test(invariant));
   const faults = lost.map(({ invariant, device, what }): DeliveryFault => {
     const n = Number(/message (\d+)/.exec(what)?.[1] ?? 0);
-    return invariant === "qos2-doubled" ? { kind: "doubled", id: device, n, qos: 2, times: 2 } : { kind: "lost", id: device, n, qos: Number(invariant[3]) };
+    return invariant === "qos2-doubled"
+      ? { kind: "doubled", id: device, n, qos: 2, times: 2 }
+      : { kind: "lost", id: device, n, qos: Number(invariant[3]) };
   });
   const [qos0, qos1, qos2] = recording.accepted();
   const last = recording.samples.at(-1);
   const all = recording.samples.find(({ connected }) => connected === scenario.fleet.ids.length);
   return {
-    v: 1, name: scenario.name, seed, client: "virtual", broker: "virtual world", startedAt, durationMs: scenario.durationMs, devices: scenario.fleet.ids.length, workers: 1,
-    messages: { accepted: { qos0, qos1, qos2 }, delivered: world.messagesUp, copiesAtQos1: 0, lostAtQos0: 0, refused: 0, faults, faultCount: lost.length },
-    commands: { ...recording.commands(), unanswered: [] },
-    delivery: recording.delivery(), answer: { count: 0, p50Ms: 0, p90Ms: 0, p99Ms: 0, p999Ms: 0, maxMs: 0 },
-    connections: {
-      most: Math.max(0, ...recording.samples.map(({ connected }: Sample) => connected)), accepted: world.connections, attempts: last?.attempts ?? world.attempts,
-      allOnlineMs: all?.atMs, renewed: world.rotations, devicesByCredential: recording.devicesByCredential(),
+    v: 1,
+    name: scenario.name,
+    seed,
+    client: "virtual",
+    broker: "virtual world",
+    startedAt,
+    durationMs: scenario.durationMs,
+    devices: scenario.fleet.ids.length,
+    workers: 1,
+    messages: {
+      accepted: { qos0, qos1, qos2 },
+      delivered: world.messagesUp,
+      copiesAtQos1: 0,
+      lostAtQos0: 0,
+      refused: 0,
+      faults,
+      faultCount: lost.length,
     },
-    failures: recording.failures, cost: { kilobytesPerDevice: 0, cpuPercentPerThousand: 0, cpuMicrosPerMessage: 0 }, samples: recording.samples, events: recording.events,
+    commands: { ...recording.commands(), unanswered: [] },
+    delivery: recording.delivery(),
+    answer: { count: 0, p50Ms: 0, p90Ms: 0, p99Ms: 0, p999Ms: 0, maxMs: 0 },
+    connections: {
+      most: Math.max(0, ...recording.samples.map(({ connected }: Sample) => connected)),
+      accepted: world.connections,
+      attempts: last?.attempts ?? world.attempts,
+      allOnlineMs: all?.atMs,
+      renewed: world.rotations,
+      devicesByCredential: recording.devicesByCredential(),
+    },
+    failures: recording.failures,
+    cost: { kilobytesPerDevice: 0, cpuPercentPerThousand: 0, cpuMicrosPerMessage: 0 },
+    samples: recording.samples,
+    events: recording.events,
   };
 }
-

@@ -19,7 +19,14 @@ function failed(code: FailureCode, credential: "mtls" | "psk" = "mtls"): DeviceE
   return { type: "disconnected", code, class: reason.class, message: reason.message, credential, wasConnected: false };
 }
 
-const connected: DeviceEvent = { type: "connected", credential: "mtls", protocolVersion: 5, sessionPresent: false, tlsVersion: "TLSv1.3", resumed: false };
+const connected: DeviceEvent = {
+  type: "connected",
+  credential: "mtls",
+  protocolVersion: 5,
+  sessionPresent: false,
+  tlsVersion: "TLSv1.3",
+  resumed: false,
+};
 
 /** What became of it: the code it gave up with, "connected", or "waiting". */
 async function verdict(subject: FirstConnection): Promise<string> {
@@ -45,9 +52,12 @@ function watchWith(recoverable: boolean, timeoutMs: number, events: readonly Dev
 }
 
 describe("the prospects of a first connection", () => {
-  test.each<FailureCode>(["SERVER_NAME_MISMATCH", "SERVER_CA_UNKNOWN", "KEY_MISMATCH", "CERTIFICATE_EXPIRED", "KEY_MISSING"])("gives up at once on %s when nothing else is to be tried", async (code) => {
-    expect(await verdict(watch(15_000, failed(code), RETRYING))).toBe(`${code}: it was ${code}`);
-  });
+  test.each<FailureCode>(["SERVER_NAME_MISMATCH", "SERVER_CA_UNKNOWN", "KEY_MISMATCH", "CERTIFICATE_EXPIRED", "KEY_MISSING"])(
+    "gives up at once on %s when nothing else is to be tried",
+    async (code) => {
+      expect(await verdict(watch(15_000, failed(code), RETRYING))).toBe(`${code}: it was ${code}`);
+    },
+  );
 
   test("believes a broker's plain refusal only the third time: it may not have heard of the device yet", async () => {
     const refused = [failed("NOT_AUTHORIZED"), RETRYING];
@@ -57,7 +67,15 @@ describe("the prospects of a first connection", () => {
 
   test("waits for the pre-shared key, however often the certificate is refused, where the device has one", async () => {
     const refused = ["CERTIFICATE_REVOKED", "NOT_AUTHORIZED", "NOT_AUTHORIZED", "NOT_AUTHORIZED"] as const;
-    expect(await verdict(watchWith(true, 15_000, refused.flatMap((code) => [failed(code), RETRYING])))).toBe("waiting");
+    expect(
+      await verdict(
+        watchWith(
+          true,
+          15_000,
+          refused.flatMap((code) => [failed(code), RETRYING]),
+        ),
+      ),
+    ).toBe("waiting");
   });
 
   test("goes on when the device changes to its pre-shared key", async () => {
@@ -81,7 +99,9 @@ describe("the prospects of a first connection", () => {
     vi.advanceTimersByTime(14_999);
     expect(await verdict(subject)).toBe("waiting");
     vi.advanceTimersByTime(1);
-    expect(await verdict(subject)).toBe("CONNECTION_REFUSED: no connection to mqtts://localhost:8883 within 15 s: it was CONNECTION_REFUSED");
+    expect(await verdict(subject)).toBe(
+      "CONNECTION_REFUSED: no connection to mqtts://localhost:8883 within 15 s: it was CONNECTION_REFUSED",
+    );
   });
 
   test("has a code even when nothing at all was heard", async () => {

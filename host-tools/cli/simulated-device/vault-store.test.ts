@@ -63,7 +63,13 @@ describe("whether XS is here", () => {
   test("an installed package is told what is missing and what to do", () => {
     const root = mkdtempSync(join(tmpdir(), "hawser-installed-"));
     onTestFinished(() => rmSync(root, { recursive: true, force: true }));
-    expect(() => checkXsHere(root)).toThrow(expect.objectContaining({ code: "XS_NOT_HERE", message: expect.stringMatching(/sources of its host \(sim\/xs\) and esbuild are not in/), nextStep: expect.stringContaining("npm ci") }));
+    expect(() => checkXsHere(root)).toThrow(
+      expect.objectContaining({
+        code: "XS_NOT_HERE",
+        message: expect.stringMatching(/sources of its host \(sim\/xs\) and esbuild are not in/),
+        nextStep: expect.stringContaining("npm ci"),
+      }),
+    );
     for (const path of ["sim/xs/device-program.ts", "sim/xs/host", "firmware/native"]) {
       mkdirSync(dirname(join(root, path)), { recursive: true });
       symlinkSync(join(packageRoot(), path), join(root, path));

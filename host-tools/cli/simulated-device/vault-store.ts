@@ -1,5 +1,6 @@
 /**
- * A vault as the store of a device on XS: the records as they are, the keys in PSA's form. Nothing of a device lies anywhere else, so either engine
+ * A vault as the store of a device on XS: the records as they are, the keys in PSA's form. Nothing of a device lies anywhere else, so
+ * either engine
  * goes on where the other ended, a rotation included.
  */
 import { resolve } from "node:path";
@@ -7,7 +8,15 @@ import { HawserError } from "../../../sdk/errors.js";
 import { NodeKeyStore } from "../../../sim/node/node-key-store.js";
 import { NodeStorage } from "../../../sim/node/record-storage.js";
 import { checkHeaderThere, lockVault, openHeader, VaultFiles } from "../../../sim/node/vault/vault-files.js";
-import { decodePsaKey, encodePsaKey, firstKeyId, PSA_SLOTS, slotOfKeyId, type DeviceKey, type PsaSlot } from "../../../sim/node/psa-key-file.js";
+import {
+  decodePsaKey,
+  encodePsaKey,
+  firstKeyId,
+  PSA_SLOTS,
+  slotOfKeyId,
+  type DeviceKey,
+  type PsaSlot,
+} from "../../../sim/node/psa-key-file.js";
 import type { HostStore, PsaKeyFiles } from "../../../sim/xs/store-server.js";
 
 export interface VaultStore extends HostStore {
@@ -45,7 +54,8 @@ interface SlotKeeper {
 }
 
 /**
- * The C key store replaces a key by writing the new one under another id of its slot before it removes the old one. The vault has one file a
+ * The C key store replaces a key by writing the new one under another id of its slot before it removes the old one. The vault has one file
+ * a
  * slot, replaced as a whole: it holds the key written last.
  */
 export class VaultKeyFiles implements PsaKeyFiles {
@@ -95,21 +105,35 @@ export class VaultKeyFiles implements PsaKeyFiles {
 
 function slotOf(id: number): PsaSlot {
   const slot = slotOfKeyId(id);
-  if (slot === undefined) throw new HawserError("STORAGE_FAILED", `the XS host tried to store ${id.toString(16)}, which is not a device key`, "Report this.");
+  if (slot === undefined)
+    throw new HawserError("STORAGE_FAILED", `the XS host tried to store ${id.toString(16)}, which is not a device key`, "Report this.");
   return slot;
 }
 
 function keyOf(slot: PsaSlot, secret: Uint8Array): DeviceKey {
   const reader = readerOf(slot, secret);
-  if (!reader) throw new HawserError("VAULT_CORRUPT", `the vault's file k/${slot} holds no key`, "Restore the vault from a copy, or provision the device again with --replace.");
+  if (!reader)
+    throw new HawserError(
+      "VAULT_CORRUPT",
+      `the vault's file k/${slot} holds no key`,
+      "Restore the vault from a copy, or provision the device again with --replace.",
+    );
   return slot === "psk" ? { kind: "psk", key: reader.psk(slot) } : { kind: "signing", key: reader.signingKey(slot) };
 }
 
 /** The file's content as `NodeKeyStore` writes and reads it: a byte for the kind, then PKCS#8 or the pre-shared key. */
 function secretOf(slot: PsaSlot, deviceKey: DeviceKey): Uint8Array {
-  const secret = deviceKey.kind === "psk" ? Buffer.from([2, ...deviceKey.key]) : Buffer.concat([Buffer.of(1), deviceKey.key.export({ type: "pkcs8", format: "der" })]);
+  const secret =
+    deviceKey.kind === "psk"
+      ? Buffer.from([2, ...deviceKey.key])
+      : Buffer.concat([Buffer.of(1), deviceKey.key.export({ type: "pkcs8", format: "der" })]);
   // Never in the place of a key what the vault could not open.
-  if (!readerOf(slot, secret)) throw new HawserError("STORAGE_FAILED", `the XS host made a key for slot ${slot} that a vault cannot keep`, "Report this. The previous key is kept.");
+  if (!readerOf(slot, secret))
+    throw new HawserError(
+      "STORAGE_FAILED",
+      `the XS host made a key for slot ${slot} that a vault cannot keep`,
+      "Report this. The previous key is kept.",
+    );
   return secret;
 }
 

@@ -1,4 +1,6 @@
-/** A simulated device on the XS engine: the SDK's `Device` in a child process, its records and keys in the vault that this process holds. */
+/**
+ * A simulated device on the XS engine: the SDK's `Device` in a child process, its records and keys in the vault that this process holds.
+ */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -105,7 +107,10 @@ class XsSimulatedDevice implements SimulatedDevice {
   }
 
   async start(): Promise<void> {
-    const [, { id }] = await Promise.all([this.#call("start", { settings: this.settings, subscriptions: this.#subscriptions }), this.#call("status", {})]);
+    const [, { id }] = await Promise.all([
+      this.#call("start", { settings: this.settings, subscriptions: this.#subscriptions }),
+      this.#call("status", {}),
+    ]);
     this.#id = id;
     this.#state = "started";
     if (this.#renewalAsked) this.renew();

@@ -6,7 +6,9 @@ import { HawserError } from "../../../sdk/errors.js";
 /** @throws HawserError `XS_NOT_HERE` naming what is missing of the package in `root` */
 export function checkXsHere(root: string): void {
   const missing = [
-    ...(["sim/xs/device-program.ts", "sim/xs/host", "firmware/native"].some((path) => !existsSync(join(root, path))) ? ["the sources of its host (sim/xs)"] : []),
+    ...(["sim/xs/device-program.ts", "sim/xs/host", "firmware/native"].some((path) => !existsSync(join(root, path)))
+      ? ["the sources of its host (sim/xs)"]
+      : []),
     ...(existsSync(join(root, "node_modules", "esbuild")) ? [] : ["esbuild"]),
   ];
   if (missing.length === 0) return;

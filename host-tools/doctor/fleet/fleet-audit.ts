@@ -1,5 +1,6 @@
 /**
- * The doctor's examination of a fleet, by its CA directory: certificates, revocation, names and the brokers' files. Needs no passphrase and changes
+ * The doctor's examination of a fleet, by its CA directory: certificates, revocation, names and the brokers' files. Needs no passphrase and
+ * changes
  * nothing. AWS Device Defender's audit list is the floor; what it sees of live connections belongs to the live check.
  */
 import { existsSync, readFileSync } from "node:fs";
@@ -81,11 +82,19 @@ class FleetAudit {
     const { crlNextUpdateMs, directory } = this.view;
     const fix = [`hawser ca crl --dir ${directory}`];
     const when = new Date(crlNextUpdateMs).toISOString().slice(0, 16).replace("T", " ");
-    if (crlNextUpdateMs <= this.nowMs) this.#find("HW083", `The revocation list expired at ${when} UTC: brokers refuse the whole fleet.`, "critical", fix);
+    if (crlNextUpdateMs <= this.nowMs)
+      this.#find("HW083", `The revocation list expired at ${when} UTC: brokers refuse the whole fleet.`, "critical", fix);
     else if (crlNextUpdateMs - this.nowMs < CRL_WARNING_MS) this.#find("HW083", `The revocation list expires at ${when} UTC.`, "high", fix);
     const revoked = new Set((revocationListsOf(this.#file(FILES.crl)) ?? []).flatMap(({ serials }) => [...serials]));
-    const forgotten = this.view.list().filter(({ certificates }) => certificates.some(({ status, serial, notAfterMs }) => status === "revoked" && notAfterMs > this.nowMs && !revoked.has(bare(serial))));
-    if (forgotten.length > 0) this.#find("HW085", `${named(forgotten)}: revoked in the registry, but not in the revocation list.`, "high", fix);
+    const forgotten = this.view
+      .list()
+      .filter(({ certificates }) =>
+        certificates.some(
+          ({ status, serial, notAfterMs }) => status === "revoked" && notAfterMs > this.nowMs && !revoked.has(bare(serial)),
+        ),
+      );
+    if (forgotten.length > 0)
+      this.#find("HW085", `${named(forgotten)}: revoked in the registry, but not in the revocation list.`, "high", fix);
   }
 
   names(): void {
@@ -93,8 +102,18 @@ class FleetAudit {
     const active = names.filter(({ state }) => state === "active");
     const expired = active.filter(({ notAfterMs }) => notAfterMs === undefined || notAfterMs <= this.nowMs);
     if (expired.length > 0) this.#find("HW082", `${named(expired)}: active, and without a certificate that is in date.`);
-    const overdue = active.filter(({ notBeforeMs, notAfterMs }) => notBeforeMs !== undefined && notAfterMs !== undefined && notAfterMs > this.nowMs && this.nowMs > notBeforeMs + OVERDUE * (notAfterMs - notBeforeMs));
-    if (overdue.length > 0) this.#find("HW082", `${named(overdue)}: past nine tenths of the certificate's life and not renewed. The device is silent, or its renewal fails.`);
+    const overdue = active.filter(
+      ({ notBeforeMs, notAfterMs }) =>
+        notBeforeMs !== undefined &&
+        notAfterMs !== undefined &&
+        notAfterMs > this.nowMs &&
+        this.nowMs > notBeforeMs + OVERDUE * (notAfterMs - notBeforeMs),
+    );
+    if (overdue.length > 0)
+      this.#find(
+        "HW082",
+        `${named(overdue)}: past nine tenths of the certificate's life and not renewed. The device is silent, or its renewal fails.`,
+      );
     const waiting = names.filter(({ state }) => state === "certificate-revoked");
     if (waiting.length > 0) this.#find("HW086", `${named(waiting)}: certificate revoked, back only through recovery.`);
     const reserved = names.filter(({ state }) => state === "reserved");
@@ -124,7 +143,10 @@ class FleetAudit {
       }
       this.#agreement(directory);
       for (const finding of auditMosquitto(main, { version, nowMs: this.nowMs }).findings) {
-        this.findings.push({ ...finding, place: finding.place === undefined ? undefined : { ...finding.place, file: join(directory, finding.place.file) } });
+        this.findings.push({
+          ...finding,
+          place: finding.place === undefined ? undefined : { ...finding.place, file: join(directory, finding.place.file) },
+        });
       }
     }
   }
@@ -132,12 +154,17 @@ class FleetAudit {
   #agreement(directory: string): void {
     for (const [file, mine] of [["crl.pem", FILES.crl]] as const) {
       const path = join(directory, file);
-      if (existsSync(path) && readFileSync(path, "utf8") !== this.#file(mine)) this.#find("HW088", `${path} is not the revocation list of this CA as it is now.`, "high", ["hawser broker config ..."]);
+      if (existsSync(path) && readFileSync(path, "utf8") !== this.#file(mine))
+        this.#find("HW088", `${path} is not the revocation list of this CA as it is now.`, "high", ["hawser broker config ..."]);
     }
     const psks = join(directory, "psk.txt");
     const shutOut = this.view.list().filter(({ state }) => state === "revoked");
     if (!existsSync(psks) || shutOut.length === 0) return;
-    const holders = new Set(readFileSync(psks, "utf8").split("\n").map((line) => line.split(":")[0]));
+    const holders = new Set(
+      readFileSync(psks, "utf8")
+        .split("\n")
+        .map((line) => line.split(":")[0]),
+    );
     const open = shutOut.filter(({ name }) => holders.has(name));
     if (open.length > 0) this.#find("HW085", `${named(open)}: shut out, but a pre-shared key still opens ${psks}.`, "high");
   }

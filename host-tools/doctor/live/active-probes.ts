@@ -22,7 +22,8 @@ function tlsFor(audit: LiveAudit, which: "credentials" | "other"): Record<string
 /** With two credentials: does the client id of one let the other end its connection? */
 async function takeover(audit: LiveAudit): Promise<void> {
   const { target, credentials, other } = audit.options;
-  if (credentials === undefined || other === undefined) return audit.note("Takeover by client id was not tried: it needs --credentials and --other-credentials.");
+  if (credentials === undefined || other === undefined)
+    return audit.note("Takeover by client id was not tried: it needs --credentials and --other-credentials.");
   const clientId = `hawser-doctor-${Math.random().toString(36).slice(2, 10)}`;
   const first = await ProbeConnection.open(target, tlsFor(audit, "credentials"), { ...credentials, clientId }, audit.budget);
   if (!first.isAccepted) return;

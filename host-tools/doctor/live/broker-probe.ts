@@ -1,4 +1,7 @@
-/** One connection to a broker, made to see how it answers: over plain TCP or TLS, with or without credentials. MQTT 3.1.1, which every broker speaks. */
+/**
+ * One connection to a broker, made to see how it answers: over plain TCP or TLS, with or without credentials. MQTT 3.1.1, which every
+ * broker speaks.
+ */
 import { connect as tcpConnect } from "node:net";
 import type { Socket } from "node:net";
 import { connect as tlsConnect } from "node:tls";
@@ -19,7 +22,10 @@ export interface Login {
 }
 
 /** `accepted`, a refusal with its CONNACK code, or how the connection ended instead. */
-export type Answer = { readonly kind: "accepted" } | { readonly kind: "refused"; readonly code: number } | { readonly kind: "ended"; readonly why: string; readonly stage: "tcp" | "tls" | "mqtt" };
+export type Answer =
+  | { readonly kind: "accepted" }
+  | { readonly kind: "refused"; readonly code: number }
+  | { readonly kind: "ended"; readonly why: string; readonly stage: "tcp" | "tls" | "mqtt" };
 
 const WAIT_MS = 4_000;
 
@@ -51,7 +57,8 @@ export class ProbeConnection {
         resolve(value);
       };
       deliver = (packet) => {
-        if (packet.cmd === "connack") settle(packet.returnCode === 0 ? { kind: "accepted" } : { kind: "refused", code: packet.returnCode ?? -1 });
+        if (packet.cmd === "connack")
+          settle(packet.returnCode === 0 ? { kind: "accepted" } : { kind: "refused", code: packet.returnCode ?? -1 });
       };
       socket.on("data", (bytes: Buffer) => reader.parse(bytes));
       socket.once("error", (error: Error) => settle({ kind: "ended", why: error.message, stage: "mqtt" }));
@@ -109,7 +116,8 @@ export class ProbeConnection {
 
   #take(packet: Packet): void {
     // Enough to judge by; a broker that floods fills no memory here.
-    if (packet.cmd === "publish" && this.messages.length < 500) this.messages.push({ topic: packet.topic, payload: packet.payload.toString().slice(0, 400) });
+    if (packet.cmd === "publish" && this.messages.length < 500)
+      this.messages.push({ topic: packet.topic, payload: packet.payload.toString().slice(0, 400) });
     this.#wake();
   }
 
@@ -124,7 +132,14 @@ function write(socket: Socket, bytes: Buffer, budget: ProbeBudget): void {
 }
 
 export function connectPacket({ username, password, clientId }: Login): Buffer {
-  const packet: IConnectPacket = { cmd: "connect", protocolId: "MQTT", protocolVersion: 4, clean: true, keepalive: 30, clientId: clientId ?? `hawser-doctor-${Math.random().toString(36).slice(2, 10)}` };
+  const packet: IConnectPacket = {
+    cmd: "connect",
+    protocolId: "MQTT",
+    protocolVersion: 4,
+    clean: true,
+    keepalive: 30,
+    clientId: clientId ?? `hawser-doctor-${Math.random().toString(36).slice(2, 10)}`,
+  };
   if (username !== undefined) packet.username = username;
   if (username !== undefined && password !== undefined) packet.password = Buffer.from(password);
   return generate(packet);
@@ -144,7 +159,8 @@ export function dial({ host, port }: ProbeTarget, tls: ConnectionOptions | undef
     };
     try {
       const servername = /^[\d.]+$|:/.test(host) ? {} : { servername: host };
-      socket = tls === undefined ? tcpConnect({ host, port }) : tlsConnect({ host, port, ...servername, ...tls, rejectUnauthorized: false });
+      socket =
+        tls === undefined ? tcpConnect({ host, port }) : tlsConnect({ host, port, ...servername, ...tls, rejectUnauthorized: false });
     } catch (error) {
       // OpenSSL of this machine cannot offer what was to be tried.
       socket = tcpConnect({ host: "127.0.0.1", port: 9 });

@@ -31,7 +31,16 @@ export interface LiveOptions {
 /** How long a subscription is listened to. */
 const LISTEN_MS = 1_500;
 const PROBE_TOPIC = "hawser-doctor";
-const KNOWN_PASSWORDS = ["admin:admin", "guest:guest", "admin:public", "admin:password", "mosquitto:mosquitto", "test:test", "root:root", "mqtt:mqtt"] as const;
+const KNOWN_PASSWORDS = [
+  "admin:admin",
+  "guest:guest",
+  "admin:public",
+  "admin:password",
+  "mosquitto:mosquitto",
+  "test:test",
+  "root:root",
+  "mqtt:mqtt",
+] as const;
 
 export class LiveAudit {
   readonly findings: Finding[] = [];
@@ -45,7 +54,8 @@ export class LiveAudit {
   ) {}
 
   find(id: RuleId, what: string, severity: Severity = ruleOf(id).severity): void {
-    if (!this.findings.some((other) => other.id === id && other.what === what)) this.findings.push({ id, severity, what, fix: [], edits: [] });
+    if (!this.findings.some((other) => other.id === id && other.what === what))
+      this.findings.push({ id, severity, what, fix: [], edits: [] });
   }
 
   note(what: string): void {
@@ -65,26 +75,44 @@ export class LiveAudit {
     if (options.tryPasswords) await this.#passwords();
     if (options.active) await probeActively(this);
     const { connections, bytes } = this.budget.used;
-    return { kind: "live", target: url, broker: this.broker, version: this.version, findings: sortFindings(this.findings), notes: this.notes, checked: [`${connections} connections`, `${bytes} bytes sent`] };
+    return {
+      kind: "live",
+      target: url,
+      broker: this.broker,
+      version: this.version,
+      findings: sortFindings(this.findings),
+      notes: this.notes,
+      checked: [`${connections} connections`, `${bytes} bytes sent`],
+    };
   }
 
   async #handshake(): Promise<void> {
     const { target, ca, credentials, nowMs } = this.options;
     const anchors = ca ?? credentials?.ca;
     const dialled = await dial(target, { ...(anchors === undefined ? {} : { ca: anchors }), ALPNProtocols: ["mqtt"] }, this.budget);
-    if (!("socket" in dialled) || !isTls(dialled.socket)) return this.note(`No TLS handshake on port ${target.port}: ${"answer" in dialled && dialled.answer.kind === "ended" ? dialled.answer.why : "unknown"}.`);
+    if (!("socket" in dialled) || !isTls(dialled.socket))
+      return this.note(
+        `No TLS handshake on port ${target.port}: ${"answer" in dialled && dialled.answer.kind === "ended" ? dialled.answer.why : "unknown"}.`,
+      );
     const { socket } = dialled;
     const leaf = socket.getPeerX509Certificate();
     if (leaf === undefined) this.note(`The broker showed no certificate on port ${target.port}.`);
     else {
-      for (const { what, severity } of serverCertificateProblems(certificateFacts(leaf.raw), nowMs, target.host)) this.find("HW045", `The certificate on port ${target.port} ${what}.`, severity);
+      for (const { what, severity } of serverCertificateProblems(certificateFacts(leaf.raw), nowMs, target.host))
+        this.find("HW045", `The certificate on port ${target.port} ${what}.`, severity);
       const distrust = String(socket.authorizationError ?? "");
       if (distrust !== "" && !/HOSTNAME|ALTNAME|EXPIRED|NOT_YET/.test(distrust)) {
         if (anchors === undefined) this.note(`This system does not trust the broker's certificate (${distrust}). Name its CA with --ca.`);
-        else this.find("HW045", `The certificate on port ${target.port} does not lead to the CA given (${distrust}): devices that trust only that CA refuse it.`);
+        else
+          this.find(
+            "HW045",
+            `The certificate on port ${target.port} does not lead to the CA given (${distrust}): devices that trust only that CA refuse it.`,
+          );
       }
     }
-    this.note(`TLS: ${socket.getProtocol() ?? "?"}, ${socket.getCipher().name}; ALPN ${socket.alpnProtocol === false ? "not offered" : socket.alpnProtocol}.`);
+    this.note(
+      `TLS: ${socket.getProtocol() ?? "?"}, ${socket.getCipher().name}; ALPN ${socket.alpnProtocol === false ? "not offered" : socket.alpnProtocol}.`,
+    );
     socket.destroy();
   }
 
@@ -95,7 +123,8 @@ export class LiveAudit {
     if (answer.kind === "ended") return connection.close();
     const isWide = isOpenBeyondLoopback(target);
     if (!isWide) this.note(`Port ${target.port} speaks MQTT without TLS, on loopback only.`);
-    else if (this.options.isTls && target.port === this.options.target.port) this.find("HW041", `Port ${target.port} speaks plain MQTT: a plain TCP CONNECT is answered with a CONNACK.`);
+    else if (this.options.isTls && target.port === this.options.target.port)
+      this.find("HW041", `Port ${target.port} speaks plain MQTT: a plain TCP CONNECT is answered with a CONNACK.`);
     else this.find("HW040", `Port ${target.port} speaks MQTT without TLS: credentials and messages can be read and changed on the way.`);
     await this.#judgeAnonymous(connection, target, isWide);
   }
@@ -116,8 +145,13 @@ export class LiveAudit {
     }
     const seen = await this.#look(connection);
     const free = await this.#freeName(port);
-    if (seen.own || seen.others.length > 0) this.find("HW020", `On port ${port} anybody gets in without credentials and ${seen.own ? "may write and read any topic" : `reads ${seen.others[0] ?? ""}`}.`);
-    else if (free) this.find("HW023", `On port ${port} any client may connect and call itself by any user name: an invented one was accepted.`);
+    if (seen.own || seen.others.length > 0)
+      this.find(
+        "HW020",
+        `On port ${port} anybody gets in without credentials and ${seen.own ? "may write and read any topic" : `reads ${seen.others[0] ?? ""}`}.`,
+      );
+    else if (free)
+      this.find("HW023", `On port ${port} any client may connect and call itself by any user name: an invented one was accepted.`);
     else this.find("HW021", `On port ${port} clients without credentials may connect; no topic was seen to be theirs.`);
     this.#judgeSystemTopics(seen, "anonymous clients");
   }
@@ -126,7 +160,12 @@ export class LiveAudit {
   async #freeName(port: number): Promise<boolean> {
     const { target, isTls: encrypted } = this.options;
     const tls = encrypted && port === target.port ? {} : undefined;
-    const connection = await ProbeConnection.open({ ...target, port }, tls, { username: "hawser-doctor-nobody", password: "invented" }, this.budget);
+    const connection = await ProbeConnection.open(
+      { ...target, port },
+      tls,
+      { username: "hawser-doctor-nobody", password: "invented" },
+      this.budget,
+    );
     connection.close();
     return connection.isAccepted;
   }
@@ -140,19 +179,32 @@ export class LiveAudit {
     const arrived = (): boolean => connection.messages.some((message) => message.topic === topic);
     await connection.until(arrived, LISTEN_MS);
     // Another connection gives the log under $SYS something to say.
-    const stirred = await ProbeConnection.open(this.options.target, this.options.isTls ? this.#tlsOf(this.options.credentials) : undefined, {}, this.budget);
+    const stirred = await ProbeConnection.open(
+      this.options.target,
+      this.options.isTls ? this.#tlsOf(this.options.credentials) : undefined,
+      {},
+      this.budget,
+    );
     stirred.close();
     await connection.until(() => connection.messages.some((message) => message.topic.startsWith("$SYS/broker/log")), LISTEN_MS);
     const topics = [...new Set(connection.messages.map((message) => message.topic))];
     const version = connection.messages.find((message) => message.topic === "$SYS/broker/version")?.payload;
     if (version !== undefined) [this.broker, this.version] = ["mosquitto", version.replace(/^mosquitto version /, "")];
     connection.close();
-    return { own: arrived(), others: topics.filter((name) => !name.startsWith("$") && !name.startsWith(PROBE_TOPIC)), system: topics.filter((name) => name.startsWith("$SYS/")), logs: topics.filter((name) => name.startsWith("$SYS/broker/log")) };
+    return {
+      own: arrived(),
+      others: topics.filter((name) => !name.startsWith("$") && !name.startsWith(PROBE_TOPIC)),
+      system: topics.filter((name) => name.startsWith("$SYS/")),
+      logs: topics.filter((name) => name.startsWith("$SYS/broker/log")),
+    };
   }
 
   #judgeSystemTopics({ system, logs }: { system: string[]; logs: string[] }, who: string): void {
     if (logs.length > 0) this.find("HW065", `The broker publishes its log to $SYS/broker/log, and ${who} may read it.`);
-    else if (system.length > 0) this.note(`${who.charAt(0).toUpperCase()}${who.slice(1)} may read $SYS (${system.length} topics): version, load and number of clients.`);
+    else if (system.length > 0)
+      this.note(
+        `${who.charAt(0).toUpperCase()}${who.slice(1)} may read $SYS (${system.length} topics): version, load and number of clients.`,
+      );
   }
 
   #tlsOf(credentials: ProbeCredentials | undefined): Record<string, unknown> {
@@ -169,7 +221,8 @@ export class LiveAudit {
     const identity = await selfMadeIdentity("console");
     const connection = await ProbeConnection.open(target, identity, {}, this.budget);
     connection.close();
-    if (connection.isAccepted) this.find("HW050", `On port ${target.port} a self-made certificate is accepted: it is asked for, and not checked.`, "critical");
+    if (connection.isAccepted)
+      this.find("HW050", `On port ${target.port} a self-made certificate is accepted: it is asked for, and not checked.`, "critical");
   }
 
   async #authenticated(credentials: ProbeCredentials): Promise<void> {
@@ -180,8 +233,16 @@ export class LiveAudit {
     if (answer.kind !== "accepted") {
       const how = answer.kind === "refused" ? `CONNACK ${answer.code}` : `${answer.stage}: ${answer.why}`;
       // OpenSSL answers so when the certificate itself is in date, and the list of its CA is not.
-      const isList = answer.kind === "ended" && /certificate expired|alert number 45/i.test(answer.why) && isInDate(credentials.cert, this.options.nowMs);
-      this.find(isList ? "HW046" : "HW025", isList ? `A client certificate that is in date is refused as expired: the revocation list of its CA has expired.` : `The credentials given are refused on port ${target.port} (${how}).`);
+      const isList =
+        answer.kind === "ended" &&
+        /certificate expired|alert number 45/i.test(answer.why) &&
+        isInDate(credentials.cert, this.options.nowMs);
+      this.find(
+        isList ? "HW046" : "HW025",
+        isList
+          ? `A client certificate that is in date is refused as expired: the revocation list of its CA has expired.`
+          : `The credentials given are refused on port ${target.port} (${how}).`,
+      );
       return;
     }
     const seen = await this.#look(connection);
@@ -201,7 +262,8 @@ export class LiveAudit {
       const connection = await ProbeConnection.open(target, encrypted ? {} : undefined, { username, password }, this.budget);
       connection.close();
       if (!connection.isAccepted) continue;
-      if (await this.#freeName(target.port)) return this.note("Well-known passwords were not tried further: any name and password is accepted.");
+      if (await this.#freeName(target.port))
+        return this.note("Well-known passwords were not tried further: any name and password is accepted.");
       this.find("HW026", `${username} gets in with the password everybody tries first.`);
     }
   }

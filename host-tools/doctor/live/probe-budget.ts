@@ -13,13 +13,23 @@ export class ProbeBudget {
   /** @throws HawserError `BUDGET_SPENT` */
   connection(): void {
     this.#connections += 1;
-    if (this.#connections > this.maxConnections) throw new HawserError("BUDGET_SPENT", `the examination needs more than the ${this.maxConnections} connections it promised`, "Report this as a bug in the doctor.");
+    if (this.#connections > this.maxConnections)
+      throw new HawserError(
+        "BUDGET_SPENT",
+        `the examination needs more than the ${this.maxConnections} connections it promised`,
+        "Report this as a bug in the doctor.",
+      );
   }
 
   /** @throws HawserError `BUDGET_SPENT` */
   sent(bytes: number): void {
     this.#bytes += bytes;
-    if (this.#bytes > this.maxBytes) throw new HawserError("BUDGET_SPENT", `the examination would send more than the ${this.maxBytes} bytes it promised`, "Report this as a bug in the doctor.");
+    if (this.#bytes > this.maxBytes)
+      throw new HawserError(
+        "BUDGET_SPENT",
+        `the examination would send more than the ${this.maxBytes} bytes it promised`,
+        "Report this as a bug in the doctor.",
+      );
   }
 
   get used(): { readonly connections: number; readonly bytes: number } {

@@ -12,7 +12,8 @@ export interface ProbeCredentials {
   readonly ca?: string | undefined;
 }
 
-const NEXT = 'Give a directory of `hawser issue`, or a file like {"username":"u","password":"p","cert":"c.pem","key":"k.pem","ca":"ca.pem"}.';
+const NEXT =
+  'Give a directory of `hawser issue`, or a file like {"username":"u","password":"p","cert":"c.pem","key":"k.pem","ca":"ca.pem"}.';
 
 /** @throws HawserError `BAD_CREDENTIALS_FILE`; the file system's error when a file cannot be read */
 export function readProbeCredentials(path: string): ProbeCredentials {
@@ -30,12 +31,20 @@ export function readProbeCredentials(path: string): ProbeCredentials {
   const fields = value as Record<string, unknown>;
   const text = (name: string): string | undefined => {
     const field = fields[name];
-    if (field !== undefined && typeof field !== "string") throw new HawserError("BAD_CREDENTIALS_FILE", `${name} in ${path} is not text`, NEXT);
+    if (field !== undefined && typeof field !== "string")
+      throw new HawserError("BAD_CREDENTIALS_FILE", `${name} in ${path} is not text`, NEXT);
     return field;
   };
   const file = (name: string): string | undefined => {
     const named = text(name);
     return named === undefined ? undefined : readFileSync(resolve(path, "..", named), "utf8");
   };
-  return { username: text("username"), password: text("password"), clientId: text("clientId"), cert: file("cert"), key: file("key"), ca: file("ca") };
+  return {
+    username: text("username"),
+    password: text("password"),
+    clientId: text("clientId"),
+    cert: file("cert"),
+    key: file("key"),
+    ca: file("ca"),
+  };
 }

@@ -12,7 +12,10 @@ export async function probeTlsVersions(audit: LiveAudit): Promise<void> {
     dialled.socket.destroy();
     return how;
   };
-  for (const [version, name] of [["TLSv1", "TLS 1.0"], ["TLSv1.1", "TLS 1.1"]] as const) {
+  for (const [version, name] of [
+    ["TLSv1", "TLS 1.0"],
+    ["TLSv1.1", "TLS 1.1"],
+  ] as const) {
     const how = await completes({ minVersion: version, maxVersion: version, ciphers: "DEFAULT:@SECLEVEL=0" });
     if (how !== undefined) audit.find("HW043", `Port ${target.port} accepts ${name} (${how}).`);
   }

@@ -40,7 +40,11 @@ export function parseAcl(file: string, text: string): AclFile {
     }
     if (word !== "topic" && word !== "pattern") {
       const isComment = word.startsWith("#");
-      errors.push({ what: isComment ? "A comment must begin in the first column" : `${JSON.stringify(word)} begins no rule (user, topic or pattern)`, place, ...(isComment ? { meant: line.trim() } : {}) });
+      errors.push({
+        what: isComment ? "A comment must begin in the first column" : `${JSON.stringify(word)} begins no rule (user, topic or pattern)`,
+        place,
+        ...(isComment ? { meant: line.trim() } : {}),
+      });
       return;
     }
     const rule = ruleOf(rest, place);
@@ -57,8 +61,11 @@ function ruleOf(rest: string, place: Place): AclRule | string {
   if (first === "") return "the topic is missing";
   const filter = second === "" ? first : second.trim();
   const access = second === "" ? "readwrite" : first;
-  if (access !== "read" && access !== "write" && access !== "readwrite" && access !== "deny") return `${JSON.stringify(access)} is not an access type (read, write, readwrite or deny)`;
-  return isValidFilter(filter) ? { access, filter, place } : `${JSON.stringify(filter)} is not a topic filter${filter.includes(" #") ? " (a comment behind it is part of it)" : ""}`;
+  if (access !== "read" && access !== "write" && access !== "readwrite" && access !== "deny")
+    return `${JSON.stringify(access)} is not an access type (read, write, readwrite or deny)`;
+  return isValidFilter(filter)
+    ? { access, filter, place }
+    : `${JSON.stringify(filter)} is not a topic filter${filter.includes(" #") ? " (a comment behind it is part of it)" : ""}`;
 }
 
 export function grantsRead({ access }: AclRule): boolean {
@@ -75,7 +82,9 @@ export function hasName({ filter }: AclRule): boolean {
 
 /** What a client without a user name may do. */
 export function rulesOfAnonymous(acl: AclFile): readonly AclRule[] {
-  return [...(acl.users.get(undefined) ?? []), ...acl.patterns.filter(({ filter }) => !filter.includes("%u"))].filter(({ access }) => access !== "deny");
+  return [...(acl.users.get(undefined) ?? []), ...acl.patterns.filter(({ filter }) => !filter.includes("%u"))].filter(
+    ({ access }) => access !== "deny",
+  );
 }
 
 /** What a client may do that can call itself as it likes. */

@@ -66,11 +66,16 @@ export class AuditContext {
 
   /** The file that decides about topics on a listener: of acl_file, or of 2.1's plugin. */
   aclLine(listener: Listener): Directive | undefined {
-    return securityOf(this.model, listener).settings.get("acl_file") ?? pluginOf(this.plugins(listener), "aclFile")?.options.get("acl_file");
+    return (
+      securityOf(this.model, listener).settings.get("acl_file") ?? pluginOf(this.plugins(listener), "aclFile")?.options.get("acl_file")
+    );
   }
 
   passwordLine(listener: Listener): Directive | undefined {
-    return securityOf(this.model, listener).settings.get("password_file") ?? pluginOf(this.plugins(listener), "passwordFile")?.options.get("password_file");
+    return (
+      securityOf(this.model, listener).settings.get("password_file") ??
+      pluginOf(this.plugins(listener), "passwordFile")?.options.get("password_file")
+    );
   }
 
   plugins(listener: Listener): readonly Plugin[] {

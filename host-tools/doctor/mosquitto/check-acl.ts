@@ -34,7 +34,11 @@ function logsToTopic({ model }: AuditContext): boolean {
 function checkOpenLog(ctx: AuditContext, listener: Listener): void {
   if (!logsToTopic(ctx) || ctx.aclLine(listener) !== undefined || ctx.plugins(listener).length > 0) return;
   const line = ctx.model.logDestinations.find(({ words }) => words[0] === "topic");
-  ctx.find("HW065", `The broker publishes its log to $SYS/broker/log, and without an ACL every client on ${nameOf(listener)} may read it: client ids, addresses, user names and topics of all.`, { place: line?.place, edits: line === undefined ? [] : [replaceLine(line.place, "log_dest stderr")] });
+  ctx.find(
+    "HW065",
+    `The broker publishes its log to $SYS/broker/log, and without an ACL every client on ${nameOf(listener)} may read it: client ids, addresses, user names and topics of all.`,
+    { place: line?.place, edits: line === undefined ? [] : [replaceLine(line.place, "log_dest stderr")] },
+  );
 }
 
 /** A rule commented out: what it gave is gone. */
@@ -60,7 +64,10 @@ class AclChecks {
     this.#brokerTopics();
     if (this.acl.users.size === 0 && this.acl.patterns.length === 0) {
       const line = this.listeners[0] === undefined ? undefined : this.ctx.aclLine(this.listeners[0]);
-      this.ctx.find("HW003", `The ACL file ${this.acl.file} holds no rule: nobody may publish or receive anything.`, { place: line?.place, severity: "medium" });
+      this.ctx.find("HW003", `The ACL file ${this.acl.file} holds no rule: nobody may publish or receive anything.`, {
+        place: line?.place,
+        severity: "medium",
+      });
     }
   }
 
@@ -69,15 +76,25 @@ class AclChecks {
     for (const [user, place] of acl.userLines) {
       const bare = user.replace(/\s+#.*$/, "");
       if (bare !== user) {
-        ctx.find("HW067", `The comment is part of the name: these rules are for a user called ${JSON.stringify(user)}, not for ${bare}.`, { place, edits: [replaceLine(place, `user ${bare}`)] });
+        ctx.find("HW067", `The comment is part of the name: these rules are for a user called ${JSON.stringify(user)}, not for ${bare}.`, {
+          place,
+          edits: [replaceLine(place, `user ${bare}`)],
+        });
       } else if (/^(\*|#|\+|all|%u|any|everyone)$/i.test(user)) {
-        ctx.find("HW067", `mosquitto knows no user for everybody: these rules are for a user who is called ${JSON.stringify(user)}.`, { place });
+        ctx.find("HW067", `mosquitto knows no user for everybody: these rules are for a user who is called ${JSON.stringify(user)}.`, {
+          place,
+        });
       }
     }
     const anonymous = acl.users.get(undefined) ?? [];
     const first = anonymous.find(({ access }) => access !== "deny");
     const isOpen = this.listeners.some((listener) => takesAnonymous(ctx.model, listener));
-    if (first !== undefined && !isOpen) ctx.find("HW067", `${first.place.text} stands above the first user line and so is for anonymous clients alone, who may not connect: it has no effect.`, { place: first.place, severity: "low", fix: [`pattern ${first.access} ${first.filter}`] });
+    if (first !== undefined && !isOpen)
+      ctx.find(
+        "HW067",
+        `${first.place.text} stands above the first user line and so is for anonymous clients alone, who may not connect: it has no effect.`,
+        { place: first.place, severity: "low", fix: [`pattern ${first.access} ${first.filter}`] },
+      );
   }
 
   #patterns(): void {
@@ -93,8 +110,14 @@ class AclChecks {
       if (!isEverything(rule.filter) && reaches === undefined && !grantsWrite(rule)) continue;
       this.#wide.add(rule);
       const doing = rule.access === "readwrite" ? "read and write" : rule.access;
-      const victim = isEverything(rule.filter) ? "every topic; the rules beside it are void" : `${rule.filter}, the topics of all others included`;
-      ctx.find("HW061", `The pattern without %u lets every user ${doing} ${victim}.`, { place: rule.place, fix: [`pattern ${rule.access} ${rule.filter.replace(/[#+]/, "%u/#").replace(/#\/.*/, "#")}`], edits: [disable(rule)] });
+      const victim = isEverything(rule.filter)
+        ? "every topic; the rules beside it are void"
+        : `${rule.filter}, the topics of all others included`;
+      ctx.find("HW061", `The pattern without %u lets every user ${doing} ${victim}.`, {
+        place: rule.place,
+        fix: [`pattern ${rule.access} ${rule.filter.replace(/[#+]/, "%u/#").replace(/#\/.*/, "#")}`],
+        edits: [disable(rule)],
+      });
     }
   }
 
@@ -114,7 +137,9 @@ class AclChecks {
     for (const [who, rules] of groups) {
       for (const wide of rules) {
         if (wide.access !== "readwrite" || this.#wide.has(wide)) continue;
-        const narrow = rules.find((rule) => rule !== wide && (rule.access === "read" || rule.access === "write") && covers(wide.filter, rule.filter));
+        const narrow = rules.find(
+          (rule) => rule !== wide && (rule.access === "read" || rule.access === "write") && covers(wide.filter, rule.filter),
+        );
         if (narrow === undefined || rules.some((deny) => deny.access === "deny" && covers(deny.filter, narrow.filter))) continue;
         const other = narrow.access === "read" ? "write" : "read";
         this.#wide.add(wide);
@@ -132,15 +157,27 @@ class AclChecks {
         if (allow === undefined || rules.some((own) => own.access === "deny" && covers(own.filter, deny.filter))) continue;
         const line = user === undefined ? undefined : acl.userLines.get(user);
         const what = `${deny.place.text} does not hold for ${user ?? "anonymous clients"}: ${allow.place.text} is looked at first, and wins.`;
-        ctx.find("HW063", what, { place: deny.place, fix: [`user ${user ?? ""}`, `topic deny ${deny.filter}`], edits: line === undefined ? [] : [insertAfter(line, `topic deny ${deny.filter}`)] });
+        ctx.find("HW063", what, {
+          place: deny.place,
+          fix: [`user ${user ?? ""}`, `topic deny ${deny.filter}`],
+          edits: line === undefined ? [] : [insertAfter(line, `topic deny ${deny.filter}`)],
+        });
       }
     }
     for (const deny of (acl.users.get(undefined) ?? []).filter(({ access }) => access === "deny")) {
-      const allows = [...[...acl.users].filter(([user]) => user !== undefined).flatMap(([, rules]) => rules), ...acl.patterns].filter(({ access }) => access !== "deny");
+      const allows = [...[...acl.users].filter(([user]) => user !== undefined).flatMap(([, rules]) => rules), ...acl.patterns].filter(
+        ({ access }) => access !== "deny",
+      );
       const allow = allows.find(({ filter }) => overlaps(filter, deny.filter));
-      const isMeantForThem = (acl.users.get(undefined) ?? []).some(({ access, filter }) => access !== "deny" && overlaps(filter, deny.filter));
+      const isMeantForThem = (acl.users.get(undefined) ?? []).some(
+        ({ access, filter }) => access !== "deny" && overlaps(filter, deny.filter),
+      );
       if (allow === undefined || isMeantForThem) continue;
-      ctx.find("HW063", `${deny.place.text} stands above the first user line and so is for anonymous clients alone: ${allow.place.text} gives the topic to others all the same.`, { place: deny.place });
+      ctx.find(
+        "HW063",
+        `${deny.place.text} stands above the first user line and so is for anonymous clients alone: ${allow.place.text} gives the topic to others all the same.`,
+        { place: deny.place },
+      );
     }
   }
 
@@ -156,7 +193,12 @@ class AclChecks {
           continue;
         }
         const victim = isEverything(rule.filter) ? "every topic" : this.#victim(user, rule);
-        if (victim !== undefined) ctx.find("HW064", `The device ${user} may ${rule.access === "readwrite" ? "read and write" : rule.access} ${victim} (${rule.filter}).`, { place: rule.place, fix: [`topic ${rule.access} ${rule.filter.replace(/[#+].*/, `${user}/#`)}`], edits: [disable(rule)] });
+        if (victim !== undefined)
+          ctx.find(
+            "HW064",
+            `The device ${user} may ${rule.access === "readwrite" ? "read and write" : rule.access} ${victim} (${rule.filter}).`,
+            { place: rule.place, fix: [`topic ${rule.access} ${rule.filter.replace(/[#+].*/, `${user}/#`)}`], edits: [disable(rule)] },
+          );
       }
     }
   }
@@ -167,7 +209,9 @@ class AclChecks {
     if (pattern !== undefined) return "the topics of all others";
     for (const [other, rules] of this.acl.users) {
       if (other === undefined || other === user || !isDeviceName(other)) continue;
-      const reached = rules.find(({ access, filter }) => access !== "deny" && filter !== rule.filter && filter.includes(other) && covers(rule.filter, filter));
+      const reached = rules.find(
+        ({ access, filter }) => access !== "deny" && filter !== rule.filter && filter.includes(other) && covers(rule.filter, filter),
+      );
       if (reached !== undefined) return `the topics of ${other} too`;
     }
     return undefined;
@@ -184,13 +228,33 @@ class AclChecks {
     if (logsToTopic(ctx) && reader !== undefined && !(isDenied && everybody.includes(reader))) {
       const who = everybody.includes(reader) ? "every user" : anonymous.includes(reader) ? "anonymous clients" : "devices";
       const what = `The broker publishes its log to $SYS/broker/log, and the ACL lets ${who} read it (${reader.place.text}): client ids, addresses, user names and topics of all.`;
-      ctx.find("HW065", what, { place: reader.place, fix: [`# ${reader.place.text}`, "user monitor", "topic read $SYS/#"], edits: [disable(reader)] });
+      ctx.find("HW065", what, {
+        place: reader.place,
+        fix: [`# ${reader.place.text}`, "user monitor", "topic read $SYS/#"],
+        edits: [disable(reader)],
+      });
     }
-    const hasControl = this.listeners.some((listener) => ctx.dynsecLine(listener) !== undefined) || ctx.model.global.flag("enable_control_api") === true;
-    const controller = common.find((rule) => grantsWrite(rule) && rule.filter.startsWith("$CONTROL") && (overlaps(rule.filter, CONTROL_TOPIC) || overlaps(rule.filter, "$CONTROL/broker/v1")));
+    const hasControl =
+      this.listeners.some((listener) => ctx.dynsecLine(listener) !== undefined) || ctx.model.global.flag("enable_control_api") === true;
+    const controller = common.find(
+      (rule) =>
+        grantsWrite(rule) &&
+        rule.filter.startsWith("$CONTROL") &&
+        (overlaps(rule.filter, CONTROL_TOPIC) || overlaps(rule.filter, "$CONTROL/broker/v1")),
+    );
     if (controller === undefined) return;
-    if (hasControl) ctx.find("HW031", `${controller.place.text} lets ${everybody.includes(controller) ? "every user" : "devices"} administer the broker.`, { place: controller.place, edits: [disable(controller)] });
-    else ctx.find("HW031", `${controller.place.text} gives rights over $CONTROL, which no plugin of this broker uses today; it would administer the broker.`, { place: controller.place, severity: "low", edits: [disable(controller)] });
+    if (hasControl)
+      ctx.find(
+        "HW031",
+        `${controller.place.text} lets ${everybody.includes(controller) ? "every user" : "devices"} administer the broker.`,
+        { place: controller.place, edits: [disable(controller)] },
+      );
+    else
+      ctx.find(
+        "HW031",
+        `${controller.place.text} gives rights over $CONTROL, which no plugin of this broker uses today; it would administer the broker.`,
+        { place: controller.place, severity: "low", edits: [disable(controller)] },
+      );
   }
 }
 

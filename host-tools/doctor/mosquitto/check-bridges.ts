@@ -16,21 +16,35 @@ function checkEncryption(ctx: AuditContext, { name, place, settings, addresses }
   const isEncrypted = settings.get("bridge_cafile", "bridge_capath", "bridge_psk") !== undefined || hasSystemTrust;
   if (!isEncrypted) {
     const password = settings.get("remote_password", "password") === undefined ? "" : "its password and ";
-    const looks = settings.get("bridge_certfile") === undefined ? "" : " (bridge_certfile alone switches TLS on no more than the port number)";
+    const looks =
+      settings.get("bridge_certfile") === undefined ? "" : " (bridge_certfile alone switches TLS on no more than the port number)";
     const what = `The bridge ${name} to ${addresses.join(", ")} has no TLS: ${password}every message go over the network in the clear${looks}.`;
-    ctx.find("HW051", what, { place, fix: ["bridge_cafile /path/to/the-far-brokers-ca.crt", `address ${(addresses[0] ?? "hub.example.com").replace(/:\d+$/, "")}:8883`] });
+    ctx.find("HW051", what, {
+      place,
+      fix: ["bridge_cafile /path/to/the-far-brokers-ca.crt", `address ${(addresses[0] ?? "hub.example.com").replace(/:\d+$/, "")}:8883`],
+    });
     return;
   }
   const insecure = settings.get("bridge_insecure");
   if (insecure !== undefined && settings.flag("bridge_insecure") === true) {
-    ctx.find("HW052", `The bridge ${name} takes any certificate of a trusted CA for ${addresses.join(", ")}: the name is not compared (bridge_insecure true).`, { place: insecure.place, edits: [replaceLine(insecure.place, "bridge_insecure false")] });
+    ctx.find(
+      "HW052",
+      `The bridge ${name} takes any certificate of a trusted CA for ${addresses.join(", ")}: the name is not compared (bridge_insecure true).`,
+      { place: insecure.place, edits: [replaceLine(insecure.place, "bridge_insecure false")] },
+    );
   }
   const version = settings.get("bridge_tls_version");
   if (version !== undefined && /^tlsv1(\.[01])?$/.test(version.value)) {
-    ctx.find("HW043", `The bridge ${name} speaks ${version.value}, an old version of TLS.`, { place: version.place, edits: [replaceLine(version.place, "bridge_tls_version tlsv1.2")] });
+    ctx.find("HW043", `The bridge ${name} speaks ${version.value}, an old version of TLS.`, {
+      place: version.place,
+      edits: [replaceLine(version.place, "bridge_tls_version tlsv1.2")],
+    });
   }
   const key = settings.get("bridge_psk");
-  if (key !== undefined && key.value.length < 16) ctx.find("HW029", `The pre-shared key of the bridge ${name} has only ${key.value.length * 4} bits.`, { place: { ...key.place, text: "bridge_psk ..." } });
+  if (key !== undefined && key.value.length < 16)
+    ctx.find("HW029", `The pre-shared key of the bridge ${name} has only ${key.value.length * 4} bits.`, {
+      place: { ...key.place, text: "bridge_psk ..." },
+    });
 }
 
 /** `topic PATTERN DIRECTION QOS LOCAL-PREFIX REMOTE-PREFIX`: a local prefix keeps what comes in below it. */
@@ -44,5 +58,9 @@ function checkTopic(ctx: AuditContext, { name }: Bridge, topic: Directive): void
       ? `The bridge ${name} hands every topic of either side to the other (${topic.place.text}): a client of the far broker writes our commands, past our ACL.`
       : `The bridge ${name} takes every topic of the far broker (${topic.place.text}): its clients write our commands, past our ACL.`;
   const narrow = flow === "both" ? replaceLine(topic.place, `topic ${pattern} out ${qos}`) : insertAfter(topic.place);
-  ctx.find("HW068", what, { place: topic.place, fix: ["topic telemetry/# out 1", "topic commands/# in 1"], edits: flow === "both" ? [narrow] : [] });
+  ctx.find("HW068", what, {
+    place: topic.place,
+    fix: ["topic telemetry/# out 1", "topic commands/# in 1"],
+    edits: flow === "both" ? [narrow] : [],
+  });
 }

@@ -31,7 +31,8 @@ function checkServerCertificate(ctx: AuditContext, listener: Listener): void {
   if (line === undefined || key === undefined) return;
   const pem = ctx.read(line.value);
   const leaf = pem === undefined ? undefined : certificatesOf(pem)?.[0];
-  if (pem !== undefined && leaf === undefined) return ctx.find("HW002", `certfile ${line.value} holds no certificate: the broker does not start.`, { place: line.place });
+  if (pem !== undefined && leaf === undefined)
+    return ctx.find("HW002", `certfile ${line.value} holds no certificate: the broker does not start.`, { place: line.place });
   if (leaf === undefined) return;
   for (const problem of serverCertificateProblems(leaf, ctx.nowMs)) {
     ctx.find("HW045", `The certificate of ${nameOf(listener)} ${problem.what}.`, { place: line.place, severity: problem.severity });
@@ -46,18 +47,28 @@ function trustedAuthorities(ctx: AuditContext, { settings }: Listener): readonly
   const file = settings.text("cafile");
   const folder = settings.text("capath");
   const pem = file === undefined || SYSTEM_TRUST.test(file) ? undefined : ctx.read(file);
-  return [...(pem === undefined ? [] : (certificatesOf(pem) ?? [])), ...(folder === undefined || SYSTEM_TRUST.test(folder) ? [] : (certificatesOfDirectory(ctx.pathOf(folder)) ?? []))];
+  return [
+    ...(pem === undefined ? [] : (certificatesOf(pem) ?? [])),
+    ...(folder === undefined || SYSTEM_TRUST.test(folder) ? [] : (certificatesOfDirectory(ctx.pathOf(folder)) ?? [])),
+  ];
 }
 
 function checkAuthorities(ctx: AuditContext, listener: Listener, trusted: readonly CertificateFacts[]): void {
   for (const line of [listener.settings.get("cafile"), listener.settings.get("capath")]) {
     if (line === undefined || !SYSTEM_TRUST.test(line.value)) continue;
-    ctx.find("HW050", `${capital(nameOf(listener))} accepts client certificates of every public authority of this system (${line.value}): who orders one with the name of your console is your console.`, { place: line.place, fix: ["cafile /path/to/your-ca.crt"] });
+    ctx.find(
+      "HW050",
+      `${capital(nameOf(listener))} accepts client certificates of every public authority of this system (${line.value}): who orders one with the name of your console is your console.`,
+      { place: line.place, fix: ["cafile /path/to/your-ca.crt"] },
+    );
   }
   const foreign = trusted.filter((authority) => authority.isCa && isPublicAuthority(authority));
   const line = listener.settings.get("capath", "cafile");
   if (foreign.length === 0 || line === undefined) return;
-  const holder = [listener.settings.get("cafile"), listener.settings.get("capath")].find((option) => option !== undefined && holds(ctx, option, foreign[0])) ?? line;
+  const holder =
+    [listener.settings.get("cafile"), listener.settings.get("capath")].find(
+      (option) => option !== undefined && holds(ctx, option, foreign[0]),
+    ) ?? line;
   const what = `${capital(nameOf(listener))} accepts client certificates of ${foreign.map(({ commonName }) => commonName).join(", ")}, a public authority (${holder.name} ${holder.value}): who orders one with the name of your console is your console.`;
   ctx.find("HW050", what, { place: holder.place, fix: ["cafile /path/to/your-ca.crt"] });
 }
@@ -70,17 +81,31 @@ function holds(ctx: AuditContext, option: Directive, authority: CertificateFacts
 function checkRevocation(ctx: AuditContext, listener: Listener, trusted: readonly CertificateFacts[]): void {
   const line = listener.settings.get("crlfile");
   if (line === undefined) {
-    if (demandsCertificate(listener)) ctx.note(`${capital(nameOf(listener))} has no crlfile: a stolen device's certificate cannot be shut out before it expires, except by the ACL.`, listener.place);
+    if (demandsCertificate(listener))
+      ctx.note(
+        `${capital(nameOf(listener))} has no crlfile: a stolen device's certificate cannot be shut out before it expires, except by the ACL.`,
+        listener.place,
+      );
     return;
   }
   const { place } = line;
   if (isWebSocket(listener) && !ctx.model.version.atLeast(2, 1)) {
-    return ctx.find("HW047", `${capital(nameOf(listener))} is a WebSocket listener, which ignores crlfile: revoked certificates get in.`, { place, severity: demandsCertificate(listener) ? "high" : "low", edits: [removeLine(place)] });
+    return ctx.find("HW047", `${capital(nameOf(listener))} is a WebSocket listener, which ignores crlfile: revoked certificates get in.`, {
+      place,
+      severity: demandsCertificate(listener) ? "high" : "low",
+      edits: [removeLine(place)],
+    });
   }
   const pem = ctx.read(line.value);
   const lists = pem === undefined ? undefined : revocationListsOf(pem);
-  if (pem !== undefined && lists === undefined) return ctx.find("HW002", `crlfile ${line.value} holds no revocation list: the broker does not start.`, { place });
-  if (!demandsCertificate(listener)) return ctx.find("HW003", `crlfile has no effect on ${nameOf(listener)}: without require_certificate true no certificate is looked at.`, { place });
+  if (pem !== undefined && lists === undefined)
+    return ctx.find("HW002", `crlfile ${line.value} holds no revocation list: the broker does not start.`, { place });
+  if (!demandsCertificate(listener))
+    return ctx.find(
+      "HW003",
+      `crlfile has no effect on ${nameOf(listener)}: without require_certificate true no certificate is looked at.`,
+      { place },
+    );
   for (const list of lists ?? []) checkList(ctx, line, list);
   if (lists !== undefined) {
     checkCoverage(ctx, line, lists, trusted);
@@ -92,28 +117,58 @@ function checkList(ctx: AuditContext, { value, place }: Directive, { issuer, nex
   if (nextUpdateMs === undefined) return;
   const day = new Date(nextUpdateMs).toISOString().slice(0, 10);
   const fix = ["# make a new list, put it there, and: kill -HUP $(pidof mosquitto)"];
-  if (nextUpdateMs <= ctx.nowMs) ctx.find("HW046", `The revocation list of ${issuer} in ${value} expired on ${day}: every client of that CA is refused.`, { place, fix });
-  else if (nextUpdateMs - ctx.nowMs < 2 * DAY_MS) ctx.find("HW046", `The revocation list of ${issuer} in ${value} expires on ${day}: from then on every client of that CA is refused.`, { place, fix, severity: "medium" });
+  if (nextUpdateMs <= ctx.nowMs)
+    ctx.find("HW046", `The revocation list of ${issuer} in ${value} expired on ${day}: every client of that CA is refused.`, {
+      place,
+      fix,
+    });
+  else if (nextUpdateMs - ctx.nowMs < 2 * DAY_MS)
+    ctx.find("HW046", `The revocation list of ${issuer} in ${value} expires on ${day}: from then on every client of that CA is refused.`, {
+      place,
+      fix,
+      severity: "medium",
+    });
 }
 
-function checkCoverage(ctx: AuditContext, { value, place }: Directive, lists: readonly RevocationList[], trusted: readonly CertificateFacts[]): void {
+function checkCoverage(
+  ctx: AuditContext,
+  { value, place }: Directive,
+  lists: readonly RevocationList[],
+  trusted: readonly CertificateFacts[],
+): void {
   const authorities = trusted.filter(({ isCa }) => isCa);
   const uncovered = authorities.filter(({ subject }) => !lists.some(({ issuer }) => issuer === subject));
   for (const authority of uncovered) {
     const isAbove = authorities.some((other) => other !== authority && other.issuer === authority.subject);
     // A root whose issuing CA is in the file usually issues no client certificates itself.
-    if (isAbove) ctx.note(`${value} has no revocation list of ${authority.commonName}; clients with a certificate directly of that CA are refused.`, place);
+    if (isAbove)
+      ctx.note(
+        `${value} has no revocation list of ${authority.commonName}; clients with a certificate directly of that CA are refused.`,
+        place,
+      );
     else ctx.find("HW048", `${value} has no revocation list of ${authority.commonName}: every client of that CA is refused.`, { place });
   }
 }
 
-function checkRevokedAuthorities(ctx: AuditContext, { value, place }: Directive, lists: readonly RevocationList[], trusted: readonly CertificateFacts[]): void {
-  const known = new Map([...trusted, ...neighbours(ctx.pathOf(value))].filter(({ isCa }) => isCa).map((facts) => [facts.fingerprint, facts] as const));
+function checkRevokedAuthorities(
+  ctx: AuditContext,
+  { value, place }: Directive,
+  lists: readonly RevocationList[],
+  trusted: readonly CertificateFacts[],
+): void {
+  const known = new Map(
+    [...trusted, ...neighbours(ctx.pathOf(value))].filter(({ isCa }) => isCa).map((facts) => [facts.fingerprint, facts] as const),
+  );
   for (const authority of known.values()) {
-    if (authority.isSelfIssued || !lists.some(({ issuer, serials }) => issuer === authority.issuer && serials.has(authority.serial))) continue;
+    if (authority.isSelfIssued || !lists.some(({ issuer, serials }) => issuer === authority.issuer && serials.has(authority.serial)))
+      continue;
     // Without a list of its own its clients are refused anyway.
     if (!lists.some(({ issuer }) => issuer === authority.subject)) continue;
-    ctx.find("HW049", `${authority.commonName} is revoked in ${value}, but mosquitto checks only the client's own certificate: certificates of that CA still get in.`, { place });
+    ctx.find(
+      "HW049",
+      `${authority.commonName} is revoked in ${value}, but mosquitto checks only the client's own certificate: certificates of that CA still get in.`,
+      { place },
+    );
   }
 }
 

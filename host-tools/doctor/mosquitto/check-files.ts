@@ -27,7 +27,12 @@ function namedFiles(ctx: AuditContext): readonly NamedFile[] {
   const { model } = ctx;
   const files = new Map<string, NamedFile>();
   const add = (directive: Directive | undefined, secret?: string, isDirectory?: boolean): void => {
-    if (directive !== undefined) files.set(`${directive.name} ${directive.value}`, { directive, ...(secret === undefined ? {} : { secret }), ...(isDirectory === undefined ? {} : { isDirectory }) });
+    if (directive !== undefined)
+      files.set(`${directive.name} ${directive.value}`, {
+        directive,
+        ...(secret === undefined ? {} : { secret }),
+        ...(isDirectory === undefined ? {} : { isDirectory }),
+      });
   };
   const securities = model.perListener ? model.listeners.map(({ security }) => security) : [model.security];
   for (const { settings } of securities) {
@@ -65,17 +70,32 @@ function checkOne(ctx: AuditContext, { directive, secret, isDirectory }: NamedFi
     const why = isComment ? "; the comment behind the name is part of it" : "";
     // With a missing CA file the bridge keeps trying; the broker itself runs.
     const effect = isBridge ? "the bridge does not connect" : "the broker does not start";
-    ctx.find("HW002", `${name} ${value} is not there${why}: ${effect}.`, { place, edits: isComment ? [replaceLine(place, `${name} ${bare}`)] : [] });
+    ctx.find("HW002", `${name} ${value} is not there${why}: ${effect}.`, {
+      place,
+      edits: isComment ? [replaceLine(place, `${name} ${bare}`)] : [],
+    });
   } else if (state === "elsewhere") ctx.note(`${name} ${value} is not on this machine, and was not looked at.`, place);
   if (state !== "present" || secret === undefined || isDirectory === true || othersMayRead(ctx.pathOf(value)) !== true) return;
   const severity = name.endsWith("keyfile") || name === "psk_file" ? "high" : "medium";
-  ctx.find("HW005", `${value} (${name}) is readable by every user of the machine, who can ${secret}.`, { place, severity, fix: [`chown mosquitto: ${value}`, `chmod 600 ${value}`] });
+  ctx.find("HW005", `${value} (${name}) is readable by every user of the machine, who can ${secret}.`, {
+    place,
+    severity,
+    fix: [`chown mosquitto: ${value}`, `chmod 600 ${value}`],
+  });
 }
 
-function checkAclSyntax(ctx: AuditContext, file: string | undefined, errors: readonly { what: string; place: Place; meant?: string }[]): void {
+function checkAclSyntax(
+  ctx: AuditContext,
+  file: string | undefined,
+  errors: readonly { what: string; place: Place; meant?: string }[],
+): void {
   for (const { what, place, meant } of errors) {
     const edits = meant === undefined ? [replaceLine(place, `# ${place.text}`)] : [replaceLine(place, meant)];
-    ctx.find("HW001", `${file ?? ""}: ${what}: the broker does not start; and when it is reloaded with this file, mosquitto 2.0 allows everything.`, { place, edits });
+    ctx.find(
+      "HW001",
+      `${file ?? ""}: ${what}: the broker does not start; and when it is reloaded with this file, mosquitto 2.0 allows everything.`,
+      { place, edits },
+    );
   }
 }
 
@@ -85,9 +105,18 @@ function checkPasswords(ctx: AuditContext): void {
     for (const { user, place, problem, guessed } of ctx.passwords(file)) {
       if (problem !== undefined) {
         const isFatal = ctx.model.version.atLeast(2, 1);
-        ctx.find(isFatal ? "HW001" : "HW027", `${user} ${problem}: mosquitto ${isFatal ? "does not start" : "takes no password of this user"}${problem.includes("not hashed") ? ", and it stands there for every reader" : ""}.`, { place, fix: [`mosquitto_passwd ${file} ${user}`] });
+        ctx.find(
+          isFatal ? "HW001" : "HW027",
+          `${user} ${problem}: mosquitto ${isFatal ? "does not start" : "takes no password of this user"}${problem.includes("not hashed") ? ", and it stands there for every reader" : ""}.`,
+          { place, fix: [`mosquitto_passwd ${file} ${user}`] },
+        );
       }
-      if (guessed !== undefined) ctx.find("HW026", `The user ${user} has the password ${JSON.stringify(guessed)}.`, { place, severity: isDeviceName(user) ? "high" : "critical", fix: [`mosquitto_passwd ${file} ${user}`] });
+      if (guessed !== undefined)
+        ctx.find("HW026", `The user ${user} has the password ${JSON.stringify(guessed)}.`, {
+          place,
+          severity: isDeviceName(user) ? "high" : "critical",
+          fix: [`mosquitto_passwd ${file} ${user}`],
+        });
     }
   }
 }
@@ -101,7 +130,8 @@ function checkPsks(ctx: AuditContext): void {
     if (line === undefined || text === undefined) continue;
     for (const { identity, place, error, weakness } of parsePsks(line.value, text)) {
       if (error !== undefined) ctx.find("HW001", `${line.value}: ${error}: the broker does not start.`, { place });
-      if (weakness !== undefined) ctx.find("HW029", `The pre-shared key of ${identity} ${weakness}.`, { place, fix: [`${identity}:<openssl rand -hex 32>`] });
+      if (weakness !== undefined)
+        ctx.find("HW029", `The pre-shared key of ${identity} ${weakness}.`, { place, fix: [`${identity}:<openssl rand -hex 32>`] });
     }
   }
 }
@@ -111,6 +141,7 @@ function checkDynsecSyntax(ctx: AuditContext): void {
     const line = ctx.dynsecLine(listener);
     if (line === undefined || ctx.dynsec(listener) !== undefined) continue;
     const text = ctx.read(line.value);
-    if (text !== undefined && text !== "") ctx.find("HW002", `${line.value} is not valid JSON: the broker does not start.`, { place: line.place });
+    if (text !== undefined && text !== "")
+      ctx.find("HW002", `${line.value} is not valid JSON: the broker does not start.`, { place: line.place });
   }
 }

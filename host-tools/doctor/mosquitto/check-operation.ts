@@ -16,7 +16,11 @@ export function checkOperation(ctx: AuditContext): void {
 
 function checkUser(ctx: AuditContext): void {
   const user = ctx.model.global.get("user");
-  if (user?.value === "root") ctx.find("HW004", "The broker runs as root: a flaw in it or in a plugin gives the machine away.", { place: user.place, edits: [removeLine(user.place)] });
+  if (user?.value === "root")
+    ctx.find("HW004", "The broker runs as root: a flaw in it or in a plugin gives the machine away.", {
+      place: user.place,
+      edits: [removeLine(user.place)],
+    });
 }
 
 function checkLogging(ctx: AuditContext): void {
@@ -25,13 +29,23 @@ function checkLogging(ctx: AuditContext): void {
   const type = logTypes.at(-1);
   const types = ["log_type error", "log_type warning", "log_type notice", "log_type information"];
   if (destination?.words[0] === "none") {
-    ctx.find("HW006", "The broker logs nowhere (log_dest none): refused passwords and takeovers leave no trace.", { place: destination.place, edits: [replaceLine(destination.place, "log_dest stderr")] });
+    ctx.find("HW006", "The broker logs nowhere (log_dest none): refused passwords and takeovers leave no trace.", {
+      place: destination.place,
+      edits: [replaceLine(destination.place, "log_dest stderr")],
+    });
   } else if (type?.words[0] === "none") {
-    ctx.find("HW006", "The broker logs nothing (log_type none): refused passwords and takeovers leave no trace.", { place: type.place, edits: [replaceLine(type.place, ...types)] });
+    ctx.find("HW006", "The broker logs nothing (log_type none): refused passwords and takeovers leave no trace.", {
+      place: type.place,
+      edits: [replaceLine(type.place, ...types)],
+    });
   }
   const connections = global.get("connection_messages");
   if (connections !== undefined && global.flag("connection_messages") === false) {
-    ctx.find("HW006", "The log says nothing of connections (connection_messages false): who came and who was refused is not seen.", { place: connections.place, severity: "low", edits: [removeLine(connections.place)] });
+    ctx.find("HW006", "The log says nothing of connections (connection_messages false): who came and who was refused is not seen.", {
+      place: connections.place,
+      severity: "low",
+      edits: [removeLine(connections.place)],
+    });
   }
 }
 
@@ -41,7 +55,10 @@ function checkLimits(ctx: AuditContext): void {
     const line = global.get(name);
     if (line === undefined || (global.number(name) ?? 0) > 0) continue;
     if (name === "max_queued_messages" && (global.number("max_queued_bytes") ?? 0) > 0) continue;
-    ctx.find("HW007", `${name} 0 means no limit: one subscriber that stays away fills the memory.`, { place: line.place, edits: [removeLine(line.place)] });
+    ctx.find("HW007", `${name} 0 means no limit: one subscriber that stays away fills the memory.`, {
+      place: line.place,
+      edits: [removeLine(line.place)],
+    });
   }
 }
 
@@ -51,19 +68,28 @@ function checkDirectories(ctx: AuditContext): void {
     const line = listener.settings.get("http_dir");
     if (line === undefined) continue;
     const security = securityOf(model, listener).settings;
-    const named = [...listener.settings.all(), ...security.all()].filter(({ name }) => /^(keyfile|password_file|psk_file|acl_file|certfile)$/.test(name));
+    const named = [...listener.settings.all(), ...security.all()].filter(({ name }) =>
+      /^(keyfile|password_file|psk_file|acl_file|certfile)$/.test(name),
+    );
     const published = named.filter(({ value }) => isBelow(ctx.pathOf(line.value), ctx.pathOf(value)));
     const isConfig = isBelow(ctx.pathOf(line.value), ctx.conf.directory);
     const secrets = published.map(({ name }) => name).join(", ");
     const severity = published.some(({ name }) => /keyfile|password_file|psk_file/.test(name)) ? "critical" : isConfig ? "high" : "medium";
-    const what = secrets !== "" ? `http_dir ${line.value} publishes ${secrets} to everybody who reaches ${nameOf(listener)}.` : `Everybody who reaches ${nameOf(listener)} may read the files below ${line.value}, without a password.`;
+    const what =
+      secrets !== ""
+        ? `http_dir ${line.value} publishes ${secrets} to everybody who reaches ${nameOf(listener)}.`
+        : `Everybody who reaches ${nameOf(listener)} may read the files below ${line.value}, without a password.`;
     ctx.find("HW008", what, { place: line.place, severity, edits: [removeLine(line.place)] });
   }
   for (const name of ["persistence_location", "pid_file"]) {
     const line = model.global.get(name);
     if (line === undefined || !isOpenToAll(line.value)) continue;
     const edit = name === "pid_file" ? removeLine(line.place) : replaceLine(line.place, "persistence_location /var/lib/mosquitto/");
-    ctx.find("HW009", `${name} ${line.value} lies in a directory that every local user can write.`, { place: line.place, severity: name === "pid_file" ? "low" : "medium", edits: [edit] });
+    ctx.find("HW009", `${name} ${line.value} lies in a directory that every local user can write.`, {
+      place: line.place,
+      severity: name === "pid_file" ? "low" : "medium",
+      edits: [edit],
+    });
   }
 }
 
@@ -91,8 +117,14 @@ function checkDeadLines(ctx: AuditContext): void {
     // HW025 and HW060 tell of these where they matter; a false that is the default anyway changes nothing.
     if (name === "allow_anonymous" || name === "acl_file") continue;
     const target = model.listeners.find((listener) => !listener.isDefault);
-    const where = scope === "security" ? "with per_listener_settings it applies to the default listener alone, which is not there" : "it stands above the first listener and applies to none";
-    ctx.find("HW003", `${name} ${words.join(" ")} has no effect: ${where}.`, { place, edits: target === undefined ? [] : [removeLine(place), insertAfter(target.place, place.text)] });
+    const where =
+      scope === "security"
+        ? "with per_listener_settings it applies to the default listener alone, which is not there"
+        : "it stands above the first listener and applies to none";
+    ctx.find("HW003", `${name} ${words.join(" ")} has no effect: ${where}.`, {
+      place,
+      edits: target === undefined ? [] : [removeLine(place), insertAfter(target.place, place.text)],
+    });
   }
 }
 
@@ -100,17 +132,22 @@ function noteVersion(ctx: AuditContext): void {
   const { model } = ctx;
   const { version } = model;
   if (!version.atLeast(2, 0, 21)) {
-    ctx.note(`mosquitto ${version.text} lacks fixes of later releases (CVE-2023-28366, CVE-2023-0809, CVE-2023-3592 in 2.0.16; CVE-2021-34434 in 2.0.12). Debian carries some of them in its package: keep it up to date.`);
+    ctx.note(
+      `mosquitto ${version.text} lacks fixes of later releases (CVE-2023-28366, CVE-2023-0809, CVE-2023-3592 in 2.0.16; CVE-2021-34434 in 2.0.12). Debian carries some of them in its package: keep it up to date.`,
+    );
   }
   if (!version.atLeast(2, 0, 12)) {
     for (const { settings } of model.listeners) {
       const limit = settings.get("max_connections");
-      if (limit !== undefined) ctx.note(`max_connections counts wrongly in mosquitto up to 2.0.11: after some disconnects it limits nothing.`, limit.place);
+      if (limit !== undefined)
+        ctx.note(`max_connections counts wrongly in mosquitto up to 2.0.11: after some disconnects it limits nothing.`, limit.place);
     }
   }
   if (version.atLeast(2, 1)) {
     for (const name of ["acl_file", "password_file"]) {
-      const line = model.security.settings.get(name) ?? model.listeners.map(({ security }) => security.settings.get(name)).find((found) => found !== undefined);
+      const line =
+        model.security.settings.get(name) ??
+        model.listeners.map(({ security }) => security.settings.get(name)).find((found) => found !== undefined);
       if (line !== undefined) ctx.note(`${name} is deprecated in 2.1: a plugin takes its place in 3.0.`, line.place);
     }
     const per = model.global.get("per_listener_settings");

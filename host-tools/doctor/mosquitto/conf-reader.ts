@@ -18,7 +18,8 @@ export interface FileStart {
   readonly file: string;
 }
 
-export type ConfEvent = { readonly kind: "start"; readonly file: string } | { readonly kind: "end" } | { readonly kind: "line"; readonly directive: Directive };
+export type ConfEvent =
+  { readonly kind: "start"; readonly file: string } | { readonly kind: "end" } | { readonly kind: "line"; readonly directive: Directive };
 
 export interface ReadProblem {
   readonly what: string;
@@ -94,7 +95,12 @@ function directivesOf(file: string, text: string): Directive[] {
     const end = body.indexOf(" ");
     const name = end === -1 ? body : body.slice(0, end);
     const value = end === -1 ? "" : body.slice(end + 1).replace(/^[ \t]+|[\s]+$/g, "");
-    directives.push({ name, value, words: value.split(" ").filter((word) => word !== ""), place: { file, line: index + 1, text: line.trim() } });
+    directives.push({
+      name,
+      value,
+      words: value.split(" ").filter((word) => word !== ""),
+      place: { file, line: index + 1, text: line.trim() },
+    });
   });
   return directives;
 }

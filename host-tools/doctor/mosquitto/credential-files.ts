@@ -15,7 +15,20 @@ export interface PasswordEntry {
 const GUESSED_USERS = 200;
 
 /** What a scanner tries first, beside the user's own name. */
-export const WELL_KNOWN_PASSWORDS = ["admin", "password", "mosquitto", "mqtt", "public", "guest", "123456", "12345678", "changeme", "secret", "test", "root"] as const;
+export const WELL_KNOWN_PASSWORDS = [
+  "admin",
+  "password",
+  "mosquitto",
+  "mqtt",
+  "public",
+  "guest",
+  "123456",
+  "12345678",
+  "changeme",
+  "secret",
+  "test",
+  "root",
+] as const;
 
 export function parsePasswords(file: string, text: string): PasswordEntry[] {
   const entries: PasswordEntry[] = [];
@@ -103,6 +116,11 @@ export function parsePsks(file: string, text: string): PskEntry[] {
 function pskWeakness(key: string, other: string | undefined): string | undefined {
   if (other !== undefined) return `is the key of ${other} too`;
   if (key.length < 16) return `has only ${key.length * 4} bits`;
-  if (/^(.{1,4})\1+$/.test(key) || "0123456789abcdef0123456789abcdef".startsWith(key.toLowerCase()) || /^00112233445566778899aabbccddeeff/i.test(key)) return "is a sequence anybody tries";
+  if (
+    /^(.{1,4})\1+$/.test(key) ||
+    "0123456789abcdef0123456789abcdef".startsWith(key.toLowerCase()) ||
+    /^00112233445566778899aabbccddeeff/i.test(key)
+  )
+    return "is a sequence anybody tries";
   return undefined;
 }

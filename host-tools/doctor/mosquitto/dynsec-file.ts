@@ -31,7 +31,8 @@ export interface DynsecFile {
 }
 
 type Obj = Readonly<Record<string, unknown>>;
-const objects = (value: unknown): Obj[] => (Array.isArray(value) ? value.filter((item): item is Obj => typeof item === "object" && item !== null) : []);
+const objects = (value: unknown): Obj[] =>
+  Array.isArray(value) ? value.filter((item): item is Obj => typeof item === "object" && item !== null) : [];
 const text = (value: unknown): string => (typeof value === "string" ? value : "");
 const rolesOf = (value: unknown): string[] => objects(value).map(({ rolename }) => text(rolename));
 
@@ -54,17 +55,27 @@ export function parseDynsec(file: string, content: string): DynsecFile | undefin
   const anonymousGroup = text(tree["anonymousGroup"]) || undefined;
   const groupRoles = new Map<string, string[]>();
   for (const group of groups) {
-    for (const client of objects(group["clients"])) groupRoles.set(text(client["username"]), [...(groupRoles.get(text(client["username"])) ?? []), ...rolesOf(group["roles"])]);
+    for (const client of objects(group["clients"]))
+      groupRoles.set(text(client["username"]), [...(groupRoles.get(text(client["username"])) ?? []), ...rolesOf(group["roles"])]);
   }
   return {
     file,
     // What is not there: sending and subscribing denied, receiving allowed (the plugin's own defaults).
-    defaults: { publishClientSend: access["publishClientSend"] === true, publishClientReceive: access["publishClientReceive"] !== false, subscribe: access["subscribe"] === true },
+    defaults: {
+      publishClientSend: access["publishClientSend"] === true,
+      publishClientReceive: access["publishClientReceive"] !== false,
+      subscribe: access["subscribe"] === true,
+    },
     defaultsPlace: placeOf(access["publishClientSend"] === true ? /"publishClientSend"\s*:/ : /"subscribe"\s*:/),
     clients: objects(tree["clients"]).map((client) => dynsecClient(client, placeOf)),
     anonymousGroup,
     anonymousRoles: rolesOf(groups.find(({ groupname }) => groupname === anonymousGroup)?.["roles"]),
-    roles: new Map(objects(tree["roles"]).map((role) => [text(role["rolename"]), objects(role["acls"]).map((acl) => ({ type: text(acl["acltype"]), topic: text(acl["topic"]), allow: acl["allow"] === true }))])),
+    roles: new Map(
+      objects(tree["roles"]).map((role) => [
+        text(role["rolename"]),
+        objects(role["acls"]).map((acl) => ({ type: text(acl["acltype"]), topic: text(acl["topic"]), allow: acl["allow"] === true })),
+      ]),
+    ),
     groupRoles,
     placeOf,
   };
@@ -73,17 +84,31 @@ export function parseDynsec(file: string, content: string): DynsecFile | undefin
 function dynsecClient(client: Obj, placeOf: (pattern: RegExp) => Place): DynsecClient {
   const name = text(client["username"]);
   const [password, salt, rounds] = [text(client["password"]), text(client["salt"]), Number(client["iterations"])];
-  const guessed = password === "" ? undefined : [name, "", ...WELL_KNOWN_PASSWORDS].find((guess) => matchesPbkdf2(guess, salt, rounds, password));
+  const guessed =
+    password === "" ? undefined : [name, "", ...WELL_KNOWN_PASSWORDS].find((guess) => matchesPbkdf2(guess, salt, rounds, password));
   const place = placeOf(new RegExp(`"username"\\s*:\\s*"${name.replace(/[^A-Za-z0-9_-]/g, "\\$&")}"`));
-  return { name, place, roles: rolesOf(client["roles"]), isDisabled: client["disabled"] === true, ...(guessed === undefined ? {} : { guessed }) };
+  return {
+    name,
+    place,
+    roles: rolesOf(client["roles"]),
+    isDisabled: client["disabled"] === true,
+    ...(guessed === undefined ? {} : { guessed }),
+  };
 }
 
 /** Whether these roles let a client send to the broker's control topics. */
 export function mayControl(dynsec: DynsecFile, roles: readonly string[]): boolean {
-  return roles.some((role) => (dynsec.roles.get(role) ?? []).some(({ type, topic, allow }) => allow && type === "publishClientSend" && /^\$CONTROL\/(#|dynamic-security\/(#|v1|\+)|\+\/.*)$/.test(topic)));
+  return roles.some((role) =>
+    (dynsec.roles.get(role) ?? []).some(
+      ({ type, topic, allow }) =>
+        allow && type === "publishClientSend" && /^\$CONTROL\/(#|dynamic-security\/(#|v1|\+)|\+\/.*)$/.test(topic),
+    ),
+  );
 }
 
 /** Roles that give every ordinary topic, to send or to receive. */
 export function givesEverything(dynsec: DynsecFile, roles: readonly string[], types: readonly string[]): boolean {
-  return roles.some((role) => (dynsec.roles.get(role) ?? []).some(({ type, topic, allow }) => allow && types.includes(type) && /^(\+\/)*#$/.test(topic)));
+  return roles.some((role) =>
+    (dynsec.roles.get(role) ?? []).some(({ type, topic, allow }) => allow && types.includes(type) && /^(\+\/)*#$/.test(topic)),
+  );
 }

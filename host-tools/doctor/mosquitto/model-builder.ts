@@ -58,7 +58,8 @@ class ModelBuilder {
     }
     const isLocalOnly = !this.#isRemote && this.#listeners.length === 0 && !isOld;
     // From 2.0.21 on loopback alone is opened whenever no listener was named; before, only when nothing woke the default listener.
-    if (isLocalOnly && (this.version.atLeast(2, 0, 21) || listeners.length === 0)) listeners.splice(0, listeners.length, this.#implied(conf, "127.0.0.1"));
+    if (isLocalOnly && (this.version.atLeast(2, 0, 21) || listeners.length === 0))
+      listeners.splice(0, listeners.length, this.#implied(conf, "127.0.0.1"));
     else if (listeners.length === 0) listeners.push(this.#implied(conf, undefined));
     this.#checkTogether(listeners);
     return {
@@ -78,7 +79,15 @@ class ModelBuilder {
 
   #implied(conf: ReadConf, address: string | undefined): Listener {
     const file = conf.files.keys().next().value ?? "";
-    return { port: 1883, address, place: { file, line: 0, text: "" }, isDefault: true, wokenBy: [], settings: new Settings(), security: newSecurity() };
+    return {
+      port: 1883,
+      address,
+      place: { file, line: 0, text: "" },
+      isDefault: true,
+      wokenBy: [],
+      settings: new Settings(),
+      security: newSecurity(),
+    };
   }
 
   get #at(): Position {
@@ -114,14 +123,35 @@ class ModelBuilder {
 
   #unknown(directive: Directive): void {
     const { name, value, place } = directive;
-    if (name.startsWith("#")) return this.#fail(directive, "A comment must begin in the first column; an indented # is an unknown option", place.text.replace(/^ +/, ""));
-    if (name.includes("\t")) return this.#fail(directive, "Only blanks separate an option from its value, and this line has a tab: unknown option", place.text.replace(/\t+/g, " "));
+    if (name.startsWith("#"))
+      return this.#fail(
+        directive,
+        "A comment must begin in the first column; an indented # is an unknown option",
+        place.text.replace(/^ +/, ""),
+      );
+    if (name.includes("\t"))
+      return this.#fail(
+        directive,
+        "Only blanks separate an option from its value, and this line has a tab: unknown option",
+        place.text.replace(/\t+/g, " "),
+      );
     const near = nearestOption(name);
-    this.#fail(directive, `Unknown option ${name}${near === undefined ? "" : ` (${near}?)`}`, near === undefined ? undefined : `${near} ${value}`);
+    this.#fail(
+      directive,
+      `Unknown option ${name}${near === undefined ? "" : ` (${near}?)`}`,
+      near === undefined ? undefined : `${near} ${value}`,
+    );
   }
 
   #defaultListener(directive: Directive): Listener {
-    this.#default ??= { port: 1883, place: directive.place, isDefault: true, wokenBy: [], settings: new Settings(), security: newSecurity() };
+    this.#default ??= {
+      port: 1883,
+      place: directive.place,
+      isDefault: true,
+      wokenBy: [],
+      settings: new Settings(),
+      security: newSecurity(),
+    };
     // From 2.1 on it is the listener that following options need.
     if (this.version.atLeast(2, 1)) this.#at.listener = this.#default;
     return this.#default;
@@ -136,8 +166,10 @@ class ModelBuilder {
       return this.#fail(directive, `From 2.1 on, ${name} needs a listener line above it, in the same file`);
     }
     const isSecond = (listener ?? this.#default)?.settings.get(name) !== undefined;
-    if (isSecond && facts.kind === "string" && !this.version.atLeast(2, 1)) return this.#fail(directive, `${name} is set twice for one listener`);
-    if (listener === undefined && name === "mount_point" && this.#listeners.length === 0) return this.#fail(directive, "mount_point needs a listener line above it");
+    if (isSecond && facts.kind === "string" && !this.version.atLeast(2, 1))
+      return this.#fail(directive, `${name} is set twice for one listener`);
+    if (listener === undefined && name === "mount_point" && this.#listeners.length === 0)
+      return this.#fail(directive, "mount_point needs a listener line above it");
     const target = listener ?? this.#defaultListener(directive);
     if (target.isDefault && this.#wakes(directive)) target.wokenBy.push(directive);
     if (this.#mixesPsk(target, directive)) return this.#fail(directive, "One listener cannot have both a certificate and a pre-shared key");
@@ -166,7 +198,15 @@ class ModelBuilder {
     const where = address === undefined || address.startsWith("#") ? undefined : address;
     if (port === 0 && where === undefined) return this.#fail(directive, "A listener with port 0 must name a UNIX socket");
     const place = port === 0 ? { socketPath: where } : { address: where };
-    const listener: Listener = { port, ...place, place: directive.place, isDefault: false, wokenBy: [], settings: new Settings(), security: newSecurity() };
+    const listener: Listener = {
+      port,
+      ...place,
+      place: directive.place,
+      isDefault: false,
+      wokenBy: [],
+      settings: new Settings(),
+      security: newSecurity(),
+    };
     this.#listeners.push(listener);
     this.#at.listener = listener;
   }
@@ -184,13 +224,16 @@ class ModelBuilder {
       this.#at.plugin = { path: value, place: directive.place, options: new Map() };
       (name === "global_plugin" ? this.#security : security).plugins.push(this.#at.plugin);
     } else {
-      if (facts.kind === "string" && security.settings.get(name) !== undefined && !this.version.atLeast(2, 1)) return this.#fail(directive, `${name} is set a second time`);
+      if (facts.kind === "string" && security.settings.get(name) !== undefined && !this.version.atLeast(2, 1))
+        return this.#fail(directive, `${name} is set a second time`);
       if (name === "psk_file" && this.version.atLeast(2, 1) && listener?.settings.get("certfile") !== undefined) {
         return this.#fail(directive, "One listener cannot have both a certificate and a pre-shared key");
       }
       security.settings.set(directive);
     }
-    const wakes = /^(password_file|psk_file|plugin|auth_plugin)$/.test(name) || (name === "allow_zero_length_clientid" && directive.words[0] !== "true" && directive.words[0] !== "1");
+    const wakes =
+      /^(password_file|psk_file|plugin|auth_plugin)$/.test(name) ||
+      (name === "allow_zero_length_clientid" && directive.words[0] !== "true" && directive.words[0] !== "1");
     if (target?.isDefault === true && wakes) target.wokenBy.push(directive);
   }
 
@@ -249,7 +292,11 @@ class ModelBuilder {
     }
     listeners.forEach((listener, index) => {
       const rival = listeners.slice(0, index).find((other) => wantSameSocket(other, listener));
-      if (rival !== undefined) this.startErrors.push({ what: `Two listeners want ${listener.socketPath ?? `port ${listener.port}`}: the broker does not start (address already in use).`, place: listener.place });
+      if (rival !== undefined)
+        this.startErrors.push({
+          what: `Two listeners want ${listener.socketPath ?? `port ${listener.port}`}: the broker does not start (address already in use).`,
+          place: listener.place,
+        });
     });
     for (const { settings, address, place } of listeners) {
       if (settings.text("bind_interface") === "lo" && address !== undefined && !isLoopbackAddress(address)) {
@@ -258,15 +305,26 @@ class ModelBuilder {
       if (!this.version.atLeast(2, 0, 21)) continue;
       const has = (option: string): boolean => settings.get(option) !== undefined;
       const line = settings.get("certfile", "keyfile", "cafile", "capath");
-      if (has("certfile") !== has("keyfile")) this.startErrors.push({ what: "certfile and keyfile go together, and one is missing: the broker does not start.", place: line?.place ?? place });
+      if (has("certfile") !== has("keyfile"))
+        this.startErrors.push({
+          what: "certfile and keyfile go together, and one is missing: the broker does not start.",
+          place: line?.place ?? place,
+        });
       else if ((has("cafile") || has("capath")) && !has("certfile")) {
-        this.startErrors.push({ what: "cafile stands here without certfile and keyfile: the broker does not start.", place: line?.place ?? place });
+        this.startErrors.push({
+          what: "cafile stands here without certfile and keyfile: the broker does not start.",
+          place: line?.place ?? place,
+        });
       }
     }
     const webSockets = listeners.filter(({ settings }) => settings.get("protocol")?.words[0] === "websockets");
     if (!this.version.atLeast(2, 0, 12) && webSockets.length > 0 && webSockets.length === listeners.length) {
       const place = webSockets[0]?.place;
-      if (place !== undefined) this.startErrors.push({ what: "mosquitto up to 2.0.11 does not start with WebSocket listeners alone: it needs a plain MQTT listener beside them.", place });
+      if (place !== undefined)
+        this.startErrors.push({
+          what: "mosquitto up to 2.0.11 does not start with WebSocket listeners alone: it needs a plain MQTT listener beside them.",
+          place,
+        });
     }
   }
 }

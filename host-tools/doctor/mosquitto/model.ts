@@ -117,7 +117,10 @@ export function demandsCertificate(listener: Listener): boolean {
 /** Whether the user name comes from the certificate or the key's identity. */
 export function takesIdentity(listener: Listener): boolean {
   const { settings } = listener;
-  return transportOf(listener) !== "plain" && (settings.flag("use_identity_as_username") === true || settings.flag("use_subject_as_username") === true);
+  return (
+    transportOf(listener) !== "plain" &&
+    (settings.flag("use_identity_as_username") === true || settings.flag("use_subject_as_username") === true)
+  );
 }
 
 export function securityOf(model: MosquittoModel, listener: Listener): Security {
@@ -126,7 +129,13 @@ export function securityOf(model: MosquittoModel, listener: Listener): Security 
 
 /** All plugins that decide about clients of a listener. */
 export function pluginsOf(model: MosquittoModel, listener: Listener): readonly Plugin[] {
-  return [...new Set([...securityOf(model, listener).plugins, ...listener.security.plugins, ...model.security.plugins.filter(({ place }) => /^global_plugin/.test(place.text))])];
+  return [
+    ...new Set([
+      ...securityOf(model, listener).plugins,
+      ...listener.security.plugins,
+      ...model.security.plugins.filter(({ place }) => /^global_plugin/.test(place.text)),
+    ]),
+  ];
 }
 
 /** The line that settles whether a listener takes clients without credentials. */
@@ -157,7 +166,10 @@ export function isLocal(model: MosquittoModel, listener: Listener): boolean {
 }
 
 export function isLoopbackAddress(address: string | undefined): boolean {
-  return address !== undefined && (/^(127(\.\d+){3}|::1|localhost|localhost\.localdomain|ip6-localhost)$/i.test(address) || address === "0:0:0:0:0:0:0:1");
+  return (
+    address !== undefined &&
+    (/^(127(\.\d+){3}|::1|localhost|localhost\.localdomain|ip6-localhost)$/i.test(address) || address === "0:0:0:0:0:0:0:1")
+  );
 }
 
 /** 2.0 hands the address of a WebSocket listener to libwebsockets as the name of an interface; an address is none. */
@@ -171,7 +183,11 @@ export function nameOf(listener: Listener): string {
   return listener.address === undefined ? `port ${listener.port}` : `port ${listener.port} (${listener.address})`;
 }
 
-const KNOWN_PLUGINS = { dynamicSecurity: /dynamic_security\.(so|dll)$/, aclFile: /mosquitto_acl_file\.(so|dll)$/, passwordFile: /mosquitto_password_file\.(so|dll)$/ };
+const KNOWN_PLUGINS = {
+  dynamicSecurity: /dynamic_security\.(so|dll)$/,
+  aclFile: /mosquitto_acl_file\.(so|dll)$/,
+  passwordFile: /mosquitto_password_file\.(so|dll)$/,
+};
 const STORES = /(persist_sqlite|persist_lmdb|sparkplug_aware)\.(so|dll)$/;
 
 export function pluginOf(plugins: readonly Plugin[], kind: keyof typeof KNOWN_PLUGINS): Plugin | undefined {

@@ -6,9 +6,12 @@ import type { DoctorReport } from "../finding.js";
 import { auditMosquitto } from "./mosquitto-audit.js";
 
 /** mosquitto_passwd's line for `password`, with few rounds. */
-const HASH_OF_ADMIN = "admin:$7$101$em9vLXNhbHQtMDEy$MS7YxkMUSsob1pkbB1LIg6TrD7Wn6d9Q2mP3wtJUkvMuoBE8lS6aiyG4lYeNg6IYuLAqX4Bg++FdLYmG2pQpgQ==\n";
-const USERS = "pump-1:$7$101$GN3OqOmyeC4FM02s$oGeudP/7A4pmf4Q5zRN9yrgsaiTxrVuY2YeacHqEHpcTY6l12AF3CDXxtFLWFpDcLLSkjA8gHe1MmGIQolfT0g==\nconsole:$7$101$QzA7oZKSEG99cdL6$9mvXw1+ivgg4h4dPR8mKWHAUiCNg33ufsjMPxRbXelg0LGXUyCmdL19KixmWtpedFgHtzXdKuNzzfJbz/pO8dw==\n";
-const GOOD_ACL = "user console\ntopic read telemetry/#\ntopic write commands/#\n\npattern write telemetry/%u/#\npattern read commands/%u/#\n";
+const HASH_OF_ADMIN =
+  "admin:$7$101$em9vLXNhbHQtMDEy$MS7YxkMUSsob1pkbB1LIg6TrD7Wn6d9Q2mP3wtJUkvMuoBE8lS6aiyG4lYeNg6IYuLAqX4Bg++FdLYmG2pQpgQ==\n";
+const USERS =
+  "pump-1:$7$101$GN3OqOmyeC4FM02s$oGeudP/7A4pmf4Q5zRN9yrgsaiTxrVuY2YeacHqEHpcTY6l12AF3CDXxtFLWFpDcLLSkjA8gHe1MmGIQolfT0g==\nconsole:$7$101$QzA7oZKSEG99cdL6$9mvXw1+ivgg4h4dPR8mKWHAUiCNg33ufsjMPxRbXelg0LGXUyCmdL19KixmWtpedFgHtzXdKuNzzfJbz/pO8dw==\n";
+const GOOD_ACL =
+  "user console\ntopic read telemetry/#\ntopic write commands/#\n\npattern write telemetry/%u/#\npattern read commands/%u/#\n";
 
 function audit(files: Readonly<Record<string, string>>, version = "2.0.11"): DoctorReport {
   const directory = mkdtempSync(join(tmpdir(), "hawser-doctor-"));
@@ -23,7 +26,9 @@ function audit(files: Readonly<Record<string, string>>, version = "2.0.11"): Doc
 
 /** `HW040 high mosquitto.conf:1` for each finding. */
 function verdict(conf: string, files: Readonly<Record<string, string>> = {}, version?: string): string[] {
-  return audit({ "mosquitto.conf": conf, ...files }, version).findings.map(({ id, severity, place }) => `${id} ${severity} ${place?.file ?? ""}:${place?.line ?? ""}`);
+  return audit({ "mosquitto.conf": conf, ...files }, version).findings.map(
+    ({ id, severity, place }) => `${id} ${severity} ${place?.file ?? ""}:${place?.line ?? ""}`,
+  );
 }
 
 const GUARDED = "allow_anonymous false\npassword_file passwd\nacl_file acl\n";
@@ -33,14 +38,38 @@ const TLS = "cafile /elsewhere/ca.crt\ncertfile /elsewhere/server.crt\nkeyfile /
 describe("who gets in", () => {
   test.each<[string, string, string[]]>([
     ["an open broker", "listener 1883\nallow_anonymous true\n", ["HW020 critical mosquitto.conf:2", "HW040 high mosquitto.conf:1"]],
-    ["a password file that guards nothing", `listener 8883\n${TLS}password_file passwd\nallow_anonymous true\n`, ["HW020 critical mosquitto.conf:6"]],
-    ["anonymous clients without topics", `listener 8883\n${TLS}password_file passwd\nacl_file acl\nallow_anonymous true\n`, ["HW021 high mosquitto.conf:7"]],
+    [
+      "a password file that guards nothing",
+      `listener 8883\n${TLS}password_file passwd\nallow_anonymous true\n`,
+      ["HW020 critical mosquitto.conf:6"],
+    ],
+    [
+      "anonymous clients without topics",
+      `listener 8883\n${TLS}password_file passwd\nacl_file acl\nallow_anonymous true\n`,
+      ["HW021 high mosquitto.conf:7"],
+    ],
     ["names that nobody checks", `listener 8883\n${TLS}acl_file acl\nallow_anonymous true\n`, ["HW023 critical mosquitto.conf:6"]],
-    ["a certificate that names nobody", `listener 8883\n${TLS}require_certificate true\nacl_file acl\nallow_anonymous true\n`, ["HW024 high mosquitto.conf:7"]],
-    ["names from certificates that are not asked for", `listener 8883\n${TLS}use_identity_as_username true\nacl_file acl\n`, ["HW025 high mosquitto.conf:5"]],
+    [
+      "a certificate that names nobody",
+      `listener 8883\n${TLS}require_certificate true\nacl_file acl\nallow_anonymous true\n`,
+      ["HW024 high mosquitto.conf:7"],
+    ],
+    [
+      "names from certificates that are not asked for",
+      `listener 8883\n${TLS}use_identity_as_username true\nacl_file acl\n`,
+      ["HW025 high mosquitto.conf:5"],
+    ],
     ["a listener without any way in", `listener 8883\n${TLS}`, ["HW025 high mosquitto.conf:1"]],
-    ["a certificate and a key on one listener", `listener 8883\n${TLS}require_certificate true\nuse_identity_as_username true\nacl_file acl\npsk_hint x\n`, ["HW025 high mosquitto.conf:8"]],
-    ["keys that name nobody", "listener 8884\npsk_hint x\npsk_file psk\nacl_file acl\nallow_anonymous true\n", ["HW028 high mosquitto.conf:5"]],
+    [
+      "a certificate and a key on one listener",
+      `listener 8883\n${TLS}require_certificate true\nuse_identity_as_username true\nacl_file acl\npsk_hint x\n`,
+      ["HW025 high mosquitto.conf:8"],
+    ],
+    [
+      "keys that name nobody",
+      "listener 8884\npsk_hint x\npsk_file psk\nacl_file acl\nallow_anonymous true\n",
+      ["HW028 high mosquitto.conf:5"],
+    ],
     ["local-only mode against the admin's wish", GUARDED, ["HW022 high mosquitto.conf:1"]],
     ["anonymous on loopback, as written", "listener 1883 127.0.0.1\nallow_anonymous true\n", []],
     ["nothing at all", "", []],
@@ -73,14 +102,30 @@ describe("who gets in", () => {
 describe("what crosses the network", () => {
   test.each<[string, string, string[]]>([
     ["a plain port", `listener 1883\n${GUARDED}`, ["HW040 high mosquitto.conf:1"]],
-    ["a stray option", `${GUARDED}max_connections 200\nlistener 8883\n${TLS}`, ["HW042 high mosquitto.conf:4", "HW003 low mosquitto.conf:4"]],
+    [
+      "a stray option",
+      `${GUARDED}max_connections 200\nlistener 8883\n${TLS}`,
+      ["HW042 high mosquitto.conf:4", "HW003 low mosquitto.conf:4"],
+    ],
     ["allow_anonymous and acl_file alone wake nothing", `${GUARDED}listener 8883\n${TLS}`, []],
     ["cafile without certificate and key", `listener 8883\ncafile /elsewhere/ca.crt\n${GUARDED}`, ["HW041 high mosquitto.conf:2"]],
     ["a PSK file without hint", `listener 8883\npsk_file psk\n${GUARDED}`, ["HW041 high mosquitto.conf:2"]],
-    ["a WebSocket listener beside TLS", `listener 8883\n${TLS}listener 9001\nprotocol websockets\n${GUARDED}`, ["HW040 high mosquitto.conf:5"]],
-    ["a WebSocket listener's address, which is ignored", `listener 8883\n${TLS}listener 9001 127.0.0.1\nprotocol websockets\n${GUARDED}`, ["HW055 high mosquitto.conf:5", "HW040 high mosquitto.conf:5"]],
+    [
+      "a WebSocket listener beside TLS",
+      `listener 8883\n${TLS}listener 9001\nprotocol websockets\n${GUARDED}`,
+      ["HW040 high mosquitto.conf:5"],
+    ],
+    [
+      "a WebSocket listener's address, which is ignored",
+      `listener 8883\n${TLS}listener 9001 127.0.0.1\nprotocol websockets\n${GUARDED}`,
+      ["HW055 high mosquitto.conf:5", "HW040 high mosquitto.conf:5"],
+    ],
     ["TLS 1.1", `listener 8883\n${TLS}tls_version tlsv1.1\nciphers DEFAULT:@SECLEVEL=0\n${GUARDED}`, ["HW043 medium mosquitto.conf:5"]],
-    ["suites without encryption", `listener 8883\n${TLS}ciphers ALL:eNULL\ntls_version tlsv1.2\n${GUARDED}`, ["HW044 medium mosquitto.conf:5"]],
+    [
+      "suites without encryption",
+      `listener 8883\n${TLS}ciphers ALL:eNULL\ntls_version tlsv1.2\n${GUARDED}`,
+      ["HW044 medium mosquitto.conf:5"],
+    ],
     ["suites that exclude the weak ones", `listener 8883\n${TLS}ciphers HIGH:!aNULL:!RC4:!3DES\n${GUARDED}`, []],
   ])("%s", (_, conf, expected) => {
     expect(verdict(conf, { psk: "pump-1:5e2a90cc17d3b8f4\n" })).toEqual(expected);
@@ -134,7 +179,11 @@ describe("what an ACL gives", () => {
     ["a deny after the allow", "user console\ntopic readwrite vault/#\ntopic deny vault/#\n", []],
     ["a pattern's deny against a user's own topic", "user console\ntopic read #\n\npattern deny vault/#\n", ["HW063 high acl:4"]],
     ["a device with everything", "user pump-1\ntopic read #\n", ["HW064 high acl:2"]],
-    ["a device with the topics of another", "user pump-1\ntopic read pumps/#\nuser pump-2\ntopic write pumps/pump-2/#\n", ["HW064 high acl:2"]],
+    [
+      "a device with the topics of another",
+      "user pump-1\ntopic read pumps/#\nuser pump-2\ntopic write pumps/pump-2/#\n",
+      ["HW064 high acl:2"],
+    ],
     ["client ids", "pattern readwrite devices/%c/#\n", ["HW066 high acl:1"]],
     ["a comment behind a user", "user console # ours\ntopic read telemetry/#\n", ["HW067 medium acl:1"]],
     ["$SYS without the log", "pattern read $SYS/#\npattern write telemetry/%u/#\n", []],
@@ -148,7 +197,9 @@ describe("what an ACL gives", () => {
   });
 
   test("client ids are names with use_username_as_clientid", () => {
-    expect(verdict(`listener 8883\n${TLS}use_username_as_clientid true\n${GUARDED}`, { acl: "pattern readwrite devices/%c/#\n" })).toEqual([]);
+    expect(verdict(`listener 8883\n${TLS}use_username_as_clientid true\n${GUARDED}`, { acl: "pattern readwrite devices/%c/#\n" })).toEqual(
+      [],
+    );
   });
 
   test("no ACL at all", () => {
@@ -172,11 +223,19 @@ describe("bridges", () => {
 
 describe("includes", () => {
   test("are read in mosquitto's order, and only *.conf; the last one wins", () => {
-    const files = { "conf.d/10-hard.conf": "allow_anonymous false\n", "conf.d/zz-bench.conf": "allow_anonymous true\n", "conf.d/old.conf.disabled": "listener 1883\n" };
-    expect(verdict(`listener 8883\n${TLS}password_file passwd\nacl_file acl\ninclude_dir conf.d\n`, files)).toEqual(["HW021 high conf.d/zz-bench.conf:1"]);
+    const files = {
+      "conf.d/10-hard.conf": "allow_anonymous false\n",
+      "conf.d/zz-bench.conf": "allow_anonymous true\n",
+      "conf.d/old.conf.disabled": "listener 1883\n",
+    };
+    expect(verdict(`listener 8883\n${TLS}password_file passwd\nacl_file acl\ninclude_dir conf.d\n`, files)).toEqual([
+      "HW021 high conf.d/zz-bench.conf:1",
+    ]);
   });
 
   test("start at the default listener again", () => {
-    expect(verdict(`listener 8883\n${TLS}${GUARDED}include_dir conf.d\n`, { "conf.d/a.conf": "max_connections 5\n" })[0]).toBe("HW042 high conf.d/a.conf:1");
+    expect(verdict(`listener 8883\n${TLS}${GUARDED}include_dir conf.d\n`, { "conf.d/a.conf": "max_connections 5\n" })[0]).toBe(
+      "HW042 high conf.d/a.conf:1",
+    );
   });
 });

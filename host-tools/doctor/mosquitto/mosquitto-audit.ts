@@ -26,7 +26,11 @@ export function auditMosquitto(file: string, options: AuditOptions): DoctorRepor
   const model = buildModel(conf, MosquittoVersion.parse(options.version));
   const ctx = new AuditContext(conf, model, options.nowMs);
   for (const { what, place, meant } of model.startErrors) {
-    ctx.find("HW001", what, { place, fix: meant === undefined ? [] : [meant], edits: place.line === 0 ? [] : [meant === undefined ? removeLine(place) : replaceLine(place, meant)] });
+    ctx.find("HW001", what, {
+      place,
+      fix: meant === undefined ? [] : [meant],
+      edits: place.line === 0 ? [] : [meant === undefined ? removeLine(place) : replaceLine(place, meant)],
+    });
   }
   checkFiles(ctx);
   const stops = (finding: Finding): boolean => /does not start/.test(finding.what);

@@ -47,5 +47,10 @@ function isDollar(filter: string): boolean {
 /** The MQTT rule: # alone and last, + alone in its level. */
 export function isValidFilter(filter: string): boolean {
   const levels = filter.split("/");
-  return filter !== "" && levels.every((level, index) => (level.includes("#") ? level === "#" && index === levels.length - 1 : !level.includes("+") || level === "+"));
+  return (
+    filter !== "" &&
+    levels.every((level, index) =>
+      level.includes("#") ? level === "#" && index === levels.length - 1 : !level.includes("+") || level === "+",
+    )
+  );
 }

@@ -16,12 +16,14 @@ export class MosquittoVersion {
   }
 
   /**
-   * Reads `2`, `2.0`, `2.0.11` or `2.1.2`; of a series without a patch level the newest counts, except for `2` and `2.0`, where 2.0.11 does.
+   * Reads `2`, `2.0`, `2.0.11` or `2.1.2`; of a series without a patch level the newest counts, except for `2` and `2.0`, where 2.0.11
+   * does.
    * @throws HawserError `BAD_VERSION`
    */
   static parse(text: string): MosquittoVersion {
     const match = /^(?:v|mosquitto[ -]?)?(\d{1,3})(?:\.(\d{1,3}))?(?:\.(\d{1,3}|x))?/.exec(text.trim());
-    if (match === null) throw new HawserError("BAD_VERSION", `invalid version ${JSON.stringify(text)}`, "Use a version such as 2.0.11, 2.0.21 or 2.1.");
+    if (match === null)
+      throw new HawserError("BAD_VERSION", `invalid version ${JSON.stringify(text)}`, "Use a version such as 2.0.11, 2.0.21 or 2.1.");
     const minor = Number(match[2] ?? 0);
     const patch = match[3] === undefined || match[3] === "x" ? (Number(match[1]) === 2 && minor === 0 ? 11 : 99) : Number(match[3]);
     return new MosquittoVersion(text.trim(), [Number(match[1]), minor, patch]);

@@ -21,7 +21,12 @@ export function auditEmqx(file: string, version: string): DoctorReport {
   checkAuthorization(config, report, placeOf, dirname(file), isHardened);
   checkDashboard(config, report, placeOf);
   if (config.text("psk_authentication.enable") === "true") {
-    report.find("HW028", "EMQX does not tie a PSK identity to a user name: every holder of any key may claim any name.", placeOf("psk_authentication.enable"), { fix: ["psk_authentication.enable = false"] });
+    report.find(
+      "HW028",
+      "EMQX does not tie a PSK identity to a user name: every holder of any key may claim any name.",
+      placeOf("psk_authentication.enable"),
+      { fix: ["psk_authentication.enable = false"] },
+    );
   }
   return report.report(file, "emqx", version, [basename(file)]);
 }
@@ -57,14 +62,28 @@ function checkTlsListeners(config: HoconObject, report: ReportBuilder, placeOf: 
     const demands = verifies && config.text(`${path}.fail_if_no_peer_cert`) === "true";
     const source = config.text("mqtt.peer_cert_as_username") ?? config.text("mqtt.peer_cert_as_clientid");
     if (source !== undefined && source !== "disabled" && !demands) {
-      report.find("HW054", `Names come from certificates, but the listener ${kind}:${name} lets clients in without one.`, placeOf(`${path}.verify`) ?? placeOf(`listeners.${kind}.${name}`), { severity: "high", fix: [`${path} { verify = verify_peer, fail_if_no_peer_cert = true }`] });
+      report.find(
+        "HW054",
+        `Names come from certificates, but the listener ${kind}:${name} lets clients in without one.`,
+        placeOf(`${path}.verify`) ?? placeOf(`listeners.${kind}.${name}`),
+        { severity: "high", fix: [`${path} { verify = verify_peer, fail_if_no_peer_cert = true }`] },
+      );
     }
     if (config.text(`${path}.enable_crl_check`) === "true") {
-      if (!verifies) report.find("HW001", `enable_crl_check needs verify = verify_peer on ${kind}:${name}: the broker refuses this configuration.`, placeOf(`${path}.enable_crl_check`));
-      else if (kind === "wss") report.find("HW047", `EMQX checks revocation on ssl listeners only, not on wss:${name}.`, placeOf(`${path}.enable_crl_check`));
+      if (!verifies)
+        report.find(
+          "HW001",
+          `enable_crl_check needs verify = verify_peer on ${kind}:${name}: the broker refuses this configuration.`,
+          placeOf(`${path}.enable_crl_check`),
+        );
+      else if (kind === "wss")
+        report.find("HW047", `EMQX checks revocation on ssl listeners only, not on wss:${name}.`, placeOf(`${path}.enable_crl_check`));
     }
     const old = (config.list(`${path}.versions`) ?? []).filter((version) => version === "tlsv1" || version === "tlsv1.1");
-    if (old.length > 0) report.find("HW043", `The listener ${kind}:${name} accepts ${old.join(", ")}.`, placeOf(`${path}.versions`), { fix: [`${path}.versions = [tlsv1.3, tlsv1.2]`] });
+    if (old.length > 0)
+      report.find("HW043", `The listener ${kind}:${name} accepts ${old.join(", ")}.`, placeOf(`${path}.versions`), {
+        fix: [`${path}.versions = [tlsv1.3, tlsv1.2]`],
+      });
   }
 }
 
@@ -83,17 +102,25 @@ function checkAuthentication(config: HoconObject, report: ReportBuilder, placeOf
   const reachable = open.filter(({ path, kind }) => {
     if (config.text(`${path}.enable`) === "false" || config.text(`${path}.enable_authn`) === "true") return false;
     if ((kind === "ssl" || kind === "wss") && config.object(path) === undefined) return false;
-    const isGated = config.text(`${path}.ssl_options.verify`) === "verify_peer" && config.text(`${path}.ssl_options.fail_if_no_peer_cert`) === "true";
+    const isGated =
+      config.text(`${path}.ssl_options.verify`) === "verify_peer" && config.text(`${path}.ssl_options.fail_if_no_peer_cert`) === "true";
     return !isGated && !isLoopbackBind(config.text(`${path}.bind`) ?? "");
   });
   if (reachable.length === 0) return;
   const where = reachable.map(({ kind, name }) => `${kind}:${name}`).join(", ");
-  report.find("HW020", `No authentication is configured: EMQX lets everybody in on ${where}, under any name.`, placeOf("authentication") ?? placeOf("listeners"), { fix: ["authentication = [{ mechanism = password_based, backend = built_in_database, user_id_type = username }]"] });
+  report.find(
+    "HW020",
+    `No authentication is configured: EMQX lets everybody in on ${where}, under any name.`,
+    placeOf("authentication") ?? placeOf("listeners"),
+    { fix: ["authentication = [{ mechanism = password_based, backend = built_in_database, user_id_type = username }]"] },
+  );
 }
 
 function checkAuthorization(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf, directory: string, isHardened: boolean): void {
   const noMatch = config.text("authorization.no_match") ?? (isHardened ? "deny" : "allow");
-  const files = (config.list("authorization.sources") ?? []).filter((source): source is HoconObject => source instanceof HoconObject && source.text("type") === "file" && source.text("enable") !== "false");
+  const files = (config.list("authorization.sources") ?? []).filter(
+    (source): source is HoconObject => source instanceof HoconObject && source.text("type") === "file" && source.text("enable") !== "false",
+  );
   let decidesAll = false;
   for (const source of files) {
     const path = source.text("path") ?? "";
@@ -102,9 +129,21 @@ function checkAuthorization(config: HoconObject, report: ReportBuilder, placeOf:
     const rules = text.split("\n").map((line, index) => ({ line: line.replace(/%.*$/, "").trim(), number: index + 1 }));
     const all = rules.find(({ line }) => /^\{\s*(allow|deny)\s*,\s*all\s*\}\s*\.$/.test(line));
     decidesAll ||= all !== undefined;
-    if (all?.line.includes("allow") === true) report.find("HW032", `The last rule of ${basename(path)} allows everybody everything.`, { file: basename(path), line: all.number, text: all.line }, { fix: ["{deny, all}."] });
+    if (all?.line.includes("allow") === true)
+      report.find(
+        "HW032",
+        `The last rule of ${basename(path)} allows everybody everything.`,
+        { file: basename(path), line: all.number, text: all.line },
+        { fix: ["{deny, all}."] },
+      );
   }
-  if (noMatch === "allow" && !decidesAll) report.find("HW032", "authorization.no_match is allow (the default): every topic that no rule names is open to every client.", placeOf("authorization.no_match") ?? placeOf("authorization"), { fix: ["authorization.no_match = deny"] });
+  if (noMatch === "allow" && !decidesAll)
+    report.find(
+      "HW032",
+      "authorization.no_match is allow (the default): every topic that no rule names is open to every client.",
+      placeOf("authorization.no_match") ?? placeOf("authorization"),
+      { fix: ["authorization.no_match = deny"] },
+    );
 }
 
 function checkDashboard(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf): void {
@@ -112,10 +151,19 @@ function checkDashboard(config: HoconObject, report: ReportBuilder, placeOf: Pla
   const password = config.text("dashboard.default_password");
   if (password !== undefined && isWellKnown(user, password)) {
     const place = placeOf("dashboard.default_password");
-    report.find("HW026", `The dashboard's administrator ${user} has a password everybody tries.`, place === undefined ? undefined : { ...place, text: "default_password = ..." }, { fix: ['dashboard.default_password = "<openssl rand -hex 24>"'] });
-  } else if (password === undefined) report.note("dashboard.default_password is not set: it is public until the first login changes it.", placeOf("dashboard"));
+    report.find(
+      "HW026",
+      `The dashboard's administrator ${user} has a password everybody tries.`,
+      place === undefined ? undefined : { ...place, text: "default_password = ..." },
+      { fix: ['dashboard.default_password = "<openssl rand -hex 24>"'] },
+    );
+  } else if (password === undefined)
+    report.note("dashboard.default_password is not set: it is public until the first login changes it.", placeOf("dashboard"));
   const http = config.text("dashboard.listeners.http.bind");
   if (http !== undefined && http !== "0" && !isLoopbackBind(http) && config.text("dashboard.listeners.http.enable") !== "false") {
-    report.find("HW011", `The dashboard speaks plain HTTP on ${http}.`, placeOf("dashboard.listeners.http.bind"), { severity: "medium", fix: ['dashboard.listeners.http.bind = "127.0.0.1:18083"'] });
+    report.find("HW011", `The dashboard speaks plain HTTP on ${http}.`, placeOf("dashboard.listeners.http.bind"), {
+      severity: "medium",
+      fix: ['dashboard.listeners.http.bind = "127.0.0.1:18083"'],
+    });
   }
 }

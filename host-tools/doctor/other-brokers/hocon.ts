@@ -1,4 +1,7 @@
-/** Reads HOCON as EMQX and NanoMQ write it: objects, arrays, comments, dotted keys, later values over earlier ones. No substitutions, no arithmetic. */
+/**
+ * Reads HOCON as EMQX and NanoMQ write it: objects, arrays, comments, dotted keys, later values over earlier ones. No substitutions, no
+ * arithmetic.
+ */
 import { HawserError } from "../../../sdk/errors.js";
 
 export type HoconValue = string | readonly HoconValue[] | HoconObject;
@@ -80,7 +83,11 @@ class Reader {
   }
 
   #fail(what: string): never {
-    throw new HawserError("BAD_BROKER_CONFIG", `line ${this.#line}: ${what}`, "Check the file with the broker's own tool (emqx check_config, nanomq start).");
+    throw new HawserError(
+      "BAD_BROKER_CONFIG",
+      `line ${this.#line}: ${what}`,
+      "Check the file with the broker's own tool (emqx check_config, nanomq start).",
+    );
   }
 
   /** Blanks, line ends, commas and comments. */

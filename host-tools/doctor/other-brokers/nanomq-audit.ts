@@ -18,7 +18,12 @@ export function auditNanomq(file: string, version: string): DoctorReport {
     // NanoMQ ignores `enable = false` of WebSocket listeners.
     const bind = config.text(`listeners.${kind}.bind`);
     if (bind === undefined || isLoopbackBind(bind) || (kind === "tcp" && config.text("listeners.tcp.enable") === "false")) continue;
-    report.find("HW040", `${kind === "ws" ? "MQTT over WebSocket" : "MQTT"} without TLS on ${bind}: credentials and messages can be read and changed on the way.`, placeOf(`listeners.${kind}.bind`), { fix: [`listeners.${kind}.bind = "127.0.0.1:${bind.split(":").at(-1) ?? "1883"}"`] });
+    report.find(
+      "HW040",
+      `${kind === "ws" ? "MQTT over WebSocket" : "MQTT"} without TLS on ${bind}: credentials and messages can be read and changed on the way.`,
+      placeOf(`listeners.${kind}.bind`),
+      { fix: [`listeners.${kind}.bind = "127.0.0.1:${bind.split(":").at(-1) ?? "1883"}"`] },
+    );
   }
   checkTls(config, report, placeOf);
   checkAuth(config, report, placeOf, dirname(file));
@@ -31,10 +36,20 @@ type PlaceOf = ReturnType<typeof placesIn>;
 function checkTls(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf): void {
   if (config.object("listeners.ssl") === undefined) return;
   if (config.object("listeners.wss") === undefined) {
-    report.find("HW042", "NanoMQ opens MQTT over secure WebSocket on 0.0.0.0:8086 when listeners.wss names no other address.", placeOf("listeners.ssl"), { severity: "medium", fix: ['listeners.wss.bind = "127.0.0.1:8086/mqtt"'] });
+    report.find(
+      "HW042",
+      "NanoMQ opens MQTT over secure WebSocket on 0.0.0.0:8086 when listeners.wss names no other address.",
+      placeOf("listeners.ssl"),
+      { severity: "medium", fix: ['listeners.wss.bind = "127.0.0.1:8086/mqtt"'] },
+    );
   }
   if (config.text("listeners.ssl.verify_peer") === "true" && config.text("listeners.ssl.fail_if_no_peer_cert") !== "true") {
-    report.find("HW054", "The TLS listener takes clients without a certificate (fail_if_no_peer_cert is not true).", placeOf("listeners.ssl.verify_peer"), { fix: ["listeners.ssl.fail_if_no_peer_cert = true"] });
+    report.find(
+      "HW054",
+      "The TLS listener takes clients without a certificate (fail_if_no_peer_cert is not true).",
+      placeOf("listeners.ssl.verify_peer"),
+      { fix: ["listeners.ssl.fail_if_no_peer_cert = true"] },
+    );
   }
 }
 
@@ -43,12 +58,29 @@ function checkAuth(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf,
   const anonymous = config.text("auth.allow_anonymous") ?? config.text("allow_anonymous") ?? "true";
   const hasPasswords = config.at("auth.password") !== undefined || config.object("auth.http_auth") !== undefined;
   if (anonymous === "true" && !isGated) {
-    report.find("HW020", "Clients without credentials are let in (auth.allow_anonymous is true, or not set).", placeOf("auth.allow_anonymous") ?? placeOf("auth"), { fix: ["auth.allow_anonymous = false"] });
+    report.find(
+      "HW020",
+      "Clients without credentials are let in (auth.allow_anonymous is true, or not set).",
+      placeOf("auth.allow_anonymous") ?? placeOf("auth"),
+      { fix: ["auth.allow_anonymous = false"] },
+    );
   } else if (!hasPasswords && !isGated) {
-    report.find("HW023", "Any user name and password is accepted: NanoMQ checks none when the auth block has neither a password file nor http_auth.", placeOf("auth.allow_anonymous") ?? placeOf("auth"), { fix: ['auth.password = { include "/etc/nanomq_pwd.conf" }'] });
+    report.find(
+      "HW023",
+      "Any user name and password is accepted: NanoMQ checks none when the auth block has neither a password file nor http_auth.",
+      placeOf("auth.allow_anonymous") ?? placeOf("auth"),
+      { fix: ['auth.password = { include "/etc/nanomq_pwd.conf" }'] },
+    );
   }
-  if (config.object("http_auth") !== undefined && config.object("auth.http_auth") === undefined) report.find("HW003", "http_auth has no effect outside the auth block.", placeOf("http_auth"), { severity: "high" });
-  if ((config.text("auth.no_match") ?? "allow") === "allow") report.find("HW032", "auth.no_match is allow (or not set): every topic that no rule names is open to every client.", placeOf("auth.no_match") ?? placeOf("auth"), { fix: ["auth.no_match = deny"] });
+  if (config.object("http_auth") !== undefined && config.object("auth.http_auth") === undefined)
+    report.find("HW003", "http_auth has no effect outside the auth block.", placeOf("http_auth"), { severity: "high" });
+  if ((config.text("auth.no_match") ?? "allow") === "allow")
+    report.find(
+      "HW032",
+      "auth.no_match is allow (or not set): every topic that no rule names is open to every client.",
+      placeOf("auth.no_match") ?? placeOf("auth"),
+      { fix: ["auth.no_match = deny"] },
+    );
   const passwords = readText(join(directory, "nanomq_pwd.conf")) ?? "";
   for (const match of passwords.matchAll(/^\s*"?([^"\s:=#]+)"?\s*[:=]\s*"?([^"\s]+)"?/gm)) {
     const [, user = "", password = ""] = match;
@@ -63,5 +95,11 @@ function checkHttpServer(config: HoconObject, report: ReportBuilder, placeOf: Pl
   if (server === undefined) return;
   const ip = server.text("ip_addr") ?? "0.0.0.0";
   const [user, password] = [server.text("username") ?? "admin", server.text("password") ?? "public"];
-  if (isWellKnown(user, password)) report.find("HW026", `The REST interface of NanoMQ (port ${server.text("port") ?? "8081"}) has the password everybody tries for ${user}.`, placeOf("http_server"), { severity: isLoopbackBind(ip) ? "medium" : "critical" });
+  if (isWellKnown(user, password))
+    report.find(
+      "HW026",
+      `The REST interface of NanoMQ (port ${server.text("port") ?? "8081"}) has the password everybody tries for ${user}.`,
+      placeOf("http_server"),
+      { severity: isLoopbackBind(ip) ? "medium" : "critical" },
+    );
 }

@@ -23,7 +23,9 @@ export function auditRabbitmq(file: string, version: string, nowMs: number): Doc
   checkGuest(config, report);
   checkListeners(config, report);
   checkTls(config, report, dirname(file), nowMs);
-  report.note("Users, permissions and topic permissions live in the broker, not in this file: check them with rabbitmqctl list_permissions and list_topic_permissions.");
+  report.note(
+    "Users, permissions and topic permissions live in the broker, not in this file: check them with rabbitmqctl list_permissions and list_topic_permissions.",
+  );
   return report.report(file, "rabbitmq", version, [basename(file)]);
 }
 
@@ -39,7 +41,10 @@ class RabbitConfig {
       const line = raw.replace(/^((?:[^'#]|'[^']*')*)#.*$/, "$1").trim();
       const equals = line.indexOf("=");
       if (equals < 1) return [];
-      const value = line.slice(equals + 1).trim().replace(/^'(.*)'$/, "$1");
+      const value = line
+        .slice(equals + 1)
+        .trim()
+        .replace(/^'(.*)'$/, "$1");
       return [{ key: line.slice(0, equals).trim(), value, place: { file, line: index + 1, text: line } }];
     });
   }
@@ -72,13 +77,24 @@ function checkAnonymous(config: RabbitConfig, report: ReportBuilder): void {
   if (allow?.value === "false" || login?.value === "none") return;
   const user = (login ?? config.get("mqtt.default_user"))?.value ?? "guest";
   const isGuest = user === "guest";
-  const edits = allow === undefined ? [{ place: config.everything, action: "after" as const, lines: ["mqtt.allow_anonymous = false"] }] : [replace(allow.place, "mqtt.allow_anonymous = false")];
+  const edits =
+    allow === undefined
+      ? [{ place: config.everything, action: "after" as const, lines: ["mqtt.allow_anonymous = false"] }]
+      : [replace(allow.place, "mqtt.allow_anonymous = false")];
   const isReachable = !isGuest || guestFromAfar(config) !== undefined;
   if (isReachable) {
     const how = allow === undefined ? " (mqtt.allow_anonymous is not set, and true by default up to RabbitMQ 3)" : "";
-    report.find("HW020", `Anonymous MQTT clients are let in, as ${user}${isGuest ? ", who may do everything" : ""}${how}.`, (allow ?? login ?? guestFromAfar(config))?.place, { edits });
+    report.find(
+      "HW020",
+      `Anonymous MQTT clients are let in, as ${user}${isGuest ? ", who may do everything" : ""}${how}.`,
+      (allow ?? login ?? guestFromAfar(config))?.place,
+      { edits },
+    );
   } else if (allow?.value === "true") {
-    report.find("HW021", "Anonymous MQTT clients are let in, as guest; RabbitMQ takes guest from this machine alone.", allow.place, { severity: "medium", edits });
+    report.find("HW021", "Anonymous MQTT clients are let in, as guest; RabbitMQ takes guest from this machine alone.", allow.place, {
+      severity: "medium",
+      edits,
+    });
   } else report.note("mqtt.allow_anonymous is not set: up to RabbitMQ 3 anonymous clients of this machine get in, as guest.");
 }
 
@@ -88,10 +104,18 @@ function checkGuest(config: RabbitConfig, report: ReportBuilder): void {
   const open = guestFromAfar(config);
   const line = password ?? open;
   if (user === "guest" && open !== undefined && (password?.value ?? "guest") === "guest") {
-    return report.find("HW026", "guest/guest is accepted from every address.", open.place, { edits: [{ place: open.place, action: "remove", lines: [] }], fix: ["loopback_users.guest = true", "default_user = admin", "default_pass = <openssl rand -hex 24>"] });
+    return report.find("HW026", "guest/guest is accepted from every address.", open.place, {
+      edits: [{ place: open.place, action: "remove", lines: [] }],
+      fix: ["loopback_users.guest = true", "default_user = admin", "default_pass = <openssl rand -hex 24>"],
+    });
   }
   if (user !== "guest" && password !== undefined && isWellKnown(user, password.value)) {
-    report.find("HW026", `The administrator ${user} has a password everybody tries.`, line?.place === undefined ? undefined : { ...line.place, text: "default_pass = ..." }, { fix: ["default_pass = <openssl rand -hex 24>"] });
+    report.find(
+      "HW026",
+      `The administrator ${user} has a password everybody tries.`,
+      line?.place === undefined ? undefined : { ...line.place, text: "default_pass = ..." },
+      { fix: ["default_pass = <openssl rand -hex 24>"] },
+    );
   }
 }
 
@@ -102,34 +126,65 @@ function checkListeners(config: RabbitConfig, report: ReportBuilder): void {
     if (isLoopbackBind(value)) continue;
     const kind = key.startsWith("web_mqtt") ? "MQTT over WebSocket" : "MQTT";
     const where = /^(\d+|(0\.0\.0\.0|\[?::\]?|\*):\d+)$/.test(value) ? "on every interface" : `on ${value}`;
-    report.find("HW040", `Plain ${kind} listener ${where} (${value}): credentials and messages can be read and changed on the way.`, place, { edits: [replace(place, key.startsWith("mqtt") ? "mqtt.listeners.tcp = none" : `# ${place.text}`)] });
+    report.find(
+      "HW040",
+      `Plain ${kind} listener ${where} (${value}): credentials and messages can be read and changed on the way.`,
+      place,
+      { edits: [replace(place, key.startsWith("mqtt") ? "mqtt.listeners.tcp = none" : `# ${place.text}`)] },
+    );
   }
   const speaksMqtt = config.entries.some(({ key }) => key.startsWith("mqtt."));
   if (tcp.length === 0 && none?.value !== "none" && speaksMqtt) {
     const place = config.under("mqtt.listeners.ssl")[0]?.place ?? config.everything;
-    report.find("HW040", "mqtt.listeners.tcp = none is missing: RabbitMQ then opens plain MQTT on port 1883 of every interface, beside any TLS listener.", place, { edits: [{ place, action: "after", lines: ["mqtt.listeners.tcp = none"] }] });
+    report.find(
+      "HW040",
+      "mqtt.listeners.tcp = none is missing: RabbitMQ then opens plain MQTT on port 1883 of every interface, beside any TLS listener.",
+      place,
+      { edits: [{ place, action: "after", lines: ["mqtt.listeners.tcp = none"] }] },
+    );
   }
 }
 
 function checkTls(config: RabbitConfig, report: ReportBuilder, directory: string, nowMs: number): void {
   for (const { key, value, place } of config.under("ssl_options.versions")) {
-    if (/^tlsv1(\.[01])?$/.test(value)) report.find("HW043", `${value} is accepted (${key}).`, place, { edits: [{ place, action: "remove", lines: [] }] });
+    if (/^tlsv1(\.[01])?$/.test(value))
+      report.find("HW043", `${value} is accepted (${key}).`, place, { edits: [{ place, action: "remove", lines: [] }] });
   }
   const hasTls = config.under("mqtt.listeners.ssl").length > 0;
   const verify = config.get("ssl_options.verify");
   const demands = config.get("ssl_options.fail_if_no_peer_cert");
   const certLogin = config.get("mqtt.ssl_cert_login");
-  const needsCertificates = certLogin?.value === "true" || config.get("mqtt.allow_anonymous")?.value === "true" || guestFromAfar(config) !== undefined;
+  const needsCertificates =
+    certLogin?.value === "true" || config.get("mqtt.allow_anonymous")?.value === "true" || guestFromAfar(config) !== undefined;
   if (hasTls && verify?.value === "verify_none" && needsCertificates) {
-    report.find("HW054", "The TLS listener does not ask for a client certificate (verify_none).", verify.place, { edits: [replace(verify.place, "ssl_options.verify = verify_peer"), ...(demands === undefined ? [] : [replace(demands.place, "ssl_options.fail_if_no_peer_cert = true")])] });
+    report.find("HW054", "The TLS listener does not ask for a client certificate (verify_none).", verify.place, {
+      edits: [
+        replace(verify.place, "ssl_options.verify = verify_peer"),
+        ...(demands === undefined ? [] : [replace(demands.place, "ssl_options.fail_if_no_peer_cert = true")]),
+      ],
+    });
   } else if (hasTls && certLogin?.value === "true" && demands?.value !== "true") {
-    report.find("HW054", "Names come from certificates, but the TLS listener lets clients in without one (fail_if_no_peer_cert is not true).", (demands ?? certLogin).place, { fix: ["ssl_options.fail_if_no_peer_cert = true"], edits: demands === undefined ? [] : [replace(demands.place, "ssl_options.fail_if_no_peer_cert = true")] });
+    report.find(
+      "HW054",
+      "Names come from certificates, but the TLS listener lets clients in without one (fail_if_no_peer_cert is not true).",
+      (demands ?? certLogin).place,
+      {
+        fix: ["ssl_options.fail_if_no_peer_cert = true"],
+        edits: demands === undefined ? [] : [replace(demands.place, "ssl_options.fail_if_no_peer_cert = true")],
+      },
+    );
   }
   const certfile = config.get("ssl_options.certfile");
-  const leaf = certfile === undefined ? undefined : certificatesOf(readText(join(directory, certfile.value)) ?? readText(certfile.value) ?? "")?.[0];
-  if (leaf !== undefined) for (const problem of serverCertificateProblems(leaf, nowMs)) report.find("HW045", `The broker's certificate ${problem.what}.`, certfile?.place, { severity: problem.severity });
+  const leaf =
+    certfile === undefined ? undefined : certificatesOf(readText(join(directory, certfile.value)) ?? readText(certfile.value) ?? "")?.[0];
+  if (leaf !== undefined)
+    for (const problem of serverCertificateProblems(leaf, nowMs))
+      report.find("HW045", `The broker's certificate ${problem.what}.`, certfile?.place, { severity: problem.severity });
   const keyfile = config.get("ssl_options.keyfile");
   if (keyfile !== undefined && othersMayRead(join(directory, keyfile.value)) === true) {
-    report.find("HW005", `${keyfile.value} is readable by every user of the machine, who can be the broker.`, keyfile.place, { severity: "high", fix: [`chmod 600 ${keyfile.value}`] });
+    report.find("HW005", `${keyfile.value} is readable by every user of the machine, who can be the broker.`, keyfile.place, {
+      severity: "high",
+      fix: [`chmod 600 ${keyfile.value}`],
+    });
   }
 }

@@ -8,7 +8,12 @@ export class ReportBuilder {
   readonly #findings: Finding[] = [];
   readonly #notes: Note[] = [];
 
-  find(id: RuleId, what: string, place: Place | undefined, options: { severity?: Severity; fix?: readonly string[]; edits?: readonly Edit[] } = {}): void {
+  find(
+    id: RuleId,
+    what: string,
+    place: Place | undefined,
+    options: { severity?: Severity; fix?: readonly string[]; edits?: readonly Edit[] } = {},
+  ): void {
     const { severity = ruleOf(id).severity, edits = [], fix = edits.flatMap(({ lines }) => lines) } = options;
     this.#findings.push({ id, severity, what, place, fix, edits });
   }
@@ -29,5 +34,8 @@ export function isLoopbackBind(bind: string): boolean {
 
 /** Passwords of vendors' defaults and of the lists that every scanner begins with. */
 export function isWellKnown(user: string, password: string): boolean {
-  return password !== "" && (password === user || /^(admin|password|public|guest|mqtt|123456|12345678|changeme|secret|test|root)$/i.test(password));
+  return (
+    password !== "" &&
+    (password === user || /^(admin|password|public|guest|mqtt|123456|12345678|changeme|secret|test|root)$/i.test(password))
+  );
 }

@@ -69,7 +69,10 @@ function firstSteps(findings: readonly Finding[]): string {
 
 function article({ id, severity, what, place, fix }: Finding): string {
   const { title, why, remedy, references } = ruleOf(id);
-  const where = place === undefined || place.file === "" ? "" : `<p class="soft">${escape(place.file)}${place.line > 0 ? `, line ${place.line}` : ""}</p>${place.text === "" ? "" : `<pre>${escape(place.text)}</pre>`}`;
+  const where =
+    place === undefined || place.file === ""
+      ? ""
+      : `<p class="soft">${escape(place.file)}${place.line > 0 ? `, line ${place.line}` : ""}</p>${place.text === "" ? "" : `<pre>${escape(place.text)}</pre>`}`;
   const lines = fix.length === 0 ? `<p>${prose(remedy)}</p>` : `<pre>${escape(fix.join("\n"))}</pre>`;
   const see = references.length === 0 ? "" : `<p class="soft">See ${escape(references.join("; "))}.</p>`;
   return `<article class="${severity}" id="${id}"><span class="tag ${severity}">${severity}</span>

@@ -15,7 +15,20 @@ export function jsonReport(report: DoctorReport): Record<string, unknown> {
     counts: Object.fromEntries(SEVERITIES.map((severity) => [severity, countOf(findings, severity)])),
     findings: findings.map(({ id, severity, what, place, fix, edits }) => {
       const { title, why, live, references } = ruleOf(id);
-      return { id, severity, title, what, file: place?.file, line: place?.line, text: place?.text, why, fix, mendable: edits.length > 0, live, references };
+      return {
+        id,
+        severity,
+        title,
+        what,
+        file: place?.file,
+        line: place?.line,
+        text: place?.text,
+        why,
+        fix,
+        mendable: edits.length > 0,
+        live,
+        references,
+      };
     }),
     notes: notes.map(({ what, place }) => ({ what, file: place?.file, line: place?.line })),
     checked,

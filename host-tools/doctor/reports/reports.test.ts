@@ -37,7 +37,15 @@ test("JSON has the grade, the place and the lines to paste", () => {
     starts: true,
     counts: { critical: 1, high: 1 },
     findings: [
-      { id: "HW020", severity: "critical", file: "mosquitto.conf", line: 2, text: "allow_anonymous true", fix: ["allow_anonymous false"], mendable: true },
+      {
+        id: "HW020",
+        severity: "critical",
+        file: "mosquitto.conf",
+        line: 2,
+        text: "allow_anonymous true",
+        fix: ["allow_anonymous false"],
+        mendable: true,
+      },
       { id: "HW040", severity: "high", line: 1, fix: ["listener 1883 127.0.0.1"] },
     ],
   });
@@ -51,7 +59,11 @@ test("SARIF names rule, level and line, and the file beside the one examined", (
       {
         tool: { driver: { name: "hawser doctor", version: "1.2.3" } },
         results: [
-          { ruleId: "HW020", level: "error", locations: [{ physicalLocation: { artifactLocation: { uri: "broker/mosquitto.conf" }, region: { startLine: 2 } } }] },
+          {
+            ruleId: "HW020",
+            level: "error",
+            locations: [{ physicalLocation: { artifactLocation: { uri: "broker/mosquitto.conf" }, region: { startLine: 2 } } }],
+          },
           { ruleId: "HW040", level: "error" },
         ],
       },

@@ -35,7 +35,10 @@ export function sarifReport(report: DoctorReport, hawserVersion: string): Record
 
 function result(report: DoctorReport, { id, severity, what, place, fix }: Finding, ruleIndex: number): Record<string, unknown> {
   const remedy = fix.length > 0 ? fix.join("\n") : ruleOf(id).remedy;
-  const uri = report.kind !== "config" ? (place?.file ?? report.target) : encodeURI([...report.target.split("/").slice(0, -1), place?.file ?? report.target.split("/").at(-1) ?? ""].join("/"));
+  const uri =
+    report.kind !== "config"
+      ? (place?.file ?? report.target)
+      : encodeURI([...report.target.split("/").slice(0, -1), place?.file ?? report.target.split("/").at(-1) ?? ""].join("/"));
   const region = place === undefined || place.line === 0 ? {} : { region: { startLine: place.line, snippet: { text: place.text } } };
   return {
     ruleId: id,

@@ -34,7 +34,11 @@ export function readBatch(text: string, columns: BatchColumns = DEFAULT_COLUMNS)
     if (index < 0 && isNeeded) throw bad(1, `it has no column ${JSON.stringify(name)}; it has ${names.join(", ")}`);
     return index;
   };
-  const at = { id: columnOf(columns.id, true), mac: columnOf(columns.mac, isMapped && columns.mac !== undefined), role: columnOf(columns.role, isMapped && columns.role !== undefined) };
+  const at = {
+    id: columnOf(columns.id, true),
+    mac: columnOf(columns.mac, isMapped && columns.mac !== undefined),
+    role: columnOf(columns.role, isMapped && columns.role !== undefined),
+  };
   const attributes = Object.entries(columns.attributes ?? {}).map(([attribute, name]) => [attribute, columnOf(name, true)] as const);
   return rows.map(({ cells, line }) => {
     if (cells.length !== names.length) throw bad(line, `it has ${cells.length} cells; the header has ${names.length}`);
@@ -59,8 +63,10 @@ export function readColumns(text: string): BatchColumns {
   }
   const { id, mac, role, attributes = {} } = (value ?? {}) as Record<string, unknown>;
   const isName = (name: unknown): boolean => name === undefined || typeof name === "string";
-  const areNames = typeof attributes === "object" && attributes !== null && Object.values(attributes).every((name) => typeof name === "string");
-  if (typeof id !== "string" || !isName(mac) || !isName(role) || !areNames) throw new HawserError("BAD_BATCH", "the column mapping does not name its columns", COLUMNS_EXAMPLE);
+  const areNames =
+    typeof attributes === "object" && attributes !== null && Object.values(attributes).every((name) => typeof name === "string");
+  if (typeof id !== "string" || !isName(mac) || !isName(role) || !areNames)
+    throw new HawserError("BAD_BATCH", "the column mapping does not name its columns", COLUMNS_EXAMPLE);
   return value as BatchColumns;
 }
 

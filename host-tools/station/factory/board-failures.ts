@@ -14,12 +14,42 @@ export interface BoardFailure {
 }
 
 /** Trouble of the line, of a busy CA, or of the network: often over by the next attempt. */
-const TEMPORARY: ReadonlySet<string> = new Set(["DEVICE_SILENT", "BAD_ANSWER", "WRONG_STATE", "CA_BUSY", "BOARD_NOT_SEEN", "BOARD_BUSY", "OUTPUT_FAILED", "OUTPUT_NOT_RELOADED", "RATE_LIMITED", "NOT_RESERVED"]);
+const TEMPORARY: ReadonlySet<string> = new Set([
+  "DEVICE_SILENT",
+  "BAD_ANSWER",
+  "WRONG_STATE",
+  "CA_BUSY",
+  "BOARD_NOT_SEEN",
+  "BOARD_BUSY",
+  "OUTPUT_FAILED",
+  "OUTPUT_NOT_RELOADED",
+  "RATE_LIMITED",
+  "NOT_RESERVED",
+]);
 /** Refusals of a board that come from a damaged request or an interrupted exchange. */
 const TEMPORARY_REFUSALS: ReadonlySet<string> = new Set(["BAD_REQUEST", "WRONG_STATE", "INTERNAL"]);
 const OPERATOR: ReadonlySet<string> = new Set([
-  "NO_IDS_LEFT", "NO_MAC", "BOARD_PASSED", "ISSUER_EXPIRED", "CA_CORRUPT", "CA_ROLLED_BACK", "CA_EXPOSED", "INVALID_ROLE", "INVALID_ATTRIBUTE", "INVALID_ID", "RESERVED_NAME",
-  "NOT_A_SERIAL_PORT", "SERIAL_IN_USE", "PERMISSION_DENIED", "STTY_MISSING", "BAD_BAUD", "LABEL_WRONG", "PRINTER_FAILED", "STOPPED", "ID_EXISTS", "PASSPHRASE_CHANGED",
+  "NO_IDS_LEFT",
+  "NO_MAC",
+  "BOARD_PASSED",
+  "ISSUER_EXPIRED",
+  "CA_CORRUPT",
+  "CA_ROLLED_BACK",
+  "CA_EXPOSED",
+  "INVALID_ROLE",
+  "INVALID_ATTRIBUTE",
+  "INVALID_ID",
+  "RESERVED_NAME",
+  "NOT_A_SERIAL_PORT",
+  "SERIAL_IN_USE",
+  "PERMISSION_DENIED",
+  "STTY_MISSING",
+  "BAD_BAUD",
+  "LABEL_WRONG",
+  "PRINTER_FAILED",
+  "STOPPED",
+  "ID_EXISTS",
+  "PASSPHRASE_CHANGED",
 ]);
 
 const WORST_CLASS_ADVICE: Readonly<Record<FailureClass, string>> = {

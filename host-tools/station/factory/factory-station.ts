@@ -82,7 +82,13 @@ export class FactoryStation {
   }
 
   view(): StationView {
-    return { isRunning: this.#isRunning, order: this.#order, heads: this.#heads.map(({ view }) => view), totals: this.#totals(), unlisted: this.#unlisted };
+    return {
+      isRunning: this.#isRunning,
+      order: this.#order,
+      heads: this.#heads.map(({ view }) => view),
+      totals: this.#totals(),
+      unlisted: this.#unlisted,
+    };
   }
 
   /** Has the heads look for boards; they begin none before {@link startShift}. */
@@ -114,20 +120,23 @@ export class FactoryStation {
   async close(): Promise<void> {
     clearInterval(this.#watch);
     this.#abort.abort();
-    for (const awaited of this.#awaited.values()) awaited.settle(new HawserError("STOPPED", "the station was stopped", "Start it again: it continues where it stopped."));
+    for (const awaited of this.#awaited.values())
+      awaited.settle(new HawserError("STOPPED", "the station was stopped", "Start it again: it continues where it stopped."));
     await this.#done;
   }
 
   /** The board that failed at this head is tried again. Throws `NOT_FOUND`. */
   retry(name: string): void {
-    if (this.#heads.find((head) => head.name === name)?.retry() !== true) throw new HawserError("NOT_FOUND", `no failed board at head ${name}`, "Plug the board in again.");
+    if (this.#heads.find((head) => head.name === name)?.retry() !== true)
+      throw new HawserError("NOT_FOUND", `no failed board at head ${name}`, "Plug the board in again.");
   }
 
   /** Prints a board's label once more, which is logged. Throws `NOT_FOUND`, and what the printer refuses with. */
   async reprint(id: string): Promise<number> {
     const { ledger, print } = this.options;
     const board = ledger.board(id);
-    if (board?.publicKeyHash === undefined) throw new HawserError("NOT_FOUND", `no board ${id} at this station`, "Scan the id of a board that was made here.");
+    if (board?.publicKeyHash === undefined)
+      throw new HawserError("NOT_FOUND", `no board ${id} at this station`, "Scan the id of a board that was made here.");
     if (print === undefined) throw new HawserError("NOT_FOUND", "no label printer is set up", "Start the station with --printer HOST.");
     const copy = board.prints + 1;
     ledger.append({ event: "printed", id, by: this.#badge ?? this.#order.operator, copy });
@@ -175,7 +184,8 @@ export class FactoryStation {
     this.#badge = name;
     const waiting = [...this.#awaited.values()].find(({ kind }) => kind === "approval");
     if (waiting === undefined) return `Badge of ${name}.`;
-    if (name === this.#order.operator) throw new HawserError("FIRST_ARTICLE_REJECTED", "The first board needs a second person: scan the badge of somebody else.");
+    if (name === this.#order.operator)
+      throw new HawserError("FIRST_ARTICLE_REJECTED", "The first board needs a second person: scan the badge of somebody else.");
     return `${name}: check ${waiting.board.id}, then scan APPROVE or REJECT.`;
   }
 
@@ -183,11 +193,20 @@ export class FactoryStation {
     const [head, waiting] = [...this.#awaited].find(([, { kind }]) => kind === "approval") ?? [];
     if (head === undefined || waiting === undefined) throw new HawserError("NOT_FOUND", "No first board is waiting.");
     const by = this.#badge;
-    if (by === undefined || by === this.#order.operator) throw new HawserError("FIRST_ARTICLE_REJECTED", "Scan the badge of a second person first.");
+    if (by === undefined || by === this.#order.operator)
+      throw new HawserError("FIRST_ARTICLE_REJECTED", "Scan the badge of a second person first.");
     const { id } = waiting.board;
     this.options.ledger.append({ event: isGood ? "approved" : "rejected", id, order: this.#order.order, by });
     this.#badge = undefined;
-    waiting.settle(isGood ? undefined : new HawserError("FIRST_ARTICLE_REJECTED", `${by} did not accept ${id} as the first board of the order`, "Set this board aside; the next one is the first."));
+    waiting.settle(
+      isGood
+        ? undefined
+        : new HawserError(
+            "FIRST_ARTICLE_REJECTED",
+            `${by} did not accept ${id} as the first board of the order`,
+            "Set this board aside; the next one is the first.",
+          ),
+    );
     return isGood ? `${by} accepted ${id}.` : `${by} did not accept ${id}.`;
   }
 
@@ -195,7 +214,11 @@ export class FactoryStation {
     const waiting = [...this.#awaited.values()].filter(({ kind }) => kind === "label");
     if (waiting.length === 0) throw new HawserError("LABEL_WRONG", `Nothing waits for the code ${JSON.stringify(text.slice(0, 40))}.`);
     const match = waiting.find(({ board }) => names(text, board.id));
-    if (match === undefined) throw new HawserError("LABEL_WRONG", `This label belongs to none of the boards that wait: ${waiting.map(({ board }) => board.id).join(", ")}.`);
+    if (match === undefined)
+      throw new HawserError(
+        "LABEL_WRONG",
+        `This label belongs to none of the boards that wait: ${waiting.map(({ board }) => board.id).join(", ")}.`,
+      );
     match.facts = { label: "scanned" };
     match.settle();
     return `The label matches ${match.board.id}.`;
@@ -239,7 +262,9 @@ export class FactoryStation {
     }
     const { target } = this.#order;
     if (target === undefined) return undefined;
-    const working = this.#heads.filter(({ name, view }) => name !== head && ["working", "label", "approval", "held"].includes(view.state)).length;
+    const working = this.#heads.filter(
+      ({ name, view }) => name !== head && ["working", "label", "approval", "held"].includes(view.state),
+    ).length;
     return this.#passed() + working >= target ? "target" : undefined;
   }
 
@@ -283,7 +308,15 @@ export class FactoryStation {
 
   #failed(head: string, failure: BoardFailure, { id, mac }: HeadView): void {
     try {
-      this.options.ledger.append({ event: "failed", head, class: failure.class, code: failure.code, message: failure.message, ...(id !== undefined && { id }), ...(mac !== undefined && { mac }) });
+      this.options.ledger.append({
+        event: "failed",
+        head,
+        class: failure.class,
+        code: failure.code,
+        message: failure.message,
+        ...(id !== undefined && { id }),
+        ...(mac !== undefined && { mac }),
+      });
     } catch {
       // A full disk: the head shows what failed, and the next line that fits says more.
     }
@@ -323,7 +356,8 @@ export class FactoryStation {
   #totals(): Totals {
     const boards = this.#boards();
     const passed = boards.filter(({ passedAt }) => passedAt !== undefined);
-    const failed = boards.filter(({ passedAt, failures }) => passedAt === undefined && failures > 0).length + this.options.ledger.refusedCount;
+    const failed =
+      boards.filter(({ passedAt, failures }) => passedAt === undefined && failures > 0).length + this.options.ledger.refusedCount;
     const firstPass = passed.filter(({ failures }) => failures === 0).length;
     const nowMs = Date.now();
     const windowMs = Math.min(HOUR_MS, nowMs - this.#shiftBeganMs);

@@ -1,4 +1,7 @@
-/** One head of the station: waits for a board at its place, has it made, shows the outcome until the board is taken away, and waits for the next. */
+/**
+ * One head of the station: waits for a board at its place, has it made, shows the outcome until the board is taken away, and waits for the
+ * next.
+ */
 import { existsSync } from "node:fs";
 import { errorCode, HawserError } from "../../../sdk/errors.js";
 import { openSerialDevice } from "../serial-device.js";
@@ -131,7 +134,8 @@ export class Head {
 
   async #awaitTurn(link: StationLink, mac: string | undefined): Promise<void> {
     for (let why = this.owner.obstacle(this.name); why !== undefined; why = this.owner.obstacle(this.name)) {
-      if (this.#view.waitsFor !== why || this.#view.state !== "waiting") this.#show("waiting", { waitsFor: why, ...(mac !== undefined && { mac }) });
+      if (this.#view.waitsFor !== why || this.#view.state !== "waiting")
+        this.#show("waiting", { waitsFor: why, ...(mac !== undefined && { mac }) });
       const changed = this.owner.changed();
       await Promise.race([changed, this.#pause(PRESENCE_MS)]);
       // A board that is taken away while it waits must not hold the place.
@@ -140,7 +144,7 @@ export class Head {
   }
 
   async #make(link: StationLink): Promise<void> {
-    for (let attempt = 0; ; ) {
+    for (let attempt = 0; ;) {
       this.#show("working", { retries: attempt });
       try {
         const { board, wasDone } = await makeBoard(this.owner.bench(), link, this.#place());
@@ -188,7 +192,7 @@ export class Head {
 
   /** True when the same board, which failed, is to be tried again; false once it is gone or another one has come. */
   async #stays(link: StationLink, mac: string | undefined): Promise<boolean> {
-    for (let missed = 0; missed < MISSED_ANSWERS; ) {
+    for (let missed = 0; missed < MISSED_ANSWERS;) {
       if (this.#askedAgain) return true;
       await this.#pause(PRESENCE_MS);
       if (this.#askedAgain) return true;
@@ -206,7 +210,10 @@ export class Head {
   #show(state: HeadState, facts: Partial<HeadView> = {}): void {
     const before = this.#view;
     const { name, port } = this;
-    const isSameBoard = !["no-port", "empty"].includes(state) && !["no-port", "empty"].includes(before.state) && !(before.state === "failed" && state === "waiting");
+    const isSameBoard =
+      !["no-port", "empty"].includes(state) &&
+      !["no-port", "empty"].includes(before.state) &&
+      !(before.state === "failed" && state === "waiting");
     const kept = isSameBoard ? { retries: before.retries, ...pick(before) } : { retries: 0 };
     const sinceMs = state === before.state || (BUSY.has(state) && BUSY.has(before.state)) ? before.sinceMs : Date.now();
     this.#view = { ...kept, name, port, state, sinceMs, ...facts };

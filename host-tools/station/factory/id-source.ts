@@ -32,7 +32,12 @@ const MOST_NUMBERS = 10_000_000;
  */
 export function idsByPattern(pattern: string, first = 1): IdSource {
   const match = COUNTER.exec(pattern);
-  if (match === null) throw new HawserError("INVALID_ID", `the id pattern ${JSON.stringify(pattern)} has no counter`, "Put {n} or {n:6} where the number goes: meter-{n:6}.");
+  if (match === null)
+    throw new HawserError(
+      "INVALID_ID",
+      `the id pattern ${JSON.stringify(pattern)} has no counter`,
+      "Put {n} or {n:6} where the number goes: meter-{n:6}.",
+    );
   const idOf = (number: number): string => pattern.replace(COUNTER, () => String(number).padStart(Number(match[1] ?? 0), "0"));
   checkId(idOf(first));
   let number = first;
@@ -57,7 +62,8 @@ export function idsByBatch(rows: readonly BatchRow[]): IdSource {
   const byMac = new Map<string, BatchRow>();
   for (const row of rows) {
     if (byId.has(checkId(row.id))) throw new HawserError("INVALID_ID", `the id ${row.id} is there twice`, "Give each board its own id.");
-    if (row.mac !== undefined && byMac.has(row.mac)) throw new HawserError("INVALID_ID", `the MAC address ${row.mac} is there twice`, "Give each board its own row.");
+    if (row.mac !== undefined && byMac.has(row.mac))
+      throw new HawserError("INVALID_ID", `the MAC address ${row.mac} is there twice`, "Give each board its own row.");
     byId.set(row.id, row);
     if (row.mac !== undefined) byMac.set(row.mac, row);
   }
@@ -75,5 +81,9 @@ export function idsByBatch(rows: readonly BatchRow[]): IdSource {
 }
 
 function noIdsLeft(what: string): HawserError {
-  return new HawserError("NO_IDS_LEFT", `there is no id for this board: ${what}`, "Add ids to the batch, or start an order with another id source.");
+  return new HawserError(
+    "NO_IDS_LEFT",
+    `there is no id for this board: ${what}`,
+    "Add ids to the batch, or start an order with another id source.",
+  );
 }

@@ -2,7 +2,19 @@
 import type { ErrorCode } from "../../../sdk/error-codes.js";
 
 /** What a board goes through, in this order. */
-export const STEPS = ["detected", "reserved", "key", "csr-verified", "issued", "written", "read-back", "connected", "registered", "labelled", "passed"] as const;
+export const STEPS = [
+  "detected",
+  "reserved",
+  "key",
+  "csr-verified",
+  "issued",
+  "written",
+  "read-back",
+  "connected",
+  "registered",
+  "labelled",
+  "passed",
+] as const;
 
 export type Step = (typeof STEPS)[number];
 
@@ -33,12 +45,33 @@ export type StepFacts = Readonly<Record<string, string | number | boolean>>;
 export type LedgerEvent =
   | ({ readonly event: "session" } & ShiftOrder)
   | { readonly event: "session-end"; readonly operator: string }
-  | { readonly event: "reserved"; readonly id: string; readonly mac?: string; readonly head: string; readonly order: string; readonly role: string }
+  | {
+      readonly event: "reserved";
+      readonly id: string;
+      readonly mac?: string;
+      readonly head: string;
+      readonly order: string;
+      readonly role: string;
+    }
   /** The id is somebody else's in the registry: never offered again. */
   | { readonly event: "burnt"; readonly id: string; readonly code: string }
   /** `intended` is written before something is done, `observed` once it was seen to be done. */
-  | { readonly event: "step"; readonly id: string; readonly step: Step; readonly phase: "intended" | "observed"; readonly facts?: StepFacts }
-  | { readonly event: "failed"; readonly id?: string; readonly mac?: string; readonly head: string; readonly class: FailureClass; readonly code: ErrorCode; readonly message: string }
+  | {
+      readonly event: "step";
+      readonly id: string;
+      readonly step: Step;
+      readonly phase: "intended" | "observed";
+      readonly facts?: StepFacts;
+    }
+  | {
+      readonly event: "failed";
+      readonly id?: string;
+      readonly mac?: string;
+      readonly head: string;
+      readonly class: FailureClass;
+      readonly code: ErrorCode;
+      readonly message: string;
+    }
   | { readonly event: "approved" | "rejected"; readonly id: string; readonly order: string; readonly by: string }
   | { readonly event: "rework" | "replace"; readonly id: string; readonly by: string; readonly reason: string }
   | { readonly event: "printed"; readonly id: string; readonly by: string; readonly copy: number }

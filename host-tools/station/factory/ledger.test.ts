@@ -32,8 +32,21 @@ afterEach(async () => {
 });
 
 const MAC = "0200000000aa";
-const reserved = (id: string, mac?: string): LedgerEvent => ({ event: "reserved", id, head: "1", order: "4711", role: "sensor", ...(mac !== undefined && { mac }) });
-const key = (id: string, publicKeyHash: string): LedgerEvent => ({ event: "step", id, step: "key", phase: "observed", facts: { publicKeyHash } });
+const reserved = (id: string, mac?: string): LedgerEvent => ({
+  event: "reserved",
+  id,
+  head: "1",
+  order: "4711",
+  role: "sensor",
+  ...(mac !== undefined && { mac }),
+});
+const key = (id: string, publicKeyHash: string): LedgerEvent => ({
+  event: "step",
+  id,
+  step: "key",
+  phase: "observed",
+  facts: { publicKeyHash },
+});
 const passed = (id: string): LedgerEvent => ({ event: "step", id, step: "passed", phase: "observed", facts: { seconds: 2 } });
 
 describe("a station's ledger", () => {
@@ -116,7 +129,11 @@ describe("a station's ledger", () => {
     ledger.append(reserved("m-1", "0200000000bb"));
     expect(ledger.board("m-1")).toMatchObject({ isVacant: false, mac: "0200000000bb" });
     ledger.append({ event: "failed", head: "2", mac: "0200000000cc", class: "permanent", code: "WRONG_FIRMWARE", message: "" });
-    expect(summarizeShift(directory)).toMatchObject({ order: "4711", passed: [], failed: [{ mac: "0200000000cc", code: "WRONG_FIRMWARE" }] });
+    expect(summarizeShift(directory)).toMatchObject({
+      order: "4711",
+      passed: [],
+      failed: [{ mac: "0200000000cc", code: "WRONG_FIRMWARE" }],
+    });
     ledger.close();
   });
 });

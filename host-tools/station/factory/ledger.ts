@@ -1,5 +1,6 @@
 /**
- * A station's write-ahead journal: one JSON line an event, each on the disk before the work goes on, chained by hashes. It knows every board by its id, its MAC address and
+ * A station's write-ahead journal: one JSON line an event, each on the disk before the work goes on, chained by hashes. It knows every
+ * board by its id, its MAC address and
  * its public key, and lets none of the three belong to two boards.
  */
 import { createHash } from "node:crypto";
@@ -37,9 +38,11 @@ export class Ledger {
   ) {}
 
   /**
-   * Opens the ledger in `directory`, which is made if need be, mode 0700. A last line that a power cut left unfinished is dropped: what it was to announce was not done.
+   * Opens the ledger in `directory`, which is made if need be, mode 0700. A last line that a power cut left unfinished is dropped: what it
+   * was to announce was not done.
    *
-   * @throws HawserError `STATION_BUSY` when another station works with it, `LEDGER_CORRUPT` naming the line, `STORAGE_FAILED`, `STORAGE_FULL`
+   * @throws HawserError `STATION_BUSY` when another station works with it, `LEDGER_CORRUPT` naming the line, `STORAGE_FAILED`,
+   *   `STORAGE_FULL`
    */
   static open(directory: string, now: () => number = Date.now): Ledger {
     const path = join(directory, LEDGER_FILE);
@@ -71,7 +74,8 @@ export class Ledger {
   /**
    * Writes one event; it is on the disk when this returns, or nothing of it is.
    *
-   * @throws HawserError `ID_EXISTS`, `DUPLICATE_MAC`, `DUPLICATE_KEY` when it would give a board's id, MAC or key to another board; `STORAGE_FULL`, `STORAGE_FAILED`
+   * @throws HawserError `ID_EXISTS`, `DUPLICATE_MAC`, `DUPLICATE_KEY` when it would give a board's id, MAC or key to another board;
+   *   `STORAGE_FULL`, `STORAGE_FAILED`
    */
   append(event: LedgerEvent): LedgerLine {
     this.#checkUnique(event);
@@ -81,7 +85,7 @@ export class Ledger {
     try {
       // What a full disk left of an earlier line.
       if (fstatSync(this.file).size !== this.#sizeBytes) ftruncateSync(this.file, this.#sizeBytes);
-      for (let written = 0; written < bytes.length; ) written += writeSync(this.file, bytes, written);
+      for (let written = 0; written < bytes.length;) written += writeSync(this.file, bytes, written);
       fsyncSync(this.file);
     } catch (error) {
       this.#dropUnfinished();
@@ -187,7 +191,12 @@ export class Ledger {
     if (event.event === "reserved") {
       const known = this.#boards.get(event.id);
       const isFree = known === undefined || known.mac === undefined || known.mac === event.mac;
-      if (!isFree || this.#burnt.has(event.id)) throw new HawserError("ID_EXISTS", `the id ${event.id} belongs to another board`, "Use `hawser station replace` to give it to this board.");
+      if (!isFree || this.#burnt.has(event.id))
+        throw new HawserError(
+          "ID_EXISTS",
+          `the id ${event.id} belongs to another board`,
+          "Use `hawser station replace` to give it to this board.",
+        );
       const owner = event.mac === undefined ? undefined : this.boardOfMac(event.mac);
       if (owner !== undefined && owner.id !== event.id) throw duplicate("DUPLICATE_MAC", `the MAC address ${event.mac ?? ""}`, owner.id);
     }
@@ -201,11 +210,15 @@ export class Ledger {
 /** Lines of a ledger that another process may be writing, proved by their chain. Throws `LEDGER_CORRUPT`, `NOT_FOUND`. */
 export function readLedger(directory: string): { readonly lines: readonly LedgerLine[]; readonly hashes: readonly string[] } {
   const path = join(directory, LEDGER_FILE);
-  if (!existsSync(path)) throw new HawserError("NOT_FOUND", `no ledger in ${directory}`, "Name the directory that the station was given with --station.");
+  if (!existsSync(path))
+    throw new HawserError("NOT_FOUND", `no ledger in ${directory}`, "Name the directory that the station was given with --station.");
   const text = readFileSync(path, "utf8");
   const lines: LedgerLine[] = [];
   const hashes: string[] = [];
-  for (const one of text.slice(0, text.lastIndexOf("\n") + 1).split("\n").slice(0, -1)) {
+  for (const one of text
+    .slice(0, text.lastIndexOf("\n") + 1)
+    .split("\n")
+    .slice(0, -1)) {
     const line = parseLine(one);
     if (line?.n !== lines.length + 1 || line.prev !== (hashes.at(-1) ?? NO_LINE)) throw corrupt(path, lines.length + 1);
     lines.push(line);
@@ -217,7 +230,9 @@ export function readLedger(directory: string): { readonly lines: readonly Ledger
 function parseLine(text: string): LedgerLine | undefined {
   try {
     const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null && "event" in value && typeof value.event === "string" ? (value as LedgerLine) : undefined;
+    return typeof value === "object" && value !== null && "event" in value && typeof value.event === "string"
+      ? (value as LedgerLine)
+      : undefined;
   } catch {
     return undefined;
   }
@@ -232,9 +247,17 @@ function duplicate(code: "DUPLICATE_MAC" | "DUPLICATE_KEY", what: string, id: st
 }
 
 function corrupt(path: string, line: number): HawserError {
-  return new HawserError("LEDGER_CORRUPT", `line ${line} of ${path} does not continue the lines before it`, "Restore the ledger from a backup; do not edit it.");
+  return new HawserError(
+    "LEDGER_CORRUPT",
+    `line ${line} of ${path} does not continue the lines before it`,
+    "Restore the ledger from a backup; do not edit it.",
+  );
 }
 
 function busy(directory: string, pid: number | undefined): HawserError {
-  return new HawserError("STATION_BUSY", `${pid === undefined ? "another process" : `process ${pid}`} works with the station in ${directory}`, "Stop it, or name another directory with --station.");
+  return new HawserError(
+    "STATION_BUSY",
+    `${pid === undefined ? "another process" : `process ${pid}`} works with the station in ${directory}`,
+    "Stop it, or name another directory with --station.",
+  );
 }

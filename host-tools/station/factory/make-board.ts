@@ -1,5 +1,6 @@
 /**
- * One board from the first hello to PASS. Each step can be repeated: whoever was interrupted begins again with hello, and the ledger, the board and the CA together say what is
+ * One board from the first hello to PASS. Each step can be repeated: whoever was interrupted begins again with hello, and the ledger, the
+ * board and the CA together say what is
  * done already. Nothing is written to a board before its id, MAC address and key are its alone in the ledger.
  */
 import { randomBytes } from "node:crypto";
@@ -61,7 +62,8 @@ export async function askBoard(link: StationLink, attempts?: number): Promise<{ 
 }
 
 /**
- * @throws HawserError `WRONG_FIRMWARE`, `NO_MAC`, `NO_IDS_LEFT`, `BOARD_BUSY`, `BOARD_PASSED`, `DUPLICATE_MAC`, `DUPLICATE_KEY`, `ALREADY_PROVISIONED`, `READ_BACK_FAILED`,
+ * @throws HawserError `WRONG_FIRMWARE`, `NO_MAC`, `NO_IDS_LEFT`, `BOARD_BUSY`, `BOARD_PASSED`, `DUPLICATE_MAC`, `DUPLICATE_KEY`,
+ *   `ALREADY_PROVISIONED`, `READ_BACK_FAILED`,
  *   `BOARD_NOT_SEEN`, and those of the line, the board, the ledger and the CA
  */
 export async function makeBoard(bench: Bench, link: StationLink, place: Place): Promise<MadeBoard> {
@@ -95,15 +97,27 @@ function knownBoard({ ledger }: Bench, state: DeviceState, mac: string | undefin
     throw new HawserError("BOARD_PASSED", `this board passed as ${board.id}, but has lost its identity since`, next);
   }
   if (byKey !== undefined && byKey.id !== board?.id) {
-    throw new HawserError("DUPLICATE_KEY", `this board holds the key of ${byKey.id}, which is another board`, "Set this board aside: its flash is a copy of the other board's.");
+    throw new HawserError(
+      "DUPLICATE_KEY",
+      `this board holds the key of ${byKey.id}, which is another board`,
+      "Set this board aside: its flash is a copy of the other board's.",
+    );
   }
-  if (board === undefined || board.id !== state.id || board.publicKeyHash !== publicKeyHash || board.serial !== state.serial) throw foreign(state);
+  if (board === undefined || board.id !== state.id || board.publicKeyHash !== publicKeyHash || board.serial !== state.serial)
+    throw foreign(state);
   return board;
 }
 
 function reserve({ ledger, ids, order }: Bench, { head }: Place, mac: string | undefined): BoardRecord {
   const plan = vacant(ledger) ?? orphan(ledger, mac) ?? ids.next(mac, (id) => ledger.knowsId(id));
-  ledger.append({ event: "reserved", id: plan.id, head, order: order.order, role: plan.role ?? order.role, ...(mac !== undefined && { mac }) });
+  ledger.append({
+    event: "reserved",
+    id: plan.id,
+    head,
+    order: order.order,
+    role: plan.role ?? order.role,
+    ...(mac !== undefined && { mac }),
+  });
   return boardOf(ledger, plan.id);
 }
 
@@ -114,7 +128,9 @@ function vacant(ledger: Ledger): BoardRecord | undefined {
 /** An id that was given to a board without a MAC address whose key was never seen: it may have been this one, and is free in any case. */
 function orphan(ledger: Ledger, mac: string | undefined): BoardRecord | undefined {
   if (mac !== undefined) return undefined;
-  return [...ledger.boards()].find((board) => board.mac === undefined && board.step === "reserved" && board.publicKeyHash === undefined && !board.mayHaveNewKey);
+  return [...ledger.boards()].find(
+    (board) => board.mac === undefined && board.step === "reserved" && board.publicKeyHash === undefined && !board.mayHaveNewKey,
+  );
 }
 
 interface Begun {
@@ -125,7 +141,7 @@ interface Begun {
 
 async function giveIdentity(bench: Bench, link: StationLink, place: Place, { board, nonce, mac }: Begun): Promise<BoardRecord> {
   const { ledger } = bench;
-  for (let reserved = board; ; ) {
+  for (let reserved = board; ;) {
     const { id } = reserved;
     const answer = await link.request("generate", { id });
     const csr = binary(answer["csr"], "csr");
@@ -152,7 +168,10 @@ async function giveIdentity(bench: Bench, link: StationLink, place: Place, { boa
 }
 
 /** Undefined when the registry has given the id to another station's board, or to a device that was there before: the id is burnt then. */
-async function issueOrTakeAnotherId(bench: Bench, work: { board: BoardRecord; replace: boolean; csr: Uint8Array; publicKeyHash: string }): Promise<IssuedIdentity | undefined> {
+async function issueOrTakeAnotherId(
+  bench: Bench,
+  work: { board: BoardRecord; replace: boolean; csr: Uint8Array; publicKeyHash: string },
+): Promise<IssuedIdentity | undefined> {
   const { ledger, ca, ids, order } = bench;
   const { board, replace, csr, publicKeyHash } = work;
   try {
@@ -208,7 +227,11 @@ async function prove(bench: Bench, link: StationLink, place: Place, { id }: Boar
 async function checkRegistered(ca: CertificateAuthority, { id, serial }: BoardRecord): Promise<void> {
   const listed = (await ca.list()).find(({ name }) => name === id);
   if (listed?.state === "active" && listed.serial === serial) return;
-  throw new HawserError("NOT_PROVED", `the registry does not have ${id} as active with the certificate that this board holds`, "Set this board aside and call the line's engineer.");
+  throw new HawserError(
+    "NOT_PROVED",
+    `the registry does not have ${id} as active with the certificate that this board holds`,
+    "Set this board aside and call the line's engineer.",
+  );
 }
 
 function observed({ ledger }: Bench, place: Place, id: string, step: Step, facts?: StepFacts): BoardRecord {
@@ -225,7 +248,12 @@ function boardOf(ledger: Ledger, id: string): BoardRecord {
 }
 
 function claim(place: Place, id: string): void {
-  if (!place.claim(id)) throw new HawserError("BOARD_BUSY", `another head is working on ${id}`, "Wait a moment. If it stays, two boards have the same MAC address: set one aside.");
+  if (!place.claim(id))
+    throw new HawserError(
+      "BOARD_BUSY",
+      `another head is working on ${id}`,
+      "Wait a moment. If it stays, two boards have the same MAC address: set one aside.",
+    );
 }
 
 function checkFirmware({ firmware }: ShiftOrder, state: DeviceState): void {
@@ -235,7 +263,11 @@ function checkFirmware({ firmware }: ShiftOrder, state: DeviceState): void {
 }
 
 function noMac(): HawserError {
-  return new HawserError("NO_MAC", "the board does not report its MAC address", "Set `about` in the firmware's board options, or start the station with --allow-no-mac.");
+  return new HawserError(
+    "NO_MAC",
+    "the board does not report its MAC address",
+    "Set `about` in the firmware's board options, or start the station with --allow-no-mac.",
+  );
 }
 
 function foreign({ id }: DeviceState): HawserError {

@@ -1,4 +1,7 @@
-/** Tells an order system or a cloud of each board that passed, one row a request. Its failure never fails a board: what could not be told waits in the ledger. */
+/**
+ * Tells an order system or a cloud of each board that passed, one row a request. Its failure never fails a board: what could not be told
+ * waits in the ledger.
+ */
 import { HawserError } from "../../../sdk/errors.js";
 import type { Ledger } from "./ledger.js";
 import type { BoardRecord } from "./ledger-records.js";
@@ -13,7 +16,8 @@ export class ReportQueue {
   #done: Promise<void> = Promise.resolve();
 
   /**
-   * @param url `https://` or `http://`; gets a POST with JSON for each board. Any 2xx answer, and 409 (it has the row), takes the row off the queue
+   * @param url `https://` or `http://`; gets a POST with JSON for each board. Any 2xx answer, and 409 (it has the row), takes the row off
+   *   the queue
    * @throws HawserError `BAD_URL`
    */
   constructor(
@@ -21,7 +25,8 @@ export class ReportQueue {
     private readonly url: string,
     private readonly onTrouble: (message: string) => void,
   ) {
-    if (!/^https?:\/\/[^\s/]+/.test(url) || !URL.canParse(url)) throw new HawserError("BAD_URL", `invalid URL ${JSON.stringify(url)}`, "Use https://HOST/PATH.");
+    if (!/^https?:\/\/[^\s/]+/.test(url) || !URL.canParse(url))
+      throw new HawserError("BAD_URL", `invalid URL ${JSON.stringify(url)}`, "Use https://HOST/PATH.");
   }
 
   start(): void {
@@ -57,10 +62,24 @@ export class ReportQueue {
   }
 
   async #report({ id, mac, role, order, serial, notAfterMs, passedAt }: BoardRecord): Promise<void> {
-    const row = { id, mac, role, order, serial, notAfter: notAfterMs === undefined ? undefined : new Date(notAfterMs).toISOString(), passedAt };
+    const row = {
+      id,
+      mac,
+      role,
+      order,
+      serial,
+      notAfter: notAfterMs === undefined ? undefined : new Date(notAfterMs).toISOString(),
+      passedAt,
+    };
     const signal = AbortSignal.any([this.#abort.signal, AbortSignal.timeout(ANSWER_MS)]);
     // Nobody but the host that was named gets the row.
-    const response = await fetch(this.url, { method: "POST", redirect: "error", signal, headers: { "content-type": "application/json", "idempotency-key": `${id}-${serial ?? ""}` }, body: JSON.stringify(row) });
+    const response = await fetch(this.url, {
+      method: "POST",
+      redirect: "error",
+      signal,
+      headers: { "content-type": "application/json", "idempotency-key": `${id}-${serial ?? ""}` },
+      body: JSON.stringify(row),
+    });
     await response.body?.cancel();
     if (!response.ok && response.status !== 409) throw new Error(`${new URL(this.url).host} answered ${response.status}`);
   }

@@ -15,7 +15,10 @@ const COMMANDS: ReadonlySet<string> = new Set(["start", "stop", "approve", "reje
 /** Badges read `OP:name`; commands `START`, `STOP`, `RETRY:head`, `REPRINT:id`, `APPROVE`, `REJECT`, in either case. */
 export function readScan(raw: string): Scan {
   // Some scanners send group separators and their own line ends.
-  const text = raw.slice(0, MAX_SCAN_CHARACTERS).replace(/[\u0000-\u001c\u001e\u001f\u007f]/g, "").trim();
+  const text = raw
+    .slice(0, MAX_SCAN_CHARACTERS)
+    .replace(/[\u0000-\u001c\u001e\u001f\u007f]/g, "")
+    .trim();
   const command = text.toLowerCase();
   if (COMMANDS.has(command)) return { kind: command as "start" };
   const [, prefix = "", value = ""] = /^(OP|RETRY|REPRINT):\s*([\w.@ -]{1,64})$/i.exec(text) ?? [];

@@ -24,7 +24,12 @@ export function readHeadPlaces(texts: readonly string[]): HeadPlace[] {
   for (const key of ["name", "port"] as const) {
     const values = places.map((place) => place[key]);
     const twice = values.find((value, index) => values.indexOf(value) !== index);
-    if (twice !== undefined) throw new HawserError("USAGE", `the head's ${key} ${twice} is given twice`, "Give each head its own: --head 1=/dev/serial/by-path/...");
+    if (twice !== undefined)
+      throw new HawserError(
+        "USAGE",
+        `the head's ${key} ${twice} is given twice`,
+        "Give each head its own: --head 1=/dev/serial/by-path/...",
+      );
   }
   return places;
 }
@@ -32,7 +37,9 @@ export function readHeadPlaces(texts: readonly string[]): HeadPlace[] {
 /** Ports by their places that are none of `bound`'s, whatever name those were given by. */
 export function unlistedPorts(bound: readonly string[]): string[] {
   const taken = new Set(bound.map(realPath));
-  return filesIn(BY_PATH).map((file) => join(BY_PATH, file)).filter((port) => !taken.has(realPath(port)));
+  return filesIn(BY_PATH)
+    .map((file) => join(BY_PATH, file))
+    .filter((port) => !taken.has(realPath(port)));
 }
 
 /** The MAC address in the USB serial number of a chip with its own USB port (ESP32-S3, -C3 and later): udev puts it into the name by id. */

@@ -20,7 +20,14 @@ export interface ShiftSummary {
   readonly from: string;
   readonly to: string;
   readonly firstArticle?: { readonly id: string; readonly by: string };
-  readonly passed: readonly { readonly id: string; readonly mac?: string; readonly serial: string; readonly publicKeyHash: string; readonly proof: string; readonly failures: number }[];
+  readonly passed: readonly {
+    readonly id: string;
+    readonly mac?: string;
+    readonly serial: string;
+    readonly publicKeyHash: string;
+    readonly proof: string;
+    readonly failures: number;
+  }[];
   readonly failed: readonly { readonly id?: string; readonly mac?: string; readonly class: string; readonly code: string }[];
   readonly reprints: number;
   /** Lines of the ledger up to here, and the hash that stands for them all. */
@@ -45,7 +52,9 @@ export function summarizeShift(directory: string): SignedSummary {
   if (begun?.event !== "session") throw new HawserError("NOT_FOUND", `no shift in ${directory}`, "Start one: hawser station.");
   const boards = boardsOf(lines);
   const passedIds = new Set(shift.flatMap((line) => (line.event === "step" && line.step === "passed" ? [line.id] : [])));
-  const proofs = new Map(lines.flatMap((line) => (line.event === "step" && line.step === "connected" ? [[line.id, String(line.facts?.["by"])] as const] : [])));
+  const proofs = new Map(
+    lines.flatMap((line) => (line.event === "step" && line.step === "connected" ? [[line.id, String(line.facts?.["by"])] as const] : [])),
+  );
   const passed = [...passedIds].flatMap((id) => {
     const board = boards.get(id);
     if (board?.passedAt === undefined) return [];
@@ -81,13 +90,27 @@ export function summarizeShift(directory: string): SignedSummary {
 export function verifySummary(directory: string, text: string, keyPem?: string): SignedSummary {
   const { signature, ...rest } = parse(text);
   const key = keyPem ?? publicKeyOf(stationKey(directory));
-  const isGood = rest.publicKey === key && verify(null, Buffer.from(JSON.stringify(rest)), createPublicKey(key), Buffer.from(signature, "base64"));
-  if (!isGood) throw new HawserError("BAD_SIGNATURE", "the summary was not signed by this station, or was changed since", "Ask for the file that the station wrote.");
+  const isGood =
+    rest.publicKey === key && verify(null, Buffer.from(JSON.stringify(rest)), createPublicKey(key), Buffer.from(signature, "base64"));
+  if (!isGood)
+    throw new HawserError(
+      "BAD_SIGNATURE",
+      "the summary was not signed by this station, or was changed since",
+      "Ask for the file that the station wrote.",
+    );
   const { lines, hashes } = readLedger(directory);
-  if (hashes[rest.ledger.lines - 1] !== rest.ledger.hash) throw new HawserError("LEDGER_CORRUPT", "the ledger is not the one that the summary was made from", "Restore the ledger from a backup.");
+  if (hashes[rest.ledger.lines - 1] !== rest.ledger.hash)
+    throw new HawserError(
+      "LEDGER_CORRUPT",
+      "the ledger is not the one that the summary was made from",
+      "Restore the ledger from a backup.",
+    );
   const boards = boardsOf(lines.slice(0, rest.ledger.lines));
-  const wrong = rest.passed.find(({ id, serial, publicKeyHash }) => boards.get(id)?.serial !== serial || boards.get(id)?.publicKeyHash !== publicKeyHash);
-  if (wrong !== undefined) throw new HawserError("LEDGER_CORRUPT", `the summary and the ledger differ about ${wrong.id}`, "Restore the ledger from a backup.");
+  const wrong = rest.passed.find(
+    ({ id, serial, publicKeyHash }) => boards.get(id)?.serial !== serial || boards.get(id)?.publicKeyHash !== publicKeyHash,
+  );
+  if (wrong !== undefined)
+    throw new HawserError("LEDGER_CORRUPT", `the summary and the ledger differ about ${wrong.id}`, "Restore the ledger from a backup.");
   return { signature, ...rest };
 }
 
@@ -144,9 +167,19 @@ function publicKeyOf(keyPem: string): string {
 function parse(text: string): SignedSummary {
   try {
     const value = JSON.parse(text) as SignedSummary;
-    if (typeof value.signature === "string" && typeof value.publicKey === "string" && Array.isArray(value.passed) && typeof value.ledger.lines === "number") return value;
+    if (
+      typeof value.signature === "string" &&
+      typeof value.publicKey === "string" &&
+      Array.isArray(value.passed) &&
+      typeof value.ledger.lines === "number"
+    )
+      return value;
   } catch {
     // Falls through to the one answer for what is no summary.
   }
-  throw new HawserError("BAD_SIGNATURE", "this file is not a signed summary of a shift", "Name the summary-*.json file that the station wrote.");
+  throw new HawserError(
+    "BAD_SIGNATURE",
+    "this file is not a signed summary of a shift",
+    "Name the summary-*.json file that the station wrote.",
+  );
 }

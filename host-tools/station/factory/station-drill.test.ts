@@ -1,6 +1,8 @@
 /**
- * The whole station as it runs in a factory: heads, simulated boards with every fault, kill -9 of the station and a full disk on the way. The boards live in this process, as
- * real ones outlive a station. The long form: HAWSER_DRILL_BOARDS=1000 HAWSER_DRILL_HEADS=8 npx vitest run host-tools/station/factory/station-drill.test.ts
+ * The whole station as it runs in a factory: heads, simulated boards with every fault, kill -9 of the station and a full disk on the way.
+ * The boards live in this process, as
+ * real ones outlive a station. The long form: HAWSER_DRILL_BOARDS=1000 HAWSER_DRILL_HEADS=8 npx vitest run
+ * host-tools/station/factory/station-drill.test.ts
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -33,23 +35,51 @@ describe("a station with every fault", { timeout: 7_200_000 }, () => {
   it(`gives each of ${BOARDS} boards one identity, killed and out of disk space on the way, and passes none without its proof`, async () => {
     const cwd = await directoryWithCa();
     const [port = 0] = await freePorts(1);
-    const jig = new Jig({ directory: join(cwd, "jig"), heads: HEADS, boards: BOARDS, faults: [...BOARD_FAULTS], seed: SEED, firmware: FIRMWARE, broker: { host: "127.0.0.1", port, serverName: "localhost" } });
+    const jig = new Jig({
+      directory: join(cwd, "jig"),
+      heads: HEADS,
+      boards: BOARDS,
+      faults: [...BOARD_FAULTS],
+      seed: SEED,
+      firmware: FIRMWARE,
+      broker: { host: "127.0.0.1", port, serverName: "localhost" },
+    });
     onTestFinished(() => jig.close());
     await jig.open();
-    const args = ["station", "run", "--dir", "ca", "--operator", "alice", "--order", "4711", "--ids", "meter-{n:6}", "--firmware", FIRMWARE, "--broker-port", String(port), "--connect-within", "15s"];
+    const args = [
+      "station",
+      "run",
+      "--dir",
+      "ca",
+      "--operator",
+      "alice",
+      "--order",
+      "4711",
+      "--ids",
+      "meter-{n:6}",
+      "--firmware",
+      FIRMWARE,
+      "--broker-port",
+      String(port),
+      "--connect-within",
+      "15s",
+    ];
     const heads = jig.places.flatMap(({ name, port: path }) => ["--head", `${name}=${path}`]);
     const begunMs = performance.now();
     let running: RunningCli | undefined;
     const start = (): RunningCli => {
       const cli = new RunningCli([...args, ...heads], { cwd, env: ENV });
       const seen = new Set<unknown>();
-      void cli.waitFor("head", (event) => {
-        const { name, state, failure } = event;
-        if (seen.has(event)) return false;
-        seen.add(event);
-        if (state === "passed" || state === "failed") jig.judge(String(name), state === "passed" ? "passed" : ((failure as { class: Verdict }).class));
-        return false;
-      }).catch(() => undefined);
+      void cli
+        .waitFor("head", (event) => {
+          const { name, state, failure } = event;
+          if (seen.has(event)) return false;
+          seen.add(event);
+          if (state === "passed" || state === "failed")
+            jig.judge(String(name), state === "passed" ? "passed" : (failure as { class: Verdict }).class);
+          return false;
+        })
+        .catch(() => undefined);
       return cli;
     };
     /** When so many boards are sorted. */
@@ -82,11 +112,17 @@ describe("a station with every fault", { timeout: 7_200_000 }, () => {
     const { lines } = readLedger(join(cwd, "station"));
     const passed = passedIn(lines);
     expect(passed.map(({ mac }) => mac).sort()).toEqual(good.map(({ mac }) => mac).sort());
-    for (const facts of ["id", "mac", "publicKeyHash", "serial"] as const) expect(new Set(passed.map((board) => board[facts])).size).toBe(passed.length);
-    for (const { steps } of passed) expect(steps).toEqual(["key", "csr-verified", "issued", "written", "read-back", "connected", "registered", "passed"]);
+    for (const facts of ["id", "mac", "publicKeyHash", "serial"] as const)
+      expect(new Set(passed.map((board) => board[facts])).size).toBe(passed.length);
+    for (const { steps } of passed)
+      expect(steps).toEqual(["key", "csr-verified", "issued", "written", "read-back", "connected", "registered", "passed"]);
     // The registry has those boards and no others, each with the one certificate that the ledger names.
     const registry = openCaReadOnly(join(cwd, "ca")).list();
-    const active = registry.map(({ name, state, certificates }) => ({ id: name, state, serials: certificates.filter(({ status }) => status === "active").map(({ serial }) => serial) }));
+    const active = registry.map(({ name, state, certificates }) => ({
+      id: name,
+      state,
+      serials: certificates.filter(({ status }) => status === "active").map(({ serial }) => serial),
+    }));
     expect(active.sort(byId)).toEqual(passed.map(({ id, serial }) => ({ id, state: "active", serials: [serial] })).sort(byId));
     await provesItsSummary(cwd);
   });
@@ -111,7 +147,13 @@ function passedIn(lines: readonly LedgerLine[]): PassedBoard[] {
     const observed = mine.flatMap((line) => (line.event === "step" && line.phase === "observed" ? [line] : []));
     const fact = (step: string, name: string): unknown => observed.filter((line) => line.step === step).at(-1)?.facts?.[name];
     const reserved = mine.find((line) => line.event === "reserved");
-    return { id, mac: reserved?.event === "reserved" ? reserved.mac : undefined, publicKeyHash: fact("key", "publicKeyHash"), serial: fact("issued", "serial"), steps: [...new Set(observed.map(({ step }) => step))] };
+    return {
+      id,
+      mac: reserved?.event === "reserved" ? reserved.mac : undefined,
+      publicKeyHash: fact("key", "publicKeyHash"),
+      serial: fact("issued", "serial"),
+      steps: [...new Set(observed.map(({ step }) => step))],
+    };
   });
 }
 

@@ -33,9 +33,15 @@ describe("ids", () => {
     const counter = idsByPattern("m-{n:3}");
     expect([1, 2].map(() => take(counter.next(undefined, (id) => taken.has(id)).id))).toEqual(["m-002", "m-003"]);
     const rows = idsByBatch([{ id: "a" }, { id: "b", mac: "0200000000aa" }, { id: "c" }]);
-    expect(["0200000000aa", "0200000000bb", undefined].map((mac) => take(rows.next(mac, (id) => taken.has(id)).id))).toEqual(["b", "a", "c"]);
+    expect(["0200000000aa", "0200000000bb", undefined].map((mac) => take(rows.next(mac, (id) => taken.has(id)).id))).toEqual([
+      "b",
+      "a",
+      "c",
+    ]);
     expect(code(() => rows.next(undefined, (id) => taken.has(id)))).toBe("NO_IDS_LEFT");
-    expect([() => idsByPattern("m"), () => idsByPattern("m/{n}"), () => idsByList(["a", "a"]), () => idsByList(["a b"])].map(code)).toEqual(Array(4).fill("INVALID_ID"));
+    expect([() => idsByPattern("m"), () => idsByPattern("m/{n}"), () => idsByList(["a", "a"]), () => idsByList(["a b"])].map(code)).toEqual(
+      Array(4).fill("INVALID_ID"),
+    );
   });
 
   it("come from CSV as order systems write it, and a fault is named at its line", () => {
@@ -43,26 +49,54 @@ describe("ids", () => {
     const text = '\ufeff"Serial No";MAC;Plant\r\nm-1;02:00:00:00:00:AA;"Nord; ""1"""\r\n\r\nm-2;;\r\n';
     expect(readBatch(text, columns)).toEqual([{ id: "m-1", mac: "0200000000aa", attributes: { site: 'Nord; "1"' } }, { id: "m-2" }]);
     expect(readBatch("id,role\nm-1,meter\n")).toEqual([{ id: "m-1", role: "meter" }]);
-    for (const [bad, line] of [["id\nm 1\n", 2], ["id,mac\nm-1,\nm-2,ff:ff:ff:ff:ff:ff\n", 3], ["id,mac\nm-1\n", 2], ['id\n"m-1\n', 2], ["name\nm-1\n", 1]] as const) {
+    for (const [bad, line] of [
+      ["id\nm 1\n", 2],
+      ["id,mac\nm-1,\nm-2,ff:ff:ff:ff:ff:ff\n", 3],
+      ["id,mac\nm-1\n", 2],
+      ['id\n"m-1\n', 2],
+      ["name\nm-1\n", 1],
+    ] as const) {
       expect(() => readBatch(bad)).toThrow(new RegExp(`^line ${line} of the batch`));
     }
-    expect([() => readColumns("{}"), () => readColumns("x"), () => readColumns('{"id":"a","attributes":{"x":1}}'), () => readBatch("id\n", { id: "nr" })].map(code)).toEqual(Array(4).fill("BAD_BATCH"));
+    expect(
+      [
+        () => readColumns("{}"),
+        () => readColumns("x"),
+        () => readColumns('{"id":"a","attributes":{"x":1}}'),
+        () => readBatch("id\n", { id: "nr" }),
+      ].map(code),
+    ).toEqual(Array(4).fill("BAD_BATCH"));
   });
 });
 
 describe("places and scans", () => {
   it("binds names to ports, each once, and reads the MAC address from a port's name", () => {
-    expect(readHeadPlaces(["left=/dev/a", "/dev/b"])).toEqual([{ name: "left", port: "/dev/a" }, { name: "2", port: "/dev/b" }]);
-    expect([() => readHeadPlaces(["1=/dev/a", "1=/dev/b"]), () => readHeadPlaces(["1=/dev/a", "2=/dev/a"])].map(code)).toEqual(["USAGE", "USAGE"]);
+    expect(readHeadPlaces(["left=/dev/a", "/dev/b"])).toEqual([
+      { name: "left", port: "/dev/a" },
+      { name: "2", port: "/dev/b" },
+    ]);
+    expect([() => readHeadPlaces(["1=/dev/a", "1=/dev/b"]), () => readHeadPlaces(["1=/dev/a", "2=/dev/a"])].map(code)).toEqual([
+      "USAGE",
+      "USAGE",
+    ]);
     expect(macOfPort("/dev/serial/by-id/usb-Espressif_USB_JTAG_serial_debug_unit_7C:DF:A1:00:00:01-if00")).toBe("7cdfa1000001");
     expect(macOfPort("/dev/ttyUSB0")).toBeUndefined();
   });
 
   it("tells badges and commands from labels, whatever the scanner adds", () => {
-    expect(["OP: alice\r\n", "start", "RETRY:2", "reprint:m-1", "]d2\u001d01095\u001d21m-1", "x".repeat(9_999)].map((text) => readScan(text))).toEqual([
-      { kind: "badge", name: "alice" }, { kind: "start" }, { kind: "retry", head: "2" }, { kind: "reprint", id: "m-1" }, { kind: "label", text: "]d2\u001d01095\u001d21m-1" }, { kind: "label", text: "x".repeat(2_048) },
+    expect(
+      ["OP: alice\r\n", "start", "RETRY:2", "reprint:m-1", "]d2\u001d01095\u001d21m-1", "x".repeat(9_999)].map((text) => readScan(text)),
+    ).toEqual([
+      { kind: "badge", name: "alice" },
+      { kind: "start" },
+      { kind: "retry", head: "2" },
+      { kind: "reprint", id: "m-1" },
+      { kind: "label", text: "]d2\u001d01095\u001d21m-1" },
+      { kind: "label", text: "x".repeat(2_048) },
     ]);
-    expect([() => readPageTexts("[1]"), () => readPageTexts('{"nonsense":"x"}'), () => readPageTexts('{"title":1}')].map(code)).toEqual(Array(3).fill("BAD_CONFIG"));
+    expect([() => readPageTexts("[1]"), () => readPageTexts('{"nonsense":"x"}'), () => readPageTexts('{"title":1}')].map(code)).toEqual(
+      Array(3).fill("BAD_CONFIG"),
+    );
   });
 });
 
@@ -71,9 +105,15 @@ describe("failures", () => {
     const of = (error: unknown): string => failureOf(error).class;
     expect(of(new HawserError("STORAGE_FULL", "here"))).toBe("temporary");
     expect(of(new DeviceRefusal("STORAGE_FULL", "there"))).toBe("permanent");
-    expect(["LINE_LOST", "CA_BUSY", "DEVICE_SILENT", "BOARD_NOT_SEEN"].map((one) => of(new HawserError(one as "LINE_LOST", "")))).toEqual(Array(4).fill("temporary"));
-    expect(["BAD_PROOF", "WRONG_FIRMWARE", "DUPLICATE_KEY", "READ_BACK_FAILED"].map((one) => of(new HawserError(one as "BAD_PROOF", "")))).toEqual(Array(4).fill("permanent"));
-    expect(["NO_IDS_LEFT", "NO_MAC", "PRINTER_FAILED"].map((one) => of(new HawserError(one as "NO_MAC", ""))).concat(of(new Error("?")))).toEqual(Array(4).fill("operator"));
+    expect(["LINE_LOST", "CA_BUSY", "DEVICE_SILENT", "BOARD_NOT_SEEN"].map((one) => of(new HawserError(one as "LINE_LOST", "")))).toEqual(
+      Array(4).fill("temporary"),
+    );
+    expect(
+      ["BAD_PROOF", "WRONG_FIRMWARE", "DUPLICATE_KEY", "READ_BACK_FAILED"].map((one) => of(new HawserError(one as "BAD_PROOF", ""))),
+    ).toEqual(Array(4).fill("permanent"));
+    expect(
+      ["NO_IDS_LEFT", "NO_MAC", "PRINTER_FAILED"].map((one) => of(new HawserError(one as "NO_MAC", ""))).concat(of(new Error("?"))),
+    ).toEqual(Array(4).fill("operator"));
     expect(failureOf(new Error("?")).next).not.toBe("");
   });
 });
@@ -98,7 +138,9 @@ describe("rows for the order system", () => {
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const troubles: string[] = [];
-    const queue = new ReportQueue(ledger, `http://127.0.0.1:${(server.address() as AddressInfo).port}/rows`, (message) => troubles.push(message));
+    const queue = new ReportQueue(ledger, `http://127.0.0.1:${(server.address() as AddressInfo).port}/rows`, (message) =>
+      troubles.push(message),
+    );
     queue.start();
     await expect.poll(() => [...ledger.boards()].every(({ isReported }) => isReported), { timeout: 10_000 }).toBe(true);
     await queue.stop();

@@ -1,4 +1,7 @@
-/** What runs in the browser. Plain JavaScript: it only shows what the station says, and passes on what is scanned. Texts go into the page as text, never as markup. */
+/**
+ * What runs in the browser. Plain JavaScript: it only shows what the station says, and passes on what is scanned. Texts go into the page as
+ * text, never as markup.
+ */
 export const PAGE_SCRIPT = `"use strict";
 const texts = JSON.parse(document.body.dataset.texts);
 const csrf = document.body.dataset.csrf;

@@ -1,5 +1,6 @@
 /**
- * The station's page: what the heads show, live, and a field for the scanner. It only looks on; everything continues without it. On loopback it is open to whoever is at this
+ * The station's page: what the heads show, live, and a field for the scanner. It only looks on; everything continues without it. On
+ * loopback it is open to whoever is at this
  * machine; beyond, only to holders of the token. Commands need the page's own secret, so that no other site's page can give them.
  */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
@@ -43,7 +44,11 @@ const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
 export async function startPage({ station, host = "127.0.0.1", port, token, texts }: PageOptions): Promise<RunningPage> {
   const isLoopback = LOOPBACK.has(host);
   if (!isLoopback && (token === undefined || token.length < MIN_TOKEN_CHARACTERS)) {
-    throw new HawserError("USAGE", `the page at ${host} needs a token of at least ${MIN_TOKEN_CHARACTERS} characters`, "Put one into a file and name it with --page-token-file, or stay on 127.0.0.1.");
+    throw new HawserError(
+      "USAGE",
+      `the page at ${host} needs a token of at least ${MIN_TOKEN_CHARACTERS} characters`,
+      "Put one into a file and name it with --page-token-file, or stay on 127.0.0.1.",
+    );
   }
   const page = new StationPage(station, texts, token, isLoopback);
   const server = createServer((request, response) => page.answer(request, response));
@@ -128,7 +133,8 @@ class StationPage {
 }
 
 const HEADERS = {
-  "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  "content-security-policy":
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
   "x-content-type-options": "nosniff",
   "referrer-policy": "no-referrer",
   "cache-control": "no-store",
@@ -140,7 +146,13 @@ function listen(server: Server, port: number, host: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", (error) => {
       const isTaken = errnoCode(error) === "EADDRINUSE";
-      reject(new HawserError(isTaken ? "PORT_IN_USE" : "LISTEN_FAILED", `the page cannot listen on ${host}:${port}: ${error.message}`, "Choose another --page-port, or 0."));
+      reject(
+        new HawserError(
+          isTaken ? "PORT_IN_USE" : "LISTEN_FAILED",
+          `the page cannot listen on ${host}:${port}: ${error.message}`,
+          "Choose another --page-port, or 0.",
+        ),
+      );
     });
     server.listen(port, host, () => resolve());
   });

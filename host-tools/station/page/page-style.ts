@@ -1,4 +1,6 @@
-/** The page's looks: dark text on light tiles or light on dark ones, each state a colour and a shape, contrast at least 7:1 for the state. */
+/**
+ * The page's looks: dark text on light tiles or light on dark ones, each state a colour and a shape, contrast at least 7:1 for the state.
+ */
 export const PAGE_STYLE = `
 :root { color-scheme: light; --gap: 12px; }
 * { box-sizing: border-box; margin: 0; }

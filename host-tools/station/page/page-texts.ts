@@ -73,5 +73,9 @@ export function readPageTexts(json: string): PageTexts {
 }
 
 function bad(what: string): HawserError {
-  return new HawserError("BAD_CONFIG", `the language file cannot be used: ${what}`, `Use these keys: ${Object.keys(ENGLISH).slice(0, 6).join(", ")}, ...: see docs/factory.md.`);
+  return new HawserError(
+    "BAD_CONFIG",
+    `the language file cannot be used: ${what}`,
+    `Use these keys: ${Object.keys(ENGLISH).slice(0, 6).join(", ")}, ...: see docs/factory.md.`,
+  );
 }

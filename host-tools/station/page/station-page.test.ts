@@ -26,7 +26,6 @@ declare const innerHeight: number;
 type HTMLElement = any;
 /* eslint-enable @typescript-eslint/no-explicit-any */
 
-
 let browser: Browser;
 beforeAll(async () => {
   browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
@@ -55,7 +54,8 @@ async function scan(page: Page, text: string, end: "Enter" | "Tab" = "Enter"): P
   await page.keyboard.press(end);
 }
 
-const wordOf = (page: Page, head: string, word: string): Promise<unknown> => page.locator(`#head-${head} .word`, { hasText: word }).waitFor({ timeout: 20_000 });
+const wordOf = (page: Page, head: string, word: string): Promise<unknown> =>
+  page.locator(`#head-${head} .word`, { hasText: word }).waitFor({ timeout: 20_000 });
 
 describe("the operator's page", { timeout: 90_000 }, () => {
   it("carries a shift: start, first article, label, pass, fail, retry, reprint, the server killed and back", async () => {
@@ -63,12 +63,32 @@ describe("the operator's page", { timeout: 90_000 }, () => {
     const ledger = Ledger.open(join(scene.directory(), "station"));
     closing.push(() => ledger.close());
     // The second board has the wrong firmware.
-    const jig = new Jig({ directory: join(scene.directory(), "jig"), heads: 2, boards: 3, faults: ["wrong-firmware"], seed: 3, firmware: "f1" });
+    const jig = new Jig({
+      directory: join(scene.directory(), "jig"),
+      heads: 2,
+      boards: 3,
+      faults: ["wrong-firmware"],
+      seed: 3,
+      firmware: "f1",
+    });
     closing.push(() => jig.close());
     await jig.open();
     const printed: string[] = [];
     const print = ({ id }: { id: string }, copy: number): Promise<void> => Promise.resolve(void printed.push(`${id} ${copy}`));
-    const station = new FactoryStation({ heads: jig.places, baud: 115_200, ledger, ca, ids: idsByPattern("m-{n}"), proof: challengeOnly, order: ORDER, needsFirstArticle: true, needsLabelScan: true, allowNoMac: false, connectWaitMs: 5_000, print });
+    const station = new FactoryStation({
+      heads: jig.places,
+      baud: 115_200,
+      ledger,
+      ca,
+      ids: idsByPattern("m-{n}"),
+      proof: challengeOnly,
+      order: ORDER,
+      needsFirstArticle: true,
+      needsLabelScan: true,
+      allowNoMac: false,
+      connectWaitMs: 5_000,
+      print,
+    });
     closing.push(() => station.close());
     let server: RunningPage = await startPage({ station, port: 0, texts: ENGLISH_TEXTS });
     closing.push(() => server.close());
@@ -90,7 +110,11 @@ describe("the operator's page", { timeout: 90_000 }, () => {
 
     await scan(page, "START");
     // Both boards are good or not; one is the order's first, the other waits for it, and fails at once if its firmware is wrong.
-    const first = await page.waitForFunction(() => [...document.querySelectorAll("article")].find((tile) => tile.className === "label")?.id, undefined, { timeout: 20_000 });
+    const first = await page.waitForFunction(
+      () => [...document.querySelectorAll("article")].find((tile) => tile.className === "label")?.id,
+      undefined,
+      { timeout: 20_000 },
+    );
     const head = String(await first.jsonValue()).replace("head-", "");
     expect(printed).toEqual(["m-1 1"]);
     await scan(page, "m-7", "Tab");
@@ -124,17 +148,32 @@ describe("the operator's page", { timeout: 90_000 }, () => {
     await page.locator("#dead").waitFor({ state: "hidden", timeout: 10_000 });
     // A page of before has another secret; it learns the new one by itself.
     await scan(page, "RETRY:9");
-    await page.waitForFunction(() => document.getElementById("answer")?.textContent !== "", undefined, { timeout: 5_000 }).catch(() => undefined);
+    await page
+      .waitForFunction(() => document.getElementById("answer")?.textContent !== "", undefined, { timeout: 5_000 })
+      .catch(() => undefined);
 
-    const failedHead = await page.waitForFunction(() => [...document.querySelectorAll("article")].find((tile) => tile.className === "failed")?.id, undefined, { timeout: 20_000 });
+    const failedHead = await page.waitForFunction(
+      () => [...document.querySelectorAll("article")].find((tile) => tile.className === "failed")?.id,
+      undefined,
+      { timeout: 20_000 },
+    );
     const failed = String(await failedHead.jsonValue());
-    expect(await page.locator(`#${failed} .hint`).textContent()).toBe("the board has the firmware f1-old; the order needs f1. Set this board aside to be flashed again.");
+    expect(await page.locator(`#${failed} .hint`).textContent()).toBe(
+      "the board has the firmware f1-old; the order needs f1. Set this board aside to be flashed again.",
+    );
     // By the keyboard alone: Tab from the empty field to the button.
     await page.evaluate(() => document.getElementById("scan")!.focus());
-    for (let presses = 0; presses < 12 && (await page.evaluate(() => document.activeElement?.closest("article")?.className)) !== "failed"; presses++) await page.keyboard.press("Tab");
+    for (
+      let presses = 0;
+      presses < 12 && (await page.evaluate(() => document.activeElement?.closest("article")?.className)) !== "failed";
+      presses++
+    )
+      await page.keyboard.press("Tab");
     const tries = states.filter(([name, state]) => name === failed && state === "failed").length;
     await page.keyboard.press("Enter");
-    await expect.poll(() => states.filter(([name, state]) => name === failed && state === "failed").length, { timeout: 10_000 }).toBeGreaterThan(tries);
+    await expect
+      .poll(() => states.filter(([name, state]) => name === failed && state === "failed").length, { timeout: 10_000 })
+      .toBeGreaterThan(tries);
     expect(await page.evaluate(() => document.activeElement?.id)).toBe("scan");
   });
 
@@ -145,7 +184,10 @@ describe("the operator's page", { timeout: 90_000 }, () => {
     closing.push(() => server.close());
     const page = await opened(server.url);
     await page.locator("#head-8").waitFor();
-    for (const [width, height] of [[1280, 800], [1920, 1080]] as const) {
+    for (const [width, height] of [
+      [1280, 800],
+      [1920, 1080],
+    ] as const) {
       await page.setViewportSize({ width, height });
       const folder = process.env["HAWSER_SCREENSHOTS"];
       if (folder !== undefined) await page.screenshot({ path: join(folder, `station-${width}x${height}.png`) });
@@ -154,7 +196,11 @@ describe("the operator's page", { timeout: 90_000 }, () => {
       // 7:1 (WCAG 2.2, 1.4.6), for they are read from two metres.
       for (const tile of tiles) expect(tile, tile.state).toMatchObject({ isInside: true, hasShape: true, isReadable: true });
       expect(new Set(tiles.map(({ word }) => word)).size).toBe(tiles.length);
-      expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight)).toBe(true);
+      expect(
+        await page.evaluate(
+          () => document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight,
+        ),
+      ).toBe(true);
     }
     expect(await page.locator("#head-7 .word").textContent()).toBe("GUT");
     expect(await page.locator("h1").textContent()).toBe("Prüfplatz <b>1</b>");
@@ -162,7 +208,8 @@ describe("the operator's page", { timeout: 90_000 }, () => {
 
   it("lets in neither other names, nor other sites' commands, nor anybody without the token beyond loopback", async () => {
     const station = stubStation();
-    const open = (more: object): Promise<RunningPage> => startPage({ station: station as unknown as FactoryStation, port: 0, texts: ENGLISH_TEXTS, ...more });
+    const open = (more: object): Promise<RunningPage> =>
+      startPage({ station: station as unknown as FactoryStation, port: 0, texts: ENGLISH_TEXTS, ...more });
     const local = await open({});
     closing.push(() => local.close());
     expect(await status(local.url, { host: "evil.example" })).toBe(421);
@@ -191,7 +238,9 @@ function status(url: string, headers: Record<string, string>): Promise<number | 
     request(url, { headers }, (response) => {
       response.resume();
       resolve(response.statusCode);
-    }).on("error", reject).end();
+    })
+      .on("error", reject)
+      .end();
   });
 }
 
@@ -206,10 +255,24 @@ async function lags(page: Page, states: readonly [string, string, number][]): Pr
 
 const STATES: HeadState[] = ["no-port", "empty", "waiting", "working", "label", "approval", "passed", "failed"];
 
-function stubStation(): { view(): StationView; onEvent(listener: (event: StationEvent) => void): () => void; scan(text: string): Promise<{ isAccepted: boolean; message: string }>; scans: string[] } {
-  const failure = { class: "temporary", code: "LINE_LOST", message: "the serial line was lost: it ended", next: "Plug the board in again: it continues where it stopped." } as const;
+function stubStation(): {
+  view(): StationView;
+  onEvent(listener: (event: StationEvent) => void): () => void;
+  scan(text: string): Promise<{ isAccepted: boolean; message: string }>;
+  scans: string[];
+} {
+  const failure = {
+    class: "temporary",
+    code: "LINE_LOST",
+    message: "the serial line was lost: it ended",
+    next: "Plug the board in again: it continues where it stopped.",
+  } as const;
   const heads = STATES.map((state, index): HeadView => ({
-    name: String(index + 1), port: "/dev/null", state, sinceMs: Date.now() - 12_000, retries: 1,
+    name: String(index + 1),
+    port: "/dev/null",
+    state,
+    sinceMs: Date.now() - 12_000,
+    retries: 1,
     ...(!["no-port", "empty"].includes(state) && { id: `meter-00000${index}`, step: "read-back", seconds: 2.1 }),
     ...(state === "waiting" && { waitsFor: "first-article" as const }),
     ...(state === "failed" && { failure }),
@@ -243,7 +306,9 @@ function measureTiles(): { state: string; word: string; isReadable: boolean; isI
       word: tile.querySelector(".word")!.textContent ?? "",
       isReadable: (light + 0.05) / (dark + 0.05) >= 7 && Number.parseFloat(getComputedStyle(tile.querySelector(".word")!).fontSize) >= 30,
       isInside: tile.scrollHeight <= tile.clientHeight && tile.scrollWidth <= tile.clientWidth,
-      hasShape: shape.getBoundingClientRect().width > 15 && (style.clipPath !== "none" || style.borderRadius !== "0px" || style.borderStyle !== "none"),
+      hasShape:
+        shape.getBoundingClientRect().width > 15 &&
+        (style.clipPath !== "none" || style.borderRadius !== "0px" || style.borderStyle !== "none"),
     };
   });
 }

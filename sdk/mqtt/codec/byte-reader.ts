@@ -1,4 +1,6 @@
-/** Reads the fields of one packet, strictly: whatever reaches past the packet's end or breaks MQTT 5.0 section 1.5 is a {@link PacketError}. */
+/**
+ * Reads the fields of one packet, strictly: whatever reaches past the packet's end or breaks MQTT 5.0 section 1.5 is a {@link PacketError}.
+ */
 import { malformed } from "./packet-error.js";
 import { decodeUtf8 } from "../../encoding/utf8.js";
 

@@ -6,7 +6,10 @@ import { checkFirstByte, decode } from "./packet-decoder.js";
 /** Who gets the packets. */
 export interface FrameReaderOwner {
   packet(packet: InboundPacket): void;
-  /** A PUBLISH that is too large to be taken: its payload is passed over. Without this method it is an error, as every other packet of such a size. */
+  /**
+   * A PUBLISH that is too large to be taken: its payload is passed over. Without this method it is an error, as every other packet of such
+   * a size.
+   */
   oversized?(packet: PublishPacket, sizeBytes: number): void;
 }
 
@@ -149,7 +152,8 @@ export class FrameReader {
   #oversized(bytes: Uint8Array, at: number, bodyAt: number, sizeBytes: number): number {
     const first = bytes[at] as number;
     const limit = this.#maximumPacketSizeBytes;
-    const payloadAt = first >> 4 === 3 && this.#owner.oversized !== undefined ? payloadStart(first, bytes, bodyAt, this.#version) : Infinity;
+    const payloadAt =
+      first >> 4 === 3 && this.#owner.oversized !== undefined ? payloadStart(first, bytes, bodyAt, this.#version) : Infinity;
     if (payloadAt > bytes.length) {
       if (payloadAt - at > limit || bytes.length - at >= limit) {
         throw new PacketError("PACKET_TOO_LARGE", 0x95, `the broker sent a packet of ${sizeBytes} bytes; the limit is ${limit}`);

@@ -1,7 +1,8 @@
 /**
  * Bytes of a broker to packets.
  *
- * Strict where a general-purpose parser is not: unknown reason codes pass on to the session, wrong lengths, repeated properties and text that
+ * Strict where a general-purpose parser is not: unknown reason codes pass on to the session, wrong lengths, repeated properties and text
+ * that
  * is not UTF-8 are refused, and user properties keep their order.
  */
 import { ByteReader } from "./byte-reader.js";
@@ -25,7 +26,8 @@ export function checkFirstByte(first: number): void {
   throw malformed(`no packet begins with byte ${first}`);
 }
 
-// Made at the first packet, not with the module: of an object preloaded into flash, XS 13.3 copies only the first private field when it changes.
+// Made at the first packet, not with the module: of an object preloaded into flash, XS 13.3 copies only the first private field when it
+// changes.
 let reader: ByteReader;
 
 /**

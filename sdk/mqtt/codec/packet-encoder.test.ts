@@ -67,7 +67,15 @@ const messageProperties = fc.record(
 describe("writing", () => {
   test("a PUBLISH has the very bytes that mqtt-packet writes", () => {
     fc.assert(
-      fc.property(topic, bytes, fc.constantFrom<QoS>(0, 1, 2), fc.boolean(), fc.boolean(), fc.integer({ min: 1, max: 65_535 }), messageProperties, fc.constantFrom<ProtocolVersion>(4, 5),
+      fc.property(
+        topic,
+        bytes,
+        fc.constantFrom<QoS>(0, 1, 2),
+        fc.boolean(),
+        fc.boolean(),
+        fc.integer({ min: 1, max: 65_535 }),
+        messageProperties,
+        fc.constantFrom<ProtocolVersion>(4, 5),
         (name, payload, qos, retain, dup, messageId, properties, version) => {
           const { correlationData, userProperties: pairs, ...others } = properties;
           const own = encode({ cmd: "publish", topic: name, payload, qos, retain, dup: dup && qos > 0, messageId, properties }, version);
@@ -75,11 +83,15 @@ describe("writing", () => {
           const theirs = Object.fromEntries(
             Object.keys(properties).map((key) => {
               if (key === "correlationData") return [key, Buffer.from(correlationData ?? [])];
-              if (key === "userProperties") return [key, (pairs ?? []).map(([n, v]) => Object.defineProperty({}, n, { value: v, enumerable: true }))];
+              if (key === "userProperties")
+                return [key, (pairs ?? []).map(([n, v]) => Object.defineProperty({}, n, { value: v, enumerable: true }))];
               return [key, others[key as keyof typeof others]];
             }),
           );
-          const expected = byLibrary({ cmd: "publish", topic: name, payload: Buffer.from(payload), qos, retain, dup: dup && qos > 0, messageId, properties: theirs }, version);
+          const expected = byLibrary(
+            { cmd: "publish", topic: name, payload: Buffer.from(payload), qos, retain, dup: dup && qos > 0, messageId, properties: theirs },
+            version,
+          );
           expect(hex(own)).toBe(hex(expected));
         },
       ),
@@ -87,16 +99,22 @@ describe("writing", () => {
     );
   });
 
-  test.each(["puback", "pubrec", "pubrel", "pubcomp"] as const)("a %s of success has the very bytes that mqtt-packet writes, in both versions", (cmd) => {
-    for (const version of [4, 5] as const) {
-      const packet = { cmd, messageId: 0x1234, reasonCode: 0 };
-      expect(hex(encode(packet, version))).toBe(hex(byLibrary(packet, version)));
-    }
-  });
+  test.each(["puback", "pubrec", "pubrel", "pubcomp"] as const)(
+    "a %s of success has the very bytes that mqtt-packet writes, in both versions",
+    (cmd) => {
+      for (const version of [4, 5] as const) {
+        const packet = { cmd, messageId: 0x1234, reasonCode: 0 };
+        expect(hex(encode(packet, version))).toBe(hex(byLibrary(packet, version)));
+      }
+    },
+  );
 
   test("a reason code goes without an empty property list behind it", () => {
     expect(hex(encode({ cmd: "pubrel", messageId: 1, reasonCode: 0x92 }, 5))).toBe("6203000192");
-    expect(parsedByLibrary(encode({ cmd: "pubrel", messageId: 1, reasonCode: 0x92 }, 5), 5)).toMatchObject({ cmd: "pubrel", reasonCode: 0x92 });
+    expect(parsedByLibrary(encode({ cmd: "pubrel", messageId: 1, reasonCode: 0x92 }, 5), 5)).toMatchObject({
+      cmd: "pubrel",
+      reasonCode: 0x92,
+    });
   });
 
   test("an orderly DISCONNECT is two bytes in both versions, one with a reason three", () => {
@@ -118,8 +136,22 @@ describe("writing", () => {
       keepalive: 60,
       username: "user",
       password: Uint8Array.of(0, 255, 128),
-      will: { topic: "will/ü", payload: Uint8Array.of(0, 200), qos: 2, retain: true, properties: { willDelayInterval: 5, userProperties: [["a", "1"]] } },
-      properties: { sessionExpiryInterval: 100, receiveMaximum: 20, userProperties: [["b", "1"], ["a", "2"], ["b", "3"]] },
+      will: {
+        topic: "will/ü",
+        payload: Uint8Array.of(0, 200),
+        qos: 2,
+        retain: true,
+        properties: { willDelayInterval: 5, userProperties: [["a", "1"]] },
+      },
+      properties: {
+        sessionExpiryInterval: 100,
+        receiveMaximum: 20,
+        userProperties: [
+          ["b", "1"],
+          ["a", "2"],
+          ["b", "3"],
+        ],
+      },
     };
     expect(parsedByLibrary(encode(packet, 5), 5)).toMatchObject({
       clientId: "gerät",
@@ -127,25 +159,58 @@ describe("writing", () => {
       keepalive: 60,
       username: "user",
       password: Buffer.from([0, 255, 128]),
-      will: { topic: "will/ü", payload: Buffer.from([0, 200]), qos: 2, retain: true, properties: { willDelayInterval: 5, userProperties: { a: "1" } } },
+      will: {
+        topic: "will/ü",
+        payload: Buffer.from([0, 200]),
+        qos: 2,
+        retain: true,
+        properties: { willDelayInterval: 5, userProperties: { a: "1" } },
+      },
       properties: { sessionExpiryInterval: 100, receiveMaximum: 20, userProperties: { b: ["1", "3"], a: "2" } },
     });
   });
 
   test.each([1, 100, 300])("CONNECT carries a password of %i bytes without a user name in 5.0", (sizeBytes) => {
     const password = new Uint8Array(sizeBytes).fill(0xff);
-    const packet: OutboundPacket = { cmd: "connect", protocolVersion: 5, clientId: "c", clean: true, keepalive: 60, password, will: { topic: "w", payload: Uint8Array.of(1), qos: 1, retain: false } };
+    const packet: OutboundPacket = {
+      cmd: "connect",
+      protocolVersion: 5,
+      clientId: "c",
+      clean: true,
+      keepalive: 60,
+      password,
+      will: { topic: "w", payload: Uint8Array.of(1), qos: 1, retain: false },
+    };
     const parsed = parsedByLibrary(encode(packet, 5), 5);
-    expect(parsed).toMatchObject({ clientId: "c", clean: true, keepalive: 60, password: Buffer.from(password), will: { topic: "w", qos: 1 } });
+    expect(parsed).toMatchObject({
+      clientId: "c",
+      clean: true,
+      keepalive: 60,
+      password: Buffer.from(password),
+      will: { topic: "w", qos: 1 },
+    });
     expect(parsed).not.toHaveProperty("username", expect.any(String));
   });
 
   test("user properties keep their order in every packet", () => {
-    const pairs: [string, string][] = [["b", "1"], ["a", "2"], ["b", "3"]];
+    const pairs: [string, string][] = [
+      ["b", "1"],
+      ["a", "2"],
+      ["b", "3"],
+    ];
     const order = Buffer.from("2600016200013126000161000132260001620001" + "33", "hex").toString("hex");
     for (const packet of [
       { cmd: "subscribe", messageId: 1, subscriptions: [{ topic: "t", qos: 0 }], properties: { userProperties: pairs } },
-      { cmd: "publish", topic: "t", payload: new Uint8Array(0), qos: 0, retain: false, dup: false, messageId: 0, properties: { userProperties: pairs } },
+      {
+        cmd: "publish",
+        topic: "t",
+        payload: new Uint8Array(0),
+        qos: 0,
+        retain: false,
+        dup: false,
+        messageId: 0,
+        properties: { userProperties: pairs },
+      },
       { cmd: "disconnect", reasonCode: 0, properties: { userProperties: pairs } },
     ] as OutboundPacket[]) {
       expect(hex(encode(packet, 5))).toContain(order);
@@ -153,8 +218,17 @@ describe("writing", () => {
   });
 
   test("SUBSCRIBE and UNSUBSCRIBE say what mqtt-packet reads", () => {
-    const subscribe: OutboundPacket = { cmd: "subscribe", messageId: 7, subscriptions: [{ topic: "a/+", qos: 1, nl: true, rap: true, rh: 2 }], properties: { subscriptionIdentifier: 300 } };
-    expect(parsedByLibrary(encode(subscribe, 5), 5)).toMatchObject({ messageId: 7, subscriptions: [{ topic: "a/+", qos: 1, nl: true, rap: true, rh: 2 }], properties: { subscriptionIdentifier: 300 } });
+    const subscribe: OutboundPacket = {
+      cmd: "subscribe",
+      messageId: 7,
+      subscriptions: [{ topic: "a/+", qos: 1, nl: true, rap: true, rh: 2 }],
+      properties: { subscriptionIdentifier: 300 },
+    };
+    expect(parsedByLibrary(encode(subscribe, 5), 5)).toMatchObject({
+      messageId: 7,
+      subscriptions: [{ topic: "a/+", qos: 1, nl: true, rap: true, rh: 2 }],
+      properties: { subscriptionIdentifier: 300 },
+    });
     expect(hex(encode({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic: "a", qos: 2 }] }, 4))).toBe("820600010001" + "6102");
     expect(hex(encode({ cmd: "unsubscribe", messageId: 2, unsubscriptions: ["a"] }, 4))).toBe("a2050002000161");
   });
@@ -173,10 +247,24 @@ describe("writing", () => {
 describe("reading", () => {
   test("a PUBLISH is what mqtt-packet wrote, however it is cut", () => {
     fc.assert(
-      fc.property(topic, bytes, fc.constantFrom<QoS>(0, 1, 2), fc.boolean(), fc.integer({ min: 1, max: 65_535 }), userProperties, fc.array(fc.nat(40), { minLength: 1, maxLength: 20 }), fc.constantFrom<ProtocolVersion>(4, 5),
+      fc.property(
+        topic,
+        bytes,
+        fc.constantFrom<QoS>(0, 1, 2),
+        fc.boolean(),
+        fc.integer({ min: 1, max: 65_535 }),
+        userProperties,
+        fc.array(fc.nat(40), { minLength: 1, maxLength: 20 }),
+        fc.constantFrom<ProtocolVersion>(4, 5),
         (name, payload, qos, retain, messageId, pairs, cuts, version) => {
-          const properties = { userProperties: pairs.map(([n, v]) => Object.defineProperty({}, n, { value: v, enumerable: true })), subscriptionIdentifier: [5, 70_000] };
-          const wire = byLibrary({ cmd: "publish", topic: name, payload: Buffer.from(payload), qos, retain, dup: false, messageId, properties }, version);
+          const properties = {
+            userProperties: pairs.map(([n, v]) => Object.defineProperty({}, n, { value: v, enumerable: true })),
+            subscriptionIdentifier: [5, 70_000],
+          };
+          const wire = byLibrary(
+            { cmd: "publish", topic: name, payload: Buffer.from(payload), qos, retain, dup: false, messageId, properties },
+            version,
+          );
           const packets: InboundPacket[] = [];
           const reader = new FrameReader(version, 1_000_000, { packet: (packet) => packets.push(packet) });
           for (let at = 0, n = 0; at < wire.length; n++) {
@@ -197,15 +285,34 @@ describe("reading", () => {
   });
 
   test("CONNACK, SUBACK, UNSUBACK, DISCONNECT and AUTH are what mqtt-packet wrote", () => {
-    const connack = { sessionPresent: true, reasonCode: 0, properties: { receiveMaximum: 20, assignedClientIdentifier: "x", serverKeepAlive: 5, maximumQoS: 1, retainAvailable: false } };
+    const connack = {
+      sessionPresent: true,
+      reasonCode: 0,
+      properties: { receiveMaximum: 20, assignedClientIdentifier: "x", serverKeepAlive: 5, maximumQoS: 1, retainAvailable: false },
+    };
     expect(read(byLibrary({ cmd: "connack", ...connack }, 5), 5)).toEqual([{ cmd: "connack", ...connack, legacyForm: false }]);
-    expect(read(byLibrary({ cmd: "connack", sessionPresent: true, returnCode: 0 }, 4), 4)).toEqual([{ cmd: "connack", sessionPresent: true, reasonCode: 0, legacyForm: true }]);
-    expect(read(byLibrary({ cmd: "suback", messageId: 9, granted: [0, 2, 0x87] }, 5), 5)).toEqual([{ cmd: "suback", messageId: 9, granted: [0, 2, 0x87] }]);
-    expect(read(byLibrary({ cmd: "suback", messageId: 9, granted: [1, 0x80] }, 4), 4)).toEqual([{ cmd: "suback", messageId: 9, granted: [1, 0x80] }]);
-    expect(read(byLibrary({ cmd: "unsuback", messageId: 9, granted: [0x11] }, 5), 5)).toEqual([{ cmd: "unsuback", messageId: 9, granted: [0x11] }]);
+    expect(read(byLibrary({ cmd: "connack", sessionPresent: true, returnCode: 0 }, 4), 4)).toEqual([
+      { cmd: "connack", sessionPresent: true, reasonCode: 0, legacyForm: true },
+    ]);
+    expect(read(byLibrary({ cmd: "suback", messageId: 9, granted: [0, 2, 0x87] }, 5), 5)).toEqual([
+      { cmd: "suback", messageId: 9, granted: [0, 2, 0x87] },
+    ]);
+    expect(read(byLibrary({ cmd: "suback", messageId: 9, granted: [1, 0x80] }, 4), 4)).toEqual([
+      { cmd: "suback", messageId: 9, granted: [1, 0x80] },
+    ]);
+    expect(read(byLibrary({ cmd: "unsuback", messageId: 9, granted: [0x11] }, 5), 5)).toEqual([
+      { cmd: "unsuback", messageId: 9, granted: [0x11] },
+    ]);
     expect(read(byLibrary({ cmd: "unsuback", messageId: 9 }, 4), 4)).toEqual([{ cmd: "unsuback", messageId: 9, granted: [] }]);
-    expect(read(byLibrary({ cmd: "disconnect", reasonCode: 0x9d, properties: { serverReference: "b:1" } }, 5), 5)).toEqual([{ cmd: "disconnect", reasonCode: 0x9d, properties: { serverReference: "b:1" } }]);
-    expect(read(byLibrary({ cmd: "auth", reasonCode: 0x18, properties: { authenticationMethod: "m", authenticationData: Buffer.from([1]) } }, 5), 5)).toMatchObject([{ cmd: "auth", reasonCode: 0x18, properties: { authenticationMethod: "m" } }]);
+    expect(read(byLibrary({ cmd: "disconnect", reasonCode: 0x9d, properties: { serverReference: "b:1" } }, 5), 5)).toEqual([
+      { cmd: "disconnect", reasonCode: 0x9d, properties: { serverReference: "b:1" } },
+    ]);
+    expect(
+      read(
+        byLibrary({ cmd: "auth", reasonCode: 0x18, properties: { authenticationMethod: "m", authenticationData: Buffer.from([1]) } }, 5),
+        5,
+      ),
+    ).toMatchObject([{ cmd: "auth", reasonCode: 0x18, properties: { authenticationMethod: "m" } }]);
   });
 
   test("short forms are read as success", () => {
@@ -225,7 +332,9 @@ describe("reading", () => {
 
   test("a broker of 3.1.1 may refuse 5.0 in its own form, and a broker of 5.0 may refuse 3.1.1 in its own", () => {
     expect(read(Uint8Array.of(0x20, 2, 0, 1), 5)).toEqual([{ cmd: "connack", sessionPresent: false, reasonCode: 1, legacyForm: true }]);
-    expect(read(Uint8Array.of(0x20, 3, 0, 0x84, 0), 4)).toEqual([{ cmd: "connack", sessionPresent: false, reasonCode: 0x84, legacyForm: false }]);
+    expect(read(Uint8Array.of(0x20, 3, 0, 0x84, 0), 4)).toEqual([
+      { cmd: "connack", sessionPresent: false, reasonCode: 0x84, legacyForm: false },
+    ]);
     expect(fault([0x20, 2, 0, 0], 5).reasonCode).toBe(0x81);
   });
 
@@ -297,7 +406,17 @@ describe("reading", () => {
 
   test("whatever bytes come in whatever pieces end in packets or a PacketError, and both the same", () => {
     const seeds = fc.constantFrom(
-      byLibrary({ cmd: "publish", topic: "a/b", payload: "hello", qos: 1, messageId: 5, properties: { contentType: "x", userProperties: { a: "b" } } }, 5),
+      byLibrary(
+        {
+          cmd: "publish",
+          topic: "a/b",
+          payload: "hello",
+          qos: 1,
+          messageId: 5,
+          properties: { contentType: "x", userProperties: { a: "b" } },
+        },
+        5,
+      ),
       byLibrary({ cmd: "connack", sessionPresent: false, reasonCode: 0, properties: { receiveMaximum: 20, reasonString: "ok" } }, 5),
       byLibrary({ cmd: "suback", messageId: 3, granted: [1] }, 5),
       byLibrary({ cmd: "disconnect", reasonCode: 0x8b, properties: { reasonString: "bye" } }, 5),
@@ -320,19 +439,52 @@ describe("reading", () => {
       return JSON.stringify(packets);
     };
     fc.assert(
-      fc.property(fc.array(input, { minLength: 1, maxLength: 3 }), fc.nat(8), fc.constantFrom<ProtocolVersion>(4, 5), (parts, size, version) => {
-        const whole = Uint8Array.from(parts.flatMap((part) => [...part]));
-        const pieces = Array.from({ length: Math.ceil(whole.length / (size + 1)) }, (_, n) => whole.slice(n * (size + 1), (n + 1) * (size + 1)));
-        expect(outcome(pieces, version)).toBe(outcome([whole], version));
-      }),
+      fc.property(
+        fc.array(input, { minLength: 1, maxLength: 3 }),
+        fc.nat(8),
+        fc.constantFrom<ProtocolVersion>(4, 5),
+        (parts, size, version) => {
+          const whole = Uint8Array.from(parts.flatMap((part) => [...part]));
+          const pieces = Array.from({ length: Math.ceil(whole.length / (size + 1)) }, (_, n) =>
+            whole.slice(n * (size + 1), (n + 1) * (size + 1)),
+          );
+          expect(outcome(pieces, version)).toBe(outcome([whole], version));
+        },
+      ),
       { numRuns: 5_000 },
     );
   });
 });
 
 test("the names in user properties mean nothing to the client", () => {
-  const wire = encode({ cmd: "publish", topic: "t", payload: new Uint8Array(0), qos: 0, retain: false, dup: false, messageId: 0, properties: { userProperties: [["__proto__", "x"], ["constructor", "y"]] } }, 5);
-  expect(read(wire, 5)).toMatchObject([{ properties: { userProperties: [["__proto__", "x"], ["constructor", "y"]] } }]);
+  const wire = encode(
+    {
+      cmd: "publish",
+      topic: "t",
+      payload: new Uint8Array(0),
+      qos: 0,
+      retain: false,
+      dup: false,
+      messageId: 0,
+      properties: {
+        userProperties: [
+          ["__proto__", "x"],
+          ["constructor", "y"],
+        ],
+      },
+    },
+    5,
+  );
+  expect(read(wire, 5)).toMatchObject([
+    {
+      properties: {
+        userProperties: [
+          ["__proto__", "x"],
+          ["constructor", "y"],
+        ],
+      },
+    },
+  ]);
 });
 
 test("what a broker says with SUBACK and UNSUBACK is read", () => {

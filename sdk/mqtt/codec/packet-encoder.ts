@@ -153,7 +153,11 @@ function writeList(writer: ByteWriter, properties: Properties | undefined, sizeB
 function fieldSize(value: string | Uint8Array): number {
   const size = typeof value === "string" ? utf8Length(value) : value.length;
   if (size <= MAX_FIELD_BYTES) return size;
-  throw new HawserError("INVALID_PACKET", `a field of ${size} bytes does not fit into an MQTT packet`, `Strings and binary values hold at most ${MAX_FIELD_BYTES} bytes.`);
+  throw new HawserError(
+    "INVALID_PACKET",
+    `a field of ${size} bytes does not fit into an MQTT packet`,
+    `Strings and binary values hold at most ${MAX_FIELD_BYTES} bytes.`,
+  );
 }
 
 function writeField(writer: ByteWriter, value: string | Uint8Array): void {

@@ -148,13 +148,7 @@ export interface DisconnectPacket {
 
 /** What this client sends. */
 export type OutboundPacket =
-  | ConnectPacket
-  | PublishPacket
-  | AckPacket
-  | SubscribePacket
-  | UnsubscribePacket
-  | PingPacket
-  | DisconnectPacket;
+  ConnectPacket | PublishPacket | AckPacket | SubscribePacket | UnsubscribePacket | PingPacket | DisconnectPacket;
 
 /** What a broker may send. */
 export type InboundPacket = ConnackPacket | PublishPacket | AckPacket | SubackPacket | PingPacket | DisconnectPacket;

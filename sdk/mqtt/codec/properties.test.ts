@@ -42,7 +42,16 @@ describe("properties", () => {
   });
 
   test("carry numbers of one to four bytes", () => {
-    for (const [value, size] of [[0, 1], [0x7f, 1], [0x80, 2], [0x3fff, 2], [0x4000, 3], [0x1f_ffff, 3], [0x20_0000, 4], [268_435_455, 4]] as const) {
+    for (const [value, size] of [
+      [0, 1],
+      [0x7f, 1],
+      [0x80, 2],
+      [0x3fff, 2],
+      [0x4000, 3],
+      [0x1f_ffff, 3],
+      [0x20_0000, 4],
+      [268_435_455, 4],
+    ] as const) {
       expect(varintSize(value), String(value)).toBe(size);
       expect(written({ subscriptionIdentifiers: [value] } as Properties).length, String(value)).toBe(1 + size);
     }

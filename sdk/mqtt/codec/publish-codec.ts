@@ -77,8 +77,17 @@ export function readPublish(reader: ByteReader, flags: number, version: Protocol
   if (topic === "" && properties?.topicAlias === undefined) throw protocolError("PUBLISH without a topic");
   const answerTo = properties?.responseTopic;
   // Whoever answers would publish to it (section 3.3.2.3.5).
-  if (answerTo !== undefined && (answerTo === "" || answerTo.includes("+") || answerTo.includes("#"))) throw protocolError("PUBLISH with an invalid response topic");
-  const packet: PublishPacket = { cmd: "publish", topic, payload: reader.rest(), qos: qos as QoS, retain: (flags & 1) !== 0, dup, messageId };
+  if (answerTo !== undefined && (answerTo === "" || answerTo.includes("+") || answerTo.includes("#")))
+    throw protocolError("PUBLISH with an invalid response topic");
+  const packet: PublishPacket = {
+    cmd: "publish",
+    topic,
+    payload: reader.rest(),
+    qos: qos as QoS,
+    retain: (flags & 1) !== 0,
+    dup,
+    messageId,
+  };
   if (properties !== undefined) packet.properties = properties;
   return packet;
 }

@@ -6,7 +6,14 @@ import { utf8Length } from "../../encoding/utf8.js";
 import { unfitText } from "../../checks/text-check.js";
 
 const MAX_FIELD_BYTES = 65_535;
-const KNOWN: readonly string[] = ["payloadFormatIndicator", "messageExpiryInterval", "contentType", "responseTopic", "correlationData", "userProperties"];
+const KNOWN: readonly string[] = [
+  "payloadFormatIndicator",
+  "messageExpiryInterval",
+  "contentType",
+  "responseTopic",
+  "correlationData",
+  "userProperties",
+];
 
 /** Pairs in their order, or an object whose values are texts or lists of texts, as other libraries have them. */
 export type GivenUserProperties = UserProperties | Readonly<Record<string, string | readonly string[]>>;
@@ -21,7 +28,14 @@ export type GivenMessageProperties = Omit<MessageProperties, "userProperties"> &
 export function checkMessageProperties(properties: GivenMessageProperties): MessageProperties {
   if (typeof properties !== "object" || properties === null) throw badProperty("properties", "must be an object");
   for (const name in properties) if (!KNOWN.includes(name)) throw badProperty(name, `is not a message property: use ${KNOWN.join(", ")}`);
-  const { payloadFormatIndicator: isText, messageExpiryInterval: expiry, contentType, responseTopic, correlationData, userProperties } = properties;
+  const {
+    payloadFormatIndicator: isText,
+    messageExpiryInterval: expiry,
+    contentType,
+    responseTopic,
+    correlationData,
+    userProperties,
+  } = properties;
   if (isText !== undefined && typeof isText !== "boolean") throw badProperty("payloadFormatIndicator", "must be true or false");
   if (expiry !== undefined) checkSeconds("messageExpiryInterval", expiry);
   if (contentType !== undefined) checkString("contentType", contentType);
@@ -41,7 +55,8 @@ export function checkMessageProperties(properties: GivenMessageProperties): Mess
 export function checkUserProperties(given: GivenUserProperties): UserProperties {
   const pairs = Array.isArray(given) ? (given as UserProperties) : pairsOf(given as Readonly<Record<string, string | readonly string[]>>);
   for (const pair of pairs as readonly unknown[]) {
-    if (!Array.isArray(pair) || pair.length !== 2) throw badProperty("userProperties", "must be a list of [name, value] pairs or an object of strings");
+    if (!Array.isArray(pair) || pair.length !== 2)
+      throw badProperty("userProperties", "must be a list of [name, value] pairs or an object of strings");
     checkString("userProperties", pair[0] as string);
     checkString("userProperties", pair[1] as string);
   }
@@ -49,7 +64,8 @@ export function checkUserProperties(given: GivenUserProperties): UserProperties 
 }
 
 function pairsOf(given: Readonly<Record<string, string | readonly string[]>>): UserProperties {
-  if (typeof given !== "object" || given === null) throw badProperty("userProperties", "must be a list of [name, value] pairs or an object of strings");
+  if (typeof given !== "object" || given === null)
+    throw badProperty("userProperties", "must be a list of [name, value] pairs or an object of strings");
   const pairs: (readonly [string, string])[] = [];
   for (const [name, values] of Object.entries(given)) {
     for (const value of Array.isArray(values) ? (values as readonly string[]) : [values as string]) pairs.push([name, value]);
@@ -59,7 +75,8 @@ function pairsOf(given: Readonly<Record<string, string | readonly string[]>>): U
 
 /** @throws HawserError `BAD_PROPERTY` */
 export function checkSeconds(name: string, seconds: number): void {
-  if (!Number.isInteger(seconds) || seconds < 0 || seconds > 0xffff_ffff) throw badProperty(name, "must be a whole number of seconds from 0 to 4294967295");
+  if (!Number.isInteger(seconds) || seconds < 0 || seconds > 0xffff_ffff)
+    throw badProperty(name, "must be a whole number of seconds from 0 to 4294967295");
 }
 
 /** @throws HawserError `BAD_PROPERTY` */

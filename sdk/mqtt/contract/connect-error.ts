@@ -37,5 +37,9 @@ export class RefusedError extends HawserError {
 
 /** The broker ends the connection each time it is sent `what`, also when nothing else is under way. */
 export function hangsUpError(what: string): HawserError {
-  return new HawserError("BROKER_HANGS_UP", `the broker closes the connection each time it receives ${what}`, "Check the client's permissions, and the broker's size and topic limits.");
+  return new HawserError(
+    "BROKER_HANGS_UP",
+    `the broker closes the connection each time it receives ${what}`,
+    "Check the client's permissions, and the broker's size and topic limits.",
+  );
 }

@@ -24,7 +24,8 @@ export interface Message {
 /**
  * The messages of one topic filter, at the pace of whoever iterates.
  *
- * Without `manualAck`, a message is acknowledged when the next one is asked for, so that whatever the loop's body awaits holds the broker back.
+ * Without `manualAck`, a message is acknowledged when the next one is asked for, so that whatever the loop's body awaits holds the broker
+ * back.
  * Leaving the loop closes the subscription. It survives reconnects. With several iterators at once, each message goes to one of them; use
  * `manualAck` then.
  */
@@ -39,8 +40,10 @@ export interface Subscription extends AsyncIterableIterator<Message, undefined> 
   /** Closes the subscription: what leaving a `for await` loop calls. */
   return(): Promise<IteratorResult<Message, undefined>>;
   /**
-   * Unsubscribes. Messages of QoS 1 and 2 that the application has not taken go to whoever else wants them, or wait unacknowledged for a grace
-   * time for somebody who subscribes again. Settles when the broker confirmed, or when the connection ended and the session with it. Idempotent.
+   * Unsubscribes. Messages of QoS 1 and 2 that the application has not taken go to whoever else wants them, or wait unacknowledged for a
+   * grace
+   * time for somebody who subscribes again. Settles when the broker confirmed, or when the connection ended and the session with it.
+   * Idempotent.
    */
   close(): Promise<void>;
   [Symbol.asyncIterator](): this;

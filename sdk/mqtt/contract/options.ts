@@ -22,7 +22,8 @@ export interface Will {
  * What happens to a message for which the outbox has no room.
  * - `reject`: `publish` rejects with `OUTBOX_FULL`.
  * - `drop-oldest`: the messages that wait longest make room; what is in flight stays.
- * - `replace-by-topic`: waiting messages of the same topic make room, oldest first; when there are none, `publish` rejects with `OUTBOX_FULL`.
+ * - `replace-by-topic`: waiting messages of the same topic make room, oldest first; when there are none, `publish` rejects with
+ *   `OUTBOX_FULL`.
  */
 export type OverflowPolicy = "reject" | "drop-oldest" | "replace-by-topic";
 
@@ -53,9 +54,14 @@ export interface OutboxMessage {
   readonly state: "waiting" | "sent" | "apart" | "uncertain";
 }
 
-/** How long messages of QoS 1 and 2 that nobody takes wait for somebody who subscribes late. They are not acknowledged meanwhile, and neither is what comes after them. */
+/**
+ * How long messages of QoS 1 and 2 that nobody takes wait for somebody who subscribes late. They are not acknowledged meanwhile, and
+ * neither is what comes after them.
+ */
 export interface UnclaimedOptions {
-  /** Milliseconds, 0..3600000; default 10000. Then a message is acknowledged, dropped and reported (`NO_SUBSCRIPTION`). 0 drops it at once. */
+  /**
+   * Milliseconds, 0..3600000; default 10000. Then a message is acknowledged, dropped and reported (`NO_SUBSCRIPTION`). 0 drops it at once.
+   */
   graceMs: number;
   /** Messages that wait, 0..65535; default 64. More are dropped at once. */
   maxMessages: number;
@@ -92,7 +98,10 @@ export interface MqttOptions {
   protocolVersion?: ProtocolVersion;
   /** True (the default): the broker forgets an earlier session. In 3.1.1 that session also ends with the connection. */
   cleanStart?: boolean;
-  /** 0..65535 seconds; 0 switches the keep-alive off. Default 60. The broker may ask for more frequent signs of life (5.0); a longer interval of its own changes nothing. */
+  /**
+   * 0..65535 seconds; 0 switches the keep-alive off. Default 60. The broker may ask for more frequent signs of life (5.0); a longer
+   * interval of its own changes nothing.
+   */
   keepAliveSeconds?: number;
   /** How long the broker keeps the session after a connection, 0..4294967295 (never ends); 5.0 only. Default 0. */
   sessionExpirySeconds?: number;
@@ -100,7 +109,8 @@ export interface MqttOptions {
   password?: Uint8Array | string | undefined;
   will?: Will;
   /**
-   * Messages of QoS 1 and 2 that the broker may send before the application took the earlier ones, 1..65535: one that sends more is disconnected (0x93). Left
+   * Messages of QoS 1 and 2 that the broker may send before the application took the earlier ones, 1..65535: one that sends more is
+   * disconnected (0x93). Left
    * out, it is asked for 64 at a time and more are taken: mosquitto up to 2.0.22 forgets the number with the first acknowledgement.
    */
   receiveMaximum?: number;
@@ -113,36 +123,45 @@ export interface MqttOptions {
   /** Topic aliases this client uses where the broker takes some, 0..65535, for the first topics of a connection. Default 8. */
   outgoingTopicAliases?: number;
   /**
-   * False leaves subscription identifiers to the application: overlapping subscriptions then each get every copy that the broker sends (5.0, section 3.3.4). Default true:
+   * False leaves subscription identifiers to the application: overlapping subscriptions then each get every copy that the broker sends
+   * (5.0, section 3.3.4). Default true:
    * each subscription gets each message once.
    */
   subscriptionIdentifiers?: boolean;
   /** From the open link to the CONNACK, milliseconds, 1..3600000. Default 20000. */
   connackTimeoutMs?: number;
   /**
-   * A broker that leaves a PUBLISH, SUBSCRIBE or UNSUBSCRIBE unanswered for this long (or up to twice as long) is taken for dead. Default 60000; 0 waits for
-   * ever. What is written before gets its time on a slow uplink first, down to 500 bytes a second and up to ten minutes; while the broker sends other
+   * A broker that leaves a PUBLISH, SUBSCRIBE or UNSUBSCRIBE unanswered for this long (or up to twice as long) is taken for dead. Default
+   * 60000; 0 waits for
+   * ever. What is written before gets its time on a slow uplink first, down to 500 bytes a second and up to ten minutes; while the broker
+   * sends other
    * packets, five times as long is waited.
    */
   ackTimeoutMs?: number;
   /**
-   * Messages of QoS 1 and 2 sent but not acknowledged, 1..60000; a broker of 5.0 may want fewer. Default 20: mosquitto 2.0 acknowledges, but never
+   * Messages of QoS 1 and 2 sent but not acknowledged, 1..60000; a broker of 5.0 may want fewer. Default 20: mosquitto 2.0 acknowledges,
+   * but never
    * forwards, some of what a client of 3.1.1 sends beyond that at QoS 2.
    */
   inFlightWindow?: number;
   /**
-   * How long an accepted message waits for another broker where the one at hand does not take its QoS, retain or size (5.0), milliseconds, 0..86400000; default
+   * How long an accepted message waits for another broker where the one at hand does not take its QoS, retain or size (5.0), milliseconds,
+   * 0..86400000; default
    * an hour. Then it is dropped and reported.
    */
   heldForMs?: number;
   /**
-   * A QoS 1 or 2 message that the broker answers with "not authorized" is given up when the connection has lived on for so long, milliseconds 0..3,600,000. When it
-   * ends before, the message is sent again on the next one: brokers deny what a revoked name publishes a moment before they end its connection. Default 0: at once.
+   * A QoS 1 or 2 message that the broker answers with "not authorized" is given up when the connection has lived on for so long,
+   * milliseconds 0..3,600,000. When it
+   * ends before, the message is sent again on the next one: brokers deny what a revoked name publishes a moment before they end its
+   * connection. Default 0: at once.
    */
   denialGraceMs?: number;
   /**
-   * Bytes of messages of QoS 1 and 2 that the application has not taken, roughly, 1024..1073741824; default 1 MiB. Beyond, no more is read from the link; where
-   * the broker's answers are needed meanwhile, or after half a minute, what comes is left with the broker, which repeats it on the next connection.
+   * Bytes of messages of QoS 1 and 2 that the application has not taken, roughly, 1024..1073741824; default 1 MiB. Beyond, no more is read
+   * from the link; where
+   * the broker's answers are needed meanwhile, or after half a minute, what comes is left with the broker, which repeats it on the next
+   * connection.
    */
   inboundBytes?: number;
   /** True keeps one of the messages that the broker lets be in flight for `beyondBounds`: they never wait for others. Default false. */
@@ -151,14 +170,19 @@ export interface MqttOptions {
   outbox?: OutboxOptions;
   unclaimed?: Partial<UnclaimedOptions>;
   /**
-   * What becomes of QoS 2 messages that the broker had confirmed to have (PUBREC), and not completed, when it has lost the session: nobody knows whether they were
-   * delivered. `report` (the default): `publish` rejects with `SESSION_LOST`; a message that nobody awaits is told by `onMessageUncertain` and stays readable in the
+   * What becomes of QoS 2 messages that the broker had confirmed to have (PUBREC), and not completed, when it has lost the session: nobody
+   * knows whether they were
+   * delivered. `report` (the default): `publish` rejects with `SESSION_LOST`; a message that nobody awaits is told by `onMessageUncertain`
+   * and stays readable in the
    * outbox. `resend`: they are published again, as new, and may arrive twice.
    */
   onSessionLost?: "report" | "resend";
   /** Keeps the outbox and the state of QoS 1 and 2 in storage, so that they outlive a reboot. Default false. */
   persistent?: boolean;
-  /** Messages a persistent client puts in storage within an hour at most, against flash wear; `publish` then rejects with `STORAGE_WEAR_LIMIT`. No bound by default. */
+  /**
+   * Messages a persistent client puts in storage within an hour at most, against flash wear; `publish` then rejects with
+   * `STORAGE_WEAR_LIMIT`. No bound by default.
+   */
   maxStoredPerHour?: number;
   connectProperties?: ConnectProperties;
   authentication?: EnhancedAuthentication;
@@ -178,7 +202,10 @@ export interface PublishOptions {
   queue?: boolean;
   /** False keeps a QoS 1 message out of storage although the client is persistent: for telemetry that is not worth the flash wear. */
   persist?: boolean;
-  /** True: goes before all others, is taken although the outbox is full, and is not given up to make room. For the few messages of a device's own upkeep. */
+  /**
+   * True: goes before all others, is taken although the outbox is full, and is not given up to make room. For the few messages of a
+   * device's own upkeep.
+   */
   beyondBounds?: boolean;
   /**
    * Stops waiting: `publish` rejects with `ABORTED`. A message that was not sent yet is given up; one that was sent may still be delivered.
@@ -211,7 +238,10 @@ export interface SubscribeOptions {
   signal?: AbortSignalLike;
   /** Messages are acknowledged by `message.ack()` only. Default: when the next one is asked for. */
   manualAck?: boolean;
-  /** QoS 0 messages kept for a slow consumer; more are dropped and reported (`BUFFER_FULL`). Default 4096. QoS 1 and 2 are held back at the broker instead. */
+  /**
+   * QoS 0 messages kept for a slow consumer; more are dropped and reported (`BUFFER_FULL`). Default 4096. QoS 1 and 2 are held back at the
+   * broker instead.
+   */
   bufferSize?: number;
   /** Bytes of their topics and payloads kept. Default 256 KiB. A single read of the link may bring 64 KiB at once. */
   bufferBytes?: number;
@@ -223,7 +253,10 @@ export interface UnsubscribeOptions {
 }
 
 export interface UnsubscribeResult {
-  /** One for each filter, in order: 0, or 0x11 where there was no such subscription; 0x80 and more is a refusal. A broker of 3.1.1 tells nothing: 0. */
+  /**
+   * One for each filter, in order: 0, or 0x11 where there was no such subscription; 0x80 and more is a refusal. A broker of 3.1.1 tells
+   * nothing: 0.
+   */
   readonly reasonCodes: readonly number[];
   readonly properties?: Properties;
 }
@@ -284,7 +317,14 @@ const UNCLAIMED: UnclaimedOptions = { graceMs: 10_000, maxMessages: 64, maxBytes
 /** Received ids of QoS 2 are one storage record of 4 KiB. */
 export const MAX_PERSISTENT_RECEIVE_MAXIMUM = 1_900;
 
-const WILL: Rules<Will> = { topic: anything, payload: binary, qos: oneOf(0, 1, 2), retain: flag, delaySeconds: whole(0, 0xffff_ffff), properties: anything };
+const WILL: Rules<Will> = {
+  topic: anything,
+  payload: binary,
+  qos: oneOf(0, 1, 2),
+  retain: flag,
+  delaySeconds: whole(0, 0xffff_ffff),
+  properties: anything,
+};
 
 const OUTBOX: Rules<OutboxOptions> = {
   maxMessages: whole(1, 60_000),
@@ -296,10 +336,16 @@ const OUTBOX: Rules<OutboxOptions> = {
 function isAuthentication(value: unknown): string | undefined {
   const { method, start, respond, finish } = (value ?? {}) as Partial<EnhancedAuthentication>;
   const isWhole = typeof method === "string" && text(method) === undefined && hook(start) === undefined && hook(respond) === undefined;
-  return isWhole && (finish === undefined || hook(finish) === undefined) ? undefined : "an object with a method's name and the functions start and respond, perhaps finish";
+  return isWhole && (finish === undefined || hook(finish) === undefined)
+    ? undefined
+    : "an object with a method's name and the functions start and respond, perhaps finish";
 }
 
-const UNCLAIMED_RULES: Rules<UnclaimedOptions> = { graceMs: whole(0, 3_600_000), maxMessages: whole(0, 65_535), maxBytes: whole(0, Number.MAX_SAFE_INTEGER) };
+const UNCLAIMED_RULES: Rules<UnclaimedOptions> = {
+  graceMs: whole(0, 3_600_000),
+  maxMessages: whole(0, 65_535),
+  maxBytes: whole(0, Number.MAX_SAFE_INTEGER),
+};
 
 const MQTT: Rules<MqttOptions> = {
   clientId: text,
@@ -343,12 +389,25 @@ export function abortedError(what: string): HawserError {
   return new HawserError("ABORTED", `${what} was aborted by its signal`, "Nothing has to be done, unless the signal was a mistake.");
 }
 
-const PUBLISH: Rules<PublishOptions> = { qos: oneOf(0, 1, 2), retain: flag, queue: flag, persist: flag, beyondBounds: flag, signal, properties: anything };
+const PUBLISH: Rules<PublishOptions> = {
+  qos: oneOf(0, 1, 2),
+  retain: flag,
+  queue: flag,
+  persist: flag,
+  beyondBounds: flag,
+  signal,
+  properties: anything,
+};
 
 /** 0, 4 and what a client may give as its reason (MQTT 5.0, table 3-10). */
 const DISCONNECT_CODES = [0, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99] as const;
 
-const DISCONNECT: Rules<DisconnectOptions> = { reasonCode: oneOf(...DISCONNECT_CODES), sessionExpirySeconds: whole(0, 0xffff_ffff), reasonString: text, userProperties: anything };
+const DISCONNECT: Rules<DisconnectOptions> = {
+  reasonCode: oneOf(...DISCONNECT_CODES),
+  sessionExpirySeconds: whole(0, 0xffff_ffff),
+  reasonString: text,
+  userProperties: anything,
+};
 
 /** @throws HawserError `BAD_OPTION` */
 export function checkPublishOptions(options: PublishOptions): void {
@@ -356,13 +415,15 @@ export function checkPublishOptions(options: PublishOptions): void {
 }
 
 /**
- * @param expirySeconds what CONNECT said; a session that was not to outlive its connection cannot be kept afterwards (MQTT 5.0, section 3.14.2.2.2)
+ * @param expirySeconds what CONNECT said; a session that was not to outlive its connection cannot be kept afterwards (MQTT 5.0, section
+ *   3.14.2.2.2)
  * @throws HawserError `BAD_OPTION`, `BAD_PROPERTY`
  */
 export function checkDisconnectOptions(options: DisconnectOptions, expirySeconds: number): void {
   checkOptions(options, DISCONNECT, badOption);
   if (options.userProperties !== undefined) checkUserProperties(options.userProperties);
-  if (expirySeconds === 0 && (options.sessionExpirySeconds ?? 0) > 0) throw badOption("sessionExpirySeconds", "must be 0 if it was 0 in CONNECT");
+  if (expirySeconds === 0 && (options.sessionExpirySeconds ?? 0) > 0)
+    throw badOption("sessionExpirySeconds", "must be 0 if it was 0 in CONNECT");
 }
 
 /**
@@ -375,7 +436,8 @@ export function resolveOptions(options: MqttOptions): ResolvedOptions {
   resolved.unclaimed = { ...UNCLAIMED, ...resolved.unclaimed };
   if ((resolved as Partial<MqttOptions>).clientId === undefined) throw badOption("clientId", "is missing");
   if (resolved.clientId === "" && !resolved.cleanStart) throw badOption("clientId", "may be empty only with cleanStart");
-  if (resolved.password !== undefined && resolved.username === undefined && resolved.protocolVersion === 4) throw badOption("password", "needs a username in 3.1.1");
+  if (resolved.password !== undefined && resolved.username === undefined && resolved.protocolVersion === 4)
+    throw badOption("password", "needs a username in 3.1.1");
   if (resolved.persistent && (resolved.receiveMaximum ?? 0) > MAX_PERSISTENT_RECEIVE_MAXIMUM) {
     throw badOption("receiveMaximum", `must be at most ${MAX_PERSISTENT_RECEIVE_MAXIMUM} for a persistent client`);
   }

@@ -1,5 +1,6 @@
 /**
- * The reason codes of MQTT 5.0 (table 2-6) and the return codes of 3.1.1 (table 3.1), and the failure each of them means. What a failure allows
+ * The reason codes of MQTT 5.0 (table 2-6) and the return codes of 3.1.1 (table 3.1), and the failure each of them means. What a failure
+ * allows
  * (retry, other credential, redirect) follows from its class: see `connection/failure.ts`.
  */
 import type { ErrorCode } from "../../error-codes.js";
@@ -73,7 +74,8 @@ export function reasonErrorCode(reasonCode: number): ErrorCode {
 }
 
 /**
- * Whether `reasonCode` can be an answer in an acknowledgement: success, or a refusal the specification knows. Anything else says nothing, and taking it for success
+ * Whether `reasonCode` can be an answer in an acknowledgement: success, or a refusal the specification knows. Anything else says nothing,
+ * and taking it for success
  * would call a message delivered that may not be.
  */
 export function isAnswer(cmd: "puback" | "pubrec" | "pubrel" | "pubcomp" | "suback" | "unsuback", reasonCode: number): boolean {
@@ -107,7 +109,12 @@ export function connackFailure(code: number, version: ProtocolVersion, legacyFor
 
 /** What a DISCONNECT from the broker means. */
 export function disconnectFailure(reasonCode: number, said: Said = {}): Failure {
-  return build(REASONS[reasonCode]?.failure ?? "DISCONNECTED_BY_SERVER", `the broker disconnected: ${reasonName(reasonCode)}`, reasonCode, said);
+  return build(
+    REASONS[reasonCode]?.failure ?? "DISCONNECTED_BY_SERVER",
+    `the broker disconnected: ${reasonName(reasonCode)}`,
+    reasonCode,
+    said,
+  );
 }
 
 function build(code: FailureCode, message: string, reasonCode: number, said: Said): Failure {

@@ -11,7 +11,12 @@ const MAX_TOPIC_BYTES = 65_535;
  */
 export function checkTopic(topic: string): string {
   const problem = textProblem(topic) ?? (topic.includes("+") || topic.includes("#") ? "contains a wildcard" : undefined);
-  if (problem !== undefined) throw new HawserError("INVALID_TOPIC", `the topic ${shown(topic)} ${problem}`, "Publish to a topic name without '+', '#' and control characters.");
+  if (problem !== undefined)
+    throw new HawserError(
+      "INVALID_TOPIC",
+      `the topic ${shown(topic)} ${problem}`,
+      "Publish to a topic name without '+', '#' and control characters.",
+    );
   return topic;
 }
 
@@ -21,7 +26,12 @@ export function checkTopic(topic: string): string {
  */
 export function checkFilter(filter: string): string {
   const problem = textProblem(filter) ?? sharedProblem(filter) ?? wildcardProblem(matchedPart(filter));
-  if (problem !== undefined) throw new HawserError("INVALID_FILTER", `the topic filter ${shown(filter)} ${problem}`, "See MQTT 5.0, section 4.7.1 for the use of '+' and '#'.");
+  if (problem !== undefined)
+    throw new HawserError(
+      "INVALID_FILTER",
+      `the topic filter ${shown(filter)} ${problem}`,
+      "See MQTT 5.0, section 4.7.1 for the use of '+' and '#'.",
+    );
   return filter;
 }
 

@@ -136,7 +136,11 @@ describe("an accepted message that the broker at hand does not take", () => {
     const w = new SessionWorld(library, { heldForMs: 60_000 });
     const told: string[] = [];
     w.client.onMessageHeld = (topic, code) => void told.push(`${topic} ${code}`);
-    for (const [topic, qos] of [["a", 1], ["b", 2]] as const) await w.client.publish(topic, "x".repeat(30), { qos, queue: true, retain: true });
+    for (const [topic, qos] of [
+      ["a", 1],
+      ["b", 2],
+    ] as const)
+      await w.client.publish(topic, "x".repeat(30), { qos, queue: true, retain: true });
     await w.connect({ properties });
     return { w, told };
   };
@@ -155,7 +159,11 @@ describe("an accepted message that the broker at hand does not take", () => {
     await w.time.pass(0);
     expect(w.broker.of("publish")).toMatchObject([{ topic: "c" }]);
     await w.time.pass(61_000);
-    expect([told, w.dropped, w.client.pending.messages]).toEqual([["a QOS_NOT_SUPPORTED", "b QOS_NOT_SUPPORTED"], ["a QOS_NOT_SUPPORTED", "b QOS_NOT_SUPPORTED"], 0]);
+    expect([told, w.dropped, w.client.pending.messages]).toEqual([
+      ["a QOS_NOT_SUPPORTED", "b QOS_NOT_SUPPORTED"],
+      ["a QOS_NOT_SUPPORTED", "b QOS_NOT_SUPPORTED"],
+      0,
+    ]);
   });
 
   test("is refused at once to who waits for it", async () => {

@@ -6,7 +6,13 @@ import type { ConnectPacket, Properties, ProtocolVersion, WillFields } from "../
 /** CONNECT without its defaults: what the specification lets be left out is left out. */
 export function connectPacket(options: ResolvedOptions, clientId: string, authenticationData: Uint8Array | undefined): ConnectPacket {
   const { protocolVersion, username, password, will } = options;
-  const packet: ConnectPacket = { cmd: "connect", protocolVersion, clientId, clean: options.cleanStart, keepalive: options.keepAliveSeconds };
+  const packet: ConnectPacket = {
+    cmd: "connect",
+    protocolVersion,
+    clientId,
+    clean: options.cleanStart,
+    keepalive: options.keepAliveSeconds,
+  };
   if (username !== undefined) packet.username = username;
   if (password !== undefined) packet.password = toBytes(password);
   if (will !== undefined) packet.will = willFields(will, protocolVersion);
@@ -35,6 +41,9 @@ function connectProperties(options: ResolvedOptions, authenticationData: Uint8Ar
 function willFields(will: Will, version: ProtocolVersion): WillFields {
   const fields: WillFields = { topic: will.topic, payload: toBytes(will.payload), qos: will.qos ?? 0, retain: will.retain ?? false };
   if (version !== 5) return fields;
-  const properties: Properties = { ...(will.delaySeconds !== undefined && will.delaySeconds > 0 && { willDelayInterval: will.delaySeconds }), ...(will.properties && checkMessageProperties(will.properties)) };
+  const properties: Properties = {
+    ...(will.delaySeconds !== undefined && will.delaySeconds > 0 && { willDelayInterval: will.delaySeconds }),
+    ...(will.properties && checkMessageProperties(will.properties)),
+  };
   return { ...fields, properties };
 }

@@ -13,7 +13,15 @@ import { KeepAlive, type KeepAliveOwner } from "./keep-alive.js";
 import type { DisconnectOptions, ResolvedOptions } from "../contract/options.js";
 import { Output, type OutputOwner } from "./link-output.js";
 import { PacketError, protocolError } from "../codec/packet-error.js";
-import type { ConnackPacket, DisconnectPacket, InboundPacket, OutboundPacket, Properties, ProtocolVersion, PublishPacket } from "../codec/packet-types.js";
+import type {
+  ConnackPacket,
+  DisconnectPacket,
+  InboundPacket,
+  OutboundPacket,
+  Properties,
+  ProtocolVersion,
+  PublishPacket,
+} from "../codec/packet-types.js";
 import { checkUserProperties } from "../contract/check-properties.js";
 import { propertiesSize } from "../codec/properties.js";
 import { writePacket } from "../codec/packet-encoder.js";
@@ -90,7 +98,11 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     this.#keepAlive = new KeepAlive(scheduler, this);
     this.#aliases = new IncomingAliases(this.version === 5 ? options.topicAliasMaximum : 0);
     if (this.version === 5 && options.authentication !== undefined) {
-      this.#authentication = new Authentication(options.authentication, (packet) => this.send(packet), (reason) => this.#authenticationFailed(reason));
+      this.#authentication = new Authentication(
+        options.authentication,
+        (packet) => this.send(packet),
+        (reason) => this.#authenticationFailed(reason),
+      );
     }
   }
 
@@ -165,7 +177,11 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     const sizeBytes = writer.sizeBytes - before;
     if (sizeBytes > this.#largestBytes) {
       writer.rewind(before);
-      throw new HawserError("PACKET_TOO_LARGE", `the packet has ${sizeBytes} bytes; the broker accepts at most ${this.#largestBytes}`, "Use a shorter filter or fewer properties.");
+      throw new HawserError(
+        "PACKET_TOO_LARGE",
+        `the packet has ${sizeBytes} bytes; the broker accepts at most ${this.#largestBytes}`,
+        "Use a shorter filter or fewer properties.",
+      );
     }
     this.#output.touched();
   }
@@ -197,16 +213,22 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     this.#lookAtPause(PAUSE_LOOK_MS);
   }
 
-  /** An application that waits for the broker's answer to what it publishes takes nothing before that; nor must a device's upkeep wait for it. */
+  /**
+   * An application that waits for the broker's answer to what it publishes takes nothing before that; nor must a device's upkeep wait for
+   * it.
+   */
   #lookAtPause(pausedForMs: number): void {
     this.#cancelPause = this.scheduler.after(PAUSE_LOOK_MS, () => {
-      if (this.owner.oldestUnanswered === undefined && pausedForMs < LONGEST_PAUSE_MS) return this.#lookAtPause(pausedForMs + PAUSE_LOOK_MS);
+      if (this.owner.oldestUnanswered === undefined && pausedForMs < LONGEST_PAUSE_MS)
+        return this.#lookAtPause(pausedForMs + PAUSE_LOOK_MS);
       this.owner.skim();
       this.#resume();
     });
   }
 
-  /** The application has taken enough. @param left how many messages were left with the broker: it repeats them on the next connection only */
+  /**
+   * The application has taken enough. @param left how many messages were left with the broker: it repeats them on the next connection only
+   */
   roomAgain(left: number): void {
     if (left === 0) return this.#resume();
     if (!this.isEstablished) return;
@@ -333,7 +355,9 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     if (reasonCode !== 0) return this.#fail(connackFailure(reasonCode, this.version, packet.legacyForm, properties));
     const { maximumPacketSize: largestBytes = Infinity } = properties;
     if (largestBytes < SMALLEST_LIMIT_BYTES) {
-      return this.#fail(failure("CAPABILITY_NOT_SUPPORTED", `the broker accepts packets of at most ${largestBytes} bytes, too few to connect`));
+      return this.#fail(
+        failure("CAPABILITY_NOT_SUPPORTED", `the broker accepts packets of at most ${largestBytes} bytes, too few to connect`),
+      );
     }
     if (sessionPresent && this.options.cleanStart) throw protocolError("CONNACK with an old session although a clean start was asked for");
     this.#cancelTimer?.();
@@ -348,7 +372,10 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
   }
 
   #broken(error: unknown): void {
-    const problem = error instanceof PacketError ? error : new PacketError("PROTOCOL_ERROR", 0x83, `a packet could not be handled: ${errorMessage(error)}`);
+    const problem =
+      error instanceof PacketError
+        ? error
+        : new PacketError("PROTOCOL_ERROR", 0x83, `a packet could not be handled: ${errorMessage(error)}`);
     // In 3.1.1 DISCONNECT has no reason and would discard the will: there the link is closed without.
     if (this.isEstablished && this.version === 5) this.#sayGoodbye({ cmd: "disconnect", reasonCode: problem.reasonCode });
     this.#output.close();

@@ -48,7 +48,14 @@ describe("enhanced authentication", () => {
     expect(w.broker.received[0]).toMatchObject({ properties: { authenticationMethod: "PLUS-ONE", authenticationData: Buffer.from([1]) } });
     await w.broker.send(auth(0x18, 10));
     await w.broker.send(auth(0x18, 20));
-    expect(w.broker.of("auth").map(({ reasonCode, properties }) => [reasonCode, (properties as { authenticationData: Buffer }).authenticationData[0]])).toEqual([[0x18, 11], [0x18, 21]]);
+    expect(
+      w.broker
+        .of("auth")
+        .map(({ reasonCode, properties }) => [reasonCode, (properties as { authenticationData: Buffer }).authenticationData[0]]),
+    ).toEqual([
+      [0x18, 11],
+      [0x18, 21],
+    ]);
     await w.broker.connack(success(5));
     expect([outcome.state, hooks.finals]).toEqual(["resolved", [Uint8Array.of(5)]]);
   });
@@ -126,7 +133,9 @@ describe("enhanced authentication", () => {
 
   test("an answer that comes after the end is not sent", async () => {
     let answer: (data: Uint8Array) => void = () => undefined;
-    const w = new SessionWorld(library, { authentication: { method: "M", start: () => undefined, respond: () => new Promise((resolve) => (answer = resolve)) } });
+    const w = new SessionWorld(library, {
+      authentication: { method: "M", start: () => undefined, respond: () => new Promise((resolve) => (answer = resolve)) },
+    });
     const outcome = watch(w.client.connect(w.broker.dial));
     await w.time.pass(0);
     await w.broker.send(auth(0x18, 1, "M"));

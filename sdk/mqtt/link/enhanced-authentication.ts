@@ -48,7 +48,8 @@ export class Authentication {
 
   /** Asks the broker for a new exchange on the same connection; settles with its success. */
   async restart(): Promise<void> {
-    if (this.#restarting !== undefined) throw new HawserError("ALREADY_AUTHENTICATING", "an authentication is already in progress", "Wait for it to finish.");
+    if (this.#restarting !== undefined)
+      throw new HawserError("ALREADY_AUTHENTICATING", "an authentication is already in progress", "Wait for it to finish.");
     const authenticationData = this.hooks.start();
     this.send(this.#packet(REAUTHENTICATE, authenticationData));
     await new Promise<void>((resolve, reject) => (this.#restarting = { resolve, reject }));
@@ -57,7 +58,9 @@ export class Authentication {
   /** The connection ended. */
   ended(): void {
     this.#isEnded = true;
-    this.#restarting?.reject(new HawserError("NOT_CONNECTED", "the connection ended during authentication", "Wait for the next connection."));
+    this.#restarting?.reject(
+      new HawserError("NOT_CONNECTED", "the connection ended during authentication", "Wait for the next connection."),
+    );
     this.#restarting = undefined;
   }
 
@@ -86,7 +89,10 @@ export class Authentication {
   }
 
   #packet(reasonCode: number, authenticationData: Uint8Array | undefined): DisconnectPacket {
-    const properties: Properties = { authenticationMethod: this.hooks.method, ...(authenticationData !== undefined && { authenticationData }) };
+    const properties: Properties = {
+      authenticationMethod: this.hooks.method,
+      ...(authenticationData !== undefined && { authenticationData }),
+    };
     return { cmd: "auth", reasonCode, properties };
   }
 }

@@ -69,11 +69,17 @@ describe("keep-alive", () => {
 
   test("the broker's interval is an upper bound: the shorter of the two counts, and 0 is none", async () => {
     const often = (list: number[]): number => list.length;
-    expect(often(await pings(await connected({ keepAliveSeconds: 1_000 }, { properties: { serverKeepAlive: 5 } }), 20_000))).toBeGreaterThanOrEqual(3);
+    expect(
+      often(await pings(await connected({ keepAliveSeconds: 1_000 }, { properties: { serverKeepAlive: 5 } }), 20_000)),
+    ).toBeGreaterThanOrEqual(3);
     for (const serverKeepAlive of [0, 1_200]) {
-      expect(often(await pings(await connected({ keepAliveSeconds: 5 }, { properties: { serverKeepAlive } }), 20_000))).toBeGreaterThanOrEqual(3);
+      expect(
+        often(await pings(await connected({ keepAliveSeconds: 5 }, { properties: { serverKeepAlive } }), 20_000)),
+      ).toBeGreaterThanOrEqual(3);
     }
-    expect(often(await pings(await connected({ keepAliveSeconds: 0 }, { properties: { serverKeepAlive: 5 } }), 20_000))).toBeGreaterThanOrEqual(3);
+    expect(
+      often(await pings(await connected({ keepAliveSeconds: 0 }, { properties: { serverKeepAlive: 5 } }), 20_000)),
+    ).toBeGreaterThanOrEqual(3);
     expect(await pings(await connected({ keepAliveSeconds: 0 }), 20_000)).toEqual([]);
   });
 

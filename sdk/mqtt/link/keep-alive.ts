@@ -1,6 +1,8 @@
 /**
- * Notices that a connection is dead although nobody said so (MQTT 5.0, section 3.1.2.10): asks when it was silent, and waits for the answer within a bound.
- * Whatever comes from the broker is a sign of life, so a PINGRESP may stand behind any amount of data; and bytes on a slow uplink need their time before
+ * Notices that a connection is dead although nobody said so (MQTT 5.0, section 3.1.2.10): asks when it was silent, and waits for the answer
+ * within a bound.
+ * Whatever comes from the broker is a sign of life, so a PINGRESP may stand behind any amount of data; and bytes on a slow uplink need
+ * their time before
  * anybody can answer them. One timer runs, however many packets come and go, and a second one while a PINGRESP is awaited.
  */
 import type { Cancel, Scheduler } from "../../platform.js";
@@ -47,7 +49,10 @@ export class KeepAlive {
   #stalledForMs = 0;
   #pieces = 0;
   #pongs = 0;
-  /** Bytes given to the link that no answer has proved to be with the broker; of them, those up to the last PINGREQ, and up to {@link #oldest}. */
+  /**
+   * Bytes given to the link that no answer has proved to be with the broker; of them, those up to the last PINGREQ, and up to {@link
+   * #oldest}.
+   */
   #unprovedBytes = 0;
   #pingMark = 0;
   #oldestMark = 0;
@@ -168,7 +173,9 @@ export class KeepAlive {
     this.#oldestForMs += this.#tickMs;
     this.#stalledForMs = isTalking ? 0 : this.#stalledForMs + this.#tickMs;
     const transitMs = this.#transitMs(this.#oldestMark);
-    const isOver = this.#stalledForMs >= this.#ackTimeoutMs + transitMs || (this.#oldestForMs >= TALKING_FACTOR * this.#ackTimeoutMs + transitMs && !this.isDeaf);
+    const isOver =
+      this.#stalledForMs >= this.#ackTimeoutMs + transitMs ||
+      (this.#oldestForMs >= TALKING_FACTOR * this.#ackTimeoutMs + transitMs && !this.isDeaf);
     if (isOver) this.owner.expired(`a packet for ${Math.round(this.#oldestForMs)} ms`, "unanswered");
   }
 

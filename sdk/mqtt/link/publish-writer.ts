@@ -1,4 +1,6 @@
-/** Writes a waiting message as the connection at hand wants it: with an alias, with what is left of its expiry, within the broker's limits. */
+/**
+ * Writes a waiting message as the connection at hand wants it: with an alias, with what is left of its expiry, within the broker's limits.
+ */
 import type { RefusalCode } from "../../error-codes.js";
 import { HawserError } from "../../errors.js";
 import type { Clock } from "../../platform.js";
@@ -63,5 +65,9 @@ export class PublishWriter {
 }
 
 function unsupported(code: RefusalCode | "PACKET_TOO_LARGE", what: string, message: OutgoingMessage): HawserError {
-  return new HawserError(code, `the broker does not accept ${what}: cannot send a message to ${message.topic}`, "Publish with other options, or change the broker's limits.");
+  return new HawserError(
+    code,
+    `the broker does not accept ${what}: cannot send a message to ${message.topic}`,
+    "Publish with other options, or change the broker's limits.",
+  );
 }

@@ -29,7 +29,10 @@ export class IncomingAliases {
   }
 }
 
-/** The aliases this client gives: to the first topics of a connection, as many as the broker takes. A table that changed its mind would cost more than it saves. */
+/**
+ * The aliases this client gives: to the first topics of a connection, as many as the broker takes. A table that changed its mind would cost
+ * more than it saves.
+ */
 export class OutgoingAliases {
   readonly #aliases = new Map<string, number>();
 

@@ -19,23 +19,28 @@ async function connected(options: Partial<MqttOptions> = {}, storage?: MemorySto
 /** Answers everything that was published and is not answered. */
 async function answer(w: SessionWorld, reasonCode: number, from = 0): Promise<void> {
   await w.time.pass(0);
-  for (const { messageId, qos } of w.broker.of("publish").slice(from)) await w.broker.send({ cmd: qos === 2 ? "pubrec" : "puback", messageId: messageId as number, reasonCode });
+  for (const { messageId, qos } of w.broker.of("publish").slice(from))
+    await w.broker.send({ cmd: qos === 2 ? "pubrec" : "puback", messageId: messageId as number, reasonCode });
 }
 
-const published = (w: SessionWorld): string[] => w.broker.of("publish").map(({ topic, payload, dup }) => `${String(topic)} ${String(payload)}${dup === true ? " dup" : ""}`);
+const published = (w: SessionWorld): string[] =>
+  w.broker.of("publish").map(({ topic, payload, dup }) => `${String(topic)} ${String(payload)}${dup === true ? " dup" : ""}`);
 
-test.each([1, 2] as const)("goes again as new at QoS %i, before what was published later, when the connection ends within the grace time", async (qos) => {
-  const w = await connected();
-  const outcomes = ["one", "two"].map((payload) => watch(w.client.publish("t", payload, { qos })));
-  await answer(w, DENIED);
-  await w.time.pass(GRACE_MS - 1);
-  outcomes.push(watch(w.client.publish("t", "three", { qos })));
-  await w.time.pass(0);
-  await w.cut();
-  expect([outcomes.map(({ state }) => state), w.dropped, w.client.pending.messages]).toEqual([["pending", "pending", "pending"], [], 3]);
-  await w.connect({ sessionPresent: true });
-  expect(published(w)).toEqual(["t one", "t two", "t three dup"]);
-});
+test.each([1, 2] as const)(
+  "goes again as new at QoS %i, before what was published later, when the connection ends within the grace time",
+  async (qos) => {
+    const w = await connected();
+    const outcomes = ["one", "two"].map((payload) => watch(w.client.publish("t", payload, { qos })));
+    await answer(w, DENIED);
+    await w.time.pass(GRACE_MS - 1);
+    outcomes.push(watch(w.client.publish("t", "three", { qos })));
+    await w.time.pass(0);
+    await w.cut();
+    expect([outcomes.map(({ state }) => state), w.dropped, w.client.pending.messages]).toEqual([["pending", "pending", "pending"], [], 3]);
+    await w.connect({ sessionPresent: true });
+    expect(published(w)).toEqual(["t one", "t two", "t three dup"]);
+  },
+);
 
 test("is given up with its reason when the connection lives on", async () => {
   const w = await connected();

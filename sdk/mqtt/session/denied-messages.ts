@@ -1,7 +1,10 @@
 /**
- * Messages that the broker answered with "not authorized" (0x87) a moment ago. A name that loses its rights is denied what it publishes before its connections
- * end: on mosquitto for about a second. Those messages were accepted here, so they wait for what the denial meant. When the connection ends first, they are
- * sent again on the next, which may be one with a new certificate. When it lives on, the denial was about the messages. Plain state: no link, no timer.
+ * Messages that the broker answered with "not authorized" (0x87) a moment ago. A name that loses its rights is denied what it publishes
+ * before its connections
+ * end: on mosquitto for about a second. Those messages were accepted here, so they wait for what the denial meant. When the connection ends
+ * first, they are
+ * sent again on the next, which may be one with a new certificate. When it lives on, the denial was about the messages. Plain state: no
+ * link, no timer.
  */
 import type { RefusedError } from "../contract/connect-error.js";
 import type { Clock } from "../../platform.js";
@@ -33,7 +36,8 @@ export class DeniedMessages {
 
   /** The broker denied a message, which stands in no list. @returns false when that is final */
   take(message: OutgoingMessage, error: RefusedError): boolean {
-    if (this.graceMs === 0 || error.reasonCode !== NOT_AUTHORIZED || message.isBeyondBounds || ++message.denials > MOST_DENIALS) return false;
+    if (this.graceMs === 0 || error.reasonCode !== NOT_AUTHORIZED || message.isBeyondBounds || ++message.denials > MOST_DENIALS)
+      return false;
     this.#denials.set(message, { error, atMs: this.clock.monotonicMs(), accepted: 0 });
     this.list.append(message);
     return true;

@@ -9,7 +9,14 @@ import type { Subscription } from "../contract/incoming-messages.js";
 const library = mqttPacket as unknown as PacketLibrary;
 const world = (options: Partial<MqttOptions> = {}, storage?: MemoryStorage): SessionWorld => new SessionWorld(library, options, storage);
 const message = (topic: string, messageId: number, payload = `${messageId}`, more: object = {}): LibraryPacket => ({
-  cmd: "publish", topic, payload, qos: 1, retain: false, dup: false, messageId, ...more,
+  cmd: "publish",
+  topic,
+  payload,
+  qos: 1,
+  retain: false,
+  dup: false,
+  messageId,
+  ...more,
 });
 const acks = (w: SessionWorld): (number | undefined)[] => w.broker.of("puback").map(({ messageId }) => messageId);
 
@@ -162,15 +169,26 @@ describe("subscriptions that overlap, in 5.0", () => {
     await w.connect(connack);
     const subscribes = w.broker.of("subscribe");
     for (const { messageId } of subscribes) await w.broker.send({ cmd: "suback", messageId: messageId as number, granted: [1] });
-    return { w, all, one, identifiers: subscribes.map(({ properties }) => (properties as { subscriptionIdentifier?: number } | undefined)?.subscriptionIdentifier ?? 0) };
+    return {
+      w,
+      all,
+      one,
+      identifiers: subscribes.map(
+        ({ properties }) => (properties as { subscriptionIdentifier?: number } | undefined)?.subscriptionIdentifier ?? 0,
+      ),
+    };
   }
 
   test("get each message once, from a broker that sends a copy for each and from one that sends a single one", async () => {
     const { w, all, one, identifiers } = await two();
-    for (const [n, subscriptionIdentifier] of identifiers.entries()) await w.broker.send(message("t/a", n + 1, "copy", { properties: { subscriptionIdentifier } }));
+    for (const [n, subscriptionIdentifier] of identifiers.entries())
+      await w.broker.send(message("t/a", n + 1, "copy", { properties: { subscriptionIdentifier } }));
     expect([all, one]).toEqual([["t/a copy"], ["t/a copy"]]);
     await w.broker.send(message("t/a", 3, "single", { properties: { subscriptionIdentifier: identifiers } }));
-    expect([all, one]).toEqual([["t/a copy", "t/a single"], ["t/a copy", "t/a single"]]);
+    expect([all, one]).toEqual([
+      ["t/a copy", "t/a single"],
+      ["t/a copy", "t/a single"],
+    ]);
   });
 
   test("keep their identifiers in every program, whatever the order they are made in", async () => {
@@ -179,7 +197,9 @@ describe("subscriptions that overlap, in 5.0", () => {
     w.client.subscribe("t/a", { qos: 1 });
     w.client.subscribe("t/#", { qos: 1 });
     await w.connect();
-    expect(w.broker.of("subscribe").map(({ properties }) => (properties as { subscriptionIdentifier: number }).subscriptionIdentifier)).toEqual([...identifiers].reverse());
+    expect(
+      w.broker.of("subscribe").map(({ properties }) => (properties as { subscriptionIdentifier: number }).subscriptionIdentifier),
+    ).toEqual([...identifiers].reverse());
   });
 
   test("have none where the broker knows none, and identifiers that mean nothing here are not looked at", async () => {
@@ -197,8 +217,15 @@ describe("unsubscribing", () => {
     await w.connect({ sessionPresent: true });
     const left = watch(w.client.unsubscribe(["mine", "old/#", "never"], { userProperties: [["why", "update"]] }));
     await w.time.pass(0);
-    expect(w.broker.of("unsubscribe")).toMatchObject([{ unsubscriptions: ["mine", "old/#", "never"], properties: { userProperties: { why: "update" } } }]);
-    await w.broker.send({ cmd: "unsuback", messageId: w.broker.of("unsubscribe")[0]?.messageId as number, granted: [0, 0, 0x11], properties: { reasonString: "bye" } });
+    expect(w.broker.of("unsubscribe")).toMatchObject([
+      { unsubscriptions: ["mine", "old/#", "never"], properties: { userProperties: { why: "update" } } },
+    ]);
+    await w.broker.send({
+      cmd: "unsuback",
+      messageId: w.broker.of("unsubscribe")[0]?.messageId as number,
+      granted: [0, 0, 0x11],
+      properties: { reasonString: "bye" },
+    });
     expect(left).toMatchObject({ state: "resolved", value: { reasonCodes: [0, 0, 0x11], properties: { reasonString: "bye" } } });
     await w.broker.send(message("mine", 1));
     expect([mine, w.client.filters]).toEqual([[], []]);

@@ -4,7 +4,10 @@ import type { Clock } from "../../platform.js";
 import type { OutboxMessage } from "../contract/options.js";
 import type { OutgoingMessage } from "./outgoing-message.js";
 
-export function view({ topic, payload, qos, retain, properties, sizeBytes }: OutgoingMessage, state: OutboxMessage["state"]): OutboxMessage {
+export function view(
+  { topic, payload, qos, retain, properties, sizeBytes }: OutgoingMessage,
+  state: OutboxMessage["state"],
+): OutboxMessage {
   return { topic, payload, qos, retain, ...(properties === undefined ? {} : { properties }), sizeBytes, state };
 }
 
@@ -21,13 +24,25 @@ export function isExpired(message: OutgoingMessage, clock: Clock): boolean {
 }
 
 export function overflowError(message: OutgoingMessage): HawserError {
-  return new HawserError("MESSAGE_DROPPED", `a message to ${message.topic} was dropped from the outbox to make room for a newer one`, "Publish less, or use a larger outbox.");
+  return new HawserError(
+    "MESSAGE_DROPPED",
+    `a message to ${message.topic} was dropped from the outbox to make room for a newer one`,
+    "Publish less, or use a larger outbox.",
+  );
 }
 
 export function expiredError(message: OutgoingMessage): HawserError {
-  return new HawserError("MESSAGE_EXPIRED", `a message to ${message.topic} expired before it could be sent`, "Use a longer expiry, or none.");
+  return new HawserError(
+    "MESSAGE_EXPIRED",
+    `a message to ${message.topic} expired before it could be sent`,
+    "Use a longer expiry, or none.",
+  );
 }
 
 export function discardedError(message: OutgoingMessage): HawserError {
-  return new HawserError("MESSAGE_DISCARDED", `the application discarded a message to ${message.topic}`, "Publish it again if you still need it.");
+  return new HawserError(
+    "MESSAGE_DISCARDED",
+    `the application discarded a message to ${message.topic}`,
+    "Publish it again if you still need it.",
+  );
 }

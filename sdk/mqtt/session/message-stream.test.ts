@@ -26,7 +26,10 @@ class Consumer {
   ask(): void {
     const next = this.subscription.next();
     this.#current = watch(next);
-    next.then((result) => this.seen.push(result.done === true ? "done" : result.value.text()), () => this.seen.push("error"));
+    next.then(
+      (result) => this.seen.push(result.done === true ? "done" : result.value.text()),
+      () => this.seen.push("error"),
+    );
   }
 
   get waits(): boolean {
@@ -34,7 +37,12 @@ class Consumer {
   }
 }
 
-async function subscribed(w: SessionWorld, qos: QoS = 2, filter = "t", options = {}): Promise<{ subscription: Subscription; consumer: Consumer }> {
+async function subscribed(
+  w: SessionWorld,
+  qos: QoS = 2,
+  filter = "t",
+  options = {},
+): Promise<{ subscription: Subscription; consumer: Consumer }> {
   const subscription = w.client.subscribe(filter, { qos, ...options });
   await w.time.pass(0);
   const { messageId } = w.broker.of("subscribe").at(-1) as LibraryPacket;
@@ -164,7 +172,12 @@ describe("acknowledging by hand", () => {
     b.ack();
     await w.connect({ sessionPresent: true });
     expect(acks(w)).toEqual([]);
-    await w.broker.send(message("a", 1, 7, { dup: true }), message("b", 2, 8, { dup: true }), message("c", 2, 9, { dup: true }), message("d", 1, 10, { dup: true }));
+    await w.broker.send(
+      message("a", 1, 7, { dup: true }),
+      message("b", 2, 8, { dup: true }),
+      message("c", 2, 9, { dup: true }),
+      message("d", 1, 10, { dup: true }),
+    );
     expect([acks(w), subscription.buffered]).toEqual([["puback 7", "pubrec 8"], 0]);
     d.ack();
     c.ack();
@@ -340,14 +353,23 @@ describe("flow control", () => {
 
 describe("subscribing", () => {
   test("all options of 5.0 are sent, and none of them in 3.1.1", async () => {
-    const options = { qos: 1 as const, noLocal: true, retainAsPublished: true, retainHandling: 2 as const, subscriptionIdentifier: 200, userProperties: [["a", "b"]] as const };
+    const options = {
+      qos: 1 as const,
+      noLocal: true,
+      retainAsPublished: true,
+      retainHandling: 2 as const,
+      subscriptionIdentifier: 200,
+      userProperties: [["a", "b"]] as const,
+    };
     for (const protocolVersion of [4, 5] as const) {
       const w = world({ protocolVersion });
       await w.connect();
       w.client.subscribe("t", options);
       await w.time.pass(0);
       const [packet] = w.broker.of("subscribe");
-      expect(packet?.subscriptions).toEqual([protocolVersion === 5 ? { topic: "t", qos: 1, nl: true, rap: true, rh: 2 } : { topic: "t", qos: 1 }]);
+      expect(packet?.subscriptions).toEqual([
+        protocolVersion === 5 ? { topic: "t", qos: 1, nl: true, rap: true, rh: 2 } : { topic: "t", qos: 1 },
+      ]);
       expect(packet?.properties).toEqual(protocolVersion === 5 ? { subscriptionIdentifier: 200, userProperties: { a: "b" } } : undefined);
     }
   });
@@ -478,7 +500,10 @@ describe("subscribing", () => {
       consumer.ask();
       await w.time.pass(0);
     }
-    expect([consumer.seen, acks(w)]).toEqual([["a", "b", "error"], ["puback 7", "puback 8"]]);
+    expect([consumer.seen, acks(w)]).toEqual([
+      ["a", "b", "error"],
+      ["puback 7", "puback 8"],
+    ]);
   });
 
   test("too large for the broker, it fails here; what the connection carries goes on", async () => {
@@ -488,7 +513,9 @@ describe("subscribing", () => {
     await expect(large.granted).rejects.toMatchObject({ name: "HawserError", code: "PACKET_TOO_LARGE" });
     w.client.subscribe("small");
     await w.time.pass(0);
-    expect(w.broker.of("subscribe").map(({ messageId, subscriptions }) => [messageId, subscriptions])).toMatchObject([[2, [{ topic: "small" }]]]);
+    expect(w.broker.of("subscribe").map(({ messageId, subscriptions }) => [messageId, subscriptions])).toMatchObject([
+      [2, [{ topic: "small" }]],
+    ]);
     await w.cut();
     await w.connect();
     expect(w.broker.of("subscribe")).toHaveLength(1);
@@ -628,7 +655,10 @@ describe("whom a message is for", () => {
     await w.connect();
     const one = await subscribed(w, 0, "t", { subscriptionIdentifier: 1 });
     const two = await subscribed(w, 0, "+", { subscriptionIdentifier: 2 });
-    await w.broker.send(message("for one", 0, 0, { properties: { subscriptionIdentifier: 1 } }), message("for two", 0, 0, { properties: { subscriptionIdentifier: 2 } }));
+    await w.broker.send(
+      message("for one", 0, 0, { properties: { subscriptionIdentifier: 1 } }),
+      message("for two", 0, 0, { properties: { subscriptionIdentifier: 2 } }),
+    );
     for (const { consumer } of [one, two]) {
       consumer.ask();
       await w.time.pass(0);
@@ -652,7 +682,10 @@ describe("whom a message is for", () => {
     await w.connect();
     const { consumer } = await subscribed(w, 0);
     consumer.ask();
-    await w.broker.send(message("a", 0, 0, { properties: { topicAlias: 2 } }), message("b", 0, 0, { topic: "", properties: { topicAlias: 2 } }));
+    await w.broker.send(
+      message("a", 0, 0, { properties: { topicAlias: 2 } }),
+      message("b", 0, 0, { topic: "", properties: { topicAlias: 2 } }),
+    );
     consumer.ask();
     await w.time.pass(0);
     expect(consumer.seen).toEqual(["a", "b"]);
@@ -677,7 +710,9 @@ test("this client's own aliases are told once and used from then on, on each con
     await w.connect({ properties: { topicAliasMaximum: 2 } });
     for (const topic of ["x", "y", "z", "x", "y"]) await w.client.publish(topic, "p");
     await w.time.pass(0);
-    expect(w.broker.of("publish").map(({ topic, properties }) => [topic, (properties as { topicAlias?: number } | undefined)?.topicAlias])).toEqual([
+    expect(
+      w.broker.of("publish").map(({ topic, properties }) => [topic, (properties as { topicAlias?: number } | undefined)?.topicAlias]),
+    ).toEqual([
       ["x", 1],
       ["y", 2],
       ["z", undefined],
@@ -711,11 +746,16 @@ test("with several iterators at once each message goes to one of them, and all a
 });
 
 test("a subscription carries an identifier, unless the application leaves them out", async () => {
-  for (const [options, isNamed] of [[{}, true], [{ subscriptionIdentifiers: false }, false]] as const) {
+  for (const [options, isNamed] of [
+    [{}, true],
+    [{ subscriptionIdentifiers: false }, false],
+  ] as const) {
     const w = world(options);
     await w.connect();
     w.client.subscribe("a");
     await w.time.pass(0);
-    expect((w.broker.of("subscribe")[0]?.properties as { subscriptionIdentifier?: number } | undefined)?.subscriptionIdentifier !== undefined).toBe(isNamed);
+    expect(
+      (w.broker.of("subscribe")[0]?.properties as { subscriptionIdentifier?: number } | undefined)?.subscriptionIdentifier !== undefined,
+    ).toBe(isNamed);
   }
 });

@@ -56,7 +56,8 @@ export class InboundMessage implements Message {
 
   text(): string {
     const text = decodeUtf8(this.payload);
-    if (text === undefined) throw new HawserError("NOT_UTF8", `the message on ${this.topic} is not UTF-8 text`, "Read the payload as bytes.");
+    if (text === undefined)
+      throw new HawserError("NOT_UTF8", `the message on ${this.topic} is not UTF-8 text`, "Read the payload as bytes.");
     return text;
   }
 
@@ -142,7 +143,8 @@ export class MessageStream implements Subscription {
   }
 
   /**
-   * Unsubscribes. Messages of QoS 1 and 2 that the application has not taken go to whoever else wants them, or wait unacknowledged for a grace time for
+   * Unsubscribes. Messages of QoS 1 and 2 that the application has not taken go to whoever else wants them, or wait unacknowledged for a
+   * grace time for
    * somebody who subscribes anew. Settles when the broker confirmed, or when the connection ended and the session with it. Idempotent.
    */
   close(): Promise<void> {
@@ -170,7 +172,8 @@ export class MessageStream implements Subscription {
     }
     if (message.qos === 0) {
       const bytes = this.#bestEffortBytes + message.sizeBytes;
-      if (this.#bestEffort >= this.options.bufferSize || bytes > this.options.bufferBytes) return this.owner.dropped(message, "BUFFER_FULL");
+      if (this.#bestEffort >= this.options.bufferSize || bytes > this.options.bufferBytes)
+        return this.owner.dropped(message, "BUFFER_FULL");
       this.#bestEffort++;
       this.#bestEffortBytes = bytes;
     }

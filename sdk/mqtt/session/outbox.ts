@@ -41,7 +41,11 @@ export class Outbox {
     if (message.isBeyondBounds) return NONE;
     const { maxMessages, maxBytes, overflow } = this.options;
     if (message.sizeBytes > maxBytes) {
-      throw new HawserError("MESSAGE_TOO_LARGE", `the message of ${message.sizeBytes} bytes is larger than the outbox (${maxBytes})`, "Send smaller messages, or raise outbox.maxBytes.");
+      throw new HawserError(
+        "MESSAGE_TOO_LARGE",
+        `the message of ${message.sizeBytes} bytes is larger than the outbox (${maxBytes})`,
+        "Send smaller messages, or raise outbox.maxBytes.",
+      );
     }
     let messages = this.#messages + 1 - maxMessages;
     let bytes = this.#bytes + message.sizeBytes - maxBytes;
@@ -51,14 +55,19 @@ export class Outbox {
       for (const one of list) {
         if (messages <= 0 && bytes <= 0) break;
         // What may have reached the broker holds a packet identifier there and goes on.
-        if (list !== this.denied && (one.dup || one.isBeyondBounds || (overflow === "replace-by-topic" && one.topic !== message.topic))) continue;
+        if (list !== this.denied && (one.dup || one.isBeyondBounds || (overflow === "replace-by-topic" && one.topic !== message.topic)))
+          continue;
         victims.push(one);
         messages--;
         bytes -= one.sizeBytes;
       }
     }
     if (messages <= 0 && bytes <= 0) return victims;
-    throw new HawserError("OUTBOX_FULL", `the outbox is full (${this.#messages} messages, ${this.#bytes} bytes)`, "Publish less, or use a larger outbox or another overflow policy.");
+    throw new HawserError(
+      "OUTBOX_FULL",
+      `the outbox is full (${this.#messages} messages, ${this.#bytes} bytes)`,
+      "Publish less, or use a larger outbox or another overflow policy.",
+    );
   }
 
   add(message: OutgoingMessage): void {

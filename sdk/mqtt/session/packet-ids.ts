@@ -11,7 +11,11 @@ export class PacketIds {
   /** @throws HawserError `TOO_MANY_IN_FLIGHT` when all are in use */
   take(): number {
     if (this.#inUse.size >= LARGEST) {
-      throw new HawserError("TOO_MANY_IN_FLIGHT", "all 65535 packet identifiers are in use", "Wait for the broker to acknowledge earlier packets.");
+      throw new HawserError(
+        "TOO_MANY_IN_FLIGHT",
+        "all 65535 packet identifiers are in use",
+        "Wait for the broker to acknowledge earlier packets.",
+      );
     }
     do this.#last = this.#last === LARGEST ? 1 : this.#last + 1;
     while (this.#inUse.has(this.#last));

@@ -45,7 +45,16 @@ class Device {
     };
     const life: string[] = [];
     this.lives.push(life);
-    const options: MqttOptions = { clientId: "d", protocolVersion: this.version, cleanStart: false, keepAliveSeconds: 30, connackTimeoutMs: 1_000, persistent: true, inFlightWindow: 3, sessionExpirySeconds: 1_000 };
+    const options: MqttOptions = {
+      clientId: "d",
+      protocolVersion: this.version,
+      cleanStart: false,
+      keepAliveSeconds: 30,
+      connackTimeoutMs: 1_000,
+      persistent: true,
+      inFlightWindow: 3,
+      sessionExpirySeconds: 1_000,
+    };
     let client: MqttClient;
     try {
       client = new MqttClient(options, testPlatform(this.time), storage);
@@ -142,7 +151,8 @@ function check(device: Device, sent: readonly string[]): void {
   expect(broker.violations).toEqual([]);
   const times = (list: readonly string[], payload: string): number => list.filter((other) => other === payload).length;
   for (const payload of accepted) expect(broker.delivered, "an accepted message is lost").toContain(payload);
-  for (const payload of sent) if (payload.startsWith("q2")) expect(times(broker.delivered, payload), `${payload.slice(0, 12)} doubled`).toBeLessThanOrEqual(1);
+  for (const payload of sent)
+    if (payload.startsWith("q2")) expect(times(broker.delivered, payload), `${payload.slice(0, 12)} doubled`).toBeLessThanOrEqual(1);
   const taken = lives.flat();
   for (const payload of ["in-1", "in-3", "in-4"]) {
     const before = lives.slice(0, -1).filter((life) => life.at(-1) === payload).length;
@@ -200,41 +210,47 @@ test("random traffic, lost connections, lost sessions and power cuts: what was p
     fc.record({ do: fc.constant("pass" as const), ms: fc.integer({ min: 0, max: 4 }) }),
   );
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { maxLength: 40 }), fc.array(fc.nat(30), { maxLength: 4 }), fc.constantFrom<4 | 5>(4, 5), async (steps, cuts, version) => {
-      const device = new Device(version, cuts);
-      const sent: string[] = [];
-      let incoming = 0;
-      await device.connect();
-      for (const one of steps) {
-        if (one.do === "publish") {
-          sent.push(`q${one.qos}-${sent.length}`);
-          device.publish(sent.at(-1) as string, one.qos);
-        } else if (one.do === "receive") device.broker.publish("in", `in-${incoming++}`, one.qos);
-        else if (one.do === "cut") device.broker.cut();
-        else if (one.do === "connect") await device.connect();
-        else if (one.do === "forget") device.broker.forget();
-        else await device.pass(one.ms);
-        await device.pass(0);
-      }
-      await device.settleDown();
-      expect(device.broker.violations).toEqual([]);
-      for (const payload of device.accepted) expect(device.broker.delivered).toContain(payload);
-      // A broker that loses a session loses the identifiers by which it would know a repetition.
-      const hasForgotten = steps.some((one) => one.do === "forget");
-      for (const payload of sent) {
-        if (payload.startsWith("q2") && !hasForgotten) expect(device.broker.delivered.filter((other) => other === payload).length).toBeLessThanOrEqual(1);
-      }
-      // First deliveries of each level keep their order.
-      for (const level of ["q1", "q2"]) {
-        const firsts = [...new Set(device.broker.delivered.filter((payload) => payload.startsWith(level)))];
-        expect(firsts).toEqual(sent.filter((payload) => firsts.includes(payload)));
-      }
-      expect(device.client.pending.messages).toBe(0);
-      // What became of a message is not known where the broker lost the session after PUBREC: those, and no others, are kept to be read.
-      const kept = device.client.outbox();
-      expect(kept.filter(({ state, qos }) => state !== "uncertain" || qos !== 2 || !hasForgotten)).toEqual([]);
-      expect(device.storage.list("mq-o")).toHaveLength(kept.length);
-    }),
+    fc.asyncProperty(
+      fc.array(step, { maxLength: 40 }),
+      fc.array(fc.nat(30), { maxLength: 4 }),
+      fc.constantFrom<4 | 5>(4, 5),
+      async (steps, cuts, version) => {
+        const device = new Device(version, cuts);
+        const sent: string[] = [];
+        let incoming = 0;
+        await device.connect();
+        for (const one of steps) {
+          if (one.do === "publish") {
+            sent.push(`q${one.qos}-${sent.length}`);
+            device.publish(sent.at(-1) as string, one.qos);
+          } else if (one.do === "receive") device.broker.publish("in", `in-${incoming++}`, one.qos);
+          else if (one.do === "cut") device.broker.cut();
+          else if (one.do === "connect") await device.connect();
+          else if (one.do === "forget") device.broker.forget();
+          else await device.pass(one.ms);
+          await device.pass(0);
+        }
+        await device.settleDown();
+        expect(device.broker.violations).toEqual([]);
+        for (const payload of device.accepted) expect(device.broker.delivered).toContain(payload);
+        // A broker that loses a session loses the identifiers by which it would know a repetition.
+        const hasForgotten = steps.some((one) => one.do === "forget");
+        for (const payload of sent) {
+          if (payload.startsWith("q2") && !hasForgotten)
+            expect(device.broker.delivered.filter((other) => other === payload).length).toBeLessThanOrEqual(1);
+        }
+        // First deliveries of each level keep their order.
+        for (const level of ["q1", "q2"]) {
+          const firsts = [...new Set(device.broker.delivered.filter((payload) => payload.startsWith(level)))];
+          expect(firsts).toEqual(sent.filter((payload) => firsts.includes(payload)));
+        }
+        expect(device.client.pending.messages).toBe(0);
+        // What became of a message is not known where the broker lost the session after PUBREC: those, and no others, are kept to be read.
+        const kept = device.client.outbox();
+        expect(kept.filter(({ state, qos }) => state !== "uncertain" || qos !== 2 || !hasForgotten)).toEqual([]);
+        expect(device.storage.list("mq-o")).toHaveLength(kept.length);
+      },
+    ),
     { numRuns: 150 },
   );
 });
@@ -244,7 +260,11 @@ describe("the records", () => {
     const storage = new MemoryStorage();
     const w = new SessionWorld(library, persistent, storage);
     await w.connect();
-    for (const [n, qos] of [[1, 1], [2, 1], [3, 2]] as const) {
+    for (const [n, qos] of [
+      [1, 1],
+      [2, 1],
+      [3, 2],
+    ] as const) {
       void w.client.publish("t", "x", { qos });
       await w.time.pass(0);
       await w.broker.send({ cmd: qos === 1 ? "puback" : "pubrec", messageId: n, reasonCode: 0 });
@@ -312,7 +332,11 @@ describe("the records", () => {
   });
 
   test("a message too large for 255 records is refused", async () => {
-    const w = new SessionWorld(library, { ...persistent, outbox: { maxMessages: 5, maxBytes: 5_000_000, overflow: "reject" } }, new MemoryStorage());
+    const w = new SessionWorld(
+      library,
+      { ...persistent, outbox: { maxMessages: 5, maxBytes: 5_000_000, overflow: "reject" } },
+      new MemoryStorage(),
+    );
     await expect(w.client.publish("t", "x".repeat(1_100_000), { qos: 1 })).rejects.toMatchObject({ code: "MESSAGE_TOO_LARGE" });
   });
 
@@ -338,12 +362,18 @@ describe("the records", () => {
     storage.isFull = false;
     await w.time.pass(1_000);
     expect(w.broker.of("pubrel")).toMatchObject([{ messageId: 2 }]);
-    await w.broker.send({ cmd: "publish", topic: "t", payload: "x", qos: 2, messageId: 5, dup: true }, { cmd: "pubcomp", messageId: 2, reasonCode: 0 });
+    await w.broker.send(
+      { cmd: "publish", topic: "t", payload: "x", qos: 2, messageId: 5, dup: true },
+      { cmd: "pubcomp", messageId: 2, reasonCode: 0 },
+    );
     expect([w.broker.of("pubrec").length, published.state]).toEqual([1, "resolved"]);
   });
 
   test("an expiry goes on over a reboot where the clock is trusted, and begins again where it is not", async () => {
-    for (const [isTrusted, expected] of [[true, 40], [false, 60]] as const) {
+    for (const [isTrusted, expected] of [
+      [true, 40],
+      [false, 60],
+    ] as const) {
       const storage = new MemoryStorage();
       const w = new SessionWorld(library, persistent, storage);
       w.time.isTrusted = isTrusted;
@@ -360,13 +390,38 @@ describe("the records", () => {
   test("everything of a message survives a reboot", async () => {
     const storage = new MemoryStorage();
     const w = new SessionWorld(library, persistent, storage);
-    const properties = { contentType: "c", correlationData: Uint8Array.of(1, 2), responseTopic: "r", payloadFormatIndicator: true, userProperties: [["b", "1"], ["a", "2"]] as const };
-    await w.client.publish("t/ü", Uint8Array.from({ length: 9_000 }, (_, n) => n), { qos: 2, retain: true, queue: true, properties });
-    expect([...storage.records.keys()].filter((key) => key.startsWith("mq-o")).sort()).toEqual(["mq-o00000000", "mq-o00000000-01", "mq-o00000000-02"]);
+    const properties = {
+      contentType: "c",
+      correlationData: Uint8Array.of(1, 2),
+      responseTopic: "r",
+      payloadFormatIndicator: true,
+      userProperties: [
+        ["b", "1"],
+        ["a", "2"],
+      ] as const,
+    };
+    await w.client.publish(
+      "t/ü",
+      Uint8Array.from({ length: 9_000 }, (_, n) => n),
+      { qos: 2, retain: true, queue: true, properties },
+    );
+    expect([...storage.records.keys()].filter((key) => key.startsWith("mq-o")).sort()).toEqual([
+      "mq-o00000000",
+      "mq-o00000000-01",
+      "mq-o00000000-02",
+    ]);
     const after = new SessionWorld(library, persistent, storage.afterReboot());
     await after.connect({ sessionPresent: true });
     expect(after.broker.of("publish")).toMatchObject([
-      { topic: "t/ü", qos: 2, retain: true, dup: true, messageId: 1, payload: Buffer.from(Uint8Array.from({ length: 9_000 }, (_, n) => n)), properties: { contentType: "c", responseTopic: "r", userProperties: { b: "1", a: "2" } } },
+      {
+        topic: "t/ü",
+        qos: 2,
+        retain: true,
+        dup: true,
+        messageId: 1,
+        payload: Buffer.from(Uint8Array.from({ length: 9_000 }, (_, n) => n)),
+        properties: { contentType: "c", responseTopic: "r", userProperties: { b: "1", a: "2" } },
+      },
     ]);
   });
 
@@ -377,7 +432,11 @@ describe("the records", () => {
     const after = new SessionWorld(library, persistent, storage.afterReboot());
     void after.client.publish("t", "c", { qos: 1 });
     await after.connect({ sessionPresent: false });
-    expect(after.broker.of("publish").map(({ messageId, dup, payload }) => [messageId, dup, String(payload)])).toEqual([[1, false, "a"], [2, false, "b"], [3, false, "c"]]);
+    expect(after.broker.of("publish").map(({ messageId, dup, payload }) => [messageId, dup, String(payload)])).toEqual([
+      [1, false, "a"],
+      [2, false, "b"],
+      [3, false, "c"],
+    ]);
   });
 
   test("the state of another client identifier is not taken for this one's", async () => {
@@ -426,12 +485,18 @@ describe("the records", () => {
     await w.client.publish("t", "x", { qos: 1, queue: true });
     await w.client.publish("t", "y".repeat(5_000), { qos: 2, queue: true, properties: { contentType: "c" } });
     good.put("mq-rx", Uint8Array.of(1, 0, 5, 0, 9));
-    const key = fc.oneof(fc.constantFrom(...good.records.keys()), fc.constantFrom("mq-o", "mq-oxyz", "mq-o00000007", "mq-o0000000a-01", "mq-rx", "mq-id"));
-    const value = fc.oneof(fc.uint8Array({ maxLength: 40 }), fc.tuple(fc.constantFrom(...good.records.values()), fc.nat(4_000), fc.nat(255)).map(([record, at, byte]) => {
-      const copy = Uint8Array.from(record);
-      copy[at % copy.length] = byte;
-      return copy;
-    }));
+    const key = fc.oneof(
+      fc.constantFrom(...good.records.keys()),
+      fc.constantFrom("mq-o", "mq-oxyz", "mq-o00000007", "mq-o0000000a-01", "mq-rx", "mq-id"),
+    );
+    const value = fc.oneof(
+      fc.uint8Array({ maxLength: 40 }),
+      fc.tuple(fc.constantFrom(...good.records.values()), fc.nat(4_000), fc.nat(255)).map(([record, at, byte]) => {
+        const copy = Uint8Array.from(record);
+        copy[at % copy.length] = byte;
+        return copy;
+      }),
+    );
     await fc.assert(
       fc.asyncProperty(fc.array(fc.tuple(key, value), { minLength: 1, maxLength: 4 }), async (changes) => {
         const storage = new MemoryStorage([...good.records, ...changes]);

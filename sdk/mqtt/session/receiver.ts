@@ -77,7 +77,10 @@ export class Receiver {
     return this.#isSkimming;
   }
 
-  /** Reading goes on for what else the broker has to say: messages of QoS 1 and 2 are left with it from here on, so that their order is kept. */
+  /**
+   * Reading goes on for what else the broker has to say: messages of QoS 1 and 2 are left with it from here on, so that their order is
+   * kept.
+   */
   skim(): void {
     this.#isSkimming = true;
   }
@@ -95,9 +98,16 @@ export class Receiver {
     this.#count(messageId);
     if (qos === 2 && this.#received.has(messageId)) return this.#pubrec(messageId);
     const open = this.#open.get(messageId);
-    // At QoS 2 the identifier alone says that it is the same message (section 4.3.3); aedes leaves DUP out. At QoS 1 it may be used anew, and RabbitMQ and LavinMQ
+    // At QoS 2 the identifier alone says that it is the same message (section 4.3.3); aedes leaves DUP out. At QoS 1 it may be used anew,
+    // and RabbitMQ and LavinMQ
     // give what they repeat new identifiers: only the content tells.
-    if (open !== undefined && open.topic === packet.topic && open.qos === qos && (qos === 2 || (dup && sameBytes(open.payload, packet.payload)))) return this.#again(open);
+    if (
+      open !== undefined &&
+      open.topic === packet.topic &&
+      open.qos === qos &&
+      (qos === 2 || (dup && sameBytes(open.payload, packet.payload)))
+    )
+      return this.#again(open);
     // Else a broker could send without end and never come to the limit, which counts identifiers.
     if (open !== undefined && this.#turn(open).includes(open)) throw protocolError(`packet identifier ${messageId} for two messages`);
     if (this.#isSkimming) {
@@ -147,7 +157,8 @@ export class Receiver {
   }
 
   /**
-   * Nobody has this message, and its connection ends: it is left to the broker, which repeats it as good as new. While the connection is there,
+   * Nobody has this message, and its connection ends: it is left to the broker, which repeats it as good as new. While the connection is
+   * there,
    * what stands behind it and was taken is acknowledged.
    */
   leave(message: InboundMessage, isConnected: boolean): void {
@@ -227,7 +238,11 @@ export class Receiver {
   #count(messageId: number): void {
     this.#outstanding.set(messageId, true);
     if (this.#outstanding.size <= this.#limit) return;
-    throw new PacketError("RECEIVE_MAXIMUM_EXCEEDED", 0x93, `the broker sent more than ${this.#limit} messages without waiting for acknowledgements`);
+    throw new PacketError(
+      "RECEIVE_MAXIMUM_EXCEEDED",
+      0x93,
+      `the broker sent more than ${this.#limit} messages without waiting for acknowledgements`,
+    );
   }
 
   #turn(message: InboundMessage): Turn {
@@ -235,7 +250,16 @@ export class Receiver {
   }
 
   #message(packet: PublishPacket): InboundMessage {
-    return new InboundMessage(packet.topic, packet.payload, packet.qos, packet.retain, packet.dup, packet.messageId, packet.properties, this);
+    return new InboundMessage(
+      packet.topic,
+      packet.payload,
+      packet.qos,
+      packet.retain,
+      packet.dup,
+      packet.messageId,
+      packet.properties,
+      this,
+    );
   }
 }
 

@@ -1,5 +1,6 @@
 /**
- * The sending half of a session (MQTT 5.0, section 4.3): which message goes next, what each acknowledgement means, and what is sent again on
+ * The sending half of a session (MQTT 5.0, section 4.3): which message goes next, what each acknowledgement means, and what is sent again
+ * on
  * the next connection. Plain state: no link, no timer.
  */
 import type { HawserError } from "../../errors.js";
@@ -78,7 +79,8 @@ export class Sender {
 
   /**
    * Takes a message in; from here on it is delivered or reported.
-   * @throws HawserError `OUTBOX_FULL`, `MESSAGE_TOO_LARGE`, `TOO_MANY_IN_FLIGHT`, `BROKER_HANGS_UP`, or what storage throws: then nothing has changed
+   * @throws HawserError `OUTBOX_FULL`, `MESSAGE_TOO_LARGE`, `TOO_MANY_IN_FLIGHT`, `BROKER_HANGS_UP`, or what storage throws: then nothing
+   *   has changed
    */
   accept(message: OutgoingMessage, persist: boolean): void {
     if (this.suspects.shuns(message.topic, message.sizeBytes)) throw hangsUpError(`a message to ${message.topic}`);
@@ -150,7 +152,8 @@ export class Sender {
   }
 
   /**
-   * The broker confirmed that it has the message, and forgot the session before PUBCOMP. It may deliver at PUBLISH or as late as at PUBREL (MQTT 5.0, section 4.3.3):
+   * The broker confirmed that it has the message, and forgot the session before PUBCOMP. It may deliver at PUBLISH or as late as at PUBREL
+   * (MQTT 5.0, section 4.3.3):
    * what became of the message cannot be known.
    */
   #lost(message: OutgoingMessage): void {
@@ -193,14 +196,27 @@ export class Sender {
     const { apart, denied, waiting, uncertain } = this.outbox;
     const of = (messages: Iterable<OutgoingMessage>, state: OutboxMessage["state"]): OutboxMessage[] =>
       [...messages].filter(({ isBeyondBounds }) => !isBeyondBounds).map((message) => view(message, state));
-    return [...of(uncertain, "uncertain"), ...of(this.#released.values(), "sent"), ...of(this.#sent, "sent"), ...of(apart, "apart"), ...of(denied, "waiting"), ...of(waiting, "waiting")];
+    return [
+      ...of(uncertain, "uncertain"),
+      ...of(this.#released.values(), "sent"),
+      ...of(this.#sent, "sent"),
+      ...of(apart, "apart"),
+      ...of(denied, "waiting"),
+      ...of(waiting, "waiting"),
+    ];
   }
 
-  /** Gives up what the application does not want delivered any more, except for what the broker may have begun to deliver. @returns how many */
+  /**
+   * Gives up what the application does not want delivered any more, except for what the broker may have begun to deliver. @returns how many
+   */
   discard(which: (message: OutboxMessage) => boolean): number {
     const { apart, denied, waiting, uncertain } = this.outbox;
     let count = 0;
-    for (const [list, state] of [[apart, "apart"], [denied, "waiting"], [waiting, "waiting"]] as const) {
+    for (const [list, state] of [
+      [apart, "apart"],
+      [denied, "waiting"],
+      [waiting, "waiting"],
+    ] as const) {
       for (const message of list) {
         if ((message.qos === 2 && message.dup) || !which(view(message, state))) continue;
         this.giveUp(message, discardedError(message));
@@ -276,7 +292,10 @@ export class Sender {
 
   /** The message to be sent now, if there is one and the broker takes more. The caller sends it, or gives it up. */
   next(clock: Clock): OutgoingMessage | undefined {
-    return this.#nextOf(this.outbox.urgent, this.#brokersWindow, clock) ?? (this.#isHeld ? undefined : this.#nextOf(this.outbox.waiting, this.#window, clock));
+    return (
+      this.#nextOf(this.outbox.urgent, this.#brokersWindow, clock) ??
+      (this.#isHeld ? undefined : this.#nextOf(this.outbox.waiting, this.#window, clock))
+    );
   }
 
   /** The application's messages wait while a suspect is tried, or until one can be. */

@@ -3,7 +3,8 @@ import { LazyMap } from "./lazy-map.js";
 import type { OutgoingMessage } from "./outgoing-message.js";
 
 /**
- * `store` is done when it returns. The others may be done later; what must not happen before is given as `then`, which is called in the order
+ * `store` is done when it returns. The others may be done later; what must not happen before is given as `then`, which is called in the
+ * order
  * of the calls, once each.
  */
 export interface Journal {

@@ -9,7 +9,11 @@ import type { MqttOptions } from "../contract/options.js";
 const library = mqttPacket as unknown as PacketLibrary;
 
 /** A client whose messages to `t` the broker has confirmed with PUBREC, and whose connection is cut then. */
-async function halfway(options: Partial<MqttOptions>, publish: (w: SessionWorld) => void, storage?: MemoryStorage): Promise<{ w: SessionWorld; uncertain: string[] }> {
+async function halfway(
+  options: Partial<MqttOptions>,
+  publish: (w: SessionWorld) => void,
+  storage?: MemoryStorage,
+): Promise<{ w: SessionWorld; uncertain: string[] }> {
   const w = new SessionWorld(library, options, storage);
   const uncertain: string[] = [];
   w.client.onMessageUncertain = (topic, code) => uncertain.push(`${topic} ${code}`);
@@ -22,7 +26,8 @@ async function halfway(options: Partial<MqttOptions>, publish: (w: SessionWorld)
 }
 
 const queued = (w: SessionWorld): void => void w.client.publish("t", "command", { qos: 2, queue: true });
-const states = (w: SessionWorld): string[] => w.client.outbox().map(({ topic, payload, state }) => `${topic} ${String.fromCharCode(...payload)} ${state}`);
+const states = (w: SessionWorld): string[] =>
+  w.client.outbox().map(({ topic, payload, state }) => `${topic} ${String.fromCharCode(...payload)} ${state}`);
 
 describe.each([4, 5] as const)("a QoS 2 message between PUBREC and PUBCOMP when the session is gone, in version %i,", (protocolVersion) => {
   test("rejects with SESSION_LOST where it is awaited", async () => {
@@ -93,7 +98,10 @@ describe("the outbox", () => {
     expect(w.client.discard(({ topic }) => topic === "b")).toBe(1);
     expect(w.client.discard()).toBe(1);
     await w.time.pass(0);
-    expect([all.map(({ state }) => state), w.dropped]).toEqual([["pending", "MESSAGE_DISCARDED", "MESSAGE_DISCARDED"], ["b MESSAGE_DISCARDED", "c MESSAGE_DISCARDED"]]);
+    expect([all.map(({ state }) => state), w.dropped]).toEqual([
+      ["pending", "MESSAGE_DISCARDED", "MESSAGE_DISCARDED"],
+      ["b MESSAGE_DISCARDED", "c MESSAGE_DISCARDED"],
+    ]);
     await w.cut();
     expect(w.client.discard()).toBe(1);
     expect(w.client.pending).toEqual({ messages: 0, bytes: 0, inFlight: 0 });

@@ -1,5 +1,6 @@
 /**
- * The session that client and broker share and that outlives connections (MQTT 5.0, section 4.1): messages on their way both ways, subscriptions,
+ * The session that client and broker share and that outlives connections (MQTT 5.0, section 4.1): messages on their way both ways,
+ * subscriptions,
  * packet identifiers, and their storage. Plain state: packets in, packets and effects out; no link, no timer.
  */
 import { HawserError } from "../../errors.js";
@@ -12,7 +13,15 @@ import { Outbox } from "./outbox.js";
 import { OutgoingMessage } from "./outgoing-message.js";
 import { PacketIds } from "./packet-ids.js";
 import { protocolError } from "../codec/packet-error.js";
-import type { AckPacket, ConnackPacket, InboundPacket, OutboundPacket, ProtocolVersion, PublishPacket, SubackPacket } from "../codec/packet-types.js";
+import type {
+  AckPacket,
+  ConnackPacket,
+  InboundPacket,
+  OutboundPacket,
+  ProtocolVersion,
+  PublishPacket,
+  SubackPacket,
+} from "../codec/packet-types.js";
 import { FilterRecord } from "./filter-record.js";
 import { isAnswer } from "../contract/reason-codes.js";
 import { Receiver, type ReceiverOwner } from "./receiver.js";
@@ -52,7 +61,8 @@ export interface SessionPlatform {
 }
 
 /**
- * A broker of 3.1.1 cannot be told a receive maximum, and one of 5.0 may not keep to it: at least so many messages may come before the application takes
+ * A broker of 3.1.1 cannot be told a receive maximum, and one of 5.0 may not keep to it: at least so many messages may come before the
+ * application takes
  * them. Twice what one read of 64 KiB can hold of the smallest, so that a burst alone never ends a connection.
  */
 const RECEIVE_LIMIT = 16_384;
@@ -110,7 +120,8 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionTableOwn
 
   /** An answer to nothing: let pass, and written down once a connection, since whoever sends one sends many. */
   unasked(cmd: AckPacket["cmd"] | SubackPacket["cmd"], messageId: number): void {
-    if (!this.#hasLoggedUnasked) this.platform.log("warn", "the broker acknowledged what was not asked", { packet: cmd.toUpperCase(), messageId });
+    if (!this.#hasLoggedUnasked)
+      this.platform.log("warn", "the broker acknowledged what was not asked", { packet: cmd.toUpperCase(), messageId });
     this.#hasLoggedUnasked = true;
   }
 
@@ -189,7 +200,8 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionTableOwn
 
   /** What no subscription takes, as an async iterable. @throws HawserError `ALREADY_SUBSCRIBED`, `BAD_OPTION` */
   messages(options: SubscribeOptions): MessageStream {
-    if (this.#rest !== undefined) throw new HawserError("ALREADY_SUBSCRIBED", "an iterator over the other messages already exists", "Use that one, or close it first.");
+    if (this.#rest !== undefined)
+      throw new HawserError("ALREADY_SUBSCRIBED", "an iterator over the other messages already exists", "Use that one, or close it first.");
     const rest = new MessageStream("#", resolveSubscribeOptions(options), {
       closed: () => {
         this.#rest = undefined;
@@ -362,10 +374,16 @@ export class Session implements SenderOwner, ReceiverOwner, SubscriptionTableOwn
   }
 }
 
-function openJournal(options: ResolvedOptions, platform: SessionPlatform, storage: Storage | undefined, onTask: () => unknown): VolatileJournal | StoredJournal {
+function openJournal(
+  options: ResolvedOptions,
+  platform: SessionPlatform,
+  storage: Storage | undefined,
+  onTask: () => unknown,
+): VolatileJournal | StoredJournal {
   const { persistent, clientId, maxStoredPerHour = Infinity } = options;
   if (!persistent) return new VolatileJournal();
-  if (storage === undefined) throw new HawserError("BAD_OPTION", "the MQTT option persistent needs a storage", "Give the client a storage.");
+  if (storage === undefined)
+    throw new HawserError("BAD_OPTION", "the MQTT option persistent needs a storage", "Give the client a storage.");
   const { clock, scheduler, log } = platform;
   return new StoredJournal({ clock, scheduler, log, storage }, clientId, maxStoredPerHour, onTask);
 }

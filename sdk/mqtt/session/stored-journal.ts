@@ -1,5 +1,6 @@
 /**
- * Keeps the session over reboots, in small records that are each written atomically. Between any two writes power may fail: each order here is
+ * Keeps the session over reboots, in small records that are each written atomically. Between any two writes power may fail: each order here
+ * is
  * such that then no accepted message is missing and no QoS 2 message can be delivered twice.
  *
  * | key | record |
@@ -8,7 +9,8 @@
  * | `mq-o` + 8 hex digits | a message, in the order of acceptance; `-` + 2 hex digits: its further parts |
  * | `mq-rx` | QoS 2 identifiers received and not released: a format byte, then two bytes each |
  *
- * A message costs one put and one delete, at QoS 2 one put more, for each 4,000 bytes; a received QoS 2 message costs two puts, fewer in a burst.
+ * A message costs one put and one delete, at QoS 2 one put more, for each 4,000 bytes; a received QoS 2 message costs two puts, fewer in a
+ * burst.
  */
 import { errorMessage, HawserError } from "../../errors.js";
 import type { Cancel, Clock, Log, Scheduler, Storage } from "../../platform.js";
@@ -97,9 +99,16 @@ export class StoredJournal implements Journal {
     const { clock } = this.platform;
     this.#checkRate();
     const expiresWallMs =
-      message.expiresAtMs === undefined || !clock.wallTrusted() ? undefined : Math.max(1, clock.wallMs() + message.expiresAtMs - clock.monotonicMs());
+      message.expiresAtMs === undefined || !clock.wallTrusted()
+        ? undefined
+        : Math.max(1, clock.wallMs() + message.expiresAtMs - clock.monotonicMs());
     const records = messageRecords(message, 0, expiresWallMs);
-    if (records === undefined) throw new HawserError("MESSAGE_TOO_LARGE", `the message of ${message.sizeBytes} bytes is too large for storage`, "Send smaller messages.");
+    if (records === undefined)
+      throw new HawserError(
+        "MESSAGE_TOO_LARGE",
+        `the message of ${message.sizeBytes} bytes is too large for storage`,
+        "Send smaller messages.",
+      );
     this.#claim();
     const number = message.recordNumber >= 0 ? message.recordNumber : this.#nextRecord;
     try {
@@ -229,7 +238,8 @@ export class StoredJournal implements Journal {
     const { topic, payload, qos, retain, messageId, properties } = stored.packet;
     const interval = properties?.messageExpiryInterval;
     // Without two trusted times nobody knows how long the device was off: the interval then begins again.
-    const leftMs = stored.expiresWallMs !== undefined && clock.wallTrusted() ? stored.expiresWallMs - clock.wallMs() : (interval ?? 0) * 1000;
+    const leftMs =
+      stored.expiresWallMs !== undefined && clock.wallTrusted() ? stored.expiresWallMs - clock.wallMs() : (interval ?? 0) * 1000;
     const expiresAtMs = interval === undefined ? undefined : clock.monotonicMs() + leftMs;
     const message = new OutgoingMessage(topic, payload, qos, retain, properties, expiresAtMs);
     message.messageId = messageId;
@@ -253,7 +263,11 @@ export class StoredJournal implements Journal {
       this.#storedThisHour = 0;
     }
     if (this.#storedThisHour < this.maxStoredPerHour) return;
-    throw new HawserError("STORAGE_WEAR_LIMIT", `${this.#storedThisHour} messages were stored within the hour`, "Publish less, use `persist: false`, or raise maxStoredPerHour.");
+    throw new HawserError(
+      "STORAGE_WEAR_LIMIT",
+      `${this.#storedThisHour} messages were stored within the hour`,
+      "Publish less, use `persist: false`, or raise maxStoredPerHour.",
+    );
   }
 
   /** Parts of a message whose head found no room: they would take the room of others until the next boot. */

@@ -6,8 +6,8 @@ import { badOption, signal, type SubscribeOptions } from "../contract/options.js
 import { isShared } from "../contract/topics.js";
 
 export type ResolvedSubscribeOptions = Omit<SubscribeOptions, "userProperties"> & { userProperties?: UserProperties } & Required<
-  Pick<SubscribeOptions, "qos" | "manualAck" | "bufferSize" | "bufferBytes">
->;
+    Pick<SubscribeOptions, "qos" | "manualAck" | "bufferSize" | "bufferBytes">
+  >;
 
 /** @param again the broker has granted it before */
 export function subscribePacket(
@@ -28,7 +28,10 @@ export function subscribePacket(
   if (retainHandling !== undefined) fields.rh = retainHandling;
   const { userProperties } = options;
   if (subscriptionIdentifier !== undefined || userProperties !== undefined) {
-    packet.properties = { ...(subscriptionIdentifier === undefined ? {} : { subscriptionIdentifier }), ...(userProperties && { userProperties }) };
+    packet.properties = {
+      ...(subscriptionIdentifier === undefined ? {} : { subscriptionIdentifier }),
+      ...(userProperties && { userProperties }),
+    };
   }
   return packet;
 }
@@ -51,7 +54,15 @@ export function resolveSubscribeOptions(options: SubscribeOptions, filter?: stri
   checkOptions(options, SUBSCRIBE, badOption);
   const { userProperties, ...others } = options;
   // Brokers disconnect for it (MQTT 5.0, section 3.8.3.1), and it would be asked for again on each connection.
-  if (options.noLocal === true && filter !== undefined && isShared(filter)) throw badOption("noLocal", "must be false for a shared subscription");
+  if (options.noLocal === true && filter !== undefined && isShared(filter))
+    throw badOption("noLocal", "must be false for a shared subscription");
   const { qos = 0, manualAck = false, bufferSize = 4_096, bufferBytes = 262_144 } = options;
-  return { ...others, qos, manualAck, bufferSize, bufferBytes, ...(userProperties !== undefined && { userProperties: checkUserProperties(userProperties) }) };
+  return {
+    ...others,
+    qos,
+    manualAck,
+    bufferSize,
+    bufferBytes,
+    ...(userProperties !== undefined && { userProperties: checkUserProperties(userProperties) }),
+  };
 }

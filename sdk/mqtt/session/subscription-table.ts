@@ -1,5 +1,6 @@
 /**
- * The subscriptions of a client: which the broker knows, which requests are under way, and whom a message is for. Plain state: no link, no clock.
+ * The subscriptions of a client: which the broker knows, which requests are under way, and whom a message is for. Plain state: no link, no
+ * clock.
  */
 import { HawserError } from "../../errors.js";
 import { checkUserProperties } from "../contract/check-properties.js";
@@ -11,7 +12,14 @@ import type { SubscribeOptions, UnsubscribeOptions, UnsubscribeResult } from "..
 import { isAnswer } from "../contract/reason-codes.js";
 import { protocolError } from "../codec/packet-error.js";
 import type { PacketIds } from "./packet-ids.js";
-import type { OutboundPacket, Properties, ProtocolVersion, PublishProperties, SubackPacket, UserProperties } from "../codec/packet-types.js";
+import type {
+  OutboundPacket,
+  Properties,
+  ProtocolVersion,
+  PublishProperties,
+  SubackPacket,
+  UserProperties,
+} from "../codec/packet-types.js";
 import { MessageStream, type InboundMessage, type SubscriptionOwner } from "./message-stream.js";
 import { APART_STRIKES, fewestStrikes, type Retried, type Suspects } from "./suspects.js";
 import { checkFilter, hasWildcard, isShared, TopicMatcher } from "../contract/topics.js";
@@ -53,7 +61,9 @@ interface Leaving extends Retried {
 }
 
 /** A SUBSCRIBE or UNSUBSCRIBE without an answer. */
-type Request = { readonly item: Entry; readonly resolve?: (code: number) => void; readonly reject?: (error: HawserError) => void } | { readonly item: Leaving };
+type Request =
+  | { readonly item: Entry; readonly resolve?: (code: number) => void; readonly reject?: (error: HawserError) => void }
+  | { readonly item: Leaving };
 
 const NO_SUBSCRIPTION_EXISTED = 0x11;
 const UNSPECIFIED_ERROR = 0x80;
@@ -249,11 +259,13 @@ export class SubscriptionTable implements SubscriptionOwner {
     const request = this.#requests.get(messageId);
     if (request === undefined) return this.owner.unasked(cmd, messageId);
     const { item } = request;
-    if (isLeaving(item) !== (cmd === "unsuback")) throw protocolError(`${cmd.toUpperCase()} for packet identifier ${messageId}, which asked something else`);
+    if (isLeaving(item) !== (cmd === "unsuback"))
+      throw protocolError(`${cmd.toUpperCase()} for packet identifier ${messageId}, which asked something else`);
     const wanted = isLeaving(item) ? item.filters.length : 1;
     // An UNSUBACK without any is short, and clear.
     const isShort = cmd === "unsuback" && granted.length === 0;
-    if (granted.length !== wanted && !isShort && (cmd === "suback" || this.#version === 5)) throw protocolError(`${cmd.toUpperCase()} with ${granted.length} reason codes for ${wanted} filters`);
+    if (granted.length !== wanted && !isShort && (cmd === "suback" || this.#version === 5))
+      throw protocolError(`${cmd.toUpperCase()} with ${granted.length} reason codes for ${wanted} filters`);
     // 3.1.1 knows one code for a refusal, and its brokers send others.
     const stray = granted.find((one) => !isAnswer(cmd, one) && (this.#version === 5 || one < 0x80));
     if (stray !== undefined) throw protocolError(`${cmd.toUpperCase()} with reason code ${stray}`);
@@ -281,9 +293,11 @@ export class SubscriptionTable implements SubscriptionOwner {
     const isOne = identifiers === undefined || identifiers.length === 1;
     if (isOne && topic === this.#lastTopic && identifiers?.[0] === this.#lastIdentifier) return this.#lastTargets;
     const matching = [...this.#entries.values()].filter(({ matcher }) => matcher.matches(topic));
-    // The broker may send one copy for all subscriptions that match, or one for each with its own identifier (section 3.3.4). Identifiers that mean
+    // The broker may send one copy for all subscriptions that match, or one for each with its own identifier (section 3.3.4). Identifiers
+    // that mean
     // nothing here are of a session that an earlier program left.
-    const named = identifiers === undefined ? [] : matching.filter(({ isNamed, identifier }) => !isNamed || identifiers.includes(identifier));
+    const named =
+      identifiers === undefined ? [] : matching.filter(({ isNamed, identifier }) => !isNamed || identifiers.includes(identifier));
     const targets = (named.length > 0 ? named : matching).map(({ subscription }) => subscription);
     if (isOne) {
       this.#lastTopic = topic;
@@ -293,7 +307,11 @@ export class SubscriptionTable implements SubscriptionOwner {
     return targets;
   }
 
-  #subscribe(entry: Entry, asking: { resolve?: (code: number) => void; reject?: (error: HawserError) => void } = {}, isAgain = asking.resolve !== undefined): void {
+  #subscribe(
+    entry: Entry,
+    asking: { resolve?: (code: number) => void; reject?: (error: HawserError) => void } = {},
+    isAgain = asking.resolve !== undefined,
+  ): void {
     const { filter, options } = entry.subscription;
     const refusal = this.#refusal(filter, options);
     if (refusal !== 0) {
@@ -304,7 +322,8 @@ export class SubscriptionTable implements SubscriptionOwner {
     this.#requests.set(messageId, { item: entry, ...asking });
     entry.asked++;
     // An identifier that nobody asked for is left out where the broker may be hanging up because of it.
-    entry.isNamed = options.subscriptionIdentifier !== undefined || (this.namesAll && !this.#hasNoIdentifiers && entry.strikes <= APART_STRIKES);
+    entry.isNamed =
+      options.subscriptionIdentifier !== undefined || (this.namesAll && !this.#hasNoIdentifiers && entry.strikes <= APART_STRIKES);
     try {
       this.owner.send(subscribePacket(messageId, filter, options, entry.isNamed ? entry.identifier : undefined, this.#version, isAgain));
     } catch (error) {
@@ -316,7 +335,10 @@ export class SubscriptionTable implements SubscriptionOwner {
     }
   }
 
-  /** The code for what the broker has said that it does not do: it may disconnect who asks (section 3.2.2.3.11 and on), and would be asked on each connection. */
+  /**
+   * The code for what the broker has said that it does not do: it may disconnect who asks (section 3.2.2.3.11 and on), and would be asked
+   * on each connection.
+   */
   #refusal(filter: string, { subscriptionIdentifier }: ResolvedSubscribeOptions): number {
     if (this.#hasNoShared && isShared(filter)) return 0x9e;
     if (this.#hasNoIdentifiers && subscriptionIdentifier !== undefined) return 0xa1;

@@ -1,8 +1,11 @@
 /**
- * Finds the one item that makes a broker end the connection, so that it takes nothing else down with it. Every item that is sent again until it is
+ * Finds the one item that makes a broker end the connection, so that it takes nothing else down with it. Every item that is sent again
+ * until it is
  * answered (PUBLISH, PUBREL, SUBSCRIBE, UNSUBSCRIBE) counts the connections that the broker ended while it was unanswered. After two it is
- * set apart: the others go first, then it is sent alone on a connection that has just answered a PINGREQ. Alone it may fail three times; then
- * it is given up, provided that the broker takes other messages: one that hangs up on all of them has a trouble of its own. Plain state: no link, no timer.
+ * set apart: the others go first, then it is sent alone on a connection that has just answered a PINGREQ. Alone it may fail three times;
+ * then
+ * it is given up, provided that the broker takes other messages: one that hangs up on all of them has a trouble of its own. Plain state: no
+ * link, no timer.
  */
 import type { Clock } from "../../platform.js";
 import type { Blame } from "../contract/blame.js";
@@ -87,7 +90,8 @@ export class Suspects {
 
   /**
    * An item of this topic or filter was given up.
-   * @returns true when the name itself is to be blamed, not the one message: it was given up before, and only what has other names got through since
+   * @returns true when the name itself is to be blamed, not the one message: it was given up before, and only what has other names got
+   *   through since
    */
   convict(name: string, sizeBytes: number): boolean {
     const earlier = this.#verdicts.get(name);
@@ -98,7 +102,11 @@ export class Suspects {
       this.#verdicts.delete(oldest);
     }
     const smallest = Math.min(sizeBytes, earlier?.sizeBytes ?? Infinity);
-    this.#verdicts.set(name, { sizeBytes: smallest, answersBefore: this.#answers, shunnedUntilMs: isShunned ? this.clock.monotonicMs() + SHUNNED_MS : 0 });
+    this.#verdicts.set(name, {
+      sizeBytes: smallest,
+      answersBefore: this.#answers,
+      shunnedUntilMs: isShunned ? this.clock.monotonicMs() + SHUNNED_MS : 0,
+    });
     return isShunned;
   }
 

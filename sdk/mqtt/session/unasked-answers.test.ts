@@ -54,7 +54,10 @@ test("it is written down once a connection, however many come", async () => {
   const broker = new ScriptedBroker(library, time, 5);
   const lines: string[] = [];
   const platform = { ...testPlatform(time), log: (_level: string, message: string) => void lines.push(message) };
-  const client = new MqttClient({ clientId: "c", protocolVersion: 5, cleanStart: true, keepAliveSeconds: 0, connackTimeoutMs: 1_000 }, platform);
+  const client = new MqttClient(
+    { clientId: "c", protocolVersion: 5, cleanStart: true, keepAliveSeconds: 0, connackTimeoutMs: 1_000 },
+    platform,
+  );
   void client.connect(broker.dial);
   await broker.connack();
   for (let count = 0; count < 10; count++) await broker.send(bytes(0x40, 2, 0, 9), bytes(0x70, 2, 0, 9));
@@ -108,7 +111,10 @@ test("a refusal carries the broker's words and properties", async () => {
   const subscription = world.client.subscribe("a");
   await world.time.pass(0);
   const properties = { reasonString: "over\nquota", userProperties: { left: "0" } };
-  await world.broker.send({ cmd: "puback", messageId: 1, reasonCode: 0x97, properties }, { cmd: "suback", messageId: 2, granted: [0x87], properties: { reasonString: "no" } });
+  await world.broker.send(
+    { cmd: "puback", messageId: 1, reasonCode: 0x97, properties },
+    { cmd: "suback", messageId: 2, granted: [0x87], properties: { reasonString: "no" } },
+  );
   const refused = await published.catch((error: unknown) => error as RefusedError);
   expect(refused).toMatchObject({ code: "QUOTA_EXCEEDED", reasonString: "over\nquota", properties: { userProperties: [["left", "0"]] } });
   expect((refused as RefusedError).message).toBe("the broker refused the message to t: quota exceeded (over quota)");
@@ -126,7 +132,11 @@ test("a message sent again with DUP introduces no alias", async () => {
   void world.client.publish("long/topic", "y", { qos: 1 });
   await world.time.pass(0);
   const [again, next] = world.broker.of("publish");
-  expect([again?.dup, again?.topic, (again?.properties as { topicAlias?: number } | undefined)?.topicAlias]).toEqual([true, "long/topic", undefined]);
+  expect([again?.dup, again?.topic, (again?.properties as { topicAlias?: number } | undefined)?.topicAlias]).toEqual([
+    true,
+    "long/topic",
+    undefined,
+  ]);
   expect(next).toMatchObject({ topic: "long/topic", properties: { topicAlias: 1 } });
 });
 

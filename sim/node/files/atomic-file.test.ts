@@ -89,7 +89,12 @@ describe("an atomic write", () => {
     writeFileAtomic(path, "old");
     watch.refuse = { call, code };
     const error = refusal(() => writeFileAtomic(path, "new"));
-    expect([error.code, error.message.includes(path), error.message.includes(code), error.nextStep !== ""]).toEqual([expected, true, true, true]);
+    expect([error.code, error.message.includes(path), error.message.includes(code), error.nextStep !== ""]).toEqual([
+      expected,
+      true,
+      true,
+      true,
+    ]);
     watch.refuse = undefined;
     expect(readFileSync(path, "utf8")).toBe("old");
     expect(readdirSync(room)).toEqual(["file"]);

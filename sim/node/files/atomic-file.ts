@@ -86,7 +86,7 @@ export function writeNewFile(path: string, bytes: Uint8Array, mode: number): voi
   const descriptor = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, mode);
   try {
     fchmodSync(descriptor, mode);
-    for (let written = 0; written < bytes.length; ) written += writeSync(descriptor, bytes, written);
+    for (let written = 0; written < bytes.length;) written += writeSync(descriptor, bytes, written);
     fsyncSync(descriptor);
   } finally {
     closeSync(descriptor);
@@ -111,9 +111,14 @@ export function errnoCode(error: unknown): string {
 export function storageError(error: unknown, action: string, path: string): HawserError {
   if (error instanceof HawserError) return error;
   const code = errnoCode(error);
-  if (code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG") return new HawserError("STORAGE_FULL", `no room to ${action} ${path} (${code})`, "Free some disk space, then try again.");
+  if (code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG")
+    return new HawserError("STORAGE_FULL", `no room to ${action} ${path} (${code})`, "Free some disk space, then try again.");
   const reason = REASONS[code] ?? (error instanceof Error ? error.message : String(error));
-  return new HawserError("STORAGE_FAILED", `cannot ${action} ${path}: ${reason}`, "Check that the path exists and that this user may write there.");
+  return new HawserError(
+    "STORAGE_FAILED",
+    `cannot ${action} ${path}: ${reason}`,
+    "Check that the path exists and that this user may write there.",
+  );
 }
 
 const REASONS: Readonly<Record<string, string>> = {

@@ -5,7 +5,8 @@
  * content it judged dead, by the same rules, and only its holder may remove the dead lock: of two contenders that judged the same lock
  * dead, the slower one then finds other content and leaves it alone.
  *
- * A holder is known by process id, start time and boot where /proc tells them, so a reused process id is not mistaken for it. Processes that
+ * A holder is known by process id, start time and boot where /proc tells them, so a reused process id is not mistaken for it. Processes
+ * that
  * do not see each other (containers that share a volume but no process table) must not share a lock.
  */
 import { createHash, randomBytes } from "node:crypto";
@@ -40,7 +41,8 @@ export type HeldError = (holderPid: number | undefined) => HawserError;
 /**
  * Takes the lock now or throws.
  *
- * @throws what `heldError` makes when a live process holds it; HawserError `STORAGE_FAILED` or `STORAGE_FULL` when the file cannot be written
+ * @throws what `heldError` makes when a live process holds it; HawserError `STORAGE_FAILED` or `STORAGE_FULL` when the file cannot be
+ *   written
  */
 export function lockNow(path: string, heldError: HeldError): ProcessLock {
   // Each turn means that somebody released or took over in between; the bound only keeps a broken file system from holding us for ever.
@@ -135,7 +137,8 @@ function holderOf(content: string): Holder | undefined {
     const value: unknown = JSON.parse(content);
     if (typeof value !== "object" || value === null) return undefined;
     const { pid, start, boot } = value as Partial<Record<keyof Holder, unknown>>;
-    if (typeof pid !== "number" || !Number.isSafeInteger(pid) || pid < 1 || typeof start !== "string" || typeof boot !== "string") return undefined;
+    if (typeof pid !== "number" || !Number.isSafeInteger(pid) || pid < 1 || typeof start !== "string" || typeof boot !== "string")
+      return undefined;
     return { pid, start, boot };
   } catch {
     return undefined;

@@ -1,5 +1,6 @@
 /**
- * Whether a new passphrase would hold against somebody who has the files and guesses: scrypt makes a guess cost a tenth of a second, so what counts is how many
+ * Whether a new passphrase would hold against somebody who has the files and guesses: scrypt makes a guess cost a tenth of a second, so
+ * what counts is how many
  * guesses come before the right one. A coarse sieve for what everybody tries first, no measure of what passes it.
  */
 
@@ -7,8 +8,12 @@ const LEAST_CHARACTERS = 10;
 const LEAST_DIFFERENT = 5;
 /** Words that stand at the core of the passphrases most often found in leaked lists, and the names of what is protected here. */
 const COMMON = [
-  ..."password passwort passw0rd p@ssword p@ssw0rd qwerty qwertz azerty letmein iloveyou welcome admin administrator geheim dragon monkey".split(" "),
-  ..."master football baseball superman batman trustno1 sunshine princess shadow login root toor default changeme changeit hawser mosquitto".split(" "),
+  ..."password passwort passw0rd p@ssword p@ssw0rd qwerty qwertz azerty letmein iloveyou welcome admin administrator geheim dragon monkey".split(
+    " ",
+  ),
+  ..."master football baseball superman batman trustno1 sunshine princess shadow login root toor default changeme changeit hawser mosquitto".split(
+    " ",
+  ),
 ];
 const ROWS = ["abcdefghijklmnopqrstuvwxyz", "01234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm", "qwertzuiop", "yxcvbnm"];
 
@@ -28,7 +33,9 @@ function isRepeated(text: string): boolean {
   return (text + text).indexOf(text, 1) < text.length;
 }
 
-/** How many characters are left when common words and runs along alphabet or keyboard are taken away; three digits or signs count as one. */
+/**
+ * How many characters are left when common words and runs along alphabet or keyboard are taken away; three digits or signs count as one.
+ */
 function unexplained(text: string): number {
   let rest = text;
   for (const word of [...COMMON].sort((a, b) => b.length - a.length)) rest = rest.replaceAll(word, "");

@@ -64,16 +64,29 @@ class Stop implements PromptStop {
   }
 }
 
-function read(sources: PassphraseSource[], environment: Record<string, string> = {}, terminal: Terminal | undefined = undefined, isNew = false): Promise<string> {
+function read(
+  sources: PassphraseSource[],
+  environment: Record<string, string> = {},
+  terminal: Terminal | undefined = undefined,
+  isNew = false,
+): Promise<string> {
   const request: PassphraseRequest = { sources, purpose: "the vault", isNew };
   if (terminal !== undefined) return readPassphrase(request, { environment, input: terminal, output: terminal.output });
-  return readPassphrase(request, { environment, input: Object.assign(Object.create(nobody) as Terminal, { isTTY: false }), output: nobody.output });
+  return readPassphrase(request, {
+    environment,
+    input: Object.assign(Object.create(nobody) as Terminal, { isTTY: false }),
+    output: nobody.output,
+  });
 }
 
 describe("a passphrase", () => {
   it("comes from the first source that is set: the command line, the environment, the terminal; in each for this one thing first, then for all", async () => {
     const files = { specific: file("ca", "from the CA file\n"), general: file("all", "from the file\r\n") };
-    const all = { HAWSER_CA_PASSPHRASE: "from the CA variable", HAWSER_PASSPHRASE: "from the variable", HAWSER_VAULT_PASSPHRASE: "for vaults" };
+    const all = {
+      HAWSER_CA_PASSPHRASE: "from the CA variable",
+      HAWSER_PASSPHRASE: "from the variable",
+      HAWSER_VAULT_PASSPHRASE: "for vaults",
+    };
     const { HAWSER_CA_PASSPHRASE: _ca, ...general } = all;
     expect(await read(passphraseSources("ca", files), all)).toBe("from the CA file");
     expect(await read(passphraseSources("ca", { general: files.general }), all)).toBe("from the file");
@@ -86,21 +99,32 @@ describe("a passphrase", () => {
   it("comes from the file that a variable names, after the variable itself", async () => {
     const path = file("named", "from the named file\n");
     expect(await read(passphraseSources("ca", {}), { HAWSER_PASSPHRASE_FILE: path })).toBe("from the named file");
-    expect(await read(passphraseSources("vault", {}), { HAWSER_VAULT_PASSPHRASE_FILE: path, HAWSER_PASSPHRASE: "x" })).toBe("from the named file");
+    expect(await read(passphraseSources("vault", {}), { HAWSER_VAULT_PASSPHRASE_FILE: path, HAWSER_PASSPHRASE: "x" })).toBe(
+      "from the named file",
+    );
     expect(await read(passphraseSources("ca", {}), { HAWSER_PASSPHRASE_FILE: path, HAWSER_PASSPHRASE: "x" })).toBe("x");
-    await expect(read(passphraseSources("ca", {}), { HAWSER_PASSPHRASE_FILE: join(room, "nowhere") })).rejects.toMatchObject({ code: "PASSPHRASE_FILE_UNREADABLE" });
+    await expect(read(passphraseSources("ca", {}), { HAWSER_PASSPHRASE_FILE: join(room, "nowhere") })).rejects.toMatchObject({
+      code: "PASSPHRASE_FILE_UNREADABLE",
+    });
   });
 
   it("is not taken from the environment when a file that was named is missing or empty", async () => {
     const environment = { HAWSER_CA_PASSPHRASE: "x", HAWSER_PASSPHRASE: "x" };
     for (const option of ["general", "specific"]) {
-      await expect(read(passphraseSources("ca", { [option]: join(room, "nowhere") }), environment)).rejects.toMatchObject({ code: "PASSPHRASE_FILE_UNREADABLE" });
-      await expect(read(passphraseSources("ca", { [option]: file("empty", "") }), environment)).rejects.toMatchObject({ code: "PASSPHRASE_REQUIRED" });
+      await expect(read(passphraseSources("ca", { [option]: join(room, "nowhere") }), environment)).rejects.toMatchObject({
+        code: "PASSPHRASE_FILE_UNREADABLE",
+      });
+      await expect(read(passphraseSources("ca", { [option]: file("empty", "") }), environment)).rejects.toMatchObject({
+        code: "PASSPHRASE_REQUIRED",
+      });
     }
   });
 
   it("is required: none, or an empty one, is an error that says how to give one", async () => {
-    await expect(read(passphraseSources("ca", {}))).rejects.toMatchObject({ code: "PASSPHRASE_REQUIRED", nextStep: expect.stringContaining("HAWSER_PASSPHRASE") as string });
+    await expect(read(passphraseSources("ca", {}))).rejects.toMatchObject({
+      code: "PASSPHRASE_REQUIRED",
+      nextStep: expect.stringContaining("HAWSER_PASSPHRASE") as string,
+    });
     await expect(read(passphraseSources("ca", {}), { HAWSER_PASSPHRASE: "" })).rejects.toMatchObject({ code: "PASSPHRASE_REQUIRED" });
     await expect(read([{ file: file("empty", "\n") }])).rejects.toMatchObject({ code: "PASSPHRASE_REQUIRED" });
     await expect(read([], {}, new Terminal("\r"))).rejects.toMatchObject({ code: "PASSPHRASE_REQUIRED" });
@@ -110,7 +134,10 @@ describe("a passphrase", () => {
     for (const blank of [" ", "\t \u00a0", "\0\0", "\u200b"]) {
       const sources = [{ environment: "HAWSER_PASSPHRASE" }];
       expect(await read(sources, { HAWSER_PASSPHRASE: blank })).toBe(blank);
-      await expect(read(sources, { HAWSER_PASSPHRASE: blank }, undefined, true)).rejects.toMatchObject({ code: "PASSPHRASE_REQUIRED", message: "HAWSER_PASSPHRASE is blank" });
+      await expect(read(sources, { HAWSER_PASSPHRASE: blank }, undefined, true)).rejects.toMatchObject({
+        code: "PASSPHRASE_REQUIRED",
+        message: "HAWSER_PASSPHRASE is blank",
+      });
     }
     await expect(read([{ file: file("blank", "  \n") }], {}, undefined, true)).rejects.toMatchObject({ code: "PASSPHRASE_REQUIRED" });
     await expect(read([], {}, new Terminal("  \r"), true)).rejects.toMatchObject({ code: "PASSPHRASE_REQUIRED" });
@@ -135,14 +162,23 @@ describe("a passphrase", () => {
 
   it("is not guessed at when its file is missing, starts with a byte order mark or is a key's", async () => {
     await expect(read([{ file: join(room, "nowhere") }])).rejects.toMatchObject({ code: "PASSPHRASE_FILE_UNREADABLE" });
-    const marked = { code: "PASSPHRASE_FILE_UNREADABLE", message: expect.stringContaining("byte order mark") as string, nextStep: "Save the file as UTF-8 without a BOM." };
+    const marked = {
+      code: "PASSPHRASE_FILE_UNREADABLE",
+      message: expect.stringContaining("byte order mark") as string,
+      nextStep: "Save the file as UTF-8 without a BOM.",
+    };
     await expect(read([{ file: file("marked", "\ufeffsecret words\n") }])).rejects.toMatchObject(marked);
-    await expect(read([{ file: file("key", "-----BEGIN PRIVATE KEY-----\nMC4C\n") }])).rejects.toMatchObject({ message: expect.stringContaining("PEM") as string });
+    await expect(read([{ file: file("key", "-----BEGIN PRIVATE KEY-----\nMC4C\n") }])).rejects.toMatchObject({
+      message: expect.stringContaining("PEM") as string,
+    });
   });
 
   it("is not taken from a directory or a device, whatever its mode", async () => {
     for (const path of [room, "/tmp", "/dev/zero", "/dev/null"]) {
-      await expect(read([{ file: path }])).rejects.toMatchObject({ code: "PASSPHRASE_FILE_UNREADABLE", message: `cannot read a passphrase from ${path}: it is not a regular file` });
+      await expect(read([{ file: path }])).rejects.toMatchObject({
+        code: "PASSPHRASE_FILE_UNREADABLE",
+        message: `cannot read a passphrase from ${path}: it is not a regular file`,
+      });
     }
   });
 
@@ -188,10 +224,14 @@ describe("the prompt", () => {
     const surroundings = { environment: {}, input: terminal, output: terminal.output };
     const before = new Stop();
     before.request();
-    await expect(readPassphrase({ sources: [], purpose: "it", isNew: false }, { ...surroundings, stop: before })).rejects.toMatchObject({ code: "INTERRUPTED" });
+    await expect(readPassphrase({ sources: [], purpose: "it", isNew: false }, { ...surroundings, stop: before })).rejects.toMatchObject({
+      code: "INTERRUPTED",
+    });
     const pending = new Stop();
     setImmediate(() => pending.request());
-    await expect(readPassphrase({ sources: [], purpose: "it", isNew: false }, { ...surroundings, stop: pending })).rejects.toMatchObject({ code: "INTERRUPTED" });
+    await expect(readPassphrase({ sources: [], purpose: "it", isNew: false }, { ...surroundings, stop: pending })).rejects.toMatchObject({
+      code: "INTERRUPTED",
+    });
     expect([terminal.screen, terminal.raw]).toEqual(["", false]);
   });
 
@@ -199,7 +239,10 @@ describe("the prompt", () => {
     for (const answers of [[""], ["same\r", "sa"]]) {
       const terminal = new Terminal(...answers);
       const stop = new Stop();
-      const asking = readPassphrase({ sources: [], purpose: "it", isNew: true }, { environment: {}, input: terminal, output: terminal.output, stop });
+      const asking = readPassphrase(
+        { sources: [], purpose: "it", isNew: true },
+        { environment: {}, input: terminal, output: terminal.output, stop },
+      );
       terminal.on("data", () => {
         if (terminal.questions === answers.length) stop.request();
       });
@@ -211,7 +254,12 @@ describe("the prompt", () => {
   it("takes no harm from a stop after the answer", async () => {
     const terminal = new Terminal("typed\r");
     const stop = new Stop();
-    expect(await readPassphrase({ sources: [], purpose: "it", isNew: false }, { environment: {}, input: terminal, output: terminal.output, stop })).toBe("typed");
+    expect(
+      await readPassphrase(
+        { sources: [], purpose: "it", isNew: false },
+        { environment: {}, input: terminal, output: terminal.output, stop },
+      ),
+    ).toBe("typed");
     const { screen } = terminal;
     stop.request();
     await stop.asked;

@@ -1,12 +1,14 @@
 /**
- * Where passphrases come from: the environment, a file, or a person at a terminal; never an argument, which every user of the machine can read.
+ * Where passphrases come from: the environment, a file, or a person at a terminal; never an argument, which every user of the machine can
+ * read.
  */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { HawserError } from "../../../sdk/errors.js";
 import { errnoCode } from "../files/atomic-file.js";
 
 /**
- * One place to look: an environment variable, a file that was named on the command line, or a file that an environment variable names: a path may be inherited by every
+ * One place to look: an environment variable, a file that was named on the command line, or a file that an environment variable names: a
+ * path may be inherited by every
  * program that a shell starts, a passphrase should not be.
  */
 export type PassphraseSource = { environment: string } | { file: string } | { fileOf: string };
@@ -31,7 +33,8 @@ export interface PassphraseFiles {
 }
 
 /**
- * The order of docs/protocol.md, "Passphrases": the command line before the environment, which may have been set long ago for something else; in
+ * The order of docs/protocol.md, "Passphrases": the command line before the environment, which may have been set long ago for something
+ * else; in
  * each, what is meant for this one thing before what is meant for all.
  */
 export function passphraseSources(kind: "ca" | "vault", files: PassphraseFiles): PassphraseSource[] {
@@ -73,7 +76,8 @@ const PROCESS: PassphraseSurroundings = { environment: process.env, input: proce
  * Finds the passphrase, asking a person as a last resort.
  *
  * @throws HawserError `PASSPHRASE_REQUIRED` when there is none, it is empty, or it is new and blank; `PASSPHRASE_FILE_UNREADABLE`;
- * `PASSPHRASE_FILE_EXPOSED` when all users may read the file; `PASSPHRASE_MISMATCH` when two entries differ; `INTERRUPTED` on Ctrl-C, or a stop before
+ * `PASSPHRASE_FILE_EXPOSED` when all users may read the file; `PASSPHRASE_MISMATCH` when two entries differ; `INTERRUPTED` on Ctrl-C, or a
+ * stop before
  * or at the prompt
  */
 export async function readPassphrase(request: PassphraseRequest, surroundings: PassphraseSurroundings = PROCESS): Promise<string> {
@@ -86,7 +90,11 @@ export async function readPassphrase(request: PassphraseRequest, surroundings: P
   }
   const { input, output } = surroundings;
   if (input.isTTY !== true || output.isTTY !== true) throw required(`no passphrase for ${request.purpose}`);
-  const typed = checked(await promptHidden(`${request.label ?? "Passphrase"} for ${request.purpose}: `, surroundings), "the passphrase typed", request.isNew);
+  const typed = checked(
+    await promptHidden(`${request.label ?? "Passphrase"} for ${request.purpose}: `, surroundings),
+    "the passphrase typed",
+    request.isNew,
+  );
   if (request.isNew && typed !== (await promptHidden("The same again: ", surroundings))) {
     throw new HawserError("PASSPHRASE_MISMATCH", "the two passphrases differ", "Run the command again and type the same passphrase twice.");
   }
@@ -124,7 +132,8 @@ function readPassphraseFile(path: string): string {
 function readStart(descriptor: number): string {
   const bytes = Buffer.alloc(MOST_READ_BYTES);
   let length = 0;
-  for (let count = -1; count !== 0 && length < bytes.length; length += count) count = readSync(descriptor, bytes, length, bytes.length - length, null);
+  for (let count = -1; count !== 0 && length < bytes.length; length += count)
+    count = readSync(descriptor, bytes, length, bytes.length - length, null);
   return bytes.toString("utf8", 0, length);
 }
 
@@ -186,7 +195,10 @@ function interrupted(): HawserError {
   return new HawserError("INTERRUPTED", "interrupted before a passphrase was typed", "Run the command again.");
 }
 
-function required(message: string, next = "Set HAWSER_PASSPHRASE, or give --passphrase-file FILE, or run this on a terminal."): HawserError {
+function required(
+  message: string,
+  next = "Set HAWSER_PASSPHRASE, or give --passphrase-file FILE, or run this on a terminal.",
+): HawserError {
   return new HawserError("PASSPHRASE_REQUIRED", message, next);
 }
 

@@ -1,7 +1,16 @@
 import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { errorCode, errorMessage } from "../../../sdk/errors.js";
-import { DEFAULT_SCRYPT_COST, deriveKey, newKeyDerivation, readKeyDerivation, seal, SEAL_OVERHEAD_BYTES, TEST_SCRYPT_COST, unseal } from "./sealed.js";
+import {
+  DEFAULT_SCRYPT_COST,
+  deriveKey,
+  newKeyDerivation,
+  readKeyDerivation,
+  seal,
+  SEAL_OVERHEAD_BYTES,
+  TEST_SCRYPT_COST,
+  unseal,
+} from "./sealed.js";
 
 const key = randomBytes(32);
 
@@ -31,7 +40,8 @@ describe("sealing", () => {
 
   it("refuses every cut, every changed byte, another key and another purpose", () => {
     const sealed = seal(key, Buffer.from("secret"), "file");
-    for (let size = 0; size < sealed.length; size += 1) expect(failureOf(() => unseal(key, sealed.subarray(0, size), "file")).code).toBe("SEAL_BROKEN");
+    for (let size = 0; size < sealed.length; size += 1)
+      expect(failureOf(() => unseal(key, sealed.subarray(0, size), "file")).code).toBe("SEAL_BROKEN");
     for (let index = 0; index < sealed.length; index += 1) {
       const changed = Buffer.from(sealed);
       changed[index]! ^= 0x80;
@@ -58,7 +68,13 @@ describe("keys from passphrases", () => {
   });
 
   it("follow RFC 7914: its third test vector's cost and passphrase give 32 bytes of its key", () => {
-    const derivation = { kdf: "scrypt" as const, cost: 16384, blockSize: 8, parallelization: 1, salt: Buffer.from("SodiumChloride").toString("base64") };
+    const derivation = {
+      kdf: "scrypt" as const,
+      cost: 16384,
+      blockSize: 8,
+      parallelization: 1,
+      salt: Buffer.from("SodiumChloride").toString("base64"),
+    };
     expect(deriveKey("pleaseletmein", derivation).toString("hex")).toBe("7023bdcb3afd7348461c06cd81fd38ebfda8fbba904f8e3ea9b543f6545da1f2");
   });
 
@@ -70,7 +86,20 @@ describe("keys from passphrases", () => {
   it("are not derived from stored parameters that are none, or would take for ever", () => {
     const good = newKeyDerivation(TEST_SCRYPT_COST);
     expect(readKeyDerivation(good)).toEqual(good);
-    const changes = [{ kdf: "none" }, { cost: 3 }, { cost: 2 ** 21 }, { cost: 0 }, { cost: "2" }, { blockSize: 33 }, { cost: 2 ** 20, blockSize: 8 }, { cost: 2 ** 15, blockSize: 32, parallelization: 16 }, { parallelization: 0 }, { salt: "" }, { salt: "AA" }, { salt: 1 }];
+    const changes = [
+      { kdf: "none" },
+      { cost: 3 },
+      { cost: 2 ** 21 },
+      { cost: 0 },
+      { cost: "2" },
+      { blockSize: 33 },
+      { cost: 2 ** 20, blockSize: 8 },
+      { cost: 2 ** 15, blockSize: 32, parallelization: 16 },
+      { parallelization: 0 },
+      { salt: "" },
+      { salt: "AA" },
+      { salt: 1 },
+    ];
     for (const change of changes) expect(readKeyDerivation({ ...good, ...change })).toBeUndefined();
     for (const value of [undefined, null, 1, "scrypt", []]) expect(readKeyDerivation(value)).toBeUndefined();
   });

@@ -9,7 +9,10 @@ import { HawserError } from "../../../sdk/errors.js";
 
 /** What scrypt costs; RFC 7914 calls them N, r and p. */
 export interface ScryptCost {
-  /** N: a power of two, at least 2. Memory is 128 * cost * blockSize bytes, time is proportional to the product of all three, which is at most 2^20. */
+  /**
+   * N: a power of two, at least 2. Memory is 128 * cost * blockSize bytes, time is proportional to the product of all three, which is at
+   * most 2^20.
+   */
   cost: number;
   /** r: 1..32 */
   blockSize: number;
@@ -18,7 +21,8 @@ export interface ScryptCost {
 }
 
 /**
- * The product of all three costs is at most this: 128 MiB and about half a second. A stored cost is read before anything is proved, so whoever can write the file
+ * The product of all three costs is at most this: 128 MiB and about half a second. A stored cost is read before anything is proved, so
+ * whoever can write the file
  * decides how long the passphrase takes.
  */
 const MOST_WORK = 2 ** 20;
@@ -37,7 +41,13 @@ export interface KeyDerivation extends ScryptCost {
 }
 
 export function newKeyDerivation(cost: Readonly<ScryptCost> = DEFAULT_SCRYPT_COST): KeyDerivation {
-  return { kdf: "scrypt", cost: cost.cost, blockSize: cost.blockSize, parallelization: cost.parallelization, salt: randomBytes(16).toString("base64") };
+  return {
+    kdf: "scrypt",
+    cost: cost.cost,
+    blockSize: cost.blockSize,
+    parallelization: cost.parallelization,
+    salt: randomBytes(16).toString("base64"),
+  };
 }
 
 /** Reads a stored derivation; undefined when it is none, or asks for more work than this code would ever have set. */
@@ -78,7 +88,8 @@ export function seal(key: Uint8Array, plaintext: Uint8Array, purpose: string): B
 
 /** @throws HawserError `SEAL_BROKEN` when a byte, the key or the purpose is not the one that sealed */
 export function unseal(key: Uint8Array, sealed: Uint8Array, purpose: string): Buffer {
-  const broken = (): HawserError => new HawserError("SEAL_BROKEN", `sealed data (${purpose}) cannot be opened`, "Check the passphrase; if it is right, restore the file.");
+  const broken = (): HawserError =>
+    new HawserError("SEAL_BROKEN", `sealed data (${purpose}) cannot be opened`, "Check the passphrase; if it is right, restore the file.");
   if (sealed.length < SEAL_OVERHEAD_BYTES || sealed[0] !== VERSION) throw broken();
   const bodyEnd = sealed.length - TAG_BYTES;
   const decipher = createDecipheriv("aes-256-gcm", key, sealed.subarray(1, 1 + NONCE_BYTES), { authTagLength: TAG_BYTES });

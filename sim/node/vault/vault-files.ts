@@ -1,11 +1,20 @@
 /**
- * The files of a vault: `vault.json`, `r/<record>`, `k/<slot>`, `lock`; all but the lock sealed or summed, so that no changed byte goes unseen.
+ * The files of a vault: `vault.json`, `r/<record>`, `k/<slot>`, `lock`; all but the lock sealed or summed, so that no changed byte goes
+ * unseen.
  */
 import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
-import { errnoCode, isTemporaryName, removeLeftoverTemporaries, storageError, syncDirectory, unlinkIfThere, writeFileAtomic } from "../files/atomic-file.js";
+import {
+  errnoCode,
+  isTemporaryName,
+  removeLeftoverTemporaries,
+  storageError,
+  syncDirectory,
+  unlinkIfThere,
+  writeFileAtomic,
+} from "../files/atomic-file.js";
 import { problemWithDirectory, readFileOnly } from "../files/safe-path.js";
 import { isSlotName } from "../node-key-store.js";
 import { lockNow } from "../files/process-lock.js";
@@ -23,7 +32,11 @@ export const LOCK_FILE = "lock";
 export function lockVault(directory: string): ProcessLock {
   return lockNow(join(directory, LOCK_FILE), (pid) => {
     const holder = pid === undefined ? "" : ` by process ${pid}`;
-    return new HawserError("VAULT_IN_USE", `the vault ${directory} is in use${holder}`, "Stop the other process, or give each device its own vault.");
+    return new HawserError(
+      "VAULT_IN_USE",
+      `the vault ${directory} is in use${holder}`,
+      "Stop the other process, or give each device its own vault.",
+    );
   });
 }
 
@@ -78,7 +91,10 @@ export class VaultFiles {
     this.#erased.set(idOf({ role, name }), { role, name });
   }
 
-  /** Opens every file. Throws `VAULT_CORRUPT` naming the first that is damaged, or the newest when together they are not what was last written. */
+  /**
+   * Opens every file. Throws `VAULT_CORRUPT` naming the first that is damaged, or the newest when together they are not what was last
+   * written.
+   */
   readAll(): OpenedFile[] {
     const opened: OpenedFile[] = [];
     const stamps = new Map<string, Stamp>();
@@ -91,7 +107,8 @@ export class VaultFiles {
       }
     }
     const verdict = this.#generations.restore(stamps);
-    if (!verdict.isWhole) throw corrupt(this.#directory, `a file other than ${verdict.newest} was restored, removed or added since the last write`);
+    if (!verdict.isWhole)
+      throw corrupt(this.#directory, `a file other than ${verdict.newest} was restored, removed or added since the last write`);
     return opened;
   }
 
@@ -207,7 +224,11 @@ export function openHeader(directory: string, passphrase: string): Buffer {
   try {
     unseal(key, Buffer.from(check, "base64"), CHECK_PURPOSE);
   } catch {
-    throw new HawserError("WRONG_PASSPHRASE", `the passphrase does not open the vault ${directory}`, "Give the passphrase used to create the vault.");
+    throw new HawserError(
+      "WRONG_PASSPHRASE",
+      `the passphrase does not open the vault ${directory}`,
+      "Give the passphrase used to create the vault.",
+    );
   }
   return key;
 }
@@ -217,7 +238,8 @@ function checkDirectories(directory: string): void {
   for (const path of [directory, ...ROLES.map((role) => join(directory, role))]) {
     const problem = problemWithDirectory(path, path === directory);
     if (problem === "it is missing" || problem === "it is a link") throw corrupt(path, problem);
-    if (problem !== undefined) throw new HawserError("VAULT_EXPOSED", `the vault directory ${path} is not safe to use: ${problem}`, `Run: chmod go-w ${path}`);
+    if (problem !== undefined)
+      throw new HawserError("VAULT_EXPOSED", `the vault directory ${path} is not safe to use: ${problem}`, `Run: chmod go-w ${path}`);
   }
 }
 
@@ -227,7 +249,11 @@ export function checkHeaderThere(directory: string): void {
 }
 
 export function corrupt(path: string, why: string): HawserError {
-  return new HawserError("VAULT_CORRUPT", `the vault file ${path} is damaged: ${why}`, "Restore the vault from a copy, or provision the device again with --replace.");
+  return new HawserError(
+    "VAULT_CORRUPT",
+    `the vault file ${path} is damaged: ${why}`,
+    "Restore the vault from a copy, or provision the device again with --replace.",
+  );
 }
 
 function notFound(directory: string): HawserError {
@@ -256,11 +282,16 @@ function readHeader(path: string): { derivation: KeyDerivation; check: string } 
   if (header["format"] === "hawser-vault" && typeof header["version"] === "number" && header["version"] !== VERSION) {
     const isNewer = header["version"] > VERSION;
     const next = isNewer ? "Use a newer hawser." : "Provision the device again with --replace.";
-    throw new HawserError(isNewer ? "VAULT_TOO_NEW" : "VAULT_TOO_OLD", `the vault file ${path} has version ${header["version"]}; this program reads ${VERSION}`, next);
+    throw new HawserError(
+      isNewer ? "VAULT_TOO_NEW" : "VAULT_TOO_OLD",
+      `the vault file ${path} has version ${header["version"]}; this program reads ${VERSION}`,
+      next,
+    );
   }
   const derivation = readKeyDerivation(header["derivation"]);
   const check = header["check"];
-  if (derivation === undefined || typeof check !== "string" || headerText(derivation, check) !== text) throw corrupt(path, "its checksum does not match");
+  if (derivation === undefined || typeof check !== "string" || headerText(derivation, check) !== text)
+    throw corrupt(path, "its checksum does not match");
   return { derivation, check };
 }
 
@@ -283,7 +314,11 @@ function namesIn(directory: string, role: Role): string[] {
     throw storageError(error, "read", directory);
   }
   const isName = role === "k" ? isSlotName : isRecordKey;
-  return files.filter((file) => !isTemporaryName(file)).map(decodeName).filter(isName).sort();
+  return files
+    .filter((file) => !isTemporaryName(file))
+    .map(decodeName)
+    .filter(isName)
+    .sort();
 }
 
 // A record key may be "." or ".." or start with a dot: "%" is in no key and takes the first dot's place.

@@ -26,7 +26,8 @@ export class VaultPlace {
     if (!exists(path)) return new VaultPlace(path, undefined);
     if (!replace) throw occupied(path);
     // Replacing removes a whole directory: only one that is a vault.
-    if (!exists(join(path, HEADER_FILE))) throw new HawserError("VAULT_EXISTS", `${path} exists and is not a vault`, "Choose another path, or remove it yourself.");
+    if (!exists(join(path, HEADER_FILE)))
+      throw new HawserError("VAULT_EXISTS", `${path} exists and is not a vault`, "Choose another path, or remove it yourself.");
     return new VaultPlace(path, lockVault(path));
   }
 
@@ -101,7 +102,8 @@ function removeLeftovers(path: string): void {
 
 function removeUnlessHeld(directory: string): void {
   try {
-    // A link, or a directory of somebody else, may have been planted for us to reach through. Without a lock file its maker may be about to lock it.
+    // A link, or a directory of somebody else, may have been planted for us to reach through. Without a lock file its maker may be about to
+    // lock it.
     if (!isOurDirectory(directory) || !exists(join(directory, LOCK_FILE))) return;
     lockVault(directory);
     rmSync(directory, { recursive: true, force: true });

@@ -1,4 +1,7 @@
-/** What somebody can do to a vault who may write its files but does not know the passphrase: all of it is noticed, before anything is believed. */
+/**
+ * What somebody can do to a vault who may write its files but does not know the passphrase: all of it is noticed, before anything is
+ * believed.
+ */
 import { chmodSync, cpSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -47,7 +50,9 @@ function tampered(damage: () => void): string {
 }
 
 const sealed = (directory: string): string[] =>
-  readdirSync(directory, { recursive: true, encoding: "utf8" }).filter((name) => name.includes("/") && statSync(join(directory, name)).isFile());
+  readdirSync(directory, { recursive: true, encoding: "utf8" }).filter(
+    (name) => name.includes("/") && statSync(join(directory, name)).isFile(),
+  );
 
 describe("a vault whose files somebody else may write", () => {
   it("opens as it was left", () => {
@@ -63,7 +68,8 @@ describe("a vault whose files somebody else may write", () => {
   });
 
   it("notices each single file that is put back, though its seal is sound", () => {
-    for (const file of sealed(old)) expect([file, tampered(() => cpSync(join(old, file), join(path, file)))]).toEqual([file, "VAULT_CORRUPT"]);
+    for (const file of sealed(old))
+      expect([file, tampered(() => cpSync(join(old, file), join(path, file)))]).toEqual([file, "VAULT_CORRUPT"]);
   });
 
   it("notices any two files that are put back together", () => {
@@ -78,7 +84,10 @@ describe("a vault whose files somebody else may write", () => {
 
   it("notices files that changed places or stand where none was", () => {
     const files = sealed(whole);
-    for (const one of files) for (const other of files) if (one !== other) expect([one, other, tampered(() => cpSync(join(path, one), join(path, other)))]).toEqual([one, other, "VAULT_CORRUPT"]);
+    for (const one of files)
+      for (const other of files)
+        if (one !== other)
+          expect([one, other, tampered(() => cpSync(join(path, one), join(path, other)))]).toEqual([one, other, "VAULT_CORRUPT"]);
     expect(tampered(() => cpSync(join(path, "r", "device"), join(path, "r", "mq-2")))).toBe("VAULT_CORRUPT");
     expect(tampered(() => writeFileSync(join(path, "r", "mq-2"), "planted"))).toBe("VAULT_CORRUPT");
   });

@@ -66,7 +66,11 @@ function snapshot(directory: string): string[] {
     .sort()
     .map((name) => {
       const stat = lstatSync(join(directory, name));
-      const content = stat.isFile() ? createHash("sha256").update(readFileSync(join(directory, name))).digest("hex") : "directory";
+      const content = stat.isFile()
+        ? createHash("sha256")
+            .update(readFileSync(join(directory, name)))
+            .digest("hex")
+        : "directory";
       return `${name} ${(stat.mode & 0o777).toString(8)} ${content}`;
     });
 }
@@ -213,7 +217,11 @@ describe("a vault", () => {
         changed[index]! ^= 1;
         writeFileSync(join(path, file), changed);
         const isVersion = file === "vault.json" && whole.toString("utf8", 0, index).endsWith('"version":');
-        expect([file, index, codeOf(() => Vault.open(path, PASSPHRASE))]).toEqual([file, index, isVersion ? "VAULT_TOO_NEW" : "VAULT_CORRUPT"]);
+        expect([file, index, codeOf(() => Vault.open(path, PASSPHRASE))]).toEqual([
+          file,
+          index,
+          isVersion ? "VAULT_TOO_NEW" : "VAULT_CORRUPT",
+        ]);
       }
       writeFileSync(join(path, file), whole);
     }

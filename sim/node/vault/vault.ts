@@ -26,7 +26,8 @@ export interface NewVaultOptions {
 export interface StagedVault {
   readonly vault: Vault;
   /**
-   * Moves the vault to its place, durably; it stays open. Throws `VAULT_EXISTS` when something came to be there meanwhile, `STORAGE_FAILED`;
+   * Moves the vault to its place, durably; it stays open. Throws `VAULT_EXISTS` when something came to be there meanwhile,
+   * `STORAGE_FAILED`;
    * the staged vault is gone then.
    */
   commit(): void;
@@ -48,7 +49,8 @@ export class Vault implements LinkKeys {
   /**
    * Makes an empty vault at `path`, whose parent must exist, and holds it.
    *
-   * @throws HawserError `VAULT_EXISTS` when anything is there, `VAULT_IN_USE` when it is to be replaced and held, `STORAGE_FULL`, `STORAGE_FAILED`
+   * @throws HawserError `VAULT_EXISTS` when anything is there, `VAULT_IN_USE` when it is to be replaced and held, `STORAGE_FULL`,
+   *   `STORAGE_FAILED`
    */
   static create(path: string, passphrase: string, options: NewVaultOptions = {}): Vault {
     const staged = Vault.createStaged(path, passphrase, options);
@@ -145,7 +147,8 @@ function staged(vault: Vault, place: VaultPlace, inPlace: () => void): StagedVau
     vault,
     discard,
     commit: () => {
-      if (settled) throw new HawserError("VAULT_NOT_STAGED", `the vault for ${place.path} was already committed or discarded`, "Stage a new one.");
+      if (settled)
+        throw new HawserError("VAULT_NOT_STAGED", `the vault for ${place.path} was already committed or discarded`, "Stage a new one.");
       try {
         place.take();
       } catch (error) {

@@ -8,7 +8,17 @@ import { matches } from "./message.js";
 /** How a client got in. */
 export type Scope = { kind: "mtls"; id: string; serial: string } | { kind: "psk"; id: string };
 
-const Alert = { badRecordMac: 20, handshakeFailure: 40, badCertificate: 42, revoked: 44, expired: 45, illegalParameter: 47, unknownCa: 48, unknownPskIdentity: 115, certificateRequired: 116 } as const;
+const Alert = {
+  badRecordMac: 20,
+  handshakeFailure: 40,
+  badCertificate: 42,
+  revoked: 44,
+  expired: 45,
+  illegalParameter: 47,
+  unknownCa: 48,
+  unknownPskIdentity: 115,
+  certificateRequired: 116,
+} as const;
 
 export class BrokerAccess {
   /** Serials this broker refuses; brought up to date by the authority. */
@@ -37,7 +47,8 @@ export class BrokerAccess {
   }
 
   #alertFor(shown: ShownCredential, tlsVersion: string): number | undefined {
-    if (shown.kind !== "certificate" || shown.chain.length === 0) return tlsVersion === "TLSv1.3" ? Alert.certificateRequired : Alert.handshakeFailure;
+    if (shown.kind !== "certificate" || shown.chain.length === 0)
+      return tlsVersion === "TLSv1.3" ? Alert.certificateRequired : Alert.handshakeFailure;
     const certificate = this.certificateOf(shown);
     if (!certificate || !this.knowsClientCa) return Alert.unknownCa;
     if (this.revoked.has(certificate.serial)) return Alert.revoked;

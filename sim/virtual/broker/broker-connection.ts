@@ -93,7 +93,8 @@ export class BrokerConnection implements ServerHandlers {
     if (this.#over) return;
     try {
       for (const { packet, sizeBytes } of this.#decoder.take(bytes)) {
-        if (sizeBytes > this.broker.limits.maximumPacketBytes) return this.#misbehaved(`a packet of ${sizeBytes} bytes`, Reason.packetTooLarge);
+        if (sizeBytes > this.broker.limits.maximumPacketBytes)
+          return this.#misbehaved(`a packet of ${sizeBytes} bytes`, Reason.packetTooLarge);
         this.#take(packet);
         if (this.#over) return;
       }
@@ -105,7 +106,8 @@ export class BrokerConnection implements ServerHandlers {
 
   #take(packet: FromClient): void {
     const first = packet.type === "connect";
-    if (first === (this.#session !== undefined)) return this.#misbehaved(first ? "a second CONNECT" : `${packet.type} before CONNECT`, Reason.protocolError);
+    if (first === (this.#session !== undefined))
+      return this.#misbehaved(first ? "a second CONNECT" : `${packet.type} before CONNECT`, Reason.protocolError);
     switch (packet.type) {
       case "connect":
         return this.#connect(packet);
@@ -125,7 +127,8 @@ export class BrokerConnection implements ServerHandlers {
         return this.send({ type: "pingresp" });
       case "disconnect":
         if (packet.reasonCode !== 0x04 && this.#session) this.#session.will = undefined;
-        if (packet.properties.sessionExpiryInterval !== undefined && this.#session) this.#session.expiryMs = packet.properties.sessionExpiryInterval * 1_000;
+        if (packet.properties.sessionExpiryInterval !== undefined && this.#session)
+          this.#session.expiryMs = packet.properties.sessionExpiryInterval * 1_000;
         this.socket.close();
         return this.#close();
       default:
@@ -145,8 +148,15 @@ export class BrokerConnection implements ServerHandlers {
     this.#session = session;
     session.will = packet.will;
     this.#receipts = new Receipts(session, limits, packet.version, (what, reason) => this.#misbehaved(what, reason));
-    this.#deliveries = new Deliveries(this.broker, session, packet, (sent) => this.send(sent), (what) => observer.misbehaved(packet.clientId, what));
-    const keepAliveSeconds = limits.serverKeepAliveSeconds > 0 && packet.version === 5 ? limits.serverKeepAliveSeconds : packet.keepAliveSeconds;
+    this.#deliveries = new Deliveries(
+      this.broker,
+      session,
+      packet,
+      (sent) => this.send(sent),
+      (what) => observer.misbehaved(packet.clientId, what),
+    );
+    const keepAliveSeconds =
+      limits.serverKeepAliveSeconds > 0 && packet.version === 5 ? limits.serverKeepAliveSeconds : packet.keepAliveSeconds;
     this.#keepAliveMs = keepAliveSeconds * 1_500;
     this.#heard();
     this.send({ type: "connack", sessionPresent: present, reasonCode: 0, properties: packet.version === 5 ? this.#offer(packet) : {} });
@@ -171,7 +181,12 @@ export class BrokerConnection implements ServerHandlers {
   #refuse(reasonCode: number): void {
     const { serverReference } = this.broker.mood;
     const properties = serverReference === undefined ? {} : { serverReference };
-    this.send({ type: "connack", sessionPresent: false, reasonCode: this.#version === 5 ? reasonCode : returnCode(reasonCode), properties });
+    this.send({
+      type: "connack",
+      sessionPresent: false,
+      reasonCode: this.#version === 5 ? reasonCode : returnCode(reasonCode),
+      properties,
+    });
     this.socket.close();
     this.#close();
   }
@@ -182,7 +197,14 @@ export class BrokerConnection implements ServerHandlers {
     if (topic === undefined || !this.#receipts) return;
     if (broker.poison.has(topic)) return this.#hangUp(topic, packet);
     const refusal = broker.access.mayPublish(this.scope, topic) ? broker.mood.publishRefusal : Reason.notAuthorized;
-    const message: Message = { topic, payload: packet.payload, qos: packet.qos, retain: packet.retain, properties: withoutAlias(packet.properties), atMs: broker.time.nowMs };
+    const message: Message = {
+      topic,
+      payload: packet.payload,
+      qos: packet.qos,
+      retain: packet.retain,
+      properties: withoutAlias(packet.properties),
+      atMs: broker.time.nowMs,
+    };
     const verdict = this.#receipts.receive(packet, message);
     if (verdict === "misbehaved") return;
     // 3.1.1 has no way to tell: it acknowledges and drops. In 5.0 a refused QoS 2 message ends with its PUBREC.
@@ -206,14 +228,20 @@ export class BrokerConnection implements ServerHandlers {
   /** An item that this broker ends connections for, without a word. */
   #hangUp(item: string, packet?: Publish): void {
     const { broker, scope } = this;
-    if (packet) broker.observer.refused(scope, { topic: item, payload: packet.payload, qos: packet.qos, retain: packet.retain, properties: {}, atMs: broker.time.nowMs }, false);
+    if (packet)
+      broker.observer.refused(
+        scope,
+        { topic: item, payload: packet.payload, qos: packet.qos, retain: packet.retain, properties: {}, atMs: broker.time.nowMs },
+        false,
+      );
     broker.observer.hungUp(scope, item);
     this.socket.close();
     this.#close();
   }
 
   #pubrel(packet: Ack): void {
-    const known = this.#receipts?.release(packet.id, (message) => this.broker.limits.qos2PassedOn === "at-pubrel" && this.#passOn(message)) === true;
+    const known =
+      this.#receipts?.release(packet.id, (message) => this.broker.limits.qos2PassedOn === "at-pubrel" && this.#passOn(message)) === true;
     this.send({ type: "pubcomp", id: packet.id, reasonCode: known || this.#version === 4 ? 0 : Reason.packetIdNotFound, properties: {} });
   }
 

@@ -13,7 +13,10 @@ export interface BrokerObserver {
   arrived(clientId: string, message: Message): void;
   /** The client gave a sign of life on a connection that was accepted. */
   heard(scope: Scope, clientId: string): void;
-  /** A message of a client was not passed on: the client may not publish it, or not now. @param isTold the answer says so, which it cannot in 3.1.1 */
+  /**
+   * A message of a client was not passed on: the client may not publish it, or not now. @param isTold the answer says so, which it cannot
+   * in 3.1.1
+   */
   refused(scope: Scope, message: Message, isTold: boolean): void;
   /** The broker ended the connection for a message to this topic, or a subscription to this filter. */
   hungUp(scope: Scope, item: string): void;

@@ -85,7 +85,8 @@ export class Deliveries {
       Object.assign(properties, message.properties);
       if (subscriptionIdentifiers.length > 0) properties.subscriptionIdentifiers = subscriptionIdentifiers;
       const expirySeconds = message.properties.messageExpiryInterval;
-      if (expirySeconds !== undefined) properties.messageExpiryInterval = Math.max(1, expirySeconds - Math.floor((this.broker.time.nowMs - message.atMs) / 1_000));
+      if (expirySeconds !== undefined)
+        properties.messageExpiryInterval = Math.max(1, expirySeconds - Math.floor((this.broker.time.nowMs - message.atMs) / 1_000));
     }
     this.send({ type: "publish", topic, payload: message.payload, qos: message.qos, retain: false, dup, id, properties });
   }

@@ -33,17 +33,24 @@ export class Receipts {
   }
 
   receive(packet: Publish, message: Message): Receipt {
-    if (packet.qos > this.limits.maximumQos) return this.#fault(`QoS ${packet.qos} where ${this.limits.maximumQos} is the highest`, Reason.qosNotSupported);
+    if (packet.qos > this.limits.maximumQos)
+      return this.#fault(`QoS ${packet.qos} where ${this.limits.maximumQos} is the highest`, Reason.qosNotSupported);
     if (packet.qos === 0) return "new";
-    if (this.#open.has(packet.id)) return this.#fault(`packet identifier ${packet.id} sent again on one connection, or in use already`, Reason.protocolError);
+    if (this.#open.has(packet.id))
+      return this.#fault(`packet identifier ${packet.id} sent again on one connection, or in use already`, Reason.protocolError);
     this.#open.add(packet.id);
     if (this.version === 5 && this.#open.size > this.limits.receiveMaximum) {
-      return this.#fault(`${this.#open.size} messages where ${this.limits.receiveMaximum} may be unfinished`, Reason.receiveMaximumExceeded);
+      return this.#fault(
+        `${this.#open.size} messages where ${this.limits.receiveMaximum} may be unfinished`,
+        Reason.receiveMaximumExceeded,
+      );
     }
     if (packet.qos === 1) return "new";
     if (this.session.received.has(packet.id)) {
       // Without DUP it is a new message under an identifier that was not free yet.
-      return packet.dup ? "duplicate" : this.#fault(`packet identifier ${packet.id} for a new message before its PUBREL`, Reason.protocolError);
+      return packet.dup
+        ? "duplicate"
+        : this.#fault(`packet identifier ${packet.id} for a new message before its PUBREL`, Reason.protocolError);
     }
     this.session.received.set(packet.id, message);
     return "new";

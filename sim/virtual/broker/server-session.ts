@@ -19,7 +19,9 @@ export class ServerSession {
   readonly inFlight = new Map<number, Outgoing>();
   /** Not sent yet. */
   readonly queue: Outgoing[] = [];
-  /** QoS 2 packet identifiers received and not released: a second PUBLISH with one of them is the same message. Without one, it was refused. */
+  /**
+   * QoS 2 packet identifiers received and not released: a second PUBLISH with one of them is the same message. Without one, it was refused.
+   */
   readonly received = new Map<number, Message | undefined>();
   will: Will | undefined;
   #lastId = 0;

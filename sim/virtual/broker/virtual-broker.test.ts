@@ -24,7 +24,10 @@ class Scene {
     const nowMs = (): number => WORLD_BEGINS_MS + this.time.nowMs;
     const authority = new VirtualAuthority(nowMs, new SeededRandom("ca"), 86_400_000);
     const access = new BrokerAccess(authority, nowMs);
-    const note = (what: string) => (...args: unknown[]) => void this.seen.push([what, ...args.map(short)].join(" "));
+    const note =
+      (what: string) =>
+      (...args: unknown[]) =>
+        void this.seen.push([what, ...args.map(short)].join(" "));
     const observer = {
       accepted: note("accepted"),
       granted: note("granted"),
@@ -70,7 +73,10 @@ class Client {
   ) {
     this.#reader = new FrameReader(version, 1_000_000, { packet: (packet) => void this.got.push(packet) });
     const close = (): void => void (this.closed = true);
-    this.#handlers = scene.broker.mtls.accept({ write: (data) => this.#reader.feed(data), close, reset: close }, { kind: "certificate", chain });
+    this.#handlers = scene.broker.mtls.accept(
+      { write: (data) => this.#reader.feed(data), close, reset: close },
+      { kind: "certificate", chain },
+    );
   }
 
   send(...packets: OutboundPacket[]): this {
@@ -94,10 +100,13 @@ class Client {
   /** What came since the last time, in short. */
   take(): string[] {
     return this.got.splice(0).map((packet) => {
-      if (packet.cmd === "publish") return `publish ${packet.messageId} ${String.fromCharCode(...packet.payload)}${packet.dup ? " dup" : ""}`;
+      if (packet.cmd === "publish")
+        return `publish ${packet.messageId} ${String.fromCharCode(...packet.payload)}${packet.dup ? " dup" : ""}`;
       if (packet.cmd === "connack") return `connack ${packet.sessionPresent ? "present" : "new"} ${packet.reasonCode}`;
       if ("granted" in packet) return `${packet.cmd} ${packet.granted.join()}`;
-      return [packet.cmd, "messageId" in packet ? packet.messageId : "", "reasonCode" in packet ? packet.reasonCode : ""].join(" ").trimEnd();
+      return [packet.cmd, "messageId" in packet ? packet.messageId : "", "reasonCode" in packet ? packet.reasonCode : ""]
+        .join(" ")
+        .trimEnd();
     });
   }
 }
@@ -117,11 +126,18 @@ describe("the model broker", () => {
   beforeEach(() => (scene = new Scene()));
 
   it("passes each QoS 2 message on once, however often it comes", () => {
-    scene.client().connect().send(publish(1, 2, "a")).vanish();
+    scene
+      .client()
+      .connect()
+      .send(publish(1, 2, "a"))
+      .vanish();
     const again = scene.client().connect();
     again.send(publish(1, 2, "a", true), { cmd: "pubrel", messageId: 1, reasonCode: 0 }, publish(1, 2, "b"));
     expect(again.take()).toEqual(["connack present 0", "pubrec 1 0", "pubcomp 1 0", "pubrec 1 0"]);
-    expect(scene.seen.filter((line) => line.startsWith("arrived"))).toEqual(["arrived dev devices/dev/up/x=a", "arrived dev devices/dev/up/x=b"]);
+    expect(scene.seen.filter((line) => line.startsWith("arrived"))).toEqual([
+      "arrived dev devices/dev/up/x=a",
+      "arrived dev devices/dev/up/x=b",
+    ]);
   });
 
   it("keeps messages for a client that is away, and sends again what it did not finish", () => {
@@ -135,7 +151,10 @@ describe("the model broker", () => {
     const second = scene.client().connect();
     second.send({ cmd: "puback", messageId: 1, reasonCode: 0 }, { cmd: "pubcomp", messageId: 2, reasonCode: 0 });
     expect(second.take()).toEqual(["connack present 0", "publish 1 1 dup", "pubrel 2 0", "publish 3 3"]);
-    expect(scene.seen.filter((line) => line.startsWith("taken"))).toEqual(["taken dev devices/dev/down/x=2", "taken dev devices/dev/down/x=1"]);
+    expect(scene.seen.filter((line) => line.startsWith("taken"))).toEqual([
+      "taken dev devices/dev/down/x=2",
+      "taken dev devices/dev/down/x=1",
+    ]);
     expect(scene.broker.backlog("dev")).toBe(1);
   });
 
@@ -169,9 +188,17 @@ describe("the model broker", () => {
 
   it("acknowledges and drops what is denied in 3.1.1, and says so in 5.0", () => {
     scene.broker.access.denied.add("dev");
-    const old = scene.client(4).connect(true).send(publish(1, 1, "a")).subscribe("devices/dev/down/#", 1);
+    const old = scene
+      .client(4)
+      .connect(true)
+      .send(publish(1, 1, "a"))
+      .subscribe("devices/dev/down/#", 1);
     expect(old.take()).toEqual(["connack new 0", "puback 1 0", "suback 128"]);
-    const modern = scene.client().connect(true).send(publish(1, 1, "a"), publish(2, 2, "b")).subscribe("devices/dev/down/#", 1);
+    const modern = scene
+      .client()
+      .connect(true)
+      .send(publish(1, 1, "a"), publish(2, 2, "b"))
+      .subscribe("devices/dev/down/#", 1);
     expect(modern.take()).toEqual(["connack new 0", "puback 1 135", "pubrec 2 135", "suback 135"]);
     expect(scene.seen.some((line) => line.startsWith("arrived"))).toBe(false);
   });
@@ -190,25 +217,64 @@ describe("the model broker", () => {
   const FAULTS: readonly [string, Partial<BrokerLimits>, (client: Client) => void, string][] = [
     ["a packet before CONNECT", {}, (client) => client.send({ cmd: "pingreq" }), "pingreq before CONNECT"],
     ["a second CONNECT", {}, (client) => client.connect().connect(), "a second CONNECT"],
-    ["an identifier sent twice", {}, (client) => client.connect().send(publish(1, 2, "a"), publish(1, 2, "a", true)), "packet identifier 1 sent again on one connection, or in use already"],
-    ["too many unfinished messages", { receiveMaximum: 1 }, (client) => client.connect().send(publish(1, 2, "a"), publish(2, 2, "b")), "2 messages where 1 may be unfinished"],
-    ["a packet that is too large", { maximumPacketBytes: 100 }, (client) => client.connect().send(publish(1, 1, "x".repeat(200))), "a packet of 224 bytes"],
-    ["an acknowledgement for nothing", {}, (client) => client.connect().send({ cmd: "puback", messageId: 5, reasonCode: 0 }), "puback for packet identifier 5, which waits for nothing"],
-    ["a topic alias that was never set", {}, (client) => client.connect().send({ ...publish(1, 1, "a"), topic: "", properties: { topicAlias: 1 } } as OutboundPacket), "topic alias 1 that was never set"],
-    ["QoS 2 where 1 is the highest", { maximumQos: 1 }, (client) => client.connect().send(publish(1, 2, "a")), "QoS 2 where 1 is the highest"],
+    [
+      "an identifier sent twice",
+      {},
+      (client) => client.connect().send(publish(1, 2, "a"), publish(1, 2, "a", true)),
+      "packet identifier 1 sent again on one connection, or in use already",
+    ],
+    [
+      "too many unfinished messages",
+      { receiveMaximum: 1 },
+      (client) => client.connect().send(publish(1, 2, "a"), publish(2, 2, "b")),
+      "2 messages where 1 may be unfinished",
+    ],
+    [
+      "a packet that is too large",
+      { maximumPacketBytes: 100 },
+      (client) => client.connect().send(publish(1, 1, "x".repeat(200))),
+      "a packet of 224 bytes",
+    ],
+    [
+      "an acknowledgement for nothing",
+      {},
+      (client) => client.connect().send({ cmd: "puback", messageId: 5, reasonCode: 0 }),
+      "puback for packet identifier 5, which waits for nothing",
+    ],
+    [
+      "a topic alias that was never set",
+      {},
+      (client) => client.connect().send({ ...publish(1, 1, "a"), topic: "", properties: { topicAlias: 1 } } as OutboundPacket),
+      "topic alias 1 that was never set",
+    ],
+    [
+      "QoS 2 where 1 is the highest",
+      { maximumQos: 1 },
+      (client) => client.connect().send(publish(1, 2, "a")),
+      "QoS 2 where 1 is the highest",
+    ],
   ];
 
   for (const [name, limits, act, what] of FAULTS) {
     it(`notices ${name}`, () => {
       const strict = new Scene(limits);
       act(strict.client());
-      expect(strict.seen.filter((line) => line.startsWith("misbehaved")).map((line) => line.replace(/^misbehaved (dev)? ?/, ""))).toEqual([what]);
+      expect(strict.seen.filter((line) => line.startsWith("misbehaved")).map((line) => line.replace(/^misbehaved (dev)? ?/, ""))).toEqual([
+        what,
+      ]);
     });
   }
 
   it("notices an identifier that is used anew while its message is not released", () => {
-    scene.client().connect().send(publish(1, 2, "a")).vanish();
-    scene.client().connect().send(publish(1, 2, "b"));
+    scene
+      .client()
+      .connect()
+      .send(publish(1, 2, "a"))
+      .vanish();
+    scene
+      .client()
+      .connect()
+      .send(publish(1, 2, "b"));
     expect(scene.seen.at(-1)).toBe("misbehaved dev packet identifier 1 for a new message before its PUBREL");
   });
 });

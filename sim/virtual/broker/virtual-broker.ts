@@ -90,7 +90,9 @@ export class VirtualBroker {
     const takers: string[] = [];
     for (const tap of this.taps) if (matches(tap.filter, message.topic)) tap.take(fromClientId, message);
     for (const session of this.#sessions.values()) {
-      const matching = [...session.subscriptions.values()].filter((one) => matches(one.filter, message.topic) && !(one.noLocal && session.clientId === fromClientId));
+      const matching = [...session.subscriptions.values()].filter(
+        (one) => matches(one.filter, message.topic) && !(one.noLocal && session.clientId === fromClientId),
+      );
       if (matching.length === 0) continue;
       takers.push(session.clientId);
       this.#enqueue(session, message, matching);
@@ -186,13 +188,22 @@ export class VirtualBroker {
 
   #expiryMs(connect: Connect): number {
     const askedMs =
-      connect.version === 4 ? (connect.clean ? 0 : Infinity) : (connect.properties.sessionExpiryInterval ?? 0) === 0xffff_ffff ? Infinity : (connect.properties.sessionExpiryInterval ?? 0) * 1_000;
+      connect.version === 4
+        ? connect.clean
+          ? 0
+          : Infinity
+        : (connect.properties.sessionExpiryInterval ?? 0) === 0xffff_ffff
+          ? Infinity
+          : (connect.properties.sessionExpiryInterval ?? 0) * 1_000;
     return Math.min(askedMs, this.limits.sessionExpiryCapMs);
   }
 
   #forget(session: ServerSession): void {
     if (this.#sessions.get(session.clientId) === session) this.#sessions.delete(session.clientId);
-    this.observer.sessionLost(session.clientId, [...session.received.values()].filter((message) => message !== undefined));
+    this.observer.sessionLost(
+      session.clientId,
+      [...session.received.values()].filter((message) => message !== undefined),
+    );
     for (const { message, phase } of [...session.inFlight.values(), ...session.queue]) {
       if (phase === "publish" && message.qos > 0 && !expired(message, this.time.nowMs)) this.observer.gaveUp(session.clientId, message);
     }

@@ -20,13 +20,18 @@ describe("a tool's command line", () => {
     [["--rounds"], "Option '--rounds <value>' argument missing."],
     [["--quick=3"], "Option '--quick' does not take an argument."],
     [["more"], "Unexpected argument 'more'. This command does not take positional arguments."],
-    [["--rounds", "-1"], "Option '--rounds' argument is ambiguous. Did you forget to specify the option argument for '--rounds'? To specify an option argument starting with a dash use '--rounds=-XYZ'."],
+    [
+      ["--rounds", "-1"],
+      "Option '--rounds' argument is ambiguous. Did you forget to specify the option argument for '--rounds'? To specify an option argument starting with a dash use '--rounds=-XYZ'.",
+    ],
   ])("refuses %j in one line", (args, what) => {
     expect(refusal(() => line.parse({ args, options: OPTIONS }))).toBe(`error BAD_ARGUMENT: ${what} Next: Run: npm run tool -- --help.\n`);
   });
 
   it("gives no advice about a second -- where words are allowed", () => {
-    expect(refusal(() => line.parse({ args: ["--bogus"], options: OPTIONS, allowPositionals: true }))).toBe("error BAD_ARGUMENT: Unknown option '--bogus'. Next: Run: npm run tool -- --help.\n");
+    expect(refusal(() => line.parse({ args: ["--bogus"], options: OPTIONS, allowPositionals: true }))).toBe(
+      "error BAD_ARGUMENT: Unknown option '--bogus'. Next: Run: npm run tool -- --help.\n",
+    );
   });
 
   it("takes numbers as people write them, to both ends of what is allowed", () => {
@@ -35,9 +40,14 @@ describe("a tool's command line", () => {
     expect(line.number("--n", "1.5", range)).toBe(1.5);
   });
 
-  it.each(["", " ", "x", "0", "10001", "1e9", "1.5", "NaN", "Infinity"])("refuses %j as a whole number from 1 to 10,000, and says so", (text) => {
-    expect(refusal(() => line.wholeNumber("--n", text, { lowest: 1, highest: 10_000 }))).toBe(`error BAD_ARGUMENT: --n wants a whole number from 1 to 10,000, not ${JSON.stringify(text)}. Next: Run: npm run tool -- --help.\n`);
-  });
+  it.each(["", " ", "x", "0", "10001", "1e9", "1.5", "NaN", "Infinity"])(
+    "refuses %j as a whole number from 1 to 10,000, and says so",
+    (text) => {
+      expect(refusal(() => line.wholeNumber("--n", text, { lowest: 1, highest: 10_000 }))).toBe(
+        `error BAD_ARGUMENT: --n wants a whole number from 1 to 10,000, not ${JSON.stringify(text)}. Next: Run: npm run tool -- --help.\n`,
+      );
+    },
+  );
 
   it("keeps the stack of what is no typed error, and leaves out a next step that there is not", () => {
     expect(errorText(new TypeError("a defect"))).toMatch(/^TypeError: a defect\n +at /);

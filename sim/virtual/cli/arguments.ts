@@ -1,4 +1,7 @@
-/** How the tools of a checkout (`npm run world`, `fuzz`, `bench`) read their command lines: every value within bounds, every refusal one line with a next step. */
+/**
+ * How the tools of a checkout (`npm run world`, `fuzz`, `bench`) read their command lines: every value within bounds, every refusal one
+ * line with a next step.
+ */
 import { parseArgs, type ParseArgsConfig } from "node:util";
 import { errorMessage, HawserError } from "../../../sdk/errors.js";
 
@@ -18,7 +21,11 @@ export class CommandLine {
       return parseArgs<T>(config);
     } catch (error) {
       // Node would have words that begin with a dash put behind another `--`; nothing here takes such words.
-      throw this.bad(errorMessage(error).replace(/\. To specify a positional argument .*/s, "").replace(/\s+/g, " "));
+      throw this.bad(
+        errorMessage(error)
+          .replace(/\. To specify a positional argument .*/s, "")
+          .replace(/\s+/g, " "),
+      );
     }
   }
 

@@ -45,11 +45,20 @@ describe("npm run world", () => {
     ["--engine xs --timeline", "--timeline does not go with --engine xs"],
   ])('refuses "%s", says what is wanted and what to do next', (words, message, nextStep = "Run: npm run world -- --help") => {
     const refused = (): unknown => parseWorldCommand(words.split(" "));
-    expect(refused).toThrow(expect.objectContaining({ code: "BAD_ARGUMENT", message: expect.stringContaining(message) as string, nextStep: expect.stringContaining(nextStep) as string }));
+    expect(refused).toThrow(
+      expect.objectContaining({
+        code: "BAD_ARGUMENT",
+        message: expect.stringContaining(message) as string,
+        nextStep: expect.stringContaining(nextStep) as string,
+      }),
+    );
   });
 
   it("names every kind of fault to whoever asked for one that there is not", () => {
-    for (const { name } of FAULT_KINDS) expect(() => parseWorldCommand(["--faults", "nope"])).toThrow(expect.objectContaining({ nextStep: expect.stringContaining(name) as string }));
+    for (const { name } of FAULT_KINDS)
+      expect(() => parseWorldCommand(["--faults", "nope"])).toThrow(
+        expect.objectContaining({ nextStep: expect.stringContaining(name) as string }),
+      );
   });
 
   it("names every kind of fault in its help", () => {
@@ -57,7 +66,8 @@ describe("npm run world", () => {
   });
 
   it("adds up what several worlds report", async () => {
-    const run = (seed: string) => runWorld({ seed, devices: 1, days: 0.1, faults: FAULT_KINDS.filter((kind) => kind.name === "reset"), backOnlineBoundMs: 600_000 });
+    const run = (seed: string) =>
+      runWorld({ seed, devices: 1, days: 0.1, faults: FAULT_KINDS.filter((kind) => kind.name === "reset"), backOnlineBoundMs: 600_000 });
     const results = [await run("1"), await run("2")];
     const figures = addUp(results);
     expect(figures.deviceDays).toBeCloseTo(results[0]!.deviceDays + results[1]!.deviceDays);
@@ -68,17 +78,30 @@ describe("npm run world", () => {
 
   it("names the seed and how to see it again when something broke", async () => {
     const result = await runWorld({ seed: "9", devices: 1, days: 0.01, faults: [], backOnlineBoundMs: 60_000 });
-    const broken = { ...result, violations: [{ atMs: 61_000, invariant: "order" as const, device: "dev-1", what: "message 2 arrived after 3" }] };
+    const broken = {
+      ...result,
+      violations: [{ atMs: 61_000, invariant: "order" as const, device: "dev-1", what: "message 2 arrived after 3" }],
+    };
     expect(addUp([broken]).brokenSeeds).toEqual(["9"]);
-    expect(violationText(broken, "npm run world -- --seed 9")).toBe("seed 9 broke 1 invariant(s):\n  0d 00:01:01.000 dev-1 order: message 2 arrived after 3\n  again: npm run world -- --seed 9\n");
+    expect(violationText(broken, "npm run world -- --seed 9")).toBe(
+      "seed 9 broke 1 invariant(s):\n  0d 00:01:01.000 dev-1 order: message 2 arrived after 3\n  again: npm run world -- --seed 9\n",
+    );
   });
 
   it("says which seeds are equal on two engines, and where others differ", async () => {
     const result = await runWorld({ seed: "9", devices: 1, days: 0.01, faults: [], backOnlineBoundMs: 60_000 });
     const difference = { line: 3, before: "b", node: "n", xs: undefined };
-    const text = comparisonText([{ result, lines: 5, nodeMs: 10, xsMs: 90 }, { result: { ...result, seed: "10" }, lines: 4, nodeMs: 10, xsMs: 110, difference }], 250);
+    const text = comparisonText(
+      [
+        { result, lines: 5, nodeMs: 10, xsMs: 90 },
+        { result: { ...result, seed: "10" }, lines: 4, nodeMs: 10, xsMs: 110, difference },
+      ],
+      250,
+    );
     expect(text).toMatch(/^seeds equal +1 of 2\nseeds unequal +10\nlines compared +9\n/);
     expect(text).toMatch(/time on Node, XS +0\.0 s, 0\.2 s; 0\.3 s in all\n$/);
-    expect(differenceText("10", difference, "npm run world")).toBe("seed 10 differs in line 3:\n  before  b\n  Node    n\n  XS      (its log has ended)\n  again: npm run world\n");
+    expect(differenceText("10", difference, "npm run world")).toBe(
+      "seed 10 differs in line 3:\n  before  b\n  Node    n\n  XS      (its log has ended)\n  again: npm run world\n",
+    );
   });
 });

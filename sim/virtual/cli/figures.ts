@@ -69,6 +69,11 @@ export function figuresText(figures: Figures): string {
 
 /** What broke in one world, with the lines that led to it and the command that shows it again. */
 export function violationText(result: WorldResult, command: string): string {
-  const broken = result.violations.slice(0, 5).map(({ atMs, invariant, device, what, where }) => `  ${clock(atMs)} ${device} ${invariant}: ${what}${where === undefined ? "" : ` ${where}`}`);
+  const broken = result.violations
+    .slice(0, 5)
+    .map(
+      ({ atMs, invariant, device, what, where }) =>
+        `  ${clock(atMs)} ${device} ${invariant}: ${what}${where === undefined ? "" : ` ${where}`}`,
+    );
   return `seed ${result.seed} broke ${result.violations.length} invariant(s):\n${broken.join("\n")}\n  again: ${command}\n`;
 }

@@ -58,7 +58,17 @@ const COMMAND_LINE = new CommandLine("npm run world");
 
 const TEXT = { type: "string" } as const;
 const FLAG = { type: "boolean", default: false } as const;
-const OPTIONS = { seed: TEXT, seeds: TEXT, devices: TEXT, days: TEXT, faults: TEXT, engine: TEXT, timeline: FLAG, json: FLAG, help: { ...FLAG, short: "h" } } as const;
+const OPTIONS = {
+  seed: TEXT,
+  seeds: TEXT,
+  devices: TEXT,
+  days: TEXT,
+  faults: TEXT,
+  engine: TEXT,
+  timeline: FLAG,
+  json: FLAG,
+  help: { ...FLAG, short: "h" },
+} as const;
 
 /** @throws HawserError `BAD_ARGUMENT` */
 export function parseWorldCommand(words: readonly string[]): WorldCommand {
@@ -82,10 +92,14 @@ export function parseWorldCommand(words: readonly string[]): WorldCommand {
 function refuseWhatDoesNotGoTogether({ command, engine, devices, days, timeline }: WorldCommand): void {
   if (command === "run" && devices * days > MOST_DEVICE_DAYS) {
     const asked = `${devices.toLocaleString("en-US")} devices for ${days.toLocaleString("en-US")} days`;
-    throw COMMAND_LINE.bad(`${asked} exceed the ${MOST_DEVICE_DAYS.toLocaleString("en-US")} device-days allowed in one world`, "Run more worlds instead: --seeds");
+    throw COMMAND_LINE.bad(
+      `${asked} exceed the ${MOST_DEVICE_DAYS.toLocaleString("en-US")} device-days allowed in one world`,
+      "Run more worlds instead: --seeds",
+    );
   }
   if (engine === "xs" && command !== "run" && command !== "help") throw COMMAND_LINE.bad(`--engine xs goes with run, not with ${command}`);
-  if (engine === "xs" && timeline) throw COMMAND_LINE.bad("--timeline does not go with --engine xs, which shows the first line that differs");
+  if (engine === "xs" && timeline)
+    throw COMMAND_LINE.bad("--timeline does not go with --engine xs, which shows the first line that differs");
 }
 
 function engineOf(text: string): WorldCommand["engine"] {
@@ -96,7 +110,8 @@ function engineOf(text: string): WorldCommand["engine"] {
 function commandOf([word = "run", ...more]: readonly string[]): WorldCommand["command"] {
   const found = COMMANDS.find((command) => command === word);
   if (!found) throw COMMAND_LINE.bad(`unknown command ${JSON.stringify(word)}; use ${COMMANDS.join(", ")}`);
-  if (more.length > 0) throw COMMAND_LINE.bad(`one command at a time, not ${[word, ...more].map((one) => JSON.stringify(one)).join(" and ")}`);
+  if (more.length > 0)
+    throw COMMAND_LINE.bad(`one command at a time, not ${[word, ...more].map((one) => JSON.stringify(one)).join(" and ")}`);
   return found;
 }
 
@@ -105,7 +120,8 @@ function faultsOf(list: string): readonly FaultKind[] {
   if (list === "none") return [];
   return list.split(",").map((name) => {
     const kind = FAULT_KINDS.find((one) => one.name === name);
-    if (!kind) throw COMMAND_LINE.bad(`unknown fault ${JSON.stringify(name)}`, `Use all, none, or a comma-separated list of: ${FAULT_NAMES}`);
+    if (!kind)
+      throw COMMAND_LINE.bad(`unknown fault ${JSON.stringify(name)}`, `Use all, none, or a comma-separated list of: ${FAULT_NAMES}`);
     return kind;
   });
 }

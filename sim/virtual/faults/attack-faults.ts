@@ -1,4 +1,6 @@
-/** What people do who wish a fleet ill: one on the way without any key, one who may publish what he likes. A thief of keys is `thief.ts`. */
+/**
+ * What people do who wish a fleet ill: one on the way without any key, one who may publish what he likes. A thief of keys is `thief.ts`.
+ */
 import { base64Decode, base64Encode, utf8Decode, utf8Encode } from "../../../sdk/encoding/text.js";
 import { readCertificate } from "../../../sdk/identity/certificate.js";
 import { sameBytes } from "../network/tls.js";
@@ -38,7 +40,10 @@ export const ATTACK_FAULTS: readonly FaultKind[] = [
     scope: "device",
     lasts: HOURS,
     begin: (site) => {
-      const tap = { filter: `devices/${site.device.id}/identity/request`, take: (_from: string, message: { payload: Uint8Array }) => answer(site, message.payload) };
+      const tap = {
+        filter: `devices/${site.device.id}/identity/request`,
+        take: (_from: string, message: { payload: Uint8Array }) => answer(site, message.payload),
+      };
       site.broker.taps.unshift(tap);
       site.device.device?.renew();
       return () => void site.broker.taps.splice(site.broker.taps.indexOf(tap), 1);
@@ -77,7 +82,13 @@ function answer({ broker, device, random }: FaultSite, payload: Uint8Array): voi
   const fields =
     forged === "put off"
       ? { error: { code: "TRY_LATER", message: "not now", retryAfterSeconds: 86_400 } }
-      : { chain: [base64Encode(evilCertificate(device.id, forged === "own key" ? publicKeyOf("the attacker") : readRequest(base64Decode(csr))?.publicKey))] };
+      : {
+          chain: [
+            base64Encode(
+              evilCertificate(device.id, forged === "own key" ? publicKeyOf("the attacker") : readRequest(base64Decode(csr))?.publicKey),
+            ),
+          ],
+        };
   const text = forged === "garbage" ? "{}" : JSON.stringify({ v: 1, requestId, ...fields });
   broker.publish(`devices/${device.id}/identity/response`, utf8Encode(text), 1);
 }

@@ -13,10 +13,12 @@ function mood(broker: VirtualBroker, change: Partial<BrokerMood>): () => void {
   };
 }
 
-const down = (memory: "keeps" | "forgets", farewell?: number) => ({ broker }: FaultSite): (() => void) => {
-  broker.stop(memory, farewell);
-  return () => broker.start();
-};
+const down =
+  (memory: "keeps" | "forgets", farewell?: number) =>
+  ({ broker }: FaultSite): (() => void) => {
+    broker.stop(memory, farewell);
+    return () => broker.start();
+  };
 
 const utf8 = (text: string): number[] => [0, text.length, ...[...text].map((character) => character.charCodeAt(0))];
 
@@ -49,7 +51,13 @@ function backendAway({ broker, random }: FaultSite): () => void {
 }
 
 export const BROKER_FAULTS: readonly FaultKind[] = [
-  { name: "broker-restart", scope: "everybody", changes: "broker-up", lasts: SECONDS, begin: (site) => down("keeps", site.random.chance(0.5) ? Reason.serverShuttingDown : undefined)(site) },
+  {
+    name: "broker-restart",
+    scope: "everybody",
+    changes: "broker-up",
+    lasts: SECONDS,
+    begin: (site) => down("keeps", site.random.chance(0.5) ? Reason.serverShuttingDown : undefined)(site),
+  },
   { name: "broker-outage", scope: "everybody", changes: "broker-up", lasts: MINUTES, begin: down("keeps") },
   { name: "broker-amnesia", scope: "everybody", changes: "broker-up", lasts: SECONDS, begin: down("forgets") },
   {
@@ -106,15 +114,39 @@ export const BROKER_FAULTS: readonly FaultKind[] = [
       return mood(broker, { refusal, serverReference });
     },
   },
-  { name: "broker-slow", scope: "everybody", lasts: MINUTES, begin: ({ broker, random }) => mood(broker, { processingMs: random.between(200, 4_000) }) },
-  { name: "broker-mute", scope: "everybody", lasts: MINUTES, begin: ({ broker, device }) => (device.path.resetLinks(), mood(broker, { silent: true })) },
-  { name: "drops-after-connack", scope: "everybody", lasts: MINUTES, begin: ({ broker, device }) => (broker.kick(device.id, Reason.administrativeAction), mood(broker, { dropsAfterConnack: true })) },
-  { name: "publish-refused", scope: "everybody", lasts: MINUTES, begin: ({ broker, random }) => mood(broker, { publishRefusal: random.pick([Reason.quotaExceeded, Reason.notAuthorized]) }) },
+  {
+    name: "broker-slow",
+    scope: "everybody",
+    lasts: MINUTES,
+    begin: ({ broker, random }) => mood(broker, { processingMs: random.between(200, 4_000) }),
+  },
+  {
+    name: "broker-mute",
+    scope: "everybody",
+    lasts: MINUTES,
+    begin: ({ broker, device }) => (device.path.resetLinks(), mood(broker, { silent: true })),
+  },
+  {
+    name: "drops-after-connack",
+    scope: "everybody",
+    lasts: MINUTES,
+    begin: ({ broker, device }) => (broker.kick(device.id, Reason.administrativeAction), mood(broker, { dropsAfterConnack: true })),
+  },
+  {
+    name: "publish-refused",
+    scope: "everybody",
+    lasts: MINUTES,
+    begin: ({ broker, random }) => mood(broker, { publishRefusal: random.pick([Reason.quotaExceeded, Reason.notAuthorized]) }),
+  },
   {
     name: "kick",
     scope: "device",
     lasts: MOMENT,
-    begin: ({ broker, device, random }) => void broker.kick(device.id, random.pick([Reason.administrativeAction, Reason.serverBusy, Reason.messageRateTooHigh, Reason.keepAliveTimeout, 0xa0, 0x80])),
+    begin: ({ broker, device, random }) =>
+      void broker.kick(
+        device.id,
+        random.pick([Reason.administrativeAction, Reason.serverBusy, Reason.messageRateTooHigh, Reason.keepAliveTimeout, 0xa0, 0x80]),
+      ),
   },
   { name: "takeover", scope: "device", lasts: MOMENT, begin: ({ broker, device }) => void broker.kick(device.id, Reason.sessionTakenOver) },
   {
@@ -148,7 +180,12 @@ export const BROKER_FAULTS: readonly FaultKind[] = [
       };
     },
   },
-  { name: "malformed", scope: "device", lasts: MOMENT, begin: ({ broker, device, random }) => void broker.inject(device.id, random.pick(MALFORMED)()) },
+  {
+    name: "malformed",
+    scope: "device",
+    lasts: MOMENT,
+    begin: ({ broker, device, random }) => void broker.inject(device.id, random.pick(MALFORMED)()),
+  },
   { name: "session-removed", scope: "device", lasts: MOMENT, begin: ({ broker, device }) => void broker.forgetSession(device.id) },
   {
     name: "access-denied",

@@ -61,7 +61,15 @@ export const DEVICE_FAULTS: readonly FaultKind[] = [
       return () => (device.flash.capacityBytes = capacityBytes);
     },
   },
-  { name: "clock-jump", scope: "device", lasts: MINUTES, begin: ({ device, random }) => (device.clock?.jump(random.pick([-1, 1]) * random.between(60_000, 40 * DAY_MS)), () => device.clock?.synchronise()) },
+  {
+    name: "clock-jump",
+    scope: "device",
+    lasts: MINUTES,
+    begin: ({ device, random }) => (
+      device.clock?.jump(random.pick([-1, 1]) * random.between(60_000, 40 * DAY_MS)),
+      () => device.clock?.synchronise()
+    ),
+  },
   {
     name: "time-servers-lost",
     scope: "device",

@@ -24,10 +24,13 @@ export interface FaultKind {
   leavesTail?: boolean;
   /** Possible durations, milliseconds; 0 for what is over at once. */
   lasts: readonly [shortestMs: number, longestMs: number];
-  /** False where it would be no fault, or beyond what the SDK promises: a device without a second credential whose only one is taken, say. */
+  /**
+   * False where it would be no fault, or beyond what the SDK promises: a device without a second credential whose only one is taken, say.
+   */
   fits?(site: FaultSite): boolean;
   /**
-   * @returns what ends it. What that returns in turn ends what is left behind: devices have to be back in spite of it, but the next fault finds it gone
+   * @returns what ends it. What that returns in turn ends what is left behind: devices have to be back in spite of it, but the next fault
+   *   finds it gone
    */
   begin(site: FaultSite): (() => unknown) | undefined;
 }

@@ -10,7 +10,13 @@ import type { FaultKind, FaultSite } from "./fault-kind.js";
 import { IDENTITY_FAULTS } from "./identity-faults.js";
 import { NETWORK_FAULTS } from "./network-faults.js";
 
-export const FAULT_KINDS: readonly FaultKind[] = [...NETWORK_FAULTS, ...BROKER_FAULTS, ...IDENTITY_FAULTS, ...DEVICE_FAULTS, ...ATTACK_FAULTS];
+export const FAULT_KINDS: readonly FaultKind[] = [
+  ...NETWORK_FAULTS,
+  ...BROKER_FAULTS,
+  ...IDENTITY_FAULTS,
+  ...DEVICE_FAULTS,
+  ...ATTACK_FAULTS,
+];
 
 /** Between the beginnings of two faults of one device on average, milliseconds. */
 const FAULT_EVERY_MS = 40 * 60_000;

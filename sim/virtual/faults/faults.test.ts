@@ -12,7 +12,9 @@ interface Effect {
   state?: (world: World) => boolean;
   /** A fault that is needed to make this one felt. */
   with?: string;
-  /** Not judged here: a report of the certificate in use that failed is repeated within an hour, for which this short world does not wait. */
+  /**
+   * Not judged here: a report of the certificate in use that failed is repeated within an hour, for which this short world does not wait.
+   */
   known?: InvariantName;
 }
 
@@ -94,7 +96,18 @@ async function play(kinds: readonly FaultKind[], state: (world: World) => boolea
     faults: kinds,
     drain: drainOnNode,
     onLine: (line) => lines.push(line),
-    traits: { world: { lifetimeMs: 86_400_000, tlsVersion: "TLSv1.3", limits: { versions: [4, 5] } }, device: { recoverable: true, bare: false, usesLogin: false, persistent: true, protocolVersion: 5, publishEveryMs: 60_000, clock: "battery" } },
+    traits: {
+      world: { lifetimeMs: 86_400_000, tlsVersion: "TLSv1.3", limits: { versions: [4, 5] } },
+      device: {
+        recoverable: true,
+        bare: false,
+        usesLogin: false,
+        persistent: true,
+        protocolVersion: 5,
+        publishEveryMs: 60_000,
+        clock: "battery",
+      },
+    },
     script: ({ time }) => {
       const look = (): void => {
         stateSeen ||= state(world);

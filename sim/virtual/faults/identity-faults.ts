@@ -2,11 +2,13 @@
 import type { AuthorityMood } from "../pki/virtual-authority.js";
 import { HOURS, MINUTES, MOMENT, type FaultKind, type FaultSite } from "./fault-kind.js";
 
-const authority = (change: (site: FaultSite) => Partial<AuthorityMood>, back: Partial<AuthorityMood>) => (site: FaultSite): (() => void) => {
-  Object.assign(site.authority.mood, change(site));
-  if (site.random.chance(0.7)) site.device.device?.renew();
-  return () => Object.assign(site.authority.mood, back);
-};
+const authority =
+  (change: (site: FaultSite) => Partial<AuthorityMood>, back: Partial<AuthorityMood>) =>
+  (site: FaultSite): (() => void) => {
+    Object.assign(site.authority.mood, change(site));
+    if (site.random.chance(0.7)) site.device.device?.renew();
+    return () => Object.assign(site.authority.mood, back);
+  };
 
 const recoverable = ({ device }: FaultSite): boolean => device.traits.recoverable;
 
@@ -61,7 +63,8 @@ export const IDENTITY_FAULTS: readonly FaultKind[] = [
     },
   },
   {
-    // A fault of the broker drives devices to their pre-shared keys, where nobody answers them. Once the broker is mended their certificates are good.
+    // A fault of the broker drives devices to their pre-shared keys, where nobody answers them. Once the broker is mended their
+    // certificates are good.
     name: "recovery-unanswered",
     scope: "everybody",
     changes: "authority",
@@ -105,14 +108,25 @@ export const IDENTITY_FAULTS: readonly FaultKind[] = [
     },
   },
   { name: "renewal-asked", scope: "device", lasts: MOMENT, begin: ({ device }) => void device.device?.renew() },
-  { name: "authority-down", scope: "everybody", changes: "authority", lasts: HOURS, begin: authority(() => ({ down: true }), { down: false }) },
+  {
+    name: "authority-down",
+    scope: "everybody",
+    changes: "authority",
+    lasts: HOURS,
+    begin: authority(() => ({ down: true }), { down: false }),
+  },
   {
     name: "authority-refuses",
     scope: "everybody",
     changes: "authority",
     lasts: MINUTES,
     begin: authority(
-      ({ random }) => ({ refusal: { code: random.pick(["TRY_LATER", "RATE_LIMITED", "UNKNOWN_DEVICE"]), ...(random.chance(0.5) ? { retryAfterSeconds: random.between(1, 600) } : {}) } }),
+      ({ random }) => ({
+        refusal: {
+          code: random.pick(["TRY_LATER", "RATE_LIMITED", "UNKNOWN_DEVICE"]),
+          ...(random.chance(0.5) ? { retryAfterSeconds: random.between(1, 600) } : {}),
+        },
+      }),
       { refusal: undefined },
     ),
   },
@@ -130,6 +144,18 @@ export const IDENTITY_FAULTS: readonly FaultKind[] = [
     lasts: MINUTES,
     begin: authority(({ random }) => ({ clockErrorMs: random.pick([-400, 400, 3_650]) * 86_400_000 }), { clockErrorMs: 0 }),
   },
-  { name: "authority-twice", scope: "everybody", changes: "authority", lasts: HOURS, begin: authority(() => ({ twice: true }), { twice: false }) },
-  { name: "authority-slow", scope: "everybody", changes: "authority", lasts: MINUTES, begin: authority(({ random }) => ({ delayMs: random.between(5_000, 60_000) }), { delayMs: 50 }) },
+  {
+    name: "authority-twice",
+    scope: "everybody",
+    changes: "authority",
+    lasts: HOURS,
+    begin: authority(() => ({ twice: true }), { twice: false }),
+  },
+  {
+    name: "authority-slow",
+    scope: "everybody",
+    changes: "authority",
+    lasts: MINUTES,
+    begin: authority(({ random }) => ({ delayMs: random.between(5_000, 60_000) }), { delayMs: 50 }),
+  },
 ];

@@ -2,7 +2,12 @@
 import type { FailureCode } from "../../../sdk/failure.js";
 import { HOURS, MINUTES, MOMENT, SECONDS, type FaultKind } from "./fault-kind.js";
 
-const IMPOSTORS: readonly FailureCode[] = ["SERVER_CA_UNKNOWN", "SERVER_NAME_MISMATCH", "SERVER_CERTIFICATE_INVALID", "SERVER_CERTIFICATE_EXPIRED"];
+const IMPOSTORS: readonly FailureCode[] = [
+  "SERVER_CA_UNKNOWN",
+  "SERVER_NAME_MISMATCH",
+  "SERVER_CERTIFICATE_INVALID",
+  "SERVER_CERTIFICATE_EXPIRED",
+];
 
 export const NETWORK_FAULTS: readonly FaultKind[] = [
   {

@@ -1,6 +1,8 @@
 /**
- * A thief of one device's key. He comes in under client ids of his own beside the device, reads its commands, publishes as it, and enrols keys of his own. Until
- * somebody notices he is the device, as far as anybody can tell. From then on he must get nothing any more: that is what he finds out, and tells.
+ * A thief of one device's key. He comes in under client ids of his own beside the device, reads its commands, publishes as it, and enrols
+ * keys of his own. Until
+ * somebody notices he is the device, as far as anybody can tell. From then on he must get nothing any more: that is what he finds out, and
+ * tells.
  */
 import { enrolRequest, activeReport, readAnswer } from "../../../sdk/identity/enrolment.js";
 import { readCertificate } from "../../../sdk/identity/certificate.js";
@@ -99,7 +101,14 @@ export class Thief {
   noticed(): void {
     const { authority, broker, device } = this.site;
     const payload = enrolRequest("0f", buildRequest(device.id, `${this.#own}, second`));
-    const leftBehind: Message = { topic: `devices/${device.id}/identity/request`, payload, qos: 1, retain: true, properties: {}, atMs: broker.time.nowMs - 1 };
+    const leftBehind: Message = {
+      topic: `devices/${device.id}/identity/request`,
+      payload,
+      qos: 1,
+      retain: true,
+      properties: {},
+      atMs: broker.time.nowMs - 1,
+    };
     authority.shutOut(device.id);
     this.#noticedAtMs = broker.time.nowMs;
     broker.time.after(TRIES_EVERY_MS, () => broker.route("thief", leftBehind));
@@ -141,18 +150,23 @@ export class Thief {
     if (this.#isNoticed) device.accuse("revoked-key-serves", "a thief is still connected after he was shut out");
     session.send({ cmd: "pingreq" });
     session.publish(`devices/${device.id}/up/stolen`, utf8Encode("of the thief"));
-    if (this.#loot.length === 1) session.publish(`devices/${device.id}/identity/request`, enrolRequest("0e", buildRequest(device.id, this.#own)));
+    if (this.#loot.length === 1)
+      session.publish(`devices/${device.id}/identity/request`, enrolRequest("0e", buildRequest(device.id, this.#own)));
   }
 
   #heard(topic: string, payload: Uint8Array): void {
     const { broker, device } = this.site;
-    if (broker.time.nowMs > this.#noticedAtMs + ON_THE_WAY_MS) device.accuse("revoked-key-serves", `a thief read ${topic} after he was shut out`);
+    if (broker.time.nowMs > this.#noticedAtMs + ON_THE_WAY_MS)
+      device.accuse("revoked-key-serves", `a thief read ${topic} after he was shut out`);
     if (!topic.endsWith("identity/response") || this.#loot.length > 1) return;
     const answer = ownAnswer(payload);
     const leaf = answer?.[0];
     if (!answer || !leaf || !sameBytes(readCertificate(leaf).publicKey, publicKeyOf(this.#own))) return;
     this.#loot.push({ secret: this.#own, chain: answer });
-    if (this.retiresOthers) broker.time.after(1, () => this.#sessions[0]?.publish(`devices/${device.id}/identity/request`, activeReport(readCertificate(leaf).serial)));
+    if (this.retiresOthers)
+      broker.time.after(1, () =>
+        this.#sessions[0]?.publish(`devices/${device.id}/identity/request`, activeReport(readCertificate(leaf).serial)),
+      );
   }
 }
 

@@ -13,11 +13,18 @@ import type { Chronicle } from "../world/chronicle.js";
 export const POLICY = { baseMs: 1_000, capMs: 120_000, floorMs: 200, stableAfterMs: 30_000 } as const;
 
 /** What these reasons ask for at the least, milliseconds. */
-const ASKED_MS: Partial<Record<FailureCode, number>> = { SESSION_TAKEN_OVER: 10_000, SERVER_BUSY: 5_000, QUOTA_EXCEEDED: 60_000, CONNECTION_RATE_EXCEEDED: 30_000, BANNED: 600_000 };
+const ASKED_MS: Partial<Record<FailureCode, number>> = {
+  SESSION_TAKEN_OVER: 10_000,
+  SERVER_BUSY: 5_000,
+  QUOTA_EXCEEDED: 60_000,
+  CONNECTION_RATE_EXCEEDED: 30_000,
+  BANNED: 600_000,
+};
 /** No reason asks for more than this, milliseconds. */
 const MOST_ASKED_MS = 600_000;
 /**
- * So many new certificates may be made before one is accepted: three of a recovery, one more after 20 minutes and twice as long each time where the old one is lost, and
+ * So many new certificates may be made before one is accepted: three of a recovery, one more after 20 minutes and twice as long each time
+ * where the old one is lost, and
  * a certificate may be revoked before it is proved, or the device may boot meanwhile.
  */
 const MOST_NEW_ONES = 10;
@@ -109,8 +116,10 @@ export class AttemptWatch {
     if (this.#dialing > 0) this.#spacing("an attempt while another was under way");
     this.#dialing++;
     if (credential.kind === "none") this.chronicle.violate("rung-without-reason", this.device, "a plaintext attempt");
-    if (credential.kind === "psk" && !this.#credentialFault) this.chronicle.violate("psk-on-network-fault", this.device, "an attempt by PSK though nothing spoke against the certificate");
-    if (credential.kind === "psk" && this.#announced !== "psk") this.chronicle.violate("rung-without-reason", this.device, "an attempt by PSK that no event announced");
+    if (credential.kind === "psk" && !this.#credentialFault)
+      this.chronicle.violate("psk-on-network-fault", this.device, "an attempt by PSK though nothing spoke against the certificate");
+    if (credential.kind === "psk" && this.#announced !== "psk")
+      this.chronicle.violate("rung-without-reason", this.device, "an attempt by PSK that no event announced");
   }
 
   linkEnded(reason: Failure): void {
@@ -123,7 +132,9 @@ export class AttemptWatch {
 
   /** How long the device has been on mutual TLS, short breaks counted in, milliseconds. */
   get inContactForMs(): number {
-    return this.time.nowMs - this.#lastContactMs > CONTACT_GAP_MS && this.#connectedAtMs === undefined ? 0 : this.time.nowMs - this.#contactSinceMs;
+    return this.time.nowMs - this.#lastContactMs > CONTACT_GAP_MS && this.#connectedAtMs === undefined
+      ? 0
+      : this.time.nowMs - this.#contactSinceMs;
   }
 
   #contact(): void {
@@ -149,13 +160,15 @@ export class AttemptWatch {
       this.#retrying(event.delayMs, event.attempt);
     } else if (event.type === "pending") {
       this.#newOnes++;
-      if (this.#newOnes > MOST_NEW_ONES) this.chronicle.violate("useless-certificates", this.device, `${this.#newOnes} new certificates without being on mutual TLS once`);
+      if (this.#newOnes > MOST_NEW_ONES)
+        this.chronicle.violate("useless-certificates", this.device, `${this.#newOnes} new certificates without being on mutual TLS once`);
     } else if (event.type === "renewed") {
       this.activeIsGood();
     } else if (event.type === "credential-changed") {
       this.#announced = event.to;
       if (event.to === "psk") this.#left(event.code);
-      if (event.to === "psk" && !this.#credentialFault) this.chronicle.violate("rung-without-reason", this.device, `down to PSK because of ${event.code}`);
+      if (event.to === "psk" && !this.#credentialFault)
+        this.chronicle.violate("rung-without-reason", this.device, `down to PSK because of ${event.code}`);
     }
   }
 
@@ -181,7 +194,8 @@ export class AttemptWatch {
   #retrying(delayMs: number, attempt: number): void {
     const askedMs = ASKED_MS[this.#lastReason] ?? 0;
     if (attempt > this.#mostFailures + 1 || attempt < 1) this.#spacing(`attempt ${attempt} after ${this.#mostFailures + 1} failures`);
-    if (attempt <= this.#failures) this.#spacing(`the backoff restarted (attempt ${attempt}) after ${this.#failures + 1} failures in a row`);
+    if (attempt <= this.#failures)
+      this.#spacing(`the backoff restarted (attempt ${attempt}) after ${this.#failures + 1} failures in a row`);
     const windowMs = Math.min(POLICY.capMs, POLICY.baseMs * 2 ** Math.min(attempt - 1, 30));
     this.#failures = attempt;
     this.#mostFailures = attempt;

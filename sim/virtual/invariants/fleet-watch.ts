@@ -1,4 +1,7 @@
-/** Watches all devices of a world together: whatever befalls their broker, they do not leave mutual TLS at one time, and so do not fall on the authority together. */
+/**
+ * Watches all devices of a world together: whatever befalls their broker, they do not leave mutual TLS at one time, and so do not fall on
+ * the authority together.
+ */
 import type { VirtualTime } from "../time/virtual-time.js";
 import type { Chronicle } from "../world/chronicle.js";
 
@@ -28,7 +31,12 @@ export class FleetWatch {
     this.#recent.push(nowMs);
     while ((this.#recent[0] ?? nowMs) < nowMs - WINDOW_MS) this.#recent.shift();
     const together = this.#recent.length;
-    if (together > this.devices * MOST) this.chronicle.violate("fleet-left-together", id, `${together} of ${this.devices} devices turned to their pre-shared keys within ${WINDOW_MS / 1_000} s`);
+    if (together > this.devices * MOST)
+      this.chronicle.violate(
+        "fleet-left-together",
+        id,
+        `${together} of ${this.devices} devices turned to their pre-shared keys within ${WINDOW_MS / 1_000} s`,
+      );
   }
 
   /** Mutual TLS works again for a device. */

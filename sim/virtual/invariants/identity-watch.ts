@@ -68,7 +68,8 @@ export class IdentityWatch {
     this.#bereft = false;
     this.#active = serial;
     this.rotations++;
-    if (!this.#proved.has(serial)) this.chronicle.violate("unproved-identity", this.device, `certificate ${serial} serves and has never been proved`);
+    if (!this.#proved.has(serial))
+      this.chronicle.violate("unproved-identity", this.device, `certificate ${serial} serves and has never been proved`);
   }
 
   /** The leaves of both slots, as far as they can be read. */
@@ -88,7 +89,9 @@ export class IdentityWatch {
       const key = this.keys.peek(`key-${slot}`);
       if (!leaf || key?.kind !== "pair") return undefined;
       const certificate = readCertificate(leaf);
-      return sameBytes(certificate.publicKey, publicKeyOf(key.secret)) && certificate.commonName === this.device ? certificate.serial : undefined;
+      return sameBytes(certificate.publicKey, publicKeyOf(key.secret)) && certificate.commonName === this.device
+        ? certificate.serial
+        : undefined;
     } catch {
       return undefined;
     }

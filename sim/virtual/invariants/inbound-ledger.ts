@@ -57,12 +57,14 @@ export class InboundLedger {
   /** The application got it. */
   handedOver(topic: string, sequence: number): void {
     const entry = this.#entries.get(sequence);
-    if (!entry || entry.topic !== topic) return this.chronicle.violate("order", this.device, `command ${sequence} on ${topic} was never sent`);
+    if (!entry || entry.topic !== topic)
+      return this.chronicle.violate("order", this.device, `command ${sequence} on ${topic} was never sent`);
     this.handled++;
     entry.handled++;
     this.#handling.add(entry);
     if (entry.handled > 1) {
-      if (entry.qos === 2 && !entry.mayRepeat) this.chronicle.violate("qos2-doubled", this.device, `command ${sequence} on ${topic} was handled ${entry.handled} times`);
+      if (entry.qos === 2 && !entry.mayRepeat)
+        this.chronicle.violate("qos2-doubled", this.device, `command ${sequence} on ${topic} was handled ${entry.handled} times`);
       entry.mayRepeat = false;
       return;
     }
@@ -97,13 +99,20 @@ export class InboundLedger {
     if (!entry) return;
     const dropped = this.#dropped.get(entry.topic) ?? 0;
     if (entry.handled === 0 && dropped > 0) this.#dropped.set(entry.topic, dropped - 1);
-    else if (!entry.released) this.chronicle.violate("early-ack", this.device, `command ${sequence} on ${entry.topic} was acknowledged before the application was done with it`);
+    else if (!entry.released)
+      this.chronicle.violate(
+        "early-ack",
+        this.device,
+        `command ${sequence} on ${entry.topic} was acknowledged before the application was done with it`,
+      );
     entry.recorded = true;
     entry.owed = false;
     this.#handling.delete(entry);
   }
 
-  /** What the application was at when the power went, it gets again. Without persistence, so does everything the broker has not heard of. */
+  /**
+   * What the application was at when the power went, it gets again. Without persistence, so does everything the broker has not heard of.
+   */
   powerCut(persistent: boolean): void {
     for (const entry of this.#handling) entry.mayRepeat = true;
     if (!persistent) for (const entry of this.#entries.values()) if (entry.owed) entry.mayRepeat = true;
@@ -113,7 +122,11 @@ export class InboundLedger {
   settle(): void {
     for (const entry of this.#entries.values()) {
       if (!entry.owed || entry.handled > 0) continue;
-      this.chronicle.violate(entry.qos === 2 ? "qos2-lost" : "qos1-lost", this.device, `command ${entry.sequence} on ${entry.topic} never reached the application`);
+      this.chronicle.violate(
+        entry.qos === 2 ? "qos2-lost" : "qos1-lost",
+        this.device,
+        `command ${entry.sequence} on ${entry.topic} never reached the application`,
+      );
     }
   }
 }

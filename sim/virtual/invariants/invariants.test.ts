@@ -77,7 +77,12 @@ describe("the ledger of published messages", () => {
 
   it("objects to a later message before an earlier one, on one topic", () => {
     const [first, second, other] = [accepted(1), accepted(1), accepted(1, "u")];
-    for (const [topic, sequence] of [["u", other], ["t", second], ["t", first]] as const) ledger.arrive(topic, sequence);
+    for (const [topic, sequence] of [
+      ["u", other],
+      ["t", second],
+      ["t", first],
+    ] as const)
+      ledger.arrive(topic, sequence);
     expect(broken()).toEqual(["order"]);
   });
 
@@ -268,7 +273,13 @@ describe("the watch over the identity", () => {
   function install(slot: "a" | "b"): string {
     keys.open(power).generate("key-a");
     const issued = authority.issue("dev", keys.open(power).publicKey("key-a"));
-    if (slot === "a") installIdentity(flash.open(power), keys.open(power), { id: "dev", role: "sensor", chain: authority.chainOf(issued), trustAnchors: [authority.root] });
+    if (slot === "a")
+      installIdentity(flash.open(power), keys.open(power), {
+        id: "dev",
+        role: "sensor",
+        chain: authority.chainOf(issued),
+        trustAnchors: [authority.root],
+      });
     return issued.serial;
   }
 
@@ -294,7 +305,12 @@ describe("the watch over the identity", () => {
     const issued = authority.issue("dev", keys.open(power).publicKey("key-a"));
     watch.accepted(issued.serial);
     watch.granted(issued.serial);
-    installIdentity(flash.open(power), keys.open(power), { id: "dev", role: "sensor", chain: authority.chainOf(issued), trustAnchors: [authority.root] });
+    installIdentity(flash.open(power), keys.open(power), {
+      id: "dev",
+      role: "sensor",
+      chain: authority.chainOf(issued),
+      trustAnchors: [authority.root],
+    });
     expect(broken()).toEqual([]);
     expect(watch.rotations).toBe(1);
   });
@@ -331,12 +347,19 @@ describe("the watch over recovery", () => {
 describe("the watch over bounds", () => {
   it("objects to what grows beyond them", () => {
     const watch = new BoundsWatch("dev", { outboxMessages: 10, outboxBytes: 1_000 }, chronicle);
-    const status = (messages: number, bytes: number) => ({ state: "online", id: "dev", credential: "mtls", outbox: { messages, bytes, inFlight: 0 } }) as const;
+    const status = (messages: number, bytes: number) =>
+      ({ state: "online", id: "dev", credential: "mtls", outbox: { messages, bytes, inFlight: 0 } }) as const;
     const flash = new Flash(1_000);
     watch.look(status(10, 1_000), flash, 5, 1);
     expect(broken()).toEqual([]);
     watch.look(status(11, 1_001), flash, 500, 9);
     watch.finished(status(1, 1));
-    expect(chronicle.violations.map(({ what }) => what.replace(/,.*/, ""))).toEqual(["11 messages in the outbox", "1001 bytes in the outbox", "500 timers", "9 links", "1 messages that are never finished"]);
+    expect(chronicle.violations.map(({ what }) => what.replace(/,.*/, ""))).toEqual([
+      "11 messages in the outbox",
+      "1001 bytes in the outbox",
+      "500 timers",
+      "9 links",
+      "1 messages that are never finished",
+    ]);
   });
 });

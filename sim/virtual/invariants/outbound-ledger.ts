@@ -40,7 +40,19 @@ export class OutboundLedger {
   ) {}
 
   offer(topic: string, qos: 0 | 1 | 2, queued: boolean, boot: number, atMs = 0): Outbound {
-    const entry: Outbound = { sequence: ++this.#sequence, topic, qos, queued, boot, atMs, state: "offered", arrivals: 0, mayRepeat: false, forgiven: false, isLost: false };
+    const entry: Outbound = {
+      sequence: ++this.#sequence,
+      topic,
+      qos,
+      queued,
+      boot,
+      atMs,
+      state: "offered",
+      arrivals: 0,
+      mayRepeat: false,
+      forgiven: false,
+      isLost: false,
+    };
     this.#entries.set(entry.sequence, entry);
     return entry;
   }
@@ -51,7 +63,8 @@ export class OutboundLedger {
     this.acceptedByQos[entry.qos]++;
     entry.state = entry.queued ? "accepted" : "delivered";
     // A promise kept before the broker had the message is the worst loss of all: nobody would ever notice.
-    if (!entry.queued && entry.qos > 0 && entry.arrivals === 0 && !entry.forgiven) this.#lost(entry, "settled as delivered before the broker had it");
+    if (!entry.queued && entry.qos > 0 && entry.arrivals === 0 && !entry.forgiven)
+      this.#lost(entry, "settled as delivered before the broker had it");
   }
 
   /** `publish` rejected: the application knows. */
@@ -78,11 +91,17 @@ export class OutboundLedger {
 
   arrive(topic: string, sequence: number): void {
     const entry = this.#entries.get(sequence);
-    if (!entry || entry.topic !== topic) return this.chronicle.violate("order", this.device, `message ${sequence} on ${topic} was never offered`);
+    if (!entry || entry.topic !== topic)
+      return this.chronicle.violate("order", this.device, `message ${sequence} on ${topic} was never offered`);
     this.arrived++;
     entry.arrivals++;
     if (entry.arrivals > 1) {
-      if (entry.qos !== 1 && !entry.mayRepeat) this.chronicle.violate("qos2-doubled", this.device, `message ${sequence} on ${topic} at QoS ${entry.qos} arrived ${entry.arrivals} times`);
+      if (entry.qos !== 1 && !entry.mayRepeat)
+        this.chronicle.violate(
+          "qos2-doubled",
+          this.device,
+          `message ${sequence} on ${topic} at QoS ${entry.qos} arrived ${entry.arrivals} times`,
+        );
       return;
     }
     this.onDelivered(entry);
@@ -112,7 +131,8 @@ export class OutboundLedger {
   settle(): void {
     for (const [topic, entries] of this.#missing(Infinity)) {
       const first = entries[0];
-      if (first && entries.length > (this.#dropped.get(topic) ?? 0)) this.#lost(first, `${entries.length} accepted and never delivered, ${this.#dropped.get(topic) ?? 0} reported as dropped`);
+      if (first && entries.length > (this.#dropped.get(topic) ?? 0))
+        this.#lost(first, `${entries.length} accepted and never delivered, ${this.#dropped.get(topic) ?? 0} reported as dropped`);
     }
   }
 
@@ -142,6 +162,10 @@ export class OutboundLedger {
   }
 
   #lost(entry: Outbound, what: string): void {
-    this.chronicle.violate(entry.qos === 2 ? "qos2-lost" : "qos1-lost", this.device, `message ${entry.sequence} on ${entry.topic}: ${what}`);
+    this.chronicle.violate(
+      entry.qos === 2 ? "qos2-lost" : "qos1-lost",
+      this.device,
+      `message ${entry.sequence} on ${entry.topic}: ${what}`,
+    );
   }
 }

@@ -1,4 +1,7 @@
-/** How long a certificate has been refused, and whether that is reason enough to leave it. The rules are written down here a second time on purpose. */
+/**
+ * How long a certificate has been refused, and whether that is reason enough to leave it. The rules are written down here a second time on
+ * purpose.
+ */
 import type { FailureCode } from "../../../sdk/failure.js";
 
 /** Refusals of a broker that may be at fault itself have to last so long, milliseconds, and to be so many. */
@@ -52,4 +55,10 @@ export class PatienceWatch {
   }
 }
 
-const REFUSALS: ReadonlySet<FailureCode> = new Set<FailureCode>([...LOGIN, "CERTIFICATE_CA_UNKNOWN", "CERTIFICATE_REJECTED", "CERTIFICATE_REVOKED", "CERTIFICATE_EXPIRED"]);
+const REFUSALS: ReadonlySet<FailureCode> = new Set<FailureCode>([
+  ...LOGIN,
+  "CERTIFICATE_CA_UNKNOWN",
+  "CERTIFICATE_REJECTED",
+  "CERTIFICATE_REVOKED",
+  "CERTIFICATE_EXPIRED",
+]);

@@ -56,7 +56,11 @@ export class RecoveryWatch {
     this.#cancel();
     this.#cancel = this.time.after(this.boundMs, () => {
       if (this.#clearSinceMs === undefined) return;
-      this.chronicle.violate("not-back-online", this.device, `not on mutual TLS ${this.boundMs} ms after ${this.#after} had ended at ${clock(this.#clearSinceMs)}`);
+      this.chronicle.violate(
+        "not-back-online",
+        this.device,
+        `not on mutual TLS ${this.boundMs} ms after ${this.#after} had ended at ${clock(this.#clearSinceMs)}`,
+      );
       this.#clearSinceMs = undefined;
     });
   }

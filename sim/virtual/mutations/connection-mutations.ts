@@ -7,9 +7,16 @@ const SLOW: WorldStage = {
   kind: "world",
   faults: [],
   days: 0.2,
-  traits: { world: { limits: { versions: [5], maximumPacketBytes: 65_536 } }, device: { uplinkBytesPerSecond: 700, pictureBytes: 60_000, publishEveryMs: 180_000, keepAliveSeconds: 30 } },
+  traits: {
+    world: { limits: { versions: [5], maximumPacketBytes: 65_536 } },
+    device: { uplinkBytesPerSecond: 700, pictureBytes: 60_000, publishEveryMs: 180_000, keepAliveSeconds: 30 },
+  },
 };
-const IDENTITY = { kind: "world", faults: ["revoked", "key-lost", "renewal-asked", "reset"], traits: { device: { recoverable: true } } } as const;
+const IDENTITY = {
+  kind: "world",
+  faults: ["revoked", "key-lost", "renewal-asked", "reset"],
+  traits: { device: { recoverable: true } },
+} as const;
 
 export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   {
@@ -79,7 +86,7 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   {
     name: "a reset connection leads to PSK",
     file: "sdk/supervisor/evidence.ts",
-    find: 'if (SILENT.has(code)) return',
+    find: "if (SILENT.has(code)) return",
     replace: 'if (code === "CONNECTION_RESET" || code === "CONNECT_TIMEOUT") return "verdict";\n  if (SILENT.has(code)) return',
     invariants: ["psk-on-network-fault", "rung-without-reason", "left-too-soon"],
     stage: { kind: "world", faults: ["reset", "black-hole"], traits: { device: { recoverable: true, bare: false } } },
@@ -87,7 +94,7 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   {
     name: "a stranger in the server's place leads to PSK",
     file: "sdk/supervisor/evidence.ts",
-    find: 'if (SILENT.has(code)) return',
+    find: "if (SILENT.has(code)) return",
     replace: 'if (code === "SERVER_CA_UNKNOWN" || code === "SERVER_NAME_MISMATCH") return "verdict";\n  if (SILENT.has(code)) return',
     invariants: ["psk-on-network-fault", "rung-without-reason", "left-too-soon"],
     stage: { kind: "world", faults: ["captive-portal"], traits: { device: { recoverable: true, bare: false } } },
@@ -136,7 +143,8 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
     name: "the old key is destroyed before the new identity is committed",
     file: "sdk/identity/store.ts",
     find: "    this.#put({ v: 1, active: proved.slot, unreported: true });\n",
-    replace: "    for (const slot of [\"a\", \"b\"] as const) if (slot !== proved.slot) this.keyStore.destroy(keySlot(slot));\n    this.#put({ v: 1, active: proved.slot, unreported: true });\n",
+    replace:
+      '    for (const slot of ["a", "b"] as const) if (slot !== proved.slot) this.keyStore.destroy(keySlot(slot));\n    this.#put({ v: 1, active: proved.slot, unreported: true });\n',
     invariants: ["no-usable-identity"],
     stage: { kind: "power-cuts", scene: "rotation" },
   },
@@ -190,7 +198,10 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
       kind: "world",
       faults: ["half-open"],
       backOnlineBoundMs: 600_000,
-      traits: { world: { limits: { versions: [5], serverKeepAliveSeconds: 20_000 } }, device: { keepAliveSeconds: 30, publishEveryMs: 3_600_000, commandEveryMs: 3_600_000 } },
+      traits: {
+        world: { limits: { versions: [5], serverKeepAliveSeconds: 20_000 } },
+        device: { keepAliveSeconds: 30, publishEveryMs: 3_600_000, commandEveryMs: 3_600_000 },
+      },
     },
   },
   {

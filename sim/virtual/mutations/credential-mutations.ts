@@ -2,9 +2,17 @@
 import type { Mutation } from "./mutation.js";
 
 const RECOVERABLE = { recoverable: true, bare: false } as const;
-const HICCUP = { kind: "world", faults: ["backend-hiccup", "backend-away"], traits: { device: { ...RECOVERABLE, usesLogin: false } } } as const;
+const HICCUP = {
+  kind: "world",
+  faults: ["backend-hiccup", "backend-away"],
+  traits: { device: { ...RECOVERABLE, usesLogin: false } },
+} as const;
 const STOLEN = { kind: "world", faults: ["key-stolen"], traits: { device: RECOVERABLE } } as const;
-const ATTACKED = { kind: "world", faults: ["man-in-the-middle"], traits: { world: { tlsVersion: "TLSv1.3" }, device: RECOVERABLE } } as const;
+const ATTACKED = {
+  kind: "world",
+  faults: ["man-in-the-middle"],
+  traits: { world: { tlsVersion: "TLSv1.3" }, device: RECOVERABLE },
+} as const;
 
 export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
   {
@@ -35,7 +43,7 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
     name: "a refused password leads to PSK",
     file: "sdk/supervisor/evidence.ts",
     find: "if (usesLogin && LOGIN_REFUSALS.has(given.code))",
-    replace: "if (usesLogin && given.code === \"BANNED\")",
+    replace: 'if (usesLogin && given.code === "BANNED")',
     invariants: ["rung-without-reason", "psk-on-network-fault", "left-too-soon"],
     stage: { kind: "world", faults: ["backend-away"], traits: { device: { ...RECOVERABLE, usesLogin: true } } },
   },
@@ -45,7 +53,11 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
     find: 'if (this.#rung !== "psk" || !holdings.active) return [];',
     replace: "if (holdings.active) return [];",
     invariants: ["not-back-online"],
-    stage: { kind: "world", faults: ["recovery-unanswered"], traits: { world: { tlsVersion: "TLSv1.3", lifetimeMs: 2_592_000_000 }, device: RECOVERABLE } },
+    stage: {
+      kind: "world",
+      faults: ["recovery-unanswered"],
+      traits: { world: { tlsVersion: "TLSv1.3", lifetimeMs: 2_592_000_000 }, device: RECOVERABLE },
+    },
   },
   {
     name: "an alert that anybody could have sent is believed",
@@ -75,7 +87,7 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
     name: "an answer is stored whoever has signed it",
     file: "sdk/identity/store.ts",
     find: "if (!chains.leadsTo(",
-    replace: "if (this.device.id === \"\" && !chains.leadsTo(",
+    replace: 'if (this.device.id === "" && !chains.leadsTo(',
     invariants: ["untrusted-certificate"],
     stage: { kind: "world", faults: ["answers-forged"], traits: { device: RECOVERABLE } },
   },
@@ -83,7 +95,8 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
     name: "a pending certificate moves the trusted time",
     file: "sdk/identity/rotation.ts",
     find: "      this.#asked = false;\n      this.#requestId = undefined;",
-    replace: "      this.parts.time.atLeast(pending.certificate.notBeforeMs);\n      this.#asked = false;\n      this.#requestId = undefined;",
+    replace:
+      "      this.parts.time.atLeast(pending.certificate.notBeforeMs);\n      this.#asked = false;\n      this.#requestId = undefined;",
     invariants: ["not-back-online", "rung-without-reason", "psk-on-network-fault"],
     stage: { kind: "world", faults: ["authority-clock-wrong", "renewal-asked"], traits: { device: RECOVERABLE } },
   },
@@ -93,7 +106,12 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
     find: "this.#backoff.next(Math.min(askedMs, this.#longestWishMs))",
     replace: "this.#backoff.next(askedMs)",
     invariants: ["stranded", "not-back-online"],
-    stage: { kind: "world", faults: ["answers-forged", "authority-down"], days: 1, traits: { world: { lifetimeMs: 21_600_000, tlsVersion: "TLSv1.3" }, device: RECOVERABLE } },
+    stage: {
+      kind: "world",
+      faults: ["answers-forged", "authority-down"],
+      days: 1,
+      traits: { world: { lifetimeMs: 21_600_000, tlsVersion: "TLSv1.3" }, device: RECOVERABLE },
+    },
   },
   {
     name: "a revoked certificate's sessions live on at the broker",
@@ -107,7 +125,8 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
     name: "a broker ends the sessions of the device's own client id alone",
     file: "sim/virtual/broker/virtual-broker.ts",
     find: 'connection.scope.kind === "mtls" && connection.scope.serial === serial',
-    replace: 'connection.scope.kind === "mtls" && connection.scope.serial === serial && this.#connections.get(connection.scope.id) === connection',
+    replace:
+      'connection.scope.kind === "mtls" && connection.scope.serial === serial && this.#connections.get(connection.scope.id) === connection',
     invariants: ["revoked-key-serves"],
     stage: STOLEN,
   },
@@ -141,7 +160,12 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
     find: "const LOST_STOPPED_MS = 20 * 60_000;",
     replace: "const LOST_STOPPED_MS = STOPPED_MS;",
     invariants: ["not-back-online"],
-    stage: { kind: "world", faults: ["authority-clock-wrong", "revoked", "key-lost", "key-stolen"], days: 1, traits: { device: { ...RECOVERABLE, usesLogin: false } } },
+    stage: {
+      kind: "world",
+      faults: ["authority-clock-wrong", "revoked", "key-lost", "key-stolen"],
+      days: 1,
+      traits: { device: { ...RECOVERABLE, usesLogin: false } },
+    },
   },
   {
     name: "all devices lose their patience at one time",
@@ -149,15 +173,26 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
     find: "minimumMs + fraction() * (maximumMs - minimumMs)) ||",
     replace: "minimumMs + 0 * fraction() * maximumMs) ||",
     invariants: ["fleet-left-together"],
-    stage: { kind: "world", faults: ["backend-away"], devices: 24, days: 0.05, traits: { world: { lifetimeMs: 2_592_000_000 }, device: { ...RECOVERABLE, usesLogin: false } } },
+    stage: {
+      kind: "world",
+      faults: ["backend-away"],
+      devices: 24,
+      days: 0.05,
+      traits: { world: { lifetimeMs: 2_592_000_000 }, device: { ...RECOVERABLE, usesLogin: false } },
+    },
   },
   {
     name: "a wish to be left alone is granted for a day, though the certificate is revoked meanwhile",
     file: "sdk/identity/rotation.ts",
     find: "if (recovering && !this.#recovering) this.#notBeforeMs =",
-    replace: "if (recovering && this.#serial === \"\") this.#notBeforeMs =",
+    replace: 'if (recovering && this.#serial === "") this.#notBeforeMs =',
     invariants: ["not-back-online"],
-    stage: { kind: "world", faults: ["answers-forged", "revoked"], days: 1, traits: { world: { lifetimeMs: 2_592_000_000, tlsVersion: "TLSv1.3" }, device: RECOVERABLE } },
+    stage: {
+      kind: "world",
+      faults: ["answers-forged", "revoked"],
+      days: 1,
+      traits: { world: { lifetimeMs: 2_592_000_000, tlsVersion: "TLSv1.3" }, device: RECOVERABLE },
+    },
   },
   {
     name: "a lost key is not replaced while the enrolling is stopped",
@@ -165,6 +200,11 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
     find: "if (this.#isFinal(evidence)) this.#gone.add(identity);",
     replace: "",
     invariants: ["not-back-online", "stranded"],
-    stage: { kind: "world", faults: ["refused-for-hours", "key-lost"], days: 1, traits: { world: { tlsVersion: "TLSv1.3", lifetimeMs: 2_592_000_000 }, device: { ...RECOVERABLE, usesLogin: false } } },
+    stage: {
+      kind: "world",
+      faults: ["refused-for-hours", "key-lost"],
+      days: 1,
+      traits: { world: { tlsVersion: "TLSv1.3", lifetimeMs: 2_592_000_000 }, device: { ...RECOVERABLE, usesLogin: false } },
+    },
   },
 ];

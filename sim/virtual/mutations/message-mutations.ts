@@ -2,10 +2,17 @@
 import type { Mutation, WorldStage } from "./mutation.js";
 
 /** Connections break all the time and both sides have much to say. */
-const BUSY: WorldStage = { kind: "world", faults: ["reset", "flapping", "half-open", "broker-restart"], traits: { device: { publishEveryMs: 10_000, commandEveryMs: 20_000 } } };
+const BUSY: WorldStage = {
+  kind: "world",
+  faults: ["reset", "flapping", "half-open", "broker-restart"],
+  traits: { device: { publishEveryMs: 10_000, commandEveryMs: 20_000 } },
+};
 const BUSY_5: WorldStage = {
   ...BUSY,
-  traits: { world: { limits: { versions: [4, 5], topicAliasMaximum: 10, receiveMaximum: 3 } }, device: { ...BUSY.traits?.device, protocolVersion: 5 } },
+  traits: {
+    world: { limits: { versions: [4, 5], topicAliasMaximum: 10, receiveMaximum: 3 } },
+    device: { ...BUSY.traits?.device, protocolVersion: 5 },
+  },
 };
 /** More messages than there are packet identifiers, in half an hour. */
 const FLOOD: WorldStage = {
@@ -13,13 +20,23 @@ const FLOOD: WorldStage = {
   faults: [],
   days: 0.02,
   backOnlineBoundMs: 60_000,
-  traits: { world: { lifetimeMs: 30 * 86_400_000, limits: { receiveMaximum: 65_535 } }, device: { publishEveryMs: 20, outboxMessages: 1_000, persistent: false, latencyMs: 5, jitterMs: 0 } },
+  traits: {
+    world: { lifetimeMs: 30 * 86_400_000, limits: { receiveMaximum: 65_535 } },
+    device: { publishEveryMs: 20, outboxMessages: 1_000, persistent: false, latencyMs: 5, jitterMs: 0 },
+  },
 };
-const CUTS: WorldStage = { kind: "world", faults: ["power-cut", "power-blink", "power-cut-in-write", "reset", "broker-outage"], traits: { device: { persistent: true, publishEveryMs: 10_000, commandEveryMs: 20_000 } } };
+const CUTS: WorldStage = {
+  kind: "world",
+  faults: ["power-cut", "power-blink", "power-cut-in-write", "reset", "broker-outage"],
+  traits: { device: { persistent: true, publishEveryMs: 10_000, commandEveryMs: 20_000 } },
+};
 const RIGHTS_END: WorldStage = {
   kind: "world",
   faults: ["rights-end-first"],
-  traits: { world: { limits: { versions: [4, 5] } }, device: { recoverable: true, bare: false, protocolVersion: 5, publishEveryMs: 2_000, outboxMessages: 1_000 } },
+  traits: {
+    world: { limits: { versions: [4, 5] } },
+    device: { recoverable: true, bare: false, protocolVersion: 5, publishEveryMs: 2_000, outboxMessages: 1_000 },
+  },
 };
 const SESSION = { kind: "power-cuts", scene: "session" } as const;
 
@@ -76,7 +93,8 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
     name: "what was in flight goes behind what was never sent",
     file: "sdk/mqtt/session/sender.ts",
     find: "this.outbox.takeBack(this.#sent);",
-    replace: "for (let one = this.#sent.first; one !== undefined; one = this.#sent.first) { this.#sent.remove(one); this.outbox.waiting.append(one); }",
+    replace:
+      "for (let one = this.#sent.first; one !== undefined; one = this.#sent.first) { this.#sent.remove(one); this.outbox.waiting.append(one); }",
     invariants: ["order"],
     stage: BUSY,
   },
@@ -91,7 +109,7 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   {
     name: "PUBREL is never sent",
     file: "sdk/mqtt/session/sender.ts",
-    find: "if (isDue) this.owner.acknowledge(\"pubrel\", message.messageId, 0);",
+    find: 'if (isDue) this.owner.acknowledge("pubrel", message.messageId, 0);',
     replace: "",
     invariants: ["bounds", "qos1-lost", "qos2-lost"],
     stage: BUSY,
@@ -158,7 +176,11 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
     find: "for (const victim of victims) this.giveUp(victim, this.denials?.release(victim) ?? overflowError(victim));",
     replace: "for (const victim of victims) { victim.list?.remove(victim); this.#forget(victim); }",
     invariants: ["qos1-lost", "qos2-lost"],
-    stage: { kind: "world", faults: ["broker-outage", "long-outage", "reset"], traits: { device: { overflow: "drop-oldest", outboxMessages: 30, publishEveryMs: 20_000 } } },
+    stage: {
+      kind: "world",
+      faults: ["broker-outage", "long-outage", "reset"],
+      traits: { device: { overflow: "drop-oldest", outboxMessages: 30, publishEveryMs: 20_000 } },
+    },
   },
   {
     name: "the outbox has no bounds",
@@ -210,7 +232,12 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
     find: "export const APART_STRIKES = 2;",
     replace: "export const APART_STRIKES = 1e9;",
     invariants: ["held-up", "not-back-online", "bounds"],
-    stage: { kind: "world", faults: ["hangs-up-on-item"], days: 1, traits: { device: { publishEveryMs: 20_000, overflow: "reject", persistent: true, outboxMessages: 1_000 } } },
+    stage: {
+      kind: "world",
+      faults: ["hangs-up-on-item"],
+      days: 1,
+      traits: { device: { publishEveryMs: 20_000, overflow: "reject", persistent: true, outboxMessages: 1_000 } },
+    },
   },
   {
     name: "whatever is under way is given up when connections end",

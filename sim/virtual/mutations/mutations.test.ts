@@ -26,7 +26,9 @@ describe("deliberate faults in copies of the core", () => {
   it("are many, each with a name of its own, and each still fits the source exactly once", () => {
     expect(MUTATIONS.length).toBeGreaterThanOrEqual(20);
     expect(new Set(MUTATIONS.map(({ name }) => name)).size).toBe(MUTATIONS.length);
-    const misfits = MUTATIONS.filter(({ file, find }) => findCode(readFileSync(new URL(`../../../${file}`, import.meta.url), "utf8"), find).length !== 1);
+    const misfits = MUTATIONS.filter(
+      ({ file, find }) => findCode(readFileSync(new URL(`../../../${file}`, import.meta.url), "utf8"), find).length !== 1,
+    );
     expect(misfits.map(({ name }) => name)).toEqual([]);
   });
 

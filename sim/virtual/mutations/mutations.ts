@@ -58,7 +58,10 @@ export async function loadTrial(mutation?: Mutation): Promise<RunTrial> {
       plugins: [
         {
           name: "mutation",
-          setup: (bundle) => bundle.onLoad({ filter: /\.ts$/ }, ({ path }) => (path === patched?.path ? { contents: patched.contents, loader: "ts" } : undefined)),
+          setup: (bundle) =>
+            bundle.onLoad({ filter: /\.ts$/ }, ({ path }) =>
+              path === patched?.path ? { contents: patched.contents, loader: "ts" } : undefined,
+            ),
         },
       ],
     });
@@ -74,7 +77,11 @@ function patch(root: string, { file, find, replace, name }: Mutation): string {
   const places = findCode(source, find);
   const [place] = places;
   if (!place || places.length !== 1) {
-    throw new HawserError("MUTATION_OUT_OF_DATE", `"${name}": its text is ${places.length} times in ${file}, not once`, "Bring the mutation up to date with the core.");
+    throw new HawserError(
+      "MUTATION_OUT_OF_DATE",
+      `"${name}": its text is ${places.length} times in ${file}, not once`,
+      "Bring the mutation up to date with the core.",
+    );
   }
   // The white space around the text stays as the source has it.
   return `${source.slice(0, place.start)}${replace.trim()}${source.slice(place.end)}`;
@@ -89,6 +96,12 @@ function sourceRoot(): string {
 }
 
 export function mutationText({ mutation, found, caught, sound, invariant, where }: MutationResult): string {
-  const how = !sound ? "UNSOUND: the core as it is breaks there too" : !found ? "SURVIVED" : caught ? `found by ${invariant} (${where})` : `found by ${invariant}, which was not expected (${where})`;
+  const how = !sound
+    ? "UNSOUND: the core as it is breaks there too"
+    : !found
+      ? "SURVIVED"
+      : caught
+        ? `found by ${invariant} (${where})`
+        : `found by ${invariant}, which was not expected (${where})`;
   return `${caught && sound ? "ok  " : "FAIL"} ${mutation.name}: ${how}\n`;
 }

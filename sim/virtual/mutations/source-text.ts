@@ -20,7 +20,10 @@ export function findCode(source: string, wanted: string): Occurrence[] {
   const pattern = tokens.reduce((text, token, at) => `${text}${at === 0 ? "" : gap(tokens[at - 1] ?? "", token)}${escaped(token)}`, "");
   const closesWord = WORD.test(tokens.at(-1) ?? "") ? "(?![\\w$#])" : "";
   const opensWord = WORD.test(tokens[0] ?? "") ? "(?<![\\w$#])" : "";
-  return [...source.matchAll(new RegExp(`${opensWord}${pattern}${closesWord}`, "g"))].map(({ index, 0: found }) => ({ start: index, end: index + found.length }));
+  return [...source.matchAll(new RegExp(`${opensWord}${pattern}${closesWord}`, "g"))].map(({ index, 0: found }) => ({
+    start: index,
+    end: index + found.length,
+  }));
 }
 
 function gap(before: string, after: string): string {

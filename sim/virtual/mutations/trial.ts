@@ -18,7 +18,8 @@ export function runTrial(trial: Trial): Promise<Verdict> {
 
 async function tryWorlds(stage: WorldStage, seeds: number): Promise<Verdict> {
   const faults = stage.faults === "all" ? FAULT_KINDS : FAULT_KINDS.filter((kind) => stage.faults.includes(kind.name));
-  if (stage.faults !== "all" && faults.length !== stage.faults.length) throw new RangeError(`an unknown kind of fault among ${stage.faults.join(", ")}`);
+  if (stage.faults !== "all" && faults.length !== stage.faults.length)
+    throw new RangeError(`an unknown kind of fault among ${stage.faults.join(", ")}`);
   for (let seed = 1; seed <= seeds; seed++) {
     const { violations } = await runWorld({
       seed: String(seed),

@@ -27,7 +27,10 @@ export class Path {
   reach: "works" | "refused" | "unreachable" = "works";
   /** Somebody in between answers TLS in the broker's place: what the device finds wrong with the server. */
   impostor: FailureCode | undefined;
-  /** Somebody without keys sits in between, lets the server's flight pass and then answers in its place: with this alert in the clear, or by a reset. */
+  /**
+   * Somebody without keys sits in between, lets the server's flight pass and then answers in its place: with this alert in the clear, or by
+   * a reset.
+   */
   forged: number | "reset" | undefined;
   /** The share of TLS alerts that get lost to the reset which follows them. */
   alertLoss = 0;
@@ -73,7 +76,9 @@ export class Path {
   /** How long one segment takes now, milliseconds. */
   delayMs(): number {
     const lost = this.loss > 0 && this.random.chance(this.loss);
-    return this.latencyMs + this.random.between(0, this.jitterMs) + (lost ? this.random.between(RETRANSMIT_MS.lowest, RETRANSMIT_MS.highest) : 0);
+    return (
+      this.latencyMs + this.random.between(0, this.jitterMs) + (lost ? this.random.between(RETRANSMIT_MS.lowest, RETRANSMIT_MS.highest) : 0)
+    );
   }
 
   /** Runs once the black hole has ended. */

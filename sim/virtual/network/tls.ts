@@ -7,7 +7,8 @@ import type { VirtualKeys } from "../power/key-store.js";
 import type { Listener } from "./network.js";
 
 /** What a server sees of its client. */
-export type ShownCredential = { kind: "certificate"; chain: readonly Uint8Array[] } | { kind: "psk"; identity: string; key: Uint8Array } | { kind: "none" };
+export type ShownCredential =
+  { kind: "certificate"; chain: readonly Uint8Array[] } | { kind: "psk"; identity: string; key: Uint8Array } | { kind: "none" };
 
 /** What a dialer can show for `credential`, or why it cannot: a TLS engine finds that out before it sends anything. */
 export function showCredential(credential: Credential, keys: VirtualKeys): ShownCredential | Failure {
@@ -20,7 +21,8 @@ export function showCredential(credential: Credential, keys: VirtualKeys): Shown
   if (stored?.kind !== "pair") return failure("KEY_MISSING", `slot ${credential.slot} holds no key pair`);
   const leaf = credential.chain[0];
   if (!leaf) return { kind: "certificate", chain: [] };
-  if (!sameBytes(readCertificate(leaf).publicKey, publicKeyOf(stored.secret))) return failure("KEY_MISMATCH", "the certificate is not for the key in its slot");
+  if (!sameBytes(readCertificate(leaf).publicKey, publicKeyOf(stored.secret)))
+    return failure("KEY_MISMATCH", "the certificate is not for the key in its slot");
   return { kind: "certificate", chain: credential.chain };
 }
 
@@ -28,11 +30,13 @@ export function showCredential(credential: Credential, keys: VirtualKeys): Shown
 export function serverFault(endpoint: Endpoint, credential: Credential, listener: Listener): Failure | undefined {
   if (credential.kind !== "mtls") return undefined;
   const { root, names, notBeforeMs, notAfterMs } = listener.certificate;
-  if (!credential.trustAnchors.some((anchor) => sameBytes(anchor, root))) return failure("SERVER_CA_UNKNOWN", "the server's certificate leads to no trusted root");
+  if (!credential.trustAnchors.some((anchor) => sameBytes(anchor, root)))
+    return failure("SERVER_CA_UNKNOWN", "the server's certificate leads to no trusted root");
   const name = endpoint.serverName ?? endpoint.host;
   if (!names.includes(name)) return failure("SERVER_NAME_MISMATCH", `the server's certificate is not for ${name}`);
   const atMs = endpoint.validAtMs;
-  if (atMs !== undefined && atMs < notBeforeMs) return failure("SERVER_CERTIFICATE_NOT_YET_VALID", "the server's certificate is not valid yet");
+  if (atMs !== undefined && atMs < notBeforeMs)
+    return failure("SERVER_CERTIFICATE_NOT_YET_VALID", "the server's certificate is not valid yet");
   if (atMs !== undefined && atMs > notAfterMs) return failure("SERVER_CERTIFICATE_EXPIRED", "the server's certificate has expired");
   return undefined;
 }

@@ -35,7 +35,12 @@ class Scene {
   readonly listeners: Listener[] = [];
 
   constructor(tlsVersion: "TLSv1.3" | "TLSv1.2" = "TLSv1.3") {
-    const certificate = { root: this.authority.root, names: ["broker"], notBeforeMs: WORLD_BEGINS_MS - DAY_MS, notAfterMs: WORLD_BEGINS_MS + 90 * DAY_MS };
+    const certificate = {
+      root: this.authority.root,
+      names: ["broker"],
+      notBeforeMs: WORLD_BEGINS_MS - DAY_MS,
+      notAfterMs: WORLD_BEGINS_MS + 90 * DAY_MS,
+    };
     for (const port of [MTLS_PORT, PSK_PORT]) {
       const listener: Listener = {
         up: true,
@@ -173,7 +178,11 @@ describe("a virtual attempt", () => {
     ["a server that is down", (scene) => scene.listeners.forEach((one) => (one.up = false)), "CONNECTION_REFUSED"],
     ["a black hole", (scene) => (scene.path.blackHole = true), "CONNECT_TIMEOUT"],
     ["a captive portal", (scene) => (scene.path.impostor = "SERVER_CA_UNKNOWN"), "SERVER_CA_UNKNOWN"],
-    ["an expired server certificate", (scene) => scene.listeners.forEach((one) => (one.certificate = { ...one.certificate, notAfterMs: 0 })), "SERVER_CERTIFICATE_EXPIRED"],
+    [
+      "an expired server certificate",
+      (scene) => scene.listeners.forEach((one) => (one.certificate = { ...one.certificate, notAfterMs: 0 })),
+      "SERVER_CERTIFICATE_EXPIRED",
+    ],
     ["a lost key", (scene) => scene.keys.lose("key-a"), "KEY_MISSING"],
   ];
 

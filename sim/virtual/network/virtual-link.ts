@@ -42,13 +42,23 @@ export class VirtualLink implements Link, Carried {
     private readonly power: PowerSupply,
     private readonly handlers: LinkHandlers,
   ) {
-    this.#up = new Pipe(time, path, (bytes) => this.#arrivedUp(bytes), () => path.uplinkBytesPerSecond);
+    this.#up = new Pipe(
+      time,
+      path,
+      (bytes) => this.#arrivedUp(bytes),
+      () => path.uplinkBytesPerSecond,
+    );
     this.#down = new Pipe(time, path, (bytes) => this.#arrivedDown(bytes));
-    this.#cleanUp.push(path.carry(this), power.onCut(() => this.#vanish()));
+    this.#cleanUp.push(
+      path.carry(this),
+      power.onCut(() => this.#vanish()),
+    );
   }
 
   dial(order: DialOrder): void {
-    this.#timeout = this.time.after(order.timeoutMs, () => this.#end(failure("CONNECT_TIMEOUT", `no connection within ${order.timeoutMs} ms`)));
+    this.#timeout = this.time.after(order.timeoutMs, () =>
+      this.#end(failure("CONNECT_TIMEOUT", `no connection within ${order.timeoutMs} ms`)),
+    );
     this.#step(this.path.random.between(1, 60), () => this.#resolve(order));
   }
 
@@ -115,7 +125,9 @@ export class VirtualLink implements Link, Carried {
   #handshake(order: DialOrder, listener: Listener): void {
     if (!listener.up) return this.#end(failure("CONNECTION_RESET", "the server went away during the handshake"));
     const { impostor } = this.path;
-    const fault = impostor ? failure(impostor, "somebody else answered for the server") : serverFault(order.endpoint, order.credential, listener);
+    const fault = impostor
+      ? failure(impostor, "somebody else answered for the server")
+      : serverFault(order.endpoint, order.credential, listener);
     // A pre-shared key is proved by both sides at once: whoever does not know it cannot finish.
     if (fault) return this.#end(order.credential.kind === "psk" ? alertFailure(80, "psk", false) : fault);
     const { forged } = this.path;
@@ -148,7 +160,9 @@ export class VirtualLink implements Link, Carried {
 
   #refuse(alert: number, shown: ShownCredential): void {
     const lost = this.path.random.chance(this.path.alertLoss);
-    this.#down.mark(() => this.#end(lost ? failure("CONNECTION_RESET", "the connection was reset") : alertFailure(alert, shownAs(shown), true)));
+    this.#down.mark(() =>
+      this.#end(lost ? failure("CONNECTION_RESET", "the connection was reset") : alertFailure(alert, shownAs(shown), true)),
+    );
   }
 
   #arrivedUp(bytes: Uint8Array): void {

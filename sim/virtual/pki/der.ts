@@ -1,7 +1,16 @@
 /** The little of DER (X.690) that virtual certificates and requests need: writing, and walking over elements just written. */
 import { utf8Encode } from "../../../sdk/encoding/text.js";
 
-export const Tag = { integer: 0x02, bitString: 0x03, objectId: 0x06, utf8String: 0x0c, generalizedTime: 0x18, sequence: 0x30, set: 0x31, context0: 0xa0 } as const;
+export const Tag = {
+  integer: 0x02,
+  bitString: 0x03,
+  objectId: 0x06,
+  utf8String: 0x0c,
+  generalizedTime: 0x18,
+  sequence: 0x30,
+  set: 0x31,
+  context0: 0xa0,
+} as const;
 
 export function element(tag: number, ...parts: readonly Uint8Array[]): Uint8Array {
   const length = parts.reduce((sum, part) => sum + part.length, 0);
@@ -28,7 +37,10 @@ export function integer(bytes: Uint8Array): Uint8Array {
 }
 
 export function generalizedTime(atMs: number): Uint8Array {
-  const text = new Date(atMs).toISOString().replace(/\.\d+Z$/, "Z").replace(/[-:T]/g, "");
+  const text = new Date(atMs)
+    .toISOString()
+    .replace(/\.\d+Z$/, "Z")
+    .replace(/[-:T]/g, "");
   return element(Tag.generalizedTime, utf8Encode(text));
 }
 
@@ -47,7 +59,7 @@ export interface Element {
 /** The elements inside `bytes`, one after the other; undefined when they are not well formed. */
 export function elements(bytes: Uint8Array): Element[] | undefined {
   const found: Element[] = [];
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const tag = bytes[at] ?? 0;
     let length = bytes[at + 1] ?? 0;
     let head = 2;

@@ -62,14 +62,18 @@ describe("the virtual authority", () => {
     const { authority, keys, csr } = scene();
     expect(readAnswer(authority.handle("other", enrolRequest("00", csr))[0]!)).toMatchObject({ error: { code: "WRONG_SUBJECT" } });
     authority.mood.refusal = { code: "RATE_LIMITED", retryAfterSeconds: 30 };
-    expect(readAnswer(authority.handle("dev", enrolRequest("00", csr))[0]!)).toMatchObject({ error: { code: "RATE_LIMITED", retryAfterSeconds: 30 } });
+    expect(readAnswer(authority.handle("dev", enrolRequest("00", csr))[0]!)).toMatchObject({
+      error: { code: "RATE_LIMITED", retryAfterSeconds: 30 },
+    });
     authority.mood.refusal = undefined;
     authority.mood.twice = true;
     expect(authority.handle("dev", enrolRequest("00", csr))).toHaveLength(2);
     authority.mood.defect = "subject";
     expect(readCertificate(chainOf(authority.handle("dev", enrolRequest("00", csr))[0])[0]!).commonName).toBe("dev-x");
     authority.mood.defect = "key";
-    expect(readCertificate(chainOf(authority.handle("dev", enrolRequest("00", csr))[0])[0]!).publicKey).not.toEqual(keys.publicKey("key-a"));
+    expect(readCertificate(chainOf(authority.handle("dev", enrolRequest("00", csr))[0])[0]!).publicKey).not.toEqual(
+      keys.publicKey("key-a"),
+    );
     authority.mood.defect = "unknown";
     expect(authority.find(chainOf(authority.handle("dev", enrolRequest("00", csr))[0])[0]!)).toBeUndefined();
     authority.mood.defect = "garbage";

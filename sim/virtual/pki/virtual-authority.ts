@@ -159,7 +159,14 @@ export class VirtualAuthority {
   #ca(commonName: string, issuer: string): Uint8Array {
     const serial = Uint8Array.of(1, ...this.random.bytes(7));
     const notBeforeMs = WORLD_BEGINS_MS - 86_400_000;
-    return buildCertificate({ commonName, issuer, serial, notBeforeMs, notAfterMs: notBeforeMs + TEN_YEARS_MS, publicKey: publicKeyOf(commonName) });
+    return buildCertificate({
+      commonName,
+      issuer,
+      serial,
+      notBeforeMs,
+      notAfterMs: notBeforeMs + TEN_YEARS_MS,
+      publicKey: publicKeyOf(commonName),
+    });
   }
 }
 

@@ -16,7 +16,12 @@ describe("virtual flash", () => {
     expect(storage.get("b")).toEqual(bytes(1));
     storage.delete("b");
     expect(storage.get("b")).toBeUndefined();
-    expect(flash.wear).toEqual(new Map([["a", 1], ["b", 2]]));
+    expect(flash.wear).toEqual(
+      new Map([
+        ["a", 1],
+        ["b", 2],
+      ]),
+    );
   });
 
   it("hands out copies: what a caller does to them changes nothing", () => {
@@ -30,14 +35,18 @@ describe("virtual flash", () => {
   });
 
   it("loses a write to a cut before it, keeps it at a cut after it, and never answers again", () => {
-    for (const [cut, kept] of [[0, false], [1, true]] as const) {
+    for (const [cut, kept] of [
+      [0, false],
+      [1, true],
+    ] as const) {
       const flash = new Flash(1_000);
       const power = new PowerSupply();
       const storage = flash.open(power);
       power.cutAt(cut);
       expect(() => storage.put("k", bytes(1))).toThrow(PowerCut);
       expect(power.on).toBe(false);
-      for (const use of [() => storage.get("k"), () => storage.put("k", bytes(2)), () => storage.delete("k"), () => storage.list("")]) expect(use).toThrow(PowerCut);
+      for (const use of [() => storage.get("k"), () => storage.put("k", bytes(2)), () => storage.delete("k"), () => storage.list("")])
+        expect(use).toThrow(PowerCut);
       expect(flash.peek("k") !== undefined).toBe(kept);
     }
   });
@@ -71,7 +80,10 @@ describe("the virtual key store", () => {
   });
 
   it("can lose the power before and after each change", () => {
-    for (const [cut, kept] of [[0, false], [1, true]] as const) {
+    for (const [cut, kept] of [
+      [0, false],
+      [1, true],
+    ] as const) {
       const keys = new VirtualKeys("dev");
       const power = new PowerSupply();
       power.cutAt(cut);

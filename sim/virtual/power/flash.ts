@@ -123,5 +123,10 @@ export class Flash {
 }
 
 function checkKey(key: string): void {
-  if (!VALID_KEY.test(key)) throw new HawserError("INVALID_KEY", `invalid storage key ${JSON.stringify(key)}`, "Use 1 to 15 characters of a-z, 0-9, '.', '_' and '-'.");
+  if (!VALID_KEY.test(key))
+    throw new HawserError(
+      "INVALID_KEY",
+      `invalid storage key ${JSON.stringify(key)}`,
+      "Use 1 to 15 characters of a-z, 0-9, '.', '_' and '-'.",
+    );
 }

@@ -52,7 +52,8 @@ export class VirtualKeys {
       sign: (slot, data) => derivedBytes(`signature ${secretOf(slot)} ${hexEncode(data)}`, 64),
       publicKey: (slot) => publicKeyOf(secretOf(slot)),
       importPsk: (slot, key) => {
-        if (key.length < 16 || key.length > 64) throw new HawserError("INVALID_PSK", `a pre-shared key of ${key.length} bytes`, "Use 16 to 64 bytes.");
+        if (key.length < 16 || key.length > 64)
+          throw new HawserError("INVALID_PSK", `a pre-shared key of ${key.length} bytes`, "Use 16 to 64 bytes.");
         change(slot, () => this.#slots.set(slot, { kind: "psk", key: key.slice() }));
       },
       destroy: (slot) => {
@@ -68,5 +69,6 @@ export class VirtualKeys {
 }
 
 function checkSlot(slot: string): void {
-  if (!VALID_SLOT.test(slot)) throw new HawserError("INVALID_SLOT", `invalid slot name ${JSON.stringify(slot)}`, "Use 1 to 15 characters of a-z, 0-9 and '-'.");
+  if (!VALID_SLOT.test(slot))
+    throw new HawserError("INVALID_SLOT", `invalid slot name ${JSON.stringify(slot)}`, "Use 1 to 15 characters of a-z, 0-9 and '-'.");
 }

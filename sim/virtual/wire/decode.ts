@@ -1,10 +1,39 @@
 /** Packets of the bytes a client sends: strict, because a broker in a test is there to find fault. */
 import { readProperties, type Properties } from "./properties.js";
-import type { Ack, Connect, Farewell, FromClient, Publish, Qos, Subscribe, SubscriptionOptions, Unsubscribe, Version, Will } from "./packets.js";
+import type {
+  Ack,
+  Connect,
+  Farewell,
+  FromClient,
+  Publish,
+  Qos,
+  Subscribe,
+  SubscriptionOptions,
+  Unsubscribe,
+  Version,
+  Will,
+} from "./packets.js";
 import { WireError } from "./wire-error.js";
 import { WireReader } from "./wire-reader.js";
 
-const TYPES = [undefined, "connect", undefined, "publish", "puback", "pubrec", "pubrel", "pubcomp", "subscribe", undefined, "unsubscribe", undefined, "pingreq", undefined, "disconnect", "auth"] as const;
+const TYPES = [
+  undefined,
+  "connect",
+  undefined,
+  "publish",
+  "puback",
+  "pubrec",
+  "pubrel",
+  "pubcomp",
+  "subscribe",
+  undefined,
+  "unsubscribe",
+  undefined,
+  "pingreq",
+  undefined,
+  "disconnect",
+  "auth",
+] as const;
 
 export class Decoder {
   #pending = new Uint8Array(0);
@@ -122,7 +151,13 @@ function readSubscribe(body: WireReader, version: Version): Subscribe {
     const options = body.u8();
     const retainHandling = RETAIN_HANDLING[(options >> 4) & 3];
     if (options & (version === 5 ? 0xc0 : 0xfc) || retainHandling === undefined) throw new WireError("SUBSCRIBE with reserved options");
-    subscriptions.push({ filter, qos: qosOf(options & 3), noLocal: (options & 4) !== 0, retainAsPublished: (options & 8) !== 0, retainHandling });
+    subscriptions.push({
+      filter,
+      qos: qosOf(options & 3),
+      noLocal: (options & 4) !== 0,
+      retainAsPublished: (options & 8) !== 0,
+      retainHandling,
+    });
   }
   if (subscriptions.length === 0) throw new WireError("SUBSCRIBE to nothing");
   return { type: "subscribe", id, subscriptions, properties };

@@ -3,7 +3,20 @@ import { writeProperties, type Properties } from "./properties.js";
 import type { Ack, Publish, SubscribeAck, ToClient, Version } from "./packets.js";
 import { WireWriter } from "./wire-writer.js";
 
-const TYPE = { connack: 2, publish: 3, puback: 4, pubrec: 5, pubrel: 6, pubcomp: 7, suback: 9, unsuback: 11, pingreq: 12, pingresp: 13, disconnect: 14, auth: 15 } as const;
+const TYPE = {
+  connack: 2,
+  publish: 3,
+  puback: 4,
+  pubrec: 5,
+  pubrel: 6,
+  pubcomp: 7,
+  suback: 9,
+  unsuback: 11,
+  pingreq: 12,
+  pingresp: 13,
+  disconnect: 14,
+  auth: 15,
+} as const;
 
 export function encode(packet: ToClient, version: Version): Uint8Array {
   const body = new WireWriter();

@@ -20,14 +20,60 @@ function connect(version: Version): Uint8Array {
 
 const FROM_CLIENT: readonly [OutboundPacket, object][] = [
   [
-    { cmd: "publish", topic: "a/b", payload: bytes(1, 2), qos: 2, retain: true, dup: true, messageId: 7, properties: { contentType: "x", topicAlias: 3, userProperties: [["a", "1"], ["a", "2"]] } },
-    { type: "publish", topic: "a/b", payload: bytes(1, 2), qos: 2, retain: true, dup: true, id: 7, properties: { contentType: "x", topicAlias: 3, userProperties: [["a", "1"], ["a", "2"]] } },
+    {
+      cmd: "publish",
+      topic: "a/b",
+      payload: bytes(1, 2),
+      qos: 2,
+      retain: true,
+      dup: true,
+      messageId: 7,
+      properties: {
+        contentType: "x",
+        topicAlias: 3,
+        userProperties: [
+          ["a", "1"],
+          ["a", "2"],
+        ],
+      },
+    },
+    {
+      type: "publish",
+      topic: "a/b",
+      payload: bytes(1, 2),
+      qos: 2,
+      retain: true,
+      dup: true,
+      id: 7,
+      properties: {
+        contentType: "x",
+        topicAlias: 3,
+        userProperties: [
+          ["a", "1"],
+          ["a", "2"],
+        ],
+      },
+    },
   ],
-  [{ cmd: "puback", messageId: 65_535, reasonCode: 0 }, { type: "puback", id: 65_535, reasonCode: 0, properties: {} }],
-  [{ cmd: "pubrec", messageId: 1, reasonCode: 0x87 }, { type: "pubrec", id: 1, reasonCode: 0x87, properties: {} }],
-  [{ cmd: "pubrel", messageId: 2, reasonCode: 0 }, { type: "pubrel", id: 2, reasonCode: 0, properties: {} }],
   [
-    { cmd: "subscribe", messageId: 3, subscriptions: [{ topic: "a/#", qos: 1, nl: true, rap: true, rh: 2 }], properties: { subscriptionIdentifier: 300 } },
+    { cmd: "puback", messageId: 65_535, reasonCode: 0 },
+    { type: "puback", id: 65_535, reasonCode: 0, properties: {} },
+  ],
+  [
+    { cmd: "pubrec", messageId: 1, reasonCode: 0x87 },
+    { type: "pubrec", id: 1, reasonCode: 0x87, properties: {} },
+  ],
+  [
+    { cmd: "pubrel", messageId: 2, reasonCode: 0 },
+    { type: "pubrel", id: 2, reasonCode: 0, properties: {} },
+  ],
+  [
+    {
+      cmd: "subscribe",
+      messageId: 3,
+      subscriptions: [{ topic: "a/#", qos: 1, nl: true, rap: true, rh: 2 }],
+      properties: { subscriptionIdentifier: 300 },
+    },
     {
       type: "subscribe",
       id: 3,
@@ -35,9 +81,15 @@ const FROM_CLIENT: readonly [OutboundPacket, object][] = [
       properties: { subscriptionIdentifiers: [300] },
     },
   ],
-  [{ cmd: "unsubscribe", messageId: 4, unsubscriptions: ["a/#"] }, { type: "unsubscribe", id: 4, filters: ["a/#"], properties: {} }],
+  [
+    { cmd: "unsubscribe", messageId: 4, unsubscriptions: ["a/#"] },
+    { type: "unsubscribe", id: 4, filters: ["a/#"], properties: {} },
+  ],
   [{ cmd: "pingreq" }, { type: "pingreq" }],
-  [{ cmd: "disconnect", reasonCode: 4, properties: { sessionExpiryInterval: 9 } }, { type: "disconnect", reasonCode: 4, properties: { sessionExpiryInterval: 9 } }],
+  [
+    { cmd: "disconnect", reasonCode: 4, properties: { sessionExpiryInterval: 9 } },
+    { type: "disconnect", reasonCode: 4, properties: { sessionExpiryInterval: 9 } },
+  ],
 ];
 
 const TO_CLIENT: readonly [ToClient, object][] = [
@@ -46,13 +98,31 @@ const TO_CLIENT: readonly [ToClient, object][] = [
     { cmd: "connack", sessionPresent: true, reasonCode: 0, properties: { receiveMaximum: 20, maximumPacketSize: 70_000 } },
   ],
   [
-    { type: "publish", topic: "t", payload: bytes(9), qos: 1, retain: false, dup: false, id: 5, properties: { subscriptionIdentifiers: [1, 200] } },
+    {
+      type: "publish",
+      topic: "t",
+      payload: bytes(9),
+      qos: 1,
+      retain: false,
+      dup: false,
+      id: 5,
+      properties: { subscriptionIdentifiers: [1, 200] },
+    },
     { cmd: "publish", topic: "t", payload: bytes(9), qos: 1, messageId: 5, properties: { subscriptionIdentifiers: [1, 200] } },
   ],
-  [{ type: "pubrec", id: 6, reasonCode: 0x97, properties: {} }, { cmd: "pubrec", messageId: 6, reasonCode: 0x97 }],
-  [{ type: "suback", id: 7, reasonCodes: [1, 0x87], properties: {} }, { cmd: "suback", messageId: 7, granted: [1, 0x87] }],
+  [
+    { type: "pubrec", id: 6, reasonCode: 0x97, properties: {} },
+    { cmd: "pubrec", messageId: 6, reasonCode: 0x97 },
+  ],
+  [
+    { type: "suback", id: 7, reasonCodes: [1, 0x87], properties: {} },
+    { cmd: "suback", messageId: 7, granted: [1, 0x87] },
+  ],
   [{ type: "pingresp" }, { cmd: "pingresp" }],
-  [{ type: "disconnect", reasonCode: 0x9d, properties: { serverReference: "h:1" } }, { cmd: "disconnect", reasonCode: 0x9d, properties: { serverReference: "h:1" } }],
+  [
+    { type: "disconnect", reasonCode: 0x9d, properties: { serverReference: "h:1" } },
+    { cmd: "disconnect", reasonCode: 0x9d, properties: { serverReference: "h:1" } },
+  ],
 ];
 
 describe("the broker's own codec", () => {

@@ -51,7 +51,15 @@ const DENIED = new Set(["NOT_AUTHORIZED", "UNSPECIFIED_ERROR", "BROKER_HANGS_UP"
 
 /** Refusals an application has to live with. */
 const EXPECTED = new Set([
-  "OUTBOX_FULL", "NOT_CONNECTED", "MESSAGE_DROPPED", "QUOTA_EXCEEDED", "NOT_AUTHORIZED", "STORAGE_FULL", "STORAGE_FAILED", "PACKET_TOO_LARGE", "SESSION_LOST",
+  "OUTBOX_FULL",
+  "NOT_CONNECTED",
+  "MESSAGE_DROPPED",
+  "QUOTA_EXCEEDED",
+  "NOT_AUTHORIZED",
+  "STORAGE_FULL",
+  "STORAGE_FAILED",
+  "PACKET_TOO_LARGE",
+  "SESSION_LOST",
   "BROKER_HANGS_UP",
 ]);
 
@@ -140,7 +148,8 @@ export class Application {
   /** Handling takes no time, a moment, or long enough for the connection to go meanwhile. */
   #work(): Promise<void> {
     const { random, after } = this.parts;
-    const delayMs = this.parts.quiet() || random.chance(0.5) ? 0 : random.chance(0.95) ? random.between(1, 2_000) : random.between(20_000, 180_000);
+    const delayMs =
+      this.parts.quiet() || random.chance(0.5) ? 0 : random.chance(0.95) ? random.between(1, 2_000) : random.between(20_000, 180_000);
     return delayMs === 0 ? Promise.resolve() : new Promise((resolve) => after(delayMs, resolve));
   }
 }

@@ -82,7 +82,8 @@ export class Chronicle {
 
   violate(invariant: InvariantName, device: string, what: string, where?: string): void {
     this.note(device, `BROKEN ${invariant}: ${what}`);
-    if (this.violations.length < MAX_VIOLATIONS) this.violations.push({ atMs: this.time.nowMs, invariant, device, what, ...(where === undefined ? {} : { where }) });
+    if (this.violations.length < MAX_VIOLATIONS)
+      this.violations.push({ atMs: this.time.nowMs, invariant, device, what, ...(where === undefined ? {} : { where }) });
   }
 }
 

@@ -18,7 +18,10 @@ async function refusedFor(seconds: number): Promise<{ leftAfter: number[]; viola
     backOnlineBoundMs: 900_000,
     faults: [],
     drain: drainOnNode,
-    traits: { world: { lifetimeMs: 7 * 86_400_000, tlsVersion: "TLSv1.3" }, device: { recoverable: true, bare: false, usesLogin: false, publishEveryMs: 300_000, commandEveryMs: 3_600_000 } },
+    traits: {
+      world: { lifetimeMs: 7 * 86_400_000, tlsVersion: "TLSv1.3" },
+      device: { recoverable: true, bare: false, usesLogin: false, publishEveryMs: 300_000, commandEveryMs: 3_600_000 },
+    },
     onLine: (line) => {
       const id = line.split(" ")[2] ?? "";
       if (!line.includes(" credential-changed from=mtls to=psk") || left.has(id)) return;

@@ -39,7 +39,9 @@ export interface DeviceTraits {
   pictureBytes: number;
   /** When the application subscribes: so many milliseconds after it began, or when it is told of the first connection. */
   subscribes: number | "connected";
-  /** Other than the SDK's defaults, milliseconds. Only a scenario sets them: the invariants on spacing and patience know the defaults alone. */
+  /**
+   * Other than the SDK's defaults, milliseconds. Only a scenario sets them: the invariants on spacing and patience know the defaults alone.
+   */
   retryCapMs?: number;
   patienceMs?: number;
 }
@@ -71,11 +73,19 @@ function drawnWorldTraits(random: SeededRandom): WorldTraits {
   };
 }
 
-/** A device that cannot recover gets a certificate that outlives any series of faults here, milliseconds: once expired it could only be provisioned again. */
+/**
+ * A device that cannot recover gets a certificate that outlives any series of faults here, milliseconds: once expired it could only be
+ * provisioned again.
+ */
 const LASTING_MS = 72 * HOUR_MS;
 
 /** @param versions what the broker speaks: a device that insists on another would never get in */
-export function deviceTraits(random: SeededRandom, versions: readonly (4 | 5)[], lifetimeMs: number, given: GivenTraits["device"] = {}): DeviceTraits {
+export function deviceTraits(
+  random: SeededRandom,
+  versions: readonly (4 | 5)[],
+  lifetimeMs: number,
+  given: GivenTraits["device"] = {},
+): DeviceTraits {
   const recoverable = random.chance(0.85) || lifetimeMs < LASTING_MS;
   const drawn: DeviceTraits = {
     recoverable,

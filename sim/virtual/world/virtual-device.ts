@@ -30,7 +30,10 @@ export const PSK_PORT = 8884;
 
 /** Room for the records of a device and a full outbox, bytes. */
 const FLASH_BYTES = 2_000_000;
-/** In a world without TLS 1.3, what nobody signed for counts against a certificate after this to twice as long, milliseconds. Nobody in between lasts so long. */
+/**
+ * In a world without TLS 1.3, what nobody signed for counts against a certificate after this to twice as long, milliseconds. Nobody in
+ * between lasts so long.
+ */
 export const SUSPICION_MS = 1_800_000;
 /** Beside one item that the broker hangs up on, the others get through within this, milliseconds. */
 const HELD_UP_MS = 1_200_000;
@@ -221,12 +224,15 @@ export class VirtualDevice {
     const { chronicle, time } = this.around;
     const { notAfterMs = Infinity } = device.status;
     // An authority may stay away after all else is well, to see devices live on the certificate they have.
-    if (this.recovery.calm && !this.around.authority.mood.down && WORLD_BEGINS_MS + time.nowMs > notAfterMs) chronicle.violate("stranded", this.id, "its certificate has run out, though all is well");
+    if (this.recovery.calm && !this.around.authority.mood.down && WORLD_BEGINS_MS + time.nowMs > notAfterMs)
+      chronicle.violate("stranded", this.id, "its certificate has run out, though all is well");
     const active = this.around.authority.current(this.id).find(({ serial }) => serial === this.identity.activeSerial);
-    // No later than now, nor than the time the world has lasted after the beginning of a certificate that a broker with a wrong clock accepted.
+    // No later than now, nor than the time the world has lasted after the beginning of a certificate that a broker with a wrong clock
+    // accepted.
     const latestMs = Math.max(WORLD_BEGINS_MS, active?.notBeforeMs ?? 0) + time.nowMs;
     const storedMs = Number(utf8Decode(this.flash.peek("time-floor") ?? new Uint8Array()));
-    if (storedMs > latestMs) chronicle.violate("time-moved", this.id, `the stored time is ${storedMs - latestMs} ms ahead of all that was proved`);
+    if (storedMs > latestMs)
+      chronicle.violate("time-moved", this.id, `the stored time is ${storedMs - latestMs} ms ahead of all that was proved`);
   }
 
   /** The last word on what must have happened by now. */
@@ -238,8 +244,18 @@ export class VirtualDevice {
     const messages = this.outbound.accepted + this.outbound.failed + this.inbound.handled;
     if (this.device) this.#bounds.finished(this.device.status);
     const oldest = this.around.authority.current(this.id)[0];
-    if (this.on && oldest && oldest.serial !== this.identity.activeSerial && this.identity.rotations > 0 && this.unheard !== this.identity.activeSerial) {
-      this.around.chronicle.violate("old-certificate", this.id, `certificate ${oldest.serial} is still good, though ${this.identity.activeSerial} has replaced it`);
+    if (
+      this.on &&
+      oldest &&
+      oldest.serial !== this.identity.activeSerial &&
+      this.identity.rotations > 0 &&
+      this.unheard !== this.identity.activeSerial
+    ) {
+      this.around.chronicle.violate(
+        "old-certificate",
+        this.id,
+        `certificate ${oldest.serial} is still good, though ${this.identity.activeSerial} has replaced it`,
+      );
     }
     this.#bounds.settle(this.flash, messages, days + this.boots / 10);
   }
@@ -265,7 +281,11 @@ export class VirtualDevice {
       outbox: { maxMessages: traits.outboxMessages, maxBytes: OUTBOX_BYTES, overflow: traits.overflow, persistent: traits.persistent },
       buildTimeMs: WORLD_BEGINS_MS - 30 * 86_400_000,
       ...(traits.usesLogin ? { login: () => ({ password: "a second factor" }) } : {}),
-      recoveryPatience: { suspicionMs: SUSPICION_MS, believeUnprotected: this.around.tlsVersion === "TLSv1.2", ...(patienceMs === undefined ? {} : { minimumMs: patienceMs, maximumMs: patienceMs * 1.5 }) },
+      recoveryPatience: {
+        suspicionMs: SUSPICION_MS,
+        believeUnprotected: this.around.tlsVersion === "TLSv1.2",
+        ...(patienceMs === undefined ? {} : { minimumMs: patienceMs, maximumMs: patienceMs * 1.5 }),
+      },
       ...(retryCapMs === undefined ? {} : { backoff: { capMs: retryCapMs } }),
     };
   }
@@ -377,7 +397,10 @@ export class VirtualDevice {
     const { clock: kind } = this.traits;
     const trueMs = WORLD_BEGINS_MS + time.nowMs;
     const random = this.random.fork(`clock ${this.boots}`);
-    const clock = new DeviceClock(time, kind === "battery" ? trueMs : kind === "none" ? 0 : trueMs + random.between(-400, 400) * 86_400_000);
+    const clock = new DeviceClock(
+      time,
+      kind === "battery" ? trueMs : kind === "none" ? 0 : trueMs + random.between(-400, 400) * 86_400_000,
+    );
     clock.drift(random.between(-200, 200));
     const ask = (): void => {
       if (this.timeServers) clock.synchronise();
@@ -403,18 +426,25 @@ export class VirtualDevice {
     if (event.type !== "message-dropped") return;
     if (event.code === "BROKER_HANGS_UP") this.#blamed(event.topic);
     if (event.code === "NOT_AUTHORIZED") this.#denied(event.topic);
-    if (event.code === "NO_SUBSCRIPTION" && !this.#isDenied) this.around.chronicle.violate("no-taker", this.id, `a message on ${event.topic} was dropped before the application subscribed`);
+    if (event.code === "NO_SUBSCRIPTION" && !this.#isDenied)
+      this.around.chronicle.violate("no-taker", this.id, `a message on ${event.topic} was dropped before the application subscribed`);
     if (event.topic.includes("/down/")) this.inbound.dropped(event.topic);
     else this.outbound.dropped(event.topic);
   }
 
   /** A message was given up as denied. */
   #denied(topic: string): void {
-    if (this.onlyLostRights) this.around.chronicle.violate("denied-at-the-end", this.id, `a message on ${topic} was given up, though the device may publish it again with its next certificate`);
+    if (this.onlyLostRights)
+      this.around.chronicle.violate(
+        "denied-at-the-end",
+        this.id,
+        `a message on ${topic} was given up, though the device may publish it again with its next certificate`,
+      );
   }
 
   #blamed(item: string): void {
-    if (!this.hungUpOn.has(item)) this.around.chronicle.violate("blamed", this.id, `${item} was given up, and the broker never hung up on it`);
+    if (!this.hungUpOn.has(item))
+      this.around.chronicle.violate("blamed", this.id, `${item} was given up, and the broker never hung up on it`);
   }
 
   #lostPower(): void {

@@ -51,7 +51,18 @@ describe("a virtual world", () => {
   });
 
   it("reports what nobody handled", async () => {
-    const world = new World({ seed: "broken", devices: 1, days: 0.01, faults: [], drain: drainOnNode, backOnlineBoundMs: 60_000, script: ({ time }) => time.after(1_000, () => { throw new Error("a defect"); }) });
+    const world = new World({
+      seed: "broken",
+      devices: 1,
+      days: 0.01,
+      faults: [],
+      drain: drainOnNode,
+      backOnlineBoundMs: 60_000,
+      script: ({ time }) =>
+        time.after(1_000, () => {
+          throw new Error("a defect");
+        }),
+    });
     const { violations } = await world.run();
     expect(violations).toEqual([expect.objectContaining({ invariant: "exception", atMs: 1_000 })]);
   });

@@ -32,7 +32,9 @@ export interface WorldOptions {
   ids?: readonly string[];
   /** Traits that the seed shall not decide. */
   traits?: GivenTraits;
-  /** How soon devices have to be back online once nothing is wrong any more, milliseconds. Default: long enough for the slowest enrolment. */
+  /**
+   * How soon devices have to be back online once nothing is wrong any more, milliseconds. Default: long enough for the slowest enrolment.
+   */
   backOnlineBoundMs?: number;
   /** Applications and backend fall silent when `days` are over, and not only once every device is back. */
   quietAtEnd?: boolean;
@@ -98,14 +100,20 @@ export class World {
       this.broker.endSessionsOf(serial);
     };
     this.access.onRefused = (id) => this.#byId.get(id)?.attempts.credentialFault();
-    const certificate = { root: this.authority.root, names: [BROKER_HOST], notBeforeMs: WORLD_BEGINS_MS - 90 * DAY_MS, notAfterMs: WORLD_BEGINS_MS + 5 * 365 * DAY_MS };
+    const certificate = {
+      root: this.authority.root,
+      names: [BROKER_HOST],
+      notBeforeMs: WORLD_BEGINS_MS - 90 * DAY_MS,
+      notAfterMs: WORLD_BEGINS_MS + 5 * 365 * DAY_MS,
+    };
     this.broker = new VirtualBroker(this.time, this.access, traits.limits, this.#observer(), certificate, traits.tlsVersion);
     const network = new VirtualNetwork(this.time);
     network.listen(BROKER_HOST, MTLS_PORT, this.broker.mtls);
     network.listen(BROKER_HOST, PSK_PORT, this.broker.psk);
     // A failed enrolment is retried after a hundredth of the lifetime, at least; an authority may ask for ten minutes.
     const unprotectedMs = traits.tlsVersion === "TLSv1.2" ? 2 * SUSPICION_MS : 0;
-    this.backOnlineBoundMs = options.backOnlineBoundMs ?? BACK_ONLINE_MS + unprotectedMs + Math.min(2 * 60 * MINUTE_MS, traits.lifetimeMs / 25);
+    this.backOnlineBoundMs =
+      options.backOnlineBoundMs ?? BACK_ONLINE_MS + unprotectedMs + Math.min(2 * 60 * MINUTE_MS, traits.lifetimeMs / 25);
     for (let number = 1; number <= options.devices; number++) this.#addDevice(options.ids?.[number - 1] ?? `dev-${number}`, network);
     this.broker.taps.push({ filter: "devices/+/identity/request", take: (_from, message) => this.#enrol(message) });
     this.#plan = this.#faultPlan();
@@ -155,7 +163,9 @@ export class World {
   }
 
   #drained(): boolean {
-    return this.devices.every((device) => device.outbound.open === 0 && this.broker.backlog(device.id) === 0 && (device.device?.status.outbox.messages ?? 0) === 0);
+    return this.devices.every(
+      (device) => device.outbound.open === 0 && this.broker.backlog(device.id) === 0 && (device.device?.status.outbox.messages ?? 0) === 0,
+    );
   }
 
   #addDevice(id: string, network: VirtualNetwork): void {
@@ -163,7 +173,15 @@ export class World {
     const { time, chronicle, authority, backOnlineBoundMs } = this;
     const { tlsVersion } = this.broker.mtls;
     const traits = deviceTraits(random.fork("traits"), this.broker.limits.versions, this.authority.lifetimeMs, this.options.traits?.device);
-    const device = new VirtualDevice(id, traits, random, { time, chronicle, network, authority, backOnlineBoundMs, tlsVersion, fleet: this.#fleet });
+    const device = new VirtualDevice(id, traits, random, {
+      time,
+      chronicle,
+      network,
+      authority,
+      backOnlineBoundMs,
+      tlsVersion,
+      fleet: this.#fleet,
+    });
     const psk = device.provision();
     if (psk) this.access.psks.set(id, psk);
     this.devices.push(device);
@@ -173,7 +191,15 @@ export class World {
   #faultPlan(): FaultPlan {
     const { time, chronicle, devices, broker, access, authority } = this;
     const { faults: kinds, days } = this.options;
-    return new FaultPlan({ time, random: this.#random.fork("faults"), chronicle, devices, kinds, untilMs: days * DAY_MS, site: { broker, access, authority } });
+    return new FaultPlan({
+      time,
+      random: this.#random.fork("faults"),
+      chronicle,
+      devices,
+      kinds,
+      untilMs: days * DAY_MS,
+      site: { broker, access, authority },
+    });
   }
 
   /** The authority listens to enrolment requests. */
@@ -210,7 +236,8 @@ export class World {
   /** No session takes the command. In calm times the device has forgotten to subscribe. */
   #nobodyThere(device: VirtualDevice, sequence: number, topic: string): void {
     device.inbound.gaveUp(sequence);
-    if (device.recovery.calm) this.chronicle.violate("qos1-lost", device.id, `no subscription for command ${sequence} on ${topic}, though all is well`);
+    if (device.recovery.calm)
+      this.chronicle.violate("qos1-lost", device.id, `no subscription for command ${sequence} on ${topic}, though all is well`);
   }
 
   #inspect(): void {
@@ -240,12 +267,14 @@ export class World {
       },
       heard: (scope, clientId) => {
         if (scope.kind !== "mtls") return;
-        if (this.access.revoked.has(scope.serial)) this.chronicle.violate("revoked-key-serves", scope.id, `${clientId} is still heard with the revoked certificate ${scope.serial}`);
+        if (this.access.revoked.has(scope.serial))
+          this.chronicle.violate("revoked-key-serves", scope.id, `${clientId} is still heard with the revoked certificate ${scope.serial}`);
         // A thief's signs of life are not the device's.
         if (clientId === scope.id) device(scope.id)?.recovery.heard();
       },
       silent: (clientId) => {
-        if (device(clientId)?.recovery.calm) this.chronicle.violate("protocol", clientId, "silent for one and a half keep-alive intervals, though all is well");
+        if (device(clientId)?.recovery.calm)
+          this.chronicle.violate("protocol", clientId, "silent for one and a half keep-alive intervals, though all is well");
       },
       arrived: (clientId, message) => {
         if (message.topic.includes("/up/")) device(clientId)?.outbound.arrive(message.topic, sequenceOf(message));
@@ -272,7 +301,10 @@ export class World {
   #result(): WorldResult {
     const { devices, chronicle, options } = this;
     const sum = (of: (device: VirtualDevice) => number): number => devices.reduce((total, device) => total + of(device), 0);
-    const worst = devices.reduce<VirtualDevice | undefined>((one, other) => (one && one.recovery.worstMs >= other.recovery.worstMs ? one : other), undefined);
+    const worst = devices.reduce<VirtualDevice | undefined>(
+      (one, other) => (one && one.recovery.worstMs >= other.recovery.worstMs ? one : other),
+      undefined,
+    );
     return {
       seed: options.seed,
       digest: chronicle.digest,

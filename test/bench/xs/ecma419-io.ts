@@ -21,13 +21,18 @@ export class HostTcp {
   #parts: Uint8Array[] = [];
 
   constructor({ address, port, onReadable, onWritable, onError }: HostTcpOptions) {
-    this.#id = openTcp(address, port, (event, value) => {
-      if (event === TCP_DATA) {
-        this.#keep(new Uint8Array(value as ArrayBuffer));
-        onReadable(this.#received.length - this.#at);
-      } else if (event === TCP_ENDED) onError(value);
-      else if (event === TCP_WRITABLE || event === 0) onWritable(WRITABLE_BYTES);
-    }, 0);
+    this.#id = openTcp(
+      address,
+      port,
+      (event, value) => {
+        if (event === TCP_DATA) {
+          this.#keep(new Uint8Array(value as ArrayBuffer));
+          onReadable(this.#received.length - this.#at);
+        } else if (event === TCP_ENDED) onError(value);
+        else if (event === TCP_WRITABLE || event === 0) onWritable(WRITABLE_BYTES);
+      },
+      0,
+    );
   }
 
   read(count = this.#received.length - this.#at): number | ArrayBuffer | undefined {

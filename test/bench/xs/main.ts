@@ -1,5 +1,6 @@
 /**
- * `npm run bench:xs`: what a device costs on XS at 32 bits with its code in ROM, beside its budgets, and beside Moddable's own MQTT client where `$MODDABLE` leads to one.
+ * `npm run bench:xs`: what a device costs on XS at 32 bits with its code in ROM, beside its budgets, and beside Moddable's own MQTT client
+ * where `$MODDABLE` leads to one.
  * Bytes and byte codes, counted by the engine and by Mbed TLS: the same on every machine.
  */
 import { mkdtempSync, rmSync } from "node:fs";
@@ -46,7 +47,9 @@ async function showTlsHeap(): Promise<void> {
     for (const [name, settings] of cases) {
       const { peakInHandshake, peakAfterHandshake } = await world.device.connectOnce(settings);
       const verdict = peakInHandshake <= TLS_PEAK_BYTES && peakAfterHandshake <= TLS_AFTER_BYTES ? "met" : "missed";
-      print(`${name.padEnd(52)} ${grouped(peakInHandshake).padStart(10)} ${grouped(peakAfterHandshake).padStart(8)}  targets ${grouped(TLS_PEAK_BYTES)} and ${grouped(TLS_AFTER_BYTES)}: ${verdict}`);
+      print(
+        `${name.padEnd(52)} ${grouped(peakInHandshake).padStart(10)} ${grouped(peakAfterHandshake).padStart(8)}  targets ${grouped(TLS_PEAK_BYTES)} and ${grouped(TLS_AFTER_BYTES)}: ${verdict}`,
+      );
     }
   } finally {
     await world.stop();
@@ -54,9 +57,13 @@ async function showTlsHeap(): Promise<void> {
 }
 
 function showPlain(rows: readonly PlainFigures[]): void {
-  print(`\n${"MQTT 3.1.1 over plain TCP, 32 bits".padEnd(30)} ${"bundle".padStart(10)} ${"live heap".padStart(10)} ${"byte codes a QoS 1 message".padStart(28)}`);
+  print(
+    `\n${"MQTT 3.1.1 over plain TCP, 32 bits".padEnd(30)} ${"bundle".padStart(10)} ${"live heap".padStart(10)} ${"byte codes a QoS 1 message".padStart(28)}`,
+  );
   for (const { client, bundleBytes, liveHeapBytes, meterPerMessage } of rows) {
-    print(`${client.padEnd(34)} ${grouped(bundleBytes).padStart(6)} ${grouped(liveHeapBytes).padStart(10)} ${grouped(meterPerMessage).padStart(28)}`);
+    print(
+      `${client.padEnd(34)} ${grouped(bundleBytes).padStart(6)} ${grouped(liveHeapBytes).padStart(10)} ${grouped(meterPerMessage).padStart(28)}`,
+    );
   }
 }
 
@@ -66,7 +73,8 @@ try {
   await showTlsHeap();
   const source = ecma419Source();
   showPlain([await measureHawser(folder), ...(source === undefined ? [] : [await measureEcma419(folder, source)])]);
-  if (source === undefined) print("Moddable's ECMA-419 client was not measured: set MODDABLE to a Moddable SDK (its mqttclient.js is read from there).");
+  if (source === undefined)
+    print("Moddable's ECMA-419 client was not measured: set MODDABLE to a Moddable SDK (its mqttclient.js is read from there).");
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

@@ -31,7 +31,11 @@ export function ecma419Source(): string | undefined {
 export async function measureHawser(folder: string): Promise<PlainFigures> {
   const libraryEntry = join(packageRoot(), "test", "support", "xs", "mqtt-library.ts");
   const library = await bundleDevice({ entry: libraryEntry, outputFile: join(folder, "hawser-library.mjs") });
-  const program = await bundleDevice({ entry: join(HERE, "plain-hawser.ts"), outputFile: join(folder, "hawser.mjs"), separate: { [libraryEntry]: "library" } });
+  const program = await bundleDevice({
+    entry: join(HERE, "plain-hawser.ts"),
+    outputFile: join(folder, "hawser.mjs"),
+    separate: { [libraryEntry]: "library" },
+  });
   return { client: "Hawser's MqttClient", bundleBytes: library.sizeBytes, ...(await run(folder, "hawser", program.file, library.file)) };
 }
 
@@ -39,9 +43,17 @@ export async function measureHawser(folder: string): Promise<PlainFigures> {
 export async function measureEcma419(folder: string, source: string): Promise<PlainFigures> {
   const libraryEntry = join(HERE, "ecma419-library.ts");
   const library = join(folder, "ecma419-library.mjs");
-  const names: Readonly<Record<string, string>> = { mqttclient: source, timer: join(HERE, "ecma419-timer.ts"), time: join(HERE, "ecma419-time.ts") };
+  const names: Readonly<Record<string, string>> = {
+    mqttclient: source,
+    timer: join(HERE, "ecma419-timer.ts"),
+    time: join(HERE, "ecma419-time.ts"),
+  };
   const bundleBytes = await bundleWith(names, libraryEntry, library);
-  const program = await bundleDevice({ entry: join(HERE, "plain-ecma419.ts"), outputFile: join(folder, "ecma419.mjs"), separate: { [libraryEntry]: "library" } });
+  const program = await bundleDevice({
+    entry: join(HERE, "plain-ecma419.ts"),
+    outputFile: join(folder, "ecma419.mjs"),
+    separate: { [libraryEntry]: "library" },
+  });
   return { client: "Moddable's ECMA-419 client", bundleBytes, ...(await run(folder, "ecma419", program.file, library)) };
 }
 
@@ -69,12 +81,24 @@ async function bundleWith(names: Readonly<Record<string, string>>, entry: string
   return Object.values(metafile.outputs)[0]?.bytes ?? 0;
 }
 
-async function run(folder: string, name: string, program: string, library: string): Promise<Pick<PlainFigures, "liveHeapBytes" | "meterPerMessage">> {
+async function run(
+  folder: string,
+  name: string,
+  program: string,
+  library: string,
+): Promise<Pick<PlainFigures, "liveHeapBytes" | "meterPerMessage">> {
   const port = await freePort();
   const broker = await startMosquitto(folder, `broker-${name}`, {}, [`listener ${port} 127.0.0.1`, "allow_anonymous true"]);
   try {
     const task: PlainTask = { port, ...TASK };
-    const xs = await startXs({ program, bits: 32, inRom: "code", modules: { library }, preload: ["library"], args: [JSON.stringify(task)] });
+    const xs = await startXs({
+      program,
+      bits: 32,
+      inRom: "code",
+      modules: { library },
+      preload: ["library"],
+      args: [JSON.stringify(task)],
+    });
     const { code, errors } = await xs.exited;
     if (code !== 0) throw new Error(`the ${name} program ended with ${code}: ${errors}`);
     const [empty, subscribed, published] = (["empty", "subscribed", "published"] satisfies Stage[]).map((at) => {
@@ -82,7 +106,10 @@ async function run(folder: string, name: string, program: string, library: strin
       if (figures === undefined) throw new Error(`the ${name} program said nothing of "${at}"`);
       return figures as unknown as StageFigures;
     }) as [StageFigures, StageFigures, StageFigures];
-    return { liveHeapBytes: usedBytes(subscribed) - usedBytes(empty), meterPerMessage: Math.round((published.meter - subscribed.meter) / TASK.count) };
+    return {
+      liveHeapBytes: usedBytes(subscribed) - usedBytes(empty),
+      meterPerMessage: Math.round((published.meter - subscribed.meter) / TASK.count),
+    };
   } finally {
     await broker.stop();
   }

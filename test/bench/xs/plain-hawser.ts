@@ -1,4 +1,7 @@
-/** On the XS host: `MqttClient` over plain TCP, subscribed, publishing at QoS 1; says what it costs on the way. Its first argument is a `PlainTask`. */
+/**
+ * On the XS host: `MqttClient` over plain TCP, subscribed, publishing at QoS 1; says what it costs on the way. Its first argument is a
+ * `PlainTask`.
+ */
 import { host, hostScheduler, MqttClient, systemRandom, tcpOpener, TlsDialer } from "../../support/xs/mqtt-library.js";
 import { type PlainTask, sayFigures } from "./plain-task.js";
 

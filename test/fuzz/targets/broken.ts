@@ -1,4 +1,7 @@
-/** Readers with a defect each, all behind a small door: what fuzzes them has to find it, or it finds nothing elsewhere either. Not part of a default run. */
+/**
+ * Readers with a defect each, all behind a small door: what fuzzes them has to find it, or it finds nothing elsewhere either. Not part of a
+ * default run.
+ */
 import { byteBend, words } from "../bend.js";
 import type { Subject, Target } from "../target.js";
 import { certificate } from "./certificate.js";
@@ -30,8 +33,12 @@ export const BROKEN: readonly Target[] = [
   broken("broken-hangs", bySize, () => {
     for (;;);
   }),
-  broken("broken-keeps", () => true, () => kept.push(new Uint8Array(4_096))),
+  broken(
+    "broken-keeps",
+    () => true,
+    () => kept.push(new Uint8Array(4_096)),
+  ),
   broken("broken-explodes", bySize, () => {
-    for (const heap: unknown[][] = []; ; ) heap.push(new Array(10_000).fill(0.5));
+    for (const heap: unknown[][] = []; ;) heap.push(new Array(10_000).fill(0.5));
   }),
 ];

@@ -42,7 +42,10 @@ export const certificate: Target = {
   },
 };
 
-/** Where OpenSSL reads the certificate too, serial and dates are the same; but for negative serials and impossible dates, which no authority issues. */
+/**
+ * Where OpenSSL reads the certificate too, serial and dates are the same; but for negative serials and impossible dates, which no authority
+ * issues.
+ */
 function sameAsNode(der: Uint8Array, serial: string, notBeforeMs: number, notAfterMs: number): string {
   let node: X509Certificate;
   try {
@@ -51,8 +54,14 @@ function sameAsNode(der: Uint8Array, serial: string, notBeforeMs: number, notAft
     return "ok here only";
   }
   const { serialNumber, validFrom, validTo } = node;
-  promise(serialNumber.startsWith("-") || serialNumber.toLowerCase().replace(/^0+(?=.)/, "") === serial, `serial ${serial}, for Node ${serialNumber}`);
-  for (const [ms, text] of [[notBeforeMs, validFrom], [notAfterMs, validTo]] as const) {
+  promise(
+    serialNumber.startsWith("-") || serialNumber.toLowerCase().replace(/^0+(?=.)/, "") === serial,
+    `serial ${serial}, for Node ${serialNumber}`,
+  );
+  for (const [ms, text] of [
+    [notBeforeMs, validFrom],
+    [notAfterMs, validTo],
+  ] as const) {
     promise(text.startsWith("Bad") || Date.parse(text) === ms, `a date is ${ms}, for Node ${text}`);
   }
   return "ok";

@@ -1,5 +1,6 @@
 /**
- * The SDK's codec against mqtt-packet, an independent implementation: every packet a client sends has the very bytes that mqtt-packet writes, and every
+ * The SDK's codec against mqtt-packet, an independent implementation: every packet a client sends has the very bytes that mqtt-packet
+ * writes, and every
  * packet a broker sends, written by mqtt-packet, is read as what it says.
  */
 import mqttPacket from "mqtt-packet";
@@ -65,13 +66,22 @@ function outbound(random: SeededRandom, version: ProtocolVersion): OutboundPacke
       return { cmd: "subscribe", messageId, subscriptions, ...(version === 5 && { properties }) };
     }
     case 4:
-      return { cmd: "unsubscribe", messageId, unsubscriptions: some(random, () => filter(random)), ...(version === 5 && { properties: pairs(random) }) };
+      return {
+        cmd: "unsubscribe",
+        messageId,
+        unsubscriptions: some(random, () => filter(random)),
+        ...(version === 5 && { properties: pairs(random) }),
+      };
     case 5:
       return { cmd: "pingreq" };
     default:
       // Short forms are ours alone: with a property mqtt-packet writes the same bytes.
       if (version === 4) return { cmd: "disconnect", reasonCode: 0 };
-      return { cmd: "disconnect", reasonCode: random.pick([0, 4, 0x82]), properties: { sessionExpiryInterval: random.next(), ...pairs(random) } };
+      return {
+        cmd: "disconnect",
+        reasonCode: random.pick([0, 4, 0x82]),
+        properties: { sessionExpiryInterval: random.next(), ...pairs(random) },
+      };
   }
 }
 
@@ -92,7 +102,10 @@ function connect(random: SeededRandom, version: ProtocolVersion): OutboundPacket
     clientId: `c${text(random)}`,
     clean: random.chance(0.5),
     keepalive: random.between(0, 65_535),
-    ...(random.chance(0.7) && { username: `u${text(random)}`, ...(random.chance(0.7) && { password: random.bytes(random.between(0, 300)) }) }),
+    ...(random.chance(0.7) && {
+      username: `u${text(random)}`,
+      ...(random.chance(0.7) && { password: random.bytes(random.between(0, 300)) }),
+    }),
     ...(random.chance(0.5) && { will: { ...will, ...(version === 5 && { properties: willProperties }) } }),
     ...(version === 5 && { properties }),
   };
@@ -135,14 +148,25 @@ function inbound(random: SeededRandom, version: ProtocolVersion): InboundPacket 
         ...explained,
       };
       const reasonCode = random.pick(version === 5 ? [0, 0x87, 0x9d] : [0, 1, 5]);
-      return { cmd: "connack", sessionPresent: random.chance(0.5), reasonCode, legacyForm: version === 4, ...(version === 5 && { properties: negotiated }) };
+      return {
+        cmd: "connack",
+        sessionPresent: random.chance(0.5),
+        reasonCode,
+        legacyForm: version === 4,
+        ...(version === 5 && { properties: negotiated }),
+      };
     }
     case 2: {
       const reasonCode = version === 5 ? random.pick([0, 0x10, 0x87, 0x97]) : 0;
       return { cmd: random.pick(["puback", "pubrec"]), messageId, reasonCode, ...properties };
     }
     case 3:
-      return { cmd: "suback", messageId, granted: some(random, () => random.pick(version === 5 ? [0, 1, 2, 0x80, 0x87] : [0, 1, 2, 0x80])), ...properties };
+      return {
+        cmd: "suback",
+        messageId,
+        granted: some(random, () => random.pick(version === 5 ? [0, 1, 2, 0x80, 0x87] : [0, 1, 2, 0x80])),
+        ...properties,
+      };
     case 4:
       return { cmd: "unsuback", messageId, granted: version === 5 ? some(random, () => random.pick([0, 0x11, 0x87])) : [], ...properties };
     case 5:
@@ -173,7 +197,12 @@ function converted(value: unknown): unknown {
   if (value instanceof Uint8Array) return Buffer.from(value);
   if (Array.isArray(value)) return value.map(converted);
   if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, name === "userProperties" ? (one as [string, string][]).map(singlePair) : converted(one)]));
+  return Object.fromEntries(
+    Object.entries(value).map(([name, one]) => [
+      name,
+      name === "userProperties" ? (one as [string, string][]).map(singlePair) : converted(one),
+    ]),
+  );
 }
 
 function singlePair([name, value]: [string, string]): object {

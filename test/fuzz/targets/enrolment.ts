@@ -32,13 +32,19 @@ function answered(storage: MemoryStorage, keyStore: KeyStore, input: Uint8Array)
   promise(typeof answer.requestId === "string", "the requestId is no string");
   if ("error" in answer) {
     const { code, message, retryAfterSeconds = 0 } = answer.error;
-    promise(typeof code === "string" && code.length <= 40 && typeof message === "string" && message.length <= 200, "an error without bounds");
+    promise(
+      typeof code === "string" && code.length <= 40 && typeof message === "string" && message.length <= 200,
+      "an error without bounds",
+    );
     promise(retryAfterSeconds >= 0 && retryAfterSeconds <= 86_400, `retry after ${retryAfterSeconds} seconds`);
     return "refused";
   }
   const store = IdentityStore.load(storage, keyStore);
   const pending = store.storePending(answer.chain, { leadsTo: () => true });
   promise(pending.certificate.commonName === "dev-1", "a certificate for somebody else is pending");
-  promise(IdentityStore.load(storage, keyStore).pending?.certificate.serial === pending.certificate.serial, "what was stored is not what is read");
+  promise(
+    IdentityStore.load(storage, keyStore).pending?.certificate.serial === pending.certificate.serial,
+    "what was stored is not what is read",
+  );
   return "ok";
 }

@@ -1,10 +1,22 @@
-/** The frames of a serial line: whatever comes on it, no exception, frames within their bound, and the same ones however the line is read. */
+/**
+ * The frames of a serial line: whatever comes on it, no exception, frames within their bound, and the same ones however the line is read.
+ */
 import { encodeFrame, FrameDecoder, MAX_PAYLOAD_BYTES, type Frame } from "../../../sdk/provisioning/frames.js";
 import { byteBend, words } from "../bend.js";
 import { promise, type Target } from "../target.js";
 import { pieces } from "./packets.js";
 
-const FRAME_WORDS = words([0], [0, 0], [0xff], [1], [2], [0, 1, 1, 1, 1, 0], [0xfe], Array.from({ length: 254 }, () => 0xaa), "ets Jul 29 2019 12:21:46\r\n");
+const FRAME_WORDS = words(
+  [0],
+  [0, 0],
+  [0xff],
+  [1],
+  [2],
+  [0, 1, 1, 1, 1, 0],
+  [0xfe],
+  Array.from({ length: 254 }, () => 0xaa),
+  "ets Jul 29 2019 12:21:46\r\n",
+);
 const SHORT_PAYLOAD_BYTES = 118;
 
 /** An input is one byte that says how the line is cut into pieces, then the line. */
@@ -20,7 +32,8 @@ export const frames: Target = {
       const decoder = new FrameDecoder(SHORT_PAYLOAD_BYTES);
       const cut = [...pieces(line, input[0] ?? 0)].flatMap((piece) => decoder.feed(piece));
       promise(show(whole) === show(cut), "the frames depend on how the line is cut");
-      for (const frame of whole) promise(!("payload" in frame) || frame.payload.length <= SHORT_PAYLOAD_BYTES, "a payload is longer than its bound");
+      for (const frame of whole)
+        promise(!("payload" in frame) || frame.payload.length <= SHORT_PAYLOAD_BYTES, "a payload is longer than its bound");
       // Whatever was before it, a frame that follows is found.
       const payload = line.slice(0, SHORT_PAYLOAD_BYTES);
       const [last, ...more] = decoder.feed(encodeFrame(payload)).reverse();

@@ -28,7 +28,10 @@ export const packets: Target = {
       const whole = read(version, [stream]);
       const cut = read(version, [...pieces(stream, input[1] ?? 0)]);
       // How a stream is cut must not matter: the same packets, the same end.
-      promise(cut.packets.length === whole.packets.length, `${whole.packets.length} packets in one piece, ${cut.packets.length} in several`);
+      promise(
+        cut.packets.length === whole.packets.length,
+        `${whole.packets.length} packets in one piece, ${cut.packets.length} in several`,
+      );
       promise(cut.end.split(" ")[0] === whole.end.split(" ")[0], `in one piece: ${whole.end}; in several: ${cut.end}`);
       for (const [index, packet] of whole.packets.entries()) {
         promise(same(packet, cut.packets[index]), `packet ${index} depends on how the stream is cut`);
@@ -55,7 +58,7 @@ function read(version: ProtocolVersion, chunks: readonly Uint8Array[]): Reading 
 export function* pieces(stream: Uint8Array, how: number): Generator<Uint8Array> {
   const random = new SeededRandom(`pieces ${how}`);
   const longest = how === 0 ? 1 : random.pick([2, 3, 7, 20, 100, 1_500]);
-  for (let at = 0; at < stream.length; ) {
+  for (let at = 0; at < stream.length;) {
     const end = at + (how === 0 ? 1 : random.between(1, longest));
     yield stream.slice(at, end);
     at = end;

@@ -1,5 +1,6 @@
 /**
- * A device on the bench of a factory station that says anything at all: every answer is well-formed, no refusal is for want of a typed error, and whatever the device was
+ * A device on the bench of a factory station that says anything at all: every answer is well-formed, no refusal is for want of a typed
+ * error, and whatever the device was
  * made to store, it is either still empty or has an identity that it can use.
  */
 import { IdentityStore } from "../../../sdk/identity/store.js";
@@ -31,7 +32,13 @@ export const provisioning: Target = {
       const keyStore = new VirtualKeys("dev-1").open(new PowerSupply());
       const written = new WrittenByDevice();
       let done = 0;
-      const agent = new ProvisioningAgent({ storage, keyStore, write: written.write, knownTimeMs: () => WORLD_BEGINS_MS, onDone: () => done++ });
+      const agent = new ProvisioningAgent({
+        storage,
+        keyStore,
+        write: written.write,
+        knownTimeMs: () => WORLD_BEGINS_MS,
+        onDone: () => done++,
+      });
       for (const line of linesOf(input.subarray(1)).slice(0, MOST_REQUESTS)) {
         for (const piece of pieces(wire(line, how), how)) agent.receive(piece);
       }
@@ -42,7 +49,10 @@ export const provisioning: Target = {
         return refusals.find((code) => code !== undefined) ?? "empty";
       }
       const { device, active } = IdentityStore.load(storage, keyStore);
-      promise(active !== undefined && active.certificate.commonName === device.id && keyStore.has(active.keySlot), "an identity that is none was installed");
+      promise(
+        active !== undefined && active.certificate.commonName === device.id && keyStore.has(active.keySlot),
+        "an identity that is none was installed",
+      );
       return "provisioned";
     };
   },
@@ -79,7 +89,7 @@ function bendLines(random: SeededRandom, list: readonly Uint8Array[], others: re
 
 function linesOf(bytes: Uint8Array): Uint8Array[] {
   const lines: Uint8Array[] = [];
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const feed = bytes.indexOf(LINE_FEED, at);
     const end = feed < 0 ? bytes.length : feed;
     lines.push(bytes.slice(at, end));

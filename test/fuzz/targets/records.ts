@@ -1,5 +1,6 @@
 /**
- * A device that finds its flash damaged: it starts or says typed what is wrong, and once started it comes online or says why not; whatever it did about the damage, the
+ * A device that finds its flash damaged: it starts or says typed what is wrong, and once started it comes online or says why not; whatever
+ * it did about the damage, the
  * next power-on fares no worse.
  */
 import type { Device } from "../../../sdk/device/device.js";
@@ -27,7 +28,10 @@ export const records: Target = {
       const first = await live(stored);
       const second = await live(stored);
       promise(first !== "online" || second === "online", `online at first, then ${second}`);
-      promise(second === "online" || !isWhole(found, healthy), `${second}, though device, anchors, identity and time are as they should be`);
+      promise(
+        second === "online" || !isWhole(found, healthy),
+        `${second}, though device, anchors, identity and time are as they should be`,
+      );
       return first;
     };
   },
@@ -93,5 +97,8 @@ function throwFirst(stored: StoredDevice): void {
 /** True when the damage is in the session, the outbox or a certificate only: a device has to cope with that by itself. */
 function isWhole(found: Records, healthy: Records): boolean {
   const value = (list: Records, name: string): string => String(new Map(list).get(name));
-  return value(found, "time-floor") === "undefined" && ["device", "anchors", "identity"].every((name) => value(found, name) === value(healthy, name));
+  return (
+    value(found, "time-floor") === "undefined" &&
+    ["device", "anchors", "identity"].every((name) => value(found, name) === value(healthy, name))
+  );
 }

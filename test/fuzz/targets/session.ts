@@ -1,5 +1,6 @@
 /**
- * A client in the middle of its work against a broker that says anything at all: connected, subscribed, with messages of every level on their way. Whatever
+ * A client in the middle of its work against a broker that says anything at all: connected, subscribed, with messages of every level on
+ * their way. Whatever
  * comes, the client ends once and typed, or not at all, holds no more than it may, and works with the next broker.
  */
 import mqttPacket from "mqtt-packet";
@@ -79,7 +80,10 @@ class Victim {
   constructor(private readonly flags: number) {
     this.#version = this.#is(Bit.version5) ? 5 : 4;
     this.#broker = new ScriptedBroker(library, this.time, this.#version);
-    const platform = { ...testPlatform(this.time), log: (level: LogLevel, message: string) => void (level === "error" && this.#complaints.push(message)) };
+    const platform = {
+      ...testPlatform(this.time),
+      log: (level: LogLevel, message: string) => void (level === "error" && this.#complaints.push(message)),
+    };
     const authentication = { method: "M", start: () => undefined, respond: (data: Uint8Array | undefined) => data };
     this.#client = new MqttClient(
       {
@@ -142,7 +146,10 @@ class Victim {
     promise(this.#ends.length <= 1, `ended ${this.#ends.length} times: ${this.#ends.map(({ code }) => code).join(", ")}`);
     promise(this.#complaints.length === 0, `the log says: ${this.#complaints.join("; ")}`);
     const published = PUBLISHED + (this.#is(Bit.asks) ? 1 : 0);
-    promise(this.#client.pending.messages <= published, `${this.#client.pending.messages} messages are pending, ${published} were published`);
+    promise(
+      this.#client.pending.messages <= published,
+      `${this.#client.pending.messages} messages are pending, ${published} were published`,
+    );
     const most = BUFFER_MESSAGES + (this.#version === 5 ? RECEIVE_MAXIMUM : RECEIVE_MAXIMUM_3_1_1);
     promise(this.#slow.buffered <= most, `${this.#slow.buffered} messages wait for a slow application, at most ${most} may`);
     promise(this.time.timers <= MOST_TIMERS, `${this.time.timers} timers are set`);
@@ -161,7 +168,10 @@ class Victim {
     promise(end.reasonCode === reason, `${end.code} with reason code ${String(end.reasonCode)}`);
     if (this.#version === 4 || this.#attemptOver) return;
     const last = this.#broker.received.at(-1);
-    promise(last?.cmd === "disconnect" && last["reasonCode"] === reason, `ended with ${end.code}, and the last packet was ${JSON.stringify(last)}`);
+    promise(
+      last?.cmd === "disconnect" && last["reasonCode"] === reason,
+      `ended with ${end.code}, and the last packet was ${JSON.stringify(last)}`,
+    );
   }
 
   /** The next broker is an honest one: the client connects, gets rid of what it still has, and keeps to the protocol. */
@@ -188,7 +198,8 @@ class Victim {
 
   async #take(): Promise<void> {
     try {
-      for await (const message of this.#client.subscribe("t", { qos: 2 })) promise(message.payload.length <= MAXIMUM_PACKET_BYTES, "a message is too large");
+      for await (const message of this.#client.subscribe("t", { qos: 2 }))
+        promise(message.payload.length <= MAXIMUM_PACKET_BYTES, "a message is too large");
     } catch (error) {
       promise(error instanceof HawserError, `the subscription failed with ${String(error)}`);
     }

@@ -50,13 +50,19 @@ export class StoredDevice {
     const access = new BrokerAccess(this.authority, trueMs);
     this.authority.onRevoked = (serial) => access.revoked.add(serial);
     access.psks.set(DEVICE_ID, PSK);
-    const certificate = { root: this.authority.root, names: [HOST], notBeforeMs: WORLD_BEGINS_MS - 90 * DAY_MS, notAfterMs: WORLD_BEGINS_MS + 5 * 365 * DAY_MS };
+    const certificate = {
+      root: this.authority.root,
+      names: [HOST],
+      notBeforeMs: WORLD_BEGINS_MS - 90 * DAY_MS,
+      notAfterMs: WORLD_BEGINS_MS + 5 * 365 * DAY_MS,
+    };
     const broker = new VirtualBroker(this.time, access, DEFAULT_LIMITS, this.#observer(), certificate, "TLSv1.3");
     broker.taps.push({
       filter: "devices/+/identity/request",
       take: (_from, { topic, payload }) => {
         const id = topic.split("/")[1] ?? "";
-        for (const answer of this.authority.handle(id, payload)) this.time.after(50, () => broker.publish(`devices/${id}/identity/response`, answer, 1));
+        for (const answer of this.authority.handle(id, payload))
+          this.time.after(50, () => broker.publish(`devices/${id}/identity/response`, answer, 1));
       },
     });
     this.#network = new VirtualNetwork(this.time);
@@ -74,7 +80,13 @@ export class StoredDevice {
   provision(bare: boolean): void {
     const power = new PowerSupply();
     const chain = this.chains[0] ?? [];
-    installIdentity(this.flash.open(power), this.#keys.open(power), { id: DEVICE_ID, role: "sensor", pskIdentity: DEVICE_ID, trustAnchors: [this.authority.root], ...(bare ? {} : { chain }) });
+    installIdentity(this.flash.open(power), this.#keys.open(power), {
+      id: DEVICE_ID,
+      role: "sensor",
+      pskIdentity: DEVICE_ID,
+      trustAnchors: [this.authority.root],
+      ...(bare ? {} : { chain }),
+    });
   }
 
   load(records: Records): void {

@@ -1,4 +1,7 @@
-/** Small readers of text: UTF-8, base64, topic names and filters, redirects, device ids; where there is another opinion to be had, it is the same. */
+/**
+ * Small readers of text: UTF-8, base64, topic names and filters, redirects, device ids; where there is another opinion to be had, it is the
+ * same.
+ */
 import { failure } from "../../../sdk/failure.js";
 import { redirectTarget } from "../../../sdk/supervisor/redirect.js";
 import { base64Decode, base64Encode, utf8Encode } from "../../../sdk/encoding/text.js";
@@ -9,7 +12,34 @@ import { checkFilter, checkTopic, matches } from "../../../sdk/mqtt/contract/top
 import { byteBend, words } from "../bend.js";
 import { promise, type Target } from "../target.js";
 
-const TEXT_WORDS = words("/", "+", "#", "$share/", "$SYS/", "/+/", "//", "\n", "=", "==", "A", ":", "[", "]", " ", ":8883", ":65536", ":1e3", "::", [0], [0xc0, 0x80], [0xe0, 0x80, 0x80], [0xed, 0xa0, 0x80], [0xf0, 0x9f, 0x98, 0x80], [0xf4, 0x90, 0x80, 0x80], [0xff]);
+const TEXT_WORDS = words(
+  "/",
+  "+",
+  "#",
+  "$share/",
+  "$SYS/",
+  "/+/",
+  "//",
+  "\n",
+  "=",
+  "==",
+  "A",
+  ":",
+  "[",
+  "]",
+  " ",
+  ":8883",
+  ":65536",
+  ":1e3",
+  "::",
+  [0],
+  [0xc0, 0x80],
+  [0xe0, 0x80, 0x80],
+  [0xed, 0xa0, 0x80],
+  [0xf0, 0x9f, 0x98, 0x80],
+  [0xf4, 0x90, 0x80, 0x80],
+  [0xff],
+);
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** An input is two texts with a line feed between them: a filter and a topic, a list of allowed brokers and a reference. */
@@ -23,7 +53,10 @@ export const texts: Target = {
       const text = decodeUtf8(input);
       promise(text === nodesText(input), "UTF-8 is read otherwise than by Node");
       const units = String.fromCharCode(...input, ...new Uint16Array(input.slice(0, input.length & ~1).buffer));
-      promise(Buffer.from(units).equals(encodeUtf8(units)) && utf8Length(units) === Buffer.byteLength(units), "UTF-8 is written otherwise than by Node");
+      promise(
+        Buffer.from(units).equals(encodeUtf8(units)) && utf8Length(units) === Buffer.byteLength(units),
+        "UTF-8 is written otherwise than by Node",
+      );
       const [one = "", other = ""] = (text ?? units).split("\n");
       checkBase64(one);
       checkRedirect(one, other);
@@ -52,7 +85,10 @@ function checkRedirect(list: string, reference: string): void {
   const target = redirectTarget(failure("SERVER_MOVED", "", { serverReference: reference }), allowed);
   if (target === undefined) return;
   promise(Number.isInteger(target.port) && target.port >= 1 && target.port <= 65_535, `a redirect to port ${target.port}`);
-  promise(target.host !== "" && reference.split(" ").some((name) => allowed.includes(name) && name.includes(target.host)), `a redirect to ${target.host}`);
+  promise(
+    target.host !== "" && reference.split(" ").some((name) => allowed.includes(name) && name.includes(target.host)),
+    `a redirect to ${target.host}`,
+  );
 }
 
 function checkTopics(filter: string, topic: string): string {
@@ -61,7 +97,10 @@ function checkTopics(filter: string, topic: string): string {
   typedOr(() => checkId(topic));
   const matched = matches(filter, topic);
   if (!isFilter || !isTopic) return isFilter ? "INVALID_TOPIC" : "INVALID_FILTER";
-  promise(matched === asTheStandardSays(filter, topic), `${JSON.stringify(filter)} ${matched ? "matches" : "does not match"} ${JSON.stringify(topic)}`);
+  promise(
+    matched === asTheStandardSays(filter, topic),
+    `${JSON.stringify(filter)} ${matched ? "matches" : "does not match"} ${JSON.stringify(topic)}`,
+  );
   promise(utf8Encode(topic).length <= 65_535, "a topic is too long");
   return matched ? "matches" : "differs";
 }

@@ -80,14 +80,25 @@ export class TestBroker {
    * Signs in by certificate; rejects with the refusal or the fault.
    * @param prepare gets the client before any message of its session can reach it
    */
-  async signIn(identity: TestIdentity, clientId: string, options: IClientOptions = {}, prepare: (client: MqttClient) => void = () => undefined): Promise<MqttClient> {
+  async signIn(
+    identity: TestIdentity,
+    clientId: string,
+    options: IClientOptions = {},
+    prepare: (client: MqttClient) => void = () => undefined,
+  ): Promise<MqttClient> {
     const own = { protocol: "mqtts", clientId, protocolVersion: 4, reconnectPeriod: 0, connectTimeout: 20_000 } as const;
     const client = mqtt.connect({ ...this.mtlsOptions(identity), ...own, ...options } as IClientOptions);
     prepare(client);
     return this.#settled(client);
   }
 
-  async signInByPsk(identity: string, key: Uint8Array, clientId: string, tls: ConnectionOptions = {}, options: IClientOptions = {}): Promise<MqttClient> {
+  async signInByPsk(
+    identity: string,
+    key: Uint8Array,
+    clientId: string,
+    tls: ConnectionOptions = {},
+    options: IClientOptions = {},
+  ): Promise<MqttClient> {
     const stream = (): TLSSocket => connectTls({ ...this.pskOptions(identity, key), ...tls });
     return this.#settled(new MqttClient(stream, { clientId, protocolVersion: 4, reconnectPeriod: 0, connectTimeout: 20_000, ...options }));
   }
@@ -143,7 +154,9 @@ export class TestBroker {
 /** The next message that reaches the client. */
 export function nextMessage(client: MqttClient): Promise<{ topic: string; payload: string; retain: boolean; qos: number; dup: boolean }> {
   return new Promise((resolve) => {
-    client.once("message", (topic, payload, packet) => resolve({ topic, payload: payload.toString(), retain: packet.retain, qos: packet.qos, dup: packet.dup }));
+    client.once("message", (topic, payload, packet) =>
+      resolve({ topic, payload: payload.toString(), retain: packet.retain, qos: packet.qos, dup: packet.dup }),
+    );
   });
 }
 

@@ -60,7 +60,14 @@ export class TestAuthority {
         new x509.BasicConstraintsExtension(false, undefined, true),
         new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
         new x509.ExtendedKeyUsageExtension([use === "client" ? x509.ExtendedKeyUsage.clientAuth : x509.ExtendedKeyUsage.serverAuth]),
-        ...(use === "server" ? [new x509.SubjectAlternativeNameExtension([{ type: "dns", value: "localhost" }, { type: "ip", value: "127.0.0.1" }])] : []),
+        ...(use === "server"
+          ? [
+              new x509.SubjectAlternativeNameExtension([
+                { type: "dns", value: "localhost" },
+                { type: "ip", value: "127.0.0.1" },
+              ]),
+            ]
+          : []),
       ],
     });
     return {
@@ -109,7 +116,10 @@ async function makeCrl(authority: Authority, revoked: readonly string[], nextUpd
     issuer: authority.certificate.subject,
     thisUpdate: new Date(Date.now() - 2 * HOUR_MS),
     nextUpdate,
-    entries: revoked.map((serialNumber) => ({ serialNumber: serialNumber.padStart(24, "0"), revocationDate: new Date(Date.now() - HOUR_MS) })),
+    entries: revoked.map((serialNumber) => ({
+      serialNumber: serialNumber.padStart(24, "0"),
+      revocationDate: new Date(Date.now() - HOUR_MS),
+    })),
     signingAlgorithm: ALGORITHM,
     signingKey: authority.keys.privateKey,
   });
@@ -118,6 +128,9 @@ async function makeCrl(authority: Authority, revoked: readonly string[], nextUpd
 }
 
 function pem(label: string, der: Uint8Array): string {
-  const lines = Buffer.from(der).toString("base64").match(/.{1,64}/g) ?? [];
+  const lines =
+    Buffer.from(der)
+      .toString("base64")
+      .match(/.{1,64}/g) ?? [];
   return `-----BEGIN ${label}-----\n${lines.join("\n")}\n-----END ${label}-----\n`;
 }

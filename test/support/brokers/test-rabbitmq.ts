@@ -1,4 +1,7 @@
-/** A real RabbitMQ with its MQTT plugin, on loopback, with a data directory, a node and a port mapper of its own. For tests; not part of the product. */
+/**
+ * A real RabbitMQ with its MQTT plugin, on loopback, with a data directory, a node and a port mapper of its own. For tests; not part of the
+ * product.
+ */
 import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -47,7 +50,10 @@ export class TestRabbitmq {
   }
 
   /** Starts it with a configuration somebody else wrote: files by name, among them `rabbitmq.conf` and `enabled_plugins`. */
-  static async startWith(room: string, filesIn: (directory: string, mtlsPort: number) => ReadonlyMap<string, string>): Promise<TestRabbitmq> {
+  static async startWith(
+    room: string,
+    filesIn: (directory: string, mtlsPort: number) => ReadonlyMap<string, string>,
+  ): Promise<TestRabbitmq> {
     const broker = new TestRabbitmq(room);
     try {
       const [portMapper = 0, distribution = 0, mtlsPort = 0] = await freePorts(3);
@@ -57,7 +63,11 @@ export class TestRabbitmq {
         mkdirSync(dirname(join(broker.#directory, name)), { recursive: true });
         writeFileSync(join(broker.#directory, name), content, { mode: 0o600 });
       }
-      broker.#environment = { ...environment(broker.#directory, portMapper, distribution), RABBITMQ_CONFIG_FILE: join(broker.#directory, "rabbitmq.conf"), RABBITMQ_ADVANCED_CONFIG_FILE: join(broker.#directory, "advanced.config") };
+      broker.#environment = {
+        ...environment(broker.#directory, portMapper, distribution),
+        RABBITMQ_CONFIG_FILE: join(broker.#directory, "rabbitmq.conf"),
+        RABBITMQ_ADVANCED_CONFIG_FILE: join(broker.#directory, "advanced.config"),
+      };
       broker.#portMapper = new Child(spawn("epmd", [], { env: broker.#environment, stdio: ["ignore", "ignore", "ignore"] }));
       await broker.restart();
     } catch (error) {
@@ -69,7 +79,10 @@ export class TestRabbitmq {
 
   /** What an Erlang expression gives inside the running node. */
   async evaluate(expression: string): Promise<string> {
-    const { stdout } = await promisify(execFile)("/usr/lib/rabbitmq/bin/rabbitmqctl", ["-q", "eval", expression], { env: this.#environment, maxBuffer: 64 * 1024 * 1024 });
+    const { stdout } = await promisify(execFile)("/usr/lib/rabbitmq/bin/rabbitmqctl", ["-q", "eval", expression], {
+      env: this.#environment,
+      maxBuffer: 64 * 1024 * 1024,
+    });
     return stdout;
   }
 
@@ -207,9 +220,26 @@ function definitions(users: readonly RabbitmqUser[]): string {
   const queues = "mqtt-subscription-.*";
   return JSON.stringify({
     vhosts: [{ name: "/" }],
-    users: users.map(({ name, password }) => ({ name, password_hash: password === undefined ? "" : passwordHash(password), hashing_algorithm: "rabbit_password_hashing_sha256", tags: "" })),
-    permissions: users.map(({ name }) => ({ user: name, vhost: "/", configure: `^${queues}$`, write: `^(${queues}|amq\\.topic)$`, read: `^(${queues}|amq\\.topic)$` })),
-    topic_permissions: users.map(({ name, mayWrite, mayRead }) => ({ user: name, vhost: "/", exchange: "amq.topic", write: mayWrite, read: mayRead })),
+    users: users.map(({ name, password }) => ({
+      name,
+      password_hash: password === undefined ? "" : passwordHash(password),
+      hashing_algorithm: "rabbit_password_hashing_sha256",
+      tags: "",
+    })),
+    permissions: users.map(({ name }) => ({
+      user: name,
+      vhost: "/",
+      configure: `^${queues}$`,
+      write: `^(${queues}|amq\\.topic)$`,
+      read: `^(${queues}|amq\\.topic)$`,
+    })),
+    topic_permissions: users.map(({ name, mayWrite, mayRead }) => ({
+      user: name,
+      vhost: "/",
+      exchange: "amq.topic",
+      write: mayWrite,
+      read: mayRead,
+    })),
   });
 }
 

@@ -55,8 +55,22 @@ export const DENIALS = `  guarded:
       - { deny: readwrite, topics: ["tools/locked/#", "tools/+/secret"] }
 `;
 
-const device = (name: string, role: string, attributes: Record<string, string> = {}): Principal => ({ name, kind: "device", role, attributes, active: true, recoverable: true });
-const client = (name: string, role: string, attributes: Record<string, string> = {}): Principal => ({ name, kind: "client", role, attributes, active: true, recoverable: false });
+const device = (name: string, role: string, attributes: Record<string, string> = {}): Principal => ({
+  name,
+  kind: "device",
+  role,
+  attributes,
+  active: true,
+  recoverable: true,
+});
+const client = (name: string, role: string, attributes: Record<string, string> = {}): Principal => ({
+  name,
+  kind: "client",
+  role,
+  attributes,
+  active: true,
+  recoverable: false,
+});
 
 export const TRUTH_NAMES: readonly Principal[] = [
   device("dev1", "sensor", { site: "b1" }),
@@ -77,12 +91,81 @@ export function truthEngine(text: string, names: readonly Principal[] = TRUTH_NA
 
 /** Topic names: every device's own, its neighbours', other cases, other normal forms, empty levels, `$`. */
 export function truthTopics(): string[] {
-  const ids = ["dev1", "dev10", "Dev1", "DEV1", "a.b_c-d", "a/b_c-d", "press1", "press2", "backend", "view1", "nobody", "dev1 ", "%u", "%c", "{id}", ""];
-  const inDevice = ["up", "up/t", "up/a/b/c", "up/", "Up/t", "down/led", "down", "identity/request", "identity/response", "identity/request/x", "identity", "", "up/Größe", "up/ü"];
-  const presses = ["sites/b1/l1/press1", "sites/b2/l1/press1", "sites/b1/l2/press1", "sites/b1/l1/press2", "sites/Größe/l 2/press2", "sites/Gro\u0308\u00dfe/l 2/press2"];
+  const ids = [
+    "dev1",
+    "dev10",
+    "Dev1",
+    "DEV1",
+    "a.b_c-d",
+    "a/b_c-d",
+    "press1",
+    "press2",
+    "backend",
+    "view1",
+    "nobody",
+    "dev1 ",
+    "%u",
+    "%c",
+    "{id}",
+    "",
+  ];
+  const inDevice = [
+    "up",
+    "up/t",
+    "up/a/b/c",
+    "up/",
+    "Up/t",
+    "down/led",
+    "down",
+    "identity/request",
+    "identity/response",
+    "identity/request/x",
+    "identity",
+    "",
+    "up/Größe",
+    "up/ü",
+  ];
+  const presses = [
+    "sites/b1/l1/press1",
+    "sites/b2/l1/press1",
+    "sites/b1/l2/press1",
+    "sites/b1/l1/press2",
+    "sites/Größe/l 2/press2",
+    "sites/Gro\u0308\u00dfe/l 2/press2",
+  ];
   const inPress = ["state", "state/x", "config/a", "config", "config/a/b"];
-  const others = ["sites/b1/announcements/x", "sites/b2/announcements", "sites/b1/announcements", "sites/Größe/announcements/a/b", "tools/a", "tools", "tools/locked", "tools/locked/1", "tools/x/secret", "tools/x/secrets", "Größe/x/é", "Größe/x/e\u0301", "größe/x/é", "/", "//", "/devices/dev1/up/t", "devices", "devices/", "devices//up/t", "x", "$SYS/x", "$SYS/broker/uptime", "$other/x", "$CONTROL/dynamic-security/v1", "$share/g/x"];
-  return [...ids.flatMap((id) => inDevice.map((rest) => `devices/${id}${rest === "" ? "" : `/${rest}`}`)), ...presses.flatMap((base) => inPress.map((rest) => `${base}/${rest}`)), ...others].filter((topic) => topic !== "");
+  const others = [
+    "sites/b1/announcements/x",
+    "sites/b2/announcements",
+    "sites/b1/announcements",
+    "sites/Größe/announcements/a/b",
+    "tools/a",
+    "tools",
+    "tools/locked",
+    "tools/locked/1",
+    "tools/x/secret",
+    "tools/x/secrets",
+    "Größe/x/é",
+    "Größe/x/e\u0301",
+    "größe/x/é",
+    "/",
+    "//",
+    "/devices/dev1/up/t",
+    "devices",
+    "devices/",
+    "devices//up/t",
+    "x",
+    "$SYS/x",
+    "$SYS/broker/uptime",
+    "$other/x",
+    "$CONTROL/dynamic-security/v1",
+    "$share/g/x",
+  ];
+  return [
+    ...ids.flatMap((id) => inDevice.map((rest) => `devices/${id}${rest === "" ? "" : `/${rest}`}`)),
+    ...presses.flatMap((base) => inPress.map((rest) => `${base}/${rest}`)),
+    ...others,
+  ].filter((topic) => topic !== "");
 }
 
 /** The engine's answers, `NAME ACTION TOPIC` to yes or no. */
@@ -90,7 +173,8 @@ export function engineAnswers(engine: PolicyEngine, topics: readonly string[], l
   const answers = new Map<string, boolean>();
   for (const { name } of engine.directory.all()) {
     for (const action of ["publish", "receive"] as const) {
-      for (const topic of topics) answers.set(`${name} ${action} ${topic}`, engine.authorize({ name, listener, action, topic, atMs: Date.now() }).allowed);
+      for (const topic of topics)
+        answers.set(`${name} ${action} ${topic}`, engine.authorize({ name, listener, action, topic, atMs: Date.now() }).allowed);
     }
   }
   return answers;
@@ -100,10 +184,16 @@ export function engineAnswers(engine: PolicyEngine, topics: readonly string[], l
 export type Connect = (name: string) => Promise<MqttClient>;
 
 /**
- * Asks a broker that answers a denied publish with a reason code (MQTT 5.0): each name publishes to every topic; then `root` publishes to every topic
+ * Asks a broker that answers a denied publish with a reason code (MQTT 5.0): each name publishes to every topic; then `root` publishes to
+ * every topic
  * while all have subscribed to everything.
  */
-export async function brokerAnswers(connect: Connect, names: readonly Principal[], topics: readonly string[], filtersOf: (name: string) => string[] = () => ["#", "$SYS/#", "$other/#"]): Promise<Map<string, boolean>> {
+export async function brokerAnswers(
+  connect: Connect,
+  names: readonly Principal[],
+  topics: readonly string[],
+  filtersOf: (name: string) => string[] = () => ["#", "$SYS/#", "$other/#"],
+): Promise<Map<string, boolean>> {
   const answers = new Map<string, boolean>();
   const clients = new Map<string, MqttClient>();
   for (const { name } of names) clients.set(name, await connect(name));
@@ -141,6 +231,14 @@ async function isTaken(mqtt: MqttClient, topic: string, payload = "x"): Promise<
 }
 
 /** Questions that two tables answer differently, unless `isKnown` gives a reason. */
-export function differences(expected: ReadonlyMap<string, boolean>, actual: ReadonlyMap<string, boolean>, isKnown: (question: string, expected: boolean) => boolean): string[] {
-  return [...expected].flatMap(([question, answer]) => (actual.get(question) === answer || isKnown(question, answer) ? [] : [`${question}: the policy says ${answer}, the broker ${actual.get(question)}`]));
+export function differences(
+  expected: ReadonlyMap<string, boolean>,
+  actual: ReadonlyMap<string, boolean>,
+  isKnown: (question: string, expected: boolean) => boolean,
+): string[] {
+  return [...expected].flatMap(([question, answer]) =>
+    actual.get(question) === answer || isKnown(question, answer)
+      ? []
+      : [`${question}: the policy says ${answer}, the broker ${actual.get(question)}`],
+  );
 }

@@ -18,7 +18,11 @@ export interface Behaviour {
 
 const ACCEPTING: Readonly<Record<string, Answer>> = {
   connect: () => ({ cmd: "connack", sessionPresent: false, reasonCode: 0, returnCode: 0 }),
-  subscribe: ({ messageId, subscriptions }) => ({ cmd: "suback", messageId: messageId ?? 0, granted: (subscriptions as { qos: number }[]).map(({ qos }) => qos) }),
+  subscribe: ({ messageId, subscriptions }) => ({
+    cmd: "suback",
+    messageId: messageId ?? 0,
+    granted: (subscriptions as { qos: number }[]).map(({ qos }) => qos),
+  }),
   unsubscribe: ({ messageId }) => ({ cmd: "unsuback", messageId: messageId ?? 0, granted: [0] }),
   publish: ({ messageId, qos }) => (qos === 1 ? { cmd: "puback", messageId: messageId ?? 0, reasonCode: 0 } : undefined),
   pingreq: () => ({ cmd: "pingresp" }),
@@ -71,7 +75,12 @@ export class Peer {
     parser.on("error", (error: never) => {
       throw error;
     });
-    this.wire = new Wire(time, handlers, { opened: () => undefined, data: (_, bytes) => void parser.parse(bytes), closed: () => undefined }, 0);
+    this.wire = new Wire(
+      time,
+      handlers,
+      { opened: () => undefined, data: (_, bytes) => void parser.parse(bytes), closed: () => undefined },
+      0,
+    );
   }
 
   get version(): number {

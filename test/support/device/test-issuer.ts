@@ -10,7 +10,13 @@ const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ["sign", "verif
 export const TEST_ANCHOR = new Uint8Array(
   (
     await x509.X509CertificateGenerator.createSelfSigned(
-      { serialNumber: "01", name: "CN=Test issuing CA", keys, signingAlgorithm: ALGORITHM, extensions: [new x509.BasicConstraintsExtension(true, undefined, true)] },
+      {
+        serialNumber: "01",
+        name: "CN=Test issuing CA",
+        keys,
+        signingAlgorithm: ALGORITHM,
+        extensions: [new x509.BasicConstraintsExtension(true, undefined, true)],
+      },
       webcrypto as unknown as Parameters<typeof x509.cryptoProvider.set>[0],
     )
   ).rawData,

@@ -10,7 +10,17 @@ export const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString
 export function partsOf(request: Uint8Array, transfer = 1): Uint8Array[] {
   const parts: Uint8Array[] = [];
   for (let at = 0; at < request.length; at += PART_BYTES) {
-    parts.push(Uint8Array.of(PART, transfer, at >> 8, at & 0xff, request.length >> 8, request.length & 0xff, ...request.subarray(at, at + PART_BYTES)));
+    parts.push(
+      Uint8Array.of(
+        PART,
+        transfer,
+        at >> 8,
+        at & 0xff,
+        request.length >> 8,
+        request.length & 0xff,
+        ...request.subarray(at, at + PART_BYTES),
+      ),
+    );
   }
   return parts;
 }

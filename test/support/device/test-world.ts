@@ -44,7 +44,14 @@ export class World {
     this.dialer = new ScriptedDialer(mqttPacket as unknown as PacketLibrary, time);
     const log: Log = (level, message) => void this.logged.push(`${level}: ${message}`);
     this.keyStore = breakable(this.keys, this.brokenKeyCalls);
-    this.platform = { ...testPlatform(this.time), dialer: this.dialer, storage: this.storage, keyStore: this.keyStore, chains: { leadsTo: () => this.trustsIssuer }, log };
+    this.platform = {
+      ...testPlatform(this.time),
+      dialer: this.dialer,
+      storage: this.storage,
+      keyStore: this.keyStore,
+      chains: { leadsTo: () => this.trustsIssuer },
+      log,
+    };
   }
 
   /** A device as it leaves the factory. */
@@ -54,7 +61,13 @@ export class World {
     if (psk) world.keys.importPsk("psk", new Uint8Array(32));
     if (certificate) world.keys.generate("key-a");
     const chain = certificate ? { chain: [await world.issueFor(world.keys.csr("key-a", ID), lifetimeMs)] } : {};
-    installIdentity(world.storage, world.keys, { id: ID, role: "sensor", ...(psk ? { pskIdentity: ID } : {}), ...chain, trustAnchors: [TEST_ANCHOR] });
+    installIdentity(world.storage, world.keys, {
+      id: ID,
+      role: "sensor",
+      ...(psk ? { pskIdentity: ID } : {}),
+      ...chain,
+      trustAnchors: [TEST_ANCHOR],
+    });
     return world;
   }
 
@@ -96,8 +109,12 @@ export class World {
   }
 
   #requests(type: string): Record<string, unknown>[] {
-    const published = this.dialer.peers.flatMap((peer) => peer.of("publish")).filter(({ topic }) => topic === `devices/${ID}/identity/request`);
-    return published.map(({ payload }) => JSON.parse(String(payload)) as Record<string, unknown>).filter((message) => message["type"] === type);
+    const published = this.dialer.peers
+      .flatMap((peer) => peer.of("publish"))
+      .filter(({ topic }) => topic === `devices/${ID}/identity/request`);
+    return published
+      .map(({ payload }) => JSON.parse(String(payload)) as Record<string, unknown>)
+      .filter((message) => message["type"] === type);
   }
 
   /** Answers the last request with a certificate, over the connection at hand. */
@@ -110,7 +127,14 @@ export class World {
 
   /** The authority says something. */
   async answer(fields: Record<string, unknown>): Promise<void> {
-    const packet: LibraryPacket = { cmd: "publish", topic: `devices/${ID}/identity/response`, payload: JSON.stringify({ v: 1, ...fields }), qos: 0, retain: false, dup: false };
+    const packet: LibraryPacket = {
+      cmd: "publish",
+      topic: `devices/${ID}/identity/response`,
+      payload: JSON.stringify({ v: 1, ...fields }),
+      qos: 0,
+      retain: false,
+      dup: false,
+    };
     this.dialer.last.send(packet);
     await this.pass(0);
   }
@@ -135,7 +159,8 @@ export class World {
 
 /** A key store whose named calls throw. */
 function breakable(keys: KeyStore, broken: ReadonlySet<keyof KeyStore>): KeyStore {
-  const guarded = <A extends unknown[], R>(name: keyof KeyStore, call: (...given: A) => R) =>
+  const guarded =
+    <A extends unknown[], R>(name: keyof KeyStore, call: (...given: A) => R) =>
     (...given: A): R => {
       if (broken.has(name)) throw new Error(`the key store fails: ${name}`);
       return call(...given);

@@ -1,11 +1,15 @@
 /**
- * A fake `embedded:io/serial` that behaves as the two real ones were read to behave (Moddable SDK 8.2.3, `modules/io/serial/esp32/serial.c` and
+ * A fake `embedded:io/serial` that behaves as the two real ones were read to behave (Moddable SDK 8.2.3, `modules/io/serial/esp32/serial.c`
+ * and
  * `modules/io/serial/lin/serial.c`). It takes no favours.
  *
- * Both: callbacks only from their event loop ({@link FakeSerial.turn}); `onWritable` comes first of all, and again after each write; `read` gives all there is.
+ * Both: callbacks only from their event loop ({@link FakeSerial.turn}); `onWritable` comes first of all, and again after each write; `read`
+ * gives all there is.
  * - `esp32`: 128 bytes each way and no more: what comes beyond is lost in silence; `write` above the room throws "output full".
- * - `lin`: the kernel's buffer holds what comes; `write` takes an ArrayBuffer of at most 1,024 bytes, throws "would overflow" for another before
- *   `onWritable`; an exception out of a callback is swallowed; a lost port closes itself after `onError`, and any use of it from then on is a crash.
+ * - `lin`: the kernel's buffer holds what comes; `write` takes an ArrayBuffer of at most 1,024 bytes, throws "would overflow" for another
+ *   before
+ *   `onWritable`; an exception out of a callback is swallowed; a lost port closes itself after `onError`, and any use of it from then on is
+ * a crash.
  */
 import type { SerialDevice, SerialOptions } from "../../../firmware/io/serial-port.js";
 

@@ -1,14 +1,19 @@
 /**
- * A fake `embedded:io/socket/tcp` that behaves as the two real ones were read to behave (Moddable SDK 8.2.3, `modules/io/socket/lwip/tcp.c` and
+ * A fake `embedded:io/socket/tcp` that behaves as the two real ones were read to behave (Moddable SDK 8.2.3, `modules/io/socket/lwip/tcp.c`
+ * and
  * `modules/io/socket/lin/tcp.c`; facts in the reference "ECMA-419 IO"). It takes no favours: what the real ones punish, it punishes.
  *
- * Both: callbacks only from their event loop ({@link FakeTcp.turn}); `write` above the writable count throws "would block" and takes all or nothing;
- * `read(n)` throws for n <= 0 or more than there is; after `close` every method throws; `onError` has no argument, comes also for an orderly
+ * Both: callbacks only from their event loop ({@link FakeTcp.turn}); `write` above the writable count throws "would block" and takes all or
+ * nothing;
+ * `read(n)` throws for n <= 0 or more than there is; after `close` every method throws; `onError` has no argument, comes also for an
+ * orderly
  * close by the peer, and waits until unread data is drained.
  *
- * - `lwip` (ESP32): `write` throws "not ready" before the connection is up and after it is lost, returns the room left; reading the last byte of
+ * - `lwip` (ESP32): `write` throws "not ready" before the connection is up and after it is lost, returns the room left; reading the last
+ *   byte of
  *   a lost connection posts another `onError`, so it can come twice.
- * - `linux`: room is 1,536 bytes, whole again with every turn; `write` before the connection throws "would block"; a loss found while bytes are unread is
+ * - `linux`: room is 1,536 bytes, whole again with every turn; `write` before the connection throws "would block"; a loss found while bytes
+ *   are unread is
  *   reported never, for its task stops at the first error; a callback of the same turn still comes after `close`.
  */
 import type { TcpOptions, TcpSocket } from "../../../firmware/io/ecma419.js";

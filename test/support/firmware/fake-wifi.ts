@@ -1,5 +1,6 @@
 /**
- * A fake `embedded:network/interface/wifi` as Moddable's for the ESP32 was read (SDK 8.2.3, `modules/io/wifi/esp32`): it never reconnects by itself;
+ * A fake `embedded:network/interface/wifi` as Moddable's for the ESP32 was read (SDK 8.2.3, `modules/io/wifi/esp32`): it never reconnects
+ * by itself;
  * `connect` throws while an attempt is under way; `disconnect` tells nobody; `onChanged` comes only when the number really changed.
  */
 import type { WifiInterface } from "../../../firmware/io/ecma419.js";

@@ -19,14 +19,27 @@ const UNIX_EPOCH_MS = 2_208_988_800_000;
 
 /** The reply to a request: its transmit timestamp comes back as originate. */
 export function sntpReply(request: Uint8Array, options: ReplyOptions): Uint8Array {
-  const { timeMs, leap = 0, version = 4, mode = 4, stratum = 2, rootDelayMs = 10, rootDispersionMs = 5, reference = "", heldMs = 1 } = options;
+  const {
+    timeMs,
+    leap = 0,
+    version = 4,
+    mode = 4,
+    stratum = 2,
+    rootDelayMs = 10,
+    rootDispersionMs = 5,
+    reference = "",
+    heldMs = 1,
+  } = options;
   const packet = new Uint8Array(48);
   const view = new DataView(packet.buffer);
   packet[0] = (leap << 6) | (version << 3) | mode;
   packet[1] = stratum;
   view.setUint32(4, Math.round(rootDelayMs * 65.536));
   view.setUint32(8, Math.round(rootDispersionMs * 65.536));
-  packet.set(Uint8Array.from(reference, (character) => character.charCodeAt(0)), 12);
+  packet.set(
+    Uint8Array.from(reference, (character) => character.charCodeAt(0)),
+    12,
+  );
   packet.set(request.subarray(40, 48), 24);
   putTimestamp(view, 32, timeMs - heldMs);
   putTimestamp(view, 40, timeMs);

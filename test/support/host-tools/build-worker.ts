@@ -7,6 +7,15 @@ import { buildSync } from "esbuild";
 export function buildWorker(room: string): string {
   const outfile = join(room, "ca-worker.mjs");
   const entry = join(fileURLToPath(new URL(".", import.meta.url)), "ca-worker.ts");
-  buildSync({ entryPoints: [entry], outfile, bundle: true, packages: "external", platform: "node", format: "esm", target: "node20", logLevel: "error" });
+  buildSync({
+    entryPoints: [entry],
+    outfile,
+    bundle: true,
+    packages: "external",
+    platform: "node",
+    format: "esm",
+    target: "node20",
+    logLevel: "error",
+  });
   return outfile;
 }

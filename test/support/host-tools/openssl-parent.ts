@@ -22,7 +22,22 @@ export class OpensslParent {
 
   root(ca = "root"): void {
     this.#newKey(ca);
-    this.#openssl("req", "-new", "-x509", `-${this.hash}`, "-key", `${ca}.key`, "-out", `${ca}.crt`, "-days", "7000", "-subj", `/O=Example Works/CN=Works ${ca}`, "-addext", "keyUsage=critical,keyCertSign,cRLSign");
+    this.#openssl(
+      "req",
+      "-new",
+      "-x509",
+      `-${this.hash}`,
+      "-key",
+      `${ca}.key`,
+      "-out",
+      `${ca}.crt`,
+      "-days",
+      "7000",
+      "-subj",
+      `/O=Example Works/CN=Works ${ca}`,
+      "-addext",
+      "keyUsage=critical,keyCertSign,cRLSign",
+    );
     this.#made.push(ca);
   }
 
@@ -35,11 +50,40 @@ export class OpensslParent {
   }
 
   /** Signs a request as that of a subordinate CA; returns the certificate. */
-  sign(issuer: string, csrPem: string, name: string, constraints = "basicConstraints=critical,CA:TRUE,pathlen:0", ...more: string[]): string {
+  sign(
+    issuer: string,
+    csrPem: string,
+    name: string,
+    constraints = "basicConstraints=critical,CA:TRUE,pathlen:0",
+    ...more: string[]
+  ): string {
     writeFileSync(join(this.directory, `${name}.csr`), csrPem);
-    const extensions = [constraints, "keyUsage=critical,keyCertSign,cRLSign", "subjectKeyIdentifier=hash", "authorityKeyIdentifier=keyid", ...more];
+    const extensions = [
+      constraints,
+      "keyUsage=critical,keyCertSign,cRLSign",
+      "subjectKeyIdentifier=hash",
+      "authorityKeyIdentifier=keyid",
+      ...more,
+    ];
     writeFileSync(join(this.directory, "ext"), extensions.join("\n"));
-    this.#openssl("x509", "-req", `-${this.hash}`, "-in", `${name}.csr`, "-CA", `${issuer}.crt`, "-CAkey", `${issuer}.key`, "-CAcreateserial", "-days", "1500", "-extfile", "ext", "-out", `${name}.crt`);
+    this.#openssl(
+      "x509",
+      "-req",
+      `-${this.hash}`,
+      "-in",
+      `${name}.csr`,
+      "-CA",
+      `${issuer}.crt`,
+      "-CAkey",
+      `${issuer}.key`,
+      "-CAcreateserial",
+      "-days",
+      "1500",
+      "-extfile",
+      "ext",
+      "-out",
+      `${name}.crt`,
+    );
     return this.certificate(name);
   }
 
@@ -50,8 +94,24 @@ export class OpensslParent {
 
   list(ca: string, days = 30): string {
     writeFileSync(join(this.directory, "index"), "");
-    writeFileSync(join(this.directory, "ca.cnf"), `[ca]\ndefault_ca=c\n[c]\ndatabase=${join(this.directory, "index")}\ndefault_md=sha256\n`);
-    this.#openssl("ca", "-gencrl", "-config", "ca.cnf", "-cert", `${ca}.crt`, "-keyfile", `${ca}.key`, "-crldays", String(days), "-out", `${ca}.crl`);
+    writeFileSync(
+      join(this.directory, "ca.cnf"),
+      `[ca]\ndefault_ca=c\n[c]\ndatabase=${join(this.directory, "index")}\ndefault_md=sha256\n`,
+    );
+    this.#openssl(
+      "ca",
+      "-gencrl",
+      "-config",
+      "ca.cnf",
+      "-cert",
+      `${ca}.crt`,
+      "-keyfile",
+      `${ca}.key`,
+      "-crldays",
+      String(days),
+      "-out",
+      `${ca}.crl`,
+    );
     return readFileSync(join(this.directory, `${ca}.crl`), "utf8");
   }
 

@@ -110,7 +110,11 @@ export interface TestKey {
 export async function testKey(commonName: string): Promise<TestKey> {
   const { signer, publicKey, pkcs8 } = await generateKey();
   const request = await x509.Pkcs10CertificateRequestGenerator.create(
-    { name: new x509.Name([{ CN: [commonName] }]), keys: { privateKey: signer.privateKey, publicKey }, signingAlgorithm: { name: "ECDSA", hash: "SHA-256" } },
+    {
+      name: new x509.Name([{ CN: [commonName] }]),
+      keys: { privateKey: signer.privateKey, publicKey },
+      signingAlgorithm: { name: "ECDSA", hash: "SHA-256" },
+    },
     nodeCrypto,
   );
   return { keyPem: toPem("PRIVATE KEY", pkcs8), csr: new Uint8Array(request.rawData) };

@@ -1,4 +1,7 @@
-/** Input of the golden esp_secure_cert image: keys that protect nothing. Its SHA-256 was compared with what Espressif's tool makes of the same table. */
+/**
+ * Input of the golden esp_secure_cert image: keys that protect nothing. Its SHA-256 was compared with what Espressif's tool makes of the
+ * same table.
+ */
 export const GOLDEN_FILES: Readonly<Record<string, string>> = {
   "g.crt": [
     "-----BEGIN CERTIFICATE-----",

@@ -24,16 +24,23 @@ export function softToken(directory: string): SoftToken {
   writeFileSync(join(bin, "pkcs11-tool"), `#!/bin/sh\necho "$@" >> ${log}\nexec /usr/bin/pkcs11-tool "$@"\n`);
   chmodSync(join(bin, "pkcs11-tool"), 0o755);
   const env = { SOFTHSM2_CONF: join(directory, "softhsm.conf"), PATH: `${bin}:${process.env["PATH"] ?? ""}` };
-  execFileSync("softhsm2-util", ["--init-token", "--free", "--label", "plant 7", "--so-pin", "50505050", "--pin", PIN], { env, stdio: "pipe" });
+  execFileSync("softhsm2-util", ["--init-token", "--free", "--label", "plant 7", "--so-pin", "50505050", "--pin", PIN], {
+    env,
+    stdio: "pipe",
+  });
   return {
     env,
     uri: (object, query = `module-path=${SOFTHSM}`) => `pkcs11:token=plant%207;object=${object}?${query}`,
     calls: () => (existsSync(log) ? readFileSync(log, "utf8") : ""),
     tool: (...parameters) => {
-      const { stdout, stderr } = spawnSync("/usr/bin/pkcs11-tool", ["--module", SOFTHSM, "--token-label", "plant 7", "--login", "--pin", `env:TOOL_PIN`, ...parameters], {
-        env: { ...env, TOOL_PIN: PIN },
-        encoding: "utf8",
-      });
+      const { stdout, stderr } = spawnSync(
+        "/usr/bin/pkcs11-tool",
+        ["--module", SOFTHSM, "--token-label", "plant 7", "--login", "--pin", `env:TOOL_PIN`, ...parameters],
+        {
+          env: { ...env, TOOL_PIN: PIN },
+          encoding: "utf8",
+        },
+      );
       return `${stdout}${stderr}`;
     },
   };

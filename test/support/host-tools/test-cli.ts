@@ -20,7 +20,11 @@ const BUILD_WAIT_MS = 60_000;
 export async function buildCli(): Promise<void> {
   if (process.env["HAWSER_CLI"] !== undefined) return;
   mkdirSync(join(ROOT, "dist"), { recursive: true });
-  const lock = await lockWithin(join(ROOT, "dist/.test-build"), BUILD_WAIT_MS, () => new HawserError("BUILD_BUSY" as never, "another process builds for too long"));
+  const lock = await lockWithin(
+    join(ROOT, "dist/.test-build"),
+    BUILD_WAIT_MS,
+    () => new HawserError("BUILD_BUSY" as never, "another process builds for too long"),
+  );
   try {
     const builtMs = existsSync(CLI) ? statSync(CLI).mtimeMs : 0;
     const isStale = SOURCES.some((folder) => newestSourceMs(join(ROOT, folder)) >= builtMs);
@@ -33,7 +37,9 @@ export async function buildCli(): Promise<void> {
 const SOURCES = ["sdk", "sim", "host-tools"];
 
 function newestSourceMs(directory: string): number {
-  const files = readdirSync(directory, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts") && !file.endsWith(".test.ts"));
+  const files = readdirSync(directory, { recursive: true, encoding: "utf8" }).filter(
+    (file) => file.endsWith(".ts") && !file.endsWith(".test.ts"),
+  );
   return Math.max(0, ...files.map((file) => statSync(join(directory, file)).mtimeMs));
 }
 
@@ -62,7 +68,9 @@ export async function hawser(args: readonly string[], options: CliOptions): Prom
   const child = start(args, options);
   child.stdin?.end();
   const [stdout, stderr] = [collect(child.stdout), collect(child.stderr)];
-  const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve) => child.once("close", (...end) => resolve(end)));
+  const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve) =>
+    child.once("close", (...end) => resolve(end)),
+  );
   return { code, signal, stdout: stdout(), stderr: stderr() };
 }
 
@@ -108,7 +116,10 @@ export class RunningCli {
         if (found === undefined && !this.#over) return;
         this.#waiting.delete(look);
         if (found !== undefined) resolve(found);
-        else void this.ended.then(({ code, stderr }) => reject(new Error(`ended with ${code} before "${name}": ${stderr} ${JSON.stringify(this.events)}`)));
+        else
+          void this.ended.then(({ code, stderr }) =>
+            reject(new Error(`ended with ${code} before "${name}": ${stderr} ${JSON.stringify(this.events)}`)),
+          );
       };
       this.#waiting.add(look);
       look();

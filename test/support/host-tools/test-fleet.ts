@@ -32,7 +32,11 @@ export interface Ports {
 }
 
 /** `hawser broker run`, ready. */
-export async function runningBroker(cwd: string, engine: "embedded" | "mosquitto", ports: Ports = { mtlsPort: 0, pskPort: 0 }): Promise<{ broker: RunningCli } & Ports> {
+export async function runningBroker(
+  cwd: string,
+  engine: "embedded" | "mosquitto",
+  ports: Ports = { mtlsPort: 0, pskPort: 0 },
+): Promise<{ broker: RunningCli } & Ports> {
   const args = ["--dir", "ca", "--engine", engine, "--mtls-port", String(ports.mtlsPort), "--psk-port", String(ports.pskPort)];
   const broker = new RunningCli(["broker", "run", ...args], { cwd, env: ENV });
   const { mtlsPort, pskPort } = await broker.waitFor("ready");
@@ -62,7 +66,17 @@ export class Watcher {
   static async start(cwd: string, name: string, port: number): Promise<Watcher> {
     await json(cwd, "issue", "--dir", "ca", "--name", name, "--role", "operator", "--out", name);
     const [cert, key, ca] = ["client.crt.pem", "client.key.pem", "ca.crt.pem"].map((file) => readFileSync(join(cwd, name, file)));
-    const client = mqtt.connect({ protocol: "mqtts", host: "localhost", port, ...(cert && key && ca ? { cert, key, ca } : {}), clientId: name, clean: false, protocolVersion: 4, reconnectPeriod: 100, reconnectOnConnackError: true });
+    const client = mqtt.connect({
+      protocol: "mqtts",
+      host: "localhost",
+      port,
+      ...(cert && key && ca ? { cert, key, ca } : {}),
+      clientId: name,
+      clean: false,
+      protocolVersion: 4,
+      reconnectPeriod: 100,
+      reconnectOnConnackError: true,
+    });
     onTestFinished(() => void client.end(true));
     // Refusals until the broker knows the name, and a broker that dies on purpose: it tries again.
     client.on("error", () => undefined);

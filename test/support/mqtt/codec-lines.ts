@@ -10,19 +10,53 @@ const CONNECT = { cmd: "connect", clientId: "dev-1", clean: true, keepalive: 60 
 
 const WRITTEN: readonly OutboundPacket[] = [
   { ...CONNECT, protocolVersion: 4 },
-  { ...CONNECT, protocolVersion: 4, username: TEXT, password: Uint8Array.of(0, 255, 1), will: { topic: "w", payload: PAYLOAD, qos: 2, retain: true } },
+  {
+    ...CONNECT,
+    protocolVersion: 4,
+    username: TEXT,
+    password: Uint8Array.of(0, 255, 1),
+    will: { topic: "w", payload: PAYLOAD, qos: 2, retain: true },
+  },
   {
     ...CONNECT,
     protocolVersion: 5,
     password: PAYLOAD,
-    will: { topic: "w", payload: Uint8Array.of(1), qos: 1, retain: false, properties: { willDelayInterval: 30, payloadFormatIndicator: true } },
-    properties: { sessionExpiryInterval: 86_400, receiveMaximum: 20, maximumPacketSize: 65_536, userProperties: [["b", TEXT], ["a", "1"]] },
+    will: {
+      topic: "w",
+      payload: Uint8Array.of(1),
+      qos: 1,
+      retain: false,
+      properties: { willDelayInterval: 30, payloadFormatIndicator: true },
+    },
+    properties: {
+      sessionExpiryInterval: 86_400,
+      receiveMaximum: 20,
+      maximumPacketSize: 65_536,
+      userProperties: [
+        ["b", TEXT],
+        ["a", "1"],
+      ],
+    },
   },
   { cmd: "publish", topic: TEXT, payload: PAYLOAD, qos: 0, dup: false, retain: true, messageId: 0 },
-  { cmd: "publish", topic: "", payload: PAYLOAD, qos: 1, dup: true, retain: false, messageId: 65_535, properties: { topicAlias: 3, correlationData: Uint8Array.of(9, 8) } },
+  {
+    cmd: "publish",
+    topic: "",
+    payload: PAYLOAD,
+    qos: 1,
+    dup: true,
+    retain: false,
+    messageId: 65_535,
+    properties: { topicAlias: 3, correlationData: Uint8Array.of(9, 8) },
+  },
   { cmd: "puback", messageId: 2, reasonCode: 135 },
   { cmd: "pubrel", messageId: 258, reasonCode: 0 },
-  { cmd: "subscribe", messageId: 7, subscriptions: [{ topic: "a/+", qos: 1, nl: true, rap: true, rh: 2 }], properties: { subscriptionIdentifier: 268_435_455 } },
+  {
+    cmd: "subscribe",
+    messageId: 7,
+    subscriptions: [{ topic: "a/+", qos: 1, nl: true, rap: true, rh: 2 }],
+    properties: { subscriptionIdentifier: 268_435_455 },
+  },
   { cmd: "unsubscribe", messageId: 8, unsubscriptions: ["a/+", TEXT] },
   { cmd: "pingreq" },
   { cmd: "disconnect", reasonCode: 4, properties: { sessionExpiryInterval: 0 } },
@@ -46,7 +80,9 @@ const READ: readonly (readonly [ProtocolVersion, string])[] = [
 
 /** One line a packet: what was written, what was read, or how reading failed. */
 export function codecLines(): string[] {
-  const written = WRITTEN.flatMap((packet) => ([4, 5] as const).map((version) => `${packet.cmd} ${version} ${hexEncode(encode(packet, version))}`));
+  const written = WRITTEN.flatMap((packet) =>
+    ([4, 5] as const).map((version) => `${packet.cmd} ${version} ${hexEncode(encode(packet, version))}`),
+  );
   return [...written, ...READ.map(([version, hex]) => `${hex} ${outcome(version, bytesOf(hex))}`)];
 }
 

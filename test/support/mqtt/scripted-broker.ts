@@ -33,14 +33,21 @@ export class ScriptedBroker {
     this.#parser.on("error", (error: never) => {
       throw error;
     });
-    this.wire = new Wire(this.time, handlers, { opened: () => undefined, data: (_, bytes) => void this.#parser.parse(bytes), closed: () => undefined }, 0);
+    this.wire = new Wire(
+      this.time,
+      handlers,
+      { opened: () => undefined, data: (_, bytes) => void this.#parser.parse(bytes), closed: () => undefined },
+      0,
+    );
     this.wires.push(this.wire);
     return this.wire;
   };
 
   /** Sends packets in one piece, and lets the client handle them. */
   async send(...packets: (LibraryPacket | Uint8Array)[]): Promise<void> {
-    const pieces = packets.map((packet) => (packet instanceof Uint8Array ? packet : this.library.generate(packet, { protocolVersion: this.version })));
+    const pieces = packets.map((packet) =>
+      packet instanceof Uint8Array ? packet : this.library.generate(packet, { protocolVersion: this.version }),
+    );
     const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
     let at = 0;
     for (const piece of pieces) {

@@ -12,8 +12,20 @@ export class SessionWorld {
   readonly ends: Failure[] = [];
   readonly dropped: string[] = [];
 
-  constructor(library: PacketLibrary, options: Partial<MqttOptions> = {}, storage?: Storage, readonly time = new ManualTime()) {
-    const defaults: MqttOptions = { clientId: "c", protocolVersion: 5, cleanStart: false, keepAliveSeconds: 0, connackTimeoutMs: 1_000, ackTimeoutMs: 0 };
+  constructor(
+    library: PacketLibrary,
+    options: Partial<MqttOptions> = {},
+    storage?: Storage,
+    readonly time = new ManualTime(),
+  ) {
+    const defaults: MqttOptions = {
+      clientId: "c",
+      protocolVersion: 5,
+      cleanStart: false,
+      keepAliveSeconds: 0,
+      connackTimeoutMs: 1_000,
+      ackTimeoutMs: 0,
+    };
     this.broker = new ScriptedBroker(library, this.time, options.protocolVersion ?? 5);
     this.client = new MqttClient({ ...defaults, ...options }, testPlatform(this.time), storage);
     this.client.onEnd = (reason) => this.ends.push(reason);

@@ -1,5 +1,6 @@
 /**
- * What the client promises on every broker, as tests: the same for mosquitto, aedes and RabbitMQ. Call it in a `describe`. Topics begin with `test/`.
+ * What the client promises on every broker, as tests: the same for mosquitto, aedes and RabbitMQ. Call it in a `describe`. Topics begin
+ * with `test/`.
  */
 import { afterEach, expect, test } from "vitest";
 import type { Storage } from "../../../sdk/platform.js";
@@ -174,24 +175,27 @@ export function testPromises({ dial, protocolVersion, maximumQoS = 2, login = {}
     expect(await nextTexts(received, 50)).toEqual(texts(50));
   });
 
-  test.each(acknowledged)("no more of QoS %i is in flight than the window; unanswered, it goes again with DUP and before the rest", async (qos) => {
-    const received = await subscribed(await online(), topic(`window/${qos}`), { qos });
-    const lossy = lossyDial();
-    const client = await resident(lossy.dial, { inFlightWindow: 3 });
-    lossy.toClient = ["puback", "pubrec"];
-    const sent = texts(10).map((text) => client.publish(topic(`window/${qos}`), text, { qos }));
-    if (qos === 1) expect(await nextTexts(received, 3)).toEqual(["0", "1", "2"]);
-    await lossy.lostOf(qos === 1 ? "puback" : "pubrec", 3);
-    expect([client.pending.inFlight, lossy.sentOf("publish").length]).toEqual([3, 3]);
-    await vanish(client);
-    lossy.toClient = [];
-    await client.connect(lossy.dial);
-    await Promise.all(sent);
-    const published = lossy.sentOf("publish").map(({ payload, dup }) => `${String(payload)}${dup === true ? " again" : ""}`);
-    expect(published).toEqual(["0", "1", "2", "0 again", "1 again", "2 again", ...texts(10).slice(3)]);
-    // Level 1 delivers at least once, level 2 exactly once.
-    expect(await nextTexts(received, 10)).toEqual(texts(10));
-  });
+  test.each(acknowledged)(
+    "no more of QoS %i is in flight than the window; unanswered, it goes again with DUP and before the rest",
+    async (qos) => {
+      const received = await subscribed(await online(), topic(`window/${qos}`), { qos });
+      const lossy = lossyDial();
+      const client = await resident(lossy.dial, { inFlightWindow: 3 });
+      lossy.toClient = ["puback", "pubrec"];
+      const sent = texts(10).map((text) => client.publish(topic(`window/${qos}`), text, { qos }));
+      if (qos === 1) expect(await nextTexts(received, 3)).toEqual(["0", "1", "2"]);
+      await lossy.lostOf(qos === 1 ? "puback" : "pubrec", 3);
+      expect([client.pending.inFlight, lossy.sentOf("publish").length]).toEqual([3, 3]);
+      await vanish(client);
+      lossy.toClient = [];
+      await client.connect(lossy.dial);
+      await Promise.all(sent);
+      const published = lossy.sentOf("publish").map(({ payload, dup }) => `${String(payload)}${dup === true ? " again" : ""}`);
+      expect(published).toEqual(["0", "1", "2", "0 again", "1 again", "2 again", ...texts(10).slice(3)]);
+      // Level 1 delivers at least once, level 2 exactly once.
+      expect(await nextTexts(received, 10)).toEqual(texts(10));
+    },
+  );
 
   const repeated: [qos: QoS, lost: string, delivered: string[]][] = [
     [1, "puback", ["first", "first", "second"]],
@@ -199,22 +203,25 @@ export function testPromises({ dial, protocolVersion, maximumQoS = 2, login = {}
     [2, "pubcomp", ["first", "second"]],
   ];
 
-  test.each(repeated.filter(([qos]) => qos <= maximumQoS))("a message of QoS %i whose %s is lost comes again, and is delivered as promised", async (qos, lost, delivered) => {
-    const lossy = lossyDial();
-    const client = await online(SESSION, lossy.dial);
-    const name = topic(`repeat/${qos}/${lost}`);
-    const subscription = await subscribed(client, name, { qos });
-    const sender = await online();
-    lossy.toBroker = [lost];
-    await sender.publish(name, "first", { qos });
-    const received = nextTexts(subscription, delivered.length);
-    await lossy.lostOf(lost, 1);
-    await vanish(client);
-    lossy.toBroker = [];
-    await sender.publish(name, "second", { qos });
-    expect(await client.connect(lossy.dial)).toMatchObject({ sessionPresent: true });
-    expect(await received).toEqual(delivered);
-  });
+  test.each(repeated.filter(([qos]) => qos <= maximumQoS))(
+    "a message of QoS %i whose %s is lost comes again, and is delivered as promised",
+    async (qos, lost, delivered) => {
+      const lossy = lossyDial();
+      const client = await online(SESSION, lossy.dial);
+      const name = topic(`repeat/${qos}/${lost}`);
+      const subscription = await subscribed(client, name, { qos });
+      const sender = await online();
+      lossy.toBroker = [lost];
+      await sender.publish(name, "first", { qos });
+      const received = nextTexts(subscription, delivered.length);
+      await lossy.lostOf(lost, 1);
+      await vanish(client);
+      lossy.toBroker = [];
+      await sender.publish(name, "second", { qos });
+      expect(await client.connect(lossy.dial)).toMatchObject({ sessionPresent: true });
+      expect(await received).toEqual(delivered);
+    },
+  );
 
   test("a persistent client that starts anew goes on where it stopped", async () => {
     const qos = maximumQoS;

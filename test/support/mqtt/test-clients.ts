@@ -73,7 +73,10 @@ export function pinged(client: MqttClient, dial: Dial, howOften: number): Promis
     client.onEnd = (reason) => reject(new Error(reason.message));
     const counting = (handlers: LinkHandlers): Link => {
       const link = dial(handlers);
-      return { close: () => link.close(), write: (bytes) => (bytes[0] === PINGREQ && ++pings === howOften && resolve(), link.write(bytes)) };
+      return {
+        close: () => link.close(),
+        write: (bytes) => (bytes[0] === PINGREQ && ++pings === howOften && resolve(), link.write(bytes)),
+      };
     };
     client.connect(counting).catch(reject);
   });

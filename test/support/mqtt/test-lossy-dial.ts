@@ -1,4 +1,7 @@
-/** For tests against real brokers: links that lose packets of some kinds before they break, as a bad network does, and remember what was sent. */
+/**
+ * For tests against real brokers: links that lose packets of some kinds before they break, as a bad network does, and remember what was
+ * sent.
+ */
 import mqttPacket from "mqtt-packet";
 import type { Link, LinkHandlers } from "../../../sdk/platform.js";
 import type { ProtocolVersion } from "../../../sdk/mqtt/codec/packet-types.js";
@@ -23,7 +26,10 @@ export class LossyDial {
   ) {}
 
   readonly dial: Dial = (handlers: LinkHandlers): Link => {
-    const link = this.inner({ ...handlers, data: this.#reader((packet) => this.#pass(packet, this.toClient, (bytes) => handlers.data(bytes))) });
+    const link = this.inner({
+      ...handlers,
+      data: this.#reader((packet) => this.#pass(packet, this.toClient, (bytes) => handlers.data(bytes))),
+    });
     const outgoing = this.#reader((packet) => {
       this.sent.push(packet);
       this.#pass(packet, this.toBroker, (bytes) => link.write(bytes));

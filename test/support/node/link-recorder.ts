@@ -13,7 +13,12 @@ export class RecordedLink {
   #onData: (() => void) | undefined;
   #onDrain: (() => void) | undefined;
 
-  constructor(dialer: Dialer, endpoint: Endpoint, credential: Credential, options: { timeoutMs?: number; onOpened?: (link: Link) => void } = {}) {
+  constructor(
+    dialer: Dialer,
+    endpoint: Endpoint,
+    credential: Credential,
+    options: { timeoutMs?: number; onOpened?: (link: Link) => void } = {},
+  ) {
     let returned = false;
     const note = (event: string): void => {
       if (!returned) throw new Error(`${event} came before dial returned`);

@@ -1,5 +1,6 @@
 /**
- * A process for the lock tests. Arguments: lock file, ledger file, rounds, whether it dies with the lock each time ("crash") or once at the end.
+ * A process for the lock tests. Arguments: lock file, ledger file, rounds, whether it dies with the lock each time ("crash") or once at the
+ * end.
  * Each round takes the lock, writes "enter <pid>" and "leave <pid>" to the ledger, and lets go. Rounds "hold": takes the lock and waits.
  */
 import { appendFileSync } from "node:fs";

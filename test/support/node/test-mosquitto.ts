@@ -11,12 +11,20 @@ export interface TestMosquitto {
 }
 
 /** Starts mosquitto with the configuration lines and files, in a directory of its own below `room`; ready when this resolves. */
-export async function startMosquitto(room: string, name: string, files: Readonly<Record<string, string>>, lines: readonly string[]): Promise<TestMosquitto> {
+export async function startMosquitto(
+  room: string,
+  name: string,
+  files: Readonly<Record<string, string>>,
+  lines: readonly string[],
+): Promise<TestMosquitto> {
   const directory = join(room, name);
   mkdirSync(directory);
   for (const [file, content] of Object.entries(files)) writeFileSync(join(directory, file), content, { mode: 0o600 });
   // As root mosquitto would become the user mosquitto, who cannot read the files.
-  writeFileSync(join(directory, "mosquitto.conf"), ["per_listener_settings true", "user root", "set_tcp_nodelay true", ...lines].join("\n"));
+  writeFileSync(
+    join(directory, "mosquitto.conf"),
+    ["per_listener_settings true", "user root", "set_tcp_nodelay true", ...lines].join("\n"),
+  );
   const child = spawn("/usr/sbin/mosquitto", ["-c", "mosquitto.conf"], { cwd: directory, stdio: ["ignore", "ignore", "pipe"] });
   const killAtExit = (): void => void child.kill("SIGKILL");
   process.once("exit", killAtExit);

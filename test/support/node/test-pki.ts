@@ -66,7 +66,12 @@ export class TestCa {
     return (await crlOf(this.issuing, serials)) + (await crlOf(this.root, []));
   }
 
-  #issue(publicKey: webcrypto.CryptoKey, commonName: string, validity: Validity, extensions: x509.Extension[]): Promise<x509.X509Certificate> {
+  #issue(
+    publicKey: webcrypto.CryptoKey,
+    commonName: string,
+    validity: Validity,
+    extensions: x509.Extension[],
+  ): Promise<x509.X509Certificate> {
     return x509.X509CertificateGenerator.create({
       serialNumber: newSerial(),
       subject: `CN=${commonName}`,
@@ -119,7 +124,10 @@ function newSerial(): string {
 }
 
 function datesOf(validity: Validity): { notBefore: Date; notAfter: Date } {
-  return { notBefore: validity.notBefore ?? new Date(Date.now() - 2 * HOUR_MS), notAfter: validity.notAfter ?? new Date(Date.now() + 2 * HOUR_MS) };
+  return {
+    notBefore: validity.notBefore ?? new Date(Date.now() - 2 * HOUR_MS),
+    notAfter: validity.notAfter ?? new Date(Date.now() + 2 * HOUR_MS),
+  };
 }
 
 function der(certificate: x509.X509Certificate): Uint8Array {

@@ -4,7 +4,9 @@ import { encodeFrame, FrameDecoder } from "../../../sdk/provisioning/frames.js";
 import { memoryKeyStore, memoryStorage } from "../../../sim/node/memory-stores.js";
 import type { SerialLine } from "./serial-line.js";
 
-const BOOT_LOG = Buffer.from("ets Jul 29 2019 12:21:46\r\n\r\nrst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\nentry 0x400805e4\r\n");
+const BOOT_LOG = Buffer.from(
+  "ets Jul 29 2019 12:21:46\r\n\r\nrst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\nentry 0x400805e4\r\n",
+);
 
 export class TestDevice {
   readonly keyStore = memoryKeyStore();
@@ -21,7 +23,8 @@ export class TestDevice {
     this.#line = line;
     const frames = new FrameDecoder();
     line.onData = (bytes) => {
-      for (const frame of frames.feed(bytes)) if ("payload" in frame && this.onFrame(frame.payload)) this.#agent?.receive(encodeFrame(frame.payload));
+      for (const frame of frames.feed(bytes))
+        if ("payload" in frame && this.onFrame(frame.payload)) this.#agent?.receive(encodeFrame(frame.payload));
     };
     this.restart();
   }

@@ -33,14 +33,25 @@ export async function measureBudgets(plant: Plant, folder: string, id: string): 
     await device.event("connected");
     await device.call("subscribe", { filter: "down/#", options: { qos: 1 } });
     const connected = await device.call("heap", {});
-    for (let n = 0; n < MESSAGES; n++) await device.call("publish", { topic: "up/a", payload: base64("x".repeat(PAYLOAD_BYTES)), options: { qos: 1 } });
+    for (let n = 0; n < MESSAGES; n++)
+      await device.call("publish", { topic: "up/a", payload: base64("x".repeat(PAYLOAD_BYTES)), options: { qos: 1 } });
     const end = await device.call("heap", {});
     await device.call("stop", {});
     return [
       { name: "bundle, minified", value: sizeBytes, target: 61_440, unit: "bytes" },
-      { name: "live heap, connected and subscribed, beyond the empty machine", value: usedBytes(connected) - usedBytes(empty), target: 24_576, unit: "bytes" },
+      {
+        name: "live heap, connected and subscribed, beyond the empty machine",
+        value: usedBytes(connected) - usedBytes(empty),
+        target: 24_576,
+        unit: "bytes",
+      },
       { name: "heap of a whole mTLS QoS 1 session", value: heapBytes(), target: 65_536, unit: "bytes" },
-      { name: "a QoS 1 message of 128 bytes, command and answer included", value: Math.round((end.meter - connected.meter) / MESSAGES), target: Infinity, unit: "byte codes" },
+      {
+        name: "a QoS 1 message of 128 bytes, command and answer included",
+        value: Math.round((end.meter - connected.meter) / MESSAGES),
+        target: Infinity,
+        unit: "byte codes",
+      },
     ];
   } finally {
     device.kill();
@@ -77,7 +88,12 @@ export async function measureUnread(plant: Plant, folder: string, id: string): P
     await device.line((line) => "message" in line && line.message.payload === base64(sent.at(-1) ?? ""));
     const read = device.output.flatMap((line) => ("message" in line ? [Buffer.from(line.message.payload, "base64").toString()] : []));
     await device.call("stop", {});
-    const unread = { name: "live heap while nobody reads 240,000 bytes of commands, beyond the empty machine", value: most - empty, target: 65_536, unit: "bytes" } as const;
+    const unread = {
+      name: "live heap while nobody reads 240,000 bytes of commands, beyond the empty machine",
+      value: most - empty,
+      target: 65_536,
+      unit: "bytes",
+    } as const;
     return { unread, read, sent };
   } finally {
     device.kill();

@@ -53,7 +53,11 @@ export class NodeDriver implements DeviceDriver {
       case "install": {
         const { psk, chain, trustAnchors, ...identity } = parameters as InstallCommand;
         if (psk !== undefined) keyStore.importPsk("psk", bytes(psk));
-        installIdentity(storage, keyStore, { ...identity, trustAnchors: trustAnchors.map(bytes), ...(chain && { chain: chain.map(bytes) }) });
+        installIdentity(storage, keyStore, {
+          ...identity,
+          trustAnchors: trustAnchors.map(bytes),
+          ...(chain && { chain: chain.map(bytes) }),
+        });
         return null;
       }
       case "start":
@@ -88,7 +92,8 @@ export class NodeDriver implements DeviceDriver {
 
   async #show(subscription: ReturnType<Device["subscribe"]>): Promise<void> {
     try {
-      for await (const { topic, payload, qos, retain } of subscription) this.#say({ message: { topic, payload: base64(payload), qos, retain } });
+      for await (const { topic, payload, qos, retain } of subscription)
+        this.#say({ message: { topic, payload: base64(payload), qos, retain } });
     } catch (error) {
       this.#say({ log: { level: "error", message: errorMessage(error) } });
     }

@@ -49,7 +49,10 @@ export function deviceSettings(plant: Plant, protocolVersion: 4 | 5): DeviceSett
 async function commandArrives(device: DeviceDriver, plant: Plant, id: string, text: string): Promise<void> {
   const before = device.output.length;
   await plant.command(id, "command", text);
-  await device.line((line) => "message" in line && line.message.topic === `devices/${id}/down/command` && line.message.payload === base64(text), before);
+  await device.line(
+    (line) => "message" in line && line.message.topic === `devices/${id}/down/command` && line.message.payload === base64(text),
+    before,
+  );
 }
 
 /** Everything published meanwhile at QoS 1 arrives when it is back; retained, because the backend may be back later than the device. */
@@ -57,7 +60,9 @@ async function brokerDies(device: DeviceDriver, plant: Plant, id: string): Promi
   const before = device.output.length;
   await plant.killBroker();
   await device.event("disconnected", before);
-  const sent = [1, 2, 3].map((n) => device.call("publish", { topic: `up/meanwhile/${n}`, payload: base64(`${n}`), options: { qos: 1, retain: true } }));
+  const sent = [1, 2, 3].map((n) =>
+    device.call("publish", { topic: `up/meanwhile/${n}`, payload: base64(`${n}`), options: { qos: 1, retain: true } }),
+  );
   await plant.startBroker();
   await device.event("connected", before);
   await Promise.all(sent);
@@ -75,7 +80,10 @@ async function rotates(device: DeviceDriver, plant: Plant, id: string): Promise<
   // The authority retires the old certificate, and mosquitto ends every session of the name with it.
   const cut = device.output.findIndex((line) => "event" in line && line.event.type === "renewed") + 1;
   await device.event("disconnected", cut);
-  await device.event("connected", device.output.findIndex((line, index) => index >= cut && "event" in line && line.event.type === "disconnected"));
+  await device.event(
+    "connected",
+    device.output.findIndex((line, index) => index >= cut && "event" in line && line.event.type === "disconnected"),
+  );
 }
 
 /** The certificate alone is revoked: refused by mTLS, recovery by PSK, a new certificate, back on mTLS. */

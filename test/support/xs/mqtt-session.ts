@@ -24,7 +24,13 @@ const config = JSON.parse(host.processArguments()[0] ?? "{}") as SessionConfig;
 const clock = { monotonicMs: host.monotonicMs, wallMs: host.wallMs, wallTrusted: (): boolean => true };
 const dialer = new TlsDialer({ opener: tcpOpener, scheduler: hostScheduler, trustedTimeMs: host.wallMs });
 const client = new MqttClient(
-  { clientId: `xs-${host.wallMs()}-${Math.random()}`.slice(0, 23), protocolVersion: config.protocolVersion, cleanStart: true, keepAliveSeconds: 30, connackTimeoutMs: 10_000 },
+  {
+    clientId: `xs-${host.wallMs()}-${Math.random()}`.slice(0, 23),
+    protocolVersion: config.protocolVersion,
+    cleanStart: true,
+    keepAliveSeconds: 30,
+    connackTimeoutMs: 10_000,
+  },
   { clock, scheduler: hostScheduler, random: systemRandom, log: () => undefined },
 );
 

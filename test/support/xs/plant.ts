@@ -1,4 +1,6 @@
-/** A CA, a real mosquitto with its configuration, the enrolment authority and a backend that watches: what devices live with. Test material. */
+/**
+ * A CA, a real mosquitto with its configuration, the enrolment authority and a backend that watches: what devices live with. Test material.
+ */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -58,7 +60,11 @@ export class Plant {
     this.#broker = await startMosquitto({ configFile: this.#configFile, ports: [this.mtlsPort, this.pskPort] });
     let connected = (): void => undefined;
     const ready = new Promise<void>((resolve) => (connected = resolve));
-    this.#authority = await enrolmentService(this.ca, { host: "localhost", port: this.mtlsPort }, ({ event }) => event === "connected" && connected());
+    this.#authority = await enrolmentService(
+      this.ca,
+      { host: "localhost", port: this.mtlsPort },
+      ({ event }) => event === "connected" && connected(),
+    );
     this.#authority.start();
     await ready;
     if (this.#backend) await this.#backendSubscribed();
@@ -107,7 +113,16 @@ export class Plant {
   /** With a clean session, subscribed anew at each connection: of a persisted one a killed broker may bring back a part only. */
   async #startBackend(): Promise<void> {
     const { keyPem, chainPem, trustAnchorPem } = await this.ca.issueClient({ name: "backend-1", role: "backend" });
-    const options = { key: keyPem, cert: chainPem, ca: trustAnchorPem, clientId: "backend-1", clean: true, reconnectPeriod: 200, connectTimeout: 3_000, resubscribe: false };
+    const options = {
+      key: keyPem,
+      cert: chainPem,
+      ca: trustAnchorPem,
+      clientId: "backend-1",
+      clean: true,
+      reconnectPeriod: 200,
+      connectTimeout: 3_000,
+      resubscribe: false,
+    };
     const backend = mqtt.connect(`mqtts://localhost:${this.mtlsPort}`, { ...options, protocolVersion: 5 });
     this.#backend = backend;
     backend.on("error", () => undefined);

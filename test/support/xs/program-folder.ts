@@ -31,7 +31,10 @@ export class ProgramFolder {
   }
 
   /** Runs a program given as text to its end. */
-  async run(source: string, options: Omit<XsRunOptions, "program"> = {}): Promise<{ code: number | undefined; printed: unknown[]; errors: string }> {
+  async run(
+    source: string,
+    options: Omit<XsRunOptions, "program"> = {},
+  ): Promise<{ code: number | undefined; printed: unknown[]; errors: string }> {
     const running = await this.start({ ...options, program: this.write("main.mjs", source) });
     running.endInput();
     const { code, errors } = await running.exited;

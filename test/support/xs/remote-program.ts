@@ -33,7 +33,10 @@ function dialer(options: string): TlsDialer {
 }
 
 function credential(text: string): Credential {
-  const given = JSON.parse(text) as { kind: "mtls"; slot: string; chain: string[]; trustAnchors: string[] } | { kind: "psk"; slot: string; identity: string } | { kind: "none" };
+  const given = JSON.parse(text) as
+    | { kind: "mtls"; slot: string; chain: string[]; trustAnchors: string[] }
+    | { kind: "psk"; slot: string; identity: string }
+    | { kind: "none" };
   return given.kind === "mtls" ? { ...given, chain: given.chain.map(hexDecode), trustAnchors: given.trustAnchors.map(hexDecode) } : given;
 }
 
@@ -48,7 +51,15 @@ function dial(command: Command): void {
       say({ link, event: "ended", failure });
     },
   };
-  links.set(link, dialer(command.options ?? "{}").dial(JSON.parse(command.endpoint ?? ""), credential(command.credential ?? ""), Number(command.timeoutMs), handlers));
+  links.set(
+    link,
+    dialer(command.options ?? "{}").dial(
+      JSON.parse(command.endpoint ?? ""),
+      credential(command.credential ?? ""),
+      Number(command.timeoutMs),
+      handlers,
+    ),
+  );
 }
 
 const bytes = (command: Command): Uint8Array => hexDecode(command.bytes ?? "");

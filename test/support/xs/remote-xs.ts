@@ -28,7 +28,12 @@ export class RemoteXs {
   dialer(options: TlsDialerOptions = {}): Dialer {
     return {
       dial: (endpoint, credential, timeoutMs, handlers) => {
-        const link = this.#send("dial", { endpoint: JSON.stringify(endpoint), credential: credentialText(credential), timeoutMs, options: JSON.stringify(options) });
+        const link = this.#send("dial", {
+          endpoint: JSON.stringify(endpoint),
+          credential: credentialText(credential),
+          timeoutMs,
+          options: JSON.stringify(options),
+        });
         this.#links.set(link, handlers);
         return {
           write: (bytes) => {
@@ -97,7 +102,11 @@ export class RemoteXs {
 }
 
 function credentialText(credential: Credential): string {
-  return JSON.stringify(credential.kind === "mtls" ? { ...credential, chain: credential.chain.map(hex), trustAnchors: credential.trustAnchors.map(hex) } : credential);
+  return JSON.stringify(
+    credential.kind === "mtls"
+      ? { ...credential, chain: credential.chain.map(hex), trustAnchors: credential.trustAnchors.map(hex) }
+      : credential,
+  );
 }
 
 function hex(bytes: Uint8Array): string {

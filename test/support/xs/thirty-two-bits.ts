@@ -1,4 +1,7 @@
-/** Which of the two sizes of pointer the tests can try here; where 32 bits cannot run, `test/support/say-what-was-not-run.ts` says so at the end. */
+/**
+ * Which of the two sizes of pointer the tests can try here; where 32 bits cannot run, `test/support/say-what-was-not-run.ts` says so at the
+ * end.
+ */
 import { errorMessage } from "../../../sdk/errors.js";
 import type { Bits } from "../../../sim/xs/host-build.js";
 import { runner32 } from "../../../sim/xs/thirty-two-bits.js";
