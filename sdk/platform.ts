@@ -41,6 +41,12 @@ export interface Endpoint {
   /** The name the server certificate must carry (and the SNI), when it is not `host`. */
   serverName?: string;
   /**
+   * The ALPN name to offer (RFC 7301), 1..31 characters: for brokers behind a port that several protocols share, such as `x-amzn-mqtt-ca`
+   * on port 443 of AWS
+   * IoT Core. A server that knows ALPN and not this name ends the handshake (alert 120); one without ALPN ignores it.
+   */
+  alpn?: string;
+  /**
    * The trusted time, milliseconds since the Unix epoch, by which the server certificate's dates are judged. An engine that can only ask
    * the
    * operating system's clock (Node) ignores it.

@@ -131,7 +131,7 @@ void xs_tls_engine_use_psk(xsMachine *the)
 
 void xs_tls_engine_start(xsMachine *the)
 {
-    char server_name[TEXT_SIZE];
+    char server_name[TEXT_SIZE], alpn[TEXT_SIZE] = "";
     tls_engine *engine = engine_of(the);
     double trusted_time_ms = xsmcToNumber(xsArg(1));
     // Anything else is no date, and beyond 64 bits C does not say what becomes of it.
@@ -151,6 +151,10 @@ void xs_tls_engine_start(xsMachine *the)
         options.session = xsmcGetHostDataValidate(xsArg(2), (void *) xs_tls_session_destructor);
     }
     copy_text(the, 0, server_name);
+    if (xsmcArgc > 7 && xsmcTest(xsArg(7))) {
+        copy_text(the, 7, alpn);
+        options.alpn = alpn;
+    }
     xsmcSetBoolean(xsResult, tls_engine_start(engine, &options));
 }
 

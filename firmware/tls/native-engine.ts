@@ -23,6 +23,7 @@ const start =
       minimum?: number,
       maximum?: number,
       fallback?: boolean,
+      alpn?: string,
     ) => boolean
   >("xs_tls_engine_start");
 const feed = native<(this: object, bytes: Uint8Array, offset: number) => number>("xs_tls_engine_feed");
@@ -74,9 +75,10 @@ class NativeTlsEngine extends Native("xs_tls_engine_destructor") implements TlsE
     minimumVersion = 0,
     maximumVersion = 0,
     isFallback = false,
+    alpn = "",
   ): boolean {
     this.#session = session;
-    return start.call(this, serverName, trustedTimeMs, this.#session, maximumFragment, minimumVersion, maximumVersion, isFallback);
+    return start.call(this, serverName, trustedTimeMs, this.#session, maximumFragment, minimumVersion, maximumVersion, isFallback, alpn);
   }
   feed(bytes: Uint8Array, offset: number): number {
     return feed.call(this, bytes, offset);

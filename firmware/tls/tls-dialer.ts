@@ -89,7 +89,7 @@ export class TlsDialer implements Dialer {
     const session = resumption && credential.kind === "mtls" ? this.#session(endpoint, credential) : undefined;
     const serverName = endpoint.serverName ?? endpoint.host;
     const validAtMs = endpoint.validAtMs ?? this.#parts.trustedTimeMs();
-    return engine.start(serverName, validAtMs, session, maximumFragmentBytes, minimumVersion, maximumVersion, isFallback);
+    return engine.start(serverName, validAtMs, session, maximumFragmentBytes, minimumVersion, maximumVersion, isFallback, endpoint.alpn);
   }
 
   #session(endpoint: Endpoint, credential: MtlsCredential): TlsSession | undefined {

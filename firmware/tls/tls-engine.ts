@@ -26,6 +26,8 @@ export interface TlsEngine {
     maximumVersion?: number,
     /** Refuses a server that knows TLS 1.3: see `is_fallback` in tls-engine.h. */
     isFallback?: boolean,
+    /** The ALPN name to offer, at most 31 characters. */
+    alpn?: string,
   ): boolean;
   /** @returns how many bytes from `offset` on were taken */
   feed(bytes: Uint8Array, offset: number): number;

@@ -170,7 +170,7 @@ function openLink(): ReturnType<TlsDialer["dial"]> {
 describe("a TLS link", () => {
   it("asks for records of 4 KiB, judged by trusted time, sends each flight in one piece and opens after the handshake", () => {
     dial();
-    expect(engine.calls).toEqual(["start broker 1234 [object Object] 4096 0 0 false"]);
+    expect(engine.calls).toEqual(["start broker 1234 [object Object] 4096 0 0 false "]);
     stream.handlers?.opened();
     receive(0x81, 0x81, 0x81);
     expect(stream.sent).toEqual([[0x80], [0x91, 0x91, 0x91]]);
@@ -412,7 +412,7 @@ describe("the dialer", () => {
 
   it("offers no session to resume with a pre-shared key", () => {
     dial({ kind: "psk", slot: "psk", identity: "dev1" });
-    expect(engine.calls).toEqual(["start broker 1234  4096 0 0 false"]);
+    expect(engine.calls).toEqual(["start broker 1234  4096 0 0 false "]);
   });
 
   it("dials plaintext without an engine, and holds back the writer there too", () => {
@@ -479,7 +479,7 @@ describe("the dialer", () => {
       const first = stream;
       refuse(0);
       expect([first.closed, engines[0]?.closed, events]).toEqual([1, true, []]);
-      expect(engines[1]?.calls).toEqual(["start broker 1234 [object Object] 4096 0 771 true"]);
+      expect(engines[1]?.calls).toEqual(["start broker 1234 [object Object] 4096 0 771 true "]);
       stream.handlers?.opened();
       receive(0x81, 0x82);
       expect(events).toEqual(["opened TLSv1.3 TLS_AES_128_GCM_SHA256"]);

@@ -24,7 +24,17 @@ import type { Login } from "../supervisor/supervisor.js";
 
 const DAY_MS = 86_400_000;
 
-const ENDPOINT: Rules<Endpoint> = { host, port: whole(1, 65_535), serverName: host, validAtMs: milliseconds(Number.MAX_SAFE_INTEGER) };
+/** As long as the engine on a chip has room for. */
+const alpnName: Rule = (value) =>
+  typeof value === "string" && /^[!-~]{1,31}$/.test(value) ? undefined : 'an ALPN name of 1 to 31 ASCII characters, such as "mqtt"';
+
+const ENDPOINT: Rules<Endpoint> = {
+  host,
+  port: whole(1, 65_535),
+  serverName: host,
+  alpn: alpnName,
+  validAtMs: milliseconds(Number.MAX_SAFE_INTEGER),
+};
 
 const OUTBOX: Rules<OutboxOptions & { persistent?: boolean }> = {
   maxMessages: whole(1, 60_000),

@@ -60,11 +60,11 @@ export class NodeDialer implements Dialer {
       case "mtls":
         return new MtlsPlan(this.#addresses, endpoint, timeoutMs, credential, this.#sessions, (tls, onread) => {
           const secureContext = this.#contexts.get(credential, this.#keys.signingKey(credential.slot));
-          return openTls({ ...tcp, onread }, serverNameOf(endpoint), { ...tls, secureContext });
+          return openTls({ ...tcp, onread }, endpoint, { ...tls, secureContext });
         });
       case "psk":
         return new Plan(this.#addresses, endpoint, timeoutMs, "psk", "secureConnect", (onread) =>
-          openTls({ ...tcp, onread }, serverNameOf(endpoint), this.#pskOptions(credential)),
+          openTls({ ...tcp, onread }, endpoint, this.#pskOptions(credential)),
         );
       case "none":
         return new Plan(this.#addresses, endpoint, timeoutMs, "no-certificate", "connect", (onread) => connectTcp({ ...tcp, onread }));
@@ -225,9 +225,10 @@ function serverNameOf(endpoint: Endpoint): string {
   return (endpoint.serverName ?? endpoint.host).replace(/\.$/, "");
 }
 
-function openTls(tcp: TcpNetConnectOpts, serverName: string, tls: ConnectionOptions): TLSSocket {
+function openTls(tcp: TcpNetConnectOpts, endpoint: Endpoint, tls: ConnectionOptions): TLSSocket {
+  const serverName = serverNameOf(endpoint);
   // Said outright, so that NODE_TLS_REJECT_UNAUTHORIZED=0 in the environment changes nothing.
-  const options = { ...tcp, ...tls, rejectUnauthorized: true };
+  const options = { ...tcp, ...tls, rejectUnauthorized: true, ...(endpoint.alpn === undefined ? {} : { ALPNProtocols: [endpoint.alpn] }) };
   // An address is no server name (RFC 6066 section 3).
   return connectTls(isIP(serverName) === 0 ? { ...options, servername: serverName } : options);
 }

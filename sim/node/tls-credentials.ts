@@ -92,7 +92,7 @@ export class TlsSessions {
   readonly #kept = new Map<string, Buffer>();
 
   static id(endpoint: Endpoint, credential: MtlsCredential): string {
-    return [endpoint.host, endpoint.port, endpoint.serverName ?? "", credentialId(credential)].join(" ");
+    return [endpoint.host, endpoint.port, endpoint.serverName ?? "", endpoint.alpn ?? "", credentialId(credential)].join(" ");
   }
 
   /** Hands out a ticket and forgets it: a failed attempt has then dropped it, and TLS 1.3 wants each used once (RFC 8446 C.4). */
