@@ -27,6 +27,13 @@ export class ByteReader {
     return this.#end - this.#at;
   }
 
+  /** Reads no further than `end` from now on. @returns the end before */
+  limit(end: number): number {
+    const before = this.#end;
+    this.#end = end;
+    return before;
+  }
+
   u8(): number {
     if (this.#at >= this.#end) throw malformed("it ends too early");
     return this.#bytes[this.#at++] as number;

@@ -72,10 +72,11 @@ export function readProperties(reader: ByteReader, packet: number): Properties |
   const length = reader.varint();
   if (length === 0) return undefined;
   if (length > reader.remaining) throw malformed("the properties reach past its end");
-  const end = reader.position + length;
+  // What comes behind the list is no part of a value: a property that is cut short is malformed, whatever those bytes would mean in it.
+  const packetEnd = reader.limit(reader.position + length);
   const draft: Draft = {};
-  while (reader.position < end) readProperty(reader, packet, draft);
-  if (reader.position !== end) throw malformed("a property reaches past the end of the properties");
+  while (reader.remaining > 0) readProperty(reader, packet, draft);
+  reader.limit(packetEnd);
   return draft;
 }
 
@@ -83,12 +84,12 @@ function readProperty(reader: ByteReader, packet: number, draft: Draft): void {
   const id = reader.u8();
   const type = BY_ID[id];
   if (type === undefined) throw malformed(`unknown property ${id}`);
-  if ((type.allowedIn & packet) === 0) throw protocolError(`property ${type.name} does not belong in this packet`);
   if (type.kind === "pair") {
     ((draft.userProperties ??= []) as [string, string][]).push([reader.string(), reader.string()]);
     return;
   }
   const value = readValue(reader, type.kind);
+  if ((type.allowedIn & packet) === 0) throw protocolError(`property ${type.name} does not belong in this packet`);
   if (type.notZero === true && value === 0) throw protocolError(`property ${type.name} is 0`);
   if (type.name === "subscriptionIdentifier") {
     ((draft.subscriptionIdentifiers ??= []) as number[]).push(value as number);
