@@ -57,7 +57,7 @@ test("exports are audited and private, and hold a secret only where --secrets sa
         ["client.key.pem", key],
         ["ca.crt.pem", trustAnchorPem],
       ] as const)
-        writeFileSync(join(cwd, name), text);
+        writeFileSync(join(cwd, name), text, { mode: 0o600 });
     },
   });
   writeFileSync(join(cwd, "p12.pass"), "gateway passphrase\n", { mode: 0o600 });

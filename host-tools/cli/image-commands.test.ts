@@ -1,6 +1,17 @@
 /** `hawser image`: from a CA to a flash image and back, and nothing of the key left anywhere else. */
 import { createPrivateKey } from "node:crypto";
-import { appendFileSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { TEST_SCRYPT_COST } from "../../sim/node/vault/sealed.js";
@@ -112,7 +123,7 @@ describe("hawser image", () => {
         { type: "integrity" },
       ],
     });
-    for (const name of ["g.crt", "g.key"]) writeFileSync(join(cwd, name), GOLDEN_FILES[name] ?? "");
+    for (const name of ["g.crt", "g.key"]) writeFileSync(join(cwd, name), GOLDEN_FILES[name] ?? "", { mode: 0o600 });
     expect(createPrivateKey(GOLDEN_FILES["g.key"] ?? "").asymmetricKeyType).toBe("ec");
     expect((await run("image", "secure-cert", "--cert", "g.crt", "--key", "g.key", "--out", "plain.bin")).code).toBe(0);
     appendFileSync(join(cwd, "plain.bin"), "x");
@@ -147,5 +158,27 @@ describe("hawser image", () => {
       /^error BAD_IMAGE: .*no partition "nope".* nvs, sc, ota_0/,
     );
     expect(existsSync(join(cwd, "nvs.bin"))).toBe(false);
+  });
+
+  test("takes no key, token or secret out of a file that every user of the machine can read", async () => {
+    const { cwd, run } = await bench();
+    writeFileSync(join(cwd, "secret"), "a".repeat(32), { mode: 0o644 });
+    chmodSync(join(cwd, "secret"), 0o644);
+    writeFileSync(join(cwd, "t.csv"), "key,type,encoding,value\nfactory,namespace,,\nserial,data,string,A-7\n");
+    for (const args of [
+      ["image", "nvs", "--csv", "t.csv", "--out", "x.bin", "--keys", "secret"],
+      ["image", "nvs", "--csv", "t.csv", "--out", "x.bin", "--hmac-key", "secret"],
+      ["image", "inspect", "t.csv", "--keys", "secret"],
+      ["image", "secure-cert", "--dir", "ca", "--device", "sensor-1", "--hmac-key", "secret", "--out", "x.bin"],
+      ["label", "make", "--dir", "ca", "--device", "sensor-1", "--kind", "secret", "--secret-file", "secret", "--out", "x.svg"],
+      ["station", "run", "--dir", "ca", "--operator", "a", "--ids", "m-{n}", "--simulated", "1", "--page-token-file", "secret"],
+    ]) {
+      const { code, stderr } = await run(...args);
+      expect([code, stderr], args.join(" ")).toEqual([
+        3,
+        "error PASSPHRASE_FILE_EXPOSED: secret is readable by all users. Next: Run: chmod 600 secret.\n",
+      ]);
+    }
+    expect((await run("list", "--dir", "ca", "--json")).stdout).toBe("[]\n");
   });
 });

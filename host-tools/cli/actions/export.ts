@@ -22,6 +22,7 @@ import type { Context } from "../command-runner.js";
 import { openCaOf } from "../opened-ca.js";
 import { vaultPassphrase } from "../passphrases.js";
 import type { PassphraseOptions } from "../passphrases.js";
+import { readSecretFile, readSecretLine } from "../secret-files.js";
 import { EXPORT_FORMS } from "./export-forms.js";
 import type { ExportForm } from "./export-forms.js";
 import { checkNew, NewFiles, readInput } from "./image-files.js";
@@ -156,10 +157,7 @@ async function credentials(form: "pem" | "pkcs12", options: ExportOptions, ca: C
     throw new HawserError("UNKNOWN_ID", `${name} is not active in this CA`, "Use the CA that issued its certificate.");
   await ca.audit({ event: "exported", form, name, secrets: options.secrets === true ? "yes" : "no" });
   if (form === "pkcs12") {
-    const passphrase =
-      readInput(options.outPassphraseFile ?? "")
-        .toString("utf8")
-        .split(/\r?\n/)[0] ?? "";
+    const passphrase = readSecretLine(options.outPassphraseFile ?? "");
     return { content: writePkcs12({ certificates: [...chain, ...anchors], privateKey, passphrase, friendlyName: name }), devices: 1 };
   }
   const key = options.secrets === true ? String(privateKey.export({ type: "pkcs8", format: "pem" })) : "";
@@ -169,7 +167,12 @@ async function credentials(form: "pem" | "pkcs12", options: ExportOptions, ca: C
 function fromDirectory(directory: string): Credentials {
   const read = (file: string): string => readInput(join(directory, file)).toString("utf8");
   const chain = fromPem("CERTIFICATE", read(FILES.certificate));
-  return { name: commonName(chain), chain, anchors: fromPem("CERTIFICATE", read(FILES.ca)), privateKey: createPrivateKey(read(FILES.key)) };
+  return {
+    name: commonName(chain),
+    chain,
+    anchors: fromPem("CERTIFICATE", read(FILES.ca)),
+    privateKey: createPrivateKey(readSecretFile(join(directory, FILES.key))),
+  };
 }
 
 async function fromVault(path: string, options: ExportOptions, { env }: Context): Promise<Credentials> {

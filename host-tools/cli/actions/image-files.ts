@@ -6,6 +6,7 @@ import { HawserError } from "../../../sdk/errors.js";
 import { errnoCode, storageError, syncDirectory, unlinkIfThere, writeNewFile } from "../../../sim/node/files/atomic-file.js";
 import { newNvsKeys, nvsKeysFromHmac, nvsKeysPartition, readNvsKeysPartition } from "../../images/nvs-keys.js";
 import { sizeOf } from "../../images/partition-table.js";
+import { readSecretFile } from "../secret-files.js";
 
 /** @throws HawserError `OUT_EXISTS` when one of them is there, be it a link that leads nowhere */
 export function checkNew(...paths: (string | undefined)[]): void {
@@ -76,7 +77,7 @@ export function imageKeys({ newKeys, keys, newHmacKey, hmacKey }: KeyOptions): I
     throw new HawserError("USAGE", "--new-keys, --keys, --new-hmac-key and --hmac-key exclude one another", "Choose one.");
   }
   if (keys !== undefined) return { keys: readKeysFile(keys) };
-  if (hmacKey !== undefined) return { keys: nvsKeysFromHmac(readInput(hmacKey)) };
+  if (hmacKey !== undefined) return { keys: nvsKeysFromHmac(readSecretFile(hmacKey)) };
   if (newKeys !== undefined) {
     const drawn = newNvsKeys();
     return { keys: drawn, file: { path: newKeys, bytes: nvsKeysPartition(drawn) } };
@@ -88,7 +89,7 @@ export function imageKeys({ newKeys, keys, newHmacKey, hmacKey }: KeyOptions): I
 
 /** A partition, or the 64 bytes alone, as Espressif's generator takes them. */
 export function readKeysFile(path: string): Buffer {
-  const bytes = readInput(path);
+  const bytes = readSecretFile(path);
   return bytes.length === 64 ? bytes : readNvsKeysPartition(bytes);
 }
 

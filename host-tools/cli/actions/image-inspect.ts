@@ -12,6 +12,7 @@ import type { TlvEntry } from "../../images/secure-cert-format.js";
 import { isSecureCert, readSecureCert, withoutNul } from "../../images/secure-cert-reader.js";
 import type { Context } from "../command-runner.js";
 import { isoTime } from "../dates.js";
+import { readSecretFile } from "../secret-files.js";
 import { printable, table } from "../terminal.js";
 import type { Json } from "../terminal.js";
 import { readInput, readKeysFile } from "./image-files.js";
@@ -68,7 +69,7 @@ function showKeys(): Shown {
 }
 
 function showNvs(image: Buffer, { keys, hmacKey, values = false }: ImageInspectOptions): Shown {
-  const nvsKeys = keys === undefined ? hmacKey && nvsKeysFromHmac(readInput(hmacKey)) : readKeysFile(keys);
+  const nvsKeys = keys === undefined ? hmacKey && nvsKeysFromHmac(readSecretFile(hmacKey)) : readKeysFile(keys);
   const { pages, items, problems } = readNvsImage(image, nvsKeys || undefined);
   const found = problems.slice();
   const device = showDevice(items, found);

@@ -16,6 +16,7 @@ import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
+import { readSecretFile } from "../secret-files.js";
 import type { Json } from "../terminal.js";
 import { checkNew, NewFiles, parseEfuseKey, parseSize, readInput } from "./image-files.js";
 
@@ -95,8 +96,13 @@ function entriesOf({ cert = "", ca, key, hmacKey, efuseKey, chip }: ImageSecureC
     certificateEntry("device-certificate", readInput(cert)),
   ];
   if (key === undefined) return certificates;
-  if (hmacKey === undefined || efuseKey === undefined) return [...certificates, plainKeyEntry(readInput(key))];
-  const request = { privateKey: readPrivateKey(readInput(key)), hmacKey: readInput(hmacKey), efuseKey: parseEfuseKey(efuseKey), chip };
+  if (hmacKey === undefined || efuseKey === undefined) return [...certificates, plainKeyEntry(readSecretFile(key))];
+  const request = {
+    privateKey: readPrivateKey(readSecretFile(key)),
+    hmacKey: readSecretFile(hmacKey),
+    efuseKey: parseEfuseKey(efuseKey),
+    chip,
+  };
   // In the order of Espressif's tool.
   return [...dsEntries(request), ...certificates];
 }
@@ -111,7 +117,7 @@ async function forDevice(
 ): Promise<void> {
   const id = checkId(options.device);
   const ca = await openCaOf(options, context);
-  const hmacKey = options.newHmacKey === undefined ? options.hmacKey && readInput(options.hmacKey) : randomBytes(32);
+  const hmacKey = options.newHmacKey === undefined ? options.hmacKey && readSecretFile(options.hmacKey) : randomBytes(32);
   const salt = randomBytes(SALT_BYTES);
   const derived = hmacKey ? deriveHmacEcdsaKey(hmacKey, salt) : undefined;
   let entries: TlvEntry[] = [];

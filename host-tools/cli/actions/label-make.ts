@@ -11,7 +11,8 @@ import type { LabelForm } from "../../labels/render.js";
 import type { Context } from "../command-runner.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
-import { checkNew, NewFiles, readInput } from "./image-files.js";
+import { readSecretLine } from "../secret-files.js";
+import { checkNew, NewFiles } from "./image-files.js";
 
 export interface LabelMakeOptions extends PassphraseOptions {
   dir: string;
@@ -118,7 +119,7 @@ function checkOptions({
 }
 
 function secretOf({ kind, secretFile, newSecret }: LabelMakeOptions): string | undefined {
-  if (secretFile !== undefined) return readInput(secretFile).toString("utf8").split(/\r?\n/)[0]?.trim();
+  if (secretFile !== undefined) return readSecretLine(secretFile).trim();
   return newSecret !== undefined || kind === "secret" ? newLabelSecret() : undefined;
 }
 

@@ -14,6 +14,7 @@ import { caPassphrase } from "../passphrases.js";
 import type { PassphraseOptions } from "../passphrases.js";
 import { BUILT_IN, loadPolicy, needNames, policyText } from "../policy-place.js";
 import type { PolicySources } from "../policy-place.js";
+import { readSecretFile, readSecretLine } from "../secret-files.js";
 import type { Terminal } from "../terminal.js";
 
 export interface ServeOptions extends PolicySources, PassphraseOptions {
@@ -46,7 +47,7 @@ export async function serve(options: ServeOptions, context: Context): Promise<vo
     port: options.port,
     host: options.host,
     ...tlsOf(options),
-    ...(options.secretFile === undefined ? {} : { secret: firstLine(options.secretFile) }),
+    ...(options.secretFile === undefined ? {} : { secret: readSecretLine(options.secretFile) }),
     ...(options.cacheSeconds === undefined ? {} : { cacheSeconds: options.cacheSeconds }),
     onAnswer: (_path, { allowed }) => {
       counts.questions += 1;
@@ -136,12 +137,5 @@ function tlsOf({ tlsCert, tlsKey }: ServeOptions): { tls?: { certPem: string; ke
     throw new HawserError("USAGE", "--tls-cert and --tls-key must be used together", "Give both, or neither.");
   return tlsCert === undefined || tlsKey === undefined
     ? {}
-    : { tls: { certPem: readFileSync(tlsCert, "utf8"), keyPem: readFileSync(tlsKey, "utf8") } };
-}
-
-/** Not readable for everybody: whoever knows it can ask about every name. */
-function firstLine(file: string): string {
-  if ((statSync(file).mode & 0o004) !== 0)
-    throw new HawserError("PASSPHRASE_FILE_EXPOSED", `${file} is readable by all users`, `Run: chmod 600 ${file}`);
-  return readFileSync(file, "utf8").split("\n")[0] ?? "";
+    : { tls: { certPem: readFileSync(tlsCert, "utf8"), keyPem: readSecretFile(tlsKey).toString("utf8") } };
 }

@@ -30,6 +30,7 @@ import type { Context } from "../command-runner.js";
 import { startEmbeddedProof } from "../factory/embedded-proof.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
+import { readSecretLine } from "../secret-files.js";
 import type { Terminal } from "../terminal.js";
 import { writeSummaryFile } from "./station-records.js";
 
@@ -94,6 +95,7 @@ export async function runStation(options: StationRunOptions, context: Context): 
         needsFirstArticle: options.firstArticle === true,
         needsLabelScan: options.labelScan === true,
         allowNoMac: options.allowNoMac === true,
+        tellsOrderSystem: options.reportUrl !== undefined,
       };
       await atBenches(options, heads, port, async (places, jig) => {
         const station = new FactoryStation({ ...bench, ...rules, heads: places, ...(print && { print }) });
@@ -123,7 +125,7 @@ async function withSurroundings(
   then: () => Promise<void>,
 ): Promise<void> {
   const { pagePort, pageHost, pageTokenFile, language, reportUrl } = options;
-  const token = pageTokenFile === undefined ? undefined : firstLine(pageTokenFile);
+  const token = pageTokenFile === undefined ? undefined : readSecretLine(pageTokenFile);
   const texts = language === undefined ? ENGLISH_TEXTS : readPageTexts(readFileSync(language, "utf8"));
   let told = "";
   const queue =
@@ -145,10 +147,6 @@ async function withSurroundings(
     await queue?.stop();
     await page.close();
   }
-}
-
-function firstLine(file: string): string {
-  return readFileSync(file, "utf8").split(/\r?\n/, 1)[0] ?? "";
 }
 
 /** Prints a board's id as QR code and text, 50 by 25 mm. */

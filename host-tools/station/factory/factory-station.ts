@@ -28,6 +28,8 @@ export interface StationOptions {
   /** A board passes only when its label was scanned. */
   readonly needsLabelScan: boolean;
   readonly allowNoMac: boolean;
+  /** An order system is told of each board that passes. */
+  readonly tellsOrderSystem?: boolean;
   /** Milliseconds. */
   readonly connectWaitMs: number;
   /** Prints a label; called once a board, and for each reprint. */
@@ -369,7 +371,7 @@ export class FactoryStation {
       failed,
       ...(judged > 0 && { firstPassYield: firstPass / judged }),
       boardsPerHour: windowMs < 1_000 ? 0 : Math.round((inShift * HOUR_MS) / windowMs),
-      queued: passed.filter(({ isReported }) => !isReported).length,
+      ...(this.options.tellsOrderSystem === true && { queued: passed.filter(({ isReported }) => !isReported).length }),
       ...(this.#caDaysLeft !== undefined && { caDaysLeft: this.#caDaysLeft }),
       isClockPlausible: this.#caDaysLeft === undefined || this.#caDaysLeft >= 0,
     };

@@ -40,8 +40,8 @@ export interface Totals {
   readonly firstPassYield?: number;
   /** Of the last hour, or of the shift if that is shorter. */
   readonly boardsPerHour: number;
-  /** Rows that the order system does not have yet. */
-  readonly queued: number;
+  /** Rows that the order system does not have yet; absent when no order system is told. */
+  readonly queued?: number;
   /** Until the CA's first certificate of its own ends, days. */
   readonly caDaysLeft?: number;
   /** The clock is not before the CA's own certificates or the last ledger line. */

@@ -79,7 +79,8 @@ function showTotals(totals) {
   by("failed").textContent = totals.failed;
   by("yield").textContent = totals.firstPassYield === undefined ? "-" : Math.round(totals.firstPassYield * 100) + " %";
   by("perHour").textContent = totals.boardsPerHour;
-  by("queued").textContent = totals.queued;
+  by("queued").parentElement.hidden = totals.queued === undefined;
+  by("queued").textContent = totals.queued ?? "";
   by("caDays").textContent = totals.caDaysLeft ?? "-";
   by("clock").textContent = t(totals.isClockPlausible ? "clockGood" : "clockBad");
 }

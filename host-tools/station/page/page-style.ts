@@ -9,6 +9,7 @@ body { display: flex; flex-direction: column; gap: var(--gap); padding: var(--ga
 header { display: grid; grid-template-columns: auto 1fr; align-items: baseline; gap: 4px 24px; }
 h1 { font-size: 22px; grid-row: span 2; align-self: center; }
 dl { display: flex; flex-wrap: wrap; gap: 2px 26px; }
+[hidden] { display: none !important; }
 dl div { display: flex; gap: 8px; align-items: baseline; }
 dt { color: #3d4349; font-size: 16px; }
 dd { font-weight: 700; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }

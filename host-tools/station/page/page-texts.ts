@@ -38,7 +38,7 @@ const ENGLISH = {
   failed: "Failed",
   yield: "First-pass yield",
   perHour: "Boards an hour",
-  queued: "Rows to export",
+  queued: "Rows to send",
   caDays: "CA days left",
   clock: "Clock",
   clockGood: "plausible",

@@ -129,6 +129,8 @@ describe("the operator's page", { timeout: 90_000 }, () => {
     await scan(page, "APPROVE");
     await wordOf(page, head, "PASS");
     await page.locator("#passed", { hasText: "1 / 3" }).waitFor();
+    // Nobody is told of the boards here, so none waits for that.
+    expect(await page.locator("#queued").isVisible()).toBe(false);
     await scan(page, "REPRINT:m-1");
     await page.locator("output", { hasText: "Copy 2 of the label of m-1" }).waitFor();
     expect(printed).toEqual(["m-1 1", "m-1 2"]);
@@ -184,6 +186,7 @@ describe("the operator's page", { timeout: 90_000 }, () => {
     closing.push(() => server.close());
     const page = await opened(server.url);
     await page.locator("#head-8").waitFor();
+    expect(await page.locator("#queued").textContent()).toBe("4");
     for (const [width, height] of [
       [1280, 800],
       [1920, 1080],
