@@ -1,13 +1,17 @@
 /**
- * Connections that have not signed in yet. They cost a stranger nothing, so their number is bounded; when it is reached, the one that waits
- * longest without having sent
- * anything makes room. So somebody who opens thousands and leaves them shuts out nobody who goes on to sign in.
+ * Connections that have not signed in yet. They cost a stranger nothing, so their number is bounded; when it is reached, one makes room:
+ * the first that has been silent
+ * for a while, else the oldest. So whoever opens thousands, silent or in the middle of a handshake, shuts out nobody who signs in at once.
  */
 import type { Socket } from "node:net";
+
+/** A client that was accepted a moment ago has not sent anything either, milliseconds. */
+const SILENT_MS = 2_000;
 
 interface Waiting {
   readonly socket: Socket;
   readonly network: string;
+  readonly sinceMs: number;
 }
 
 export class HalfOpen {
@@ -33,7 +37,7 @@ export class HalfOpen {
   add(socket: Socket): void {
     const key = keyOf(socket);
     const network = networkOf(socket.remoteAddress ?? "");
-    this.#waiting.set(key, { socket, network });
+    this.#waiting.set(key, { socket, network, sinceMs: performance.now() });
     this.#countByNetwork.set(network, (this.#countByNetwork.get(network) ?? 0) + 1);
     socket.once("close", () => this.#forget(key, socket));
     if ((this.#countByNetwork.get(network) ?? 0) > this.maxPerNetwork) this.#evict(socket, network);
@@ -46,11 +50,13 @@ export class HalfOpen {
   }
 
   #evict(newest: Socket, network?: string): void {
+    const silentSinceMs = performance.now() - SILENT_MS;
     let oldest: Waiting | undefined;
     let silent: Waiting | undefined;
     for (const waiting of this.#waiting.values()) {
       if (waiting.socket === newest || (network !== undefined && waiting.network !== network)) continue;
       oldest ??= waiting;
+      if (waiting.sinceMs > silentSinceMs) break;
       if (waiting.socket.bytesRead > 0) continue;
       silent = waiting;
       break;
