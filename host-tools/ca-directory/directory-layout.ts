@@ -14,6 +14,11 @@ export const FILES = {
   /** The issuing CA before this one, while devices still hang on it; there only during a rollover. */
   previous: "issuing-previous.crt.pem",
   previousKey: "keys/issuing-previous.sealed",
+  /** The root before this one, while devices still hang on it; there only during a rollover of the root. */
+  previousRoot: "root-previous.crt.pem",
+  previousRootKey: "keys/root-previous.sealed",
+  /** What leads from this root to those before it, newest first (RFC 4210 section 4.4, NewWithOld); there once the root was rolled over. */
+  rootLinks: "root-links.crt.pem",
   /** Issuing CAs that were retired, for the root's revocation list; there once one was. */
   retired: "retired.json",
   /** Certificates between the issuing CA and the root, where another PKI is the parent. */
@@ -57,6 +62,9 @@ const OPTIONAL_FILES: readonly string[] = [
   FILES.policy,
   FILES.previous,
   FILES.previousKey,
+  FILES.previousRoot,
+  FILES.previousRootKey,
+  FILES.rootLinks,
   FILES.retired,
   FILES.upper,
   FILES.rootCrl,

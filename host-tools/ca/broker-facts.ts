@@ -10,7 +10,7 @@ import type { RegistryEntry } from "../ca-directory/registry-entry.js";
 import { toPem } from "../pki/pem.js";
 import { brokerPolicyOf } from "./ca-policy.js";
 import { unsealPsk } from "./broker-identity.js";
-import { pemChain, readCertificates, readSealedKey } from "./context.js";
+import { anchorsOf, pemChain, readCertificates, readSealedKey } from "./context.js";
 import type { CaKeys } from "./context.js";
 
 /**
@@ -75,7 +75,7 @@ export function brokerFacts(files: CaFiles, keys: CaKeys, entries: ReadonlyMap<s
     brokerChainPem: pemChain(readCertificates(files, FILES.brokerChain)),
     brokerKeyPem,
     anchorsPem: pemChain([
-      keys.root.certificate,
+      ...anchorsOf(keys),
       ...(keys.uppers ?? []),
       keys.issuing.certificate,
       ...(keys.previous === undefined ? [] : [keys.previous.certificate]),

@@ -7,7 +7,7 @@ import { parseCertificateRecords } from "../ca-directory/registry-entry.js";
 import { BROKER_NAME } from "./reserved-names.js";
 import type { PolicyEngine } from "../policy/engine.js";
 import { policyEngineOf } from "./ca-policy.js";
-import { chainOf, issueLeaf, pemChain, readCertificates, readSealedKey } from "./context.js";
+import { anchorsOf, chainOf, issueLeaf, linksOf, pemChain, readCertificates, readSealedKey } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
 import { readCaJson } from "../ca-directory/ca-files.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
@@ -20,11 +20,11 @@ import { HawserError } from "../../sdk/errors.js";
 import { generateKey, nodeCrypto } from "../pki/signer.js";
 
 export interface BrokerMaterial {
-  /** The broker's certificate and the issuing CA, PEM. */
+  /** The broker's certificate and the issuing CA, PEM, and after a rollover of the root what leads to the one before. */
   readonly chainPem: string;
   /** PKCS#8, PEM, not encrypted. */
   readonly keyPem: string;
-  /** The root, PEM: by it the broker judges clients, and clients the broker. */
+  /** The root, PEM, and during a rollover the one before it: by it the broker judges clients, and clients the broker. */
   readonly trustAnchorPem: string;
   readonly issuingPem: string;
   /** Revocation lists of issuing CA and root, PEM. */
@@ -56,7 +56,7 @@ export async function newBrokerIdentity(
   const { record: certificate, der } = await issueLeaf(keys, BROKER_NAME, spki, profile, nowMs, record.lifetimesMs.broker);
   const sealedKey = seal(keys.sealing, pkcs8, SEAL_PURPOSE.key(FILES.brokerKey));
   pkcs8.fill(0);
-  return { certificate, chainPem: pemChain(chainOf(keys, der)), sealedKey };
+  return { certificate, chainPem: pemChain([...chainOf(keys, der), ...linksOf(keys, nowMs)]), sealedKey };
 }
 
 export interface BrokerCertificateRequest {
@@ -152,7 +152,7 @@ export function readBrokerMaterial(
   return {
     chainPem: pemChain(readCertificates(files, FILES.brokerChain)),
     keyPem,
-    trustAnchorPem: pemChain([keys.root.certificate]),
+    trustAnchorPem: pemChain(anchorsOf(keys)),
     issuingPem: pemChain([keys.issuing.certificate]),
     crlPem: files.read(FILES.crl).toString("utf8"),
     crlNextUpdateMs,

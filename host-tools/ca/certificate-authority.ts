@@ -25,7 +25,7 @@ import type { ProvedFiles } from "../ca-directory/ca-files.js";
 import { FILES } from "../ca-directory/directory-layout.js";
 import { certificatePolicyOf } from "../ca-directory/ca-record.js";
 import type { CaRecord, CertificatePolicy } from "../ca-directory/ca-record.js";
-import { readKeys } from "./context.js";
+import { anchorsOf, readKeys } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
 import { issueFromCsr, retireOlder } from "./enrolment.js";
 import type { EnrolledCertificate, EnrolOptions } from "./enrolment.js";
@@ -35,6 +35,8 @@ import { changePassphrase } from "./passphrase-change.js";
 import type { ScryptCost } from "../../sim/node/vault/sealed.js";
 import { retirePrevious, rollOver } from "./rollover.js";
 import type { Retirement, Rollover, RolloverOptions } from "./rollover.js";
+import { rollOverRoot } from "./root-rollover.js";
+import type { RootRollover, RootRolloverOptions } from "./root-rollover.js";
 import { pinSource } from "../pkcs11/pin.js";
 import { tokenSigners } from "../pkcs11/token-signer.js";
 import type { Signer, SignerFor } from "../pki/signer.js";
@@ -147,7 +149,19 @@ function remembered(signerFor: SignerFor): SignerFor {
 }
 
 function hashesOfKeys({ state }: ProvedFiles): string {
-  return [FILES.record, FILES.root, FILES.issuing, FILES.rootKey, FILES.issuingKey, FILES.previous, FILES.previousKey, FILES.upper]
+  return [
+    FILES.record,
+    FILES.root,
+    FILES.issuing,
+    FILES.rootKey,
+    FILES.issuingKey,
+    FILES.previous,
+    FILES.previousKey,
+    FILES.previousRoot,
+    FILES.previousRootKey,
+    FILES.rootLinks,
+    FILES.upper,
+  ]
     .map((file) => state.files[file])
     .join(" ");
 }
@@ -247,9 +261,9 @@ export class CertificateAuthority {
     return certificatePolicyOf(this.#ca.record);
   }
 
-  /** The root, DER. */
+  /** The root, DER; during a rollover of the root, the one before it comes second. */
   get trustAnchors(): readonly Uint8Array[] {
-    return [this.#ca.keys.root.certificate];
+    return anchorsOf(this.#ca.keys);
   }
 
   /** First step of provisioning: see {@link Provisioning.reserve}. */
@@ -323,6 +337,11 @@ export class CertificateAuthority {
   /** Makes another issuing CA under the same root: see {@link rollOver}. */
   rollOver(options?: RolloverOptions): Promise<Rollover> {
     return rollOver(this.#ca, options);
+  }
+
+  /** Makes another root, and an issuing CA under it: see {@link rollOverRoot}. */
+  rollOverRoot(options?: RootRolloverOptions): Promise<RootRollover> {
+    return rollOverRoot(this.#ca, options);
   }
 
   /** Ends the issuing CA before: see {@link retirePrevious}. */

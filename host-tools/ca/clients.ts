@@ -4,7 +4,7 @@ import { checkId } from "../../sdk/identity/device-id.js";
 import { checkClientRole, policyOf } from "./ca-policy.js";
 import type { RegistryEntry } from "../ca-directory/registry-entry.js";
 import { withAllRevoked, withCertificate } from "../ca-directory/state-transitions.js";
-import { chainOf, issueLeaf, pemChain } from "./context.js";
+import { anchorsOf, chainOf, issueLeaf, pemChain } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
 import { checkClientName } from "./reserved-names.js";
 import { toPem } from "../pki/pem.js";
@@ -88,7 +88,7 @@ export async function passingCredentials(
 }
 
 function credentials(keys: CaKeys, keyPem: string, leaf: Uint8Array): Pick<ClientCredentials, "keyPem" | "chainPem" | "trustAnchorPem"> {
-  return { keyPem, chainPem: pemChain(chainOf(keys, leaf)), trustAnchorPem: pemChain([keys.root.certificate]) };
+  return { keyPem, chainPem: pemChain(chainOf(keys, leaf)), trustAnchorPem: pemChain(anchorsOf(keys)) };
 }
 
 async function newKeyPair(): Promise<{ keyPem: string; publicKey: Uint8Array }> {

@@ -24,6 +24,13 @@ export interface CaKeys {
   readonly uppers?: readonly Uint8Array[];
   /** The issuing CA before, during a rollover. */
   readonly previous?: Issuer;
+  /** The root before, during a rollover of the root. */
+  readonly previousRoot?: Issuer;
+  /**
+   * Certificates of this root's key, and of those before it, each signed by the root before: newest first. Who trusts only an earlier root
+   * believes this one by them.
+   */
+  readonly rootLinks?: readonly Uint8Array[];
   /** Opens and seals PSKs and key files. */
   readonly sealing: Buffer;
 }
@@ -50,6 +57,10 @@ export async function readKeys(files: CaFiles, sealing: Buffer, signerFor: Signe
     issuing: await readIssuer(files, FILES.issuing, FILES.issuingKey, sealing, signerFor),
     ...(files.has(FILES.upper) ? { uppers: readCertificates(files, FILES.upper) } : {}),
     ...(files.has(FILES.previous) ? { previous: await readIssuer(files, FILES.previous, FILES.previousKey, sealing, signerFor) } : {}),
+    ...(files.has(FILES.previousRoot)
+      ? { previousRoot: await readIssuer(files, FILES.previousRoot, FILES.previousRootKey, sealing, signerFor) }
+      : {}),
+    ...(files.has(FILES.rootLinks) ? { rootLinks: readCertificates(files, FILES.rootLinks) } : {}),
     sealing,
   };
 }
@@ -179,6 +190,19 @@ export function isIssuedBy(leaf: Uint8Array, issuer: Uint8Array): boolean {
 export function chainOf(keys: CaKeys, leaf: Uint8Array): Uint8Array[] {
   const isOfPrevious = keys.previous !== undefined && isIssuedBy(leaf, keys.previous.certificate);
   return [leaf, (isOfPrevious && keys.previous !== undefined ? keys.previous : keys.issuing).certificate, ...(keys.uppers ?? [])];
+}
+
+/** The roots to trust, DER, newest first: two during a rollover of the root. */
+export function anchorsOf({ root, previousRoot }: Pick<CaKeys, "root" | "previousRoot">): Uint8Array[] {
+  return [root.certificate, ...(previousRoot === undefined ? [] : [previousRoot.certificate])];
+}
+
+/** Roots further back are not carried along: with leaf and issuing CA, four certificates are what a device takes in one answer. */
+const LINKS_SHOWN = 2;
+
+/** What goes behind a chain of this root, for who trusts only an earlier one. */
+export function linksOf({ rootLinks = [] }: CaKeys, nowMs: number): Uint8Array[] {
+  return rootLinks.filter((der) => Date.parse(new X509Certificate(der).validTo) > nowMs).slice(0, LINKS_SHOWN);
 }
 
 export function pemChain(certificates: readonly Uint8Array[]): string {

@@ -4,11 +4,11 @@ import type { CertificateRecord, RegistryEntry } from "../ca-directory/registry-
 import type { Draft } from "../ca-directory/ca-store.js";
 import { isCompromised, withCertificate, withOlderSuperseded } from "../ca-directory/state-transitions.js";
 import { checkRequest } from "../pki/certificate-request.js";
-import { chainOf, issueLeaf } from "./context.js";
+import { chainOf, issueLeaf, linksOf } from "./context.js";
 import type { CaContext } from "./context.js";
 
 export interface EnrolledCertificate {
-  /** DER, leaf first, then the issuing CA. */
+  /** DER, leaf first, then the issuing CA, and after a rollover of the root what leads to the one before. */
   readonly chain: readonly Uint8Array[];
   /** Lower-case hex without leading zeros. */
   readonly serial: string;
@@ -45,7 +45,7 @@ export async function issueFromCsr(ca: CaContext, id: string, csr: Uint8Array, o
     const entry = enrollable(draft.entries.get(id), id);
     checkFresh(entry, arrivedAtMs);
     const known = entry.certificates.find((record) => record.publicKeyHash === publicKeyHash && record.notAfterMs > draft.nowMs);
-    if (known !== undefined) return again(ca, known);
+    if (known !== undefined) return again(ca, known, draft.nowMs);
     checkKey(draft, publicKeyHash);
     checkRate(entry, perHour, draft.nowMs);
     const { record, der } = await issueLeaf(ca.keys, id, publicKey, { kind: "client" }, draft.nowMs, lifetimeMs);
@@ -56,7 +56,12 @@ export async function issueFromCsr(ca: CaContext, id: string, csr: Uint8Array, o
       serial: record.serial,
       ...(entry.state === "active" ? {} : { recoveredFrom: entry.state }),
     });
-    return { chain: chainOf(ca.keys, der), serial: record.serial, notAfterMs: record.notAfterMs, repeated: false };
+    return {
+      chain: [...chainOf(ca.keys, der), ...linksOf(ca.keys, draft.nowMs)],
+      serial: record.serial,
+      notAfterMs: record.notAfterMs,
+      repeated: false,
+    };
   });
 }
 
@@ -97,11 +102,16 @@ function enrollable(entry: RegistryEntry | undefined, id: string): RegistryEntry
   return entry;
 }
 
-function again(ca: CaContext, known: CertificateRecord): EnrolledCertificate {
+function again(ca: CaContext, known: CertificateRecord, nowMs: number): EnrolledCertificate {
   if (known.status !== "active" || known.der === undefined) {
     throw new HawserError("BAD_REQUEST", "the key of the certificate request belongs to a revoked certificate", "Make a new key.");
   }
-  return { chain: chainOf(ca.keys, Buffer.from(known.der, "base64")), serial: known.serial, notAfterMs: known.notAfterMs, repeated: true };
+  return {
+    chain: [...chainOf(ca.keys, Buffer.from(known.der, "base64")), ...linksOf(ca.keys, nowMs)],
+    serial: known.serial,
+    notAfterMs: known.notAfterMs,
+    repeated: true,
+  };
 }
 
 /** A request from before a revocation or replacement is of whoever held the name then. */

@@ -27,7 +27,7 @@ export async function changePassphrase(
       FILES.rootKey,
       FILES.issuingKey,
       FILES.brokerKey,
-      ...[FILES.previousKey, FILES.nextKey].filter((file) => draft.has(file)),
+      ...[FILES.previousKey, FILES.previousRootKey, FILES.nextKey].filter((file) => draft.has(file)),
     ])
       resealKey(draft, file, old, sealingKey);
     for (const entry of draft.entries.values()) {

@@ -11,7 +11,7 @@ import { lockNow, type ProcessLock } from "../../sim/node/files/process-lock.js"
 import { reservedEntry, withCertificate } from "../ca-directory/state-transitions.js";
 import { checkRequest } from "../pki/certificate-request.js";
 import { checkDeviceRole, policyOf } from "./ca-policy.js";
-import { chainOf, issueLeaf } from "./context.js";
+import { anchorsOf, chainOf, issueLeaf } from "./context.js";
 import type { CaContext } from "./context.js";
 import type { DeviceIdentity } from "./provisioning.js";
 import { checkDeviceName } from "./reserved-names.js";
@@ -80,7 +80,7 @@ export async function provisionBatch(
           serial: record.serial,
           notAfterMs: record.notAfterMs,
           chain: chainOf(ca.keys, der),
-          trustAnchors: [ca.keys.root.certificate],
+          trustAnchors: anchorsOf(ca.keys),
           psk,
           pskIdentity: recoveryIdentity(id),
           replaced: [],

@@ -14,7 +14,7 @@ import { checkDeviceRole, policyOf } from "./ca-policy.js";
 import type { RegistryEntry } from "../ca-directory/registry-entry.js";
 import { reservedEntry, withAllRevoked, withCertificate, withoutPsk } from "../ca-directory/state-transitions.js";
 import { checkRequest } from "../pki/certificate-request.js";
-import { chainOf, issueLeaf } from "./context.js";
+import { anchorsOf, chainOf, issueLeaf } from "./context.js";
 import { checkKey } from "./enrolment.js";
 import type { CaContext } from "./context.js";
 import { DIRECTORIES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
@@ -99,7 +99,7 @@ export class Provisioning {
       const sealedPsk = seal(this.ca.keys.sealing, psk, SEAL_PURPOSE.psk(id)).toString("base64");
       draft.put({ ...withCertificate(cleared, record, draft.nowMs), currentSerial: record.serial, psk: sealedPsk });
       draft.record({ event: "issued", name: id, role, serial: record.serial, ...(replaced.length > 0 ? { replaced } : {}) });
-      const trustAnchors = [this.ca.keys.root.certificate];
+      const trustAnchors = anchorsOf(this.ca.keys);
       return {
         id,
         role,

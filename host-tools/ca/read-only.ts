@@ -35,7 +35,7 @@ export interface CaView {
   readonly brokerHosts: readonly string[];
   /** Set when this user has seen a newer state of this CA in another directory. */
   readonly olderCopy?: HawserError;
-  /** The root, DER. */
+  /** The root, DER; during a rollover of the root, the one before it comes second. */
   readonly trustAnchors: readonly Uint8Array[];
   /** Certificates of the issuing CA and the broker, DER. */
   readonly issuing: Uint8Array | undefined;
@@ -99,7 +99,9 @@ function viewOf(files: CaFiles, entries: ReadonlyMap<string, RegistryEntry>, sta
     ...(copy === undefined ? {} : { olderCopy: copy }),
     name,
     brokerHosts,
-    trustAnchors: readCertificates(files, FILES.root),
+    trustAnchors: [FILES.root, ...(files.has(FILES.previousRoot) ? [FILES.previousRoot] : [])].flatMap((file) =>
+      readCertificates(files, file),
+    ),
     issuing: readCertificates(files, FILES.issuing)[0],
     broker: readCertificates(files, FILES.brokerChain)[0],
     ...(before === undefined

@@ -86,16 +86,20 @@ export async function addCrlWhenDue(record: CaRecord, keys: CaKeys, draft: Draft
 
 /** The lists as a change leaves them. A root whose key is not in the CA directory has signed its own before: they are kept in a file. */
 export async function crlsFor(record: CaRecord, keys: CaKeys, draft: Draft): Promise<string> {
-  const rootLists = draft.has(FILES.rootCrl)
-    ? draft.read(FILES.rootCrl).toString("utf8")
-    : await makeRootCrl(keys.root, record, draft.revision, draft.nowMs, readRetired(draft));
+  const rootLists = draft.has(FILES.rootCrl) ? draft.read(FILES.rootCrl).toString("utf8") : await rootListsOf(record, keys, draft);
   return makeCrls(keys, record, [...allRecords(draft)], draft.revision, draft.nowMs, rootLists);
 }
 
 /** Has the root's own list signed as a part of a change, where it is kept in a file; the root's key must be at hand. */
 export async function renewRootCrlIn(draft: Draft, record: CaRecord, keys: CaKeys): Promise<void> {
   if (!draft.has(FILES.rootCrl)) return;
-  draft.write(FILES.rootCrl, await makeRootCrl(keys.root, record, draft.revision, draft.nowMs, readRetired(draft)));
+  draft.write(FILES.rootCrl, await rootListsOf(record, keys, draft));
+}
+
+/** Of the root, and of the one before while it is believed: they have one name, and lists are told apart by their key identifiers. */
+async function rootListsOf(record: CaRecord, { root, previousRoot }: CaKeys, draft: Draft): Promise<string> {
+  const listOf = (issuer: Issuer): Promise<string> => makeRootCrl(issuer, record, draft.revision, draft.nowMs, readRetired(draft));
+  return `${await listOf(root)}${previousRoot === undefined ? "" : await listOf(previousRoot)}`;
 }
 
 /** The certificates of issuing CAs that were retired. Throws `CA_CORRUPT`. */
@@ -157,7 +161,7 @@ export function readCrlTimes(files: CaFiles): CrlTimes {
   const lists = readLists(files, FILES.crl);
   const roots = new Set((files.has(FILES.rootCrl) ? readLists(files, FILES.rootCrl) : []).map(({ issuer }) => issuer));
   const own = lists.filter(({ issuer }) => !roots.has(issuer));
-  const expected = (files.has(FILES.rootCrl) ? 1 : 2) + (files.has(FILES.previous) ? 1 : 0);
+  const expected = (files.has(FILES.rootCrl) ? 1 : files.has(FILES.previousRoot) ? 3 : 2) + (files.has(FILES.previous) ? 1 : 0);
   if (own.length !== expected) throw corrupt(join(files.directory, FILES.crl), "it does not hold a revocation list of each CA");
   return timesOf(own);
 }

@@ -79,14 +79,18 @@ export async function nextIssuingKey(ca: CaContext, draft: Draft, signer: Rollov
   return newCaKey(certificatePolicyOf(ca.record).issuingKey, signer === "file" ? undefined : signer);
 }
 
-/** The change itself: the new issuing CA takes its place, and the one before stays trusted. */
+/**
+ * The change itself: the new issuing CA takes its place, and the one before stays trusted.
+ *
+ * @param above what changes above it
+ */
 export async function moveTo(
   ca: CaContext,
   draft: Draft,
   certificate: Uint8Array,
   signer: Signer,
   newSealedKey: Buffer,
-  uppers = ca.keys.uppers,
+  above: Partial<CaKeys> = {},
 ): Promise<Rollover> {
   const { issuing, sealing } = ca.keys;
   const oldKey = readSealedKey(draft, FILES.issuingKey, sealing);
@@ -95,7 +99,7 @@ export async function moveTo(
   oldKey.fill(0);
   draft.write(FILES.issuing, toPem("CERTIFICATE", certificate));
   draft.write(FILES.issuingKey, newSealedKey);
-  const keys: CaKeys = { ...ca.keys, issuing: { certificate, signer }, previous: issuing, ...(uppers === undefined ? {} : { uppers }) };
+  const keys: CaKeys = { ...ca.keys, ...above, issuing: { certificate, signer }, previous: issuing };
   const broker = await renewIn(draft, keys, ca.record);
   draft.write(FILES.crl, await crlsFor(ca.record, keys, draft));
   const { subject, serialNumber, validTo } = new X509Certificate(certificate);
@@ -104,7 +108,7 @@ export async function moveTo(
   return { name, serial, notAfterMs: Date.parse(validTo), brokerSerial: broker.serial };
 }
 
-function commonNameOf(subject: string): string {
+export function commonNameOf(subject: string): string {
   return /^CN=(.*)$/m.exec(subject)?.[1] ?? subject;
 }
 
@@ -123,7 +127,8 @@ export interface Retirement {
 const NAMED = 20;
 
 /**
- * Ends the issuing CA before: its certificates are superseded, the root's revocation list names it, and brokers believe it no more.
+ * Ends the issuing CA before, and with it the root before: its certificates are superseded, the root's revocation list names it, and
+ * brokers believe it no more.
  *
  * @param force also when names still hang on it
  * @throws HawserError `NO_ROLLOVER`, `ISSUER_IN_USE` naming who hangs on it, and as every change
@@ -157,16 +162,25 @@ export function checkNobodyHangs(ca: CaContext, draft: Draft, force: boolean): I
 
 /** @param signs false when the root's list that names it is there already */
 export async function retireIn(ca: CaContext, draft: Draft, { certificate }: Issuer, signs = false): Promise<Retirement> {
-  const { previous: _retired, ...keys } = ca.keys;
+  const { previous: _retired, previousRoot, ...keys } = ca.keys;
   const leftBehind = hangingOn(draft.entries.values(), certificate, draft.nowMs);
   endCertificates(draft, certificate);
   const record = recordOf(certificate, draft.nowMs);
   draft.write(FILES.retired, brokerRecordsText([...readRetired(draft), record]));
   draft.removeFile(FILES.previous);
   draft.removeFile(FILES.previousKey);
+  if (previousRoot !== undefined) {
+    draft.removeFile(FILES.previousRoot);
+    draft.removeFile(FILES.previousRootKey);
+  }
   if (signs) await renewRootCrlIn(draft, ca.record, keys);
   draft.write(FILES.crl, await crlsFor(ca.record, keys, draft));
-  draft.record({ event: "issuing-ca-retired", serial: record.serial, ...(leftBehind.length > 0 ? { leftBehind } : {}) });
+  draft.record({
+    event: "issuing-ca-retired",
+    serial: record.serial,
+    ...(previousRoot === undefined ? {} : { root: recordOf(previousRoot.certificate, draft.nowMs).serial }),
+    ...(leftBehind.length > 0 ? { leftBehind } : {}),
+  });
   return { leftBehind };
 }
 

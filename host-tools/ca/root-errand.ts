@@ -203,7 +203,7 @@ async function adopt(ca: CaContext, draft: Draft, der: Uint8Array, uppers?: read
   key.fill(0);
   draft.removeFile(FILES.next);
   draft.removeFile(FILES.nextKey);
-  return moveTo(ca, draft, der, signer, sealed, uppers);
+  return moveTo(ca, draft, der, signer, sealed, uppers === undefined ? {} : { uppers });
 }
 
 /** A list must follow the one that is there: a root's copy that is older would let retired issuing CAs in again. */

@@ -41,13 +41,23 @@ export async function verifyCa(directory: string, passphrase: string, nowMs = Da
   const issuers = [FILES.issuing, FILES.root, ...(files.has(FILES.previous) ? [FILES.previous] : [])].map(
     (file) => new X509Certificate(readCertificates(files, file)[0] ?? new Uint8Array()),
   );
+  const previousRoot = files.has(FILES.previousRoot)
+    ? readCertificates(files, FILES.previousRoot).map((der) => new X509Certificate(der))
+    : [];
+  const links = (files.has(FILES.rootLinks) ? readCertificates(files, FILES.rootLinks) : []).map((der) => new X509Certificate(der));
   const uppers = (files.has(FILES.upper) ? readCertificates(files, FILES.upper) : []).map((der) => new X509Certificate(der));
   const trail = verifyAuditText(readCaFile(path, FILES.audit).toString("utf8"), files.state.audit.head);
   const problems = [
     ...(trail.ok ? [] : [`line ${trail.line} of the audit trail: ${trail.problem}`]),
-    ...chainProblems(issuers, uppers),
+    ...chainProblems(issuers, [...uppers, ...previousRoot]),
+    ...linkProblems(issuers, links),
     ...names.flatMap((entry) => entryProblems(entry, issuers)),
-    ...(await crlProblems(files, [...names.flatMap(({ certificates }) => certificates), ...brokers], [...issuers, ...uppers], nowMs)),
+    ...(await crlProblems(
+      files,
+      [...names.flatMap(({ certificates }) => certificates), ...brokers],
+      [...issuers, ...previousRoot, ...uppers],
+      nowMs,
+    )),
   ];
   const certificates = names.reduce((sum, entry) => sum + entry.certificates.length, brokers.length);
   const { revision, instance } = files.state;
@@ -69,8 +79,19 @@ function chainProblems([issuing, root, previous]: readonly X509Certificate[], up
   return [
     ...(root.verify(root.publicKey) ? [] : ["the root certificate is not signed by its own key"]),
     ...(previous === undefined || isUnderRoot(previous) ? [] : ["the certificate of the issuing CA before is not signed by the root"]),
-    ...uppers.flatMap((upper) => (isUnderRoot(upper) ? [] : [`${upper.subject} is not under the root`])),
+    ...uppers.flatMap((upper) => (upper.subject === root.subject || isUnderRoot(upper) ? [] : [`${upper.subject} is not under the root`])),
     ...(isUnderRoot(issuing) ? [] : ["the issuing CA's certificate is not signed by the root"]),
+  ];
+}
+
+/** Each leads from a root to the one before it: the newest from this one. */
+function linkProblems([, root]: readonly X509Certificate[], [newest, ...older]: readonly X509Certificate[]): string[] {
+  if (root === undefined || newest === undefined) return [];
+  const isOfRoot = newest.subject === root.subject && newest.publicKey.equals(root.publicKey);
+  const isUnbroken = older.every((link, index) => (index === 0 ? newest : older[index - 1])?.verify(link.publicKey));
+  return [
+    ...(isOfRoot ? [] : ["what leads to the root before is not for this root"]),
+    ...(isUnbroken ? [] : ["what leads to earlier roots is not signed by one after the other"]),
   ];
 }
 

@@ -102,7 +102,7 @@ const EXPIRY_ADVICE: Partial<Record<Expiry["what"], string>> = {
   "root-crl":
     "Run: hawser ca crl --root, or, for an offline root, hawser ca request --for crl, or for a parent PKI, import its list: hawser ca answer",
   issuing: "Run: hawser ca rollover",
-  root: "Make a new CA in time and provision the devices again.",
+  root: "Run: hawser ca rollover --root; with an offline root or a parent PKI, make a new CA in time",
 };
 
 function warnOfCopy({ olderCopy }: CaView, terminal: Terminal): void {

@@ -96,7 +96,16 @@ describe("a factory's first day", () => {
 
 describe("the life of a CA", () => {
   it("goes from the first day over other hosts and another passphrase to what is noticed", { timeout: 300_000 }, async () => {
-    const names = ["ca-first-day", "ca-every-day", "ca-hosts", "ca-passphrase", "ca-rollover", "ca-offline", "ca-verify"];
+    const names = [
+      "ca-first-day",
+      "ca-every-day",
+      "ca-hosts",
+      "ca-passphrase",
+      "ca-rollover",
+      "ca-root-rollover",
+      "ca-offline",
+      "ca-verify",
+    ];
     const script = names
       .map((name) => block(name, "docs/ca.md"))
       .join("\n")
@@ -107,6 +116,7 @@ describe("the life of a CA", () => {
     expect(output).toMatch(/for mqtt\.example\.com, mqtt-2\.example\.com, valid until/);
     expect(output).toMatch(/opens with the new passphrase alone/);
     expect(output).toMatch(/Plant 7 Issuing CA 2 issues from now on/);
+    expect(output).toMatch(/The new root is good until .*Plant 7 Issuing CA 3 issues from now on/s);
     expect(output).toMatch(/Plant 8 Issuing CA 2 issues from now on/);
     expect(output).toMatch(/error ISSUER_IN_USE: 1 names .*: meter-001/);
     expect(output).toMatch(/error CA_CORRUPT: .*not what the CA wrote last: meter-001\.json/);

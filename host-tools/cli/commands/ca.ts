@@ -173,8 +173,12 @@ function addPassphrase(ca: Command, run: Run): void {
 }
 
 function addRollover(ca: Command, run: Run): void {
-  const command = caDirectory(ca.command("rollover").description("Make another issuing CA under the same root, or retire the one before."))
-    .option("--retire", "end the issuing CA before, once nothing hangs on it")
+  const command = caDirectory(
+    ca.command("rollover").description("Make another issuing CA, under the same root or under another, or retire the one before."),
+  )
+    .option("--root", "make another root as well, which the present one vouches for")
+    .option("--root-signer <uri>", "with --root, where the root's key is in a token: PKCS#11 URI of the next one")
+    .option("--retire", "end the issuing CA before, and the root before, once nothing hangs on them")
     .option("--force", "with --retire: also when names still hang on it")
     .option("--existing-key", "use the key of this name that is in the token already");
   signerOption(command);
@@ -183,9 +187,12 @@ function addRollover(ca: Command, run: Run): void {
     notes: [
       "Devices trust the root alone, so nothing changes for them: they get a certificate of the new",
       "issuing CA when they renew. Until it is retired, brokers believe the old one as well.",
+      "With --root, brokers show what leads from the new root to the old one: who trusts the old",
+      "one alone goes on, until it ends.",
     ],
     json: [
       '{"issuing":"Plant 7 Issuing CA 2","serial":"4f..","notAfter":"..","broker":"5a.."}',
+      'with --root, also: {"root":"63..","rootNotAfter":".."}',
       'with --retire: {"retired":true,"leftBehind":[]}',
     ],
     examples: ["hawser ca rollover --dir ca", "hawser ca status --dir ca", "hawser ca rollover --dir ca --retire"],
