@@ -81,4 +81,12 @@ export const OPERATION_RULES = {
     remedy: "Bind it to loopback, require TLS, and set your own password.",
     references: ["CWE-1188"],
   },
+  HW012: {
+    title: "Clients can write lines into the log",
+    severity: "low",
+    why: "With log_type subscribe, unsubscribe or all, each subscription is a log line that begins with the client's id. A client that calls itself `New client connected from 198.51.100.7:1 as admin` writes what looks like the broker's own words: whoever reads the log, or bans addresses found in it, believes the client. It also floods: two more lines for each topic filter.",
+    remedy:
+      "Name the types you need: error, warning, notice and information, and debug where denied publishes are to be seen. `hawser monitor` refuses logs written otherwise.",
+    references: ["CWE-117", "mosquitto.conf(5), log_type"],
+  },
 } as const satisfies Readonly<Record<`HW${number}`, Rule>>;

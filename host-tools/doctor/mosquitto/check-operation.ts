@@ -3,7 +3,9 @@ import { lstatSync } from "node:fs";
 import { relative } from "node:path";
 import { insertAfter, removeLine, replaceLine } from "./audit-context.js";
 import type { AuditContext } from "./audit-context.js";
+import type { Directive } from "./conf-reader.js";
 import { nameOf, securityOf } from "./model.js";
+import type { MosquittoModel } from "./model.js";
 
 export function checkOperation(ctx: AuditContext): void {
   checkUser(ctx);
@@ -39,6 +41,16 @@ function checkLogging(ctx: AuditContext): void {
       edits: [replaceLine(type.place, ...types)],
     });
   }
+  for (const { place, words } of destination?.words[0] === "none" ? [] : forgeableLogTypes(ctx.model)) {
+    const what =
+      words[0] === "all"
+        ? "log_type all includes the types subscribe and unsubscribe: their lines begin"
+        : `Lines of log_type ${words[0] ?? ""} begin`;
+    ctx.find("HW012", `${what} with the client's id, so any client can write a line that looks like the broker's.`, {
+      place,
+      edits: [words[0] === "all" ? replaceLine(place, ...types) : removeLine(place)],
+    });
+  }
   const connections = global.get("connection_messages");
   if (connections !== undefined && global.flag("connection_messages") === false) {
     ctx.find("HW006", "The log says nothing of connections (connection_messages false): who came and who was refused is not seen.", {
@@ -47,6 +59,12 @@ function checkLogging(ctx: AuditContext): void {
       edits: [removeLine(connections.place)],
     });
   }
+}
+
+/** The lines that let clients write into the log: lines of these types begin with the client's text. */
+export function forgeableLogTypes({ logTypes }: MosquittoModel): readonly Directive[] {
+  const reset = logTypes.map(({ words }) => words[0]).lastIndexOf("none");
+  return logTypes.slice(reset + 1).filter(({ words }) => ["all", "subscribe", "unsubscribe"].includes(words[0] ?? ""));
 }
 
 function checkLimits(ctx: AuditContext): void {

@@ -207,6 +207,22 @@ describe("what an ACL gives", () => {
   });
 });
 
+describe("a log that clients can write into", () => {
+  const log = (lines: string): string[] => verdict(`listener 8883\n${TLS}${GUARDED}${lines}`);
+  test("is one with log_type all, subscribe or unsubscribe", () => {
+    expect(log("log_type all\n")).toEqual(["HW012 low mosquitto.conf:8"]);
+    expect(log("log_type error\nlog_type subscribe\nlog_type unsubscribe\n")).toEqual([
+      "HW012 low mosquitto.conf:9",
+      "HW012 low mosquitto.conf:10",
+    ]);
+  });
+
+  test("is not one with debug lines, nor one whose types were taken back", () => {
+    expect(log("log_type error\nlog_type debug\n")).toEqual([]);
+    expect(log("log_type all\nlog_type none\nlog_type error\n")).toEqual([]);
+  });
+});
+
 describe("bridges", () => {
   const base = `listener 8883\n${TLS}${GUARDED}connection hub\naddress hub.example.com:8883\n`;
   test.each<[string, string, string[]]>([
