@@ -13,6 +13,7 @@ import { addInitCommand } from "./commands/init.js";
 import { addIssueCommand } from "./commands/issue.js";
 import { addLabelCommands } from "./commands/label.js";
 import { addListCommand } from "./commands/list.js";
+import { addMonitorCommand } from "./commands/monitor.js";
 import { addPolicyCommands } from "./commands/policy.js";
 import { addProvisionCommand } from "./commands/provision.js";
 import { addRevokeCommand } from "./commands/revoke.js";
@@ -70,6 +71,7 @@ function buildProgram(terminal: Terminal): Command {
     addAuthorityCommand,
     addPolicyCommands,
     addDoctorCommands,
+    addMonitorCommand,
     addImageCommands,
     addLabelCommands,
     addExportCommand,

@@ -170,6 +170,7 @@ const CONFLICT = [
   "DUPLICATE_MAC",
   "DUPLICATE_KEY",
   "BOARD_PASSED",
+  "EVENTS_IN_USE",
 ];
 
 const DATA = [
@@ -209,6 +210,10 @@ const DATA = [
   "ROOT_CORRUPT",
   "LEDGER_CORRUPT",
   "NOT_PENDING",
+  "NOT_A_LOG_FILE",
+  "LOG_UNREADABLE",
+  "LOG_FORGEABLE",
+  "EVENTS_CORRUPT",
 ];
 
 const CODES = new Map<string, ExitCode>([

@@ -55,8 +55,8 @@ export class Terminal {
   }
 
   /** One event of a running service: a JSON line, or time, name and `summary`. Fields are never secrets. */
-  event(name: string, fields: Readonly<Record<string, Json>>, summary: string, colour: Colour = "cyan"): void {
-    const time = new Date().toISOString();
+  event(name: string, fields: Readonly<Record<string, Json>>, summary: string, colour: Colour = "cyan", at = new Date()): void {
+    const time = at.toISOString();
     if (this.json) this.#write(`${JSON.stringify({ time, event: name, ...fields })}\n`);
     else this.#write(`${this.paint("dim", time.slice(11, 23))} ${this.paint(colour, name.padEnd(13))} ${printable(summary)}\n`);
   }

@@ -2,7 +2,10 @@
 import { readMosquittoLine } from "./mosquitto-line.js";
 import type { LogFact } from "./mosquitto-line.js";
 
-export type BrokerEvent = Exclude<LogFact, { kind: "accepted" | "handshake-error" | "handshake-ended" }> & { readonly timeMs: number };
+/** Facts that are joined, counted or acted on here and reported in another form. */
+type Inner = "accepted" | "handshake-error" | "handshake-ended" | "client-text";
+
+export type BrokerEvent = Exclude<LogFact, { kind: Inner }> & { readonly timeMs: number };
 
 /** What a reader needs from earlier lines to resume after this one. */
 export interface ReaderState {
@@ -20,6 +23,8 @@ export interface Owner {
   accepted(): void;
   /** @param end offset where the line that completed the event ended */
   event(event: BrokerEvent, end: number, state: ReaderState): void;
+  /** The log holds a line that a client may have written: nothing in it can be believed. */
+  untrusted(line: string): void;
 }
 
 export class LogEvents {
@@ -32,6 +37,11 @@ export class LogEvents {
     this.#owner = owner;
     this.#state = state;
     this.#now = now;
+  }
+
+  /** After the last line that was read, with {@link flush} behind it. */
+  get state(): ReaderState {
+    return this.#state;
   }
 
   /** @param end the line's end, for the owner */
@@ -51,6 +61,7 @@ export class LogEvents {
     if (fact === undefined) return;
     if (fact.kind === "handshake-error") this.#held = { fact, timeMs, end };
     else if (fact.kind === "accepted") this.#owner.accepted();
+    else if (fact.kind === "client-text") this.#owner.untrusted(text);
     else this.#report(fact, timeMs, end);
   }
 
@@ -63,7 +74,7 @@ export class LogEvents {
     this.#emit({ kind: "refused", reason: held.fact.reason, timeMs: held.timeMs }, held.end);
   }
 
-  #report(fact: Exclude<LogFact, { kind: "accepted" | "handshake-error" | "handshake-ended" }>, timeMs: number, end: number): void {
+  #report(fact: Exclude<LogFact, { kind: Inner }>, timeMs: number, end: number): void {
     if (fact.kind === "broker-started") this.#state = { version: fact.version, owed: 0 };
     this.#emit({ ...fact, timeMs }, end);
   }

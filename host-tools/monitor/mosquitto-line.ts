@@ -3,8 +3,8 @@
  * so each line is anchored at both ends on text that only the broker writes; where a sender's text could be divided in two
  * ways, nobody is named.
  *
- * Do not feed it logs written with `log_type subscribe`, `unsubscribe` or `all`: those lines begin with the client's id, so
- * a client can forge any line.
+ * Logs written with `log_type subscribe`, `unsubscribe` or `all` cannot be read: those lines begin with the client's id, so
+ * a client can forge any line. Honest clients betray such a log: their lines fit nothing that the broker writes.
  */
 
 export type RefusalReason =
@@ -34,6 +34,8 @@ export type LogFact =
   | { readonly kind: "denied"; readonly client?: string; readonly topic?: string; readonly sizeBytes: number }
   /** `claimedClient` is what the sender called itself: nothing proves it. */
   | { readonly kind: "refused"; readonly reason: RefusalReason; readonly address?: string; readonly claimedClient?: string }
+  /** A line that begins with a client's id: see above. */
+  | { readonly kind: "client-text" }
   /** The first of the two lines of a failed handshake. */
   | { readonly kind: "handshake-error"; readonly reason: RefusalReason }
   /** The second one; alone it is a protocol error. */
@@ -77,6 +79,8 @@ const FROM_DENIED = new RegExp(`^Client connection from (${ADDRESS}) denied: max
 const BAD_PROTOCOL = new RegExp(`^Invalid protocol (?:version \\d+|".{0,300}") in CONNECT from (${ADDRESS})\\.$`, "s");
 const FIRST_PACKET = new RegExp(`^Protocol error from (${ADDRESS}):\\d{1,5}: `);
 const BAD_CONFIG = /^Error: (.*(?:in acl_file|password|psk|configuration|config|certificate|CRL|\.conf).*)$/is;
+/** `ID QOS FILTER` of log_type subscribe, `ID FILTER` of log_type unsubscribe, of clients whose id has no blank or colon. */
+const CLIENT_TEXT = /^[^\s:]+ (?:[012] \S+|[^\s/:]+\/\S*|[#+])$/;
 const WITH_ADDRESS = new RegExp(`^(.*) \\[(${ADDRESS}):\\d{1,5}\\]$`, "s");
 
 /** The two endings that every version writes. */
@@ -154,6 +158,7 @@ function factOf(text: string, isSince21: boolean): LogFact | undefined {
   const version = VERSION.exec(text)?.[1];
   if (version !== undefined) return { kind: "broker-started", version };
   if (/^mosquitto version \S+ terminating$/.test(text)) return { kind: "broker-stopped" };
+  if (CLIENT_TEXT.test(text)) return { kind: "client-text" };
   const detail = BAD_CONFIG.exec(text)?.[1];
   return detail === undefined ? undefined : { kind: "configuration-error", detail: detail.slice(0, 300) };
 }

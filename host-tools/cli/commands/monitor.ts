@@ -1,0 +1,40 @@
+/** `hawser monitor`. */
+import type { Command } from "commander";
+import { addHelp } from "../command-runner.js";
+import type { Run } from "../command-runner.js";
+import { parseCount } from "../values.js";
+import { json, parsePath } from "./shared-options.js";
+
+export function addMonitorCommand(program: Command, run: Run): void {
+  const monitor = program
+    .command("monitor")
+    .description("Watch a mosquitto broker: turn its log into events.")
+    .requiredOption("--log <file>", "mosquitto's log, followed through rotations; - reads standard input", parsePath)
+    .option("--events <file>", "append events to this file as JSON lines, and resume where the last run stopped", parsePath)
+    .option("--events-size <MiB>", "rename the event file when it is larger than this", parseCount, 64)
+    .option("--events-keep <count>", "how many renamed event files to keep", parseCount, 5)
+    .option("--config <file>", "the broker's mosquitto.conf: refuse to start if its log can be forged", parsePath)
+    .option("--broker-version <version>", "mosquitto's version, if the log no longer has its first line")
+    .option("--new-only", "skip what is in the log already")
+    .option("--once", "stop at the end of the log");
+  json(monitor);
+  addHelp(monitor, {
+    notes: [
+      "Client ids in refusals are what the sender called itself (claimedClient): nothing proves them. mosquitto 2.0 gives no address for most refusals.",
+      "Refuses logs with lines of log_type subscribe, unsubscribe or all: clients can forge any line in them.",
+      "The event file is created with mode 600. FILE.position says how far the log was read. docs/monitoring.md has the details.",
+    ],
+    json: [
+      '{"time":"..","event":"refused","reason":"password","claimedClient":"pump-1","address":"192.0.2.7"}',
+      '{"time":"..","event":"denied","client":"pump-1","topic":"devices/pump-2/up/a","sizeBytes":1}',
+      "also: connected, disconnected, timed-out, taken-over, kicked, broker-started, broker-stopped, reloaded, configuration-error (detail), log-gap (detail)",
+    ],
+    examples: [
+      "hawser monitor --log /var/log/mosquitto/mosquitto.log --events events.jsonl",
+      "hawser monitor --log mosquitto.log --once --json",
+      "journalctl -fu mosquitto -o cat | hawser monitor --log -",
+    ],
+    exits: [5, 6],
+  });
+  monitor.action(run(async () => (await import("../actions/monitor.js")).runMonitor));
+}

@@ -1,0 +1,132 @@
+/** Follows a broker's log and hands on its events, each once: from a file that rotates, or from a pipe. */
+import { HawserError } from "../../sdk/errors.js";
+import type { EventFile, ResumePoint } from "./event-file.js";
+import { LogEvents } from "./log-events.js";
+import type { BrokerEvent, ReaderState } from "./log-events.js";
+import { LogTail } from "./log-tail.js";
+
+/** `log-gap`: lines of the log are lost, with what is known of them. */
+export type MonitorEvent = BrokerEvent | { readonly kind: "log-gap"; readonly detail: string; readonly timeMs: number };
+
+export interface MonitorOwner {
+  event(event: MonitorEvent): void;
+  /** A TCP connection. Nothing else is known of it yet. */
+  accepted(): void;
+}
+
+export interface MonitorOptions {
+  /** Where events are kept; without it nothing is remembered between runs. */
+  readonly events?: EventFile | undefined;
+  /** The broker's version, when the log no longer says it. */
+  readonly version?: string | undefined;
+  /** Ignore what is in the log, and where the last run stopped. */
+  readonly newOnly?: boolean | undefined;
+}
+
+/** An event as the event file and `--json` have it, without its time. */
+export function eventFields({ timeMs: _, kind, ...fields }: MonitorEvent): Readonly<Record<string, string | number>> {
+  return { event: kind, ...fields };
+}
+
+/** A pipe has no position. */
+const NOWHERE = { inode: 0, offset: 0, head: "", modifiedMs: 0 };
+
+export class LogMonitor {
+  readonly #owner: MonitorOwner;
+  readonly #events: EventFile | undefined;
+  readonly #reader: LogEvents;
+  readonly #tail: LogTail | undefined;
+  readonly #newOnly: boolean;
+  #isStarted = false;
+  #untrusted: HawserError | undefined;
+
+  /** @param path the log; undefined for lines that come through {@link lines} */
+  constructor(path: string | undefined, owner: MonitorOwner, { events, version, newOnly = false }: MonitorOptions) {
+    this.#owner = owner;
+    this.#events = events;
+    this.#newOnly = newOnly;
+    const resume = newOnly || events?.resume?.log.head === NOWHERE.head ? undefined : events?.resume;
+    const state = { version: resume?.reader.version ?? version, owed: resume?.reader.owed ?? 0 };
+    this.#reader = new LogEvents(
+      {
+        accepted: owner.accepted.bind(owner),
+        event: (event, end, state) => this.#event(event, end, state),
+        untrusted: (line) => (this.#untrusted ??= forgeable(line)),
+      },
+      state,
+      Date.now,
+    );
+    if (path === undefined) return;
+    const line = (text: string, end: number): void => this.#line(text, end);
+    this.#tail = new LogTail(path, { line, generationEnded: () => this.#reader.flush(), gap: (detail) => this.#gap(detail) }, resume?.log);
+  }
+
+  /**
+   * Reports everything written to the log since the last call.
+   * @throws HawserError `LOG_FORGEABLE` when clients can write into this log; as `LogTail.poll` and `EventFile`
+   */
+  async poll(): Promise<void> {
+    if (this.#tail === undefined) return;
+    if (!this.#isStarted && this.#newOnly) await this.#tail.skipToEnd();
+    this.#isStarted = true;
+    await this.#tail.poll();
+    this.#settle();
+  }
+
+  /** Reports the events in lines that came from a pipe. Throws as {@link poll}. */
+  lines(lines: readonly string[]): void {
+    for (const line of lines) this.#line(line, 0);
+    this.#settle();
+  }
+
+  /** Nothing more is written for now: reports what waited for a second line, and makes the position durable. */
+  idle(): void {
+    this.#reader.flush();
+    this.#settle();
+    const log = this.#tail === undefined ? NOWHERE : this.#tail.position;
+    if (log !== undefined) this.#events?.checkpoint({ log, reader: this.#reader.state });
+  }
+
+  close(): void {
+    this.#tail?.close();
+  }
+
+  #line(text: string, end: number): void {
+    // Behind a line that a client may have written, nothing is believed.
+    if (this.#untrusted === undefined) this.#reader.line(text, end);
+  }
+
+  #settle(): void {
+    this.#events?.flush();
+    if (this.#untrusted !== undefined) throw this.#untrusted;
+  }
+
+  #event(event: BrokerEvent, end: number, reader: ReaderState): void {
+    this.#keep(event, reader, end);
+    this.#owner.event(event);
+  }
+
+  #gap(detail: string): void {
+    this.#reader.flush();
+    const event: MonitorEvent = { kind: "log-gap", detail, timeMs: Date.now() };
+    this.#keep(event, this.#reader.state);
+    this.#owner.event(event);
+  }
+
+  #keep(event: MonitorEvent, reader: ReaderState, end?: number): void {
+    if (this.#events === undefined) return;
+    const log = end === undefined || this.#tail === undefined ? this.#tail?.position : this.#tail.positionAt(end);
+    const at: ResumePoint = { log: log ?? NOWHERE, reader };
+    this.#events.append({ time: new Date(event.timeMs).toISOString(), ...eventFields(event) }, at);
+  }
+}
+
+function forgeable(line: string): HawserError {
+  const shown = line.length > 80 ? `${line.slice(0, 80)}...` : line;
+  const what = `the log holds lines that begin with a client's text, as log_type subscribe, unsubscribe and all write them: ${JSON.stringify(shown)}`;
+  return new HawserError(
+    "LOG_FORGEABLE",
+    what,
+    "Clients can forge events in it. Log error, warning, notice, information and, for denied publishes, debug; restart mosquitto, and start again with --new-only.",
+  );
+}
