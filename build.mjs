@@ -23,6 +23,7 @@ const ENTRY_POINTS = [
   "test/bench/main.ts",
   "test/bench/signers.ts",
   "test/bench/decisions.ts",
+  "test/bench/registry.ts",
   "test/soak/main.ts",
   "test/bench/sink.ts",
   "test/fuzz/main.ts",

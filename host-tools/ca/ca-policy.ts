@@ -216,16 +216,18 @@ export async function setName(ca: CaContext, { id, attributes, role }: NameSetti
     const entry = draft.entries.get(id);
     if (entry === undefined) throw unknownId(id);
     const policy = policyOf(draft);
-    const { attributes: had = {}, ...rest } = entry;
-    const merged = Object.entries({ ...had, ...attributes }).filter((pair): pair is [string, string] => pair[1] !== undefined);
-    const changed: RegistryEntry = {
-      ...rest,
-      ...(role === undefined ? {} : { role: entry.kind === "device" ? checkDeviceRole(policy, role) : checkClientRole(policy, role) }),
-      ...(merged.length === 0 ? {} : { attributes: Object.fromEntries(merged) }),
-    };
-    checkAttributes(policy, changed, attributes);
+    const withRole =
+      role === undefined
+        ? entry
+        : { ...entry, role: entry.kind === "device" ? checkDeviceRole(policy, role) : checkClientRole(policy, role) };
+    const changed = withAttributes(policy, withRole, attributes);
     draft.put(changed);
-    draft.record({ event: "name-changed", name: id, role: changed.role, attributes: merged.map(([name, value]) => `${name}=${value}`) });
+    draft.record({
+      event: "name-changed",
+      name: id,
+      role: changed.role,
+      attributes: Object.entries(changed.attributes ?? {}).map(([name, value]) => `${name}=${value}`),
+    });
     return changed;
   });
 }
@@ -245,6 +247,18 @@ export async function renewPassword(ca: CaContext, id: string, keep: (password: 
     draft.put({ ...entry, passwordHash: hashPassword(password) });
     draft.record({ event: "password-renewed", name: id });
   });
+}
+
+/**
+ * The entry with these attributes changed; undefined takes one away.
+ * @throws HawserError `INVALID_ATTRIBUTE`
+ */
+export function withAttributes(policy: Policy, entry: RegistryEntry, attributes: NameSettings["attributes"]): RegistryEntry {
+  const { attributes: had = {}, ...rest } = entry;
+  const merged = Object.entries({ ...had, ...attributes }).filter((pair): pair is [string, string] => pair[1] !== undefined);
+  const changed: RegistryEntry = { ...rest, ...(merged.length === 0 ? {} : { attributes: Object.fromEntries(merged) }) };
+  checkAttributes(policy, changed, attributes);
+  return changed;
 }
 
 function checkAttributes(policy: Policy, entry: RegistryEntry, set: NameSettings["attributes"]): void {

@@ -195,6 +195,18 @@ describe("provisioning", () => {
     }
   });
 
+  it("takes names that differ only in case for one, of devices, clients and batches, and still replaces a device by its own name", async () => {
+    const ca = await scene.ca();
+    await provisionDevice(ca, "Dev1");
+    await refused(ca, "ID_EXISTS", () => ca.reserve({ id: "dev1", role: "sensor" }));
+    await refused(ca, "ID_EXISTS", () => ca.reserve({ id: "dev1", role: "sensor", replace: true }));
+    await refused(ca, "ID_EXISTS", () => ca.issueClient({ name: "DEV1", role: "backend" }));
+    const batch = await Promise.all(["dev2", "Dev2"].map(async (id) => ({ id, csr: (await testKey(id)).csr })));
+    await refused(ca, "ID_EXISTS", () => ca.provisionBatch({ role: "sensor", devices: batch }));
+    await provisionDevice(ca, "Dev1", true);
+    expect((await ca.list()).map(({ name }) => name)).toEqual(["Dev1"]);
+  });
+
   it("lets no client in whose credentials could not be kept, and revokes nothing for it", async () => {
     const ca = await scene.ca();
     const keep = (): never => {

@@ -1,11 +1,12 @@
 /** Credentials for clients that are no device: backends, operators, monitors, authorities. */
 import { HawserError } from "../../sdk/errors.js";
 import { checkId } from "../../sdk/identity/device-id.js";
-import { checkClientRole, policyOf } from "./ca-policy.js";
+import { checkClientRole, policyOf, withAttributes } from "./ca-policy.js";
 import type { RegistryEntry } from "../ca-directory/registry-entry.js";
 import { withAllRevoked, withCertificate } from "../ca-directory/state-transitions.js";
 import { anchorsOf, chainOf, issueLeaf, pemChain } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
+import { CaseTwins } from "./case-twins.js";
 import { checkClientName } from "./reserved-names.js";
 import { toPem } from "../pki/pem.js";
 import { generateKey, nodeCrypto } from "../pki/signer.js";
@@ -15,6 +16,8 @@ export interface ClientRequest {
   readonly role: string;
   /** Revoke what a client of this name had. */
   readonly replace?: boolean;
+  /** For the policy's scopes and topics. A client that is replaced keeps the others that it had. */
+  readonly attributes?: Readonly<Record<string, string>>;
   /** Milliseconds; the CA's own setting when left out. */
   readonly lifetimeMs?: number;
   /**
@@ -40,21 +43,20 @@ export interface ClientCredentials {
 /**
  * Makes key and certificate for a client and records it.
  *
- * @throws HawserError `INVALID_ID`, `RESERVED_NAME`, `INVALID_ROLE`, `ID_EXISTS`, and those of `keep` and of every change
+ * @throws HawserError `INVALID_ID`, `RESERVED_NAME`, `INVALID_ROLE`, `INVALID_ATTRIBUTE`, `ID_EXISTS` (also for a name that differs only in
+ *   case), and those of `keep` and of every change
  */
 export async function issueClient(
   ca: CaContext,
-  { name, role, replace = false, lifetimeMs = ca.record.lifetimesMs.client, keep }: ClientRequest,
+  { name, role, replace = false, attributes = {}, lifetimeMs = ca.record.lifetimesMs.client, keep }: ClientRequest,
 ): Promise<ClientCredentials> {
   checkClientName(checkId(name), role, ca.record.brokerHosts);
   return ca.store.change(async (draft) => {
-    const clientRole = checkClientRole(policyOf(draft), role);
+    const policy = policyOf(draft);
+    const clientRole = checkClientRole(policy, role);
     const before = draft.entries.get(name);
     if (before !== undefined && (before.kind === "device" || !replace)) throw nameExists(before);
-    const { keyPem, publicKey } = await newKeyPair();
-    const { record, der } = await issueLeaf(ca.keys, name, publicKey, { kind: "client" }, draft.nowMs, lifetimeMs);
-    const issued = { ...credentials(ca.keys, keyPem, der), serial: record.serial, notAfterMs: record.notAfterMs };
-    keep?.(issued);
+    if (before === undefined) new CaseTwins(draft.entries.keys()).add(name);
     const fresh: RegistryEntry = {
       v: 1,
       kind: "client",
@@ -64,8 +66,12 @@ export async function issueClient(
       createdAtMs: draft.nowMs,
       certificates: [],
     };
-    const cleared =
-      before === undefined ? fresh : withAllRevoked({ ...before, role: clientRole, state: "active" }, "superseded", draft.nowMs);
+    const described = withAttributes(policy, before === undefined ? fresh : { ...before, role: clientRole, state: "active" }, attributes);
+    const { keyPem, publicKey } = await newKeyPair();
+    const { record, der } = await issueLeaf(ca.keys, name, publicKey, { kind: "client" }, draft.nowMs, lifetimeMs);
+    const issued = { ...credentials(ca.keys, keyPem, der), serial: record.serial, notAfterMs: record.notAfterMs };
+    keep?.(issued);
+    const cleared = withAllRevoked(described, "superseded", draft.nowMs);
     draft.put({ ...withCertificate(cleared, record, draft.nowMs), currentSerial: record.serial });
     draft.record({ event: "client-issued", name, role: clientRole, serial: record.serial });
     return issued;

@@ -6,7 +6,7 @@ import { readCertificates } from "./context.js";
 import { AUTHORITY_NAME } from "./reserved-names.js";
 import { readRootCrlTimes } from "./revocation.js";
 import type { ListedName } from "../ca-directory/registry.js";
-import type { CaView } from "./read-only.js";
+import type { CaParts, CaView } from "./read-only.js";
 
 const DAY_MS = 86_400_000;
 /** Attention is asked for this long before the end, or in the last quarter of a shorter life. */
@@ -29,28 +29,34 @@ export interface CaStatus {
   readonly isWell: boolean;
 }
 
-export function statusOf(view: CaView, nowMs: number): CaStatus {
-  const certificates = { root: view.trustAnchors[0], issuing: view.issuing, broker: view.broker };
+/** When root, issuing CA, broker's certificate and revocation lists end. */
+export function partsExpiry(ca: CaParts, nowMs: number): Expiry[] {
+  const certificates = { root: ca.trustAnchors[0], issuing: ca.issuing, broker: ca.broker };
   const parts = Object.entries(certificates).flatMap(([what, der]) =>
     der === undefined ? [] : [certificateExpiry(what as Expiry["what"], der, nowMs)],
   );
-  const crl: Expiry = { what: "crl", notAfterMs: view.crlNextUpdateMs, state: stateOf(view.crlThisUpdateMs, view.crlNextUpdateMs, nowMs) };
+  const crl: Expiry = { what: "crl", notAfterMs: ca.crlNextUpdateMs, state: stateOf(ca.crlThisUpdateMs, ca.crlNextUpdateMs, nowMs) };
   const rootCrl =
-    view.rootCrl === undefined
+    ca.rootCrl === undefined
       ? []
       : [
           {
             what: "root-crl" as const,
-            notAfterMs: view.rootCrl.nextUpdateMs,
-            state: stateOf(view.rootCrl.thisUpdateMs, view.rootCrl.nextUpdateMs, nowMs),
+            notAfterMs: ca.rootCrl.nextUpdateMs,
+            state: stateOf(ca.rootCrl.thisUpdateMs, ca.rootCrl.nextUpdateMs, nowMs),
           },
         ];
+  return [...parts, crl, ...rootCrl];
+}
+
+export function statusOf(view: CaView, nowMs: number): CaStatus {
+  const parts = partsExpiry(view, nowMs);
   const names = view.list().flatMap((name) => nameExpiry(name, nowMs));
   // The authority's certificate lives for a day and is made anew by each that starts: one that ended says only that none runs.
   const authority = names.filter(({ what }) => what === "authority");
   const others = names.filter(({ what }) => what !== "authority").sort((a, b) => a.notAfterMs - b.notAfterMs);
-  const isWell = [...parts, crl, ...rootCrl, ...others].every(({ state }) => state === "ok");
-  return { parts: [...parts, crl, ...rootCrl, ...authority], names: others, isWell };
+  const isWell = [...parts, ...others].every(({ state }) => state === "ok");
+  return { parts: [...parts, ...authority], names: others, isWell };
 }
 
 /**

@@ -14,6 +14,7 @@ import { checkDeviceRole, policyOf } from "./ca-policy.js";
 import { anchorsOf, chainOf, issueLeaf } from "./context.js";
 import type { CaContext } from "./context.js";
 import type { DeviceIdentity } from "./provisioning.js";
+import { CaseTwins } from "./case-twins.js";
 import { checkDeviceName } from "./reserved-names.js";
 import { join } from "node:path";
 
@@ -61,10 +62,12 @@ export async function provisionBatch(
     return await ca.store.change(async (draft) => {
       const checkedRole = checkDeviceRole(policyOf(draft), role);
       const made: DeviceIdentity[] = [];
+      const twins = new CaseTwins(draft.entries.keys());
       for (const { id, publicKey } of asked) {
         const before = draft.entries.get(id);
         // Reserved, and we hold the name's lock: whoever reserved it is gone.
         if (before !== undefined && before.state !== "reserved") throw exists(id, `a ${before.kind} of this CA already`);
+        if (before === undefined) twins.add(id);
         const { record, der } = await issueLeaf(ca.keys, id, publicKey, { kind: "client" }, draft.nowMs, lifetimeMs);
         const psk = randomBytes(PSK_BYTES);
         const sealedPsk = seal(ca.keys.sealing, psk, SEAL_PURPOSE.psk(id)).toString("base64");

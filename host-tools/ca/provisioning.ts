@@ -10,7 +10,7 @@ import { checkId, recoveryIdentity } from "../../sdk/identity/device-id.js";
 import { seal } from "../../sim/node/vault/sealed.js";
 import { lockNow } from "../../sim/node/files/process-lock.js";
 import type { ProcessLock } from "../../sim/node/files/process-lock.js";
-import { checkDeviceRole, policyOf } from "./ca-policy.js";
+import { checkDeviceRole, policyOf, withAttributes } from "./ca-policy.js";
 import type { RegistryEntry } from "../ca-directory/registry-entry.js";
 import { reservedEntry, withAllRevoked, withCertificate, withoutPsk } from "../ca-directory/state-transitions.js";
 import { checkRequest } from "../pki/certificate-request.js";
@@ -18,6 +18,7 @@ import { anchorsOf, chainOf, issueLeaf } from "./context.js";
 import { checkKey } from "./enrolment.js";
 import type { CaContext } from "./context.js";
 import { DIRECTORIES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
+import { CaseTwins } from "./case-twins.js";
 import { checkDeviceName } from "./reserved-names.js";
 import type { Draft } from "../ca-directory/ca-store.js";
 
@@ -26,6 +27,8 @@ export interface ReserveRequest {
   readonly role: string;
   /** Take the place of a device that has this id: what it had is revoked when the new identity is issued. */
   readonly replace?: boolean;
+  /** For the policy's scopes and topics. A device that is replaced keeps the others that it had. */
+  readonly attributes?: Readonly<Record<string, string>>;
 }
 
 /** A name that is this process's to provision, until `activate` or `abandon`. */
@@ -33,6 +36,7 @@ export interface Reservation {
   readonly id: string;
   readonly role: string;
   readonly replace: boolean;
+  readonly attributes: Readonly<Record<string, string>>;
 }
 
 /** What a device's vault needs. The PSK is the caller's to wipe. */
@@ -61,19 +65,24 @@ export class Provisioning {
   /**
    * Takes the name. With `replace` the device that has it stays untouched until {@link complete}.
    *
-   * @throws HawserError `INVALID_ID`, `RESERVED_NAME`, `INVALID_ROLE`, `ID_EXISTS` (also while another process provisions it), and those of
-   *   every change
+   * @throws HawserError `INVALID_ID`, `RESERVED_NAME`, `INVALID_ROLE`, `INVALID_ATTRIBUTE`, `ID_EXISTS` (also while another process
+   *   provisions it, or for a name that differs only in case), and those of every change
    */
-  async reserve({ id, role, replace = false }: ReserveRequest): Promise<Reservation> {
+  async reserve({ id, role, replace = false, attributes = {} }: ReserveRequest): Promise<Reservation> {
     checkDeviceName(checkId(id), this.ca.record.brokerHosts);
     const lock = lockNow(join(this.ca.directory, DIRECTORIES.reservations, `${id}.lock`), (pid) => inProgress(id, pid));
     try {
-      await this.ca.store.change((draft) => reserveIn(draft, id, checkDeviceRole(policyOf(draft), role), replace));
+      await this.ca.store.change((draft) => {
+        const policy = policyOf(draft);
+        // Tried before anything is made; set when the certificate is.
+        withAttributes(policy, reservedEntry(id, checkDeviceRole(policy, role), draft.nowMs), attributes);
+        reserveIn(draft, id, role, replace);
+      });
     } catch (error) {
       lock.release();
       throw error;
     }
-    const reservation = { id, role, replace };
+    const reservation = { id, role, replace, attributes };
     this.#locks.set(reservation, lock);
     return reservation;
   }
@@ -87,7 +96,7 @@ export class Provisioning {
    */
   async complete(reservation: Reservation, csr: Uint8Array, lifetimeMs = this.ca.record.lifetimesMs.device): Promise<DeviceIdentity> {
     this.#check(reservation);
-    const { id, role } = reservation;
+    const { id, role, attributes } = reservation;
     const { publicKey, publicKeyHash } = await checkRequest(csr, id);
     const psk = randomBytes(PSK_BYTES);
     return this.ca.store.change(async (draft) => {
@@ -95,7 +104,8 @@ export class Provisioning {
       checkKey(draft, publicKeyHash);
       const { record, der } = await issueLeaf(this.ca.keys, id, publicKey, { kind: "client" }, draft.nowMs, lifetimeMs);
       const replaced = before.certificates.filter((old) => old.status === "active").map((old) => old.serial);
-      const cleared = withAllRevoked({ ...before, role, state: "reserved" }, "superseded", draft.nowMs);
+      const described = withAttributes(policyOf(draft), { ...before, role, state: "reserved" }, attributes);
+      const cleared = withAllRevoked(described, "superseded", draft.nowMs);
       const sealedPsk = seal(this.ca.keys.sealing, psk, SEAL_PURPOSE.psk(id)).toString("base64");
       draft.put({ ...withCertificate(cleared, record, draft.nowMs), currentSerial: record.serial, psk: sealedPsk });
       draft.record({ event: "issued", name: id, role, serial: record.serial, ...(replaced.length > 0 ? { replaced } : {}) });
@@ -156,6 +166,7 @@ function reserveIn(draft: Draft, id: string, role: string, replace: boolean): vo
   const abandoned = entry?.state === "reserved";
   if (entry !== undefined && !abandoned && !replace) throw idExists(entry);
   if (entry?.kind === "client") throw idExists(entry);
+  if (entry === undefined) new CaseTwins(draft.entries.keys()).add(id);
   if (replace && entry !== undefined && !abandoned) return;
   const fresh =
     entry === undefined

@@ -3,11 +3,11 @@ import { resolve } from "node:path";
 import { errorCode, errorMessage, HawserError } from "../../sdk/errors.js";
 import { openCa } from "../ca/certificate-authority.js";
 import type { CertificateAuthority } from "../ca/certificate-authority.js";
-import { statusOf } from "../ca/expiry.js";
+import { partsExpiry } from "../ca/expiry.js";
 import type { Expiry } from "../ca/expiry.js";
 import { day } from "./dates.js";
-import { openCaReadOnly, proveCa } from "../ca/read-only.js";
-import type { CaView } from "../ca/read-only.js";
+import { openCaParts, openCaReadOnly, proveCa } from "../ca/read-only.js";
+import type { CaParts, CaView } from "../ca/read-only.js";
 import type { Context } from "./command-runner.js";
 import { tokenSigners } from "../pkcs11/token-signer.js";
 import { caPassphrase, hasCaPassphrase, tokenPins } from "./passphrases.js";
@@ -28,9 +28,9 @@ export async function openCaOf(
   { terminal, env }: Context,
   unsaid: readonly string[] = [],
 ): Promise<CertificateAuthority> {
-  const view = openCaReadOnly(options.dir);
-  warnOfCopy(view, terminal);
-  warnOfExpiry(view, options.dir, terminal);
+  const parts = openCaParts(options.dir);
+  warnOfCopy(parts, terminal);
+  warnOfExpiry(parts, options.dir, terminal);
   const passphrase = await caPassphrase(options, env);
   terminal.startProgress("working on the CA");
   const told = new Map<string, string>();
@@ -53,8 +53,8 @@ export async function openCaOf(
  * @throws HawserError as `openCaReadOnly`, and `WRONG_PASSPHRASE` when the command line named the passphrase
  */
 export async function readCaOf(options: PassphraseOptions & { dir: string }, { terminal, env }: Context): Promise<CaView> {
-  const unproved = openCaReadOnly(options.dir);
-  warnOfCopy(unproved, terminal);
+  warnOfCopy(openCaParts(options.dir), terminal);
+  terminal.startProgress("reading the registry");
   const isNamed = (options.passphraseFile ?? options.caPassphraseFile) !== undefined;
   try {
     if (hasCaPassphrase(options, env)) return await proveCa(options.dir, await caPassphrase(options, env));
@@ -70,13 +70,13 @@ export async function readCaOf(options: PassphraseOptions & { dir: string }, { t
       ),
     );
   }
-  return unproved;
+  return openCaReadOnly(options.dir);
 }
 
 /** Of the CA's own parts: devices renew themselves, and `hawser ca status` shows those that do not. */
-function warnOfExpiry(view: CaView, dir: string, terminal: Terminal): void {
-  for (const { what, notAfterMs, state } of statusOf(view, Date.now()).parts) {
-    if (state === "ok" || what === "authority") continue;
+function warnOfExpiry(ca: CaParts, dir: string, terminal: Terminal): void {
+  for (const { what, notAfterMs, state } of partsExpiry(ca, Date.now())) {
+    if (state === "ok") continue;
     const when = state === "expired" ? `expired on ${day(notAfterMs)}` : `expires on ${day(notAfterMs)}`;
     terminal.warning(
       new HawserError("EXPIRES_SOON", `${PART_NAMES[what]} of the CA in ${dir} ${when}`, EXPIRY_ADVICE[what] ?? "See `hawser ca status`."),
@@ -105,7 +105,7 @@ const EXPIRY_ADVICE: Partial<Record<Expiry["what"], string>> = {
   root: "Run: hawser ca rollover --root; with an offline root or a parent PKI, make a new CA in time",
 };
 
-function warnOfCopy({ olderCopy }: CaView, terminal: Terminal): void {
+function warnOfCopy({ olderCopy }: CaParts, terminal: Terminal): void {
   if (olderCopy !== undefined) terminal.warning(olderCopy);
 }
 

@@ -14,7 +14,7 @@ export interface BoundRule {
 }
 
 /** The role of a name; undefined when the policy knows none for it. */
-export function roleOf(policy: Policy, principal: Principal): Role | undefined {
+export function roleOf(policy: Policy, principal: Pick<Principal, "kind" | "role">): Role | undefined {
   const named = policy.roles.get(principal.role);
   const wanted = principal.kind === "device" ? "devices" : "clients";
   if (named !== undefined) return named.for === wanted ? named : undefined;

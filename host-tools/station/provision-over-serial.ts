@@ -23,6 +23,8 @@ export interface SerialProvisioning {
   readonly replace?: boolean;
   /** How long to wait for a device to be there, milliseconds. Default 30 s: one may have to be plugged in, or be starting. */
   readonly waitMs?: number;
+  /** For the policy's scopes and topics. */
+  readonly attributes?: Readonly<Record<string, string>>;
   /** Called between the steps until the certificate is issued, and not after it; what it throws ends the work with nothing changed. */
   readonly check?: () => void;
 }

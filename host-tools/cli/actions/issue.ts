@@ -7,6 +7,7 @@ import { isJournalThere } from "../../ca-directory/change-journal.js";
 import { openCaReadOnly } from "../../ca/read-only.js";
 import { checkClientRole, policyOf } from "../../ca/ca-policy.js";
 import { unprovedFiles } from "../../ca-directory/ca-files.js";
+import { attributesOf } from "../attribute-flags.js";
 import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
 import { openCaOf } from "../opened-ca.js";
@@ -19,11 +20,13 @@ export interface IssueOptions extends PassphraseOptions {
   role: string;
   out: string;
   replace?: boolean;
+  attribute?: string[];
   json?: boolean;
 }
 
 export async function issue(options: IssueOptions, context: Context): Promise<void> {
   checkId(options.name);
+  attributesOf(options.attribute);
   checkClientRole(policyOf(unprovedFiles(options.dir)), options.role);
   const replace = options.replace === true;
   checkFree(options.out, replace);
@@ -48,7 +51,14 @@ async function issueAt(place: IssuePlace, ca: CertificateAuthority, options: Iss
     // The same command may have been killed before its last step. With --replace a new certificate is wanted in any case.
     const before = replace ? undefined : letInAsStaged(place, ca, options);
     return (
-      before ?? (await ca.issueClient({ name: options.name, role: options.role, replace, keep: (credentials) => place.stage(credentials) }))
+      before ??
+      (await ca.issueClient({
+        name: options.name,
+        role: options.role,
+        replace,
+        attributes: attributesOf(options.attribute),
+        keep: (credentials) => place.stage(credentials),
+      }))
     );
   } catch (error) {
     if (mayBeNeeded(place, ca, options)) place.leave();

@@ -1,5 +1,11 @@
 /** Lists what is in the registry. */
+import type { EntryState } from "../../ca-directory/registry-entry.js";
 import type { ListedName } from "../../ca-directory/registry.js";
+import { select } from "../../ca-directory/registry-query.js";
+import type { RegistryQuery, SortOrder } from "../../ca-directory/registry-query.js";
+import type { CaView } from "../../ca/read-only.js";
+import { HawserError } from "../../../sdk/errors.js";
+import { attributeChoices } from "../attribute-flags.js";
 import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
 import { readCaOf } from "../opened-ca.js";
@@ -10,24 +16,133 @@ import type { Json } from "../terminal.js";
 /** Hexadecimal digits. */
 const SHORT_SERIAL = 8;
 
+export type ListForm = "table" | "jsonl" | "csv";
+
 export interface ListOptions extends PassphraseOptions {
   dir: string;
+  id?: string;
+  kind?: "device" | "client";
+  state?: EntryState[];
+  role?: string[];
+  class?: string;
+  attribute?: string[];
+  lacks?: string[];
+  expiresWithin?: number;
+  previousIssuer?: boolean;
+  sort?: SortOrder;
+  limit?: number;
+  count?: boolean;
+  format?: ListForm;
   json?: boolean;
 }
 
 export async function list(options: ListOptions, context: Context): Promise<void> {
   const { terminal } = context;
-  const names = (await readCaOf(options, context)).list();
-  const rows = names.map(({ name, kind, role, state, serial, notAfterMs }) => [
+  if (options.json === true && options.format !== undefined)
+    throw new HawserError("USAGE", "--json and --format exclude each other", "Use one of them.");
+  // Read before the CA is: a mistake in a flag is told at once.
+  const wanted = queryOf(options);
+  const view = await readCaOf(options, context);
+  const all = view.list();
+  const found = select(all, { ...wanted, ...(await asksCa(options, view)) });
+  if (options.count === true) {
+    terminal.result({ count: found.length, states: countStates(found) }, [String(found.length)]);
+    return;
+  }
+  const shown = options.limit === undefined ? found : found.slice(0, options.limit);
+  terminal.result(
+    terminal.json ? shown.map(asJson) : [],
+    terminal.json ? [] : await linesOf(shown, options.format ?? "table", all.length > 0),
+  );
+  if (shown.length < found.length) terminal.note(`The first ${shown.length} of ${found.length}.`);
+}
+
+function queryOf(options: ListOptions): RegistryQuery {
+  const { id, kind, state, role, attribute = [], lacks, expiresWithin, sort } = options;
+  return {
+    ...(id === undefined ? {} : { id }),
+    ...(kind === undefined ? {} : { kind }),
+    ...(state === undefined ? {} : { states: state }),
+    ...(role === undefined ? {} : { roles: role }),
+    attributes: attributeChoices(attribute),
+    ...(lacks === undefined ? {} : { lacking: lacks }),
+    ...(expiresWithin === undefined ? {} : { endsBeforeMs: Date.now() + expiresWithin }),
+    ...(sort === undefined ? {} : { sort }),
+  };
+}
+
+/** What only the CA can tell of a name: its class by the policy, and whose certificate it has. */
+async function asksCa(options: ListOptions, view: CaView): Promise<Pick<RegistryQuery, "isWanted">> {
+  const { class: className, previousIssuer } = options;
+  const hanging = previousIssuer === true ? new Set(view.previous?.hanging(Date.now())) : undefined;
+  const isOfClass = className === undefined ? undefined : await classTest(className, view);
+  if (hanging === undefined && isOfClass === undefined) return {};
+  return { isWanted: (name) => hanging?.has(name.name) !== false && isOfClass?.(name) !== false };
+}
+
+async function classTest(className: string, view: CaView): Promise<(name: ListedName) => boolean> {
+  const [{ parsePolicy }, { roleOf }] = await Promise.all([import("../../policy/policy-file.js"), import("../../policy/bound-rule.js")]);
+  const policy = parsePolicy(view.policyText(), "the policy of the CA");
+  const known = [...policy.classes.keys()];
+  if (!policy.classes.has(className))
+    throw new HawserError(
+      "USAGE",
+      `the policy has no class ${JSON.stringify(className)}`,
+      `Choose one of ${known.join(", ") || "(none)"}.`,
+    );
+  return ({ kind, role }) => roleOf(policy, { kind, role })?.className === className;
+}
+
+function countStates(names: readonly ListedName[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { state } of names) counts[state] = (counts[state] ?? 0) + 1;
+  return counts;
+}
+
+async function linesOf(names: readonly ListedName[], form: ListForm, isAnyThere: boolean): Promise<string[]> {
+  if (form === "jsonl") return names.map((name) => JSON.stringify(asJson(name)));
+  if (form === "csv") return csvLines(names);
+  if (names.length === 0) return [isAnyThere ? "No name fits." : "No devices or clients yet."];
+  return asTable(names);
+}
+
+function asTable(names: readonly ListedName[]): string[] {
+  const hasAttributes = names.some(({ attributes }) => attributes !== undefined);
+  const row = ({ name, kind, role, state, serial, notAfterMs, attributes = {} }: ListedName): string[] => [
     name,
     kind,
     role,
     state,
     shortSerial(serial),
     notAfterMs === undefined ? "-" : day(notAfterMs),
+    ...(hasAttributes
+      ? [
+          Object.entries(attributes)
+            .map(([key, value]) => `${key}=${value}`)
+            .join(" ") || "-",
+        ]
+      : []),
+  ];
+  return table([["ID", "KIND", "ROLE", "STATE", "SERIAL", "EXPIRES", ...(hasAttributes ? ["ATTRIBUTES"] : [])], ...names.map(row)]);
+}
+
+/** A column for each attribute there is. */
+async function csvLines(names: readonly ListedName[]): Promise<string[]> {
+  const { formulaSafe, writeCsv } = await import("../../exports/csv-writer.js");
+  const keys = [...new Set(names.flatMap(({ attributes = {} }) => Object.keys(attributes)))].sort();
+  const rows = names.map(({ name, kind, role, state, serial = "", notBeforeMs, notAfterMs, attributes = {} }) => [
+    name,
+    kind,
+    role,
+    state,
+    serial,
+    notBeforeMs === undefined ? "" : isoTime(notBeforeMs),
+    notAfterMs === undefined ? "" : isoTime(notAfterMs),
+    ...keys.map((key) => formulaSafe(attributes[key] ?? "")),
   ]);
-  const lines = rows.length === 0 ? ["No devices or clients yet."] : table([["ID", "KIND", "ROLE", "STATE", "SERIAL", "EXPIRES"], ...rows]);
-  terminal.result(names.map(asJson), lines);
+  return writeCsv([["id", "kind", "role", "state", "serial", "notBefore", "notAfter", ...keys], ...rows])
+    .split("\n")
+    .slice(0, -1);
 }
 
 /** Enough to tell a fleet's certificates apart, and short enough for a row of 80 columns; `--json` has it in full. */
@@ -36,12 +151,13 @@ function shortSerial(serial: string | undefined): string {
   return serial.length > SHORT_SERIAL ? `${serial.slice(0, SHORT_SERIAL)}..` : serial;
 }
 
-function asJson({ name, kind, role, state, serial, notAfterMs, certificates }: ListedName): Json {
+function asJson({ name, kind, role, state, attributes, serial, notAfterMs, certificates }: ListedName): Json {
   return {
     id: name,
     kind,
     role,
     state,
+    attributes,
     serial,
     notAfter: notAfterMs === undefined ? undefined : isoTime(notAfterMs),
     certificates: certificates.map((certificate) => ({

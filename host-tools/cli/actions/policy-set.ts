@@ -1,5 +1,6 @@
 /** `policy set`: role and attributes of a name. */
 import { HawserError } from "../../../sdk/errors.js";
+import { readAttribute } from "../attribute-flags.js";
 import type { Context } from "../command-runner.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
@@ -16,17 +17,11 @@ export async function set(options: SetOptions, context: Context): Promise<void> 
   const { id, attribute = [], role } = options;
   if (attribute.length === 0 && role === undefined)
     throw new HawserError("USAGE", "nothing to change", "Give --attribute NAME=VALUE or --role ROLE.");
-  const attributes = Object.fromEntries(attribute.map(readAttribute));
+  const attributes = Object.fromEntries(attribute.map(readAttribute).map(([name, value]) => [name, value === "" ? undefined : value]));
   const ca = await openCaOf(options, context);
   const name = await ca.setName({ id, attributes, ...(role === undefined ? {} : { role }) });
   const shown = Object.entries(name.attributes ?? {}).map(([key, value]) => `${key}=${value}`);
   context.terminal.result({ id, role: name.role, attributes: name.attributes ?? {} }, [
     `${id} is ${name.role}${shown.length === 0 ? "" : `, ${shown.join(", ")}`}`,
   ]);
-}
-
-function readAttribute(text: string): [string, string | undefined] {
-  const [, name = "", value = ""] = /^([a-z][a-z0-9-]{0,31})=(.*)$/s.exec(text) ?? [];
-  if (name === "") throw new HawserError("USAGE", `${JSON.stringify(text)} is not NAME=VALUE`, "For example: --attribute site=b1");
-  return [name, value === "" ? undefined : value];
 }

@@ -5,6 +5,7 @@ import { unprovedFiles } from "../../ca-directory/ca-files.js";
 import { provisionOverSerial } from "../../station/provision-over-serial.js";
 import { openSerialDevice } from "../../station/serial-device.js";
 import { StationLink } from "../../station/station-link.js";
+import { attributesOf } from "../attribute-flags.js";
 import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
 import { openCaOf } from "../opened-ca.js";
@@ -20,12 +21,14 @@ export interface ProvisionSerialOptions extends PassphraseOptions {
   /** How long to wait for a device, milliseconds. */
   wait: number;
   replace?: boolean;
+  attribute?: string[];
   json?: boolean;
 }
 
 export async function provisionSerial(options: ProvisionSerialOptions, context: Context): Promise<void> {
   const { id, role, serial: port, baud, wait: waitMs } = options;
   checkId(id);
+  const attributes = attributesOf(options.attribute);
   checkDeviceRole(policyOf(unprovedFiles(options.dir)), role);
   const link = new StationLink(openSerialDevice(port, baud));
   try {
@@ -36,6 +39,7 @@ export async function provisionSerial(options: ProvisionSerialOptions, context: 
       id,
       role,
       replace,
+      attributes,
       waitMs,
       check: () => context.stop.check(),
     });

@@ -10,6 +10,7 @@ import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import type { DeviceIdentity, Reservation } from "../../ca/provisioning.js";
 import { checkDeviceRole, policyOf } from "../../ca/ca-policy.js";
 import { unprovedFiles } from "../../ca-directory/ca-files.js";
+import { attributesOf } from "../attribute-flags.js";
 import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
 import { openCaOf } from "../opened-ca.js";
@@ -22,6 +23,7 @@ export interface VaultRequest {
   role: string;
   vault: string;
   replace?: boolean;
+  attribute?: string[];
 }
 
 export interface ProvisionOptions extends PassphraseOptions, VaultRequest {
@@ -31,6 +33,7 @@ export interface ProvisionOptions extends PassphraseOptions, VaultRequest {
 
 export async function provision(options: ProvisionOptions, context: Context): Promise<void> {
   checkId(options.id);
+  attributesOf(options.attribute);
   checkDeviceRole(policyOf(unprovedFiles(options.dir)), options.role);
   const replace = options.replace === true;
   checkPlace(options.vault, replace);
@@ -83,7 +86,7 @@ function checkPlace(vault: string, replace: boolean): void {
 /** The registry first knows the name, then the certificate, then that the vault is in place; a failure takes all of it back. */
 async function fill(staged: StagedVault, ca: CertificateAuthority, options: VaultRequest, stop: StopSignal): Promise<DeviceIdentity> {
   const { id, role } = options;
-  const reservation = await ca.reserve({ id, role, replace: options.replace === true });
+  const reservation = await ca.reserve({ id, role, replace: options.replace === true, attributes: attributesOf(options.attribute) });
   try {
     const identity = await install(staged.vault, ca, reservation, stop);
     staged.commit();

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
+import { collect } from "../values.js";
 import { caDirectory, caPassphrase, json, parsePath } from "./shared-options.js";
 
 export function addIssueCommand(program: Command, run: Run): void {
@@ -11,6 +12,7 @@ export function addIssueCommand(program: Command, run: Run): void {
     .requiredOption("--name <name>", "client's name; clients and devices share one namespace")
     .requiredOption("--role <role>", "client's rights: backend, operator, monitor or authority")
     .requiredOption("--out <out>", "directory to create for client.crt.pem (chain), client.key.pem and ca.crt.pem", parsePath)
+    .option("--attribute <name=value>", "an attribute that the policy declares, such as site=b1; repeatable", collect)
     .option("--replace", "revoke the client's old certificates and replace its files");
   json(caPassphrase(issue));
   addHelp(issue, {

@@ -6,7 +6,7 @@ import type { ProvisionOptions } from "../actions/provision.js";
 import type { ProvisionSerialOptions } from "../actions/provision-serial.js";
 import { addHelp } from "../command-runner.js";
 import type { Context, Run } from "../command-runner.js";
-import { parseBaud, parsePositiveDurationMs } from "../values.js";
+import { collect, parseBaud, parsePositiveDurationMs } from "../values.js";
 import { caDirectory, caPassphrase, json, parsePath, vaultPassphrase, weakPassphrase } from "./shared-options.js";
 
 /** One of the two places. */
@@ -20,6 +20,7 @@ export function addProvisionCommand(program: Command, run: Run): void {
   )
     .requiredOption("--id <id>", "device id: 1 to 64 letters, digits, '.', '_', '-'")
     .option("--role <role>", "device role", "sensor")
+    .option("--attribute <name=value>", "an attribute that the policy declares, such as site=b1; repeatable", collect)
     .option("--vault <path>", "vault directory to create, for a simulated device", parsePath)
     .option("--serial <port>", "serial port of a real device, which makes its own key: /dev/ttyUSB0, /dev/cu.usbserial-110", parsePath)
     .addOption(new Option("--baud <rate>", "with --serial: bits per second").argParser(parseBaud).default(115_200))
@@ -44,7 +45,7 @@ export function addProvisionCommand(program: Command, run: Run): void {
     examples: [
       "hawser provision --dir ca --id sensor-1 --vault sensor-1.vault",
       "hawser provision --dir ca --id sensor-1 --vault sensor-1.vault --replace",
-      "hawser provision --dir ca --id sensor-1 --serial /dev/ttyUSB0",
+      "hawser provision --dir ca --id sensor-1 --attribute site=b1 --serial /dev/ttyUSB0",
     ],
     exits: [3, 4, 5, 6, 130],
   });

@@ -1,0 +1,53 @@
+import { expect, test } from "vitest";
+import type { ListedName } from "./registry.js";
+import { select } from "./registry-query.js";
+import type { RegistryQuery } from "./registry-query.js";
+
+const device = (name: string, more: Partial<ListedName> = {}): ListedName => ({
+  name,
+  kind: "device",
+  role: "meter",
+  state: "active",
+  certificates: [],
+  ...more,
+});
+
+const NAMES = [
+  device("Meter-1", { attributes: { site: "b1", line: "l1" }, notAfterMs: 3000 }),
+  device("meter-2", { attributes: { site: "b2" }, notAfterMs: 1000 }),
+  device("meter-20", { state: "revoked", attributes: { site: "b1" } }),
+  device("office.1", { kind: "client", role: "viewer", notAfterMs: 2000 }),
+];
+
+const ids = (query: RegistryQuery): string[] => select(NAMES, query).map(({ name }) => name);
+
+test.each<[string, RegistryQuery, string[]]>([
+  ["no filter", {}, ["Meter-1", "meter-2", "meter-20", "office.1"]],
+  ["an id", { id: "meter-2" }, ["meter-2"]],
+  ["ids that begin alike", { id: "meter-*" }, ["meter-2", "meter-20"]],
+  ["ids of a length", { id: "meter-2?" }, ["meter-20"]],
+  ["a point, which stands for itself", { id: "office.?" }, ["office.1"]],
+  ["a pattern of a regular expression, which is none here", { id: "meter-[0-9]" }, []],
+  ["a kind", { kind: "client" }, ["office.1"]],
+  ["two states", { states: ["revoked", "reserved"] }, ["meter-20"]],
+  ["two roles", { roles: ["viewer", "other"] }, ["office.1"]],
+  ["a value of an attribute", { attributes: new Map([["site", new Set(["b1"])]]) }, ["Meter-1", "meter-20"]],
+  ["one of two values", { attributes: new Map([["site", new Set(["b1", "b2"])]]) }, ["Meter-1", "meter-2", "meter-20"]],
+  [
+    "two attributes",
+    {
+      attributes: new Map([
+        ["site", new Set(["b1"])],
+        ["line", new Set(["l1"])],
+      ]),
+    },
+    ["Meter-1"],
+  ],
+  ["an attribute that every object inherits", { attributes: new Map([["constructor", new Set(["x"])]]) }, []],
+  ["an attribute that is not there", { lacking: ["line"] }, ["meter-2", "meter-20", "office.1"]],
+  ["an end of the certificate, which names without one do not have", { endsBeforeMs: 2500 }, ["meter-2", "office.1"]],
+  ["something else", { isWanted: ({ role }) => role === "viewer" }, ["office.1"]],
+  ["all, by the end of the certificate", { sort: "expiry" }, ["meter-2", "office.1", "Meter-1", "meter-20"]],
+])("a query for %s finds just these", (_what, query, expected) => {
+  expect(ids(query)).toEqual(expected);
+});

@@ -1,0 +1,25 @@
+/**
+ * Names that differ only in the case of their letters: many file systems, databases and people take them for one, so a CA has only one of
+ * them.
+ */
+import { HawserError } from "../../sdk/errors.js";
+
+export class CaseTwins {
+  readonly #names = new Map<string, string>();
+
+  /** @param names of the registry as it is */
+  constructor(names: Iterable<string>) {
+    for (const name of names) this.#names.set(name.toLowerCase(), name);
+  }
+
+  /**
+   * Takes a name that is about to be used for the first time.
+   * @throws HawserError `ID_EXISTS`
+   */
+  add(name: string): void {
+    const twin = this.#names.get(name.toLowerCase());
+    if (twin !== undefined && twin !== name)
+      throw new HawserError("ID_EXISTS", `the name ${name} differs from ${twin}, which is taken, only in case`, "Choose another id.");
+    this.#names.set(name.toLowerCase(), name);
+  }
+}
