@@ -2,15 +2,14 @@
  * Where passphrases come from, with the built command line at a real pseudo-terminal, which is its controlling one: Ctrl-C there is a real
  * signal.
  */
-import { execFileSync, spawn } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { witnessFile } from "../ca-directory/revision-witness.js";
-import { SerialLine } from "../../test/support/station/serial-line.js";
-import { buildCli, CLI, hawser, temporaryDirectory, treeState } from "../../test/support/host-tools/test-cli.js";
+import { Seat } from "../../test/support/host-tools/terminal-seat.js";
+import { buildCli, hawser, temporaryDirectory, treeState } from "../../test/support/host-tools/test-cli.js";
 import { directoryWithCa, ENV, PASSPHRASE } from "../../test/support/host-tools/test-fleet.js";
 
 beforeAll(buildCli);
@@ -18,61 +17,10 @@ beforeAll(buildCli);
 const INTERRUPTED = /\r\n[^\r\n]*error INTERRUPTED:[^\r\n]+ Next: Run the command again\.\r\n$/;
 const CTRL_C = "\u0003";
 
-/** A command with a person at its terminal. */
-class Seat {
-  screen = "";
-  readonly ended: Promise<number | null>;
-  #look: () => void = () => undefined;
-
-  private constructor(
-    private readonly line: SerialLine,
-    readonly child: ChildProcess,
-  ) {
-    line.onData = (bytes) => {
-      this.screen += Buffer.from(bytes).toString("utf8");
-      this.#look();
-    };
-    this.ended = new Promise((resolve) => child.once("close", resolve));
-  }
-
-  static async at(args: readonly string[], cwd: string, env: Readonly<Record<string, string>> = {}): Promise<Seat> {
-    const line = await SerialLine.open();
-    // The first terminal that the leader of a new session opens becomes its controlling one.
-    const shell = ["-c", 'terminal=$1; shift; exec "$@" < "$terminal" > "$terminal" 2>&1', "sh", line.path, process.execPath, CLI, ...args];
-    const child = spawn("sh", shell, {
-      cwd,
-      env: { PATH: process.env["PATH"] ?? "", HAWSER_STATE_DIR: process.env["HAWSER_STATE_DIR"] ?? "", ...env },
-      stdio: "ignore",
-      detached: true,
-    });
-    const seat = new Seat(line, child);
-    onTestFinished(async () => {
-      child.kill("SIGKILL");
-      await seat.ended;
-      await line.cut();
-    });
-    return seat;
-  }
-
-  async shows(text: RegExp): Promise<void> {
-    while (!text.test(this.screen)) await new Promise<void>((resolve) => (this.#look = resolve));
-  }
-
-  type(text: string): void {
-    this.line.write(Buffer.from(text));
-  }
-
-  /** Whether the terminal shows what is typed and makes signals of keys. */
-  get isAsBefore(): boolean {
-    const settings = execFileSync("stty", ["-a", "-F", this.line.path], { encoding: "utf8" });
-    return [" echo ", " isig ", " icanon "].every((setting) => settings.replaceAll("\n", " ").includes(setting));
-  }
-
-  async expectInterrupted(): Promise<void> {
-    expect(await this.ended).toBe(130);
-    await this.shows(INTERRUPTED);
-    expect(this.isAsBefore).toBe(true);
-  }
+async function expectInterrupted(seat: Seat): Promise<void> {
+  expect(await seat.ended).toBe(130);
+  await seat.shows(INTERRUPTED);
+  expect(seat.isAsBefore).toBe(true);
 }
 
 /** Makes the command stop where it reads `path` until the returned function is called; resolves when it is there. */
@@ -98,7 +46,7 @@ describe("a stop at the passphrase prompt", () => {
       await seat.shows(/Passphrase for the CA directory ca: $/);
       expect(seat.isAsBefore).toBe(false);
       stop(seat);
-      await seat.expectInterrupted();
+      await expectInterrupted(seat);
     }
   });
 
@@ -110,11 +58,11 @@ describe("a stop at the passphrase prompt", () => {
     init.type("a new one\r");
     await init.shows(/The same again: $/);
     init.child.kill("SIGTERM");
-    await init.expectInterrupted();
+    await expectInterrupted(init);
     const crl = await Seat.at(["ca", "crl", "--dir", "ca"], cwd);
     await crl.shows(/: $/);
     crl.child.kill("SIGTERM");
-    await crl.expectInterrupted();
+    await expectInterrupted(crl);
     expect(treeState(cwd)).toEqual(before);
   });
 

@@ -16,6 +16,15 @@ const NOTICE_MS = 2000;
 /** A value that JSON can carry. */
 export type Json = string | number | boolean | null | undefined | readonly Json[] | { readonly [key: string]: Json };
 
+/** A terminal that can be drawn on. */
+export interface Screen {
+  size(): { readonly columns: number; readonly rows: number };
+  write(text: string): void;
+  paint(colour: Colour, text: string): string;
+  /** Calls `then` after each change of the size; the result ends that. */
+  onResize(then: () => void): () => void;
+}
+
 export class Terminal {
   #closed = false;
   #failure: HawserError | undefined;
@@ -114,6 +123,21 @@ export class Terminal {
   /** Whether progress has somebody to see it. */
   get #isWatched(): boolean {
     return !this.json && this.err.isTTY === true;
+  }
+
+  /** To draw on; undefined where output is JSON, or goes to a pipe, a file, or a terminal that knows no cursor. */
+  get screen(): Screen | undefined {
+    const { out } = this;
+    if (this.json || out.isTTY !== true || this.env["TERM"] === "dumb") return undefined;
+    return {
+      size: () => ({ columns: out.columns || 80, rows: out.rows || 24 }),
+      write: (text) => this.#write(text),
+      paint: (colour, text) => this.paint(colour, text),
+      onResize: (then) => {
+        out.on("resize", then);
+        return () => out.off("resize", then);
+      },
+    };
   }
 
   paint(colour: Colour, text: string, stream: NodeJS.WriteStream = this.out): string {

@@ -12,7 +12,6 @@ import { unprovedFiles } from "../../ca-directory/ca-files.js";
 import { readBatch, readColumns } from "../../station/factory/batch-file.js";
 import { challengeOnly } from "../../station/factory/connection-proof.js";
 import { FactoryStation } from "../../station/factory/factory-station.js";
-import type { HeadView, StationEvent } from "../../station/factory/head-view.js";
 import { idsByBatch, idsByList, idsByPattern } from "../../station/factory/id-source.js";
 import type { IdSource } from "../../station/factory/id-source.js";
 import { Ledger } from "../../station/factory/ledger.js";
@@ -28,10 +27,12 @@ import { startPage } from "../../station/page/page-server.js";
 import { ENGLISH_TEXTS, readPageTexts } from "../../station/page/page-texts.js";
 import type { Context } from "../command-runner.js";
 import { startEmbeddedProof } from "../factory/embedded-proof.js";
+import { eventDisplay } from "../factory/station-display.js";
+import type { StationDisplay } from "../factory/station-display.js";
+import { terminalView } from "../factory/terminal-view.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
 import { readSecretLine } from "../secret-files.js";
-import type { Terminal } from "../terminal.js";
 import { writeSummaryFile } from "./station-records.js";
 
 /** Durations are milliseconds. */
@@ -64,6 +65,7 @@ export interface StationRunOptions extends PassphraseOptions {
   language?: string;
   printer?: string;
   reportUrl?: string;
+  view?: "heads" | "events";
   simulated?: number;
   boards?: number;
   faults: BoardFault[];
@@ -99,7 +101,7 @@ export async function runStation(options: StationRunOptions, context: Context): 
       };
       await atBenches(options, heads, port, async (places, jig) => {
         const station = new FactoryStation({ ...bench, ...rules, heads: places, ...(print && { print }) });
-        await withSurroundings(station, ledger, port, options, context, () => work(station, jig, options, context));
+        await withSurroundings(station, ledger, port, options, context, (display) => work(station, display, jig, options, context));
       });
     });
   } finally {
@@ -115,16 +117,16 @@ export async function runStation(options: StationRunOptions, context: Context): 
   );
 }
 
-/** The page, the scanner on standard input, and the queue to the order system, while the station works. */
+/** What is on the terminal, the page, the scanner on standard input, and the queue to the order system, while the station works. */
 async function withSurroundings(
   station: FactoryStation,
   ledger: Ledger,
   brokerPort: number | undefined,
   options: StationRunOptions,
-  { terminal }: Context,
-  then: () => Promise<void>,
+  { terminal, stop }: Context,
+  then: (display: StationDisplay) => Promise<void>,
 ): Promise<void> {
-  const { pagePort, pageHost, pageTokenFile, language, reportUrl } = options;
+  const { pagePort, pageHost, pageTokenFile, language, reportUrl, view } = options;
   const token = pageTokenFile === undefined ? undefined : readSecretLine(pageTokenFile);
   const texts = language === undefined ? ENGLISH_TEXTS : readPageTexts(readFileSync(language, "utf8"));
   let told = "";
@@ -132,18 +134,25 @@ async function withSurroundings(
     reportUrl === undefined
       ? undefined
       : new ReportQueue(ledger, reportUrl, (message) => {
-          if (told !== message) terminal.event("report-failed", { message }, `not reported yet: ${message}`, "yellow");
+          if (told !== message) display.notice("report-failed", { message }, `not reported yet: ${message}`, "yellow");
           told = message;
         });
   const page = await startPage({ station, host: pageHost, port: pagePort, texts, ...(token !== undefined && { token }) });
-  const scanner = createInterface({ input: process.stdin });
-  scanner.on("line", (line) => void (line.trim() !== "" && station.scan(line)));
+  const screen = view === "events" ? undefined : terminal.screen;
+  const keyboard = screen !== undefined && process.stdin.isTTY ? process.stdin : undefined;
+  const display =
+    screen === undefined
+      ? eventDisplay(terminal)
+      : terminalView({ station, texts, screen, ...(keyboard && { keyboard }), onInterrupt: () => stop.request() });
+  const scanner = keyboard === undefined ? createInterface({ input: process.stdin }) : undefined;
+  scanner?.on("line", (line) => void (line.trim() !== "" && station.scan(line)));
   queue?.start();
-  terminal.event("ready", { page: page.url, brokerPort }, `the operator's page: ${page.url}`, "green");
+  display.notice("ready", { page: page.url, brokerPort }, `the operator's page: ${page.url}`, "green");
   try {
-    await then();
+    await then(display);
   } finally {
-    scanner.close();
+    display.close();
+    scanner?.close();
     await queue?.stop();
     await page.close();
   }
@@ -159,12 +168,18 @@ function labelPrinter(printer: string): (board: BoardRecord) => Promise<void> {
 }
 
 /** Until the order is complete, the simulated boards are used up, or somebody stops it. */
-async function work(station: FactoryStation, jig: Jig | undefined, options: StationRunOptions, { terminal, stop }: Context): Promise<void> {
+async function work(
+  station: FactoryStation,
+  display: StationDisplay,
+  jig: Jig | undefined,
+  options: StationRunOptions,
+  { terminal, stop }: Context,
+): Promise<void> {
   const begunMs = performance.now();
   let complete: () => void = () => undefined;
   const completed = new Promise<void>((resolve) => (complete = resolve));
   station.onEvent((event) => {
-    printEvent(terminal, event);
+    display.show(event);
     if (event.type === "totals" && options.target !== undefined && event.totals.passed >= options.target) complete();
     if (event.type !== "head" || jig === undefined) return;
     const { state, name, failure } = event.head;
@@ -178,6 +193,7 @@ async function work(station: FactoryStation, jig: Jig | undefined, options: Stat
     station.stopShift();
   } finally {
     await station.close();
+    display.close();
   }
   const { passed, failed } = station.view().totals;
   const boardsPerHour = Math.round(((jig?.results.length ?? passed) * 3_600_000) / (performance.now() - begunMs));
@@ -189,39 +205,6 @@ async function work(station: FactoryStation, jig: Jig | undefined, options: Stat
       `${wrong.length} simulated boards ended otherwise than their faults allow: ${JSON.stringify(wrong.slice(0, 3))}`,
       "Report this with the seed.",
     );
-}
-
-function printEvent(terminal: Terminal, event: StationEvent): void {
-  if (event.type === "head") {
-    const { step, id, ...head } = event.head;
-    terminal.event(
-      "head",
-      { ...head, id, step, failure: head.failure && { ...head.failure } },
-      headLine(event.head),
-      COLOURS[head.state] ?? "dim",
-    );
-  } else if (event.type === "unlisted" && event.ports.length > 0) {
-    terminal.event("unlisted", { ports: event.ports }, `left alone, for no head names them: ${event.ports.join(", ")}`, "yellow");
-  } else if (event.type === "scan") {
-    terminal.event("scan", { isAccepted: event.isAccepted, message: event.message }, event.message);
-  }
-}
-
-const COLOURS: Partial<Record<HeadView["state"], "green" | "red" | "yellow" | "cyan">> = {
-  passed: "green",
-  failed: "red",
-  held: "red",
-  label: "yellow",
-  approval: "yellow",
-  working: "cyan",
-};
-
-function headLine({ name, state, step, id, failure, seconds }: HeadView): string {
-  const what =
-    failure === undefined
-      ? [id, state === "working" ? step : undefined, seconds === undefined ? undefined : `${seconds} s`]
-      : [id, `${failure.message}. ${failure.next}`];
-  return [`head ${name}`, state, ...what].filter((part) => part !== undefined).join("  ");
 }
 
 async function withProof(

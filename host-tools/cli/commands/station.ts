@@ -59,6 +59,11 @@ function addRun(station: Command, run: Run): void {
     .option("--language <file>", "texts of the page in JSON", parsePath)
     .option("--printer <host[:port]>", "label printer that takes ZPL; prints each board's id before it passes")
     .option("--report-url <url>", "POST a JSON row to this URL for each board that passed; kept and retried while it cannot be reached")
+    .addOption(
+      new Option("--view <view>", "on a terminal: heads, one line a head, kept up to date; events, one line an event")
+        .choices(["heads", "events"])
+        .default("heads"),
+    )
     .addOption(new Option("--simulated <heads>", "simulated boards at so many heads instead of --head").argParser(parseCount))
     .addOption(new Option("--boards <count>", "with --simulated: how many boards (default: no end)").argParser(parseCount))
     .addOption(
@@ -70,7 +75,7 @@ function addRun(station: Command, run: Run): void {
   json(caPassphrase(command));
   addHelp(command, {
     notes: [
-      "The page and lines on standard input take scans: OP:name (a badge), START, STOP, RETRY:head, REPRINT:id, APPROVE, REJECT, or a label.",
+      "The page, the terminal and lines on standard input take scans: OP:name (a badge), START, STOP, RETRY:head, REPRINT:id, APPROVE, REJECT, or a label.",
       "Killed, or out of disk space, it continues where it stopped when it is started again with the same --station.",
       "A board is known for ever by its MAC address, id and key. Ports that no head names are left alone.",
       "The registry of the CA and the ledger in --station are both backed up, or neither.",
