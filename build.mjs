@@ -16,6 +16,7 @@ const ENTRY_POINTS = [
   "sim/node/index.ts",
   "sim/virtual/main.ts",
   "sim/fleet/fleet-process.ts",
+  "sim/fleet/stall-watch.ts",
   "host-tools/index.ts",
   "host-tools/testing/index.ts",
   "host-tools/testing/vitest.ts",

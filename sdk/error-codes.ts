@@ -98,6 +98,7 @@ export type ToolErrorCode =
   | "BAD_POLICY_TEST"
   | "BAD_PORT"
   | "BAD_PROOF"
+  | "BAD_PROGRAM"
   | "BAD_PROXY"
   | "BAD_SIGNATURE"
   | "BAD_SIGNER"

@@ -51,6 +51,7 @@ const USAGE = [
   "UNKNOWN_RULE",
   "BAD_BAUD",
   "BAD_TOXIC",
+  "BAD_PROGRAM",
   "BAD_PROXY",
   "SCENARIO_INVALID",
   "BAD_KEY",

@@ -6,7 +6,10 @@ export type DeliveryFault =
   /** QoS 2 promises one delivery. */
   | { readonly kind: "doubled"; readonly id: string; readonly n: number; readonly qos: 2; readonly times: number }
   /** A message that no device numbered, or from a device that is none of the fleet. */
-  | { readonly kind: "invented"; readonly id: string; readonly n: number };
+  | { readonly kind: "invented"; readonly id: string; readonly n: number }
+  /** Messages of a product's program, which have no numbers. */
+  | { readonly kind: "missing"; readonly id: string; readonly count: number }
+  | { readonly kind: "repeated"; readonly id: string; readonly count: number };
 
 export interface Settlement {
   /** Messages by what they were promised. */
@@ -65,5 +68,7 @@ export function settle(accounts: readonly DeviceAccount[], counts: ReadonlyMap<s
 export function describeFault(fault: DeliveryFault): string {
   if (fault.kind === "lost") return `${fault.id}: message ${fault.n} (QoS ${fault.qos}) was accepted and never delivered`;
   if (fault.kind === "doubled") return `${fault.id}: message ${fault.n} (QoS 2) was delivered ${fault.times} times`;
+  if (fault.kind === "missing") return `${fault.id}: ${fault.count} messages were accepted and never delivered`;
+  if (fault.kind === "repeated") return `${fault.id}: ${fault.count} messages of QoS 2 came more often than they were published`;
   return `${fault.id}: message ${fault.n} was delivered, but no device of this fleet accepted it`;
 }

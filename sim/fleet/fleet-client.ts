@@ -58,15 +58,19 @@ export class FleetStores {
   }
 }
 
-export function hawserClient(plan: FleetPlan, stores: FleetStores, listener: ClientListener): FleetClient {
-  const config: DeviceConfig = {
+/** The same for a device that publishes by itself and for one that runs a product's program. */
+export function deviceConfig(plan: FleetPlan): DeviceConfig {
+  return {
     broker: plan.broker,
     ...(plan.recovery ? { recovery: plan.recovery } : {}),
     outbox: { persistent: plan.rebootsPerHour > 0 },
     backoff: { capMs: plan.retryCapMs },
     recoveryPatience: { minimumMs: plan.recoveryPatienceMs, maximumMs: plan.recoveryPatienceMs * 1.5 },
   };
-  const device = new Device(config, nodePlatform({ keyStore: stores.keyStore, storage: stores.storage }));
+}
+
+/** Tells the listener what the device goes through. */
+export function reportTo(listener: ClientListener, device: Device): void {
   device.listen((event) => {
     if (event.type === "connecting") listener.attempt();
     else if (event.type === "connected") listener.connected(event.credential);
@@ -81,6 +85,11 @@ export function hawserClient(plan: FleetPlan, stores: FleetStores, listener: Cli
       listener.trouble(`${event.type}: ${event.code}`);
     else if (event.type === "identity-dropped" || event.type === "credential-changed") listener.trouble(`${event.type}: ${event.code}`);
   });
+}
+
+export function hawserClient(plan: FleetPlan, stores: FleetStores, listener: ClientListener): FleetClient {
+  const device = new Device(deviceConfig(plan), nodePlatform({ keyStore: stores.keyStore, storage: stores.storage }));
+  reportTo(listener, device);
   void answerPings(device, listener);
   return {
     start: () => device.start(),

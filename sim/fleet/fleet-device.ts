@@ -1,43 +1,33 @@
 /** One device of a fleet at work: it publishes, sleeps, restarts, and keeps the account of what it accepted. */
 import { errorCode } from "../../sdk/errors.js";
 import { SeededRandom } from "../virtual/random.js";
-import { FleetStores, hawserClient, mqttJsClient, type ClientListener, type FleetClient } from "./fleet-client.js";
+import { FleetStores, hawserClient, mqttJsClient, type FleetClient } from "./fleet-client.js";
+import type { FleetMember } from "./fleet-member.js";
+import { MemberTally, type WorkerTally } from "./member-tally.js";
 import type { DeviceAccount, FleetIdentity, FleetPlan, PublishProfile } from "./fleet-plan.js";
 import { PayloadSource, preciseNowMs } from "./payload-source.js";
 
 const HOUR_MS = 3_600_000;
 
-/** Counted for a worker as a whole. */
-export interface WorkerTally {
-  accepted: number;
-  refused: number;
-  connections: number;
-  devicesByCredential: Record<string, number>;
-  attempts: number;
-  renewed: number;
-  failures: Record<string, number>;
-}
-
-export class FleetDevice implements ClientListener {
+export class FleetDevice extends MemberTally implements FleetMember {
   readonly #stores: FleetStores;
   readonly #random: SeededRandom;
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #notAccepted: number[] = [];
-  readonly #used: string[] = [];
   /** QoS of each number. A text grows by a byte a message, an array by eight. */
   #qos = "";
   #client: FleetClient;
   #isQuiet = false;
   #isStopped = false;
-  credential: string | undefined;
   isAsleep = false;
   isStarted = false;
 
   constructor(
     private readonly plan: FleetPlan,
     identity: FleetIdentity,
-    private readonly tally: WorkerTally,
+    tally: WorkerTally,
   ) {
+    super(tally);
     this.#stores = new FleetStores(identity);
     this.#random = new SeededRandom(`${plan.seed}/${identity.id}`);
     this.#client = this.#boot();
@@ -87,32 +77,6 @@ export class FleetDevice implements ClientListener {
 
   kept(): FleetIdentity {
     return this.#stores.kept();
-  }
-
-  connected(credential: string): void {
-    this.credential = credential;
-    this.tally.connections += 1;
-    if (this.#used.includes(credential)) return;
-    this.#used.push(credential);
-    this.tally.devicesByCredential[credential] = (this.tally.devicesByCredential[credential] ?? 0) + 1;
-  }
-
-  ended(code: string, wasConnected: boolean): void {
-    this.credential = undefined;
-    if (code === "CLOSED_LOCALLY" && wasConnected) return;
-    this.trouble(code);
-  }
-
-  trouble(code: string): void {
-    this.tally.failures[code] = (this.tally.failures[code] ?? 0) + 1;
-  }
-
-  renewed(): void {
-    this.tally.renewed += 1;
-  }
-
-  attempt(): void {
-    this.tally.attempts += 1;
   }
 
   #boot(): FleetClient {

@@ -28,7 +28,7 @@ export class FleetLink {
     } else {
       const child = fork(program, [], {
         serialization: "advanced",
-        execArgv: ["--expose-gc"],
+        execArgv: ["--expose-gc", "--enable-source-maps"],
         stdio: ["ignore", "ignore", "inherit", "ipc"],
       });
       this.#send = (order) => void child.send(order, () => undefined);
@@ -56,7 +56,8 @@ export class FleetLink {
     const answered = new Promise<AnswerOf<K>>((resolve, reject) => {
       listener = (answer) => {
         if (answer.kind === kind) resolve(answer as AnswerOf<K>);
-        else if (answer.kind === "failed") reject(failed(answer.message));
+        else if (answer.kind === "failed")
+          reject(answer.code === undefined ? failed(answer.message) : new HawserError(answer.code, answer.message, answer.nextStep ?? ""));
       };
     });
     this.#listeners.add(listener);

@@ -1,5 +1,7 @@
 /** What a fleet does, and what its processes tell each other: plain data that can cross a process boundary. */
+import type { ErrorCode } from "../../sdk/error-codes.js";
 import type { Endpoint } from "../../sdk/platform.js";
+import type { ProgramAccount, ProgramPlan, ProgramReport } from "../program/program-plan.js";
 
 /** How a payload's field is drawn. */
 export type FieldSpec =
@@ -40,6 +42,8 @@ export interface FleetPlan {
   readonly recoveryPatienceMs: number;
   /** How many times a device asks for a new certificate in an hour, beside those that are due. */
   readonly renewalsPerHour: number;
+  /** Devices run this instead of publishing by `profiles`. */
+  readonly program?: ProgramPlan;
 }
 
 /** A device's stores as they would lie in its flash: secret. */
@@ -85,6 +89,8 @@ export interface WorkerReport {
   readonly failures: Readonly<Record<string, number>>;
   readonly rssBytes: number;
   readonly cpuMicros: number;
+  /** Devices that came online for the first time since the last report. */
+  readonly cameOnline: readonly string[];
 }
 
 /** One device's account: messages are numbered from 0 without gaps. */
@@ -103,10 +109,20 @@ export type WorkerAnswer =
   | {
       readonly kind: "stopped";
       readonly accounts: readonly DeviceAccount[];
+      readonly programs: readonly ProgramAccount[];
+      readonly programReport: ProgramReport | undefined;
       readonly kept: readonly FleetIdentity[];
       readonly report: WorkerReport;
     }
-  | { readonly kind: "failed"; readonly message: string };
+  | Failed;
+
+export interface Failed {
+  readonly kind: "failed";
+  readonly message: string;
+  /** Of a mistake that is the user's. */
+  readonly code?: ErrorCode;
+  readonly nextStep?: string;
+}
 
 export type WatcherOrder =
   | {
@@ -117,7 +133,11 @@ export type WatcherOrder =
       /** Commands a second to devices drawn at random, each to be answered. */
       readonly commandsPerSecond: number;
       readonly ids: readonly string[];
+      /** Messages are a program's own: they are told apart by content, and these are the commands, each device's in turn. */
+      readonly program?: Pick<ProgramPlan, "commands">;
     }
+  /** These devices take commands from now on. */
+  | { readonly kind: "online"; readonly ids: readonly string[] }
   | { readonly kind: "quiet" }
   | { readonly kind: "stop" };
 
@@ -142,11 +162,14 @@ export type WatcherAnswer =
       readonly kind: "watched";
       /** How often each number of a device came: a byte a number. */
       readonly counts: readonly (readonly [id: string, counts: Uint8Array])[];
+      /** Of a program: how often each content of a device came, and how many commands the broker took for it. */
+      readonly contents: readonly (readonly [id: string, counts: ReadonlyMap<number, number>])[];
+      readonly commanded: readonly (readonly [id: string, count: number])[];
       readonly strangers: readonly string[];
       readonly unanswered: readonly string[];
       readonly report: WatcherReport;
     }
-  | { readonly kind: "failed"; readonly message: string };
+  | Failed;
 
 export type AnyOrder = WorkerOrder | WatcherOrder;
 export type AnyAnswer = WorkerAnswer | WatcherAnswer;

@@ -1,6 +1,7 @@
 /** The program of a fleet's processes and threads: plays the part that its first order names. */
 import { isMainThread, parentPort } from "node:worker_threads";
-import type { AnyAnswer, AnyOrder, WatcherOrder, WorkerOrder } from "./fleet-plan.js";
+import { HawserError } from "../../sdk/errors.js";
+import type { AnyAnswer, AnyOrder, Failed, WatcherOrder, WorkerOrder } from "./fleet-plan.js";
 import { FleetWatcher } from "./fleet-watcher.js";
 import { FleetWorker } from "./fleet-worker.js";
 
@@ -13,15 +14,18 @@ function tell(answer: AnyAnswer): void {
   else process.send?.(answer);
 }
 
+function failure(error: unknown): Failed {
+  if (error instanceof HawserError) return { kind: "failed", message: error.message, code: error.code, nextStep: error.nextStep };
+  return { kind: "failed", message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+}
+
 let part: Part | undefined;
 
 function take(order: AnyOrder): void {
   part ??= (order.kind === "watch" ? new FleetWatcher(tell) : new FleetWorker(tell)) as {
     obey(order: WorkerOrder | WatcherOrder): Promise<void>;
   };
-  part
-    .obey(order)
-    .catch((error: unknown) => tell({ kind: "failed", message: error instanceof Error ? (error.stack ?? error.message) : String(error) }));
+  part.obey(order).catch((error: unknown) => tell(failure(error)));
 }
 
 if (isMainThread) {

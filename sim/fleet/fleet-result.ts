@@ -1,5 +1,6 @@
 /** What a fleet's run found: the one object that every report is written from. */
 import type { DeliveryFault } from "./delivery-account.js";
+import type { ProgramFacts } from "./program-facts.js";
 
 export interface Quantiles {
   readonly count: number;
@@ -65,6 +66,8 @@ export interface FleetFacts {
   readonly failures: Readonly<Record<string, number>>;
   readonly cost: { readonly kilobytesPerDevice: number; readonly cpuPercentPerThousand: number; readonly cpuMicrosPerMessage: number };
   readonly samples: readonly Sample[];
+  /** Of a product's program. */
+  readonly program?: ProgramFacts;
   readonly events: readonly { readonly atMs: number; readonly what: string }[];
 }
 

@@ -4,6 +4,9 @@ import { build as histogramOf, decodeFromCompressedBase64, type Histogram } from
 import { HawserError } from "../../sdk/errors.js";
 import type { Endpoint } from "../../sdk/platform.js";
 import { describeFault, settle } from "./delivery-account.js";
+import { programChecks, programFacts } from "./program-facts.js";
+import { settlePrograms } from "./program-account.js";
+import type { ProgramAccount, ProgramFault, ProgramReport } from "../program/program-plan.js";
 import { FleetLink } from "./fleet-link.js";
 import type { ClientPems, DeviceAccount, FleetIdentity, FleetPlan, WatcherReport, WorkerReport } from "./fleet-plan.js";
 import type { Check, FleetFacts, FleetResult, Quantiles, Sample } from "./fleet-result.js";
@@ -24,6 +27,8 @@ export interface FleetRunOptions {
   readonly drainMs: number;
   readonly commandsPerSecond: number;
   readonly brokerName: string;
+  /** What the broker itself says that it denied a program. */
+  readonly denied?: () => readonly ProgramFault[];
   /** What is said of the facts. Default: {@link usualChecks}. */
   readonly judge?: (facts: FleetFacts) => readonly Check[];
   readonly onSample?: (sample: Sample, failures: Readonly<Record<string, number>>) => void;
@@ -33,6 +38,8 @@ export interface FleetRunOptions {
 
 const SAMPLE_EVERY_MS = 1_000;
 const POLL_MS = 200;
+/** From the first connection to subscriptions that the broker has. */
+const SUBSCRIBED_MS = 2_000;
 /** Nothing has come for this long: the broker has nothing more. */
 const QUIET_MS = 5_000;
 /** A worker that was told to stop answers by then, or is taken for dead. */
@@ -53,6 +60,8 @@ export class FleetRun {
   #most = 0;
   #peakRss = 0;
   #kept: FleetIdentity[] = [];
+  readonly #programs: ProgramAccount[] = [];
+  readonly #programReports: ProgramReport[] = [];
 
   constructor(options: FleetRunOptions) {
     this.#options = options;
@@ -120,7 +129,15 @@ export class FleetRun {
     });
     const ids = identities.map(({ id }) => id);
     const watching = watcher.ask(
-      { kind: "watch", credentials, broker: watcherBroker ?? plan.broker, seed: plan.seed, commandsPerSecond, ids },
+      {
+        kind: "watch",
+        credentials,
+        broker: watcherBroker ?? plan.broker,
+        seed: plan.seed,
+        commandsPerSecond,
+        ids,
+        ...(plan.program ? { program: { commands: plan.program.commands } } : {}),
+      },
       "watching",
     );
     const late = delay(60_000, undefined, { ref: false }).then(() => {
@@ -135,7 +152,11 @@ export class FleetRun {
       const link = new FleetLink(program, workersBy);
       this.#links.push(link);
       link.listen((answer) => {
-        if (answer.kind === "report") this.#reports[index] = answer;
+        if (answer.kind !== "report") return;
+        this.#reports[index] = answer;
+        // Devices whose subscriptions are made by now.
+        if (plan.program && answer.cameOnline.length > 0)
+          setTimeout(() => this.#watcher?.tell({ kind: "online", ids: answer.cameOnline }), SUBSCRIBED_MS).unref();
       });
       const devices = identities.filter((_identity, at) => at % workers === index);
       const { rssBytes } = await link.ask({ kind: "prepare", plan, devices }, "prepared");
@@ -191,6 +212,8 @@ export class FleetRun {
         if (typeof answer !== "string") {
           this.#reports[index] = answer.report;
           this.#kept.push(...answer.kept);
+          this.#programs.push(...answer.programs);
+          if (answer.programReport) this.#programReports.push(answer.programReport);
           return answer.accounts;
         }
         const missed = this.#options.identities.filter((_, at) => at % this.#options.workers === index);
@@ -209,6 +232,8 @@ export class FleetRun {
   #watcherHasAll(): boolean {
     const accepted = this.#reports.reduce((total, report) => total + (report?.accepted ?? 0), 0);
     const { messages = 0, quietMs = 0, commands = 0, answers = 0 } = this.#seen ?? {};
+    // Of a program's messages copies are not told apart before the end.
+    if (this.#options.plan.program) return (messages >= accepted && quietMs > SAMPLE_EVERY_MS) || quietMs > QUIET_MS;
     return (messages >= accepted && answers >= commands) || quietMs > QUIET_MS;
   }
 
@@ -216,10 +241,15 @@ export class FleetRun {
     const { name, plan, brokerName, identities, workers } = this.#options;
     const watched = await (this.#watcher as FleetLink).ask({ kind: "stop" }, "watched");
     const reports = this.#reports.filter((report) => report !== undefined);
-    const known = new Set(accounts.map(({ id }) => id));
+    const known = new Set([...accounts, ...this.#programs].map(({ id }) => id));
     const lostIds = new Set(identities.map(({ id }) => id).filter((id) => !known.has(id)));
     // What devices of a dead worker accepted nobody knows; that they are missing is said above.
-    const settled = settle(accounts, new Map(watched.counts.filter(([id]) => !lostIds.has(id))));
+    const settled = plan.program
+      ? settlePrograms(this.#programs, new Map(watched.contents))
+      : settle(accounts, new Map(watched.counts.filter(([id]) => !lostIds.has(id))));
+    const program = plan.program
+      ? programFacts(plan.program, this.#programs, this.#programReports, this.#options.denied?.() ?? [], new Map(watched.commanded))
+      : undefined;
     const { commands, answers } = watched.report;
     if (watched.strangers.length > 0) this.check("nobody else publishes on the fleet's topics", false, watched.strangers.join(", "));
     const cpuMicros = reports.reduce((sum, report) => sum + report.cpuMicros, 0);
@@ -236,7 +266,7 @@ export class FleetRun {
       devices: identities.length,
       workers,
       messages: { ...settled, refused: reports.reduce((sum, report) => sum + report.refused, 0) },
-      commands: { sent: commands, answered: answers, unanswered: watched.unanswered.slice(0, 5) },
+      commands: { sent: plan.program ? 0 : commands, answered: answers, unanswered: watched.unanswered.slice(0, 5) },
       delivery: quantiles(watched.report.delivery),
       answer: quantiles(watched.report.answer),
       connections: {
@@ -255,8 +285,9 @@ export class FleetRun {
       },
       samples: this.samples,
       events: this.events,
+      ...(program ? { program } : {}),
     };
-    const checks = [...(this.#options.judge ?? usualChecks)(facts), ...this.#checks];
+    const checks = [...(this.#options.judge ?? usualChecks)(facts), ...(program ? programChecks(program) : []), ...this.#checks];
     return { ...facts, checks, passed: checks.every(({ passed }) => passed) };
   }
 }

@@ -4,6 +4,7 @@ import mqtt, { type MqttClient } from "mqtt";
 import { SeededRandom } from "../virtual/random.js";
 import type { WatcherAnswer, WatcherOrder, WatcherReport } from "./fleet-plan.js";
 import { preciseNowMs, readPayload } from "./payload-source.js";
+import { contentOf } from "./program-content.js";
 
 const REPORT_EVERY_MS = 1_000;
 const STRANGERS_KEPT = 20;
@@ -17,6 +18,12 @@ export class FleetWatcher {
   readonly #answer = histogram();
   /** Commands that the broker took and nobody has answered, by number. */
   readonly #unanswered = new Map<number, string>();
+  /** Of a program: how often each content of a device came. */
+  readonly #contents = new Map<string, Map<number, number>>();
+  /** Devices that may be commanded, and how many commands the broker took for each. */
+  readonly #commandable: string[] = [];
+  readonly #commanded = new Map<string, number>();
+  #byContent = false;
   #client: MqttClient | undefined;
   #reports: NodeJS.Timeout | undefined;
   #commanding: NodeJS.Timeout | undefined;
@@ -33,12 +40,18 @@ export class FleetWatcher {
   async obey(order: WatcherOrder): Promise<void> {
     if (order.kind === "watch") return this.#watch(order);
     if (order.kind === "quiet") return clearInterval(this.#commanding);
+    if (order.kind === "online") {
+      this.#commandable.push(...order.ids);
+      return;
+    }
     clearInterval(this.#reports);
     clearInterval(this.#commanding);
     await this.#client?.endAsync(true);
     this.#tell({
       kind: "watched",
       counts: [...this.#counts],
+      contents: [...this.#contents],
+      commanded: [...this.#commanded],
       strangers: this.#strangers,
       unanswered: [...this.#unanswered.values()].slice(0, STRANGERS_KEPT),
       report: this.#report(),
@@ -64,12 +77,14 @@ export class FleetWatcher {
       connectTimeout: 30_000,
     });
     this.#client = client;
+    this.#byContent = order.program !== undefined;
     client.on("error", () => undefined);
     client.on("message", (topic, payload) => this.#seen(topic, payload));
     await new Promise<void>((resolve) => client.once("connect", () => resolve()));
     await client.subscribeAsync("devices/+/up/#", { qos: 2 });
     this.#reports = setInterval(() => this.#tell(this.#report()), REPORT_EVERY_MS);
-    if (order.commandsPerSecond > 0) this.#command(client, order);
+    if (order.program !== undefined) this.#commandPrograms(client, order.program.commands, order.commandsPerSecond);
+    else if (order.commandsPerSecond > 0) this.#command(client, order);
     this.#tell({ kind: "watching" });
   }
 
@@ -77,6 +92,7 @@ export class FleetWatcher {
     const nowMs = preciseNowMs();
     this.#lastMs = nowMs;
     const [, id = "", , kind] = topic.split("/");
+    if (this.#byContent) return this.#seenContent(id, contentOf(topic, payload));
     const read = readPayload(payload);
     if (read === undefined) return this.#stranger(topic);
     if (kind === "pong") return this.#answered(read.n, nowMs - read.sentMs);
@@ -89,6 +105,13 @@ export class FleetWatcher {
     }
     this.#messages += 1;
     this.#delivery.recordValue(micros(nowMs - read.sentMs));
+  }
+
+  #seenContent(id: string, content: number): void {
+    const counts = this.#contents.get(id) ?? new Map<number, number>();
+    this.#contents.set(id, counts);
+    counts.set(content, (counts.get(content) ?? 0) + 1);
+    this.#messages += 1;
   }
 
   /** A message that is none of the fleet's: a defect of the run, or of the broker's rights. */
@@ -115,6 +138,21 @@ export class FleetWatcher {
       client.publish(`devices/${id}/down/ping`, `{"n":${n},"sentMs":${preciseNowMs().toFixed(3)}}`, { qos: 1 });
       this.#unanswered.set(n, `command ${n} to ${id}`);
     }, 1_000 / commandsPerSecond);
+  }
+
+  /** Each device in turn, so that a short run reaches as many as it can. */
+  #commandPrograms(client: MqttClient, commands: readonly { readonly topic: string; readonly payload: string }[], perSecond: number): void {
+    if (commands.length === 0) return;
+    this.#commanding = setInterval(() => {
+      const n = this.#commands;
+      const id = this.#commandable[n % this.#commandable.length];
+      const command = commands[Math.floor(n / Math.max(1, this.#commandable.length)) % commands.length];
+      if (id === undefined || command === undefined) return;
+      this.#commands += 1;
+      client.publish(`devices/${id}/${command.topic}`, command.payload.split("{n}").join(String(n)), { qos: 1 }, (error) => {
+        if (!error) this.#commanded.set(id, (this.#commanded.get(id) ?? 0) + 1);
+      });
+    }, 1_000 / perSecond);
   }
 
   #answered(n: number, tookMs: number): void {

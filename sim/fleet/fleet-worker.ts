@@ -1,7 +1,10 @@
 /** A process's share of the fleet: starts its devices at a steady rate and reports sums. */
 import { setTimeout as delay } from "node:timers/promises";
-import { FleetDevice, type WorkerTally } from "./fleet-device.js";
-import type { FleetPlan, WorkerAnswer, WorkerOrder, WorkerReport } from "./fleet-plan.js";
+import { FleetDevice } from "./fleet-device.js";
+import type { FleetMember } from "./fleet-member.js";
+import type { WorkerTally } from "./member-tally.js";
+import type { FleetIdentity, FleetPlan, WorkerAnswer, WorkerOrder, WorkerReport } from "./fleet-plan.js";
+import { ProgramMembers } from "./program-members.js";
 import { SeededRandom } from "../virtual/random.js";
 
 const REPORT_EVERY_MS = 1_000;
@@ -19,7 +22,9 @@ export class FleetWorker {
     failures: {},
   };
   readonly #tell: (answer: WorkerAnswer) => void;
-  #devices: FleetDevice[] = [];
+  #devices: FleetMember[] = [];
+  #programs: ProgramMembers | undefined;
+  readonly #seenOnline = new Set<string>();
   #plan: FleetPlan | undefined;
   #reports: NodeJS.Timeout | undefined;
   #ramp: NodeJS.Timeout | undefined;
@@ -38,6 +43,7 @@ export class FleetWorker {
       case "drain":
         clearInterval(this.#ramp);
         for (const device of this.#devices) device.quiet();
+        this.#programs?.settled();
         // What the devices hold is told from now on, without what is only not collected yet.
         globalThis.gc?.();
         return;
@@ -48,12 +54,15 @@ export class FleetWorker {
     }
   }
 
-  #prepare({ plan, devices }: Extract<WorkerOrder, { kind: "prepare" }>): void {
+  async #prepare({ plan, devices }: Extract<WorkerOrder, { kind: "prepare" }>): Promise<void> {
     this.#plan = plan;
+    if (plan.program) this.#programs = await ProgramMembers.load(plan, plan.program);
     // Before the devices are made: what they cost is told from here.
     globalThis.gc?.();
     const rssBytes = process.memoryUsage.rss();
-    this.#devices = devices.map((identity) => new FleetDevice(plan, identity, this.#tally));
+    const made = (identity: FleetIdentity): FleetMember =>
+      this.#programs?.make(identity, this.#tally) ?? new FleetDevice(plan, identity, this.#tally);
+    this.#devices = devices.map(made);
     this.#tell({ kind: "prepared", rssBytes });
   }
 
@@ -61,6 +70,7 @@ export class FleetWorker {
     const queue = this.#devices[Symbol.iterator]();
     const perMs = (this.#plan?.startPerSecond ?? 100) / 1_000;
     const beganMs = performance.now();
+    this.#programs?.startWatching();
     let started = 0;
     this.#ramp = setInterval(() => {
       // By the clock, so that a busy machine makes up for late ticks.
@@ -81,6 +91,7 @@ export class FleetWorker {
   async #stop(): Promise<void> {
     clearInterval(this.#ramp);
     clearInterval(this.#reports);
+    await this.#programs?.stopWatching();
     const report = this.#report();
     for (let from = 0; from < this.#devices.length; from += STOPPED_AT_ONCE) {
       await Promise.all(
@@ -91,7 +102,9 @@ export class FleetWorker {
     }
     this.#tell({
       kind: "stopped",
-      accounts: this.#devices.map((device) => device.account()),
+      accounts: this.#devices.flatMap((device) => (device instanceof FleetDevice ? [device.account()] : [])),
+      programs: this.#programs?.accounts() ?? [],
+      programReport: this.#programs?.report(),
       kept: this.#devices.map((device) => device.kept()),
       report,
     });
@@ -100,12 +113,15 @@ export class FleetWorker {
   #report(): WorkerReport {
     const byCredential: Record<string, number> = {};
     let [connected, asleep, waiting, started] = [0, 0, 0, 0];
+    const cameOnline: string[] = [];
     for (const device of this.#devices) {
       if (device.isStarted) started += 1;
       if (device.isAsleep) asleep += 1;
       waiting += device.waiting();
       if (device.credential === undefined) continue;
       connected += 1;
+      if (!this.#seenOnline.has(device.id)) cameOnline.push(device.id);
+      this.#seenOnline.add(device.id);
       byCredential[device.credential] = (byCredential[device.credential] ?? 0) + 1;
     }
     const { user, system } = process.cpuUsage();
@@ -122,6 +138,7 @@ export class FleetWorker {
       devicesByCredential: { ...this.#tally.devicesByCredential },
       rssBytes: process.memoryUsage.rss(),
       cpuMicros: user + system,
+      cameOnline,
     };
   }
 }

@@ -5,19 +5,22 @@ import { setTimeout as delay } from "node:timers/promises";
 import { HawserError } from "../../../sdk/errors.js";
 import type { Endpoint } from "../../../sdk/platform.js";
 import type { ClientPems, FleetIdentity, FleetPlan, PublishProfile } from "../../../sim/fleet/fleet-plan.js";
+import { ProgramFaults } from "../../../sim/program/program-faults.js";
+import type { ProgramPlan } from "../../../sim/program/program-plan.js";
 import type { FleetResult } from "../../../sim/fleet/fleet-result.js";
 import { FleetRun } from "../../../sim/fleet/fleet-run.js";
 import { openCa } from "../../ca/certificate-authority.js";
 import type { Context } from "../command-runner.js";
 import { idsOf, provisionFleet, readIdentities, writeIdentities } from "../fleet/fleet-identities.js";
 import { fleetProgram, progressLines, WATCHER, watcherOf } from "../fleet/fleet-start.js";
+import { noteDenial, ownProgram, type ProgramFlags } from "../fleet/own-program.js";
 import { FleetSite, usualEngine, type SiteEngine } from "../fleet/fleet-site.js";
 import { caPassphrase, type PassphraseOptions } from "../passphrases.js";
 import { showResult, writeResults, type ResultFiles } from "../results/write-results.js";
 import { brokerUrl } from "../values.js";
 
 /** Durations are milliseconds, shares 0..1. */
-export interface SimFleetOptions extends PassphraseOptions, ResultFiles {
+export interface SimFleetOptions extends PassphraseOptions, ResultFiles, ProgramFlags {
   devices: number;
   duration: number;
   drain: number;
@@ -33,7 +36,7 @@ export interface SimFleetOptions extends PassphraseOptions, ResultFiles {
   qos: "0" | "1" | "2" | "mixed";
   payload: [number, number];
   topic: string;
-  commands: number;
+  commands?: number;
   sleepers: number;
   reboots: number;
   renewals: number;
@@ -48,13 +51,18 @@ export interface SimFleetOptions extends PassphraseOptions, ResultFiles {
 
 /** A simulated device is meant to recover within a test, not within a quarter of an hour. */
 const PATIENCE_MS = 5_000;
+/** Where commands are given and nothing is said of how many. */
+const COMMANDS_PER_SECOND = 10;
 
 export async function runFleet(options: SimFleetOptions, context: Context): Promise<void> {
   const ids = checkOptions(options);
-  const result =
-    options.dir === undefined
-      ? await onPassingSite(options, ids, context)
-      : await onOwnCa(options, options.dir, options.url as Endpoint, ids, context);
+  const program = await ownProgram(options);
+  const { dir, url } = options;
+  const result = await (
+    dir === undefined
+      ? onPassingSite(options, program?.plan, ids, context)
+      : onOwnCa({ ...options, dir, url: url as Endpoint }, program?.plan, ids, context)
+  ).finally(() => program?.remove());
   writeResults(result, options, context.env, context.terminal);
   showResult(context.terminal, result);
   if (result.passed) return;
@@ -62,7 +70,24 @@ export async function runFleet(options: SimFleetOptions, context: Context): Prom
   throw new HawserError("FLEET_FAILED", `failed: ${failed.join("; ")}`, `Run it again with --seed ${result.seed}`);
 }
 
-function checkOptions({ dir, url, pskUrl, broker, identities, restartBroker, ids, devices, topic }: SimFleetOptions): string[] {
+function checkOptions({
+  program,
+  client,
+  sleepers,
+  threads,
+  renewals,
+  commands,
+  command,
+  dir,
+  url,
+  pskUrl,
+  broker,
+  identities,
+  restartBroker,
+  ids,
+  devices,
+  topic,
+}: SimFleetOptions): string[] {
   const usage = (what: string, next: string): HawserError => new HawserError("USAGE", what, next);
   if ((dir === undefined) !== (url === undefined))
     throw usage("--dir and --url belong together", "Give both, or neither for a passing CA and broker.");
@@ -72,13 +97,23 @@ function checkOptions({ dir, url, pskUrl, broker, identities, restartBroker, ids
     throw usage("--psk-url and --identities are for your own CA", "Give --dir and --url too.");
   if (!/^[^+#\u0000/]+(\/[^+#\u0000/]+)*$/.test(topic) || topic === "pong")
     throw new HawserError("INVALID_TOPIC", `${JSON.stringify(topic)} is not a topic below devices/{id}/up/`, "Write e.g. telemetry.");
+  if (program !== undefined && (client !== "hawser" || sleepers > 0 || threads === true || renewals > 0))
+    throw usage("--client, --sleepers, --renewals and --threads do not go with --program", "Leave them out.");
+  if (program !== undefined && commands !== undefined && command === undefined)
+    throw usage("--commands says how many, but not what your program is told", "Give --command TOPIC=PAYLOAD too.");
   return idsOf(ids, devices);
 }
 
-async function onPassingSite(options: SimFleetOptions, ids: readonly string[], context: Context): Promise<FleetResult> {
+async function onPassingSite(
+  options: SimFleetOptions,
+  program: ProgramPlan | undefined,
+  ids: readonly string[],
+  context: Context,
+): Promise<FleetResult> {
   const { terminal } = context;
   const engine = options.broker ?? usualEngine();
-  const site = new FleetSite({ engine, devices: options.devices });
+  const denials = new ProgramFaults(() => 0);
+  const site = new FleetSite({ engine, devices: options.devices, onBrokerEvent: (event) => noteDenial(event, denials) });
   try {
     terminal.note(`making a CA and ${ids.length} devices`);
     await site.build();
@@ -92,8 +127,8 @@ async function onPassingSite(options: SimFleetOptions, ids: readonly string[], c
     context.stop.check();
     await site.startBroker();
     await site.startAuthority();
-    const plan = planOf(options, { host: "127.0.0.1", port: site.mtlsPort }, { host: "127.0.0.1", port: site.pskPort });
-    const run = fleetRun(options, plan, identities, watcher, engine, context);
+    const plan = planOf(options, program, { host: "127.0.0.1", port: site.mtlsPort }, { host: "127.0.0.1", port: site.pskPort });
+    const run = fleetRun(options, plan, identities, watcher, engine, context, denials);
     return await run.play(async (playing) => {
       if (options.restartBroker === undefined) return;
       await delay(options.duration / 2);
@@ -109,12 +144,12 @@ async function onPassingSite(options: SimFleetOptions, ids: readonly string[], c
 }
 
 async function onOwnCa(
-  options: SimFleetOptions,
-  dir: string,
-  url: Endpoint,
+  options: SimFleetOptions & { dir: string; url: Endpoint },
+  program: ProgramPlan | undefined,
   ids: readonly string[],
   context: Context,
 ): Promise<FleetResult> {
+  const { dir, url } = options;
   const passphrase = await caPassphrase({ ...options, dir }, context.env);
   const ca = await openCa(dir, passphrase);
   const known = options.identities === undefined ? [] : readIdentities(options.identities, passphrase);
@@ -130,7 +165,7 @@ async function onOwnCa(
   const watcher = await watcherOf(ca, name);
   try {
     const identities = ids.map((id) => byId.get(id)).filter((identity) => identity !== undefined);
-    const run = fleetRun(options, planOf(options, url, options.pskUrl), identities, watcher, brokerUrl(url), context);
+    const run = fleetRun(options, planOf(options, program, url, options.pskUrl), identities, watcher, brokerUrl(url), context);
     const result = await run.play();
     for (const identity of run.kept) byId.set(identity.id, identity);
     keep();
@@ -141,7 +176,7 @@ async function onOwnCa(
   }
 }
 
-function planOf(options: SimFleetOptions, broker: Endpoint, recovery: Endpoint | undefined): FleetPlan {
+function planOf(options: SimFleetOptions, program: ProgramPlan | undefined, broker: Endpoint, recovery: Endpoint | undefined): FleetPlan {
   return {
     seed: options.seed ?? randomBytes(6).toString("hex"),
     broker,
@@ -154,6 +189,7 @@ function planOf(options: SimFleetOptions, broker: Endpoint, recovery: Endpoint |
     renewalsPerHour: options.renewals,
     retryCapMs: options.retryCap,
     recoveryPatienceMs: PATIENCE_MS,
+    ...(program ? { program } : {}),
   };
 }
 
@@ -170,6 +206,7 @@ function fleetRun(
   watcher: ClientPems,
   brokerName: string,
   { terminal, stop }: Context,
+  denials?: ProgramFaults,
 ): FleetRun {
   const workers = workersOf(options);
   return new FleetRun({
@@ -182,9 +219,10 @@ function fleetRun(
     workersBy: options.threads === true ? "thread" : "process",
     durationMs: options.duration,
     drainMs: options.drain,
-    commandsPerSecond: options.commands,
+    commandsPerSecond: options.commands ?? (options.command ? COMMANDS_PER_SECOND : 0),
     brokerName,
     stop: stop.asked,
+    ...(denials ? { denied: () => denials.all } : {}),
     onSample: progressLines(terminal),
   });
 }

@@ -3,7 +3,7 @@ import { InvalidArgumentError, Option } from "commander";
 import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { parseBrokerUrl, parseCount, parseDurationMs, parsePositiveDurationMs } from "../values.js";
+import { collect, parseBrokerUrl, parseCount, parseDurationMs, parsePositiveDurationMs } from "../values.js";
 import { caPassphrase, json, parsePath } from "./shared-options.js";
 
 export function addSimFleetCommand(sim: Command, run: Run): void {
@@ -38,7 +38,12 @@ export function addSimFleetCommand(sim: Command, run: Run): void {
     )
     .addOption(new Option("--payload <bytes>", "size of a payload, N or LOWEST-HIGHEST").argParser(parseSizes).default([64, 256], "64-256"))
     .option("--topic <topic>", "where to, below devices/{id}/up/", "telemetry")
-    .addOption(new Option("--commands <n>", "commands a second to devices drawn at random").argParser(parseRate).default(0))
+    .addOption(
+      new Option(
+        "--commands <n>",
+        "commands a second to devices drawn at random; to each in turn with --command (default: none, 10 with --command)",
+      ).argParser(parseRate),
+    )
     .addOption(
       new Option("--sleepers <percent>", "share of devices that sleep: awake 10 s, asleep 20 s").argParser(parsePercent).default(0),
     )
@@ -57,6 +62,14 @@ export function addSimFleetCommand(sim: Command, run: Run): void {
     .addOption(new Option("--client <client>", "the SDK, or MQTT.js doing the same").choices(["hawser", "mqttjs"]).default("hawser"))
     .addOption(new Option("--workers <n>", "worker processes (default: one a core)").argParser(parseCount))
     .option("--threads", "worker threads of one process instead; memory is then told for all of them together")
+    .option("--program <file>", "run your own device program instead: a module, .js or .ts, whose default export is a `Program`", parsePath)
+    .option("--sensor <name=value>", "a sensor of it, or NAME=LOWEST..HIGHEST to draw each reading; repeatable", collect)
+    .option("--press <name=interval>", "press a button of it again and again; repeatable", collect)
+    .option("--command <topic=payload>", "a command to send to it, e.g. down/led=on; {n} is its number; repeatable", collect)
+    .addOption(
+      new Option("--publish-limit <n>", "messages a second that a device with it may publish, over 10 s").argParser(parseRate).default(10),
+    )
+    .addOption(new Option("--growth-limit <kb>", "KB a device and minute that its memory may grow").argParser(parseRate).default(64))
     .option("--seed <text>", "draws payloads, intervals and sleepers (default: a new one)")
     .option("--result <file>", "write the result as JSON", parsePath)
     .option("--junit <file>", "write it as JUnit XML", parsePath)
@@ -67,6 +80,8 @@ export function addSimFleetCommand(sim: Command, run: Run): void {
       "Without --dir the command makes a CA, a broker on free ports and an enrolment authority in memory, and removes them at the end.",
       "Each accepted message has to be seen by a watcher that shares no code with the devices: at least once at QoS 1, exactly once at QoS 2.",
       "A message that is not, a device that never comes online or a worker that dies fails the run, and is named.",
+      "--program runs what you flash on each device. A run fails, and names file and line, when it throws, blocks for a second, leaks, publishes too",
+      "fast, is refused a message or does not take a command. --qos, --payload, --topic and --publish-every are then without effect.",
       "In a GitHub step ($GITHUB_STEP_SUMMARY) the summary and annotations are written too.",
       "Ctrl-C publishes no more, lets what was accepted arrive, and reports.",
     ],
@@ -77,6 +92,7 @@ export function addSimFleetCommand(sim: Command, run: Run): void {
     examples: [
       "hawser sim fleet --devices 1000",
       "hawser sim fleet --devices 200 --duration 2m --qos mixed --commands 10 --restart-broker 20s --html fleet.html --junit fleet.xml",
+      "hawser sim fleet --devices 1000 --program src/thermometer.ts --sensor temperature=18..24 --command down/interval=5",
       "hawser sim fleet --devices 50 --dir ca --url mqtts://localhost:8883 --identities fleet.sealed",
     ],
     exits: [3, 4, 5, 6, 130],

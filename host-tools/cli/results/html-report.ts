@@ -1,4 +1,5 @@
 /** A result as one HTML file that needs nothing else: plots are SVG drawn here, no script, no network. */
+import type { TopicSummary } from "../../../sim/program/program-plan.js";
 import type { FleetResult, Sample } from "../../../sim/fleet/fleet-result.js";
 
 interface Line {
@@ -71,9 +72,14 @@ export function htmlReport(result: FleetResult): string {
       `${accepted} accepted (${messages.accepted.qos0} at QoS 0, ${messages.accepted.qos1} at QoS 1, ${messages.accepted.qos2} at QoS 2), ${messages.delivered} delivered, ${messages.copiesAtQos1} copies at QoS 1, ${messages.refused} not accepted`,
     ],
     ["Commands", `${commands.sent} sent, ${commands.answered} answered, p50 ${answer.p50Ms} ms, p99 ${answer.p99Ms} ms`],
+    ...(result.program
+      ? [["Program", `${result.program.source}, subscribed to ${result.program.filters.join(", ") || "nothing"}`] as const]
+      : []),
     [
       "Delivery",
-      `p50 ${delivery.p50Ms}, p90 ${delivery.p90Ms}, p99 ${delivery.p99Ms}, p99.9 ${delivery.p999Ms}, most ${delivery.maxMs} ms`,
+      delivery.count === 0
+        ? "not measured"
+        : `p50 ${delivery.p50Ms}, p90 ${delivery.p90Ms}, p99 ${delivery.p99Ms}, p99.9 ${delivery.p999Ms}, most ${delivery.maxMs} ms`,
     ],
     ["Connections", `${connections.accepted} accepted, ${connections.attempts} attempts, ${connections.renewed} certificates renewed`],
     [
@@ -96,11 +102,20 @@ svg text{font:11px system-ui,sans-serif;fill:#57606a}
 <table>${result.checks.map(({ name, passed, detail }) => `<tr><td class="${passed ? "passed" : "failed"}">${passed ? "passed" : "failed"}</td><td>${text(name)}</td><td>${text(detail)}</td></tr>`).join("")}</table>
 <h2>What was run</h2>
 <table>${facts.map(([name, value]) => `<tr><td>${name}</td><td>${text(value)}</td></tr>`).join("")}</table>
+${result.program ? topicTable(result.program.topics) : ""}
 ${PLOTS.map(({ title, unit, lines }) => plot(title, unit, lines, result)).join("\n")}
 <h2>Failures by code</h2>
 ${failures.length === 0 ? "<p>none</p>" : `<table>${failures.map(([code, count]) => `<tr><td>${count}</td><td>${text(code)}</td></tr>`).join("")}</table>`}
 </body></html>
 `;
+}
+
+function topicTable(topics: readonly TopicSummary[]): string {
+  const rows = topics.map(
+    ({ topic, qos, count, leastBytes, mostBytes, example }) =>
+      `<tr><td>${text(topic)}</td><td>${qos}</td><td>${count}</td><td>${leastBytes} to ${mostBytes}</td><td>${text(example)}</td></tr>`,
+  );
+  return `<h2>What the program publishes</h2>\n<table><tr><th>topic</th><th>QoS</th><th>messages</th><th>bytes</th><th>first payload</th></tr>${rows.join("")}</table>`;
 }
 
 function plot(title: string, unit: string, lines: readonly Line[], { samples, events }: FleetResult): string {

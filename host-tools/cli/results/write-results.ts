@@ -1,5 +1,6 @@
 /** Writes a result wherever it was asked for, and shows it to a person. */
 import { appendFileSync, writeFileSync } from "node:fs";
+import type { TopicSummary } from "../../../sim/program/program-plan.js";
 import type { FleetResult } from "../../../sim/fleet/fleet-result.js";
 import type { Json, Terminal } from "../terminal.js";
 import { htmlReport } from "./html-report.js";
@@ -39,7 +40,8 @@ export function showResult(terminal: Terminal, result: FleetResult): void {
     ),
     "",
     `messages     ${qos0 + qos1 + qos2} accepted, ${messages.delivered} delivered, ${messages.copiesAtQos1} copies at QoS 1`,
-    `delivery     p50 ${delivery.p50Ms} ms, p99 ${delivery.p99Ms} ms, most ${delivery.maxMs} ms`,
+    ...(result.program ? result.program.topics.map(topicLine) : []),
+    ...(delivery.count === 0 ? [] : [`delivery     p50 ${delivery.p50Ms} ms, p99 ${delivery.p99Ms} ms, most ${delivery.maxMs} ms`]),
     ...(commands.sent > 0
       ? [`commands     ${commands.answered} of ${commands.sent} answered, p50 ${answer.p50Ms} ms, p99 ${answer.p99Ms} ms`]
       : []),
@@ -47,4 +49,9 @@ export function showResult(terminal: Terminal, result: FleetResult): void {
     `cost         ${cost.kilobytesPerDevice} KB a device, ${cost.cpuPercentPerThousand} % of a core for 1,000 devices (${result.client})`,
     `seed         ${result.seed}`,
   ]);
+}
+
+function topicLine({ topic, qos, count, leastBytes, mostBytes, example }: TopicSummary): string {
+  const shown = example.length > 60 ? `${example.slice(0, 60)}...` : example;
+  return `topic        ${topic}: ${count} at QoS ${qos}, ${leastBytes} to ${mostBytes} bytes, e.g. ${JSON.stringify(shown)}`;
 }

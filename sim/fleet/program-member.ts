@@ -1,0 +1,251 @@
+/** One device of a fleet that runs a product's own program. */
+import type { Program } from "../../sdk/device/program.js";
+import { nodePlatform } from "../node/node-platform.js";
+import type { ProgramAccount, ProgramPlan, TopicSummary } from "../program/program-plan.js";
+import { ProgramDevice, type ProgramWitness } from "../program/program-device.js";
+import { SeededRandom } from "../virtual/random.js";
+import { deviceConfig, FleetStores, reportTo } from "./fleet-client.js";
+import type { FleetMember } from "./fleet-member.js";
+import type { FleetIdentity, FleetPlan } from "./fleet-plan.js";
+import { MemberTally, type WorkerTally } from "./member-tally.js";
+import { contentOf, entryOf } from "./program-content.js";
+import type { ProgramWatch } from "./program-watch.js";
+
+const RATE_WINDOW_MS = 10_000;
+/** What a device publishes when it boots is no rate yet. */
+const LEAST_WINDOW_MS = 5_000;
+/** A connection that ends sooner after a message was sent was ended for the message, where that happens again and again. */
+const AT_ONCE_MS = 2_000;
+const HANG_UPS = 2;
+const EXAMPLE_CHARACTERS = 200;
+const HOUR_MS = 3_600_000;
+export interface ProgramSurroundings {
+  readonly plan: FleetPlan;
+  readonly program: Program;
+  readonly programPlan: ProgramPlan;
+  readonly watch: ProgramWatch;
+  readonly topics: TopicTable;
+}
+
+export class ProgramMember extends MemberTally implements FleetMember, ProgramWitness {
+  readonly isAsleep = false;
+  isStarted = false;
+  readonly #stores: FleetStores;
+  readonly #random: SeededRandom;
+  readonly #timers: NodeJS.Timeout[] = [];
+  readonly #filters = new Set<string>();
+  #accepted = new Float64Array(16);
+  #acceptedCount = 0;
+  #givenUp = 0;
+  #commandsTaken = 0;
+  #windowFromMs = 0;
+  #inWindow = 0;
+  #busiest = 0;
+  #hasWindow = false;
+  #connectedMs = 0;
+  /** Connections in a row that ended at once, by the topic of the message that was being sent. */
+  readonly #hangUps = new Map<string, number>();
+  #device: ProgramDevice;
+
+  constructor(
+    private readonly around: ProgramSurroundings,
+    identity: FleetIdentity,
+    tally: WorkerTally,
+  ) {
+    super(tally);
+    this.#stores = new FleetStores(identity);
+    this.#random = new SeededRandom(`${around.plan.seed}/${identity.id}`);
+    this.#device = this.#made();
+  }
+
+  get id(): string {
+    return this.#stores.identity.id;
+  }
+
+  /** Of what the run itself keeps of this device. */
+  get ownBytes(): number {
+    return this.#accepted.byteLength;
+  }
+
+  override connected(credential: string): void {
+    this.#connectedMs = performance.now();
+    super.connected(credential);
+  }
+
+  /** A broker of 3.1.1, and some of 5.0, say no to a message by ending the connection: only what was being sent tells why. */
+  override ended(code: string, wasConnected: boolean): void {
+    super.ended(code, wasConnected);
+    if (!wasConnected) return;
+    if (performance.now() - this.#connectedMs > AT_ONCE_MS) return this.#hangUps.clear();
+    const sent = this.#device.outbox().filter(({ state }) => state !== "waiting");
+    const topic = (sent.find(({ topic: one }) => !one.startsWith(this.#device.topic("up/"))) ?? sent[0])?.topic;
+    if (topic === undefined) return;
+    const times = (this.#hangUps.get(topic) ?? 0) + 1;
+    this.#hangUps.set(topic, times);
+    if (times === HANG_UPS)
+      this.around.watch.faults.add("refused", this.id, `the broker ends the connection when a message to ${this.#general(topic)} is sent`);
+  }
+
+  start(): void {
+    const { plan, programPlan } = this.around;
+    this.isStarted = true;
+    this.#windowFromMs = performance.now();
+    this.#device.boot(this.around.program);
+    for (const [name, everyMs] of Object.entries(programPlan.pressEveryMs))
+      this.#timers.push(setInterval(() => this.#device.press(name), everyMs));
+    if (plan.rebootsPerHour > 0) this.#rebootLater(HOUR_MS / plan.rebootsPerHour);
+  }
+
+  quiet(): void {
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#device.quiet();
+  }
+
+  renew(): void {
+    this.#device.renew();
+  }
+
+  waiting(): number {
+    return this.#device.status.outbox.messages;
+  }
+
+  async stop(): Promise<void> {
+    this.quiet();
+    await this.#device.stop();
+  }
+
+  account(): ProgramAccount {
+    const lastMs = performance.now() - this.#windowFromMs;
+    const rate = this.#hasWindow ? this.#busiest : (this.#inWindow * 1_000) / Math.max(LEAST_WINDOW_MS, lastMs);
+    return {
+      id: this.id,
+      accepted: this.#accepted.slice(0, this.#acceptedCount),
+      givenUp: this.#givenUp,
+      commandsTaken: this.#commandsTaken,
+      filters: [...this.#filters],
+      rate,
+    };
+  }
+
+  kept(): FleetIdentity {
+    return this.#stores.kept();
+  }
+
+  publishing(topic: string, payload: Uint8Array | string, qos: number): void {
+    const nowMs = performance.now();
+    const windowMs = nowMs - this.#windowFromMs;
+    if (windowMs >= RATE_WINDOW_MS) {
+      this.#busiest = Math.max(this.#busiest, (this.#inWindow * 1_000) / windowMs);
+      [this.#windowFromMs, this.#inWindow, this.#hasWindow] = [nowMs, 0, true];
+    }
+    this.#inWindow += 1;
+    this.around.topics.add(this.#general(topic), payload, qos);
+  }
+
+  /** What is not below `up/` the watcher does not see. */
+  accepted(topic: string, payload: Uint8Array | string, qos: number): void {
+    if (!topic.startsWith(this.#device.topic("up/"))) return;
+    this.tally.accepted += 1;
+    if (this.#acceptedCount === this.#accepted.length) {
+      const grown = new Float64Array(2 * this.#accepted.length);
+      grown.set(this.#accepted);
+      this.#accepted = grown;
+    }
+    this.#accepted[this.#acceptedCount++] = entryOf(qos, contentOf(topic, payload));
+  }
+
+  refused(topic: string, code: string): void {
+    this.tally.refused += 1;
+    this.around.watch.faults.add("refused", this.id, `a message to ${this.#general(topic)} is refused: ${code}`);
+  }
+
+  gaveUp(topic: string, code: string): void {
+    this.#givenUp += 1;
+    this.refused(topic, code);
+  }
+
+  subscribed(filter: string): void {
+    this.#filters.add(this.#general(filter));
+  }
+
+  took(topic: string): void {
+    if (this.around.programPlan.commands.some((command) => this.#device.topic(command.topic) === topic)) this.#commandsTaken += 1;
+  }
+
+  threw(error: unknown): void {
+    this.around.watch.threw(this.id, error);
+  }
+
+  within<Result>(run: () => Result): Result {
+    return this.around.watch.within(this.id, run);
+  }
+
+  #made(): ProgramDevice {
+    const { plan, programPlan } = this.around;
+    const log = (level: string, text: string, fields?: Readonly<Record<string, string | number | boolean>>): void => {
+      // The SDK goes on when a listener of the program throws, and only its log says so.
+      if (level === "error" && text.includes("listener"))
+        this.around.watch.faults.add("error", this.id, `${text}: ${String(fields?.["error"])}`);
+    };
+    const device = new ProgramDevice(
+      deviceConfig(plan),
+      nodePlatform({ keyStore: this.#stores.keyStore, storage: this.#stores.storage, log }),
+      this,
+    );
+    reportTo(this, device);
+    for (const [name, { lowest, highest }] of Object.entries(programPlan.sensors))
+      device.inputs.set(name, () => lowest + (highest - lowest) * this.#random.fraction());
+    return device;
+  }
+
+  /** The program begins from the start over the same storage. */
+  #rebootLater(meanMs: number): void {
+    const timer = setTimeout(() => void this.#reboot(meanMs), meanMs * 2 * this.#random.fraction());
+    this.#timers.push(timer);
+  }
+
+  async #reboot(meanMs: number): Promise<void> {
+    this.#device.quiet();
+    await this.#device.stop();
+    this.#device = this.#made();
+    this.#device.boot(this.around.program);
+    this.#rebootLater(meanMs);
+  }
+
+  #general(topic: string): string {
+    return topic
+      .split("/")
+      .map((level) => (level === this.id ? "{id}" : level))
+      .join("/");
+  }
+}
+
+/** What the devices of a worker publish, summed up by topic. */
+export class TopicTable {
+  readonly #rows = new Map<string, { -readonly [Key in keyof TopicSummary]: TopicSummary[Key] }>();
+
+  add(topic: string, payload: Uint8Array | string, qos: number): void {
+    const sizeBytes = typeof payload === "string" ? Buffer.byteLength(payload) : payload.length;
+    const row = this.#rows.get(topic);
+    if (row === undefined) {
+      if (this.#rows.size >= 100) return;
+      this.#rows.set(topic, {
+        topic,
+        qos,
+        count: 1,
+        leastBytes: sizeBytes,
+        mostBytes: sizeBytes,
+        example: Buffer.from(payload).toString("utf8").slice(0, EXAMPLE_CHARACTERS),
+      });
+      return;
+    }
+    row.count += 1;
+    row.qos = Math.max(row.qos, qos);
+    row.leastBytes = Math.min(row.leastBytes, sizeBytes);
+    row.mostBytes = Math.max(row.mostBytes, sizeBytes);
+  }
+
+  get all(): readonly TopicSummary[] {
+    return [...this.#rows.values()];
+  }
+}
