@@ -13,13 +13,13 @@ const USERS =
 const GOOD_ACL =
   "user console\ntopic read telemetry/#\ntopic write commands/#\n\npattern write telemetry/%u/#\npattern read commands/%u/#\n";
 
-function audit(files: Readonly<Record<string, string>>, version = "2.0.11"): DoctorReport {
+function audit(files: Readonly<Record<string, string>>, version = "2.0.11", mode = 0o600): DoctorReport {
   const directory = mkdtempSync(join(tmpdir(), "hawser-doctor-"));
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
   for (const [name, text] of Object.entries({ passwd: USERS, acl: GOOD_ACL, ...files })) {
     mkdirSync(dirname(join(directory, name)), { recursive: true });
     writeFileSync(join(directory, name), text);
-    chmodSync(join(directory, name), 0o600);
+    chmodSync(join(directory, name), mode);
   }
   return auditMosquitto(join(directory, "mosquitto.conf"), { version, nowMs: Date.parse("2026-06-01T00:00:00Z") });
 }
@@ -97,6 +97,15 @@ describe("who gets in", () => {
   test("a password everybody tries", () => {
     expect(verdict(`listener 8883\n${TLS}${GUARDED}`, { passwd: HASH_OF_ADMIN })).toEqual(["HW026 critical passwd:1"]);
   });
+});
+
+test("a dynamic security file with mosquitto_ctrl's own mode is noted, and no finding", () => {
+  const conf = `listener 8883\n${TLS}plugin /usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so\nplugin_opt_config_file dynsec.json\nallow_anonymous false\n`;
+  const acls = { publishClientSend: false, publishClientReceive: true, subscribe: false, unsubscribe: true };
+  const state = JSON.stringify({ defaultACLAccess: acls, clients: [], groups: [], roles: [] });
+  const { findings, notes } = audit({ "mosquitto.conf": conf, "dynsec.json": state }, "2.0.11", 0o644);
+  expect(findings).toEqual([]);
+  expect(notes.map(({ what }) => what).join("\n")).toMatch(/dynsec\.json is readable by every user/);
 });
 
 describe("what crosses the network", () => {
