@@ -7,18 +7,20 @@
  * a client can forge any line. Honest clients betray such a log: their lines fit nothing that the broker writes.
  */
 
-export type RefusalReason =
-  | "certificate"
-  | "no_certificate"
-  | "broker_distrusted"
-  | "psk"
-  | "password"
-  | "plaintext"
-  | "scan"
-  | "tls"
-  | "protocol"
-  | "oversize"
-  | "limit";
+export const REFUSAL_REASONS = [
+  "certificate",
+  "no_certificate",
+  "broker_distrusted",
+  "psk",
+  "password",
+  "plaintext",
+  "scan",
+  "tls",
+  "protocol",
+  "oversize",
+  "limit",
+] as const;
+export type RefusalReason = (typeof REFUSAL_REASONS)[number];
 
 export type LogFact =
   | { readonly kind: "broker-started"; readonly version: string }

@@ -1,9 +1,14 @@
 /** Watches a broker's log. */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { HawserError } from "../../../sdk/errors.js";
 import { MosquittoVersion } from "../../doctor/mosquitto/version.js";
 import { EventFile } from "../../monitor/event-file.js";
+import { parseBrokerUrl } from "../../../sim/node/url-link.js";
+import { readProbeCredentials } from "../../doctor/live/probe-credentials.js";
+import { BrokerMetrics } from "../../monitor/broker-metrics.js";
+import { startMetricsServer } from "../../monitor/metrics-server.js";
+import { SysSource } from "../../monitor/sys-source.js";
 import { checkLogTypes } from "../../monitor/log-types.js";
 import { eventFields, LogMonitor } from "../../monitor/log-monitor.js";
 import type { MonitorEvent } from "../../monitor/log-monitor.js";
@@ -17,6 +22,10 @@ export interface MonitorCommandOptions {
   eventsKeep: number;
   config?: string;
   brokerVersion?: string;
+  metrics?: number;
+  sys?: string;
+  credentials?: string;
+  ca?: string;
   newOnly?: boolean;
   once?: boolean;
   json?: boolean;
@@ -27,6 +36,7 @@ const MEBIBYTE = 1024 * 1024;
 
 export async function runMonitor(options: MonitorCommandOptions, context: Context): Promise<void> {
   const { terminal, stop } = context;
+  checkTogether(options);
   const version = options.brokerVersion === undefined ? undefined : MosquittoVersion.parse(options.brokerVersion).text;
   if (options.config !== undefined) for (const note of checkLogTypes(options.config)) terminal.note(note);
   const file = options.log === "-" ? undefined : options.log;
@@ -38,19 +48,25 @@ export async function runMonitor(options: MonitorCommandOptions, context: Contex
     if (file !== undefined && events?.resume === undefined && !existsSync(file)) {
       throw new HawserError("NOT_FOUND", `no such file or directory: ${file}`, "Check the path: log_dest in mosquitto.conf names the log.");
     }
-    const print = (event: MonitorEvent): void =>
+    const counted = await startMetrics(options, context);
+    const print = (event: MonitorEvent): void => {
+      counted?.metrics.event(event);
       terminal.event(event.kind, eventFields(event), monitorSummary(event), monitorColour(event), new Date(event.timeMs));
-    const monitor = new LogMonitor(file, { event: print, accepted: () => undefined }, { events, version, newOnly: options.newOnly });
+    };
+    const owner = { event: print, accepted: () => counted?.metrics.accepted() };
+    const monitor = new LogMonitor(file, owner, { events, version, newOnly: options.newOnly });
     try {
-      if (file === undefined) await readInput(monitor, context);
+      if (file === undefined) await readInput(monitor, context, counted?.metrics);
       else {
         do {
           await monitor.poll();
           monitor.idle();
+          counted?.metrics.logRead(Date.now());
         } while (options.once !== true && (await isToContinue(stop)));
       }
     } finally {
       monitor.close();
+      await counted?.close();
     }
   } finally {
     events?.close();
@@ -65,15 +81,53 @@ async function isToContinue(stop: Context["stop"]): Promise<boolean> {
   return !stop.requested;
 }
 
-async function readInput(monitor: LogMonitor, { stop }: Context): Promise<void> {
+async function readInput(monitor: LogMonitor, { stop }: Context, metrics?: BrokerMetrics): Promise<void> {
   const input = createInterface({ input: process.stdin });
   void stop.asked.then(() => input.close());
   // A line whose pair is still to come is not held back for longer than the file's reader would.
-  const timer = setInterval(() => monitor.idle(), POLL_MS);
+  const timer = setInterval(() => {
+    monitor.idle();
+    metrics?.logRead(Date.now());
+  }, POLL_MS);
   try {
     for await (const line of input) monitor.lines([line]);
     monitor.idle();
   } finally {
     clearInterval(timer);
   }
+}
+
+function checkTogether({ metrics, sys, credentials, ca, once }: MonitorCommandOptions): void {
+  const next = "Run: hawser monitor --help";
+  if (metrics !== undefined && once === true) throw new HawserError("USAGE", "--metrics and --once do not go together", next);
+  if (sys !== undefined && metrics === undefined) throw new HawserError("USAGE", "--sys needs --metrics", next);
+  if (sys !== undefined) parseBrokerUrl(sys);
+  if (sys === undefined && (credentials ?? ca) !== undefined) throw new HawserError("USAGE", "--credentials and --ca need --sys", next);
+}
+
+interface Counted {
+  readonly metrics: BrokerMetrics;
+  close(): Promise<void>;
+}
+
+async function startMetrics(
+  { metrics: port, sys, credentials, ca }: MonitorCommandOptions,
+  { terminal }: Context,
+): Promise<Counted | undefined> {
+  if (port === undefined) return undefined;
+  const metrics = new BrokerMetrics(HAWSER_VERSION);
+  const login = credentials === undefined ? {} : readProbeCredentials(credentials);
+  const anchors = ca === undefined ? login.ca : readFileSync(ca, "utf8");
+  const given = Object.entries({ ...login, ca: anchors }).filter(([, value]) => value !== undefined);
+  const owner = {
+    sysMessage: metrics.sysMessage.bind(metrics),
+    setUp: metrics.setUp.bind(metrics),
+    unreachable: (reason: string) => terminal.event("broker-unreachable", { reason }, reason, "red"),
+  };
+  const source = sys === undefined ? undefined : new SysSource(sys, Object.fromEntries(given), owner);
+  const server = await startMetricsServer(port, () => metrics.render());
+  source?.start();
+  const url = `http://localhost:${server.port}/metrics`;
+  terminal.event("metrics", { url }, url);
+  return { metrics, close: async () => void (await Promise.all([server.close(), source?.close()])) };
 }

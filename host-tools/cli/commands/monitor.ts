@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { parseCount } from "../values.js";
+import { parseCount, parsePort } from "../values.js";
 import { json, parsePath } from "./shared-options.js";
 
 export function addMonitorCommand(program: Command, run: Run): void {
@@ -15,6 +15,18 @@ export function addMonitorCommand(program: Command, run: Run): void {
     .option("--events-keep <count>", "how many renamed event files to keep", parseCount, 5)
     .option("--config <file>", "the broker's mosquitto.conf: refuse to start if its log can be forged", parsePath)
     .option("--broker-version <version>", "mosquitto's version, if the log no longer has its first line")
+    .option("--metrics <port>", "serve Prometheus metrics at http://localhost:PORT/metrics (0 lets the system choose)", parsePort)
+    .option("--sys <url>", "also read the broker's $SYS topics for --metrics: mqtts://HOST:PORT, or mqtt://HOST:PORT without TLS")
+    .option(
+      "--credentials <path>",
+      "for --sys: directory made by `hawser issue`, or a JSON file with username, password, cert, key, ca",
+      parsePath,
+    )
+    .option(
+      "--ca <file>",
+      "for --sys: trust only the CA certificates in this file (default: those of --credentials, else the system's)",
+      parsePath,
+    )
     .option("--new-only", "skip what is in the log already")
     .option("--once", "stop at the end of the log");
   json(monitor);
@@ -27,14 +39,16 @@ export function addMonitorCommand(program: Command, run: Run): void {
     json: [
       '{"time":"..","event":"refused","reason":"password","claimedClient":"pump-1","address":"192.0.2.7"}',
       '{"time":"..","event":"denied","client":"pump-1","topic":"devices/pump-2/up/a","sizeBytes":1}',
-      "also: connected, disconnected, timed-out, taken-over, kicked, broker-started, broker-stopped, reloaded, configuration-error (detail), log-gap (detail)",
+      "also: connected, disconnected, timed-out, taken-over, kicked, broker-started, broker-stopped, reloaded, configuration-error (detail), log-gap (detail), metrics (url),",
+      "broker-unreachable (reason)",
     ],
     examples: [
       "hawser monitor --log /var/log/mosquitto/mosquitto.log --events events.jsonl",
       "hawser monitor --log mosquitto.log --once --json",
+      "hawser monitor --log mosquitto.log --metrics 9883 --sys mqtts://localhost:8883 --credentials watcher",
       "journalctl -fu mosquitto -o cat | hawser monitor --log -",
     ],
-    exits: [5, 6],
+    exits: [4, 5, 6],
   });
   monitor.action(run(async () => (await import("../actions/monitor.js")).runMonitor));
 }

@@ -1,0 +1,165 @@
+/**
+ * What Prometheus is told. The number of series is fixed: no id, name, address or topic is a label, and only topics of the
+ * table below are taken from `$SYS`. Names follow prometheus.io/docs/practices/naming.
+ */
+import type { MonitorEvent } from "./log-monitor.js";
+import { REFUSAL_REASONS } from "./mosquitto-line.js";
+
+interface Family {
+  readonly help: string;
+  readonly type: "counter" | "gauge";
+  /** The one label, with every value it can have. */
+  readonly label?: readonly [name: string, values: readonly string[]];
+}
+
+const ENDS = ["closed", "timed_out", "taken_over", "kicked"] as const;
+
+/** From the log: counted since the monitor started. */
+const LOG_FAMILIES = {
+  hawser_broker_accepts_total: { help: "TCP connections that the broker accepted.", type: "counter" },
+  hawser_broker_connects_total: { help: "Clients that were let in.", type: "counter" },
+  hawser_broker_disconnects_total: { help: "Sessions that ended, by how.", type: "counter", label: ["end", ENDS] },
+  hawser_broker_refusals_total: {
+    help: "Connections that were not let in, by reason.",
+    type: "counter",
+    label: ["reason", REFUSAL_REASONS],
+  },
+  hawser_broker_denied_publishes_total: { help: "Publishes that the broker's rules forbid.", type: "counter" },
+  hawser_broker_starts_total: { help: "Starts of the broker.", type: "counter" },
+  hawser_broker_reloads_total: { help: "Times the broker read its configuration again.", type: "counter" },
+  hawser_broker_configuration_errors_total: { help: "Lines of its files that the broker could not read.", type: "counter" },
+  hawser_monitor_log_gaps_total: { help: "Times that lines of the log were lost.", type: "counter" },
+  hawser_monitor_log_read_timestamp_seconds: { help: "When the log was last read to its end.", type: "gauge" },
+} as const satisfies Readonly<Record<string, Family>>;
+
+/** From `$SYS`: left out while the broker is out of reach, so that no old value passes for a new one. */
+const SYS_FAMILIES = {
+  hawser_broker_clients_connected: { help: "Clients connected now.", type: "gauge", topic: "clients/connected" },
+  hawser_broker_sessions: { help: "Clients connected, or away with a session kept for them.", type: "gauge", topic: "clients/total" },
+  hawser_broker_messages_received_total: { help: "MQTT packets received.", type: "counter", topic: "messages/received" },
+  hawser_broker_messages_sent_total: { help: "MQTT packets sent.", type: "counter", topic: "messages/sent" },
+  hawser_broker_publishes_received_total: { help: "PUBLISH packets received.", type: "counter", topic: "publish/messages/received" },
+  hawser_broker_publishes_sent_total: { help: "PUBLISH packets sent.", type: "counter", topic: "publish/messages/sent" },
+  hawser_broker_publishes_dropped_total: {
+    help: "Messages dropped because a queue was full.",
+    type: "counter",
+    topic: "publish/messages/dropped",
+  },
+  hawser_broker_received_bytes_total: { help: "Bytes received.", type: "counter", topic: "bytes/received" },
+  hawser_broker_sent_bytes_total: { help: "Bytes sent.", type: "counter", topic: "bytes/sent" },
+  hawser_broker_retained_messages: { help: "Retained messages.", type: "gauge", topic: "retained messages/count" },
+  hawser_broker_stored_messages: { help: "Messages kept, retained and queued ones.", type: "gauge", topic: "store/messages/count" },
+  hawser_broker_stored_bytes: { help: "Bytes of the messages kept.", type: "gauge", topic: "store/messages/bytes" },
+  hawser_broker_subscriptions: { help: "Subscriptions.", type: "gauge", topic: "subscriptions/count" },
+  hawser_broker_heap_bytes: { help: "Memory that the broker uses.", type: "gauge", topic: "heap/current" },
+  hawser_broker_uptime_seconds: { help: "How long the broker has run.", type: "gauge", topic: "uptime" },
+} as const satisfies Readonly<Record<string, Family & { readonly topic: string }>>;
+
+type LogFamily = keyof typeof LOG_FAMILIES;
+type SysFamily = keyof typeof SYS_FAMILIES;
+
+const SYS_PREFIX = "$SYS/broker/";
+const FAMILY_OF_TOPIC: ReadonlyMap<string, SysFamily> = new Map(
+  (Object.keys(SYS_FAMILIES) as SysFamily[]).map((name) => [SYS_PREFIX + SYS_FAMILIES[name].topic, name]),
+);
+
+/** The topics that metrics are taken from. */
+export const SYS_TOPICS: readonly string[] = [...FAMILY_OF_TOPIC.keys()];
+
+export class BrokerMetrics {
+  readonly #counts = new Map<string, number>();
+  readonly #sys = new Map<SysFamily, number>();
+  #isUp: boolean | undefined;
+  readonly #version: string;
+
+  constructor(hawserVersion: string) {
+    this.#version = hawserVersion;
+    for (const [name, { label }] of Object.entries<Family>(LOG_FAMILIES)) {
+      for (const value of label?.[1] ?? [""]) this.#counts.set(seriesOf(name, label?.[0], value), 0);
+    }
+  }
+
+  accepted(): void {
+    this.#count("hawser_broker_accepts_total");
+  }
+
+  event(event: MonitorEvent): void {
+    switch (event.kind) {
+      case "connected":
+        return this.#count("hawser_broker_connects_total");
+      case "disconnected":
+        return this.#count("hawser_broker_disconnects_total", "closed");
+      case "timed-out":
+        return this.#count("hawser_broker_disconnects_total", "timed_out");
+      case "taken-over":
+        return this.#count("hawser_broker_disconnects_total", "taken_over");
+      case "kicked":
+        return this.#count("hawser_broker_disconnects_total", "kicked");
+      case "refused":
+        return this.#count("hawser_broker_refusals_total", event.reason);
+      case "denied":
+        return this.#count("hawser_broker_denied_publishes_total");
+      case "broker-started":
+        return this.#count("hawser_broker_starts_total");
+      case "reloaded":
+        return this.#count("hawser_broker_reloads_total");
+      case "configuration-error":
+        return this.#count("hawser_broker_configuration_errors_total");
+      case "log-gap":
+        return this.#count("hawser_monitor_log_gaps_total");
+      case "broker-stopped":
+        return;
+    }
+  }
+
+  logRead(nowMs: number): void {
+    this.#counts.set("hawser_monitor_log_read_timestamp_seconds", nowMs / 1000);
+  }
+
+  /** Whether the broker answers; its `$SYS` values end with the connection. */
+  setUp(isUp: boolean): void {
+    this.#isUp = isUp;
+    if (!isUp) this.#sys.clear();
+  }
+
+  /** A message below `$SYS`. Topics and payloads that are not in the table change nothing. */
+  sysMessage(topic: string, payload: string): void {
+    const name = FAMILY_OF_TOPIC.get(topic);
+    const value = Number(/^(\d{1,18})(?: seconds)?$/.exec(payload)?.[1] ?? Number.NaN);
+    if (name !== undefined && !Number.isNaN(value)) this.#sys.set(name, value);
+  }
+
+  /** In Prometheus' text format, version 0.0.4. */
+  render(): string {
+    const lines: string[] = [];
+    const family = (name: string, { help, type }: Pick<Family, "help" | "type">): void =>
+      void lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
+    family("hawser_build_info", { help: "The version of hawser, in its label.", type: "gauge" });
+    lines.push(`hawser_build_info{version=${JSON.stringify(this.#version)}} 1`);
+    for (const [name, facts] of Object.entries<Family>(LOG_FAMILIES)) {
+      family(name, facts);
+      for (const value of facts.label?.[1] ?? [""]) {
+        const series = seriesOf(name, facts.label?.[0], value);
+        lines.push(`${series} ${this.#counts.get(series) ?? 0}`);
+      }
+    }
+    if (this.#isUp === undefined) return `${lines.join("\n")}\n`;
+    family("hawser_broker_up", { help: "1 while the broker answers the monitor's connection, else 0.", type: "gauge" });
+    lines.push(`hawser_broker_up ${this.#isUp ? 1 : 0}`);
+    for (const [name, value] of this.#sys) {
+      family(name, SYS_FAMILIES[name]);
+      lines.push(`${name} ${value}`);
+    }
+    return `${lines.join("\n")}\n`;
+  }
+
+  #count(name: LogFamily, label = ""): void {
+    const family: Family = LOG_FAMILIES[name];
+    const series = seriesOf(name, family.label?.[0], label);
+    this.#counts.set(series, (this.#counts.get(series) ?? 0) + 1);
+  }
+}
+
+function seriesOf(name: string, label: string | undefined, value: string): string {
+  return label === undefined ? name : `${name}{${label}="${value}"}`;
+}
