@@ -44,6 +44,7 @@ export type SdkErrorCode =
   | "BROKER_HANGS_UP"
   | "BUNDLE_FAILED"
   | "DRAIN_TIMEOUT"
+  | "ENROLMENT_OFF"
   | "FRAME_TOO_LONG"
   | "IDENTITY_CORRUPT"
   | "INVALID_FILTER"

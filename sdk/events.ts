@@ -1,11 +1,11 @@
 /** What a device tells about itself: plain data, one object an event, fit for a log line or a test. */
 import type { FailureClass, FailureCode } from "./failure.js";
 
-/** The kind of credential a device shows: its certificate, or its pre-shared key on the recovery listener. */
-export type Rung = "mtls" | "psk";
+/** The kind of credential a device shows: its certificate, its pre-shared key on the recovery listener, or a password alone. */
+export type Rung = "mtls" | "psk" | "password";
 
 export type DeviceEvent =
-  | { type: "connecting"; credential: Rung; identity: "active" | "pending" | "psk"; host: string; port: number }
+  | { type: "connecting"; credential: Rung; identity: "active" | "pending" | "psk" | "password"; host: string; port: number }
   /** The broker accepted this device (CONNACK). */
   | {
       type: "connected";

@@ -96,7 +96,7 @@ export function failure(code: FailureCode, message: string, details: Omit<Failur
 
 /** What a dialer says of a credential that is of no kind it knows: plain JavaScript, or a newer program, may ask for one. */
 export function unknownCredential(credential: { readonly kind?: unknown } | undefined): Failure {
-  return failure("BAD_CREDENTIAL", `unknown credential kind ${String(credential?.kind)}: use mtls, psk or none`);
+  return failure("BAD_CREDENTIAL", `unknown credential kind ${String(credential?.kind)}: use mtls, psk, server-auth or none`);
 }
 
 /** What this side had shown of itself when an alert arrived; an alert's meaning depends on it. */

@@ -2,7 +2,7 @@
  * The public face of `hawser`: what an application on a device needs.
  * @module hawser
  */
-export { Device, type DeviceConfig, type DeviceStatus, type DeviceTopic } from "./device/device.js";
+export { Device, type DeviceConfig, type DeviceStatus, type DeviceTopic, type PasswordCredential } from "./device/device.js";
 export type { Program, ProgramParts } from "./device/program.js";
 export type { DeviceEvent, DeviceListener, Rung } from "./events.js";
 export { HawserError } from "./errors.js";

@@ -59,11 +59,13 @@ export interface Endpoint {
  * - `mtls`: the certificate chain (DER, leaf first, no root) and the key-store slot that signs for it; the server is judged by
  *   `trustAnchors` (DER).
  * - `psk`: the pre-shared key in a key-store slot and the identity that names it.
+ * - `server-auth`: nothing: TLS that only proves the server, judged by `trustAnchors` (DER). What signs in is in the MQTT CONNECT.
  * - `none`: a plaintext link: for gateways and tests through `hawser/mqtt`. `Device` never asks for it.
  */
 export type Credential =
   | { kind: "mtls"; slot: string; chain: readonly Uint8Array[]; trustAnchors: readonly Uint8Array[] }
   | { kind: "psk"; slot: string; identity: string }
+  | { kind: "server-auth"; trustAnchors: readonly Uint8Array[] }
   | { kind: "none" };
 
 /** What a finished handshake settled; for events and logs. */

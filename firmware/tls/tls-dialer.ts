@@ -33,6 +33,8 @@ export interface TlsDialerOptions {
 
 type MtlsCredential = Extract<Credential, { kind: "mtls" }>;
 type PskCredential = Extract<Credential, { kind: "psk" }>;
+type ServerAuthCredential = Extract<Credential, { kind: "server-auth" }>;
+type TlsCredential = MtlsCredential | PskCredential | ServerAuthCredential;
 
 /** A device has one broker, and for a moment an old and a new certificate. */
 const KEPT_SESSIONS = 2;
@@ -52,7 +54,7 @@ export class TlsDialer implements Dialer {
 
   dial(endpoint: Endpoint, credential: Credential, timeoutMs: number, handlers: LinkHandlers): Link {
     if (credential.kind === "none") return new PlainLink(this.#surroundings, endpoint, timeoutMs, handlers);
-    if (credential.kind !== "mtls" && credential.kind !== "psk") return this.#fail(unknownCredential(credential), handlers);
+    if (!isTls(credential)) return this.#fail(unknownCredential(credential), handlers);
     const started = this.#started(endpoint, credential, false);
     if ("code" in started) return this.#fail(started, handlers);
     const fallback = (): TlsEngine | undefined => {
@@ -60,19 +62,19 @@ export class TlsDialer implements Dialer {
       return "code" in again ? undefined : again;
     };
     const mayFallBack =
-      credential.kind === "mtls" && this.#options.maximumVersion === undefined && (this.#options.minimumVersion ?? 0) <= TLS_1_2;
+      credential.kind !== "psk" && this.#options.maximumVersion === undefined && (this.#options.minimumVersion ?? 0) <= TLS_1_2;
     const shown = shownBy(credential);
     return new TlsLink(this.#surroundings, { endpoint, timeoutMs, shown, engine: started, ...(mayFallBack && { fallback }) }, handlers);
   }
 
   /** An engine with its first flight ready, or why there is none. */
-  #started(endpoint: Endpoint, credential: MtlsCredential | PskCredential, isFallback: boolean): TlsEngine | Failure {
+  #started(endpoint: Endpoint, credential: TlsCredential, isFallback: boolean): TlsEngine | Failure {
     const address = `${endpoint.host}:${endpoint.port}`;
     let engine: TlsEngine | undefined;
     try {
       engine = this.#parts.tls?.createEngine();
       if (engine === undefined) return failure("TLS_FAILED", "this host has no TLS engine");
-      const problem = credential.kind === "mtls" ? configureMtls(engine, credential) : configurePsk(engine, credential);
+      const problem = configure(engine, credential);
       if (problem === undefined && this.#start(engine, endpoint, credential, isFallback)) return engine;
       const reason = problem ?? engineFailure(engine, shownBy(credential), address);
       engine.close();
@@ -84,16 +86,16 @@ export class TlsDialer implements Dialer {
     }
   }
 
-  #start(engine: TlsEngine, endpoint: Endpoint, credential: MtlsCredential | PskCredential, isFallback: boolean): boolean {
+  #start(engine: TlsEngine, endpoint: Endpoint, credential: TlsCredential, isFallback: boolean): boolean {
     const { maximumFragmentBytes = 4096, minimumVersion = 0, maximumVersion = isFallback ? TLS_1_2 : 0, resumption = true } = this.#options;
-    const session = resumption && credential.kind === "mtls" ? this.#session(endpoint, credential) : undefined;
+    const session = resumption && credential.kind !== "psk" ? this.#session(endpoint, credential) : undefined;
     const serverName = endpoint.serverName ?? endpoint.host;
     const validAtMs = endpoint.validAtMs ?? this.#parts.trustedTimeMs();
     return engine.start(serverName, validAtMs, session, maximumFragmentBytes, minimumVersion, maximumVersion, isFallback, endpoint.alpn);
   }
 
-  #session(endpoint: Endpoint, credential: MtlsCredential): TlsSession | undefined {
-    const key = `${endpoint.host}:${endpoint.port} ${credential.slot}`;
+  #session(endpoint: Endpoint, credential: MtlsCredential | ServerAuthCredential): TlsSession | undefined {
+    const key = `${endpoint.host}:${endpoint.port} ${credential.kind === "mtls" ? credential.slot : ""}`;
     const kept = this.#sessions.find((entry) => entry.key === key)?.session;
     if (kept !== undefined) return kept;
     const session = this.#parts.tls?.createSession();
@@ -115,24 +117,29 @@ export class TlsDialer implements Dialer {
   }
 }
 
-function shownBy(credential: MtlsCredential | PskCredential): Shown {
-  return credential.kind === "mtls" ? "certificate" : "psk";
+function isTls(credential: Credential): credential is TlsCredential {
+  return credential.kind === "mtls" || credential.kind === "psk" || credential.kind === "server-auth";
+}
+
+function shownBy({ kind }: TlsCredential): Shown {
+  return kind === "mtls" ? "certificate" : kind === "psk" ? "psk" : "no-certificate";
 }
 
 /** What is wrong with the credential, or undefined; other failures stay in the engine. */
-function configureMtls(engine: TlsEngine, credential: MtlsCredential): Failure | undefined {
-  if (credential.chain.length === 0) return failure("CERTIFICATE_REQUIRED", `no certificate for key slot "${credential.slot}"`);
+function configure(engine: TlsEngine, credential: TlsCredential): Failure | undefined {
+  if (credential.kind === "psk") {
+    engine.usePsk(credential.slot, credential.identity);
+    return undefined;
+  }
+  const own = credential.kind === "mtls" ? credential : undefined;
+  if (own?.chain.length === 0) return failure("CERTIFICATE_REQUIRED", `no certificate for key slot "${own.slot}"`);
   if (!credential.trustAnchors.every((der) => engine.addAnchor(der)))
     return unreadable(engine, failure("SERVER_CA_UNKNOWN", "a trust anchor cannot be read"));
-  if (!credential.chain.every((der) => engine.addCertificate(der))) {
-    return unreadable(engine, failure("CERTIFICATE_REJECTED", `the certificate chain for key slot "${credential.slot}" cannot be read`));
+  if (own === undefined) return undefined;
+  if (!own.chain.every((der) => engine.addCertificate(der))) {
+    return unreadable(engine, failure("CERTIFICATE_REJECTED", `the certificate chain for key slot "${own.slot}" cannot be read`));
   }
-  engine.useKey(credential.slot);
-  return undefined;
-}
-
-function configurePsk(engine: TlsEngine, credential: PskCredential): Failure | undefined {
-  engine.usePsk(credential.slot, credential.identity);
+  engine.useKey(own.slot);
   return undefined;
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { BROKER, World } from "../../test/support/device/test-world.js";
+import { TEST_ANCHOR } from "../../test/support/device/test-issuer.js";
 import { watch } from "../../test/support/mqtt/session-world.js";
 import { Device, type DeviceConfig } from "./device.js";
 import { HawserError } from "../errors.js";
@@ -20,6 +21,9 @@ async function refusal(config: unknown, platform?: Platform): Promise<HawserErro
   throw new Error("accepted");
 }
 
+const PASSWORD_CREDENTIAL = { kind: "password", id: "s1", trustAnchors: [TEST_ANCHOR] };
+const TOKEN = { audience: "a", lifetimeSeconds: 60 };
+const login = (): object => ({ password: "p" });
 const broker = (changes: Slip): Slip => ({ broker: { ...BROKER, ...changes } });
 const also = (changes: Slip): Slip => ({ broker: BROKER, ...changes });
 
@@ -64,6 +68,27 @@ describe("A slip in the configuration is told at once, by its name:", () => {
     ["a redirect without a port", also({ redirects: ["b"] }), "redirects", "host:port"],
     ["a login that is no function", also({ login: { username: "u" } }), "login", "function"],
     ["a token without a lifetime", also({ token: { audience: "a" } }), "token.lifetimeSeconds", "missing"],
+    ["a password credential without login", also({ credential: PASSWORD_CREDENTIAL }), "login", "missing"],
+    ["a credential of another kind", also({ credential: { ...PASSWORD_CREDENTIAL, kind: "token" }, login }), "credential.kind", "password"],
+    [
+      "a password credential without an id",
+      also({ credential: { ...PASSWORD_CREDENTIAL, id: undefined }, login }),
+      "credential.id",
+      "missing",
+    ],
+    ["an id that is no topic level", also({ credential: { ...PASSWORD_CREDENTIAL, id: "a/b" }, login }), "credential.id", "letters"],
+    [
+      "no trust anchors",
+      also({ credential: { ...PASSWORD_CREDENTIAL, trustAnchors: [] }, login }),
+      "credential.trustAnchors",
+      "at least one",
+    ],
+    ["a token beside it", also({ credential: PASSWORD_CREDENTIAL, login, token: TOKEN }), "token", "must be left out"],
+    ["a recovery beside it", also({ credential: PASSWORD_CREDENTIAL, login, recovery: BROKER }), "recovery", "must be left out"],
+    ["enrolment beside it", also({ credential: PASSWORD_CREDENTIAL, login, enrolment: true }), "enrolment", "must be left out"],
+    ["a recovery without enrolment", also({ recovery: BROKER, enrolment: false }), "recovery", "must be left out"],
+    ["an empty ALPN name", broker({ alpn: "" }), "broker.alpn", "1 to 31"],
+    ["a list of ALPN names", broker({ alpn: ["mqtt"] }), "broker.alpn", "1 to 31"],
     ["a token for a second", also({ token: { audience: "a", lifetimeSeconds: 1 } }), "token.lifetimeSeconds", "60 to 86400"],
   ])("%s", async (_, config, name, allowed) => {
     const error = await refusal(config);
@@ -128,4 +153,9 @@ describe("What `login` returns", () => {
     await world.pass(0);
     expect(world.of("disconnected")).toMatchObject([{ code: "LOGIN_FAILED", class: "local" }]);
   });
+});
+
+it("A trust anchor in PEM is refused with the words that say what is wanted", async () => {
+  const credential = { ...PASSWORD_CREDENTIAL, trustAnchors: [new TextEncoder().encode("-----BEGIN CERTIFICATE-----")] };
+  expect(await refusal(also({ credential, login }))).toMatchObject({ code: "UNSUPPORTED_CERTIFICATE" });
 });

@@ -1,7 +1,8 @@
 /** Whether a device's configuration can work at all: what cannot is told at construction, by its name. */
 import type { BackoffPolicy } from "../backoff.js";
-import type { DeviceConfig } from "./device.js";
+import type { DeviceConfig, PasswordCredential } from "./device.js";
 import { HawserError } from "../errors.js";
+import { isId } from "../identity/device-id.js";
 import type { TokenOptions } from "../identity/token.js";
 import type { OutboxOptions, Will } from "../mqtt/contract/options.js";
 import {
@@ -72,8 +73,17 @@ const TOKEN: Rules<TokenOptions> = { audience: text, lifetimeSeconds: whole(60, 
 
 const brokerNames: Rule = (value) => (Array.isArray(value) && value.every(isBrokerName) ? undefined : 'a list of "host:port" texts');
 
+const CREDENTIAL: Rules<PasswordCredential> = {
+  kind: oneOf("password"),
+  id: (value) =>
+    typeof value === "string" && isId(value) ? undefined : "1 to 64 letters, digits, '.', '_' and '-', starting with a letter or digit",
+  trustAnchors: (value) => (isAnchors(value) ? undefined : "a list of at least one certificate, each a Uint8Array of DER"),
+};
+
 const CONFIG: Rules<DeviceConfig> = {
   broker: ENDPOINT,
+  credential: CREDENTIAL,
+  enrolment: flag,
   recovery: ENDPOINT,
   protocolVersion: oneOf(4, 5, "auto"),
   keepAliveSeconds: whole(5, 65_535),
@@ -96,6 +106,9 @@ const CONFIG: Rules<DeviceConfig> = {
   token: TOKEN,
 };
 
+/** What a device without a certificate cannot have, and why. */
+const NEEDS_CERTIFICATE = ["recovery", "recoveryPatience", "token", "enrolment"] as const;
+
 const LOGIN: Rules<Login> = { username: text, password: binary };
 
 const PORTS: readonly (keyof Platform)[] = ["clock", "scheduler", "random", "dialer", "keyStore", "chains", "storage", "log"];
@@ -110,8 +123,22 @@ export function checkConfig(config: DeviceConfig): void {
   if (recovery !== undefined) checkComplete("recovery", recovery, ["host", "port"]);
   if (will !== undefined) checkComplete("will", will, ["topic", "payload"]);
   if (token !== undefined) checkComplete("token", token, ["audience", "lifetimeSeconds"]);
+  checkFactors(config);
   const { minimumMs, maximumMs } = { ...DEFAULT_PATIENCE, ...config.recoveryPatience };
   if (maximumMs < minimumMs) throw badConfig("recoveryPatience.maximumMs", `must be at least minimumMs, ${minimumMs} (got ${maximumMs})`);
+}
+
+/** What the device signs in with must be there, and nothing that contradicts it. */
+function checkFactors(config: DeviceConfig): void {
+  const { credential, enrolment, recovery, login } = config;
+  if (enrolment === false && recovery !== undefined) {
+    throw badConfig("recovery", "must be left out with enrolment: false: a recovery is an enrolment over the pre-shared key");
+  }
+  if (credential === undefined) return;
+  checkComplete("credential", credential, ["kind", "id", "trustAnchors"]);
+  if (login === undefined) throw badConfig("login", "is missing: with a password as credential it gives the password");
+  const odd = NEEDS_CERTIFICATE.find((name) => config[name] !== undefined && config[name] !== false);
+  if (odd !== undefined) throw badConfig(odd, "must be left out with a password as credential: it needs a certificate or its key");
 }
 
 /** @throws HawserError `BAD_CONFIG` */
@@ -126,10 +153,15 @@ export function checkPlatform(platform: Platform): void {
     );
 }
 
-/** What the application's `login` returned. @throws HawserError `BAD_CONFIG` */
-export function checkLogin(login: Login): Login {
+/**
+ * What the application's `login` returned.
+ * @param isOnlyFactor nothing else proves who the device is: without a password it would sign in as nobody
+ * @throws HawserError `BAD_CONFIG`
+ */
+export function checkLogin(login: Login, isOnlyFactor = false): Login {
   if ("then" in login) throw badConfig("login", "must return the user name and password, not a promise");
   checkOptions(login, LOGIN, badConfig, "login().");
+  if (isOnlyFactor && (login.password ?? "").length === 0) throw badConfig("login().password", "is missing");
   return login;
 }
 
@@ -158,6 +190,10 @@ function isBrokerName(name: unknown): boolean {
   return (
     colon > 0 && Number.isInteger(port) && port >= 1 && port <= 65_535 && host(name.slice(0, colon).replace(/^\[|\]$/g, "")) === undefined
   );
+}
+
+function isAnchors(anchors: unknown): boolean {
+  return Array.isArray(anchors) && anchors.length > 0 && anchors.every((anchor) => anchor instanceof Uint8Array);
 }
 
 function checkComplete(name: string, given: object, wanted: readonly string[]): void {

@@ -10,7 +10,7 @@ import { Supervisor, type Login } from "../supervisor/supervisor.js";
 import { checkConfig, checkLogin, checkPlatform, isDeviceTopic } from "./device-config-check.js";
 import { errorCode, errorMessage, HawserError } from "../errors.js";
 import { EventHub } from "../event-hub.js";
-import type { DeviceEvent, DeviceListener } from "../events.js";
+import type { DeviceEvent, DeviceListener, Rung } from "../events.js";
 import { recoveryIdentity } from "../identity/device-id.js";
 import { RESPONSE_TOPIC } from "../identity/enrolment.js";
 import { Rotation } from "../identity/rotation.js";
@@ -40,9 +40,28 @@ import type { Cancel, Endpoint, Platform } from "../platform.js";
  */
 export type DeviceTopic = string | { readonly absolute: string };
 
+/** For brokers that only authenticate the server and know no client certificates. `login` gives the password. */
+export interface PasswordCredential {
+  kind: "password";
+  /** The device's name: its client id, and its user name where `login` gives none. The rules are those of any Hawser id. */
+  id: string;
+  /** The CAs, DER, by which the broker's certificate is judged: those of its operator, several where it may change between them. */
+  trustAnchors: readonly Uint8Array[];
+}
+
 export interface DeviceConfig {
-  /** The broker's mutual-TLS listener. */
+  /** The broker's mutual-TLS listener; with a password as `credential`, the one for TLS without client certificates. */
   broker: Endpoint;
+  /**
+   * Left out, the device shows the certificate that it was provisioned with. A password instead needs `login`, and neither provisioning nor
+   * an authority: there is no certificate to renew, and no pre-shared key.
+   */
+  credential?: PasswordCredential;
+  /**
+   * False where no registration authority answers on `devices/{id}/identity/`: the device subscribes to no answers, asks for no
+   * certificate, and `renew` throws. Its certificate must then be replaced from outside before it ends. Default true.
+   */
+  enrolment?: boolean;
   /** The broker's PSK listener, for recovery only. Left out, the device never uses its pre-shared key. */
   recovery?: Endpoint;
   /** `auto` (the default) begins with 5 and falls back to 3.1.1 (4) when the broker does not speak it. */
@@ -100,8 +119,8 @@ export interface DeviceConfig {
   /** `host:port` of brokers that the broker may redirect this device to; none by default. */
   redirects?: readonly string[];
   /**
-   * A password as a second factor beside the certificate, asked for anew before each connection; the user name is the device's id where
-   * none is given.
+   * User name and password: the one factor with a password as `credential`, else a second one beside the certificate. Asked for before each
+   * connection, so that a password may change; the user name is the device's id where none is given.
    */
   login?: () => Login;
   /**
@@ -114,7 +133,7 @@ export interface DeviceConfig {
 export interface DeviceStatus {
   state: "stopped" | "waiting" | "dialing" | "online" | "recovering";
   id: string;
-  credential: "mtls" | "psk";
+  credential: Rung;
   /** The active certificate; absent before the first enrolment. */
   serial?: string;
   notAfterMs?: number;
@@ -157,13 +176,14 @@ export class Device {
   readonly #store: IdentityStore;
   readonly #telemetry: MqttClient;
   readonly #inboundBytes: number;
+  readonly #enrols: boolean;
   readonly #base: string;
   readonly #events: EventHub<DeviceEvent>;
   #cancelRefresh: Cancel | undefined;
 
   /**
    * Reads the device's identity from storage; connects only with {@link start}.
-   * @throws HawserError `NOT_PROVISIONED`, `IDENTITY_CORRUPT`, `BAD_CONFIG`
+   * @throws HawserError `NOT_PROVISIONED`, `IDENTITY_CORRUPT`, `BAD_CONFIG`, `UNSUPPORTED_CERTIFICATE` (a trust anchor of `credential`)
    */
   constructor(
     config: DeviceConfig,
@@ -171,7 +191,11 @@ export class Device {
   ) {
     checkConfig(config);
     checkPlatform(platform);
-    const store = IdentityStore.load(platform.storage, platform.keyStore);
+    const { credential } = config;
+    const store = credential
+      ? IdentityStore.withoutCertificate(credential.id, credential.trustAnchors, platform.storage, platform.keyStore)
+      : IdentityStore.load(platform.storage, platform.keyStore);
+    this.#enrols = enrols(config);
     const time = new TrustedTime(platform.clock, platform.storage, config.buildTimeMs ?? 0);
     if (store.active) {
       time.notStoredAfter(store.active.certificate.notAfterMs);
@@ -199,7 +223,7 @@ export class Device {
       login: (identity) => this.#login(config, identity, time),
       onOnline: (client, attempt) => {
         if (attempt.rung === "mtls") this.#saveTime(time);
-        this.#rotation.online(client, attempt.rung === "psk");
+        if (this.#enrols) this.#rotation.online(client, attempt.rung === "psk");
         if (config.token && attempt.rung === "mtls") this.#refreshToken(config.token);
       },
       onOffline: () => {
@@ -210,7 +234,7 @@ export class Device {
       onFailedProof: (reason) => this.#rotation.failedProof(reason.message),
       onDropped: () => this.#rotation.dropped(),
     });
-    this.#heard(this.#telemetry);
+    if (this.#enrols) this.#heard(this.#telemetry);
   }
 
   /** Begins to connect, and keeps connected until {@link stop}: a first failure is no different from a later one. Idempotent. */
@@ -223,8 +247,13 @@ export class Device {
     return this.#supervisor.stop();
   }
 
-  /** Asks the authority for a new certificate now, or as soon as there is a connection. */
+  /**
+   * Asks the authority for a new certificate now, or as soon as there is a connection.
+   * @throws HawserError `ENROLMENT_OFF`
+   */
   renew(): void {
+    if (!this.#enrols)
+      throw new HawserError("ENROLMENT_OFF", "this device asks for no certificates", "Leave out credential and enrolment.");
     this.#rotation.renew();
   }
 
@@ -422,10 +451,10 @@ export class Device {
     }
   }
 
-  #login(config: DeviceConfig, identity: Identity, time: TrustedTime): Login {
+  #login(config: DeviceConfig, identity: Identity | undefined, time: TrustedTime): Login {
     const { token, login } = config;
-    if (!token) {
-      const given = checkLogin(login?.() ?? {});
+    if (!token || !identity) {
+      const given = checkLogin(login?.() ?? {}, identity === undefined);
       return given.password === undefined ? given : { username: this.id, ...given };
     }
     return {
@@ -480,6 +509,10 @@ function connectionOptions(config: DeviceConfig): Omit<MqttOptions, "clientId" |
   };
 }
 
+function enrols({ credential, enrolment = true }: DeviceConfig): boolean {
+  return enrolment && credential === undefined;
+}
+
 function supervisorOptions(config: DeviceConfig): ConstructorParameters<typeof Supervisor>[0] {
   return {
     broker: config.broker,
@@ -489,5 +522,7 @@ function supervisorOptions(config: DeviceConfig): ConstructorParameters<typeof S
     patience: { ...DEFAULT_PATIENCE, ...config.recoveryPatience },
     connectTimeoutMs: config.connectTimeoutMs ?? 20_000,
     redirects: config.redirects ?? [],
+    passwordOnly: config.credential !== undefined,
+    enrols: enrols(config),
   };
 }

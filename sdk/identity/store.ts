@@ -97,10 +97,26 @@ export class IdentityStore {
     return new IdentityStore(storage, keyStore);
   }
 
+  /**
+   * Of a device that has no certificate and never gets one: it signs in by password. A stored certificate stays unread and untouched.
+   * @throws HawserError `INVALID_ID`, `UNSUPPORTED_CERTIFICATE`
+   */
+  static withoutCertificate(id: string, trustAnchors: readonly Uint8Array[], storage: Storage, keyStore: KeyStore): IdentityStore {
+    for (const anchor of trustAnchors) checkUsable(anchor, "a trust anchor");
+    return new IdentityStore(storage, keyStore, { device: { id: checkId(id), role: "" }, trustAnchors });
+  }
+
   private constructor(
     private readonly storage: Storage,
     private readonly keyStore: KeyStore,
+    given?: { device: DeviceRecord; trustAnchors: readonly Uint8Array[] },
   ) {
+    if (given) {
+      this.device = given.device;
+      this.trustAnchors = given.trustAnchors;
+      this.#record = { v: 1, active: null };
+      return;
+    }
     this.device = getJson(storage, "device", isDeviceRecord);
     this.#record = getJson(storage, "identity", isIdentityRecord);
     this.trustAnchors = readBlocks(storage, "anchors");

@@ -12,7 +12,7 @@ import type { Evidence } from "./evidence.js";
 import type { Rung } from "../events.js";
 import type { Failure, FailureCode } from "../failure.js";
 
-export type Attempt = { rung: "mtls"; identity: "active" | "pending" } | { rung: "psk" };
+export type Attempt = { rung: "mtls"; identity: "active" | "pending" } | { rung: "psk" } | { rung: "password" };
 
 /** What the identity store holds at the moment. */
 export interface Holdings {
@@ -110,6 +110,8 @@ class Run {
 export interface LadderParts {
   /** A recovery endpoint is configured and the device has a pre-shared key. */
   recoverable: boolean;
+  /** The device signs in by password alone: there is nothing to change to. */
+  passwordOnly?: boolean;
   patience: RecoveryPatience;
   /** On the monotonic clock. */
   nowMs: () => number;
@@ -149,6 +151,7 @@ export class CredentialLadder {
 
   /** What to show at the next attempt; undefined when the device has nothing at all to show. */
   next(holdings: Holdings): Attempt | undefined {
+    if (this.parts.passwordOnly === true) return { rung: "password" };
     if (holdings.pending && !this.#doubted) return { rung: "mtls", identity: "pending" };
     if (this.#rung === "psk") return { rung: "psk" };
     if (holdings.active) return { rung: "mtls", identity: "active" };
@@ -158,6 +161,7 @@ export class CredentialLadder {
 
   /** An attempt, or the connection it made, ended in a failure. */
   failed(attempt: Attempt, reason: Failure, evidence: Evidence, holdings: Holdings): LadderEffect[] {
+    if (attempt.rung === "password") return [];
     if (attempt.rung === "psk") return this.#recoveryFailed(reason, holdings);
     if (attempt.identity === "pending") return this.#proofFailed(reason, evidence, holdings);
     if (this.#stoppedUntilMs !== undefined) return this.#stillStopped(attempt.identity, reason, evidence, holdings);
@@ -166,6 +170,7 @@ export class CredentialLadder {
 
   /** The broker accepted the attempt: CONNACK, and for a pending identity one SUBACK. Call it before the identity is committed. */
   accepted(attempt: Attempt): LadderEffect[] {
+    if (attempt.rung === "password") return [];
     const doubted = this.#doubted;
     this.#doubted = undefined;
     this.#recoveryFailures = 0;

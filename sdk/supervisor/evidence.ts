@@ -69,8 +69,11 @@ const SILENT: ReadonlySet<FailureCode> = new Set<FailureCode>(["CONNECTION_RESET
 export function judge(given: Failure, circumstances: Circumstances): Judgement {
   const { certificate, usesLogin, wasInUse, time } = circumstances;
   const hasEnded = certificate !== undefined && time.provedMs() > certificate.notAfterMs;
-  if (wasInUse || !certificate)
-    return { reason: given, evidence: wasInUse ? "none" : evidenceOf(given, circumstances, false), isLoginRefused: false };
+  if (wasInUse) return { reason: given, evidence: "none", isLoginRefused: false };
+  if (!certificate) {
+    const isLoginRefused = usesLogin && LOGIN_REFUSALS.has(given.code);
+    return { reason: given, evidence: evidenceOf(given, circumstances, false), isLoginRefused };
+  }
   // Some brokers close TLS without an alert, or refuse without a reason: a certificate that has certainly ended is then the likeliest
   // cause.
   if (hasEnded && (SILENT.has(given.code) || LOGIN_REFUSALS.has(given.code)))

@@ -7,13 +7,14 @@ import type { Attempt } from "./credential-ladder.js";
 
 export function credentialOf(attempt: Attempt, store: IdentityStore): Credential {
   if (attempt.rung === "psk") return { kind: "psk", slot: PSK_SLOT, identity: store.device.pskIdentity ?? store.device.id };
+  if (attempt.rung === "password") return { kind: "server-auth", trustAnchors: store.trustAnchors };
   const identity = store[attempt.identity];
   return { kind: "mtls", slot: identity?.keySlot ?? "", chain: identity?.chain ?? [], trustAnchors: store.trustAnchors };
 }
 
 /** Why the attempt cannot be made; undefined when nothing is known against it. */
 export function unfitness(attempt: Attempt | undefined, store: IdentityStore): Failure | undefined {
-  if (attempt?.rung === "psk") return undefined;
+  if (attempt !== undefined && attempt.rung !== "mtls") return undefined;
   const identity = attempt && store[attempt.identity];
   if (!identity) return failure("CERTIFICATE_REQUIRED", "this device has no certificate to show");
   try {

@@ -28,6 +28,10 @@ export interface SupervisorOptions {
   backoff: BackoffPolicy;
   patience: RecoveryPatience;
   connectTimeoutMs: number;
+  /** The device signs in by password alone, without a certificate. */
+  passwordOnly?: boolean;
+  /** False: no new certificate is asked for, and none that waits is proved. */
+  enrols?: boolean;
   /** `host:port` of brokers a server may send this device to. */
   redirects: readonly string[];
 }
@@ -54,7 +58,7 @@ export interface SupervisorParts {
   /** The broker refused the pending identity, and it is gone. */
   onDropped: () => void;
   /** What the application wants to sign in with, asked anew for each attempt. */
-  login: (identity: Identity) => Login;
+  login: (identity: Identity | undefined) => Login;
 }
 
 /** User name and password of the MQTT CONNECT. */
@@ -106,7 +110,9 @@ export class Supervisor {
     const { store, platform, telemetry } = parts;
     const fraction = (): number => platform.random.fraction();
     const recoverable = options.recovery !== undefined && store.device.pskIdentity !== undefined;
-    this.#ladder = new CredentialLadder({ recoverable, patience: options.patience, nowMs: () => platform.clock.monotonicMs(), fraction });
+    const { patience, passwordOnly = false } = options;
+    this.#ladder = new CredentialLadder({ recoverable, passwordOnly, patience, nowMs: () => platform.clock.monotonicMs(), fraction });
+    if (passwordOnly) this.#attempt = { rung: "password" };
     this.#backoff = new Backoff(options.backoff, fraction);
     this.#versions = new VersionChoice(options.protocolVersion);
     telemetry.onEnd = (reason) => this.#ended(telemetry, reason);
@@ -172,7 +178,7 @@ export class Supervisor {
 
   get #holdings(): Holdings {
     const { active, pending } = this.parts.store;
-    return { active: active !== undefined, pending: pending !== undefined };
+    return { active: active !== undefined, pending: pending !== undefined && this.options.enrols !== false };
   }
 
   #client(): MqttClient {
@@ -230,7 +236,7 @@ export class Supervisor {
     emit({
       type: "connecting",
       credential: attempt.rung,
-      identity: attempt.rung === "psk" ? "psk" : attempt.identity,
+      identity: attempt.rung === "mtls" ? attempt.identity : attempt.rung,
       host: endpoint.host,
       port: endpoint.port,
     });
@@ -243,7 +249,12 @@ export class Supervisor {
     this.#linkInfo = NO_LINK;
     const { version } = this.#versions;
     try {
-      client.configure({ protocolVersion: version, username: undefined, password: undefined, ...(identity ? this.#login(identity) : {}) });
+      client.configure({
+        protocolVersion: version,
+        username: undefined,
+        password: undefined,
+        ...(attempt.rung === "psk" ? {} : this.#login(identity)),
+      });
       const connack = await client.connect((handlers) =>
         platform.dialer.dial(endpoint, credential, this.options.connectTimeoutMs, {
           ...handlers,
@@ -264,7 +275,7 @@ export class Supervisor {
     }
   }
 
-  #login(identity: Identity): Login {
+  #login(identity: Identity | undefined): Login {
     try {
       const login = this.parts.login(identity);
       this.#usesLogin = login.username !== undefined || login.password !== undefined;
@@ -282,7 +293,7 @@ export class Supervisor {
     if (this.#versions.accepted()) emit({ type: "protocol-version", version: 4 });
     if (epoch !== this.#epoch) return;
     this.#connectedAtMs = platform.clock.monotonicMs();
-    const identity = attempt.rung === "psk" ? undefined : store[attempt.identity];
+    const identity = attempt.rung === "mtls" ? store[attempt.identity] : undefined;
     const serial = identity ? { serial: identity.certificate.serial } : {};
     const { tlsVersion, resumed } = this.#linkInfo;
     emit({ type: "connected", credential: attempt.rung, ...serial, protocolVersion, sessionPresent, tlsVersion, resumed });
@@ -381,9 +392,12 @@ export class Supervisor {
       emit({
         type: "login-refused",
         code: reason.code,
-        message: `${reason.message}; the certificate is not blamed while a user name, password or token is sent`,
+        message:
+          attempt.rung === "password"
+            ? reason.message
+            : `${reason.message}; the certificate is not blamed while a user name, password or token is sent`,
       });
-    if (attempt.rung === "mtls") this.#follow(reason);
+    if (attempt.rung !== "psk") this.#follow(reason);
     if (!isLoginRefused) this.#apply(this.#ladder.failed(attempt, reason, evidence, this.#holdings));
     if (epoch !== this.#epoch) return;
     const delayMs = this.#backoff.next(minimumDelayMs(reason));

@@ -11,8 +11,8 @@ import { AddressOrder } from "./address-order.js";
 import type { LinkKeys } from "./node-key-store.js";
 import { NodeLink } from "./node-link.js";
 import type { LinkPlan } from "./node-link.js";
-import { MtlsContexts, pskContext, TlsSessions } from "./tls-credentials.js";
-import type { MtlsCredential, TlsVersions } from "./tls-credentials.js";
+import { CertificateContexts, pskContext, TlsSessions } from "./tls-credentials.js";
+import type { CertificateCredential, TlsVersions } from "./tls-credentials.js";
 import { judgeServer, type ServerVerdict } from "./server-judgement.js";
 import { linkFailure, localFailure, refusedServer, serverFault } from "./tls-failure.js";
 
@@ -37,7 +37,7 @@ const ADDRESS_ATTEMPT_MS = 1_500;
 export class NodeDialer implements Dialer {
   readonly #keys: LinkKeys;
   readonly #versions: TlsVersions;
-  readonly #contexts: MtlsContexts;
+  readonly #contexts: CertificateContexts;
   readonly #sessions: TlsSessions | undefined;
   readonly #addresses: AddressOrder;
   #pskContext: SecureContext | undefined;
@@ -45,7 +45,7 @@ export class NodeDialer implements Dialer {
   constructor(keys: LinkKeys, options: NodeDialerOptions = {}) {
     this.#keys = keys;
     this.#versions = { minVersion: options.minTlsVersion ?? "TLSv1.2", maxVersion: options.maxTlsVersion ?? "TLSv1.3" };
-    this.#contexts = new MtlsContexts(this.#versions);
+    this.#contexts = new CertificateContexts(this.#versions);
     this.#sessions = (options.resumption ?? true) ? new TlsSessions() : undefined;
     this.#addresses = new AddressOrder(options.lookup);
   }
@@ -58,8 +58,10 @@ export class NodeDialer implements Dialer {
     const tcp = this.#tcpOptions(endpoint);
     switch (credential.kind) {
       case "mtls":
-        return new MtlsPlan(this.#addresses, endpoint, timeoutMs, credential, this.#sessions, (tls, onread) => {
-          const secureContext = this.#contexts.get(credential, this.#keys.signingKey(credential.slot));
+      case "server-auth":
+        return new CertificatePlan(this.#addresses, endpoint, timeoutMs, credential, this.#sessions, (tls, onread) => {
+          const key = credential.kind === "mtls" ? this.#keys.signingKey(credential.slot) : undefined;
+          const secureContext = this.#contexts.get(credential, key);
           return openTls({ ...tcp, onread }, endpoint, { ...tls, secureContext });
         });
       case "psk":
@@ -139,7 +141,7 @@ class Plan implements LinkPlan {
   }
 
   opened(socket: Socket): LinkInfo {
-    this.#isServerProved = this.shown === "certificate" && isForServers(socket);
+    this.#isServerProved = this.shown !== "psk" && isForServers(socket);
     const info = linkInfo(socket, this.shown);
     return this.shown === "certificate" && !this.#isServerProved ? { ...info, serverAuth: false } : info;
   }
@@ -161,8 +163,8 @@ class Plan implements LinkPlan {
   }
 }
 
-class MtlsPlan extends Plan {
-  readonly #credential: MtlsCredential;
+class CertificatePlan extends Plan {
+  readonly #credential: CertificateCredential;
   readonly #serverName: string;
   readonly #tickets: TicketUse | undefined;
   #isRefused = false;
@@ -172,12 +174,12 @@ class MtlsPlan extends Plan {
     addresses: AddressOrder,
     endpoint: Endpoint,
     timeoutMs: number,
-    credential: MtlsCredential,
+    credential: CertificateCredential,
     sessions: TlsSessions | undefined,
     open: (tls: ConnectionOptions, onread: OnReadOpts) => TLSSocket,
   ) {
     const tickets = sessions === undefined ? undefined : new TicketUse(sessions, TlsSessions.id(endpoint, credential));
-    super(addresses, endpoint, timeoutMs, "certificate", "secureConnect", (onread) => {
+    super(addresses, endpoint, timeoutMs, credential.kind === "mtls" ? "certificate" : "no-certificate", "secureConnect", (onread) => {
       const checkServerIdentity = (_host: string, shown: PeerCertificate): Error | undefined =>
         this.#judge(shown as DetailedPeerCertificate);
       const socket = open({ checkServerIdentity, ...tickets?.options() }, onread);
@@ -216,7 +218,7 @@ class MtlsPlan extends Plan {
 function linkInfo(socket: Socket, shown: Shown): LinkInfo {
   if (!(socket instanceof TLSSocket)) return { tlsVersion: "none", cipher: "none", resumed: false };
   // OpenSSL calls a TLS 1.3 handshake with an external PSK a resumption.
-  const resumed = shown === "certificate" && socket.isSessionReused();
+  const resumed = shown !== "psk" && socket.isSessionReused();
   return { tlsVersion: socket.getProtocol() ?? "unknown", cipher: socket.getCipher().name, resumed };
 }
 

@@ -10,7 +10,9 @@ import type { SecureContext, SecureVersion } from "node:tls";
 import { HawserError } from "../../sdk/errors.js";
 import type { Credential, Endpoint } from "../../sdk/platform.js";
 
-export type MtlsCredential = Extract<Credential, { kind: "mtls" }>;
+type MtlsCredential = Extract<Credential, { kind: "mtls" }>;
+/** Judges the server by its certificate. */
+export type CertificateCredential = Extract<Credential, { trustAnchors: readonly Uint8Array[] }>;
 
 export interface TlsVersions {
   minVersion: SecureVersion;
@@ -48,9 +50,10 @@ const MTLS_SIGNATURES = ["ECDSA", "RSA-PSS", "RSA"]
   .join(":");
 
 /** A name for everything that a context is made of but the key. */
-export function credentialId(credential: MtlsCredential): string {
-  const hash = createHash("sha256").update(credential.slot);
-  for (const list of [credential.chain, credential.trustAnchors]) {
+export function credentialId(credential: CertificateCredential): string {
+  const { slot, chain } = credential.kind === "mtls" ? credential : { slot: "", chain: [] };
+  const hash = createHash("sha256").update(slot);
+  for (const list of [chain, credential.trustAnchors]) {
     hash.update(`/${list.length}`);
     for (const der of list) hash.update(`/${der.length}/`).update(der);
   }
@@ -58,8 +61,8 @@ export function credentialId(credential: MtlsCredential): string {
 }
 
 /** Contexts for certificates, made once each. */
-export class MtlsContexts {
-  readonly #kept = new Map<string, { key: KeyObject; context: SecureContext }>();
+export class CertificateContexts {
+  readonly #kept = new Map<string, { key: KeyObject | undefined; context: SecureContext }>();
   readonly #versions: TlsVersions;
 
   constructor(versions: TlsVersions) {
@@ -70,11 +73,11 @@ export class MtlsContexts {
    * @throws HawserError `CERTIFICATE_REQUIRED`, `CERTIFICATE_REJECTED` (our own chain is unreadable), `KEY_MISMATCH`, `SERVER_CA_UNKNOWN`
    * (an anchor is)
    */
-  get(credential: MtlsCredential, key: KeyObject): SecureContext {
+  get(credential: CertificateCredential, key: KeyObject | undefined): SecureContext {
     const id = credentialId(credential);
     const found = this.#kept.get(id);
-    if (found?.key === key) return found.context;
-    const context = mtlsContext(credential, key, this.#versions);
+    if (found !== undefined && found.key === key) return found.context;
+    const context = certificateContext(credential, key, this.#versions);
     this.#kept.delete(id);
     this.#kept.set(id, { key, context });
     dropOldest(this.#kept, KEPT_CONTEXTS);
@@ -91,7 +94,7 @@ export function pskContext(versions: TlsVersions): SecureContext {
 export class TlsSessions {
   readonly #kept = new Map<string, Buffer>();
 
-  static id(endpoint: Endpoint, credential: MtlsCredential): string {
+  static id(endpoint: Endpoint, credential: CertificateCredential): string {
     return [endpoint.host, endpoint.port, endpoint.serverName ?? "", endpoint.alpn ?? "", credentialId(credential)].join(" ");
   }
 
@@ -109,18 +112,8 @@ export class TlsSessions {
   }
 }
 
-function mtlsContext(credential: MtlsCredential, key: KeyObject, versions: TlsVersions): SecureContext {
-  const chain = credential.chain.map((der) => parse(der, () => ownChainUnreadable(credential.slot)));
-  const leaf = chain[0];
-  if (leaf === undefined)
-    throw new HawserError("CERTIFICATE_REQUIRED", `no certificate for key slot "${credential.slot}"`, "Enrol or provision the device.");
-  if (!leaf.checkPrivateKey(key)) {
-    throw new HawserError(
-      "KEY_MISMATCH",
-      `the certificate is not for the key in slot "${credential.slot}"`,
-      "Enrol a new key, or provision the device again.",
-    );
-  }
+function certificateContext(credential: CertificateCredential, key: KeyObject | undefined, versions: TlsVersions): SecureContext {
+  const own = credential.kind === "mtls" && key !== undefined ? ownCertificate(credential, key) : {};
   const anchors = credential.trustAnchors.map((der) => parse(der, anchorUnreadable));
   return createSecureContext({
     ...versions,
@@ -129,10 +122,24 @@ function mtlsContext(credential: MtlsCredential, key: KeyObject, versions: TlsVe
     ecdhCurve: "P-256:P-384",
     // An anchor is trusted for what it is: a root, or an issuing CA alone.
     allowPartialTrustChain: true,
-    cert: chain.map(String).join(""),
-    key: key.export({ type: "pkcs8", format: "pem" }),
+    ...own,
     ca: anchors.map(String),
   });
+}
+
+function ownCertificate({ slot, chain: ders }: MtlsCredential, key: KeyObject): { cert: string; key: string | Buffer } {
+  const chain = ders.map((der) => parse(der, () => ownChainUnreadable(slot)));
+  const leaf = chain[0];
+  if (leaf === undefined)
+    throw new HawserError("CERTIFICATE_REQUIRED", `no certificate for key slot "${slot}"`, "Enrol or provision the device.");
+  if (!leaf.checkPrivateKey(key)) {
+    throw new HawserError(
+      "KEY_MISMATCH",
+      `the certificate is not for the key in slot "${slot}"`,
+      "Enrol a new key, or provision the device again.",
+    );
+  }
+  return { cert: chain.map(String).join(""), key: key.export({ type: "pkcs8", format: "pem" }) };
 }
 
 function parse(der: Uint8Array, unreadable: () => HawserError): X509Certificate {

@@ -1,7 +1,7 @@
 /**
  * A device on the XS host, driven by JSON lines (`device-protocol.ts`). SIGUSR1 asks for a renewal, SIGTERM and the end of input stop it.
  */
-import type { DeviceCommand, DeviceCommands, DeviceOutput } from "./device-protocol.js";
+import { byPassword, type DeviceCommand, type DeviceCommands, type DeviceOutput } from "./device-protocol.js";
 import {
   base64Decode,
   base64Encode,
@@ -40,14 +40,14 @@ const HANDLERS: Handlers = {
     });
     return null;
   },
-  start({ settings, subscriptions = [], ...versions }) {
+  start({ settings, signIn, subscriptions = [], ...versions }) {
     const platform = xsPlatform({
       keyStore,
       tls: nativeTls,
       log: (level, message, fields) => say({ log: { level, message, ...(fields && { fields }) } }),
       ...versions,
     });
-    device = new Device(settings, platform);
+    device = new Device({ ...settings, ...(signIn && byPassword(signIn, base64Decode)) }, platform);
     device.listen((event) => say({ event }));
     for (const { filter, options } of subscriptions) void showMessages(device.subscribe(filter, options));
     device.start();

@@ -9,7 +9,16 @@ import type { PublishOptions, PublishResult, SubscribeOptions } from "../../sdk/
 import type { HeapFigures } from "./host-natives.js";
 
 /** What of a `DeviceConfig` can be said in JSON. */
-export type DeviceSettings = Omit<DeviceConfig, "login">;
+export type DeviceSettings = Omit<DeviceConfig, "login" | "credential">;
+
+/** Signs in by password alone: `credential` and `login` of a `DeviceConfig` as far as JSON can say them. */
+export interface SignIn {
+  id: string;
+  /** DER, base64. */
+  trustAnchors: string[];
+  username?: string;
+  password: string;
+}
 
 /** What is put into a device before it first connects. */
 export interface InstallCommand {
@@ -32,6 +41,8 @@ export interface DeviceCommands {
   start: [
     {
       settings: DeviceSettings;
+      /** Instead of an identity that was installed. */
+      signIn?: SignIn;
       subscriptions?: { filter: string; options?: SubscribeOptions }[];
       minimumVersion?: number;
       maximumVersion?: number;
@@ -60,3 +71,11 @@ export type DeviceOutput =
   | { event: DeviceEvent }
   | { message: { topic: string; payload: string; qos: 0 | 1 | 2; retain: boolean } }
   | { log: { level: string; message: string; fields?: Readonly<Record<string, string | number | boolean>> } };
+
+/** What a `DeviceConfig` has for a device that signs in by password. */
+export function byPassword(
+  { id, trustAnchors, ...login }: SignIn,
+  base64Decode: (text: string) => Uint8Array,
+): Pick<DeviceConfig, "credential" | "login"> {
+  return { credential: { kind: "password", id, trustAnchors: trustAnchors.map(base64Decode) }, login: () => login };
+}

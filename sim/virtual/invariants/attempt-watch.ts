@@ -4,7 +4,7 @@
  */
 import { KNOWN_HERE, LOGIN_CODES, PatienceWatch, TOLD_BY_CONNACK } from "./patience-watch.js";
 import type { Failure, FailureClass, FailureCode } from "../../../sdk/failure.js";
-import type { DeviceEvent } from "../../../sdk/events.js";
+import type { DeviceEvent, Rung } from "../../../sdk/events.js";
 import type { Credential } from "../../../sdk/platform.js";
 import type { VirtualTime } from "../time/virtual-time.js";
 import type { Chronicle } from "../world/chronicle.js";
@@ -48,7 +48,7 @@ export class AttemptWatch {
   #lastContactMs = -Infinity;
   #dialing = 0;
   #credentialFault = false;
-  #announced: "mtls" | "psk" = "mtls";
+  #announced: Rung = "mtls";
   readonly #patience = new PatienceWatch();
   /** New certificates since the broker last accepted one. */
   #newOnes = 0;

@@ -13,6 +13,7 @@ export type ShownCredential =
 /** What a dialer can show for `credential`, or why it cannot: a TLS engine finds that out before it sends anything. */
 export function showCredential(credential: Credential, keys: VirtualKeys): ShownCredential | Failure {
   if (credential.kind === "none") return { kind: "none" };
+  if (credential.kind === "server-auth") return { kind: "certificate", chain: [] };
   const stored = keys.peek(credential.slot);
   if (credential.kind === "psk") {
     if (stored?.kind !== "psk") return failure("KEY_MISSING", `slot ${credential.slot} holds no pre-shared key`);
@@ -28,7 +29,7 @@ export function showCredential(credential: Credential, keys: VirtualKeys): Shown
 
 /** What the device finds wrong with the server's certificate; undefined when all is well. With a pre-shared key there is none to judge. */
 export function serverFault(endpoint: Endpoint, credential: Credential, listener: Listener): Failure | undefined {
-  if (credential.kind !== "mtls") return undefined;
+  if (!("trustAnchors" in credential)) return undefined;
   const { root, names, notBeforeMs, notAfterMs } = listener.certificate;
   if (!credential.trustAnchors.some((anchor) => sameBytes(anchor, root)))
     return failure("SERVER_CA_UNKNOWN", "the server's certificate leads to no trusted root");

@@ -6,7 +6,7 @@ import { installIdentity } from "../../../sdk/identity/store.js";
 import type { Platform } from "../../../sdk/platform.js";
 import { memoryKeyStore, memoryStorage } from "../../../sim/node/memory-stores.js";
 import { nodePlatform } from "../../../sim/node/node-platform.js";
-import type { DeviceCommands, DeviceOutput, InstallCommand } from "../../../sim/xs/device-protocol.js";
+import { byPassword, type DeviceCommands, type DeviceOutput, type InstallCommand } from "../../../sim/xs/device-protocol.js";
 
 export interface DeviceDriver {
   readonly output: readonly DeviceOutput[];
@@ -60,11 +60,13 @@ export class NodeDriver implements DeviceDriver {
         });
         return null;
       }
-      case "start":
-        this.#device = new Device((parameters as DeviceCommands["start"][0]).settings, this.#platform);
+      case "start": {
+        const { settings, signIn } = parameters as DeviceCommands["start"][0];
+        this.#device = new Device({ ...settings, ...(signIn && byPassword(signIn, bytes)) }, this.#platform);
         this.#device.listen((event) => this.#say({ event }));
         this.#device.start();
         return null;
+      }
       case "publish": {
         const { topic, payload, options } = parameters as DeviceCommands["publish"][0];
         return this.#started.publish(topic, bytes(payload), options);
