@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { appendFileSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -97,7 +97,7 @@ test("a real broker with log_type all betrays itself as soon as an ordinary clie
   const ended = once(monitor, "close");
   monitor.stdin.on("error", () => undefined);
   broker.stderr.pipe(monitor.stdin);
-  while (!(await answers(port))) continue;
+  await listening(port);
   execFileSync("mosquitto_sub", ["-h", "127.0.0.1", "-p", String(port), "-i", "pump-1", "-t", "devices/pump-1/#", "-E"]);
   expect((await ended)[0]).toBe(6);
   expect(stderr.join("")).toMatch(/^error LOG_FORGEABLE: .*pump-1 0 devices\/pump-1\/#/);
@@ -151,9 +151,35 @@ test("docs/monitoring.md's first commands run as written", () => {
   expect(eventsIn(join(cwd, "events.jsonl")).map(({ event }) => event)).toEqual(["broker-started", "connected", "denied", "refused"]);
 });
 
-async function answers(port: number): Promise<boolean> {
-  const socket = connect(port, "127.0.0.1");
-  const isOpen = await Promise.race([once(socket, "connect").then(() => true), once(socket, "error").then(() => false)]);
-  socket.destroy();
-  return isOpen;
+test("docs/monitoring.md's alert runs as written", () => {
+  const page = readFileSync(fileURLToPath(new URL("../../docs/monitoring.md", import.meta.url)), "utf8");
+  const script = /<!-- monitor-alert -->\s*```sh\n([\s\S]*?)```/.exec(page)?.[1] ?? "";
+  expect(script).toContain("npx hawser");
+  const cwd = temporaryDirectory();
+  execFileSync("bash", ["-euc", script.replaceAll("npx hawser", `"${process.execPath}" "${CLI}"`)], { cwd, encoding: "utf8" });
+  expect(eventsIn(join(cwd, "alerts.jsonl"))).toMatchObject([{ event: "alert", rule: "clone-suspected", offender: "pump-1" }]);
+});
+
+/** Resolves when something listens on the port. */
+async function listening(port: number): Promise<void> {
+  const isOpen = await new Promise<boolean>((resolve) => {
+    const socket = connect(port, "127.0.0.1", () => resolve(true));
+    socket.on("error", () => resolve(false)).on("connect", () => socket.destroy());
+  });
+  if (isOpen) return;
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  return listening(port);
 }
+
+test("a device that fights for its client id is an alert, in the event file and for the operator's command", async () => {
+  const cwd = temporaryDirectory();
+  const takeover = "2026-11-28T09:53:56: Client pump-1; touch x already connected, closing old connection.\n";
+  writeFileSync(join(cwd, "m.log"), START + takeover.repeat(5));
+  const args = ["--log", "m.log", "--events", "e.jsonl", "--once", "--on-alert", "cat >> alerts.jsonl; exit 3", "--json"];
+  const { code, stdout } = await hawser(["monitor", ...args], { cwd });
+  expect([code, stdout]).toEqual([0, expect.stringContaining('"event":"hook-failed","reason":"the command ended with 3"') as string]);
+  const alert = { event: "alert", rule: "clone-suspected", by: "client", offender: "pump-1; touch x", count: 3 };
+  expect(eventsIn(join(cwd, "e.jsonl")).filter(({ event }) => event === "alert")).toMatchObject([alert]);
+  expect(eventsIn(join(cwd, "alerts.jsonl"))).toMatchObject([alert]);
+  expect(existsSync(join(cwd, "x"))).toBe(false);
+});

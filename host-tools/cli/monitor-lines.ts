@@ -1,6 +1,7 @@
 /** Events of `hawser monitor` in a person's words. */
 import type { RefusalReason } from "../monitor/mosquitto-line.js";
 import type { MonitorEvent } from "../monitor/log-monitor.js";
+import type { AlertRule } from "../monitor/offender-watch.js";
 import type { Colour } from "./terminal.js";
 
 const REASONS: Readonly<Record<RefusalReason, string>> = {
@@ -17,6 +18,12 @@ const REASONS: Readonly<Record<RefusalReason, string>> = {
   limit: "too many connections",
 };
 
+const ALERTS: Readonly<Record<AlertRule, string>> = {
+  "failed-logins": "failed logins",
+  "denied-publishes": "publishes where it may not",
+  "clone-suspected": "connections fight for one client id (a copied credential?)",
+};
+
 const COLOURS: Readonly<Record<MonitorEvent["kind"], Colour>> = {
   connected: "green",
   disconnected: "dim",
@@ -30,6 +37,7 @@ const COLOURS: Readonly<Record<MonitorEvent["kind"], Colour>> = {
   "broker-stopped": "cyan",
   "configuration-error": "red",
   "log-gap": "red",
+  alert: "red",
 };
 
 export function monitorColour({ kind }: MonitorEvent): Colour {
@@ -53,6 +61,8 @@ export function monitorSummary(event: MonitorEvent): string {
       return `${name(event.client)}${from(event.address)}`;
     case "kicked":
       return name(event.client);
+    case "alert":
+      return `${ALERTS[event.rule]}: ${event.by === "claimedClient" ? "somebody calling itself " : ""}${JSON.stringify(event.offender)}, about ${event.count} in the last minutes`;
     case "broker-started":
       return `mosquitto ${event.version}`;
     case "broker-stopped":

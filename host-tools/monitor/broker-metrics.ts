@@ -4,6 +4,7 @@
  */
 import type { MonitorEvent } from "./log-monitor.js";
 import { REFUSAL_REASONS } from "./mosquitto-line.js";
+import { ALERT_RULES } from "./offender-watch.js";
 
 interface Family {
   readonly help: string;
@@ -28,6 +29,11 @@ const LOG_FAMILIES = {
   hawser_broker_starts_total: { help: "Starts of the broker.", type: "counter" },
   hawser_broker_reloads_total: { help: "Times the broker read its configuration again.", type: "counter" },
   hawser_broker_configuration_errors_total: { help: "Lines of its files that the broker could not read.", type: "counter" },
+  hawser_monitor_alerts_total: {
+    help: "Alerts about single clients or addresses, by rule.",
+    type: "counter",
+    label: ["rule", ALERT_RULES],
+  },
   hawser_monitor_log_gaps_total: { help: "Times that lines of the log were lost.", type: "counter" },
   hawser_monitor_log_read_timestamp_seconds: { help: "When the log was last read to its end.", type: "gauge" },
 } as const satisfies Readonly<Record<string, Family>>;
@@ -65,6 +71,14 @@ const FAMILY_OF_TOPIC: ReadonlyMap<string, SysFamily> = new Map(
 
 /** The topics that metrics are taken from. */
 export const SYS_TOPICS: readonly string[] = [...FAMILY_OF_TOPIC.keys()];
+
+/** Every metric there is. */
+export const METRIC_NAMES: readonly string[] = [
+  "hawser_build_info",
+  "hawser_broker_up",
+  ...Object.keys(LOG_FAMILIES),
+  ...Object.keys(SYS_FAMILIES),
+];
 
 export class BrokerMetrics {
   readonly #counts = new Map<string, number>();
@@ -105,6 +119,8 @@ export class BrokerMetrics {
         return this.#count("hawser_broker_reloads_total");
       case "configuration-error":
         return this.#count("hawser_broker_configuration_errors_total");
+      case "alert":
+        return this.#count("hawser_monitor_alerts_total", event.rule);
       case "log-gap":
         return this.#count("hawser_monitor_log_gaps_total");
       case "broker-stopped":

@@ -4,9 +4,11 @@ import type { EventFile, ResumePoint } from "./event-file.js";
 import { LogEvents } from "./log-events.js";
 import type { BrokerEvent, ReaderState } from "./log-events.js";
 import { LogTail } from "./log-tail.js";
+import { OffenderWatch } from "./offender-watch.js";
+import type { Alert } from "./offender-watch.js";
 
 /** `log-gap`: lines of the log are lost, with what is known of them. */
-export type MonitorEvent = BrokerEvent | { readonly kind: "log-gap"; readonly detail: string; readonly timeMs: number };
+export type MonitorEvent = BrokerEvent | Alert | { readonly kind: "log-gap"; readonly detail: string; readonly timeMs: number };
 
 export interface MonitorOwner {
   event(event: MonitorEvent): void;
@@ -35,6 +37,7 @@ export class LogMonitor {
   readonly #owner: MonitorOwner;
   readonly #events: EventFile | undefined;
   readonly #reader: LogEvents;
+  readonly #offenders = new OffenderWatch();
   readonly #tail: LogTail | undefined;
   readonly #newOnly: boolean;
   #isStarted = false;
@@ -104,6 +107,10 @@ export class LogMonitor {
   #event(event: BrokerEvent, end: number, reader: ReaderState): void {
     this.#keep(event, reader, end);
     this.#owner.event(event);
+    const alert = this.#offenders.event(event);
+    if (alert === undefined) return;
+    this.#keep(alert, reader, end);
+    this.#owner.event(alert);
   }
 
   #gap(detail: string): void {

@@ -6,6 +6,7 @@ import { MosquittoVersion } from "../../doctor/mosquitto/version.js";
 import { EventFile } from "../../monitor/event-file.js";
 import { parseBrokerUrl } from "../../../sim/node/url-link.js";
 import { readProbeCredentials } from "../../doctor/live/probe-credentials.js";
+import { AlertHook } from "../../monitor/alert-hook.js";
 import { BrokerMetrics } from "../../monitor/broker-metrics.js";
 import { startMetricsServer } from "../../monitor/metrics-server.js";
 import { SysSource } from "../../monitor/sys-source.js";
@@ -22,6 +23,7 @@ export interface MonitorCommandOptions {
   eventsKeep: number;
   config?: string;
   brokerVersion?: string;
+  onAlert?: string;
   metrics?: number;
   sys?: string;
   credentials?: string;
@@ -49,7 +51,10 @@ export async function runMonitor(options: MonitorCommandOptions, context: Contex
       throw new HawserError("NOT_FOUND", `no such file or directory: ${file}`, "Check the path: log_dest in mosquitto.conf names the log.");
     }
     const counted = await startMetrics(options, context);
+    const hookFailed = (reason: string): void => terminal.event("hook-failed", { reason }, reason, "red");
+    const hook = options.onAlert === undefined ? undefined : new AlertHook(options.onAlert, { failed: hookFailed });
     const print = (event: MonitorEvent): void => {
+      if (event.kind === "alert") hook?.run({ time: new Date(event.timeMs).toISOString(), ...eventFields(event) });
       counted?.metrics.event(event);
       terminal.event(event.kind, eventFields(event), monitorSummary(event), monitorColour(event), new Date(event.timeMs));
     };
@@ -66,6 +71,7 @@ export async function runMonitor(options: MonitorCommandOptions, context: Contex
       }
     } finally {
       monitor.close();
+      await hook?.settled();
       await counted?.close();
     }
   } finally {

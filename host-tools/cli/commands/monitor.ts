@@ -15,6 +15,7 @@ export function addMonitorCommand(program: Command, run: Run): void {
     .option("--events-keep <count>", "how many renamed event files to keep", parseCount, 5)
     .option("--config <file>", "the broker's mosquitto.conf: refuse to start if its log can be forged", parsePath)
     .option("--broker-version <version>", "mosquitto's version, if the log no longer has its first line")
+    .option("--on-alert <command>", "run this shell command for each alert, with the alert as JSON on its standard input", parsePath)
     .option("--metrics <port>", "serve Prometheus metrics at http://localhost:PORT/metrics (0 lets the system choose)", parsePort)
     .option("--sys <url>", "also read the broker's $SYS topics for --metrics: mqtts://HOST:PORT, or mqtt://HOST:PORT without TLS")
     .option(
@@ -39,8 +40,9 @@ export function addMonitorCommand(program: Command, run: Run): void {
     json: [
       '{"time":"..","event":"refused","reason":"password","claimedClient":"pump-1","address":"192.0.2.7"}',
       '{"time":"..","event":"denied","client":"pump-1","topic":"devices/pump-2/up/a","sizeBytes":1}',
+      '{"time":"..","event":"alert","rule":"clone-suspected","by":"client","offender":"pump-1","count":3}',
       "also: connected, disconnected, timed-out, taken-over, kicked, broker-started, broker-stopped, reloaded, configuration-error (detail), log-gap (detail), metrics (url),",
-      "broker-unreachable (reason)",
+      "broker-unreachable (reason), hook-failed (reason)",
     ],
     examples: [
       "hawser monitor --log /var/log/mosquitto/mosquitto.log --events events.jsonl",

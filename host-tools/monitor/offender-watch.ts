@@ -1,0 +1,92 @@
+/**
+ * Names who keeps failing: many refused logins of one sender, publishes one device keeps trying where it may not, one client
+ * id that two connections fight for. Scores decay by half in five minutes of the broker's time, and a bounded number of
+ * names is remembered, whatever senders call themselves.
+ */
+import type { BrokerEvent } from "./log-events.js";
+
+/** What a score is about, and how much of it is too much. */
+const RULES = {
+  /** Wrong passwords, keys or certificates. */
+  "failed-logins": { threshold: 10 },
+  "denied-publishes": { threshold: 20 },
+  /** A client id that is taken over again and again: a copied credential, or two devices with one name. */
+  "clone-suspected": { threshold: 3 },
+} as const;
+
+export type AlertRule = keyof typeof RULES;
+export const ALERT_RULES = Object.keys(RULES) as readonly AlertRule[];
+
+export interface Alert {
+  readonly kind: "alert";
+  readonly rule: AlertRule;
+  /** How the offender is known. Nothing proves a `claimedClient`; an `address` may be shared by many devices. */
+  readonly by: "address" | "client" | "claimedClient";
+  readonly offender: string;
+  /** About how many events in the last minutes. */
+  readonly count: number;
+  readonly timeMs: number;
+}
+
+const HALF_LIFE_MS = 5 * 60_000;
+/** The same offender is named again only after this long. */
+const REPEAT_MS = 60 * 60_000;
+/** Names remembered for each rule. */
+export const MAX_REMEMBERED = 10_000;
+
+interface Score {
+  value: number;
+  atMs: number;
+  alertedMs: number | undefined;
+}
+
+const LOGIN_REASONS: ReadonlySet<string> = new Set(["password", "psk", "certificate", "no_certificate"]);
+
+export class OffenderWatch {
+  readonly #scores = new Map<AlertRule, Map<string, Score>>(ALERT_RULES.map((rule) => [rule, new Map<string, Score>()]));
+
+  /** @returns the alert that this event completes */
+  event(event: BrokerEvent): Alert | undefined {
+    const { timeMs } = event;
+    if (event.kind === "denied" && event.client !== undefined) return this.#count("denied-publishes", "client", event.client, timeMs);
+    if (event.kind === "taken-over" && event.client !== undefined) return this.#count("clone-suspected", "client", event.client, timeMs);
+    if (event.kind !== "refused" || !LOGIN_REASONS.has(event.reason)) return undefined;
+    if (event.address !== undefined) return this.#count("failed-logins", "address", event.address, timeMs);
+    return event.claimedClient === undefined ? undefined : this.#count("failed-logins", "claimedClient", event.claimedClient, timeMs);
+  }
+
+  /** How many names are remembered now. */
+  get remembered(): number {
+    return [...this.#scores.values()].reduce((sum, scores) => sum + scores.size, 0);
+  }
+
+  #count(rule: AlertRule, by: Alert["by"], offender: string, timeMs: number): Alert | undefined {
+    const scores = this.#scores.get(rule) ?? new Map<string, Score>();
+    const key = `${by} ${offender}`;
+    const known = scores.get(key);
+    const score: Score = {
+      value: known === undefined ? 1 : valueAt(known, timeMs) + 1,
+      atMs: Math.max(timeMs, known?.atMs ?? timeMs),
+      alertedMs: known?.alertedMs,
+    };
+    if (known === undefined && scores.size >= MAX_REMEMBERED) makeRoom(scores, timeMs);
+    scores.set(key, score);
+    const isTold = score.alertedMs !== undefined && score.atMs - score.alertedMs < REPEAT_MS;
+    if (score.value < RULES[rule].threshold - ROUNDING || isTold) return undefined;
+    score.alertedMs = score.atMs;
+    return { kind: "alert", rule, by, offender, count: Math.round(score.value), timeMs };
+  }
+}
+
+/** Ten events within a few seconds have decayed a little, and are ten. */
+const ROUNDING = 0.5;
+
+function valueAt({ value, atMs }: Score, nowMs: number): number {
+  return value * 2 ** (-Math.max(0, nowMs - atMs) / HALF_LIFE_MS);
+}
+
+/** Keeps the higher half, so that the cost of sorting is spread over as many new names as the other half had. */
+function makeRoom(scores: Map<string, Score>, nowMs: number): void {
+  const ranked = [...scores].map(([key, score]) => ({ key, value: valueAt(score, nowMs) })).sort((a, b) => b.value - a.value);
+  for (const { key } of ranked.slice(MAX_REMEMBERED / 2)) scores.delete(key);
+}
