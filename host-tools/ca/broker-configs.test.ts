@@ -60,6 +60,7 @@ describe("writing a broker's configuration", () => {
     const { chainPem, keyPem, trustAnchorPem, issuingPem, crlPem } = await ca.brokerMaterial();
     const good = {
       full: [],
+      clients: new Set<string>(),
       shutOut: [],
       recovery: [],
       keys: [],
@@ -185,6 +186,7 @@ describe("telling a running broker", () => {
     if (output === undefined) throw new Error("the output is recorded");
     const never = {
       full: [],
+      clients: new Set<string>(),
       shutOut: [],
       recovery: [],
       keys: [],

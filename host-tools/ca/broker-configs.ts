@@ -17,6 +17,8 @@ export interface BrokerConfigRequest {
   readonly out: string;
   readonly mtlsPort: number;
   readonly pskPort: number;
+  /** A listener for backends, operators and the authority, who then have no rights on the mTLS port. */
+  readonly backendPort?: number;
   /** Address to listen on; all interfaces when left out. */
   readonly bind?: string;
   /** Host under which this machine reaches the broker, where that differs from where it listens (a container, another machine). */
@@ -53,7 +55,7 @@ export async function writeBrokerConfig(ca: CaContext, request: BrokerConfigRequ
   return ca.store.change(async (draft) => {
     const { directory, made } = prepareDirectory(request.out);
     try {
-      const { mtlsPort, pskPort } = request;
+      const { mtlsPort, pskPort, backendPort } = request;
       const { name: user, note } = chooseUser(directory, request.user);
       const known = readOutputs(draft);
       const before = known.find((output) => output.directory === directory);
@@ -71,7 +73,7 @@ export async function writeBrokerConfig(ca: CaContext, request: BrokerConfigRequ
         join(ca.directory, DIRECTORIES.trial),
       );
       draft.write(FILES.outputs, outputsText([...known.filter((other) => other !== before), output]));
-      draft.record({ event: "broker-configured", directory, mtlsPort, pskPort });
+      draft.record({ event: "broker-configured", directory, mtlsPort, pskPort, ...(backendPort === undefined ? {} : { backendPort }) });
       return { directory, configFile: join(directory, "mosquitto.conf"), files, user, ...(note === undefined ? {} : { note }) };
     } catch (error) {
       if (made) removeConfiguration(directory);
@@ -87,6 +89,7 @@ function restartsOf(before: Output | undefined): Pick<MosquittoSettings, "restar
 function settingsOf({
   mtlsPort,
   pskPort,
+  backendPort,
   bind,
   reach,
   plugin = findControlPlugin(),
@@ -95,6 +98,7 @@ function settingsOf({
   return {
     mtlsPort,
     pskPort,
+    ...(backendPort === undefined ? {} : { backendPort }),
     ...(bind === undefined ? {} : { bind }),
     ...(reach === undefined ? {} : { reach }),
     ...(plugin === undefined || plugin === false ? {} : { plugin }),

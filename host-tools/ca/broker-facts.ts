@@ -69,6 +69,7 @@ export function brokerFacts(files: CaFiles, keys: CaKeys, entries: ReadonlyMap<s
   return {
     ...brokerPolicyOf(files, entries),
     full: names.filter((entry) => entry.state === "active"),
+    clients: new Set(names.flatMap(({ kind, name }) => (kind === "client" ? [name] : []))),
     shutOut: names.filter(isShutOut).map((entry) => entry.name),
     recovery: recoverable,
     keys: recoverable.flatMap(({ name, key }) => pskIdentities(name).map((identity) => ({ name, identity, key }))),

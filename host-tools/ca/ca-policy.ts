@@ -41,7 +41,7 @@ export function policyEngineOf(files: CaFiles, entries: ReadonlyMap<string, Regi
 export function brokerPolicyOf(files: CaFiles, entries: ReadonlyMap<string, RegistryEntry>): Pick<BrokerFacts, "policy"> {
   if (!files.has(FILES.policy)) return {};
   const engine = policyEngineOf(files, entries);
-  return { policy: { acls: (facts) => caAcls(engine, facts) } };
+  return { policy: { acls: (facts, clientsApart) => caAcls(engine, facts, clientsApart) } };
 }
 
 const VALID_ROLE = /^[a-z0-9][a-z0-9._-]{0,31}$/;

@@ -413,6 +413,14 @@ describe("broker config", () => {
   });
 });
 
+test("broker config opens a separate listener for backends, and names its port", async () => {
+  const cwd = await directoryWithCa();
+  const ports = ["--mtls-port", "18883", "--psk-port", "18884", "--backend-port", "18885"];
+  const { stdout } = await hawser(["broker", "config", "--dir", "ca", "--for", "mosquitto", "--out", "m", ...ports], { cwd, env: ENV });
+  expect(stdout).toContain("certificates on port 18883 (devices) and 18885 (all others), pre-shared keys on port 18884.");
+  expect(readFileSync(join(cwd, "m/mosquitto.conf"), "utf8")).toMatch(/^listener 18885$/m);
+});
+
 describe("secrets", () => {
   test("are in no output, no registry and no file that others may read", async () => {
     const cwd = await directoryWithCa();

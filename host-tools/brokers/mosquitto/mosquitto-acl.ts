@@ -40,12 +40,23 @@ const A_DEVICE_ROLE = "device";
  * offline while it reloads, and throws away what comes for them. So those who are shut out are denied everything by name.
  *
  * @param shutOut names that may not even read their own topics
+ * @param isControlled whether hawser ends sessions over this listener
  */
-export function mosquittoFullAcl(names: readonly NamedRole[], shutOut: readonly string[]): string {
+export function mosquittoFullAcl(names: readonly NamedRole[], shutOut: readonly string[], isControlled = true): string {
   const denials = shutOut.map((name) => `\nuser ${name}\ntopic deny #\n`);
   const own = grantsOf("%u", A_DEVICE_ROLE, "full").filter(({ access }) => access === "subscribe");
-  const control = `\nuser ${CONTROL_NAME}\ntopic readwrite ${CONTROL_TOPICS}\n`;
-  return `${aclHead()}${control}${names.map(({ name, role }) => aclEntry(name, grantsOf(name, role, "full"))).join("")}${denials.join("")}\n${aclLines("pattern", own)}`;
+  return `${aclHead()}${isControlled ? CONTROL_ENTRY : ""}${fullEntries(names)}${denials.join("")}\n${aclLines("pattern", own)}`;
+}
+
+/** The ACL file of a listener for clients alone: there are no patterns, so a device has no rights there. */
+export function mosquittoBackendAcl(names: readonly NamedRole[]): string {
+  return `${aclHead()}${CONTROL_ENTRY}${fullEntries(names)}`;
+}
+
+const CONTROL_ENTRY = `\nuser ${CONTROL_NAME}\ntopic readwrite ${CONTROL_TOPICS}\n`;
+
+function fullEntries(names: readonly NamedRole[]): string {
+  return names.map(({ name, role }) => aclEntry(name, grantsOf(name, role, "full"))).join("");
 }
 
 /** The ACL file of the PSK listener: the recovery scope of every name, for each identity it may show. */

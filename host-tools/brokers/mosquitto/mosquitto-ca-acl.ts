@@ -5,6 +5,7 @@ import type { Listener } from "../../policy/policy-model.js";
 import { CompileInput, requireExpressible } from "../../policy/target.js";
 import type { BrokerAcls, BrokerFacts } from "./mosquitto-config.js";
 import { mosquittoPolicyAcl } from "./mosquitto-policy-acl.js";
+import type { AclOptions } from "./mosquitto-policy-acl.js";
 import { mosquittoCapabilities } from "./mosquitto-policy.js";
 
 /** Of the listeners in the policy, those that `hawser broker config` opens. */
@@ -21,30 +22,38 @@ const NOBODY_AT_ALL = "# Written by hawser; changes made here are lost.\n\nuser 
 /**
  * @param facts who may use which listener now: a name whose old sessions are not ended yet is held back for a while, whatever the registry
  *   says
+ * @param clientsApart the clients, where they have a listener of their own: the policy's mTLS listener is then two
  * @throws PolicyError for what mosquitto cannot say
  */
 export function caAcls(
   { policy, directory }: PolicyEngine,
   { full, shutOut, recovery }: Pick<BrokerFacts, "full" | "shutOut" | "recovery">,
+  clientsApart?: ReadonlySet<string>,
 ): BrokerAcls {
-  const [active, recoverable] = [full, recovery].map((names) => new Set(names.map(({ name }) => name)));
-  const names = [...directory.all()].map((principal) => ({
-    ...principal,
-    active: active?.has(principal.name) === true,
-    recoverable: recoverable?.has(principal.name) === true,
-  }));
-  const engine = new PolicyEngine(policy, directoryOf(names));
-  const { mtls, psk } = caListeners(engine.policy.listeners.values());
+  const active = new Set(full.map(({ name }) => name));
+  const recoverable = new Set(recovery.map(({ name }) => name));
+  const { mtls, psk } = caListeners(policy.listeners.values());
+  /** What the policy says about those of the active who use a listener. */
+  const inputFor = (isHere: (name: string) => boolean): CompileInput => {
+    const names = [...directory.all()].map((principal) => ({
+      ...principal,
+      active: active.has(principal.name) && isHere(principal.name),
+      recoverable: recoverable.has(principal.name),
+    }));
+    return new CompileInput(new PolicyEngine(policy, directoryOf(names)), "/", { anchors: "", chain: "", key: "", crl: "", psk: "" });
+  };
   const listeners = [mtls, psk].filter((listener) => listener !== undefined);
   // The CA's configuration has limits of its own, and no bridges: those are for `hawser policy compile`.
   requireExpressible(
-    { ...engine.policy, listeners: new Map(listeners.map((listener) => [listener.name, listener])), limitSources: new Map(), bridges: [] },
+    { ...policy, listeners: new Map(listeners.map((listener) => [listener.name, listener])), limitSources: new Map(), bridges: [] },
     mosquittoCapabilities("2.0.11"),
   );
-  const input = new CompileInput(engine, "/", { anchors: "", chain: "", key: "", crl: "", psk: "" });
-  const textFor = (listener: Listener | undefined): string =>
-    listener === undefined
-      ? NOBODY_AT_ALL
-      : mosquittoPolicyAcl(input, listener, { shutOut: new Set(shutOut), isControlled: listener === mtls }).text;
-  return { mtls: textFor(mtls), psk: textFor(psk) };
+  const textFor = (listener: Listener | undefined, options: AclOptions, isHere: (name: string) => boolean = () => true): string =>
+    listener === undefined ? NOBODY_AT_ALL : mosquittoPolicyAcl(inputFor(isHere), listener, { shutOut: new Set(shutOut), ...options }).text;
+  if (clientsApart === undefined) return { mtls: textFor(mtls, { isControlled: true }), psk: textFor(psk, {}) };
+  return {
+    mtls: textFor(mtls, {}, (name) => !clientsApart.has(name)),
+    psk: textFor(psk, {}),
+    backends: textFor(mtls, { isControlled: true, isByNameOnly: true }, (name) => clientsApart.has(name)),
+  };
 }

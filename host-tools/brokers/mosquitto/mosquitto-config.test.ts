@@ -5,6 +5,7 @@ import type { BrokerFacts } from "./mosquitto-config.js";
 
 const facts: BrokerFacts = {
   full: [],
+  clients: new Set(),
   shutOut: [],
   recovery: [],
   keys: [],
@@ -70,6 +71,48 @@ describe("mosquitto's configuration", () => {
     const [general = "", ...listeners] = lines.join("\n").split(/^(?=listener )/m);
     return [general, ...listeners].map((part) => part.trim().split("\n"));
   };
+
+  it("opens a third one for backends on request, with the plugin there, its own ACL and its own limits", () => {
+    const settings = {
+      mtlsPort: 8883,
+      pskPort: 8884,
+      backendPort: 8885,
+      user: "mosquitto",
+      bind: "10.0.0.1",
+      plugin: "/usr/lib/plugin.so",
+    };
+    const names = {
+      full: [
+        { name: "dev1", role: "sensor" },
+        { name: "op", role: "operator" },
+      ],
+      clients: new Set(["op"]),
+    };
+    const files = compileMosquitto("/etc/broker", settings, { ...facts, ...names });
+    const [, mtls = [], backends = [], psk = [], ...more] = parts(files.get("mosquitto.conf") ?? "");
+    expect([mtls[0], backends[0], psk[0], more]).toEqual([
+      "listener 8883 10.0.0.1",
+      "listener 8885 10.0.0.1",
+      "listener 8884 10.0.0.1",
+      [],
+    ]);
+    expect(backends).toEqual(
+      expect.arrayContaining([
+        "use_username_as_clientid true",
+        "require_certificate true",
+        "acl_file /etc/broker/backends.acl",
+        "plugin /usr/lib/plugin.so",
+      ]),
+    );
+    expect(mtls.filter((line) => line.startsWith("plugin"))).toEqual([]);
+    expect(files.get("mtls.acl")).not.toMatch(/user (op|-control)$/m);
+    expect(files.get("backends.acl")).toMatch(/user -control\n/);
+    expect(files.get("backends.acl")).not.toMatch(/dev1|pattern/);
+    expect(files.get("limits.nft")).toContain("tcp dport 8885 ct state new ct count over 1000 counter reject");
+    expect(parseMosquittoSettings(settings)).toEqual(settings);
+    expect(parseMosquittoSettings({ ...settings, backendPort: 0 })).toBeUndefined();
+    expect(() => checkMosquittoSettings({ ...settings, backendPort: 8883 })).toThrow(/two listeners use port 8883/);
+  });
 
   it("opens two listeners with TLS and nothing else", () => {
     const [general = [], mtls = [], psk = [], ...more] = parts(config());

@@ -6,12 +6,21 @@ import { createHash, createHmac } from "node:crypto";
 import { isAbsolute, join } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
 import { nftablesLimits } from "./mosquitto-limits.js";
-import { CONTROL_NAME, CONTROL_TOPICS, mosquittoFullAcl, mosquittoPskFile, mosquittoRecoveryAcl } from "./mosquitto-acl.js";
+import {
+  CONTROL_NAME,
+  CONTROL_TOPICS,
+  mosquittoBackendAcl,
+  mosquittoFullAcl,
+  mosquittoPskFile,
+  mosquittoRecoveryAcl,
+} from "./mosquitto-acl.js";
 import type { NamedKey, NamedRole } from "./mosquitto-acl.js";
 
 export interface MosquittoSettings {
   readonly mtlsPort: number;
   readonly pskPort: number;
+  /** A listener for backends, operators and the authority, who then have no rights on the mTLS port, as devices have none on this one. */
+  readonly backendPort?: number;
   /** Address to listen on; all interfaces when left out. */
   readonly bind?: string;
   /** The user mosquitto becomes when it is started as root. */
@@ -32,6 +41,8 @@ export interface MosquittoSettings {
 export interface BrokerFacts {
   /** Names with all their rights, on the mTLS port. */
   readonly full: readonly NamedRole[];
+  /** Those of them that are no devices. */
+  readonly clients: ReadonlySet<string>;
   /** Names without any right. One that is in none of the lists, as a device in recovery, may read what is meant for it on the mTLS port. */
   readonly shutOut: readonly string[];
   /** Names with the recovery scope, on the PSK port, and their keys. */
@@ -47,23 +58,36 @@ export interface BrokerFacts {
 }
 
 export interface BrokerPolicy {
-  /** @throws PolicyError for what mosquitto cannot say */
-  acls(facts: Pick<BrokerFacts, "full" | "shutOut" | "recovery">): BrokerAcls;
+  /**
+   * @param clientsApart the clients, where they have a listener of their own
+   * @throws PolicyError for what mosquitto cannot say
+   */
+  acls(facts: Pick<BrokerFacts, "full" | "shutOut" | "recovery">, clientsApart?: ReadonlySet<string>): BrokerAcls;
 }
 
 export interface BrokerAcls {
   readonly mtls: string;
   readonly psk: string;
+  /** For the listener of backends, if there is one. */
+  readonly backends?: string;
 }
 
-function aclsOf(facts: BrokerFacts): BrokerAcls {
+function aclsOf(facts: BrokerFacts, areClientsApart: boolean): BrokerAcls {
+  if (areClientsApart) return facts.policy?.acls(facts, facts.clients) ?? aclsApart(facts);
   return facts.policy?.acls(facts) ?? { mtls: mosquittoFullAcl(facts.full, facts.shutOut), psk: mosquittoRecoveryAcl(facts.recovery) };
+}
+
+function aclsApart({ full, shutOut, recovery, clients }: BrokerFacts): BrokerAcls {
+  const [devices, others] = [full.filter(({ name }) => !clients.has(name)), full.filter(({ name }) => clients.has(name))];
+  return { mtls: mosquittoFullAcl(devices, shutOut, false), psk: mosquittoRecoveryAcl(recovery), backends: mosquittoBackendAcl(others) };
 }
 
 export const MOSQUITTO_FILES = {
   config: "mosquitto.conf",
   mtlsAcl: "mtls.acl",
   pskAcl: "psk.acl",
+  /** With a listener for backends. */
+  backendAcl: "backends.acl",
   psk: "psk.txt",
   anchors: "ca.crt.pem",
   chain: "broker.crt.pem",
@@ -104,20 +128,26 @@ export function pluginState(): string {
 interface Listeners {
   readonly mtls: string;
   readonly psk: string;
+  readonly backends: string;
 }
 
 /** The files of a configuration by name, for `directory` (absolute). */
 export function compileMosquitto(directory: string, settings: MosquittoSettings, facts: BrokerFacts): Map<string, string> {
   const address = settings.bind === undefined ? "" : ` ${settings.bind}`;
-  return compile(directory, settings, facts, { mtls: `${settings.mtlsPort}${address}`, psk: `${settings.pskPort}${address}` });
+  const [mtls, psk, backends] = [settings.mtlsPort, settings.pskPort, settings.backendPort ?? 0].map((port) => `${port}${address}`) as [
+    string,
+    string,
+    string,
+  ];
+  return compile(directory, settings, facts, { mtls, psk, backends });
 }
 
 /**
- * The same configuration for a trial run in another directory: it loads the same files and listens on two UNIX sockets in its working
+ * The same configuration for a trial run in another directory: it loads the same files and listens on UNIX sockets in its working
  * directory.
  */
 export function compileMosquittoTrial(directory: string, settings: MosquittoSettings, facts: BrokerFacts): Map<string, string> {
-  return compile(directory, settings, facts, { mtls: "0 m.sock", psk: "0 p.sock" });
+  return compile(directory, settings, facts, { mtls: "0 m.sock", psk: "0 p.sock", backends: "0 b.sock" });
 }
 
 /**
@@ -126,8 +156,9 @@ export function compileMosquittoTrial(directory: string, settings: MosquittoSett
  * files. It is read last (after certificates, CRL and ACL), and not at all when an ACL file is bad. It gives no rights: no ACL names it.
  */
 export function loadedMarker(facts: BrokerFacts): NamedKey {
-  const { full: _full, shutOut: _shutOut, recovery: _recovery, policy: _policy, keys, ...texts } = facts;
-  const acls = aclsOf(facts);
+  const { full: _full, clients: _clients, shutOut: _shutOut, recovery: _recovery, policy: _policy, keys, ...texts } = facts;
+  // However they are spread over listeners, these are the rights.
+  const acls = aclsOf(facts, false);
   const state = [acls.mtls, acls.psk, mosquittoPskFile(keys), JSON.stringify(texts)].join("\n\n");
   // No device can have this name: it begins with a hyphen.
   const identity = `-loaded-${createHash("sha256").update(state).digest("hex").slice(0, 32)}`;
@@ -135,8 +166,15 @@ export function loadedMarker(facts: BrokerFacts): NamedKey {
 }
 
 function compile(directory: string, settings: MosquittoSettings, facts: BrokerFacts, listeners: Listeners): Map<string, string> {
-  const acls = aclsOf(facts);
+  const { mtlsPort, pskPort, backendPort } = settings;
+  const acls = aclsOf(facts, backendPort !== undefined);
+  const limits = [
+    { name: "mtls", port: mtlsPort, held: MTLS_CONNECTIONS },
+    { name: "psk", port: pskPort, held: PSK_CONNECTIONS },
+    ...(backendPort === undefined ? [] : [{ name: "backends", port: backendPort, held: BACKEND_CONNECTIONS }]),
+  ];
   return new Map([
+    ...(acls.backends === undefined ? [] : ([[MOSQUITTO_FILES.backendAcl, acls.backends]] as const)),
     [MOSQUITTO_FILES.mtlsAcl, acls.mtls],
     [MOSQUITTO_FILES.pskAcl, acls.psk],
     [MOSQUITTO_FILES.psk, mosquittoPskFile([...facts.keys, loadedMarker(facts)])],
@@ -145,24 +183,26 @@ function compile(directory: string, settings: MosquittoSettings, facts: BrokerFa
     [MOSQUITTO_FILES.key, facts.brokerKeyPem],
     [MOSQUITTO_FILES.crl, facts.crlPem],
     [MOSQUITTO_FILES.config, configText(directory, settings, listeners)],
-    [
-      MOSQUITTO_FILES.limits,
-      nftablesLimits([
-        { name: "mtls", port: settings.mtlsPort, held: MTLS_CONNECTIONS },
-        { name: "psk", port: settings.pskPort, held: PSK_CONNECTIONS },
-      ]),
-    ],
+    [MOSQUITTO_FILES.limits, nftablesLimits(limits)],
   ]);
 }
 
 /** For the broker's whole: its sessions at work. */
 const MTLS_CONNECTIONS = 20_000;
 const PSK_CONNECTIONS = 2_000;
+const BACKEND_CONNECTIONS = 1_000;
 
 /** Shown to whoever begins a PSK handshake: no secret. */
 export function pskHint({ restarts = 0 }: MosquittoSettings): string {
   return restarts === 0 ? "hawser" : `hawser-${restarts}`;
 }
+
+const MTLS_COMMENT = `# Certificates. The client id is the certificate's name, whatever a client calls itself: nobody can take over another's session or empty its queue. So each
+# tool of a backend needs a name of its own (hawser issue).
+# max_connections does not hold in mosquitto 2.0.11: load ${MOSQUITTO_FILES.limits} with nft.`;
+
+const BACKEND_COMMENT = `# Certificates of backends, operators and the authority, who have no rights on the listener above, as devices have none here. mosquitto cannot refuse a
+# device's certificate here, so client ids are names here too: else a device could take another's.`;
 
 function pluginText({ plugin }: MosquittoSettings, statePath: string): string {
   if (plugin === undefined) return "";
@@ -174,6 +214,30 @@ plugin_opt_config_file ${statePath}
 
 function configText(directory: string, settings: MosquittoSettings, listeners: Listeners): string {
   const path = (file: string): string => join(directory, file);
+  const certificateListener = (
+    address: string,
+    { comment, held, acl }: { comment: string; held: number; acl: string },
+  ): string => `${comment}
+listener ${address}
+use_username_as_clientid true
+max_connections ${held}
+allow_anonymous false
+allow_zero_length_clientid true
+tls_version tlsv1.2
+ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305
+cafile ${path(MOSQUITTO_FILES.anchors)}
+certfile ${path(MOSQUITTO_FILES.chain)}
+keyfile ${path(MOSQUITTO_FILES.key)}
+crlfile ${path(MOSQUITTO_FILES.crl)}
+require_certificate true
+use_identity_as_username true
+acl_file ${path(acl)}`;
+  const plugin = pluginText(settings, path(MOSQUITTO_FILES.plugin));
+  const backends = certificateListener(listeners.backends, {
+    comment: BACKEND_COMMENT,
+    held: BACKEND_CONNECTIONS,
+    acl: MOSQUITTO_FILES.backendAcl,
+  });
   return `# Written by hawser; changes made here are lost with the next change of the CA. Start with: mosquitto -c ${path(MOSQUITTO_FILES.config)}
 
 # First: it decides what the settings after it apply to.
@@ -215,24 +279,8 @@ connection_messages true
 log_timestamp true
 log_timestamp_format %Y-%m-%dT%H:%M:%S
 
-# Certificates. The client id is the certificate's name, whatever a client calls itself: nobody can take over another's session or empty its queue. So each
-# tool of a backend needs a name of its own (hawser issue).
-# max_connections does not hold in mosquitto 2.0.11: load ${MOSQUITTO_FILES.limits} with nft.
-listener ${listeners.mtls}
-use_username_as_clientid true
-max_connections ${MTLS_CONNECTIONS}
-allow_anonymous false
-allow_zero_length_clientid true
-tls_version tlsv1.2
-ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305
-cafile ${path(MOSQUITTO_FILES.anchors)}
-certfile ${path(MOSQUITTO_FILES.chain)}
-keyfile ${path(MOSQUITTO_FILES.key)}
-crlfile ${path(MOSQUITTO_FILES.crl)}
-require_certificate true
-use_identity_as_username true
-acl_file ${path(MOSQUITTO_FILES.mtlsAcl)}
-${pluginText(settings, path(MOSQUITTO_FILES.plugin))}
+${certificateListener(listeners.mtls, { comment: MTLS_COMMENT, held: MTLS_CONNECTIONS, acl: MOSQUITTO_FILES.mtlsAcl })}
+${settings.backendPort === undefined ? plugin : `\n${backends}\n${plugin}`}
 # Pre-shared keys, for recovery alone: the ACL gives a device its identity topics and nothing else. The client id is the PSK identity, which differs from the
 # device's name: what waits for the device on the other listener stays there.
 listener ${listeners.psk}
@@ -255,12 +303,14 @@ acl_file ${path(MOSQUITTO_FILES.pskAcl)}
  * @throws HawserError `BAD_PORT`, `BAD_HOST`
  */
 export function checkMosquittoSettings(settings: Omit<MosquittoSettings, "user">): void {
-  const { mtlsPort, pskPort, bind, reach, plugin } = settings;
-  for (const port of [mtlsPort, pskPort]) {
+  const { mtlsPort, pskPort, backendPort, bind, reach, plugin } = settings;
+  const ports = [mtlsPort, pskPort, ...(backendPort === undefined ? [] : [backendPort])];
+  for (const port of ports) {
     if (!isPort(port)) throw new HawserError("BAD_PORT", `invalid port ${port}`, "Use a port from 1 to 65535.");
   }
-  if (mtlsPort === pskPort)
-    throw new HawserError("BAD_PORT", `both listeners use port ${mtlsPort}`, "Use separate ports for certificates and pre-shared keys.");
+  const twice = ports.find((port, index) => ports.indexOf(port) !== index);
+  if (twice !== undefined)
+    throw new HawserError("BAD_PORT", `two listeners use port ${twice}`, "Use separate ports for certificates and pre-shared keys.");
   if (bind !== undefined && !isAddress(bind))
     throw new HawserError("BAD_HOST", `invalid listen address ${JSON.stringify(bind)}`, "Give a host name or an IP address.");
   if (reach !== undefined && !isAddress(reach))
@@ -276,7 +326,7 @@ export function checkMosquittoSettings(settings: Omit<MosquittoSettings, "user">
 /** @returns undefined when the value is no settings */
 export function parseMosquittoSettings(value: unknown): MosquittoSettings | undefined {
   if (typeof value !== "object" || value === null) return undefined;
-  const { mtlsPort, pskPort, user, bind, reach, plugin, retain, restarts } = value as Record<string, unknown>;
+  const { mtlsPort, pskPort, backendPort, user, bind, reach, plugin, retain, restarts } = value as Record<string, unknown>;
   if (!isPort(mtlsPort) || !isPort(pskPort) || typeof user !== "string" || !/^[A-Za-z_][A-Za-z0-9_-]*$/.test(user)) return undefined;
   if (
     !isAbsent(bind, isAddress) ||
@@ -285,11 +335,13 @@ export function parseMosquittoSettings(value: unknown): MosquittoSettings | unde
     (retain !== undefined && retain !== true)
   )
     return undefined;
+  if (!isAbsent(backendPort, isPort)) return undefined;
   if (restarts !== undefined && !Number.isSafeInteger(restarts)) return undefined;
   return {
     mtlsPort,
     pskPort,
     user,
+    ...(backendPort === undefined ? {} : { backendPort }),
     ...(restarts === undefined ? {} : { restarts: restarts as number }),
     ...(bind === undefined ? {} : { bind }),
     ...(reach === undefined ? {} : { reach }),

@@ -27,6 +27,8 @@ export interface AclOptions {
   readonly shutOut?: ReadonlySet<string>;
   /** The name by which hawser ends the sessions of others has its right here. */
   readonly isControlled?: boolean;
+  /** Names stand there and nothing else: without patterns, a device that is not in the file has no rights. */
+  readonly isByNameOnly?: boolean;
 }
 
 export interface MosquittoAcl {
@@ -38,12 +40,12 @@ export interface MosquittoAcl {
 export function mosquittoPolicyAcl(
   input: CompileInput,
   listener: Listener,
-  { devices = "auto", shutOut, isControlled = false }: AclOptions = {},
+  { devices = "auto", shutOut, isControlled = false, isByNameOnly = false }: AclOptions = {},
 ): MosquittoAcl {
   const names = input.names();
   const isShutOut = ({ name, active, recoverable }: Principal): boolean => shutOut?.has(name) ?? (!active && !recoverable);
   const here = new Set(input.namesOn(listener).map(({ name }) => name));
-  const patterns = devicePatterns(input, listener);
+  const patterns = isByNameOnly ? undefined : devicePatterns(input, listener);
   const usePatterns =
     patterns !== undefined &&
     (devices === "patterns" || (devices === "auto" && names.filter(({ kind }) => kind === "device").length > NAMED_UP_TO));

@@ -19,7 +19,11 @@ export interface ControlCredentials {
 }
 
 /** Where a broker is reached. */
-export type ControlAddress = Pick<MosquittoSettings, "mtlsPort" | "reach" | "bind">;
+export type ControlAddress = Pick<MosquittoSettings, "mtlsPort" | "backendPort" | "reach" | "bind">;
+
+function controlPort({ mtlsPort, backendPort }: ControlAddress): number {
+  return backendPort ?? mtlsPort;
+}
 
 const COMMANDS = CONTROL_TOPICS.replace("#", "v1");
 const ANSWERS = `${COMMANDS}/response`;
@@ -55,7 +59,7 @@ async function connect(settings: ControlAddress, credentials: ControlCredentials
   const options: IClientOptions & Pick<ConnectionOptions, "checkServerIdentity"> = {
     protocol: "mqtts",
     host: addressOf(settings),
-    port: settings.mtlsPort,
+    port: controlPort(settings),
     key: credentials.keyPem,
     cert: credentials.chainPem,
     ca: credentials.trustAnchorPem,
@@ -121,7 +125,7 @@ const RESTART = "Restart the broker if it was started before this version of its
 function notEnded(settings: ControlAddress, why: string, next: string): HawserError {
   return new HawserError(
     "SESSIONS_NOT_ENDED",
-    `live sessions at the broker on ${addressOf(settings)}:${settings.mtlsPort} could not be ended: ${why}`,
+    `live sessions at the broker on ${addressOf(settings)}:${controlPort(settings)} could not be ended: ${why}`,
     next,
   );
 }

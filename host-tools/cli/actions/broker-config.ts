@@ -10,6 +10,7 @@ export interface BrokerConfigOptions extends PassphraseOptions {
   out: string;
   mtlsPort: number;
   pskPort: number;
+  backendPort?: number;
   bind?: string;
   reach?: string;
   plugin?: string;
@@ -18,21 +19,22 @@ export interface BrokerConfigOptions extends PassphraseOptions {
 }
 
 export async function writeBrokerConfiguration(options: BrokerConfigOptions, context: Context): Promise<void> {
-  const { for: engine, out, mtlsPort, pskPort, bind, reach, plugin, retain } = options;
+  const { for: engine, out, mtlsPort, pskPort, backendPort, bind, reach, plugin, retain } = options;
   const ca = await openCaOf(options, context);
   const written = await ca.writeBrokerConfig({
     engine,
     out,
     mtlsPort,
     pskPort,
+    ...(backendPort === undefined ? {} : { backendPort }),
     ...(bind === undefined ? {} : { bind }),
     ...(reach === undefined ? {} : { reach }),
     ...(plugin === undefined ? {} : { plugin: plugin === "none" ? false : plugin }),
     ...(retain === true ? { retain } : {}),
   });
   const { configFile, files, user, note } = written;
-  context.terminal.result({ for: engine, config: configFile, files, user, mtlsPort, pskPort, note }, [
-    `${configFile}: certificates on port ${mtlsPort}, pre-shared keys on port ${pskPort}. Start with: ${withoutPassphrase(context.env)}mosquitto -c ${configFile}`,
+  context.terminal.result({ for: engine, config: configFile, files, user, mtlsPort, pskPort, backendPort, note }, [
+    `${configFile}: certificates on port ${mtlsPort}${backendPort === undefined ? "" : ` (devices) and ${backendPort} (all others)`}, pre-shared keys on port ${pskPort}. Start with: ${withoutPassphrase(context.env)}mosquitto -c ${configFile}`,
     ...(note === undefined ? [] : [`Note: ${note}.`]),
   ]);
 }

@@ -55,6 +55,11 @@ function addConfig(broker: Command, run: Run): void {
     .requiredOption("--mtls-port <port>", "port for certificates", parseFixedPort)
     .requiredOption("--psk-port <port>", "port for pre-shared keys (recovery only)", parseFixedPort);
   config
+    .option(
+      "--backend-port <port>",
+      "separate port for backends, operators and the authority (default: the port of devices)",
+      parseFixedPort,
+    )
     .option("--bind <address>", "address to listen on (default: all addresses)", parsePath)
     .option("--reach <host>", "host name by which this machine reaches the broker (if in a container or elsewhere)", parsePath)
     .option("--plugin <path>", "path of mosquitto_dynamic_security.so on the broker's machine, or none (default: found here)", parsePath)
@@ -64,6 +69,7 @@ function addConfig(broker: Command, run: Run): void {
     notes: [
       "The CA directory remembers OUT: every change (revoke, provision, ...) rewrites its files and reloads any mosquitto that uses them.",
       "A client's id is the name in its certificate: give each backend tool a separate name. limits.nft holds connection limits for nft.",
+      "With --backend-port, close that port to the outside: only there can a backend's or an operator's key be used.",
       "Restart a broker that was started before its configuration was rewritten.",
     ],
     json: [
