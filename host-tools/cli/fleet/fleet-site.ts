@@ -13,7 +13,7 @@ import { openCa, type CertificateAuthority } from "../../ca/certificate-authorit
 import { initCa } from "../../ca/init.js";
 import { forgetRevision } from "../../ca-directory/revision-witness.js";
 import { watchCa } from "../../ca-directory/ca-watch.js";
-import type { AuthorityService } from "../../authority/service.js";
+import type { AuthorityService, ServiceEvent } from "../../authority/service.js";
 import { enrolmentService } from "../enrolment-service.js";
 import { embeddedMaterial } from "../foreground-broker/broker-material.js";
 
@@ -137,17 +137,17 @@ export class FleetSite {
     await this.#mosquitto?.kill();
   }
 
+  /** Resolves when the authority is connected. @throws HawserError as `enrolmentService`; the site is then without one */
   async startAuthority(): Promise<void> {
-    const served = new Promise<void>((resolve) => {
-      void enrolmentService(this.ca, { host: "localhost", port: this.mtlsPort }, (event) => event.event === "connected" && resolve(), {
-        perHour: 0,
-        burst: 0,
-      }).then(async (service) => {
-        this.#authority = service;
-        await this.reload();
-        service.start();
-      });
-    });
+    let connected = (): void => undefined;
+    const served = new Promise<void>((resolve) => (connected = resolve));
+    const onEvent = ({ event }: ServiceEvent): void => {
+      if (event === "connected") connected();
+    };
+    const service = await enrolmentService(this.ca, { host: "localhost", port: this.mtlsPort }, onEvent, { perHour: 0, burst: 0 });
+    this.#authority = service;
+    await this.reload();
+    service.start();
     await served;
   }
 

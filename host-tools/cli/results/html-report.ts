@@ -1,6 +1,7 @@
 /** A result as one HTML file that needs nothing else: plots are SVG drawn here, no script, no network. */
 import type { TopicSummary } from "../../../sim/program/program-plan.js";
 import type { FleetResult, Sample } from "../../../sim/fleet/fleet-result.js";
+import { costText } from "./cost-text.js";
 
 interface Line {
   readonly name: string;
@@ -12,11 +13,25 @@ const WIDTH = 860;
 const HEIGHT = 220;
 const LEFT = 70;
 const BOTTOM = 30;
-const TOP = 12;
+/** The legend stands above the curves. */
+const TOP = 30;
+/** Room for half of the last label. */
+const RIGHT = 30;
+/** More labels run into each other. */
+const MOST_TIMES = 9;
+const TIME_STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 21_600, 43_200, 86_400];
 /** More points than pixels show nothing. */
 const MOST_POINTS = 800;
 
-const PLOTS: readonly { readonly title: string; readonly unit: string; readonly lines: readonly Line[] }[] = [
+interface Plot {
+  readonly title: string;
+  readonly unit: string;
+  readonly lines: readonly Line[];
+  /** Left out where this says no: it was not measured. */
+  readonly needs?: (result: FleetResult) => boolean;
+}
+
+const PLOTS: readonly Plot[] = [
   {
     title: "Connections",
     unit: "devices",
@@ -51,16 +66,22 @@ const PLOTS: readonly { readonly title: string; readonly unit: string; readonly 
   {
     title: "Delivery since the start, end to end",
     unit: "ms",
+    needs: ({ delivery }) => delivery.count > 0,
     lines: [
       { name: "p50", colour: "#1a7f37", of: ({ p50Ms }) => p50Ms },
       { name: "p99", colour: "#cf222e", of: ({ p99Ms }) => p99Ms },
     ],
   },
-  { title: "Memory of the fleet's processes", unit: "MB", lines: [{ name: "RSS", colour: "#57606a", of: ({ rssMb }) => rssMb }] },
+  {
+    title: "Memory of the fleet's processes",
+    unit: "MB",
+    lines: [{ name: "RSS", colour: "#57606a", of: ({ rssMb }) => rssMb }],
+    needs: ({ samples }) => samples.some(({ rssMb }) => rssMb > 0),
+  },
 ];
 
 export function htmlReport(result: FleetResult): string {
-  const { messages, connections, delivery, answer, cost, commands } = result;
+  const { messages, connections, delivery, answer, commands } = result;
   const accepted = messages.accepted.qos0 + messages.accepted.qos1 + messages.accepted.qos2;
   const facts: readonly (readonly [string, string])[] = [
     ["Devices", `${result.devices}, client ${result.client}, ${result.workers} workers`],
@@ -82,10 +103,7 @@ export function htmlReport(result: FleetResult): string {
         : `p50 ${delivery.p50Ms}, p90 ${delivery.p90Ms}, p99 ${delivery.p99Ms}, p99.9 ${delivery.p999Ms}, most ${delivery.maxMs} ms`,
     ],
     ["Connections", `${connections.accepted} accepted, ${connections.attempts} attempts, ${connections.renewed} certificates renewed`],
-    [
-      "Cost",
-      `${cost.kilobytesPerDevice} KB a device, ${cost.cpuPercentPerThousand} % of a core for 1,000 devices, ${cost.cpuMicrosPerMessage} us of CPU a message`,
-    ],
+    ["Cost", costText(result)],
   ];
   const failures = Object.entries(result.failures).sort((a, b) => b[1] - a[1]);
   return `<!doctype html>
@@ -103,7 +121,9 @@ svg text{font:11px system-ui,sans-serif;fill:#57606a}
 <h2>What was run</h2>
 <table>${facts.map(([name, value]) => `<tr><td>${name}</td><td>${text(value)}</td></tr>`).join("")}</table>
 ${result.program ? topicTable(result.program.topics) : ""}
-${PLOTS.map(({ title, unit, lines }) => plot(title, unit, lines, result)).join("\n")}
+${PLOTS.filter(({ needs }) => needs?.(result) ?? true)
+  .map(({ title, unit, lines }) => plot(title, unit, lines, result))
+  .join("\n")}
 <h2>Failures by code</h2>
 ${failures.length === 0 ? "<p>none</p>" : `<table>${failures.map(([code, count]) => `<tr><td>${count}</td><td>${text(code)}</td></tr>`).join("")}</table>`}
 </body></html>
@@ -124,14 +144,14 @@ function plot(title: string, unit: string, lines: readonly Line[], { samples, ev
   const lastMs = Math.max(1_000, samples.at(-1)?.atMs ?? 0);
   const values = lines.map((line) => shown.map((sample, index) => line.of(sample, shown[index - 1])));
   const most = niceCeiling(Math.max(1, ...values.flat()));
-  const x = (atMs: number): number => LEFT + (Math.max(0, Math.min(atMs, lastMs)) / lastMs) * (WIDTH - LEFT - 10);
+  const x = (atMs: number): number => LEFT + (Math.max(0, Math.min(atMs, lastMs)) / lastMs) * (WIDTH - LEFT - RIGHT);
   const y = (value: number): number => TOP + (1 - value / most) * (HEIGHT - TOP - BOTTOM);
   const grid = [0, 0.5, 1].map(
     (share) =>
-      `<path d="M${LEFT} ${y(most * share)}H${WIDTH - 10}" stroke="#d0d7de"/><text x="${LEFT - 6}" y="${y(most * share) + 4}" text-anchor="end">${number(most * share)}</text>`,
+      `<path d="M${LEFT} ${y(most * share)}H${WIDTH - RIGHT}" stroke="#d0d7de"/><text x="${LEFT - 6}" y="${y(most * share) + 4}" text-anchor="end">${number(most * share)}</text>`,
   );
-  const times = [0, 0.25, 0.5, 0.75, 1].map(
-    (share) => `<text x="${x(lastMs * share)}" y="${HEIGHT - 8}" text-anchor="middle">${number((lastMs * share) / 1000)} s</text>`,
+  const times = timesUpTo(lastMs).map(
+    (atMs) => `<text x="${x(atMs).toFixed(1)}" y="${HEIGHT - 8}" text-anchor="middle">${clock(atMs)}</text>`,
   );
   const marks = events.map(
     ({ atMs, what }) =>
@@ -143,9 +163,25 @@ function plot(title: string, unit: string, lines: readonly Line[], { samples, ev
   );
   const legend = lines.map(
     ({ name, colour }, at) =>
-      `<rect x="${LEFT + 10 + at * 110}" y="${TOP}" width="10" height="10" fill="${colour}"/><text x="${LEFT + 24 + at * 110}" y="${TOP + 9}">${name}</text>`,
+      `<rect x="${LEFT + at * 110}" y="6" width="10" height="10" fill="${colour}"/><text x="${LEFT + 14 + at * 110}" y="15">${name}</text>`,
   );
   return `<h2>${title} (${unit})</h2>\n<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${title}">${[...grid, ...times, ...marks, ...curves, ...legend].join("")}</svg>`;
+}
+
+/** Round moments from 0 on. */
+function timesUpTo(lastMs: number): number[] {
+  const longest = TIME_STEPS_S.at(-1) ?? 1;
+  const stepS =
+    TIME_STEPS_S.find((step) => lastMs / 1_000 / step < MOST_TIMES) ?? longest * Math.ceil(lastMs / 1_000 / longest / MOST_TIMES);
+  return Array.from({ length: Math.floor(lastMs / 1_000 / stepS) + 1 }, (_, index) => index * stepS * 1_000);
+}
+
+/** `45 s`, `2:30`, `3 h`, `2 d`. */
+function clock(atMs: number): string {
+  const seconds = Math.round(atMs / 1_000);
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3_600) return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+  return seconds < 86_400 ? `${number(seconds / 3_600)} h` : `${number(seconds / 86_400)} d`;
 }
 
 function rate(of: (sample: Sample) => number): Line["of"] {

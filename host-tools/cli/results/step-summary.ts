@@ -1,15 +1,16 @@
 /** A result as GitHub shows it: the step's summary in Markdown, and an annotation for each failed check. */
 import type { FleetResult } from "../../../sim/fleet/fleet-result.js";
+import { costText } from "./cost-text.js";
 
 export function stepSummary(result: FleetResult): string {
-  const { messages, connections, delivery, cost } = result;
+  const { messages, connections, delivery } = result;
   const rows: readonly (readonly [string, string])[] = [
     ["devices", `${result.devices} by ${result.client}, ${connections.most} online at most`],
     ["broker", result.broker],
     ["messages", `${sum(messages.accepted)} accepted, ${messages.delivered} delivered, ${messages.faultCount} faults`],
     ["delivery", `p50 ${delivery.p50Ms} ms, p99 ${delivery.p99Ms} ms, most ${delivery.maxMs} ms`],
     ["connections", `${connections.accepted} accepted in ${connections.attempts} attempts`],
-    ["cost", `${cost.kilobytesPerDevice} KB a device, ${cost.cpuPercentPerThousand} % of a core for 1,000 devices`],
+    ["cost", costText(result)],
     ["seed", `\`${result.seed.replace(/`/g, "")}\``],
   ];
   return [

@@ -3,6 +3,7 @@ import { appendFileSync, writeFileSync } from "node:fs";
 import type { TopicSummary } from "../../../sim/program/program-plan.js";
 import type { FleetResult } from "../../../sim/fleet/fleet-result.js";
 import type { Json, Terminal } from "../terminal.js";
+import { costText } from "./cost-text.js";
 import { htmlReport } from "./html-report.js";
 import { junitXml } from "./junit.js";
 import { annotations, stepSummary } from "./step-summary.js";
@@ -31,7 +32,7 @@ export function writeResults(
 
 export function showResult(terminal: Terminal, result: FleetResult): void {
   const { samples: _samples, ...rest } = result;
-  const { messages, delivery, connections, cost, commands, answer } = result;
+  const { messages, delivery, connections, commands, answer } = result;
   const { qos0, qos1, qos2 } = messages.accepted;
   terminal.result({ event: "result", ...rest } as unknown as Json, [
     "",
@@ -46,7 +47,7 @@ export function showResult(terminal: Terminal, result: FleetResult): void {
       ? [`commands     ${commands.answered} of ${commands.sent} answered, p50 ${answer.p50Ms} ms, p99 ${answer.p99Ms} ms`]
       : []),
     `connections  ${connections.most} at most, ${connections.attempts} attempts, ${connections.renewed} renewed`,
-    `cost         ${cost.kilobytesPerDevice} KB a device, ${cost.cpuPercentPerThousand} % of a core for 1,000 devices (${result.client})`,
+    `cost         ${costText(result)} (${result.client})`,
     `seed         ${result.seed}`,
   ]);
 }
