@@ -3,6 +3,7 @@
  * @module hawser
  */
 export { Device, type DeviceConfig, type DeviceStatus, type DeviceTopic, type PasswordCredential } from "./device/device.js";
+export type { Delivery, DeliveryOptions, DeliveryOutcome, DeliveryReport } from "./device/delivery.js";
 export type { Program, ProgramParts } from "./device/program.js";
 export type { DeviceEvent, DeviceListener, Rung } from "./events.js";
 export { HawserError } from "./errors.js";

@@ -7,6 +7,7 @@ import { DEFAULT_BACKOFF, type BackoffPolicy } from "../backoff.js";
 import type { Failure } from "../failure.js";
 import { DEFAULT_PATIENCE, type RecoveryPatience } from "../supervisor/credential-ladder.js";
 import { Supervisor, type Login } from "../supervisor/supervisor.js";
+import { checkDelivery, FollowedMessage, stayAwake, type Delivery, type DeliveryOptions, type DeliveryReport } from "./delivery.js";
 import { checkConfig, checkLogin, checkPlatform, isDeviceTopic } from "./device-config-check.js";
 import { errorCode, errorMessage, HawserError } from "../errors.js";
 import { EventHub } from "../event-hub.js";
@@ -180,6 +181,11 @@ export class Device {
   readonly #base: string;
   readonly #events: EventHub<DeviceEvent>;
   #cancelRefresh: Cancel | undefined;
+  /** The application wants it connected; a delivery alone does not count. */
+  #isStarted = false;
+  #deliveries = 0;
+  /** The latest goodbye: what begins before its end would be told that the device was stopped. */
+  #leaving: Promise<void> | undefined;
 
   /**
    * Reads the device's identity from storage; connects only with {@link start}.
@@ -239,12 +245,40 @@ export class Device {
 
   /** Begins to connect, and keeps connected until {@link stop}: a first failure is no different from a later one. Idempotent. */
   start(): void {
+    this.#isStarted = true;
     this.#supervisor.start();
   }
 
   /** Ends the connection in an orderly way. Messages not yet delivered stay in the outbox. */
   stop(): Promise<void> {
-    return this.#supervisor.stop();
+    this.#isStarted = false;
+    return this.#leave();
+  }
+
+  #leave(): Promise<void> {
+    this.#leaving = this.#supervisor.stop();
+    return this.#leaving;
+  }
+
+  /**
+   * One waking of a device that sleeps in between: connects, delivers these messages and what else the outbox holds, takes what waits at
+   * the broker, renews the certificate where it is due, and disconnects. A device that {@link start} has started stays connected. Subscribe
+   * before the call. A message that is not confirmed in time stays in the outbox: do not give it again, call `deliver([])`. For a sleep
+   * that loses RAM the outbox has to be `persistent`.
+   * @returns after `withinMs` and 5 seconds for the goodbye at the latest, also where no broker was reached
+   * @throws HawserError `BAD_OPTION`
+   */
+  async deliver(messages: readonly Delivery[], options: DeliveryOptions = {}): Promise<DeliveryReport> {
+    checkDelivery(messages, options);
+    const followed = messages.map(
+      ({ topic, payload, ...given }) => new FollowedMessage(this.publish(topic, payload, { qos: 1, ...given })),
+    );
+    this.#deliveries++;
+    await this.#leaving;
+    this.#supervisor.start();
+    await stayAwake(this, this.platform, () => this.#rotation.isBusy, options);
+    if (--this.#deliveries === 0 && !this.#isStarted && this.status.state !== "stopped") await this.#leave();
+    return { messages: followed.map(({ outcome }) => outcome), waiting: this.#telemetry.pending.messages };
   }
 
   /**

@@ -77,6 +77,13 @@ export class Rotation {
     this.#look();
   }
 
+  /** Something is under way that a device should stay awake for: a request, a proof or a report. What was put off does not count. */
+  get isBusy(): boolean {
+    const { store, platform } = this.parts;
+    const isPutOff = this.#notBeforeMs > platform.clock.monotonicMs();
+    return this.#isAsking || this.#isReporting || (store.pending !== undefined && !isPutOff);
+  }
+
   offline(): void {
     this.#client = undefined;
     this.#endExchange();
