@@ -82,6 +82,7 @@ export type SdkErrorCode =
 /** Thrown by the command line, the host tools and the simulator; here so that one type has them all. */
 export type ToolErrorCode =
   | "ALREADY_REVOKED"
+  | "AUTHORITY_UNREACHABLE"
   | "BAD_ARGUMENT"
   | "BAD_BATCH"
   | "BAD_BAUD"
@@ -200,6 +201,7 @@ export type ToolErrorCode =
   | "PORT_IN_USE"
   | "PRINTER_FAILED"
   | "PROXY_EXISTS"
+  | "QUOTA_SPENT"
   | "RATE_LIMITED"
   | "READ_BACK_FAILED"
   | "REQUEST_TOO_LARGE"

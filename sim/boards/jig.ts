@@ -113,7 +113,8 @@ export class Jig {
     const drawn = drawFault(faults, this.#number);
     // There is nothing to copy before the first board has passed.
     const fault = drawn === "clone" && this.#passed === undefined ? undefined : drawn;
-    const mac = `020000${count.toString(16).padStart(6, "0")}`;
+    // Boards of another seed are other boards: two stations may have simulated ones at once.
+    const mac = `02${hex(this.options.seed & 0xffff, 4)}${hex(count, 6)}`;
     return new SimulatedBoard({
       mac,
       firmware: fault === "wrong-firmware" ? `${firmware}-old` : firmware,
@@ -147,4 +148,8 @@ export class Jig {
 /** What went otherwise than it should: a board that must not pass passed, or the other way round. */
 export function wrongVerdicts(results: readonly JigResult[]): JigResult[] {
   return results.filter(({ fault, verdict }) => (verdict === "passed") === (fault !== undefined && MUST_FAIL.has(fault)));
+}
+
+function hex(number: number, digits: number): string {
+  return number.toString(16).padStart(digits, "0");
 }

@@ -10,6 +10,9 @@ import { checkDeviceRole, policyOf } from "../../ca/ca-policy.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import { unprovedFiles } from "../../ca-directory/ca-files.js";
 import { readBatch, readColumns } from "../../station/factory/batch-file.js";
+import { localIssuer } from "../../station/factory/board-issuer.js";
+import type { BoardIssuer } from "../../station/factory/board-issuer.js";
+import { readStationCredentials, remoteIssuer } from "../../station/central/remote-issuer.js";
 import { challengeOnly } from "../../station/factory/connection-proof.js";
 import { FactoryStation } from "../../station/factory/factory-station.js";
 import { idsByBatch, idsByList, idsByPattern } from "../../station/factory/id-source.js";
@@ -32,12 +35,14 @@ import type { StationDisplay } from "../factory/station-display.js";
 import { terminalView } from "../factory/terminal-view.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
-import { readSecretLine } from "../secret-files.js";
+import { readSecretFile, readSecretLine } from "../secret-files.js";
 import { writeSummaryFile } from "./station-records.js";
 
 /** Durations are milliseconds. */
 export interface StationRunOptions extends PassphraseOptions {
-  dir: string;
+  dir?: string;
+  authority?: string;
+  authorityCredentials?: string;
   station: string;
   head?: string[];
   operator: string;
@@ -86,13 +91,12 @@ export async function runStation(options: StationRunOptions, context: Context): 
     );
   }
   const heads = readHeadPlaces(options.head ?? []);
-  checkDeviceRole(policyOf(unprovedFiles(options.dir)), options.role);
   const print = options.printer === undefined ? undefined : labelPrinter(options.printer);
-  const ca = await openCaOf(options, context);
+  const { issuer, ca, close } = await issuerOf(options, context);
   const ledger = Ledger.open(options.station);
   try {
     await withProof(options, ca, async (proof, port) => {
-      const bench = { ledger, ca, ids, proof, order, baud: options.baud, connectWaitMs: options.connectWithin };
+      const bench = { ledger, issuer, ids, proof, order, baud: options.baud, connectWaitMs: options.connectWithin };
       const rules = {
         needsFirstArticle: options.firstArticle === true,
         needsLabelScan: options.labelScan === true,
@@ -106,6 +110,7 @@ export async function runStation(options: StationRunOptions, context: Context): 
     });
   } finally {
     ledger.close();
+    close();
   }
   const { file, summary } = writeSummaryFile(options.station);
   const { passed, failed } = summary;
@@ -115,6 +120,38 @@ export async function runStation(options: StationRunOptions, context: Context): 
     `${passed.length} passed, ${failed.length} failed; signed: ${file}`,
     "green",
   );
+}
+
+interface OpenedIssuer {
+  readonly issuer: BoardIssuer;
+  /** Absent where the CA is elsewhere. */
+  readonly ca?: CertificateAuthority;
+  close(): void;
+}
+
+async function issuerOf(options: StationRunOptions, context: Context): Promise<OpenedIssuer> {
+  const { dir, authority, authorityCredentials, proof, role } = options;
+  if ((dir === undefined) === (authority === undefined)) {
+    throw new HawserError("USAGE", "--dir DIR or --authority URL is required, not both", "Run: hawser station run --help.");
+  }
+  if (authority === undefined) {
+    checkDeviceRole(policyOf(unprovedFiles(dir ?? "")), role);
+    const ca = await openCaOf({ ...options, dir: dir ?? "" }, context);
+    return { issuer: localIssuer(ca), ca, close: () => undefined };
+  }
+  if (authorityCredentials === undefined) {
+    throw new HawserError(
+      "USAGE",
+      "--authority needs --authority-credentials",
+      "Name the directory that `hawser issue` made for this station.",
+    );
+  }
+  if (proof !== "challenge") {
+    const next = "Say --proof challenge: each board then signs a challenge with its new identity.";
+    throw new HawserError("USAGE", "the built-in broker needs the CA, which is not on this machine", next);
+  }
+  const issuer = remoteIssuer(authority, readStationCredentials(authorityCredentials, readSecretFile));
+  return { issuer, close: () => issuer.close() };
 }
 
 /** What is on the terminal, the page, the scanner on standard input, and the queue to the order system, while the station works. */
@@ -209,10 +246,10 @@ async function work(
 
 async function withProof(
   options: StationRunOptions,
-  ca: CertificateAuthority,
+  ca: CertificateAuthority | undefined,
   then: (proof: typeof challengeOnly, port: number | undefined) => Promise<void>,
 ): Promise<void> {
-  if (options.proof === "challenge") return then(challengeOnly, undefined);
+  if (options.proof === "challenge" || ca === undefined) return then(challengeOnly, undefined);
   const proof = await startEmbeddedProof(ca, options.brokerPort, options.brokerHost);
   try {
     await then(proof, proof.mtlsPort);

@@ -11,6 +11,7 @@ import { caDirectory, caPassphrase, json, parsePath } from "./shared-options.js"
 export function addStationCommands(program: Command, run: Run): void {
   const station = program.command("station").description("Provision many boards at once, each at its own head, from plugging in to PASS.");
   addRun(station, run);
+  addAuthority(station, run);
   addSummary(station, run);
   addVerify(station, run);
   addReopen(station, run, "rework", "Let a board that passed get a new key and certificate: its flash was erased.");
@@ -22,9 +23,12 @@ const stationDirectory = (command: Command): Command =>
 
 function addRun(station: Command, run: Run): void {
   const command = stationDirectory(
-    caDirectory(station.command("run").description("Run the station until SIGINT or SIGTERM, or until the order is complete.")),
+    station.command("run").description("Run the station until SIGINT or SIGTERM, or until the order is complete."),
   );
   command
+    .option("--dir <dir>", "CA directory created by `hawser ca init`; or use --authority", parsePath)
+    .option("--authority <url>", "https://HOST:PORT of `hawser station authority`, where the CA is elsewhere", parsePath)
+    .option("--authority-credentials <dir>", "with --authority: what `hawser issue` made for this station", parsePath)
     .option("--head <name=port>", "a head and its port: 1=/dev/serial/by-path/...; repeat for each head", collect)
     .requiredOption("--operator <name>", "who works here")
     .option("--order <order>", "order number", "none")
@@ -102,6 +106,32 @@ function parseFaults(text: string): BoardFault[] {
     if (fault === undefined) throw new InvalidArgumentError(`Use all, none, or some of ${BOARD_FAULTS.join(", ")}.`);
     return fault;
   });
+}
+
+function addAuthority(station: Command, run: Run): void {
+  const command = caDirectory(station.command("authority").description("Issue certificates to stations elsewhere, over mutual TLS."));
+  command
+    .requiredOption("--batch <name=count>", "a station, and how many boards it may be given in all; repeat for each station", collect)
+    .option("--role <role>", "a role that stations may give to boards; repeatable (default: sensor)", collect)
+    .option("--book <dir>", "directory that notes which station was given which board", parsePath, "stations")
+    .option("--host <address>", "address to listen on; the CA's broker certificate must name it", parsePath, "127.0.0.1")
+    .addOption(new Option("--port <port>", "port to listen on; 0 lets the system choose").argParser(parsePort).default(0));
+  json(caPassphrase(command));
+  addHelp(command, {
+    notes: [
+      "A station shows a certificate of `hawser issue`; the registry is asked at each request, so a revoked station is shut out at once.",
+      "A station is given new ids only, and replaces only boards that it was given itself. No MAC address and no key gets two ids.",
+      "The directory of the CA and --book are both backed up, or neither.",
+    ],
+    json: [
+      '{"time":"..","event":"ready","port":8443}',
+      '{"time":"..","event":"issued","station":"line-1","id":"meter-000001","serial":"4f..","left":999}',
+      "also: refused (station, code, reason), stopped",
+    ],
+    examples: ["hawser station authority --dir ca --batch line-1=1000 --batch line-2=500 --port 8443"],
+    exits: [3, 4, 5, 6],
+  });
+  command.action(run(async () => (await import("../actions/station-authority.js")).runStationAuthority));
 }
 
 function addSummary(station: Command, run: Run): void {

@@ -1,8 +1,7 @@
 /** A station: its heads, the shift they work for, and what the people in front of it scan. It needs nobody to look on. */
 import { errorMessage, HawserError } from "../../../sdk/errors.js";
-import type { CertificateAuthority } from "../../ca/certificate-authority.js";
-import { caEndsMs } from "../../ca/expiry.js";
 import type { BoardFailure } from "./board-failures.js";
+import type { BoardIssuer } from "./board-issuer.js";
 import type { ConnectionProof } from "./connection-proof.js";
 import { Head } from "./head.js";
 import type { HeadOwner } from "./head.js";
@@ -19,7 +18,7 @@ export interface StationOptions {
   readonly heads: readonly HeadPlace[];
   readonly baud: number;
   readonly ledger: Ledger;
-  readonly ca: CertificateAuthority;
+  readonly issuer: BoardIssuer;
   readonly ids: IdSource;
   readonly proof: ConnectionProof;
   readonly order: ShiftOrder;
@@ -241,7 +240,7 @@ export class FactoryStation {
   }
 
   #bench(): Bench {
-    const { ledger, ca, ids, proof, allowNoMac, connectWaitMs, needsLabelScan, print } = this.options;
+    const { ledger, issuer, ids, proof, allowNoMac, connectWaitMs, needsLabelScan, print } = this.options;
     const label: Bench["label"] =
       !needsLabelScan && print === undefined
         ? undefined
@@ -252,7 +251,7 @@ export class FactoryStation {
             }
             return needsLabelScan ? this.#await("label", board) : { label: "printed" };
           };
-    return { ledger, ca, ids, proof, order: this.#order, allowNoMac, connectWaitMs, ...(label && { label }) };
+    return { ledger, issuer, ids, proof, order: this.#order, allowNoMac, connectWaitMs, ...(label && { label }) };
   }
 
   #obstacle(head: string): HeadView["waitsFor"] {
@@ -342,7 +341,7 @@ export class FactoryStation {
   #lookAround(): void {
     const ports = unlistedPorts(this.options.heads.map(({ port }) => port));
     if (ports.join("\n") !== this.#unlisted.join("\n")) this.#emit({ type: "unlisted", ports: (this.#unlisted = ports) });
-    const endsMs = caEndsMs(this.options.ca.directory);
+    const endsMs = this.options.issuer.endsMs();
     if (endsMs !== undefined) this.#caDaysLeft = Math.floor((endsMs - Date.now()) / 86_400_000);
     this.#emit({ type: "totals", totals: this.#totals() });
   }

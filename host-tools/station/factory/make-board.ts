@@ -6,14 +6,13 @@
 import { randomBytes } from "node:crypto";
 import { errorCode, HawserError } from "../../../sdk/errors.js";
 import { NONCE_BYTES } from "../../../sdk/provisioning/messages.js";
-import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import { checkRequest } from "../../pki/certificate-request.js";
 import { binary, checkProof, readState } from "../device-answers.js";
 import type { DeviceState } from "../device-answers.js";
-import { issueOnce } from "../issue-once.js";
 import type { IssuedIdentity } from "../issue-once.js";
 import { checkHolds, sendIdentity } from "../provision-over-serial.js";
 import type { StationLink } from "../station-link.js";
+import type { BoardIssuer } from "./board-issuer.js";
 import type { ConnectionProof } from "./connection-proof.js";
 import type { IdSource } from "./id-source.js";
 import type { Ledger } from "./ledger.js";
@@ -23,7 +22,7 @@ import type { BoardRecord, ShiftOrder, Step, StepFacts } from "./ledger-records.
 /** What all heads of a station share. */
 export interface Bench {
   readonly ledger: Ledger;
-  readonly ca: CertificateAuthority;
+  readonly issuer: BoardIssuer;
   readonly ids: IdSource;
   readonly proof: ConnectionProof;
   readonly order: ShiftOrder;
@@ -172,18 +171,12 @@ async function issueOrTakeAnotherId(
   bench: Bench,
   work: { board: BoardRecord; replace: boolean; csr: Uint8Array; publicKeyHash: string },
 ): Promise<IssuedIdentity | undefined> {
-  const { ledger, ca, ids, order } = bench;
+  const { ledger, issuer, ids, order } = bench;
   const { board, replace, csr, publicKeyHash } = work;
   try {
-    const issued = await issueOnce(ca, { id: board.id, role: board.role, replace }, csr, publicKeyHash);
-    const attributes = { ...order.attributes, ...ids.planOf(board.id)?.attributes };
-    try {
-      if (Object.keys(attributes).length > 0) await ca.setName({ id: board.id, attributes });
-    } catch (error) {
-      issued.psk?.fill(0);
-      throw error;
-    }
-    return issued;
+    const { id, role, mac } = board;
+    const attributes = { ...order.attributes, ...ids.planOf(id)?.attributes };
+    return await issuer.issue({ id, role, attributes, replace, ...(mac !== undefined && { mac }) }, csr, publicKeyHash);
   } catch (error) {
     const isTaken = ["ID_EXISTS", "RESERVED_NAME"].includes(errorCode(error)) && board.serial === undefined && !replace;
     if (!isTaken) throw error;
@@ -206,7 +199,7 @@ async function write(bench: Bench, link: StationLink, place: Place, issued: Issu
 
 /** Everything that must be seen before a board may pass. */
 async function prove(bench: Bench, link: StationLink, place: Place, { id }: BoardRecord): Promise<BoardRecord> {
-  const { ledger, ca, proof } = bench;
+  const { ledger, issuer, proof } = bench;
   const { serial = "", publicKeyHash = "" } = boardOf(ledger, id);
   // A new challenge: the answer of before could be a recording.
   checkHolds((await askBoard(link)).state, { id, serial, publicKeyHash });
@@ -218,15 +211,14 @@ async function prove(bench: Bench, link: StationLink, place: Place, { id }: Boar
     const { topic } = await proof.seen(id, serial, bench.connectWaitMs, place.signal);
     board = observed(bench, place, id, "connected", { by: proof.kind, ...(topic !== "" && { topic }) });
   }
-  await checkRegistered(ca, board);
+  await checkRegistered(issuer, board);
   board = observed(bench, place, id, "registered");
   if (bench.label === undefined || !isBefore(board.step, "labelled")) return board;
   return observed(bench, place, id, "labelled", await bench.label(board, place.signal));
 }
 
-async function checkRegistered(ca: CertificateAuthority, { id, serial }: BoardRecord): Promise<void> {
-  const listed = (await ca.list()).find(({ name }) => name === id);
-  if (listed?.state === "active" && listed.serial === serial) return;
+async function checkRegistered(issuer: BoardIssuer, { id, serial = "" }: BoardRecord): Promise<void> {
+  if (await issuer.isRegistered(id, serial)) return;
   throw new HawserError(
     "NOT_PROVED",
     `the registry does not have ${id} as active with the certificate that this board holds`,

@@ -6,6 +6,7 @@ import type { Browser, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { Jig } from "../../../sim/boards/jig.js";
 import { Scene } from "../../../test/support/host-tools/scene.js";
+import { localIssuer } from "../factory/board-issuer.js";
 import { challengeOnly } from "../factory/connection-proof.js";
 import { FactoryStation } from "../factory/factory-station.js";
 import type { HeadState, HeadView, StationEvent, StationView } from "../factory/head-view.js";
@@ -79,7 +80,7 @@ describe("the operator's page", { timeout: 90_000 }, () => {
       heads: jig.places,
       baud: 115_200,
       ledger,
-      ca,
+      issuer: localIssuer(ca),
       ids: idsByPattern("m-{n}"),
       proof: challengeOnly,
       order: ORDER,
