@@ -1,4 +1,7 @@
-/** Backends, operators and the authority on a listener apart from the devices', on a real mosquitto. */
+/**
+ * Backends, operators and the authority on a listener apart from the devices', on a real mosquitto. The suite scales the crowd of strangers
+ * down; the full size: `HAWSER_HALF_OPEN=14000 npx vitest run test/attacks/backend-listener.test.ts -t half-open`.
+ */
 import { join } from "node:path";
 import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -6,12 +9,16 @@ import type { CertificateAuthority } from "../../host-tools/ca/certificate-autho
 import type { ClientCredentials } from "../../host-tools/ca/clients.js";
 import { DEFAULT_POLICY_TEXT } from "../../host-tools/policy/default-policy.js";
 import { freePorts } from "../../sim/brokers/free-port.js";
+import { Strangers } from "../support/brokers/strangers.js";
 import { provisionDevice, Scene, type TestDevice } from "../support/host-tools/scene.js";
 
 type Shown = Pick<TestDevice, "keyPem" | "chainPem" | "trustAnchorPem">;
 
 /** Says the same as the built-in one, by another way: the compiler of policies. */
 const OWN_POLICY = DEFAULT_POLICY_TEXT.replace("name: default", "name: own");
+
+const FULL_SIZE = process.env["HAWSER_HALF_OPEN"];
+const STRANGERS = Number(FULL_SIZE ?? 400);
 
 const scene = new Scene();
 let ca: CertificateAuthority;
@@ -116,6 +123,32 @@ describe("a listener for backends", () => {
     await expect(connect(dashboard, backendPort)).rejects.toThrow();
     expect(await takes(await connect(next, backendPort), "devices/dev1/down/command")).toBe(true);
     expect(bystander.connected).toBe(true);
+  });
+
+  it("is open to clients, as the other one to devices, beside a crowd of half-open connections", { timeout: 300_000 }, async () => {
+    const crowd = await Strangers.before(devicePort);
+    try {
+      const tookMs: number[] = [];
+      for (let step = 1; step <= 4; step++) {
+        await crowd.comeUntil((step * STRANGERS) / 4);
+        for (const [shown, port, topic] of [
+          [device, devicePort, "devices/dev1/up/reading"],
+          [operator, backendPort, "devices/dev1/down/command"],
+        ] as const) {
+          const startedMs = performance.now();
+          const client = await connect(shown, port);
+          expect(await takes(client, topic)).toBe(true);
+          tookMs.push(performance.now() - startedMs);
+          await client.endAsync();
+        }
+      }
+      // Unless the first ones ran into mosquitto's patience of 90 seconds.
+      if (FULL_SIZE === undefined) expect(crowd.held).toBe(STRANGERS);
+      else
+        process.stdout.write(`${crowd.held} half-open: in after ${tookMs.map((ms) => ms.toFixed(0)).join(", ")} ms (device, operator)\n`);
+    } finally {
+      crowd.leave();
+    }
   });
 
   it("leaves nobody but hawser the broker's control topics, on either listener", async () => {
