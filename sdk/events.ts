@@ -39,6 +39,13 @@ export type DeviceEvent =
   | { type: "pending"; serial: string }
   /** The new identity proved itself and was committed. */
   | { type: "renewed"; oldSerial?: string; newSerial: string; notAfterMs: number }
+  /**
+   * The trust anchors have changed, by their serials: a new root of the CA was vouched for by the present one, or the one before is not
+   * needed any more.
+   */
+  | { type: "anchors-changed"; added: readonly string[]; removed: readonly string[] }
+  /** Trust anchors were offered that no present one vouches for: find out who answers the device's certificate requests. */
+  | { type: "anchors-refused"; code: string; message: string }
   /** The new identity did not prove itself; the old one serves on. */
   | { type: "identity-dropped"; serial: string; code: FailureCode; message: string }
   /** Back on mutual TLS after a recovery. */

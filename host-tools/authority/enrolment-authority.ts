@@ -3,6 +3,7 @@
  * the operator out. Who asks is told by the topic alone: the broker lets only the device itself publish there.
  */
 import { errorCode, errorMessage, HawserError } from "../../sdk/errors.js";
+import type { AnchorOffer } from "../../sdk/identity/anchor-offer.js";
 import { certificateAnswer, deviceOfTopic, readMessage, refusalAnswer, responseTopic } from "./messages.js";
 import type { ActiveReport, EnrolRequest, RefusalCode } from "./messages.js";
 import type { RateLimiter } from "./rate-limiter.js";
@@ -14,18 +15,21 @@ export interface IssuedForDevice {
   readonly serial: string;
   /** True when the same request had been answered before and this is that certificate again. */
   readonly repeated: boolean;
+  /** Where the device's trust anchors are not those of now. */
+  readonly offer?: AnchorOffer;
 }
 
 /** What the authority needs of a CA. Each call has recorded what it did before it resolves. */
 export interface EnrolmentCa {
   /**
    * Issues for a device after checking its request against the registry.
+   * @param anchors serials of the trust anchors that the device has, where it says so
    * @param arrivedAtMs when the request came, milliseconds since the epoch: what the name lost since then it cannot be based on
    * @throws HawserError `BAD_REQUEST`, `BAD_SIGNATURE`, `WRONG_SUBJECT`, `UNKNOWN_DEVICE`, `DEVICE_REVOKED`, `RATE_LIMITED` or
    *   `STALE_REQUEST`; anything else is the CA's own
    *   trouble
    */
-  issueFromCsr(id: string, csr: Uint8Array, arrivedAtMs: number): Promise<IssuedForDevice>;
+  issueFromCsr(id: string, csr: Uint8Array, arrivedAtMs: number, anchors?: readonly string[]): Promise<IssuedForDevice>;
   /** Revokes, as superseded, what the device held before `activeSerial`. Resolves with the serials retired now. */
   retireOlder(id: string, activeSerial: string): Promise<readonly string[]>;
 }
@@ -96,11 +100,11 @@ export class EnrolmentAuthority {
     const waitSeconds = this.limiter.take(id);
     if (waitSeconds > 0) return refuse(id, request.requestId, "RATE_LIMITED", TOO_MANY, waitSeconds);
     try {
-      const issued = await this.ca.issueFromCsr(id, request.csr, arrivedAtMs);
+      const issued = await this.ca.issueFromCsr(id, request.csr, arrivedAtMs, request.anchors);
       if (issued.repeated) this.limiter.giveBack(id);
       return {
         event: { event: "issued", id, requestId: request.requestId, serial: issued.serial, repeated: issued.repeated },
-        answer: { topic: responseTopic(id), payload: certificateAnswer(request.requestId, issued.chain) },
+        answer: { topic: responseTopic(id), payload: certificateAnswer(request.requestId, issued.chain, issued.offer) },
       };
     } catch (error) {
       if (error instanceof HawserError && error.code === "RATE_LIMITED")

@@ -2,6 +2,7 @@
  * The enrolment messages as the authority reads and writes them (docs/protocol.md, "Enrolment messages"). Bytes come from devices that
  * may be broken or hostile: whatever they are, the answer is a value, never an exception.
  */
+import type { AnchorOffer } from "../../sdk/identity/anchor-offer.js";
 import { checkId } from "../../sdk/identity/device-id.js";
 
 /** Requests larger than this are not read at all. */
@@ -9,6 +10,11 @@ export const MAX_REQUEST_BYTES = 8 * 1024;
 
 /** A P-256 request with one name is below 400 bytes; more than this is no request of a device. */
 const MAX_CSR_BYTES = 2048;
+
+/** More than a device has room for. */
+const MAX_ANCHORS = 16;
+/** RFC 5280 section 4.1.2.2: at most 20 octets. */
+const SERIAL = /^[1-9a-f][0-9a-f]{0,39}$/;
 
 export const REQUEST_FILTER = "devices/+/identity/request";
 
@@ -20,6 +26,8 @@ export interface EnrolRequest {
   readonly requestId: string;
   /** PKCS#10, DER */
   readonly csr: Uint8Array;
+  /** Serials of the trust anchors that the device has; earlier devices do not say. */
+  readonly anchors?: readonly string[];
 }
 
 export interface ActiveReport {
@@ -70,19 +78,31 @@ export function readMessage(payload: Uint8Array): EnrolRequest | ActiveReport | 
   const csr = decodeBase64(fields["csr"]);
   if (csr === undefined || csr.length === 0 || csr.length > MAX_CSR_BYTES)
     return unreadable("the csr is not standard base64 of a certificate request", known);
-  return { type: "enrol", requestId: known, csr };
+  const anchors = fields["anchors"];
+  return { type: "enrol", requestId: known, csr, ...(isSerials(anchors) ? { anchors } : {}) };
+}
+
+function isSerials(value: unknown): value is string[] {
+  return Array.isArray(value) && value.length <= MAX_ANCHORS && value.every((serial) => typeof serial === "string" && SERIAL.test(serial));
 }
 
 function readReport(fields: Readonly<Record<string, unknown>>): ActiveReport | Unreadable {
   const serial = fields["serial"];
-  // RFC 5280 section 4.1.2.2: at most 20 octets.
-  if (typeof serial !== "string" || !/^[1-9a-f][0-9a-f]{0,39}$/.test(serial))
-    return unreadable("the serial is not lower-case hex without leading zeros");
+  if (typeof serial !== "string" || !SERIAL.test(serial)) return unreadable("the serial is not lower-case hex without leading zeros");
   return { type: "active", serial };
 }
 
-export function certificateAnswer(requestId: string, chain: readonly Uint8Array[]): Uint8Array {
-  return encode({ v: 1, requestId, chain: chain.map((der) => Buffer.from(der).toString("base64")) });
+export function certificateAnswer(requestId: string, chain: readonly Uint8Array[], offer?: AnchorOffer): Uint8Array {
+  return encode({
+    v: 1,
+    requestId,
+    chain: chain.map(base64),
+    ...(offer && { anchors: offer.anchors.map(base64), links: offer.links.map(base64) }),
+  });
+}
+
+function base64(der: Uint8Array): string {
+  return Buffer.from(der).toString("base64");
 }
 
 export function refusalAnswer(requestId: string, code: RefusalCode, message: string, retryAfterSeconds?: number): Uint8Array {

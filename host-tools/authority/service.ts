@@ -45,7 +45,7 @@ export interface ServiceOptions {
   readonly authority: EnrolmentAuthority;
   /** What the service shows at first. */
   readonly identity: ServiceIdentity;
-  /** Issues another, for a connection begun after the first one's time. */
+  /** Issues another, for a connection begun after the first one's time, or after a broker that had accepted it refused it. */
   readonly issueOwn: () => Promise<ServiceIdentity>;
   readonly onEvent: (event: ServiceEvent) => void;
 }
@@ -84,6 +84,8 @@ export class AuthorityService {
   /** The last answer for each topic that the broker has not acknowledged yet. */
   readonly #unacknowledged = new Map<string, Uint8Array>();
   #identity: ServiceIdentity;
+  /** A broker has accepted {@link #identity}: when one refuses it later, it was withdrawn. */
+  #wasAccepted = false;
   #client: MqttClient | undefined;
   #stopping = false;
   #wake: () => void = () => undefined;
@@ -131,6 +133,7 @@ export class AuthorityService {
       const end = await this.#serve();
       if (this.#stopping) return;
       this.#options.onEvent({ event: "disconnected", ...end });
+      if (end.failure.class === "credential") this.#refused();
       if (end.wasConnected) this.#backoff.ended(performance.now() - startedMs);
       const delayMs = this.#backoff.next();
       this.#options.onEvent({ event: "retrying", delayMs });
@@ -178,6 +181,7 @@ export class AuthorityService {
       client.subscribe(REQUEST_FILTER, { qos: 1 }, (error, granted) => {
         if (error === null && granted?.every(({ qos }) => qos <= 2) === true) {
           wasConnected = true;
+          this.#wasAccepted = true;
           const serving = (): void => this.#options.onEvent({ event: "connected", name: identity.name, resumedSession: sessionPresent });
           // Told once requests are served: until the backlog is through, they are put off.
           if (sessionPresent) this.#markBacklog(client, identity.name, serving);
@@ -191,8 +195,19 @@ export class AuthorityService {
     });
   }
 
+  /**
+   * Its certificate may have ended with an issuing CA that was retired. One that never served is not the reason: another would fare no
+   * better.
+   */
+  #refused(): void {
+    if (this.#wasAccepted) this.#identity = { ...this.#identity, renewAtMs: 0 };
+  }
+
   async #freshIdentity(): Promise<ServiceIdentity> {
-    if (Date.now() >= this.#identity.renewAtMs) this.#identity = await this.#options.issueOwn();
+    if (Date.now() >= this.#identity.renewAtMs) {
+      this.#identity = await this.#options.issueOwn();
+      this.#wasAccepted = false;
+    }
     return this.#identity;
   }
 

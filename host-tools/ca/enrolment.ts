@@ -1,11 +1,13 @@
 /** Certificates for devices that ask over MQTT: renewal of a good one, or recovery from a revoked or expired one. */
+import { X509Certificate } from "node:crypto";
+import type { AnchorOffer } from "../../sdk/identity/anchor-offer.js";
 import { HawserError } from "../../sdk/errors.js";
 import type { CertificateRecord, RegistryEntry } from "../ca-directory/registry-entry.js";
 import type { Draft } from "../ca-directory/ca-store.js";
 import { isCompromised, withCertificate, withOlderSuperseded } from "../ca-directory/state-transitions.js";
 import { checkRequest } from "../pki/certificate-request.js";
-import { chainOf, issueLeaf, linksOf } from "./context.js";
-import type { CaContext } from "./context.js";
+import { anchorsOf, chainOf, issueLeaf, linksOf } from "./context.js";
+import type { CaContext, CaKeys } from "./context.js";
 
 export interface EnrolledCertificate {
   /** DER, leaf first, then the issuing CA, and after a rollover of the root what leads to the one before. */
@@ -15,6 +17,8 @@ export interface EnrolledCertificate {
   readonly notAfterMs: number;
   /** True when the same key had been certified before and this is that certificate again. */
   readonly repeated: boolean;
+  /** What the device is to trust from now on, where that is not what it said it trusts. */
+  readonly offer?: AnchorOffer;
 }
 
 export interface EnrolOptions {
@@ -22,6 +26,8 @@ export interface EnrolOptions {
   readonly lifetimeMs?: number;
   /** When the request came, milliseconds since the epoch; without it, now. */
   readonly arrivedAtMs?: number;
+  /** Serials of the trust anchors that the device has; earlier devices do not say, and are offered none. */
+  readonly anchors?: readonly string[];
   /**
    * At most so many new certificates of one name in an hour; 0 means no limit. Counted in the registry, so that it outlives whoever asks.
    */
@@ -39,13 +45,13 @@ export interface EnrolOptions {
  *   it was asked for), `RATE_LIMITED`, and those of every change
  */
 export async function issueFromCsr(ca: CaContext, id: string, csr: Uint8Array, options: EnrolOptions = {}): Promise<EnrolledCertificate> {
-  const { lifetimeMs = ca.record.lifetimesMs.device, arrivedAtMs = Infinity, perHour = 0 } = options;
+  const { lifetimeMs = ca.record.lifetimesMs.device, arrivedAtMs = Infinity, perHour = 0, anchors } = options;
   const { publicKey, publicKeyHash } = await checkRequest(csr, id);
   return ca.store.change(async (draft) => {
     const entry = enrollable(draft.entries.get(id), id);
     checkFresh(entry, arrivedAtMs);
     const known = entry.certificates.find((record) => record.publicKeyHash === publicKeyHash && record.notAfterMs > draft.nowMs);
-    if (known !== undefined) return again(ca, known, draft.nowMs);
+    if (known !== undefined) return again(ca, known, draft.nowMs, anchors);
     checkKey(draft, publicKeyHash);
     checkRate(entry, perHour, draft.nowMs);
     const { record, der } = await issueLeaf(ca.keys, id, publicKey, { kind: "client" }, draft.nowMs, lifetimeMs);
@@ -56,12 +62,7 @@ export async function issueFromCsr(ca: CaContext, id: string, csr: Uint8Array, o
       serial: record.serial,
       ...(entry.state === "active" ? {} : { recoveredFrom: entry.state }),
     });
-    return {
-      chain: [...chainOf(ca.keys, der), ...linksOf(ca.keys, draft.nowMs)],
-      serial: record.serial,
-      notAfterMs: record.notAfterMs,
-      repeated: false,
-    };
+    return { ...shown(ca.keys, der, draft.nowMs, anchors), serial: record.serial, notAfterMs: record.notAfterMs, repeated: false };
   });
 }
 
@@ -102,16 +103,36 @@ function enrollable(entry: RegistryEntry | undefined, id: string): RegistryEntry
   return entry;
 }
 
-function again(ca: CaContext, known: CertificateRecord, nowMs: number): EnrolledCertificate {
+function again(ca: CaContext, known: CertificateRecord, nowMs: number, anchors?: readonly string[]): EnrolledCertificate {
   if (known.status !== "active" || known.der === undefined) {
     throw new HawserError("BAD_REQUEST", "the key of the certificate request belongs to a revoked certificate", "Make a new key.");
   }
   return {
-    chain: [...chainOf(ca.keys, Buffer.from(known.der, "base64")), ...linksOf(ca.keys, nowMs)],
+    ...shown(ca.keys, Buffer.from(known.der, "base64"), nowMs, anchors),
     serial: known.serial,
     notAfterMs: known.notAfterMs,
     repeated: true,
   };
+}
+
+/** More are of no use: so many roots have not ended at once. */
+const LINKS_OFFERED = 4;
+
+/**
+ * The chain for a device, and the anchors it is to have. What leads to an earlier root stands in the chain only for one that does not have
+ * the newest: it
+ * might not take what is offered.
+ */
+function shown(keys: CaKeys, leaf: Uint8Array, nowMs: number, anchors?: readonly string[]): Pick<EnrolledCertificate, "chain" | "offer"> {
+  const { rootLinks = [] } = keys;
+  const wanted = anchorsOf(keys);
+  const serials = wanted.map((der) => new X509Certificate(der).serialNumber.toLowerCase().replace(/^0+/, ""));
+  const chain = chainOf(keys, leaf);
+  const hasNewest = anchors?.includes(serials[0] ?? "") === true;
+  // Where no root was ever another, an anchor that is not ours is that of another CA, which the device may trust as well.
+  const isUpToDate = rootLinks.length === 0 || (anchors?.length === serials.length && serials.every((serial) => anchors.includes(serial)));
+  const offer = anchors === undefined || isUpToDate ? {} : { offer: { anchors: wanted, links: rootLinks.slice(0, LINKS_OFFERED) } };
+  return { chain: hasNewest ? chain : [...chain, ...linksOf(keys, nowMs)], ...offer };
 }
 
 /** A request from before a revocation or replacement is of whoever held the name then. */

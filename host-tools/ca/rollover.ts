@@ -17,6 +17,7 @@ import type { Issuer } from "../pki/certificates.js";
 import { toPem } from "../pki/pem.js";
 import type { ExternalKey, Signer } from "../pki/signer.js";
 import { certificatePolicyOf } from "../ca-directory/ca-record.js";
+import { AUTHORITY_NAME } from "./reserved-names.js";
 import { AbsentRoot } from "./absent-root.js";
 import { newCaKey, sealedKey } from "./ca-keys.js";
 import type { CaKey } from "./ca-keys.js";
@@ -184,12 +185,14 @@ export async function retireIn(ca: CaContext, draft: Draft, { certificate }: Iss
   return { leftBehind };
 }
 
-/** Names whose certificate in use is of this issuing CA and has not expired. */
+/**
+ * Names whose certificate in use is of this issuing CA and has not expired. Not the authority: it gets itself another when it is refused.
+ */
 export function hangingOn(entries: Iterable<RegistryEntry>, issuer: Uint8Array, nowMs: number): string[] {
   return [...entries]
     .filter((entry) => {
       const current = currentCertificate(entry);
-      return current !== undefined && current.notAfterMs > nowMs && isOf(issuer)(current);
+      return current !== undefined && entry.name !== AUTHORITY_NAME && current.notAfterMs > nowMs && isOf(issuer)(current);
     })
     .map(({ name }) => name)
     .sort();

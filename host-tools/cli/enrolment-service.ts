@@ -35,7 +35,7 @@ export async function enrolmentService(
 /** The registry counts too: what the limiter counted is gone when this service starts again. */
 function limited(ca: CertificateAuthority, { perHour }: RateLimits): EnrolmentCa {
   return {
-    issueFromCsr: (id, csr, arrivedAtMs) => ca.issueFromCsr(id, csr, { arrivedAtMs, perHour }),
+    issueFromCsr: (id, csr, arrivedAtMs, anchors) => ca.issueFromCsr(id, csr, { arrivedAtMs, perHour, ...(anchors && { anchors }) }),
     retireOlder: (id, activeSerial) => ca.retireOlder(id, activeSerial),
   };
 }

@@ -208,6 +208,18 @@ export class TestBroker implements TestPlace {
     await this.site.reload();
   }
 
+  /** The CA gets another root, which the present one vouches for. Devices take it with their next renewal. */
+  async rollOverRoot(): Promise<void> {
+    await this.site.ca.rollOverRoot();
+    await this.site.reload();
+  }
+
+  /** Ends the root before, whoever has not renewed: their certificates are refused from now on. */
+  async retireRoot(): Promise<void> {
+    await this.site.ca.retirePrevious(true);
+    await this.site.reload();
+  }
+
   async shutOut(id: string): Promise<void> {
     await this.site.ca.revoke({ id, reason: "keyCompromise" });
     await this.site.reload();

@@ -27,6 +27,7 @@ export interface DerElement {
 interface CertificateParts {
   serial: DerElement;
   signatureAlgorithm: DerElement;
+  issuer: DerElement;
   validity: DerElement;
   subject: DerElement;
   publicKey: DerElement;
@@ -87,12 +88,12 @@ export function certificateParts(der: Uint8Array): CertificateParts {
   if (der[at] === EXPLICIT_VERSION) take();
   const serial = take(INTEGER);
   const signatureAlgorithm = take(SEQUENCE);
-  take(SEQUENCE); // issuer
+  const issuer = take(SEQUENCE);
   const validity = take(SEQUENCE);
   const subject = take(SEQUENCE);
   const publicKeyStart = at;
   const publicKey = take(SEQUENCE);
-  return { serial, signatureAlgorithm, validity, subject, publicKey, publicKeyStart, rest: { start: at, end: tbs.end } };
+  return { serial, signatureAlgorithm, issuer, validity, subject, publicKey, publicKeyStart, rest: { start: at, end: tbs.end } };
 }
 
 /**

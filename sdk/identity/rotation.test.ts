@@ -108,7 +108,7 @@ describe("A certificate", () => {
       properties: { messageExpiryInterval: 30 },
     });
     const request = JSON.parse(String(published!.payload)) as Record<string, string>;
-    expect(Object.keys(request)).toEqual(["v", "type", "requestId", "csr"]);
+    expect(Object.keys(request)).toEqual(["v", "type", "requestId", "csr", "anchors"]);
     expect(request["requestId"]).toMatch(/^[0-9a-f]{32}$/);
     expect(Buffer.from(request["csr"]!, "base64").includes(Buffer.from(world.keys.publicKey("key-b")))).toBe(true);
   });

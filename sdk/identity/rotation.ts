@@ -7,6 +7,7 @@ import { errorCode, errorMessage } from "../errors.js";
 import type { DeviceEvent } from "../events.js";
 import type { MqttClient } from "../mqtt/client.js";
 import type { Cancel, Platform } from "../platform.js";
+import type { AnchorOffer } from "./anchor-offer.js";
 import { activeReport, enrolRequest, newRequestId, readAnswer, REQUEST_TOPIC, type EnrolmentAnswer } from "./enrolment.js";
 import { enrolmentBackoff, renewAtMs } from "./renewal.js";
 import type { IdentityStore } from "./store.js";
@@ -137,6 +138,7 @@ export class Rotation {
       this.#failed(code, message, retryAfterSeconds * 1_000);
       return;
     }
+    if (answer.offer) this.#takeAnchors(answer.offer);
     try {
       // Its dates move no clock before a broker has accepted it: whoever may publish answers could set them.
       const pending = this.parts.store.storePending(answer.chain, this.parts.platform.chains);
@@ -146,6 +148,17 @@ export class Rotation {
       this.parts.prove();
     } catch (error) {
       this.#failed(errorCode(error), errorMessage(error), 0);
+    }
+  }
+
+  /** A certificate is worth having even where the anchors that came with it are not. */
+  #takeAnchors(offer: AnchorOffer): void {
+    const { store, platform, emit } = this.parts;
+    try {
+      const added = store.takeAnchors(offer, platform.chains);
+      if (added.length > 0) emit({ type: "anchors-changed", added, removed: [] });
+    } catch (error) {
+      emit({ type: "anchors-refused", code: errorCode(error), message: errorMessage(error) });
     }
   }
 
@@ -196,7 +209,10 @@ export class Rotation {
         beyondBounds: true,
         properties: { messageExpiryInterval: ANSWER_TIMEOUT_MS / 1_000 },
       } as const;
-      await this.#hold(client, client.publish(`devices/${id}/${REQUEST_TOPIC}`, enrolRequest(this.#requestId, csr), options));
+      await this.#hold(
+        client,
+        client.publish(`devices/${id}/${REQUEST_TOPIC}`, enrolRequest(this.#requestId, csr, store.anchorSerials), options),
+      );
     } catch (error) {
       // Over already: answered, timed out, or the connection ended. But a broker that ends it for the request is not asked again at once.
       if (exchange !== this.#exchange && errorCode(error) !== "BROKER_HANGS_UP") return;

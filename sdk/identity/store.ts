@@ -9,6 +9,7 @@ import { joinBlocks, splitBlocks } from "../encoding/blocks.js";
 import { utf8Decode, utf8Encode } from "../encoding/text.js";
 import { HawserError } from "../errors.js";
 import type { ChainVerifier, KeyStore, Storage } from "../platform.js";
+import { judgeOffer, type AnchorOffer } from "./anchor-offer.js";
 import { checkUsable } from "./certificate-profile.js";
 import { readCertificate, type CertificateInfo } from "./certificate.js";
 import { checkId, isId } from "./device-id.js";
@@ -77,7 +78,12 @@ export function installIdentity(storage: Storage, keyStore: KeyStore, installed:
 
 export class IdentityStore {
   readonly device: DeviceRecord;
-  readonly trustAnchors: readonly Uint8Array[];
+  #anchors: readonly Uint8Array[];
+  /**
+   * Those of {@link trustAnchors} that are left once a connection has shown that the others are not needed; undefined when nothing is to be
+   * forgotten.
+   */
+  #sufficient: readonly Uint8Array[] | undefined;
   #record: IdentityRecord;
   #active: Identity | undefined;
   #pending: Identity | undefined;
@@ -113,17 +119,32 @@ export class IdentityStore {
   ) {
     if (given) {
       this.device = given.device;
-      this.trustAnchors = given.trustAnchors;
+      this.#anchors = given.trustAnchors;
       this.#record = { v: 1, active: null };
       return;
     }
     this.device = getJson(storage, "device", isDeviceRecord);
     this.#record = getJson(storage, "identity", isIdentityRecord);
-    this.trustAnchors = readBlocks(storage, "anchors");
+    this.#anchors = readBlocks(storage, "anchors");
     this.#active = this.#record.active ? this.#read(this.#record.active) : undefined;
     const next = this.#record.next;
     this.#pending = next?.phase === "pending" ? this.#read(next.slot) : undefined;
     this.#clearUnused();
+  }
+
+  /** DER; of one CA's the newest first. */
+  get trustAnchors(): readonly Uint8Array[] {
+    return this.#anchors;
+  }
+
+  /** Without those that cannot be read. */
+  get anchorSerials(): readonly string[] {
+    return serialsOf(this.#anchors);
+  }
+
+  /** What the broker is to be judged by when a new identity is proved: without the anchors that the authority no longer names. */
+  get provingAnchors(): readonly Uint8Array[] {
+    return this.#sufficient ?? this.#anchors;
   }
 
   /** The identity that serves. Absent before the first enrolment, or when its certificate cannot be read. */
@@ -184,6 +205,48 @@ export class IdentityStore {
     this.#put({ ...this.#record, next: { ...next, phase: "pending" } });
     this.#pending = { slot: next.slot, keySlot: keySlot(next.slot), chain, certificate };
     return this.#pending;
+  }
+
+  /**
+   * Takes the trust anchors that an authority offers, if a present one leads to them: whoever answers for the authority can add none of
+   * their own. One
+   * that the authority no longer names stays until a connection was made without it.
+   * @returns the serials of those that are new
+   * @throws HawserError `UNTRUSTED_ANCHOR`, `BAD_CERTIFICATE`, `UNSUPPORTED_CERTIFICATE`
+   */
+  takeAnchors(offer: AnchorOffer, chains: ChainVerifier): readonly string[] {
+    const { added, superseded } = judgeOffer(this.#anchors, offer, chains);
+    if (added.length > 0) this.#putAnchors([...added, ...this.#anchors]);
+    this.#sufficient = superseded.length > 0 ? this.#anchors.filter((anchor) => !superseded.includes(anchor)) : undefined;
+    return serialsOf(added);
+  }
+
+  /**
+   * The broker is judged by {@link provingAnchors} alone and has passed: the others are forgotten.
+   * @returns their serials
+   */
+  forgetAnchors(): readonly string[] {
+    const kept = this.#sufficient;
+    if (kept === undefined) return [];
+    const forgotten = this.#anchors.filter((anchor) => !kept.includes(anchor));
+    this.#putAnchors(kept);
+    this.#sufficient = undefined;
+    return serialsOf(forgotten);
+  }
+
+  /**
+   * Brokers may still need every anchor.
+   * @returns whether some were about to be forgotten
+   */
+  keepAnchors(): boolean {
+    const wereToGo = this.#sufficient !== undefined;
+    this.#sufficient = undefined;
+    return wereToGo;
+  }
+
+  #putAnchors(anchors: readonly Uint8Array[]): void {
+    this.storage.put("anchors", joinBlocks(anchors));
+    this.#anchors = anchors;
   }
 
   /** The pending identity has proved itself: it serves from now on, and the old one is destroyed. */
@@ -275,6 +338,16 @@ function checkChain(chain: readonly Uint8Array[], id: string, keyStore: KeyStore
     );
   }
   return certificate;
+}
+
+function serialsOf(certificates: readonly Uint8Array[]): string[] {
+  return certificates.flatMap((der) => {
+    try {
+      return [readCertificate(der).serial];
+    } catch {
+      return [];
+    }
+  });
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {

@@ -9,7 +9,12 @@ export function credentialOf(attempt: Attempt, store: IdentityStore): Credential
   if (attempt.rung === "psk") return { kind: "psk", slot: PSK_SLOT, identity: store.device.pskIdentity ?? store.device.id };
   if (attempt.rung === "password") return { kind: "server-auth", trustAnchors: store.trustAnchors };
   const identity = store[attempt.identity];
-  return { kind: "mtls", slot: identity?.keySlot ?? "", chain: identity?.chain ?? [], trustAnchors: store.trustAnchors };
+  return {
+    kind: "mtls",
+    slot: identity?.keySlot ?? "",
+    chain: identity?.chain ?? [],
+    trustAnchors: attempt.identity === "pending" ? store.provingAnchors : store.trustAnchors,
+  };
 }
 
 /** Why the attempt cannot be made; undefined when nothing is known against it. */

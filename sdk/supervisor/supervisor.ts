@@ -352,11 +352,24 @@ export class Supervisor {
     const recovering = this.#ladder.rung === "psk";
     this.#apply(this.#ladder.accepted({ rung: "mtls", identity: "pending" }));
     const { serial, notBeforeMs, notAfterMs } = store.commit().certificate;
+    this.#forgetAnchors();
     // Proved by the broker: that time has come.
     this.parts.time.atLeast(notBeforeMs);
     this.#attempt = { rung: "mtls", identity: "active" };
     emit({ type: "renewed", ...(old ? { oldSerial: old.certificate.serial } : {}), newSerial: serial, notAfterMs });
     if (recovering) emit({ type: "recovered", serial });
+  }
+
+  /** What is left of the anchors has let this connection through. */
+  #forgetAnchors(): void {
+    const { store, emit, platform } = this.parts;
+    try {
+      const removed = store.forgetAnchors();
+      if (removed.length > 0) emit({ type: "anchors-changed", added: [], removed });
+    } catch (error) {
+      // One too many is no harm for now: the authority is asked again with the next renewal.
+      platform.log("warn", "a superseded trust anchor could not be forgotten", { error: errorMessage(error) });
+    }
   }
 
   #ended(client: MqttClient, reason: Failure): void {
@@ -387,6 +400,10 @@ export class Supervisor {
     }
     this.#lastFailure = reason;
     const epoch = this.#epoch;
+    // The broker was judged without the anchors that may go. It gets another chance with all of them before anything is held against the
+    // new certificate.
+    const needsAll =
+      attempt.rung === "mtls" && attempt.identity === "pending" && reason.class === "server-trust" && this.parts.store.keepAnchors();
     emit({ type: "disconnected", code: reason.code, class: reason.class, message: reason.message, credential: attempt.rung, wasConnected });
     if (isLoginRefused)
       emit({
@@ -398,7 +415,7 @@ export class Supervisor {
             : `${reason.message}; the certificate is not blamed while a user name, password or token is sent`,
       });
     if (attempt.rung !== "psk") this.#follow(reason);
-    if (!isLoginRefused) this.#apply(this.#ladder.failed(attempt, reason, evidence, this.#holdings));
+    if (!isLoginRefused && !needsAll) this.#apply(this.#ladder.failed(attempt, reason, evidence, this.#holdings));
     if (epoch !== this.#epoch) return;
     const delayMs = this.#backoff.next(minimumDelayMs(reason));
     emit({ type: "retrying", delayMs, attempt: this.#backoff.failures });

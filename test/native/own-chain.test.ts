@@ -1,6 +1,7 @@
 /** Which CAs may vouch for a device's own certificate: the engine on a chip and Node judge alike, by the same rules as for a broker's. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { nodeChainVerifier } from "../../sim/node/node-chain-verifier.js";
+import { certify, linkOf, testRoot } from "../support/device/test-roots.js";
 import { makeIdentity, type Identity, type Wish } from "./certificates.js";
 import { NativeDevice } from "./harness.js";
 
@@ -48,5 +49,25 @@ describe("a device's own chain", () => {
       await device.leadsTo([leaf.der, issuing.der], [other.der]),
       nodeChainVerifier.leadsTo([leaf.der, issuing.der], [other.der]),
     ]).toEqual([false, false]);
+  });
+
+  it("leads over another root of its CA by what the root before signed, and by nothing else", async () => {
+    const [first, second, stranger] = [await testRoot(), await testRoot(), await testRoot()];
+    const link = await linkOf(second, first);
+    const both = async (chain: Uint8Array[], anchors: Uint8Array[]): Promise<boolean[]> => [
+      await device.leadsTo(chain, anchors),
+      nodeChainVerifier.leadsTo(chain, anchors),
+    ];
+    expect(await both([link], [first.der])).toEqual([true, true]);
+    expect(await both([second.der], [link])).toEqual([true, true]);
+    expect(await both([link], [stranger.der])).toEqual([false, false]);
+    expect(await both([second.der], [first.der])).toEqual([false, false]);
+    expect(await both([stranger.der], [link])).toEqual([false, false]);
+    // A device that has the old root alone, and a broker or a certificate under the new one.
+    const issuing = await testRoot("CN=Plant Issuing CA 2");
+    const underSecond = await certify(issuing.keys, issuing.name, second.name, second.keys);
+    expect(await both([underSecond, link], [first.der])).toEqual([true, true]);
+    expect(await both([underSecond], [first.der])).toEqual([false, false]);
+    expect(await both([underSecond, link], [second.der, first.der])).toEqual([true, true]);
   });
 });

@@ -54,6 +54,13 @@ function summary(event: DeviceEvent): string {
       return `certificate ${event.serial} is to be proved`;
     case "renewed":
       return `${event.oldSerial ?? "none"} -> ${event.newSerial}, valid until ${new Date(event.notAfterMs).toISOString()}`;
+    case "anchors-changed":
+      return [
+        ...event.added.map((serial) => `trusts ${serial} from now on`),
+        ...event.removed.map((serial) => `trusts ${serial} no longer`),
+      ].join(", ");
+    case "anchors-refused":
+      return `${event.code}: ${event.message}`;
     case "identity-dropped":
       return `certificate ${event.serial}: ${event.code}: ${event.message}`;
     case "recovered":
