@@ -33,6 +33,12 @@ export function eventFields({ timeMs: _, kind, ...fields }: MonitorEvent): Reado
 /** A pipe has no position. */
 const NOWHERE = { inode: 0, offset: 0, head: "", modifiedMs: 0 };
 
+/**
+ * Each event says itself where it was read, so this bounds only how much of a log without events is read again after a kill.
+ * Oftener, a flash card would wear.
+ */
+const CHECKPOINT_MS = 2000;
+
 export class LogMonitor {
   readonly #owner: MonitorOwner;
   readonly #events: EventFile | undefined;
@@ -41,6 +47,7 @@ export class LogMonitor {
   readonly #tail: LogTail | undefined;
   readonly #newOnly: boolean;
   #isStarted = false;
+  #checkpointedMs = Number.NEGATIVE_INFINITY;
   #untrusted: HawserError | undefined;
 
   /** @param path the log; undefined for lines that come through {@link lines} */
@@ -82,10 +89,18 @@ export class LogMonitor {
     this.#settle();
   }
 
-  /** Nothing more is written for now: reports what waited for a second line, and makes the position durable. */
+  /** Nothing more is written for now: reports what waited for a second line, and now and then makes the position durable. */
   idle(): void {
     this.#reader.flush();
     this.#settle();
+    const nowMs = performance.now();
+    if (nowMs - this.#checkpointedMs < CHECKPOINT_MS) return;
+    this.checkpoint();
+    this.#checkpointedMs = nowMs;
+  }
+
+  /** Makes durable what was reported and how far the log was read: before the process ends in good order. */
+  checkpoint(): void {
     const log = this.#tail === undefined ? NOWHERE : this.#tail.position;
     if (log !== undefined) this.#events?.checkpoint({ log, reader: this.#reader.state });
   }

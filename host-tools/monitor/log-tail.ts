@@ -32,6 +32,8 @@ const LINE_FEED = 0x0a;
 interface Open {
   readonly file: LogGeneration;
   head: Buffer;
+  /** Of the head, once it is complete: asked for with each event. */
+  digest?: string;
   /** Behind the last complete line that was handed on. */
   offset: number;
   /** When the file had been changed, as of the last look. */
@@ -62,12 +64,9 @@ export class LogTail {
   positionAt(end: number): LogPosition {
     const open = this.#open;
     if (open === undefined) throw new Error("the log is not open");
-    return {
-      inode: open.file.inode,
-      offset: end,
-      head: headDigest(open.head.subarray(0, Math.min(end, HEAD_BYTES))),
-      modifiedMs: open.modifiedMs,
-    };
+    const isComplete = end >= HEAD_BYTES && open.head.length === HEAD_BYTES;
+    const head = isComplete ? (open.digest ??= headDigest(open.head)) : headDigest(open.head.subarray(0, Math.min(end, HEAD_BYTES)));
+    return { inode: open.file.inode, offset: end, head, modifiedMs: open.modifiedMs };
   }
 
   /** Sets the reader behind all that is there now. */

@@ -68,6 +68,7 @@ export async function runMonitor(options: MonitorCommandOptions, context: Contex
           monitor.idle();
           counted?.metrics.logRead(Date.now());
         } while (options.once !== true && (await isToContinue(stop)));
+        monitor.checkpoint();
       }
     } finally {
       monitor.close();
@@ -98,6 +99,7 @@ async function readInput(monitor: LogMonitor, { stop }: Context, metrics?: Broke
   try {
     for await (const line of input) monitor.lines([line]);
     monitor.idle();
+    monitor.checkpoint();
   } finally {
     clearInterval(timer);
   }
