@@ -41,6 +41,7 @@ export type SdkErrorCode =
   | "BAD_OPTION"
   | "BAD_PROPERTY"
   | "BAD_REQUEST"
+  | "BEYOND_BROKER_LIMIT"
   | "BROKER_HANGS_UP"
   | "BUNDLE_FAILED"
   | "DRAIN_TIMEOUT"

@@ -3,6 +3,7 @@ import type { BackoffPolicy } from "../backoff.js";
 import type { DeviceConfig, PasswordCredential } from "./device.js";
 import { HawserError } from "../errors.js";
 import { isId } from "../identity/device-id.js";
+import { checkPreset } from "../presets/broker-preset.js";
 import type { TokenOptions } from "../identity/token.js";
 import type { OutboxOptions, Will } from "../mqtt/contract/options.js";
 import {
@@ -82,6 +83,7 @@ const CREDENTIAL: Rules<PasswordCredential> = {
 
 const CONFIG: Rules<DeviceConfig> = {
   broker: ENDPOINT,
+  preset: (value) => (isPreset(value) ? undefined : "a preset of hawser, such as awsIotCore"),
   credential: CREDENTIAL,
   enrolment: flag,
   recovery: ENDPOINT,
@@ -124,6 +126,7 @@ export function checkConfig(config: DeviceConfig): void {
   if (will !== undefined) checkComplete("will", will, ["topic", "payload"]);
   if (token !== undefined) checkComplete("token", token, ["audience", "lifetimeSeconds"]);
   checkFactors(config);
+  if (config.preset !== undefined) checkPreset(config.preset, config);
   const { minimumMs, maximumMs } = { ...DEFAULT_PATIENCE, ...config.recoveryPatience };
   if (maximumMs < minimumMs) throw badConfig("recoveryPatience.maximumMs", `must be at least minimumMs, ${minimumMs} (got ${maximumMs})`);
 }
@@ -190,6 +193,10 @@ function isBrokerName(name: unknown): boolean {
   return (
     colon > 0 && Number.isInteger(port) && port >= 1 && port <= 65_535 && host(name.slice(0, colon).replace(/^\[|\]$/g, "")) === undefined
   );
+}
+
+function isPreset(preset: unknown): boolean {
+  return typeof preset === "object" && preset !== null && "maximumPayloadBytes" in preset;
 }
 
 function isAnchors(anchors: unknown): boolean {

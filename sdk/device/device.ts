@@ -18,6 +18,7 @@ import { Rotation } from "../identity/rotation.js";
 import { IdentityStore, type Identity } from "../identity/store.js";
 import { makeToken, tokenRefreshMs, type TokenOptions } from "../identity/token.js";
 import { TrustedTime } from "../identity/trusted-time.js";
+import { beyondPreset, type BrokerPreset, type Wanted } from "../presets/broker-preset.js";
 import { MqttClient } from "../mqtt/client.js";
 import type { MqttStatistics } from "../mqtt/contract/mqtt-events.js";
 import type {
@@ -53,6 +54,8 @@ export interface PasswordCredential {
 export interface DeviceConfig {
   /** The broker's mutual-TLS listener; with a password as `credential`, the one for TLS without client certificates. */
   broker: Endpoint;
+  /** The hosted broker this is, for instance {@link awsIotCore}: what it does not take is then refused here, by name, before it is sent. */
+  preset?: BrokerPreset;
   /**
    * Left out, the device shows the certificate that it was provisioned with. A password instead needs `login`, and neither provisioning nor
    * an authority: there is no certificate to renew, and no pre-shared key.
@@ -178,6 +181,7 @@ export class Device {
   readonly #telemetry: MqttClient;
   readonly #inboundBytes: number;
   readonly #enrols: boolean;
+  readonly #preset: BrokerPreset | undefined;
   readonly #base: string;
   readonly #events: EventHub<DeviceEvent>;
   #cancelRefresh: Cancel | undefined;
@@ -189,7 +193,8 @@ export class Device {
 
   /**
    * Reads the device's identity from storage; connects only with {@link start}.
-   * @throws HawserError `NOT_PROVISIONED`, `IDENTITY_CORRUPT`, `BAD_CONFIG`, `UNSUPPORTED_CERTIFICATE` (a trust anchor of `credential`)
+   * @throws HawserError `NOT_PROVISIONED`, `IDENTITY_CORRUPT`, `BAD_CONFIG`, `UNSUPPORTED_CERTIFICATE` (a trust anchor of
+   *   `credential`), `BEYOND_BROKER_LIMIT` (of `preset`)
    */
   constructor(
     config: DeviceConfig,
@@ -210,6 +215,9 @@ export class Device {
     this.#store = store;
     this.id = store.device.id;
     this.#base = (config.topicBase ?? DEFAULT_BASE).split("{id}").join(this.id);
+    this.#preset = config.preset;
+    const beyond = config.will && this.#beyond(config.will.topic, config.will);
+    if (beyond) throw beyond;
     this.#events = new EventHub(platform.log);
     const emit = (event: DeviceEvent): void => this.#events.emit(event);
     this.#telemetry = new MqttClient(this.#telemetryOptions(config), platform, platform.storage);
@@ -296,11 +304,12 @@ export class Device {
    * acknowledged, 2: completed); with `queue: true`
    * as soon as the outbox holds it. While offline, QoS 1 and 2 go to the outbox.
    * @param topic relative to the base, for instance `up/temperature`, or absolute
-   * @throws HawserError as `MqttClient.publish`
+   * @throws HawserError as `MqttClient.publish`; `BEYOND_BROKER_LIMIT`
    */
   publish(topic: DeviceTopic, payload: Uint8Array | string, options?: PublishOptions): Promise<PublishResult> {
     if (!isDeviceTopic(topic)) return Promise.reject(notOwn("INVALID_TOPIC", topic));
-    return this.#telemetry.publish(this.topic(topic), payload, options);
+    const beyond = this.#beyond(topic, { ...options, payload });
+    return beyond ? Promise.reject(beyond) : this.#telemetry.publish(this.topic(topic), payload, options);
   }
 
   /**
@@ -310,6 +319,8 @@ export class Device {
    */
   subscribe(filter: DeviceTopic, options?: SubscribeOptions): Subscription {
     if (!isDeviceTopic(filter)) throw notOwn("INVALID_FILTER", filter);
+    const beyond = this.#beyond(filter, { qos: options?.qos });
+    if (beyond) throw beyond;
     return this.#telemetry.subscribe(this.topic(filter), { bufferBytes: this.#inboundBytes, ...options });
   }
 
@@ -377,6 +388,10 @@ export class Device {
   /** The full topic of one of this device's own, or an absolute one as it is. */
   topic(topic: DeviceTopic): string {
     return typeof topic === "string" ? `${this.#base}/${topic}` : topic.absolute;
+  }
+
+  #beyond(topic: DeviceTopic, wanted: Wanted): HawserError | undefined {
+    return this.#preset && beyondPreset(this.#preset, this.topic(topic), wanted);
   }
 
   /** Calls `listener` with every event from now on. @returns a function that ends it */

@@ -1,0 +1,17 @@
+import type { BrokerPreset } from "./broker-preset.js";
+
+/** AWS IoT Core with certificates, over 8883 or the port that firewalls leave open. What else it wants of you: docs/any-broker.md. */
+export const awsIotCore: BrokerPreset = {
+  broker: "AWS IoT Core",
+  ports: { 443: "x-amzn-mqtt-ca", 8883: undefined },
+  factor: "certificate",
+  protocolVersions: [4, 5],
+  keepAliveSeconds: [30, 1_200],
+  maximumQos: 1,
+  takesRetain: true,
+  maximumPayloadBytes: 131_072,
+  maximumSlashes: 7,
+  maximumTopicBytes: 256,
+  // Basic Ingest: the way to a rule is no part of the topic.
+  uncounted: /^\$aws\/rules\/[^/]+\//,
+};
