@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { accepting, refusing } from "../../test/support/device/scripted-dialer.js";
 import { TEST_ANCHOR } from "../../test/support/device/test-issuer.js";
+import { watch } from "../../test/support/mqtt/session-world.js";
 import { BROKER, DAY_MS, RECOVERY, World } from "../../test/support/device/test-world.js";
 import { IdentityStore } from "../identity/store.js";
 import { Device, type DeviceConfig } from "./device.js";
@@ -31,6 +32,17 @@ describe("A device that signs in by password alone", () => {
     expect(last.received[0]).toMatchObject({ cmd: "connect", clientId: "meter-7", username: "meter-7" });
     expect(device.status).toMatchObject({ state: "online", id: "meter-7", credential: "password" });
     expect([device.topic("up/x"), world.storage.records.size]).toEqual(["devices/meter-7/up/x", 0]);
+  });
+
+  it("is waited for by online(), and delivers in one waking", async () => {
+    const world = await World.provisioned();
+    const device = new Device(BY_PASSWORD, world.platform);
+    const online = watch(device.online());
+    const delivered = watch(device.deliver([{ topic: "up/x", payload: "1" }], { withinMs: 5_000 }));
+    await world.pass(10_000);
+    expect([online.state, delivered.state]).toEqual(["resolved", "resolved"]);
+    expect(delivered.value).toMatchObject({ messages: [{ state: "confirmed" }], waiting: 0 });
+    expect(device.status.state).toBe("stopped");
   });
 
   it("leaves a certificate that lies in storage as it is, and shows it to nobody", async () => {

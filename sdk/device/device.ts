@@ -284,7 +284,7 @@ export class Device {
     this.#deliveries++;
     await this.#leaving;
     this.#supervisor.start();
-    await stayAwake(this, this.platform, () => this.#rotation.isBusy, options);
+    await stayAwake(this, this.platform, () => this.#enrols && this.#rotation.isBusy, options);
     if (--this.#deliveries === 0 && !this.#isStarted && this.status.state !== "stopped") await this.#leave();
     return { messages: followed.map(({ outcome }) => outcome), waiting: this.#telemetry.pending.messages };
   }
@@ -405,7 +405,7 @@ export class Device {
   }
 
   /**
-   * Waits until the device is online by its certificate; at once where it is.
+   * Waits until the device is online by its certificate or password; at once where it is.
    * @throws HawserError `ONLINE_TIMEOUT` after `timeoutMs` (milliseconds; default 60000), `STOPPED` when the device is stopped meanwhile
    */
   online({ timeoutMs = 60_000 }: { timeoutMs?: number } = {}): Promise<void> {
@@ -426,7 +426,7 @@ export class Device {
       };
       const cancel = this.platform.scheduler.after(timeoutMs, () => over("ONLINE_TIMEOUT", `did not come online within ${timeoutMs} ms`));
       const end = this.#events.listen((event) => {
-        if (event.type === "connected" && event.credential === "mtls") over();
+        if (event.type === "connected" && event.credential !== "psk") over();
         else if (event.type === "stopped") over("STOPPED", "was stopped");
       });
     });

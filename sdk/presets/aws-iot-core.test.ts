@@ -1,4 +1,4 @@
-/** Each limit of AWS IoT Core is crossed once: without the preset the double shows what AWS does, with it the device is refused on the desk. */
+/** Each limit of AWS IoT Core is crossed once: without the preset the double shows what AWS does, with it the desk refuses. */
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { awsIotDouble } from "../../test/support/brokers/aws-iot-double.js";

@@ -1,5 +1,5 @@
 /**
- * For tests: AWS IoT Core as its documentation describes it, over a scripted link. No service of AWS can be reached from a test; sources are in
+ * For tests: AWS IoT Core as its documentation describes it, over a scripted link. No test reaches AWS; the sources are in
  * docs/any-broker.md.
  */
 import { failure } from "../../../sdk/failure.js";
