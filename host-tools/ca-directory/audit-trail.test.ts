@@ -24,6 +24,15 @@ function newTrail(lines: number): string {
 }
 
 describe("the audit trail", () => {
+  it("has a head however long its last line is: a change of the passphrase names every device", () => {
+    const path = newTrail(2);
+    const line = auditLine(readAuditHead(path).head, 3, new Date(0), { event: "passphrase-changed", detail: "x".repeat(2 ** 20) });
+    append(path, line);
+    expect(readAuditHead(path).head).toBe(hashOfLine(line));
+    append(path, auditLine(readAuditHead(path).head, 4, new Date(0), { event: "made" }));
+    expect(verifyAuditText(readFileSync(path, "utf8"))).toMatchObject({ ok: true, lines: 4 });
+  });
+
   it("begins empty, and its head follows every line", () => {
     const path = newTrail(0);
     expect(readAuditHead(path)).toEqual({ head: FIRST_HASH, sizeBytes: 0 });

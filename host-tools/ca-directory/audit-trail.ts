@@ -18,7 +18,7 @@ export interface AuditEvent {
 export const FIRST_HASH = "0".repeat(64);
 
 const LINE_FEED = 0x0a;
-/** No line is near this long. */
+/** Few lines are longer: those of changes that touch every entry. */
 const TAIL_BYTES = 64 * 1024;
 const CHUNK_BYTES = 256 * 1024;
 
@@ -137,12 +137,14 @@ export function readAuditHead(path: string): Pick<SealedAudit, "sizeBytes" | "he
 /** Without its line feed; empty when the trail does not end with a line. */
 function readLastLine(descriptor: number): string {
   const sizeBytes = fstatSync(descriptor).size;
-  const tail = Buffer.alloc(Math.min(sizeBytes, TAIL_BYTES));
-  readSync(descriptor, tail, 0, tail.length, sizeBytes - tail.length);
-  const end = tail.length - 1;
-  if (end < 0 || tail[end] !== LINE_FEED) return "";
-  const start = end === 0 ? 0 : tail.lastIndexOf(LINE_FEED, end - 1) + 1;
-  return tail.toString("utf8", start, end);
+  for (let tailBytes = TAIL_BYTES; ; tailBytes *= 4) {
+    const tail = Buffer.alloc(Math.min(sizeBytes, tailBytes));
+    readSync(descriptor, tail, 0, tail.length, sizeBytes - tail.length);
+    const end = tail.length - 1;
+    if (end < 0 || tail[end] !== LINE_FEED) return "";
+    const start = end === 0 ? 0 : tail.lastIndexOf(LINE_FEED, end - 1) + 1;
+    if (start > 0 || tail.length === sizeBytes) return tail.toString("utf8", start, end);
+  }
 }
 
 export type AuditVerdict =

@@ -21,6 +21,8 @@ export const FILES = {
   rootLinks: "root-links.crt.pem",
   /** Issuing CAs that were retired, for the root's revocation list; there once one was. */
   retired: "retired.json",
+  /** Certificates issued after the backup that this CA was restored from, and revoked there; only in a restored CA. */
+  lost: "lost.json",
   /** Certificates between the issuing CA and the root, where another PKI is the parent. */
   upper: "upper.crt.pem",
   /** Revocation lists of the root, and of CAs between, whose keys are not here. */
@@ -66,6 +68,7 @@ const OPTIONAL_FILES: readonly string[] = [
   FILES.previousRootKey,
   FILES.rootLinks,
   FILES.retired,
+  FILES.lost,
   FILES.upper,
   FILES.rootCrl,
   FILES.next,

@@ -87,7 +87,17 @@ function keep(path: string, text: string): void {
   }
 }
 
-interface Seen {
+/** The newest state of this CA that this user has seen, wherever it was. */
+export function lastSeen(instance: string): Seen | undefined {
+  return readWitnessFile(copyFile(instance));
+}
+
+/** A CA was restored elsewhere as another instance: the old one is an older copy from now on. Never throws. */
+export function rememberSuccessor(instance: string, directory: string, revision: number): void {
+  keep(copyFile(instance), `${JSON.stringify({ v: 1, path: resolve(directory), instance, revision })}\n`);
+}
+
+export interface Seen {
   readonly path: string;
   readonly instance: string;
   readonly revision: number;

@@ -50,6 +50,22 @@ export function withOlderSuperseded(entry: RegistryEntry, serial: string, nowMs:
   return { ...entry, certificates, currentSerial: serial };
 }
 
+/**
+ * Repeats revocations that a newer revocation list tells of. It does not tell whether the name was shut out with its certificate: unless
+ * the certificate was superseded, the name is.
+ */
+export function withRevokedElsewhere(entry: RegistryEntry, revoked: ReadonlyMap<string, RevokedSerial>, nowMs: number): RegistryEntry {
+  const isNews = ({ serial, status }: CertificateRecord): boolean => status === "active" && revoked.has(serial);
+  const certificates = entry.certificates.map((record) =>
+    isNews(record)
+      ? end(record, revoked.get(record.serial)?.reason ?? "unspecified", revoked.get(record.serial)?.revokedAtMs ?? nowMs)
+      : record,
+  );
+  const isShutOut = entry.certificates.some((record) => isNews(record) && revoked.get(record.serial)?.reason !== "superseded");
+  const repeated = { ...entry, certificates };
+  return isShutOut ? withoutPsk(withAllRevoked({ ...repeated, state: "revoked" }, "unspecified", nowMs)) : repeated;
+}
+
 /** The entry without its pre-shared key. */
 export function withoutPsk(entry: RegistryEntry): RegistryEntry {
   const { psk: _removed, ...rest } = entry;

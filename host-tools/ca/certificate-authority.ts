@@ -48,8 +48,11 @@ import type { DeviceIdentity, Reservation, ReserveRequest } from "./provisioning
 import { provisionBatch } from "./provisioning-batch.js";
 import type { BatchRequest } from "./provisioning-batch.js";
 import { parseRecord, readRecord, unlock } from "../ca-directory/ca-record.js";
-import { addCrlWhenDue, readNextUpdate, renewCrl, revoke } from "./revocation.js";
-import type { Revoked, RevokeRequest } from "./revocation.js";
+import type { RevokedSerial } from "../pki/certificates.js";
+import { backUp } from "./backup.js";
+import type { Backup } from "./backup.js";
+import { addCrlWhenDue, readNextUpdate, renewCrl, repeatRevocations, revoke } from "./revocation.js";
+import type { RepeatedRevocations, RestoredFrom, Revoked, RevokeRequest } from "./revocation.js";
 import { listed } from "../ca-directory/registry.js";
 import type { ListedName } from "../ca-directory/registry.js";
 import type { AuditEvent } from "../ca-directory/audit-trail.js";
@@ -327,6 +330,16 @@ export class CertificateAuthority {
   /** Signs new revocation lists; to be done well before they expire, or brokers refuse everybody. */
   renewCrl(options: { readonly root?: boolean } = {}): Promise<{ nextUpdateMs: number }> {
     return renewCrl(this.#ca, options.root);
+  }
+
+  /** The first change of a restored CA: see {@link repeatRevocations}. */
+  repeatRevocations(revoked: ReadonlyMap<string, RevokedSerial>, backup: RestoredFrom): Promise<RepeatedRevocations> {
+    return repeatRevocations(this.#ca, revoked, backup);
+  }
+
+  /** One encrypted file with all of it: see {@link backUp}. */
+  backUp(file: string): Promise<Backup> {
+    return backUp(this.#ca, file);
   }
 
   /** Has another passphrase open the CA from now on: see {@link changePassphrase}. */

@@ -4,10 +4,10 @@ import { HawserError } from "../../sdk/errors.js";
 import { checkId } from "../../sdk/identity/device-id.js";
 import type { CertificateRecord, EntryState, RegistryEntry } from "../ca-directory/registry-entry.js";
 import { unknownId } from "../ca-directory/registry.js";
-import { revokedOf, withAllRevoked, withoutPsk } from "../ca-directory/state-transitions.js";
+import { revokedOf, withAllRevoked, withoutPsk, withRevokedElsewhere } from "../ca-directory/state-transitions.js";
 import { readBrokerRecords } from "./broker-identity.js";
 import { makeCrl, readCrl, REVOCATION_REASONS, validityFrom } from "../pki/certificates.js";
-import type { Issuer, RevocationReason } from "../pki/certificates.js";
+import type { Issuer, RevocationReason, RevokedSerial } from "../pki/certificates.js";
 import type { CaContext, CaKeys } from "./context.js";
 import { readCaJson } from "../ca-directory/ca-files.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
@@ -50,6 +50,48 @@ export async function revoke(ca: CaContext, { id, reason, certificateOnly = fals
     draft.put(certificateOnly ? revoked : withoutPsk(revoked));
     draft.record({ event: certificateOnly ? "certificate-revoked" : "revoked", name: id, reason: why, serials });
     return { id, state, reason: why, serials };
+  });
+}
+
+/** The state of a CA that a backup held. */
+export interface RestoredFrom {
+  readonly instance: string;
+  readonly revision: number;
+}
+
+/** What a restored CA took over from the newest revocation list. */
+export interface RepeatedRevocations {
+  /** Certificates that were valid in the backup. */
+  readonly repeated: readonly string[];
+  /** Names that are shut out with them. */
+  readonly shutOut: readonly string[];
+}
+
+/**
+ * The first change of a restored CA.
+ *
+ * @param revoked by serial
+ * @param backup whose state it was restored from
+ */
+export async function repeatRevocations(
+  ca: CaContext,
+  revoked: ReadonlyMap<string, RevokedSerial>,
+  backup: RestoredFrom,
+): Promise<RepeatedRevocations> {
+  return ca.store.change((draft) => {
+    const repeated: string[] = [];
+    const shutOut: string[] = [];
+    for (const entry of [...draft.entries.values()]) {
+      const serials = entry.certificates.filter(({ serial, status }) => status === "active" && revoked.has(serial));
+      if (serials.length === 0) continue;
+      const after = withRevokedElsewhere(entry, revoked, draft.nowMs);
+      draft.put(after);
+      repeated.push(...serials.map(({ serial }) => serial));
+      if (after.state === "revoked" && entry.state !== "revoked") shutOut.push(entry.name);
+    }
+    draft.revocationChanged = true;
+    draft.record({ event: "restored", backup: backup.instance, backupRevision: backup.revision, repeated: repeated.length, shutOut });
+    return { repeated, shutOut };
   });
 }
 
@@ -104,10 +146,23 @@ async function rootListsOf(record: CaRecord, { root, previousRoot }: CaKeys, dra
 
 /** The certificates of issuing CAs that were retired. Throws `CA_CORRUPT`. */
 export function readRetired(files: CaFiles): CertificateRecord[] {
-  if (!files.has(FILES.retired)) return [];
-  const value = readCaJson(files, FILES.retired);
+  return readRecords(files, FILES.retired);
+}
+
+/** Revoked certificates that no entry of a restored CA knows. Throws `CA_CORRUPT`. */
+export function readLost(files: CaFiles): CertificateRecord[] {
+  return readRecords(files, FILES.lost);
+}
+
+export function lostText(records: readonly CertificateRecord[]): string {
+  return `${JSON.stringify({ v: 1, certificates: records }, null, 2)}\n`;
+}
+
+function readRecords(files: CaFiles, file: string): CertificateRecord[] {
+  if (!files.has(file)) return [];
+  const value = readCaJson(files, file);
   const records = value["v"] === 1 ? parseCertificateRecords(value["certificates"]) : undefined;
-  if (records === undefined) throw corrupt(join(files.directory, FILES.retired), "it is not a list of certificates");
+  if (records === undefined) throw corrupt(join(files.directory, file), "it is not a list of certificates");
   return records;
 }
 
@@ -196,6 +251,7 @@ function crlValidity(record: CaRecord, nowMs: number): { notBeforeMs: number; no
 function* allRecords(draft: Draft): Generator<CertificateRecord> {
   for (const entry of draft.entries.values()) yield* entry.certificates;
   yield* readBrokerRecords(draft);
+  yield* readLost(draft);
 }
 
 function checkReason(reason: string): RevocationReason {

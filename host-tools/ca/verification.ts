@@ -17,6 +17,7 @@ import { fromPem } from "../pki/pem.js";
 import { nodeCrypto } from "../pki/signer.js";
 import { readBrokerRecords } from "./broker-identity.js";
 import { readCertificates } from "./context.js";
+import { readLost } from "./revocation.js";
 
 export interface Verification {
   readonly revision: number;
@@ -54,7 +55,7 @@ export async function verifyCa(directory: string, passphrase: string, nowMs = Da
     ...names.flatMap((entry) => entryProblems(entry, issuers)),
     ...(await crlProblems(
       files,
-      [...names.flatMap(({ certificates }) => certificates), ...brokers],
+      [...names.flatMap(({ certificates }) => certificates), ...brokers, ...readLost(files)],
       [...issuers, ...previousRoot, ...uppers],
       nowMs,
     )),

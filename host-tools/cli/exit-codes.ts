@@ -152,6 +152,7 @@ const NETWORK_FAILURES: readonly FailureCode[] = [
 ];
 
 const CONFLICT = [
+  "RESTORE_UNPROVED",
   "ID_EXISTS",
   "VAULT_EXISTS",
   "VAULT_IN_USE",
@@ -177,6 +178,7 @@ const CONFLICT = [
 ];
 
 const DATA = [
+  "BACKUP_DAMAGED",
   "UNKNOWN_ID",
   "BAD_BROKER_CONFIG",
   "NOT_A_CA",

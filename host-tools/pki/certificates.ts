@@ -194,3 +194,25 @@ export function readCrl(der: Uint8Array): { issuer: string; nextUpdateMs: number
   const crl = new x509.X509Crl(new Uint8Array(der));
   return { issuer: crl.issuer, thisUpdateMs: crl.thisUpdate.getTime(), nextUpdateMs: crl.nextUpdate?.getTime() ?? 0 };
 }
+
+/** A revocation list with its number (RFC 5280 section 5.2.3; 0 where it has none) and what it revokes. */
+export interface ReadCrl {
+  readonly number: number;
+  readonly revoked: readonly RevokedSerial[];
+}
+
+/** The list when one of `issuers` signed it (certificates, DER); undefined when none did. */
+export async function openCrl(der: Uint8Array, issuers: readonly Uint8Array[]): Promise<ReadCrl | undefined> {
+  const crl = new x509.X509Crl(new Uint8Array(der));
+  const verdicts = issuers.map((issuer) =>
+    crl.verify({ publicKey: new x509.X509Certificate(new Uint8Array(issuer)).publicKey }, nodeCrypto).catch(() => false),
+  );
+  if (!(await Promise.all(verdicts)).includes(true)) return undefined;
+  const number = crl.extensions.find(({ type }) => type === CRL_NUMBER);
+  const revoked = crl.entries.map(({ serialNumber, revocationDate, reason }) => ({
+    serial: serialNumber.toLowerCase().replace(/^0+/, ""),
+    reason: REVOCATION_REASONS.find((name) => x509.X509CrlReason[name] === reason) ?? "unspecified",
+    revokedAtMs: revocationDate.getTime(),
+  }));
+  return { number: number === undefined ? 0 : Number(`0x${Buffer.from(number.value).subarray(2).toString("hex")}`), revoked };
+}

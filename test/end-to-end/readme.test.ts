@@ -104,6 +104,7 @@ describe("the life of a CA", () => {
       "ca-rollover",
       "ca-root-rollover",
       "ca-offline",
+      "ca-backup",
       "ca-verify",
     ];
     const script = names
@@ -118,6 +119,7 @@ describe("the life of a CA", () => {
     expect(output).toMatch(/Plant 7 Issuing CA 2 issues from now on/);
     expect(output).toMatch(/The new root is good until .*Plant 7 Issuing CA 3 issues from now on/s);
     expect(output).toMatch(/Plant 8 Issuing CA 2 issues from now on/);
+    expect(output).toMatch(/It can be restored\. Nothing was changed\..*ca is the CA now, at change 1000/s);
     expect(output).toMatch(/error ISSUER_IN_USE: 1 names .*: meter-001/);
     expect(output).toMatch(/error CA_CORRUPT: .*not what the CA wrote last: meter-001\.json/);
     expect(output.trimEnd()).toMatch(/all agree\.$/);

@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { collect, parseKeyType, parseLifetimeMs } from "../values.js";
+import { addBackupCommands } from "./ca-backup.js";
 import { addRootErrands, signerOption } from "./ca-root-errands.js";
 import { caDirectory, caPassphrase, json, parsePath, weakPassphrase } from "./shared-options.js";
 
@@ -16,6 +17,7 @@ export function addCaCommands(program: Command, run: Run): void {
   addVerify(ca, run);
   addPassphrase(ca, run);
   addRollover(ca, run);
+  addBackupCommands(ca, run);
   addRootErrands(ca, run);
 }
 

@@ -1,0 +1,40 @@
+/** All of a CA directory at one moment, proved: what a backup holds. */
+import { join } from "node:path";
+import { readCaFile } from "./ca-files.js";
+import type { ProvedFiles } from "./ca-files.js";
+import { corrupt, DIRECTORIES, entryFile, FILES, isSealedFile } from "./directory-layout.js";
+import { readRegistry } from "./registry.js";
+import { entryDigest, RegistryTree } from "./registry-tree.js";
+import { sha256 } from "./sealed-state.js";
+
+/** Content by path below the directory. */
+export type Snapshot = ReadonlyMap<string, Buffer>;
+
+/**
+ * To be called while nobody changes the directory.
+ *
+ * @throws HawserError `CA_CORRUPT` naming what is not what the CA wrote
+ */
+export function readSnapshot(files: ProvedFiles): Snapshot {
+  const { directory, state } = files;
+  const registry = readRegistry(directory);
+  const digests = new Map([...registry].map(([name, { text }]) => [name, entryDigest(name, text)]));
+  if (new RegistryTree(digests, state.registry.bits).root.root !== state.registry.root)
+    throw corrupt(join(directory, DIRECTORIES.registry), "its entries are not what the CA wrote last");
+  const audit = readCaFile(directory, FILES.audit);
+  if (sha256(audit) !== state.audit.sha256) throw corrupt(join(directory, FILES.audit), "its content differs from what the CA wrote");
+  return new Map([
+    ...Object.keys(state.files).map((file) => [file, files.read(file)] as const),
+    ...[...registry].map(([name, { text }]) => [entryFile(name), text] as const),
+    [FILES.audit, audit],
+    [FILES.revision, readCaFile(directory, FILES.revision)],
+    // Last, as in every change: what has it has all else.
+    [FILES.state, Buffer.from(files.text, "utf8")],
+  ]);
+}
+
+/** Whether a path may be in a snapshot: nothing else is ever written when one is restored. */
+export function isInSnapshot(path: string): boolean {
+  if (isSealedFile(path) || path === FILES.audit || path === FILES.revision || path === FILES.state) return true;
+  return new RegExp(`^${DIRECTORIES.registry}/[A-Za-z0-9][A-Za-z0-9._-]{0,63}\\.json$`).test(path);
+}
