@@ -13,17 +13,17 @@ dl { display: flex; flex-wrap: wrap; gap: 2px 26px; }
 dl div { display: flex; gap: 8px; align-items: baseline; }
 dt { color: #3d4349; font-size: 16px; }
 dd { font-weight: 700; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
-.figures dd { font-size: 24px; }
+.figures dd { font-size: clamp(24px, 1.7vw, 36px); }
 #dead { padding: 12px 16px; background: #111; color: #fff; font-size: 24px; font-weight: 700; }
 main { flex: 1; min-height: 0; display: grid; gap: var(--gap); grid-template-columns: repeat(4, minmax(0, 1fr)); grid-auto-rows: minmax(0, 1fr); }
 article { display: flex; flex-direction: column; gap: 3px; padding: 8px 14px; border-radius: 8px; border: 4px solid #343a40; background: #fff; color: #111; overflow: hidden; }
-article h2 { display: flex; justify-content: space-between; font-size: 24px; }
+article h2 { display: flex; justify-content: space-between; font-size: clamp(24px, 1.8vw, 40px); }
 .word { display: flex; align-items: center; gap: 12px; font-size: clamp(30px, 3vw, 60px); line-height: 1.05; font-weight: 800; overflow: clip; }
 .shape { flex: none; width: 0.9em; height: 0.9em; background: currentColor; }
-.id { font-size: 24px; font-weight: 700; overflow-wrap: anywhere; }
+.id { font-size: clamp(24px, 1.9vw, 40px); font-weight: 700; overflow-wrap: anywhere; }
 .hint::first-letter { text-transform: uppercase; }
-.hint { font-size: 18px; line-height: 1.25; }
-.step { font-size: 19px; }
+.hint { font-size: clamp(18px, 1.4vw, 30px); line-height: 1.25; }
+.step { font-size: clamp(19px, 1.4vw, 30px); }
 article button { margin-top: auto; align-self: flex-start; }
 .empty { border-style: dashed; }
 .empty .shape { background: none; border: 0.12em dashed currentColor; border-radius: 50%; }
@@ -34,7 +34,9 @@ article button { margin-top: auto; align-self: flex-start; }
 .working { background: #d0e4fb; border-color: #0b3d75; color: #06264a; }
 .working .shape { border-radius: 50%; background: none; border: 0.16em solid currentColor; border-right-color: transparent; animation: turn 1s linear infinite; }
 .label, .approval { background: #ffe08a; border-color: #5c4300; color: #2b1f00; }
-.label .shape, .approval .shape { clip-path: polygon(50% 0, 100% 50%, 50% 100%, 0 50%); }
+.label .shape { clip-path: polygon(50% 0, 100% 50%, 50% 100%, 0 50%); }
+.approval { background: #ffc9a3; border-color: #6b2e00; }
+.approval .shape { clip-path: polygon(50% 0, 100% 38%, 82% 100%, 18% 100%, 0 38%); }
 .passed { background: #0a5c2b; border-color: #053518; color: #fff; }
 .passed .shape { border-radius: 50%; }
 .failed { background: #8b0f14; border-color: #4d0507; color: #fff; }
@@ -50,6 +52,7 @@ output { flex: 1; min-width: 12em; font-weight: 700; }
 output.refused { color: #8b0f14; }
 button { padding: 8px 14px; font: inherit; font-weight: 700; border: 2px solid #111; border-radius: 6px; background: #fff; color: #111; }
 button:disabled { border-style: dashed; background: #e9ecef; color: #495057; }
+.sound input { width: 22px; height: 22px; vertical-align: middle; }
 :focus-visible { outline: 4px solid #0b57d0; outline-offset: 2px; }
 .is-dead main, .is-dead header { filter: grayscale(1); opacity: 0.45; }
 @media (max-width: 900px) { main { grid-template-columns: repeat(2, minmax(0, 1fr)); grid-auto-rows: auto; } html, body { height: auto; } }

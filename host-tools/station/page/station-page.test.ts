@@ -200,6 +200,7 @@ describe("the operator's page", { timeout: 90_000 }, () => {
       // 7:1 (WCAG 2.2, 1.4.6), for they are read from two metres.
       for (const tile of tiles) expect(tile, tile.state).toMatchObject({ isInside: true, hasShape: true, isReadable: true });
       expect(new Set(tiles.map(({ word }) => word)).size).toBe(tiles.length);
+      expect(new Set(tiles.map(({ shape }) => shape)).size).toBe(tiles.length);
       expect(
         await page.evaluate(
           () => document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight,
@@ -285,14 +286,20 @@ function stubStation(): {
   const totals = { passed: 118, failed: 2, firstPassYield: 0.97, boardsPerHour: 1840, queued: 4, caDaysLeft: 3640, isClockPlausible: true };
   return {
     scans,
-    view: () => ({ isRunning: true, order: ORDER, heads, totals, unlisted: ["/dev/serial/by-path/pci-0000:00:14.0-usb-0:9:1.0-port0"] }),
+    view: () => ({
+      isRunning: true,
+      order: { ...ORDER, target: 300 },
+      heads,
+      totals,
+      unlisted: ["/dev/serial/by-path/pci-0000:00:14.0-usb-0:9:1.0-port0"],
+    }),
     onEvent: () => () => undefined,
     scan: (text) => Promise.resolve({ isAccepted: scans.push(text) > 0, message: "" }),
   };
 }
 
 /** Runs in the browser. */
-function measureTiles(): { state: string; word: string; isReadable: boolean; isInside: boolean; hasShape: boolean }[] {
+function measureTiles(): { state: string; word: string; isReadable: boolean; isInside: boolean; hasShape: boolean; shape: string }[] {
   const luminance = (colour: string): number => {
     const [r = 0, g = 0, b = 0] = (colour.match(/[\d.]+/g) ?? []).slice(0, 3).map((text) => {
       const part = Number(text) / 255;
@@ -310,6 +317,7 @@ function measureTiles(): { state: string; word: string; isReadable: boolean; isI
       word: tile.querySelector(".word")!.textContent ?? "",
       isReadable: (light + 0.05) / (dark + 0.05) >= 7 && Number.parseFloat(getComputedStyle(tile.querySelector(".word")!).fontSize) >= 30,
       isInside: tile.scrollHeight <= tile.clientHeight && tile.scrollWidth <= tile.clientWidth,
+      shape: [style.clipPath, style.borderRadius, style.borderStyle, style.borderRightColor === style.color].join(),
       hasShape:
         shape.getBoundingClientRect().width > 15 &&
         (style.clipPath !== "none" || style.borderRadius !== "0px" || style.borderStyle !== "none"),
