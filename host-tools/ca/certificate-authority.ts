@@ -44,7 +44,7 @@ import { importAnswer, makeRootRequest } from "./root-errand.js";
 import type { ErrandOptions, ImportedAnswer } from "./root-errand.js";
 import type { Errand } from "./errand-names.js";
 import { Provisioning } from "./provisioning.js";
-import type { DeviceIdentity, Reservation, ReserveRequest } from "./provisioning.js";
+import type { DeviceIdentity, Reservation, ReserveRequest, ResumeRequest } from "./provisioning.js";
 import { provisionBatch } from "./provisioning-batch.js";
 import type { BatchRequest } from "./provisioning-batch.js";
 import { parseRecord, readRecord, unlock } from "../ca-directory/ca-record.js";
@@ -287,6 +287,11 @@ export class CertificateAuthority {
   /** Instead of the last step: the name is given back: see {@link Provisioning.abandon}. */
   abandon(reservation: Reservation): Promise<void> {
     return this.#provisioning.abandon(reservation);
+  }
+
+  /** Takes up what was cut off before the last step: see {@link Provisioning.resume}. */
+  resume(request: ResumeRequest): Promise<{ readonly notAfterMs: number } | undefined> {
+    return this.#provisioning.resume(request);
   }
 
   /** Many devices as one change: see {@link provisionBatch}. */

@@ -39,6 +39,15 @@ export interface Reservation {
   readonly attributes: Readonly<Record<string, string>>;
 }
 
+export interface ResumeRequest {
+  readonly id: string;
+  readonly role: string;
+  /** Of the certificate that was handed out. */
+  readonly serial: string;
+  /** A device that was let in is to be replaced, not found to be done. */
+  readonly replace: boolean;
+}
+
 /** What a device's vault needs. The PSK is the caller's to wipe. */
 export interface DeviceIdentity {
   readonly id: string;
@@ -147,6 +156,30 @@ export class Provisioning {
       await this.ca.store.change((draft) => abandonIn(draft, reservation));
     } finally {
       this.#release(reservation);
+    }
+  }
+
+  /**
+   * Lets a device in whose provisioning was cut off between {@link complete} and {@link activate}: the caller has what was handed out.
+   *
+   * @returns undefined when the name has another certificate or role, or was let in already and is to be replaced
+   * @throws HawserError `ID_EXISTS` while another process provisions it, and those of every change
+   */
+  async resume({ id, role, serial, replace }: ResumeRequest): Promise<{ readonly notAfterMs: number } | undefined> {
+    const lock = lockNow(join(this.ca.directory, DIRECTORIES.reservations, `${checkId(id)}.lock`), (pid) => inProgress(id, pid));
+    try {
+      return await this.ca.store.change((draft) => {
+        const entry = draft.entries.get(id);
+        const current = entry?.certificates.find((one) => one.serial === serial && one.status === "active");
+        if (entry?.kind !== "device" || entry.role !== role || entry.currentSerial !== serial || current === undefined) return undefined;
+        if (entry.state === "active") return replace ? undefined : { notAfterMs: current.notAfterMs };
+        if (entry.state !== "reserved" || entry.psk === undefined) return undefined;
+        draft.put({ ...entry, state: "active" });
+        draft.record({ event: "activated", name: id, role });
+        return { notAfterMs: current.notAfterMs };
+      });
+    } finally {
+      lock.release();
     }
   }
 

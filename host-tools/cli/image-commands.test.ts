@@ -33,6 +33,18 @@ async function bench(): Promise<{ cwd: string; run: (...args: string[]) => Retur
   return { cwd, run };
 }
 
+/** For the process of the command: it is killed at the moment when the file that LAST names has its name. */
+const KILL_AFTER_LINK = `
+import fs from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
+const { linkSync } = fs;
+fs.linkSync = (from, to) => {
+  linkSync(from, to);
+  if (to === process.env.LAST) process.kill(process.pid, "SIGKILL");
+};
+syncBuiltinESMExports();
+`;
+
 /** Every file below a folder that holds one of these byte strings. */
 function holding(folder: string, needles: readonly Buffer[]): string[] {
   const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((name) => statSync(join(folder, name)).isFile());
@@ -159,6 +171,40 @@ describe("hawser image", () => {
     );
     expect(existsSync(join(cwd, "nvs.bin"))).toBe(false);
   });
+
+  test.each([
+    ["nvs", "keys.bin", ["--new-keys", "keys.bin"]],
+    ["nvs", "made.bin", ["--new-keys", "keys.bin"]],
+    ["nvs", "made.bin", ["--new-hmac-key", "keys.bin"]],
+    ["nvs", "made.bin", ["--plain"]],
+    ["secure-cert", "keys.bin", ["--new-hmac-key", "keys.bin"]],
+    ["secure-cert", "made.bin", ["--plain"]],
+  ])(
+    "image %s, killed once %s is there, is finished by the same command",
+    async (form, last, keys) => {
+      const { cwd, run } = await bench();
+      const args = ["image", form, "--dir", "ca", "--device", "sensor-1", "--out", "made.bin", ...keys];
+      const killed = await hawser(args, {
+        cwd,
+        env: { ...env, NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(KILL_AFTER_LINK)}`, LAST: last },
+      });
+      expect([killed.signal, existsSync(join(cwd, last))]).toEqual(["SIGKILL", true]);
+      const state = async (): Promise<unknown> => JSON.parse((await run("list", "--dir", "ca", "--json")).stdout);
+      const [before] = (await state()) as { certificates: { serial: string }[] }[];
+      expect(before).toMatchObject({ state: "reserved", certificates: [{ status: "active" }] });
+      // Not by a command that means another device or another identity.
+      if (last === "made.bin") expect((await run(...args, "--role", "meter")).stderr).toMatch(/^error OUT_EXISTS/);
+      const finished = await run(...args, "--json");
+      expect([finished.code, finished.stderr]).toEqual([0, ""]);
+      const { serial } = (JSON.parse(finished.stdout) as { device: { serial: string } }).device;
+      expect(serial).toBe(before?.certificates[0]?.serial);
+      expect(await state()).toMatchObject([{ id: "sensor-1", state: "active", certificates: [{ serial, status: "active" }] }]);
+      expect(readdirSync(cwd).filter((name) => name.endsWith("~"))).toEqual([]);
+      expect(await run(...args, "--json")).toEqual(finished);
+      expect((await run(...args, "--replace")).stderr).toMatch(/^error OUT_EXISTS/);
+    },
+    120_000,
+  );
 
   test("takes no key, token or secret out of a file that every user of the machine can read", async () => {
     const { cwd, run } = await bench();

@@ -1,9 +1,17 @@
 /** The files of `hawser image`: new ones with mode 0600, all of them or none. */
 import { randomBytes } from "node:crypto";
-import { lstatSync, readFileSync, statSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { existsSync, linkSync, lstatSync, readdirSync, readFileSync, renameSync, statSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
-import { errnoCode, storageError, syncDirectory, unlinkIfThere, writeNewFile } from "../../../sim/node/files/atomic-file.js";
+import {
+  errnoCode,
+  isTemporaryName,
+  storageError,
+  syncDirectory,
+  temporaryPath,
+  unlinkIfThere,
+  writeNewFile,
+} from "../../../sim/node/files/atomic-file.js";
 import { newNvsKeys, nvsKeysFromHmac, nvsKeysPartition, readNvsKeysPartition } from "../../images/nvs-keys.js";
 import { sizeOf } from "../../images/partition-table.js";
 import { readSecretFile } from "../secret-files.js";
@@ -32,29 +40,85 @@ export function readInput(path: string): Buffer {
   return readFileSync(path);
 }
 
-/** Files that are made together: a failure removes those before it. */
+/** Files that are made together: a failure removes those before it. Each appears whole or not at all. */
 export class NewFiles {
-  readonly #written: string[] = [];
+  /** What is written beside its place, by its place. */
+  readonly #staged = new Map<string, string>();
+  readonly #made: string[] = [];
 
-  /** @throws HawserError `OUT_EXISTS`, `STORAGE_FULL`, `STORAGE_FAILED` */
+  /** Writes a file in one step. Throws as {@link stage} and {@link place}. */
   write(path: string, bytes: Uint8Array): void {
-    checkNew(path);
+    this.stage(path, bytes);
+    this.place();
+  }
+
+  /**
+   * Writes a file beside its place.
+   * @throws HawserError `OUT_EXISTS`, `STORAGE_FULL`, `STORAGE_FAILED`
+   */
+  stage(path: string, bytes: Uint8Array): void {
+    const beside = temporaryPath(resolve(path));
     try {
-      writeNewFile(path, bytes, 0o600);
+      checkNew(path);
+      this.#staged.set(path, beside);
+      writeNewFile(beside, bytes, 0o600);
     } catch (error) {
-      // What another process made there meanwhile is not ours to remove.
-      if (errnoCode(error) !== "EEXIST") this.#written.push(path);
       this.discard();
-      throw errnoCode(error) === "EEXIST" ? exists(path) : storageError(error, "write", path);
+      throw storageError(error, "write", path);
     }
-    this.#written.push(path);
-    // What the registry is about to rely on has to be found again after a power cut.
-    syncDirectory(dirname(resolve(path)));
+  }
+
+  /** Gives all staged files their names, in the order in which they were staged. Throws as {@link stage}. */
+  place(): void {
+    for (const [path, beside] of this.#staged) {
+      try {
+        putInPlace(beside, path);
+      } catch (error) {
+        this.discard();
+        throw error;
+      }
+      this.#staged.delete(path);
+      this.#made.push(path);
+    }
   }
 
   discard(): void {
-    for (const path of this.#written.splice(0)) unlinkIfThere(path);
+    for (const path of [...this.#made.splice(0), ...this.#staged.values()]) unlinkIfThere(path);
+    this.#staged.clear();
   }
+}
+
+/**
+ * Never over what is there.
+ * @throws HawserError `OUT_EXISTS`, `STORAGE_FAILED`
+ */
+export function putInPlace(beside: string, path: string): void {
+  try {
+    linkSync(beside, path);
+    unlinkIfThere(beside);
+  } catch (error) {
+    if (errnoCode(error) === "EEXIST") throw exists(path);
+    // A memory stick's file system has no links.
+    if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(errnoCode(error))) throw storageError(error, "write", path);
+    checkNew(path);
+    renameSync(beside, path);
+  }
+  // What the registry is about to rely on has to be found again after a power cut.
+  syncDirectory(dirname(resolve(path)));
+}
+
+/** What killed commands left beside `path`. */
+export function leftovers(path: string): string[] {
+  const directory = dirname(resolve(path));
+  const name = basename(path);
+  const names = existsSync(directory) ? readdirSync(directory) : [];
+  return names
+    .filter((one) => isTemporaryName(one) && one.startsWith(`${name}.`) && one.length === basename(temporaryPath(name)).length)
+    .map((one) => join(directory, one));
+}
+
+export function removeLeftovers(path: string): void {
+  for (const leftover of leftovers(path)) unlinkIfThere(leftover);
 }
 
 export interface KeyOptions {

@@ -4,10 +4,11 @@ import { HawserError } from "../../../sdk/errors.js";
 import { checkId, recoveryIdentity } from "../../../sdk/identity/device-id.js";
 import { IdentityStore } from "../../../sdk/identity/store.js";
 import { Vault } from "../../../sim/node/vault/vault.js";
-import { deviceItems } from "../../images/device-items.js";
+import { deviceItems, readDeviceItems } from "../../images/device-items.js";
 import { issueHostMade } from "../../images/host-made-identity.js";
 import { parseNvsCsv } from "../../images/nvs-csv.js";
 import type { NvsItem } from "../../images/nvs-format.js";
+import { readNvsImage } from "../../images/nvs-reader.js";
 import { buildNvsImage } from "../../images/nvs-writer.js";
 import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
@@ -17,6 +18,8 @@ import type { PassphraseOptions } from "../passphrases.js";
 import type { Json } from "../terminal.js";
 import { checkNew, imageKeys, NewFiles, parseSize, readInput } from "./image-files.js";
 import type { KeyOptions } from "./image-files.js";
+import { finishImage } from "./image-unfinished.js";
+import type { UnfinishedImage } from "./image-unfinished.js";
 
 export interface ImageNvsOptions extends PassphraseOptions, KeyOptions {
   out: string;
@@ -42,14 +45,15 @@ export async function imageNvs(options: ImageNvsOptions, context: Context): Prom
   checkOptions(options);
   const sizeBytes = parseSize(options.size, "--size");
   const { keys, file } = imageKeys(options);
-  checkNew(options.out, file?.path);
+  if (options.dir === undefined || options.pskOnly === true) checkNew(options.out, file?.path);
   const table = options.csv === undefined ? [] : tableItems(options.csv);
   const files = new NewFiles();
   const write = (device: readonly NvsItem[]): { entries: number; sizeBytes: number } => {
     const items = [...device, ...table];
     const image = buildNvsImage({ sizeBytes, items, ...(keys && { keys }) });
-    if (file !== undefined) files.write(file.path, file.bytes);
-    files.write(options.out, image);
+    if (file !== undefined) files.stage(file.path, file.bytes);
+    files.stage(options.out, image);
+    files.place();
     return { entries: items.length, sizeBytes: image.length };
   };
   let made: Made;
@@ -115,6 +119,9 @@ async function make(options: ImageNvsOptions, context: Context, write: Write): P
     await ca.audit({ event: "image-made", name: id, form: "nvs", secrets: "psk" });
     return { ...made, device: { id, role } };
   }
+  const finished = await finishImage(ca, unfinished(options, id));
+  if (finished !== undefined) return { ...shownAgain(options), device: { id, role: options.role, ...finished } };
+  checkNew(options.out, options.newKeys, options.newHmacKey);
   let made = { entries: 0, sizeBytes: 0 };
   const { role, serial, notAfterMs } = await issueHostMade(
     ca,
@@ -124,6 +131,33 @@ async function make(options: ImageNvsOptions, context: Context, write: Write): P
     },
   );
   return { ...made, device: { id, role, serial, notAfterMs } };
+}
+
+function unfinished({ out, role, replace = false, ...keys }: ImageNvsOptions, id: string): UnfinishedImage {
+  const paths = [keys.newKeys, keys.newHmacKey, out].filter((path) => path !== undefined);
+  return { paths, id, role, replace, serialIn: (whereIs) => serialOfImage(id, whereIs(out), keys, whereIs) };
+}
+
+function serialOfImage(
+  id: string,
+  image: string,
+  { newKeys, newHmacKey, ...given }: KeyOptions,
+  whereIs: (path: string) => string,
+): string | undefined {
+  const inFiles = newKeys !== undefined ? { keys: whereIs(newKeys) } : newHmacKey !== undefined ? { hmacKey: whereIs(newHmacKey) } : given;
+  const { keys } = imageKeys(inFiles);
+  const { items, problems } = readNvsImage(readInput(image), keys);
+  const found = problems.length > 0 ? undefined : readDeviceItems(items);
+  keys?.fill(0);
+  return found?.device.id === id && found.hasKey ? found.serial : undefined;
+}
+
+function shownAgain({ out, newKeys, newHmacKey, ...given }: ImageNvsOptions): { entries: number; sizeBytes: number } {
+  const { keys } = imageKeys(newKeys !== undefined ? { keys: newKeys } : newHmacKey !== undefined ? { hmacKey: newHmacKey } : given);
+  const image = readInput(out);
+  const { items } = readNvsImage(image, keys);
+  keys?.fill(0);
+  return { entries: items.length, sizeBytes: image.length };
 }
 
 async function fromVault(path: string, options: ImageNvsOptions, { env }: Context, write: Write): Promise<Made> {

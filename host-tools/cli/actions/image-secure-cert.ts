@@ -1,5 +1,5 @@
 /** Makes an esp_secure_cert partition. */
-import { randomBytes } from "node:crypto";
+import { randomBytes, X509Certificate } from "node:crypto";
 import { dirname, resolve } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
 import { checkId } from "../../../sdk/identity/device-id.js";
@@ -7,9 +7,10 @@ import { pemChain } from "../../ca/context.js";
 import { issueHostMade } from "../../images/host-made-identity.js";
 import type { HostMadeIdentity } from "../../images/host-made-identity.js";
 import { parseSecureCertCsv } from "../../images/secure-cert-csv.js";
-import { typeName } from "../../images/secure-cert-format.js";
+import { TLV_TYPES, typeName } from "../../images/secure-cert-format.js";
 import type { TlvEntry } from "../../images/secure-cert-format.js";
 import { deriveHmacEcdsaKey, dsEntries, plainKeyEntry, readPrivateKey, SALT_BYTES, saltEntry } from "../../images/secure-cert-keys.js";
+import { readSecureCert, withoutNul } from "../../images/secure-cert-reader.js";
 import { buildSecureCert, certificateEntry, keyMarkerEntry } from "../../images/secure-cert-writer.js";
 import { toPem } from "../../pki/pem.js";
 import type { Context } from "../command-runner.js";
@@ -19,6 +20,8 @@ import type { PassphraseOptions } from "../passphrases.js";
 import { readSecretFile } from "../secret-files.js";
 import type { Json } from "../terminal.js";
 import { checkNew, NewFiles, parseEfuseKey, parseSize, readInput } from "./image-files.js";
+import { finishImage } from "./image-unfinished.js";
+import type { UnfinishedImage } from "./image-unfinished.js";
 
 export interface ImageSecureCertOptions extends PassphraseOptions {
   out: string;
@@ -43,16 +46,12 @@ export interface ImageSecureCertOptions extends PassphraseOptions {
 export async function imageSecureCert(options: ImageSecureCertOptions, context: Context): Promise<void> {
   checkOptions(options);
   const sizeBytes = parseSize(options.size, "--size");
-  checkNew(options.out, options.newHmacKey);
+  if (options.dir === undefined) checkNew(options.out, options.newHmacKey);
   const files = new NewFiles();
   const write = (entries: readonly TlvEntry[]): Json => {
     const image = buildSecureCert({ entries, integrity: options.integrity, sizeBytes });
     files.write(options.out, image);
-    return {
-      image: options.out,
-      sizeBytes: image.length,
-      entries: entries.map(({ type, subtype, data }) => ({ type: typeName(type), subtype, bytes: data.length })),
-    };
+    return resultOf(options.out, image.length, entries);
   };
   try {
     const { dir, device } = options;
@@ -66,6 +65,10 @@ export async function imageSecureCert(options: ImageSecureCertOptions, context: 
     files.discard();
     throw error;
   }
+}
+
+function resultOf(image: string, sizeBytes: number, entries: readonly TlvEntry[]): Json {
+  return { image, sizeBytes, entries: entries.map(({ type, subtype, data }) => ({ type: typeName(type), subtype, bytes: data.length })) };
 }
 
 function checkOptions({ dir, device, csv, cert, key, hmacKey, newHmacKey, efuseKey, plain }: ImageSecureCertOptions): void {
@@ -117,6 +120,14 @@ async function forDevice(
 ): Promise<void> {
   const id = checkId(options.device);
   const ca = await openCaOf(options, context);
+  const finished = await finishImage(ca, unfinished(options, id));
+  if (finished !== undefined) {
+    const image = readInput(options.out);
+    const { entries } = readSecureCert(image);
+    tell(options, context, { id, role: options.role, ...finished }, entries, resultOf(options.out, image.length, entries));
+    return;
+  }
+  checkNew(options.out, options.newHmacKey);
   const hmacKey = options.newHmacKey === undefined ? options.hmacKey && readSecretFile(options.hmacKey) : randomBytes(32);
   const salt = randomBytes(SALT_BYTES);
   const derived = hmacKey ? deriveHmacEcdsaKey(hmacKey, salt) : undefined;
@@ -132,7 +143,7 @@ async function forDevice(
       ? [saltEntry(salt), keyMarkerEntry("hmac-derived-ecdsa")]
       : [plainKeyEntry(Buffer.from(toPem("PRIVATE KEY", pkcs8)))];
     entries = [...certificates, ...key];
-    if (options.newHmacKey !== undefined && hmacKey) files.write(options.newHmacKey, hmacKey);
+    if (options.newHmacKey !== undefined && hmacKey) files.stage(options.newHmacKey, hmacKey);
     result = write(entries);
     for (const secret of [pkcs8, ...(derived ? [] : key.map(({ data }) => data))]) secret.fill(0);
   };
@@ -143,14 +154,38 @@ async function forDevice(
     derived,
   );
   if (hmacKey) hmacKey.fill(0);
-  context.terminal.result(
-    { ...(result as object), hmacKey: options.newHmacKey, device: { id, role, serial, notAfter: isoTime(notAfterMs) } },
-    [
-      `${options.out}: ${describe(entries)}.`,
-      ...(options.newHmacKey === undefined ? [] : [`  ${options.newHmacKey}: HMAC key; burn it into this board's eFuses, then delete it`]),
-      `  ${id} (${role}): certificate ${serial}, valid until ${day(notAfterMs)}`,
-    ],
-  );
+  tell(options, context, { id, role, serial, notAfterMs }, entries, result);
+}
+
+function tell(
+  { out, newHmacKey }: DeviceOptions,
+  { terminal }: Context,
+  device: { readonly id: string; readonly role: string; readonly serial: string; readonly notAfterMs: number },
+  entries: readonly TlvEntry[],
+  result: Json,
+): void {
+  const { id, role, serial, notAfterMs } = device;
+  terminal.result({ ...(result as object), hmacKey: newHmacKey, device: { id, role, serial, notAfter: isoTime(notAfterMs) } }, [
+    `${out}: ${describe(entries)}.`,
+    ...(newHmacKey === undefined ? [] : [`  ${newHmacKey}: HMAC key; burn it into this board's eFuses, then delete it`]),
+    `  ${id} (${role}): certificate ${serial}, valid until ${day(notAfterMs)}`,
+  ]);
+}
+
+function unfinished({ out, role, replace = false, hmacKey, newHmacKey }: DeviceOptions, id: string): UnfinishedImage {
+  const paths = [newHmacKey, out].filter((path) => path !== undefined);
+  const serialIn = (whereIs: (path: string) => string): string | undefined => {
+    const { entries, problems } = readSecureCert(readInput(whereIs(out)));
+    const dataOf = (name: "device-certificate" | "ecdsa-salt" | "private-key"): Uint8Array =>
+      entries.find(({ type }) => type === TLV_TYPES[name])?.data ?? new Uint8Array();
+    const hmacFile = newHmacKey === undefined ? hmacKey : whereIs(newHmacKey);
+    const key =
+      hmacFile === undefined ? readPrivateKey(dataOf("private-key")) : deriveHmacEcdsaKey(readSecretFile(hmacFile), dataOf("ecdsa-salt"));
+    const certificate = new X509Certificate(withoutNul(dataOf("device-certificate")));
+    const isWhole = problems.length === 0 && certificate.checkPrivateKey(key) && certificate.subject === `CN=${id}`;
+    return isWhole ? certificate.serialNumber.toLowerCase().replace(/^0+/, "") : undefined;
+  };
+  return { paths, id, role, replace, serialIn };
 }
 
 function describe(entries: readonly TlvEntry[]): string {
