@@ -141,7 +141,7 @@ class Plan implements LinkPlan {
   }
 
   opened(socket: Socket): LinkInfo {
-    this.#isServerProved = this.shown !== "psk" && isForServers(socket);
+    this.#isServerProved = this.shown !== "psk" && (isResumed(socket) || isForServers(socket));
     const info = linkInfo(socket, this.shown);
     return this.shown === "certificate" && !this.#isServerProved ? { ...info, serverAuth: false } : info;
   }
@@ -250,6 +250,11 @@ function isForServers(socket: Socket): boolean {
   return usages?.includes(SERVER_AUTH) === true;
 }
 
+/** Node has no certificate to show then. Tickets are kept of servers alone whose certificate said that it is one for servers. */
+function isResumed(socket: Socket): boolean {
+  return socket instanceof TLSSocket && socket.isSessionReused();
+}
+
 function serverCertificate(socket: Socket): DetailedPeerCertificate | undefined {
   if (!(socket instanceof TLSSocket)) return undefined;
   const shown = socket.getPeerCertificate(true) as DetailedPeerCertificate | null;
@@ -279,6 +284,7 @@ class TicketUse {
 
   watch(socket: TLSSocket): void {
     socket.on("session", (session) => {
+      if (!isResumed(socket) && !isForServers(socket)) return;
       if (this.#used === undefined || this.#isProved) this.#sessions.keep(this.#id, session);
       else this.#latest = session;
     });
