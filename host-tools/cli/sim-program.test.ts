@@ -135,6 +135,24 @@ describe("hawser sim fleet --program", { timeout: 120_000 }, () => {
     expect(JSON.parse(tried.stderr)).toMatchObject({ error: { code: "FLEET_FAILED" } });
   });
 
+  it("meets the faults of a scenario, and is judged by its own checks too", async () => {
+    const cwd = temporaryDirectory();
+    writeFileSync(join(cwd, "thermometer.ts"), block("own-program", "docs/testing.md").replaceAll("60_000", "500"));
+    const fleet =
+      "{ devices: 2, retryCap: 1s, program: { file: thermometer.ts, sensors: { temperature: 18..24 }, commands: [down/led=on] } }";
+    const events = "[{ at: 4s, name: outage, broker: restart }]";
+    const body = `name: x\nfleet: ${fleet}\nbroker: { engine: embedded }\nduration: 10s\ntimeline: ${events}\nexpect: [no message lost, no device used psk]\n`;
+    writeFileSync(join(cwd, "s.yaml"), body);
+    const { code, stdout } = await hawser(["sim", "scenario", "s.yaml", "--json"], { cwd });
+    const { checks } = JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as Result;
+    const failed = checks.filter(({ passed }) => !passed);
+    expect(code).toBe(1);
+    expect(failed.map(({ name }) => name)).toEqual(["the program takes every command"]);
+    expect(failed[0]?.detail).toContain("never subscribes");
+    const virtual = await hawser(["sim", "scenario", "s.yaml", "--virtual", "--json"], { cwd });
+    expect([virtual.code, (JSON.parse(virtual.stderr) as { error: { code: string } }).error.code]).toEqual([2, "SCENARIO_INVALID"]);
+  });
+
   it("names a program that leaks", async () => {
     const body =
       "const kept: string[] = [];\nconst leak = () => {\n  for (let i = 0; i < 2_000; i++) kept.push(`reading ${i} of ${Math.random()}`);\n  scheduler.after(200, leak);\n};\nleak();";

@@ -1,5 +1,12 @@
 /** What a run does with a product's own program, and what it found of it: plain data that can cross a process boundary. */
 
+/** Where commands are given and nothing is said of how many. */
+export const COMMANDS_PER_SECOND = 10;
+/** Messages a second of a device. */
+export const PUBLISH_LIMIT = 10;
+/** KB a device and minute. */
+export const GROWTH_LIMIT = 64;
+
 /** A sensor's readings: always one value, or drawn evenly from a range. */
 export interface SensorRange {
   readonly lowest: number;

@@ -6,7 +6,7 @@ import { HawserError } from "../../../sdk/errors.js";
 import type { Endpoint } from "../../../sdk/platform.js";
 import type { ClientPems, FleetIdentity, FleetPlan, PublishProfile } from "../../../sim/fleet/fleet-plan.js";
 import { ProgramFaults } from "../../../sim/program/program-faults.js";
-import type { ProgramPlan } from "../../../sim/program/program-plan.js";
+import { COMMANDS_PER_SECOND, type ProgramPlan } from "../../../sim/program/program-plan.js";
 import type { FleetResult } from "../../../sim/fleet/fleet-result.js";
 import { FleetRun } from "../../../sim/fleet/fleet-run.js";
 import { openCa } from "../../ca/certificate-authority.js";
@@ -51,8 +51,6 @@ export interface SimFleetOptions extends PassphraseOptions, ResultFiles, Program
 
 /** A simulated device is meant to recover within a test, not within a quarter of an hour. */
 const PATIENCE_MS = 5_000;
-/** Where commands are given and nothing is said of how many. */
-const COMMANDS_PER_SECOND = 10;
 
 export async function runFleet(options: SimFleetOptions, context: Context): Promise<void> {
   const ids = checkOptions(options);

@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { collect, parseBrokerUrl, parseCount, parseDurationMs, parsePositiveDurationMs } from "../values.js";
+import { GROWTH_LIMIT, PUBLISH_LIMIT } from "../../../sim/program/program-plan.js";
 import { caPassphrase, json, parsePath } from "./shared-options.js";
 
 export function addSimFleetCommand(sim: Command, run: Run): void {
@@ -67,9 +68,13 @@ export function addSimFleetCommand(sim: Command, run: Run): void {
     .option("--press <name=interval>", "press a button of it again and again; repeatable", collect)
     .option("--command <topic=payload>", "a command to send to it, e.g. down/led=on; {n} is its number; repeatable", collect)
     .addOption(
-      new Option("--publish-limit <n>", "messages a second that a device with it may publish, over 10 s").argParser(parseRate).default(10),
+      new Option("--publish-limit <n>", "messages a second that a device with it may publish, over 10 s")
+        .argParser(parseRate)
+        .default(PUBLISH_LIMIT),
     )
-    .addOption(new Option("--growth-limit <kb>", "KB a device and minute that its memory may grow").argParser(parseRate).default(64))
+    .addOption(
+      new Option("--growth-limit <kb>", "KB a device and minute that its memory may grow").argParser(parseRate).default(GROWTH_LIMIT),
+    )
     .option("--seed <text>", "draws payloads, intervals and sleepers (default: a new one)")
     .option("--result <file>", "write the result as JSON", parsePath)
     .option("--junit <file>", "write it as JUnit XML", parsePath)

@@ -12,6 +12,8 @@ import { openCa, type CertificateAuthority } from "../../ca/certificate-authorit
 import type { Context } from "../command-runner.js";
 import { provisionFleet } from "../fleet/fleet-identities.js";
 import { FleetSite, usualEngine } from "../fleet/fleet-site.js";
+import { ownProgram } from "../fleet/own-program.js";
+import type { ProgramPlan } from "../../../sim/program/program-plan.js";
 import { fleetProgram, progressLines, WATCHER, watcherOf } from "../fleet/fleet-start.js";
 import { brokerUrl } from "../values.js";
 import type { Scenario } from "./scenario.js";
@@ -33,12 +35,19 @@ interface Place {
 
 /** @param passphrase of the user's own CA, where the scenario has one */
 export async function playReal(scenario: Scenario, passphrase: () => Promise<string>, context: Context): Promise<FleetResult> {
-  return scenario.own === undefined
-    ? await onPassingSite(scenario, context)
-    : await onOwnBroker(scenario, scenario.own, await passphrase(), context);
+  const { own, fleet } = scenario;
+  // Before anything is made: a mistake in it shows at once.
+  const program = fleet.program === undefined ? undefined : await ownProgram(fleet.program);
+  try {
+    return own === undefined
+      ? await onPassingSite(scenario, program?.plan, context)
+      : await onOwnBroker(scenario, program?.plan, own, await passphrase(), context);
+  } finally {
+    program?.remove();
+  }
 }
 
-async function onPassingSite(scenario: Scenario, context: Context): Promise<FleetResult> {
+async function onPassingSite(scenario: Scenario, program: ProgramPlan | undefined, context: Context): Promise<FleetResult> {
   const { fleet, policyText } = scenario;
   const engine = scenario.engine ?? usualEngine();
   const { certificateLifetimeMs } = fleet;
@@ -67,6 +76,7 @@ async function onPassingSite(scenario: Scenario, context: Context): Promise<Flee
     const at = (port: number): Endpoint => ({ host: "127.0.0.1", port });
     return await play(
       scenario,
+      program,
       { brokerName: engine, ca: site.ca, site, identities, watcher, broker: at(site.mtlsPort), recovery: at(site.pskPort) },
       context,
     );
@@ -77,6 +87,7 @@ async function onPassingSite(scenario: Scenario, context: Context): Promise<Flee
 
 async function onOwnBroker(
   scenario: Scenario,
+  program: ProgramPlan | undefined,
   own: NonNullable<Scenario["own"]>,
   passphrase: string,
   context: Context,
@@ -97,6 +108,7 @@ async function onOwnBroker(
     const identities = await provisionFleet(ca, ids, role);
     return await play(
       scenario,
+      program,
       { brokerName: brokerUrl(own.url), ca, identities, watcher, broker: own.url, ...(own.pskUrl ? { recovery: own.pskUrl } : {}) },
       context,
     );
@@ -109,7 +121,7 @@ async function onOwnBroker(
   }
 }
 
-async function play(scenario: Scenario, place: Place, { terminal, stop }: Context): Promise<FleetResult> {
+async function play(scenario: Scenario, program: ProgramPlan | undefined, place: Place, { terminal, stop }: Context): Promise<FleetResult> {
   const { fleet } = scenario;
   const seed = scenario.seed === "" ? randomBytes(6).toString("hex") : scenario.seed;
   const proxies = await proxiesFor(scenario, place, seed);
@@ -132,6 +144,7 @@ async function play(scenario: Scenario, place: Place, { terminal, stop }: Contex
       renewalsPerHour: fleet.renewalsPerHour,
       retryCapMs: fleet.retryCapMs,
       recoveryPatienceMs: fleet.recoveryPatienceMs,
+      ...(program ? { program } : {}),
     };
     const marks = new Map<string, number>();
     const run = new FleetRun({

@@ -37,6 +37,29 @@ const fleet = object(
         description: "Least and greatest size of a payload.",
       },
     }),
+    program: object(
+      {
+        file: {
+          type: "string",
+          description:
+            "Your device program, relative to this file: a module whose default export is a Program. Devices run it instead of publishing. Not in the virtual world.",
+        },
+        sensors: {
+          type: "object",
+          additionalProperties: { type: ["number", "string"] },
+          description: "Readings by name: a number, or a range to draw each from: 18..24.",
+        },
+        press: {
+          type: "object",
+          additionalProperties: { type: "string" },
+          description: "Buttons by name, and how often each is pressed: 10s.",
+        },
+        commands: { type: "array", items: { type: "string" }, description: "TOPIC=PAYLOAD, to each device in turn: down/led=on." },
+        publishesPerSecond: rate("What a device may publish, over ten seconds. Default: 10."),
+        growthKilobytes: rate("KB a device and minute that its memory may grow. Default: 64."),
+      },
+      ["file"],
+    ),
     commandsPerSecond: rate("Commands a second to devices drawn at random, each to be answered. Default: 0."),
     sleepers: { ...percent, description: "Share of devices that sleep: awake 10 s, asleep 20 s. Not in the virtual world." },
     rebootsPerHour: rate("Restarts a device and hour. Not in the virtual world."),

@@ -7,6 +7,8 @@ import type { PublishProfile } from "../../../sim/fleet/fleet-plan.js";
 import { readToxic, type Toxic } from "../../../sim/proxy/toxics.js";
 import { SeededRandom } from "../../../sim/virtual/random.js";
 import { idsOf } from "../fleet/fleet-identities.js";
+import { COMMANDS_PER_SECOND, GROWTH_LIMIT, PUBLISH_LIMIT } from "../../../sim/program/program-plan.js";
+import type { ProgramFlags } from "../fleet/own-program.js";
 import type { SiteEngine } from "../fleet/fleet-site.js";
 import { parseBrokerUrl, parseDurationMs, parsePositiveDurationMs } from "../values.js";
 import { readExpectation, type Expectation } from "./expectations.js";
@@ -29,6 +31,8 @@ export interface ScenarioFleet {
   readonly retryCapMs: number;
   readonly recoveryPatienceMs: number;
   readonly workers?: number;
+  /** Devices run this instead of `profiles`. */
+  readonly program?: ProgramFlags;
 }
 
 export type Action =
@@ -78,7 +82,7 @@ export function readScenario(file: string, seed: string): Scenario {
   const values = text.values() as unknown as FileValues;
   const refuse = (path: readonly (string | number)[], what: string, next: string): HawserError => text.error(path, what, next);
   const drawn = seed || values.seed || "";
-  const fleet = readFleet(values.fleet, refuse);
+  const fleet = readFleet(values.fleet, dirname(file), refuse);
   const { engine, url, pskUrl, ca } = values.broker ?? {};
   if ((url === undefined) !== (ca === undefined))
     throw refuse(["broker"], "url and ca belong together", "Give both, or neither for a passing broker and CA.");
@@ -145,6 +149,14 @@ interface FleetValues {
   readonly retryCap?: string;
   readonly recoveryPatience?: string;
   readonly workers?: number;
+  readonly program?: {
+    readonly file: string;
+    readonly sensors?: Readonly<Record<string, number | string>>;
+    readonly press?: Readonly<Record<string, string>>;
+    readonly commands?: readonly string[];
+    readonly publishesPerSecond?: number;
+    readonly growthKilobytes?: number;
+  };
 }
 
 interface EventValues {
@@ -164,7 +176,7 @@ type Refuse = Scenario["refuse"];
 
 const SHARE = (text: string): number => Number(text.replace("%", "")) / 100;
 
-function readFleet(values: FleetValues, refuse: Refuse): ScenarioFleet {
+function readFleet(values: FleetValues, folder: string, refuse: Refuse): ScenarioFleet {
   const ms = (text: string | undefined, usualMs: number, ...path: string[]): number =>
     text === undefined ? usualMs : parsed(() => parsePositiveDurationMs(text), ["fleet", ...path], refuse);
   const { topic = "telemetry", qos = 1, bytes = [64, 256], every } = values.publish ?? {};
@@ -175,6 +187,8 @@ function readFleet(values: FleetValues, refuse: Refuse): ScenarioFleet {
   const levels = qos === "mixed" ? ([0, 1, 2] as const) : ([qos] as const);
   const fields = { temperature: { number: [-20, 60] as const }, battery: { integer: [0, 100] as const } };
   const { certificateLifetime } = values;
+  if (values.program !== undefined && values.sleepers !== undefined)
+    throw refuse(["fleet", "sleepers"], "a device that runs your program sleeps when the program says so", "Leave it out.");
   return {
     ids: parsed(() => idsOf(values.ids ?? "fleet-{n}", values.devices), ["fleet", "ids"], refuse),
     role: values.role ?? "sensor",
@@ -188,7 +202,7 @@ function readFleet(values: FleetValues, refuse: Refuse): ScenarioFleet {
       sizeBytes: bytes,
       fields,
     })),
-    commandsPerSecond: values.commandsPerSecond ?? 0,
+    commandsPerSecond: values.commandsPerSecond ?? (values.program?.commands ? COMMANDS_PER_SECOND : 0),
     sleepers: values.sleepers === undefined ? 0 : SHARE(values.sleepers),
     rebootsPerHour: values.rebootsPerHour ?? 0,
     renewalsPerHour: values.renewalsPerHour ?? 0,
@@ -197,6 +211,20 @@ function readFleet(values: FleetValues, refuse: Refuse): ScenarioFleet {
     retryCapMs: ms(values.retryCap, DEFAULT_RETRY_CAP_MS, "retryCap"),
     recoveryPatienceMs: ms(values.recoveryPatience, DEFAULT_PATIENCE_MS, "recoveryPatience"),
     ...(values.workers === undefined ? {} : { workers: values.workers }),
+    ...(values.program === undefined ? {} : { program: programFlags(values.program, folder) }),
+  };
+}
+
+function programFlags(values: NonNullable<FleetValues["program"]>, folder: string): ProgramFlags {
+  const pairs = (of: Readonly<Record<string, number | string>> = {}): string[] =>
+    Object.entries(of).map(([name, value]) => `${name}=${value}`);
+  return {
+    program: resolve(folder, values.file),
+    sensor: pairs(values.sensors),
+    press: pairs(values.press),
+    command: [...(values.commands ?? [])],
+    publishLimit: values.publishesPerSecond ?? PUBLISH_LIMIT,
+    growthLimit: values.growthKilobytes ?? GROWTH_LIMIT,
   };
 }
 

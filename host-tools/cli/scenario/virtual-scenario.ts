@@ -85,6 +85,12 @@ function checkPlayable({ fleet, own, policyText, timeline, refuse }: Scenario): 
   if (own !== undefined) throw refuse(["broker", "url"], "a real broker is not part of the virtual world", "Leave --virtual out, or url.");
   if (policyText !== undefined)
     throw refuse(["policy"], "the virtual broker knows the default policy only", "Leave --virtual out, or policy.");
+  if (fleet.program !== undefined)
+    throw refuse(
+      ["fleet", "program"],
+      "the virtual world runs its own mix of messages",
+      "Leave --virtual out, or use `virtualWorld()` of hawser/testing.",
+    );
   for (const [key, value] of Object.entries({
     sleepers: fleet.sleepers,
     rebootsPerHour: fleet.rebootsPerHour,
