@@ -78,6 +78,13 @@ describe("the settings for ESP-IDF", () => {
     expect(found.get("CONFIG_BOOTLOADER_SKIP_VALIDATE_ALWAYS")).toBe("n");
   });
 
+  it("print no memory to the serial line when something crashes, in any build", () => {
+    for (const name of ["sdkconfig.defaults", "sdkconfig.production"]) {
+      const found = settings(name);
+      expect([found.get("CONFIG_ESP_COREDUMP_ENABLE_TO_UART"), found.get("CONFIG_ESP_COREDUMP_ENABLE_TO_NONE")], name).toEqual(["n", "y"]);
+    }
+  });
+
   it("burn no fuse unless they were copied on purpose", () => {
     const found = settings("sdkconfig.defaults");
     expect([...found.keys()].filter((name) => /SECURE_|NVS_ENCRYPTION/.test(name))).toEqual([]);

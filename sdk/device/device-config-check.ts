@@ -3,7 +3,6 @@ import type { BackoffPolicy } from "../backoff.js";
 import type { DeviceConfig, PasswordCredential } from "./device.js";
 import { HawserError } from "../errors.js";
 import { isId } from "../identity/device-id.js";
-import { checkPreset } from "../presets/broker-preset.js";
 import type { TokenOptions } from "../identity/token.js";
 import type { OutboxOptions, Will } from "../mqtt/contract/options.js";
 import {
@@ -76,9 +75,8 @@ const brokerNames: Rule = (value) => (Array.isArray(value) && value.every(isBrok
 
 const CREDENTIAL: Rules<PasswordCredential> = {
   kind: oneOf("password"),
-  id: (value) =>
-    typeof value === "string" && isId(value) ? undefined : "1 to 64 letters, digits, '.', '_' and '-', starting with a letter or digit",
-  trustAnchors: (value) => (isAnchors(value) ? undefined : "a list of at least one certificate, each a Uint8Array of DER"),
+  id: (value) => (typeof value === "string" && isId(value) ? undefined : "1 to 64 letters, digits, '.', '_' and '-'"),
+  trustAnchors: (value) => (isAnchors(value) ? undefined : "a list of at least one DER certificate"),
 };
 
 const CONFIG: Rules<DeviceConfig> = {
@@ -126,7 +124,7 @@ export function checkConfig(config: DeviceConfig): void {
   if (will !== undefined) checkComplete("will", will, ["topic", "payload"]);
   if (token !== undefined) checkComplete("token", token, ["audience", "lifetimeSeconds"]);
   checkFactors(config);
-  if (config.preset !== undefined) checkPreset(config.preset, config);
+  config.preset?.check(config);
   const { minimumMs, maximumMs } = { ...DEFAULT_PATIENCE, ...config.recoveryPatience };
   if (maximumMs < minimumMs) throw badConfig("recoveryPatience.maximumMs", `must be at least minimumMs, ${minimumMs} (got ${maximumMs})`);
 }
@@ -135,13 +133,13 @@ export function checkConfig(config: DeviceConfig): void {
 function checkFactors(config: DeviceConfig): void {
   const { credential, enrolment, recovery, login } = config;
   if (enrolment === false && recovery !== undefined) {
-    throw badConfig("recovery", "must be left out with enrolment: false: a recovery is an enrolment over the pre-shared key");
+    throw badConfig("recovery", "must be left out with enrolment: false");
   }
   if (credential === undefined) return;
   checkComplete("credential", credential, ["kind", "id", "trustAnchors"]);
-  if (login === undefined) throw badConfig("login", "is missing: with a password as credential it gives the password");
+  if (login === undefined) throw badConfig("login", "is missing: it gives the password");
   const odd = NEEDS_CERTIFICATE.find((name) => config[name] !== undefined && config[name] !== false);
-  if (odd !== undefined) throw badConfig(odd, "must be left out with a password as credential: it needs a certificate or its key");
+  if (odd !== undefined) throw badConfig(odd, "must be left out with a password as credential");
 }
 
 /** @throws HawserError `BAD_CONFIG` */
@@ -196,7 +194,7 @@ function isBrokerName(name: unknown): boolean {
 }
 
 function isPreset(preset: unknown): boolean {
-  return typeof preset === "object" && preset !== null && "maximumPayloadBytes" in preset;
+  return typeof preset === "object" && preset !== null && "beyond" in preset;
 }
 
 function isAnchors(anchors: unknown): boolean {

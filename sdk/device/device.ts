@@ -18,7 +18,7 @@ import { Rotation } from "../identity/rotation.js";
 import { IdentityStore, type Identity } from "../identity/store.js";
 import { makeToken, tokenRefreshMs, type TokenOptions } from "../identity/token.js";
 import { TrustedTime } from "../identity/trusted-time.js";
-import { beyondPreset, type BrokerPreset, type Wanted } from "../presets/broker-preset.js";
+import type { BrokerPreset, Wanted } from "../presets/broker-preset.js";
 import { MqttClient } from "../mqtt/client.js";
 import type { MqttStatistics } from "../mqtt/contract/mqtt-events.js";
 import type {
@@ -391,7 +391,7 @@ export class Device {
   }
 
   #beyond(topic: DeviceTopic, wanted: Wanted): HawserError | undefined {
-    return this.#preset && beyondPreset(this.#preset, this.topic(topic), wanted);
+    return this.#preset?.beyond(this.topic(topic), wanted);
   }
 
   /** Calls `listener` with every event from now on. @returns a function that ends it */

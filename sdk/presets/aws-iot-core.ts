@@ -1,7 +1,7 @@
-import type { BrokerPreset } from "./broker-preset.js";
+import { brokerPreset, type BrokerPreset } from "./broker-preset.js";
 
 /** AWS IoT Core with certificates, over 8883 or the port that firewalls leave open. What else it wants of you: docs/any-broker.md. */
-export const awsIotCore: BrokerPreset = {
+export const awsIotCore: BrokerPreset = brokerPreset({
   broker: "AWS IoT Core",
   ports: { 443: "x-amzn-mqtt-ca", 8883: undefined },
   factor: "certificate",
@@ -14,4 +14,4 @@ export const awsIotCore: BrokerPreset = {
   maximumTopicBytes: 256,
   // Basic Ingest: the way to a rule is no part of the topic.
   uncounted: /^\$aws\/rules\/[^/]+\//,
-};
+});

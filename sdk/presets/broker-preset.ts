@@ -5,7 +5,7 @@
 import { utf8Length } from "../encoding/utf8.js";
 import { HawserError } from "../errors.js";
 
-export interface BrokerPreset {
+export interface BrokerLimits {
   /** Its name, for messages. */
   readonly broker: string;
   /** Ports that take devices, each with the ALPN name that it wants, if any. */
@@ -41,46 +41,59 @@ interface Configured {
   readonly keepAliveSeconds?: number;
 }
 
+/** The checks come with the preset, so that a firmware without one does not carry them. */
+export interface BrokerPreset {
+  readonly broker: string;
+  /** @throws HawserError `BEYOND_BROKER_LIMIT` */
+  check(config: Configured): void;
+  /** Why the broker would not take it; undefined where it does. @param topic a topic or a filter, in full */
+  beyond(topic: string, wanted: Wanted): HawserError | undefined;
+}
+
+export function brokerPreset(limits: BrokerLimits): BrokerPreset {
+  return {
+    broker: limits.broker,
+    check: (config) => checkPreset(limits, config),
+    beyond: (topic, wanted) => beyondPreset(limits, topic, wanted),
+  };
+}
+
 /** @throws HawserError `BEYOND_BROKER_LIMIT` */
-export function checkPreset(preset: BrokerPreset, config: Configured): void {
-  const { ports, factor, protocolVersions, keepAliveSeconds } = preset;
+function checkPreset(limits: BrokerLimits, config: Configured): void {
+  const { ports, factor, protocolVersions, keepAliveSeconds } = limits;
   const { port, alpn } = config.broker;
   const wantedAlpn = ports[port];
   if (!(port in ports) || (wantedAlpn !== undefined && wantedAlpn !== alpn)) {
     const allowed = Object.keys(ports).map((one) => (ports[Number(one)] === undefined ? one : `${one} with ALPN ${ports[Number(one)]}`));
-    throw beyond(preset, `port ${allowed.join(" or ")}`, `${port}${alpn === undefined ? "" : ` with ALPN ${alpn}`}`);
+    throw beyond(limits, `port ${allowed.join(" or ")}`, `${port}${alpn === undefined ? "" : ` with ALPN ${alpn}`}`);
   }
   const shown = config.credential === undefined ? "certificate" : "password";
-  if (shown !== factor) throw beyond(preset, `sign in with a ${factor}`, `a ${shown}`);
-  if (config.recovery !== undefined) throw beyond(preset, "no pre-shared keys", "recovery");
+  if (shown !== factor) throw beyond(limits, `sign in with a ${factor}`, `a ${shown}`);
+  if (config.recovery !== undefined) throw beyond(limits, "no pre-shared keys", "recovery");
   const { protocolVersion = "auto" } = config;
   if (protocolVersion !== "auto" ? !protocolVersions.includes(protocolVersion) : protocolVersions.length === 1) {
-    throw beyond(preset, `protocol version ${protocolVersions.join(" or ")}`, protocolVersion);
+    throw beyond(limits, `protocol version ${protocolVersions.join(" or ")}`, protocolVersion);
   }
   const [least, most] = keepAliveSeconds;
   const { keepAliveSeconds: given = 60 } = config;
-  if (given < least || given > most) throw beyond(preset, `keep-alive of ${least} to ${most} seconds`, given);
+  if (given < least || given > most) throw beyond(limits, `keep-alive of ${least} to ${most} seconds`, given);
 }
 
 /** Why the broker would not take it; undefined where it does. @param topic a topic or a filter, in full */
-export function beyondPreset(
-  preset: BrokerPreset,
-  topic: string,
-  { qos = 0, retain = false, payload = "" }: Wanted,
-): HawserError | undefined {
-  const { maximumQos, maximumSlashes = Infinity, maximumTopicBytes = Infinity, maximumPayloadBytes, takesRetain, uncounted } = preset;
-  if (qos > maximumQos) return beyond(preset, `at most QoS ${maximumQos}`, qos);
-  if (retain && !takesRetain) return beyond(preset, "no retained messages", "retain");
+function beyondPreset(limits: BrokerLimits, topic: string, { qos = 0, retain = false, payload = "" }: Wanted): HawserError | undefined {
+  const { maximumQos, maximumSlashes = Infinity, maximumTopicBytes = Infinity, maximumPayloadBytes, takesRetain, uncounted } = limits;
+  if (qos > maximumQos) return beyond(limits, `at most QoS ${maximumQos}`, qos);
+  if (retain && !takesRetain) return beyond(limits, "no retained messages", "retain");
   const counted = uncounted === undefined ? topic : topic.replace(uncounted, "");
   const slashes = counted.split("/").length - 1;
   if (slashes > maximumSlashes)
-    return beyond(preset, `at most ${maximumSlashes} slashes in a topic`, `${slashes} in ${counted.slice(0, 80)}`);
+    return beyond(limits, `at most ${maximumSlashes} slashes in a topic`, `${slashes} in ${counted.slice(0, 80)}`);
   const topicBytes = utf8Length(counted);
-  if (topicBytes > maximumTopicBytes) return beyond(preset, `at most ${maximumTopicBytes} bytes in a topic`, topicBytes);
+  if (topicBytes > maximumTopicBytes) return beyond(limits, `at most ${maximumTopicBytes} bytes in a topic`, topicBytes);
   const payloadBytes = typeof payload === "string" ? utf8Length(payload) : payload.length;
-  return payloadBytes > maximumPayloadBytes ? beyond(preset, `at most ${maximumPayloadBytes} bytes in a message`, payloadBytes) : undefined;
+  return payloadBytes > maximumPayloadBytes ? beyond(limits, `at most ${maximumPayloadBytes} bytes in a message`, payloadBytes) : undefined;
 }
 
-function beyond({ broker }: BrokerPreset, limit: string, got: string | number): HawserError {
+function beyond({ broker }: BrokerLimits, limit: string, got: string | number): HawserError {
   return new HawserError("BEYOND_BROKER_LIMIT", `${broker}: ${limit} (got ${got})`, "Stay within the limits in docs/any-broker.md.");
 }
