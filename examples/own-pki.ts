@@ -1,7 +1,6 @@
 /**
  * A device whose certificate comes from a PKI of your own (own-pki.sh makes one with openssl). The device makes its key; only the
- * certificate
- * request leaves it. Hawser's authority is not needed; without it, renew by running this again before the certificate expires.
+ * certificate request leaves it. Hawser's authority is not needed; without it, renew by running this again before the certificate expires.
  */
 import { execFileSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";

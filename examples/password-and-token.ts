@@ -1,7 +1,6 @@
 /**
  * A second factor beside the certificate. A broker asks for it if its policy says `requires: [certificate, token]`: see docs/policy.md. The
- * token
- * is a JWT signed by the device's key, so no secret has to be distributed. For a password, use `login` instead of `token`.
+ * token is a JWT signed by the device's key, so no secret has to be distributed. For a password, use `login` instead of `token`.
  */
 import { Device } from "hawser";
 import { nodePlatform, Vault } from "hawser/node";

@@ -1,7 +1,6 @@
 /**
  * Tells others whether the device is online: it publishes "online" at each connection, and the broker publishes the will, "offline", when
- * the
- * device vanishes. Where the broker keeps retained messages for devices, add `retain: true` to both.
+ * the device vanishes. Where the broker keeps retained messages for devices, add `retain: true` to both.
  */
 import { Device } from "hawser";
 import { nodePlatform, Vault } from "hawser/node";

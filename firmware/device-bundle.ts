@@ -1,7 +1,6 @@
 /**
  * All that runs on a device and knows nothing of Moddable's modules, in one: `dist/xs/device.js`, imported on a device as `hawser/device`.
- * Applications
- * import `hawser`, `hawser/mqtt` and `hawser/firmware`, which are thin modules over it, so that every class exists once.
+ * Applications import `hawser`, `hawser/mqtt` and `hawser/firmware`, which are thin modules over it, so that every class exists once.
  */
 export * from "../sdk/index.js";
 export * from "../sdk/mqtt/index.js";

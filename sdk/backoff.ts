@@ -2,8 +2,7 @@
  * When to try again: full jitter over a growing window, reset only by a connection that lasted.
  *
  * Full jitter, `random(0, min(cap, base * 2^n))`, is what spreads a fleet after an outage (reference: storm table in the README); a reset
- * by the
- * mere success of connecting would turn a broker that accepts and then drops into a storm.
+ * by the mere success of connecting would turn a broker that accepts and then drops into a storm.
  */
 export interface BackoffPolicy {
   /** The first window, milliseconds. */

@@ -48,8 +48,7 @@ export interface Endpoint {
   alpn?: string;
   /**
    * The trusted time, milliseconds since the Unix epoch, by which the server certificate's dates are judged. An engine that can only ask
-   * the
-   * operating system's clock (Node) ignores it.
+   * the operating system's clock (Node) ignores it.
    */
   validAtMs?: number;
 }
@@ -76,8 +75,7 @@ export interface LinkInfo {
   resumed: boolean;
   /**
    * False where the server's certificate does not say that it is one for servers (serverAuth, RFC 5280 section 4.2.1.12): what such a
-   * server refuses is no
-   * verdict on our certificate, because another device of the same CA could stand in its place.
+   * server refuses is no verdict on our certificate, because another device of the same CA could stand in its place.
    */
   serverAuth?: false;
 }
@@ -106,8 +104,7 @@ export interface Link {
   write(bytes: Uint8Array): boolean;
   /**
    * Reads no more, so that the peer comes to a halt: what was read already may still come. A link that has no such thing leaves both out;
-   * what is too much
-   * for its owner is then read and thrown away.
+   * what is too much for its owner is then read and thrown away.
    */
   pause?(): void;
   /** Reads again. What comes of it is not reported before this call has returned. */
@@ -173,8 +170,7 @@ export type Log = (level: LogLevel, message: string, fields?: Readonly<Record<st
 export interface ChainVerifier {
   /**
    * Whether signatures, names and rights lead from the first certificate of `chain` (DER, leaf first) over the others to one of
-   * `trustAnchors` (DER). Dates
-   * are not judged: that is done by trusted time. False also for what cannot be read.
+   * `trustAnchors` (DER). Dates are not judged: that is done by trusted time. False also for what cannot be read.
    */
   leadsTo(chain: readonly Uint8Array[], trustAnchors: readonly Uint8Array[]): boolean;
 }

@@ -1,6 +1,6 @@
 // `npm run test:nodes`: what touches TLS, sockets and files, and the demo, under each Node that is supported and is not the one at hand:
-// OpenSSL and the
-// socket layer differ. The binaries come from npm, one package a platform, into .cache/node. Bounded: a Node that takes longer has failed.
+// OpenSSL and the socket layer differ. The binaries come from npm, one package a platform, into .cache/node. Bounded: a Node that takes
+// longer has failed.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

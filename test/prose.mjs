@@ -1,6 +1,5 @@
 // Part of `npm run lint`: phrases that make a reader stop are not used in texts that users read: help, errors, README and docs. Also the
-// width
-// of Markdown. CONTRIBUTING.md, "Words", says how texts are written.
+// width of Markdown. CONTRIBUTING.md, "Words", says how texts are written.
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";

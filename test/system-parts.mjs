@@ -1,6 +1,6 @@
 // What the tests need beside npm's packages: real brokers and compilers. Each part is tried, not looked for: a package may be there and its
-// product not
-// run. As root on Debian it installs what is missing; elsewhere it stops with the one line to type. `npm start` needs none of it.
+// product not run. As root on Debian it installs what is missing; elsewhere it stops with the one line to type. `npm start` needs none of
+// it.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -136,8 +136,7 @@ function succeeds(command) {
 
 /**
  * Debian starts freshly installed brokers as services, and Erlang's port mapper; the tests start their own. Whatever starts a service asks
- * this file
- * first. One that a crash leaves behind forbids nothing: it counts while this process lives.
+ * this file first. One that a crash leaves behind forbids nothing: it counts while this process lives.
  */
 function withoutServices(install) {
   const policy = "/usr/sbin/policy-rc.d";

@@ -1,8 +1,7 @@
 /**
  * `npm run firmware:esp32 [-- ssid=... password=... broker=...]`: prepares the reference sensor for the ESP32 as far as this machine can,
- * and says what it
- * cannot. With ESP-IDF the result is an image; without, the project with its settings and partitions, and all JavaScript compiled,
- * preloaded and linked.
+ * and says what it cannot. With ESP-IDF the result is an image; without, the project with its settings and partitions, and all JavaScript
+ * compiled, preloaded and linked.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";

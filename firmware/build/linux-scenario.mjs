@@ -1,8 +1,7 @@
 /**
  * The connection scenario of `npm run firmware:lin`, against real mosquitto on loopback: identity, time, telemetry and a command over
- * mutual TLS, a broker
- * that is killed, a renewed certificate, recovery by pre-shared key over TLS 1.3 and over 1.2, a broker that is not the right one. Each
- * step is seen from outside: by the broker's other clients, or by the firmware's own log.
+ * mutual TLS, a broker that is killed, a renewed certificate, recovery by pre-shared key over TLS 1.3 and over 1.2, a broker that is not
+ * the right one. Each step is seen from outside: by the broker's other clients, or by the firmware's own log.
  */
 import { copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { randomBytes } from "node:crypto";

@@ -1,7 +1,6 @@
 /**
  * `npm run firmware:lin`: builds the firmware for Linux with the Moddable SDK in $MODDABLE, as a project of its own that depends on this
- * package, and runs it
- * through the connection scenario without a display.
+ * package, and runs it through the connection scenario without a display.
  */
 import { spawnSync } from "node:child_process";
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";

@@ -9,8 +9,7 @@ class BadArgument extends Error {}
 
 /**
  * Runs a script's work; what is missing is said plainly, with 1. Asked for help, it prints `usage` instead; words that mean nothing end it
- * with 2. Both
- * come before anything is looked for.
+ * with 2. Both come before anything is looked for.
  * @param {{ command: string, usage: string, takesSettings?: boolean }} script `command`: as people type it; `takesSettings`: words like
  *   `name=value`
  * @param {(settings: string[]) => Promise<unknown>} work

@@ -70,8 +70,7 @@ function separateModules(names: Readonly<Record<string, string>>): Plugin {
 
 /**
  * Private methods become ordinary ones, each class's under names of its own. XS keeps a slot of 16 bytes for each private method in each
- * instance (3 KB of a
- * connected device), and none for what the prototype has, which lies in flash.
+ * instance (3 KB of a connected device), and none for what the prototype has, which lies in flash.
  */
 function sharedMethods(): Plugin {
   return {

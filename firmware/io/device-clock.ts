@@ -4,8 +4,7 @@ import type { Clock } from "../../sdk/platform.js";
 export interface DeviceClockParts {
   /**
    * Milliseconds, from any start, modulo 2^32, signed or not. The ESP32's pass 2^31 after 25 days and come out negative; on Linux they are
-   * the
-   * time of day, which someone may set back.
+   * the time of day, which someone may set back.
    */
   ticks(): number;
   /** The system's belief, milliseconds since the Unix epoch. */

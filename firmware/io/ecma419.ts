@@ -1,7 +1,6 @@
 /**
  * The parts of ECMA-419 (and of Moddable's `timer`, `time` and `System`) that the platform uses, as shapes: the logic gets them injected,
- * so it
- * runs without Moddable in tests. What the real ones do beyond their types is written where it is used, and acted out by
+ * so it runs without Moddable in tests. What the real ones do beyond their types is written where it is used, and acted out by
  * `test/support/firmware/fake-tcp.ts`.
  */
 

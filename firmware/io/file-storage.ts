@@ -1,7 +1,6 @@
 /**
  * The storage port over files (`embedded:storage/files`), for the firmware on Linux. A record is written beside and renamed, so a put is
- * whole or
- * did not happen; it is durable as far as the directory's own write is, which this interface cannot force. The chip uses NVS.
+ * whole or did not happen; it is durable as far as the directory's own write is, which this interface cannot force. The chip uses NVS.
  */
 import { errorMessage, HawserError } from "../../sdk/errors.js";
 import type { Storage } from "../../sdk/platform.js";

@@ -19,8 +19,7 @@ export interface SerialProvisioningParts {
 
 /**
  * Resolves when the device has an identity: at once where it has one, else when a station has given it one and is done. From then on the
- * agent stays on the
- * port, where it says what the device is and takes nothing.
+ * agent stays on the port, where it says what the device is and takes nothing.
  * @throws HawserError `SERIAL_FAILED` when the device has no identity and the port cannot be had, or is lost before it has one
  */
 export function provisionedOverSerial(parts: SerialProvisioningParts): Promise<void> {

@@ -1,9 +1,7 @@
 /**
  * Builds Mbed TLS for the XS host and the native tests into `.cache/mbedtls/` at the root of this package. By default 3.6 LTS from Debian's
- * source
- * package (checked by apt against the archive's signed index), with `mbedtls-config.h`. Nothing of the system is changed: apt runs with
- * lists and
- * cache of its own. A second call finds all in the cache and needs no network.
+ * source package (checked by apt against the archive's signed index), with `mbedtls-config.h`. Nothing of the system is changed: apt runs
+ * with lists and cache of its own. A second call finds all in the cache and needs no network.
  *
  * HAWSER_MBEDTLS_SOURCE names a folder with the sources of another one: 3.6, or 4.x (a release unpacked, a checkout with its submodules, or
  * ESP-IDF's

@@ -1,7 +1,6 @@
 /**
  * The firmware of `npm run firmware:lin`: on its first start it gets an identity through files, standing in for the factory; on every later
- * one it is
- * the reference sensor, unchanged.
+ * one it is the reference sensor, unchanged.
  */
 import { installIdentity } from "hawser";
 import { openBoard } from "hawser/firmware";

@@ -1,9 +1,7 @@
 /**
  * Which of a name's addresses to begin with. A node that takes TCP and is ill behind it (no TLS, a stale certificate, a CONNACK that
- * refuses, silence)
- * would be met first again and again: so each link that came to nothing moves on by one, and what serves is kept.
- * `sim/node/address-order.ts` does the
- * same where the addresses are known.
+ * refuses, silence) would be met first again and again: so each link that came to nothing moves on by one, and what serves is kept.
+ * `sim/node/address-order.ts` does the same where the addresses are known.
  */
 import type { Endpoint } from "../../sdk/platform.js";
 

@@ -1,8 +1,7 @@
 /**
  * The enrolment service: an MQTT client around {@link EnrolmentAuthority}. Its session is persistent, for reports: they are acknowledged
- * when the work is done. Requests are
- * served only while their device waits for the answer: those that a broker kept (retained, or queued while the service was away) may be of
- * a holder that has been shut out.
+ * when the work is done. Requests are served only while their device waits for the answer: those that a broker kept (retained, or queued
+ * while the service was away) may be of a holder that has been shut out.
  */
 import { randomBytes } from "node:crypto";
 import { isIP } from "node:net";

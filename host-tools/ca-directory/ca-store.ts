@@ -164,8 +164,7 @@ export class CaStore {
 
   /**
    * Runs `work` as the only one to change the directory, on the state as it is now, and makes what it drafted happen as a whole. When
-   * `work`
-   * throws, or drafts no event, nothing happens.
+   * `work` throws, or drafts no event, nothing happens.
    *
    * @throws HawserError `CA_BUSY` when another process does not finish, `STORAGE_FAILED`, `STORAGE_FULL`, `CA_CORRUPT`, `CA_ROLLED_BACK`,
    *   and what `work` throws

@@ -16,8 +16,7 @@ export interface WatchOptions {
 
 /**
  * Calls `onChange` after each finished change of the CA, until the returned function is called. Never calls it before returning, and never
- * for the state
- * that was there at the start.
+ * for the state that was there at the start.
  */
 export function watchCa(directory: string, onChange: () => void, { gatherMs = 50, pollMs = 5000 }: WatchOptions = {}): () => void {
   const path = join(directory, FILES.revision);

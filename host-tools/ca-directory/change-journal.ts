@@ -1,9 +1,8 @@
 /**
  * A change to a CA directory as a whole: written to the journal first, then done, then struck off. Whoever finds a journal finishes it;
- * doing
- * any part of it twice does no harm. So a change either never happened or happens completely, wherever its process was stopped. A journal
- * carries a MAC under the CA's
- * own key and names the state it starts from: nobody else can have a change finished, nor one that was made before.
+ * doing any part of it twice does no harm. So a change either never happened or happens completely, wherever its process was stopped. A
+ * journal carries a MAC under the CA's own key and names the state it starts from: nobody else can have a change finished, nor one that was
+ * made before.
  */
 import { randomBytes } from "node:crypto";
 import { existsSync, writeFileSync } from "node:fs";

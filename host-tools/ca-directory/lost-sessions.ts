@@ -13,8 +13,7 @@ export interface OwedEnd {
   readonly userName: string;
   /**
    * Whether the name is without rights at the broker until that is proved: `now`, or `later`, when the first attempt failed (it has none to
-   * lose now, but may get some back),
-   * or `never`: its holder stays the same.
+   * lose now, but may get some back), or `never`: its holder stays the same.
    */
   readonly hold: "now" | "later" | "never";
 }

@@ -1,9 +1,8 @@
 /**
  * One hash over all entries of a registry that a change of one entry does not compute from the start: entries are spread over buckets by
- * the hash of their name, a
- * bucket's digest is that of its entries, and the root is that of all buckets. With 100,000 names a change touches some 50 entries and
- * hashes 64 KiB. A store that does not
- * hold all entries in memory (SQL) keeps the bucket digests in a table: reading one entry then proves one bucket.
+ * the hash of their name, a bucket's digest is that of its entries, and the root is that of all buckets. With 100,000 names a change
+ * touches some 50 entries and hashes 64 KiB. A store that does not hold all entries in memory (SQL) keeps the bucket digests in a table:
+ * reading one entry then proves one bucket.
  */
 import { createHash } from "node:crypto";
 

@@ -1,9 +1,7 @@
 /**
  * Remembers outside of a CA directory how new it was: a directory that was put back as a whole proves itself soundly, so only another place
- * can tell. In this user's
- * state directory there is one small file a CA directory, by its path, and one a CA, wherever its directory was. Without them (no home, a
- * new machine) nothing is
- * noticed, and nothing stops.
+ * can tell. In this user's state directory there is one small file a CA directory, by its path, and one a CA, wherever its directory was.
+ * Without them (no home, a new machine) nothing is noticed, and nothing stops.
  */
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";

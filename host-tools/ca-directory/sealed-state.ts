@@ -1,8 +1,7 @@
 /**
  * The sealed state of a CA directory: one MAC, under a key that only the passphrase opens, over everything the directory holds. Whoever can
- * write the files but
- * does not know the passphrase can change nothing unnoticed: not a file, not an entry, not a line of the audit trail, and not the number
- * that says how new it all is.
+ * write the files but does not know the passphrase can change nothing unnoticed: not a file, not an entry, not a line of the audit trail,
+ * and not the number that says how new it all is.
  */
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import type { SealedAudit } from "./audit-trail.js";

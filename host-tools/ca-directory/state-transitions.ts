@@ -4,8 +4,7 @@ import type { CertificateRecord, RegistryEntry } from "./registry-entry.js";
 
 /**
  * At most this many certificates of one name are valid at a time. A device that enrols again and again without ever committing loses the
- * oldest of
- * its unused certificates, so that neither its entry nor the damage of a stolen one grows without bound.
+ * oldest of its unused certificates, so that neither its entry nor the damage of a stolen one grows without bound.
  */
 export const MAX_VALID_CERTIFICATES = 4;
 

@@ -33,9 +33,8 @@ export function withHeld(facts: CaFacts, owed: readonly OwedEnd[]): CaFacts {
 
 /**
  * The same, with the rights of devices that lost their certificates alone and may recover: until their sessions are cut. A device cannot
- * tell in 3.1.1 that a message was
- * denied, and what it publishes between the denial and the cut would be lost. Its certificates are in the revocation list all the same:
- * nobody comes in anew.
+ * tell in 3.1.1 that a message was denied, and what it publishes between the denial and the cut would be lost. Its certificates are in the
+ * revocation list all the same: nobody comes in anew.
  *
  * Only at the first attempt: what could not be cut then has no rights.
  */

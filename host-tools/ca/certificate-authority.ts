@@ -398,8 +398,7 @@ export class CertificateAuthority {
 
   /**
    * Brings every broker configuration, and every broker that runs with one, up to date now, and ends the sessions that should have ended:
-   * those of expired certificates, and
-   * what could not be done before.
+   * those of expired certificates, and what could not be done before.
    *
    * @param end user names whose sessions to end as well
    */
@@ -428,8 +427,7 @@ export class CertificateAuthority {
 
   /**
    * Gives the CA another policy, which counts on every broker at once: see {@link applyPolicy}. When a broker's configuration cannot be
-   * brought up to date,
-   * the CA goes back to the policy it had.
+   * brought up to date, the CA goes back to the policy it had.
    *
    * @throws HawserError as {@link applyPolicy}; `OUTPUT_FAILED` (nothing has changed in the end)
    */

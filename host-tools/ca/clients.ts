@@ -22,9 +22,8 @@ export interface ClientRequest {
   readonly lifetimeMs?: number;
   /**
    * Writes the credentials down, before the registry knows them: what it throws leaves everything as it was. Without it a disk that is full
-   * would leave a name whose key
-   * nobody has. They are good only once `issueClient` resolves; should it reject, the change may still be finished by whoever opens the CA
-   * next.
+   * would leave a name whose key nobody has. They are good only once `issueClient` resolves; should it reject, the change may still be
+   * finished by whoever opens the CA next.
    */
   readonly keep?: (credentials: ClientCredentials) => void;
 }

@@ -46,8 +46,7 @@ export interface CaContext {
 
 /**
  * Reads the CA's certificates and unseals its keys; each pair is proved to belong together. Of a key that is kept elsewhere, the sealed
- * file holds the reference: it is proved
- * by each of its signatures.
+ * file holds the reference: it is proved by each of its signatures.
  *
  * @throws HawserError `CA_CORRUPT`
  */

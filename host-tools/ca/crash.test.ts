@@ -1,7 +1,6 @@
 /**
  * Every moment at which a change can be cut off. While an operation runs, the directory is copied after each single step on the disk; each
- * copy is what a kill at
- * that moment leaves behind, and each has to open as a CA in which the operation happened or did not happen.
+ * copy is what a kill at that moment leaves behind, and each has to open as a CA in which the operation happened or did not happen.
  */
 import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";

@@ -36,9 +36,8 @@ export interface EnrolOptions {
 
 /**
  * Issues for a device that proved its name to the broker and sent a request. The same key gets the same certificate again. When this
- * resolves, the
- * registry, the revocation list and the broker configurations know the certificate: a device whose certificate alone was revoked is let in
- * again.
+ * resolves, the registry, the revocation list and the broker configurations know the certificate: a device whose certificate alone was
+ * revoked is let in again.
  *
  * @throws HawserError `BAD_REQUEST`, `BAD_SIGNATURE`, `WRONG_SUBJECT`, `UNKNOWN_DEVICE`, `DEVICE_REVOKED`, `STALE_REQUEST` (the name lost
  *   something after
@@ -120,8 +119,7 @@ const LINKS_OFFERED = 4;
 
 /**
  * The chain for a device, and the anchors it is to have. What leads to an earlier root stands in the chain only for one that does not have
- * the newest: it
- * might not take what is offered.
+ * the newest: it might not take what is offered.
  */
 function shown(keys: CaKeys, leaf: Uint8Array, nowMs: number, anchors?: readonly string[]): Pick<EnrolledCertificate, "chain" | "offer"> {
   const { rootLinks = [] } = keys;

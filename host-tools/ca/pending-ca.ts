@@ -1,7 +1,6 @@
 /**
  * A CA under another PKI, before its certificate has come: one file beside the place of the CA directory, with the key, sealed, and what
- * `ca init` was told. The directory itself
- * is made as a whole when the chain is there.
+ * `ca init` was told. The directory itself is made as a whole when the chain is there.
  */
 import { X509Certificate } from "node:crypto";
 import { existsSync, readFileSync, realpathSync } from "node:fs";

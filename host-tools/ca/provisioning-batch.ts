@@ -37,8 +37,7 @@ export const MOST_IN_BATCH = 250;
 
 /**
  * Issues certificate and PSK for every device and lets them in, all or none. The caller keeps what it gets: a process that dies after this
- * has
- * devices in the CA whose keys nobody has, which `provision --replace` or `revoke` mends.
+ * has devices in the CA whose keys nobody has, which `provision --replace` or `revoke` mends.
  *
  * @throws HawserError `BAD_NUMBER` (more than {@link MOST_IN_BATCH}), `INVALID_ID`, `RESERVED_NAME`, `INVALID_ROLE`, `ID_EXISTS`,
  *   `BAD_REQUEST`, `BAD_SIGNATURE`, `WRONG_SUBJECT`, and those of every change

@@ -147,8 +147,7 @@ export class Provisioning {
 
   /**
    * Gives the name back: nothing handed out under this reservation is valid any more. A device that was to be replaced is untouched before
-   * `complete`
-   * and shut out after it. Nothing happens when the reservation is settled. Throws as every change.
+   * `complete` and shut out after it. Nothing happens when the reservation is settled. Throws as every change.
    */
   async abandon(reservation: Reservation): Promise<void> {
     if (!this.#locks.has(reservation)) return;

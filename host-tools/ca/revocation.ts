@@ -181,8 +181,7 @@ export function makeRootCrl(
 
 /**
  * The lists of all CAs: mosquitto looks at the leaf's only, Node and OpenSSL's `-crl_check_all` want one for each CA of the chain. During a
- * rollover both issuing CAs list
- * all that is revoked: serials are random, so none is the other's.
+ * rollover both issuing CAs list all that is revoked: serials are random, so none is the other's.
  *
  * @param rootLists PEM, of the root and any CA between
  */

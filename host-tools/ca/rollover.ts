@@ -1,7 +1,6 @@
 /**
  * Another issuing CA under the same root. Devices trust the root alone, so nothing changes for them: whoever renews gets a certificate of
- * the new one, and brokers believe both
- * until the old one is retired.
+ * the new one, and brokers believe both until the old one is retired.
  */
 import { X509Certificate } from "node:crypto";
 import { HawserError } from "../../sdk/errors.js";

@@ -1,7 +1,6 @@
 /**
  * What a CA asks of a root that is not at hand: a text that a person reads before signing, and that the root checks. It is signed by the
- * issuing CA in use, which the root
- * itself certified: what was changed on the way, or made up by somebody, is refused.
+ * issuing CA in use, which the root itself certified: what was changed on the way, or made up by somebody, is refused.
  */
 import { createHash } from "node:crypto";
 import { HawserError } from "../../sdk/errors.js";

@@ -1,8 +1,7 @@
 /**
  * Another root (RFC 4210 section 4.4): the one before signs a certificate of its key, and brokers show that link behind their chain. So who
- * trusts only the root before
- * believes what is under the new one, until the root before ends; and a device that renews takes the new root as a trust anchor, because
- * its own anchor signed it.
+ * trusts only the root before believes what is under the new one, until the root before ends; and a device that renews takes the new root
+ * as a trust anchor, because its own anchor signed it.
  */
 import { X509Certificate } from "node:crypto";
 import { HawserError } from "../../sdk/errors.js";

@@ -1,7 +1,7 @@
 /**
  * What somebody can do to a CA directory who may write its files but does not know the passphrase. Each file is removed, cut, bent, put
- * back to what it was, swapped with
- * another and planted where none was: every change of the CA refuses, names what is wrong, and leaves brokers and files alone.
+ * back to what it was, swapped with another and planted where none was: every change of the CA refuses, names what is wrong, and leaves
+ * brokers and files alone.
  */
 import {
   chmodSync,

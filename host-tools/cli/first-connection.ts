@@ -1,7 +1,6 @@
 /**
  * Whether a service that reconnects for ever has any chance at all. A person at a command line wants to be told of a wrong URL: so until
- * the
- * first connection stands, a timeout ends the run, and what no retry can mend ends it at once.
+ * the first connection stands, a timeout ends the run, and what no retry can mend ends it at once.
  */
 import { failure } from "../../sdk/failure.js";
 import type { Failure } from "../../sdk/failure.js";

@@ -50,8 +50,7 @@ const PARENT_POLL_MS = 250;
 
 /**
  * npx and `npm run` pass no signal on when they are killed: the program they started would live on, unseen, and hold its port. Only there
- * does
- * losing the parent process mean stop: `nohup hawser ... &` from a shell that ends is meant to stay.
+ * does losing the parent process mean stop: `nohup hawser ... &` from a shell that ends is meant to stay.
  */
 function stopWithNpm(stop: StopSignal): void {
   if (process.env["npm_command"] === undefined) return;

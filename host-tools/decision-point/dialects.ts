@@ -175,8 +175,7 @@ function status(allowed: boolean): Answer {
 
 /**
  * github.com/rabbitmq/rabbitmq-server, rabbitmq_auth_backend_http. Without a password the broker has proved the name by a certificate: its
- * MQTT plugin
- * takes the user name of a client that sends one only together with a password.
+ * MQTT plugin takes the user name of a client that sends one only together with a password.
  */
 function rabbitmq(asking: Asking, question: string, fields: Fields): Answer | undefined {
   const name = text(fields, "username");

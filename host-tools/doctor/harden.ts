@@ -19,8 +19,7 @@ const PATH_OPTION =
 
 /**
  * Writes the configuration files with the findings' edits into a new directory. Files that are not changed (certificates, keys, password
- * files) are not
- * copied: the copy names them by their absolute path.
+ * files) are not copied: the copy names them by their absolute path.
  *
  * @param files what the audit read, relative to the directory of `main`
  * @throws HawserError `OUT_EXISTS`

@@ -47,8 +47,7 @@ export function awsBulkTemplate(policy: string): string {
 
 /**
  * The registration configuration of a CA for just-in-time provisioning: `register-ca-certificate --registration-config`. Its parameters are
- * those that every certificate of ours
- * has: a template that names another fails for every device.
+ * those that every certificate of ours has: a template that names another fails for every device.
  */
 export function awsJitp(policy: string, roleArn: string): string {
   if (!/^arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@/-]{1,576}$/.test(roleArn))

@@ -1,7 +1,6 @@
 /**
  * What to write where, for Espressif's esptool: offsets, files, and the commands. Hawser runs none of them: burning eFuses cannot be
- * undone, and flash that the chip encrypts
- * takes plain bytes only while its fuses still allow it.
+ * undone, and flash that the chip encrypts takes plain bytes only while its fuses still allow it.
  */
 import { HawserError } from "../../sdk/errors.js";
 import { hexOffset } from "./nvs-format.js";

@@ -1,7 +1,6 @@
 /**
  * Key injection: the host makes a device's key and hands it on at once, inside an image. Nothing else of it is left: it is never written to
- * disk outside the image. Prefer keys that
- * devices make themselves (`hawser provision --serial`, `--psk-only`).
+ * disk outside the image. Prefer keys that devices make themselves (`hawser provision --serial`, `--psk-only`).
  */
 import type { KeyObject } from "node:crypto";
 import { memoryKeyStore } from "../../sim/node/memory-stores.js";

@@ -1,7 +1,6 @@
 /**
  * Which byte is wrong, where a CRC-32 says that one is. A CRC is linear: a wrong byte changes it by an amount that depends only on the
- * byte's difference and its distance from
- * the end, so each place can be asked whether a single wrong byte there explains the difference.
+ * byte's difference and its distance from the end, so each place can be asked whether a single wrong byte there explains the difference.
  */
 
 const POLYNOMIAL = 0xedb88320;

@@ -1,7 +1,6 @@
 /**
  * The keys of an encrypted NVS partition: XTS-AES-256 over each written entry, with the entry's address in the partition as tweak. Header,
- * bitmap and empty
- * entries stay as they are. Source: ESP-IDF, "NVS Encryption".
+ * bitmap and empty entries stay as they are. Source: ESP-IDF, "NVS Encryption".
  */
 import { createCipheriv, createDecipheriv, createHmac, randomBytes } from "node:crypto";
 import { HawserError } from "../../sdk/errors.js";

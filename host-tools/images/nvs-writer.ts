@@ -1,7 +1,6 @@
 /**
  * Builds an NVS partition, byte for byte as Espressif's generator does (version 2). Where that one errs, this one does not: a namespace
- * that is opened again gets its
- * keys, and a string that needs a page to itself gets one.
+ * that is opened again gets its keys, and a string that needs a page to itself gets one.
  */
 import { HawserError } from "../../sdk/errors.js";
 import { checkKeys, encryptEntries } from "./nvs-keys.js";

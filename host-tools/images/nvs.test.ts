@@ -1,7 +1,6 @@
 /**
  * NVS images: against golden hashes (compared once with Espressif's generator, as were 2,100 random tables a form: plain, encrypted, HMAC
- * scheme), against their own reader, and with
- * every byte damaged.
+ * scheme), against their own reader, and with every byte damaged.
  */
 import { createHash } from "node:crypto";
 import fc from "fast-check";

@@ -1,7 +1,7 @@
 /**
  * Talks to a PKCS#11 token through `pkcs11-tool` of OpenSC, one process a question: no native addon, no compiler, and the token's library
- * stays out of this process. The PIN
- * goes to that process in its environment, which only this user and root can read; never in its arguments.
+ * stays out of this process. The PIN goes to that process in its environment, which only this user and root can read; never in its
+ * arguments.
  */
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";

@@ -1,7 +1,6 @@
 /**
  * How a CA signs. A key may be in a sealed file, in a PKCS#11 token, or anywhere else that a program can ask: whoever can answer four
- * questions is a signer, and nothing
- * else of the CA knows the difference.
+ * questions is a signer, and nothing else of the CA knows the difference.
  */
 import { createPublicKey, webcrypto } from "node:crypto";
 import type { KeyObject } from "node:crypto";
@@ -23,8 +22,7 @@ export const CURVES = {
 
 /**
  * A key that a CA signs with. Certificates, revocation lists, cross certificates and requests are all signed through it. Each signature is
- * verified with the public key of
- * the CA's certificate before anybody gets it, so a signer with the wrong key is found out at once.
+ * verified with the public key of the CA's certificate before anybody gets it, so a signer with the wrong key is found out at once.
  *
  * To keep a key in a place of your own (a cloud's key service, a network HSM), extend this class; give the key to `initCa` as `signers`,
  * and to `openCa` by `signerFor`.

@@ -1,7 +1,6 @@
 /**
  * Lends a {@link Signer} to @peculiar/x509, which knows WebCrypto only: a provider that is Node's own but for one key, a marker, for which
- * it asks the signer. (Two providers
- * would not do: the generator exports public keys through the one it signs with.)
+ * it asks the signer. (Two providers would not do: the generator exports public keys through the one it signs with.)
  */
 import { createPublicKey, verify } from "node:crypto";
 import type { webcrypto } from "node:crypto";

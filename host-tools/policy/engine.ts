@@ -1,7 +1,6 @@
 /**
  * The policy's answers: may this client sign in, may it do this with this topic. The embedded broker and the decision point ask it
- * directly; every
- * compiler is measured against it. Without a rule that allows, the answer is no.
+ * directly; every compiler is measured against it. Without a rule that allows, the answer is no.
  */
 import { bindRule, roleOf, ruleCovers, ruleMeets } from "./bound-rule.js";
 import type { BoundRule } from "./bound-rule.js";

@@ -76,8 +76,7 @@ function isWalled(policy: Policy, template: readonly Level[], channel: Channel):
 
 /**
  * The tenants' wall outside of the classes: topics that a rule names itself have to show whose they are, and two rules that can mean the
- * same topic have to
- * show it at the same level. Together with the classes' own walls this proves that no topic belongs to two tenants.
+ * same topic have to show it at the same level. Together with the classes' own walls this proves that no topic belongs to two tenants.
  */
 function tenantFindings(policy: Policy): Finding[] {
   const { tenant } = policy;

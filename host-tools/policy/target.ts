@@ -1,7 +1,6 @@
 /**
  * What a broker's configuration can say, held against what a policy asks. A compiler refuses what its target cannot say, names the line,
- * and leaves
- * something out only where the policy itself agrees to it (`unenforced`).
+ * and leaves something out only where the policy itself agrees to it (`unenforced`).
  */
 import { RuleWriter } from "./concrete-rules.js";
 import type { ConcreteRule } from "./concrete-rules.js";

@@ -1,8 +1,7 @@
 /**
  * One identity for one key, however often it is asked for. The name is let in as soon as its certificate is issued, before the device has
- * it: only the device's key can use
- * it, and a station that is killed in between finds the same certificate again. And one name for one key: a device cut off there is not
- * given a second.
+ * it: only the device's key can use it, and a station that is killed in between finds the same certificate again. And one name for one key:
+ * a device cut off there is not given a second.
  */
 import { errorCode, HawserError } from "../../sdk/errors.js";
 import type { CertificateAuthority } from "../ca/certificate-authority.js";

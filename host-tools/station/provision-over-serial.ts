@@ -1,7 +1,6 @@
 /**
  * Gives the device at the other end of a serial line its identity. Stopped anywhere, by either side, it is run again: a device that is
- * empty gives a request for the
- * same key again, the CA gives the same certificate for the same key again, and a device that has it says so.
+ * empty gives a request for the same key again, the CA gives the same certificate for the same key again, and a device that has it says so.
  */
 import { randomBytes } from "node:crypto";
 import { errorCode, HawserError } from "../../sdk/errors.js";

@@ -1,7 +1,6 @@
 /**
  * A serial port of this machine as a stream of Node's, raw: `stty` (coreutils, macOS) sets it up through the file that is open, so that
- * nothing closes and opens it in
- * between, which would reset many boards. Linux and macOS.
+ * nothing closes and opens it in between, which would reset many boards. Linux and macOS.
  */
 import { spawnSync } from "node:child_process";
 import { closeSync, constants, openSync } from "node:fs";

@@ -1,7 +1,6 @@
 /**
  * The station's end of the serial line: one request at a time, in parts the device can take, repeated until it is answered. What else comes
- * over the line (a boot
- * log, an answer to an earlier request) is passed over.
+ * over the line (a boot log, an answer to an earlier request) is passed over.
  */
 import { randomBytes } from "node:crypto";
 import type { Duplex } from "node:stream";

@@ -74,14 +74,12 @@ export interface DeviceConfig {
   keepAliveSeconds?: number;
   /**
    * How long an answer to a message or a subscription may take once the link has taken its bytes, milliseconds, 5,000..3,600,000; default
-   * 60,000. Then the
-   * connection is taken for dead. Bytes on a slow uplink get their time on top of it, down to 500 bytes a second.
+   * 60,000. Then the connection is taken for dead. Bytes on a slow uplink get their time on top of it, down to 500 bytes a second.
    */
   ackTimeoutMs?: number;
   /**
    * How long the broker keeps the session while the device is away, seconds; default 4294967295, for ever. (A finite one crashes mosquitto
-   * 2.0.11 at its next
-   * reload: docs/brokers.md.)
+   * 2.0.11 at its next reload: docs/brokers.md.)
    */
   sessionExpirySeconds?: number;
   /**
@@ -93,8 +91,8 @@ export interface DeviceConfig {
   maximumPacketSizeBytes?: number;
   /**
    * Bytes of messages that the application has not taken, roughly; default 24,576, for the heap of a microcontroller. Beyond, nothing more
-   * is read, or what comes
-   * stays with the broker: see `inboundBytes` of `MqttOptions`. Each subscription keeps as many bytes of QoS 0 messages.
+   * is read, or what comes stays with the broker: see `inboundBytes` of `MqttOptions`. Each subscription keeps as many bytes of QoS 0
+   * messages.
    */
   inboundBytes?: number;
   /** How long an accepted message waits where the broker at hand does not take its QoS, retain or size, milliseconds; default an hour. */
@@ -301,8 +299,7 @@ export class Device {
 
   /**
    * Publishes under the device's base, `devices/{id}/` by default. Settles when the promised level is reached (QoS 0: sent, 1:
-   * acknowledged, 2: completed); with `queue: true`
-   * as soon as the outbox holds it. While offline, QoS 1 and 2 go to the outbox.
+   * acknowledged, 2: completed); with `queue: true` as soon as the outbox holds it. While offline, QoS 1 and 2 go to the outbox.
    * @param topic relative to the base, for instance `up/temperature`, or absolute
    * @throws HawserError as `MqttClient.publish`; `BEYOND_BROKER_LIMIT`
    */

@@ -1,7 +1,6 @@
 /**
  * The face of an application that runs unchanged everywhere: on a board, on Node, on XS on a computer, in virtual time. Everything it reads
- * of the world comes
- * through these parts, so that a test can decide it. Types only.
+ * of the world comes through these parts, so that a test can decide it. Types only.
  */
 import type { Cancel, Clock, Log, Random, Scheduler } from "../platform.js";
 import type { Device } from "./device.js";

@@ -5,8 +5,7 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 
 /**
  * `{`, `[` and `,` in a message; the largest of ours has fewer than 20. On XS each may take many times its byte of memory, or of stack, and
- * running out of
- * either ends the machine, not the parse.
+ * running out of either ends the machine, not the parse.
  */
 const MAX_PARTS = 48;
 

@@ -1,7 +1,6 @@
 /**
  * Another root of the same CA (RFC 4210 section 4.4), offered with the links that lead to it: each is a certificate of a newer root's key,
- * signed by the
- * root before. No number is needed against replays: there are no links back to an older root.
+ * signed by the root before. No number is needed against replays: there are no links back to an older root.
  */
 import { hexEncode } from "../encoding/text.js";
 import { HawserError } from "../errors.js";
@@ -27,8 +26,7 @@ export interface JudgedOffer {
  * Judges an offer by the present anchors, of one CA's the newest first.
  *
  * A link counts only if a present anchor, or a link that counts, has signed it itself, and only if it is its own issuer by name: what an
- * issuing CA signs
- * or is makes no anchor.
+ * issuing CA signs or is makes no anchor.
  * @throws HawserError `UNTRUSTED_ANCHOR` (nothing is taken of the offer then), `BAD_CERTIFICATE`, `UNSUPPORTED_CERTIFICATE`
  */
 export function judgeOffer(present: readonly Uint8Array[], { anchors, links }: AnchorOffer, chains: ChainVerifier): JudgedOffer {

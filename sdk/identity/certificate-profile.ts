@@ -1,7 +1,6 @@
 /**
  * What the TLS engines take of a certificate, the same on every engine: the strictest of them, Mbed TLS on a chip, decides.
- * `firmware/native/tls-verify.c`
- * and `sim/node/server-judgement.ts` hold servers to it; identities are held to it when they are installed.
+ * `firmware/native/tls-verify.c` and `sim/node/server-judgement.ts` hold servers to it; identities are held to it when they are installed.
  */
 import { HawserError } from "../errors.js";
 import { hexEncode } from "../encoding/text.js";

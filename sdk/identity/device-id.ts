@@ -11,8 +11,7 @@ const RECOVERY_SUFFIX = "~recovery";
 
 /**
  * The PSK identity of a device, and the MQTT client id of its session over PSK. It differs from the id, so that a broker that uses the
- * identity as client id keeps the
- * session over mutual TLS, and what waits in it, apart.
+ * identity as client id keeps the session over mutual TLS, and what waits in it, apart.
  */
 export function recoveryIdentity(id: string): string {
   return `${id}${RECOVERY_SUFFIX}`;

@@ -17,8 +17,7 @@ export function renewAtMs(certificate: CertificateInfo, fraction: number): numbe
 
 /**
  * How enrolments that failed are tried again: soon at first, for an authority that was only restarting, then no more often than every
- * hundredth of the
- * certificate's lifetime (an hour at most), so that even a short-lived certificate has dozens of tries before it runs out.
+ * hundredth of the certificate's lifetime (an hour at most), so that even a short-lived certificate has dozens of tries before it runs out.
  */
 export function enrolmentBackoff(certificate: CertificateInfo | undefined): BackoffPolicy {
   const lifetimeMs = certificate ? certificate.notAfterMs - certificate.notBeforeMs : Infinity;

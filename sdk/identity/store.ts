@@ -57,8 +57,7 @@ const other = (slot: Slot | null): Slot => (slot === "a" ? "b" : "a");
 
 /**
  * Writes a device's first identity, the deciding record last. The key must be in key slot `key-a` (when there is a chain) and the
- * pre-shared
- * key in slot `psk` (when there is a `pskIdentity`) before.
+ * pre-shared key in slot `psk` (when there is a `pskIdentity`) before.
  * @throws HawserError `INVALID_ID`, `BAD_CERTIFICATE`, `UNSUPPORTED_CERTIFICATE` (PEM, or a key or extension that not every TLS engine
  *   takes),
  *   `WRONG_SUBJECT`, `KEY_MISMATCH`, `KEY_MISSING`
@@ -185,8 +184,7 @@ export class IdentityStore {
 
   /**
    * Stores the certificate the authority issued, to be proved. It has to come from a trust anchor, or from the CA of the certificate that
-   * serves: a device may
-   * trust one CA to name its brokers and belong to another.
+   * serves: a device may trust one CA to name its brokers and belong to another.
    * @throws HawserError `NOT_ENROLLING`, `BAD_CERTIFICATE`, `WRONG_SUBJECT`, `KEY_MISMATCH`, `UNTRUSTED_CERTIFICATE`
    */
   storePending(chain: readonly Uint8Array[], chains: ChainVerifier): Identity {
@@ -209,8 +207,7 @@ export class IdentityStore {
 
   /**
    * Takes the trust anchors that an authority offers, if a present one leads to them: whoever answers for the authority can add none of
-   * their own. One
-   * that the authority no longer names stays until a connection was made without it.
+   * their own. One that the authority no longer names stays until a connection was made without it.
    * @returns the serials of those that are new
    * @throws HawserError `UNTRUSTED_ANCHOR`, `BAD_CERTIFICATE`, `UNSUPPORTED_CERTIFICATE`
    */
@@ -262,8 +259,7 @@ export class IdentityStore {
 
   /**
    * Gives up the rotation under way; the active identity serves on. What throws is storage; the pending identity is then gone until the
-   * next boot, which
-   * finds it again.
+   * next boot, which finds it again.
    */
   drop(): void {
     const { next: _dropped, ...rest } = this.#record;

@@ -3,8 +3,7 @@
  * the device's own certificate once a broker has accepted it; the wall clock joins in once it can be trusted.
  *
  * Two times are kept apart. {@link TrustedTime.provedMs} owes nothing to the wall clock: nobody who forges a time source can move it, so
- * only it may be
- * stored or speak against a certificate. {@link TrustedTime.nowMs} is the best guess.
+ * only it may be stored or speak against a certificate. {@link TrustedTime.nowMs} is the best guess.
  */
 import { utf8Decode, utf8Encode } from "../encoding/text.js";
 import type { Clock, Storage } from "../platform.js";

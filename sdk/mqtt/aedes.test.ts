@@ -1,7 +1,6 @@
 /**
  * The client against aedes (3.1.1) as the embedded broker has it, over mutual TLS. Aedes by itself sends messages again without DUP and
- * reports no session
- * that has no subscription; the embedded broker mends that.
+ * reports no session that has no subscription; the embedded broker mends that.
  */
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import type { BrokerMaterial } from "../../sim/brokers/broker-events.js";

@@ -1,7 +1,6 @@
 /**
  * An MQTT client for 3.1.1 and 5.0 over any link. It outlives its connections: what is published and subscribed while there is none waits
- * for
- * the next. It never connects by itself; `Device` does that.
+ * for the next. It never connects by itself; `Device` does that.
  */
 import { disposeBy } from "../async-dispose.js";
 import type { Failure } from "../failure.js";
@@ -39,8 +38,7 @@ export class MqttClient {
   onMessageHeld: ((topic: string, code: string) => void) | undefined;
   /**
    * A QoS 2 message that nobody awaits may be delivered or lost: `SESSION_LOST`, or `BROKER_HANGS_UP` where the broker ended the connection
-   * for its PUBREL. It stays
-   * readable in {@link outbox}.
+   * for its PUBREL. It stays readable in {@link outbox}.
    */
   onMessageUncertain: ((topic: string, code: string) => void) | undefined;
   /** A QoS 1 or 2 message is with the broker, also one stored before a reboot. */
@@ -114,8 +112,7 @@ export class MqttClient {
 
   /**
    * Gives up messages that are not delivered, all or those for which `which` says so; `publish` rejects with `MESSAGE_DISCARDED`. What is
-   * on its way stays: messages
-   * sent on the connection at hand, and at QoS 2 those sent before.
+   * on its way stays: messages sent on the connection at hand, and at QoS 2 those sent before.
    * @returns how many were given up
    */
   discard(which: (message: OutboxMessage) => boolean = () => true): number {
@@ -167,8 +164,7 @@ export class MqttClient {
 
   /**
    * Asks the broker for an existing subscription once more and resolves with its answer, 0..2 or 0x80 and more: proof that this connection
-   * may
-   * do what it is for.
+   * may do what it is for.
    * @throws HawserError `NOT_SUBSCRIBED`, `NOT_CONNECTED` (also when the connection ends before the answer)
    */
   confirm(filter: string): Promise<number> {
@@ -177,8 +173,7 @@ export class MqttClient {
 
   /**
    * The messages that no subscription takes: of subscriptions that the broker made, or that an earlier program left in the session. Iterate
-   * over the result; closing it
-   * unsubscribes from nothing. Only `manualAck`, `bufferSize` and `bufferBytes` of the options count.
+   * over the result; closing it unsubscribes from nothing. Only `manualAck`, `bufferSize` and `bufferBytes` of the options count.
    * @throws HawserError `ALREADY_SUBSCRIBED`, `BAD_OPTION`
    */
   messages(options: SubscribeOptions = {}): Subscription {
@@ -199,8 +194,7 @@ export class MqttClient {
 
   /**
    * Unsubscribes from one filter or several in one packet, also from what an earlier program subscribed to. Subscriptions to them are
-   * closed. Settles with the
-   * broker's answer; waits while offline.
+   * closed. Settles with the broker's answer; waits while offline.
    * @throws HawserError `INVALID_FILTER`, `BAD_PROPERTY`
    */
   unsubscribe(filters: string | readonly string[], options: UnsubscribeOptions = {}): Promise<UnsubscribeResult> {
@@ -227,8 +221,7 @@ export class MqttClient {
 
   /**
    * Prepares to send requests whose answers come to `responseTopic`, which is subscribed to until {@link Requester.close}; needs 5.0. The
-   * topic should be this
-   * client's alone; brokers may propose one in CONNACK (`responseInformation`).
+   * topic should be this client's alone; brokers may propose one in CONNACK (`responseInformation`).
    * @throws HawserError as `subscribe`
    */
   requester(responseTopic: string, options: RequesterOptions = {}): Requester {

@@ -1,11 +1,9 @@
 /**
  * The device's half of the factory protocol: bytes in, bytes out, no IO of its own. Every step can be repeated, and whatever is cut off is
- * begun again
- * with `hello`: until the identity is installed, whose last write decides, the device is empty and keeps its key.
+ * begun again with `hello`: until the identity is installed, whose last write decides, the device is empty and keeps its key.
  *
  * A device that has an identity gives no other away and takes no other: it answers what it is, which is no secret, and refuses the rest.
- * Whoever
- * wants to provision it again erases its flash.
+ * Whoever wants to provision it again erases its flash.
  */
 import { base64Encode } from "../encoding/text.js";
 import { errorCode, errorMessage, HawserError } from "../errors.js";

@@ -1,8 +1,7 @@
 /**
  * Frames on a serial line: `00 COBS(payload, CRC-32 of it big-endian) 00`. COBS (Cheshire and Baker, 1999) leaves no zero within a frame,
- * so that a zero
- * always is a border: whoever listens finds the next frame after any garbage, the text of a boot loader included. The zero before a frame
- * ends such garbage.
+ * so that a zero always is a border: whoever listens finds the next frame after any garbage, the text of a boot loader included. The zero
+ * before a frame ends such garbage.
  */
 import { HawserError } from "../errors.js";
 

@@ -1,7 +1,6 @@
 /**
  * The requests of a factory station and what a device answers (docs/protocol.md, "Provisioning over a serial line"): JSON, binary in
- * standard
- * base64. Reading is strict: every field is checked before anything is done, unknown fields are passed over.
+ * standard base64. Reading is strict: every field is checked before anything is done, unknown fields are passed over.
  */
 import { isObject, parseObject, type JsonObject as Fields } from "../encoding/json.js";
 import { base64Decode, utf8Encode } from "../encoding/text.js";
@@ -70,8 +69,7 @@ export interface RefusalAnswer {
 
 /**
  * What the device signs (ECDSA-SHA256, r || s) to prove its key to the station that said `hello` with this nonce. The prefix keeps it apart
- * from all
- * else that the key signs: a CSR and a token begin otherwise, TLS with 64 spaces.
+ * from all else that the key signs: a CSR and a token begin otherwise, TLS with 64 spaces.
  */
 export function proofInput(nonce: Uint8Array): Uint8Array {
   const prefix = utf8Encode("hawser provisioning\n");

@@ -1,7 +1,7 @@
 /**
  * Requests in parts. Moddable's serial port on the ESP32 has no buffer and no flow control: what JavaScript has not read is in the UART's
- * own FIFO of 128
- * bytes. So the station sends a request in frames that fit in there whole, and the next only when the device has taken the last one.
+ * own FIFO of 128 bytes. So the station sends a request in frames that fit in there whole, and the next only when the device has taken the
+ * last one.
  *
  * The first byte of a payload is its kind. Multi-byte numbers are big-endian.
  * - `PART`, to the device: kind, transfer (8 bits, another for each attempt), offset and size of the whole request (16 bits each), then its

@@ -3,10 +3,8 @@
  * scope. Plain state: what happened and when goes in, what follows comes out.
  *
  * The credential goes down (mtls -> psk) only when the certificate is the likeliest explanation: it is known here to be unusable, a broker
- * that proved
- * itself said so twice, or refusals lasted for minutes. How many minutes each device draws for itself, so that a fleet whose broker is at
- * fault does not
- * leave mutual TLS together. It never goes down on a fault of the network or of the server's own identity.
+ * that proved itself said so twice, or refusals lasted for minutes. How many minutes each device draws for itself, so that a fleet whose
+ * broker is at fault does not leave mutual TLS together. It never goes down on a fault of the network or of the server's own identity.
  */
 import type { Evidence } from "./evidence.js";
 import type { Rung } from "../events.js";
@@ -39,15 +37,13 @@ export interface RecoveryPatience {
   maximumMs: number;
   /**
    * The same for ends that somebody on the way could have forged: this to twice as long, milliseconds; default 3,600,000. They count when
-   * the certificate
-   * has ended by the wall clock, or with `believeUnprotected`.
+   * the certificate has ended by the wall clock, or with `believeUnprotected`.
    */
   suspicionMs: number;
   /**
    * Whether refusals of TLS 1.2, which are not protected, count at all; default false. Set it only for a broker that has no TLS 1.3:
-   * without it a
-   * device whose certificate such a broker refuses has to be provisioned again, with it whoever blocks the way for hours can drive a device
-   * to its pre-shared key.
+   * without it a device whose certificate such a broker refuses has to be provisioned again, with it whoever blocks the way for hours can
+   * drive a device to its pre-shared key.
    */
   believeUnprotected: boolean;
 }
@@ -75,8 +71,7 @@ const USELESS_CERTIFICATES = 3;
 const STOPPED_MS = 12 * 3_600_000;
 /**
  * The same where the old one is surely lost and the new one is refused: an authority or a broker whose clock is wrong for a moment makes
- * new ones useless. Milliseconds,
- * plus up to half as much, twice as long each time.
+ * new ones useless. Milliseconds, plus up to half as much, twice as long each time.
  */
 const LOST_STOPPED_MS = 20 * 60_000;
 /** Over PSK without a new certificate, the old one is shown again after this to twice as long, and later each time, milliseconds. */

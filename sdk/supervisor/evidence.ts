@@ -1,7 +1,6 @@
 /**
  * How much a failed attempt says against the certificate that was shown. The cheapest explanation comes first: a wrong password, an
- * authentication
- * backend that is away, a clock, an alert that anybody on the way could have sent.
+ * authentication backend that is away, a clock, an alert that anybody on the way could have sent.
  */
 import { failure, namesCertificate, type Failure, type FailureCode } from "../failure.js";
 import type { CertificateInfo } from "../identity/certificate.js";

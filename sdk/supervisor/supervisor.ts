@@ -1,7 +1,7 @@
 /**
  * Keeps one connection alive for years: asks the ladder what to show, dials, has new identities proved, and waits between attempts.
- * Everything it
- * decides comes from {@link CredentialLadder}, {@link Backoff} and the failure's own wish; this file only ties them to time and links.
+ * Everything it decides comes from {@link CredentialLadder}, {@link Backoff} and the failure's own wish; this file only ties them to time
+ * and links.
  */
 import { errorMessage } from "../errors.js";
 import type { DeviceEvent } from "../events.js";
@@ -193,8 +193,7 @@ export class Supervisor {
 
   /**
    * Coming up ends a wait that only the network was the reason of. What a broker or a refused credential asks to wait stays as long as it
-   * is. Going down ends an
-   * attempt that can lead nowhere; a connection may outlive it.
+   * is. Going down ends an attempt that can lead nowhere; a connection may outlive it.
    */
   #networkChanged(): void {
     const isUp = this.parts.platform.network?.isUp === true;

@@ -1,8 +1,7 @@
 /**
  * Which version of MQTT to speak when that is left to the device: 5.0, and 3.1.1 with a broker that does not know it. One that says so is
- * believed. Many older
- * brokers say nothing and close the connection; so does a broker that is just going down. Plain state: what happened goes in, the version
- * comes out.
+ * believed. Many older brokers say nothing and close the connection; so does a broker that is just going down. Plain state: what happened
+ * goes in, the version comes out.
  */
 import type { FailureCode } from "../failure.js";
 

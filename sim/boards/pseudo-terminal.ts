@@ -1,7 +1,6 @@
 /**
  * A serial line without hardware: a pseudo-terminal whose port a station opens by its path, with the device's end in this process. `script`
- * (util-linux) makes it, so that no
- * native module and no compiler is needed. Linux only.
+ * (util-linux) makes it, so that no native module and no compiler is needed. Linux only.
  */
 import { spawn } from "node:child_process";
 import type { ChildProcessWithoutNullStreams } from "node:child_process";

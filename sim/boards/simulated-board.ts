@@ -1,7 +1,6 @@
 /**
  * A board for factory stations: the device's own provisioning agent on a serial line of a certain speed, over keys and records that outlive
- * its power-ons. Once it has an
- * identity it does what firmware does: it connects by mutual TLS and publishes.
+ * its power-ons. Once it has an identity it does what firmware does: it connects by mutual TLS and publishes.
  */
 import { Device } from "../../sdk/device/device.js";
 import type { Endpoint, Storage } from "../../sdk/platform.js";

@@ -1,7 +1,7 @@
 /**
  * Connections that have not signed in yet. They cost a stranger nothing, so their number is bounded; when it is reached, one makes room:
- * the first that has been silent
- * for a while, else the oldest. So whoever opens thousands, silent or in the middle of a handshake, shuts out nobody who signs in at once.
+ * the first that has been silent for a while, else the oldest. So whoever opens thousands, silent or in the middle of a handshake, shuts
+ * out nobody who signs in at once.
  */
 import type { Socket } from "node:net";
 

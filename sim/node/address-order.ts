@@ -1,9 +1,7 @@
 /**
  * Which of a name's addresses to begin with. TCP goes on to the next address by itself (RFC 8305); a node that takes TCP and is ill behind
- * it (no
- * TLS, a stale certificate, a CONNACK that refuses, silence) would be met first again and again. So an address with which a link came to
- * nothing stands
- * behind the others at the next attempt, until one with it goes well.
+ * it (no TLS, a stale certificate, a CONNACK that refuses, silence) would be met first again and again. So an address with which a link
+ * came to nothing stands behind the others at the next attempt, until one with it goes well.
  */
 import { lookup as systemLookup } from "node:dns";
 import type { LookupAddress, LookupOptions } from "node:dns";

@@ -1,8 +1,7 @@
 /**
  * Who a server is, judged as devices judge it: Node's OpenSSL has checked signatures, chain and dates, and this holds it to the rules of
- * the engine on
- * the chip (`firmware/native/tls-verify.c`), so that a broker passes here exactly if it passes there, and fails for the same reason.
- * `test/cross-engine/broker-certificates.test.ts` holds both to one table.
+ * the engine on the chip (`firmware/native/tls-verify.c`), so that a broker passes here exactly if it passes there, and fails for the same
+ * reason. `test/cross-engine/broker-certificates.test.ts` holds both to one table.
  */
 import { X509Certificate } from "node:crypto";
 import { isIP, SocketAddress } from "node:net";

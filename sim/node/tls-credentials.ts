@@ -1,7 +1,6 @@
 /**
  * OpenSSL contexts and session tickets for the credentials of one dialer: parsing certificates and keys costs a tenth of a handshake, so
- * contexts
- * are kept while the credential stays the same; tickets save most of the handshake.
+ * contexts are kept while the credential stays the same; tickets save most of the handshake.
  */
 import { createHash, X509Certificate } from "node:crypto";
 import type { KeyObject } from "node:crypto";
@@ -31,8 +30,7 @@ const PSK_CIPHERS = "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:ECDHE-P
 
 /**
  * What the engine on a chip takes with certificates (`firmware/native/tls-configure.c`), so that a simulated device connects where a real
- * one does. Level 2
- * refuses RSA below 2048 bits and SHA-1, whatever the default of the OpenSSL at hand.
+ * one does. Level 2 refuses RSA below 2048 bits and SHA-1, whatever the default of the OpenSSL at hand.
  */
 const MTLS_CIPHERS = [
   "TLS_AES_128_GCM_SHA256",

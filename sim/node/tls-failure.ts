@@ -39,8 +39,7 @@ export function localFailure(error: unknown, context: LinkContext): Failure {
 
 /**
  * What is wrong with a server that refused us in the middle of a handshake, before Node verified it: OpenSSL has Node do that at the end,
- * so that in TLS 1.2
- * any stranger at the address can refuse us first. For people only: such a refusal is believed from nobody.
+ * so that in TLS 1.2 any stranger at the address can refuse us first. For people only: such a refusal is believed from nobody.
  *
  * @param wrong what is wrong with the server, if anything
  */

@@ -13,8 +13,7 @@ import { dialUrl, parseBrokerUrl, type BrokerUrl, type UrlTlsOptions } from "./u
 
 /**
  * All options of {@link MqttOptions}, none of them required. The client id is `hawser-` and random letters where none is given, with a
- * clean start; with an id of your
- * own and `cleanStart: false`, the broker keeps the session.
+ * clean start; with an id of your own and `cleanStart: false`, the broker keeps the session.
  */
 export interface UrlClientOptions extends Partial<MqttOptions>, UrlTlsOptions {
   /** Bounds DNS, TCP and TLS together, milliseconds; default 20000. */

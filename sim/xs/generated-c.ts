@@ -1,7 +1,6 @@
 /**
  * What Moddable's build tools derive from C sources: the ids behind `xsID_name` (`mc.xs.h`), and the tables through which
- * `native("xs_...")`
- * and `Native("xs_...")` find C functions.
+ * `native("xs_...")` and `Native("xs_...")` find C functions.
  */
 
 export interface GeneratedC {

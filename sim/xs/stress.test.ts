@@ -1,7 +1,6 @@
 /**
  * The C code under AddressSanitizer and UBSan, with garbage collected at every allocation and each chunk in memory of its own: whatever C
- * keeps of
- * the heap for too long is found at the next step. At 64 bits; the code is the same at 32.
+ * keeps of the heap for too long is found at the next step. At 64 bits; the code is the same at 32.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

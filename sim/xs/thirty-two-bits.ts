@@ -1,7 +1,6 @@
 /**
  * How 32-bit programs of this project run here: as they are, or through QEMU's user emulation where the kernel refuses them, as kernels of
- * many container
- * and cloud hosts do. Found out by running one: neither a package nor an architecture's name tells.
+ * many container and cloud hosts do. Found out by running one: neither a package nor an architecture's name tells.
  */
 import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";

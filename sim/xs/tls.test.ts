@@ -1,7 +1,6 @@
 /**
  * TLS and keys on XS: the firmware's dialer, its native engine and key store, against real mosquitto and against servers made to cheat.
- * Every
- * row of the alert table must end as it does on Node (`sim/node/node-dialer.mosquitto.test.ts`).
+ * Every row of the alert table must end as it does on Node (`sim/node/node-dialer.mosquitto.test.ts`).
  */
 import { createPublicKey, verify } from "node:crypto";
 import { once } from "node:events";

@@ -1,7 +1,7 @@
 /**
  * `npm run bench:decisions`: how long brokers wait for the decision point. Questions are asked on schedule, whether or not the earlier ones
- * are answered: a slow answer
- * makes the later ones wait, and their waiting counts, as at a broker whose clients do not hold back. Server and asker have a process each.
+ * are answered: a slow answer makes the later ones wait, and their waiting counts, as at a broker whose clients do not hold back. Server
+ * and asker have a process each.
  */
 import { fork } from "node:child_process";
 import type { ChildProcess } from "node:child_process";

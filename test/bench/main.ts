@@ -1,8 +1,7 @@
 /**
  * `npm run bench`: Hawser's MQTT client beside MQTT.js in one run. What counts is the CPU time a message and the ratio; the machine's own
- * speed cancels out. A mosquitto
- * costs more a message than the clients do, so they are judged against a sink that does no work. Each client and the sink have a process of
- * their own.
+ * speed cancels out. A mosquitto costs more a message than the clients do, so they are judged against a sink that does no work. Each client
+ * and the sink have a process of their own.
  */
 import { playPart } from "./processes.js";
 

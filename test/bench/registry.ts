@@ -1,7 +1,6 @@
 /**
  * `npm run bench:registry [-- NAMES]`: how long the command line takes on a CA with so many names (100,000 without an argument). One device
- * is provisioned; the others are
- * copies of its entry under other names, put into the registry as the CA would have.
+ * is provisioned; the others are copies of its entry under other names, put into the registry as the CA would have.
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";

@@ -1,7 +1,6 @@
 /**
  * `npm run bench:signers`: devices provisioned a second with the issuing key in a sealed file and in a token (SoftHSM, one `pkcs11-tool` a
- * signature), one change a device
- * and 200 devices in one change. Devices' keys are made before.
+ * signature), one change a device and 200 devices in one change. Devices' keys are made before.
  */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";

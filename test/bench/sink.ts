@@ -1,7 +1,6 @@
 /**
  * The bench's other end, in a process of its own: a broker that does no work. It accepts, acknowledges, and sends messages when asked. At a
- * mosquitto it does
- * the same as a client: whoever publishes to the flood topic there is sent messages by way of the broker.
+ * mosquitto it does the same as a client: whoever publishes to the flood topic there is sent messages by way of the broker.
  */
 import { once } from "node:events";
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";

@@ -1,7 +1,6 @@
 /**
  * No client at all: packets made beforehand go out in pieces as large as Hawser's, what comes is counted and acknowledged from memory. What
- * this costs, the kernel,
- * the event loop and TLS cost; no client can cost less. QoS 0 and 1 only.
+ * this costs, the kernel, the event loop and TLS cost; no client can cost less. QoS 0 and 1 only.
  */
 import { once } from "node:events";
 import { connect as connectTcp, type OnReadOpts, type Socket } from "node:net";

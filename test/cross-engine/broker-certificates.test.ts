@@ -1,7 +1,6 @@
 /**
  * Broker certificates as users have them, each judged once by Node's dialer (OpenSSL) and once by the dialer of the chip (Mbed TLS, on the
- * XS host): one
- * verdict, one code. A new rule of either engine begins with a row here.
+ * XS host): one verdict, one code. A new rule of either engine begins with a row here.
  */
 import "reflect-metadata";
 import { join } from "node:path";

@@ -1,7 +1,6 @@
 /**
  * Whose verdict counts: an alert from somebody who has not proved to be the server must not look like the broker's judgement of our
- * certificate, for that
- * would send a device down to its pre-shared key. That real brokers' verdicts do count is in tls-engine.test.ts.
+ * certificate, for that would send a device down to its pre-shared key. That real brokers' verdicts do count is in tls-engine.test.ts.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { certify, type Identity, makeIdentity } from "./certificates.js";

@@ -1,7 +1,6 @@
 /**
  * How long a thief's live session outlives a revocation, a replacement and a recovery on a real mosquitto, while many other devices are
- * connected: nobody else may lose a
- * session or a message.
+ * connected: nobody else may lose a session or a message.
  */
 import { join } from "node:path";
 import { pemChain } from "../../host-tools/ca/context.js";

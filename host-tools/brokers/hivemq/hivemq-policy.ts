@@ -1,7 +1,6 @@
 /**
  * Compiles a policy for HiveMQ CE with its File RBAC extension: `config.xml`, and the extension's `credentials.xml`. The certificate only
- * opens the
- * door; the name is proved by a random password for each device, kept beside its key.
+ * opens the door; the name is proved by a random password for each device, kept beside its key.
  */
 import { createHash } from "node:crypto";
 import type { ConcreteRule } from "../../policy/concrete-rules.js";

@@ -19,8 +19,7 @@ const NOBODY = "-nobody";
 
 /**
  * The name hawser itself shows to end the sessions of others. No device can have it: it begins with a hyphen, and only the holder of the
- * CA's key can make a certificate
- * for it.
+ * CA's key can make a certificate for it.
  */
 export const CONTROL_NAME = "-control";
 
@@ -32,12 +31,10 @@ const A_DEVICE_ROLE = "device";
 
 /**
  * The ACL file of the mTLS listener. Every name stands there with its rights, so that one that is taken out loses them with the next
- * reload, whatever its
- * certificate says.
+ * reload, whatever its certificate says.
  *
  * Only the reading of a device's own topics is a pattern too: up to 2.0.22 mosquitto forgets the rights of names, not patterns, for
- * sessions that are
- * offline while it reloads, and throws away what comes for them. So those who are shut out are denied everything by name.
+ * sessions that are offline while it reloads, and throws away what comes for them. So those who are shut out are denied everything by name.
  *
  * @param shutOut names that may not even read their own topics
  * @param isControlled whether hawser ends sessions over this listener

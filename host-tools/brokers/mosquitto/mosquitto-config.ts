@@ -105,8 +105,7 @@ export const MOSQUITTO_FILES = {
 
 /**
  * The plugin's first state: one role, for {@link CONTROL_NAME}. Everything else stays allowed here, because the ACL files decide it:
- * mosquitto asks them first, and what
- * they deny is denied.
+ * mosquitto asks them first, and what they deny is denied.
  */
 export function pluginState(): string {
   const acls = ["publishClientSend", "publishClientReceive", "subscribePattern"].map((acltype) => ({
@@ -152,8 +151,8 @@ export function compileMosquittoTrial(directory: string, settings: MosquittoSett
 
 /**
  * A pre-shared key that says which state of the facts a broker has loaded: whoever can make a TLS connection with it knows that mosquitto
- * has read these
- * files. It is read last (after certificates, CRL and ACL), and not at all when an ACL file is bad. It gives no rights: no ACL names it.
+ * has read these files. It is read last (after certificates, CRL and ACL), and not at all when an ACL file is bad. It gives no rights: no
+ * ACL names it.
  */
 export function loadedMarker(facts: BrokerFacts): NamedKey {
   const { full: _full, clients: _clients, shutOut: _shutOut, recovery: _recovery, policy: _policy, keys, ...texts } = facts;

@@ -1,7 +1,6 @@
 /**
  * Connection limits as nftables rules. mosquitto's own do not hold: 2.0.11 (Debian 12) counts every disconnect twice, so that after a few
- * of them `max_connections`
- * refuses nobody (mended in 2.0.12), and no version limits what one address may hold or how fast it may come.
+ * of them `max_connections` refuses nobody (mended in 2.0.12), and no version limits what one address may hold or how fast it may come.
  */
 
 /** Held at once by one address (IPv6: by one /64), before anybody signed in counts too: many devices may share the address of a gateway. */

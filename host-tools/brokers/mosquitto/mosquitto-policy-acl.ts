@@ -2,8 +2,7 @@
  * A policy as mosquitto's ACL files (mosquitto.conf(5), acl_file).
  *
  * Small fleets: every name stands there with its rights, so that one that is taken out loses them with the next reload. Large ones:
- * mosquitto looks names up
- * one after the other, so devices are a few patterns with `%u`, where their topics need nothing but their id.
+ * mosquitto looks names up one after the other, so devices are a few patterns with `%u`, where their topics need nothing but their id.
  */
 import { roleOf } from "../../policy/bound-rule.js";
 import type { ConcreteRule } from "../../policy/concrete-rules.js";

@@ -34,8 +34,8 @@ export function findMosquitto(): string | undefined {
 
 /**
  * The process ids of the mosquittos that run with the configuration in `directory`, as far as this process sees them: those of containers
- * below it too, whose pid files
- * hold the numbers of another namespace. For signals only: whether a broker loaded its files is asked over the network.
+ * below it too, whose pid files hold the numbers of another namespace. For signals only: whether a broker loaded its files is asked over
+ * the network.
  */
 export function runningMosquittos(directory: string): readonly number[] {
   const config = join(directory, MOSQUITTO_FILES.config);

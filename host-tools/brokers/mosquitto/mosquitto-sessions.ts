@@ -1,8 +1,7 @@
 /**
  * Ends live sessions of a running mosquitto. On a reload mosquitto refuses new connections of a revoked certificate but keeps those it has.
- * Its dynamic-security plugin
- * ends every session of a user name, whatever the client ids, when a client of that name is created and deleted there; the names have no
- * other meaning in the plugin.
+ * Its dynamic-security plugin ends every session of a user name, whatever the client ids, when a client of that name is created and deleted
+ * there; the names have no other meaning in the plugin.
  */
 import { randomBytes } from "node:crypto";
 import type { ConnectionOptions } from "node:tls";
@@ -33,8 +32,7 @@ const NAMES_A_MESSAGE = 400;
 
 /**
  * Ends all sessions of these user names. When this resolves the broker has closed their connections. To be called after the broker loaded
- * what refuses them, or they come
- * straight back.
+ * what refuses them, or they come straight back.
  *
  * @param credentials of {@link CONTROL_NAME}
  * @throws HawserError `SESSIONS_NOT_ENDED`

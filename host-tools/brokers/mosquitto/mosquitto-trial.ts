@@ -1,7 +1,6 @@
 /**
  * Loads a configuration in a mosquitto of its own before the real one gets it: on a reload mosquitto takes a broken ACL file for none at
- * all and allows
- * everything, so a file it cannot read must never be put where it looks.
+ * all and allows everything, so a file it cannot read must never be put where it looks.
  */
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";

@@ -150,8 +150,7 @@ function configText({ policy, directory }: CompileInput): string {
 
 /**
  * All of TLS stands here: `ssl_options` in this file takes the place of those in rabbitmq.conf, and only here it can name revocation lists.
- * They are a
- * directory of files named by `openssl crl -hash`, read at every handshake; a missing list refuses everybody.
+ * They are a directory of files named by `openssl crl -hash`, read at every handshake; a missing list refuses everybody.
  */
 function advancedText({ directory, tls }: CompileInput): string {
   const text = (value: string): string => JSON.stringify(value);

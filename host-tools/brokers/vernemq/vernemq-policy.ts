@@ -1,7 +1,6 @@
 /**
  * Compiles a policy for VerneMQ 2: `vernemq.conf` and `vmq.acl` (docs.vernemq.com, "Auth using files"). The certificate gives the user
- * name; whether
- * that name may sign in is asked of the decision point, because VerneMQ lets nobody in without such an answer.
+ * name; whether that name may sign in is asked of the decision point, because VerneMQ lets nobody in without such an answer.
  */
 import { join } from "node:path";
 import type { ConcreteRule } from "../../policy/concrete-rules.js";

@@ -1,7 +1,7 @@
 /**
  * Where `hawser issue` puts the files of a client. They are written beside their place before the registry knows of them, so that only
- * renames are left to do once the
- * client is let in. A command that was killed or refused before those leaves the files there, for the same command to find.
+ * renames are left to do once the client is let in. A command that was killed or refused before those leaves the files there, for the same
+ * command to find.
  */
 import { randomBytes, X509Certificate } from "node:crypto";
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, statSync } from "node:fs";
@@ -27,8 +27,7 @@ export const FILES = { key: "client.key.pem", ca: "ca.crt.pem", certificate: "cl
 
 /**
  * Begins what is added to a place's path for the directory beside it, and names the one in a place that is there: a mount point takes no
- * renames from outside. Something
- * unpredictable follows, so that nobody can have put anything there for us to write through or remove.
+ * renames from outside. Something unpredictable follows, so that nobody can have put anything there for us to write through or remove.
  */
 const STAGING = ".hawser-staged-";
 const LOCK = ".hawser-lock";

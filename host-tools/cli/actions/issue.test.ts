@@ -1,7 +1,7 @@
 /**
  * Every moment at which `hawser issue` can fail. The command runs once for each single step it does on the disk: killed before that step,
- * or with a disk that is full from
- * that step on. Then the same command is run again, and has to leave a client that is let in and whose files are where they belong.
+ * or with a disk that is full from that step on. Then the same command is run again, and has to leave a client that is let in and whose
+ * files are where they belong.
  */
 import { createPrivateKey, createPublicKey, X509Certificate } from "node:crypto";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";

@@ -45,8 +45,7 @@ function provedBy(scope: Scope): "certificate" | "psk" {
 
 /**
  * A device's session belongs to it alone: its client id is its name, with a `~` part at most. A client that is no device may connect
- * several times and
- * choose its ids (most tools make one up), as long as it takes nobody else's name.
+ * several times and choose its ids (most tools make one up), as long as it takes nobody else's name.
  */
 function clientIdAllowed(ca: CaMaterial, name: string, clientId: string): boolean {
   const [owner = ""] = clientId.split("~", 1);

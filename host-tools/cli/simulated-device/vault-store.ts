@@ -1,7 +1,6 @@
 /**
  * A vault as the store of a device on XS: the records as they are, the keys in PSA's form. Nothing of a device lies anywhere else, so
- * either engine
- * goes on where the other ended, a rotation included.
+ * either engine goes on where the other ended, a rotation included.
  */
 import { resolve } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
@@ -55,8 +54,7 @@ interface SlotKeeper {
 
 /**
  * The C key store replaces a key by writing the new one under another id of its slot before it removes the old one. The vault has one file
- * a
- * slot, replaced as a whole: it holds the key written last.
+ * a slot, replaced as a whole: it holds the key written last.
  */
 export class VaultKeyFiles implements PsaKeyFiles {
   readonly #files = new Map<number, Uint8Array>();

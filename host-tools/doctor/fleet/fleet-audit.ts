@@ -1,7 +1,6 @@
 /**
  * The doctor's examination of a fleet, by its CA directory: certificates, revocation, names and the brokers' files. Needs no passphrase and
- * changes
- * nothing. AWS Device Defender's audit list is the floor; what it sees of live connections belongs to the live check.
+ * changes nothing. AWS Device Defender's audit list is the floor; what it sees of live connections belongs to the live check.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -8,8 +8,7 @@ export type OptionKind = "bool" | "int" | "string" | "token";
 
 /**
  * What 2.1 demands before the option: `listener` a listener line; `default` creates the default listener where there is none; `named` a
- * listener that is
- * not the default one. 2.0 applies all of them to the default listener.
+ * listener that is not the default one. 2.0 applies all of them to the default listener.
  */
 export type Demand21 = "listener" | "default" | "named";
 

@@ -1,7 +1,6 @@
 /**
  * A station's write-ahead journal: one JSON line an event, each on the disk before the work goes on, chained by hashes. It knows every
- * board by its id, its MAC address and
- * its public key, and lets none of the three belong to two boards.
+ * board by its id, its MAC address and its public key, and lets none of the three belong to two boards.
  */
 import { createHash } from "node:crypto";
 import { closeSync, existsSync, fstatSync, fsyncSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";

@@ -1,7 +1,7 @@
 /**
  * One board from the first hello to PASS. Each step can be repeated: whoever was interrupted begins again with hello, and the ledger, the
- * board and the CA together say what is
- * done already. Nothing is written to a board before its id, MAC address and key are its alone in the ledger.
+ * board and the CA together say what is done already. Nothing is written to a board before its id, MAC address and key are its alone in the
+ * ledger.
  */
 import { randomBytes } from "node:crypto";
 import { errorCode, HawserError } from "../../../sdk/errors.js";

@@ -1,8 +1,7 @@
 /**
  * The whole station as it runs in a factory: heads, simulated boards with every fault, kill -9 of the station and a full disk on the way.
- * The boards live in this process, as
- * real ones outlive a station. The long form: HAWSER_DRILL_BOARDS=1000 HAWSER_DRILL_HEADS=8 npx vitest run
- * host-tools/station/factory/station-drill.test.ts
+ * The boards live in this process, as real ones outlive a station. The long form: HAWSER_DRILL_BOARDS=1000 HAWSER_DRILL_HEADS=8 npx vitest
+ * run host-tools/station/factory/station-drill.test.ts
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";

@@ -1,7 +1,7 @@
 /**
  * The station's page: what the heads show, live, and a field for the scanner. It only looks on; everything continues without it. On
- * loopback it is open to whoever is at this
- * machine; beyond, only to holders of the token. Commands need the page's own secret, so that no other site's page can give them.
+ * loopback it is open to whoever is at this machine; beyond, only to holders of the token. Commands need the page's own secret, so that no
+ * other site's page can give them.
  */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { createServer } from "node:http";

@@ -2,8 +2,7 @@
  * Bytes of a broker to packets.
  *
  * Strict where a general-purpose parser is not: unknown reason codes pass on to the session, wrong lengths, repeated properties and text
- * that
- * is not UTF-8 are refused, and user properties keep their order.
+ * that is not UTF-8 are refused, and user properties keep their order.
  */
 import { ByteReader } from "./byte-reader.js";
 import { malformed, protocolError } from "./packet-error.js";

@@ -41,8 +41,7 @@ export interface Subscription extends AsyncIterableIterator<Message, undefined> 
   return(): Promise<IteratorResult<Message, undefined>>;
   /**
    * Unsubscribes. Messages of QoS 1 and 2 that the application has not taken go to whoever else wants them, or wait unacknowledged for a
-   * grace
-   * time for somebody who subscribes again. Settles when the broker confirmed, or when the connection ended and the session with it.
+   * grace time for somebody who subscribes again. Settles when the broker confirmed, or when the connection ended and the session with it.
    * Idempotent.
    */
   close(): Promise<void>;

@@ -110,8 +110,8 @@ export interface MqttOptions {
   will?: Will;
   /**
    * Messages of QoS 1 and 2 that the broker may send before the application took the earlier ones, 1..65535: one that sends more is
-   * disconnected (0x93). Left
-   * out, it is asked for 64 at a time and more are taken: mosquitto up to 2.0.22 forgets the number with the first acknowledgement.
+   * disconnected (0x93). Left out, it is asked for 64 at a time and more are taken: mosquitto up to 2.0.22 forgets the number with the
+   * first acknowledgement.
    */
   receiveMaximum?: number;
   /** The largest packet taken from the broker, 64..268435460 bytes. Default 1 MiB; told to a broker of 5.0. */
@@ -132,36 +132,30 @@ export interface MqttOptions {
   connackTimeoutMs?: number;
   /**
    * A broker that leaves a PUBLISH, SUBSCRIBE or UNSUBSCRIBE unanswered for this long (or up to twice as long) is taken for dead. Default
-   * 60000; 0 waits for
-   * ever. What is written before gets its time on a slow uplink first, down to 500 bytes a second and up to ten minutes; while the broker
-   * sends other
-   * packets, five times as long is waited.
+   * 60000; 0 waits for ever. What is written before gets its time on a slow uplink first, down to 500 bytes a second and up to ten minutes;
+   * while the broker sends other packets, five times as long is waited.
    */
   ackTimeoutMs?: number;
   /**
    * Messages of QoS 1 and 2 sent but not acknowledged, 1..60000; a broker of 5.0 may want fewer. Default 20: mosquitto 2.0 acknowledges,
-   * but never
-   * forwards, some of what a client of 3.1.1 sends beyond that at QoS 2.
+   * but never forwards, some of what a client of 3.1.1 sends beyond that at QoS 2.
    */
   inFlightWindow?: number;
   /**
    * How long an accepted message waits for another broker where the one at hand does not take its QoS, retain or size (5.0), milliseconds,
-   * 0..86400000; default
-   * an hour. Then it is dropped and reported.
+   * 0..86400000; default an hour. Then it is dropped and reported.
    */
   heldForMs?: number;
   /**
    * A QoS 1 or 2 message that the broker answers with "not authorized" is given up when the connection has lived on for so long,
-   * milliseconds 0..3,600,000. When it
-   * ends before, the message is sent again on the next one: brokers deny what a revoked name publishes a moment before they end its
-   * connection. Default 0: at once.
+   * milliseconds 0..3,600,000. When it ends before, the message is sent again on the next one: brokers deny what a revoked name publishes a
+   * moment before they end its connection. Default 0: at once.
    */
   denialGraceMs?: number;
   /**
    * Bytes of messages of QoS 1 and 2 that the application has not taken, roughly, 1024..1073741824; default 1 MiB. Beyond, no more is read
-   * from the link; where
-   * the broker's answers are needed meanwhile, or after half a minute, what comes is left with the broker, which repeats it on the next
-   * connection.
+   * from the link; where the broker's answers are needed meanwhile, or after half a minute, what comes is left with the broker, which
+   * repeats it on the next connection.
    */
   inboundBytes?: number;
   /** True keeps one of the messages that the broker lets be in flight for `beyondBounds`: they never wait for others. Default false. */
@@ -171,10 +165,8 @@ export interface MqttOptions {
   unclaimed?: Partial<UnclaimedOptions>;
   /**
    * What becomes of QoS 2 messages that the broker had confirmed to have (PUBREC), and not completed, when it has lost the session: nobody
-   * knows whether they were
-   * delivered. `report` (the default): `publish` rejects with `SESSION_LOST`; a message that nobody awaits is told by `onMessageUncertain`
-   * and stays readable in the
-   * outbox. `resend`: they are published again, as new, and may arrive twice.
+   * knows whether they were delivered. `report` (the default): `publish` rejects with `SESSION_LOST`; a message that nobody awaits is told
+   * by `onMessageUncertain` and stays readable in the outbox. `resend`: they are published again, as new, and may arrive twice.
    */
   onSessionLost?: "report" | "resend";
   /** Keeps the outbox and the state of QoS 1 and 2 in storage, so that they outlive a reboot. Default false. */

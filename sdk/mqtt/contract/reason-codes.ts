@@ -75,8 +75,7 @@ export function reasonErrorCode(reasonCode: number): ErrorCode {
 
 /**
  * Whether `reasonCode` can be an answer in an acknowledgement: success, or a refusal the specification knows. Anything else says nothing,
- * and taking it for success
- * would call a message delivered that may not be.
+ * and taking it for success would call a message delivered that may not be.
  */
 export function isAnswer(cmd: "puback" | "pubrec" | "pubrel" | "pubcomp" | "suback" | "unsuback", reasonCode: number): boolean {
   if (reasonCode >= 0x80) return REASONS[reasonCode] !== undefined;

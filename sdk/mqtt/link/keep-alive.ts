@@ -1,9 +1,8 @@
 /**
  * Notices that a connection is dead although nobody said so (MQTT 5.0, section 3.1.2.10): asks when it was silent, and waits for the answer
- * within a bound.
- * Whatever comes from the broker is a sign of life, so a PINGRESP may stand behind any amount of data; and bytes on a slow uplink need
- * their time before
- * anybody can answer them. One timer runs, however many packets come and go, and a second one while a PINGRESP is awaited.
+ * within a bound. Whatever comes from the broker is a sign of life, so a PINGRESP may stand behind any amount of data; and bytes on a slow
+ * uplink need their time before anybody can answer them. One timer runs, however many packets come and go, and a second one while a
+ * PINGRESP is awaited.
  */
 import type { Cancel, Scheduler } from "../../platform.js";
 import type { Blame } from "../contract/blame.js";

@@ -1,10 +1,8 @@
 /**
  * Messages that the broker answered with "not authorized" (0x87) a moment ago. A name that loses its rights is denied what it publishes
- * before its connections
- * end: on mosquitto for about a second. Those messages were accepted here, so they wait for what the denial meant. When the connection ends
- * first, they are
- * sent again on the next, which may be one with a new certificate. When it lives on, the denial was about the messages. Plain state: no
- * link, no timer.
+ * before its connections end: on mosquitto for about a second. Those messages were accepted here, so they wait for what the denial meant.
+ * When the connection ends first, they are sent again on the next, which may be one with a new certificate. When it lives on, the denial
+ * was about the messages. Plain state: no link, no timer.
  */
 import type { RefusedError } from "../contract/connect-error.js";
 import type { Clock } from "../../platform.js";

@@ -1,7 +1,6 @@
 /**
  * Remembers over reboots and firmware updates which filters the broker's session holds: MQTT has no way to ask. Without it, what an earlier
- * firmware
- * subscribed to comes for as long as the session lives. Costs a write only when the set of filters changes.
+ * firmware subscribed to comes for as long as the session lives. Costs a write only when the set of filters changes.
  */
 import { decodeUtf8, encodeUtf8 } from "../../encoding/utf8.js";
 import { errorMessage } from "../../errors.js";

@@ -144,8 +144,8 @@ export class MessageStream implements Subscription {
 
   /**
    * Unsubscribes. Messages of QoS 1 and 2 that the application has not taken go to whoever else wants them, or wait unacknowledged for a
-   * grace time for
-   * somebody who subscribes anew. Settles when the broker confirmed, or when the connection ended and the session with it. Idempotent.
+   * grace time for somebody who subscribes anew. Settles when the broker confirmed, or when the connection ended and the session with it.
+   * Idempotent.
    */
   close(): Promise<void> {
     const before = this.#state;

@@ -99,8 +99,7 @@ export class Receiver {
     if (qos === 2 && this.#received.has(messageId)) return this.#pubrec(messageId);
     const open = this.#open.get(messageId);
     // At QoS 2 the identifier alone says that it is the same message (section 4.3.3); aedes leaves DUP out. At QoS 1 it may be used anew,
-    // and RabbitMQ and LavinMQ
-    // give what they repeat new identifiers: only the content tells.
+    // and RabbitMQ and LavinMQ give what they repeat new identifiers: only the content tells.
     if (
       open !== undefined &&
       open.topic === packet.topic &&
@@ -158,8 +157,7 @@ export class Receiver {
 
   /**
    * Nobody has this message, and its connection ends: it is left to the broker, which repeats it as good as new. While the connection is
-   * there,
-   * what stands behind it and was taken is acknowledged.
+   * there, what stands behind it and was taken is acknowledged.
    */
   leave(message: InboundMessage, isConnected: boolean): void {
     this.#free(message);

@@ -1,7 +1,6 @@
 /**
  * The sending half of a session (MQTT 5.0, section 4.3): which message goes next, what each acknowledgement means, and what is sent again
- * on
- * the next connection. Plain state: no link, no timer.
+ * on the next connection. Plain state: no link, no timer.
  */
 import type { HawserError } from "../../errors.js";
 import type { Clock } from "../../platform.js";

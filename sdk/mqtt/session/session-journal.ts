@@ -4,8 +4,7 @@ import type { OutgoingMessage } from "./outgoing-message.js";
 
 /**
  * `store` is done when it returns. The others may be done later; what must not happen before is given as `then`, which is called in the
- * order
- * of the calls, once each.
+ * order of the calls, once each.
  */
 export interface Journal {
   /** QoS 2 identifiers received and not released, as the last run left them; the receiver works on this set. */

@@ -1,7 +1,6 @@
 /**
  * The session that client and broker share and that outlives connections (MQTT 5.0, section 4.1): messages on their way both ways,
- * subscriptions,
- * packet identifiers, and their storage. Plain state: packets in, packets and effects out; no link, no timer.
+ * subscriptions, packet identifiers, and their storage. Plain state: packets in, packets and effects out; no link, no timer.
  */
 import { HawserError } from "../../errors.js";
 import type { Blame } from "../contract/blame.js";
@@ -62,8 +61,7 @@ export interface SessionPlatform {
 
 /**
  * A broker of 3.1.1 cannot be told a receive maximum, and one of 5.0 may not keep to it: at least so many messages may come before the
- * application takes
- * them. Twice what one read of 64 KiB can hold of the smallest, so that a burst alone never ends a connection.
+ * application takes them. Twice what one read of 64 KiB can hold of the smallest, so that a burst alone never ends a connection.
  */
 const RECEIVE_LIMIT = 16_384;
 

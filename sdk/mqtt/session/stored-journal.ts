@@ -1,7 +1,6 @@
 /**
  * Keeps the session over reboots, in small records that are each written atomically. Between any two writes power may fail: each order here
- * is
- * such that then no accepted message is missing and no QoS 2 message can be delivered twice.
+ * is such that then no accepted message is missing and no QoS 2 message can be delivered twice.
  *
  * | key | record |
  * |---|---|

@@ -294,8 +294,7 @@ export class SubscriptionTable implements SubscriptionOwner {
     if (isOne && topic === this.#lastTopic && identifiers?.[0] === this.#lastIdentifier) return this.#lastTargets;
     const matching = [...this.#entries.values()].filter(({ matcher }) => matcher.matches(topic));
     // The broker may send one copy for all subscriptions that match, or one for each with its own identifier (section 3.3.4). Identifiers
-    // that mean
-    // nothing here are of a session that an earlier program left.
+    // that mean nothing here are of a session that an earlier program left.
     const named =
       identifiers === undefined ? [] : matching.filter(({ isNamed, identifier }) => !isNamed || identifiers.includes(identifier));
     const targets = (named.length > 0 ? named : matching).map(({ subscription }) => subscription);

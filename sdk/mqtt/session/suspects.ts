@@ -1,11 +1,9 @@
 /**
  * Finds the one item that makes a broker end the connection, so that it takes nothing else down with it. Every item that is sent again
- * until it is
- * answered (PUBLISH, PUBREL, SUBSCRIBE, UNSUBSCRIBE) counts the connections that the broker ended while it was unanswered. After two it is
- * set apart: the others go first, then it is sent alone on a connection that has just answered a PINGREQ. Alone it may fail three times;
- * then
- * it is given up, provided that the broker takes other messages: one that hangs up on all of them has a trouble of its own. Plain state: no
- * link, no timer.
+ * until it is answered (PUBLISH, PUBREL, SUBSCRIBE, UNSUBSCRIBE) counts the connections that the broker ended while it was unanswered.
+ * After two it is set apart: the others go first, then it is sent alone on a connection that has just answered a PINGREQ. Alone it may fail
+ * three times; then it is given up, provided that the broker takes other messages: one that hangs up on all of them has a trouble of its
+ * own. Plain state: no link, no timer.
  */
 import type { Clock } from "../../platform.js";
 import type { Blame } from "../contract/blame.js";

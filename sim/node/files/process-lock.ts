@@ -6,8 +6,7 @@
  * dead, the slower one then finds other content and leaves it alone.
  *
  * A holder is known by process id, start time and boot where /proc tells them, so a reused process id is not mistaken for it. Processes
- * that
- * do not see each other (containers that share a volume but no process table) must not share a lock.
+ * that do not see each other (containers that share a volume but no process table) must not share a lock.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { linkSync, readFileSync, writeFileSync } from "node:fs";

@@ -46,8 +46,7 @@ export function isOurDirectory(path: string): boolean {
 
 /**
  * Who but `owners` could replace `path` or what leads to it, as a sentence; undefined when nobody could. A directory with the sticky bit,
- * as /tmp, lets nobody
- * replace what is another's.
+ * as /tmp, lets nobody replace what is another's.
  *
  * @param owners user ids besides root
  */

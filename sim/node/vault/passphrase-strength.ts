@@ -1,7 +1,6 @@
 /**
  * Whether a new passphrase would hold against somebody who has the files and guesses: scrypt makes a guess cost a tenth of a second, so
- * what counts is how many
- * guesses come before the right one. A coarse sieve for what everybody tries first, no measure of what passes it.
+ * what counts is how many guesses come before the right one. A coarse sieve for what everybody tries first, no measure of what passes it.
  */
 
 const LEAST_CHARACTERS = 10;

@@ -8,8 +8,7 @@ import { errnoCode } from "../files/atomic-file.js";
 
 /**
  * One place to look: an environment variable, a file that was named on the command line, or a file that an environment variable names: a
- * path may be inherited by every
- * program that a shell starts, a passphrase should not be.
+ * path may be inherited by every program that a shell starts, a passphrase should not be.
  */
 export type PassphraseSource = { environment: string } | { file: string } | { fileOf: string };
 
@@ -34,8 +33,7 @@ export interface PassphraseFiles {
 
 /**
  * The order of docs/protocol.md, "Passphrases": the command line before the environment, which may have been set long ago for something
- * else; in
- * each, what is meant for this one thing before what is meant for all.
+ * else; in each, what is meant for this one thing before what is meant for all.
  */
 export function passphraseSources(kind: "ca" | "vault", files: PassphraseFiles): PassphraseSource[] {
   const specific = kind === "ca" ? "HAWSER_CA_PASSPHRASE" : "HAWSER_VAULT_PASSPHRASE";

@@ -22,8 +22,7 @@ export interface ScryptCost {
 
 /**
  * The product of all three costs is at most this: 128 MiB and about half a second. A stored cost is read before anything is proved, so
- * whoever can write the file
- * decides how long the passphrase takes.
+ * whoever can write the file decides how long the passphrase takes.
  */
 const MOST_WORK = 2 ** 20;
 

@@ -3,10 +3,9 @@
  * each is sealed soundly.
  *
  * Each sealed file carries a stamp: the number of its write, which grows by one with every write to the vault, and a sum over name and
- * number of all files that are
- * kept after that write. The stamp with the highest number speaks for the whole vault. An erased file is first replaced by a stamp alone,
- * removed with the next write.
- * The sum adds up HMACs modulo 2^256 and is only ever stored sealed: who cannot open it cannot look for other files with the same sum.
+ * number of all files that are kept after that write. The stamp with the highest number speaks for the whole vault. An erased file is first
+ * replaced by a stamp alone, removed with the next write. The sum adds up HMACs modulo 2^256 and is only ever stored sealed: who cannot
+ * open it cannot look for other files with the same sum.
  *
  * What this cannot show is a vault that was put back as a whole.
  */

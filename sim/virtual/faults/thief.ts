@@ -1,8 +1,7 @@
 /**
  * A thief of one device's key. He comes in under client ids of his own beside the device, reads its commands, publishes as it, and enrols
- * keys of his own. Until
- * somebody notices he is the device, as far as anybody can tell. From then on he must get nothing any more: that is what he finds out, and
- * tells.
+ * keys of his own. Until somebody notices he is the device, as far as anybody can tell. From then on he must get nothing any more: that is
+ * what he finds out, and tells.
  */
 import { enrolRequest, activeReport, readAnswer } from "../../../sdk/identity/enrolment.js";
 import { readCertificate } from "../../../sdk/identity/certificate.js";

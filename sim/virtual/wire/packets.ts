@@ -1,7 +1,6 @@
 /**
  * The packets a broker takes and sends, MQTT 3.1.1 and 5.0. Written apart from the SDK's own packets on purpose: a mistake shared by both
- * sides
- * of a connection would not show.
+ * sides of a connection would not show.
  */
 import type { Properties } from "./properties.js";
 

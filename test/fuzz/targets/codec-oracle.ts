@@ -1,7 +1,6 @@
 /**
  * The SDK's codec against mqtt-packet, an independent implementation: every packet a client sends has the very bytes that mqtt-packet
- * writes, and every
- * packet a broker sends, written by mqtt-packet, is read as what it says.
+ * writes, and every packet a broker sends, written by mqtt-packet, is read as what it says.
  */
 import mqttPacket from "mqtt-packet";
 import { FrameReader } from "../../../sdk/mqtt/codec/frame-reader.js";

@@ -25,9 +25,8 @@ export const MQTT_WORDS = words(
   [0xe0, 1, 0x9c],
   [0xf0, 2, 0x18, 0],
   // Properties: payload format, expiry, response topic, correlation data, subscription identifier, session expiry, assigned client
-  // identifier, keep-alive,
-  // reason string, receive maximum, topic alias maximum, topic alias, maximum QoS, retain available, user property, maximum packet size,
-  // server reference.
+  // identifier, keep-alive, reason string, receive maximum, topic alias maximum, topic alias, maximum QoS, retain available, user property,
+  // maximum packet size, server reference.
   [0x01, 1],
   [0x02, 0, 0, 0, 1],
   [0x08, 0, 1, 0x72],

@@ -1,7 +1,6 @@
 /**
  * A device on the bench of a factory station that says anything at all: every answer is well-formed, no refusal is for want of a typed
- * error, and whatever the device was
- * made to store, it is either still empty or has an identity that it can use.
+ * error, and whatever the device was made to store, it is either still empty or has an identity that it can use.
  */
 import { IdentityStore } from "../../../sdk/identity/store.js";
 import { encodeFrame } from "../../../sdk/provisioning/frames.js";

@@ -1,7 +1,6 @@
 /**
  * A device that finds its flash damaged: it starts or says typed what is wrong, and once started it comes online or says why not; whatever
- * it did about the damage, the
- * next power-on fares no worse.
+ * it did about the damage, the next power-on fares no worse.
  */
 import type { Device } from "../../../sdk/device/device.js";
 import { HawserError } from "../../../sdk/errors.js";

@@ -1,7 +1,6 @@
 /**
  * A client in the middle of its work against a broker that says anything at all: connected, subscribed, with messages of every level on
- * their way. Whatever
- * comes, the client ends once and typed, or not at all, holds no more than it may, and works with the next broker.
+ * their way. Whatever comes, the client ends once and typed, or not at all, holds no more than it may, and works with the next broker.
  */
 import mqttPacket from "mqtt-packet";
 import type { Failure } from "../../../sdk/failure.js";

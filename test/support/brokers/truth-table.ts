@@ -185,8 +185,7 @@ export type Connect = (name: string) => Promise<MqttClient>;
 
 /**
  * Asks a broker that answers a denied publish with a reason code (MQTT 5.0): each name publishes to every topic; then `root` publishes to
- * every topic
- * while all have subscribed to everything.
+ * every topic while all have subscribed to everything.
  */
 export async function brokerAnswers(
   connect: Connect,

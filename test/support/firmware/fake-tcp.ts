@@ -4,10 +4,8 @@
  * `modules/io/socket/lin/tcp.c`; facts in the reference "ECMA-419 IO"). It takes no favours: what the real ones punish, it punishes.
  *
  * Both: callbacks only from their event loop ({@link FakeTcp.turn}); `write` above the writable count throws "would block" and takes all or
- * nothing;
- * `read(n)` throws for n <= 0 or more than there is; after `close` every method throws; `onError` has no argument, comes also for an
- * orderly
- * close by the peer, and waits until unread data is drained.
+ * nothing; `read(n)` throws for n <= 0 or more than there is; after `close` every method throws; `onError` has no argument, comes also for
+ * an orderly close by the peer, and waits until unread data is drained.
  *
  * - `lwip` (ESP32): `write` throws "not ready" before the connection is up and after it is lost, returns the room left; reading the last
  *   byte of

@@ -1,7 +1,6 @@
 /**
  * A process that provisions on a CA, for tests of several processes and of killed ones. Arguments: directory, passphrase, ids. Prints one
- * line an id: `won ID`,
- * or `lost ID CODE`; begins when its standard input ends.
+ * line an id: `won ID`, or `lost ID CODE`; begins when its standard input ends.
  */
 import { once } from "node:events";
 import { errorCode } from "../../../sdk/errors.js";

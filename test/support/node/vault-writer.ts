@@ -1,7 +1,6 @@
 /**
  * A process for the vault tests, made to be killed: opens the vault, and again and again raises a number in the record "count", prints it
- * once it is
- * kept, makes a new key in "key-a" and removes and puts back the record "blink". Arguments: vault, passphrase.
+ * once it is kept, makes a new key in "key-a" and removes and puts back the record "blink". Arguments: vault, passphrase.
  */
 import { writeSync } from "node:fs";
 import { Vault } from "../../../sim/node/vault/vault.js";
