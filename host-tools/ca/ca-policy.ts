@@ -70,6 +70,17 @@ export function checkDeviceRole(policy: Policy, role: string): string {
   throw new HawserError("INVALID_ROLE", `the policy has no role ${role} for devices`, `Choose one of ${rolesFor(policy, "devices")}.`);
 }
 
+/** Throws `INVALID_ROLE` when the device would have the rights of the policy's default role instead. */
+function checkNamedRole(policy: Policy, id: string, role: string): void {
+  checkDeviceRole(policy, role);
+  if (policy.roles.has(role)) return;
+  throw new HawserError(
+    "INVALID_ROLE",
+    `the policy has no role ${role}: ${id} would have all rights of the role ${policy.defaultDeviceRole ?? ""}`,
+    `Add ${role} to the policy and run \`hawser policy apply\`, or choose one of ${rolesFor(policy, "devices")}. If it is only a label, add --default-rights.`,
+  );
+}
+
 /**
  * Returns `role` when it is one a client can have.
  * @throws HawserError `INVALID_ROLE`
@@ -204,18 +215,22 @@ export interface NameSettings {
   /** New values; undefined takes an attribute away. */
   readonly attributes: Readonly<Record<string, string | undefined>>;
   readonly role?: string;
+  /** Lets a device have a role that the policy does not name, which gives it the rights of `defaultDeviceRole`. */
+  readonly allowsDefaultRights?: boolean;
 }
 
 /**
- * Changes what the policy knows of a name.
+ * Changes what the policy knows of a name. A device is not given a role that the policy does not name, unless that is wanted: who takes
+ * rights away by a mistyped role would leave it all of them.
  *
  * @throws HawserError `UNKNOWN_ID`, `INVALID_ROLE`, `INVALID_ATTRIBUTE`, and those of every change
  */
-export async function setName(ca: CaContext, { id, attributes, role }: NameSettings): Promise<RegistryEntry> {
+export async function setName(ca: CaContext, { id, attributes, role, allowsDefaultRights = false }: NameSettings): Promise<RegistryEntry> {
   return ca.store.change((draft) => {
     const entry = draft.entries.get(id);
     if (entry === undefined) throw unknownId(id);
     const policy = policyOf(draft);
+    if (entry.kind === "device" && role !== undefined && role !== entry.role && !allowsDefaultRights) checkNamedRole(policy, id, role);
     const withRole =
       role === undefined
         ? entry

@@ -7,6 +7,7 @@ import { connectAsync } from "mqtt";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { freePorts } from "../../sim/brokers/free-port.js";
 import { watchOver } from "../../sim/brokers/orphan-guard.js";
+import { DEFAULT_POLICY_TEXT } from "../policy/default-policy.js";
 import { buildCli, hawser, temporaryDirectory } from "../../test/support/host-tools/test-cli.js";
 import { directoryWithCa, ENV, json } from "../../test/support/host-tools/test-fleet.js";
 
@@ -130,6 +131,47 @@ describe("hawser policy", () => {
       channels: { "device-up": { address: "devices/{id}/up/#" } },
     });
   });
+});
+
+describe("hawser policy set", () => {
+  test(
+    "gives no device a role that the policy does not name, whichever policy that is, unless its default rights are wanted",
+    { timeout: 180_000 },
+    async () => {
+      const cwd = await directoryWithCa();
+      await json(cwd, "provision", "--dir", "ca", "--id", "pump-7", "--vault", "v");
+      const rights = async (): Promise<string> =>
+        JSON.stringify(await json<{ rights: unknown }>(cwd, "policy", "explain", "--dir", "ca", "--id", "pump-7"));
+      const quarantine = ["policy", "set", "--dir", "ca", "--id", "pump-7", "--role", "quarantined"];
+      const registry = (): string => readFileSync(join(cwd, "ca/audit.jsonl"), "utf8");
+      const builtIn = DEFAULT_POLICY_TEXT;
+      const withoutDefault = builtIn.replace("defaultDeviceRole: device\n", "").replace("  device:\n    for:", "  sensor:\n    for:");
+      for (const [text, next] of [
+        [builtIn, "Add quarantined to the policy and run `hawser policy apply`, or choose one of device."],
+        [builtIn.replace("name: default", "name: own"), "Add quarantined to the policy and run `hawser policy apply`"],
+        [withoutDefault, "Choose one of sensor."],
+      ] as const) {
+        writeFileSync(join(cwd, "policy.yaml"), text);
+        await json(cwd, "policy", "apply", "--dir", "ca", "policy.yaml");
+        const before = registry();
+        const { code, stderr } = await hawser(quarantine, { cwd, env: ENV });
+        expect([code, stderr]).toEqual([2, expect.stringMatching(/^error INVALID_ROLE: the policy has no role quarantined/)]);
+        expect(stderr).toContain(next);
+        expect(registry()).toBe(before);
+      }
+      const identityOnly =
+        "  quarantined:\n    base: devices/{id}\n    channels:\n      request: { topic: identity/request, direction: up, recovery: true }\n";
+      const withRole = builtIn
+        .replace("\nclasses:\n", `\nclasses:\n${identityOnly}`)
+        .replace("\nroles:\n", "\nroles:\n  quarantined: { for: devices, class: quarantined }\n");
+      writeFileSync(join(cwd, "policy.yaml"), withRole);
+      await json(cwd, "policy", "apply", "--dir", "ca", "policy.yaml");
+      await json(cwd, ...quarantine);
+      expect(await rights()).not.toContain("devices/pump-7/up");
+      await json(cwd, "policy", "set", "--dir", "ca", "--id", "pump-7", "--role", "sensor", "--default-rights");
+      expect(await rights()).toContain("devices/pump-7/up");
+    },
+  );
 });
 
 describe("hawser policy compile", () => {

@@ -10,16 +10,17 @@ export interface SetOptions extends PassphraseOptions {
   id: string;
   attribute?: string[];
   role?: string;
+  defaultRights?: boolean;
   json?: boolean;
 }
 
 export async function set(options: SetOptions, context: Context): Promise<void> {
-  const { id, attribute = [], role } = options;
+  const { id, attribute = [], role, defaultRights: allowsDefaultRights = false } = options;
   if (attribute.length === 0 && role === undefined)
     throw new HawserError("USAGE", "nothing to change", "Give --attribute NAME=VALUE or --role ROLE.");
   const attributes = Object.fromEntries(attribute.map(readAttribute).map(([name, value]) => [name, value === "" ? undefined : value]));
   const ca = await openCaOf(options, context);
-  const name = await ca.setName({ id, attributes, ...(role === undefined ? {} : { role }) });
+  const name = await ca.setName({ id, attributes, allowsDefaultRights, ...(role === undefined ? {} : { role }) });
   const shown = Object.entries(name.attributes ?? {}).map(([key, value]) => `${key}=${value}`);
   context.terminal.result({ id, role: name.role, attributes: name.attributes ?? {} }, [
     `${id} is ${name.role}${shown.length === 0 ? "" : `, ${shown.join(", ")}`}`,

@@ -247,7 +247,8 @@ function addSet(policy: Command, run: Run): void {
   const set = caDirectory(policy.command("set").description("Change the role or the attributes of a device or client."))
     .requiredOption("--id <id>", "the device or client")
     .option("--attribute <name=value>", "set an attribute; NAME= removes it; repeatable", collect)
-    .option("--role <role>", "new role");
+    .option("--role <role>", "new role")
+    .option("--default-rights", "accept a device role that the policy does not name: it has the rights of defaultDeviceRole");
   json(caPassphrase(set));
   addHelp(set, {
     notes: ["Takes effect on brokers at once. Only attributes that the policy declares can be set."],
