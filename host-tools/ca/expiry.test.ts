@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { PASSPHRASE, provisionDevice, Scene } from "../../test/support/host-tools/scene.js";
 import { openCa } from "./certificate-authority.js";
-import { statusOf } from "./expiry.js";
+import { caEndsMs, statusOf } from "./expiry.js";
 import { openCaReadOnly } from "./read-only.js";
 import { verifyCa } from "./verification.js";
 
@@ -94,6 +94,21 @@ describe("the status of a CA", () => {
     expect([at(7244)["root"], at(7246)["root"]]).toEqual(["ok", "soon"]);
     expect(statusOf(openCaReadOnly(ca.directory), startMs).isWell).toBe(true);
     expect(statusOf(openCaReadOnly(ca.directory), startMs + 306 * DAY_MS).isWell).toBe(false);
+  });
+
+  it("asks for attention when the root before ends during a rollover of the root, and names that end as the CA's, until it is retired", async () => {
+    const startMs = Date.now();
+    let nowMs = startMs;
+    const ca = await scene.ca({ lifetimesMs: { root: 400 * DAY_MS, issuing: 400 * DAY_MS } }, { now: () => nowMs });
+    const rootEndsMs = caEndsMs(ca.directory);
+    nowMs = startMs + 300 * DAY_MS;
+    await ca.rollOverRoot();
+    const at = (days: number): Record<string, string> => states(ca.directory, startMs + days * DAY_MS);
+    expect([caEndsMs(ca.directory), at(301)["root"]]).toEqual([rootEndsMs, "ok"]);
+    expect([at(339), at(341), at(401)].map((parts) => parts["previous-root"])).toEqual(["ok", "soon", "expired"]);
+    await ca.retirePrevious();
+    expect(at(341)).toMatchObject({ root: "ok", issuing: "ok" });
+    expect([at(341)["previous-root"], (caEndsMs(ca.directory) ?? 0) > startMs + 699 * DAY_MS]).toEqual([undefined, true]);
   });
 });
 

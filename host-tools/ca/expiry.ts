@@ -13,7 +13,7 @@ const DAY_MS = 86_400_000;
 const SOON_MS = 60 * DAY_MS;
 
 export interface Expiry {
-  readonly what: "root" | "issuing" | "broker" | "crl" | "root-crl" | "authority" | "device" | "client";
+  readonly what: "root" | "previous-root" | "issuing" | "broker" | "crl" | "root-crl" | "authority" | "device" | "client";
   /** Of a device or client. */
   readonly name?: string;
   readonly notAfterMs: number;
@@ -21,7 +21,7 @@ export interface Expiry {
 }
 
 export interface CaStatus {
-  /** Root, issuing CA, broker, revocation lists, and the authority where there was one. */
+  /** Root, during its rollover the root before, issuing CA, broker, revocation lists, and the authority where there was one. */
   readonly parts: readonly Expiry[];
   /** Devices and clients with a valid certificate, by their end. */
   readonly names: readonly Expiry[];
@@ -29,9 +29,10 @@ export interface CaStatus {
   readonly isWell: boolean;
 }
 
-/** When root, issuing CA, broker's certificate and revocation lists end. */
+/** When root, the root before during its rollover, issuing CA, broker's certificate and revocation lists end. */
 export function partsExpiry(ca: CaParts, nowMs: number): Expiry[] {
-  const certificates = { root: ca.trustAnchors[0], issuing: ca.issuing, broker: ca.broker };
+  const [root, previousRoot] = ca.trustAnchors;
+  const certificates = { root, "previous-root": previousRoot, issuing: ca.issuing, broker: ca.broker };
   const parts = Object.entries(certificates).flatMap(([what, der]) =>
     der === undefined ? [] : [certificateExpiry(what as Expiry["what"], der, nowMs)],
   );
@@ -60,13 +61,14 @@ export function statusOf(view: CaView, nowMs: number): CaStatus {
 }
 
 /**
- * When the root, the issuing CA or the root's revocation list ends first; undefined where the files cannot be read now. Reads no registry:
- * cheap enough to look often.
+ * When the root, the root before during its rollover, the issuing CA or the root's revocation list ends first; undefined where the files
+ * cannot be read now. Reads no registry: cheap enough to look often.
  */
 export function caEndsMs(directory: string): number | undefined {
   try {
     const files = unprovedFiles(directory);
-    const certificates = [FILES.root, FILES.issuing].flatMap((file) => readCertificates(files, file).slice(0, 1));
+    const rootFiles = files.has(FILES.previousRoot) ? [FILES.root, FILES.previousRoot] : [FILES.root];
+    const certificates = [...rootFiles, FILES.issuing].flatMap((file) => readCertificates(files, file).slice(0, 1));
     const ends = certificates.map((der) => Date.parse(new X509Certificate(der).validTo));
     return Math.min(...ends, readRootCrlTimes(files)?.nextUpdateMs ?? Infinity);
   } catch {

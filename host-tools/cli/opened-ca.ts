@@ -87,6 +87,7 @@ function warnOfExpiry(ca: CaParts, dir: string, terminal: Terminal): void {
 /** How people call what expires. */
 export const PART_NAMES: Readonly<Record<Expiry["what"], string>> = {
   root: "the root certificate",
+  "previous-root": "the certificate of the root before",
   issuing: "the issuing CA's certificate",
   broker: "the broker's certificate",
   crl: "the revocation list",
@@ -102,6 +103,7 @@ const EXPIRY_ADVICE: Partial<Record<Expiry["what"], string>> = {
   "root-crl":
     "Run: hawser ca crl --root, or, for an offline root, hawser ca request --for crl, or for a parent PKI, import its list: hawser ca answer",
   issuing: "Run: hawser ca rollover",
+  "previous-root": "Run: hawser ca rollover --retire, when `hawser ca status` counts nobody who still hangs on it",
   root: "Run: hawser ca rollover --root; with an offline root or a parent PKI, make a new CA in time",
 };
 
