@@ -1,11 +1,13 @@
 /** Changes on a disk that has room for a part of them: each is done, or the directory is as it was. */
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { errorCode } from "../../sdk/errors.js";
-import { provisionDevice, Scene, testKey } from "../../test/support/host-tools/scene.js";
+import { PASSPHRASE, provisionDevice, Scene, testKey } from "../../test/support/host-tools/scene.js";
+import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
 import { openCaReadOnly, verifyAudit } from "./read-only.js";
+import { verifyCa } from "./verification.js";
 
 const disk = vi.hoisted(() => ({ write: (_sizeBytes: number): void => undefined }));
 
@@ -64,6 +66,12 @@ async function provision(ca: CertificateAuthority, csr: Uint8Array, replace: boo
 
 type Change = (ca: CertificateAuthority, csr: Uint8Array) => Promise<unknown>;
 
+/** Every file of the CA but its lock, with what is in it. */
+function contentOf(directory: string): Record<string, string> {
+  const names = readdirSync(directory, { recursive: true, encoding: "utf8" }).filter((name) => statSync(join(directory, name)).isFile());
+  return Object.fromEntries(names.map((name) => [name, readFileSync(join(directory, name), "base64")]));
+}
+
 describe("a change on a disk that is nearly full", () => {
   it.each<[string, boolean, Change]>([
     ["provisions a device", false, (ca, csr) => provision(ca, csr, false)],
@@ -87,4 +95,28 @@ describe("a change on a disk that is nearly full", () => {
     expect(codes.length).toBeGreaterThan(4);
     expect(codes.length).toBeLessThan(20);
   });
+
+  it.each<[string, boolean, (ca: CertificateAuthority) => Promise<unknown>]>([
+    ["rolls the root over", false, (ca) => ca.rollOverRoot()],
+    ["retires the root before", true, (ca) => ca.retirePrevious(true)],
+  ])(
+    "%s, or says STORAGE_FULL and leaves every file as it was; with room again, the same CA does it",
+    async (_what, isRolledOver, change) => {
+      const ca = await scene.ca();
+      await provisionDevice(ca, "dev1");
+      if (isRolledOver) await ca.rollOverRoot();
+      const before = contentOf(ca.directory);
+      let failures = 0;
+      for (;;) {
+        const code = await withFreeBlocks(ca, failures, () => change(ca));
+        if (code === "") break;
+        expect([failures, code, contentOf(ca.directory)]).toEqual([failures, "STORAGE_FULL", before]);
+        failures += 1;
+      }
+      expect(failures).toBeGreaterThan(4);
+      expect((await verifyCa(ca.directory, PASSPHRASE)).problems).toEqual([]);
+      expect(ca.trustAnchors).toHaveLength(isRolledOver ? 1 : 2);
+      await expect(openCa(ca.directory, PASSPHRASE).then((next) => next.trustAnchors)).resolves.toEqual(ca.trustAnchors);
+    },
+  );
 });
