@@ -103,6 +103,20 @@ test("a real broker with log_type all betrays itself as soon as an ordinary clie
   expect(stderr.join("")).toMatch(/^error LOG_FORGEABLE: .*pump-1 0 devices\/pump-1\/#/);
 });
 
+test("a line from standard input that is longer than any of mosquitto's is dropped and said once, and forges nothing", () => {
+  const cwd = temporaryDirectory();
+  const forged = "2026-11-28T09:53:55: Client admin disconnected, not authorised.";
+  const tooLong = `${"x".repeat(20_000)}${forged}\n`;
+  const denied = `2026-11-28T09:53:57: Denied PUBLISH from pump-1 (d0, q1, r0, m1, 'devices/\u2028${forged}', ... (1 bytes))\n`;
+  execFileSync(process.execPath, [CLI, "monitor", "--log", "-", "--events", "e.jsonl"], {
+    cwd,
+    input: START + tooLong.repeat(3) + denied + refusal(1).trimEnd(),
+  });
+  const events = eventsIn(join(cwd, "e.jsonl"));
+  expect(events.map(({ event }) => event)).toEqual(["broker-started", "log-gap", "denied", "refused"]);
+  expect(events[3]).toMatchObject({ claimedClient: "dev1" });
+});
+
 test.each([
   [["--log", "nothing.log"], 6, /^error NOT_FOUND: /],
   [["--log", "."], 6, /^error NOT_A_LOG_FILE: /],

@@ -3,9 +3,10 @@ import { HawserError } from "../../sdk/errors.js";
 import type { EventFile, ResumePoint } from "./event-file.js";
 import { LogEvents } from "./log-events.js";
 import type { BrokerEvent, ReaderState } from "./log-events.js";
-import { LogTail } from "./log-tail.js";
+import { LogTail, MAX_LINE_BYTES } from "./log-tail.js";
 import { OffenderWatch } from "./offender-watch.js";
 import type { Alert } from "./offender-watch.js";
+import { PipeLines } from "./pipe-lines.js";
 
 /** `log-gap`: lines of the log are lost, with what is known of them. */
 export type MonitorEvent = BrokerEvent | Alert | { readonly kind: "log-gap"; readonly detail: string; readonly timeMs: number };
@@ -45,12 +46,14 @@ export class LogMonitor {
   readonly #reader: LogEvents;
   readonly #offenders = new OffenderWatch();
   readonly #tail: LogTail | undefined;
+  readonly #pipe = new PipeLines({ line: (text) => this.#line(text, 0), tooLong: () => this.#tooLong() });
   readonly #newOnly: boolean;
   #isStarted = false;
+  #hasToldOfLongLine = false;
   #checkpointedMs = Number.NEGATIVE_INFINITY;
   #untrusted: HawserError | undefined;
 
-  /** @param path the log; undefined for lines that come through {@link lines} */
+  /** @param path the log; undefined for one that comes through {@link input} */
   constructor(path: string | undefined, owner: MonitorOwner, { events, version, newOnly = false }: MonitorOptions) {
     this.#owner = owner;
     this.#events = events;
@@ -83,9 +86,15 @@ export class LogMonitor {
     this.#settle();
   }
 
-  /** Reports the events in lines that came from a pipe. Throws as {@link poll}. */
-  lines(lines: readonly string[]): void {
-    for (const line of lines) this.#line(line, 0);
+  /** Reports the events in the lines that a pipe's bytes complete. Throws as {@link poll}. */
+  input(bytes: Buffer): void {
+    this.#pipe.push(bytes);
+    this.#settle();
+  }
+
+  /** The pipe was closed: its last line may have no line feed. Throws as {@link poll}. */
+  inputEnded(): void {
+    this.#pipe.end();
     this.#settle();
   }
 
@@ -126,6 +135,13 @@ export class LogMonitor {
     if (alert === undefined) return;
     this.#keep(alert, reader, end);
     this.#owner.event(alert);
+  }
+
+  /** Said once, so that a pipe of such lines does not fill the event file. */
+  #tooLong(): void {
+    if (!this.#hasToldOfLongLine)
+      this.#gap(`a line of more than ${MAX_LINE_BYTES} bytes was dropped, as all such lines are: mosquitto writes none`);
+    this.#hasToldOfLongLine = true;
   }
 
   #gap(detail: string): void {

@@ -1,6 +1,5 @@
 /** Watches a broker's log. */
 import { existsSync, readFileSync } from "node:fs";
-import { createInterface } from "node:readline";
 import { HawserError } from "../../../sdk/errors.js";
 import { MosquittoVersion } from "../../doctor/mosquitto/version.js";
 import { EventFile } from "../../monitor/event-file.js";
@@ -89,19 +88,38 @@ async function isToContinue(stop: Context["stop"]): Promise<boolean> {
 }
 
 async function readInput(monitor: LogMonitor, { stop }: Context, metrics?: BrokerMetrics): Promise<void> {
-  const input = createInterface({ input: process.stdin });
-  void stop.asked.then(() => input.close());
-  // A line whose pair is still to come is not held back for longer than the file's reader would.
-  const timer = setInterval(() => {
-    monitor.idle();
-    metrics?.logRead(Date.now());
-  }, POLL_MS);
+  const input = process.stdin;
+  let timer: NodeJS.Timeout | undefined;
   try {
-    for await (const line of input) monitor.lines([line]);
+    await new Promise<void>((resolve, reject) => {
+      const orReject =
+        <A extends unknown[]>(act: (...args: A) => void) =>
+        (...args: A): void => {
+          try {
+            act(...args);
+          } catch (error) {
+            reject(error instanceof Error ? error : new Error(String(error)));
+          }
+        };
+      input.on(
+        "data",
+        orReject((bytes: Buffer) => monitor.input(bytes)),
+      );
+      input.once("end", resolve).once("error", reject);
+      void stop.asked.then(resolve);
+      // A line whose pair is still to come is not held back for longer than the file's reader would.
+      const look = (): void => {
+        monitor.idle();
+        metrics?.logRead(Date.now());
+      };
+      timer = setInterval(orReject(look), POLL_MS);
+    });
+    monitor.inputEnded();
     monitor.idle();
     monitor.checkpoint();
   } finally {
     clearInterval(timer);
+    input.removeAllListeners("data").destroy();
   }
 }
 
