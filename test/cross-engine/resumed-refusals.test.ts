@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vites
 import { buildHost } from "../../sim/xs/host-build.js";
 import { nativeParts } from "../../sim/xs/native-parts.js";
 import { XsDevice } from "../../sim/xs/xs-device.js";
+import { makeIdentity } from "../native/certificates.js";
 import { RefusingBroker, type RefusingBrokerOptions } from "../support/node/refusing-broker.js";
 import { TestCa } from "../support/node/test-pki.js";
 import { base64, type DeviceDriver, NodeDriver } from "../support/xs/device-driver.js";
@@ -23,10 +24,18 @@ const room = mkdtempSync(join(tmpdir(), "hawser-resumed-"));
 const xsDevices: XsDevice[] = [];
 let ca: TestCa;
 let server: RefusingBrokerOptions["server"];
+/** Of a CA that devices trust as well, and without serverAuth. */
+let unproved: RefusingBrokerOptions["server"];
+let trustAnchors: string[];
 
 beforeAll(async () => {
   ca = await TestCa.create("Hawser");
   server = await ca.server(["localhost", "127.0.0.1"]);
+  const issuer = await makeIdentity({ name: "Other", authority: true });
+  const names = new x509.SubjectAlternativeNameExtension([{ type: "dns", value: "localhost" }]);
+  const { pem, keyPem } = await makeIdentity({ name: "localhost", issuer, extensions: [names] });
+  unproved = { chainPem: pem, keyPem };
+  trustAnchors = [...ca.trustAnchors, issuer.der].map(base64);
   await buildHost({ bits: 64, native: await nativeParts(64) });
 }, 600_000);
 
@@ -49,7 +58,7 @@ async function install(device: DeviceDriver): Promise<void> {
   const request = new x509.Pkcs10CertificateRequest(Buffer.from(await device.call("makeKey", { commonName: ID }), "base64"));
   const chain = await ca.clientChain(new Uint8Array(request.publicKey.rawData), ID);
   const psk = { psk: base64(new Uint8Array(32).fill(7)), pskIdentity: ID };
-  await device.call("install", { id: ID, role: "sensor", ...psk, chain: chain.map(base64), trustAnchors: ca.trustAnchors.map(base64) });
+  await device.call("install", { id: ID, role: "sensor", ...psk, chain: chain.map(base64), trustAnchors });
 }
 
 /** Two refusals are enough; what only may be one, is never. */
@@ -85,5 +94,28 @@ describe.each(["Node", "XS"] as const)("on %s", (engine) => {
       // the tickets that the first one left.
       expect(broker.resumed).toEqual([false, !forgetsTickets, expect.any(Boolean)]);
     });
+  });
+
+  it.each(["TLSv1.3", "TLSv1.2"] as const)("a broker without serverAuth proves itself by no session on %s", async (version) => {
+    const broker = await RefusingBroker.start({
+      server: unproved,
+      clientCaPem: ca.caPem,
+      version,
+      refusal: "CONNACK",
+      forgetsTickets: false,
+    });
+    onTestFinished(() => broker.stop());
+    const device = await driver(engine);
+    await install(device);
+    await start(device, broker.port);
+    onTestFinished(async () => void (await device.call("stop", {})));
+    let refusals = 0;
+    await device.line(
+      (line) =>
+        "event" in line &&
+        (line.event.type === "credential-changed" ||
+          (line.event.type === "disconnected" && line.event.code === "NOT_AUTHORIZED" && ++refusals === 5)),
+    );
+    expect(device.output.filter((line) => "event" in line && line.event.type === "credential-changed")).toEqual([]);
   });
 });
