@@ -30,7 +30,7 @@ export interface ResumePoint {
 }
 
 export interface EventFileLimits {
-  /** A file larger than this is renamed to `FILE.1`, and so on. */
+  /** Before a file would grow larger than this it is renamed to `FILE.1`, and so on. Only a single larger event exceeds it. */
   readonly maxBytes: number;
   /** How many renamed files are kept. */
   readonly keep: number;
@@ -53,7 +53,7 @@ export class EventFile {
   #descriptor: number;
   #sizeBytes: number;
   #waiting: string[] = [];
-  #waitingLength = 0;
+  #waitingBytes = 0;
   #seq: number;
   #checkpointed = "";
   /** Where the last reader of the log stopped; undefined for a new file. */
@@ -84,13 +84,23 @@ export class EventFile {
     }
   }
 
-  /** @param fields what the event says; must not hold `seq` and `resume` */
+  /**
+   * Adds an event, to a new file when this one is full.
+   * @param fields what the event says; must not hold `seq` and `resume`
+   * @throws HawserError `STORAGE_FULL`, `STORAGE_FAILED`
+   */
   append(fields: Readonly<Record<string, unknown>>, { log, reader }: ResumePoint): void {
     this.#seq += 1;
     const line = `${JSON.stringify({ ...fields, seq: this.#seq, resume: { log, reader } })}\n`;
+    const lineBytes = Buffer.byteLength(line);
+    const heldBytes = this.#sizeBytes + this.#waitingBytes;
+    if (heldBytes > 0 && heldBytes + lineBytes > this.#limits.maxBytes) {
+      this.flush();
+      this.#rotate();
+    }
     this.#waiting.push(line);
-    this.#waitingLength += line.length;
-    if (this.#waitingLength >= FLUSH_BYTES) this.flush();
+    this.#waitingBytes += lineBytes;
+    if (this.#waitingBytes >= FLUSH_BYTES) this.flush();
   }
 
   /** Hands all events to the system. Throws `STORAGE_FULL`, `STORAGE_FAILED`. */
@@ -98,7 +108,7 @@ export class EventFile {
     if (this.#waiting.length === 0) return;
     const bytes = Buffer.from(this.#waiting.join(""), "utf8");
     this.#waiting = [];
-    this.#waitingLength = 0;
+    this.#waitingBytes = 0;
     try {
       for (let written = 0; written < bytes.length;) written += writeSync(this.#descriptor, bytes, written);
     } catch (error) {
@@ -107,7 +117,7 @@ export class EventFile {
     this.#sizeBytes += bytes.length;
   }
 
-  /** Makes durable what was written and how far the log was read; then rotates the file when it is time. */
+  /** Makes durable what was written and how far the log was read. */
   checkpoint(at: ResumePoint): void {
     this.flush();
     const stored: Stored = { log: at.log, reader: at.reader, seq: this.#seq };
@@ -118,8 +128,7 @@ export class EventFile {
       writeFileAtomic(`${this.#path}.position`, text);
       this.#checkpointed = text;
     }
-    if (this.#sizeBytes > this.#limits.maxBytes) this.#rotate();
-    else if (!this.#isNamed()) this.#reopen();
+    if (!this.#isNamed()) this.#reopen();
   }
 
   close(): void {
@@ -128,6 +137,8 @@ export class EventFile {
   }
 
   #rotate(): void {
+    // A checkpoint makes durable only the file that is written then.
+    fdatasyncSync(this.#descriptor);
     for (let age = this.#limits.keep; age >= 1; age -= 1) {
       const from = age === 1 ? this.#path : `${this.#path}.${age - 1}`;
       if (existsSync(from)) renameSync(from, `${this.#path}.${age}`);

@@ -11,7 +11,7 @@ export function addMonitorCommand(program: Command, run: Run): void {
     .description("Watch a mosquitto broker: turn its log into events.")
     .requiredOption("--log <file>", "mosquitto's log, followed through rotations; - reads standard input", parsePath)
     .option("--events <file>", "append events to this file as JSON lines, and resume where the last run stopped", parsePath)
-    .option("--events-size <MiB>", "rename the event file when it is larger than this", parseCount, 64)
+    .option("--events-size <MiB>", "rename the event file before it grows larger than this", parseCount, 64)
     .option("--events-keep <count>", "how many renamed event files to keep", parseCount, 5)
     .option("--config <file>", "the broker's mosquitto.conf: refuse to start if its log can be forged", parsePath)
     .option("--broker-version <version>", "mosquitto's version, if the log no longer has its first line")
