@@ -42,7 +42,8 @@ beforeAll(async () => {
   cpSync(ca.directory, old, { recursive: true });
   await ca.revoke({ id: "a", reason: "keyCompromise" });
   await provisionDevice(ca, "c");
-  await ca.renewBrokerCertificate();
+  // With all the files that a CA has in the middle of it.
+  await ca.rollOverRoot();
   await ca.writeBrokerConfig({ engine: "mosquitto", out: join(room, "broker"), mtlsPort: 8883, pskPort: 8884 });
   cpSync(ca.directory, whole, { recursive: true });
 });
@@ -94,7 +95,8 @@ describe("a CA whose files somebody else may write", () => {
       ["c", "active"],
     ]);
     expect(openCaReadOnly(ca.directory).isProved).toBe(false);
-    expect(files(whole)).toHaveLength(17);
+    expect(files(whole)).toHaveLength(22);
+    expect(files(whole)).toEqual(expect.arrayContaining(["root-previous.crt.pem", "keys/root-previous.sealed", "root-links.crt.pem"]));
   });
 
   it("notices each file that is removed, and an empty one", async () => {
@@ -125,12 +127,28 @@ describe("a CA whose files somebody else may write", () => {
   it("notices each file, and each two files, put back to what they were before", async () => {
     const changed = files(old).filter((file) => !readFileSync(join(old, file)).equals(readFileSync(join(whole, file))));
     expect(changed.length).toBeGreaterThan(7);
-    for (const one of changed) {
-      for (const other of changed)
+    for (const [index, one] of changed.entries()) {
+      for (const other of changed.slice(index))
         await expectNoticed(`${one} and ${other}`, (directory) =>
           [one, other].forEach((file) => cpSync(join(old, file), join(directory, file))),
         );
     }
+  });
+
+  it("notices a rollover of the root that is undone, by its own files or also by those it replaced", async () => {
+    const made = files(whole).filter((file) => /(-previous|-links)\./.test(file));
+    expect(made).toHaveLength(5);
+    const remove = (directory: string): void => made.forEach((file) => rmSync(join(directory, file)));
+    await expectNoticed("its files removed", remove);
+    const replaced = ["root", "issuing"].flatMap((name) => [`${name}.crt.pem`, `keys/${name}.sealed`]);
+    await expectNoticed("all of it", (directory) => {
+      remove(directory);
+      for (const file of [...replaced, "crl.pem", "broker.crt.pem", "keys/broker.sealed"]) cpSync(join(old, file), join(directory, file));
+    });
+    await expectNoticed("old root in the new one's place", (directory) => {
+      cpSync(join(directory, "root-previous.crt.pem"), join(directory, "root.crt.pem"));
+      cpSync(join(directory, "keys/root-previous.sealed"), join(directory, "keys/root.sealed"));
+    });
   });
 
   it("notices any two files that change places", async () => {
