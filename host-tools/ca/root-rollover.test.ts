@@ -1,7 +1,7 @@
 /** Another root, judged by OpenSSL, by the verifier of devices and by a mosquitto that runs. */
 import { execFileSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
-import { existsSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import mqtt from "mqtt";
 import { afterEach, describe, expect, it } from "vitest";
@@ -119,6 +119,21 @@ describe("a rollover of the root", () => {
     await again.retirePrevious();
     expect(readdirSync(join(ca.directory, "keys")).sort()).toEqual(["broker.sealed", "issuing.sealed", "root.sealed"]);
     expect((await verifyCa(ca.directory, "another horse and another battery")).problems).toEqual([]);
+  });
+
+  it("does not take a retired root back that somebody puts where it was, and verifying names its files", async () => {
+    const ca = await scene.ca();
+    await ca.rollOverRoot();
+    const files = ["root-previous.crt.pem", "keys/root-previous.sealed"];
+    const kept = files.map((file) => readFileSync(join(ca.directory, file)));
+    await ca.retirePrevious();
+    expect((await verifyCa(ca.directory, PASSPHRASE)).strangers).toEqual([]);
+    for (const [index, file] of files.entries()) writeFileSync(join(ca.directory, file), kept[index] ?? "", { mode: 0o600 });
+    const again = await openCa(ca.directory, PASSPHRASE);
+    await again.renewCrl();
+    expect(again.trustAnchors).toEqual(ca.trustAnchors);
+    expect((await again.brokerMaterial()).trustAnchorPem).toBe(rootOf(ca));
+    expect(await verifyCa(ca.directory, PASSPHRASE)).toMatchObject({ problems: [], strangers: files });
   });
 
   it("reaches a mosquitto that runs: devices of both roots come in, each trusting the root it was given", async () => {

@@ -1,7 +1,7 @@
 /** Proves that all of a CA agrees: files and seal, registry and audit trail, certificates and revocation lists. */
 import { X509Certificate } from "node:crypto";
-import { readdirSync } from "node:fs";
-import { resolve } from "node:path";
+import { existsSync, readdirSync } from "node:fs";
+import { join, resolve } from "node:path";
 import * as x509 from "@peculiar/x509";
 import { isTemporaryName } from "../../sim/node/files/atomic-file.js";
 import { verifyAuditText } from "../ca-directory/audit-trail.js";
@@ -9,7 +9,7 @@ import { readProvedCa } from "../ca-directory/ca-store.js";
 import type { ProvedFiles } from "../ca-directory/ca-files.js";
 import { readCaFile } from "../ca-directory/ca-files.js";
 import { readRecord, unlock } from "../ca-directory/ca-record.js";
-import { DIRECTORIES, FILES } from "../ca-directory/directory-layout.js";
+import { DIRECTORIES, FILES, isSealedFile } from "../ca-directory/directory-layout.js";
 import type { CertificateRecord, RegistryEntry } from "../ca-directory/registry-entry.js";
 import { revokedOf } from "../ca-directory/state-transitions.js";
 import { hashOfPublicKey } from "../pki/certificate-request.js";
@@ -27,7 +27,7 @@ export interface Verification {
   readonly auditLines: number;
   /** What does not agree, each a sentence. */
   readonly problems: readonly string[];
-  /** Files that are no part of the CA: nothing reads them. */
+  /** Files that are no part of the CA: whoever opens it with the passphrase never reads them. */
   readonly strangers: readonly string[];
 }
 
@@ -69,7 +69,7 @@ export async function verifyCa(directory: string, passphrase: string, nowMs = Da
     certificates,
     auditLines: trail.ok ? trail.lines : 0,
     problems,
-    strangers: strangersIn(path),
+    strangers: strangersIn(files),
   };
 }
 
@@ -143,7 +143,13 @@ async function isSignedByOneOf(list: x509.X509Crl, issuers: readonly X509Certifi
   return (await Promise.all(verdicts)).includes(true);
 }
 
-function strangersIn(directory: string): string[] {
+/** What is there beside the CA's files; with it what could be one of them, the key of a root that was retired for example, but is not. */
+function strangersIn(files: ProvedFiles): string[] {
+  const { directory } = files;
   const ours = new Set<string>([...Object.values(FILES), ...Object.values(DIRECTORIES)].map((path) => path.split("/")[0] ?? ""));
-  return readdirSync(directory).filter((name) => !ours.has(name) && !isTemporaryName(name) && !name.startsWith(`${DIRECTORIES.trial}-`));
+  const unsealed = Object.values(FILES).filter((file) => isSealedFile(file) && !files.has(file) && existsSync(join(directory, file)));
+  const others = readdirSync(directory).filter(
+    (name) => !ours.has(name) && !isTemporaryName(name) && !name.startsWith(`${DIRECTORIES.trial}-`),
+  );
+  return [...others, ...unsealed];
 }

@@ -20,7 +20,7 @@ export async function verify(options: CaVerifyOptions, { terminal, env }: Contex
   const ok = problems.length === 0;
   terminal.result({ dir: options.dir, ok, instance, revision, names, certificates, auditLines, problems, strangers }, [
     ...problems,
-    ...strangers.map((name) => `${name} is not part of the CA; nothing reads it`),
+    ...strangers.map((name) => `${name} is not part of the CA: remove it`),
     `${options.dir}: change ${revision}, ${names} names, ${certificates} certificates, ${auditLines} lines of audit trail: ${ok ? "all agree." : "they do not agree."}`,
   ]);
   if (!ok)
