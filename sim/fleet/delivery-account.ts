@@ -69,6 +69,6 @@ export function describeFault(fault: DeliveryFault): string {
   if (fault.kind === "lost") return `${fault.id}: message ${fault.n} (QoS ${fault.qos}) was accepted and never delivered`;
   if (fault.kind === "doubled") return `${fault.id}: message ${fault.n} (QoS 2) was delivered ${fault.times} times`;
   if (fault.kind === "missing") return `${fault.id}: ${fault.count} messages were accepted and never delivered`;
-  if (fault.kind === "repeated") return `${fault.id}: ${fault.count} messages of QoS 2 came more often than they were published`;
+  if (fault.kind === "repeated") return `${fault.id}: ${fault.count} messages came more often than their QoS allows`;
   return `${fault.id}: message ${fault.n} was delivered, but no device of this fleet accepted it`;
 }
