@@ -10,10 +10,8 @@ import type { FleetIdentity, FleetPlan } from "./fleet-plan.js";
 import { MemberTally, type WorkerTally } from "./member-tally.js";
 import { contentOf, entryOf } from "./program-content.js";
 import type { ProgramWatch } from "./program-watch.js";
+import { PublishRate } from "./publish-rate.js";
 
-const RATE_WINDOW_MS = 10_000;
-/** What a device publishes when it boots is no rate yet. */
-const LEAST_WINDOW_MS = 5_000;
 /** A connection that ends sooner after a message was sent was ended for the message, where that happens again and again. */
 const AT_ONCE_MS = 2_000;
 const HANG_UPS = 2;
@@ -38,10 +36,9 @@ export class ProgramMember extends MemberTally implements FleetMember, ProgramWi
   #acceptedCount = 0;
   #givenUp = 0;
   #commandsTaken = 0;
-  #windowFromMs = 0;
-  #inWindow = 0;
-  #busiest = 0;
-  #hasWindow = false;
+  #rate = new PublishRate(0);
+  /** When the run had it publish no more: the time in which messages still arrive makes no program slower. */
+  #quietMs: number | undefined;
   #connectedMs = 0;
   /** Connections in a row that ended at once, by the topic of the message that was being sent. */
   readonly #hangUps = new Map<string, number>();
@@ -89,7 +86,7 @@ export class ProgramMember extends MemberTally implements FleetMember, ProgramWi
   start(): void {
     const { plan, programPlan } = this.around;
     this.isStarted = true;
-    this.#windowFromMs = performance.now();
+    this.#rate = new PublishRate(performance.now());
     this.#device.boot(this.around.program);
     for (const [name, everyMs] of Object.entries(programPlan.pressEveryMs))
       this.#timers.push(setInterval(() => this.#device.press(name), everyMs));
@@ -97,6 +94,7 @@ export class ProgramMember extends MemberTally implements FleetMember, ProgramWi
   }
 
   quiet(): void {
+    this.#quietMs ??= performance.now();
     for (const timer of this.#timers) clearInterval(timer);
     this.#device.quiet();
   }
@@ -115,15 +113,13 @@ export class ProgramMember extends MemberTally implements FleetMember, ProgramWi
   }
 
   account(): ProgramAccount {
-    const lastMs = performance.now() - this.#windowFromMs;
-    const rate = this.#hasWindow ? this.#busiest : (this.#inWindow * 1_000) / Math.max(LEAST_WINDOW_MS, lastMs);
     return {
       id: this.id,
       accepted: this.#accepted.slice(0, this.#acceptedCount),
       givenUp: this.#givenUp,
       commandsTaken: this.#commandsTaken,
       filters: [...this.#filters],
-      rate,
+      rate: this.#rate.perSecond(this.#quietMs ?? performance.now()),
     };
   }
 
@@ -132,13 +128,7 @@ export class ProgramMember extends MemberTally implements FleetMember, ProgramWi
   }
 
   publishing(topic: string, payload: Uint8Array | string, qos: number): void {
-    const nowMs = performance.now();
-    const windowMs = nowMs - this.#windowFromMs;
-    if (windowMs >= RATE_WINDOW_MS) {
-      this.#busiest = Math.max(this.#busiest, (this.#inWindow * 1_000) / windowMs);
-      [this.#windowFromMs, this.#inWindow, this.#hasWindow] = [nowMs, 0, true];
-    }
-    this.#inWindow += 1;
+    this.#rate.count(performance.now());
     this.around.topics.add(this.#general(topic), payload, qos);
   }
 
