@@ -26,8 +26,9 @@ export interface Sample {
   readonly attempts: number;
   readonly messages: number;
   readonly waiting: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
+  /** Of deliveries since the start; absent where none was measured. */
+  readonly p50Ms?: number;
+  readonly p99Ms?: number;
   readonly rssMb: number;
   readonly byCredential: Readonly<Record<string, number>>;
 }

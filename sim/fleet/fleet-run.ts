@@ -183,8 +183,7 @@ export class FleetRun {
       attempts: sum((report) => report.attempts),
       messages: this.#seen?.messages ?? 0,
       waiting: sum((report) => report.waiting),
-      p50Ms: delivery.p50Ms,
-      p99Ms: delivery.p99Ms,
+      ...(delivery.count === 0 ? {} : { p50Ms: delivery.p50Ms, p99Ms: delivery.p99Ms }),
       rssMb: round(rssBytes / 2 ** 20),
       byCredential,
     };

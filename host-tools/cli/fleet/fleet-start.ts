@@ -33,7 +33,9 @@ export function progressLines(terminal: Terminal): NonNullable<FleetRunOptions["
       .slice(0, 3)
       .map(([code, count]) => `${code} ${count}`)
       .join(", ");
-    const text = `${sample.connected} online, ${perSecond} msg/s, p50 ${sample.p50Ms} ms, p99 ${sample.p99Ms} ms, ${sample.waiting} wait${troubles === "" ? "" : `; ${troubles}`}`;
+    const { p50Ms, p99Ms } = sample;
+    const delivery = p50Ms === undefined || p99Ms === undefined ? "" : `, p50 ${p50Ms} ms, p99 ${p99Ms} ms`;
+    const text = `${sample.connected} online, ${perSecond} msg/s${delivery}, ${sample.waiting} wait${troubles === "" ? "" : `; ${troubles}`}`;
     terminal.event("progress", { ...sample, perSecond, failures }, text);
   };
 }

@@ -68,8 +68,8 @@ const PLOTS: readonly Plot[] = [
     unit: "ms",
     needs: ({ delivery }) => delivery.count > 0,
     lines: [
-      { name: "p50", colour: "#1a7f37", of: ({ p50Ms }) => p50Ms },
-      { name: "p99", colour: "#cf222e", of: ({ p99Ms }) => p99Ms },
+      { name: "p50", colour: "#1a7f37", of: ({ p50Ms = 0 }) => p50Ms },
+      { name: "p99", colour: "#cf222e", of: ({ p99Ms = 0 }) => p99Ms },
     ],
   },
   {
@@ -81,7 +81,7 @@ const PLOTS: readonly Plot[] = [
 ];
 
 export function htmlReport(result: FleetResult): string {
-  const { messages, connections, delivery, answer, commands } = result;
+  const { messages, connections, delivery } = result;
   const accepted = messages.accepted.qos0 + messages.accepted.qos1 + messages.accepted.qos2;
   const facts: readonly (readonly [string, string])[] = [
     ["Devices", `${result.devices}, client ${result.client}, ${result.workers} workers`],
@@ -92,7 +92,7 @@ export function htmlReport(result: FleetResult): string {
       "Messages",
       `${accepted} accepted (${messages.accepted.qos0} at QoS 0, ${messages.accepted.qos1} at QoS 1, ${messages.accepted.qos2} at QoS 2), ${messages.delivered} delivered, ${messages.copiesAtQos1} copies at QoS 1, ${messages.refused} not accepted`,
     ],
-    ["Commands", `${commands.sent} sent, ${commands.answered} answered, p50 ${answer.p50Ms} ms, p99 ${answer.p99Ms} ms`],
+    ["Commands", commandsText(result)],
     ...(result.program
       ? [["Program", `${result.program.source}, subscribed to ${result.program.filters.join(", ") || "nothing"}`] as const]
       : []),
@@ -128,6 +128,13 @@ ${PLOTS.filter(({ needs }) => needs?.(result) ?? true)
 ${failures.length === 0 ? "<p>none</p>" : `<table>${failures.map(([code, count]) => `<tr><td>${count}</td><td>${text(code)}</td></tr>`).join("")}</table>`}
 </body></html>
 `;
+}
+
+/** A program's commands are taken, not answered, and how long that took is not measured. */
+function commandsText({ commands, answer, program }: FleetResult): string {
+  if (program) return `${program.commands.sent} sent, ${program.commands.taken} taken by the program`;
+  const took = answer.count === 0 ? "" : `, p50 ${answer.p50Ms} ms, p99 ${answer.p99Ms} ms`;
+  return `${commands.sent} sent, ${commands.answered} answered${took}`;
 }
 
 function topicTable(topics: readonly TopicSummary[]): string {

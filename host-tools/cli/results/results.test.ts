@@ -68,4 +68,11 @@ describe("results whatever the texts in them are", () => {
     expect(html.match(/<svg/g)).toHaveLength(7);
     expect(html).not.toContain("NaN");
   });
+
+  it("give no time where none was measured", () => {
+    const nothing = { count: 0, p50Ms: 0, p90Ms: 0, p99Ms: 0, p999Ms: 0, maxMs: 0 };
+    const unmeasured = { ...result, delivery: nothing, answer: nothing };
+    for (const text of [stepSummary(unmeasured), htmlReport(unmeasured)]) expect(text).not.toMatch(/\b0 ms/);
+    expect(stepSummary(unmeasured)).toContain("| delivery | not measured |");
+  });
 });

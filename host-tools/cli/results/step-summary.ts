@@ -8,7 +8,7 @@ export function stepSummary(result: FleetResult): string {
     ["devices", `${result.devices} by ${result.client}, ${connections.most} online at most`],
     ["broker", result.broker],
     ["messages", `${sum(messages.accepted)} accepted, ${messages.delivered} delivered, ${messages.faultCount} faults`],
-    ["delivery", `p50 ${delivery.p50Ms} ms, p99 ${delivery.p99Ms} ms, most ${delivery.maxMs} ms`],
+    ["delivery", delivery.count === 0 ? "not measured" : `p50 ${delivery.p50Ms} ms, p99 ${delivery.p99Ms} ms, most ${delivery.maxMs} ms`],
     ["connections", `${connections.accepted} accepted in ${connections.attempts} attempts`],
     ["cost", costText(result)],
     ["seed", `\`${result.seed.replace(/`/g, "")}\``],
