@@ -199,6 +199,7 @@ export type ToolErrorCode =
   | "PLACE_HELD"
   | "POLICY_CUTS_OFF"
   | "POLICY_DOUBTFUL"
+  | "POLICY_DROPS_ROLE"
   | "POLICY_INVALID"
   | "POLICY_TEST_FAILED"
   | "PORT_IN_USE"

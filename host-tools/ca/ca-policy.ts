@@ -105,8 +105,9 @@ export interface AppliedPolicy {
 /**
  * Gives a CA another policy. Before anything changes, the policy is checked, compiled and tried for every broker configuration of the CA.
  *
- * @param force even if no authority, no operator or no device is left with its rights
- * @throws PolicyError (`POLICY_INVALID`) naming lines; HawserError `POLICY_CUTS_OFF`, `OUTPUT_REFUSED`, and those of every change
+ * @param force even if no authority, operator or device is left with its rights, or a device loses its role to the default one
+ * @throws PolicyError (`POLICY_INVALID`) naming lines; HawserError `POLICY_CUTS_OFF`, `POLICY_DROPS_ROLE`, `OUTPUT_REFUSED`, and
+ * those of every change
  */
 export async function applyPolicy(
   ca: CaContext,
@@ -122,7 +123,10 @@ export async function applyPolicy(
     const sha256 = createHash("sha256").update(text).digest("hex");
     const before = draft.has(FILES.policy) ? draft.read(FILES.policy).toString("utf8") : DEFAULT_POLICY_TEXT;
     if (before === text) return { name: policy.name, sha256, changed: false };
-    if (!force) refuseCutOff(policyOf(draft), policy, names);
+    if (!force) {
+      refuseCutOff(policyOf(draft), policy, names);
+      refuseDroppedRole(policyOf(draft), policy, names);
+    }
     draft.write(FILES.policy, text);
     await tryEverywhere(ca, draft, factsOf(draft));
     draft.record({ event: "policy-applied", policy: policy.name, sha256 });
@@ -172,6 +176,20 @@ function refuseCutOff(before: Policy, after: Policy, names: NameDirectory): void
       `devices could not renew their certificates: ${moved.className}.${moved.name} is not where they look`,
       "See `hawser policy check`; apply it with --force for devices that are not hawser's.",
     );
+}
+
+/** A device in quarantine must not get all rights because the next policy was written without its role. */
+function refuseDroppedRole(before: Policy, after: Policy, names: NameDirectory): void {
+  if (after.defaultDeviceRole === undefined) return;
+  for (const { name, kind, role, active, recoverable } of names.all()) {
+    if (kind !== "device" || !(active || recoverable) || after.roles.has(role)) continue;
+    if (!before.roles.has(role) || role === before.defaultDeviceRole) continue;
+    throw new HawserError(
+      "POLICY_DROPS_ROLE",
+      `this policy has no role ${role}, which ${name} has: it would have all rights of the role ${after.defaultDeviceRole}`,
+      "Keep the role, or give its devices another one with `hawser policy set`. To apply it anyway, use --force.",
+    );
+  }
 }
 
 /** Reads requests for certificates and answers them. */

@@ -165,7 +165,8 @@ describe("hawser policy set", () => {
         .replace("\nclasses:\n", `\nclasses:\n${identityOnly}`)
         .replace("\nroles:\n", "\nroles:\n  quarantined: { for: devices, class: quarantined }\n");
       writeFileSync(join(cwd, "policy.yaml"), withRole);
-      await json(cwd, "policy", "apply", "--dir", "ca", "policy.yaml");
+      // Its role of the policy before, sensor, is a label again.
+      await json(cwd, "policy", "apply", "--dir", "ca", "--force", "policy.yaml");
       await json(cwd, ...quarantine);
       expect(await rights()).not.toContain("devices/pump-7/up");
       await json(cwd, "policy", "set", "--dir", "ca", "--id", "pump-7", "--role", "sensor", "--default-rights");

@@ -227,7 +227,7 @@ function addServe(policy: Command, run: Run): void {
 function addApply(policy: Command, run: Run): void {
   const apply = caDirectory(policy.command("apply").description("Apply a new policy to a CA and all its brokers, or to none."))
     .argument("<file>", "the policy", parsePath)
-    .option("--force", "apply even if no authority, no operator or no device keeps its rights");
+    .option("--force", "apply even if it cuts off all authorities, operators or devices, or drops a role that a device has");
   json(caPassphrase(apply));
   addHelp(apply, {
     notes: [
