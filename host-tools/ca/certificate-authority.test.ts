@@ -270,6 +270,17 @@ describe("provisioning", () => {
     const oldChain = fromPem("CERTIFICATE", old.chainPem);
     expect(() => chainIsGood(ca, oldChain)).toThrow(/certificate revoked/);
   });
+
+  it("leaves a device that is replaced its role where none is named, so that a quarantine does not end by it", async () => {
+    const ca = await scene.ca();
+    expect(await ca.reserve({ id: "dev1" })).toMatchObject({ role: "sensor" });
+    await provisionDevice(ca, "dev2");
+    await ca.setName({ id: "dev2", attributes: {}, role: "valve", allowsDefaultRights: true });
+    const reservation = await ca.reserve({ id: "dev2", replace: true });
+    expect(await ca.complete(reservation, (await testKey("dev2")).csr)).toMatchObject({ role: "valve" });
+    await ca.activate(reservation);
+    expect(openCaReadOnly(ca.directory).get("dev2")).toMatchObject({ state: "active", role: "valve" });
+  });
 });
 
 type PointForm = "compressed" | "hybrid" | "uncompressed";

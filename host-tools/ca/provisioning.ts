@@ -22,9 +22,13 @@ import { CaseTwins } from "./case-twins.js";
 import { checkDeviceName } from "./reserved-names.js";
 import type { Draft } from "../ca-directory/ca-store.js";
 
+/** The role of a device where none is named. */
+export const USUAL_DEVICE_ROLE = "sensor";
+
 export interface ReserveRequest {
   readonly id: string;
-  readonly role: string;
+  /** Left out: with `replace` the role that the device has, as a quarantine must not end by it; else {@link USUAL_DEVICE_ROLE}. */
+  readonly role?: string;
   /** Take the place of a device that has this id: what it had is revoked when the new identity is issued. */
   readonly replace?: boolean;
   /** For the policy's scopes and topics. A device that is replaced keeps the others that it had. */
@@ -77,12 +81,15 @@ export class Provisioning {
    * @throws HawserError `INVALID_ID`, `RESERVED_NAME`, `INVALID_ROLE`, `INVALID_ATTRIBUTE`, `ID_EXISTS` (also while another process
    *   provisions it, or for a name that differs only in case), and those of every change
    */
-  async reserve({ id, role, replace = false, attributes = {} }: ReserveRequest): Promise<Reservation> {
+  async reserve({ id, role: asked, replace = false, attributes = {} }: ReserveRequest): Promise<Reservation> {
     checkDeviceName(checkId(id), this.ca.record.brokerHosts);
     const lock = lockNow(join(this.ca.directory, DIRECTORIES.reservations, `${id}.lock`), (pid) => inProgress(id, pid));
+    let role = asked ?? USUAL_DEVICE_ROLE;
     try {
       await this.ca.store.change((draft) => {
         const policy = policyOf(draft);
+        const replaced = replace ? draft.entries.get(id) : undefined;
+        if (asked === undefined && replaced?.kind === "device") role = replaced.role;
         // Tried before anything is made; set when the certificate is.
         withAttributes(policy, reservedEntry(id, checkDeviceRole(policy, role), draft.nowMs), attributes);
         reserveIn(draft, id, role, replace);

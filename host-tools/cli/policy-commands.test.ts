@@ -168,6 +168,8 @@ describe("hawser policy set", () => {
       // Its role of the policy before, sensor, is a label again.
       await json(cwd, "policy", "apply", "--dir", "ca", "--force", "policy.yaml");
       await json(cwd, ...quarantine);
+      const again = ["provision", "--dir", "ca", "--id", "pump-7", "--vault", "pump-7.vault", "--replace"];
+      expect(await json(cwd, ...again)).toMatchObject({ role: "quarantined" });
       expect(await rights()).not.toContain("devices/pump-7/up");
       await json(cwd, "policy", "set", "--dir", "ca", "--id", "pump-7", "--role", "sensor", "--default-rights");
       expect(await rights()).toContain("devices/pump-7/up");

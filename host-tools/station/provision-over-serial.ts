@@ -17,7 +17,8 @@ import type { StationLink } from "./station-link.js";
 
 export interface SerialProvisioning {
   readonly id: string;
-  readonly role: string;
+  /** Left out: see `ReserveRequest`. */
+  readonly role?: string;
   /** Take the place of another device that has this id: what it had is revoked when the new identity is issued. */
   readonly replace?: boolean;
   /** How long to wait for a device to be there, milliseconds. Default 30 s: one may have to be plugged in, or be starting. */

@@ -1,7 +1,5 @@
 /** Gives the device on a serial port its identity. */
 import { checkId } from "../../../sdk/identity/device-id.js";
-import { checkDeviceRole, policyOf } from "../../ca/ca-policy.js";
-import { unprovedFiles } from "../../ca-directory/ca-files.js";
 import { provisionOverSerial } from "../../station/provision-over-serial.js";
 import { openSerialDevice } from "../../station/serial-device.js";
 import { StationLink } from "../../station/station-link.js";
@@ -10,11 +8,13 @@ import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
+import { checkRoleOf } from "./provision.js";
 
 export interface ProvisionSerialOptions extends PassphraseOptions {
   dir: string;
   id: string;
-  role: string;
+  /** Left out with `replace`: as the device had it. */
+  role?: string;
   serial: string;
   /** Bits a second. */
   baud: number;
@@ -29,7 +29,7 @@ export async function provisionSerial(options: ProvisionSerialOptions, context: 
   const { id, role, serial: port, baud, wait: waitMs } = options;
   checkId(id);
   const attributes = attributesOf(options.attribute);
-  checkDeviceRole(policyOf(unprovedFiles(options.dir)), role);
+  checkRoleOf(options);
   const link = new StationLink(openSerialDevice(port, baud));
   try {
     const ca = await openCaOf(options, context);
@@ -37,7 +37,7 @@ export async function provisionSerial(options: ProvisionSerialOptions, context: 
     const replace = options.replace === true;
     const { serial, notAfterMs, replaced, ...device } = await provisionOverSerial(link, ca, {
       id,
-      role,
+      ...(role !== undefined && { role }),
       replace,
       attributes,
       waitMs,

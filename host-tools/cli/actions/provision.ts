@@ -7,6 +7,7 @@ import { installIdentity, keySlot, PSK_SLOT } from "../../../sdk/identity/store.
 import { Vault } from "../../../sim/node/vault/vault.js";
 import type { StagedVault } from "../../../sim/node/vault/vault.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
+import { USUAL_DEVICE_ROLE } from "../../ca/provisioning.js";
 import type { DeviceIdentity, Reservation } from "../../ca/provisioning.js";
 import { checkDeviceRole, policyOf } from "../../ca/ca-policy.js";
 import { unprovedFiles } from "../../ca-directory/ca-files.js";
@@ -20,7 +21,8 @@ import type { StopSignal } from "../stop-signal.js";
 
 export interface VaultRequest {
   id: string;
-  role: string;
+  /** Left out with `replace`: as the device had it. */
+  role?: string;
   vault: string;
   replace?: boolean;
   attribute?: string[];
@@ -34,8 +36,8 @@ export interface ProvisionOptions extends PassphraseOptions, VaultRequest {
 export async function provision(options: ProvisionOptions, context: Context): Promise<void> {
   checkId(options.id);
   attributesOf(options.attribute);
-  checkDeviceRole(policyOf(unprovedFiles(options.dir)), options.role);
   const replace = options.replace === true;
+  checkRoleOf(options);
   checkPlace(options.vault, replace);
   const ca = await openCaOf(options, context);
   context.terminal.stopProgress();
@@ -47,6 +49,11 @@ export async function provision(options: ProvisionOptions, context: Context): Pr
     `${id} is provisioned: certificate ${serial}, valid until ${day(notAfterMs)}, in ${options.vault}.`,
     ...replaced.map((old) => `  revoked ${old}`),
   ]);
+}
+
+/** Before anything is asked or opened. The role that a replaced device has needs no check. */
+export function checkRoleOf({ dir, role, replace = false }: { dir: string; role?: string; replace?: boolean }): void {
+  if (role !== undefined || !replace) checkDeviceRole(policyOf(unprovedFiles(dir)), role ?? USUAL_DEVICE_ROLE);
 }
 
 /** Makes the device's identity in a new vault; a failure changes neither the disk nor the registry. */
@@ -86,7 +93,12 @@ function checkPlace(vault: string, replace: boolean): void {
 /** The registry first knows the name, then the certificate, then that the vault is in place; a failure takes all of it back. */
 async function fill(staged: StagedVault, ca: CertificateAuthority, options: VaultRequest, stop: StopSignal): Promise<DeviceIdentity> {
   const { id, role } = options;
-  const reservation = await ca.reserve({ id, role, replace: options.replace === true, attributes: attributesOf(options.attribute) });
+  const reservation = await ca.reserve({
+    id,
+    ...(role !== undefined && { role }),
+    replace: options.replace === true,
+    attributes: attributesOf(options.attribute),
+  });
   try {
     const identity = await install(staged.vault, ca, reservation, stop);
     staged.commit();

@@ -19,7 +19,7 @@ export function addProvisionCommand(program: Command, run: Run): void {
       .description("Give a device its identity (key, certificate, pre-shared key), in a new vault or over a serial port."),
   )
     .requiredOption("--id <id>", "device id: 1 to 64 letters, digits, '.', '_', '-'")
-    .option("--role <role>", "device role", "sensor")
+    .option("--role <role>", "device role; left out: sensor, or with --replace the role that the device has")
     .option("--attribute <name=value>", "an attribute that the policy declares, such as site=b1; repeatable", collect)
     .option("--vault <path>", "vault directory to create, for a simulated device", parsePath)
     .option("--serial <port>", "serial port of a real device, which makes its own key: /dev/ttyUSB0, /dev/cu.usbserial-110", parsePath)
