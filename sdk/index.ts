@@ -4,7 +4,7 @@
  */
 export { Device, type DeviceConfig, type DeviceStatus, type DeviceTopic, type PasswordCredential } from "./device/device.js";
 export type { Delivery, DeliveryOptions, DeliveryOutcome, DeliveryReport } from "./device/delivery.js";
-export type { BrokerPreset, Wanted } from "./presets/broker-preset.js";
+export type { BrokerPreset, ConfiguredDevice, Wanted } from "./presets/broker-preset.js";
 export { awsIotCore } from "./presets/aws-iot-core.js";
 export type { Program, ProgramParts } from "./device/program.js";
 export type { DeviceEvent, DeviceListener, Rung } from "./events.js";

@@ -48,11 +48,11 @@ describe("hawser init", () => {
     mkdirSync(join(cwd, "empty"));
     writeFileSync(join(cwd, "file"), "");
     const refused: [string[], number, string?][] = [
-      [["new", "--broker-host", "mqtt://x"], 2],
+      [["bad-host", "--broker-host", "mqtt://x"], 2],
       [["empty", "--broker-host", "mqtt://x"], 2],
-      [["new", "--mtls-port", "1", "--psk-port", "1"], 2],
-      [["new", "--id", "a/b"], 2],
-      [["new"], 3, "weak"],
+      [["one-port", "--mtls-port", "1", "--psk-port", "1"], 2],
+      [["bad-id", "--id", "a/b"], 2],
+      [["weak"], 3, "weak"],
       [["file"], 5],
     ];
     const codes = await Promise.all(

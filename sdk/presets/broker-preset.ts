@@ -33,7 +33,7 @@ export interface Wanted {
 }
 
 /** What of a device's configuration a preset speaks about. */
-interface Configured {
+export interface ConfiguredDevice {
   readonly broker: { readonly port: number; readonly alpn?: string };
   readonly recovery?: unknown;
   readonly credential?: unknown;
@@ -45,7 +45,7 @@ interface Configured {
 export interface BrokerPreset {
   readonly broker: string;
   /** @throws HawserError `BEYOND_BROKER_LIMIT` */
-  check(config: Configured): void;
+  check(config: ConfiguredDevice): void;
   /** Why the broker would not take it; undefined where it does. @param topic a topic or a filter, in full */
   beyond(topic: string, wanted: Wanted): HawserError | undefined;
 }
@@ -59,7 +59,7 @@ export function brokerPreset(limits: BrokerLimits): BrokerPreset {
 }
 
 /** @throws HawserError `BEYOND_BROKER_LIMIT` */
-function checkPreset(limits: BrokerLimits, config: Configured): void {
+function checkPreset(limits: BrokerLimits, config: ConfiguredDevice): void {
   const { ports, factor, protocolVersions, keepAliveSeconds } = limits;
   const { port, alpn } = config.broker;
   const wantedAlpn = ports[port];
