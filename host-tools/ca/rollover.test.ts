@@ -3,10 +3,10 @@ import { execFileSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import mqtt from "mqtt";
 import { afterEach, describe, expect, it } from "vitest";
 import { TEST_SCRYPT_COST } from "../../sim/node/vault/sealed.js";
-import { freePorts, PASSPHRASE, provisionDevice, Scene, testKey } from "../../test/support/host-tools/scene.js";
+import { runningBroker, type Certified } from "../../test/support/host-tools/running-broker.js";
+import { PASSPHRASE, provisionDevice, Scene, testKey } from "../../test/support/host-tools/scene.js";
 import { pemChain } from "./context.js";
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
@@ -89,40 +89,15 @@ describe("a rollover of the issuing CA", () => {
 
   it("reaches a mosquitto that runs: it believes devices of both, and of the new one alone after", async () => {
     const ca = await scene.ca({ brokerHosts: ["localhost", "127.0.0.1"] });
-    const [mtlsPort, pskPort] = await freePorts();
-    const { configFile } = await ca.writeBrokerConfig({
-      engine: "mosquitto",
-      out: join(ca.directory, "..", "broker"),
-      mtlsPort,
-      pskPort,
-      bind: "127.0.0.1",
-    });
+    const broker = await runningBroker(scene, ca);
     const old = await provisionDevice(ca, "old");
-    await scene.mosquitto(configFile);
-    const connects = async (chainPem: string, keyPem: string, id: string): Promise<boolean> => {
-      const options = {
-        host: "127.0.0.1",
-        port: mtlsPort,
-        protocol: "mqtts" as const,
-        key: keyPem,
-        cert: chainPem,
-        ca: old.trustAnchorPem,
-        clientId: id,
-        reconnectPeriod: 0,
-      };
-      const client = scene.client(mqtt.connect(options));
-      return new Promise((resolve) => {
-        client.once("connect", () => resolve(true));
-        client.once("error", () => resolve(false));
-        client.once("close", () => resolve(false));
-      });
-    };
-    expect(await connects(old.chainPem, old.keyPem, "old")).toBe(true);
+    const connects = (one: Certified): Promise<boolean> => broker(one, old.trustAnchorPem);
+    expect(await connects(old)).toBe(true);
     await ca.rollOver();
     const fresh = await provisionDevice(ca, "fresh");
-    expect([await connects(old.chainPem, old.keyPem, "old"), await connects(fresh.chainPem, fresh.keyPem, "fresh")]).toEqual([true, true]);
+    expect([await connects(old), await connects(fresh)]).toEqual([true, true]);
     await ca.retirePrevious(true);
-    expect([await connects(old.chainPem, old.keyPem, "old"), await connects(fresh.chainPem, fresh.keyPem, "fresh")]).toEqual([false, true]);
+    expect([await connects(old), await connects(fresh)]).toEqual([false, true]);
   });
 
   it("leaves behind who did not move when it is told to, with the way back over the pre-shared key", async () => {

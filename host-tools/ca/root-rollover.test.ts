@@ -3,11 +3,11 @@ import { execFileSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import mqtt from "mqtt";
 import { afterEach, describe, expect, it } from "vitest";
 import { TEST_SCRYPT_COST } from "../../sim/node/vault/sealed.js";
 import { nodeChainVerifier } from "../../sim/node/node-chain-verifier.js";
-import { freePorts, PASSPHRASE, provisionDevice, Scene, testKey } from "../../test/support/host-tools/scene.js";
+import { runningBroker } from "../../test/support/host-tools/running-broker.js";
+import { PASSPHRASE, provisionDevice, Scene, testKey } from "../../test/support/host-tools/scene.js";
 import { fromPem } from "../pki/pem.js";
 import { pemChain } from "./context.js";
 import { openCa } from "./certificate-authority.js";
@@ -138,34 +138,8 @@ describe("a rollover of the root", () => {
 
   it("reaches a mosquitto that runs: devices of both roots come in, each trusting the root it was given", async () => {
     const ca = await scene.ca({ brokerHosts: ["localhost", "127.0.0.1"] });
-    const [mtlsPort, pskPort] = await freePorts();
-    const { configFile } = await ca.writeBrokerConfig({
-      engine: "mosquitto",
-      out: join(ca.directory, "..", "broker"),
-      mtlsPort,
-      pskPort,
-      bind: "127.0.0.1",
-    });
+    const connects = await runningBroker(scene, ca);
     const old = await provisionDevice(ca, "old");
-    await scene.mosquitto(configFile);
-    const connects = async (one: { chainPem: string; keyPem: string; id: string }, roots: string): Promise<boolean> => {
-      const options = {
-        host: "127.0.0.1",
-        port: mtlsPort,
-        protocol: "mqtts" as const,
-        key: one.keyPem,
-        cert: one.chainPem,
-        ca: roots,
-        clientId: one.id,
-        reconnectPeriod: 0,
-      };
-      const client = scene.client(mqtt.connect(options));
-      return new Promise((resolve) => {
-        client.once("connect", () => resolve(true));
-        client.once("error", () => resolve(false));
-        client.once("close", () => resolve(false));
-      });
-    };
     await ca.rollOverRoot();
     const fresh = await provisionDevice(ca, "fresh");
     const newRoot = rootOf(ca);
