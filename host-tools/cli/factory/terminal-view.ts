@@ -20,7 +20,7 @@ export interface TerminalViewOptions {
   readonly station: { view(): StationView; scan(text: string): Promise<unknown> };
   readonly texts: PageTexts;
   readonly screen: Screen;
-  /** Absent when standard input is no keyboard: scans come from elsewhere then. */
+  /** Left out when standard input is not a terminal: scans then come from elsewhere. */
   readonly keyboard?: Keyboard;
   /** Ctrl-C was pressed. */
   readonly onInterrupt: () => void;
