@@ -16,6 +16,9 @@ export default defineConfig({
     // A generous bound on liveness, never a measure: machines are noisy.
     testTimeout: 60_000,
     hookTimeout: 300_000,
+    // A machine that does too much else may fail a test once; a fault fails it twice. `.ci/run` lists what needed its second attempt, and
+    // `--retry=0` hunts for it.
+    retry: 1,
     // Most of these files wait on brokers and child processes, so there is one more at a time than there are cores.
     maxWorkers: availableParallelism() + 1,
     // `npm run coverage`: what the sdk's own tests reach without real brokers, end-to-end tests and the virtual world. What only tests use

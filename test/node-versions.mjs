@@ -29,19 +29,21 @@ const majors = wanted.length > 0 ? wanted : MAJORS.filter((major) => major !== o
 const platform = `${process.platform}-${process.arch}`;
 const results = process.env["HAWSER_RESULTS"];
 let [passed, failed] = [0, 0];
+const testResults = [];
 
 for (const major of majors) {
   const outcome = runUnder(major);
   passed += outcome.passed;
   failed += outcome.failed;
+  testResults.push(...outcome.testResults);
 }
 process.stdout.write(`Under Node ${majors.join(", ")}: ${passed} passed, ${failed} failed\n`);
-if (results) writeFileSync(results, JSON.stringify({ numPassedTests: passed, numFailedTests: failed }));
+if (results) writeFileSync(results, JSON.stringify({ numPassedTests: passed, numFailedTests: failed, testResults }));
 process.exitCode = failed > 0 ? 1 : 0;
 
 function runUnder(major) {
   const node = nodeOf(major);
-  if (node === undefined) return { passed: 0, failed: 1 };
+  if (node === undefined) return { passed: 0, failed: 1, testResults: [] };
   const begunMs = Date.now();
   const { stdout } = spawnSync(node, ["-p", "`Node ${process.versions.node}, OpenSSL ${process.versions.openssl}`"], { encoding: "utf8" });
   process.stdout.write(`\n${stdout}`);
@@ -58,10 +60,15 @@ function runUnder(major) {
   const { status, signal, error } = spawnSync(node, parameters, { cwd: ROOT, stdio: "inherit", timeout: LIMIT_MS, killSignal: "SIGTERM" });
   if (error?.code === "ETIMEDOUT") process.stdout.write(`\nNode ${major}: not done within ${LIMIT_MS / 1000} s, so it was ended\n`);
   else if (signal) process.stdout.write(`\nNode ${major}: ended by ${signal}\n`);
-  const { numPassedTests = 0, numFailedTests = 0 } = existsSync(report) ? JSON.parse(readFileSync(report, "utf8")) : {};
+  const { numPassedTests = 0, numFailedTests = 0, testResults = [] } = existsSync(report) ? JSON.parse(readFileSync(report, "utf8")) : {};
   process.stdout.write(`\nNode ${major}: ${Math.round((Date.now() - begunMs) / 1000)} s\n`);
   // A file that cannot even be loaded has no failed test in it.
-  return { passed: numPassedTests, failed: Math.max(numFailedTests, status === 0 ? 0 : 1) };
+  return { passed: numPassedTests, failed: Math.max(numFailedTests, status === 0 ? 0 : 1), testResults: testResults.map(named) };
+
+  function named(file) {
+    const assertionResults = file.assertionResults.map((test) => ({ ...test, fullName: `${test.fullName} (Node ${major})` }));
+    return { ...file, assertionResults };
+  }
 }
 
 /**
