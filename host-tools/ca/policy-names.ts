@@ -1,7 +1,6 @@
 /** The registry's names as the policy engine asks about them. */
 import { X509Certificate } from "node:crypto";
 import type { RegistryEntry } from "../ca-directory/registry-entry.js";
-import { currentCertificate } from "../ca-directory/state-transitions.js";
 import { directoryOf } from "../policy/policy-model.js";
 import type { NameDirectory, Principal } from "../policy/policy-model.js";
 
@@ -17,8 +16,8 @@ export function principalOf(entry: RegistryEntry): Principal {
     recoverable: kind === "device" && (state === "active" || state === "certificate-revoked"),
     ...(passwordHash === undefined ? {} : { passwordHash }),
     // Asked for by tokens alone: not worked out for each of a hundred thousand names.
-    get publicKeyPem() {
-      return publicKeyPem(entry);
+    get publicKeyPems() {
+      return publicKeyPems(entry);
     },
   };
 }
@@ -27,8 +26,10 @@ export function namesOf(entries: Iterable<RegistryEntry>): NameDirectory {
   return directoryOf([...entries].map(principalOf));
 }
 
-function publicKeyPem(entry: RegistryEntry): string | undefined {
-  const der = currentCertificate(entry)?.der;
-  if (der === undefined) return undefined;
-  return new X509Certificate(Buffer.from(der, "base64")).publicKey.export({ type: "spki", format: "pem" }).toString();
+function publicKeyPems({ certificates }: RegistryEntry): string[] {
+  return certificates.flatMap(({ status, der }) =>
+    status === "active" && der !== undefined
+      ? [new X509Certificate(Buffer.from(der, "base64")).publicKey.export({ type: "spki", format: "pem" }).toString()]
+      : [],
+  );
 }

@@ -1,6 +1,10 @@
+import { createPublicKey, verify } from "node:crypto";
+import type { JsonWebKey } from "node:crypto";
 import { request } from "node:http";
 import { Agent } from "node:http";
 import { afterEach, describe, expect, it } from "vitest";
+import { makeToken } from "../../sdk/identity/token.js";
+import { memoryKeyStore } from "../../sim/node/memory-stores.js";
 import { PolicyEngine } from "../policy/engine.js";
 import { hashPassword } from "../policy/password.js";
 import { parsePolicy } from "../policy/policy-file.js";
@@ -185,14 +189,56 @@ describe("the decision point", () => {
     );
   });
 
-  it("answers thousands of questions without holding one of them up", async () => {
+  it("serves the public keys that tokens are judged by: of one name, or of all who are let in", async () => {
+    const keys = memoryKeyStore();
+    keys.generate("key-a");
+    const publicKeyPem = createPublicKey({ key: Buffer.from(keys.publicKey("key-a")), format: "der", type: "spki" })
+      .export({ format: "pem", type: "spki" })
+      .toString();
+    const many = Array.from({ length: 120 }, (_, index): Principal => ({
+      ...names[0]!,
+      name: `dev${index}`,
+      active: index !== 7,
+      ...(index === 9 ? {} : { publicKeyPems: [publicKeyPem] }),
+    }));
+    const secret = "0123456789abcdef";
+    const { port } = (server = await startDecisionServer(() => new PolicyEngine(parsePolicy(POLICY, "p"), directoryOf(many)), {
+      port: 0,
+      secret,
+    }));
+    const get = (path: string, headers = { authorization: `Bearer ${secret}` }): Promise<Response> =>
+      fetch(`http://127.0.0.1:${port}/jwks${path}`, { headers });
+    const keySet = async (path: string): Promise<{ kid: string }[]> =>
+      ((await (await get(path)).json()) as { keys: { kid: string }[] }).keys;
+    const [key] = await keySet("/dev1");
+    const token = makeToken(keys, "key-a", "dev1", { audience: "a", lifetimeSeconds: 60 }, MONDAY_MS);
+    const [head = "", claims = "", signature = ""] = token.split(".");
+    expect(JSON.parse(Buffer.from(head, "base64url").toString())).toMatchObject({ kid: key?.kid });
+    const publicKey = createPublicKey({ key: key as JsonWebKey, format: "jwk" });
+    expect(
+      verify(
+        "sha256",
+        Buffer.from(`${head}.${claims}`),
+        { key: publicKey, dsaEncoding: "ieee-p1363" },
+        Buffer.from(signature, "base64url"),
+      ),
+    ).toBe(true);
+    expect((await keySet("")).map(({ kid }) => kid)).toEqual(
+      many.map(({ name }) => name).filter((name) => !["dev7", "dev9"].includes(name)),
+    );
+    expect([await keySet("/dev7"), await keySet("/dev9")]).toEqual([[], []]);
+    expect((await get("/nobody")).status).toBe(404);
+    expect((await get("", { authorization: "none" })).status).toBe(401);
+    expect((await get("")).headers.get("content-type")).toBe("application/jwk-set+json");
+  });
+
+  it("answers every one of hundreds of questions over kept connections", async () => {
     const base = new URL(await start());
     const agent = new Agent({ keepAlive: true, maxSockets: 8 });
     const body = JSON.stringify({ username: "dev1", action: "publish", topic: "devices/dev1/up/t", qos: 1 });
-    const times: number[] = [];
+    let allowed = 0;
     const ask = (): Promise<void> =>
       new Promise((resolve, reject) => {
-        const startedMs = performance.now();
         const asked = request(
           {
             host: base.hostname,
@@ -203,8 +249,10 @@ describe("the decision point", () => {
             headers: { "content-type": "application/json", "content-length": body.length },
           },
           (response) => {
-            response.resume().once("end", () => {
-              times.push(performance.now() - startedMs);
+            let text = "";
+            response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
+            response.once("end", () => {
+              if (text.includes('"allow"')) allowed += 1;
               resolve();
             });
           },
@@ -213,13 +261,10 @@ describe("the decision point", () => {
       });
     await Promise.all(
       Array.from({ length: 8 }, async () => {
-        for (let count = 0; count < 250; count += 1) await ask();
+        for (let count = 0; count < 50; count += 1) await ask();
       }),
     );
     agent.destroy();
-    times.sort((a, b) => a - b);
-    // Client and server share one thread here: this bounds liveness; `hawser policy serve` is measured in docs/policy.md.
-    expect(times).toHaveLength(2000);
-    expect(times[Math.floor(times.length / 2)]).toBeLessThan(100);
+    expect(allowed).toBe(400);
   });
 });

@@ -4,10 +4,13 @@ import { createServer as createPlainServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { HawserError } from "../../sdk/errors.js";
 import type { PolicyEngine } from "../policy/engine.js";
 import { answer } from "./dialects.js";
 import type { Answer } from "./dialects.js";
+import { keysText } from "./served-keys.js";
 
 export interface DecisionServerOptions {
   /** Port to listen on; 0 lets the system choose. */
@@ -31,6 +34,7 @@ export interface DecisionServer {
 /** The largest question is a subscription to many filters. */
 const MAX_BODY_BYTES = 256 * 1024;
 const MIN_SECRET_LENGTH = 16;
+const KEYS_PATH = "/jwks";
 
 /**
  * Answers brokers over HTTP.
@@ -46,8 +50,14 @@ export async function startDecisionServer(engine: () => PolicyEngine, options: D
       reply(response, 401, "text/plain", "deny", 0);
       return;
     }
+    const [path = "/", query] = (request.url ?? "/").split("?", 2);
+    if (request.method === "GET" && path.startsWith(KEYS_PATH)) {
+      const text = keysText(engine(), path.slice(KEYS_PATH.length));
+      if (text === undefined) reply(response, 404, "text/plain", "deny", 0);
+      else stream(response, "application/jwk-set+json", text, cacheSeconds);
+      return;
+    }
     readBody(request, response, (body) => {
-      const [path = "/", query] = (request.url ?? "/").split("?", 2);
       const hook = request.headers["vernemq-hook"];
       const question = {
         path,
@@ -96,11 +106,24 @@ function digest(text: string): Buffer {
   return createHash("sha256").update(text).digest();
 }
 
+function stream(response: ServerResponse, contentType: string, text: Iterable<string> | AsyncIterable<string>, cacheSeconds: number): void {
+  response.writeHead(200, { "content-type": contentType, "cache-control": cacheHeader(cacheSeconds) });
+  // Whoever asked may hang up.
+  pipeline(Readable.from(text), response).catch(() => response.destroy());
+}
+
+function cacheHeader(cacheSeconds: number): string {
+  return cacheSeconds > 0 ? `max-age=${cacheSeconds}` : "no-store";
+}
+
 function reply(response: ServerResponse, status: number, contentType: string, body: string, cacheSeconds: number): void {
   // VerneMQ reads this header; others have a setting of their own.
-  const cache = cacheSeconds > 0 ? `max-age=${cacheSeconds}` : "no-store";
   response.sendDate = false;
-  response.writeHead(status, { "content-type": contentType, "content-length": Buffer.byteLength(body), "cache-control": cache });
+  response.writeHead(status, {
+    "content-type": contentType,
+    "content-length": Buffer.byteLength(body),
+    "cache-control": cacheHeader(cacheSeconds),
+  });
   response.end(body);
 }
 

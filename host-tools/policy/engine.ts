@@ -195,8 +195,8 @@ function factorFault(
     return proved === factor ? undefined : { code: "FACTOR_MISSING", what: "none was proved" };
   if (password === undefined || password === "") return { code: "FACTOR_MISSING", what: "none was sent" };
   if (factor === "token") {
-    const fault =
-      principal.publicKeyPem === undefined ? "its key is not known" : tokenFault(password, principal.name, principal.publicKeyPem, atMs);
+    const { name, publicKeyPems = [] } = principal;
+    const fault = publicKeyPems.length === 0 ? "its key is not known" : tokenFault(password, name, publicKeyPems, atMs);
     return fault === undefined ? undefined : { code: "FACTOR_WRONG", what: fault };
   }
   if (principal.passwordHash === undefined) return { code: "FACTOR_WRONG", what: "it has none" };

@@ -210,8 +210,8 @@ export interface Principal {
   readonly recoverable: boolean;
   /** `$7$iterations$salt$hash` as mosquitto writes it: PBKDF2-SHA512. */
   readonly passwordHash?: string;
-  /** The device's public key (SPKI, PEM), for tokens. */
-  readonly publicKeyPem?: string | undefined;
+  /** The public keys of its valid certificates (SPKI, PEM), for tokens: two of them while a new one is being proved. */
+  readonly publicKeyPems?: readonly string[];
 }
 
 /** All names there are. */

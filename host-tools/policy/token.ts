@@ -8,19 +8,20 @@ const MAX_LIFETIME_MS = 25 * 3_600_000;
 const MAX_CHARACTERS = 4096;
 
 /**
- * Why a token does not prove `name`, in words; undefined when it does. `sub` (or, without it, the claim of the user name) has to be the
- * name.
+ * Why a token does not prove `name`, in words; undefined when it does. `sub` and `kid`, where they are given, have to be the name.
+ *
+ * @param publicKeyPems of `name` and of nobody else: one of them has to have signed
  */
-export function tokenFault(token: string, name: string, publicKeyPem: string, atMs: number): string | undefined {
+export function tokenFault(token: string, name: string, publicKeyPems: readonly string[], atMs: number): string | undefined {
   const parts = token.length > MAX_CHARACTERS ? [] : token.split(".");
   const [header = "", payload = "", signature = ""] = parts;
   const head = parts.length === 3 ? objectOf(header) : undefined;
   const claims = head === undefined ? undefined : objectOf(payload);
   if (head === undefined || claims === undefined) return "it is not a token";
   if (head["alg"] !== "ES256") return "it is not signed with ES256";
-  if (!isSigned(`${header}.${payload}`, signature, publicKeyPem)) return "its signature is not by the device's key";
+  if (!publicKeyPems.some((pem) => isSigned(`${header}.${payload}`, signature, pem))) return "its signature is not by the device's key";
   const { sub, exp, iat, nbf } = claims;
-  if (sub !== undefined && sub !== name) return "it is somebody else's";
+  if ([sub, head["kid"]].some((claimed) => claimed !== undefined && claimed !== name)) return "it is somebody else's";
   if (typeof exp !== "number" || exp * 1000 + SKEW_MS <= atMs) return "it has expired";
   if (typeof iat === "number" && (exp - iat) * 1000 > MAX_LIFETIME_MS) return "it lives too long";
   if (exp * 1000 - atMs > MAX_LIFETIME_MS + SKEW_MS) return "it lives too long";

@@ -14,7 +14,7 @@ describe("makeToken", () => {
     const key = createPublicKey({ key: Buffer.from(keyStore.publicKey("key-a")), format: "der", type: "spki" });
     const valid = (text: string): boolean =>
       verify("sha256", Buffer.from(text), { key, dsaEncoding: "ieee-p1363" }, Buffer.from(signature, "base64url"));
-    expect(JSON.parse(Buffer.from(header, "base64url").toString())).toEqual({ alg: "ES256", typ: "JWT" });
+    expect(JSON.parse(Buffer.from(header, "base64url").toString())).toEqual({ alg: "ES256", typ: "JWT", kid: "sensor-1" });
     expect(valid(`${header}.${claims}`)).toBe(true);
     expect(valid(`${header}.${claims}x`)).toBe(false);
   });

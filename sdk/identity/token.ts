@@ -30,7 +30,7 @@ export function makeToken(keyStore: KeyStore, slot: string, id: string, options:
     iat: nowSeconds - CLOCK_SKEW_SECONDS,
     exp: nowSeconds + options.lifetimeSeconds,
   };
-  const signed = `${part({ alg: "ES256", typ: "JWT" })}.${part(claims)}`;
+  const signed = `${part({ alg: "ES256", typ: "JWT", kid: id })}.${part(claims)}`;
   return `${signed}.${base64UrlEncode(keyStore.sign(slot, utf8Encode(signed)))}`;
 }
 

@@ -101,11 +101,10 @@ describe("the embedded broker, asking the policy", () => {
     const got = new Map(NAMES.map(({ name }) => [name, new Set<string>()]));
     const clients = new Map<string, MqttClient>();
     for (const { name } of NAMES) clients.set(name, await connect(port, name));
-    for (const [name, client] of clients)
-      for (const topic of topics) {
-        await client.publishAsync(topic, "x", { qos: 1 });
-        actual.set(`${name} publish ${topic}`, !denied.has(`${name} publish ${topic}`));
-      }
+    for (const [name, client] of clients) {
+      await Promise.all(topics.map((topic) => client.publishAsync(topic, "x", { qos: 1 })));
+      for (const topic of topics) actual.set(`${name} publish ${topic}`, !denied.has(`${name} publish ${topic}`));
+    }
     // A subscription has to be covered by one rule: each name asks for every topic it might read.
     for (const [name, client] of clients) {
       client.on("message", (topic, payload) => {
@@ -114,12 +113,12 @@ describe("the embedded broker, asking the policy", () => {
       const mine = topics.filter(
         (topic) => engine.authorize({ name, listener: "mtls", action: "subscribe", topic, atMs: Date.now() }).allowed,
       );
-      for (const topic of mine.slice(0, 90)) await client.subscribeAsync(topic, { qos: 0 });
+      await Promise.all(mine.slice(0, 90).map((topic) => client.subscribeAsync(topic, { qos: 0 })));
       for (const topic of topics.filter((candidate) => !mine.includes(candidate)).slice(0, 40))
         await expect(client.subscribeAsync(topic, { qos: 0 })).rejects.toThrow();
       for (const topic of mine.slice(90)) expected.delete(`${name} receive ${topic}`);
     }
-    for (const topic of topics) await clients.get("root")?.publishAsync(topic, "truth", { qos: 1 });
+    await Promise.all(topics.map((topic) => clients.get("root")?.publishAsync(topic, "truth", { qos: 1 })));
     for (const client of clients.values()) await client.subscribeAsync("nothing", { qos: 0 }).catch(() => undefined);
     for (const { name } of NAMES) for (const topic of topics) actual.set(`${name} receive ${topic}`, got.get(name)?.has(topic) === true);
     expect(expected.size).toBeGreaterThan(5000);
@@ -164,7 +163,7 @@ roles:
     const publicKeyPem = publicKey.export({ type: "spki", format: "pem" }).toString();
     const text = truthPolicyText(8883).replace("requires: [certificate]", "requires: [certificate, password]");
     const withSecrets = NAMES.map((principal) =>
-      principal.name === "dev1" ? { ...principal, passwordHash: hashPassword("good"), publicKeyPem } : principal,
+      principal.name === "dev1" ? { ...principal, passwordHash: hashPassword("good"), publicKeyPems: [publicKeyPem] } : principal,
     );
     const { port } = await start(truthEngine(text, withSecrets));
     await connect(port, "dev1", { username: "dev1", password: "good" });
