@@ -12,6 +12,7 @@ const version = JSON.parse(readFileSync(`${root}package.json`, "utf8")).version;
 const ENTRY_POINTS = [
   "sdk/index.ts",
   "sdk/mqtt/index.ts",
+  "sdk/presets/index.ts",
   "sim/index.ts",
   "sim/node/index.ts",
   "sim/virtual/main.ts",

@@ -4,6 +4,7 @@
  */
 export * from "../sdk/index.js";
 export * from "../sdk/mqtt/index.js";
+export { utf8Length } from "../sdk/encoding/utf8.js";
 export { errorCode, errorMessage } from "../sdk/errors.js";
 export { BUILD_TIME_MS } from "./build-time.js";
 export { fileStorage } from "./io/file-storage.js";

@@ -5,7 +5,6 @@
 export { Device, type DeviceConfig, type DeviceStatus, type DeviceTopic, type PasswordCredential } from "./device/device.js";
 export type { Delivery, DeliveryOptions, DeliveryOutcome, DeliveryReport } from "./device/delivery.js";
 export type { BrokerPreset, ConfiguredDevice, Wanted } from "./presets/broker-preset.js";
-export { awsIotCore } from "./presets/aws-iot-core.js";
 export type { Program, ProgramParts } from "./device/program.js";
 export type { DeviceEvent, DeviceListener, Rung } from "./events.js";
 export { HawserError } from "./errors.js";

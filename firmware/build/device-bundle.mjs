@@ -7,6 +7,7 @@
  * - `hawser.js`, `mqtt.js`, `firmware.js`: the names applications import, each a line over those, with a `.d.ts` over `dist/types`. They
  *   import with
  *   the prefix `moddable:`, which XS ignores and mcpack wants for what comes from a manifest.
+ * - `presets.js`: `hawser/presets`, which a project that wants it names in its own manifest.
  */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -38,7 +39,12 @@ export async function buildDeviceBundle({ readable = false, folder = OUTPUT } = 
     writeFileSync(join(folder, `${name}.js`), `export { ${names.join(", ")} } from "${from}";\n`);
     writeFileSync(join(folder, `${name}.d.ts`), `export * from "../types/${source}.js";\n`);
   }
-  for (const board of ["esp32", "linux"]) await buildBoard(join(BOARDS, `${board}.ts`), join(folder, `board-${board}.js`), readable);
+  const beside = [
+    ...["esp32", "linux"].map((board) => ({ entry: join(BOARDS, `${board}.ts`), name: `board-${board}.js`, from: "hawser/device" })),
+    { entry: join(ROOT, "sdk", "presets", "index.ts"), name: "presets.js", from: "moddable:hawser/device" },
+  ];
+  for (const { entry, name, from } of beside) await buildBeside(entry, join(folder, name), from, readable);
+  writeFileSync(join(folder, "presets.d.ts"), `export * from "../types/sdk/presets/index.js";\n`);
   return { sizeBytes: bundle.sizeBytes };
 }
 
@@ -82,15 +88,15 @@ async function exportsOf(source) {
   return Object.values(metafile.outputs)[0].exports;
 }
 
-/** A board and what lies beside it become one module; the rest of ours comes from `hawser/device`, Moddable's from Moddable. */
-async function buildBoard(entry, outputFile, readable) {
+/** A module and what lies beside it become one; the rest of ours comes from `from`, Moddable's from Moddable. */
+async function buildBeside(entry, outputFile, from, readable) {
   const plugin = {
-    name: "hawser-board",
+    name: "hawser-beside",
     setup(builder) {
       builder.onResolve({ filter: /.*/ }, ({ path, resolveDir, kind }) => {
         if (kind === "entry-point") return undefined;
         if (!path.startsWith(".")) return { path, external: true };
-        return dirname(join(resolveDir, path)) === BOARDS ? undefined : { path: "hawser/device", external: true };
+        return dirname(join(resolveDir, path)) === dirname(entry) ? undefined : { path: from, external: true };
       });
     },
   };

@@ -27,8 +27,18 @@ describe("what a Moddable project compiles", () => {
     expect(importsOf("board-linux.js")).toEqual([...everywhere, "embedded:storage/files"].sort());
   });
 
+  it("leaves presets to a module that a project names itself", () => {
+    expect(importsOf("presets.js")).toEqual(["moddable:hawser/device"]);
+    expect(source("device.js")).not.toContain("AWS IoT Core");
+    expect(source("presets.js")).toContain("AWS IoT Core");
+    expect(readFileSync(join(ROOT, "manifest.json"), "utf8")).not.toContain("presets");
+    expect(readFileSync(join(ROOT, "docs", "any-broker.md"), "utf8")).toContain(
+      '"hawser/presets": "./node_modules/hawser/dist/xs/presets"',
+    );
+  });
+
   it("uses no global of Node", () => {
-    for (const name of ["device.js", "board-esp32.js", "board-linux.js"]) {
+    for (const name of ["device.js", "presets.js", "board-esp32.js", "board-linux.js"]) {
       expect(source(name)).not.toMatch(NODE_GLOBAL);
     }
   });
@@ -53,8 +63,8 @@ describe("what a Moddable project compiles", () => {
   it("exports from the one module all that the thin ones and the boards import", () => {
     const names = new Set(groups(source("device.js"), /\bas (\w+)/g));
     const wanted = ["hawser.js", "mqtt.js"].flatMap(exportedBy);
-    for (const board of ["board-esp32.js", "board-linux.js"]) {
-      const lists = groups(source(board), /import\s*\{([^}]*)\}\s*from\s*"hawser\/device"/g);
+    for (const board of ["board-esp32.js", "board-linux.js", "presets.js"]) {
+      const lists = groups(source(board), /import\s*\{([^}]*)\}\s*from\s*"(?:moddable:)?hawser\/device"/g);
       wanted.push(...lists.flatMap((list) => list.split(",")).map((item) => item.trim().split(" as ")[0] ?? ""));
     }
     expect(wanted.length).toBeGreaterThan(10);

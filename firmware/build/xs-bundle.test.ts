@@ -43,3 +43,50 @@ class Two extends One {
 }
 `);
 });
+
+it("keeps parameters of a constructor under names that can be shortened, where nobody else can read them", () => {
+  const source = `
+export class Three {
+  #last = 0;
+  constructor(
+    readonly seen: string,
+    private readonly clock: Clock,
+    private readonly options: Options,
+    private policy = DEFAULT,
+  ) {
+    this.#last = clock.now();
+  }
+  go(): number {
+    const { options } = this;
+    return this.clock.now() + this.policy.of(this.seen, options, () => this.clock, other.clock);
+  }
+}
+class Four extends Three {
+  constructor(private readonly clock: Clock) {
+    super(clock);
+  }
+}
+`;
+  expect(shareMethods(source, "a_ts")).toBe(`
+export class Three {
+  #last = 0;
+  constructor(
+    readonly seen: string,
+    clock: Clock,
+    private readonly options: Options,
+    policy = DEFAULT,
+  ) { this._$clock_a_ts_1 = clock; this._$policy_a_ts_1 = policy;
+    this.#last = clock.now();
+  }
+  go(): number {
+    const { options } = this;
+    return this._$clock_a_ts_1.now() + this._$policy_a_ts_1.of(this.seen, options, () => this._$clock_a_ts_1, other.clock);
+  }
+}
+class Four extends Three {
+  constructor(private readonly clock: Clock) {
+    super(clock);
+  }
+}
+`);
+});

@@ -70,7 +70,8 @@ function separateModules(names: Readonly<Record<string, string>>): Plugin {
 
 /**
  * Private methods become ordinary ones, each class's under names of its own. XS keeps a slot of 16 bytes for each private method in each
- * instance (3 KB of a connected device), and none for what the prototype has, which lies in flash.
+ * instance (3 KB of a connected device), and none for what the prototype has, which lies in flash. What a constructor keeps of its
+ * parameters gets such names too: the minifier shortens those, and leaves alone what others might read.
  */
 function sharedMethods(): Plugin {
   return {
@@ -90,7 +91,27 @@ export function shareMethods(source: string, file: string): string {
   return classes
     .map((text, index) => {
       const methods = new Set([...text.matchAll(/^  (?:static |async |get |set |\*)*#(\w+)[(<]/gm)].map(([, name]) => name));
-      return text.replace(/(?<=[\s.!(*])#(\w+)\b/g, (whole, name: string) => (methods.has(name) ? `_$${name}_${file}_${index}` : whole));
+      const shared = text.replace(/(?<=[\s.!(*])#(\w+)\b/g, (whole, name: string) =>
+        methods.has(name) ? `_$${name}_${file}_${index}` : whole,
+      );
+      return shortenKept(shared, `${file}_${index}`);
     })
     .join("");
+}
+
+/** `constructor(private readonly a: A)` of a class that extends none keeps `a` under a name that the minifier may shorten. */
+function shortenKept(text: string, suffix: string): string {
+  const head = /^(?:export )?(?:abstract )?class (?!.* extends ).*\{\n/.exec(text);
+  const [constructor, parameters = ""] = /^  constructor\((.*?)\) \{/ms.exec(text) ?? [];
+  if (!head || constructor === undefined) return text;
+  const taken = [...text.matchAll(/\{([^{}]*)\} = this;/g)].map(([, names]) => names).join();
+  const kept = [...parameters.matchAll(/\bprivate (?:readonly )?(\w+)/g)]
+    .map(([, name = ""]) => name)
+    .filter((name) => !new RegExp(`\\b${name}\\b`).test(taken));
+  const assigned = kept.map((name) => ` this.${name} = ${name};`).join("");
+  const plain = kept.reduce((given, name) => given.replace(new RegExp(`\\bprivate (?:readonly )?(?=${name}\\b)`), ""), constructor);
+  return kept.reduce(
+    (body, name) => body.replace(new RegExp(`\\bthis\\.${name}\\b`, "g"), `this._$${name}_${suffix}`),
+    text.replace(constructor, () => plain + assigned),
+  );
 }

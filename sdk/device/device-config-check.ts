@@ -81,7 +81,7 @@ const CREDENTIAL: Rules<PasswordCredential> = {
 
 const CONFIG: Rules<DeviceConfig> = {
   broker: ENDPOINT,
-  preset: (value) => (isPreset(value) ? undefined : "a preset of hawser, such as awsIotCore"),
+  preset: (value) => (isPreset(value) ? undefined : "a preset of hawser/presets, such as awsIotCore"),
   credential: CREDENTIAL,
   enrolment: flag,
   recovery: ENDPOINT,

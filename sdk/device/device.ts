@@ -54,7 +54,7 @@ export interface PasswordCredential {
 export interface DeviceConfig {
   /** The broker's mutual-TLS listener; with a password as `credential`, the one for TLS without client certificates. */
   broker: Endpoint;
-  /** The hosted broker this is, for instance {@link awsIotCore}: what it does not take is then refused here, by name, before it is sent. */
+  /** The hosted broker this is, such as `awsIotCore` of `hawser/presets`: what it does not take is refused here, by name. */
   preset?: BrokerPreset;
   /**
    * Left out, the device shows the certificate that it was provisioned with. A password instead needs `login`, and neither provisioning nor

@@ -17,12 +17,13 @@ const PROGRAM = `
 import { Device, type DeviceEvent } from "hawser";
 import { MqttClient } from "hawser/mqtt";
 import { nodePlatform, Vault } from "hawser/node";
+import { awsIotCore } from "hawser/presets";
 import { EmbeddedBroker } from "hawser/sim";
 import { openCa } from "hawser/host-tools";
 import { makeDevice, startBroker, virtualWorld } from "hawser/testing";
 
 export const describeEvent = (event: DeviceEvent): string => (event.type === "connected" ? event.tlsVersion : event.type);
-console.log([Device, MqttClient, nodePlatform, Vault, EmbeddedBroker, openCa, makeDevice, startBroker, virtualWorld].every((part) => typeof part === "function"));
+console.log([Device, MqttClient, nodePlatform, Vault, EmbeddedBroker, openCa, makeDevice, startBroker, virtualWorld].every((part) => typeof part === "function") && "check" in awsIotCore);
 `;
 
 it(
