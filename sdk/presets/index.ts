@@ -6,3 +6,4 @@ export { awsIotCore } from "./aws-iot-core.js";
 export { brokerPreset, type BrokerLimits, type BrokerPreset, type ConfiguredDevice, type Wanted } from "./broker-preset.js";
 export { HawserError } from "../errors.js";
 export type { ErrorCode, RefusalCode, SdkErrorCode, ToolErrorCode } from "../error-codes.js";
+export type { FailureCode } from "../failure.js";
