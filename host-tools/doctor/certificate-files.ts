@@ -78,6 +78,30 @@ export function certificatesOfDirectory(directory: string): CertificateFacts[] |
   }
 }
 
+/** Bits of the prime of a Diffie-Hellman group in PEM (PKCS #3 or X9.42); undefined when the file holds none. */
+export function groupBitsOf(pem: string): number | undefined {
+  const body = /-----BEGIN (?:X9\.42 )?DH PARAMETERS-----([^-]+)-----END/.exec(pem)?.[1];
+  const der = Buffer.from(body ?? "", "base64");
+  // SEQUENCE { INTEGER prime, ... }
+  const prime = der[0] === 0x30 ? valueAt(der, valueAt(der, 0)?.start ?? der.length) : undefined;
+  if (prime === undefined || der[prime.at] !== 0x02) return undefined;
+  const digits = der
+    .subarray(prime.start, prime.start + prime.length)
+    .toString("hex")
+    .replace(/^0+/, "");
+  return digits === "" ? undefined : digits.length * 4 - (Math.clz32(Number.parseInt(digits.slice(0, 1), 16)) - 28);
+}
+
+/** Where a DER value begins, and how long it is. */
+function valueAt(der: Buffer, at: number): { at: number; start: number; length: number } | undefined {
+  const first = der[at + 1];
+  if (first === undefined) return undefined;
+  if (first < 0x80) return { at, start: at + 2, length: first };
+  const lengthBytes = first & 0x7f;
+  if (lengthBytes === 0 || lengthBytes > 4 || at + 2 + lengthBytes > der.length) return undefined;
+  return { at, start: at + 2 + lengthBytes, length: der.readUIntBE(at + 2, lengthBytes) };
+}
+
 export function revocationListsOf(pem: string): RevocationList[] | undefined {
   const blocks = pem.match(/-----BEGIN X509 CRL-----[^-]+-----END X509 CRL-----/g) ?? [];
   try {

@@ -153,14 +153,16 @@ class AclChecks {
     const { acl, ctx } = this;
     for (const deny of acl.patterns.filter(({ access }) => access === "deny")) {
       for (const [user, rules] of acl.users) {
-        const allow = rules.find((rule) => rule.access !== "deny" && overlaps(rule.filter, deny.filter));
-        if (allow === undefined || rules.some((own) => own.access === "deny" && covers(own.filter, deny.filter))) continue;
+        const denied = deniedTo(user, deny);
+        if (denied === undefined) continue;
+        const allow = rules.find((rule) => rule.access !== "deny" && overlaps(rule.filter, denied));
+        if (allow === undefined || rules.some((own) => own.access === "deny" && covers(own.filter, denied))) continue;
         const line = user === undefined ? undefined : acl.userLines.get(user);
         const what = `${deny.place.text} does not hold for ${user ?? "anonymous clients"}: ${allow.place.text} is looked at first, and wins.`;
         ctx.find("HW063", what, {
           place: deny.place,
-          fix: [`user ${user ?? ""}`, `topic deny ${deny.filter}`],
-          edits: line === undefined ? [] : [insertAfter(line, `topic deny ${deny.filter}`)],
+          fix: [`user ${user ?? ""}`, `topic deny ${denied}`],
+          edits: line === undefined ? [] : [insertAfter(line, `topic deny ${denied}`)],
         });
       }
     }
@@ -261,4 +263,10 @@ class AclChecks {
 /** Whether a filter reaches a pattern's topics whatever the name. */
 function coversNames(filter: string, pattern: string): boolean {
   return covers(filter, pattern.replace(/%[uc]/g, "some-name"));
+}
+
+/** The topics that a deny for everybody is to keep from `user`. Its own ones are meant where the user is one of many; a console is not. */
+function deniedTo(user: string | undefined, { filter }: AclRule): string | undefined {
+  if (!/%[uc]/.test(filter)) return filter;
+  return user !== undefined && isDeviceName(user) ? filter.replaceAll("%u", user).replaceAll("%c", "+") : undefined;
 }

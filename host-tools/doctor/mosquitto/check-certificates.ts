@@ -1,7 +1,14 @@
 /** The broker's certificate, the authorities it trusts and their revocation lists (HW045..HW050). */
 import { readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { certificatesOf, certificatesOfDirectory, isPublicAuthority, keyMatches, revocationListsOf } from "../certificate-files.js";
+import {
+  certificatesOf,
+  certificatesOfDirectory,
+  groupBitsOf,
+  isPublicAuthority,
+  keyMatches,
+  revocationListsOf,
+} from "../certificate-files.js";
 import type { CertificateFacts, RevocationList } from "../certificate-files.js";
 import { serverCertificateProblems } from "../server-certificate.js";
 import type { AuditContext } from "./audit-context.js";
@@ -19,6 +26,7 @@ export function checkCertificates(ctx: AuditContext): void {
   for (const listener of ctx.model.listeners) {
     if (transportOf(listener) !== "certificate") continue;
     checkServerCertificate(ctx, listener);
+    checkKeyExchange(ctx, listener);
     const trusted = trustedAuthorities(ctx, listener);
     if (demandsCertificate(listener)) checkAuthorities(ctx, listener, trusted);
     checkRevocation(ctx, listener, trusted);
@@ -40,6 +48,26 @@ function checkServerCertificate(ctx: AuditContext, listener: Listener): void {
   const keyPem = ctx.read(key.value);
   if (keyPem !== undefined && keyMatches(leaf.certificate, keyPem) === false) {
     ctx.find("HW002", `keyfile ${key.value} is not the key of certfile ${line.value}: the broker does not start.`, { place: key.place });
+  }
+}
+
+/** OpenSSL takes no Diffie-Hellman group below 2048 bits at security level 2, the default of Debian and of OpenSSL 3.2. */
+const SAFE_GROUP_BITS = 2048;
+
+function checkKeyExchange(ctx: AuditContext, { settings }: Listener): void {
+  const line = settings.get("dhparamfile");
+  const pem = line === undefined ? undefined : ctx.read(line.value);
+  if (line === undefined || pem === undefined) return;
+  const { place, value } = line;
+  const bits = groupBitsOf(pem);
+  const edits = [removeLine(place)];
+  if (bits === undefined)
+    ctx.find("HW002", `dhparamfile ${value} holds no Diffie-Hellman group: the broker does not start.`, { place, edits });
+  else if (bits < SAFE_GROUP_BITS) {
+    const isLowered = /@SECLEVEL=[01]\b/i.test(settings.text("ciphers") ?? "");
+    const what = `The Diffie-Hellman group in ${value} has ${bits} bits`;
+    if (isLowered) ctx.find("HW044", `${what}, which can be broken, and @SECLEVEL lets it pass.`, { place, edits });
+    else ctx.find("HW002", `${what}, which OpenSSL refuses as too small: the broker does not start.`, { place, edits });
   }
 }
 

@@ -49,7 +49,7 @@ function namedFiles(ctx: AuditContext): readonly NamedFile[] {
     }
     if (transportOf(listener) !== "certificate") continue;
     const { settings } = listener;
-    for (const name of ["certfile", "cafile", "crlfile"]) add(settings.get(name));
+    for (const name of ["certfile", "cafile", "crlfile", "dhparamfile"]) add(settings.get(name));
     if (settings.get("tls_engine") === undefined) add(settings.get("keyfile"), "be the broker");
     add(settings.get("capath"), undefined, true);
   }

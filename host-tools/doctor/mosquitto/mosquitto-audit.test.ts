@@ -187,6 +187,11 @@ describe("what an ACL gives", () => {
     ["read after readwrite", "user console\ntopic readwrite #\ntopic read commands/#\n", ["HW062 high acl:2"]],
     ["a deny after the allow", "user console\ntopic readwrite vault/#\ntopic deny vault/#\n", []],
     ["a pattern's deny against a user's own topic", "user console\ntopic read #\n\npattern deny vault/#\n", ["HW063 high acl:4"]],
+    [
+      "a pattern's deny with a name against a device's own topic",
+      "user console\ntopic read devices/#\nuser pump-1\ntopic readwrite devices/pump-1/#\n\npattern deny devices/%u/vault\n",
+      ["HW063 high acl:6"],
+    ],
     ["a device with everything", "user pump-1\ntopic read #\n", ["HW064 high acl:2"]],
     [
       "a device with the topics of another",
@@ -262,5 +267,24 @@ describe("includes", () => {
     expect(verdict(`listener 8883\n${TLS}${GUARDED}include_dir conf.d\n`, { "conf.d/a.conf": "max_connections 5\n" })[0]).toBe(
       "HW042 high conf.d/a.conf:1",
     );
+  });
+});
+
+describe("a Diffie-Hellman group", () => {
+  const SMALL = `-----BEGIN X9.42 DH PARAMETERS-----
+MIGkAkEA1luhsrkYHJdbunVFGLojJf+7FTwJ0JbgX5XV0JYavTzL0lO+3G3dTaEk
+pR0Jeo5ZnkTxmcXR0FUYcunVKB5pXQJAVup/xL2CWrk7r+tIG6Zsrbffqi/MxmvV
+M8hxxBTT1iJcJIUnG8KeO0xW29FGUAqIfjP8mCZCBVXKIdDBAuQPIQIdAMdEEZbM
+4Gg88ZND8wfOAiIwJTlHQBDxmgHghx8=
+-----END X9.42 DH PARAMETERS-----
+`;
+  test.each([
+    ["too small", "dhparamfile dh.pem\n", "2.0.11", ["HW002 high mosquitto.conf:8"]],
+    ["let through", "dhparamfile dh.pem\nciphers HIGH@SECLEVEL=0\n", "2.0.11", ["HW044 medium mosquitto.conf:8"]],
+    ["without effect since 2.1", "dhparamfile dh.pem\n", "2.1.2", []],
+  ])("%s", (_, lines, version, expected) => {
+    expect(
+      verdict(`listener 8883\n${TLS}${GUARDED}${lines}`, { "dh.pem": SMALL }, version).filter((line) => !line.includes(" low ")),
+    ).toEqual(expected);
   });
 });

@@ -3,8 +3,10 @@ import { readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { DoctorReport, Place } from "../finding.js";
 import { readText } from "../mosquitto/conf-reader.js";
+import { parseEmqxRules } from "./emqx-rules.js";
 import { HoconObject, parseHocon } from "./hocon.js";
 import { isLoopbackBind, isWellKnown, ReportBuilder } from "./report-builder.js";
+import { hasWildcard, isEverything, overlaps } from "../mosquitto/topic-sets.js";
 
 const DEFAULT_PLAIN = { tcp: "0.0.0.0:1883", ws: "0.0.0.0:8083" } as const;
 
@@ -41,12 +43,16 @@ export function placesIn(file: string, text: string, config: HoconObject): Place
   };
 }
 
+function isOff(config: HoconObject, path: string): boolean {
+  return config.text(`${path}.enable`) === "false" || config.text(`${path}.enabled`) === "false";
+}
+
 function checkPlainListeners(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf, kind: "tcp" | "ws", isHardened: boolean): void {
   const named = config.object(`listeners.${kind}`);
   const names = new Set([...(named?.keys() ?? []), ...(isHardened ? [] : ["default"])]);
   for (const name of names) {
     const path = `listeners.${kind}.${name}`;
-    if (config.text(`${path}.enable`) === "false" || config.text(`${path}.enabled`) === "false") continue;
+    if (isOff(config, path)) continue;
     const bind = config.text(`${path}.bind`) ?? DEFAULT_PLAIN[kind];
     if (isLoopbackBind(bind)) continue;
     const isImplied = config.object(path) === undefined;
@@ -57,6 +63,7 @@ function checkPlainListeners(config: HoconObject, report: ReportBuilder, placeOf
 
 function checkTlsListeners(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf, kind: "ssl" | "wss"): void {
   for (const name of config.object(`listeners.${kind}`)?.keys() ?? []) {
+    if (isOff(config, `listeners.${kind}.${name}`)) continue;
     const path = `listeners.${kind}.${name}.ssl_options`;
     const verifies = config.text(`${path}.verify`) === "verify_peer";
     const demands = verifies && config.text(`${path}.fail_if_no_peer_cert`) === "true";
@@ -94,13 +101,14 @@ function authenticators(config: HoconObject): readonly HoconObject[] {
 }
 
 function checkAuthentication(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf): void {
-  if (authenticators(config).length > 0) return;
+  const hasAuthenticators = authenticators(config).length > 0;
   const open = (["tcp", "ws", "ssl", "wss"] as const).flatMap((kind) => {
     const names = new Set([...(config.object(`listeners.${kind}`)?.keys() ?? []), "default"]);
     return [...names].map((name) => ({ kind, name, path: `listeners.${kind}.${name}` }));
   });
   const reachable = open.filter(({ path, kind }) => {
-    if (config.text(`${path}.enable`) === "false" || config.text(`${path}.enable_authn`) === "true") return false;
+    const asks = config.text(`${path}.enable_authn`);
+    if (isOff(config, path) || (hasAuthenticators ? asks !== "false" : asks === "true")) return false;
     if ((kind === "ssl" || kind === "wss") && config.object(path) === undefined) return false;
     const isGated =
       config.text(`${path}.ssl_options.verify`) === "verify_peer" && config.text(`${path}.ssl_options.fail_if_no_peer_cert`) === "true";
@@ -108,6 +116,12 @@ function checkAuthentication(config: HoconObject, report: ReportBuilder, placeOf
   });
   if (reachable.length === 0) return;
   const where = reachable.map(({ kind, name }) => `${kind}:${name}`).join(", ");
+  if (hasAuthenticators) {
+    const path = `${reachable[0]?.path ?? ""}.enable_authn`;
+    return report.find("HW020", `enable_authn = false lets everybody in on ${where}, under any name.`, placeOf(path), {
+      fix: [`${path} = true`],
+    });
+  }
   report.find(
     "HW020",
     `No authentication is configured: EMQX lets everybody in on ${where}, under any name.`,
@@ -129,6 +143,7 @@ function checkAuthorization(config: HoconObject, report: ReportBuilder, placeOf:
     const rules = text.split("\n").map((line, index) => ({ line: line.replace(/%.*$/, "").trim(), number: index + 1 }));
     const all = rules.find(({ line }) => /^\{\s*(allow|deny)\s*,\s*all\s*\}\s*\.$/.test(line));
     decidesAll ||= all !== undefined;
+    checkRules(config, report, basename(path), text);
     if (all?.line.includes("allow") === true)
       report.find(
         "HW032",
@@ -144,6 +159,39 @@ function checkAuthorization(config: HoconObject, report: ReportBuilder, placeOf:
       placeOf("authorization.no_match") ?? placeOf("authorization"),
       { fix: ["authorization.no_match = deny"] },
     );
+}
+
+/** Rules of acl.conf that are for everybody: the first that matches counts. */
+function checkRules(config: HoconObject, report: ReportBuilder, file: string, text: string): void {
+  const source = config.text("mqtt.peer_cert_as_clientid") ?? "disabled";
+  const ownsClientId = source !== "disabled" || config.text("mqtt.use_username_as_clientid") === "true";
+  const rules = parseEmqxRules(file, text);
+  for (const { permission, isForAll, action, topics, place } of rules) {
+    if (permission !== "allow" || !isForAll) continue;
+    const doing = action === "all" ? "read and write" : action === "publish" ? "write" : "read";
+    const wide = topics.find((topic) => {
+      if (hasNameLevel(topic) || !hasWildcard(topic) || topic.startsWith("$")) return false;
+      return (
+        isEverything(topic) ||
+        rules.some((other) => other.isForAll && other.topics.some((own) => hasNameLevel(own) && overlaps(topic, own)))
+      );
+    });
+    if (wide !== undefined) {
+      const reach = isEverything(wide) ? "every topic" : `${wide}, the topics of all others included`;
+      report.find("HW061", `${file} lets every user ${doing} ${reach}.`, place, {
+        fix: [place.text.replace(`"${wide}"`, '"devices/${username}/#"')],
+      });
+    }
+    const claimed = topics.find((topic) => topic.includes("%c") && !topic.includes("%u"));
+    if (claimed !== undefined && !ownsClientId)
+      report.find("HW066", `${place.text} hangs on the client id, and a client chooses its own: it gets the topics of any other.`, place, {
+        fix: [place.text.replaceAll("${clientid}", "${username}").replaceAll("%c", "${username}")],
+      });
+  }
+}
+
+function hasNameLevel(topic: string): boolean {
+  return /%[uc]/.test(topic);
 }
 
 function checkDashboard(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf): void {

@@ -4,8 +4,8 @@ import { basename, dirname, join } from "node:path";
 import type { DoctorReport } from "../finding.js";
 import { readText } from "../mosquitto/conf-reader.js";
 import { placesIn } from "./emqx-audit.js";
-import { parseHocon } from "./hocon.js";
-import type { HoconObject } from "./hocon.js";
+import { isEverything } from "../mosquitto/topic-sets.js";
+import { HoconObject, parseHocon } from "./hocon.js";
 import { isLoopbackBind, isWellKnown, ReportBuilder } from "./report-builder.js";
 
 /** @throws HawserError `BAD_BROKER_CONFIG` */
@@ -81,12 +81,38 @@ function checkAuth(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf,
       placeOf("auth.no_match") ?? placeOf("auth"),
       { fix: ["auth.no_match = deny"] },
     );
+  checkRules(config, report, directory);
   const passwords = readText(join(directory, "nanomq_pwd.conf")) ?? "";
   for (const match of passwords.matchAll(/^\s*"?([^"\s:=#]+)"?\s*[:=]\s*"?([^"\s]+)"?/gm)) {
     const [, user = "", password = ""] = match;
     if (!isWellKnown(user, password)) continue;
     const line = passwords.slice(0, match.index).split("\n").length;
     report.find("HW026", `The user ${user} has a password everybody tries.`, { file: "nanomq_pwd.conf", line, text: `${user}: ...` });
+  }
+}
+
+/** The rules of nanomq_acl.conf: the first that matches counts. */
+function checkRules(config: HoconObject, report: ReportBuilder, directory: string): void {
+  const file = "nanomq_acl.conf";
+  const text = readText(join(directory, file));
+  const rules = (text === undefined ? config.list("auth.acl.rules") : parseHocon(text).list("rules")) ?? [];
+  const lines = (text ?? "").split("\n");
+  for (const rule of rules) {
+    if (!(rule instanceof HoconObject)) continue;
+    const isForAll = ["username", "clientid", "ipaddr", "and", "or"].every((key) => rule.at(key) === undefined || rule.text(key) === "#");
+    if (!isForAll) continue;
+    const topics = rule.list("topics")?.filter((topic) => typeof topic === "string");
+    const at = rule.at("permit")?.line ?? 0;
+    const place = text === undefined ? undefined : { file, line: at, text: (lines[at - 1] ?? "").trim() };
+    if (rule.text("permit") === "allow") {
+      if (topics === undefined)
+        report.find("HW032", "A rule without names and topics allows everybody everything.", place, { fix: ['{"permit": "deny"}'] });
+      else if (topics.some((topic) => isEverything(topic)))
+        report.find("HW061", "A rule without names lets every user use every topic.", place, {
+          fix: ['"topics": ["devices/${username}/#"]'],
+        });
+    }
+    if (topics === undefined) return;
   }
 }
 

@@ -23,6 +23,7 @@ export function auditRabbitmq(file: string, version: string, nowMs: number): Doc
   checkGuest(config, report);
   checkListeners(config, report);
   checkTls(config, report, dirname(file), nowMs);
+  checkManagement(config, report);
   report.note(
     "Users, permissions and topic permissions live in the broker, not in this file: check them with rabbitmqctl list_permissions and list_topic_permissions.",
   );
@@ -187,4 +188,22 @@ function checkTls(config: RabbitConfig, report: ReportBuilder, directory: string
       fix: [`chmod 600 ${keyfile.value}`],
     });
   }
+}
+
+/** Its plugin may be off: only a file that sets the plain port up says that it is meant to be there. */
+function checkManagement(config: RabbitConfig, report: ReportBuilder): void {
+  const port = config.get("management.tcp.port") ?? config.get("management.listener.port");
+  const ip = config.get("management.tcp.ip") ?? config.get("management.listener.ip");
+  const isTls = config.get("management.listener.ssl")?.value === "true";
+  if (isTls || (port === undefined && ip === undefined) || (ip !== undefined && isLoopbackBind(ip.value))) return;
+  const loopback = "management.tcp.ip = 127.0.0.1";
+  const edits: Edit[] = [];
+  if (ip !== undefined) edits.push(replace(ip.place, loopback));
+  else if (port !== undefined) edits.push({ place: port.place, action: "after", lines: [loopback] });
+  report.find(
+    "HW011",
+    `The management interface speaks plain HTTP on ${ip?.value ?? "every interface"} (port ${port?.value ?? "15672"}).`,
+    (ip ?? port)?.place,
+    { severity: "medium", edits },
+  );
 }

@@ -1,0 +1,76 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { auditConfig } from "../config-audit.js";
+
+/** `HW040 high emqx.conf:1` for each finding of the first file. */
+function verdict(files: Readonly<Record<string, string>>): string[] {
+  const directory = mkdtempSync(join(tmpdir(), "hawser-doctor-"));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(directory, name), text);
+  const { findings } = auditConfig(join(directory, Object.keys(files)[0] ?? ""), { nowMs: Date.parse("2026-06-01T00:00:00Z") });
+  return findings.map(({ id, severity, place }) => `${id} ${severity} ${place?.file ?? ""}:${place?.line ?? ""}`);
+}
+
+const EMQX = [
+  "listeners.tcp.default.enable = false",
+  "listeners.ws.default.enable = false",
+  "listeners.wss.default.enable = false",
+  "listeners.ssl.default { bind = 8883, ssl_options { verify = verify_peer, fail_if_no_peer_cert = true } }",
+  "mqtt.peer_cert_as_username = cn",
+  "authentication = [{ mechanism = password_based, backend = built_in_database }]",
+  'authorization { no_match = deny, sources = [{ type = file, path = "acl.conf" }] }',
+  "",
+].join("\n");
+
+test.each<[string, string, string, string[]]>([
+  ["names from certificates, and a listener that is switched off", "", '{allow, all, all, ["devices/${username}/#"]}.\n{deny, all}.\n', []],
+  [
+    "a listener that asks nobody",
+    "listeners.tcp.open { bind = 1884, enable_authn = false }\n",
+    "",
+    ["HW020 critical emqx.conf:8", "HW040 high emqx.conf:8"],
+  ],
+  ["rules that hang on the client id", "", '%% ours\n{allow, all, all, ["devices/${clientid}/#"]}.\n', ["HW066 high acl.conf:2"]],
+  [
+    "client ids that are the certificate's name",
+    "mqtt.peer_cert_as_clientid = cn\n",
+    '{allow, all, all, ["devices/${clientid}/#"]}.\n',
+    [],
+  ],
+  [
+    "a rule that gives everybody everything",
+    "",
+    '{allow, {user, "console"}, all, ["#"]}.\n{allow, all,\n  publish, ["#"]}.\n',
+    ["HW061 high acl.conf:2"],
+  ],
+  [
+    "a rule that reaches the topics of all",
+    "",
+    '{allow, all, publish, ["up/${username}/a"]}.\n{allow, all, subscribe, ["up/#"]}.\n',
+    ["HW061 high acl.conf:2"],
+  ],
+  ["news for everybody", "", '{allow, all, publish, ["up/${username}/a"]}.\n{allow, all, subscribe, ["news/#"]}.\n', []],
+])("EMQX: %s", (_, lines, acl, expected) => {
+  expect(verdict({ "emqx.conf": EMQX + lines, "acl.conf": acl })).toEqual(expected);
+});
+
+test.each([
+  ["a rule for everybody", '{"permit": "allow"}', ["HW032 high nanomq_acl.conf:2"]],
+  ["a rule for every topic", '{"permit": "allow", "username": "#", "topics": ["#"]}', ["HW061 high nanomq_acl.conf:2"]],
+  ["a rule behind the one that ends all", '{"permit": "deny"}\n{"permit": "allow"}', []],
+  ["a rule for one user", '{"permit": "allow", "username": "console", "topics": ["#"]}', []],
+])("NanoMQ: %s", (_, rules, expected) => {
+  const conf =
+    'listeners.wss.bind = "127.0.0.1:8086/mqtt"\nlisteners.ssl { bind = 8883, verify_peer = true, fail_if_no_peer_cert = true }\n';
+  const auth = 'auth { allow_anonymous = false, no_match = deny, acl = { include "nanomq_acl.conf" } }\n';
+  expect(verdict({ "nanomq.conf": conf + auth, "nanomq_acl.conf": `rules = [\n${rules}\n]\n` })).toEqual(expected);
+});
+
+test.each([
+  ["a management interface for everybody", "management.tcp.port = 15672\n", ["HW011 medium rabbitmq.conf:3"]],
+  ["one for this machine", "management.tcp.port = 15672\nmanagement.tcp.ip = 127.0.0.1\n", []],
+])("RabbitMQ: %s", (_, lines, expected) => {
+  expect(verdict({ "rabbitmq.conf": `mqtt.listeners.tcp = none\nmqtt.allow_anonymous = false\n${lines}` })).toEqual(expected);
+});
