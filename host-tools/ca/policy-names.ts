@@ -15,10 +15,7 @@ export function principalOf(entry: RegistryEntry): Principal {
     active: state === "active",
     recoverable: kind === "device" && (state === "active" || state === "certificate-revoked"),
     ...(passwordHash === undefined ? {} : { passwordHash }),
-    // Asked for by tokens alone: not worked out for each of a hundred thousand names.
-    get publicKeyPems() {
-      return publicKeyPems(entry);
-    },
+    publicKeyPems: () => publicKeyPems(entry),
   };
 }
 

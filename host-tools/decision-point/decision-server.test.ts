@@ -199,7 +199,7 @@ describe("the decision point", () => {
       ...names[0]!,
       name: `dev${index}`,
       active: index !== 7,
-      ...(index === 9 ? {} : { publicKeyPems: [publicKeyPem] }),
+      ...(index === 9 ? {} : { publicKeyPems: () => [publicKeyPem] }),
     }));
     const secret = "0123456789abcdef";
     const { port } = (server = await startDecisionServer(() => new PolicyEngine(parsePolicy(POLICY, "p"), directoryOf(many)), {

@@ -195,7 +195,8 @@ function factorFault(
     return proved === factor ? undefined : { code: "FACTOR_MISSING", what: "none was proved" };
   if (password === undefined || password === "") return { code: "FACTOR_MISSING", what: "none was sent" };
   if (factor === "token") {
-    const { name, publicKeyPems = [] } = principal;
+    const { name } = principal;
+    const publicKeyPems = principal.publicKeyPems?.() ?? [];
     const fault = publicKeyPems.length === 0 ? "its key is not known" : tokenFault(password, name, publicKeyPems, atMs);
     return fault === undefined ? undefined : { code: "FACTOR_WRONG", what: fault };
   }

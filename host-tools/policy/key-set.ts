@@ -19,9 +19,9 @@ export interface TokenKey {
 }
 
 /** The keys of one name; none while it is shut out. */
-export function keysOf({ name, active, publicKeyPems = [] }: Principal): TokenKey[] {
+export function keysOf({ name, active, publicKeyPems }: Principal): TokenKey[] {
   if (!active) return [];
-  return publicKeyPems.flatMap((pem) => {
+  return (publicKeyPems?.() ?? []).flatMap((pem) => {
     const { crv, x, y } = createPublicKey(pem).export({ format: "jwk" });
     return crv === "P-256" && x !== undefined && y !== undefined
       ? [{ kty: "EC" as const, crv, x, y, use: "sig" as const, alg: "ES256" as const, kid: name }]

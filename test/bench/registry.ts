@@ -3,16 +3,11 @@
  * is provisioned; the others are copies of its entry under other names, put into the registry as the CA would have.
  */
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { readState } from "../../host-tools/ca-directory/ca-files.js";
-import { readRecord, unlock } from "../../host-tools/ca-directory/ca-record.js";
-import { entryFile, FILES } from "../../host-tools/ca-directory/directory-layout.js";
-import { readRegistry } from "../../host-tools/ca-directory/registry.js";
-import { bitsFor, entryDigest, RegistryTree } from "../../host-tools/ca-directory/registry-tree.js";
-import { stateKey, stateText } from "../../host-tools/ca-directory/sealed-state.js";
+import { fillCa, meterName } from "./filled-ca.js";
 
 const PASSPHRASE = "of a CA that lives for a minute";
 const names = Number(process.argv[2] ?? 100_000);
@@ -44,32 +39,10 @@ function measure(what: string, args: readonly string[], withPassphrase = true): 
   );
 }
 
-/** Sites, states and ends that differ, so that filters have something to find. */
-function fill(): void {
-  const sealing = unlock(directory, readRecord(directory), PASSPHRASE);
-  const { state } = readState(directory, stateKey(sealing));
-  const digests = new Map<string, string>();
-  const [model] = [...readRegistry(directory).values()];
-  if (model === undefined) throw new Error("there is no device to copy");
-  digests.set(model.entry.name, entryDigest(model.entry.name, model.text));
-  for (let number = 1; number < names; number += 1) {
-    const name = `meter-${String(number).padStart(6, "0")}`;
-    const certificates = model.entry.certificates.map((record) => ({
-      ...record,
-      notAfterMs: record.notAfterMs - (number % 365) * 86_400_000,
-    }));
-    const text = `${JSON.stringify({ ...model.entry, name, certificates, attributes: { site: `b${number % 50}` } }, null, 2)}\n`;
-    writeFileSync(join(directory, entryFile(name)), text, { mode: 0o600 });
-    digests.set(name, entryDigest(name, text));
-  }
-  const registry = new RegistryTree(digests, bitsFor(digests.size, state.registry.bits)).root;
-  writeFileSync(join(directory, FILES.state), stateText(stateKey(sealing), { ...state, registry }));
-}
-
 try {
   hawser("ca", "init", "--name", "Bench");
-  hawser("provision", "--id", "meter-000000", "--vault", join(room, "first.vault"));
-  fill();
+  hawser("provision", "--id", meterName(0), "--vault", join(room, "first.vault"));
+  fillCa(directory, PASSPHRASE, names);
   process.stdout.write(`${`${names} names`.padEnd(44)} ${"CPU s".padStart(8)} ${"wall s".padStart(8)}\n`);
   measure("list, verified", ["list"]);
   measure("list, not verified", ["list"], false);
@@ -79,7 +52,7 @@ try {
   measure("list --expires-within 30d, verified", ["list", "--expires-within", "30d"]);
   measure("ca status, not verified", ["ca", "status"], false);
   measure("provision one more", ["provision", "--id", "one-more", "--vault", join(room, "more.vault")]);
-  measure("revoke one", ["revoke", "--id", "meter-000001"]);
+  measure("revoke one", ["revoke", "--id", meterName(1)]);
 } finally {
   rmSync(room, { recursive: true, force: true });
 }

@@ -163,7 +163,7 @@ roles:
     const publicKeyPem = publicKey.export({ type: "spki", format: "pem" }).toString();
     const text = truthPolicyText(8883).replace("requires: [certificate]", "requires: [certificate, password]");
     const withSecrets = NAMES.map((principal) =>
-      principal.name === "dev1" ? { ...principal, passwordHash: hashPassword("good"), publicKeyPems: [publicKeyPem] } : principal,
+      principal.name === "dev1" ? { ...principal, passwordHash: hashPassword("good"), publicKeyPems: () => [publicKeyPem] } : principal,
     );
     const { port } = await start(truthEngine(text, withSecrets));
     await connect(port, "dev1", { username: "dev1", password: "good" });

@@ -1,0 +1,39 @@
+/** A CA directory with many names for the benches: copies of one device's entry, put into the registry as the CA would have. */
+import { randomBytes } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { readState } from "../../host-tools/ca-directory/ca-files.js";
+import { readRecord, unlock } from "../../host-tools/ca-directory/ca-record.js";
+import { entryFile, FILES, SEAL_PURPOSE } from "../../host-tools/ca-directory/directory-layout.js";
+import { readRegistry } from "../../host-tools/ca-directory/registry.js";
+import { bitsFor, entryDigest, RegistryTree } from "../../host-tools/ca-directory/registry-tree.js";
+import { stateKey, stateText } from "../../host-tools/ca-directory/sealed-state.js";
+import { seal } from "../../sim/node/vault/sealed.js";
+
+export function meterName(number: number): string {
+  return `meter-${String(number).padStart(6, "0")}`;
+}
+
+/** Fills a CA of one device up to `names`: ends, sites and states differ, so that filters have something to find. */
+export function fillCa(directory: string, passphrase: string, names: number): void {
+  const sealing = unlock(directory, readRecord(directory), passphrase);
+  const { state } = readState(directory, stateKey(sealing));
+  const digests = new Map<string, string>();
+  const [model] = [...readRegistry(directory).values()];
+  if (model === undefined) throw new Error("there is no device to copy");
+  digests.set(model.entry.name, entryDigest(model.entry.name, model.text));
+  const key = randomBytes(32);
+  for (let number = 1; number < names; number += 1) {
+    const name = meterName(number);
+    const certificates = model.entry.certificates.map((record) => ({
+      ...record,
+      notAfterMs: record.notAfterMs - (number % 365) * 86_400_000,
+    }));
+    const psk = seal(sealing, key, SEAL_PURPOSE.psk(name)).toString("base64");
+    const text = `${JSON.stringify({ ...model.entry, name, certificates, psk, attributes: { site: `b${number % 50}` } }, null, 2)}\n`;
+    writeFileSync(join(directory, entryFile(name)), text, { mode: 0o600 });
+    digests.set(name, entryDigest(name, text));
+  }
+  const registry = new RegistryTree(digests, bitsFor(digests.size, state.registry.bits)).root;
+  writeFileSync(join(directory, FILES.state), stateText(stateKey(sealing), { ...state, registry }));
+}
