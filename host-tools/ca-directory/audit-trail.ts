@@ -40,9 +40,9 @@ export function auditLine(previousHash: string, revision: number, at: Date, even
 const DIGEST_DIGITS = 16;
 
 /** The event with what the change made of registry entries: by it the trail tells which entry is not what it was. */
-export function withEntries(event: AuditEvent, digests: ReadonlyMap<string, string | undefined>): AuditEvent {
-  if (digests.size === 0) return event;
-  return { ...event, entries: [...digests].map(([name, digest]) => `${name} ${digest?.slice(0, DIGEST_DIGITS) ?? "-"}`) };
+export function withEntries(event: AuditEvent, changes: ReadonlyMap<string, { readonly digest: string } | undefined>): AuditEvent {
+  if (changes.size === 0) return event;
+  return { ...event, entries: [...changes].map(([name, change]) => `${name} ${change?.digest.slice(0, DIGEST_DIGITS) ?? "-"}`) };
 }
 
 /** What the trail says of every entry there should be, by name. To be compared by {@link isEntryAsTold}. */

@@ -7,13 +7,16 @@ import { auditLine, withEntries } from "./audit-trail.js";
 import type { AuditEvent } from "./audit-trail.js";
 import { checkDirectories, readCaFile, readState } from "./ca-files.js";
 import type { CaFiles, ProvedFiles } from "./ca-files.js";
+import type { CaRegistry, ChangedEntry, EntryMap, RegistryNames } from "./ca-registry.js";
 import { applyJournal, finishJournal, readJournal, writeJournal } from "./change-journal.js";
 import type { Journal } from "./change-journal.js";
 import { corrupt, DIRECTORIES, entryFile, FILES, isSealedFile } from "./directory-layout.js";
-import { checkEntry, checkTrail, loadCa, revisionOf } from "./proved-ca.js";
+import { DraftEntries } from "./draft-entries.js";
+import { checkTrail, loadCa, revisionOf } from "./proved-ca.js";
 import type { LoadedCa } from "./proved-ca.js";
-import type { RegistryEntry } from "./registry-entry.js";
+import type { NameSummary, RegistryEntry } from "./registry-entry.js";
 import { entryDigest } from "./registry-tree.js";
+import type { RegistryRoot } from "./registry-tree.js";
 import { rememberRevision, rolledBack } from "./revision-witness.js";
 import { openState, sha256, stateKey, stateText } from "./sealed-state.js";
 import { revokedOf } from "./state-transitions.js";
@@ -33,18 +36,17 @@ export interface ChangeHooks {
    *
    * @returns what to note down of it, as a change of its own that is carried no further
    */
-  afterApply(entries: ReadonlyMap<string, RegistryEntry>, files: CaFiles): Promise<FollowUp | undefined>;
+  afterApply(names: RegistryNames, files: CaFiles): Promise<FollowUp | undefined>;
 }
 
 export type FollowUp = (draft: Draft) => void;
 
 /** A change in the making: what it reads is the state before it plus what it has put so far. */
-export class Draft implements CaFiles {
-  readonly entries: Map<string, RegistryEntry>;
+export class Draft implements CaFiles, RegistryNames {
+  readonly entries: EntryMap;
   readonly writes = new Map<string, Buffer>();
   readonly removes = new Set<string>();
-  /** What stands for the entries put or removed; undefined for a removed one. */
-  readonly digests = new Map<string, string | undefined>();
+  readonly changedEntries = new Map<string, ChangedEntry | undefined>();
   event: AuditEvent | undefined;
   /** Set when this change seals everything under another key. */
   nextSealing: Uint8Array | undefined;
@@ -52,12 +54,12 @@ export class Draft implements CaFiles {
   revocationChanged = false;
 
   constructor(
-    readonly before: ReadonlyMap<string, RegistryEntry>,
+    readonly before: CaRegistry,
     private readonly files: CaFiles,
     readonly revision: number,
     readonly nowMs: number,
   ) {
-    this.entries = new Map(before);
+    this.entries = new DraftEntries(before.entries, this.changedEntries);
   }
 
   get directory(): string {
@@ -73,20 +75,29 @@ export class Draft implements CaFiles {
     return this.writes.has(file) || (!this.removes.has(file) && this.files.has(file));
   }
 
+  summaries(): Iterable<NameSummary> {
+    return this.#asChanged(this.before.summaries());
+  }
+
+  withEnded(): Iterable<NameSummary> {
+    return this.#asChanged(this.before.withEnded());
+  }
+
+  *#asChanged(before: Iterable<NameSummary>): Generator<NameSummary> {
+    for (const summary of before) if (!this.changedEntries.has(summary.name)) yield summary;
+    for (const change of this.changedEntries.values()) if (change !== undefined) yield change.entry;
+  }
+
   put(entry: RegistryEntry): void {
     const text = `${JSON.stringify(entry, null, 2)}\n`;
-    this.entries.set(entry.name, entry);
-    this.removes.delete(entryFile(entry.name));
     this.write(entryFile(entry.name), text);
-    this.digests.set(entry.name, entryDigest(entry.name, text));
-    this.revocationChanged ||= this.#revokedSerials(this.before.get(entry.name)) !== this.#revokedSerials(entry);
+    this.changedEntries.set(entry.name, { entry, digest: entryDigest(entry.name, text) });
+    this.revocationChanged ||= this.#revokedSerials(this.before.entries.get(entry.name)) !== this.#revokedSerials(entry);
   }
 
   remove(name: string): void {
-    this.entries.delete(name);
-    this.writes.delete(entryFile(name));
-    this.removes.add(entryFile(name));
-    this.digests.set(name, undefined);
+    this.removeFile(entryFile(name));
+    this.changedEntries.set(name, undefined);
   }
 
   write(file: string, content: string | Uint8Array): void {
@@ -186,8 +197,8 @@ export class CaStore {
       await this.#settle();
     }
     await this.#refresh();
-    const { entries, files } = this.#loaded;
-    const draft = new Draft(entries, files, files.state.revision + 1, this.#now());
+    const { registry, files } = this.#loaded;
+    const draft = new Draft(registry, files, files.state.revision + 1, this.#now());
     const result = await work(draft);
     if (draft.event === undefined) return result;
     await this.#hooks?.beforeCommit(draft);
@@ -201,43 +212,37 @@ export class CaStore {
     const followUp = this.#followUp;
     this.#followUp = undefined;
     if (followUp === undefined) return;
-    const { entries, files } = this.#loaded;
-    const draft = new Draft(entries, files, files.state.revision + 1, this.#now());
+    const { registry, files } = this.#loaded;
+    const draft = new Draft(registry, files, files.state.revision + 1, this.#now());
     followUp(draft);
     if (draft.event !== undefined) await this.#commit(draft, draft.event, false);
   }
 
   async #commit(draft: Draft, event: AuditEvent, isCarried: boolean): Promise<void> {
-    const { files, audit, tree } = this.#loaded;
-    for (const name of draft.digests.keys()) checkEntry(this.directory, name, tree.digestOf(name));
-    const line = auditLine(files.state.audit.head, draft.revision, new Date(draft.nowMs), withEntries(event, draft.digests));
-    const takeBack = tree.apply(draft.digests);
+    const { files, audit, registry } = this.#loaded;
+    for (const name of draft.changedEntries.keys()) registry.check(name);
+    const line = auditLine(files.state.audit.head, draft.revision, new Date(draft.nowMs), withEntries(event, draft.changedEntries));
+    const after = registry.after(draft.changedEntries);
     const nextKey = draft.nextSealing === undefined ? this.#key : stateKey(draft.nextSealing);
-    let journal: Journal;
-    try {
-      journal = this.#journalOf(draft, line, nextKey);
-      writeJournal(this.directory, nextKey === this.#key ? [nextKey] : [this.#key, nextKey], journal);
-    } catch (error) {
-      takeBack();
-      throw error;
-    }
+    const journal = this.#journalOf(draft, line, nextKey, after.root);
+    writeJournal(this.directory, nextKey === this.#key ? [nextKey] : [this.#key, nextKey], journal);
     this.#isUnsure = true;
     applyJournal(this.directory, journal);
     this.#key = nextKey;
     audit.catchUp(join(this.directory, FILES.audit));
-    this.#loaded = { files: readState(this.directory, this.#key), entries: draft.entries, tree, audit };
+    this.#loaded = { files: readState(this.directory, this.#key), registry: after, audit };
     await this.#hooks?.filesChanged(this.#loaded.files);
     await this.#finish(isCarried);
     this.#isUnsure = false;
     rememberRevision(this.directory, this.#loaded.files.state);
   }
 
-  #journalOf(draft: Draft, line: string, key: Buffer): Journal {
-    const { files, audit, tree } = this.#loaded;
+  #journalOf(draft: Draft, line: string, key: Buffer, registry: RegistryRoot): Journal {
+    const { files, audit } = this.#loaded;
     const hashes = { ...files.state.files };
     for (const [file, content] of draft.writes) if (isSealedFile(file)) hashes[file] = sha256(content);
     for (const file of draft.removes) delete hashes[file];
-    const state = { ...files.state, revision: draft.revision, audit: audit.with(line), registry: tree.root, files: hashes };
+    const state = { ...files.state, revision: draft.revision, audit: audit.with(line), registry, files: hashes };
     return {
       v: 2,
       base: sha256(files.text),
@@ -251,8 +256,8 @@ export class CaStore {
 
   /** The last steps of a change that is applied. */
   async #finish(isCarried: boolean): Promise<void> {
-    const { files, entries } = this.#loaded;
-    if (isCarried) this.#followUp = await this.#hooks?.afterApply(entries, files);
+    const { files, registry } = this.#loaded;
+    if (isCarried) this.#followUp = await this.#hooks?.afterApply(registry, files);
     finishJournal(this.directory, revisionOf(files));
   }
 

@@ -3,9 +3,8 @@
  * nothing here touches a disk.
  */
 import { recoveryIdentity } from "../../sdk/identity/device-id.js";
-import type { RegistryEntry } from "./registry-entry.js";
-
-export type Entries = ReadonlyMap<string, RegistryEntry>;
+import type { EntryChanges, EntryMap } from "./ca-registry.js";
+import type { NameSummary, RegistryEntry } from "./registry-entry.js";
 
 /** Sessions of one user name that have to end. */
 export interface OwedEnd {
@@ -18,11 +17,12 @@ export interface OwedEnd {
   readonly hold: "now" | "later" | "never";
 }
 
-/** The sessions of everything that lost a certificate or a pre-shared key between two states. */
-export function lostSessions(before: Entries, after: Entries): OwedEnd[] {
-  return [...before].flatMap(([name, was]) => {
-    const is = after.get(name);
-    if (is === was) return [];
+/** The sessions of everything that loses a certificate or a pre-shared key by a change. */
+export function lostSessions(before: EntryMap, changes: EntryChanges): OwedEnd[] {
+  return [...changes].flatMap(([name, change]) => {
+    const was = before.get(name);
+    if (was === undefined) return [];
+    const is = change?.entry;
     const hold = holdFor(was, is);
     return lostBy(was, is).map((userName) => ({ userName, hold }));
   });
@@ -40,8 +40,8 @@ export function oweAlso(owed: readonly OwedEnd[], more: readonly OwedEnd[]): Owe
 }
 
 /** The sessions of certificates that expired after `sinceMs` and until `nowMs`. */
-export function expiredSince(entries: Entries, sinceMs: number, nowMs: number): OwedEnd[] {
-  const expired = [...entries.values()].filter(({ certificates }) =>
+export function expiredSince(names: Iterable<NameSummary>, sinceMs: number, nowMs: number): OwedEnd[] {
+  const expired = [...names].filter(({ certificates }) =>
     certificates.some(({ status, notAfterMs }) => status === "active" && notAfterMs > sinceMs && notAfterMs <= nowMs),
   );
   return expired.map(({ name }) => ({ userName: name, hold: "never" }));

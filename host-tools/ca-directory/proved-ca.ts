@@ -7,17 +7,18 @@ import { readCaFile, readState } from "./ca-files.js";
 import type { ProvedFiles } from "./ca-files.js";
 import { isJournalThere, readRevision } from "./change-journal.js";
 import type { Revision } from "./change-journal.js";
-import { corrupt, DIRECTORIES, entryFile, FILES } from "./directory-layout.js";
+import type { CaRegistry } from "./ca-registry.js";
+import { corrupt, DIRECTORIES, FILES } from "./directory-layout.js";
 import type { RegistryEntry } from "./registry-entry.js";
 import { entryDigest, RegistryTree } from "./registry-tree.js";
 import { readRegistry } from "./registry.js";
 import { checkNotOlder } from "./revision-witness.js";
+import { WholeRegistry } from "./whole-registry.js";
 
 /** A CA directory in memory. */
 export interface LoadedCa {
   readonly files: ProvedFiles;
-  readonly entries: ReadonlyMap<string, RegistryEntry>;
-  readonly tree: RegistryTree;
+  readonly registry: CaRegistry;
   readonly audit: AuditDigest;
 }
 
@@ -39,7 +40,8 @@ export function loadCa(directory: string, key: Uint8Array, isChanging: boolean, 
   const digests = new Map([...registry].map(([name, { text }]) => [name, entryDigest(name, text)]));
   const tree = new RegistryTree(digests, state.registry.bits);
   if (tree.root.root !== state.registry.root) throw corrupt(join(directory, DIRECTORIES.registry), registryProblem(directory, digests));
-  const loaded = { files, entries: new Map([...registry].map(([name, { entry }]) => [name, entry])), tree, audit };
+  const entries = new Map([...registry].map(([name, { entry }]) => [name, entry]));
+  const loaded = { files, registry: new WholeRegistry(directory, entries, tree), audit };
   if (!isChanging) checkRevision(loaded);
   return loaded;
 }
@@ -113,24 +115,6 @@ export function checkTrail(loaded: LoadedCa): void {
   if (found.sizeBytes !== files.state.audit.sizeBytes || found.head !== files.state.audit.head)
     throw corrupt(path, "it does not end where the last change ended");
   checkRevision(loaded);
-}
-
-/**
- * Whether an entry's file is still what it was when it was proved, before it is replaced or removed.
- *
- * @param digest undefined when there must be none
- * @throws HawserError `CA_CORRUPT`
- */
-export function checkEntry(directory: string, name: string, digest: string | undefined): void {
-  const file = entryFile(name);
-  let bytes: Buffer;
-  try {
-    bytes = readCaFile(directory, file);
-  } catch (error) {
-    if (digest === undefined && error instanceof HawserError && error.message.endsWith("it is missing")) return;
-    throw error;
-  }
-  if (digest !== entryDigest(name, bytes)) throw corrupt(join(directory, file), "its content differs from what the CA last wrote");
 }
 
 const MAX_ATTEMPTS = 20;

@@ -48,6 +48,17 @@ export interface RegistryEntry {
   readonly passwordHash?: string;
 }
 
+/** A certificate's record without the certificate. */
+export type CertificateSummary = Omit<CertificateRecord, "der">;
+
+/**
+ * An entry without its certificates: what all but the work on this one name needs. It has no `v`, so that none is ever taken for the entry
+ * and put in its place.
+ */
+export interface NameSummary extends Omit<RegistryEntry, "v" | "certificates"> {
+  readonly certificates: readonly CertificateSummary[];
+}
+
 /** @returns undefined when the value is no entry for `name` */
 export function parseEntry(value: Readonly<Record<string, unknown>>, name: string): RegistryEntry | undefined {
   if (value["v"] !== 1 || value["name"] !== name) return undefined;

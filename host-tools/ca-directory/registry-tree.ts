@@ -69,34 +69,32 @@ export class RegistryTree {
     return this.#buckets[bucketOf(name, this.#bits)]?.get(name);
   }
 
-  /**
-   * Takes changes in; undefined removes a name.
-   * @returns takes them back
-   */
-  apply(changes: ReadonlyMap<string, string | undefined>): () => void {
-    const before = new Map([...changes.keys()].map((name) => [name, this.digestOf(name)]));
-    const bits = this.#bits;
-    this.#put(changes);
-    const wanted = bitsFor(this.#count, bits);
-    if (wanted !== bits) this.#spread(wanted);
-    return () => {
-      if (wanted !== bits) this.#spread(bits);
-      this.#put(before);
-    };
+  /** The tree after a change; a removed name is undefined. This one stays as it is. */
+  with(changes: ReadonlyMap<string, { readonly digest: string } | undefined>): RegistryTree {
+    const after = new RegistryTree([], this.#bits);
+    after.#count = this.#count;
+    after.#buckets = [...this.#buckets];
+    after.#digests = [...this.#digests];
+    after.#put(changes);
+    const wanted = bitsFor(after.#count, this.#bits);
+    if (wanted !== this.#bits) after.#spread(wanted);
+    return after;
   }
 
-  #put(changes: ReadonlyMap<string, string | undefined>): void {
-    const touched = new Set<number>();
-    for (const [name, digest] of changes) {
+  #put(changes: ReadonlyMap<string, { readonly digest: string } | undefined>): void {
+    const touched = new Map<number, Map<string, string>>();
+    for (const [name, change] of changes) {
       const number = bucketOf(name, this.#bits);
-      const bucket = this.#buckets[number];
-      if (bucket === undefined) continue;
-      this.#count += (digest === undefined ? 0 : 1) - (bucket.has(name) ? 1 : 0);
-      if (digest === undefined) bucket.delete(name);
-      else bucket.set(name, digest);
-      touched.add(number);
+      const bucket = touched.get(number) ?? new Map(this.#buckets[number]);
+      touched.set(number, bucket);
+      this.#count += (change === undefined ? 0 : 1) - (bucket.has(name) ? 1 : 0);
+      if (change === undefined) bucket.delete(name);
+      else bucket.set(name, change.digest);
     }
-    for (const number of touched) this.#digests[number] = bucketDigest(this.#buckets[number] ?? new Map());
+    for (const [number, bucket] of touched) {
+      this.#buckets[number] = bucket;
+      this.#digests[number] = bucketDigest(bucket);
+    }
   }
 
   #spread(bits: number): void {

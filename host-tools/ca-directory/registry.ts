@@ -8,7 +8,7 @@ import { readCaFile, readCaJson } from "./ca-files.js";
 import { corrupt, DIRECTORIES, entryFile } from "./directory-layout.js";
 import { currentCertificate } from "./state-transitions.js";
 import { parseEntry } from "./registry-entry.js";
-import type { CertificateRecord, EntryState, RegistryEntry } from "./registry-entry.js";
+import type { CertificateSummary, EntryState, NameSummary, RegistryEntry } from "./registry-entry.js";
 
 export interface ReadEntry {
   readonly entry: RegistryEntry;
@@ -48,10 +48,10 @@ export interface ListedName {
   readonly notBeforeMs?: number;
   readonly notAfterMs?: number;
   /** All that is remembered, oldest first. */
-  readonly certificates: readonly Omit<CertificateRecord, "der">[];
+  readonly certificates: readonly CertificateSummary[];
 }
 
-export function listed(entry: RegistryEntry): ListedName {
+export function listed(entry: NameSummary): ListedName {
   const current = currentCertificate(entry);
   const { name, kind, role, state, attributes } = entry;
   return {
@@ -61,7 +61,27 @@ export function listed(entry: RegistryEntry): ListedName {
     state,
     ...(attributes === undefined ? {} : { attributes }),
     ...(current === undefined ? {} : { serial: current.serial, notBeforeMs: current.notBeforeMs, notAfterMs: current.notAfterMs }),
-    certificates: entry.certificates.map(({ der: _long, ...record }) => record),
+    certificates: entry.certificates.map((record) => summaryOf(record)),
+  };
+}
+
+function summaryOf({
+  serial,
+  notBeforeMs,
+  notAfterMs,
+  status,
+  reason,
+  revokedAtMs,
+  publicKeyHash,
+}: CertificateSummary): CertificateSummary {
+  return {
+    serial,
+    notBeforeMs,
+    notAfterMs,
+    status,
+    publicKeyHash,
+    ...(reason === undefined ? {} : { reason }),
+    ...(revokedAtMs === undefined ? {} : { revokedAtMs }),
   };
 }
 

@@ -1,6 +1,6 @@
 /** How an entry of the registry changes. Plain functions from entry to entry; nothing here touches a disk. */
 import type { RevocationReason, RevokedSerial } from "../pki/certificates.js";
-import type { CertificateRecord, RegistryEntry } from "./registry-entry.js";
+import type { CertificateRecord, CertificateSummary, NameSummary, RegistryEntry } from "./registry-entry.js";
 
 /**
  * At most this many certificates of one name are valid at a time. A device that enrols again and again without ever committing loses the
@@ -75,7 +75,7 @@ export function withoutPsk(entry: RegistryEntry): RegistryEntry {
  * What belongs on the revocation list: revoked and superseded, until it would have expired anyway (RFC 5280 section 3.3 allows to drop it
  * then).
  */
-export function revokedOf(records: Iterable<CertificateRecord>, nowMs: number): RevokedSerial[] {
+export function revokedOf(records: Iterable<CertificateSummary>, nowMs: number): RevokedSerial[] {
   const revoked: RevokedSerial[] = [];
   for (const { serial, status, reason, revokedAtMs, notAfterMs } of records) {
     if (status !== "active" && notAfterMs > nowMs)
@@ -85,7 +85,7 @@ export function revokedOf(records: Iterable<CertificateRecord>, nowMs: number): 
 }
 
 /** Whether the key was revoked for compromise under any name: whoever has a copy may ask for another. */
-export function isCompromised(entries: Iterable<RegistryEntry>, publicKeyHash: string): boolean {
+export function isCompromised(entries: Iterable<NameSummary>, publicKeyHash: string): boolean {
   for (const { certificates } of entries) {
     if (certificates.some((record) => record.reason === "keyCompromise" && record.publicKeyHash === publicKeyHash)) return true;
   }
@@ -93,9 +93,15 @@ export function isCompromised(entries: Iterable<RegistryEntry>, publicKeyHash: s
 }
 
 /** The certificate a device is believed to use: the one it committed, else the newest that is valid. */
-export function currentCertificate(entry: RegistryEntry): CertificateRecord | undefined {
-  const valid = entry.certificates.filter((record) => record.status === "active");
-  return valid.find((record) => record.serial === entry.currentSerial) ?? valid.at(-1);
+export function currentCertificate<R extends CertificateSummary>({
+  certificates,
+  currentSerial,
+}: {
+  readonly certificates: readonly R[];
+  readonly currentSerial?: string;
+}): R | undefined {
+  const valid = certificates.filter((record) => record.status === "active");
+  return valid.find((record) => record.serial === currentSerial) ?? valid.at(-1);
 }
 
 function end(record: CertificateRecord, reason: RevocationReason, nowMs: number): CertificateRecord {

@@ -69,7 +69,7 @@ export async function writeBrokerConfig(ca: CaContext, request: BrokerConfigRequ
       };
       const files = await writeConfiguration(
         output,
-        withHeld(brokerFacts(draft, ca.keys, draft.entries), output.owed),
+        withHeld(brokerFacts(draft, ca.keys, draft), output.owed),
         join(ca.directory, DIRECTORIES.trial),
       );
       draft.write(FILES.outputs, outputsText([...known.filter((other) => other !== before), output]));

@@ -6,7 +6,8 @@ import { nameOfPskIdentity } from "../../sdk/identity/device-id.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
 import { FILES } from "../ca-directory/directory-layout.js";
 import type { OwedEnd } from "../ca-directory/lost-sessions.js";
-import type { RegistryEntry } from "../ca-directory/registry-entry.js";
+import type { EntryMap, RegistryNames } from "../ca-directory/ca-registry.js";
+import type { NameSummary } from "../ca-directory/registry-entry.js";
 import { toPem } from "../pki/pem.js";
 import { brokerPolicyOf } from "./ca-policy.js";
 import { unsealPsk } from "./broker-identity.js";
@@ -38,7 +39,7 @@ export function withHeld(facts: CaFacts, owed: readonly OwedEnd[]): CaFacts {
  *
  * Only at the first attempt: what could not be cut then has no rights.
  */
-export function untilCut(facts: CaFacts, owed: readonly OwedEnd[], entries: ReadonlyMap<string, RegistryEntry>): CaFacts {
+export function untilCut(facts: CaFacts, owed: readonly OwedEnd[], entries: EntryMap): CaFacts {
   const devices = owed.flatMap(({ userName, hold }) => {
     const entry = entries.get(userName);
     return hold === "later" && entry?.state === "certificate-revoked" ? [entry] : [];
@@ -51,13 +52,13 @@ export interface CaFacts extends BrokerFacts {
 }
 
 /** Revoked, or to be replaced after a revocation. A name that is reserved for the first time has nothing that could be shut out. */
-function isShutOut({ state, certificates }: RegistryEntry): boolean {
+function isShutOut({ state, certificates }: NameSummary): boolean {
   return state === "revoked" || (state === "reserved" && certificates.some(({ status }) => status !== "active"));
 }
 
 /** @throws HawserError `CA_CORRUPT` */
-export function brokerFacts(files: CaFiles, keys: CaKeys, entries: ReadonlyMap<string, RegistryEntry>): CaFacts {
-  const names = [...entries.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+export function brokerFacts(files: CaFiles, keys: CaKeys, registry: RegistryNames): CaFacts {
+  const names = [...registry.summaries()].sort((a, b) => (a.name < b.name ? -1 : 1));
   const recoverable = names.flatMap((entry) => {
     const key = unsealPsk(keys, entry);
     return key === undefined ? [] : [{ name: entry.name, role: entry.role, key }];
@@ -66,7 +67,7 @@ export function brokerFacts(files: CaFiles, keys: CaKeys, entries: ReadonlyMap<s
   const brokerKeyPem = toPem("PRIVATE KEY", brokerKey);
   brokerKey.fill(0);
   return {
-    ...brokerPolicyOf(files, entries),
+    ...brokerPolicyOf(files, names),
     full: names.filter((entry) => entry.state === "active"),
     clients: new Set(names.flatMap(({ kind, name }) => (kind === "client" ? [name] : []))),
     shutOut: names.filter(isShutOut).map((entry) => entry.name),

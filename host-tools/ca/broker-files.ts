@@ -13,7 +13,7 @@ import type { CaContext } from "./context.js";
  */
 export function brokerFiles({ store, keys }: CaContext): Promise<ReadonlyMap<string, string>> {
   return store.change((draft) => {
-    const facts = brokerFacts(draft, keys, draft.entries);
+    const facts = brokerFacts(draft, keys, draft);
     return Promise.resolve(
       new Map([
         [MOSQUITTO_FILES.anchors, facts.anchorsPem],

@@ -2,7 +2,7 @@
 import { X509Certificate } from "node:crypto";
 import { join } from "node:path";
 import { seal, unseal } from "../../sim/node/vault/sealed.js";
-import type { CertificateRecord, EntryState, RegistryEntry } from "../ca-directory/registry-entry.js";
+import type { CertificateRecord, EntryState, NameSummary, RegistryEntry } from "../ca-directory/registry-entry.js";
 import { parseCertificateRecords } from "../ca-directory/registry-entry.js";
 import { BROKER_NAME } from "./reserved-names.js";
 import type { PolicyEngine } from "../policy/engine.js";
@@ -142,13 +142,14 @@ export function readBrokerMaterial(
   files: CaFiles,
   record: CaRecord,
   keys: CaKeys,
-  entries: ReadonlyMap<string, RegistryEntry>,
+  names: readonly RegistryEntry[],
   crlNextUpdateMs: number,
 ): BrokerMaterial {
+  const entries = new Map(names.map((entry) => [entry.name, entry]));
   const key = readSealedKey(files, FILES.brokerKey, keys.sealing);
   const keyPem = toPem("PRIVATE KEY", key);
   key.fill(0);
-  const certificates = [...[...entries.values()].flatMap((entry) => entry.certificates), ...readBrokerRecords(files)];
+  const certificates = [...names.flatMap((entry) => entry.certificates), ...readBrokerRecords(files)];
   return {
     chainPem: pemChain(readCertificates(files, FILES.brokerChain)),
     keyPem,
@@ -161,12 +162,12 @@ export function readBrokerMaterial(
     pskFor: (identity) => unsealPsk(keys, entries.get(identity)),
     roleOf: (name) => roleOf(entries.get(name)),
     stateOf: (name) => entries.get(name)?.state,
-    policy: policyEngineOf(files, entries),
+    policy: policyEngineOf(files, names),
   };
 }
 
 /** The PSK of a device that may use it: in use, or in recovery. Throws `CA_CORRUPT`. */
-export function unsealPsk(keys: CaKeys, entry: RegistryEntry | undefined): Buffer | undefined {
+export function unsealPsk(keys: CaKeys, entry: NameSummary | undefined): Buffer | undefined {
   if (entry?.psk === undefined || (entry.state !== "active" && entry.state !== "certificate-revoked")) return undefined;
   try {
     return unseal(keys.sealing, Buffer.from(entry.psk, "base64"), SEAL_PURPOSE.psk(entry.name));

@@ -26,7 +26,7 @@ const device = (changes: Partial<RegistryEntry> = {}): RegistryEntry => ({
   ...changes,
 });
 const lost = (was: RegistryEntry, is?: RegistryEntry): unknown =>
-  lostSessions(new Map([[was.name, was]]), new Map(is === undefined ? [] : [[is.name, is]]));
+  lostSessions(new Map([[was.name, was]]), new Map([[was.name, is && { entry: is, digest: "" }]]));
 
 describe("the sessions that a change ends", () => {
   it("are none when nothing was lost", () => {
@@ -67,8 +67,8 @@ describe("the sessions that a change ends", () => {
   });
 
   it("are those of certificates that expired since the last time", () => {
-    const entries = new Map([["dev1", device()]]);
-    expect([expiredSince(entries, 0, 999), expiredSince(entries, 0, 1_000), expiredSince(entries, 1_000, 5_000)]).toEqual([
+    const names = [device()];
+    expect([expiredSince(names, 0, 999), expiredSince(names, 0, 1_000), expiredSince(names, 1_000, 5_000)]).toEqual([
       [],
       [{ userName: "dev1", hold: "never" }],
       [],

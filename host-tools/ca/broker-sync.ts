@@ -14,7 +14,8 @@ import type { Loading } from "../brokers/mosquitto/mosquitto-reload.js";
 import { endSessions } from "../brokers/mosquitto/mosquitto-sessions.js";
 import { DIRECTORIES, FILES } from "../ca-directory/directory-layout.js";
 import { expiredSince, lostSessions, oweAlso } from "../ca-directory/lost-sessions.js";
-import type { Entries, OwedEnd } from "../ca-directory/lost-sessions.js";
+import type { OwedEnd } from "../ca-directory/lost-sessions.js";
+import type { RegistryNames } from "../ca-directory/ca-registry.js";
 import { outputsText, readOutputs } from "../ca-directory/outputs-file.js";
 import type { Output } from "../ca-directory/outputs-file.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
@@ -55,7 +56,7 @@ export interface SyncOptions {
 
 /** Notes with a change, for every broker, whose sessions it ends: a crash before they are ended cannot lose that. */
 export function oweSessions(draft: Draft): void {
-  const lost = lostSessions(draft.before, draft.entries);
+  const lost = lostSessions(draft.before.entries, draft.changedEntries);
   if (lost.length === 0) return;
   const outputs = readOutputs(draft);
   if (outputs.length > 0) draft.write(FILES.outputs, outputsText(outputs.map((output) => owing(output, lost))));
@@ -98,12 +99,12 @@ export interface SyncedOutputs {
  * Rewrites every configuration that is not up to date, has its broker load it, and ends the sessions that are owed. The caller holds the
  * CA's lock.
  */
-export async function syncOutputs(files: CaFiles, keys: CaKeys, entries: Entries, options: SyncOptions): Promise<SyncedOutputs> {
+export async function syncOutputs(files: CaFiles, keys: CaKeys, names: RegistryNames, options: SyncOptions): Promise<SyncedOutputs> {
   const outputs = readOutputs(files);
   if (outputs.length === 0) return { results: [], followUp: undefined };
-  const facts = brokerFacts(files, keys, entries);
+  const facts = brokerFacts(files, keys, names);
   const synced: Synced[] = [];
-  for (const output of outputs) synced.push(await new OutputSync(files.directory, keys, entries, facts, options).run(output));
+  for (const output of outputs) synced.push(await new OutputSync(files.directory, keys, names, facts, options).run(output));
   const results = synced.map(({ result }) => result);
   const text = outputsText(synced.map(({ output }) => output));
   return { results, followUp: text === outputsText(outputs) ? undefined : (draft) => noteDown(draft, text, results) };
@@ -134,7 +135,7 @@ class OutputSync {
   constructor(
     private readonly directory: string,
     private readonly keys: CaKeys,
-    private readonly entries: Entries,
+    private readonly names: RegistryNames,
     private readonly facts: CaFacts,
     private readonly options: SyncOptions,
   ) {}
@@ -142,7 +143,7 @@ class OutputSync {
   async run(known: Output): Promise<Synced> {
     const { nowMs, end = [] } = this.options;
     const again = end.map((userName) => ({ userName, hold: "never" as const }));
-    const expired = expiredSince(this.entries, known.sweptAtMs, nowMs).filter(({ userName }) =>
+    const expired = expiredSince(this.names.summaries(), known.sweptAtMs, nowMs).filter(({ userName }) =>
       known.owed.every((owedEnd) => owedEnd.userName !== userName),
     );
     const before = owing(known, [...expired, ...again]);
@@ -166,7 +167,7 @@ class OutputSync {
   async #write(output: Output, owed: Output["owed"], limitMs?: number): Promise<Loading | undefined> {
     const { directory } = output;
     if (!existsSync(directory)) throw gone(directory);
-    const facts = untilCut(withHeld(this.facts, owed), owed, this.entries);
+    const facts = untilCut(withHeld(this.facts, owed), owed, this.names.entries);
     const changed = await writeConfiguration(output, facts, join(this.directory, DIRECTORIES.trial));
     for (const name of changed) this.#changed.add(name);
     if (changed.length === 0 && owed.length === 0 && !this.options.prove) return undefined;
@@ -211,7 +212,7 @@ class OutputSync {
       owed.map(({ userName }) => userName),
     );
     for (const name of namesOf(owed)) {
-      const state = this.entries.get(name)?.state;
+      const state = this.names.entries.get(name)?.state;
       // What waits for the old holder is not for a new one.
       if (state === "revoked" || state === "reserved") await forgetSession(settings, name, await this.#credentialsOf(name));
     }

@@ -11,7 +11,7 @@ import type { Draft } from "../ca-directory/ca-store.js";
 import { DIRECTORIES, FILES } from "../ca-directory/directory-layout.js";
 import { readOutputs } from "../ca-directory/outputs-file.js";
 import { unknownId } from "../ca-directory/registry.js";
-import type { RegistryEntry } from "../ca-directory/registry-entry.js";
+import type { NameSummary, RegistryEntry } from "../ca-directory/registry-entry.js";
 import { attributeOf, roleOf } from "../policy/bound-rule.js";
 import { DEFAULT_POLICY_TEXT, defaultPolicy } from "../policy/default-policy.js";
 import { PolicyEngine } from "../policy/engine.js";
@@ -33,14 +33,14 @@ export function policyOf(files: CaFiles): Policy {
   return lastRead.policy;
 }
 
-export function policyEngineOf(files: CaFiles, entries: ReadonlyMap<string, RegistryEntry>): PolicyEngine {
-  return new PolicyEngine(policyOf(files), namesOf(entries.values()));
+export function policyEngineOf(files: CaFiles, names: Iterable<NameSummary>): PolicyEngine {
+  return new PolicyEngine(policyOf(files), namesOf(names));
 }
 
 /** What mosquitto's configuration takes from a CA with a policy of its own. */
-export function brokerPolicyOf(files: CaFiles, entries: ReadonlyMap<string, RegistryEntry>): Pick<BrokerFacts, "policy"> {
+export function brokerPolicyOf(files: CaFiles, names: Iterable<NameSummary>): Pick<BrokerFacts, "policy"> {
   if (!files.has(FILES.policy)) return {};
-  const engine = policyEngineOf(files, entries);
+  const engine = policyEngineOf(files, names);
   return { policy: { acls: (facts, clientsApart) => caAcls(engine, facts, clientsApart) } };
 }
 
@@ -117,7 +117,7 @@ export async function applyPolicy(
 ): Promise<AppliedPolicy> {
   return ca.store.change(async (draft) => {
     const policy = parsePolicy(text, "the policy");
-    const names = namesOf(draft.entries.values());
+    const names = namesOf(draft.summaries());
     const errors = policyErrors(checkPolicy(policy, names));
     if (errors.length > 0) throw new PolicyError("the policy", errors);
     const sha256 = createHash("sha256").update(text).digest("hex");

@@ -98,8 +98,8 @@ export async function openCa(
         await addCrlWhenDue(ours.record, ours.keys, draft);
         oweSessions(draft);
       },
-      afterApply: async (entries, files) => {
-        const synced = await syncOutputs(files, ours.keys, entries, { prove: false, nowMs: now() });
+      afterApply: async (names, files) => {
+        const synced = await syncOutputs(files, ours.keys, names, { prove: false, nowMs: now() });
         results.set([...gone, ...synced.results]);
         gone = [];
         return synced.followUp;
@@ -109,7 +109,7 @@ export async function openCa(
   if (opened === undefined) throw new Error("the store was opened without its keys");
   const ca = new OpenedCa(path, opened, store);
   // Proves what the hashes of the files cannot: that they are what they should be.
-  readBrokerMaterial(store.files, ca.record, ca.keys, new Map(), readNextUpdate(store.files));
+  readBrokerMaterial(store.files, ca.record, ca.keys, [], readNextUpdate(store.files));
   readOutputs(store.files);
   return new CertificateAuthority(ca, results);
 }
@@ -388,7 +388,7 @@ export class CertificateAuthority {
   /** Everything a broker must know, as the directory is now; ask again when {@link watchCa} tells. Throws as every change. */
   brokerMaterial(): Promise<BrokerMaterial> {
     const { record, keys, store } = this.#ca;
-    return store.change((draft) => readBrokerMaterial(draft, record, keys, draft.entries, readNextUpdate(draft)));
+    return store.change((draft) => readBrokerMaterial(draft, record, keys, [...draft.entries.values()], readNextUpdate(draft)));
   }
 
   /** Writes a broker's configuration, which every change keeps up to date from now on: see {@link writeBrokerConfig}. */
@@ -407,7 +407,7 @@ export class CertificateAuthority {
     const results = await store.change(async (draft) => {
       const gone = forgetGone(draft);
       if (gone.length > 0) draft.record({ event: "broker-forgotten", directories: gone.map(({ directory }) => directory) });
-      const synced = await syncOutputs(draft, keys, draft.entries, { prove: true, end, nowMs: draft.nowMs });
+      const synced = await syncOutputs(draft, keys, draft, { prove: true, end, nowMs: draft.nowMs });
       synced.followUp?.(draft);
       return [...gone, ...synced.results];
     });
@@ -434,7 +434,7 @@ export class CertificateAuthority {
   async applyPolicy(text: string, { force = false }: { force?: boolean } = {}): Promise<AppliedPolicy> {
     const { keys, store } = this.#ca;
     const before = policyTextOf(store.files);
-    const factsOf = (draft: Draft): CaFacts => brokerFacts(draft, keys, draft.entries);
+    const factsOf = (draft: Draft): CaFacts => brokerFacts(draft, keys, draft);
     const applied = await applyPolicy(this.#ca, text, force, factsOf);
     const failed = applied.changed
       ? this.#results.last.find((result) => result.problem !== undefined && result.problem.code !== "OUTPUT_GONE")
@@ -475,6 +475,6 @@ export class CertificateAuthority {
 
   /** Every name there is, sorted. */
   list(): Promise<ListedName[]> {
-    return this.#ca.store.change((draft) => [...draft.entries.values()].map(listed).sort((a, b) => (a.name < b.name ? -1 : 1)));
+    return this.#ca.store.change((draft) => [...draft.summaries()].map(listed).sort((a, b) => (a.name < b.name ? -1 : 1)));
   }
 }

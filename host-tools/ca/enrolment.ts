@@ -91,7 +91,7 @@ export async function retireOlder(ca: CaContext, id: string, activeSerial: strin
 
 /** @throws HawserError `BAD_REQUEST` for a key that was revoked for compromise, under whatever name */
 export function checkKey(draft: Draft, publicKeyHash: string): void {
-  if (isCompromised(draft.entries.values(), publicKeyHash))
+  if (isCompromised(draft.withEnded(), publicKeyHash))
     throw new HawserError("BAD_REQUEST", "the key of the certificate request was revoked for compromise", "Make a new key.");
 }
 

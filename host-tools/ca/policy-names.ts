@@ -1,11 +1,11 @@
 /** The registry's names as the policy engine asks about them. */
 import { X509Certificate } from "node:crypto";
-import type { RegistryEntry } from "../ca-directory/registry-entry.js";
+import type { NameSummary, RegistryEntry } from "../ca-directory/registry-entry.js";
 import { directoryOf } from "../policy/policy-model.js";
 import type { NameDirectory, Principal } from "../policy/policy-model.js";
 
-/** What a policy asks of one registry entry. */
-export function principalOf(entry: RegistryEntry): Principal {
+/** What a policy asks of one registry entry. A summary has no key that a token could be signed with. */
+export function principalOf(entry: NameSummary | RegistryEntry): Principal {
   const { name, kind, role, state, attributes, passwordHash } = entry;
   return {
     name,
@@ -19,11 +19,12 @@ export function principalOf(entry: RegistryEntry): Principal {
   };
 }
 
-export function namesOf(entries: Iterable<RegistryEntry>): NameDirectory {
+export function namesOf(entries: Iterable<NameSummary | RegistryEntry>): NameDirectory {
   return directoryOf([...entries].map(principalOf));
 }
 
-function publicKeyPems({ certificates }: RegistryEntry): string[] {
+function publicKeyPems(entry: NameSummary | RegistryEntry): string[] {
+  const certificates = "v" in entry ? entry.certificates : [];
   return certificates.flatMap(({ status, der }) =>
     status === "active" && der !== undefined
       ? [new X509Certificate(Buffer.from(der, "base64")).publicKey.export({ type: "spki", format: "pem" }).toString()]

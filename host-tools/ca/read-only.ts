@@ -13,7 +13,7 @@ import { readCertificates } from "./context.js";
 import { readCaFile, readUnprovedState, unprovedFiles } from "../ca-directory/ca-files.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
 import { readProvedCa } from "../ca-directory/ca-store.js";
-import type { RegistryEntry } from "../ca-directory/registry-entry.js";
+import type { EntryMap } from "../ca-directory/ca-registry.js";
 import { isJournalThere, readRevision } from "../ca-directory/change-journal.js";
 import { DIRECTORIES, FILES } from "../ca-directory/directory-layout.js";
 import { certificatePolicyOf, parseRecord, readRecord, unlock } from "../ca-directory/ca-record.js";
@@ -99,11 +99,11 @@ export function openCaReadOnly(directory: string): CaView {
  */
 export async function proveCa(directory: string, passphrase: string): Promise<CaView> {
   const path = resolve(directory);
-  const { files, entries } = await readProvedCa(path, unlock(path, readRecord(path), passphrase));
-  return viewOf(files, entries, files.state, true);
+  const { files, registry } = await readProvedCa(path, unlock(path, readRecord(path), passphrase));
+  return viewOf(files, registry.entries, files.state, true);
 }
 
-function viewOf(files: CaFiles, entries: ReadonlyMap<string, RegistryEntry>, state: CaState, isProved: boolean): CaView {
+function viewOf(files: CaFiles, entries: EntryMap, state: CaState, isProved: boolean): CaView {
   const before = files.has(FILES.previous) ? readCertificates(files, FILES.previous)[0] : undefined;
   return {
     ...partsOf(files, state),

@@ -171,8 +171,8 @@ function revokedIn(lists: readonly ReadCrl[]): Map<string, RevokedSerial> {
 }
 
 /** Kept on the lists until the issuing CA ends: when they end themselves, nobody knows any more. */
-function lostCertificates({ files, entries }: LoadedCa, lists: readonly ReadCrl[]): CertificateRecord[] {
-  const known = new Set([...entries.values()].flatMap(({ certificates }) => certificates.map(({ serial }) => serial)));
+function lostCertificates({ files, registry }: LoadedCa, lists: readonly ReadCrl[]): CertificateRecord[] {
+  const known = new Set([...registry.summaries()].flatMap(({ certificates }) => certificates.map(({ serial }) => serial)));
   for (const { serial } of [...readBrokerRecords(files), ...readLost(files)]) known.add(serial);
   const issuing = new X509Certificate(readCertificates(files, FILES.issuing)[0] ?? new Uint8Array());
   return [...revokedIn(lists).values()]

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { checkId } from "../../sdk/identity/device-id.js";
-import type { CertificateRecord, EntryState, RegistryEntry } from "../ca-directory/registry-entry.js";
+import type { CertificateRecord, CertificateSummary, EntryState, RegistryEntry } from "../ca-directory/registry-entry.js";
 import { unknownId } from "../ca-directory/registry.js";
 import { revokedOf, withAllRevoked, withoutPsk, withRevokedElsewhere } from "../ca-directory/state-transitions.js";
 import { readBrokerRecords } from "./broker-identity.js";
@@ -129,7 +129,7 @@ export async function addCrlWhenDue(record: CaRecord, keys: CaKeys, draft: Draft
 /** The lists as a change leaves them. A root whose key is not in the CA directory has signed its own before: they are kept in a file. */
 export async function crlsFor(record: CaRecord, keys: CaKeys, draft: Draft): Promise<string> {
   const rootLists = draft.has(FILES.rootCrl) ? draft.read(FILES.rootCrl).toString("utf8") : await rootListsOf(record, keys, draft);
-  return makeCrls(keys, record, [...allRecords(draft)], draft.revision, draft.nowMs, rootLists);
+  return makeCrls(keys, record, [...endedRecords(draft)], draft.revision, draft.nowMs, rootLists);
 }
 
 /** Has the root's own list signed as a part of a change, where it is kept in a file; the root's key must be at hand. */
@@ -188,7 +188,7 @@ export function makeRootCrl(
 export async function makeCrls(
   keys: CaKeys,
   record: CaRecord,
-  records: readonly CertificateRecord[],
+  records: readonly CertificateSummary[],
   number: number,
   nowMs: number,
   rootLists: string,
@@ -247,8 +247,8 @@ function crlValidity(record: CaRecord, nowMs: number): { notBeforeMs: number; no
   return validityFrom(nowMs, record.lifetimesMs.crl);
 }
 
-function* allRecords(draft: Draft): Generator<CertificateRecord> {
-  for (const entry of draft.entries.values()) yield* entry.certificates;
+function* endedRecords(draft: Draft): Generator<CertificateSummary> {
+  for (const { certificates } of draft.withEnded()) yield* certificates;
   yield* readBrokerRecords(draft);
   yield* readLost(draft);
 }

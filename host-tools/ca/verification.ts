@@ -36,8 +36,8 @@ export interface Verification {
  */
 export async function verifyCa(directory: string, passphrase: string, nowMs = Date.now()): Promise<Verification> {
   const path = resolve(directory);
-  const { files, entries } = await readProvedCa(path, unlock(path, readRecord(path), passphrase));
-  const names = [...entries.values()];
+  const { files, registry } = await readProvedCa(path, unlock(path, readRecord(path), passphrase));
+  const names = [...registry.entries.values()];
   const brokers = readBrokerRecords(files);
   const issuers = [FILES.issuing, FILES.root, ...(files.has(FILES.previous) ? [FILES.previous] : [])].map(
     (file) => new X509Certificate(readCertificates(files, file)[0] ?? new Uint8Array()),

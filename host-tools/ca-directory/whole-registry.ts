@@ -1,0 +1,38 @@
+/** A registry of which all entries are in memory, each read and proved. */
+import type { CaRegistry, EntryChanges } from "./ca-registry.js";
+import { checkEntry } from "./entry-check.js";
+import type { RegistryEntry } from "./registry-entry.js";
+import type { RegistryRoot, RegistryTree } from "./registry-tree.js";
+
+export class WholeRegistry implements CaRegistry {
+  constructor(
+    private readonly directory: string,
+    readonly entries: ReadonlyMap<string, RegistryEntry>,
+    private readonly tree: RegistryTree,
+  ) {}
+
+  get root(): RegistryRoot {
+    return this.tree.root;
+  }
+
+  summaries(): Iterable<RegistryEntry> {
+    return this.entries.values();
+  }
+
+  withEnded(): Iterable<RegistryEntry> {
+    return this.entries.values();
+  }
+
+  check(name: string): void {
+    checkEntry(this.directory, name, this.tree.digestOf(name));
+  }
+
+  after(changes: EntryChanges): WholeRegistry {
+    const entries = new Map(this.entries);
+    for (const [name, change] of changes) {
+      if (change === undefined) entries.delete(name);
+      else entries.set(name, change.entry);
+    }
+    return new WholeRegistry(this.directory, entries, this.tree.with(changes));
+  }
+}
