@@ -10,7 +10,7 @@ import { Vault } from "../../../sim/node/vault/vault.js";
 import type { AuthorityService } from "../../authority/service.js";
 import { openCa, type CertificateAuthority } from "../../ca/certificate-authority.js";
 import { initCa } from "../../ca/init.js";
-import { provision } from "../actions/provision.js";
+import { provision } from "../devices/provision.js";
 import { enrolmentService } from "../enrolment-service.js";
 import { StopSignal } from "../stop-signal.js";
 import { Terminal } from "../terminal.js";

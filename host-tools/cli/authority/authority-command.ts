@@ -1,0 +1,31 @@
+/** `hawser authority`. */
+import type { Command } from "commander";
+import { addHelp } from "../command-runner.js";
+import type { Run } from "../command-runner.js";
+import { parseBrokerUrl } from "../values.js";
+import { caDirectory, caPassphrase, connectTimeout, json } from "../shared-options.js";
+
+export function addAuthorityCommand(program: Command, run: Run): void {
+  const authority = caDirectory(
+    program.command("authority").description("Run the enrolment service: answers devices' certificate requests over MQTT."),
+  ).requiredOption("--url <url>", "the broker's mTLS port, mqtts://HOST:PORT", parseBrokerUrl);
+  connectTimeout(authority);
+  json(caPassphrase(authority));
+  addHelp(authority, {
+    notes: [
+      "Connects as hawser-authority with a short-lived certificate made in memory. Issues each device at most 12 certificates an hour.",
+      "Requests that a broker stored (retained, or queued while the service was down) are not answered: the device asks again.",
+      "Once a minute, ends the sessions of expired certificates at the configured brokers, and retries whatever failed there before.",
+    ],
+    json: [
+      '{"time":"...","event":"connected","url":"mqtts://localhost:8883"}',
+      '{"time":"...","event":"issued","id":"sensor-1","requestId":"..","serial":"4f..","repeated":false}',
+      '{"time":"...","event":"active","id":"sensor-1","serial":"4f..","retired":["3a.."]}',
+      "also: refused (code), failed (code), ignored (reason), throttled, sessions-ended (broker, names), sync-failed (code), disconnected (code),",
+      "retrying (delayMs), stopped",
+    ],
+    examples: ["hawser authority --dir ca --url mqtts://localhost:8883"],
+    exits: [3, 4, 5, 6],
+  });
+  authority.action(run(async () => (await import("./authority.js")).runAuthority));
+}

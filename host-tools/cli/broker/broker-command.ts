@@ -1,0 +1,111 @@
+/** `hawser broker config` and `hawser broker run`. */
+import { Option } from "commander";
+import type { Command } from "commander";
+import { addHelp } from "../command-runner.js";
+import type { Run } from "../command-runner.js";
+import { collect, parseFixedPort, parsePort } from "../values.js";
+import { caDirectory, caPassphrase, json, parsePath } from "../shared-options.js";
+
+export function addBrokerCommands(program: Command, run: Run): void {
+  const broker = program.command("broker").description("Configure, run or update the fleet's broker.");
+  addConfig(broker, run);
+  addSync(broker, run);
+  addEndSessions(broker, run);
+  addRun(broker, run);
+}
+
+function addSync(broker: Command, run: Run): void {
+  const sync = caDirectory(
+    broker.command("sync").description("Update every configured broker, end the sessions that should have ended, and verify both."),
+  );
+  json(caPassphrase(sync));
+  addHelp(sync, {
+    notes: ["Use it after a broker was stopped or unreachable during a change. Names that were held back there get their rights again."],
+    json: ['{"brokers":[{"broker":"/srv/broker","filesLoaded":true,"sessionsEnded":["sensor-1"],"held":[]}]}'],
+    examples: ["hawser broker sync --dir ca"],
+    exits: [3, 4, 5, 6],
+  });
+  sync.action(run(async () => (await import("./broker-sync-now.js")).syncBrokers));
+}
+
+function addEndSessions(broker: Command, run: Run): void {
+  const end = caDirectory(
+    broker.command("end-sessions").description("End every session of a name at a mosquitto configured by `hawser policy compile`."),
+  )
+    .requiredOption("--id <id>", "the device or client; repeatable", collect)
+    .requiredOption("--host <host>", "the broker's host name or address", parsePath)
+    .requiredOption("--port <port>", "the broker's port for certificates", parseFixedPort);
+  json(caPassphrase(end));
+  addHelp(end, {
+    notes: [
+      "First compile and reload, or the names come straight back. Needs the dynamic-security plugin, which the compiled configuration loads.",
+      "Brokers written by `hawser broker config` need nothing: `hawser revoke` and `hawser broker sync` end sessions there.",
+    ],
+    json: ['{"broker":"mqtt.example.com:8883","ended":["sensor-1"]}'],
+    examples: ["hawser broker end-sessions --dir ca --id sensor-1 --host mqtt.example.com --port 8883"],
+    exits: [3, 4, 5, 6],
+  });
+  end.action(run(async () => (await import("./broker-end-sessions.js")).endSessionsElsewhere));
+}
+
+function addConfig(broker: Command, run: Run): void {
+  const config = caDirectory(broker.command("config").description("Write a hardened broker configuration and the files it refers to."))
+    .addOption(new Option("--for <broker>", "broker to configure").choices(["mosquitto"]).makeOptionMandatory())
+    .requiredOption("--out <out>", "directory to write to", parsePath)
+    .requiredOption("--mtls-port <port>", "port for certificates", parseFixedPort)
+    .requiredOption("--psk-port <port>", "port for pre-shared keys (recovery only)", parseFixedPort);
+  config
+    .option(
+      "--backend-port <port>",
+      "separate port for backends, operators and the authority (default: the port of devices)",
+      parseFixedPort,
+    )
+    .option("--bind <address>", "address to listen on (default: all addresses)", parsePath)
+    .option("--reach <host>", "host name by which this machine reaches the broker (if in a container or elsewhere)", parsePath)
+    .option("--plugin <path>", "path of mosquitto_dynamic_security.so on the broker's machine, or none (default: found here)", parsePath)
+    .option("--retain", "allow clients to publish retained messages; mosquitto does not limit their number");
+  json(caPassphrase(config));
+  addHelp(config, {
+    notes: [
+      "The CA directory remembers OUT: every change (revoke, provision, ...) rewrites its files and reloads any mosquitto that uses them.",
+      "A client's id is the name in its certificate: give each backend tool a separate name. limits.nft holds connection limits for nft.",
+      "With --backend-port, close that port to the outside: only there can a backend's or an operator's key be used.",
+      "Restart a broker that was started before its configuration was rewritten.",
+    ],
+    json: [
+      '{"for":"mosquitto","config":"out/mosquitto.conf","files":["mosquitto.conf",".."],"user":"mosquitto","mtlsPort":8883,"pskPort":8884}',
+    ],
+    examples: [
+      "hawser broker config --dir ca --for mosquitto --out broker --mtls-port 8883 --psk-port 8884",
+      "mosquitto -c broker/mosquitto.conf",
+    ],
+    exits: [3, 4, 5, 6],
+  });
+  config.action(run(async () => (await import("./broker-config.js")).writeBrokerConfiguration));
+}
+
+function addRun(broker: Command, run: Run): void {
+  const command = caDirectory(
+    broker
+      .command("run")
+      .description("Run a broker on loopback in the foreground until SIGINT or SIGTERM. Reloads when the CA directory changes."),
+  )
+    .addOption(new Option("--engine <engine>", "broker to run").choices(["embedded", "mosquitto"]).default("embedded"))
+    .requiredOption("--mtls-port <port>", "port for certificates; 0 lets the system choose", parsePort)
+    .requiredOption("--psk-port <port>", "port for pre-shared keys (recovery only); 0 lets the system choose", parsePort);
+  json(caPassphrase(command));
+  addHelp(command, {
+    notes: ["Prints one line with its ports when ready. Renews the CRL while running."],
+    json: [
+      '{"time":"...","event":"ready","engine":"embedded","host":"localhost","mtlsPort":8883,"pskPort":8884}',
+      "also: reloaded, reload-failed (code), crl-renewed (nextUpdate), crl-failed (code), stopped",
+      "embedded: connected, disconnected (reason), refused (reason), denied (topic), dropped; mosquitto: log (line)",
+    ],
+    examples: [
+      "hawser broker run --dir ca --mtls-port 8883 --psk-port 8884",
+      "hawser broker run --dir ca --engine mosquitto --mtls-port 0 --psk-port 0 --json",
+    ],
+    exits: [3, 4, 5, 6],
+  });
+  command.action(run(async () => (await import("./broker-run.js")).runBroker));
+}

@@ -1,0 +1,56 @@
+/** `hawser monitor`. */
+import type { Command } from "commander";
+import { addHelp } from "../command-runner.js";
+import type { Run } from "../command-runner.js";
+import { parseCount, parsePort } from "../values.js";
+import { json, parsePath } from "../shared-options.js";
+
+export function addMonitorCommand(program: Command, run: Run): void {
+  const monitor = program
+    .command("monitor")
+    .description("Watch a mosquitto broker: turn its log into events.")
+    .requiredOption("--log <file>", "mosquitto's log, followed through rotations; - reads standard input", parsePath)
+    .option("--events <file>", "append events to this file as JSON lines, and resume where the last run stopped", parsePath)
+    .option("--events-size <MiB>", "rename the event file before it grows larger than this", parseCount, 64)
+    .option("--events-keep <count>", "how many renamed event files to keep", parseCount, 5)
+    .option("--config <file>", "the broker's mosquitto.conf: refuse to start if its log can be forged", parsePath)
+    .option("--broker-version <version>", "mosquitto's version, if the log no longer has its first line")
+    .option("--on-alert <command>", "run this shell command for each alert, with the alert as JSON on its standard input", parsePath)
+    .option("--metrics <port>", "serve Prometheus metrics at http://localhost:PORT/metrics (0 lets the system choose)", parsePort)
+    .option("--sys <url>", "also read the broker's $SYS topics for --metrics: mqtts://HOST:PORT, or mqtt://HOST:PORT without TLS")
+    .option(
+      "--credentials <path>",
+      "for --sys: directory made by `hawser issue`, or a JSON file with username, password, cert, key, ca",
+      parsePath,
+    )
+    .option(
+      "--ca <file>",
+      "for --sys: trust only the CA certificates in this file (default: those of --credentials, else the system's)",
+      parsePath,
+    )
+    .option("--new-only", "skip what is in the log already")
+    .option("--once", "stop at the end of the log");
+  json(monitor);
+  addHelp(monitor, {
+    notes: [
+      "Client ids in refusals are what the sender called itself (claimedClient): nothing proves them. mosquitto 2.0 gives no address for most refusals.",
+      "Refuses logs with lines of log_type subscribe, unsubscribe or all: clients can forge any line in them.",
+      "The event file is created with mode 600. FILE.position says how far the log was read. docs/monitoring.md has the details.",
+    ],
+    json: [
+      '{"time":"..","event":"refused","reason":"password","claimedClient":"pump-1","address":"192.0.2.7"}',
+      '{"time":"..","event":"denied","client":"pump-1","topic":"devices/pump-2/up/a","sizeBytes":1}',
+      '{"time":"..","event":"alert","rule":"clone-suspected","by":"client","offender":"pump-1","count":3}',
+      "also: connected, disconnected, timed-out, taken-over, kicked, broker-started, broker-stopped, reloaded, configuration-error (detail), log-gap (detail), metrics (url),",
+      "broker-unreachable (reason), hook-failed (reason)",
+    ],
+    examples: [
+      "hawser monitor --log /var/log/mosquitto/mosquitto.log --events events.jsonl",
+      "hawser monitor --log mosquitto.log --once --json",
+      "hawser monitor --log mosquitto.log --metrics 9883 --sys mqtts://localhost:8883 --credentials watcher",
+      "journalctl -fu mosquitto -o cat | hawser monitor --log -",
+    ],
+    exits: [4, 5, 6],
+  });
+  monitor.action(run(async () => (await import("./monitor.js")).runMonitor));
+}
