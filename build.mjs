@@ -25,7 +25,7 @@ const ENTRY_POINTS = [
   "test/bench/main.ts",
   "test/bench/signers.ts",
   "test/bench/decisions.ts",
-  "test/bench/registry.ts",
+  "test/bench/bench-registry.ts",
   "test/bench/policy.ts",
   "test/soak/main.ts",
   "test/bench/sink.ts",

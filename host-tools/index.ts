@@ -1,6 +1,6 @@
 /** `hawser/host-tools`: the library behind the commands that make and keep a fleet's identities. */
-export { initCa } from "./ca/init.js";
-export type { InitOptions } from "./ca/init.js";
+export { initCa } from "./ca/ca-creation.js";
+export type { InitOptions } from "./ca/ca-creation.js";
 export { openCa } from "./ca/certificate-authority.js";
 export type { CertificateAuthority, OpenOptions, RevokeOutcome } from "./ca/certificate-authority.js";
 export { CURVES, KEY_TYPES, Signer } from "./pki/signer.js";
@@ -25,10 +25,10 @@ export { watchCa } from "./ca-directory/ca-watch.js";
 export type { WatchOptions } from "./ca-directory/ca-watch.js";
 export type { DeviceIdentity, Reservation, ReserveRequest } from "./ca/provisioning.js";
 export type { ClientCredentials, ClientRequest } from "./ca/clients.js";
-export type { EnrolledCertificate } from "./ca/enrolment.js";
+export type { EnrolledCertificate } from "./ca/certificate-renewal.js";
 export type { Revoked, RevokeRequest } from "./ca/revocation.js";
-export { REVOCATION_REASONS } from "./pki/certificates.js";
-export type { RevocationReason } from "./pki/certificates.js";
+export { REVOCATION_REASONS } from "./pki/certificate-profiles.js";
+export type { RevocationReason } from "./pki/certificate-profiles.js";
 export type { BrokerMaterial } from "./ca/broker-identity.js";
 export { DEFAULT_LIFETIMES } from "./ca-directory/ca-record.js";
 export type { Lifetimes } from "./ca-directory/ca-record.js";

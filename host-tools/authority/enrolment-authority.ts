@@ -4,8 +4,8 @@
  */
 import { errorCode, errorMessage, HawserError } from "../../sdk/errors.js";
 import type { AnchorOffer } from "../../sdk/identity/anchor-offer.js";
-import { certificateAnswer, deviceOfTopic, readMessage, refusalAnswer, responseTopic } from "./messages.js";
-import type { ActiveReport, EnrolRequest, RefusalCode } from "./messages.js";
+import { certificateAnswer, deviceOfTopic, readMessage, refusalAnswer, responseTopic } from "./enrolment-messages.js";
+import type { ActiveReport, EnrolRequest, RefusalCode } from "./enrolment-messages.js";
 import type { RateLimiter } from "./rate-limiter.js";
 
 export interface IssuedForDevice {

@@ -16,7 +16,7 @@ import type { Endpoint } from "../../sdk/platform.js";
 import { connectionFailure, ownFailure } from "./connection-errors.js";
 import type { AuthorityEvent, EnrolmentAuthority, Outcome } from "./enrolment-authority.js";
 import { FairQueue } from "./fair-queue.js";
-import { deviceOfTopic, readMessage, REQUEST_FILTER, requestTopic } from "./messages.js";
+import { deviceOfTopic, readMessage, REQUEST_FILTER, requestTopic } from "./enrolment-messages.js";
 import { RateLimiter } from "./rate-limiter.js";
 
 /** What the service shows of itself; the key lives in this process's memory only. */

@@ -6,8 +6,8 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { truthEngine, truthPolicyText, TRUTH_NAMES } from "../../test/support/brokers/truth-table.js";
 import { hashPassword } from "../policy/password.js";
 import type { Principal } from "../policy/policy-model.js";
-import { CompileInput } from "../policy/target.js";
-import type { Compiled } from "../policy/target.js";
+import { CompileInput } from "../policy/policy-target.js";
+import type { Compiled } from "../policy/policy-target.js";
 import { compilePolicy } from "./policy-compilers.js";
 
 const TLS = { anchors: "/etc/b/ca.pem", chain: "/etc/b/srv.pem", key: "/etc/b/srv.key", crl: "/etc/b/crl.pem", psk: "/etc/b/psk.txt" };

@@ -1,6 +1,6 @@
 /** The compilers by the name of their target. */
 import { HawserError } from "../../sdk/errors.js";
-import type { Compiled, CompileInput } from "../policy/target.js";
+import type { Compiled, CompileInput } from "../policy/policy-target.js";
 import { COMPILER_TARGETS } from "./compiler-targets.js";
 import type { CompilerTarget } from "./compiler-targets.js";
 import { compileEjabberd } from "./ejabberd/ejabberd-policy.js";

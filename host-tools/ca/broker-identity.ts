@@ -5,7 +5,7 @@ import { seal, unseal } from "../../sim/node/vault/sealed.js";
 import type { CertificateRecord, EntryState, NameSummary, RegistryEntry } from "../ca-directory/registry-entry.js";
 import { parseCertificateRecords } from "../ca-directory/registry-entry.js";
 import { BROKER_NAME } from "./reserved-names.js";
-import type { PolicyEngine } from "../policy/engine.js";
+import type { PolicyEngine } from "../policy/policy-engine.js";
 import { policyEngineOf } from "./ca-policy.js";
 import { anchorsOf, chainOf, issueLeaf, linksOf, pemChain, readCertificates, readSealedKey } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";

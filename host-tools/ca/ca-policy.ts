@@ -14,7 +14,7 @@ import { unknownId } from "../ca-directory/registry.js";
 import type { NameSummary, RegistryEntry } from "../ca-directory/registry-entry.js";
 import { attributeOf, roleOf } from "../policy/bound-rule.js";
 import { DEFAULT_POLICY_TEXT, defaultPolicy } from "../policy/default-policy.js";
-import { PolicyEngine } from "../policy/engine.js";
+import { PolicyEngine } from "../policy/policy-engine.js";
 import { checkPolicy, movedIdentity, policyErrors } from "../policy/policy-check.js";
 import { parsePolicy } from "../policy/policy-file.js";
 import type { NameDirectory, Policy, Principal } from "../policy/policy-model.js";

@@ -9,7 +9,7 @@ import { TEST_SCRYPT_COST } from "../../sim/node/vault/sealed.js";
 import { PASSPHRASE, provisionDevice, Scene, testKey } from "../../test/support/host-tools/scene.js";
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
-import { initCa } from "./init.js";
+import { initCa } from "./ca-creation.js";
 import { fromPem } from "../pki/pem.js";
 import { openCaReadOnly, verifyAudit } from "./read-only.js";
 

@@ -12,7 +12,7 @@ import type { KeyDerivation, ScryptCost } from "../../sim/node/vault/sealed.js";
 import { ROOT_CRL_MS } from "../ca-directory/ca-record.js";
 import { parseObject } from "../ca-directory/registry-entry.js";
 import { macMatches, macOf, subkey } from "../ca-directory/sealed-state.js";
-import { makeCertificate, makeCrl, validityFrom } from "../pki/certificates.js";
+import { makeCertificate, makeCrl, validityFrom } from "../pki/certificate-profiles.js";
 import { toPem } from "../pki/pem.js";
 import { CURVES, keyTypeOf } from "../pki/signer.js";
 import type { Signer, SignerFor } from "../pki/signer.js";

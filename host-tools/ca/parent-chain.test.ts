@@ -11,7 +11,7 @@ import { OpensslParent } from "../../test/support/host-tools/openssl-parent.js";
 import { freePorts, PASSPHRASE, provisionDevice, Scene } from "../../test/support/host-tools/scene.js";
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
-import type { InitOptions } from "./init.js";
+import type { InitOptions } from "./ca-creation.js";
 import { readParentFile } from "./parent-chain.js";
 import { beginUnderParent, finishUnderParent } from "./pending-ca.js";
 import { openCaReadOnly } from "./read-only.js";

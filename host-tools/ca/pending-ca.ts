@@ -14,9 +14,9 @@ import { parseObject } from "../ca-directory/registry-entry.js";
 import type { SignerFor } from "../pki/signer.js";
 import { newCaKey } from "./ca-keys.js";
 import { signerOfKey } from "./context.js";
-import { initCa } from "./init.js";
+import { initCa } from "./ca-creation.js";
 import { placeFor } from "./new-directory.js";
-import type { InitOptions } from "./init.js";
+import type { InitOptions } from "./ca-creation.js";
 import { checkParentChain, issuingRequest } from "./parent-chain.js";
 import type { ParentAnswer } from "./parent-chain.js";
 

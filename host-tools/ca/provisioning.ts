@@ -15,7 +15,7 @@ import type { RegistryEntry } from "../ca-directory/registry-entry.js";
 import { reservedEntry, withAllRevoked, withCertificate, withoutPsk } from "../ca-directory/state-transitions.js";
 import { checkRequest } from "../pki/certificate-request.js";
 import { anchorsOf, chainOf, issueLeaf } from "./context.js";
-import { checkKey } from "./enrolment.js";
+import { checkKey } from "./certificate-renewal.js";
 import type { CaContext } from "./context.js";
 import { DIRECTORIES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
 import { CaseTwins } from "./case-twins.js";

@@ -22,8 +22,8 @@ import { forgetRevision, lastSeen, rememberRevision, rememberSuccessor } from ".
 import type { Seen } from "../ca-directory/revision-witness.js";
 import { sha256, stateKey, stateText } from "../ca-directory/sealed-state.js";
 import type { CaState } from "../ca-directory/sealed-state.js";
-import { openCrl } from "../pki/certificates.js";
-import type { ReadCrl, RevokedSerial } from "../pki/certificates.js";
+import { openCrl } from "../pki/certificate-profiles.js";
+import type { ReadCrl, RevokedSerial } from "../pki/certificate-profiles.js";
 import { fromPem } from "../pki/pem.js";
 import type { SignerFor } from "../pki/signer.js";
 import { readBrokerRecords } from "./broker-identity.js";

@@ -6,8 +6,8 @@ import type { CertificateRecord, CertificateSummary, EntryState, RegistryEntry }
 import { unknownId } from "../ca-directory/registry.js";
 import { revokedOf, withAllRevoked, withoutPsk, withRevokedElsewhere } from "../ca-directory/state-transitions.js";
 import { readBrokerRecords } from "./broker-identity.js";
-import { makeCrl, readCrl, REVOCATION_REASONS, validityFrom } from "../pki/certificates.js";
-import type { Issuer, RevocationReason, RevokedSerial } from "../pki/certificates.js";
+import { makeCrl, readCrl, REVOCATION_REASONS, validityFrom } from "../pki/certificate-profiles.js";
+import type { Issuer, RevocationReason, RevokedSerial } from "../pki/certificate-profiles.js";
 import type { CaContext, CaKeys } from "./context.js";
 import { readCaJson } from "../ca-directory/ca-files.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";

@@ -9,9 +9,9 @@ import { TEST_SCRYPT_COST } from "../../sim/node/vault/sealed.js";
 import { Vault } from "../../sim/node/vault/vault.js";
 import { openCa } from "../ca/certificate-authority.js";
 import type { CertificateAuthority } from "../ca/certificate-authority.js";
-import { initCa } from "../ca/init.js";
+import { initCa } from "../ca/ca-creation.js";
 import { startEmbedded } from "./foreground-broker/embedded-engine.js";
-import type { BrokerEngine } from "./foreground-broker/engine.js";
+import type { BrokerEngine } from "./foreground-broker/broker-engine.js";
 import { buildCli, hawser, temporaryDirectory, treeState } from "../../test/support/host-tools/test-cli.js";
 import { ENV, PASSPHRASE, url } from "../../test/support/host-tools/test-fleet.js";
 

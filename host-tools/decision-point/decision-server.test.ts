@@ -5,7 +5,7 @@ import { Agent } from "node:http";
 import { afterEach, describe, expect, it } from "vitest";
 import { makeToken } from "../../sdk/identity/token.js";
 import { memoryKeyStore } from "../../sim/node/memory-stores.js";
-import { PolicyEngine } from "../policy/engine.js";
+import { PolicyEngine } from "../policy/policy-engine.js";
 import { hashPassword } from "../policy/password.js";
 import { parsePolicy } from "../policy/policy-file.js";
 import { directoryOf } from "../policy/policy-model.js";

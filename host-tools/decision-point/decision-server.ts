@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { HawserError } from "../../sdk/errors.js";
-import type { PolicyEngine } from "../policy/engine.js";
+import type { PolicyEngine } from "../policy/policy-engine.js";
 import { answer } from "./dialects.js";
 import type { Answer } from "./dialects.js";
 import { keysText } from "./served-keys.js";

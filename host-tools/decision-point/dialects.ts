@@ -2,7 +2,7 @@
  * The questions that brokers ask over HTTP, each make in its own words, and the answers in the form it expects. Anything that is not
  * understood is denied.
  */
-import type { AccessQuestion, PolicyEngine } from "../policy/engine.js";
+import type { AccessQuestion, PolicyEngine } from "../policy/policy-engine.js";
 import type { Qos } from "../policy/policy-model.js";
 
 export interface Request {

@@ -8,7 +8,7 @@ import { PASSPHRASE, provisionDevice, Scene } from "../../test/support/host-tool
 import { PIN, softToken, SOFTHSM } from "../../test/support/host-tools/soft-token.js";
 import type { SoftToken } from "../../test/support/host-tools/soft-token.js";
 import { buildCli, hawser, RunningCli, temporaryDirectory } from "../../test/support/host-tools/test-cli.js";
-import { initCa } from "../ca/init.js";
+import { initCa } from "../ca/ca-creation.js";
 import { openCa } from "../ca/certificate-authority.js";
 import type { CertificateAuthority } from "../ca/certificate-authority.js";
 import { verifyCa } from "../ca/verification.js";

@@ -1,7 +1,7 @@
 /** What a name may do, written out as plain MQTT filters: what compilers write, what `diff` compares. */
 import { attributeOf, ownerFits, roleOf } from "./bound-rule.js";
 import type { BoundRule } from "./bound-rule.js";
-import type { PolicyEngine } from "./engine.js";
+import type { PolicyEngine } from "./policy-engine.js";
 import type { Access, ListenerScope, Principal, Rule } from "./policy-model.js";
 import { fillTemplate } from "./topic-template.js";
 

@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { asyncApi } from "./asyncapi.js";
 import { catalogue, toMarkdown } from "./catalogue.js";
-import { PolicyEngine } from "./engine.js";
+import { PolicyEngine } from "./policy-engine.js";
 import { principalsOf } from "./inventory.js";
 import { readAssertions, runAssertions } from "./policy-assertions.js";
 import { checkPolicy } from "./policy-check.js";

@@ -1,7 +1,7 @@
 /** `policy test`: tables of what must be allowed and what must not, kept in a repository beside the policy. */
 import { parse } from "yaml";
 import { HawserError } from "../../sdk/errors.js";
-import type { AccessQuestion, PolicyEngine } from "./engine.js";
+import type { AccessQuestion, PolicyEngine } from "./policy-engine.js";
 import type { Qos } from "./policy-model.js";
 
 type Action = AccessQuestion["action"];

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DEFAULT_POLICY_TEXT, defaultPolicy } from "./default-policy.js";
-import { PolicyEngine } from "./engine.js";
+import { PolicyEngine } from "./policy-engine.js";
 import { checkPolicy } from "./policy-check.js";
 import { parsePolicy } from "./policy-file.js";
 import { directoryOf } from "./policy-model.js";

@@ -1,7 +1,7 @@
 /** The questions people ask of a policy: what may this name do, who can reach this topic, what changes from one policy to the next. */
 import { roleOf } from "./bound-rule.js";
 import { conditionKey, RuleWriter } from "./concrete-rules.js";
-import type { PolicyEngine, Verdict } from "./engine.js";
+import type { PolicyEngine, Verdict } from "./policy-engine.js";
 import type { Listener, Principal, Source } from "./policy-model.js";
 import { covers } from "./topic-filter.js";
 

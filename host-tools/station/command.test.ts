@@ -3,7 +3,7 @@ import { IdentityStore } from "../../sdk/identity/store.js";
 import { buildCli, hawser, RunningCli } from "../../test/support/host-tools/test-cli.js";
 import { directoryWithCa, ENV, json } from "../../test/support/host-tools/test-fleet.js";
 import { SerialLine } from "../../test/support/station/serial-line.js";
-import { TestDevice } from "../../test/support/station/test-device.js";
+import { TestDevice } from "../../test/support/station/agent-device.js";
 
 beforeAll(buildCli);
 

@@ -13,7 +13,7 @@ import { provisionOverSerial, type ProvisionedDevice, type SerialProvisioning } 
 import { openSerialDevice } from "./serial-device.js";
 import { StationLink, type StationLinkOptions } from "./station-link.js";
 import { SerialLine } from "../../test/support/station/serial-line.js";
-import { TestDevice } from "../../test/support/station/test-device.js";
+import { TestDevice } from "../../test/support/station/agent-device.js";
 
 const scene = new Scene();
 const lines: SerialLine[] = [];

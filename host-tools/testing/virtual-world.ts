@@ -19,7 +19,7 @@ import { Flash } from "../../sim/virtual/power/flash.js";
 import { VirtualKeys } from "../../sim/virtual/power/key-store.js";
 import { PowerCut, PowerSupply } from "../../sim/virtual/power/power-supply.js";
 import { SeededRandom } from "../../sim/virtual/random.js";
-import { DeviceClock, WORLD_BEGINS_MS } from "../../sim/virtual/time/device-clock.js";
+import { DeviceClock, WORLD_BEGINS_MS } from "../../sim/virtual/time/world-clock.js";
 import { VirtualTime } from "../../sim/virtual/time/virtual-time.js";
 import { TestDevice, type ProgramOptions } from "./test-device.js";
 import { lastOf, notSeen, type ReceivedMessage, type TestPlace, type WaitOptions } from "./test-place.js";

@@ -1,7 +1,7 @@
 import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
 import { describe, expect, it } from "vitest";
-import { type KeyKind, makeIdentity } from "../../test/native/certificates.js";
+import { type KeyKind, makeIdentity } from "../../test/native/native-certificates.js";
 import { certificateProfile, checkUsable } from "./certificate-profile.js";
 
 const authority = async (key: KeyKind): Promise<Uint8Array> => (await makeIdentity({ name: "CA", authority: true, key })).der;

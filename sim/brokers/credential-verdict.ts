@@ -3,8 +3,8 @@ import { createHash } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import { isId, nameOfPskIdentity } from "../../sdk/identity/device-id.js";
 import type { BrokerMaterial, CredentialReason, Scope } from "./broker-events.js";
-import type { RevocationLists } from "./revocation.js";
-import { plainSerial } from "./revocation.js";
+import type { RevocationLists } from "./crl-verdict.js";
+import { plainSerial } from "./crl-verdict.js";
 
 /** What a client showed in its TLS handshake. */
 export type Shown =

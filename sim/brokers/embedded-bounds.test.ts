@@ -1,7 +1,7 @@
 /** What one client, or a stranger, can take from the others of an embedded broker: bounded. */
 import { connect, type Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { TestBroker, nextMessage } from "../../test/support/brokers/test-broker.js";
+import { TestBroker, nextMessage } from "../../test/support/brokers/embedded-test-broker.js";
 
 const STRANGERS = 2_000;
 

@@ -6,7 +6,7 @@ import { connect as connectTls } from "node:tls";
 import type { IClientOptions } from "mqtt";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { EmbeddedBroker } from "./embedded-broker.js";
-import { TestBroker, connectPacket, nextMessage } from "../../test/support/brokers/test-broker.js";
+import { TestBroker, connectPacket, nextMessage } from "../../test/support/brokers/embedded-test-broker.js";
 import { TestAuthority, type TestIdentity } from "../../test/support/brokers/test-certificates.js";
 
 let test: TestBroker;

@@ -6,7 +6,7 @@ import type { MqttClient } from "mqtt";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { BrokerLimits } from "./broker-events.js";
 import { EmbeddedBroker } from "./embedded-broker.js";
-import { TestBroker, connectPacket, nextMessage, nextPayloads } from "../../test/support/brokers/test-broker.js";
+import { TestBroker, connectPacket, nextMessage, nextPayloads } from "../../test/support/brokers/embedded-test-broker.js";
 import type { TestIdentity } from "../../test/support/brokers/test-certificates.js";
 
 let test: TestBroker;

@@ -4,8 +4,8 @@
  * `HAWSER_HALF_OPEN=14000 npx vitest run sim/brokers/half-open-crowd.test.ts`.
  */
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { Strangers } from "../../test/support/brokers/strangers.js";
-import { TestBroker } from "../../test/support/brokers/test-broker.js";
+import { Strangers } from "../../test/support/brokers/half-open-strangers.js";
+import { TestBroker } from "../../test/support/brokers/embedded-test-broker.js";
 
 const FULL_SIZE = process.env["HAWSER_HALF_OPEN"];
 const STRANGERS = Number(FULL_SIZE ?? 600);

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { TestBroker } from "../../test/support/brokers/test-broker.js";
+import { TestBroker } from "../../test/support/brokers/embedded-test-broker.js";
 import type { TestIdentity } from "../../test/support/brokers/test-certificates.js";
 
 let test: TestBroker;

@@ -5,7 +5,7 @@ import { HawserError } from "../../sdk/errors.js";
 import { nameOfPskIdentity } from "../../sdk/identity/device-id.js";
 import type { BrokerMaterial, RefusalReason } from "./broker-events.js";
 import { shownCertificate, shownPsk, type Shown } from "./credential-verdict.js";
-import { RevocationLists } from "./revocation.js";
+import { RevocationLists } from "./crl-verdict.js";
 
 const MTLS_CIPHERS = [
   "TLS_AES_128_GCM_SHA256",

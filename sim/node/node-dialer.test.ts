@@ -15,7 +15,7 @@ import type { MemoryKeyStore } from "./memory-stores.js";
 import { memoryKeyStore } from "./memory-stores.js";
 import { buildProgram, RunningProgram } from "../../test/support/node/child-program.js";
 import { RecordedLink } from "../../test/support/node/link-recorder.js";
-import { alertRecord, SERVER_KEY_EXCHANGE, startImpostor } from "../../test/native/strangers.js";
+import { alertRecord, SERVER_KEY_EXCHANGE, startImpostor } from "../../test/native/server-strangers.js";
 import { freePort } from "../../test/support/node/test-mosquitto.js";
 import { EXPIRED, NOT_YET_VALID, TestCa } from "../../test/support/node/test-pki.js";
 

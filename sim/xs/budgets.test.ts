@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { measureBudgets, measureUnread } from "../../test/support/xs/budgets.js";
 import { Plant } from "../../test/support/xs/plant.js";
-import { no32Bits } from "../../test/support/xs/thirty-two-bits.js";
+import { no32Bits } from "../../test/support/xs/pointer-sizes.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hawser-xs-budgets-"));
 let plant: Plant;

@@ -9,7 +9,7 @@ import { base64, NodeDriver, type DeviceDriver } from "../../test/support/xs/dev
 import { deviceSettings, playDeviceLife } from "../../test/support/xs/device-scenario.js";
 import { Plant } from "../../test/support/xs/plant.js";
 import { XsDevice } from "./xs-device.js";
-import { BITS, no32Bits } from "../../test/support/xs/thirty-two-bits.js";
+import { BITS, no32Bits } from "../../test/support/xs/pointer-sizes.js";
 
 const BUILD_MS = 600_000;
 

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { buildHost } from "./host-build.js";
 import { XS_EXIT } from "./xs-run.js";
 import { ProgramFolder } from "../../test/support/xs/program-folder.js";
-import { BITS } from "../../test/support/xs/thirty-two-bits.js";
+import { BITS } from "../../test/support/xs/pointer-sizes.js";
 
 const BUILD_MS = 300_000;
 

@@ -7,7 +7,7 @@ import { freePort, startMosquitto, type TestMosquitto } from "../../test/support
 import { bundleDevice } from "../../firmware/build/xs-bundle.js";
 import { buildHost } from "./host-build.js";
 import { ProgramFolder } from "../../test/support/xs/program-folder.js";
-import { BITS } from "../../test/support/xs/thirty-two-bits.js";
+import { BITS } from "../../test/support/xs/pointer-sizes.js";
 
 const BUILD_MS = 300_000;
 const TESTING = fileURLToPath(new URL("../../test/support/xs/", import.meta.url));

@@ -5,7 +5,7 @@ import { MAX_REQUEST_BYTES } from "../../sdk/provisioning/parts.js";
 import { bundleDevice } from "../../firmware/build/xs-bundle.js";
 import { packageRoot } from "../../firmware/build/project-files.js";
 import { ProgramFolder } from "../../test/support/xs/program-folder.js";
-import { no32Bits } from "../../test/support/xs/thirty-two-bits.js";
+import { no32Bits } from "../../test/support/xs/pointer-sizes.js";
 
 const programs = new ProgramFolder();
 afterAll(() => programs.close());

@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { measureBudgets } from "../../test/support/xs/budgets.js";
 import { Plant } from "../../test/support/xs/plant.js";
 import { ProgramFolder } from "../../test/support/xs/program-folder.js";
-import { no32Bits } from "../../test/support/xs/thirty-two-bits.js";
+import { no32Bits } from "../../test/support/xs/pointer-sizes.js";
 import { buildHost } from "./host-build.js";
 import { nativeParts } from "./native-parts.js";
 import { runner32 } from "./thirty-two-bits.js";

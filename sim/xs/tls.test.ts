@@ -21,7 +21,7 @@ import { buildHost, type Bits } from "./host-build.js";
 import { nativeParts } from "./native-parts.js";
 import { ProgramFolder } from "../../test/support/xs/program-folder.js";
 import { RemoteXs } from "../../test/support/xs/remote-xs.js";
-import { BITS } from "../../test/support/xs/thirty-two-bits.js";
+import { BITS } from "../../test/support/xs/pointer-sizes.js";
 
 const BUILD_MS = 600_000;
 const HOUR_MS = 3_600_000;

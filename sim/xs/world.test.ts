@@ -5,7 +5,7 @@ import { FAULT_KINDS } from "../virtual/faults/fault-plan.js";
 import { compareWorlds, firstDifference, type ComparedWorld } from "./compare-worlds.js";
 import { buildHost } from "./host-build.js";
 import type { WorldRequest } from "./world-protocol.js";
-import { BITS, no32Bits } from "../../test/support/xs/thirty-two-bits.js";
+import { BITS, no32Bits } from "../../test/support/xs/pointer-sizes.js";
 
 const BUILD_MS = 600_000;
 /** HAWSER_XS_WORLDS=100 makes the long run; `npm run world -- --engine xs` plays whole days. */

@@ -9,7 +9,7 @@ import type { CertificateAuthority } from "../../host-tools/ca/certificate-autho
 import type { ClientCredentials } from "../../host-tools/ca/clients.js";
 import { DEFAULT_POLICY_TEXT } from "../../host-tools/policy/default-policy.js";
 import { freePorts } from "../../sim/brokers/free-port.js";
-import { Strangers } from "../support/brokers/strangers.js";
+import { Strangers } from "../support/brokers/half-open-strangers.js";
 import { provisionDevice, Scene, type TestDevice } from "../support/host-tools/scene.js";
 
 type Shown = Pick<TestDevice, "keyPem" | "chainPem" | "trustAnchorPem">;

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { recoveryIdentity } from "../../sdk/identity/device-id.js";
 import type { BrokerEvent } from "../../sim/brokers/broker-events.js";
 import type { CertificateAuthority } from "../../host-tools/ca/certificate-authority.js";
-import type { BrokerEngine } from "../../host-tools/cli/foreground-broker/engine.js";
+import type { BrokerEngine } from "../../host-tools/cli/foreground-broker/broker-engine.js";
 import { startEmbedded } from "../../host-tools/cli/foreground-broker/embedded-engine.js";
 import { provisionDevice, Scene, testKey, type TestDevice } from "../support/host-tools/scene.js";
 

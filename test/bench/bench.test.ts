@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Result } from "./measure.js";
-import type { Target } from "./report.js";
+import type { Target } from "./bench-report.js";
 
 interface Report {
   machine: { node: string; cores: number };

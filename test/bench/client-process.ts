@@ -2,7 +2,7 @@
  * The process of one client: it does tasks and tells what they cost. CPU time is the whole process's, user and system: the peer has a
  * process of its own.
  */
-import { clientOf, type BenchClient, type Connect } from "./clients.js";
+import { clientOf, type BenchClient, type Connect } from "./bench-clients.js";
 import type { ClientName, FlowTask, IdleTask, Memory, Place, RoundTripTask, Task } from "./task.js";
 
 export interface ClientOrder {

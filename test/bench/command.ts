@@ -6,7 +6,7 @@ import { errorCode } from "../../sdk/errors.js";
 import { CommandLine, errorText, rangeText, type Range } from "../../sim/virtual/cli/arguments.js";
 import { Measuring, type Result } from "./measure.js";
 import { startPeers } from "./peers.js";
-import { heading, tableLines, targetsOf } from "./report.js";
+import { heading, tableLines, targetsOf } from "./bench-report.js";
 import { FULL, QUICK, rowsOf, type Row, type Settings } from "./rows.js";
 
 const COMMAND_LINE = new CommandLine("npm run bench");

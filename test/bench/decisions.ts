@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 import { build } from "hdr-histogram-js";
 import { startDecisionServer } from "../../host-tools/decision-point/decision-server.js";
 import { defaultPolicy } from "../../host-tools/policy/default-policy.js";
-import { PolicyEngine } from "../../host-tools/policy/engine.js";
+import { PolicyEngine } from "../../host-tools/policy/policy-engine.js";
 import { directoryOf } from "../../host-tools/policy/policy-model.js";
 import { errorCode } from "../../sdk/errors.js";
 import { CommandLine, errorText, rangeText } from "../../sim/virtual/cli/arguments.js";

@@ -3,7 +3,7 @@ import { MqttClient } from "../../sdk/mqtt/client.js";
 import type { Credential } from "../../sdk/platform.js";
 import { memoryKeyStore, memoryStorage } from "../../sim/node/memory-stores.js";
 import { nodePlatform } from "../../sim/node/node-platform.js";
-import type { BenchClient, Connect } from "./clients.js";
+import type { BenchClient, Connect } from "./bench-clients.js";
 import { FLOOD_TOPIC, PUBLISH_TOPIC, RECEIVE_TOPIC, WINDOW, type Identity, type Place, type QoS } from "./task.js";
 
 const SLOT = "key-a";

@@ -1,6 +1,6 @@
 /** MQTT.js as its users run it. */
 import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
-import type { BenchClient, Connect } from "./clients.js";
+import type { BenchClient, Connect } from "./bench-clients.js";
 import { secureContextOf } from "./secure-context.js";
 import { FLOOD_TOPIC, PUBLISH_TOPIC, RECEIVE_TOPIC, WINDOW, type Place, type QoS } from "./task.js";
 

@@ -7,7 +7,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { testKey } from "../support/host-tools/scene.js";
-import { initCa } from "../../host-tools/ca/init.js";
+import { initCa } from "../../host-tools/ca/ca-creation.js";
 import { openCa } from "../../host-tools/ca/certificate-authority.js";
 import type { CertificateAuthority } from "../../host-tools/ca/certificate-authority.js";
 import { tokenKey, tokenSigners } from "../../host-tools/pkcs11/token-signer.js";

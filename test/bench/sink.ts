@@ -5,7 +5,7 @@
 import { once } from "node:events";
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
-import { connectPacket, PacketCutter, publishPackets, subscribePacket } from "./packets.js";
+import { connectPacket, PacketCutter, publishPackets, subscribePacket } from "./bench-packets.js";
 import { FLOOD_TOPIC, RECEIVE_TOPIC, WINDOW, type QoS } from "./task.js";
 
 export interface SinkOrder {

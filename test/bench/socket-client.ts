@@ -5,8 +5,8 @@
 import { once } from "node:events";
 import { connect as connectTcp, type OnReadOpts, type Socket } from "node:net";
 import { connect as connectTls, type SecureContext } from "node:tls";
-import type { BenchClient, Connect } from "./clients.js";
-import { connectPacket, publishPackets, subscribePacket } from "./packets.js";
+import type { BenchClient, Connect } from "./bench-clients.js";
+import { connectPacket, publishPackets, subscribePacket } from "./bench-packets.js";
 import { secureContextOf } from "./secure-context.js";
 import { FLOOD_TOPIC, PUBLISH_TOPIC, RECEIVE_TOPIC, WINDOW, type Place, type QoS } from "./task.js";
 

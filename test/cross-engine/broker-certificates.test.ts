@@ -16,7 +16,7 @@ import { memoryKeyStore } from "../../sim/node/memory-stores.js";
 import { NodeDialer } from "../../sim/node/node-dialer.js";
 import { buildHost } from "../../sim/xs/host-build.js";
 import { nativeParts } from "../../sim/xs/native-parts.js";
-import { certify, type Hash, type Identity, type KeyKind, makeIdentity, type Wish } from "../native/certificates.js";
+import { certify, type Hash, type Identity, type KeyKind, makeIdentity, type Wish } from "../native/native-certificates.js";
 import { RecordedLink } from "../support/node/link-recorder.js";
 import { ProgramFolder } from "../support/xs/program-folder.js";
 import { RemoteXs } from "../support/xs/remote-xs.js";

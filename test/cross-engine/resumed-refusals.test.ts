@@ -11,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vites
 import { buildHost } from "../../sim/xs/host-build.js";
 import { nativeParts } from "../../sim/xs/native-parts.js";
 import { XsDevice } from "../../sim/xs/xs-device.js";
-import { makeIdentity } from "../native/certificates.js";
+import { makeIdentity } from "../native/native-certificates.js";
 import { RefusingBroker, type RefusingBrokerOptions } from "../support/node/refusing-broker.js";
 import { TestCa } from "../support/node/test-pki.js";
 import { base64, type DeviceDriver, NodeDriver } from "../support/xs/device-driver.js";

@@ -2,7 +2,7 @@
  * Bends bytes the way links, flashes and attackers do: flips, cuts, repeats, wrong lengths, pieces of other inputs, words of the format.
  */
 import type { SeededRandom } from "../../sim/virtual/random.js";
-import type { Bend } from "./target.js";
+import type { Bend } from "./fuzz-target.js";
 
 const MOST_BENDS = 6;
 const LONGEST_PIECE = 24;

@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { SeededRandom } from "../../sim/virtual/random.js";
-import type { Target } from "./target.js";
+import type { Target } from "./fuzz-target.js";
 
 export interface CorpusEntry {
   readonly name: string;

@@ -1,7 +1,7 @@
 /** Bends JSON by its structure: values of other types, members gone, twice or elsewhere; and now and then by its bytes. */
 import type { SeededRandom } from "../../sim/virtual/random.js";
 import { byteBend, words } from "./bend.js";
-import type { Bend } from "./target.js";
+import type { Bend } from "./fuzz-target.js";
 
 const JSON_WORDS = words(
   "null",

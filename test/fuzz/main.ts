@@ -3,11 +3,11 @@ import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, workerData } from "node:worker_threads";
 import { errorText } from "../../sim/virtual/cli/arguments.js";
 import { readCorpus } from "./inputs.js";
-import { readInput, readOptions, USAGE, type FuzzOptions } from "./options.js";
-import { HEADING, row, tell } from "./report.js";
+import { readInput, readOptions, USAGE, type FuzzOptions } from "./fuzz-options.js";
+import { HEADING, row, tell } from "./fuzz-report.js";
 import { runTarget, tryInput, type Report } from "./run.js";
 import { findTarget } from "./targets/targets.js";
-import { fuzzTls } from "./tls.js";
+import { fuzzTls } from "./native-tls-fuzz.js";
 import { runWatched, type WorkerOrder } from "./watchdog.js";
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`);

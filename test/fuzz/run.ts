@@ -4,7 +4,7 @@ import { runInNewContext } from "node:vm";
 import { HawserError } from "../../sdk/errors.js";
 import { makeInput, type CorpusEntry } from "./inputs.js";
 import { shrink } from "./shrink.js";
-import type { Subject, Target } from "./target.js";
+import type { Subject, Target } from "./fuzz-target.js";
 
 export type FindingKind = "exception" | "slow" | "hang" | "memory";
 

@@ -2,7 +2,7 @@
 import { Worker } from "node:worker_threads";
 import { makeInput, readCorpus } from "./inputs.js";
 import { BATCH_INPUTS, type FindingKind, type Report, type RunOrder } from "./run.js";
-import type { Target } from "./target.js";
+import type { Target } from "./fuzz-target.js";
 
 /** What a worker is given. */
 export interface WorkerOrder {

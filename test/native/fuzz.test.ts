@@ -5,8 +5,8 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { fuzz } from "./fuzzing.js";
 import { type ConnectionSettings, TLS_1_2 } from "./harness.js";
-import { createWorld, mtls, psk, type World } from "./world.js";
-import { no32Bits } from "../support/xs/thirty-two-bits.js";
+import { createWorld, mtls, psk, type World } from "./native-world.js";
+import { no32Bits } from "../support/xs/pointer-sizes.js";
 
 const LONG_RUN_INPUTS = Number(process.env["HAWSER_FUZZ_INPUTS"] ?? 0);
 const SEED = Number(process.env["HAWSER_FUZZ_SEED"] ?? 1);

@@ -4,8 +4,8 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CONNACK, type ConnectionResult, type ConnectionSettings, TLS_1_2, TLS_1_3 } from "./harness.js";
-import { createWorld, mtls, psk, type World } from "./world.js";
-import { no32Bits } from "../support/xs/thirty-two-bits.js";
+import { createWorld, mtls, psk, type World } from "./native-world.js";
+import { no32Bits } from "../support/xs/pointer-sizes.js";
 
 const KIB = 1024;
 const PEAK_BUDGET = 40 * KIB;

@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { certify, type Identity, makeIdentity } from "./certificates.js";
+import { certify, type Identity, makeIdentity } from "./native-certificates.js";
 import { type ConnectionSettings, NativeDevice, TLS_1_2, TLS_1_3 } from "./harness.js";
 import { startTlsServer } from "./servers.js";
 

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { nodeChainVerifier } from "../../sim/node/node-chain-verifier.js";
 import { certify, linkOf, testRoot } from "../support/device/test-roots.js";
-import { makeIdentity, type Identity, type Wish } from "./certificates.js";
+import { makeIdentity, type Identity, type Wish } from "./native-certificates.js";
 import { NativeDevice } from "./harness.js";
 
 let device: NativeDevice;

@@ -10,8 +10,8 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type ConnectionSettings, Kind, NativeDevice, TLS_1_2, TLS_1_3 } from "./harness.js";
-import { createWorld, mtls, psk, type World } from "./world.js";
-import { no32Bits } from "../support/xs/thirty-two-bits.js";
+import { createWorld, mtls, psk, type World } from "./native-world.js";
+import { no32Bits } from "../support/xs/pointer-sizes.js";
 
 const GIVEN_STRIDE = Number(process.env["HAWSER_STARVE_STRIDE"] ?? 0);
 const HOUR_MS = 3_600_000;

@@ -3,10 +3,18 @@
  * certificate, for that would send a device down to its pre-shared key. That real brokers' verdicts do count is in tls-engine.test.ts.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { certify, type Identity, makeIdentity } from "./certificates.js";
+import { certify, type Identity, makeIdentity } from "./native-certificates.js";
 import { type ConnectionSettings, Kind, NativeDevice, State, TLS_1_2, TLS_1_3 } from "./harness.js";
 import { startTlsServer } from "./servers.js";
-import { alertRecord, type Impostor, SERVER_HELLO, SERVER_KEY_EXCHANGE, startImpostor, startStranger, withoutTls13 } from "./strangers.js";
+import {
+  alertRecord,
+  type Impostor,
+  SERVER_HELLO,
+  SERVER_KEY_EXCHANGE,
+  startImpostor,
+  startStranger,
+  withoutTls13,
+} from "./server-strangers.js";
 
 const ALERTS = [20, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 51, 115, 116, 120];
 const ILLEGAL_PARAMETER = -0x6600;

@@ -1,8 +1,8 @@
 /** The native TLS engine against a real mosquitto, under AddressSanitizer: who is let in, and what a refusal looks like. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CONNACK, type ConnectionSettings, Kind, mqttConnect, State, TLS_1_2, TLS_1_3, Verify } from "./harness.js";
-import { makeIdentity } from "./certificates.js";
-import { createWorld, mtls, psk, type World } from "./world.js";
+import { makeIdentity } from "./native-certificates.js";
+import { createWorld, mtls, psk, type World } from "./native-world.js";
 
 let world: World;
 beforeAll(async () => {

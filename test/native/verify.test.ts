@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type Identity, makeIdentity } from "./certificates.js";
+import { type Identity, makeIdentity } from "./native-certificates.js";
 import { type ConnectionResult, type ConnectionSettings, Kind, NativeDevice, State, TLS_1_2, TLS_1_3, Verify } from "./harness.js";
 import { startTlsServer, type TlsServer } from "./servers.js";
 

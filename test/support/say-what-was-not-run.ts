@@ -1,5 +1,5 @@
 /** Vitest's global setup: one line after all the tests for each part of this machine that they had to do without. */
-import { no32Bits } from "./xs/thirty-two-bits.js";
+import { no32Bits } from "./xs/pointer-sizes.js";
 
 export default function setup(): () => void {
   return () => {

@@ -17,7 +17,7 @@ import {
   truthTopics,
   TRUTH_NAMES,
 } from "../../../test/support/brokers/truth-table.js";
-import { CompileInput } from "../../policy/target.js";
+import { CompileInput } from "../../policy/policy-target.js";
 import { compileEjabberd, EJABBERD_HOST } from "./ejabberd-policy.js";
 
 /** Capitals and small letters are one there, and a last `+` cannot be granted. */

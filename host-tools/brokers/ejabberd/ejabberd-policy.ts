@@ -7,8 +7,8 @@ import { roleOf } from "../../policy/bound-rule.js";
 import type { ConcreteRule } from "../../policy/concrete-rules.js";
 import { PolicyError } from "../../policy/policy-text.js";
 import type { Finding } from "../../policy/policy-text.js";
-import { requireExpressible } from "../../policy/target.js";
-import type { Capabilities, Compiled, CompileInput } from "../../policy/target.js";
+import { requireExpressible } from "../../policy/policy-target.js";
+import type { Capabilities, Compiled, CompileInput } from "../../policy/policy-target.js";
 
 export const EJABBERD: Capabilities = {
   kind: "ejabberd",

@@ -1,5 +1,5 @@
 /** A policy's numbers as nftables rules and ufw lines: connections and connection rate of each source, by /32 and /64, and a cap on all. */
-import type { Compiled, CompileInput } from "../../policy/target.js";
+import type { Compiled, CompileInput } from "../../policy/policy-target.js";
 
 /** Of the connections per second of one source, so many may come at once: a gateway whose devices return together. */
 const BURST_FACTOR = 2;

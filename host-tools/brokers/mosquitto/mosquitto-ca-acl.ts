@@ -1,8 +1,8 @@
 /** The ACL files of a CA's own mosquitto, which has one listener for certificates and one for pre-shared keys. */
-import { PolicyEngine } from "../../policy/engine.js";
+import { PolicyEngine } from "../../policy/policy-engine.js";
 import { directoryOf } from "../../policy/policy-model.js";
 import type { Listener } from "../../policy/policy-model.js";
-import { CompileInput, requireExpressible } from "../../policy/target.js";
+import { CompileInput, requireExpressible } from "../../policy/policy-target.js";
 import type { BrokerAcls, BrokerFacts } from "./mosquitto-config.js";
 import { mosquittoPolicyAcl } from "./mosquitto-policy-acl.js";
 import type { AclOptions } from "./mosquitto-policy-acl.js";

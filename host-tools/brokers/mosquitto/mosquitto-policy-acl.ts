@@ -9,7 +9,7 @@ import type { ConcreteRule } from "../../policy/concrete-rules.js";
 import type { Listener, Principal, Role, Rule } from "../../policy/policy-model.js";
 import { PolicyError } from "../../policy/policy-text.js";
 import type { Finding } from "../../policy/policy-text.js";
-import type { CompileInput } from "../../policy/target.js";
+import type { CompileInput } from "../../policy/policy-target.js";
 import { CONTROL_NAME, CONTROL_TOPICS, pskIdentities } from "./mosquitto-acl.js";
 import { fillTemplate } from "../../policy/topic-template.js";
 import { covers } from "../../policy/topic-filter.js";

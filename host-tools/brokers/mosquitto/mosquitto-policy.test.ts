@@ -21,14 +21,14 @@ import {
   truthPolicyText,
   truthTopics,
 } from "../../../test/support/brokers/truth-table.js";
-import { PolicyEngine } from "../../policy/engine.js";
+import { PolicyEngine } from "../../policy/policy-engine.js";
 import { defaultPolicy } from "../../policy/default-policy.js";
 import { hashPassword } from "../../policy/password.js";
 import { parsePolicy } from "../../policy/policy-file.js";
 import { directoryOf } from "../../policy/policy-model.js";
 import type { Principal } from "../../policy/policy-model.js";
-import { CompileInput } from "../../policy/target.js";
-import type { Compiled } from "../../policy/target.js";
+import { CompileInput } from "../../policy/policy-target.js";
+import type { Compiled } from "../../policy/policy-target.js";
 import { mosquittoPolicyAcl } from "./mosquitto-policy-acl.js";
 import { compileMosquittoPolicy } from "./mosquitto-policy.js";
 import type { MosquittoCompileOptions } from "./mosquitto-policy.js";

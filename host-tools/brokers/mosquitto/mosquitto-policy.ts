@@ -1,8 +1,8 @@
 /** Compiles a policy into a complete mosquitto configuration, for a broker that no CA directory of this machine looks after. */
 import { join } from "node:path";
 import type { Bridge, Limits, Listener, Policy } from "../../policy/policy-model.js";
-import { requireExpressible } from "../../policy/target.js";
-import type { Capabilities, Compiled, CompileInput } from "../../policy/target.js";
+import { requireExpressible } from "../../policy/policy-target.js";
+import type { Capabilities, Compiled, CompileInput } from "../../policy/policy-target.js";
 import { MOSQUITTO_FILES, pluginState } from "./mosquitto-config.js";
 import { mosquittoPolicyAcl } from "./mosquitto-policy-acl.js";
 import type { AclOptions } from "./mosquitto-policy-acl.js";

@@ -2,8 +2,8 @@
  * Compiles a policy for NanoMQ 0.25: `nanomq.conf`. It cannot tie a name to a certificate by itself: every sign-in and every topic is asked
  * of the decision point, which is told the certificate's common name (`%C`).
  */
-import { requireExpressible } from "../../policy/target.js";
-import type { Capabilities, Compiled, CompileInput } from "../../policy/target.js";
+import { requireExpressible } from "../../policy/policy-target.js";
+import type { Capabilities, Compiled, CompileInput } from "../../policy/policy-target.js";
 
 export const NANOMQ: Capabilities = {
   kind: "nanomq",

@@ -10,8 +10,8 @@ import { TestRabbitmq } from "../../../test/support/brokers/test-rabbitmq.js";
 import { truthEngine, truthPolicyText, truthTopics, TRUTH_NAMES } from "../../../test/support/brokers/truth-table.js";
 import { startDecisionServer } from "../../decision-point/decision-server.js";
 import type { DecisionServer } from "../../decision-point/decision-server.js";
-import type { PolicyEngine } from "../../policy/engine.js";
-import { CompileInput } from "../../policy/target.js";
+import type { PolicyEngine } from "../../policy/policy-engine.js";
+import { CompileInput } from "../../policy/policy-target.js";
 import { compileRabbitmq, routingExpression } from "./rabbitmq-policy.js";
 
 /** A dot is a slash there: names with one are refused. */

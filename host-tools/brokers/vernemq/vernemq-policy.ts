@@ -7,8 +7,8 @@ import type { ConcreteRule } from "../../policy/concrete-rules.js";
 import type { Limits, Listener } from "../../policy/policy-model.js";
 import { PolicyError } from "../../policy/policy-text.js";
 import type { Finding } from "../../policy/policy-text.js";
-import { requireExpressible } from "../../policy/target.js";
-import type { Capabilities, Compiled, CompileInput } from "../../policy/target.js";
+import { requireExpressible } from "../../policy/policy-target.js";
+import type { Capabilities, Compiled, CompileInput } from "../../policy/policy-target.js";
 
 export const VERNEMQ: Capabilities = {
   kind: "vernemq",

@@ -1,6 +1,6 @@
 /** Runs the enrolment service. */
 import type { Endpoint } from "../../../sdk/platform.js";
-import { probeBroker } from "../../authority/broker-probe.js";
+import { probeBroker } from "../../authority/broker-reachable.js";
 import type { ServiceEvent } from "../../authority/service.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import { toPem } from "../../pki/pem.js";

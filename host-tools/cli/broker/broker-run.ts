@@ -4,7 +4,7 @@ import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import { watchCa } from "../../ca-directory/ca-watch.js";
 import type { Context } from "../command-runner.js";
 import { printBrokerEvent } from "../foreground-broker/broker-lines.js";
-import type { BrokerEngine } from "../foreground-broker/engine.js";
+import type { BrokerEngine } from "../foreground-broker/broker-engine.js";
 import { keptCrl } from "../kept-crl.js";
 import { keepSessions } from "../kept-sessions.js";
 import { openCaOf } from "../opened-ca.js";

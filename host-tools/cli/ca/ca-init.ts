@@ -8,15 +8,15 @@ import { readParentFile } from "../../ca/parent-chain.js";
 import { beginUnderParent, finishUnderParent } from "../../ca/pending-ca.js";
 import { tokenSigners } from "../../pkcs11/token-signer.js";
 import { day } from "../dates.js";
-import { initCa } from "../../ca/init.js";
-import type { InitOptions } from "../../ca/init.js";
+import { initCa } from "../../ca/ca-creation.js";
+import type { InitOptions } from "../../ca/ca-creation.js";
 import { openCaReadOnly, trustAnchorFile } from "../../ca/read-only.js";
 import type { KeyType } from "../../pki/signer.js";
 import type { Context } from "../command-runner.js";
 import { DIRECTORIES } from "../../ca-directory/directory-layout.js";
 import { caPassphrase, rootPassphrase, tokenPins } from "../passphrases.js";
 import type { PassphraseOptions } from "../passphrases.js";
-import { checkSigner, tokenKeyMaker } from "../token-keys.js";
+import { checkSigner, tokenKeyMaker } from "../policy/token-keys.js";
 
 type Life = keyof typeof DEFAULT_LIFETIMES;
 

@@ -5,7 +5,7 @@ import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
-import { checkSigner, FILE_SIGNER, tokenKeyMaker } from "../token-keys.js";
+import { checkSigner, FILE_SIGNER, tokenKeyMaker } from "../policy/token-keys.js";
 
 export interface CaRolloverOptions extends PassphraseOptions {
   dir: string;

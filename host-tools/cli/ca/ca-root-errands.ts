@@ -14,7 +14,7 @@ import { openCaOf } from "../opened-ca.js";
 import { rootPassphrase, tokenPins } from "../passphrases.js";
 import type { PassphraseOptions } from "../passphrases.js";
 import type { Terminal } from "../terminal.js";
-import { checkSigner, FILE_SIGNER, tokenKeyMaker } from "../token-keys.js";
+import { checkSigner, FILE_SIGNER, tokenKeyMaker } from "../policy/token-keys.js";
 
 export interface RequestOptions extends PassphraseOptions {
   dir: string;

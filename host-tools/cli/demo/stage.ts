@@ -9,7 +9,7 @@ import { nodePlatform } from "../../../sim/node/node-platform.js";
 import { Vault } from "../../../sim/node/vault/vault.js";
 import type { AuthorityService } from "../../authority/service.js";
 import { openCa, type CertificateAuthority } from "../../ca/certificate-authority.js";
-import { initCa } from "../../ca/init.js";
+import { initCa } from "../../ca/ca-creation.js";
 import { provision } from "../devices/provision.js";
 import { enrolmentService } from "../enrolment-service.js";
 import { StopSignal } from "../stop-signal.js";

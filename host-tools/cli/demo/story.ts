@@ -1,10 +1,10 @@
 /** The story of one identity, step by step. Each step proves from outside what it says: through the watcher, or as a stranger. */
 import { join } from "node:path";
 import { openCa } from "../../ca/certificate-authority.js";
-import { initCa } from "../../ca/init.js";
+import { initCa } from "../../ca/ca-creation.js";
 import { makeRogueDevice } from "./rogue-device.js";
 import { DEVICE_ID, type Stage } from "./stage.js";
-import { signIn, withCertificate, withPsk } from "./strangers.js";
+import { signIn, withCertificate, withPsk } from "./demo-strangers.js";
 import { check, within } from "./within.js";
 
 export interface Step {

@@ -7,7 +7,7 @@ import { isJournalThere } from "../../ca-directory/change-journal.js";
 import { openCaReadOnly } from "../../ca/read-only.js";
 import { checkClientRole, policyOf } from "../../ca/ca-policy.js";
 import { unprovedFiles } from "../../ca-directory/ca-files.js";
-import { attributesOf } from "../attribute-flags.js";
+import { attributesOf } from "./attribute-flags.js";
 import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
 import { openCaOf } from "../opened-ca.js";

@@ -5,7 +5,7 @@ import { select } from "../../ca-directory/registry-query.js";
 import type { RegistryQuery, SortOrder } from "../../ca-directory/registry-query.js";
 import type { CaView } from "../../ca/read-only.js";
 import { HawserError } from "../../../sdk/errors.js";
-import { attributeChoices } from "../attribute-flags.js";
+import { attributeChoices } from "./attribute-flags.js";
 import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
 import { readCaOf } from "../opened-ca.js";

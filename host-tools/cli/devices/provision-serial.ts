@@ -3,7 +3,7 @@ import { checkId } from "../../../sdk/identity/device-id.js";
 import { provisionOverSerial } from "../../station/provision-over-serial.js";
 import { openSerialDevice } from "../../station/serial-device.js";
 import { StationLink } from "../../station/station-link.js";
-import { attributesOf } from "../attribute-flags.js";
+import { attributesOf } from "./attribute-flags.js";
 import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
 import { openCaOf } from "../opened-ca.js";

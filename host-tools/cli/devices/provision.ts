@@ -11,7 +11,7 @@ import { USUAL_DEVICE_ROLE } from "../../ca/provisioning.js";
 import type { DeviceIdentity, Reservation } from "../../ca/provisioning.js";
 import { checkDeviceRole, policyOf } from "../../ca/ca-policy.js";
 import { unprovedFiles } from "../../ca-directory/ca-files.js";
-import { attributesOf } from "../attribute-flags.js";
+import { attributesOf } from "./attribute-flags.js";
 import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
 import { openCaOf } from "../opened-ca.js";

@@ -1,7 +1,7 @@
 /** Examines a running broker. */
 import { readFileSync } from "node:fs";
 import { HawserError } from "../../../sdk/errors.js";
-import { dial } from "../../doctor/live/broker-probe.js";
+import { dial } from "../../doctor/live/observed-connection.js";
 import { LiveAudit } from "../../doctor/live/live-audit.js";
 import { ProbeBudget } from "../../doctor/live/probe-budget.js";
 import { readProbeCredentials } from "../../doctor/live/probe-credentials.js";

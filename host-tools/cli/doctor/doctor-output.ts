@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { reaches } from "../../doctor/finding.js";
 import type { DoctorReport, Severity } from "../../doctor/finding.js";
-import { htmlReport } from "../../doctor/reports/html-report.js";
+import { htmlReport } from "../../doctor/reports/doctor-report-page.js";
 import { sarifReport } from "../../doctor/reports/sarif-report.js";
 import type { Context } from "../command-runner.js";
 import { EXIT } from "../exit-codes.js";

@@ -6,7 +6,7 @@ import { HawserError } from "../../../sdk/errors.js";
 import { checkId } from "../../../sdk/identity/device-id.js";
 import { storageError, writeFileAtomic } from "../../../sim/node/files/atomic-file.js";
 import { openCa } from "../../ca/certificate-authority.js";
-import { initCa } from "../../ca/init.js";
+import { initCa } from "../../ca/ca-creation.js";
 import type { Context } from "../command-runner.js";
 import { caPassphrase, hasCaPassphrase, hasVaultPassphrase, vaultPassphrase } from "../passphrases.js";
 import type { PassphraseOptions } from "../passphrases.js";

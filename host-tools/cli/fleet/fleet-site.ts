@@ -10,7 +10,7 @@ import { findMosquitto, startMosquitto, type RunningMosquitto } from "../../../s
 import { lockNow } from "../../../sim/node/files/process-lock.js";
 import { HawserError } from "../../../sdk/errors.js";
 import { openCa, type CertificateAuthority } from "../../ca/certificate-authority.js";
-import { initCa } from "../../ca/init.js";
+import { initCa } from "../../ca/ca-creation.js";
 import { forgetRevision } from "../../ca-directory/revision-witness.js";
 import { watchCa } from "../../ca-directory/ca-watch.js";
 import type { AuthorityService, ServiceEvent } from "../../authority/service.js";

@@ -15,7 +15,7 @@ import {
   TRUTH_NAMES,
 } from "../../../test/support/brokers/truth-table.js";
 import type { BrokerMaterial as CaMaterial } from "../../ca/broker-identity.js";
-import { PolicyEngine } from "../../policy/engine.js";
+import { PolicyEngine } from "../../policy/policy-engine.js";
 import { hashPassword } from "../../policy/password.js";
 import { parsePolicy } from "../../policy/policy-file.js";
 import { directoryOf } from "../../policy/policy-model.js";

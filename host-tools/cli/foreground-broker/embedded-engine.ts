@@ -3,7 +3,7 @@ import type { BrokerEvent } from "../../../sim/brokers/broker-events.js";
 import { EmbeddedBroker } from "../../../sim/brokers/embedded-broker.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import { embeddedMaterial } from "./broker-material.js";
-import type { BrokerEngine } from "./engine.js";
+import type { BrokerEngine } from "./broker-engine.js";
 
 /** @throws HawserError `PORT_IN_USE`, `LISTEN_FAILED`, and those of `brokerMaterial` */
 export async function startEmbedded(

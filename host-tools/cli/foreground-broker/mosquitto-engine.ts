@@ -8,7 +8,7 @@ import type { RunningMosquitto } from "../../../sim/brokers/mosquitto-launcher.j
 import { lockNow, type ProcessLock } from "../../../sim/node/files/process-lock.js";
 import { DIRECTORIES } from "../../ca-directory/directory-layout.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
-import type { BrokerEngine } from "./engine.js";
+import type { BrokerEngine } from "./broker-engine.js";
 
 interface Ports {
   readonly mtlsPort: number;

@@ -13,7 +13,7 @@ import { checkLogTypes } from "../../monitor/log-types.js";
 import { eventFields, LogMonitor } from "../../monitor/log-monitor.js";
 import type { MonitorEvent } from "../../monitor/log-monitor.js";
 import type { Context } from "../command-runner.js";
-import { monitorColour, monitorSummary } from "../monitor-lines.js";
+import { monitorColour, monitorSummary } from "./monitor-lines.js";
 
 export interface MonitorCommandOptions {
   log: string;

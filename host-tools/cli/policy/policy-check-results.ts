@@ -5,8 +5,8 @@ import { parsePolicy } from "../../policy/policy-file.js";
 import { PolicyError } from "../../policy/policy-text.js";
 import type { Finding } from "../../policy/policy-text.js";
 import type { Context } from "../command-runner.js";
-import { loadNames, policyText } from "../policy-place.js";
-import type { PolicySources } from "../policy-place.js";
+import { loadNames, policyText } from "./policy-place.js";
+import type { PolicySources } from "./policy-place.js";
 import { printable } from "../terminal.js";
 import type { Json } from "../terminal.js";
 

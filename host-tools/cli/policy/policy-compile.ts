@@ -6,15 +6,15 @@ import { findControlPlugin } from "../../brokers/mosquitto/mosquitto-process.js"
 import { compilePolicy } from "../../brokers/policy-compilers.js";
 import type { CompilerOptions } from "../../brokers/policy-compilers.js";
 import { checkPolicy, policyErrors } from "../../policy/policy-check.js";
-import { PolicyEngine } from "../../policy/engine.js";
+import { PolicyEngine } from "../../policy/policy-engine.js";
 import { PolicyError } from "../../policy/policy-text.js";
-import { CompileInput } from "../../policy/target.js";
+import { CompileInput } from "../../policy/policy-target.js";
 import type { Policy } from "../../policy/policy-model.js";
 import type { Context } from "../command-runner.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
-import { loadPolicy, needNames, policyText } from "../policy-place.js";
-import type { PolicySources } from "../policy-place.js";
+import { loadPolicy, needNames, policyText } from "./policy-place.js";
+import type { PolicySources } from "./policy-place.js";
 
 export interface CompileOptions extends PolicySources, PassphraseOptions {
   for: string;

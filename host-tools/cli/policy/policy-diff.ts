@@ -1,10 +1,10 @@
 /** `policy diff`: what changes for whom. Changes that are alike but for the name are shown once. */
-import { PolicyEngine } from "../../policy/engine.js";
+import { PolicyEngine } from "../../policy/policy-engine.js";
 import { policyDifference } from "../../policy/policy-questions.js";
 import type { Change } from "../../policy/policy-questions.js";
 import type { Context } from "../command-runner.js";
-import { loadPolicy, needNames } from "../policy-place.js";
-import type { PolicySources } from "../policy-place.js";
+import { loadPolicy, needNames } from "./policy-place.js";
+import type { PolicySources } from "./policy-place.js";
 import { printable, table } from "../terminal.js";
 
 export interface DiffOptions extends PolicySources {

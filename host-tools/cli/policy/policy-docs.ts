@@ -3,8 +3,8 @@ import { writeFileSync } from "node:fs";
 import { asyncApi } from "../../policy/asyncapi.js";
 import { catalogue, toHtml, toMarkdown } from "../../policy/catalogue.js";
 import type { Context } from "../command-runner.js";
-import { loadPolicy } from "../policy-place.js";
-import type { PolicySources } from "../policy-place.js";
+import { loadPolicy } from "./policy-place.js";
+import type { PolicySources } from "./policy-place.js";
 
 export interface DocsOptions extends PolicySources {
   markdown?: string;

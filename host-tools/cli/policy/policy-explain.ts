@@ -2,13 +2,13 @@
 import { HawserError } from "../../../sdk/errors.js";
 import { unknownId } from "../../ca-directory/registry.js";
 import { roleOf } from "../../policy/bound-rule.js";
-import { PolicyEngine } from "../../policy/engine.js";
-import type { Verdict } from "../../policy/engine.js";
+import { PolicyEngine } from "../../policy/policy-engine.js";
+import type { Verdict } from "../../policy/policy-engine.js";
 import { explainTopic, rightsOf, whoReaches } from "../../policy/policy-questions.js";
 import { isTopicName } from "../../policy/topic-filter.js";
 import type { Context } from "../command-runner.js";
-import { loadPolicy, needNames, timeOf } from "../policy-place.js";
-import type { PolicySources } from "../policy-place.js";
+import { loadPolicy, needNames, timeOf } from "./policy-place.js";
+import type { PolicySources } from "./policy-place.js";
 import { printable, table } from "../terminal.js";
 
 export interface ExplainOptions extends PolicySources {

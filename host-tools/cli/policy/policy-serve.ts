@@ -5,15 +5,15 @@ import { errorCode, errorMessage, HawserError } from "../../../sdk/errors.js";
 import { watchCa } from "../../ca-directory/ca-watch.js";
 import { proveCa } from "../../ca/read-only.js";
 import { startDecisionServer } from "../../decision-point/decision-server.js";
-import { PolicyEngine } from "../../policy/engine.js";
+import { PolicyEngine } from "../../policy/policy-engine.js";
 import { checkPolicy, policyErrors } from "../../policy/policy-check.js";
 import { parsePolicy } from "../../policy/policy-file.js";
 import { PolicyError } from "../../policy/policy-text.js";
 import type { Context } from "../command-runner.js";
 import { caPassphrase } from "../passphrases.js";
 import type { PassphraseOptions } from "../passphrases.js";
-import { BUILT_IN, loadPolicy, needNames, policyText } from "../policy-place.js";
-import type { PolicySources } from "../policy-place.js";
+import { BUILT_IN, loadPolicy, needNames, policyText } from "./policy-place.js";
+import type { PolicySources } from "./policy-place.js";
 import { readSecretFile, readSecretLine } from "../secret-files.js";
 import type { Terminal } from "../terminal.js";
 

@@ -1,6 +1,6 @@
 /** `policy set`: role and attributes of a name. */
 import { HawserError } from "../../../sdk/errors.js";
-import { readAttribute } from "../attribute-flags.js";
+import { readAttribute } from "../devices/attribute-flags.js";
 import type { Context } from "../command-runner.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";

@@ -1,15 +1,15 @@
 /** `policy test`: runs assertion files. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { HawserError } from "../../../sdk/errors.js";
-import { PolicyEngine } from "../../policy/engine.js";
+import { PolicyEngine } from "../../policy/policy-engine.js";
 import { principalsOf } from "../../policy/inventory.js";
 import { assertionText, junitReport, readAssertions, runAssertions } from "../../policy/policy-assertions.js";
 import type { AssertionResult } from "../../policy/policy-assertions.js";
 import { directoryOf } from "../../policy/policy-model.js";
 import type { NameDirectory } from "../../policy/policy-model.js";
 import type { Context } from "../command-runner.js";
-import { loadNames, loadPolicy } from "../policy-place.js";
-import type { PolicySources } from "../policy-place.js";
+import { loadNames, loadPolicy } from "./policy-place.js";
+import type { PolicySources } from "./policy-place.js";
 import { printable } from "../terminal.js";
 
 export interface TestOptions extends PolicySources {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { FleetResult } from "../../../sim/fleet/fleet-result.js";
-import { htmlReport } from "./html-report.js";
+import { htmlReport } from "./run-report-page.js";
 import { junitXml } from "./junit.js";
 import { annotations, stepSummary } from "./step-summary.js";
 

@@ -4,7 +4,7 @@ import type { TopicSummary } from "../../../sim/program/program-plan.js";
 import type { FleetResult } from "../../../sim/fleet/fleet-result.js";
 import type { Json, Terminal } from "../terminal.js";
 import { costText } from "./cost-text.js";
-import { htmlReport } from "./html-report.js";
+import { htmlReport } from "./run-report-page.js";
 import { junitXml } from "./junit.js";
 import { annotations, stepSummary } from "./step-summary.js";
 

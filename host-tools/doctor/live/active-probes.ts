@@ -1,7 +1,7 @@
 /** Probes that other clients may notice, or that cost the broker something: only with --active. */
 import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
-import { connectPacket, dial, ProbeConnection } from "./broker-probe.js";
+import { connectPacket, dial, ProbeConnection } from "./observed-connection.js";
 import type { LiveAudit } from "./live-audit.js";
 
 const BIG_BYTES = 1024 * 1024;

@@ -3,7 +3,7 @@
  * kernel can.
  */
 import { readFileSync } from "node:fs";
-import type { ProbeTarget } from "./broker-probe.js";
+import type { ProbeTarget } from "./observed-connection.js";
 import { isLoopbackAddress } from "../mosquitto/model.js";
 
 const LISTENING = "0A";

@@ -1,6 +1,6 @@
 /** Handshakes that a careful broker refuses: old versions and weak suites. */
 import type { ConnectionOptions } from "node:tls";
-import { dial, isTls } from "./broker-probe.js";
+import { dial, isTls } from "./observed-connection.js";
 import type { LiveAudit } from "./live-audit.js";
 
 export async function probeTlsVersions(audit: LiveAudit): Promise<void> {

@@ -6,7 +6,7 @@ import { auditConfig } from "../config-audit.js";
 import type { DoctorReport } from "../finding.js";
 import { allRules } from "../rule-book.js";
 import { doctorPage } from "./doctor-page.js";
-import { htmlReport } from "./html-report.js";
+import { htmlReport } from "./doctor-report-page.js";
 import { jsonReport } from "./json-report.js";
 import { sarifReport } from "./sarif-report.js";
 import { terminalReport } from "./terminal-report.js";

@@ -1,7 +1,7 @@
 /** Who may do what on this broker: TLS verdicts as real brokers give them, and the topics of each scope (docs/protocol.md). */
 import { readCertificate } from "../../../sdk/identity/certificate.js";
-import { sameBytes } from "../network/tls.js";
-import type { ShownCredential } from "../network/tls.js";
+import { sameBytes } from "../network/virtual-tls.js";
+import type { ShownCredential } from "../network/virtual-tls.js";
 import type { IssuedCertificate, VirtualAuthority } from "../pki/virtual-authority.js";
 import { matches } from "./message.js";
 

@@ -1,5 +1,5 @@
 /** What a broker offers and allows, and how it behaves at the moment. */
-import type { Qos, Version } from "../wire/packets.js";
+import type { Qos, Version } from "../wire/wire-packets.js";
 
 export interface BrokerLimits {
   versions: readonly Version[];

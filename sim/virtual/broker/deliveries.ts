@@ -1,6 +1,6 @@
 /** Messages to one client on one connection: its window, retransmission after a reconnect, and what its acknowledgements do. */
-import type { Ack, Connect, ToClient } from "../wire/packets.js";
-import type { Properties } from "../wire/properties.js";
+import type { Ack, Connect, ToClient } from "../wire/wire-packets.js";
+import type { Properties } from "../wire/wire-properties.js";
 import { expired } from "./message.js";
 import type { Outgoing, ServerSession } from "./server-session.js";
 import type { VirtualBroker } from "./virtual-broker.js";

@@ -1,6 +1,6 @@
 /** A message as a broker passes it on. */
-import type { Properties } from "../wire/properties.js";
-import type { Qos } from "../wire/packets.js";
+import type { Properties } from "../wire/wire-properties.js";
+import type { Qos } from "../wire/wire-packets.js";
 
 export interface Message {
   topic: string;

@@ -1,5 +1,5 @@
 /** Messages from one client on one connection: duplicates, windows and aliases, and everything a client may do wrong with them. */
-import type { Publish, Version } from "../wire/packets.js";
+import type { Publish, Version } from "../wire/wire-packets.js";
 import { Reason, type BrokerLimits } from "./broker-settings.js";
 import type { Message } from "./message.js";
 import type { ServerSession } from "./server-session.js";

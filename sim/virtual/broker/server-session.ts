@@ -1,5 +1,5 @@
 /** What a broker remembers of one client between connections (MQTT 5.0 section 4.1): subscriptions, and messages on their way both ways. */
-import type { SubscriptionOptions, Will } from "../wire/packets.js";
+import type { SubscriptionOptions, Will } from "../wire/wire-packets.js";
 import type { Message } from "./message.js";
 
 export interface Outgoing {

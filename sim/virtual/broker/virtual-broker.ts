@@ -1,11 +1,11 @@
 /** A model MQTT broker: sessions, routing, restarts. One connection's packets are the business of `broker-connection.ts`. */
 import type { Cancel } from "../../../sdk/platform.js";
 import type { Listener, ServerCertificate } from "../network/network.js";
-import type { ShownCredential } from "../network/tls.js";
+import type { ShownCredential } from "../network/virtual-tls.js";
 import type { VirtualTime } from "../time/virtual-time.js";
-import { WORLD_BEGINS_MS } from "../time/device-clock.js";
-import type { Connect, Qos } from "../wire/packets.js";
-import type { Properties } from "../wire/properties.js";
+import { WORLD_BEGINS_MS } from "../time/world-clock.js";
+import type { Connect, Qos } from "../wire/wire-packets.js";
+import type { Properties } from "../wire/wire-properties.js";
 import type { BrokerAccess, Scope } from "./access.js";
 import { BrokerConnection } from "./broker-connection.js";
 import type { BrokerObserver } from "./broker-observer.js";

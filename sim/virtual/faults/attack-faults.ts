@@ -3,8 +3,8 @@
  */
 import { base64Decode, base64Encode, utf8Decode, utf8Encode } from "../../../sdk/encoding/text.js";
 import { readCertificate } from "../../../sdk/identity/certificate.js";
-import { sameBytes } from "../network/tls.js";
-import { buildCertificate, publicKeyOf, readRequest } from "../pki/certificates.js";
+import { sameBytes } from "../network/virtual-tls.js";
+import { buildCertificate, publicKeyOf, readRequest } from "../pki/world-certificates.js";
 import { HOURS, MINUTES, type FaultKind, type FaultSite } from "./fault-kind.js";
 import { Thief } from "./thief.js";
 

@@ -11,8 +11,8 @@ import type { InboundPacket, OutboundPacket } from "../../../sdk/mqtt/codec/pack
 import { utf8Encode } from "../../../sdk/encoding/text.js";
 import type { Message } from "../broker/message.js";
 import type { ServerHandlers, ServerSocket } from "../network/network.js";
-import { sameBytes } from "../network/tls.js";
-import { buildRequest, publicKeyOf } from "../pki/certificates.js";
+import { sameBytes } from "../network/virtual-tls.js";
+import { buildRequest, publicKeyOf } from "../pki/world-certificates.js";
 import type { FaultSite } from "./fault-kind.js";
 
 const TRIES_EVERY_MS = 60_000;

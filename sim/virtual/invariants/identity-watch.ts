@@ -5,8 +5,8 @@
 import { utf8Decode } from "../../../sdk/encoding/text.js";
 import { splitBlocks } from "../../../sdk/encoding/blocks.js";
 import { readCertificate } from "../../../sdk/identity/certificate.js";
-import { sameBytes } from "../network/tls.js";
-import { publicKeyOf } from "../pki/certificates.js";
+import { sameBytes } from "../network/virtual-tls.js";
+import { publicKeyOf } from "../pki/world-certificates.js";
 import type { Flash } from "../power/flash.js";
 import type { VirtualKeys } from "../power/key-store.js";
 import type { Chronicle } from "../world/chronicle.js";

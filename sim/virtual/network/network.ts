@@ -5,7 +5,7 @@ import type { VirtualKeys } from "../power/key-store.js";
 import type { PowerSupply } from "../power/power-supply.js";
 import type { VirtualTime } from "../time/virtual-time.js";
 import type { Path } from "./path.js";
-import { showCredential, type ShownCredential } from "./tls.js";
+import { showCredential, type ShownCredential } from "./virtual-tls.js";
 import { VirtualLink } from "./virtual-link.js";
 
 /** The server's end of a connection that passed TLS. */

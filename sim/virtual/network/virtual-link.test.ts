@@ -6,7 +6,7 @@ import { BrokerAccess } from "../broker/access.js";
 import { VirtualKeys } from "../power/key-store.js";
 import { PowerSupply } from "../power/power-supply.js";
 import { SeededRandom } from "../random.js";
-import { WORLD_BEGINS_MS } from "../time/device-clock.js";
+import { WORLD_BEGINS_MS } from "../time/world-clock.js";
 import { drainByTurns, VirtualTime } from "../time/virtual-time.js";
 import { VirtualNetwork, type Listener, type ServerSocket } from "./network.js";
 import { Path } from "./path.js";

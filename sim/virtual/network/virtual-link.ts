@@ -6,7 +6,7 @@ import type { VirtualTime } from "../time/virtual-time.js";
 import type { Listener, ServerHandlers } from "./network.js";
 import type { Carried, Path } from "./path.js";
 import { Pipe } from "./pipe.js";
-import { serverFault, shownAs, type ShownCredential } from "./tls.js";
+import { serverFault, shownAs, type ShownCredential } from "./virtual-tls.js";
 
 /** The send buffer of lwIP on an ESP32, bytes: above it, `write` asks to wait. */
 const SEND_BUFFER_BYTES = 5_744;

@@ -5,7 +5,7 @@ import { activeReport } from "../../../sdk/identity/enrolment.js";
 import { VirtualKeys } from "../power/key-store.js";
 import { PowerSupply } from "../power/power-supply.js";
 import { SeededRandom } from "../random.js";
-import { WORLD_BEGINS_MS } from "../time/device-clock.js";
+import { WORLD_BEGINS_MS } from "../time/world-clock.js";
 import { VirtualAuthority } from "./virtual-authority.js";
 
 function scene() {

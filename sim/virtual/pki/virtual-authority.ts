@@ -4,8 +4,8 @@
  */
 import { base64Decode, base64Encode, hexEncode, utf8Decode, utf8Encode } from "../../../sdk/encoding/text.js";
 import type { SeededRandom } from "../random.js";
-import { WORLD_BEGINS_MS } from "../time/device-clock.js";
-import { buildCertificate, publicKeyOf, readRequest } from "./certificates.js";
+import { WORLD_BEGINS_MS } from "../time/world-clock.js";
+import { buildCertificate, publicKeyOf, readRequest } from "./world-certificates.js";
 
 export interface IssuedCertificate {
   id: string;

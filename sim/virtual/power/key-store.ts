@@ -4,7 +4,7 @@
 import { HawserError } from "../../../sdk/errors.js";
 import { hexEncode } from "../../../sdk/encoding/text.js";
 import type { KeyStore } from "../../../sdk/platform.js";
-import { buildRequest, publicKeyOf } from "../pki/certificates.js";
+import { buildRequest, publicKeyOf } from "../pki/world-certificates.js";
 import { derivedBytes } from "../random.js";
 import type { PowerSupply } from "./power-supply.js";
 

@@ -1,5 +1,5 @@
 /** Packets of the bytes a client sends: strict, because a broker in a test is there to find fault. */
-import { readProperties, type Properties } from "./properties.js";
+import { readProperties, type Properties } from "./wire-properties.js";
 import type {
   Ack,
   Connect,
@@ -12,7 +12,7 @@ import type {
   Unsubscribe,
   Version,
   Will,
-} from "./packets.js";
+} from "./wire-packets.js";
 import { WireError } from "./wire-error.js";
 import { WireReader } from "./wire-reader.js";
 

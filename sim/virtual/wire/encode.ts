@@ -1,6 +1,6 @@
 /** Bytes of the packets a broker sends. */
-import { writeProperties, type Properties } from "./properties.js";
-import type { Ack, Publish, SubscribeAck, ToClient, Version } from "./packets.js";
+import { writeProperties, type Properties } from "./wire-properties.js";
+import type { Ack, Publish, SubscribeAck, ToClient, Version } from "./wire-packets.js";
 import { WireWriter } from "./wire-writer.js";
 
 const TYPE = {

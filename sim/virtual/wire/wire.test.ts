@@ -4,7 +4,7 @@ import type { InboundPacket, OutboundPacket } from "../../../sdk/mqtt/codec/pack
 import { encode as encodeInSdk } from "../../../sdk/mqtt/codec/packet-encoder.js";
 import { Decoder } from "./decode.js";
 import { encode, framed } from "./encode.js";
-import type { FromClient, ToClient, Version } from "./packets.js";
+import type { FromClient, ToClient, Version } from "./wire-packets.js";
 import { WireError } from "./wire-error.js";
 
 const bytes = (...values: number[]): Uint8Array => Uint8Array.from(values);

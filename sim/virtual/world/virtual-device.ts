@@ -16,7 +16,7 @@ import { Flash } from "../power/flash.js";
 import { VirtualKeys } from "../power/key-store.js";
 import { PowerCut, PowerSupply } from "../power/power-supply.js";
 import type { SeededRandom } from "../random.js";
-import { DeviceClock, WORLD_BEGINS_MS } from "../time/device-clock.js";
+import { DeviceClock, WORLD_BEGINS_MS } from "../time/world-clock.js";
 import type { VirtualTime } from "../time/virtual-time.js";
 import { Application } from "./application.js";
 import type { Chronicle, InvariantName } from "./chronicle.js";

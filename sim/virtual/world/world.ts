@@ -11,7 +11,7 @@ import { VirtualNetwork } from "../network/network.js";
 import { VirtualAuthority } from "../pki/virtual-authority.js";
 import { PowerCut } from "../power/power-supply.js";
 import { SeededRandom } from "../random.js";
-import { WORLD_BEGINS_MS } from "../time/device-clock.js";
+import { WORLD_BEGINS_MS } from "../time/world-clock.js";
 import { VirtualTime, type DrainMicrotasks } from "../time/virtual-time.js";
 import { COMMANDS } from "./application.js";
 import { Chronicle, type Violation } from "./chronicle.js";

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { measureBudgets } from "../../support/xs/budgets.js";
 import { Plant } from "../../support/xs/plant.js";
-import { createWorld, mtls, psk } from "../../native/world.js";
+import { createWorld, mtls, psk } from "../../native/native-world.js";
 import { TLS_1_2, TLS_1_3, type ConnectionSettings } from "../../native/harness.js";
 import { ecma419Source, measureEcma419, measureHawser, type PlainFigures } from "./plain-clients.js";
 

@@ -3,8 +3,8 @@
  * default run.
  */
 import { byteBend, words } from "../bend.js";
-import type { Subject, Target } from "../target.js";
-import { certificate } from "./certificate.js";
+import type { Subject, Target } from "../fuzz-target.js";
+import { certificate } from "./certificate-target.js";
 
 /** The certificate reader, with something wrong for one in some hundred inputs. */
 function broken(name: string, isDoor: (input: Uint8Array) => boolean, defect: () => unknown): Target {

@@ -8,7 +8,7 @@ import { encode } from "../../../sdk/mqtt/codec/packet-encoder.js";
 import type { InboundPacket, OutboundPacket, Properties, ProtocolVersion, QoS } from "../../../sdk/mqtt/codec/packet-types.js";
 import { SeededRandom } from "../../../sim/virtual/random.js";
 import { byteBend } from "../bend.js";
-import { promise, type Target } from "../target.js";
+import { promise, type Target } from "../fuzz-target.js";
 
 const library = mqttPacket as unknown as { generate(packet: object, options: { protocolVersion: number }): Uint8Array };
 const LETTERS = ["a", "Z", "7", "/", " ", "ü", "€", "🚢", "/up", "x".repeat(130)];

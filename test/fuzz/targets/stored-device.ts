@@ -12,9 +12,9 @@ import { Flash } from "../../../sim/virtual/power/flash.js";
 import { VirtualKeys } from "../../../sim/virtual/power/key-store.js";
 import { PowerSupply } from "../../../sim/virtual/power/power-supply.js";
 import { SeededRandom } from "../../../sim/virtual/random.js";
-import { DeviceClock, WORLD_BEGINS_MS } from "../../../sim/virtual/time/device-clock.js";
+import { DeviceClock, WORLD_BEGINS_MS } from "../../../sim/virtual/time/world-clock.js";
 import { drainByTurns, VirtualTime } from "../../../sim/virtual/time/virtual-time.js";
-import type { Records } from "../records.js";
+import type { Records } from "../storage-records.js";
 
 export const DEVICE_ID = "dev-1";
 const HOST = "broker.virtual";

@@ -1,15 +1,15 @@
 /** Every target, and those that are broken on purpose. */
-import type { Target } from "../target.js";
+import type { Target } from "../fuzz-target.js";
 import { BROKEN } from "./broken.js";
-import { certificate } from "./certificate.js";
+import { certificate } from "./certificate-target.js";
 import { codecOracle } from "./codec-oracle.js";
-import { enrolment } from "./enrolment.js";
-import { frames } from "./frames.js";
-import { packets } from "./packets.js";
-import { provisioning } from "./provisioning.js";
-import { records } from "./records.js";
-import { session } from "./session.js";
-import { texts } from "./texts.js";
+import { enrolment } from "./enrolment-target.js";
+import { frames } from "./frames-target.js";
+import { packets } from "./packets-target.js";
+import { provisioning } from "./provisioning-target.js";
+import { records } from "./records-target.js";
+import { session } from "./session-target.js";
+import { texts } from "./texts-target.js";
 
 export const TARGETS: readonly Target[] = [packets, codecOracle, session, certificate, enrolment, frames, provisioning, records, texts];
 

@@ -1,6 +1,6 @@
 /** Thousands of questions about access, put to the policy engine and to real brokers. Not part of the product. */
 import type { MqttClient } from "mqtt";
-import { PolicyEngine } from "../../../host-tools/policy/engine.js";
+import { PolicyEngine } from "../../../host-tools/policy/policy-engine.js";
 import { parsePolicy } from "../../../host-tools/policy/policy-file.js";
 import { directoryOf } from "../../../host-tools/policy/policy-model.js";
 import type { Principal } from "../../../host-tools/policy/policy-model.js";

@@ -5,8 +5,8 @@ import mqtt from "mqtt";
 import type { MqttClient } from "mqtt";
 import { expect, onTestFinished } from "vitest";
 import { TEST_SCRYPT_COST } from "../../../sim/node/vault/sealed.js";
-import { initCa } from "../../../host-tools/ca/init.js";
-import type { InitOptions } from "../../../host-tools/ca/init.js";
+import { initCa } from "../../../host-tools/ca/ca-creation.js";
+import type { InitOptions } from "../../../host-tools/ca/ca-creation.js";
 import { hawser, RunningCli, temporaryDirectory } from "./test-cli.js";
 
 export const PASSPHRASE = "correct-horse-battery-staple";

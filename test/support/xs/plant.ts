@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import mqtt, { type MqttClient } from "mqtt";
 import { openCa, type CertificateAuthority } from "../../../host-tools/ca/certificate-authority.js";
-import { initCa } from "../../../host-tools/ca/init.js";
+import { initCa } from "../../../host-tools/ca/ca-creation.js";
 import { enrolmentService } from "../../../host-tools/cli/enrolment-service.js";
 import type { AuthorityService } from "../../../host-tools/authority/service.js";
 import { freePorts } from "../../../sim/brokers/free-port.js";

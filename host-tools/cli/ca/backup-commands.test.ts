@@ -1,0 +1,62 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, watch } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, expect, test } from "vitest";
+import { provisionDevice } from "../../../test/support/host-tools/scene.js";
+import { buildCli, CLI, hawser } from "../../../test/support/host-tools/test-cli.js";
+import { directoryWithCa, ENV, json, PASSPHRASE } from "../../../test/support/host-tools/test-fleet.js";
+import { openCa } from "../../ca/certificate-authority.js";
+import { verifyCa } from "../../ca/verification.js";
+
+beforeAll(buildCli);
+
+/** Runs a command and kills it, by SIGKILL, as soon as a file appears in the directory. */
+async function killedWhen(directory: string, isThere: (file: string) => boolean, cwd: string, args: readonly string[]): Promise<void> {
+  const child = spawn(process.execPath, [CLI, ...args], { cwd, env: { PATH: process.env["PATH"] ?? "", ...ENV }, stdio: "ignore" });
+  const watcher = watch(directory, () => {
+    if (readdirSync(directory).some(isThere)) child.kill("SIGKILL");
+  });
+  const [code, signal] = (await once(child, "close")) as [number | null, NodeJS.Signals | null];
+  watcher.close();
+  expect([code, signal]).toEqual([null, "SIGKILL"]);
+}
+
+test("a backup that is killed half-way leaves no backup, and the next one is whole", async () => {
+  const cwd = await directoryWithCa();
+  mkdirSync(join(cwd, "out"));
+  await killedWhen(join(cwd, "out"), (file) => file.endsWith(".tmp~"), cwd, ["ca", "backup", "--dir", "ca", "--out", "out/b"]);
+  // The rename may have come first: then it is whole.
+  if (!existsSync(join(cwd, "out/b"))) await json(cwd, "ca", "backup", "--dir", "ca", "--out", "out/b");
+  expect(await json(cwd, "ca", "restore", "--backup", "out/b")).toMatchObject({ name: "Test", revision: 1, problems: [], changesSince: 0 });
+});
+
+test("a restore that is killed half-way leaves no CA, and the same command goes through and tidies up", async () => {
+  const cwd = await directoryWithCa();
+  const ca = await openCa(join(cwd, "ca"), PASSPHRASE);
+  for (const id of ["dev1", "dev2"]) await provisionDevice(ca, id);
+  await json(cwd, "ca", "backup", "--dir", "ca", "--out", "b");
+  await ca.revoke({ id: "dev1" });
+  cpSync(join(cwd, "ca/crl.pem"), join(cwd, "crl.pem"));
+  renameSync(join(cwd, "ca"), join(cwd, "lost"));
+  const restore = ["ca", "restore", "--backup", "b", "--dir", "ca", "--crl", "crl.pem"];
+  await killedWhen(cwd, (file) => file.startsWith("ca.staged-"), cwd, restore);
+  expect(existsSync(join(cwd, "ca"))).toBe(false);
+  expect(await json(cwd, ...restore)).toMatchObject({ dir: "ca", names: 2, shutOut: ["dev1"] });
+  expect(readdirSync(cwd).sort()).toEqual(["b", "ca", "crl.pem", "lost"]);
+  expect(await verifyCa(join(cwd, "ca"), PASSPHRASE)).toMatchObject({ problems: [] });
+  expect(readFileSync(join(cwd, "ca/audit.jsonl"), "utf8")).toContain('"event":"restored"');
+});
+
+test.each([
+  [["--backup", "b", "--dir", "new"], "RESTORE_UNPROVED", 5],
+  [["--backup", "b", "--crl", "ca/crl.pem"], "USAGE", 2],
+  [["--backup", "ca/ca.json"], "BACKUP_DAMAGED", 6],
+  [["--backup", "b", "--passphrase-file", "other"], "PASSPHRASE_FILE_UNREADABLE", 3],
+] as const)("ca restore refuses %j", async (flags, code, exit) => {
+  const cwd = await directoryWithCa();
+  await (await openCa(join(cwd, "ca"), PASSPHRASE)).backUp(join(cwd, "b"));
+  const { code: exitCode, stderr } = await hawser(["ca", "restore", ...flags], { cwd, env: ENV });
+  expect([exitCode, stderr]).toEqual([exit, expect.stringMatching(new RegExp(`^error ${code}: `)) as string]);
+  expect(readdirSync(cwd).sort()).toEqual(["b", "ca"]);
+});

@@ -1,0 +1,84 @@
+/** Events of `hawser monitor` in a person's words. */
+import type { RefusalReason } from "../../monitor/mosquitto-line.js";
+import type { MonitorEvent } from "../../monitor/log-monitor.js";
+import type { AlertRule } from "../../monitor/offender-watch.js";
+import type { Colour } from "../terminal.js";
+
+const REASONS: Readonly<Record<RefusalReason, string>> = {
+  certificate: "certificate of an unknown CA, expired or revoked",
+  no_certificate: "no certificate",
+  broker_distrusted: "the client does not trust the broker's certificate",
+  psk: "unknown PSK identity or wrong key",
+  password: "not authorized: wrong name or password",
+  plaintext: "no TLS on a TLS port",
+  scan: "connection closed during the handshake",
+  tls: "TLS failed",
+  protocol: "protocol error",
+  oversize: "packet too large",
+  limit: "too many connections",
+};
+
+const ALERTS: Readonly<Record<AlertRule, string>> = {
+  "failed-logins": "failed logins",
+  "denied-publishes": "publishes where it may not",
+  "clone-suspected": "connections fight for one client id (a copied credential?)",
+};
+
+const COLOURS: Readonly<Record<MonitorEvent["kind"], Colour>> = {
+  connected: "green",
+  disconnected: "dim",
+  "timed-out": "dim",
+  "taken-over": "yellow",
+  kicked: "yellow",
+  denied: "yellow",
+  refused: "yellow",
+  reloaded: "cyan",
+  "broker-started": "cyan",
+  "broker-stopped": "cyan",
+  "configuration-error": "red",
+  "log-gap": "red",
+  alert: "red",
+};
+
+export function monitorColour({ kind }: MonitorEvent): Colour {
+  return COLOURS[kind];
+}
+
+/** One line; what senders call themselves is marked as such. */
+export function monitorSummary(event: MonitorEvent): string {
+  switch (event.kind) {
+    case "refused": {
+      const claimed = event.claimedClient === undefined ? "" : `, calls itself ${JSON.stringify(event.claimedClient)}`;
+      return `${REASONS[event.reason]}${from(event.address)}${claimed}`;
+    }
+    case "denied":
+      return `${name(event.client)} may not publish to ${event.topic === undefined ? "a topic" : JSON.stringify(event.topic)} (${event.sizeBytes} bytes)`;
+    case "connected":
+      return `${name(event.client)}${event.user === undefined || event.user === event.client ? "" : ` (user ${JSON.stringify(event.user)})`}${from(event.address)}`;
+    case "disconnected":
+    case "timed-out":
+    case "taken-over":
+      return `${name(event.client)}${from(event.address)}`;
+    case "kicked":
+      return name(event.client);
+    case "alert":
+      return `${ALERTS[event.rule]}: ${event.by === "claimedClient" ? "somebody calling itself " : ""}${JSON.stringify(event.offender)}, about ${event.count} in the last minutes`;
+    case "broker-started":
+      return `mosquitto ${event.version}`;
+    case "broker-stopped":
+      return "mosquitto";
+    case "reloaded":
+      return "the broker reads its configuration again";
+    case "configuration-error":
+    case "log-gap":
+      return event.detail;
+  }
+}
+
+function name(client: string | undefined): string {
+  return client === undefined ? "a client" : JSON.stringify(client);
+}
+
+function from(address: string | undefined): string {
+  return address === undefined ? "" : ` from ${address}`;
+}
