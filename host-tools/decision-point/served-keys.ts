@@ -1,6 +1,6 @@
 /** The public keys that tokens are judged by, as the decision point hands them out. */
 import { setImmediate } from "node:timers/promises";
-import type { PolicyEngine } from "../policy/engine.js";
+import type { PolicyEngine } from "../policy/policy-engine.js";
 import { keysOf } from "../policy/key-set.js";
 import type { NameDirectory } from "../policy/policy-model.js";
 
