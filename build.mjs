@@ -26,7 +26,7 @@ const ENTRY_POINTS = [
   "test/bench/signers.ts",
   "test/bench/decisions.ts",
   "test/bench/bench-registry.ts",
-  "test/bench/policy.ts",
+  "test/bench/bench-policy.ts",
   "test/soak/main.ts",
   "test/bench/sink.ts",
   "test/fuzz/main.ts",
