@@ -169,6 +169,7 @@ export type ToolErrorCode =
   | "NOT_A_ROOT"
   | "NOT_A_SERIAL_PORT"
   | "NOT_FOUND"
+  | "CRL_PLACE_UNNAMED"
   | "NOT_PENDING"
   | "NOT_PROVED"
   | "NOT_RESERVED"

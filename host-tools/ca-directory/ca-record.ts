@@ -32,6 +32,17 @@ export interface CertificatePolicy {
   readonly root: RootPlace;
 }
 
+/** Where the revocation lists are found, as certificates say. */
+export interface CrlPlaces {
+  /** Bases of the addresses: that of new certificates first, then those of earlier ones. */
+  readonly bases: readonly string[];
+  /**
+   * Key identifiers of issuing CAs that issued before there was an address. Their lists name none: they would not count for certificates
+   * without one.
+   */
+  readonly unnamed: readonly string[];
+}
+
 export const ROOT_PLACES = ["file", "token", "offline", "parent"] as const;
 export type RootPlace = (typeof ROOT_PLACES)[number];
 
@@ -56,6 +67,8 @@ export interface CaRecord {
   readonly lifetimesMs: Lifetimes;
   /** Missing in CAs of early versions: see {@link certificatePolicyOf}. */
   readonly certificatePolicy?: CertificatePolicy;
+  /** Missing where certificates name no place. */
+  readonly crlPlaces?: CrlPlaces;
   readonly derivation: KeyDerivation;
   /** A sealed value that tells a wrong passphrase from a damaged file; base64. */
   readonly check: string;
@@ -63,7 +76,7 @@ export interface CaRecord {
 
 /** Makes the record for a new CA, and the key that seals its secrets. */
 export function newRecord(
-  about: Pick<CaRecord, "name" | "brokerHosts" | "lifetimesMs" | "certificatePolicy" | "createdAtMs">,
+  about: Pick<CaRecord, "name" | "brokerHosts" | "lifetimesMs" | "certificatePolicy" | "crlPlaces" | "createdAtMs">,
   passphrase: string,
   cost?: Readonly<ScryptCost>,
 ): { record: CaRecord; sealingKey: Buffer } {
@@ -84,7 +97,16 @@ export function withPassphrase(
 }
 
 /** As it is written: the sum counts on the order. */
-function inOrder({ name, brokerHosts, createdAtMs, lifetimesMs, certificatePolicy, derivation, check }: Omit<CaRecord, "v">): CaRecord {
+function inOrder({
+  name,
+  brokerHosts,
+  createdAtMs,
+  lifetimesMs,
+  certificatePolicy,
+  crlPlaces,
+  derivation,
+  check,
+}: Omit<CaRecord, "v">): CaRecord {
   return {
     v: 2,
     name,
@@ -92,6 +114,7 @@ function inOrder({ name, brokerHosts, createdAtMs, lifetimesMs, certificatePolic
     createdAtMs,
     lifetimesMs,
     ...(certificatePolicy === undefined ? {} : { certificatePolicy }),
+    ...(crlPlaces === undefined ? {} : { crlPlaces }),
     derivation,
     check,
   };
@@ -107,6 +130,12 @@ export function certificatePolicyOf({ certificatePolicy }: CaRecord): Certificat
       root: "file",
     }
   );
+}
+
+/** The same CA whose certificates name this place from now on. `issuers`: key identifiers of the issuing CAs that there are. */
+export function withCrlBase(record: CaRecord, base: string, issuers: readonly string[]): CaRecord {
+  const { bases, unnamed } = record.crlPlaces ?? { bases: [], unnamed: issuers };
+  return inOrder({ ...record, crlPlaces: { bases: [base, ...bases.filter((known) => known !== base)], unnamed } });
 }
 
 /** The file's text, closed by a sum: a damaged salt would otherwise look like a wrong passphrase. */
@@ -134,7 +163,7 @@ export function readRecord(directory: string): CaRecord {
 export function parseRecord(files: CaFiles): CaRecord {
   const path = join(files.directory, FILES.record);
   const value = readCaJson(files, FILES.record);
-  const { v, name, brokerHosts, createdAtMs, lifetimesMs, certificatePolicy, check } = value;
+  const { v, name, brokerHosts, createdAtMs, lifetimesMs, certificatePolicy, crlPlaces, check } = value;
   if (typeof v === "number" && v > 2)
     throw new HawserError("CA_VERSION", `${path} was written by a newer version of hawser`, "Update hawser.");
   if (v === 1)
@@ -157,12 +186,14 @@ export function parseRecord(files: CaFiles): CaRecord {
   }
   const isKnown = certificatePolicy === undefined || isCertificatePolicy(certificatePolicy);
   if (!isKnown) throw corrupt(path, "its policy for certificates is not one");
+  if (crlPlaces !== undefined && !isCrlPlaces(crlPlaces)) throw corrupt(path, "it does not say where revocation lists are found");
   const record = inOrder({
     name,
     brokerHosts,
     createdAtMs,
     lifetimesMs,
     ...(certificatePolicy === undefined ? {} : { certificatePolicy }),
+    ...(crlPlaces === undefined ? {} : { crlPlaces }),
     derivation,
     check,
   });
@@ -253,6 +284,12 @@ function isCertificatePolicy(value: unknown): value is CertificatePolicy {
     [rootMs, issuingMs].every((item) => typeof item === "number" && item > 0) &&
     ROOT_PLACES.some((known) => known === root)
   );
+}
+
+function isCrlPlaces(value: unknown): value is CrlPlaces {
+  if (typeof value !== "object" || value === null) return false;
+  const { bases, unnamed } = value as Record<string, unknown>;
+  return Object.keys(value).length === 2 && isStrings(bases) && bases.length > 0 && isStrings(unnamed);
 }
 
 function isLifetimes(value: unknown): value is Lifetimes {

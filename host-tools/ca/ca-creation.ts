@@ -6,7 +6,7 @@ import type { ScryptCost } from "../../sim/node/vault/sealed.js";
 import { AuditDigest, auditLine, FIRST_HASH, hashOfLine } from "../ca-directory/audit-trail.js";
 import { brokerRecordsText, newBrokerIdentity } from "./broker-identity.js";
 import { makeCertificate, makeRoot, validityFrom } from "../pki/certificate-profiles.js";
-import { pemChain } from "./context.js";
+import { crlBaseOf, pemChain } from "./context.js";
 import { makeDirectory, makeInPlace } from "./new-directory.js";
 import type { CaKeys } from "./context.js";
 import { readCaFile } from "../ca-directory/ca-files.js";
@@ -16,8 +16,17 @@ import { revisionText } from "../ca-directory/change-journal.js";
 import { DIRECTORIES, FILES, SEALED_FILES } from "../ca-directory/directory-layout.js";
 import { outputsText } from "../ca-directory/outputs-file.js";
 import { toPem } from "../pki/pem.js";
-import { checkBrokerHosts, checkCaName, checkCommonName, DEFAULT_LIFETIMES, newRecord, recordText } from "../ca-directory/ca-record.js";
-import type { CertificatePolicy, Lifetimes } from "../ca-directory/ca-record.js";
+import {
+  certificatePolicyOf,
+  checkBrokerHosts,
+  checkCaName,
+  checkCommonName,
+  DEFAULT_LIFETIMES,
+  newRecord,
+  recordText,
+} from "../ca-directory/ca-record.js";
+import type { CaRecord, CertificatePolicy, Lifetimes } from "../ca-directory/ca-record.js";
+import { checkCrlBase } from "../pki/crl-points.js";
 import { makeCrls, makeRootCrl } from "./revocation.js";
 import type { ExternalKey, KeyType } from "../pki/signer.js";
 import { AbsentRoot, OFFLINE, PARENT } from "./absent-root.js";
@@ -43,6 +52,8 @@ export interface InitOptions {
   readonly offlineRoot?: { readonly passphrase: string };
   /** A chain under another PKI, and the key of the issuing CA in it: see {@link finishUnderParent}. */
   readonly underParent?: { readonly chain: ParentChain; readonly key: CaKey };
+  /** Base of the address at which revocation lists are found; certificates and lists then name it. */
+  readonly crlBase?: string;
   /** Milliseconds; what is left out keeps its default. */
   readonly lifetimesMs?: Partial<Lifetimes & { root: number; issuing: number }>;
   /** What turning the passphrase into a key costs; the default suits people's passphrases. */
@@ -68,7 +79,7 @@ export async function initCa(directory: string, options: InitOptions): Promise<v
 async function writeCa(directory: string, options: InitOptions & { brokerHosts: readonly string[] }): Promise<void> {
   for (const name of [DIRECTORIES.keys, DIRECTORIES.registry, DIRECTORIES.reservations]) makeDirectory(join(directory, name));
   const nowMs = (options.now ?? Date.now)();
-  const { name, brokerHosts, passphrase, signers } = options;
+  const { name, brokerHosts, passphrase, signers, crlBase } = options;
   const { root: rootMs, issuing: issuingMs, ...lifetimesMs } = { ...DEFAULT_LIFETIMES, ...options.lifetimesMs };
   const { underParent } = options;
   const root =
@@ -87,7 +98,10 @@ async function writeCa(directory: string, options: InitOptions & { brokerHosts: 
     root,
   };
   const { record, sealingKey } = newRecord(
-    { name, brokerHosts, createdAtMs: nowMs, lifetimesMs, certificatePolicy },
+    {
+      ...{ name, brokerHosts, createdAtMs: nowMs, lifetimesMs, certificatePolicy },
+      ...(crlBase === undefined ? {} : { crlPlaces: { bases: [checkCrlBase(crlBase)], unnamed: [] } }),
+    },
     passphrase,
     options.scryptCost,
   );
@@ -96,8 +110,8 @@ async function writeCa(directory: string, options: InitOptions & { brokerHosts: 
   const issuingKey = underParent?.key ?? (await newCaKey(certificatePolicy.issuingKey, signers?.issuing));
   const keys =
     underParent === undefined
-      ? await makeCertificates(options, certificatePolicy, rootKey, issuingKey, sealingKey, nowMs)
-      : parentKeys(underParent.chain, rootKey, issuingKey, sealingKey);
+      ? await makeCertificates(options, record, rootKey, issuingKey, sealingKey, nowMs)
+      : parentKeys(underParent.chain, record, rootKey, issuingKey, sealingKey);
   if (options.offlineRoot !== undefined) {
     const offline = {
       ca: name,
@@ -152,23 +166,26 @@ function parentKey({ root }: ParentChain): CaKey {
   return { signer: new AbsentRoot(publicKey, PARENT), publicKey, secret: Buffer.from(PARENT) };
 }
 
-function parentKeys({ root, uppers, issuing }: ParentChain, rootKey: CaKey, issuingKey: CaKey, sealing: Buffer): CaKeys {
+function parentKeys({ root, uppers, issuing }: ParentChain, record: CaRecord, rootKey: CaKey, issuingKey: CaKey, sealing: Buffer): CaKeys {
   const issuers = { root: { certificate: root, signer: rootKey.signer }, issuing: { certificate: issuing, signer: issuingKey.signer } };
-  return { ...issuers, ...(uppers.length === 0 ? {} : { uppers }), sealing };
+  return { ...issuers, ...(uppers.length === 0 ? {} : { uppers }), ...crlBaseOf(record), sealing };
 }
 
 async function makeCertificates(
   options: InitOptions,
-  policy: CertificatePolicy,
+  record: CaRecord,
   rootKey: CaKey,
   issuingKey: CaKey,
   sealing: Buffer,
   nowMs: number,
 ): Promise<CaKeys> {
   const { name, rootName = `${name} Root CA`, issuingName = `${name} Issuing CA` } = options;
+  const policy = certificatePolicyOf(record);
   const rootValidity = validityFrom(nowMs, policy.rootMs);
   const root = { signer: rootKey.signer, certificate: (await makeRoot(rootName, rootKey.publicKey, rootKey.signer, rootValidity)).der };
   const validity = validityFrom(nowMs, policy.issuingMs, rootValidity.notAfterMs);
-  const request = { commonName: issuingName, publicKey: issuingKey.publicKey, profile: { kind: "issuing" } as const, validity };
-  return { root, issuing: { signer: issuingKey.signer, certificate: (await makeCertificate(request, root)).der }, sealing };
+  const profile = { kind: "issuing" } as const;
+  const request = { commonName: issuingName, publicKey: issuingKey.publicKey, profile, validity, ...crlBaseOf(record) };
+  const issuing = { signer: issuingKey.signer, certificate: (await makeCertificate(request, root)).der };
+  return { root, issuing, ...crlBaseOf(record), sealing };
 }

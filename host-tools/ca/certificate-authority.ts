@@ -51,6 +51,7 @@ import { parseRecord, readRecord, unlock } from "../ca-directory/ca-record.js";
 import type { RevokedSerial } from "../pki/certificate-profiles.js";
 import { backUp } from "./backup.js";
 import type { Backup } from "./backup.js";
+import { setCrlBase } from "./crl-places.js";
 import { addCrlWhenDue, readNextUpdate, renewCrl, repeatRevocations, revoke } from "./revocation.js";
 import type { RepeatedRevocations, RestoredFrom, Revoked, RevokeRequest } from "./revocation.js";
 import { listed } from "../ca-directory/registry.js";
@@ -127,7 +128,8 @@ class OpenedKeys {
   nextSealing: Buffer | undefined;
 
   static async read(files: ProvedFiles, sealing: Buffer, signerFor: SignerFor): Promise<OpenedKeys> {
-    return new OpenedKeys(parseRecord(files), await readKeys(files, sealing, signerFor), hashesOfKeys(files), signerFor);
+    const record = parseRecord(files);
+    return new OpenedKeys(record, await readKeys(files, record, sealing, signerFor), hashesOfKeys(files), signerFor);
   }
 
   async refresh(files: ProvedFiles): Promise<void> {
@@ -135,7 +137,7 @@ class OpenedKeys {
     if (hashes === this.hashes) return;
     const record = parseRecord(files);
     const isResealed = record.check !== this.record.check && this.nextSealing !== undefined;
-    this.keys = await readKeys(files, isResealed ? (this.nextSealing ?? this.keys.sealing) : this.keys.sealing, this.signerFor);
+    this.keys = await readKeys(files, record, isResealed ? (this.nextSealing ?? this.keys.sealing) : this.keys.sealing, this.signerFor);
     this.record = record;
     this.hashes = hashes;
   }
@@ -335,6 +337,11 @@ export class CertificateAuthority {
   /** Signs new revocation lists; to be done well before they expire, or brokers refuse everybody. */
   renewCrl(options: { readonly root?: boolean } = {}): Promise<{ nextUpdateMs: number }> {
     return renewCrl(this.#ca, options.root);
+  }
+
+  /** Has certificates say where revocation lists are found: see {@link setCrlBase}. */
+  setCrlBase(url: string): Promise<void> {
+    return setCrlBase(this.#ca, url);
   }
 
   /** The first change of a restored CA: see {@link repeatRevocations}. */

@@ -31,6 +31,8 @@ export interface CaKeys {
    * believes this one by them.
    */
   readonly rootLinks?: readonly Uint8Array[];
+  /** Base of the address of revocation lists, for new certificates. */
+  readonly crlBase?: string;
   /** Opens and seals PSKs and key files. */
   readonly sealing: Buffer;
 }
@@ -50,8 +52,9 @@ export interface CaContext {
  *
  * @throws HawserError `CA_CORRUPT`
  */
-export async function readKeys(files: CaFiles, sealing: Buffer, signerFor: SignerFor): Promise<CaKeys> {
+export async function readKeys(files: CaFiles, record: CaRecord, sealing: Buffer, signerFor: SignerFor): Promise<CaKeys> {
   return {
+    ...crlBaseOf(record),
     root: await readIssuer(files, FILES.root, FILES.rootKey, sealing, signerFor),
     issuing: await readIssuer(files, FILES.issuing, FILES.issuingKey, sealing, signerFor),
     ...(files.has(FILES.upper) ? { uppers: readCertificates(files, FILES.upper) } : {}),
@@ -62,6 +65,12 @@ export async function readKeys(files: CaFiles, sealing: Buffer, signerFor: Signe
     ...(files.has(FILES.rootLinks) ? { rootLinks: readCertificates(files, FILES.rootLinks) } : {}),
     sealing,
   };
+}
+
+/** Of new certificates, as a part of {@link CaKeys} or of a certificate's request. */
+export function crlBaseOf({ crlPlaces }: Pick<CaRecord, "crlPlaces">): { readonly crlBase?: string } {
+  const crlBase = crlPlaces?.bases[0];
+  return crlBase === undefined ? {} : { crlBase };
 }
 
 async function readIssuer(
@@ -162,7 +171,10 @@ export async function issueLeaf(
   const limitMs = Date.parse(new X509Certificate(keys.issuing.certificate).validTo);
   if (limitMs <= nowMs) throw new HawserError("ISSUER_EXPIRED", "the issuing CA has expired", "Run: hawser ca rollover");
   const validity = validityFrom(nowMs, lifetimeMs, limitMs);
-  const { der, serial } = await makeCertificate({ commonName, publicKey, profile, validity }, keys.issuing);
+  const { der, serial } = await makeCertificate(
+    { commonName, publicKey, profile, validity, ...(keys.crlBase === undefined ? {} : { crlBase: keys.crlBase }) },
+    keys.issuing,
+  );
   const record = {
     serial,
     ...wholeSeconds(validity),

@@ -156,11 +156,12 @@ function answerText(ca: string, issued: Uint8Array | undefined, crl: string, num
 
 async function certify(
   root: { certificate: Uint8Array; signer: Signer },
-  { commonName, publicKey, lifetimeMs }: NonNullable<RootRequest["issuing"]>,
+  { commonName, publicKey, lifetimeMs, crlBase }: NonNullable<RootRequest["issuing"]>,
   nowMs: number,
 ): Promise<Uint8Array> {
   const validity = validityFrom(nowMs, lifetimeMs, Date.parse(new X509Certificate(root.certificate).validTo));
-  return (await makeCertificate({ commonName, publicKey, profile: { kind: "issuing" }, validity }, root)).der;
+  const request = { commonName, publicKey, profile: { kind: "issuing" } as const, validity, ...(crlBase === undefined ? {} : { crlBase }) };
+  return (await makeCertificate(request, root)).der;
 }
 
 function checkRequest(state: RootState, request: RootRequest, body: string, signature: Uint8Array): void {

@@ -11,6 +11,7 @@ import { deriveKey, newKeyDerivation, readKeyDerivation, seal, unseal } from "..
 import { FILES } from "../ca-directory/directory-layout.js";
 import { checkCaName, checkCommonName } from "../ca-directory/ca-record.js";
 import { parseObject } from "../ca-directory/registry-entry.js";
+import { checkCrlBase } from "../pki/crl-points.js";
 import type { SignerFor } from "../pki/signer.js";
 import { newCaKey } from "./ca-keys.js";
 import { signerOfKey } from "./context.js";
@@ -23,7 +24,7 @@ import type { ParentAnswer } from "./parent-chain.js";
 /** Bound to the sealed text. */
 const PURPOSE = "hawser CA: waiting for its parent";
 
-type Told = Pick<InitOptions, "name" | "issuingName" | "brokerHosts" | "keyTypes" | "lifetimesMs">;
+type Told = Pick<InitOptions, "name" | "issuingName" | "brokerHosts" | "keyTypes" | "lifetimesMs" | "crlBase">;
 
 interface Pending {
   readonly told: Told;
@@ -41,8 +42,9 @@ interface Pending {
 export async function beginUnderParent(directory: string, options: InitOptions, signerFor: SignerFor): Promise<string> {
   const path = pendingPath(directory);
   if (!existsSync(path)) {
-    const { name, issuingName, brokerHosts, keyTypes, lifetimesMs } = options;
+    const { name, issuingName, brokerHosts, keyTypes, lifetimesMs, crlBase } = options;
     checkCaName(name);
+    if (crlBase !== undefined) checkCrlBase(crlBase);
     if (issuingName !== undefined) checkCommonName(issuingName);
     const key = await newCaKey(keyTypes?.issuing ?? "P-256", options.signers?.issuing);
     const told: Told = {
@@ -51,6 +53,7 @@ export async function beginUnderParent(directory: string, options: InitOptions, 
       ...(brokerHosts === undefined ? {} : { brokerHosts }),
       ...(keyTypes === undefined ? {} : { keyTypes }),
       ...(lifetimesMs === undefined ? {} : { lifetimesMs }),
+      ...(crlBase === undefined ? {} : { crlBase }),
     };
     const pending: Pending = { told, publicKey: base64(key.publicKey), key: base64(key.secret) };
     const derivation = newKeyDerivation(options.scryptCost);

@@ -9,7 +9,7 @@ import { verifyAuditText } from "../ca-directory/audit-trail.js";
 import type { AuditVerdict } from "../ca-directory/audit-trail.js";
 import { listed, unknownId } from "../ca-directory/registry.js";
 import type { ListedName } from "../ca-directory/registry.js";
-import { readCertificates } from "./context.js";
+import { crlBaseOf, readCertificates } from "./context.js";
 import { readCaFile, readUnprovedState, unprovedFiles } from "../ca-directory/ca-files.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
 import { readProvedCa } from "../ca-directory/ca-store.js";
@@ -46,6 +46,8 @@ export interface CaParts {
   readonly rootCrl?: CrlTimes;
   /** What the CA's own certificates are like, and where its root is. */
   readonly certificatePolicy: CertificatePolicy;
+  /** Base of the address at which certificates say that revocation lists are found. */
+  readonly crlBase?: string;
   /** Whether the folder of the offline root is still in the CA directory. */
   readonly isRootStillHere: boolean;
   readonly outputs: readonly Output[];
@@ -140,6 +142,7 @@ function partsOf(files: CaFiles, state: CaState): CaParts {
     crlNextUpdateMs: readNextUpdate(files),
     ...(rootCrl === undefined ? {} : { rootCrl }),
     certificatePolicy: certificatePolicyOf(record),
+    ...crlBaseOf(record),
     isRootStillHere: existsSync(join(files.directory, DIRECTORIES.offlineRoot)),
     outputs: readOutputs(files),
     policyText: () => policyTextOf(files),

@@ -8,6 +8,7 @@ import { revokedOf, withAllRevoked, withoutPsk, withRevokedElsewhere } from "../
 import { readBrokerRecords } from "./broker-identity.js";
 import { makeCrl, readCrl, REVOCATION_REASONS, validityFrom } from "../pki/certificate-profiles.js";
 import type { Issuer, RevocationReason, RevokedSerial } from "../pki/certificate-profiles.js";
+import { keyIdOf } from "../pki/crl-points.js";
 import type { CaContext, CaKeys } from "./context.js";
 import { readCaJson } from "../ca-directory/ca-files.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
@@ -195,9 +196,12 @@ export async function makeCrls(
 ): Promise<string> {
   const { notBeforeMs: thisUpdateMs, notAfterMs: nextUpdateMs } = crlValidity(record, nowMs);
   const list = { number, thisUpdateMs, nextUpdateMs, revoked: revokedOf(records, nowMs) };
-  return [await makeCrl(keys.issuing, list), rootLists, ...(keys.previous === undefined ? [] : [await makeCrl(keys.previous, list)])].join(
-    "",
-  );
+  const listOf = (issuer: Issuer): Promise<string> => makeCrl(issuer, { ...list, ...placesIn(record, issuer.certificate) });
+  return [await listOf(keys.issuing), rootLists, ...(keys.previous === undefined ? [] : [await listOf(keys.previous)])].join("");
+}
+
+function placesIn({ crlPlaces }: CaRecord, issuer: Uint8Array): { readonly crlBases?: readonly string[] } {
+  return crlPlaces === undefined || crlPlaces.unnamed.includes(keyIdOf(issuer)) ? {} : { crlBases: crlPlaces.bases };
 }
 
 /** When the lists on disk stop being believed. Throws `CA_CORRUPT`. */

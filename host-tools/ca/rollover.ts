@@ -20,7 +20,7 @@ import { AUTHORITY_NAME } from "./reserved-names.js";
 import { AbsentRoot } from "./absent-root.js";
 import { newCaKey, sealedKey } from "./ca-keys.js";
 import type { CaKey } from "./ca-keys.js";
-import { isIssuedBy, isKeptElsewhere, readSealedKey } from "./context.js";
+import { crlBaseOf, isIssuedBy, isKeptElsewhere, readSealedKey } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
 import { crlsFor, readRetired, renewRootCrlIn } from "./revocation.js";
 
@@ -58,7 +58,10 @@ export async function rollOver(ca: CaContext, { signer }: RolloverOptions = {}):
     const lifeMs = ca.record.certificatePolicy?.issuingMs ?? Date.parse(old.validTo) - Date.parse(old.validFrom);
     const validity = validityFrom(draft.nowMs, lifeMs, Date.parse(new X509Certificate(root.certificate).validTo));
     const commonName = nextName(old.subject);
-    const { der } = await makeCertificate({ commonName, publicKey: key.publicKey, profile: { kind: "issuing" }, validity }, root);
+    const { der } = await makeCertificate(
+      { commonName, publicKey: key.publicKey, profile: { kind: "issuing" }, validity, ...crlBaseOf(ca.record) },
+      root,
+    );
     if (policy.root !== "file") await renewRootCrlIn(draft, ca.record, ca.keys);
     return moveTo(ca, draft, der, key.signer, sealedKey(ca.keys.sealing, key, FILES.issuingKey));
   });

@@ -10,7 +10,7 @@ import { FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
 import { fromPem, toPem } from "../pki/pem.js";
 import { nodeCrypto } from "../pki/signer.js";
 import { sealedKey } from "./ca-keys.js";
-import { readSealedKey, signerOf, signerOfKey } from "./context.js";
+import { crlBaseOf, readSealedKey, signerOf, signerOfKey } from "./context.js";
 import type { CaContext } from "./context.js";
 import type { Errand } from "./errand-names.js";
 import { checkParentChain, invalid as invalidChain, issuingRequest, newestList, readPemAnswer } from "./parent-chain.js";
@@ -75,14 +75,14 @@ function asRetired({ serial, notAfterMs, revokedAtMs }: { serial: string; notAft
 }
 
 async function wantedIssuer(ca: CaContext, draft: Draft, options: RolloverOptions): Promise<WantedIssuer> {
-  const lifetimeMs = certificatePolicyOf(ca.record).issuingMs;
-  if (draft.has(FILES.next)) return { ...readNext(draft), lifetimeMs };
+  const wanted = { lifetimeMs: certificatePolicyOf(ca.record).issuingMs, ...crlBaseOf(ca.record) };
+  if (draft.has(FILES.next)) return { ...readNext(draft), ...wanted };
   const key = await nextIssuingKey(ca, draft, options.signer);
   const commonName = nextName(new X509Certificate(ca.keys.issuing.certificate).subject);
   draft.write(FILES.nextKey, sealedKey(ca.keys.sealing, key, FILES.nextKey));
   draft.write(FILES.next, `${JSON.stringify({ v: 1, commonName, publicKey: Buffer.from(key.publicKey).toString("base64") }, null, 2)}\n`);
   draft.record({ event: "issuing-ca-requested", ca: commonName });
-  return { commonName, publicKey: key.publicKey, lifetimeMs };
+  return { commonName, publicKey: key.publicKey, ...wanted };
 }
 
 function readNext(draft: Draft): Pick<WantedIssuer, "commonName" | "publicKey"> {

@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { HawserError } from "../../sdk/errors.js";
+import { checkCrlBase } from "../pki/crl-points.js";
 import { keyTypeOf } from "../pki/signer.js";
 import type { Signer } from "../pki/signer.js";
 import { provenSignature } from "../pki/signing-provider.js";
@@ -13,6 +14,8 @@ export interface WantedIssuer {
   /** DER SubjectPublicKeyInfo. */
   readonly publicKey: Uint8Array;
   readonly lifetimeMs: number;
+  /** Base of the address of revocation lists, to be named in the certificate. */
+  readonly crlBase?: string;
 }
 
 /** An issuing CA that is to be on the root's revocation list. */
@@ -40,7 +43,7 @@ const DAY_MS = 86_400_000;
 function bodyOf({ ca, root, madeAtMs, issuing, retired, signedBy }: RootRequest): string {
   const lines = [TITLE, "", `CA: ${ca}`, `Root: ${root}`, `Made at: ${time(madeAtMs)}`];
   if (issuing !== undefined) {
-    const { commonName, publicKey, lifetimeMs } = issuing;
+    const { commonName, publicKey, lifetimeMs, crlBase } = issuing;
     lines.push(
       "",
       `Certify the issuing CA: ${commonName}`,
@@ -50,6 +53,7 @@ function bodyOf({ ca, root, madeAtMs, issuing, retired, signedBy }: RootRequest)
     lines.push(
       `Fingerprint of the key: ${fingerprint(publicKey)}`,
       `For seconds: ${Math.round(lifetimeMs / 1000)} (${(lifetimeMs / DAY_MS).toFixed(1)} days)`,
+      ...(crlBase === undefined ? [] : [`With revocation lists at: ${crlBase}`]),
     );
   }
   lines.push("", "Sign a revocation list that names these issuing CAs:", ...(retired.length === 0 ? ["none"] : []));
@@ -78,7 +82,7 @@ export function readRequest(text: string): ReadRequest {
   const plain = text.replace(/\r\n/g, "\n").trimEnd();
   const [, body = "", signature = ""] = /^([\s\S]*\n)Signature: ([A-Za-z0-9+/]+=*)$/.exec(plain) ?? [];
   const field = (name: string): string | undefined => new RegExp(`^${name}: (.*)$`, "m").exec(body)?.[1];
-  const [ca, root, madeAt, signedBy, commonName, key, seconds] = [
+  const [ca, root, madeAt, signedBy, commonName, key, seconds, crlBase] = [
     "CA",
     "Root",
     "Made at",
@@ -86,6 +90,7 @@ export function readRequest(text: string): ReadRequest {
     "Certify the issuing CA",
     "With the key",
     "For seconds",
+    "With revocation lists at",
   ].map(field);
   try {
     if (!body.startsWith(TITLE) || ca === undefined || root === undefined || madeAt === undefined || signedBy === undefined)
@@ -97,6 +102,7 @@ export function readRequest(text: string): ReadRequest {
             commonName,
             publicKey: new Uint8Array(Buffer.from(key ?? "", "base64")),
             lifetimeMs: Number.parseInt(seconds ?? "", 10) * 1000,
+            ...(crlBase === undefined ? {} : { crlBase: checkCrlBase(crlBase) }),
           };
     const retired = [...body.matchAll(/^([0-9a-f]+) retired at (\S+), ends at (\S+)$/gm)].map(([, serial = "", at = "", end = ""]) => ({
       serial,

@@ -15,7 +15,7 @@ import type { Issuer } from "../pki/certificate-profiles.js";
 import { toPem } from "../pki/pem.js";
 import type { ExternalKey } from "../pki/signer.js";
 import { newCaKey, sealedKey } from "./ca-keys.js";
-import { pemChain, readSealedKey } from "./context.js";
+import { crlBaseOf, pemChain, readSealedKey } from "./context.js";
 import type { CaContext } from "./context.js";
 import { renewRootCrlIn } from "./revocation.js";
 import { commonNameOf, moveTo, nextIssuingKey, nextName } from "./rollover.js";
@@ -56,7 +56,10 @@ export async function rollOverRoot(ca: CaContext, { signer, rootSigner }: RootRo
     );
     const validity = validityFrom(draft.nowMs, policy.issuingMs, rootValidity.notAfterMs);
     const name = nextName(new X509Certificate(issuing.certificate).subject);
-    const made = await makeCertificate({ commonName: name, publicKey: issuingKey.publicKey, profile: { kind: "issuing" }, validity }, root);
+    const made = await makeCertificate(
+      { commonName: name, publicKey: issuingKey.publicKey, profile: { kind: "issuing" }, validity, ...crlBaseOf(ca.record) },
+      root,
+    );
     keepOldRoot(draft, old, sealing);
     const links = [link.der, ...rootLinks];
     draft.write(FILES.root, toPem("CERTIFICATE", der));

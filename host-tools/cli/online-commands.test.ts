@@ -46,8 +46,11 @@ describe.each(["embedded", "mosquitto"] as const)("with the %s broker", { timeou
   test("a device publishes, answers, rotates, recovers and is shut out", async () => {
     const cwd = await withDevice();
     const { broker, ...ports } = await runningBroker(cwd, engine);
-    const authority = new RunningCli(["authority", "--dir", "ca", "--url", url(ports.mtlsPort)], { cwd, env: ENV });
+    const service = ["authority", "--dir", "ca", "--url", url(ports.mtlsPort), "--crl-port", "0"];
+    const authority = new RunningCli(service, { cwd, env: ENV });
     await authority.waitFor("connected");
+    const lists = (await authority.waitFor("crl-ready")) as { port?: number; paths?: readonly string[] };
+    expect((await fetch(`http://127.0.0.1:${lists.port}${lists.paths?.[0]}`)).headers.get("content-type")).toBe("application/pkix-crl");
     const watcher = await Watcher.start(cwd, "operator-1", ports.mtlsPort);
 
     const device = simulatedDevice(cwd, ports);

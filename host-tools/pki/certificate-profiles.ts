@@ -8,6 +8,7 @@ import "reflect-metadata";
 import { randomBytes } from "node:crypto";
 import { isIP } from "node:net";
 import * as x509 from "@peculiar/x509";
+import { distributionPoint, issuingDistributionPoint } from "./crl-points.js";
 import { toPem } from "./pem.js";
 import { nodeCrypto } from "./signer.js";
 import type { Signer } from "./signer.js";
@@ -38,6 +39,8 @@ export interface CertificateRequest {
   readonly publicKey: Uint8Array;
   readonly profile: Profile;
   readonly validity: Validity;
+  /** Base of the address of the issuer's revocation list; without it, the certificate names none. */
+  readonly crlBase?: string;
 }
 
 /** A certificate begins this long before it is made, for devices whose clock is behind. */
@@ -80,6 +83,9 @@ async function make(request: CertificateRequest, signer: Signer, issuer: x509.X5
         ...profileExtensions(request.profile),
         await x509.SubjectKeyIdentifierExtension.create(publicKey, false, nodeCrypto),
         await authorityKeyIdentifier(issuer, publicKey),
+        ...(request.crlBase === undefined || issuer === undefined
+          ? []
+          : [distributionPoint(request.crlBase, new Uint8Array(issuer.rawData))]),
       ],
     },
     crypto,
@@ -150,6 +156,8 @@ export interface CrlRequest {
   readonly thisUpdateMs: number;
   readonly nextUpdateMs: number;
   readonly revoked: readonly RevokedSerial[];
+  /** Bases of all addresses in certificates that the list is for. Without them, it counts for certificates that name no place, too. */
+  readonly crlBases?: readonly string[];
 }
 
 /** A revocation list (RFC 5280 section 5) of `issuer`, as PEM. */
@@ -166,6 +174,7 @@ export async function makeCrl(issuer: Issuer, request: CrlRequest): Promise<stri
       extensions: [
         await authorityKeyIdentifier(certificate, certificate.publicKey),
         new x509.Extension(CRL_NUMBER, false, derInteger(request.number)),
+        ...(request.crlBases === undefined ? [] : [issuingDistributionPoint(request.crlBases, issuer.certificate)]),
       ],
       entries: request.revoked.map(({ serial, revokedAtMs, reason }) => ({
         serialNumber: serial,

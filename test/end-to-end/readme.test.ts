@@ -95,7 +95,7 @@ describe("a factory's first day", () => {
 });
 
 describe("the life of a CA", () => {
-  it("goes from the first day over other hosts and another passphrase to what is noticed", { timeout: 300_000 }, async () => {
+  it("goes from the first day over other hosts and another passphrase to what is noticed", { timeout: 600_000 }, async () => {
     const names = [
       "ca-first-day",
       "ca-every-day",
@@ -124,5 +124,20 @@ describe("the life of a CA", () => {
     expect(output).toMatch(/error CA_CORRUPT: .*not what the CA wrote last: meter-001\.json/);
     expect(output.trimEnd()).toMatch(/all agree\.$/);
     expect(output).not.toContain("not verified");
+  });
+
+  it("has OpenSSL fetch the revocation list of a certificate", { timeout: 300_000 }, async () => {
+    const [port = 0] = await freePorts(1);
+    const wait = `until (exec 3<>/dev/tcp/localhost/${port}) 2>/dev/null; do sleep 0.1; done`;
+    const passphrase = block("ca-first-day", "docs/ca.md").split("\n\n")[0] ?? "";
+    const script = `${passphrase}\n${block("ca-lists", "docs/ca-lists.md")}`
+      .replaceAll("8880", String(port))
+      // A person types more slowly than a script runs.
+      .replace(/^(npx hawser ca serve .*)$/m, `$1\n${wait}`)
+      .replaceAll("npx hawser", "hawser");
+    expect(script).toContain(wait);
+    const { code, output } = await bash(script, temporaryDirectory());
+    expect(code, output).toBe(0);
+    expect(output.trimEnd()).toMatch(/client\.crt\.pem: OK$/);
   });
 });

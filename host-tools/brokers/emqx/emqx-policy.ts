@@ -51,7 +51,7 @@ export function compileEmqx(input: CompileInput): Compiled {
   if (devicePatterns(input) !== undefined)
     risks.push("A name with a valid certificate that the registry does not know gets a device's own topics");
   risks.push(
-    "EMQX finds revocation lists only through the client certificate's CRL distribution point, over HTTP, and ignores lists without an issuing distribution point",
+    "EMQX fetches revocation lists over HTTP alone, from where the client's certificate says: `hawser ca init --crl-url`, `hawser ca serve`",
     "acl.conf is read until somebody edits the rules in the dashboard or by REST: from then on EMQX's own copy wins",
     "A decision is kept for a minute: after a revocation also run DELETE /api/v5/clients/CLIENTID, which ends its sessions",
     "Set EMQX_SECURITY_PROFILE=hardened (6.3 and later) and change the dashboard's password: the default is public",

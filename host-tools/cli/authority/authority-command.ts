@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { parseBrokerUrl } from "../values.js";
+import { parseBrokerUrl, parsePort } from "../values.js";
 import { caDirectory, caPassphrase, connectTimeout, json } from "../shared-options.js";
 
 export function addAuthorityCommand(program: Command, run: Run): void {
@@ -10,6 +10,9 @@ export function addAuthorityCommand(program: Command, run: Run): void {
     program.command("authority").description("Run the enrolment service: answers devices' certificate requests over MQTT."),
   ).requiredOption("--url <url>", "the broker's mTLS port, mqtts://HOST:PORT", parseBrokerUrl);
   connectTimeout(authority);
+  authority
+    .option("--crl-port <port>", "also serve the revocation lists over HTTP on this port; 0 lets the system choose", parsePort)
+    .option("--crl-host <address>", "address to serve them on", "127.0.0.1");
   json(caPassphrase(authority));
   addHelp(authority, {
     notes: [

@@ -10,6 +10,7 @@ import { FirstConnection } from "../first-connection.js";
 import { keptCrl } from "../kept-crl.js";
 import { keepSessions } from "../kept-sessions.js";
 import { openCaOf } from "../opened-ca.js";
+import { serveCrls } from "../served-crls.js";
 import type { PassphraseOptions } from "../passphrases.js";
 import type { StopSignal } from "../stop-signal.js";
 import type { Colour, Json, Terminal } from "../terminal.js";
@@ -19,6 +20,8 @@ export interface AuthorityOptions extends PassphraseOptions {
   dir: string;
   url: Endpoint;
   connectTimeout: number;
+  crlPort?: number;
+  crlHost: string;
   json?: boolean;
 }
 
@@ -32,12 +35,14 @@ export async function runAuthority(options: AuthorityOptions, context: Context):
   const crl = keptCrl(ca, terminal);
   await crl.start();
   const keptSessions = keepSessions(ca, terminal);
+  const lists = options.crlPort === undefined ? undefined : await serveCrls(options.dir, options.crlPort, options.crlHost, terminal);
   try {
     await Promise.race([brokerFound(options.url, ca, first, stop), first.settled]);
     if (!stop.requested) await serve(options, ca, first, context);
   } finally {
     crl.stop();
     keptSessions();
+    await lists?.close();
     first.succeeded();
   }
   terminal.event("stopped", {}, "in an orderly way");

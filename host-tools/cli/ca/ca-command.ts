@@ -4,7 +4,9 @@ import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { collect, parseKeyType, parseLifetimeMs } from "../values.js";
+import { checkCrlBase } from "../../pki/crl-points.js";
 import { addBackupCommands } from "./ca-backup-command.js";
+import { addServe } from "./ca-serve-command.js";
 import { addRootErrands, signerOption } from "./ca-root-command.js";
 import { caDirectory, caPassphrase, json, parsePath, weakPassphrase } from "../shared-options.js";
 
@@ -13,6 +15,7 @@ export function addCaCommands(program: Command, run: Run): void {
   addInit(ca, run);
   addStatus(ca, run);
   addCrl(ca, run);
+  addServe(ca, run);
   addBrokerCert(ca, run);
   addVerify(ca, run);
   addPassphrase(ca, run);
@@ -80,7 +83,12 @@ function certificateOptions(init: Command): void {
     .addOption(lifetime("--broker-life <life>", "lifetime of the broker's certificate", "825d"))
     .addOption(lifetime("--device-life <life>", "lifetime of devices' certificates", "365d"))
     .addOption(lifetime("--client-life <life>", "lifetime of other clients' certificates", "365d"))
-    .addOption(lifetime("--crl-life <life>", "how long a revocation list is valid", "30d"));
+    .addOption(lifetime("--crl-life <life>", "how long a revocation list is valid", "30d"))
+    .option(
+      "--crl-url <url>",
+      "where revocation lists are found, for certificates to say: http://HOST[:PORT] (see hawser ca serve)",
+      checkCrlBase,
+    );
 }
 
 function lifetime(flags: string, description: string, usual: string): Option {
@@ -92,9 +100,11 @@ function addCrl(ca: Command, run: Run): void {
     "--root",
     "also the list of a root in a token, which is valid for a year",
   );
+  crl.option("--url <url>", "have certificates made from now on say that lists are found there: http://HOST[:PORT]", checkCrlBase);
   json(caPassphrase(crl));
   addHelp(crl, {
     notes: [
+      "With --url, the list of an issuing CA that issued before there was a URL does not name it: EMQX waits for the next rollover.",
       "A broker refuses all clients once its CRL has expired. `hawser broker run` renews it; for other brokers, run this daily and reload the broker.",
     ],
     json: ['{"crl":"ca/crl.pem","nextUpdate":"2026-12-20T12:00:00.000Z"}'],

@@ -35,6 +35,7 @@ export interface CaInitOptions extends PassphraseOptions, Record<`${Life}Life`, 
   chain?: readonly string[];
   crl?: readonly string[];
   existingKey?: boolean;
+  crlUrl?: string;
   json?: boolean;
 }
 
@@ -54,6 +55,7 @@ export async function makeCa(options: CaInitOptions, context: Context): Promise<
     ...named("rootName", rootName),
     ...named("issuingName", issuingName),
     ...named("brokerHosts", brokerHosts),
+    ...named("crlBase", options.crlUrl),
   };
   if (options.csr !== undefined) {
     const request = await beginUnderParent(

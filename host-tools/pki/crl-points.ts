@@ -1,0 +1,58 @@
+/**
+ * Where a CA's revocation list is found by those who have only a certificate (RFC 5280 sections 4.2.1.13 and 5.2.5): one address for each
+ * CA's key, below a base that the operator chooses. The path differs for each key because some caches go by the path alone (EMQX).
+ */
+import "reflect-metadata";
+import { createHash } from "node:crypto";
+import * as x509 from "@peculiar/x509";
+import { HawserError } from "../../sdk/errors.js";
+
+const ISSUING_DISTRIBUTION_POINT = "2.5.29.28";
+/** With it, a certificate of a device still fits where it fitted before. */
+const MAX_BASE_LENGTH = 100;
+
+/** How a CA names its key: the subject key identifier of its certificate (DER), or what would be one, lower-case hex. */
+export function keyIdOf(certificate: Uint8Array): string {
+  const parsed = new x509.X509Certificate(new Uint8Array(certificate));
+  const own = parsed.getExtension(x509.SubjectKeyIdentifierExtension)?.keyId;
+  return own?.toLowerCase() ?? createHash("sha1").update(new Uint8Array(parsed.publicKey.rawData)).digest("hex");
+}
+
+/** Path of the list of the CA with this certificate (DER), below the base. */
+export function crlPath(certificate: Uint8Array): string {
+  return `/${keyIdOf(certificate)}.crl`;
+}
+
+export function distributionPoint(base: string, issuer: Uint8Array): x509.Extension {
+  return new x509.CRLDistributionPointsExtension([`${base}${crlPath(issuer)}`]);
+}
+
+/**
+ * Names all places a list has ever been found at: a list counts for a certificate whose own place is among them. Critical, as RFC 5280
+ * wants it.
+ */
+export function issuingDistributionPoint(bases: readonly string[], issuer: Uint8Array): x509.Extension {
+  const uris = bases.map((base) => der(0x86, Buffer.from(`${base}${crlPath(issuer)}`, "latin1")));
+  const fullName = der(0xa0, Buffer.concat(uris));
+  return new x509.Extension(ISSUING_DISTRIBUTION_POINT, true, der(0x30, der(0xa0, fullName)));
+}
+
+/** Returns the base without a slash at its end. Throws `BAD_URL`. */
+export function checkCrlBase(text: string): string {
+  const base = text.replace(/\/$/, "");
+  const next = "Use http://HOST[:PORT][/PATH], e.g. http://crl.example.com:8880.";
+  // Whoever checks the server of https:// needs a revocation list first (RFC 5280 section 8).
+  if (/^https:/i.test(base))
+    throw new HawserError("BAD_URL", "revocation lists are signed, and are fetched over plain http:// to find them at all", next);
+  const host = String.raw`(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])`;
+  if (base.length > MAX_BASE_LENGTH || !new RegExp(String.raw`^http://${host}(?::\d{1,5})?(?:/[A-Za-z0-9._~-]+)*$`).test(base))
+    throw new HawserError("BAD_URL", `${JSON.stringify(text)} cannot be where revocation lists are found`, next);
+  return base;
+}
+
+/** Up to 64 KiB. */
+function der(tag: number, content: Uint8Array): Buffer {
+  const { length } = content;
+  const size = length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff];
+  return Buffer.concat([Buffer.of(tag, ...size), content]);
+}
