@@ -63,7 +63,6 @@ const UNUSED_ENGINE_FILES = new Set(["xsLockdown.c", "xsSnapshot.c"]);
  * @throws HawserError `XS_SOURCES_MISSING`, `XS_SOURCES_DAMAGED`, `COMPILER_MISSING`, `XS_BUILD_FAILED`
  */
 export async function buildHost(options: HostBuildOptions): Promise<string> {
-  await checkCompiler(options.bits);
   const engine = await engineSource();
   const engineArchive = await buildEngine(engine, options);
   const sources = [...hostSources(), ...(options.native?.sources ?? [])];
@@ -75,7 +74,7 @@ export async function buildHost(options: HostBuildOptions): Promise<string> {
     ...nativeText(options.native),
   ]);
   const executable = join(cacheFolder(), "xs", "host", key, "hawser-xs");
-  await buildOnce(executable, async (folder) => {
+  await buildOnce(executable, options.bits, async (folder) => {
     const generated = generateC(
       sources.filter((file) => basename(file).startsWith("xs-") || file.startsWith(hostFolder())).map((file) => readFileSync(file, "utf8")),
     );
@@ -173,7 +172,7 @@ async function buildEngine(engine: string, options: HostBuildOptions): Promise<s
   const sources = readdirSync(folder)
     .filter((name) => name.endsWith(".c") && !UNUSED_ENGINE_FILES.has(name))
     .map((name) => join(folder, name));
-  await buildOnce(archive, async (partial) => {
+  await buildOnce(archive, options.bits, async (partial) => {
     const all = [...flags, ...ENGINE_DEFINES, "-w", "-I", hostFolder(), ...systemIncludes(engine)];
     const isPlain = (file: string): boolean => basename(file) === UNSANITIZED_ENGINE_FILE;
     const plain = await compileAll(
@@ -195,12 +194,13 @@ async function buildEngine(engine: string, options: HostBuildOptions): Promise<s
   return archive;
 }
 
-/** Builds in a folder beside and renames it when all is done, one process at a time. */
-async function buildOnce(product: string, build: (folder: string) => Promise<void>): Promise<void> {
+/** Builds in a folder beside and renames it when all is done, one process at a time. What is in the cache needs no compiler. */
+async function buildOnce(product: string, bits: Bits, build: (folder: string) => Promise<void>): Promise<void> {
   const folder = join(product, "..");
   if (existsSync(product)) return;
   await withBuildLock(`${folder}.lock`, async () => {
     if (existsSync(product)) return;
+    await checkCompiler(bits);
     const partial = `${folder}.partial`;
     rmSync(partial, { recursive: true, force: true });
     mkdirSync(partial, { recursive: true });
