@@ -92,6 +92,8 @@ const CONFIG: Rules<DeviceConfig> = {
   maximumPacketSizeBytes: whole(1_024, 268_435_460),
   inboundBytes: whole(1_024, 0x4000_0000),
   heldForMs: whole(0, 86_400_000),
+  clientId: (value) => (isClientId(value) ? undefined : 'a text of 4 to 200 characters with "{id}"'),
+  username: (value) => (typeof value === "string" && value !== "" ? text(value) : "a text"),
   topicBase: (value) => (isTopicBase(value) ? undefined : `a topic without wildcards, such as "sites/b1/{id}"`),
   will: WILL,
   outbox: OUTBOX,
@@ -156,13 +158,13 @@ export function checkPlatform(platform: Platform): void {
 
 /**
  * What the application's `login` returned.
- * @param isOnlyFactor nothing else proves who the device is: without a password it would sign in as nobody
+ * @param onlyFactor what alone proves who the device is: without it, it would sign in as nobody
  * @throws HawserError `BAD_CONFIG`
  */
-export function checkLogin(login: Login, isOnlyFactor = false): Login {
+export function checkLogin(login: Login, onlyFactor?: keyof Login): Login {
   if ("then" in login) throw badConfig("login", "must return the user name and password, not a promise");
   checkOptions(login, LOGIN, badConfig, "login().");
-  if (isOnlyFactor && (login.password ?? "").length === 0) throw badConfig("login().password", "is missing");
+  if (onlyFactor && (login[onlyFactor] ?? "").length === 0) throw badConfig(`login().${onlyFactor}`, "is missing");
   return login;
 }
 
@@ -181,7 +183,12 @@ export function isDeviceTopic(topic: unknown): boolean {
 /** `{id}` and plain levels. */
 function isTopicBase(base: unknown): boolean {
   if (typeof base !== "string" || base.startsWith("$")) return false;
-  return base.split("/").every((level) => level === "{id}" || (level !== "" && !/[+#{}\0]/.test(level)));
+  const levels = base.replace(/^\//, "").split("/");
+  return levels.every((level) => level === "{id}" || (level !== "" && !/[+#{}\0]/.test(level)));
+}
+
+function isClientId(value: unknown): boolean {
+  return typeof value === "string" && text(value) === undefined && value.length <= 200 && value.includes("{id}");
 }
 
 function isBrokerName(name: unknown): boolean {

@@ -128,7 +128,19 @@ describe("A device whose topics are elsewhere", () => {
     expect(() => device.subscribe({ absolute: "" })).toThrow(expect.objectContaining({ code: "INVALID_FILTER" }));
   });
 
-  it.each(["", "/a", "a//b", "a/+", "a/#", "$SYS/x", "a/{site}", "a/"])("refuses the base %j", async (topicBase) => {
+  it("signs in by the client id and user name of its templates, and lives below a base that begins with a slash", async () => {
+    const { world, device } = await started({
+      clientId: "projects/p/devices/{id}",
+      username: "{id}@site-7",
+      login: () => ({ password: "p" }),
+      topicBase: "/devices/{id}",
+    });
+    const [connect] = world.dialer.last.of("connect");
+    expect([connect?.["clientId"], connect?.["username"]]).toEqual([`projects/p/devices/${ID}`, `${ID}@site-7`]);
+    expect(device.topic("events")).toBe(`/devices/${ID}/events`);
+  });
+
+  it.each(["", "/", "//a", "a//b", "a/+", "a/#", "$SYS/x", "a/{site}", "a/"])("refuses the base %j", async (topicBase) => {
     const world = await World.provisioned();
     expect(() => boot(world, { topicBase })).toThrow(expect.objectContaining({ code: "BAD_CONFIG" }));
   });

@@ -100,9 +100,13 @@ export interface DeviceConfig {
   /**
    * Where the device's own topics are, as the broker's policy has it: `{id}` stands for the device's id, for instance `sites/b1/l2/{id}`;
    * default
-   * `devices/{id}`. The topics of its identity stay below `devices/{id}/identity/`.
+   * `devices/{id}`; it may begin with a slash. The topics of its identity stay below `devices/{id}/identity/`.
    */
   topicBase?: string;
+  /** The MQTT client id, with `{id}` for the device's id, for instance `projects/p/devices/{id}`; default `{id}`. */
+  clientId?: string;
+  /** The user name where neither `login` nor `token` gives one, `{id}` standing for the device's id. Default: see {@link login}. */
+  username?: string;
   /** Published by the broker when the device vanishes; the topic is relative to the base. */
   will?: Will;
   /** Messages kept while offline; default 1,000 messages or 256 KiB, kept in RAM, refusing more when full. */
@@ -212,7 +216,7 @@ export class Device {
     }
     this.#store = store;
     this.id = store.device.id;
-    this.#base = (config.topicBase ?? DEFAULT_BASE).split("{id}").join(this.id);
+    this.#base = this.#named(config.topicBase ?? DEFAULT_BASE);
     this.#preset = config.preset;
     const beyond = config.will && this.#beyond(config.will.topic, config.will);
     if (beyond) throw beyond;
@@ -316,7 +320,7 @@ export class Device {
    */
   subscribe(filter: DeviceTopic, options?: SubscribeOptions): Subscription {
     if (!isDeviceTopic(filter)) throw notOwn("INVALID_FILTER", filter);
-    const beyond = this.#beyond(filter, { qos: options?.qos });
+    const beyond = this.#beyond(filter, { ...options, filters: this.#telemetry.filters });
     if (beyond) throw beyond;
     return this.#telemetry.subscribe(this.topic(filter), { bufferBytes: this.#inboundBytes, ...options });
   }
@@ -385,6 +389,10 @@ export class Device {
   /** The full topic of one of this device's own, or an absolute one as it is. */
   topic(topic: DeviceTopic): string {
     return typeof topic === "string" ? `${this.#base}/${topic}` : topic.absolute;
+  }
+
+  #named(template: string): string {
+    return template.split("{id}").join(this.id);
   }
 
   #beyond(topic: DeviceTopic, wanted: Wanted): HawserError | undefined {
@@ -460,11 +468,12 @@ export class Device {
     const { persistent = false, ...outbox } = config.outbox ?? {};
     return {
       ...connectionOptions(config),
-      clientId: this.id,
+      clientId: this.#named(config.clientId ?? "{id}"),
       cleanStart: false,
       sessionExpirySeconds: config.sessionExpirySeconds ?? NEVER,
       persistent,
       reserveInFlight: true,
+      subscriptionIdentifiers: config.preset?.takesSubscriptionIdentifiers ?? true,
       ...(config.onSessionLost ? { onSessionLost: config.onSessionLost } : {}),
       ...(config.unclaimed ? { unclaimed: config.unclaimed } : {}),
       outbox: { maxMessages: 1_000, maxBytes: 262_144, overflow: "reject", ...outbox },
@@ -498,13 +507,16 @@ export class Device {
   }
 
   #login(config: DeviceConfig, identity: Identity | undefined, time: TrustedTime): Login {
-    const { token, login } = config;
+    const { token, login, preset } = config;
+    const username = config.username === undefined ? undefined : this.#named(config.username);
     if (!token || !identity) {
-      const given = checkLogin(login?.() ?? {}, identity === undefined);
-      return given.password === undefined ? given : { username: this.id, ...given };
+      const factor = preset?.tokenIsUsername === true ? "username" : "password";
+      const given = checkLogin(login?.() ?? {}, identity ? undefined : factor);
+      const usual = username ?? (given.password === undefined ? undefined : this.id);
+      return usual === undefined ? given : { username: usual, ...given };
     }
     return {
-      username: token.username ?? this.id,
+      username: token.username ?? username ?? this.id,
       password: makeToken(this.platform.keyStore, identity.keySlot, this.id, token, time.nowMs()),
     };
   }

@@ -3,6 +3,8 @@
  * @module hawser/presets
  */
 export { awsIotCore } from "./aws-iot-core.js";
+export { azureDps, azureEventGrid, azureIotHub } from "./azure.js";
+export { emqxServerless, hiveMqCloud, homeAssistant, thingsBoard } from "./password-brokers.js";
 export { brokerPreset, type BrokerLimits, type BrokerPreset, type ConfiguredDevice, type Wanted } from "./broker-preset.js";
 export { HawserError } from "../errors.js";
 export type { ErrorCode, RefusalCode, SdkErrorCode, ToolErrorCode } from "../error-codes.js";
