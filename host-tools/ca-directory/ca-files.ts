@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { errnoCode, storageError } from "../../sim/node/files/atomic-file.js";
 import { problemWithDirectory, readFileOnly } from "../../sim/node/files/safe-path.js";
-import { corrupt, DIRECTORIES, FILES } from "./directory-layout.js";
+import { corrupt, DIRECTORIES, FILES, isIndexFile } from "./directory-layout.js";
 import { parseObject } from "./registry-entry.js";
 import { openState, parseState, sha256 } from "./sealed-state.js";
 import type { CaState } from "./sealed-state.js";
@@ -46,9 +46,13 @@ export class ProvedFiles implements CaFiles {
     return this.state.files[file] !== undefined;
   }
 
-  /** @throws HawserError `CA_CORRUPT` naming the first file that is not what it should be */
+  /**
+   * All but the index, which whoever uses it reads.
+   *
+   * @throws HawserError `CA_CORRUPT` naming the first file that is not what it should be
+   */
   checkAll(): void {
-    for (const file of Object.keys(this.state.files)) this.read(file);
+    for (const file of Object.keys(this.state.files)) if (!isIndexFile(file)) this.read(file);
   }
 }
 
@@ -101,8 +105,9 @@ export function readCaJson(files: CaFiles, file: string): Record<string, unknown
  * @throws HawserError `CA_EXPOSED`, `CA_CORRUPT`
  */
 export function checkDirectories(directory: string): void {
-  for (const name of ["", DIRECTORIES.keys, DIRECTORIES.registry, DIRECTORIES.reservations]) {
+  for (const name of ["", DIRECTORIES.keys, DIRECTORIES.registry, DIRECTORIES.reservations, DIRECTORIES.index]) {
     const path = join(directory, name);
+    if (name === DIRECTORIES.index && lstatSync(path, { throwIfNoEntry: false }) === undefined) continue;
     const problem = problemWithDirectory(path, name === "");
     if (problem === undefined) continue;
     if (problem.startsWith("it is")) throw corrupt(path, problem);

@@ -35,6 +35,8 @@ export interface ChangedEntry {
 export interface CaRegistry extends RegistryNames {
   /** What the sealed state has of it. */
   readonly root: RegistryRoot;
+  /** Files that hold it beside those of the entries: their text by path. Unchanged ones are the same string after a change. */
+  readonly files: ReadonlyMap<string, string>;
   /**
    * Whether an entry's file is still what was written last, before it is replaced or removed.
    *

@@ -1,4 +1,5 @@
 /** The changing part of a CA directory: registry, audit trail and state, with one writer at a time and changes that are whole. */
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { errorCode, HawserError } from "../../sdk/errors.js";
 import { removeLeftoverTemporaries } from "../../sim/node/files/atomic-file.js";
@@ -13,7 +14,7 @@ import type { Journal } from "./change-journal.js";
 import { corrupt, DIRECTORIES, entryFile, FILES, isSealedFile } from "./directory-layout.js";
 import { DraftEntries } from "./draft-entries.js";
 import { checkTrail, loadCa, revisionOf } from "./proved-ca.js";
-import type { LoadedCa } from "./proved-ca.js";
+import type { LoadedCa, Reading } from "./proved-ca.js";
 import type { NameSummary, RegistryEntry } from "./registry-entry.js";
 import { entryDigest } from "./registry-tree.js";
 import type { RegistryRoot } from "./registry-tree.js";
@@ -141,7 +142,8 @@ export class CaStore {
   }
 
   /**
-   * Reads and proves all of a CA directory, and finishes a change that was cut off.
+   * Reads and proves a CA directory, and finishes a change that was cut off. Of a registry with an index, entries are proved when they are
+   * used.
    *
    * @param sealing the key that the passphrase opens
    * @param makeHooks called with the proved files, before anything is done with them
@@ -158,7 +160,7 @@ export class CaStore {
     return locked(directory, async () => {
       tidy(directory);
       const journal = takeUpJournal(directory, key);
-      const loaded = loadCa(directory, key, journal !== undefined);
+      const loaded = loadCa(directory, key, { isChanging: journal !== undefined });
       const store = new CaStore(loaded, key, now);
       store.#hooks = await makeHooks(loaded.files);
       if (journal !== undefined) await store.#finish(true);
@@ -190,7 +192,7 @@ export class CaStore {
     checkDirectories(this.directory);
     const journal = takeUpJournal(this.directory, this.#key);
     if (journal !== undefined || this.#isUnsure) {
-      this.#loaded = loadCa(this.directory, this.#key, journal !== undefined);
+      this.#loaded = loadCa(this.directory, this.#key, { isChanging: journal !== undefined, before: this.#loaded.registry });
       await this.#hooks?.filesChanged(this.#loaded.files);
       if (journal !== undefined) await this.#finish(true);
       this.#isUnsure = false;
@@ -224,6 +226,11 @@ export class CaStore {
     const line = auditLine(files.state.audit.head, draft.revision, new Date(draft.nowMs), withEntries(event, draft.changedEntries));
     const after = registry.after(draft.changedEntries);
     const nextKey = draft.nextSealing === undefined ? this.#key : stateKey(draft.nextSealing);
+    for (const [file, text] of after.files) {
+      if (text === registry.files.get(file)) continue;
+      if (files.has(file)) files.read(file);
+      draft.write(file, text);
+    }
     const journal = this.#journalOf(draft, line, nextKey, after.root);
     writeJournal(this.directory, nextKey === this.#key ? [nextKey] : [this.#key, nextKey], journal);
     this.#isUnsure = true;
@@ -271,22 +278,23 @@ export class CaStore {
       return;
     }
     if (now.state.revision <= files.state.revision) throw rolledBack(this.directory, now.state.revision, files.state.revision);
-    this.#loaded = loadCa(this.directory, this.#key, false, this.#loaded.audit);
+    this.#loaded = loadCa(this.directory, this.#key, { before: this.#loaded.registry, audit: this.#loaded.audit });
     await this.#hooks?.filesChanged(this.#loaded.files);
   }
 }
 
 /**
- * Reads and proves all of a CA directory, for who changes nothing.
+ * Reads and proves a CA directory, for who changes nothing.
  *
+ * @param reading how much of the registry
  * @throws HawserError as {@link CaStore.open}; `CA_BUSY` also when a change was cut off, which only a command that changes the CA may
  *   finish
  */
-export async function readProvedCa(directory: string, sealing: Uint8Array): Promise<LoadedCa> {
+export async function readProvedCa(directory: string, sealing: Uint8Array, reading: Reading = "all"): Promise<LoadedCa> {
   const key = stateKey(sealing);
   checkDirectories(directory);
   return locked(directory, async () => {
-    if (readJournal(directory, key) === undefined) return loadCa(directory, key, false);
+    if (readJournal(directory, key) === undefined) return loadCa(directory, key, { reading });
     throw new HawserError(
       "CA_BUSY",
       `a change of the CA in ${directory} was interrupted and is not finished`,
@@ -313,7 +321,8 @@ function busy(directory: string, pid: number | undefined): HawserError {
 }
 
 function tidy(directory: string): void {
-  for (const part of ["", DIRECTORIES.registry, DIRECTORIES.keys]) removeLeftoverTemporaries(join(directory, part));
+  const parts = ["", DIRECTORIES.registry, DIRECTORIES.keys, DIRECTORIES.index].map((part) => join(directory, part));
+  for (const path of parts) if (existsSync(path)) removeLeftoverTemporaries(path);
 }
 
 /**

@@ -5,13 +5,21 @@
  * made before.
  */
 import { randomBytes } from "node:crypto";
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { errorMessage } from "../../sdk/errors.js";
-import { removeFileDurably, storageError, temporaryPath, unlinkIfThere, writeFileAtomic } from "../../sim/node/files/atomic-file.js";
+import {
+  errnoCode,
+  removeFileDurably,
+  storageError,
+  syncDirectory,
+  temporaryPath,
+  unlinkIfThere,
+  writeFileAtomic,
+} from "../../sim/node/files/atomic-file.js";
 import { appendAuditLine } from "./audit-trail.js";
 import { readCaFile } from "./ca-files.js";
-import { corrupt, DIRECTORIES, FILES, isSealedFile } from "./directory-layout.js";
+import { corrupt, DIRECTORIES, FILES, isIndexFile, isSealedFile } from "./directory-layout.js";
 import { parseObject } from "./registry-entry.js";
 import { macMatches, macOf } from "./sealed-state.js";
 
@@ -70,12 +78,13 @@ export function writeJournal(directory: string, keys: readonly Uint8Array[], jou
 /** What file systems commonly allot at a time. */
 const BLOCK_BYTES = 4096;
 
-/** At most: every file whole beside its old self, the audit line, state and revision, and a registry directory that grows. */
+/** At most: every file whole beside its old self, the audit line, state and revision, and directories of registry and index that grow. */
 function roomBytes({ writes, auditLine, state }: Journal): number {
   const sizes = [
     ...Object.values(writes).map((content) => Buffer.byteLength(content, "base64")),
     auditLine.length,
     state.length,
+    BLOCK_BYTES,
     BLOCK_BYTES,
     BLOCK_BYTES,
   ];
@@ -104,10 +113,22 @@ export function readJournal(directory: string, key: Uint8Array): Journal | undef
 
 /** Brings the directory to what the journal says, its state last. {@link finishJournal} is left to do. */
 export function applyJournal(directory: string, journal: Journal): void {
+  if (Object.keys(journal.writes).some(isIndexFile)) makeIndexDirectory(directory);
   for (const [file, content] of Object.entries(journal.writes)) writeFileAtomic(join(directory, file), Buffer.from(content, "base64"));
   for (const file of journal.removes) removeFileDurably(join(directory, file));
   append(join(directory, FILES.audit), journal);
   writeFileAtomic(join(directory, FILES.state), journal.state);
+}
+
+function makeIndexDirectory(directory: string): void {
+  const path = join(directory, DIRECTORIES.index);
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if (errnoCode(error) === "EEXIST") return;
+    throw storageError(error, "write", path);
+  }
+  syncDirectory(directory);
 }
 
 function append(audit: string, { auditSizeBytes, auditLine }: Journal): void {

@@ -77,12 +77,19 @@ const OPTIONAL_FILES: readonly string[] = [
 
 /** Whether a file's hash stands in the sealed state: those of every CA, and others where they are. */
 export function isSealedFile(file: string): boolean {
-  return SEALED_FILES.includes(file) || OPTIONAL_FILES.includes(file);
+  return SEALED_FILES.includes(file) || OPTIONAL_FILES.includes(file) || isIndexFile(file);
+}
+
+/** A part of the index that a registry with many names has. */
+export function isIndexFile(file: string): boolean {
+  return new RegExp(`^${DIRECTORIES.index}/[0-9a-f]{4}$`).test(file);
 }
 
 export const DIRECTORIES = {
   keys: "keys",
   registry: "registry",
+  /** There once the registry has many names. */
+  index: "index",
   /** A lock file for each name that is being provisioned. */
   reservations: "reservations",
   /** There while a broker configuration is tried. */

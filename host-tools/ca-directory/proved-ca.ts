@@ -3,15 +3,16 @@ import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { errnoCode, storageError } from "../../sim/node/files/atomic-file.js";
 import { AuditDigest, entriesTold, isEntryAsTold, readAuditHead } from "./audit-trail.js";
-import { readCaFile, readState } from "./ca-files.js";
+import { readCaFile, readState, readUnprovedState } from "./ca-files.js";
 import type { ProvedFiles } from "./ca-files.js";
 import { isJournalThere, readRevision } from "./change-journal.js";
 import type { Revision } from "./change-journal.js";
-import type { CaRegistry } from "./ca-registry.js";
+import type { CaRegistry, RegistryNames } from "./ca-registry.js";
 import { corrupt, DIRECTORIES, FILES } from "./directory-layout.js";
-import type { RegistryEntry } from "./registry-entry.js";
+import { IndexedRegistry } from "./indexed-registry.js";
 import { entryDigest, RegistryTree } from "./registry-tree.js";
 import { readRegistry } from "./registry.js";
+import type { ReadEntry } from "./registry.js";
 import { checkNotOlder } from "./revision-witness.js";
 import { WholeRegistry } from "./whole-registry.js";
 
@@ -23,27 +24,68 @@ export interface LoadedCa {
 }
 
 /**
- * Everything, proved. The caller holds the CA's lock.
+ * `used`: of a registry with an index, the index, and each entry when it is asked for. `all`: every entry, now. A registry without an index
+ * is always read whole.
+ */
+export type Reading = "used" | "all";
+
+export interface LoadOptions {
+  /** Whether a journal is still to be struck off: watchers are told last. */
+  readonly isChanging?: boolean;
+  /** The trail as far as this process has read and proved it before. */
+  readonly audit?: AuditDigest;
+  /** The registry as this process knew it before: what is the same by its hash is not read again. */
+  readonly before?: CaRegistry;
+  readonly reading?: Reading;
+}
+
+/**
+ * A CA, proved. The caller holds its lock.
  *
- * @param isChanging whether a journal is still to be struck off: watchers are told last
- * @param audit the trail as far as this process has read and proved it before
  * @throws HawserError `CA_CORRUPT` naming the file, `CA_ROLLED_BACK`
  */
-export function loadCa(directory: string, key: Uint8Array, isChanging: boolean, audit = new AuditDigest()): LoadedCa {
+export function loadCa(
+  directory: string,
+  key: Uint8Array,
+  { isChanging = false, audit = new AuditDigest(), before, reading = "used" }: LoadOptions = {},
+): LoadedCa {
   const files = readState(directory, key);
   const { state } = files;
   checkNotOlder(directory, state);
   files.checkAll();
   catchUp(directory, audit);
   if (audit.sealed.sha256 !== state.audit.sha256) throw corrupt(join(directory, FILES.audit), "its content differs from what the CA wrote");
-  const registry = readRegistry(directory);
-  const digests = new Map([...registry].map(([name, { text }]) => [name, entryDigest(name, text)]));
-  const tree = new RegistryTree(digests, state.registry.bits);
-  if (tree.root.root !== state.registry.root) throw corrupt(join(directory, DIRECTORIES.registry), registryProblem(directory, digests));
-  const entries = new Map([...registry].map(([name, { entry }]) => [name, entry]));
-  const loaded = { files, registry: new WholeRegistry(directory, entries, tree), audit };
+  const index = state.registry.indexed ? IndexedRegistry.load(directory, state, before) : undefined;
+  if (index !== undefined && reading === "all") index.admit(readProvedEntries(files));
+  const registry = index ?? wholeRegistry(files);
+  const loaded = { files, registry, audit };
   if (!isChanging) checkRevision(loaded);
   return loaded;
+}
+
+function wholeRegistry(files: ProvedFiles): WholeRegistry {
+  const entries = readProvedEntries(files);
+  const tree = new RegistryTree(digestsOf(entries), files.state.registry.bits);
+  return new WholeRegistry(files.directory, new Map([...entries].map(([name, { entry }]) => [name, entry])), tree);
+}
+
+/**
+ * Every entry, read and proved.
+ *
+ * @throws HawserError `CA_CORRUPT` naming what is missing, too much or changed
+ */
+export function readProvedEntries({ directory, state }: ProvedFiles): Map<string, ReadEntry> {
+  const entries = readRegistry(directory);
+  const digests = digestsOf(entries);
+  const isSound = state.registry.indexed
+    ? IndexedRegistry.load(directory, state).isOf(digests)
+    : new RegistryTree(digests, state.registry.bits).root.root === state.registry.root;
+  if (!isSound) throw corrupt(join(directory, DIRECTORIES.registry), registryProblem(directory, digests));
+  return entries;
+}
+
+function digestsOf(entries: ReadonlyMap<string, ReadEntry>): Map<string, string> {
+  return new Map([...entries].map(([name, { text }]) => [name, entryDigest(name, text)]));
 }
 
 /** So many entries are named, of each kind. */
@@ -125,25 +167,32 @@ const MAX_ATTEMPTS = 20;
  *
  * @throws HawserError `CA_CORRUPT`
  */
-export function readConsistently(directory: string): { entries: Map<string, RegistryEntry>; revision: Revision } {
+export function readConsistently(directory: string, reading: Reading = "all"): { names: RegistryNames; revision: Revision } {
   for (let attempt = 1; ; attempt += 1) {
     const revision = readRevision(directory);
-    let entries: Map<string, RegistryEntry> | HawserError;
+    let names: RegistryNames | HawserError;
     try {
-      entries = new Map([...readRegistry(directory)].map(([name, { entry }]) => [name, entry]));
+      names = readUnprovedNames(directory, reading);
     } catch (error) {
       if (!(error instanceof HawserError)) throw error;
-      entries = error;
+      names = error;
     }
     const head = headOf(directory);
     const changing = isJournalThere(directory);
     const changed = readRevision(directory).number !== revision.number;
-    if (attempt < MAX_ATTEMPTS && (changed || (changing && entries instanceof HawserError))) continue;
-    if (entries instanceof HawserError) throw entries;
+    if (attempt < MAX_ATTEMPTS && (changed || (changing && names instanceof HawserError))) continue;
+    if (names instanceof HawserError) throw names;
     if (!changed && !changing && head !== revision.auditHash)
       throw corrupt(join(directory, FILES.audit), "it does not end where the last change ended");
-    return { entries, revision };
+    return { names, revision };
   }
+}
+
+function readUnprovedNames(directory: string, reading: Reading): RegistryNames {
+  const state = readUnprovedState(directory);
+  if (state.registry.indexed && reading === "used") return IndexedRegistry.load(directory, state);
+  const entries = new Map([...readRegistry(directory)].map(([name, { entry }]) => [name, entry]));
+  return { entries, summaries: () => entries.values(), withEnded: () => entries.values() };
 }
 
 function headOf(directory: string): string {

@@ -55,8 +55,12 @@ export type CertificateSummary = Omit<CertificateRecord, "der">;
  * An entry without its certificates: what all but the work on this one name needs. It has no `v`, so that none is ever taken for the entry
  * and put in its place.
  */
-export interface NameSummary extends Omit<RegistryEntry, "v" | "certificates"> {
+export interface NameSummary extends Pick<RegistryEntry, "kind" | "name" | "role" | "state" | "createdAtMs"> {
   readonly certificates: readonly CertificateSummary[];
+  readonly currentSerial?: string | undefined;
+  readonly psk?: string | undefined;
+  readonly attributes?: RegistryEntry["attributes"] | undefined;
+  readonly passwordHash?: string | undefined;
 }
 
 /** @returns undefined when the value is no entry for `name` */

@@ -1,14 +1,15 @@
 import { expect, test } from "vitest";
-import type { ListedName } from "./registry.js";
-import { select } from "./registry-query.js";
+import type { NameSummary } from "./registry-entry.js";
+import { find, select } from "./registry-query.js";
 import type { RegistryQuery } from "./registry-query.js";
 
-const device = (name: string, more: Partial<ListedName> = {}): ListedName => ({
+const device = (name: string, { notAfterMs, ...more }: Partial<NameSummary> & { notAfterMs?: number } = {}): NameSummary => ({
   name,
   kind: "device",
   role: "meter",
   state: "active",
-  certificates: [],
+  createdAtMs: 0,
+  certificates: notAfterMs === undefined ? [] : [{ serial: "1", notBeforeMs: 0, notAfterMs, status: "active", publicKeyHash: "" }],
   ...more,
 });
 
@@ -50,4 +51,15 @@ test.each<[string, RegistryQuery, string[]]>([
   ["all, by the end of the certificate", { sort: "expiry" }, ["meter-2", "office.1", "Meter-1", "meter-20"]],
 ])("a query for %s finds just these", (_what, query, expected) => {
   expect(ids(query)).toEqual(expected);
+});
+
+test("a limit gives the first names in the query's order, and counts all of them", () => {
+  const many = Array.from({ length: 5000 }, (_, number) =>
+    device(`m-${(number * 7919) % 5000}`, { notAfterMs: (number * 31) % 977, state: number % 2 === 0 ? "active" : "revoked" }),
+  );
+  for (const query of [{}, { sort: "expiry" } as const]) {
+    const all = select(many, query);
+    expect(find(many, query, 3)).toEqual({ count: 5000, states: { active: 2500, revoked: 2500 }, first: all.slice(0, 3) });
+    expect([find(many, query, 0).first, find(many, query, 4999).first]).toEqual([[], all.slice(0, 4999)]);
+  }
 });

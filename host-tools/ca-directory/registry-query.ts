@@ -1,12 +1,12 @@
 /** Which names of a registry are wanted, and in what order. */
-import type { ListedName } from "./registry.js";
-import type { EntryState, RegistryEntry } from "./registry-entry.js";
+import type { EntryState, NameSummary } from "./registry-entry.js";
+import { currentCertificate } from "./state-transitions.js";
 
 /** Every part that is given has to fit. */
 export interface RegistryQuery {
   /** With `*` for any characters and `?` for one. */
   readonly id?: string;
-  readonly kind?: RegistryEntry["kind"];
+  readonly kind?: NameSummary["kind"];
   /** One of these. */
   readonly states?: readonly EntryState[];
   /** One of these. */
@@ -18,7 +18,7 @@ export interface RegistryQuery {
   /** Milliseconds since the epoch: its valid certificate ends before, or has ended. Names without a valid certificate never fit. */
   readonly endsBeforeMs?: number;
   /** What else it must be. */
-  readonly isWanted?: (name: ListedName) => boolean;
+  readonly isWanted?: (name: NameSummary) => boolean;
   readonly sort?: SortOrder;
 }
 
@@ -26,15 +26,90 @@ export interface RegistryQuery {
 export const SORT_ORDERS = ["id", "expiry"] as const;
 export type SortOrder = (typeof SORT_ORDERS)[number];
 
-/** @param names sorted by id */
-export function select(names: readonly ListedName[], query: RegistryQuery): ListedName[] {
-  const found = names.filter(test(query));
-  return query.sort === "expiry"
-    ? found.sort((a, b) => (a.notAfterMs ?? Infinity) - (b.notAfterMs ?? Infinity) || (a.name < b.name ? -1 : 1))
-    : found;
+/** What a query finds. */
+export interface FoundNames {
+  readonly count: number;
+  /** How many are in each state there is. */
+  readonly states: Readonly<Partial<Record<EntryState, number>>>;
+  /** In the order of the query. */
+  readonly first: readonly NameSummary[];
 }
 
-function test({ id, kind, states, roles, attributes, lacking = [], endsBeforeMs, isWanted }: RegistryQuery): (name: ListedName) => boolean {
+/** @param limit of the names that are given; all are counted */
+export function find(names: Iterable<NameSummary>, query: RegistryQuery, limit = Infinity): FoundNames {
+  const isWanted = test(query);
+  const states: Partial<Record<EntryState, number>> = {};
+  const first = new FirstNames(query.sort === "expiry" ? byEnd : byName, limit);
+  let count = 0;
+  for (const name of names) {
+    if (!isWanted(name)) continue;
+    count += 1;
+    states[name.state] = (states[name.state] ?? 0) + 1;
+    first.add(name);
+  }
+  return { count, states, first: first.sorted };
+}
+
+export function select(names: Iterable<NameSummary>, query: RegistryQuery): readonly NameSummary[] {
+  return find(names, query).first;
+}
+
+/** More names than these are cut at once. */
+const SPARE_NAMES = 1000;
+
+/** The first of many, without sorting all of them. */
+class FirstNames {
+  #kept: NameSummary[] = [];
+  /** No name behind this one is among the first. */
+  #last: NameSummary | undefined;
+
+  constructor(
+    private readonly compare: (a: NameSummary, b: NameSummary) => number,
+    private readonly limit: number,
+  ) {}
+
+  add(name: NameSummary): void {
+    if (this.#last !== undefined && this.compare(name, this.#last) > 0) return;
+    this.#kept.push(name);
+    if (this.#kept.length >= this.limit + SPARE_NAMES) this.#cut();
+  }
+
+  get sorted(): readonly NameSummary[] {
+    this.#cut();
+    return this.#kept;
+  }
+
+  #cut(): void {
+    this.#kept.sort(this.compare);
+    if (this.#kept.length <= this.limit) return;
+    this.#kept.length = this.limit;
+    this.#last = this.#kept.at(-1);
+  }
+}
+
+function byName(a: NameSummary, b: NameSummary): number {
+  return a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
+}
+
+function byEnd(a: NameSummary, b: NameSummary): number {
+  return endOf(a) - endOf(b) || byName(a, b);
+}
+
+/** When the certificate in use ends; never where none is valid. */
+function endOf(name: NameSummary): number {
+  return currentCertificate(name)?.notAfterMs ?? Number.MAX_SAFE_INTEGER;
+}
+
+function test({
+  id,
+  kind,
+  states,
+  roles,
+  attributes,
+  lacking = [],
+  endsBeforeMs,
+  isWanted,
+}: RegistryQuery): (name: NameSummary) => boolean {
   const pattern = id === undefined ? undefined : globPattern(id);
   return (name) => {
     if (pattern?.test(name.name) === false) return false;
@@ -42,12 +117,12 @@ function test({ id, kind, states, roles, attributes, lacking = [], endsBeforeMs,
     if (states?.includes(name.state) === false || roles?.includes(name.role) === false) return false;
     for (const [attribute, values] of attributes ?? []) if (!values.has(attributeOf(name, attribute) ?? "")) return false;
     if (lacking.some((attribute) => attributeOf(name, attribute) !== undefined)) return false;
-    if (endsBeforeMs !== undefined && !((name.notAfterMs ?? Infinity) < endsBeforeMs)) return false;
+    if (endsBeforeMs !== undefined && endOf(name) >= endsBeforeMs) return false;
     return isWanted?.(name) !== false;
   };
 }
 
-function attributeOf({ attributes }: ListedName, name: string): string | undefined {
+function attributeOf({ attributes }: NameSummary, name: string): string | undefined {
   return attributes !== undefined && Object.hasOwn(attributes, name) ? attributes[name] : undefined;
 }
 

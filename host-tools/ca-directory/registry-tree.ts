@@ -12,6 +12,8 @@ export interface RegistryRoot {
   readonly count: number;
   /** SHA-256, lower-case hex. */
   readonly root: string;
+  /** Set when the buckets are the files of an index, and their digests those of the files. */
+  readonly indexed?: true;
 }
 
 /** More entries than this in an average bucket, and the buckets are split. */

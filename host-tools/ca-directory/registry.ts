@@ -28,7 +28,8 @@ export function readRegistry(directory: string): Map<string, ReadEntry> {
   return entries;
 }
 
-function readEntry(directory: string, name: string): ReadEntry {
+/** As it is on the disk: nothing is proved. Throws `CA_CORRUPT`. */
+export function readEntry(directory: string, name: string): ReadEntry {
   const file = entryFile(name);
   const text = readCaFile(directory, file);
   const entry = parseEntry(readCaJson({ directory, read: () => text, has: () => true }, file), name);
@@ -61,11 +62,12 @@ export function listed(entry: NameSummary): ListedName {
     state,
     ...(attributes === undefined ? {} : { attributes }),
     ...(current === undefined ? {} : { serial: current.serial, notBeforeMs: current.notBeforeMs, notAfterMs: current.notAfterMs }),
-    certificates: entry.certificates.map((record) => summaryOf(record)),
+    certificates: entry.certificates.map(certificateSummary),
   };
 }
 
-function summaryOf({
+/** A record without the certificate, its parts in one order. */
+export function certificateSummary({
   serial,
   notBeforeMs,
   notAfterMs,

@@ -52,14 +52,14 @@ export function stateText(key: Uint8Array, state: CaState): string {
 
 function canonical({ instance, revision, audit, registry, files }: CaState): string {
   const { sizeBytes, sha256: hash, head } = audit;
-  const { bits, count, root } = registry;
+  const { bits, count, root, indexed } = registry;
   const sorted = Object.fromEntries(Object.entries(files).sort(([a], [b]) => (a < b ? -1 : 1)));
   return JSON.stringify({
     v: 1,
     instance,
     revision,
     audit: { sizeBytes, sha256: hash, head },
-    registry: { bits, count, root },
+    registry: { bits, count, root, ...(indexed && { indexed }) },
     files: sorted,
   });
 }
@@ -79,11 +79,18 @@ export function parseState(text: string): CaState | undefined {
   )
     return undefined;
   if (!isCount(audit["sizeBytes"]) || !isHash(audit["sha256"]) || !isHash(audit["head"])) return undefined;
-  const { bits, count, root } = registry;
-  if (!isCount(bits) || bits > 20 || !isCount(count) || !isHash(root)) return undefined;
+  const { bits, count, root, indexed } = registry;
+  if (!isCount(bits) || bits > 20 || !isCount(count) || !isHash(root) || (indexed !== undefined && indexed !== true)) return undefined;
   if (!Object.values(files).every(isHash)) return undefined;
   const sealed = { sizeBytes: audit["sizeBytes"], sha256: audit["sha256"], head: audit["head"] };
-  return { v: 1, instance, revision, audit: sealed, registry: { bits, count, root }, files: files as Record<string, string> };
+  return {
+    v: 1,
+    instance,
+    revision,
+    audit: sealed,
+    registry: { bits, count, root, ...(indexed && { indexed }) },
+    files: files as Record<string, string>,
+  };
 }
 
 /** The state in `text` when it was written by whoever holds the key, byte for byte. */

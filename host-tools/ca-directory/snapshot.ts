@@ -3,8 +3,7 @@ import { join } from "node:path";
 import { readCaFile } from "./ca-files.js";
 import type { ProvedFiles } from "./ca-files.js";
 import { corrupt, DIRECTORIES, entryFile, FILES, isSealedFile } from "./directory-layout.js";
-import { readRegistry } from "./registry.js";
-import { entryDigest, RegistryTree } from "./registry-tree.js";
+import { readProvedEntries } from "./proved-ca.js";
 import { sha256 } from "./sealed-state.js";
 
 /** Content by path below the directory. */
@@ -17,10 +16,7 @@ export type Snapshot = ReadonlyMap<string, Buffer>;
  */
 export function readSnapshot(files: ProvedFiles): Snapshot {
   const { directory, state } = files;
-  const registry = readRegistry(directory);
-  const digests = new Map([...registry].map(([name, { text }]) => [name, entryDigest(name, text)]));
-  if (new RegistryTree(digests, state.registry.bits).root.root !== state.registry.root)
-    throw corrupt(join(directory, DIRECTORIES.registry), "its entries are not what the CA wrote last");
+  const registry = readProvedEntries(files);
   const audit = readCaFile(directory, FILES.audit);
   if (sha256(audit) !== state.audit.sha256) throw corrupt(join(directory, FILES.audit), "its content differs from what the CA wrote");
   return new Map([

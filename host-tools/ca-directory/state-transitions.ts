@@ -98,7 +98,7 @@ export function currentCertificate<R extends CertificateSummary>({
   currentSerial,
 }: {
   readonly certificates: readonly R[];
-  readonly currentSerial?: string;
+  readonly currentSerial?: string | undefined;
 }): R | undefined {
   const valid = certificates.filter((record) => record.status === "active");
   return valid.find((record) => record.serial === currentSerial) ?? valid.at(-1);

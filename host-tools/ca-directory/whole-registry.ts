@@ -1,10 +1,14 @@
 /** A registry of which all entries are in memory, each read and proved. */
 import type { CaRegistry, EntryChanges } from "./ca-registry.js";
 import { checkEntry } from "./entry-check.js";
+import { IndexedRegistry } from "./indexed-registry.js";
 import type { RegistryEntry } from "./registry-entry.js";
+import { INDEX_FROM_NAMES } from "./registry-index.js";
 import type { RegistryRoot, RegistryTree } from "./registry-tree.js";
 
 export class WholeRegistry implements CaRegistry {
+  readonly files: ReadonlyMap<string, string> = new Map();
+
   constructor(
     private readonly directory: string,
     readonly entries: ReadonlyMap<string, RegistryEntry>,
@@ -27,12 +31,17 @@ export class WholeRegistry implements CaRegistry {
     checkEntry(this.directory, name, this.tree.digestOf(name));
   }
 
-  after(changes: EntryChanges): WholeRegistry {
+  after(changes: EntryChanges): CaRegistry {
     const entries = new Map(this.entries);
     for (const [name, change] of changes) {
       if (change === undefined) entries.delete(name);
       else entries.set(name, change.entry);
     }
-    return new WholeRegistry(this.directory, entries, this.tree.with(changes));
+    const tree = this.tree.with(changes);
+    if (entries.size <= INDEX_FROM_NAMES) return new WholeRegistry(this.directory, entries, tree);
+    return IndexedRegistry.of(
+      this.directory,
+      [...entries.values()].map((entry) => ({ entry, digest: tree.digestOf(entry.name) ?? "" })),
+    );
   }
 }

@@ -7,7 +7,7 @@ import { HawserError } from "../../sdk/errors.js";
 export class CaseTwins {
   readonly #names = new Map<string, string>();
 
-  /** @param names of the registry as it is */
+  /** @param names of the registry as it is; for one name alone, {@link refuseCaseTwin} is cheaper */
   constructor(names: Iterable<string>) {
     for (const name of names) this.#names.set(name.toLowerCase(), name);
   }
@@ -18,8 +18,21 @@ export class CaseTwins {
    */
   add(name: string): void {
     const twin = this.#names.get(name.toLowerCase());
-    if (twin !== undefined && twin !== name)
-      throw new HawserError("ID_EXISTS", `the name ${name} differs from ${twin}, which is taken, only in case`, "Choose another id.");
+    if (twin !== undefined && twin !== name) throw isTaken(name, twin);
     this.#names.set(name.toLowerCase(), name);
   }
+}
+
+/**
+ * Looks for a name that differs from `name` only in case.
+ * @throws HawserError `ID_EXISTS`
+ */
+export function refuseCaseTwin(names: Iterable<string>, name: string): void {
+  const folded = name.toLowerCase();
+  for (const other of names)
+    if (other.length === name.length && other !== name && other.toLowerCase() === folded) throw isTaken(name, other);
+}
+
+function isTaken(name: string, twin: string): HawserError {
+  return new HawserError("ID_EXISTS", `the name ${name} differs from ${twin}, which is taken, only in case`, "Choose another id.");
 }

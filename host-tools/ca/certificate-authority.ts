@@ -56,6 +56,7 @@ import { addCrlWhenDue, readNextUpdate, renewCrl, repeatRevocations, revoke } fr
 import type { RepeatedRevocations, RestoredFrom, Revoked, RevokeRequest } from "./revocation.js";
 import { listed } from "../ca-directory/registry.js";
 import type { ListedName } from "../ca-directory/registry.js";
+import { select } from "../ca-directory/registry-query.js";
 import type { AuditEvent } from "../ca-directory/audit-trail.js";
 import { CaStore } from "../ca-directory/ca-store.js";
 import type { Draft } from "../ca-directory/ca-store.js";
@@ -482,6 +483,6 @@ export class CertificateAuthority {
 
   /** Every name there is, sorted. */
   list(): Promise<ListedName[]> {
-    return this.#ca.store.change((draft) => [...draft.summaries()].map(listed).sort((a, b) => (a.name < b.name ? -1 : 1)));
+    return this.#ca.store.change((draft) => select(draft.summaries(), {}).map(listed));
   }
 }

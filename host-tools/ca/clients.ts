@@ -6,7 +6,7 @@ import type { RegistryEntry } from "../ca-directory/registry-entry.js";
 import { withAllRevoked, withCertificate } from "../ca-directory/state-transitions.js";
 import { anchorsOf, chainOf, issueLeaf, pemChain } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
-import { CaseTwins } from "./case-twins.js";
+import { refuseCaseTwin } from "./case-twins.js";
 import { checkClientName } from "./reserved-names.js";
 import { toPem } from "../pki/pem.js";
 import { generateKey, nodeCrypto } from "../pki/signer.js";
@@ -55,7 +55,7 @@ export async function issueClient(
     const clientRole = checkClientRole(policy, role);
     const before = draft.entries.get(name);
     if (before !== undefined && (before.kind === "device" || !replace)) throw nameExists(before);
-    if (before === undefined) new CaseTwins(draft.entries.keys()).add(name);
+    if (before === undefined) refuseCaseTwin(draft.entries.keys(), name);
     const fresh: RegistryEntry = {
       v: 1,
       kind: "client",

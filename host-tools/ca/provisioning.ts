@@ -18,7 +18,7 @@ import { anchorsOf, chainOf, issueLeaf } from "./context.js";
 import { checkKey } from "./certificate-renewal.js";
 import type { CaContext } from "./context.js";
 import { DIRECTORIES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
-import { CaseTwins } from "./case-twins.js";
+import { refuseCaseTwin } from "./case-twins.js";
 import { checkDeviceName } from "./reserved-names.js";
 import type { Draft } from "../ca-directory/ca-store.js";
 
@@ -205,7 +205,7 @@ function reserveIn(draft: Draft, id: string, role: string, replace: boolean): vo
   const abandoned = entry?.state === "reserved";
   if (entry !== undefined && !abandoned && !replace) throw idExists(entry);
   if (entry?.kind === "client") throw idExists(entry);
-  if (entry === undefined) new CaseTwins(draft.entries.keys()).add(id);
+  if (entry === undefined) refuseCaseTwin(draft.entries.keys(), id);
   if (replace && entry !== undefined && !abandoned) return;
   const fresh =
     entry === undefined

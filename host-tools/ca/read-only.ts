@@ -13,7 +13,10 @@ import { crlBaseOf, readCertificates } from "./context.js";
 import { readCaFile, readUnprovedState, unprovedFiles } from "../ca-directory/ca-files.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
 import { readProvedCa } from "../ca-directory/ca-store.js";
-import type { EntryMap } from "../ca-directory/ca-registry.js";
+import type { RegistryNames } from "../ca-directory/ca-registry.js";
+import { find, select } from "../ca-directory/registry-query.js";
+import type { FoundNames, RegistryQuery } from "../ca-directory/registry-query.js";
+import type { Reading } from "../ca-directory/proved-ca.js";
 import { isJournalThere, readRevision } from "../ca-directory/change-journal.js";
 import { DIRECTORIES, FILES } from "../ca-directory/directory-layout.js";
 import { certificatePolicyOf, parseRecord, readRecord, unlock } from "../ca-directory/ca-record.js";
@@ -60,8 +63,11 @@ export interface CaView extends CaParts {
   readonly isProved: boolean;
   /** During a rollover: the issuing CA before, DER, and the names that still hang on it. */
   readonly previous?: { readonly certificate: Uint8Array; hanging(nowMs: number): readonly string[] };
+  readonly count: number;
   /** Every name there is, sorted. */
   list(): ListedName[];
+  /** The names that a query asks for, in its order: at most `limit` of them. */
+  find(query: RegistryQuery, limit?: number): FoundNames;
   /** Throws `UNKNOWN_ID`. */
   get(name: string): ListedName;
   /** Every name as the policy asks about it. */
@@ -84,28 +90,37 @@ export function openCaParts(directory: string): CaParts {
  * Reads a CA as it is now; later changes are not seen. Without the passphrase nothing is proved: whoever may write the files decides what
  * this says.
  *
+ * @param reading how much of the registry; see {@link proveCa}
  * @throws HawserError `NOT_A_CA`, `CA_CORRUPT`, `CA_ROLLED_BACK`, `CA_VERSION`, `STORAGE_FAILED`
  */
-export function openCaReadOnly(directory: string): CaView {
+export function openCaReadOnly(directory: string, reading: Reading = "all"): CaView {
   readRecord(directory);
-  const { entries } = readConsistently(directory);
+  const { names } = readConsistently(directory, isRollover(unprovedFiles(directory)) ? "all" : reading);
   const state = readUnprovedState(directory);
   checkNotOlder(directory, state);
-  return viewOf(unprovedFiles(directory), entries, state, false);
+  return viewOf(unprovedFiles(directory), names, state, false);
 }
 
 /**
  * The same, proved. A change that was cut off is not finished by this.
  *
+ * @param reading how much of the registry: with `used`, what {@link CaView.names} reads may be older than what is on the disk
  * @throws HawserError as `openCa`; `CA_BUSY` when a change was cut off
  */
-export async function proveCa(directory: string, passphrase: string): Promise<CaView> {
+export async function proveCa(directory: string, passphrase: string, reading: Reading = "all"): Promise<CaView> {
   const path = resolve(directory);
-  const { files, registry } = await readProvedCa(path, unlock(path, readRecord(path), passphrase));
-  return viewOf(files, registry.entries, files.state, true);
+  const isAsked = isRollover(unprovedFiles(path)) ? "all" : reading;
+  const { files, registry } = await readProvedCa(path, unlock(path, readRecord(path), passphrase), isAsked);
+  return viewOf(files, registry, files.state, true);
 }
 
-function viewOf(files: CaFiles, entries: EntryMap, state: CaState, isProved: boolean): CaView {
+/** Who hangs on the issuing CA before is told by the certificates alone. */
+function isRollover(files: CaFiles): boolean {
+  return files.has(FILES.previous);
+}
+
+function viewOf(files: CaFiles, names: RegistryNames, state: CaState, isProved: boolean): CaView {
+  const { entries } = names;
   const before = files.has(FILES.previous) ? readCertificates(files, FILES.previous)[0] : undefined;
   return {
     ...partsOf(files, state),
@@ -114,11 +129,13 @@ function viewOf(files: CaFiles, entries: EntryMap, state: CaState, isProved: boo
       ? {}
       : { previous: { certificate: before, hanging: (nowMs: number) => hangingOn(entries.values(), before, nowMs) } }),
     names: () => namesOf(entries.values()),
-    list: () => [...entries.values()].map(listed).sort((a, b) => (a.name < b.name ? -1 : 1)),
+    count: entries.size,
+    list: () => select(names.summaries(), {}).map(listed),
+    find: (query, limit) => find(names.summaries(), query, limit),
     get: (wanted) => {
-      const entry = entries.get(wanted);
-      if (entry === undefined) throw unknownId(wanted);
-      return listed(entry);
+      const [found] = find(names.summaries(), { isWanted: ({ name }) => name === wanted }).first;
+      if (found === undefined) throw unknownId(wanted);
+      return listed(found);
     },
   };
 }

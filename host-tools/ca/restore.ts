@@ -15,7 +15,7 @@ import { readUnprovedState } from "../ca-directory/ca-files.js";
 import { readProvedCa } from "../ca-directory/ca-store.js";
 import type { CertificateRecord } from "../ca-directory/registry-entry.js";
 import { revisionText } from "../ca-directory/change-journal.js";
-import { DIRECTORIES, FILES } from "../ca-directory/directory-layout.js";
+import { DIRECTORIES, FILES, isIndexFile } from "../ca-directory/directory-layout.js";
 import { outputsText, readOutputs } from "../ca-directory/outputs-file.js";
 import type { LoadedCa } from "../ca-directory/proved-ca.js";
 import { forgetRevision, lastSeen, rememberRevision, rememberSuccessor } from "../ca-directory/revision-witness.js";
@@ -131,6 +131,7 @@ function refuseSecondHome(instance: string, seen: Seen | undefined): void {
 
 function layOut(staging: string, snapshot: OpenedBackup["snapshot"]): void {
   for (const name of [DIRECTORIES.keys, DIRECTORIES.registry, DIRECTORIES.reservations]) makeDirectory(join(staging, name));
+  if ([...snapshot.keys()].some(isIndexFile)) makeDirectory(join(staging, DIRECTORIES.index));
   for (const [path, content] of snapshot) writeFileAtomic(join(staging, path), content);
 }
 

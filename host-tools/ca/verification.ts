@@ -151,5 +151,7 @@ function strangersIn(files: ProvedFiles): string[] {
   const others = readdirSync(directory).filter(
     (name) => !ours.has(name) && !isTemporaryName(name) && !name.startsWith(`${DIRECTORIES.trial}-`),
   );
-  return [...others, ...unsealed];
+  const index = join(directory, DIRECTORIES.index);
+  const inIndex = existsSync(index) ? readdirSync(index).map((name) => join(DIRECTORIES.index, name)) : [];
+  return [...others, ...unsealed, ...inIndex.filter((file) => !files.has(file))];
 }

@@ -57,7 +57,7 @@ export async function readCaOf(options: PassphraseOptions & { dir: string }, { t
   terminal.startProgress("reading the registry");
   const isNamed = (options.passphraseFile ?? options.caPassphraseFile) !== undefined;
   try {
-    if (hasCaPassphrase(options, env)) return await proveCa(options.dir, await caPassphrase(options, env));
+    if (hasCaPassphrase(options, env)) return await proveCa(options.dir, await caPassphrase(options, env), "used");
     terminal.warning(notVerified(options.dir, "no passphrase was given", "Give --passphrase-file FILE to have it proved."));
   } catch (error) {
     const isForOthers = errorCode(error) === "WRONG_PASSPHRASE" && !isNamed;
@@ -70,7 +70,7 @@ export async function readCaOf(options: PassphraseOptions & { dir: string }, { t
       ),
     );
   }
-  return openCaReadOnly(options.dir);
+  return openCaReadOnly(options.dir, "used");
 }
 
 /** Of the CA's own parts: devices renew themselves, and `hawser ca status` shows those that do not. */

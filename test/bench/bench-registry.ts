@@ -7,9 +7,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { openCa } from "../../host-tools/ca/certificate-authority.js";
+import { memoryKeyStore } from "../../sim/node/memory-stores.js";
 import { fillCa, meterName } from "./filled-ca.js";
 
 const PASSPHRASE = "of a CA that lives for a minute";
+const OPEN_ROUNDS = 20;
 const names = Number(process.argv[2] ?? 100_000);
 const cli = fileURLToPath(new URL("../../host-tools/cli/main.js", import.meta.url));
 const room = mkdtempSync(join(tmpdir(), "hawser-registry-"));
@@ -20,9 +23,10 @@ function hawser(...args: string[]): void {
   execFileSync(process.execPath, [cli, ...args, "--dir", directory], { env, cwd: room, stdio: ["ignore", "ignore", "inherit"] });
 }
 
-function measure(what: string, args: readonly string[], withPassphrase = true): void {
+function measure(what: string, args: readonly string[], withPassphrase = true, withDirectory = true): void {
   const start = performance.now();
-  const timed = ["-c", 'TIMEFORMAT="%U %S"; time "$@" > output 2> errors', "bench", process.execPath, cli, ...args, "--dir", directory];
+  const command = [process.execPath, cli, ...args, ...(withDirectory ? ["--dir", directory] : [])];
+  const timed = ["-c", 'TIMEFORMAT="%U %S"; time "$@" > output 2> errors', "bench", ...command];
   const { status, stderr } = spawnSync("bash", timed, {
     env: withPassphrase ? env : { ...env, HAWSER_PASSPHRASE: undefined },
     cwd: room,
@@ -34,9 +38,19 @@ function measure(what: string, args: readonly string[], withPassphrase = true): 
     .trim()
     .split(" ")
     .reduce((sum, text) => sum + Number(text), 0);
-  process.stdout.write(
-    `${what.padEnd(44)} ${cpu.toFixed(2).padStart(8)} ${wall.toFixed(2).padStart(8)}${status === 0 ? "" : `  exit ${status ?? "?"}`}\n`,
-  );
+  print(what, cpu, wall, status === 0 ? "" : `  exit ${status ?? "?"}`);
+}
+
+function print(what: string, cpu: number, wall: number, note = ""): void {
+  process.stdout.write(`${what.padEnd(44)} ${cpu.toFixed(3).padStart(8)} ${wall.toFixed(3).padStart(8)}${note}\n`);
+}
+
+/** In a process that has the CA open, as a station or the authority has: CPU and wall time of one of so many. */
+async function measureOpen(what: string, count: number, work: (number: number) => Promise<unknown>): Promise<void> {
+  const [start, before] = [performance.now(), process.cpuUsage()];
+  for (let number = 0; number < count; number += 1) await work(number);
+  const { user, system } = process.cpuUsage(before);
+  print(what, (user + system) / 1e6 / count, (performance.now() - start) / 1000 / count);
 }
 
 try {
@@ -44,6 +58,9 @@ try {
   hawser("provision", "--id", meterName(0), "--vault", join(room, "first.vault"));
   fillCa(directory, PASSPHRASE, names);
   process.stdout.write(`${`${names} names`.padEnd(44)} ${"CPU s".padStart(8)} ${"wall s".padStart(8)}\n`);
+  measure("the command alone: --version", ["--version"], false, false);
+  measure("list, before there is an index", ["list", "--count"]);
+  measure("revoke one, which makes the index", ["revoke", "--id", meterName(2)]);
   measure("list, verified", ["list"]);
   measure("list, not verified", ["list"], false);
   measure("list --json, not verified", ["list", "--json"], false);
@@ -53,6 +70,16 @@ try {
   measure("ca status, not verified", ["ca", "status"], false);
   measure("provision one more", ["provision", "--id", "one-more", "--vault", join(room, "more.vault")]);
   measure("revoke one", ["revoke", "--id", meterName(1)]);
+  const ca = await openCa(directory, PASSPHRASE);
+  const keys = memoryKeyStore();
+  keys.generate("key-a");
+  const requests = Array.from({ length: OPEN_ROUNDS }, (_, number) => keys.csr("key-a", `open-${number}`));
+  await measureOpen("provision one more, CA open", OPEN_ROUNDS, async (number) => {
+    const reservation = await ca.reserve({ id: `open-${number}`, role: "sensor" });
+    await ca.complete(reservation, requests[number] ?? new Uint8Array());
+    await ca.activate(reservation);
+  });
+  await measureOpen("revoke one, CA open", OPEN_ROUNDS, (number) => ca.revoke({ id: `open-${number}` }));
 } finally {
   rmSync(room, { recursive: true, force: true });
 }

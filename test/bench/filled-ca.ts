@@ -25,12 +25,15 @@ export function fillCa(directory: string, passphrase: string, names: number): vo
   const key = randomBytes(32);
   for (let number = 1; number < names; number += 1) {
     const name = meterName(number);
+    // A revocation list has each number once.
+    const serial = `1${String(number).padStart(9, "0")}`;
     const certificates = model.entry.certificates.map((record) => ({
       ...record,
+      serial,
       notAfterMs: record.notAfterMs - (number % 365) * 86_400_000,
     }));
     const psk = seal(sealing, key, SEAL_PURPOSE.psk(name)).toString("base64");
-    const text = `${JSON.stringify({ ...model.entry, name, certificates, psk, attributes: { site: `b${number % 50}` } }, null, 2)}\n`;
+    const text = `${JSON.stringify({ ...model.entry, name, certificates, currentSerial: serial, psk, attributes: { site: `b${number % 50}` } }, null, 2)}\n`;
     writeFileSync(join(directory, entryFile(name)), text, { mode: 0o600 });
     digests.set(name, entryDigest(name, text));
   }

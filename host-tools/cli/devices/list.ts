@@ -1,7 +1,7 @@
 /** Lists what is in the registry. */
-import type { EntryState } from "../../ca-directory/registry-entry.js";
+import type { EntryState, NameSummary } from "../../ca-directory/registry-entry.js";
+import { listed } from "../../ca-directory/registry.js";
 import type { ListedName } from "../../ca-directory/registry.js";
-import { select } from "../../ca-directory/registry-query.js";
 import type { RegistryQuery, SortOrder } from "../../ca-directory/registry-query.js";
 import type { CaView } from "../../ca/read-only.js";
 import { HawserError } from "../../../sdk/errors.js";
@@ -43,18 +43,18 @@ export async function list(options: ListOptions, context: Context): Promise<void
   // Read before the CA is: a mistake in a flag is told at once.
   const wanted = queryOf(options);
   const view = await readCaOf(options, context);
-  const all = view.list();
-  const found = select(all, { ...wanted, ...(await asksCa(options, view)) });
+  const limit = options.count === true ? 0 : options.limit;
+  const { count, states, first } = view.find({ ...wanted, ...(await asksCa(options, view)) }, limit);
   if (options.count === true) {
-    terminal.result({ count: found.length, states: countStates(found) }, [String(found.length)]);
+    terminal.result({ count, states }, [String(count)]);
     return;
   }
-  const shown = options.limit === undefined ? found : found.slice(0, options.limit);
+  const shown = first.map(listed);
   terminal.result(
     terminal.json ? shown.map(asJson) : [],
-    terminal.json ? [] : await linesOf(shown, options.format ?? "table", all.length > 0),
+    terminal.json ? [] : await linesOf(shown, options.format ?? "table", view.count > 0),
   );
-  if (shown.length < found.length) terminal.note(`The first ${shown.length} of ${found.length}.`);
+  if (shown.length < count) terminal.note(`The first ${shown.length} of ${count}.`);
 }
 
 function queryOf(options: ListOptions): RegistryQuery {
@@ -80,7 +80,7 @@ async function asksCa(options: ListOptions, view: CaView): Promise<Pick<Registry
   return { isWanted: (name) => hanging?.has(name.name) !== false && isOfClass?.(name) !== false };
 }
 
-async function classTest(className: string, view: CaView): Promise<(name: ListedName) => boolean> {
+async function classTest(className: string, view: CaView): Promise<(name: NameSummary) => boolean> {
   const [{ parsePolicy }, { roleOf }] = await Promise.all([import("../../policy/policy-file.js"), import("../../policy/bound-rule.js")]);
   const policy = parsePolicy(view.policyText(), "the policy of the CA");
   const known = [...policy.classes.keys()];
@@ -91,12 +91,6 @@ async function classTest(className: string, view: CaView): Promise<(name: Listed
       `Choose one of ${known.join(", ") || "(none)"}.`,
     );
   return ({ kind, role }) => roleOf(policy, { kind, role })?.className === className;
-}
-
-function countStates(names: readonly ListedName[]): Record<string, number> {
-  const counts: Record<string, number> = {};
-  for (const { state } of names) counts[state] = (counts[state] ?? 0) + 1;
-  return counts;
 }
 
 async function linesOf(names: readonly ListedName[], form: ListForm, isAnyThere: boolean): Promise<string[]> {

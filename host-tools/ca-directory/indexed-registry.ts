@@ -1,0 +1,160 @@
+/** A registry of which the index is in memory, proved; an entry is read and proved when it is asked for. */
+import { join } from "node:path";
+import { readCaFile } from "./ca-files.js";
+import type { CaRegistry, ChangedEntry, EntryChanges, EntryMap } from "./ca-registry.js";
+import { corrupt, DIRECTORIES, FILES } from "./directory-layout.js";
+import { checkEntry, readCheckedEntry } from "./entry-check.js";
+import type { NameSummary, RegistryEntry } from "./registry-entry.js";
+import { indexBits, indexFile, indexLine, IndexSegment, spread } from "./registry-index.js";
+import type { IndexedName } from "./registry-index.js";
+import { sha256 } from "./sealed-state.js";
+import type { CaState } from "./sealed-state.js";
+import { bucketOf, rootOf } from "./registry-tree.js";
+import type { RegistryRoot } from "./registry-tree.js";
+
+export class IndexedRegistry implements CaRegistry {
+  readonly root: RegistryRoot;
+  readonly entries: EntryMap;
+
+  /** @param known entries that were read and proved before; shared by all states of one CA in this process */
+  constructor(
+    private readonly directory: string,
+    private readonly segments: readonly IndexSegment[],
+    count: number,
+    private readonly known = new Map<string, ChangedEntry>(),
+  ) {
+    const digests = segments.map(({ hash }) => Buffer.from(hash, "hex"));
+    this.root = { ...rootOf(bitsOf(segments), count, digests), indexed: true };
+    this.entries = new IndexedEntries(this, count);
+  }
+
+  /** @param entries all there are */
+  static of(directory: string, entries: Iterable<ChangedEntry>): IndexedRegistry {
+    const lines = [...entries].map(({ entry, digest }) => indexLine(entry, digest));
+    return new IndexedRegistry(directory, spread(lines, indexBits(lines.length)), lines.length);
+  }
+
+  /**
+   * As the files say that stand beside a state. Whether it is proved depends on whether the state is.
+   *
+   * @param before whose parts are taken where they have the same hash
+   * @throws HawserError `CA_CORRUPT`
+   */
+  static load(directory: string, state: CaState, before?: CaRegistry): IndexedRegistry {
+    const { bits, count, root } = state.registry;
+    const known = before instanceof IndexedRegistry ? before : undefined;
+    const segments = Array.from({ length: 2 ** bits }, (_, number) => {
+      const [path, old] = [indexFile(number), known?.segments[number]];
+      const hash = state.files[path];
+      if (old !== undefined && old.hash === hash) return old;
+      const bytes = readCaFile(directory, path);
+      if (sha256(bytes) !== hash) throw corrupt(join(directory, path), "its content differs from what the CA last wrote");
+      return new IndexSegment(path, bytes.toString("utf8"), hash);
+    });
+    const registry = new IndexedRegistry(directory, segments, count, known?.known);
+    if (registry.root.root !== root) throw corrupt(join(directory, FILES.state), "it does not belong to the index");
+    return registry;
+  }
+
+  /** Whether these are all entries, by their digests. */
+  isOf(digests: ReadonlyMap<string, string>): boolean {
+    if (digests.size !== this.entries.size) return false;
+    for (const [name, digest] of digests) if (this.named(name)?.digest !== digest) return false;
+    return true;
+  }
+
+  /** Takes entries that were read and proved. Throws `CA_CORRUPT` when the index says something else of one. */
+  admit(entries: ReadonlyMap<string, { readonly entry: RegistryEntry }>): void {
+    for (const [name, { entry }] of entries) {
+      const summary = this.named(name);
+      if (summary?.line !== indexLine(entry, summary?.digest ?? ""))
+        throw corrupt(join(this.directory, DIRECTORIES.index), `what it says of ${name} is not what its entry says`);
+      this.known.set(name, { entry, digest: summary.digest });
+    }
+  }
+
+  get files(): ReadonlyMap<string, string> {
+    return new Map(this.segments.map(({ path, text }) => [path, text]));
+  }
+
+  *summaries(): Generator<IndexedName> {
+    for (const { names } of this.segments) yield* names.values();
+  }
+
+  *withEnded(): Generator<NameSummary> {
+    for (const { withEnded } of this.segments) yield* withEnded;
+  }
+
+  named(name: string): IndexedName | undefined {
+    return this.segments[bucketOf(name, bitsOf(this.segments))]?.names.get(name);
+  }
+
+  entry(name: string): RegistryEntry | undefined {
+    const digest = this.named(name)?.digest;
+    if (digest === undefined) return undefined;
+    const known = this.known.get(name);
+    if (known?.digest === digest) return known.entry;
+    const entry = readCheckedEntry(this.directory, name, digest);
+    this.known.set(name, { entry, digest });
+    return entry;
+  }
+
+  check(name: string): void {
+    checkEntry(this.directory, name, this.named(name)?.digest);
+  }
+
+  after(changes: EntryChanges): IndexedRegistry {
+    const bits = bitsOf(this.segments);
+    const lines = new Map<number, Map<string, string | undefined>>();
+    let count = this.entries.size;
+    for (const [name, change] of changes) {
+      count += (change === undefined ? 0 : 1) - (this.entries.has(name) ? 1 : 0);
+      const number = bucketOf(name, bits);
+      const ofFile = lines.get(number) ?? new Map<string, string | undefined>();
+      lines.set(number, ofFile.set(name, change === undefined ? undefined : indexLine(change.entry, change.digest)));
+    }
+    const segments = this.segments.map((segment, number) => {
+      const changed = lines.get(number);
+      return changed === undefined ? segment : segment.with(changed);
+    });
+    const wanted = indexBits(count, bits);
+    const all =
+      wanted === bits
+        ? segments
+        : spread(
+            segments.flatMap((segment) => segment.lines()),
+            wanted,
+          );
+    return new IndexedRegistry(this.directory, all, count, this.known);
+  }
+}
+
+class IndexedEntries implements EntryMap {
+  constructor(
+    private readonly registry: IndexedRegistry,
+    readonly size: number,
+  ) {}
+
+  get(name: string): RegistryEntry | undefined {
+    return this.registry.entry(name);
+  }
+
+  has(name: string): boolean {
+    return this.registry.named(name) !== undefined;
+  }
+
+  *keys(): Generator<string> {
+    for (const { name } of this.registry.summaries()) yield name;
+  }
+
+  *values(): Generator<RegistryEntry> {
+    for (const name of this.keys()) {
+      const entry = this.get(name);
+      if (entry !== undefined) yield entry;
+    }
+  }
+}
+
+function bitsOf({ length }: readonly IndexSegment[]): number {
+  return Math.log2(length);
+}
