@@ -361,13 +361,13 @@ describe("records of the XS host", () => {
     const source = `
       for (let round = 1; ; round++) {
         native("xs_storage_put")("counter", new Uint8Array(20000).fill(round & 255));
-        if (round % 16 === 0) print(round);
+        if (round % 4 === 0) print(round);
       }`;
     const program = programs.write("main.mjs", source);
     for (let kill = 0; kill < 20; kill++) {
       const running = await programs.start({ program, storageFolder });
       // The kill comes at whatever moment the message does: each run is cut somewhere else.
-      await running.message((message) => Number(message) >= 16 * (1 + (kill % 4)));
+      await running.message((message) => Number(message) >= 4 * (1 + (kill % 4)));
       running.kill();
       await running.exited;
       const record = readFileSync(join(storageFolder, "r-counter"));

@@ -1,38 +1,58 @@
 /** `hawser sim run --engine xs`, as its users run it, against a real mosquitto: one vault, two engines. */
 import { spawnSync } from "node:child_process";
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { buildHost } from "../../../sim/xs/host-build.js";
 import { nativeParts } from "../../../sim/xs/native-parts.js";
-import { buildCli, CLI, hawser, RunningCli } from "../../../test/support/host-tools/test-cli.js";
-import { directoryWithCa, ENV, json, PASSPHRASE, runningBroker, url, Watcher } from "../../../test/support/host-tools/test-fleet.js";
+import { buildCli, CLI, hawser, removeDirectory, RunningCli, temporaryDirectory } from "../../../test/support/host-tools/test-cli.js";
+import { ENV, json, makeCa, PASSPHRASE, runningBroker, url, Watcher } from "../../../test/support/host-tools/test-fleet.js";
 import type { Ports } from "../../../test/support/host-tools/test-fleet.js";
 
 const BUILD_MS = 600_000;
 /** Many processes, each with a start of its own: a bound on liveness for machines that are busy. */
 const LIVENESS_MS = 180_000;
 
+interface Place extends Ports {
+  readonly vault: string;
+}
+
+let cwd: string;
+let authority: RunningCli;
+/** A device for the life of an identity, and one for the ends of a process. */
+let first: Place;
+let second: Place;
+const running: (() => unknown)[] = [];
+
+/** One CA, broker and authority for all tests. */
 beforeAll(async () => {
   await buildCli();
   await buildHost({ bits: 64, native: await nativeParts(64, { keys: "store" }) });
-}, BUILD_MS);
-
-async function plant(): Promise<{ cwd: string; ports: Ports; authority: RunningCli }> {
-  const cwd = await directoryWithCa();
-  await json(cwd, "provision", "--dir", "ca", "--id", "sensor-1", "--vault", "v");
-  const { mtlsPort, pskPort } = await runningBroker(cwd, "mosquitto");
-  const authority = new RunningCli(["authority", "--dir", "ca", "--url", url(mtlsPort)], { cwd, env: ENV });
+  cwd = mkdtempSync(join(tmpdir(), "hawser-xs-cli-"));
+  await makeCa(cwd);
+  const atEnd = (end: () => Promise<void>): void => void running.push(end);
+  for (const n of [1, 2]) {
+    const args = ["provision", "--dir", "ca", "--id", `sensor-${n}`, "--vault", `v${n}`, "--json"];
+    expect(await hawser(args, { cwd, env: ENV, atEnd })).toMatchObject({ code: 0, stderr: "" });
+  }
+  const { mtlsPort, pskPort } = await runningBroker(cwd, "mosquitto", undefined, { atEnd });
+  authority = new RunningCli(["authority", "--dir", "ca", "--url", url(mtlsPort)], { cwd, env: ENV, atEnd });
   await authority.waitFor("connected");
-  return { cwd, ports: { mtlsPort, pskPort }, authority };
-}
+  first = { mtlsPort, pskPort, vault: "v1" };
+  second = { ...first, vault: "v2" };
+}, BUILD_MS);
+afterAll(async () => {
+  for (const end of running.reverse()) await end();
+  removeDirectory(cwd);
+});
 
-const command = ({ mtlsPort, pskPort }: Ports, engine: string, ...more: string[]): string[] => {
+const command = ({ mtlsPort, pskPort, vault }: Place, engine: string, ...more: string[]): string[] => {
   return [
     "sim",
     "run",
     "--vault",
-    "v",
+    vault,
     "--engine",
     engine,
     "--url",
@@ -54,8 +74,8 @@ async function ends(cli: RunningCli): Promise<void> {
 }
 
 /** Serial of the certificate a short run connects with. */
-async function serialOn(engine: string, cwd: string, ports: Ports): Promise<unknown> {
-  const run = new RunningCli(command(ports, engine, "--count", "2"), { cwd, env: ENV });
+async function serialOn(engine: string, place: Place): Promise<unknown> {
+  const run = new RunningCli(command(place, engine, "--count", "2"), { cwd, env: ENV });
   const { serial } = await run.waitFor("connected", ({ credential }) => credential === "mtls");
   await ends(run);
   return serial;
@@ -74,11 +94,10 @@ async function gone(pid: string): Promise<void> {
 
 describe("sim run --engine xs", { timeout: LIVENESS_MS }, () => {
   test("publishes, answers, rotates and recovers, and each engine goes on with the identity the other one left", async () => {
-    const { cwd, ports, authority } = await plant();
-    const watcher = await Watcher.start(cwd, "operator-1", ports.mtlsPort);
-    const device = new RunningCli(command(ports, "xs"), { cwd, env: ENV });
-    const first = await device.waitFor("connected");
-    expect(first).toMatchObject({ credential: "mtls", tlsVersion: "TLSv1.3", protocolVersion: 5 });
+    const watcher = await Watcher.start(cwd, "operator-1", first.mtlsPort);
+    const device = new RunningCli(command(first, "xs"), { cwd, env: ENV });
+    const start = await device.waitFor("connected");
+    expect(start).toMatchObject({ credential: "mtls", tlsVersion: "TLSv1.3", protocolVersion: 5 });
     expect(await device.waitFor("published", ({ n }) => n === 2)).toMatchObject({ topic: "devices/sensor-1/up/temperature" });
     await watcher.waitFor(({ topic, text }) => topic === "devices/sensor-1/up/temperature" && (JSON.parse(text) as { n: number }).n === 2);
     await watcher.send("devices/sensor-1/down/ping", "are you there?");
@@ -87,35 +106,34 @@ describe("sim run --engine xs", { timeout: LIVENESS_MS }, () => {
 
     device.signal("SIGUSR1");
     const renewed = await device.waitFor("renewed");
-    expect(renewed).toMatchObject({ oldSerial: first["serial"] });
+    expect(renewed).toMatchObject({ oldSerial: start["serial"] });
     await authority.waitFor("active", ({ serial }) => serial === renewed["newSerial"]);
     device.signal("SIGINT");
     await ends(device);
-    expect(await serialOn("xs", cwd, ports)).toBe(renewed["newSerial"]);
+    expect(await serialOn("xs", first)).toBe(renewed["newSerial"]);
 
-    const onNode = new RunningCli(command(ports, "node"), { cwd, env: ENV });
+    const onNode = new RunningCli(command(first, "node"), { cwd, env: ENV });
     expect(await onNode.waitFor("connected")).toMatchObject({ serial: renewed["newSerial"] });
     onNode.signal("SIGUSR1");
     const { newSerial } = await onNode.waitFor("renewed");
     await authority.waitFor("active", ({ serial }) => serial === newSerial);
     onNode.signal("SIGTERM");
     await ends(onNode);
-    expect(await serialOn("xs", cwd, ports)).toBe(newSerial);
+    expect(await serialOn("xs", first)).toBe(newSerial);
 
     await json(cwd, "revoke", "--dir", "ca", "--id", "sensor-1", "--certificate-only");
-    const revoked = new RunningCli(command(ports, "xs"), { cwd, env: ENV });
+    const revoked = new RunningCli(command(first, "xs"), { cwd, env: ENV });
     await revoked.waitFor("credential-changed", ({ to, code }) => to === "psk" && code === "CERTIFICATE_REVOKED");
     const recovered = await revoked.waitFor("recovered");
     revoked.signal("SIGTERM");
     await ends(revoked);
-    expect(await serialOn("node", cwd, ports)).toBe(recovered["serial"]);
+    expect(await serialOn("node", first)).toBe(recovered["serial"]);
   });
 
   test("leaves no engine, no lock and a whole vault when it is killed, in a rotation too", async () => {
-    const { cwd, ports } = await plant();
-    const files = readdirSync(join(cwd, "v"));
+    const files = readdirSync(join(cwd, second.vault));
     for (const moment of ["published", "renewing", "pending"]) {
-      const device = new RunningCli(command(ports, "xs"), { cwd, env: ENV });
+      const device = new RunningCli(command(second, "xs"), { cwd, env: ENV });
       await device.waitFor("published");
       const engine = engineOf(device.pid);
       // Its program is among its arguments.
@@ -128,16 +146,15 @@ describe("sim run --engine xs", { timeout: LIVENESS_MS }, () => {
       device.signal("SIGKILL");
       await device.ended;
       await gone(engine);
-      const next = await hawser([...command(ports, "xs", "--count", "2"), "--json"], { cwd, env: ENV });
+      const next = await hawser([...command(second, "xs", "--count", "2"), "--json"], { cwd, env: ENV });
       expect([next.code, next.stderr]).toEqual([0, ""]);
       expect(next.stdout).toMatch(/"event":"connected","credential":"mtls"/);
     }
-    expect(readdirSync(join(cwd, "v")).filter((name) => name !== "lock")).toEqual(files.filter((name) => name !== "lock"));
+    expect(readdirSync(join(cwd, second.vault)).filter((name) => name !== "lock")).toEqual(files.filter((name) => name !== "lock"));
   });
 
   test("stopped before its count is reached has not succeeded", async () => {
-    const { cwd, ports } = await plant();
-    const device = new RunningCli(command(ports, "xs", "--count", "1000"), { cwd, env: ENV });
+    const device = new RunningCli(command(second, "xs", "--count", "1000"), { cwd, env: ENV });
     await device.waitFor("published", ({ n }) => n === 2);
     device.signal("SIGTERM");
     const { code, stderr } = await device.ended;
@@ -149,41 +166,41 @@ describe("sim run --engine xs", { timeout: LIVENESS_MS }, () => {
   });
 
   test("says so when the engine ends by itself", async () => {
-    const { cwd, ports } = await plant();
-    const device = new RunningCli(command(ports, "xs"), { cwd, env: ENV });
+    const device = new RunningCli(command(second, "xs"), { cwd, env: ENV });
     await device.waitFor("published");
     process.kill(Number(engineOf(device.pid)), "SIGKILL");
     const { code, stderr } = await device.ended;
     expect([code, JSON.parse(stderr)]).toEqual([1, expect.objectContaining({ error: expect.objectContaining({ code: "XS_ENDED" }) })]);
-    expect(await serialOn("node", cwd, ports)).toBeDefined();
+    expect(await serialOn("node", second)).toBeDefined();
   });
 
   test.each([
     ["a line on stderr", [], "errors", /^starting the XS engine: at first use it is built, [^\n]+\nerror MBEDTLS_MISSING: /],
     ["an event with --json", ["--json"], "output", /^\{"time":"[^"]+","event":"preparing","what":"starting the XS engine: [^"]+"\}\n/],
   ] as const)("tells a log by %s that the engine is not there at once", async (_how, flags, file, told) => {
-    const cwd = await directoryWithCa();
-    await json(cwd, "provision", "--dir", "ca", "--id", "sensor-1", "--vault", "v");
+    const there = temporaryDirectory();
     // A compiler that takes until something was told, and then fails.
-    mkdirSync(join(cwd, "bin"));
-    writeFileSync(join(cwd, "bin", "gcc"), `#!/bin/sh\nfor _ in $(seq 600); do [ -s ${join(cwd, file)} ] && exit 1; sleep 0.1; done\n`, {
-      mode: 0o755,
-    });
-    const [output, errors] = ["output", "errors"].map((name) => openSync(join(cwd, name), "w"));
-    const args = [CLI, ...command({ mtlsPort: 1, pskPort: 2 }, "xs", ...flags)];
+    mkdirSync(join(there, "bin"));
+    writeFileSync(
+      join(there, "bin", "gcc"),
+      `#!/bin/sh\nfor _ in $(seq 600); do [ -s ${join(there, file)} ] && exit 1; sleep 0.1; done\n`,
+      {
+        mode: 0o755,
+      },
+    );
+    const [output, errors] = ["output", "errors"].map((name) => openSync(join(there, name), "w"));
+    const args = [CLI, ...command({ ...second, mtlsPort: 1, pskPort: 2 }, "xs", ...flags)];
     const { status } = spawnSync(process.execPath, args, {
       cwd,
-      env: { ...ENV, PATH: `${join(cwd, "bin")}:${process.env["PATH"] ?? ""}` },
+      env: { ...ENV, PATH: `${join(there, "bin")}:${process.env["PATH"] ?? ""}` },
       stdio: ["ignore", output, errors],
     });
     for (const open of [output, errors]) closeSync(open!);
-    expect([status, readFileSync(join(cwd, file), "utf8")]).toEqual([1, expect.stringMatching(told)]);
+    expect([status, readFileSync(join(there, file), "utf8")]).toEqual([1, expect.stringMatching(told)]);
   });
 
   test("ends as on Node with a wrong passphrase, a refused connection and an unknown engine", async () => {
-    const cwd = await directoryWithCa();
-    await json(cwd, "provision", "--dir", "ca", "--id", "sensor-1", "--vault", "v");
-    const nobody = { mtlsPort: 1, pskPort: 2 };
+    const nobody = { ...second, mtlsPort: 1, pskPort: 2 };
     const refused = async (engine: string, env: Readonly<Record<string, string>>): Promise<[number | null, string | undefined]> => {
       const { code, stderr } = await hawser(command(nobody, engine, "--connect-timeout", "1s"), { cwd, env });
       return [code, /^error (\w+):/m.exec(stderr)?.[1]];

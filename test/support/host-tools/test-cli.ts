@@ -46,8 +46,13 @@ function newestSourceMs(directory: string): number {
 /** A new directory that goes away with the test. */
 export function temporaryDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), "hawser-cli-"));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  onTestFinished(() => removeDirectory(directory));
   return directory;
+}
+
+/** A broker that was orphaned a moment ago may still write into it. */
+export function removeDirectory(directory: string): void {
+  rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 }
 
 export interface CliOptions {

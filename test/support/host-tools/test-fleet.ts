@@ -7,6 +7,7 @@ import { expect, onTestFinished } from "vitest";
 import { TEST_SCRYPT_COST } from "../../../sim/node/vault/sealed.js";
 import { initCa } from "../../../host-tools/ca/ca-creation.js";
 import type { InitOptions } from "../../../host-tools/ca/ca-creation.js";
+import type { CliOptions } from "./test-cli.js";
 import { hawser, RunningCli, temporaryDirectory } from "./test-cli.js";
 
 export const PASSPHRASE = "correct-horse-battery-staple";
@@ -15,8 +16,13 @@ export const ENV = { HAWSER_PASSPHRASE: PASSPHRASE };
 /** A directory with a CA in `ca`; gone with the test. */
 export async function directoryWithCa(options: Partial<InitOptions> = {}): Promise<string> {
   const cwd = temporaryDirectory();
-  await initCa(join(cwd, "ca"), { name: "Test", passphrase: PASSPHRASE, scryptCost: TEST_SCRYPT_COST, ...options });
+  await makeCa(cwd, options);
   return cwd;
+}
+
+/** A CA in `ca` of a directory. */
+export async function makeCa(cwd: string, options: Partial<InitOptions> = {}): Promise<void> {
+  await initCa(join(cwd, "ca"), { name: "Test", passphrase: PASSPHRASE, scryptCost: TEST_SCRYPT_COST, ...options });
 }
 
 /** Runs a command that must succeed, and returns what it printed as JSON. */
@@ -36,9 +42,10 @@ export async function runningBroker(
   cwd: string,
   engine: "embedded" | "mosquitto",
   ports: Ports = { mtlsPort: 0, pskPort: 0 },
+  more: Pick<CliOptions, "atEnd"> = {},
 ): Promise<{ broker: RunningCli } & Ports> {
   const args = ["--dir", "ca", "--engine", engine, "--mtls-port", String(ports.mtlsPort), "--psk-port", String(ports.pskPort)];
-  const broker = new RunningCli(["broker", "run", ...args], { cwd, env: ENV });
+  const broker = new RunningCli(["broker", "run", ...args], { cwd, env: ENV, ...more });
   const { mtlsPort, pskPort } = await broker.waitFor("ready");
   return { broker, mtlsPort: Number(mtlsPort), pskPort: Number(pskPort) };
 }
