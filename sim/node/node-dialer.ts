@@ -14,6 +14,7 @@ import type { LinkPlan } from "./node-link.js";
 import { CertificateContexts, pskContext, TlsSessions } from "./tls-credentials.js";
 import type { CertificateCredential, TlsVersions } from "./tls-credentials.js";
 import { judgeServer, type ServerVerdict } from "./server-judgement.js";
+import { WebSocketLink } from "./web-socket-link.js";
 import { linkFailure, localFailure, refusedServer, serverFault } from "./tls-failure.js";
 
 export interface NodeDialerOptions {
@@ -25,6 +26,11 @@ export interface NodeDialerOptions {
   resumption?: boolean;
   /** Name resolution; default the operating system's. */
   lookup?: LookupFunction;
+  /**
+   * Speaks MQTT over WebSocket at this path (`/mqtt` with most brokers; a query may follow) on every link but those by PSK. Then no TLS
+   * session is resumed.
+   */
+  webSocketPath?: string;
 }
 
 type PskCredential = Extract<Credential, { kind: "psk" }>;
@@ -40,18 +46,27 @@ export class NodeDialer implements Dialer {
   readonly #contexts: CertificateContexts;
   readonly #sessions: TlsSessions | undefined;
   readonly #addresses: AddressOrder;
+  readonly #webSocketPath: string | undefined;
   #pskContext: SecureContext | undefined;
 
+  /** @throws HawserError `BAD_OPTION` */
   constructor(keys: LinkKeys, options: NodeDialerOptions = {}) {
+    const { webSocketPath, resumption = true } = options;
+    if (webSocketPath !== undefined && !/^\/[!-~]*$/.test(webSocketPath))
+      throw new HawserError("BAD_OPTION", `webSocketPath ${JSON.stringify(webSocketPath)} is not a path`, "Begin it with a slash: /mqtt.");
+    this.#webSocketPath = webSocketPath;
     this.#keys = keys;
     this.#versions = { minVersion: options.minTlsVersion ?? "TLSv1.2", maxVersion: options.maxTlsVersion ?? "TLSv1.3" };
     this.#contexts = new CertificateContexts(this.#versions);
-    this.#sessions = (options.resumption ?? true) ? new TlsSessions() : undefined;
+    // Which tickets to keep is learned from the first reads of a link; over WebSocket, they tell nothing about MQTT.
+    this.#sessions = resumption && webSocketPath === undefined ? new TlsSessions() : undefined;
     this.#addresses = new AddressOrder(options.lookup);
   }
 
   dial(endpoint: Endpoint, credential: Credential, timeoutMs: number, handlers: LinkHandlers): Link {
-    return new NodeLink(this.#plan(endpoint, credential, timeoutMs), handlers);
+    const below = (to: LinkHandlers): Link => new NodeLink(this.#plan(endpoint, credential, timeoutMs), to);
+    if (this.#webSocketPath === undefined || credential.kind === "psk") return below(handlers);
+    return new WebSocketLink(below, { authority: authorityOf(endpoint), path: this.#webSocketPath, timeoutMs }, handlers);
   }
 
   #plan(endpoint: Endpoint, credential: Credential, timeoutMs: number): LinkPlan {
@@ -119,8 +134,7 @@ class Plan implements LinkPlan {
   }
 
   get address(): string {
-    const { host, port } = this.endpoint;
-    return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+    return authorityOf(this.endpoint);
   }
 
   connect(onread: OnReadOpts): Socket {
@@ -220,6 +234,10 @@ function linkInfo(socket: Socket, shown: Shown): LinkInfo {
   // OpenSSL calls a TLS 1.3 handshake with an external PSK a resumption.
   const resumed = shown !== "psk" && socket.isSessionReused();
   return { tlsVersion: socket.getProtocol() ?? "unknown", cipher: socket.getCipher().name, resumed };
+}
+
+function authorityOf({ host, port }: { readonly host: string; readonly port: number }): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 /** Without a final dot: it only says that the name is complete (RFC 6066 section 3 sends none). */

@@ -69,13 +69,13 @@ export class MqttClient extends LinkedClient {
 
   /**
    * Connects, and from then on connects again by itself until {@link disconnect}.
-   * @param url `mqtts://host:8883`, or `mqtt://host:1883` without TLS; a user name and password in it count where the options give none
+   * @param url `mqtts://host:8883`, `wss://host/mqtt` (WebSocket), or `mqtt://` and `ws://` without TLS; a user name and password in it count where the options give none
    * @throws HawserError `BAD_URL`, `BAD_OPTION`; ConnectError when the first attempt fails, which is not repeated
    */
   static async connect(url: string, options: UrlClientOptions = {}): Promise<MqttClient> {
     const target = parseBrokerUrl(url);
     if ((options.cert === undefined) !== (options.key === undefined)) throw badOption("cert and key must be given together");
-    if (!target.isTls && (options.ca ?? options.cert) !== undefined) throw badOption("ca, cert and key need TLS: a mqtts:// URL");
+    if (!target.isTls && (options.ca ?? options.cert) !== undefined) throw badOption("ca, cert and key need TLS: a mqtts:// or wss:// URL");
     const client = new MqttClient(target, options);
     await client.#dial();
     return client;

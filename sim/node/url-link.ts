@@ -4,8 +4,9 @@ import { connect as connectTcp, isIP } from "node:net";
 import { connect as connectTls, TLSSocket } from "node:tls";
 import { HawserError } from "../../sdk/errors.js";
 import type { Failure } from "../../sdk/failure.js";
-import type { LinkHandlers, LinkInfo } from "../../sdk/platform.js";
+import type { Link, LinkHandlers, LinkInfo } from "../../sdk/platform.js";
 import { NodeLink, type LinkPlan } from "./node-link.js";
+import { WebSocketLink } from "./web-socket-link.js";
 import { linkFailure, localFailure, refusedServer, type LinkContext } from "./tls-failure.js";
 
 export interface UrlTlsOptions {
@@ -23,12 +24,16 @@ export interface BrokerUrl {
   readonly host: string;
   readonly port: number;
   readonly isTls: boolean;
+  /** Of a WebSocket, with its query. */
+  readonly path?: string;
   readonly username?: string;
   readonly password?: string;
 }
 
-/** Ports that IANA has registered for MQTT. */
-const DEFAULT_PORTS: Readonly<Record<string, number>> = { "mqtt:": 1_883, "mqtts:": 8_883 };
+/** Ports that IANA has registered for MQTT and WebSocket. */
+const DEFAULT_PORTS: Readonly<Record<string, number>> = { "mqtt:": 1_883, "mqtts:": 8_883, "ws:": 80, "wss:": 443 };
+/** Where most brokers have their WebSocket. */
+const USUAL_PATH = "/mqtt";
 const ADDRESS_ATTEMPT_MS = 1_500;
 
 /** @throws HawserError `BAD_URL`; the message never shows what stands before the host, which may be a password */
@@ -42,14 +47,17 @@ export function parseBrokerUrl(text: string): BrokerUrl {
   const defaultPort = DEFAULT_PORTS[url.protocol];
   if (defaultPort === undefined) throw badUrl(`the scheme ${url.protocol}// is not supported`);
   if (url.hostname === "") throw badUrl("the URL names no host");
-  if (!/^\/?$/.test(url.pathname) || url.search !== "" || url.hash !== "")
+  const isWebSocket = url.protocol.startsWith("ws");
+  const hasPath = !/^\/?$/.test(url.pathname);
+  if (url.hash !== "" || (!isWebSocket && (hasPath || url.search !== "")))
     throw badUrl("the URL has a path or a query, which MQTT does not use");
   const port = url.port === "" ? defaultPort : Number(url.port);
   if (port === 0) throw badUrl("invalid port 0: use 1 to 65535");
   return {
     host: url.hostname.replace(/^\[|\]$/g, ""),
     port,
-    isTls: url.protocol === "mqtts:",
+    isTls: url.protocol === "mqtts:" || url.protocol === "wss:",
+    ...(isWebSocket ? { path: `${hasPath ? url.pathname : USUAL_PATH}${url.search}` } : {}),
     ...(url.username === "" ? {} : { username: decoded(url.username) }),
     ...(url.password === "" ? {} : { password: decoded(url.password) }),
   };
@@ -64,12 +72,19 @@ function decoded(part: string): string {
 }
 
 function badUrl(what: string): HawserError {
-  return new HawserError("BAD_URL", `cannot use the broker's URL: ${what}`, "Give mqtts://host:8883, or mqtt://host:1883 without TLS.");
+  return new HawserError(
+    "BAD_URL",
+    `cannot use the broker's URL: ${what}`,
+    "Give mqtts://host:8883, wss://host/mqtt, or mqtt://host:1883 without TLS.",
+  );
 }
 
 /** Starts one attempt; what goes wrong comes through `handlers.ended`. */
-export function dialUrl(target: BrokerUrl, tls: UrlTlsOptions, timeoutMs: number, handlers: LinkHandlers): NodeLink {
-  return new NodeLink(new UrlPlan(target, tls, timeoutMs), handlers);
+export function dialUrl(target: BrokerUrl, tls: UrlTlsOptions, timeoutMs: number, handlers: LinkHandlers): Link {
+  const plan = new UrlPlan(target, tls, timeoutMs);
+  const { path } = target;
+  if (path === undefined) return new NodeLink(plan, handlers);
+  return new WebSocketLink((below) => new NodeLink(plan, below), { authority: plan.address, path, timeoutMs }, handlers);
 }
 
 class UrlPlan implements LinkPlan {
