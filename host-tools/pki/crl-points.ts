@@ -5,11 +5,8 @@
 import "reflect-metadata";
 import { createHash } from "node:crypto";
 import * as x509 from "@peculiar/x509";
-import { HawserError } from "../../sdk/errors.js";
 
 const ISSUING_DISTRIBUTION_POINT = "2.5.29.28";
-/** With it, a certificate of a device still fits where it fitted before. */
-const MAX_BASE_LENGTH = 100;
 
 /** How a CA names its key: the subject key identifier of its certificate (DER), or what would be one, lower-case hex. */
 export function keyIdOf(certificate: Uint8Array): string {
@@ -35,19 +32,6 @@ export function issuingDistributionPoint(bases: readonly string[], issuer: Uint8
   const uris = bases.map((base) => der(0x86, Buffer.from(`${base}${crlPath(issuer)}`, "latin1")));
   const fullName = der(0xa0, Buffer.concat(uris));
   return new x509.Extension(ISSUING_DISTRIBUTION_POINT, true, der(0x30, der(0xa0, fullName)));
-}
-
-/** Returns the base without a slash at its end. Throws `BAD_URL`. */
-export function checkCrlBase(text: string): string {
-  const base = text.replace(/\/$/, "");
-  const next = "Use http://HOST[:PORT][/PATH], e.g. http://crl.example.com:8880.";
-  // Whoever checks the server of https:// needs a revocation list first (RFC 5280 section 8).
-  if (/^https:/i.test(base))
-    throw new HawserError("BAD_URL", "revocation lists are signed, and are fetched over plain http:// to find them at all", next);
-  const host = String.raw`(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])`;
-  if (base.length > MAX_BASE_LENGTH || !new RegExp(String.raw`^http://${host}(?::\d{1,5})?(?:/[A-Za-z0-9._~-]+)*$`).test(base))
-    throw new HawserError("BAD_URL", `${JSON.stringify(text)} cannot be where revocation lists are found`, next);
-  return base;
 }
 
 /** Up to 64 KiB. */

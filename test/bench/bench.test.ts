@@ -25,7 +25,7 @@ const program = join(directory, "main.js");
 
 beforeAll(async () => {
   writeFileSync(join(directory, "package.json"), '{"type":"module"}');
-  const entryPoints = ["main.ts", "decisions.ts", "policy.ts"].map((file) => fileURLToPath(new URL(file, import.meta.url)));
+  const entryPoints = ["main.ts", "decisions.ts", "bench-policy.ts"].map((file) => fileURLToPath(new URL(file, import.meta.url)));
   await build({
     entryPoints,
     outdir: directory,
@@ -75,7 +75,7 @@ it.concurrent(
   "npm run bench:policy checks, compiles, and changes a device under a mosquitto that runs",
   async () => {
     const options = ["--devices", "300", "--live", "3", "--json"];
-    const { stdout } = await promisify(execFile)(process.execPath, [join(directory, "policy.js"), ...options]);
+    const { stdout } = await promisify(execFile)(process.execPath, [join(directory, "bench-policy.js"), ...options]);
     expect(JSON.parse(stdout)).toMatchObject({
       settings: { devices: 300, live: 3 },
       measured: Array.from({ length: 4 }, () => ({ cpuMs: expect.any(Number) as number, wallMs: expect.any(Number) as number })),

@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { collect, parseKeyType, parseLifetimeMs } from "../values.js";
-import { checkCrlBase } from "../../pki/crl-points.js";
+import { checkCrlBase } from "../../pki/crl-base.js";
 import { addBackupCommands } from "./ca-backup-command.js";
 import { addServe } from "./ca-serve-command.js";
 import { addRootErrands, signerOption } from "./ca-root-command.js";
