@@ -160,10 +160,12 @@ export function checkTrail(loaded: LoadedCa): void {
 }
 
 const MAX_ATTEMPTS = 20;
+/** From the second attempt on: what is being written needs some time. */
+const PAUSE_MS = 5;
 
 /**
  * Reads registry and revision without the lock and without a key: again when a change went by meanwhile. What files say of each other is
- * checked, nothing is proved.
+ * checked, nothing is proved. Where a change was cut off, or one follows another, the entries say what the index does not yet.
  *
  * @throws HawserError `CA_CORRUPT`
  */
@@ -172,7 +174,7 @@ export function readConsistently(directory: string, reading: Reading = "all"): {
     const revision = readRevision(directory);
     let names: RegistryNames | HawserError;
     try {
-      names = readUnprovedNames(directory, reading);
+      names = readUnprovedNames(directory, attempt < MAX_ATTEMPTS ? reading : "all");
     } catch (error) {
       if (!(error instanceof HawserError)) throw error;
       names = error;
@@ -180,7 +182,10 @@ export function readConsistently(directory: string, reading: Reading = "all"): {
     const head = headOf(directory);
     const changing = isJournalThere(directory);
     const changed = readRevision(directory).number !== revision.number;
-    if (attempt < MAX_ATTEMPTS && (changed || (changing && names instanceof HawserError))) continue;
+    if (attempt < MAX_ATTEMPTS && (changed || (changing && names instanceof HawserError))) {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS);
+      continue;
+    }
     if (names instanceof HawserError) throw names;
     if (!changed && !changing && head !== revision.auditHash)
       throw corrupt(join(directory, FILES.audit), "it does not end where the last change ended");

@@ -92,11 +92,16 @@ export class IndexedName implements NameSummary {
   }
 
   get #parsed(): RegistryEntry {
+    this.#rest ??= this.#parse();
+    return this.#rest;
+  }
+
+  #parse(): RegistryEntry {
     const { name, kind, state, role } = this;
     const rest = parseObject(this.line.slice(this.line.indexOf(" ", this.#roleAt) + 1));
-    this.#rest ??= parseEntry({ ...rest, v: 1, name, kind, state, role }, name);
-    if (this.#rest === undefined) throw corrupt(this.path, `its line of ${name} is not one of an index`);
-    return this.#rest;
+    const entry = parseEntry({ ...rest, v: 1, name, kind, state, role }, name);
+    if (entry === undefined) throw corrupt(this.path, `its line of ${name} is not one of an index`);
+    return entry;
   }
 
   get #digestAt(): number {

@@ -103,22 +103,25 @@ describe("a registry with an index", () => {
       steps.after = after;
     };
     try {
-      await provisionDevice(ca, "b");
+      await ca.reserve({ id: "b", role: "sensor" });
       await ca.revoke({ id: "a" });
     } finally {
       steps.after = () => undefined;
     }
+    const stages = ["a active", "a active, b reserved", "a revoked, b reserved"];
     const seen = new Set<string>();
     for (const copy of copies) {
       rmSync(directory, { recursive: true });
       renameSync(copy, directory);
       rmSync(join(directory, "ca.lock"), { force: true });
       rmSync(witnessFile(directory), { force: true });
+      // Without the passphrase nothing is finished, and what is there is shown all the same.
+      expect(stages).toContain(states(openCaReadOnly(directory, "used").list()).join(", "));
       const opened = await openCa(directory, PASSPHRASE);
       seen.add(states(await opened.list()).join(", "));
       expect(await verifyCa(directory, PASSPHRASE)).toMatchObject({ problems: [], strangers: [] });
     }
-    expect([...seen]).toEqual(["a active", "a active, b reserved", "a active, b active", "a revoked, b active"]);
+    expect([...seen]).toEqual(stages);
   });
 });
 
