@@ -30,6 +30,7 @@ export type { GivenMessageProperties, GivenUserProperties } from "./mqtt/contrac
 export type { MessageProperties, Properties, PublishProperties, QoS, UserProperties } from "./mqtt/codec/packet-types.js";
 export type { RecoveryPatience } from "./supervisor/credential-ladder.js";
 export type { Login } from "./supervisor/supervisor.js";
+export { certificatePassword, type ShownCertificate } from "./identity/certificate-password.js";
 export type { TokenOptions } from "./identity/token.js";
 export { installIdentity, type DeviceRecord, type InstalledIdentity } from "./identity/store.js";
 export type {

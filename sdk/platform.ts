@@ -134,6 +134,8 @@ export interface KeyStore {
   sign(slot: string, data: Uint8Array): Uint8Array;
   /** The public key of the slot as DER SubjectPublicKeyInfo. Throws `KEY_MISSING`. */
   publicKey(slot: string): Uint8Array;
+  /** HMAC-SHA256 over `data` with the pre-shared key in the slot, 32 bytes. Throws `KEY_MISSING`. */
+  mac(slot: string, data: Uint8Array): Uint8Array;
   /** Stores a pre-shared key of 16..64 bytes. */
   importPsk(slot: string, key: Uint8Array): void;
   /** Removes the slot; nothing happens when it is empty. */

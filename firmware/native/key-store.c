@@ -4,6 +4,7 @@
 
 #include "mbedtls/build_info.h"
 #include "mbedtls/pk.h"
+#include "mbedtls/platform_util.h"
 #include "mbedtls/x509_csr.h"
 #include "out-of-memory.h"
 #include "psa/crypto.h"
@@ -226,6 +227,34 @@ key_store_status key_store_public_key(const char *slot, uint8_t out[KEY_STORE_PU
     }
     memcpy(out, prefix, sizeof prefix);
     return status_of(psa_export_public_key(id, out + sizeof prefix, POINT_SIZE, &length));
+}
+
+key_store_status key_store_mac(const char *slot, const uint8_t *bytes, size_t size, uint8_t out[KEY_STORE_MAC_SIZE])
+{
+    uint8_t key[KEY_STORE_PSK_MAX];
+    size_t key_size = 0;
+    size_t length;
+    uint32_t id;
+    psa_key_id_t made = PSA_KEY_ID_NULL;
+    key_store_status status = key_store_find(slot, KEY_STORE_PSK, &id);
+    if (status != KEY_STORE_OK) {
+        return status;
+    }
+    // A stored key has one algorithm, and this one's is that of TLS: a copy in RAM has the other.
+    psa_status_t result = psa_export_key(id, key, sizeof key, &key_size);
+    if (result == PSA_SUCCESS) {
+        psa_key_attributes_t attributes = PSA_KEY_ATTRIBUTES_INIT;
+        psa_set_key_type(&attributes, PSA_KEY_TYPE_HMAC);
+        psa_set_key_algorithm(&attributes, PSA_ALG_HMAC(PSA_ALG_SHA_256));
+        psa_set_key_usage_flags(&attributes, PSA_KEY_USAGE_SIGN_MESSAGE);
+        result = psa_import_key(&attributes, key, key_size, &made);
+    }
+    mbedtls_platform_zeroize(key, sizeof key);
+    if (result == PSA_SUCCESS) {
+        result = psa_mac_compute(made, PSA_ALG_HMAC(PSA_ALG_SHA_256), bytes, size, out, KEY_STORE_MAC_SIZE, &length);
+        psa_destroy_key(made);
+    }
+    return status_of(result);
 }
 
 /* Only what a device id may have, so that nothing in it means anything to the parser of distinguished names. */

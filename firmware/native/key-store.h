@@ -35,6 +35,7 @@ typedef enum { KEY_STORE_SIGNING_KEY, KEY_STORE_PSK } key_store_kind;
 #define KEY_STORE_CSR_MAX 512
 #define KEY_STORE_PUBLIC_KEY_SIZE 91
 #define KEY_STORE_SIGNATURE_SIZE 64
+#define KEY_STORE_MAC_SIZE 32
 #define KEY_STORE_PSK_MIN 16
 #define KEY_STORE_PSK_MAX 64
 
@@ -49,6 +50,8 @@ key_store_status key_store_csr(const char *slot, const char *common_name, uint8_
 key_store_status key_store_sign(const char *slot, const uint8_t *bytes, size_t size, uint8_t out[KEY_STORE_SIGNATURE_SIZE]);
 /** The public key as DER SubjectPublicKeyInfo. */
 key_store_status key_store_public_key(const char *slot, uint8_t out[KEY_STORE_PUBLIC_KEY_SIZE]);
+/** HMAC-SHA256 over the bytes with a pre-shared key. */
+key_store_status key_store_mac(const char *slot, const uint8_t *bytes, size_t size, uint8_t out[KEY_STORE_MAC_SIZE]);
 /** Stores a pre-shared key of 16..64 bytes, replacing what was there. */
 key_store_status key_store_import_psk(const char *slot, const uint8_t *key, size_t size);
 /** Empties the slot; fine when it is empty. */

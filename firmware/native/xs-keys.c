@@ -69,6 +69,17 @@ void xs_keys_public_key(xsMachine *the)
     set_bytes(the, key_store_public_key(slot, key), key, sizeof key);
 }
 
+void xs_keys_mac(xsMachine *the)
+{
+    char slot[TEXT_SIZE];
+    uint8_t mac[KEY_STORE_MAC_SIZE];
+    void *bytes;
+    xsUnsignedValue size;
+    copy_text(the, 0, slot);
+    xsmcGetBufferReadable(xsArg(1), &bytes, &size);
+    set_bytes(the, key_store_mac(slot, bytes, size, mac), mac, sizeof mac);
+}
+
 void xs_keys_import_psk(xsMachine *the)
 {
     char slot[TEXT_SIZE];

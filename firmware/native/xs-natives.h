@@ -49,6 +49,7 @@ void xs_keys_generate(xsMachine *the);              /* generate(slot): status */
 void xs_keys_csr(xsMachine *the);                   /* csr(slot, commonName): ArrayBuffer | status */
 void xs_keys_sign(xsMachine *the);                  /* sign(slot, bytes): ArrayBuffer | status */
 void xs_keys_public_key(xsMachine *the);            /* publicKey(slot): ArrayBuffer | status */
+void xs_keys_mac(xsMachine *the);                   /* mac(slot, bytes): ArrayBuffer | status */
 void xs_keys_import_psk(xsMachine *the);            /* importPsk(slot, bytes): status */
 void xs_keys_destroy(xsMachine *the);               /* destroy(slot): status */
 void xs_keys_has(xsMachine *the);                   /* has(slot): boolean | status (other than OK) */

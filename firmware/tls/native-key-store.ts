@@ -10,6 +10,7 @@ const generate = native<(slot: string) => number>("xs_keys_generate");
 const csr = native<(slot: string, commonName: string) => ArrayBuffer | number>("xs_keys_csr");
 const sign = native<(slot: string, bytes: Uint8Array) => ArrayBuffer | number>("xs_keys_sign");
 const publicKey = native<(slot: string) => ArrayBuffer | number>("xs_keys_public_key");
+const mac = native<(slot: string, bytes: Uint8Array) => ArrayBuffer | number>("xs_keys_mac");
 const importPsk = native<(slot: string, bytes: Uint8Array) => number>("xs_keys_import_psk");
 const destroy = native<(slot: string) => number>("xs_keys_destroy");
 const has = native<(slot: string) => boolean | number>("xs_keys_has");
@@ -28,6 +29,7 @@ export function openNativeKeyStore(): KeyStore {
     csr: (slot, commonName) => bytes(csr(slot, commonName), `used from slot "${slot}" for a certificate request`),
     sign: (slot, data) => bytes(sign(slot, data), `used from slot "${slot}" to sign`),
     publicKey: (slot) => bytes(publicKey(slot), `read from slot "${slot}"`),
+    mac: (slot, data) => bytes(mac(slot, data), `used from slot "${slot}"`),
     importPsk: (slot, key) => check(importPsk(slot, key), `stored in slot "${slot}"`),
     destroy: (slot) => check(destroy(slot), `removed from slot "${slot}"`),
     has(slot) {

@@ -27,6 +27,8 @@ export interface CertificateRecord {
   readonly publicKeyHash: string;
   /** The certificate, base64 of its DER: kept while it is active, so that the same request can get the same answer. */
   readonly der?: string;
+  /** Of the password that belongs to the certificate (PBKDF2-SHA512), while it is active and the policy asks for one. */
+  readonly passwordHash?: string;
 }
 
 export interface RegistryEntry {
@@ -48,8 +50,8 @@ export interface RegistryEntry {
   readonly passwordHash?: string;
 }
 
-/** A certificate's record without the certificate. */
-export type CertificateSummary = Omit<CertificateRecord, "der">;
+/** A certificate's record without the certificate and its password. */
+export type CertificateSummary = Omit<CertificateRecord, "der" | "passwordHash">;
 
 /**
  * An entry without its certificates: what all but the work on this one name needs. It has no `v`, so that none is ever taken for the entry
@@ -118,12 +120,22 @@ export function parseCertificateRecords(value: unknown): CertificateRecord[] | u
 
 function parseCertificateRecord(value: unknown): CertificateRecord | undefined {
   if (typeof value !== "object" || value === null) return undefined;
-  const { serial, notBeforeMs, notAfterMs, status, reason, revokedAtMs, publicKeyHash, der } = value as Record<string, unknown>;
+  const { serial, notBeforeMs, notAfterMs, status, reason, revokedAtMs, publicKeyHash, der, passwordHash } = value as Record<
+    string,
+    unknown
+  >;
   if (typeof serial !== "string" || !/^[1-9a-f][0-9a-f]{0,39}$/.test(serial) || !isTime(notBeforeMs) || !isTime(notAfterMs))
     return undefined;
-  if (!isOneOf(status, CERTIFICATE_STATUSES) || typeof publicKeyHash !== "string" || !isOptionalString(der)) return undefined;
+  if (
+    !isOneOf(status, CERTIFICATE_STATUSES) ||
+    typeof publicKeyHash !== "string" ||
+    !isOptionalString(der) ||
+    !isPasswordHash(passwordHash)
+  )
+    return undefined;
   const record = { serial, notBeforeMs, notAfterMs, status, publicKeyHash };
-  if (status === "active") return { ...record, ...(der === undefined ? {} : { der }) };
+  if (status === "active")
+    return { ...record, ...(der === undefined ? {} : { der }), ...(passwordHash === undefined ? {} : { passwordHash }) };
   if (!isOneOf(reason, REVOCATION_REASONS) || !isTime(revokedAtMs)) return undefined;
   return { ...record, reason, revokedAtMs };
 }

@@ -105,6 +105,6 @@ export function currentCertificate<R extends CertificateSummary>({
 }
 
 function end(record: CertificateRecord, reason: RevocationReason, nowMs: number): CertificateRecord {
-  const { der: _notNeeded, ...rest } = record;
+  const { der: _notNeeded, passwordHash: _norThis, ...rest } = record;
   return { ...rest, status: reason === "superseded" ? "superseded" : "revoked", reason, revokedAtMs: nowMs };
 }

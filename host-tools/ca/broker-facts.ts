@@ -10,7 +10,7 @@ import type { EntryMap, RegistryNames } from "../ca-directory/ca-registry.js";
 import type { NameSummary } from "../ca-directory/registry-entry.js";
 import { toPem } from "../pki/pem.js";
 import { brokerPolicyOf } from "./ca-policy.js";
-import { unsealPsk } from "./broker-identity.js";
+import { unsealPsk } from "./sealed-psk.js";
 import { anchorsOf, pemChain, readCertificates, readSealedKey } from "./context.js";
 import type { CaKeys } from "./context.js";
 

@@ -1,12 +1,13 @@
 /** The broker's own key and certificate, and everything a broker must know of the CA. */
 import { X509Certificate } from "node:crypto";
 import { join } from "node:path";
-import { seal, unseal } from "../../sim/node/vault/sealed.js";
-import type { CertificateRecord, EntryState, NameSummary, RegistryEntry } from "../ca-directory/registry-entry.js";
+import { seal } from "../../sim/node/vault/sealed.js";
+import type { CertificateRecord, EntryState, RegistryEntry } from "../ca-directory/registry-entry.js";
 import { parseCertificateRecords } from "../ca-directory/registry-entry.js";
 import { BROKER_NAME } from "./reserved-names.js";
 import type { PolicyEngine } from "../policy/policy-engine.js";
 import { policyEngineOf } from "./ca-policy.js";
+import { unsealPsk } from "./sealed-psk.js";
 import { anchorsOf, chainOf, issueLeaf, linksOf, pemChain, readCertificates, readSealedKey } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
 import { readCaJson } from "../ca-directory/ca-files.js";
@@ -164,16 +165,6 @@ export function readBrokerMaterial(
     stateOf: (name) => entries.get(name)?.state,
     policy: policyEngineOf(files, names),
   };
-}
-
-/** The PSK of a device that may use it: in use, or in recovery. Throws `CA_CORRUPT`. */
-export function unsealPsk(keys: CaKeys, entry: NameSummary | undefined): Buffer | undefined {
-  if (entry?.psk === undefined || (entry.state !== "active" && entry.state !== "certificate-revoked")) return undefined;
-  try {
-    return unseal(keys.sealing, Buffer.from(entry.psk, "base64"), SEAL_PURPOSE.psk(entry.name));
-  } catch {
-    throw corrupt(`the registry entry of ${entry.name}`, "the seal of its PSK is broken");
-  }
 }
 
 function roleOf(entry: RegistryEntry | undefined): string | undefined {

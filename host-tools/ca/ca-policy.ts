@@ -19,6 +19,7 @@ import { checkPolicy, movedIdentity, policyErrors } from "../policy/policy-check
 import { parsePolicy } from "../policy/policy-file.js";
 import type { NameDirectory, Policy, Principal } from "../policy/policy-model.js";
 import { PolicyError } from "../policy/policy-text.js";
+import { asksForPassword, withCertificatePasswords } from "./certificate-passwords.js";
 import type { CaContext } from "./context.js";
 import { hashPassword, newPassword } from "../policy/password.js";
 import { namesOf, principalOf } from "./policy-names.js";
@@ -128,10 +129,21 @@ export async function applyPolicy(
       refuseDroppedRole(policyOf(draft), policy, names);
     }
     draft.write(FILES.policy, text);
+    giveMissingPasswords(ca, draft, policy);
     await tryEverywhere(ca, draft, factsOf(draft));
     draft.record({ event: "policy-applied", policy: policy.name, sha256 });
     return { name: policy.name, sha256, changed: true };
   });
+}
+
+/** A policy that asks for passwords beside certificates counts for the certificates there are. */
+function giveMissingPasswords(ca: CaContext, draft: Draft, policy: Policy): void {
+  const names = [...draft.summaries()].filter((summary) => asksForPassword(policy, summary)).map(({ name }) => name);
+  for (const name of names) {
+    const entry = draft.entries.get(name);
+    const changed = entry === undefined ? undefined : withCertificatePasswords(ca.keys, policy, entry);
+    if (changed !== undefined && changed !== entry) draft.put(changed);
+  }
 }
 
 /** The text a CA's policy has now. */
@@ -253,7 +265,7 @@ export async function setName(ca: CaContext, { id, attributes, role, allowsDefau
       role === undefined
         ? entry
         : { ...entry, role: entry.kind === "device" ? checkDeviceRole(policy, role) : checkClientRole(policy, role) };
-    const changed = withAttributes(policy, withRole, attributes);
+    const changed = withCertificatePasswords(ca.keys, policy, withAttributes(policy, withRole, attributes));
     draft.put(changed);
     draft.record({
       event: "name-changed",

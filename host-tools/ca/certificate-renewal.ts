@@ -6,6 +6,8 @@ import type { CertificateRecord, RegistryEntry } from "../ca-directory/registry-
 import type { Draft } from "../ca-directory/ca-store.js";
 import { isCompromised, withCertificate, withOlderSuperseded } from "../ca-directory/state-transitions.js";
 import { checkRequest } from "../pki/certificate-request.js";
+import { policyOf } from "./ca-policy.js";
+import { withCertificatePasswords } from "./certificate-passwords.js";
 import { anchorsOf, chainOf, issueLeaf, linksOf } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
 
@@ -54,7 +56,8 @@ export async function issueFromCsr(ca: CaContext, id: string, csr: Uint8Array, o
     checkKey(draft, publicKeyHash);
     checkRate(entry, perHour, draft.nowMs);
     const { record, der } = await issueLeaf(ca.keys, id, publicKey, { kind: "client" }, draft.nowMs, lifetimeMs);
-    draft.put({ ...withCertificate(entry, record, draft.nowMs), state: "active" });
+    const enrolled: RegistryEntry = { ...withCertificate(entry, record, draft.nowMs), state: "active" };
+    draft.put(withCertificatePasswords(ca.keys, policyOf(draft), enrolled));
     draft.record({
       event: "enrolled",
       name: id,

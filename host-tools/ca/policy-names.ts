@@ -1,12 +1,13 @@
 /** The registry's names as the policy engine asks about them. */
 import { X509Certificate } from "node:crypto";
-import type { NameSummary, RegistryEntry } from "../ca-directory/registry-entry.js";
+import type { CertificateRecord, NameSummary, RegistryEntry } from "../ca-directory/registry-entry.js";
 import { directoryOf } from "../policy/policy-model.js";
 import type { NameDirectory, Principal } from "../policy/policy-model.js";
 
-/** What a policy asks of one registry entry. A summary has no key that a token could be signed with. */
+/** What a policy asks of one registry entry. A summary has no key for tokens and no password of a certificate. */
 export function principalOf(entry: NameSummary | RegistryEntry): Principal {
   const { name, kind, role, state, attributes, passwordHash } = entry;
+  const hashes = recordsOf(entry).flatMap((record) => record.passwordHash ?? []);
   return {
     name,
     kind,
@@ -15,6 +16,7 @@ export function principalOf(entry: NameSummary | RegistryEntry): Principal {
     active: state === "active",
     recoverable: kind === "device" && (state === "active" || state === "certificate-revoked"),
     ...(passwordHash === undefined ? {} : { passwordHash }),
+    ...(hashes.length === 0 ? {} : { certificatePasswordHashes: hashes }),
     publicKeyPems: () => publicKeyPems(entry),
   };
 }
@@ -23,9 +25,12 @@ export function namesOf(entries: Iterable<NameSummary | RegistryEntry>): NameDir
   return directoryOf([...entries].map(principalOf));
 }
 
+function recordsOf(entry: NameSummary | RegistryEntry): readonly CertificateRecord[] {
+  return "v" in entry ? entry.certificates : [];
+}
+
 function publicKeyPems(entry: NameSummary | RegistryEntry): string[] {
-  const certificates = "v" in entry ? entry.certificates : [];
-  return certificates.flatMap(({ status, der }) =>
+  return recordsOf(entry).flatMap(({ status, der }) =>
     status === "active" && der !== undefined
       ? [new X509Certificate(Buffer.from(der, "base64")).publicKey.export({ type: "spki", format: "pem" }).toString()]
       : [],

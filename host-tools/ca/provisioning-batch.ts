@@ -11,6 +11,8 @@ import { lockNow, type ProcessLock } from "../../sim/node/files/process-lock.js"
 import { reservedEntry, withCertificate } from "../ca-directory/state-transitions.js";
 import { checkRequest } from "../pki/certificate-request.js";
 import { checkDeviceRole, policyOf } from "./ca-policy.js";
+import { withCertificatePasswords } from "./certificate-passwords.js";
+import type { RegistryEntry } from "../ca-directory/registry-entry.js";
 import { anchorsOf, chainOf, issueLeaf } from "./context.js";
 import type { CaContext } from "./context.js";
 import type { DeviceIdentity } from "./provisioning.js";
@@ -70,12 +72,13 @@ export async function provisionBatch(
         const { record, der } = await issueLeaf(ca.keys, id, publicKey, { kind: "client" }, draft.nowMs, lifetimeMs);
         const psk = randomBytes(PSK_BYTES);
         const sealedPsk = seal(ca.keys.sealing, psk, SEAL_PURPOSE.psk(id)).toString("base64");
-        draft.put({
+        const entry: RegistryEntry = {
           ...withCertificate(reservedEntry(id, checkedRole, draft.nowMs), record, draft.nowMs),
           state: "active",
           currentSerial: record.serial,
           psk: sealedPsk,
-        });
+        };
+        draft.put(withCertificatePasswords(ca.keys, policyOf(draft), entry));
         made.push({
           id,
           role: checkedRole,

@@ -16,6 +16,7 @@ import { reservedEntry, withAllRevoked, withCertificate, withoutPsk } from "../c
 import { checkRequest } from "../pki/certificate-request.js";
 import { anchorsOf, chainOf, issueLeaf } from "./context.js";
 import { checkKey } from "./certificate-renewal.js";
+import { withCertificatePasswords } from "./certificate-passwords.js";
 import type { CaContext } from "./context.js";
 import { DIRECTORIES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
 import { refuseCaseTwin } from "./case-twins.js";
@@ -123,7 +124,8 @@ export class Provisioning {
       const described = withAttributes(policyOf(draft), { ...before, role, state: "reserved" }, attributes);
       const cleared = withAllRevoked(described, "superseded", draft.nowMs);
       const sealedPsk = seal(this.ca.keys.sealing, psk, SEAL_PURPOSE.psk(id)).toString("base64");
-      draft.put({ ...withCertificate(cleared, record, draft.nowMs), currentSerial: record.serial, psk: sealedPsk });
+      const entry = { ...withCertificate(cleared, record, draft.nowMs), currentSerial: record.serial, psk: sealedPsk };
+      draft.put(withCertificatePasswords(this.ca.keys, policyOf(draft), entry));
       draft.record({ event: "issued", name: id, role, serial: record.serial, ...(replaced.length > 0 ? { replaced } : {}) });
       const trustAnchors = anchorsOf(this.ca.keys);
       return {

@@ -200,8 +200,10 @@ function factorFault(
     const fault = publicKeyPems.length === 0 ? "its key is not known" : tokenFault(password, name, publicKeyPems, atMs);
     return fault === undefined ? undefined : { code: "FACTOR_WRONG", what: fault };
   }
-  if (principal.passwordHash === undefined) return { code: "FACTOR_WRONG", what: "it has none" };
-  return verifyPassword(password, principal.passwordHash) ? undefined : { code: "FACTOR_WRONG", what: "it is wrong" };
+  const { passwordHash, certificatePasswordHashes = [] } = principal;
+  const hashes = [...(passwordHash === undefined ? [] : [passwordHash]), ...(proved === "certificate" ? certificatePasswordHashes : [])];
+  if (hashes.length === 0) return { code: "FACTOR_WRONG", what: "it has none" };
+  return hashes.some((hash) => verifyPassword(password, hash)) ? undefined : { code: "FACTOR_WRONG", what: "it is wrong" };
 }
 
 /** The filter or topic to judge; undefined when it is malformed. */

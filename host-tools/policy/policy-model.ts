@@ -210,6 +210,8 @@ export interface Principal {
   readonly recoverable: boolean;
   /** `$7$iterations$salt$hash` as mosquitto writes it: PBKDF2-SHA512. */
   readonly passwordHash?: string;
+  /** Of the passwords that belong to its valid certificates: each counts, beside a certificate alone. */
+  readonly certificatePasswordHashes?: readonly string[];
   /**
    * The public keys of its valid certificates (SPKI, PEM), for tokens: two of them while a new one is being proved. Worked out when asked
    * for: to read the certificates of a large fleet takes a minute.

@@ -16,6 +16,7 @@ import { recoveryIdentity } from "../identity/device-id.js";
 import { RESPONSE_TOPIC } from "../identity/enrolment.js";
 import { Rotation } from "../identity/rotation.js";
 import { IdentityStore, type Identity } from "../identity/store.js";
+import type { ShownCertificate } from "../identity/certificate-password.js";
 import { makeToken, tokenRefreshMs, type TokenOptions } from "../identity/token.js";
 import { TrustedTime } from "../identity/trusted-time.js";
 import type { BrokerPreset, Wanted } from "../presets/broker-preset.js";
@@ -125,10 +126,11 @@ export interface DeviceConfig {
   /** `host:port` of brokers that the broker may redirect this device to; none by default. */
   redirects?: readonly string[];
   /**
-   * User name and password: the one factor with a password as `credential`, else a second one beside the certificate. Asked for before each
-   * connection, so that a password may change; the user name is the device's id where none is given.
+   * User name and password: the one factor with a password as `credential`, else a second one beside the certificate, which is given. Asked
+   * for before each connection, so that a password may change; the user name is the device's id where none is given. The password that the
+   * CA made with the certificate comes from {@link certificatePassword}.
    */
-  login?: () => Login;
+  login?: (shown?: ShownCertificate) => Login;
   /**
    * A token signed by the device's key as the second factor (JWT, ES256); made anew for each connection, which is renewed before it
    * expires.
@@ -511,7 +513,7 @@ export class Device {
     const username = config.username === undefined ? undefined : this.#named(config.username);
     if (!token || !identity) {
       const factor = preset?.tokenIsUsername === true ? "username" : "password";
-      const given = checkLogin(login?.() ?? {}, identity ? undefined : factor);
+      const given = checkLogin(login?.(identity) ?? {}, identity ? undefined : factor);
       const usual = username ?? (given.password === undefined ? undefined : this.id);
       return usual === undefined ? given : { username: usual, ...given };
     }

@@ -40,6 +40,7 @@ function flash(): {
       csr: (slot, name) => keyStore.csr(slot, name),
       sign: (slot, data) => keyStore.sign(slot, data),
       publicKey: (slot) => keyStore.publicKey(slot),
+      mac: (slot, data) => keyStore.mac(slot, data),
       importPsk: (slot, key) => change(() => keyStore.importPsk(slot, key)),
       generate: (slot) => change(() => keyStore.generate(slot)),
       destroy: (slot) => change(() => keyStore.destroy(slot)),

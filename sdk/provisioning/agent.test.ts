@@ -72,6 +72,7 @@ class Board {
     const { keys } = this;
     return {
       generate: (slot) => power.change(() => keys.generate(slot)),
+      mac: (slot, data) => keys.mac(slot, data),
       importPsk: (slot, key) => power.change(() => keys.importPsk(slot, key)),
       destroy: (slot) => power.change(() => keys.destroy(slot)),
       csr: (slot, name) => keys.csr(slot, name),

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { createPublicKey, verify } from "node:crypto";
+import { createHmac, createPublicKey, verify } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -49,6 +49,15 @@ describe("the key store", () => {
     const key = createPublicKey({ key: Buffer.from(keys.publicKey("key-a")), format: "der", type: "spki" });
     expect(signature).toHaveLength(64);
     expect(verify("sha256", data, { key, dsaEncoding: "ieee-p1363" }, signature)).toBe(true);
+  });
+
+  it("authenticates with a pre-shared key as HMAC-SHA256 does, and with nothing else", () => {
+    const keys = memoryKeyStore();
+    keys.importPsk("psk", psk);
+    keys.generate("key-a");
+    const data = Buffer.from("data");
+    expect(Buffer.from(keys.mac("psk", data))).toEqual(createHmac("sha256", psk).update(data).digest());
+    expect(codeOf(() => keys.mac("key-a", data))).toBe("KEY_MISSING");
   });
 
   it("replaces a key, and forgets a destroyed one", () => {

@@ -4,7 +4,7 @@
  *
  * Beyond the port it hands keys to the dialer of this folder, through {@link LinkKeys}: Node's TLS takes no signing callback.
  */
-import { createPrivateKey, createPublicKey, generateKeyPairSync, sign } from "node:crypto";
+import { createHmac, createPrivateKey, createPublicKey, generateKeyPairSync, sign } from "node:crypto";
 import type { KeyObject } from "node:crypto";
 import { HawserError } from "../../sdk/errors.js";
 import type { KeyStore } from "../../sdk/platform.js";
@@ -66,6 +66,10 @@ export class NodeKeyStore implements KeyStore, LinkKeys {
 
   publicKey(slot: string): Uint8Array {
     return new Uint8Array(createPublicKey(this.signingKey(slot)).export({ type: "spki", format: "der" }));
+  }
+
+  mac(slot: string, data: Uint8Array): Uint8Array {
+    return new Uint8Array(createHmac("sha256", this.psk(slot)).update(data).digest());
   }
 
   importPsk(slot: string, key: Uint8Array): void {

@@ -2,7 +2,7 @@
  * TLS and keys on XS: the firmware's dialer, its native engine and key store, against real mosquitto and against servers made to cheat.
  * Every row of the alert table must end as it does on Node (`sim/node/node-dialer.mosquitto.test.ts`).
  */
-import { createPublicKey, verify } from "node:crypto";
+import { createHmac, createPublicKey, verify } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type AddressInfo, type Server } from "node:net";
 import { join } from "node:path";
@@ -245,6 +245,8 @@ describe.each(BITS)("on XS at %i bits", (bits) => {
     expect(verify("sha256", data, { key: publicKey, dsaEncoding: "ieee-p1363" }, await xs.sign("key-b", data))).toBe(true);
     expect((await xs.csr("key-b", "dev1")).length).toBeGreaterThan(200);
     await expect(xs.csr("psk", "dev1")).rejects.toMatchObject({ code: "KEY_MISSING" });
+    expect(Buffer.from(await xs.mac("psk", data))).toEqual(createHmac("sha256", goodPsk).update(data).digest());
+    await expect(xs.mac("key-b", data)).rejects.toMatchObject({ code: "KEY_MISSING" });
     expect([await xs.has("key-b"), await xs.has("psk")]).toEqual([true, true]);
     await xs.destroy("key-b");
     await xs.destroy("key-b");

@@ -1,6 +1,6 @@
 /** The native key store over PSA with files: what it makes, what it keeps, and what a power cut may leave. Under AddressSanitizer. */
 import "reflect-metadata";
-import { webcrypto } from "node:crypto";
+import { createHmac, webcrypto } from "node:crypto";
 import { copyFile, mkdir, readFile, readdir, rename, rmdir, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as x509 from "@peculiar/x509";
@@ -103,6 +103,18 @@ describe("a pre-shared key", () => {
   it("has 16 to 64 bytes", async () => {
     for (const size of [16, 64]) expect((await device.keys("psk", "psk", "11".repeat(size))).status).toBe(Status.ok);
     for (const size of [1, 15, 65]) expect((await device.keys("psk", "psk", "11".repeat(size))).status).toBe(Status.badArgument);
+  });
+
+  it("authenticates as HMAC-SHA256 does, time and again, and an empty slot or a signing key does not", async () => {
+    await device.keys("psk", "psk", PSK_HEX);
+    await device.keys("generate", "key-a");
+    const data = Buffer.from("hawser password\n1a");
+    const expected = createHmac("sha256", Buffer.from(PSK_HEX, "hex")).update(data).digest();
+    const ask = async (): Promise<Buffer> => (await device.keys("mac", "psk", data.toString("hex"))).bytes;
+    expect([await ask(), await ask()]).toEqual([expected, expected]);
+    expect((await device.keys("mac", "key-a", "00")).status).toBe(Status.missing);
+    await device.keys("destroy", "psk");
+    expect((await device.keys("mac", "psk", "00")).status).toBe(Status.missing);
   });
 
   it("does not sign, and is no public key", async () => {

@@ -51,6 +51,12 @@ export class VirtualKeys {
       csr: (slot, commonName) => buildRequest(commonName, secretOf(slot)),
       sign: (slot, data) => derivedBytes(`signature ${secretOf(slot)} ${hexEncode(data)}`, 64),
       publicKey: (slot) => publicKeyOf(secretOf(slot)),
+      mac: (slot, data) => {
+        power.check();
+        const found = this.#slots.get(slot);
+        if (found?.kind === "psk") return derivedBytes(`mac ${hexEncode(found.key)} ${hexEncode(data)}`, 32);
+        throw new HawserError("KEY_MISSING", `there is no pre-shared key in slot ${slot}`, "Import one.");
+      },
       importPsk: (slot, key) => {
         if (key.length < 16 || key.length > 64)
           throw new HawserError("INVALID_PSK", `a pre-shared key of ${key.length} bytes`, "Use 16 to 64 bytes.");

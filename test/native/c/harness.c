@@ -1,7 +1,8 @@
 /*
  * The native TLS engine and key store as a command, for tests: one JSON object a line on standard output.
  *
- *   harness DIR keys COMMAND...           generate SLOT | csr SLOT NAME | sign SLOT HEX | public SLOT | psk SLOT HEX | destroy SLOT | has SLOT
+ *   harness DIR keys COMMAND...           generate SLOT | csr SLOT NAME | sign SLOT HEX | public SLOT | psk SLOT HEX | mac SLOT HEX |
+ *                                         destroy SLOT | has SLOT
  *   harness DIR connect NAME=VALUE...     connections, see settings.h; after a word "--" others that share the session
  *   harness DIR starve NAME=VALUE...      the same connection again and again, each time failing one allocation later, until none fails
  *   harness DIR squeeze NAME=VALUE...     the same connection in a heap that grows by `stride` bytes from attempt to attempt, until it fits
@@ -66,6 +67,10 @@ static int run_keys(int count, char **words)
     } else if (strcmp(command, "psk") == 0 && count > 2) {
         size = parse_hex(words[2], bytes, sizeof bytes);
         printf("{\"status\":%d}\n", key_store_import_psk(slot, bytes, size));
+    } else if (strcmp(command, "mac") == 0 && count > 2) {
+        uint8_t mac[KEY_STORE_MAC_SIZE];
+        size = parse_hex(words[2], bytes, sizeof bytes);
+        print_bytes(key_store_mac(slot, bytes, size, mac), mac, sizeof mac);
     } else if (strcmp(command, "destroy") == 0) {
         printf("{\"status\":%d}\n", key_store_destroy(slot));
     } else if (strcmp(command, "has") == 0) {
@@ -229,7 +234,8 @@ static bool attempt_keys(const settings *wanted)
     memset(bytes, 7, sizeof bytes);
     return key_store_generate("key-b") == KEY_STORE_OK && key_store_csr("key-b", "starved", bytes, sizeof bytes, &size) == KEY_STORE_OK &&
            key_store_public_key("key-b", bytes) == KEY_STORE_OK && key_store_sign("key-b", bytes, 5, bytes + 128) == KEY_STORE_OK &&
-           key_store_import_psk("psk", bytes, 32) == KEY_STORE_OK && key_store_destroy("psk") == KEY_STORE_OK;
+           key_store_import_psk("psk", bytes, 32) == KEY_STORE_OK &&
+           key_store_mac("psk", bytes, 5, bytes + 128) == KEY_STORE_OK && key_store_destroy("psk") == KEY_STORE_OK;
 }
 
 int main(int count, char **words)

@@ -170,6 +170,7 @@ function breakable(keys: KeyStore, broken: ReadonlySet<keyof KeyStore>): KeyStor
     csr: guarded("csr", (slot: string, name: string) => keys.csr(slot, name)),
     sign: guarded("sign", (slot: string, data: Uint8Array) => keys.sign(slot, data)),
     publicKey: guarded("publicKey", (slot: string) => keys.publicKey(slot)),
+    mac: guarded("mac", (slot: string, data: Uint8Array) => keys.mac(slot, data)),
     importPsk: guarded("importPsk", (slot: string, key: Uint8Array) => keys.importPsk(slot, key)),
     destroy: guarded("destroy", (slot: string) => keys.destroy(slot)),
     has: guarded("has", (slot: string) => keys.has(slot)),

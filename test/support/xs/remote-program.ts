@@ -74,6 +74,7 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
   csr: (command) => hexEncode(keyStore.csr(slot(command), command.commonName ?? "")),
   sign: (command) => hexEncode(keyStore.sign(slot(command), bytes(command))),
   publicKey: (command) => hexEncode(keyStore.publicKey(slot(command))),
+  mac: (command) => hexEncode(keyStore.mac(slot(command), bytes(command))),
   importPsk: (command) => keyStore.importPsk(slot(command), bytes(command)),
   destroy: (command) => keyStore.destroy(slot(command)),
   has: (command) => keyStore.has(slot(command)),

@@ -50,6 +50,7 @@ export class RemoteXs {
   csr = async (slot: string, commonName: string): Promise<Uint8Array> => unhex(await this.#call("csr", { slot, commonName }));
   sign = async (slot: string, bytes: Uint8Array): Promise<Uint8Array> => unhex(await this.#call("sign", { slot, bytes: hex(bytes) }));
   publicKey = async (slot: string): Promise<Uint8Array> => unhex(await this.#call("publicKey", { slot }));
+  mac = async (slot: string, bytes: Uint8Array): Promise<Uint8Array> => unhex(await this.#call("mac", { slot, bytes: hex(bytes) }));
   importPsk = (slot: string, bytes: Uint8Array): Promise<void> => this.#call("importPsk", { slot, bytes: hex(bytes) });
   destroy = (slot: string): Promise<void> => this.#call("destroy", { slot });
   has = (slot: string): Promise<boolean> => this.#call("has", { slot });
