@@ -86,8 +86,13 @@ function ownTests(directory: string, shell: (script: string) => string): void {
   symlinkSync(join(ROOT, "node_modules/vitest"), join(directory, "node_modules/vitest"));
   const folder = join(directory, "own");
   mkdirSync(folder);
-  for (const [file, name] of Object.entries({ "thermometer.ts": "own-program", "sensor.test.ts": "own-test", "week.test.ts": "own-week" }))
-    writeFileSync(join(folder, file), block(name, "docs/testing.md"));
+  const files = {
+    "thermometer.ts": "own-program",
+    "sensor.test.ts": "own-test",
+    "week.test.ts": "own-week",
+    "recipes.test.ts": "own-recipes",
+  };
+  for (const [file, name] of Object.entries(files)) writeFileSync(join(folder, file), block(name, "docs/testing.md"));
   // vitest's own declarations are not ours to check.
   shell("npx tsc --noEmit --strict --skipLibCheck --target es2022 --lib es2022,esnext.disposable --module nodenext --types node own/*.ts");
   shell("cd own && node ../node_modules/vitest/vitest.mjs run --root . >&2");
