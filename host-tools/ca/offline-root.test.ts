@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
 import { existsSync, readFileSync, renameSync, writeFileSync, cpSync } from "node:fs";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { TEST_SCRYPT_COST } from "../../sim/node/vault/sealed.js";
@@ -9,6 +10,7 @@ import { PASSPHRASE, provisionDevice, Scene } from "../../test/support/host-tool
 import type { KeyType } from "../pki/signer.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
 import { openCa } from "./certificate-authority.js";
+import { pemChain } from "./context.js";
 import { statusOf } from "./expiry.js";
 import { answerRequest } from "./offline-root.js";
 import { openCaReadOnly } from "./read-only.js";
@@ -42,24 +44,15 @@ async function sign(root: string, request: string, isWanted = true, nowMs = Date
 const issuerOf = async (ca: CertificateAuthority): Promise<string> => new X509Certificate((await ca.brokerMaterial()).issuingPem).subject;
 
 /** OpenSSL, with every revocation list. */
-function verdict(ca: CertificateAuthority, chainPem: string): string {
+function verdict(ca: CertificateAuthority, chainPem: string, rootsPem?: string): string {
   const chain = join(scene.directory(), "chain.pem");
+  const roots = join(scene.directory(), "roots.pem");
   writeFileSync(chain, chainPem);
+  writeFileSync(roots, rootsPem ?? readFileSync(join(ca.directory, "root.crt.pem"), "utf8"));
   try {
     return execFileSync(
       "openssl",
-      [
-        "verify",
-        "-x509_strict",
-        "-crl_check_all",
-        "-CAfile",
-        join(ca.directory, "root.crt.pem"),
-        "-CRLfile",
-        join(ca.directory, "crl.pem"),
-        "-untrusted",
-        chain,
-        chain,
-      ],
+      ["verify", "-x509_strict", "-crl_check_all", "-CAfile", roots, "-CRLfile", join(ca.directory, "crl.pem"), "-untrusted", chain, chain],
       { stdio: "pipe", encoding: "utf8" },
     );
   } catch (error) {
@@ -102,6 +95,79 @@ describe("a CA with an offline root", () => {
       false,
       false,
     ]);
+  });
+
+  it("gets another root from the folder, which the one before vouches for, and has that one forgotten", { timeout: 120_000 }, async () => {
+    const { ca, root } = await place();
+    const device = await provisionDevice(ca, "dev1");
+    const oldRoot = readFileSync(join(ca.directory, "root.crt.pem"));
+    const request = await ca.makeRootRequest("root");
+    expect(request).toMatch(/^Make another root, to take the place of this one, on the curve: P-256$/m);
+    // An answer that is lost costs nothing: the same request is answered again, with the same root.
+    const lost = await sign(root, request);
+    const answer = await sign(root, await ca.makeRootRequest("root"));
+    const certificatesIn = (text: string): string[] => text.match(/-----BEGIN CERTIFICATE[^]*?END CERTIFICATE-----\n/g) ?? [];
+    expect(certificatesIn(answer)[1]).toBe(certificatesIn(lost)[1]);
+    expect((await readdir(root)).sort()).toEqual(["README.txt", "root.crt.pem", "root.json"]);
+
+    // Neither half of an answer is taken, nor a root that the present one has not signed.
+    const other = await place();
+    const strange = await sign(other.root, await other.ca.makeRootRequest("root"));
+    const [issuing = "", newRoot = "", link = ""] = certificatesIn(answer);
+    const lists = answer.slice(answer.indexOf("-----BEGIN X509 CRL"));
+    const firstList = lists.slice(0, lists.indexOf("-----END X509 CRL-----\n") + 23);
+    for (const [text, why] of [
+      [strange, /another one of the same name|not signed the key/],
+      [issuing + newRoot + (certificatesIn(strange)[2] ?? "") + lists, /not signed the key|of the same name/],
+      [issuing + newRoot + newRoot + lists, /not signed the key/],
+      [(certificatesIn(strange)[0] ?? "") + newRoot + link + lists, /not for the issuing CA/],
+      [issuing + newRoot + link + firstList, /revocation list of each root/],
+      [issuing + newRoot + lists, /at most one certificate/],
+    ] as const)
+      await expect(ca.importAnswer(text)).rejects.toMatchObject({
+        code: "ROOT_ANSWER_INVALID",
+        message: expect.stringMatching(why) as string,
+      });
+
+    const { rollover, root: made } = await ca.importAnswer(answer);
+    expect([rollover?.name, made?.serial]).toEqual(["Plant 7 Issuing CA 2", new X509Certificate(newRoot).serialNumber.toLowerCase()]);
+    await expect(ca.importAnswer(answer)).rejects.toMatchObject({ code: "ROOT_ANSWER_INVALID" });
+    // Who trusts the old root alone believes the broker by the link; the new one's devices are believed by the lists of both.
+    const broker = (await ca.brokerMaterial()).chainPem;
+    writeFileSync(join(root, "old.pem"), oldRoot);
+    writeFileSync(join(root, "chain.pem"), broker);
+    expect(
+      execFileSync(
+        "openssl",
+        ["verify", "-CAfile", join(root, "old.pem"), "-untrusted", join(root, "chain.pem"), join(root, "chain.pem")],
+        {
+          encoding: "utf8",
+        },
+      ),
+    ).toContain("OK");
+    expect(verdict(ca, broker)).toContain("OK");
+    const both = pemChain(ca.trustAnchors);
+    expect(verdict(ca, device.chainPem, both)).toContain("OK");
+    expect((await verifyCa(ca.directory, PASSPHRASE)).problems).toEqual([]);
+    await expect(ca.makeRootRequest("root")).rejects.toMatchObject({ code: "ROLLOVER_UNFINISHED" });
+
+    // Both roots' lists are renewed, until the old one is retired.
+    await ca.importAnswer(await sign(root, await ca.makeRootRequest("crl")));
+    expect(verdict(ca, device.chainPem, both)).toContain("OK");
+    const retire = await ca.makeRootRequest("retire", { force: true });
+    expect(retire).toMatch(/^Forget the key of the root before: [0-9a-f]{64}$/m);
+    expect(readFileSync(join(root, "root.json"), "utf8")).toContain('"previous"');
+    const retired = await sign(root, retire);
+    expect(readFileSync(join(root, "root.json"), "utf8")).not.toContain('"previous"');
+    expect(await ca.importAnswer(retired)).toMatchObject({ leftBehind: ["dev1"] });
+    expect(ca.trustAnchors).toHaveLength(1);
+    expect(verdict(ca, device.chainPem, both)).not.toContain("OK");
+    expect(verdict(ca, (await ca.brokerMaterial()).chainPem)).toContain("OK");
+    await ca.importAnswer(await sign(root, await ca.makeRootRequest("crl")));
+    expect((await verifyCa(ca.directory, PASSPHRASE)).problems).toEqual([]);
+    // And again, years later.
+    await ca.importAnswer(await sign(root, await ca.makeRootRequest("root")));
+    expect((await ca.brokerMaterial()).chainPem.match(/BEGIN CERTIFICATE/g)).toHaveLength(4);
   });
 
   it("keeps the key it asked a certificate for, through another passphrase, and asks for the same again", async () => {

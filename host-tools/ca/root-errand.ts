@@ -10,8 +10,9 @@ import { FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
 import { fromPem, toPem } from "../pki/pem.js";
 import { nodeCrypto } from "../pki/signer.js";
 import { sealedKey } from "./ca-keys.js";
-import { crlBaseOf, readSealedKey, signerOf, signerOfKey } from "./context.js";
-import type { CaContext } from "./context.js";
+import { AbsentRoot, OFFLINE } from "./absent-root.js";
+import { crlBaseOf, pemChain, readSealedKey, signerOf, signerOfKey } from "./context.js";
+import type { CaContext, CaKeys } from "./context.js";
 import type { Errand } from "./errand-names.js";
 import { checkParentChain, invalid as invalidChain, issuingRequest, newestList, readPemAnswer } from "./parent-chain.js";
 import type { ParentAnswer } from "./parent-chain.js";
@@ -20,6 +21,7 @@ import { checkNobodyHangs, moveTo, nextIssuingKey, nextName, recordOf, retireIn 
 import type { Rollover, RolloverOptions } from "./rollover.js";
 import { fingerprint, signedRequest } from "./root-request.js";
 import type { RetiredIssuer, WantedIssuer } from "./root-request.js";
+import { checkNotExpired, keepOldRoot, parentsRoot } from "./root-rollover.js";
 
 export interface ErrandOptions extends RolloverOptions {
   /** With `retire`: also when names still hang on the issuing CA before. */
@@ -40,13 +42,17 @@ export async function makeRootRequest(ca: CaContext, errand: Errand, options: Er
     const retired: RetiredIssuer[] = readRetired(draft).map(asRetired);
     if (errand === "retire")
       retired.push(asRetired(recordOf(checkNobodyHangs(ca, draft, options.force === true).certificate, draft.nowMs)));
-    const issuing = errand === "rollover" ? await wantedIssuer(ca, draft, options) : undefined;
-    const { issuing: current, root } = ca.keys;
+    const { issuing: current, root, previousRoot } = ca.keys;
+    if (errand === "root") checkNotExpired(root, draft.nowMs);
+    const issuing = errand === "rollover" || errand === "root" ? await wantedIssuer(ca, draft, options) : undefined;
+    const { rootKey, rootMs } = certificatePolicyOf(ca.record);
     const signedBy = new X509Certificate(current.certificate).serialNumber.toLowerCase();
     const request = {
       ca: ca.record.name,
       root: fingerprint(root.certificate),
       madeAtMs: draft.nowMs,
+      ...(errand === "root" ? { newRoot: { keyType: rootKey, lifetimeMs: rootMs } } : {}),
+      ...(errand === "retire" && previousRoot !== undefined ? { retiredRoot: fingerprint(previousRoot.certificate) } : {}),
       ...(issuing === undefined ? {} : { issuing }),
       retired,
       signedBy,
@@ -57,6 +63,7 @@ export async function makeRootRequest(ca: CaContext, errand: Errand, options: Er
 
 /** A PKCS#10 request; all else is the parent's own business. */
 async function requestToParent(ca: CaContext, errand: Errand, options: ErrandOptions): Promise<string> {
+  if (errand === "root") throw parentsRoot();
   if (errand !== "rollover")
     throw new HawserError(
       "ROOT_AT_HAND",
@@ -92,6 +99,8 @@ function readNext(draft: Draft): Pick<WantedIssuer, "commonName" | "publicKey"> 
 
 export interface ImportedAnswer {
   readonly rollover?: Rollover;
+  /** With `rollover`: another root, which the one before vouches for. */
+  readonly root?: { readonly serial: string; readonly notAfterMs: number };
   /** Set when the answer's list named the issuing CA before: it is retired; names left behind. */
   readonly leftBehind?: readonly string[];
   readonly crlNextUpdateMs: number;
@@ -107,18 +116,25 @@ export async function importAnswer(ca: CaContext, text: string): Promise<Importe
   const { certificates, lists } = read(text);
   if (certificatePolicyOf(ca.record).root === "parent") return importFromParent(ca, { certificates, lists });
   return ca.store.change(async (draft) => {
-    const [list, another] = lists;
-    if (list === undefined || another !== undefined || certificates.length > 1)
-      throw invalid("it must hold one revocation list and at most one certificate");
-    const { revoked, nextUpdateMs } = await checkList(ca, draft, list);
-    draft.write(FILES.rootCrl, toPem("X509 CRL", list));
+    const isAnotherRoot = certificates.length === NEW_ROOT_CERTIFICATES;
+    if ((!isAnotherRoot && certificates.length > 1) || lists.length < 1 || lists.length > 2)
+      throw invalid("it must hold one revocation list, or one of each root, and at most one certificate, or those of another root");
+    if (isAnotherRoot) return takeAnotherRoot(ca, draft, certificates, lists);
+    const { root, previous, previousRoot } = ca.keys;
+    const [list = new Uint8Array(), older] = lists;
+    const { revoked, nextUpdateMs } = await checkList(draft, list, root.certificate);
+    if (older !== undefined && previousRoot === undefined) throw invalid("it must hold one revocation list: there is one root");
+    if (older !== undefined && previousRoot !== undefined) await checkList(draft, older, previousRoot.certificate);
+    const isRetiring = previous !== undefined && revoked.has(recordOf(previous.certificate, draft.nowMs).serial);
+    if (previousRoot !== undefined && older === undefined && !isRetiring)
+      throw invalid("the list of the root before is not in it, and that root is not retired");
+    draft.write(FILES.rootCrl, lists.map((der) => toPem("X509 CRL", der)).join(""));
     const [certificate] = certificates;
     if (certificate !== undefined) {
       const rollover = await takeOver(ca, draft, certificate);
       return { rollover, crlNextUpdateMs: nextUpdateMs };
     }
-    const { previous } = ca.keys;
-    if (previous !== undefined && revoked.has(recordOf(previous.certificate, draft.nowMs).serial)) {
+    if (isRetiring) {
       const { leftBehind } = await retireIn(ca, draft, previous);
       return { leftBehind, crlNextUpdateMs: nextUpdateMs };
     }
@@ -156,7 +172,7 @@ export async function importFromParent(ca: CaContext, { certificates, lists }: P
       const above = [...uppers, ...chain.uppers.filter((der) => !uppers.some((one) => Buffer.from(one).equals(der)))];
       draft.write(FILES.rootCrl, await listsOf([...above, root.certificate], known.lists, draft.nowMs));
       if (above.length > 0) draft.write(FILES.upper, above.map((der) => toPem("CERTIFICATE", der)).join(""));
-      const rollover = await adopt(ca, draft, chain.issuing, above.length > 0 ? above : undefined);
+      const rollover = await adopt(ca, draft, chain.issuing, above.length > 0 ? { uppers: above } : {});
       return { rollover, crlNextUpdateMs: readRootCrlTimes(draft)?.nextUpdateMs ?? 0 };
     }
     if (certificates.length > 0) throw invalidChain("it has a certificate, and none was asked for", "Ask for one with: hawser ca request");
@@ -180,22 +196,70 @@ function isSameName(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 async function takeOver(ca: CaContext, draft: Draft, der: Uint8Array): Promise<Rollover> {
+  checkIssuing(draft, der, ca.keys.root.certificate);
+  return adopt(ca, draft, der);
+}
+
+/** Throws `ROOT_ANSWER_INVALID`. */
+function checkIssuing(draft: Draft, der: Uint8Array, rootDer: Uint8Array): void {
   if (!draft.has(FILES.next)) throw invalid("it has a certificate, and none was asked for");
   const { commonName, publicKey } = readNext(draft);
-  const [certificate, root] = [new X509Certificate(der), new X509Certificate(ca.keys.root.certificate)];
+  const [certificate, root] = [new X509Certificate(der), new X509Certificate(rootDer)];
   const isAsked =
     Buffer.from(publicKey).equals(certificate.publicKey.export({ format: "der", type: "spki" })) &&
     certificate.subject === `CN=${commonName}`;
   if (!isAsked) throw invalid(`its certificate is not for the issuing CA that was asked for (${commonName})`);
   if (!certificate.ca || !certificate.checkIssued(root) || !certificate.verify(root.publicKey))
     throw invalid("its certificate is not that of a CA, or not signed by the root");
-  if (Date.parse(certificate.validTo) <= draft.nowMs || Date.parse(certificate.validFrom) > draft.nowMs)
+  checkValidNow(certificate, draft.nowMs);
+}
+
+function checkValidNow({ validFrom, validTo }: X509Certificate, nowMs: number): void {
+  if (Date.parse(validTo) <= nowMs || Date.parse(validFrom) > nowMs)
     throw invalid("its certificate is not valid now; check the clock of the root's machine");
-  return adopt(ca, draft, der);
+}
+
+/** Issuing CA, root, and the present root's signature of that root's key. */
+const NEW_ROOT_CERTIFICATES = 3;
+
+/** Another root comes in only by the signature of the present one. */
+async function takeAnotherRoot(
+  ca: CaContext,
+  draft: Draft,
+  [issuing = new Uint8Array(), rootDer = new Uint8Array(), linkDer = new Uint8Array()]: readonly Uint8Array[],
+  [list, older]: readonly Uint8Array[],
+): Promise<ImportedAnswer> {
+  const { root: present, rootLinks = [], sealing } = ca.keys;
+  const [old, root, link] = [present.certificate, rootDer, linkDer].map((der) => new X509Certificate(der)) as [
+    X509Certificate,
+    X509Certificate,
+    X509Certificate,
+  ];
+  const haveOneName = [root, link].every(({ subject, issuer }) => subject === old.subject && issuer === old.subject);
+  if (!haveOneName || !root.ca || !root.verify(root.publicKey) || root.publicKey.equals(old.publicKey))
+    throw invalid("its root is not another one of the same name");
+  if (!link.ca || !link.publicKey.equals(root.publicKey) || !link.verify(old.publicKey))
+    throw invalid("the present root has not signed the key of the other one");
+  for (const certificate of [root, link]) checkValidNow(certificate, draft.nowMs);
+  checkIssuing(draft, issuing, rootDer);
+  if (list === undefined || older === undefined) throw invalid("it must hold a revocation list of each root");
+  const { nextUpdateMs } = await checkList(draft, list, rootDer);
+  await checkList(draft, older, present.certificate);
+  keepOldRoot(draft, present, sealing);
+  const links = [linkDer, ...rootLinks];
+  draft.write(FILES.root, toPem("CERTIFICATE", rootDer));
+  draft.write(FILES.rootLinks, pemChain(links));
+  draft.write(FILES.rootCrl, toPem("X509 CRL", list) + toPem("X509 CRL", older));
+  const spki = new Uint8Array(root.publicKey.export({ format: "der", type: "spki" }));
+  const above = { root: { certificate: rootDer, signer: new AbsentRoot(spki, OFFLINE) }, previousRoot: present, rootLinks: links };
+  const rollover = await adopt(ca, draft, issuing, above);
+  const serial = root.serialNumber.toLowerCase();
+  draft.record({ event: "root-rolled-over", root: serial, issuing: rollover.serial, brokerCertificate: rollover.brokerSerial });
+  return { rollover, root: { serial, notAfterMs: Date.parse(root.validTo) }, crlNextUpdateMs: nextUpdateMs };
 }
 
 /** The certificate, checked, and the key that was kept for it become the issuing CA. */
-async function adopt(ca: CaContext, draft: Draft, der: Uint8Array, uppers?: readonly Uint8Array[]): Promise<Rollover> {
+async function adopt(ca: CaContext, draft: Draft, der: Uint8Array, above: Partial<CaKeys> = {}): Promise<Rollover> {
   const { sealing } = ca.keys;
   const key = readSealedKey(draft, FILES.nextKey, sealing);
   const signer = await signerOf(der, key, ca.signerFor);
@@ -203,23 +267,26 @@ async function adopt(ca: CaContext, draft: Draft, der: Uint8Array, uppers?: read
   key.fill(0);
   draft.removeFile(FILES.next);
   draft.removeFile(FILES.nextKey);
-  return moveTo(ca, draft, der, signer, sealed, uppers === undefined ? {} : { uppers });
+  return moveTo(ca, draft, der, signer, sealed, above);
 }
 
 /** A list must follow the one that is there: a root's copy that is older would let retired issuing CAs in again. */
-async function checkList(ca: CaContext, draft: Draft, der: Uint8Array): Promise<{ revoked: ReadonlySet<string>; nextUpdateMs: number }> {
+async function checkList(draft: Draft, der: Uint8Array, root: Uint8Array): Promise<{ revoked: ReadonlySet<string>; nextUpdateMs: number }> {
   const list = new x509.X509Crl(new Uint8Array(der));
-  const spki = new X509Certificate(ca.keys.root.certificate).publicKey.export({ format: "der", type: "spki" });
-  if (!(await list.verify({ publicKey: new x509.PublicKey(new Uint8Array(spki)) }, nodeCrypto).catch(() => false)))
-    throw invalid("its revocation list is not signed by the root of this CA");
+  const spki = new X509Certificate(root).publicKey.export({ format: "der", type: "spki" });
+  const isOfRoot = (one: x509.X509Crl): Promise<boolean> =>
+    one.verify({ publicKey: new x509.PublicKey(new Uint8Array(spki)) }, nodeCrypto).catch(() => false);
+  if (!(await isOfRoot(list))) throw invalid("its revocation list is not signed by the root of this CA");
   const nextUpdateMs = list.nextUpdate?.getTime() ?? 0;
   if (nextUpdateMs <= draft.nowMs || list.thisUpdate.getTime() > draft.nowMs)
     throw invalid("its revocation list is not valid now; check the clock of the root's machine");
-  const present = new x509.X509Crl(new Uint8Array(fromPem("X509 CRL", draft.read(FILES.rootCrl).toString("utf8"))[0] ?? []));
-  if (numberOf(list) <= numberOf(present))
-    throw invalid(
-      `its revocation list is number ${numberOf(list)}, and number ${numberOf(present)} is here: the answer is old, or the root's folder is an old copy`,
-    );
+  for (const der of fromPem("X509 CRL", draft.read(FILES.rootCrl).toString("utf8"))) {
+    const present = new x509.X509Crl(new Uint8Array(der));
+    if ((await isOfRoot(present)) && numberOf(list) <= numberOf(present))
+      throw invalid(
+        `its revocation list is number ${numberOf(list)}, and number ${numberOf(present)} is here: the answer is old, or the root's folder is an old copy`,
+      );
+  }
   const revoked = new Set(list.entries.map(({ serialNumber }) => serialNumber.toLowerCase().replace(/^0+/, "")));
   const missing = readRetired(draft).find(({ serial, notAfterMs }) => notAfterMs > draft.nowMs && !revoked.has(serial));
   if (missing !== undefined) throw invalid(`its revocation list does not name ${missing.serial}, which is retired`);

@@ -5,8 +5,8 @@
 import { createHash } from "node:crypto";
 import { HawserError } from "../../sdk/errors.js";
 import { checkCrlBase } from "../pki/crl-base.js";
-import { keyTypeOf } from "../pki/signer.js";
-import type { Signer } from "../pki/signer.js";
+import { KEY_TYPES, keyTypeOf } from "../pki/signer.js";
+import type { KeyType, Signer } from "../pki/signer.js";
 import { provenSignature } from "../pki/signing-provider.js";
 
 export interface WantedIssuer {
@@ -25,12 +25,22 @@ export interface RetiredIssuer {
   readonly revokedAtMs: number;
 }
 
+/** A root to take the place of the one that is asked. */
+export interface WantedRoot {
+  readonly keyType: KeyType;
+  readonly lifetimeMs: number;
+}
+
 export interface RootRequest {
   readonly ca: string;
   /** SHA-256 of the root's certificate, hex. */
   readonly root: string;
   readonly madeAtMs: number;
   readonly issuing?: WantedIssuer;
+  /** With `issuing`, which is then certified by the new root. */
+  readonly newRoot?: WantedRoot;
+  /** SHA-256 of the certificate of the root before, hex: its key is to be forgotten. */
+  readonly retiredRoot?: string;
   readonly retired: readonly RetiredIssuer[];
   /** Serial number of the issuing CA that signed. */
   readonly signedBy: string;
@@ -40,8 +50,15 @@ const TITLE = "A request to the offline root of a Hawser CA";
 const DAY_MS = 86_400_000;
 
 /** What is signed; its one form. Times are whole seconds. */
-function bodyOf({ ca, root, madeAtMs, issuing, retired, signedBy }: RootRequest): string {
+function bodyOf({ ca, root, madeAtMs, newRoot, retiredRoot, issuing, retired, signedBy }: RootRequest): string {
   const lines = [TITLE, "", `CA: ${ca}`, `Root: ${root}`, `Made at: ${time(madeAtMs)}`];
+  if (newRoot !== undefined)
+    lines.push(
+      "",
+      `Make another root, to take the place of this one, on the curve: ${newRoot.keyType}`,
+      `The other root lives for seconds: ${secondsText(newRoot.lifetimeMs)}`,
+    );
+  if (retiredRoot !== undefined) lines.push("", `Forget the key of the root before: ${retiredRoot}`);
   if (issuing !== undefined) {
     const { commonName, publicKey, lifetimeMs, crlBase } = issuing;
     lines.push(
@@ -52,7 +69,7 @@ function bodyOf({ ca, root, madeAtMs, issuing, retired, signedBy }: RootRequest)
     );
     lines.push(
       `Fingerprint of the key: ${fingerprint(publicKey)}`,
-      `For seconds: ${Math.round(lifetimeMs / 1000)} (${(lifetimeMs / DAY_MS).toFixed(1)} days)`,
+      `For seconds: ${secondsText(lifetimeMs)}`,
       ...(crlBase === undefined ? [] : [`With revocation lists at: ${crlBase}`]),
     );
   }
@@ -82,7 +99,7 @@ export function readRequest(text: string): ReadRequest {
   const plain = text.replace(/\r\n/g, "\n").trimEnd();
   const [, body = "", signature = ""] = /^([\s\S]*\n)Signature: ([A-Za-z0-9+/]+=*)$/.exec(plain) ?? [];
   const field = (name: string): string | undefined => new RegExp(`^${name}: (.*)$`, "m").exec(body)?.[1];
-  const [ca, root, madeAt, signedBy, commonName, key, seconds, crlBase] = [
+  const [ca, root, madeAt, signedBy, commonName, key, seconds, crlBase, rootKey, rootSeconds, retiredRoot] = [
     "CA",
     "Root",
     "Made at",
@@ -91,6 +108,9 @@ export function readRequest(text: string): ReadRequest {
     "With the key",
     "For seconds",
     "With revocation lists at",
+    "Make another root, to take the place of this one, on the curve",
+    "The other root lives for seconds",
+    "Forget the key of the root before",
   ].map(field);
   try {
     if (!body.startsWith(TITLE) || ca === undefined || root === undefined || madeAt === undefined || signedBy === undefined)
@@ -104,6 +124,8 @@ export function readRequest(text: string): ReadRequest {
             lifetimeMs: Number.parseInt(seconds ?? "", 10) * 1000,
             ...(crlBase === undefined ? {} : { crlBase: checkCrlBase(crlBase) }),
           };
+    const keyType = KEY_TYPES.find((known) => known === rootKey);
+    const newRoot = keyType === undefined ? undefined : { keyType, lifetimeMs: Number.parseInt(rootSeconds ?? "", 10) * 1000 };
     const retired = [...body.matchAll(/^([0-9a-f]+) retired at (\S+), ends at (\S+)$/gm)].map(([, serial = "", at = "", end = ""]) => ({
       serial,
       revokedAtMs: Date.parse(at),
@@ -113,6 +135,8 @@ export function readRequest(text: string): ReadRequest {
       ca,
       root,
       madeAtMs: Date.parse(madeAt),
+      ...(newRoot === undefined ? {} : { newRoot }),
+      ...(retiredRoot === undefined ? {} : { retiredRoot }),
       ...(issuing === undefined ? {} : { issuing }),
       retired,
       signedBy,
@@ -135,6 +159,10 @@ export function badRequest(why: string): HawserError {
 
 export function fingerprint(der: Uint8Array): string {
   return createHash("sha256").update(der).digest("hex");
+}
+
+function secondsText(ms: number): string {
+  return `${Math.round(ms / 1000)} (${(ms / DAY_MS).toFixed(1)} days)`;
 }
 
 function time(ms: number): string {

@@ -53,6 +53,15 @@ async function renew(ca: CertificateAuthority, id: string): Promise<readonly Uin
 const rootOf = (ca: CertificateAuthority): string => pemChain(ca.trustAnchors.slice(0, 1));
 
 describe("a rollover of the root", () => {
+  it("is refused once the old root has expired: nobody would ever be shown what it signs", async () => {
+    const ca = await scene.ca({ lifetimesMs: { root: 3_600_000, issuing: 3_600_000 } }, { now: () => Date.now() + 2 * 3_600_000 });
+    await expect(ca.rollOverRoot()).rejects.toMatchObject({
+      code: "ISSUER_EXPIRED",
+      message: expect.stringContaining("the root expired") as string,
+    });
+    expect(ca.trustAnchors).toHaveLength(1);
+  });
+
   it("is believed by who trusts the old root alone, and by who trusts the new one alone, before and after the old one is retired", async () => {
     const ca = await scene.ca({ name: "Plant 7" });
     const old = await provisionDevice(ca, "old");

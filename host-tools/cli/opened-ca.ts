@@ -104,7 +104,7 @@ const EXPIRY_ADVICE: Partial<Record<Expiry["what"], string>> = {
     "Run: hawser ca crl --root, or, for an offline root, hawser ca request --for crl, or for a parent PKI, import its list: hawser ca answer",
   issuing: "Run: hawser ca rollover",
   "previous-root": "Run: hawser ca rollover --retire, when `hawser ca status` counts nobody who still hangs on it",
-  root: "Run: hawser ca rollover --root; with an offline root or a parent PKI, make a new CA in time",
+  root: "Run: hawser ca rollover --root, or, for an offline root, hawser ca request --for root; under a parent PKI, make a new CA in time",
 };
 
 function warnOfCopy({ olderCopy }: CaParts, terminal: Terminal): void {

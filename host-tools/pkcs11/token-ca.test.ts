@@ -11,7 +11,9 @@ import { buildCli, hawser, RunningCli, temporaryDirectory } from "../../test/sup
 import { initCa } from "../ca/ca-creation.js";
 import { openCa } from "../ca/certificate-authority.js";
 import type { CertificateAuthority } from "../ca/certificate-authority.js";
+import { answerRequest } from "../ca/offline-root.js";
 import { verifyCa } from "../ca/verification.js";
+import { fromPem } from "../pki/pem.js";
 import { FileSigner, generateKey, Signer } from "../pki/signer.js";
 import { unseal, TEST_SCRYPT_COST } from "../../sim/node/vault/sealed.js";
 import { SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
@@ -192,6 +194,51 @@ describe("a CA with a key in a token", () => {
         { encoding: "utf8" },
       ).stdout,
     ).toContain("OK");
+  });
+});
+
+describe("a root in a token", () => {
+  it(
+    "is followed by another one in the token, which it vouches for; the old key is not asked after it is retired",
+    { timeout: 120_000 },
+    async () => {
+      const token = useToken(softToken(scene.directory()));
+      const ca = await caInToken(token, pin, true);
+      const make = (object: string) => () => tokenKey(token.uri(object), pin, { type: "P-256" });
+      await expect(ca.rollOverRoot({ signer: make("issuing-2") })).rejects.toMatchObject({ code: "SIGNER_REQUIRED" });
+      const before = new X509Certificate(readFileSync(join(ca.directory, "root.crt.pem")));
+      await ca.rollOverRoot({ signer: make("issuing-2"), rootSigner: make("root-2") });
+      const [link] = fromPem("CERTIFICATE", readFileSync(join(ca.directory, "root-links.crt.pem"), "utf8"));
+      const root = new X509Certificate(readFileSync(join(ca.directory, "root.crt.pem")));
+      expect([
+        new X509Certificate(link ?? "").verify(before.publicKey),
+        new X509Certificate(link ?? "").publicKey.equals(root.publicKey),
+      ]).toEqual([true, true]);
+      await provisionDevice(ca, "dev1");
+      await ca.retirePrevious();
+      for (const type of ["privkey", "pubkey"]) token.tool("--delete-object", "--type", type, "--label", "root");
+      await ca.renewCrl({ root: true });
+      expect((await verifyCa(ca.directory, PASSPHRASE)).problems).toEqual([]);
+      expect(token.tool("--list-objects", "--type", "privkey").match(/never extractable/g)).toHaveLength(3);
+    },
+  );
+
+  it("that is carried away has the next one's key made in the token, where the folder finds it", { timeout: 120_000 }, async () => {
+    const token = useToken(softToken(scene.directory()));
+    const directory = join(scene.directory(), "ca");
+    const make = (object: string) => () => tokenKey(token.uri(object), pin, { type: "P-256" });
+    const options = { name: "Test", passphrase: PASSPHRASE, scryptCost: TEST_SCRYPT_COST, offlineRoot: { passphrase: PASSPHRASE } };
+    await initCa(directory, { ...options, signers: { root: make("root") } });
+    const ca = await openCa(directory, PASSPHRASE, { signerFor: tokenSigners(pin) });
+    const folder = join(directory, "offline-root");
+    const signing = { signerFor: tokenSigners(pin), confirm: () => Promise.resolve(true) };
+    const request = await ca.makeRootRequest("root");
+    await expect(answerRequest(folder, PASSPHRASE, request, signing)).rejects.toMatchObject({ code: "SIGNER_REQUIRED" });
+    const { text } = await answerRequest(folder, PASSPHRASE, request, { ...signing, newKey: make("root-2") });
+    await ca.importAnswer(text);
+    await ca.importAnswer((await answerRequest(folder, PASSPHRASE, await ca.makeRootRequest("retire"), signing)).text);
+    expect((await verifyCa(ca.directory, PASSPHRASE)).problems).toEqual([]);
+    expect(token.tool("--list-objects", "--type", "privkey")).toContain("root-2");
   });
 });
 

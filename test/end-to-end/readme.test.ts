@@ -103,7 +103,6 @@ describe("the life of a CA", () => {
       "ca-passphrase",
       "ca-rollover",
       "ca-root-rollover",
-      "ca-offline",
       "ca-backup",
       "ca-verify",
     ];
@@ -118,13 +117,25 @@ describe("the life of a CA", () => {
     expect(output).toMatch(/opens with the new passphrase alone/);
     expect(output).toMatch(/Plant 7 Issuing CA 2 issues from now on/);
     expect(output).toMatch(/The new root is good until .*Plant 7 Issuing CA 3 issues from now on/s);
-    expect(output).toMatch(/Plant 8 Issuing CA 2 issues from now on/);
     expect(output).toMatch(/It can be restored\. Nothing was changed\..*ca is the CA now, at change 1000/s);
     expect(output).toMatch(/error ISSUER_IN_USE: 1 names .*: meter-001/);
     expect(output).toMatch(/error CA_CORRUPT: .*not what the CA wrote last: meter-001\.json/);
     expect(output.trimEnd()).toMatch(/all agree\.$/);
     expect(output).not.toContain("not verified");
   });
+
+  it(
+    "asks a root that is carried away for an issuing CA, for the end of the one before, and for another root",
+    { timeout: 300_000 },
+    async () => {
+      const passphrase = block("ca-first-day", "docs/ca.md").split("\n\n")[0] ?? "";
+      const script = `${passphrase}\n${block("ca-offline", "docs/ca.md")}`.replaceAll("npx hawser", "hawser");
+      const { code, output } = await bash(script, temporaryDirectory());
+      expect(code, output).toBe(0);
+      expect(output).toMatch(/Plant 8 Issuing CA 2 issues from now on/);
+      expect(output).toMatch(/The new root is good until .*\nPlant 8 Issuing CA 3 issues from now on/);
+    },
+  );
 
   it("has OpenSSL fetch the revocation list of a certificate", { timeout: 300_000 }, async () => {
     const [port = 0] = await freePorts(1);

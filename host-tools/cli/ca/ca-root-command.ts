@@ -23,11 +23,13 @@ export function addRootErrands(ca: Command, run: Run): void {
 
 function addRequest(ca: Command, run: Run): void {
   const command = caDirectory(
-    ca.command("request").description("Write a request to an offline root or parent PKI: for another issuing CA, or a revocation list."),
+    ca
+      .command("request")
+      .description("Write a request to an offline root or parent PKI: for another issuing CA or root, or a revocation list."),
   )
     .requiredOption("--out <file>", "file to write the request to", parsePath)
     .addOption(
-      new Option("--for <errand>", "another issuing CA, the end of the one before, or a fresh revocation list")
+      new Option("--for <errand>", "another issuing CA, the end of the one before, a fresh revocation list, or another root")
         .choices([...ERRANDS])
         .default("rollover"),
     )
@@ -54,6 +56,8 @@ function addRootSign(ca: Command, run: Run): void {
     .requiredOption("--request <file>", "the request", parsePath)
     .requiredOption("--out <file>", "file to write the answer to", parsePath)
     .option("--yes", "sign without asking: you have read the request")
+    .option("--root-signer <uri>", "for another root, where the root's key is in a token: PKCS#11 URI of the next one")
+    .option("--existing-key", "use the key of this name that is in the token already")
     .option(
       "--root-passphrase-file <file>",
       "file whose first line is the root's passphrase (default: $HAWSER_ROOT_PASSPHRASE or the file $HAWSER_ROOT_PASSPHRASE_FILE, else a prompt)",
@@ -83,6 +87,7 @@ function addAnswer(ca: Command, run: Run): void {
     notes: ["Everything in it is checked against the root's certificate. An older answer, or one to another request, is refused."],
     json: [
       '{"issuing":"Plant 7 Issuing CA 2","crlNextUpdate":".."}',
+      'to --for root, also: {"root":"63..","rootNotAfter":".."}',
       'to --for retire: {"retired":true,"leftBehind":[],"crlNextUpdate":".."}',
     ],
     examples: ["hawser ca answer --dir ca --answer answer.txt"],

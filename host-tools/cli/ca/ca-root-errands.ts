@@ -6,6 +6,7 @@ import { writeFileAtomic } from "../../../sim/node/files/atomic-file.js";
 import { answerRequest } from "../../ca/offline-root.js";
 import { readParentFile } from "../../ca/parent-chain.js";
 import { toPem } from "../../pki/pem.js";
+import { readRequest } from "../../ca/root-request.js";
 import type { Errand } from "../../ca/errand-names.js";
 import { tokenSigners } from "../../pkcs11/token-signer.js";
 import type { Context } from "../command-runner.js";
@@ -48,16 +49,22 @@ export interface RootSignOptions extends PassphraseOptions {
   request: string;
   out: string;
   yes?: boolean;
+  rootSigner?: string;
+  existingKey?: boolean;
   json?: boolean;
 }
 
-export async function rootSign(options: RootSignOptions, { terminal, env }: Context): Promise<void> {
+export async function rootSign(options: RootSignOptions, context: Context): Promise<void> {
+  const { terminal, env } = context;
+  checkSigner(options.rootSigner);
   checkPlace(options.out, "An answer of");
   const text = readFileSync(options.request, "utf8");
   const passphrase = await rootPassphrase(options, env, `the offline root in ${options.root}`);
   const signerFor = tokenSigners(tokenPins(options, env, terminal));
   const confirm = (): Promise<boolean> => (options.yes === true ? Promise.resolve(true) : confirmed(text, terminal));
-  const answered = await answerRequest(options.root, passphrase, text, { signerFor, confirm });
+  const keyType = readRequest(text).request.newRoot?.keyType;
+  const newKey = keyType === undefined ? undefined : tokenKeyMaker(options, context)(options.rootSigner, keyType);
+  const answered = await answerRequest(options.root, passphrase, text, { signerFor, confirm, ...(newKey === undefined ? {} : { newKey }) });
   writeFileAtomic(options.out, answered.text);
   terminal.result({ answer: options.out, request: text }, [
     `The answer is in ${options.out}. Import it: hawser ca answer --dir CA --answer ${options.out}`,
@@ -85,12 +92,14 @@ export async function answer(options: AnswerOptions, context: Context): Promise<
   // DER of a parent becomes PEM: one text for all.
   const text = options.answer.map((file) => textOf(file)).join("\n");
   const ca = await openCaOf(options, context);
-  const { rollover, leftBehind, crlNextUpdateMs } = await ca.importAnswer(text);
+  const { rollover, root, leftBehind, crlNextUpdateMs } = await ca.importAnswer(text);
   const list = `The root's revocation list is good until ${day(crlNextUpdateMs)}.`;
   const crlNextUpdate = isoTime(crlNextUpdateMs);
   if (rollover !== undefined) {
     const { name, serial, notAfterMs } = rollover;
-    context.terminal.result({ issuing: name, serial, notAfter: isoTime(notAfterMs), crlNextUpdate }, [
+    const rootJson = root === undefined ? {} : { root: root.serial, rootNotAfter: isoTime(root.notAfterMs) };
+    context.terminal.result({ issuing: name, serial, notAfter: isoTime(notAfterMs), crlNextUpdate, ...rootJson }, [
+      ...(root === undefined ? [] : [`The new root is good until ${day(root.notAfterMs)}. The old one vouches for it.`]),
       `${name} issues from now on, until ${day(notAfterMs)}.`,
       list,
     ]);

@@ -1,4 +1,5 @@
 /** Shows what of a CA expires when; ends with 1 when something needs attention. */
+import { X509Certificate } from "node:crypto";
 import { join } from "node:path";
 import { DIRECTORIES } from "../../ca-directory/directory-layout.js";
 import { statusOf } from "../../ca/expiry.js";
@@ -26,6 +27,12 @@ export async function showStatus(options: CaStatusOptions, context: Context): Pr
   const shown = names.slice(0, FIRST_NAMES);
   const hanging = view.previous?.hanging(Date.now());
   const rollover = hanging === undefined ? undefined : { count: hanging.length, first: hanging.slice(0, FIRST_NAMES) };
+  const [root, previousRoot] = view.trustAnchors.map((der) => new X509Certificate(der).serialNumber.toLowerCase());
+  // Under whom a name's certificate is, and so which root its brokers need.
+  const anchors = [
+    { root, names: names.length - (previousRoot === undefined ? 0 : (hanging?.length ?? 0)) },
+    ...(previousRoot === undefined ? [] : [{ root: previousRoot, names: hanging?.length ?? 0 }]),
+  ];
   const result = {
     dir: options.dir,
     ok: isWell,
@@ -33,6 +40,7 @@ export async function showStatus(options: CaStatusOptions, context: Context): Pr
     parts: parts.map(asJson),
     names: { count: names.length, late, first: shown.map(asJson) },
     rollover,
+    anchors,
     policy: { ...view.certificatePolicy },
     rootFolderHere: view.isRootStillHere,
   };
@@ -43,6 +51,7 @@ export async function showStatus(options: CaStatusOptions, context: Context): Pr
       : [
           `Rollover: ${rollover.count} names still have a certificate of the old issuing CA${rollover.count === 0 ? "; retire it with hawser ca rollover --retire" : `: ${rollover.first.join(", ")}`}.`,
         ]),
+    ...(previousRoot === undefined ? [] : [`Roots: ${anchors[0]?.names} names under the new one, ${anchors[1]?.names} under the old one.`]),
     ...(view.isRootStillHere ? [`The offline root is still in ${join(options.dir, DIRECTORIES.offlineRoot)}: move it to a safe.`] : []),
     `${names.length} names with a certificate${late === 0 ? "" : `, ${late} of them not renewed in time`}. ${isWell ? "All is well." : "Something needs attention."}`,
   ]);
