@@ -2,7 +2,7 @@
 // product not run. As root on Debian it installs what is missing; elsewhere it stops with the one line to type. `npm start` needs none of
 // it.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -30,6 +30,7 @@ const PARTS = [
   { debian: "prometheus", fails: () => says("promtool, version", "promtool", "--version") },
   { debian: "fail2ban", fails: () => says("fail2ban-regex", "fail2ban-regex", "--version") },
   { debian: "openssl", fails: () => says("OpenSSL", "openssl", "version") },
+  { debian: "libfaketime", fails: () => fakesTime() },
   { debian: "gcc", fails: () => compiles("int main(void) { return 0; }", []) },
   { debian: "libc6-dev", fails: () => compiles('#include <stdio.h>\nint main(void) { return puts("") < 0; }', []) },
   // 32-bit compilation needs a link that only this package has; the 32-bit libraries may be there without it. No other machine's compiler
@@ -49,6 +50,15 @@ function says(text, command, ...parameters) {
   if (error) return error.code === "ENOENT" ? `${command} is not there` : `${command} does not start (${error.code})`;
   if (text === "" ? status === 0 : `${stdout}${stderr}`.includes(text)) return undefined;
   return `${command} ends with ${status}: ${`${stderr}${stdout}`.trim().split("\n")[0] ?? ""}`;
+}
+
+/** Moves the clock of a program that is started with it, wherever Debian puts the library. */
+function fakesTime() {
+  const folder = readdirSync("/usr/lib").find((name) => existsSync(`/usr/lib/${name}/faketime/libfaketime.so.1`));
+  if (folder === undefined) return "libfaketime.so.1 is not there";
+  const env = { ...ENVIRONMENT, LD_PRELOAD: `/usr/lib/${folder}/faketime/libfaketime.so.1`, FAKETIME: "+3650d" };
+  const { stdout } = spawnSync("date", ["+%Y"], { env, encoding: "utf8", timeout: 60_000 });
+  return Number(stdout) > new Date().getFullYear() + 8 ? undefined : "date does not see the time that libfaketime gives it";
 }
 
 /** A broker of whose start the tests themselves see: here, that it is there and its runtime starts. */

@@ -121,7 +121,8 @@ export async function renewBrokerWhenDue(record: CaRecord, keys: CaKeys, draft: 
   if (draft.nowMs < current.notBeforeMs + (lifeMs * 2) / 3) return;
   const issuerEndMs = Date.parse(new X509Certificate(keys.issuing.certificate).validTo);
   const gainMs = Math.min(draft.nowMs + record.lifetimesMs.broker, issuerEndMs) - current.notAfterMs;
-  if (gainMs < lifeMs * LEAST_GAIN) return;
+  // An issuing CA that has ended can give none, and must not stand in the way of a revocation or a rollover.
+  if (gainMs < lifeMs * LEAST_GAIN || issuerEndMs <= draft.nowMs) return;
   const { serial } = await renewIn(draft, keys, record);
   if (draft.event !== undefined) draft.record({ ...draft.event, brokerCertificate: serial });
 }
