@@ -205,6 +205,7 @@ export type ToolErrorCode =
   | "POLICY_TEST_FAILED"
   | "PORT_IN_USE"
   | "PRINTER_FAILED"
+  | "PROGRAM_FAILED"
   | "PROXY_EXISTS"
   | "QUOTA_SPENT"
   | "RATE_LIMITED"

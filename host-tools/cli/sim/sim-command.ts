@@ -3,7 +3,7 @@ import { Option } from "commander";
 import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { parseBrokerUrl, parseCount, parsePositiveDurationMs } from "../values.js";
+import { collect, parseBrokerUrl, parseCount, parsePositiveDurationMs } from "../values.js";
 import { connectTimeout, json, parsePath } from "../shared-options.js";
 import { addSimFleetCommand } from "./sim-fleet-command.js";
 import { addSimProxyCommand } from "./sim-proxy-command.js";
@@ -46,6 +46,9 @@ export function addSimCommands(program: Command, run: Run): void {
       "exit with 0 once this many messages are acknowledged, with 130 if stopped before (default: publish until stopped, then 0)",
       parseCount,
     )
+    .option("--program <file>", "run your own device program instead: a module, .js or .ts, whose default export is a `Program`", parsePath)
+    .option("--sensor <name=value>", "a sensor of it, or NAME=LOWEST..HIGHEST to draw each reading; repeatable", collect)
+    .option("--press <name=interval>", "press a button of it again and again; repeatable", collect)
     .option("--passphrase-file <file>", "file whose first line is the passphrase (default: $HAWSER_PASSPHRASE, else a prompt)")
     .option("--vault-passphrase-file <file>", "the same, for the vault only (default: $HAWSER_VAULT_PASSPHRASE)");
   json(connectTimeout(command));
@@ -54,6 +57,8 @@ export function addSimCommands(program: Command, run: Run): void {
       "Shows every message on devices/{id}/down/#. Answers down/ping on up/pong with the same payload.",
       "Both engines use the same sealed vault, and each resumes where the other stopped, even during a rotation. --engine xs passes keys to",
       "the engine's process through a pipe and writes them nowhere else. It needs a checkout of hawser and gcc, and builds in half a minute at first use.",
+      "--program runs what you flash, on Node. --count then counts the messages that the device took, and waits until they are sent. The command",
+      "fails with file and line when the program throws. --topic and --publish-every are then without effect.",
       "SIGUSR1 requests a new certificate now. Messages not yet acknowledged stay in the vault.",
     ],
     json: [
@@ -63,11 +68,12 @@ export function addSimCommands(program: Command, run: Run): void {
       '{"time":"...","event":"message","topic":"devices/sensor-1/down/ping","payload":"..."} (payloadBase64 when it is not text)',
       "also: preparing (what), connecting, disconnected (code, class), retrying (delayMs), credential-changed (from, to, code), renewing (reason), pending (serial),",
       "recovered (serial), login-refused (code), enrolment-stopped (code, retryMs), identity-dropped, renewal-failed, publish-failed (code), message-dropped,",
-      "message-uncertain, subscription-refused, protocol-version, redirected, commands-failed, stopped",
+      "message-uncertain, subscription-refused, protocol-version, redirected, commands-failed, subscribed (filter; with --program), stopped",
     ],
     examples: [
       "hawser sim run --vault sensor-1.vault --url mqtts://localhost:8883 --count 3",
       "hawser sim run --vault sensor-1.vault --url mqtts://localhost:8883 --psk-url mqtts://localhost:8884 --publish-every 500ms --json",
+      "hawser sim run --vault sensor-1.vault --url mqtts://localhost:8883 --program src/thermometer.ts --sensor temperature=21.5 --count 3",
     ],
     exits: [3, 4, 5, 6, 130],
   });

@@ -1,4 +1,5 @@
 /** Runs one simulated device over a vault: the SDK's `Device` on Node, or on XS in a child process. */
+import { setTimeout as delay } from "node:timers/promises";
 import { Device } from "../../../sdk/device/device.js";
 import { errorCode, errorMessage, HawserError } from "../../../sdk/errors.js";
 import type { Endpoint } from "../../../sdk/platform.js";
@@ -12,6 +13,9 @@ import { FirstConnection } from "../first-connection.js";
 import { vaultPassphrase } from "../passphrases.js";
 import type { PassphraseOptions } from "../passphrases.js";
 import { shownPayload } from "../payload-text.js";
+import { GROWTH_LIMIT, PUBLISH_LIMIT, type ProgramPlan } from "../../../sim/program/program-plan.js";
+import { ownProgram } from "../fleet/own-program.js";
+import { ProgramRun } from "../simulated-device/program-run.js";
 import { checkTelemetryTopic } from "../simulated-device/device-topic.js";
 import { printDeviceEvent } from "../simulated-device/event-lines.js";
 import { Prospects } from "../simulated-device/prospects.js";
@@ -34,8 +38,13 @@ export interface SimRunOptions extends PassphraseOptions {
   topic: string;
   count?: number;
   connectTimeout: number;
+  program?: string;
+  sensor?: string[];
+  press?: string[];
   json?: boolean;
 }
+
+const DRAIN_POLL_MS = 50;
 
 export async function runSimulatedDevice(options: SimRunOptions, context: Context): Promise<void> {
   const renewal = new RenewalSignal();
@@ -43,6 +52,9 @@ export async function runSimulatedDevice(options: SimRunOptions, context: Contex
   // Before the question for a passphrase.
   checkHeaderThere(options.vault);
   if (options.engine === "xs") checkXsHere(packageRoot());
+  if (options.engine === "xs" && options.program !== undefined)
+    throw new HawserError("USAGE", "--program runs on Node", "Leave out --engine xs.");
+  const program = await ownProgram({ ...options, publishLimit: PUBLISH_LIMIT, growthLimit: GROWTH_LIMIT });
   const passphrase = await vaultPassphrase(options, context.env);
   const { url, pskUrl, recoveryPatience, retryCap } = options;
   const settings = {
@@ -52,6 +64,13 @@ export async function runSimulatedDevice(options: SimRunOptions, context: Contex
     backoff: { capMs: retryCap },
     recoveryPatience: { minimumMs: recoveryPatience, maximumMs: recoveryPatience * 1.5 },
   };
+  if (program !== undefined) {
+    try {
+      return await runProgram(program.plan, passphrase, settings, renewal, options, context);
+    } finally {
+      program.remove();
+    }
+  }
   const open =
     options.engine === "xs"
       ? await openOnXs(options.vault, passphrase, settings, context.terminal)
@@ -77,6 +96,45 @@ function openOnNode(path: string, passphrase: string, settings: DeviceSettings):
     vault.close();
     throw error;
   }
+}
+
+async function runProgram(
+  plan: ProgramPlan,
+  passphrase: string,
+  settings: DeviceSettings,
+  renewal: RenewalSignal,
+  options: SimRunOptions,
+  { terminal, stop }: Context,
+): Promise<void> {
+  const vault = Vault.open(options.vault, passphrase);
+  try {
+    const run = await ProgramRun.load(plan, terminal, settings, nodePlatform({ vault }));
+    const first = new FirstConnection(brokerUrl(options.url), options.connectTimeout);
+    const prospects = new Prospects(first, options.pskUrl !== undefined);
+    run.device.listen((event) => {
+      printDeviceEvent(terminal, event);
+      prospects.observe(event);
+    });
+    renewal.attach(run.device);
+    try {
+      run.start();
+      await Promise.race([first.settled, stop.asked, run.broken]);
+      await Promise.race([run.reaches(options.count ?? Infinity), stop.asked, run.broken]);
+      if (!stop.requested) await Promise.race([sent(run), stop.asked, run.broken]);
+    } finally {
+      first.succeeded();
+      await run.stop();
+    }
+    checkCount(run.taken, options.count);
+  } finally {
+    vault.close();
+  }
+}
+
+/** Lets the program publish no more, and waits until all that the device took of it is with the broker. */
+async function sent({ device }: ProgramRun): Promise<void> {
+  device.quiet();
+  while (device.status.outbox.messages > 0) await delay(DRAIN_POLL_MS);
 }
 
 async function openOnXs(path: string, passphrase: string, settings: DeviceSettings, terminal: Terminal): Promise<OpenDevice> {
