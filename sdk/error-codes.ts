@@ -85,6 +85,7 @@ export type SdkErrorCode =
 /** Thrown by the command line, the host tools and the simulator; here so that one type has them all. */
 export type ToolErrorCode =
   | "ALREADY_REVOKED"
+  | "ASKING_HOLDER"
   | "AUTHORITY_UNREACHABLE"
   | "BAD_ARGUMENT"
   | "BAD_BATCH"

@@ -62,6 +62,6 @@ function storeError(status: number, what: string): HawserError {
   return new HawserError(
     "KEY_STORE_FAILED",
     `a key could not be ${what} (status ${status})`,
-    "Free some flash if it is full, then restart the device. If it happens again, provision it again.",
+    "Free some flash, then restart the device. If it happens again, provision it again.",
   );
 }

@@ -2,8 +2,12 @@ import { describe, expect, test } from "vitest";
 import fc from "fast-check";
 import { HawserError } from "../../sdk/errors.js";
 import { readAnswer } from "../../sdk/identity/enrolment.js";
+import { memoryKeyStore } from "../../sim/node/memory-stores.js";
+import { enrolmentMessage, type EnrolmentMessage } from "../../sdk/identity/enrolment.js";
 import { EnrolmentAuthority } from "./enrolment-authority.js";
-import type { EnrolmentCa, Outcome } from "./enrolment-authority.js";
+import type { Asker, EnrolmentCa, Outcome } from "./enrolment-authority.js";
+import { HolderQuestions } from "./holder-questions.js";
+import { readMessage } from "./enrolment-messages.js";
 import { RateLimiter } from "./rate-limiter.js";
 
 const TOPIC = "devices/sensor-1/identity/request";
@@ -13,12 +17,25 @@ const chain = [Uint8Array.of(0x30, 1), Uint8Array.of(0x30, 2)];
 const utf8 = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
 const request = utf8({ v: 1, type: "enrol", requestId, csr: Buffer.from(csr).toString("base64") });
 
+const keyStore = memoryKeyStore();
+keyStore.generate("key-a");
+const HOLDER = { keySlot: "key-a", certificate: { publicKey: keyStore.publicKey("key-a") } };
+const signed = (message: EnrolmentMessage): Uint8Array => enrolmentMessage(message, keyStore, HOLDER);
+
 class RecordingCa implements EnrolmentCa {
   readonly calls: unknown[] = [];
   error: Error | undefined;
   repeated = false;
+  /** The name has a certificate with this key. */
+  heldBy: string | undefined;
 
-  async issueFromCsr(id: string, der: Uint8Array): Promise<{ chain: Uint8Array[]; serial: string; repeated: boolean }> {
+  async issueFromCsr(
+    id: string,
+    der: Uint8Array,
+    _arrivedAtMs: number,
+    { signedBy, holderIsSilent }: Asker,
+  ): Promise<{ chain: Uint8Array[]; serial: string; repeated: boolean }> {
+    if (this.heldBy !== undefined && signedBy !== this.heldBy && !holderIsSilent) throw new HawserError("ASKING_HOLDER", "ask");
     this.calls.push({ issue: id, csr: Buffer.from(der).toString("hex") });
     if (this.error) throw this.error;
     return { chain, serial: "4f", repeated: this.repeated };
@@ -29,12 +46,39 @@ class RecordingCa implements EnrolmentCa {
     if (this.error) throw this.error;
     return ["3a"];
   }
+
+  async recordObjection(id: string, signedBy: string): Promise<string> {
+    if (signedBy !== this.heldBy) throw new HawserError("UNKNOWN_CERTIFICATE", "no such key");
+    this.calls.push({ objection: id });
+    return "3a";
+  }
 }
 
-function authority(perHour = 0): { ca: RecordingCa; handle: (payload: Uint8Array, topic?: string) => Promise<Outcome> } {
+interface Bench {
+  readonly ca: RecordingCa;
+  readonly subject: EnrolmentAuthority;
+  handle(payload: Uint8Array, topic?: string): Promise<Outcome>;
+  pass(ms: number): void;
+}
+
+function authority(perHour = 0): Bench {
+  let nowMs = 0;
   const ca = new RecordingCa();
-  const subject = new EnrolmentAuthority(ca, new RateLimiter({ perHour, burst: perHour }, () => 0));
-  return { ca, handle: (payload, topic = TOPIC) => subject.handle(topic, payload, 0) };
+  const limiter = new RateLimiter({ perHour, burst: perHour }, () => 0);
+  const subject = new EnrolmentAuthority(ca, limiter, new HolderQuestions(() => nowMs));
+  return { ca, subject, handle: (payload, topic = TOPIC) => subject.handle(topic, payload, 0), pass: (ms) => void (nowMs += ms) };
+}
+
+/** One whose name is held by the key in `key-a`. */
+async function held(): Promise<Bench & { codeFor: (payload: Uint8Array) => Promise<string> }> {
+  const bench = authority();
+  const report = readMessage(signed({ type: "active", serial: "4f" }));
+  bench.ca.heldBy = report.type === "active" ? report.signedBy : undefined;
+  const codeFor = async (payload: Uint8Array): Promise<string> => {
+    const { event } = await bench.handle(payload);
+    return event.event === "refused" ? event.code : event.event;
+  };
+  return { ...bench, codeFor };
 }
 
 describe("EnrolmentAuthority", () => {
@@ -121,7 +165,7 @@ describe("EnrolmentAuthority", () => {
 
   test("retires what a device no longer uses, without an answer", async () => {
     const { ca, handle } = authority();
-    const outcome = await handle(utf8({ v: 1, type: "active", serial: "4f" }));
+    const outcome = await handle(signed({ type: "active", serial: "4f" }));
     expect(outcome).toEqual({ event: { event: "active", id: "sensor-1", serial: "4f", retired: ["3a"] } });
     expect(ca.calls).toEqual([{ retire: "sensor-1", activeSerial: "4f" }]);
   });
@@ -129,9 +173,76 @@ describe("EnrolmentAuthority", () => {
   test("survives a report the CA refuses", async () => {
     const { ca, handle } = authority();
     ca.error = new HawserError("UNKNOWN_CERTIFICATE", "no such certificate");
-    expect(await handle(utf8({ v: 1, type: "active", serial: "4f" }))).toEqual({
+    expect(await handle(signed({ type: "active", serial: "4f" }))).toEqual({
       event: { event: "failed", id: "sensor-1", code: "UNKNOWN_CERTIFICATE", reason: "no such certificate" },
     });
+  });
+
+  test("retires nothing for a report that proves no key", async () => {
+    const { ca, handle } = authority();
+    const text = new TextDecoder().decode(signed({ type: "active", serial: "4f" }));
+    for (const report of [utf8({ v: 1, type: "active", serial: "4f" }), new TextEncoder().encode(text.replace('"4f"', '"5f"'))])
+      expect((await handle(report)).event).toMatchObject({ event: "ignored" });
+    expect(ca.calls).toEqual([]);
+  });
+
+  test("serves the holder of the present certificate's key at once, and nobody else before the holder was asked", async () => {
+    const { ca, handle, codeFor, pass } = await held();
+    expect(await codeFor(signed({ type: "enrol", requestId, csr: Buffer.from(csr).toString("base64") }))).toBe("issued");
+
+    const { answer } = await handle(request);
+    expect(readAnswer(answer?.payload ?? new Uint8Array())).toMatchObject({ error: { code: "ASKING_HOLDER", retryAfterSeconds: 20 } });
+    const other = utf8({ v: 1, type: "enrol", requestId: "ab".repeat(16), csr: Buffer.from(csr).toString("base64") });
+    // Asked three times in all: a session of the holder may have just ended, and the question with it.
+    for (const asker of [request, other]) {
+      pass(19_000);
+      expect([await codeFor(request), await codeFor(other)]).toEqual(["TRY_LATER", "TRY_LATER"]);
+      pass(1_000);
+      expect(await codeFor(asker)).toBe("ASKING_HOLDER");
+    }
+    expect(ca.calls).toHaveLength(1);
+    pass(20_000);
+    expect(await codeFor(request)).toBe("issued");
+    // Its holder is another now, and is asked anew.
+    expect(await codeFor(other)).toBe("ASKING_HOLDER");
+  });
+
+  test("refuses them for ten minutes once the holder objects, and then asks again", async () => {
+    const { ca, handle, codeFor, pass } = await held();
+    await handle(request);
+    const { event, answer } = await handle(signed({ type: "in-use", requestId }));
+    expect(event).toEqual({ event: "in-use", id: "sensor-1", requestId, serial: "3a" });
+    expect(readAnswer(answer?.payload ?? new Uint8Array())).toMatchObject({ requestId, error: { code: "IN_USE", retryAfterSeconds: 600 } });
+    pass(599_000);
+    expect(await codeFor(request)).toBe("IN_USE");
+    pass(1_000);
+    expect(await codeFor(request)).toBe("ASKING_HOLDER");
+    expect(ca.calls).toEqual([{ objection: "sensor-1" }]);
+  });
+
+  test("takes an objection from the holder's key alone, and about the request at hand", async () => {
+    const { ca, handle, codeFor, pass } = await held();
+    await handle(request);
+    keyStore.generate("key-b");
+    const stranger = { keySlot: "key-b", certificate: { publicKey: keyStore.publicKey("key-b") } };
+    expect(await codeFor(utf8({ v: 1, type: "in-use", requestId }))).toBe("ignored");
+    expect(await codeFor(enrolmentMessage({ type: "in-use", requestId }, keyStore, stranger))).toBe("failed");
+    expect(await codeFor(signed({ type: "in-use", requestId: "ab".repeat(16) }))).toBe("ignored");
+    for (const code of ["ASKING_HOLDER", "ASKING_HOLDER", "issued"]) {
+      pass(20_000);
+      expect(await codeFor(request)).toBe(code);
+    }
+    expect(ca.calls).toEqual([{ issue: "sensor-1", csr: "3003020107" }]);
+  });
+
+  test("takes no silence for an answer while messages of the device stay unread", async () => {
+    const { handle, codeFor, pass, subject } = await held();
+    await handle(request);
+    for (let i = 0; i < 4; i++) {
+      subject.missed("sensor-1");
+      pass(20_000);
+      expect(await codeFor(request)).toBe("ASKING_HOLDER");
+    }
   });
 
   test("never rejects, and answers only the asking device, whatever comes", async () => {

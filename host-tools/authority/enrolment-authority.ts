@@ -4,8 +4,9 @@
  */
 import { errorCode, errorMessage, HawserError } from "../../sdk/errors.js";
 import type { AnchorOffer } from "../../sdk/identity/anchor-offer.js";
+import { HolderQuestions } from "./holder-questions.js";
 import { certificateAnswer, deviceOfTopic, readMessage, refusalAnswer, responseTopic } from "./enrolment-messages.js";
-import type { ActiveReport, EnrolRequest, RefusalCode } from "./enrolment-messages.js";
+import type { ActiveReport, EnrolRequest, Objection, RefusalCode } from "./enrolment-messages.js";
 import type { RateLimiter } from "./rate-limiter.js";
 
 export interface IssuedForDevice {
@@ -19,24 +20,43 @@ export interface IssuedForDevice {
   readonly offer?: AnchorOffer;
 }
 
+/** Who asks for a certificate, as far as it is known. */
+export interface Asker {
+  /** Serials of the trust anchors that the device has, where it says so. */
+  readonly anchors?: readonly string[];
+  /** SHA-256 of the key that signed the request: of the present certificate, where its holder asks. */
+  readonly signedBy?: string;
+  /** The holder of the present certificate was asked whether it is in use, and did not say so. */
+  readonly holderIsSilent: boolean;
+}
+
 /** What the authority needs of a CA. Each call has recorded what it did before it resolves. */
 export interface EnrolmentCa {
   /**
    * Issues for a device after checking its request against the registry.
-   * @param anchors serials of the trust anchors that the device has, where it says so
    * @param arrivedAtMs when the request came, milliseconds since the epoch: what the name lost since then it cannot be based on
-   * @throws HawserError `BAD_REQUEST`, `BAD_SIGNATURE`, `WRONG_SUBJECT`, `UNKNOWN_DEVICE`, `DEVICE_REVOKED`, `RATE_LIMITED` or
-   *   `STALE_REQUEST`; anything else is the CA's own
-   *   trouble
+   * @throws HawserError `BAD_REQUEST`, `BAD_SIGNATURE`, `WRONG_SUBJECT`, `UNKNOWN_DEVICE`, `DEVICE_REVOKED`, `RATE_LIMITED`,
+   *   `STALE_REQUEST` or `ASKING_HOLDER` (the name has a certificate whose key did not sign, and whose holder was not asked); anything
+   *   else is the CA's own trouble
    */
-  issueFromCsr(id: string, csr: Uint8Array, arrivedAtMs: number, anchors?: readonly string[]): Promise<IssuedForDevice>;
-  /** Revokes, as superseded, what the device held before `activeSerial`. Resolves with the serials retired now. */
-  retireOlder(id: string, activeSerial: string): Promise<readonly string[]>;
+  issueFromCsr(id: string, csr: Uint8Array, arrivedAtMs: number, asker: Asker): Promise<IssuedForDevice>;
+  /**
+   * Revokes, as superseded, what the device held before `activeSerial`, whose key signed the report. Resolves with the serials retired now.
+   */
+  retireOlder(id: string, activeSerial: string, signedBy: string): Promise<readonly string[]>;
+  /**
+   * Puts it on record that the holder of a name's certificate, whose key is `signedBy`, objected to another's request.
+   * @returns the certificate's serial
+   * @throws HawserError `UNKNOWN_CERTIFICATE`: that key has none that is good
+   */
+  recordObjection(id: string, signedBy: string): Promise<string>;
 }
 
 export type AuthorityEvent =
   | { readonly event: "issued"; readonly id: string; readonly requestId: string; readonly serial: string; readonly repeated: boolean }
   | { readonly event: "refused"; readonly id: string; readonly requestId: string; readonly code: RefusalCode; readonly reason: string }
+  /** The holder of certificate `serial` says that it is in use: another's request for that name is refused. */
+  | { readonly event: "in-use"; readonly id: string; readonly requestId: string; readonly serial: string }
   | { readonly event: "active"; readonly id: string; readonly serial: string; readonly retired: readonly string[] }
   | { readonly event: "ignored"; readonly id: string; readonly reason: string }
   | { readonly event: "failed"; readonly id: string; readonly code: string; readonly reason: string };
@@ -69,6 +89,7 @@ export class EnrolmentAuthority {
   constructor(
     private readonly ca: EnrolmentCa,
     private readonly limiter: RateLimiter,
+    private readonly questions = new HolderQuestions(() => performance.now()),
   ) {}
 
   /**
@@ -82,10 +103,16 @@ export class EnrolmentAuthority {
     const message = readMessage(payload);
     if (message.type === "enrol") return this.#enrol(id, message, arrivedAtMs);
     if (message.type === "active") return this.#activate(id, message);
+    if (message.type === "in-use") return this.#object(id, message);
     if (message.requestId === undefined) return { event: { event: "ignored", id, reason: message.reason } };
     const waitSeconds = this.limiter.take(id);
     if (waitSeconds > 0) return refuse(id, message.requestId, "RATE_LIMITED", TOO_MANY, waitSeconds);
     return refuse(id, message.requestId, "BAD_REQUEST", message.reason);
+  }
+
+  /** A message of this device stayed unread: it may have been an objection, so silence means nothing. */
+  missed(id: string): void {
+    this.questions.forget(id);
   }
 
   /** Puts off a request without any work: one from before this service was there, or one too many. The device asks again. */
@@ -100,7 +127,8 @@ export class EnrolmentAuthority {
     const waitSeconds = this.limiter.take(id);
     if (waitSeconds > 0) return refuse(id, request.requestId, "RATE_LIMITED", TOO_MANY, waitSeconds);
     try {
-      const issued = await this.ca.issueFromCsr(id, request.csr, arrivedAtMs, request.anchors);
+      const issued = await this.#issue(id, request, arrivedAtMs);
+      if ("event" in issued) return issued;
       if (issued.repeated) this.limiter.giveBack(id);
       return {
         event: { event: "issued", id, requestId: request.requestId, serial: issued.serial, repeated: issued.repeated },
@@ -125,10 +153,44 @@ export class EnrolmentAuthority {
     }
   }
 
+  /** A request that the present certificate's key did not sign may cost its holder that certificate: the holder is asked first. */
+  async #issue(id: string, request: EnrolRequest, arrivedAtMs: number): Promise<IssuedForDevice | Outcome> {
+    const { csr, requestId, anchors, signedBy } = request;
+    const asker = { ...(anchors && { anchors }), ...(signedBy !== undefined && { signedBy }) };
+    try {
+      return await this.ca.issueFromCsr(id, csr, arrivedAtMs, { ...asker, holderIsSilent: false });
+    } catch (error) {
+      if (errorCode(error) !== "ASKING_HOLDER") throw error;
+    }
+    const finding = this.questions.about(id, requestId);
+    if (finding.kind === "ask") return refuse(id, requestId, "ASKING_HOLDER", ASKING, finding.seconds);
+    if (finding.kind === "wait") return refuse(id, requestId, "TRY_LATER", ASKING, finding.seconds);
+    if (finding.kind === "in-use") return refuse(id, requestId, "IN_USE", IN_USE, finding.seconds);
+    const issued = await this.ca.issueFromCsr(id, csr, arrivedAtMs, { ...asker, holderIsSilent: true });
+    this.questions.forget(id);
+    return issued;
+  }
+
+  /** Takes no token: one message alone is worth work, and only while a question is open. */
+  async #object(id: string, { requestId, signedBy }: Objection): Promise<Outcome> {
+    if (!this.questions.isOpen(id, requestId)) return { event: { event: "ignored", id, reason: "nobody was asked about that request" } };
+    if (signedBy === undefined) return { event: { event: "ignored", id, reason: "the objection proves no key" } };
+    try {
+      const serial = await this.ca.recordObjection(id, signedBy);
+      const { answer } = refuse(id, requestId, "IN_USE", IN_USE, this.questions.object(id));
+      return { event: { event: "in-use", id, requestId, serial }, ...(answer && { answer }) };
+    } catch (error) {
+      return { event: { event: "failed", id, code: errorCode(error), reason: errorMessage(error) } };
+    }
+  }
+
   // Reports take no token: one without effect costs a look into the registry, and those with effect are as few as the certificates issued.
   async #activate(id: string, report: ActiveReport): Promise<Outcome> {
+    // Whoever has the pre-shared key could else retire the certificate in use as soon as a newer one is issued.
+    if (report.signedBy === undefined)
+      return { event: { event: "ignored", id, reason: "the report of a certificate is not signed by its key" } };
     try {
-      const retired = await this.ca.retireOlder(id, report.serial);
+      const retired = await this.ca.retireOlder(id, report.serial, report.signedBy);
       return { event: { event: "active", id, serial: report.serial, retired } };
     } catch (error) {
       return { event: { event: "failed", id, code: errorCode(error), reason: errorMessage(error) } };
@@ -136,6 +198,8 @@ export class EnrolmentAuthority {
   }
 }
 
+const ASKING = "the holder of the present certificate is asked whether it is in use";
+const IN_USE = "the present certificate is in use elsewhere";
 const TOO_MANY = "too many requests of this device";
 
 function refuse(id: string, requestId: string, code: RefusalCode, reason: string, retryAfterSeconds?: number): Outcome {

@@ -4,6 +4,7 @@
  */
 import type { AnchorOffer } from "../../sdk/identity/anchor-offer.js";
 import { checkId } from "../../sdk/identity/device-id.js";
+import { signerOf } from "./proof.js";
 
 /** Requests larger than this are not read at all. */
 export const MAX_REQUEST_BYTES = 8 * 1024;
@@ -19,9 +20,24 @@ const SERIAL = /^[1-9a-f][0-9a-f]{0,39}$/;
 export const REQUEST_FILTER = "devices/+/identity/request";
 
 export type RefusalCode =
-  "BAD_REQUEST" | "BAD_SIGNATURE" | "WRONG_SUBJECT" | "UNKNOWN_DEVICE" | "DEVICE_REVOKED" | "RATE_LIMITED" | "TRY_LATER";
+  | "BAD_REQUEST"
+  | "BAD_SIGNATURE"
+  | "WRONG_SUBJECT"
+  | "UNKNOWN_DEVICE"
+  | "DEVICE_REVOKED"
+  | "RATE_LIMITED"
+  | "TRY_LATER"
+  /** Whoever holds the present certificate is asked whether it is in use. */
+  | "ASKING_HOLDER"
+  /** It is: the holder has said so. */
+  | "IN_USE";
 
-export interface EnrolRequest {
+interface Signed {
+  /** SHA-256 of the key that signed the message; absent where it proves nothing. */
+  readonly signedBy?: string;
+}
+
+export interface EnrolRequest extends Signed {
   readonly type: "enrol";
   readonly requestId: string;
   /** PKCS#10, DER */
@@ -30,10 +46,17 @@ export interface EnrolRequest {
   readonly anchors?: readonly string[];
 }
 
-export interface ActiveReport {
+export interface ActiveReport extends Signed {
   readonly type: "active";
   /** Serial of the certificate the device has committed: lower-case hex without leading zeros. */
   readonly serial: string;
+}
+
+/** The holder of the present certificate objects to another's request. */
+export interface Objection extends Signed {
+  readonly type: "in-use";
+  /** Of the other's request. */
+  readonly requestId: string;
 }
 
 /** What cannot be read; with `requestId` there is somebody to tell. */
@@ -64,32 +87,36 @@ export function responseTopic(id: string): string {
 }
 
 /** Reads one message of a device. Unknown members are ignored, so that later devices may say more. */
-export function readMessage(payload: Uint8Array): EnrolRequest | ActiveReport | Unreadable {
+export function readMessage(payload: Uint8Array): EnrolRequest | ActiveReport | Objection | Unreadable {
   if (payload.length > MAX_REQUEST_BYTES)
     return unreadable(`${payload.length} bytes are more than the ${MAX_REQUEST_BYTES} a request may have`);
-  const fields = parseObject(payload);
-  if (fields === undefined) return unreadable("not a JSON object in UTF-8");
+  const text = decodeText(payload);
+  const fields = text === undefined ? undefined : parseObject(text);
+  if (text === undefined || fields === undefined) return unreadable("not a JSON object in UTF-8");
   const requestId = fields["requestId"];
   const known = typeof requestId === "string" && /^[0-9a-f]{32}$/.test(requestId) ? requestId : undefined;
   if (fields["v"] !== 1) return unreadable("not version 1 of the enrolment messages", known);
-  if (fields["type"] === "active") return readReport(fields);
-  if (fields["type"] !== "enrol") return unreadable('the type is neither "enrol" nor "active"', known);
+  const signer = signerOf(text, fields["key"]);
+  const signed = signer === undefined ? {} : { signedBy: signer };
+  if (fields["type"] === "active") return readReport(fields, signed);
+  if (fields["type"] === "in-use" && known !== undefined) return { type: "in-use", requestId: known, ...signed };
+  if (fields["type"] !== "enrol") return unreadable('the type is not "enrol", "active" or "in-use"', known);
   if (known === undefined) return unreadable("the requestId is not 32 lower-case hex digits");
   const csr = decodeBase64(fields["csr"]);
   if (csr === undefined || csr.length === 0 || csr.length > MAX_CSR_BYTES)
     return unreadable("the csr is not standard base64 of a certificate request", known);
   const anchors = fields["anchors"];
-  return { type: "enrol", requestId: known, csr, ...(isSerials(anchors) ? { anchors } : {}) };
+  return { type: "enrol", requestId: known, csr, ...(isSerials(anchors) ? { anchors } : {}), ...signed };
 }
 
 function isSerials(value: unknown): value is string[] {
   return Array.isArray(value) && value.length <= MAX_ANCHORS && value.every((serial) => typeof serial === "string" && SERIAL.test(serial));
 }
 
-function readReport(fields: Readonly<Record<string, unknown>>): ActiveReport | Unreadable {
+function readReport(fields: Readonly<Record<string, unknown>>, signed: Signed): ActiveReport | Unreadable {
   const serial = fields["serial"];
   if (typeof serial !== "string" || !SERIAL.test(serial)) return unreadable("the serial is not lower-case hex without leading zeros");
-  return { type: "active", serial };
+  return { type: "active", serial, ...signed };
 }
 
 export function certificateAnswer(requestId: string, chain: readonly Uint8Array[], offer?: AnchorOffer): Uint8Array {
@@ -113,9 +140,17 @@ function unreadable(reason: string, requestId?: string): Unreadable {
   return { type: "unreadable", reason, ...(requestId === undefined ? {} : { requestId }) };
 }
 
-function parseObject(payload: Uint8Array): Readonly<Record<string, unknown>> | undefined {
+function decodeText(payload: Uint8Array): string | undefined {
   try {
-    const value: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(payload));
+    return new TextDecoder("utf-8", { fatal: true }).decode(payload);
+  } catch {
+    return undefined;
+  }
+}
+
+function parseObject(text: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
     return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
   } catch {
     return undefined;

@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import mqtt from "mqtt";
 import type { MqttClient } from "mqtt";
-import { readAnswer } from "../../sdk/identity/enrolment.js";
+import { enrolmentMessage, readAnswer } from "../../sdk/identity/enrolment.js";
 import type { BrokerMaterial } from "../../sim/brokers/broker-events.js";
+import { memoryKeyStore } from "../../sim/node/memory-stores.js";
 import { EmbeddedBroker } from "../../sim/brokers/embedded-broker.js";
 import { TestAuthority } from "../../test/support/brokers/test-certificates.js";
 import type { TestIdentity } from "../../test/support/brokers/test-certificates.js";
@@ -14,11 +15,16 @@ import type { ServiceEvent, ServiceIdentity } from "./service.js";
 
 const requestId = "0123456789abcdef0123456789abcdef";
 const CHAIN = [Uint8Array.of(0x30, 1), Uint8Array.of(0x30, 2)];
+const keyStore = memoryKeyStore();
+keyStore.generate("key-a");
+const holder = { keySlot: "key-a", certificate: { publicKey: keyStore.publicKey("key-a") } };
+const REPORT = new TextDecoder().decode(enrolmentMessage({ type: "active", serial: "4f" }, keyStore, holder));
 const REQUEST = JSON.stringify({ v: 1, type: "enrol", requestId, csr: Buffer.from([0x30, 0]).toString("base64") });
 
 const ca: EnrolmentCa = {
   issueFromCsr: async () => ({ chain: CHAIN, serial: "4f", repeated: false }),
   retireOlder: async () => ["3a"],
+  recordObjection: async () => "3a",
 };
 
 /** A broker that lets everybody do everything but read what is not granted to `mute`. */
@@ -145,7 +151,7 @@ describe("AuthorityService", () => {
     const device = await site.device("sensor-1");
     await device.ask(REQUEST);
     expect(readAnswer(await device.answer)).toEqual({ requestId, chain: CHAIN });
-    await device.ask(JSON.stringify({ v: 1, type: "active", serial: "4f" }));
+    await device.ask(REPORT);
     expect(await site.hears("active")).toEqual({ event: "active", id: "sensor-1", serial: "4f", retired: ["3a"] });
   });
 
@@ -166,7 +172,7 @@ describe("AuthorityService", () => {
     await early.stop();
     const device = await site.device("sensor-1");
     await device.ask(REQUEST);
-    await device.ask(JSON.stringify({ v: 1, type: "active", serial: "4f" }));
+    await device.ask(REPORT);
     (await site.service()).start();
     expect(await site.hears("connected", 2)).toMatchObject({ resumedSession: true });
     expect(readAnswer(await device.answer)).toMatchObject({ requestId, error: { code: "TRY_LATER", retryAfterSeconds: 1 } });

@@ -218,7 +218,7 @@ export class AuthorityService {
     else if (packet.retain) this.#options.onEvent({ event: "ignored", id, reason: "a retained message: nobody waits for its answer" });
     else if (this.#takesMessage(id)) {
       const arrival = { client, topic: packet.topic, payload, atMs: Date.now() };
-      if (isReport(payload)) {
+      if (!isRequest(payload)) {
         this.#working = this.#work(arrival).then(() => done());
         return;
       }
@@ -230,6 +230,7 @@ export class AuthorityService {
   /** Costs nothing but a look at the topic. */
   #takesMessage(id: string): boolean {
     if (this.#messages.take(id) === 0) return true;
+    this.#options.authority.missed(id);
     const nowMs = performance.now();
     if (nowMs - (this.#toldMs.get(id) ?? -Infinity) > THROTTLED_AGAIN_MS) {
       if (this.#toldMs.size >= MAX_WAITING_DEVICES) this.#toldMs.clear();
@@ -314,8 +315,10 @@ export class AuthorityService {
 /** Never the text of a mark. */
 const BEFORE_CONNACK = "before CONNACK";
 
-function isReport(payload: Uint8Array): boolean {
-  return readMessage(payload).type === "active";
+/** Reports and objections are worth their work at once: each of them matters. */
+function isRequest(payload: Uint8Array): boolean {
+  const { type } = readMessage(payload);
+  return type !== "active" && type !== "in-use";
 }
 
 function dial(endpoint: Endpoint, identity: ServiceIdentity): TLSSocket {

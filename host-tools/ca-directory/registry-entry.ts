@@ -25,6 +25,8 @@ export interface CertificateRecord {
   readonly revokedAtMs?: number;
   /** SHA-256 of the DER SubjectPublicKeyInfo, lower-case hex. */
   readonly publicKeyHash: string;
+  /** Whoever asked for it did not show the key of the certificate before, whose holder was asked and said nothing. */
+  readonly unproved?: true;
   /** The certificate, base64 of its DER: kept while it is active, so that the same request can get the same answer. */
   readonly der?: string;
   /** Of the password that belongs to the certificate (PBKDF2-SHA512), while it is active and the policy asks for one. */
@@ -120,7 +122,7 @@ export function parseCertificateRecords(value: unknown): CertificateRecord[] | u
 
 function parseCertificateRecord(value: unknown): CertificateRecord | undefined {
   if (typeof value !== "object" || value === null) return undefined;
-  const { serial, notBeforeMs, notAfterMs, status, reason, revokedAtMs, publicKeyHash, der, passwordHash } = value as Record<
+  const { serial, notBeforeMs, notAfterMs, status, reason, revokedAtMs, publicKeyHash, der, passwordHash, unproved } = value as Record<
     string,
     unknown
   >;
@@ -133,7 +135,7 @@ function parseCertificateRecord(value: unknown): CertificateRecord | undefined {
     !isPasswordHash(passwordHash)
   )
     return undefined;
-  const record = { serial, notBeforeMs, notAfterMs, status, publicKeyHash };
+  const record = { serial, notBeforeMs, notAfterMs, status, publicKeyHash, ...(unproved === true ? { unproved: true as const } : {}) };
   if (status === "active")
     return { ...record, ...(der === undefined ? {} : { der }), ...(passwordHash === undefined ? {} : { passwordHash }) };
   if (!isOneOf(reason, REVOCATION_REASONS) || !isTime(revokedAtMs)) return undefined;

@@ -24,10 +24,13 @@ export function withCertificate(entry: RegistryEntry, record: CertificateRecord,
   return { ...entry, certificates: [...kept.map((old) => (surplus.has(old.serial) ? end(old, "superseded", nowMs) : old)), record] };
 }
 
-/** Revokes every certificate that is still valid. */
+/** Revokes every certificate that is still valid. Who had come in without showing the key before is settled with it. */
 export function withAllRevoked(entry: RegistryEntry, reason: RevocationReason, nowMs: number): RegistryEntry {
   const { currentSerial: _none, ...rest } = entry;
-  return { ...rest, certificates: entry.certificates.map((record) => (record.status === "active" ? end(record, reason, nowMs) : record)) };
+  const certificates = entry.certificates.map(({ unproved: _settled, ...record }) =>
+    record.status === "active" ? end(record, reason, nowMs) : record,
+  );
+  return { ...rest, certificates };
 }
 
 /** Ends the certificates of an issuing CA that is retired. A device that has no other may recover with its pre-shared key. */

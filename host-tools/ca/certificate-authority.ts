@@ -27,7 +27,7 @@ import { certificatePolicyOf } from "../ca-directory/ca-record.js";
 import type { CaRecord, CertificatePolicy } from "../ca-directory/ca-record.js";
 import { anchorsOf, readKeys } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
-import { issueFromCsr, retireOlder } from "./certificate-renewal.js";
+import { issueFromCsr, recordObjection, retireOlder } from "./certificate-renewal.js";
 import type { EnrolledCertificate, EnrolOptions } from "./certificate-renewal.js";
 import { readForExport } from "./exporting.js";
 import type { ExportMaterial, ExportRequest } from "./exporting.js";
@@ -313,8 +313,13 @@ export class CertificateAuthority {
   }
 
   /** A device committed its new certificate: see {@link retireOlder}. */
-  retireOlder(id: string, activeSerial: string): Promise<readonly string[]> {
-    return retireOlder(this.#ca, id, activeSerial);
+  retireOlder(id: string, activeSerial: string, signedBy?: string): Promise<readonly string[]> {
+    return retireOlder(this.#ca, id, activeSerial, signedBy);
+  }
+
+  /** The holder of a certificate objects to another's request: see {@link recordObjection}. */
+  recordObjection(id: string, signedBy: string): Promise<string> {
+    return recordObjection(this.#ca, id, signedBy);
   }
 
   /**

@@ -34,6 +34,16 @@ export interface EnrolOptions {
    * At most so many new certificates of one name in an hour; 0 means no limit. Counted in the registry, so that it outlives whoever asks.
    */
   readonly perHour?: number;
+  /**
+   * Who asks over the network; left out where the caller knows the device. A request costs the holder of a good certificate that
+   * certificate: without its key's signature, the holder has to be asked first.
+   */
+  readonly asker?: {
+    /** SHA-256 of the key that signed the request, lower-case hex. */
+    readonly signedBy?: string;
+    /** The holder was asked, and did not say that the certificate is in use. */
+    readonly holderIsSilent: boolean;
+  };
 }
 
 /**
@@ -42,11 +52,11 @@ export interface EnrolOptions {
  * revoked is let in again.
  *
  * @throws HawserError `BAD_REQUEST`, `BAD_SIGNATURE`, `WRONG_SUBJECT`, `UNKNOWN_DEVICE`, `DEVICE_REVOKED`, `STALE_REQUEST` (the name lost
- *   something after
- *   it was asked for), `RATE_LIMITED`, and those of every change
+ *   something after it was asked for), `RATE_LIMITED`, `ASKING_HOLDER` (ask whether the certificate is in use, then come with `asker`), and
+ *   those of every change
  */
 export async function issueFromCsr(ca: CaContext, id: string, csr: Uint8Array, options: EnrolOptions = {}): Promise<EnrolledCertificate> {
-  const { lifetimeMs = ca.record.lifetimesMs.device, arrivedAtMs = Infinity, perHour = 0, anchors } = options;
+  const { lifetimeMs = ca.record.lifetimesMs.device, arrivedAtMs = Infinity, perHour = 0, anchors, asker } = options;
   const { publicKey, publicKeyHash } = await checkRequest(csr, id);
   return ca.store.change(async (draft) => {
     const entry = enrollable(draft.entries.get(id), id);
@@ -54,14 +64,18 @@ export async function issueFromCsr(ca: CaContext, id: string, csr: Uint8Array, o
     const known = entry.certificates.find((record) => record.publicKeyHash === publicKeyHash && record.notAfterMs > draft.nowMs);
     if (known !== undefined) return again(ca, known, draft.nowMs, anchors);
     checkKey(draft, publicKeyHash);
+    const isProved = asker === undefined || !hasHolder(entry, draft.nowMs) || isHolder(entry, asker.signedBy, draft.nowMs);
+    if (!isProved && !asker.holderIsSilent) throw askHolder(id);
     checkRate(entry, perHour, draft.nowMs);
     const { record, der } = await issueLeaf(ca.keys, id, publicKey, { kind: "client" }, draft.nowMs, lifetimeMs);
-    const enrolled: RegistryEntry = { ...withCertificate(entry, record, draft.nowMs), state: "active" };
+    const issued = isProved ? record : { ...record, unproved: true as const };
+    const enrolled: RegistryEntry = { ...withCertificate(entry, issued, draft.nowMs), state: "active" };
     draft.put(withCertificatePasswords(ca.keys, policyOf(draft), enrolled));
     draft.record({
       event: "enrolled",
       name: id,
       serial: record.serial,
+      ...(isProved ? {} : { proof: "none; the holder was asked" }),
       ...(entry.state === "active" ? {} : { recoveredFrom: entry.state }),
     });
     return { ...shown(ca.keys, der, draft.nowMs, anchors), serial: record.serial, notAfterMs: record.notAfterMs, repeated: false };
@@ -71,15 +85,18 @@ export async function issueFromCsr(ca: CaContext, id: string, csr: Uint8Array, o
 /**
  * Retires what was issued to the device before `activeSerial`, which it reports to have committed.
  *
+ * @param signedBy SHA-256 of the key that signed the report; left out where the caller knows the device
  * @returns the serials retired now; none when the report is an old one come again
- * @throws HawserError `UNKNOWN_DEVICE`, `UNKNOWN_CERTIFICATE` (not one of this device's valid ones), and those of every change
+ * @throws HawserError `UNKNOWN_DEVICE`, `UNKNOWN_CERTIFICATE` (not one of this device's valid ones, or another's report), and those of
+ *   every change
  */
-export async function retireOlder(ca: CaContext, id: string, activeSerial: string): Promise<readonly string[]> {
+export async function retireOlder(ca: CaContext, id: string, activeSerial: string, signedBy?: string): Promise<readonly string[]> {
   return ca.store.change((draft) => {
     const entry = draft.entries.get(id);
     if (entry?.kind !== "device") throw unknownDevice(id);
     const reported = entry.certificates.find((record) => record.serial === activeSerial);
-    if (reported === undefined) throw unknownCertificate(id, activeSerial);
+    if (reported === undefined || (signedBy !== undefined && reported.publicKeyHash !== signedBy))
+      throw unknownCertificate(id, activeSerial);
     if (reported.status !== "active") return [];
     const after = withOlderSuperseded(entry, activeSerial, draft.nowMs);
     const retired = entry.certificates
@@ -90,6 +107,49 @@ export async function retireOlder(ca: CaContext, id: string, activeSerial: strin
     draft.record({ event: "committed", name: id, serial: activeSerial, ...(retired.length > 0 ? { retired } : {}) });
     return retired;
   });
+}
+
+/**
+ * Puts it on the audit trail that the holder of a certificate objected to a request for its name.
+ * @param signedBy SHA-256 of the holder's key
+ * @returns the certificate's serial
+ * @throws HawserError `UNKNOWN_CERTIFICATE`: the key has no certificate of that name that is good
+ */
+export async function recordObjection(ca: CaContext, id: string, signedBy: string): Promise<string> {
+  return ca.store.change((draft) => {
+    const { certificates = [] } = draft.entries.get(id) ?? {};
+    const held = certificates.find((record) => record.publicKeyHash === signedBy && isGood(record, draft.nowMs));
+    if (held === undefined) throw unknownCertificate(id, "of that key");
+    draft.record({ event: "enrolment-refused", name: id, serial: held.serial, reason: "in use" });
+    return held.serial;
+  });
+}
+
+function isGood({ status, notAfterMs }: CertificateRecord, nowMs: number): boolean {
+  return status === "active" && notAfterMs > nowMs;
+}
+
+function hasHolder({ certificates }: RegistryEntry, nowMs: number): boolean {
+  return certificates.some((record) => isGood(record, nowMs));
+}
+
+/**
+ * Whether the key is that of a good certificate of the name; or of one that was superseded by another's who had not shown it: whoever came
+ * in while the holder was away does not keep the holder out.
+ */
+function isHolder({ certificates }: RegistryEntry, keyHash: string | undefined, nowMs: number): boolean {
+  const at = certificates.findIndex((record) => record.publicKeyHash === keyHash && record.notAfterMs > nowMs);
+  const held = certificates[at];
+  if (held === undefined) return false;
+  return held.status === "active" || (held.status === "superseded" && certificates.slice(at + 1).some(({ unproved }) => unproved === true));
+}
+
+function askHolder(id: string): HawserError {
+  return new HawserError(
+    "ASKING_HOLDER",
+    `the device ${id} has a certificate whose key did not sign this request`,
+    "Nothing has to be done: whoever holds it is asked whether it is in use.",
+  );
 }
 
 /** @throws HawserError `BAD_REQUEST` for a key that was revoked for compromise, under whatever name */

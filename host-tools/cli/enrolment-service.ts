@@ -2,6 +2,7 @@
 import type { Endpoint } from "../../sdk/platform.js";
 import { EnrolmentAuthority } from "../authority/enrolment-authority.js";
 import type { EnrolmentCa } from "../authority/enrolment-authority.js";
+import type { HolderQuestions } from "../authority/holder-questions.js";
 import { DEFAULT_RATE_LIMITS, RateLimiter } from "../authority/rate-limiter.js";
 import type { RateLimits } from "../authority/rate-limiter.js";
 import { AuthorityService } from "../authority/service.js";
@@ -22,12 +23,13 @@ export async function enrolmentService(
   endpoint: Endpoint,
   onEvent: (event: ServiceEvent) => void,
   limits: RateLimits = DEFAULT_RATE_LIMITS,
+  questions?: HolderQuestions,
 ): Promise<AuthorityService> {
   return new AuthorityService({
     endpoint,
     identity: await issueOwn(ca),
     issueOwn: () => issueOwn(ca),
-    authority: new EnrolmentAuthority(limited(ca, limits), new RateLimiter(limits, () => performance.now())),
+    authority: new EnrolmentAuthority(limited(ca, limits), new RateLimiter(limits, () => performance.now()), questions),
     onEvent,
   });
 }
@@ -35,8 +37,10 @@ export async function enrolmentService(
 /** The registry counts too: what the limiter counted is gone when this service starts again. */
 function limited(ca: CertificateAuthority, { perHour }: RateLimits): EnrolmentCa {
   return {
-    issueFromCsr: (id, csr, arrivedAtMs, anchors) => ca.issueFromCsr(id, csr, { arrivedAtMs, perHour, ...(anchors && { anchors }) }),
-    retireOlder: (id, activeSerial) => ca.retireOlder(id, activeSerial),
+    issueFromCsr: (id, csr, arrivedAtMs, { anchors, ...asker }) =>
+      ca.issueFromCsr(id, csr, { arrivedAtMs, perHour, asker, ...(anchors && { anchors }) }),
+    retireOlder: (id, activeSerial, signedBy) => ca.retireOlder(id, activeSerial, signedBy),
+    recordObjection: (id, signedBy) => ca.recordObjection(id, signedBy),
   };
 }
 

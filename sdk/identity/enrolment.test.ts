@@ -1,16 +1,34 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { HawserError } from "../errors.js";
-import { activeReport, enrolRequest, MAX_MESSAGE_BYTES, newRequestId, readAnswer } from "./enrolment.js";
+import { createPublicKey, verify } from "node:crypto";
+import { memoryKeyStore } from "../../sim/node/memory-stores.js";
+import { enrolmentMessage, MAX_MESSAGE_BYTES, newRequestId, readAnswer } from "./enrolment.js";
 import { enrolmentBackoff, renewAtMs } from "./renewal.js";
 
 const json = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
+const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 const parse = (bytes: Uint8Array): unknown => JSON.parse(new TextDecoder().decode(bytes));
 
 describe("enrolment messages", () => {
   it("ask with the request's id and the CSR in base64", () => {
-    expect(parse(enrolRequest("00ff", Uint8Array.of(1, 2, 3, 4)))).toEqual({ v: 1, type: "enrol", requestId: "00ff", csr: "AQIDBA==" });
-    expect(parse(activeReport("a1"))).toEqual({ v: 1, type: "active", serial: "a1" });
+    const request = { type: "enrol", requestId: "00ff", csr: "AQIDBA==" } as const;
+    expect(parse(enrolmentMessage(request, memoryKeyStore()))).toEqual({ v: 1, ...request });
+  });
+
+  it("end with a proof of the certificate's key, and have none where the key is lost", () => {
+    const keys = memoryKeyStore();
+    keys.generate("key-a");
+    const publicKey = keys.publicKey("key-a");
+    const report = { type: "active", serial: "a1" } as const;
+    const text = new TextDecoder().decode(enrolmentMessage(report, keys, { keySlot: "key-a", certificate: { publicKey } }));
+    const [, signed = "", proof = ""] = /^(.*),"proof":"([^"]*)"\}$/.exec(text) ?? [];
+    const key = { key: createPublicKey({ key: Buffer.from(publicKey), format: "der", type: "spki" }), dsaEncoding: "ieee-p1363" } as const;
+    expect(verify("sha256", Buffer.from(`${signed}}`), key, Buffer.from(proof, "base64"))).toBe(true);
+    expect(parse(utf8(`${signed}}`))).toEqual({ v: 1, ...report, key: Buffer.from(publicKey).toString("base64") });
+
+    const lost = enrolmentMessage(report, keys, { keySlot: "key-b", certificate: { publicKey } });
+    expect(parse(lost)).not.toHaveProperty("proof");
   });
 
   it("read a chain and an error", () => {

@@ -2,8 +2,9 @@
 import { isObject, parseObject } from "../encoding/json.js";
 import { base64Decode, base64Encode, hexEncode, utf8Encode } from "../encoding/text.js";
 import { HawserError } from "../errors.js";
-import type { Random } from "../platform.js";
+import type { KeyStore, Random } from "../platform.js";
 import type { AnchorOffer } from "./anchor-offer.js";
+import type { CertificateInfo } from "./certificate.js";
 
 /** No message of enrolment is larger, bytes; anything larger is refused unread. */
 export const MAX_MESSAGE_BYTES = 8_192;
@@ -25,14 +26,36 @@ export function newRequestId(random: Random): string {
   return hexEncode(random.bytes(16));
 }
 
-/** @param anchors serials of the trust anchors that the device has: the authority offers others where they are not those of now */
-export function enrolRequest(requestId: string, csr: Uint8Array, anchors?: readonly string[]): Uint8Array {
-  return utf8Encode(JSON.stringify({ v: 1, type: "enrol", requestId, csr: base64Encode(csr), ...(anchors && { anchors }) }));
+/** The answer's error code while the authority asks whoever holds the present certificate whether it is still in use. */
+export const ASKING_HOLDER = "ASKING_HOLDER";
+
+/** What a device says on {@link REQUEST_TOPIC}. */
+export type EnrolmentMessage =
+  /** `anchors`: serials of the trust anchors that the device has; the authority offers others where they are not those of now. */
+  | { type: "enrol"; requestId: string; csr: string; anchors?: readonly string[] }
+  /** Tells the authority which certificate is in use, so that it retires the older ones. */
+  | { type: "active"; serial: string }
+  /** Another's request, named by its id, is not to cost this device its certificate. */
+  | { type: "in-use"; requestId: string };
+
+/** Who says it: the key of the present certificate signs. */
+export interface CertificateHolder {
+  keySlot: string;
+  certificate: Pick<CertificateInfo, "publicKey">;
 }
 
-/** Tells the authority which certificate is in use, so that it retires the older ones. */
-export function activeReport(serial: string): Uint8Array {
-  return utf8Encode(JSON.stringify({ v: 1, type: "active", serial }));
+/**
+ * A message of a device. Its last member is the proof that the sender holds the certificate's key: the signature (ECDSA-SHA256, r || s) of
+ * the message without that member. Without a holder, or where its key cannot sign, there is none.
+ */
+export function enrolmentMessage(message: EnrolmentMessage, keyStore: Pick<KeyStore, "sign">, holder?: CertificateHolder): Uint8Array {
+  const text = JSON.stringify({ v: 1, ...message, key: holder && base64Encode(holder.certificate.publicKey) });
+  try {
+    if (holder) return utf8Encode(`${text.slice(0, -1)},"proof":"${base64Encode(keyStore.sign(holder.keySlot, utf8Encode(text)))}"}`);
+  } catch {
+    // A key that is lost proves nothing. The authority then asks whether anybody else has it.
+  }
+  return utf8Encode(text);
 }
 
 /**

@@ -108,9 +108,34 @@ describe("A certificate", () => {
       properties: { messageExpiryInterval: 30 },
     });
     const request = JSON.parse(String(published!.payload)) as Record<string, string>;
-    expect(Object.keys(request)).toEqual(["v", "type", "requestId", "csr", "anchors"]);
+    expect(Object.keys(request)).toEqual(["v", "type", "requestId", "csr", "anchors", "key", "proof"]);
     expect(request["requestId"]).toMatch(/^[0-9a-f]{32}$/);
     expect(Buffer.from(request["csr"]!, "base64").includes(Buffer.from(world.keys.publicKey("key-b")))).toBe(true);
+  });
+
+  it("that somebody else asks for is objected to, by the key of the present one; what else comes for others is not answered", async () => {
+    const rotating = await Rotating.online();
+    const { world } = rotating;
+    for (const code of ["IN_USE", "TRY_LATER"]) rotating.say({ requestId: "another's", error: { code, message: "" } });
+    rotating.say({ requestId: "another's", error: { code: "ASKING_HOLDER", message: "" } });
+    await world.pass(0);
+    const said = world.dialer.last.of("publish").map(({ topic, qos, payload }) => ({ topic, qos, text: String(payload) }));
+    expect(said).toMatchObject([{ topic: `devices/${ID}/identity/request`, qos: 1 }]);
+    const objection = JSON.parse(said[0]!.text) as Record<string, string>;
+    expect(objection).toMatchObject({ v: 1, type: "in-use", requestId: "another's" });
+    expect(objection["key"]).toBe(Buffer.from(world.keys.publicKey("key-a")).toString("base64"));
+    expect(objection["proof"]).toHaveLength(88);
+  });
+
+  it("that the device asks for itself it does not object to", async () => {
+    const rotating = await Rotating.online();
+    const { world, rotation } = rotating;
+    rotation.renew();
+    await world.pass(0);
+    const before = world.dialer.last.of("publish").length;
+    rotating.say({ requestId: world.enrolments.at(-1)!.requestId, error: { code: "ASKING_HOLDER", message: "", retryAfterSeconds: 60 } });
+    await world.pass(0);
+    expect([world.dialer.last.of("publish").length, world.of("renewal-failed")]).toMatchObject([before, [{ code: "ASKING_HOLDER" }]]);
   });
 
   it("that came is stored and waits to be proved; the answer again changes nothing", async () => {

@@ -3,12 +3,21 @@
  * proving and committing what comes back is the supervisor's part.
  */
 import { Backoff } from "../backoff.js";
+import { base64Encode } from "../encoding/text.js";
 import { errorCode, errorMessage } from "../errors.js";
 import type { DeviceEvent } from "../events.js";
 import type { MqttClient } from "../mqtt/client.js";
 import type { Cancel, Platform } from "../platform.js";
 import type { AnchorOffer } from "./anchor-offer.js";
-import { activeReport, enrolRequest, newRequestId, readAnswer, REQUEST_TOPIC, type EnrolmentAnswer } from "./enrolment.js";
+import {
+  ASKING_HOLDER,
+  enrolmentMessage,
+  newRequestId,
+  readAnswer,
+  REQUEST_TOPIC,
+  type EnrolmentAnswer,
+  type EnrolmentMessage,
+} from "./enrolment.js";
 import { enrolmentBackoff, renewAtMs } from "./renewal.js";
 import type { IdentityStore } from "./store.js";
 import type { TrustedTime } from "./trusted-time.js";
@@ -127,7 +136,7 @@ export class Rotation {
     let answer: EnrolmentAnswer;
     try {
       answer = readAnswer(payload);
-      if (answer.requestId !== this.#requestId || this.parts.store.enrolling === undefined) return;
+      if (answer.requestId !== this.#requestId || this.parts.store.enrolling === undefined) return this.#object(answer);
     } catch (error) {
       this.parts.platform.log("warn", "an unreadable answer of the authority was ignored", { error: errorMessage(error) });
       return;
@@ -149,6 +158,23 @@ export class Rotation {
     } catch (error) {
       this.#failed(errorCode(error), errorMessage(error), 0);
     }
+  }
+
+  /** Somebody who does not show this device's key asks for a certificate of its name: that must not cost it the present one. */
+  #object(answer: EnrolmentAnswer): void {
+    if ("error" in answer && answer.error.code === ASKING_HOLDER && this.#client)
+      void this.#send(this.#client, { type: "in-use", requestId: answer.requestId }).catch(() => undefined);
+  }
+
+  /** QoS 1, so that the broker keeps it for an authority that is just restarting. */
+  #send(client: MqttClient, message: EnrolmentMessage, properties = {}): Promise<unknown> {
+    const { store, platform } = this.parts;
+    return client.publish(`devices/${store.device.id}/${REQUEST_TOPIC}`, enrolmentMessage(message, platform.keyStore, store.active), {
+      qos: 1,
+      persist: false,
+      beyondBounds: true,
+      properties,
+    });
   }
 
   /** A certificate is worth having even where the anchors that came with it are not. */
@@ -187,14 +213,13 @@ export class Rotation {
 
   async #ask(client: MqttClient, reason: Reason): Promise<void> {
     const { platform, store, emit } = this.parts;
-    const { id } = store.device;
     const exchange = ++this.#exchange;
     this.#isAsking = true;
     this.#requestId ??= newRequestId(platform.random);
     emit({ type: "renewing", reason });
     try {
       const slot = store.beginEnrolment();
-      const csr = platform.keyStore.csr(slot, id);
+      const csr = platform.keyStore.csr(slot, store.device.id);
       this.#cancelAnswer = platform.scheduler.after(ANSWER_TIMEOUT_MS, () => {
         this.#endExchange();
         this.#failed("NO_ANSWER", "the authority did not answer in time", 0);
@@ -202,17 +227,9 @@ export class Rotation {
       // What the outbox still holds goes again by itself: a broker that ends each connection for it would else be sent one more each time.
       if (this.#held?.client === client && (await this.#held.isSent)) return;
       if (exchange !== this.#exchange) return;
-      // QoS 1, so that the broker keeps it for an authority that is just restarting; but not for longer than the answer is waited for.
-      const options = {
-        qos: 1,
-        persist: false,
-        beyondBounds: true,
-        properties: { messageExpiryInterval: ANSWER_TIMEOUT_MS / 1_000 },
-      } as const;
-      await this.#hold(
-        client,
-        client.publish(`devices/${id}/${REQUEST_TOPIC}`, enrolRequest(this.#requestId, csr, store.anchorSerials), options),
-      );
+      const request = { type: "enrol", requestId: this.#requestId, csr: base64Encode(csr), anchors: store.anchorSerials } as const;
+      // Not kept for longer than the answer is waited for.
+      await this.#hold(client, this.#send(client, request, { messageExpiryInterval: ANSWER_TIMEOUT_MS / 1_000 }));
     } catch (error) {
       // Over already: answered, timed out, or the connection ended. But a broker that ends it for the request is not asked again at once.
       if (exchange !== this.#exchange && errorCode(error) !== "BROKER_HANGS_UP") return;
@@ -244,11 +261,7 @@ export class Rotation {
     if (serial === undefined || this.#isReporting) return;
     this.#isReporting = true;
     try {
-      await client.publish(`devices/${store.device.id}/${REQUEST_TOPIC}`, activeReport(serial), {
-        qos: 1,
-        persist: false,
-        beyondBounds: true,
-      });
+      await this.#send(client, { type: "active", serial });
       if (store.active?.certificate.serial === serial) store.markReported();
     } catch (error) {
       // It is sent again with the next connection, or in an hour at the latest. It needs no flash of its own: `unreported` is its memory.

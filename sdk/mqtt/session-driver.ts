@@ -268,7 +268,7 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
   }
 
   skim(): void {
-    this.platform.log("warn", "the application does not take its messages: the broker keeps what comes", {});
+    this.platform.log("warn", "the application takes no messages: the broker keeps them", {});
     this.session.skim();
   }
 

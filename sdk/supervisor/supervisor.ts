@@ -328,17 +328,18 @@ export class Supervisor {
   /** CONNACK alone may come from a broker that lets anyone in and nothing through: one granted SUBACK is asked for as well. */
   async #prove(client: MqttClient): Promise<boolean> {
     const { platform, store } = this.parts;
+    const refused = (told?: { reasonCode: number }): void =>
+      client.abort(failure("NOT_AUTHORIZED", "the broker does not grant the new certificate its identity topic", told));
     this.#cancelProof = platform.scheduler.after(this.options.connectTimeoutMs, () => {
       client.abort(failure("CONNECT_TIMEOUT", "the broker did not answer the subscription that proves a new certificate"));
     });
     try {
       const code = await client.confirm(`devices/${store.device.id}/${RESPONSE_TOPIC}`);
-      if (code >= 0x80)
-        client.abort(failure("NOT_AUTHORIZED", "the broker does not grant the new certificate its identity topic", { reasonCode: code }));
+      if (code >= 0x80) refused({ reasonCode: code });
       return code < 0x80 && client.connected && this.#phase === "online";
     } catch {
       // The connection ended meanwhile, and `onEnd` has told why; or there is no such subscription, because the broker refused it.
-      client.abort(failure("NOT_AUTHORIZED", "the broker does not grant the new certificate its identity topic"));
+      refused();
       return false;
     } finally {
       this.#cancelProof();

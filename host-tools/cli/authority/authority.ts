@@ -95,6 +95,7 @@ export function printServiceEvent(terminal: Terminal, event: ServiceEvent, url: 
 const COLOURS: Partial<Record<ServiceEvent["event"], Colour>> = {
   issued: "green",
   refused: "yellow",
+  "in-use": "red",
   failed: "red",
   ignored: "dim",
   retrying: "yellow",
@@ -107,6 +108,8 @@ function summary(event: Exclude<ServiceEvent, { event: "connected" | "disconnect
       return `${event.id}: certificate ${event.serial}${event.repeated ? ", once more" : ""}`;
     case "refused":
       return `${event.id}: ${event.code}: ${event.reason}`;
+    case "in-use":
+      return `${event.id}: somebody without the key of ${event.serial}, which is in use, asks for a certificate`;
     case "active":
       return `${event.id} uses ${event.serial}${event.retired.length === 0 ? "" : `; retired ${event.retired.join(", ")}`}`;
     case "throttled":

@@ -55,17 +55,19 @@ export function checkMessageProperties(properties: GivenMessageProperties): Mess
 export function checkUserProperties(given: GivenUserProperties): UserProperties {
   const pairs = Array.isArray(given) ? (given as UserProperties) : pairsOf(given as Readonly<Record<string, string | readonly string[]>>);
   for (const pair of pairs as readonly unknown[]) {
-    if (!Array.isArray(pair) || pair.length !== 2)
-      throw badProperty("userProperties", "must be a list of [name, value] pairs or an object of strings");
+    if (!Array.isArray(pair) || pair.length !== 2) throw noPairs();
     checkString("userProperties", pair[0] as string);
     checkString("userProperties", pair[1] as string);
   }
   return pairs;
 }
 
+function noPairs(): HawserError {
+  return badProperty("userProperties", "must be a list of [name, value] pairs or an object of strings");
+}
+
 function pairsOf(given: Readonly<Record<string, string | readonly string[]>>): UserProperties {
-  if (typeof given !== "object" || given === null)
-    throw badProperty("userProperties", "must be a list of [name, value] pairs or an object of strings");
+  if (typeof given !== "object" || given === null) throw noPairs();
   const pairs: (readonly [string, string])[] = [];
   for (const [name, values] of Object.entries(given)) {
     for (const value of Array.isArray(values) ? (values as readonly string[]) : [values as string]) pairs.push([name, value]);

@@ -330,7 +330,7 @@ function isAuthentication(value: unknown): string | undefined {
   const isWhole = typeof method === "string" && text(method) === undefined && hook(start) === undefined && hook(respond) === undefined;
   return isWhole && (finish === undefined || hook(finish) === undefined)
     ? undefined
-    : "an object with a method's name and the functions start and respond, perhaps finish";
+    : "an object with method, start, respond and perhaps finish";
 }
 
 const UNCLAIMED_RULES: Rules<UnclaimedOptions> = {
@@ -374,7 +374,7 @@ const MQTT: Rules<MqttOptions> = {
 export const signal: Rule = (value) => {
   const { aborted, addEventListener, removeEventListener } = (value ?? {}) as Partial<AbortSignalLike>;
   const fits = typeof aborted === "boolean" && typeof addEventListener === "function" && typeof removeEventListener === "function";
-  return fits ? undefined : "an AbortSignal, or an object with its aborted, addEventListener and removeEventListener";
+  return fits ? undefined : "an AbortSignal, or an object with aborted, addEventListener and removeEventListener";
 };
 
 export function abortedError(what: string): HawserError {

@@ -359,7 +359,7 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
         failure("CAPABILITY_NOT_SUPPORTED", `the broker accepts packets of at most ${largestBytes} bytes, too few to connect`),
       );
     }
-    if (sessionPresent && this.options.cleanStart) throw protocolError("CONNACK with an old session although a clean start was asked for");
+    if (sessionPresent && this.options.cleanStart) throw protocolError("CONNACK with an old session after a clean start");
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
     this.#authentication?.finished(properties);

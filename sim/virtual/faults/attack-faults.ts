@@ -6,6 +6,7 @@ import { readCertificate } from "../../../sdk/identity/certificate.js";
 import { sameBytes } from "../network/virtual-tls.js";
 import { buildCertificate, publicKeyOf, readRequest } from "../pki/world-certificates.js";
 import { HOURS, MINUTES, type FaultKind, type FaultSite } from "./fault-kind.js";
+import { PskThief } from "./psk-thief.js";
 import { Thief } from "./thief.js";
 
 /** Alerts that speak of a certificate. */
@@ -60,6 +61,21 @@ export const ATTACK_FAULTS: readonly FaultKind[] = [
       const thief = new Thief(site, stolen, site.random.chance(0.3));
       thief.start();
       return () => thief.noticed();
+    },
+  },
+  {
+    name: "psk-stolen",
+    scope: "device",
+    lasts: HOURS,
+    // He comes while all is well, so that it is his doing what goes wrong.
+    fits: ({ device, access }) => device.traits.recoverable && device.recovery.calm && access.psks.has(device.id),
+    begin: (site) => {
+      const psk = site.access.psks.get(site.device.id);
+      if (!psk) return undefined;
+      const thief = new PskThief(site, psk);
+      thief.start();
+      if (site.random.chance(0.5)) site.device.device?.renew();
+      return () => thief.leave();
     },
   },
 ];

@@ -3,17 +3,15 @@
  * keys of his own. Until somebody notices he is the device, as far as anybody can tell. From then on he must get nothing any more: that is
  * what he finds out, and tells.
  */
-import { enrolRequest, activeReport, readAnswer } from "../../../sdk/identity/enrolment.js";
+import { readAnswer } from "../../../sdk/identity/enrolment.js";
 import { readCertificate } from "../../../sdk/identity/certificate.js";
-import { FrameReader } from "../../../sdk/mqtt/codec/frame-reader.js";
-import { encode } from "../../../sdk/mqtt/codec/packet-encoder.js";
-import type { InboundPacket, OutboundPacket } from "../../../sdk/mqtt/codec/packet-types.js";
-import { utf8Encode } from "../../../sdk/encoding/text.js";
+import { base64Encode, utf8Encode } from "../../../sdk/encoding/text.js";
 import type { Message } from "../broker/message.js";
-import type { ServerHandlers, ServerSocket } from "../network/network.js";
 import { sameBytes } from "../network/virtual-tls.js";
 import { buildRequest, publicKeyOf } from "../pki/world-certificates.js";
 import type { FaultSite } from "./fault-kind.js";
+import { said } from "./said.js";
+import { ThiefSession } from "./thief-session.js";
 
 const TRIES_EVERY_MS = 60_000;
 /** So long after he was noticed he still tries, milliseconds. */
@@ -26,59 +24,9 @@ interface Loot {
   readonly chain: readonly Uint8Array[];
 }
 
-/** One connection under a client id that nobody knows. He is next to the broker: no path of the world is in his way. */
-class Session implements ServerSocket {
-  isOpen = true;
-  /** The broker has accepted it. */
-  isIn = false;
-  readonly #reader: FrameReader;
-  readonly #handlers: ServerHandlers;
-
-  constructor(
-    { broker, device }: FaultSite,
-    { chain }: Loot,
-    readonly clientId: string,
-    onMessage: (topic: string, payload: Uint8Array) => void,
-  ) {
-    const packet = (packet: InboundPacket): void => {
-      if (packet.cmd === "publish") onMessage(packet.topic, packet.payload);
-      if (packet.cmd === "connack" && packet.reasonCode === 0) this.#accepted(device.id);
-    };
-    this.#reader = new FrameReader(4, 1_000_000, { packet });
-    this.#handlers = broker.mtls.accept(this, { kind: "certificate", chain });
-    this.send({ cmd: "connect", protocolVersion: 4, clientId, clean: true, keepalive: 0 });
-  }
-
-  #accepted(id: string): void {
-    this.isIn = true;
-    const subscriptions = ["down/#", "identity/response"].map((topic) => ({ topic: `devices/${id}/${topic}`, qos: 0 as const }));
-    this.send({ cmd: "subscribe", messageId: 1, subscriptions });
-  }
-
-  send(packet: OutboundPacket): void {
-    if (this.isOpen) this.#handlers.data(encode(packet, 4));
-  }
-
-  publish(topic: string, payload: Uint8Array): void {
-    this.send({ cmd: "publish", topic, payload, qos: 0, retain: false, dup: false, messageId: 0 });
-  }
-
-  write(bytes: Uint8Array): void {
-    this.#reader.feed(bytes);
-  }
-
-  close(): void {
-    this.isOpen = false;
-  }
-
-  reset(): void {
-    this.isOpen = false;
-  }
-}
-
 export class Thief {
   readonly #loot: Loot[];
-  readonly #sessions: Session[] = [];
+  readonly #sessions: ThiefSession[] = [];
   readonly #own: string;
   #noticedAtMs = Infinity;
 
@@ -99,7 +47,7 @@ export class Thief {
   /** The operator shuts him out. What he has left behind at the broker is handed to the authority afterwards. */
   noticed(): void {
     const { authority, broker, device } = this.site;
-    const payload = enrolRequest("0f", buildRequest(device.id, `${this.#own}, second`));
+    const payload = this.#request("0f", `${this.#own}, second`);
     const leftBehind: Message = {
       topic: `devices/${device.id}/identity/request`,
       payload,
@@ -127,6 +75,12 @@ export class Thief {
     time.after(TRIES_EVERY_MS, () => this.#try());
   }
 
+  /** Of the device, as far as anybody can tell: its key signs. */
+  #request(requestId: string, ownSecret: string): Uint8Array {
+    const csr = base64Encode(buildRequest(this.site.device.id, ownSecret));
+    return said({ type: "enrol", requestId, csr }, this.#loot[0]?.secret);
+  }
+
   #checkShut(): void {
     const { authority, device } = this.site;
     const own = [this.#own, `${this.#own}, second`].map(publicKeyOf);
@@ -140,17 +94,18 @@ export class Thief {
     if (this.#sessions.some((session) => session.isOpen && session.clientId === clientId)) return;
     if (broker.mtls.judge({ kind: "certificate", chain: loot.chain }) !== undefined) return;
     if (this.#isNoticed) device.accuse("revoked-key-serves", "a thief came in again after he was shut out");
-    this.#sessions.push(new Session(this.site, loot, clientId, (topic, payload) => this.#heard(topic, payload)));
+    const filters = ["down/#", "identity/response"].map((topic) => `devices/${device.id}/${topic}`);
+    const onMessage = (topic: string, payload: Uint8Array): void => this.#heard(topic, payload);
+    this.#sessions.push(new ThiefSession(broker.mtls, { kind: "certificate", chain: loot.chain }, { clientId, filters, onMessage }));
   }
 
-  #use(session: Session): void {
+  #use(session: ThiefSession): void {
     const { device } = this.site;
     if (!session.isOpen || !session.isIn) return;
     if (this.#isNoticed) device.accuse("revoked-key-serves", "a thief is still connected after he was shut out");
     session.send({ cmd: "pingreq" });
     session.publish(`devices/${device.id}/up/stolen`, utf8Encode("of the thief"));
-    if (this.#loot.length === 1)
-      session.publish(`devices/${device.id}/identity/request`, enrolRequest("0e", buildRequest(device.id, this.#own)));
+    if (this.#loot.length === 1) session.publish(`devices/${device.id}/identity/request`, this.#request("0e", this.#own));
   }
 
   #heard(topic: string, payload: Uint8Array): void {
@@ -164,7 +119,10 @@ export class Thief {
     this.#loot.push({ secret: this.#own, chain: answer });
     if (this.retiresOthers)
       broker.time.after(1, () =>
-        this.#sessions[0]?.publish(`devices/${device.id}/identity/request`, activeReport(readCertificate(leaf).serial)),
+        this.#sessions[0]?.publish(
+          `devices/${device.id}/identity/request`,
+          said({ type: "active", serial: readCertificate(leaf).serial }, this.#own),
+        ),
       );
   }
 }

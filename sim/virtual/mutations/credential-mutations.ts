@@ -8,6 +8,7 @@ const HICCUP = {
   traits: { device: { ...RECOVERABLE, usesLogin: false } },
 } as const;
 const STOLEN = { kind: "world", faults: ["key-stolen"], traits: { device: RECOVERABLE } } as const;
+const PSK_STOLEN = { kind: "world", faults: ["psk-stolen"], traits: { device: RECOVERABLE } } as const;
 const ATTACKED = {
   kind: "world",
   faults: ["man-in-the-middle"],
@@ -145,6 +146,30 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
     replace: "for (const { serial } of this.current(id).slice(0, 1)) this.revoke(id, serial);",
     invariants: ["revoked-key-serves"],
     stage: STOLEN,
+  },
+  {
+    name: "a device does not say that its certificate is in use",
+    file: "sdk/identity/rotation.ts",
+    find: "answer.error.code === ASKING_HOLDER && this.#client",
+    replace: 'answer.error.code === "" && this.#client',
+    invariants: ["shut-out-by-psk"],
+    stage: PSK_STOLEN,
+  },
+  {
+    name: "the authority asks nobody whether a certificate is in use",
+    file: "sim/virtual/pki/holders.ts",
+    find: "if (known.requestIds.length >= SILENT_TIMES) return undefined;",
+    replace: "if (known.requestIds.length >= 0) return undefined;",
+    invariants: ["shut-out-by-psk"],
+    stage: PSK_STOLEN,
+  },
+  {
+    name: "the authority retires what anybody reports to be replaced",
+    file: "sim/virtual/pki/virtual-authority.ts",
+    find: 'if (signedFor === fields["serial"]) this.#retireOlder(',
+    replace: "this.#retireOlder(",
+    invariants: ["shut-out-by-psk"],
+    stage: PSK_STOLEN,
   },
   {
     name: "a certificate that changed nothing is followed by another",

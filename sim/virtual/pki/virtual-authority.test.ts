@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { readCertificate } from "../../../sdk/identity/certificate.js";
-import { enrolRequest, readAnswer } from "../../../sdk/identity/enrolment.js";
-import { activeReport } from "../../../sdk/identity/enrolment.js";
+import { base64Encode } from "../../../sdk/encoding/text.js";
+import { enrolmentMessage, readAnswer } from "../../../sdk/identity/enrolment.js";
+import type { KeyStore } from "../../../sdk/platform.js";
 import { VirtualKeys } from "../power/key-store.js";
 import { PowerSupply } from "../power/power-supply.js";
 import { SeededRandom } from "../random.js";
@@ -14,6 +15,18 @@ function scene() {
   const keys = new VirtualKeys("dev").open(new PowerSupply());
   keys.generate("key-a");
   return { authority, keys, csr: keys.csr("key-a", "dev"), pass: (ms: number) => (nowMs += ms) };
+}
+
+/** A request, signed by the key in `holder` where there is one. */
+function enrolRequest(requestId: string, csr: Uint8Array, keys?: KeyStore, holder = "key-a"): Uint8Array {
+  const message = { type: "enrol", requestId, csr: base64Encode(csr) } as const;
+  return keys
+    ? enrolmentMessage(message, keys, { keySlot: holder, certificate: { publicKey: keys.publicKey(holder) } })
+    : enrolmentMessage(message, { sign: () => new Uint8Array() });
+}
+
+function activeReport(serial: string, keys: KeyStore, holder: string): Uint8Array {
+  return enrolmentMessage({ type: "active", serial }, keys, { keySlot: holder, certificate: { publicKey: keys.publicKey(holder) } });
 }
 
 function chainOf(answer: Uint8Array | undefined): readonly Uint8Array[] {
@@ -39,7 +52,7 @@ describe("the virtual authority", () => {
 
   it("gives the same certificate for the same request, and another for another key", () => {
     const { authority, keys, csr } = scene();
-    const leafOf = (request: Uint8Array) => chainOf(authority.handle("dev", enrolRequest("00", request))[0])[0];
+    const leafOf = (request: Uint8Array) => chainOf(authority.handle("dev", enrolRequest("00", request, keys))[0])[0];
     expect(leafOf(csr)).toEqual(leafOf(csr));
     keys.generate("key-b");
     expect(leafOf(keys.csr("key-b", "dev"))).not.toEqual(leafOf(csr));
@@ -51,9 +64,9 @@ describe("the virtual authority", () => {
     authority.onRevoked = (serial) => revoked.push(serial);
     authority.handle("dev", enrolRequest("00", csr));
     keys.generate("key-b");
-    authority.handle("dev", enrolRequest("01", keys.csr("key-b", "dev")));
+    authority.handle("dev", enrolRequest("01", keys.csr("key-b", "dev"), keys));
     const [older, newer] = authority.current("dev");
-    authority.handle("dev", activeReport(newer!.serial));
+    authority.handle("dev", activeReport(newer!.serial, keys, "key-b"));
     expect(revoked).toEqual([older!.serial]);
     expect(authority.current("dev")).toEqual([newer]);
   });

@@ -6,6 +6,7 @@ import { base64Decode, base64Encode, hexEncode, utf8Decode, utf8Encode } from ".
 import type { SeededRandom } from "../random.js";
 import { WORLD_BEGINS_MS } from "../time/world-clock.js";
 import { buildCertificate, publicKeyOf, readRequest } from "./world-certificates.js";
+import { Holders, signerOf } from "./holders.js";
 
 export interface IssuedCertificate {
   id: string;
@@ -45,6 +46,7 @@ export class VirtualAuthority {
   readonly #byDevice = new Map<string, IssuedCertificate[]>();
   /** When names were shut out: what they asked for before is not served any more. */
   readonly #shutOutAtMs = new Map<string, number>();
+  readonly #holders: Holders;
   /** Told of each serial that is retired or revoked. */
   onRevoked: (serial: string) => void = () => undefined;
 
@@ -54,6 +56,7 @@ export class VirtualAuthority {
     /** Lifetime of a device certificate, milliseconds. */
     readonly lifetimeMs: number,
   ) {
+    this.#holders = new Holders(nowMs);
     this.root = this.#ca("virtual root", "virtual root");
     this.issuing = this.#ca("virtual issuing", "virtual root");
     this.#issuers = [this.root, this.issuing];
@@ -82,8 +85,9 @@ export class VirtualAuthority {
     return this.#byDevice.get(id) ?? [];
   }
 
-  issue(id: string, publicKey: Uint8Array): IssuedCertificate {
+  issue(id: string, publicKey: Uint8Array, isUnproved = false): IssuedCertificate {
     const certificate = this.#make(id, publicKey);
+    this.#holders.issued(id, certificate.serial, publicKey, isUnproved);
     this.#issued.set(hexEncode(certificate.der), certificate);
     this.#byDevice.set(id, [...this.current(id), certificate]);
     return certificate;
@@ -104,6 +108,7 @@ export class VirtualAuthority {
   /** Revokes every certificate of a name; it has to ask anew for others. */
   shutOut(id: string): void {
     this.#shutOutAtMs.set(id, this.nowMs());
+    this.#holders.shutOut(id);
     for (const { serial } of this.current(id)) this.revoke(id, serial);
   }
 
@@ -113,20 +118,32 @@ export class VirtualAuthority {
    */
   handle(id: string, payload: Uint8Array, sentAtMs = this.nowMs()): Uint8Array[] {
     if (sentAtMs < (this.#shutOutAtMs.get(id) ?? -Infinity)) return [];
-    const message: unknown = JSON.parse(utf8Decode(payload));
+    const text = utf8Decode(payload);
+    const message: unknown = JSON.parse(text);
     if (typeof message !== "object" || message === null) return [];
     const fields = message as Record<string, unknown>;
+    const signer = signerOf(text);
+    const signedFor = this.#holders.serialOf(id, signer);
     if (fields["type"] === "active") {
-      this.#retireOlder(id, String(fields["serial"]));
+      if (signedFor === fields["serial"]) this.#retireOlder(id, String(fields["serial"]));
+      return [];
+    }
+    const requestId = String(fields["requestId"]);
+    if (fields["type"] === "in-use") {
+      if (this.#good(id).includes(signedFor ?? "")) this.#holders.object(id, requestId);
       return [];
     }
     if (this.mood.defect === "garbage") return [utf8Encode("{not json")];
-    const requestId = String(fields["requestId"]);
-    const answer = utf8Encode(JSON.stringify({ v: 1, requestId, ...this.#answer(id, String(fields["csr"])) }));
+    const answer = utf8Encode(JSON.stringify({ v: 1, requestId, ...this.#answer(id, requestId, String(fields["csr"]), signer) }));
     return this.mood.twice ? [answer, answer] : [answer];
   }
 
-  #answer(id: string, csr: string): Record<string, unknown> {
+  /** Serials that are neither retired nor past. */
+  #good(id: string): string[] {
+    return this.current(id).flatMap(({ serial, notAfterMs }) => (notAfterMs > this.nowMs() ? [serial] : []));
+  }
+
+  #answer(id: string, requestId: string, csr: string, signer: string | undefined): Record<string, unknown> {
     const { refusal, defect } = this.mood;
     if (refusal) return { error: { message: "not now", ...refusal } };
     const request = readRequest(base64Decode(csr));
@@ -136,7 +153,11 @@ export class VirtualAuthority {
     if (defect === "subject") return { chain: [this.#make(`${id}-x`, request.publicKey).der, this.issuing].map(base64Encode) };
     if (defect === "key") return { chain: [this.#make(id, publicKeyOf(`not ${id}'s`)).der, this.issuing].map(base64Encode) };
     const known = this.#byRequest.get(csr);
-    const certificate = known && known.notAfterMs > this.nowMs() ? known : this.issue(id, request.publicKey);
+    const isKnown = known !== undefined && known.notAfterMs > this.nowMs();
+    const isProved = this.#holders.mayAsk(id, signer, this.#good(id));
+    const asked = isKnown || isProved ? undefined : this.#holders.ask(id, requestId);
+    if (asked) return { error: { message: "who holds the present certificate?", ...asked } };
+    const certificate = isKnown ? known : this.issue(id, request.publicKey, !isProved);
     this.#byRequest.set(csr, certificate);
     return { chain: this.chainOf(certificate).map(base64Encode) };
   }

@@ -2,7 +2,7 @@
  * Certificates and requests of this world: the DER of X.509 and PKCS#10 with true subjects, serials, dates and public keys, and signatures
  * that only look like some. Who trusts whom is looked up in the {@link VirtualAuthority}'s books, as a broker would verify.
  */
-import { utf8Decode } from "../../../sdk/encoding/text.js";
+import { hexEncode, utf8Decode } from "../../../sdk/encoding/text.js";
 import { derivedBytes } from "../random.js";
 import { bitString, commonName, element, elements, generalizedTime, integer, objectId, sequence, Tag } from "./der.js";
 
@@ -47,6 +47,11 @@ export function buildCertificate(fields: CertificateFields): Uint8Array {
 export function buildRequest(subject: string, secret: string): Uint8Array {
   const info = sequence(integer(Uint8Array.of(0)), commonName(subject), publicKeyOf(secret), element(Tag.context0));
   return sequence(info, signatureAlgorithm(), bitString(derivedBytes(`requested with ${secret}`, 64)));
+}
+
+/** What stands for a signature: anybody could make it, but nobody in this world does without the key. */
+export function signatureOf(publicKey: Uint8Array, data: Uint8Array): Uint8Array {
+  return derivedBytes(`signature ${hexEncode(publicKey)} ${hexEncode(data)}`, 64);
 }
 
 /** Subject and public key of a request; undefined when it is none. */

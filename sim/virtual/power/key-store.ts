@@ -4,7 +4,7 @@
 import { HawserError } from "../../../sdk/errors.js";
 import { hexEncode } from "../../../sdk/encoding/text.js";
 import type { KeyStore } from "../../../sdk/platform.js";
-import { buildRequest, publicKeyOf } from "../pki/world-certificates.js";
+import { buildRequest, publicKeyOf, signatureOf } from "../pki/world-certificates.js";
 import { derivedBytes } from "../random.js";
 import type { PowerSupply } from "./power-supply.js";
 
@@ -49,7 +49,7 @@ export class VirtualKeys {
     return {
       generate: (slot) => change(slot, () => this.#slots.set(slot, { kind: "pair", secret: `${this.owner}#${++this.#generated}` })),
       csr: (slot, commonName) => buildRequest(commonName, secretOf(slot)),
-      sign: (slot, data) => derivedBytes(`signature ${secretOf(slot)} ${hexEncode(data)}`, 64),
+      sign: (slot, data) => signatureOf(publicKeyOf(secretOf(slot)), data),
       publicKey: (slot) => publicKeyOf(secretOf(slot)),
       mac: (slot, data) => {
         power.check();

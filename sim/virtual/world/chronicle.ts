@@ -19,6 +19,7 @@ export type InvariantName =
   | "left-too-soon"
   | "fleet-left-together"
   | "revoked-key-serves"
+  | "shut-out-by-psk"
   | "stranded"
   | "time-moved"
   | "useless-certificates"

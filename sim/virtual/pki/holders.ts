@@ -1,0 +1,82 @@
+/**
+ * Who may ask for a certificate of a name without costing its holder the present one, as docs/protocol.md has it: the holder of its key, or
+ * whoever asks while the holder, asked over the network, is silent.
+ */
+import { base64Decode, hexEncode, utf8Encode } from "../../../sdk/encoding/text.js";
+import { sameBytes } from "../network/virtual-tls.js";
+import { signatureOf } from "./world-certificates.js";
+
+const SILENT_AFTER_MS = 20_000;
+const SILENT_TIMES = 3;
+const ASKED_AGAIN_AFTER_MS = 600_000;
+
+interface Question {
+  requestIds: string[];
+  askedAtMs: number;
+  isInUse: boolean;
+}
+
+interface Certified {
+  serial: string;
+  /** Public key, hex. */
+  key: string;
+  isUnproved: boolean;
+}
+
+export class Holders {
+  readonly #questions = new Map<string, Question>();
+  readonly #certified = new Map<string, Certified[]>();
+
+  constructor(private readonly nowMs: () => number) {}
+
+  issued(id: string, serial: string, publicKey: Uint8Array, isUnproved: boolean): void {
+    this.#questions.delete(id);
+    this.#certified.set(id, [...(this.#certified.get(id) ?? []), { serial, key: hexEncode(publicKey), isUnproved }]);
+  }
+
+  /** What was certified before is worth nothing any more. */
+  shutOut(id: string): void {
+    this.#certified.delete(id);
+  }
+
+  /** The serial of a certificate of the name with this key. */
+  serialOf(id: string, key: string | undefined): string | undefined {
+    return this.#certified.get(id)?.find((one) => one.key === key)?.serial;
+  }
+
+  /** @param good serials that are neither retired nor past */
+  mayAsk(id: string, key: string | undefined, good: readonly string[]): boolean {
+    const all = this.#certified.get(id) ?? [];
+    const at = all.findIndex((one) => one.key === key);
+    return good.length === 0 || good.includes(all[at]?.serial ?? "") || (at >= 0 && all.slice(at + 1).some((one) => one.isUnproved));
+  }
+
+  /** An error for the asker that shows no key; undefined once the holder was asked again and again, and is silent. */
+  ask(id: string, requestId: string): { code: string; retryAfterSeconds: number } | undefined {
+    const nowMs = this.nowMs();
+    const found = this.#questions.get(id);
+    const known =
+      found && nowMs - found.askedAtMs < ASKED_AGAIN_AFTER_MS ? found : { requestIds: [], askedAtMs: -Infinity, isInUse: false };
+    this.#questions.set(id, known);
+    const leftMs = known.askedAtMs + (known.isInUse ? ASKED_AGAIN_AFTER_MS : SILENT_AFTER_MS) - nowMs;
+    if (leftMs > 0) return { code: known.isInUse ? "IN_USE" : "TRY_LATER", retryAfterSeconds: Math.ceil(leftMs / 1_000) };
+    if (known.requestIds.length >= SILENT_TIMES) return undefined;
+    known.requestIds.push(requestId);
+    known.askedAtMs = nowMs;
+    return { code: "ASKING_HOLDER", retryAfterSeconds: SILENT_AFTER_MS / 1_000 };
+  }
+
+  object(id: string, requestId: string): void {
+    const known = this.#questions.get(id);
+    if (known?.requestIds.includes(requestId) === true) known.isInUse = true;
+  }
+}
+
+/** The key that signed a message, hex. */
+export function signerOf(text: string): string | undefined {
+  const { key, proof } = JSON.parse(text) as { key?: string; proof?: string };
+  if (key === undefined || proof === undefined) return undefined;
+  const publicKey = base64Decode(key);
+  const signed = utf8Encode(`${text.slice(0, text.lastIndexOf(',"proof"'))}}`);
+  return sameBytes(base64Decode(proof), signatureOf(publicKey, signed)) ? hexEncode(publicKey) : undefined;
+}
