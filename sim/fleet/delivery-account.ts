@@ -9,7 +9,9 @@ export type DeliveryFault =
   | { readonly kind: "invented"; readonly id: string; readonly n: number }
   /** Messages of a product's program, which have no numbers. */
   | { readonly kind: "missing"; readonly id: string; readonly count: number }
-  | { readonly kind: "repeated"; readonly id: string; readonly count: number };
+  | { readonly kind: "repeated"; readonly id: string; readonly count: number }
+  /** Came on the device's topics, and its program never published them. */
+  | { readonly kind: "foreign"; readonly id: string; readonly count: number };
 
 export interface Settlement {
   /** Messages by what they were promised. */
@@ -70,5 +72,6 @@ export function describeFault(fault: DeliveryFault): string {
   if (fault.kind === "doubled") return `${fault.id}: message ${fault.n} (QoS 2) was delivered ${fault.times} times`;
   if (fault.kind === "missing") return `${fault.id}: ${fault.count} messages were accepted and never delivered`;
   if (fault.kind === "repeated") return `${fault.id}: ${fault.count} messages came more often than their QoS allows`;
+  if (fault.kind === "foreign") return `${fault.id}: ${fault.count} messages came that its program never published`;
   return `${fault.id}: message ${fault.n} was delivered, but no device of this fleet accepted it`;
 }

@@ -162,9 +162,9 @@ export type WatcherAnswer =
       readonly kind: "watched";
       /** How often each number of a device came: a byte a number. */
       readonly counts: readonly (readonly [id: string, counts: Uint8Array])[];
-      /** Of a program: how often each content of a device came, and how many commands the broker took for it. */
+      /** Of a program: how often each content of a device came, and each command's content that the broker took for it. */
       readonly contents: readonly (readonly [id: string, counts: ReadonlyMap<number, number>])[];
-      readonly commanded: readonly (readonly [id: string, count: number])[];
+      readonly commanded: readonly (readonly [id: string, counts: ReadonlyMap<number, number>])[];
       readonly strangers: readonly string[];
       readonly unanswered: readonly string[];
       readonly report: WatcherReport;

@@ -20,9 +20,9 @@ export class FleetWatcher {
   readonly #unanswered = new Map<number, string>();
   /** Of a program: how often each content of a device came. */
   readonly #contents = new Map<string, Map<number, number>>();
-  /** Devices that may be commanded, and how many commands the broker took for each. */
+  /** Devices that may be commanded, and the commands that the broker took for each: how often each content. */
   readonly #commandable: string[] = [];
-  readonly #commanded = new Map<string, number>();
+  readonly #commanded = new Map<string, Map<number, number>>();
   #byContent = false;
   #client: MqttClient | undefined;
   #reports: NodeJS.Timeout | undefined;
@@ -79,7 +79,10 @@ export class FleetWatcher {
     this.#client = client;
     this.#byContent = order.program !== undefined;
     client.on("error", () => undefined);
-    client.on("message", (topic, payload) => this.#seen(topic, payload));
+    client.on("message", (topic, payload, { retain }) => {
+      // Retained ones are from before the run.
+      if (!retain) this.#seen(topic, payload);
+    });
     await new Promise<void>((resolve) => client.once("connect", () => resolve()));
     await client.subscribeAsync("devices/+/up/#", { qos: 2 });
     this.#reports = setInterval(() => this.#tell(this.#report()), REPORT_EVERY_MS);
@@ -92,7 +95,10 @@ export class FleetWatcher {
     const nowMs = preciseNowMs();
     this.#lastMs = nowMs;
     const [, id = "", , kind] = topic.split("/");
-    if (this.#byContent) return this.#seenContent(id, contentOf(topic, payload));
+    if (this.#byContent) {
+      this.#messages += 1;
+      return count(this.#contents, id, contentOf(topic, payload));
+    }
     const read = readPayload(payload);
     if (read === undefined) return this.#stranger(topic);
     if (kind === "pong") return this.#answered(read.n, nowMs - read.sentMs);
@@ -105,13 +111,6 @@ export class FleetWatcher {
     }
     this.#messages += 1;
     this.#delivery.recordValue(micros(nowMs - read.sentMs));
-  }
-
-  #seenContent(id: string, content: number): void {
-    const counts = this.#contents.get(id) ?? new Map<number, number>();
-    this.#contents.set(id, counts);
-    counts.set(content, (counts.get(content) ?? 0) + 1);
-    this.#messages += 1;
   }
 
   /** A message that is none of the fleet's: a defect of the run, or of the broker's rights. */
@@ -149,8 +148,9 @@ export class FleetWatcher {
       const command = commands[Math.floor(n / Math.max(1, this.#commandable.length)) % commands.length];
       if (id === undefined || command === undefined) return;
       this.#commands += 1;
-      client.publish(`devices/${id}/${command.topic}`, command.payload.split("{n}").join(String(n)), { qos: 1 }, (error) => {
-        if (!error) this.#commanded.set(id, (this.#commanded.get(id) ?? 0) + 1);
+      const [topic, payload] = [`devices/${id}/${command.topic}`, command.payload.split("{n}").join(String(n))];
+      client.publish(topic, payload, { qos: 1 }, (error) => {
+        if (!error) count(this.#commanded, id, contentOf(topic, payload));
       });
     }, 1_000 / perSecond);
   }
@@ -173,6 +173,12 @@ export class FleetWatcher {
       answer: encodeIntoCompressedBase64(this.#answer),
     };
   }
+}
+
+function count(counts: Map<string, Map<number, number>>, id: string, content: number): void {
+  const mine = counts.get(id) ?? new Map<number, number>();
+  counts.set(id, mine);
+  mine.set(content, (mine.get(content) ?? 0) + 1);
 }
 
 function micros(durationMs: number): number {

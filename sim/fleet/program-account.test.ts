@@ -2,16 +2,16 @@ import { describe, expect, it } from "vitest";
 import type { ProgramAccount } from "../program/program-plan.js";
 import { describeFault } from "./delivery-account.js";
 import { settlePrograms } from "./program-account.js";
-import { contentOf, entryOf, levelAndContent } from "./program-content.js";
+import { contentOf, entryOf, levelAndContent, TRIED } from "./program-content.js";
 
 type Sent = readonly [topic: string, payload: string, qos?: number];
 
 /** What a device accepted, in order. */
 const account = (sent: readonly Sent[], givenUp = 0, id = "a"): ProgramAccount => ({
   id,
-  accepted: Float64Array.from(sent, ([topic, payload, qos = 1]) => entryOf(qos, contentOf(topic, payload))),
+  published: Float64Array.from(sent, ([topic, payload, qos = 1]) => entryOf(qos, contentOf(topic, payload))),
   givenUp,
-  commandsTaken: 0,
+  commandsTaken: new Map(),
   filters: [],
   rate: 0,
 });
@@ -65,7 +65,8 @@ describe("the account of a program's messages", () => {
     ["payload", ["up/x", "2"]],
     ["topic", ["up/y", "1"]],
   ] as const)("does not take a message with another %s for the one that is missing", (_what, other) => {
-    expect(settlePrograms([account([["up/x", "1"]])], seen([other]))).toMatchObject({ delivered: 0, faultCount: 1 });
+    const { delivered, faults } = settlePrograms([account([["up/x", "1"]])], seen([other]));
+    expect([delivered, faults.map(({ kind }) => kind)]).toEqual([0, ["foreign", "missing"]]);
   });
 
   it("does not take another device's message for the one that is missing", () => {
@@ -126,6 +127,20 @@ describe("the account of a program's messages", () => {
     expect(settled).toMatchObject({ accepted: { qos1: 2 }, delivered: 1, faults: [{ kind: "missing", id: "b", count: 1 }] });
   });
 
+  it("names a device in whose name somebody else published", () => {
+    const settled = settlePrograms([account([["up/x", "1"]])], seen([["up/x", "1"], ...times(2, "up/x", "forged")]));
+    expect(settled).toMatchObject({ delivered: 1, faults: [{ kind: "foreign", id: "a", count: 2 }], faultCount: 2 });
+    expect(describeFault(settled.faults[0]!)).toBe("a: 2 messages came that its program never published");
+  });
+
+  it("takes a message that came although its program was told of a failure for nobody else's, and promises nothing of it", () => {
+    const tried = account(times(2, "up/x", "1", TRIED));
+    expect(settlePrograms([tried], seen(times(1, "up/x", "1")))).toMatchObject({ delivered: 0, unpromised: 1, faults: [] });
+    expect(settlePrograms([tried], new Map())).toMatchObject({ unpromised: 0, faults: [] });
+    const alsoAccepted = account([...times(1, "up/x", "1", 2), ...times(1, "up/x", "1", TRIED)]);
+    expect(settlePrograms([alsoAccepted], seen(times(2, "up/x", "1")))).toMatchObject({ delivered: 1, unpromised: 1, faults: [] });
+  });
+
   it("keeps the first hundred faults and counts all", () => {
     const accounts = Array.from({ length: 103 }, (_, n) => account(times(2, "up/x", "1"), 0, `device-${n}`));
     const { faults, faultCount } = settlePrograms(accounts, new Map());
@@ -139,7 +154,7 @@ describe("the content of a message", () => {
       for (const payload of ["", "1", "grüße", "x".repeat(10_000)]) {
         const content = contentOf("devices/a/up/x", payload);
         expect(contentOf("devices/a/up/x", Buffer.from(payload))).toBe(content);
-        expect(levelAndContent(entryOf(qos, content))).toEqual({ qos, content });
+        expect(levelAndContent(entryOf(qos, content))).toEqual({ level: qos, content });
       }
   });
 
@@ -154,7 +169,8 @@ describe("the content of a message", () => {
 
   it("is exact up to its greatest value", () => {
     const greatest = 2 ** 48 - 1;
-    expect(levelAndContent(entryOf(2, greatest))).toEqual({ qos: 2, content: greatest });
-    expect(levelAndContent(entryOf(1, 0))).toEqual({ qos: 1, content: 0 });
+    expect(levelAndContent(entryOf(2, greatest))).toEqual({ level: 2, content: greatest });
+    expect(levelAndContent(entryOf(TRIED, greatest))).toEqual({ level: TRIED, content: greatest });
+    expect(levelAndContent(entryOf(1, 0))).toEqual({ level: 1, content: 0 });
   });
 });

@@ -9,13 +9,16 @@ export function contentOf(topic: string, payload: Uint8Array | string): number {
   return createHash("sha1").update(topic).update("\0").update(payload).digest().readUIntBE(0, 6);
 }
 
-/** An entry of `ProgramAccount.accepted`. */
-export function entryOf(qos: number, content: number): number {
-  return qos * LEVEL + content;
+/** The level of a message that the program published, and was not told that it was accepted. */
+export const TRIED = 3;
+
+/** An entry of `ProgramAccount.published`: a QoS or {@link TRIED}, and a content. */
+export function entryOf(level: number, content: number): number {
+  return level * LEVEL + content;
 }
 
-/** The QoS and the content of an entry of `ProgramAccount.accepted`. */
-export function levelAndContent(entry: number): { qos: number; content: number } {
-  const qos = Math.floor(entry / LEVEL);
-  return { qos, content: entry - qos * LEVEL };
+/** Both parts of an entry of `ProgramAccount.published`. */
+export function levelAndContent(entry: number): { level: number; content: number } {
+  const level = Math.floor(entry / LEVEL);
+  return { level, content: entry - level * LEVEL };
 }

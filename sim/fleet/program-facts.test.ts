@@ -14,13 +14,16 @@ const PLAN: ProgramPlan = {
 
 const account = (id: string, rest: Partial<ProgramAccount> = {}): ProgramAccount => ({
   id,
-  accepted: new Float64Array(),
+  published: new Float64Array(),
   givenUp: 0,
-  commandsTaken: 0,
+  commandsTaken: new Map(),
   filters: [],
   rate: 1,
   ...rest,
 });
+
+/** Commands 1 to `count`, each once. */
+const numbered = (count: number): Map<number, number> => new Map(Array.from({ length: count }, (_, n) => [n + 1, 1]));
 
 const report = (rest: Partial<ProgramReport> = {}): ProgramReport => ({ faults: [], topics: [], heap: [], devices: 1, ...rest });
 
@@ -47,7 +50,8 @@ const factsOf = ({
   reports = [report()],
   denied = [],
   commanded = {},
-}: Found): ReturnType<typeof programFacts> => programFacts(PLAN, accounts, reports, denied, new Map(Object.entries(commanded)));
+}: Found): ReturnType<typeof programFacts> =>
+  programFacts(PLAN, accounts, reports, denied, new Map(Object.entries(commanded).map(([id, count]) => [id, numbered(count)])));
 
 /** The failed checks and what they say. */
 const failures = (found: Found): Record<string, string> =>
@@ -64,7 +68,7 @@ const GROWTH = "the program's memory does not grow";
 
 describe("what a run says of a product's program", () => {
   it("says nothing against one that does nothing wrong", () => {
-    expect(failures({ accounts: [account("a", { commandsTaken: 2 })], commanded: { a: 2 } })).toEqual({});
+    expect(failures({ accounts: [account("a", { commandsTaken: numbered(2) })], commanded: { a: 2 } })).toEqual({});
   });
 
   it("names what a worker and what the broker saw refused, and no other check fails", () => {
@@ -111,19 +115,25 @@ describe("what a run says of a product's program", () => {
     expect(failures({ accounts: [account("a")], commanded: { a: 3 } })).toEqual({
       [COMMANDS]: "3 of 3 were not taken, on 1 devices: a took 0 of 3, and never subscribes",
     });
-    const half = account("a", { commandsTaken: 1, filters: ["devices/{id}/down/#"] });
+    const half = account("a", { commandsTaken: numbered(1), filters: ["devices/{id}/down/#"] });
     expect(failures({ accounts: [half], commanded: { a: 3 } })).toEqual({
       [COMMANDS]: "2 of 3 were not taken, on 1 devices: a took 1 of 3, subscribed to devices/{id}/down/#",
     });
   });
 
   it("does not let commands that one device took twice stand for those that another missed", () => {
-    const accounts = [account("a", { commandsTaken: 4 }), account("b", { commandsTaken: 1 })];
+    const accounts = [account("a", { commandsTaken: numbered(4) }), account("b", { commandsTaken: numbered(1) })];
     expect(failures({ accounts, commanded: { a: 2, b: 2 } })[COMMANDS]).toMatch(/^1 of 4 were not taken, on 1 devices: b took 1 of 2/);
   });
 
+  it("does not let a command that came twice stand for one that was missed, and allows the copy", () => {
+    const twice = account("a", { commandsTaken: new Map([[1, 2]]), filters: ["devices/{id}/down/#"] });
+    expect(failures({ accounts: [twice], commanded: { a: 2 } })[COMMANDS]).toMatch(/^1 of 2 were not taken, on 1 devices: a took 1 of 2/);
+    expect(failures({ accounts: [twice], commanded: { a: 1 } })).toEqual({});
+  });
+
   it("asks nothing of a device that no command was sent to", () => {
-    expect(failures({ accounts: [account("a", { commandsTaken: 1 }), account("b")], commanded: { a: 1 } })).toEqual({});
+    expect(failures({ accounts: [account("a", { commandsTaken: numbered(1) }), account("b")], commanded: { a: 1 } })).toEqual({});
   });
 
   it("asks for no command where none was sent", () => {

@@ -28,10 +28,11 @@ export function programFacts(
   accounts: readonly ProgramAccount[],
   reports: readonly ProgramReport[],
   denied: readonly ProgramFault[],
-  commanded: ReadonlyMap<string, number>,
+  commanded: ReadonlyMap<string, ReadonlyMap<number, number>>,
 ): ProgramFacts {
   const fastest = [...accounts].sort((a, b) => b.rate - a.rate)[0];
-  const missing = accounts.filter(({ id, commandsTaken }) => commandsTaken < (commanded.get(id) ?? 0));
+  const commands = accounts.map((account) => commandsOf(account, commanded.get(account.id)));
+  const missing = commands.filter(({ taken, sent }) => taken < sent);
   const first = missing[0];
   const growth = growthOf(reports, plan.growthKilobytes);
   return {
@@ -46,13 +47,13 @@ export function programFacts(
       devicesAbove: accounts.filter(({ rate }) => rate > plan.publishesPerSecond).length,
     },
     commands: {
-      sent: [...commanded.values()].reduce((sum, count) => sum + count, 0),
-      taken: accounts.reduce((sum, { id, commandsTaken }) => sum + Math.min(commandsTaken, commanded.get(id) ?? 0), 0),
+      sent: [...commanded.values()].reduce((sum, counts) => sum + total(counts), 0),
+      taken: commands.reduce((sum, { taken }) => sum + taken, 0),
       devicesThatMiss: missing.length,
       firstThatMisses:
         first === undefined
           ? ""
-          : `${first.id} took ${first.commandsTaken} of ${commanded.get(first.id) ?? 0}, ${first.filters.length === 0 ? "and never subscribes" : `subscribed to ${first.filters.join(", ")}`}`,
+          : `${first.id} took ${first.taken} of ${first.sent}, ${first.filters.length === 0 ? "and never subscribes" : `subscribed to ${first.filters.join(", ")}`}`,
     },
     ...(growth === undefined ? {} : { growth }),
   };
@@ -100,6 +101,19 @@ export function programChecks({ faults, fastest, commands, growth }: ProgramFact
           },
         ]),
   ];
+}
+
+/** A command at QoS 1 may come twice: a copy does not stand for another one, where commands differ by `{n}`. */
+function commandsOf(
+  { id, filters, commandsTaken }: ProgramAccount,
+  sent: ReadonlyMap<number, number> = new Map(),
+): { id: string; filters: readonly string[]; sent: number; taken: number } {
+  const taken = [...sent].reduce((sum, [content, count]) => sum + Math.min(count, commandsTaken.get(content) ?? 0), 0);
+  return { id, filters, sent: total(sent), taken };
+}
+
+function total(counts: ReadonlyMap<number, number>): number {
+  return [...counts.values()].reduce((sum, count) => sum + count, 0);
 }
 
 function growthOf(reports: readonly ProgramReport[], limit: number): ProgramFacts["growth"] {

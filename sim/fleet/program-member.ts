@@ -8,7 +8,7 @@ import { deviceConfig, FleetStores, reportTo } from "./fleet-client.js";
 import type { FleetMember } from "./fleet-member.js";
 import type { FleetIdentity, FleetPlan } from "./fleet-plan.js";
 import { MemberTally, type WorkerTally } from "./member-tally.js";
-import { contentOf, entryOf } from "./program-content.js";
+import { contentOf, entryOf, TRIED } from "./program-content.js";
 import type { ProgramWatch } from "./program-watch.js";
 import { PublishRate } from "./publish-rate.js";
 
@@ -32,10 +32,10 @@ export class ProgramMember extends MemberTally implements FleetMember, ProgramWi
   readonly #random: SeededRandom;
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #filters = new Set<string>();
-  #accepted = new Float64Array(16);
-  #acceptedCount = 0;
+  #published = new Float64Array(16);
+  #publishedCount = 0;
   #givenUp = 0;
-  #commandsTaken = 0;
+  readonly #commandsTaken = new Map<number, number>();
   #rate = new PublishRate(0);
   /** When the run had it publish no more: the time in which messages still arrive makes no program slower. */
   #quietMs: number | undefined;
@@ -61,7 +61,7 @@ export class ProgramMember extends MemberTally implements FleetMember, ProgramWi
 
   /** Of what the run itself keeps of this device. */
   get ownBytes(): number {
-    return this.#accepted.byteLength;
+    return this.#published.byteLength;
   }
 
   override connected(credential: string): void {
@@ -115,7 +115,7 @@ export class ProgramMember extends MemberTally implements FleetMember, ProgramWi
   account(): ProgramAccount {
     return {
       id: this.id,
-      accepted: this.#accepted.slice(0, this.#acceptedCount),
+      published: this.#published.slice(0, this.#publishedCount),
       givenUp: this.#givenUp,
       commandsTaken: this.#commandsTaken,
       filters: [...this.#filters],
@@ -130,18 +130,27 @@ export class ProgramMember extends MemberTally implements FleetMember, ProgramWi
   publishing(topic: string, payload: Uint8Array | string, qos: number): void {
     this.#rate.count(performance.now());
     this.around.topics.add(this.#general(topic), payload, qos);
+    if (!this.#isWatched(topic)) return;
+    if (this.#publishedCount === this.#published.length) {
+      const grown = new Float64Array(2 * this.#published.length);
+      grown.set(this.#published);
+      this.#published = grown;
+    }
+    this.#published[this.#publishedCount++] = entryOf(TRIED, contentOf(topic, payload));
+  }
+
+  accepted(topic: string, payload: Uint8Array | string, qos: number): void {
+    if (!this.#isWatched(topic)) return;
+    this.tally.accepted += 1;
+    const content = contentOf(topic, payload);
+    // Most are accepted soon after they were published.
+    const at = this.#published.lastIndexOf(entryOf(TRIED, content), this.#publishedCount - 1);
+    this.#published[at] = entryOf(qos, content);
   }
 
   /** What is not below `up/` the watcher does not see. */
-  accepted(topic: string, payload: Uint8Array | string, qos: number): void {
-    if (!topic.startsWith(this.#device.topic("up/"))) return;
-    this.tally.accepted += 1;
-    if (this.#acceptedCount === this.#accepted.length) {
-      const grown = new Float64Array(2 * this.#accepted.length);
-      grown.set(this.#accepted);
-      this.#accepted = grown;
-    }
-    this.#accepted[this.#acceptedCount++] = entryOf(qos, contentOf(topic, payload));
+  #isWatched(topic: string): boolean {
+    return topic.startsWith(this.#device.topic("up/"));
   }
 
   refused(topic: string, code: string): void {
@@ -158,8 +167,10 @@ export class ProgramMember extends MemberTally implements FleetMember, ProgramWi
     this.#filters.add(this.#general(filter));
   }
 
-  took(topic: string): void {
-    if (this.around.programPlan.commands.some((command) => this.#device.topic(command.topic) === topic)) this.#commandsTaken += 1;
+  took(topic: string, payload: Uint8Array): void {
+    if (!this.around.programPlan.commands.some((command) => this.#device.topic(command.topic) === topic)) return;
+    const content = contentOf(topic, payload);
+    this.#commandsTaken.set(content, (this.#commandsTaken.get(content) ?? 0) + 1);
   }
 
   threw(error: unknown): void {

@@ -20,7 +20,7 @@ export interface ProgramWitness {
   gaveUp(topic: string, code: string): void;
   subscribed(filter: string): void;
   /** The program took a message from a subscription. */
-  took(topic: string): void;
+  took(topic: string, payload: Uint8Array): void;
   threw(error: unknown): void;
   /** Runs a callback of the program, for instance in a context that names its device. */
   within<Result>(run: () => Result): Result;
@@ -94,7 +94,7 @@ export class ProgramDevice extends Device {
     const next = subscription.next.bind(subscription);
     subscription.next = async (): Promise<IteratorResult<Message, undefined>> => {
       const result = await next();
-      if (result.done !== true) this.witness.took(result.value.topic);
+      if (result.done !== true) this.witness.took(result.value.topic, result.value.payload);
       return result;
     };
     return subscription;

@@ -61,12 +61,15 @@ export interface TopicSummary {
 /** What one device's program took and gave. */
 export interface ProgramAccount {
   readonly id: string;
-  /** Accepted messages below `up/` by content: 48 bits of a digest, and the QoS in the bits above. */
-  readonly accepted: Float64Array;
+  /**
+   * Messages below `up/` that the program published, by content: 48 bits of a digest, and in the bits above the QoS of an accepted one, or
+   * 3 where the program was not told that it was accepted.
+   */
+  readonly published: Float64Array;
   /** Accepted messages that the SDK told its application later to be given up. */
   readonly givenUp: number;
-  /** Commands that the program took from its subscriptions. */
-  readonly commandsTaken: number;
+  /** Commands that the program took from its subscriptions: how often each content. */
+  readonly commandsTaken: ReadonlyMap<number, number>;
   readonly filters: readonly string[];
   /** Calls of `publish` a second, in the busiest ten seconds. */
   readonly rate: number;
