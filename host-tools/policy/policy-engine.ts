@@ -6,7 +6,7 @@ import { bindRule, roleOf, ruleCovers, ruleMeets } from "./bound-rule.js";
 import type { BoundRule } from "./bound-rule.js";
 import { unmetPart } from "./conditions.js";
 import type { Circumstances } from "./conditions.js";
-import type { Factor, Listener, NameDirectory, Policy, Principal, Qos, Role, Source } from "./policy-model.js";
+import type { Channel, Factor, Listener, NameDirectory, Policy, Principal, Qos, Role, Source } from "./policy-model.js";
 import { verifyPassword } from "./password.js";
 import { tokenFault } from "./token-proof.js";
 import { isTopicFilter, isTopicName, unshared } from "./topic-filter.js";
@@ -59,6 +59,8 @@ export interface Verdict {
   readonly because: string;
   /** What says so in the policy. */
   readonly source?: Source;
+  /** The channel whose rule allows it, for its rate: whoever counts messages holds that. */
+  readonly channel?: Channel;
 }
 
 /** Rules worked out for one name are kept; the oldest go first. */
@@ -144,8 +146,11 @@ export class PolicyEngine {
       else if (limit !== undefined) nearest ??= no("CHANNEL_LIMIT", `${rule.source.path} would allow it, but ${limit}`, rule.source);
       else allowing = bound;
     }
-    if (allowing !== undefined)
-      return { allowed: true, code: "ALLOWED", because: `${role.name}: ${allowing.rule.source.path}`, source: allowing.rule.source };
+    if (allowing !== undefined) {
+      const { source, channel } = allowing.rule;
+      const because = `${role.name}: ${source.path}`;
+      return { allowed: true, code: "ALLOWED", because, source, ...(channel === undefined ? {} : { channel }) };
+    }
     return nearest ?? no("NO_RULE", `no rule of the role ${role.name} covers it`, role.source);
   }
 

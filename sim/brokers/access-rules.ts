@@ -35,7 +35,12 @@ export function accessRules(context: RulesContext): Rules {
         return;
       }
       const isUnheard = context.isStopping() && client?.closed === true;
-      const isAllowed = !isUnheard && context.material().authorize(live.who, "publish", packet.topic, detailsOf(live, packet));
+      const isAllowed =
+        !isUnheard &&
+        context.material().authorize(live.who, "publish", packet.topic, {
+          ...detailsOf(live, packet),
+          will: isWill(client, packet),
+        });
       if (!isAllowed) {
         if (!isUnheard) emitDenied(context, live, "publish", packet.topic);
         // Acknowledged and dropped, as mosquitto does: 3.1.1 has no negative PUBACK, and an error here would make aedes close the
@@ -66,6 +71,11 @@ export function accessRules(context: RulesContext): Rules {
 
 function detailsOf(live: LiveClient, { qos, retain, payload }: Pick<AedesPublishPacket, "qos" | "retain" | "payload">): QuestionDetails {
   return { ...addressOf(live), qos, retain, payloadBytes: Buffer.byteLength(payload) };
+}
+
+/** Aedes asks about a will with the very packet that it keeps for the client. */
+function isWill(client: Client | null, packet: object): boolean {
+  return client !== null && "will" in client && client.will === packet;
 }
 
 function addressOf({ connection: { remoteAddress } }: LiveClient): QuestionDetails {

@@ -14,6 +14,8 @@ export interface QuestionDetails {
   readonly address?: string;
   readonly qos?: 0 | 1 | 2;
   readonly retain?: boolean;
+  /** True for a will that the broker is about to publish. */
+  readonly will?: boolean;
   readonly payloadBytes?: number;
 }
 

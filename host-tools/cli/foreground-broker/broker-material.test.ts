@@ -158,6 +158,68 @@ roles:
     await expect(viewer.subscribeAsync("x")).rejects.toThrow();
   });
 
+  it("holds the rates of roles and channels, wills and retained messages", async () => {
+    const text = `version: 1
+name: t
+listeners: { mtls: { port: 8883, requires: [certificate] } }
+classes: { d: { base: "d/{id}", channels: { slow: { topic: slow, direction: up, messagesPerSecond: 2 }, up: { topic: up/#, direction: up } } } }
+roles:
+  sensor: { for: devices, class: d, limits: { messagesPerSecond: 5, bytesPerSecond: 100 }, may: { retain: false, will: false } }
+  root: { grants: [{ allow: readwrite, topics: ["#"] }] }
+`;
+    let nowMs = Date.parse("2027-03-01T08:30:00Z");
+    const engine = new PolicyEngine(parsePolicy(text, "t"), directoryOf(NAMES.filter(({ role }) => ["sensor", "root"].includes(role))));
+    const { port, broker } = await start(engine, () => nowMs);
+    const seen: string[] = [];
+    const root = await connect(port, "root");
+    root.on("message", (topic, payload) => seen.push(`${topic} ${payload.toString().slice(0, 9)}`));
+    await root.subscribeAsync("d/#", { qos: 1 });
+    const settled = async (): Promise<string[]> => {
+      const end = new Promise<void>((resolve) =>
+        root.on("message", (topic) => {
+          if (topic === "d/end") resolve();
+        }),
+      );
+      await root.publishAsync("d/end", "", { qos: 1 });
+      await end;
+      root.removeAllListeners("message");
+      root.on("message", (topic, payload) => seen.push(`${topic} ${payload.toString().slice(0, 9)}`));
+      return seen.splice(0).filter((line) => !line.startsWith("d/end"));
+    };
+    const will = { topic: "d/dev10/up/will", payload: Buffer.from("gone"), qos: 1 as const, retain: false };
+    const [device, other] = [await connect(port, "dev1"), await connect(port, "dev10", { will })];
+    for (let count = 1; count <= 4; count += 1) await device.publishAsync("d/dev1/slow", `s${count}`, { qos: 1 });
+    for (let count = 1; count <= 4; count += 1) await device.publishAsync("d/dev1/up/x", `u${count}`, { qos: 1 });
+    await device.publishAsync("d/dev1/up/x", "kept", { qos: 1, retain: true });
+    await other.publishAsync("d/dev10/slow", "other", { qos: 1 });
+    // Two of the slow channel, three more of the role; another name has rates of its own.
+    expect(await settled()).toEqual([
+      "d/dev1/slow s1",
+      "d/dev1/slow s2",
+      "d/dev1/up/x u1",
+      "d/dev1/up/x u2",
+      "d/dev1/up/x u3",
+      "d/dev10/slow other",
+    ]);
+    nowMs += 500;
+    await device.publishAsync("d/dev1/slow", "s5", { qos: 1 });
+    await device.publishAsync("d/dev1/slow", "s6", { qos: 1 });
+    await device.publishAsync("d/dev1/up/x", "long".repeat(30), { qos: 1 });
+    expect(await settled()).toEqual(["d/dev1/slow s5"]);
+    nowMs += 10_000;
+    await device.publishAsync("d/dev1/up/x", "long".repeat(30), { qos: 1 });
+    await device.publishAsync("d/dev1/up/x", "x", { qos: 1 });
+    expect(await settled()).toEqual(["d/dev1/up/x longlongl"]);
+    const denied = new Promise<string>((resolve) =>
+      broker.onEvent((event) => {
+        if (event.type === "denied") resolve(`${event.name} ${event.topic}`);
+      }),
+    );
+    other.stream.destroy();
+    expect(await denied).toBe("dev10 d/dev10/up/will");
+    expect(await settled()).toEqual([]);
+  });
+
   it("asks for a password or a token beside the certificate where the policy does", async () => {
     const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
     const publicKeyPem = publicKey.export({ type: "spki", format: "pem" }).toString();

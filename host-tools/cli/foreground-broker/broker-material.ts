@@ -2,13 +2,16 @@
 import type { BrokerMaterial as EmbeddedMaterial, Scope } from "../../../sim/brokers/broker-events.js";
 import { caListeners } from "../../brokers/mosquitto/mosquitto-ca-acl.js";
 import { defaultPolicy } from "../../policy/default-policy.js";
+import { PublishRates } from "./publish-rates.js";
 import type { BrokerMaterial as CaMaterial } from "../../ca/broker-identity.js";
 
 /**
  * The policy's own engine answers, with the time of the question; the ports are its first listeners for certificates and for pre-shared
  * keys.
+ *
+ * @param rates what each name has published of late: give the same one at each reload
  */
-export function embeddedMaterial(ca: CaMaterial, now: () => number = Date.now): EmbeddedMaterial {
+export function embeddedMaterial(ca: CaMaterial, now: () => number = Date.now, rates = new PublishRates()): EmbeddedMaterial {
   const { mtls, psk } = caListeners(ca.policy.policy.listeners.values());
   const listenerOf = (scope: Scope): string => (scope === "full" ? mtls : psk)?.name ?? "";
   return {
@@ -31,8 +34,13 @@ export function embeddedMaterial(ca: CaMaterial, now: () => number = Date.now): 
         ...(password === undefined ? {} : { password }),
         ...(address === undefined ? {} : { address }),
       }).allowed,
-    authorize: ({ name, scope }, action, topic, details) =>
-      ca.policy.authorize({ ...details, name, listener: listenerOf(scope), action, topic, atMs: now() }).allowed,
+    authorize: ({ name, scope }, action, topic, details) => {
+      const atMs = now();
+      const verdict = ca.policy.authorize({ ...details, name, listener: listenerOf(scope), action, topic, atMs });
+      const principal = ca.policy.directory.get(name);
+      if (!verdict.allowed || action !== "publish" || principal === undefined) return verdict.allowed;
+      return rates.take(ca.policy.policy, principal, verdict.channel, details?.payloadBytes ?? 0, atMs);
+    },
     // By default nothing that a device publishes is kept for ever; a policy of the CA's own says itself who may retain.
     mayRetain: ({ name }) => ca.policy.policy !== defaultPolicy() || ca.policy.directory.get(name)?.kind === "client",
     clientIdAllowed: (name, clientId) => clientIdAllowed(ca, name, clientId),
