@@ -81,6 +81,7 @@ const CREDENTIAL: Rules<PasswordCredential> = {
 
 const CONFIG: Rules<DeviceConfig> = {
   broker: ENDPOINT,
+  spares: (value) => (Array.isArray(value) ? undefined : "a list of { host, port }"),
   preset: (value) => (isPreset(value) ? undefined : "a preset of hawser/presets, such as awsIotCore"),
   credential: CREDENTIAL,
   enrolment: flag,
@@ -122,6 +123,11 @@ export function checkConfig(config: DeviceConfig): void {
   const { broker, recovery, will, token } = config as Partial<DeviceConfig>;
   if (broker === undefined) throw badConfig("broker", 'is missing: use { host: "mqtt.example.com", port: 8883 }');
   checkComplete("broker", broker, ["host", "port"]);
+  for (const spare of config.spares ?? []) {
+    checkOptions(spare, ENDPOINT, badConfig, "spares.");
+    checkComplete("spares", spare, ["host", "port"]);
+    config.preset?.check({ ...config, broker: spare });
+  }
   if (recovery !== undefined) checkComplete("recovery", recovery, ["host", "port"]);
   if (will !== undefined) checkComplete("will", will, ["topic", "payload"]);
   if (token !== undefined) checkComplete("token", token, ["audience", "lifetimeSeconds"]);

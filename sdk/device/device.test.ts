@@ -99,6 +99,18 @@ describe("A device that is made", () => {
   });
 });
 
+describe("A device with a spare broker", () => {
+  it("goes there when the first is away, with its messages and its subscriptions", async () => {
+    const { world, device } = await started({ spares: [{ host: "spare.test", port: 8883 }] }, { next: [NO_NETWORK] });
+    device.subscribe("down/#");
+    const sent = watch(device.publish("up/x", "1", { qos: 1 }));
+    await world.pass(60_000);
+    const { endpoint } = world.dialer.last;
+    expect([endpoint.host, sent.state, device.status.state]).toEqual(["spare.test", "resolved", "online"]);
+    expect(world.dialer.last.of("subscribe")).not.toEqual([]);
+  });
+});
+
 describe("A device whose topics are elsewhere", () => {
   it("publishes, subscribes and leaves its will below its base, and its identity where the authority looks", async () => {
     const { world, device } = await started({ topicBase: "sites/b1/{id}", will: { topic: "up/status", payload: "gone" } });

@@ -55,6 +55,11 @@ export interface PasswordCredential {
 export interface DeviceConfig {
   /** The broker's mutual-TLS listener; with a password as `credential`, the one for TLS without client certificates. */
   broker: Endpoint;
+  /**
+   * Brokers for when `broker` cannot be reached or does not serve: tried in order, each after the usual backoff. A device at a spare one
+   * tries `broker` again after 30 to 60 minutes, and after every good connection that is lost. Each broker has a session of this device.
+   */
+  spares?: readonly Endpoint[];
   /** The hosted broker this is, such as `awsIotCore` of `hawser/presets`: what it does not take is refused here, by name. */
   preset?: BrokerPreset;
   /**
@@ -576,6 +581,7 @@ function enrols({ credential, enrolment = true }: DeviceConfig): boolean {
 function supervisorOptions(config: DeviceConfig): ConstructorParameters<typeof Supervisor>[0] {
   return {
     broker: config.broker,
+    ...(config.spares ? { spares: config.spares } : {}),
     ...(config.recovery ? { recovery: config.recovery } : {}),
     protocolVersion: config.protocolVersion ?? "auto",
     backoff: { ...DEFAULT_BACKOFF, ...config.backoff },

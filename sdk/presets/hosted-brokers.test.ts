@@ -355,6 +355,13 @@ it("what Home Assistant would pass over never reaches it, and an entity is remov
   expect([entities, ...sent.map(({ state }) => state)]).toEqual([["homeassistant/sensor/m7/config"], "resolved", "resolved"]);
 });
 
+it("spare brokers are held to the preset too", async () => {
+  const world = await World.provisioned();
+  const spares = [{ host: "ns2.ts.eventgrid.azure.net", port: 443 }];
+  const attempt = (): unknown => new Device({ broker: host("ns.ts.eventgrid.azure.net"), spares, preset: azureEventGrid }, world.platform);
+  expect(onThePage(await refusal(attempt), "Azure Event Grid")).toBe("port 8883");
+});
+
 it("limits of one's own make a preset, and what they leave out is free", () => {
   const own = brokerPreset({ broker: "ours", maximumQos: 0 });
   own.check({ broker: { host: "b", port: 1 } });

@@ -623,6 +623,67 @@ describe("A redirect", () => {
   });
 });
 
+describe("Spare brokers", () => {
+  const spares = [
+    { host: "second.test", port: 8883 },
+    { host: "third.test", port: 8884 },
+  ];
+  const [down, refused] = [failing(because("CONNECTION_REFUSED")), refusing(0x87)];
+  const HOUR_MS = 3_600_000;
+  const hosts = (world: World): string[] => world.of("connecting").map(({ host }) => host);
+
+  it("are tried in order where the one before cannot be reached, is busy or is somebody else, and then the first again", async () => {
+    const next = [down, failing(because("SERVER_CA_UNKNOWN")), refusing(0x89), accepting()];
+    const { world, supervisor } = await Supervised.run({ options: { spares }, next });
+    await world.pass(60_000);
+    expect(hosts(world)).toEqual([BROKER.host, "second.test", "third.test", BROKER.host]);
+    expect(supervisor.phase).toBe("online");
+    await world.pass(2 * HOUR_MS);
+    expect(hosts(world)).toHaveLength(4);
+  });
+
+  it("are not tried for what a broker says of the credential", async () => {
+    const { world } = await Supervised.run({ options: { spares }, next: [refused, accepting()] });
+    await world.pass(60_000);
+    expect(hosts(world)).toEqual([BROKER.host, BROKER.host]);
+  });
+
+  it("are left for the first within the hour, whether it is back or not", async () => {
+    const { world } = await Supervised.run({ options: { spares }, next: [down, accepting(), down, accepting(), accepting()] });
+    await world.pass(60_000);
+    expect(hosts(world)).toEqual([BROKER.host, "second.test"]);
+    await world.pass(HOUR_MS / 2 - 60_000);
+    expect(hosts(world)).toHaveLength(2);
+    await world.pass(HOUR_MS / 2 + 60_000);
+    expect(hosts(world)).toEqual([BROKER.host, "second.test", BROKER.host, "second.test"]);
+    await world.pass(HOUR_MS + 60_000);
+    expect(hosts(world)).toEqual([BROKER.host, "second.test", BROKER.host, "second.test", BROKER.host]);
+    await world.pass(3 * HOUR_MS);
+    expect(hosts(world)).toHaveLength(5);
+  });
+
+  it("are tried after the first broker lets the device in and out again, and the first after a good connection is lost", async () => {
+    const { world } = await Supervised.run({ options: { spares } });
+    world.dialer.last.wire.cut(because("CONNECTION_RESET"));
+    await world.pass(600_000);
+    expect(hosts(world)).toEqual([BROKER.host, "second.test"]);
+    world.dialer.last.wire.cut(because("CONNECTION_RESET"));
+    await world.pass(60_000);
+    expect(hosts(world)).toEqual([BROKER.host, "second.test", BROKER.host]);
+  });
+
+  it("keep nobody from stopping, and no timer of an ended connection sends the next one away", async () => {
+    const { world, supervisor } = await Supervised.run({ options: { spares }, next: [down] });
+    await world.pass(60_000);
+    void supervisor.stop();
+    await world.pass(2 * HOUR_MS);
+    expect([supervisor.phase, ...hosts(world)]).toEqual(["stopped", BROKER.host, "second.test"]);
+    supervisor.start();
+    await world.pass(60_000);
+    expect(hosts(world)).toHaveLength(3);
+  });
+});
+
 describe("A planned reconnect", () => {
   it("ends the connection in an orderly way and makes the next at once; it is no failure", async () => {
     const { world, supervisor, ...rest } = await Supervised.run();

@@ -15,13 +15,15 @@ import { Backoff, type BackoffPolicy } from "../backoff.js";
 import { failure, type Failure } from "../failure.js";
 import { CredentialLadder, type Attempt, type Holdings, type LadderEffect, type RecoveryPatience } from "./credential-ladder.js";
 import { judge, type Judgement } from "./evidence.js";
-import { redirectTarget } from "./redirect.js";
+import { BrokerTurns } from "./broker-turns.js";
 import { minimumDelayMs } from "./retry-policy.js";
 import { credentialOf, unfitness } from "./shown-credential.js";
 import { VersionChoice } from "./version-choice.js";
 
 export interface SupervisorOptions {
   broker: Endpoint;
+  /** Tried in order where `broker` fails. */
+  spares?: readonly Endpoint[];
   /** The PSK listener; absent: the credential never changes. */
   recovery?: Endpoint;
   protocolVersion: 4 | 5 | "auto";
@@ -74,6 +76,7 @@ type Phase = "stopped" | "waiting" | "dialing" | "online";
 export class Supervisor {
   readonly #ladder: CredentialLadder;
   readonly #backoff: Backoff;
+  readonly #brokers: BrokerTurns;
   #phase: Phase = "stopped";
   /** Counts the attempts, so that what an earlier one still reports is known as such. */
   #epoch = 0;
@@ -90,7 +93,6 @@ export class Supervisor {
   #isOpened = false;
   /** The attempt under way sends a user name, password or token. */
   #usesLogin = false;
-  #redirect: Endpoint | undefined;
   #lastFailure: Failure | undefined;
   /** A close of our own to show another identity: not a failure, and no reason to wait long. */
   #planned = false;
@@ -114,6 +116,8 @@ export class Supervisor {
     this.#ladder = new CredentialLadder({ recoverable, passwordOnly, patience, nowMs: () => platform.clock.monotonicMs(), fraction });
     if (passwordOnly) this.#attempt = { rung: "password" };
     this.#backoff = new Backoff(options.backoff, fraction);
+    const brokers = [options.broker, ...(options.spares ?? [])];
+    this.#brokers = new BrokerTurns(brokers, options.redirects, platform, () => this.reconnect());
     this.#versions = new VersionChoice(options.protocolVersion);
     telemetry.onEnd = (reason) => this.#ended(telemetry, reason);
   }
@@ -157,9 +161,10 @@ export class Supervisor {
     this.#cancelWait?.();
     this.#cancelProof?.();
     this.#cancelRecovery?.();
+    this.#brokers.left();
     this.#cancelNetwork?.();
     if (wasOnline) {
-      this.#backoff.ended(this.parts.platform.clock.monotonicMs() - this.#connectedAtMs, client.wasUseful);
+      this.#connectionOver(client);
       this.parts.onOffline();
     }
     await client.disconnect();
@@ -217,10 +222,7 @@ export class Supervisor {
     const unfit = unfitness(attempt, this.parts.store);
     this.#attempt = attempt ?? { rung: "mtls", identity: "active" };
     this.#phase = "dialing";
-    if (unfit) {
-      this.#failed(unfit, false);
-      return;
-    }
+    if (unfit) return this.#failed(unfit, false);
     void this.#dial(this.#attempt);
   }
 
@@ -228,7 +230,7 @@ export class Supervisor {
     const { platform, emit, time } = this.parts;
     const client = this.#client();
     const epoch = ++this.#epoch;
-    const target = attempt.rung === "psk" ? this.options.recovery : (this.#redirect ?? this.options.broker);
+    const target = attempt.rung === "psk" ? this.options.recovery : this.#brokers.current;
     if (!target) return;
     const endpoint = { ...target, validAtMs: time.nowMs() };
     const credential = credentialOf(attempt, this.parts.store);
@@ -305,6 +307,7 @@ export class Supervisor {
     }
     if (epoch !== this.#epoch) return;
     if (attempt.rung === "psk") this.#watchRecovery();
+    else this.#brokers.serving();
     onOnline(client, attempt);
   }
 
@@ -378,25 +381,31 @@ export class Supervisor {
     if (this.#phase !== "online") return;
     this.#cancelProof?.();
     this.#cancelRecovery?.();
+    this.#brokers.left();
     this.parts.onOffline();
-    this.#backoff.ended(this.parts.platform.clock.monotonicMs() - this.#connectedAtMs, client.wasUseful);
+    const wasStable = this.#connectionOver(client);
     if (this.#planned) {
       this.#planned = false;
-      this.#wait(this.options.backoff.floorMs);
-      return;
+      return this.#wait(this.options.backoff.floorMs);
     }
-    this.#failed(reason, true);
+    this.#failed(reason, true, wasStable);
   }
 
-  #failed(given: Failure, wasConnected: boolean): void {
+  /** @returns whether it had served for a while */
+  #connectionOver(client: MqttClient): boolean {
+    const lastedMs = this.parts.platform.clock.monotonicMs() - this.#connectedAtMs;
+    this.#backoff.ended(lastedMs, client.wasUseful);
+    return client.wasUseful && lastedMs >= this.options.backoff.stableAfterMs;
+  }
+
+  #failed(given: Failure, wasConnected: boolean, wasStable = false): void {
     const { emit } = this.parts;
     this.#failedAtMs = this.parts.platform.clock.monotonicMs();
     const attempt = this.#attempt;
     const { reason, evidence, isLoginRefused } = this.#judge(given, wasConnected);
     if (!wasConnected && this.#versions.failed(reason.code, this.#isOpened)) {
       emit({ type: "protocol-version", version: 4 });
-      this.#wait(this.options.backoff.floorMs);
-      return;
+      return this.#wait(this.options.backoff.floorMs);
     }
     this.#lastFailure = reason;
     const epoch = this.#epoch;
@@ -414,7 +423,8 @@ export class Supervisor {
             ? reason.message
             : `${reason.message}; the certificate is not blamed while a user name, password or token is sent`,
       });
-    if (attempt.rung !== "psk") this.#follow(reason);
+    const redirect = attempt.rung === "psk" ? undefined : this.#brokers.failed(reason, wasStable);
+    if (redirect) emit({ type: "redirected", host: redirect.host, port: redirect.port, code: reason.code });
     if (!isLoginRefused && !needsAll) this.#apply(this.#ladder.failed(attempt, reason, evidence, this.#holdings));
     if (epoch !== this.#epoch) return;
     const delayMs = this.#backoff.next(minimumDelayMs(reason));
@@ -433,13 +443,6 @@ export class Supervisor {
       time,
       believeUnprotected: this.options.patience.believeUnprotected,
     });
-  }
-
-  /** Goes where the server sends this device, when that broker is on the list; back to the configured one when it fails. */
-  #follow(reason: Failure): void {
-    const target = redirectTarget(reason, this.options.redirects);
-    this.#redirect = target;
-    if (target) this.parts.emit({ type: "redirected", host: target.host, port: target.port, code: reason.code });
   }
 
   #apply(effects: readonly LadderEffect[]): void {
