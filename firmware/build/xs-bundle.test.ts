@@ -1,5 +1,8 @@
 import { expect, it } from "vitest";
-import { shareMethods } from "./xs-bundle.js";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { ROOT } from "./package-root.mjs";
+import { INNER_NAMES, shareMethods } from "./xs-bundle.js";
 
 it("makes private methods ordinary ones, each class's under names of its own, and leaves fields and text alone", () => {
   const source = `
@@ -89,4 +92,18 @@ class Four extends Three {
   }
 }
 `);
+});
+
+it("shortens no name that is written as text, or read beyond the SDK and the firmware's own parts", () => {
+  const sources = (folder: string): string[] =>
+    readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
+      .filter((path) => /\.ts$/.test(path) && !/\.test\.ts$|^build\//.test(path))
+      .map((path) => readFileSync(join(ROOT, folder, path), "utf8"));
+  const bundled = [...sources("sdk"), ...sources("firmware")].join("\n");
+  const outside = [...sources("firmware/boards"), ...sources("sim/xs"), ...sources("test/support/xs"), ...sources("examples")].join("\n");
+  for (const name of INNER_NAMES) {
+    expect(bundled).toMatch(new RegExp(`\\b${name}\\b`));
+    expect(bundled).not.toMatch(new RegExp(`["'\`]${name}["'\`]`));
+    expect(outside).not.toMatch(new RegExp(`\\b${name}\\b`));
+  }
 });
