@@ -170,6 +170,7 @@ export type ToolErrorCode =
   | "NOT_A_ROOT"
   | "NOT_A_SERIAL_PORT"
   | "NOT_FOUND"
+  | "CHECKPOINT_INVALID"
   | "CRL_PLACE_UNNAMED"
   | "NOT_PENDING"
   | "NOT_PROVED"

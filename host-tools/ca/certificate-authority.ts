@@ -49,6 +49,7 @@ import { provisionBatch } from "./provisioning-batch.js";
 import type { BatchRequest } from "./provisioning-batch.js";
 import { parseRecord, readRecord, unlock } from "../ca-directory/ca-record.js";
 import type { RevokedSerial } from "../pki/certificate-profiles.js";
+import { makeCheckpoint } from "./checkpoint.js";
 import { backUp } from "./backup.js";
 import type { Backup } from "./backup.js";
 import { setCrlBase } from "./crl-places.js";
@@ -353,6 +354,11 @@ export class CertificateAuthority {
   /** The first change of a restored CA: see {@link repeatRevocations}. */
   repeatRevocations(revoked: ReadonlyMap<string, RevokedSerial>, backup: RestoredFrom): Promise<RepeatedRevocations> {
     return repeatRevocations(this.#ca, revoked, backup);
+  }
+
+  /** What the audit trail is now, signed, to be kept elsewhere: see {@link makeCheckpoint}. */
+  makeCheckpoint(): ReturnType<typeof makeCheckpoint> {
+    return makeCheckpoint(this.#ca);
   }
 
   /** One encrypted file with all of it: see {@link backUp}. */

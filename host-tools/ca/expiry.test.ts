@@ -38,7 +38,7 @@ describe("the broker's certificate", () => {
     // Once: later changes leave the new one alone.
     await ca.renewCrl();
     expect(await serial()).toBe(second);
-    expect((await verifyCa(ca.directory, PASSPHRASE, nowMs)).problems).toEqual([]);
+    expect((await verifyCa(ca.directory, PASSPHRASE, { nowMs })).problems).toEqual([]);
   });
 
   it("is not renewed over and over where the issuing CA ends before it could", async () => {

@@ -1,7 +1,7 @@
 /** What can be read of a CA without its passphrase. */
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import type { HawserError } from "../../sdk/errors.js";
+import { HawserError } from "../../sdk/errors.js";
 import type { CaState } from "../ca-directory/sealed-state.js";
 import { readOutputs } from "../ca-directory/outputs-file.js";
 import type { Output } from "../ca-directory/outputs-file.js";
@@ -18,7 +18,7 @@ import { find, select } from "../ca-directory/registry-query.js";
 import type { FoundNames, RegistryQuery } from "../ca-directory/registry-query.js";
 import type { Reading } from "../ca-directory/proved-ca.js";
 import { isJournalThere, readRevision } from "../ca-directory/change-journal.js";
-import { DIRECTORIES, FILES } from "../ca-directory/directory-layout.js";
+import { DIRECTORIES, FILES, isSealedFile } from "../ca-directory/directory-layout.js";
 import { certificatePolicyOf, parseRecord, readRecord, unlock } from "../ca-directory/ca-record.js";
 import type { CertificatePolicy } from "../ca-directory/ca-record.js";
 import { checkNotOlder, olderCopy } from "../ca-directory/revision-witness.js";
@@ -83,6 +83,7 @@ export function openCaParts(directory: string): CaParts {
   readRecord(directory);
   const state = readUnprovedState(directory);
   checkNotOlder(directory, state);
+  checkNothingAdded(directory, state);
   return partsOf(unprovedFiles(directory), state);
 }
 
@@ -98,6 +99,7 @@ export function openCaReadOnly(directory: string, reading: Reading = "all"): CaV
   const { names } = readConsistently(directory, isRollover(unprovedFiles(directory)) ? "all" : reading);
   const state = readUnprovedState(directory);
   checkNotOlder(directory, state);
+  checkNothingAdded(directory, state);
   return viewOf(unprovedFiles(directory), names, state, false);
 }
 
@@ -117,6 +119,21 @@ export async function proveCa(directory: string, passphrase: string, reading: Re
 /** Who hangs on the issuing CA before is told by the certificates alone. */
 function isRollover(files: CaFiles): boolean {
   return files.has(FILES.previous);
+}
+
+/**
+ * A file that the state does not name would be taken for the CA's: a root that was retired, for example. While a change is under way, files
+ * may be ahead of the state.
+ */
+function checkNothingAdded(directory: string, { files, revision }: CaState): void {
+  const added = Object.values(FILES).find((file) => isSealedFile(file) && files[file] === undefined && existsSync(join(directory, file)));
+  if (added === undefined || isJournalThere(directory) || readUnprovedState(directory).revision !== revision) return;
+  const path = join(directory, added);
+  throw new HawserError(
+    "CA_CORRUPT",
+    `${path} is not part of the CA: the CA did not write it, or has removed it since`,
+    `Find out who put it there, and remove ${path}.`,
+  );
 }
 
 function viewOf(files: CaFiles, names: RegistryNames, state: CaState, isProved: boolean): CaView {

@@ -70,7 +70,7 @@ export async function rehearseRestore({ snapshot }: OpenedBackup, passphrase: st
   const staging = mkdtempSync(join(tmpdir(), "hawser-restore-"));
   try {
     layOut(staging, snapshot);
-    return await verifyCa(staging, passphrase, nowMs);
+    return await verifyCa(staging, passphrase, { nowMs });
   } finally {
     rmSync(staging, { recursive: true, force: true });
   }
@@ -98,7 +98,7 @@ export async function restoreCa(backup: OpenedBackup, directory: string, options
     beginAnew(staging, loaded, backup.sealing, [...lists.map(({ number }) => number), seen?.revision ?? 0], lost);
     try {
       const repeats = await repeatRevocations(staging, loaded, lists, options);
-      const verification = await verifyCa(staging, options.passphrase, (options.now ?? Date.now)());
+      const verification = await verifyCa(staging, options.passphrase, { nowMs: (options.now ?? Date.now)() });
       if (verification.problems.length > 0)
         throw new HawserError(
           "BACKUP_DAMAGED",

@@ -1,7 +1,7 @@
 /** Another root, judged by OpenSSL, by the verifier of devices and by a mosquitto that runs. */
 import { execFileSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { TEST_SCRYPT_COST } from "../../sim/node/vault/sealed.js";
@@ -12,7 +12,7 @@ import { fromPem } from "../pki/pem.js";
 import { pemChain } from "./context.js";
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
-import { openCaReadOnly } from "./read-only.js";
+import { openCaParts, openCaReadOnly } from "./read-only.js";
 import { verifyCa } from "./verification.js";
 
 const scene = new Scene();
@@ -143,6 +143,12 @@ describe("a rollover of the root", () => {
     expect(again.trustAnchors).toEqual(ca.trustAnchors);
     expect((await again.brokerMaterial()).trustAnchorPem).toBe(rootOf(ca));
     expect(await verifyCa(ca.directory, PASSPHRASE)).toMatchObject({ problems: [], strangers: files });
+    // Without the passphrase nothing is proved, but what the state does not name is not read.
+    const planted = { code: "CA_CORRUPT", message: expect.stringContaining(files[0] ?? "") as string };
+    expect(() => openCaParts(ca.directory)).toThrow(expect.objectContaining(planted) as Error);
+    rmSync(join(ca.directory, files[0] ?? ""));
+    rmSync(join(ca.directory, files[1] ?? ""));
+    expect(openCaReadOnly(ca.directory).trustAnchors).toHaveLength(1);
   });
 
   it("reaches a mosquitto that runs: devices of both roots come in, each trusting the root it was given", async () => {

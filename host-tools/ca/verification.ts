@@ -16,6 +16,7 @@ import { hashOfPublicKey } from "../pki/certificate-request.js";
 import { fromPem } from "../pki/pem.js";
 import { nodeCrypto } from "../pki/signer.js";
 import { readBrokerRecords } from "./broker-identity.js";
+import { checkpointProblem } from "./checkpoint.js";
 import { readCertificates } from "./context.js";
 import { readLost } from "./revocation.js";
 
@@ -31,10 +32,21 @@ export interface Verification {
   readonly strangers: readonly string[];
 }
 
+export interface VerifyOptions {
+  /** Wall time, milliseconds since the epoch. */
+  readonly nowMs?: number;
+  /** Texts of checkpoints, by the names that messages call them. */
+  readonly checkpoints?: ReadonlyMap<string, string>;
+}
+
 /**
- * @throws HawserError as `openCa`, naming the first file that is not what the CA wrote: nothing else could be believed then
+ * @throws HawserError `CHECKPOINT_INVALID`; as `openCa`, naming the first file that is not what the CA wrote: then nothing else counts
  */
-export async function verifyCa(directory: string, passphrase: string, nowMs = Date.now()): Promise<Verification> {
+export async function verifyCa(
+  directory: string,
+  passphrase: string,
+  { nowMs = Date.now(), checkpoints = new Map() }: VerifyOptions = {},
+): Promise<Verification> {
   const path = resolve(directory);
   const { files, registry } = await readProvedCa(path, unlock(path, readRecord(path), passphrase));
   const names = [...registry.entries.values()];
@@ -50,6 +62,7 @@ export async function verifyCa(directory: string, passphrase: string, nowMs = Da
   const trail = verifyAuditText(readCaFile(path, FILES.audit).toString("utf8"), files.state.audit.head);
   const problems = [
     ...(trail.ok ? [] : [`line ${trail.line} of the audit trail: ${trail.problem}`]),
+    ...[...checkpoints].flatMap(([name, text]) => checkpointProblem(files, text, name) ?? []),
     ...chainProblems(issuers, [...uppers, ...previousRoot]),
     ...linkProblems(issuers, links),
     ...names.flatMap((entry) => entryProblems(entry, issuers)),

@@ -7,6 +7,7 @@ import { collect, parseKeyType, parseLifetimeMs } from "../values.js";
 import { checkCrlBase } from "../../pki/crl-base.js";
 import { addBackupCommands } from "./ca-backup-command.js";
 import { addServe } from "./ca-serve-command.js";
+import { addVerifyCommands } from "./ca-verify-command.js";
 import { addRootErrands, signerOption } from "./ca-root-command.js";
 import { caDirectory, caPassphrase, json, parsePath, weakPassphrase } from "../shared-options.js";
 
@@ -17,7 +18,7 @@ export function addCaCommands(program: Command, run: Run): void {
   addCrl(ca, run);
   addServe(ca, run);
   addBrokerCert(ca, run);
-  addVerify(ca, run);
+  addVerifyCommands(ca, run);
   addPassphrase(ca, run);
   addRollover(ca, run);
   addBackupCommands(ca, run);
@@ -150,20 +151,6 @@ function addBrokerCert(ca: Command, run: Run): void {
     exits: [3, 5, 6],
   });
   command.action(run(async () => (await import("./ca-broker-cert.js")).renewBrokerCertificate));
-}
-
-function addVerify(ca: Command, run: Run): void {
-  const command = caDirectory(
-    ca.command("verify").description("Prove that files, registry, certificates, revocation lists and audit trail agree."),
-  );
-  json(caPassphrase(command));
-  addHelp(command, {
-    notes: ["Names what was removed, changed or added. Every change of the CA proves the same of what it touches before it begins."],
-    json: ['{"dir":"ca","ok":true,"instance":"..","revision":12,"names":3,"certificates":5,"auditLines":12,"problems":[],"strangers":[]}'],
-    examples: ["hawser ca verify --dir ca"],
-    exits: [3, 5, 6],
-  });
-  command.action(run(async () => (await import("./ca-verify.js")).verify));
 }
 
 function addPassphrase(ca: Command, run: Run): void {

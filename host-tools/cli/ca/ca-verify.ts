@@ -1,4 +1,5 @@
 /** Proves that all of a CA agrees. */
+import { readFileSync } from "node:fs";
 import { HawserError } from "../../../sdk/errors.js";
 import { openCaReadOnly } from "../../ca/read-only.js";
 import { verifyCa } from "../../ca/verification.js";
@@ -8,6 +9,7 @@ import type { PassphraseOptions } from "../passphrases.js";
 
 export interface CaVerifyOptions extends PassphraseOptions {
   dir: string;
+  checkpoint?: readonly string[];
   json?: boolean;
 }
 
@@ -16,6 +18,7 @@ export async function verify(options: CaVerifyOptions, { terminal, env }: Contex
   const { revision, instance, names, certificates, auditLines, problems, strangers } = await verifyCa(
     options.dir,
     await caPassphrase(options, env),
+    { checkpoints: new Map((options.checkpoint ?? []).map((file) => [file, readFileSync(file, "utf8")])) },
   );
   const ok = problems.length === 0;
   terminal.result({ dir: options.dir, ok, instance, revision, names, certificates, auditLines, problems, strangers }, [
