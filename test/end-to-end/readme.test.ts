@@ -1,5 +1,5 @@
 /**
- * The commands of docs/getting-started.md and docs/ca.md, run as they stand there; only ports and `npx hawser` are replaced. README's own:
+ * The commands of docs/getting-started.md and docs/ca*.md, run as they stand there; only ports and `npx hawser` are replaced. README's own:
  * package.test.ts.
  */
 import { spawn } from "node:child_process";
@@ -129,7 +129,7 @@ describe("the life of a CA", () => {
     { timeout: 300_000 },
     async () => {
       const passphrase = block("ca-first-day", "docs/ca.md").split("\n\n")[0] ?? "";
-      const script = `${passphrase}\n${block("ca-offline", "docs/ca.md")}`.replaceAll("npx hawser", "hawser");
+      const script = `${passphrase}\n${block("ca-offline", "docs/ca-keys.md")}`.replaceAll("npx hawser", "hawser");
       const { code, output } = await bash(script, temporaryDirectory());
       expect(code, output).toBe(0);
       expect(output).toMatch(/Plant 8 Issuing CA 2 issues from now on/);
