@@ -24,7 +24,7 @@ export class DraftEntries implements EntryMap {
   }
 
   *keys(): Generator<string> {
-    for (const name of this.before.keys()) if (this.has(name)) yield name;
+    for (const name of this.before.keys()) if (!this.changes.has(name) || this.changes.get(name) !== undefined) yield name;
     // What was there before is not told again, also when it is changed while this goes on.
     for (const [name, change] of this.changes) if (change !== undefined && !this.before.has(name)) yield name;
   }
