@@ -7,8 +7,10 @@
 const ANSWERS_WITHIN_MS = 20_000;
 /** So often it has to be silent: its session may have just ended, and the question with it. */
 const QUESTIONS = 3;
-/** What was found out counts for so long, milliseconds; then the holder is asked again. */
+/** An objection counts for so long, milliseconds; then the holder is asked again. */
 const FINDING_LASTS_MS = 600_000;
+/** Silence counts for so long, milliseconds: a device that has asked in vain for hours asks no more than once an hour. */
+const SILENCE_LASTS_MS = 86_400_000;
 /** Oldest forgotten first; one that is forgotten is asked again. */
 const MAX_NAMES = 10_000;
 
@@ -75,7 +77,8 @@ export class HolderQuestions {
 
   #current(id: string): Inquiry | undefined {
     const known = this.#inquiries.get(id);
-    return known !== undefined && this.nowMs() - known.lastMs < FINDING_LASTS_MS ? known : undefined;
+    const lastsMs = known?.isInUse === true ? FINDING_LASTS_MS : SILENCE_LASTS_MS;
+    return known !== undefined && this.nowMs() - known.lastMs < lastsMs ? known : undefined;
   }
 
   #begin(id: string, inquiry: Inquiry): void {

@@ -138,6 +138,18 @@ describe("A certificate", () => {
     expect([world.dialer.last.of("publish").length, world.of("renewal-failed")]).toMatchObject([before, [{ code: "ASKING_HOLDER" }]]);
   });
 
+  it("is asked for again as soon as the authority has asked the holder, however often it was refused before", async () => {
+    const rotating = await Rotating.online();
+    const { world, rotation } = rotating;
+    rotation.renew();
+    await world.pass(0);
+    for (const code of ["TRY_LATER", "TRY_LATER", "TRY_LATER", "ASKING_HOLDER"]) {
+      rotating.say({ requestId: world.enrolments.at(-1)!.requestId, error: { code, message: "", retryAfterSeconds: 20 } });
+      if (code === "TRY_LATER") await world.pass(3_600_000);
+    }
+    expect(world.of("renewal-failed").at(-1)).toMatchObject({ code: "ASKING_HOLDER", retryMs: 20_000 });
+  });
+
   it("that came is stored and waits to be proved; the answer again changes nothing", async () => {
     const rotating = await Rotating.online();
     const { world, store, rotation } = rotating;

@@ -30,6 +30,8 @@ const LOOK_EVERY_MS = 600_000;
 const MAX_FAILED_PROOFS = 3;
 /** However little is left of a certificate, an authority may ask to be left alone for so long, milliseconds. */
 const SHORTEST_WISH_MS = 600_000;
+/** Between the authority's questions to the holder of the present certificate, milliseconds, at the least. */
+const ASK_AGAIN_MS = 20_000;
 /** Before a doubted identity is shown again, milliseconds, plus as much again of jitter. */
 const PROVE_AGAIN_MS = 60_000;
 
@@ -274,7 +276,9 @@ export class Rotation {
   }
 
   #failed(code: string, message: string, askedMs: number): void {
-    const retryMs = this.#backoff.next(Math.min(askedMs, this.#longestWishMs));
+    const wishMs = Math.min(askedMs, this.#longestWishMs);
+    // A question that nobody may answer is no failure: however often this device was refused before, it comes back for the outcome.
+    const retryMs = code === ASKING_HOLDER ? Math.max(wishMs, ASK_AGAIN_MS) : this.#backoff.next(wishMs);
     this.parts.emit({ type: "renewal-failed", code, message, retryMs });
     this.#postpone(retryMs);
   }

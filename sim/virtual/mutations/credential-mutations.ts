@@ -104,8 +104,8 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
   {
     name: "an answer may put a renewal off for as long as it likes",
     file: "sdk/identity/rotation.ts",
-    find: "this.#backoff.next(Math.min(askedMs, this.#longestWishMs))",
-    replace: "this.#backoff.next(askedMs)",
+    find: "const wishMs = Math.min(askedMs, this.#longestWishMs);",
+    replace: "const wishMs = askedMs;",
     invariants: ["stranded", "not-back-online"],
     stage: {
       kind: "world",

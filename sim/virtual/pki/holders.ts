@@ -9,6 +9,7 @@ import { signatureOf } from "./world-certificates.js";
 const SILENT_AFTER_MS = 20_000;
 const SILENT_TIMES = 3;
 const ASKED_AGAIN_AFTER_MS = 600_000;
+const SILENCE_LASTS_MS = 86_400_000;
 
 interface Question {
   requestIds: string[];
@@ -56,7 +57,9 @@ export class Holders {
     const nowMs = this.nowMs();
     const found = this.#questions.get(id);
     const known =
-      found && nowMs - found.askedAtMs < ASKED_AGAIN_AFTER_MS ? found : { requestIds: [], askedAtMs: -Infinity, isInUse: false };
+      found && nowMs - found.askedAtMs < (found.isInUse ? ASKED_AGAIN_AFTER_MS : SILENCE_LASTS_MS)
+        ? found
+        : { requestIds: [], askedAtMs: -Infinity, isInUse: false };
     this.#questions.set(id, known);
     const leftMs = known.askedAtMs + (known.isInUse ? ASKED_AGAIN_AFTER_MS : SILENT_AFTER_MS) - nowMs;
     if (leftMs > 0) return { code: known.isInUse ? "IN_USE" : "TRY_LATER", retryAfterSeconds: Math.ceil(leftMs / 1_000) };
