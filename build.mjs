@@ -28,6 +28,7 @@ const ENTRY_POINTS = [
   "test/bench/bench-registry.ts",
   "test/bench/bench-policy.ts",
   "test/soak/main.ts",
+  "test/soak/agents.ts",
   "test/bench/sink.ts",
   "test/fuzz/main.ts",
 ].filter((file) => existsSync(root + file));

@@ -12,10 +12,19 @@ export interface Output {
   /** Absolute, without symbolic links. */
   readonly directory: string;
   readonly settings: MosquittoSettings;
+  /** Set for a broker on another machine, whose agent fetches these files. */
+  readonly agent?: OutputAgent;
   /** Sessions at this broker that have to end, and are not proved to have. */
   readonly owed: readonly OwedEnd[];
   /** Sessions of certificates that expired until then were ended; milliseconds since the epoch. */
   readonly sweptAtMs: number;
+}
+
+export interface OutputAgent {
+  /** SHA-256 of the agent's certificate, hex. */
+  readonly certificate: string;
+  /** Where the files are on the broker's machine, absolute. */
+  readonly directory: string;
 }
 
 export function outputsText(outputs: readonly Output[]): string {
@@ -32,11 +41,18 @@ export function readOutputs(files: CaFiles): Output[] {
 
 function parseOutput(value: unknown): Output | undefined {
   if (typeof value !== "object" || value === null) return undefined;
-  const { engine, directory, settings, owed = [], sweptAtMs = 0 } = value as Record<string, unknown>;
+  const { engine, directory, settings, agent, owed = [], sweptAtMs = 0 } = value as Record<string, unknown>;
   const parsed = parseMosquittoSettings(settings);
   if (engine !== "mosquitto" || typeof directory !== "string" || !isAbsolute(directory) || parsed === undefined) return undefined;
   if (!Array.isArray(owed) || !owed.every(isOwedEnd) || typeof sweptAtMs !== "number") return undefined;
-  return { engine, directory, settings: parsed, owed, sweptAtMs };
+  if (agent !== undefined && !isAgent(agent)) return undefined;
+  return { engine, directory, settings: parsed, ...(agent === undefined ? {} : { agent }), owed, sweptAtMs };
+}
+
+function isAgent(value: unknown): value is OutputAgent {
+  if (typeof value !== "object" || value === null) return false;
+  const { certificate, directory } = value as Record<string, unknown>;
+  return typeof certificate === "string" && /^[0-9a-f]{64}$/.test(certificate) && typeof directory === "string" && isAbsolute(directory);
 }
 
 function isOwedEnd(value: unknown): value is OwedEnd {

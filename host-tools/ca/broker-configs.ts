@@ -1,13 +1,16 @@
 /** Writes the configuration of a broker and remembers it. */
-import { join } from "node:path";
+import { isAbsolute, join } from "node:path";
+import { HawserError } from "../../sdk/errors.js";
 import { chooseUser } from "../brokers/mosquitto/broker-user.js";
+import type { ChosenUser } from "../brokers/mosquitto/broker-user.js";
 import { checkMosquittoSettings } from "../brokers/mosquitto/mosquitto-config.js";
 import type { MosquittoSettings } from "../brokers/mosquitto/mosquitto-config.js";
 import { prepareDirectory, removeConfiguration, writeConfiguration } from "../brokers/mosquitto/mosquitto-output.js";
 import { findControlPlugin } from "../brokers/mosquitto/mosquitto-process.js";
 import { DIRECTORIES, FILES } from "../ca-directory/directory-layout.js";
 import { outputsText, readOutputs } from "../ca-directory/outputs-file.js";
-import type { Output } from "../ca-directory/outputs-file.js";
+import type { Output, OutputAgent } from "../ca-directory/outputs-file.js";
+import { publishBundle } from "./agent-brokers.js";
 import { brokerFacts, withHeld } from "./broker-facts.js";
 import type { CaContext } from "./context.js";
 
@@ -32,6 +35,8 @@ export interface BrokerConfigRequest {
   readonly retain?: boolean;
   /** The user mosquitto becomes when started as root; chosen by hawser when left out. */
   readonly user?: string;
+  /** For a broker on another machine: its agent's certificate, and where the files are there. Needs `reach`. */
+  readonly agent?: OutputAgent;
 }
 
 export interface WrittenBrokerConfig {
@@ -52,26 +57,28 @@ export interface WrittenBrokerConfig {
 export async function writeBrokerConfig(ca: CaContext, request: BrokerConfigRequest): Promise<WrittenBrokerConfig> {
   const { plugin, ...rest } = request;
   checkMosquittoSettings({ ...rest, ...(plugin === undefined || plugin === false ? {} : { plugin }) });
+  const { agent } = request;
+  if (agent !== undefined) checkAgent(agent, request);
   return ca.store.change(async (draft) => {
     const { directory, made } = prepareDirectory(request.out);
     try {
       const { mtlsPort, pskPort, backendPort } = request;
-      const { name: user, note } = chooseUser(directory, request.user);
+      const { name: user, note }: ChosenUser =
+        agent === undefined ? chooseUser(directory, request.user) : { name: request.user ?? "mosquitto" };
       const known = readOutputs(draft);
       const before = known.find((output) => output.directory === directory);
       const output: Output = {
         owed: [],
         sweptAtMs: draft.nowMs,
-        ...before,
+        ...withoutAgent(before),
         engine: "mosquitto",
         directory,
         settings: { ...settingsOf(request), ...restartsOf(before), user },
+        ...(agent === undefined ? {} : { agent }),
       };
-      const files = await writeConfiguration(
-        output,
-        withHeld(brokerFacts(draft, ca.keys, draft), output.owed),
-        join(ca.directory, DIRECTORIES.trial),
-      );
+      const facts = withHeld(brokerFacts(draft, ca.keys, draft), output.owed);
+      const files = await writeConfiguration(output, facts, join(ca.directory, DIRECTORIES.trial));
+      if (agent !== undefined) await publishBundle(output, agent, facts, ca.keys, draft.nowMs);
       draft.write(FILES.outputs, outputsText([...known.filter((other) => other !== before), output]));
       draft.record({ event: "broker-configured", directory, mtlsPort, pskPort, ...(backendPort === undefined ? {} : { backendPort }) });
       return { directory, configFile: join(directory, "mosquitto.conf"), files, user, ...(note === undefined ? {} : { note }) };
@@ -80,6 +87,28 @@ export async function writeBrokerConfig(ca: CaContext, request: BrokerConfigRequ
       throw error;
     }
   });
+}
+
+/** @throws HawserError `BAD_CONFIG` */
+function checkAgent({ certificate, directory }: OutputAgent, { reach, user }: BrokerConfigRequest): void {
+  const fail = (what: string, next: string): never => {
+    throw new HawserError("BAD_CONFIG", what, next);
+  };
+  if (!/^[0-9a-f]{64}$/.test(certificate))
+    fail(
+      `${JSON.stringify(certificate)} is not an agent's fingerprint`,
+      "Give the 64 hexadecimal digits that hawser broker agent-init prints.",
+    );
+  if (!isAbsolute(directory) || /\p{Cc}/u.test(directory))
+    fail(`invalid directory ${JSON.stringify(directory)} on the broker's machine`, "Give an absolute path.");
+  if (user !== undefined && !/^[A-Za-z_][A-Za-z0-9_-]*$/.test(user))
+    fail(`invalid user name ${JSON.stringify(user)}`, "Name a user of the broker's machine.");
+  if (reach === undefined) fail("a broker on another machine needs an address", "Give --reach, by which this machine ends sessions there.");
+}
+
+function withoutAgent(before: Output | undefined): Partial<Output> {
+  const { agent: _agent, ...rest } = before ?? {};
+  return rest;
 }
 
 function restartsOf(before: Output | undefined): Pick<MosquittoSettings, "restarts"> {

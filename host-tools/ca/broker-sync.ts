@@ -22,6 +22,7 @@ import type { CaFiles } from "../ca-directory/ca-files.js";
 import type { Draft, FollowUp } from "../ca-directory/ca-store.js";
 import { brokerFacts, untilCut, withHeld } from "./broker-facts.js";
 import type { CaFacts } from "./broker-facts.js";
+import { agentAway, awaitAgent, lacksBundle, publishBundle } from "./agent-brokers.js";
 import { passingCredentials } from "./clients.js";
 import type { CaKeys } from "./context.js";
 
@@ -103,8 +104,14 @@ export async function syncOutputs(files: CaFiles, keys: CaKeys, names: RegistryN
   const outputs = readOutputs(files);
   if (outputs.length === 0) return { results: [], followUp: undefined };
   const facts = brokerFacts(files, keys, names);
-  const synced: Synced[] = [];
-  for (const output of outputs) synced.push(await new OutputSync(files.directory, keys, names, facts, options).run(output));
+  // All at once: no broker waits for one that is slow or away.
+  const settled = await Promise.allSettled(
+    outputs.map((output) => new OutputSync(files.directory, keys, names, facts, options).run(output)),
+  );
+  const synced = settled.map((one): Synced => {
+    if (one.status === "rejected") throw one.reason;
+    return one.value;
+  });
   const results = synced.map(({ result }) => result);
   const text = outputsText(synced.map(({ output }) => output));
   return { results, followUp: text === outputsText(outputs) ? undefined : (draft) => noteDown(draft, text, results) };
@@ -171,7 +178,10 @@ class OutputSync {
     const changed = await writeConfiguration(output, facts, join(this.directory, DIRECTORIES.trial));
     for (const name of changed) this.#changed.add(name);
     if (changed.length === 0 && owed.length === 0 && !this.options.prove) return undefined;
-    const loading = await bringUpToDate(output, facts, changed.length > 0, limitMs);
+    if (output.agent !== undefined && (changed.length > 0 || lacksBundle(directory)))
+      await publishBundle(output, output.agent, facts, this.keys, this.options.nowMs);
+    const loading =
+      output.agent === undefined ? await bringUpToDate(output, facts, changed.length > 0, limitMs) : await awaitAgent(output, limitMs);
     this.#reloaded ||= loading === "reloaded";
     return loading;
   }
@@ -181,11 +191,12 @@ class OutputSync {
   }
 
   async #end(
-    { directory, settings }: Output,
+    { directory, settings, agent }: Output,
     owed: Output["owed"],
     loading: Loading | undefined,
     control: ReturnType<typeof passingCredentials>,
   ): Promise<void> {
+    if (loading === "silent" && agent !== undefined) throw agentAway(directory, someOf(namesOf(owed)));
     if (loading === "silent") {
       const address = `${addressOf(settings)}:${settings.pskPort}`;
       const next =

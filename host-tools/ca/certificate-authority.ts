@@ -5,6 +5,8 @@
 import { resolve } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { recoveryIdentity } from "../../sdk/identity/device-id.js";
+import type { AgentBroker, HubIdentity } from "../broker-agent/agent-hub.js";
+import { agentBrokers, hubIdentity } from "./agent-brokers.js";
 import { writeBrokerConfig } from "./broker-configs.js";
 import type { BrokerConfigRequest, WrittenBrokerConfig } from "./broker-configs.js";
 import { forgetGone, oweSessions, syncOutputs } from "./broker-sync.js";
@@ -432,6 +434,16 @@ export class CertificateAuthority {
     });
     this.#results.set(results);
     return results;
+  }
+
+  /** The brokers whose agents may ask this CA. */
+  agentBrokers(): Promise<AgentBroker[]> {
+    return this.#ca.store.change((draft) => agentBrokers(draft));
+  }
+
+  /** For the port at which agents ask: a certificate that lives for `lifetimeMs`, its key in memory alone. */
+  agentHubIdentity(lifetimeMs: number): Promise<HubIdentity> {
+    return this.#ca.store.change((draft) => hubIdentity(this.#ca.keys, draft.nowMs, lifetimeMs));
   }
 
   /** What a broker needs beside a compiled configuration: see {@link brokerFiles}. */

@@ -9,6 +9,7 @@ import type { CaContext, CaKeys } from "./context.js";
 import { refuseCaseTwin } from "./case-twins.js";
 import { checkClientName } from "./reserved-names.js";
 import { toPem } from "../pki/pem.js";
+import type { Profile } from "../pki/certificate-profiles.js";
 import { generateKey, nodeCrypto } from "../pki/signer.js";
 
 export interface ClientRequest {
@@ -86,9 +87,10 @@ export async function passingCredentials(
   name: string,
   nowMs: number,
   lifetimeMs: number,
+  profile: Profile = { kind: "client" },
 ): Promise<Pick<ClientCredentials, "keyPem" | "chainPem" | "trustAnchorPem">> {
   const { keyPem, publicKey } = await newKeyPair();
-  const { der } = await issueLeaf(keys, name, publicKey, { kind: "client" }, nowMs, lifetimeMs);
+  const { der } = await issueLeaf(keys, name, publicKey, profile, nowMs, lifetimeMs);
   return credentials(keys, keyPem, der);
 }
 

@@ -123,6 +123,19 @@ export function parseBrokerUrl(text: string): Endpoint {
   return { host, port };
 }
 
+/**
+ * The endpoint of `HOST:PORT`; an IPv6 host stands in brackets.
+ * @throws HawserError `BAD_URL`
+ */
+export function parseHostAndPort(text: string): Endpoint {
+  const match = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?):(\d{1,5})$/.exec(text);
+  const host = match?.[1]?.replace(/^\[|\]$/g, "");
+  const port = Number(match?.[2]);
+  if (host === undefined || host.length > 253 || !(port >= 1 && port <= 65535))
+    throw new HawserError("BAD_URL", `invalid address ${JSON.stringify(text)}`, "Use HOST:PORT, e.g. ca.example.com:8899.");
+  return { host, port };
+}
+
 /** `mqtts://HOST:PORT` of an endpoint. */
 export function brokerUrl(endpoint: Endpoint): string {
   return `mqtts://${hostAndPort(endpoint)}`;

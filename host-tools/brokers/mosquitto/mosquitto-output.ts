@@ -88,9 +88,14 @@ function checkOurs(directory: string): void {
  * @returns the names of those that changed
  * @throws HawserError `OUTPUT_REFUSED` when mosquitto cannot load them (nothing was written then), `STORAGE_FAILED`, `STORAGE_FULL`
  */
-export async function writeConfiguration({ directory, settings }: Output, facts: BrokerFacts, trialPlace: string): Promise<string[]> {
-  const owner = ownerFor(settings.user);
-  const files = compileMosquitto(directory, settings, facts);
+export async function writeConfiguration(
+  { directory, settings, agent }: Output,
+  facts: BrokerFacts,
+  trialPlace: string,
+): Promise<string[]> {
+  // What an agent fetches belongs to who writes it here.
+  const owner = agent === undefined ? ownerFor(settings.user) : undefined;
+  const files = compileMosquitto(agent?.directory ?? directory, settings, facts);
   const stale = [...files].filter(([name, content]) => !isUpToDate(join(directory, name), content, owner));
   checkSafe(directory, owner);
   try {
@@ -112,6 +117,29 @@ export async function writeConfiguration({ directory, settings }: Output, facts:
     throw storageError(error, "write", directory);
   }
   return stale.map(([name]) => name);
+}
+
+/**
+ * Puts the files of a configuration where a broker on this machine reads them, as its agent does.
+ *
+ * @param directory as {@link prepareDirectory} left it
+ * @param user the user mosquitto becomes when it is started as root
+ * @returns the names of those that changed
+ * @throws HawserError `OUTPUT_EXPOSED`, `STORAGE_FAILED`, `STORAGE_FULL`
+ */
+export function placeFiles(directory: string, user: string, files: ReadonlyMap<string, string>): string[] {
+  const owner = ownerFor(user);
+  checkSafe(directory, owner);
+  try {
+    makeDirectories(directory, owner);
+    makePluginState(join(directory, MOSQUITTO_FILES.plugin), owner);
+    const stale = [...files].filter(([name, content]) => !isUpToDate(join(directory, name), content, owner));
+    for (const [name, content] of stale) replaceFile(join(directory, name), content, owner);
+    syncDirectory(directory);
+    return stale.map(([name]) => name);
+  } catch (error) {
+    throw storageError(error, "write", directory);
+  }
 }
 
 /**

@@ -8,6 +8,7 @@ import { connect } from "node:tls";
 import { setTimeout as delay } from "node:timers/promises";
 import { errorMessage, HawserError } from "../../../sdk/errors.js";
 import { loadedMarker, pskHint } from "./mosquitto-config.js";
+import type { NamedKey } from "./mosquitto-acl.js";
 import type { BrokerFacts, MosquittoSettings } from "./mosquitto-config.js";
 import { runningMosquittos } from "./mosquitto-process.js";
 import type { Output } from "../../ca-directory/outputs-file.js";
@@ -107,7 +108,7 @@ export async function wasStartedWith(settings: MosquittoSettings, facts: BrokerF
   return answer === "loaded" && shown === pskHint(settings);
 }
 
-type Answer = "loaded" | "stale" | "silent";
+export type Answer = "loaded" | "stale" | "silent";
 
 /** No answer at all: nothing listens there, or the way there is cut. */
 const SILENCES = new Set([
@@ -121,17 +122,20 @@ const SILENCES = new Set([
   "EHOSTDOWN",
 ]);
 
-/** Whether the broker knows the marker of these facts: one TLS handshake on the PSK port. */
-function askForMarker(
-  settings: MosquittoSettings,
-  facts: BrokerFacts,
+function askForMarker(settings: MosquittoSettings, facts: BrokerFacts, onHint?: (hint: string | null) => void): Promise<Answer> {
+  return askAt({ host: addressOf(settings), port: settings.pskPort }, loadedMarker(facts), onHint);
+}
+
+/** Whether the broker knows this marker: one TLS handshake on the PSK port. */
+export function askAt(
+  { host, port }: { readonly host: string; readonly port: number },
+  { identity, key }: Pick<NamedKey, "identity" | "key">,
   onHint: (hint: string | null) => void = () => undefined,
 ): Promise<Answer> {
-  const { identity, key } = loadedMarker(facts);
   return new Promise((resolve) => {
     const socket = connect({
-      host: addressOf(settings),
-      port: settings.pskPort,
+      host,
+      port,
       // Node speaks PSK in TLS 1.2 only.
       maxVersion: "TLSv1.2",
       ciphers: "ECDHE-PSK-CHACHA20-POLY1305",

@@ -4,6 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
+import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { basename, dirname, join } from "node:path";
@@ -22,12 +23,37 @@ const START_LIMIT_MS = 20_000;
  *   so they belong where nobody else may write
  * @returns what mosquitto has against it, or undefined when there is nothing
  */
-export async function tryConfiguration(
+export function tryConfiguration(
   mosquitto: string,
   place: string,
   settings: MosquittoSettings,
   facts: BrokerFacts,
 ): Promise<string | undefined> {
+  // One at a time: each removes what earlier ones left.
+  const trial = lastTrial.then(async () => {
+    const contents = contentsOf(mosquitto, settings, facts);
+    if (contents === lastGood) return undefined;
+    const problem = await runTrial(mosquitto, place, settings, facts);
+    if (problem === undefined) lastGood = contents;
+    return problem;
+  });
+  lastTrial = trial.catch(() => undefined);
+  return trial;
+}
+
+let lastTrial: Promise<unknown> = Promise.resolve();
+/** Brokers of one CA differ in their ports and directories, which a trial has of its own: what one could load, all can. */
+let lastGood: string | undefined;
+
+function contentsOf(mosquitto: string, settings: MosquittoSettings, facts: BrokerFacts): string {
+  const { backendPort, ...rest } = settings;
+  const alike = { ...rest, mtlsPort: 1, pskPort: 2, ...(backendPort === undefined ? {} : { backendPort: 3 }), user: "" };
+  const hash = createHash("sha256").update(mosquitto);
+  for (const [name, content] of compileMosquittoTrial("/", alike, facts)) hash.update(`\0${name}\0${content}`);
+  return hash.digest("hex");
+}
+
+async function runTrial(mosquitto: string, place: string, settings: MosquittoSettings, facts: BrokerFacts): Promise<string | undefined> {
   removeLeftovers(place);
   // Mode 0700, by a name that was not there.
   const room = mkdtempSync(`${place}-`);

@@ -3,12 +3,15 @@ import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { parseBrokerUrl, parsePort } from "../values.js";
-import { caDirectory, caPassphrase, connectTimeout, json } from "../shared-options.js";
+import { caDirectory, caPassphrase, connectTimeout, json, parsePath } from "../shared-options.js";
 
 export function addAuthorityCommand(program: Command, run: Run): void {
   const authority = caDirectory(
     program.command("authority").description("Run the enrolment service: answers devices' certificate requests over MQTT."),
   ).requiredOption("--url <url>", "the broker's mTLS port, mqtts://HOST:PORT", parseBrokerUrl);
+  authority
+    .option("--agents <port>", "also serve the agents of brokers on other machines, at this port; 0 lets the system choose", parsePort)
+    .option("--agents-host <address>", "address to listen on for agents (default: all addresses)", parsePath);
   connectTimeout(authority);
   authority
     .option("--crl-port <port>", "also serve the revocation lists over HTTP on this port; 0 lets the system choose", parsePort)
@@ -24,6 +27,8 @@ export function addAuthorityCommand(program: Command, run: Run): void {
       '{"time":"...","event":"connected","url":"mqtts://localhost:8883"}',
       '{"time":"...","event":"issued","id":"sensor-1","requestId":"..","serial":"4f..","repeated":false}',
       '{"time":"...","event":"active","id":"sensor-1","serial":"4f..","retired":["3a.."]}',
+      '{"time":"...","event":"agent-connected","broker":"east","isServing":true,"applied":1795944000000}',
+      "also: agents-ready (port), agent-updated (applied), agent-failed (why), agent-refused (address, certificate)",
       "also: refused (code), failed (code), ignored (reason), throttled, sessions-ended (broker, names), sync-failed (code), disconnected (code),",
       "retrying (delayMs), stopped",
     ],

@@ -4,6 +4,8 @@ import { probeBroker } from "../../authority/broker-reachable.js";
 import type { ServiceEvent } from "../../authority/service.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import { toPem } from "../../pki/pem.js";
+import { serveAgents } from "./agent-service.js";
+import type { AgentService } from "./agent-service.js";
 import type { Context } from "../command-runner.js";
 import { enrolmentService } from "../enrolment-service.js";
 import { FirstConnection } from "../first-connection.js";
@@ -22,6 +24,8 @@ export interface AuthorityOptions extends PassphraseOptions {
   connectTimeout: number;
   crlPort?: number;
   crlHost: string;
+  agents?: number;
+  agentsHost?: string;
   json?: boolean;
 }
 
@@ -36,13 +40,16 @@ export async function runAuthority(options: AuthorityOptions, context: Context):
   await crl.start();
   const keptSessions = keepSessions(ca, terminal);
   const lists = options.crlPort === undefined ? undefined : await serveCrls(options.dir, options.crlPort, options.crlHost, terminal);
+  let agents: AgentService | undefined;
   try {
+    if (options.agents !== undefined) agents = await serveAgents(ca, options.agents, options.agentsHost, terminal);
     await Promise.race([brokerFound(options.url, ca, first, stop), first.settled]);
     if (!stop.requested) await serve(options, ca, first, context);
   } finally {
     crl.stop();
     keptSessions();
     await lists?.close();
+    await agents?.close();
     first.succeeded();
   }
   terminal.event("stopped", {}, "in an orderly way");

@@ -3,6 +3,7 @@ import { Option } from "commander";
 import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
+import { addBrokerAgentCommands } from "./broker-agent-command.js";
 import { collect, parseFixedPort, parsePort } from "../values.js";
 import { caDirectory, caPassphrase, json, parsePath } from "../shared-options.js";
 
@@ -12,6 +13,7 @@ export function addBrokerCommands(program: Command, run: Run): void {
   addSync(broker, run);
   addEndSessions(broker, run);
   addRun(broker, run);
+  addBrokerAgentCommands(broker, run);
 }
 
 function addSync(broker: Command, run: Run): void {
@@ -63,6 +65,13 @@ function addConfig(broker: Command, run: Run): void {
     .option("--bind <address>", "address to listen on (default: all addresses)", parsePath)
     .option("--reach <host>", "host name by which this machine reaches the broker (if in a container or elsewhere)", parsePath)
     .option("--plugin <path>", "path of mosquitto_dynamic_security.so on the broker's machine, or none (default: found here)", parsePath)
+    .option(
+      "--agent <fingerprint>",
+      "for a broker on another machine: what `hawser broker agent-init` printed there; needs --reach",
+      parsePath,
+    )
+    .option("--agent-dir <dir>", "directory of the broker's files on that machine (default: /var/lib/hawser-broker)", parsePath)
+    .option("--user <name>", "user that mosquitto becomes when started as root (default: chosen; with --agent: mosquitto)", parsePath)
     .option("--retain", "allow clients to publish retained messages; mosquitto does not limit their number");
   json(caPassphrase(config));
   addHelp(config, {
@@ -70,6 +79,7 @@ function addConfig(broker: Command, run: Run): void {
       "The CA directory remembers OUT: every change (revoke, provision, ...) rewrites its files and reloads any mosquitto that uses them.",
       "A client's id is the name in its certificate: give each backend tool a separate name. limits.nft holds connection limits for nft.",
       "With --backend-port, close that port to the outside: only there can a backend's or an operator's key be used.",
+      "With --agent, OUT holds what the agent fetches from `hawser authority --agents`; mosquitto is started there, by the agent.",
       "Restart a broker that was started before its configuration was rewritten.",
     ],
     json: [

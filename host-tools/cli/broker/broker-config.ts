@@ -1,4 +1,5 @@
 /** Writes a broker's configuration, which every later change of the CA keeps up to date. */
+import { HawserError } from "../../../sdk/errors.js";
 import { PASSPHRASE_VARIABLES } from "../command-runner.js";
 import type { Context } from "../command-runner.js";
 import { openCaOf } from "../opened-ca.js";
@@ -15,11 +16,18 @@ export interface BrokerConfigOptions extends PassphraseOptions {
   reach?: string;
   plugin?: string;
   retain?: boolean;
+  agent?: string;
+  agentDir?: string;
+  user?: string;
   json?: boolean;
 }
 
+const AGENT_DIRECTORY = "/var/lib/hawser-broker";
+
 export async function writeBrokerConfiguration(options: BrokerConfigOptions, context: Context): Promise<void> {
-  const { for: engine, out, mtlsPort, pskPort, backendPort, bind, reach, plugin, retain } = options;
+  const { for: engine, out, mtlsPort, pskPort, backendPort, bind, reach, plugin, retain, agent, agentDir, user: asUser } = options;
+  if (agentDir !== undefined && agent === undefined)
+    throw new HawserError("USAGE", "--agent-dir needs --agent", "Give the agent's fingerprint too, or leave out both.");
   const ca = await openCaOf(options, context);
   const written = await ca.writeBrokerConfig({
     engine,
@@ -31,10 +39,12 @@ export async function writeBrokerConfiguration(options: BrokerConfigOptions, con
     ...(reach === undefined ? {} : { reach }),
     ...(plugin === undefined ? {} : { plugin: plugin === "none" ? false : plugin }),
     ...(retain === true ? { retain } : {}),
+    ...(asUser === undefined ? {} : { user: asUser }),
+    ...(agent === undefined ? {} : { agent: { certificate: agent, directory: agentDir ?? AGENT_DIRECTORY } }),
   });
   const { configFile, files, user, note } = written;
   context.terminal.result({ for: engine, config: configFile, files, user, mtlsPort, pskPort, backendPort, note }, [
-    `${configFile}: certificates on port ${mtlsPort}${backendPort === undefined ? "" : ` (devices) and ${backendPort} (all others)`}, pre-shared keys on port ${pskPort}. Start with: ${withoutPassphrase(context.env)}mosquitto -c ${configFile}`,
+    `${configFile}: certificates on port ${mtlsPort}${backendPort === undefined ? "" : ` (devices) and ${backendPort} (all others)`}, pre-shared keys on port ${pskPort}. ${agent === undefined ? `Start with: ${withoutPassphrase(context.env)}mosquitto -c ${configFile}` : "Its agent fetches it from hawser authority --agents."}`,
     ...(note === undefined ? [] : [`Note: ${note}.`]),
   ]);
 }
