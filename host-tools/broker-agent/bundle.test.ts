@@ -35,6 +35,8 @@ test("a bundle counts when the CA's key signed it, for this agent, and it is new
     ["it is for another broker", text, { agent: "cd".repeat(32) }],
     ["does not lead to a root", text, { roots: other.rootPem }],
     ["its signature is wrong", JSON.stringify({ ...bent, content: bent.content.replace("listener 1", "listener 2") }), {}],
+    ["the number it shows", text.replace('"sequence":7', '"sequence":8'), {}],
+    ["it is not a bundle", JSON.stringify({ ...bent, content: "no JSON" }), {}],
     ["its signer has another name", signBundle(content(), await ca.leaf("sensor-1")), {}],
     ["chain is broken", JSON.stringify({ ...bent, chain: `${(await other.leaf(BUNDLE_SIGNER)).chainPem}` }), {}],
     ["its signer had expired", signBundle(content({ issuedAtMs: NOW_MS + 3_600_000 }), signer), {}],

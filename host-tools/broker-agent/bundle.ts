@@ -59,26 +59,33 @@ export function openBundle(text: string, { agent, roots, newerThan }: Expected):
   if (!verify("sha256", Buffer.from(DOMAIN + body), signer.publicKey, Buffer.from(signature, "base64")))
     throw refused("its signature is wrong");
   if (content.agent !== agent) throw refused("it is for another broker");
+  // What it says outside is remembered as what is here: with a smaller number there, an older bundle would be taken later.
+  if (content.sequence !== sequenceOf(text)) throw refused("the number it shows is not the one that is signed");
   if (content.sequence <= newerThan) throw refused(`it is not newer (${content.sequence}) than what is here (${newerThan})`);
   return content;
 }
 
 function parsed(text: string): { content: string; signature: string; chain: string } {
+  const { v, content, signature, chain } = (jsonOf(text) ?? {}) as Record<string, unknown>;
+  if (v !== 1 || typeof content !== "string" || typeof signature !== "string" || typeof chain !== "string")
+    throw refused("it is not a bundle");
+  return { content, signature, chain };
+}
+
+/** Undefined for what is not JSON. */
+function jsonOf(text: string): unknown {
   try {
-    const { v, content, signature, chain } = JSON.parse(text) as Record<string, unknown>;
-    if (v === 1 && typeof content === "string" && typeof signature === "string" && typeof chain === "string")
-      return { content, signature, chain };
+    return JSON.parse(text);
   } catch {
-    // Falls through.
+    return undefined;
   }
-  throw refused("it is not a bundle");
 }
 
 /** File names as a configuration has them: none leads out of its directory. */
 const FILE_NAME = /^[a-z][a-z0-9.-]{0,63}$/;
 
 function contentOf(text: string): BundleContent | undefined {
-  const value = JSON.parse(text) as Partial<BundleContent> | null;
+  const value = jsonOf(text) as Partial<BundleContent> | null;
   if (typeof value !== "object" || value === null) return undefined;
   const { agent, sequence, issuedAtMs, user, probe, files } = value;
   if (typeof agent !== "string" || !Number.isSafeInteger(sequence) || !Number.isSafeInteger(issuedAtMs) || typeof user !== "string")
