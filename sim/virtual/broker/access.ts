@@ -32,6 +32,8 @@ export class BrokerAccess {
   onRefused: (id: string) => void = () => undefined;
   /** Clients whose access list is broken at the moment: everything they ask is denied. */
   readonly denied = new Set<string>();
+  /** Names that read `devices/#` and write commands. */
+  readonly operators = new Set<string>();
 
   constructor(
     private readonly authority: VirtualAuthority,
@@ -71,15 +73,22 @@ export class BrokerAccess {
     return leaf && this.authority.find(leaf);
   }
 
+  /** A client id is a name: nobody connects by another's. */
+  mayBe(scope: Scope, clientId: string): boolean {
+    return clientId === scope.id || !this.authority.knows(clientId);
+  }
+
   mayPublish(scope: Scope, topic: string): boolean {
     const own = `devices/${scope.id}/`;
     if (this.denied.has(scope.id)) return false;
+    if (this.operators.has(scope.id)) return matches("devices/+/down/#", topic);
     return topic === `${own}identity/request` || (scope.kind === "mtls" && matches(`${own}up/#`, topic));
   }
 
   maySubscribe(scope: Scope, filter: string): boolean {
     const own = `devices/${scope.id}/`;
     if (this.denied.has(scope.id)) return false;
+    if (this.operators.has(scope.id)) return filter === "devices/#" || filter.startsWith("devices/");
     return filter === `${own}identity/response` || (scope.kind === "mtls" && (filter === `${own}down` || filter.startsWith(`${own}down/`)));
   }
 }

@@ -6,6 +6,7 @@ import { readCertificate } from "../../../sdk/identity/certificate.js";
 import { sameBytes } from "../network/virtual-tls.js";
 import { buildCertificate, publicKeyOf, readRequest } from "../pki/world-certificates.js";
 import { HOURS, MINUTES, type FaultKind, type FaultSite } from "./fault-kind.js";
+import { Insider } from "./insider.js";
 import { PskThief } from "./psk-thief.js";
 import { Thief } from "./thief.js";
 
@@ -61,6 +62,16 @@ export const ATTACK_FAULTS: readonly FaultKind[] = [
       const thief = new Thief(site, stolen, site.random.chance(0.3));
       thief.start();
       return () => thief.noticed();
+    },
+  },
+  {
+    name: "insider",
+    scope: "device",
+    lasts: HOURS,
+    begin: (site) => {
+      const insider = new Insider(site, site.random.chance(0.5));
+      insider.start();
+      return () => insider.noticed();
     },
   },
   {

@@ -8,6 +8,7 @@ const HICCUP = {
   traits: { device: { ...RECOVERABLE, usesLogin: false } },
 } as const;
 const STOLEN = { kind: "world", faults: ["key-stolen"], traits: { device: RECOVERABLE } } as const;
+const INSIDER = { kind: "world", faults: ["insider", "renewal-asked"], traits: { device: RECOVERABLE } } as const;
 const PSK_STOLEN = { kind: "world", faults: ["psk-stolen"], traits: { device: RECOVERABLE } } as const;
 const ATTACKED = {
   kind: "world",
@@ -146,6 +147,38 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
     replace: "for (const { serial } of this.current(id).slice(0, 1)) this.revoke(id, serial);",
     invariants: ["revoked-key-serves"],
     stage: STOLEN,
+  },
+  {
+    name: "anybody may publish where devices ask for certificates",
+    file: "sim/virtual/broker/access.ts",
+    find: "return topic === `${own}identity/request` ||",
+    replace: 'return topic.endsWith("/identity/request") ||',
+    invariants: ["reached-by-another"],
+    stage: INSIDER,
+  },
+  {
+    name: "an operator may answer for the authority",
+    file: "sim/virtual/broker/access.ts",
+    find: 'return matches("devices/+/down/#", topic);',
+    replace: 'return matches("devices/+/down/#", topic) || topic.endsWith("/identity/response");',
+    invariants: ["reached-by-another"],
+    stage: INSIDER,
+  },
+  {
+    name: "anybody may read what a device is answered",
+    file: "sim/virtual/broker/access.ts",
+    find: "return filter === `${own}identity/response` ||",
+    replace: 'return filter.endsWith("/identity/response") ||',
+    invariants: ["reached-by-another"],
+    stage: INSIDER,
+  },
+  {
+    name: "a client id is anybody's",
+    file: "sim/virtual/broker/access.ts",
+    find: "clientId === scope.id || !this.authority.knows(clientId)",
+    replace: "clientId.length > 0 || this.authority.knows(scope.id)",
+    invariants: ["reached-by-another"],
+    stage: INSIDER,
   },
   {
     name: "a device does not say that its certificate is in use",

@@ -80,6 +80,11 @@ export class VirtualAuthority {
     return leaf !== undefined && this.find(leaf) !== undefined && anchors.some((anchor) => ours.includes(hexEncode(anchor)));
   }
 
+  /** Whether it has ever issued for this name. */
+  knows(id: string): boolean {
+    return this.#byDevice.has(id);
+  }
+
   /** Certificates of a device that have not been retired, oldest first. */
   current(id: string): readonly IssuedCertificate[] {
     return this.#byDevice.get(id) ?? [];

@@ -20,6 +20,7 @@ export type InvariantName =
   | "fleet-left-together"
   | "revoked-key-serves"
   | "shut-out-by-psk"
+  | "reached-by-another"
   | "stranded"
   | "time-moved"
   | "useless-certificates"
