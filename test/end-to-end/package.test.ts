@@ -95,7 +95,7 @@ function ownTests(directory: string, shell: (script: string) => string): void {
   for (const [file, name] of Object.entries(files)) writeFileSync(join(folder, file), block(name, "docs/testing.md"));
   // vitest's own declarations are not ours to check.
   shell("npx tsc --noEmit --strict --skipLibCheck --target es2022 --lib es2022,esnext.disposable --module nodenext --types node own/*.ts");
-  shell("cd own && node ../node_modules/vitest/vitest.mjs run --root . >&2");
+  shell("cd own && node ../node_modules/vitest/vitest.mjs run --root . --testTimeout 120000 >&2");
 }
 
 /** Waits for words of a child; rejects when it ends without them. */
