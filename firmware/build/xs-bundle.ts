@@ -8,33 +8,6 @@ import { resolve } from "node:path";
 import { build, type Plugin } from "esbuild";
 import { HawserError } from "../../sdk/errors.js";
 
-/**
- * Properties that only the SDK's own modules read, by name and never as text: the minifier may shorten them. A test holds the list to
- * that.
- */
-export const INNER_NAMES = [
-  "allowedIn",
-  "beforeFlush",
-  "failedProofs",
-  "following",
-  "heldSinceMs",
-  "isBeyondBounds",
-  "isEstablished",
-  "isLoginRefused",
-  "isReleased",
-  "isStuffed",
-  "leftBehind",
-  "oldestUnanswered",
-  "recordNumber",
-  "recordParts",
-  "recoverable",
-  "saveReceived",
-  "strikes",
-  "suspects",
-  "takeBack",
-  "wasGranted",
-] as const;
-
 export interface BundleOptions {
   /** Absolute path of the program's first module. */
   entry: string;
@@ -67,7 +40,7 @@ export async function bundleDevice(options: BundleOptions): Promise<Bundle> {
       target: "es2022",
       mainFields: ["main"],
       minify: !options.readable,
-      ...(!options.readable && { mangleProps: new RegExp(`^(?:_\\$|(?:${INNER_NAMES.join("|")})$)`) }),
+      ...(!options.readable && { mangleProps: /^_\$/ }),
       plugins: [separateModules(options.separate ?? {}), sharedMethods()],
       metafile: true,
       logLevel: "silent",
