@@ -4,6 +4,7 @@ import { accessSync, constants } from "node:fs";
 import { connect } from "node:net";
 import { delimiter, join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
 import { HawserError } from "../../sdk/errors.js";
 import type { Log } from "../../sdk/platform.js";
 import { isPortFree } from "./free-port.js";
@@ -47,6 +48,10 @@ const KEPT_LINES = 500;
 const START_TIMEOUT_MS = 15_000;
 const STOP_TIMEOUT_MS = 5_000;
 const PROBE_INTERVAL_MS = 20;
+/** What mosquitto logs when all its listeners are open. */
+const RUNNING_LINE = /mosquitto version \S+ running/;
+/** A configuration may send the log elsewhere: then it counts as running when it has not ended by then. */
+const SETTLE_MS = 300;
 /** Debian puts it where a user's PATH does not lead. */
 const USUAL_FOLDERS = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/sbin", "/opt/homebrew/opt/mosquitto/sbin"];
 
@@ -62,13 +67,15 @@ export async function startMosquitto(options: MosquittoOptions): Promise<Running
     if (!(await isPortFree(port))) throw portInUse(port);
   }
   const child = spawn(binary, ["-c", options.configFile], { stdio: ["ignore", "pipe", "pipe"] });
-  const lines = collectLines(child, options);
+  let tellRunning: () => void = () => undefined;
+  const running = new Promise<void>((resolve) => (tellRunning = resolve));
+  const lines = collectLines(child, options, (line) => RUNNING_LINE.test(line) && tellRunning());
   const exited = exitOf(child);
   const release = watchOver(child);
   void exited.then(release);
   const timeoutMs = options.startTimeoutMs ?? START_TIMEOUT_MS;
   const failure = await Promise.race([
-    accepting(options.ports, timeoutMs, exited),
+    accepting(options.ports, timeoutMs, exited).then((late) => late ?? settled(running)),
     exited.then((exit) => startFailure(exit, lines, options)),
   ]);
   if (failure !== undefined) {
@@ -117,7 +124,7 @@ function isExecutable(file: string): boolean {
 }
 
 /** Gathers both outputs, of which the last lines are kept. */
-function collectLines(child: ChildProcess, options: MosquittoOptions): string[] {
+function collectLines(child: ChildProcess, options: MosquittoOptions, onLine: (line: string) => void): string[] {
   const lines: string[] = [];
   for (const output of [child.stdout, child.stderr]) {
     if (output === null) continue;
@@ -126,6 +133,7 @@ function collectLines(child: ChildProcess, options: MosquittoOptions): string[] 
       if (lines.length > (options.keptLines ?? KEPT_LINES)) lines.shift();
       options.log?.("debug", "mosquitto", { line });
       options.onLine?.(line);
+      onLine(line);
     });
   }
   return lines;
@@ -155,10 +163,17 @@ async function accepting(ports: readonly number[], timeoutMs: number, exited: Pr
           "Check that its configuration has a listener on this port.",
         );
       }
-      await new Promise((resolve) => setTimeout(resolve, PROBE_INTERVAL_MS));
+      await delay(PROBE_INTERVAL_MS);
     }
   }
   return undefined;
+}
+
+/** mosquitto opens one listener after the other and ends when it cannot have the next, so that a port that accepts is not enough. */
+async function settled(running: Promise<void>): Promise<undefined> {
+  const late = new AbortController();
+  await Promise.race([running, delay(SETTLE_MS, undefined, { signal: late.signal }).catch(() => undefined)]);
+  late.abort();
 }
 
 async function accepts(port: number): Promise<boolean> {
