@@ -40,16 +40,21 @@ export class Holders {
     this.#certified.delete(id);
   }
 
-  /** The serial of a certificate of the name with this key. */
+  /** The serial of the name's newest certificate with this key: a device cut off while it makes a key may ask with an earlier one. */
   serialOf(id: string, key: string | undefined): string | undefined {
-    return this.#certified.get(id)?.find((one) => one.key === key)?.serial;
+    return this.#certified.get(id)?.[this.#newestWith(id, key)]?.serial;
   }
 
   /** @param good serials that are neither retired nor past */
   mayAsk(id: string, key: string | undefined, good: readonly string[]): boolean {
     const all = this.#certified.get(id) ?? [];
-    const at = all.findIndex((one) => one.key === key);
+    const at = this.#newestWith(id, key);
     return good.length === 0 || good.includes(all[at]?.serial ?? "") || (at >= 0 && all.slice(at + 1).some((one) => one.isUnproved));
+  }
+
+  #newestWith(id: string, key: string | undefined): number {
+    const keys: (string | undefined)[] = (this.#certified.get(id) ?? []).map((one) => one.key);
+    return keys.lastIndexOf(key);
   }
 
   /** An error for the asker that shows no key; undefined once the holder was asked again and again, and is silent. */
