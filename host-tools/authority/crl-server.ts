@@ -1,6 +1,6 @@
 /**
- * Serves revocation lists over HTTP (RFC 2585 section 3). They are public and signed: there is no TLS and no login here, and nothing else
- * to be had. Bounded against who asks too much or too slowly.
+ * Serves revocation lists over HTTP (RFC 2585 section 3). They are public and signed: the server has neither TLS nor logins, and nothing
+ * else to give. Bounded against who asks too much or too slowly.
  */
 import { createServer } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
@@ -83,7 +83,7 @@ function answer(request: IncomingMessage, response: ServerResponse, lists: Reado
   const [path = ""] = (request.url ?? "").split("?", 1);
   // Below whatever path a proxy puts before it.
   const list = lists.get(path.slice(path.lastIndexOf("/")));
-  if (list === undefined) return plain(404, "There is no such revocation list.\n");
+  if (list === undefined) return plain(404, "No revocation list has this path.\n");
   const { der, etag, thisUpdateMs, nextUpdateMs } = list;
   const leftSeconds = Math.floor((nextUpdateMs - Date.now()) / 1000);
   const headers = {

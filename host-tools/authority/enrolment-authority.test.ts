@@ -204,7 +204,7 @@ describe("EnrolmentAuthority", () => {
     expect(ca.calls).toHaveLength(1);
     pass(20_000);
     expect(await codeFor(request)).toBe("issued");
-    // Its holder is another now, and is asked anew.
+    // Somebody else holds it now, and is asked from the beginning.
     expect(await codeFor(other)).toBe("ASKING_HOLDER");
   });
 

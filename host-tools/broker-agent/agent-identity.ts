@@ -38,7 +38,7 @@ export async function makeAgentDirectory(directory: string, rootsPem: string): P
   if (existsSync(join(directory, AGENT_FILES.key)))
     throw new HawserError("OUT_EXISTS", `${directory} holds an agent's key already`, "Use it, or choose another directory.");
   const roots = rootsIn(rootsPem);
-  if (roots === "") throw new HawserError("BAD_CERTIFICATE", "there is no root certificate in the file", "Give ca/root.crt.pem of the CA.");
+  if (roots === "") throw new HawserError("BAD_CERTIFICATE", "the file holds no root certificate", "Give ca/root.crt.pem of the CA.");
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
   const keys = await nodeCrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
