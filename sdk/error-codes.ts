@@ -141,6 +141,7 @@ export type ToolErrorCode =
   | "FIRST_ARTICLE_REJECTED"
   | "FLEET_FAILED"
   | "FLEET_WORKER_FAILED"
+  | "HOOKS_INVALID"
   | "ID_EXISTS"
   | "IMAGE_DAMAGED"
   | "IMAGE_FULL"

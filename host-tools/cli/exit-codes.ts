@@ -61,6 +61,7 @@ const USAGE = [
   "BAD_LABEL",
   "BAD_BATCH",
   "BAD_EXPORT",
+  "HOOKS_INVALID",
 ];
 
 const CREDENTIAL = [

@@ -1,11 +1,14 @@
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { appendFileSync, existsSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { connect } from "node:net";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
 import { findMosquitto } from "../../../sim/brokers/mosquitto-launcher.js";
+import { TestCa } from "../../../test/support/node/test-pki.js";
 import { freePort } from "../../../test/support/node/test-mosquitto.js";
 import { buildCli, CLI, hawser, RunningCli, temporaryDirectory } from "../../../test/support/host-tools/test-cli.js";
 
@@ -43,7 +46,7 @@ test("killed with kill -9 again and again while the log grows and rotates, the e
       writeFileSync(log, "");
     }
   }
-  appendFileSync(join(cwd, "e.jsonl"), '{"time":"2026-11-28T09:53:55.000Z","event":"refu');
+  appendFileSync(join(cwd, "e.jsonl"), '{"time":"2026-11-28T09:53:55.000Z","event":"ref');
   const { code, stderr } = await hawser(["monitor", "--log", "m.log", "--events", "e.jsonl", "--once"], { cwd });
   expect([code, stderr]).toEqual([0, ""]);
   const events = eventsIn(join(cwd, "e.jsonl"));
@@ -166,13 +169,30 @@ test("docs/monitoring.md's first commands run as written", () => {
   expect(eventsIn(join(cwd, "events.jsonl")).map(({ event }) => event)).toEqual(["broker-started", "connected", "denied", "refused"]);
 });
 
-test("docs/monitoring.md's alert runs as written", () => {
+/** A block of docs/monitoring.md. */
+function fromPage(mark: string): string {
   const page = readFileSync(fileURLToPath(new URL("../../../docs/monitoring.md", import.meta.url)), "utf8");
-  const script = /<!-- monitor-alert -->\s*```sh\n([\s\S]*?)```/.exec(page)?.[1] ?? "";
+  return new RegExp(`<!-- ${mark} -->\\s*\`\`\`\\w+\\n([\\s\\S]*?)\`\`\``).exec(page)?.[1] ?? "";
+}
+
+test("docs/monitoring.md's hook runs as written", () => {
+  const script = fromPage("monitor-hooks");
   expect(script).toContain("npx hawser");
   const cwd = temporaryDirectory();
   execFileSync("bash", ["-euc", script.replaceAll("npx hawser", `"${process.execPath}" "${CLI}"`)], { cwd, encoding: "utf8" });
-  expect(eventsIn(join(cwd, "alerts.jsonl"))).toMatchObject([{ event: "alert", rule: "clone-suspected", offender: "pump-1" }]);
+  expect(eventsIn(join(cwd, "alerts.jsonl"))).toMatchObject([
+    { event: "alert", rule: "clone-suspected", offender: "pump-1", severity: "critical" },
+  ]);
+});
+
+test("docs/monitoring.md's file of hooks is taken", async () => {
+  const cwd = temporaryDirectory();
+  const [hooks, ca] = [fromPage("monitor-hooks-all"), await TestCa.create("soc")];
+  expect(hooks).toContain("per-minute");
+  const mode = 0o600;
+  for (const [name, text] of Object.entries({ "hooks.yaml": hooks, "hook.secret": "0".repeat(32), "soc-ca.pem": ca.caPem, "m.log": START }))
+    writeFileSync(join(cwd, name), text, { mode });
+  expect(await hawser(["monitor", "--log", "m.log", "--once", "--hooks", "hooks.yaml"], { cwd })).toMatchObject({ code: 0, stderr: "" });
 });
 
 /** Resolves when something listens on the port. */
@@ -186,15 +206,33 @@ async function listening(port: number): Promise<void> {
   return listening(port);
 }
 
-test("a device that fights for its client id is an alert, in the event file and for the operator's command", async () => {
+test("a device that fights for its client id is an alert, in the event file and for hooks, and never in its arguments", async () => {
   const cwd = temporaryDirectory();
   const takeover = "2026-11-28T09:53:56: Client pump-1; touch x already connected, closing old connection.\n";
   writeFileSync(join(cwd, "m.log"), START + takeover.repeat(5));
-  const args = ["--log", "m.log", "--events", "e.jsonl", "--once", "--on-alert", "cat >> alerts.jsonl; exit 3", "--json"];
-  const { code, stdout } = await hawser(["monitor", ...args], { cwd });
-  expect([code, stdout]).toEqual([0, expect.stringContaining('"event":"hook-failed","reason":"the command ended with 3"') as string]);
+  const bodies: unknown[] = [];
+  const server = createServer((request, response) => {
+    request.setEncoding("utf8").on("data", (text: string) => bodies.push(JSON.parse(text)));
+    request.on("end", () => response.writeHead(204).end());
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => void server.close().closeAllConnections());
+  const hooks = [
+    { name: "log", command: ["/bin/sh", "-c", "cat >> alerts.jsonl; env > env; exit 3"] },
+    { name: "web", url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, events: ["alert", "taken-over"], "per-minute": 3 },
+  ];
+  writeFileSync(join(cwd, "hooks.json"), JSON.stringify({ hooks }));
+  const args = ["--log", "m.log", "--events", "e.jsonl", "--once", "--hooks", "hooks.json", "--json"];
+  const env = { HAWSER_PASSPHRASE: "not to be told", HAWSER_PASSPHRASE_FILE: "p" };
+  const { code, stdout } = await hawser(["monitor", ...args], { cwd, env });
+  const failed = '"event":"hook-failed","hook":"log","reason":"it ended with 3"';
+  expect([code, stdout]).toEqual([0, expect.stringContaining(failed) as string]);
   const alert = { event: "alert", rule: "clone-suspected", by: "client", offender: "pump-1; touch x", count: 3 };
   expect(eventsIn(join(cwd, "e.jsonl")).filter(({ event }) => event === "alert")).toMatchObject([alert]);
-  expect(eventsIn(join(cwd, "alerts.jsonl"))).toMatchObject([alert]);
+  expect(eventsIn(join(cwd, "alerts.jsonl"))[0]).toMatchObject(alert);
+  expect(readFileSync(join(cwd, "env"), "utf8")).not.toMatch(/HAWSER/);
   expect(existsSync(join(cwd, "x"))).toBe(false);
+  const kinds = ["taken-over", "taken-over", "taken-over", "held-back"];
+  expect(bodies).toMatchObject(kinds.map((event) => ({ event })));
+  expect(bodies.at(-1)).toMatchObject({ count: 3, events: { "taken-over": 2, alert: 1 } });
 });

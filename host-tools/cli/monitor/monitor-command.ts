@@ -15,7 +15,7 @@ export function addMonitorCommand(program: Command, run: Run): void {
     .option("--events-keep <count>", "how many renamed event files to keep", parseCount, 5)
     .option("--config <file>", "the broker's mosquitto.conf: refuse to start if its log can be forged", parsePath)
     .option("--broker-version <version>", "mosquitto's version, if the log no longer has its first line")
-    .option("--on-alert <command>", "run this shell command for each alert, with the alert as JSON on its standard input", parsePath)
+    .option("--hooks <file>", "tell webhooks and commands of events: a YAML file, see docs/monitoring.md", parsePath)
     .option("--metrics <port>", "serve Prometheus metrics at http://localhost:PORT/metrics (0 lets the system choose)", parsePort)
     .option("--sys <url>", "also read the broker's $SYS topics for --metrics: mqtts://HOST:PORT, or mqtt://HOST:PORT without TLS")
     .option(
@@ -42,15 +42,16 @@ export function addMonitorCommand(program: Command, run: Run): void {
       '{"time":"..","event":"denied","client":"pump-1","topic":"devices/pump-2/up/a","sizeBytes":1}',
       '{"time":"..","event":"alert","rule":"clone-suspected","by":"client","offender":"pump-1","count":3}',
       "also: connected, disconnected, timed-out, taken-over, kicked, broker-started, broker-stopped, reloaded, configuration-error (detail), log-gap (detail), metrics (url),",
-      "broker-unreachable (reason), hook-failed (reason)",
+      "broker-unreachable (reason), hook-failed (hook, reason)",
     ],
     examples: [
       "hawser monitor --log /var/log/mosquitto/mosquitto.log --events events.jsonl",
       "hawser monitor --log mosquitto.log --once --json",
       "hawser monitor --log mosquitto.log --metrics 9883 --sys mqtts://localhost:8883 --credentials watcher",
+      "hawser monitor --log mosquitto.log --events events.jsonl --hooks hooks.yaml",
       "journalctl -fu mosquitto -o cat | hawser monitor --log -",
     ],
-    exits: [4, 5, 6],
+    exits: [3, 4, 5, 6],
   });
   monitor.action(run(async () => (await import("./monitor.js")).runMonitor));
 }

@@ -5,7 +5,7 @@ import { MosquittoVersion } from "../../doctor/mosquitto/version.js";
 import { EventFile } from "../../monitor/event-file.js";
 import { parseBrokerUrl } from "../../../sim/node/url-link.js";
 import { readProbeCredentials } from "../../doctor/live/probe-credentials.js";
-import { AlertHook } from "../../monitor/alert-hook.js";
+import type { HookQueue } from "../../monitor/hooks/hook-queue.js";
 import { BrokerMetrics } from "../../monitor/broker-metrics.js";
 import { startMetricsServer } from "../../monitor/metrics-server.js";
 import { SysSource } from "../../monitor/sys-source.js";
@@ -13,6 +13,7 @@ import { checkLogTypes } from "../../monitor/log-types.js";
 import { eventFields, LogMonitor } from "../../monitor/log-monitor.js";
 import type { MonitorEvent } from "../../monitor/log-monitor.js";
 import type { Context } from "../command-runner.js";
+import { readHookFile } from "./hook-file.js";
 import { monitorColour, monitorSummary } from "./monitor-lines.js";
 
 export interface MonitorCommandOptions {
@@ -22,7 +23,7 @@ export interface MonitorCommandOptions {
   eventsKeep: number;
   config?: string;
   brokerVersion?: string;
-  onAlert?: string;
+  hooks?: string;
   metrics?: number;
   sys?: string;
   credentials?: string;
@@ -40,6 +41,7 @@ export async function runMonitor(options: MonitorCommandOptions, context: Contex
   checkTogether(options);
   const version = options.brokerVersion === undefined ? undefined : MosquittoVersion.parse(options.brokerVersion).text;
   if (options.config !== undefined) for (const note of checkLogTypes(options.config)) terminal.note(note);
+  const hooks = startHooks(options, context);
   const file = options.log === "-" ? undefined : options.log;
   const events =
     options.events === undefined
@@ -50,10 +52,8 @@ export async function runMonitor(options: MonitorCommandOptions, context: Contex
       throw new HawserError("NOT_FOUND", `no such file or directory: ${file}`, "Check the path: log_dest in mosquitto.conf names the log.");
     }
     const counted = await startMetrics(options, context);
-    const hookFailed = (reason: string): void => terminal.event("hook-failed", { reason }, reason, "red");
-    const hook = options.onAlert === undefined ? undefined : new AlertHook(options.onAlert, { failed: hookFailed });
     const print = (event: MonitorEvent): void => {
-      if (event.kind === "alert") hook?.run({ time: new Date(event.timeMs).toISOString(), ...eventFields(event) });
+      for (const hook of hooks) hook.offer(event);
       counted?.metrics.event(event);
       terminal.event(event.kind, eventFields(event), monitorSummary(event), monitorColour(event), new Date(event.timeMs));
     };
@@ -71,7 +71,7 @@ export async function runMonitor(options: MonitorCommandOptions, context: Contex
       }
     } finally {
       monitor.close();
-      await hook?.settled();
+      await Promise.all(hooks.map((hook) => hook.close()));
       await counted?.close();
     }
   } finally {
@@ -129,6 +129,11 @@ function checkTogether({ metrics, sys, credentials, ca, once }: MonitorCommandOp
   if (sys !== undefined && metrics === undefined) throw new HawserError("USAGE", "--sys needs --metrics", next);
   if (sys !== undefined) parseBrokerUrl(sys);
   if (sys === undefined && (credentials ?? ca) !== undefined) throw new HawserError("USAGE", "--credentials and --ca need --sys", next);
+}
+
+function startHooks({ hooks }: MonitorCommandOptions, { terminal }: Context): HookQueue[] {
+  if (hooks === undefined) return [];
+  return readHookFile(hooks, (hook, reason) => terminal.event("hook-failed", { hook, reason }, `${hook}: ${reason}`, "red"));
 }
 
 interface Counted {

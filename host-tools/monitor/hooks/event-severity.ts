@@ -1,0 +1,28 @@
+/** How much an event matters, for whoever is told of it. */
+import type { MonitorEvent } from "../log-monitor.js";
+
+/** From the least to the most. */
+export const SEVERITIES = ["info", "warning", "critical"] as const;
+export type Severity = (typeof SEVERITIES)[number];
+
+const SEVERITY_OF: Readonly<Record<MonitorEvent["kind"], Severity>> = {
+  connected: "info",
+  disconnected: "info",
+  "timed-out": "info",
+  "broker-started": "info",
+  "broker-stopped": "info",
+  reloaded: "info",
+  kicked: "info",
+  "taken-over": "warning",
+  denied: "warning",
+  refused: "warning",
+  alert: "critical",
+  "configuration-error": "critical",
+  "log-gap": "critical",
+};
+
+export const EVENT_KINDS = Object.keys(SEVERITY_OF) as readonly MonitorEvent["kind"][];
+
+export function severityOf({ kind }: Pick<MonitorEvent, "kind">): Severity {
+  return SEVERITY_OF[kind];
+}
