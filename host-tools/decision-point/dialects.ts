@@ -221,12 +221,12 @@ function mayUseResource(engine: PolicyEngine, name: string, fields: Fields): boo
   );
 }
 
-/** Routing keys have `.` for `/`, and `*` for `+` in a subscription. */
+/** Routing keys have `.` for `/`, and `*` for `+` in a subscription; RabbitMQ takes a shared subscription for one to that very topic. */
 function mayUseRoutingKey(asking: Asking, name: string | undefined, fields: Fields): boolean {
   const key = (text(fields, "routing_key") ?? "").replace(/\./g, "/");
   const permission = text(fields, "permission");
   if (permission === "write") return may(asking, name, { action: "publish", topic: key });
-  return permission === "read" && may(asking, name, { action: "subscribe", topic: key.replace(/\*/g, "+") });
+  return permission === "read" && !key.startsWith("$share/") && may(asking, name, { action: "subscribe", topic: key.replace(/\*/g, "+") });
 }
 
 /**

@@ -4,19 +4,23 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connectAsync } from "mqtt";
+import type { IClientOptions, MqttClient } from "mqtt";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { freePorts } from "../../../sim/brokers/free-port.js";
 import { watchOver } from "../../../sim/brokers/orphan-guard.js";
 import { TestAuthority } from "../../../test/support/brokers/test-certificates.js";
+import { retainedAnswers, willAnswers } from "../../../test/support/brokers/truth-kept.js";
 import {
   brokerAnswers,
   differences,
   engineAnswers,
   truthEngine,
+  truthFilters,
   truthPolicyText,
   truthTopics,
   TRUTH_NAMES,
 } from "../../../test/support/brokers/truth-table.js";
+import type { PolicyEngine } from "../../policy/policy-engine.js";
 import { CompileInput } from "../../policy/policy-target.js";
 import { compileEjabberd, EJABBERD_HOST } from "./ejabberd-policy.js";
 
@@ -77,41 +81,75 @@ afterAll(async () => {
   rmSync(room, { recursive: true, force: true, maxRetries: 10 });
 });
 
+function connect(name: string, options: IClientOptions = {}): Promise<MqttClient> {
+  return connectAsync({
+    host: "127.0.0.1",
+    port,
+    protocol: "mqtts",
+    protocolVersion: 5,
+    clientId: name,
+    username: name,
+    password: PASSWORD,
+    ca: authority.trustAnchorPem,
+    servername: "localhost",
+    reconnectPeriod: 0,
+    ...options,
+  });
+}
+
+/** Topics that begin with `$` are nobody's there, and a shared subscription ends the connection. */
+const isKnownDifference = (question: string): boolean => / \$/.test(question);
+
 describe("ejabberd, configured by the compiler", () => {
+  const topics = truthTopics();
+  let engine: PolicyEngine;
+  beforeAll(() => (engine = truthEngine(text(port), NAMES)));
+  const maySubscribe = (name: string, topic: string): boolean =>
+    engine.authorize({ name, listener: "mtls", action: "subscribe", topic, atMs: Date.now() }).allowed;
+  // A subscription has to be granted for messages to come: every name asks for each topic that it might read.
+  const readable = (name: string): string[] => topics.filter((topic) => !topic.startsWith("$") && maySubscribe(name, topic));
+
   it("answers the truth table as the policy does", async () => {
-    const engine = truthEngine(text(port), NAMES);
-    const topics = truthTopics();
     const expected = engineAnswers(engine, topics);
-    // A subscription has to be granted for messages to come: every name asks for each topic that it might read, and for all.
-    const asked = (name: string): string[] => [
-      "#",
-      ...topics.filter(
-        (topic) =>
-          !topic.startsWith("$") && engine.authorize({ name, listener: "mtls", action: "subscribe", topic, atMs: Date.now() }).allowed,
-      ),
-    ];
-    const actual = await brokerAnswers(
-      (name) =>
-        connectAsync({
-          host: "127.0.0.1",
-          port,
-          protocol: "mqtts",
-          protocolVersion: 5,
-          clientId: name,
-          username: name,
-          password: PASSWORD,
-          ca: authority.trustAnchorPem,
-          servername: "localhost",
-          reconnectPeriod: 0,
-        }),
-      NAMES,
-      topics,
-      asked,
-    );
-    // Topics that begin with `$` are nobody's there, and a shared subscription ends the connection.
-    const isKnown = (question: string): boolean => / \$/.test(question);
+    const actual = await brokerAnswers(connect, NAMES, topics, (name) => ["#", ...readable(name)]);
     expect(expected.size).toBeGreaterThan(4000);
-    expect(differences(expected, actual, isKnown)).toEqual([]);
+    expect(differences(expected, actual, isKnownDifference)).toEqual([]);
+  });
+
+  it("grants the filters with wildcards that the policy grants", async () => {
+    const filters = truthFilters(topics).filter((filter) => !filter.startsWith("$share/"));
+    const expected = new Map<string, boolean>();
+    const actual = new Map<string, boolean>();
+    for (const { name } of NAMES) {
+      const client = await connect(name);
+      await Promise.all(
+        filters.map(async (filter) => {
+          expected.set(`${name} subscribe ${filter}`, maySubscribe(name, filter));
+          const granted = client.subscribeAsync(filter, { qos: 0 }).then(
+            () => true,
+            () => false,
+          );
+          actual.set(`${name} subscribe ${filter}`, await granted);
+        }),
+      );
+      await client.endAsync(true);
+    }
+    expect(expected.size).toBeGreaterThan(2000);
+    expect(differences(expected, actual, isKnownDifference)).toEqual([]);
+  });
+
+  it("holds wills and retained messages to the same rules", async () => {
+    const names = NAMES.map(({ name }) => name).filter((name) => name !== "root");
+    const questions = { engine, connect, topics, names };
+    const wills = await willAnswers(questions);
+    expect(wills.expected.size).toBeGreaterThan(100);
+    expect(differences(wills.expected, wills.actual, isKnownDifference)).toEqual([]);
+    const retained = await retainedAnswers(questions, { filtersOf: readable });
+    expect(retained.expected.size).toBeGreaterThan(4000);
+    // Whoever subscribes to exactly a topic with an empty last level is not sent what is kept there.
+    const isKnown = (question: string, answer: boolean): boolean =>
+      isKnownDifference(question) || (answer && / replay .*\/$/.test(question));
+    expect(differences(retained.expected, retained.actual, isKnown)).toEqual([]);
   });
 });
 

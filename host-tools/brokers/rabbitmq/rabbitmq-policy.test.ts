@@ -3,11 +3,20 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connectAsync } from "mqtt";
-import type { MqttClient } from "mqtt";
+import type { IClientOptions, MqttClient } from "mqtt";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { TestAuthority } from "../../../test/support/brokers/test-certificates.js";
+import type { TestIdentity } from "../../../test/support/brokers/test-certificates.js";
 import { TestRabbitmq } from "../../../test/support/brokers/test-rabbitmq.js";
-import { truthEngine, truthPolicyText, truthTopics, TRUTH_NAMES } from "../../../test/support/brokers/truth-table.js";
+import { retainedAnswers, willAnswers } from "../../../test/support/brokers/truth-kept.js";
+import {
+  differences,
+  truthEngine,
+  truthFilters,
+  truthPolicyText,
+  truthTopics,
+  TRUTH_NAMES,
+} from "../../../test/support/brokers/truth-table.js";
 import { startDecisionServer } from "../../decision-point/decision-server.js";
 import type { DecisionServer } from "../../decision-point/decision-server.js";
 import type { PolicyEngine } from "../../policy/policy-engine.js";
@@ -58,19 +67,24 @@ function hashOf(crlPem: string): string {
   return execFileSync("openssl", ["crl", "-hash", "-noout"], { input: crlPem, encoding: "utf8" }).trim();
 }
 
-async function connect(name: string, clientId = name): Promise<MqttClient> {
-  const { chainPem, keyPem } = await authority.issue(name);
+const identities = new Map<string, Promise<TestIdentity>>();
+
+async function connect(name: string, options: IClientOptions = {}): Promise<MqttClient> {
+  const identity = identities.get(name) ?? authority.issue(name);
+  identities.set(name, identity);
+  const { chainPem, keyPem } = await identity;
   return connectAsync({
     host: "127.0.0.1",
     port: broker.mtlsPort,
     protocol: "mqtts",
     protocolVersion: 4,
-    clientId,
+    clientId: name,
     ca: authority.trustAnchorPem,
     cert: chainPem,
     key: keyPem,
     servername: "localhost",
     reconnectPeriod: 0,
+    ...options,
   });
 }
 
@@ -81,31 +95,13 @@ interface Question {
 }
 
 /** Topics with a dot, an asterisk or a `#` of AMQP mean another topic there. */
+function usableTopics(): string[] {
+  return truthTopics().filter((topic) => !/[.*]/.test(topic));
+}
+
 function questions(): Question[] {
-  const topics = truthTopics().filter((topic) => !/[.*]/.test(topic));
-  const filters = [
-    ...topics,
-    "#",
-    "+/#",
-    "+",
-    "devices/#",
-    "devices/+/up/#",
-    "devices/+/up",
-    "devices/+/#",
-    "devices/+/+/#",
-    "devices/dev1/#",
-    "devices/dev1/+",
-    "devices/dev1/down/#",
-    "devices/dev1/down/+",
-    "sites/b1/+/+/state",
-    "sites/+/+/+/state",
-    "sites/b1/#",
-    "sites/b1/l1/press1/config/+",
-    "sites/b1/l1/press1/config/#",
-    "$SYS/#",
-    "$share/g/devices/dev1/down/#",
-    "+/dev1/down/x",
-  ];
+  const topics = usableTopics();
+  const filters = truthFilters(topics).filter((filter) => !/[.*]/.test(filter));
   return NAMES.flatMap(({ name }) => [
     ...topics.map((topic) => ({ name, action: "publish" as const, topic })),
     ...filters.map((topic) => ({ name, action: "subscribe" as const, topic })),
@@ -150,10 +146,25 @@ describe("RabbitMQ, configured by the compiler", () => {
     expect(wrongAnswers(asked, await answersOf("rabbit_auth_backend_internal", asked))).toEqual([]);
   });
 
+  it("holds wills and retained messages to the same rules", async () => {
+    const topics = usableTopics();
+    // Wildcards find no retained messages there: whoever wants one subscribes to its topic.
+    const readable = (name: string): string[] =>
+      topics.filter((topic) => engine.authorize({ name, listener: "mtls", action: "receive", topic, atMs: Date.now() }).allowed);
+    const names = NAMES.map(({ name }) => name).filter((name) => name !== "root");
+    const wills = await willAnswers({ engine, connect, topics, names });
+    expect(wills.expected.size).toBeGreaterThan(100);
+    expect(differences(wills.expected, wills.actual, () => false)).toEqual([]);
+    const questions = { engine, connect, topics, names, filters: readable("root") };
+    const retained = await retainedAnswers(questions, { filtersOf: readable, perAnswer: 12, hangsUp: true });
+    expect(retained.expected.size).toBeGreaterThan(2000);
+    expect(differences(retained.expected, retained.actual, () => false)).toEqual([]);
+  });
+
   it("lets a device do its own, and hangs up on everything else", async () => {
     const device = await connect("dev1");
     await device.subscribeAsync("devices/dev1/down/#", { qos: 1 });
-    const backend = await connect("backend", "backend~1");
+    const backend = await connect("backend", { clientId: "backend~1" });
     await backend.subscribeAsync("devices/+/up/#", { qos: 1 });
     const reported = new Promise((resolve) => backend.once("message", (topic, payload) => resolve(`${topic} ${payload.toString()}`)));
     await device.publishAsync("devices/dev1/up/t", "21", { qos: 1 });
@@ -166,7 +177,7 @@ describe("RabbitMQ, configured by the compiler", () => {
   });
 
   it("keeps a name from the queue of another's session", async () => {
-    const thief = await connect("dev10", "dev1");
+    const thief = await connect("dev10", { clientId: "dev1" });
     const closed = new Promise<void>((resolve) => thief.once("close", () => resolve()));
     thief.on("error", () => undefined);
     thief.subscribe("devices/dev10/down/#", { qos: 1 });
@@ -185,7 +196,7 @@ describe("RabbitMQ, configured by the compiler", () => {
         `application:set_env(rabbitmq_auth_backend_http, ${key}, ${key === "http_method" ? value : JSON.stringify(value)}).`,
       );
     // One connection for each question: a sample.
-    const asked = questions().filter((_question, index) => index % 7 === 0);
+    const asked = questions().filter(({ topic }, index) => index % 7 === 0 || topic.startsWith("$share/"));
     expect(wrongAnswers(asked, await answersOf("rabbit_auth_backend_http", asked))).toEqual([]);
     await broker.evaluate("application:set_env(rabbit, auth_backends, [rabbit_auth_backend_http]).");
     const device = await connect("dev1");

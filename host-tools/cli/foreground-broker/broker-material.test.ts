@@ -5,11 +5,13 @@ import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { EmbeddedBroker } from "../../../sim/brokers/embedded-broker.js";
 import { TestAuthority } from "../../../test/support/brokers/test-certificates.js";
 import type { TestIdentity } from "../../../test/support/brokers/test-certificates.js";
+import { retainedAnswers, willAnswers } from "../../../test/support/brokers/truth-kept.js";
 import {
   DENIALS,
   differences,
   engineAnswers,
   truthEngine,
+  truthFilters,
   truthPolicyText,
   truthTopics,
   TRUTH_NAMES,
@@ -60,7 +62,13 @@ async function start(engine: PolicyEngine, nowMs = (): number => Date.now()): Pr
     material: embeddedMaterial(ca, nowMs),
     mtlsPort: 0,
     pskPort: 0,
-    limits: { maxMessagesPerSecond: 1_000_000, maxInflightInbound: 10_000, maxQueuedMessages: 100_000, maxRetainedMessages: 10_000 },
+    limits: {
+      maxMessagesPerSecond: 1_000_000,
+      maxInflightInbound: 10_000,
+      maxQueuedMessages: 100_000,
+      maxRetainedMessages: 10_000,
+      maxSubscriptions: 1_000,
+    },
   });
   const { mtlsPort } = await broker.start();
   open.push(() => broker.stop());
@@ -123,6 +131,47 @@ describe("the embedded broker, asking the policy", () => {
     for (const { name } of NAMES) for (const topic of topics) actual.set(`${name} receive ${topic}`, got.get(name)?.has(topic) === true);
     expect(expected.size).toBeGreaterThan(5000);
     expect(differences(expected, actual, () => false)).toEqual([]);
+  });
+
+  it("answers the truth table's filters, wills and retained messages as the engine does", async () => {
+    const engine = truthEngine(truthPolicyText(8883, DENIALS), NAMES);
+    const { port } = await start(engine);
+    const topics = truthTopics().filter((topic) => !topic.startsWith("$"));
+    const ask = (name: string, action: "subscribe" | "receive", topic: string): boolean =>
+      engine.authorize({ name, listener: "mtls", action, topic, atMs: Date.now() }).allowed;
+    const expected = new Map<string, boolean>();
+    const actual = new Map<string, boolean>();
+    for (const { name } of NAMES) {
+      const client = await connect(port, name);
+      await Promise.all(
+        truthFilters(topics).map(async (filter) => {
+          // It knows no shared subscriptions.
+          expected.set(`${name} subscribe ${filter}`, !filter.startsWith("$share/") && ask(name, "subscribe", filter));
+          const isGranted = client.subscribeAsync(filter, { qos: 0 }).then(
+            () => true,
+            () => false,
+          );
+          actual.set(`${name} subscribe ${filter}`, await isGranted);
+        }),
+      );
+      await client.endAsync(true);
+    }
+    expect(expected.size).toBeGreaterThan(4000);
+    expect(differences(expected, actual, () => false)).toEqual([]);
+    const questions = {
+      engine,
+      connect: (name: string, options: IClientOptions) => connect(port, name, options),
+      topics,
+      names: NAMES.map(({ name }) => name).filter((name) => name !== "root"),
+      // What is retained for a wildcard comes one by one, with no sign of the last.
+      filters: topics,
+    };
+    const wills = await willAnswers(questions);
+    expect(wills.expected.size).toBeGreaterThan(100);
+    expect(differences(wills.expected, wills.actual, () => false)).toEqual([]);
+    const retained = await retainedAnswers(questions, { filtersOf: (name) => topics.filter((topic) => ask(name, "receive", topic)) });
+    expect(retained.expected.size).toBeGreaterThan(5000);
+    expect(differences(retained.expected, retained.actual, () => false)).toEqual([]);
   });
 
   it("knows the time, and the QoS, retain and size of a channel", async () => {

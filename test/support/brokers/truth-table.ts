@@ -162,10 +162,78 @@ export function truthTopics(): string[] {
     "$share/g/x",
   ];
   return [
-    ...ids.flatMap((id) => inDevice.map((rest) => `devices/${id}${rest === "" ? "" : `/${rest}`}`)),
-    ...presses.flatMap((base) => inPress.map((rest) => `${base}/${rest}`)),
-    ...others,
-  ].filter((topic) => topic !== "");
+    ...new Set([
+      ...ids.flatMap((id) => inDevice.map((rest) => `devices/${id}${rest === "" ? "" : `/${rest}`}`)),
+      ...presses.flatMap((base) => inPress.map((rest) => `${base}/${rest}`)),
+      ...others,
+    ]),
+  ];
+}
+
+/** Filters to subscribe to: the topics themselves, and wildcards wider, narrower and beside what somebody may read. */
+export function truthFilters(topics: readonly string[]): string[] {
+  const ids = ["dev1", "dev10", "Dev1", "a.b_c-d", "press1", "+", "nobody", "%u", "Größe"];
+  const inDevice = [
+    "#",
+    "+",
+    "+/#",
+    "+/t",
+    "up",
+    "up/#",
+    "up/+",
+    "up/+/b/#",
+    "up/a/+/c",
+    "Up/#",
+    "down/#",
+    "down/+",
+    "identity/#",
+    "identity/+",
+  ];
+  const others = [
+    "#",
+    "+",
+    "+/#",
+    "+/+/#",
+    "/+",
+    "/#",
+    "devices/#",
+    "+/dev1/#",
+    "+/dev1/down/x",
+    "+/dev1/+/#",
+    "devices/+/+/t",
+    "sites/#",
+    "sites/+/#",
+    "sites/b1/#",
+    "sites/b1/+",
+    "sites/b1/+/+/state",
+    "sites/b1/l1/+/state",
+    "sites/b1/+/+/+",
+    "sites/b2/+/+/state",
+    "sites/+/+/+/state",
+    "sites/+/+/+/#",
+    "sites/b1/l1/press1/#",
+    "sites/b1/l1/press1/+",
+    "sites/b1/l1/press1/config/+",
+    "sites/b1/l1/press1/config/#",
+    "sites/b1/announcements/#",
+    "sites/b1/announcements/+",
+    "sites/b2/announcements/#",
+    "sites/+/announcements/#",
+    "sites/Größe/announcements/#",
+    "sites/Gro\u0308\u00dfe/announcements/#",
+    "tools/#",
+    "tools/+",
+    "tools/+/secret",
+    "Größe/+/é",
+    "Größe/#",
+    "$SYS/#",
+    "$SYS/+",
+    "+/broker/uptime",
+    "$other/#",
+    "$share/g/devices/dev1/down/#",
+    "$share/g/#",
+  ];
+  return [...new Set([...topics, ...ids.flatMap((id) => inDevice.map((rest) => `devices/${id}/${rest}`)), ...others])];
 }
 
 /** The engine's answers, `NAME ACTION TOPIC` to yes or no. */
