@@ -6,7 +6,7 @@ import { errorCode, errorMessage, HawserError } from "../../sdk/errors.js";
 import type { AnchorOffer } from "../../sdk/identity/anchor-offer.js";
 import { HolderQuestions } from "./holder-questions.js";
 import { certificateAnswer, deviceOfTopic, readMessage, refusalAnswer, responseTopic } from "./enrolment-messages.js";
-import type { ActiveReport, EnrolRequest, Objection, RefusalCode } from "./enrolment-messages.js";
+import type { ActiveReport, EnrolRequest, Objection, RefusalCode, ToldSalt } from "./enrolment-messages.js";
 import type { RateLimiter } from "./rate-limiter.js";
 
 export interface IssuedForDevice {
@@ -18,6 +18,8 @@ export interface IssuedForDevice {
   readonly repeated: boolean;
   /** Where the device's trust anchors are not those of now. */
   readonly offer?: AnchorOffer;
+  /** Shows the device which salt its pre-shared key has. */
+  readonly saltProof?: string;
 }
 
 /** Who asks for a certificate, as far as it is known. */
@@ -41,9 +43,14 @@ export interface EnrolmentCa {
    */
   issueFromCsr(id: string, csr: Uint8Array, arrivedAtMs: number, asker: Asker): Promise<IssuedForDevice>;
   /**
-   * Revokes, as superseded, what the device held before `activeSerial`, whose key signed the report. Resolves with the serials retired now.
+   * Revokes, as superseded, what the device held before `activeSerial`, whose key signed the report, and changes its pre-shared key where
+   * the device tells a new salt. Resolves with the serials retired now.
    */
-  retireOlder(id: string, activeSerial: string, signedBy: string): Promise<readonly string[]>;
+  retireOlder(
+    id: string,
+    activeSerial: string,
+    report: { readonly signedBy: string; readonly salt?: ToldSalt },
+  ): Promise<readonly string[]>;
   /**
    * Puts it on record that the holder of a name's certificate, whose key is `signedBy`, objected to another's request.
    * @returns the certificate's serial
@@ -132,7 +139,7 @@ export class EnrolmentAuthority {
       if (issued.repeated) this.limiter.giveBack(id);
       return {
         event: { event: "issued", id, requestId: request.requestId, serial: issued.serial, repeated: issued.repeated },
-        answer: { topic: responseTopic(id), payload: certificateAnswer(request.requestId, issued.chain, issued.offer) },
+        answer: { topic: responseTopic(id), payload: certificateAnswer(request.requestId, issued) },
       };
     } catch (error) {
       if (error instanceof HawserError && error.code === "RATE_LIMITED")
@@ -187,11 +194,11 @@ export class EnrolmentAuthority {
   // Reports take no token: one without effect costs a look into the registry, and those with effect are as few as the certificates issued.
   async #activate(id: string, report: ActiveReport): Promise<Outcome> {
     // Whoever has the pre-shared key could else retire the certificate in use as soon as a newer one is issued.
-    if (report.signedBy === undefined)
-      return { event: { event: "ignored", id, reason: "the report of a certificate is not signed by its key" } };
+    const { serial, salt, signedBy } = report;
+    if (signedBy === undefined) return { event: { event: "ignored", id, reason: "the report of a certificate is not signed by its key" } };
     try {
-      const retired = await this.ca.retireOlder(id, report.serial, report.signedBy);
-      return { event: { event: "active", id, serial: report.serial, retired } };
+      const retired = await this.ca.retireOlder(id, serial, { signedBy, ...(salt && { salt }) });
+      return { event: { event: "active", id, serial, retired } };
     } catch (error) {
       return { event: { event: "failed", id, code: errorCode(error), reason: errorMessage(error) } };
     }

@@ -34,7 +34,7 @@ describe("readMessage", () => {
     ["an empty csr", { ...good, csr: "" }],
     ["base64 without padding", { ...good, csr: "MAE" }],
     ["base64url", { ...good, csr: "_-8=" }],
-    ["base64 with a line break", { ...good, csr: "MAEC\n" }],
+    ["base64 with a line break", { ...good, csr: "MAE=\n" }],
     ["a csr larger than any of a device", { ...good, csr: Buffer.alloc(2049).toString("base64") }],
     ["a serial with leading zeros", { v: 1, type: "active", serial: "04" }],
     ["a serial longer than 20 octets", { v: 1, type: "active", serial: "a".repeat(41) }],
@@ -102,7 +102,7 @@ describe("deviceOfTopic", () => {
 describe("answers", () => {
   test("are what the device reads", () => {
     const chain = [Uint8Array.of(1, 2, 3), Uint8Array.of(4)];
-    expect(readAnswer(certificateAnswer(requestId, chain))).toEqual({ requestId, chain });
+    expect(readAnswer(certificateAnswer(requestId, { chain }))).toEqual({ requestId, chain });
     const refusal = { code: "RATE_LIMITED", message: "too many", retryAfterSeconds: 60 } as const;
     expect(readAnswer(refusalAnswer(requestId, refusal.code, refusal.message, refusal.retryAfterSeconds))).toEqual({
       requestId,

@@ -15,6 +15,7 @@ const MAX_CSR_BYTES = 2048;
 /** More than a device has room for. */
 const MAX_ANCHORS = 16;
 /** RFC 5280 section 4.1.2.2: at most 20 octets. */
+const HEX_128 = /^[0-9a-f]{32}$/;
 const SERIAL = /^[1-9a-f][0-9a-f]{0,39}$/;
 
 export const REQUEST_FILTER = "devices/+/identity/request";
@@ -46,10 +47,18 @@ export interface EnrolRequest extends Signed {
   readonly anchors?: readonly string[];
 }
 
+export interface ToldSalt {
+  readonly text: string;
+  /** Base64. */
+  readonly proof: string;
+}
+
 export interface ActiveReport extends Signed {
   readonly type: "active";
   /** Serial of the certificate the device has committed: lower-case hex without leading zeros. */
   readonly serial: string;
+  /** What its pre-shared key is salted with from now on; earlier devices do not say. */
+  readonly salt?: ToldSalt;
 }
 
 /** The holder of the present certificate objects to another's request. */
@@ -94,7 +103,7 @@ export function readMessage(payload: Uint8Array): EnrolRequest | ActiveReport | 
   const fields = text === undefined ? undefined : parseObject(text);
   if (text === undefined || fields === undefined) return unreadable("not a JSON object in UTF-8");
   const requestId = fields["requestId"];
-  const known = typeof requestId === "string" && /^[0-9a-f]{32}$/.test(requestId) ? requestId : undefined;
+  const known = typeof requestId === "string" && HEX_128.test(requestId) ? requestId : undefined;
   if (fields["v"] !== 1) return unreadable("not version 1 of the enrolment messages", known);
   const signer = signerOf(text, fields["key"]);
   const signed = signer === undefined ? {} : { signedBy: signer };
@@ -116,15 +125,24 @@ function isSerials(value: unknown): value is string[] {
 function readReport(fields: Readonly<Record<string, unknown>>, signed: Signed): ActiveReport | Unreadable {
   const serial = fields["serial"];
   if (typeof serial !== "string" || !SERIAL.test(serial)) return unreadable("the serial is not lower-case hex without leading zeros");
-  return { type: "active", serial, ...signed };
+  const { salt, saltProof } = fields;
+  const isTold = typeof salt === "string" && HEX_128.test(salt) && typeof saltProof === "string";
+  return { type: "active", serial, ...(isTold && { salt: { text: salt, proof: saltProof } }), ...signed };
 }
 
-export function certificateAnswer(requestId: string, chain: readonly Uint8Array[], offer?: AnchorOffer): Uint8Array {
+interface IssuedChain {
+  readonly chain: readonly Uint8Array[];
+  readonly offer?: AnchorOffer;
+  readonly saltProof?: string;
+}
+
+export function certificateAnswer(requestId: string, { chain, offer, saltProof }: IssuedChain): Uint8Array {
   return encode({
     v: 1,
     requestId,
     chain: chain.map(base64),
     ...(offer && { anchors: offer.anchors.map(base64), links: offer.links.map(base64) }),
+    ...(saltProof !== undefined && { saltProof }),
   });
 }
 

@@ -59,7 +59,7 @@ function lostBy(was: RegistryEntry, is: RegistryEntry | undefined): string[] {
 function holdFor(was: RegistryEntry, is: RegistryEntry | undefined): OwedEnd["hold"] {
   // The authority's key is in its memory only, and it has to come back to serve.
   if (is?.role === "authority") return "never";
-  // The device retires what it no longer uses.
-  if (was.kind === "device" && was.state === "active" && is?.state === "active" && was.psk === is.psk) return "never";
+  // The device retires what it no longer uses, its pre-shared key included.
+  if (was.kind === "device" && was.state === "active" && is?.state === "active") return "never";
   return is?.state === "active" || is?.state === "reserved" ? "now" : "later";
 }

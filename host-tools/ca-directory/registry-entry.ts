@@ -27,6 +27,8 @@ export interface CertificateRecord {
   readonly publicKeyHash: string;
   /** Whoever asked for it did not show the key of the certificate before, whose holder was asked and said nothing. */
   readonly unproved?: true;
+  /** Whoever asked for it showed no key that the name's owner has had: it does not change the name's pre-shared key. */
+  readonly stranger?: true;
   /** The certificate, base64 of its DER: kept while it is active, so that the same request can get the same answer. */
   readonly der?: string;
   /** Of the password that belongs to the certificate (PBKDF2-SHA512), while it is active and the policy asks for one. */
@@ -122,10 +124,8 @@ export function parseCertificateRecords(value: unknown): CertificateRecord[] | u
 
 function parseCertificateRecord(value: unknown): CertificateRecord | undefined {
   if (typeof value !== "object" || value === null) return undefined;
-  const { serial, notBeforeMs, notAfterMs, status, reason, revokedAtMs, publicKeyHash, der, passwordHash, unproved } = value as Record<
-    string,
-    unknown
-  >;
+  const { serial, notBeforeMs, notAfterMs, status, reason, revokedAtMs, publicKeyHash, der, passwordHash, unproved, stranger } =
+    value as Record<string, unknown>;
   if (typeof serial !== "string" || !/^[1-9a-f][0-9a-f]{0,39}$/.test(serial) || !isTime(notBeforeMs) || !isTime(notAfterMs))
     return undefined;
   if (
@@ -135,7 +135,8 @@ function parseCertificateRecord(value: unknown): CertificateRecord | undefined {
     !isPasswordHash(passwordHash)
   )
     return undefined;
-  const record = { serial, notBeforeMs, notAfterMs, status, publicKeyHash, ...(unproved === true ? { unproved: true as const } : {}) };
+  const flags = { ...(unproved === true && { unproved: true as const }), ...(stranger === true && { stranger: true as const }) };
+  const record = { serial, notBeforeMs, notAfterMs, status, publicKeyHash, ...flags };
   if (status === "active")
     return { ...record, ...(der === undefined ? {} : { der }), ...(passwordHash === undefined ? {} : { passwordHash }) };
   if (!isOneOf(reason, REVOCATION_REASONS) || !isTime(revokedAtMs)) return undefined;

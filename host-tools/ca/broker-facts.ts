@@ -10,7 +10,7 @@ import type { EntryMap, RegistryNames } from "../ca-directory/ca-registry.js";
 import type { NameSummary } from "../ca-directory/registry-entry.js";
 import { toPem } from "../pki/pem.js";
 import { brokerPolicyOf } from "./ca-policy.js";
-import { unsealPsk } from "./sealed-psk.js";
+import { activePsk } from "./sealed-psk.js";
 import { anchorsOf, pemChain, readCertificates, readSealedKey } from "./context.js";
 import type { CaKeys } from "./context.js";
 
@@ -60,7 +60,7 @@ function isShutOut({ state, certificates }: NameSummary): boolean {
 export function brokerFacts(files: CaFiles, keys: CaKeys, registry: RegistryNames): CaFacts {
   const names = [...registry.summaries()].sort((a, b) => (a.name < b.name ? -1 : 1));
   const recoverable = names.flatMap((entry) => {
-    const key = unsealPsk(keys, entry);
+    const key = activePsk(keys, entry);
     return key === undefined ? [] : [{ name: entry.name, role: entry.role, key }];
   });
   const brokerKey = readSealedKey(files, FILES.brokerKey, keys.sealing);

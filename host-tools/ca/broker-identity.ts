@@ -7,7 +7,7 @@ import { parseCertificateRecords } from "../ca-directory/registry-entry.js";
 import { BROKER_NAME } from "./reserved-names.js";
 import type { PolicyEngine } from "../policy/policy-engine.js";
 import { policyEngineOf } from "./ca-policy.js";
-import { unsealPsk } from "./sealed-psk.js";
+import { activePsk } from "./sealed-psk.js";
 import { anchorsOf, chainOf, issueLeaf, linksOf, pemChain, readCertificates, readSealedKey } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
 import { readCaJson } from "../ca-directory/ca-files.js";
@@ -161,7 +161,7 @@ export function readBrokerMaterial(
     crlNextUpdateMs,
     revokedSerials: new Set(certificates.filter((certificate) => certificate.status !== "active").map((certificate) => certificate.serial)),
     brokerHosts: record.brokerHosts,
-    pskFor: (identity) => unsealPsk(keys, entries.get(identity)),
+    pskFor: (identity) => activePsk(keys, entries.get(identity)),
     roleOf: (name) => roleOf(entries.get(name)),
     stateOf: (name) => entries.get(name)?.state,
     policy: policyEngineOf(files, names),

@@ -30,7 +30,7 @@ import type { CaRecord, CertificatePolicy } from "../ca-directory/ca-record.js";
 import { anchorsOf, readKeys } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
 import { issueFromCsr, recordObjection, retireOlder } from "./certificate-renewal.js";
-import type { EnrolledCertificate, EnrolOptions } from "./certificate-renewal.js";
+import type { DeviceReport, EnrolledCertificate, EnrolOptions } from "./certificate-renewal.js";
 import { readForExport } from "./exporting.js";
 import type { ExportMaterial, ExportRequest } from "./exporting.js";
 import { changePassphrase } from "./passphrase-change.js";
@@ -45,7 +45,7 @@ import type { Signer, SignerFor } from "../pki/signer.js";
 import { importAnswer, makeRootRequest } from "./root-errand.js";
 import type { ErrandOptions, ImportedAnswer } from "./root-errand.js";
 import type { Errand } from "./errand-names.js";
-import { Provisioning } from "./provisioning.js";
+import { Provisioning, pskForAgain } from "./provisioning.js";
 import type { DeviceIdentity, Reservation, ReserveRequest, ResumeRequest } from "./provisioning.js";
 import { provisionBatch } from "./provisioning-batch.js";
 import type { BatchRequest } from "./provisioning-batch.js";
@@ -316,8 +316,13 @@ export class CertificateAuthority {
   }
 
   /** A device committed its new certificate: see {@link retireOlder}. */
-  retireOlder(id: string, activeSerial: string, signedBy?: string): Promise<readonly string[]> {
-    return retireOlder(this.#ca, id, activeSerial, signedBy);
+  retireOlder(id: string, activeSerial: string, report?: DeviceReport): Promise<readonly string[]> {
+    return retireOlder(this.#ca, id, activeSerial, report);
+  }
+
+  /** The pre-shared key for a device that is given its identity once more: see {@link pskForAgain}. */
+  pskForAgain(id: string): Promise<Buffer | undefined> {
+    return pskForAgain(this.#ca, id);
   }
 
   /** The holder of a certificate objects to another's request: see {@link recordObjection}. */

@@ -7,7 +7,7 @@ import { hashPassword } from "../policy/password.js";
 import type { Policy } from "../policy/policy-model.js";
 import type { CaKeys } from "./context.js";
 import { principalOf } from "./policy-names.js";
-import { unsealAnyPsk } from "./sealed-psk.js";
+import { provisionedPsk } from "./sealed-psk.js";
 
 /**
  * The entry with the hashes of its certificates' passwords, where the policy asks this device for one beside its certificate.
@@ -16,7 +16,7 @@ import { unsealAnyPsk } from "./sealed-psk.js";
 export function withCertificatePasswords(keys: CaKeys, policy: Policy, entry: RegistryEntry): RegistryEntry {
   const isMissing = entry.certificates.some(({ status, passwordHash }) => status === "active" && passwordHash === undefined);
   if (!isMissing || !asksForPassword(policy, entry)) return entry;
-  const psk = unsealAnyPsk(keys, entry);
+  const psk = provisionedPsk(keys, entry);
   if (psk === undefined) return entry;
   try {
     const certificates = entry.certificates.map((record) =>

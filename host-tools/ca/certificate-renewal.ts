@@ -10,6 +10,8 @@ import { policyOf } from "./ca-policy.js";
 import { withCertificatePasswords } from "./certificate-passwords.js";
 import { anchorsOf, chainOf, issueLeaf, linksOf } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
+import { withSalt, saltProof } from "./sealed-psk.js";
+import type { ToldSalt } from "./sealed-psk.js";
 
 export interface EnrolledCertificate {
   /** DER, leaf first, then the issuing CA, and after a rollover of the root what leads to the one before. */
@@ -21,6 +23,8 @@ export interface EnrolledCertificate {
   readonly repeated: boolean;
   /** What the device is to trust from now on, where that is not what it said it trusts. */
   readonly offer?: AnchorOffer;
+  /** Shows the device which salt its pre-shared key has; absent before the first. Base64. */
+  readonly saltProof?: string;
 }
 
 export interface EnrolOptions {
@@ -62,13 +66,16 @@ export async function issueFromCsr(ca: CaContext, id: string, csr: Uint8Array, o
     const entry = enrollable(draft.entries.get(id), id);
     checkFresh(entry, arrivedAtMs);
     const known = entry.certificates.find((record) => record.publicKeyHash === publicKeyHash && record.notAfterMs > draft.nowMs);
-    if (known !== undefined) return again(ca, known, draft.nowMs, anchors);
+    const proof = saltProof(ca.keys, entry);
+    const salted = proof === undefined ? {} : { saltProof: proof };
+    if (known !== undefined) return { ...again(ca, known, draft.nowMs, anchors), ...salted };
     checkKey(draft, publicKeyHash);
     const isProved = asker === undefined || !hasHolder(entry, draft.nowMs) || isHolder(entry, asker.signedBy, draft.nowMs);
     if (!isProved && !asker.holderIsSilent) throw askHolder(id);
     checkRate(entry, perHour, draft.nowMs);
     const { record, der } = await issueLeaf(ca.keys, id, publicKey, { kind: "client" }, draft.nowMs, lifetimeMs);
-    const issued = isProved ? record : { ...record, unproved: true as const };
+    const isStranger = asker !== undefined && isStrange(entry, asker.signedBy);
+    const issued = { ...record, ...(!isProved && { unproved: true as const }), ...(isStranger && { stranger: true as const }) };
     const enrolled: RegistryEntry = { ...withCertificate(entry, issued, draft.nowMs), state: "active" };
     draft.put(withCertificatePasswords(ca.keys, policyOf(draft), enrolled));
     draft.record({
@@ -78,19 +85,33 @@ export async function issueFromCsr(ca: CaContext, id: string, csr: Uint8Array, o
       ...(isProved ? {} : { proof: "none; the holder was asked" }),
       ...(entry.state === "active" ? {} : { recoveredFrom: entry.state }),
     });
-    return { ...shown(ca.keys, der, draft.nowMs, anchors), serial: record.serial, notAfterMs: record.notAfterMs, repeated: false };
+    const { serial, notAfterMs } = record;
+    return { ...shown(ca.keys, der, draft.nowMs, anchors), ...salted, serial, notAfterMs, repeated: false };
   });
 }
 
+/** What a device reports of itself. */
+export interface DeviceReport {
+  /** SHA-256 of the key that signed it, lower-case hex; left out where the caller knows the device. */
+  readonly signedBy?: string;
+  /** What its pre-shared key is salted with from now on. */
+  readonly salt?: ToldSalt;
+}
+
 /**
- * Retires what was issued to the device before `activeSerial`, which it reports to have committed.
+ * Retires what was issued to the device before `activeSerial`, which it reports to have committed, and the pre-shared key that it had until
+ * now. The key stays where somebody may have come in without a key of the name's: the holder would have nothing left to come back with.
  *
- * @param signedBy SHA-256 of the key that signed the report; left out where the caller knows the device
  * @returns the serials retired now; none when the report is an old one come again
  * @throws HawserError `UNKNOWN_DEVICE`, `UNKNOWN_CERTIFICATE` (not one of this device's valid ones, or another's report), and those of
  *   every change
  */
-export async function retireOlder(ca: CaContext, id: string, activeSerial: string, signedBy?: string): Promise<readonly string[]> {
+export async function retireOlder(
+  ca: CaContext,
+  id: string,
+  activeSerial: string,
+  { signedBy, salt }: DeviceReport = {},
+): Promise<readonly string[]> {
   return ca.store.change((draft) => {
     const entry = draft.entries.get(id);
     if (entry?.kind !== "device") throw unknownDevice(id);
@@ -102,9 +123,11 @@ export async function retireOlder(ca: CaContext, id: string, activeSerial: strin
     const retired = entry.certificates
       .filter((record, index) => record.status === "active" && after.certificates[index]?.status !== "active")
       .map(({ serial }) => serial);
-    if (retired.length === 0 && entry.currentSerial === activeSerial) return [];
-    draft.put(after);
-    draft.record({ event: "committed", name: id, serial: activeSerial, ...(retired.length > 0 ? { retired } : {}) });
+    const psk = salt === undefined || reported.stranger === true ? undefined : withSalt(ca.keys, entry, salt);
+    if (retired.length === 0 && entry.currentSerial === activeSerial && psk === undefined) return [];
+    draft.put(psk === undefined ? after : { ...after, psk });
+    const [also, changed] = [retired.length > 0 ? { retired } : {}, psk === undefined ? {} : { psk: "changed" }];
+    draft.record({ event: "committed", name: id, serial: activeSerial, ...also, ...changed });
     return retired;
   });
 }
@@ -142,6 +165,15 @@ function isHolder({ certificates }: RegistryEntry, keyHash: string | undefined, 
   const held = certificates[at];
   if (held === undefined) return false;
   return held.status === "active" || (held.status === "superseded" && certificates.slice(at + 1).some(({ unproved }) => unproved === true));
+}
+
+/**
+ * Whether the asker shows no key that the name got from its owner, though it got one: whatever became of that certificate, its holder may
+ * come back.
+ */
+function isStrange({ certificates }: RegistryEntry, keyHash: string | undefined): boolean {
+  const own = certificates.filter(({ stranger }) => stranger !== true);
+  return own.length > 0 && !own.some(({ publicKeyHash }) => publicKeyHash === keyHash);
 }
 
 function askHolder(id: string): HawserError {

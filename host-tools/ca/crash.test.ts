@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { saltedPsk, toldSalt } from "../../test/support/host-tools/salted-psk.js";
 import { PASSPHRASE, provisionDevice, Scene, testKey } from "../../test/support/host-tools/scene.js";
 import { witnessFile } from "../ca-directory/revision-witness.js";
 import { openCa } from "./certificate-authority.js";
@@ -162,6 +163,34 @@ describe("a change that is cut off anywhere", () => {
       expect(file("crl.pem")).toBe(material.crlPem);
     }
     expect(states.join("")).toMatch(/^(in)+(out)+$/);
+  });
+
+  it("while a device's report changes its pre-shared key: in registry and broker alike, together with its certificates, or not at all", async () => {
+    const ca = await scene.ca();
+    const parent = parentOf(ca);
+    const { psk, serial } = await provisionDevice(ca, "dev1");
+    const out = join(parent, "broker");
+    await ca.writeBrokerConfig({ engine: "mosquitto", out, mtlsPort: 8883, pskPort: 8884 });
+    const next = await ca.issueFromCsr("dev1", (await testKey("dev1")).csr);
+    const salt = "5a".repeat(16);
+    const report = (of: CertificateAuthority): Promise<unknown> =>
+      of.retireOlder("dev1", next.serial, { salt: toldSalt(psk, salt) }).catch(() => undefined);
+    const copies = await cuts(parent, () => report(ca));
+    const states: string[] = [];
+    for (const copy of copies) {
+      const reopened = await reopen(copy, parent);
+      const { pskFor, revokedSerials } = await reopened.brokerMaterial();
+      const isChanged = revokedSerials.has(serial);
+      states.push(isChanged ? "new" : "old");
+      expect(pskFor("dev1")).toEqual(isChanged ? saltedPsk(psk, salt) : psk);
+      const keys = readFileSync(join(out, "psk.txt"), "utf8").split("\n");
+      expect(keys).toContain(`dev1~recovery:${pskFor("dev1")!.toString("hex")}`);
+      if (states.at(-1) === states.at(-2)) continue;
+      // The device says it again.
+      await report(reopened);
+      expect((await reopened.brokerMaterial()).pskFor("dev1")).toEqual(saltedPsk(psk, salt));
+    }
+    expect(states.join("")).toMatch(/^(old)+(new)+$/);
   });
 
   it("while renewing the broker's certificate: key and certificate belong together", async () => {

@@ -1,11 +1,10 @@
 /** What leaves the CA for other systems: read and put on the audit trail in one change, before anything is written. */
 import { createHash } from "node:crypto";
-import { unseal } from "../../sim/node/vault/sealed.js";
-import { SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
 import type { EntryState } from "../ca-directory/registry-entry.js";
 import { currentCertificate } from "../ca-directory/state-transitions.js";
 import { chainOf } from "./context.js";
 import type { CaContext } from "./context.js";
+import { anyActivePsk } from "./sealed-psk.js";
 
 export interface ExportDevice {
   readonly id: string;
@@ -49,6 +48,7 @@ export async function readForExport(ca: CaContext, { form, ids, role, secrets = 
       if (entry.kind !== "device" || entry.state !== "active" || current?.der === undefined) continue;
       if ((ids !== undefined && !ids.includes(entry.name)) || (role !== undefined && entry.role !== role)) continue;
       const der = Buffer.from(current.der, "base64");
+      const psk = secrets ? anyActivePsk(ca.keys, entry) : undefined;
       devices.push({
         id: entry.name,
         role: entry.role,
@@ -60,8 +60,7 @@ export async function readForExport(ca: CaContext, { form, ids, role, secrets = 
         publicKeySha256: current.publicKeyHash,
         certificateSha256: createHash("sha256").update(der).digest("hex"),
         chain: chainOf(ca.keys, der),
-        ...(secrets &&
-          entry.psk !== undefined && { psk: unseal(ca.keys.sealing, Buffer.from(entry.psk, "base64"), SEAL_PURPOSE.psk(entry.name)) }),
+        ...(psk && { psk }),
       });
     }
     const [only] = devices.length === 1 ? devices : [];

@@ -2,11 +2,9 @@
  * Provisioning many devices as one change of the CA: for fleets whose keys are made on this machine, where a change a device would take
  * minutes.
  */
-import { randomBytes } from "node:crypto";
 import { HawserError } from "../../sdk/errors.js";
 import { checkId, recoveryIdentity } from "../../sdk/identity/device-id.js";
-import { seal } from "../../sim/node/vault/sealed.js";
-import { DIRECTORIES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
+import { DIRECTORIES } from "../ca-directory/directory-layout.js";
 import { lockNow, type ProcessLock } from "../../sim/node/files/process-lock.js";
 import { reservedEntry, withCertificate } from "../ca-directory/state-transitions.js";
 import { checkRequest } from "../pki/certificate-request.js";
@@ -18,6 +16,7 @@ import type { CaContext } from "./context.js";
 import type { DeviceIdentity } from "./provisioning.js";
 import { CaseTwins } from "./case-twins.js";
 import { checkDeviceName } from "./reserved-names.js";
+import { newPsk } from "./sealed-psk.js";
 import { join } from "node:path";
 
 export interface BatchDevice {
@@ -33,7 +32,6 @@ export interface BatchRequest {
   readonly lifetimeMs?: number;
 }
 
-const PSK_BYTES = 32;
 /** The audit trail's last line is read back within 64 KiB, and this change's names every device with its serial number. */
 export const MOST_IN_BATCH = 250;
 
@@ -70,13 +68,12 @@ export async function provisionBatch(
         if (before !== undefined && before.state !== "reserved") throw exists(id, `a ${before.kind} of this CA already`);
         if (before === undefined) twins.add(id);
         const { record, der } = await issueLeaf(ca.keys, id, publicKey, { kind: "client" }, draft.nowMs, lifetimeMs);
-        const psk = randomBytes(PSK_BYTES);
-        const sealedPsk = seal(ca.keys.sealing, psk, SEAL_PURPOSE.psk(id)).toString("base64");
+        const { psk, sealed } = newPsk(ca.keys, id);
         const entry: RegistryEntry = {
           ...withCertificate(reservedEntry(id, checkedRole, draft.nowMs), record, draft.nowMs),
           state: "active",
           currentSerial: record.serial,
-          psk: sealedPsk,
+          psk: sealed,
         };
         draft.put(withCertificatePasswords(ca.keys, policyOf(draft), entry));
         made.push({

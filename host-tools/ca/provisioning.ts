@@ -3,11 +3,9 @@
  * complete,
  * (the caller puts the vault into place), activate. Stopped anywhere, the name is at worst reserved, and the next attempt takes it over.
  */
-import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { checkId, recoveryIdentity } from "../../sdk/identity/device-id.js";
-import { seal } from "../../sim/node/vault/sealed.js";
 import { lockNow } from "../../sim/node/files/process-lock.js";
 import type { ProcessLock } from "../../sim/node/files/process-lock.js";
 import { checkDeviceRole, policyOf, withAttributes } from "./ca-policy.js";
@@ -18,9 +16,10 @@ import { anchorsOf, chainOf, issueLeaf } from "./context.js";
 import { checkKey } from "./certificate-renewal.js";
 import { withCertificatePasswords } from "./certificate-passwords.js";
 import type { CaContext } from "./context.js";
-import { DIRECTORIES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
+import { DIRECTORIES } from "../ca-directory/directory-layout.js";
 import { refuseCaseTwin } from "./case-twins.js";
 import { checkDeviceName } from "./reserved-names.js";
+import { newPsk, provisionedPsk, activePsk, saltProof } from "./sealed-psk.js";
 import type { Draft } from "../ca-directory/ca-store.js";
 
 /** The role of a device where none is named. */
@@ -69,8 +68,6 @@ export interface DeviceIdentity {
   readonly replaced: readonly string[];
 }
 
-const PSK_BYTES = 32;
-
 export class Provisioning {
   readonly #locks = new Map<Reservation, ProcessLock>();
 
@@ -115,7 +112,6 @@ export class Provisioning {
     this.#check(reservation);
     const { id, role, attributes } = reservation;
     const { publicKey, publicKeyHash } = await checkRequest(csr, id);
-    const psk = randomBytes(PSK_BYTES);
     return this.ca.store.change(async (draft) => {
       const before = reservedOrReplaced(draft, reservation);
       checkKey(draft, publicKeyHash);
@@ -123,8 +119,8 @@ export class Provisioning {
       const replaced = before.certificates.filter((old) => old.status === "active").map((old) => old.serial);
       const described = withAttributes(policyOf(draft), { ...before, role, state: "reserved" }, attributes);
       const cleared = withAllRevoked(described, "superseded", draft.nowMs);
-      const sealedPsk = seal(this.ca.keys.sealing, psk, SEAL_PURPOSE.psk(id)).toString("base64");
-      const entry = { ...withCertificate(cleared, record, draft.nowMs), currentSerial: record.serial, psk: sealedPsk };
+      const { psk, sealed } = newPsk(this.ca.keys, id);
+      const entry = { ...withCertificate(cleared, record, draft.nowMs), currentSerial: record.serial, psk: sealed };
       draft.put(withCertificatePasswords(this.ca.keys, policyOf(draft), entry));
       draft.record({ event: "issued", name: id, role, serial: record.serial, ...(replaced.length > 0 ? { replaced } : {}) });
       const trustAnchors = anchorsOf(this.ca.keys);
@@ -199,6 +195,25 @@ export class Provisioning {
     this.#locks.get(reservation)?.release();
     this.#locks.delete(reservation);
   }
+}
+
+/**
+ * The pre-shared key for a device that is given its identity once more, by a station or in an image: the one that it was provisioned with,
+ * or a new one where the device has gone on to others since: of those, no station knows the salts.
+ *
+ * @returns undefined when the name has none that could be used. The caller's to wipe. Throws as every change.
+ */
+export async function pskForAgain(ca: CaContext, id: string): Promise<Buffer | undefined> {
+  return ca.store.change((draft) => {
+    const entry = draft.entries.get(id);
+    if (entry === undefined || activePsk(ca.keys, entry) === undefined) return undefined;
+    if (saltProof(ca.keys, entry) === undefined) return provisionedPsk(ca.keys, entry);
+    const { psk, sealed } = newPsk(ca.keys, id);
+    const certificates = entry.certificates.map(({ passwordHash: _ofTheKeyBefore, ...record }) => record);
+    draft.put(withCertificatePasswords(ca.keys, policyOf(draft), { ...entry, certificates, psk: sealed }));
+    draft.record({ event: "psk-renewed", name: id });
+    return psk;
+  });
 }
 
 function reserveIn(draft: Draft, id: string, role: string, replace: boolean): void {

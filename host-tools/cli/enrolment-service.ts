@@ -39,7 +39,7 @@ function limited(ca: CertificateAuthority, { perHour }: RateLimits): EnrolmentCa
   return {
     issueFromCsr: (id, csr, arrivedAtMs, { anchors, ...asker }) =>
       ca.issueFromCsr(id, csr, { arrivedAtMs, perHour, asker, ...(anchors && { anchors }) }),
-    retireOlder: (id, activeSerial, signedBy) => ca.retireOlder(id, activeSerial, signedBy),
+    retireOlder: (id, activeSerial, report) => ca.retireOlder(id, activeSerial, report),
     recordObjection: (id, signedBy) => ca.recordObjection(id, signedBy),
   };
 }

@@ -60,8 +60,8 @@ function isCurrentKey(names: readonly ListedName[], id: string, publicKeyHash: s
 
 async function issueAgain(ca: CertificateAuthority, id: string, csr: Uint8Array, publicKeyHash: string): Promise<IssuedIdentity> {
   const { chain, serial, notAfterMs } = await ca.issueFromCsr(id, csr);
-  const { roleOf, pskFor } = await ca.brokerMaterial();
-  const psk = pskFor(id);
+  const psk = await ca.pskForAgain(id);
+  const { roleOf } = await ca.brokerMaterial();
   return {
     id,
     role: roleOf(id) ?? "",
@@ -70,7 +70,7 @@ async function issueAgain(ca: CertificateAuthority, id: string, csr: Uint8Array,
     publicKeyHash,
     chain,
     trustAnchors: ca.trustAnchors,
-    ...(psk && { psk: Buffer.from(psk) }),
+    ...(psk && { psk }),
     replaced: [],
   };
 }

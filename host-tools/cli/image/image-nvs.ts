@@ -111,8 +111,8 @@ async function make(options: ImageNvsOptions, context: Context, write: Write): P
   const id = checkId(options.device);
   const ca = await openCaOf({ ...options, dir: options.dir }, context);
   if (options.pskOnly === true) {
-    const { roleOf, pskFor } = await ca.brokerMaterial();
-    const [role, psk] = [roleOf(id), pskFor(id)];
+    const role = (await ca.brokerMaterial()).roleOf(id);
+    const psk = await ca.pskForAgain(id);
     if (role === undefined || psk === undefined)
       throw new HawserError("UNKNOWN_ID", `${id} is not an active device of this CA`, "Provision it first, or leave out --psk-only.");
     const made = write(deviceItems({ id, role, pskIdentity: recoveryIdentity(id), psk, trustAnchors: ca.trustAnchors }));
