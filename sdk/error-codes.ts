@@ -233,6 +233,7 @@ export type ToolErrorCode =
   | "SIGNATURE_WRONG"
   | "SIGNER_REQUIRED"
   | "SOURCES_MISSING"
+  | "SQLITE_MISSING"
   | "STALE_REQUEST"
   | "STATION_BUSY"
   | "STTY_MISSING"

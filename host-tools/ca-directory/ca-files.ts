@@ -2,11 +2,13 @@
 import { lstatSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
-import { errnoCode, storageError } from "../../sim/node/files/atomic-file.js";
-import { problemWithDirectory, readFileOnly } from "../../sim/node/files/safe-path.js";
+import { problemWithDirectory } from "../../sim/node/files/safe-path.js";
+import { readCaFile } from "./ca-file.js";
 import { corrupt, DIRECTORIES, FILES, isIndexFile } from "./directory-layout.js";
 import { parseObject } from "./registry-entry.js";
-import { openState, parseState, sha256 } from "./sealed-state.js";
+import { registryParts } from "./registry-parts.js";
+import type { RegistryParts } from "./registry-parts.js";
+import { openState, parseState, registryKindOf, sha256 } from "./sealed-state.js";
 import type { CaState } from "./sealed-state.js";
 
 export interface CaFiles {
@@ -28,17 +30,25 @@ export function unprovedFiles(directory: string): CaFiles {
 
 /** Reads files that are what the sealed state says, and no others. */
 export class ProvedFiles implements CaFiles {
+  /** Where entries and index are, which the registry proves. */
+  readonly parts: RegistryParts;
+
   constructor(
     readonly directory: string,
     readonly state: CaState,
     /** The state's text as it is on the disk. */
     readonly text: string,
-  ) {}
+  ) {
+    this.parts = registryParts(directory, registryKindOf(state));
+  }
 
   read(file: string): Buffer {
-    const bytes = readCaFile(this.directory, file);
+    const bytes = isIndexFile(file) ? this.parts.read(file) : readCaFile(this.directory, file);
     if (this.state.files[file] !== sha256(bytes))
-      throw corrupt(join(this.directory, file), "its content differs from what the CA last wrote");
+      throw corrupt(
+        isIndexFile(file) ? this.parts.pathOf(file) : join(this.directory, file),
+        "its content differs from what the CA last wrote",
+      );
     return bytes;
   }
 
@@ -75,18 +85,6 @@ export function readUnprovedState(directory: string): CaState {
   return state;
 }
 
-/** @throws HawserError `CA_CORRUPT` when the file is missing or a link */
-export function readCaFile(directory: string, file: string): Buffer {
-  const path = join(directory, file);
-  try {
-    return readFileOnly(path);
-  } catch (error) {
-    const problem = { ENOENT: "it is missing", ELOOP: "it is a link", EISDIR: "it is not a file" }[errnoCode(error)];
-    if (problem !== undefined) throw corrupt(path, problem);
-    throw storageError(error, "read", path);
-  }
-}
-
 /**
  * The object in a JSON file as we write them: closed by a line feed, so that a cut-off last byte shows too.
  *
@@ -107,7 +105,7 @@ export function readCaJson(files: CaFiles, file: string): Record<string, unknown
 export function checkDirectories(directory: string): void {
   for (const name of ["", DIRECTORIES.keys, DIRECTORIES.registry, DIRECTORIES.reservations, DIRECTORIES.index]) {
     const path = join(directory, name);
-    if (name === DIRECTORIES.index && lstatSync(path, { throwIfNoEntry: false }) === undefined) continue;
+    if (isOptional(directory, name) && lstatSync(path, { throwIfNoEntry: false }) === undefined) continue;
     const problem = problemWithDirectory(path, name === "");
     if (problem === undefined) continue;
     if (problem.startsWith("it is")) throw corrupt(path, problem);
@@ -117,4 +115,10 @@ export function checkDirectories(directory: string): void {
     if (lstatSync(join(directory, name), { throwIfNoEntry: false })?.isSymbolicLink() === true)
       throw corrupt(join(directory, name), "it is a link; the CA creates no links");
   }
+}
+
+/** A registry in a database has no folder of entries. Whether it should have, the sealed state says. */
+function isOptional(directory: string, name: string): boolean {
+  if (name === DIRECTORIES.registry) return lstatSync(join(directory, FILES.registry), { throwIfNoEntry: false }) !== undefined;
+  return name === DIRECTORIES.index;
 }

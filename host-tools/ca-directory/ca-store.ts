@@ -6,7 +6,8 @@ import { removeLeftoverTemporaries } from "../../sim/node/files/atomic-file.js";
 import { lockWithin } from "../../sim/node/files/process-lock.js";
 import { auditLine, withEntries } from "./audit-trail.js";
 import type { AuditEvent } from "./audit-trail.js";
-import { checkDirectories, readCaFile, readState } from "./ca-files.js";
+import { readCaFile } from "./ca-file.js";
+import { checkDirectories, readState } from "./ca-files.js";
 import type { CaFiles, ProvedFiles } from "./ca-files.js";
 import type { CaRegistry, ChangedEntry, EntryMap, RegistryNames } from "./ca-registry.js";
 import { applyJournal, finishJournal, readJournal, writeJournal } from "./change-journal.js";
@@ -16,10 +17,11 @@ import { DraftEntries } from "./draft-entries.js";
 import { checkTrail, loadCa, revisionOf } from "./proved-ca.js";
 import type { LoadedCa, Reading } from "./proved-ca.js";
 import type { NameSummary, RegistryEntry } from "./registry-entry.js";
+import type { RegistryKind } from "./registry-kinds.js";
 import { entryDigest } from "./registry-tree.js";
 import type { RegistryRoot } from "./registry-tree.js";
 import { rememberRevision, rolledBack } from "./revision-witness.js";
-import { openState, sha256, stateKey, stateText } from "./sealed-state.js";
+import { inStore, openState, sha256, stateKey, stateText } from "./sealed-state.js";
 import { revokedOf } from "./state-transitions.js";
 
 /** How long a change waits for another process to finish its own. */
@@ -49,6 +51,8 @@ export class Draft implements CaFiles, RegistryNames {
   readonly removes = new Set<string>();
   readonly changedEntries = new Map<string, ChangedEntry | undefined>();
   event: AuditEvent | undefined;
+  /** Set when this change makes another registry count, which holds the same and is complete. */
+  nextKind: RegistryKind | undefined;
   /** Set when this change seals everything under another key. */
   nextSealing: Uint8Array | undefined;
   /** True when the revocation list has to be signed anew because of this change. */
@@ -238,6 +242,7 @@ export class CaStore {
     this.#key = nextKey;
     audit.catchUp(join(this.directory, FILES.audit));
     this.#loaded = { files: readState(this.directory, this.#key), registry: after, audit };
+    if (draft.nextKind !== undefined) this.#loaded = loadCa(this.directory, this.#key, { isChanging: true, before: registry, audit });
     await this.#hooks?.filesChanged(this.#loaded.files);
     await this.#finish(isCarried);
     this.#isUnsure = false;
@@ -249,7 +254,8 @@ export class CaStore {
     const hashes = { ...files.state.files };
     for (const [file, content] of draft.writes) if (isSealedFile(file)) hashes[file] = sha256(content);
     for (const file of draft.removes) delete hashes[file];
-    const state = { ...files.state, revision: draft.revision, audit: audit.with(line), registry, files: hashes };
+    const changed = { ...files.state, revision: draft.revision, audit: audit.with(line), registry, files: hashes };
+    const state = inStore(changed, draft.nextKind ?? files.parts.kind);
     return {
       v: 2,
       base: sha256(files.text),

@@ -5,23 +5,17 @@
  * made before.
  */
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { errorMessage } from "../../sdk/errors.js";
-import {
-  errnoCode,
-  removeFileDurably,
-  storageError,
-  syncDirectory,
-  temporaryPath,
-  unlinkIfThere,
-  writeFileAtomic,
-} from "../../sim/node/files/atomic-file.js";
+import { removeFileDurably, storageError, temporaryPath, unlinkIfThere, writeFileAtomic } from "../../sim/node/files/atomic-file.js";
 import { appendAuditLine } from "./audit-trail.js";
-import { readCaFile } from "./ca-files.js";
-import { corrupt, DIRECTORIES, FILES, isIndexFile, isSealedFile } from "./directory-layout.js";
+import { readCaFile } from "./ca-file.js";
+import { corrupt, FILES, isRegistryPart, isSealedFile } from "./directory-layout.js";
 import { parseObject } from "./registry-entry.js";
-import { macMatches, macOf } from "./sealed-state.js";
+import { registryParts } from "./registry-parts.js";
+import type { RegistryParts } from "./registry-parts.js";
+import { macMatches, macOf, parseState, registryKindOf } from "./sealed-state.js";
 
 export interface Journal {
   readonly v: 2;
@@ -66,7 +60,7 @@ export function writeJournal(directory: string, keys: readonly Uint8Array[], jou
   const macs = keys.map((key) => macOf(key, PURPOSE, body));
   try {
     // Random, because some file systems have room for any number of zeros.
-    writeFileSync(room, randomBytes(roomBytes(journal)), { flag: "wx", mode: 0o600 });
+    writeFileSync(room, randomBytes(roomBytes(partsOf(directory, journal), journal)), { flag: "wx", mode: 0o600 });
     writeFileAtomic(path, `${body.slice(0, -1)},"macs":${JSON.stringify(macs)}}\n`);
   } catch (error) {
     throw storageError(error, "write", path);
@@ -78,17 +72,18 @@ export function writeJournal(directory: string, keys: readonly Uint8Array[], jou
 /** What file systems commonly allot at a time. */
 const BLOCK_BYTES = 4096;
 
-/** At most: every file whole beside its old self, the audit line, state and revision, and directories of registry and index that grow. */
-function roomBytes({ writes, auditLine, state }: Journal): number {
-  const sizes = [
-    ...Object.values(writes).map((content) => Buffer.byteLength(content, "base64")),
-    auditLine.length,
-    state.length,
-    BLOCK_BYTES,
-    BLOCK_BYTES,
-    BLOCK_BYTES,
-  ];
-  return sizes.reduce((sum, sizeBytes) => sum + Math.ceil(sizeBytes / BLOCK_BYTES) * BLOCK_BYTES, 0);
+/** At most: every file whole beside its old self, the audit line, state and revision, and what the registry takes. */
+function roomBytes(parts: RegistryParts, { writes, removes, auditLine, state }: Journal): number {
+  const sizesOf = (isWanted: (path: string) => boolean): number[] =>
+    Object.entries(writes).flatMap(([path, content]) => (isWanted(path) ? [Buffer.byteLength(content, "base64")] : []));
+  const sizes = [...sizesOf((path) => !isRegistryPart(path)), auditLine.length, state.length, BLOCK_BYTES];
+  const ofFiles = sizes.reduce((sum, sizeBytes) => sum + Math.ceil(sizeBytes / BLOCK_BYTES) * BLOCK_BYTES, 0);
+  return ofFiles + parts.roomBytes([...sizesOf(isRegistryPart), ...removes.filter(isRegistryPart).map(() => 0)]);
+}
+
+/** Where the registry is once the change is done. */
+function partsOf(directory: string, { state }: Journal): RegistryParts {
+  return registryParts(directory, registryKindOf(parseState(state) ?? {}));
 }
 
 /**
@@ -113,22 +108,15 @@ export function readJournal(directory: string, key: Uint8Array): Journal | undef
 
 /** Brings the directory to what the journal says, its state last. {@link finishJournal} is left to do. */
 export function applyJournal(directory: string, journal: Journal): void {
-  if (Object.keys(journal.writes).some(isIndexFile)) makeIndexDirectory(directory);
-  for (const [file, content] of Object.entries(journal.writes)) writeFileAtomic(join(directory, file), Buffer.from(content, "base64"));
-  for (const file of journal.removes) removeFileDurably(join(directory, file));
+  const writes = Object.entries(journal.writes).map(([path, content]) => [path, Buffer.from(content, "base64")] as const);
+  partsOf(directory, journal).apply(
+    new Map(writes.filter(([path]) => isRegistryPart(path))),
+    journal.removes.filter((path) => isRegistryPart(path)),
+  );
+  for (const [path, content] of writes) if (!isRegistryPart(path)) writeFileAtomic(join(directory, path), content);
+  for (const path of journal.removes) if (!isRegistryPart(path)) removeFileDurably(join(directory, path));
   append(join(directory, FILES.audit), journal);
   writeFileAtomic(join(directory, FILES.state), journal.state);
-}
-
-function makeIndexDirectory(directory: string): void {
-  const path = join(directory, DIRECTORIES.index);
-  try {
-    mkdirSync(path, { mode: 0o700 });
-  } catch (error) {
-    if (errnoCode(error) === "EEXIST") return;
-    throw storageError(error, "write", path);
-  }
-  syncDirectory(directory);
 }
 
 function append(audit: string, { auditSizeBytes, auditLine }: Journal): void {
@@ -168,5 +156,5 @@ function isPathMap(value: unknown): value is Record<string, string> {
 /** A file that a change may touch, and nothing else below the directory or outside of it. */
 function isOurs(path: unknown): path is string {
   if (typeof path !== "string") return false;
-  return isSealedFile(path) || new RegExp(`^${DIRECTORIES.registry}/[A-Za-z0-9][A-Za-z0-9._-]{0,63}\\.json$`).test(path);
+  return isSealedFile(path) || isRegistryPart(path);
 }

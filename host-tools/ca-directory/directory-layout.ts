@@ -1,6 +1,7 @@
 /** The files of a CA directory (docs/protocol.md, "A CA directory"), and the errors that speak of them. */
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
+import { isId } from "../../sdk/identity/device-id.js";
 
 export const FILES = {
   /** Written last by `initCa`: a directory with it is a CA. */
@@ -36,6 +37,8 @@ export const FILES = {
   outputs: "outputs.json",
   /** Who may use which topics; a CA without it has the built-in policy. */
   policy: "policy.yaml",
+  /** The registry, where it is in a database; else it is in the folder of this name, and in that of the index. */
+  registry: "registry.sqlite",
   audit: "audit.jsonl",
   /** One MAC over everything here: see `sealed-state.ts`. */
   state: "state.json",
@@ -109,6 +112,17 @@ export const SEAL_PURPOSE = {
 
 export function entryFile(name: string): string {
   return join(DIRECTORIES.registry, `${name}.json`);
+}
+
+/** The name whose entry is at a path below the directory; undefined when it is no entry's. */
+export function nameOfEntryFile(path: string): string | undefined {
+  const name = path.startsWith(`${DIRECTORIES.registry}/`) ? path.slice(DIRECTORIES.registry.length + 1).replace(/\.json$/, "") : "";
+  return isId(name) && path === entryFile(name) ? name : undefined;
+}
+
+/** Whether a path is that of a part of the registry: an entry's, or the index's. */
+export function isRegistryPart(path: string): boolean {
+  return isIndexFile(path) || nameOfEntryFile(path) !== undefined;
 }
 
 export function corrupt(path: string, problem: string): HawserError {

@@ -1,12 +1,11 @@
 /** A registry of which the index is in memory, proved; an entry is read and proved when it is asked for. */
-import { join } from "node:path";
-import { readCaFile } from "./ca-files.js";
 import type { CaRegistry, ChangedEntry, EntryChanges, EntryMap } from "./ca-registry.js";
-import { corrupt, DIRECTORIES, FILES } from "./directory-layout.js";
+import { corrupt, DIRECTORIES } from "./directory-layout.js";
 import { checkEntry, readCheckedEntry } from "./entry-check.js";
 import type { NameSummary, RegistryEntry } from "./registry-entry.js";
 import { indexBits, indexFile, indexLine, IndexSegment, spread } from "./registry-index.js";
 import type { IndexedName } from "./registry-index.js";
+import type { RegistryParts } from "./registry-parts.js";
 import { sha256 } from "./sealed-state.js";
 import type { CaState } from "./sealed-state.js";
 import { bucketOf, rootOf } from "./registry-tree.js";
@@ -18,7 +17,7 @@ export class IndexedRegistry implements CaRegistry {
 
   /** @param known entries that were read and proved before; shared by all states of one CA in this process */
   constructor(
-    private readonly directory: string,
+    private readonly parts: RegistryParts,
     private readonly segments: readonly IndexSegment[],
     count: number,
     private readonly known = new Map<string, ChangedEntry>(),
@@ -29,9 +28,9 @@ export class IndexedRegistry implements CaRegistry {
   }
 
   /** @param entries all there are */
-  static of(directory: string, entries: Iterable<ChangedEntry>): IndexedRegistry {
+  static of(parts: RegistryParts, entries: Iterable<ChangedEntry>): IndexedRegistry {
     const lines = [...entries].map(({ entry, digest }) => indexLine(entry, digest));
-    return new IndexedRegistry(directory, spread(lines, indexBits(lines.length)), lines.length);
+    return new IndexedRegistry(parts, spread(lines, indexBits(lines.length)), lines.length);
   }
 
   /**
@@ -40,19 +39,19 @@ export class IndexedRegistry implements CaRegistry {
    * @param before whose parts are taken where they have the same hash
    * @throws HawserError `CA_CORRUPT`
    */
-  static load(directory: string, state: CaState, before?: CaRegistry): IndexedRegistry {
+  static load(parts: RegistryParts, state: CaState, before?: CaRegistry): IndexedRegistry {
     const { bits, count, root } = state.registry;
     const known = before instanceof IndexedRegistry ? before : undefined;
     const segments = Array.from({ length: 2 ** bits }, (_, number) => {
       const [path, old] = [indexFile(number), known?.segments[number]];
       const hash = state.files[path];
       if (old !== undefined && old.hash === hash) return old;
-      const bytes = readCaFile(directory, path);
-      if (sha256(bytes) !== hash) throw corrupt(join(directory, path), "its content differs from what the CA last wrote");
+      const bytes = parts.read(path);
+      if (sha256(bytes) !== hash) throw corrupt(parts.pathOf(path), "its content differs from what the CA last wrote");
       return new IndexSegment(path, bytes.toString("utf8"), hash);
     });
-    const registry = new IndexedRegistry(directory, segments, count, known?.known);
-    if (registry.root.root !== root) throw corrupt(join(directory, FILES.state), "it does not belong to the index");
+    const registry = new IndexedRegistry(parts, segments, count, known?.known);
+    if (registry.root.root !== root) throw corrupt(parts.pathOf(DIRECTORIES.index), "it does not belong to the CA's state");
     return registry;
   }
 
@@ -68,7 +67,7 @@ export class IndexedRegistry implements CaRegistry {
     for (const [name, { entry }] of entries) {
       const summary = this.named(name);
       if (summary?.line !== indexLine(entry, summary?.digest ?? ""))
-        throw corrupt(join(this.directory, DIRECTORIES.index), `what it says of ${name} is not what its entry says`);
+        throw corrupt(this.parts.pathOf(DIRECTORIES.index), `what it says of ${name} is not what its entry says`);
       this.known.set(name, { entry, digest: summary.digest });
     }
   }
@@ -94,13 +93,13 @@ export class IndexedRegistry implements CaRegistry {
     if (digest === undefined) return undefined;
     const known = this.known.get(name);
     if (known?.digest === digest) return known.entry;
-    const entry = readCheckedEntry(this.directory, name, digest);
+    const entry = readCheckedEntry(this.parts, name, digest);
     this.known.set(name, { entry, digest });
     return entry;
   }
 
   check(name: string): void {
-    checkEntry(this.directory, name, this.named(name)?.digest);
+    checkEntry(this.parts, name, this.named(name)?.digest);
   }
 
   after(changes: EntryChanges): IndexedRegistry {
@@ -125,7 +124,7 @@ export class IndexedRegistry implements CaRegistry {
             segments.flatMap((segment) => segment.lines()),
             wanted,
           );
-    return new IndexedRegistry(this.directory, all, count, this.known);
+    return new IndexedRegistry(this.parts, all, count, this.known);
   }
 }
 

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { errnoCode, storageError } from "../../sim/node/files/atomic-file.js";
 import { AuditDigest, entriesTold, isEntryAsTold, readAuditHead } from "./audit-trail.js";
-import { readCaFile, readState, readUnprovedState } from "./ca-files.js";
+import { readCaFile } from "./ca-file.js";
+import { readState, readUnprovedState } from "./ca-files.js";
 import type { ProvedFiles } from "./ca-files.js";
 import { isJournalThere, readRevision } from "./change-journal.js";
 import type { Revision } from "./change-journal.js";
@@ -11,9 +12,11 @@ import type { CaRegistry, RegistryNames } from "./ca-registry.js";
 import { corrupt, DIRECTORIES, FILES } from "./directory-layout.js";
 import { IndexedRegistry } from "./indexed-registry.js";
 import { entryDigest, RegistryTree } from "./registry-tree.js";
+import { registryParts } from "./registry-parts.js";
 import { readRegistry } from "./registry.js";
 import type { ReadEntry } from "./registry.js";
 import { checkNotOlder } from "./revision-witness.js";
+import { registryKindOf } from "./sealed-state.js";
 import { WholeRegistry } from "./whole-registry.js";
 
 /** A CA directory in memory. */
@@ -55,7 +58,7 @@ export function loadCa(
   files.checkAll();
   catchUp(directory, audit);
   if (audit.sealed.sha256 !== state.audit.sha256) throw corrupt(join(directory, FILES.audit), "its content differs from what the CA wrote");
-  const index = state.registry.indexed ? IndexedRegistry.load(directory, state, before) : undefined;
+  const index = state.registry.indexed ? IndexedRegistry.load(files.parts, state, before) : undefined;
   if (index !== undefined && reading === "all") index.admit(readProvedEntries(files));
   const registry = index ?? wholeRegistry(files);
   const loaded = { files, registry, audit };
@@ -66,7 +69,7 @@ export function loadCa(
 function wholeRegistry(files: ProvedFiles): WholeRegistry {
   const entries = readProvedEntries(files);
   const tree = new RegistryTree(digestsOf(entries), files.state.registry.bits);
-  return new WholeRegistry(files.directory, new Map([...entries].map(([name, { entry }]) => [name, entry])), tree);
+  return new WholeRegistry(files.parts, new Map([...entries].map(([name, { entry }]) => [name, entry])), tree);
 }
 
 /**
@@ -74,13 +77,13 @@ function wholeRegistry(files: ProvedFiles): WholeRegistry {
  *
  * @throws HawserError `CA_CORRUPT` naming what is missing, too much or changed
  */
-export function readProvedEntries({ directory, state }: ProvedFiles): Map<string, ReadEntry> {
-  const entries = readRegistry(directory);
+export function readProvedEntries({ directory, state, parts }: ProvedFiles): Map<string, ReadEntry> {
+  const entries = readRegistry(parts);
   const digests = digestsOf(entries);
   const isSound = state.registry.indexed
-    ? IndexedRegistry.load(directory, state).isOf(digests)
+    ? IndexedRegistry.load(parts, state).isOf(digests)
     : new RegistryTree(digests, state.registry.bits).root.root === state.registry.root;
-  if (!isSound) throw corrupt(join(directory, DIRECTORIES.registry), registryProblem(directory, digests));
+  if (!isSound) throw corrupt(parts.pathOf(DIRECTORIES.registry), registryProblem(directory, digests));
   return entries;
 }
 
@@ -195,8 +198,9 @@ export function readConsistently(directory: string, reading: Reading = "all"): {
 
 function readUnprovedNames(directory: string, reading: Reading): RegistryNames {
   const state = readUnprovedState(directory);
-  if (state.registry.indexed && reading === "used") return IndexedRegistry.load(directory, state);
-  const entries = new Map([...readRegistry(directory)].map(([name, { entry }]) => [name, entry]));
+  const parts = registryParts(directory, registryKindOf(state));
+  if (state.registry.indexed && reading === "used") return IndexedRegistry.load(parts, state);
+  const entries = new Map([...readRegistry(parts)].map(([name, { entry }]) => [name, entry]));
   return { entries, summaries: () => entries.values(), withEnded: () => entries.values() };
 }
 

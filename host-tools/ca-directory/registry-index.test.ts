@@ -4,8 +4,10 @@ import { IndexedRegistry } from "./indexed-registry.js";
 import type { CertificateRecord } from "./registry-entry.js";
 import { entryDigest, RegistryTree } from "./registry-tree.js";
 import { INDEX_FROM_NAMES, indexLine } from "./registry-index.js";
+import { FileParts } from "./file-parts.js";
 import { WholeRegistry } from "./whole-registry.js";
 
+const parts = new FileParts("ca");
 const changed = (name: string, role = "sensor"): ChangedEntry => {
   const entry = { v: 1, kind: "device", name, role, state: "active", createdAtMs: 1, certificates: [] } as const;
   return { entry, digest: entryDigest(name, JSON.stringify(entry)) };
@@ -14,7 +16,7 @@ const names = (count: number): string[] => Array.from({ length: count }, (_, num
 const changes = (of: readonly string[]): Map<string, ChangedEntry> => new Map(of.map((name) => [name, changed(name)]));
 
 test("a registry has an index once it has more than a thousand names", () => {
-  const empty = new WholeRegistry("ca", new Map(), new RegistryTree([]));
+  const empty = new WholeRegistry(parts, new Map(), new RegistryTree([]));
   const few = empty.after(changes(names(INDEX_FROM_NAMES)));
   expect([few.root.indexed, few.files.size]).toEqual([undefined, 0]);
   const many = few.after(changes(["one-more"]));
@@ -24,15 +26,15 @@ test("a registry has an index once it has more than a thousand names", () => {
 
 test("an index that grew is the one that all its names would have made at once", () => {
   const all = names(2000);
-  const grown = IndexedRegistry.of("ca", changes(all.slice(0, 900)).values()).after(changes(all.slice(900)));
-  const atOnce = IndexedRegistry.of("ca", changes(all).values());
+  const grown = IndexedRegistry.of(parts, changes(all.slice(0, 900)).values()).after(changes(all.slice(900)));
+  const atOnce = IndexedRegistry.of(parts, changes(all).values());
   expect(grown.root).toEqual(atOnce.root);
   expect(grown.files).toEqual(atOnce.files);
   expect(grown.entries.size).toBe(2000);
 });
 
 test("a change touches the file of the name alone, and taking it back leads to the same root", () => {
-  const before = IndexedRegistry.of("ca", changes(names(2000)).values());
+  const before = IndexedRegistry.of(parts, changes(names(2000)).values());
   const after = before.after(new Map([["meter-7", changed("meter-7", "valve")]]));
   expect([...after.files].filter(([file, text]) => before.files.get(file) !== text)).toHaveLength(1);
   expect(after.named("meter-7")?.role).toBe("valve");
@@ -49,7 +51,7 @@ test("a scan for ended certificates finds every name that has one, and passes ov
     digest: entryDigest(name, ""),
   });
   const ended = { ...record, status: "superseded", reason: "superseded", revokedAtMs: 5 } as const;
-  const registry = IndexedRegistry.of("ca", [of("new"), of("used", { ...record, status: "active", der: "AA==" }), of("renewed", ended)]);
+  const registry = IndexedRegistry.of(parts, [of("new"), of("used", { ...record, status: "active", der: "AA==" }), of("renewed", ended)]);
   expect([...registry.withEnded()].map(({ name, certificates }) => [name, certificates])).toEqual([["renewed", [ended]]]);
   expect([...registry.summaries()].flatMap(({ certificates }) => certificates.map((one) => "der" in one))).toEqual([false, false]);
 });
@@ -62,7 +64,7 @@ test("an index has all of an entry but its certificates, in whatever script its 
     attributes: { site: "Z\u00fcrich 7\u2028\n\u6771\u4eac", line: "" },
     passwordHash: `$7$101$${"A".repeat(16)}$${"B".repeat(86)}==`,
   };
-  const [summary] = IndexedRegistry.of("ca", [{ entry, digest: entryDigest("meter", "") }]).summaries();
+  const [summary] = IndexedRegistry.of(parts, [{ entry, digest: entryDigest("meter", "") }]).summaries();
   const { attributes: moved, ...others } = entry;
   expect(indexLine({ attributes: moved, ...others }, "")).toBe(indexLine(entry, ""));
   const { name, kind, role, state, createdAtMs, certificates, currentSerial, psk, attributes, passwordHash } = summary ?? entry;

@@ -1,13 +1,9 @@
-/** Reads the registry of a CA directory: one JSON file a name. */
-import { readdirSync } from "node:fs";
-import { join } from "node:path";
+/** Reads the registry of a CA: one JSON text a name. */
 import { HawserError } from "../../sdk/errors.js";
-import { checkId } from "../../sdk/identity/device-id.js";
-import { errnoCode, isTemporaryName, storageError } from "../../sim/node/files/atomic-file.js";
-import { readCaFile, readCaJson } from "./ca-files.js";
-import { corrupt, DIRECTORIES, entryFile } from "./directory-layout.js";
+import { corrupt, entryFile } from "./directory-layout.js";
 import { currentCertificate } from "./state-transitions.js";
-import { parseEntry } from "./registry-entry.js";
+import { parseEntry, parseObject } from "./registry-entry.js";
+import type { RegistryParts } from "./registry-parts.js";
 import type { CertificateSummary, EntryState, NameSummary, RegistryEntry } from "./registry-entry.js";
 
 export interface ReadEntry {
@@ -16,24 +12,21 @@ export interface ReadEntry {
   readonly text: Buffer;
 }
 
-/** @throws HawserError `CA_CORRUPT` naming the file that is damaged */
-export function readRegistry(directory: string): Map<string, ReadEntry> {
-  const entries = new Map<string, ReadEntry>();
-  for (const file of namesIn(join(directory, DIRECTORIES.registry)).sort()) {
-    if (isTemporaryName(file)) continue;
-    const name = file.replace(/\.json$/, "");
-    if (!isName(name) || !file.endsWith(".json")) throw corrupt(join(directory, DIRECTORIES.registry, file), "it does not belong there");
-    entries.set(name, readEntry(directory, name));
-  }
-  return entries;
+/** @throws HawserError `CA_CORRUPT` naming the entry that is damaged */
+export function readRegistry(parts: RegistryParts): Map<string, ReadEntry> {
+  return new Map(parts.names().map((name) => [name, readEntry(parts, name)]));
 }
 
 /** As it is on the disk: nothing is proved. Throws `CA_CORRUPT`. */
-export function readEntry(directory: string, name: string): ReadEntry {
-  const file = entryFile(name);
-  const text = readCaFile(directory, file);
-  const entry = parseEntry(readCaJson({ directory, read: () => text, has: () => true }, file), name);
-  if (entry === undefined) throw corrupt(join(directory, file), "it is not a registry entry");
+export function readEntry(parts: RegistryParts, name: string): ReadEntry {
+  const part = entryFile(name);
+  const text = parts.read(part);
+  const json = text.toString("utf8");
+  // Closed by a line feed, so that a cut-off last byte shows too.
+  const value = json.endsWith("}\n") ? parseObject(json) : undefined;
+  if (value === undefined) throw corrupt(parts.pathOf(part), "it is not complete JSON");
+  const entry = parseEntry(value, name);
+  if (entry === undefined) throw corrupt(parts.pathOf(part), "it is not a registry entry");
   return { entry, text };
 }
 
@@ -89,21 +82,4 @@ export function certificateSummary({
 
 export function unknownId(name: string): HawserError {
   return new HawserError("UNKNOWN_ID", `${name} is not in the registry`, "Run `hawser list` for the known names.");
-}
-
-function namesIn(path: string): string[] {
-  try {
-    return readdirSync(path);
-  } catch (error) {
-    if (errnoCode(error) === "ENOENT") throw corrupt(path, "it is missing");
-    throw storageError(error, "read", path);
-  }
-}
-
-function isName(name: string): boolean {
-  try {
-    return checkId(name) === name;
-  } catch {
-    return false;
-  }
 }

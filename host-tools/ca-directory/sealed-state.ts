@@ -6,6 +6,7 @@
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import type { SealedAudit } from "./audit-trail.js";
 import { parseObject } from "./registry-entry.js";
+import type { RegistryKind } from "./registry-kinds.js";
 import type { RegistryRoot } from "./registry-tree.js";
 
 export interface CaState {
@@ -18,6 +19,17 @@ export interface CaState {
   readonly registry: RegistryRoot;
   /** SHA-256 of every other file that belongs to the CA, by its path below the directory. */
   readonly files: Readonly<Record<string, string>>;
+  /** Where the registry is, with the files of its index: in files where it is missing. */
+  readonly store?: RegistryKind;
+}
+
+export function registryKindOf({ store = "files" }: Pick<CaState, "store">): RegistryKind {
+  return store;
+}
+
+/** The same state with a registry of this kind. */
+export function inStore({ store: _before, ...rest }: CaState, kind: RegistryKind): CaState {
+  return kind === "files" ? rest : { ...rest, store: kind };
 }
 
 export function sha256(bytes: Uint8Array | string): string {
@@ -50,7 +62,7 @@ export function stateText(key: Uint8Array, state: CaState): string {
   return `${body.slice(0, -1)},"mac":"${macOf(key, PURPOSE, body)}"}\n`;
 }
 
-function canonical({ instance, revision, audit, registry, files }: CaState): string {
+function canonical({ instance, revision, audit, registry, files, store }: CaState): string {
   const { sizeBytes, sha256: hash, head } = audit;
   const { bits, count, root, indexed } = registry;
   const sorted = Object.fromEntries(Object.entries(files).sort(([a], [b]) => (a < b ? -1 : 1)));
@@ -61,6 +73,7 @@ function canonical({ instance, revision, audit, registry, files }: CaState): str
     audit: { sizeBytes, sha256: hash, head },
     registry: { bits, count, root, ...(indexed && { indexed }) },
     files: sorted,
+    ...(store && { store }),
   });
 }
 
@@ -68,7 +81,7 @@ function canonical({ instance, revision, audit, registry, files }: CaState): str
 export function parseState(text: string): CaState | undefined {
   const value = text.endsWith("}\n") ? parseObject(text) : undefined;
   if (value === undefined || value["v"] !== 1) return undefined;
-  const { instance, revision, audit, registry, files } = value as Record<string, Record<string, unknown> | unknown>;
+  const { instance, revision, audit, registry, files, store } = value as Record<string, Record<string, unknown> | unknown>;
   if (
     typeof instance !== "string" ||
     !/^[0-9a-f]{32}$/.test(instance) ||
@@ -81,7 +94,7 @@ export function parseState(text: string): CaState | undefined {
   if (!isCount(audit["sizeBytes"]) || !isHash(audit["sha256"]) || !isHash(audit["head"])) return undefined;
   const { bits, count, root, indexed } = registry;
   if (!isCount(bits) || bits > 20 || !isCount(count) || !isHash(root) || (indexed !== undefined && indexed !== true)) return undefined;
-  if (!Object.values(files).every(isHash)) return undefined;
+  if (!Object.values(files).every(isHash) || (store !== undefined && store !== "sqlite")) return undefined;
   const sealed = { sizeBytes: audit["sizeBytes"], sha256: audit["sha256"], head: audit["head"] };
   return {
     v: 1,
@@ -90,6 +103,7 @@ export function parseState(text: string): CaState | undefined {
     audit: sealed,
     registry: { bits, count, root, ...(indexed && { indexed }) },
     files: files as Record<string, string>,
+    ...(store && { store }),
   };
 }
 

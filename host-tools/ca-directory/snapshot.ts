@@ -1,8 +1,8 @@
 /** All of a CA directory at one moment, proved: what a backup holds. */
 import { join } from "node:path";
-import { readCaFile } from "./ca-files.js";
+import { readCaFile } from "./ca-file.js";
 import type { ProvedFiles } from "./ca-files.js";
-import { corrupt, DIRECTORIES, entryFile, FILES, isSealedFile } from "./directory-layout.js";
+import { corrupt, entryFile, FILES, isRegistryPart, isSealedFile } from "./directory-layout.js";
 import { readProvedEntries } from "./proved-ca.js";
 import { sha256 } from "./sealed-state.js";
 
@@ -31,6 +31,5 @@ export function readSnapshot(files: ProvedFiles): Snapshot {
 
 /** Whether a path may be in a snapshot: nothing else is ever written when one is restored. */
 export function isInSnapshot(path: string): boolean {
-  if (isSealedFile(path) || path === FILES.audit || path === FILES.revision || path === FILES.state) return true;
-  return new RegExp(`^${DIRECTORIES.registry}/[A-Za-z0-9][A-Za-z0-9._-]{0,63}\\.json$`).test(path);
+  return isSealedFile(path) || isRegistryPart(path) || path === FILES.audit || path === FILES.revision || path === FILES.state;
 }

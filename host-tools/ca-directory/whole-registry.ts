@@ -4,13 +4,14 @@ import { checkEntry } from "./entry-check.js";
 import { IndexedRegistry } from "./indexed-registry.js";
 import type { RegistryEntry } from "./registry-entry.js";
 import { INDEX_FROM_NAMES } from "./registry-index.js";
+import type { RegistryParts } from "./registry-parts.js";
 import type { RegistryRoot, RegistryTree } from "./registry-tree.js";
 
 export class WholeRegistry implements CaRegistry {
   readonly files: ReadonlyMap<string, string> = new Map();
 
   constructor(
-    private readonly directory: string,
+    private readonly parts: RegistryParts,
     readonly entries: ReadonlyMap<string, RegistryEntry>,
     private readonly tree: RegistryTree,
   ) {}
@@ -28,7 +29,7 @@ export class WholeRegistry implements CaRegistry {
   }
 
   check(name: string): void {
-    checkEntry(this.directory, name, this.tree.digestOf(name));
+    checkEntry(this.parts, name, this.tree.digestOf(name));
   }
 
   after(changes: EntryChanges): CaRegistry {
@@ -38,9 +39,9 @@ export class WholeRegistry implements CaRegistry {
       else entries.set(name, change.entry);
     }
     const tree = this.tree.with(changes);
-    if (entries.size <= INDEX_FROM_NAMES) return new WholeRegistry(this.directory, entries, tree);
+    if (entries.size <= INDEX_FROM_NAMES) return new WholeRegistry(this.parts, entries, tree);
     return IndexedRegistry.of(
-      this.directory,
+      this.parts,
       [...entries.values()].map((entry) => ({ entry, digest: tree.digestOf(entry.name) ?? "" })),
     );
   }

@@ -9,9 +9,11 @@ import { makeCertificate, makeRoot, validityFrom } from "../pki/certificate-prof
 import { crlBaseOf, pemChain } from "./context.js";
 import { makeDirectory, makeInPlace } from "./new-directory.js";
 import type { CaKeys } from "./context.js";
-import { readCaFile } from "../ca-directory/ca-files.js";
+import { readCaFile } from "../ca-directory/ca-file.js";
+import { makeRegistryHome } from "../ca-directory/registry-home.js";
+import type { RegistryKind } from "../ca-directory/registry-kinds.js";
 import { RegistryTree } from "../ca-directory/registry-tree.js";
-import { sha256, stateKey, stateText } from "../ca-directory/sealed-state.js";
+import { inStore, sha256, stateKey, stateText } from "../ca-directory/sealed-state.js";
 import { revisionText } from "../ca-directory/change-journal.js";
 import { DIRECTORIES, FILES, SEALED_FILES } from "../ca-directory/directory-layout.js";
 import { outputsText } from "../ca-directory/outputs-file.js";
@@ -56,6 +58,8 @@ export interface InitOptions {
   readonly crlBase?: string;
   /** Milliseconds; what is left out keeps its default. */
   readonly lifetimesMs?: Partial<Lifetimes & { root: number; issuing: number }>;
+  /** Where the registry is kept: `files` when left out. */
+  readonly registry?: RegistryKind;
   /** What turning the passphrase into a key costs; the default suits people's passphrases. */
   readonly scryptCost?: Readonly<ScryptCost>;
   /** Wall time, milliseconds since the epoch. */
@@ -77,7 +81,9 @@ export async function initCa(directory: string, options: InitOptions): Promise<v
 }
 
 async function writeCa(directory: string, options: InitOptions & { brokerHosts: readonly string[] }): Promise<void> {
-  for (const name of [DIRECTORIES.keys, DIRECTORIES.registry, DIRECTORIES.reservations]) makeDirectory(join(directory, name));
+  for (const name of [DIRECTORIES.keys, DIRECTORIES.reservations]) makeDirectory(join(directory, name));
+  const { registry = "files" } = options;
+  makeRegistryHome(directory, registry, new Map());
   const nowMs = (options.now ?? Date.now)();
   const { name, brokerHosts, passphrase, signers, crlBase } = options;
   const { root: rootMs, issuing: issuingMs, ...lifetimesMs } = { ...DEFAULT_LIFETIMES, ...options.lifetimesMs };
@@ -156,7 +162,7 @@ async function writeCa(directory: string, options: InitOptions & { brokerHosts: 
     registry: new RegistryTree([]).root,
     files,
   };
-  write(FILES.state, stateText(stateKey(sealingKey), state));
+  write(FILES.state, stateText(stateKey(sealingKey), inStore(state, registry)));
   write(FILES.revision, revisionText({ number: 1, auditHash: hashOfLine(line) }));
   sealingKey.fill(0);
 }

@@ -52,6 +52,9 @@ import type { BatchRequest } from "./provisioning-batch.js";
 import { parseRecord, readRecord, unlock } from "../ca-directory/ca-record.js";
 import type { RevokedSerial } from "../pki/certificate-profiles.js";
 import { makeCheckpoint } from "./checkpoint.js";
+import { moveRegistry } from "./registry-move.js";
+import type { MovedRegistry } from "./registry-move.js";
+import type { RegistryKind } from "../ca-directory/registry-kinds.js";
 import { backUp } from "./backup.js";
 import type { Backup } from "./backup.js";
 import { setCrlBase } from "./crl-places.js";
@@ -371,6 +374,11 @@ export class CertificateAuthority {
   /** One encrypted file with all of it: see {@link backUp}. */
   backUp(file: string): Promise<Backup> {
     return backUp(this.#ca, file);
+  }
+
+  /** Another kind of home for the registry: see {@link moveRegistry}. */
+  moveRegistry(to: RegistryKind): Promise<MovedRegistry> {
+    return moveRegistry(this.#ca, to);
   }
 
   /** Has another passphrase open the CA from now on: see {@link changePassphrase}. */

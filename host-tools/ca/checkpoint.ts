@@ -5,7 +5,7 @@
 import { createHash, verify, X509Certificate } from "node:crypto";
 import { resolve } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
-import { readCaFile } from "../ca-directory/ca-files.js";
+import { readCaFile } from "../ca-directory/ca-file.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
 import { FILES } from "../ca-directory/directory-layout.js";
 import { fromPem } from "../pki/pem.js";

@@ -24,7 +24,7 @@ import type { ParentAnswer } from "./parent-chain.js";
 /** Bound to the sealed text. */
 const PURPOSE = "hawser CA: waiting for its parent";
 
-type Told = Pick<InitOptions, "name" | "issuingName" | "brokerHosts" | "keyTypes" | "lifetimesMs" | "crlBase">;
+type Told = Pick<InitOptions, "name" | "issuingName" | "brokerHosts" | "keyTypes" | "lifetimesMs" | "crlBase" | "registry">;
 
 interface Pending {
   readonly told: Told;
@@ -42,7 +42,7 @@ interface Pending {
 export async function beginUnderParent(directory: string, options: InitOptions, signerFor: SignerFor): Promise<string> {
   const path = pendingPath(directory);
   if (!existsSync(path)) {
-    const { name, issuingName, brokerHosts, keyTypes, lifetimesMs, crlBase } = options;
+    const { name, issuingName, brokerHosts, keyTypes, lifetimesMs, crlBase, registry } = options;
     checkCaName(name);
     if (crlBase !== undefined) checkCrlBase(crlBase);
     if (issuingName !== undefined) checkCommonName(issuingName);
@@ -54,6 +54,7 @@ export async function beginUnderParent(directory: string, options: InitOptions, 
       ...(keyTypes === undefined ? {} : { keyTypes }),
       ...(lifetimesMs === undefined ? {} : { lifetimesMs }),
       ...(crlBase === undefined ? {} : { crlBase }),
+      ...(registry === undefined ? {} : { registry }),
     };
     const pending: Pending = { told, publicKey: base64(key.publicKey), key: base64(key.secret) };
     const derivation = newKeyDerivation(options.scryptCost);

@@ -15,12 +15,13 @@ import { readUnprovedState } from "../ca-directory/ca-files.js";
 import { readProvedCa } from "../ca-directory/ca-store.js";
 import type { CertificateRecord } from "../ca-directory/registry-entry.js";
 import { revisionText } from "../ca-directory/change-journal.js";
-import { DIRECTORIES, FILES, isIndexFile } from "../ca-directory/directory-layout.js";
+import { DIRECTORIES, FILES, isRegistryPart } from "../ca-directory/directory-layout.js";
 import { outputsText, readOutputs } from "../ca-directory/outputs-file.js";
 import type { LoadedCa } from "../ca-directory/proved-ca.js";
+import { makeRegistryHome } from "../ca-directory/registry-home.js";
 import { forgetRevision, lastSeen, rememberRevision, rememberSuccessor } from "../ca-directory/revision-witness.js";
 import type { Seen } from "../ca-directory/revision-witness.js";
-import { sha256, stateKey, stateText } from "../ca-directory/sealed-state.js";
+import { parseState, registryKindOf, sha256, stateKey, stateText } from "../ca-directory/sealed-state.js";
 import type { CaState } from "../ca-directory/sealed-state.js";
 import { openCrl } from "../pki/certificate-profiles.js";
 import type { ReadCrl, RevokedSerial } from "../pki/certificate-profiles.js";
@@ -130,9 +131,10 @@ function refuseSecondHome(instance: string, seen: Seen | undefined): void {
 }
 
 function layOut(staging: string, snapshot: OpenedBackup["snapshot"]): void {
-  for (const name of [DIRECTORIES.keys, DIRECTORIES.registry, DIRECTORIES.reservations]) makeDirectory(join(staging, name));
-  if ([...snapshot.keys()].some(isIndexFile)) makeDirectory(join(staging, DIRECTORIES.index));
-  for (const [path, content] of snapshot) writeFileAtomic(join(staging, path), content);
+  for (const name of [DIRECTORIES.keys, DIRECTORIES.reservations]) makeDirectory(join(staging, name));
+  const kind = registryKindOf(parseState(snapshot.get(FILES.state)?.toString("utf8") ?? "") ?? {});
+  makeRegistryHome(staging, kind, new Map([...snapshot].filter(([path]) => isRegistryPart(path))));
+  for (const [path, content] of snapshot) if (!isRegistryPart(path)) writeFileAtomic(join(staging, path), content);
 }
 
 /** @throws HawserError `RESTORE_UNPROVED` */

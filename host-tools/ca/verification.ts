@@ -7,7 +7,7 @@ import { isTemporaryName } from "../../sim/node/files/atomic-file.js";
 import { verifyAuditText } from "../ca-directory/audit-trail.js";
 import { readProvedCa } from "../ca-directory/ca-store.js";
 import type { ProvedFiles } from "../ca-directory/ca-files.js";
-import { readCaFile } from "../ca-directory/ca-files.js";
+import { readCaFile } from "../ca-directory/ca-file.js";
 import { readRecord, unlock } from "../ca-directory/ca-record.js";
 import { DIRECTORIES, FILES, isSealedFile } from "../ca-directory/directory-layout.js";
 import type { CertificateRecord, RegistryEntry } from "../ca-directory/registry-entry.js";
@@ -158,13 +158,19 @@ async function isSignedByOneOf(list: x509.X509Crl, issuers: readonly X509Certifi
 
 /** What is there beside the CA's files; with it what could be one of them, the key of a root that was retired for example, but is not. */
 function strangersIn(files: ProvedFiles): string[] {
-  const { directory } = files;
+  const { directory, parts } = files;
   const ours = new Set<string>([...Object.values(FILES), ...Object.values(DIRECTORIES)].map((path) => path.split("/")[0] ?? ""));
   const unsealed = Object.values(FILES).filter((file) => isSealedFile(file) && !files.has(file) && existsSync(join(directory, file)));
   const others = readdirSync(directory).filter(
     (name) => !ours.has(name) && !isTemporaryName(name) && !name.startsWith(`${DIRECTORIES.trial}-`),
   );
+  const elsewhere = parts.kind === "files" ? [FILES.registry] : [DIRECTORIES.registry, DIRECTORIES.index];
   const index = join(directory, DIRECTORIES.index);
-  const inIndex = existsSync(index) ? readdirSync(index).map((name) => join(DIRECTORIES.index, name)) : [];
-  return [...others, ...unsealed, ...inIndex.filter((file) => !files.has(file))];
+  const inIndex = parts.kind === "files" && existsSync(index) ? readdirSync(index).map((name) => join(DIRECTORIES.index, name)) : [];
+  return [
+    ...others,
+    ...unsealed,
+    ...elsewhere.filter((name) => existsSync(join(directory, name))),
+    ...inIndex.filter((file) => !files.has(file)),
+  ];
 }

@@ -16,6 +16,7 @@ import { addListCommand } from "./devices/list-command.js";
 import { addMonitorCommand } from "./monitor/monitor-command.js";
 import { addPolicyCommands } from "./policy/policy-command.js";
 import { addProvisionCommand } from "./devices/provision-command.js";
+import { addRegistryCommands } from "./registry/registry-command.js";
 import { addRevokeCommand } from "./devices/revoke-command.js";
 import { addSimCommands } from "./sim/sim-command.js";
 import { addStationCommands } from "./station/station-command.js";
@@ -67,6 +68,7 @@ function buildProgram(terminal: Terminal): Command {
     addIssueCommand,
     addRevokeCommand,
     addListCommand,
+    addRegistryCommands,
     addBrokerCommands,
     addAuthorityCommand,
     addPolicyCommands,

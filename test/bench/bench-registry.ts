@@ -1,6 +1,7 @@
 /**
- * `npm run bench:registry [-- NAMES]`: how long the command line takes on a CA with so many names (100,000 without an argument). One device
- * is provisioned; the others are copies of its entry under other names, put into the registry as the CA would have.
+ * `npm run bench:registry [-- NAMES [KIND]]`: how long the command line takes on a CA with so many names (100,000 without an argument),
+ * with the registry in SQLite, or in `files` where KIND says so. One device is provisioned; the others are copies of its entry under other
+ * names, put into the registry as the CA would have.
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -14,6 +15,7 @@ import { fillCa, meterName } from "./filled-ca.js";
 const PASSPHRASE = "of a CA that lives for a minute";
 const OPEN_ROUNDS = 20;
 const names = Number(process.argv[2] ?? 100_000);
+const kind = process.argv[3] ?? "sqlite";
 const cli = fileURLToPath(new URL("../../host-tools/cli/main.js", import.meta.url));
 const room = mkdtempSync(join(tmpdir(), "hawser-registry-"));
 const env = { ...process.env, HAWSER_PASSPHRASE: PASSPHRASE, HAWSER_STATE_DIR: join(room, "state") };
@@ -54,10 +56,10 @@ async function measureOpen(what: string, count: number, work: (number: number) =
 }
 
 try {
-  hawser("ca", "init", "--name", "Bench");
+  hawser("ca", "init", "--name", "Bench", "--registry", kind);
   hawser("provision", "--id", meterName(0), "--vault", join(room, "first.vault"));
   fillCa(directory, PASSPHRASE, names);
-  process.stdout.write(`${`${names} names`.padEnd(44)} ${"CPU s".padStart(8)} ${"wall s".padStart(8)}\n`);
+  process.stdout.write(`${`${names} names in ${kind}`.padEnd(44)} ${"CPU s".padStart(8)} ${"wall s".padStart(8)}\n`);
   measure("the command alone: --version", ["--version"], false, false);
   measure("list, before there is an index", ["list", "--count"]);
   measure("revoke one, which makes the index", ["revoke", "--id", meterName(2)]);

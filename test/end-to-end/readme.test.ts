@@ -137,6 +137,14 @@ describe("the life of a CA", () => {
     },
   );
 
+  it("moves the registry between files and SQLite", { timeout: 120_000 }, async () => {
+    const passphrase = block("ca-first-day", "docs/ca.md").split("\n\n")[0] ?? "";
+    const script = `${passphrase}\n${block("registry", "docs/registry.md")}`.replaceAll("npx hawser", "hawser");
+    const { code, output } = await bash(script, temporaryDirectory());
+    expect(code, output).toBe(0);
+    expect(output).toMatch(/\(1 name\) was moved from one file for each name to an SQLite database\.\n.*all agree\.\n$/);
+  });
+
   it("has OpenSSL fetch the revocation list of a certificate", { timeout: 300_000 }, async () => {
     const [port = 0] = await freePorts(1);
     const wait = `until (exec 3<>/dev/tcp/localhost/${port}) 2>/dev/null; do sleep 0.1; done`;

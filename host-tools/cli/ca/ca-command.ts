@@ -1,6 +1,7 @@
 /** `hawser ca`: what makes a certificate authority and keeps it. */
 import { Option } from "commander";
 import type { Command } from "commander";
+import { REGISTRY_KINDS } from "../../ca-directory/registry-kinds.js";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { collect, parseKeyType, parseLifetimeMs } from "../values.js";
@@ -52,7 +53,12 @@ function addInit(ca: Command, run: Run): void {
     .option("--csr <file>", "with --root parent: file to write the request for the issuing CA to", parsePath)
     .option("--chain <file>", "the second run: certificates from the parent, from issuing CA to root, PEM or DER; repeatable", collect)
     .option("--crl <file>", "with --chain: revocation lists of the parent's CAs, PEM or DER; repeatable", collect)
-    .option("--existing-key", "use keys of these names that are in the token already");
+    .option("--existing-key", "use keys of these names that are in the token already")
+    .addOption(
+      new Option("--registry <kind>", "where names are kept: files, one for each, or sqlite, one database (see hawser registry move)")
+        .choices(REGISTRY_KINDS)
+        .default("files"),
+    );
   json(weakPassphrase(caPassphrase(init)));
   addHelp(init, {
     notes: [
@@ -63,6 +69,7 @@ function addInit(ca: Command, run: Run): void {
       "HAWSER_PASSPHRASE='a long passphrase' hawser ca init --dir ca",
       "hawser ca init --dir ca --name 'Plant 7' --broker-host mqtt.example.com --broker-host 10.0.0.5 --passphrase-file /run/secrets/ca",
       "hawser ca init --dir ca --root-life 25y --root-key P-384 --device-life 90d",
+      "hawser ca init --dir ca --registry sqlite",
       "hawser ca init --dir ca --root parent --csr issuing.csr.pem",
       "hawser ca init --dir ca --chain chain.pem --crl parent.crl",
       "hawser ca init --dir ca --signer 'pkcs11:token=hawser;object=issuing' --pin-file /run/secrets/pin",

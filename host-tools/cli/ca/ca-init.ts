@@ -8,6 +8,7 @@ import { readParentFile } from "../../ca/parent-chain.js";
 import { beginUnderParent, finishUnderParent } from "../../ca/pending-ca.js";
 import { tokenSigners } from "../../pkcs11/token-signer.js";
 import { day } from "../dates.js";
+import type { RegistryKind } from "../../ca-directory/registry-kinds.js";
 import { initCa } from "../../ca/ca-creation.js";
 import type { InitOptions } from "../../ca/ca-creation.js";
 import { openCaReadOnly, trustAnchorFile } from "../../ca/read-only.js";
@@ -36,6 +37,7 @@ export interface CaInitOptions extends PassphraseOptions, Record<`${Life}Life`, 
   crl?: readonly string[];
   existingKey?: boolean;
   crlUrl?: string;
+  registry: RegistryKind;
   json?: boolean;
 }
 
@@ -56,6 +58,7 @@ export async function makeCa(options: CaInitOptions, context: Context): Promise<
     ...named("issuingName", issuingName),
     ...named("brokerHosts", brokerHosts),
     ...named("crlBase", options.crlUrl),
+    registry: options.registry,
   };
   if (options.csr !== undefined) {
     const request = await beginUnderParent(

@@ -1,0 +1,89 @@
+/** Makes a home for a registry with everything in it, beside the one that is in use, and removes the one that is no more. */
+import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { HawserError } from "../../sdk/errors.js";
+import { storageError, syncDirectory, temporaryPath, unlinkIfThere, writeNewFile } from "../../sim/node/files/atomic-file.js";
+import { DIRECTORIES, FILES, entryFile } from "./directory-layout.js";
+import { FileParts, makePartDirectory } from "./file-parts.js";
+import type { RegistryKind } from "./registry-kinds.js";
+import type { RegistryParts } from "./registry-parts.js";
+import { SqliteParts } from "./sqlite-parts.js";
+
+/** Content by path below the CA directory. */
+export type PartContent = ReadonlyMap<string, Uint8Array>;
+
+/**
+ * Writes all parts of a registry, reads them back and compares. What a home of this kind had before is gone afterwards, so none may be in
+ * use; when it fails, nothing of it is left.
+ *
+ * @throws HawserError `STORAGE_FULL`, `STORAGE_FAILED`, `SQLITE_MISSING`
+ */
+export function makeRegistryHome(directory: string, kind: RegistryKind, content: PartContent): void {
+  try {
+    removeRegistryHome(directory, kind);
+    if (kind === "files") fillFolders(directory, content);
+    else fillDatabase(directory, content);
+  } catch (error) {
+    removeRegistryHome(directory, kind);
+    throw storageError(error, "write", join(directory, kind === "files" ? DIRECTORIES.registry : FILES.registry));
+  }
+}
+
+/** Whether anything of such a home is there. */
+export function isRegistryHomeThere(directory: string, kind: RegistryKind): boolean {
+  return pathsOf(directory, kind).some((path) => existsSync(path));
+}
+
+/** Throws `STORAGE_FAILED`. */
+export function removeRegistryHome(directory: string, kind: RegistryKind): void {
+  try {
+    for (const path of pathsOf(directory, kind)) rmSync(path, { recursive: true, force: true });
+    syncDirectory(directory);
+  } catch (error) {
+    throw storageError(error, "remove", directory);
+  }
+}
+
+/** A rollback journal that outlives its database would be played back into the next one of that name: it goes first. */
+function pathsOf(directory: string, kind: RegistryKind): string[] {
+  const files =
+    kind === "files" ? [DIRECTORIES.index, DIRECTORIES.registry] : ["-journal", "-wal", "-shm", ""].map((end) => `${FILES.registry}${end}`);
+  return files.map((file) => join(directory, file));
+}
+
+function fillFolders(directory: string, content: PartContent): void {
+  const parts = new FileParts(directory);
+  for (const folder of [DIRECTORIES.registry, DIRECTORIES.index])
+    if (folder === DIRECTORIES.registry || [...content.keys()].some((part) => dirname(part) === folder))
+      makePartDirectory(directory, folder);
+  for (const [part, bytes] of content) writeNewFile(join(directory, part), bytes, 0o600);
+  for (const folder of readdirSync(directory)) if (isFolder(folder)) syncDirectory(join(directory, folder));
+  compare(parts, content);
+}
+
+function isFolder(name: string): boolean {
+  return name === DIRECTORIES.registry || name === DIRECTORIES.index;
+}
+
+/** Under a temporary name until it is complete and on the disk. */
+function fillDatabase(directory: string, content: PartContent): void {
+  const path = temporaryPath(join(directory, FILES.registry));
+  try {
+    compare(SqliteParts.make(directory, basename(path), content), content);
+    renameSync(path, join(directory, FILES.registry));
+    syncDirectory(directory);
+  } catch (error) {
+    unlinkIfThere(path);
+    throw error;
+  }
+}
+
+function compare(parts: RegistryParts, content: PartContent): void {
+  const expected = [...content.keys()].filter((part) => dirname(part) === DIRECTORIES.registry).sort();
+  const found = parts.names().map(entryFile).sort();
+  const isSame = found.length === expected.length && found.every((part, index) => part === expected[index]);
+  const differs = isSame ? [...content].find(([part, bytes]) => !parts.read(part).equals(bytes))?.[0] : "the list of names";
+  parts.close();
+  if (differs !== undefined)
+    throw new HawserError("STORAGE_FAILED", `${parts.pathOf(differs)} is not what was written`, "Check the disk, then try again.");
+}
