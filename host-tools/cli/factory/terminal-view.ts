@@ -1,20 +1,12 @@
 /** A terminal shows one line a head, kept up to date, and a field that takes every scan. Its words are those of the operator's page. */
 import type { HeadView, StationEvent, StationView, Totals } from "../../station/factory/head-view.js";
 import type { PageTexts } from "../../station/page/page-texts.js";
+import { FullScreen } from "../full-screen.js";
+import type { Keyboard } from "../full-screen.js";
 import { printable } from "../terminal.js";
 import type { Screen } from "../terminal.js";
 import { HEAD_COLOURS, unlistedLine } from "./station-display.js";
 import type { StationDisplay } from "./station-display.js";
-
-/** As far as the view needs a terminal's keyboard; `process.stdin` is one. */
-export interface Keyboard {
-  readonly isTTY?: boolean;
-  setRawMode(raw: boolean): unknown;
-  resume(): unknown;
-  pause(): unknown;
-  on(event: "data", listener: (chunk: Buffer) => void): unknown;
-  off(event: "data", listener: (chunk: Buffer) => void): unknown;
-}
 
 export interface TerminalViewOptions {
   readonly station: { view(): StationView; scan(text: string): Promise<unknown> };
@@ -30,12 +22,6 @@ const SECOND_MS = 1_000;
 /** Changes that come together are drawn together; far below what anybody notices. */
 const DRAW_MS = 50;
 const LONGEST_SCAN = 2_048;
-
-const ALTERNATE_SCREEN = "\u001b[?1049h\u001b[H\u001b[2J";
-const FORMER_SCREEN = "\u001b[?1049l";
-const HOME = "\u001b[H";
-const CLEAR_REST_OF_LINE = "\u001b[K";
-const CLEAR_BELOW = "\u001b[J";
 
 /** Takes the terminal until it is closed; then it is as before, with the heads as they were last. */
 export function terminalView({ station, texts, screen, keyboard, onInterrupt }: TerminalViewOptions): StationDisplay {
@@ -53,7 +39,7 @@ export function terminalView({ station, texts, screen, keyboard, onInterrupt }: 
     ];
     const field = `${texts.scan}> ${printable(typed).slice(-Math.max(1, columns - texts.scan.length - 4))}`;
     const fitting = lines.slice(0, Math.max(0, rows - 1)).map(({ text, colour }) => paint(screen, colour, cut(printable(text), columns)));
-    screen.write(`${HOME}${[...fitting, cut(field, columns)].map((line) => `${line}${CLEAR_REST_OF_LINE}`).join("\r\n")}${CLEAR_BELOW}`);
+    taken.draw([...fitting, cut(field, columns)]);
   };
   const drawSoon = (): void => void (drawing ??= setTimeout(draw, DRAW_MS));
   const onKeys = (chunk: Buffer): void => {
@@ -67,13 +53,7 @@ export function terminalView({ station, texts, screen, keyboard, onInterrupt }: 
     }
     drawSoon();
   };
-  const leave = (): void => screen.write(FORMER_SCREEN);
-  screen.write(ALTERNATE_SCREEN);
-  // A defect must not leave the terminal like that.
-  process.once("exit", leave);
-  keyboard?.setRawMode(true);
-  keyboard?.on("data", onKeys);
-  keyboard?.resume();
+  const taken = new FullScreen(screen, keyboard, onKeys);
   const clock = setInterval(draw, SECOND_MS);
   const stopWatchingSize = screen.onResize(drawSoon);
   draw();
@@ -93,11 +73,7 @@ export function terminalView({ station, texts, screen, keyboard, onInterrupt }: 
       clearInterval(clock);
       clearTimeout(drawing);
       stopWatchingSize();
-      keyboard?.off("data", onKeys);
-      keyboard?.setRawMode(false);
-      keyboard?.pause();
-      process.off("exit", leave);
-      leave();
+      taken.leave();
       screen.write(
         viewLines(station.view(), texts, Date.now())
           .map(({ text, colour }) => `${paint(screen, colour, printable(text))}\n`)
