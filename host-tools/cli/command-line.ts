@@ -56,6 +56,8 @@ function buildProgram(terminal: Terminal): Command {
     .version(HAWSER_VERSION, "--version", "print the version")
     .helpOption("-h, --help", "show this help")
     .helpCommand("help [command...]", "show the help of a command")
+    // A command below another (`monitor top`) may have options of the same name.
+    .enablePositionalOptions()
     .configureOutput({ writeOut: (text) => terminal.text(text), writeErr: () => undefined, outputError: () => undefined })
     .configureHelp({ helpWidth: 80, styleTitle: (title) => terminal.paint("bold", title) })
     .addHelpText("after", OVERVIEW)

@@ -5,7 +5,7 @@ import { LogEvents } from "./log-events.js";
 import type { BrokerEvent, ReaderState } from "./log-events.js";
 import { LogTail, MAX_LINE_BYTES } from "./log-tail.js";
 import { OffenderWatch } from "./offender-watch.js";
-import type { Alert } from "./offender-watch.js";
+import type { Alert, Offender } from "./offender-watch.js";
 import { PipeLines } from "./pipe-lines.js";
 
 /** `log-gap`: lines of the log are lost, with what is known of them. */
@@ -106,6 +106,11 @@ export class LogMonitor {
     if (nowMs - this.#checkpointedMs < CHECKPOINT_MS) return;
     this.checkpoint();
     this.#checkpointedMs = nowMs;
+  }
+
+  /** Who fails most now. */
+  topOffenders(count: number, nowMs: number): Offender[] {
+    return this.#offenders.top(count, nowMs);
   }
 
   /** Makes durable what was reported and how far the log was read: before the process ends in good order. */

@@ -59,3 +59,20 @@ test("somebody who invents a name for each attempt neither fills the memory nor 
   expect(watch.remembered).toBeLessThanOrEqual(MAX_REMEMBERED);
   expect(alertsOf([refused(START_MS)], watch)).toHaveLength(1);
 });
+
+test("the highest scores of all rules come first, whether or not they are alerts yet", () => {
+  const watch = new OffenderWatch();
+  alertsOf(times(4, 1000, refused), watch);
+  alertsOf(
+    times(7, 1000, (timeMs) => ({ kind: "denied", client: "pump 2", topic: "a", sizeBytes: 1, timeMs })),
+    watch,
+  );
+  for (let number = 0; number < 50; number += 1) alertsOf([{ kind: "taken-over", client: `pump-${number}`, timeMs: START_MS }], watch);
+  const [first, second, ...rest] = watch.top(5, START_MS);
+  expect([first, second]).toMatchObject([
+    { rule: "denied-publishes", by: "client", offender: "pump 2" },
+    { rule: "failed-logins", by: "address", offender: "192.0.2.7" },
+  ]);
+  expect(rest.map(({ rule, score }) => `${rule} ${score}`)).toEqual(Array.from({ length: 3 }, () => "clone-suspected 1"));
+  expect(watch.top(5, START_MS + 60 * 60_000)).toEqual([]);
+});

@@ -28,6 +28,15 @@ export interface Alert {
   readonly timeMs: number;
 }
 
+/** Somebody who keeps failing, whether or not that is an alert yet. */
+export interface Offender {
+  readonly rule: AlertRule;
+  readonly by: Alert["by"];
+  readonly offender: string;
+  /** About how many events in the last minutes. */
+  readonly score: number;
+}
+
 const HALF_LIFE_MS = 5 * 60_000;
 /** The same offender is named again only after this long. */
 const REPEAT_MS = 60 * 60_000;
@@ -60,6 +69,22 @@ export class OffenderWatch {
     return [...this.#scores.values()].reduce((sum, scores) => sum + scores.size, 0);
   }
 
+  /** Those with the highest scores now, of all rules; who did nothing for long is left out. */
+  top(count: number, nowMs: number): Offender[] {
+    const ranked: Offender[] = [];
+    for (const [rule, scores] of this.#scores) {
+      for (const [key, score] of scores) {
+        const value = valueAt(score, nowMs);
+        if (value < FORGOTTEN || value <= (ranked[count - 1]?.score ?? 0)) continue;
+        const [by = "", offender = ""] = divided(key);
+        const at = ranked.findIndex((other) => other.score < value);
+        ranked.splice(at < 0 ? ranked.length : at, 0, { rule, by: by as Alert["by"], offender, score: value });
+        ranked.length = Math.min(count, ranked.length);
+      }
+    }
+    return ranked;
+  }
+
   #count(rule: AlertRule, by: Alert["by"], offender: string, timeMs: number): Alert | undefined {
     const scores = this.#scores.get(rule) ?? new Map<string, Score>();
     const key = `${by} ${offender}`;
@@ -78,8 +103,16 @@ export class OffenderWatch {
   }
 }
 
+/** A single event is shown for one half-life. */
+const FORGOTTEN = 0.5;
 /** Ten events within a few seconds have decayed a little, and are ten. */
 const ROUNDING = 0.5;
+
+/** Of a key of the scores: no way of knowing somebody has a blank in its name, but an offender's name may. */
+function divided(key: string): [string, string] {
+  const at = key.indexOf(" ");
+  return [key.slice(0, at), key.slice(at + 1)];
+}
 
 function valueAt({ value, atMs }: Score, nowMs: number): number {
   return value * 2 ** (-Math.max(0, nowMs - atMs) / HALF_LIFE_MS);

@@ -1,15 +1,18 @@
 /** `hawser monitor`. */
+import { Option } from "commander";
 import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { parseCount, parsePort } from "../values.js";
+import { parseCount, parsePort, parsePositiveDurationMs } from "../values.js";
 import { json, parsePath } from "../shared-options.js";
 
 export function addMonitorCommand(program: Command, run: Run): void {
   const monitor = program
     .command("monitor")
     .description("Watch a mosquitto broker: turn its log into events.")
-    .requiredOption("--log <file>", "mosquitto's log, followed through rotations; - reads standard input", parsePath)
+    // So that `monitor top --log` is top's.
+    .enablePositionalOptions()
+    .option("--log <file>", "mosquitto's log, followed through rotations; - reads standard input (required)", parsePath)
     .option("--events <file>", "append events to this file as JSON lines, and resume where the last run stopped", parsePath)
     .option("--events-size <MiB>", "rename the event file before it grows larger than this", parseCount, 64)
     .option("--events-keep <count>", "how many renamed event files to keep", parseCount, 5)
@@ -49,9 +52,45 @@ export function addMonitorCommand(program: Command, run: Run): void {
       "hawser monitor --log mosquitto.log --once --json",
       "hawser monitor --log mosquitto.log --metrics 9883 --sys mqtts://localhost:8883 --credentials watcher",
       "hawser monitor --log mosquitto.log --events events.jsonl --hooks hooks.yaml",
+      "hawser monitor top --log mosquitto.log --dir ca",
       "journalctl -fu mosquitto -o cat | hawser monitor --log -",
     ],
     exits: [3, 4, 5, 6],
   });
   monitor.action(run(async () => (await import("./monitor.js")).runMonitor));
+  addTop(monitor, run);
+}
+
+function addTop(monitor: Command, run: Run): void {
+  const top = monitor
+    .command("top")
+    .description("Show who is connected, refused and denied, and who fails most: a live table.")
+    .option("--log <file>", "mosquitto's log, followed through rotations; - reads standard input (required)", parsePath)
+    .option("--broker-version <version>", "mosquitto's version, if the log no longer has its first line")
+    .option("--dir <path>", "also show states, enrolments and expiring certificates of this CA directory", parsePath)
+    .option("--sys <url>", "take the number of connected clients from the broker's $SYS topics", parsePath)
+    .option("--credentials <path>", "for --sys: as `hawser monitor` takes them", parsePath)
+    .option("--ca <file>", "for --sys: trust only the CA certificates in this file", parsePath)
+    .addOption(new Option("--every <duration>", "how often to draw").argParser(parsePositiveDurationMs).default(1000, "1s"))
+    .option("--once", "print the table at the end of the log, and stop");
+  json(top);
+  addHelp(top, {
+    notes: [
+      "q or Ctrl-C ends it. Where output is not a terminal, the table is printed again and again; with --json, an object a line.",
+      "Names are what senders call themselves. All but printable ASCII in them is shown as escapes. The CA directory is read, not proved.",
+      "Counts go by the log's times and begin with the log's present file. With --once, the last minute and hour are those before its newest event.",
+    ],
+    json: [
+      '{"at":"..","version":"2.0.21","connected":41,"connectedBy":"log","alerts":{"lastMinute":3,"lastHour":90,"total":120},"offenders":[{"rule":"failed-logins","by":"address","offender":"192.0.2.7","score":12}],"notices":[]}',
+      "like alerts: refused, denied, takenOver, timedOut, kicked, letIn; refusedBy has refused for each reason",
+      'with --dir: "fleet":{"names":9,"states":{"active":9},"enrolmentsLastHour":{"issued":1,"refused":0},"expiringWithin14Days":{"count":1,"first":[{"name":"pump-1","notAfter":".."}]}}',
+    ],
+    examples: [
+      "hawser monitor top --log /var/log/mosquitto/mosquitto.log --dir ca",
+      "hawser monitor top --log mosquitto.log --once --json",
+      "journalctl -fu mosquitto -o cat | hawser monitor top --log -",
+    ],
+    exits: [6],
+  });
+  top.action(run(async () => (await import("./top.js")).runTop));
 }

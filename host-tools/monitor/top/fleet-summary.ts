@@ -1,0 +1,69 @@
+/** What a CA directory says of its devices: states, certificates that end soon, and the enrolments of the last hour. */
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { join } from "node:path";
+import { openCaReadOnly } from "../../ca/read-only.js";
+import { FILES } from "../../ca-directory/directory-layout.js";
+import { currentCertificate } from "../../ca-directory/state-transitions.js";
+
+export interface FleetSummary {
+  readonly names: number;
+  readonly states: Readonly<Record<string, number>>;
+  /** Valid certificates that end within two weeks, or have ended. */
+  readonly expiring: { readonly count: number; readonly first: readonly { readonly name: string; readonly notAfterMs: number }[] };
+  readonly enrolments: { readonly issued: number; readonly refused: number };
+}
+
+export const EXPIRING_MS = 14 * 86_400_000;
+const HOUR_MS = 3_600_000;
+/** Of the audit trail's end; an hour of a large fleet's enrolments. */
+const TAIL_BYTES = 1024 * 1024;
+const MOST_SHOWN = 5;
+
+/**
+ * Nothing is proved: whoever may write the CA's files decides what this says.
+ * @throws HawserError as `openCaReadOnly`; the system's errors
+ */
+export function fleetSummary(directory: string, nowMs: number): FleetSummary {
+  const view = openCaReadOnly(directory, "used");
+  const { count, states } = view.find({}, 0);
+  const expiring = view.find({ endsBeforeMs: nowMs + EXPIRING_MS, sort: "expiry" }, MOST_SHOWN);
+  const first = expiring.first.map((entry) => ({ name: entry.name, notAfterMs: currentCertificate(entry)?.notAfterMs ?? nowMs }));
+  return {
+    names: count,
+    states,
+    expiring: { count: expiring.count, first },
+    enrolments: enrolmentsSince(tailOf(join(directory, FILES.audit)), nowMs - HOUR_MS),
+  };
+}
+
+/** @param trail the end of an audit trail; its first line may be half a line */
+export function enrolmentsSince(trail: string, sinceMs: number): FleetSummary["enrolments"] {
+  let [issued, refused] = [0, 0];
+  for (const line of trail.split("\n")) {
+    if (!line.includes('"event":"enrol')) continue;
+    const { event, at } = parsed(line);
+    if (!(Date.parse(String(at)) >= sinceMs)) continue;
+    if (event === "enrolled") issued += 1;
+    if (event === "enrolment-refused") refused += 1;
+  }
+  return { issued, refused };
+}
+
+function tailOf(path: string): string {
+  const descriptor = openSync(path, "r");
+  try {
+    const { size } = fstatSync(descriptor);
+    const bytes = Buffer.alloc(Math.min(size, TAIL_BYTES));
+    return bytes.subarray(0, readSync(descriptor, bytes, 0, bytes.length, size - bytes.length)).toString("utf8");
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function parsed(line: string): { readonly event?: unknown; readonly at?: unknown } {
+  try {
+    return JSON.parse(line) as Record<string, unknown>;
+  } catch {
+    return {};
+  }
+}
