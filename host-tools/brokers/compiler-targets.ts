@@ -12,4 +12,7 @@ export const COMPILER_TARGETS = [
   "firewall",
 ] as const;
 
+/** What a policy can be checked for: the embedded broker asks the policy itself, and needs no configuration. */
+export const CHECK_TARGETS = [...COMPILER_TARGETS, "embedded"] as const;
+
 export type CompilerTarget = (typeof COMPILER_TARGETS)[number];

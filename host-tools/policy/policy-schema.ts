@@ -159,7 +159,7 @@ export const ENFORCEABLE = [
   "roleLimits",
   "limits",
 ] as const;
-export const BROKER_KINDS = ["mosquitto", "rabbitmq", "emqx", "vernemq", "ejabberd", "hivemq", "nanomq"] as const;
+export const BROKER_KINDS = ["mosquitto", "rabbitmq", "emqx", "vernemq", "ejabberd", "hivemq", "nanomq", "embedded"] as const;
 
 export const POLICY_SCHEMA = {
   $schema: "https://json-schema.org/draft/2020-12/schema",

@@ -30,6 +30,8 @@ export interface Capabilities {
   readonly limits: readonly LimitName[];
   /** Sets of factors that a listener may ask for, each tied to the client's name. */
   readonly factors: readonly (readonly Factor[])[];
+  /** It asks a role for more than its listener asks for. */
+  readonly roleFactors?: boolean;
   readonly websocket: boolean;
   readonly bridges: boolean;
   /** Why a set of factors is impossible there, where that needs saying. */
@@ -135,7 +137,7 @@ export function requireExpressible(policy: Policy, target: Capabilities): string
     if (Object.keys(role.limits).length > 0 && !target.enforces.includes("roleLimits"))
       refuse(role.source, `limits of one role (${role.name})`, "roleLimits");
     for (const [listener, factors] of role.requires)
-      if (factors.length > 0)
+      if (factors.length > 0 && target.roleFactors !== true)
         refuse(role.source, `that the role ${role.name} shows ${factors.join(" and ")} on ${listener}: ask for it on a listener instead`);
   }
   for (const listener of policy.listeners.values()) listenerRefusals(listener, target, refuse);

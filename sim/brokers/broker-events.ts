@@ -42,11 +42,21 @@ export interface BrokerMaterial {
    * client can take over another's session.
    */
   clientIdAllowed?(name: string, clientId: string, scope: Scope): boolean;
+  /** Connections that one name may have at a time, where that is fewer than `maxSessionsPerName`. */
+  maxConnectionsOf?(who: Who): number | undefined;
+  /** Bounds that come with the rules; those in the broker's options go before them. */
+  limits?: Partial<BrokerLimits>;
 }
 
 export interface BrokerLimits {
   /** Clients signed in, on all ports together. */
   maxConnections: number;
+  /** Connections of one IPv4 address or IPv6 /64, signed in or not; more are closed. */
+  maxConnectionsPerNetwork: number;
+  /** New connections; more are closed. A second's worth may come at once. */
+  maxConnectionsPerSecond: number;
+  /** The same for one IPv4 address or IPv6 /64. */
+  maxConnectionsPerSecondPerNetwork: number;
   /** Connections that have not signed in yet; above it the one that has been silent longest is closed. */
   maxHalfOpen: number;
   /** The same for one IPv4 address or IPv6 /64. */
@@ -57,11 +67,15 @@ export interface BrokerLimits {
   maxPacketBytes: number;
   /** PUBLISH packets per connection; above it the broker reads more slowly, nothing is lost. */
   maxMessagesPerSecond: number;
+  /** All that a connection sends after its CONNECT; above it the broker reads more slowly, nothing is lost. */
+  maxBytesPerSecond: number;
   /** QoS 2 messages of one client that wait for its PUBREL. */
   maxInflightInbound: number;
   maxSubscriptions: number;
   /** Sessions kept for clients that are away (clean session 0). */
   maxSessions: number;
+  /** A session whose client has been away for longer is forgotten. */
+  maxAwaySeconds: number;
   /** Unacknowledged messages kept for one session; more are dropped, newest first, with a `dropped` event. */
   maxQueuedMessages: number;
   maxQueuedBytes: number;
@@ -76,16 +90,23 @@ export interface BrokerLimits {
   maxKeepaliveSeconds: number;
 }
 
+const UNLIMITED = Number.MAX_SAFE_INTEGER;
+
 export const DEFAULT_LIMITS: BrokerLimits = {
   maxConnections: 10_000,
+  maxConnectionsPerNetwork: UNLIMITED,
+  maxConnectionsPerSecond: UNLIMITED,
+  maxConnectionsPerSecondPerNetwork: UNLIMITED,
   maxHalfOpen: 1_000,
   maxHalfOpenPerNetwork: 256,
   maxSessionsPerName: 32,
   maxPacketBytes: 256 * 1024,
   maxMessagesPerSecond: 1_000,
+  maxBytesPerSecond: UNLIMITED,
   maxInflightInbound: 100,
   maxSubscriptions: 100,
   maxSessions: 20_000,
+  maxAwaySeconds: UNLIMITED,
   maxQueuedMessages: 10_000,
   maxQueuedBytes: 16 * 1024 * 1024,
   maxRetainedMessages: 10_000,

@@ -1,6 +1,7 @@
 /** What one client, or a stranger, can take from the others of an embedded broker: bounded. */
 import { connect, type Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { BrokerMaterial } from "./broker-events.js";
 import { TestBroker, nextMessage } from "../../test/support/brokers/embedded-test-broker.js";
 
 const STRANGERS = 2_000;
@@ -70,6 +71,36 @@ describe("the embedded broker", () => {
     const first = nextMessage(device);
     await device.subscribeAsync("devices/dev1/#", { qos: 1 });
     expect(await first).toMatchObject({ topic: "devices/dev1/a", retain: true });
+  });
+
+  it("takes limits from its material, anew at each reload", async () => {
+    const withLimits = async (maxConnectionsPerNetwork: number): Promise<BrokerMaterial> =>
+      test.material({ limits: { maxConnectionsPerNetwork }, maxConnectionsOf: ({ name }) => (name === "dev2" ? 1 : undefined) });
+    await test.start({}, { material: await withLimits(1) });
+    const [one, two] = [await test.authority.issue("dev1"), await test.authority.issue("dev2")];
+    await test.signIn(one, "dev1");
+    await expect(test.signIn(one, "dev1~2")).rejects.toThrow();
+    expect(await test.event("refused")).toMatchObject({ reason: "TOO_MANY_CONNECTIONS" });
+    test.broker.reload(await withLimits(10));
+    await test.signIn(one, "dev1~2");
+    await test.signIn(two, "dev2");
+    await expect(test.signIn(two, "dev2~2")).rejects.toThrow();
+    expect(await test.event("refused", ({ name }) => name === "dev2")).toMatchObject({ reason: "TOO_MANY_SESSIONS" });
+    // The same client again takes its own place.
+    await test.signIn(two, "dev2");
+  });
+
+  it("forgets the session of a client that has been away too long, and no other", async () => {
+    await test.start({ maxAwaySeconds: 0 });
+    const { persistence } = test.broker;
+    const identity = await test.authority.issue("dev1");
+    const [gone] = [await test.signIn(identity, "dev1", { clean: false }), await test.signIn(identity, "dev1~stays", { clean: false })];
+    expect(persistence.sessionCount).toBe(2);
+    await gone.endAsync();
+    await expect.poll(() => persistence.sessionCount, { timeout: 10_000 }).toBe(1);
+    const back = await test.signIn(identity, "dev1~stays", { clean: false });
+    expect(back.connected).toBe(true);
+    expect(persistence.sessionCount).toBe(1);
   });
 
   it("ends a connection when its certificate expires", async () => {

@@ -8,6 +8,7 @@ import type { Server, TLSSocket } from "node:tls";
 import { HawserError } from "../../sdk/errors.js";
 import type { Log } from "../../sdk/platform.js";
 import { accessRules, maySubscribe, type RulesContext } from "./access-rules.js";
+import { Arrivals } from "./arrivals.js";
 import {
   DEFAULT_LIMITS,
   type BrokerEvent,
@@ -18,7 +19,7 @@ import {
   type RefusalReason,
 } from "./broker-events.js";
 import { RETURN_CODE } from "./incoming-connect.js";
-import { credentialFault, type Shown } from "./credential-verdict.js";
+import { credentialFault, scopeOf, type Shown } from "./credential-verdict.js";
 import type { GuardedConnection } from "./guarded-connection.js";
 import { HalfOpen } from "./half-open.js";
 import { Residents, type Resident } from "./residents.js";
@@ -49,6 +50,7 @@ export class EmbeddedBroker {
   readonly #listeners = new Set<(event: BrokerEvent) => void>();
   readonly #sockets = new Set<Socket>();
   readonly #halfOpen: HalfOpen;
+  readonly #arrivals: Arrivals;
   #expiryWatch: NodeJS.Timeout | undefined;
   readonly #residents = new Residents(
     (connection) => this.#handle(connection),
@@ -62,7 +64,8 @@ export class EmbeddedBroker {
 
   /** @throws HawserError `BROKER_MATERIAL_INVALID`, `BAD_OPTION` */
   constructor(private readonly options: EmbeddedBrokerOptions) {
-    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#limits = limitsOf(options, options.material);
+    this.#arrivals = new Arrivals(this.#limits);
     const { maxHalfOpen, maxHalfOpenPerNetwork } = this.#limits;
     this.#halfOpen = new HalfOpen(maxHalfOpen, maxHalfOpenPerNetwork, () =>
       this.#refused("mtls", "TOO_MANY_CONNECTIONS", { detail: "closed before it signed in, to make room" }),
@@ -126,11 +129,13 @@ export class EmbeddedBroker {
 
   /**
    * Judges everybody by new material from now on: certificates, CRLs, PSKs and rules. Good connections stay; those whose certificate is
-   * revoked now, or whose PSK or name was withdrawn, are closed. Nothing changes when it throws.
+   * revoked now, or whose PSK or name was withdrawn, are closed. New limits hold for what comes from now on. Nothing changes when it
+   * throws.
    * @throws HawserError `BROKER_MATERIAL_INVALID`
    */
   reload(material: BrokerMaterial): void {
     this.#prepared = prepareMaterial(material);
+    Object.assign(this.#limits, limitsOf(this.options, material));
     // Also makes earlier session tickets worthless.
     this.#tlsServers?.mtls.setSecureContext(this.#prepared.mtlsOptions);
     for (const resident of this.#residents.all()) {
@@ -158,9 +163,10 @@ export class EmbeddedBroker {
     return this.#residents.size;
   }
 
-  /** A certificate is good until its last second, not until the next connection. */
+  /** A certificate is good until its last second, not until the next connection; a session until its client was away too long. */
   #endExpired(): void {
     const nowMs = Date.now();
+    void this.#store.endOldSessions((clientId) => this.#residents.nameOf(clientId) !== undefined, nowMs);
     for (const { shown, connection } of this.#residents.all()) {
       if (shown.kind === "certificate" && nowMs > shown.notAfterMs) connection.cut("CERTIFICATE_EXPIRED");
     }
@@ -186,7 +192,7 @@ export class EmbeddedBroker {
 
   #accept(port: PortKind, socket: Socket, server: Server): void {
     socket.on("error", () => undefined);
-    if (this.#residents.size >= this.#limits.maxConnections || this.#isStopping) {
+    if (this.#isStopping || this.#residents.size >= this.#limits.maxConnections || !this.#arrivals.admit(socket)) {
       socket.destroy();
       this.#refused(port, this.#isStopping ? "BROKER_STOPPING" : "TOO_MANY_CONNECTIONS");
       return;
@@ -228,7 +234,8 @@ export class EmbeddedBroker {
     const { maxSessions, maxSessionsPerName } = this.#limits;
     const needsRoom = !head.cleanSession && !this.#store.hasSession(head.clientId);
     const isFull = this.#store.sessionCount >= maxSessions || this.#store.sessionCountOf(shown.name) >= maxSessionsPerName;
-    const hasMany = this.#residents.countOf(shown.name, head.clientId) >= maxSessionsPerName;
+    const maxOfName = this.#prepared.material.maxConnectionsOf?.({ name: shown.name, scope: scopeOf(shown) }) ?? maxSessionsPerName;
+    const hasMany = this.#residents.countOf(shown.name, head.clientId) >= Math.min(maxOfName, maxSessionsPerName);
     return hasMany || this.#residents.size >= this.#limits.maxConnections || (needsRoom && isFull)
       ? { reason: "TOO_MANY_SESSIONS", returnCode: RETURN_CODE.serverUnavailable }
       : undefined;
@@ -349,6 +356,10 @@ export class EmbeddedBroker {
     this.options.log?.(type === "connected" || type === "disconnected" ? "info" : "warn", type, fields);
     for (const listener of this.#listeners) listener(event);
   }
+}
+
+function limitsOf({ limits }: EmbeddedBrokerOptions, material: BrokerMaterial): BrokerLimits {
+  return { ...DEFAULT_LIMITS, ...material.limits, ...limits };
 }
 
 function tracesOf(shown: Shown): { name: string; serial?: string } {

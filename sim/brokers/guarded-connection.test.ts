@@ -77,6 +77,21 @@ describe("a guarded connection", () => {
     expect(connection.endReason).toBe("CLIENT_DISCONNECTED");
   });
 
+  it("reads on no faster than the bytes a second that it may take", async () => {
+    const byteRate = 100_000;
+    const { socket, connection } = guarded(Uint8Array.of(), { ...DEFAULT_LIMITS, maxBytesPerSecond: byteRate });
+    connection.registered();
+    connection.release();
+    const startMs = performance.now();
+    const everything = readAll(connection);
+    // A second's worth at once; what is beyond that has to be waited for.
+    const publish = Buffer.concat([Uint8Array.of(0x30, 0x80, 0x40), Buffer.alloc(8_192, 0x61)]);
+    for (let sent = 0; sent < 1.3 * byteRate; sent += publish.length) socket.push(publish);
+    socket.push(null);
+    expect((await everything).length).toBeGreaterThan(2.6 * byteRate);
+    expect(performance.now() - startMs).toBeGreaterThan(200);
+  });
+
   it("ends at once when the socket breaks", async () => {
     const { socket, connection } = guarded();
     connection.registered();

@@ -25,6 +25,7 @@ export class GuardedConnection extends Duplex {
   #countedMessages = 0;
   #throttle: NodeJS.Timeout | undefined;
   #tokens: number;
+  #byteTokens: number;
   #tokensAtMs = performance.now();
 
   /**
@@ -40,6 +41,7 @@ export class GuardedConnection extends Duplex {
     super({ writableHighWaterMark: limits.maxBufferedBytes, readableHighWaterMark: 64 * 1024, allowHalfOpen: false });
     this.#scanner = new FrameScanner(limits.maxPacketBytes);
     this.#tokens = limits.maxMessagesPerSecond;
+    this.#byteTokens = limits.maxBytesPerSecond;
     this.#socketClosed = socket.destroyed;
     socket.on("error", () => undefined);
     socket.once("end", () => this.#onSocketEnd());
@@ -134,19 +136,22 @@ export class GuardedConnection extends Duplex {
       return;
     }
     const roomLeft = this.push(chunk);
-    if (this.#overRate() || !roomLeft) this.socket.pause();
+    if (this.#overRate(chunk.length) || !roomLeft) this.socket.pause();
   }
 
-  /** Takes a token for each message; with none left, reading stops until they are paid for. */
-  #overRate(): boolean {
+  /** Takes a token for each message and each byte; with none left, reading stops until they are paid for. */
+  #overRate(sizeBytes: number): boolean {
     const nowMs = performance.now();
-    const rate = this.limits.maxMessagesPerSecond;
+    const { maxMessagesPerSecond: rate, maxBytesPerSecond: byteRate } = this.limits;
+    const seconds = (nowMs - this.#tokensAtMs) / 1_000;
     const messages = this.#scanner.publishCount - this.#countedMessages;
     this.#countedMessages = this.#scanner.publishCount;
-    this.#tokens = Math.min(rate, this.#tokens + ((nowMs - this.#tokensAtMs) * rate) / 1_000) - messages;
+    this.#tokens = Math.min(rate, this.#tokens + seconds * rate) - messages;
+    this.#byteTokens = Math.min(byteRate, this.#byteTokens + seconds * byteRate) - sizeBytes;
     this.#tokensAtMs = nowMs;
-    if (this.#tokens >= 0 || this.#throttle !== undefined) return this.#throttle !== undefined;
-    this.#throttle = setTimeout(() => this.#endThrottle(), (-this.#tokens * 1_000) / rate);
+    const debtSeconds = Math.max(-this.#tokens / rate, -this.#byteTokens / byteRate);
+    if (debtSeconds <= 0 || this.#throttle !== undefined) return this.#throttle !== undefined;
+    this.#throttle = setTimeout(() => this.#endThrottle(), debtSeconds * 1_000);
     return true;
   }
 

@@ -84,7 +84,7 @@ function keyOf({ remoteAddress, remotePort, localPort }: Pick<Socket, "remoteAdd
 }
 
 /** IPv6 hosts choose freely within a /64. */
-function networkOf(address: string): string {
+export function networkOf(address: string): string {
   if (!address.includes(":") || address.startsWith("::ffff:")) return address;
   const [head = "", tail] = address.split("::");
   const front = head === "" ? [] : head.split(":");

@@ -45,6 +45,8 @@ export const SINK_TOPIC = "$hawser/denied";
 
 interface Session {
   readonly name: string;
+  /** When its client was last seen connected. */
+  seenMs: number;
   /** Granted QoS by filter. */
   subscriptions: Map<string, number>;
   queue: OutgoingQueue;
@@ -94,6 +96,15 @@ export class SessionStore implements BrokerSessions {
   /** Unacknowledged messages of a client's session. */
   queuedCount(clientId: string): number {
     return this.#sessions.get(clientId)?.queue.size ?? 0;
+  }
+
+  /** Forgets the sessions whose clients have been away for longer than `maxAwaySeconds`. */
+  async endOldSessions(isHere: (clientId: string) => boolean, nowMs: number): Promise<void> {
+    const oldestMs = nowMs - this.#owner.limits.maxAwaySeconds * 1_000;
+    for (const [id, session] of this.#sessions) {
+      if (isHere(id)) session.seenMs = nowMs;
+      else if (session.seenMs < oldestMs) await Promise.all([this.cleanSubscriptions({ id }), this.cleanIncoming({ id })]);
+    }
   }
 
   /** True while messages wait to be replayed and this one among them: it must not overtake them. */
@@ -160,7 +171,7 @@ export class SessionStore implements BrokerSessions {
     const session = this.#sessions.get(client.id);
     if (session === undefined) {
       const name = this.#owner.nameOf(client.id);
-      this.#sessions.set(client.id, { name, subscriptions: new Map(), queue: new OutgoingQueue() });
+      this.#sessions.set(client.id, { name, seenMs: Date.now(), subscriptions: new Map(), queue: new OutgoingQueue() });
       this.#countByName.set(name, this.sessionCountOf(name) + 1);
       return [];
     }

@@ -2,6 +2,8 @@ import { generateKeyPairSync, sign } from "node:crypto";
 import mqtt from "mqtt";
 import type { IClientOptions, MqttClient } from "mqtt";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import { DEFAULT_LIMITS } from "../../../sim/brokers/broker-events.js";
+import type { BrokerLimits } from "../../../sim/brokers/broker-events.js";
 import { EmbeddedBroker } from "../../../sim/brokers/embedded-broker.js";
 import { TestAuthority } from "../../../test/support/brokers/test-certificates.js";
 import type { TestIdentity } from "../../../test/support/brokers/test-certificates.js";
@@ -16,6 +18,7 @@ import {
   truthTopics,
   TRUTH_NAMES,
 } from "../../../test/support/brokers/truth-table.js";
+import { EMBEDDED_LIMITS } from "../../brokers/embedded/embedded-target.js";
 import type { BrokerMaterial as CaMaterial } from "../../ca/broker-identity.js";
 import { PolicyEngine } from "../../policy/policy-engine.js";
 import { hashPassword } from "../../policy/password.js";
@@ -42,8 +45,21 @@ afterEach(async () => {
   for (const close of open.splice(0).reverse()) await close();
 });
 
+/** For thousands of questions at once. */
+const ROOMY: Partial<BrokerLimits> = {
+  maxMessagesPerSecond: 1_000_000,
+  maxInflightInbound: 10_000,
+  maxQueuedMessages: 100_000,
+  maxRetainedMessages: 10_000,
+  maxSubscriptions: 1_000,
+};
+
 /** The embedded broker with a policy, as `hawser broker run` starts it. */
-async function start(engine: PolicyEngine, nowMs = (): number => Date.now()): Promise<{ port: number; broker: EmbeddedBroker }> {
+async function start(
+  engine: PolicyEngine,
+  nowMs = (): number => Date.now(),
+  limits: Partial<BrokerLimits> = ROOMY,
+): Promise<{ port: number; broker: EmbeddedBroker }> {
   const ca: CaMaterial = {
     chainPem: server.chainPem,
     keyPem: server.keyPem,
@@ -62,13 +78,7 @@ async function start(engine: PolicyEngine, nowMs = (): number => Date.now()): Pr
     material: embeddedMaterial(ca, nowMs),
     mtlsPort: 0,
     pskPort: 0,
-    limits: {
-      maxMessagesPerSecond: 1_000_000,
-      maxInflightInbound: 10_000,
-      maxQueuedMessages: 100_000,
-      maxRetainedMessages: 10_000,
-      maxSubscriptions: 1_000,
-    },
+    limits,
   });
   const { mtlsPort } = await broker.start();
   open.push(() => broker.stop());
@@ -267,6 +277,45 @@ roles:
     other.stream.destroy();
     expect(await denied).toBe("dev10 d/dev10/up/will");
     expect(await settled()).toEqual([]);
+  });
+
+  it("holds the limits of the policy, and those of a role's connections", async () => {
+    const text = `version: 1
+name: t
+listeners: { mtls: { port: 8883, requires: [certificate] }, psk: { port: 8884, requires: [psk], scope: recovery } }
+classes: { d: { base: "d/{id}", channels: { up: { topic: up, direction: up } } } }
+roles:
+  sensor: { for: devices, class: d, limits: { connections: 1 } }
+  root: { grants: [{ allow: readwrite, topics: ["#"] }], limits: { connections: 2 } }
+limits: { connections: 3, packetBytes: 1024, queuedMessages: 2, sessionExpirySeconds: 100 }
+`;
+    const engine = new PolicyEngine(parsePolicy(text, "t"), directoryOf(NAMES.filter(({ role }) => ["sensor", "root"].includes(role))));
+    const { port, broker } = await start(engine, Date.now, {});
+    const refused: string[] = [];
+    broker.onEvent((event) => {
+      if (event.type === "refused") refused.push(`${event.name ?? ""} ${event.reason}`);
+    });
+    const device = await connect(port, "dev1", { clean: false });
+    await expect(connect(port, "dev1", { clientId: "dev1~2" })).rejects.toThrow(/Server unavailable/);
+    await device.endAsync();
+    const [root] = [await connect(port, "root"), await connect(port, "root", { clientId: "root~2" })];
+    await expect(connect(port, "root", { clientId: "root~3" })).rejects.toThrow(/Server unavailable/);
+    await connect(port, "dev10");
+    await expect(connect(port, "Dev1")).rejects.toThrow();
+    expect(refused).toEqual(["dev1 TOO_MANY_SESSIONS", "root TOO_MANY_SESSIONS", " TOO_MANY_CONNECTIONS"]);
+    const closed = new Promise<void>((resolve) => root.once("close", () => resolve()));
+    root.on("error", () => undefined);
+    root.publish("d/x", Buffer.alloc(1_024), { qos: 1 });
+    await closed;
+  });
+
+  it("gives the embedded broker each of the policy's limits that it holds", () => {
+    const limits = Object.fromEntries(EMBEDDED_LIMITS.map((name, index) => [name, 2_000 + index]));
+    const text = `version: 1\nname: t\nlisteners: { mtls: { port: 1, requires: [certificate] } }\nroles: { r: {} }\nlimits: ${JSON.stringify(limits)}\n`;
+    const policy = new PolicyEngine(parsePolicy(text, "t"), directoryOf([]));
+    const given = embeddedMaterial({ policy } as CaMaterial).limits ?? {};
+    expect(Object.values(given).sort()).toEqual(Object.values(limits).sort());
+    expect(Object.keys(given).filter((name) => !(name in DEFAULT_LIMITS))).toEqual([]);
   });
 
   it("asks for a password or a token beside the certificate where the policy does", async () => {

@@ -1,7 +1,11 @@
 /** Joins a CA directory and its policy to what the embedded broker judges its clients by. */
-import type { BrokerMaterial as EmbeddedMaterial, Scope } from "../../../sim/brokers/broker-events.js";
+import type { BrokerLimits, BrokerMaterial as EmbeddedMaterial, Scope } from "../../../sim/brokers/broker-events.js";
 import { caListeners } from "../../brokers/mosquitto/mosquitto-ca-acl.js";
+import { EMBEDDED_LIMITS } from "../../brokers/embedded/embedded-target.js";
+import type { EmbeddedLimit } from "../../brokers/embedded/embedded-target.js";
 import { defaultPolicy } from "../../policy/default-policy.js";
+import { roleOf } from "../../policy/bound-rule.js";
+import type { Limits } from "../../policy/policy-model.js";
 import { PublishRates } from "./publish-rates.js";
 import type { BrokerMaterial as CaMaterial } from "../../ca/broker-identity.js";
 
@@ -44,7 +48,37 @@ export function embeddedMaterial(ca: CaMaterial, now: () => number = Date.now, r
     // By default nothing that a device publishes is kept for ever; a policy of the CA's own says itself who may retain.
     mayRetain: ({ name }) => ca.policy.policy !== defaultPolicy() || ca.policy.directory.get(name)?.kind === "client",
     clientIdAllowed: (name, clientId) => clientIdAllowed(ca, name, clientId),
+    // A device in recovery is never kept out by a connection of its own that nobody has noticed the end of.
+    maxConnectionsOf: ({ name, scope }) => {
+      const principal = scope === "full" ? ca.policy.directory.get(name) : undefined;
+      return principal === undefined ? undefined : roleOf(ca.policy.policy, principal)?.limits.connections;
+    },
+    limits: embeddedLimits(ca.policy.policy.limits),
   };
+}
+
+/** The policy's limits by their names in the embedded broker; what the policy leaves out keeps the broker's own value. */
+const LIMIT_NAMES: Readonly<Record<EmbeddedLimit, keyof BrokerLimits>> = {
+  connections: "maxConnections",
+  connectionsPerSource: "maxConnectionsPerNetwork",
+  connectionsPerSecond: "maxConnectionsPerSecond",
+  connectionsPerSecondPerSource: "maxConnectionsPerSecondPerNetwork",
+  packetBytes: "maxPacketBytes",
+  queuedMessages: "maxQueuedMessages",
+  queuedBytes: "maxQueuedBytes",
+  keepAliveSeconds: "maxKeepaliveSeconds",
+  sessionExpirySeconds: "maxAwaySeconds",
+  messagesPerSecond: "maxMessagesPerSecond",
+  bytesPerSecond: "maxBytesPerSecond",
+};
+
+function embeddedLimits(limits: Limits): Partial<BrokerLimits> {
+  return Object.fromEntries(
+    EMBEDDED_LIMITS.flatMap((name) => {
+      const value = limits[name];
+      return value === undefined ? [] : [[LIMIT_NAMES[name], value]];
+    }),
+  );
 }
 
 function provedBy(scope: Scope): "certificate" | "psk" {

@@ -1,7 +1,13 @@
 /** Checks a policy, alone or against the names it is for. */
 import { HawserError } from "../../../sdk/errors.js";
-import { checkPolicy } from "../../policy/policy-check.js";
+import { requireEmbedded } from "../../brokers/embedded/embedded-target.js";
+import { compilePolicy } from "../../brokers/policy-compilers.js";
+import { checkPolicy, policyErrors } from "../../policy/policy-check.js";
+import { PolicyEngine } from "../../policy/policy-engine.js";
 import { parsePolicy } from "../../policy/policy-file.js";
+import { directoryOf } from "../../policy/policy-model.js";
+import type { NameDirectory, Policy } from "../../policy/policy-model.js";
+import { CompileInput } from "../../policy/policy-target.js";
 import { PolicyError } from "../../policy/policy-text.js";
 import type { Finding } from "../../policy/policy-text.js";
 import type { Context } from "../command-runner.js";
@@ -10,14 +16,19 @@ import type { PolicySources } from "./policy-place.js";
 import { printable } from "../terminal.js";
 import type { Json } from "../terminal.js";
 
+/** Nothing is written: paths only have to be paths. */
+const ANYWHERE = "/etc/hawser";
+const ANY_KEYS = { anchors: ANYWHERE, chain: ANYWHERE, key: ANYWHERE, crl: ANYWHERE, psk: ANYWHERE };
+
 export interface CheckOptions extends PolicySources {
   strict?: boolean;
+  target?: string;
 }
 
 export async function check(options: CheckOptions, { terminal }: Context): Promise<void> {
   const { text, file } = policyText(options);
   const names = loadNames(options);
-  const findings = findingsOf(text, file, names);
+  const findings = findingsOf(() => checkedFor(options.target, parsePolicy(text, file), names));
   const errors = findings.filter(({ level }) => level === "error").length;
   const warnings = findings.length - errors;
   const summary = findings.length === 0 ? `${file}: nothing to complain about` : `${file}: ${errors} errors, ${warnings} warnings`;
@@ -30,9 +41,21 @@ export async function check(options: CheckOptions, { terminal }: Context): Promi
     throw new HawserError("POLICY_DOUBTFUL", `${file} has ${warnings} warnings`, "Fix the lines above, or check without --strict.");
 }
 
-function findingsOf(text: string, file: string, names: Parameters<typeof checkPolicy>[1]): readonly Finding[] {
+/** With what the target cannot hold, unless the policy is wrong anyway. */
+function checkedFor(target: string | undefined, policy: Policy, names: NameDirectory | undefined): readonly Finding[] {
+  const findings = checkPolicy(policy, names);
+  if (target === undefined || policyErrors(findings).length > 0) return findings;
+  const refused = findingsOf(() => {
+    if (target === "embedded") requireEmbedded(policy);
+    else compilePolicy(target, new CompileInput(new PolicyEngine(policy, names ?? directoryOf([])), ANYWHERE, ANY_KEYS));
+    return [];
+  });
+  return [...findings, ...refused];
+}
+
+function findingsOf(judge: () => readonly Finding[]): readonly Finding[] {
   try {
-    return checkPolicy(parsePolicy(text, file), names);
+    return judge();
   } catch (error) {
     if (error instanceof PolicyError) return error.findings;
     throw error;

@@ -6,7 +6,7 @@ import type { DiffOptions } from "./policy-diff.js";
 import type { TestOptions } from "./policy-test.js";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { COMPILER_TARGETS } from "../../brokers/compiler-targets.js";
+import { CHECK_TARGETS, COMPILER_TARGETS } from "../../brokers/compiler-targets.js";
 import { collect, parsePort } from "../values.js";
 import { caDirectory, caPassphrase, json, parsePath } from "../shared-options.js";
 
@@ -40,15 +40,18 @@ function addInit(policy: Command, run: Run): void {
 }
 
 function addCheck(policy: Command, run: Run): void {
-  const check = sources(policy.command("check").description("Check the policy for errors and doubtful rules.")).option(
-    "--strict",
-    "fail on warnings too",
-  );
+  const check = sources(policy.command("check").description("Check the policy for errors and doubtful rules."))
+    .addOption(new Option("--target <target>", "also report what this broker cannot hold").choices([...CHECK_TARGETS]))
+    .option("--strict", "fail on warnings too");
   json(check);
   addHelp(check, {
     notes: ["Without --dir or --inventory, checks the policy alone, not against names."],
     json: ['{"ok":true,"findings":[{"level":"warning","code":"UNUSED_ROLE","line":12,"path":"roles.x","message":".."}]}'],
-    examples: ["hawser policy check --policy policy.yaml", "hawser policy check --dir ca --strict"],
+    examples: [
+      "hawser policy check --policy policy.yaml",
+      "hawser policy check --dir ca --strict",
+      "hawser policy check --policy policy.yaml --target embedded",
+    ],
     exits: [6],
   });
   check.action(run(async () => (await import("./policy-check-results.js")).check));

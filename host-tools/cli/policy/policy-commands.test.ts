@@ -37,6 +37,20 @@ describe("hawser policy", () => {
     });
   });
 
+  test("names the lines that a target cannot hold, the embedded broker among them", async () => {
+    const cwd = await place();
+    const line = DEFAULT_POLICY_TEXT.split("\n").findIndex((text) => text.includes("inflight:")) + 1;
+    const { code, stdout } = await hawser(["policy", "check", "--policy", "policy.yaml", "--target", "embedded"], { cwd });
+    expect([code, stdout]).toEqual([
+      6,
+      expect.stringContaining(`policy.yaml:${line}: error INEXPRESSIBLE: the embedded broker cannot say the limit inflight`),
+    ]);
+    writeFileSync(join(cwd, "policy.yaml"), `${DEFAULT_POLICY_TEXT}unenforced: { embedded: [limits] }\n`);
+    expect((await hawser(["policy", "check", "--policy", "policy.yaml", "--target", "embedded"], { cwd })).code).toBe(0);
+    const other = await hawser(["policy", "check", "--policy", "policy.yaml", "--target", "rabbitmq"], { cwd });
+    expect([other.code, other.stdout]).toEqual([6, expect.stringContaining("RabbitMQ cannot say a listener (psk) that asks for psk")]);
+  });
+
   test("lists everything that is wrong, with lines, and exits with 6", async () => {
     const cwd = await place();
     writeFileSync(
