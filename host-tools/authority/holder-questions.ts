@@ -3,8 +3,11 @@
  * present certificate is asked; this remembers who was asked, and what came of it.
  */
 
-/** How long the holder of a certificate has to say that it is in use, milliseconds, each time it is asked. */
-const ANSWERS_WITHIN_MS = 20_000;
+/**
+ * How long the holder of a certificate has to say that it is in use, milliseconds, each time it is asked. A device with a busy application
+ * stops reading for half a minute, and a broker that keeps every order sends the question only when the messages before it were taken.
+ */
+const ANSWERS_WITHIN_MS = 100_000;
 /** So often it has to be silent: its session may have just ended, and the question with it. */
 const QUESTIONS = 3;
 /** An objection counts for so long, milliseconds; then the holder is asked again. */

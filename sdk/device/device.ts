@@ -505,6 +505,7 @@ export class Device {
    */
   async #listenForAnswers(client: MqttClient): Promise<void> {
     try {
+      // At QoS 0, which most brokers send past what a busy application has not acknowledged; what is lost is asked or answered again.
       for await (const message of client.subscribe(`devices/${this.id}/${RESPONSE_TOPIC}`)) this.#rotation.answer(message.payload);
     } catch (error) {
       this.platform.log("error", "the broker does not let this device hear the authority", { code: errorCode(error) });

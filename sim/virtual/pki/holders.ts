@@ -6,7 +6,7 @@ import { base64Decode, hexEncode, utf8Encode } from "../../../sdk/encoding/text.
 import { sameBytes } from "../network/virtual-tls.js";
 import { signatureOf } from "./world-certificates.js";
 
-const SILENT_AFTER_MS = 20_000;
+const SILENT_AFTER_MS = 100_000;
 const SILENT_TIMES = 3;
 const ASKED_AGAIN_AFTER_MS = 600_000;
 const SILENCE_LASTS_MS = 86_400_000;
