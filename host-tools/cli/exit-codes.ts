@@ -225,6 +225,7 @@ const DATA = [
   "LOG_UNREADABLE",
   "LOG_FORGEABLE",
   "EVENTS_CORRUPT",
+  "MONITOR_STATE_INVALID",
 ];
 
 const CODES = new Map<string, ExitCode>([

@@ -4,7 +4,7 @@
  */
 import type { MonitorEvent } from "./log-monitor.js";
 import { REFUSAL_REASONS } from "./mosquitto-line.js";
-import { ALERT_RULES } from "./offender-watch.js";
+import { ALERT_RULES } from "./alert.js";
 
 interface Family {
   readonly help: string;

@@ -19,7 +19,7 @@ const FUZZ_TIMEOUT_MS = 60_000 + FUZZED_LINES;
 const STAMP = "2026-11-28T09:53:55: ";
 const run = promisify(execFile);
 
-const nobody = { accepted: () => undefined, event: () => undefined, untrusted: () => undefined };
+const nobody = { accepted: () => undefined, published: () => undefined, event: () => undefined, untrusted: () => undefined };
 
 function eventsOf(lines: readonly string[], version?: string): Omit<BrokerEvent, "timeMs">[] {
   const events: Omit<BrokerEvent, "timeMs">[] = [];

@@ -3,9 +3,11 @@ import { readMosquittoLine } from "./mosquitto-line.js";
 import type { LogFact } from "./mosquitto-line.js";
 
 /** Facts that are joined, counted or acted on here and reported in another form. */
-type Inner = "accepted" | "handshake-error" | "handshake-ended" | "client-text";
+type Inner = "accepted" | "published" | "handshake-error" | "handshake-ended" | "client-text";
 
 export type BrokerEvent = Exclude<LogFact, { kind: Inner }> & { readonly timeMs: number };
+
+export type Publish = Extract<LogFact, { kind: "published" }> & { readonly timeMs: number };
 
 /** What a reader needs from earlier lines to resume after this one. */
 export interface ReaderState {
@@ -21,6 +23,8 @@ const MAX_OWED = 1000;
 export interface Owner {
   /** A TCP connection. Nothing else is known of it yet. */
   accepted(): void;
+  /** A publish that the broker let through: too many to be events. */
+  published(publish: Publish, end: number, state: ReaderState): void;
   /** @param end offset where the line that completed the event ended */
   event(event: BrokerEvent, end: number, state: ReaderState): void;
   /** The log holds a line that a client may have written: nothing in it can be believed. */
@@ -61,6 +65,7 @@ export class LogEvents {
     if (fact === undefined) return;
     if (fact.kind === "handshake-error") this.#held = { fact, timeMs, end };
     else if (fact.kind === "accepted") this.#owner.accepted();
+    else if (fact.kind === "published") this.#owner.published({ ...fact, timeMs }, end, this.#state);
     else if (fact.kind === "client-text") this.#owner.untrusted(text);
     else this.#report(fact, timeMs, end);
   }

@@ -3,9 +3,11 @@ import { HawserError } from "../../sdk/errors.js";
 import type { EventFile, ResumePoint } from "./event-file.js";
 import { LogEvents } from "./log-events.js";
 import type { BrokerEvent, ReaderState } from "./log-events.js";
+import type { BehaviourWatch } from "./profiles/behaviour-watch.js";
 import { LogTail, MAX_LINE_BYTES } from "./log-tail.js";
 import { OffenderWatch } from "./offender-watch.js";
-import type { Alert, Offender } from "./offender-watch.js";
+import type { Alert } from "./alert.js";
+import type { Offender } from "./offender-watch.js";
 import { PipeLines } from "./pipe-lines.js";
 
 /** `log-gap`: lines of the log are lost, with what is known of them. */
@@ -20,6 +22,10 @@ export interface MonitorOwner {
 export interface MonitorOptions {
   /** Where events are kept; without it nothing is remembered between runs. */
   readonly events?: EventFile | undefined;
+  /** Judges what clients do that were let in. */
+  readonly behaviour?: BehaviourWatch | undefined;
+  /** With what is known of offenders; otherwise nothing is. */
+  readonly offenders?: OffenderWatch | undefined;
   /** The broker's version, when the log no longer says it. */
   readonly version?: string | undefined;
   /** Ignore what is in the log, and where the last run stopped. */
@@ -44,7 +50,8 @@ export class LogMonitor {
   readonly #owner: MonitorOwner;
   readonly #events: EventFile | undefined;
   readonly #reader: LogEvents;
-  readonly #offenders = new OffenderWatch();
+  readonly #offenders: OffenderWatch;
+  readonly #behaviour: BehaviourWatch | undefined;
   readonly #tail: LogTail | undefined;
   readonly #pipe = new PipeLines({ line: (text) => this.#line(text, 0), tooLong: () => this.#tooLong() });
   readonly #newOnly: boolean;
@@ -54,7 +61,10 @@ export class LogMonitor {
   #untrusted: HawserError | undefined;
 
   /** @param path the log; undefined for one that comes through {@link input} */
-  constructor(path: string | undefined, owner: MonitorOwner, { events, version, newOnly = false }: MonitorOptions) {
+  constructor(path: string | undefined, owner: MonitorOwner, options: MonitorOptions) {
+    const { events, version, newOnly = false, behaviour, offenders = new OffenderWatch() } = options;
+    this.#behaviour = behaviour;
+    this.#offenders = offenders;
     this.#owner = owner;
     this.#events = events;
     this.#newOnly = newOnly;
@@ -64,6 +74,7 @@ export class LogMonitor {
       {
         accepted: owner.accepted.bind(owner),
         event: (event, end, state) => this.#event(event, end, state),
+        published: (publish, end, state) => this.#alert(behaviour?.published(publish), state, end),
         untrusted: (line) => (this.#untrusted ??= forgeable(line)),
       },
       state,
@@ -108,6 +119,12 @@ export class LogMonitor {
     this.#checkpointedMs = nowMs;
   }
 
+  /** Looks for what only a clock tells: devices that went silent. Call it at the end of what is written so far. */
+  look(nowMs: number): void {
+    this.#alert(this.#behaviour?.look(nowMs), this.#reader.state);
+    this.#settle();
+  }
+
   /** Who fails most now. */
   topOffenders(count: number, nowMs: number): Offender[] {
     return this.#offenders.top(count, nowMs);
@@ -137,9 +154,15 @@ export class LogMonitor {
     this.#keep(event, reader, end);
     this.#owner.event(event);
     const alert = this.#offenders.event(event);
-    if (alert === undefined) return;
-    this.#keep(alert, reader, end);
-    this.#owner.event(alert);
+    if (alert !== undefined) this.#alert([alert], reader, end);
+    this.#alert(this.#behaviour?.event(event), reader, end);
+  }
+
+  #alert(alerts: readonly Alert[] | undefined, reader: ReaderState, end?: number): void {
+    for (const alert of alerts ?? []) {
+      this.#keep(alert, reader, end);
+      this.#owner.event(alert);
+    }
   }
 
   /** Said once, so that a pipe of such lines does not fill the event file. */

@@ -33,6 +33,8 @@ export type LogFact =
   | { readonly kind: "timed-out"; readonly client?: string; readonly address?: string }
   | { readonly kind: "taken-over"; readonly client?: string; readonly address?: string }
   | { readonly kind: "kicked"; readonly client?: string }
+  /** A publish that was let through, with log_type debug. */
+  | { readonly kind: "published"; readonly client?: string; readonly topic?: string; readonly sizeBytes: number }
   | { readonly kind: "denied"; readonly client?: string; readonly topic?: string; readonly sizeBytes: number }
   /** `claimedClient` is what the sender called itself: nothing proves it. */
   | { readonly kind: "refused"; readonly reason: RefusalReason; readonly address?: string; readonly claimedClient?: string }
@@ -73,8 +75,10 @@ const VERSION = /^mosquitto version (\d+\.\d+\.\d+)\S* starting$/;
 const ACCEPTED = new RegExp(`^New connection from (${ADDRESS}):\\d{1,5} on port \\d{1,5}\\.$`);
 const CONNECTED = new RegExp(`^New (?:client|bridge) connected from (${ADDRESS}):\\d{1,5} as (.*)\\.$`, "s");
 const SESSION_MARK = / \(p\d, c[01], k\d{1,5}(?=[,)])/g;
-const DENIED_MARK = / \(d[01], q[012], r[01], m\d{1,5}, '/g;
-const DENIED_END = /', \.\.\. \((\d{1,10}) bytes\)\)$/;
+const RECEIVED = "Received PUBLISH from ";
+const DENIED = "Denied PUBLISH from ";
+const PUBLISH_MARK = / \(d[01], q[012], r[01], m\d{1,5}, '/g;
+const PUBLISH_END = /', \.\.\. \((\d{1,10}) bytes\)\)$/;
 const TLS_ERROR = /^OpenSSL Error[\w ]{0,60}\[0\]: error:[0-9A-F]{8}:[\w ]+:\w*:([\w ]+)$/;
 const FROM_FAILED = new RegExp(`^Client connection from (${ADDRESS}) failed: error:[0-9A-F]{8}:[\\w ]+:\\w*:([\\w ]+)\\.$`);
 const FROM_DENIED = new RegExp(`^Client connection from (${ADDRESS}) denied: max_connections exceeded\\.$`);
@@ -152,7 +156,8 @@ export function readMosquittoLine(line: string, isSince21: boolean): LogLine {
 function factOf(text: string, isSince21: boolean): LogFact | undefined {
   if (text.startsWith("Client ")) return ofClient(text, isSince21) ?? ofAddress(text);
   if (text.startsWith("New ")) return newConnection(text);
-  if (text.startsWith("Denied PUBLISH from ")) return denied(text);
+  if (text.startsWith(RECEIVED)) return publish("published", text, RECEIVED.length);
+  if (text.startsWith(DENIED)) return publish("denied", text, DENIED.length);
   if (text.startsWith("OpenSSL Error")) return handshakeError(text);
   if (text.startsWith("Invalid protocol ")) return addressRefusal(BAD_PROTOCOL.exec(text)?.[1], "protocol");
   if (text.startsWith("Protocol error from ")) return addressRefusal(FIRST_PACKET.exec(text)?.[1], "protocol");
@@ -207,15 +212,14 @@ function newConnection(text: string): LogFact | undefined {
   return { kind: "connected", address, client: rest.slice(0, at), ...(user === undefined ? {} : { user }) };
 }
 
-function denied(text: string): LogFact | undefined {
-  const end = DENIED_END.exec(text);
-  const marks = [...text.matchAll(DENIED_MARK)];
+function publish(kind: "published" | "denied", text: string, nameAt: number): LogFact | undefined {
+  const end = PUBLISH_END.exec(text);
+  const marks = [...text.matchAll(PUBLISH_MARK)];
   const mark = marks[0];
   if (end === null || mark === undefined) return undefined;
   const sizeBytes = Number(end[1]);
-  if (marks.length > 1 || mark.index + mark[0].length > end.index) return { kind: "denied", sizeBytes };
-  const client = text.slice("Denied PUBLISH from ".length, mark.index);
-  return { kind: "denied", client, topic: text.slice(mark.index + mark[0].length, end.index), sizeBytes };
+  if (marks.length > 1 || mark.index + mark[0].length > end.index) return { kind, sizeBytes };
+  return { kind, client: text.slice(nameAt, mark.index), topic: text.slice(mark.index + mark[0].length, end.index), sizeBytes };
 }
 
 function handshakeError(text: string): LogFact | undefined {

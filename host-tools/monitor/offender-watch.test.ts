@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
 import type { BrokerEvent } from "./log-events.js";
 import { MAX_REMEMBERED, OffenderWatch } from "./offender-watch.js";
-import type { Alert } from "./offender-watch.js";
+import type { OffenderAlert } from "./alert.js";
 
 const START_MS = Date.parse("2026-11-28T09:53:55Z");
-const alertsOf = (events: readonly BrokerEvent[], watch = new OffenderWatch()): Alert[] =>
+const alertsOf = (events: readonly BrokerEvent[], watch = new OffenderWatch()): OffenderAlert[] =>
   events.map((event) => watch.event(event)).filter((alert) => alert !== undefined);
 const times = (count: number, gapMs: number, event: (timeMs: number) => BrokerEvent): BrokerEvent[] =>
   Array.from({ length: count }, (_, index) => event(START_MS + index * gapMs));

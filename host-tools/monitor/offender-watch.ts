@@ -3,35 +3,23 @@
  * id that two connections fight for. Scores decay by half in five minutes of the broker's time, and a bounded number of
  * names is remembered, whatever senders call themselves.
  */
+import { OFFENDER_RULES } from "./alert.js";
+import type { OffenderAlert, OffenderRule } from "./alert.js";
 import type { BrokerEvent } from "./log-events.js";
 
-/** What a score is about, and how much of it is too much. */
-const RULES = {
+/** How much of a score is too much. */
+const THRESHOLDS: Readonly<Record<OffenderRule, number>> = {
   /** Wrong passwords, keys or certificates. */
-  "failed-logins": { threshold: 10 },
-  "denied-publishes": { threshold: 20 },
+  "failed-logins": 10,
+  "denied-publishes": 20,
   /** A client id that is taken over again and again: a copied credential, or two devices with one name. */
-  "clone-suspected": { threshold: 3 },
-} as const;
-
-export type AlertRule = keyof typeof RULES;
-export const ALERT_RULES = Object.keys(RULES) as readonly AlertRule[];
-
-export interface Alert {
-  readonly kind: "alert";
-  readonly rule: AlertRule;
-  /** How the offender is known. Nothing proves a `claimedClient`; an `address` may be shared by many devices. */
-  readonly by: "address" | "client" | "claimedClient";
-  readonly offender: string;
-  /** About how many events in the last minutes. */
-  readonly count: number;
-  readonly timeMs: number;
-}
+  "clone-suspected": 3,
+};
 
 /** Somebody who keeps failing, whether or not that is an alert yet. */
 export interface Offender {
-  readonly rule: AlertRule;
-  readonly by: Alert["by"];
+  readonly rule: OffenderRule;
+  readonly by: OffenderAlert["by"];
   readonly offender: string;
   /** About how many events in the last minutes. */
   readonly score: number;
@@ -43,6 +31,10 @@ const REPEAT_MS = 60 * 60_000;
 /** Names remembered for each rule. */
 export const MAX_REMEMBERED = 10_000;
 
+/** Scores that survive a restart, for each rule. */
+const MAX_STORED = 1000;
+export type StoredScores = readonly (readonly [rule: OffenderRule, key: string, value: number, atMs: number, alertedMs: number | null])[];
+
 interface Score {
   value: number;
   atMs: number;
@@ -52,10 +44,33 @@ interface Score {
 const LOGIN_REASONS: ReadonlySet<string> = new Set(["password", "psk", "certificate", "no_certificate"]);
 
 export class OffenderWatch {
-  readonly #scores = new Map<AlertRule, Map<string, Score>>(ALERT_RULES.map((rule) => [rule, new Map<string, Score>()]));
+  readonly #scores = new Map<OffenderRule, Map<string, Score>>(OFFENDER_RULES.map((rule) => [rule, new Map<string, Score>()]));
+
+  /** The newest scores of each rule, for {@link restore}. */
+  get stored(): StoredScores {
+    return [...this.#scores].flatMap(([rule, scores]) =>
+      [...scores]
+        .sort(([, a], [, b]) => b.atMs - a.atMs)
+        .slice(0, MAX_STORED)
+        .map(([key, { value, atMs, alertedMs }]) => [rule, key, value, atMs, alertedMs ?? null] as const),
+    );
+  }
+
+  /** @throws RangeError for anything that {@link stored} never gives */
+  restore(stored: unknown): void {
+    if (!Array.isArray(stored) || stored.length > MAX_STORED * OFFENDER_RULES.length) throw new RangeError("not a list of scores");
+    for (const one of stored as unknown[]) {
+      const [rule, key, value, atMs, alertedMs] = Array.isArray(one) ? (one as unknown[]) : [];
+      const scores = this.#scores.get(rule as OffenderRule);
+      const isKey = typeof key === "string" && /^(?:address|client|claimedClient) /.test(key);
+      const isAlerted = alertedMs === null || isTime(alertedMs);
+      if (scores === undefined || !isKey || !isTime(value) || !isTime(atMs) || !isAlerted) throw new RangeError("not a score");
+      scores.set(key, { value, atMs, alertedMs: alertedMs ?? undefined });
+    }
+  }
 
   /** @returns the alert that this event completes */
-  event(event: BrokerEvent): Alert | undefined {
+  event(event: BrokerEvent): OffenderAlert | undefined {
     const { timeMs } = event;
     if (event.kind === "denied" && event.client !== undefined) return this.#count("denied-publishes", "client", event.client, timeMs);
     if (event.kind === "taken-over" && event.client !== undefined) return this.#count("clone-suspected", "client", event.client, timeMs);
@@ -78,14 +93,14 @@ export class OffenderWatch {
         if (value < FORGOTTEN || value <= (ranked[count - 1]?.score ?? 0)) continue;
         const [by = "", offender = ""] = divided(key);
         const at = ranked.findIndex((other) => other.score < value);
-        ranked.splice(at < 0 ? ranked.length : at, 0, { rule, by: by as Alert["by"], offender, score: value });
+        ranked.splice(at < 0 ? ranked.length : at, 0, { rule, by: by as OffenderAlert["by"], offender, score: value });
         ranked.length = Math.min(count, ranked.length);
       }
     }
     return ranked;
   }
 
-  #count(rule: AlertRule, by: Alert["by"], offender: string, timeMs: number): Alert | undefined {
+  #count(rule: OffenderRule, by: OffenderAlert["by"], offender: string, timeMs: number): OffenderAlert | undefined {
     const scores = this.#scores.get(rule) ?? new Map<string, Score>();
     const key = `${by} ${offender}`;
     const known = scores.get(key);
@@ -97,7 +112,7 @@ export class OffenderWatch {
     if (known === undefined && scores.size >= MAX_REMEMBERED) makeRoom(scores, timeMs);
     scores.set(key, score);
     const isTold = score.alertedMs !== undefined && score.atMs - score.alertedMs < REPEAT_MS;
-    if (score.value < RULES[rule].threshold - ROUNDING || isTold) return undefined;
+    if (score.value < THRESHOLDS[rule] - ROUNDING || isTold) return undefined;
     score.alertedMs = score.atMs;
     return { kind: "alert", rule, by, offender, count: Math.round(score.value), timeMs };
   }
@@ -107,6 +122,10 @@ export class OffenderWatch {
 const FORGOTTEN = 0.5;
 /** Ten events within a few seconds have decayed a little, and are ten. */
 const ROUNDING = 0.5;
+
+function isTime(value: unknown): value is number {
+  return typeof value === "number" && value >= 0 && value < 2 ** 53;
+}
 
 /** Of a key of the scores: no way of knowing somebody has a blank in its name, but an offender's name may. */
 function divided(key: string): [string, string] {

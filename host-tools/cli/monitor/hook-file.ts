@@ -10,8 +10,8 @@ import type { Severity } from "../../monitor/hooks/event-severity.js";
 import { HookQueue } from "../../monitor/hooks/hook-queue.js";
 import { Webhook } from "../../monitor/hooks/webhook.js";
 import type { MonitorEvent } from "../../monitor/log-monitor.js";
-import { ALERT_RULES } from "../../monitor/offender-watch.js";
-import type { AlertRule } from "../../monitor/offender-watch.js";
+import { ALERT_RULES } from "../../monitor/alert.js";
+import type { AlertRule } from "../../monitor/alert.js";
 import { readSecretFile } from "../secret-files.js";
 import { parsePositiveDurationMs } from "../values.js";
 

@@ -19,6 +19,8 @@ export function addMonitorCommand(program: Command, run: Run): void {
     .option("--config <file>", "the broker's mosquitto.conf: refuse to start if its log can be forged", parsePath)
     .option("--broker-version <version>", "mosquitto's version, if the log no longer has its first line")
     .option("--hooks <file>", "tell webhooks and commands of events: a YAML file, see docs/monitoring.md", parsePath)
+    .option("--state <file>", "learn what is normal, tell what is not, and remember both in this file", parsePath)
+    .option("--dir <path>", "for --state: take roles and limits from this CA directory", parsePath)
     .option("--metrics <port>", "serve Prometheus metrics at http://localhost:PORT/metrics (0 lets the system choose)", parsePort)
     .option("--sys <url>", "also read the broker's $SYS topics for --metrics: mqtts://HOST:PORT, or mqtt://HOST:PORT without TLS")
     .option(
@@ -44,14 +46,16 @@ export function addMonitorCommand(program: Command, run: Run): void {
       '{"time":"..","event":"refused","reason":"password","claimedClient":"pump-1","address":"192.0.2.7"}',
       '{"time":"..","event":"denied","client":"pump-1","topic":"devices/pump-2/up/a","sizeBytes":1}',
       '{"time":"..","event":"alert","rule":"clone-suspected","by":"client","offender":"pump-1","count":3}',
+      '{"time":"..","event":"alert","rule":"message-rate","by":"client","offender":"pump-1","role":"pump","observed":"..","normal":".."}',
       "also: connected, disconnected, timed-out, taken-over, kicked, broker-started, broker-stopped, reloaded, configuration-error (detail), log-gap (detail), metrics (url),",
-      "broker-unreachable (reason), hook-failed (hook, reason)",
+      "broker-unreachable (reason), hook-failed (hook, reason), roles-unread (reason)",
     ],
     examples: [
       "hawser monitor --log /var/log/mosquitto/mosquitto.log --events events.jsonl",
       "hawser monitor --log mosquitto.log --once --json",
       "hawser monitor --log mosquitto.log --metrics 9883 --sys mqtts://localhost:8883 --credentials watcher",
       "hawser monitor --log mosquitto.log --events events.jsonl --hooks hooks.yaml",
+      "hawser monitor --log mosquitto.log --events events.jsonl --state normal.json --dir ca",
       "hawser monitor top --log mosquitto.log --dir ca",
       "journalctl -fu mosquitto -o cat | hawser monitor --log -",
     ],

@@ -1,7 +1,7 @@
 /** Events of `hawser monitor` in a person's words. */
 import type { RefusalReason } from "../../monitor/mosquitto-line.js";
 import type { MonitorEvent } from "../../monitor/log-monitor.js";
-import type { AlertRule } from "../../monitor/offender-watch.js";
+import type { AlertRule } from "../../monitor/alert.js";
 import type { Colour } from "../terminal.js";
 
 const REASONS: Readonly<Record<RefusalReason, string>> = {
@@ -22,6 +22,15 @@ const ALERTS: Readonly<Record<AlertRule, string>> = {
   "failed-logins": "failed logins",
   "denied-publishes": "publishes where it may not",
   "clone-suspected": "connections fight for one client id (a copied credential?)",
+  "message-rate": "more messages than normal",
+  "message-size": "larger messages than normal",
+  "connect-rate": "more connections than normal",
+  "denied-rate": "more denied publishes than normal",
+  "new-topic": "a topic that its role never used",
+  "new-network": "a network that its role never came from",
+  "unusual-hour": "an hour at which its role was never active",
+  silent: "no messages for longer than normal",
+  "role-drift": "what is normal has moved far",
 };
 
 const COLOURS: Readonly<Record<MonitorEvent["kind"], Colour>> = {
@@ -62,6 +71,7 @@ export function monitorSummary(event: MonitorEvent): string {
     case "kicked":
       return name(event.client);
     case "alert":
+      if ("normal" in event) return `${ALERTS[event.rule]}: ${JSON.stringify(event.offender)}: ${event.observed}; normal: ${event.normal}`;
       return `${ALERTS[event.rule]}: ${event.by === "claimedClient" ? "somebody calling itself " : ""}${JSON.stringify(event.offender)}, about ${event.count} in the last minutes`;
     case "broker-started":
       return `mosquitto ${event.version}`;

@@ -6,9 +6,11 @@ import type { HookQueue } from "../../monitor/hooks/hook-queue.js";
 import { BrokerMetrics } from "../../monitor/broker-metrics.js";
 import { startMetricsServer } from "../../monitor/metrics-server.js";
 import { checkLogTypes } from "../../monitor/log-types.js";
+import { MonitorState } from "../../monitor/monitor-state.js";
 import { eventFields, LogMonitor } from "../../monitor/log-monitor.js";
 import type { MonitorEvent } from "../../monitor/log-monitor.js";
 import type { Context } from "../command-runner.js";
+import { KnownRoles, NO_ROLES } from "./known-roles.js";
 import { checkLogIsThere, followLog, logFileOf } from "./follow-log.js";
 import { readHookFile } from "./hook-file.js";
 import { monitorColour, monitorSummary } from "./monitor-lines.js";
@@ -22,6 +24,8 @@ export interface MonitorCommandOptions {
   config?: string;
   brokerVersion?: string;
   hooks?: string;
+  state?: string;
+  dir?: string;
   metrics?: number;
   sys?: string;
   credentials?: string;
@@ -40,12 +44,15 @@ export async function runMonitor(options: MonitorCommandOptions, context: Contex
   if (options.config !== undefined) for (const note of checkLogTypes(options.config)) terminal.note(note);
   const hooks = startHooks(options, context);
   const file = logFileOf(options.log);
+  const isOnce = options.once === true;
   const events =
     options.events === undefined
       ? undefined
       : new EventFile(options.events, { maxBytes: options.eventsSize * MEBIBYTE, keep: options.eventsKeep });
+  let state: OpenState | undefined;
   try {
     if (file !== undefined && events?.resume === undefined) checkLogIsThere(file);
+    state = openState(options, context);
     const counted = await startMetrics(options, context);
     const print = (event: MonitorEvent): void => {
       for (const hook of hooks) hook.offer(event);
@@ -53,25 +60,56 @@ export async function runMonitor(options: MonitorCommandOptions, context: Contex
       terminal.event(event.kind, eventFields(event), monitorSummary(event), monitorColour(event), new Date(event.timeMs));
     };
     const owner = { event: print, accepted: () => counted?.metrics.accepted() };
-    const monitor = new LogMonitor(file, owner, { events, version, newOnly: options.newOnly });
+    const remembered = { behaviour: state?.kept.behaviour, offenders: state?.kept.offenders };
+    const monitor = new LogMonitor(file, owner, { events, version, newOnly: options.newOnly, ...remembered });
     try {
-      const onRead = (): void => counted?.metrics.logRead(Date.now());
-      await followLog(monitor, { file, once: options.once === true, stop, onRead });
+      const onRead = (): void => {
+        // An old log says nothing of who is silent now.
+        if (!isOnce) monitor.look(Date.now());
+        state?.kept.saveNowAndThen();
+        counted?.metrics.logRead(Date.now());
+      };
+      await followLog(monitor, { file, once: isOnce, stop, onRead });
+      state?.kept.save();
     } finally {
       monitor.close();
       await Promise.all(hooks.map((hook) => hook.close()));
       await counted?.close();
     }
   } finally {
+    state?.close();
     events?.close();
   }
 }
 
+interface OpenState {
+  readonly kept: MonitorState;
+  close(): void;
+}
+
+function openState({ state, dir }: MonitorCommandOptions, { terminal }: Context): OpenState | undefined {
+  if (state === undefined) return undefined;
+  const failed = (reason: string): void => terminal.event("roles-unread", { reason }, reason, "red");
+  const roles = dir === undefined ? NO_ROLES : new KnownRoles(dir, failed);
+  try {
+    const kept = new MonitorState(state, roles);
+    const close = (): void => {
+      roles.close();
+      kept.close();
+    };
+    return { kept, close };
+  } catch (error) {
+    roles.close();
+    throw error;
+  }
+}
+
 function checkTogether(options: MonitorCommandOptions): void {
-  const { metrics, sys, once } = options;
+  const { metrics, sys, once, state, dir } = options;
   const next = "Run: hawser monitor --help";
   if (metrics !== undefined && once === true) throw new HawserError("USAGE", "--metrics and --once do not go together", next);
   if (sys !== undefined && metrics === undefined) throw new HawserError("USAGE", "--sys needs --metrics", next);
+  if (dir !== undefined && state === undefined) throw new HawserError("USAGE", "--dir needs --state", next);
   checkSysLogin(options);
 }
 

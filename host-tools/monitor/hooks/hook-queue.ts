@@ -5,7 +5,7 @@
 import { Backoff } from "../../../sdk/backoff.js";
 import { eventFields } from "../log-monitor.js";
 import type { MonitorEvent } from "../log-monitor.js";
-import type { AlertRule } from "../offender-watch.js";
+import type { AlertRule } from "../alert.js";
 import { SEVERITIES, severityOf } from "./event-severity.js";
 import type { Severity } from "./event-severity.js";
 
