@@ -28,6 +28,7 @@ const PARTS = [
   { debian: "util-linux", fails: () => says("prlimit", "prlimit", "--version") },
   { debian: "bsdutils", fails: () => says("script", "script", "--version") },
   { debian: "prometheus", fails: () => says("promtool, version", "promtool", "--version") },
+  { debian: "prometheus-alertmanager", fails: () => says("amtool, version", "amtool", "--version") },
   { debian: "fail2ban", fails: () => says("fail2ban-regex", "fail2ban-regex", "--version") },
   { debian: "openssl", fails: () => says("OpenSSL", "openssl", "version") },
   { debian: "libfaketime", fails: () => fakesTime() },

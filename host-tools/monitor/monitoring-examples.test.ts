@@ -1,4 +1,4 @@
-/** The files of examples/monitoring, by the tools that read them: promtool and fail2ban-regex. */
+/** The files of examples/monitoring, by the tools that read them: promtool, amtool and fail2ban-regex. */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -24,6 +24,19 @@ function folder(): string {
 test("promtool accepts the configuration and its rules, and each alert fires when it should and not before", () => {
   expect(run("promtool", "check", "config", "prometheus.yml")).toContain("SUCCESS");
   expect(run("promtool", "test", "rules", "hawser-rules.test.yml")).toContain("SUCCESS");
+});
+
+test("Alertmanager accepts its configuration, and wakes somebody for what is critical alone", () => {
+  expect(run("amtool", "check-config", "alertmanager.yml")).toContain("SUCCESS");
+  const receiverOf = (...labels: string[]): string =>
+    run("amtool", "config", "routes", "test", "--config.file=alertmanager.yml", ...labels).trim();
+  expect(receiverOf("severity=critical", "alertname=HawserBrokerDown")).toBe("pager");
+  expect(receiverOf("severity=warning", "alertname=HawserTakeovers")).toBe("team");
+  expect(receiverOf("severity=warning", "alertname=HawserOffender")).toBe("team");
+  const rules = readFileSync(join(EXAMPLES, "hawser-rules.yml"), "utf8");
+  const named = readFileSync(join(EXAMPLES, "alertmanager.yml"), "utf8").match(/Hawser[A-Z]\w+/g) ?? [];
+  expect(named.length).toBeGreaterThan(5);
+  expect(named.filter((name) => !rules.includes(`alert: ${name}\n`))).toEqual([]);
 });
 
 test("every expression of the dashboard is one that Prometheus can evaluate", () => {

@@ -1,4 +1,5 @@
 /** A report in SARIF 2.1.0, which code hosts and editors show beside the lines. */
+import { dirname, isAbsolute, join } from "node:path";
 import { allRules, ruleOf } from "../rule-book.js";
 import type { DoctorReport, Finding, Severity } from "../finding.js";
 
@@ -35,10 +36,7 @@ export function sarifReport(report: DoctorReport, hawserVersion: string): Record
 
 function result(report: DoctorReport, { id, severity, what, place, fix }: Finding, ruleIndex: number): Record<string, unknown> {
   const remedy = fix.length > 0 ? fix.join("\n") : ruleOf(id).remedy;
-  const uri =
-    report.kind !== "config"
-      ? (place?.file ?? report.target)
-      : encodeURI([...report.target.split("/").slice(0, -1), place?.file ?? report.target.split("/").at(-1) ?? ""].join("/"));
+  const uri = placeOf(report, place);
   const region = place === undefined || place.line === 0 ? {} : { region: { startLine: place.line, snippet: { text: place.text } } };
   return {
     ruleId: id,
@@ -48,4 +46,12 @@ function result(report: DoctorReport, { id, severity, what, place, fix }: Findin
     locations: [{ physicalLocation: { artifactLocation: { uri }, ...region } }],
     properties: { severity, "security-severity": SCORES[severity] },
   };
+}
+
+/** A URI reference, as the format asks: a broker's URL, or the path of the file with everything escaped that has a meaning in a URI. */
+function placeOf({ kind, target }: DoctorReport, place: Finding["place"]): string {
+  if (place === undefined && kind === "live") return target;
+  const file = place?.file ?? target;
+  const isBeside = kind === "config" && place !== undefined && !isAbsolute(file);
+  return (isBeside ? join(dirname(target), file) : file).split("/").map(encodeURIComponent).join("/");
 }
