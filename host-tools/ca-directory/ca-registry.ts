@@ -1,5 +1,6 @@
 /** The registry of an opened CA, as the code that works with it sees it: wherever and however its entries are kept. */
 import type { NameSummary, RegistryEntry } from "./registry-entry.js";
+import type { RegistryKind } from "./registry-kinds.js";
 import type { RegistryRoot } from "./registry-tree.js";
 
 /** Entries by name. */
@@ -33,15 +34,20 @@ export interface ChangedEntry {
 
 /** A registry at one moment. Nothing changes it: a change makes another. */
 export interface CaRegistry extends RegistryNames {
+  readonly kind: RegistryKind;
   /** What the sealed state has of it. */
   readonly root: RegistryRoot;
-  /** Files that hold it beside those of the entries: their text by path. Unchanged ones are the same string after a change. */
+  /** Files that hold it beside those of the entries: their text by path. May mean to read every one. Throws as `get`. */
   readonly files: ReadonlyMap<string, string>;
+  /** Those of them that are not as another registry has them, which may be the one before a change. */
+  filesSince(before: CaRegistry): ReadonlyMap<string, string>;
   /**
    * Whether an entry's file is still what was written last, before it is replaced or removed.
    *
    * @throws HawserError `CA_CORRUPT`
    */
   check(name: string): void;
+  /** A name that differs from this one only in the case of its letters. */
+  twinOf(name: string): string | undefined;
   after(changes: EntryChanges): CaRegistry;
 }

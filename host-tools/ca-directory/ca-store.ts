@@ -7,17 +7,17 @@ import { lockWithin } from "../../sim/node/files/process-lock.js";
 import { auditLine, withEntries } from "./audit-trail.js";
 import type { AuditEvent } from "./audit-trail.js";
 import { readCaFile } from "./ca-file.js";
+import { twinAmong } from "./case-fold.js";
 import { checkDirectories, readState } from "./ca-files.js";
 import type { CaFiles, ProvedFiles } from "./ca-files.js";
 import type { CaRegistry, ChangedEntry, EntryMap, RegistryNames } from "./ca-registry.js";
 import { applyJournal, finishJournal, readJournal, writeJournal } from "./change-journal.js";
 import type { Journal } from "./change-journal.js";
-import { corrupt, DIRECTORIES, entryFile, FILES, isSealedFile } from "./directory-layout.js";
+import { corrupt, DIRECTORIES, entryFile, FILES, isIndexFile, isSealedFile } from "./directory-layout.js";
 import { DraftEntries } from "./draft-entries.js";
 import { checkTrail, loadCa, revisionOf } from "./proved-ca.js";
 import type { LoadedCa, Reading } from "./proved-ca.js";
 import type { NameSummary, RegistryEntry } from "./registry-entry.js";
-import type { RegistryKind } from "./registry-kinds.js";
 import { entryDigest } from "./registry-tree.js";
 import type { RegistryRoot } from "./registry-tree.js";
 import { rememberRevision, rolledBack } from "./revision-witness.js";
@@ -51,8 +51,8 @@ export class Draft implements CaFiles, RegistryNames {
   readonly removes = new Set<string>();
   readonly changedEntries = new Map<string, ChangedEntry | undefined>();
   event: AuditEvent | undefined;
-  /** Set when this change makes another registry count, which holds the same and is complete. */
-  nextKind: RegistryKind | undefined;
+  /** Set when this change makes a registry of another kind count, which holds the same and is complete on the disk. */
+  nextRegistry: CaRegistry | undefined;
   /** Set when this change seals everything under another key. */
   nextSealing: Uint8Array | undefined;
   /** True when the revocation list has to be signed anew because of this change. */
@@ -86,6 +86,13 @@ export class Draft implements CaFiles, RegistryNames {
 
   withEnded(): Iterable<NameSummary> {
     return this.#asChanged(this.before.withEnded());
+  }
+
+  /** A name that differs from this one only in the case of its letters. */
+  twinOf(name: string): string | undefined {
+    const added = [...this.changedEntries].flatMap(([other, change]) => (change === undefined ? [] : [other]));
+    const before = this.before.twinOf(name);
+    return twinAmong(added, name) ?? (before !== undefined && this.entries.has(before) ? before : undefined);
   }
 
   *#asChanged(before: Iterable<NameSummary>): Generator<NameSummary> {
@@ -228,11 +235,11 @@ export class CaStore {
     const { files, audit, registry } = this.#loaded;
     for (const name of draft.changedEntries.keys()) registry.check(name);
     const line = auditLine(files.state.audit.head, draft.revision, new Date(draft.nowMs), withEntries(event, draft.changedEntries));
-    const after = registry.after(draft.changedEntries);
+    const before = draft.nextRegistry ?? registry;
+    const after = before.after(draft.changedEntries);
     const nextKey = draft.nextSealing === undefined ? this.#key : stateKey(draft.nextSealing);
-    for (const [file, text] of after.files) {
-      if (text === registry.files.get(file)) continue;
-      if (files.has(file)) files.read(file);
+    for (const [file, text] of after.filesSince(before)) {
+      if (files.has(file) && draft.nextRegistry === undefined) files.read(file);
       draft.write(file, text);
     }
     const journal = this.#journalOf(draft, line, nextKey, after.root);
@@ -242,7 +249,6 @@ export class CaStore {
     this.#key = nextKey;
     audit.catchUp(join(this.directory, FILES.audit));
     this.#loaded = { files: readState(this.directory, this.#key), registry: after, audit };
-    if (draft.nextKind !== undefined) this.#loaded = loadCa(this.directory, this.#key, { isChanging: true, before: registry, audit });
     await this.#hooks?.filesChanged(this.#loaded.files);
     await this.#finish(isCarried);
     this.#isUnsure = false;
@@ -251,11 +257,12 @@ export class CaStore {
 
   #journalOf(draft: Draft, line: string, key: Buffer, registry: RegistryRoot): Journal {
     const { files, audit } = this.#loaded;
-    const hashes = { ...files.state.files };
+    const { nextRegistry } = draft;
+    const hashes = nextRegistry === undefined ? { ...files.state.files } : withIndexOf(nextRegistry, files.state.files);
     for (const [file, content] of draft.writes) if (isSealedFile(file)) hashes[file] = sha256(content);
     for (const file of draft.removes) delete hashes[file];
     const changed = { ...files.state, revision: draft.revision, audit: audit.with(line), registry, files: hashes };
-    const state = inStore(changed, draft.nextKind ?? files.parts.kind);
+    const state = inStore(changed, nextRegistry?.kind ?? files.parts.kind);
     return {
       v: 2,
       base: sha256(files.text),
@@ -307,6 +314,12 @@ export async function readProvedCa(directory: string, sealing: Uint8Array, readi
       `Run: hawser ca crl --dir ${directory}`,
     );
   });
+}
+
+/** Hashes of a state's files, with another index. */
+function withIndexOf(registry: CaRegistry, hashes: Readonly<Record<string, string>>): Record<string, string> {
+  const others = Object.entries(hashes).filter(([file]) => !isIndexFile(file));
+  return Object.fromEntries([...others, ...[...registry.files].map(([file, text]) => [file, sha256(text)] as const)]);
 }
 
 async function locked<T>(directory: string, work: () => Promise<T>): Promise<T> {

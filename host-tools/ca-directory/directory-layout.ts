@@ -85,7 +85,7 @@ export function isSealedFile(file: string): boolean {
 
 /** A part of the index that a registry with many names has. */
 export function isIndexFile(file: string): boolean {
-  return new RegExp(`^${DIRECTORIES.index}/[0-9a-f]{4}$`).test(file);
+  return new RegExp(`^${DIRECTORIES.index}/[0-9a-f]{4}(?:-details)?$`).test(file);
 }
 
 export const DIRECTORIES = {

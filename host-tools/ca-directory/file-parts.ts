@@ -18,6 +18,7 @@ const BLOCK_BYTES = 4096;
 
 export class FileParts implements RegistryParts {
   readonly kind = "files";
+  readonly hasSplitIndex = false;
 
   constructor(private readonly directory: string) {}
 

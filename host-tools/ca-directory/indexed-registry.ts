@@ -3,8 +3,9 @@ import type { CaRegistry, ChangedEntry, EntryChanges, EntryMap } from "./ca-regi
 import { corrupt, DIRECTORIES } from "./directory-layout.js";
 import { checkEntry, readCheckedEntry } from "./entry-check.js";
 import type { NameSummary, RegistryEntry } from "./registry-entry.js";
-import { indexBits, indexFile, indexLine, IndexSegment, spread } from "./registry-index.js";
+import { detailsFile, IndexDetails, indexBits, indexFile, indexLine, IndexSegment, spread } from "./registry-index.js";
 import type { IndexedName } from "./registry-index.js";
+import type { RegistryKind } from "./registry-kinds.js";
 import type { RegistryParts } from "./registry-parts.js";
 import { sha256 } from "./sealed-state.js";
 import type { CaState } from "./sealed-state.js";
@@ -30,7 +31,8 @@ export class IndexedRegistry implements CaRegistry {
   /** @param entries all there are */
   static of(parts: RegistryParts, entries: Iterable<ChangedEntry>): IndexedRegistry {
     const lines = [...entries].map(({ entry, digest }) => indexLine(entry, digest));
-    return new IndexedRegistry(parts, spread(lines, indexBits(lines.length)), lines.length);
+    const { hasSplitIndex } = parts;
+    return new IndexedRegistry(parts, spread(lines, indexBits(lines.length, hasSplitIndex), hasSplitIndex), lines.length);
   }
 
   /**
@@ -45,10 +47,9 @@ export class IndexedRegistry implements CaRegistry {
     const segments = Array.from({ length: 2 ** bits }, (_, number) => {
       const [path, old] = [indexFile(number), known?.segments[number]];
       const hash = state.files[path];
-      if (old !== undefined && old.hash === hash) return old;
-      const bytes = parts.read(path);
-      if (sha256(bytes) !== hash) throw corrupt(parts.pathOf(path), "its content differs from what the CA last wrote");
-      return new IndexSegment(path, bytes.toString("utf8"), hash);
+      if (old !== undefined && old.hash === hash && old.details?.hash === hashOfDetails(parts, path, state)) return old;
+      if (hash === undefined) throw corrupt(parts.pathOf(path), "the CA's state does not know it");
+      return new IndexSegment(path, readProved(parts, path, hash), hash, parts.hasSplitIndex ? detailsOf(parts, path, state) : undefined);
     });
     const registry = new IndexedRegistry(parts, segments, count, known?.known);
     if (registry.root.root !== root) throw corrupt(parts.pathOf(DIRECTORIES.index), "it does not belong to the CA's state");
@@ -66,14 +67,24 @@ export class IndexedRegistry implements CaRegistry {
   admit(entries: ReadonlyMap<string, { readonly entry: RegistryEntry }>): void {
     for (const [name, { entry }] of entries) {
       const summary = this.named(name);
-      if (summary?.line !== indexLine(entry, summary?.digest ?? ""))
+      if (summary?.isOf(entry) !== true)
         throw corrupt(this.parts.pathOf(DIRECTORIES.index), `what it says of ${name} is not what its entry says`);
       this.known.set(name, { entry, digest: summary.digest });
     }
   }
 
   get files(): ReadonlyMap<string, string> {
-    return new Map(this.segments.map(({ path, text }) => [path, text]));
+    return new Map(this.segments.flatMap(({ files }) => files));
+  }
+
+  filesSince(before: CaRegistry): ReadonlyMap<string, string> {
+    const segments = before instanceof IndexedRegistry ? before.segments : [];
+    return new Map(this.segments.flatMap((segment, number) => (segment === segments[number] ? [] : segment.files)));
+  }
+
+  /** Reads what is left to be read of a split index. Throws `CA_CORRUPT`. */
+  readDetails(): void {
+    for (const { details } of this.segments) void details?.text;
   }
 
   *summaries(): Generator<IndexedName> {
@@ -98,8 +109,20 @@ export class IndexedRegistry implements CaRegistry {
     return entry;
   }
 
+  get kind(): RegistryKind {
+    return this.parts.kind;
+  }
+
   check(name: string): void {
     checkEntry(this.parts, name, this.named(name)?.digest);
+  }
+
+  twinOf(name: string): string | undefined {
+    for (const segment of this.segments) {
+      const twin = segment.twinOf(name);
+      if (twin !== undefined) return twin;
+    }
+    return undefined;
   }
 
   after(changes: EntryChanges): IndexedRegistry {
@@ -116,13 +139,15 @@ export class IndexedRegistry implements CaRegistry {
       const changed = lines.get(number);
       return changed === undefined ? segment : segment.with(changed);
     });
-    const wanted = indexBits(count, bits);
+    const { hasSplitIndex } = this.parts;
+    const wanted = indexBits(count, hasSplitIndex, bits);
     const all =
       wanted === bits
         ? segments
         : spread(
             segments.flatMap((segment) => segment.lines()),
             wanted,
+            hasSplitIndex,
           );
     return new IndexedRegistry(this.parts, all, count, this.known);
   }
@@ -152,6 +177,21 @@ class IndexedEntries implements EntryMap {
       if (entry !== undefined) yield entry;
     }
   }
+}
+
+function readProved(parts: RegistryParts, path: string, hash: string): string {
+  const bytes = parts.read(path);
+  if (sha256(bytes) === hash) return bytes.toString("utf8");
+  throw corrupt(parts.pathOf(path), "its content differs from what the CA last wrote");
+}
+
+function hashOfDetails(parts: RegistryParts, path: string, { files }: CaState): string | undefined {
+  return parts.hasSplitIndex ? (files[detailsFile(path)] ?? "") : undefined;
+}
+
+function detailsOf(parts: RegistryParts, path: string, state: CaState): IndexDetails {
+  const [file, hash] = [detailsFile(path), hashOfDetails(parts, path, state) ?? ""];
+  return new IndexDetails(file, hash, () => readProved(parts, file, hash));
 }
 
 function bitsOf({ length }: readonly IndexSegment[]): number {

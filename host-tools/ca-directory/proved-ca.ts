@@ -12,7 +12,9 @@ import type { CaRegistry, RegistryNames } from "./ca-registry.js";
 import { corrupt, DIRECTORIES, FILES } from "./directory-layout.js";
 import { IndexedRegistry } from "./indexed-registry.js";
 import { entryDigest, RegistryTree } from "./registry-tree.js";
+import type { RegistryRoot } from "./registry-tree.js";
 import { registryParts } from "./registry-parts.js";
+import type { RegistryParts } from "./registry-parts.js";
 import { readRegistry } from "./registry.js";
 import type { ReadEntry } from "./registry.js";
 import { checkNotOlder } from "./revision-witness.js";
@@ -28,9 +30,10 @@ export interface LoadedCa {
 
 /**
  * `used`: of a registry with an index, the index, and each entry when it is asked for. `all`: every entry, now. A registry without an index
- * is always read whole.
+ * is always read whole. `heads`: as `used`, but of a split index the heads, and the details of a name when they are asked for: only for who
+ * holds the CA's lock, or can do it again when another process has changed them meanwhile.
  */
-export type Reading = "used" | "all";
+export type Reading = "heads" | "used" | "all";
 
 export interface LoadOptions {
   /** Whether a journal is still to be struck off: watchers are told last. */
@@ -50,7 +53,7 @@ export interface LoadOptions {
 export function loadCa(
   directory: string,
   key: Uint8Array,
-  { isChanging = false, audit = new AuditDigest(), before, reading = "used" }: LoadOptions = {},
+  { isChanging = false, audit = new AuditDigest(), before, reading = "heads" }: LoadOptions = {},
 ): LoadedCa {
   const files = readState(directory, key);
   const { state } = files;
@@ -59,6 +62,7 @@ export function loadCa(
   catchUp(directory, audit);
   if (audit.sealed.sha256 !== state.audit.sha256) throw corrupt(join(directory, FILES.audit), "its content differs from what the CA wrote");
   const index = state.registry.indexed ? IndexedRegistry.load(files.parts, state, before) : undefined;
+  if (reading !== "heads") index?.readDetails();
   if (index !== undefined && reading === "all") index.admit(readProvedEntries(files));
   const registry = index ?? wholeRegistry(files);
   const loaded = { files, registry, audit };
@@ -66,10 +70,20 @@ export function loadCa(
   return loaded;
 }
 
-function wholeRegistry(files: ProvedFiles): WholeRegistry {
-  const entries = readProvedEntries(files);
-  const tree = new RegistryTree(digestsOf(entries), files.state.registry.bits);
-  return new WholeRegistry(files.parts, new Map([...entries].map(([name, { entry }]) => [name, entry])), tree);
+function wholeRegistry(files: ProvedFiles): CaRegistry {
+  return registryOf(files.parts, readProvedEntries(files), files.state.registry);
+}
+
+/** A registry of these entries, with an index where `like` has one. */
+export function registryOf(parts: RegistryParts, entries: ReadonlyMap<string, ReadEntry>, like: RegistryRoot): CaRegistry {
+  const digests = digestsOf(entries);
+  if (like.indexed)
+    return IndexedRegistry.of(
+      parts,
+      [...entries].map(([name, { entry }]) => ({ entry, digest: digests.get(name) ?? "" })),
+    );
+  const tree = new RegistryTree(digests, like.bits);
+  return new WholeRegistry(parts, new Map([...entries].map(([name, { entry }]) => [name, entry])), tree);
 }
 
 /**
@@ -199,7 +213,11 @@ export function readConsistently(directory: string, reading: Reading = "all"): {
 function readUnprovedNames(directory: string, reading: Reading): RegistryNames {
   const state = readUnprovedState(directory);
   const parts = registryParts(directory, registryKindOf(state));
-  if (state.registry.indexed && reading === "used") return IndexedRegistry.load(parts, state);
+  if (state.registry.indexed && reading !== "all") {
+    const index = IndexedRegistry.load(parts, state);
+    if (reading === "used") index.readDetails();
+    return index;
+  }
   const entries = new Map([...readRegistry(parts)].map(([name, { entry }]) => [name, entry]));
   return { entries, summaries: () => entries.values(), withEnded: () => entries.values() };
 }

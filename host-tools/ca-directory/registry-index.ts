@@ -2,8 +2,12 @@
  * The index of a registry with many names: every entry without its certificates, one line a name, spread over some hundred files by the
  * hash of the name. Their hashes stand in the sealed state. So a command that looks at all names reads these instead of every entry, a
  * change writes one of them, and nobody else can change a line unnoticed.
+ *
+ * In a database the index is split: the heads of the lines, which most questions are about, and in a second text beside each what else
+ * there is of the same names. That is read when it is asked for.
  */
 import { join } from "node:path";
+import { twinAmong } from "./case-fold.js";
 import { corrupt, DIRECTORIES } from "./directory-layout.js";
 import { certificateSummary } from "./registry.js";
 import { parseEntry, parseObject } from "./registry-entry.js";
@@ -17,11 +21,14 @@ export const INDEX_FROM_NAMES = 1000;
 /** More names than this in an average file, and there are twice as many files. */
 const NAMES_A_FILE = 256;
 const MOST_BITS = 12;
+/** In a split index, where each part of it is two texts. */
+const NAMES_A_PART = 512;
 
 /** An index of so many names is spread over 2^bits files. Never fewer than before: files are only added. */
-export function indexBits(count: number, bits = 0): number {
+export function indexBits(count: number, isSplit: boolean, bits = 0): number {
+  const most = isSplit ? NAMES_A_PART : NAMES_A_FILE;
   let wanted = bits;
-  while (count > NAMES_A_FILE * 2 ** wanted && wanted < MOST_BITS) wanted += 1;
+  while (count > most * 2 ** wanted && wanted < MOST_BITS) wanted += 1;
   return wanted;
 }
 
@@ -29,21 +36,30 @@ export function indexFile(number: number): string {
   return join(DIRECTORIES.index, number.toString(16).padStart(4, "0"));
 }
 
+/** What a split index has beside the heads at `path`. */
+export function detailsFile(path: string): string {
+  return `${path}-details`;
+}
+
 const DIGEST_DIGITS = 64;
 /** "device" and "client" are of one length. */
 const KIND_LENGTH = 6;
 /** As far as it is looked at for a name that nobody asks more of. */
-const HEAD = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63} [0-9a-f]{64} (?:device|client) (?:reserved|active|certificate-revoked|revoked) \S* \{/;
+const HEAD = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63} [0-9a-f]{64} (?:device|client) (?:reserved|active|certificate-revoked|revoked) \S* [-{]/;
 
 /** What the index says of one name: looked up in its line when it is asked for, as there may be a hundred thousand. */
 export class IndexedName implements NameSummary {
   readonly name: string;
-  #rest: RegistryEntry | undefined;
+  #entry: RegistryEntry | undefined;
 
-  /** @throws HawserError `CA_CORRUPT` */
+  /**
+   * @param details where the line is only a head: what else there is of a name
+   * @throws HawserError `CA_CORRUPT`
+   */
   constructor(
-    readonly line: string,
+    private readonly line: string,
     private readonly path: string,
+    private readonly details?: (name: string) => string | undefined,
   ) {
     if (!HEAD.test(line)) throw corrupt(path, "it is not a part of an index");
     this.name = line.slice(0, line.indexOf(" "));
@@ -65,6 +81,16 @@ export class IndexedName implements NameSummary {
   get role(): string {
     const role = this.#word(this.#roleAt);
     return role.includes("%") ? this.#decoded(role) : role;
+  }
+
+  /** Whether one of its certificates may have been revoked or superseded. */
+  get mayHaveEnded(): boolean {
+    return this.details === undefined ? this.line.includes(ENDED) : this.line.endsWith(HEAD_OF_ENDED);
+  }
+
+  /** Whether it says this entry's, in all. */
+  isOf(entry: RegistryEntry): boolean {
+    return `${this.#head} ${this.#rest ?? ""}` === indexLine(entry, this.digest);
   }
 
   get createdAtMs(): number {
@@ -92,13 +118,21 @@ export class IndexedName implements NameSummary {
   }
 
   get #parsed(): RegistryEntry {
-    this.#rest ??= this.#parse();
-    return this.#rest;
+    this.#entry ??= this.#parse();
+    return this.#entry;
+  }
+
+  get #head(): string {
+    return this.line.slice(0, this.line.indexOf(" ", this.#roleAt));
+  }
+
+  get #rest(): string | undefined {
+    return this.details === undefined ? this.line.slice(this.#head.length + 1) : this.details(this.name);
   }
 
   #parse(): RegistryEntry {
     const { name, kind, state, role } = this;
-    const rest = parseObject(this.line.slice(this.line.indexOf(" ", this.#roleAt) + 1));
+    const rest = parseObject(this.#rest ?? "");
     const entry = parseEntry({ ...rest, v: 1, name, kind, state, role }, name);
     if (entry === undefined) throw corrupt(this.path, `its line of ${name} is not one of an index`);
     return entry;
@@ -142,33 +176,86 @@ export function indexLine(entry: RegistryEntry, digest: string): string {
 
 /** In the line of each certificate that is no longer active. */
 const ENDED = '"reason":';
+const HEAD_OF_ENDED = " -ended";
+const HEAD_OF_OTHERS = " -";
 
-/** One file of an index. */
+/** A line in two: name to role, and the rest. Roles hold no braces: they are encoded. */
+function splitLine(line: string): readonly [head: string, rest: string] {
+  const end = line.indexOf(" {");
+  return [line.slice(0, end), line.slice(end + 1)];
+}
+
+function nameOf(line: string): string {
+  return line.slice(0, line.indexOf(" "));
+}
+
+/** The second text of a part of a split index: read and proved when it is asked for. */
+export class IndexDetails {
+  #text: string | undefined;
+  #restByName: ReadonlyMap<string, string> | undefined;
+
+  constructor(
+    readonly path: string,
+    readonly hash: string,
+    private readonly read: () => string,
+  ) {}
+
+  static of(path: string, text: string): IndexDetails {
+    const details = new IndexDetails(path, sha256(text), () => text);
+    details.#text = text;
+    return details;
+  }
+
+  /** @throws HawserError `CA_CORRUPT` */
+  get text(): string {
+    this.#text ??= this.read();
+    return this.#text;
+  }
+
+  restOf(name: string): string | undefined {
+    this.#restByName ??= new Map(linesOf(this.text).map((line) => [nameOf(line), line.slice(line.indexOf(" ") + 1)]));
+    return this.#restByName.get(name);
+  }
+}
+
+/** A part of an index. */
 export class IndexSegment {
   #names: ReadonlyMap<string, IndexedName> | undefined;
   #withEnded: readonly IndexedName[] | undefined;
+  /** All names in lower case. */
+  #folded: ReadonlySet<string> | undefined;
 
+  /** @param details where the index is split */
   constructor(
     readonly path: string,
     readonly text: string,
     readonly hash = sha256(text),
+    readonly details?: IndexDetails,
   ) {}
 
-  static of(path: string, lines: Iterable<string>): IndexSegment {
-    return new IndexSegment(
-      path,
-      [...lines]
-        .sort()
-        .map((line) => `${line}\n`)
-        .join(""),
-    );
+  /** @param lines whole ones, whether the index is split or not */
+  static of(path: string, lines: Iterable<string>, isSplit: boolean): IndexSegment {
+    const sorted = [...lines].sort();
+    if (!isSplit) return new IndexSegment(path, textOf(sorted));
+    const split = sorted.map(splitLine);
+    const heads = split.map(([head, rest]) => `${head}${rest.includes(ENDED) ? HEAD_OF_ENDED : HEAD_OF_OTHERS}`);
+    const details = IndexDetails.of(detailsFile(path), textOf(split.map(([head, rest]) => `${nameOf(head)} ${rest}`)));
+    return new IndexSegment(path, textOf(heads), undefined, details);
+  }
+
+  /** Everything that the disk has of it, by path. Throws `CA_CORRUPT`. */
+  get files(): readonly (readonly [path: string, text: string])[] {
+    const { details } = this;
+    return [[this.path, this.text], ...(details === undefined ? [] : [[details.path, details.text] as const])];
   }
 
   /** @throws HawserError `CA_CORRUPT` */
   get names(): ReadonlyMap<string, IndexedName> {
+    const { details } = this;
+    const restOf = details === undefined ? undefined : (name: string): string | undefined => details.restOf(name);
     this.#names ??= new Map(
-      this.lines().map((line) => {
-        const indexed = new IndexedName(line, this.path);
+      linesOf(this.text).map((line) => {
+        const indexed = new IndexedName(line, this.path, restOf);
         return [indexed.name, indexed];
       }),
     );
@@ -177,24 +264,42 @@ export class IndexSegment {
 
   /** Names of which a certificate was revoked or superseded, and perhaps others. */
   get withEnded(): readonly IndexedName[] {
-    this.#withEnded ??= this.text.includes(ENDED) ? [...this.names.values()].filter(({ line }) => line.includes(ENDED)) : [];
+    const sign = this.details === undefined ? ENDED : HEAD_OF_ENDED;
+    this.#withEnded ??= this.text.includes(sign) ? [...this.names.values()].filter(({ mayHaveEnded }) => mayHaveEnded) : [];
     return this.#withEnded;
   }
 
-  /** The file after a change; undefined removes a name. */
-  with(changes: ReadonlyMap<string, string | undefined>): IndexSegment {
-    const kept = this.lines().filter((line) => !changes.has(line.slice(0, line.indexOf(" "))));
-    return IndexSegment.of(this.path, [...kept, ...[...changes.values()].filter((line) => line !== undefined)]);
+  twinOf(name: string): string | undefined {
+    this.#folded ??= new Set(linesOf(this.text).map((line) => nameOf(line).toLowerCase()));
+    return this.#folded.has(name.toLowerCase()) ? twinAmong(this.names.keys(), name) : undefined;
   }
 
+  /** The part after a change; undefined removes a name. */
+  with(changes: ReadonlyMap<string, string | undefined>): IndexSegment {
+    const kept = this.lines().filter((line) => !changes.has(nameOf(line)));
+    const changed = [...changes.values()].filter((line) => line !== undefined);
+    return IndexSegment.of(this.path, [...kept, ...changed], this.details !== undefined);
+  }
+
+  /** Whole lines. */
   lines(): string[] {
-    return this.text === "" ? [] : this.text.slice(0, -1).split("\n");
+    const { details } = this;
+    if (details === undefined) return linesOf(this.text);
+    return linesOf(this.text).map((line) => `${line.slice(0, line.lastIndexOf(" "))} ${details.restOf(nameOf(line)) ?? ""}`);
   }
 }
 
-/** Lines, each with the name before its first space, as the files of an index. */
-export function spread(lines: Iterable<string>, bits: number): IndexSegment[] {
+function textOf(lines: readonly string[]): string {
+  return lines.map((line) => `${line}\n`).join("");
+}
+
+function linesOf(text: string): string[] {
+  return text === "" ? [] : text.slice(0, -1).split("\n");
+}
+
+/** Whole lines as the parts of an index. */
+export function spread(lines: Iterable<string>, bits: number, isSplit: boolean): IndexSegment[] {
   const files: string[][] = Array.from({ length: 2 ** bits }, () => []);
-  for (const line of lines) files[bucketOf(line.slice(0, line.indexOf(" ")), bits)]?.push(line);
-  return files.map((part, number) => IndexSegment.of(indexFile(number), part));
+  for (const line of lines) files[bucketOf(nameOf(line), bits)]?.push(line);
+  return files.map((part, number) => IndexSegment.of(indexFile(number), part, isSplit));
 }

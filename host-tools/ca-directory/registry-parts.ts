@@ -5,6 +5,8 @@ import { SqliteParts } from "./sqlite-parts.js";
 
 export interface RegistryParts {
   readonly kind: RegistryKind;
+  /** Whether the index is in two: see registry-index.ts. */
+  readonly hasSplitIndex: boolean;
   /** How messages name a part. */
   pathOf(part: string): string;
   /** @throws HawserError `CA_CORRUPT` when it is missing or cannot be a part; `STORAGE_FAILED` */

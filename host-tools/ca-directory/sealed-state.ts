@@ -59,7 +59,11 @@ const PURPOSE = "state";
 /** The file's text: the state in its only form, and its MAC. */
 export function stateText(key: Uint8Array, state: CaState): string {
   const body = canonical(state);
-  return `${body.slice(0, -1)},"mac":"${macOf(key, PURPOSE, body)}"}\n`;
+  return sealed(body, macOf(key, PURPOSE, body));
+}
+
+function sealed(body: string, mac: string): string {
+  return `${body.slice(0, -1)},"mac":"${mac}"}\n`;
 }
 
 function canonical({ instance, revision, audit, registry, files, store }: CaState): string {
@@ -111,9 +115,9 @@ export function parseState(text: string): CaState | undefined {
 export function openState(key: Uint8Array, text: string): CaState | undefined {
   const state = parseState(text);
   if (state === undefined) return undefined;
-  const mac = /,"mac":"([0-9a-f]{64})"\}\n$/.exec(text)?.[1];
+  const mac = /,"mac":"([0-9a-f]{64})"\}\n$/.exec(text)?.[1] ?? "";
   const body = canonical(state);
-  return macMatches(key, PURPOSE, body, mac) && text === stateText(key, state) ? state : undefined;
+  return text === sealed(body, mac) && macMatches(key, PURPOSE, body, mac) ? state : undefined;
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

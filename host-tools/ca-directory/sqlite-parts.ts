@@ -33,6 +33,7 @@ interface Row {
 
 export class SqliteParts implements RegistryParts {
   readonly kind = "sqlite";
+  readonly hasSplitIndex = true;
   readonly #path: string;
   /** Until this turn of the event loop ends. */
   #connection: KeptConnection | undefined;

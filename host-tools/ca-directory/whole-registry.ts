@@ -1,9 +1,11 @@
 /** A registry of which all entries are in memory, each read and proved. */
 import type { CaRegistry, EntryChanges } from "./ca-registry.js";
+import { twinAmong } from "./case-fold.js";
 import { checkEntry } from "./entry-check.js";
 import { IndexedRegistry } from "./indexed-registry.js";
 import type { RegistryEntry } from "./registry-entry.js";
 import { INDEX_FROM_NAMES } from "./registry-index.js";
+import type { RegistryKind } from "./registry-kinds.js";
 import type { RegistryParts } from "./registry-parts.js";
 import type { RegistryRoot, RegistryTree } from "./registry-tree.js";
 
@@ -15,6 +17,10 @@ export class WholeRegistry implements CaRegistry {
     readonly entries: ReadonlyMap<string, RegistryEntry>,
     private readonly tree: RegistryTree,
   ) {}
+
+  filesSince(): ReadonlyMap<string, string> {
+    return this.files;
+  }
 
   get root(): RegistryRoot {
     return this.tree.root;
@@ -28,8 +34,16 @@ export class WholeRegistry implements CaRegistry {
     return this.entries.values();
   }
 
+  get kind(): RegistryKind {
+    return this.parts.kind;
+  }
+
   check(name: string): void {
     checkEntry(this.parts, name, this.tree.digestOf(name));
+  }
+
+  twinOf(name: string): string | undefined {
+    return twinAmong(this.entries.keys(), name);
   }
 
   after(changes: EntryChanges): CaRegistry {

@@ -24,13 +24,11 @@ export class CaseTwins {
 }
 
 /**
- * Looks for a name that differs from `name` only in case.
- * @throws HawserError `ID_EXISTS`
+ * @param twin a name that differs from `name` only in case
+ * @throws HawserError `ID_EXISTS` when there is one
  */
-export function refuseCaseTwin(names: Iterable<string>, name: string): void {
-  const folded = name.toLowerCase();
-  for (const other of names)
-    if (other.length === name.length && other !== name && other.toLowerCase() === folded) throw isTaken(name, other);
+export function refuseCaseTwin(twin: string | undefined, name: string): void {
+  if (twin !== undefined) throw isTaken(name, twin);
 }
 
 function isTaken(name: string, twin: string): HawserError {

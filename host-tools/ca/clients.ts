@@ -56,7 +56,7 @@ export async function issueClient(
     const clientRole = checkClientRole(policy, role);
     const before = draft.entries.get(name);
     if (before !== undefined && (before.kind === "device" || !replace)) throw nameExists(before);
-    if (before === undefined) refuseCaseTwin(draft.entries.keys(), name);
+    if (before === undefined) refuseCaseTwin(draft.twinOf(name), name);
     const fresh: RegistryEntry = {
       v: 1,
       kind: "client",

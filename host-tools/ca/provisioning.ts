@@ -222,7 +222,7 @@ function reserveIn(draft: Draft, id: string, role: string, replace: boolean): vo
   const abandoned = entry?.state === "reserved";
   if (entry !== undefined && !abandoned && !replace) throw idExists(entry);
   if (entry?.kind === "client") throw idExists(entry);
-  if (entry === undefined) refuseCaseTwin(draft.entries.keys(), id);
+  if (entry === undefined) refuseCaseTwin(draft.twinOf(id), id);
   if (replace && entry !== undefined && !abandoned) return;
   const fresh =
     entry === undefined

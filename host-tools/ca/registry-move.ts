@@ -2,10 +2,11 @@
  * Moves the registry of a CA to another kind of home. The new one is made complete beside the old one, read back and compared; then one
  * change of the CA makes it count; then the old one is removed. Cut off anywhere, one of the two counts and is whole.
  */
-import { entryFile, isIndexFile } from "../ca-directory/directory-layout.js";
-import { readProvedEntries } from "../ca-directory/proved-ca.js";
+import { entryFile } from "../ca-directory/directory-layout.js";
+import { readProvedEntries, registryOf } from "../ca-directory/proved-ca.js";
 import { isRegistryHomeThere, makeRegistryHome, removeRegistryHome } from "../ca-directory/registry-home.js";
 import type { RegistryKind } from "../ca-directory/registry-kinds.js";
+import { registryParts } from "../ca-directory/registry-parts.js";
 import type { CaContext } from "./context.js";
 
 export interface MovedRegistry {
@@ -26,10 +27,17 @@ export async function moveRegistry({ store }: CaContext, to: RegistryKind): Prom
     const { kind: from } = files.parts;
     const names = draft.entries.size;
     if (from === to) return { from, to, names };
-    const entries = [...readProvedEntries(files)].map(([name, { text }]) => [entryFile(name), text] as const);
-    const index = Object.keys(files.state.files).filter(isIndexFile);
-    makeRegistryHome(files.directory, to, new Map([...entries, ...index.map((file) => [file, files.read(file)] as const)]));
-    draft.nextKind = to;
+    const entries = readProvedEntries(files);
+    const next = registryOf(registryParts(files.directory, to), entries, files.state.registry);
+    makeRegistryHome(
+      files.directory,
+      to,
+      new Map([
+        ...[...entries].map(([name, { text }]) => [entryFile(name), text] as const),
+        ...[...next.files].map(([file, text]) => [file, Buffer.from(text, "utf8")] as const),
+      ]),
+    );
+    draft.nextRegistry = next;
     draft.record({ event: "registry-moved", from, to, names });
     return { from, to, names };
   });

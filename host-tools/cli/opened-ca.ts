@@ -8,6 +8,7 @@ import type { Expiry } from "../ca/expiry.js";
 import { day } from "./dates.js";
 import { openCaParts, openCaReadOnly, proveCa } from "../ca/read-only.js";
 import type { CaParts, CaView } from "../ca/read-only.js";
+import type { Reading } from "../ca-directory/proved-ca.js";
 import type { Context } from "./command-runner.js";
 import { tokenSigners } from "../pkcs11/token-signer.js";
 import { caPassphrase, hasCaPassphrase, tokenPins } from "./passphrases.js";
@@ -50,14 +51,19 @@ export async function openCaOf(
  * What a command that changes nothing shows of a CA: proved when a passphrase is at hand without asking for one, otherwise as the files
  * say, with a warning that says so.
  *
+ * @param reading how much of the registry
  * @throws HawserError as `openCaReadOnly`, and `WRONG_PASSPHRASE` when the command line named the passphrase
  */
-export async function readCaOf(options: PassphraseOptions & { dir: string }, { terminal, env }: Context): Promise<CaView> {
+export async function readCaOf(
+  options: PassphraseOptions & { dir: string },
+  { terminal, env }: Context,
+  reading: Reading = "used",
+): Promise<CaView> {
   warnOfCopy(openCaParts(options.dir), terminal);
   terminal.startProgress("reading the registry");
   const isNamed = (options.passphraseFile ?? options.caPassphraseFile) !== undefined;
   try {
-    if (hasCaPassphrase(options, env)) return await proveCa(options.dir, await caPassphrase(options, env), "used");
+    if (hasCaPassphrase(options, env)) return await proveCa(options.dir, await caPassphrase(options, env), reading);
     terminal.warning(notVerified(options.dir, "no passphrase was given", "Give --passphrase-file FILE to have it proved."));
   } catch (error) {
     const isForOthers = errorCode(error) === "WRONG_PASSPHRASE" && !isNamed;
@@ -70,7 +76,7 @@ export async function readCaOf(options: PassphraseOptions & { dir: string }, { t
       ),
     );
   }
-  return openCaReadOnly(options.dir, "used");
+  return openCaReadOnly(options.dir, reading);
 }
 
 /** Of the CA's own parts: devices renew themselves, and `hawser ca status` shows those that do not. */

@@ -2,9 +2,9 @@
 import type { EntryState, NameSummary } from "../../ca-directory/registry-entry.js";
 import { listed } from "../../ca-directory/registry.js";
 import type { ListedName } from "../../ca-directory/registry.js";
-import type { RegistryQuery, SortOrder } from "../../ca-directory/registry-query.js";
+import type { FoundNames, RegistryQuery, SortOrder } from "../../ca-directory/registry-query.js";
 import type { CaView } from "../../ca/read-only.js";
-import { HawserError } from "../../../sdk/errors.js";
+import { errorCode, HawserError } from "../../../sdk/errors.js";
 import { attributeChoices } from "./attribute-flags.js";
 import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
@@ -42,19 +42,45 @@ export async function list(options: ListOptions, context: Context): Promise<void
     throw new HawserError("USAGE", "--json and --format exclude each other", "Use one of them.");
   // Read before the CA is: a mistake in a flag is told at once.
   const wanted = queryOf(options);
-  const view = await readCaOf(options, context);
-  const limit = options.count === true ? 0 : options.limit;
-  const { count, states, first } = view.find({ ...wanted, ...(await asksCa(options, view)) }, limit);
+  const { count, states, shown, isAnyThere } = await found(options, wanted, context);
   if (options.count === true) {
     terminal.result({ count, states }, [String(count)]);
     return;
   }
-  const shown = first.map(listed);
-  terminal.result(
-    terminal.json ? shown.map(asJson) : [],
-    terminal.json ? [] : await linesOf(shown, options.format ?? "table", view.count > 0),
-  );
+  terminal.result(terminal.json ? shown.map(asJson) : [], terminal.json ? [] : await linesOf(shown, options.format ?? "table", isAnyThere));
   if (shown.length < count) terminal.note(`The first ${shown.length} of ${count}.`);
+}
+
+interface Found extends Pick<FoundNames, "count" | "states"> {
+  readonly shown: readonly ListedName[];
+  readonly isAnyThere: boolean;
+}
+
+async function found(options: ListOptions, wanted: RegistryQuery, context: Context): Promise<Found> {
+  if (!isAnsweredByHeads(options)) return findIn(await readCaOf(options, context), options, wanted);
+  const view = await readCaOf(options, context, "heads");
+  try {
+    return await findIn(view, options, wanted);
+  } catch (error) {
+    // Details of a name that another process changed since: this time they are read with the heads.
+    if (errorCode(error) !== "CA_CORRUPT") throw error;
+    return findIn(await readCaOf(options, context), options, wanted);
+  }
+}
+
+/** More names than this have their details in most parts of an index. */
+const FEW_NAMES = 100;
+
+/** Whether the heads of an index tell which names are wanted, and few are shown. */
+function isAnsweredByHeads({ attribute, lacks, expiresWithin, previousIssuer, sort, count, limit = Infinity }: ListOptions): boolean {
+  const asksMore = [attribute, lacks, expiresWithin, previousIssuer].some((flag) => flag !== undefined) || sort === "expiry";
+  return !asksMore && (count === true || limit <= FEW_NAMES);
+}
+
+async function findIn(view: CaView, options: ListOptions, wanted: RegistryQuery): Promise<Found> {
+  const limit = options.count === true ? 0 : options.limit;
+  const { count, states, first } = view.find({ ...wanted, ...(await asksCa(options, view)) }, limit);
+  return { count, states, shown: first.map(listed), isAnyThere: view.count > 0 };
 }
 
 function queryOf(options: ListOptions): RegistryQuery {
