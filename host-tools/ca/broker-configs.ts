@@ -13,6 +13,7 @@ import type { Output, OutputAgent } from "../ca-directory/outputs-file.js";
 import { publishBundle } from "./agent-brokers.js";
 import { brokerFacts, withHeld } from "./broker-facts.js";
 import type { CaContext } from "./context.js";
+import { OutputBinding, successor } from "./output-binding.js";
 
 export interface BrokerConfigRequest {
   readonly engine: "mosquitto";
@@ -37,6 +38,8 @@ export interface BrokerConfigRequest {
   readonly user?: string;
   /** For a broker on another machine: its agent's certificate, and where the files are there. Needs `reach`. */
   readonly agent?: OutputAgent;
+  /** `out` may be another CA's, or of the CA that this is a copy of; see {@link OutputBinding}. */
+  readonly takeOver?: boolean;
 }
 
 export interface WrittenBrokerConfig {
@@ -52,7 +55,8 @@ export interface WrittenBrokerConfig {
 /**
  * Writes a broker configuration and remembers it, so that every change of the CA reaches it.
  *
- * @throws HawserError `BAD_PORT`, `BAD_HOST`, `OUT_EXISTS`, `UNKNOWN_USER`, `OUTPUT_REFUSED`, and those of every change
+ * @throws HawserError `BAD_PORT`, `BAD_HOST`, `OUT_EXISTS`, `UNKNOWN_USER`, `OUTPUT_TAKEN`, `OUTPUT_NEWER`, `OUTPUT_REFUSED`, and those of
+ *   every change
  */
 export async function writeBrokerConfig(ca: CaContext, request: BrokerConfigRequest): Promise<WrittenBrokerConfig> {
   const { plugin, ...rest } = request;
@@ -77,7 +81,9 @@ export async function writeBrokerConfig(ca: CaContext, request: BrokerConfigRequ
         ...(agent === undefined ? {} : { agent }),
       };
       const facts = withHeld(brokerFacts(draft, ca.keys, draft), output.owed);
-      const files = await writeConfiguration(output, facts, join(ca.directory, DIRECTORIES.trial));
+      const binding = new OutputBinding(ca.directory);
+      await binding.check(directory, request.takeOver === true ? successor(ca.keys, facts, draft, draft.nowMs) : undefined);
+      const files = await writeConfiguration(output, facts, join(ca.directory, DIRECTORIES.trial), () => binding.bind(directory));
       if (agent !== undefined) await publishBundle(output, agent, facts, ca.keys, draft.nowMs);
       draft.write(FILES.outputs, outputsText([...known.filter((other) => other !== before), output]));
       draft.record({ event: "broker-configured", directory, mtlsPort, pskPort, ...(backendPort === undefined ? {} : { backendPort }) });

@@ -25,6 +25,7 @@ import type { CaFacts } from "./broker-facts.js";
 import { agentAway, awaitAgent, lacksBundle, publishBundle } from "./agent-brokers.js";
 import { passingCredentials } from "./clients.js";
 import type { CaKeys } from "./context.js";
+import { OutputBinding, successor } from "./output-binding.js";
 
 /** What became of one broker configuration and its broker. */
 export interface OutputResult {
@@ -40,9 +41,9 @@ export interface OutputResult {
   /** Names that have no rights there until their old sessions are proved to have ended. */
   readonly held: readonly string[];
   /**
-   * `OUTPUT_GONE` (forgotten from now on), `OUTPUT_REFUSED`, `OUTPUT_NOT_RELOADED`, `OUTPUT_UNPROVED` (sessions should end, and no broker
-   * answers), `SESSIONS_NOT_ENDED`,
-   * `STORAGE_FAILED`, `STORAGE_FULL`
+   * `OUTPUT_GONE` (forgotten from now on), `OUTPUT_TAKEN` or `OUTPUT_NEWER` (another CA's, see {@link OutputBinding}), `OUTPUT_REFUSED`,
+   * `OUTPUT_NOT_RELOADED`, `OUTPUT_UNPROVED` (sessions should end, and no broker answers), `SESSIONS_NOT_ENDED`, `STORAGE_FAILED`,
+   * `STORAGE_FULL`
    */
   readonly problem?: HawserError;
 }
@@ -52,6 +53,8 @@ export interface SyncOptions {
   readonly prove: boolean;
   /** End the sessions of these user names as well. */
   readonly end?: readonly string[];
+  /** Directories may be another CA's, or of the CA that this is a copy of. */
+  readonly takeOver?: boolean;
   readonly nowMs: number;
 }
 
@@ -104,9 +107,10 @@ export async function syncOutputs(files: CaFiles, keys: CaKeys, names: RegistryN
   const outputs = readOutputs(files);
   if (outputs.length === 0) return { results: [], followUp: undefined };
   const facts = brokerFacts(files, keys, names);
+  const binding = new OutputBinding(files.directory);
   // All at once: no broker waits for one that is slow or away.
   const settled = await Promise.allSettled(
-    outputs.map((output) => new OutputSync(files.directory, keys, names, facts, options).run(output)),
+    outputs.map((output) => new OutputSync(files.directory, keys, names, facts, binding, options).run(output)),
   );
   const synced = settled.map((one): Synced => {
     if (one.status === "rejected") throw one.reason;
@@ -144,6 +148,7 @@ class OutputSync {
     private readonly keys: CaKeys,
     private readonly names: RegistryNames,
     private readonly facts: CaFacts,
+    private readonly binding: OutputBinding,
     private readonly options: SyncOptions,
   ) {}
 
@@ -174,8 +179,12 @@ class OutputSync {
   async #write(output: Output, owed: Output["owed"], limitMs?: number): Promise<Loading | undefined> {
     const { directory } = output;
     if (!existsSync(directory)) throw gone(directory);
+    const { takeOver, nowMs } = this.options;
+    await this.binding.check(directory, takeOver === true ? successor(this.keys, this.facts, this.names, nowMs) : undefined);
     const facts = untilCut(withHeld(this.facts, owed), owed, this.names.entries);
-    const changed = await writeConfiguration(output, facts, join(this.directory, DIRECTORIES.trial));
+    const place = join(this.directory, DIRECTORIES.trial);
+    const changed = await writeConfiguration(output, facts, place, () => this.binding.bind(directory));
+    this.binding.keep(directory);
     for (const name of changed) this.#changed.add(name);
     if (changed.length === 0 && owed.length === 0 && !this.options.prove) return undefined;
     if (output.agent !== undefined && (changed.length > 0 || lacksBundle(directory)))

@@ -435,13 +435,14 @@ export class CertificateAuthority {
    * those of expired certificates, and what could not be done before.
    *
    * @param end user names whose sessions to end as well
+   * @param takeOver also where a configuration is another CA's, or of the CA that this is a copy of
    */
-  async syncOutputs(end: readonly string[] = []): Promise<readonly OutputResult[]> {
+  async syncOutputs(end: readonly string[] = [], takeOver = false): Promise<readonly OutputResult[]> {
     const { keys, store } = this.#ca;
     const results = await store.change(async (draft) => {
       const gone = forgetGone(draft);
       if (gone.length > 0) draft.record({ event: "broker-forgotten", directories: gone.map(({ directory }) => directory) });
-      const synced = await syncOutputs(draft, keys, draft, { prove: true, end, nowMs: draft.nowMs });
+      const synced = await syncOutputs(draft, keys, draft, { prove: true, end, takeOver, nowMs: draft.nowMs });
       synced.followUp?.(draft);
       return [...gone, ...synced.results];
     });

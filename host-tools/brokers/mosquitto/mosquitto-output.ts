@@ -85,6 +85,7 @@ function checkOurs(directory: string): void {
  * Brings the files up to date.
  *
  * @param trialPlace where they are tried first, see {@link tryConfiguration}
+ * @param beforeWriting called when a file is to be written, and all can be loaded
  * @returns the names of those that changed
  * @throws HawserError `OUTPUT_REFUSED` when mosquitto cannot load them (nothing was written then), `STORAGE_FAILED`, `STORAGE_FULL`
  */
@@ -92,6 +93,7 @@ export async function writeConfiguration(
   { directory, settings, agent }: Output,
   facts: BrokerFacts,
   trialPlace: string,
+  beforeWriting: () => void = () => undefined,
 ): Promise<string[]> {
   // What an agent fetches belongs to who writes it here.
   const owner = agent === undefined ? ownerFor(settings.user) : undefined;
@@ -111,6 +113,7 @@ export async function writeConfiguration(
         "Nothing was written. Report this with the versions of hawser and mosquitto.",
       );
     }
+    beforeWriting();
     for (const [name, content] of stale) replaceFile(join(directory, name), content, owner);
     syncDirectory(directory);
   } catch (error) {

@@ -16,10 +16,12 @@ export function addBrokerCommands(program: Command, run: Run): void {
   addBrokerAgentCommands(broker, run);
 }
 
+const TAKE_OVER = ["--take-over", "even if the configuration belongs to another CA, or this is a copy of its CA"] as const;
+
 function addSync(broker: Command, run: Run): void {
   const sync = caDirectory(
     broker.command("sync").description("Update every configured broker, end the sessions that should have ended, and verify both."),
-  );
+  ).option(...TAKE_OVER);
   json(caPassphrase(sync));
   addHelp(sync, {
     notes: ["Use it after a broker was stopped or unreachable during a change. Names that were held back there get their rights again."],
@@ -72,7 +74,8 @@ function addConfig(broker: Command, run: Run): void {
     )
     .option("--agent-dir <dir>", "directory of the broker's files on that machine (default: /var/lib/hawser-broker)", parsePath)
     .option("--user <name>", "user that mosquitto becomes when started as root (default: chosen; with --agent: mosquitto)", parsePath)
-    .option("--retain", "allow clients to publish retained messages; mosquitto does not limit their number");
+    .option("--retain", "allow clients to publish retained messages; mosquitto does not limit their number")
+    .option(...TAKE_OVER);
   json(caPassphrase(config));
   addHelp(config, {
     notes: [
@@ -81,6 +84,7 @@ function addConfig(broker: Command, run: Run): void {
       "With --backend-port, close that port to the outside: only there can a backend's or an operator's key be used.",
       "With --agent, OUT holds what the agent fetches from `hawser authority --agents`; mosquitto is started there, by the agent.",
       "Restart a broker that was started before its configuration was rewritten.",
+      "--take-over makes sure that no revocation is undone; a CA that is older than OUT is refused all the same.",
     ],
     json: [
       '{"for":"mosquitto","config":"out/mosquitto.conf","files":["mosquitto.conf",".."],"user":"mosquitto","mtlsPort":8883,"pskPort":8884}',

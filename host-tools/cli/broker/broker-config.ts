@@ -19,6 +19,7 @@ export interface BrokerConfigOptions extends PassphraseOptions {
   agent?: string;
   agentDir?: string;
   user?: string;
+  takeOver?: boolean;
   json?: boolean;
 }
 
@@ -39,6 +40,7 @@ export async function writeBrokerConfiguration(options: BrokerConfigOptions, con
     ...(reach === undefined ? {} : { reach }),
     ...(plugin === undefined ? {} : { plugin: plugin === "none" ? false : plugin }),
     ...(retain === true ? { retain } : {}),
+    ...(options.takeOver === true ? { takeOver: true } : {}),
     ...(asUser === undefined ? {} : { user: asUser }),
     ...(agent === undefined ? {} : { agent: { certificate: agent, directory: agentDir ?? AGENT_DIRECTORY } }),
   });

@@ -5,6 +5,8 @@ import type { Json } from "../terminal.js";
 
 /** Problems that a command tells in its own result instead of as warnings. */
 export const BROKER_PROBLEMS = [
+  "OUTPUT_NEWER",
+  "OUTPUT_TAKEN",
   "OUTPUT_REFUSED",
   "OUTPUT_NOT_RELOADED",
   "OUTPUT_UNPROVED",

@@ -6,12 +6,13 @@ import { BROKER_PROBLEMS, brokerLines, brokersJson, checkBrokers } from "./broke
 
 export interface BrokerSyncOptions extends PassphraseOptions {
   dir: string;
+  takeOver?: boolean;
   json?: boolean;
 }
 
 export async function syncBrokers(options: BrokerSyncOptions, context: Context): Promise<void> {
   const ca = await openCaOf(options, context, BROKER_PROBLEMS);
-  const results = await ca.syncOutputs();
+  const results = await ca.syncOutputs([], options.takeOver === true);
   const heading =
     results.length === 0
       ? "No broker is configured from this CA."

@@ -48,6 +48,19 @@ test("a restore that is killed half-way leaves no CA, and the same command goes 
   expect(readFileSync(join(cwd, "ca/audit.jsonl"), "utf8")).toContain('"event":"restored"');
 });
 
+test("a restored CA gets the broker of before when it is told to take it over, and the old directory has it no more", async () => {
+  const cwd = await directoryWithCa();
+  const configure = ["broker", "config", "--for", "mosquitto", "--out", "broker", "--mtls-port", "8883", "--psk-port", "8884", "--dir"];
+  await json(cwd, ...configure, "ca");
+  await json(cwd, "ca", "backup", "--dir", "ca", "--out", "b");
+  renameSync(join(cwd, "ca"), join(cwd, "old"));
+  await json(cwd, "ca", "restore", "--backup", "b", "--dir", "new", "--crl", "broker/crl.pem");
+  expect(await hawser([...configure, "new"], { cwd, env: ENV })).toMatchObject({ code: 6, stderr: expect.stringContaining("another CA") });
+  await json(cwd, ...configure, "new", "--take-over");
+  const sync = await hawser(["broker", "sync", "--dir", "old", "--json"], { cwd, env: ENV });
+  expect(sync).toMatchObject({ code: 4, stdout: expect.stringContaining("OUTPUT_TAKEN") });
+});
+
 test.each([
   [["--backup", "b", "--dir", "new"], "RESTORE_UNPROVED", 5],
   [["--backup", "b", "--crl", "ca/crl.pem"], "USAGE", 2],
