@@ -5,7 +5,9 @@
 import { errorCode, errorMessage, HawserError } from "../../sdk/errors.js";
 import type { AnchorOffer } from "../../sdk/identity/anchor-offer.js";
 import { HolderQuestions } from "./holder-questions.js";
-import { certificateAnswer, deviceOfTopic, readMessage, refusalAnswer, responseTopic } from "./enrolment-messages.js";
+import { askingDevice, DEFAULT_IDENTITY_BASE, responseTopic } from "../policy/identity-topics.js";
+import type { AskingDevice } from "../policy/identity-topics.js";
+import { certificateAnswer, readMessage, refusalAnswer } from "./enrolment-messages.js";
 import type { ActiveReport, EnrolRequest, Objection, RefusalCode, ToldSalt } from "./enrolment-messages.js";
 import type { RateLimiter } from "./rate-limiter.js";
 
@@ -44,12 +46,12 @@ export interface EnrolmentCa {
   issueFromCsr(id: string, csr: Uint8Array, arrivedAtMs: number, asker: Asker): Promise<IssuedForDevice>;
   /**
    * Revokes, as superseded, what the device held before `activeSerial`, whose key signed the report, and changes its pre-shared key where
-   * the device tells a new salt. Resolves with the serials retired now.
+   * the device tells a new salt. Puts it on record where the device speaks to the authority. Resolves with the serials retired now.
    */
   retireOlder(
     id: string,
     activeSerial: string,
-    report: { readonly signedBy: string; readonly salt?: ToldSalt },
+    report: { readonly signedBy: string; readonly salt?: ToldSalt; readonly identityBase: string },
   ): Promise<readonly string[]>;
   /**
    * Puts it on record that the holder of a name's certificate, whose key is `signedBy`, objected to another's request.
@@ -97,6 +99,7 @@ export class EnrolmentAuthority {
     private readonly ca: EnrolmentCa,
     private readonly limiter: RateLimiter,
     private readonly questions = new HolderQuestions(() => performance.now()),
+    private readonly bases: () => readonly string[] = () => [DEFAULT_IDENTITY_BASE],
   ) {}
 
   /**
@@ -105,16 +108,17 @@ export class EnrolmentAuthority {
    * @param arrivedAtMs milliseconds since the epoch
    */
   async handle(topic: string, payload: Uint8Array, arrivedAtMs: number): Promise<Outcome> {
-    const id = deviceOfTopic(topic);
-    if (id === undefined) return { event: { event: "ignored", id: "", reason: "the topic is not a device's request topic" } };
+    const device = askingDevice(topic, this.bases());
+    if (device === undefined) return { event: { event: "ignored", id: "", reason: "the topic is not a device's request topic" } };
     const message = readMessage(payload);
-    if (message.type === "enrol") return this.#enrol(id, message, arrivedAtMs);
-    if (message.type === "active") return this.#activate(id, message);
-    if (message.type === "in-use") return this.#object(id, message);
+    const { id } = device;
+    if (message.type === "enrol") return this.#enrol(device, message, arrivedAtMs);
+    if (message.type === "active") return this.#activate(device, message);
+    if (message.type === "in-use") return this.#object(device, message);
     if (message.requestId === undefined) return { event: { event: "ignored", id, reason: message.reason } };
     const waitSeconds = this.limiter.take(id);
-    if (waitSeconds > 0) return refuse(id, message.requestId, "RATE_LIMITED", TOO_MANY, waitSeconds);
-    return refuse(id, message.requestId, "BAD_REQUEST", message.reason);
+    if (waitSeconds > 0) return refuse(device, message.requestId, "RATE_LIMITED", TOO_MANY, waitSeconds);
+    return refuse(device, message.requestId, "BAD_REQUEST", message.reason);
   }
 
   /** A message of this device stayed unread: it may have been an objection, so silence means nothing. */
@@ -124,36 +128,37 @@ export class EnrolmentAuthority {
 
   /** Puts off a request without any work: one from before this service was there, or one too many. The device asks again. */
   putOff(topic: string, payload: Uint8Array, reason: string, retryAfterSeconds: number): Outcome {
-    const id = deviceOfTopic(topic) ?? "";
+    const device = askingDevice(topic, this.bases());
     const message = readMessage(payload);
-    if (message.type !== "enrol") return { event: { event: "ignored", id, reason } };
-    return refuse(id, message.requestId, "TRY_LATER", reason, retryAfterSeconds);
+    if (device === undefined || message.type !== "enrol") return { event: { event: "ignored", id: device?.id ?? "", reason } };
+    return refuse(device, message.requestId, "TRY_LATER", reason, retryAfterSeconds);
   }
 
-  async #enrol(id: string, request: EnrolRequest, arrivedAtMs: number): Promise<Outcome> {
+  async #enrol(device: AskingDevice, request: EnrolRequest, arrivedAtMs: number): Promise<Outcome> {
+    const { id } = device;
     const waitSeconds = this.limiter.take(id);
-    if (waitSeconds > 0) return refuse(id, request.requestId, "RATE_LIMITED", TOO_MANY, waitSeconds);
+    if (waitSeconds > 0) return refuse(device, request.requestId, "RATE_LIMITED", TOO_MANY, waitSeconds);
     try {
-      const issued = await this.#issue(id, request, arrivedAtMs);
+      const issued = await this.#issue(device, request, arrivedAtMs);
       if ("event" in issued) return issued;
       if (issued.repeated) this.limiter.giveBack(id);
       return {
         event: { event: "issued", id, requestId: request.requestId, serial: issued.serial, repeated: issued.repeated },
-        answer: { topic: responseTopic(id), payload: certificateAnswer(request.requestId, issued) },
+        answer: { topic: responseTopic(device.base, id), payload: certificateAnswer(request.requestId, issued) },
       };
     } catch (error) {
       if (error instanceof HawserError && error.code === "RATE_LIMITED")
-        return refuse(id, request.requestId, "RATE_LIMITED", TOO_MANY, RATE_LIMITED_SECONDS);
+        return refuse(device, request.requestId, "RATE_LIMITED", TOO_MANY, RATE_LIMITED_SECONDS);
       if (error instanceof HawserError && error.code === "STALE_REQUEST")
-        return refuse(id, request.requestId, "TRY_LATER", error.message, STALE_SECONDS);
+        return refuse(device, request.requestId, "TRY_LATER", error.message, STALE_SECONDS);
       if (error instanceof HawserError && REFUSALS.has(error.code))
-        return refuse(id, request.requestId, error.code as RefusalCode, error.message);
+        return refuse(device, request.requestId, error.code as RefusalCode, error.message);
       // The CA's own trouble is told to the operator; a device learns only that it should come back.
       this.limiter.giveBack(id);
       return {
         event: { event: "failed", id, code: errorCode(error), reason: errorMessage(error) },
         answer: {
-          topic: responseTopic(id),
+          topic: responseTopic(device.base, id),
           payload: refusalAnswer(request.requestId, "TRY_LATER", "the authority cannot issue now", RETRY_AFTER_SECONDS),
         },
       };
@@ -161,7 +166,8 @@ export class EnrolmentAuthority {
   }
 
   /** A request that the present certificate's key did not sign may cost its holder that certificate: the holder is asked first. */
-  async #issue(id: string, request: EnrolRequest, arrivedAtMs: number): Promise<IssuedForDevice | Outcome> {
+  async #issue(device: AskingDevice, request: EnrolRequest, arrivedAtMs: number): Promise<IssuedForDevice | Outcome> {
+    const { id } = device;
     const { csr, requestId, anchors, signedBy } = request;
     const asker = { ...(anchors && { anchors }), ...(signedBy !== undefined && { signedBy }) };
     try {
@@ -170,21 +176,22 @@ export class EnrolmentAuthority {
       if (errorCode(error) !== "ASKING_HOLDER") throw error;
     }
     const finding = this.questions.about(id, requestId);
-    if (finding.kind === "ask") return refuse(id, requestId, "ASKING_HOLDER", ASKING, finding.seconds);
-    if (finding.kind === "wait") return refuse(id, requestId, "TRY_LATER", ASKING, finding.seconds);
-    if (finding.kind === "in-use") return refuse(id, requestId, "IN_USE", IN_USE, finding.seconds);
+    if (finding.kind === "ask") return refuse(device, requestId, "ASKING_HOLDER", ASKING, finding.seconds);
+    if (finding.kind === "wait") return refuse(device, requestId, "TRY_LATER", ASKING, finding.seconds);
+    if (finding.kind === "in-use") return refuse(device, requestId, "IN_USE", IN_USE, finding.seconds);
     const issued = await this.ca.issueFromCsr(id, csr, arrivedAtMs, { ...asker, holderIsSilent: true });
     this.questions.forget(id);
     return issued;
   }
 
   /** Takes no token: one message alone is worth work, and only while a question is open. */
-  async #object(id: string, { requestId, signedBy }: Objection): Promise<Outcome> {
+  async #object(device: AskingDevice, { requestId, signedBy }: Objection): Promise<Outcome> {
+    const { id } = device;
     if (!this.questions.isOpen(id, requestId)) return { event: { event: "ignored", id, reason: "nobody was asked about that request" } };
     if (signedBy === undefined) return { event: { event: "ignored", id, reason: "the objection proves no key" } };
     try {
       const serial = await this.ca.recordObjection(id, signedBy);
-      const { answer } = refuse(id, requestId, "IN_USE", IN_USE, this.questions.object(id));
+      const { answer } = refuse(device, requestId, "IN_USE", IN_USE, this.questions.object(id));
       return { event: { event: "in-use", id, requestId, serial }, ...(answer && { answer }) };
     } catch (error) {
       return { event: { event: "failed", id, code: errorCode(error), reason: errorMessage(error) } };
@@ -192,12 +199,12 @@ export class EnrolmentAuthority {
   }
 
   // Reports take no token: one without effect costs a look into the registry, and those with effect are as few as the certificates issued.
-  async #activate(id: string, report: ActiveReport): Promise<Outcome> {
+  async #activate({ id, base }: AskingDevice, report: ActiveReport): Promise<Outcome> {
     // Whoever has the pre-shared key could else retire the certificate in use as soon as a newer one is issued.
     const { serial, salt, signedBy } = report;
     if (signedBy === undefined) return { event: { event: "ignored", id, reason: "the report of a certificate is not signed by its key" } };
     try {
-      const retired = await this.ca.retireOlder(id, serial, { signedBy, ...(salt && { salt }) });
+      const retired = await this.ca.retireOlder(id, serial, { signedBy, ...(salt && { salt }), identityBase: base });
       return { event: { event: "active", id, serial, retired } };
     } catch (error) {
       return { event: { event: "failed", id, code: errorCode(error), reason: errorMessage(error) } };
@@ -209,9 +216,9 @@ const ASKING = "the holder of the present certificate is asked whether it is in 
 const IN_USE = "the present certificate is in use elsewhere";
 const TOO_MANY = "too many requests of this device";
 
-function refuse(id: string, requestId: string, code: RefusalCode, reason: string, retryAfterSeconds?: number): Outcome {
+function refuse({ id, base }: AskingDevice, requestId: string, code: RefusalCode, reason: string, retryAfterSeconds?: number): Outcome {
   return {
     event: { event: "refused", id, requestId, code, reason },
-    answer: { topic: responseTopic(id), payload: refusalAnswer(requestId, code, reason, retryAfterSeconds) },
+    answer: { topic: responseTopic(base, id), payload: refusalAnswer(requestId, code, reason, retryAfterSeconds) },
   };
 }

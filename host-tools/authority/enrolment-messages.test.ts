@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import fc from "fast-check";
-import { certificateAnswer, deviceOfTopic, MAX_REQUEST_BYTES, readMessage, refusalAnswer } from "./enrolment-messages.js";
+import { certificateAnswer, MAX_REQUEST_BYTES, readMessage, refusalAnswer } from "./enrolment-messages.js";
 import { readAnswer } from "../../sdk/identity/enrolment.js";
 
 const utf8 = (value: unknown): Uint8Array => new TextEncoder().encode(typeof value === "string" ? value : JSON.stringify(value));
@@ -77,25 +77,6 @@ describe("readMessage", () => {
 
   test("is not moved by deep nesting", () => {
     expect(readMessage(utf8("[".repeat(MAX_REQUEST_BYTES))).type).toBe("unreadable");
-  });
-});
-
-describe("deviceOfTopic", () => {
-  test("takes the id from a request topic", () => {
-    expect(deviceOfTopic("devices/sensor-1/identity/request")).toBe("sensor-1");
-  });
-
-  test.each([
-    "devices/a/identity/response",
-    "devices//identity/request",
-    "devices/a/b/identity/request",
-    "devices/+/identity/request",
-    "devices/#/identity/request",
-    "x/a/identity/request",
-    "devices/a/identity",
-    "",
-  ])("takes nothing from %j", (topic) => {
-    expect(deviceOfTopic(topic)).toBeUndefined();
   });
 });
 

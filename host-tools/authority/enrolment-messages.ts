@@ -3,7 +3,6 @@
  * may be broken or hostile: whatever they are, the answer is a value, never an exception.
  */
 import type { AnchorOffer } from "../../sdk/identity/anchor-offer.js";
-import { checkId } from "../../sdk/identity/device-id.js";
 import { signerOf } from "./proof.js";
 
 /** Requests larger than this are not read at all. */
@@ -17,8 +16,6 @@ const MAX_ANCHORS = 16;
 /** RFC 5280 section 4.1.2.2: at most 20 octets. */
 const HEX_128 = /^[0-9a-f]{32}$/;
 const SERIAL = /^[1-9a-f][0-9a-f]{0,39}$/;
-
-export const REQUEST_FILTER = "devices/+/identity/request";
 
 export type RefusalCode =
   | "BAD_REQUEST"
@@ -73,26 +70,6 @@ export interface Unreadable {
   readonly type: "unreadable";
   readonly reason: string;
   readonly requestId?: string;
-}
-
-/** The device a request topic belongs to, or undefined when it is no request topic of a possible device. */
-export function deviceOfTopic(topic: string): string | undefined {
-  const levels = topic.split("/");
-  const id = levels[1] ?? "";
-  if (levels.length !== 4 || levels[0] !== "devices" || levels[2] !== "identity" || levels[3] !== "request") return undefined;
-  try {
-    return checkId(id);
-  } catch {
-    return undefined;
-  }
-}
-
-export function requestTopic(id: string): string {
-  return `devices/${id}/identity/request`;
-}
-
-export function responseTopic(id: string): string {
-  return `devices/${id}/identity/response`;
 }
 
 /** Reads one message of a device. Unknown members are ignored, so that later devices may say more. */

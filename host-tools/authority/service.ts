@@ -16,7 +16,8 @@ import type { Endpoint } from "../../sdk/platform.js";
 import { connectionFailure, ownFailure } from "./connection-errors.js";
 import type { AuthorityEvent, EnrolmentAuthority, Outcome } from "./enrolment-authority.js";
 import { FairQueue } from "./fair-queue.js";
-import { deviceOfTopic, readMessage, REQUEST_FILTER, requestTopic } from "./enrolment-messages.js";
+import { askingDevice, DEFAULT_IDENTITY_BASE, requestFilter } from "../policy/identity-topics.js";
+import { readMessage } from "./enrolment-messages.js";
 import { RateLimiter } from "./rate-limiter.js";
 
 /** What the service shows of itself; the key lives in this process's memory only. */
@@ -39,6 +40,19 @@ export type ServiceEvent =
   | { readonly event: "disconnected"; readonly failure: Failure; readonly wasConnected: boolean }
   | { readonly event: "retrying"; readonly delayMs: number };
 
+/** Where the service is asked, and where it may speak to itself. */
+export interface ServiceTopics {
+  readonly bases: readonly string[];
+  /** One that it hears itself; without it, it waits a while before it takes what comes for new. */
+  readonly mark?: string;
+}
+
+export interface TopicSource {
+  readonly current: () => ServiceTopics;
+  /** Calls back after each change until the returned function is called. */
+  readonly watch: (onChange: () => void) => () => void;
+}
+
 export interface ServiceOptions {
   readonly endpoint: Endpoint;
   readonly authority: EnrolmentAuthority;
@@ -47,6 +61,8 @@ export interface ServiceOptions {
   /** Issues another, for a connection begun after the first one's time, or after a broker that had accepted it refused it. */
   readonly issueOwn: () => Promise<ServiceIdentity>;
   readonly onEvent: (event: ServiceEvent) => void;
+  /** Default: those of the built-in policy. */
+  readonly topics?: TopicSource;
 }
 
 interface Arrival {
@@ -86,9 +102,12 @@ export class AuthorityService {
   /** A broker has accepted {@link #identity}: when one refuses it later, it was withdrawn. */
   #wasAccepted = false;
   #client: MqttClient | undefined;
+  /** What is subscribed to over {@link #client}. */
+  #filters: readonly string[] = [];
   #stopping = false;
   #wake: () => void = () => undefined;
   #running: Promise<void> | undefined;
+  #unwatch: (() => void) | undefined;
   #working: Promise<void> = Promise.resolve();
   readonly #messages = new RateLimiter(MESSAGE_LIMITS, () => performance.now());
   /** When each device was said to be throttled. */
@@ -107,12 +126,15 @@ export class AuthorityService {
 
   /** Begins to connect and keeps connected until {@link stop}. */
   start(): void {
-    this.#running ??= this.#run();
+    if (this.#running !== undefined) return;
+    this.#unwatch = this.#options.topics?.watch(() => this.#follow());
+    this.#running = this.#run();
   }
 
   /** Finishes the request at hand, sends its answer and disconnects. */
   async stop(): Promise<void> {
     this.#stopping = true;
+    this.#unwatch?.();
     this.#wake();
     await this.#working;
     const client = this.#client;
@@ -177,21 +199,46 @@ export class AuthorityService {
     );
     client.once("connect", ({ sessionPresent }) => {
       if (!sessionPresent) this.#backlogMark = undefined;
-      client.subscribe(REQUEST_FILTER, { qos: 1 }, (error, granted) => {
-        if (error === null && granted?.every(({ qos }) => qos <= 2) === true) {
+      this.#subscribe(client, (isGranted, filters) => {
+        if (isGranted) {
           wasConnected = true;
           this.#wasAccepted = true;
           const serving = (): void => this.#options.onEvent({ event: "connected", name: identity.name, resumedSession: sessionPresent });
           // Told once requests are served: until the backlog is through, they are put off.
-          if (sessionPresent) this.#markBacklog(client, identity.name, serving);
+          if (sessionPresent) this.#markBacklog(client, serving);
           else serving();
           this.#resend(client);
         } else {
-          reason ??= failure("NOT_AUTHORIZED", `the broker at ${address} does not let ${identity.name} read ${REQUEST_FILTER}`);
+          reason ??= failure("NOT_AUTHORIZED", `the broker at ${address} does not let ${identity.name} read ${filters.join(", ")}`);
           client.end(true);
         }
       });
     });
+  }
+
+  /** Asks to be told of requests where they are now. */
+  #follow(): void {
+    const client = this.#client;
+    const wanted = this.#topics().bases.map(requestFilter);
+    const gone = this.#filters.filter((filter) => !wanted.includes(filter));
+    if (client?.connected !== true || (gone.length === 0 && wanted.every((filter) => this.#filters.includes(filter)))) return;
+    if (gone.length > 0) client.unsubscribe([...gone]);
+    // A broker that does not have the policy yet may refuse or hang up: then the next connection asks again.
+    this.#subscribe(client, (isGranted) => {
+      if (!isGranted) client.end(true);
+    });
+  }
+
+  #topics(): ServiceTopics {
+    return this.#options.topics?.current() ?? { bases: [DEFAULT_IDENTITY_BASE] };
+  }
+
+  #subscribe(client: MqttClient, done: (isGranted: boolean, filters: readonly string[]) => void): void {
+    const filters = this.#topics().bases.map(requestFilter);
+    this.#filters = filters;
+    client.subscribe(filters, { qos: 1 }, (error, granted) =>
+      done(error === null && granted?.every(({ qos }) => qos <= 2) === true, filters),
+    );
   }
 
   /**
@@ -213,7 +260,7 @@ export class AuthorityService {
   // MQTT.js reads the next packet and acknowledges this one only when `done` is called.
   #receive(client: MqttClient, packet: IPublishPacket, done: (error?: Error) => void): void {
     const payload = typeof packet.payload === "string" ? Buffer.from(packet.payload) : packet.payload;
-    const id = deviceOfTopic(packet.topic) ?? "";
+    const id = askingDevice(packet.topic, this.#topics().bases)?.id ?? "";
     if (id === this.#identity.name) this.#ownMessage(payload);
     else if (packet.retain) this.#options.onEvent({ event: "ignored", id, reason: "a retained message: nobody waits for its answer" });
     else if (this.#takesMessage(id)) {
@@ -269,11 +316,12 @@ export class AuthorityService {
   }
 
   /** What this service sends to itself now comes behind everything that the broker kept for it. */
-  #markBacklog(client: MqttClient, name: string, over: () => void): void {
+  #markBacklog(client: MqttClient, over: () => void): void {
     const mark = randomBytes(16).toString("hex");
     this.#backlogMark = mark;
     this.#backlogOver = over;
-    client.publish(requestTopic(name), mark, { qos: 1 });
+    const { mark: topic } = this.#topics();
+    if (topic !== undefined) client.publish(topic, mark, { qos: 1 });
     setTimeout(() => this.#ownMessage(Buffer.from(mark)), BACKLOG_LIMIT_MS).unref();
   }
 

@@ -52,6 +52,8 @@ export interface RegistryEntry {
   readonly attributes?: Readonly<Record<string, string>>;
   /** `$7$iterations$salt$hash` (PBKDF2-SHA512), for listeners that ask for a password. */
   readonly passwordHash?: string;
+  /** Where the device last spoke to the authority, for instance `fleet/{id}/identity`; absent before it moved for the first time. */
+  readonly identityBase?: string;
 }
 
 /** A certificate's record without the certificate and its password. */
@@ -72,7 +74,7 @@ export interface NameSummary extends Pick<RegistryEntry, "kind" | "name" | "role
 /** @returns undefined when the value is no entry for `name` */
 export function parseEntry(value: Readonly<Record<string, unknown>>, name: string): RegistryEntry | undefined {
   if (value["v"] !== 1 || value["name"] !== name) return undefined;
-  const { kind, role, state, createdAtMs, certificates, currentSerial, psk, attributes, passwordHash } = value;
+  const { kind, role, state, createdAtMs, certificates, currentSerial, psk, attributes, passwordHash, identityBase } = value;
   if ((kind !== "device" && kind !== "client") || typeof role !== "string" || !isOneOf(state, ENTRY_STATES) || !isTime(createdAtMs))
     return undefined;
   const records = parseCertificateRecords(certificates);
@@ -80,6 +82,7 @@ export function parseEntry(value: Readonly<Record<string, unknown>>, name: strin
     records === undefined ||
     !isOptionalString(currentSerial) ||
     !isOptionalString(psk) ||
+    !isOptionalString(identityBase) ||
     !isAttributes(attributes) ||
     !isPasswordHash(passwordHash)
   )
@@ -96,6 +99,7 @@ export function parseEntry(value: Readonly<Record<string, unknown>>, name: strin
     ...(psk === undefined ? {} : { psk }),
     ...(attributes === undefined ? {} : { attributes }),
     ...(passwordHash === undefined ? {} : { passwordHash }),
+    ...(identityBase === undefined ? {} : { identityBase }),
   };
 }
 

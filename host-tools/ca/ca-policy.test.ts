@@ -4,7 +4,7 @@ import mqtt from "mqtt";
 import type { MqttClient } from "mqtt";
 import { afterEach, describe, expect, it } from "vitest";
 import { DEFAULT_POLICY_TEXT } from "../policy/default-policy.js";
-import { freePorts, PASSPHRASE, provisionDevice, Scene } from "../../test/support/host-tools/scene.js";
+import { freePorts, PASSPHRASE, provisionDevice, Scene, testKey } from "../../test/support/host-tools/scene.js";
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
 import type { ClientCredentials } from "./clients.js";
@@ -141,6 +141,52 @@ describe("a CA's policy", () => {
       message: expect.stringContaining("could not renew") as string,
     });
     expect(await ca.applyPolicy(refused[0][1], { force: true })).toMatchObject({ changed: true });
+  });
+
+  it("takes from no device the topics on which it asks, until it was heard on others", async () => {
+    const ca = await scene.ca();
+    const { serial } = await provisionDevice(ca, "dev1");
+    const withoutOld = DEFAULT_POLICY_TEXT.replace(
+      "topic: identity/request",
+      'topic: "fleet/{id}/request"\n        absolute: true',
+    ).replace("topic: identity/response", 'topic: "fleet/{id}/response"\n        absolute: true');
+    const old = (name: string, direction: string): string =>
+      `      old-${name}: { topic: identity/${name}, direction: ${direction}, recovery: true }\n`;
+    const withBoth = withoutOld.replace(
+      "\n# Devices whose role",
+      `${old("request", "up")}${old("response", "down")}\n# Devices whose role`,
+    );
+    const stuck = { code: "POLICY_CUTS_OFF", message: expect.stringContaining("(dev1) could not renew") as string };
+    await expect(ca.applyPolicy(withoutOld)).rejects.toMatchObject(stuck);
+    await ca.applyPolicy(withBoth);
+    expect(await ca.identityTopics("hawser-authority")).toEqual({
+      bases: ["fleet/{id}", "devices/{id}/identity"],
+      mark: "devices/hawser-authority/identity/request",
+    });
+    // It was heard where it always asked: nobody can take that away, and it stays heard there until it says otherwise.
+    const { serial: renewed } = await ca.issueFromCsr("dev1", (await testKey("dev1")).csr);
+    await ca.retireOlder("dev1", renewed, { identityBase: "devices/{id}/identity" });
+    await expect(ca.applyPolicy(withoutOld, { force: true })).rejects.toMatchObject(stuck);
+    await ca.retireOlder("dev1", renewed, { identityBase: "fleet/{id}" });
+    await ca.applyPolicy(withoutOld);
+    expect(await ca.identityTopics("hawser-authority")).toEqual({ bases: ["fleet/{id}"] });
+    await expect(ca.applyPolicy(DEFAULT_POLICY_TEXT, { force: true })).rejects.toMatchObject(stuck);
+    expect(serial).not.toBe(renewed);
+    // Another device in its place has not been heard anywhere.
+    await provisionDevice(ca, "dev1", true);
+    await ca.applyPolicy(withBoth);
+  });
+
+  it("lets --force go only those devices that were never heard, and no role move a device away", async () => {
+    const ca = await scene.ca();
+    await provisionDevice(ca, "dev1");
+    const foreign = DEFAULT_POLICY_TEXT.replace(/topic: identity\/(\w+)/g, "topic: hello/$1").replace(
+      "\nroles:",
+      "\nroles:\n  deaf: { for: devices, class: device, channels: [up] }",
+    );
+    await expect(ca.applyPolicy(foreign)).rejects.toMatchObject({ code: "POLICY_CUTS_OFF" });
+    await ca.applyPolicy(foreign, { force: true });
+    await expect(ca.setName({ id: "dev1", attributes: {}, role: "deaf" })).rejects.toMatchObject({ code: "POLICY_CUTS_OFF" });
   });
 
   it("changes nothing when it is wrong, or when mosquitto cannot say it", async () => {

@@ -15,12 +15,13 @@ import type { NameSummary, RegistryEntry } from "../ca-directory/registry-entry.
 import { attributeOf, roleOf } from "../policy/bound-rule.js";
 import { DEFAULT_POLICY_TEXT, defaultPolicy } from "../policy/default-policy.js";
 import { PolicyEngine } from "../policy/policy-engine.js";
-import { checkPolicy, movedIdentity, policyErrors } from "../policy/policy-check.js";
+import { checkPolicy, policyErrors, unservedIdentity } from "../policy/policy-check.js";
 import { parsePolicy } from "../policy/policy-file.js";
 import type { NameDirectory, Policy, Principal } from "../policy/policy-model.js";
 import { PolicyError } from "../policy/policy-text.js";
 import { asksForPassword, withCertificatePasswords } from "./certificate-passwords.js";
 import type { CaContext } from "./context.js";
+import { refuseLostIdentity } from "./identity-move.js";
 import { hashPassword, newPassword } from "../policy/password.js";
 import { namesOf, principalOf } from "./policy-names.js";
 
@@ -106,14 +107,15 @@ export interface AppliedPolicy {
 /**
  * Gives a CA another policy. Before anything changes, the policy is checked, compiled and tried for every broker configuration of the CA.
  *
- * @param force even if no authority, operator or device is left with its rights, or a device loses its role to the default one
+ * @param force even if no authority, operator or device is left with its rights, or a device loses its role to the default one; `back`: to
+ *   the policy before, unchecked
  * @throws PolicyError (`POLICY_INVALID`) naming lines; HawserError `POLICY_CUTS_OFF`, `POLICY_DROPS_ROLE`, `OUTPUT_REFUSED`, and
  * those of every change
  */
 export async function applyPolicy(
   ca: CaContext,
   text: string,
-  force: boolean,
+  force: boolean | "back",
   factsOf: (draft: Draft) => BrokerFacts,
 ): Promise<AppliedPolicy> {
   return ca.store.change(async (draft) => {
@@ -124,9 +126,13 @@ export async function applyPolicy(
     const sha256 = createHash("sha256").update(text).digest("hex");
     const before = draft.has(FILES.policy) ? draft.read(FILES.policy).toString("utf8") : DEFAULT_POLICY_TEXT;
     if (before === text) return { name: policy.name, sha256, changed: false };
-    if (!force) {
+    if (force === false) {
       refuseCutOff(policyOf(draft), policy, names);
       refuseDroppedRole(policyOf(draft), policy, names);
+    }
+    if (force !== "back") {
+      const devices = [...names.all()].map((name) => ({ before: name, after: name }));
+      refuseLostIdentity(draft, { before: policyOf(draft), after: policy, devices }, force);
     }
     draft.write(FILES.policy, text);
     giveMissingPasswords(ca, draft, policy);
@@ -181,11 +187,11 @@ function refuseCutOff(before: Policy, after: Policy, names: NameDirectory): void
       "Check with `hawser policy diff`. To apply it anyway, use --force.",
     );
   }
-  const [moved] = movedIdentity(after);
-  if (moved !== undefined)
+  const [unserved] = unservedIdentity(after);
+  if (unserved !== undefined)
     throw new HawserError(
       "POLICY_CUTS_OFF",
-      `devices could not renew their certificates: ${moved.className}.${moved.name} is not where they look`,
+      `devices could not renew their certificates: ${unserved.className}.${unserved.name} is not where they can ask`,
       "See `hawser policy check`; apply it with --force for devices that are not hawser's.",
     );
 }
@@ -253,7 +259,8 @@ export interface NameSettings {
  * Changes what the policy knows of a name. A device is not given a role that the policy does not name, unless that is wanted: who takes
  * rights away by a mistyped role would leave it all of them.
  *
- * @throws HawserError `UNKNOWN_ID`, `INVALID_ROLE`, `INVALID_ATTRIBUTE`, and those of every change
+ * @throws HawserError `UNKNOWN_ID`, `INVALID_ROLE`, `INVALID_ATTRIBUTE`, `POLICY_CUTS_OFF` (devices of that role ask for certificates
+ *   elsewhere), and those of every change
  */
 export async function setName(ca: CaContext, { id, attributes, role, allowsDefaultRights = false }: NameSettings): Promise<RegistryEntry> {
   return ca.store.change((draft) => {
@@ -266,6 +273,11 @@ export async function setName(ca: CaContext, { id, attributes, role, allowsDefau
         ? entry
         : { ...entry, role: entry.kind === "device" ? checkDeviceRole(policy, role) : checkClientRole(policy, role) };
     const changed = withCertificatePasswords(ca.keys, policy, withAttributes(policy, withRole, attributes));
+    refuseLostIdentity(
+      draft,
+      { before: policy, after: policy, devices: [{ before: principalOf(entry), after: principalOf(changed) }] },
+      false,
+    );
     draft.put(changed);
     draft.record({
       event: "name-changed",

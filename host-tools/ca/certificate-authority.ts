@@ -14,7 +14,9 @@ import type { OutputResult } from "./broker-sync.js";
 import { brokerFacts } from "./broker-facts.js";
 import { brokerFiles } from "./broker-files.js";
 import type { CaFacts } from "./broker-facts.js";
-import { applyPolicy, policyTextOf, renewPassword, setName } from "./ca-policy.js";
+import { applyPolicy, policyOf, policyTextOf, renewPassword, setName } from "./ca-policy.js";
+import { identityTopicsOf } from "./identity-move.js";
+import type { IdentityTopics } from "./identity-move.js";
 import type { AppliedPolicy, NameSettings } from "./ca-policy.js";
 import { endRemoteSessions } from "./remote-sessions.js";
 import type { RemoteSessions } from "./remote-sessions.js";
@@ -485,12 +487,17 @@ export class CertificateAuthority {
       ? this.#results.last.find((result) => result.problem !== undefined && result.problem.code !== "OUTPUT_GONE")
       : undefined;
     if (failed === undefined) return applied;
-    await applyPolicy(this.#ca, before, true, factsOf);
+    await applyPolicy(this.#ca, before, "back", factsOf);
     throw new HawserError(
       "OUTPUT_FAILED",
       `the policy was rolled back: the broker configuration in ${failed.directory} could not be brought up to date: ${failed.problem?.message ?? ""}`,
       "Fix that, then apply the policy again.",
     );
+  }
+
+  /** Where devices ask for certificates, and where the authority of this name may speak to itself. */
+  async identityTopics(authority: string): Promise<IdentityTopics> {
+    return this.#ca.store.change((draft) => identityTopicsOf(policyOf(draft), authority));
   }
 
   /** The text of the policy the CA has now. */

@@ -6,6 +6,7 @@ import type { CertificateRecord, RegistryEntry } from "../ca-directory/registry-
 import type { Draft } from "../ca-directory/ca-store.js";
 import { isCompromised, withCertificate, withOlderSuperseded } from "../ca-directory/state-transitions.js";
 import { checkRequest } from "../pki/certificate-request.js";
+import { DEFAULT_IDENTITY_BASE } from "../policy/identity-topics.js";
 import { policyOf } from "./ca-policy.js";
 import { withCertificatePasswords } from "./certificate-passwords.js";
 import { anchorsOf, chainOf, issueLeaf, linksOf } from "./context.js";
@@ -96,6 +97,8 @@ export interface DeviceReport {
   readonly signedBy?: string;
   /** What its pre-shared key is salted with from now on. */
   readonly salt?: ToldSalt;
+  /** Where it speaks to the authority: see {@link RegistryEntry}. */
+  readonly identityBase?: string;
 }
 
 /**
@@ -110,7 +113,7 @@ export async function retireOlder(
   ca: CaContext,
   id: string,
   activeSerial: string,
-  { signedBy, salt }: DeviceReport = {},
+  { signedBy, salt, identityBase = DEFAULT_IDENTITY_BASE }: DeviceReport = {},
 ): Promise<readonly string[]> {
   return ca.store.change((draft) => {
     const entry = draft.entries.get(id);
@@ -124,10 +127,12 @@ export async function retireOlder(
       .filter((record, index) => record.status === "active" && after.certificates[index]?.status !== "active")
       .map(({ serial }) => serial);
     const psk = salt === undefined || reported.stranger === true ? undefined : withSalt(ca.keys, entry, salt);
-    if (retired.length === 0 && entry.currentSerial === activeSerial && psk === undefined) return [];
-    draft.put(psk === undefined ? after : { ...after, psk });
+    const isMoved = identityBase !== (entry.identityBase ?? DEFAULT_IDENTITY_BASE);
+    if (retired.length === 0 && entry.currentSerial === activeSerial && psk === undefined && !isMoved) return [];
+    const moved = isMoved ? { identityBase } : {};
+    draft.put({ ...after, ...(psk === undefined ? {} : { psk }), ...moved });
     const [also, changed] = [retired.length > 0 ? { retired } : {}, psk === undefined ? {} : { psk: "changed" }];
-    draft.record({ event: "committed", name: id, serial: activeSerial, ...also, ...changed });
+    draft.record({ event: "committed", name: id, serial: activeSerial, ...also, ...changed, ...moved });
     return retired;
   });
 }

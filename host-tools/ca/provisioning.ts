@@ -117,7 +117,9 @@ export class Provisioning {
       checkKey(draft, publicKeyHash);
       const { record, der } = await issueLeaf(this.ca.keys, id, publicKey, { kind: "client" }, draft.nowMs, lifetimeMs);
       const replaced = before.certificates.filter((old) => old.status === "active").map((old) => old.serial);
-      const described = withAttributes(policyOf(draft), { ...before, role, state: "reserved" }, attributes);
+      // Where the device before it spoke to the authority says nothing of this one.
+      const { identityBase: _ofTheDeviceBefore, ...known } = before;
+      const described = withAttributes(policyOf(draft), { ...known, role, state: "reserved" }, attributes);
       const cleared = withAllRevoked(described, "superseded", draft.nowMs);
       const { psk, sealed } = newPsk(this.ca.keys, id);
       const entry = { ...withCertificate(cleared, record, draft.nowMs), currentSerial: record.serial, psk: sealed };

@@ -1,4 +1,6 @@
 /** Puts the enrolment service together with a CA: its decisions, its limits, and its own short-lived certificate. */
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Endpoint } from "../../sdk/platform.js";
 import { EnrolmentAuthority } from "../authority/enrolment-authority.js";
 import type { EnrolmentCa } from "../authority/enrolment-authority.js";
@@ -6,9 +8,12 @@ import type { HolderQuestions } from "../authority/holder-questions.js";
 import { DEFAULT_RATE_LIMITS, RateLimiter } from "../authority/rate-limiter.js";
 import type { RateLimits } from "../authority/rate-limiter.js";
 import { AuthorityService } from "../authority/service.js";
-import type { ServiceEvent, ServiceIdentity } from "../authority/service.js";
+import type { ServiceEvent, ServiceIdentity, ServiceTopics, TopicSource } from "../authority/service.js";
 import { AUTHORITY_NAME } from "../ca/reserved-names.js";
 import type { CertificateAuthority } from "../ca/certificate-authority.js";
+import { watchCa } from "../ca-directory/ca-watch.js";
+import { FILES } from "../ca-directory/directory-layout.js";
+import { DEFAULT_POLICY_TEXT } from "../policy/default-policy.js";
 
 /** Short: its key is only in this process's memory, and a new one costs nothing. */
 const OWN_LIFETIME_MS = 24 * 3_600_000;
@@ -25,13 +30,44 @@ export async function enrolmentService(
   limits: RateLimits = DEFAULT_RATE_LIMITS,
   questions?: HolderQuestions,
 ): Promise<AuthorityService> {
+  const topics = await topicsOf(ca);
   return new AuthorityService({
     endpoint,
+    topics,
     identity: await issueOwn(ca),
     issueOwn: () => issueOwn(ca),
-    authority: new EnrolmentAuthority(limited(ca, limits), new RateLimiter(limits, () => performance.now()), questions),
+    authority: new EnrolmentAuthority(
+      limited(ca, limits),
+      new RateLimiter(limits, () => performance.now()),
+      questions,
+      () => topics.current().bases,
+    ),
     onEvent,
   });
+}
+
+/** As the CA's policy has them. The policy is read only when its file is another: the directory changes with every certificate. */
+async function topicsOf(ca: CertificateAuthority): Promise<TopicSource> {
+  let current = await ca.identityTopics(AUTHORITY_NAME);
+  let seen = policyFileOf(ca);
+  const watch = (onChange: () => void): (() => void) =>
+    watchCa(ca.directory, () => {
+      const now = policyFileOf(ca);
+      if (now === seen) return;
+      seen = now;
+      const follow = (topics: ServiceTopics): void => {
+        current = topics;
+        onChange();
+      };
+      // Damage leaves the last good state, until the directory changes again.
+      void ca.identityTopics(AUTHORITY_NAME).then(follow, () => (seen = ""));
+    });
+  return { current: () => current, watch };
+}
+
+function policyFileOf({ directory }: CertificateAuthority): string {
+  const path = join(directory, FILES.policy);
+  return existsSync(path) ? readFileSync(path, "utf8") : DEFAULT_POLICY_TEXT;
 }
 
 /** The registry counts too: what the limiter counted is gone when this service starts again. */

@@ -162,9 +162,17 @@ describe("identity topics", () => {
   const withRequest = (topic: string): string =>
     `classes:\n  c:\n    base: home/{id}\n    channels:\n      request: { ${topic}, direction: up, recovery: true }\nroles:\n  authority: { grants: [{ allow: read, channels: [c.request] }] }`;
 
-  it("are warned about where devices of hawser would not find them", () => {
+  it("are warned about where devices have to be told, and where none can ask", () => {
     expect(findings(withRequest("topic: identity/request"))).toEqual(["IDENTITY_MOVED:5"]);
+    expect(findings(withRequest("topic: identity/ask"))).toEqual(["IDENTITY_UNSERVED:5"]);
     expect(findings(withRequest("topic: 'devices/{id}/identity/request', absolute: true"))).toEqual([]);
+  });
+
+  it("are refused where another device could ask in one's name", () => {
+    const other = "      log: { topic: '{id}/+/identity/request', absolute: true, direction: up }\nroles:";
+    expect(findings(withRequest("topic: identity/request").replace("roles:", other))).toContain("IDENTITY_SHARED:5");
+    const own = "      log: { topic: 'home/{id}/#', absolute: true, direction: up }\nroles:";
+    expect(findings(withRequest("topic: identity/request").replace("roles:", own))).not.toContain("IDENTITY_SHARED:5");
   });
 });
 

@@ -4,6 +4,7 @@
  */
 import { attributeOf, roleOf } from "./bound-rule.js";
 import { conditionKey } from "./concrete-rules.js";
+import { DEFAULT_IDENTITY_BASE, identityBaseOf } from "./identity-topics.js";
 import type { Channel, NameDirectory, Policy, Role, Rule } from "./policy-model.js";
 import type { Finding } from "./policy-text.js";
 import { covers } from "./topic-filter.js";
@@ -214,23 +215,42 @@ function enrolmentFindings(policy: Policy): Finding[] {
     }));
 }
 
-/** Where Hawser's devices and its authority speak of certificates, whatever the class's base. */
-const IDENTITY_TOPICS = { up: "devices/{id}/identity/request", down: "devices/{id}/identity/response" } as const;
-
-/**
- * Whether a device of Hawser could not be given a new certificate under this policy, because its identity topics are not where it looks.
- */
-export function movedIdentity(policy: Policy): Channel[] {
-  return channelsOf(policy).filter((channel) => channel.recovery && templateText(channel.template) !== IDENTITY_TOPICS[channel.direction]);
+/** Recovery channels on which no device of Hawser could be given a new certificate, and no authority could answer it. */
+export function unservedIdentity(policy: Policy): Channel[] {
+  return channelsOf(policy).filter((channel) => channel.recovery && identityBaseOf(channel) === undefined);
 }
 
 function identityFindings(policy: Policy): Finding[] {
-  return movedIdentity(policy).map((channel) => ({
-    level: "warning",
-    code: "IDENTITY_MOVED",
-    message: `${channel.className}.${channel.name} is ${templateText(channel.template)}, but devices and the authority of hawser use ${IDENTITY_TOPICS[channel.direction]}: say topic: ${IDENTITY_TOPICS[channel.direction]} and absolute: true`,
+  const unserved = unservedIdentity(policy).map((channel) => ({
+    level: "warning" as const,
+    code: "IDENTITY_UNSERVED",
+    message: `${channel.className}.${channel.name} is ${templateText(channel.template)}, where no device of hawser can ask: it has to be BASE/${channel.direction === "up" ? "request" : "response"}, with {id} once and no other placeholder in BASE`,
     source: channel.source,
   }));
+  const requests = channelsOf(policy).filter((channel) => channel.recovery && channel.direction === "up");
+  const moved = requests.flatMap((channel): Finding[] => {
+    const base = identityBaseOf(channel);
+    if (base === undefined || base === DEFAULT_IDENTITY_BASE) return [];
+    const message = `devices of ${channel.className} ask below ${base}: tell them so, identityBase: "${base}"`;
+    return [{ level: "warning", code: "IDENTITY_MOVED", message, source: channel.source }];
+  });
+  return [...unserved, ...moved, ...requests.flatMap((request) => forgeable(policy, request))];
+}
+
+/** Who asks is told by the topic alone, so no device may publish where another asks. */
+function forgeable(policy: Policy, request: Channel): Finding[] {
+  const at = request.template.findIndex(isId);
+  return channelsOf(policy).flatMap((other): Finding[] => {
+    if (other === request || other.direction !== "up" || !overlap(request.template, other.template)) return [];
+    const level = other.template[at];
+    if (level !== undefined && isId(level)) return [];
+    const message = `${other.className}.${other.name} (line ${other.source.line}) can be the topic on which another device asks for a certificate: ${templateText(other.template)}, ${templateText(request.template)}`;
+    return [{ level: "error", code: "IDENTITY_SHARED", message, source: request.source }];
+  });
+}
+
+function isId(level: Level): boolean {
+  return level.kind === "placeholder" && level.name === "id";
 }
 
 function unusedRoles(policy: Policy, directory: NameDirectory): Finding[] {

@@ -95,6 +95,7 @@ const CONFIG: Rules<DeviceConfig> = {
   heldForMs: whole(0, 86_400_000),
   clientId: (value) => (isClientId(value) ? undefined : 'a text of 4 to 200 characters with "{id}"'),
   username: (value) => (typeof value === "string" && value !== "" ? text(value) : "a text"),
+  identityBase: (value) => (isTopicBase(value) && String(value).includes("{id}") ? undefined : `a topic with "{id}" and without wildcards`),
   topicBase: (value) => (isTopicBase(value) ? undefined : `a topic without wildcards, such as "sites/b1/{id}"`),
   will: WILL,
   outbox: OUTBOX,

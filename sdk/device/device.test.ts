@@ -128,6 +128,23 @@ describe("A device whose topics are elsewhere", () => {
     subscription.close();
   });
 
+  it("asks for certificates where it is told to, and listens there", async () => {
+    const { world, device } = await started({ identityBase: "fleet/{id}/who" });
+    const { last } = world.dialer;
+    expect(JSON.stringify(last.of("subscribe"))).toContain(`fleet/${ID}/who/response`);
+    device.renew();
+    await world.pass(0);
+    expect(last.of("publish").map(({ topic }) => topic)).toContain(`fleet/${ID}/who/request`);
+    expect(JSON.stringify(last.received)).not.toContain(`devices/${ID}`);
+    const { device: below } = await started({ topicBase: "fleet/{id}", identityBase: "fleet/{id}/who" });
+    expect(below.filters).toEqual([]);
+  });
+
+  it.each(["fleet/who", "{id}/+", "", "$SYS/{id}"])("refuses to ask below %j", async (identityBase) => {
+    const world = await World.provisioned();
+    expect(() => boot(world, { identityBase })).toThrow(expect.objectContaining({ code: "BAD_CONFIG" }));
+  });
+
   it("takes absolute topics beside its own", async () => {
     const { world, device } = await started();
     void device.publish({ absolute: "announcements/x" }, "1", { qos: 1 });

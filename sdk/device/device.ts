@@ -13,7 +13,6 @@ import { errorCode, errorMessage, HawserError } from "../errors.js";
 import { EventHub } from "../event-hub.js";
 import type { DeviceEvent, DeviceListener, Rung } from "../events.js";
 import { recoveryIdentity } from "../identity/device-id.js";
-import { RESPONSE_TOPIC } from "../identity/enrolment.js";
 import { Rotation } from "../identity/rotation.js";
 import { IdentityStore, type Identity } from "../identity/store.js";
 import type { ShownCertificate } from "../identity/certificate-password.js";
@@ -106,9 +105,14 @@ export interface DeviceConfig {
   /**
    * Where the device's own topics are, as the broker's policy has it: `{id}` stands for the device's id, for instance `sites/b1/l2/{id}`;
    * default
-   * `devices/{id}`; it may begin with a slash. The topics of its identity stay below `devices/{id}/identity/`.
+   * `devices/{id}`; it may begin with a slash. The topics of its identity follow {@link identityBase}.
    */
   topicBase?: string;
+  /**
+   * Where the device asks the authority for certificates, as the broker's policy has it, for instance `fleet/{id}/identity`; default
+   * `devices/{id}/identity`. Move it only as docs/policy.md says: a device that the authority does not hear cannot renew.
+   */
+  identityBase?: string;
   /** The MQTT client id, with `{id}` for the device's id, for instance `projects/p/devices/{id}`; default `{id}`. */
   clientId?: string;
   /** The user name where neither `login` nor `token` gives one, `{id}` standing for the device's id. Default: see {@link login}. */
@@ -224,6 +228,7 @@ export class Device {
     this.#store = store;
     this.id = store.device.id;
     this.#base = this.#named(config.topicBase ?? DEFAULT_BASE);
+    if (config.identityBase) store.topics = this.#named(config.identityBase);
     this.#preset = config.preset;
     const beyond = config.will && this.#beyond(config.will.topic, config.will);
     if (beyond) throw beyond;
@@ -377,7 +382,7 @@ export class Device {
 
   /** Filters below the device's base, without it, that the application has subscribed to. */
   get filters(): readonly string[] {
-    return this.#relative(this.#telemetry.filters).filter((filter) => filter !== RESPONSE_TOPIC);
+    return this.#relative(this.#telemetry.filters.filter((filter) => filter !== this.#responseTopic));
   }
 
   /**
@@ -493,6 +498,10 @@ export class Device {
     return { ...connectionOptions(config), clientId: recoveryIdentity(this.id), cleanStart: true };
   }
 
+  get #responseTopic(): string {
+    return `${this.#store.topics}/response`;
+  }
+
   /** The same client, which from now on hears the authority. */
   #heard(client: MqttClient): MqttClient {
     void this.#listenForAnswers(client);
@@ -506,7 +515,7 @@ export class Device {
   async #listenForAnswers(client: MqttClient): Promise<void> {
     try {
       // At QoS 0, which most brokers send past what a busy application has not acknowledged; what is lost is asked or answered again.
-      for await (const message of client.subscribe(`devices/${this.id}/${RESPONSE_TOPIC}`)) this.#rotation.answer(message.payload);
+      for await (const message of client.subscribe(this.#responseTopic)) this.#rotation.answer(message.payload);
     } catch (error) {
       this.platform.log("error", "the broker does not let this device hear the authority", { code: errorCode(error) });
       const delayMs = errorCode(error) === "BROKER_HANGS_UP" ? LISTEN_AGAIN_HUNG_UP_MS : LISTEN_AGAIN_MS;

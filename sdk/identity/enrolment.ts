@@ -9,9 +9,6 @@ import type { CertificateInfo } from "./certificate.js";
 /** No message of enrolment is larger, bytes; anything larger is refused unread. */
 export const MAX_MESSAGE_BYTES = 8_192;
 
-export const REQUEST_TOPIC = "identity/request";
-export const RESPONSE_TOPIC = "identity/response";
-
 export interface EnrolmentError {
   code: string;
   message: string;
@@ -29,7 +26,7 @@ export function newRequestId(random: Random): string {
 /** The answer's error code while the authority asks whoever holds the present certificate whether it is still in use. */
 export const ASKING_HOLDER = "ASKING_HOLDER";
 
-/** What a device says on {@link REQUEST_TOPIC}. */
+/** What a device says to the authority. */
 export type EnrolmentMessage =
   /** `anchors`: serials of the trust anchors that the device has; the authority offers others where they are not those of now. */
   | { type: "enrol"; requestId: string; csr: string; anchors?: readonly string[] }

@@ -9,15 +9,7 @@ import type { DeviceEvent } from "../events.js";
 import type { MqttClient } from "../mqtt/client.js";
 import type { Cancel, Platform } from "../platform.js";
 import type { AnchorOffer } from "./anchor-offer.js";
-import {
-  ASKING_HOLDER,
-  enrolmentMessage,
-  newRequestId,
-  readAnswer,
-  REQUEST_TOPIC,
-  type EnrolmentAnswer,
-  type EnrolmentMessage,
-} from "./enrolment.js";
+import { ASKING_HOLDER, enrolmentMessage, newRequestId, readAnswer, type EnrolmentAnswer, type EnrolmentMessage } from "./enrolment.js";
 import { enrolmentBackoff, renewAtMs } from "./renewal.js";
 import type { IdentityStore } from "./store.js";
 import type { TrustedTime } from "./trusted-time.js";
@@ -171,7 +163,7 @@ export class Rotation {
   /** QoS 1, so that the broker keeps it for an authority that is just restarting. */
   #send(client: MqttClient, message: EnrolmentMessage, properties = {}): Promise<unknown> {
     const { store, platform } = this.parts;
-    return client.publish(`devices/${store.device.id}/${REQUEST_TOPIC}`, enrolmentMessage(message, platform.keyStore, store.active), {
+    return client.publish(`${store.topics}/request`, enrolmentMessage(message, platform.keyStore, store.active), {
       qos: 1,
       persist: false,
       beyondBounds: true,

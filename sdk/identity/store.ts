@@ -77,6 +77,8 @@ export function installIdentity(storage: Storage, keyStore: KeyStore, installed:
 
 export class IdentityStore {
   readonly device: DeviceRecord;
+  /** Where the device and the authority speak: below it are `/request` and `/response`. */
+  topics: string;
   #anchors: readonly Uint8Array[];
   /**
    * Those of {@link trustAnchors} that are left once a connection has shown that the others are not needed; undefined when nothing is to be
@@ -116,13 +118,13 @@ export class IdentityStore {
     private readonly keyStore: KeyStore,
     given?: { device: DeviceRecord; trustAnchors: readonly Uint8Array[] },
   ) {
+    this.device = given ? given.device : getJson(storage, "device", isDeviceRecord);
+    this.topics = `devices/${this.device.id}/identity`;
     if (given) {
-      this.device = given.device;
       this.#anchors = given.trustAnchors;
       this.#record = { v: 1, active: null };
       return;
     }
-    this.device = getJson(storage, "device", isDeviceRecord);
     this.#record = getJson(storage, "identity", isIdentityRecord);
     this.#anchors = readBlocks(storage, "anchors");
     this.#active = this.#record.active ? this.#read(this.#record.active) : undefined;

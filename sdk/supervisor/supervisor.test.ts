@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
 import type { DeviceEvent } from "../events.js";
-import { RESPONSE_TOPIC } from "../identity/enrolment.js";
 import { IdentityStore } from "../identity/store.js";
 import { TrustedTime } from "../identity/trusted-time.js";
 import { MqttClient } from "../mqtt/client.js";
@@ -46,7 +45,7 @@ class Supervised {
     const common = { protocolVersion: 5, keepAliveSeconds: 60, connackTimeoutMs: TIMEOUT_MS } as const;
     const telemetry = new MqttClient({ ...common, clientId: ID, cleanStart: false }, platform);
     const listening = (client: MqttClient): MqttClient => {
-      client.subscribe(`devices/${ID}/${RESPONSE_TOPIC}`, { qos: 1 });
+      client.subscribe(`devices/${ID}/identity/response`, { qos: 1 });
       return client;
     };
     const options: SupervisorOptions = {

@@ -5,7 +5,6 @@
  */
 import { errorMessage } from "../errors.js";
 import type { DeviceEvent } from "../events.js";
-import { RESPONSE_TOPIC } from "../identity/enrolment.js";
 import type { Identity, IdentityStore } from "../identity/store.js";
 import type { TrustedTime } from "../identity/trusted-time.js";
 import type { MqttClient } from "../mqtt/client.js";
@@ -337,7 +336,7 @@ export class Supervisor {
       client.abort(failure("CONNECT_TIMEOUT", "the broker did not answer the subscription that proves a new certificate"));
     });
     try {
-      const code = await client.confirm(`devices/${store.device.id}/${RESPONSE_TOPIC}`);
+      const code = await client.confirm(`${store.topics}/response`);
       if (code >= 0x80) refused({ reasonCode: code });
       return code < 0x80 && client.connected && this.#phase === "online";
     } catch {

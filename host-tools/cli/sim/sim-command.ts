@@ -40,6 +40,7 @@ export function addSimCommands(program: Command, run: Run): void {
         .argParser(parsePositiveDurationMs)
         .default(120_000, "2m"),
     )
+    .option("--identity-base <topic>", "where the policy has the device ask for certificates (default: devices/{id}/identity)")
     .option("--topic <topic>", "topic to publish to, below devices/{id}/; must begin with up/", "up/temperature")
     .option(
       "--count <n>",

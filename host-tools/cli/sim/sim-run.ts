@@ -36,6 +36,7 @@ export interface SimRunOptions extends PassphraseOptions {
   /** Milliseconds. */
   retryCap: number;
   topic: string;
+  identityBase?: string;
   count?: number;
   connectTimeout: number;
   program?: string;
@@ -56,10 +57,11 @@ export async function runSimulatedDevice(options: SimRunOptions, context: Contex
     throw new HawserError("USAGE", "--program runs on Node", "Leave out --engine xs.");
   const program = await ownProgram({ ...options, publishLimit: PUBLISH_LIMIT, growthLimit: GROWTH_LIMIT });
   const passphrase = await vaultPassphrase(options, context.env);
-  const { url, pskUrl, recoveryPatience, retryCap } = options;
+  const { url, pskUrl, recoveryPatience, retryCap, identityBase } = options;
   const settings = {
     broker: url,
     ...(pskUrl === undefined ? {} : { recovery: pskUrl }),
+    ...(identityBase === undefined ? {} : { identityBase }),
     outbox: { persistent: true },
     backoff: { capMs: retryCap },
     recoveryPatience: { minimumMs: recoveryPatience, maximumMs: recoveryPatience * 1.5 },

@@ -1,0 +1,68 @@
+/** Keeps devices from being left behind where a policy moves the topics on which they ask for certificates. */
+import { HawserError } from "../../sdk/errors.js";
+import type { Draft } from "../ca-directory/ca-store.js";
+import type { RegistryEntry } from "../ca-directory/registry-entry.js";
+import { DEFAULT_IDENTITY_BASE, identityBases, identityBasesFor, requestTopic } from "../policy/identity-topics.js";
+import { PolicyEngine } from "../policy/policy-engine.js";
+import { directoryOf } from "../policy/policy-model.js";
+import type { Policy, Principal } from "../policy/policy-model.js";
+
+/** Where the authority listens, and the topic on which it may hear itself. */
+export interface IdentityTopics {
+  readonly bases: readonly string[];
+  readonly mark?: string;
+}
+
+export function identityTopicsOf(policy: Policy, authority: string): IdentityTopics {
+  const moved = identityBases(policy);
+  const bases = moved.length === 0 ? [DEFAULT_IDENTITY_BASE] : moved;
+  const self: Principal = { name: authority, kind: "client", role: "authority", attributes: {}, active: true, recoverable: false };
+  const engine = new PolicyEngine(policy, directoryOf([self]));
+  const listeners = [...policy.listeners.keys()];
+  const mayPublish = (topic: string): boolean =>
+    listeners.some((listener) => engine.authorize({ name: authority, listener, action: "publish", topic, atMs: Date.now() }).allowed);
+  const mark = bases.map((base) => requestTopic(base, authority)).find(mayPublish);
+  return { bases, ...(mark === undefined ? {} : { mark }) };
+}
+
+/** Where a device last spoke to the authority; undefined for one that has not been heard. */
+function heardAt({ identityBase, certificates }: RegistryEntry): string | undefined {
+  // A second certificate was asked for over MQTT; what is not on record was below the base there always was.
+  return identityBase ?? (certificates.length > 1 ? DEFAULT_IDENTITY_BASE : undefined);
+}
+
+export interface IdentityMove {
+  readonly before: Policy;
+  readonly after: Policy;
+  /** The device as each of the policies is to know it. */
+  readonly devices: Iterable<{ readonly before: Principal; readonly after: Principal }>;
+}
+
+/**
+ * Refuses a change that takes from a device the topics on which it asks for certificates, until it was heard on others that it keeps.
+ *
+ * @param force lets go devices that have never been heard, which may be none of hawser's
+ * @throws HawserError `POLICY_CUTS_OFF`
+ */
+export function refuseLostIdentity(draft: Draft, { before, after, devices }: IdentityMove, force: boolean): void {
+  const stuck: string[] = [];
+  let lostBase = "";
+  for (const device of devices) {
+    if (device.before.kind !== "device" || !(device.before.active || device.before.recoverable)) continue;
+    const kept = identityBasesFor(after, device.after);
+    const lost = identityBasesFor(before, device.before).filter((base) => !kept.includes(base));
+    const entry = lost.length === 0 ? undefined : draft.entries.get(device.before.name);
+    if (entry === undefined) continue;
+    const heard = heardAt(entry);
+    if (heard === undefined ? force : !lost.includes(heard)) continue;
+    stuck.push(device.before.name);
+    lostBase = heard ?? lost[0] ?? "";
+  }
+  if (stuck.length === 0) return;
+  const some = `${stuck.slice(0, 3).join(", ")}${stuck.length > 3 ? ", ..." : ""}`;
+  throw new HawserError(
+    "POLICY_CUTS_OFF",
+    `${stuck.length} devices (${some}) could not renew their certificates: they ask below ${lostBase}`,
+    "Keep those channels beside the new ones until these devices were heard there, or revoke them. --force lets go only devices never heard.",
+  );
+}
