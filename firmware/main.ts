@@ -8,10 +8,17 @@ const DEFAULT_INTERVAL_SECONDS = 60;
 /** Fits into one TLS record of 4 KiB, the largest that the chip's settings take. */
 const LARGEST_PACKET_BYTES = 4_000;
 
+const { serial: device, tx, rx } = config;
+const serial = {
+  ...(device ? { device } : {}),
+  ...(tx ? { transmit: Number(tx) } : {}),
+  ...(rx ? { receive: Number(rx) } : {}),
+};
+
 const board = openBoard({
   wifi: { ssid: config.ssid ?? "", ...(config.password ? { password: config.password } : {}) },
   timeServers: (config.sntp ?? "").split(","),
-  ...(config.serial ? { serial: { device: config.serial } } : {}),
+  ...(Object.keys(serial).length > 0 ? { serial } : {}),
 });
 const { log } = board.platform;
 

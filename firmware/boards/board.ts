@@ -14,7 +14,7 @@ export interface BoardOptions {
   /** What is printed; default `info`. */
   logLevel?: LogLevel;
   tls?: TlsDialerOptions;
-  /** Where a factory station is heard: see {@link Board.provisioned}. Default: UART 0 of the ESP32 at 115200 baud; on Linux none. */
+  /** Where a factory station is heard: see {@link Board.provisioned}. Default: UART 0 of the chip at 115200 baud; on Linux none. */
   serial?: SerialSettings;
   /** What a factory station is told about this board: its MAC address and firmware, where the application knows them (docs/factory.md). */
   about?: BoardFacts;

@@ -5,11 +5,17 @@ import { HawserError } from "../../sdk/errors.js";
 import { BUILD_TIME_MS } from "../build-time.js";
 import type { KeyValueStore, WifiConstructor } from "../io/ecma419.js";
 import { keyValueStorage } from "../io/key-value-storage.js";
+import type { SerialSettings } from "../io/serial-port.js";
 import { WifiKeeper } from "../wifi/wifi-keeper.js";
 import type { Board, BoardOptions } from "./board.js";
 import { moddablePlatform, moddableProvisioning, moddableSntp } from "./moddable.js";
 
 export type { Board, BoardOptions } from "./board.js";
+
+declare function native<Callable>(name: string): Callable;
+
+/** Transmit * 256 + receive, of the chip that the firmware was built for. */
+const uart0Pins = native<() => number>("xs_uart0_pins");
 
 /** NVS namespace of the SDK's records. PSA keeps the keys in a namespace of its own. */
 const NAMESPACE = "hawser";
@@ -39,7 +45,12 @@ export function openBoard(options: BoardOptions): Board {
       station.start();
       sntp?.start();
     },
-    provisioned: () => moddableProvisioning(platform, options.serial ?? {}, options.about),
+    provisioned: () => moddableProvisioning(platform, { ...usualPins(), ...options.serial }, options.about),
     signalDbm: () => station.signalDbm,
   };
+}
+
+function usualPins(): SerialSettings {
+  const pins = uart0Pins();
+  return { transmit: pins >> 8, receive: pins & 0xff };
 }

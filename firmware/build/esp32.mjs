@@ -10,62 +10,84 @@ import { buildDeviceBundle, buildDeviceTypes } from "./device-bundle.mjs";
 import { ignoredFailure, missingForEsp32, settingNames, unknownSettings, WANTED_IDF } from "./esp-idf.mjs";
 import { findModdable, lastLines } from "./moddable-sdk.mjs";
 import { ROOT } from "./package-root.mjs";
-import { Missing, runScript, say } from "./script.mjs";
+import { BadArgument, Missing, runScript, say } from "./script.mjs";
 
 const OUTPUT = join(ROOT, ".cache", "firmware", "moddable");
-const PROJECT = join(OUTPUT, "tmp", "esp32", "release", "firmware");
-const IMAGE = join(OUTPUT, "bin", "esp32", "release", "firmware", "xs_esp32.bin");
+/** Chips with Wi-Fi that the Moddable SDK builds for, and where it puts the project and the image of each. */
+const CHIPS = new Map(
+  ["esp32", "esp32s3", "esp32c3", "esp32c6"].map((chip) => {
+    const target = chip === "esp32" ? ["esp32"] : ["esp32", chip];
+    const project = join(OUTPUT, "tmp", ...target, "release", "firmware");
+    const image = join(OUTPUT, "bin", ...target, "release", "firmware", "xs_esp32.bin");
+    return [chip, { chip, platform: target.join("/"), project, image, idf: join(project, `xsProj-${chip}`) }];
+  }),
+);
 const SETTINGS = ["sdkconfig.defaults", "sdkconfig.production"];
 
 const USAGE = `npm run firmware:esp32 [-- NAME=VALUE ...]
 
-Builds the reference sensor for the ESP32 with the Moddable SDK in $MODDABLE and ESP-IDF ${WANTED_IDF} in $IDF_PATH; without ESP-IDF it prepares the project as far as it can.
-Settings go to mcconfig as they are: ssid=... password=... broker=... sntp=... (docs/firmware.md, step 5)
+Builds the reference sensor for a chip of the ESP32 family with the Moddable SDK in $MODDABLE and ESP-IDF ${WANTED_IDF} in $IDF_PATH; without ESP-IDF it prepares the project as far as it can.
+chip=NAME: ${[...CHIPS.keys()].join(", ")} (default: esp32)
+Other settings go to mcconfig as they are: ssid=... password=... broker=... sntp=... tx=... rx=... (docs/firmware.md, step 5)
 Exit codes: 0 an image is built; 1 none, and what is missing or went wrong; 2 a bad command line`;
 
-await runScript({ command: "npm run firmware:esp32", usage: USAGE, takesSettings: true }, async (settings) => {
+await runScript({ command: "npm run firmware:esp32", usage: USAGE, takesSettings: true }, async (words) => {
+  const { target, settings } = readChip(words);
   const moddable = findModdable();
   say(`Moddable SDK ${moddable.version} in ${moddable.home}`);
   const { sizeBytes } = await buildDeviceBundle();
   buildDeviceTypes();
   say(`hawser/device: ${sizeBytes} bytes`);
-  const missing = missingForEsp32();
-  if (missing.length > 0) return prepareWithout(missing, moddable, settings);
+  const missing = missingForEsp32(target.chip);
+  if (missing.length > 0) return prepareWithout(missing, moddable, target, settings);
   checkSettings(process.env.IDF_PATH);
-  buildImage(moddable, settings);
-  say(`image: ${IMAGE}`);
-  say("flash it with: mcconfig -m -p esp32 -t deploy (docs/firmware.md, step 6)");
+  buildImage(moddable, target, settings);
+  say(`image: ${target.image}`);
+  say(`flash it with: mcconfig -m -p ${target.platform} -t deploy (docs/firmware.md, step 6)`);
 });
 
-/** The image of an earlier build goes first: Moddable's makefile copies whatever is there. */
-function buildImage(moddable, settings) {
-  for (const file of [IMAGE, ...["bin", "elf"].map((kind) => join(PROJECT, "xsProj-esp32", "build", `xs_esp32.${kind}`))])
-    rmSync(file, { force: true });
-  const output = build(moddable, process.env.IDF_PATH, ["-m", "-t", "build"], settings);
-  if (ignoredFailure(output) || !existsSync(IMAGE)) throw new Missing(`ESP-IDF made no image:\n${lastLines(output)}`);
+function readChip(words) {
+  const settings = words.filter((word) => !word.startsWith("chip="));
+  const chip = words.find((word) => word.startsWith("chip="))?.slice("chip=".length) ?? "esp32";
+  const target = CHIPS.get(chip);
+  if (target === undefined)
+    throw new BadArgument(
+      `error BAD_ARGUMENT: unknown chip ${JSON.stringify(chip)}. Next: Choose one of: ${[...CHIPS.keys()].join(", ")}.`,
+    );
+  return { target, settings };
 }
 
-function prepareWithout(missing, moddable, settings) {
+/** The image of an earlier build goes first: Moddable's makefile copies whatever is there. */
+function buildImage(moddable, target, settings) {
+  for (const file of [target.image, ...["bin", "elf"].map((kind) => join(target.idf, "build", `xs_esp32.${kind}`))])
+    rmSync(file, { force: true });
+  const output = build(moddable, process.env.IDF_PATH, ["-m", "-t", "build"], target, settings);
+  if (ignoredFailure(output) || !existsSync(target.image)) throw new Missing(`ESP-IDF made no image:\n${lastLines(output)}`);
+}
+
+function prepareWithout(missing, moddable, target, settings) {
   if (process.env.IDF_PATH && existsSync(join(process.env.IDF_PATH, "components"))) checkSettings(process.env.IDF_PATH);
-  build(moddable, standIn(), [], settings);
+  build(moddable, standIn(), [], target, settings);
   // The JavaScript waits for ESP-IDF's configuration only to be made anew with it: -o takes that as done.
-  const configuration = join(PROJECT, "xsProj-esp32", "build", "config", "sdkconfig.h");
-  run("make", ["-f", join(PROJECT, "makefile"), "-j2", "-o", configuration, join(PROJECT, "mc.xs.c")], {
+  const configuration = join(target.idf, "build", "config", "sdkconfig.h");
+  run("make", ["-f", join(target.project, "makefile"), "-j2", "-o", configuration, join(target.project, "mc.xs.c")], {
     ...moddable.environment,
     IDF_PATH: standIn(),
   });
-  say(`prepared: ${PROJECT}`);
-  say(`  settings: ${countSettings()} of ours are in xsProj-esp32/sdkconfig.mc; partitions: xsProj-esp32/partitions.csv`);
+  say(`prepared: ${target.project}`);
+  say(
+    `  settings: ${countSettings(target)} of ours are in xsProj-${target.chip}/sdkconfig.mc; partitions: xsProj-${target.chip}/partitions.csv`,
+  );
   say("  JavaScript: compiled, preloaded, linked (mc.xs.c)");
   throw new Missing(["No image was built. Missing on this machine:", ...missing.map((line) => `  - ${line}`)].join("\n"));
 }
 
 /** mcconfig writes the project; with `-m` make builds it. @returns what it printed */
-function build(moddable, idf, options, settings) {
+function build(moddable, idf, options, { platform, project }, settings) {
   mkdirSync(OUTPUT, { recursive: true });
   // make takes for done what a failed tsc wrote in an earlier run.
-  rmSync(join(PROJECT, "tsc"), { recursive: true, force: true });
-  return run("mcconfig", [...options, "-p", "esp32", "-o", OUTPUT, ...settings], {
+  rmSync(join(project, "tsc"), { recursive: true, force: true });
+  return run("mcconfig", [...options, "-p", platform, "-o", OUTPUT, ...settings], {
     ...moddable.environment,
     IDF_PATH: idf,
     LC_ALL: "C.UTF-8",
@@ -79,8 +101,8 @@ function checkSettings(idf) {
   say(`every setting of ours is known to the ESP-IDF in ${idf}`);
 }
 
-function countSettings() {
-  const merged = readFileSync(join(PROJECT, "xsProj-esp32", "sdkconfig.mc"), "utf8");
+function countSettings({ idf }) {
+  const merged = readFileSync(join(idf, "sdkconfig.mc"), "utf8");
   return settingNames(join(ROOT, "firmware", "esp32", "sdkconfig.defaults")).filter((name) => merged.includes(`CONFIG_${name}=`)).length;
 }
 

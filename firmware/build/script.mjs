@@ -5,7 +5,7 @@ import { parseArgs } from "node:util";
 export class Missing extends Error {}
 
 /** The words after the script's name are none that it takes. */
-class BadArgument extends Error {}
+export class BadArgument extends Error {}
 
 /**
  * Runs a script's work; what is missing is said plainly, with 1. Asked for help, it prints `usage` instead; words that mean nothing end it

@@ -69,3 +69,9 @@ it("esp32 takes settings, linux none", () => {
     stderr: expect.stringContaining('unknown option "ssid=home"') as string,
   });
 });
+
+it("esp32 builds for the chips that it knows, and says which", () => {
+  const { status, stderr } = script("esp32", ["chip=esp8266", "ssid=plant"]);
+  expect([status, stderr]).toEqual([2, expect.stringMatching(/unknown chip "esp8266"\. Next: Choose one of: esp32, .*esp32c3/)]);
+  expect(script("esp32", ["chip=esp32c3"])).toMatchObject({ status: 1, stderr: expect.stringContaining("MODDABLE") });
+});

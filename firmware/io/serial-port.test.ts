@@ -13,7 +13,7 @@ const fakeSerial = (port: Port): SerialConstructor =>
     }
   };
 
-function scene(port: Port, settings: SerialSettings = port === "lin" ? { device: "/dev/ttyUSB0" } : {}) {
+function scene(port: Port, settings: SerialSettings = port === "lin" ? { device: "/dev/ttyUSB0" } : { transmit: 1, receive: 3 }) {
   const received: number[] = [];
   const serial = new SerialPort(fakeSerial(port), settings, (bytes) => received.push(...bytes));
   return { serial, received, fake: FakeSerial.made.at(-1)! };
@@ -90,8 +90,8 @@ describe.each<Port>(["esp32", "lin"])("a serial port (%s)", (port) => {
 });
 
 describe("where the port is", () => {
-  it("is UART 0 of an ESP32 unless pins or a device are named", () => {
-    expect(scene("esp32").fake.options).toMatchObject({ port: 0, transmit: 1, receive: 3 });
+  it("is UART 0 of an ESP32 unless another or a device is named", () => {
+    expect(scene("esp32", { transmit: 21, receive: 20 }).fake.options).toMatchObject({ port: 0, transmit: 21, receive: 20 });
     expect(scene("esp32", { port: 1, transmit: 17, receive: 16 }).fake.options).toMatchObject({ port: 1, transmit: 17, receive: 16 });
     expect(scene("lin").fake.options).not.toHaveProperty("transmit");
   });

@@ -22,7 +22,7 @@ export interface SerialSettings {
   baud?: number;
   /** ESP32: the UART. Default 0, which the USB socket of most boards leads to. */
   port?: number;
-  /** ESP32: the pins, as numbers. Default those of UART 0 on the ESP32, 1 and 3; other chips of the family have others. */
+  /** ESP32: the pins, as numbers. Default those of UART 0 on the chip that the firmware was built for. */
   transmit?: number;
   receive?: number;
   /** Linux: for instance `/dev/ttyUSB0`. */
@@ -45,8 +45,6 @@ const MAX_WAITING_BYTES = 8_192;
 /** Reads in one turn of the event loop: a line that never falls silent must not keep everything else from running. */
 const MAX_READS = 8;
 
-const UART_0: SerialSettings = { port: 0, transmit: 1, receive: 3 };
-
 export class SerialPort {
   readonly #device: SerialDevice;
   #waiting = new Uint8Array(0);
@@ -65,7 +63,7 @@ export class SerialPort {
     onLost: () => void = () => undefined,
   ) {
     this.#device = new Serial({
-      ...(settings.device === undefined && UART_0),
+      ...(settings.device === undefined && { port: 0 }),
       baud: 115_200,
       ...settings,
       format: "buffer",

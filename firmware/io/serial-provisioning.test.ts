@@ -31,7 +31,7 @@ function scene(isProvisioned = false, Serial: SerialConstructor = Esp32Serial) {
   let outcome = "waiting";
   const ready = provisionedOverSerial({
     Serial,
-    settings: {},
+    settings: { transmit: 1, receive: 3 },
     storage,
     keyStore: NO_KEYS,
     log: (level, message) => said.push(`${level}: ${message}`),
