@@ -72,7 +72,27 @@ export interface BrokerAcls {
   readonly backends?: string;
 }
 
+/** What is worked out of one state of the facts, which do not change: each is asked for several times in a change. */
+interface Derived {
+  acls?: BrokerAcls;
+  aclsApart?: BrokerAcls;
+  marker?: NamedKey;
+}
+
+const derived = new WeakMap<BrokerFacts, Derived>();
+
+function derivedOf(facts: BrokerFacts): Derived {
+  const known = derived.get(facts) ?? {};
+  derived.set(facts, known);
+  return known;
+}
+
 function aclsOf(facts: BrokerFacts, areClientsApart: boolean): BrokerAcls {
+  const known = derivedOf(facts);
+  return areClientsApart ? (known.aclsApart ??= aclsFor(facts, true)) : (known.acls ??= aclsFor(facts, false));
+}
+
+function aclsFor(facts: BrokerFacts, areClientsApart: boolean): BrokerAcls {
   if (areClientsApart) return facts.policy?.acls(facts, facts.clients) ?? aclsApart(facts);
   return facts.policy?.acls(facts) ?? { mtls: mosquittoFullAcl(facts.full, facts.shutOut), psk: mosquittoRecoveryAcl(facts.recovery) };
 }
@@ -155,6 +175,10 @@ export function compileMosquittoTrial(directory: string, settings: MosquittoSett
  * ACL names it.
  */
 export function loadedMarker(facts: BrokerFacts): NamedKey {
+  return (derivedOf(facts).marker ??= markerOf(facts));
+}
+
+function markerOf(facts: BrokerFacts): NamedKey {
   const { full: _full, clients: _clients, shutOut: _shutOut, recovery: _recovery, policy: _policy, keys, ...texts } = facts;
   // However they are spread over listeners, these are the rights.
   const acls = aclsOf(facts, false);
