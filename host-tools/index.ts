@@ -27,8 +27,8 @@ export type { DeviceIdentity, Reservation, ReserveRequest } from "./ca/provision
 export type { ClientCredentials, ClientRequest } from "./ca/clients.js";
 export type { EnrolledCertificate } from "./ca/certificate-renewal.js";
 export type { Revoked, RevokeRequest } from "./ca/revocation.js";
-export { REVOCATION_REASONS } from "./pki/certificate-profiles.js";
-export type { RevocationReason } from "./pki/certificate-profiles.js";
+export { REVOCATION_REASONS } from "./pki/revocation-reasons.js";
+export type { RevocationReason } from "./pki/revocation-reasons.js";
 export type { BrokerMaterial } from "./ca/broker-identity.js";
 export { DEFAULT_LIFETIMES } from "./ca-directory/ca-record.js";
 export type { Lifetimes } from "./ca-directory/ca-record.js";

@@ -1,6 +1,6 @@
 /** What the registry keeps of one name, and how it is read back from disk with every field checked. */
-import { REVOCATION_REASONS } from "../pki/certificate-profiles.js";
-import type { RevocationReason } from "../pki/certificate-profiles.js";
+import { REVOCATION_REASONS } from "../pki/revocation-reasons.js";
+import type { RevocationReason } from "../pki/revocation-reasons.js";
 
 /**
  * - `reserved`: taken, but nothing that could connect has been handed out for good.

@@ -1,7 +1,7 @@
 /** What can be read of a CA without its passphrase. */
 import { existsSync } from "node:fs";
-import { join, resolve } from "node:path";
-import { HawserError } from "../../sdk/errors.js";
+import { join } from "node:path";
+import type { HawserError } from "../../sdk/errors.js";
 import type { CaState } from "../ca-directory/sealed-state.js";
 import { readOutputs } from "../ca-directory/outputs-file.js";
 import type { Output } from "../ca-directory/outputs-file.js";
@@ -11,25 +11,25 @@ import { listed, unknownId } from "../ca-directory/registry.js";
 import type { ListedName } from "../ca-directory/registry.js";
 import { crlBaseOf, readCertificates } from "./context.js";
 import { readCaFile } from "../ca-directory/ca-file.js";
-import { readUnprovedState, unprovedFiles } from "../ca-directory/ca-files.js";
+import { unprovedFiles } from "../ca-directory/ca-files.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
-import { readProvedCa } from "../ca-directory/ca-store.js";
 import type { RegistryNames } from "../ca-directory/ca-registry.js";
 import { find, select } from "../ca-directory/registry-query.js";
 import type { FoundNames, RegistryQuery } from "../ca-directory/registry-query.js";
 import type { Reading } from "../ca-directory/proved-ca.js";
 import { isJournalThere, readRevision } from "../ca-directory/change-journal.js";
-import { DIRECTORIES, FILES, isSealedFile } from "../ca-directory/directory-layout.js";
-import { certificatePolicyOf, parseRecord, readRecord, unlock } from "../ca-directory/ca-record.js";
+import { DIRECTORIES, FILES } from "../ca-directory/directory-layout.js";
+import { certificatePolicyOf, parseRecord, readRecord } from "../ca-directory/ca-record.js";
 import type { CertificatePolicy } from "../ca-directory/ca-record.js";
-import { checkNotOlder, olderCopy } from "../ca-directory/revision-witness.js";
+import { olderCopy } from "../ca-directory/revision-witness.js";
 import type { NameDirectory } from "../policy/policy-model.js";
 import { policyTextOf } from "./ca-policy.js";
 import { namesOf } from "./policy-names.js";
 import { hangingOn } from "./rollover.js";
 import { readCrlTimes, readNextUpdate, readRootCrlTimes } from "./revocation.js";
 import type { CrlTimes } from "./revocation.js";
-import { readConsistently } from "../ca-directory/proved-ca.js";
+import { checkCaState, proveNames, readNames } from "./names-view.js";
+import type { ReadNames } from "./names-view.js";
 
 /** A CA without its registry. */
 export interface CaParts {
@@ -81,11 +81,7 @@ export interface CaView extends CaParts {
  * @throws HawserError `NOT_A_CA`, `CA_CORRUPT`, `CA_ROLLED_BACK`, `CA_VERSION`, `STORAGE_FAILED`
  */
 export function openCaParts(directory: string): CaParts {
-  readRecord(directory);
-  const state = readUnprovedState(directory);
-  checkNotOlder(directory, state);
-  checkNothingAdded(directory, state);
-  return partsOf(unprovedFiles(directory), state);
+  return partsOf(unprovedFiles(directory), checkCaState(directory).state);
 }
 
 /**
@@ -96,12 +92,7 @@ export function openCaParts(directory: string): CaParts {
  * @throws HawserError `NOT_A_CA`, `CA_CORRUPT`, `CA_ROLLED_BACK`, `CA_VERSION`, `STORAGE_FAILED`
  */
 export function openCaReadOnly(directory: string, reading: Reading = "all"): CaView {
-  readRecord(directory);
-  const { names } = readConsistently(directory, isRollover(unprovedFiles(directory)) ? "all" : reading);
-  const state = readUnprovedState(directory);
-  checkNotOlder(directory, state);
-  checkNothingAdded(directory, state);
-  return viewOf(unprovedFiles(directory), names, state, false);
+  return viewOf(readNames(directory, reading));
 }
 
 /**
@@ -111,41 +102,16 @@ export function openCaReadOnly(directory: string, reading: Reading = "all"): CaV
  * @throws HawserError as `openCa`; `CA_BUSY` when a change was cut off
  */
 export async function proveCa(directory: string, passphrase: string, reading: Reading = "all"): Promise<CaView> {
-  const path = resolve(directory);
-  const isAsked = isRollover(unprovedFiles(path)) ? "all" : reading;
-  const { files, registry } = await readProvedCa(path, unlock(path, readRecord(path), passphrase), isAsked);
-  return viewOf(files, registry, files.state, true);
+  return viewOf(await proveNames(directory, passphrase, reading));
 }
 
-/** Who hangs on the issuing CA before is told by the certificates alone. */
-function isRollover(files: CaFiles): boolean {
-  return files.has(FILES.previous);
-}
-
-/**
- * A file that the state does not name would be taken for the CA's: a root that was retired, for example. While a change is under way, files
- * may be ahead of the state.
- */
-function checkNothingAdded(directory: string, { files, revision }: CaState): void {
-  const added = Object.values(FILES).find((file) => isSealedFile(file) && files[file] === undefined && existsSync(join(directory, file)));
-  if (added === undefined || isJournalThere(directory) || readUnprovedState(directory).revision !== revision) return;
-  const path = join(directory, added);
-  throw new HawserError(
-    "CA_CORRUPT",
-    `${path} is not part of the CA: the CA did not write it, or has removed it since`,
-    `Find out who put it there, and remove ${path}.`,
-  );
-}
-
-function viewOf(files: CaFiles, names: RegistryNames, state: CaState, isProved: boolean): CaView {
+function viewOf({ files, names, state, isProved }: ReadNames): CaView {
   const { entries } = names;
-  const before = files.has(FILES.previous) ? readCertificates(files, FILES.previous)[0] : undefined;
+  const previous = previousOf(files, names);
   return {
     ...partsOf(files, state),
     isProved,
-    ...(before === undefined
-      ? {}
-      : { previous: { certificate: before, hanging: (nowMs: number) => hangingOn(entries.values(), before, nowMs) } }),
+    ...(previous === undefined ? {} : { previous }),
     names: () => namesOf(entries.values()),
     count: entries.size,
     list: () => select(names.summaries(), {}).map(listed),
@@ -156,6 +122,12 @@ function viewOf(files: CaFiles, names: RegistryNames, state: CaState, isProved: 
       return listed(found);
     },
   };
+}
+
+/** The issuing CA before, during a rollover. */
+export function previousOf(files: CaFiles, { entries }: RegistryNames): CaView["previous"] {
+  const before = files.has(FILES.previous) ? readCertificates(files, FILES.previous)[0] : undefined;
+  return before === undefined ? undefined : { certificate: before, hanging: (nowMs) => hangingOn(entries.values(), before, nowMs) };
 }
 
 function partsOf(files: CaFiles, state: CaState): CaParts {

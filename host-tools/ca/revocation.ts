@@ -6,8 +6,10 @@ import type { CertificateRecord, CertificateSummary, EntryState, RegistryEntry }
 import { unknownId } from "../ca-directory/registry.js";
 import { revokedOf, withAllRevoked, withoutPsk, withRevokedElsewhere } from "../ca-directory/state-transitions.js";
 import { readBrokerRecords } from "./broker-identity.js";
-import { makeCrl, readCrl, REVOCATION_REASONS, validityFrom } from "../pki/certificate-profiles.js";
-import type { Issuer, RevocationReason, RevokedSerial } from "../pki/certificate-profiles.js";
+import { makeCrl, readCrl, validityFrom } from "../pki/certificate-profiles.js";
+import type { Issuer, RevokedSerial } from "../pki/certificate-profiles.js";
+import { REVOCATION_REASONS } from "../pki/revocation-reasons.js";
+import type { RevocationReason } from "../pki/revocation-reasons.js";
 import { keyIdOf } from "../pki/crl-points.js";
 import type { CaContext, CaKeys } from "./context.js";
 import { readCaJson } from "../ca-directory/ca-files.js";

@@ -1,6 +1,6 @@
 /** Opens the CA directory a command names: what is wrong with the directory comes before the question for a passphrase. */
 import { resolve } from "node:path";
-import { errorCode, errorMessage, HawserError } from "../../sdk/errors.js";
+import { HawserError } from "../../sdk/errors.js";
 import { openCa } from "../ca/certificate-authority.js";
 import type { CertificateAuthority } from "../ca/certificate-authority.js";
 import { partsExpiry } from "../ca/expiry.js";
@@ -8,11 +8,11 @@ import type { Expiry } from "../ca/expiry.js";
 import { day } from "./dates.js";
 import { openCaParts, openCaReadOnly, proveCa } from "../ca/read-only.js";
 import type { CaParts, CaView } from "../ca/read-only.js";
-import type { Reading } from "../ca-directory/proved-ca.js";
 import type { Context } from "./command-runner.js";
 import { tokenSigners } from "../pkcs11/token-signer.js";
-import { caPassphrase, hasCaPassphrase, tokenPins } from "./passphrases.js";
+import { caPassphrase, tokenPins } from "./passphrases.js";
 import type { PassphraseOptions } from "./passphrases.js";
+import { readProvedOrNot } from "./proved-or-not.js";
 import type { Terminal } from "./terminal.js";
 
 function withHeld(problem: HawserError, held: readonly string[]): HawserError {
@@ -51,32 +51,14 @@ export async function openCaOf(
  * What a command that changes nothing shows of a CA: proved when a passphrase is at hand without asking for one, otherwise as the files
  * say, with a warning that says so.
  *
- * @param reading how much of the registry
  * @throws HawserError as `openCaReadOnly`, and `WRONG_PASSPHRASE` when the command line named the passphrase
  */
-export async function readCaOf(
-  options: PassphraseOptions & { dir: string },
-  { terminal, env }: Context,
-  reading: Reading = "used",
-): Promise<CaView> {
-  warnOfCopy(openCaParts(options.dir), terminal);
-  terminal.startProgress("reading the registry");
-  const isNamed = (options.passphraseFile ?? options.caPassphraseFile) !== undefined;
-  try {
-    if (hasCaPassphrase(options, env)) return await proveCa(options.dir, await caPassphrase(options, env), reading);
-    terminal.warning(notVerified(options.dir, "no passphrase was given", "Give --passphrase-file FILE to have it proved."));
-  } catch (error) {
-    const isForOthers = errorCode(error) === "WRONG_PASSPHRASE" && !isNamed;
-    if (!isForOthers && !["STORAGE_FAILED", "CA_BUSY"].includes(errorCode(error))) throw error;
-    terminal.warning(
-      notVerified(
-        options.dir,
-        errorMessage(error),
-        isForOthers ? "Give the CA's own with --passphrase-file FILE." : "Run it as the user whose CA it is.",
-      ),
-    );
-  }
-  return openCaReadOnly(options.dir, reading);
+export async function readCaOf(options: PassphraseOptions & { dir: string }, context: Context): Promise<CaView> {
+  warnOfCopy(openCaParts(options.dir), context.terminal);
+  return readProvedOrNot(options, context, {
+    proved: (passphrase) => proveCa(options.dir, passphrase, "used"),
+    asItIs: () => openCaReadOnly(options.dir, "used"),
+  });
 }
 
 /** Of the CA's own parts: devices renew themselves, and `hawser ca status` shows those that do not. */
@@ -115,12 +97,4 @@ const EXPIRY_ADVICE: Partial<Record<Expiry["what"], string>> = {
 
 function warnOfCopy({ olderCopy }: CaParts, terminal: Terminal): void {
   if (olderCopy !== undefined) terminal.warning(olderCopy);
-}
-
-function notVerified(directory: string, why: string, next: string): HawserError {
-  return new HawserError(
-    "NOT_VERIFIED",
-    `not verified: anyone who can write to ${directory} may have changed these entries (${why})`,
-    next,
-  );
 }

@@ -10,6 +10,8 @@ import { isIP } from "node:net";
 import * as x509 from "@peculiar/x509";
 import { distributionPoint, issuingDistributionPoint } from "./crl-points.js";
 import { toPem } from "./pem.js";
+import { REVOCATION_REASONS } from "./revocation-reasons.js";
+import type { RevocationReason } from "./revocation-reasons.js";
 import { nodeCrypto } from "./signer.js";
 import type { Signer } from "./signer.js";
 import { signingProvider } from "./signing-provider.js";
@@ -133,17 +135,6 @@ function randomSerial(): string {
   bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40;
   return bytes.toString("hex");
 }
-
-/** Why a certificate was revoked (RFC 5280 section 5.3.1), of those that make sense here. */
-export const REVOCATION_REASONS = [
-  "unspecified",
-  "keyCompromise",
-  "affiliationChanged",
-  "superseded",
-  "cessationOfOperation",
-  "privilegeWithdrawn",
-] as const;
-export type RevocationReason = (typeof REVOCATION_REASONS)[number];
 
 export interface RevokedSerial {
   readonly serial: string;

@@ -3,13 +3,18 @@ import type { EntryState, NameSummary } from "../../ca-directory/registry-entry.
 import { listed } from "../../ca-directory/registry.js";
 import type { ListedName } from "../../ca-directory/registry.js";
 import type { FoundNames, RegistryQuery, SortOrder } from "../../ca-directory/registry-query.js";
-import type { CaView } from "../../ca/read-only.js";
+import type { CaFiles } from "../../ca-directory/ca-files.js";
+import type { RegistryNames } from "../../ca-directory/ca-registry.js";
+import type { Reading } from "../../ca-directory/proved-ca.js";
+import { find } from "../../ca-directory/registry-query.js";
+import { checkCaState, proveNames, readNames } from "../../ca/names-view.js";
+import type { ReadNames } from "../../ca/names-view.js";
 import { errorCode, HawserError } from "../../../sdk/errors.js";
 import { attributeChoices } from "./attribute-flags.js";
 import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
-import { readCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
+import { readProvedOrNot } from "../proved-or-not.js";
 import { table } from "../terminal.js";
 import type { Json } from "../terminal.js";
 
@@ -57,14 +62,21 @@ interface Found extends Pick<FoundNames, "count" | "states"> {
 }
 
 async function found(options: ListOptions, wanted: RegistryQuery, context: Context): Promise<Found> {
-  if (!isAnsweredByHeads(options)) return findIn(await readCaOf(options, context), options, wanted);
-  const view = await readCaOf(options, context, "heads");
+  const { olderCopy } = checkCaState(options.dir);
+  if (olderCopy !== undefined) context.terminal.warning(olderCopy);
+  const read = (reading: Reading): Promise<ReadNames> =>
+    readProvedOrNot(options, context, {
+      proved: (passphrase) => proveNames(options.dir, passphrase, reading),
+      asItIs: () => readNames(options.dir, reading),
+    });
+  if (!isAnsweredByHeads(options)) return findIn(await read("used"), options, wanted);
+  const names = await read("heads");
   try {
-    return await findIn(view, options, wanted);
+    return await findIn(names, options, wanted);
   } catch (error) {
     // Details of a name that another process changed since: this time they are read with the heads.
     if (errorCode(error) !== "CA_CORRUPT") throw error;
-    return findIn(await readCaOf(options, context), options, wanted);
+    return findIn(await read("used"), options, wanted);
   }
 }
 
@@ -77,10 +89,10 @@ function isAnsweredByHeads({ attribute, lacks, expiresWithin, previousIssuer, so
   return !asksMore && (count === true || limit <= FEW_NAMES);
 }
 
-async function findIn(view: CaView, options: ListOptions, wanted: RegistryQuery): Promise<Found> {
+async function findIn({ files, names }: ReadNames, options: ListOptions, wanted: RegistryQuery): Promise<Found> {
   const limit = options.count === true ? 0 : options.limit;
-  const { count, states, first } = view.find({ ...wanted, ...(await asksCa(options, view)) }, limit);
-  return { count, states, shown: first.map(listed), isAnyThere: view.count > 0 };
+  const { count, states, first } = find(names.summaries(), { ...wanted, ...(await asksCa(options, files, names)) }, limit);
+  return { count, states, shown: first.map(listed), isAnyThere: names.entries.size > 0 };
 }
 
 function queryOf(options: ListOptions): RegistryQuery {
@@ -98,17 +110,26 @@ function queryOf(options: ListOptions): RegistryQuery {
 }
 
 /** What only the CA can tell of a name: its class by the policy, and whose certificate it has. */
-async function asksCa(options: ListOptions, view: CaView): Promise<Pick<RegistryQuery, "isWanted">> {
+async function asksCa(options: ListOptions, files: CaFiles, names: RegistryNames): Promise<Pick<RegistryQuery, "isWanted">> {
   const { class: className, previousIssuer } = options;
-  const hanging = previousIssuer === true ? new Set(view.previous?.hanging(Date.now())) : undefined;
-  const isOfClass = className === undefined ? undefined : await classTest(className, view);
+  const hanging = previousIssuer === true ? await hangingOnPrevious(files, names) : undefined;
+  const isOfClass = className === undefined ? undefined : await classTest(className, files);
   if (hanging === undefined && isOfClass === undefined) return {};
   return { isWanted: (name) => hanging?.has(name.name) !== false && isOfClass?.(name) !== false };
 }
 
-async function classTest(className: string, view: CaView): Promise<(name: NameSummary) => boolean> {
-  const [{ parsePolicy }, { roleOf }] = await Promise.all([import("../../policy/policy-file.js"), import("../../policy/bound-rule.js")]);
-  const policy = parsePolicy(view.policyText(), "the policy of the CA");
+async function hangingOnPrevious(files: CaFiles, names: RegistryNames): Promise<ReadonlySet<string>> {
+  const { previousOf } = await import("../../ca/read-only.js");
+  return new Set(previousOf(files, names)?.hanging(Date.now()));
+}
+
+async function classTest(className: string, files: CaFiles): Promise<(name: NameSummary) => boolean> {
+  const [{ parsePolicy }, { roleOf }, { policyTextOf }] = await Promise.all([
+    import("../../policy/policy-file.js"),
+    import("../../policy/bound-rule.js"),
+    import("../../ca/ca-policy.js"),
+  ]);
+  const policy = parsePolicy(policyTextOf(files), "the policy of the CA");
   const known = [...policy.classes.keys()];
   if (!policy.classes.has(className))
     throw new HawserError(
