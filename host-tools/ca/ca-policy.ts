@@ -262,22 +262,12 @@ export interface NameSettings {
  * @throws HawserError `UNKNOWN_ID`, `INVALID_ROLE`, `INVALID_ATTRIBUTE`, `POLICY_CUTS_OFF` (devices of that role ask for certificates
  *   elsewhere), and those of every change
  */
-export async function setName(ca: CaContext, { id, attributes, role, allowsDefaultRights = false }: NameSettings): Promise<RegistryEntry> {
+export async function setName(ca: CaContext, settings: NameSettings): Promise<RegistryEntry> {
+  const { id } = settings;
   return ca.store.change((draft) => {
     const entry = draft.entries.get(id);
     if (entry === undefined) throw unknownId(id);
-    const policy = policyOf(draft);
-    if (entry.kind === "device" && role !== undefined && role !== entry.role && !allowsDefaultRights) checkNamedRole(policy, id, role);
-    const withRole =
-      role === undefined
-        ? entry
-        : { ...entry, role: entry.kind === "device" ? checkDeviceRole(policy, role) : checkClientRole(policy, role) };
-    const changed = withCertificatePasswords(ca.keys, policy, withAttributes(policy, withRole, attributes));
-    refuseLostIdentity(
-      draft,
-      { before: policy, after: policy, devices: [{ before: principalOf(entry), after: principalOf(changed) }] },
-      false,
-    );
+    const changed = withSettings(ca, draft, entry, settings);
     draft.put(changed);
     draft.record({
       event: "name-changed",
@@ -287,6 +277,20 @@ export async function setName(ca: CaContext, { id, attributes, role, allowsDefau
     });
     return changed;
   });
+}
+
+/** The entry with these settings. Throws `INVALID_ROLE`, `INVALID_ATTRIBUTE`, `POLICY_CUTS_OFF`. */
+export function withSettings(ca: CaContext, draft: Draft, entry: RegistryEntry, settings: Omit<NameSettings, "id">): RegistryEntry {
+  const { attributes, role, allowsDefaultRights = false } = settings;
+  const policy = policyOf(draft);
+  const isDevice = entry.kind === "device";
+  if (isDevice && role !== undefined && role !== entry.role && !allowsDefaultRights) checkNamedRole(policy, entry.name, role);
+  const withRole =
+    role === undefined ? entry : { ...entry, role: isDevice ? checkDeviceRole(policy, role) : checkClientRole(policy, role) };
+  const changed = withCertificatePasswords(ca.keys, policy, withAttributes(policy, withRole, attributes));
+  const devices = [{ before: principalOf(entry), after: principalOf(changed) }];
+  refuseLostIdentity(draft, { before: policy, after: policy, devices }, false);
+  return changed;
 }
 
 /**

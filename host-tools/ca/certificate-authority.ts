@@ -18,6 +18,8 @@ import { applyPolicy, policyOf, policyTextOf, renewPassword, setName } from "./c
 import { identityTopicsOf } from "./identity-move.js";
 import type { IdentityTopics } from "./identity-move.js";
 import type { AppliedPolicy, NameSettings } from "./ca-policy.js";
+import { quarantine } from "./quarantine.js";
+import type { Quarantine, QuarantineOutcome } from "./quarantine.js";
 import { endRemoteSessions } from "./remote-sessions.js";
 import type { RemoteSessions } from "./remote-sessions.js";
 import { readOutputs } from "../ca-directory/outputs-file.js";
@@ -508,6 +510,11 @@ export class CertificateAuthority {
   /** Changes role and attributes of a name: see {@link setName}. */
   async setName(settings: NameSettings): Promise<ListedName> {
     return listed(await setName(this.#ca, settings));
+  }
+
+  /** Puts a device that an alert names into quarantine: see {@link quarantine}. */
+  quarantine(wanted: Quarantine): Promise<QuarantineOutcome> {
+    return quarantine(this.#ca, wanted);
   }
 
   /** Gives a name a new password: see {@link renewPassword}. */

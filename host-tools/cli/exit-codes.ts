@@ -62,6 +62,7 @@ const USAGE = [
   "BAD_BATCH",
   "BAD_EXPORT",
   "HOOKS_INVALID",
+  "NOT_AN_ALERT",
 ];
 
 const CREDENTIAL = [
@@ -180,6 +181,7 @@ const CONFLICT = [
   "DUPLICATE_KEY",
   "BOARD_PASSED",
   "EVENTS_IN_USE",
+  "QUARANTINE_LIMIT",
 ];
 
 const DATA = [

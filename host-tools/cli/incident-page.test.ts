@@ -62,6 +62,17 @@ test("every incident's commands do what the page says, against mosquitto", { tim
   writeFileSync(join(cwd, "mosquitto.log"), denied.repeat(25));
   expect(await play("flood")).toMatch(/"rule":"denied-publishes","by":"client","offender":"pump-7"[\s\S]*pump-7 is quarantined/);
 
+  await play("release");
+  writeFileSync(join(cwd, "mosquitto.log"), denied.replace(/^\S+:/, `${Math.floor(Date.now() / 1000)}:`).repeat(25));
+  const hooks = [...PAGE.matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, text = ""]) => text).find((text) => text.startsWith("hooks:")) ?? "";
+  const program = ["/usr/bin/env", `HAWSER_STATE_DIR=${process.env["HAWSER_STATE_DIR"] ?? join(cwd, "state")}`, process.execPath, CLI];
+  const command = program.map((word) => JSON.stringify(word)).join("\n      - ");
+  expect(hooks).toContain("      - /usr/bin/hawser\n");
+  writeFileSync(join(cwd, "hooks.yaml"), hooks.replace("/usr/bin/hawser", command).replaceAll("/srv/fleet", cwd), { mode: 0o600 });
+  expect(await play("automatic")).toMatch(
+    /"event":"quarantined","name":"pump-7","role":"quarantined","before":"device","rule":"denied-publishes"/,
+  );
+
   const stolen = await play("stolen");
   expect(stolen).toContain("files loaded, sessions ended (pump-7)");
   expect(stolen).toMatch(/pump-7 +device +\S+ +revoked/);

@@ -46,3 +46,15 @@ export interface BehaviourAlert {
 }
 
 export type Alert = OffenderAlert | BehaviourAlert;
+
+/** Rules whose alerts name a client that was let in and did something that quarantine ends. */
+export const QUARANTINE_RULES = [
+  "denied-publishes",
+  "message-rate",
+  "message-size",
+  "connect-rate",
+  "denied-rate",
+  "new-topic",
+  "new-network",
+  "unusual-hour",
+] as const satisfies readonly AlertRule[];

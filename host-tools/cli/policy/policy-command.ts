@@ -7,12 +7,27 @@ import type { TestOptions } from "./policy-test.js";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { CHECK_TARGETS, COMPILER_TARGETS } from "../../brokers/compiler-targets.js";
-import { collect, parsePort } from "../values.js";
+import { QUARANTINE_RULES } from "../../monitor/alert.js";
+import { collect, parseCount, parsePort } from "../values.js";
 import { caDirectory, caPassphrase, json, parsePath } from "../shared-options.js";
 
 export function addPolicyCommands(program: Command, run: Run): void {
   const policy = program.command("policy").description("Write, check and test the policy: who may use which topics, and why.");
-  for (const add of [addInit, addCheck, addExplain, addWho, addDiff, addTest, addDocs, addApply, addSet, addPassword, addCompile, addServe])
+  for (const add of [
+    addInit,
+    addCheck,
+    addExplain,
+    addWho,
+    addDiff,
+    addTest,
+    addDocs,
+    addApply,
+    addSet,
+    addQuarantine,
+    addPassword,
+    addCompile,
+    addServe,
+  ])
     add(policy, run);
 }
 
@@ -263,6 +278,27 @@ function addSet(policy: Command, run: Run): void {
     exits: [3, 4, 5, 6],
   });
   set.action(run(async () => (await import("./policy-set.js")).set));
+}
+
+function addQuarantine(policy: Command, run: Run): void {
+  const quarantine = caDirectory(
+    policy.command("quarantine").description("Put the device that an alert names into quarantine: a command for hooks of hawser monitor."),
+  )
+    .addOption(new Option("--on <rule...>", "only for alerts of these rules").choices(QUARANTINE_RULES).makeOptionMandatory())
+    .option("--role <role>", "role for quarantine; the policy must name it", "quarantined")
+    .option("--per-hour <count>", "at most so many devices an hour", parseCount, 3);
+  json(caPassphrase(quarantine));
+  addHelp(quarantine, {
+    notes: [
+      "Reads one event as JSON from standard input. Nothing is done for other events, for alerts older than an hour, and for devices that are in quarantine or shut out.",
+      "Never for clients that are not devices: authorities, backends, operators. `hawser policy set --role` undoes it; the audit trail has the role before.",
+      "The passphrase cannot be asked for: give --passphrase-file.",
+    ],
+    json: ['{"id":"pump-1","done":true,"role":"quarantined","before":"pump"}', '{"done":false,"reason":".."}'],
+    examples: ["hawser policy quarantine --dir ca --on message-rate new-network --passphrase-file passphrase < alert.json"],
+    exits: [3, 4, 5, 6],
+  });
+  quarantine.action(run(async () => (await import("./policy-quarantine.js")).quarantineByAlert));
 }
 
 function addPassword(policy: Command, run: Run): void {
