@@ -7,6 +7,7 @@ import { NodeKeyStore } from "../node/node-key-store.js";
 import { nodePlatform } from "../node/node-platform.js";
 import { NodeStorage } from "../node/record-storage.js";
 import type { FleetIdentity, FleetPlan } from "./fleet-plan.js";
+import { FleetSurroundings } from "./fleet-surroundings.js";
 
 export interface ClientListener {
   connected(credential: string): void;
@@ -87,8 +88,14 @@ export function reportTo(listener: ClientListener, device: Device): void {
   });
 }
 
-export function hawserClient(plan: FleetPlan, stores: FleetStores, listener: ClientListener): FleetClient {
-  const device = new Device(deviceConfig(plan), nodePlatform({ keyStore: stores.keyStore, storage: stores.storage }));
+export function hawserClient(
+  plan: FleetPlan,
+  stores: FleetStores,
+  listener: ClientListener,
+  surroundings = new FleetSurroundings(),
+): FleetClient {
+  const platform = nodePlatform({ keyStore: stores.keyStore, storage: stores.storage });
+  const device = new Device(deviceConfig(plan), surroundings.around(platform));
   reportTo(listener, device);
   void answerPings(device, listener);
   return {

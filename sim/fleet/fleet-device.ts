@@ -3,6 +3,7 @@ import { errorCode } from "../../sdk/errors.js";
 import { SeededRandom } from "../virtual/random.js";
 import { FleetStores, hawserClient, mqttJsClient, type FleetClient } from "./fleet-client.js";
 import type { FleetMember } from "./fleet-member.js";
+import type { FleetSurroundings } from "./fleet-surroundings.js";
 import { MemberTally, type WorkerTally } from "./member-tally.js";
 import type { DeviceAccount, FleetIdentity, FleetPlan, PublishProfile } from "./fleet-plan.js";
 import { PayloadSource, preciseNowMs } from "./payload-source.js";
@@ -26,6 +27,7 @@ export class FleetDevice extends MemberTally implements FleetMember {
     private readonly plan: FleetPlan,
     identity: FleetIdentity,
     tally: WorkerTally,
+    private readonly surroundings: FleetSurroundings,
   ) {
     super(tally);
     this.#stores = new FleetStores(identity);
@@ -80,7 +82,9 @@ export class FleetDevice extends MemberTally implements FleetMember {
   }
 
   #boot(): FleetClient {
-    return (this.plan.client === "hawser" ? hawserClient : mqttJsClient)(this.plan, this.#stores, this);
+    return this.plan.client === "hawser"
+      ? hawserClient(this.plan, this.#stores, this, this.surroundings)
+      : mqttJsClient(this.plan, this.#stores, this);
   }
 
   #publishBy(profile: PublishProfile, source: PayloadSource): void {

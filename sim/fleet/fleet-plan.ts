@@ -61,12 +61,19 @@ export interface ClientPems {
   readonly trustAnchorPem: string;
 }
 
+/** Of what every device has around it; what is left out stays. */
+export interface SurroundingsChange {
+  readonly namesResolve?: boolean;
+  readonly clockAheadMs?: number;
+}
+
 export type WorkerOrder =
   | { readonly kind: "prepare"; readonly plan: FleetPlan; readonly devices: readonly FleetIdentity[] }
   | { readonly kind: "start" }
   /** Publish no more, wake everybody, and deliver what was accepted. */
   | { readonly kind: "drain" }
   | { readonly kind: "renew"; readonly share: number }
+  | { readonly kind: "surroundings"; readonly change: SurroundingsChange }
   | { readonly kind: "stop" };
 
 /** What a worker has seen so far; sums, so that any may be lost but the last. */

@@ -8,7 +8,7 @@ import { programChecks, programFacts } from "./program-facts.js";
 import { settlePrograms } from "./program-account.js";
 import type { ProgramAccount, ProgramFault, ProgramReport } from "../program/program-plan.js";
 import { FleetLink } from "./fleet-link.js";
-import type { ClientPems, DeviceAccount, FleetIdentity, FleetPlan, WatcherReport, WorkerReport } from "./fleet-plan.js";
+import type { ClientPems, DeviceAccount, FleetIdentity, FleetPlan, SurroundingsChange, WatcherReport, WorkerReport } from "./fleet-plan.js";
 import type { Check, FleetFacts, FleetResult, Quantiles, Sample } from "./fleet-result.js";
 
 export interface FleetRunOptions {
@@ -87,6 +87,11 @@ export class FleetRun {
 
   check(name: string, passed: boolean, detail: string): void {
     this.#checks.push({ name, passed, detail });
+  }
+
+  /** Changes what every device has around it. */
+  surround(change: SurroundingsChange): void {
+    for (const link of this.#links) link.tell({ kind: "surroundings", change });
   }
 
   renew(share: number): void {

@@ -4,6 +4,7 @@ import { FleetDevice } from "./fleet-device.js";
 import type { FleetMember } from "./fleet-member.js";
 import type { WorkerTally } from "./member-tally.js";
 import type { FleetIdentity, FleetPlan, WorkerAnswer, WorkerOrder, WorkerReport } from "./fleet-plan.js";
+import { FleetSurroundings } from "./fleet-surroundings.js";
 import { ProgramMembers } from "./program-members.js";
 import { SeededRandom } from "../virtual/random.js";
 
@@ -22,6 +23,7 @@ export class FleetWorker {
     failures: {},
   };
   readonly #tell: (answer: WorkerAnswer) => void;
+  readonly #surroundings = new FleetSurroundings();
   #devices: FleetMember[] = [];
   #programs: ProgramMembers | undefined;
   readonly #seenOnline = new Set<string>();
@@ -49,6 +51,9 @@ export class FleetWorker {
         return;
       case "renew":
         return this.#renew(order.share);
+      case "surroundings":
+        Object.assign(this.#surroundings, order.change);
+        return;
       case "stop":
         return this.#stop();
     }
@@ -56,12 +61,12 @@ export class FleetWorker {
 
   async #prepare({ plan, devices }: Extract<WorkerOrder, { kind: "prepare" }>): Promise<void> {
     this.#plan = plan;
-    if (plan.program) this.#programs = await ProgramMembers.load(plan, plan.program);
+    if (plan.program) this.#programs = await ProgramMembers.load(plan, plan.program, this.#surroundings);
     // Before the devices are made: what they cost is told from here.
     globalThis.gc?.();
     const rssBytes = process.memoryUsage.rss();
     const made = (identity: FleetIdentity): FleetMember =>
-      this.#programs?.make(identity, this.#tally) ?? new FleetDevice(plan, identity, this.#tally);
+      this.#programs?.make(identity, this.#tally) ?? new FleetDevice(plan, identity, this.#tally, this.#surroundings);
     this.#devices = devices.map(made);
     this.#tell({ kind: "prepared", rssBytes });
   }

@@ -7,6 +7,7 @@ import { SeededRandom } from "../virtual/random.js";
 import { deviceConfig, FleetStores, reportTo } from "./fleet-client.js";
 import type { FleetMember } from "./fleet-member.js";
 import type { FleetIdentity, FleetPlan } from "./fleet-plan.js";
+import type { FleetSurroundings } from "./fleet-surroundings.js";
 import { MemberTally, type WorkerTally } from "./member-tally.js";
 import { contentOf, entryOf, TRIED } from "./program-content.js";
 import type { ProgramWatch } from "./program-watch.js";
@@ -23,6 +24,7 @@ export interface ProgramSurroundings {
   readonly programPlan: ProgramPlan;
   readonly watch: ProgramWatch;
   readonly topics: TopicTable;
+  readonly surroundings: FleetSurroundings;
 }
 
 export class ProgramMember extends MemberTally implements FleetMember, ProgramWitness {
@@ -190,7 +192,7 @@ export class ProgramMember extends MemberTally implements FleetMember, ProgramWi
     };
     const device = new ProgramDevice(
       deviceConfig(plan),
-      nodePlatform({ keyStore: this.#stores.keyStore, storage: this.#stores.storage, log }),
+      this.around.surroundings.around(nodePlatform({ keyStore: this.#stores.keyStore, storage: this.#stores.storage, log })),
       this,
     );
     reportTo(this, device);

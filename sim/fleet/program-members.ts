@@ -4,6 +4,7 @@ import { errorMessage, HawserError } from "../../sdk/errors.js";
 import type { Program } from "../../sdk/device/program.js";
 import type { ProgramAccount, ProgramPlan, ProgramReport } from "../program/program-plan.js";
 import type { FleetIdentity, FleetPlan } from "./fleet-plan.js";
+import type { FleetSurroundings } from "./fleet-surroundings.js";
 import type { WorkerTally } from "./member-tally.js";
 import { ProgramMember, TopicTable, type ProgramSurroundings } from "./program-member.js";
 import { ProgramWatch } from "./program-watch.js";
@@ -13,16 +14,16 @@ export class ProgramMembers {
   readonly #around: ProgramSurroundings;
   #startedMs = performance.now();
 
-  private constructor(plan: FleetPlan, programPlan: ProgramPlan, program: Program) {
+  private constructor(plan: FleetPlan, programPlan: ProgramPlan, program: Program, surroundings: FleetSurroundings) {
     const watch = new ProgramWatch(programPlan, () => performance.now() - this.#startedMs);
     watch.devices = () => this.#members.filter(({ isStarted }) => isStarted).length;
     watch.ownBytes = () => this.#members.reduce((sum, member) => sum + member.ownBytes, 0);
-    this.#around = { plan, program, programPlan, watch, topics: new TopicTable() };
+    this.#around = { plan, program, programPlan, watch, topics: new TopicTable(), surroundings };
   }
 
   /** @throws HawserError `BAD_PROGRAM` when the module cannot be loaded or exports no program */
-  static async load(plan: FleetPlan, programPlan: ProgramPlan): Promise<ProgramMembers> {
-    return new ProgramMembers(plan, programPlan, await loadProgram(programPlan));
+  static async load(plan: FleetPlan, programPlan: ProgramPlan, surroundings: FleetSurroundings): Promise<ProgramMembers> {
+    return new ProgramMembers(plan, programPlan, await loadProgram(programPlan), surroundings);
   }
 
   make(identity: FleetIdentity, tally: WorkerTally): ProgramMember {

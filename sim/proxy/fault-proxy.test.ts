@@ -53,6 +53,34 @@ async function received(socket: Socket, bytes: number): Promise<number> {
 }
 
 describe("a fault proxy, measured by a client of its own", () => {
+  it("answers as a captive portal does, ends what stood before it, and lets through again when it is gone", async () => {
+    let reached = 0;
+    const proxy = await proxied(
+      await server((socket) => {
+        socket.on("data", (bytes) => {
+          reached += bytes.length;
+          socket.write(bytes);
+        });
+      }),
+    );
+    const before = await client(proxy);
+    before.write("x");
+    await received(before, 1);
+    proxy.add(readToxic({ type: "captive_portal" }));
+    if (!before.destroyed) await once(before, "close");
+    const late = await client(proxy);
+    late.write("hello");
+    const heard: Buffer[] = [];
+    for await (const chunk of late as AsyncIterable<Buffer>) heard.push(chunk);
+    expect(Buffer.concat(heard).toString()).toMatch(/^HTTP\/1\.1 302 /);
+    expect(reached).toBe(1);
+    proxy.removeAll();
+    const after = await client(proxy);
+    after.write("y");
+    await received(after, 1);
+    expect(reached).toBe(2);
+  });
+
   it("passes bytes as they are where it has no toxic", async () => {
     const socket = await client(await proxied(await echo()));
     const sent = Buffer.alloc(300_000, "x");

@@ -5,6 +5,9 @@ import { SeededRandom } from "../virtual/random.js";
 import { ToxicStream } from "./toxic-stream.js";
 import { numberOf, type Toxic, type ToxicStreamName } from "./toxics.js";
 
+/** What a network that wants a login first says to whoever connects. */
+const PORTAL = "HTTP/1.1 302 Found\r\nLocation: http://login.invalid/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
 export interface FaultProxyOptions {
   readonly name: string;
   readonly listen: { readonly host: string; readonly port: number };
@@ -112,7 +115,7 @@ export class FaultProxy {
       () => this.#connections.delete(connection),
     );
     this.#connections.add(connection);
-    for (const toxic of this.toxics) connection.toxicsChanged(toxic);
+    for (const toxic of this.toxics) connection.toxicsChanged(toxic, true);
   }
 }
 
@@ -150,12 +153,16 @@ class ProxiedConnection {
     broker.once("close", closed);
   }
 
-  /** @param added begins its time now */
-  toxicsChanged(added?: Toxic): void {
+  /**
+   * @param added begins its time now
+   * @param isNew the connection was just accepted
+   */
+  toxicsChanged(added?: Toxic, isNew = false): void {
     this.#wake();
     this.#changed = this.#nextChange();
     if (added === undefined || !this.#isHit(added)) return;
     const timeoutMs = numberOf(added, "timeout");
+    if (added.type === "captive_portal") this.#meetPortal(isNew);
     if (added.type === "reset_peer") this.#later(timeoutMs, () => this.end("reset"));
     if (added.type === "timeout" && timeoutMs > 0) this.#later(timeoutMs, () => this.end("close"));
   }
@@ -171,6 +178,14 @@ class ProxiedConnection {
       else socket.destroy();
     }
     this.onEnd();
+  }
+
+  /** A portal answers in the broker's place, and knows nothing of connections that stood before it. */
+  #meetPortal(isNew: boolean): void {
+    if (this.#isOver) return;
+    if (!isNew) return this.end("reset");
+    for (const stream of this.#streams) stream.stop();
+    this.device.end(PORTAL, () => this.end("close"));
   }
 
   #later(delayMs: number, run: () => void): void {

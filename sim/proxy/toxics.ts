@@ -55,6 +55,7 @@ const RULES = {
   // Beyond Toxiproxy.
   stall: { probability: share(0.01), stall: duration(1_000) },
   half_open: {},
+  captive_portal: {},
   mqtt_drop: some("puback"),
   mqtt_duplicate: some("puback"),
   mqtt_delay: { ...some("connack"), delay: duration(1_000) },

@@ -175,6 +175,7 @@ async function play(scenario: Scenario, program: ProgramPlan | undefined, place:
         playing.note(step.what);
         terminal.event("timeline", { atMs: Math.round(playing.elapsedMs), what: step.what }, step.what);
       }
+      playing.surround({ namesResolve: true, clockAheadMs: 0 });
       await restore(scenario, place, proxies);
     });
   } finally {
@@ -206,6 +207,10 @@ async function take(
     case "reach":
       for (const proxy of proxies) await (action.to === "down" && !isEnd ? proxy.stop() : proxy.start());
       return;
+    case "names":
+      return run.surround({ namesResolve: action.resolve || isEnd });
+    case "clock":
+      return run.surround({ clockAheadMs: isEnd ? 0 : action.aheadMs });
     case "toxics":
       for (const proxy of proxies) {
         for (const toxic of action.toxics) {

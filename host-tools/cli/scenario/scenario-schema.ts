@@ -92,6 +92,12 @@ const event = {
       revoke: { ...who, description: "Revokes certificates; devices may recover by PSK. Ids, or a share such as 10%." },
       "shut-out": { ...who, description: "Revokes certificates and pre-shared keys. Ids, or a share such as 10%." },
       renew: { ...percent, description: "Share of the fleet that asks for a new certificate now." },
+      dns: { enum: ["down", "up"], description: "down: names do not resolve; open connections stay." },
+      clock: {
+        type: "string",
+        pattern: "^[+-]\\d{1,9}(\\.\\d{1,3})?(s|m|h|d|y)$",
+        description: "Every device's wall clock is wrong by so much: +40d, -1h. The end of `for` sets it right.",
+      },
       network: {
         description:
           "down, up, or Toxiproxy's toxics with their attributes (see `hawser sim proxy --help`), on both directions unless `stream` says which.",

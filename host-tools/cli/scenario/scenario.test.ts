@@ -147,16 +147,17 @@ describe("hawser sim scenario", { timeout: 180_000 }, () => {
     const cwd = temporaryDirectory();
     const play = (name: string, ...more: string[]): ReturnType<typeof hawser> =>
       hawser(["sim", "scenario", join(SCENARIOS, `${name}.yaml`), "--virtual", "--json", ...more], { cwd });
-    const [first, again, other, rescue, outage] = await Promise.all([
+    const [first, again, other, rescue, outage, places] = await Promise.all([
       play("rotation"),
       play("rotation"),
       play("bad-network"),
       play("rescue"),
       play("outage"),
+      play("strange-places"),
     ]);
     const digest = ({ stdout }: { stdout: string }): string | undefined =>
       resultOf(stdout).checks.find(({ name }) => name === "the SDK keeps its promises")?.detail;
-    expect([first, again, other, rescue, outage].map(({ code }) => code)).toEqual([0, 0, 0, 0, 0]);
+    expect([first, again, other, rescue, outage, places].map(({ code }) => code)).toEqual([0, 0, 0, 0, 0, 0]);
     expect(digest(again)).toBe(digest(first));
     expect(digest(other)).not.toBe(digest(first));
     const sleepy = await hawser(

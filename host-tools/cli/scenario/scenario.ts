@@ -10,7 +10,7 @@ import { idsOf } from "../fleet/fleet-identities.js";
 import { COMMANDS_PER_SECOND, GROWTH_LIMIT, PUBLISH_LIMIT } from "../../../sim/program/program-plan.js";
 import type { ProgramFlags } from "../fleet/own-program.js";
 import type { SiteEngine } from "../fleet/fleet-site.js";
-import { parseBrokerUrl, parseDurationMs, parsePositiveDurationMs } from "../values.js";
+import { parseBrokerUrl, parseDurationMs, parseLifetimeMs, parsePositiveDurationMs } from "../values.js";
 import { readExpectation, type Expectation } from "./expectations.js";
 import { ScenarioText } from "./scenario-text.js";
 
@@ -42,6 +42,8 @@ export type Action =
   | { readonly kind: "revoke"; readonly ids: readonly string[]; readonly certificateOnly: boolean }
   | { readonly kind: "renew"; readonly share: number }
   | { readonly kind: "reach"; readonly to: "down" | "up" }
+  | { readonly kind: "names"; readonly resolve: boolean }
+  | { readonly kind: "clock"; readonly aheadMs: number }
   | { readonly kind: "toxics"; readonly toxics: readonly Toxic[] };
 
 export interface TimelineEvent {
@@ -169,6 +171,8 @@ interface EventValues {
   readonly revoke?: string | readonly string[];
   readonly "shut-out"?: string | readonly string[];
   readonly renew?: string;
+  readonly dns?: "down" | "up";
+  readonly clock?: string;
   readonly network?: "down" | "up" | Readonly<Record<string, Readonly<Record<string, unknown>> | null>>;
 }
 
@@ -228,7 +232,7 @@ function programFlags(values: NonNullable<FleetValues["program"]>, folder: strin
   };
 }
 
-const ACTIONS = ["broker", "authority", "ca", "revoke", "shut-out", "renew", "network"] as const;
+const ACTIONS = ["broker", "authority", "ca", "revoke", "shut-out", "renew", "network", "dns", "clock"] as const;
 
 function readEvent(values: EventValues, index: number, ids: readonly string[], seed: string, refuse: Refuse): TimelineEvent {
   const here = (...rest: string[]): (string | number)[] => ["timeline", index, ...rest];
@@ -241,7 +245,12 @@ function readEvent(values: EventValues, index: number, ids: readonly string[], s
       `Give exactly one of: ${ACTIONS.join(", ")}.`,
     );
   const forMs = values.for === undefined ? undefined : parsed(() => parsePositiveDurationMs(values.for ?? ""), here("for"), refuse);
-  const lasts = values.broker === "down" || values.authority === "away" || (values.network !== undefined && values.network !== "up");
+  const lasts =
+    values.broker === "down" ||
+    values.authority === "away" ||
+    values.dns === "down" ||
+    values.clock !== undefined ||
+    (values.network !== undefined && values.network !== "up");
   if (forMs !== undefined && !lasts) throw refuse(here("for"), "this event is over at once", "Leave `for` out.");
   return {
     name: values.name ?? `event-${index + 1}`,
@@ -264,6 +273,8 @@ function readAction(
   if (action === "broker") return { kind: "broker", to: broker };
   if (action === "authority") return { kind: "authority", to: authority };
   if (action === "ca") return { kind: "rollover" };
+  if (action === "dns") return { kind: "names", resolve: values.dns === "up" };
+  if (action === "clock") return { kind: "clock", aheadMs: parsed(() => parseShiftMs(values.clock ?? ""), path, refuse) };
   if (action === "renew") return { kind: "renew", share: SHARE(renew) };
   if (action === "revoke" || action === "shut-out")
     return { kind: "revoke", certificateOnly: action === "revoke", ids: chosen(values[action] ?? [], ids, seed, path, refuse) };
@@ -308,6 +319,12 @@ function chosen(
   const random = new SeededRandom(`${seed}/chosen`);
   const drawn = ids.map((id) => ({ id, lot: random.fraction() })).sort((a, b) => a.lot - b.lot);
   return drawn.slice(0, Math.ceil(ids.length * SHARE(who))).map(({ id }) => id);
+}
+
+/** `+40d`, `-1h`, `+2y`. */
+function parseShiftMs(text: string): number {
+  const shiftMs = parseLifetimeMs(text.slice(1));
+  return text.startsWith("-") ? -shiftMs : shiftMs;
 }
 
 /** Puts the line before what another reader says. */

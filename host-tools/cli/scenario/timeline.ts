@@ -35,6 +35,10 @@ function actionText(action: Action): string {
       return `${Math.round(action.share * 100)}% renew`;
     case "reach":
       return `network ${action.to}`;
+    case "names":
+      return `name servers ${action.resolve ? "up" : "down"}`;
+    case "clock":
+      return `clocks ${action.aheadMs < 0 ? "back" : "ahead"} by ${Math.round(Math.abs(action.aheadMs) / 1_000)} s`;
     case "toxics":
       return `network ${[...new Set(action.toxics.map(({ type }) => type))].join(", ")}`;
   }

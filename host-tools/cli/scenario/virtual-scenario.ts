@@ -101,7 +101,10 @@ function checkPlayable({ fleet, own, policyText, timeline, refuse }: Scenario): 
   for (const { action, refuse: at } of timeline) {
     const odd = action.kind === "toxics" ? action.toxics.find(({ type }) => NOT_VIRTUAL.has(type)) : undefined;
     if (odd)
-      throw at(`${odd.type} is not part of the virtual world`, "Use latency, bandwidth, stall, timeout, reset_peer, half_open, down.");
+      throw at(
+        `${odd.type} is not part of the virtual world`,
+        "Use latency, bandwidth, stall, timeout, reset_peer, half_open, captive_portal, down.",
+      );
   }
 }
 
@@ -135,6 +138,17 @@ function take({ event: { action }, isEnd }: Step, world: World): void {
       for (const { path } of devices) {
         path.reach = action.to === "down" && !isEnd ? "refused" : "works";
         if (path.reach === "refused") path.resetLinks();
+      }
+      return;
+    case "names":
+      disturbed(!action.resolve);
+      for (const { path } of devices) path.dns = action.resolve || isEnd ? "works" : "fails";
+      return;
+    case "clock":
+      disturbed(true);
+      for (const { clock } of devices) {
+        clock?.synchronise();
+        if (!isEnd) clock?.jump(action.aheadMs);
       }
       return;
     case "toxics":
@@ -175,15 +189,22 @@ function setToxic({ path, traits }: World["devices"][number], toxic: Toxic, isEn
       return;
     case "reset_peer":
       if (!isEnd) path.resetLinks();
+      return;
+    case "captive_portal":
+      path.impostor = isEnd ? undefined : "SERVER_CA_UNKNOWN";
+      if (!isEnd) path.resetLinks();
   }
 }
 
 function restore({ broker, authority, devices }: World): void {
   broker.start();
   authority.mood.down = false;
-  for (const { path, traits } of devices) {
+  for (const { path, traits, clock } of devices) {
+    clock?.synchronise();
     Object.assign(path, {
       reach: "works",
+      dns: "works",
+      impostor: undefined,
       loss: 0,
       latencyMs: traits.latencyMs,
       jitterMs: traits.jitterMs,

@@ -23,7 +23,7 @@ export function addSimProxyCommand(sim: Command, run: Run): void {
   addHelp(command, {
     notes: [
       "Toxics as in Toxiproxy: latency (latency, jitter), bandwidth (rate in KB/s), slow_close (delay), timeout (timeout; 0: a black hole), reset_peer (timeout),",
-      "slicer (average_size, size_variation, delay), limit_data (bytes). Beyond it: stall (probability, stall), half_open,",
+      "slicer (average_size, size_variation, delay), limit_data (bytes). Beyond it: stall (probability, stall), half_open, captive_portal,",
       "mqtt_drop, mqtt_duplicate, mqtt_delay (delay), mqtt_disconnect (reason): each with packet, probability, skip, count; mqtt_session_present (value).",
       "stream=upstream is what devices send, downstream (the default) what the broker sends. toxicity=0.1 works on a tenth of the connections.",
       'Toxiproxy\'s HTTP calls: GET /proxies, POST /proxies, POST /proxies/NAME {"enabled":false}, POST /proxies/NAME/toxics, DELETE .../toxics/TOXIC, POST /reset.',
