@@ -2,6 +2,8 @@
  * What Prometheus is told. The number of series is fixed: no id, name, address or topic is a label, and only topics of the
  * table below are taken from `$SYS`. Names follow prometheus.io/docs/practices/naming.
  */
+import { HOOK_RESULTS } from "./hooks/hook-queue.js";
+import type { HookResult } from "./hooks/hook-queue.js";
 import type { MonitorEvent } from "./log-monitor.js";
 import { REFUSAL_REASONS } from "./mosquitto-line.js";
 import { ALERT_RULES } from "./alert.js";
@@ -33,6 +35,11 @@ const LOG_FAMILIES = {
     help: "Alerts about single clients or addresses, by rule.",
     type: "counter",
     label: ["rule", ALERT_RULES],
+  },
+  hawser_monitor_hook_messages_total: {
+    help: "Events for webhooks and commands, by what became of them.",
+    type: "counter",
+    label: ["result", HOOK_RESULTS],
   },
   hawser_monitor_log_gaps_total: { help: "Times that lines of the log were lost.", type: "counter" },
   hawser_monitor_log_read_timestamp_seconds: { help: "When the log was last read to its end.", type: "gauge" },
@@ -126,6 +133,10 @@ export class BrokerMetrics {
       case "broker-stopped":
         return;
     }
+  }
+
+  hook(result: HookResult): void {
+    this.#count("hawser_monitor_hook_messages_total", result);
   }
 
   logRead(nowMs: number): void {

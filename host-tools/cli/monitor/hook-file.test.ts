@@ -20,7 +20,7 @@ function read(text: string, { mode = 0o600, secretMode = 0o600, secret = "0".rep
   writeFileSync(join(directory, "hooks.yaml"), text, { mode });
   writeFileSync(join(directory, "secret"), secret, { mode: secretMode });
   process.umask(before);
-  return readHookFile(join(directory, "hooks.yaml"), () => undefined);
+  return readHookFile(join(directory, "hooks.yaml"), { failed: () => undefined, settled: () => undefined });
 }
 
 const hook = (fields: string): string => `hooks:\n  - {name: a, ${fields}}\n`;

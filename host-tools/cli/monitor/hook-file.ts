@@ -8,6 +8,7 @@ import { CommandHook } from "../../monitor/hooks/command-hook.js";
 import { EVENT_KINDS, SEVERITIES } from "../../monitor/hooks/event-severity.js";
 import type { Severity } from "../../monitor/hooks/event-severity.js";
 import { HookQueue } from "../../monitor/hooks/hook-queue.js";
+import type { HookResult } from "../../monitor/hooks/hook-queue.js";
 import { Webhook } from "../../monitor/hooks/webhook.js";
 import type { MonitorEvent } from "../../monitor/log-monitor.js";
 import { ALERT_RULES } from "../../monitor/alert.js";
@@ -62,11 +63,16 @@ const validate = new Ajv2020({ strict: false }).compile<{ hooks: readonly HookEn
   properties: { hooks: { type: "array", minItems: 1, maxItems: 16, items: HOOK_SCHEMA } },
 });
 
+export interface HooksOwner {
+  /** A hook went wrong: its name, and how. */
+  failed(hook: string, reason: string): void;
+  settled(result: HookResult): void;
+}
+
 /**
- * @param failed told the hook's name and what went wrong
  * @throws HawserError `HOOKS_INVALID`; `PASSPHRASE_FILE_EXPOSED` for a secret that everybody can read; the system's errors
  */
-export function readHookFile(file: string, failed: (hook: string, reason: string) => void): HookQueue[] {
+export function readHookFile(file: string, owner: HooksOwner): HookQueue[] {
   const { hooks } = valuesOf(file);
   const names = new Set<string>();
   return hooks.map((entry) => {
@@ -75,7 +81,10 @@ export function readHookFile(file: string, failed: (hook: string, reason: string
     names.add(name);
     const filter = { events: events ?? (severity === undefined ? ["alert" as const] : undefined), severity, rules };
     const limits = { perMinute: entry["per-minute"] ?? DEFAULT_PER_MINUTE };
-    return new HookQueue(targetOf(entry, file), filter, limits, { failed: (reason) => failed(name, reason) });
+    return new HookQueue(targetOf(entry, file), filter, limits, {
+      failed: (reason) => owner.failed(name, reason),
+      settled: (result) => owner.settled(result),
+    });
   });
 }
 

@@ -2,7 +2,7 @@
 import { HawserError } from "../../../sdk/errors.js";
 import { MosquittoVersion } from "../../doctor/mosquitto/version.js";
 import { EventFile } from "../../monitor/event-file.js";
-import type { HookQueue } from "../../monitor/hooks/hook-queue.js";
+import type { HookQueue, HookResult } from "../../monitor/hooks/hook-queue.js";
 import { BrokerMetrics } from "../../monitor/broker-metrics.js";
 import { startMetricsServer } from "../../monitor/metrics-server.js";
 import { checkLogTypes } from "../../monitor/log-types.js";
@@ -42,7 +42,8 @@ export async function runMonitor(options: MonitorCommandOptions, context: Contex
   checkTogether(options);
   const version = options.brokerVersion === undefined ? undefined : MosquittoVersion.parse(options.brokerVersion).text;
   if (options.config !== undefined) for (const note of checkLogTypes(options.config)) terminal.note(note);
-  const hooks = startHooks(options, context);
+  let counted: Counted | undefined;
+  const hooks = startHooks(options, context, (result) => counted?.metrics.hook(result));
   const file = logFileOf(options.log);
   const isOnce = options.once === true;
   const events =
@@ -53,7 +54,7 @@ export async function runMonitor(options: MonitorCommandOptions, context: Contex
   try {
     if (file !== undefined && events?.resume === undefined) checkLogIsThere(file);
     state = openState(options, context);
-    const counted = await startMetrics(options, context);
+    counted = await startMetrics(options, context);
     const print = (event: MonitorEvent): void => {
       for (const hook of hooks) hook.offer(event);
       counted?.metrics.event(event);
@@ -113,9 +114,10 @@ function checkTogether(options: MonitorCommandOptions): void {
   checkSysLogin(options);
 }
 
-function startHooks({ hooks }: MonitorCommandOptions, { terminal }: Context): HookQueue[] {
+function startHooks({ hooks }: MonitorCommandOptions, { terminal }: Context, settled: (result: HookResult) => void): HookQueue[] {
   if (hooks === undefined) return [];
-  return readHookFile(hooks, (hook, reason) => terminal.event("hook-failed", { hook, reason }, `${hook}: ${reason}`, "red"));
+  const failed = (hook: string, reason: string): void => terminal.event("hook-failed", { hook, reason }, `${hook}: ${reason}`, "red");
+  return readHookFile(hooks, { failed, settled });
 }
 
 interface Counted {

@@ -1,4 +1,5 @@
 /** How much an event matters, for whoever is told of it. */
+import type { AlertRule } from "../alert.js";
 import type { MonitorEvent } from "../log-monitor.js";
 
 /** From the least to the most. */
@@ -23,6 +24,9 @@ const SEVERITY_OF: Readonly<Record<MonitorEvent["kind"], Severity>> = {
 
 export const EVENT_KINDS = Object.keys(SEVERITY_OF) as readonly MonitorEvent["kind"][];
 
-export function severityOf({ kind }: Pick<MonitorEvent, "kind">): Severity {
-  return SEVERITY_OF[kind];
+/** Alerts that ask for a look rather than for an act: honest devices move, are replaced and get updates. */
+const WARNINGS: ReadonlySet<AlertRule> = new Set<AlertRule>(["new-topic", "new-network", "unusual-hour", "silent", "role-drift"]);
+
+export function severityOf(event: MonitorEvent): Severity {
+  return event.kind === "alert" && WARNINGS.has(event.rule) ? "warning" : SEVERITY_OF[event.kind];
 }

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { MonitorEvent } from "../log-monitor.js";
 import { HookQueue, MAX_ATTEMPTS, MAX_WAITING } from "./hook-queue.js";
-import type { HookFilter, HookLimits, HookMessage, HookTarget, Outcome } from "./hook-queue.js";
+import type { HookFilter, HookLimits, HookMessage, HookResult, HookTarget, Outcome } from "./hook-queue.js";
 
 const START_MS = Date.parse("2026-11-28T09:53:55Z");
 const alert = (number: number): MonitorEvent => ({
@@ -18,6 +18,7 @@ const ALERTS: HookFilter = { events: ["alert"] };
 class Recorder implements HookTarget {
   readonly attempts: HookMessage[] = [];
   readonly failures: string[] = [];
+  readonly results: HookResult[] = [];
   readonly outcomes: Outcome[] = [];
   #looks: (() => void)[] = [];
 
@@ -36,7 +37,8 @@ class Recorder implements HookTarget {
   }
 
   queue(limits: HookLimits, filter = ALERTS): HookQueue {
-    return new HookQueue(this, filter, limits, { failed: (reason) => this.failures.push(reason) });
+    const owner = { failed: (reason: string) => this.failures.push(reason), settled: (result: HookResult) => this.results.push(result) };
+    return new HookQueue(this, filter, limits, owner);
   }
 }
 
@@ -70,6 +72,7 @@ test("what is held back when the monitor stops is counted before it ends", async
   for (let number = 0; number < 5; number += 1) queue.offer(alert(number));
   await queue.close();
   expect(hook.bodies.slice(1)).toMatchObject([{ event: "held-back", count: 4 }]);
+  expect(hook.results.sort()).toEqual(["delivered", "delivered", ...Array.from({ length: 4 }, () => "held_back")]);
 });
 
 test.each<[HookFilter, number]>([
@@ -91,6 +94,24 @@ test.each<[HookFilter, number]>([
   for (const event of events) queue.offer(event);
   await queue.close();
   expect(hook.attempts).toHaveLength(count);
+});
+
+test("a device in a new place is a warning, and one that floods is critical", async () => {
+  const hook = new Recorder();
+  const queue = hook.queue({ perMinute: 10 }, { severity: "critical" });
+  const behaviour = {
+    kind: "alert",
+    by: "client",
+    offender: "pump-1",
+    role: "pump",
+    observed: "..",
+    normal: "..",
+    timeMs: START_MS,
+  } as const;
+  for (const rule of ["new-network", "new-topic", "unusual-hour", "silent", "role-drift", "message-rate"] as const)
+    queue.offer({ ...behaviour, rule });
+  await queue.close();
+  expect(hook.bodies).toMatchObject([{ rule: "message-rate", severity: "critical" }]);
 });
 
 test("a delivery that failed in passing is tried again under the same id, and the failure is said once", async () => {
@@ -116,14 +137,16 @@ test("what was given up is in the next count", async () => {
   await hook.until(() => hook.attempts.length === MAX_ATTEMPTS + 2);
   expect(hook.bodies.at(-1)).toMatchObject({ event: "held-back", count: 2 });
   await queue.close();
+  expect(hook.results).toEqual(["failed", "failed", "delivered"]);
 });
 
 test("a hook that never answers holds no more than the queue, and a stop does not wait for it for ever", async () => {
   const failures: string[] = [];
+  const owner = { failed: (reason: string) => failures.push(reason), settled: () => undefined };
   const deaf: HookTarget = {
     send: (_message, stop) => new Promise((resolve) => stop.addEventListener("abort", () => resolve({ kind: "retry", reason: "stopped" }))),
   };
-  const queue = new HookQueue(deaf, ALERTS, { perMinute: 600, graceMs: 20 }, { failed: (reason) => failures.push(reason) });
+  const queue = new HookQueue(deaf, ALERTS, { perMinute: 600, graceMs: 20 }, owner);
   for (let number = 0; number < 5000; number += 1) queue.offer(alert(1));
   expect(queue.waiting).toBe(MAX_WAITING);
   await queue.close();

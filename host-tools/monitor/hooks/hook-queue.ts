@@ -36,7 +36,13 @@ export interface HookFilter {
   readonly rules?: readonly AlertRule[] | undefined;
 }
 
+/** What became of an event that passed the filter. What failed or was held back is in the next count. */
+export const HOOK_RESULTS = ["delivered", "failed", "held_back"] as const;
+export type HookResult = (typeof HOOK_RESULTS)[number];
+
 export interface HookOwner {
+  /** For each event, and for each count of others. */
+  settled(result: HookResult): void;
   /** A delivery failed, or events are held back: said once until it works again. */
   failed(reason: string): void;
 }
@@ -98,6 +104,7 @@ export class HookQueue {
     if (performance.now() >= this.#minuteEndsMs) this.#beginMinute();
     if (this.#takenThisMinute >= this.#limits.perMinute || this.#waiting.length >= MAX_WAITING) {
       this.#hold(counts);
+      this.#owner.settled("held_back");
       if (!this.#isHolding)
         this.#owner.failed(`events come faster than they can be sent (${this.#limits.perMinute} a minute): counting them`);
       this.#isHolding = true;
@@ -159,6 +166,7 @@ export class HookQueue {
     await Promise.resolve();
     for (let message = this.#waiting.shift(); message !== undefined; message = this.#waiting.shift()) {
       const failure = this.#stop.signal.aborted ? "the monitor stops" : await this.#deliver(message);
+      this.#owner.settled(failure === undefined ? "delivered" : "failed");
       if (failure === undefined) this.#isFailing = false;
       else this.#hold(message.counts);
     }
