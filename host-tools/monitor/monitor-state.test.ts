@@ -1,7 +1,7 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { MonitorState } from "./monitor-state.js";
 
 const START_MS = Date.parse("2026-11-28T09:53:55Z");
@@ -74,4 +74,18 @@ test("two monitors do not share a file", () => {
   const path = place();
   opened(path);
   expect(() => opened(path)).toThrow(expect.objectContaining({ code: "EVENTS_IN_USE" }));
+});
+
+test("what changed is written once a minute", () => {
+  vi.useFakeTimers({ toFake: ["performance"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const path = place();
+  const state = opened(path);
+  refuse(state);
+  vi.advanceTimersByTime(59_999);
+  state.saveNowAndThen();
+  expect(existsSync(path)).toBe(false);
+  vi.advanceTimersByTime(1);
+  state.saveNowAndThen();
+  expect(readFileSync(path, "utf8")).toContain("192.0.2.7");
 });

@@ -7,7 +7,7 @@ import type { BrokerEvent, Publish } from "../log-events.js";
 import { RoleProfile, WINDOW_MS } from "./role-profile.js";
 import type { Metric, StoredRole } from "./role-profile.js";
 
-/** Devices that are remembered; past it, the one that was quiet for longest is forgotten. */
+/** Devices that are remembered; past it, the one that connected longest ago is forgotten. */
 export const MAX_DEVICES = 150_000;
 export const MAX_ROLES = 64;
 /** The same of the same device is told again only after this long. */
@@ -158,7 +158,7 @@ export class BehaviourWatch {
     const role = this.#roleOf(name);
     const device = known?.name === name && known.role === role ? known : this.#newDevice(client, name, role, timeMs);
     device.isConnected = true;
-    // The quiet ones come first, so that they make room.
+    // Those that connected longest ago come first, so that they make room.
     this.#devices.delete(client);
     this.#devices.set(client, device);
     const alerts = this.#count(device, "connects", timeMs);
