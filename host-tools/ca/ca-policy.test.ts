@@ -180,13 +180,26 @@ describe("a CA's policy", () => {
   it("lets --force go only those devices that were never heard, and no role move a device away", async () => {
     const ca = await scene.ca();
     await provisionDevice(ca, "dev1");
-    const foreign = DEFAULT_POLICY_TEXT.replace(/topic: identity\/(\w+)/g, "topic: hello/$1").replace(
-      "\nroles:",
-      "\nroles:\n  deaf: { for: devices, class: device, channels: [up] }",
-    );
+    const foreign = DEFAULT_POLICY_TEXT.replace(/topic: identity\/(\w+)/g, "topic: hello/$1")
+      .replace(
+        "\nclasses:\n",
+        `
+classes:
+  other:
+    base: other/{id}
+    channels:
+      request: { topic: request, direction: up, recovery: true }
+      response: { topic: response, direction: down, recovery: true }
+`,
+      )
+      .replace(
+        "\nroles:\n",
+        "\nroles:\n  other: { for: devices, class: other }\n  quarantined: { for: devices, class: other, channels: [request] }\n",
+      );
     await expect(ca.applyPolicy(foreign)).rejects.toMatchObject({ code: "POLICY_CUTS_OFF" });
     await ca.applyPolicy(foreign, { force: true });
-    await expect(ca.setName({ id: "dev1", attributes: {}, role: "deaf" })).rejects.toMatchObject({ code: "POLICY_CUTS_OFF" });
+    await expect(ca.setName({ id: "dev1", attributes: {}, role: "other" })).rejects.toMatchObject({ code: "POLICY_CUTS_OFF" });
+    expect(await ca.setName({ id: "dev1", attributes: {}, role: "quarantined" })).toMatchObject({ role: "quarantined" });
   });
 
   it("changes nothing when it is wrong, or when mosquitto cannot say it", async () => {

@@ -14,6 +14,7 @@ import { unknownId } from "../ca-directory/registry.js";
 import type { NameSummary, RegistryEntry } from "../ca-directory/registry-entry.js";
 import { attributeOf, roleOf } from "../policy/bound-rule.js";
 import { DEFAULT_POLICY_TEXT, defaultPolicy } from "../policy/default-policy.js";
+import { identityBasesFor } from "../policy/identity-topics.js";
 import { PolicyEngine } from "../policy/policy-engine.js";
 import { checkPolicy, policyErrors, unservedIdentity } from "../policy/policy-check.js";
 import { parsePolicy } from "../policy/policy-file.js";
@@ -267,7 +268,7 @@ export async function setName(ca: CaContext, settings: NameSettings): Promise<Re
   return ca.store.change((draft) => {
     const entry = draft.entries.get(id);
     if (entry === undefined) throw unknownId(id);
-    const changed = withSettings(ca, draft, entry, settings);
+    const changed = withSettings(ca, draft, entry, settings, "any-role");
     draft.put(changed);
     draft.record({
       event: "name-changed",
@@ -279,8 +280,18 @@ export async function setName(ca: CaContext, settings: NameSettings): Promise<Re
   });
 }
 
-/** The entry with these settings. Throws `INVALID_ROLE`, `INVALID_ATTRIBUTE`, `POLICY_CUTS_OFF`. */
-export function withSettings(ca: CaContext, draft: Draft, entry: RegistryEntry, settings: Omit<NameSettings, "id">): RegistryEntry {
+/**
+ * The entry with these settings. Throws `INVALID_ROLE`, `INVALID_ATTRIBUTE`, `POLICY_CUTS_OFF`.
+ *
+ * @param roles `any-role`: whoever gives a role whose devices ask nowhere for certificates means it
+ */
+export function withSettings(
+  ca: CaContext,
+  draft: Draft,
+  entry: RegistryEntry,
+  settings: Omit<NameSettings, "id">,
+  roles: "any-role" | "renewing",
+): RegistryEntry {
   const { attributes, role, allowsDefaultRights = false } = settings;
   const policy = policyOf(draft);
   const isDevice = entry.kind === "device";
@@ -288,8 +299,9 @@ export function withSettings(ca: CaContext, draft: Draft, entry: RegistryEntry, 
   const withRole =
     role === undefined ? entry : { ...entry, role: isDevice ? checkDeviceRole(policy, role) : checkClientRole(policy, role) };
   const changed = withCertificatePasswords(ca.keys, policy, withAttributes(policy, withRole, attributes));
-  const devices = [{ before: principalOf(entry), after: principalOf(changed) }];
-  refuseLostIdentity(draft, { before: policy, after: policy, devices }, false);
+  const move = { before: principalOf(entry), after: principalOf(changed) };
+  if (roles === "renewing" || identityBasesFor(policy, move.after).length > 0)
+    refuseLostIdentity(draft, { before: policy, after: policy, devices: [move] }, false);
   return changed;
 }
 

@@ -38,31 +38,44 @@ export interface IdentityMove {
   readonly devices: Iterable<{ readonly before: Principal; readonly after: Principal }>;
 }
 
+/** A device that would lose the topics on which it asks for certificates. */
+export interface LeftBehind {
+  readonly name: string;
+  readonly base: string;
+  /** False: it may be a device that asks nowhere. */
+  readonly wasHeard: boolean;
+}
+
+/** The devices that were not heard on topics that they keep. */
+export function leftBehind({ before, after, devices }: IdentityMove, entryOf: (name: string) => RegistryEntry | undefined): LeftBehind[] {
+  const found: LeftBehind[] = [];
+  for (const device of devices) {
+    const { name, kind, active, recoverable } = device.before;
+    if (kind !== "device" || !(active || recoverable)) continue;
+    const kept = identityBasesFor(after, device.after);
+    const lost = identityBasesFor(before, device.before).filter((base) => !kept.includes(base));
+    const entry = lost.length === 0 ? undefined : entryOf(name);
+    if (entry === undefined) continue;
+    const heard = heardAt(entry);
+    if (heard === undefined || lost.includes(heard)) found.push({ name, base: heard ?? lost[0] ?? "", wasHeard: heard !== undefined });
+  }
+  return found;
+}
+
 /**
  * Refuses a change that takes from a device the topics on which it asks for certificates, until it was heard on others that it keeps.
  *
  * @param force lets go devices that have never been heard, which may be none of hawser's
  * @throws HawserError `POLICY_CUTS_OFF`
  */
-export function refuseLostIdentity(draft: Draft, { before, after, devices }: IdentityMove, force: boolean): void {
-  const stuck: string[] = [];
-  let lostBase = "";
-  for (const device of devices) {
-    if (device.before.kind !== "device" || !(device.before.active || device.before.recoverable)) continue;
-    const kept = identityBasesFor(after, device.after);
-    const lost = identityBasesFor(before, device.before).filter((base) => !kept.includes(base));
-    const entry = lost.length === 0 ? undefined : draft.entries.get(device.before.name);
-    if (entry === undefined) continue;
-    const heard = heardAt(entry);
-    if (heard === undefined ? force : !lost.includes(heard)) continue;
-    stuck.push(device.before.name);
-    lostBase = heard ?? lost[0] ?? "";
-  }
-  if (stuck.length === 0) return;
-  const some = `${stuck.slice(0, 3).join(", ")}${stuck.length > 3 ? ", ..." : ""}`;
+export function refuseLostIdentity(draft: Draft, move: IdentityMove, force: boolean): void {
+  const stuck = leftBehind(move, (name) => draft.entries.get(name)).filter(({ wasHeard }) => wasHeard || !force);
+  const [first] = stuck;
+  if (first === undefined) return;
+  const some = stuck.slice(0, 3).map(({ name }) => name);
   throw new HawserError(
     "POLICY_CUTS_OFF",
-    `${stuck.length} devices (${some}) could not renew their certificates: they ask below ${lostBase}`,
+    `${stuck.length} devices (${some.join(", ")}${stuck.length > some.length ? ", ..." : ""}) could not renew their certificates: they ask below ${first.base}`,
     "Keep those channels beside the new ones until these devices were heard there, or revoke them. --force lets go only devices never heard.",
   );
 }

@@ -47,7 +47,7 @@ export function quarantine(ca: CaContext, { id, role, rule, observed, perHour }:
       );
     if (entry.role === role) return { done: false, reason: `${id} is in quarantine already` };
     if (entry.state === "revoked") return { done: false, reason: `${id} is shut out already` };
-    const changed = withSettings(ca, draft, entry, { attributes: {}, role });
+    const changed = withSettings(ca, draft, entry, { attributes: {}, role }, "renewing");
     // Under the CA's lock: two hooks at once do not both take the last place.
     if (countSince(join(ca.directory, FILES.audit), draft.nowMs - HOUR_MS, perHour) >= perHour)
       throw new HawserError(

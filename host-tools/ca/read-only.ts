@@ -22,8 +22,10 @@ import { DIRECTORIES, FILES } from "../ca-directory/directory-layout.js";
 import { certificatePolicyOf, parseRecord, readRecord } from "../ca-directory/ca-record.js";
 import type { CertificatePolicy } from "../ca-directory/ca-record.js";
 import { olderCopy } from "../ca-directory/revision-witness.js";
-import type { NameDirectory } from "../policy/policy-model.js";
-import { policyTextOf } from "./ca-policy.js";
+import type { NameDirectory, Policy } from "../policy/policy-model.js";
+import { policyOf, policyTextOf } from "./ca-policy.js";
+import { leftBehind } from "./identity-move.js";
+import type { LeftBehind } from "./identity-move.js";
 import { namesOf } from "./policy-names.js";
 import { hangingOn } from "./rollover.js";
 import { readCrlTimes, readNextUpdate, readRootCrlTimes } from "./revocation.js";
@@ -73,6 +75,8 @@ export interface CaView extends CaParts {
   get(name: string): ListedName;
   /** Every name as the policy asks about it. */
   names(): NameDirectory;
+  /** The devices that another policy would take their identity topics from: see {@link leftBehind}. */
+  leftBehindBy(policy: Policy): LeftBehind[];
 }
 
 /**
@@ -113,6 +117,10 @@ function viewOf({ files, names, state, isProved }: ReadNames): CaView {
     isProved,
     ...(previous === undefined ? {} : { previous }),
     names: () => namesOf(entries.values()),
+    leftBehindBy: (policy) => {
+      const devices = [...namesOf(names.summaries()).all()].map((name) => ({ before: name, after: name }));
+      return leftBehind({ before: policyOf(files), after: policy, devices }, (name) => entries.get(name));
+    },
     count: entries.size,
     list: () => select(names.summaries(), {}).map(listed),
     find: (query, limit) => find(names.summaries(), query, limit),

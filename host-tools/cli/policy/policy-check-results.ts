@@ -1,5 +1,6 @@
 /** Checks a policy, alone or against the names it is for. */
 import { HawserError } from "../../../sdk/errors.js";
+import { openCaReadOnly } from "../../ca/read-only.js";
 import { requireEmbedded } from "../../brokers/embedded/embedded-target.js";
 import { compilePolicy } from "../../brokers/policy-compilers.js";
 import { checkPolicy, policyErrors } from "../../policy/policy-check.js";
@@ -28,17 +29,46 @@ export interface CheckOptions extends PolicySources {
 export async function check(options: CheckOptions, { terminal }: Context): Promise<void> {
   const { text, file } = policyText(options);
   const names = loadNames(options);
-  const findings = findingsOf(() => checkedFor(options.target, parsePolicy(text, file), names));
+  const findings = findingsOf(() => {
+    const policy = parsePolicy(text, file);
+    return [...checkedFor(options.target, policy, names), ...leftBehindIn(options, policy)];
+  });
   const errors = findings.filter(({ level }) => level === "error").length;
   const warnings = findings.length - errors;
   const summary = findings.length === 0 ? `${file}: nothing to complain about` : `${file}: ${errors} errors, ${warnings} warnings`;
   terminal.result({ ok: errors === 0, policy: file, findings: findings.map(asJson) }, [
-    ...findings.map((finding) => findingLine(file, finding)),
+    ...shortened(findings).map((finding) => findingLine(file, finding)),
     summary,
   ]);
   if (errors > 0) throw new HawserError("POLICY_INVALID", `${file} has ${errors} errors`, "Fix the lines above, then check again.");
   if (warnings > 0 && options.strict === true)
     throw new HawserError("POLICY_DOUBTFUL", `${file} has ${warnings} warnings`, "Fix the lines above, or check without --strict.");
+}
+
+/** The devices of a CA that this policy, applied there, would keep from renewing. */
+function leftBehindIn({ policy, dir }: CheckOptions, checked: Policy): Finding[] {
+  if (policy === undefined || dir === undefined) return [];
+  return openCaReadOnly(dir)
+    .leftBehindBy(checked)
+    .map(({ name, base, wasHeard }) => ({
+      level: "error",
+      code: LEFT_BEHIND,
+      message: wasHeard
+        ? `${name} asks for certificates below ${base}, which the policy takes from it`
+        : `${name} was never heard, and may ask for certificates below ${base}, which the policy takes from it (apply --force lets it go)`,
+    }));
+}
+
+const LEFT_BEHIND = "LEFT_BEHIND";
+/** Of a large fleet, whose names JSON has. */
+const MAX_LINES = 20;
+
+function shortened(findings: readonly Finding[]): Finding[] {
+  const left = findings.filter(({ code }) => code === LEFT_BEHIND);
+  const others = findings.filter(({ code }) => code !== LEFT_BEHIND);
+  const more = left.length - MAX_LINES;
+  const rest: Finding[] = more > 0 ? [{ level: "error", code: LEFT_BEHIND, message: `${more} more devices; --json names them` }] : [];
+  return [...others, ...left.slice(0, MAX_LINES), ...rest];
 }
 
 /** With what the target cannot hold, unless the policy is wrong anyway. */

@@ -60,7 +60,10 @@ function addCheck(policy: Command, run: Run): void {
     .option("--strict", "fail on warnings too");
   json(check);
   addHelp(check, {
-    notes: ["Without --dir or --inventory, checks the policy alone, not against names."],
+    notes: [
+      "Without --dir or --inventory, checks the policy alone, not against names.",
+      "With --policy and --dir, also names devices that could no longer ask for certificates.",
+    ],
     json: ['{"ok":true,"findings":[{"level":"warning","code":"UNUSED_ROLE","line":12,"path":"roles.x","message":".."}]}'],
     examples: [
       "hawser policy check --policy policy.yaml",

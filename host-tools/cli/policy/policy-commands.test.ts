@@ -105,6 +105,21 @@ describe("hawser policy", () => {
     expect(rights.map(({ filter }) => filter)).toContain("devices/sensor-1/up/#");
   });
 
+  test("names the devices of a CA that a policy would keep from renewing", async () => {
+    const directory = await directoryWithCa();
+    const id = ["--dir", "ca", "--id", "dev1", "--vault", "dev1.vault"];
+    expect(await hawser(["provision", ...id], { cwd: directory, env: ENV })).toMatchObject({ code: 0 });
+    const moved = DEFAULT_POLICY_TEXT.replace("topic: identity/request", "topic: who/request").replace(
+      "topic: identity/response",
+      "topic: who/response",
+    );
+    writeFileSync(join(directory, "moved.yaml"), moved);
+    const check = ["policy", "check", "--policy", "moved.yaml", "--json"];
+    expect((await hawser(check, { cwd: directory })).code).toBe(0);
+    const { code, stdout } = await hawser([...check, "--dir", "ca"], { cwd: directory });
+    expect([code, stdout]).toEqual([6, expect.stringMatching(/"LEFT_BEHIND","message":"dev1 was never heard.*devices\/\{id\}\/identity/)]);
+  });
+
   test("shows what changes, the same change of many names once", async () => {
     const cwd = await place();
     writeFileSync(join(cwd, "new.yaml"), readFileSync(join(cwd, "policy.yaml"), "utf8").replace("topic: up/#", "topic: out/#"));
