@@ -45,6 +45,12 @@ describe("a device's NVS image", () => {
       hasPsk: true,
     });
 
+    // A device that has been in use goes on with the key that brokers take now.
+    const used = deviceItems({ ...made, salts: ["5a".repeat(16), ""] });
+    expect(Buffer.from(used.find(({ key }) => key === "identity")?.value as Uint8Array).toString()).toContain(
+      `"salts":["${"5a".repeat(16)}",""]`,
+    );
+
     // On Linux PSA's records are files named by their number, with a header of their own instead of ESP-IDF's.
     expect(nameOfUid(0x485700n)).toBe("AAAAAAAAEQVYA");
     for (const item of items.filter(({ namespace }) => namespace === KEYS_NAMESPACE)) {

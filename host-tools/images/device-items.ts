@@ -8,7 +8,7 @@ import { createPublicKey } from "node:crypto";
 import type { KeyObject } from "node:crypto";
 import { HawserError } from "../../sdk/errors.js";
 import { IdentityStore, installIdentity, keySlot, PSK_SLOT } from "../../sdk/identity/store.js";
-import type { DeviceRecord } from "../../sdk/identity/store.js";
+import type { DeviceRecord, Salts } from "../../sdk/identity/store.js";
 import { memoryKeyStore, memoryStorage } from "../../sim/node/memory-stores.js";
 import { decodePsaKey, encodePsaKey, firstKeyId, slotOfKeyId } from "../../sim/node/psa-key-file.js";
 import type { DeviceKey, PsaSlot } from "../../sim/node/psa-key-file.js";
@@ -24,7 +24,10 @@ export interface ImageIdentity extends DeviceRecord {
   readonly chain?: readonly Uint8Array[];
   readonly privateKey?: KeyObject;
   readonly trustAnchors: readonly Uint8Array[];
+  /** As provisioned. */
   readonly psk?: Uint8Array;
+  /** Of a device that has been in use. */
+  readonly salts?: Salts | undefined;
 }
 
 /**

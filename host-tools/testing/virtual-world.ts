@@ -120,6 +120,10 @@ export class VirtualTestWorld implements TestPlace {
       this.#access.revoked.add(serial);
       this.#broker.endSessionsOf(serial);
     };
+    this.#authority.psks.onChange = (id, key) => {
+      this.#access.changePsk(id, key);
+      this.#broker.endPskSessions(id);
+    };
     const certificate = {
       root: this.#authority.root,
       names: [HOST],
@@ -195,6 +199,7 @@ export class VirtualTestWorld implements TestPlace {
     const chain = this.#authority.chainOf(this.#authority.issue(id, keyStore.publicKey("key-a")));
     installIdentity(flash.open(factory), keyStore, { id, role, pskIdentity: id, chain, trustAnchors: [this.#authority.root] });
     this.#access.psks.set(id, psk);
+    this.#authority.psks.provision(id, psk);
   }
 
   #boot(hardware: Hardware, options: ProgramOptions): VirtualTestDevice {

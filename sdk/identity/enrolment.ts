@@ -17,7 +17,7 @@ export interface EnrolmentError {
 }
 
 export type EnrolmentAnswer =
-  { requestId: string; chain: Uint8Array[]; offer?: AnchorOffer } | { requestId: string; error: EnrolmentError };
+  { requestId: string; chain: Uint8Array[]; offer?: AnchorOffer; saltProof?: string } | { requestId: string; error: EnrolmentError };
 
 export function newRequestId(random: Random): string {
   return hexEncode(random.bytes(16));
@@ -30,8 +30,8 @@ export const ASKING_HOLDER = "ASKING_HOLDER";
 export type EnrolmentMessage =
   /** `anchors`: serials of the trust anchors that the device has; the authority offers others where they are not those of now. */
   | { type: "enrol"; requestId: string; csr: string; anchors?: readonly string[] }
-  /** Tells the authority which certificate is in use, so that it retires the older ones. */
-  | { type: "active"; serial: string }
+  /** Tells the authority which certificate is in use, so that it retires the older ones, and the salt of the pre-shared key. */
+  | { type: "active"; serial: string; salt?: string; saltProof?: string | undefined }
   /** Another's request, named by its id, is not to cost this device its certificate. */
   | { type: "in-use"; requestId: string };
 
@@ -71,12 +71,12 @@ export function readAnswer(bytes: Uint8Array): EnrolmentAnswer {
     return { requestId, error: { code: error["code"].slice(0, 40), message: String(error["message"] ?? "").slice(0, 200), ...retry } };
   }
   if (!isCertificates(chain) || chain.length < 1) throw bad("has neither a chain nor an error");
-  const { anchors, links } = value;
+  const { anchors, links, saltProof } = value;
   const offer =
     isCertificates(anchors) && isCertificates(links)
       ? { offer: { anchors: anchors.map(base64Decode), links: links.map(base64Decode) } }
       : {};
-  return { requestId, chain: chain.map(base64Decode), ...offer };
+  return { requestId, chain: chain.map(base64Decode), ...offer, ...(typeof saltProof === "string" && { saltProof }) };
 }
 
 const CERTIFICATES_MAX = 4;

@@ -141,10 +141,11 @@ export class Rotation {
       this.#failed(code, message, retryAfterSeconds * 1_000);
       return;
     }
+    const { store, platform } = this.parts;
     if (answer.offer) this.#takeAnchors(answer.offer);
     try {
       // Its dates move no clock before a broker has accepted it: whoever may publish answers could set them.
-      const pending = this.parts.store.storePending(answer.chain, this.parts.platform.chains);
+      const pending = store.storePending(answer.chain, platform.chains, newRequestId(platform.random), answer.saltProof);
       this.#asked = false;
       this.#requestId = undefined;
       this.parts.emit({ type: "pending", serial: pending.certificate.serial });
@@ -255,7 +256,7 @@ export class Rotation {
     if (serial === undefined || this.#isReporting) return;
     this.#isReporting = true;
     try {
-      await this.#send(client, { type: "active", serial });
+      await this.#send(client, { type: "active", serial, ...store.toldSalt });
       if (store.active?.certificate.serial === serial) store.markReported();
     } catch (error) {
       // It is sent again with the next connection, or in an hour at the latest. It needs no flash of its own: `unreported` is its memory.

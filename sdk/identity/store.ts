@@ -6,18 +6,24 @@
  * over.
  */
 import { joinBlocks, splitBlocks } from "../encoding/blocks.js";
-import { utf8Decode, utf8Encode } from "../encoding/text.js";
+import { base64Encode, utf8Decode, utf8Encode } from "../encoding/text.js";
 import { HawserError } from "../errors.js";
 import type { ChainVerifier, KeyStore, Storage } from "../platform.js";
 import { judgeOffer, type AnchorOffer } from "./anchor-offer.js";
 import { checkUsable } from "./certificate-profile.js";
 import { readCertificate, type CertificateInfo } from "./certificate.js";
 import { checkId, isId } from "./device-id.js";
+import { saltedKeyInput, saltProofInput } from "./psk-salt.js";
 
 export type Slot = "a" | "b";
 
-/** Where the pre-shared key of the recovery rung lives in the key store. */
+/** Where the pre-shared key of the recovery rung lives in the key store, as provisioned. */
 export const PSK_SLOT = "psk";
+/** Where the key is put that is made of it and a salt, before it is shown. */
+const SALTED_PSK_SLOT = "psk-salted";
+
+/** Of the pre-shared key, the newer first: brokers take the key of one of them. "" stands for the key as provisioned. */
+export type Salts = readonly [string, string];
 
 /** Who the device is; written at provisioning, never changed after. */
 export interface DeviceRecord {
@@ -43,12 +49,16 @@ interface IdentityRecord {
   next?: { slot: Slot; phase: "enrolling" | "pending"; failedProofs: number };
   /** The authority has not yet confirmed that it knows which certificate is in use. */
   unreported?: true;
+  /** The newer one is told with the next report, if it has not been told before. */
+  salts?: Salts | undefined;
 }
 
 export interface InstalledIdentity extends DeviceRecord {
   /** DER, leaf first; its key is in slot `key-a` already. Absent for a device that is to fetch its first certificate over PSK. */
   chain?: readonly Uint8Array[];
   trustAnchors: readonly Uint8Array[];
+  /** Of a device that has been in use. */
+  salts?: Salts | undefined;
 }
 
 export const keySlot = (slot: Slot): string => `key-${slot}`;
@@ -63,7 +73,7 @@ const other = (slot: Slot | null): Slot => (slot === "a" ? "b" : "a");
  *   `WRONG_SUBJECT`, `KEY_MISMATCH`, `KEY_MISSING`
  */
 export function installIdentity(storage: Storage, keyStore: KeyStore, installed: InstalledIdentity): void {
-  const { chain, trustAnchors, id, role, pskIdentity } = installed;
+  const { chain, trustAnchors, id, role, pskIdentity, salts } = installed;
   checkId(id);
   if (pskIdentity !== undefined && !keyStore.has(PSK_SLOT)) throw keyMissing(PSK_SLOT);
   for (const anchor of trustAnchors) checkUsable(anchor, "a trust anchor");
@@ -71,7 +81,7 @@ export function installIdentity(storage: Storage, keyStore: KeyStore, installed:
   putJson(storage, "device", { v: 1, id, role, ...(pskIdentity === undefined ? {} : { pskIdentity }) });
   storage.put("anchors", joinBlocks(trustAnchors));
   if (chain) storage.put(chainKey("a"), joinBlocks(chain));
-  const record: IdentityRecord = { v: 1, active: chain ? "a" : null };
+  const record: IdentityRecord = { v: 1, active: chain ? "a" : null, salts };
   putJson(storage, "identity", record);
 }
 
@@ -88,6 +98,9 @@ export class IdentityStore {
   #record: IdentityRecord;
   #active: Identity | undefined;
   #pending: Identity | undefined;
+  /** How often brokers have refused the pre-shared key since the record last changed. */
+  #pskRefusals = 0;
+  #saltInSlot: string | undefined;
 
   /**
    * Reads the identity and clears what an interrupted step left behind.
@@ -169,6 +182,52 @@ export class IdentityStore {
     return this.#record.unreported === true;
   }
 
+  get salts(): Salts | undefined {
+    return this.#record.salts;
+  }
+
+  /** What a report says of the pre-shared key. */
+  get toldSalt(): { salt?: string; saltProof?: string | undefined } {
+    const salt = this.salts?.[0];
+    return salt === undefined ? {} : { salt, saltProof: this.#saltProof("device", salt) };
+  }
+
+  /**
+   * Puts the pre-shared key that is to be shown into its slot. Which salt a broker goes by is known for sure only when it takes the key:
+   * the newer one, as soon as the authority has the report.
+   * @returns the slot
+   */
+  readyPsk(): string {
+    const { salts, unreported, next } = this.#record;
+    const isTold = unreported !== true && next?.phase !== "pending";
+    const salt = salts?.[(this.#pskRefusals + (isTold ? 0 : 1)) % 2];
+    if (!salt) return PSK_SLOT;
+    if (salt !== this.#saltInSlot) this.keyStore.importPsk(SALTED_PSK_SLOT, this.keyStore.mac(PSK_SLOT, saltedKeyInput(salt)));
+    this.#saltInSlot = salt;
+    return SALTED_PSK_SLOT;
+  }
+
+  /** A broker refused it. @returns whether the next attempt shows one that was not refused */
+  pskRefused(): boolean {
+    return this.salts !== undefined && ++this.#pskRefusals % 2 === 1;
+  }
+
+  #saltProof(by: "device" | "authority", salt: string): string | undefined {
+    try {
+      return base64Encode(this.keyStore.mac(PSK_SLOT, saltProofInput(by, salt)));
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** No salt is forgotten that a broker may still go by: another comes in front once the authority has proved that it has the newer. */
+  #withFresh(salt: string | undefined, saltProof: string | undefined): Salts | undefined {
+    const { salts } = this;
+    if (salt === undefined || this.device.pskIdentity === undefined) return salts;
+    if (!salts) return [salt, ""];
+    return saltProof !== undefined && saltProof === this.#saltProof("authority", salts[0]) ? [salt, salts[0]] : salts;
+  }
+
   hasKey(identity: Identity): boolean {
     return this.keyStore.has(identity.keySlot);
   }
@@ -187,9 +246,11 @@ export class IdentityStore {
   /**
    * Stores the certificate the authority issued, to be proved. It has to come from a trust anchor, or from the CA of the certificate that
    * serves: a device may trust one CA to name its brokers and belong to another.
+   * @param freshSalt for the pre-shared key, drawn at random; left out, its salts stay
+   * @param saltProof what the authority says of the salt that it has
    * @throws HawserError `NOT_ENROLLING`, `BAD_CERTIFICATE`, `WRONG_SUBJECT`, `KEY_MISMATCH`, `UNTRUSTED_CERTIFICATE`
    */
-  storePending(chain: readonly Uint8Array[], chains: ChainVerifier): Identity {
+  storePending(chain: readonly Uint8Array[], chains: ChainVerifier, freshSalt?: string, saltProof?: string): Identity {
     const next = this.#record.next;
     if (next?.phase !== "enrolling")
       throw new HawserError("NOT_ENROLLING", "received a certificate that was not requested", "No action needed: it is ignored.");
@@ -202,7 +263,7 @@ export class IdentityStore {
       );
     }
     this.storage.put(chainKey(next.slot), joinBlocks(chain));
-    this.#put({ ...this.#record, next: { ...next, phase: "pending" } });
+    this.#put({ ...this.#record, next: { ...next, phase: "pending" }, salts: this.#withFresh(freshSalt, saltProof) });
     this.#pending = { slot: next.slot, keySlot: keySlot(next.slot), chain, certificate };
     return this.#pending;
   }
@@ -252,7 +313,7 @@ export class IdentityStore {
   commit(): Identity {
     const proved = this.#pending;
     if (!proved) throw new HawserError("NOTHING_PENDING", "there is no pending identity to commit", "Report this as a bug in Hawser.");
-    this.#put({ v: 1, active: proved.slot, unreported: true });
+    this.#put({ v: 1, active: proved.slot, unreported: true, salts: this.salts });
     this.#active = proved;
     this.#pending = undefined;
     this.#clearUnused();
@@ -288,6 +349,7 @@ export class IdentityStore {
   #put(record: IdentityRecord): void {
     putJson(this.storage, "identity", record);
     this.#record = record;
+    this.#pskRefusals = 0;
   }
 
   /** A slot that cannot be read is no identity: the ladder deals with its absence, the device does not fall over it. */
@@ -370,8 +432,8 @@ function isDeviceRecord(value: Unread<DeviceRecord>): value is DeviceRecord {
 }
 
 function isIdentityRecord(value: Unread<IdentityRecord>): value is IdentityRecord {
-  const { active, next } = value;
-  if (active !== null && !isSlot(active)) return false;
+  const { active, next, salts } = value;
+  if ((active !== null && !isSlot(active)) || (salts !== undefined && !Array.isArray(salts))) return false;
   if (next === undefined) return true;
   if (typeof next !== "object" || next === null) return false;
   const { slot, phase, failedProofs } = next as Unread<NonNullable<IdentityRecord["next"]>>;

@@ -1,12 +1,12 @@
 /** What an attempt shows of the device, and what is known to be wrong with it before it is shown. */
 import { errorMessage } from "../errors.js";
 import { failure, type Failure } from "../failure.js";
-import { PSK_SLOT, type IdentityStore } from "../identity/store.js";
+import type { IdentityStore } from "../identity/store.js";
 import type { Credential } from "../platform.js";
 import type { Attempt } from "./credential-ladder.js";
 
 export function credentialOf(attempt: Attempt, store: IdentityStore): Credential {
-  if (attempt.rung === "psk") return { kind: "psk", slot: PSK_SLOT, identity: store.device.pskIdentity ?? store.device.id };
+  if (attempt.rung === "psk") return { kind: "psk", slot: store.readyPsk(), identity: store.device.pskIdentity ?? store.device.id };
   if (attempt.rung === "password") return { kind: "server-auth", trustAnchors: store.trustAnchors };
   const identity = store[attempt.identity];
   return {

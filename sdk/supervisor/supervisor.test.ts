@@ -397,6 +397,39 @@ describe("The ladder, tied to links", () => {
     expect([supervisor.phase, online]).toEqual(["online", [{ rung: "psk" }]]);
   });
 
+  it("shows the pre-shared key of before where the new one is refused, without going back to a certificate in between", async () => {
+    const [revoked, refused] = [failing(because("CERTIFICATE_REVOKED")), failing(because("PSK_REJECTED"))];
+    const given = await Supervised.make({ next: [revoked, revoked, refused] });
+    const { world, store, supervisor } = given;
+    const slot = store.beginEnrolment();
+    const chain = [await world.issueFor(world.keys.csr(slot, ID))];
+    store.storePending(chain, world.platform.chains, "5a".repeat(16));
+    store.commit();
+    store.markReported();
+    supervisor.start();
+    await world.pass(10_000);
+    expect(given.shown).toHaveLength(4);
+    expect(world.dialer.peers.slice(2).map(({ credential }) => credential)).toEqual([
+      { kind: "psk", slot: "psk-salted", identity: ID },
+      { kind: "psk", slot: "psk", identity: ID },
+    ]);
+    expect([supervisor.phase, world.of("credential-changed").length]).toEqual(["online", 1]);
+  });
+
+  it("survives a key store that cannot make the pre-shared key", async () => {
+    const revoked = failing(because("CERTIFICATE_REVOKED"));
+    const { world, store, supervisor } = await Supervised.make({ next: [revoked, revoked] });
+    const slot = store.beginEnrolment();
+    store.storePending([await world.issueFor(world.keys.csr(slot, ID))], world.platform.chains, "5a".repeat(16));
+    store.commit();
+    store.markReported();
+    world.brokenKeyCalls.add("importPsk");
+    supervisor.start();
+    await world.pass(600_000);
+    expect(world.of("disconnected").map(({ code }) => code)).toContain("STORAGE_FAILED");
+    expect([supervisor.phase, supervisor.attempt.rung]).toEqual(["online", "mtls"]);
+  });
+
   it.each<[string, Case]>([
     ["no recovery endpoint is configured", { options: { recovery: undefined } as never }],
     ["the device has no pre-shared key", { psk: false }],

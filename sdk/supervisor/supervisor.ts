@@ -232,7 +232,6 @@ export class Supervisor {
     const target = attempt.rung === "psk" ? this.options.recovery : this.#brokers.current;
     if (!target) return;
     const endpoint = { ...target, validAtMs: time.nowMs() };
-    const credential = credentialOf(attempt, this.parts.store);
     emit({
       type: "connecting",
       credential: attempt.rung,
@@ -244,11 +243,11 @@ export class Supervisor {
     if (epoch !== this.#epoch) return;
     const identity = attempt.rung === "mtls" ? this.parts.store[attempt.identity] : undefined;
     this.#endedAtOnce = undefined;
-    this.#isOpened = false;
-    this.#usesLogin = false;
+    this.#isOpened = this.#usesLogin = false;
     this.#linkInfo = NO_LINK;
     const { version } = this.#versions;
     try {
+      const credential = credentialOf(attempt, this.parts.store);
       client.configure({
         protocolVersion: version,
         username: undefined,
@@ -422,9 +421,11 @@ export class Supervisor {
             ? reason.message
             : `${reason.message}; the certificate is not blamed while a user name, password or token is sent`,
       });
+    // The salt that this broker goes by may be the one before.
+    const isOtherKeyLeft = attempt.rung === "psk" && reason.class === "credential" && this.parts.store.pskRefused();
     const redirect = attempt.rung === "psk" ? undefined : this.#brokers.failed(reason, wasStable);
     if (redirect) emit({ type: "redirected", host: redirect.host, port: redirect.port, code: reason.code });
-    if (!isLoginRefused && !needsAll) this.#apply(this.#ladder.failed(attempt, reason, evidence, this.#holdings));
+    if (!isLoginRefused && !needsAll && !isOtherKeyLeft) this.#apply(this.#ladder.failed(attempt, reason, evidence, this.#holdings));
     if (epoch !== this.#epoch) return;
     const delayMs = this.#backoff.next(minimumDelayMs(reason));
     emit({ type: "retrying", delayMs, attempt: this.#backoff.failures });

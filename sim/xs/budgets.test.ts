@@ -28,9 +28,9 @@ it.skipIf(no32Bits)(
     }
     expect(session!.value).toBeLessThanOrEqual(session!.target);
     // Both targets are missed, and bars keep them from growing: each rule that keeps one item, one refusal or one slow link from taking the
-    // device down has state of its own, 5 KB of heap and 20 KB of bundle in all (docs/firmware.md).
+    // device down has state of its own, 5 KB of heap and 21 KB of bundle in all (docs/firmware.md).
     expect(live!.value).toBeLessThan(28_000);
-    expect(bundle!.value).toBeLessThan(154_700);
+    expect(bundle!.value).toBeLessThan(155_400);
   },
   600_000,
 );

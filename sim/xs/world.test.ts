@@ -12,15 +12,15 @@ const BUILD_MS = 600_000;
 const SEEDS = Number(process.env["HAWSER_XS_WORLDS"] ?? 40);
 
 /**
- * About two and a half hours of faults. A device that is refused for no reason it can see waits up to half an hour before it goes to PSK,
- * and must be back in an hour.
+ * About two and a half hours of faults. A device that is refused for no reason it can see waits up to half an hour before it goes to PSK
+ * (up to an hour where its broker has no TLS 1.3), and must be back in an hour and a quarter.
  */
 const world = (seed: string, devices = 1): WorldRequest => ({
   seed,
   devices,
   days: 0.1,
   faults: FAULT_KINDS.map(({ name }) => name),
-  backOnlineBoundMs: 60 * 60_000,
+  backOnlineBoundMs: 75 * 60_000,
 });
 const differences = (worlds: readonly ComparedWorld[]): unknown[] =>
   worlds.flatMap(({ result, difference }) => (difference ? [{ seed: result.seed, ...difference }] : []));
@@ -42,7 +42,7 @@ describe("the virtual world on XS", () => {
     );
     // No empty run: every world has something to tell, and most kinds of fault strike.
     expect(worlds.map(({ result }) => result.seed)).toEqual(requests.map(({ seed }) => seed));
-    expect(Math.min(...worlds.map((each) => each.lines))).toBeGreaterThanOrEqual(10);
+    expect(Math.min(...worlds.map((each) => each.lines))).toBeGreaterThanOrEqual(8);
     expect(new Set(worlds.map(({ result }) => result.digest)).size).toBe(SEEDS);
     expect(lines).toBeGreaterThan(100 * SEEDS);
     expect(faultsTotal).toBeGreaterThan(2 * SEEDS);

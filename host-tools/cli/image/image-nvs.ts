@@ -163,7 +163,7 @@ function shownAgain({ out, newKeys, newHmacKey, ...given }: ImageNvsOptions): { 
 async function fromVault(path: string, options: ImageNvsOptions, { env }: Context, write: Write): Promise<Made> {
   const vault = await Vault.open(path, await vaultPassphrase({ ...options, vault: path }, env));
   try {
-    const { device, active, trustAnchors } = IdentityStore.load(vault.storage, vault.keyStore);
+    const { device, active, trustAnchors, salts } = IdentityStore.load(vault.storage, vault.keyStore);
     if (active === undefined)
       throw new HawserError(
         "NOT_PROVISIONED",
@@ -176,6 +176,7 @@ async function fromVault(path: string, options: ImageNvsOptions, { env }: Contex
       chain: active.chain,
       privateKey: vault.signingKey(active.keySlot),
       trustAnchors,
+      salts,
       ...(hasPsk && { psk: vault.psk("psk") }),
     };
     const { serial, notAfterMs } = active.certificate;

@@ -43,6 +43,15 @@ describe("the keys of a vault, in PSA's form", () => {
     expect(saved.size).toBe(0);
   });
 
+  test("pre-shared keys are kept, as provisioned and as shown", () => {
+    const { saved, keys } = opened();
+    const ids = [firstKeyId("psk"), firstKeyId("psk-salted")] as const;
+    const files = [1, 2].map((byte) => encodePsaKey({ kind: "psk", key: Buffer.alloc(32, byte) }));
+    ids.forEach((id, index) => keys.put(id, files[index]!));
+    const again = opened(saved).keys;
+    expect(ids.map((id) => again.get(id))).toEqual(files);
+  });
+
   test("what is no key of a device is refused, and what was there stays", () => {
     const { saved, keys } = opened();
     const one = newKey();

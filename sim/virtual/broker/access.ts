@@ -6,7 +6,7 @@ import type { IssuedCertificate, VirtualAuthority } from "../pki/virtual-authori
 import { matches } from "./message.js";
 
 /** How a client got in. */
-export type Scope = { kind: "mtls"; id: string; serial: string } | { kind: "psk"; id: string };
+export type Scope = { kind: "mtls"; id: string; serial: string } | { kind: "psk"; id: string; key: Uint8Array };
 
 const Alert = {
   badRecordMac: 20,
@@ -66,6 +66,11 @@ export class BrokerAccess {
     if (shown.kind !== "psk" || !known) return modern ? Alert.handshakeFailure : Alert.unknownPskIdentity;
     if (sameBytes(known, shown.key)) return undefined;
     return modern ? Alert.illegalParameter : Alert.badRecordMac;
+  }
+
+  /** The authority knows another key of the device; one that is withdrawn stays so. */
+  changePsk(id: string, key: Uint8Array): void {
+    if (this.psks.has(id)) this.psks.set(id, key);
   }
 
   certificateOf(shown: ShownCredential): IssuedCertificate | undefined {

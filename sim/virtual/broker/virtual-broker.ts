@@ -59,7 +59,8 @@ export class VirtualBroker {
     );
     this.psk = listener(
       (shown) => access.judgePsk(shown, tlsVersion),
-      (shown) => ({ kind: "psk", id: shown.kind === "psk" ? shown.identity : "" }),
+      (shown) =>
+        shown.kind === "psk" ? { kind: "psk", id: shown.identity, key: shown.key } : { kind: "psk", id: "", key: new Uint8Array() },
     );
   }
 
@@ -151,6 +152,13 @@ export class VirtualBroker {
   endSessionsOf(serial: string): void {
     for (const connection of [...this.#connections.values(), ...this.#unidentified]) {
       if (connection.scope.kind === "mtls" && connection.scope.serial === serial) connection.kill();
+    }
+  }
+
+  /** Ends every connection that a pre-shared key of this device opened. */
+  endPskSessions(id: string): void {
+    for (const connection of [...this.#connections.values(), ...this.#unidentified]) {
+      if (connection.scope.kind === "psk" && connection.scope.id === id) connection.kill();
     }
   }
 

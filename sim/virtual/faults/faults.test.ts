@@ -72,6 +72,7 @@ const EFFECTS: Record<string, Effect> = {
   "authority-refuses": { line: /TRY_LATER|RATE_LIMITED|UNKNOWN_DEVICE/ },
   "authority-defective": { line: /renewal-failed|identity-dropped/ },
   "authority-twice": { line: /renewed/ },
+  "reports-lost": { state: (world) => world.authority.mood.losesReports },
   "authority-slow": { line: /renewed|NO_ANSWER/ },
   "slow-uplink": { state: (world) => device(world).path.uplinkBytesPerSecond < 10_000 },
   "power-cut": { line: /power cut/ },

@@ -89,10 +89,12 @@ export const IDENTITY_FAULTS: readonly FaultKind[] = [
     scope: "device",
     lasts: HOURS,
     fits: recoverable,
-    begin: ({ access, device }) => {
-      const key = access.psks.get(device.id);
+    begin: ({ access, authority, device }) => {
       access.psks.delete(device.id);
-      return () => key && access.psks.set(device.id, key);
+      return () => {
+        const key = authority.psks.of(device.id);
+        if (key) access.psks.set(device.id, key);
+      };
     },
   },
   {
@@ -150,6 +152,13 @@ export const IDENTITY_FAULTS: readonly FaultKind[] = [
     changes: "authority",
     lasts: HOURS,
     begin: authority(() => ({ twice: true }), { twice: false }),
+  },
+  {
+    name: "reports-lost",
+    scope: "everybody",
+    changes: "authority",
+    lasts: HOURS,
+    begin: authority(() => ({ losesReports: true }), { losesReports: false }),
   },
   {
     name: "authority-slow",

@@ -1,18 +1,21 @@
 /**
  * A thief of one device's pre-shared key, and of nothing else. He comes in by it under a client id of his own, asks for certificates of the
- * device's name, reports them as in use, and objects to what others ask for. As long as the device itself is there, he must get nothing.
+ * device's name, reports them as in use and with a salt of his own, and objects to what others ask for. As long as the device itself is
+ * there, he must get nothing.
  */
 import { readCertificate } from "../../../sdk/identity/certificate.js";
 import { ASKING_HOLDER, readAnswer, type EnrolmentAnswer } from "../../../sdk/identity/enrolment.js";
+import { saltProofInput } from "../../../sdk/identity/psk-salt.js";
 import { base64Encode } from "../../../sdk/encoding/text.js";
 import { sameBytes } from "../network/virtual-tls.js";
-import { buildRequest, publicKeyOf } from "../pki/world-certificates.js";
+import { buildRequest, macOf, publicKeyOf } from "../pki/world-certificates.js";
 import type { FaultSite } from "./fault-kind.js";
 import { said } from "./said.js";
 import { ThiefSession } from "./thief-session.js";
 
 const TRIES_EVERY_MS = 20_000;
 const REQUEST_ID = "0d";
+const SALT = "0d".repeat(16);
 
 export class PskThief {
   readonly #own: string;
@@ -75,7 +78,9 @@ export class PskThief {
     const { publicKey, serial } = readCertificate(leaf);
     const isOwn = sameBytes(publicKey, publicKeyOf(this.#own));
     const wasGood = this.#isDeviceGood;
-    this.#say(said({ type: "active", serial }, this.#own));
+    // With a salt of his own the device would have no key left.
+    const saltProof = base64Encode(macOf(this.psk, saltProofInput("device", SALT)));
+    this.#say(said({ type: "active", serial, salt: SALT, saltProof }, this.#own));
     this.#say(said({ type: "active", serial }));
     if (this.site.device.recovery.begun !== this.#faultsBefore) return;
     if (isOwn) this.site.device.accuse("shut-out-by-psk", "a thief of the pre-shared key got a certificate, though the device was there");

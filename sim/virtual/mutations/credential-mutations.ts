@@ -10,6 +10,7 @@ const HICCUP = {
 const STOLEN = { kind: "world", faults: ["key-stolen"], traits: { device: RECOVERABLE } } as const;
 const INSIDER = { kind: "world", faults: ["insider", "renewal-asked"], traits: { device: RECOVERABLE } } as const;
 const PSK_STOLEN = { kind: "world", faults: ["psk-stolen"], traits: { device: RECOVERABLE } } as const;
+const RENEWED = { kind: "world", faults: ["renewal-asked"], traits: { device: RECOVERABLE } } as const;
 const ATTACKED = {
   kind: "world",
   faults: ["man-in-the-middle"],
@@ -203,6 +204,62 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
     replace: "this.#retireOlder(",
     invariants: ["shut-out-by-psk"],
     stage: PSK_STOLEN,
+  },
+  {
+    name: "the salt before is forgotten while the authority still goes by it",
+    file: "sdk/identity/store.ts",
+    find: "? [salt, salts[0]] : salts",
+    replace: '? [salt, ""] : salts',
+    invariants: ["psk-lost"],
+    stage: RENEWED,
+  },
+  {
+    name: "another salt is drawn though the authority has not proved the last one",
+    file: "sdk/identity/store.ts",
+    find: 'return saltProof !== undefined && saltProof === this.#saltProof("authority", salts[0]) ?',
+    replace: "return salts[0] !== saltProof ?",
+    invariants: ["psk-lost"],
+    stage: { ...RENEWED, faults: ["renewal-asked", "reports-lost"] },
+  },
+  {
+    name: "a new certificate makes the device forget its salts",
+    file: "sdk/identity/store.ts",
+    find: "active: proved.slot, unreported: true, salts: this.salts });",
+    replace: "active: proved.slot, unreported: true });",
+    invariants: ["psk-lost", "psk-unchanged"],
+    stage: RENEWED,
+  },
+  {
+    name: "the device tells the authority no salt",
+    file: "sdk/identity/rotation.ts",
+    find: '{ type: "active", serial, ...store.toldSalt }',
+    replace: '{ type: "active", serial }',
+    invariants: ["psk-unchanged"],
+    stage: RENEWED,
+  },
+  {
+    name: "a session by a pre-shared key outlives the key",
+    file: "sim/virtual/broker/virtual-broker.ts",
+    find: 'if (connection.scope.kind === "psk" && connection.scope.id === id) connection.kill();',
+    replace: 'if (connection.scope.kind === "mtls" && connection.scope.id === "") connection.kill();',
+    invariants: ["old-psk-serves"],
+    stage: { ...RENEWED, faults: ["renewal-asked", "psk-stolen"] },
+  },
+  {
+    name: "the authority takes a salt from whoever has the pre-shared key",
+    file: "sim/virtual/pki/virtual-authority.ts",
+    find: "serial !== undefined && this.#holders.isOwner(id, signer) &&",
+    replace: "serial !== undefined &&",
+    invariants: ["psk-lost", "psk-unchanged"],
+    stage: { ...PSK_STOLEN, faults: ["psk-stolen", "switched-off"], days: 2 },
+  },
+  {
+    name: "a device whose pre-shared key is refused never tries the one before",
+    file: "sdk/identity/store.ts",
+    find: "salts?.[(this.#pskRefusals + (isTold ? 0 : 1)) % 2];",
+    replace: "salts?.[isTold ? 0 : 0];",
+    invariants: ["stranded", "not-back-online"],
+    stage: { ...RENEWED, faults: ["renewal-asked", "reports-lost", "revoked"] },
   },
   {
     name: "a certificate that changed nothing is followed by another",

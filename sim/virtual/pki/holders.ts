@@ -27,12 +27,24 @@ interface Certified {
 export class Holders {
   readonly #questions = new Map<string, Question>();
   readonly #certified = new Map<string, Certified[]>();
+  /** Keys of each name that its owner has had, whatever became of their certificates. */
+  readonly #owned = new Map<string, Set<string>>();
 
   constructor(private readonly nowMs: () => number) {}
 
-  issued(id: string, serial: string, publicKey: Uint8Array, isUnproved: boolean): void {
+  /** @param signer the key that signed the request */
+  issued(id: string, serial: string, publicKey: Uint8Array, isUnproved: boolean, signer: string): void {
     this.#questions.delete(id);
-    this.#certified.set(id, [...(this.#certified.get(id) ?? []), { serial, key: hexEncode(publicKey), isUnproved }]);
+    const key = hexEncode(publicKey);
+    this.#certified.set(id, [...(this.#certified.get(id) ?? []), { serial, key, isUnproved }]);
+    const owned = this.#owned.get(id) ?? new Set<string>();
+    if (signer === "known" || owned.size === 0 || owned.has(signer)) owned.add(key);
+    this.#owned.set(id, owned);
+  }
+
+  /** Whether the key is one that the name's owner has had. */
+  isOwner(id: string, key: string | undefined): boolean {
+    return key !== undefined && this.#owned.get(id)?.has(key) === true;
   }
 
   /** What was certified before is worth nothing any more. */

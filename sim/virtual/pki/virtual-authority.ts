@@ -7,6 +7,7 @@ import type { SeededRandom } from "../random.js";
 import { WORLD_BEGINS_MS } from "../time/world-clock.js";
 import { buildCertificate, publicKeyOf, readRequest } from "./world-certificates.js";
 import { Holders, signerOf } from "./holders.js";
+import { SaltedKeys } from "./salted-keys.js";
 
 export interface IssuedCertificate {
   id: string;
@@ -32,6 +33,8 @@ export interface AuthorityMood {
   twice: boolean;
   /** Milliseconds an answer takes. */
   delayMs: number;
+  /** Which certificates devices have committed does not reach it, though the broker has acknowledged it. */
+  losesReports: boolean;
 }
 
 const TEN_YEARS_MS = 10 * 365 * 86_400_000;
@@ -40,13 +43,24 @@ export class VirtualAuthority {
   readonly root: Uint8Array;
   issuing: Uint8Array;
   readonly #issuers: Uint8Array[];
-  readonly mood: AuthorityMood = { down: false, refusal: undefined, defect: undefined, clockErrorMs: 0, twice: false, delayMs: 50 };
+  readonly mood: AuthorityMood = {
+    down: false,
+    refusal: undefined,
+    defect: undefined,
+    clockErrorMs: 0,
+    twice: false,
+    delayMs: 50,
+    losesReports: false,
+  };
   readonly #issued = new Map<string, IssuedCertificate>();
   readonly #byRequest = new Map<string, IssuedCertificate>();
   readonly #byDevice = new Map<string, IssuedCertificate[]>();
   /** When names were shut out: what they asked for before is not served any more. */
   readonly #shutOutAtMs = new Map<string, number>();
   readonly #holders: Holders;
+  readonly psks = new SaltedKeys();
+  /** Told of each report of a certificate that the name's owner asked for. */
+  onReported: (id: string, serial: string) => void = () => undefined;
   /** Told of each serial that is retired or revoked. */
   onRevoked: (serial: string) => void = () => undefined;
 
@@ -90,9 +104,10 @@ export class VirtualAuthority {
     return this.#byDevice.get(id) ?? [];
   }
 
-  issue(id: string, publicKey: Uint8Array, isUnproved = false): IssuedCertificate {
+  /** @param signer the key that signed the request; left out where the device is known */
+  issue(id: string, publicKey: Uint8Array, isUnproved = false, signer = "known"): IssuedCertificate {
     const certificate = this.#make(id, publicKey);
-    this.#holders.issued(id, certificate.serial, publicKey, isUnproved);
+    this.#holders.issued(id, certificate.serial, publicKey, isUnproved, signer);
     this.#issued.set(hexEncode(certificate.der), certificate);
     this.#byDevice.set(id, [...this.current(id), certificate]);
     return certificate;
@@ -131,6 +146,7 @@ export class VirtualAuthority {
     const signedFor = this.#holders.serialOf(id, signer);
     if (fields["type"] === "active") {
       if (signedFor === fields["serial"]) this.#retireOlder(id, String(fields["serial"]));
+      if (signedFor === fields["serial"] && this.#isOwn(id, signer, signedFor)) this.#takeSalt(id, signedFor, fields);
       return [];
     }
     const requestId = String(fields["requestId"]);
@@ -141,6 +157,16 @@ export class VirtualAuthority {
     if (this.mood.defect === "garbage") return [utf8Encode("{not json")];
     const answer = utf8Encode(JSON.stringify({ v: 1, requestId, ...this.#answer(id, requestId, String(fields["csr"]), signer) }));
     return this.mood.twice ? [answer, answer] : [answer];
+  }
+
+  /** A good certificate that the name's owner asked for. */
+  #isOwn(id: string, signer: string | undefined, serial: string | undefined): serial is string {
+    return serial !== undefined && this.#holders.isOwner(id, signer) && this.current(id).some((one) => one.serial === serial);
+  }
+
+  #takeSalt(id: string, serial: string, report: Record<string, unknown>): void {
+    this.psks.tell(id, report);
+    this.onReported(id, serial);
   }
 
   /** Serials that are neither retired nor past. */
@@ -162,9 +188,9 @@ export class VirtualAuthority {
     const isProved = this.#holders.mayAsk(id, signer, this.#good(id));
     const asked = isKnown || isProved ? undefined : this.#holders.ask(id, requestId);
     if (asked) return { error: { message: "who holds the present certificate?", ...asked } };
-    const certificate = isKnown ? known : this.issue(id, request.publicKey, !isProved);
+    const certificate = isKnown ? known : this.issue(id, request.publicKey, !isProved, signer ?? "");
     this.#byRequest.set(csr, certificate);
-    return { chain: this.chainOf(certificate).map(base64Encode) };
+    return { chain: this.chainOf(certificate).map(base64Encode), ...this.psks.proof(id) };
   }
 
   #retireOlder(id: string, activeSerial: string): void {

@@ -54,6 +54,11 @@ export function signatureOf(publicKey: Uint8Array, data: Uint8Array): Uint8Array
   return derivedBytes(`signature ${hexEncode(publicKey)} ${hexEncode(data)}`, 64);
 }
 
+/** What stands for an HMAC. */
+export function macOf(key: Uint8Array, data: Uint8Array): Uint8Array {
+  return derivedBytes(`mac ${hexEncode(key)} ${hexEncode(data)}`, 32);
+}
+
 /** Subject and public key of a request; undefined when it is none. */
 export function readRequest(der: Uint8Array): { commonName: string; publicKey: Uint8Array } | undefined {
   const request = elements(der);

@@ -2,10 +2,8 @@
  * A device's key store in this world: keys are names, distinct and without any cryptography, and every change can be cut off by the power.
  */
 import { HawserError } from "../../../sdk/errors.js";
-import { hexEncode } from "../../../sdk/encoding/text.js";
 import type { KeyStore } from "../../../sdk/platform.js";
-import { buildRequest, publicKeyOf, signatureOf } from "../pki/world-certificates.js";
-import { derivedBytes } from "../random.js";
+import { buildRequest, macOf, publicKeyOf, signatureOf } from "../pki/world-certificates.js";
 import type { PowerSupply } from "./power-supply.js";
 
 export type StoredKey = { kind: "pair"; secret: string } | { kind: "psk"; key: Uint8Array };
@@ -54,7 +52,7 @@ export class VirtualKeys {
       mac: (slot, data) => {
         power.check();
         const found = this.#slots.get(slot);
-        if (found?.kind === "psk") return derivedBytes(`mac ${hexEncode(found.key)} ${hexEncode(data)}`, 32);
+        if (found?.kind === "psk") return macOf(found.key, data);
         throw new HawserError("KEY_MISSING", `there is no pre-shared key in slot ${slot}`, "Import one.");
       },
       importPsk: (slot, key) => {

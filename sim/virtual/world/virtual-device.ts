@@ -6,6 +6,7 @@ import { AttemptWatch } from "../invariants/attempt-watch.js";
 import { BoundsWatch } from "../invariants/bounds-watch.js";
 import type { FleetWatch } from "../invariants/fleet-watch.js";
 import { IdentityWatch } from "../invariants/identity-watch.js";
+import { PskWatch } from "../invariants/psk-watch.js";
 import { InboundLedger } from "../invariants/inbound-ledger.js";
 import { OutboundLedger } from "../invariants/outbound-ledger.js";
 import { RecoveryWatch } from "../invariants/recovery-watch.js";
@@ -59,6 +60,7 @@ export class VirtualDevice {
   readonly inbound: InboundLedger;
   readonly attempts: AttemptWatch;
   readonly identity: IdentityWatch;
+  readonly psk: PskWatch;
   readonly recovery: RecoveryWatch;
   readonly #bounds: BoundsWatch;
   /** False: time servers cannot be reached. */
@@ -74,7 +76,7 @@ export class VirtualDevice {
   onBoot: (power: PowerSupply) => void = () => undefined;
   /** The topic or filter for which the broker ends connections at the moment. */
   poison: string | undefined;
-  /** The certificate whose report a broker of 3.1.1 acknowledged and threw away: nobody can know. */
+  /** The certificate whose report a broker acknowledged and threw away: nobody can know. */
   unheard: string | undefined;
   /** Items that the broker has ended a connection for. */
   readonly hungUpOn = new Set<string>();
@@ -106,6 +108,7 @@ export class VirtualDevice {
     this.inbound = new InboundLedger(id, chronicle);
     this.attempts = new AttemptWatch(id, time, chronicle, traits.usesLogin);
     this.identity = new IdentityWatch(id, this.flash, this.keys, chronicle);
+    this.psk = new PskWatch(id, this.flash, this.keys, chronicle);
     this.identity.vouches = (der) => around.authority.find(der) !== undefined;
     this.recovery = new RecoveryWatch(id, time, chronicle, around.backOnlineBoundMs);
     this.#bounds = new BoundsWatch(id, outboxBounds(traits), chronicle);
@@ -142,6 +145,7 @@ export class VirtualDevice {
       ...(psk ? { pskIdentity: this.id } : {}),
     });
     this.identity.provisioned();
+    this.psk.provisioned();
     return psk;
   }
 

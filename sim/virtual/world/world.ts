@@ -1,6 +1,6 @@
 /** A whole world from one seed: devices, network, broker, authority, faults, and the invariants that watch them all. Runs on any engine. */
 import { utf8Decode, utf8Encode } from "../../../sdk/encoding/text.js";
-import { BrokerAccess } from "../broker/access.js";
+import { BrokerAccess, type Scope } from "../broker/access.js";
 import type { Message } from "../broker/message.js";
 import type { BrokerObserver } from "../broker/broker-observer.js";
 import { VirtualBroker } from "../broker/virtual-broker.js";
@@ -8,6 +8,7 @@ import type { FaultKind } from "../faults/fault-kind.js";
 import { FleetWatch } from "../invariants/fleet-watch.js";
 import { FaultPlan } from "../faults/fault-plan.js";
 import { VirtualNetwork } from "../network/network.js";
+import { sameBytes } from "../network/virtual-tls.js";
 import { VirtualAuthority } from "../pki/virtual-authority.js";
 import { PowerCut } from "../power/power-supply.js";
 import { SeededRandom } from "../random.js";
@@ -99,6 +100,15 @@ export class World {
       this.access.revoked.add(serial);
       this.broker.endSessionsOf(serial);
     };
+    this.authority.psks.onChange = (id, key) => {
+      this.access.changePsk(id, key);
+      this.broker.endPskSessions(id);
+      this.#byId.get(id)?.psk.check();
+    };
+    this.authority.onReported = (id, serial) => {
+      const key = this.authority.psks.of(id);
+      if (key) this.#byId.get(id)?.psk.reported(serial, key);
+    };
     this.access.onRefused = (id) => this.#byId.get(id)?.attempts.credentialFault();
     const certificate = {
       root: this.authority.root,
@@ -183,7 +193,11 @@ export class World {
       fleet: this.#fleet,
     });
     const psk = device.provision();
-    if (psk) this.access.psks.set(id, psk);
+    if (psk) {
+      this.access.psks.set(id, psk);
+      this.authority.psks.provision(id, psk);
+    }
+    device.psk.taken = () => this.access.psks.get(id);
     this.devices.push(device);
     this.#byId.set(id, device);
   }
@@ -207,13 +221,20 @@ export class World {
     const id = message.topic.split("/")[1] ?? "";
     const { mood } = this.authority;
     // A report of success is sent once: the broker keeps it for an authority that is away. Requests are sent again.
+    const isReport = utf8Decode(message.payload).includes('"type":"active"');
+    if (mood.losesReports && isReport) return this.#unheard(this.#byId.get(id));
     if (mood.down) {
-      if (utf8Decode(message.payload).includes('"type":"active"')) this.time.after(AUTHORITY_LOOKS_MS, () => this.#enrol(message));
+      if (isReport) this.time.after(AUTHORITY_LOOKS_MS, () => this.#enrol(message));
       return;
     }
     for (const answer of this.authority.handle(id, message.payload, WORLD_BEGINS_MS + message.atMs)) {
       this.time.after(mood.delayMs, () => this.broker.publish(`devices/${id}/identity/response`, answer, 1));
     }
+  }
+
+  /** A report was acknowledged and never came to the authority. */
+  #unheard(sender: VirtualDevice | undefined): void {
+    if (sender) sender.unheard = sender.identity.activeSerial;
   }
 
   /** The backend sends a command now and then. */
@@ -247,6 +268,12 @@ export class World {
     });
   }
 
+  #heardByPsk({ id, key }: Extract<Scope, { kind: "psk" }>, clientId: string): void {
+    const taken = this.access.psks.get(id);
+    if (taken && !sameBytes(taken, key))
+      this.chronicle.violate("old-psk-serves", id, `${clientId} is still heard by a pre-shared key of before`);
+  }
+
   #observer(): BrokerObserver {
     const device = (clientId: string): VirtualDevice | undefined => this.#byId.get(clientId);
     const inbound = (clientId: string, message: Message, act: (sequence: number, device: VirtualDevice) => void): void => {
@@ -266,7 +293,7 @@ export class World {
         if (scope.kind === "mtls" && clientId === scope.id) device(scope.id)?.identity.granted(scope.serial);
       },
       heard: (scope, clientId) => {
-        if (scope.kind !== "mtls") return;
+        if (scope.kind !== "mtls") return this.#heardByPsk(scope, clientId);
         if (this.access.revoked.has(scope.serial))
           this.chronicle.violate("revoked-key-serves", scope.id, `${clientId} is still heard with the revoked certificate ${scope.serial}`);
         // A thief's signs of life are not the device's.
@@ -281,7 +308,7 @@ export class World {
       },
       refused: (scope, message, isTold) => {
         const sender = device(scope.id);
-        if (!isTold && sender && message.topic.endsWith("/identity/request")) sender.unheard = sender.identity.activeSerial;
+        if (!isTold && message.topic.endsWith("/identity/request")) this.#unheard(sender);
         if (!message.topic.includes("/up/")) return;
         if (scope.kind === "psk") this.chronicle.violate("rung-without-reason", scope.id, "telemetry over PSK");
         // Denied together with the end of its certificate, and told so: it is wanted all the same.
