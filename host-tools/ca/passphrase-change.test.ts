@@ -8,6 +8,7 @@ import { witnessFile } from "../ca-directory/revision-witness.js";
 import { PASSPHRASE, provisionDevice, Scene } from "../../test/support/host-tools/scene.js";
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
+import { openCaReadOnly } from "./read-only.js";
 import { verifyCa } from "./verification.js";
 
 const NEXT = "another horse and another battery";
@@ -51,6 +52,15 @@ describe("changing the passphrase of a CA", () => {
     expect((await again.brokerMaterial()).pskFor("dev1")).toEqual(device.psk);
     await again.revoke({ id: "dev2" });
     expect((await verifyCa(ca.directory, NEXT)).problems).toEqual([]);
+  });
+
+  it("ends nobody's session: the devices' keys are the same", async () => {
+    const ca = await scene.ca({}, { onOutput: () => undefined });
+    await provisionDevice(ca, "dev1");
+    await ca.writeBrokerConfig({ engine: "mosquitto", out: join(scene.directory(), "broker"), mtlsPort: 1, pskPort: 2, bind: "127.0.0.1" });
+    await ca.changePassphrase(NEXT, TEST_SCRYPT_COST);
+    expect(openCaReadOnly(ca.directory).outputs).toMatchObject([{ owed: [] }]);
+    expect(await ca.syncOutputs()).toMatchObject([{ changed: [], ended: [] }]);
   });
 
   it("is finished by the next command wherever it was cut off, with the passphrase that still opens the CA", async () => {
