@@ -1,5 +1,6 @@
 /** To which CA a broker's directory belongs: copies, backups that were put back and other CAs do not take it over in silence. */
-import { cpSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { cpSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { PASSPHRASE, provisionDevice, Scene } from "../../test/support/host-tools/scene.js";
@@ -127,5 +128,23 @@ describe("a broker's directory", () => {
     expect(JSON.parse(readFileSync(mark, "utf8"))).toMatchObject({ v: 1, path: ca.directory });
     writeFileSync(mark, "{}");
     expect(await problemsOf(ca, true)).toEqual(["OUTPUT_TAKEN"]);
+  });
+
+  it("in which the broker's user put a link or a pipe neither leads the CA elsewhere nor keeps it waiting", async () => {
+    const { ca, out, crl } = await configured();
+    const mark = join(out, ".hawser-ca.json");
+    const elsewhere = join(scene.directory(), "mark");
+    renameSync(mark, elsewhere);
+    symlinkSync(elsewhere, mark);
+    expect(await problemsOf(ca)).toEqual(["OUTPUT_TAKEN"]);
+    rmSync(mark);
+    execFileSync("mkfifo", ["-m", "600", mark]);
+    expect(await problemsOf(ca)).toEqual(["OUTPUT_TAKEN"]);
+    rmSync(mark);
+    const before = crl();
+    rmSync(join(out, "crl.pem"));
+    execFileSync("mkfifo", ["-m", "600", join(out, "crl.pem")]);
+    expect(await problemsOf(ca)).toEqual([undefined]);
+    expect(crl()).toBe(before);
   });
 });

@@ -2,10 +2,11 @@
  * Which CA a broker's directory belongs to, and how new that CA was when it last wrote there. A copy of a CA, a backup that was put back,
  * or another CA would else take a broker over in silence, and with it take back what was revoked.
  */
-import { existsSync, readFileSync, realpathSync } from "node:fs";
+import { existsSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { errnoCode, storageError, writeFileAtomic } from "../../sim/node/files/atomic-file.js";
+import { readFileOnly } from "../../sim/node/files/safe-path.js";
 import { MOSQUITTO_FILES } from "../brokers/mosquitto/mosquitto-config.js";
 import { readUnprovedState } from "../ca-directory/ca-files.js";
 import type { RegistryNames } from "../ca-directory/ca-registry.js";
@@ -83,13 +84,8 @@ export class OutputBinding {
 /** @throws HawserError `OUTPUT_TAKEN` where it cannot be read: what it says is not known */
 function readBinding(output: string): Binding | undefined {
   const file = join(output, BINDING_FILE);
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (error) {
-    if (errnoCode(error) === "ENOENT") return undefined;
-    throw storageError(error, "read", file);
-  }
+  const text = textOf(file);
+  if (text === undefined) return undefined;
   const { v, instance, path, revision } = parseObject(text) ?? {};
   if (v === 1 && typeof instance === "string" && typeof path === "string" && typeof revision === "number")
     return { instance, path, revision };
@@ -111,7 +107,7 @@ function isThere({ path, instance }: Binding): boolean {
 
 /** @throws HawserError `OUTPUT_NEWER` */
 async function checkRevocations(output: string, { issuers, crlPem, names, nowMs }: Successor): Promise<void> {
-  const theirs = await ownLists(textOf(join(output, MOSQUITTO_FILES.crl)), issuers);
+  const theirs = await ownLists(textOf(join(output, MOSQUITTO_FILES.crl)) ?? "", issuers);
   const ours = await ownLists(crlPem, issuers);
   const lastNumber = Math.max(...ours.map(({ number }) => number));
   const ahead = theirs.find(({ number }) => number > lastNumber);
@@ -129,12 +125,19 @@ async function ownLists(text: string, issuers: readonly Uint8Array[]): Promise<R
   return opened.filter((list) => list !== undefined);
 }
 
-function textOf(file: string): string {
+/** Of a file in the broker's directory, where the broker's user may put a link or a pipe: those are refused, and not waited for. */
+function textOf(file: string): string | undefined {
   try {
-    return readFileSync(file, "utf8");
+    return readFileOnly(file).toString("utf8");
   } catch (error) {
-    if (errnoCode(error) === "ENOENT") return "";
-    throw storageError(error, "read", file);
+    const code = errnoCode(error);
+    if (code === "ENOENT") return undefined;
+    if (code !== "ELOOP" && code !== "EISDIR") throw storageError(error, "read", file);
+    throw new HawserError(
+      "OUTPUT_TAKEN",
+      `${file} is ${code === "ELOOP" ? "a link" : "not a file"}: somebody else writes in that directory`,
+      "Find out who put it there, for example a broker that was broken into. Remove it and run the command again.",
+    );
   }
 }
 

@@ -12,7 +12,6 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
-  readFileSync,
   realpathSync,
   renameSync,
   rmSync,
@@ -21,7 +20,7 @@ import {
 import { dirname, join, resolve } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
 import { errnoCode, storageError, syncDirectory, temporaryPath, unlinkIfThere, writeNewFile } from "../../../sim/node/files/atomic-file.js";
-import { problemWithDirectory, whoCouldReplace } from "../../../sim/node/files/safe-path.js";
+import { problemWithDirectory, readFileOnly, whoCouldReplace } from "../../../sim/node/files/safe-path.js";
 import { compileMosquitto, MOSQUITTO_FILES, pluginState } from "./mosquitto-config.js";
 import type { BrokerFacts } from "./mosquitto-config.js";
 import { ownerFor } from "./broker-user.js";
@@ -191,10 +190,11 @@ function makePluginState(path: string, owner: SystemUser | undefined): void {
   if (lstatSync(path, { throwIfNoEntry: false }) === undefined) replaceFile(path, pluginState(), owner);
 }
 
+/** A pipe or link that the broker's user put there is not waited for, nor followed: it is replaced. */
 function isUpToDate(path: string, content: string, owner: SystemUser | undefined): boolean {
   try {
     const { mode, uid } = lstatSync(path);
-    return (mode & 0o777) === 0o600 && uid === (owner?.uid ?? uid) && readFileSync(path, "utf8") === content;
+    return (mode & 0o777) === 0o600 && uid === (owner?.uid ?? uid) && readFileOnly(path).toString("utf8") === content;
   } catch {
     return false;
   }
@@ -224,7 +224,7 @@ function giveTo(path: string, owner: SystemUser): void {
 
 function readText(path: string): string | undefined {
   try {
-    return readFileSync(path, "utf8");
+    return readFileOnly(path).toString("utf8");
   } catch {
     return undefined;
   }
