@@ -47,6 +47,11 @@ test.each([
   expect(() => read(text)).not.toThrow(/token/);
 });
 
+test.each(["/dev/zero", tmpdir()])("%s is not read: it is not a file", (path) => {
+  const owner = { failed: () => undefined, settled: () => undefined };
+  expect(() => readHookFile(path, owner)).toThrow(expect.objectContaining({ code: "HOOKS_INVALID", message: `${path}: it is not a file` }));
+});
+
 test("a file that all users may write is refused: who writes it runs programs", () => {
   expect(() => read(hook("command: [/bin/true]"), { mode: 0o602 })).toThrow(/all users may write/);
 });

@@ -1,5 +1,5 @@
 /** The file that says whom `hawser monitor` tells of events, read into hooks that are ready to run. */
-import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
 import { dirname, isAbsolute, resolve } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { parseDocument } from "yaml";
@@ -122,10 +122,13 @@ function addressOf(text: string, name: string, file: string): URL {
 }
 
 function valuesOf(file: string): { readonly hooks: readonly HookEntry[] } {
-  const descriptor = openSync(file, "r");
+  // A pipe is not waited for, and a device not read without end.
+  const descriptor = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
   let text: string;
   try {
-    const { mode, size } = fstatSync(descriptor);
+    const status = fstatSync(descriptor);
+    if (!status.isFile()) throw invalid(file, "it is not a file", "Check the path.");
+    const { mode, size } = status;
     // Who can write it can run programs as the monitor's user.
     if ((mode & 0o002) !== 0) throw invalid(file, "all users may write this file", `Run: chmod 600 ${file}`);
     if (size > MAX_BYTES) throw invalid(file, `it is larger than ${MAX_BYTES} bytes`, "Check the path.");

@@ -44,11 +44,17 @@ test.each([
   expect(await hook.send({ id: "1", body: "{}" }, UNSTOPPED)).toEqual(outcome);
 });
 
-test("a program that is not there fails", async () => {
-  const hook = new CommandHook({ command: [join(directory(), "nothing")], timeoutMs: 20_000 });
+test.each([
+  ["is not there", ["nothing"], "ENOENT"],
+  ["is a directory", ["."], "EACCES"],
+  ["has a file for a directory in its path", ["program", "below"], "ENOTDIR"],
+])("a program that %s fails, and nothing else does", async (_, path, code) => {
+  const cwd = directory();
+  writeFileSync(join(cwd, "program"), "");
+  const hook = new CommandHook({ command: [join(cwd, ...path), "x"], timeoutMs: 20_000 });
   expect(await hook.send({ id: "1", body: "{}" }, UNSTOPPED)).toEqual({
     kind: "failed",
-    reason: expect.stringContaining("ENOENT") as string,
+    reason: expect.stringContaining(code) as string,
   });
 });
 

@@ -3,6 +3,7 @@
  * arguments, with an environment that holds no secrets, and not for ever.
  */
 import { spawn } from "node:child_process";
+import { errorMessage } from "../../../sdk/errors.js";
 import type { HookMessage, HookTarget, Outcome } from "./hook-queue.js";
 
 export interface CommandHookOptions {
@@ -23,7 +24,16 @@ export class CommandHook implements HookTarget {
     this.#options = options;
   }
 
-  send({ body }: HookMessage, stop: AbortSignal): Promise<Outcome> {
+  async send(message: HookMessage, stop: AbortSignal): Promise<Outcome> {
+    try {
+      return await this.#run(message, stop);
+    } catch (error) {
+      // Some reasons why a program cannot be started are thrown, others are events.
+      return { kind: "failed", reason: errorMessage(error) };
+    }
+  }
+
+  #run({ body }: HookMessage, stop: AbortSignal): Promise<Outcome> {
     const { command, timeoutMs } = this.#options;
     const [program, ...parameters] = command;
     return new Promise((resolve) => {

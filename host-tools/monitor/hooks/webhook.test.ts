@@ -68,6 +68,14 @@ test.each([
   expect(requests.map(({ url }) => url)).toEqual(["/in"]);
 });
 
+test("a server that answers by changing the protocol has not taken the message", async () => {
+  const server = createServer().on("connection", (socket) => {
+    socket.once("data", () => socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"));
+  });
+  const port = await serve(server);
+  expect(await hookAt(`http://127.0.0.1:${port}/in`).send(MESSAGE, UNSTOPPED)).toEqual({ kind: "failed", reason: "it answered 101" });
+});
+
 test("a server that never answers is left after the time-out, and its address is not told", async () => {
   const port = await serve(createServer(() => undefined));
   const outcome = await hookAt(`http://127.0.0.1:${port}/secret-path`, { timeoutMs: 50 }).send(MESSAGE, UNSTOPPED);

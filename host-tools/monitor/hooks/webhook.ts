@@ -54,6 +54,11 @@ export class Webhook implements HookTarget {
         // What the server sends behind its answer changes nothing: a promise settles once.
         resolve({ kind: "retry", reason: timeout.aborted ? `no answer within ${timeoutMs / 1000} s` : reasonOf(error) });
       });
+      // An answer 101 is no response to Node, and without this it would be no error either.
+      request.once("upgrade", (response, socket) => {
+        resolve(outcomeOf(response));
+        socket.destroy();
+      });
       request.end(bytes);
     });
   }
