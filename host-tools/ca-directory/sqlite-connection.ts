@@ -3,6 +3,7 @@
  * a closed file only when its statements are collected. Everything is synchronous.
  */
 import { lstatSync } from "node:fs";
+import { resolve } from "node:path";
 import { corrupt } from "./directory-layout.js";
 import { sqliteDriver } from "./sqlite-driver.js";
 import type { SqliteConnection, SqliteStatement } from "./sqlite-driver.js";
@@ -38,7 +39,8 @@ export class KeptConnection {
       return known;
     }
     known?.drop();
-    const kept = new KeptConnection(sqliteDriver()(path), path, identity);
+    // Absolute: `file:ca` would be an address to SQLite, and `libsql:ca` one to the package, of another place.
+    const kept = new KeptConnection(sqliteDriver()(resolve(path)), path, identity);
     connections.set(path, kept);
     kept.connection.exec(SETTINGS);
     return kept;

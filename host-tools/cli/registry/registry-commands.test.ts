@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { buildCli, hawser } from "../../../test/support/host-tools/test-cli.js";
@@ -22,6 +22,14 @@ test("ca init makes a registry in SQLite, registry move moves it, and without th
   expect(await json(cwd, ...move)).toEqual({ dir: "ca", from: "sqlite", to: "files", names: 1 });
   expect([existsSync(join(cwd, "ca/registry/a.json")), existsSync(join(cwd, "ca/registry.sqlite"))]).toEqual([true, false]);
   expect((await hawser(move, { cwd, env: ENV })).stdout).toBe("The registry of ca (1 name) is in one file for each name already.\n");
+  await scene.clean();
+});
+
+test.each(["file:ca", "libsql:ca", "a?mode=ro#x%41"])("a directory called %s is a path to SQLite too, and no address", async (dir) => {
+  const cwd = scene.directory();
+  await json(cwd, "ca", "init", "--dir", dir, "--registry", "sqlite");
+  expect(await json(cwd, "ca", "verify", "--dir", dir)).toMatchObject({ names: 0 });
+  expect(readdirSync(cwd)).toEqual([dir]);
   await scene.clean();
 });
 
