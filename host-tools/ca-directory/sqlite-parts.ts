@@ -72,15 +72,20 @@ export class SqliteParts implements RegistryParts {
 
   read(part: string): Buffer {
     const { table, key, value } = rowOf(part);
-    const row = this.#attempt("read", () => this.#checked().statement(`SELECT text FROM ${table} WHERE ${key} = ?`).get(value));
+    const row = this.#attempt("read", () =>
+      this.#checked().statement(`SELECT hex(text) AS text FROM ${table} WHERE ${key} = ?`).get(value),
+    );
     if (row === undefined) throw corrupt(this.pathOf(part), "it is missing");
-    return Buffer.from(String(row["text"]), "utf8");
+    return bytesOf(row["text"]);
   }
 
   names(): string[] {
-    const rows = this.#attempt("read", () => this.#checked().statement("SELECT name FROM entries ORDER BY name").all());
-    return rows.map(({ name }) => {
-      if (typeof name === "string" && nameOfEntryFile(entryFile(name)) === name) return name;
+    const rows = this.#attempt("read", () =>
+      this.#checked().statement("SELECT hex(name) AS name FROM entries ORDER BY entries.name").all(),
+    );
+    return rows.map((row) => {
+      const name = bytesOf(row["name"]).toString("utf8");
+      if (nameOfEntryFile(entryFile(name)) === name) return name;
       throw corrupt(this.#path, `the name ${JSON.stringify(name)} does not belong there`);
     });
   }
@@ -114,8 +119,8 @@ export class SqliteParts implements RegistryParts {
   #checked(): KeptConnection {
     if (this.#connection !== undefined) return this.#connection;
     const connection = KeptConnection.to(this.#path);
-    const tables = connection.statement("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").all();
-    if (JSON.stringify(tables.map(({ sql }) => sql)) !== JSON.stringify(TABLES))
+    const tables = connection.statement("SELECT hex(sql) AS sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").all();
+    if (JSON.stringify(tables.map(({ sql }) => bytesOf(sql).toString("utf8"))) !== JSON.stringify(TABLES))
       throw corrupt(this.#path, "its tables are not those of a registry");
     this.#connection = connection;
     setImmediate(() => (this.#connection = undefined));
@@ -155,6 +160,11 @@ function write(connection: KeptConnection, content: ReadonlyMap<string, Uint8Arr
     const { table, value } = rowOf(part);
     connection.statement(`INSERT OR REPLACE INTO ${table} VALUES (?, ?)`).run(value, Buffer.from(bytes).toString("utf8"));
   }
+}
+
+/** Text is asked for in hexadecimal: `libsql` ends the process where somebody wrote bytes that are no UTF-8. */
+function bytesOf(value: unknown): Buffer {
+  return Buffer.from(String(value), "hex");
 }
 
 function rowOf(part: string): Row {
