@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import { pemChain } from "../../host-tools/ca/context.js";
 import type { CertificateAuthority } from "../../host-tools/ca/certificate-authority.js";
+import { MOST_IN_BATCH } from "../../host-tools/ca/provisioning-batch.js";
 import { provisionDevice, testKey, type Scene } from "../support/host-tools/scene.js";
 import { Member, type Address, type Identity } from "./crowd.js";
 
@@ -46,10 +47,8 @@ export async function shutOut(
 ): Promise<ShutOutReport> {
   const ca = await scene.ca();
   say(`provisioning ${plan.devices} devices and ${plan.rounds * 3} victims`);
-  const crowd: Identity[] = [];
-  for (let i = 0; i < plan.devices; i++) crowd.push({ name: `dev-${i}`, ...(await provisionDevice(ca, `dev-${i}`)) });
-  const victims: Identity[] = [];
-  for (let i = 0; i < plan.rounds * 3; i++) victims.push({ name: `victim-${i}`, ...(await provisionDevice(ca, `victim-${i}`)) });
+  const crowd = await provisioned(ca, "dev", plan.devices);
+  const victims = await provisioned(ca, "victim", plan.rounds * 3);
   const operator: Identity = { name: "operator", ...(await ca.issueClient({ name: "operator", role: "operator" })) };
   const [mtlsPort, pskPort] = ports;
   const { configFile } = await ca.writeBrokerConfig({
@@ -62,6 +61,19 @@ export async function shutOut(
   });
   await start(configFile, mtlsPort);
   return new Site(ca, { host: reach, port: mtlsPort }, operator, say).run(crowd, victims, plan.rounds);
+}
+
+/** In batches: what is measured comes later. */
+async function provisioned(ca: CertificateAuthority, prefix: string, count: number): Promise<Identity[]> {
+  const all: Identity[] = [];
+  while (all.length < count) {
+    const names = Array.from({ length: Math.min(MOST_IN_BATCH, count - all.length) }, (_, i) => `${prefix}-${all.length + i}`);
+    const keys = await Promise.all(names.map(testKey));
+    const devices = keys.map(({ csr }, i) => ({ id: names[i] ?? "", csr }));
+    for (const [i, { id, chain, trustAnchors }] of (await ca.provisionBatch({ role: "sensor", devices })).entries())
+      all.push({ name: id, keyPem: keys[i]?.keyPem ?? "", chainPem: pemChain(chain), trustAnchorPem: pemChain(trustAnchors) });
+  }
+  return all;
 }
 
 class Site {
