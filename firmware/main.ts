@@ -27,8 +27,10 @@ async function main(): Promise<void> {
   await board.provisioned();
   const broker = { host: config.broker ?? "", port: Number(config.port ?? 8883), serverName: config.serverName ?? config.broker ?? "" };
   const recovery = config.recoveryPort ? { recovery: { ...broker, port: Number(config.recoveryPort) } } : {};
+  const patienceMs = Number(config.patienceSeconds ?? 0) * 1_000;
+  const patience = patienceMs > 0 ? { recoveryPatience: { minimumMs: patienceMs, maximumMs: 2 * patienceMs } } : {};
   const device = new Device(
-    { broker, ...recovery, buildTimeMs: board.buildTimeMs, maximumPacketSizeBytes: LARGEST_PACKET_BYTES },
+    { broker, ...recovery, ...patience, buildTimeMs: board.buildTimeMs, maximumPacketSizeBytes: LARGEST_PACKET_BYTES },
     board.platform,
   );
   device.listen(({ type, ...details }) => log("info", type, { details: JSON.stringify(details) }));

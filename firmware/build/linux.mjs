@@ -68,7 +68,7 @@ function buildFirmware({ environment }, project, config) {
   const manifest = {
     include: ["./node_modules/hawser/manifest.json"],
     modules: { "*": "./main", sensor: "./node_modules/hawser/firmware/main" },
-    typescript: { tsconfig: { compilerOptions: { lib: ["es2024"], target: "es2024" } } },
+    typescript: { tsconfig: { compilerOptions: { lib: ["es2024", "esnext.disposable"], target: "es2024" } } },
   };
   writeFileSync(join(project, "manifest.json"), JSON.stringify(manifest, null, 2));
   const settings = Object.entries(config).map(([name, value]) => `${name}=${value}`);

@@ -7,8 +7,6 @@ import { readFileSync, writeFileSync } from "node:fs";
 const REQUEST = /^devices\/([^/]+)\/identity\/request (\{.*\})$/;
 
 export class ScenarioAuthority {
-  /** The CA that signs from now on. */
-  ca = "ca";
   #pki;
   #client;
   #count = 0;
@@ -43,7 +41,7 @@ export class ScenarioAuthority {
     if (type !== "enrol") return;
     const path = this.#pki.path(`enrolment-${++this.#count}`);
     writeFileSync(`${path}.csr`, Buffer.from(csr, "base64"));
-    this.#pki.sign(`${path}.csr`, "DER", `${path}.der`, "DER", this.ca);
+    this.#pki.sign(`${path}.csr`, "DER", `${path}.der`, "DER");
     const answer = JSON.stringify({ v: 1, requestId, chain: [readFileSync(`${path}.der`).toString("base64")] });
     this.#client("mosquitto_pub", "-q", "1", "-t", `devices/${id}/identity/response`, "-m", answer);
   }

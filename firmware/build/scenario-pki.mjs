@@ -14,11 +14,14 @@ export class ScenarioPki {
 
   constructor(folder) {
     this.#folder = folder;
-    for (const name of ["ca", "next-ca", "staff-ca", "other-ca"]) this.#authority(name);
-    this.issue("server", "/CN=localhost", "ca", "subjectAltName=DNS:localhost");
-    this.issue("other-server", "/CN=localhost", "other-ca", "subjectAltName=DNS:localhost");
+    for (const name of ["ca", "staff-ca", "other-ca"]) this.#authority(name);
+    // A device believes the verdict of a server's certificate alone.
+    const forServers = "subjectAltName=DNS:localhost\nextendedKeyUsage=serverAuth";
+    this.issue("server", "/CN=localhost", "ca", forServers);
+    this.issue("other-server", "/CN=localhost", "other-ca", forServers);
     for (const name of ["watcher", "authority"]) this.issue(name, `/CN=${name}`, "staff-ca", "basicConstraints=CA:FALSE");
-    for (const name of ["ca", "next-ca"]) this.#bundle(`clients-of-${name}.crt`, [name, "staff-ca"]);
+    this.#bundle("clients.crt", ["ca.crt", "staff-ca.crt"]);
+    this.revoke();
     this.#openssl("x509", "-in", this.path("ca.crt"), "-outform", "der", "-out", this.path("ca.der"));
   }
 
@@ -63,8 +66,24 @@ export class ScenarioPki {
     );
   }
 
-  #bundle(file, authorities) {
-    writeFileSync(this.path(file), authorities.map((name) => readFileSync(this.path(`${name}.crt`), "utf8")).join(""));
+  /** Makes `clients.crl`: the certificate of `ca` with this serial, hex, is revoked; without one, none is. */
+  revoke(serial) {
+    const list = (authority, entries) => {
+      const settings = this.path(`${authority}.cnf`);
+      const index = this.path(`${authority}.index`);
+      writeFileSync(index, entries);
+      writeFileSync(settings, `[ca]\ndefault_ca = this\n[this]\ndatabase = ${index}\ndefault_md = sha256\ndefault_crl_days = ${DAYS}\n`);
+      const by = ["-config", settings, "-keyfile", this.path(`${authority}.key`), "-cert", this.path(`${authority}.crt`)];
+      this.#openssl("ca", "-gencrl", ...by, "-out", this.path(`${authority}.crl`));
+    };
+    const padded = serial === undefined ? "" : serial.padStart(serial.length + (serial.length % 2), "0").toUpperCase();
+    list("ca", padded === "" ? "" : `R\t491231235959Z\t200101000000Z\t${padded}\tunknown\t/CN=sensor\n`);
+    list("staff-ca", "");
+    this.#bundle("clients.crl", ["ca.crl", "staff-ca.crl"]);
+  }
+
+  #bundle(file, parts) {
+    writeFileSync(this.path(file), parts.map((name) => readFileSync(this.path(name), "utf8")).join(""));
   }
 
   #authority(name) {
