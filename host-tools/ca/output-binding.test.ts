@@ -126,8 +126,11 @@ describe("a broker's directory", () => {
     rmSync(mark);
     expect(await problemsOf(ca)).toEqual([undefined]);
     expect(JSON.parse(readFileSync(mark, "utf8"))).toMatchObject({ v: 1, path: ca.directory });
-    writeFileSync(mark, "{}");
-    expect(await problemsOf(ca, true)).toEqual(["OUTPUT_TAKEN"]);
+    const bound = JSON.parse(readFileSync(mark, "utf8")) as object;
+    for (const nonsense of ["{}", JSON.stringify(bound).replace(/"revision":\d+/, '"revision":1e300')]) {
+      writeFileSync(mark, nonsense);
+      expect(await problemsOf(ca, true)).toEqual(["OUTPUT_TAKEN"]);
+    }
   });
 
   it("in which the broker's user put a link or a pipe neither leads the CA elsewhere nor keeps it waiting", async () => {

@@ -87,8 +87,8 @@ function readBinding(output: string): Binding | undefined {
   const text = textOf(file);
   if (text === undefined) return undefined;
   const { v, instance, path, revision } = parseObject(text) ?? {};
-  if (v === 1 && typeof instance === "string" && typeof path === "string" && typeof revision === "number")
-    return { instance, path, revision };
+  if (v === 1 && typeof instance === "string" && typeof path === "string" && Number.isSafeInteger(revision) && Number(revision) >= 0)
+    return { instance, path, revision: Number(revision) };
   throw new HawserError(
     "OUTPUT_TAKEN",
     `${file} does not say which CA the broker configuration belongs to`,
