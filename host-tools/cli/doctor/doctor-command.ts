@@ -72,7 +72,16 @@ function addFleet(doctor: Command, run: Run): void {
     exits: [6, 8],
   });
   const examine = run<DoctorFleetOptions>(async () => (await import("./doctor-fleet.js")).examineFleet);
-  fleet.action((_: unknown, command: Command) => examine(command.optsWithGlobals<DoctorFleetOptions>()));
+  fleet.action((_: unknown, command: Command) => examine(givenOptions<DoctorFleetOptions>(command)));
+}
+
+/** `doctor` has options of the same name: what was given to either counts, and the command's own first. */
+function givenOptions<Options extends object>(command: Command): Options {
+  const { parent } = command;
+  const above = Object.entries(parent?.opts() ?? {}).filter(
+    ([name]) => parent?.getOptionValueSource(name) !== "default" && command.getOptionValueSource(name) !== "cli",
+  );
+  return { ...command.opts<Options>(), ...Object.fromEntries(above) };
 }
 
 function collectPorts(text: string, previous: readonly number[] | undefined): number[] {
@@ -115,6 +124,6 @@ function addConfig(doctor: Command, run: Run): void {
   const examine = run<DoctorConfigOptions>(async () => (await import("./doctor-config.js")).examineConfig);
   // Options that `doctor` has too are read by it, wherever they stand.
   config.action((file: string, _: unknown, command: Command) =>
-    examine({ ...command.optsWithGlobals<Omit<DoctorConfigOptions, "file">>(), file }),
+    examine({ ...givenOptions<Omit<DoctorConfigOptions, "file">>(command), file }),
   );
 }
