@@ -101,7 +101,8 @@ export class Jig {
   async #next(head: string): Promise<void> {
     if (this.#isClosed) return;
     if (this.#made === this.options.boards) {
-      if (this.#heads.size === 0) this.#resolveEmptied();
+      // An empty head is no sign: the last board may be on its way into one.
+      if (this.results.length === this.#made) this.#resolveEmptied();
       return;
     }
     this.#made += 1;
