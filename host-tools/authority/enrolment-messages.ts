@@ -13,8 +13,9 @@ const MAX_CSR_BYTES = 2048;
 
 /** More than a device has room for. */
 const MAX_ANCHORS = 16;
-/** RFC 5280 section 4.1.2.2: at most 20 octets. */
+/** Request ids and salts: 128 random bits. */
 const HEX_128 = /^[0-9a-f]{32}$/;
+/** RFC 5280 section 4.1.2.2: at most 20 octets. */
 const SERIAL = /^[1-9a-f][0-9a-f]{0,39}$/;
 
 export type RefusalCode =

@@ -10,7 +10,7 @@ import {
   writeFileAtomic,
 } from "../../sim/node/files/atomic-file.js";
 import { readCaFile } from "./ca-file.js";
-import { corrupt, DIRECTORIES, entryFile, isIndexFile, nameOfEntryFile } from "./directory-layout.js";
+import { corrupt, DIRECTORIES, isIndexFile, nameOfEntryFile } from "./directory-layout.js";
 import type { RegistryParts } from "./registry-parts.js";
 
 /** What common file systems allot at a time. */
@@ -35,7 +35,7 @@ export class FileParts implements RegistryParts {
     return found.sort().map((file) => {
       const path = join(DIRECTORIES.registry, file);
       const name = nameOfEntryFile(path);
-      if (name === undefined || entryFile(name) !== path) throw corrupt(this.pathOf(path), "it does not belong there");
+      if (name === undefined) throw corrupt(this.pathOf(path), "it does not belong there");
       return name;
     });
   }

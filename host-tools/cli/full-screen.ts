@@ -1,15 +1,6 @@
 /** A terminal taken for a while: drawn on line by line, and then as before. */
+import type { PromptInput } from "../../sim/node/vault/passphrase.js";
 import type { Screen } from "./terminal.js";
-
-/** As far as a view needs a terminal's keyboard; `process.stdin` is one. */
-export interface Keyboard {
-  readonly isTTY?: boolean;
-  setRawMode(raw: boolean): unknown;
-  resume(): unknown;
-  pause(): unknown;
-  on(event: "data", listener: (chunk: Buffer) => void): unknown;
-  off(event: "data", listener: (chunk: Buffer) => void): unknown;
-}
 
 const ALTERNATE_SCREEN = "\u001b[?1049h\u001b[H\u001b[2J";
 const FORMER_SCREEN = "\u001b[?1049l";
@@ -19,12 +10,12 @@ const CLEAR_BELOW = "\u001b[J";
 
 export class FullScreen {
   readonly #screen: Screen;
-  readonly #keyboard: Keyboard | undefined;
+  readonly #keyboard: PromptInput | undefined;
   readonly #onKeys: (chunk: Buffer) => void;
   readonly #restore = (): void => this.#screen.write(FORMER_SCREEN);
 
   /** @param onKeys told what is typed, Ctrl-C too; never without a keyboard */
-  constructor(screen: Screen, keyboard: Keyboard | undefined, onKeys: (chunk: Buffer) => void) {
+  constructor(screen: Screen, keyboard: PromptInput | undefined, onKeys: (chunk: Buffer) => void) {
     this.#screen = screen;
     this.#keyboard = keyboard;
     this.#onKeys = onKeys;

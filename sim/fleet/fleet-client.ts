@@ -7,7 +7,7 @@ import { NodeKeyStore } from "../node/node-key-store.js";
 import { nodePlatform } from "../node/node-platform.js";
 import { NodeStorage } from "../node/record-storage.js";
 import type { FleetIdentity, FleetPlan } from "./fleet-plan.js";
-import { FleetSurroundings } from "./fleet-surroundings.js";
+import type { FleetSurroundings } from "./fleet-surroundings.js";
 
 export interface ClientListener {
   connected(credential: string): void;
@@ -88,12 +88,7 @@ export function reportTo(listener: ClientListener, device: Device): void {
   });
 }
 
-export function hawserClient(
-  plan: FleetPlan,
-  stores: FleetStores,
-  listener: ClientListener,
-  surroundings = new FleetSurroundings(),
-): FleetClient {
+export function hawserClient(plan: FleetPlan, stores: FleetStores, listener: ClientListener, surroundings: FleetSurroundings): FleetClient {
   const platform = nodePlatform({ keyStore: stores.keyStore, storage: stores.storage });
   const device = new Device(deviceConfig(plan), surroundings.around(platform));
   reportTo(listener, device);

@@ -2,7 +2,7 @@
 import type { HeadView, StationEvent, StationView, Totals } from "../../station/factory/head-view.js";
 import type { PageTexts } from "../../station/page/page-texts.js";
 import { FullScreen } from "../full-screen.js";
-import type { Keyboard } from "../full-screen.js";
+import type { PromptInput } from "../../../sim/node/vault/passphrase.js";
 import { printable } from "../terminal.js";
 import type { Screen } from "../terminal.js";
 import { HEAD_COLOURS, unlistedLine } from "./station-display.js";
@@ -13,7 +13,7 @@ export interface TerminalViewOptions {
   readonly texts: PageTexts;
   readonly screen: Screen;
   /** Left out when standard input is not a terminal: scans then come from elsewhere. */
-  readonly keyboard?: Keyboard;
+  readonly keyboard?: PromptInput;
   /** Ctrl-C was pressed. */
   readonly onInterrupt: () => void;
 }

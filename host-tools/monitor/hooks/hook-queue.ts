@@ -2,6 +2,7 @@
  * Between the events and one hook: which of them it is told, at most so many a minute, one after another, again when it failed.
  * What it is not told is counted, and the count is sent once the minute is over, so that silence never means that all is well.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import { Backoff } from "../../../sdk/backoff.js";
 import { eventFields } from "../log-monitor.js";
 import type { MonitorEvent } from "../log-monitor.js";
@@ -182,7 +183,7 @@ export class HookQueue {
       if (!this.#isFailing) this.#owner.failed(outcome.reason);
       this.#isFailing = true;
       if (outcome.kind === "failed" || attempt === MAX_ATTEMPTS || this.#stop.signal.aborted) return outcome.reason;
-      await waitUnlessStopped(backoff.next(outcome.afterMs), this.#stop.signal);
+      await delay(backoff.next(outcome.afterMs), undefined, { signal: this.#stop.signal }).catch(() => undefined);
     }
   }
 }
@@ -197,17 +198,4 @@ function together(one: Counts, other: Counts): Counts {
   const byKind = new Map(one.byKind);
   for (const [kind, count] of other.byKind) byKind.set(kind, (byKind.get(kind) ?? 0) + count);
   return { byKind, fromMs: Math.min(one.fromMs, other.fromMs), toMs: Math.max(one.toMs, other.toMs) };
-}
-
-function waitUnlessStopped(delayMs: number, stop: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = (): void => {
-      clearTimeout(timer);
-      stop.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, delayMs);
-    if (stop.aborted) end();
-    else stop.addEventListener("abort", end);
-  });
 }
