@@ -123,6 +123,26 @@ export function appendAuditLine(path: string, sizeBytes: number, line: string): 
   }
 }
 
+/**
+ * At most so many bytes of a trail's end, read anew; the first line may be half a line unless it is the whole trail. Throws as
+ * {@link readAuditHead}.
+ */
+export function readAuditTail(path: string, bytes: number): { readonly text: string; readonly isWhole: boolean } {
+  const descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    const { size } = fstatSync(descriptor);
+    return { text: tailOf(descriptor, size, bytes).toString("utf8"), isWhole: size <= bytes };
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** Less than that where the trail was cut meanwhile. */
+function tailOf(descriptor: number, sizeBytes: number, bytes: number): Buffer {
+  const tail = Buffer.alloc(Math.min(sizeBytes, bytes));
+  return tail.subarray(0, readSync(descriptor, tail, 0, tail.length, sizeBytes - tail.length));
+}
+
 /** Where a trail ends. Throws the system's errors, `ELOOP` for a link. */
 export function readAuditHead(path: string): Pick<SealedAudit, "sizeBytes" | "head"> {
   const descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
@@ -138,12 +158,11 @@ export function readAuditHead(path: string): Pick<SealedAudit, "sizeBytes" | "he
 function readLastLine(descriptor: number): string {
   const sizeBytes = fstatSync(descriptor).size;
   for (let tailBytes = TAIL_BYTES; ; tailBytes *= 4) {
-    const tail = Buffer.alloc(Math.min(sizeBytes, tailBytes));
-    readSync(descriptor, tail, 0, tail.length, sizeBytes - tail.length);
+    const tail = tailOf(descriptor, sizeBytes, tailBytes);
     const end = tail.length - 1;
     if (end < 0 || tail[end] !== LINE_FEED) return "";
     const start = end === 0 ? 0 : tail.lastIndexOf(LINE_FEED, end - 1) + 1;
-    if (start > 0 || tail.length === sizeBytes) return tail.toString("utf8", start, end);
+    if (start > 0 || tailBytes >= sizeBytes) return tail.toString("utf8", start, end);
   }
 }
 

@@ -5,7 +5,7 @@ import { HawserError } from "../../sdk/errors.js";
 import { problemWithDirectory } from "../../sim/node/files/safe-path.js";
 import { readCaFile } from "./ca-file.js";
 import { corrupt, DIRECTORIES, FILES, isIndexFile } from "./directory-layout.js";
-import { parseObject } from "./registry-entry.js";
+import { parseWritten } from "./registry-entry.js";
 import { registryParts } from "./registry-parts.js";
 import type { RegistryParts } from "./registry-parts.js";
 import { openState, parseState, registryKindOf, sha256 } from "./sealed-state.js";
@@ -91,8 +91,7 @@ export function readUnprovedState(directory: string): CaState {
  * @throws HawserError `CA_CORRUPT`
  */
 export function readCaJson(files: CaFiles, file: string): Record<string, unknown> {
-  const text = files.read(file).toString("utf8");
-  const value = text.endsWith("}\n") ? parseObject(text) : undefined;
+  const value = parseWritten(files.read(file).toString("utf8"));
   if (value === undefined) throw corrupt(join(files.directory, file), "it is not complete JSON");
   return value;
 }

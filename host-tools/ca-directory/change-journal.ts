@@ -12,6 +12,7 @@ import { removeFileDurably, storageError, temporaryPath, unlinkIfThere, writeFil
 import { appendAuditLine } from "./audit-trail.js";
 import { readCaFile } from "./ca-file.js";
 import { corrupt, FILES, isRegistryPart, isSealedFile } from "./directory-layout.js";
+import { allottedBytes, BLOCK_BYTES } from "./file-parts.js";
 import { parseObject } from "./registry-entry.js";
 import { registryParts } from "./registry-parts.js";
 import type { RegistryParts } from "./registry-parts.js";
@@ -69,16 +70,12 @@ export function writeJournal(directory: string, keys: readonly Uint8Array[], jou
   }
 }
 
-/** What file systems commonly allot at a time. */
-const BLOCK_BYTES = 4096;
-
 /** At most: every file whole beside its old self, the audit line, state and revision, and what the registry takes. */
 function roomBytes(parts: RegistryParts, { writes, removes, auditLine, state }: Journal): number {
   const sizesOf = (isWanted: (path: string) => boolean): number[] =>
     Object.entries(writes).flatMap(([path, content]) => (isWanted(path) ? [Buffer.byteLength(content, "base64")] : []));
   const sizes = [...sizesOf((path) => !isRegistryPart(path)), auditLine.length, state.length, BLOCK_BYTES];
-  const ofFiles = sizes.reduce((sum, sizeBytes) => sum + Math.ceil(sizeBytes / BLOCK_BYTES) * BLOCK_BYTES, 0);
-  return ofFiles + parts.roomBytes([...sizesOf(isRegistryPart), ...removes.filter(isRegistryPart).map(() => 0)]);
+  return allottedBytes(sizes) + parts.roomBytes([...sizesOf(isRegistryPart), ...removes.filter(isRegistryPart).map(() => 0)]);
 }
 
 /** Where the registry is once the change is done. */

@@ -14,7 +14,12 @@ import { corrupt, DIRECTORIES, isIndexFile, nameOfEntryFile } from "./directory-
 import type { RegistryParts } from "./registry-parts.js";
 
 /** What common file systems allot at a time. */
-const BLOCK_BYTES = 4096;
+export const BLOCK_BYTES = 4096;
+
+/** What files of these sizes take of the disk. */
+export function allottedBytes(sizesBytes: readonly number[]): number {
+  return sizesBytes.reduce((sum, sizeBytes) => sum + Math.ceil(sizeBytes / BLOCK_BYTES) * BLOCK_BYTES, 0);
+}
 
 export class FileParts implements RegistryParts {
   readonly kind = "files";
@@ -48,7 +53,7 @@ export class FileParts implements RegistryParts {
 
   /** Every file beside its old self, and directories of registry and index that grow. */
   roomBytes(sizesBytes: readonly number[]): number {
-    return sizesBytes.reduce((sum, sizeBytes) => sum + Math.ceil(sizeBytes / BLOCK_BYTES) * BLOCK_BYTES, 2 * BLOCK_BYTES);
+    return allottedBytes(sizesBytes) + 2 * BLOCK_BYTES;
   }
 
   close(): void {

@@ -157,6 +157,11 @@ export function parseObject(text: string): Record<string, unknown> | undefined {
   }
 }
 
+/** The same of a text as the CA writes them: closed by a line feed, so that a cut-off last byte shows too. */
+export function parseWritten(text: string): Record<string, unknown> | undefined {
+  return text.endsWith("}\n") ? parseObject(text) : undefined;
+}
+
 function isTime(value: unknown): value is number {
   return typeof value === "number" && Number.isFinite(value);
 }

@@ -1,5 +1,5 @@
 /** Makes a home for a registry with everything in it, beside the one that is in use, and removes the one that is no more. */
-import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { existsSync, renameSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { storageError, syncDirectory, temporaryPath, unlinkIfThere, writeNewFile } from "../../sim/node/files/atomic-file.js";
@@ -52,17 +52,11 @@ function pathsOf(directory: string, kind: RegistryKind): string[] {
 }
 
 function fillFolders(directory: string, content: PartContent): void {
-  const parts = new FileParts(directory);
-  for (const folder of [DIRECTORIES.registry, DIRECTORIES.index])
-    if (folder === DIRECTORIES.registry || [...content.keys()].some((part) => dirname(part) === folder))
-      makePartDirectory(directory, folder);
+  const folders = new Set([DIRECTORIES.registry, ...[...content.keys()].map((part) => dirname(part))]);
+  for (const folder of folders) makePartDirectory(directory, folder);
   for (const [part, bytes] of content) writeNewFile(join(directory, part), bytes, 0o600);
-  for (const folder of readdirSync(directory)) if (isFolder(folder)) syncDirectory(join(directory, folder));
-  compare(parts, content);
-}
-
-function isFolder(name: string): boolean {
-  return name === DIRECTORIES.registry || name === DIRECTORIES.index;
+  for (const folder of folders) syncDirectory(join(directory, folder));
+  compare(new FileParts(directory), content);
 }
 
 /** Under a temporary name until it is complete and on the disk. */

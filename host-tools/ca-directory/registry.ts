@@ -2,7 +2,7 @@
 import { HawserError } from "../../sdk/errors.js";
 import { corrupt, entryFile } from "./directory-layout.js";
 import { currentCertificate } from "./state-transitions.js";
-import { parseEntry, parseObject } from "./registry-entry.js";
+import { parseEntry, parseWritten } from "./registry-entry.js";
 import type { RegistryParts } from "./registry-parts.js";
 import type { CertificateSummary, EntryState, NameSummary, RegistryEntry } from "./registry-entry.js";
 
@@ -21,9 +21,7 @@ export function readRegistry(parts: RegistryParts): Map<string, ReadEntry> {
 export function readEntry(parts: RegistryParts, name: string): ReadEntry {
   const part = entryFile(name);
   const text = parts.read(part);
-  const json = text.toString("utf8");
-  // Closed by a line feed, so that a cut-off last byte shows too.
-  const value = json.endsWith("}\n") ? parseObject(json) : undefined;
+  const value = parseWritten(text.toString("utf8"));
   if (value === undefined) throw corrupt(parts.pathOf(part), "it is not complete JSON");
   const entry = parseEntry(value, name);
   if (entry === undefined) throw corrupt(parts.pathOf(part), "it is not a registry entry");

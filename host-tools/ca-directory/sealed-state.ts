@@ -5,7 +5,7 @@
  */
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import type { SealedAudit } from "./audit-trail.js";
-import { parseObject } from "./registry-entry.js";
+import { parseWritten } from "./registry-entry.js";
 import type { RegistryKind } from "./registry-kinds.js";
 import type { RegistryRoot } from "./registry-tree.js";
 
@@ -83,7 +83,7 @@ function canonical({ instance, revision, audit, registry, files, store }: CaStat
 
 /** @returns undefined when the text is no state; nothing is proved yet */
 export function parseState(text: string): CaState | undefined {
-  const value = text.endsWith("}\n") ? parseObject(text) : undefined;
+  const value = parseWritten(text);
   if (value === undefined || value["v"] !== 1) return undefined;
   const { instance, revision, audit, registry, files, store } = value as Record<string, Record<string, unknown> | unknown>;
   if (

@@ -1,7 +1,7 @@
 /** Quarantine without a person: of devices alone, few an hour, and on the audit trail with the reason and the role before. */
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
+import { readAuditTail } from "../ca-directory/audit-trail.js";
 import { FILES } from "../ca-directory/directory-layout.js";
 import { parseObject } from "../ca-directory/registry-entry.js";
 import { unknownId } from "../ca-directory/registry.js";
@@ -63,20 +63,13 @@ export function quarantine(ca: CaContext, { id, role, rule, observed, perHour }:
 
 /** @returns quarantines since then, by the audit trail; `otherwise` when the trail's end does not reach back so far */
 function countSince(path: string, sinceMs: number, otherwise: number): number {
-  const descriptor = openSync(path, "r");
-  try {
-    const { size } = fstatSync(descriptor);
-    for (let bytes = FIRST_TAIL_BYTES; bytes <= MOST_TAIL_BYTES; bytes *= 4) {
-      const tail = Buffer.alloc(Math.min(size, bytes));
-      const text = tail.subarray(0, readSync(descriptor, tail, 0, tail.length, size - tail.length)).toString("utf8");
-      const lines = text.split("\n").slice(tail.length < size ? 1 : 0);
-      const reachesBack = tail.length === size || timeOf(lines[0] ?? "") < sinceMs;
-      if (reachesBack) return lines.filter((line) => line.includes(`"event":"${EVENT}"`) && timeOf(line) >= sinceMs).length;
-    }
-    return otherwise;
-  } finally {
-    closeSync(descriptor);
+  for (let bytes = FIRST_TAIL_BYTES; bytes <= MOST_TAIL_BYTES; bytes *= 4) {
+    const { text, isWhole } = readAuditTail(path, bytes);
+    const lines = text.split("\n").slice(isWhole ? 0 : 1);
+    if (isWhole || timeOf(lines[0] ?? "") < sinceMs)
+      return lines.filter((line) => line.includes(`"event":"${EVENT}"`) && timeOf(line) >= sinceMs).length;
   }
+  return otherwise;
 }
 
 function timeOf(line: string): number {

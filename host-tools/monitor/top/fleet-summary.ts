@@ -1,8 +1,9 @@
 /** What a CA directory says of its devices: states, certificates that end soon, and the enrolments of the last hour. */
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { openCaReadOnly } from "../../ca/read-only.js";
+import { readAuditTail } from "../../ca-directory/audit-trail.js";
 import { FILES } from "../../ca-directory/directory-layout.js";
+import { parseObject } from "../../ca-directory/registry-entry.js";
 import { currentCertificate } from "../../ca-directory/state-transitions.js";
 
 export interface FleetSummary {
@@ -32,7 +33,7 @@ export function fleetSummary(directory: string, nowMs: number): FleetSummary {
     names: count,
     states,
     expiring: { count: expiring.count, first },
-    enrolments: enrolmentsSince(tailOf(join(directory, FILES.audit)), nowMs - HOUR_MS),
+    enrolments: enrolmentsSince(readAuditTail(join(directory, FILES.audit), TAIL_BYTES).text, nowMs - HOUR_MS),
   };
 }
 
@@ -41,29 +42,10 @@ export function enrolmentsSince(trail: string, sinceMs: number): FleetSummary["e
   let [issued, refused] = [0, 0];
   for (const line of trail.split("\n")) {
     if (!line.includes('"event":"enrol')) continue;
-    const { event, at } = parsed(line);
+    const { event, at } = parseObject(line) ?? {};
     if (!(Date.parse(String(at)) >= sinceMs)) continue;
     if (event === "enrolled") issued += 1;
     if (event === "enrolment-refused") refused += 1;
   }
   return { issued, refused };
-}
-
-function tailOf(path: string): string {
-  const descriptor = openSync(path, "r");
-  try {
-    const { size } = fstatSync(descriptor);
-    const bytes = Buffer.alloc(Math.min(size, TAIL_BYTES));
-    return bytes.subarray(0, readSync(descriptor, bytes, 0, bytes.length, size - bytes.length)).toString("utf8");
-  } finally {
-    closeSync(descriptor);
-  }
-}
-
-function parsed(line: string): { readonly event?: unknown; readonly at?: unknown } {
-  try {
-    return JSON.parse(line) as Record<string, unknown>;
-  } catch {
-    return {};
-  }
 }
