@@ -39,7 +39,7 @@ export interface ChangeHooks {
    *
    * @returns what to note down of it, as a change of its own that is carried no further
    */
-  afterApply(names: RegistryNames, files: CaFiles): Promise<FollowUp | undefined>;
+  afterApply(names: RegistryNames, files: ProvedFiles): Promise<FollowUp | undefined>;
 }
 
 export type FollowUp = (draft: Draft) => void;

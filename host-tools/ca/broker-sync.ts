@@ -18,7 +18,7 @@ import type { OwedEnd } from "../ca-directory/lost-sessions.js";
 import type { RegistryNames } from "../ca-directory/ca-registry.js";
 import { outputsText, readOutputs } from "../ca-directory/outputs-file.js";
 import type { Output } from "../ca-directory/outputs-file.js";
-import type { CaFiles } from "../ca-directory/ca-files.js";
+import type { CaFiles, ProvedFiles } from "../ca-directory/ca-files.js";
 import type { Draft, FollowUp } from "../ca-directory/ca-store.js";
 import { brokerFacts, untilCut, withHeld } from "./broker-facts.js";
 import type { CaFacts } from "./broker-facts.js";
@@ -49,6 +49,8 @@ export interface OutputResult {
 }
 
 export interface SyncOptions {
+  /** The CA as its last change left it. */
+  readonly committed: ProvedFiles;
   /** Ask running brokers for their state even where no file changed: an earlier reload may have failed. */
   readonly prove: boolean;
   /** End the sessions of these user names as well. */
@@ -109,7 +111,7 @@ export async function syncOutputs(files: CaFiles, keys: CaKeys, names: RegistryN
   const outputs = readOutputs(files);
   if (outputs.length === 0) return { results: [], followUp: undefined };
   const facts = brokerFacts(files, keys, names);
-  const binding = new OutputBinding(files.directory);
+  const binding = new OutputBinding(options.committed);
   // All at once: no broker waits for one that is slow or away.
   const settled = await Promise.allSettled(
     outputs.map((output) => new OutputSync(files.directory, keys, names, facts, binding, options).run(output)),

@@ -111,7 +111,7 @@ export async function openCa(
         oweSessions(draft);
       },
       afterApply: async (names, files) => {
-        const synced = await syncOutputs(files, ours.keys, names, { prove: false, nowMs: now() });
+        const synced = await syncOutputs(files, ours.keys, names, { committed: files, prove: false, nowMs: now() });
         results.set([...gone, ...synced.results]);
         gone = [];
         return synced.followUp;
@@ -446,7 +446,7 @@ export class CertificateAuthority {
     const results = await store.change(async (draft) => {
       const gone = forgetGone(draft);
       if (gone.length > 0) draft.record({ event: "broker-forgotten", directories: gone.map(({ directory }) => directory) });
-      const synced = await syncOutputs(draft, keys, draft, { prove: true, end, takeOver, nowMs: draft.nowMs });
+      const synced = await syncOutputs(draft, keys, draft, { committed: store.files, prove: true, end, takeOver, nowMs: draft.nowMs });
       synced.followUp?.(draft);
       return [...gone, ...synced.results];
     });

@@ -9,6 +9,7 @@ import { errnoCode, storageError, writeFileAtomic } from "../../sim/node/files/a
 import { readFileOnly } from "../../sim/node/files/safe-path.js";
 import { MOSQUITTO_FILES } from "../brokers/mosquitto/mosquitto-config.js";
 import { readUnprovedState } from "../ca-directory/ca-files.js";
+import type { ProvedFiles } from "../ca-directory/ca-files.js";
 import type { RegistryNames } from "../ca-directory/ca-registry.js";
 import { FILES } from "../ca-directory/directory-layout.js";
 import { parseObject } from "../ca-directory/registry-entry.js";
@@ -44,13 +45,12 @@ export function successor({ issuing, previous }: CaKeys, { crlPem }: CaFacts, na
   return { issuers, crlPem, names, nowMs };
 }
 
-/** The CA in `caDirectory` as it is on the disk; whoever uses this holds its lock. */
+/** The CA in a directory as its last change left it; whoever uses this holds its lock. */
 export class OutputBinding {
   readonly #own: Binding;
 
-  constructor(caDirectory: string) {
-    const { instance, revision } = readUnprovedState(caDirectory);
-    this.#own = { instance, path: realpathSync(caDirectory), revision };
+  constructor({ directory, state: { instance, revision } }: ProvedFiles) {
+    this.#own = { instance, path: realpathSync(directory), revision };
   }
 
   /**
