@@ -4,11 +4,12 @@
  */
 import { errorCode, errorMessage, HawserError } from "../../sdk/errors.js";
 import type { AnchorOffer } from "../../sdk/identity/anchor-offer.js";
+import type { ToldSalt } from "../../sdk/identity/psk-salt.js";
 import { HolderQuestions } from "./holder-questions.js";
 import { askingDevice, DEFAULT_IDENTITY_BASE, responseTopic } from "../policy/identity-topics.js";
 import type { AskingDevice } from "../policy/identity-topics.js";
 import { certificateAnswer, readMessage, refusalAnswer } from "./enrolment-messages.js";
-import type { ActiveReport, EnrolRequest, Objection, RefusalCode, ToldSalt } from "./enrolment-messages.js";
+import type { ActiveReport, EnrolRequest, Objection, RefusalCode } from "./enrolment-messages.js";
 import type { RateLimiter } from "./rate-limiter.js";
 
 export interface IssuedForDevice {

@@ -3,6 +3,7 @@
  * may be broken or hostile: whatever they are, the answer is a value, never an exception.
  */
 import type { AnchorOffer } from "../../sdk/identity/anchor-offer.js";
+import type { ToldSalt } from "../../sdk/identity/psk-salt.js";
 import { signerOf } from "./proof.js";
 
 /** Requests larger than this are not read at all. */
@@ -43,12 +44,6 @@ export interface EnrolRequest extends Signed {
   readonly csr: Uint8Array;
   /** Serials of the trust anchors that the device has; earlier devices do not say. */
   readonly anchors?: readonly string[];
-}
-
-export interface ToldSalt {
-  readonly text: string;
-  /** Base64. */
-  readonly proof: string;
 }
 
 export interface ActiveReport extends Signed {

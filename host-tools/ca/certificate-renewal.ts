@@ -12,7 +12,7 @@ import { withCertificatePasswords } from "./certificate-passwords.js";
 import { anchorsOf, chainOf, issueLeaf, linksOf } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
 import { withSalt, saltProof } from "./sealed-psk.js";
-import type { ToldSalt } from "./sealed-psk.js";
+import type { ToldSalt } from "../../sdk/identity/psk-salt.js";
 
 export interface EnrolledCertificate {
   /** DER, leaf first, then the issuing CA, and after a rollover of the root what leads to the one before. */

@@ -4,6 +4,7 @@
  */
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { saltedKeyInput, saltProofInput } from "../../sdk/identity/psk-salt.js";
+import type { ToldSalt } from "../../sdk/identity/psk-salt.js";
 import { seal, unseal } from "../../sim/node/vault/sealed.js";
 import { corrupt, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
 import type { NameSummary } from "../ca-directory/registry-entry.js";
@@ -34,13 +35,6 @@ export function anyActivePsk(keys: CaKeys, entry: NameSummary): Buffer | undefin
 /** The key that the device was provisioned with. Throws `CA_CORRUPT`. */
 export function provisionedPsk(keys: CaKeys, entry: NameSummary): Buffer | undefined {
   return unsealed(keys, entry)?.psk;
-}
-
-/** A salt that a device tells. */
-export interface ToldSalt {
-  readonly text: string;
-  /** Made with the provisioned key, base64: who has nothing but the device's certificate cannot take its way back away. */
-  readonly proof: string;
 }
 
 /** What the registry keeps of the key from now on; undefined where the salt is known or not proved. Throws `CA_CORRUPT`. */

@@ -5,6 +5,13 @@
  */
 import { utf8Encode } from "../encoding/text.js";
 
+/** A salt that a device tells. */
+export interface ToldSalt {
+  readonly text: string;
+  /** Made with the provisioned key, base64: who has nothing but the device's certificate cannot take its way back away. */
+  readonly proof: string;
+}
+
 /** What the provisioned key authenticates (HMAC-SHA256); the result is the key of that salt. */
 export function saltedKeyInput(salt: string): Uint8Array {
   return utf8Encode(`hawser psk\n${salt}`);
