@@ -1,8 +1,9 @@
 /** A device's pre-shared key changes with its certificates, while authority and device are killed in between: real processes throughout. */
 import { join } from "node:path";
-import mqtt, { type IClientOptions } from "mqtt";
+import mqtt from "mqtt";
 import { beforeAll, describe, expect, test } from "vitest";
 import { recoveryIdentity } from "../../sdk/identity/device-id.js";
+import { pskOptions } from "../../test/support/host-tools/psk-client.js";
 import { buildCli, RunningCli } from "../../test/support/host-tools/test-cli.js";
 import { directoryWithCa, ENV, json, PASSPHRASE, runningBroker, url } from "../../test/support/host-tools/test-fleet.js";
 import { openCa } from "../ca/certificate-authority.js";
@@ -14,19 +15,7 @@ const IMPATIENT = ["--recovery-patience", "500ms", "--retry-cap", "2s"];
 
 /** Whether the broker takes the key; tried at once. */
 async function isTaken(port: number, psk: Uint8Array): Promise<boolean> {
-  const identity = recoveryIdentity(ID);
-  const client = mqtt.connect({
-    protocol: "mqtts",
-    host: "localhost",
-    port,
-    clientId: identity,
-    protocolVersion: 4,
-    reconnectPeriod: 0,
-    ciphers: "ECDHE-PSK-CHACHA20-POLY1305",
-    maxVersion: "TLSv1.2",
-    pskCallback: () => ({ identity, psk }),
-    checkServerIdentity: () => undefined,
-  } as IClientOptions);
+  const client = mqtt.connect(pskOptions("localhost", port, psk, recoveryIdentity(ID)));
   try {
     return await new Promise((resolve) => {
       client.once("connect", () => resolve(true)).on("error", () => resolve(false));

@@ -1,11 +1,12 @@
 /** Whoever has copied a device's pre-shared key is out when the device changes it: his session ends, and no broker takes the key again. */
 import { join } from "node:path";
-import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
+import mqtt, { type MqttClient } from "mqtt";
 import { afterEach, describe, expect, it } from "vitest";
 import { recoveryIdentity } from "../../sdk/identity/device-id.js";
 import type { CertificateAuthority } from "../../host-tools/ca/certificate-authority.js";
 import { startEmbedded } from "../../host-tools/cli/foreground-broker/embedded-engine.js";
 import { saltedPsk, toldSalt } from "../support/host-tools/salted-psk.js";
+import { pskOptions } from "../support/host-tools/psk-client.js";
 import { freePorts, provisionDevice, Scene, testKey } from "../support/host-tools/scene.js";
 
 const ID = "victim";
@@ -37,20 +38,7 @@ async function embedded(ca: CertificateAuthority): Promise<Broker> {
 }
 
 function byPsk(port: number, psk: Uint8Array, identity = recoveryIdentity(ID)): Promise<MqttClient> {
-  const client = scene.client(
-    mqtt.connect({
-      protocol: "mqtts",
-      host: "127.0.0.1",
-      port,
-      clientId: identity,
-      protocolVersion: 4,
-      reconnectPeriod: 0,
-      ciphers: "ECDHE-PSK-CHACHA20-POLY1305",
-      maxVersion: "TLSv1.2",
-      pskCallback: () => ({ identity, psk }),
-      checkServerIdentity: () => undefined,
-    } as IClientOptions),
-  );
+  const client = scene.client(mqtt.connect(pskOptions("127.0.0.1", port, psk, identity)));
   return new Promise((resolve, reject) => {
     client.once("connect", () => resolve(client));
     client.on("error", reject);

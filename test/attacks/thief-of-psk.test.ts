@@ -20,6 +20,7 @@ import { enrolmentService } from "../../host-tools/cli/enrolment-service.js";
 import { startEmbedded } from "../../host-tools/cli/foreground-broker/embedded-engine.js";
 import { watchCa } from "../../host-tools/ca-directory/ca-watch.js";
 import { freePorts, Scene, testKey } from "../support/host-tools/scene.js";
+import { pskOptions } from "../support/host-tools/psk-client.js";
 
 const ID = "victim";
 const TIMEOUT_MS = 180_000;
@@ -78,20 +79,7 @@ class PskThief {
 
   static async connect(port: number, psk: Uint8Array): Promise<PskThief> {
     const identity = recoveryIdentity(ID);
-    const client = scene.client(
-      mqtt.connect({
-        protocol: "mqtts",
-        host: "127.0.0.1",
-        port,
-        clientId: identity,
-        protocolVersion: 4,
-        reconnectPeriod: 0,
-        ciphers: "ECDHE-PSK-CHACHA20-POLY1305",
-        maxVersion: "TLSv1.2",
-        pskCallback: () => ({ identity, psk }),
-        checkServerIdentity: () => undefined,
-      } as IClientOptions),
-    );
+    const client = scene.client(mqtt.connect(pskOptions("127.0.0.1", port, psk, identity)));
     await new Promise((resolve, reject) => client.once("connect", resolve).once("error", reject));
     const thief = new PskThief(client);
     await client.subscribeAsync(`devices/${ID}/identity/response`, { qos: 1 });

@@ -7,6 +7,7 @@ import type { CertificateAuthority } from "../../host-tools/ca/certificate-autho
 import type { BrokerEngine } from "../../host-tools/cli/foreground-broker/broker-engine.js";
 import { startEmbedded } from "../../host-tools/cli/foreground-broker/embedded-engine.js";
 import { provisionDevice, Scene, testKey, type TestDevice } from "../support/host-tools/scene.js";
+import { pskTls } from "../support/host-tools/psk-client.js";
 
 type Shown = Pick<TestDevice, "keyPem" | "chainPem" | "trustAnchorPem">;
 
@@ -46,13 +47,7 @@ const byCertificate = ({ keyPem, chainPem, trustAnchorPem }: Shown, clientId: st
 
 function byPsk({ id, psk }: TestDevice): Promise<MqttClient> {
   const identity = recoveryIdentity(id);
-  const tls = {
-    ciphers: "ECDHE-PSK-CHACHA20-POLY1305",
-    maxVersion: "TLSv1.2",
-    pskCallback: () => ({ identity, psk }),
-    checkServerIdentity: () => undefined,
-  } as IClientOptions;
-  return connect({ port: broker.pskPort, clientId: identity, ...tls });
+  return connect({ port: broker.pskPort, clientId: identity, ...pskTls(psk, identity) });
 }
 
 const ended = (client: MqttClient): Promise<void> => new Promise((resolve) => void client.once("close", () => resolve()));

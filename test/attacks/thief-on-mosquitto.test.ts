@@ -10,6 +10,7 @@ import { endSessions } from "../../host-tools/brokers/mosquitto/mosquitto-sessio
 import { openCa } from "../../host-tools/ca/certificate-authority.js";
 import type { CertificateAuthority } from "../../host-tools/ca/certificate-authority.js";
 import { freePorts, PASSPHRASE, provisionDevice, Scene, testKey, type Mosquitto, type TestDevice } from "../support/host-tools/scene.js";
+import { pskTls } from "../support/host-tools/psk-client.js";
 
 type Shown = Pick<TestDevice, "keyPem" | "chainPem" | "trustAnchorPem">;
 
@@ -61,13 +62,7 @@ function connect(options: IClientOptions): Promise<MqttClient> {
 const byCertificate = (shown: Shown, more: IClientOptions = {}): Promise<MqttClient> => connect({ ...certificateOptions(shown), ...more });
 
 const byPsk = ({ id, psk }: TestDevice, identity = recoveryIdentity(id)): Promise<MqttClient> =>
-  connect({
-    port: pskPort,
-    ciphers: "ECDHE-PSK-CHACHA20-POLY1305",
-    maxVersion: "TLSv1.2",
-    pskCallback: () => ({ identity, psk }),
-    checkServerIdentity: () => undefined,
-  } as IClientOptions);
+  connect({ port: pskPort, ...pskTls(psk, identity) });
 
 const ended = (client: MqttClient): Promise<boolean> =>
   client.connected ? new Promise((resolve) => client.once("close", () => resolve(true))) : Promise.resolve(true);
