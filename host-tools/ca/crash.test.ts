@@ -18,16 +18,12 @@ import { verifyCa } from "./verification.js";
 const steps = vi.hoisted(() => ({ after: (): void => undefined }));
 
 vi.mock("node:fs", async (original) => {
-  const fs = await original<Record<string, unknown>>();
-  const watched = ["writeSync", "renameSync", "unlinkSync", "linkSync", "ftruncateSync", "mkdirSync"];
-  const wrap =
-    (call: (...args: unknown[]) => unknown) =>
-    (...args: unknown[]): unknown => {
-      const result = call(...args);
-      steps.after();
-      return result;
-    };
-  return { ...fs, ...Object.fromEntries(watched.map((name) => [name, wrap(fs[name] as (...args: unknown[]) => unknown)])) };
+  const { steppedFs } = await import("../../test/support/host-tools/stepped-fs.js");
+  return steppedFs(
+    await original<Record<string, unknown>>(),
+    ["writeSync", "renameSync", "unlinkSync", "linkSync", "ftruncateSync", "mkdirSync"],
+    () => steps.after(),
+  );
 });
 
 const scene = new Scene();

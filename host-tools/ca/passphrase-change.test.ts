@@ -15,20 +15,8 @@ const NEXT = "another horse and another battery";
 const steps = vi.hoisted(() => ({ after: (): void => undefined }));
 
 vi.mock("node:fs", async (original) => {
-  const fs = await original<Record<string, unknown>>();
-  const wrap =
-    (call: (...args: unknown[]) => unknown) =>
-    (...args: unknown[]): unknown => {
-      const result = call(...args);
-      steps.after();
-      return result;
-    };
-  return {
-    ...fs,
-    ...Object.fromEntries(
-      ["renameSync", "unlinkSync", "ftruncateSync"].map((name) => [name, wrap(fs[name] as (...args: unknown[]) => unknown)]),
-    ),
-  };
+  const { steppedFs } = await import("../../test/support/host-tools/stepped-fs.js");
+  return steppedFs(await original<Record<string, unknown>>(), ["renameSync", "unlinkSync", "ftruncateSync"], () => steps.after());
 });
 
 const scene = new Scene();

@@ -41,16 +41,12 @@ vi.mock("../ca-directory/registry-index.js", async (original) => ({ ...(await or
 
 const steps = vi.hoisted(() => ({ after: (): void => undefined }));
 vi.mock("node:fs", async (original) => {
-  const fs = await original<Record<string, unknown>>();
-  const wrap =
-    (call: (...args: unknown[]) => unknown) =>
-    (...args: unknown[]): unknown => {
-      const result = call(...args);
-      steps.after();
-      return result;
-    };
-  const watched = ["writeSync", "renameSync", "unlinkSync", "rmSync", "ftruncateSync", "mkdirSync"];
-  return { ...fs, ...Object.fromEntries(watched.map((name) => [name, wrap(fs[name] as (...args: unknown[]) => unknown)])) };
+  const { steppedFs } = await import("../../test/support/host-tools/stepped-fs.js");
+  return steppedFs(
+    await original<Record<string, unknown>>(),
+    ["writeSync", "renameSync", "unlinkSync", "rmSync", "ftruncateSync", "mkdirSync"],
+    () => steps.after(),
+  );
 });
 
 const scene = new Scene();
