@@ -114,7 +114,7 @@ export function entryFile(name: string): string {
   return join(DIRECTORIES.registry, `${name}.json`);
 }
 
-/** The name whose entry is at a path below the directory; undefined when it is no entry's. */
+/** The name whose entry has this path below the directory; undefined for every other file. */
 export function nameOfEntryFile(path: string): string | undefined {
   const name = path.startsWith(`${DIRECTORIES.registry}/`) ? path.slice(DIRECTORIES.registry.length + 1).replace(/\.json$/, "") : "";
   return isId(name) && path === entryFile(name) ? name : undefined;

@@ -1,4 +1,4 @@
-/** Makes a home for a registry with everything in it, beside the one that is in use, and removes the one that is no more. */
+/** Writes a complete registry beside the one that is in use, and removes the one that a move has left behind. */
 import { existsSync, renameSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";

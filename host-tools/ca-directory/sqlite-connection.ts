@@ -28,7 +28,7 @@ export class KeptConnection {
   /**
    * For use in this turn of the event loop. What others do to the file, by SQLite or not, is seen from the next one on.
    *
-   * @throws HawserError `CA_CORRUPT` when there is no such file, `SQLITE_MISSING`; errors of SQLite
+   * @throws HawserError `CA_CORRUPT` when the file is missing, `SQLITE_MISSING`; errors of SQLite
    */
   static to(path: string): KeptConnection {
     const identity = identityOf(path);

@@ -62,7 +62,7 @@ export interface SyncOptions {
 
 /** Notes with a change, for every broker, whose sessions it ends: a crash before they are ended cannot lose that. */
 export function oweSessions(draft: Draft): void {
-  // Another passphrase: every pre-shared key is sealed anew, and none is another.
+  // The passphrase changes: the pre-shared keys stay as they are, only sealed anew.
   if (draft.nextSealing !== undefined) return;
   const lost = lostSessions(draft.before.entries, draft.changedEntries);
   if (lost.length === 0) return;

@@ -185,11 +185,11 @@ describe("a database that somebody else may write", () => {
     const bytes = readFileSync(database());
     const damages: [string, () => void][] = [
       ["a row changed", () => sql(`UPDATE ${table} SET text = replace(text, 'revoked', 'active')`)],
-      ["text that is no text", () => sql(`UPDATE ${table} SET text = CAST(x'fffe' AS TEXT)`)],
-      ["a name that is no text", () => sql("INSERT INTO entries VALUES (CAST(x'fffe' AS TEXT), '{}')")],
+      ["text that is not UTF-8", () => sql(`UPDATE ${table} SET text = CAST(x'fffe' AS TEXT)`)],
+      ["a name that is not UTF-8", () => sql("INSERT INTO entries VALUES (CAST(x'fffe' AS TEXT), '{}')")],
       ["a row removed", () => sql(`DELETE FROM ${table}`)],
       ["a table emptied of its columns", () => sql(`ALTER TABLE ${table} DROP COLUMN text`)],
-      ["a name that is none", () => sql("INSERT INTO entries VALUES ('../outside', '{}')")],
+      ["a name that leads out of the folder", () => sql("INSERT INTO entries VALUES ('../outside', '{}')")],
       ["a trigger", () => sql("CREATE TRIGGER t AFTER INSERT ON entries BEGIN DELETE FROM entries; END")],
       ["a view in a table's place", () => sql("DROP TABLE entries", "CREATE VIEW entries AS SELECT 'a' AS name, '{}' AS text")],
       ["put back to what it was", () => writeFileSync(database(), old)],
@@ -218,7 +218,7 @@ describe("a database that somebody else may write", () => {
         () => openCa(directory, PASSPHRASE).then((opened) => opened.revoke({ id: "b" })),
         () => openCa(directory, PASSPHRASE).then((opened) => opened.moveRegistry("files")),
       ];
-      const isOfEntries = many === indexes[1] && what.startsWith("a name that is no");
+      const isOfEntries = many === indexes[1] && what.startsWith("a name that ");
       for (const [number, look] of looks.entries()) {
         const code = await look().then(() => "not noticed", errorCode);
         if (code !== "CA_CORRUPT" && !(isOfEntries && number === 2)) unnoticed.push(`${what}: look ${number} says ${code}`);

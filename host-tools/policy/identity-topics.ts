@@ -65,7 +65,7 @@ export interface AskingDevice {
   readonly base: string;
 }
 
-/** The device a request topic belongs to, or undefined when it is no request topic of a possible device. */
+/** The device that asks on this topic; undefined for any other topic, and where the name cannot be a device's. */
 export function askingDevice(topic: string, bases: readonly string[]): AskingDevice | undefined {
   const levels = topic.split("/");
   for (const base of bases) {

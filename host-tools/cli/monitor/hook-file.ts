@@ -97,7 +97,7 @@ function targetOf({ name, url, command, timeout = DEFAULT_TIMEOUT, ...files }: H
     if (files["secret-file"] !== undefined || files["ca-file"] !== undefined)
       throw invalid(file, `${name}: secret-file and ca-file need url`, "Remove them.");
     if (!isAbsolute(command[0]))
-      throw invalid(file, `${name}: the program of command must be an absolute path`, "There is no shell: write /usr/bin/NAME.");
+      throw invalid(file, `${name}: the program of command must be an absolute path`, "Write /usr/bin/NAME: no shell looks it up.");
     return new CommandHook({ command, timeoutMs });
   }
   const at = (path: string): string => resolve(dirname(file), path);

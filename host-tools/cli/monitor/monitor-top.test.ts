@@ -50,7 +50,7 @@ test("a signal ends it and gives the terminal back", async () => {
   expect(seat.isAsBefore).toBe(true);
 });
 
-test("on a terminal without colours there are none", async () => {
+test("writes no colours on a terminal that has none", async () => {
   const seat = await Seat.at(["monitor", "top", "--log", "m.log"], place(), { NO_COLOR: "1" });
   await seat.shows(/no offenders/);
   seat.type("q");

@@ -54,7 +54,7 @@ export class Webhook implements HookTarget {
         // What the server sends behind its answer changes nothing: a promise settles once.
         resolve({ kind: "retry", reason: timeout.aborted ? `no answer within ${timeoutMs / 1000} s` : reasonOf(error) });
       });
-      // An answer 101 is no response to Node, and without this it would be no error either.
+      // Node reports an answer 101 neither as a response nor, without this listener, as an error.
       request.once("upgrade", (response, socket) => {
         resolve(outcomeOf(response));
         socket.destroy();

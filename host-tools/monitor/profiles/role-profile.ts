@@ -19,7 +19,7 @@ const KEPT_DAYS = 14;
 const MIN_VALUES = 20;
 /** Distances from the median that are still normal; 1.4826 makes a MAD comparable to a standard deviation. */
 const TOLERANCE = 6 * 1.4826;
-/** Regular devices have hardly any spread: twice the median is no alert. */
+/** Devices that work to a timetable hardly differ: up to twice the median stays normal. */
 const LEAST_FACTOR = 2;
 const MOST_RISE_A_DAY = 1.25;
 /** A limit this far from the first one is told: somebody may be teaching the monitor. */
