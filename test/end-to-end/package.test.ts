@@ -94,6 +94,27 @@ it("gives a working command, all entry points and their types, and runs the READ
   await says(start("gateway.js"), /^greetings\/world hello text\/plain$/m);
 });
 
+/** As mcconfig's tsc compiles a firmware: nothing of Node is declared. */
+it("is typed for a Moddable project with the settings that docs/firmware.md gives one", { timeout: 120_000 }, () => {
+  interface Manifest {
+    typescript: { tsconfig: { compilerOptions: { lib: string[]; target: string } } };
+  }
+  const printed = /^`manifest\.json`:\n\n```json\n([^`]*)```/m.exec(readFileSync(join(ROOT, "docs/firmware.md"), "utf8"))?.[1] ?? "";
+  const settingsOf = (text: string): object => (JSON.parse(text) as Manifest).typescript.tsconfig.compilerOptions;
+  const settings = settingsOf(printed);
+  for (const file of ["firmware/manifest.json", "examples/moddable-sensor/manifest.json"])
+    expect(settingsOf(readFileSync(join(ROOT, file), "utf8")), file).toEqual(settings);
+  const folder = join(directory, "chip");
+  mkdirSync(folder);
+  writeFileSync(
+    join(folder, "main.ts"),
+    'import { Device } from "hawser";\nimport { openBoard } from "hawser/firmware";\nvoid [Device, openBoard];\n',
+  );
+  const compilerOptions = { ...settings, module: "nodenext", strict: true, noEmit: true, types: [], skipLibCheck: false };
+  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions }));
+  shell("npx tsc -p chip");
+});
+
 describe("the programs in examples/, over the package", () => {
   it("work together: a gateway with sensors that report, sleep, answer commands and vanish", { timeout: 240_000 }, async () => {
     const { start } = await exampleSite(directory);
