@@ -73,14 +73,18 @@ export function checkDeviceRole(policy: Policy, role: string): string {
   throw new HawserError("INVALID_ROLE", `the policy has no role ${role} for devices`, `Choose one of ${rolesFor(policy, "devices")}.`);
 }
 
+/** `any-role`: whoever gives a role whose devices ask nowhere for certificates, or one that is only a label, means it. */
+type GivenRole = "any-role" | "renewing";
+
 /** Throws `INVALID_ROLE` when the device would have the rights of the policy's default role instead. */
-function checkNamedRole(policy: Policy, id: string, role: string): void {
+function checkNamedRole(policy: Policy, id: string, role: string, roles: GivenRole): void {
   checkDeviceRole(policy, role);
   if (policy.roles.has(role)) return;
+  const label = roles === "renewing" ? "" : " If it is only a label, add --default-rights.";
   throw new HawserError(
     "INVALID_ROLE",
     `the policy has no role ${role}: ${id} would have all rights of the role ${policy.defaultDeviceRole ?? ""}`,
-    `Add ${role} to the policy and run \`hawser policy apply\`, or choose one of ${rolesFor(policy, "devices")}. If it is only a label, add --default-rights.`,
+    `Add ${role} to the policy and run \`hawser policy apply\`, or choose one of ${rolesFor(policy, "devices")}.${label}`,
   );
 }
 
@@ -280,22 +284,18 @@ export async function setName(ca: CaContext, settings: NameSettings): Promise<Re
   });
 }
 
-/**
- * The entry with these settings. Throws `INVALID_ROLE`, `INVALID_ATTRIBUTE`, `POLICY_CUTS_OFF`.
- *
- * @param roles `any-role`: whoever gives a role whose devices ask nowhere for certificates means it
- */
+/** The entry with these settings. Throws `INVALID_ROLE`, `INVALID_ATTRIBUTE`, `POLICY_CUTS_OFF`. */
 export function withSettings(
   ca: CaContext,
   draft: Draft,
   entry: RegistryEntry,
   settings: Omit<NameSettings, "id">,
-  roles: "any-role" | "renewing",
+  roles: GivenRole,
 ): RegistryEntry {
   const { attributes, role, allowsDefaultRights = false } = settings;
   const policy = policyOf(draft);
   const isDevice = entry.kind === "device";
-  if (isDevice && role !== undefined && role !== entry.role && !allowsDefaultRights) checkNamedRole(policy, entry.name, role);
+  if (isDevice && role !== undefined && role !== entry.role && !allowsDefaultRights) checkNamedRole(policy, entry.name, role, roles);
   const withRole =
     role === undefined ? entry : { ...entry, role: isDevice ? checkDeviceRole(policy, role) : checkClientRole(policy, role) };
   const changed = withCertificatePasswords(ca.keys, policy, withAttributes(policy, withRole, attributes));

@@ -1,9 +1,10 @@
 /** Examines a broker's configuration file, whichever broker it is for. */
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { basename } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import type { ConfigBroker } from "./broker-names.js";
 import type { DoctorReport } from "./finding.js";
+import { readConfigText } from "./mosquitto/conf-reader.js";
 import { auditMosquitto } from "./mosquitto/mosquitto-audit.js";
 import { installedMosquittoVersion, OLDEST_TRIED } from "./mosquitto/version.js";
 import { auditEmqx } from "./other-brokers/emqx-audit.js";
@@ -37,7 +38,7 @@ export function auditConfig(file: string, { broker, version, nowMs }: ConfigAudi
 /** The broker a file is for, by its name and by words that no other broker's file has. */
 export function brokerOf(file: string): ConfigBroker {
   const name = basename(file).toLowerCase();
-  const text = readFileSync(file, "utf8");
+  const text = readConfigText(file);
   if (name.includes("nanomq")) return "nanomq";
   if (name.includes("emqx")) return "emqx";
   if (name.includes("rabbitmq")) return "rabbitmq";

@@ -10,7 +10,6 @@ import {
   fstatSync,
   ftruncateSync,
   openSync,
-  readFileSync,
   readSync,
   renameSync,
   statSync,
@@ -20,6 +19,7 @@ import { HawserError } from "../../sdk/errors.js";
 import { errnoCode, storageError, writeFileAtomic } from "../../sim/node/files/atomic-file.js";
 import { lockNow } from "../../sim/node/files/process-lock.js";
 import type { ProcessLock } from "../../sim/node/files/process-lock.js";
+import { readRegularFile } from "../../sim/node/files/safe-path.js";
 import type { ReaderState } from "./log-events.js";
 import type { LogPosition } from "./log-tail.js";
 
@@ -206,11 +206,15 @@ function lastEventOf(path: string): Stored | undefined {
   }
 }
 
+/** A position has a few hundred. */
+const MAX_POSITION_BYTES = 64 * 1024;
+
 function readCheckpoint(path: string): Stored | undefined {
   let text: string;
   try {
-    text = readFileSync(path, "utf8");
+    text = readRegularFile(path, MAX_POSITION_BYTES).bytes.toString("utf8");
   } catch (error) {
+    if (error instanceof HawserError) throw corrupt(path, "it is not a position of hawser monitor");
     if (errnoCode(error) === "ENOENT") return undefined;
     throw storageError(error, "read", path);
   }

@@ -1,9 +1,9 @@
 /** What a monitor remembers between runs: the scores of offenders, and what is normal for each role. One file, bounded and checked. */
-import { readFileSync, statSync } from "node:fs";
 import { errorMessage, HawserError } from "../../sdk/errors.js";
 import { errnoCode, storageError, writeFileAtomic } from "../../sim/node/files/atomic-file.js";
 import { lockNow } from "../../sim/node/files/process-lock.js";
 import type { ProcessLock } from "../../sim/node/files/process-lock.js";
+import { readRegularFile } from "../../sim/node/files/safe-path.js";
 import { OffenderWatch } from "./offender-watch.js";
 import { BehaviourWatch, MAX_ROLES } from "./profiles/behaviour-watch.js";
 import type { Roles } from "./profiles/behaviour-watch.js";
@@ -78,12 +78,12 @@ export class MonitorState {
 
 function readIfThere(path: string): string | undefined {
   try {
-    const { size, mode } = statSync(path);
+    const { bytes, mode } = readRegularFile(path, MAX_BYTES);
     // Who can write it decides what is normal.
-    if ((mode & 0o022) !== 0) throw invalid(path, "others may write it");
-    if (size > MAX_BYTES) throw invalid(path, `it is larger than ${MAX_BYTES} bytes`);
-    return readFileSync(path, "utf8");
+    if ((mode & 0o022) !== 0) throw new HawserError("NOT_A_FILE", "others may write it", "Run: chmod 600 FILE");
+    return bytes.toString("utf8");
   } catch (error) {
+    if (error instanceof HawserError) throw invalid(path, error.message);
     if (errnoCode(error) === "ENOENT") return undefined;
     throw storageError(error, "read", path);
   }

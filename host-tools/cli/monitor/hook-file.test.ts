@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -47,9 +48,20 @@ test.each([
   expect(() => read(text)).not.toThrow(/token/);
 });
 
+const owner = { failed: () => undefined, settled: () => undefined };
+
 test.each(["/dev/zero", tmpdir()])("%s is not read: it is not a file", (path) => {
-  const owner = { failed: () => undefined, settled: () => undefined };
-  expect(() => readHookFile(path, owner)).toThrow(expect.objectContaining({ code: "HOOKS_INVALID", message: `${path}: it is not a file` }));
+  const error = { code: "NOT_A_FILE", message: `${path} is not a regular file` };
+  expect(() => readHookFile(path, owner)).toThrow(expect.objectContaining(error));
+});
+
+test.each(["secret-file", "ca-file"])("a pipe that %s names is not waited for", (field) => {
+  const directory = mkdtempSync(join(tmpdir(), "hawser-hooks-"));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  execFileSync("mkfifo", [join(directory, "pipe")]);
+  writeFileSync(join(directory, "hooks.yaml"), hook(`url: https://a.example, ${field}: pipe`), { mode: 0o600 });
+  const error = { code: "NOT_A_FILE", message: `${join(directory, "pipe")} is not a regular file` };
+  expect(() => readHookFile(join(directory, "hooks.yaml"), owner)).toThrow(expect.objectContaining(error));
 });
 
 test("a file that all users may write is refused: who writes it runs programs", () => {

@@ -1,9 +1,9 @@
 /** The file that says whom `hawser monitor` tells of events, read into hooks that are ready to run. */
-import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
 import { dirname, isAbsolute, resolve } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { parseDocument } from "yaml";
 import { errorMessage, HawserError } from "../../../sdk/errors.js";
+import { readRegularFile } from "../../../sim/node/files/safe-path.js";
 import { CommandHook } from "../../monitor/hooks/command-hook.js";
 import { EVENT_KINDS, SEVERITIES } from "../../monitor/hooks/event-severity.js";
 import type { Severity } from "../../monitor/hooks/event-severity.js";
@@ -13,7 +13,7 @@ import { Webhook } from "../../monitor/hooks/webhook.js";
 import type { MonitorEvent } from "../../monitor/log-monitor.js";
 import { ALERT_RULES } from "../../monitor/alert.js";
 import type { AlertRule } from "../../monitor/alert.js";
-import { readSecretFile } from "../secret-files.js";
+import { readNamedSecretFile } from "../secret-files.js";
 import { parsePositiveDurationMs } from "../values.js";
 
 interface HookEntry {
@@ -30,6 +30,7 @@ interface HookEntry {
 }
 
 const MAX_BYTES = 64 * 1024;
+const MAX_CA_BYTES = 1024 * 1024;
 const MAX_ALIASES = 20;
 const MIN_SECRET_BYTES = 16;
 const DEFAULT_PER_MINUTE = 10;
@@ -70,7 +71,8 @@ export interface HooksOwner {
 }
 
 /**
- * @throws HawserError `HOOKS_INVALID`; `PASSPHRASE_FILE_EXPOSED` for a secret that everybody can read; the system's errors
+ * @throws HawserError `HOOKS_INVALID`; `PASSPHRASE_FILE_EXPOSED` for a secret that everybody can read; `NOT_A_FILE` for a pipe or device;
+ *   the system's errors
  */
 export function readHookFile(file: string, owner: HooksOwner): HookQueue[] {
   const { hooks } = valuesOf(file);
@@ -102,10 +104,10 @@ function targetOf({ name, url, command, timeout = DEFAULT_TIMEOUT, ...files }: H
   }
   const at = (path: string): string => resolve(dirname(file), path);
   const { "secret-file": secretFile, "ca-file": caFile } = files;
-  const secret = secretFile === undefined ? undefined : withoutLineEnd(readSecretFile(at(secretFile)));
+  const secret = secretFile === undefined ? undefined : withoutLineEnd(readNamedSecretFile(at(secretFile)));
   if (secret !== undefined && secret.length < MIN_SECRET_BYTES)
     throw invalid(file, `${name}: the secret has fewer than ${MIN_SECRET_BYTES} bytes`, "Make one: openssl rand -hex 32.");
-  const ca = caFile === undefined ? undefined : readFileSync(at(caFile), "utf8");
+  const ca = caFile === undefined ? undefined : readRegularFile(at(caFile), MAX_CA_BYTES).bytes.toString("utf8");
   if (ca !== undefined && !ca.includes("-----BEGIN CERTIFICATE-----"))
     throw invalid(file, `${name}: ca-file holds no PEM certificate`, "Name the CA certificate that the server's chain ends in.");
   return new Webhook({ url: addressOf(url ?? "", name, file), timeoutMs, secret, ca, userAgent: `hawser/${HAWSER_VERSION}` });
@@ -122,20 +124,10 @@ function addressOf(text: string, name: string, file: string): URL {
 }
 
 function valuesOf(file: string): { readonly hooks: readonly HookEntry[] } {
-  // A pipe is not waited for, and a device not read without end.
-  const descriptor = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
-  let text: string;
-  try {
-    const status = fstatSync(descriptor);
-    if (!status.isFile()) throw invalid(file, "it is not a file", "Check the path.");
-    const { mode, size } = status;
-    // Who can write it can run programs as the monitor's user.
-    if ((mode & 0o002) !== 0) throw invalid(file, "all users may write this file", `Run: chmod 600 ${file}`);
-    if (size > MAX_BYTES) throw invalid(file, `it is larger than ${MAX_BYTES} bytes`, "Check the path.");
-    text = readFileSync(descriptor, "utf8");
-  } finally {
-    closeSync(descriptor);
-  }
+  const { bytes, mode } = readRegularFile(file, MAX_BYTES);
+  // Who can write it can run programs as the monitor's user.
+  if ((mode & 0o002) !== 0) throw invalid(file, "all users may write this file", `Run: chmod 600 ${file}`);
+  const text = bytes.toString("utf8");
   const next = "docs/monitoring.md has an example.";
   const document = parseDocument(text, { uniqueKeys: true, version: "1.2", merge: false });
   const problem = document.errors[0];

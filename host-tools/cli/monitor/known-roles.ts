@@ -1,9 +1,9 @@
-/** The roles of a CA's names and the limits of its policy, read again whenever the CA changes. */
+/** The roles of a CA's names and the limits of its policy, read again after the CA has changed. */
 import { errorMessage } from "../../../sdk/errors.js";
 import { openCaReadOnly } from "../../ca/read-only.js";
 import { watchCa } from "../../ca-directory/ca-watch.js";
 import { parsePolicy } from "../../policy/policy-file.js";
-import type { NameDirectory, Policy } from "../../policy/policy-model.js";
+import type { Policy } from "../../policy/policy-model.js";
 import type { Roles, StaticLimits } from "../../monitor/profiles/behaviour-watch.js";
 
 /** Without a CA every client is of one role, and there are no limits but learned ones. */
@@ -13,12 +13,17 @@ export const NO_ROLES: Roles & { close(): void } = {
   close: () => undefined,
 };
 
+/** A fleet that enrols all day changes its CA all day: reading it takes no more than this part of the time. */
+const MOST_OF_TIME = 1 / 20;
+
 export class KnownRoles implements Roles {
   readonly #directory: string;
   readonly #stop: () => void;
   readonly #failed: (reason: string) => void;
-  #names: NameDirectory;
+  #roles: ReadonlyMap<string, string>;
   #policy: Policy;
+  #isStale = false;
+  #nextReadMs = 0;
 
   /**
    * Nothing is proved: whoever may write the CA's files decides what this says.
@@ -28,12 +33,13 @@ export class KnownRoles implements Roles {
   constructor(directory: string, failed: (reason: string) => void) {
     this.#directory = directory;
     this.#failed = failed;
-    [this.#names, this.#policy] = this.#read();
-    this.#stop = watchCa(directory, () => this.#readAgain());
+    [this.#roles, this.#policy] = this.#read();
+    this.#stop = watchCa(directory, () => (this.#isStale = true));
   }
 
   roleOf(name: string): string | undefined {
-    return this.#names.get(name)?.role;
+    if (this.#isStale && performance.now() >= this.#nextReadMs) this.#readAgain();
+    return this.#roles.get(name);
   }
 
   limitsOf(role: string): StaticLimits {
@@ -48,15 +54,21 @@ export class KnownRoles implements Roles {
   }
 
   #readAgain(): void {
+    this.#isStale = false;
     try {
-      [this.#names, this.#policy] = this.#read();
+      [this.#roles, this.#policy] = this.#read();
     } catch (error) {
       this.#failed(errorMessage(error));
     }
   }
 
-  #read(): [NameDirectory, Policy] {
+  #read(): [ReadonlyMap<string, string>, Policy] {
+    const startedMs = performance.now();
     const view = openCaReadOnly(this.#directory, "used");
-    return [view.names(), parsePolicy(view.policyText(), "the policy of the CA")];
+    const roles = new Map(view.find({}).first.map(({ name, role }) => [name, role]));
+    const policy = parsePolicy(view.policyText(), "the policy of the CA");
+    const endedMs = performance.now();
+    this.#nextReadMs = endedMs + (endedMs - startedMs) / MOST_OF_TIME;
+    return [roles, policy];
   }
 }

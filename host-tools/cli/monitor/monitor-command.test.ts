@@ -224,9 +224,9 @@ test("a device that fights for its client id is an alert, in the event file and 
   writeFileSync(join(cwd, "hooks.json"), JSON.stringify({ hooks }));
   const args = ["--log", "m.log", "--events", "e.jsonl", "--once", "--hooks", "hooks.json", "--json"];
   const env = { HAWSER_PASSPHRASE: "not to be told", HAWSER_PASSPHRASE_FILE: "p" };
-  const { code, stdout } = await hawser(["monitor", ...args], { cwd, env });
+  const { code, stdout, stderr } = await hawser(["monitor", ...args], { cwd, env });
   const failed = '"event":"hook-failed","hook":"log","reason":"it ended with 3"';
-  expect([code, stdout]).toEqual([0, expect.stringContaining(failed) as string]);
+  expect([code, stdout, stderr]).toEqual([4, expect.stringContaining(failed) as string, expect.stringContaining("HOOKS_FAILED") as string]);
   const alert = { event: "alert", rule: "clone-suspected", by: "client", offender: "pump-1; touch x", count: 3 };
   expect(eventsIn(join(cwd, "e.jsonl")).filter(({ event }) => event === "alert")).toMatchObject([alert]);
   expect(eventsIn(join(cwd, "alerts.jsonl"))[0]).toMatchObject(alert);

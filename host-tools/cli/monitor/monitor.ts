@@ -43,7 +43,11 @@ export async function runMonitor(options: MonitorCommandOptions, context: Contex
   const version = options.brokerVersion === undefined ? undefined : MosquittoVersion.parse(options.brokerVersion).text;
   if (options.config !== undefined) for (const note of checkLogTypes(options.config)) terminal.note(note);
   let counted: Counted | undefined;
-  const hooks = startHooks(options, context, (result) => counted?.metrics.hook(result));
+  let undelivered = 0;
+  const hooks = startHooks(options, context, (result) => {
+    if (result === "failed") undelivered += 1;
+    counted?.metrics.hook(result);
+  });
   const file = logFileOf(options.log);
   const isOnce = options.once === true;
   const events =
@@ -74,13 +78,24 @@ export async function runMonitor(options: MonitorCommandOptions, context: Contex
       state?.kept.save();
     } finally {
       monitor.close();
-      await Promise.all(hooks.map((hook) => hook.close()));
+      const lost = await Promise.all(hooks.map((hook) => hook.close()));
+      undelivered = Math.max(undelivered, ...lost);
       await counted?.close();
     }
   } finally {
     state?.close();
     events?.close();
   }
+  if (isOnce && undelivered > 0) throw notDelivered(undelivered);
+}
+
+/** Who watches for ever says so when it happens; a run to the end of the log is a job that others wait for. */
+function notDelivered(count: number): HawserError {
+  return new HawserError(
+    "HOOKS_FAILED",
+    `${count} ${count === 1 ? "message" : "messages"} did not reach the hooks`,
+    "Correct what hook-failed says above, and tell the hooks again: run it without --events.",
+  );
 }
 
 interface OpenState {

@@ -2,7 +2,7 @@
 import { errorMessage } from "../../../sdk/errors.js";
 import { MosquittoVersion } from "../../doctor/mosquitto/version.js";
 import { LogMonitor } from "../../monitor/log-monitor.js";
-import { fleetSummary } from "../../monitor/top/fleet-summary.js";
+import { Fleet } from "../../monitor/top/fleet-summary.js";
 import type { FleetSummary } from "../../monitor/top/fleet-summary.js";
 import { TopCounts } from "../../monitor/top/top-counts.js";
 import type { Context } from "../command-runner.js";
@@ -25,7 +25,7 @@ export interface TopOptions extends SysLogin {
 }
 
 const OFFENDERS = 8;
-/** A CA directory is read again after this: with many names that takes a while. */
+/** A CA directory is looked at again after this. */
 const FLEET_MS = 15_000;
 const CONNECTED_TOPIC = "$SYS/broker/clients/connected";
 
@@ -161,11 +161,13 @@ class SysConnected {
 
 class FleetReader {
   readonly #directory: string;
+  readonly #fleet: Fleet;
   #readMs = Number.NEGATIVE_INFINITY;
   #last: { readonly summary?: FleetSummary; readonly problem?: string } = {};
 
   constructor(directory: string) {
     this.#directory = directory;
+    this.#fleet = new Fleet(directory);
   }
 
   /** As it was a while ago at most; a directory that cannot be read is told, and looked at again. */
@@ -173,7 +175,7 @@ class FleetReader {
     if (nowMs - this.#readMs < FLEET_MS) return this.#last;
     this.#readMs = nowMs;
     try {
-      this.#last = { summary: fleetSummary(this.#directory, nowMs) };
+      this.#last = { summary: this.#fleet.summary(nowMs) };
     } catch (error) {
       this.#last = { problem: `${this.#directory}: ${errorMessage(error)}` };
     }

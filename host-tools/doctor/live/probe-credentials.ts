@@ -2,6 +2,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
+import { readRegularFile } from "../../../sim/node/files/safe-path.js";
 
 export interface ProbeCredentials {
   readonly username?: string | undefined;
@@ -12,13 +13,14 @@ export interface ProbeCredentials {
   readonly ca?: string | undefined;
 }
 
+const MAX_PEM_BYTES = 1024 * 1024;
 const NEXT =
   'Give a directory of `hawser issue`, or a file like {"username":"u","password":"p","cert":"c.pem","key":"k.pem","ca":"ca.pem"}.';
 
-/** @throws HawserError `BAD_CREDENTIALS_FILE`; the file system's error when a file cannot be read */
+/** @throws HawserError `BAD_CREDENTIALS_FILE`, `NOT_A_FILE`; the file system's error when a file cannot be read */
 export function readProbeCredentials(path: string): ProbeCredentials {
   if (statSync(path).isDirectory()) {
-    const pem = (name: string): string => readFileSync(join(path, name), "utf8");
+    const pem = (name: string): string => readPem(join(path, name));
     return { cert: pem("client.crt.pem"), key: pem("client.key.pem"), ca: pem("ca.crt.pem") };
   }
   let value: unknown;
@@ -37,7 +39,7 @@ export function readProbeCredentials(path: string): ProbeCredentials {
   };
   const file = (name: string): string | undefined => {
     const named = text(name);
-    return named === undefined ? undefined : readFileSync(resolve(path, "..", named), "utf8");
+    return named === undefined ? undefined : readPem(resolve(path, "..", named));
   };
   return {
     username: text("username"),
@@ -47,4 +49,8 @@ export function readProbeCredentials(path: string): ProbeCredentials {
     key: file("key"),
     ca: file("ca"),
   };
+}
+
+function readPem(path: string): string {
+  return readRegularFile(path, MAX_PEM_BYTES).bytes.toString("utf8");
 }

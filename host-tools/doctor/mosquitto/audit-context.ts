@@ -1,5 +1,5 @@
 /** What every check of a mosquitto configuration looks at, and where it says what it found. */
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { dirname, isAbsolute, relative, resolve } from "node:path";
 import type { Edit, Finding, Note, Place, Severity } from "../finding.js";
 import { ruleOf } from "../rule-book.js";
@@ -22,7 +22,8 @@ export interface FindingOptions {
   readonly edits?: readonly Edit[];
 }
 
-export type FileState = "present" | "missing" | "elsewhere";
+/** `special`: a pipe or device. */
+export type FileState = "present" | "special" | "missing" | "elsewhere";
 
 export class AuditContext {
   readonly findings: Finding[] = [];
@@ -55,7 +56,10 @@ export class AuditContext {
   /** A file that is not here may be on the broker's machine: it counts as missing only where its neighbourhood is here. */
   stateOf(name: string): FileState {
     const path = this.pathOf(name);
-    if (existsSync(path)) return "present";
+    if (existsSync(path)) {
+      const status = statSync(path);
+      return status.isFile() || status.isDirectory() ? "present" : "special";
+    }
     const isNear = !isAbsolute(name) || !relative(this.conf.directory, path).startsWith("..");
     return isNear && existsSync(dirname(path)) ? "missing" : "elsewhere";
   }

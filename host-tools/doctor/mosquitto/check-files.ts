@@ -75,6 +75,7 @@ function checkOne(ctx: AuditContext, { directive, secret, isDirectory }: NamedFi
       edits: isComment ? [replaceLine(place, `${name} ${bare}`)] : [],
     });
   } else if (state === "elsewhere") ctx.note(`${name} ${value} is not on this machine, and was not looked at.`, place);
+  else if (state === "special") ctx.note(`${name} ${value} is a pipe or a device, and was not looked at.`, place);
   if (state !== "present" || secret === undefined || isDirectory === true || othersMayRead(ctx.pathOf(value)) !== true) return;
   if (name === "plugin_opt_config_file") {
     // So mosquitto_ctrl leaves it (2.0.11 under umask 022): a fact of every installation, not a slip of this one.

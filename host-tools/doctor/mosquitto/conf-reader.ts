@@ -1,6 +1,7 @@
 /** Reads mosquitto.conf and the files it includes, in the order and by the rules of mosquitto itself. */
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
+import { readRegularFile } from "../../../sim/node/files/safe-path.js";
 import type { Place } from "../finding.js";
 
 /** One line that sets something. */
@@ -38,17 +39,24 @@ export interface ReadConf {
 /** Larger than any configuration; keeps a wrong file name (a device, a disk image) from filling memory. */
 const MAX_FILE_BYTES = 8 * 1024 * 1024;
 
-/** Reads a text file of a bounded size; a missing one is undefined. */
+/** Reads a text file of a bounded size; what is missing, or is a pipe or device, is undefined. */
 export function readText(path: string): string | undefined {
   try {
-    const bytes = readFileSync(path);
-    return bytes.length > MAX_FILE_BYTES ? undefined : bytes.toString("utf8");
+    return readRegularFile(path, MAX_FILE_BYTES).bytes.toString("utf8");
   } catch {
     return undefined;
   }
 }
 
-/** @throws the file system's error when the main file cannot be read */
+/**
+ * A configuration that a person named.
+ * @throws HawserError `NOT_A_FILE`; the file system's error
+ */
+export function readConfigText(path: string): string {
+  return readRegularFile(path, MAX_FILE_BYTES).bytes.toString("utf8");
+}
+
+/** @throws HawserError `NOT_A_FILE`; the file system's error when the main file cannot be read */
 export function readConf(mainFile: string): ReadConf {
   const directory = resolve(mainFile, "..");
   const name = relative(directory, resolve(mainFile));
@@ -81,7 +89,7 @@ export function readConf(mainFile: string): ReadConf {
       else read(path, text, 1);
     }
   };
-  read(name, readFileSync(mainFile, "utf8"), 0);
+  read(name, readConfigText(mainFile), 0);
   return { events, problems, files, directory };
 }
 

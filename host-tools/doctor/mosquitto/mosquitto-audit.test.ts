@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -143,6 +144,21 @@ describe("what crosses the network", () => {
   test("bind_interface lo and a UNIX socket are no network", () => {
     expect(verdict(`listener 1883\nbind_interface lo\nlistener 0 /run/m.sock\n${GUARDED}`)).toEqual([]);
   });
+});
+
+test("a pipe that a configuration names is not waited for", () => {
+  const directory = mkdtempSync(join(tmpdir(), "hawser-doctor-"));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  execFileSync(
+    "mkfifo",
+    ["passwd", "acl", "cert"].map((name) => join(directory, name)),
+  );
+  writeFileSync(join(directory, "mosquitto.conf"), `listener 8883\ncertfile cert\nkeyfile cert\n${GUARDED}`);
+  const { findings, notes } = auditMosquitto(join(directory, "mosquitto.conf"), { version: "2.0.11", nowMs: 0 });
+  expect(findings).toEqual([]);
+  for (const name of ["passwd", "acl", "cert"])
+    expect(notes.map(({ what }) => what)).toContainEqual(expect.stringContaining(`${name} is a pipe or a device`));
+  expect(() => auditMosquitto(join(directory, "acl"), { version: "2.0.11", nowMs: 0 })).toThrow(/is not a regular file/);
 });
 
 describe("what stops the broker", () => {

@@ -1,8 +1,7 @@
 /** EMQX 5 and 6: emqx.conf, as far as the file says it. What the dashboard changed since lies in cluster.hocon. */
-import { readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { DoctorReport, Place } from "../finding.js";
-import { readText } from "../mosquitto/conf-reader.js";
+import { readConfigText, readText } from "../mosquitto/conf-reader.js";
 import { parseEmqxRules } from "./emqx-rules.js";
 import { HoconObject, parseHocon } from "./hocon.js";
 import { isLoopbackBind, isWellKnown, ReportBuilder } from "./report-builder.js";
@@ -12,7 +11,7 @@ const DEFAULT_PLAIN = { tcp: "0.0.0.0:1883", ws: "0.0.0.0:8083" } as const;
 
 /** @throws HawserError `BAD_BROKER_CONFIG` */
 export function auditEmqx(file: string, version: string): DoctorReport {
-  const text = readFileSync(file, "utf8");
+  const text = readConfigText(file);
   const config = parseHocon(text);
   const report = new ReportBuilder();
   const placeOf = placesIn(file, text, config);

@@ -1,8 +1,7 @@
 /** NanoMQ's nanomq.conf. The surprises named here were seen on 0.25.5. */
-import { readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { DoctorReport } from "../finding.js";
-import { readText } from "../mosquitto/conf-reader.js";
+import { readConfigText, readText } from "../mosquitto/conf-reader.js";
 import { placesIn } from "./emqx-audit.js";
 import { isEverything } from "../mosquitto/topic-sets.js";
 import { HoconObject, parseHocon } from "./hocon.js";
@@ -10,7 +9,7 @@ import { isLoopbackBind, isWellKnown, ReportBuilder } from "./report-builder.js"
 
 /** @throws HawserError `BAD_BROKER_CONFIG` */
 export function auditNanomq(file: string, version: string): DoctorReport {
-  const text = readFileSync(file, "utf8");
+  const text = readConfigText(file);
   const config = parseHocon(text);
   const report = new ReportBuilder();
   const placeOf = placesIn(file, text, config);

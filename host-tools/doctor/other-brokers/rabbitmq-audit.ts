@@ -1,9 +1,8 @@
 /** RabbitMQ's rabbitmq.conf, as far as its MQTT plugin is concerned. advanced.config and definitions are not read. */
-import { readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { certificatesOf, othersMayRead } from "../certificate-files.js";
 import type { DoctorReport, Edit, Place } from "../finding.js";
-import { readText } from "../mosquitto/conf-reader.js";
+import { readConfigText, readText } from "../mosquitto/conf-reader.js";
 import { serverCertificateProblems } from "../server-certificate.js";
 import { isLoopbackBind, isWellKnown, ReportBuilder } from "./report-builder.js";
 
@@ -16,7 +15,7 @@ interface Entry {
 const replace = (place: Place, ...lines: string[]): Edit => ({ place, action: "replace", lines });
 
 export function auditRabbitmq(file: string, version: string, nowMs: number): DoctorReport {
-  const text = readFileSync(file, "utf8");
+  const text = readConfigText(file);
   const config = new RabbitConfig(basename(file), text);
   const report = new ReportBuilder();
   checkAnonymous(config, report);

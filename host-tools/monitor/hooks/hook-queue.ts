@@ -115,8 +115,11 @@ export class HookQueue {
     this.#push({ time: new Date(event.timeMs).toISOString(), ...eventFields(event), severity: severityOf(event) }, counts);
   }
 
-  /** Sends what waits and the count of what was held back, for as long as a stop may take; then gives up the rest. */
-  async close(): Promise<void> {
+  /**
+   * Sends what waits and the count of what was held back, for as long as a stop may take; then gives up the rest.
+   * @returns how many events the hook was told neither one by one nor in a count
+   */
+  async close(): Promise<number> {
     clearTimeout(this.#minuteEnd);
     this.#summarize();
     const patience = setTimeout(() => this.#stop.abort(), this.#limits.graceMs);
@@ -124,6 +127,7 @@ export class HookQueue {
     clearTimeout(patience);
     const lost = [...(this.#heldBack?.byKind.values() ?? [])].reduce((sum, count) => sum + count, 0);
     if (lost > 0) this.#owner.failed(`${lost} events were not delivered before the stop`);
+    return lost;
   }
 
   #push(fields: Readonly<Record<string, unknown>>, counts: Counts): void {

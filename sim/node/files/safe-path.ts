@@ -2,6 +2,7 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync, statSync } from "node:fs";
 import type { Stats } from "node:fs";
 import { dirname } from "node:path";
+import { HawserError } from "../../../sdk/errors.js";
 import { errnoCode } from "./atomic-file.js";
 
 /** Group and others may write. */
@@ -18,6 +19,26 @@ export function readFileOnly(path: string): Buffer {
   try {
     if (!fstatSync(descriptor).isFile()) throw Object.assign(new Error(`EISDIR: not a file, read '${path}'`), { code: "EISDIR", path });
     return readFileSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/**
+ * Reads a file that another file names, and that may be a link. A pipe or device in its place is not waited for.
+ *
+ * @throws HawserError `NOT_A_FILE` for what is no regular file or is larger than `mostBytes`; as `readFileSync`
+ */
+export function readRegularFile(path: string, mostBytes: number): { readonly bytes: Buffer; readonly mode: number } {
+  const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    // Of the file that is read, not of one that is put in its place meanwhile.
+    const status = fstatSync(descriptor);
+    if (!status.isFile())
+      throw new HawserError("NOT_A_FILE", `${path} is not a regular file`, "Name a file: pipes and devices are not read.");
+    if (status.size > mostBytes)
+      throw new HawserError("NOT_A_FILE", `${path} has ${status.size} bytes, and at most ${mostBytes} are read`, "Check the path.");
+    return { bytes: readFileSync(descriptor), mode: status.mode };
   } finally {
     closeSync(descriptor);
   }
