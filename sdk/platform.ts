@@ -109,8 +109,11 @@ export interface Link {
   pause?(): void;
   /** Reads again. What comes of it is not reported before this call has returned. */
   resume?(): void;
-  /** Sends what is queued, closes in an orderly way, then reports `ended`. Idempotent. */
-  close(): void;
+  /**
+   * Sends what is queued, closes in an orderly way, then reports `ended`. Idempotent.
+   * @param mayReturn the peer accepted the owner and never took it back: what makes the next connection cheaper (a TLS session) may be kept
+   */
+  close(mayReturn?: boolean): void;
 }
 
 export interface Dialer {

@@ -190,3 +190,24 @@ it("`await using` disconnects", async () => {
   await w.cut();
   await disposed;
 });
+
+describe("A link is closed as one worth returning to", () => {
+  it("when the client leaves a broker that accepted it", async () => {
+    const w = world();
+    await w.connect();
+    void w.client.disconnect();
+    await w.time.pass(0);
+    expect(w.broker.wire?.mayReturn).toBe(true);
+  });
+
+  it.each([
+    ["refuses it", (w: SessionWorld) => w.connect({ reasonCode: 0x87 }).catch(() => undefined)],
+    ["sends it away", (w: SessionWorld) => w.connect().then(() => w.broker.send({ cmd: "disconnect", reasonCode: 0x98 }))],
+    ["breaks the protocol", (w: SessionWorld) => w.connect().then(() => w.broker.send({ cmd: "connack", reasonCode: 0 }))],
+  ])("and not when the broker %s", async (_what, happens) => {
+    const w = world();
+    await happens(w);
+    await w.time.pass(0);
+    expect([w.broker.wire?.mayReturn, w.client.connected]).toEqual([false, false]);
+  });
+});

@@ -8,10 +8,12 @@ import { unknownCredential, type Failure, type Shown } from "../../sdk/failure.j
 import { HawserError } from "../../sdk/errors.js";
 import type { Credential, Dialer, Endpoint, Link, LinkHandlers, LinkInfo } from "../../sdk/platform.js";
 import { AddressOrder } from "./address-order.js";
+import { LONGEST_SESSION_MS } from "../../sdk/sleep/kept-session.js";
+import type { KeptTicket, TlsTicket } from "./kept-ticket.js";
 import type { LinkKeys } from "./node-key-store.js";
 import { NodeLink } from "./node-link.js";
 import type { LinkPlan } from "./node-link.js";
-import { CertificateContexts, pskContext, TlsSessions } from "./tls-credentials.js";
+import { CertificateContexts, pskContext, TicketPlace, TlsSessions } from "./tls-credentials.js";
 import type { CertificateCredential, TlsVersions } from "./tls-credentials.js";
 import { judgeServer, type ServerVerdict } from "./server-judgement.js";
 import { WebSocketLink } from "./web-socket-link.js";
@@ -49,8 +51,11 @@ export class NodeDialer implements Dialer {
   readonly #webSocketPath: string | undefined;
   #pskContext: SecureContext | undefined;
 
-  /** @throws HawserError `BAD_OPTION` */
-  constructor(keys: LinkKeys, options: NodeDialerOptions = {}) {
+  /**
+   * @param kept holds a session while the process does not run
+   * @throws HawserError `BAD_OPTION`
+   */
+  constructor(keys: LinkKeys, options: NodeDialerOptions = {}, kept?: KeptTicket) {
     const { webSocketPath, resumption = true } = options;
     if (webSocketPath !== undefined && !/^\/[!-~]*$/.test(webSocketPath))
       throw new HawserError("BAD_OPTION", `webSocketPath ${JSON.stringify(webSocketPath)} is not a path`, "Begin it with a slash: /mqtt.");
@@ -59,7 +64,7 @@ export class NodeDialer implements Dialer {
     this.#versions = { minVersion: options.minTlsVersion ?? "TLSv1.2", maxVersion: options.maxTlsVersion ?? "TLSv1.3" };
     this.#contexts = new CertificateContexts(this.#versions);
     // Which tickets to keep is learned from the first reads of a link; over WebSocket, they tell nothing about MQTT.
-    this.#sessions = resumption && webSocketPath === undefined ? new TlsSessions() : undefined;
+    this.#sessions = resumption && webSocketPath === undefined ? new TlsSessions(kept) : undefined;
     this.#addresses = new AddressOrder(options.lookup);
   }
 
@@ -164,6 +169,10 @@ class Plan implements LinkPlan {
     return;
   }
 
+  leaving(_socket: Socket): void {
+    return;
+  }
+
   beforeDestroy(_socket: Socket): void {
     return;
   }
@@ -192,7 +201,7 @@ class CertificatePlan extends Plan {
     sessions: TlsSessions | undefined,
     open: (tls: ConnectionOptions, onread: OnReadOpts) => TLSSocket,
   ) {
-    const tickets = sessions === undefined ? undefined : new TicketUse(sessions, TlsSessions.id(endpoint, credential));
+    const tickets = sessions === undefined ? undefined : new TicketUse(sessions, new TicketPlace(endpoint, credential), credential);
     super(addresses, endpoint, timeoutMs, credential.kind === "mtls" ? "certificate" : "no-certificate", "secureConnect", (onread) => {
       const checkServerIdentity = (_host: string, shown: PeerCertificate): Error | undefined =>
         this.#judge(shown as DetailedPeerCertificate);
@@ -207,6 +216,10 @@ class CertificatePlan extends Plan {
 
   override proved(socket: Socket): void {
     this.#tickets?.proved(socket);
+  }
+
+  override leaving(socket: Socket): void {
+    this.#tickets?.leaving(socket);
   }
 
   override beforeDestroy(socket: Socket): void {
@@ -285,26 +298,32 @@ function serverCertificate(socket: Socket): DetailedPeerCertificate | undefined 
  */
 class TicketUse {
   readonly #sessions: TlsSessions;
-  readonly #id: string;
-  #used: Buffer | undefined;
-  #latest: Buffer | undefined;
+  readonly #place: TicketPlace;
+  readonly #credential: CertificateCredential;
+  #used: TlsTicket | undefined;
+  /** Until when a session may be resumed: of the full handshake that it goes back to. */
+  #validUntilMs: number | undefined;
+  #latest: TlsTicket | undefined;
   #isProved = false;
 
-  constructor(sessions: TlsSessions, id: string) {
+  constructor(sessions: TlsSessions, place: TicketPlace, credential: CertificateCredential) {
     this.#sessions = sessions;
-    this.#id = id;
+    this.#place = place;
+    this.#credential = credential;
   }
 
   options(): { session?: Buffer } {
-    this.#used = this.#sessions.take(this.#id);
-    return this.#used === undefined ? {} : { session: this.#used };
+    this.#used = this.#sessions.take(this.#place);
+    return this.#used === undefined ? {} : { session: this.#used.session };
   }
 
   watch(socket: TLSSocket): void {
     socket.on("session", (session) => {
       if (!isResumed(socket) && !isForServers(socket)) return;
-      if (this.#used === undefined || this.#isProved) this.#sessions.keep(this.#id, session);
-      else this.#latest = session;
+      this.#validUntilMs ??= (isResumed(socket) ? this.#used?.validUntilMs : this.#endOf(socket)) ?? 0;
+      const ticket = { session, validUntilMs: this.#validUntilMs };
+      if (this.#used === undefined || this.#isProved) this.#sessions.keep(this.#place, ticket);
+      else this.#latest = ticket;
     });
   }
 
@@ -313,9 +332,30 @@ class TicketUse {
     // A TLS 1.2 ticket may serve again when the broker sent no newer one.
     const mayServeAgain = socket instanceof TLSSocket && socket.isSessionReused() && socket.getProtocol() === "TLSv1.2";
     const next = this.#latest ?? (mayServeAgain ? this.#used : undefined);
-    if (next !== undefined) this.#sessions.keep(this.#id, next);
+    if (next !== undefined) this.#sessions.keep(this.#place, next);
     // A kilobyte and more each, for the rest of the link's life.
     this.#latest = undefined;
     this.#used = undefined;
   }
+
+  leaving(socket: Socket): void {
+    if (!this.#isProved) this.proved(socket);
+    this.#sessions.putAway(this.#place);
+  }
+
+  /** A resumed handshake judges no certificate: it must not outlive the server's chain, nor ours, nor the longest life of a session. */
+  #endOf(socket: TLSSocket): number | undefined {
+    const { nowMs } = this.#place;
+    const own = this.#credential.kind === "mtls" ? this.#credential.chain.map((der) => new X509Certificate(der).validTo) : [];
+    const dates = [...own, ...serverChain(socket).map(({ valid_to: date }) => date)];
+    const end = Math.min(nowMs + LONGEST_SESSION_MS, ...dates.map(Date.parse));
+    return Number.isFinite(end) ? end : undefined;
+  }
+}
+
+/** The server's certificates up to the root, as far as Node shows them. */
+function serverChain(socket: TLSSocket): DetailedPeerCertificate[] {
+  const chain: DetailedPeerCertificate[] = [];
+  for (let one = serverCertificate(socket); one !== undefined && !chain.includes(one); one = one.issuerCertificate) chain.push(one);
+  return chain;
 }

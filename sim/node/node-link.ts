@@ -35,6 +35,8 @@ export interface LinkPlan {
   explain(error: unknown, opened: boolean): Failure;
   /** The failure behind what `connect` threw. */
   explainLocal(error: unknown): Failure;
+  /** The owner closes a link over which the peer accepted it to the end. */
+  leaving(socket: Socket): void;
   /** Last look at a socket that fails before it was up. */
   beforeDestroy(socket: Socket): void;
 }
@@ -81,7 +83,7 @@ export class NodeLink implements Link {
     this.#socket?.resume();
   }
 
-  close(): void {
+  close(mayReturn = false): void {
     // What the peer still says is not looked at, but its end is.
     if (this.#isPaused) this.resume();
     if (this.#stage === "closing" || this.#stage === "ended") return;
@@ -91,6 +93,7 @@ export class NodeLink implements Link {
       setImmediate(() => this.#end(CLOSED_LOCALLY));
       return;
     }
+    if (mayReturn && this.#socket !== undefined) this.#plan.leaving(this.#socket);
     this.#socket?.end();
     this.#startTimer(CLOSE_GRACE_MS, () => this.#end(CLOSED_LOCALLY));
   }

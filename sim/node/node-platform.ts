@@ -2,6 +2,7 @@
 import type { Log, Platform, Scheduler, Storage, KeyStore } from "../../sdk/platform.js";
 import { nodeChainVerifier } from "./node-chain-verifier.js";
 import { nodeClock } from "./node-clock.js";
+import { KeptTicket } from "./kept-ticket.js";
 import { NodeDialer } from "./node-dialer.js";
 import type { NodeDialerOptions } from "./node-dialer.js";
 import type { LinkKeys } from "./node-key-store.js";
@@ -13,6 +14,11 @@ export type NodePlatformOptions = NodeDialerOptions & {
   log?: Log;
   /** Default: timers of the event loop. */
   scheduler?: Scheduler;
+  /**
+   * Keeps the TLS session when the client leaves (`stop`, `deliver`), so that the next process resumes it: for devices that sleep or often
+   * restart. `true` keeps it with the other records; a storage of its own may be memory that outlives the sleep. Default false.
+   */
+  keepSessions?: boolean | Storage;
 } & (
     | {
         /** A {@link Vault}, which the caller closes. */
@@ -23,14 +29,17 @@ export type NodePlatformOptions = NodeDialerOptions & {
 
 export function nodePlatform(options: NodePlatformOptions): Platform {
   const { keyStore, storage } = "vault" in options ? options.vault : options;
+  const { keepSessions = false, log = (): void => undefined } = options;
+  const shelf = keepSessions === true ? storage : keepSessions;
+  const kept = shelf === false ? undefined : new KeptTicket({ keyStore, storage: shelf, random: nodeRandom, log });
   return {
     clock: nodeClock,
     scheduler: options.scheduler ?? nodeScheduler(),
     random: nodeRandom,
-    dialer: new NodeDialer(keyStore, options),
+    dialer: new NodeDialer(keyStore, options, kept),
     keyStore,
     chains: nodeChainVerifier,
     storage,
-    log: options.log ?? ((): void => undefined),
+    log,
   };
 }

@@ -8,6 +8,8 @@ import { createSecureContext } from "node:tls";
 import type { SecureContext, SecureVersion } from "node:tls";
 import { HawserError } from "../../sdk/errors.js";
 import type { Credential, Endpoint } from "../../sdk/platform.js";
+import { sessionBinding } from "../../sdk/sleep/kept-session.js";
+import type { KeptTicket, TlsTicket } from "./kept-ticket.js";
 
 type MtlsCredential = Extract<Credential, { kind: "mtls" }>;
 /** Judges the server by its certificate. */
@@ -88,25 +90,56 @@ export function pskContext(versions: TlsVersions): SecureContext {
   return createSecureContext({ ...versions, ciphers: PSK_CIPHERS, ca: [] });
 }
 
-/** Tickets for resumption, each only for the very credential and endpoint it came from. */
-export class TlsSessions {
-  readonly #kept = new Map<string, Buffer>();
+/** What a ticket is for: it serves the very credential and endpoint it came from, and no other. */
+export class TicketPlace {
+  readonly id: string;
 
-  static id(endpoint: Endpoint, credential: CertificateCredential): string {
-    return [endpoint.host, endpoint.port, endpoint.serverName ?? "", endpoint.alpn ?? "", credentialId(credential)].join(" ");
+  constructor(
+    private readonly endpoint: Endpoint,
+    private readonly credential: CertificateCredential,
+  ) {
+    this.id = [endpoint.host, endpoint.port, endpoint.serverName ?? "", endpoint.alpn ?? "", credentialId(credential)].join(" ");
+  }
+
+  get binding(): Uint8Array {
+    return sessionBinding(this.endpoint, this.credential);
+  }
+
+  /** The time by which a ticket's age is judged. */
+  get nowMs(): number {
+    return Math.max(Date.now(), this.endpoint.validAtMs ?? 0);
+  }
+}
+
+/** Tickets for resumption. */
+export class TlsSessions {
+  readonly #tickets = new Map<string, TlsTicket>();
+  readonly #kept: KeptTicket | undefined;
+
+  /** @param kept holds one of them while the process does not run */
+  constructor(kept?: KeptTicket) {
+    this.#kept = kept;
   }
 
   /** Hands out a ticket and forgets it: a failed attempt has then dropped it, and TLS 1.3 wants each used once (RFC 8446 C.4). */
-  take(id: string): Buffer | undefined {
-    const found = this.#kept.get(id);
-    this.#kept.delete(id);
-    return found;
+  take(place: TicketPlace): TlsTicket | undefined {
+    const found = this.#tickets.get(place.id) ?? this.#kept?.take(place.binding);
+    this.#tickets.delete(place.id);
+    return found !== undefined && place.nowMs <= found.validUntilMs ? found : undefined;
   }
 
-  keep(id: string, session: Buffer): void {
-    this.#kept.delete(id);
-    this.#kept.set(id, session);
-    dropOldest(this.#kept, KEPT_SESSIONS);
+  keep({ id }: TicketPlace, ticket: TlsTicket): void {
+    this.#tickets.delete(id);
+    this.#tickets.set(id, ticket);
+    dropOldest(this.#tickets, KEPT_SESSIONS);
+  }
+
+  /** The client leaves, perhaps with its process: a ticket is moved, never copied, to where it outlives that. */
+  putAway(place: TicketPlace): void {
+    const ticket = this.#tickets.get(place.id);
+    if (ticket === undefined || this.#kept === undefined) return;
+    this.#tickets.delete(place.id);
+    this.#kept.keep(place.binding, ticket);
   }
 }
 

@@ -146,6 +146,10 @@ class UrlPlan implements LinkPlan {
     return;
   }
 
+  leaving(_socket: Socket): void {
+    return;
+  }
+
   proved(_socket: Socket): void {
     return;
   }

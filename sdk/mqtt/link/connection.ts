@@ -194,12 +194,13 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     this.#output.close();
     // A link that does not take these bytes has ended the connection.
     if (this.isOver) return;
+    const mayReturn = this.isEstablished;
     this.#state = "closing";
     this.#reader.stop();
     this.#keepAlive.stop();
     const reason = failure("CLOSED_LOCALLY", "this client disconnected");
     this.#setTimer(CLOSE_TIMEOUT_MS, () => this.#end(reason));
-    this.#close(this.#link);
+    this.#close(this.#link, mayReturn);
   }
 
   /** The broker comes to a halt, by TCP: else it could fill this side's memory. */
@@ -418,9 +419,9 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
   }
 
   /** A link that cannot even be closed is gone; the timer or the end already told says so. */
-  #close(link: Link | undefined): void {
+  #close(link: Link | undefined, mayReturn?: boolean): void {
     try {
-      link?.close();
+      link?.close(mayReturn);
     } catch {
       return;
     }

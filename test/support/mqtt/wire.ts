@@ -18,6 +18,8 @@ export class Wire implements Link {
   /** True: nothing comes through either way, and nobody is told. */
   isDead = false;
   isClosed = false;
+  /** What the client said of the peer when it closed. */
+  mayReturn: boolean | undefined;
   /** The client does not read; what comes meanwhile. */
   isPaused = false;
   readonly kept: Uint8Array[] = [];
@@ -53,7 +55,8 @@ export class Wire implements Link {
     for (const piece of this.kept.splice(0)) this.toClient(piece);
   }
 
-  close(): void {
+  close(mayReturn = false): void {
+    this.mayReturn ??= mayReturn;
     // Orderly: what was written still arrives.
     this.time.after(this.latencyMs, () => this.cut(failure("CLOSED_LOCALLY", "closed")));
   }

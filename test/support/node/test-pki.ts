@@ -27,9 +27,10 @@ export class TestCa {
     readonly issuing: Authority,
   ) {}
 
-  static async create(name: string): Promise<TestCa> {
-    const root = await makeAuthority(`CN=${name} root`, undefined);
-    return new TestCa(root, await makeAuthority(`CN=${name} issuing`, root));
+  /** @param validity of both CA certificates */
+  static async create(name: string, validity: Validity = {}): Promise<TestCa> {
+    const root = await makeAuthority(`CN=${name} root`, undefined, validity);
+    return new TestCa(root, await makeAuthority(`CN=${name} issuing`, root, validity));
   }
 
   get trustAnchors(): Uint8Array[] {
@@ -85,13 +86,13 @@ export class TestCa {
   }
 }
 
-async function makeAuthority(subject: string, issuer: Authority | undefined): Promise<Authority> {
+async function makeAuthority(subject: string, issuer: Authority | undefined, validity: Validity): Promise<Authority> {
   const keys = await makeKeys();
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: newSerial(),
     subject,
     issuer: issuer?.certificate.subject ?? subject,
-    ...datesOf({}),
+    ...datesOf(validity),
     signingAlgorithm: ALGORITHM,
     publicKey: keys.publicKey,
     signingKey: (issuer?.keys ?? keys).privateKey,
