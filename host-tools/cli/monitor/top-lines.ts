@@ -1,7 +1,7 @@
 /** The table of `hawser monitor top`: 80 columns, and nothing of a sender's text that a terminal would act on. */
 import type { Offender } from "../../monitor/offender-watch.js";
 import type { Recent } from "../../monitor/top/recent-count.js";
-import type { FleetSummary } from "../../monitor/top/fleet-summary.js";
+import type { FleetSummary } from "../../monitor/authority/fleet-summary.js";
 import type { TopSnapshot } from "../../monitor/top/top-counts.js";
 import { day } from "../dates.js";
 import type { Colour } from "../terminal.js";

@@ -2,8 +2,8 @@
 import { errorMessage } from "../../../sdk/errors.js";
 import { MosquittoVersion } from "../../doctor/mosquitto/version.js";
 import { LogMonitor } from "../../monitor/log-monitor.js";
-import { Fleet } from "../../monitor/top/fleet-summary.js";
-import type { FleetSummary } from "../../monitor/top/fleet-summary.js";
+import { Fleet } from "../../monitor/authority/fleet-summary.js";
+import type { FleetSummary } from "../../monitor/authority/fleet-summary.js";
 import { TopCounts } from "../../monitor/top/top-counts.js";
 import type { Context } from "../command-runner.js";
 import { FullScreen } from "../full-screen.js";
