@@ -11,6 +11,8 @@ import type { CaParts, CaView } from "./read-only.js";
 const DAY_MS = 86_400_000;
 /** Attention is asked for this long before the end, or in the last quarter of a shorter life. */
 const SOON_MS = 60 * DAY_MS;
+/** A device renews at two thirds of the life of its certificate, less a little. */
+const OVERDUE = 0.9;
 
 export interface Expiry {
   readonly what: "root" | "previous-root" | "issuing" | "broker" | "crl" | "root-crl" | "authority" | "device" | "client";
@@ -58,6 +60,11 @@ export function statusOf(view: CaView, nowMs: number): CaStatus {
   const others = names.filter(({ what }) => what !== "authority").sort((a, b) => a.notAfterMs - b.notAfterMs);
   const isWell = [...parts, ...others].every(({ state }) => state === "ok");
   return { parts: [...parts, ...authority], names: others, isWell };
+}
+
+/** Past nine tenths of its certificate's life without a renewal, or without a certificate that is in date. */
+export function isOverdue(certificate: { readonly notBeforeMs: number; readonly notAfterMs: number } | undefined, nowMs: number): boolean {
+  return certificate === undefined || nowMs > certificate.notBeforeMs + OVERDUE * (certificate.notAfterMs - certificate.notBeforeMs);
 }
 
 /**

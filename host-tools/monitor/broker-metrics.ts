@@ -2,6 +2,7 @@
  * What Prometheus is told. The number of series is fixed: no id, name, address or topic is a label, and only topics of the
  * table below are taken from `$SYS`. Names follow prometheus.io/docs/practices/naming.
  */
+import { FLEET_METRIC_NAMES } from "./authority/fleet-metrics.js";
 import { HOOK_RESULTS } from "./hooks/hook-queue.js";
 import type { HookResult } from "./hooks/hook-queue.js";
 import type { MonitorEvent } from "./log-monitor.js";
@@ -64,6 +65,27 @@ const SYS_FAMILIES = {
   hawser_broker_stored_messages: { help: "Messages kept, retained and queued ones.", type: "gauge", topic: "store/messages/count" },
   hawser_broker_stored_bytes: { help: "Bytes of the messages kept.", type: "gauge", topic: "store/messages/bytes" },
   hawser_broker_subscriptions: { help: "Subscriptions.", type: "gauge", topic: "subscriptions/count" },
+  hawser_broker_published_bytes_received_total: {
+    help: "Bytes of the payloads received.",
+    type: "counter",
+    topic: "publish/bytes/received",
+  },
+  hawser_broker_published_bytes_sent_total: { help: "Bytes of the payloads sent.", type: "counter", topic: "publish/bytes/sent" },
+  hawser_broker_sessions_expired_total: {
+    help: "Sessions forgotten because their client stayed away.",
+    type: "counter",
+    topic: "clients/expired",
+  },
+  hawser_broker_connects_per_minute: {
+    help: "CONNECT packets in a minute, on average over a minute.",
+    type: "gauge",
+    topic: "load/connections/1min",
+  },
+  hawser_broker_accepts_per_minute: {
+    help: "TCP connections in a minute, on average over a minute. Far more of them than CONNECT packets are a scan.",
+    type: "gauge",
+    topic: "load/sockets/1min",
+  },
   hawser_broker_heap_bytes: { help: "Memory that the broker uses.", type: "gauge", topic: "heap/current" },
   hawser_broker_uptime_seconds: { help: "How long the broker has run.", type: "gauge", topic: "uptime" },
 } as const satisfies Readonly<Record<string, Family & { readonly topic: string }>>;
@@ -85,6 +107,7 @@ export const METRIC_NAMES: readonly string[] = [
   "hawser_broker_up",
   ...Object.keys(LOG_FAMILIES),
   ...Object.keys(SYS_FAMILIES),
+  ...FLEET_METRIC_NAMES,
 ];
 
 export class BrokerMetrics {
@@ -104,7 +127,7 @@ export class BrokerMetrics {
     this.#count("hawser_broker_accepts_total");
   }
 
-  event(event: MonitorEvent): void {
+  event(event: Exclude<MonitorEvent, { kind: "authority" }>): void {
     switch (event.kind) {
       case "connected":
         return this.#count("hawser_broker_connects_total");
@@ -152,7 +175,7 @@ export class BrokerMetrics {
   /** A message below `$SYS`. Topics and payloads that are not in the table change nothing. */
   sysMessage(topic: string, payload: string): void {
     const name = FAMILY_OF_TOPIC.get(topic);
-    const value = Number(/^(\d{1,18})(?: seconds)?$/.exec(payload)?.[1] ?? Number.NaN);
+    const value = Number(/^(\d{1,18}(?:\.\d{1,6})?)(?: seconds)?$/.exec(payload)?.[1] ?? Number.NaN);
     if (name !== undefined && !Number.isNaN(value)) this.#sys.set(name, value);
   }
 

@@ -27,6 +27,8 @@ import type { LogPosition } from "./log-tail.js";
 export interface ResumePoint {
   readonly log: LogPosition;
   readonly reader: ReaderState;
+  /** Offset in the CA's audit trail, where it is followed. */
+  readonly trail?: number;
 }
 
 export interface EventFileLimits {
@@ -89,9 +91,9 @@ export class EventFile {
    * @param fields what the event says; must not hold `seq` and `resume`
    * @throws HawserError `STORAGE_FULL`, `STORAGE_FAILED`
    */
-  append(fields: Readonly<Record<string, unknown>>, { log, reader }: ResumePoint): void {
+  append(fields: Readonly<Record<string, unknown>>, resume: ResumePoint): void {
     this.#seq += 1;
-    const line = `${JSON.stringify({ ...fields, seq: this.#seq, resume: { log, reader } })}\n`;
+    const line = `${JSON.stringify({ ...fields, seq: this.#seq, resume })}\n`;
     const lineBytes = Buffer.byteLength(line);
     const heldBytes = this.#sizeBytes + this.#waitingBytes;
     if (heldBytes > 0 && heldBytes + lineBytes > this.#limits.maxBytes) {
@@ -120,7 +122,7 @@ export class EventFile {
   /** Makes durable what was written and how far the log was read. */
   checkpoint(at: ResumePoint): void {
     this.flush();
-    const stored: Stored = { log: at.log, reader: at.reader, seq: this.#seq };
+    const stored: Stored = { ...at, seq: this.#seq };
     const text = `${JSON.stringify(stored)}\n`;
     if (text !== this.#checkpointed) {
       // The position must never be ahead of the events.
@@ -230,10 +232,10 @@ function storedIn(line: string): Stored | undefined {
 }
 
 function isStored(value: unknown): value is Stored {
-  const { log, reader, seq } = (value ?? {}) as Partial<Record<keyof Stored, unknown>>;
+  const { log, reader, seq, trail = 0 } = (value ?? {}) as Partial<Record<keyof Stored, unknown>>;
   const { inode, offset, head, modifiedMs } = (log ?? {}) as Partial<Record<keyof LogPosition, unknown>>;
   const { owed, version } = (reader ?? {}) as Partial<Record<keyof ReaderState, unknown>>;
-  const numbers = [seq, inode, offset, modifiedMs, owed];
+  const numbers = [seq, inode, offset, modifiedMs, owed, trail];
   return (
     numbers.every((number) => typeof number === "number" && number >= 0) &&
     typeof head === "string" &&

@@ -8,10 +8,13 @@ import { LogTail, MAX_LINE_BYTES } from "./log-tail.js";
 import { OffenderWatch } from "./offender-watch.js";
 import type { Alert } from "./alert.js";
 import type { Offender } from "./offender-watch.js";
+import type { AuthorityEvent } from "./authority/trail-tail.js";
+import { TrailTail } from "./authority/trail-tail.js";
 import { PipeLines } from "./pipe-lines.js";
 
 /** `log-gap`: lines of the log are lost, with what is known of them. */
-export type MonitorEvent = BrokerEvent | Alert | { readonly kind: "log-gap"; readonly detail: string; readonly timeMs: number };
+export type MonitorEvent =
+  BrokerEvent | Alert | AuthorityEvent | { readonly kind: "log-gap"; readonly detail: string; readonly timeMs: number };
 
 export interface MonitorOwner {
   event(event: MonitorEvent): void;
@@ -28,7 +31,9 @@ export interface MonitorOptions {
   readonly offenders?: OffenderWatch | undefined;
   /** The broker's version, when the log no longer says it. */
   readonly version?: string | undefined;
-  /** Ignore what is in the log, and where the last run stopped. */
+  /** A CA directory whose audit trail is followed too. */
+  readonly authority?: string | undefined;
+  /** Ignore what is in the log and the trail, and where the last run stopped. */
   readonly newOnly?: boolean | undefined;
 }
 
@@ -54,7 +59,10 @@ export class LogMonitor {
   readonly #behaviour: BehaviourWatch | undefined;
   readonly #tail: LogTail | undefined;
   readonly #pipe = new PipeLines({ line: (text) => this.#line(text, 0), tooLong: () => this.#tooLong() });
+  readonly #trail: TrailTail | undefined;
   readonly #newOnly: boolean;
+  /** Kept for a later run that follows the trail, where this one does not. */
+  readonly #trailBefore: number | undefined;
   #isStarted = false;
   #hasToldOfLongLine = false;
   #checkpointedMs = Number.NEGATIVE_INFINITY;
@@ -68,6 +76,7 @@ export class LogMonitor {
     this.#owner = owner;
     this.#events = events;
     this.#newOnly = newOnly;
+    this.#trailBefore = events?.resume?.trail;
     const resume = newOnly || events?.resume?.log.head === NOWHERE.head ? undefined : events?.resume;
     const state = { version: resume?.reader.version ?? version, owed: resume?.reader.owed ?? 0 };
     this.#reader = new LogEvents(
@@ -80,6 +89,7 @@ export class LogMonitor {
       state,
       Date.now,
     );
+    this.#trail = options.authority === undefined ? undefined : this.#trailOf(options.authority, newOnly);
     if (path === undefined) return;
     const line = (text: string, end: number): void => this.#line(text, end);
     this.#tail = new LogTail(path, { line, generationEnded: () => this.#reader.flush(), gap: (detail) => this.#gap(detail) }, resume?.log);
@@ -125,6 +135,15 @@ export class LogMonitor {
     this.#settle();
   }
 
+  /**
+   * Reports what the CA did since the last call.
+   * @throws the system's errors when its audit trail cannot be read; as `EventFile`
+   */
+  lookAtAuthority(): void {
+    this.#trail?.poll();
+    this.#settle();
+  }
+
   /** Who fails most now. */
   topOffenders(count: number, nowMs: number): Offender[] {
     return this.#offenders.top(count, nowMs);
@@ -133,7 +152,7 @@ export class LogMonitor {
   /** Makes durable what was reported and how far the log was read: before the process ends in good order. */
   checkpoint(): void {
     const log = this.#tail === undefined ? NOWHERE : this.#tail.position;
-    if (log !== undefined) this.#events?.checkpoint({ log, reader: this.#reader.state });
+    if (log !== undefined) this.#events?.checkpoint({ log, reader: this.#reader.state, ...this.#trailPosition() });
   }
 
   close(): void {
@@ -165,6 +184,20 @@ export class LogMonitor {
     }
   }
 
+  #trailOf(directory: string, newOnly: boolean): TrailTail {
+    const event = (event: AuthorityEvent, end: number): void => {
+      this.#keep(event, this.#reader.state, undefined, end);
+      this.#owner.event(event);
+    };
+    const shortened = (): void => this.#gap("the audit trail of the CA is shorter than it was: a backup was restored, or it was cut");
+    return new TrailTail(directory, { event, shortened }, newOnly ? undefined : (this.#trailBefore ?? 0));
+  }
+
+  #trailPosition(end?: number): Pick<ResumePoint, "trail"> {
+    const trail = end ?? this.#trail?.offset ?? this.#trailBefore;
+    return trail === undefined ? {} : { trail };
+  }
+
   /** Said once, so that a pipe of such lines does not fill the event file. */
   #tooLong(): void {
     if (!this.#hasToldOfLongLine)
@@ -179,10 +212,10 @@ export class LogMonitor {
     this.#owner.event(event);
   }
 
-  #keep(event: MonitorEvent, reader: ReaderState, end?: number): void {
+  #keep(event: MonitorEvent, reader: ReaderState, end?: number, trailEnd?: number): void {
     if (this.#events === undefined) return;
     const log = end === undefined || this.#tail === undefined ? this.#tail?.position : this.#tail.positionAt(end);
-    const at: ResumePoint = { log: log ?? NOWHERE, reader };
+    const at: ResumePoint = { log: log ?? NOWHERE, reader, ...this.#trailPosition(trailEnd) };
     this.#events.append({ time: new Date(event.timeMs).toISOString(), ...eventFields(event) }, at);
   }
 }

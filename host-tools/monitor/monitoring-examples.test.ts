@@ -9,7 +9,7 @@ import { METRIC_NAMES } from "./broker-metrics.js";
 
 const EXAMPLES = fileURLToPath(new URL("../../examples/monitoring", import.meta.url));
 const run = (command: string, ...args: string[]): string => execFileSync(command, args, { cwd: EXAMPLES, encoding: "utf8" });
-const metricsIn = (text: string): string[] => [...new Set(text.match(/hawser_(?:broker|monitor|build)_\w+/g))];
+const metricsIn = (text: string): string[] => [...new Set(text.match(/\bhawser_\w+/g))];
 
 interface Dashboard {
   readonly panels: readonly { readonly targets: readonly { readonly expr: string }[] }[];

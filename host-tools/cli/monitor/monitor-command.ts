@@ -20,7 +20,7 @@ export function addMonitorCommand(program: Command, run: Run): void {
     .option("--broker-version <version>", "mosquitto's version, if the log no longer has its first line")
     .option("--hooks <file>", "tell webhooks and commands of events: a YAML file, see docs/monitoring.md", parsePath)
     .option("--state <file>", "learn what is normal, tell what is not, and remember both in this file", parsePath)
-    .option("--dir <path>", "for --state: take roles and limits from this CA directory", parsePath)
+    .option("--dir <path>", "follow this CA's audit trail too; serve its metrics, and take roles and limits from it for --state", parsePath)
     .option("--metrics <port>", "serve Prometheus metrics at http://localhost:PORT/metrics (0 lets the system choose)", parsePort)
     .option("--sys <url>", "also read the broker's $SYS topics for --metrics: mqtts://HOST:PORT, or mqtt://HOST:PORT without TLS")
     .option(
@@ -47,8 +47,9 @@ export function addMonitorCommand(program: Command, run: Run): void {
       '{"time":"..","event":"denied","client":"pump-1","topic":"devices/pump-2/up/a","sizeBytes":1}',
       '{"time":"..","event":"alert","rule":"clone-suspected","by":"client","offender":"pump-1","count":3}',
       '{"time":"..","event":"alert","rule":"message-rate","by":"client","offender":"pump-1","role":"pump","observed":"..","normal":".."}',
+      '{"time":"..","event":"authority","change":"enrolled","name":"pump-1","detail":"serial=.."}',
       "also: connected, disconnected, timed-out, taken-over, kicked, broker-started, broker-stopped, reloaded, configuration-error (detail), log-gap (detail), metrics (url),",
-      "broker-unreachable (reason), hook-failed (hook, reason), roles-unread (reason)",
+      "broker-unreachable (reason), hook-failed (hook, reason), roles-unread and authority-unread (reason)",
     ],
     examples: [
       "hawser monitor --log /var/log/mosquitto/mosquitto.log --events events.jsonl",
@@ -56,6 +57,7 @@ export function addMonitorCommand(program: Command, run: Run): void {
       "hawser monitor --log mosquitto.log --metrics 9883 --sys mqtts://localhost:8883 --credentials watcher",
       "hawser monitor --log mosquitto.log --events events.jsonl --hooks hooks.yaml",
       "hawser monitor --log mosquitto.log --events events.jsonl --state normal.json --dir ca",
+      "hawser monitor --log mosquitto.log --metrics 9883 --dir ca",
       "hawser monitor top --log mosquitto.log --dir ca",
       "journalctl -fu mosquitto -o cat | hawser monitor --log -",
     ],

@@ -47,6 +47,7 @@ const COLOURS: Readonly<Record<MonitorEvent["kind"], Colour>> = {
   "configuration-error": "red",
   "log-gap": "red",
   alert: "red",
+  authority: "cyan",
 };
 
 export function monitorColour({ kind }: MonitorEvent): Colour {
@@ -73,6 +74,8 @@ export function monitorSummary(event: MonitorEvent): string {
     case "alert":
       if ("normal" in event) return `${ALERTS[event.rule]}: ${JSON.stringify(event.offender)}: ${event.observed}; normal: ${event.normal}`;
       return `${ALERTS[event.rule]}: ${event.by === "claimedClient" ? "somebody calling itself " : ""}${JSON.stringify(event.offender)}, about ${event.count} in the last minutes`;
+    case "authority":
+      return [event.change, ...(event.name === undefined ? [] : [JSON.stringify(event.name)]), event.detail ?? ""].join(" ").trimEnd();
     case "broker-started":
       return `mosquitto ${event.version}`;
     case "broker-stopped":

@@ -126,7 +126,7 @@ test("docs/monitoring.md's profile runs as written", () => {
 });
 
 test.each([
-  [["--dir", "ca"], 2, /^error USAGE: --dir needs --state/],
+  [["--dir", "ca"], 6, /^error NOT_A_CA: /],
   [["--state", "m.log"], 6, /^error MONITOR_STATE_INVALID: /],
   [["--state", "open.json"], 6, /^error MONITOR_STATE_INVALID: .*others may write it/],
   [["--state", "normal.json", "--dir", "ca"], 6, /^error NOT_A_CA: /],

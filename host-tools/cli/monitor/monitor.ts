@@ -3,6 +3,9 @@ import { HawserError } from "../../../sdk/errors.js";
 import { MosquittoVersion } from "../../doctor/mosquitto/version.js";
 import { EventFile } from "../../monitor/event-file.js";
 import type { HookQueue, HookResult } from "../../monitor/hooks/hook-queue.js";
+import { openCaParts } from "../../ca/read-only.js";
+import { FleetMetrics } from "../../monitor/authority/fleet-metrics.js";
+import { Fleet } from "../../monitor/authority/fleet-summary.js";
 import { BrokerMetrics } from "../../monitor/broker-metrics.js";
 import { startMetricsServer } from "../../monitor/metrics-server.js";
 import { checkLogTypes } from "../../monitor/log-types.js";
@@ -10,6 +13,7 @@ import { MonitorState } from "../../monitor/monitor-state.js";
 import { eventFields, LogMonitor } from "../../monitor/log-monitor.js";
 import type { MonitorEvent } from "../../monitor/log-monitor.js";
 import type { Context } from "../command-runner.js";
+import type { Terminal } from "../terminal.js";
 import { KnownRoles, NO_ROLES } from "./known-roles.js";
 import { checkLogIsThere, followLog, logFileOf } from "./follow-log.js";
 import { readHookFile } from "./hook-file.js";
@@ -61,16 +65,17 @@ export async function runMonitor(options: MonitorCommandOptions, context: Contex
     counted = await startMetrics(options, context);
     const print = (event: MonitorEvent): void => {
       for (const hook of hooks) hook.offer(event);
-      counted?.metrics.event(event);
+      counted?.event(event);
       terminal.event(event.kind, eventFields(event), monitorSummary(event), monitorColour(event), new Date(event.timeMs));
     };
     const owner = { event: print, accepted: () => counted?.metrics.accepted() };
     const remembered = { behaviour: state?.kept.behaviour, offenders: state?.kept.offenders };
-    const monitor = new LogMonitor(file, owner, { events, version, newOnly: options.newOnly, ...remembered });
+    const monitor = new LogMonitor(file, owner, { events, version, newOnly: options.newOnly, authority: options.dir, ...remembered });
     try {
       const onRead = (): void => {
         // An old log says nothing of who is silent now.
         if (!isOnce) monitor.look(Date.now());
+        monitor.lookAtAuthority();
         state?.kept.saveNowAndThen();
         counted?.metrics.logRead(Date.now());
       };
@@ -121,11 +126,11 @@ function openState({ state, dir }: MonitorCommandOptions, { terminal }: Context)
 }
 
 function checkTogether(options: MonitorCommandOptions): void {
-  const { metrics, sys, once, state, dir } = options;
+  const { metrics, sys, once, dir } = options;
   const next = "Run: hawser monitor --help";
   if (metrics !== undefined && once === true) throw new HawserError("USAGE", "--metrics and --once do not go together", next);
   if (sys !== undefined && metrics === undefined) throw new HawserError("USAGE", "--sys needs --metrics", next);
-  if (dir !== undefined && state === undefined) throw new HawserError("USAGE", "--dir needs --state", next);
+  if (dir !== undefined) openCaParts(dir);
   checkSysLogin(options);
 }
 
@@ -137,6 +142,7 @@ function startHooks({ hooks }: MonitorCommandOptions, { terminal }: Context, set
 
 interface Counted {
   readonly metrics: BrokerMetrics;
+  event(event: MonitorEvent): void;
   close(): Promise<void>;
 }
 
@@ -148,9 +154,17 @@ async function startMetrics(options: MonitorCommandOptions, { terminal }: Contex
     setUp: metrics.setUp.bind(metrics),
     unreachable: (reason) => terminal.event("broker-unreachable", { reason }, reason, "red"),
   });
-  const server = await startMetricsServer(options.metrics, () => metrics.render());
+  const fleet = options.dir === undefined ? undefined : fleetMetricsOf(options.dir, terminal);
+  const server = await startMetricsServer(options.metrics, () => metrics.render() + (fleet?.render(Date.now()) ?? ""));
   source?.start();
   const url = `http://localhost:${server.port}/metrics`;
   terminal.event("metrics", { url }, url);
-  return { metrics, close: async () => void (await Promise.all([server.close(), source?.close()])) };
+  const event = (event: MonitorEvent): void => (event.kind === "authority" ? fleet?.event(event) : metrics.event(event));
+  return { metrics, event, close: async () => void (await Promise.all([server.close(), source?.close()])) };
+}
+
+function fleetMetricsOf(directory: string, terminal: Terminal): FleetMetrics {
+  const fleet = new Fleet(directory);
+  const failed = (reason: string): void => terminal.event("authority-unread", { reason }, reason, "red");
+  return new FleetMetrics((nowMs) => fleet.facts(nowMs), failed);
 }

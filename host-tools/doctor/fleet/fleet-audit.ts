@@ -4,6 +4,7 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { isOverdue } from "../../ca/expiry.js";
 import { openCaReadOnly } from "../../ca/read-only.js";
 import type { CaView } from "../../ca/read-only.js";
 import type { ListedName } from "../../ca-directory/registry.js";
@@ -16,8 +17,6 @@ import { ruleOf } from "../rule-book.js";
 import type { RuleId } from "../rule-book.js";
 
 const DAY_MS = 86_400_000;
-/** A device renews at two thirds of its certificate's lifetime, less a little: past nine tenths it has failed for weeks. */
-const OVERDUE = 0.9;
 const AUTHORITY_WARNING_MS = 90 * DAY_MS;
 const BROKER_WARNING_MS = 14 * DAY_MS;
 const CRL_WARNING_MS = 2 * DAY_MS;
@@ -106,7 +105,7 @@ class FleetAudit {
         notBeforeMs !== undefined &&
         notAfterMs !== undefined &&
         notAfterMs > this.nowMs &&
-        this.nowMs > notBeforeMs + OVERDUE * (notAfterMs - notBeforeMs),
+        isOverdue({ notBeforeMs, notAfterMs }, this.nowMs),
     );
     if (overdue.length > 0)
       this.#find(

@@ -26,7 +26,9 @@ afterEach(() => scene.clean());
 test("a registry is read again only after a change of the CA", async () => {
   const ca = await scene.ca();
   await provisionDevice(ca, "pump-1");
-  const fleet = new Fleet(ca.directory);
+  let clockMs = 0;
+  // Each look at the clock takes a second: so does reading.
+  const fleet = new Fleet(ca.directory, () => (clockMs += 1000));
   expect(fleet.summary(Date.now())).toMatchObject({ names: 1, states: { active: 1 } });
   const [registry, aside] = [join(ca.directory, "registry"), join(ca.directory, "..", "aside")];
   renameSync(registry, aside);
@@ -35,5 +37,8 @@ test("a registry is read again only after a change of the CA", async () => {
   expect(fleet.summary(Date.now())).toMatchObject({ names: 1 });
   renameSync(aside, registry);
   await provisionDevice(ca, "pump-2");
+  // It is the CA of before until nineteen times as long has passed.
+  expect(fleet.summary(Date.now())).toMatchObject({ names: 1 });
+  clockMs += 20_000;
   expect(fleet.summary(Date.now())).toMatchObject({ names: 2, states: { active: 2 } });
 });

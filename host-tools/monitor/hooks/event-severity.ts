@@ -14,6 +14,7 @@ const SEVERITY_OF: Readonly<Record<MonitorEvent["kind"], Severity>> = {
   "broker-stopped": "info",
   reloaded: "info",
   kicked: "info",
+  authority: "info",
   "taken-over": "warning",
   denied: "warning",
   refused: "warning",
@@ -27,6 +28,10 @@ export const EVENT_KINDS = Object.keys(SEVERITY_OF) as readonly MonitorEvent["ki
 /** Alerts that ask for a look rather than for an act: honest devices move, are replaced and get updates. */
 const WARNINGS: ReadonlySet<AlertRule> = new Set<AlertRule>(["new-topic", "new-network", "unusual-hour", "silent", "role-drift"]);
 
+/** What the audit trail says of somebody without the holder's key who asks for a certificate. */
+const REFUSED = "enrolment-refused";
+
 export function severityOf(event: MonitorEvent): Severity {
+  if (event.kind === "authority" && event.change === REFUSED) return "critical";
   return event.kind === "alert" && WARNINGS.has(event.rule) ? "warning" : SEVERITY_OF[event.kind];
 }
