@@ -8,6 +8,8 @@ export type { ScryptCost } from "./vault/sealed.js";
 export type { LinkKeys } from "./node-key-store.js";
 export { memoryKeyStore, memoryStorage, type MemoryKeyStore } from "./memory-stores.js";
 export { NodeDialer, type NodeDialerOptions } from "./node-dialer.js";
+export { KeptTicket, type TlsTicket } from "./kept-ticket.js";
+export type { KeptSessionParts } from "../../sdk/sleep/kept-session.js";
 export { nodeClock } from "./node-clock.js";
 export { nodeScheduler } from "./node-scheduler.js";
 export { nodeRandom } from "./node-random.js";
