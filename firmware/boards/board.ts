@@ -3,7 +3,9 @@ import type { LogLevel } from "../../sdk/platform.js";
 import type { BoardFacts } from "../../sdk/provisioning/messages.js";
 import type { SerialSettings } from "../io/serial-port.js";
 import type { FirmwarePlatform } from "../firmware-platform.js";
+import type { KeptSessionParts } from "../../sdk/sleep/kept-session.js";
 import type { TlsDialerOptions } from "../tls/tls-dialer.js";
+import type { TlsEngines } from "../tls/tls-engine.js";
 import type { WifiNetwork } from "../wifi/wifi-keeper.js";
 
 export interface BoardOptions {
@@ -14,6 +16,8 @@ export interface BoardOptions {
   /** What is printed; default `info`. */
   logLevel?: LogLevel;
   tls?: TlsDialerOptions;
+  /** `keepSessions` of `hawser/sleep`: TLS sessions outlive sleeps and restarts. Left out, each start makes a full handshake. */
+  keepSessions?: (tls: TlsEngines, parts: KeptSessionParts) => TlsEngines;
   /** Where a factory station is heard: see {@link Board.provisioned}. Default: UART 0 of the chip at 115200 baud; on Linux none. */
   serial?: SerialSettings;
   /** What a factory station is told about this board: its MAC address and firmware, where the application knows them (docs/factory.md). */

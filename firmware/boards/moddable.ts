@@ -22,6 +22,8 @@ declare const System: { resolve: ResolveName };
 
 /** @param systemTrusted true where an operating system keeps the time */
 export function moddablePlatform(options: BoardOptions, storage: Storage, systemTrusted: boolean): FirmwarePlatform {
+  const keyStore = openNativeKeyStore();
+  const log = traceLog((text) => trace(text), options.logLevel);
   return firmwarePlatform({
     TCP: TCP as unknown as TcpConstructor,
     resolveName: (name, done) => System.resolve(name, done),
@@ -29,9 +31,9 @@ export function moddablePlatform(options: BoardOptions, storage: Storage, system
     clock: { ticks: () => Time.ticks, systemMs: () => Date.now(), setSystemSeconds: (seconds) => Time.set(seconds), systemTrusted },
     random: nativeRandom,
     storage,
-    keyStore: openNativeKeyStore(),
-    tls: nativeTls,
-    log: traceLog((text) => trace(text), options.logLevel),
+    keyStore,
+    tls: options.keepSessions?.(nativeTls, { keyStore, storage, random: nativeRandom, log }) ?? nativeTls,
+    log,
     buildTimeMs: BUILD_TIME_MS,
     ...(options.tls && { tlsOptions: options.tls }),
   });

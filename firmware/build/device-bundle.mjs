@@ -7,7 +7,7 @@
  * - `hawser.js`, `mqtt.js`, `firmware.js`: the names applications import, each a line over those, with a `.d.ts` over `dist/types`. They
  *   import with
  *   the prefix `moddable:`, which XS ignores and mcpack wants for what comes from a manifest.
- * - `presets.js`: `hawser/presets`, which a project that wants it names in its own manifest.
+ * - `presets.js` and `sleep.js`: `hawser/presets` and `hawser/sleep`, which a project that wants them names in its own manifest.
  */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -42,9 +42,19 @@ export async function buildDeviceBundle({ readable = false, folder = OUTPUT } = 
   const beside = [
     ...["esp32", "linux"].map((board) => ({ entry: join(BOARDS, `${board}.ts`), name: `board-${board}.js`, from: "hawser/device" })),
     { entry: join(ROOT, "sdk", "presets", "index.ts"), name: "presets.js", from: "moddable:hawser/device" },
+    {
+      entry: join(ROOT, "firmware", "sleep", "index.ts"),
+      name: "sleep.js",
+      from: "moddable:hawser/device",
+      // Functions alone: nothing there that may exist but once.
+      with: ["sleep", "encoding"].map((room) => join(ROOT, "sdk", room)),
+    },
   ];
-  for (const { entry, name, from } of beside) await buildBeside(entry, join(folder, name), from, readable);
+  for (const { entry, name, from, with: others = [] } of beside) {
+    await buildBeside(entry, join(folder, name), from, readable, [dirname(entry), ...others]);
+  }
   writeFileSync(join(folder, "presets.d.ts"), `export * from "../types/sdk/presets/index.js";\n`);
+  writeFileSync(join(folder, "sleep.d.ts"), `export * from "../types/firmware/sleep/index.js";\n`);
   return { sizeBytes: bundle.sizeBytes };
 }
 
@@ -88,15 +98,15 @@ async function exportsOf(source) {
   return Object.values(metafile.outputs)[0].exports;
 }
 
-/** A module and what lies beside it become one; the rest of ours comes from `from`, Moddable's from Moddable. */
-async function buildBeside(entry, outputFile, from, readable) {
+/** A module and what lies in `folders` become one; the rest of ours comes from `from`, Moddable's from Moddable. */
+async function buildBeside(entry, outputFile, from, readable, folders) {
   const plugin = {
     name: "hawser-beside",
     setup(builder) {
       builder.onResolve({ filter: /.*/ }, ({ path, resolveDir, kind }) => {
         if (kind === "entry-point") return undefined;
         if (!path.startsWith(".")) return { path, external: true };
-        return dirname(join(resolveDir, path)) === dirname(entry) ? undefined : { path: from, external: true };
+        return folders.includes(dirname(join(resolveDir, path))) ? undefined : { path: from, external: true };
       });
     },
   };

@@ -37,14 +37,25 @@ describe("what a Moddable project compiles", () => {
     );
   });
 
+  it("leaves kept sessions to a module that a project names itself, of 2.5 KB at most", () => {
+    expect(importsOf("sleep.js")).toEqual(["moddable:hawser/device"]);
+    expect(source("device.js")).not.toContain("tls-session");
+    expect(source("sleep.js")).toMatch(/export\s*\{\w+ as keepSessions\}/);
+    expect(source("sleep.js").length).toBeLessThan(2_560);
+    expect(readFileSync(join(ROOT, "manifest.json"), "utf8")).not.toContain("sleep");
+    expect(readFileSync(join(ROOT, "docs", "firmware.md"), "utf8")).toContain('"hawser/sleep": "./node_modules/hawser/dist/xs/sleep"');
+  });
+
   it("uses no global of Node", () => {
-    for (const name of ["device.js", "presets.js", "board-esp32.js", "board-linux.js"]) {
+    for (const name of ["device.js", "presets.js", "sleep.js", "board-esp32.js", "board-linux.js"]) {
       expect(source(name)).not.toMatch(NODE_GLOBAL);
     }
   });
 
   it("binds C functions by names that the C sources have", () => {
-    const names = ["device.js", "board-esp32.js", "board-linux.js"].flatMap((name) => groups(source(name), /\b[nN]ative\("(\w+)"\)/g));
+    const names = ["device.js", "sleep.js", "board-esp32.js", "board-linux.js"].flatMap((name) =>
+      groups(source(name), /\b[nN]ative\("(\w+)"\)/g),
+    );
     const header = ["native/xs-natives.h", "linux/private-directory.c", "esp32/uart0-pins.c"]
       .map((path) => readFileSync(join(ROOT, "firmware", path), "utf8"))
       .join("");
@@ -63,7 +74,7 @@ describe("what a Moddable project compiles", () => {
   it("exports from the one module all that the thin ones and the boards import", () => {
     const names = new Set(groups(source("device.js"), /\bas (\w+)/g));
     const wanted = ["hawser.js", "mqtt.js"].flatMap(exportedBy);
-    for (const board of ["board-esp32.js", "board-linux.js", "presets.js"]) {
+    for (const board of ["board-esp32.js", "board-linux.js", "presets.js", "sleep.js"]) {
       const lists = groups(source(board), /import\s*\{([^}]*)\}\s*from\s*"(?:moddable:)?hawser\/device"/g);
       wanted.push(...lists.flatMap((list) => list.split(",")).map((item) => item.trim().split(" as ")[0] ?? ""));
     }

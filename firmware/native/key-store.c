@@ -13,7 +13,7 @@
 #endif
 
 /* The slots of the SDK, in the order of their key ids: append only, never reorder. */
-static const char *const SLOTS[] = { "key-a", "key-b", "psk", "psk-salted" };
+static const char *const SLOTS[] = { "key-a", "key-b", "psk", "psk-salted", "tls-session" };
 #define SLOT_COUNT (sizeof SLOTS / sizeof *SLOTS)
 
 /* Persistent ids of ours: FIRST_ID + 4 * slot + place in the ring. Any range of PSA's application ids would do. */

@@ -10,6 +10,8 @@
 
 #define P256_POINT_SIZE 65
 #define MILLISECONDS_PER_SECOND 1000
+/* Seven days (RFC 8446 section 4.6.1). */
+#define LONGEST_SESSION_S 604800
 #define TLS_1_2 0x0303
 #define TLS_1_3 0x0304
 
@@ -235,6 +237,18 @@ static bool finish_fingerprint(tls_engine *engine, const tls_options *options)
     return status == PSA_SUCCESS;
 }
 
+/* A resumed handshake shows no certificate: ours, too, must be shown again in time. */
+static void limit_resumption(tls_engine *engine)
+{
+    engine->resumable_until_s = engine->trusted_time_s + LONGEST_SESSION_S;
+    for (const mbedtls_x509_crt *own = engine->chain; own != NULL; own = own->next) {
+        int64_t end_s = tls_verify_end_s(own);
+        if (end_s < engine->resumable_until_s) {
+            engine->resumable_until_s = end_s;
+        }
+    }
+}
+
 bool tls_engine_start(tls_engine *engine, const tls_options *options)
 {
     if (engine->state != TLS_CONFIGURING || options->server_name == NULL || options->server_name[0] == '\0') {
@@ -246,6 +260,7 @@ bool tls_engine_start(tls_engine *engine, const tls_options *options)
     }
     engine->trusted_time_s = options->trusted_time_ms / MILLISECONDS_PER_SECOND;
     engine->session = engine->uses_psk ? NULL : tls_session_retain(options->session);
+    limit_resumption(engine);
     configure_modes(engine);
     if (!keep_server_name(engine, options->server_name) || (!engine->uses_psk && !configure_certificates(engine)) || !configure_suites(engine, options) ||
         !configure_fragment(engine, options->maximum_fragment) || !configure_alpn(engine, options->alpn) ||

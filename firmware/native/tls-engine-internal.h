@@ -36,8 +36,12 @@ struct tls_session {
     uint8_t fingerprint[FINGERPRINT_SIZE];
     /** The server's chain was valid until then; later it must be shown and judged again. */
     int64_t valid_until_s;
+    /** The trusted time when the connection began that it came from. */
+    int64_t made_at_s;
     /** The server's certificate carries serverAuth. */
     bool is_for_servers;
+    /** It comes from another run of the program, which had another clock. */
+    bool is_unpacked;
 };
 
 struct tls_engine {
@@ -76,7 +80,10 @@ struct tls_engine {
     bool has_new_ticket;
     bool has_read;
     bool has_closed;
+    /** The end of the chain that the server showed, or of the one that the session goes back to. */
     int64_t valid_until_s;
+    /** No session that begins with this handshake is resumed later: its longest life, or the end of our own chain. */
+    int64_t resumable_until_s;
 
     /** The first bytes that came: a ServerHello in the clear, up to the end of its random. */
     uint8_t hello[SERVER_HELLO_HEAD];
@@ -115,6 +122,8 @@ extern const mbedtls_x509_crt_profile tls_engine_certificate_profile;
 int tls_verify_certificate(void *context, mbedtls_x509_crt *certificate, int depth, uint32_t *flags);
 /** TLS_VERIFY_ bits for Mbed TLS's flags. */
 uint32_t tls_verify_flags(uint32_t flags);
+/** Seconds since the epoch at which a certificate ends. */
+int64_t tls_verify_end_s(const mbedtls_x509_crt *certificate);
 /** Whether a certificate's dates hold at the trusted time. */
 bool tls_verify_is_current(const mbedtls_x509_crt *certificate, int64_t trusted_time_s);
 /** Reads the text of an IPv4 or IPv6 address. @returns its size, 4 or 16 bytes; 0 when it is none */

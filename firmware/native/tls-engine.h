@@ -168,6 +168,15 @@ void tls_session_destroy(tls_session *session);
 /** Forgets what is stored: the next handshake is a full one. */
 void tls_session_clear(tls_session *session);
 bool tls_session_is_empty(const tls_session *session);
+/** How many bytes `pack` writes; 0 when there is nothing to keep. */
+size_t tls_session_packed_size(const tls_session *session);
+/**
+ * Writes what another run of the program may resume by, `packed_size` bytes in the clear: they hold secrets and have to be sealed
+ * (session-seal.h). @returns false when it is empty
+ */
+bool tls_session_pack(const tls_session *session, uint8_t *bytes);
+/** Takes in what `pack` wrote, in place of what is stored. @returns false, and empty, when these are no such bytes */
+bool tls_session_unpack(tls_session *session, const uint8_t *bytes, size_t size);
 
 #define TLS_ENGINE_MAX_CERTIFICATES 8
 /** Most bytes that one `feed` leaves unprocessed. */

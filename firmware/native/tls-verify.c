@@ -26,6 +26,11 @@ static int64_t seconds_of(const mbedtls_x509_time *time)
     return days * SECONDS_PER_DAY + time->hour * 3600 + time->min * 60 + time->sec;
 }
 
+int64_t tls_verify_end_s(const mbedtls_x509_crt *certificate)
+{
+    return seconds_of(&certificate->valid_to);
+}
+
 bool tls_verify_is_current(const mbedtls_x509_crt *certificate, int64_t trusted_time_s)
 {
     return seconds_of(&certificate->valid_from) <= trusted_time_s && trusted_time_s <= seconds_of(&certificate->valid_to);

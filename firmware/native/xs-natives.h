@@ -42,6 +42,8 @@ void xs_tls_session_destructor(void *data);
 void xs_tls_session_create(xsMachine *the);         /* constructor() */
 void xs_tls_session_clear(xsMachine *the);          /* clear(): void */
 void xs_tls_session_is_empty(xsMachine *the);       /* isEmpty(): boolean */
+void xs_tls_session_seal(xsMachine *the);           /* seal(slot: string, binding): ArrayBuffer | undefined, see session-seal.h */
+void xs_tls_session_unseal(xsMachine *the);         /* unseal(slot: string, binding, sealed): boolean, whether it opened */
 
 /* Plain functions. A status is a key_store_status; what gives bytes gives an ArrayBuffer, or a status number when it failed. */
 void xs_keys_open(xsMachine *the);                  /* open(): status */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "key-store.h"
+#include "session-seal.h"
 #include "tls-engine-internal.h"
 
 /* A DNS name has at most 253 characters, a PSK identity 128. */
@@ -280,4 +281,35 @@ void xs_tls_session_clear(xsMachine *the)
 void xs_tls_session_is_empty(xsMachine *the)
 {
     xsmcSetBoolean(xsResult, tls_session_is_empty(session_of(the)));
+}
+
+void xs_tls_session_seal(xsMachine *the)
+{
+    char slot[TEXT_SIZE];
+    void *binding;
+    xsUnsignedValue binding_size;
+    tls_session *session = session_of(the);
+    size_t size = session_sealed_size(session);
+    copy_text(the, 0, slot);
+    if (size == 0) {
+        return;
+    }
+    xsmcSetArrayBuffer(xsResult, NULL, (xsIntegerValue) size);
+    // Not before: what was allocated may have moved the argument's bytes.
+    xsmcGetBufferReadable(xsArg(1), &binding, &binding_size);
+    if (!session_seal(session, slot, binding, binding_size, xsmcToArrayBuffer(xsResult))) {
+        xsmcSetUndefined(xsResult);
+    }
+}
+
+void xs_tls_session_unseal(xsMachine *the)
+{
+    char slot[TEXT_SIZE];
+    void *binding, *sealed;
+    xsUnsignedValue binding_size, size;
+    tls_session *session = session_of(the);
+    copy_text(the, 0, slot);
+    xsmcGetBufferReadable(xsArg(1), &binding, &binding_size);
+    xsmcGetBufferReadable(xsArg(2), &sealed, &size);
+    xsmcSetBoolean(xsResult, session_unseal(session, slot, binding, binding_size, sealed, size));
 }

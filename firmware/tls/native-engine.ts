@@ -95,8 +95,9 @@ class NativeTlsEngine extends Native("xs_tls_engine_destructor") implements TlsE
   write(bytes: Uint8Array, offset: number): number {
     return write.call(this, bytes, offset);
   }
-  closeNotify(): void {
+  closeNotify(mayReturn?: boolean): void {
     closeNotify.call(this);
+    if (mayReturn) this.#session?.putAway?.();
   }
   state(): number {
     return state.call(this);

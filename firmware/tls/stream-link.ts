@@ -48,7 +48,7 @@ export abstract class StreamLink implements Link, ByteStreamHandlers {
   /** All that was queued has gone to the socket, also after the owner's `close`. */
   protected abstract drained(): void;
   /** Queues the last bytes of an orderly close. */
-  protected abstract sayGoodbye(): void;
+  protected abstract sayGoodbye(mayReturn?: boolean): void;
   /** Frees what the link holds beside the stream. Called once. */
   protected abstract release(): void;
 
@@ -60,12 +60,12 @@ export abstract class StreamLink implements Link, ByteStreamHandlers {
     this.#stream.resume?.();
   }
 
-  close(): void {
+  close(mayReturn?: boolean): void {
     this.resume();
     if (this.#stage === "closing" || this.#stage === "ended") return;
     const wasOpen = this.#stage === "open";
     this.#stage = "closing";
-    if (wasOpen) this.sayGoodbye();
+    if (wasOpen) this.sayGoodbye(mayReturn);
     this.#startTimer(wasOpen ? CLOSE_GRACE_MS : 0, () => this.end(failure("CLOSED_LOCALLY", "this side closed the connection")));
   }
 

@@ -89,6 +89,7 @@ export class TlsDialer implements Dialer {
   #start(engine: TlsEngine, endpoint: Endpoint, credential: TlsCredential, isFallback: boolean): boolean {
     const { maximumFragmentBytes = 4096, minimumVersion = 0, maximumVersion = isFallback ? TLS_1_2 : 0, resumption = true } = this.#options;
     const session = resumption && credential.kind !== "psk" ? this.#session(endpoint, credential) : undefined;
+    if (credential.kind !== "psk") session?.bind?.(endpoint, credential);
     const serverName = endpoint.serverName ?? endpoint.host;
     const validAtMs = endpoint.validAtMs ?? this.#parts.trustedTimeMs();
     return engine.start(serverName, validAtMs, session, maximumFragmentBytes, minimumVersion, maximumVersion, isFallback, endpoint.alpn);

@@ -1,9 +1,14 @@
 /** The TLS engine as TypeScript sees it (`firmware/native/tls-engine.h`): no IO, no callbacks; and what its failures mean to the SDK. */
 import { alertFailure, failure, type Failure, type FailureCode, type Shown } from "../../sdk/failure.js";
+import type { Credential, Endpoint } from "../../sdk/platform.js";
 
 /** What a server gave to resume by; its content stays in C. */
 export interface TlsSession {
   clear(): void;
+  /** Told before each start what a connection is for: a session that outlives sleeps is looked for now (`firmware/sleep`). */
+  bind?(endpoint: Endpoint, credential: Extract<Credential, { trustAnchors: unknown }>): void;
+  /** The owner leaves a peer that accepted it: the session may outlive this run of the program. */
+  putAway?(): void;
 }
 
 /** Methods that return false have failed the engine: ask `failure()`. */
@@ -39,7 +44,8 @@ export interface TlsEngine {
   read(): ArrayBuffer | undefined;
   /** @returns how many bytes from `offset` on were taken */
   write(bytes: Uint8Array, offset: number): number;
-  closeNotify(): void;
+  /** @param mayReturn see `Link.close` */
+  closeNotify(mayReturn?: boolean): void;
   state(): number;
   failure(): number;
   alert(): number;

@@ -71,10 +71,10 @@ export class TlsLink extends StreamLink {
     else this.sayGoodbye();
   }
 
-  protected sayGoodbye(): void {
+  protected sayGoodbye(mayReturn?: boolean): void {
     // Nothing can be written after it: what still waits goes first.
     if (this.#unwritten.length > 0) return;
-    this.#engine.closeNotify();
+    this.#engine.closeNotify(mayReturn);
     this.#flush();
   }
 

@@ -12,7 +12,7 @@ export type DeviceKey = { kind: "signing"; key: KeyObject } | { kind: "psk"; key
 /** Ids that `key-store.c` gives: three places for each slot, four ids apart. */
 const FIRST_ID = 0x00485700;
 const IDS_PER_SLOT = 4;
-const SLOTS = ["key-a", "key-b", "psk", "psk-salted"] as const;
+const SLOTS = ["key-a", "key-b", "psk", "psk-salted", "tls-session"] as const;
 
 export type PsaSlot = (typeof SLOTS)[number];
 export const PSA_SLOTS: readonly PsaSlot[] = SLOTS;

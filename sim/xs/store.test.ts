@@ -132,7 +132,7 @@ describe("keys in the store of the starting process", () => {
     for (const damage of [file.slice(0, 40), new Uint8Array(50), changed(8, 1), changed(16, 9)]) {
       expect(() => decodePsaKey(damage)).toThrow(expect.objectContaining({ code: "KEY_UNREADABLE" }));
     }
-    expect([firstKeyId("psk"), slotOfKeyId(0x48570b), slotOfKeyId(0x48570c), slotOfKeyId(0x485710), slotOfKeyId(1)]).toEqual([
+    expect([firstKeyId("psk"), slotOfKeyId(0x48570b), slotOfKeyId(0x48570c), slotOfKeyId(0x485714), slotOfKeyId(1)]).toEqual([
       0x485708,
       "psk",
       "psk-salted",

@@ -116,7 +116,7 @@ function keyOf(slot: PsaSlot, secret: Uint8Array): DeviceKey {
       `the vault's file k/${slot} holds no key`,
       "Restore the vault from a copy, or provision the device again with --replace.",
     );
-  return slot.startsWith("psk") ? { kind: "psk", key: reader.psk(slot) } : { kind: "signing", key: reader.signingKey(slot) };
+  return slot.startsWith("key") ? { kind: "signing", key: reader.signingKey(slot) } : { kind: "psk", key: reader.psk(slot) };
 }
 
 /** The file's content as `NodeKeyStore` writes and reads it: a byte for the kind, then PKCS#8 or the pre-shared key. */

@@ -2,14 +2,15 @@
  * A program for the XS host that a test on Node drives: links of its dialer and slots of its key store, by JSON lines. Test material; the
  * other half is `remote-xs.ts`.
  */
+import { keepSessions } from "../../../firmware/sleep/index.js";
 import { nativeTls } from "../../../firmware/tls/native-engine.js";
-import { openNativeKeyStore } from "../../../firmware/tls/native-key-store.js";
+import { nativeRandom, openNativeKeyStore } from "../../../firmware/tls/native-key-store.js";
 import { TlsDialer, type TlsDialerOptions } from "../../../firmware/tls/tls-dialer.js";
 import { hexEncode } from "../../../sdk/encoding/text.js";
 import { errorCode, errorMessage } from "../../../sdk/errors.js";
 import type { Credential, Link, LinkHandlers } from "../../../sdk/platform.js";
 import * as host from "../../../sim/xs/host-natives.js";
-import { hostScheduler, tcpOpener } from "../../../sim/xs/xs-platform.js";
+import { fileStorage, hostScheduler, tcpOpener } from "../../../sim/xs/xs-platform.js";
 
 type Command = Record<string, string> & { id: number };
 type Handler = (command: Command) => unknown;
@@ -24,9 +25,18 @@ const links = new Map<number, Link>();
 let clockOffsetMs = 0;
 const dialers = new Map<string, TlsDialer>();
 
+export interface RemoteDialerOptions extends TlsDialerOptions {
+  /** TLS sessions outlive the program. */
+  keepSessions?: boolean;
+}
+
+const log = (level: string, message: string): void => say({ log: `${level}: ${message}` });
+const lastingTls = keepSessions(nativeTls, { keyStore, storage: fileStorage, random: nativeRandom, log });
+
 /** One dialer for each set of options, so that sessions last. */
 function dialer(options: string): TlsDialer {
-  const parts = { opener: tcpOpener, scheduler: hostScheduler, tls: nativeTls, trustedTimeMs: (): number => host.wallMs() + clockOffsetMs };
+  const tls = (JSON.parse(options) as RemoteDialerOptions).keepSessions === true ? lastingTls : nativeTls;
+  const parts = { opener: tcpOpener, scheduler: hostScheduler, tls, trustedTimeMs: (): number => host.wallMs() + clockOffsetMs };
   const made = dialers.get(options) ?? new TlsDialer(parts, JSON.parse(options) as TlsDialerOptions);
   dialers.set(options, made);
   return made;
@@ -68,7 +78,9 @@ const slot = (command: Command): string => command.slot ?? "";
 const HANDLERS: Readonly<Record<string, Handler>> = {
   dial,
   write: (command) => links.get(Number(command.link))?.write(bytes(command)),
-  close: (command) => links.get(Number(command.link))?.close(),
+  close: (command) => links.get(Number(command.link))?.close(command.mayReturn === "true"),
+  record: (command) => hexEncode(fileStorage.get(command.key ?? "") ?? new Uint8Array(0)),
+  putRecord: (command) => fileStorage.put(command.key ?? "", bytes(command)),
   setClock: (command) => void (clockOffsetMs = Number(command.offsetMs)),
   generate: (command) => keyStore.generate(slot(command)),
   csr: (command) => hexEncode(keyStore.csr(slot(command), command.commonName ?? "")),

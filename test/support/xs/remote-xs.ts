@@ -2,9 +2,9 @@
 import { HawserError } from "../../../sdk/errors.js";
 import type { Failure } from "../../../sdk/failure.js";
 import type { Credential, Dialer, LinkHandlers, LinkInfo } from "../../../sdk/platform.js";
-import type { TlsDialerOptions } from "../../../firmware/tls/tls-dialer.js";
 import type { HeapFigures } from "../../../sim/xs/host-natives.js";
 import type { XsProcess } from "../../../sim/xs/xs-run.js";
+import type { RemoteDialerOptions } from "./remote-program.js";
 
 interface LinkEvent {
   link?: number;
@@ -25,7 +25,7 @@ export class RemoteXs {
   }
 
   /** The XS program's own dialer; one for each set of options. */
-  dialer(options: TlsDialerOptions = {}): Dialer {
+  dialer(options: RemoteDialerOptions = {}): Dialer {
     return {
       dial: (endpoint, credential, timeoutMs, handlers) => {
         const link = this.#send("dial", {
@@ -40,7 +40,7 @@ export class RemoteXs {
             this.#send("write", { link, bytes: hex(bytes) });
             return true;
           },
-          close: () => void this.#send("close", { link }),
+          close: (mayReturn = false) => void this.#send("close", { link, mayReturn: String(mayReturn) }),
         };
       },
     };
@@ -54,6 +54,9 @@ export class RemoteXs {
   importPsk = (slot: string, bytes: Uint8Array): Promise<void> => this.#call("importPsk", { slot, bytes: hex(bytes) });
   destroy = (slot: string): Promise<void> => this.#call("destroy", { slot });
   has = (slot: string): Promise<boolean> => this.#call("has", { slot });
+  /** Empty where there is none. */
+  record = async (key: string): Promise<Uint8Array> => unhex(await this.#call("record", { key }));
+  putRecord = (key: string, bytes: Uint8Array): Promise<void> => this.#call("putRecord", { key, bytes: hex(bytes) });
   /** Garbage is collected before. */
   heap = (): Promise<HeapFigures> => this.#call("heap", {});
   /** Moves the time by which server certificates are judged. */
