@@ -129,6 +129,7 @@ const NETWORK = [
   "AUTHORITY_UNREACHABLE",
   "PRINTER_FAILED",
   "HOOKS_FAILED",
+  "MANAGEMENT_FAILED",
 ];
 
 const NETWORK_FAILURES: readonly FailureCode[] = [

@@ -8,6 +8,7 @@ import type { HookResult } from "./hooks/hook-queue.js";
 import type { MonitorEvent } from "./log-monitor.js";
 import { REFUSAL_REASONS } from "./mosquitto-line.js";
 import { ALERT_RULES } from "./alert.js";
+import type { RabbitmqLook } from "./rabbitmq-source.js";
 
 interface Family {
   readonly help: string;
@@ -118,8 +119,9 @@ export class BrokerMetrics {
 
   constructor(hawserVersion: string) {
     this.#version = hawserVersion;
-    for (const [name, { label }] of Object.entries<Family>(LOG_FAMILIES)) {
-      for (const value of label?.[1] ?? [""]) this.#counts.set(seriesOf(name, label?.[0], value), 0);
+    for (const [name, { label, type }] of Object.entries<Family>(LOG_FAMILIES)) {
+      // A time is told once there is one.
+      if (type === "counter") for (const value of label?.[1] ?? [""]) this.#counts.set(seriesOf(name, label?.[0], value), 0);
     }
   }
 
@@ -179,6 +181,25 @@ export class BrokerMetrics {
     if (name !== undefined && !Number.isNaN(value)) this.#sys.set(name, value);
   }
 
+  /** What RabbitMQ's management API says. */
+  rabbitmq({ overview, memoryBytes, uptimeMs, accepts, ends, connects, refusals }: RabbitmqLook): void {
+    this.setUp(true);
+    const values: Readonly<Partial<Record<SysFamily, number>>> = {
+      hawser_broker_clients_connected: overview.connections,
+      hawser_broker_subscriptions: overview.consumers,
+      hawser_broker_publishes_received_total: overview.published,
+      hawser_broker_publishes_sent_total: overview.delivered,
+      hawser_broker_stored_messages: overview.stored,
+      hawser_broker_heap_bytes: memoryBytes,
+      hawser_broker_uptime_seconds: uptimeMs / 1000,
+    };
+    for (const [name, value] of Object.entries(values)) this.#sys.set(name as SysFamily, value);
+    this.#count("hawser_broker_accepts_total", "", accepts);
+    this.#count("hawser_broker_disconnects_total", "closed", ends);
+    this.#count("hawser_broker_connects_total", "", connects);
+    this.#count("hawser_broker_refusals_total", "password", refusals);
+  }
+
   /** In Prometheus' text format, version 0.0.4. */
   render(): string {
     const lines: string[] = [];
@@ -187,11 +208,10 @@ export class BrokerMetrics {
     family("hawser_build_info", { help: "The version of hawser, in its label.", type: "gauge" });
     lines.push(`hawser_build_info{version=${JSON.stringify(this.#version)}} 1`);
     for (const [name, facts] of Object.entries<Family>(LOG_FAMILIES)) {
-      family(name, facts);
-      for (const value of facts.label?.[1] ?? [""]) {
-        const series = seriesOf(name, facts.label?.[0], value);
-        lines.push(`${series} ${this.#counts.get(series) ?? 0}`);
-      }
+      const series = (facts.label?.[1] ?? [""]).map((value) => seriesOf(name, facts.label?.[0], value));
+      const counted = series.filter((one) => this.#counts.has(one));
+      if (counted.length > 0) family(name, facts);
+      for (const one of counted) lines.push(`${one} ${this.#counts.get(one) ?? 0}`);
     }
     if (this.#isUp === undefined) return `${lines.join("\n")}\n`;
     family("hawser_broker_up", { help: "1 while the broker answers the monitor's connection, else 0.", type: "gauge" });
@@ -203,10 +223,10 @@ export class BrokerMetrics {
     return `${lines.join("\n")}\n`;
   }
 
-  #count(name: LogFamily, label = ""): void {
+  #count(name: LogFamily, label = "", more = 1): void {
     const family: Family = LOG_FAMILIES[name];
     const series = seriesOf(name, family.label?.[0], label);
-    this.#counts.set(series, (this.#counts.get(series) ?? 0) + 1);
+    this.#counts.set(series, (this.#counts.get(series) ?? 0) + more);
   }
 }
 

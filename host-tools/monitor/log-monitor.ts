@@ -82,7 +82,7 @@ export class LogMonitor {
     this.#reader = new LogEvents(
       {
         accepted: owner.accepted.bind(owner),
-        event: (event, end, state) => this.#event(event, end, state),
+        event: (event, end, state) => this.#event(event, state, end),
         published: (publish, end, state) => this.#alert(behaviour?.published(publish), state, end),
         untrusted: (line) => (this.#untrusted ??= forgeable(line)),
       },
@@ -144,6 +144,12 @@ export class LogMonitor {
     this.#settle();
   }
 
+  /** An event that does not come from the log. Throws as `EventFile`. */
+  reported(event: BrokerEvent): void {
+    this.#event(event, this.#reader.state);
+    this.#settle();
+  }
+
   /** Who fails most now. */
   topOffenders(count: number, nowMs: number): Offender[] {
     return this.#offenders.top(count, nowMs);
@@ -169,7 +175,7 @@ export class LogMonitor {
     if (this.#untrusted !== undefined) throw this.#untrusted;
   }
 
-  #event(event: BrokerEvent, end: number, reader: ReaderState): void {
+  #event(event: BrokerEvent, reader: ReaderState, end?: number): void {
     this.#keep(event, reader, end);
     this.#owner.event(event);
     const alert = this.#offenders.event(event);

@@ -41,6 +41,15 @@ export async function followLog(monitor: LogMonitor, { file, once, stop, onRead 
   monitor.checkpoint();
 }
 
+/** For a monitor without a log: looks now and then until a stop is asked for. */
+export async function followNoLog(monitor: LogMonitor, { stop, onRead }: Pick<Following, "stop" | "onRead">): Promise<void> {
+  do {
+    monitor.idle();
+    onRead();
+  } while (await isToContinue(stop));
+  monitor.checkpoint();
+}
+
 /** Waits until the next look; false when a stop was asked for. */
 async function isToContinue(stop: StopSignal): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;

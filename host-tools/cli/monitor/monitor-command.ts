@@ -9,10 +9,10 @@ import { json, parsePath } from "../shared-options.js";
 export function addMonitorCommand(program: Command, run: Run): void {
   const monitor = program
     .command("monitor")
-    .description("Watch a mosquitto broker: turn its log into events.")
+    .description("Watch a broker: turn mosquitto's log, or what RabbitMQ says of itself, into events.")
     // So that `monitor top --log` is top's.
     .enablePositionalOptions()
-    .option("--log <file>", "mosquitto's log, followed through rotations; - reads standard input (required)", parsePath)
+    .option("--log <file>", "mosquitto's log, followed through rotations; - reads standard input (required without --rabbitmq)", parsePath)
     .option("--events <file>", "append events to this file as JSON lines, and resume where the last run stopped", parsePath)
     .option("--events-size <MiB>", "rename the event file before it grows larger than this", parseCount, 64)
     .option("--events-keep <count>", "how many renamed event files to keep", parseCount, 5)
@@ -23,14 +23,15 @@ export function addMonitorCommand(program: Command, run: Run): void {
     .option("--dir <path>", "follow this CA's audit trail too; serve its metrics, and take roles and limits from it for --state", parsePath)
     .option("--metrics <port>", "serve Prometheus metrics at http://localhost:PORT/metrics (0 lets the system choose)", parsePort)
     .option("--sys <url>", "also read the broker's $SYS topics for --metrics: mqtts://HOST:PORT, or mqtt://HOST:PORT without TLS")
+    .option("--rabbitmq <url>", "read RabbitMQ's management API: https://HOST:15671, or http to localhost; --log may be left out")
     .option(
       "--credentials <path>",
-      "for --sys: directory made by `hawser issue`, or a JSON file with username, password, cert, key, ca",
+      "for --sys and --rabbitmq: directory made by `hawser issue`, or a JSON file with username, password, cert, key, ca",
       parsePath,
     )
     .option(
       "--ca <file>",
-      "for --sys: trust only the CA certificates in this file (default: those of --credentials, else the system's)",
+      "for --sys and --rabbitmq: trust only the CA certificates in this file (default: those of --credentials, else the system's)",
       parsePath,
     )
     .option("--new-only", "skip what is in the log already")
@@ -58,6 +59,7 @@ export function addMonitorCommand(program: Command, run: Run): void {
       "hawser monitor --log mosquitto.log --events events.jsonl --hooks hooks.yaml",
       "hawser monitor --log mosquitto.log --events events.jsonl --state normal.json --dir ca",
       "hawser monitor --log mosquitto.log --metrics 9883 --dir ca",
+      "hawser monitor --rabbitmq https://localhost:15671 --credentials watcher.json --metrics 9883",
       "hawser monitor top --log mosquitto.log --dir ca",
       "journalctl -fu mosquitto -o cat | hawser monitor --log -",
     ],

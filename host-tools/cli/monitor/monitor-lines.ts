@@ -77,7 +77,7 @@ export function monitorSummary(event: MonitorEvent): string {
     case "authority":
       return [event.change, ...(event.name === undefined ? [] : [JSON.stringify(event.name)]), event.detail ?? ""].join(" ").trimEnd();
     case "broker-started":
-      return `mosquitto ${event.version}`;
+      return /^[A-Z]/.test(event.version) ? event.version : `mosquitto ${event.version}`;
     case "broker-stopped":
       return "mosquitto";
     case "reloaded":

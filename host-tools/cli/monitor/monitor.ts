@@ -3,6 +3,7 @@ import { HawserError } from "../../../sdk/errors.js";
 import { MosquittoVersion } from "../../doctor/mosquitto/version.js";
 import { EventFile } from "../../monitor/event-file.js";
 import type { HookQueue, HookResult } from "../../monitor/hooks/hook-queue.js";
+import { parseManagementUrl } from "../../brokers/rabbitmq/management-api.js";
 import { openCaParts } from "../../ca/read-only.js";
 import { FleetMetrics } from "../../monitor/authority/fleet-metrics.js";
 import { Fleet } from "../../monitor/authority/fleet-summary.js";
@@ -15,9 +16,10 @@ import type { MonitorEvent } from "../../monitor/log-monitor.js";
 import type { Context } from "../command-runner.js";
 import type { Terminal } from "../terminal.js";
 import { KnownRoles, NO_ROLES } from "./known-roles.js";
-import { checkLogIsThere, followLog, logFileOf } from "./follow-log.js";
+import { checkLogIsThere, followLog, followNoLog, logFileOf } from "./follow-log.js";
 import { readHookFile } from "./hook-file.js";
 import { monitorColour, monitorSummary } from "./monitor-lines.js";
+import { rabbitmqSourceOf } from "./rabbitmq-login.js";
 import { checkSysLogin, sysSourceOf } from "./sys-login.js";
 
 export interface MonitorCommandOptions {
@@ -32,6 +34,7 @@ export interface MonitorCommandOptions {
   dir?: string;
   metrics?: number;
   sys?: string;
+  rabbitmq?: string;
   credentials?: string;
   ca?: string;
   newOnly?: boolean;
@@ -52,7 +55,8 @@ export async function runMonitor(options: MonitorCommandOptions, context: Contex
     if (result === "failed") undelivered += 1;
     counted?.metrics.hook(result);
   });
-  const file = logFileOf(options.log);
+  const hasLog = options.log !== undefined || options.rabbitmq === undefined;
+  const file = hasLog ? logFileOf(options.log) : undefined;
   const isOnce = options.once === true;
   const events =
     options.events === undefined
@@ -63,25 +67,48 @@ export async function runMonitor(options: MonitorCommandOptions, context: Contex
     if (file !== undefined && events?.resume === undefined) checkLogIsThere(file);
     state = openState(options, context);
     counted = await startMetrics(options, context);
+    let isCounted = true;
     const print = (event: MonitorEvent): void => {
       for (const hook of hooks) hook.offer(event);
-      counted?.event(event);
+      if (isCounted || event.kind === "alert") counted?.event(event);
       terminal.event(event.kind, eventFields(event), monitorSummary(event), monitorColour(event), new Date(event.timeMs));
     };
     const owner = { event: print, accepted: () => counted?.metrics.accepted() };
     const remembered = { behaviour: state?.kept.behaviour, offenders: state?.kept.offenders };
     const monitor = new LogMonitor(file, owner, { events, version, newOnly: options.newOnly, authority: options.dir, ...remembered });
+    let failure: unknown;
+    const rabbitmq = rabbitmqSourceOf(options, {
+      looked: (look) => counted?.metrics.rabbitmq(look),
+      event: (event) => {
+        // RabbitMQ's own numbers say how many logins failed; these events are only the senders that it names.
+        isCounted = event.kind !== "refused";
+        try {
+          monitor.reported(event);
+        } catch (error) {
+          failure ??= error;
+          stop.request();
+        }
+        isCounted = true;
+      },
+      unreachable: (reason) => {
+        counted?.metrics.setUp(false);
+        terminal.event("broker-unreachable", { reason }, reason, "red");
+      },
+    });
     try {
+      rabbitmq?.start();
       const onRead = (): void => {
         // An old log says nothing of who is silent now.
         if (!isOnce) monitor.look(Date.now());
         monitor.lookAtAuthority();
         state?.kept.saveNowAndThen();
-        counted?.metrics.logRead(Date.now());
+        if (hasLog) counted?.metrics.logRead(Date.now());
       };
-      await followLog(monitor, { file, once: isOnce, stop, onRead });
+      await (hasLog ? followLog(monitor, { file, once: isOnce, stop, onRead }) : followNoLog(monitor, { stop, onRead }));
+      if (failure !== undefined) throw failure;
       state?.kept.save();
     } finally {
+      await rabbitmq?.close();
       monitor.close();
       const lost = await Promise.all(hooks.map((hook) => hook.close()));
       undelivered = Math.max(undelivered, ...lost);
@@ -131,7 +158,16 @@ function checkTogether(options: MonitorCommandOptions): void {
   if (metrics !== undefined && once === true) throw new HawserError("USAGE", "--metrics and --once do not go together", next);
   if (sys !== undefined && metrics === undefined) throw new HawserError("USAGE", "--sys needs --metrics", next);
   if (dir !== undefined) openCaParts(dir);
-  checkSysLogin(options);
+  checkSources(options);
+}
+
+function checkSources(options: MonitorCommandOptions): void {
+  const next = "Run: hawser monitor --help";
+  if (options.rabbitmq === undefined) return checkSysLogin(options);
+  parseManagementUrl(options.rabbitmq);
+  if (options.sys !== undefined) throw new HawserError("USAGE", "--rabbitmq and --sys do not go together: each names the broker", next);
+  if (options.once === true) throw new HawserError("USAGE", "--rabbitmq and --once do not go together: its counts need two looks", next);
+  if (options.credentials === undefined) throw new HawserError("USAGE", "--rabbitmq needs --credentials", next);
 }
 
 function startHooks({ hooks }: MonitorCommandOptions, { terminal }: Context, settled: (result: HookResult) => void): HookQueue[] {

@@ -1,0 +1,244 @@
+/** RabbitMQ's management API: what a node says of itself, and the end of a user's connections. Tried with 3.10. */
+import type { IncomingMessage } from "node:http";
+import { request as requestPlain } from "node:http";
+import { request as requestTls } from "node:https";
+import { HawserError } from "../../../sdk/errors.js";
+import { errnoCode } from "../../../sim/node/files/atomic-file.js";
+
+export interface ManagementLogin {
+  /** https, or http to this machine: the password goes with every request. */
+  readonly url: URL;
+  readonly username: string;
+  readonly password: string;
+  /** Trusted instead of the system's CA certificates, PEM. */
+  readonly ca?: string | undefined;
+}
+
+export interface ManagedConnection {
+  /** RabbitMQ's own name of it. */
+  readonly name: string;
+  readonly user: string;
+  readonly address?: string;
+  readonly clientId?: string;
+}
+
+/** Failed and successful logins since the node started. */
+export interface LoginCounts {
+  readonly failed: number;
+  readonly succeeded: number;
+}
+
+export interface LoginSource extends LoginCounts {
+  readonly address: string;
+  /** What the sender called itself. Nothing proves it. */
+  readonly user: string;
+}
+
+export interface NodeFacts {
+  readonly name: string;
+  readonly isRunning: boolean;
+  readonly uptimeMs: number;
+  readonly memoryBytes: number;
+}
+
+export interface Overview {
+  readonly version: string;
+  readonly connections: number;
+  readonly consumers: number;
+  readonly published: number;
+  readonly delivered: number;
+  readonly stored: number;
+  readonly connectionsOpened: number;
+  readonly connectionsClosed: number;
+}
+
+const LOOPBACK: ReadonlySet<string> = new Set(["localhost", "127.0.0.1", "[::1]"]);
+const TIMEOUT_MS = 10_000;
+/** A list of login sources grows with the names that strangers invent. */
+const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
+const PAGE_SIZE = 500;
+/** Half a million connections. */
+const MAX_PAGES = 1000;
+const MAX_NODES = 32;
+
+/** @throws HawserError `BAD_URL` */
+export function parseManagementUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const isSafe = url !== undefined && (url.protocol === "https:" || (url.protocol === "http:" && LOOPBACK.has(url.hostname)));
+  if (!isSafe || url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "")
+    throw new HawserError(
+      "BAD_URL",
+      "invalid address of a management API",
+      "Use https://HOST:15671; http only to localhost, and no user name in it.",
+    );
+  return url;
+}
+
+export class ManagementApi {
+  readonly #login: ManagementLogin;
+  readonly #maxAnswerBytes: number;
+
+  constructor(login: ManagementLogin, maxAnswerBytes = MAX_ANSWER_BYTES) {
+    this.#login = login;
+    this.#maxAnswerBytes = maxAnswerBytes;
+  }
+
+  /** @throws HawserError `MANAGEMENT_FAILED` */
+  async overview(): Promise<Overview> {
+    const answer = asObject(await this.#get("overview"));
+    const [objects, messages, queues, churn] = ["object_totals", "message_stats", "queue_totals", "churn_rates"].map((part) =>
+      asObject(answer[part] ?? {}),
+    );
+    return {
+      version: typeof answer["rabbitmq_version"] === "string" ? answer["rabbitmq_version"].slice(0, 32) : "",
+      connections: count(objects, "connections"),
+      consumers: count(objects, "consumers"),
+      published: count(messages, "publish"),
+      delivered: count(messages, "deliver_get"),
+      stored: count(queues, "messages"),
+      connectionsOpened: count(churn, "connection_created"),
+      connectionsClosed: count(churn, "connection_closed"),
+    };
+  }
+
+  /** At most 32 of them. Throws as {@link overview}. */
+  async nodes(): Promise<NodeFacts[]> {
+    const answer = await this.#get("nodes?columns=name,running,uptime,mem_used");
+    return asList(answer)
+      .slice(0, MAX_NODES)
+      .map(asObject)
+      .flatMap((node) => {
+        const name = node["name"];
+        if (typeof name !== "string") return [];
+        return [{ name, isRunning: node["running"] === true, uptimeMs: count(node, "uptime"), memoryBytes: count(node, "mem_used") }];
+      });
+  }
+
+  /** Of MQTT, by the node's own count. Throws as {@link overview}. */
+  async logins(node: string): Promise<LoginCounts> {
+    const rows = asList(await this.#get(`auth/attempts/${encodeURIComponent(node)}`)).map(asObject);
+    return sumOf(rows.filter(isMqtt));
+  }
+
+  /**
+   * By address and user name; none where the node does not count them (`track_auth_attempt_source`).
+   * @throws as {@link overview}; also when there are more than an answer may hold
+   */
+  async loginSources(node: string): Promise<LoginSource[]> {
+    const rows = asList(await this.#get(`auth/attempts/${encodeURIComponent(node)}/source`)).map(asObject);
+    return rows.filter(isMqtt).flatMap((row) => {
+      const { remote_address: address, username: user } = row;
+      return typeof address === "string" && typeof user === "string" ? [{ address, user, ...sumOf([row]) }] : [];
+    });
+  }
+
+  /**
+   * Every connection that signed in as this user.
+   * @throws as {@link overview}
+   */
+  async connectionsOf(user: string): Promise<ManagedConnection[]> {
+    const found: ManagedConnection[] = [];
+    for (let page = 1; page <= MAX_PAGES; page += 1) {
+      const columns = "columns=name,user,peer_host,variable_map";
+      const answer = asObject(await this.#get(`connections?page=${page}&page_size=${PAGE_SIZE}&${columns}`));
+      for (const row of asList(answer["items"]).map(asObject)) {
+        const { name, user: owner, peer_host: address, variable_map: variables } = row;
+        if (typeof name !== "string" || owner !== user) continue;
+        const clientId = asObject(variables ?? {})["client_id"];
+        found.push({
+          name,
+          user,
+          ...(typeof address === "string" ? { address } : {}),
+          ...(typeof clientId === "string" ? { clientId } : {}),
+        });
+      }
+      if (page >= count(answer, "page_count")) return found;
+    }
+    throw this.#failed(`it has more than ${MAX_PAGES * PAGE_SIZE} connections`);
+  }
+
+  /**
+   * Ends a connection. One that has ended already is no failure.
+   * @throws as {@link overview}
+   */
+  async close(connection: string, reason: string): Promise<void> {
+    const headers = { "x-reason": reason };
+    const { status } = await this.#send("DELETE", `connections/${encodeURIComponent(connection)}`, headers);
+    if (status !== 204 && status !== 404) throw this.#failed(`it answered ${status}`);
+  }
+
+  async #get(path: string): Promise<unknown> {
+    const { status, text } = await this.#send("GET", path, {});
+    if (status === 401) throw this.#failed("it takes neither the user name nor the password, or the user has no tag `monitoring`");
+    if (status !== 200) throw this.#failed(`it answered ${status}`);
+    try {
+      return JSON.parse(text) as unknown;
+    } catch {
+      throw this.#failed("its answer is not JSON");
+    }
+  }
+
+  #send(method: string, path: string, more: Readonly<Record<string, string>>): Promise<{ status: number; text: string }> {
+    const { url, username, password, ca } = this.#login;
+    const target = new URL(`${url.pathname.replace(/\/*$/, "")}/api/${path}`, url);
+    const authorization = `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}`;
+    const timeout = AbortSignal.timeout(TIMEOUT_MS);
+    const options = { method, headers: { ...more, authorization, accept: "application/json" }, agent: false, signal: timeout } as const;
+    return new Promise((resolve, reject) => {
+      const request =
+        target.protocol === "https:"
+          ? // Said here, so that NODE_TLS_REJECT_UNAUTHORIZED cannot turn it off.
+            requestTls(target, { ...options, rejectUnauthorized: true, minVersion: "TLSv1.2", ...(ca === undefined ? {} : { ca }) })
+          : requestPlain(target, options);
+      const fail = (error: Error): void => {
+        const late = `no answer within ${TIMEOUT_MS / 1000} s`;
+        reject(error instanceof HawserError ? error : this.#failed(timeout.aborted ? late : error.message || errnoCode(error)));
+      };
+      request.once("response", (response) => void this.#body(response).then(resolve, fail));
+      request.on("error", fail);
+      request.end();
+    });
+  }
+
+  async #body(response: IncomingMessage): Promise<{ status: number; text: string }> {
+    const chunks: Buffer[] = [];
+    let sizeBytes = 0;
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      sizeBytes += chunk.length;
+      if (sizeBytes > this.#maxAnswerBytes) throw this.#failed(`its answer has more than ${this.#maxAnswerBytes} bytes`);
+      chunks.push(chunk);
+    }
+    return { status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString("utf8") };
+  }
+
+  #failed(why: string): HawserError {
+    return new HawserError(
+      "MANAGEMENT_FAILED",
+      `the management API at ${this.#login.url.host}: ${why}`,
+      "Check the address, the plugin rabbitmq_management, and the user's password and tags.",
+    );
+  }
+}
+
+function isMqtt(row: Readonly<Record<string, unknown>>): boolean {
+  return row["protocol"] === "mqtt";
+}
+
+function sumOf(rows: readonly Readonly<Record<string, unknown>>[]): LoginCounts {
+  const sum = (field: string): number => rows.reduce((total, row) => total + count(row, field), 0);
+  return { failed: sum("auth_attempts_failed"), succeeded: sum("auth_attempts_succeeded") };
+}
+
+function asObject(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Readonly<Record<string, unknown>>) : {};
+}
+
+function asList(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? (value as readonly unknown[]) : [];
+}
+
+/** A number that cannot be one is 0. */
+function count(of: Readonly<Record<string, unknown>> | undefined, field: string): number {
+  const value = of?.[field];
+  return typeof value === "number" && Number.isFinite(value) && value >= 0 ? value : 0;
+}
