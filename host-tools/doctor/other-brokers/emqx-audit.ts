@@ -7,6 +7,8 @@ import { HoconObject, parseHocon } from "./hocon.js";
 import { isLoopbackBind, isWellKnown, ReportBuilder } from "./report-builder.js";
 import { hasWildcard, isEverything, overlaps } from "../mosquitto/topic-sets.js";
 
+/** When a client connects, with its address and user name. */
+const CLIENT_EVENTS = "$SYS/brokers/node/clients/id/connected";
 const DEFAULT_PLAIN = { tcp: "0.0.0.0:1883", ws: "0.0.0.0:8083" } as const;
 
 /** @throws HawserError `BAD_BROKER_CONFIG` */
@@ -18,6 +20,9 @@ export function auditEmqx(file: string, version: string): DoctorReport {
   const isHardened = /^6\.([3-9]|\d\d)/.test(version);
   for (const kind of ["tcp", "ws"] as const) checkPlainListeners(config, report, placeOf, kind, isHardened);
   for (const kind of ["ssl", "wss"] as const) checkTlsListeners(config, report, placeOf, kind);
+  checkProxy(config, report, placeOf);
+  checkBridges(config, report, placeOf);
+  checkLogging(config, report, placeOf);
   checkAuthentication(config, report, placeOf);
   checkAuthorization(config, report, placeOf, dirname(file), isHardened);
   checkDashboard(config, report, placeOf);
@@ -91,6 +96,61 @@ function checkTlsListeners(config: HoconObject, report: ReportBuilder, placeOf: 
         fix: [`${path}.versions = [tlsv1.3, tlsv1.2]`],
       });
   }
+}
+
+function checkProxy(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf): void {
+  for (const kind of ["tcp", "ws", "ssl", "wss"]) {
+    for (const name of config.object(`listeners.${kind}`)?.keys() ?? []) {
+      const path = `listeners.${kind}.${name}`;
+      if (isOff(config, path) || config.text(`${path}.proxy_protocol`) !== "true" || isLoopbackBind(config.text(`${path}.bind`) ?? ""))
+        continue;
+      const what = `The listener ${kind}:${name} believes the PROXY header of whoever connects: any source address can be claimed.`;
+      report.find("HW010", what, placeOf(`${path}.proxy_protocol`), { fix: [`${path}.bind = "127.0.0.1:8883"`] });
+    }
+  }
+}
+
+/** MQTT bridges: `connectors.mqtt` since 5.4, `bridges.mqtt` before. */
+function checkBridges(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf): void {
+  for (const kind of ["connectors.mqtt", "bridges.mqtt"]) {
+    for (const name of config.object(kind)?.keys() ?? []) {
+      const path = `${kind}.${name}`;
+      const server = config.text(`${path}.server`) ?? "";
+      if (server === "" || config.text(`${path}.enable`) === "false" || isLoopbackBind(server)) continue;
+      if (config.text(`${path}.ssl.enable`) !== "true")
+        report.find(
+          "HW051",
+          `The bridge ${name} to ${server} has no TLS: its password and every message go over the network in the clear.`,
+          placeOf(`${path}.server`),
+          { fix: [`${path}.ssl { enable = true, verify = verify_peer, cacertfile = "ca.pem" }`] },
+        );
+      else if (config.text(`${path}.ssl.verify`) !== "verify_peer")
+        report.find(
+          "HW052",
+          `The bridge ${name} takes any certificate for ${server} (ssl.verify is not verify_peer).`,
+          placeOf(`${path}.ssl`),
+          {
+            fix: [`${path}.ssl { verify = verify_peer, cacertfile = "ca.pem" }`],
+          },
+        );
+    }
+  }
+}
+
+/** Without lines of its own, EMQX logs to the console or a file. */
+function checkLogging(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf): void {
+  const files = config.object("log.file");
+  const isFileOff =
+    files !== undefined && (isOff(config, "log.file") || [...files.keys()].every((name) => isOff(config, `log.file.${name}`)));
+  if (!isFileOff || !isOff(config, "log.console")) return;
+  report.find(
+    "HW006",
+    "The broker logs nowhere (log.console and log.file are off): refused passwords leave no trace.",
+    placeOf("log.console"),
+    {
+      fix: ["log.file.default { enable = true, level = warning }"],
+    },
+  );
 }
 
 function authenticators(config: HoconObject): readonly HoconObject[] {
@@ -181,6 +241,11 @@ function checkRules(config: HoconObject, report: ReportBuilder, file: string, te
         fix: [place.text.replace(`"${wide}"`, '"devices/${username}/#"')],
       });
     }
+    const inner = topics.find((topic) => topic.startsWith("$SYS/") && overlaps(topic, CLIENT_EVENTS));
+    if (inner !== undefined && action !== "publish")
+      report.find("HW065", `${file} lets every user read ${inner}: when who connects, from where, and as whom.`, place, {
+        fix: [`{allow, {username, "monitor"}, subscribe, ["${inner}"]}.`],
+      });
     const claimed = topics.find((topic) => topic.includes("%c") && !topic.includes("%u"));
     if (claimed !== undefined && !ownsClientId)
       report.find("HW066", `${place.text} hangs on the client id, and a client chooses its own: it gets the topics of any other.`, place, {

@@ -27,6 +27,7 @@ export function auditNanomq(file: string, version: string): DoctorReport {
   checkTls(config, report, placeOf);
   checkAuth(config, report, placeOf, dirname(file));
   checkHttpServer(config, report, placeOf);
+  checkBridges(config, report, placeOf);
   return report.report(file, "nanomq", version, [basename(file)]);
 }
 
@@ -127,4 +128,37 @@ function checkHttpServer(config: HoconObject, report: ReportBuilder, placeOf: Pl
       placeOf("http_server"),
       { severity: isLoopbackBind(ip) ? "medium" : "critical" },
     );
+  else if (!isLoopbackBind(ip))
+    report.find(
+      "HW011",
+      `The REST interface of NanoMQ speaks plain HTTP on ${ip} (port ${server.text("port") ?? "8081"}).`,
+      placeOf("http_server.ip_addr") ?? placeOf("http_server"),
+      { severity: "medium", fix: ['http_server.ip_addr = "127.0.0.1"'] },
+    );
+}
+
+function checkBridges(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf): void {
+  for (const name of config.object("bridges.mqtt")?.keys() ?? []) {
+    const path = `bridges.mqtt.${name}`;
+    const server = config.text(`${path}.server`) ?? "";
+    if (server === "" || config.text(`${path}.enable`) === "false") continue;
+    if (/^(mqtt-)?(tcp|ws):\/\//.test(server))
+      report.find(
+        "HW051",
+        `The bridge ${name} to ${server} has no TLS: its password and every message go over the network in the clear.`,
+        placeOf(`${path}.server`),
+        { fix: [`${path}.server = "tls+mqtt-tcp://HOST:8883"`] },
+      );
+    const takesAll = (config.list(`${path}.subscription`) ?? []).some(
+      (entry) =>
+        entry instanceof HoconObject && isEverything(entry.text("remote_topic") ?? "") && isEverything(entry.text("local_topic") ?? "#"),
+    );
+    if (takesAll)
+      report.find(
+        "HW068",
+        `The bridge ${name} takes every topic of the far broker: its clients write our commands, past our rules.`,
+        placeOf(`${path}.subscription`) ?? placeOf(path),
+        { fix: ['remote_topic = "commands/#"'] },
+      );
+  }
 }

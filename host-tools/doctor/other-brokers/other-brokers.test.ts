@@ -52,6 +52,33 @@ test.each<[string, string, string, string[]]>([
     ["HW061 high acl.conf:2"],
   ],
   ["news for everybody", "", '{allow, all, publish, ["up/${username}/a"]}.\n{allow, all, subscribe, ["news/#"]}.\n', []],
+  [
+    "a listener that believes PROXY headers",
+    "listeners.ssl.other { bind = 8884, proxy_protocol = true, ssl_options { verify = verify_peer, fail_if_no_peer_cert = true } }\n",
+    "{deny, all}.\n",
+    ["HW010 high emqx.conf:8"],
+  ],
+  [
+    "one that only the proxy reaches",
+    'listeners.ssl.other { bind = "127.0.0.1:8884", proxy_protocol = true, ssl_options { verify = verify_peer, fail_if_no_peer_cert = true } }\n',
+    "{deny, all}.\n",
+    [],
+  ],
+  ["the broker's own topics for everybody", "", '{allow, all, subscribe, ["$SYS/#"]}.\n{deny, all}.\n', ["HW065 medium acl.conf:1"]],
+  [
+    "the broker's own topics for one",
+    "",
+    '{allow, {user, "monitor"}, subscribe, ["$SYS/#"]}.\n{allow, all, subscribe, ["$SYS/brokers/+/version"]}.\n{deny, all}.\n',
+    [],
+  ],
+  [
+    "a bridge in the clear, one that takes any certificate, and one that is sound",
+    'connectors.mqtt.a { server = "hub.example:1883" }\nconnectors.mqtt.b { server = "hub.example:8883", ssl { enable = true, verify = verify_none } }\nconnectors.mqtt.c { server = "hub.example:8883", ssl { enable = true, verify = verify_peer } }\n',
+    "{deny, all}.\n",
+    ["HW051 high emqx.conf:8", "HW052 high emqx.conf:9"],
+  ],
+  ["no log", "log.console.enable = false\nlog.file.default.enable = false\n", "{deny, all}.\n", ["HW006 medium emqx.conf:8"]],
+  ["a log on the console alone", "log.console.enable = true\nlog.file.default.enable = false\n", "{deny, all}.\n", []],
 ])("EMQX: %s", (_, lines, acl, expected) => {
   expect(verdict({ "emqx.conf": EMQX + lines, "acl.conf": acl })).toEqual(expected);
 });
@@ -69,6 +96,36 @@ test.each([
 });
 
 test.each([
+  [
+    "a REST interface for everybody",
+    'http_server { port = 8081, ip_addr = "0.0.0.0", username = ops, password = "aks-221k" }',
+    ["HW011 medium nanomq.conf:3"],
+  ],
+  ["one with a password that everybody tries", "http_server { port = 8081 }", ["HW026 critical nanomq.conf:3"]],
+  ["one for this machine", 'http_server { ip_addr = "127.0.0.1", username = ops, password = "aks-221k" }', []],
+  ["a bridge in the clear", 'bridges.mqtt.hub { server = "mqtt-tcp://hub.example:1883" }', ["HW051 high nanomq.conf:3"]],
+  [
+    "a bridge that takes everything",
+    'bridges.mqtt.hub { server = "tls+mqtt-tcp://hub.example:8883", subscription = [{ remote_topic = "#", local_topic = "#" }] }',
+    ["HW068 high nanomq.conf:3"],
+  ],
+  [
+    "a bridge that takes commands",
+    'bridges.mqtt.hub { server = "tls+mqtt-tcp://hub.example:8883", subscription = [{ remote_topic = "commands/#" }] }',
+    [],
+  ],
+])("NanoMQ beside sound rules: %s", (_, line, expected) => {
+  const listeners =
+    'listeners { wss.bind = "127.0.0.1:8086/mqtt", ssl { bind = 8883, verify_peer = true, fail_if_no_peer_cert = true } }\n';
+  const auth = "auth { allow_anonymous = false, no_match = deny }\n";
+  expect(verdict({ "nanomq.conf": `${listeners}${auth}${line}\n` })).toEqual(expected);
+});
+
+test.each([
+  ["PROXY headers for everybody", "mqtt.listeners.ssl.default = 8883\nmqtt.proxy_protocol = true\n", ["HW010 high rabbitmq.conf:4"]],
+  ["PROXY headers from this machine", "mqtt.listeners.ssl.default = 127.0.0.1:8883\nmqtt.proxy_protocol = true\n", []],
+  ["no log", "log.file = false\n", ["HW006 medium rabbitmq.conf:3"]],
+  ["a log on the console", "log.file = false\nlog.console = true\n", []],
   ["a management interface for everybody", "management.tcp.port = 15672\n", ["HW011 medium rabbitmq.conf:3"]],
   ["one for this machine", "management.tcp.port = 15672\nmanagement.tcp.ip = 127.0.0.1\n", []],
 ])("RabbitMQ: %s", (_, lines, expected) => {

@@ -23,6 +23,8 @@ export function auditRabbitmq(file: string, version: string, nowMs: number): Doc
   checkListeners(config, report);
   checkTls(config, report, dirname(file), nowMs);
   checkManagement(config, report);
+  checkProxy(config, report);
+  checkLogging(config, report);
   report.note(
     "Users, permissions and topic permissions live in the broker, not in this file: check them with rabbitmqctl list_permissions and list_topic_permissions.",
   );
@@ -205,4 +207,24 @@ function checkManagement(config: RabbitConfig, report: ReportBuilder): void {
     (ip ?? port)?.place,
     { severity: "medium", edits },
   );
+}
+
+/** The header names the sender's address: whoever reaches the port directly writes what it likes there. */
+function checkProxy(config: RabbitConfig, report: ReportBuilder): void {
+  const proxy = config.get("mqtt.proxy_protocol");
+  const listeners = [...config.under("mqtt.listeners.tcp"), ...config.under("mqtt.listeners.ssl")];
+  if (proxy?.value !== "true" || listeners.length === 0 || listeners.every(({ value }) => isLoopbackBind(value))) return;
+  report.find("HW010", "The MQTT listeners believe the PROXY header of whoever connects: any source address can be claimed.", proxy.place, {
+    fix: ["mqtt.listeners.ssl.default = 127.0.0.1:8883"],
+  });
+}
+
+/** Without a line of its own, RabbitMQ logs to a file. */
+function checkLogging(config: RabbitConfig, report: ReportBuilder): void {
+  const file = config.get("log.file");
+  const others = ["log.console", "log.syslog", "log.exchange", "log.journald"];
+  if (file?.value !== "false" || others.some((key) => config.get(key)?.value === "true")) return;
+  report.find("HW006", "The broker logs nowhere (log.file = false): refused passwords leave no trace.", file.place, {
+    edits: [{ place: file.place, action: "remove", lines: [] }],
+  });
 }
