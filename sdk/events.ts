@@ -46,6 +46,11 @@ export type DeviceEvent =
   | { type: "anchors-changed"; added: readonly string[]; removed: readonly string[] }
   /** Trust anchors were offered that no present one vouches for: find out who answers the device's certificate requests. */
   | { type: "anchors-refused"; code: string; message: string }
+  /**
+   * The authority has moved the device's topics: they are below `base`, and the identity's below `identityBase`. Subscriptions to topics of
+   * the device's own go with them, and so does the will; accepted messages keep their topics.
+   */
+  | { type: "topics-changed"; base: string; identityBase: string }
   /** The new identity did not prove itself; the old one serves on. */
   | { type: "identity-dropped"; serial: string; code: FailureCode; message: string }
   /** Back on mutual TLS after a recovery. */

@@ -15,65 +15,71 @@
  */
 export type FailureClass = "network" | "server-trust" | "credential" | "broker" | "protocol" | "local";
 
-const CLASS_OF = {
-  DNS_FAILED: "network",
-  CONNECTION_REFUSED: "network",
-  HOST_UNREACHABLE: "network",
-  CONNECT_TIMEOUT: "network",
-  CONNECTION_RESET: "network",
-  CONNECTION_CLOSED: "network",
-  KEEPALIVE_TIMEOUT: "network",
-  TLS_FAILED: "network",
+const CODES = {
+  network: [
+    "DNS_FAILED",
+    "CONNECTION_REFUSED",
+    "HOST_UNREACHABLE",
+    "CONNECT_TIMEOUT",
+    "CONNECTION_RESET",
+    "CONNECTION_CLOSED",
+    "KEEPALIVE_TIMEOUT",
+    "TLS_FAILED",
+  ],
+  "server-trust": [
+    "SERVER_CA_UNKNOWN",
+    "SERVER_NAME_MISMATCH",
+    "SERVER_CERTIFICATE_EXPIRED",
+    "SERVER_CERTIFICATE_NOT_YET_VALID",
+    "SERVER_CERTIFICATE_INVALID",
+  ],
+  credential: [
+    "CERTIFICATE_EXPIRED",
+    "CERTIFICATE_REVOKED",
+    "CERTIFICATE_CA_UNKNOWN",
+    "CERTIFICATE_REQUIRED",
+    "CERTIFICATE_REJECTED",
+    "KEY_MISSING",
+    "KEY_MISMATCH",
+    "PSK_REJECTED",
+    "NOT_AUTHORIZED",
+    "BAD_USERNAME_OR_PASSWORD",
+    "BAD_AUTHENTICATION_METHOD",
+    "CLIENT_ID_REJECTED",
+    "BANNED",
+  ],
+  broker: [
+    "SERVER_UNAVAILABLE",
+    "SERVER_BUSY",
+    "SERVER_SHUTTING_DOWN",
+    "QUOTA_EXCEEDED",
+    "CONNECTION_RATE_EXCEEDED",
+    "MESSAGE_RATE_TOO_HIGH",
+    "ADMINISTRATIVE_ACTION",
+    "MAXIMUM_CONNECT_TIME",
+    "SESSION_TAKEN_OVER",
+    "USE_ANOTHER_SERVER",
+    "SERVER_MOVED",
+    "DISCONNECTED_BY_SERVER",
+    "RECOVERY_STALLED",
+  ],
+  protocol: [
+    "UNSUPPORTED_PROTOCOL_VERSION",
+    "MALFORMED_PACKET",
+    "PROTOCOL_ERROR",
+    "PACKET_TOO_LARGE",
+    "RECEIVE_MAXIMUM_EXCEEDED",
+    "TOPIC_ALIAS_INVALID",
+    "CAPABILITY_NOT_SUPPORTED",
+  ],
+  local: ["CLOSED_LOCALLY", "STORAGE_FAILED", "LOGIN_FAILED", "BAD_CREDENTIAL"],
+} as const satisfies Record<FailureClass, readonly string[]>;
 
-  SERVER_CA_UNKNOWN: "server-trust",
-  SERVER_NAME_MISMATCH: "server-trust",
-  SERVER_CERTIFICATE_EXPIRED: "server-trust",
-  SERVER_CERTIFICATE_NOT_YET_VALID: "server-trust",
-  SERVER_CERTIFICATE_INVALID: "server-trust",
+export type FailureCode = (typeof CODES)[FailureClass][number];
 
-  CERTIFICATE_EXPIRED: "credential",
-  CERTIFICATE_REVOKED: "credential",
-  CERTIFICATE_CA_UNKNOWN: "credential",
-  CERTIFICATE_REQUIRED: "credential",
-  CERTIFICATE_REJECTED: "credential",
-  KEY_MISSING: "credential",
-  KEY_MISMATCH: "credential",
-  PSK_REJECTED: "credential",
-  NOT_AUTHORIZED: "credential",
-  BAD_USERNAME_OR_PASSWORD: "credential",
-  BAD_AUTHENTICATION_METHOD: "credential",
-  CLIENT_ID_REJECTED: "credential",
-  BANNED: "credential",
-
-  SERVER_UNAVAILABLE: "broker",
-  SERVER_BUSY: "broker",
-  SERVER_SHUTTING_DOWN: "broker",
-  QUOTA_EXCEEDED: "broker",
-  CONNECTION_RATE_EXCEEDED: "broker",
-  MESSAGE_RATE_TOO_HIGH: "broker",
-  ADMINISTRATIVE_ACTION: "broker",
-  MAXIMUM_CONNECT_TIME: "broker",
-  SESSION_TAKEN_OVER: "broker",
-  USE_ANOTHER_SERVER: "broker",
-  SERVER_MOVED: "broker",
-  DISCONNECTED_BY_SERVER: "broker",
-  RECOVERY_STALLED: "broker",
-
-  UNSUPPORTED_PROTOCOL_VERSION: "protocol",
-  MALFORMED_PACKET: "protocol",
-  PROTOCOL_ERROR: "protocol",
-  PACKET_TOO_LARGE: "protocol",
-  RECEIVE_MAXIMUM_EXCEEDED: "protocol",
-  TOPIC_ALIAS_INVALID: "protocol",
-  CAPABILITY_NOT_SUPPORTED: "protocol",
-
-  CLOSED_LOCALLY: "local",
-  STORAGE_FAILED: "local",
-  LOGIN_FAILED: "local",
-  BAD_CREDENTIAL: "local",
-} as const satisfies Record<string, FailureClass>;
-
-export type FailureCode = keyof typeof CLASS_OF;
+const CLASS_OF = Object.fromEntries(Object.entries(CODES).flatMap(([name, codes]) => codes.map((code) => [code, name]))) as Readonly<
+  Record<FailureCode, FailureClass>
+>;
 
 /** One failure, with what the peer or the engine said about it. Plain data: it travels in events and logs. */
 export interface Failure {

@@ -32,6 +32,7 @@ export type { RecoveryPatience } from "./supervisor/credential-ladder.js";
 export type { Login } from "./supervisor/supervisor.js";
 export { certificatePassword, type ShownCertificate } from "./identity/certificate-password.js";
 export type { TokenOptions } from "./identity/token.js";
+export type { DeviceTopics } from "./identity/device-topics.js";
 export { installIdentity, type DeviceRecord, type InstalledIdentity, type Salts } from "./identity/store.js";
 export type {
   Cancel,

@@ -26,6 +26,7 @@ class RecordingCa implements EnrolmentCa {
   readonly calls: unknown[] = [];
   error: Error | undefined;
   repeated = false;
+  bases = ["devices/{id}/identity"];
   /** The name has a certificate with this key. */
   heldBy: string | undefined;
 
@@ -51,6 +52,10 @@ class RecordingCa implements EnrolmentCa {
     if (signedBy !== this.heldBy) throw new HawserError("UNKNOWN_CERTIFICATE", "no such key");
     this.calls.push({ objection: id });
     return "3a";
+  }
+
+  async identityBasesOf(): Promise<readonly string[]> {
+    return this.bases;
   }
 }
 
@@ -184,6 +189,18 @@ describe("EnrolmentAuthority", () => {
     for (const report of [utf8({ v: 1, type: "active", serial: "4f" }), new TextEncoder().encode(text.replace('"4f"', '"5f"'))])
       expect((await handle(report)).event).toMatchObject({ event: "ignored" });
     expect(ca.calls).toEqual([]);
+  });
+
+  test("asks the holder wherever the policy lets the device ask, and answers the others where they asked", async () => {
+    const { ca, handle } = await held();
+    ca.bases = ["fleet/{id}", "devices/{id}/identity", "elsewhere/{id}"];
+    const asked = await handle(request);
+    expect(asked.answer).toMatchObject({
+      topic: "devices/sensor-1/identity/response",
+      alsoTo: ["fleet/sensor-1/response", "elsewhere/sensor-1/response"],
+    });
+    const waits = await handle(request);
+    expect(waits.answer?.alsoTo).toBeUndefined();
   });
 
   test("serves the holder of the present certificate's key at once, and nobody else before the holder was asked", async () => {

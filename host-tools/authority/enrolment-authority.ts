@@ -4,6 +4,7 @@
  */
 import { errorCode, errorMessage, HawserError } from "../../sdk/errors.js";
 import type { AnchorOffer } from "../../sdk/identity/anchor-offer.js";
+import type { DeviceTopics } from "../../sdk/identity/device-topics.js";
 import type { ToldSalt } from "../../sdk/identity/psk-salt.js";
 import { HolderQuestions } from "./holder-questions.js";
 import { askingDevice, DEFAULT_IDENTITY_BASE, responseTopic } from "../policy/identity-topics.js";
@@ -23,6 +24,8 @@ export interface IssuedForDevice {
   readonly offer?: AnchorOffer;
   /** Shows the device which salt its pre-shared key has. */
   readonly saltProof?: string;
+  /** Where the device's topics are. */
+  readonly topics?: DeviceTopics | undefined;
 }
 
 /** Who asks for a certificate, as far as it is known. */
@@ -60,6 +63,8 @@ export interface EnrolmentCa {
    * @throws HawserError `UNKNOWN_CERTIFICATE`: that key has none that is good
    */
   recordObjection(id: string, signedBy: string): Promise<string>;
+  /** Where the policy lets the device ask, so where the holder of its certificate may listen. */
+  identityBasesOf(id: string): Promise<readonly string[]>;
 }
 
 export type AuthorityEvent =
@@ -74,7 +79,7 @@ export type AuthorityEvent =
 export interface Outcome {
   readonly event: AuthorityEvent;
   /** To be published at QoS 1. */
-  readonly answer?: { readonly topic: string; readonly payload: Uint8Array };
+  readonly answer?: { readonly topic: string; readonly payload: Uint8Array; readonly alsoTo?: readonly string[] };
 }
 
 const REFUSALS: ReadonlySet<string> = new Set<RefusalCode>([
@@ -177,12 +182,20 @@ export class EnrolmentAuthority {
       if (errorCode(error) !== "ASKING_HOLDER") throw error;
     }
     const finding = this.questions.about(id, requestId);
-    if (finding.kind === "ask") return refuse(device, requestId, "ASKING_HOLDER", ASKING, finding.seconds);
+    if (finding.kind === "ask") return this.#askHolder(device, refuse(device, requestId, "ASKING_HOLDER", ASKING, finding.seconds));
     if (finding.kind === "wait") return refuse(device, requestId, "TRY_LATER", ASKING, finding.seconds);
     if (finding.kind === "in-use") return refuse(device, requestId, "IN_USE", IN_USE, finding.seconds);
     const issued = await this.ca.issueFromCsr(id, csr, arrivedAtMs, { ...asker, holderIsSilent: true });
     this.questions.forget(id);
     return issued;
+  }
+
+  /** While the identity's topics are being moved, who asks and who holds the certificate may be at different places. */
+  async #askHolder({ id, base }: AskingDevice, outcome: Outcome): Promise<Outcome> {
+    const others = (await this.ca.identityBasesOf(id)).filter((other) => other !== base);
+    return outcome.answer === undefined || others.length === 0
+      ? outcome
+      : { ...outcome, answer: { ...outcome.answer, alsoTo: others.map((other) => responseTopic(other, id)) } };
   }
 
   /** Takes no token: one message alone is worth work, and only while a question is open. */

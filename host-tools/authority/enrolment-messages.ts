@@ -3,6 +3,7 @@
  * may be broken or hostile: whatever they are, the answer is a value, never an exception.
  */
 import type { AnchorOffer } from "../../sdk/identity/anchor-offer.js";
+import type { DeviceTopics } from "../../sdk/identity/device-topics.js";
 import type { ToldSalt } from "../../sdk/identity/psk-salt.js";
 import { signerOf } from "./proof.js";
 
@@ -107,15 +108,17 @@ interface IssuedChain {
   readonly chain: readonly Uint8Array[];
   readonly offer?: AnchorOffer;
   readonly saltProof?: string;
+  readonly topics?: DeviceTopics | undefined;
 }
 
-export function certificateAnswer(requestId: string, { chain, offer, saltProof }: IssuedChain): Uint8Array {
+export function certificateAnswer(requestId: string, { chain, offer, saltProof, topics }: IssuedChain): Uint8Array {
   return encode({
     v: 1,
     requestId,
     chain: chain.map(base64),
     ...(offer && { anchors: offer.anchors.map(base64), links: offer.links.map(base64) }),
     ...(saltProof !== undefined && { saltProof }),
+    ...(topics && { topics }),
   });
 }
 

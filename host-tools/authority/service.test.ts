@@ -25,6 +25,7 @@ const ca: EnrolmentCa = {
   issueFromCsr: async () => ({ chain: CHAIN, serial: "4f", repeated: false }),
   retireOlder: async () => ["3a"],
   recordObjection: async () => "3a",
+  identityBasesOf: async () => ["devices/{id}/identity"],
 };
 
 /** A broker that lets everybody do everything but read what is not granted to `mute`. */

@@ -334,8 +334,10 @@ export class AuthorityService {
   #settle(client: MqttClient, { event, answer }: Outcome): void {
     this.#options.onEvent(event);
     if (answer === undefined) return;
-    if (this.#unacknowledged.size < MAX_UNACKNOWLEDGED) this.#unacknowledged.set(answer.topic, answer.payload);
-    this.#send(client, answer.topic, answer.payload);
+    for (const topic of [answer.topic, ...(answer.alsoTo ?? [])]) {
+      if (this.#unacknowledged.size < MAX_UNACKNOWLEDGED) this.#unacknowledged.set(topic, answer.payload);
+      this.#send(client, topic, answer.payload);
+    }
   }
 
   #resend(client: MqttClient): void {

@@ -158,13 +158,18 @@ describe("a CA's policy", () => {
     );
     const stuck = { code: "POLICY_CUTS_OFF", message: expect.stringContaining("(dev1) could not renew") as string };
     await expect(ca.applyPolicy(withoutOld)).rejects.toMatchObject(stuck);
+    expect(await ca.topicsOf("dev1")).toEqual({ base: "devices/dev1", identity: "devices/dev1/identity" });
     await ca.applyPolicy(withBoth);
+    // The first of the two is where devices are told to ask.
+    expect(await ca.topicsOf("dev1")).toEqual({ base: "devices/dev1", identity: "fleet/dev1" });
+    expect(await ca.identityBasesOf("dev1")).toEqual(["fleet/{id}", "devices/{id}/identity"]);
     expect(await ca.identityTopics("hawser-authority")).toEqual({
       bases: ["fleet/{id}", "devices/{id}/identity"],
       mark: "devices/hawser-authority/identity/request",
     });
     // It was heard where it always asked: nobody can take that away, and it stays heard there until it says otherwise.
-    const { serial: renewed } = await ca.issueFromCsr("dev1", (await testKey("dev1")).csr);
+    const { serial: renewed, topics } = await ca.issueFromCsr("dev1", (await testKey("dev1")).csr);
+    expect(topics).toEqual(await ca.topicsOf("dev1"));
     await ca.retireOlder("dev1", renewed, { identityBase: "devices/{id}/identity" });
     await expect(ca.applyPolicy(withoutOld, { force: true })).rejects.toMatchObject(stuck);
     await ca.retireOlder("dev1", renewed, { identityBase: "fleet/{id}" });

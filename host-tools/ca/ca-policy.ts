@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
+import type { DeviceTopics } from "../../sdk/identity/device-topics.js";
 import { caAcls } from "../brokers/mosquitto/mosquitto-ca-acl.js";
 import { findMosquitto } from "../brokers/mosquitto/mosquitto-process.js";
 import { tryConfiguration } from "../brokers/mosquitto/mosquitto-trial.js";
@@ -14,6 +15,7 @@ import { unknownId } from "../ca-directory/registry.js";
 import type { NameSummary, RegistryEntry } from "../ca-directory/registry-entry.js";
 import { attributeOf, roleOf } from "../policy/bound-rule.js";
 import { DEFAULT_POLICY_TEXT, defaultPolicy } from "../policy/default-policy.js";
+import { deviceTopics } from "../policy/device-topics.js";
 import { identityBasesFor } from "../policy/identity-topics.js";
 import { PolicyEngine } from "../policy/policy-engine.js";
 import { checkPolicy, policyErrors, unservedIdentity } from "../policy/policy-check.js";
@@ -34,6 +36,11 @@ export function policyOf(files: CaFiles): Policy {
   const text = files.read(FILES.policy).toString("utf8");
   if (lastRead?.text !== text) lastRead = { text, policy: parsePolicy(text, join(files.directory, FILES.policy)) };
   return lastRead.policy;
+}
+
+/** Where the policy has the topics of a device: see {@link deviceTopics}. */
+export function topicsOf(files: CaFiles, device: NameSummary | RegistryEntry): DeviceTopics | undefined {
+  return deviceTopics(policyOf(files), principalOf(device));
 }
 
 export function policyEngineOf(files: CaFiles, names: Iterable<NameSummary>): PolicyEngine {

@@ -5,6 +5,7 @@
 import { resolve } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { recoveryIdentity } from "../../sdk/identity/device-id.js";
+import type { DeviceTopics } from "../../sdk/identity/device-topics.js";
 import type { AgentBroker, HubIdentity } from "../broker-agent/agent-hub.js";
 import { agentBrokers, hubIdentity } from "./agent-brokers.js";
 import { writeBrokerConfig } from "./broker-configs.js";
@@ -14,8 +15,10 @@ import type { OutputResult } from "./broker-sync.js";
 import { brokerFacts } from "./broker-facts.js";
 import { brokerFiles } from "./broker-files.js";
 import type { CaFacts } from "./broker-facts.js";
-import { applyPolicy, policyOf, policyTextOf, renewPassword, setName } from "./ca-policy.js";
+import { applyPolicy, policyOf, policyTextOf, renewPassword, setName, topicsOf } from "./ca-policy.js";
 import { identityTopicsOf } from "./identity-move.js";
+import { principalOf } from "./policy-names.js";
+import { identityBasesFor } from "../policy/identity-topics.js";
 import type { IdentityTopics } from "./identity-move.js";
 import type { AppliedPolicy, NameSettings } from "./ca-policy.js";
 import { quarantine } from "./quarantine.js";
@@ -330,6 +333,22 @@ export class CertificateAuthority {
   /** The pre-shared key for a device that is given its identity once more: see {@link pskForAgain}. */
   pskForAgain(id: string): Promise<Buffer | undefined> {
     return pskForAgain(this.#ca, id);
+  }
+
+  /** Where the policy lets a device ask for certificates. */
+  identityBasesOf(id: string): Promise<readonly string[]> {
+    return this.#ca.store.change((draft) => {
+      const entry = draft.entries.get(id);
+      return entry === undefined ? [] : identityBasesFor(policyOf(draft), principalOf(entry));
+    });
+  }
+
+  /** Where the policy has the topics of a device; undefined where it has none that the device could be told. */
+  topicsOf(id: string): Promise<DeviceTopics | undefined> {
+    return this.#ca.store.change((draft) => {
+      const entry = draft.entries.get(id);
+      return entry && topicsOf(draft, entry);
+    });
   }
 
   /** The holder of a certificate objects to another's request: see {@link recordObjection}. */

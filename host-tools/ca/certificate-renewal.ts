@@ -7,7 +7,8 @@ import type { Draft } from "../ca-directory/ca-store.js";
 import { isCompromised, withCertificate, withOlderSuperseded } from "../ca-directory/state-transitions.js";
 import { checkRequest } from "../pki/certificate-request.js";
 import { DEFAULT_IDENTITY_BASE } from "../policy/identity-topics.js";
-import { policyOf } from "./ca-policy.js";
+import type { DeviceTopics } from "../../sdk/identity/device-topics.js";
+import { policyOf, topicsOf } from "./ca-policy.js";
 import { withCertificatePasswords } from "./certificate-passwords.js";
 import { anchorsOf, chainOf, issueLeaf, linksOf } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
@@ -26,6 +27,8 @@ export interface EnrolledCertificate {
   readonly offer?: AnchorOffer;
   /** Shows the device which salt its pre-shared key has; absent before the first. Base64. */
   readonly saltProof?: string;
+  /** Where the policy has the device's topics now; undefined where it has none that a device could be told. */
+  readonly topics: DeviceTopics | undefined;
 }
 
 export interface EnrolOptions {
@@ -68,8 +71,8 @@ export async function issueFromCsr(ca: CaContext, id: string, csr: Uint8Array, o
     checkFresh(entry, arrivedAtMs);
     const known = entry.certificates.find((record) => record.publicKeyHash === publicKeyHash && record.notAfterMs > draft.nowMs);
     const proof = saltProof(ca.keys, entry);
-    const salted = proof === undefined ? {} : { saltProof: proof };
-    if (known !== undefined) return { ...again(ca, known, draft.nowMs, anchors), ...salted };
+    const told = { ...(proof === undefined ? {} : { saltProof: proof }), topics: topicsOf(draft, entry) };
+    if (known !== undefined) return { ...again(ca, known, draft.nowMs, anchors), ...told };
     checkKey(draft, publicKeyHash);
     const isProved = asker === undefined || !hasHolder(entry, draft.nowMs) || isHolder(entry, asker.signedBy, draft.nowMs);
     if (!isProved && !asker.holderIsSilent) throw askHolder(id);
@@ -87,7 +90,7 @@ export async function issueFromCsr(ca: CaContext, id: string, csr: Uint8Array, o
       ...(entry.state === "active" ? {} : { recoveredFrom: entry.state }),
     });
     const { serial, notAfterMs } = record;
-    return { ...shown(ca.keys, der, draft.nowMs, anchors), ...salted, serial, notAfterMs, repeated: false };
+    return { ...shown(ca.keys, der, draft.nowMs, anchors), ...told, serial, notAfterMs, repeated: false };
   });
 }
 
@@ -202,7 +205,7 @@ function enrollable(entry: RegistryEntry | undefined, id: string): RegistryEntry
   return entry;
 }
 
-function again(ca: CaContext, known: CertificateRecord, nowMs: number, anchors?: readonly string[]): EnrolledCertificate {
+function again(ca: CaContext, known: CertificateRecord, nowMs: number, anchors?: readonly string[]): Omit<EnrolledCertificate, "topics"> {
   if (known.status !== "active" || known.der === undefined) {
     throw new HawserError("BAD_REQUEST", "the key of the certificate request belongs to a revoked certificate", "Make a new key.");
   }

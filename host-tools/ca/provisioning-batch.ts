@@ -8,7 +8,7 @@ import { DIRECTORIES } from "../ca-directory/directory-layout.js";
 import { lockNow, type ProcessLock } from "../../sim/node/files/process-lock.js";
 import { reservedEntry, withCertificate } from "../ca-directory/state-transitions.js";
 import { checkRequest } from "../pki/certificate-request.js";
-import { checkDeviceRole, policyOf } from "./ca-policy.js";
+import { checkDeviceRole, policyOf, topicsOf } from "./ca-policy.js";
 import { withCertificatePasswords } from "./certificate-passwords.js";
 import type { RegistryEntry } from "../ca-directory/registry-entry.js";
 import { anchorsOf, chainOf, issueLeaf } from "./context.js";
@@ -85,6 +85,7 @@ export async function provisionBatch(
           trustAnchors: anchorsOf(ca.keys),
           psk,
           pskIdentity: recoveryIdentity(id),
+          topics: topicsOf(draft, entry),
           replaced: [],
         });
       }

@@ -8,7 +8,8 @@ import { HawserError } from "../../sdk/errors.js";
 import { checkId, recoveryIdentity } from "../../sdk/identity/device-id.js";
 import { lockNow } from "../../sim/node/files/process-lock.js";
 import type { ProcessLock } from "../../sim/node/files/process-lock.js";
-import { checkDeviceRole, policyOf, withAttributes } from "./ca-policy.js";
+import { checkDeviceRole, policyOf, topicsOf, withAttributes } from "./ca-policy.js";
+import type { DeviceTopics } from "../../sdk/identity/device-topics.js";
 import type { RegistryEntry } from "../ca-directory/registry-entry.js";
 import { reservedEntry, withAllRevoked, withCertificate, withoutPsk } from "../ca-directory/state-transitions.js";
 import { checkRequest } from "../pki/certificate-request.js";
@@ -64,6 +65,8 @@ export interface DeviceIdentity {
   readonly trustAnchors: readonly Uint8Array[];
   readonly psk: Buffer;
   readonly pskIdentity: string;
+  /** Where the policy has its topics; undefined where it has none that a device could be told. */
+  readonly topics: DeviceTopics | undefined;
   /** Serials of the certificates that were revoked for this one (with `replace`). */
   readonly replaced: readonly string[];
 }
@@ -135,6 +138,7 @@ export class Provisioning {
         trustAnchors,
         psk,
         pskIdentity: recoveryIdentity(id),
+        topics: topicsOf(draft, entry),
         replaced,
       };
     });

@@ -77,6 +77,7 @@ function limited(ca: CertificateAuthority, { perHour }: RateLimits): EnrolmentCa
       ca.issueFromCsr(id, csr, { arrivedAtMs, perHour, asker, ...(anchors && { anchors }) }),
     retireOlder: (id, activeSerial, report) => ca.retireOlder(id, activeSerial, report),
     recordObjection: (id, signedBy) => ca.recordObjection(id, signedBy),
+    identityBasesOf: (id) => ca.identityBasesOf(id),
   };
 }
 

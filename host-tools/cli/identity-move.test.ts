@@ -8,6 +8,8 @@ import { FleetStores } from "../../sim/fleet/fleet-client.js";
 import { nodePlatform } from "../../sim/node/node-platform.js";
 import { freePorts, Scene } from "../../test/support/host-tools/scene.js";
 import { DEFAULT_POLICY_TEXT } from "../policy/default-policy.js";
+import type { ServiceEvent } from "../authority/service.js";
+import { IdentityStore, installIdentity, PSK_SLOT } from "../../sdk/identity/store.js";
 import { enrolmentService } from "./enrolment-service.js";
 import { provisionFleet } from "./fleet/fleet-identities.js";
 
@@ -31,7 +33,8 @@ const BOTH = MOVED.replace(
   .replace("channels: [device.request]", "channels: [device.request, device.old-request]")
   .replace("channels: [device.response]", "channels: [device.response, device.old-response]");
 
-it("is done while devices and the authority are running, and leaves nobody behind", { timeout: 120_000 }, async () => {
+/** A broker with the policy of a new CA, its authority, and one device that may boot with any firmware. */
+async function live() {
   const ca = await scene.ca();
   const [mtlsPort, pskPort] = await freePorts();
   const out = join(scene.directory(), "broker");
@@ -40,19 +43,20 @@ it("is done while devices and the authority are running, and leaves nobody behin
   open.push(() => mosquitto.stop());
   let connected = (): void => undefined;
   const served = new Promise<void>((resolve) => (connected = resolve));
-  const reports: string[] = [];
+  const events: ServiceEvent[] = [];
   const service = await enrolmentService(ca, { host: "localhost", port: mtlsPort }, (event) => {
+    events.push(event);
     if (event.event === "connected") connected();
-    if (event.event === "active") reports.push(event.serial);
   });
   service.start();
   open.push(() => service.stop());
   await served;
+  const reports = (): number => events.filter(({ event }) => event === "active").length;
 
   const [identity] = await provisionFleet(ca, ["dev1"], "sensor");
   if (identity === undefined) throw new Error("nothing was provisioned");
   const stores = new FleetStores(identity);
-  const boot = (identityBase?: string): Device => {
+  const boot = (identityBase?: string, from = stores): Device => {
     const device = new Device(
       {
         broker: { host: "localhost", port: mtlsPort },
@@ -61,7 +65,7 @@ it("is done while devices and the authority are running, and leaves nobody behin
         recoveryPatience: { refusals: 2, minimumMs: 300, maximumMs: 500 },
         ...(identityBase === undefined ? {} : { identityBase }),
       },
-      nodePlatform(stores),
+      nodePlatform(from),
     );
     device.start();
     open.push(() => device.stop());
@@ -71,28 +75,70 @@ it("is done while devices and the authority are running, and leaves nobody behin
     new Promise((resolve) => device.listen((event) => event.type === type && resolve()));
   /** Renews; resolves once the authority has heard the device's report. */
   const renew = async (device: Device): Promise<void> => {
-    const [renewed, heard] = [next(device, "renewed"), reports.length];
+    const [renewed, heard] = [next(device, "renewed"), reports()];
     device.renew();
     await renewed;
-    await expect.poll(() => reports.length, { timeout: 20_000 }).toBeGreaterThan(heard);
+    await expect.poll(reports, { timeout: 20_000 }).toBeGreaterThan(heard);
   };
+  return { ca, boot, next, renew, stores, events };
+}
 
-  const device = boot();
+it("is done while devices and the authority are running, and leaves nobody behind", { timeout: 120_000 }, async () => {
+  const { ca, boot, next, renew } = await live();
+  // Its program names the place: firmware that cannot be told.
+  const device = boot("devices/{id}/identity");
   await next(device, "connected");
   await renew(device);
   await expect(ca.applyPolicy(MOVED, { force: true })).rejects.toMatchObject({ code: "POLICY_CUTS_OFF" });
   await ca.applyPolicy(BOTH);
-  // Its firmware is the old one: it is served as before.
   await renew(device);
   await expect(ca.applyPolicy(MOVED)).rejects.toMatchObject({ code: "POLICY_CUTS_OFF" });
 
   await device.stop();
-  const updated = boot("fleet/{id}/who");
+  const updated = boot();
   await next(updated, "connected");
+  // Told by the last certificate, it asks at the new place already.
   await renew(updated);
   await ca.applyPolicy(MOVED);
   await renew(updated);
   const recovered = next(updated, "recovered");
   await ca.revoke({ id: "dev1", certificateOnly: true, reason: "keyCompromise" });
   await recovered;
+  // A device that is provisioned now is at the new place from the beginning.
+  const [later] = await provisionFleet(ca, ["dev2"], "sensor");
+  if (later === undefined) throw new Error("nothing was provisioned");
+  expect(JSON.parse(Buffer.from(later.records["identity"] ?? []).toString("utf8"))).toMatchObject({
+    topics: { base: "devices/dev2", identity: "fleet/dev2/who" },
+  });
+});
+
+it("takes a device with it that is running, by its next renewal", { timeout: 120_000 }, async () => {
+  const { ca, boot, next, renew } = await live();
+  const device = boot();
+  await next(device, "connected");
+  await ca.applyPolicy(BOTH);
+  const moved = next(device, "topics-changed");
+  await renew(device);
+  await moved;
+  await ca.applyPolicy(MOVED);
+  await renew(device);
+});
+
+it("lets the holder of a certificate object, whichever of the two places it is at", { timeout: 120_000 }, async () => {
+  const { ca, boot, next, renew, stores, events } = await live();
+  const holder = boot();
+  await next(holder, "connected");
+  await ca.applyPolicy(BOTH);
+  let connections = 0;
+  holder.listen(({ type }) => type === "connected" && connections++);
+  await renew(holder);
+  // Once to prove its certificate, and once more when the broker has ended the sessions of the one before.
+  await expect.poll(() => connections, { timeout: 20_000 }).toBe(2);
+  // Somebody with a copy of the pre-shared key, and no certificate, asks at the place where the holder is no more.
+  const copy = new FleetStores({ id: "dev1", records: {}, keys: {} });
+  copy.keyStore.importPsk(PSK_SLOT, stores.keyStore.psk(PSK_SLOT));
+  const { device, trustAnchors, salts } = IdentityStore.load(stores.storage, stores.keyStore);
+  installIdentity(copy.storage, copy.keyStore, { ...device, trustAnchors, salts });
+  boot("devices/{id}/identity", copy);
+  await expect.poll(() => events.map(({ event }) => event), { timeout: 60_000 }).toContain("in-use");
 });

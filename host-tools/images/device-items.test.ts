@@ -51,6 +51,10 @@ describe("a device's NVS image", () => {
       `"salts":["${"5a".repeat(16)}",""]`,
     );
 
+    const topics = { base: "sites/b1/sensor-1", identity: "fleet/sensor-1" };
+    expect(readDeviceItems(deviceItems({ ...made, topics }))?.topics).toEqual(topics);
+    expect(readDeviceItems(items)?.topics).toEqual({ base: "devices/sensor-1", identity: "devices/sensor-1/identity" });
+
     // On Linux PSA's records are files named by their number, with a header of their own instead of ESP-IDF's.
     expect(nameOfUid(0x485700n)).toBe("AAAAAAAAEQVYA");
     for (const item of items.filter(({ namespace }) => namespace === KEYS_NAMESPACE)) {

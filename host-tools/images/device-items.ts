@@ -7,6 +7,7 @@
 import { createPublicKey } from "node:crypto";
 import type { KeyObject } from "node:crypto";
 import { HawserError } from "../../sdk/errors.js";
+import type { DeviceTopics } from "../../sdk/identity/device-topics.js";
 import { IdentityStore, installIdentity, keySlot, PSK_SLOT } from "../../sdk/identity/store.js";
 import type { DeviceRecord, Salts } from "../../sdk/identity/store.js";
 import { memoryKeyStore, memoryStorage } from "../../sim/node/memory-stores.js";
@@ -28,6 +29,7 @@ export interface ImageIdentity extends DeviceRecord {
   readonly psk?: Uint8Array;
   /** Of a device that has been in use. */
   readonly salts?: Salts | undefined;
+  readonly topics?: DeviceTopics | undefined;
 }
 
 /**
@@ -88,6 +90,7 @@ function uidOfName(name: string): bigint | undefined {
 
 export interface FoundIdentity {
   readonly device: DeviceRecord;
+  readonly topics: DeviceTopics;
   readonly serial?: string;
   readonly notAfterMs?: number;
   /** Whether a private key is there that belongs to the certificate. */
@@ -117,7 +120,7 @@ export function readDeviceItems(items: readonly NvsItem[]): FoundIdentity | unde
     if (key.kind === "psk") keyStore.importPsk(slot, key.key);
     else keyStore.restore(slot, Buffer.concat([Buffer.of(1), key.key.export({ type: "pkcs8", format: "der" })]));
   }
-  const { device, active } = IdentityStore.load(storage, keyStore);
+  const { device, active, base, identityBase } = IdentityStore.load(storage, keyStore);
   const own = active && keys.get(active.keySlot as PsaSlot);
   const hasKey =
     own?.kind === "signing" &&
@@ -126,6 +129,7 @@ export function readDeviceItems(items: readonly NvsItem[]): FoundIdentity | unde
       .equals(active?.certificate.publicKey ?? new Uint8Array());
   return {
     device,
+    topics: { base, identity: identityBase },
     ...(active && { serial: active.certificate.serial, notAfterMs: active.certificate.notAfterMs }),
     hasKey,
     hasPsk: keys.has("psk"),

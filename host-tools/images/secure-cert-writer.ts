@@ -4,6 +4,7 @@
  */
 import { createHash, X509Certificate } from "node:crypto";
 import { HawserError } from "../../sdk/errors.js";
+import type { DeviceTopics } from "../../sdk/identity/device-topics.js";
 import { encodeTlv, SECURE_CERT_BYTES, TLV_FLAGS, TLV_TYPES, tlvSize, typeName } from "./secure-cert-format.js";
 import type { TlvEntry } from "./secure-cert-format.js";
 
@@ -80,6 +81,15 @@ function certificateBytes(source: Uint8Array): Buffer {
 /** The entry of a key that the ECDSA peripheral holds, or that is derived on the chip: it names where the key is, and has none. */
 export function keyMarkerEntry(kind: "ecdsa-peripheral" | "hmac-derived-ecdsa", subtype = 0): TlvEntry {
   return { type: TLV_TYPES["private-key"], subtype, flags: TLV_FLAGS[kind], data: new Uint8Array() };
+}
+
+/**
+ * Where the policy has the device's topics: JSON, for the firmware to read (Espressif leaves this type to users). None for one whose topics
+ * are below `devices/ID`, where it would be without being told.
+ */
+export function topicsEntries(id: string, topics: DeviceTopics | undefined): TlvEntry[] {
+  if (topics === undefined || (topics.base === `devices/${id}` && topics.identity === `devices/${id}/identity`)) return [];
+  return [{ type: TLV_TYPES["user-1"], subtype: 0, flags: 0, data: Buffer.from(JSON.stringify({ v: 1, ...topics })) }];
 }
 
 /** Which eFuse block has the key of the ECDSA peripheral: its number (0 to 5), as tools name it. */

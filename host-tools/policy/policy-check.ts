@@ -231,7 +231,7 @@ function identityFindings(policy: Policy): Finding[] {
   const moved = requests.flatMap((channel): Finding[] => {
     const base = identityBaseOf(channel);
     if (base === undefined || base === DEFAULT_IDENTITY_BASE) return [];
-    const message = `devices of ${channel.className} ask below ${base}: tell them so, identityBase: "${base}"`;
+    const message = `devices of ${channel.className} may ask below ${base}: they are told the first such place with their next certificate; firmware that cannot be told needs the option identityBase: "${base}"`;
     return [{ level: "warning", code: "IDENTITY_MOVED", message, source: channel.source }];
   });
   return [...unserved, ...moved, ...requests.flatMap((request) => forgeable(policy, request))];

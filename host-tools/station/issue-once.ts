@@ -59,7 +59,7 @@ function isCurrentKey(names: readonly ListedName[], id: string, publicKeyHash: s
 }
 
 async function issueAgain(ca: CertificateAuthority, id: string, csr: Uint8Array, publicKeyHash: string): Promise<IssuedIdentity> {
-  const { chain, serial, notAfterMs } = await ca.issueFromCsr(id, csr);
+  const { chain, serial, notAfterMs, topics } = await ca.issueFromCsr(id, csr);
   const psk = await ca.pskForAgain(id);
   const { roleOf } = await ca.brokerMaterial();
   return {
@@ -71,6 +71,7 @@ async function issueAgain(ca: CertificateAuthority, id: string, csr: Uint8Array,
     chain,
     trustAnchors: ca.trustAnchors,
     ...(psk && { psk }),
+    topics,
     replaced: [],
   };
 }
@@ -83,9 +84,9 @@ async function issueAnew(
 ): Promise<IssuedIdentity> {
   const reservation = await ca.reserve(request);
   try {
-    const { id, role, serial, notAfterMs, chain, trustAnchors, psk, replaced } = await ca.complete(reservation, csr);
+    const { id, role, serial, notAfterMs, chain, trustAnchors, psk, topics, replaced } = await ca.complete(reservation, csr);
     await ca.activate(reservation);
-    return { id, role, serial, notAfterMs, publicKeyHash, chain, trustAnchors, psk, replaced };
+    return { id, role, serial, notAfterMs, publicKeyHash, chain, trustAnchors, psk, topics, replaced };
   } catch (error) {
     // Should this fail as well, the name stays reserved, and the next attempt takes it over.
     await ca.abandon(reservation).catch(() => undefined);

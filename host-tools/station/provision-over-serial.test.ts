@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { Device } from "../../sdk/device/device.js";
 import { HawserError } from "../../sdk/errors.js";
 import { IdentityStore } from "../../sdk/identity/store.js";
+import { DEFAULT_POLICY_TEXT } from "../policy/default-policy.js";
 import { EmbeddedBroker } from "../../sim/brokers/embedded-broker.js";
 import { nodePlatform } from "../../sim/node/node-platform.js";
 import { embeddedMaterial } from "../cli/foreground-broker/broker-material.js";
@@ -96,6 +97,15 @@ describe("provisioning over a real serial line", { timeout: 60_000 }, () => {
     expect(await registered(ca)).toEqual({ state: "active", active: [made.serial] });
     expect(await connectsWith(device, ca)).toBe(made.serial);
     expect(device.keyStore.psk("psk")).toEqual((await ca.brokerMaterial()).pskFor("sensor-1"));
+  });
+
+  it("tells the device where the policy has its topics", async () => {
+    const ca = await scene.ca();
+    await ca.applyPolicy(DEFAULT_POLICY_TEXT.replace("base: devices/{id}", "base: plant/{id}"), { force: true });
+    const device = new TestDevice();
+    await provision(await connected(device), ca);
+    const { base, identityBase } = IdentityStore.load(device.storage, device.keyStore);
+    expect([base, identityBase]).toEqual(["plant/sensor-1", "plant/sensor-1/identity"]);
   });
 
   it("says that a device that has its identity has it, once more, and changes nothing", async () => {

@@ -108,7 +108,7 @@ async function install(link: StationLink, nonce: Uint8Array, issued: IssuedIdent
 }
 
 /** Writes an identity into the device; the pre-shared key is wiped here, whatever happens. */
-export async function sendIdentity(link: StationLink, { id, role, chain, trustAnchors, psk }: IssuedIdentity): Promise<void> {
+export async function sendIdentity(link: StationLink, { id, role, chain, trustAnchors, psk, topics }: IssuedIdentity): Promise<void> {
   try {
     await link.request("install", {
       id,
@@ -116,6 +116,7 @@ export async function sendIdentity(link: StationLink, { id, role, chain, trustAn
       chain: chain.map(base64),
       trustAnchors: trustAnchors.map(base64),
       ...(psk && { psk: { identity: recoveryIdentity(id), key: base64(psk) } }),
+      ...(topics && { topics }),
     });
   } finally {
     psk?.fill(0);

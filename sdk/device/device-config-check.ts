@@ -3,6 +3,7 @@ import type { BackoffPolicy } from "../backoff.js";
 import type { DeviceConfig, PasswordCredential } from "./device.js";
 import { HawserError } from "../errors.js";
 import { isId } from "../identity/device-id.js";
+import { isTopicBase } from "../identity/device-topics.js";
 import type { TokenOptions } from "../identity/token.js";
 import type { OutboxOptions, Will } from "../mqtt/contract/options.js";
 import {
@@ -95,7 +96,7 @@ const CONFIG: Rules<DeviceConfig> = {
   heldForMs: whole(0, 86_400_000),
   clientId: (value) => (isClientId(value) ? undefined : 'a text of 4 to 200 characters with "{id}"'),
   username: (value) => (typeof value === "string" && value !== "" ? text(value) : "a text"),
-  identityBase: (value) => (isTopicBase(value) && String(value).includes("{id}") ? undefined : `a topic with "{id}" and without wildcards`),
+  identityBase: (value) => (isTopicBase(value) && value.includes("{id}") ? undefined : `a topic with "{id}" and without wildcards`),
   topicBase: (value) => (isTopicBase(value) ? undefined : `a topic without wildcards, such as "sites/b1/{id}"`),
   will: WILL,
   outbox: OUTBOX,
@@ -185,13 +186,6 @@ export function isDeviceTopic(topic: unknown): boolean {
   if (typeof topic !== "object" || topic === null) return isOwnTopic(topic);
   const { absolute } = topic as { absolute?: unknown };
   return typeof absolute === "string" && absolute !== "" && !absolute.startsWith("$SYS");
-}
-
-/** `{id}` and plain levels. */
-function isTopicBase(base: unknown): boolean {
-  if (typeof base !== "string" || base.startsWith("$")) return false;
-  const levels = base.replace(/^\//, "").split("/");
-  return levels.every((level) => level === "{id}" || (level !== "" && !/[+#{}\0]/.test(level)));
 }
 
 function isClientId(value: unknown): boolean {

@@ -3,10 +3,11 @@
  * of the application: reconnecting, renewing its certificate, recovering by pre-shared key, keeping messages over outages.
  */
 import { disposeBy } from "../async-dispose.js";
-import { DEFAULT_BACKOFF, type BackoffPolicy } from "../backoff.js";
+import type { BackoffPolicy } from "../backoff.js";
 import type { Failure } from "../failure.js";
-import { DEFAULT_PATIENCE, type RecoveryPatience } from "../supervisor/credential-ladder.js";
+import type { RecoveryPatience } from "../supervisor/credential-ladder.js";
 import { Supervisor, type Login } from "../supervisor/supervisor.js";
+import { connectionOptions, DEFAULT_INBOUND_BYTES, enrols, supervisorOptions } from "./connection-options.js";
 import { checkDelivery, FollowedMessage, stayAwake, type Delivery, type DeliveryOptions, type DeliveryReport } from "./delivery.js";
 import { checkConfig, checkLogin, checkPlatform, isDeviceTopic } from "./device-config-check.js";
 import { errorCode, errorMessage, HawserError } from "../errors.js";
@@ -103,14 +104,13 @@ export interface DeviceConfig {
   /** How long an accepted message waits where the broker at hand does not take its QoS, retain or size, milliseconds; default an hour. */
   heldForMs?: number;
   /**
-   * Where the device's own topics are, as the broker's policy has it: `{id}` stands for the device's id, for instance `sites/b1/l2/{id}`;
-   * default
-   * `devices/{id}`; it may begin with a slash. The topics of its identity follow {@link identityBase}.
+   * Where the device's own topics are: `{id}` stands for the device's id, for instance `sites/b1/l2/{id}`; it may begin with a slash.
+   * Default: where the authority says that the broker's policy has them, else `devices/{id}`.
    */
   topicBase?: string;
   /**
-   * Where the device asks the authority for certificates, as the broker's policy has it, for instance `fleet/{id}/identity`; default
-   * `devices/{id}/identity`. Move it only as docs/policy.md says: a device that the authority does not hear cannot renew.
+   * Where the device asks the authority for certificates, for instance `fleet/{id}/identity`. Default: where the authority says that the
+   * broker's policy has it, else `devices/{id}/identity`. A device that the authority does not hear there cannot renew.
    */
   identityBase?: string;
   /** The MQTT client id, with `{id}` for the device's id, for instance `projects/p/devices/{id}`; default `{id}`. */
@@ -164,15 +164,6 @@ export interface DeviceStatus {
 /** The session expiry interval of a session that does not expire (MQTT 5.0, section 3.1.2.11.2). */
 const NEVER = 0xffff_ffff;
 
-/**
- * Between the moment a broker denies a revoked name everything and the end of its connection; with a broker of many clients some seconds,
- * milliseconds.
- */
-const DENIAL_GRACE_MS = 5_000;
-const DEFAULT_BASE = "devices/{id}";
-const DEFAULT_PACKET_BYTES = 10_240;
-const DEFAULT_INBOUND_BYTES = 24_576;
-
 /** Before the authority's answers are subscribed to again after the broker refused it. */
 const LISTEN_AGAIN_MS = 60_000;
 /** The same where the broker ended the connection each time. */
@@ -195,7 +186,11 @@ export class Device {
   readonly #inboundBytes: number;
   readonly #enrols: boolean;
   readonly #preset: BrokerPreset | undefined;
-  readonly #base: string;
+  #base: string;
+  #identityBase: string;
+  /** All that hear the authority. */
+  readonly #clients: MqttClient[] = [];
+  #toldTopics: { base: string; identityBase: string };
   readonly #events: EventHub<DeviceEvent>;
   #cancelRefresh: Cancel | undefined;
   /** The application wants it connected; a delivery alone does not count. */
@@ -227,8 +222,9 @@ export class Device {
     }
     this.#store = store;
     this.id = store.device.id;
-    this.#base = this.#named(config.topicBase ?? DEFAULT_BASE);
-    if (config.identityBase) store.topics = this.#named(config.identityBase);
+    this.#base = this.#named(config.topicBase ?? store.base);
+    if (config.identityBase) store.givenIdentityBase = this.#named(config.identityBase);
+    this.#toldTopics = { base: this.#base, identityBase: (this.#identityBase = store.identityBase) };
     this.#preset = config.preset;
     const beyond = config.will && this.#beyond(config.will.topic, config.will);
     if (beyond) throw beyond;
@@ -248,8 +244,13 @@ export class Device {
       telemetry: this.#telemetry,
       makeRecovery: () => this.#heard(new MqttClient(this.#recoveryOptions(config), platform)),
       emit,
-      login: (identity) => this.#login(config, identity, time),
+      login: (identity) => {
+        this.#followTopics(config);
+        return this.#login(config, identity, time);
+      },
       onOnline: (client, attempt) => {
+        this.#followTopics(config);
+        this.#tellTopics();
         if (attempt.rung === "mtls") this.#saveTime(time);
         if (this.#enrols) this.#rotation.online(client, attempt.rung === "psk");
         if (config.token && attempt.rung === "mtls") this.#refreshToken(config.token);
@@ -407,6 +408,28 @@ export class Device {
     return template.split("{id}").join(this.id);
   }
 
+  /** The identity's topics are elsewhere while a new certificate is proved on others, and all are where they came with one that serves. */
+  #followTopics({ topicBase, will }: DeviceConfig): void {
+    const { base, identityBase } = this.#store;
+    const [before, heard, own] = [this.topic(""), this.#responseTopic, topicBase === undefined ? base : this.#base];
+    if (own === this.#base && identityBase === this.#identityBase) return;
+    this.#base = own;
+    this.#identityBase = identityBase;
+    for (const client of this.#clients)
+      client.move((filter) =>
+        filter === heard ? this.#responseTopic : filter.startsWith(before) ? this.topic(filter.slice(before.length)) : filter,
+      );
+    if (will) this.#telemetry.configure({ will: { ...will, topic: this.topic(will.topic) } });
+  }
+
+  #tellTopics(): void {
+    const topics = { base: this.#base, identityBase: this.#identityBase };
+    const { base, identityBase } = this.#toldTopics;
+    if (base === topics.base && identityBase === topics.identityBase) return;
+    this.#toldTopics = topics;
+    this.#events.emit({ type: "topics-changed", ...topics });
+  }
+
   #beyond(topic: DeviceTopic, wanted: Wanted): HawserError | undefined {
     return this.#preset?.beyond(this.topic(topic), wanted);
   }
@@ -499,11 +522,12 @@ export class Device {
   }
 
   get #responseTopic(): string {
-    return `${this.#store.topics}/response`;
+    return `${this.#identityBase}/response`;
   }
 
   /** The same client, which from now on hears the authority. */
   #heard(client: MqttClient): MqttClient {
+    this.#clients.push(client);
     void this.#listenForAnswers(client);
     return client;
   }
@@ -568,37 +592,4 @@ function notOwn(code: "INVALID_TOPIC" | "INVALID_FILTER", topic: unknown): Hawse
     `${JSON.stringify(topic) ?? String(topic)} is not a valid device topic: topics are relative to its base, devices/{id}/ by default`,
     next,
   );
-}
-
-function connectionOptions(config: DeviceConfig): Omit<MqttOptions, "clientId" | "cleanStart"> {
-  const version = config.protocolVersion ?? "auto";
-  return {
-    protocolVersion: version === "auto" ? 5 : version,
-    keepAliveSeconds: config.keepAliveSeconds ?? 60,
-    connackTimeoutMs: config.connectTimeoutMs ?? 20_000,
-    ackTimeoutMs: config.ackTimeoutMs ?? 60_000,
-    inboundBytes: config.inboundBytes ?? DEFAULT_INBOUND_BYTES,
-    denialGraceMs: DENIAL_GRACE_MS,
-    ...(config.heldForMs === undefined ? {} : { heldForMs: config.heldForMs }),
-    maximumPacketSizeBytes: config.maximumPacketSizeBytes ?? DEFAULT_PACKET_BYTES,
-  };
-}
-
-function enrols({ credential, enrolment = true }: DeviceConfig): boolean {
-  return enrolment && credential === undefined;
-}
-
-function supervisorOptions(config: DeviceConfig): ConstructorParameters<typeof Supervisor>[0] {
-  return {
-    broker: config.broker,
-    ...(config.spares ? { spares: config.spares } : {}),
-    ...(config.recovery ? { recovery: config.recovery } : {}),
-    protocolVersion: config.protocolVersion ?? "auto",
-    backoff: { ...DEFAULT_BACKOFF, ...config.backoff },
-    patience: { ...DEFAULT_PATIENCE, ...config.recoveryPatience },
-    connectTimeoutMs: config.connectTimeoutMs ?? 20_000,
-    redirects: config.redirects ?? [],
-    passwordOnly: config.credential !== undefined,
-    enrols: enrols(config),
-  };
 }

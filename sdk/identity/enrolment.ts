@@ -5,6 +5,7 @@ import { HawserError } from "../errors.js";
 import type { KeyStore, Random } from "../platform.js";
 import type { AnchorOffer } from "./anchor-offer.js";
 import type { CertificateInfo } from "./certificate.js";
+import { readTopics, type DeviceTopics } from "./device-topics.js";
 
 /** No message of enrolment is larger, bytes; anything larger is refused unread. */
 export const MAX_MESSAGE_BYTES = 8_192;
@@ -17,7 +18,8 @@ export interface EnrolmentError {
 }
 
 export type EnrolmentAnswer =
-  { requestId: string; chain: Uint8Array[]; offer?: AnchorOffer; saltProof?: string } | { requestId: string; error: EnrolmentError };
+  | { requestId: string; chain: Uint8Array[]; offer?: AnchorOffer; saltProof?: string; topics?: DeviceTopics | undefined }
+  | { requestId: string; error: EnrolmentError };
 
 export function newRequestId(random: Random): string {
   return hexEncode(random.bytes(16));
@@ -71,12 +73,18 @@ export function readAnswer(bytes: Uint8Array): EnrolmentAnswer {
     return { requestId, error: { code: error["code"].slice(0, 40), message: String(error["message"] ?? "").slice(0, 200), ...retry } };
   }
   if (!isCertificates(chain) || chain.length < 1) throw bad("has neither a chain nor an error");
-  const { anchors, links, saltProof } = value;
+  const { anchors, links, saltProof, topics } = value;
   const offer =
     isCertificates(anchors) && isCertificates(links)
       ? { offer: { anchors: anchors.map(base64Decode), links: links.map(base64Decode) } }
       : {};
-  return { requestId, chain: chain.map(base64Decode), ...offer, ...(typeof saltProof === "string" && { saltProof }) };
+  return {
+    requestId,
+    chain: chain.map(base64Decode),
+    ...offer,
+    ...(typeof saltProof === "string" && { saltProof }),
+    topics: readTopics(topics),
+  };
 }
 
 const CERTIFICATES_MAX = 4;

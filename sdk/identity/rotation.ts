@@ -145,7 +145,7 @@ export class Rotation {
     if (answer.offer) this.#takeAnchors(answer.offer);
     try {
       // Its dates move no clock before a broker has accepted it: whoever may publish answers could set them.
-      const pending = store.storePending(answer.chain, platform.chains, newRequestId(platform.random), answer.saltProof);
+      const pending = store.storePending(answer.chain, platform.chains, newRequestId(platform.random), answer.saltProof, answer.topics);
       this.#asked = false;
       this.#requestId = undefined;
       this.parts.emit({ type: "pending", serial: pending.certificate.serial });
@@ -164,7 +164,7 @@ export class Rotation {
   /** QoS 1, so that the broker keeps it for an authority that is just restarting. */
   #send(client: MqttClient, message: EnrolmentMessage, properties = {}): Promise<unknown> {
     const { store, platform } = this.parts;
-    return client.publish(`${store.topics}/request`, enrolmentMessage(message, platform.keyStore, store.active), {
+    return client.publish(`${store.identityBase}/request`, enrolmentMessage(message, platform.keyStore, store.active), {
       qos: 1,
       persist: false,
       beyondBounds: true,

@@ -13,6 +13,7 @@ import { judgeOffer, type AnchorOffer } from "./anchor-offer.js";
 import { checkUsable } from "./certificate-profile.js";
 import { readCertificate, type CertificateInfo } from "./certificate.js";
 import { checkId, isId } from "./device-id.js";
+import { readTopics, type DeviceTopics } from "./device-topics.js";
 import { saltedKeyInput, saltProofInput } from "./psk-salt.js";
 
 export type Slot = "a" | "b";
@@ -46,11 +47,13 @@ interface IdentityRecord {
   v: 1;
   active: Slot | null;
   /** A rotation under way: `enrolling` has a key and waits for its certificate, `pending` has both and waits to be proved. */
-  next?: { slot: Slot; phase: "enrolling" | "pending"; failedProofs: number };
+  next?: { slot: Slot; phase: "enrolling" | "pending"; failedProofs: number; topics?: DeviceTopics | undefined };
   /** The authority has not yet confirmed that it knows which certificate is in use. */
   unreported?: true;
   /** The newer one is told with the next report, if it has not been told before. */
   salts?: Salts | undefined;
+  /** Absent: where they always were. */
+  topics?: DeviceTopics | undefined;
 }
 
 export interface InstalledIdentity extends DeviceRecord {
@@ -59,6 +62,8 @@ export interface InstalledIdentity extends DeviceRecord {
   trustAnchors: readonly Uint8Array[];
   /** Of a device that has been in use. */
   salts?: Salts | undefined;
+  /** Left out, they are below `devices/ID`, and its identity's below `devices/ID/identity`. */
+  topics?: DeviceTopics | undefined;
 }
 
 export const keySlot = (slot: Slot): string => `key-${slot}`;
@@ -73,7 +78,7 @@ const other = (slot: Slot | null): Slot => (slot === "a" ? "b" : "a");
  *   `WRONG_SUBJECT`, `KEY_MISMATCH`, `KEY_MISSING`
  */
 export function installIdentity(storage: Storage, keyStore: KeyStore, installed: InstalledIdentity): void {
-  const { chain, trustAnchors, id, role, pskIdentity, salts } = installed;
+  const { chain, trustAnchors, id, role, pskIdentity, salts, topics } = installed;
   checkId(id);
   if (pskIdentity !== undefined && !keyStore.has(PSK_SLOT)) throw keyMissing(PSK_SLOT);
   for (const anchor of trustAnchors) checkUsable(anchor, "a trust anchor");
@@ -81,14 +86,16 @@ export function installIdentity(storage: Storage, keyStore: KeyStore, installed:
   putJson(storage, "device", { v: 1, id, role, ...(pskIdentity === undefined ? {} : { pskIdentity }) });
   storage.put("anchors", joinBlocks(trustAnchors));
   if (chain) storage.put(chainKey("a"), joinBlocks(chain));
-  const record: IdentityRecord = { v: 1, active: chain ? "a" : null, salts };
+  const record: IdentityRecord = { v: 1, active: chain ? "a" : null, salts, topics };
   putJson(storage, "identity", record);
 }
 
 export class IdentityStore {
   readonly device: DeviceRecord;
-  /** Where the device and the authority speak: below it are `/request` and `/response`. */
-  topics: string;
+  /** The pending identity is shown. */
+  isProving = false;
+  /** In the place of the told one. */
+  givenIdentityBase: string | undefined;
   #anchors: readonly Uint8Array[];
   /**
    * Those of {@link trustAnchors} that are left once a connection has shown that the others are not needed; undefined when nothing is to be
@@ -132,7 +139,6 @@ export class IdentityStore {
     given?: { device: DeviceRecord; trustAnchors: readonly Uint8Array[] },
   ) {
     this.device = given ? given.device : getJson(storage, "device", isDeviceRecord);
-    this.topics = `devices/${this.device.id}/identity`;
     if (given) {
       this.#anchors = given.trustAnchors;
       this.#record = { v: 1, active: null };
@@ -184,6 +190,21 @@ export class IdentityStore {
 
   get salts(): Salts | undefined {
     return this.#record.salts;
+  }
+
+  /** Where the application's topics are. */
+  get base(): string {
+    return readTopics(this.#record.topics)?.base ?? `devices/${this.device.id}`;
+  }
+
+  /** Where the device and the authority speak. A new certificate is proved on the topics that came with it. */
+  get identityBase(): string {
+    const topics = this.isProving ? this.#nextTopics : this.#record.topics;
+    return this.givenIdentityBase ?? readTopics(topics)?.identity ?? `devices/${this.device.id}/identity`;
+  }
+
+  get #nextTopics(): DeviceTopics | undefined {
+    return this.#record.next?.topics ?? this.#record.topics;
   }
 
   /** What a report says of the pre-shared key. */
@@ -248,9 +269,16 @@ export class IdentityStore {
    * serves: a device may trust one CA to name its brokers and belong to another.
    * @param freshSalt for the pre-shared key, drawn at random; left out, its salts stay
    * @param saltProof what the authority says of the salt that it has
+   * @param topics where the device's are from the moment that the certificate serves; left out, they stay
    * @throws HawserError `NOT_ENROLLING`, `BAD_CERTIFICATE`, `WRONG_SUBJECT`, `KEY_MISMATCH`, `UNTRUSTED_CERTIFICATE`
    */
-  storePending(chain: readonly Uint8Array[], chains: ChainVerifier, freshSalt?: string, saltProof?: string): Identity {
+  storePending(
+    chain: readonly Uint8Array[],
+    chains: ChainVerifier,
+    freshSalt?: string,
+    saltProof?: string,
+    topics?: DeviceTopics,
+  ): Identity {
     const next = this.#record.next;
     if (next?.phase !== "enrolling")
       throw new HawserError("NOT_ENROLLING", "received a certificate that was not requested", "No action needed: it is ignored.");
@@ -263,7 +291,7 @@ export class IdentityStore {
       );
     }
     this.storage.put(chainKey(next.slot), joinBlocks(chain));
-    this.#put({ ...this.#record, next: { ...next, phase: "pending" }, salts: this.#withFresh(freshSalt, saltProof) });
+    this.#put({ ...this.#record, next: { ...next, phase: "pending", topics }, salts: this.#withFresh(freshSalt, saltProof) });
     this.#pending = { slot: next.slot, keySlot: keySlot(next.slot), chain, certificate };
     return this.#pending;
   }
@@ -313,7 +341,7 @@ export class IdentityStore {
   commit(): Identity {
     const proved = this.#pending;
     if (!proved) throw new HawserError("NOTHING_PENDING", "there is no pending identity to commit", "Report this as a bug in Hawser.");
-    this.#put({ v: 1, active: proved.slot, unreported: true, salts: this.salts });
+    this.#put({ v: 1, active: proved.slot, unreported: true, salts: this.salts, topics: this.#nextTopics });
     this.#active = proved;
     this.#pending = undefined;
     this.#clearUnused();
@@ -331,12 +359,15 @@ export class IdentityStore {
     this.#clearUnused();
   }
 
-  /** Counts a proof that failed though the network was there; durable, so that a device in a reboot loop gives up as well. */
+  /**
+   * Counts a proof that failed though the network was there; durable, so that a device in a reboot loop gives up as well. The next one is
+   * without the new topics: a broker that does not grant them must not cost the device its certificate.
+   */
   countFailedProof(): number {
     const next = this.#record.next;
     if (!next) return 0;
     const failedProofs = next.failedProofs + 1;
-    this.#put({ ...this.#record, next: { ...next, failedProofs } });
+    this.#put({ ...this.#record, next: { ...next, failedProofs, topics: undefined } });
     return failedProofs;
   }
 

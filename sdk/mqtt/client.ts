@@ -205,6 +205,14 @@ export class MqttClient {
     }
   }
 
+  /**
+   * Gives subscriptions other filters: their topics have been moved. What the broker still sends for the ones before is delivered.
+   * @param renamed returns the filter for each one that there is; where there is another subscription with it, nothing changes
+   */
+  move(renamed: (filter: string) => string): void {
+    this.#driver.session.subscriptions.move(renamed);
+  }
+
   /** The filters subscribed to. */
   get filters(): readonly string[] {
     return this.#driver.session.subscriptions.filters;

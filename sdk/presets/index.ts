@@ -8,4 +8,4 @@ export { emqxServerless, hiveMqCloud, homeAssistant, thingsBoard } from "./passw
 export { brokerPreset, type BrokerLimits, type BrokerPreset, type ConfiguredDevice, type Wanted } from "./broker-preset.js";
 export { HawserError } from "../errors.js";
 export type { ErrorCode, RefusalCode, SdkErrorCode, ToolErrorCode } from "../error-codes.js";
-export type { FailureCode } from "../failure.js";
+export type { FailureClass, FailureCode } from "../failure.js";

@@ -186,6 +186,17 @@ describe("ProvisioningAgent", () => {
     expect(board.flash.writes).toBe(0);
   });
 
+  it("goes where it is told that its topics are, and refuses what cannot be topics", async () => {
+    const board = new Board();
+    board.ask("hello", { nonce: base64(NONCE) });
+    const request = await installation(bytesOf(board.ask("generate", { id: "sensor-1" }), "csr"));
+    for (const topics of ["sites/b1", { base: "sites/b1" }, { base: "sites/#", identity: "fleet/x" }])
+      expect(codeOf(board.ask("install", { ...request, topics }))).toBe("BAD_REQUEST");
+    board.ask("install", { ...request, topics: { base: "sites/b1/sensor-1", identity: "fleet/sensor-1" } });
+    const { base, identityBase } = IdentityStore.load(board.flash.open(new PowerSupply()), board.keys);
+    expect([base, identityBase]).toEqual(["sites/b1/sensor-1", "fleet/sensor-1"]);
+  });
+
   it("changes nothing once it has an identity, but says again that it has what is installed again", async () => {
     const board = new Board();
     board.hello();

@@ -123,7 +123,7 @@ export class ProvisioningAgent {
     return { csr: base64Encode(keyStore.csr(FIRST_KEY, id)), proof: this.#proof(FIRST_KEY, nonce) };
   }
 
-  #install({ id, role, chain, trustAnchors, psk }: InstallRequest): void {
+  #install({ id, role, chain, trustAnchors, psk, topics }: InstallRequest): void {
     const { storage, keyStore } = this.#parts;
     if (isProvisioned(storage)) {
       if (this.#has(id, chain)) return;
@@ -142,7 +142,7 @@ export class ProvisioningAgent {
       keyStore.importPsk(PSK_SLOT, psk.key);
       psk.key.fill(0);
     }
-    installIdentity(storage, keyStore, { id, role, chain, trustAnchors, ...(psk && { pskIdentity: psk.identity }) });
+    installIdentity(storage, keyStore, { id, role, chain, trustAnchors, topics, ...(psk && { pskIdentity: psk.identity }) });
   }
 
   /** What is to be installed is what is there: its answer was lost. */

@@ -7,6 +7,7 @@ import { base64Decode, utf8Encode } from "../encoding/text.js";
 import { HawserError } from "../errors.js";
 import { readCertificate } from "../identity/certificate.js";
 import { checkId } from "../identity/device-id.js";
+import { readTopics, type DeviceTopics } from "../identity/device-topics.js";
 
 export const PROTOCOL_VERSION = 1;
 
@@ -25,6 +26,8 @@ export interface InstallRequest {
   /** DER */
   trustAnchors: readonly Uint8Array[];
   psk?: { identity: string; key: Uint8Array };
+  /** Where the device's are; left out by earlier stations. */
+  topics?: DeviceTopics;
 }
 
 export type ProvisioningRequest =
@@ -118,13 +121,16 @@ export function readRequest(bytes: Uint8Array): ProvisioningRequest {
 }
 
 function readInstall(fields: Fields): Omit<InstallRequest, "type" | "requestId"> {
-  const psk = fields["psk"];
+  const { psk, topics: told } = fields;
+  const topics = readTopics(told);
+  if (told !== undefined && topics === undefined) throw bad("topics");
   return {
     id: checkId(name(fields, "id")),
     role: name(fields, "role"),
     chain: certificates(fields, "chain"),
     trustAnchors: certificates(fields, "trustAnchors"),
     ...(psk === undefined ? {} : { psk: readPsk(psk) }),
+    ...(topics && { topics }),
   };
 }
 

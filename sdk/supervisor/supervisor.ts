@@ -246,6 +246,7 @@ export class Supervisor {
     this.#isOpened = this.#usesLogin = false;
     this.#linkInfo = NO_LINK;
     const { version } = this.#versions;
+    this.parts.store.isProving = identity !== undefined && identity === this.parts.store.pending;
     try {
       const credential = credentialOf(attempt, this.parts.store);
       client.configure({
@@ -335,7 +336,7 @@ export class Supervisor {
       client.abort(failure("CONNECT_TIMEOUT", "the broker did not answer the subscription that proves a new certificate"));
     });
     try {
-      const code = await client.confirm(`${store.topics}/response`);
+      const code = await client.confirm(`${store.identityBase}/response`);
       if (code >= 0x80) refused({ reasonCode: code });
       return code < 0x80 && client.connected && this.#phase === "online";
     } catch {

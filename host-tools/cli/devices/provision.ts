@@ -122,10 +122,10 @@ async function install(
   // From here on it goes through to the end: with --replace the old identity is revoked by the next step.
   stop.check();
   const identity = await ca.complete(reservation, request);
-  const { id, role, chain, trustAnchors, psk, pskIdentity } = identity;
+  const { id, role, chain, trustAnchors, psk, pskIdentity, topics } = identity;
   keyStore.importPsk(PSK_SLOT, psk);
   psk.fill(0);
-  installIdentity(storage, keyStore, { id, role, chain, trustAnchors, pskIdentity });
+  installIdentity(storage, keyStore, { id, role, chain, trustAnchors, pskIdentity, topics });
   return identity;
 }
 

@@ -43,12 +43,12 @@ export async function provisionFleet(
       return { id, csr: keyStore.csr(keySlot("a"), id) };
     });
     const identities = await ca.provisionBatch({ role, devices });
-    for (const [index, { psk, chain, trustAnchors, pskIdentity, id }] of identities.entries()) {
+    for (const [index, { psk, chain, trustAnchors, pskIdentity, id, topics }] of identities.entries()) {
       const store = stores[index];
       if (store === undefined) continue;
       store.keyStore.importPsk(PSK_SLOT, psk);
       psk.fill(0);
-      installIdentity(store.storage, store.keyStore, { id, role, pskIdentity, chain, trustAnchors });
+      installIdentity(store.storage, store.keyStore, { id, role, pskIdentity, chain, trustAnchors, topics });
       made.push(store.kept());
     }
     onProgress(made.length);

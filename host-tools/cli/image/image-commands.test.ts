@@ -20,6 +20,7 @@ import { readDeviceItems } from "../../images/device-items.js";
 import { readNvsKeysPartition } from "../../images/nvs-keys.js";
 import { readNvsImage } from "../../images/nvs-reader.js";
 import { buildCli, hawser, temporaryDirectory, treeState } from "../../../test/support/host-tools/test-cli.js";
+import { DEFAULT_POLICY_TEXT } from "../../policy/default-policy.js";
 import { GOLDEN_FILES } from "../../../test/support/host-tools/secure-cert-golden.js";
 
 const env = { HAWSER_PASSPHRASE: "correct horse battery staple" };
@@ -119,6 +120,30 @@ describe("hawser image", () => {
     const damaged = await run("image", "inspect", "t.bin", "--json");
     expect([damaged.code, JSON.parse(damaged.stdout)]).toMatchObject([6, { problems: [{ offset: 0x81 }] }]);
     expect(damaged.stderr).toContain("IMAGE_DAMAGED");
+  });
+
+  test("writes where the policy has the device's topics, into a vault as into each image", async () => {
+    const { cwd, run } = await bench();
+    const moved = DEFAULT_POLICY_TEXT.replace("base: devices/{id}", "base: sites/{site}/{id}")
+      .replace("\nclasses:\n", "\nattributes:\n  site: { values: [b1] }\n\nclasses:\n")
+      .replace(/topic: identity\/(\w+)/g, 'topic: "fleet/{id}/$1"\n        absolute: true')
+      .replace("devices/hawser-authority/identity/request", "fleet/hawser-authority/request");
+    writeFileSync(join(cwd, "p.yaml"), moved);
+    expect((await run("policy", "apply", "p.yaml", "--dir", "ca")).stderr).toBe("");
+    const there = (id: string): object => ({ base: `sites/b1/${id}`, identityBase: `fleet/${id}` });
+    const inspected = async (file: string): Promise<{ device: object; entries: { type: string; value: string }[] }> =>
+      JSON.parse((await run("image", "inspect", file, "--values", "--json")).stdout) as never;
+    const provisioned = await run("provision", "--dir", "ca", "--id", "dev1", "--vault", "dev1.vault", "--attribute", "site=b1");
+    expect([provisioned.code, provisioned.stderr]).toEqual([0, ""]);
+    await run("image", "nvs", "--vault", "dev1.vault", "--plain", "--out", "vault.bin");
+    expect((await inspected("vault.bin")).device).toMatchObject(there("dev1"));
+    await run("image", "nvs", "--dir", "ca", "--device", "dev1", "--psk-only", "--plain", "--out", "psk.bin");
+    expect((await inspected("psk.bin")).device).toMatchObject(there("dev1"));
+    await run("image", "nvs", "--dir", "ca", "--device", "dev1", "--replace", "--plain", "--out", "made.bin");
+    expect((await inspected("made.bin")).device).toMatchObject(there("dev1"));
+    await run("image", "secure-cert", "--dir", "ca", "--device", "dev1", "--replace", "--plain", "--out", "sc.bin");
+    const user = (await inspected("sc.bin")).entries.find(({ type }) => type === "user-1");
+    expect(JSON.parse(Buffer.from(user?.value ?? "", "hex").toString())).toEqual({ v: 1, base: "sites/b1/dev1", identity: "fleet/dev1" });
   });
 
   test("makes esp_secure_cert images whose key the chip derives, and plans the flashing", async () => {

@@ -95,6 +95,7 @@ function showNvs(image: Buffer, { keys, hmacKey, values = false }: ImageInspectO
         ? []
         : [
             `Device ${device.id} (${device.role}): certificate ${device.serial ?? "none yet"}, key ${device.key ? "present" : "absent"}, PSK ${device.psk ? "present" : "absent"}.`,
+            `Its topics are below ${device.base}, for certificates below ${device.identityBase}.`,
           ]),
     ],
     problems: found,
@@ -108,6 +109,9 @@ type DeviceShown = {
   readonly notAfter?: string;
   readonly key: boolean;
   readonly psk: boolean;
+  /** Below these it publishes and subscribes, and speaks with the authority. */
+  readonly base: string;
+  readonly identityBase: string;
 };
 
 /** What the SDK finds in there is read by the SDK itself. */
@@ -115,7 +119,7 @@ function showDevice(items: readonly NvsItem[], problems: ImageProblem[]): Device
   try {
     const found = readDeviceItems(items);
     if (found === undefined) return undefined;
-    const { device, serial, notAfterMs, hasKey, hasPsk } = found;
+    const { device, serial, notAfterMs, hasKey, hasPsk, topics } = found;
     if (serial !== undefined && !hasKey)
       problems.push({ offset: 0, problem: "the device has a certificate, and no private key that belongs to it" });
     return {
@@ -125,6 +129,8 @@ function showDevice(items: readonly NvsItem[], problems: ImageProblem[]): Device
       ...(notAfterMs !== undefined && { notAfter: isoTime(notAfterMs) }),
       key: hasKey,
       psk: hasPsk,
+      base: topics.base,
+      identityBase: topics.identity,
     };
   } catch (error) {
     problems.push({ offset: 0, problem: `a device would find no identity: ${errorMessage(error)}` });

@@ -115,7 +115,9 @@ async function make(options: ImageNvsOptions, context: Context, write: Write): P
     const psk = await ca.pskForAgain(id);
     if (role === undefined || psk === undefined)
       throw new HawserError("UNKNOWN_ID", `${id} is not an active device of this CA`, "Provision it first, or leave out --psk-only.");
-    const made = write(deviceItems({ id, role, pskIdentity: recoveryIdentity(id), psk, trustAnchors: ca.trustAnchors }));
+    const made = write(
+      deviceItems({ id, role, pskIdentity: recoveryIdentity(id), psk, trustAnchors: ca.trustAnchors, topics: await ca.topicsOf(id) }),
+    );
     await ca.audit({ event: "image-made", name: id, form: "nvs", secrets: "psk" });
     return { ...made, device: { id, role } };
   }
@@ -163,7 +165,7 @@ function shownAgain({ out, newKeys, newHmacKey, ...given }: ImageNvsOptions): { 
 async function fromVault(path: string, options: ImageNvsOptions, { env }: Context, write: Write): Promise<Made> {
   const vault = await Vault.open(path, await vaultPassphrase({ ...options, vault: path }, env));
   try {
-    const { device, active, trustAnchors, salts } = IdentityStore.load(vault.storage, vault.keyStore);
+    const { device, active, trustAnchors, salts, base, identityBase } = IdentityStore.load(vault.storage, vault.keyStore);
     if (active === undefined)
       throw new HawserError(
         "NOT_PROVISIONED",
@@ -177,6 +179,7 @@ async function fromVault(path: string, options: ImageNvsOptions, { env }: Contex
       privateKey: vault.signingKey(active.keySlot),
       trustAnchors,
       salts,
+      topics: { base, identity: identityBase },
       ...(hasPsk && { psk: vault.psk("psk") }),
     };
     const { serial, notAfterMs } = active.certificate;

@@ -11,7 +11,7 @@ import { TLV_TYPES, typeName } from "../../images/secure-cert-format.js";
 import type { TlvEntry } from "../../images/secure-cert-format.js";
 import { deriveHmacEcdsaKey, dsEntries, plainKeyEntry, readPrivateKey, SALT_BYTES, saltEntry } from "../../images/secure-cert-keys.js";
 import { readSecureCert, withoutNul } from "../../images/secure-cert-reader.js";
-import { buildSecureCert, certificateEntry, keyMarkerEntry } from "../../images/secure-cert-writer.js";
+import { buildSecureCert, certificateEntry, keyMarkerEntry, topicsEntries } from "../../images/secure-cert-writer.js";
 import { toPem } from "../../pki/pem.js";
 import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
@@ -133,7 +133,7 @@ async function forDevice(
   const derived = hmacKey ? deriveHmacEcdsaKey(hmacKey, salt) : undefined;
   let entries: TlvEntry[] = [];
   let result: Json;
-  const keep = ({ chain, trustAnchors, privateKey }: HostMadeIdentity): void => {
+  const keep = ({ chain, trustAnchors, privateKey, topics }: HostMadeIdentity): void => {
     const certificates = [
       certificateEntry("ca-certificate", Buffer.from(pemChain(trustAnchors))),
       certificateEntry("device-certificate", Buffer.from(pemChain(chain))),
@@ -142,7 +142,7 @@ async function forDevice(
     const key = derived
       ? [saltEntry(salt), keyMarkerEntry("hmac-derived-ecdsa")]
       : [plainKeyEntry(Buffer.from(toPem("PRIVATE KEY", pkcs8)))];
-    entries = [...certificates, ...key];
+    entries = [...certificates, ...key, ...topicsEntries(id, topics)];
     if (options.newHmacKey !== undefined && hmacKey) files.stage(options.newHmacKey, hmacKey);
     result = write(entries);
     for (const secret of [pkcs8, ...(derived ? [] : key.map(({ data }) => data))]) secret.fill(0);

@@ -61,6 +61,8 @@ function summary(event: DeviceEvent): string {
       ].join(", ");
     case "anchors-refused":
       return `${event.code}: ${event.message}`;
+    case "topics-changed":
+      return `below ${event.base} from now on, for certificates below ${event.identityBase}`;
     case "identity-dropped":
       return `certificate ${event.serial}: ${event.code}: ${event.message}`;
     case "recovered":

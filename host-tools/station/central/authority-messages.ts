@@ -1,6 +1,7 @@
 /** What a station and its central authority say to each other: JSON over HTTPS, each field checked at the end that gets it. */
 import { X509Certificate } from "node:crypto";
 import { HawserError } from "../../../sdk/errors.js";
+import { readTopics } from "../../../sdk/identity/device-topics.js";
 import { hashOfPublicKey } from "../../pki/certificate-request.js";
 import type { BoardRequest } from "../factory/board-issuer.js";
 import type { IssuedIdentity } from "../issue-once.js";
@@ -42,7 +43,7 @@ export function readIssueQuestion(text: string): IssueQuestion {
 }
 
 export function writeIssued(
-  { id, role, serial, notAfterMs, chain, trustAnchors, psk, replaced }: IssuedIdentity,
+  { id, role, serial, notAfterMs, chain, trustAnchors, psk, topics, replaced }: IssuedIdentity,
   caEndsMs: number | undefined,
 ): object {
   return {
@@ -53,6 +54,7 @@ export function writeIssued(
     chain: chain.map(toBase64),
     trustAnchors: trustAnchors.map(toBase64),
     ...(psk && { psk: psk.toString("base64") }),
+    topics,
     replaced,
     caEndsMs,
   };
@@ -63,7 +65,7 @@ export function writeIssued(
  * @throws HawserError `BAD_ANSWER`
  */
 export function readIssued(text: string, request: BoardRequest, publicKeyHash: string): IssuedIdentity {
-  const { id, role, serial, notAfterMs, chain, trustAnchors, psk, replaced } = fields(text, badAnswer);
+  const { id, role, serial, notAfterMs, chain, trustAnchors, psk, topics, replaced } = fields(text, badAnswer);
   const areTexts = (value: unknown): value is string[] => Array.isArray(value) && value.every((one) => typeof one === "string");
   if (id !== request.id || typeof role !== "string" || typeof serial !== "string" || typeof notAfterMs !== "number") throw badAnswer();
   if (!areTexts(chain) || !areTexts(trustAnchors) || !areTexts(replaced)) throw badAnswer();
@@ -77,6 +79,7 @@ export function readIssued(text: string, request: BoardRequest, publicKeyHash: s
     publicKeyHash,
     chain: certificates,
     trustAnchors: trustAnchors.map((der) => fromBase64(der, badAnswer)),
+    topics: readTopics(topics),
     replaced,
     ...(psk !== undefined && { psk: Buffer.from(fromBase64(psk, badAnswer)) }),
   };

@@ -8,49 +8,45 @@ import type { Failure, FailureCode } from "../../failure.js";
 import { failure } from "../../failure.js";
 import type { ProtocolVersion } from "../codec/packet-types.js";
 
-interface Reason {
-  readonly name: string;
-  readonly failure: FailureCode;
-}
-
-const REASONS: Readonly<Record<number, Reason>> = {
-  0x00: { name: "normal disconnection", failure: "DISCONNECTED_BY_SERVER" },
-  0x04: { name: "disconnect with will message", failure: "DISCONNECTED_BY_SERVER" },
-  0x80: { name: "unspecified error", failure: "DISCONNECTED_BY_SERVER" },
-  0x81: { name: "malformed packet", failure: "MALFORMED_PACKET" },
-  0x82: { name: "protocol error", failure: "PROTOCOL_ERROR" },
-  0x83: { name: "implementation specific error", failure: "DISCONNECTED_BY_SERVER" },
-  0x84: { name: "unsupported protocol version", failure: "UNSUPPORTED_PROTOCOL_VERSION" },
-  0x85: { name: "client identifier not valid", failure: "CLIENT_ID_REJECTED" },
-  0x86: { name: "bad user name or password", failure: "BAD_USERNAME_OR_PASSWORD" },
-  0x87: { name: "not authorized", failure: "NOT_AUTHORIZED" },
-  0x88: { name: "server unavailable", failure: "SERVER_UNAVAILABLE" },
-  0x89: { name: "server busy", failure: "SERVER_BUSY" },
-  0x8a: { name: "banned", failure: "BANNED" },
-  0x8b: { name: "server shutting down", failure: "SERVER_SHUTTING_DOWN" },
-  0x8c: { name: "bad authentication method", failure: "BAD_AUTHENTICATION_METHOD" },
-  0x8d: { name: "keep alive timeout", failure: "KEEPALIVE_TIMEOUT" },
-  0x8e: { name: "session taken over", failure: "SESSION_TAKEN_OVER" },
-  0x8f: { name: "topic filter invalid", failure: "PROTOCOL_ERROR" },
-  0x90: { name: "topic name invalid", failure: "PROTOCOL_ERROR" },
-  0x91: { name: "packet identifier in use", failure: "PROTOCOL_ERROR" },
-  0x92: { name: "packet identifier not found", failure: "PROTOCOL_ERROR" },
-  0x93: { name: "receive maximum exceeded", failure: "RECEIVE_MAXIMUM_EXCEEDED" },
-  0x94: { name: "topic alias invalid", failure: "TOPIC_ALIAS_INVALID" },
-  0x95: { name: "packet too large", failure: "PACKET_TOO_LARGE" },
-  0x96: { name: "message rate too high", failure: "MESSAGE_RATE_TOO_HIGH" },
-  0x97: { name: "quota exceeded", failure: "QUOTA_EXCEEDED" },
-  0x98: { name: "administrative action", failure: "ADMINISTRATIVE_ACTION" },
-  0x99: { name: "payload format invalid", failure: "PROTOCOL_ERROR" },
-  0x9a: { name: "retain not supported", failure: "CAPABILITY_NOT_SUPPORTED" },
-  0x9b: { name: "QoS not supported", failure: "CAPABILITY_NOT_SUPPORTED" },
-  0x9c: { name: "use another server", failure: "USE_ANOTHER_SERVER" },
-  0x9d: { name: "server moved", failure: "SERVER_MOVED" },
-  0x9e: { name: "shared subscriptions not supported", failure: "CAPABILITY_NOT_SUPPORTED" },
-  0x9f: { name: "connection rate exceeded", failure: "CONNECTION_RATE_EXCEEDED" },
-  0xa0: { name: "maximum connect time", failure: "MAXIMUM_CONNECT_TIME" },
-  0xa1: { name: "subscription identifiers not supported", failure: "CAPABILITY_NOT_SUPPORTED" },
-  0xa2: { name: "wildcard subscriptions not supported", failure: "CAPABILITY_NOT_SUPPORTED" },
+/** Pairs, not objects: they take 0.5 KB less of a device's flash. */
+const REASONS: Readonly<Record<number, readonly [name: string, failure: FailureCode]>> = {
+  0x00: ["normal disconnection", "DISCONNECTED_BY_SERVER"],
+  0x04: ["disconnect with will message", "DISCONNECTED_BY_SERVER"],
+  0x80: ["unspecified error", "DISCONNECTED_BY_SERVER"],
+  0x81: ["malformed packet", "MALFORMED_PACKET"],
+  0x82: ["protocol error", "PROTOCOL_ERROR"],
+  0x83: ["implementation specific error", "DISCONNECTED_BY_SERVER"],
+  0x84: ["unsupported protocol version", "UNSUPPORTED_PROTOCOL_VERSION"],
+  0x85: ["client identifier not valid", "CLIENT_ID_REJECTED"],
+  0x86: ["bad user name or password", "BAD_USERNAME_OR_PASSWORD"],
+  0x87: ["not authorized", "NOT_AUTHORIZED"],
+  0x88: ["server unavailable", "SERVER_UNAVAILABLE"],
+  0x89: ["server busy", "SERVER_BUSY"],
+  0x8a: ["banned", "BANNED"],
+  0x8b: ["server shutting down", "SERVER_SHUTTING_DOWN"],
+  0x8c: ["bad authentication method", "BAD_AUTHENTICATION_METHOD"],
+  0x8d: ["keep alive timeout", "KEEPALIVE_TIMEOUT"],
+  0x8e: ["session taken over", "SESSION_TAKEN_OVER"],
+  0x8f: ["topic filter invalid", "PROTOCOL_ERROR"],
+  0x90: ["topic name invalid", "PROTOCOL_ERROR"],
+  0x91: ["packet identifier in use", "PROTOCOL_ERROR"],
+  0x92: ["packet identifier not found", "PROTOCOL_ERROR"],
+  0x93: ["receive maximum exceeded", "RECEIVE_MAXIMUM_EXCEEDED"],
+  0x94: ["topic alias invalid", "TOPIC_ALIAS_INVALID"],
+  0x95: ["packet too large", "PACKET_TOO_LARGE"],
+  0x96: ["message rate too high", "MESSAGE_RATE_TOO_HIGH"],
+  0x97: ["quota exceeded", "QUOTA_EXCEEDED"],
+  0x98: ["administrative action", "ADMINISTRATIVE_ACTION"],
+  0x99: ["payload format invalid", "PROTOCOL_ERROR"],
+  0x9a: ["retain not supported", "CAPABILITY_NOT_SUPPORTED"],
+  0x9b: ["QoS not supported", "CAPABILITY_NOT_SUPPORTED"],
+  0x9c: ["use another server", "USE_ANOTHER_SERVER"],
+  0x9d: ["server moved", "SERVER_MOVED"],
+  0x9e: ["shared subscriptions not supported", "CAPABILITY_NOT_SUPPORTED"],
+  0x9f: ["connection rate exceeded", "CONNECTION_RATE_EXCEEDED"],
+  0xa0: ["maximum connect time", "MAXIMUM_CONNECT_TIME"],
+  0xa1: ["subscription identifiers not supported", "CAPABILITY_NOT_SUPPORTED"],
+  0xa2: ["wildcard subscriptions not supported", "CAPABILITY_NOT_SUPPORTED"],
 };
 
 /** CONNACK return codes of 3.1.1, as the reason codes of 5.0 that say the same. */
@@ -64,13 +60,13 @@ const MAX_SHOWN = 120;
 
 /** What a reason code is called in MQTT 5.0; "reason code 0x.." for one it does not know. */
 export function reasonName(reasonCode: number): string {
-  return REASONS[reasonCode]?.name ?? `reason code 0x${reasonCode.toString(16).padStart(2, "0")}`;
+  return REASONS[reasonCode]?.[0] ?? `reason code 0x${reasonCode.toString(16).padStart(2, "0")}`;
 }
 
 /** A stable upper-case error code for a refused PUBLISH, SUBSCRIBE or UNSUBSCRIBE: the name of the reason code. */
 export function reasonErrorCode(reasonCode: number): ErrorCode {
   const reason = REASONS[reasonCode];
-  return reason === undefined ? "REFUSED_BY_BROKER" : (reason.name.toUpperCase().replaceAll(" ", "_") as ErrorCode);
+  return reason === undefined ? "REFUSED_BY_BROKER" : (reason[0].toUpperCase().replaceAll(" ", "_") as ErrorCode);
 }
 
 /**
@@ -101,19 +97,18 @@ interface Said {
 export function connackFailure(code: number, version: ProtocolVersion, legacyForm: boolean, said: Said = {}): Failure {
   const reasonCode = legacyForm || version === 4 ? (RETURN_CODES[code] ?? code) : code;
   // "Unspecified" and "implementation specific" at this place: the broker is there, and does not want us now.
-  const known = REASONS[reasonCode];
-  const failureCode = known === undefined || known.failure === "DISCONNECTED_BY_SERVER" ? "SERVER_UNAVAILABLE" : known.failure;
+  const known = failureOf(reasonCode);
+  const failureCode = known === "DISCONNECTED_BY_SERVER" ? "SERVER_UNAVAILABLE" : known;
   return build(failureCode, `the broker refused the connection: ${reasonName(reasonCode)}`, code, said);
 }
 
 /** What a DISCONNECT from the broker means. */
 export function disconnectFailure(reasonCode: number, said: Said = {}): Failure {
-  return build(
-    REASONS[reasonCode]?.failure ?? "DISCONNECTED_BY_SERVER",
-    `the broker disconnected: ${reasonName(reasonCode)}`,
-    reasonCode,
-    said,
-  );
+  return build(failureOf(reasonCode), `the broker disconnected: ${reasonName(reasonCode)}`, reasonCode, said);
+}
+
+function failureOf(reasonCode: number): FailureCode {
+  return REASONS[reasonCode]?.[1] ?? "DISCONNECTED_BY_SERVER";
 }
 
 function build(code: FailureCode, message: string, reasonCode: number, said: Said): Failure {

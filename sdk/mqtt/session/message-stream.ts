@@ -109,7 +109,8 @@ export class MessageStream implements Subscription {
   #error: unknown;
 
   constructor(
-    readonly filter: string,
+    /** Changes where the topics are moved. */
+    public filter: string,
     readonly options: ResolvedSubscribeOptions,
     private readonly owner: SubscriptionOwner,
   ) {

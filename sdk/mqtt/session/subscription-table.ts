@@ -39,6 +39,8 @@ export interface SubscriptionTableOwner {
 interface Entry extends Retried {
   readonly subscription: MessageStream;
   readonly matcher: TopicMatcher;
+  /** Of the filter that it had before. */
+  readonly former: TopicMatcher | undefined;
   /** Comes back with each message that the broker sends for it (5.0). */
   readonly identifier: number;
   /** The broker was told the identifier, if it has the subscription. */
@@ -118,15 +120,21 @@ export class SubscriptionTable implements SubscriptionOwner {
     if (this.#entries.has(filter)) {
       throw new HawserError("ALREADY_SUBSCRIBED", `a subscription to ${filter} already exists`, "Use that one, or close it first.");
     }
-    const resolved = resolveSubscribeOptions(options, filter);
-    const subscription = new MessageStream(filter, resolved, this);
+    const subscription = new MessageStream(filter, resolveSubscribeOptions(options, filter), this);
+    this.#enter(subscription);
+    return subscription;
+  }
+
+  #enter(subscription: MessageStream, before?: Entry): void {
+    const { filter, options } = subscription;
     const entry: Entry = {
       subscription,
       matcher: new TopicMatcher(filter),
-      identifier: resolved.subscriptionIdentifier ?? this.#freeIdentifier(filter),
+      former: before?.matcher,
+      identifier: options.subscriptionIdentifier ?? this.#freeIdentifier(filter),
       isNamed: true,
       isEstablished: false,
-      wasGranted: false,
+      wasGranted: before?.wasGranted === true,
       asked: 0,
       strikes: 0,
     };
@@ -134,7 +142,22 @@ export class SubscriptionTable implements SubscriptionOwner {
     this.#entries.set(filter, entry);
     this.#lastTopic = undefined;
     if (this.#isOnline && entry.strikes < APART_STRIKES) this.#subscribe(entry);
-    return subscription;
+  }
+
+  /**
+   * Gives subscriptions other filters, and unsubscribes from the ones before. What the broker still sends for those is delivered,
+   * until they are moved again.
+   * @param renamed the filter for each one that there is
+   */
+  move(renamed: (filter: string) => string): void {
+    for (const entry of [...this.#entries.values()]) {
+      const { subscription } = entry;
+      const filter = renamed(subscription.filter);
+      if (this.#entries.has(filter)) continue;
+      void this.closed(subscription);
+      subscription.filter = filter;
+      this.#enter(subscription, entry);
+    }
   }
 
   /** Follows from the filter alone, as far as possible: what the broker has queued under it finds its way after a reboot too. */
@@ -292,7 +315,7 @@ export class SubscriptionTable implements SubscriptionOwner {
   #targets(topic: string, { subscriptionIdentifiers: identifiers }: PublishProperties): readonly MessageStream[] {
     const isOne = identifiers === undefined || identifiers.length === 1;
     if (isOne && topic === this.#lastTopic && identifiers?.[0] === this.#lastIdentifier) return this.#lastTargets;
-    const matching = [...this.#entries.values()].filter(({ matcher }) => matcher.matches(topic));
+    const matching = [...this.#entries.values()].filter(({ matcher, former }) => matcher.matches(topic) || former?.matches(topic));
     // The broker may send one copy for all subscriptions that match, or one for each with its own identifier (section 3.3.4). Identifiers
     // that mean nothing here are of a session that an earlier program left.
     const named =

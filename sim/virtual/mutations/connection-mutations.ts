@@ -134,7 +134,7 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   {
     name: "a certificate the broker never accepted is committed",
     file: "sdk/identity/store.ts",
-    find: '    this.#put({ ...this.#record, next: { ...next, phase: "pending" }, salts: this.#withFresh(freshSalt, saltProof) });',
+    find: '    this.#put({ ...this.#record, next: { ...next, phase: "pending", topics }, salts: this.#withFresh(freshSalt, saltProof) });',
     replace: "    this.#put({ v: 1, active: next.slot });",
     invariants: ["unproved-identity", "no-usable-identity"],
     stage: IDENTITY,
@@ -142,9 +142,9 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   {
     name: "the old key is destroyed before the new identity is committed",
     file: "sdk/identity/store.ts",
-    find: "    this.#put({ v: 1, active: proved.slot, unreported: true, salts: this.salts });\n",
+    find: "    this.#put({ v: 1, active: proved.slot, unreported: true, salts: this.salts, topics: this.#nextTopics });\n",
     replace:
-      '    for (const slot of ["a", "b"] as const) if (slot !== proved.slot) this.keyStore.destroy(keySlot(slot));\n    this.#put({ v: 1, active: proved.slot, unreported: true, salts: this.salts });\n',
+      '    for (const slot of ["a", "b"] as const) if (slot !== proved.slot) this.keyStore.destroy(keySlot(slot));\n    this.#put({ v: 1, active: proved.slot, unreported: true, salts: this.salts, topics: this.#nextTopics });\n',
     invariants: ["no-usable-identity"],
     stage: { kind: "power-cuts", scene: "rotation" },
   },

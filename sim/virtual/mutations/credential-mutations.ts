@@ -224,7 +224,7 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
   {
     name: "a new certificate makes the device forget its salts",
     file: "sdk/identity/store.ts",
-    find: "active: proved.slot, unreported: true, salts: this.salts });",
+    find: "active: proved.slot, unreported: true, salts: this.salts, topics: this.#nextTopics });",
     replace: "active: proved.slot, unreported: true });",
     invariants: ["psk-lost", "psk-unchanged"],
     stage: RENEWED,
