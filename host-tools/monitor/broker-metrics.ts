@@ -30,6 +30,7 @@ const LOG_FAMILIES = {
     label: ["reason", REFUSAL_REASONS],
   },
   hawser_broker_denied_publishes_total: { help: "Publishes that the broker's rules forbid.", type: "counter" },
+  hawser_broker_denied_subscriptions_total: { help: "Subscriptions that the broker's rules forbid.", type: "counter" },
   hawser_broker_starts_total: { help: "Starts of the broker.", type: "counter" },
   hawser_broker_reloads_total: { help: "Times the broker read its configuration again.", type: "counter" },
   hawser_broker_configuration_errors_total: { help: "Lines of its files that the broker could not read.", type: "counter" },
@@ -144,7 +145,9 @@ export class BrokerMetrics {
       case "refused":
         return this.#count("hawser_broker_refusals_total", event.reason);
       case "denied":
-        return this.#count("hawser_broker_denied_publishes_total");
+        return this.#count(
+          event.access === "subscribe" ? "hawser_broker_denied_subscriptions_total" : "hawser_broker_denied_publishes_total",
+        );
       case "broker-started":
         return this.#count("hawser_broker_starts_total");
       case "reloaded":

@@ -1,6 +1,8 @@
 /** Turns a broker's log into events: joins the two lines of a failed handshake, and keeps what a reader needs to resume. */
+import type { LogFormat } from "./log-formats.js";
+import { readEmbeddedLine } from "./embedded-line.js";
 import { readMosquittoLine } from "./mosquitto-line.js";
-import type { LogFact } from "./mosquitto-line.js";
+import type { LogFact, LogLine } from "./mosquitto-line.js";
 
 /** Facts that are joined, counted or acted on here and reported in another form. */
 type Inner = "accepted" | "published" | "handshake-error" | "handshake-ended" | "client-text";
@@ -36,8 +38,10 @@ export class LogEvents {
   #held: { readonly fact: LogFact & { kind: "handshake-error" }; readonly timeMs: number; readonly end: number } | undefined;
   readonly #owner: Owner;
   readonly #now: () => number;
+  readonly #read: (text: string, isSince21: boolean) => LogLine;
 
-  constructor(owner: Owner, state: ReaderState, now: () => number) {
+  constructor(owner: Owner, state: ReaderState, now: () => number, format: LogFormat = "mosquitto") {
+    this.#read = format === "mosquitto" ? readMosquittoLine : readEmbeddedLine;
     this.#owner = owner;
     this.#state = state;
     this.#now = now;
@@ -50,7 +54,7 @@ export class LogEvents {
 
   /** @param end the line's end, for the owner */
   line(text: string, end: number): void {
-    const { fact, timeMs = this.#now() } = readMosquittoLine(text, isSince21(this.#state.version));
+    const { fact, timeMs = this.#now() } = this.#read(text, isSince21(this.#state.version));
     const held = this.#held;
     if (fact?.kind === "handshake-ended") {
       this.#held = undefined;

@@ -3,6 +3,7 @@ import { HawserError } from "../../sdk/errors.js";
 import type { EventFile, ResumePoint } from "./event-file.js";
 import { LogEvents } from "./log-events.js";
 import type { BrokerEvent, ReaderState } from "./log-events.js";
+import type { LogFormat } from "./log-formats.js";
 import type { BehaviourWatch } from "./profiles/behaviour-watch.js";
 import { LogTail, MAX_LINE_BYTES } from "./log-tail.js";
 import { OffenderWatch } from "./offender-watch.js";
@@ -29,6 +30,8 @@ export interface MonitorOptions {
   readonly behaviour?: BehaviourWatch | undefined;
   /** With what is known of offenders; otherwise nothing is. */
   readonly offenders?: OffenderWatch | undefined;
+  /** What wrote the log; mosquitto without it. */
+  readonly format?: LogFormat | undefined;
   /** The broker's version, when the log no longer says it. */
   readonly version?: string | undefined;
   /** A CA directory whose audit trail is followed too. */
@@ -88,6 +91,7 @@ export class LogMonitor {
       },
       state,
       Date.now,
+      options.format,
     );
     this.#trail = options.authority === undefined ? undefined : this.#trailOf(options.authority, newOnly);
     if (path === undefined) return;

@@ -28,14 +28,21 @@ export type LogFact =
   | { readonly kind: "reloaded" }
   | { readonly kind: "configuration-error"; readonly detail: string }
   | { readonly kind: "accepted"; readonly address: string }
-  | { readonly kind: "connected"; readonly address: string; readonly client?: string; readonly user?: string }
+  | { readonly kind: "connected"; readonly address?: string; readonly client?: string; readonly user?: string }
   | { readonly kind: "disconnected"; readonly client?: string; readonly address?: string }
   | { readonly kind: "timed-out"; readonly client?: string; readonly address?: string }
   | { readonly kind: "taken-over"; readonly client?: string; readonly address?: string }
   | { readonly kind: "kicked"; readonly client?: string }
   /** A publish that was let through, with log_type debug. */
   | { readonly kind: "published"; readonly client?: string; readonly topic?: string; readonly sizeBytes: number }
-  | { readonly kind: "denied"; readonly client?: string; readonly topic?: string; readonly sizeBytes: number }
+  /** A publish, unless `access` says otherwise; mosquitto logs no other denials. */
+  | {
+      readonly kind: "denied";
+      readonly client?: string;
+      readonly topic?: string;
+      readonly sizeBytes?: number;
+      readonly access?: "subscribe";
+    }
   /** `claimedClient` is what the sender called itself: nothing proves it. */
   | { readonly kind: "refused"; readonly reason: RefusalReason; readonly address?: string; readonly claimedClient?: string }
   /** A line that begins with a client's id: see above. */
@@ -45,7 +52,7 @@ export type LogFact =
   /** The second one; alone it is a protocol error. */
   | { readonly kind: "handshake-ended"; readonly address?: string };
 
-interface LogLine {
+export interface LogLine {
   /** When the broker wrote it; undefined where it writes no time. */
   readonly timeMs?: number;
   /** Undefined for lines that report nothing of interest here. */

@@ -1,6 +1,7 @@
 /** `hawser monitor`. */
 import { Option } from "commander";
 import type { Command } from "commander";
+import { LOG_FORMATS } from "../../monitor/log-formats.js";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { parseCount, parsePort, parsePositiveDurationMs } from "../values.js";
@@ -13,6 +14,7 @@ export function addMonitorCommand(program: Command, run: Run): void {
     // So that `monitor top --log` is top's.
     .enablePositionalOptions()
     .option("--log <file>", "mosquitto's log, followed through rotations; - reads standard input (required without --rabbitmq)", parsePath)
+    .addOption(new Option("--log-format <format>", "what wrote the log; embedded: `hawser broker run --json`").choices(LOG_FORMATS))
     .option("--events <file>", "append events to this file as JSON lines, and resume where the last run stopped", parsePath)
     .option("--events-size <MiB>", "rename the event file before it grows larger than this", parseCount, 64)
     .option("--events-keep <count>", "how many renamed event files to keep", parseCount, 5)
@@ -62,6 +64,7 @@ export function addMonitorCommand(program: Command, run: Run): void {
       "hawser monitor --rabbitmq https://localhost:15671 --credentials watcher.json --metrics 9883",
       "hawser monitor top --log mosquitto.log --dir ca",
       "journalctl -fu mosquitto -o cat | hawser monitor --log -",
+      "hawser broker run --dir ca --json | hawser monitor --log - --log-format embedded",
     ],
     exits: [3, 4, 5, 6],
   });

@@ -62,7 +62,7 @@ export function monitorSummary(event: MonitorEvent): string {
       return `${REASONS[event.reason]}${from(event.address)}${claimed}`;
     }
     case "denied":
-      return `${name(event.client)} may not publish to ${event.topic === undefined ? "a topic" : JSON.stringify(event.topic)} (${event.sizeBytes} bytes)`;
+      return `${name(event.client)} may not ${event.access ?? "publish"} to ${event.topic === undefined ? "a topic" : JSON.stringify(event.topic)}${event.sizeBytes === undefined ? "" : ` (${event.sizeBytes} bytes)`}`;
     case "connected":
       return `${name(event.client)}${event.user === undefined || event.user === event.client ? "" : ` (user ${JSON.stringify(event.user)})`}${from(event.address)}`;
     case "disconnected":

@@ -11,6 +11,7 @@ import { BrokerMetrics } from "../../monitor/broker-metrics.js";
 import { startMetricsServer } from "../../monitor/metrics-server.js";
 import { checkLogTypes } from "../../monitor/log-types.js";
 import { MonitorState } from "../../monitor/monitor-state.js";
+import type { LogFormat } from "../../monitor/log-formats.js";
 import { eventFields, LogMonitor } from "../../monitor/log-monitor.js";
 import type { MonitorEvent } from "../../monitor/log-monitor.js";
 import type { Context } from "../command-runner.js";
@@ -27,6 +28,7 @@ export interface MonitorCommandOptions {
   events?: string;
   eventsSize: number;
   eventsKeep: number;
+  logFormat?: LogFormat;
   config?: string;
   brokerVersion?: string;
   hooks?: string;
@@ -75,7 +77,14 @@ export async function runMonitor(options: MonitorCommandOptions, context: Contex
     };
     const owner = { event: print, accepted: () => counted?.metrics.accepted() };
     const remembered = { behaviour: state?.kept.behaviour, offenders: state?.kept.offenders };
-    const monitor = new LogMonitor(file, owner, { events, version, newOnly: options.newOnly, authority: options.dir, ...remembered });
+    const monitor = new LogMonitor(file, owner, {
+      events,
+      version,
+      newOnly: options.newOnly,
+      authority: options.dir,
+      format: options.logFormat,
+      ...remembered,
+    });
     let failure: unknown;
     const rabbitmq = rabbitmqSourceOf(options, {
       looked: (look) => counted?.metrics.rabbitmq(look),

@@ -153,7 +153,7 @@ export class BehaviourWatch {
     return alerts;
   }
 
-  #connected(client: string, name: string, address: string, timeMs: number): BehaviourAlert[] {
+  #connected(client: string, name: string, address: string | undefined, timeMs: number): BehaviourAlert[] {
     const known = this.#devices.get(client);
     const role = this.#roleOf(name);
     const device = known?.name === name && known.role === role ? known : this.#newDevice(client, name, role, timeMs);
@@ -162,6 +162,7 @@ export class BehaviourWatch {
     this.#devices.delete(client);
     this.#devices.set(client, device);
     const alerts = this.#count(device, "connects", timeMs);
+    if (address === undefined) return alerts;
     const profile = this.#profileOf(role);
     const network = networkOf(address);
     if (profile.isNewNetwork(network))
