@@ -28,10 +28,11 @@ class Climb {
     this.ladder = new CredentialLadder({ recoverable, patience, nowMs: () => this.nowMs, fraction: () => fraction });
   }
 
-  /** One that has gone down to PSK. */
+  /** One that has gone down to PSK, and was let in by it. */
   static down(code: FailureCode = "KEY_MISSING", holdings: Holdings = ACTIVE): Climb {
     const climb = new Climb();
     climb.fails(ACTIVE_TRY, code, "certain", holdings);
+    climb.ladder.accepted(PSK_TRY);
     return climb;
   }
 
@@ -183,6 +184,31 @@ describe("A pending identity", () => {
   });
 });
 
+describe("A new certificate of before the recovery", () => {
+  /** Shut out between the issuing of the new certificate and its proof: both are refused alike. */
+  function shutOutInRotation(): Climb {
+    const climb = new Climb();
+    climb.fails(PENDING_TRY, "NOT_AUTHORIZED", "refusal", BOTH);
+    expect(climb.failsUntil(ACTIVE_TRY, "NOT_AUTHORIZED", "refusal", BOTH)[1]).toEqual([changed("mtls", "psk", "NOT_AUTHORIZED")]);
+    return climb;
+  }
+
+  it("is given up when it is refused as well, and PSK asks for another", () => {
+    const climb = shutOutInRotation();
+    expect(climb.ladder.next(BOTH)).toEqual(PENDING_TRY);
+    expect(climb.fails(PENDING_TRY, "NOT_AUTHORIZED", "refusal", BOTH)).toEqual([
+      { type: "drop-pending", reason: because("NOT_AUTHORIZED") },
+    ]);
+    expect(climb.ladder.next(ACTIVE)).toEqual(PSK_TRY);
+  });
+
+  it("is kept while only the network is against it", () => {
+    const climb = shutOutInRotation();
+    expect(climb.fails(PENDING_TRY, "CONNECT_TIMEOUT", "none", BOTH)).toEqual([]);
+    expect(climb.ladder.next(BOTH)).toEqual(PENDING_TRY);
+  });
+});
+
 describe("A new certificate that changed nothing", () => {
   const STOPPED: LadderEffect[] = [
     { type: "stop-enrolling", reason: because("NOT_AUTHORIZED"), retryMs: 15 * 3_600_000 },
@@ -226,6 +252,7 @@ describe("A new certificate that changed nothing", () => {
   it("is replaced by another one after 20 to 30 minutes where the old one is lost, and twice as late each time", () => {
     const climb = Climb.down();
     const waits = Array.from({ length: 6 }, () => {
+      climb.ladder.accepted(PSK_TRY);
       climb.failsUntil(PENDING_TRY, "CERTIFICATE_REJECTED", "refusal", BOTH);
       expect(climb.fails(ACTIVE_TRY, "KEY_MISSING", "certain", BOTH)).toEqual([]);
       const [tookMs, effects] = climb.failsUntil(PENDING_TRY, "CERTIFICATE_REJECTED", "refusal", BOTH);

@@ -120,6 +120,8 @@ export class CredentialLadder {
   #proofFailures = 0;
   #useless = 0;
   #timesShown = 0;
+  /** PSK was accepted since the certificate was left: a new certificate is one of this recovery. */
+  #isAnswered = false;
   readonly #verdicts = new Run();
   readonly #refusals = new Run();
   readonly #suspicions = new Run();
@@ -170,6 +172,7 @@ export class CredentialLadder {
     this.#doubted = undefined;
     this.#recoveryFailures = 0;
     if (attempt.rung === "psk") {
+      this.#isAnswered = true;
       this.#endProof();
       if (!doubted) return [];
       this.#useless++;
@@ -217,6 +220,7 @@ export class CredentialLadder {
     const unused: LadderEffect[] = this.#stoppedUntilMs !== undefined && holdings.pending ? [{ type: "drop-pending", reason }] : [];
     this.#stoppedUntilMs = undefined;
     this.#isCondemned = true;
+    this.#isAnswered = false;
     this.#rung = "psk";
     this.#recoveryFailures = 0;
     this.#doubted = undefined;
@@ -257,7 +261,9 @@ export class CredentialLadder {
 
   #proofFailed(reason: Failure, evidence: Evidence, holdings: Holdings): LadderEffect[] {
     if (this.#stoppedUntilMs !== undefined) return this.#stillStopped("pending", reason, evidence, holdings);
-    if (evidence === "certain" || isAboutTheNewOne(reason.code, this.#rung)) {
+    // One of before: the device was shut out while it waited to be proved, and this recovery has not asked for any yet.
+    const isOfBefore = this.#rung === "psk" && !this.#isAnswered && (evidence === "refusal" || evidence === "verdict");
+    if (isOfBefore || evidence === "certain" || isAboutTheNewOne(reason.code, this.#rung)) {
       if (this.#rung === "psk" && this.#useless >= USELESS_CERTIFICATES) return this.#stop(reason);
       this.#endProof();
       this.#useless++;

@@ -32,6 +32,8 @@ export class BrokerAccess {
   onRefused: (id: string) => void = () => undefined;
   /** Clients whose access list is broken at the moment: everything they ask is denied. */
   readonly denied = new Set<string>();
+  /** Whether this name's revoked certificate is let through the handshake, and refused by CONNACK. */
+  refusesByConnack: (id: string) => boolean = () => false;
   /** Names that read `devices/#` and write commands. */
   readonly operators = new Set<string>();
 
@@ -53,7 +55,7 @@ export class BrokerAccess {
       return tlsVersion === "TLSv1.3" ? Alert.certificateRequired : Alert.handshakeFailure;
     const certificate = this.certificateOf(shown);
     if (!certificate || !this.knowsClientCa) return Alert.unknownCa;
-    if (this.revoked.has(certificate.serial)) return Alert.revoked;
+    if (this.revoked.has(certificate.serial) && !this.refusesByConnack(certificate.id)) return Alert.revoked;
     const nowMs = this.nowMs() + this.clockErrorMs;
     if (nowMs < certificate.notBeforeMs) return Alert.badCertificate;
     return nowMs > certificate.notAfterMs ? Alert.expired : undefined;
@@ -76,6 +78,13 @@ export class BrokerAccess {
   certificateOf(shown: ShownCredential): IssuedCertificate | undefined {
     const leaf = shown.kind === "certificate" ? shown.chain[0] : undefined;
     return leaf && this.authority.find(leaf);
+  }
+
+  /** What the handshake has let through all the same. */
+  isRevoked(scope: Scope): boolean {
+    const isRevoked = scope.kind === "mtls" && this.revoked.has(scope.serial);
+    if (isRevoked) this.onRefused(scope.id);
+    return isRevoked;
   }
 
   /** A client id is a name: nobody connects by another's. */

@@ -144,7 +144,8 @@ export class BrokerConnection implements ServerHandlers {
     const verdict = mood.refusal ?? (this.scope.kind === "mtls" ? mood.refusalOverMtls : undefined);
     const refusal = limits.versions.includes(packet.version) ? verdict : Reason.unsupportedVersion;
     if (refusal !== undefined) return this.#refuse(refusal);
-    if (!this.broker.access.mayBe(this.scope, packet.clientId)) return this.#refuse(Reason.notAuthorized);
+    const { access } = this.broker;
+    if (access.isRevoked(this.scope) || !access.mayBe(this.scope, packet.clientId)) return this.#refuse(Reason.notAuthorized);
     const { session, present } = this.broker.openSession(packet, this);
     this.#session = session;
     session.will = packet.will;

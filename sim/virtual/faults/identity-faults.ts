@@ -52,6 +52,29 @@ export const IDENTITY_FAULTS: readonly FaultKind[] = [
     },
   },
   {
+    // With all that the name has, so also the new one of a renewal that has just arrived and was not shown yet. One of a recovery is left
+    // alone: refused by CONNACK, it looks to a device as if certificates changed nothing, and it asks for no other for half a day.
+    name: "revoked-in-rotation",
+    scope: "device",
+    lasts: MINUTES,
+    fits: recoverable,
+    begin: ({ authority, broker, device }) => {
+      const { onEvent } = device;
+      const end = (): void => void (device.onEvent = onEvent);
+      let isRecovery = true;
+      device.onEvent = (event) => {
+        onEvent(event);
+        if (event.type === "renewing") isRecovery = event.reason === "recovery";
+        if (event.type !== "pending" || isRecovery) return;
+        end();
+        authority.shutOut(device.id);
+        broker.kick(device.id, 0x87);
+      };
+      device.device?.renew();
+      return end;
+    },
+  },
+  {
     name: "client-ca-lost",
     scope: "everybody",
     lasts: MINUTES,

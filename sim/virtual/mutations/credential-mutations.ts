@@ -270,6 +270,19 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
     stage: { kind: "world", faults: ["refused-for-hours"], days: 1, traits: { device: { ...RECOVERABLE, usesLogin: false } } },
   },
   {
+    name: "a device that is shut out in a rotation takes the new certificate for one of its recovery",
+    file: "sdk/supervisor/credential-ladder.ts",
+    find: "    this.#isAnswered = false;\n",
+    replace: "    this.#isAnswered = true;\n",
+    invariants: ["not-back-online"],
+    stage: {
+      kind: "world",
+      faults: ["revoked-in-rotation"],
+      days: 0.2,
+      traits: { world: { refusesRevoked: "by-connack" }, device: { ...RECOVERABLE, usesLogin: false } },
+    },
+  },
+  {
     name: "a new certificate that is refused is not replaced for half a day, though the old one is lost",
     file: "sdk/supervisor/credential-ladder.ts",
     find: "const LOST_STOPPED_MS = 20 * 60_000;",

@@ -10,6 +10,8 @@ export interface WorldTraits {
   /** Lifetime of device certificates, milliseconds. */
   lifetimeMs: number;
   limits: BrokerLimits;
+  /** How the broker refuses a revoked certificate: with an alert, as mosquitto does, or like any other client that may not come in. */
+  refusesRevoked: "in-handshake" | "by-connack";
 }
 
 export interface DeviceTraits {
@@ -70,6 +72,7 @@ function drawnWorldTraits(random: SeededRandom): WorldTraits {
       serverKeepAliveSeconds: random.pick([0, 0, 30]),
       qos2PassedOn: random.pick(["at-publish", "at-pubrel"] as const),
     },
+    refusesRevoked: random.pick(["in-handshake", "by-connack"] as const),
   };
 }
 

@@ -109,6 +109,8 @@ export class World {
       const key = this.authority.psks.of(id);
       if (key) this.#byId.get(id)?.psk.reported(serial, key);
     };
+    // A device that sends a password as well never blames its certificate for a CONNACK: it would stay out for good.
+    if (traits.refusesRevoked === "by-connack") this.access.refusesByConnack = (id) => this.#byId.get(id)?.traits.usesLogin === false;
     this.access.onRefused = (id) => this.#byId.get(id)?.attempts.credentialFault();
     const certificate = {
       root: this.authority.root,
