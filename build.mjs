@@ -29,6 +29,8 @@ const ENTRY_POINTS = [
   "test/bench/bench-policy.ts",
   "test/soak/main.ts",
   "test/soak/agents.ts",
+  "test/soak/storm.ts",
+  "test/soak/fleet-soak.ts",
   "test/bench/sink.ts",
   "test/fuzz/main.ts",
 ].filter((file) => existsSync(root + file));

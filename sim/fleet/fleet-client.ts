@@ -141,6 +141,7 @@ export function mqttJsClient(plan: FleetPlan, stores: FleetStores, listener: Cli
     listener.connected("mtls");
     client.subscribe(`devices/${id}/down/#`, { qos: 1 });
   });
+  client.on("reconnect", () => listener.attempt());
   client.on("error", (error) => listener.trouble("code" in error ? String(error.code) : error.message));
   client.on("close", () => {
     listener.ended("CLOSED", isConnected);

@@ -1,7 +1,8 @@
 /** What a run found of a product's program, and what is to be said of it. */
 import { describeProgramFault } from "../program/program-faults.js";
-import type { HeapSample, ProgramAccount, ProgramFault, ProgramPlan, ProgramReport, TopicSummary } from "../program/program-plan.js";
+import type { ProgramAccount, ProgramFault, ProgramPlan, ProgramReport, TopicSummary } from "../program/program-plan.js";
 import type { Check } from "./fleet-result.js";
+import { straightLine } from "./straight-line.js";
 
 export interface ProgramFacts {
   readonly source: string;
@@ -128,21 +129,15 @@ function growthOf(reports: readonly ProgramReport[], limit: number): ProgramFact
   };
 }
 
-/** A straight line through a worker's samples, by least squares. */
 function trendOf({ heap, devices }: ProgramReport): { bytesPerMs: number; devices: number; isSteady: boolean } | undefined {
   const startedMs = heap.find((sample) => sample.devices === devices)?.atMs ?? Infinity;
   const settled = heap.filter(({ atMs }) => atMs >= startedMs + WARM_MS);
   if (settled.length < LEAST_SAMPLES) return undefined;
-  const mean = (of: (sample: HeapSample) => number): number => settled.reduce((sum, sample) => sum + of(sample), 0) / settled.length;
-  const [meanMs, meanBytes] = [mean(({ atMs }) => atMs), mean(({ bytes }) => bytes)];
-  const both = mean(({ atMs, bytes }) => (atMs - meanMs) * (bytes - meanBytes));
-  const time = mean(({ atMs }) => (atMs - meanMs) ** 2);
-  const spread = mean(({ bytes }) => (bytes - meanBytes) ** 2);
-  const bytesPerMs = both / time;
-  const grownBytes = bytesPerMs * ((settled.at(-1)?.atMs ?? 0) - (settled[0]?.atMs ?? 0));
+  const { slope, explained } = straightLine(settled.map(({ atMs, bytes }) => ({ atMs, value: bytes })));
+  const grownBytes = slope * ((settled.at(-1)?.atMs ?? 0) - (settled[0]?.atMs ?? 0));
   // The line explains nearly all that the samples differ by.
-  const isSteady = grownBytes > NOISE_BYTES && both ** 2 / (time * spread) > 0.8;
-  return { bytesPerMs, devices, isSteady };
+  const isSteady = grownBytes > NOISE_BYTES && explained > 0.8;
+  return { bytesPerMs: slope, devices, isSteady };
 }
 
 function mergedFaults(faults: readonly ProgramFault[]): ProgramFault[] {

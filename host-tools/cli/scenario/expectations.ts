@@ -2,6 +2,7 @@
 import { HawserError } from "../../../sdk/errors.js";
 import { describeFault } from "../../../sim/fleet/delivery-account.js";
 import type { Check, FleetFacts, Sample } from "../../../sim/fleet/fleet-result.js";
+import { straightLine } from "../../../sim/fleet/straight-line.js";
 import { parsePositiveDurationMs } from "../values.js";
 
 /** What a run found, and when its events took place: milliseconds since the start; `end of NAME` for ends. */
@@ -23,6 +24,8 @@ interface Form {
   judge(parts: readonly string[], found: Findings): Verdict;
 }
 
+/** A shorter one's memory is still that of its start. */
+const LEAST_GROWTH_MS = 2 * 60_000;
 const DURATION = "(\\d+(?:\\.\\d+)?(?:ms|s|m|h|d))";
 
 const FORMS: readonly Form[] = [
@@ -115,6 +118,12 @@ const FORMS: readonly Form[] = [
     judge: ([limit = ""], { cost, client }) =>
       client === "virtual" ? undefined : [cost.kilobytesPerDevice < Number(limit), `${cost.kilobytesPerDevice} KB`],
   },
+  {
+    example: "memory grows by less than 2 KB a device and minute",
+    pattern: /^memory grows by less than (\d+(?:\.\d+)?) KB a device and minute$/,
+    judge: ([limit = ""], { samples, devices, client }) =>
+      client === "virtual" ? undefined : judgeGrowth(Number(limit), samples, devices),
+  },
 ];
 
 export const EXPECTATION_EXAMPLES: readonly string[] = FORMS.map(({ example }) => example);
@@ -182,6 +191,15 @@ function fits(value: number, limit: number, bound: string): boolean {
 
 function used({ connections }: Findings, kind: string): number {
   return connections.devicesByCredential[kind] ?? 0;
+}
+
+/** From the second half of the run: an engine takes memory as it warms up, and keeps it. */
+function judgeGrowth(limit: number, samples: readonly Sample[], devices: number): Verdict {
+  const endMs = samples.at(-1)?.atMs ?? 0;
+  if (endMs < LEAST_GROWTH_MS) return [false, `a run of ${LEAST_GROWTH_MS / 60_000} minutes or more can tell`];
+  const points = samples.filter(({ atMs }) => atMs >= endMs / 2).map(({ atMs, rssMb }) => ({ atMs, value: rssMb * 1024 }));
+  const grows = (straightLine(points).slope * 60_000) / devices;
+  return [grows < Number(limit), `${grows.toFixed(2)} KB`];
 }
 
 /** The most attempts in one second, from the sums that samples hold. */

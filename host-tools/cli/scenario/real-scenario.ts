@@ -136,7 +136,7 @@ async function play(scenario: Scenario, program: ProgramPlan | undefined, place:
       seed,
       broker: behind(place.broker, mtls),
       ...recovery,
-      client: "hawser",
+      client: fleet.client,
       startPerSecond: fleet.startPerSecond / workers,
       profiles: fleet.profiles,
       ...(fleet.sleepers > 0 ? { sleep: { share: fleet.sleepers, awakeMs: 10_000, asleepMs: 20_000 } } : {}),

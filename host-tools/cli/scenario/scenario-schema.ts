@@ -68,6 +68,10 @@ const fleet = object(
     recovery: { type: "boolean", description: "Devices may recover by pre-shared key. Default: true." },
     retryCap: { ...duration, description: "The longest a device waits between two attempts. Default: the SDK's, 2m." },
     recoveryPatience: { ...duration, description: "How long the broker must refuse a device before it turns to its PSK. Default: 5s." },
+    client: {
+      enum: ["hawser", "mqttjs"],
+      description: "mqttjs: MQTT.js does the same, to compare. Not in the virtual world. Default: hawser.",
+    },
     workers: positiveCount(64),
   },
   ["devices"],

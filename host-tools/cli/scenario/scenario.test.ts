@@ -56,6 +56,11 @@ describe("a scenario file", () => {
     [`${HEAD}expect:\n  - no massage lost\n`, /:5: expect\[0\]: .*not a sentence/, /no message lost/],
     [`${HEAD}expect:\n  - "within 5s of storm: 99% online"\n`, /:5: .*there is no event storm/, /none/],
     [`${HEAD}expect: [\n`, /s\.yaml:\d: /, /YAML/],
+    [
+      "name: x\nfleet: { devices: 2, client: mqttjs, program: { file: x.ts } }\nduration: 5s\nexpect: [no message lost]\n",
+      /s\.yaml:2: .*a program runs on the SDK/,
+      /client/,
+    ],
   ])("is refused with its line and what is allowed: %j", (body, what, next) => {
     let error: unknown;
     try {
@@ -119,6 +124,23 @@ describe("an expectation", () => {
     ["at most 5 attempts a device", true],
   ])("%s: %s", (sentence, passes) => {
     expect(readExpectation(sentence, new Map([["outage", true]])).judge({ ...facts, marks })?.passed).toBe(passes);
+  });
+});
+
+describe("the expectation of memory", () => {
+  const judged = (rssMbOf: (minute: number) => number, minutes: number): unknown => {
+    const samples = Array.from({ length: minutes * 6 + 1 }, (_, index) => ({ atMs: index * 10_000, rssMb: rssMbOf(index / 6) }));
+    const found = { devices: 1024, client: "hawser", samples, marks: new Map() } as unknown as FleetFacts & { marks: Map<string, number> };
+    return readExpectation("memory grows by less than 2 KB a device and minute", new Map()).judge(found);
+  };
+
+  it("holds for memory that grows at the start only, and names the slope of what goes on growing", () => {
+    expect(judged((minute) => 100 + 50 * Math.min(minute, 5), 10)).toMatchObject({ passed: true, detail: "0.00 KB" });
+    expect(judged((minute) => 100 + 3 * minute, 10)).toMatchObject({ passed: false, detail: "3.00 KB" });
+  });
+
+  it("fails a run that is too short to tell", () => {
+    expect(judged(() => 100, 1)).toMatchObject({ passed: false, detail: "a run of 2 minutes or more can tell" });
   });
 });
 

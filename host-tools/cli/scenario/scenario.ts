@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { errorMessage, HawserError } from "../../../sdk/errors.js";
 import type { Endpoint } from "../../../sdk/platform.js";
-import type { PublishProfile } from "../../../sim/fleet/fleet-plan.js";
+import type { FleetPlan, PublishProfile } from "../../../sim/fleet/fleet-plan.js";
 import { readToxic, type Toxic } from "../../../sim/proxy/toxics.js";
 import { SeededRandom } from "../../../sim/virtual/random.js";
 import { idsOf } from "../fleet/fleet-identities.js";
@@ -30,6 +30,7 @@ export interface ScenarioFleet {
   readonly recovery: boolean;
   readonly retryCapMs: number;
   readonly recoveryPatienceMs: number;
+  readonly client: FleetPlan["client"];
   readonly workers?: number;
   /** Devices run this instead of `profiles`. */
   readonly program?: ProgramFlags;
@@ -150,6 +151,7 @@ interface FleetValues {
   readonly recovery?: boolean;
   readonly retryCap?: string;
   readonly recoveryPatience?: string;
+  readonly client?: FleetPlan["client"];
   readonly workers?: number;
   readonly program?: {
     readonly file: string;
@@ -193,6 +195,8 @@ function readFleet(values: FleetValues, folder: string, refuse: Refuse): Scenari
   const { certificateLifetime } = values;
   if (values.program !== undefined && values.sleepers !== undefined)
     throw refuse(["fleet", "sleepers"], "a device that runs your program sleeps when the program says so", "Leave it out.");
+  if (values.program !== undefined && values.client === "mqttjs")
+    throw refuse(["fleet", "client"], "a program runs on the SDK", "Leave out client, or program.");
   return {
     ids: parsed(() => idsOf(values.ids ?? "fleet-{n}", values.devices), ["fleet", "ids"], refuse),
     role: values.role ?? "sensor",
@@ -214,6 +218,7 @@ function readFleet(values: FleetValues, folder: string, refuse: Refuse): Scenari
     recovery: values.recovery ?? true,
     retryCapMs: ms(values.retryCap, DEFAULT_RETRY_CAP_MS, "retryCap"),
     recoveryPatienceMs: ms(values.recoveryPatience, DEFAULT_PATIENCE_MS, "recoveryPatience"),
+    client: values.client ?? "hawser",
     ...(values.workers === undefined ? {} : { workers: values.workers }),
     ...(values.program === undefined ? {} : { program: programFlags(values.program, folder) }),
   };

@@ -91,6 +91,7 @@ function checkPlayable({ fleet, own, policyText, timeline, refuse }: Scenario): 
       "the virtual world runs its own mix of messages",
       "Leave --virtual out, or use `virtualWorld()` of hawser/testing.",
     );
+  if (fleet.client !== "hawser") throw refuse(["fleet", "client"], "the virtual world runs the SDK only", "Leave --virtual out, or this.");
   for (const [key, value] of Object.entries({
     sleepers: fleet.sleepers,
     rebootsPerHour: fleet.rebootsPerHour,
