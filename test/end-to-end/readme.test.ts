@@ -104,10 +104,11 @@ describe("the life of a CA", () => {
       "ca-rollover",
       "ca-root-rollover",
       "ca-backup",
+      "ca-restore",
       "ca-verify",
     ];
     const script = names
-      .map((name) => block(name, "docs/ca.md"))
+      .map((name) => block(name, name === "ca-restore" ? "docs/ca-backups.md" : "docs/ca.md"))
       .join("\n")
       .replaceAll("npx hawser", "hawser");
     const { code, output } = await bash(script, temporaryDirectory());
