@@ -89,11 +89,13 @@ export class Thief {
   }
 
   #comeIn(loot: Loot): void {
-    const { broker, device } = this.site;
+    const { access, broker, device } = this.site;
     const clientId = `thief-${device.id}-${publicKeyOf(loot.secret)[40]}`;
     if (this.#sessions.some((session) => session.isOpen && session.clientId === clientId)) return;
     if (broker.mtls.judge({ kind: "certificate", chain: loot.chain }) !== undefined) return;
-    if (this.#isNoticed) device.accuse("revoked-key-serves", "a thief came in again after he was shut out");
+    // Where CONNACK is to refuse him, the handshake says nothing: `#use` tells whether he is in.
+    if (this.#isNoticed && !access.refusesByConnack(device.id))
+      device.accuse("revoked-key-serves", "a thief came in again after he was shut out");
     const filters = ["down/#", "identity/response"].map((topic) => `devices/${device.id}/${topic}`);
     const onMessage = (topic: string, payload: Uint8Array): void => this.#heard(topic, payload);
     this.#sessions.push(new ThiefSession(broker.mtls, { kind: "certificate", chain: loot.chain }, { clientId, filters, onMessage }));
