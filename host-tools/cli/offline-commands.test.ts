@@ -307,6 +307,24 @@ describe("issue", () => {
 });
 
 describe("revoke", () => {
+  test("finds the name by its certificate or a serial number, also one that was replaced", async () => {
+    const cwd = await directoryWithCa();
+    for (const more of [[], ["--replace"]])
+      await json(cwd, "issue", "--dir", "ca", "--name", "panel", "--role", "operator", "--out", "panel", ...more);
+    const [panel] = (await json(cwd, "list", "--dir", "ca")) as unknown as { certificates: { serial: string; status: string }[] }[];
+    const old = panel?.certificates.find(({ status }) => status !== "active")?.serial ?? "";
+    const args = ["revoke", "--dir", "ca"];
+    const run = (...more: string[]): ReturnType<typeof hawser> => hawser([...args, ...more], { cwd, env: ENV });
+    expect(await run("--serial", "00")).toMatchObject({ code: 6, stderr: expect.stringMatching(/^error UNKNOWN_ID: /) as string });
+    expect(await run("--serial", "xyz")).toMatchObject({ code: 2 });
+    expect(await run()).toMatchObject({ code: 2, stderr: expect.stringContaining("give one of --id") as string });
+    expect(await run("--id", "panel", "--serial", old)).toMatchObject({ code: 2 });
+    expect(await run("--certificate", "ca/ca.json")).toMatchObject({ code: 3 });
+    const spelled = (old.length % 2 === 0 ? old : `0${old}`).toUpperCase().match(/../g)?.join(":") ?? "";
+    expect(await json(cwd, ...args, "--serial", spelled)).toMatchObject({ id: "panel", state: "revoked" });
+    expect(await json(cwd, ...args, "--certificate", "panel/client.crt.pem")).toMatchObject({ id: "panel", state: "revoked" });
+  });
+
   test("shuts a device out, with the reason asked for", async () => {
     const cwd = await withDevice();
     const [device] = await list(cwd);

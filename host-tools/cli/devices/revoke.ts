@@ -1,38 +1,120 @@
 /** Shuts a device or client out. */
+import { X509Certificate } from "node:crypto";
+import { HawserError } from "../../../sdk/errors.js";
+import { recoveryIdentity } from "../../../sdk/identity/device-id.js";
+import { readRegularFile } from "../../../sim/node/files/safe-path.js";
+import type { ManagementApi } from "../../brokers/rabbitmq/management-api.js";
+import { endRabbitmqSessions } from "../../brokers/rabbitmq/rabbitmq-sessions.js";
 import { RevocationUnproved } from "../../ca/certificate-authority.js";
 import type { CertificateAuthority, RevokeOutcome } from "../../ca/certificate-authority.js";
 import type { Context } from "../command-runner.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
+import { managementApi } from "../rabbitmq-login.js";
+import type { Json } from "../terminal.js";
 import { BROKER_PROBLEMS, brokerLines, brokersJson } from "../broker/broker-results.js";
 
 export interface RevokeOptions extends PassphraseOptions {
   dir: string;
-  id: string;
+  id?: string;
+  serial?: string;
+  certificate?: string;
   reason: string;
+  rabbitmq?: string;
+  rabbitmqLogin?: string;
+  rabbitmqCa?: string;
   certificateOnly?: boolean;
   json?: boolean;
 }
 
 export async function revoke(options: RevokeOptions, context: Context): Promise<void> {
   const { terminal } = context;
+  const serial = checkOptions(options);
+  const api = rabbitmqOf(options);
   const ca = await openCaOf(options, context, BROKER_PROBLEMS);
-  const { outcome, problem } = await revokeWith(ca, options);
+  const name = options.id ?? (await holderOf(ca, serial ?? ""));
+  const { outcome, problem } = await revokeWith(ca, { ...options, id: name });
   const { id, state, reason, serials, brokers } = outcome;
-  terminal.result({ id, state, reason, revoked: serials, brokers: brokersJson(brokers) }, [
+  const rabbitmq = api === undefined ? undefined : await endedAt(api, options.rabbitmq ?? "", id, state === "revoked");
+  terminal.result({ id, state, reason, revoked: serials, brokers: brokersJson(brokers), ...(rabbitmq && { rabbitmq: rabbitmq.json }) }, [
     state === "revoked"
-      ? `${id} is ${problem === undefined ? "shut out" : "revoked"} (${reason}).`
+      ? `${id} is ${problem === undefined && rabbitmq?.problem === undefined ? "shut out" : "revoked"} (${reason}).`
       : `The certificates of ${id} are revoked (${reason}); it may recover with its pre-shared key.`,
     ...serials.map((serial) => `  revoked ${serial}`),
     ...brokerLines(brokers),
+    ...(rabbitmq === undefined ? [] : [rabbitmq.line]),
   ]);
   if (problem !== undefined) throw problem;
+  if (rabbitmq?.problem !== undefined) throw rabbitmq.problem;
+}
+
+/** @returns the serial that was given by itself or with a certificate, without an id */
+function checkOptions({ id, serial, certificate, rabbitmq, rabbitmqLogin, rabbitmqCa }: RevokeOptions): string | undefined {
+  const next = "Run: hawser revoke --help";
+  if ([id, serial, certificate].filter((given) => given !== undefined).length !== 1)
+    throw new HawserError("USAGE", "give one of --id, --serial and --certificate", next);
+  if ((rabbitmq === undefined) !== (rabbitmqLogin === undefined) || (rabbitmq === undefined && rabbitmqCa !== undefined))
+    throw new HawserError("USAGE", "--rabbitmq and --rabbitmq-login go together", next);
+  if (certificate !== undefined) return serialOf(certificate);
+  if (serial === undefined) return undefined;
+  const digits = serial
+    .replaceAll(":", "")
+    .toLowerCase()
+    .replace(/^0+(?=.)/, "");
+  if (!/^[0-9a-f]{1,40}$/.test(digits))
+    throw new HawserError("USAGE", `invalid serial number ${JSON.stringify(serial)}`, "Use hex digits.");
+  return digits;
+}
+
+const MOST_CERTIFICATE_BYTES = 1024 * 1024;
+
+function serialOf(file: string): string {
+  const { bytes } = readRegularFile(file, MOST_CERTIFICATE_BYTES);
+  try {
+    return new X509Certificate(bytes).serialNumber.toLowerCase().replace(/^0+(?=.)/, "");
+  } catch {
+    throw new HawserError("BAD_CERTIFICATE", `${file} holds no certificate`, "Name a PEM or DER file.");
+  }
+}
+
+/** Serials are random: the name that has this one, also where another certificate has taken its place. */
+async function holderOf(ca: CertificateAuthority, serial: string): Promise<string> {
+  const holder = (await ca.list()).find(({ certificates }) => certificates.some((one) => one.serial === serial));
+  if (holder !== undefined) return holder.name;
+  throw new HawserError(
+    "UNKNOWN_ID",
+    `no name of this CA has a certificate with the serial number ${serial}`,
+    "Check the serial number, and that the certificate is of this CA.",
+  );
+}
+
+function rabbitmqOf({ rabbitmq, rabbitmqLogin = "", rabbitmqCa }: RevokeOptions): ManagementApi | undefined {
+  return rabbitmq === undefined ? undefined : managementApi(rabbitmq, rabbitmqLogin, rabbitmqCa);
+}
+
+interface EndedAtRabbitmq {
+  readonly json: Json;
+  readonly line: string;
+  readonly problem?: HawserError;
+}
+
+/** With its pre-shared key a device that is to recover must still get in. */
+async function endedAt(api: ManagementApi, url: string, id: string, isShutOut: boolean): Promise<EndedAtRabbitmq> {
+  const users = isShutOut ? [id, recoveryIdentity(id)] : [id];
+  try {
+    const ended = await endRabbitmqSessions(api, users, "revoked by hawser");
+    return { json: { api: url, ended, proved: true }, line: `  RabbitMQ at ${url}: no connection is left (${ended} ended)` };
+  } catch (error) {
+    if (!(error instanceof HawserError)) throw error;
+    const problem = { code: error.code, message: error.message };
+    return { json: { api: url, proved: false, problem }, line: `  RabbitMQ at ${url}: NOT PROVED: ${error.message}`, problem: error };
+  }
 }
 
 /** What could not be proved is told after what was. */
 async function revokeWith(
   ca: CertificateAuthority,
-  options: RevokeOptions,
+  options: RevokeOptions & { readonly id: string },
 ): Promise<{ outcome: RevokeOutcome; problem?: RevocationUnproved }> {
   try {
     return { outcome: await ca.revoke({ id: options.id, reason: options.reason, certificateOnly: options.certificateOnly === true }) };

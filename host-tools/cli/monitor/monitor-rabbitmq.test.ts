@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { ManagementApi, parseManagementUrl } from "../../brokers/rabbitmq/management-api.js";
 import { TestRabbitmq } from "../../../test/support/brokers/test-rabbitmq.js";
 import { buildCli, hawser, RunningCli, temporaryDirectory } from "../../../test/support/host-tools/test-cli.js";
+import { directoryWithCa, ENV } from "../../../test/support/host-tools/test-fleet.js";
 import { freePort } from "../../../test/support/node/test-mosquitto.js";
 
 const room = mkdtempSync(join(tmpdir(), "hawser-rabbitmq-"));
@@ -46,8 +47,8 @@ afterAll(async () => {
 const reach = (user: string, password: string): string[] => ["-h", "127.0.0.1", "-p", String(broker.mtlsPort), "-u", user, "-P", password];
 
 /** A client that stays. */
-async function subscriber(): Promise<{ ended: Promise<unknown> }> {
-  const options: IClientOptions = { clientId: "board", ...LOGIN, protocolVersion: 4, reconnectPeriod: 0 };
+async function subscriber(reconnectPeriod = 0): Promise<{ ended: Promise<unknown> }> {
+  const options: IClientOptions = { clientId: "board", ...LOGIN, protocolVersion: 4, reconnectPeriod };
   const client = await connectAsync(`mqtt://127.0.0.1:${broker.mtlsPort}`, options);
   onTestFinished(() => void client.end(true));
   const ended = new Promise((resolve) => client.once("close", () => resolve(undefined)));
@@ -106,6 +107,32 @@ test("the connections of a user are found whatever their client ids, and ended",
   await ended;
   await api.close(found.name, "revoked");
 });
+
+test("revoke ends the connections at RabbitMQ, and says when the broker still lets the name in", async () => {
+  const cwd = await directoryWithCa();
+  writeFileSync(join(cwd, "login.json"), JSON.stringify(LOGIN));
+  // RabbitMQ's one user here has the name of the device.
+  expect(await hawser(["provision", "--dir", "ca", "--id", "guest", "--vault", "v"], { cwd, env: ENV })).toMatchObject({ code: 0 });
+  const revoke = ["revoke", "--dir", "ca", "--id", "guest", "--rabbitmq", url, "--rabbitmq-login", "login.json"];
+  const api = new ManagementApi({ url: parseManagementUrl(url), ...LOGIN });
+  const listed = async (): Promise<void> => {
+    while ((await api.connectionsOf("guest")).length === 0) await new Promise((resolve) => setTimeout(resolve, 100));
+  };
+  const { ended } = await subscriber();
+  await listed();
+  const { code, stdout } = await hawser(revoke, { cwd, env: ENV });
+  expect([code, stdout]).toEqual([
+    0,
+    expect.stringMatching(/guest is shut out[^]*RabbitMQ at \S+: no connection is left \(1 ended\)/) as string,
+  ]);
+  await ended;
+  // This RabbitMQ asks nobody whether the name is shut out.
+  await subscriber(50);
+  await listed();
+  const again = await hawser([...revoke, "--json"], { cwd, env: ENV });
+  expect([again.code, again.stderr]).toEqual([4, expect.stringContaining("SESSIONS_NOT_ENDED") as string]);
+  expect(JSON.parse(again.stdout)).toMatchObject({ id: "guest", state: "revoked", rabbitmq: { proved: false } });
+}, 120_000);
 
 test("a wrong password, too much of an answer and a broker that is not there are said as what they are", async () => {
   const failing = (login: Partial<typeof LOGIN>, at = url, most?: number): Promise<unknown> =>

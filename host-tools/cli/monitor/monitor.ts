@@ -20,7 +20,7 @@ import { KnownRoles, NO_ROLES } from "./known-roles.js";
 import { checkLogIsThere, followLog, followNoLog, logFileOf } from "./follow-log.js";
 import { readHookFile } from "./hook-file.js";
 import { monitorColour, monitorSummary } from "./monitor-lines.js";
-import { rabbitmqSourceOf } from "./rabbitmq-login.js";
+import { rabbitmqSourceOf } from "../rabbitmq-login.js";
 import { checkSysLogin, sysSourceOf } from "./sys-login.js";
 
 export interface MonitorCommandOptions {

@@ -1,10 +1,10 @@
-/** How `hawser monitor` reaches RabbitMQ's management API. */
+/** How commands reach RabbitMQ's management API. */
 import { readFileSync } from "node:fs";
-import { HawserError } from "../../../sdk/errors.js";
-import { ManagementApi, parseManagementUrl } from "../../brokers/rabbitmq/management-api.js";
-import { readProbeCredentials } from "../../doctor/live/probe-credentials.js";
-import { RabbitmqSource } from "../../monitor/rabbitmq-source.js";
-import type { RabbitmqOwner } from "../../monitor/rabbitmq-source.js";
+import { HawserError } from "../../sdk/errors.js";
+import { ManagementApi, parseManagementUrl } from "../brokers/rabbitmq/management-api.js";
+import { readProbeCredentials } from "../doctor/live/probe-credentials.js";
+import { RabbitmqSource } from "../monitor/rabbitmq-source.js";
+import type { RabbitmqOwner } from "../monitor/rabbitmq-source.js";
 
 export interface RabbitmqLogin {
   rabbitmq?: string;
