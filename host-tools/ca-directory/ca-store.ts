@@ -7,22 +7,19 @@ import { lockWithin } from "../../sim/node/files/process-lock.js";
 import { auditLine, withEntries } from "./audit-trail.js";
 import type { AuditEvent } from "./audit-trail.js";
 import { readCaFile } from "./ca-file.js";
-import { twinAmong } from "./case-fold.js";
 import { checkDirectories, readState } from "./ca-files.js";
-import type { CaFiles, ProvedFiles } from "./ca-files.js";
-import type { CaRegistry, ChangedEntry, EntryMap, RegistryNames } from "./ca-registry.js";
+import type { ProvedFiles } from "./ca-files.js";
+import type { CaRegistry, RegistryNames } from "./ca-registry.js";
+import { Draft } from "./change-draft.js";
+import type { FollowUp } from "./change-draft.js";
 import { applyJournal, finishJournal, readJournal, writeJournal } from "./change-journal.js";
 import type { Journal } from "./change-journal.js";
-import { corrupt, DIRECTORIES, entryFile, FILES, isIndexFile, isSealedFile } from "./directory-layout.js";
-import { DraftEntries } from "./draft-entries.js";
+import { corrupt, DIRECTORIES, FILES, isIndexFile, isSealedFile } from "./directory-layout.js";
 import { checkTrail, loadCa, revisionOf } from "./proved-ca.js";
 import type { LoadedCa, Reading } from "./proved-ca.js";
-import type { NameSummary, RegistryEntry } from "./registry-entry.js";
-import { entryDigest } from "./registry-tree.js";
 import type { RegistryRoot } from "./registry-tree.js";
 import { rememberRevision, rolledBack } from "./revision-witness.js";
 import { inStore, openState, sha256, stateKey, stateText } from "./sealed-state.js";
-import { revokedOf } from "./state-transitions.js";
 
 /** How long a change waits for another process to finish its own. */
 const LOCK_WAIT_MS = 60_000;
@@ -40,98 +37,6 @@ export interface ChangeHooks {
    * @returns what to note down of it, as a change of its own that is carried no further
    */
   afterApply(names: RegistryNames, files: ProvedFiles): Promise<FollowUp | undefined>;
-}
-
-export type FollowUp = (draft: Draft) => void;
-
-/** A change in the making: what it reads is the state before it plus what it has put so far. */
-export class Draft implements CaFiles, RegistryNames {
-  readonly entries: EntryMap;
-  readonly writes = new Map<string, Buffer>();
-  readonly removes = new Set<string>();
-  readonly changedEntries = new Map<string, ChangedEntry | undefined>();
-  event: AuditEvent | undefined;
-  /** Set when this change makes a registry of another kind count, which holds the same and is complete on the disk. */
-  nextRegistry: CaRegistry | undefined;
-  /** Set when this change seals everything under another key. */
-  nextSealing: Uint8Array | undefined;
-  /** True when the revocation list has to be signed anew because of this change. */
-  revocationChanged = false;
-
-  constructor(
-    readonly before: CaRegistry,
-    private readonly files: CaFiles,
-    readonly revision: number,
-    readonly nowMs: number,
-  ) {
-    this.entries = new DraftEntries(before.entries, this.changedEntries);
-  }
-
-  get directory(): string {
-    return this.files.directory;
-  }
-
-  /** A file as this change will leave it. */
-  read(file: string): Buffer {
-    return this.writes.get(file) ?? this.files.read(file);
-  }
-
-  has(file: string): boolean {
-    return this.writes.has(file) || (!this.removes.has(file) && this.files.has(file));
-  }
-
-  summaries(): Iterable<NameSummary> {
-    return this.#asChanged(this.before.summaries());
-  }
-
-  withEnded(): Iterable<NameSummary> {
-    return this.#asChanged(this.before.withEnded());
-  }
-
-  /** A name that differs from this one only in the case of its letters. */
-  twinOf(name: string): string | undefined {
-    const added = [...this.changedEntries].flatMap(([other, change]) => (change === undefined ? [] : [other]));
-    const before = this.before.twinOf(name);
-    return twinAmong(added, name) ?? (before !== undefined && this.entries.has(before) ? before : undefined);
-  }
-
-  *#asChanged(before: Iterable<NameSummary>): Generator<NameSummary> {
-    for (const summary of before) if (!this.changedEntries.has(summary.name)) yield summary;
-    for (const change of this.changedEntries.values()) if (change !== undefined) yield change.entry;
-  }
-
-  put(entry: RegistryEntry): void {
-    const text = `${JSON.stringify(entry, null, 2)}\n`;
-    this.write(entryFile(entry.name), text);
-    this.changedEntries.set(entry.name, { entry, digest: entryDigest(entry.name, text) });
-    this.revocationChanged ||= this.#revokedSerials(this.before.entries.get(entry.name)) !== this.#revokedSerials(entry);
-  }
-
-  remove(name: string): void {
-    this.removeFile(entryFile(name));
-    this.changedEntries.set(name, undefined);
-  }
-
-  write(file: string, content: string | Uint8Array): void {
-    this.removes.delete(file);
-    this.writes.set(file, Buffer.from(content as Uint8Array));
-  }
-
-  removeFile(file: string): void {
-    this.writes.delete(file);
-    this.removes.add(file);
-  }
-
-  /** What the audit trail will say. A change has exactly one event. */
-  record(event: AuditEvent): void {
-    this.event = event;
-  }
-
-  #revokedSerials(entry: RegistryEntry | undefined): string {
-    return revokedOf(entry?.certificates ?? [], this.nowMs)
-      .map(({ serial }) => serial)
-      .join(" ");
-  }
 }
 
 export class CaStore {

@@ -16,7 +16,7 @@ import { corrupt, FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.j
 import { toPem } from "../pki/pem.js";
 import { checkBrokerHosts, recordText } from "../ca-directory/ca-record.js";
 import type { CaRecord } from "../ca-directory/ca-record.js";
-import type { Draft } from "../ca-directory/ca-store.js";
+import type { Draft } from "../ca-directory/change-draft.js";
 import { HawserError } from "../../sdk/errors.js";
 import { generateKey, nodeCrypto } from "../pki/signer.js";
 

@@ -19,7 +19,7 @@ import type { RegistryNames } from "../ca-directory/ca-registry.js";
 import { outputsText, readOutputs } from "../ca-directory/outputs-file.js";
 import type { Output } from "../ca-directory/outputs-file.js";
 import type { CaFiles, ProvedFiles } from "../ca-directory/ca-files.js";
-import type { Draft, FollowUp } from "../ca-directory/ca-store.js";
+import type { Draft, FollowUp } from "../ca-directory/change-draft.js";
 import { brokerFacts, untilCut, withHeld } from "./broker-facts.js";
 import type { CaFacts } from "./broker-facts.js";
 import { agentAway, awaitAgent, lacksBundle, publishBundle } from "./agent-brokers.js";

@@ -8,7 +8,7 @@ import { findMosquitto } from "../brokers/mosquitto/mosquitto-process.js";
 import { tryConfiguration } from "../brokers/mosquitto/mosquitto-trial.js";
 import type { BrokerFacts } from "../brokers/mosquitto/mosquitto-config.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
-import type { Draft } from "../ca-directory/ca-store.js";
+import type { Draft } from "../ca-directory/change-draft.js";
 import { DIRECTORIES, FILES } from "../ca-directory/directory-layout.js";
 import { readOutputs } from "../ca-directory/outputs-file.js";
 import { unknownId } from "../ca-directory/registry.js";

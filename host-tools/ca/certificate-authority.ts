@@ -72,7 +72,7 @@ import type { ListedName } from "../ca-directory/registry.js";
 import { select } from "../ca-directory/registry-query.js";
 import type { AuditEvent } from "../ca-directory/audit-trail.js";
 import { CaStore } from "../ca-directory/ca-store.js";
-import type { Draft } from "../ca-directory/ca-store.js";
+import type { Draft } from "../ca-directory/change-draft.js";
 
 export interface OpenOptions {
   /**

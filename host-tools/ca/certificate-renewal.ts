@@ -3,7 +3,7 @@ import { X509Certificate } from "node:crypto";
 import type { AnchorOffer } from "../../sdk/identity/anchor-offer.js";
 import { HawserError } from "../../sdk/errors.js";
 import type { CertificateRecord, RegistryEntry } from "../ca-directory/registry-entry.js";
-import type { Draft } from "../ca-directory/ca-store.js";
+import type { Draft } from "../ca-directory/change-draft.js";
 import { isCompromised, withCertificate, withOlderSuperseded } from "../ca-directory/state-transitions.js";
 import { checkRequest } from "../pki/certificate-request.js";
 import { DEFAULT_IDENTITY_BASE } from "../policy/identity-topics.js";

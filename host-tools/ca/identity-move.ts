@@ -1,6 +1,6 @@
 /** Keeps devices from being left behind where a policy moves the topics on which they ask for certificates. */
 import { HawserError } from "../../sdk/errors.js";
-import type { Draft } from "../ca-directory/ca-store.js";
+import type { Draft } from "../ca-directory/change-draft.js";
 import type { RegistryEntry } from "../ca-directory/registry-entry.js";
 import { DEFAULT_IDENTITY_BASE, identityBases, identityBasesFor, requestTopic } from "../policy/identity-topics.js";
 import { PolicyEngine } from "../policy/policy-engine.js";

@@ -2,7 +2,7 @@
 import { seal, unseal } from "../../sim/node/vault/sealed.js";
 import type { ScryptCost } from "../../sim/node/vault/sealed.js";
 import { recordText, withPassphrase } from "../ca-directory/ca-record.js";
-import type { Draft } from "../ca-directory/ca-store.js";
+import type { Draft } from "../ca-directory/change-draft.js";
 import { FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
 import { readSealedKey } from "./context.js";
 import type { CaContext } from "./context.js";

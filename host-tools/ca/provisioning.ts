@@ -21,7 +21,7 @@ import { DIRECTORIES } from "../ca-directory/directory-layout.js";
 import { refuseCaseTwin } from "./case-twins.js";
 import { checkDeviceName } from "./reserved-names.js";
 import { newPsk, provisionedPsk, activePsk, saltProof } from "./sealed-psk.js";
-import type { Draft } from "../ca-directory/ca-store.js";
+import type { Draft } from "../ca-directory/change-draft.js";
 
 /** The role of a device where none is named. */
 export const USUAL_DEVICE_ROLE = "sensor";

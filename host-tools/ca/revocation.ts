@@ -19,7 +19,7 @@ import { corrupt, FILES } from "../ca-directory/directory-layout.js";
 import { fromPem } from "../pki/pem.js";
 import { certificatePolicyOf, ROOT_CRL_MS } from "../ca-directory/ca-record.js";
 import type { CaRecord } from "../ca-directory/ca-record.js";
-import type { Draft } from "../ca-directory/ca-store.js";
+import type { Draft } from "../ca-directory/change-draft.js";
 
 export interface RevokeRequest {
   readonly id: string;

@@ -7,7 +7,7 @@ import { HawserError } from "../../sdk/errors.js";
 import { seal } from "../../sim/node/vault/sealed.js";
 import { brokerRecordsText, renewIn } from "./broker-identity.js";
 import { FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
-import type { Draft } from "../ca-directory/ca-store.js";
+import type { Draft } from "../ca-directory/change-draft.js";
 import type { CertificateRecord, RegistryEntry } from "../ca-directory/registry-entry.js";
 import { currentCertificate, withIssuerRetired } from "../ca-directory/state-transitions.js";
 import { hashOfPublicKey } from "../pki/certificate-request.js";

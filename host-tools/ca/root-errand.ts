@@ -5,7 +5,7 @@ import { HawserError } from "../../sdk/errors.js";
 import { seal } from "../../sim/node/vault/sealed.js";
 import { readCaJson } from "../ca-directory/ca-files.js";
 import { certificatePolicyOf } from "../ca-directory/ca-record.js";
-import type { Draft } from "../ca-directory/ca-store.js";
+import type { Draft } from "../ca-directory/change-draft.js";
 import { FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
 import { fromPem, toPem } from "../pki/pem.js";
 import { nodeCrypto } from "../pki/signer.js";

@@ -8,7 +8,7 @@ import { HawserError } from "../../sdk/errors.js";
 import { seal } from "../../sim/node/vault/sealed.js";
 import { certificatePolicyOf } from "../ca-directory/ca-record.js";
 import type { RootPlace } from "../ca-directory/ca-record.js";
-import type { Draft } from "../ca-directory/ca-store.js";
+import type { Draft } from "../ca-directory/change-draft.js";
 import { FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
 import { makeCertificate, makeRoot, validityFrom } from "../pki/certificate-profiles.js";
 import type { Issuer } from "../pki/certificate-profiles.js";
