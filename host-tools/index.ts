@@ -2,7 +2,8 @@
 export { initCa } from "./ca/ca-creation.js";
 export type { InitOptions } from "./ca/ca-creation.js";
 export { openCa } from "./ca/certificate-authority.js";
-export type { CertificateAuthority, OpenOptions, RevokeOutcome } from "./ca/certificate-authority.js";
+export type { CertificateAuthority, OpenOptions } from "./ca/certificate-authority.js";
+export type { RevokeOutcome } from "./ca/revocation-outcome.js";
 export { CURVES, KEY_TYPES, Signer } from "./pki/signer.js";
 export type { ExternalKey, KeyType, SignerFor } from "./pki/signer.js";
 export { beginUnderParent, finishUnderParent } from "./ca/pending-ca.js";

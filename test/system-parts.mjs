@@ -12,12 +12,16 @@ const MACHINE_HAS_32_BITS = process.arch === "x64";
 
 const PROBE_32 = "#include <errno.h>\n#include <stdio.h>\nint main(void) { return sizeof(void *) == 4 && errno == 0 ? 42 : 1; }";
 
+/** Debian's of whatever version; the tests start it themselves. */
+const POSTGRES = "$(ls -d /usr/lib/postgresql/*/bin | tail -1)/postgres";
+
 /** Each part: the Debian package, and how it shows that it runs: undefined, or why it does not. */
 const PARTS = [
   { debian: "mosquitto", fails: () => says("mosquitto version", "mosquitto", "-h") },
   { debian: "mosquitto-clients", fails: () => says("mosquitto_sub", "mosquitto_sub", "--help") },
   { debian: "rabbitmq-server", fails: () => runsOnErlang("/usr/lib/rabbitmq/bin/rabbitmq-server") },
   { debian: "ejabberd", fails: () => runsOnErlang("/usr/sbin/ejabberdctl") },
+  { debian: "postgresql", fails: () => says("PostgreSQL", "sh", "-c", `${POSTGRES} --version`) },
   { debian: "softhsm2", fails: () => says("", "softhsm2-util", "--version") },
   { debian: "opensc", fails: () => usesToken() },
   { debian: "nftables", fails: () => says("nftables", "nft", "--version") },

@@ -1,28 +1,29 @@
 /** The changing part of a CA directory: registry, audit trail and state, with one writer at a time and changes that are whole. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { errorCode, HawserError } from "../../sdk/errors.js";
+import { errorCode } from "../../sdk/errors.js";
+import type { HawserError } from "../../sdk/errors.js";
 import { removeLeftoverTemporaries } from "../../sim/node/files/atomic-file.js";
-import { lockWithin } from "../../sim/node/files/process-lock.js";
 import { auditLine, withEntries } from "./audit-trail.js";
 import type { AuditEvent } from "./audit-trail.js";
 import { readCaFile } from "./ca-file.js";
 import { checkDirectories, readState } from "./ca-files.js";
 import type { ProvedFiles } from "./ca-files.js";
+import { locked } from "./ca-lock.js";
 import type { CaRegistry, RegistryNames } from "./ca-registry.js";
 import { Draft } from "./change-draft.js";
 import type { FollowUp } from "./change-draft.js";
-import { applyJournal, finishJournal, readJournal, writeJournal } from "./change-journal.js";
+import { applyJournal, finishJournal, PreparedChange, readJournal, readRevision } from "./change-journal.js";
 import type { Journal } from "./change-journal.js";
+import { isAway } from "./change-log.js";
+import type { ChangeLog, LogTurn, OpenLog } from "./change-log.js";
 import { corrupt, DIRECTORIES, FILES, isIndexFile, isSealedFile } from "./directory-layout.js";
+import { isCarried, machineHere, machineOf, passphraseChanged, rememberCarried, takeIn } from "./log-replica.js";
 import { checkTrail, loadCa, revisionOf } from "./proved-ca.js";
-import type { LoadedCa, Reading } from "./proved-ca.js";
+import type { LoadedCa } from "./proved-ca.js";
 import type { RegistryRoot } from "./registry-tree.js";
 import { rememberRevision, rolledBack } from "./revision-witness.js";
-import { inStore, openState, sha256, stateKey, stateText } from "./sealed-state.js";
-
-/** How long a change waits for another process to finish its own. */
-const LOCK_WAIT_MS = 60_000;
+import { inLog, inStore, openState, sha256, stateKey, stateText } from "./sealed-state.js";
 
 /** What the CA adds to every change. */
 export interface ChangeHooks {
@@ -39,36 +40,64 @@ export interface ChangeHooks {
   afterApply(names: RegistryNames, files: ProvedFiles): Promise<FollowUp | undefined>;
 }
 
+/** How a store reaches what is not in its directory. */
+export interface StoreSurroundings {
+  /** Wall time, milliseconds since the epoch. */
+  readonly now: () => number;
+  /** The log of a registry that machines share. */
+  readonly openLog: OpenLog;
+  /** Told when the log cannot be asked: what is read may be older than what other machines did. */
+  readonly onAway: (error: HawserError) => void;
+}
+
+/** What a piece of work came to, and the change that it drafted, which counts. */
+interface Drafted<T> {
+  readonly result: T;
+  readonly change?: DraftedChange;
+}
+
+interface DraftedChange {
+  readonly prepared: PreparedChange;
+  readonly registry: CaRegistry;
+  readonly key: Buffer;
+}
+
+/** How often what came out of carrying a change to the brokers is tried to be noted down while other machines change the CA. */
+const SETTLE_ATTEMPTS = 5;
+
 export class CaStore {
   readonly directory: string;
   #loaded: LoadedCa;
   #key: Buffer;
-  readonly #now: () => number;
+  readonly #surroundings: StoreSurroundings;
   #hooks: ChangeHooks | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #followUp: FollowUp | undefined;
   /** A change of this process stopped half-way: what is in memory may not be what is on the disk. */
   #isUnsure = false;
+  /** The log could not be asked the last time, which was told. */
+  #isAway = false;
 
-  private constructor(loaded: LoadedCa, key: Buffer, now: () => number) {
+  private constructor(loaded: LoadedCa, key: Buffer, surroundings: StoreSurroundings) {
     this.directory = loaded.files.directory;
     this.#loaded = loaded;
     this.#key = key;
-    this.#now = now;
+    this.#surroundings = surroundings;
   }
 
   /**
    * Reads and proves a CA directory, and finishes a change that was cut off. Of a registry with an index, entries are proved when they are
-   * used.
+   * used. Of a shared registry, what other machines changed is taken in.
    *
    * @param sealing the key that the passphrase opens
    * @param makeHooks called with the proved files, before anything is done with them
-   * @throws HawserError `CA_CORRUPT` naming the file, `CA_EXPOSED`, `CA_ROLLED_BACK`, `CA_BUSY`, `STORAGE_FAILED`
+   * @throws HawserError `CA_CORRUPT` naming the file, `CA_EXPOSED`, `CA_ROLLED_BACK`, `CA_BUSY`, `STORAGE_FAILED`, and those of
+   *   {@link takeIn}
    */
   static async open(
     directory: string,
     sealing: Uint8Array,
-    now: () => number,
+    surroundings: StoreSurroundings,
     makeHooks: (files: ProvedFiles) => Promise<ChangeHooks>,
   ): Promise<CaStore> {
     const key = stateKey(sealing);
@@ -77,10 +106,14 @@ export class CaStore {
       tidy(directory);
       const journal = takeUpJournal(directory, key);
       const loaded = loadCa(directory, key, { isChanging: journal !== undefined });
-      const store = new CaStore(loaded, key, now);
+      const store = new CaStore(loaded, key, surroundings);
       store.#hooks = await makeHooks(loaded.files);
       if (journal !== undefined) await store.#finish(true);
       await store.#settle();
+      if (loaded.files.state.log !== undefined) {
+        await store.#drafted(() => undefined);
+        await store.#carryWhenBehind();
+      }
       rememberRevision(directory, store.#loaded.files.state);
       return store;
     });
@@ -91,20 +124,41 @@ export class CaStore {
     return this.#loaded.files;
   }
 
+  /** Which of the CA's machines this is: see {@link machineHere}. */
+  get machine(): string | undefined {
+    return machineHere(this.#loaded.files);
+  }
+
+  /** The log of this CA's changes, where it has one. Throws as {@link OpenLog}. */
+  get log(): ChangeLog | undefined {
+    const { log } = this.#loaded.files.state;
+    return log === undefined ? undefined : this.#surroundings.openLog(log);
+  }
+
   /**
-   * Runs `work` as the only one to change the directory, on the state as it is now, and makes what it drafted happen as a whole. When
-   * `work` throws, or drafts no event, nothing happens.
+   * Runs `work` as the only one to change the CA, on the state as it is now, and makes what it drafted happen as a whole. When `work`
+   * throws, or drafts no event, nothing happens. While the database of a shared registry is away, work that drafts nothing goes on with
+   * what this machine knows.
    *
    * @throws HawserError `CA_BUSY` when another process does not finish, `STORAGE_FAILED`, `STORAGE_FULL`, `CA_CORRUPT`, `CA_ROLLED_BACK`,
-   *   and what `work` throws
+   *   `REGISTRY_AWAY`, `REGISTRY_UNSURE`, those of {@link takeIn}, and what `work` throws
    */
   change<T>(work: (draft: Draft) => Promise<T> | T): Promise<T> {
-    const result = this.#queue.then(() => locked(this.directory, () => this.#changeAlone(work)));
+    return this.#queued(() => this.#changeAlone(work, true));
+  }
+
+  /** The same on what this machine knows, without the database of a shared registry: for the change that leaves it. */
+  changeHere<T>(work: (draft: Draft) => Promise<T> | T): Promise<T> {
+    return this.#queued(() => this.#changeAlone(work, false));
+  }
+
+  #queued<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(() => locked(this.directory, work));
     this.#queue = result.catch(() => undefined);
     return result;
   }
 
-  async #changeAlone<T>(work: (draft: Draft) => Promise<T> | T): Promise<T> {
+  async #changeAlone<T>(work: (draft: Draft) => Promise<T> | T, isLogged: boolean): Promise<T> {
     checkDirectories(this.directory);
     const journal = takeUpJournal(this.directory, this.#key);
     if (journal !== undefined || this.#isUnsure) {
@@ -115,45 +169,153 @@ export class CaStore {
       await this.#settle();
     }
     await this.#refresh();
-    const { registry, files } = this.#loaded;
-    const draft = new Draft(registry, files, files.state.revision + 1, this.#now());
-    const result = await work(draft);
-    if (draft.event === undefined) return result;
-    await this.#hooks?.beforeCommit(draft);
-    await this.#commit(draft, draft.event, true);
-    await this.#settle();
+    const { result, change } = await this.#drafted(work, this.#hooks, isLogged);
+    if (change !== undefined) {
+      await this.#apply(change, true);
+      await this.#settle();
+    }
+    await this.#carryWhenBehind();
     return result;
   }
 
-  /** Notes down what came out of carrying the last change to the outside. */
-  async #settle(): Promise<void> {
-    const followUp = this.#followUp;
-    this.#followUp = undefined;
-    if (followUp === undefined) return;
-    const { registry, files } = this.#loaded;
-    const draft = new Draft(registry, files, files.state.revision + 1, this.#now());
-    followUp(draft);
-    if (draft.event !== undefined) await this.#commit(draft, draft.event, false);
+  /**
+   * Runs work on the newest state that there is. The change that it drafted counts when this resolves, wherever it is logged; in the
+   * directory it is still to be written.
+   */
+  async #drafted<T>(work: (draft: Draft) => Promise<T> | T, hooks?: ChangeHooks, isLogged = true): Promise<Drafted<T>> {
+    let change: DraftedChange | undefined;
+    let away: HawserError | undefined;
+    const draftIn = async (turn: LogTurn | undefined): Promise<Drafted<T>> => {
+      const { registry, files } = this.#loaded;
+      const draft = new Draft(registry, files, files.state.revision + 1, this.#surroundings.now(), this.machine);
+      const result = await work(draft);
+      if (draft.event === undefined) return { result };
+      if (away !== undefined) throw away;
+      await hooks?.beforeCommit(draft);
+      change = this.#prepare(draft, draft.event);
+      await this.#append(change, draft, turn);
+      return { result, change };
+    };
+    try {
+      const { log: name } = this.#loaded.files.state;
+      if (name === undefined || !isLogged) return await draftIn(undefined);
+      let isInTurn = false;
+      try {
+        machineOf(this.directory);
+        const log = this.#surroundings.openLog(name);
+        return await log.turn(async (turn) => {
+          await this.#takeIn(turn, log.place);
+          isInTurn = true;
+          this.#isAway = false;
+          return draftIn(turn);
+        });
+      } catch (error) {
+        if (isInTurn || !isAway(error)) throw error;
+        away = error;
+      }
+      this.#tellAway(away);
+      return await draftIn(undefined);
+    } catch (error) {
+      change?.prepared.drop();
+      throw error;
+    }
   }
 
-  async #commit(draft: Draft, event: AuditEvent, isCarried: boolean): Promise<void> {
-    const { files, audit, registry } = this.#loaded;
+  #tellAway(error: HawserError): void {
+    if (!this.#isAway) this.#surroundings.onAway(error);
+    this.#isAway = true;
+  }
+
+  /** The change counts when the turn is over; that which founds a log, when it is written here. */
+  async #append({ prepared }: DraftedChange, { revision, nextLog }: Draft, turn: LogTurn | undefined): Promise<void> {
+    const row = { revision, state: sha256(prepared.journal.state), text: prepared.text };
+    // Where it breaks off, the log says whether it counts.
+    this.#isUnsure = turn !== undefined;
+    await turn?.append(row);
+    if (typeof nextLog === "string") await this.#surroundings.openLog(nextLog).turn((founding) => founding.append(row));
+  }
+
+  async #takeIn(turn: LogTurn, place: string): Promise<void> {
+    try {
+      await takeIn(this.#loaded.files, this.#key, turn, place);
+    } catch (error) {
+      // Under another passphrase there is nothing that this process could read.
+      if (errorCode(error) !== "PASSPHRASE_CHANGED") await this.#readTakenIn();
+      throw error;
+    }
+    await this.#readTakenIn();
+  }
+
+  async #readTakenIn(): Promise<void> {
+    const { files, registry, audit } = this.#loaded;
+    if (readRevision(this.directory).number === files.state.revision) return;
+    this.#isUnsure = true;
+    this.#loaded = loadCa(this.directory, this.#key, { before: registry, audit });
+    await this.#hooks?.filesChanged(this.#loaded.files);
+    this.#isUnsure = false;
+    rememberRevision(this.directory, this.#loaded.files.state);
+  }
+
+  /** Brings this machine's brokers up to date where other machines changed the CA. */
+  async #carryWhenBehind(): Promise<void> {
+    const { files } = this.#loaded;
+    if (files.state.log === undefined || isCarried(files, this.#key)) return;
+    await this.#carry();
+    await this.#settle();
+  }
+
+  async #carry(): Promise<void> {
+    const { files, registry } = this.#loaded;
+    this.#followUp = await this.#hooks?.afterApply(registry, files);
+    if (files.state.log !== undefined) rememberCarried(files, this.#key);
+  }
+
+  /**
+   * Notes down what came out of carrying the last change to the outside. Where another machine changed the CA meanwhile, that is carried
+   * first: what it owes is not to be overwritten.
+   */
+  async #settle(): Promise<void> {
+    for (let attempt = 0; attempt < SETTLE_ATTEMPTS && this.#followUp !== undefined; attempt += 1) {
+      const followUp = this.#followUp;
+      this.#followUp = undefined;
+      const { revision } = this.#loaded.files.state;
+      try {
+        const { change } = await this.#drafted((draft) => (draft.revision === revision + 1 ? followUp(draft) : undefined));
+        if (change !== undefined) await this.#apply(change, false);
+        else if (this.#loaded.files.state.revision !== revision) await this.#carry();
+      } catch (error) {
+        // It is still owed, and the next change tries it again.
+        if (!isAway(error) && errorCode(error) !== "CA_BUSY") throw error;
+        if (isAway(error)) this.#tellAway(error);
+      }
+    }
+    this.#followUp = undefined;
+  }
+
+  #prepare(draft: Draft, event: AuditEvent): DraftedChange {
+    const { files, registry } = this.#loaded;
     for (const name of draft.changedEntries.keys()) registry.check(name);
     const line = auditLine(files.state.audit.head, draft.revision, new Date(draft.nowMs), withEntries(event, draft.changedEntries));
     const before = draft.nextRegistry ?? registry;
     const after = before.after(draft.changedEntries);
-    const nextKey = draft.nextSealing === undefined ? this.#key : stateKey(draft.nextSealing);
+    const key = draft.nextSealing === undefined ? this.#key : stateKey(draft.nextSealing);
     for (const [file, text] of after.filesSince(before)) {
       if (files.has(file) && draft.nextRegistry === undefined) files.read(file);
       draft.write(file, text);
     }
-    const journal = this.#journalOf(draft, line, nextKey, after.root);
-    writeJournal(this.directory, nextKey === this.#key ? [nextKey] : [this.#key, nextKey], journal);
+    const journal = this.#journalOf(draft, line, key, after.root);
+    const keys = key === this.#key ? [key] : [this.#key, key];
+    return { prepared: new PreparedChange(this.directory, keys, journal), registry: after, key };
+  }
+
+  async #apply({ prepared, registry, key }: DraftedChange, isCarried: boolean): Promise<void> {
+    const { audit } = this.#loaded;
     this.#isUnsure = true;
-    applyJournal(this.directory, journal);
-    this.#key = nextKey;
+    prepared.write();
+    applyJournal(this.directory, prepared.journal);
+    this.#key = key;
     audit.catchUp(join(this.directory, FILES.audit));
-    this.#loaded = { files: readState(this.directory, this.#key), registry: after, audit };
+    this.#loaded = { files: readState(this.directory, this.#key), registry, audit };
     await this.#hooks?.filesChanged(this.#loaded.files);
     await this.#finish(isCarried);
     this.#isUnsure = false;
@@ -162,12 +324,12 @@ export class CaStore {
 
   #journalOf(draft: Draft, line: string, key: Buffer, registry: RegistryRoot): Journal {
     const { files, audit } = this.#loaded;
-    const { nextRegistry } = draft;
+    const { nextRegistry, nextLog = files.state.log } = draft;
     const hashes = nextRegistry === undefined ? { ...files.state.files } : withIndexOf(nextRegistry, files.state.files);
     for (const [file, content] of draft.writes) if (isSealedFile(file)) hashes[file] = sha256(content);
     for (const file of draft.removes) delete hashes[file];
     const changed = { ...files.state, revision: draft.revision, audit: audit.with(line), registry, files: hashes };
-    const state = inStore(changed, nextRegistry?.kind ?? files.parts.kind);
+    const state = inLog(inStore(changed, nextRegistry?.kind ?? files.parts.kind), nextLog ?? undefined);
     return {
       v: 2,
       base: sha256(files.text),
@@ -181,8 +343,9 @@ export class CaStore {
 
   /** The last steps of a change that is applied. */
   async #finish(isCarried: boolean): Promise<void> {
-    const { files, registry } = this.#loaded;
-    if (isCarried) this.#followUp = await this.#hooks?.afterApply(registry, files);
+    const { files } = this.#loaded;
+    if (isCarried) await this.#carry();
+    else if (files.state.log !== undefined) rememberCarried(files, this.#key);
     finishJournal(this.directory, revisionOf(files));
   }
 
@@ -201,47 +364,10 @@ export class CaStore {
   }
 }
 
-/**
- * Reads and proves a CA directory, for who changes nothing.
- *
- * @param reading how much of the registry
- * @throws HawserError as {@link CaStore.open}; `CA_BUSY` also when a change was cut off, which only a command that changes the CA may
- *   finish
- */
-export async function readProvedCa(directory: string, sealing: Uint8Array, reading: Reading = "all"): Promise<LoadedCa> {
-  const key = stateKey(sealing);
-  checkDirectories(directory);
-  return locked(directory, async () => {
-    if (readJournal(directory, key) === undefined) return loadCa(directory, key, { reading });
-    throw new HawserError(
-      "CA_BUSY",
-      `a change of the CA in ${directory} was interrupted and is not finished`,
-      `Run: hawser ca crl --dir ${directory}`,
-    );
-  });
-}
-
 /** Hashes of a state's files, with another index. */
 function withIndexOf(registry: CaRegistry, hashes: Readonly<Record<string, string>>): Record<string, string> {
   const others = Object.entries(hashes).filter(([file]) => !isIndexFile(file));
   return Object.fromEntries([...others, ...[...registry.files].map(([file, text]) => [file, sha256(text)] as const)]);
-}
-
-async function locked<T>(directory: string, work: () => Promise<T>): Promise<T> {
-  const lock = await lockWithin(join(directory, FILES.lock), LOCK_WAIT_MS, (pid) => busy(directory, pid));
-  try {
-    return await work();
-  } finally {
-    lock.release();
-  }
-}
-
-function busy(directory: string, pid: number | undefined): HawserError {
-  return new HawserError(
-    "CA_BUSY",
-    `another process${pid === undefined ? "" : ` (${pid})`} is changing the CA in ${directory}`,
-    "Try again when that process has finished.",
-  );
 }
 
 function tidy(directory: string): void {
@@ -273,12 +399,4 @@ function readStateOf({ directory, state }: ProvedFiles, key: Buffer): ProvedFile
     const isOtherRecord = sha256(readCaFile(directory, FILES.record)) !== state.files[FILES.record];
     throw isOtherRecord && errorCode(error) === "CA_CORRUPT" ? passphraseChanged(directory) : error;
   }
-}
-
-function passphraseChanged(directory: string): HawserError {
-  return new HawserError(
-    "PASSPHRASE_CHANGED",
-    `the passphrase of the CA in ${directory} was changed`,
-    "Give the new one; start services again with it.",
-  );
 }

@@ -19,6 +19,8 @@ export class Draft implements CaFiles, RegistryNames {
   event: AuditEvent | undefined;
   /** Set when this change makes a registry of another kind count, which holds the same and is complete on the disk. */
   nextRegistry: CaRegistry | undefined;
+  /** Set when this change founds the log of this name, which machines may share from then on; `null` when it leaves the one there is. */
+  nextLog: string | null | undefined;
   /** Set when this change seals everything under another key. */
   nextSealing: Uint8Array | undefined;
   /** True when the revocation list has to be signed anew because of this change. */
@@ -29,6 +31,8 @@ export class Draft implements CaFiles, RegistryNames {
     private readonly files: CaFiles,
     readonly revision: number,
     readonly nowMs: number,
+    /** Which of the CA's machines makes the change; undefined where there is only one. */
+    readonly machine: string | undefined,
   ) {
     this.entries = new DraftEntries(before.entries, this.changedEntries);
   }

@@ -48,26 +48,61 @@ function canonical({ base, state, auditSizeBytes, auditLine, writes, removes }: 
   return JSON.stringify({ v: 2, base, state, auditSizeBytes, auditLine, writes, removes });
 }
 
+/** A change that is ready to be written, and for which there is room on the disk until {@link write} or {@link drop}. */
+export class PreparedChange {
+  readonly text: string;
+  readonly #path: string;
+  readonly #room: string;
+
+  /**
+   * @param keys by one of which it can be finished: two when the change is one of the key itself
+   * @throws HawserError `STORAGE_FULL`, `STORAGE_FAILED`
+   */
+  constructor(
+    directory: string,
+    keys: readonly Uint8Array[],
+    readonly journal: Journal,
+  ) {
+    const body = canonical(journal);
+    this.text = `${body.slice(0, -1)},"macs":${JSON.stringify(keys.map((key) => macOf(key, PURPOSE, body)))}}\n`;
+    this.#path = join(directory, FILES.journal);
+    this.#room = temporaryPath(this.#path);
+    takeRoom(this.#room, roomBytes(partsOf(directory, journal), journal) + allottedBytes([this.text.length]));
+  }
+
+  /** From here on the change will happen. */
+  write(): void {
+    this.drop();
+    writeFileAtomic(this.#path, this.text);
+  }
+
+  /** The room is others' again. */
+  drop(): void {
+    unlinkIfThere(this.#room);
+  }
+}
+
+/** A full disk stops a change here, not half-way. Random, because some file systems have room for any number of zeros. */
+function takeRoom(path: string, sizeBytes: number): void {
+  try {
+    writeFileSync(path, randomBytes(sizeBytes), { flag: "wx", mode: 0o600 });
+  } catch (error) {
+    unlinkIfThere(path);
+    throw storageError(error, "write", path);
+  }
+}
+
 /**
- * From here on the change will happen. Room for the rest of it is taken before and given free after: a full disk stops a change here, not
- * half-way.
+ * Writes the journal of a change that another machine made. Throws as {@link PreparedChange}.
  *
- * @param keys by one of which it can be finished: two when the change is one of the key itself
+ * @param text proved by {@link parseJournal}
  */
-export function writeJournal(directory: string, keys: readonly Uint8Array[], journal: Journal): void {
+export function writeForeignJournal(directory: string, journal: Journal, text: string): void {
   const path = join(directory, FILES.journal);
   const room = temporaryPath(path);
-  const body = canonical(journal);
-  const macs = keys.map((key) => macOf(key, PURPOSE, body));
-  try {
-    // Random, because some file systems have room for any number of zeros.
-    writeFileSync(room, randomBytes(roomBytes(partsOf(directory, journal), journal)), { flag: "wx", mode: 0o600 });
-    writeFileAtomic(path, `${body.slice(0, -1)},"macs":${JSON.stringify(macs)}}\n`);
-  } catch (error) {
-    throw storageError(error, "write", path);
-  } finally {
-    unlinkIfThere(room);
-  }
+  takeRoom(room, roomBytes(partsOf(directory, journal), journal) + allottedBytes([text.length]));
+  unlinkIfThere(room);
+  writeFileAtomic(path, text);
 }
 
 /** At most: every file whole beside its old self, the audit line, state and revision, and what the registry takes. */
@@ -90,17 +125,21 @@ function partsOf(directory: string, { state }: Journal): RegistryParts {
  */
 export function readJournal(directory: string, key: Uint8Array): Journal | undefined {
   if (!isJournalThere(directory)) return undefined;
-  const path = join(directory, FILES.journal);
-  const value = parseObject(readCaFile(directory, FILES.journal).toString("utf8"));
-  const { v, base, state, auditSizeBytes, auditLine, writes, removes, macs } = value ?? {};
+  const journal = parseJournal(readCaFile(directory, FILES.journal).toString("utf8"), key);
+  if (typeof journal === "string") throw corrupt(join(directory, FILES.journal), journal);
+  return journal;
+}
+
+/** The journal in a text, or why it is none that whoever has the key wrote. */
+export function parseJournal(text: string, key: Uint8Array): Journal | string {
+  const { v, base, state, auditSizeBytes, auditLine, writes, removes, macs } = parseObject(text) ?? {};
   const isSound =
     v === 2 && typeof base === "string" && typeof state === "string" && typeof auditSizeBytes === "number" && typeof auditLine === "string";
   if (!isSound || !isPathMap(writes) || !Array.isArray(removes) || !removes.every(isOurs) || !Array.isArray(macs))
-    throw corrupt(path, "it is not a journal");
+    return "it is not a journal";
   const journal: Journal = { v, base, state, auditSizeBytes, auditLine, writes, removes };
   const body = canonical(journal);
-  if (!macs.some((mac) => macMatches(key, PURPOSE, body, mac))) throw corrupt(path, "it was not written by this CA");
-  return journal;
+  return macs.some((mac) => macMatches(key, PURPOSE, body, mac)) ? journal : "it was not written by this CA";
 }
 
 /** Brings the directory to what the journal says, its state last. {@link finishJournal} is left to do. */

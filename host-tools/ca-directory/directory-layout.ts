@@ -39,6 +39,10 @@ export const FILES = {
   policy: "policy.yaml",
   /** The registry, where it is in a database; else it is in the folder of this name, and in that of the index. */
   registry: "registry.sqlite",
+  /** Where the database with the shared registry is, and which machine's directory this is; only there where the registry is shared. */
+  database: "database.json",
+  /** Up to which change the brokers of this machine are known to be up to date, where the registry is shared. */
+  carried: "carried",
   audit: "audit.jsonl",
   /** One MAC over everything here: see `sealed-state.ts`. */
   state: "state.json",

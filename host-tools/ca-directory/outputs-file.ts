@@ -14,6 +14,8 @@ export interface Output {
   readonly settings: MosquittoSettings;
   /** Set for a broker on another machine, whose agent fetches these files. */
   readonly agent?: OutputAgent;
+  /** Where machines share the CA: the one that has this directory, and alone keeps it up to date. */
+  readonly machine?: string;
   /** Sessions at this broker that have to end, and are not proved to have. */
   readonly owed: readonly OwedEnd[];
   /** Sessions of certificates that expired until then were ended; milliseconds since the epoch. */
@@ -39,14 +41,28 @@ export function readOutputs(files: CaFiles): Output[] {
   throw corrupt(join(files.directory, FILES.outputs), "it is not a list of broker configurations");
 }
 
+/** Those that this machine keeps up to date: all of them, where the CA is not shared. */
+export function outputsHere(outputs: readonly Output[], here: string | undefined): Output[] {
+  return outputs.filter(({ machine }) => machine === here);
+}
+
 function parseOutput(value: unknown): Output | undefined {
   if (typeof value !== "object" || value === null) return undefined;
-  const { engine, directory, settings, agent, owed = [], sweptAtMs = 0 } = value as Record<string, unknown>;
+  const { engine, directory, settings, agent, machine, owed = [], sweptAtMs = 0 } = value as Record<string, unknown>;
   const parsed = parseMosquittoSettings(settings);
   if (engine !== "mosquitto" || typeof directory !== "string" || !isAbsolute(directory) || parsed === undefined) return undefined;
   if (!Array.isArray(owed) || !owed.every(isOwedEnd) || typeof sweptAtMs !== "number") return undefined;
   if (agent !== undefined && !isAgent(agent)) return undefined;
-  return { engine, directory, settings: parsed, ...(agent === undefined ? {} : { agent }), owed, sweptAtMs };
+  if (machine !== undefined && (typeof machine !== "string" || !/^[0-9a-f]{32}$/.test(machine))) return undefined;
+  return {
+    engine,
+    directory,
+    settings: parsed,
+    ...(agent === undefined ? {} : { agent }),
+    ...(machine === undefined ? {} : { machine }),
+    owed,
+    sweptAtMs,
+  };
 }
 
 function isAgent(value: unknown): value is OutputAgent {

@@ -54,6 +54,8 @@ export interface RegistryEntry {
   readonly passwordHash?: string;
   /** Where the device last spoke to the authority, for instance `fleet/{id}/identity`; absent before it moved for the first time. */
   readonly identityBase?: string;
+  /** While it is reserved in a CA that machines share: the one that provisions it. */
+  readonly reservedBy?: string;
 }
 
 /** A certificate's record without the certificate and its password. */
@@ -74,7 +76,7 @@ export interface NameSummary extends Pick<RegistryEntry, "kind" | "name" | "role
 /** @returns undefined when the value is no entry for `name` */
 export function parseEntry(value: Readonly<Record<string, unknown>>, name: string): RegistryEntry | undefined {
   if (value["v"] !== 1 || value["name"] !== name) return undefined;
-  const { kind, role, state, createdAtMs, certificates, currentSerial, psk, attributes, passwordHash, identityBase } = value;
+  const { kind, role, state, createdAtMs, certificates, currentSerial, psk, attributes, passwordHash, identityBase, reservedBy } = value;
   if ((kind !== "device" && kind !== "client") || typeof role !== "string" || !isOneOf(state, ENTRY_STATES) || !isTime(createdAtMs))
     return undefined;
   const records = parseCertificateRecords(certificates);
@@ -83,6 +85,7 @@ export function parseEntry(value: Readonly<Record<string, unknown>>, name: strin
     !isOptionalString(currentSerial) ||
     !isOptionalString(psk) ||
     !isOptionalString(identityBase) ||
+    !isOptionalString(reservedBy) ||
     !isAttributes(attributes) ||
     !isPasswordHash(passwordHash)
   )
@@ -100,6 +103,7 @@ export function parseEntry(value: Readonly<Record<string, unknown>>, name: strin
     ...(attributes === undefined ? {} : { attributes }),
     ...(passwordHash === undefined ? {} : { passwordHash }),
     ...(identityBase === undefined ? {} : { identityBase }),
+    ...(reservedBy === undefined ? {} : { reservedBy }),
   };
 }
 

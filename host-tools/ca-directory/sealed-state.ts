@@ -21,6 +21,8 @@ export interface CaState {
   readonly files: Readonly<Record<string, string>>;
   /** Where the registry is, with the files of its index: in files where it is missing. */
   readonly store?: RegistryKind;
+  /** The log in a database that every change goes through first: 32 hex digits, random. The registry here is a copy of a shared one. */
+  readonly log?: string;
 }
 
 export function registryKindOf({ store = "files" }: Pick<CaState, "store">): RegistryKind {
@@ -30,6 +32,11 @@ export function registryKindOf({ store = "files" }: Pick<CaState, "store">): Reg
 /** The same state with a registry of this kind. */
 export function inStore({ store: _before, ...rest }: CaState, kind: RegistryKind): CaState {
   return kind === "files" ? rest : { ...rest, store: kind };
+}
+
+/** The same state with its changes in this log, or in none. */
+export function inLog({ log: _before, ...rest }: CaState, log: string | undefined): CaState {
+  return log === undefined ? rest : { ...rest, log };
 }
 
 export function sha256(bytes: Uint8Array | string): string {
@@ -66,7 +73,7 @@ function sealed(body: string, mac: string): string {
   return `${body.slice(0, -1)},"mac":"${mac}"}\n`;
 }
 
-function canonical({ instance, revision, audit, registry, files, store }: CaState): string {
+function canonical({ instance, revision, audit, registry, files, store, log }: CaState): string {
   const { sizeBytes, sha256: hash, head } = audit;
   const { bits, count, root, indexed } = registry;
   const sorted = Object.fromEntries(Object.entries(files).sort(([a], [b]) => (a < b ? -1 : 1)));
@@ -78,6 +85,7 @@ function canonical({ instance, revision, audit, registry, files, store }: CaStat
     registry: { bits, count, root, ...(indexed && { indexed }) },
     files: sorted,
     ...(store && { store }),
+    ...(log && { log }),
   });
 }
 
@@ -85,7 +93,7 @@ function canonical({ instance, revision, audit, registry, files, store }: CaStat
 export function parseState(text: string): CaState | undefined {
   const value = parseWritten(text);
   if (value === undefined || value["v"] !== 1) return undefined;
-  const { instance, revision, audit, registry, files, store } = value as Record<string, Record<string, unknown> | unknown>;
+  const { instance, revision, audit, registry, files, store, log } = value as Record<string, Record<string, unknown> | unknown>;
   if (
     typeof instance !== "string" ||
     !/^[0-9a-f]{32}$/.test(instance) ||
@@ -99,6 +107,7 @@ export function parseState(text: string): CaState | undefined {
   const { bits, count, root, indexed } = registry;
   if (!isCount(bits) || bits > 20 || !isCount(count) || !isHash(root) || (indexed !== undefined && indexed !== true)) return undefined;
   if (!Object.values(files).every(isHash) || (store !== undefined && store !== "sqlite")) return undefined;
+  if (log !== undefined && (typeof log !== "string" || !/^[0-9a-f]{32}$/.test(log))) return undefined;
   const sealed = { sizeBytes: audit["sizeBytes"], sha256: audit["sha256"], head: audit["head"] };
   return {
     v: 1,
@@ -108,6 +117,7 @@ export function parseState(text: string): CaState | undefined {
     registry: { bits, count, root, ...(indexed && { indexed }) },
     files: files as Record<string, string>,
     ...(store && { store }),
+    ...(log && { log }),
   };
 }
 

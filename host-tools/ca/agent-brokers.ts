@@ -12,7 +12,7 @@ import { compileMosquitto } from "../brokers/mosquitto/mosquitto-config.js";
 import type { BrokerFacts } from "../brokers/mosquitto/mosquitto-config.js";
 import type { Loading } from "../brokers/mosquitto/mosquitto-reload.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
-import { readOutputs } from "../ca-directory/outputs-file.js";
+import { outputsHere, readOutputs } from "../ca-directory/outputs-file.js";
 import type { Output, OutputAgent } from "../ca-directory/outputs-file.js";
 import { passingCredentials } from "./clients.js";
 import type { CaKeys } from "./context.js";
@@ -102,7 +102,9 @@ export function hubIdentity(keys: CaKeys, nowMs: number, lifetimeMs: number): Pr
   return passingCredentials(keys, HUB_HOST, nowMs, lifetimeMs, { kind: "broker", hosts: [HUB_HOST] });
 }
 
-/** The brokers whose agents may ask. */
-export function agentBrokers(files: CaFiles): AgentBroker[] {
-  return readOutputs(files).flatMap(({ directory, agent }) => (agent === undefined ? [] : [{ directory, certificate: agent.certificate }]));
+/** The brokers whose agents may ask this machine: see {@link outputsHere}. */
+export function agentBrokers(files: CaFiles, machine: string | undefined): AgentBroker[] {
+  return outputsHere(readOutputs(files), machine).flatMap(({ directory, agent }) =>
+    agent === undefined ? [] : [{ directory, certificate: agent.certificate }],
+  );
 }

@@ -8,7 +8,7 @@ import type { MosquittoSettings } from "../brokers/mosquitto/mosquitto-config.js
 import { prepareDirectory, removeConfiguration, writeConfiguration } from "../brokers/mosquitto/mosquitto-output.js";
 import { findControlPlugin } from "../brokers/mosquitto/mosquitto-process.js";
 import { DIRECTORIES, FILES } from "../ca-directory/directory-layout.js";
-import { outputsText, readOutputs } from "../ca-directory/outputs-file.js";
+import { outputsHere, outputsText, readOutputs } from "../ca-directory/outputs-file.js";
 import type { Output, OutputAgent } from "../ca-directory/outputs-file.js";
 import { publishBundle } from "./agent-brokers.js";
 import { brokerFacts, withHeld } from "./broker-facts.js";
@@ -70,7 +70,7 @@ export async function writeBrokerConfig(ca: CaContext, request: BrokerConfigRequ
       const { name: user, note }: ChosenUser =
         agent === undefined ? chooseUser(directory, request.user) : { name: request.user ?? "mosquitto" };
       const known = readOutputs(draft);
-      const before = known.find((output) => output.directory === directory);
+      const before = outputsHere(known, draft.machine).find((output) => output.directory === directory);
       const output: Output = {
         owed: [],
         sweptAtMs: draft.nowMs,
@@ -79,6 +79,7 @@ export async function writeBrokerConfig(ca: CaContext, request: BrokerConfigRequ
         directory,
         settings: { ...settingsOf(request), ...restartsOf(before), user },
         ...(agent === undefined ? {} : { agent }),
+        ...(draft.machine === undefined ? {} : { machine: draft.machine }),
       };
       const facts = withHeld(brokerFacts(draft, ca.keys, draft), output.owed);
       const binding = new OutputBinding(ca.store.files);

@@ -16,7 +16,7 @@ import { DIRECTORIES, FILES } from "../ca-directory/directory-layout.js";
 import { expiredSince, lostSessions, oweAlso } from "../ca-directory/lost-sessions.js";
 import type { OwedEnd } from "../ca-directory/lost-sessions.js";
 import type { RegistryNames } from "../ca-directory/ca-registry.js";
-import { outputsText, readOutputs } from "../ca-directory/outputs-file.js";
+import { outputsHere, outputsText, readOutputs } from "../ca-directory/outputs-file.js";
 import type { Output } from "../ca-directory/outputs-file.js";
 import type { CaFiles, ProvedFiles } from "../ca-directory/ca-files.js";
 import type { Draft, FollowUp } from "../ca-directory/change-draft.js";
@@ -57,6 +57,8 @@ export interface SyncOptions {
   readonly end?: readonly string[];
   /** Directories may be another CA's, or of the CA that this is a copy of. */
   readonly takeOver?: boolean;
+  /** Where machines share the CA: only the configurations of this one are brought up to date. */
+  readonly machine: string | undefined;
   readonly nowMs: number;
 }
 
@@ -81,10 +83,10 @@ function owing(output: Output, more: readonly OwedEnd[]): Output {
   };
 }
 
-/** Has a change leave out the configurations whose directory is gone, and says which. */
-export function forgetGone(draft: Draft): OutputResult[] {
+/** Has a change leave out this machine's configurations whose directory is gone, and says which. */
+export function forgetGone(draft: Draft, machine: string | undefined): OutputResult[] {
   const outputs = readOutputs(draft);
-  const missing = outputs.filter(({ directory }) => !existsSync(directory));
+  const missing = outputsHere(outputs, machine).filter(({ directory }) => !existsSync(directory));
   if (missing.length > 0) draft.write(FILES.outputs, outputsText(outputs.filter((output) => !missing.includes(output))));
   return missing.map(({ directory }) => ({
     directory,
@@ -108,7 +110,8 @@ export interface SyncedOutputs {
  * CA's lock.
  */
 export async function syncOutputs(files: CaFiles, keys: CaKeys, names: RegistryNames, options: SyncOptions): Promise<SyncedOutputs> {
-  const outputs = readOutputs(files);
+  const known = readOutputs(files);
+  const outputs = outputsHere(known, options.machine);
   if (outputs.length === 0) return { results: [], followUp: undefined };
   const facts = brokerFacts(files, keys, names);
   const binding = new OutputBinding(options.committed);
@@ -121,8 +124,9 @@ export async function syncOutputs(files: CaFiles, keys: CaKeys, names: RegistryN
     return one.value;
   });
   const results = synced.map(({ result }) => result);
-  const text = outputsText(synced.map(({ output }) => output));
-  return { results, followUp: text === outputsText(outputs) ? undefined : (draft) => noteDown(draft, text, results) };
+  const after = new Map(synced.map(({ output }, index) => [outputs[index], output]));
+  const text = outputsText(known.map((output) => after.get(output) ?? output));
+  return { results, followUp: text === outputsText(known) ? undefined : (draft) => noteDown(draft, text, results) };
 }
 
 function noteDown(draft: Draft, text: string, results: readonly OutputResult[]): void {

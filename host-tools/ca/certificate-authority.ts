@@ -12,6 +12,7 @@ import { writeBrokerConfig } from "./broker-configs.js";
 import type { BrokerConfigRequest, WrittenBrokerConfig } from "./broker-configs.js";
 import { forgetGone, oweSessions, syncOutputs } from "./broker-sync.js";
 import type { OutputResult } from "./broker-sync.js";
+import { OutputResults, warnOfOutput } from "./output-results.js";
 import { brokerFacts } from "./broker-facts.js";
 import { brokerFiles } from "./broker-files.js";
 import type { CaFacts } from "./broker-facts.js";
@@ -60,18 +61,24 @@ import { parseRecord, readRecord, unlock } from "../ca-directory/ca-record.js";
 import type { RevokedSerial } from "../pki/certificate-profiles.js";
 import { makeCheckpoint } from "./checkpoint.js";
 import { moveRegistry } from "./registry-move.js";
-import type { MovedRegistry } from "./registry-move.js";
-import type { RegistryKind } from "../ca-directory/registry-kinds.js";
+import type { MovedRegistry, MoveOptions } from "./registry-move.js";
+import { addSnapshot } from "./shared-registry.js";
+import type { AddedSnapshot } from "./shared-registry.js";
+import type { RegistryPlace } from "../ca-directory/registry-kinds.js";
 import { backUp } from "./backup.js";
 import type { Backup } from "./backup.js";
 import { setCrlBase } from "./crl-places.js";
+import { isUnproved, RevocationUnproved } from "./revocation-outcome.js";
+import type { RevokeOutcome } from "./revocation-outcome.js";
 import { addCrlWhenDue, readNextUpdate, renewCrl, repeatRevocations, revoke } from "./revocation.js";
-import type { RepeatedRevocations, RestoredFrom, Revoked, RevokeRequest } from "./revocation.js";
+import type { RepeatedRevocations, RestoredFrom, RevokeRequest } from "./revocation.js";
 import { listed } from "../ca-directory/registry.js";
 import type { ListedName } from "../ca-directory/registry.js";
 import { select } from "../ca-directory/registry-query.js";
 import type { AuditEvent } from "../ca-directory/audit-trail.js";
 import { CaStore } from "../ca-directory/ca-store.js";
+import { machineHere } from "../ca-directory/log-replica.js";
+import { logsOf, warnOfAway } from "../ca-directory/database-source.js";
 import type { Draft } from "../ca-directory/change-draft.js";
 
 export interface OpenOptions {
@@ -84,6 +91,8 @@ export interface OpenOptions {
   readonly now?: () => number;
   /** Finds keys that are kept elsewhere; without it, those in PKCS#11 tokens are found, with the PIN as {@link pinSource} says. */
   readonly signerFor?: SignerFor;
+  /** Told when the database of a shared registry is away; without it, Node prints a warning. */
+  readonly onAway?: (error: HawserError) => void;
 }
 
 /**
@@ -94,7 +103,7 @@ export interface OpenOptions {
 export async function openCa(
   directory: string,
   passphrase: string,
-  { onOutput = warnOfOutput, now = Date.now, signerFor = tokenSigners(pinSource()) }: OpenOptions = {},
+  { onOutput = warnOfOutput, now = Date.now, signerFor = tokenSigners(pinSource()), onAway = warnOfAway }: OpenOptions = {},
 ): Promise<CertificateAuthority> {
   // Absolute: mosquitto, which tries configurations, works in another directory.
   const path = resolve(directory);
@@ -102,19 +111,24 @@ export async function openCa(
   const results = new OutputResults(onOutput);
   let opened: OpenedKeys | undefined;
   let gone: readonly OutputResult[] = [];
-  const store = await CaStore.open(path, sealing, now, async (proved) => {
+  const store = await CaStore.open(path, sealing, { now, openLog: logsOf(path), onAway }, async (proved) => {
     const ours = await OpenedKeys.read(proved, sealing, remembered(signerFor));
     opened = ours;
     return {
       filesChanged: (files) => ours.refresh(files),
       beforeCommit: async (draft) => {
-        gone = forgetGone(draft);
+        gone = forgetGone(draft, draft.machine);
         await renewBrokerWhenDue(ours.record, ours.keys, draft);
         await addCrlWhenDue(ours.record, ours.keys, draft);
         oweSessions(draft);
       },
       afterApply: async (names, files) => {
-        const synced = await syncOutputs(files, ours.keys, names, { committed: files, prove: false, nowMs: now() });
+        const synced = await syncOutputs(files, ours.keys, names, {
+          committed: files,
+          prove: false,
+          machine: machineHere(files),
+          nowMs: now(),
+        });
         results.set([...gone, ...synced.results]);
         gone = [];
         return synced.followUp;
@@ -207,49 +221,6 @@ class OpenedCa implements CaContext {
   get signerFor(): SignerFor {
     return this.opened.signerFor;
   }
-}
-
-/** For programs that did not ask to be told: never silent. */
-function warnOfOutput({ problem }: OutputResult): void {
-  if (problem !== undefined) process.emitWarning(`${problem.message}. ${problem.nextStep}`, { type: "HawserWarning", code: problem.code });
-}
-
-/** What the last change did to the broker configurations. */
-class OutputResults {
-  last: readonly OutputResult[] = [];
-  readonly #troubled = new Set<string>();
-
-  constructor(private readonly onOutput: (result: OutputResult) => void) {}
-
-  set(results: readonly OutputResult[]): void {
-    this.last = results;
-    for (const result of results) {
-      // The end of a problem is news too.
-      if (result.changed.length > 0 || result.problem !== undefined || this.#troubled.delete(result.directory)) this.onOutput(result);
-      if (result.problem !== undefined) this.#troubled.add(result.directory);
-    }
-  }
-}
-
-export interface RevokeOutcome extends Revoked {
-  /** What happened at each configured broker. One with a problem may still serve the name. */
-  readonly brokers: readonly OutputResult[];
-}
-
-/** The name is revoked, but at a configured broker something could not be proved: it may still be served there. */
-export class RevocationUnproved extends HawserError {
-  constructor(readonly outcome: RevokeOutcome) {
-    const { directory, problem } = outcome.brokers.find(isUnproved) ?? {};
-    super(
-      "OUTPUT_FAILED",
-      `${outcome.id} is revoked, but that it is shut out is not proved at the broker in ${directory ?? ""}: ${problem?.message ?? ""}`,
-      problem?.nextStep,
-    );
-  }
-}
-
-function isUnproved({ problem }: OutputResult): boolean {
-  return problem !== undefined && problem.code !== "OUTPUT_GONE";
 }
 
 export class CertificateAuthority {
@@ -400,13 +371,30 @@ export class CertificateAuthority {
   }
 
   /** Another kind of home for the registry: see {@link moveRegistry}. */
-  moveRegistry(to: RegistryKind): Promise<MovedRegistry> {
-    return moveRegistry(this.#ca, to);
+  moveRegistry(to: RegistryPlace, options?: MoveOptions): Promise<MovedRegistry> {
+    return moveRegistry(this.#ca, to, options);
+  }
+
+  /** A snapshot in the database of a shared registry: see {@link addSnapshot}. */
+  addSnapshot(): Promise<AddedSnapshot> {
+    return addSnapshot(this.#ca);
+  }
+
+  /** Takes in what other machines changed, and brings this machine's brokers up to date with it. Throws as every change. */
+  async takeIn(): Promise<void> {
+    await this.#ca.store.change(() => undefined);
+  }
+
+  /** Where machines share the registry: calls `onNews` when another may have changed it, until the returned function is called. */
+  watchRegistry(onNews: () => void): (() => void) | undefined {
+    return this.#ca.store.log?.watch(onNews);
   }
 
   /** Has another passphrase open the CA from now on: see {@link changePassphrase}. */
-  changePassphrase(passphrase: string, scryptCost?: Readonly<ScryptCost>): Promise<void> {
-    return changePassphrase(this.#ca, passphrase, (sealing) => this.#ca.willUse(sealing), scryptCost);
+  async changePassphrase(passphrase: string, scryptCost?: Readonly<ScryptCost>): Promise<void> {
+    await changePassphrase(this.#ca, passphrase, (sealing) => this.#ca.willUse(sealing), scryptCost);
+    // Snapshots from before are opened by the passphrase before.
+    if (this.#ca.store.log !== undefined) await addSnapshot(this.#ca);
   }
 
   /** Makes another issuing CA under the same root: see {@link rollOver}. */
@@ -463,9 +451,17 @@ export class CertificateAuthority {
   async syncOutputs(end: readonly string[] = [], takeOver = false): Promise<readonly OutputResult[]> {
     const { keys, store } = this.#ca;
     const results = await store.change(async (draft) => {
-      const gone = forgetGone(draft);
+      const { machine } = draft;
+      const gone = forgetGone(draft, machine);
       if (gone.length > 0) draft.record({ event: "broker-forgotten", directories: gone.map(({ directory }) => directory) });
-      const synced = await syncOutputs(draft, keys, draft, { committed: store.files, prove: true, end, takeOver, nowMs: draft.nowMs });
+      const synced = await syncOutputs(draft, keys, draft, {
+        committed: store.files,
+        prove: true,
+        end,
+        takeOver,
+        machine,
+        nowMs: draft.nowMs,
+      });
       synced.followUp?.(draft);
       return [...gone, ...synced.results];
     });
@@ -475,7 +471,7 @@ export class CertificateAuthority {
 
   /** The brokers whose agents may ask this CA. */
   agentBrokers(): Promise<AgentBroker[]> {
-    return this.#ca.store.change((draft) => agentBrokers(draft));
+    return this.#ca.store.change((draft) => agentBrokers(draft, draft.machine));
   }
 
   /** For the port at which agents ask: a certificate that lives for `lifetimeMs`, its key in memory alone. */

@@ -6,7 +6,8 @@ import { readUnprovedState, unprovedFiles } from "../ca-directory/ca-files.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
 import { readRecord, unlock } from "../ca-directory/ca-record.js";
 import type { RegistryNames } from "../ca-directory/ca-registry.js";
-import { readProvedCa } from "../ca-directory/ca-store.js";
+import { readProvedCa } from "../ca-directory/proved-reading.js";
+import type { ReadingOptions } from "../ca-directory/proved-reading.js";
 import { isJournalThere } from "../ca-directory/change-journal.js";
 import { FILES, isSealedFile } from "../ca-directory/directory-layout.js";
 import { readConsistently } from "../ca-directory/proved-ca.js";
@@ -33,7 +34,8 @@ export function checkCaState(directory: string): { readonly state: CaState; read
   const state = readUnprovedState(directory);
   checkNotOlder(directory, state);
   checkNothingAdded(directory, state);
-  return { state, olderCopy: olderCopy(directory, state) };
+  // A directory of a shared registry is a copy by intention.
+  return { state, olderCopy: state.log === undefined ? olderCopy(directory, state) : undefined };
 }
 
 /**
@@ -54,10 +56,10 @@ export function readNames(directory: string, reading: Reading): ReadNames {
  *
  * @throws HawserError as `openCa`; `CA_BUSY` when a change was cut off
  */
-export async function proveNames(directory: string, passphrase: string, reading: Reading): Promise<ReadNames> {
+export async function proveNames(directory: string, passphrase: string, reading: Reading, options?: ReadingOptions): Promise<ReadNames> {
   const path = resolve(directory);
   const isAsked = isRollover(unprovedFiles(path)) ? "all" : reading;
-  const { files, registry } = await readProvedCa(path, unlock(path, readRecord(path), passphrase), isAsked);
+  const { files, registry } = await readProvedCa(path, unlock(path, readRecord(path), passphrase), isAsked, options);
   return { files, state: files.state, names: registry, isProved: true };
 }
 

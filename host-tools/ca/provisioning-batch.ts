@@ -13,6 +13,7 @@ import { withCertificatePasswords } from "./certificate-passwords.js";
 import type { RegistryEntry } from "../ca-directory/registry-entry.js";
 import { anchorsOf, chainOf, issueLeaf } from "./context.js";
 import type { CaContext } from "./context.js";
+import { isElsewhere } from "./provisioning.js";
 import type { DeviceIdentity } from "./provisioning.js";
 import { CaseTwins } from "./case-twins.js";
 import { checkDeviceName } from "./reserved-names.js";
@@ -65,7 +66,8 @@ export async function provisionBatch(
       for (const { id, publicKey } of asked) {
         const before = draft.entries.get(id);
         // Reserved, and we hold the name's lock: whoever reserved it is gone.
-        if (before !== undefined && before.state !== "reserved") throw exists(id, `a ${before.kind} of this CA already`);
+        if (before !== undefined && (before.state !== "reserved" || isElsewhere(before, draft)))
+          throw exists(id, `a ${before.kind} of this CA already`);
         if (before === undefined) twins.add(id);
         const { record, der } = await issueLeaf(ca.keys, id, publicKey, { kind: "client" }, draft.nowMs, lifetimeMs);
         const { psk, sealed } = newPsk(ca.keys, id);

@@ -122,7 +122,7 @@ export class Provisioning {
       const replaced = before.certificates.filter((old) => old.status === "active").map((old) => old.serial);
       // Where the device before it spoke to the authority says nothing of this one.
       const { identityBase: _ofTheDeviceBefore, ...known } = before;
-      const described = withAttributes(policyOf(draft), { ...known, role, state: "reserved" }, attributes);
+      const described = withAttributes(policyOf(draft), reservedFor({ ...known, role, state: "reserved" }, draft), attributes);
       const cleared = withAllRevoked(described, "superseded", draft.nowMs);
       const { psk, sealed } = newPsk(this.ca.keys, id);
       const entry = { ...withCertificate(cleared, record, draft.nowMs), currentSerial: record.serial, psk: sealed };
@@ -149,8 +149,8 @@ export class Provisioning {
     this.#check(reservation);
     await this.ca.store.change((draft) => {
       const entry = draft.entries.get(reservation.id);
-      if (entry?.state !== "reserved" || entry.psk === undefined) throw notReserved(reservation.id);
-      draft.put({ ...entry, state: "active" });
+      if (entry?.state !== "reserved" || entry.psk === undefined || isElsewhere(entry, draft)) throw notReserved(reservation.id);
+      draft.put(activated(entry));
       draft.record({ event: "activated", name: entry.name, role: entry.role });
     });
     this.#release(reservation);
@@ -184,7 +184,7 @@ export class Provisioning {
         if (entry?.kind !== "device" || entry.role !== role || entry.currentSerial !== serial || current === undefined) return undefined;
         if (entry.state === "active") return replace ? undefined : { notAfterMs: current.notAfterMs };
         if (entry.state !== "reserved" || entry.psk === undefined) return undefined;
-        draft.put({ ...entry, state: "active" });
+        draft.put(activated(entry));
         draft.record({ event: "activated", name: id, role });
         return { notAfterMs: current.notAfterMs };
       });
@@ -226,6 +226,7 @@ function reserveIn(draft: Draft, id: string, role: string, replace: boolean): vo
   const entry = draft.entries.get(id);
   // Reserved, and we hold the name's lock: whoever reserved it is gone.
   const abandoned = entry?.state === "reserved";
+  if (entry !== undefined && abandoned && !replace && isElsewhere(entry, draft)) throw inProgressElsewhere(id, entry);
   if (entry !== undefined && !abandoned && !replace) throw idExists(entry);
   if (entry?.kind === "client") throw idExists(entry);
   if (entry === undefined) refuseCaseTwin(draft.twinOf(id), id);
@@ -234,19 +235,36 @@ function reserveIn(draft: Draft, id: string, role: string, replace: boolean): vo
     entry === undefined
       ? reservedEntry(id, role, draft.nowMs)
       : withoutPsk(withAllRevoked({ ...entry, role }, "cessationOfOperation", draft.nowMs));
-  draft.put(fresh);
+  draft.put(reservedFor(fresh, draft));
   draft.record({ event: "reserved", name: id, role });
+}
+
+/** This machine has the name, where several share the CA: the locks of one are not seen by another. */
+function reservedFor(entry: RegistryEntry, { machine }: Draft): RegistryEntry {
+  const { reservedBy: _before, ...rest } = entry;
+  return machine === undefined ? rest : { ...rest, reservedBy: machine };
+}
+
+/** Whether another machine has the name: it may be gone, or at work. */
+export function isElsewhere({ reservedBy }: RegistryEntry, { machine }: Draft): boolean {
+  return reservedBy !== undefined && reservedBy !== machine;
+}
+
+function activated(entry: RegistryEntry): RegistryEntry {
+  const { reservedBy: _settled, ...rest } = entry;
+  return { ...rest, state: "active" };
 }
 
 function reservedOrReplaced(draft: Draft, { id, replace }: Reservation): RegistryEntry {
   const entry = draft.entries.get(id);
   if (entry?.kind !== "device" || (entry.state !== "reserved" && !replace)) throw notReserved(id);
+  if (entry.state === "reserved" && isElsewhere(entry, draft)) throw notReserved(id);
   return entry;
 }
 
 function abandonIn(draft: Draft, { id }: Reservation): void {
   const entry = draft.entries.get(id);
-  if (entry?.state !== "reserved") return;
+  if (entry?.state !== "reserved" || isElsewhere(entry, draft)) return;
   if (entry.certificates.length === 0) draft.remove(id);
   else draft.put(withoutPsk(withAllRevoked(entry, "cessationOfOperation", draft.nowMs)));
   draft.record({ event: "abandoned", name: id });
@@ -268,6 +286,14 @@ function inProgress(id: string, pid: number | undefined): HawserError {
     "ID_EXISTS",
     `the device ${id} is being provisioned by ${pid === undefined ? "another process" : `process ${pid}`}`,
     "Wait for it to finish, or choose another id.",
+  );
+}
+
+function inProgressElsewhere(id: string, { reservedBy = "" }: RegistryEntry): HawserError {
+  return new HawserError(
+    "ID_EXISTS",
+    `the device ${id} is being provisioned by another machine (${reservedBy.slice(0, 8)})`,
+    "Finish it there. If that was given up, use --replace.",
   );
 }
 

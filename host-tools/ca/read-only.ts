@@ -17,6 +17,7 @@ import type { RegistryNames } from "../ca-directory/ca-registry.js";
 import { find, select } from "../ca-directory/registry-query.js";
 import type { FoundNames, RegistryQuery } from "../ca-directory/registry-query.js";
 import type { Reading } from "../ca-directory/proved-ca.js";
+import type { ReadingOptions } from "../ca-directory/proved-reading.js";
 import { isJournalThere, readRevision } from "../ca-directory/change-journal.js";
 import { DIRECTORIES, FILES } from "../ca-directory/directory-layout.js";
 import { certificatePolicyOf, parseRecord, readRecord } from "../ca-directory/ca-record.js";
@@ -105,8 +106,8 @@ export function openCaReadOnly(directory: string, reading: Reading = "all"): CaV
  * @param reading how much of the registry: with `used`, what {@link CaView.names} reads may be older than what is on the disk
  * @throws HawserError as `openCa`; `CA_BUSY` when a change was cut off
  */
-export async function proveCa(directory: string, passphrase: string, reading: Reading = "all"): Promise<CaView> {
-  return viewOf(await proveNames(directory, passphrase, reading));
+export async function proveCa(directory: string, passphrase: string, reading: Reading = "all", options?: ReadingOptions): Promise<CaView> {
+  return viewOf(await proveNames(directory, passphrase, reading, options));
 }
 
 function viewOf({ files, names, state, isProved }: ReadNames): CaView {
@@ -142,7 +143,7 @@ function partsOf(files: CaFiles, state: CaState): CaParts {
   const record = parseRecord(files);
   const { name, brokerHosts } = record;
   const rootCrl = readRootCrlTimes(files);
-  const copy = olderCopy(files.directory, state);
+  const copy = state.log === undefined ? olderCopy(files.directory, state) : undefined;
   return {
     directory: files.directory,
     ...(copy === undefined ? {} : { olderCopy: copy }),

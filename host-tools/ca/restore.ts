@@ -12,16 +12,15 @@ import { HawserError } from "../../sdk/errors.js";
 import { writeFileAtomic } from "../../sim/node/files/atomic-file.js";
 import type { OpenedBackup } from "../ca-directory/backup-file.js";
 import { readUnprovedState } from "../ca-directory/ca-files.js";
-import { readProvedCa } from "../ca-directory/ca-store.js";
+import { readProvedCa } from "../ca-directory/proved-reading.js";
 import type { CertificateRecord } from "../ca-directory/registry-entry.js";
 import { revisionText } from "../ca-directory/change-journal.js";
-import { DIRECTORIES, FILES, isRegistryPart } from "../ca-directory/directory-layout.js";
+import { FILES } from "../ca-directory/directory-layout.js";
 import { outputsText, readOutputs } from "../ca-directory/outputs-file.js";
 import type { LoadedCa } from "../ca-directory/proved-ca.js";
-import { makeRegistryHome } from "../ca-directory/registry-home.js";
 import { forgetRevision, lastSeen, rememberRevision, rememberSuccessor } from "../ca-directory/revision-witness.js";
 import type { Seen } from "../ca-directory/revision-witness.js";
-import { parseState, registryKindOf, sha256, stateKey, stateText } from "../ca-directory/sealed-state.js";
+import { inLog, sha256, stateKey, stateText } from "../ca-directory/sealed-state.js";
 import type { CaState } from "../ca-directory/sealed-state.js";
 import { openCrl } from "../pki/certificate-profiles.js";
 import type { ReadCrl, RevokedSerial } from "../pki/certificate-profiles.js";
@@ -30,7 +29,8 @@ import type { SignerFor } from "../pki/signer.js";
 import { readBrokerRecords } from "./broker-identity.js";
 import { openCa } from "./certificate-authority.js";
 import { readCertificates } from "./context.js";
-import { makeDirectory, makeInPlace } from "./new-directory.js";
+import { layOut } from "./laid-out-backup.js";
+import { makeInPlace } from "./new-directory.js";
 import { lostText, readLost } from "./revocation.js";
 import { verifyCa } from "./verification.js";
 import type { Verification } from "./verification.js";
@@ -71,7 +71,7 @@ export async function rehearseRestore({ snapshot }: OpenedBackup, passphrase: st
   const staging = mkdtempSync(join(tmpdir(), "hawser-restore-"));
   try {
     layOut(staging, snapshot);
-    return await verifyCa(staging, passphrase, { nowMs });
+    return await verifyCa(staging, passphrase, { nowMs, isAlone: true });
   } finally {
     rmSync(staging, { recursive: true, force: true });
   }
@@ -92,7 +92,7 @@ export async function restoreCa(backup: OpenedBackup, directory: string, options
     layOut(staging, backup.snapshot);
     // The store takes it again for what it does.
     lock.release();
-    const loaded = await readProvedCa(staging, backup.sealing);
+    const loaded = await readProvedCa(staging, backup.sealing, "all", { isAlone: true });
     const lists = await openLists(loaded, options);
     const outputs = readOutputs(loaded.files).map(({ directory: output }) => output);
     const lost = lostCertificates(loaded, lists);
@@ -128,13 +128,6 @@ function refuseSecondHome(instance: string, seen: Seen | undefined): void {
     `the CA of this backup is in ${seen.path}, at change ${there.revision}`,
     "Use that one. If it is damaged, move its directory away, then restore.",
   );
-}
-
-function layOut(staging: string, snapshot: OpenedBackup["snapshot"]): void {
-  for (const name of [DIRECTORIES.keys, DIRECTORIES.reservations]) makeDirectory(join(staging, name));
-  const kind = registryKindOf(parseState(snapshot.get(FILES.state)?.toString("utf8") ?? "") ?? {});
-  makeRegistryHome(staging, kind, new Map([...snapshot].filter(([path]) => isRegistryPart(path))));
-  for (const [path, content] of snapshot) if (!isRegistryPart(path)) writeFileAtomic(join(staging, path), content);
 }
 
 /** @throws HawserError `RESTORE_UNPROVED` */
@@ -191,7 +184,7 @@ function lostCertificates({ files, registry }: LoadedCa, lists: readonly ReadCrl
     }));
 }
 
-/** Another instance, whose numbers are beyond all that were used, and which has no broker yet. */
+/** Another instance, whose numbers are beyond all that were used, which has no broker yet, and whose changes go to no database. */
 function beginAnew(
   staging: string,
   { files }: LoadedCa,
@@ -208,7 +201,7 @@ function beginAnew(
   write(FILES.outputs, outputsText([]));
   if (lost.length > 0) write(FILES.lost, lostText([...readLost(files), ...lost]));
   const revision = (Math.floor(Math.max(state.revision, ...numbers) / NUMBER_STEP) + 1) * NUMBER_STEP;
-  const anew = { ...state, instance: randomBytes(16).toString("hex"), revision, files: hashes };
+  const anew = { ...inLog(state, undefined), instance: randomBytes(16).toString("hex"), revision, files: hashes };
   writeFileAtomic(join(staging, FILES.state), stateText(stateKey(sealing), anew));
   writeFileAtomic(join(staging, FILES.revision), revisionText({ number: revision, auditHash: state.audit.head }));
 }

@@ -3,9 +3,10 @@ import { X509Certificate } from "node:crypto";
 import { existsSync, readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import * as x509 from "@peculiar/x509";
+import type { HawserError } from "../../sdk/errors.js";
 import { isTemporaryName } from "../../sim/node/files/atomic-file.js";
 import { verifyAuditText } from "../ca-directory/audit-trail.js";
-import { readProvedCa } from "../ca-directory/ca-store.js";
+import { readProvedCa } from "../ca-directory/proved-reading.js";
 import type { ProvedFiles } from "../ca-directory/ca-files.js";
 import { readCaFile } from "../ca-directory/ca-file.js";
 import { readRecord, unlock } from "../ca-directory/ca-record.js";
@@ -37,6 +38,10 @@ export interface VerifyOptions {
   readonly nowMs?: number;
   /** Texts of checkpoints, by the names that messages call them. */
   readonly checkpoints?: ReadonlyMap<string, string>;
+  /** Ask no database of a shared registry: what the directory has is to be judged. */
+  readonly isAlone?: boolean;
+  /** Told when the database of a shared registry is away; without it, Node prints a warning. */
+  readonly onAway?: (error: HawserError) => void;
 }
 
 /**
@@ -45,10 +50,10 @@ export interface VerifyOptions {
 export async function verifyCa(
   directory: string,
   passphrase: string,
-  { nowMs = Date.now(), checkpoints = new Map() }: VerifyOptions = {},
+  { nowMs = Date.now(), checkpoints = new Map(), ...reading }: VerifyOptions = {},
 ): Promise<Verification> {
   const path = resolve(directory);
-  const { files, registry } = await readProvedCa(path, unlock(path, readRecord(path), passphrase));
+  const { files, registry } = await readProvedCa(path, unlock(path, readRecord(path), passphrase), "all", reading);
   const names = [...registry.entries.values()];
   const brokers = readBrokerRecords(files);
   const issuers = [FILES.issuing, FILES.root, ...(files.has(FILES.previous) ? [FILES.previous] : [])].map(

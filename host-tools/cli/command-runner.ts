@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import type { ErrorCode } from "../../sdk/error-codes.js";
 import { errorCode, HawserError } from "../../sdk/errors.js";
+import { REGISTRY_URL_VARIABLE, takeRegistryUrl } from "../ca-directory/database-source.js";
 import { EXIT, EXIT_MEANINGS, exitCodeFor } from "./exit-codes.js";
 import type { ExitCode } from "./exit-codes.js";
 import { stopOnProcessSignals } from "./stop-signal.js";
@@ -19,7 +20,7 @@ export type Action<Options> = (options: Options, context: Context) => Promise<vo
 /** Turns an action, loaded when first needed, into a handler for commander. */
 export type Run = <Options extends { json?: boolean }>(load: () => Promise<Action<Options>>) => (options: Options) => Promise<void>;
 
-/** Taken out of the environment that child processes (mosquitto) are started with. */
+/** Secrets: taken out of the environment that child processes (mosquitto) are started with. */
 export const PASSPHRASE_VARIABLES: readonly string[] = [
   "HAWSER_PASSPHRASE",
   "HAWSER_CA_PASSPHRASE",
@@ -27,6 +28,7 @@ export const PASSPHRASE_VARIABLES: readonly string[] = [
   "HAWSER_NEW_PASSPHRASE",
   "HAWSER_ROOT_PASSPHRASE",
   "HAWSER_PIN",
+  REGISTRY_URL_VARIABLE,
 ];
 
 export const runAction: Run = (load) => async (options) => {
@@ -38,6 +40,7 @@ export const runAction: Run = (load) => async (options) => {
     stop.request();
   });
   const env = { ...process.env };
+  takeRegistryUrl(env);
   for (const name of PASSPHRASE_VARIABLES) delete process.env[name];
   try {
     await (

@@ -37,6 +37,7 @@ export async function openCaOf(
   const told = new Map<string, string>();
   return openCa(resolve(options.dir), passphrase, {
     signerFor: tokenSigners(tokenPins(options, env, terminal)),
+    onAway: (problem) => terminal.warning(problem),
     onOutput: ({ directory, held, problem }) => {
       // Once is enough for what stays as it is.
       const text = problem === undefined ? "" : `${problem.code} ${held.join(" ")}`;
@@ -56,7 +57,7 @@ export async function openCaOf(
 export async function readCaOf(options: PassphraseOptions & { dir: string }, context: Context): Promise<CaView> {
   warnOfCopy(openCaParts(options.dir), context.terminal);
   return readProvedOrNot(options, context, {
-    proved: (passphrase) => proveCa(options.dir, passphrase, "used"),
+    proved: (passphrase) => proveCa(options.dir, passphrase, "used", { onAway: (problem) => context.terminal.warning(problem) }),
     asItIs: () => openCaReadOnly(options.dir, "used"),
   });
 }

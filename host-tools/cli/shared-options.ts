@@ -50,3 +50,12 @@ export function connectTimeout(command: Command): Command {
   const option = new Option("--connect-timeout <duration>", "give up if the first connection takes longer; 0 retries forever");
   return command.addOption(option.argParser(parseDurationMs).default(15_000, "15s"));
 }
+
+/** Where a registry that machines share is; see database-source.ts. */
+export function registryUrlFile(command: Command): Command {
+  return command.option(
+    "--registry-url-file <file>",
+    "file with the URL of the PostgreSQL database, which nobody else may read; the CA directory remembers its path (default: $HAWSER_REGISTRY_URL)",
+    parsePath,
+  );
+}

@@ -7,6 +7,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { buildCli, CLI, temporaryDirectory } from "../support/host-tools/test-cli.js";
+import { PostgresServer } from "../support/host-tools/postgres-server.js";
 import { freePorts } from "../../sim/brokers/free-port.js";
 import { block } from "./readme-blocks.js";
 
@@ -144,6 +145,24 @@ describe("the life of a CA", () => {
     const { code, output } = await bash(script, temporaryDirectory());
     expect(code, output).toBe(0);
     expect(output).toMatch(/\(1 name\) was moved from one file for each name to an SQLite database\.\n.*all agree\.\n$/);
+  });
+
+  it("shares a registry among machines", { timeout: 240_000 }, async () => {
+    const server = await PostgresServer.start();
+    try {
+      const passphrase = block("ca-first-day", "docs/ca.md").split("\n\n")[0] ?? "";
+      const written = "postgres://hawser@/hawser?host=/run/postgresql";
+      const commands = block("registry-shared", "docs/registry.md");
+      expect(commands).toContain(written);
+      const script = `${passphrase}\n${commands}`.replace(written, server.url).replaceAll("npx hawser", "hawser");
+      const { code, output } = await bash(script, temporaryDirectory());
+      expect(code, output).toBe(0);
+      expect(output).toMatch(/station-2 is this machine's directory of the CA "Plant 11", at change 2, with 0 names\./);
+      expect(output).toMatch(/^meter-001 +device +sensor +active/m);
+      expect(output).toMatch(/all agree\.\n$/);
+    } finally {
+      await server.stop();
+    }
   });
 
   it("has OpenSSL fetch the revocation list of a certificate", { timeout: 300_000 }, async () => {

@@ -10,6 +10,7 @@ import type { Context } from "../command-runner.js";
 import { enrolmentService } from "../enrolment-service.js";
 import { FirstConnection } from "../first-connection.js";
 import { keptCrl } from "../kept-crl.js";
+import { keepReplica } from "../kept-replica.js";
 import { keepSessions } from "../kept-sessions.js";
 import { openCaOf } from "../opened-ca.js";
 import { serveCrls } from "../served-crls.js";
@@ -39,6 +40,7 @@ export async function runAuthority(options: AuthorityOptions, context: Context):
   const crl = keptCrl(ca, terminal);
   await crl.start();
   const keptSessions = keepSessions(ca, terminal);
+  const keptReplica = keepReplica(ca, terminal);
   const lists = options.crlPort === undefined ? undefined : await serveCrls(options.dir, options.crlPort, options.crlHost, terminal);
   let agents: AgentService | undefined;
   try {
@@ -48,6 +50,7 @@ export async function runAuthority(options: AuthorityOptions, context: Context):
   } finally {
     crl.stop();
     keptSessions();
+    keptReplica();
     await lists?.close();
     await agents?.close();
     first.succeeded();

@@ -6,6 +6,7 @@ import type { Context } from "../command-runner.js";
 import { printBrokerEvent } from "../foreground-broker/broker-lines.js";
 import type { BrokerEngine } from "../foreground-broker/broker-engine.js";
 import { keptCrl } from "../kept-crl.js";
+import { keepReplica } from "../kept-replica.js";
 import { keepSessions } from "../kept-sessions.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
@@ -25,6 +26,7 @@ export async function runBroker(options: BrokerRunOptions, context: Context): Pr
   const crl = keptCrl(ca, terminal);
   await crl.start();
   const keptSessions = keepSessions(ca, terminal);
+  const keptReplica = keepReplica(ca, terminal);
   try {
     const engine = await startEngine(options, ca, terminal);
     const unwatch = watchCa(ca.directory, reloader(engine, terminal));
@@ -41,6 +43,7 @@ export async function runBroker(options: BrokerRunOptions, context: Context): Pr
   } finally {
     crl.stop();
     keptSessions();
+    keptReplica();
   }
   terminal.event("stopped", {}, "in an orderly way");
 }

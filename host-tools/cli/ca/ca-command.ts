@@ -1,7 +1,7 @@
 /** `hawser ca`: what makes a certificate authority and keeps it. */
 import { Option } from "commander";
 import type { Command } from "commander";
-import { REGISTRY_KINDS } from "../../ca-directory/registry-kinds.js";
+import { REGISTRY_PLACES } from "../../ca-directory/registry-kinds.js";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { collect, parseKeyType, parseLifetimeMs } from "../values.js";
@@ -10,7 +10,7 @@ import { addBackupCommands } from "./ca-backup-command.js";
 import { addServe } from "./ca-serve-command.js";
 import { addVerifyCommands } from "./ca-verify-command.js";
 import { addRootErrands, signerOption } from "./ca-root-command.js";
-import { caDirectory, caPassphrase, json, parsePath, weakPassphrase } from "../shared-options.js";
+import { caDirectory, caPassphrase, json, parsePath, registryUrlFile, weakPassphrase } from "../shared-options.js";
 
 export function addCaCommands(program: Command, run: Run): void {
   const ca = program.command("ca").description("Create and maintain the certificate authority of a fleet.");
@@ -55,10 +55,14 @@ function addInit(ca: Command, run: Run): void {
     .option("--crl <file>", "with --chain: revocation lists of the parent's CAs, PEM or DER; repeatable", collect)
     .option("--existing-key", "use keys of these names that are in the token already")
     .addOption(
-      new Option("--registry <kind>", "where names are kept: files, one for each, or sqlite, one database (see hawser registry move)")
-        .choices(REGISTRY_KINDS)
+      new Option(
+        "--registry <kind>",
+        "where names are kept: files, one for each, sqlite, one database, or postgres, for several machines (see hawser registry)",
+      )
+        .choices(REGISTRY_PLACES)
         .default("files"),
     );
+  registryUrlFile(init);
   json(weakPassphrase(caPassphrase(init)));
   addHelp(init, {
     notes: [

@@ -1,5 +1,5 @@
 /** Makes a CA directory. */
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
 import { DEFAULT_LIFETIMES } from "../../ca-directory/ca-record.js";
 import { readFileSync } from "node:fs";
@@ -8,7 +8,10 @@ import { readParentFile } from "../../ca/parent-chain.js";
 import { beginUnderParent, finishUnderParent } from "../../ca/pending-ca.js";
 import { tokenSigners } from "../../pkcs11/token-signer.js";
 import { day } from "../dates.js";
-import type { RegistryKind } from "../../ca-directory/registry-kinds.js";
+import type { RegistryPlace } from "../../ca-directory/registry-kinds.js";
+import { databaseAddress } from "../../ca-directory/database-source.js";
+import { logNames } from "../../ca-directory/postgres-log.js";
+import { openCa } from "../../ca/certificate-authority.js";
 import { initCa } from "../../ca/ca-creation.js";
 import type { InitOptions } from "../../ca/ca-creation.js";
 import { openCaReadOnly, trustAnchorFile } from "../../ca/read-only.js";
@@ -37,7 +40,8 @@ export interface CaInitOptions extends PassphraseOptions, Record<`${Life}Life`, 
   crl?: readonly string[];
   existingKey?: boolean;
   crlUrl?: string;
-  registry: RegistryKind;
+  registry: RegistryPlace;
+  registryUrlFile?: string;
   json?: boolean;
 }
 
@@ -58,8 +62,9 @@ export async function makeCa(options: CaInitOptions, context: Context): Promise<
     ...named("issuingName", issuingName),
     ...named("brokerHosts", brokerHosts),
     ...named("crlBase", options.crlUrl),
-    registry: options.registry,
+    registry: options.registry === "postgres" ? "files" : options.registry,
   };
+  if (options.registry === "postgres") await checkDatabase(options);
   if (options.csr !== undefined) {
     const request = await beginUnderParent(
       options.dir,
@@ -82,6 +87,7 @@ export async function makeCa(options: CaInitOptions, context: Context): Promise<
     signers,
     ...named("offlineRoot", offlineRoot),
   });
+  if (options.registry === "postgres") await share(options, passphrase, context);
   const view = openCaReadOnly(options.dir);
   const root = trustAnchorFile(options.dir);
   const keys = {
@@ -96,6 +102,24 @@ export async function makeCa(options: CaInitOptions, context: Context): Promise<
     ...(offlineRoot === undefined ? [] : [offlineAdvice(options.dir, offlineRoot.passphrase === passphrase)]),
     `Next: hawser provision --dir ${options.dir} --id ID --vault ${join(".", "ID.vault")}`,
   ]);
+}
+
+/** Before anything is made. */
+async function checkDatabase({ dir, csr, registryUrlFile }: CaInitOptions): Promise<void> {
+  if (csr !== undefined)
+    throw new HawserError(
+      "USAGE",
+      "a CA that waits for its parent is not shared yet",
+      "When it is made, run: hawser registry move --to postgres",
+    );
+  await logNames(databaseAddress(dir, registryUrlFile));
+}
+
+async function share({ dir, registryUrlFile, pinFile }: CaInitOptions, passphrase: string, { terminal, env }: Context): Promise<void> {
+  const ca = await openCa(resolve(dir), passphrase, {
+    signerFor: tokenSigners(tokenPins({ ...named("pinFile", pinFile) }, env, terminal)),
+  });
+  await ca.moveRegistry("postgres", named("urlFile", registryUrlFile));
 }
 
 /** @throws HawserError `USAGE` */

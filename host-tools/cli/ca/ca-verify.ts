@@ -18,7 +18,10 @@ export async function verify(options: CaVerifyOptions, { terminal, env }: Contex
   const { revision, instance, names, certificates, auditLines, problems, strangers } = await verifyCa(
     options.dir,
     await caPassphrase(options, env),
-    { checkpoints: new Map((options.checkpoint ?? []).map((file) => [file, readFileSync(file, "utf8")])) },
+    {
+      checkpoints: new Map((options.checkpoint ?? []).map((file) => [file, readFileSync(file, "utf8")])),
+      onAway: (problem) => terminal.warning(problem),
+    },
   );
   const ok = problems.length === 0;
   terminal.result({ dir: options.dir, ok, instance, revision, names, certificates, auditLines, problems, strangers }, [

@@ -66,7 +66,7 @@ async function found(options: ListOptions, wanted: RegistryQuery, context: Conte
   if (olderCopy !== undefined) context.terminal.warning(olderCopy);
   const read = (reading: Reading): Promise<ReadNames> =>
     readProvedOrNot(options, context, {
-      proved: (passphrase) => proveNames(options.dir, passphrase, reading),
+      proved: (passphrase) => proveNames(options.dir, passphrase, reading, { onAway: (problem) => context.terminal.warning(problem) }),
       asItIs: () => readNames(options.dir, reading),
     });
   if (!isAnsweredByHeads(options)) return findIn(await read("used"), options, wanted);

@@ -1,0 +1,159 @@
+/** A CA directory as one machine's copy of a shared registry: how it takes in the changes that other machines made, each proved first. */
+import { join } from "node:path";
+import { HawserError } from "../../sdk/errors.js";
+import { unlinkIfThere, writeFileAtomic } from "../../sim/node/files/atomic-file.js";
+import { hashOfLine } from "./audit-trail.js";
+import { readCaFile } from "./ca-file.js";
+import type { ProvedFiles } from "./ca-files.js";
+import { applyJournal, finishJournal, parseJournal, writeForeignJournal } from "./change-journal.js";
+import type { Journal } from "./change-journal.js";
+import type { LoggedChange, LogTurn } from "./change-log.js";
+import { checkHome, readDatabaseFile } from "./database-file.js";
+import { FILES } from "./directory-layout.js";
+import { macMatches, macOf, openState, parseState, sha256 } from "./sealed-state.js";
+
+/** Where a directory, or a log, is. */
+export interface LogPosition {
+  readonly revision: number;
+  /** SHA-256 of the state's text. */
+  readonly state: string;
+}
+
+/**
+ * Takes in what the log has beyond this directory. The caller holds the CA's lock; it reads the CA again when this gives more than 0.
+ *
+ * @returns how many changes
+ * @throws HawserError `REGISTRY_ROLLED_BACK`, `REGISTRY_FORKED`, `REGISTRY_TAMPERED`, `REGISTRY_BEHIND`, `REGISTRY_MOVED`,
+ *   `PASSPHRASE_CHANGED`, `REGISTRY_AWAY`, and those of the disk; what was taken in before is whole
+ */
+export async function takeIn(
+  { directory, text, state: { revision, log = "" } }: ProvedFiles,
+  key: Buffer,
+  reading: Pick<LogTurn, "changesFrom">,
+  place: string,
+): Promise<number> {
+  let position: LogPosition = { revision, state: sha256(text) };
+  for (;;) {
+    const changes = newChanges(await reading.changesFrom(position.revision), position, place);
+    for (const change of changes) {
+      const journal = provedJournal(change, position, key, place);
+      if (parseState(journal.state)?.log !== log) throw movedAway(place, change.revision);
+      writeForeignJournal(directory, journal, change.text ?? "");
+      applyJournal(directory, journal);
+      if (openState(key, journal.state) === undefined) throw passphraseChanged(directory);
+      finishJournal(directory, { number: change.revision, auditHash: hashOfLine(journal.auditLine) });
+      position = change;
+    }
+    if (changes.length === 0) return position.revision - revision;
+  }
+}
+
+/** Those after this position. */
+function newChanges([first, ...rest]: readonly LoggedChange[], { revision, state }: LogPosition, place: string): readonly LoggedChange[] {
+  if (first === undefined)
+    throw new HawserError(
+      "REGISTRY_ROLLED_BACK",
+      `the registry's database ${place} is older than this directory: it ends before change ${revision}. What was revoked since would be valid again`,
+      "Find out who put it back. Nothing is lost here: see docs/registry.md, When the database is lost.",
+    );
+  if (first.revision === revision) {
+    if (first.state === state) return rest;
+    throw new HawserError(
+      "REGISTRY_FORKED",
+      `change ${revision} in the registry's database ${place} is not the one that this directory has`,
+      "The database was put back, or is another one, and other machines went on from there. Compare hawser ca verify on each machine; see docs/registry.md, When the database is lost.",
+    );
+  }
+  if (first.revision === revision + 1) return [first, ...rest];
+  throw new HawserError(
+    "REGISTRY_BEHIND",
+    `this directory is at change ${revision}, and the registry's database ${place} has changes from ${first.revision} on only`,
+    "Move the directory away, then take the newest snapshot: hawser registry join",
+  );
+}
+
+/**
+ * The journal of a change in a log, which follows from the one before it.
+ *
+ * @throws HawserError `REGISTRY_TAMPERED`
+ */
+export function provedJournal({ revision, state, text }: LoggedChange, before: LogPosition, key: Buffer, place: string): Journal {
+  const fail = (problem: string): HawserError =>
+    new HawserError(
+      "REGISTRY_TAMPERED",
+      `the registry's database ${place} was changed: ${problem}`,
+      "Find out who may write there. Nothing of it was taken in; see docs/registry.md, When the database is lost.",
+    );
+  if (revision !== before.revision + 1) throw fail(`change ${before.revision + 1} is missing`);
+  const journal = parseJournal(text ?? "", key);
+  if (typeof journal === "string") throw fail(`of change ${revision}, ${journal}`);
+  if (journal.base !== before.state || parseState(journal.state)?.revision !== revision)
+    throw fail(`change ${revision} does not follow from the one before it`);
+  if (sha256(journal.state) !== state) throw fail(`change ${revision} is not the one that it is said to be`);
+  return journal;
+}
+
+function movedAway(place: string, revision: number): HawserError {
+  return new HawserError(
+    "REGISTRY_MOVED",
+    `the registry was moved out of the database ${place} with change ${revision}: it is in the directory of the machine that moved it`,
+    "Use that one. If it is to be shared again, move it to PostgreSQL there, then join here in a new directory: hawser registry join",
+  );
+}
+
+export function passphraseChanged(directory: string): HawserError {
+  return new HawserError(
+    "PASSPHRASE_CHANGED",
+    `the passphrase of the CA in ${directory} was changed`,
+    "Give the new one; start services again with it.",
+  );
+}
+
+/**
+ * This machine, as the CA's files call it.
+ *
+ * @throws HawserError `REGISTRY_UNKNOWN`, `CA_COPIED`
+ */
+export function machineOf(directory: string): string {
+  const file = readDatabaseFile(directory);
+  if (file === undefined)
+    throw new HawserError(
+      "REGISTRY_UNKNOWN",
+      `${directory} does not say which machine's directory it is: ${FILES.database} is missing`,
+      `Run: hawser registry connect --dir ${directory}`,
+    );
+  checkHome(directory, file);
+  return file.machine;
+}
+
+/** The same for who keeps brokers up to date: undefined where the CA is not shared, and nobody's name in a copy of a directory. */
+export function machineHere({ directory, state }: ProvedFiles): string | undefined {
+  if (state.log === undefined) return undefined;
+  try {
+    return machineOf(directory);
+  } catch {
+    return "";
+  }
+}
+
+const CARRIED = "carried";
+
+/** Whether this machine's brokers are known to be as the CA's last change says. */
+export function isCarried({ directory, state }: ProvedFiles, key: Buffer): boolean {
+  const machine = readDatabaseFile(directory)?.machine ?? "";
+  try {
+    return macMatches(key, CARRIED, `${machine} ${state.revision}`, readCaFile(directory, FILES.carried).toString("utf8").trim());
+  } catch {
+    return false;
+  }
+}
+
+export function rememberCarried({ directory, state }: ProvedFiles, key: Buffer): void {
+  const machine = readDatabaseFile(directory)?.machine ?? "";
+  writeFileAtomic(join(directory, FILES.carried), `${macOf(key, CARRIED, `${machine} ${state.revision}`)}\n`);
+}
+
+/** For a directory that is nobody's copy any more. */
+export function forgetDatabase(directory: string): void {
+  for (const file of [FILES.database, FILES.carried]) unlinkIfThere(join(directory, file));
+}

@@ -1,0 +1,217 @@
+/**
+ * The log of changes in PostgreSQL. One row is one change; its number is unique, so that of two writers one is refused, whatever locks say.
+ * A turn is a transaction that holds the log's advisory lock: the server gives it free when the writer dies.
+ */
+import { errorCode, HawserError } from "../../sdk/errors.js";
+import type { ChangeLog, LoggedChange, LogHead, LogSnapshot, LogTurn } from "./change-log.js";
+import { addressText } from "./database-address.js";
+import type { DatabaseAddress } from "./database-address.js";
+import type { PostgresRow } from "./postgres-driver.js";
+import { PostgresSession } from "./postgres-session.js";
+
+const TABLES = `
+CREATE TABLE IF NOT EXISTS hawser_changes (
+  log text NOT NULL, revision bigint NOT NULL, state text NOT NULL, body text NOT NULL,
+  added timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (log, revision));
+CREATE TABLE IF NOT EXISTS hawser_snapshots (
+  log text NOT NULL, revision bigint NOT NULL, body bytea NOT NULL,
+  added timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (log, revision))`;
+
+/** How long a change waits for another machine to finish its own. */
+const LOCK_MS = 60_000;
+/** Of changes that are read at a time. */
+const BATCH = 200;
+/** The server is asked now and then where its notices do not come. */
+const POLL_MS = 5_000;
+/** How often, and how long, it is asked whether a change counts whose connection broke. */
+const ATTEMPTS = 5;
+const ATTEMPT_PAUSE_MS = 500;
+
+/**
+ * `lock_timeout` bounds the wait for a turn. A machine that lost its power holds the turn until the server notices: after some 25 seconds.
+ * A server that answers before it has written would forget changes in a power cut.
+ */
+const BEGIN = `BEGIN; SET LOCAL lock_timeout = ${LOCK_MS}; SET LOCAL tcp_keepalives_idle = 10; SET LOCAL tcp_keepalives_interval = 5;
+SET LOCAL tcp_keepalives_count = 3;
+SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'`;
+
+export class PostgresLog implements ChangeLog {
+  readonly place: string;
+
+  /** @param log names the CA's log: the database may hold several */
+  constructor(
+    private readonly address: DatabaseAddress,
+    private readonly log: string,
+  ) {
+    this.place = addressText(address);
+  }
+
+  /** Makes the tables where they are not there. Throws `REGISTRY_AWAY`, `POSTGRES_MISSING`. */
+  async prepare(): Promise<void> {
+    await this.#connected((session) => session.ask(TABLES));
+  }
+
+  async turn<T>(work: (turn: LogTurn) => Promise<T>): Promise<T> {
+    let appended: LoggedChange | undefined;
+    let result: { readonly value: T } | undefined;
+    try {
+      return await this.#locked(async (session) => {
+        const value = await work({
+          changesFrom: (revision) => this.#changesFrom(session, revision),
+          append: async (change) => {
+            await this.#append(session, change);
+            appended = change;
+          },
+        });
+        result = { value };
+        return value;
+      });
+    } catch (error) {
+      // The work was done, so that it broke off while it was being committed.
+      if (appended === undefined || result === undefined || errorCode(error) !== "REGISTRY_AWAY") throw error;
+      if (await this.#counts(appended)) return result.value;
+      throw error;
+    }
+  }
+
+  read<T>(work: (reading: Pick<LogTurn, "changesFrom">) => Promise<T>): Promise<T> {
+    return this.#connected((session) => work({ changesFrom: (revision) => this.#changesFrom(session, revision) }));
+  }
+
+  async head(): Promise<LogHead> {
+    const [row = {}] = await this.#rows(
+      `SELECT count(*) AS changes, min(revision) AS first, max(revision) AS last,
+        (SELECT max(revision) FROM hawser_snapshots WHERE log = $1) AS snapshot FROM hawser_changes WHERE log = $1`,
+    );
+    return {
+      changes: Number(row["changes"]),
+      firstRevision: numberIn(row["first"]),
+      lastRevision: numberIn(row["last"]),
+      snapshotRevision: numberIn(row["snapshot"]),
+    };
+  }
+
+  /** Of all logs in this database. Throws `REGISTRY_AWAY`. */
+  async names(): Promise<string[]> {
+    await this.prepare();
+    const rows = await this.#rows("SELECT DISTINCT log FROM hawser_snapshots WHERE log <> $1 ORDER BY log");
+    return rows.map(({ log }) => String(log));
+  }
+
+  async snapshot(): Promise<LogSnapshot | undefined> {
+    const [row] = await this.#rows("SELECT revision, body FROM hawser_snapshots WHERE log = $1 ORDER BY revision DESC LIMIT 1");
+    return row === undefined ? undefined : { revision: Number(row["revision"]), bytes: Buffer.from(row["body"] as Uint8Array) };
+  }
+
+  async addSnapshot({ revision, bytes }: LogSnapshot): Promise<void> {
+    const before = "SELECT max(revision) FROM hawser_snapshots WHERE log = $1 AND revision < $2";
+    await this.#connected(async (session) => {
+      await session.ask("BEGIN");
+      const values = [this.log, revision, bytes];
+      await session.ask("INSERT INTO hawser_snapshots (log, revision, body) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", values);
+      await session.ask(`DELETE FROM hawser_changes WHERE log = $1 AND revision <= (${before})`, [this.log, revision]);
+      await session.ask(`DELETE FROM hawser_snapshots WHERE log = $1 AND revision < (${before})`, [this.log, revision]);
+      await session.ask("COMMIT");
+    });
+  }
+
+  watch(onNews: () => void): () => void {
+    let listening: PostgresSession | undefined;
+    // Where it breaks off, the timer tells, later.
+    const listen = (): void => {
+      const session = new PostgresSession(this.address);
+      listening = session;
+      void session.lost.then(() => {
+        session.close();
+        if (listening === session) listening = undefined;
+      });
+      session.listen(channelOf(this.log), onNews);
+    };
+    listen();
+    const poll = setInterval(() => {
+      onNews();
+      if (listening === undefined) listen();
+    }, POLL_MS);
+    return () => {
+      clearInterval(poll);
+      listening?.close();
+    };
+  }
+
+  #rows(text: string): Promise<readonly PostgresRow[]> {
+    return this.#connected((session) => session.ask(text, [this.log]));
+  }
+
+  async #changesFrom(session: PostgresSession, revision: number): Promise<LoggedChange[]> {
+    const rows = await session.ask(
+      `SELECT revision, state, CASE WHEN revision > $2 THEN body END AS body FROM hawser_changes
+        WHERE log = $1 AND revision >= $2 ORDER BY hawser_changes.revision LIMIT ${BATCH}`,
+      [this.log, revision],
+    );
+    return rows.map(({ revision: number, state, body }) => ({
+      revision: Number(number),
+      state: String(state),
+      text: typeof body === "string" ? body : undefined,
+    }));
+  }
+
+  async #append(session: PostgresSession, { revision, state, text }: LoggedChange & { readonly text: string }): Promise<void> {
+    const values = [this.log, revision, state, text];
+    await session.ask("INSERT INTO hawser_changes (log, revision, state, body) VALUES ($1, $2, $3, $4)", values);
+    await session.ask(`NOTIFY ${channelOf(this.log)}`);
+  }
+
+  /** The connection broke while a change was being committed: whoever gets the lock after that sees whether it counts. */
+  async #counts({ revision, state }: LoggedChange): Promise<boolean> {
+    let problem = "";
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+      try {
+        return await this.#locked(async (session) => {
+          const [found] = await this.#changesFrom(session, revision);
+          return found?.revision === revision && found.state === state;
+        });
+      } catch (error) {
+        problem = error instanceof Error ? error.message : "";
+        if (errorCode(error) !== "REGISTRY_AWAY") break;
+        await new Promise((resolve) => setTimeout(resolve, ATTEMPT_PAUSE_MS));
+      }
+    }
+    throw new HawserError(
+      "REGISTRY_UNSURE",
+      `the registry's database ${this.place} went away while change ${revision} was being written: whether it counts is not known (${problem})`,
+      "When the server answers again, look whether it was done, for example with hawser list, before you repeat it.",
+    );
+  }
+
+  async #locked<T>(work: (session: PostgresSession) => Promise<T>): Promise<T> {
+    return this.#connected(async (session) => {
+      await session.ask(BEGIN);
+      await session.ask("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [`hawser ${this.log}`]);
+      const result = await work(session);
+      await session.ask("COMMIT");
+      return result;
+    });
+  }
+
+  async #connected<T>(work: (session: PostgresSession) => Promise<T>): Promise<T> {
+    const session = new PostgresSession(this.address);
+    try {
+      return await work(session);
+    } finally {
+      session.close();
+    }
+  }
+}
+
+/** The logs in a database of which there is a snapshot. Throws `REGISTRY_AWAY`. */
+export function logNames(address: DatabaseAddress): Promise<string[]> {
+  return new PostgresLog(address, "").names();
+}
+
+function channelOf(log: string): string {
+  return `hawser_${log}`;
+}
+
+function numberIn(value: PostgresRow[string]): number | undefined {
+  return value === null || value === undefined ? undefined : Number(value);
+}

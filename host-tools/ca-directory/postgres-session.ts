@@ -1,0 +1,141 @@
+/** One connection to PostgreSQL, for a piece of work: none is left over to keep a command from ending, and none is stale. */
+import { connect } from "node:net";
+import type { Socket } from "node:net";
+import { join } from "node:path";
+import { errorMessage, HawserError } from "../../sdk/errors.js";
+import { errnoCode } from "../../sim/node/files/atomic-file.js";
+import { registryAway } from "./change-log.js";
+import { addressText } from "./database-address.js";
+import type { DatabaseAddress } from "./database-address.js";
+import { postgresDriver } from "./postgres-driver.js";
+import type { PostgresConnection, PostgresRow, PostgresValue } from "./postgres-driver.js";
+
+const CONNECT_MS = 10_000;
+/** An answer that does not come: longer than a wait for the log's lock. */
+const ANSWER_MS = 75_000;
+
+/** Another writer has added a change of this number. */
+const UNIQUE_VIOLATION = "23505";
+const LOCK_NOT_AVAILABLE = "55P03";
+const NO_TABLE = "42P01";
+
+export class PostgresSession {
+  /** Resolves when there is no connection, or none any more. */
+  readonly lost: Promise<HawserError>;
+  readonly #place: string;
+  readonly #connection: PostgresConnection;
+  #socket: Socket | undefined;
+  #lose: (error: HawserError) => void = () => undefined;
+  #problem: HawserError | undefined;
+
+  /** Connects with the first question. Throws `POSTGRES_MISSING`. */
+  constructor(address: DatabaseAddress) {
+    this.#place = addressText(address);
+    this.lost = new Promise((resolve) => {
+      this.#lose = (error): void => {
+        this.#problem ??= error;
+        resolve(error);
+      };
+    });
+    const { host, port, database, user, password, tls } = address;
+    this.#connection = postgresDriver()({
+      host,
+      port,
+      database,
+      username: user,
+      password,
+      ssl: tls,
+      socket: () => this.#connect(host, port),
+      max: 1,
+      idle_timeout: 0,
+      fetch_types: false,
+      prepare: false,
+      onnotice: () => undefined,
+      connection: { application_name: "hawser" },
+    });
+  }
+
+  /**
+   * Asks, within a limit of time: a network that swallows everything ends in an error too. Values stand for $1, $2, ...; a text without any
+   * may hold several commands.
+   *
+   * @throws HawserError `REGISTRY_AWAY`, `CA_BUSY`
+   */
+  async ask(text: string, values: readonly PostgresValue[] = []): Promise<readonly PostgresRow[]> {
+    // The client would end the process, or connect again and go on outside of the transaction.
+    if (this.#problem !== undefined) throw this.#problem;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(registryAway(this.#place, `no answer within ${ANSWER_MS / 1000} s`)), ANSWER_MS);
+    });
+    const lost = this.lost.then((error) => {
+      throw error;
+    });
+    try {
+      return await Promise.race([this.#connection.unsafe(text, values), lost, late]);
+    } catch (error) {
+      throw this.#hawserError(error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  listen(channel: string, onNotice: () => void): void {
+    this.#connection.listen(channel, onNotice, onNotice).catch((error: unknown) => this.#lose(registryAway(this.#place, reasonOf(error))));
+  }
+
+  /** What was not committed is rolled back. */
+  close(): void {
+    this.#problem ??= registryAway(this.#place, "the connection was closed");
+    // The client writes a farewell to its socket.
+    const ended = this.#connection.end({ timeout: 0 }).catch(() => undefined);
+    void ended.then(() => this.#socket?.destroy());
+  }
+
+  async #connect(host: string, port: number): Promise<Socket> {
+    if (this.#socket !== undefined) throw new Error("the connection was closed");
+    try {
+      const socket = await connected(host, port);
+      this.#socket = socket;
+      socket.once("close", () => this.#lose(registryAway(this.#place, "the connection was closed")));
+      return socket;
+    } catch (error) {
+      this.#lose(registryAway(this.#place, reasonOf(error)));
+      throw error;
+    }
+  }
+
+  #hawserError(error: unknown): unknown {
+    if (error instanceof HawserError || !(error instanceof Error)) return error;
+    switch (errnoCode(error)) {
+      case UNIQUE_VIOLATION:
+      case LOCK_NOT_AVAILABLE:
+        return new HawserError(
+          "CA_BUSY",
+          `another machine is changing the registry in ${this.#place}`,
+          "Try again when that machine has finished.",
+        );
+      case NO_TABLE:
+        return registryAway(this.#place, "it has no tables of hawser");
+      default:
+        return registryAway(this.#place, reasonOf(error));
+    }
+  }
+}
+
+function connected(host: string, port: number): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = host.startsWith("/") ? connect(join(host, `.s.PGSQL.${port}`)) : connect(port, host);
+    socket.setTimeout(CONNECT_MS, () => socket.destroy(new Error(`no connection within ${CONNECT_MS / 1000} s`)));
+    socket.once("error", reject);
+    socket.once("connect", () => {
+      socket.setTimeout(0).off("error", reject);
+      resolve(socket);
+    });
+  });
+}
+
+function reasonOf(error: unknown): string {
+  const code = errnoCode(error);
+  return code === "" ? errorMessage(error) : `${errorMessage(error)} (${code})`;
+}

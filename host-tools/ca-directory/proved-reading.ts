@@ -1,0 +1,54 @@
+/** Reads a CA, proved, without changing it. */
+import { HawserError } from "../../sdk/errors.js";
+import { checkDirectories } from "./ca-files.js";
+import { locked } from "./ca-lock.js";
+import type { StoreSurroundings } from "./ca-store.js";
+import { readJournal } from "./change-journal.js";
+import { isAway } from "./change-log.js";
+import { logsOf, warnOfAway } from "./database-source.js";
+import { takeIn } from "./log-replica.js";
+import { loadCa } from "./proved-ca.js";
+import type { LoadedCa, Reading } from "./proved-ca.js";
+import { stateKey } from "./sealed-state.js";
+
+export interface ReadingOptions extends Partial<Pick<StoreSurroundings, "openLog" | "onAway">> {
+  /** Take nothing in: what there is, is to be judged. */
+  readonly isAlone?: boolean;
+}
+
+/**
+ * Reads and proves a CA directory, for who changes nothing; of a shared registry, what other machines changed is taken in first.
+ *
+ * @param reading how much of the registry
+ * @throws HawserError as {@link CaStore.open}; `CA_BUSY` also when a change was cut off, which only a command that changes the CA may
+ *   finish
+ */
+export async function readProvedCa(
+  directory: string,
+  sealing: Uint8Array,
+  reading: Reading = "all",
+  { openLog = logsOf(directory), onAway = warnOfAway, isAlone = false }: ReadingOptions = {},
+): Promise<LoadedCa> {
+  const key = stateKey(sealing);
+  checkDirectories(directory);
+  return locked(directory, async () => {
+    if (readJournal(directory, key) !== undefined)
+      throw new HawserError(
+        "CA_BUSY",
+        `a change of the CA in ${directory} was interrupted and is not finished`,
+        `Run: hawser ca crl --dir ${directory}`,
+      );
+    const loaded = loadCa(directory, key, { reading });
+    const { files } = loaded;
+    if (files.state.log === undefined || isAlone) return loaded;
+    try {
+      const log = openLog(files.state.log);
+      const count = await log.read((asked) => takeIn(files, key, asked, log.place));
+      return count === 0 ? loaded : loadCa(directory, key, { reading });
+    } catch (error) {
+      if (!isAway(error)) throw error;
+      onAway(error);
+      return loadCa(directory, key, { reading });
+    }
+  });
+}

@@ -1,0 +1,355 @@
+/** A registry that several machines share through PostgreSQL: each has a directory of its own. */
+import { cpSync, existsSync, readFileSync, renameSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { HawserError } from "../../sdk/errors.js";
+import { PostgresServer } from "../../test/support/host-tools/postgres-server.js";
+import { freePorts, PASSPHRASE, provisionDevice, Scene, testKey } from "../../test/support/host-tools/scene.js";
+import { TEST_SCRYPT_COST } from "../../sim/node/vault/sealed.js";
+import { openBackup } from "../ca-directory/backup-file.js";
+import { openCrl } from "../pki/certificate-profiles.js";
+import { fromPem } from "../pki/pem.js";
+import { openCa } from "./certificate-authority.js";
+import type { CertificateAuthority, OpenOptions } from "./certificate-authority.js";
+import { openCaReadOnly, proveCa } from "./read-only.js";
+import { restoreCa } from "./restore.js";
+import { joinRegistry } from "./shared-registry.js";
+import { verifyCa } from "./verification.js";
+
+const scene = new Scene();
+let server: PostgresServer;
+let count = 0;
+
+beforeAll(async () => {
+  server = await PostgresServer.start();
+}, 60_000);
+afterEach(async () => {
+  await scene.clean();
+  if (!server.isRunning) await server.resume();
+  await server.query("DROP TABLE IF EXISTS hawser_changes, hawser_snapshots");
+});
+afterAll(() => server.stop());
+
+/** A CA whose registry is shared. */
+async function shared(options: OpenOptions = {}): Promise<CertificateAuthority> {
+  const ca = await scene.ca({ name: `Shared ${(count += 1)}` }, options);
+  await ca.moveRegistry("postgres", { urlFile: server.urlFile });
+  return ca;
+}
+
+/** Another machine of the same CA. */
+async function joined(passphrase = PASSPHRASE, options: OpenOptions = {}): Promise<CertificateAuthority> {
+  const directory = join(scene.directory(), "ca");
+  await joinRegistry(directory, { passphrase, urlFile: server.urlFile });
+  return openCa(directory, passphrase, options);
+}
+
+async function names(ca: CertificateAuthority): Promise<string[]> {
+  return (await ca.list()).map(({ name, state }) => `${name} ${state}`);
+}
+
+const failure = (code: string, message: RegExp): Partial<HawserError> => ({
+  code: code as HawserError["code"],
+  message: expect.stringMatching(message) as string,
+});
+
+describe("machines that share a registry", () => {
+  it("see each other's changes, and agree byte for byte", async () => {
+    const [first, second] = [await shared(), await joined()];
+    await provisionDevice(first, "a");
+    await provisionDevice(second, "b");
+    await first.revoke({ id: "b", reason: "keyCompromise" });
+    expect(await names(second)).toEqual(["a active", "b revoked"]);
+    expect(await names(first)).toEqual(["a active", "b revoked"]);
+    for (const file of ["state.json", "audit.jsonl", "crl.pem", "registry/b.json", "revision"])
+      expect(readFileSync(join(second.directory, file)), file).toEqual(readFileSync(join(first.directory, file)));
+    expect((await verifyCa(second.directory, PASSPHRASE)).problems).toEqual([]);
+    expect((await proveCa(second.directory, PASSPHRASE)).list().map(({ name }) => name)).toEqual(["a", "b"]);
+  });
+
+  it("give one name to one of them, however close they ask", async () => {
+    const [first, second] = [await shared(), await joined()];
+    for (let round = 0; round < 5; round += 1) {
+      const asked = await Promise.allSettled([first, second].map((ca) => provisionDevice(ca, `dev${round}`)));
+      expect(asked.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+      const reasons = asked.flatMap((one) => (one.status === "rejected" ? [(one.reason as HawserError).code] : []));
+      expect(reasons).toEqual(["ID_EXISTS"]);
+      await first.takeIn();
+      expect(openCaReadOnly(first.directory).get(`dev${round}`).certificates).toHaveLength(1);
+    }
+  });
+
+  it("leave a name to the machine that provisions it, until another is told to take its place", async () => {
+    const [first, second] = [await shared(), await joined()];
+    const reservation = await first.reserve({ id: "a" });
+    await expect(second.reserve({ id: "a" })).rejects.toMatchObject(failure("ID_EXISTS", /by another machine/));
+    const device = await provisionDevice(second, "a", true);
+    await expect(first.complete(reservation, (await testKey("a")).csr)).rejects.toMatchObject({ code: "NOT_RESERVED" });
+    await expect(first.activate(reservation)).rejects.toMatchObject({ code: "NOT_RESERVED" });
+    await first.abandon(reservation);
+    expect((await second.list()).map(({ state, serial }) => [state, serial])).toEqual([["active", device.serial]]);
+  });
+
+  it("never sign one number of a revocation list twice", async () => {
+    const [first, second] = [await shared(), await joined()];
+    for (let round = 0; round < 4; round += 1) await Promise.all([first.renewCrl(), second.renewCrl()]);
+    for (const ca of [first, second]) {
+      await ca.takeIn();
+      expect(readFileSync(join(ca.directory, "audit.jsonl"), "utf8").match(/"crl-renewed"/g)).toHaveLength(8);
+      // A list has the number of the change that signed it.
+      expect((await listIn(join(ca.directory, "crl.pem"), ca)).number).toBe(2 + 8);
+    }
+  });
+
+  it("each bring their own brokers up to date, and leave the others' alone", async () => {
+    const [first, second] = [await shared(), await joined()];
+    const brokers = [first, second].map((ca) => ({ ca, out: join(scene.directory(), "broker") }));
+    for (const { ca, out } of brokers) {
+      const [mtlsPort, pskPort] = await freePorts();
+      await ca.writeBrokerConfig({ engine: "mosquitto", out, mtlsPort, pskPort, plugin: false });
+    }
+    const { serial } = await provisionDevice(first, "a");
+    await first
+      .revoke({ id: "a", reason: "keyCompromise" })
+      .catch((error: unknown) => expect(error).toMatchObject({ code: "OUTPUT_FAILED" }));
+    const shutOut = (): Promise<boolean[]> =>
+      Promise.all(brokers.map(async ({ ca, out }) => (await listIn(join(out, "crl.pem"), ca)).serials.includes(serial)));
+    expect(await shutOut()).toEqual([true, false]);
+    // Who only reads does not carry it, and leaves it to be carried.
+    await proveCa(second.directory, PASSPHRASE);
+    expect(await shutOut()).toEqual([true, false]);
+    await second.takeIn();
+    expect(await shutOut()).toEqual([true, true]);
+    await first.takeIn();
+    const outputs = openCaReadOnly(first.directory).outputs;
+    expect(outputs.map(({ directory }) => directory).sort()).toEqual(brokers.map(({ out }) => out).sort());
+  });
+
+  it("hear of each other without asking", async () => {
+    const [first, second] = [await shared(), await joined()];
+    const heard = new Promise<void>((resolve) => {
+      const stop = second.watchRegistry(
+        () => void second.takeIn().then(() => openCaReadOnly(second.directory).count === 1 && (stop?.(), resolve())),
+      );
+    });
+    await provisionDevice(first, "a");
+    await heard;
+    expect(openCaReadOnly(second.directory).get("a").name).toBe("a");
+  });
+
+  it("take a new passphrase over, which opens the snapshot for new machines too", async () => {
+    const [first, second] = [await shared(), await joined()];
+    await provisionDevice(first, "before");
+    await first.changePassphrase("another long passphrase", TEST_SCRYPT_COST);
+    await expect(second.list()).rejects.toMatchObject({ code: "PASSPHRASE_CHANGED" });
+    await expect(openCa(second.directory, PASSPHRASE)).rejects.toMatchObject({ code: "WRONG_PASSPHRASE" });
+    await provisionDevice(await openCa(second.directory, "another long passphrase"), "a");
+    await expect(joined()).rejects.toMatchObject({ code: "WRONG_PASSPHRASE" });
+    expect(await names(await joined("another long passphrase"))).toEqual(["a active", "before active"]);
+  });
+
+  it("start a new one from the newest snapshot, and remove what nobody needs any more", async () => {
+    const [first, late] = [await shared(), await joined()];
+    for (const id of ["a", "b"]) {
+      await provisionDevice(first, id);
+      await first.addSnapshot();
+    }
+    await provisionDevice(first, "c");
+    const [row] = await server.query(
+      "SELECT min(revision) AS first, max(revision) AS last, (SELECT count(*) FROM hawser_snapshots) AS kept FROM hawser_changes",
+    );
+    expect(row).toMatchObject({ first: "6", last: "11", kept: "2" });
+    expect(await names(await joined())).toEqual(["a active", "b active", "c active"]);
+    await expect(late.list()).rejects.toMatchObject(failure("REGISTRY_BEHIND", /at change 2, .*from 6 on/));
+  });
+});
+
+describe("a database that is away", () => {
+  it("stops every change, and nothing that only reads", async () => {
+    const away: string[] = [];
+    const ca = await shared({ onAway: ({ code, message }) => away.push(`${code} ${message}`) });
+    await provisionDevice(ca, "a");
+    const before = readFileSync(join(ca.directory, "state.json"), "utf8");
+    await server.kill();
+    expect(await names(ca)).toEqual(["a active"]);
+    expect(await names(ca)).toEqual(["a active"]);
+    expect(away).toEqual([expect.stringMatching(/^REGISTRY_AWAY .*does not answer/)]);
+    await expect(ca.revoke({ id: "a", reason: "unspecified" })).rejects.toMatchObject(failure("REGISTRY_AWAY", /ECONNREFUSED|ENOENT/));
+    expect(readFileSync(join(ca.directory, "state.json"), "utf8")).toBe(before);
+    // A process that starts now reads as well.
+    expect((await proveCa(ca.directory, PASSPHRASE, "all", { onAway: ({ code }) => away.push(code) })).count).toBe(1);
+    expect(await names(await openCa(ca.directory, PASSPHRASE, { onAway: ({ code }) => away.push(code) }))).toEqual(["a active"]);
+    expect(away.slice(1)).toEqual(["REGISTRY_AWAY", "REGISTRY_AWAY"]);
+    await server.resume();
+    await ca.revoke({ id: "a", reason: "unspecified" });
+    expect(await names(await joined())).toEqual(["a revoked"]);
+  });
+
+  it("that goes away while a change is made, leaves it done or undone on every machine", async () => {
+    const [first, second] = [await shared(), await joined()];
+    let down: Promise<void> | undefined;
+    const killed = first.issueClient({ name: "dash", role: "backend", keep: () => void (down = server.kill()) });
+    const { code } = await killed.then(
+      () => ({ code: "none" }),
+      (error: HawserError) => error,
+    );
+    await down;
+    await server.resume();
+    expect(["REGISTRY_AWAY", "REGISTRY_UNSURE"]).toContain(code);
+    expect(await names(first)).toEqual(await names(second));
+    if (code === "REGISTRY_AWAY") expect(await names(first)).toEqual([]);
+    await second.issueClient({ name: "dash", role: "backend", replace: true });
+    expect(await names(first)).toEqual(["dash active"]);
+  });
+
+  it("can be left for good, with what this machine knows", async () => {
+    const [first, second] = [await shared(), await joined()];
+    await provisionDevice(first, "a");
+    await second.takeIn();
+    await server.query("DROP TABLE hawser_changes, hawser_snapshots");
+    await expect(second.moveRegistry("files")).rejects.toMatchObject({ code: "REGISTRY_AWAY" });
+    expect(await second.moveRegistry("files", { withoutDatabase: true })).toMatchObject({ from: "postgres", to: "files", names: 1 });
+    await provisionDevice(second, "b");
+    expect(await names(await openCa(second.directory, PASSPHRASE))).toEqual(["a active", "b active"]);
+    await second.moveRegistry("postgres", { urlFile: server.urlFile });
+    expect(await names(await joined())).toEqual(["a active", "b active"]);
+    await expect(first.list()).rejects.toMatchObject({ code: "REGISTRY_ROLLED_BACK" });
+  });
+});
+
+describe("a database that somebody else writes to", () => {
+  const drills: readonly [what: string, code: string, message: RegExp, statement: string][] = [
+    [
+      "a change that was altered",
+      "REGISTRY_TAMPERED",
+      /change 4, it was not written by this CA/,
+      "UPDATE hawser_changes SET body = replace(body, 'issued', 'Issued') WHERE revision = 4",
+    ],
+    [
+      "a change that is no journal",
+      "REGISTRY_TAMPERED",
+      /change 3, it is not a journal/,
+      "UPDATE hawser_changes SET body = 'x' WHERE revision = 3",
+    ],
+    ["a change that was cut out", "REGISTRY_TAMPERED", /change 4 is missing/, "DELETE FROM hawser_changes WHERE revision = 4"],
+    [
+      "changes in another order",
+      "REGISTRY_TAMPERED",
+      /change 3 does not follow/,
+      "UPDATE hawser_changes AS a SET body = b.body, state = b.state FROM hawser_changes AS b WHERE (a.revision, b.revision) IN ((3, 4), (4, 3))",
+    ],
+    [
+      "a change that is said to be another",
+      "REGISTRY_TAMPERED",
+      /change 3 is not the one/,
+      "UPDATE hawser_changes SET state = 'x' WHERE revision = 3",
+    ],
+    ["a log that was put back", "REGISTRY_ROLLED_BACK", /ends before change 2/, "DELETE FROM hawser_changes"],
+    ["another history", "REGISTRY_FORKED", /change 2 .* is not the one/, "UPDATE hawser_changes SET state = 'x' WHERE revision = 2"],
+  ];
+
+  it.each(drills)("%s is named, and nothing of it is taken in", async (_what, code, message, statement) => {
+    const [first, second] = [await shared(), await joined()];
+    await provisionDevice(first, "a");
+    await server.query(statement);
+    await expect(second.takeIn()).rejects.toMatchObject(failure(code, message));
+    await expect(proveCa(second.directory, PASSPHRASE)).rejects.toMatchObject({ code });
+    await expect(second.issueClient({ name: "dash", role: "backend" })).rejects.toMatchObject({ code });
+    expect((await verifyCa(second.directory, PASSPHRASE, { isAlone: true })).problems).toEqual([]);
+    expect(
+      openCaReadOnly(second.directory)
+        .list()
+        .filter(({ state }) => state === "active"),
+    ).toEqual([]);
+  });
+
+  it("the newest changes cut off are noticed by the machine that has seen them", async () => {
+    const [first, second] = [await shared(), await joined()];
+    await provisionDevice(first, "a");
+    await server.query("DELETE FROM hawser_changes WHERE revision > 3");
+    await second.issueClient({ name: "dash", role: "backend" });
+    await expect(first.list()).rejects.toMatchObject({ code: "REGISTRY_ROLLED_BACK" });
+    await second.issueClient({ name: "dash2", role: "backend" });
+    await second.issueClient({ name: "dash3", role: "backend" });
+    await expect(first.list()).rejects.toMatchObject({ code: "REGISTRY_FORKED" });
+  });
+
+  it("a snapshot that was altered is no way in", async () => {
+    await shared();
+    await server.query("UPDATE hawser_snapshots SET body = overlay(body placing '\\x00'::bytea from length(body) - 20)");
+    await expect(joined()).rejects.toMatchObject({ code: "BACKUP_DAMAGED" });
+  });
+});
+
+describe("a shared CA", () => {
+  it("that leaves the database is this machine's alone: the others say so and change nothing", async () => {
+    const [first, second] = [await shared(), await joined()];
+    await provisionDevice(first, "a");
+    expect(await first.moveRegistry("sqlite")).toMatchObject({ from: "postgres", to: "sqlite", names: 1 });
+    await provisionDevice(first, "b");
+    expect(existsSync(join(first.directory, "database.json"))).toBe(false);
+    await expect(second.list()).rejects.toMatchObject({ code: "REGISTRY_MOVED" });
+    await expect(provisionDevice(second, "c")).rejects.toMatchObject({ code: "REGISTRY_MOVED" });
+    expect(await names(await openCa(first.directory, PASSPHRASE))).toEqual(["a active", "b active"]);
+  });
+
+  it("keeps the kind of registry that it had on every machine", async () => {
+    const first = await scene.ca({ registry: "sqlite" });
+    await provisionDevice(first, "a");
+    await first.moveRegistry("postgres", { urlFile: server.urlFile });
+    const second = await joined();
+    await provisionDevice(second, "b");
+    expect(await names(first)).toEqual(["a active", "b active"]);
+    expect(existsSync(join(second.directory, "registry.sqlite"))).toBe(true);
+    expect((await verifyCa(second.directory, PASSPHRASE)).problems).toEqual([]);
+  });
+
+  it("is refused in a copy of its directory, which forgets nobody's broker", async () => {
+    const ca = await shared();
+    const out = join(scene.directory(), "broker");
+    const [mtlsPort, pskPort] = await freePorts();
+    await ca.writeBrokerConfig({ engine: "mosquitto", out, mtlsPort, pskPort, plugin: false });
+    const copy = join(scene.directory(), "copy");
+    cpSync(ca.directory, copy, { recursive: true });
+    const warned: string[] = [];
+    const opened = await openCa(copy, PASSPHRASE, { onAway: ({ code }) => warned.push(code) });
+    await expect(provisionDevice(opened, "a")).rejects.toMatchObject({ code: "CA_COPIED" });
+    expect(warned).toEqual(["CA_COPIED"]);
+    await provisionDevice(ca, "a");
+    expect(openCaReadOnly(ca.directory).outputs).toHaveLength(1);
+  });
+
+  it("is restored from a backup as a CA of its own, which writes to no database", async () => {
+    const ca = await shared();
+    await provisionDevice(ca, "a");
+    const file = join(scene.directory(), "ca.backup");
+    await ca.backUp(file);
+    await ca.revoke({ id: "a", reason: "keyCompromise" });
+    const backup = openBackup(readFileSync(file), PASSPHRASE, file);
+    const place = join(scene.directory(), "restored");
+    await expect(restoreCa(backup, place, { passphrase: PASSPHRASE, lists: new Map(), withoutLists: true })).rejects.toMatchObject({
+      code: "CA_EXISTS",
+    });
+    renameSync(ca.directory, `${ca.directory}.lost`);
+    const lists = new Map([["crl.pem", readFileSync(join(`${ca.directory}.lost`, "crl.pem"), "utf8")]]);
+    expect(await restoreCa(backup, place, { passphrase: PASSPHRASE, lists })).toMatchObject({ shutOut: ["a"] });
+    const restored = await openCa(place, PASSPHRASE);
+    await provisionDevice(restored, "b");
+    expect(existsSync(join(place, "database.json"))).toBe(false);
+    expect(await server.query("SELECT max(revision) AS last FROM hawser_changes")).toEqual([{ last: "6" }]);
+    expect(await restored.moveRegistry("postgres", { urlFile: server.urlFile })).toMatchObject({ from: "files", names: 2 });
+  });
+});
+
+interface List {
+  readonly number: number;
+  readonly serials: readonly string[];
+}
+
+/** The issuing CA's revocation list in a file, as its key signed it. */
+async function listIn(file: string, ca: CertificateAuthority): Promise<List> {
+  const issuing = fromPem("CERTIFICATE", readFileSync(join(ca.directory, "issuing.crt.pem"), "utf8"));
+  const lists = await Promise.all(fromPem("X509 CRL", readFileSync(file, "utf8")).map((der) => openCrl(der, issuing)));
+  const list = lists.find((one) => one !== undefined);
+  return { number: list?.number ?? 0, serials: (list?.revoked ?? []).map(({ serial }) => serial) };
+}

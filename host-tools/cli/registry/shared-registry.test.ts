@@ -1,0 +1,98 @@
+/** A registry that machines share, by commands. */
+import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { PostgresServer } from "../../../test/support/host-tools/postgres-server.js";
+import { Scene } from "../../../test/support/host-tools/scene.js";
+import { buildCli, hawser, RunningCli } from "../../../test/support/host-tools/test-cli.js";
+import { ENV, json } from "../../../test/support/host-tools/test-fleet.js";
+
+// Each runs some ten commands.
+vi.setConfig({ testTimeout: 240_000 });
+
+const scene = new Scene();
+let server: PostgresServer;
+
+beforeAll(async () => {
+  buildCli();
+  server = await PostgresServer.start();
+}, 120_000);
+afterAll(async () => {
+  await server.stop();
+  await scene.clean();
+});
+
+test("machines share a CA by a URL that is in no argument, message or file of the CA", async () => {
+  const cwd = scene.directory();
+  const url = server.url.replace("hawser@", "hawser:wonderland@");
+  const env = { ...ENV, HAWSER_REGISTRY_URL: url };
+  const run = async (...args: string[]): Promise<string> => {
+    const { code, stdout, stderr } = await hawser(args, { cwd, env });
+    expect([code, stderr]).toEqual([0, ""]);
+    expect(stdout).not.toContain("wonderland");
+    return stdout;
+  };
+  await run("ca", "init", "--dir", "one", "--registry", "postgres");
+  expect(await run("registry", "join", "--dir", "two")).toMatch(
+    /^two is this machine's directory of the CA "Hawser", at change 2, with 0 names/,
+  );
+  await run("provision", "--dir", "two", "--id", "a", "--vault", "a.vault");
+  expect(await run("list", "--dir", "one")).toMatch(/^a +device +sensor +active/m);
+  await run("revoke", "--dir", "one", "--id", "a");
+  expect(await run("list", "--dir", "two")).toMatch(/^a +device +sensor +revoked/m);
+  expect(await run("ca", "verify", "--dir", "two")).toMatch(/all agree/);
+  for (const file of readdirSync(cwd, { recursive: true, encoding: "utf8" }).map((name) => join(cwd, name)))
+    if (statSync(file).isFile()) expect(readFileSync(file, "latin1"), file).not.toContain("wonderland");
+});
+
+test("a directory remembers the file with the URL, and says where to look when that is gone, or when others may read it", async () => {
+  const cwd = scene.directory();
+  const file = join(cwd, "registry-url");
+  writeFileSync(file, `${server.url}\n`, { mode: 0o600 });
+  await json(cwd, "ca", "init", "--dir", "ca", "--name", "Remembers");
+  expect(await json(cwd, "registry", "move", "--dir", "ca", "--to", "postgres", "--registry-url-file", "registry-url")).toEqual({
+    ...{ dir: "ca", from: "files", to: "postgres", names: 0 },
+  });
+  await json(cwd, "provision", "--dir", "ca", "--id", "a", "--vault", "a.vault");
+  chmodSync(file, 0o644);
+  const refused = await hawser(["revoke", "--dir", "ca", "--id", "a"], { cwd, env: ENV });
+  expect([refused.code, refused.stderr]).toEqual([
+    3,
+    expect.stringMatching(/error REGISTRY_URL_EXPOSED: others may read .*registry-url/) as string,
+  ]);
+  chmodSync(file, 0o600);
+  await server.kill();
+  const read = await hawser(["list", "--dir", "ca"], { cwd, env: ENV });
+  expect([read.code, read.stdout, read.stderr]).toEqual([
+    0,
+    expect.stringMatching(/^a +device +sensor +active/m) as string,
+    expect.stringMatching(/^warning REGISTRY_AWAY: the registry's database .* does not answer/m) as string,
+  ]);
+  const { code, stderr } = await hawser(["revoke", "--dir", "ca", "--id", "a"], { cwd, env: ENV });
+  expect([code, stderr]).toEqual([4, expect.stringMatching(/^error REGISTRY_AWAY: /m) as string]);
+  await server.resume();
+  await json(cwd, "revoke", "--dir", "ca", "--id", "a");
+  expect(await json(cwd, "registry", "snapshot", "--dir", "ca")).toMatchObject({ dir: "ca", revision: 6 });
+  expect(await json(cwd, "registry", "move", "--dir", "ca", "--to", "files")).toMatchObject({ from: "postgres", to: "files", names: 1 });
+});
+
+test("registry follow takes in what other machines change, as it happens", async () => {
+  const cwd = scene.directory();
+  const file = ["--registry-url-file", server.urlFile];
+  await json(cwd, "ca", "init", "--dir", "one", "--name", "Followed", "--registry", "postgres", ...file);
+  await json(cwd, "registry", "join", "--dir", "two", "--name", "Followed", ...file);
+  const follower = new RunningCli(["registry", "follow", "--dir", "two"], { cwd, env: ENV });
+  await follower.waitFor("ready");
+  await json(cwd, "provision", "--dir", "one", "--id", "a", "--vault", "a.vault");
+  await follower.waitFor("taken-in", ({ revision }) => revision === 5);
+  follower.signal("SIGTERM");
+  expect(await follower.ended).toMatchObject({ code: 0 });
+  expect(readFileSync(join(cwd, "two/state.json"))).toEqual(readFileSync(join(cwd, "one/state.json")));
+});
+
+test("connect is refused for a CA that is not shared", async () => {
+  const cwd = scene.directory();
+  await json(cwd, "ca", "init", "--dir", "ca");
+  const { code, stderr } = await hawser(["registry", "connect", "--dir", "ca"], { cwd, env: ENV });
+  expect([code, stderr]).toEqual([6, expect.stringMatching(/error REGISTRY_NOT_FOUND: the registry of ca is in no database/) as string]);
+});
