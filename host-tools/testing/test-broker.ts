@@ -145,11 +145,17 @@ export class TestBroker implements TestPlace {
 
   #boot(stores: { keyStore: KeyStore & LinkKeys; storage: Storage }, options: ProgramOptions): TestDevice {
     const config = { broker: this.endpoint, recovery: this.recovery, ...HASTY, ...options.config };
-    const device = new TestDevice(config, nodePlatform(stores), this, options, async (old) => {
-      await old.stop();
-      this.#devices.delete(old);
-      return this.#boot(stores, options);
-    });
+    const device = new TestDevice(
+      config,
+      nodePlatform({ ...stores, keepSessions: options.keepSessions ?? false }),
+      this,
+      options,
+      async (old) => {
+        await old.stop();
+        this.#devices.delete(old);
+        return this.#boot(stores, options);
+      },
+    );
     this.#devices.add(device);
     device.listen(() => {
       for (const look of [...this.#waiting]) look();

@@ -19,6 +19,8 @@ export interface ProgramOptions {
   sensors?: Readonly<Record<string, SensorSource>>;
   /** False: the test calls `start()` itself. */
   start?: boolean;
+  /** Keeps the TLS session when the device leaves, and resumes it in the next waking or after a reboot. Default false. */
+  keepSessions?: boolean;
 }
 
 /** How the place makes the device again after a reboot. */

@@ -6,12 +6,14 @@ import { disposeBy } from "../../sdk/async-dispose.js";
 import { utf8Decode, utf8Encode } from "../../sdk/encoding/text.js";
 import type { Platform } from "../../sdk/platform.js";
 import { installIdentity } from "../../sdk/identity/store.js";
+import { KeptSession } from "../../sdk/sleep/kept-session.js";
 import { BrokerAccess } from "../../sim/virtual/broker/access.js";
 import { DEFAULT_LIMITS } from "../../sim/virtual/broker/broker-settings.js";
 import { matches, type Message } from "../../sim/virtual/broker/message.js";
 import type { BrokerObserver } from "../../sim/virtual/broker/broker-observer.js";
 import { VirtualBroker } from "../../sim/virtual/broker/virtual-broker.js";
 import { VirtualNetwork } from "../../sim/virtual/network/network.js";
+import { keptTickets } from "../../sim/virtual/network/tickets.js";
 import { Path } from "../../sim/virtual/network/path.js";
 import { drainOnNode } from "../../sim/virtual/node-host.js";
 import { VirtualAuthority } from "../../sim/virtual/pki/virtual-authority.js";
@@ -213,28 +215,40 @@ export class VirtualTestWorld implements TestPlace {
       buildTimeMs: WORLD_BEGINS_MS - 30 * DAY_MS,
       ...options.config,
     };
-    const device = new VirtualTestDevice(hardware.path, clock, config, this.#platform(hardware, power, clock), this, options, async () => {
-      power.cut();
-      this.#supplies.delete(power);
-      hardware.path.resetLinks();
-      return this.#boot(hardware, options);
-    });
+    const device = new VirtualTestDevice(
+      hardware.path,
+      clock,
+      config,
+      this.#platform(hardware, power, clock, options),
+      this,
+      options,
+      async () => {
+        power.cut();
+        this.#supplies.delete(power);
+        hardware.path.resetLinks();
+        return this.#boot(hardware, options);
+      },
+    );
     device.boot();
     return device;
   }
 
-  #platform(hardware: Hardware, power: PowerSupply, clock: DeviceClock): Platform {
-    const { flash, keys, path, random } = hardware;
+  #platform(hardware: Hardware, power: PowerSupply, clock: DeviceClock, { keepSessions = false }: ProgramOptions): Platform {
+    const { flash, keys, path } = hardware;
     hardware.boots += 1;
+    const parts = {
+      keyStore: keys.open(power),
+      storage: flash.open(power),
+      random: hardware.random.fork(`boot ${hardware.boots}`),
+      log: (): void => undefined,
+    };
+    const resumption = keepSessions ? keptTickets(new KeptSession(parts), keys) : undefined;
     return {
+      ...parts,
       clock,
       scheduler: { after: (delayMs, run) => this.#time.after(delayMs, () => power.on && run()) },
-      random: random.fork(`boot ${hardware.boots}`),
-      dialer: this.#network.dialer(path, keys, power),
-      keyStore: keys.open(power),
+      dialer: this.#network.dialer(path, keys, power, resumption),
       chains: { leadsTo: (chain, anchors) => this.#authority.vouchesFor(chain, anchors) },
-      storage: flash.open(power),
-      log: () => undefined,
     };
   }
 

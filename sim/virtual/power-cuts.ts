@@ -52,7 +52,11 @@ const STEADY: GivenTraits["device"] = {
   clock: "battery",
   latencyMs: 20,
   jitterMs: 5,
+  keepsSessions: false,
 };
+/** From one falling asleep to the next, and how long it sleeps, milliseconds. RAM is kept: cuts are counted within one power-on. */
+const SLEEP_EVERY_MS = 4_000;
+const ASLEEP_MS = 1_000;
 const STEADY_WORLD: GivenTraits["world"] = { lifetimeMs: 30 * DAY_MS, limits: DEFAULT_LIMITS };
 
 export const POWER_CUT_SCENES: readonly PowerCutScene[] = [
@@ -88,6 +92,22 @@ export const POWER_CUT_SCENES: readonly PowerCutScene[] = [
       for (const atMs of [3_000, 8_000]) world.time.after(atMs, () => eachDevice(world, (device) => device.path.resetLinks()));
     },
     lastsMs: 14_000,
+  },
+  {
+    name: "sleep",
+    traits: {
+      world: STEADY_WORLD,
+      device: { ...STEADY, persistent: false, publishEveryMs: 30_000, commandEveryMs: 3_600_000, keepsSessions: true },
+    },
+    begin: (world) => {
+      for (let sleep = 0; sleep < 4; sleep++) {
+        world.time.after(100 + sleep * SLEEP_EVERY_MS, () => eachDevice(world, (device) => device.stop()));
+        world.time.after(100 + sleep * SLEEP_EVERY_MS + ASLEEP_MS, () => eachDevice(world, (device) => device.restart()));
+      }
+      // A new certificate in between: what was kept under the old one must not be offered.
+      world.time.after(2 * SLEEP_EVERY_MS - 1_500, () => eachDevice(world, (device) => device.device?.renew()));
+    },
+    lastsMs: 16_000,
   },
 ];
 

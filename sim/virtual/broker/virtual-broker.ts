@@ -1,6 +1,7 @@
 /** A model MQTT broker: sessions, routing, restarts. One connection's packets are the business of `broker-connection.ts`. */
 import type { Cancel } from "../../../sdk/platform.js";
 import type { Listener, ServerCertificate } from "../network/network.js";
+import { TicketOffice } from "../network/tickets.js";
 import type { ShownCredential } from "../network/virtual-tls.js";
 import type { VirtualTime } from "../time/virtual-time.js";
 import { WORLD_BEGINS_MS } from "../time/world-clock.js";
@@ -50,13 +51,14 @@ export class VirtualBroker {
         return connection;
       },
     });
-    this.mtls = listener(
+    const mtls = listener(
       (shown) => access.judgeCertificate(shown, tlsVersion),
       (shown) => {
         const certificateShown = access.certificateOf(shown);
         return { kind: "mtls", id: certificateShown?.id ?? "", serial: certificateShown?.serial ?? "" };
       },
     );
+    this.mtls = { ...mtls, tickets: new TicketOffice() };
     this.psk = listener(
       (shown) => access.judgePsk(shown, tlsVersion),
       (shown) =>

@@ -335,4 +335,20 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
       traits: { world: { tlsVersion: "TLSv1.3", lifetimeMs: 2_592_000_000 }, device: { ...RECOVERABLE, usesLogin: false } },
     },
   },
+  {
+    name: "a TLS session that was offered stays where it was kept",
+    file: "sdk/sleep/kept-session.ts",
+    find: "keyStore.destroy(SESSION_SLOT);\n      storage.delete(SESSION_SLOT);",
+    replace: "",
+    invariants: ["session-twice"],
+    stage: { kind: "power-cuts", scene: "sleep" },
+  },
+  {
+    name: "a kept TLS session serves whatever certificate is shown",
+    file: "sdk/sleep/kept-session.ts",
+    find: "[utf8Encode(credential.slot), ...credential.chain]",
+    replace: "[]",
+    invariants: ["session-of-before"],
+    stage: { kind: "power-cuts", scene: "sleep" },
+  },
 ];

@@ -15,6 +15,8 @@ const TRIED_HERE = [
   "publish settles before the broker has the message",
   "what was in flight goes behind what was never sent",
   "the outbox has no bounds",
+  "a TLS session that was offered stays where it was kept",
+  "a kept TLS session serves whatever certificate is shown",
 ];
 
 describe("deliberate faults in copies of the core", () => {

@@ -5,6 +5,7 @@ import type { VirtualKeys } from "../power/key-store.js";
 import type { PowerSupply } from "../power/power-supply.js";
 import type { VirtualTime } from "../time/virtual-time.js";
 import type { Path } from "./path.js";
+import type { Resumption, TicketOffice } from "./tickets.js";
 import { showCredential, type ShownCredential } from "./virtual-tls.js";
 import { VirtualLink } from "./virtual-link.js";
 
@@ -40,6 +41,8 @@ export interface Listener {
   /** The TLS alert with which this server refuses the credential; undefined when it lets it in. */
   judge(shown: ShownCredential): number | undefined;
   accept(socket: ServerSocket, shown: ShownCredential): ServerHandlers;
+  /** Left out, no session is resumed. */
+  tickets?: TicketOffice;
 }
 
 export class VirtualNetwork {
@@ -56,14 +59,21 @@ export class VirtualNetwork {
     return this.#listeners.get(`${endpoint.host}:${endpoint.port}`);
   }
 
-  /** The dialer of one power-on of a device. */
-  dialer(path: Path, keys: VirtualKeys, power: PowerSupply): Dialer {
+  /**
+   * The dialer of one power-on of a device.
+   * @param resumption left out, each connection makes a full handshake
+   */
+  dialer(path: Path, keys: VirtualKeys, power: PowerSupply, resumption?: Resumption): Dialer {
     return {
       dial: (endpoint: Endpoint, credential: Credential, timeoutMs: number, handlers: LinkHandlers) => {
         const link = new VirtualLink(this.time, path, power, handlers);
         const shown = showCredential(credential, keys);
         if ("code" in shown) link.fail(shown);
-        else link.dial({ endpoint, credential, shown, listener: this.find(endpoint), timeoutMs });
+        else {
+          const ticket = resumption?.take(endpoint, credential);
+          power.check();
+          link.dial({ endpoint, credential, shown, listener: this.find(endpoint), timeoutMs, resumption, ticket });
+        }
         return link;
       },
     };

@@ -6,6 +6,7 @@ import type { VirtualTime } from "../time/virtual-time.js";
 import type { Listener, ServerHandlers } from "./network.js";
 import type { Carried, Path } from "./path.js";
 import { Pipe } from "./pipe.js";
+import type { Resumption, Ticket } from "./tickets.js";
 import { serverFault, shownAs, type ShownCredential } from "./virtual-tls.js";
 
 /** The send buffer of lwIP on an ESP32, bytes: above it, `write` asks to wait. */
@@ -18,6 +19,9 @@ export interface DialOrder {
   /** Undefined when the name does not exist. */
   listener: Listener | undefined;
   timeoutMs: number;
+  resumption?: Resumption | undefined;
+  /** Offered to the server. */
+  ticket?: Ticket | undefined;
 }
 
 export class VirtualLink implements Link, Carried {
@@ -31,6 +35,8 @@ export class VirtualLink implements Link, Carried {
   /** What came while the device did not read. */
   #kept: Uint8Array[] = [];
   #server: ServerHandlers | undefined;
+  /** Keeps the ticket that the server gave last. */
+  #keepTicket: (() => void) | undefined;
   readonly #up: Pipe;
   readonly #down: Pipe;
   readonly #cleanUp: Cancel[] = [];
@@ -85,8 +91,11 @@ export class VirtualLink implements Link, Carried {
     for (const bytes of kept) this.time.after(0, () => this.#arrivedDown(bytes));
   }
 
-  close(): void {
+  close(mayReturn = false): void {
     if (this.#ended || this.#closing) return;
+    if (mayReturn) this.#keepTicket?.();
+    // The power may have gone while it was written.
+    if (this.#ended) return;
     this.#closing = true;
     this.#timeout();
     this.#up.mark(() => this.#endServer());
@@ -133,14 +142,18 @@ export class VirtualLink implements Link, Carried {
     const { forged } = this.path;
     if (forged === "reset") return this.reset();
     if (forged !== undefined) return this.#end(alertFailure(forged, shownAs(order.shown), false));
-    const alert = listener.judge(order.shown);
+    const resumedAs = order.ticket && listener.tickets?.take(order.ticket);
+    // Of a resumed session the server knows what was shown then.
+    const shown = resumedAs ?? order.shown;
+    const alert = listener.judge(shown);
     // In TLS 1.3 a client with a certificate is done before the server has seen it.
-    const verdictComesLater = listener.tlsVersion === "TLSv1.3" && order.shown.kind === "certificate";
-    if (alert !== undefined && !verdictComesLater) return this.#end(alertFailure(alert, shownAs(order.shown), false));
+    const verdictComesLater = listener.tlsVersion === "TLSv1.3" && shown.kind === "certificate";
+    if (alert !== undefined && !verdictComesLater) return this.#end(alertFailure(alert, shownAs(shown), false));
     this.#timeout();
     this.#opened = true;
-    this.#up.mark(() => this.#serverFinished(order, listener));
-    this.handlers.opened({ tlsVersion: listener.tlsVersion, cipher: "TLS_AES_128_GCM_SHA256", resumed: false });
+    this.#up.mark(() => this.#serverFinished({ ...order, shown }, listener));
+    const resumed = resumedAs !== undefined;
+    this.handlers.opened({ tlsVersion: listener.tlsVersion, cipher: "TLS_AES_128_GCM_SHA256", resumed });
   }
 
   /** The client's last flight reached the server. */
@@ -156,6 +169,9 @@ export class VirtualLink implements Link, Carried {
       },
       order.shown,
     );
+    const { endpoint, credential, resumption } = order;
+    const ticket = resumption && listener.tickets?.give(order.shown);
+    if (ticket) this.#down.mark(() => (this.#keepTicket = (): void => resumption.keep(endpoint, credential, ticket)));
   }
 
   #refuse(alert: number, shown: ShownCredential): void {

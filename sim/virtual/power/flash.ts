@@ -130,3 +130,18 @@ function checkKey(key: string): void {
       "Use 1 to 15 characters of a-z, 0-9, '.', '_' and '-'.",
     );
 }
+
+/** The same storage, which tells of each change once it is durable. */
+export function toldOfChanges(storage: Storage, changed: (key: string) => void): Storage {
+  return {
+    ...storage,
+    put: (key, value) => {
+      storage.put(key, value);
+      changed(key);
+    },
+    delete: (key) => {
+      storage.delete(key);
+      changed(key);
+    },
+  };
+}

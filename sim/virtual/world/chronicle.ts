@@ -24,6 +24,8 @@ export type InvariantName =
   | "psk-lost"
   | "psk-unchanged"
   | "old-psk-serves"
+  | "session-twice"
+  | "session-of-before"
   | "stranded"
   | "time-moved"
   | "useless-certificates"

@@ -39,6 +39,8 @@ export interface DeviceTraits {
   uplinkBytesPerSecond: number;
   /** Now and then something so large is published, bytes; 0: never. */
   pictureBytes: number;
+  /** Keeps the TLS session when it leaves, and resumes it at the next connection. */
+  keepsSessions: boolean;
   /** When the application subscribes: so many milliseconds after it began, or when it is told of the first connection. */
   subscribes: number | "connected";
   /**
@@ -108,6 +110,7 @@ export function deviceTraits(
     uplinkBytesPerSecond: Infinity,
     pictureBytes: 0,
     subscribes: random.pick([0, 0, 1_500, 8_000, "connected"] as const),
+    keepsSessions: random.chance(0.5),
   };
   return { ...drawn, ...given };
 }

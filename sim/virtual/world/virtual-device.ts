@@ -1,19 +1,20 @@
 /** One device of the world: hardware that outlives its power-ons, and the SDK with an application on it while the power is on. */
 import { utf8Decode } from "../../../sdk/encoding/text.js";
 import { Device, HawserError, installIdentity, type DeviceConfig, type DeviceEvent } from "../../../sdk/index.js";
-import type { Cancel, Dialer, KeyStore, LinkHandlers, Network, Platform } from "../../../sdk/platform.js";
+import type { Cancel, Dialer, KeyStore, LinkHandlers, Log, Network, Platform } from "../../../sdk/platform.js";
 import { AttemptWatch } from "../invariants/attempt-watch.js";
 import { BoundsWatch } from "../invariants/bounds-watch.js";
 import type { FleetWatch } from "../invariants/fleet-watch.js";
 import { IdentityWatch } from "../invariants/identity-watch.js";
 import { PskWatch } from "../invariants/psk-watch.js";
+import { SessionWatch } from "../invariants/session-watch.js";
 import { InboundLedger } from "../invariants/inbound-ledger.js";
 import { OutboundLedger } from "../invariants/outbound-ledger.js";
 import { RecoveryWatch } from "../invariants/recovery-watch.js";
 import { Path } from "../network/path.js";
 import type { VirtualNetwork } from "../network/network.js";
 import type { VirtualAuthority } from "../pki/virtual-authority.js";
-import { Flash } from "../power/flash.js";
+import { Flash, toldOfChanges } from "../power/flash.js";
 import { VirtualKeys } from "../power/key-store.js";
 import { PowerCut, PowerSupply } from "../power/power-supply.js";
 import type { SeededRandom } from "../random.js";
@@ -61,6 +62,7 @@ export class VirtualDevice {
   readonly attempts: AttemptWatch;
   readonly identity: IdentityWatch;
   readonly psk: PskWatch;
+  readonly sessions: SessionWatch;
   readonly recovery: RecoveryWatch;
   readonly #bounds: BoundsWatch;
   /** False: time servers cannot be reached. */
@@ -109,6 +111,7 @@ export class VirtualDevice {
     this.attempts = new AttemptWatch(id, time, chronicle, traits.usesLogin);
     this.identity = new IdentityWatch(id, this.flash, this.keys, chronicle);
     this.psk = new PskWatch(id, this.flash, this.keys, chronicle);
+    this.sessions = new SessionWatch(id, chronicle);
     this.identity.vouches = (der) => around.authority.find(der) !== undefined;
     this.recovery = new RecoveryWatch(id, time, chronicle, around.backOnlineBoundMs);
     this.#bounds = new BoundsWatch(id, outboxBounds(traits), chronicle);
@@ -297,28 +300,22 @@ export class VirtualDevice {
   #platform(power: PowerSupply, clock: DeviceClock): Platform {
     const { time } = this.around;
     const storage = this.flash.open(power);
+    const keyStore = this.keys.open(power);
+    const random = this.random.fork(`boot ${this.boots}`);
+    const log: Log = (level, message) => {
+      if (level === "error") this.note(`log: ${message}`);
+    };
+    const resumption = this.traits.keepsSessions ? this.sessions.resumption({ keyStore, storage, random, log }, this.keys) : undefined;
     return {
       clock,
       scheduler: { after: (delayMs, run) => this.#after(this.#timers, power, delayMs, run) },
-      random: this.random.fork(`boot ${this.boots}`),
-      dialer: this.#watched(this.around.network.dialer(this.path, this.keys, power), time),
-      keyStore: this.keys.open(power),
+      random,
+      dialer: this.#watched(this.around.network.dialer(this.path, this.keys, power, resumption), time),
+      keyStore,
       chains: { leadsTo: (chain, anchors) => this.around.authority.vouchesFor(chain, anchors) },
-      storage: {
-        ...storage,
-        put: (key, value) => {
-          storage.put(key, value);
-          if (isOfSession(key)) this.inbound.wroteSession();
-        },
-        delete: (key) => {
-          storage.delete(key);
-          if (isOfSession(key)) this.inbound.wroteSession();
-        },
-      },
+      storage: toldOfChanges(storage, (key) => isOfSession(key) && this.inbound.wroteSession()),
       network: this.#network(power),
-      log: (level, message) => {
-        if (level === "error") this.note(`log: ${message}`);
-      },
+      log,
     };
   }
 
