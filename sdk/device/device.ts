@@ -190,7 +190,8 @@ export class Device {
   #identityBase: string;
   /** All that hear the authority. */
   readonly #clients: MqttClient[] = [];
-  #toldTopics: { base: string; identityBase: string };
+  /** The place that the application knows. */
+  #told: string;
   readonly #events: EventHub<DeviceEvent>;
   #cancelRefresh: Cancel | undefined;
   /** The application wants it connected; a delivery alone does not count. */
@@ -224,7 +225,8 @@ export class Device {
     this.id = store.device.id;
     this.#base = this.#named(config.topicBase ?? store.base);
     if (config.identityBase) store.givenIdentityBase = this.#named(config.identityBase);
-    this.#toldTopics = { base: this.#base, identityBase: (this.#identityBase = store.identityBase) };
+    this.#identityBase = store.identityBase;
+    this.#told = this.#place;
     this.#preset = config.preset;
     const beyond = config.will && this.#beyond(config.will.topic, config.will);
     if (beyond) throw beyond;
@@ -423,11 +425,13 @@ export class Device {
   }
 
   #tellTopics(): void {
-    const topics = { base: this.#base, identityBase: this.#identityBase };
-    const { base, identityBase } = this.#toldTopics;
-    if (base === topics.base && identityBase === topics.identityBase) return;
-    this.#toldTopics = topics;
-    this.#events.emit({ type: "topics-changed", ...topics });
+    if (this.#told === this.#place) return;
+    this.#told = this.#place;
+    this.#events.emit({ type: "topics-changed", base: this.#base, identityBase: this.#identityBase });
+  }
+
+  get #place(): string {
+    return `${this.#base} ${this.#identityBase}`;
   }
 
   #beyond(topic: DeviceTopic, wanted: Wanted): HawserError | undefined {

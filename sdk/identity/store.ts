@@ -92,8 +92,7 @@ export function installIdentity(storage: Storage, keyStore: KeyStore, installed:
 
 export class IdentityStore {
   readonly device: DeviceRecord;
-  /** The pending identity is shown. */
-  isProving = false;
+  #isProving = false;
   /** In the place of the told one. */
   givenIdentityBase: string | undefined;
   #anchors: readonly Uint8Array[];
@@ -177,6 +176,12 @@ export class IdentityStore {
     return this.#pending;
   }
 
+  /** The identity that is shown from now on; undefined for the pre-shared key. */
+  show(which: "active" | "pending" | undefined): Identity | undefined {
+    this.#isProving = which === "pending";
+    return which && this[which];
+  }
+
   /** The key slot of an enrolment that waits for its certificate. */
   get enrolling(): string | undefined {
     const next = this.#record.next;
@@ -199,7 +204,7 @@ export class IdentityStore {
 
   /** Where the device and the authority speak. A new certificate is proved on the topics that came with it. */
   get identityBase(): string {
-    const topics = this.isProving ? this.#nextTopics : this.#record.topics;
+    const topics = this.#isProving ? this.#nextTopics : this.#record.topics;
     return this.givenIdentityBase ?? readTopics(topics)?.identity ?? `devices/${this.device.id}/identity`;
   }
 
@@ -359,15 +364,18 @@ export class IdentityStore {
     this.#clearUnused();
   }
 
-  /**
-   * Counts a proof that failed though the network was there; durable, so that a device in a reboot loop gives up as well. The next one is
-   * without the new topics: a broker that does not grant them must not cost the device its certificate.
-   */
+  /** The next proof is on the topics before: a broker that does not grant the new ones must not cost the device its certificate. */
+  forgetTopics(): void {
+    const next = this.#record.next;
+    if (next?.topics) this.#put({ ...this.#record, next: { ...next, topics: undefined } });
+  }
+
+  /** Counts a proof that failed though the network was there; durable, so that a device in a reboot loop gives up as well. */
   countFailedProof(): number {
     const next = this.#record.next;
     if (!next) return 0;
     const failedProofs = next.failedProofs + 1;
-    this.#put({ ...this.#record, next: { ...next, failedProofs, topics: undefined } });
+    this.#put({ ...this.#record, next: { ...next, failedProofs } });
     return failedProofs;
   }
 

@@ -241,12 +241,11 @@ export class Supervisor {
     });
     // A listener may have stopped the device.
     if (epoch !== this.#epoch) return;
-    const identity = attempt.rung === "mtls" ? this.parts.store[attempt.identity] : undefined;
+    const identity = this.parts.store.show(attempt.rung === "mtls" ? attempt.identity : undefined);
     this.#endedAtOnce = undefined;
     this.#isOpened = this.#usesLogin = false;
     this.#linkInfo = NO_LINK;
     const { version } = this.#versions;
-    this.parts.store.isProving = identity !== undefined && identity === this.parts.store.pending;
     try {
       const credential = credentialOf(attempt, this.parts.store);
       client.configure({
@@ -299,7 +298,7 @@ export class Supervisor {
     emit({ type: "connected", credential: attempt.rung, ...serial, protocolVersion, sessionPresent, tlsVersion, resumed });
     if (attempt.rung === "mtls" && attempt.identity === "pending") {
       const proved = await this.#prove(client);
-      if (!proved) return;
+      if (!proved) return store.forgetTopics();
       this.#commit();
     } else {
       this.#apply(this.#ladder.accepted(attempt));

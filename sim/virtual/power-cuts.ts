@@ -67,6 +67,16 @@ export const POWER_CUT_SCENES: readonly PowerCutScene[] = [
     lastsMs: 20_000,
   },
   {
+    name: "move",
+    traits: { world: STEADY_WORLD, device: { ...STEADY, persistent: false, publishEveryMs: 30_000, commandEveryMs: 30_000 } },
+    begin: (world) =>
+      eachDevice(world, ({ id, device }) => {
+        world.authority.places.move(id);
+        device?.renew();
+      }),
+    lastsMs: 20_000,
+  },
+  {
     name: "recovery",
     traits: { world: STEADY_WORLD, device: { ...STEADY, persistent: false, publishEveryMs: 30_000, commandEveryMs: 30_000 } },
     begin: (world) =>

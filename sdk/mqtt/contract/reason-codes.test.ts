@@ -43,6 +43,11 @@ describe("the table of reason codes", () => {
     expect(disconnectFailure(0x9c, { serverReference: "a:1" })).toMatchObject({ code: "USE_ANOTHER_SERVER", serverReference: "a:1" });
   });
 
+  test("each reason means a failure that has a class", () => {
+    for (let code = 0; code <= 0xff; code++) expect(disconnectFailure(code).class).toBeDefined();
+    expect(disconnectFailure(0x97)).toMatchObject({ code: "QUOTA_EXCEEDED", class: "broker" });
+  });
+
   test("an error code is the reason's name in upper case", () => {
     expect([reasonErrorCode(0x97), reasonErrorCode(0xee)]).toEqual(["QUOTA_EXCEEDED", "REFUSED_BY_BROKER"]);
   });

@@ -96,13 +96,20 @@ export class BrokerAccess {
     const own = `devices/${scope.id}/`;
     if (this.denied.has(scope.id)) return false;
     if (this.operators.has(scope.id)) return matches("devices/+/down/#", topic);
-    return topic === `${own}identity/request` || (scope.kind === "mtls" && matches(`${own}up/#`, topic));
+    return this.#isIdentityTopic(scope.id, topic, "request") || (scope.kind === "mtls" && matches(`${own}up/#`, topic));
+  }
+
+  #isIdentityTopic(id: string, topic: string, last: "request" | "response"): boolean {
+    return this.authority.places.served(id).some((base) => topic === `${base}/${last}`);
   }
 
   maySubscribe(scope: Scope, filter: string): boolean {
     const own = `devices/${scope.id}/`;
     if (this.denied.has(scope.id)) return false;
     if (this.operators.has(scope.id)) return filter === "devices/#" || filter.startsWith("devices/");
-    return filter === `${own}identity/response` || (scope.kind === "mtls" && (filter === `${own}down` || filter.startsWith(`${own}down/`)));
+    return (
+      this.#isIdentityTopic(scope.id, filter, "response") ||
+      (scope.kind === "mtls" && (filter === `${own}down` || filter.startsWith(`${own}down/`)))
+    );
   }
 }

@@ -3,6 +3,7 @@
  */
 import { base64Decode, base64Encode, utf8Decode, utf8Encode } from "../../../sdk/encoding/text.js";
 import { readCertificate } from "../../../sdk/identity/certificate.js";
+import type { Message } from "../broker/message.js";
 import { sameBytes } from "../network/virtual-tls.js";
 import { buildCertificate, publicKeyOf, readRequest } from "../pki/world-certificates.js";
 import { HOURS, MINUTES, type FaultKind, type FaultSite } from "./fault-kind.js";
@@ -43,8 +44,8 @@ export const ATTACK_FAULTS: readonly FaultKind[] = [
     lasts: HOURS,
     begin: (site) => {
       const tap = {
-        filter: `devices/${site.device.id}/identity/request`,
-        take: (_from: string, message: { payload: Uint8Array }) => answer(site, message.payload),
+        filter: `+/${site.device.id}/identity/request`,
+        take: (_from: string, message: Message) => answer(site, message),
       };
       site.broker.taps.unshift(tap);
       site.device.device?.renew();
@@ -102,7 +103,7 @@ function loot({ authority, device }: FaultSite): { secret: string; chain: Uint8A
   return undefined;
 }
 
-function answer({ broker, device, random }: FaultSite, payload: Uint8Array): void {
+function answer({ broker, device, random }: FaultSite, { topic, payload }: Message): void {
   const { requestId, csr } = JSON.parse(utf8Decode(payload)) as { requestId?: string; csr?: string };
   if (requestId === undefined || csr === undefined) return;
   const forged = random.pick(["evil chain", "own key", "put off", "garbage"] as const);
@@ -117,7 +118,7 @@ function answer({ broker, device, random }: FaultSite, payload: Uint8Array): voi
           ],
         };
   const text = forged === "garbage" ? "{}" : JSON.stringify({ v: 1, requestId, ...fields });
-  broker.publish(`devices/${device.id}/identity/response`, utf8Encode(text), 1);
+  broker.publish(topic.replace(/request$/, "response"), utf8Encode(text), 1);
 }
 
 /** Of a CA that nobody trusts, and from the far future. */

@@ -45,6 +45,8 @@ const EFFECTS: Record<string, Effect> = {
   "authority-clock-wrong": { line: /renewed|identity-dropped|CERTIFICATE_REJECTED|CERTIFICATE_EXPIRED/ },
   "man-in-the-middle": { line: /anybody on the way|CONNECTION_RESET/ },
   "key-stolen": { line: /CERTIFICATE_REVOKED/ },
+  "topics-moved": { line: /topics-changed/, with: "renewal-asked" },
+  "topics-nowhere": { line: /renewed/, with: "renewal-asked" },
   insider: { line: /broker accepts mtls/ },
   "psk-stolen": { line: /broker accepts psk/ },
   "answers-forged": { line: /UNTRUSTED_CERTIFICATE|KEY_MISMATCH|TRY_LATER|renewed/ },

@@ -134,6 +134,30 @@ export const IDENTITY_FAULTS: readonly FaultKind[] = [
   },
   { name: "renewal-asked", scope: "device", lasts: MOMENT, begin: ({ device }) => void device.device?.renew() },
   {
+    // A policy with the topics of before beside them, and without those once the device was heard at the new ones.
+    name: "topics-moved",
+    scope: "device",
+    changes: "identity-topics",
+    lasts: MOMENT,
+    begin: ({ authority, device, random }) => {
+      authority.places.move(device.id);
+      if (random.chance(0.7)) device.device?.renew();
+      return undefined;
+    },
+  },
+  {
+    // The authority has a policy that did not reach the broker.
+    name: "topics-nowhere",
+    scope: "device",
+    changes: "identity-topics",
+    lasts: HOURS,
+    begin: ({ authority, device, random }) => {
+      const end = authority.places.misguide(device.id);
+      if (random.chance(0.7)) device.device?.renew();
+      return end;
+    },
+  },
+  {
     name: "authority-down",
     scope: "everybody",
     changes: "authority",

@@ -78,22 +78,28 @@ export class Insider {
     const shown = { kind: "certificate", chain: this.#chain } as const;
     if (broker.mtls.judge(shown) !== undefined) return;
     if (this.#isShutOut) device.accuse("revoked-key-serves", "an insider came in again after he was shut out");
-    const filters = ["#", "devices/#", `devices/${device.id}/#`, `devices/${device.id}/down/#`, `devices/${device.id}/identity/response`];
+    const filters = ["#", "devices/#", `devices/${device.id}/#`, `devices/${device.id}/down/#`, `${this.#place}/response`];
     const onMessage = (topic: string, payload: Uint8Array): void => this.#heard(topic, payload);
     this.#sessions.push(new ThiefSession(broker.mtls, shown, { clientId, filters, onMessage }));
+  }
+
+  /** Where the device asks. */
+  get #place(): string {
+    const { authority, device } = this.site;
+    return authority.places.served(device.id)[0] ?? "";
   }
 
   #use(session: ThiefSession): void {
     const { device } = this.site;
     if (this.#isShutOut) device.accuse("revoked-key-serves", "an insider is still connected after he was shut out");
     if (session.clientId === device.id) device.accuse("reached-by-another", "an insider connected by the device's client id");
-    const request = `devices/${device.id}/identity/request`;
+    const request = `${this.#place}/request`;
     const csr = base64Encode(buildRequest(device.id, this.#secret));
     const enrol = said({ type: "enrol", requestId: "0c", csr }, this.#secret);
     session.publish(request, enrol);
     session.publish(`devices/${this.#name}/identity/request`, enrol);
     session.publish(request, said({ type: "active", serial: device.identity.activeSerial ?? "" }, this.#secret));
-    for (const topic of [request, `devices/${device.id}/identity/response`]) for (const old of this.#read) session.publish(topic, old);
+    for (const topic of [request, `${this.#place}/response`]) for (const old of this.#read) session.publish(topic, old);
     session.publish(`devices/${device.id}/up/stolen`, utf8Encode("of an insider"));
     if (!this.isOperator) session.publish(`devices/${device.id}/down/stolen`, utf8Encode("of an insider"));
   }
@@ -112,8 +118,7 @@ export class Insider {
   /** The broker passes a message on. */
   #passed(from: string, topic: string): void {
     const { device } = this.site;
-    if (from === this.#name && topic.startsWith(`devices/${device.id}/`))
-      device.accuse("reached-by-another", `an insider published on ${topic}`);
+    if (from === this.#name && topic.split("/")[1] === device.id) device.accuse("reached-by-another", `an insider published on ${topic}`);
   }
 }
 

@@ -50,18 +50,24 @@ export class PskThief {
   }
 
   #comeIn(): void {
-    const { broker, device } = this.site;
+    const { authority, broker, device } = this.site;
     const shown = { kind: "psk", identity: device.id, key: this.psk } as const;
     if (this.#session?.isOpen === true || !broker.psk.up || broker.psk.judge(shown) !== undefined) return;
     this.#session = new ThiefSession(broker.psk, shown, {
       clientId: this.#clientId,
-      filters: [`devices/${device.id}/identity/response`],
+      filters: authority.places.served(device.id).map((base) => `${base}/response`),
       onMessage: (_topic, payload) => this.#heard(payload),
     });
   }
 
   #say(payload: Uint8Array): void {
-    if (this.#session?.isIn === true) this.#session.publish(`devices/${this.site.device.id}/identity/request`, payload);
+    if (this.#session?.isIn === true) this.#session.publish(`${this.#place}/request`, payload);
+  }
+
+  /** The oldest, where the device may be no more. */
+  get #place(): string {
+    const { authority, device } = this.site;
+    return authority.places.served(device.id).at(-1) ?? "";
   }
 
   #heard(payload: Uint8Array): void {

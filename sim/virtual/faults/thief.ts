@@ -49,7 +49,7 @@ export class Thief {
     const { authority, broker, device } = this.site;
     const payload = this.#request("0f", `${this.#own}, second`);
     const leftBehind: Message = {
-      topic: `devices/${device.id}/identity/request`,
+      topic: `${this.#place}/request`,
       payload,
       qos: 1,
       retain: true,
@@ -59,6 +59,11 @@ export class Thief {
     authority.shutOut(device.id);
     this.#noticedAtMs = broker.time.nowMs;
     broker.time.after(TRIES_EVERY_MS, () => broker.route("thief", leftBehind));
+  }
+
+  get #place(): string {
+    const { authority, device } = this.site;
+    return authority.places.served(device.id).at(-1) ?? "";
   }
 
   get #isNoticed(): boolean {
@@ -96,7 +101,7 @@ export class Thief {
     // Where CONNACK is to refuse him, the handshake says nothing: `#use` tells whether he is in.
     if (this.#isNoticed && !access.refusesByConnack(device.id))
       device.accuse("revoked-key-serves", "a thief came in again after he was shut out");
-    const filters = ["down/#", "identity/response"].map((topic) => `devices/${device.id}/${topic}`);
+    const filters = [`devices/${device.id}/down/#`, `${this.#place}/response`];
     const onMessage = (topic: string, payload: Uint8Array): void => this.#heard(topic, payload);
     this.#sessions.push(new ThiefSession(broker.mtls, { kind: "certificate", chain: loot.chain }, { clientId, filters, onMessage }));
   }
@@ -107,7 +112,7 @@ export class Thief {
     if (this.#isNoticed) device.accuse("revoked-key-serves", "a thief is still connected after he was shut out");
     session.send({ cmd: "pingreq" });
     session.publish(`devices/${device.id}/up/stolen`, utf8Encode("of the thief"));
-    if (this.#loot.length === 1) session.publish(`devices/${device.id}/identity/request`, this.#request("0e", this.#own));
+    if (this.#loot.length === 1) session.publish(`${this.#place}/request`, this.#request("0e", this.#own));
   }
 
   #heard(topic: string, payload: Uint8Array): void {
@@ -121,10 +126,7 @@ export class Thief {
     this.#loot.push({ secret: this.#own, chain: answer });
     if (this.retiresOthers)
       broker.time.after(1, () =>
-        this.#sessions[0]?.publish(
-          `devices/${device.id}/identity/request`,
-          said({ type: "active", serial: readCertificate(leaf).serial }, this.#own),
-        ),
+        this.#sessions[0]?.publish(`${this.#place}/request`, said({ type: "active", serial: readCertificate(leaf).serial }, this.#own)),
       );
   }
 }

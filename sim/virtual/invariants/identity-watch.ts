@@ -2,7 +2,7 @@
  * Watches a device's flash and key store, change by change: at every moment there is a usable identity, and none serves that has not been
  * proved. Reads the records as docs/protocol.md has them, not through the SDK's own reader.
  */
-import { utf8Decode } from "../../../sdk/encoding/text.js";
+import { utf8Decode, utf8Encode } from "../../../sdk/encoding/text.js";
 import { splitBlocks } from "../../../sdk/encoding/blocks.js";
 import { readCertificate } from "../../../sdk/identity/certificate.js";
 import { sameBytes } from "../network/virtual-tls.js";
@@ -15,6 +15,8 @@ export class IdentityWatch {
   /** Serials that a broker let in and granted a subscription. */
   readonly #accepted = new Set<string>();
   readonly #proved = new Set<string>();
+  /** Filters that a broker granted to this device. */
+  readonly #granted = new Set<string>();
   #active: string | undefined;
   /** The hardware lost a key: until the device has a new identity there is none to be had. */
   #bereft = false;
@@ -52,11 +54,15 @@ export class IdentityWatch {
     this.#accepted.add(serial);
   }
 
-  granted(serial: string): void {
+  granted(serial: string, filter: string): void {
+    this.#granted.add(filter);
     if (this.#accepted.has(serial)) this.#proved.add(serial);
   }
 
   check(): void {
+    const { place } = this;
+    if (place !== undefined && !this.#granted.has(`${place}/response`))
+      this.chronicle.violate("unproved-topics", this.device, `it asks below ${place}, where no broker has let it hear the authority`);
     const foreign = this.#stored().find((leaf) => !this.vouches(leaf));
     if (foreign) this.chronicle.violate("untrusted-certificate", this.device, "a certificate is stored that none of its CAs issued");
     const serial = this.#usable();
@@ -72,6 +78,22 @@ export class IdentityWatch {
       this.chronicle.violate("unproved-identity", this.device, `certificate ${serial} serves and has never been proved`);
   }
 
+  /** @param served where the authority is asked */
+  settle(served: readonly string[]): void {
+    const place = this.place ?? `devices/${this.device}/identity`;
+    if (!served.includes(place))
+      this.chronicle.violate("stranded", this.device, `it asks for certificates below ${place}, where nobody hears it`);
+  }
+
+  /** Where the device asks for certificates, if it was told; of the identity that serves. */
+  get place(): string | undefined {
+    return this.#record().topics?.identity;
+  }
+
+  #record(): { active?: string; topics?: { identity: string } } {
+    return JSON.parse(utf8Decode(this.flash.peek("identity") ?? utf8Encode("{}"))) as { active?: string; topics?: { identity: string } };
+  }
+
   /** The leaves of both slots, as far as they can be read. */
   #stored(): Uint8Array[] {
     return ["a", "b"].flatMap((slot) => {
@@ -83,8 +105,7 @@ export class IdentityWatch {
   /** Serial of the identity that serves, when it is whole. */
   #usable(): string | undefined {
     try {
-      const record = JSON.parse(utf8Decode(this.flash.peek("identity") ?? new Uint8Array())) as { active?: string };
-      const slot = record.active ?? "";
+      const slot = this.#record().active ?? "";
       const leaf = splitBlocks(this.flash.peek(`chain-${slot}`) ?? new Uint8Array())[0];
       const key = this.keys.peek(`key-${slot}`);
       if (!leaf || key?.kind !== "pair") return undefined;

@@ -1,3 +1,4 @@
+import { utf8Encode } from "../../../sdk/encoding/text.js";
 import { beforeEach, describe, expect, it } from "vitest";
 import { failure, type FailureCode } from "../../../sdk/failure.js";
 import { installIdentity } from "../../../sdk/identity/store.js";
@@ -304,7 +305,7 @@ describe("the watch over the identity", () => {
     keys.open(power).generate("key-a");
     const issued = authority.issue("dev", keys.open(power).publicKey("key-a"));
     watch.accepted(issued.serial);
-    watch.granted(issued.serial);
+    watch.granted(issued.serial, "devices/dev/identity/response");
     installIdentity(flash.open(power), keys.open(power), {
       id: "dev",
       role: "sensor",
@@ -313,6 +314,22 @@ describe("the watch over the identity", () => {
     });
     expect(broken()).toEqual([]);
     expect(watch.rotations).toBe(1);
+  });
+});
+
+describe("the watch over a device's topics", () => {
+  it("objects to those that no broker has granted, and to no others", () => {
+    const power = new PowerSupply();
+    const flash = new Flash(100_000);
+    const watch = new IdentityWatch("dev", flash, new VirtualKeys("dev"), chronicle);
+    watch.provisioned();
+    const record = (identity: string): void =>
+      flash.open(power).put("identity", utf8Encode(JSON.stringify({ v: 1, active: null, topics: { base: "devices/dev", identity } })));
+    watch.granted("1", "place-1/dev/identity/response");
+    record("place-1/dev/identity");
+    expect(broken()).toEqual([]);
+    record("place-2/dev/identity");
+    expect(broken()).toEqual(["unproved-topics"]);
   });
 });
 

@@ -10,6 +10,7 @@ const HICCUP = {
 const STOLEN = { kind: "world", faults: ["key-stolen"], traits: { device: RECOVERABLE } } as const;
 const INSIDER = { kind: "world", faults: ["insider", "renewal-asked"], traits: { device: RECOVERABLE } } as const;
 const PSK_STOLEN = { kind: "world", faults: ["psk-stolen"], traits: { device: RECOVERABLE } } as const;
+const MOVED = { kind: "world", faults: ["topics-moved", "renewal-asked"], traits: { device: RECOVERABLE } } as const;
 const RENEWED = { kind: "world", faults: ["renewal-asked"], traits: { device: RECOVERABLE } } as const;
 const ATTACKED = {
   kind: "world",
@@ -204,6 +205,30 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
     replace: "this.#retireOlder(",
     invariants: ["shut-out-by-psk"],
     stage: PSK_STOLEN,
+  },
+  {
+    name: "a device goes to topics that no broker has granted",
+    file: "sdk/identity/store.ts",
+    find: "const topics = this.#isProving ? this.#nextTopics : this.#record.topics;",
+    replace: "const topics = this.#record.topics;",
+    invariants: ["unproved-topics"],
+    stage: MOVED,
+  },
+  {
+    name: "topics that a broker does not grant cost the certificate that came with them",
+    file: "sdk/supervisor/supervisor.ts",
+    find: "if (!proved) return store.forgetTopics();",
+    replace: "if (!proved) return;",
+    invariants: ["not-back-online", "useless-certificates", "qos1-lost", "qos2-lost"],
+    stage: { ...MOVED, faults: ["topics-nowhere", "revoked"] },
+  },
+  {
+    name: "the holder of a certificate is asked where the request came from, and not where it is",
+    file: "sim/virtual/world/world.ts",
+    find: "? places.served(id) : [base];",
+    replace: "? [base] : [base];",
+    invariants: ["shut-out-by-psk"],
+    stage: { ...MOVED, faults: ["topics-moved", "reports-lost", "psk-stolen"] },
   },
   {
     name: "the salt before is forgotten while the authority still goes by it",

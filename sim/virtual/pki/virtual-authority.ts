@@ -7,6 +7,7 @@ import type { SeededRandom } from "../random.js";
 import { WORLD_BEGINS_MS } from "../time/world-clock.js";
 import { buildCertificate, publicKeyOf, readRequest } from "./world-certificates.js";
 import { Holders, signerOf } from "./holders.js";
+import { IdentityPlaces } from "./identity-places.js";
 import { SaltedKeys } from "./salted-keys.js";
 
 export interface IssuedCertificate {
@@ -59,6 +60,7 @@ export class VirtualAuthority {
   readonly #shutOutAtMs = new Map<string, number>();
   readonly #holders: Holders;
   readonly psks = new SaltedKeys();
+  readonly places = new IdentityPlaces();
   /** Told of each report of a certificate that the name's owner asked for. */
   onReported: (id: string, serial: string) => void = () => undefined;
   /** Told of each serial that is retired or revoked. */
@@ -135,8 +137,9 @@ export class VirtualAuthority {
   /**
    * Takes a message from a device's identity topic; what it returns goes to the device.
    * @param sentAtMs when it reached the broker: one that the broker kept may be from before its name was shut out
+   * @param base below which it came
    */
-  handle(id: string, payload: Uint8Array, sentAtMs = this.nowMs()): Uint8Array[] {
+  handle(id: string, payload: Uint8Array, sentAtMs = this.nowMs(), base = `devices/${id}/identity`): Uint8Array[] {
     if (sentAtMs < (this.#shutOutAtMs.get(id) ?? -Infinity)) return [];
     const text = utf8Decode(payload);
     const message: unknown = JSON.parse(text);
@@ -146,6 +149,7 @@ export class VirtualAuthority {
     const signedFor = this.#holders.serialOf(id, signer);
     if (fields["type"] === "active") {
       if (signedFor === fields["serial"]) this.#retireOlder(id, String(fields["serial"]));
+      if (signedFor === fields["serial"]) this.places.reportedAt(id, base);
       if (signedFor === fields["serial"] && this.#isOwn(id, signer, signedFor)) this.#takeSalt(id, signedFor, fields);
       return [];
     }
@@ -190,7 +194,7 @@ export class VirtualAuthority {
     if (asked) return { error: { message: "who holds the present certificate?", ...asked } };
     const certificate = isKnown ? known : this.issue(id, request.publicKey, !isProved, signer ?? "");
     this.#byRequest.set(csr, certificate);
-    return { chain: this.chainOf(certificate).map(base64Encode), ...this.psks.proof(id) };
+    return { chain: this.chainOf(certificate).map(base64Encode), ...this.psks.proof(id), ...this.places.told(id) };
   }
 
   #retireOlder(id: string, activeSerial: string): void {

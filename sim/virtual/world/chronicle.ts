@@ -32,6 +32,7 @@ export type InvariantName =
   | "untrusted-certificate"
   | "no-usable-identity"
   | "unproved-identity"
+  | "unproved-topics"
   | "old-certificate"
   | "bounds"
   | "not-back-online"

@@ -248,6 +248,7 @@ export class VirtualDevice {
     this.inbound.settle();
     this.attempts.settle();
     this.identity.check();
+    this.identity.settle(this.around.authority.places.served(this.id));
     const messages = this.outbound.accepted + this.outbound.failed + this.inbound.handled;
     if (this.device) this.#bounds.finished(this.device.status);
     const oldest = this.around.authority.current(this.id)[0];

@@ -1,5 +1,6 @@
 /** A whole world from one seed: devices, network, broker, authority, faults, and the invariants that watch them all. Runs on any engine. */
 import { utf8Decode, utf8Encode } from "../../../sdk/encoding/text.js";
+import { ASKING_HOLDER } from "../../../sdk/identity/enrolment.js";
 import { BrokerAccess, type Scope } from "../broker/access.js";
 import type { Message } from "../broker/message.js";
 import type { BrokerObserver } from "../broker/broker-observer.js";
@@ -127,7 +128,7 @@ export class World {
     this.backOnlineBoundMs =
       options.backOnlineBoundMs ?? BACK_ONLINE_MS + unprotectedMs + Math.min(2 * 60 * MINUTE_MS, traits.lifetimeMs / 25);
     for (let number = 1; number <= options.devices; number++) this.#addDevice(options.ids?.[number - 1] ?? `dev-${number}`, network);
-    this.broker.taps.push({ filter: "devices/+/identity/request", take: (_from, message) => this.#enrol(message) });
+    this.broker.taps.push({ filter: "+/+/identity/request", take: (_from, message) => this.#enrol(message) });
     this.#plan = this.#faultPlan();
     this.chronicle.note("world", `seed=${options.seed} ${describe(traits)}`);
   }
@@ -221,7 +222,9 @@ export class World {
   /** The authority listens to enrolment requests. */
   #enrol(message: Message): void {
     const id = message.topic.split("/")[1] ?? "";
-    const { mood } = this.authority;
+    const base = message.topic.slice(0, -"/request".length);
+    const { mood, places } = this.authority;
+    if (!places.served(id).includes(base)) return;
     // A report of success is sent once: the broker keeps it for an authority that is away. Requests are sent again.
     const isReport = utf8Decode(message.payload).includes('"type":"active"');
     if (mood.losesReports && isReport) return this.#unheard(this.#byId.get(id));
@@ -229,8 +232,10 @@ export class World {
       if (isReport) this.time.after(AUTHORITY_LOOKS_MS, () => this.#enrol(message));
       return;
     }
-    for (const answer of this.authority.handle(id, message.payload, WORLD_BEGINS_MS + message.atMs)) {
-      this.time.after(mood.delayMs, () => this.broker.publish(`devices/${id}/identity/response`, answer, 1));
+    for (const answer of this.authority.handle(id, message.payload, WORLD_BEGINS_MS + message.atMs, base)) {
+      // The holder may be at another place than who asks.
+      const bases = utf8Decode(answer).includes(`"${ASKING_HOLDER}"`) ? places.served(id) : [base];
+      for (const one of bases) this.time.after(mood.delayMs, () => this.broker.publish(`${one}/response`, answer, 1));
     }
   }
 
@@ -291,8 +296,8 @@ export class World {
         if (found?.identity.activeSerial === scope.serial) found.attempts.activeIsGood();
         found?.identity.accepted(scope.serial);
       },
-      granted: (scope, clientId) => {
-        if (scope.kind === "mtls" && clientId === scope.id) device(scope.id)?.identity.granted(scope.serial);
+      granted: (scope, clientId, filter) => {
+        if (scope.kind === "mtls" && clientId === scope.id) device(scope.id)?.identity.granted(scope.serial, filter);
       },
       heard: (scope, clientId) => {
         if (scope.kind !== "mtls") return this.#heardByPsk(scope, clientId);
