@@ -112,6 +112,7 @@ async function answerPings(device: Device, listener: ClientListener): Promise<vo
 /** The same device as a program over MQTT.js would have it: the same certificate, session and payloads, and its default reconnecting. */
 export function mqttJsClient(plan: FleetPlan, stores: FleetStores, listener: ClientListener): FleetClient {
   const store = IdentityStore.load(stores.storage, stores.keyStore);
+  const { base } = store;
   const { id } = store.device;
   const pem = (der: Uint8Array): string =>
     `-----BEGIN CERTIFICATE-----\n${Buffer.from(der)
@@ -139,7 +140,7 @@ export function mqttJsClient(plan: FleetPlan, stores: FleetStores, listener: Cli
   client.on("connect", () => {
     isConnected = true;
     listener.connected("mtls");
-    client.subscribe(`devices/${id}/down/#`, { qos: 1 });
+    client.subscribe(`${base}/down/#`, { qos: 1 });
   });
   client.on("reconnect", () => listener.attempt());
   client.on("error", (error) => listener.trouble("code" in error ? String(error.code) : error.message));
@@ -149,8 +150,7 @@ export function mqttJsClient(plan: FleetPlan, stores: FleetStores, listener: Cli
   });
   client.on(
     "message",
-    (_topic, payload) =>
-      void client.publishAsync(`devices/${id}/up/pong`, payload, { qos: 1 }).catch(() => listener.trouble("pong-refused")),
+    (_topic, payload) => void client.publishAsync(`${base}/up/pong`, payload, { qos: 1 }).catch(() => listener.trouble("pong-refused")),
   );
   return {
     start: () => {
@@ -159,7 +159,7 @@ export function mqttJsClient(plan: FleetPlan, stores: FleetStores, listener: Cli
     },
     publish: async (topic, payload, qos) => {
       waiting += 1;
-      client.publish(`devices/${id}/up/${topic}`, payload, { qos }, (error) => {
+      client.publish(`${base}/up/${topic}`, payload, { qos }, (error) => {
         waiting -= 1;
         if (error) listener.trouble("publish-failed");
       });

@@ -12,7 +12,7 @@ export type FieldSpec =
 
 /** One stream of messages that every device sends. */
 export interface PublishProfile {
-  /** Below `devices/{id}/up/`. */
+  /** Below `up/` of the device. */
   readonly topic: string;
   readonly qos: 0 | 1 | 2;
   readonly everyMs: number;
@@ -140,6 +140,8 @@ export type WatcherOrder =
       /** Commands a second to devices drawn at random, each to be answered. */
       readonly commandsPerSecond: number;
       readonly ids: readonly string[];
+      /** Of the devices' topics, with `{id}`. */
+      readonly base: string;
       /** Messages are a program's own: they are told apart by content, and these are the commands, each device's in turn. */
       readonly program?: Pick<ProgramPlan, "commands">;
     }

@@ -7,6 +7,7 @@ import { describeFault, settle } from "./delivery-account.js";
 import { programChecks, programFacts } from "./program-facts.js";
 import { settlePrograms } from "./program-account.js";
 import type { ProgramAccount, ProgramFault, ProgramReport } from "../program/program-plan.js";
+import { fleetBase } from "./fleet-topics.js";
 import { FleetLink } from "./fleet-link.js";
 import type { ClientPems, DeviceAccount, FleetIdentity, FleetPlan, SurroundingsChange, WatcherReport, WorkerReport } from "./fleet-plan.js";
 import type { Check, FleetFacts, FleetResult, Quantiles, Sample } from "./fleet-result.js";
@@ -141,6 +142,7 @@ export class FleetRun {
         seed: plan.seed,
         commandsPerSecond,
         ids,
+        base: fleetBase(identities),
         ...(plan.program ? { program: { commands: plan.program.commands } } : {}),
       },
       "watching",

@@ -5,6 +5,7 @@ import { SeededRandom } from "../virtual/random.js";
 import type { WatcherAnswer, WatcherOrder, WatcherReport } from "./fleet-plan.js";
 import { preciseNowMs, readPayload } from "./payload-source.js";
 import { contentOf } from "./program-content.js";
+import { idIn, topicOf } from "./fleet-topics.js";
 
 const REPORT_EVERY_MS = 1_000;
 const STRANGERS_KEPT = 20;
@@ -24,6 +25,7 @@ export class FleetWatcher {
   readonly #commandable: string[] = [];
   readonly #commanded = new Map<string, Map<number, number>>();
   #byContent = false;
+  #base = "";
   #client: MqttClient | undefined;
   #reports: NodeJS.Timeout | undefined;
   #commanding: NodeJS.Timeout | undefined;
@@ -78,13 +80,14 @@ export class FleetWatcher {
     });
     this.#client = client;
     this.#byContent = order.program !== undefined;
+    this.#base = order.base;
     client.on("error", () => undefined);
     client.on("message", (topic, payload, { retain }) => {
       // Retained ones are from before the run.
       if (!retain) this.#seen(topic, payload);
     });
     await new Promise<void>((resolve) => client.once("connect", () => resolve()));
-    await client.subscribeAsync("devices/+/up/#", { qos: 2 });
+    await client.subscribeAsync(topicOf(order.base, "+", "up/#"), { qos: 2 });
     this.#reports = setInterval(() => this.#tell(this.#report()), REPORT_EVERY_MS);
     if (order.program !== undefined) this.#commandPrograms(client, order.program.commands, order.commandsPerSecond);
     else if (order.commandsPerSecond > 0) this.#command(client, order);
@@ -94,14 +97,15 @@ export class FleetWatcher {
   #seen(topic: string, payload: Buffer): void {
     const nowMs = preciseNowMs();
     this.#lastMs = nowMs;
-    const [, id = "", , kind] = topic.split("/");
+    const id = idIn(this.#base, topic);
+    const isPong = topic === topicOf(this.#base, id, "up/pong");
     if (this.#byContent) {
       this.#messages += 1;
       return count(this.#contents, id, contentOf(topic, payload));
     }
     const read = readPayload(payload);
     if (read === undefined) return this.#stranger(topic);
-    if (kind === "pong") return this.#answered(read.n, nowMs - read.sentMs);
+    if (isPong) return this.#answered(read.n, nowMs - read.sentMs);
     const counts = this.#roomFor(id, read.n);
     const before = counts[read.n] ?? 0;
     counts[read.n] = Math.min(before + 1, 255);
@@ -134,7 +138,7 @@ export class FleetWatcher {
       const id = random.pick(ids);
       if (!this.#counts.has(id)) return;
       const n = this.#commands++;
-      client.publish(`devices/${id}/down/ping`, `{"n":${n},"sentMs":${preciseNowMs().toFixed(3)}}`, { qos: 1 });
+      client.publish(topicOf(this.#base, id, "down/ping"), `{"n":${n},"sentMs":${preciseNowMs().toFixed(3)}}`, { qos: 1 });
       this.#unanswered.set(n, `command ${n} to ${id}`);
     }, 1_000 / commandsPerSecond);
   }
@@ -148,7 +152,7 @@ export class FleetWatcher {
       const command = commands[Math.floor(n / Math.max(1, this.#commandable.length)) % commands.length];
       if (id === undefined || command === undefined) return;
       this.#commands += 1;
-      const [topic, payload] = [`devices/${id}/${command.topic}`, command.payload.split("{n}").join(String(n))];
+      const [topic, payload] = [topicOf(this.#base, id, command.topic), command.payload.split("{n}").join(String(n))];
       client.publish(topic, payload, { qos: 1 }, (error) => {
         if (!error) count(this.#commanded, id, contentOf(topic, payload));
       });

@@ -71,7 +71,7 @@ const HANDLERS: Handlers = {
     started().renew();
     return null;
   },
-  status: () => started().status,
+  status: () => ({ ...started().status, base: started().topic("").slice(0, -1) }),
   async stop() {
     await started().stop();
     return null;

@@ -55,7 +55,8 @@ export interface DeviceCommands {
   /** Begins to read what was subscribed unread. */
   read: [object, null];
   renew: [object, null];
-  status: [object, DeviceStatus];
+  /** `base`: below which its topics are. */
+  status: [object, DeviceStatus & { base: string }];
   stop: [object, null];
   /** After a garbage collection. */
   heap: [object, HeapFigures & { meter: number }];

@@ -1,6 +1,7 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
+import { DEFAULT_POLICY_TEXT } from "../../policy/default-policy.js";
 import { buildCli, hawser, temporaryDirectory } from "../../../test/support/host-tools/test-cli.js";
 import { directoryWithCa, ENV, json, runningBroker, url } from "../../../test/support/host-tools/test-fleet.js";
 
@@ -115,6 +116,27 @@ describe("hawser sim fleet", { timeout: 180_000 }, () => {
     expect(sealed).not.toContain("line-001");
     const wrong = await hawser(run, { cwd, env: { HAWSER_PASSPHRASE: "another passphrase" } });
     expect(wrong.code).toBe(3);
+  });
+
+  it("has its topics where the policy of the CA has them", async () => {
+    const cwd = await directoryWithCa();
+    const policy = DEFAULT_POLICY_TEXT.replace("base: devices/{id}", "base: plant/{id}")
+      .replace('["devices/#"]', '["plant/#"]')
+      .replace(/topic: identity\/(\w+)/g, 'topic: "who/{id}/$1"\n        absolute: true');
+    writeFileSync(join(cwd, "p.yaml"), policy);
+    await json(cwd, "policy", "apply", "p.yaml", "--dir", "ca");
+    const { mtlsPort } = await runningBroker(cwd, "embedded");
+    const flags = ["--devices", "3", "--duration", "3s", "--publish-every", "200ms", "--commands", "5", "--url", url(mtlsPort)];
+    for (const client of ["hawser", "mqttjs"]) {
+      const { code, stdout, stderr } = await hawser(
+        ["sim", "fleet", ...flags, "--dir", "ca", "--ids", `${client}-{n}`, "--client", client, "--json"],
+        { cwd, env: ENV },
+      );
+      expect({ client, code, stderr }).toEqual({ client, code: 0, stderr: "" });
+      const { messages, commands } = resultOf(stdout);
+      expect(messages.delivered).toBeGreaterThan(5);
+      expect([commands.answered, commands.sent > 0]).toEqual([commands.sent, true]);
+    }
   });
 
   it.each([

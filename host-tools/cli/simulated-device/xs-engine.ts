@@ -56,7 +56,7 @@ class XsSimulatedDevice implements SimulatedDevice {
   #messageCame: () => void = () => undefined;
   readonly #listeners: ((event: DeviceEvent) => void)[] = [];
   #lastCall = 0;
-  #id = "";
+  #base = "";
   #state: "new" | "started" | "stopped" | "ended" = "new";
   #renewalAsked = false;
 
@@ -85,7 +85,7 @@ class XsSimulatedDevice implements SimulatedDevice {
 
   /** Once it is started. */
   topic(relative: string): string {
-    return `devices/${this.#id}/${relative}`;
+    return `${this.#base}/${relative}`;
   }
 
   listen(listener: (event: DeviceEvent) => void): void {
@@ -107,11 +107,11 @@ class XsSimulatedDevice implements SimulatedDevice {
   }
 
   async start(): Promise<void> {
-    const [, { id }] = await Promise.all([
+    const [, { base }] = await Promise.all([
       this.#call("start", { settings: this.settings, subscriptions: this.#subscriptions }),
       this.#call("status", {}),
     ]);
-    this.#id = id;
+    this.#base = base;
     this.#state = "started";
     if (this.#renewalAsked) this.renew();
   }
@@ -134,8 +134,10 @@ class XsSimulatedDevice implements SimulatedDevice {
 
   heard(output: DeviceOutput): void {
     if ("answer" in output) this.#answered(output);
-    else if ("event" in output) for (const listener of this.#listeners) listener(output.event);
-    else if ("message" in output) {
+    else if ("event" in output) {
+      if (output.event.type === "topics-changed") this.#base = output.event.base;
+      for (const listener of this.#listeners) listener(output.event);
+    } else if ("message" in output) {
       this.#messages.push({ topic: output.message.topic, payload: new Uint8Array(Buffer.from(output.message.payload, "base64")) });
       this.#messageCame();
     }

@@ -153,7 +153,7 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
   {
     name: "anybody may publish where devices ask for certificates",
     file: "sim/virtual/broker/access.ts",
-    find: "return topic === `${own}identity/request` ||",
+    find: 'return this.#isIdentityTopic(scope.id, topic, "request") ||',
     replace: 'return topic.endsWith("/identity/request") ||',
     invariants: ["reached-by-another"],
     stage: INSIDER,
@@ -169,8 +169,8 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
   {
     name: "anybody may read what a device is answered",
     file: "sim/virtual/broker/access.ts",
-    find: "return filter === `${own}identity/response` ||",
-    replace: 'return filter.endsWith("/identity/response") ||',
+    find: 'this.#isIdentityTopic(scope.id, filter, "response") ||',
+    replace: 'filter.endsWith("/identity/response") ||',
     invariants: ["reached-by-another"],
     stage: INSIDER,
   },

@@ -83,7 +83,7 @@ export class NodeDriver implements DeviceDriver {
         this.#started.renew();
         return null;
       case "status":
-        return this.#started.status;
+        return { ...this.#started.status, base: this.#started.topic("").slice(0, -1) };
       case "stop":
         await this.#started.stop();
         return null;
