@@ -72,6 +72,7 @@ import { isUnproved, RevocationUnproved } from "./revocation-outcome.js";
 import type { RevokeOutcome } from "./revocation-outcome.js";
 import { addCrlWhenDue, readNextUpdate, renewCrl, repeatRevocations, revoke } from "./revocation.js";
 import type { RepeatedRevocations, RestoredFrom, RevokeRequest } from "./revocation.js";
+import { changeBlocks } from "./network-blocks.js";
 import { listed } from "../ca-directory/registry.js";
 import type { ListedName } from "../ca-directory/registry.js";
 import { select } from "../ca-directory/registry-query.js";
@@ -530,6 +531,11 @@ export class CertificateAuthority {
   /** Puts a device that an alert names into quarantine: see {@link quarantine}. */
   quarantine(wanted: Quarantine): Promise<QuarantineOutcome> {
     return quarantine(this.#ca, wanted);
+  }
+
+  /** Blocks a source network, or lets it in again: see {@link changeBlocks}. */
+  changeBlocks(change: Parameters<typeof changeBlocks>[1]): ReturnType<typeof changeBlocks> {
+    return changeBlocks(this.#ca, change);
   }
 
   /** Gives a name a new password: see {@link renewPassword}. */

@@ -62,6 +62,10 @@ test("every incident's commands do what the page says, against mosquitto", { tim
   writeFileSync(join(cwd, "mosquitto.log"), denied.repeat(25));
   expect(await play("flood")).toMatch(/"rule":"denied-publishes","by":"client","offender":"pump-7"[\s\S]*pump-7 is quarantined/);
 
+  expect(await play("network")).toMatch(
+    /^1 blocked network, written to blocks\.nft\.\n {2}203\.0\.113\.0\/24 {2}until \S+ {2}flood\n[^]*\n1 blocked network, by the audit trail\.\n[^]*\n0 blocked networks, written/,
+  );
+
   await play("release");
   writeFileSync(join(cwd, "mosquitto.log"), denied.replace(/^\S+:/, `${Math.floor(Date.now() / 1000)}:`).repeat(25));
   const hooks = [...PAGE.matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, text = ""]) => text).find((text) => text.startsWith("hooks:")) ?? "";

@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { addBrokerAgentCommands } from "./broker-agent-command.js";
-import { collect, parseFixedPort, parsePort } from "../values.js";
+import { collect, parseFixedPort, parsePort, parsePositiveDurationMs } from "../values.js";
 import { caDirectory, caPassphrase, json, parsePath } from "../shared-options.js";
 
 export function addBrokerCommands(program: Command, run: Run): void {
@@ -12,6 +12,7 @@ export function addBrokerCommands(program: Command, run: Run): void {
   addConfig(broker, run);
   addSync(broker, run);
   addEndSessions(broker, run);
+  addBlock(broker, run);
   addRun(broker, run);
   addBrokerAgentCommands(broker, run);
 }
@@ -50,6 +51,59 @@ function addEndSessions(broker: Command, run: Run): void {
     exits: [3, 4, 5, 6],
   });
   end.action(run(async () => (await import("./broker-end-sessions.js")).endSessionsElsewhere));
+}
+
+function addBlock(broker: Command, run: Run): void {
+  const network = ["--network <network>", "IPv4 or IPv6 address or network: 203.0.113.0/24"] as const;
+  const target = (command: Command): Command =>
+    command
+      .option("--port <port>", "also this port; the ports of the CA's own brokers are known; repeatable", collectPort)
+      .option("--out <file>", "write the rules to this file, for another machine, in place of loading them here", parsePath);
+  const block = caDirectory(
+    broker.command("block").description("Keep a source network from every broker, by nftables, for a while or for good."),
+  )
+    .requiredOption(...network)
+    .option("--for <duration>", "let it in again after this time, at most 24d (default: for good)", parsePositiveDurationMs)
+    .option("--reason <text>", "for the audit trail", "unspecified");
+  json(caPassphrase(target(block)));
+  addHelp(block, {
+    notes: [
+      "No broker denies by source address: the kernel in front of it does. Every client behind the network is shut out, connected ones too.",
+      "Takes effect on this machine at once (as root). For brokers elsewhere, write the rules with --out and load them there with nft -f.",
+      "What is blocked follows from the CA's audit trail. After a restart of the machine, run `hawser broker blocks --apply`.",
+    ],
+    json: ['{"blocks":[{"network":"203.0.113.0/24","reason":"flood","until":".."}],"appliedHere":true}'],
+    examples: [
+      "hawser broker block --dir ca --network 203.0.113.0/24 --for 2h --reason flood",
+      "hawser broker block --dir ca --network 2001:db8::/48 --out blocks.nft",
+    ],
+    exits: [3, 4, 5, 6],
+  });
+  block.action(run(async () => (await import("./broker-block.js")).block));
+  const unblock = caDirectory(broker.command("unblock").description("Let a blocked source network in again.")).requiredOption(...network);
+  json(caPassphrase(target(unblock)));
+  addHelp(unblock, {
+    json: ['{"blocks":[],"appliedHere":true}'],
+    examples: ["hawser broker unblock --dir ca --network 203.0.113.0/24"],
+    exits: [3, 4, 5, 6],
+  });
+  unblock.action(run(async () => (await import("./broker-block.js")).unblock));
+  const blocks = caDirectory(
+    broker.command("blocks").description("Show which source networks are blocked, and load the rules again."),
+  ).option("--apply", "load the rules on this machine");
+  json(target(blocks));
+  addHelp(blocks, {
+    notes: ["Reads the CA's audit trail without its passphrase, so nothing is proved."],
+    json: ['{"blocks":[{"network":"203.0.113.0/24","reason":"flood","until":".."}],"appliedHere":false}'],
+    examples: ["hawser broker blocks --dir ca", "hawser broker blocks --dir ca --apply"],
+    exits: [4, 6],
+  });
+  blocks.action(run(async () => (await import("./broker-block.js")).listBlocks));
+}
+
+/** The port as text, checked. */
+function collectPort(text: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), String(parseFixedPort(text))];
 }
 
 function addConfig(broker: Command, run: Run): void {
