@@ -274,6 +274,33 @@ describe("a database that somebody else writes to", () => {
     await expect(first.list()).rejects.toMatchObject({ code: "REGISTRY_FORKED" });
   });
 
+  it("what every machine has seen already, `ca verify` finds", async () => {
+    const ca = await shared();
+    await provisionDevice(ca, "a");
+    const problems = async (statement: string): Promise<readonly string[]> => {
+      await server.query("CREATE TABLE kept AS SELECT * FROM hawser_changes");
+      await server.query(statement);
+      const found = (await verifyCa(ca.directory, PASSPHRASE)).problems;
+      await server.query("DELETE FROM hawser_changes");
+      await server.query("INSERT INTO hawser_changes SELECT * FROM kept");
+      await server.query("DROP TABLE kept");
+      return found;
+    };
+    expect(await problems("SELECT 1")).toEqual([]);
+    expect(await problems("UPDATE hawser_changes SET body = replace(body, 'issued', 'Issued') WHERE revision = 4")).toEqual([
+      "of change 4 in the database, it was not written by this CA",
+    ]);
+    expect(await problems("DELETE FROM hawser_changes WHERE revision IN (3, 4)")).toEqual(["the database lacks the changes from 3 to 4"]);
+    expect(await problems("UPDATE hawser_changes SET state = 'x' WHERE revision = 3")).toEqual([
+      "change 3 in the database is not the one that it is said to be",
+    ]);
+    expect(await problems("DELETE FROM hawser_changes WHERE revision < 4")).toEqual([
+      "the database lacks the changes from 3 to 3, which follow its snapshot",
+    ]);
+    await server.query("DELETE FROM hawser_snapshots");
+    expect((await verifyCa(ca.directory, PASSPHRASE)).problems).toEqual(["the database has no snapshot, so that no machine can join"]);
+  });
+
   it("a snapshot that was altered is no way in", async () => {
     await shared();
     await server.query("UPDATE hawser_snapshots SET body = overlay(body placing '\\x00'::bytea from length(body) - 20)");

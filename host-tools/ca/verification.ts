@@ -17,6 +17,9 @@ import { hashOfPublicKey } from "../pki/certificate-request.js";
 import { fromPem } from "../pki/pem.js";
 import { nodeCrypto } from "../pki/signer.js";
 import { readBrokerRecords } from "./broker-identity.js";
+import { isAway } from "../ca-directory/change-log.js";
+import { logsOf } from "../ca-directory/database-source.js";
+import { logProblems } from "./log-verification.js";
 import { checkpointProblem } from "./checkpoint.js";
 import { readCertificates } from "./context.js";
 import { readLost } from "./revocation.js";
@@ -53,7 +56,8 @@ export async function verifyCa(
   { nowMs = Date.now(), checkpoints = new Map(), ...reading }: VerifyOptions = {},
 ): Promise<Verification> {
   const path = resolve(directory);
-  const { files, registry } = await readProvedCa(path, unlock(path, readRecord(path), passphrase), "all", reading);
+  const sealing = unlock(path, readRecord(path), passphrase);
+  const { files, registry } = await readProvedCa(path, sealing, "all", reading);
   const names = [...registry.entries.values()];
   const brokers = readBrokerRecords(files);
   const issuers = [FILES.issuing, FILES.root, ...(files.has(FILES.previous) ? [FILES.previous] : [])].map(
@@ -71,6 +75,7 @@ export async function verifyCa(
     ...chainProblems(issuers, [...uppers, ...previousRoot]),
     ...linkProblems(issuers, links),
     ...names.flatMap((entry) => entryProblems(entry, issuers)),
+    ...(reading.isAlone === true ? [] : await databaseProblems(files, passphrase, sealing)),
     ...(await crlProblems(
       files,
       [...names.flatMap(({ certificates }) => certificates), ...brokers, ...readLost(files)],
@@ -89,6 +94,18 @@ export async function verifyCa(
     problems,
     strangers: strangersIn(files),
   };
+}
+
+/** Of a shared registry whose database answers: whether it does was told already. */
+async function databaseProblems(files: ProvedFiles, passphrase: string, sealing: Uint8Array): Promise<string[]> {
+  const { log } = files.state;
+  if (log === undefined) return [];
+  try {
+    return await logProblems(files, logsOf(files.directory)(log), passphrase, sealing);
+  } catch (error) {
+    if (isAway(error)) return [];
+    throw error;
+  }
 }
 
 function chainProblems([issuing, root, previous]: readonly X509Certificate[], uppers: readonly X509Certificate[]): string[] {
