@@ -1,6 +1,7 @@
 /**
  * `npm run bench:registry [-- NAMES [KIND]]`: how long the command line takes on a CA with so many names (100,000 without an argument),
- * with the registry in SQLite, or in `files` where KIND says so. One device is provisioned; the others are copies of its entry under other
+ * with the registry in SQLite, or in `files` or `postgres` where KIND says so.
+ * One device is provisioned; the others are copies of its entry under other
  * names, put into the registry as the CA would have.
  */
 import { execFileSync, spawnSync } from "node:child_process";
@@ -9,7 +10,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { openCa } from "../../host-tools/ca/certificate-authority.js";
+import { joinRegistry } from "../../host-tools/ca/shared-registry.js";
 import { memoryKeyStore } from "../../sim/node/memory-stores.js";
+import { PostgresServer } from "../support/host-tools/postgres-server.js";
 import { fillCa, meterName } from "./filled-ca.js";
 
 const PASSPHRASE = "of a CA that lives for a minute";
@@ -55,10 +58,12 @@ async function measureOpen(what: string, count: number, work: (number: number) =
   print(what, (user + system) / 1e6 / count, (performance.now() - start) / 1000 / count);
 }
 
+const database = kind === "postgres" ? await PostgresServer.start() : undefined;
 try {
-  hawser("ca", "init", "--name", "Bench", "--registry", kind);
+  hawser("ca", "init", "--name", "Bench", "--registry", database === undefined ? kind : "sqlite");
   hawser("provision", "--id", meterName(0), "--vault", join(room, "first.vault"));
   fillCa(directory, PASSPHRASE, names);
+  if (database !== undefined) hawser("registry", "move", "--to", "postgres", "--registry-url-file", database.urlFile);
   process.stdout.write(`${`${names} names in ${kind}`.padEnd(44)} ${"CPU s".padStart(8)} ${"wall s".padStart(8)}\n`);
   measure("the command alone: --version", ["--version"], false, false);
   measure("list, before there is an index", ["list", "--count"]);
@@ -82,6 +87,25 @@ try {
     await ca.activate(reservation);
   });
   await measureOpen("revoke one, CA open", OPEN_ROUNDS, (number) => ca.revoke({ id: `open-${number}` }));
+  if (database !== undefined) await measureSecond(database);
 } finally {
+  await database?.stop();
   rmSync(room, { recursive: true, force: true });
+}
+
+/** Another machine: joining, and taking in what the first has done. */
+async function measureSecond({ urlFile }: PostgresServer): Promise<void> {
+  const ca = await openCa(directory, PASSPHRASE);
+  const joined = join(room, "joined");
+  await measureOpen("registry snapshot", 1, () => ca.addSnapshot());
+  await measureOpen("registry join", 1, () => joinRegistry(joined, { passphrase: PASSPHRASE, urlFile }));
+  const second = await openCa(joined, PASSPHRASE);
+  for (let number = 0; number < OPEN_ROUNDS; number += 1) await ca.revoke({ id: meterName(number + 10) });
+  const before = (await second.list()).length;
+  if (before !== names + OPEN_ROUNDS + 1) throw new Error(`the second machine has ${before} names`);
+  await measureOpen(
+    "revoke one from two machines in turn",
+    OPEN_ROUNDS,
+    (number) => [ca, second][number % 2]?.revoke({ id: meterName(number + 100) }) ?? Promise.resolve(),
+  );
 }

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { expect, onTestFinished, test } from "vitest";
+import { PostgresServer } from "../support/host-tools/postgres-server.js";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** Debian's libfaketime: see `system-parts.mjs`. */
@@ -31,7 +32,9 @@ test("twelve years of one fleet: no device needs a hand, and none accepts a wron
     define: { HAWSER_VERSION: '"test"' },
   });
   const clock = join(work, "clock");
-  const child = spawn(process.execPath, [program, work, clock], {
+  const database = await PostgresServer.start();
+  onTestFinished(() => database.stop());
+  const child = spawn(process.execPath, [program, work, clock, database.urlFile], {
     env: {
       PATH: process.env["PATH"],
       HOME: work,

@@ -22,13 +22,14 @@ import { openCa, type CertificateAuthority } from "../../host-tools/ca/certifica
 import { statusOf } from "../../host-tools/ca/expiry.js";
 import { openCaReadOnly } from "../../host-tools/ca/read-only.js";
 import { restoreCa } from "../../host-tools/ca/restore.js";
+import { joinRegistry } from "../../host-tools/ca/shared-registry.js";
 import { verifyCa } from "../../host-tools/ca/verification.js";
 import { enrolmentService } from "../../host-tools/cli/enrolment-service.js";
 import { provisionFleet } from "../../host-tools/cli/fleet/fleet-identities.js";
 import { embeddedMaterial } from "../../host-tools/cli/foreground-broker/broker-material.js";
 import { toPem } from "../../host-tools/pki/pem.js";
 
-const [, , work = "", clockFile = ""] = process.argv;
+const [, , work = "", clockFile = "", urlFile = ""] = process.argv;
 const DAY_MS = 86_400_000;
 /** A little more than two thirds of a device's certificate: at each stop, each device renews. */
 const STRIDE_DAYS = 250;
@@ -219,8 +220,18 @@ const OPERATOR: Readonly<Record<number, (home: Home) => Promise<Home>>> = {
   },
   9: async (home) => (await home.ca.rollOverRoot(), home),
   10: retire,
+  11: async (home) => (await home.ca.moveRegistry("postgres", { urlFile }), home),
   13: async (home) => (await home.ca.rollOver(), home),
   14: retire,
+  // The machine is lost, and another goes on with what the database has.
+  15: async (home) => {
+    const { ports } = home;
+    await home.end();
+    rmSync(place, { recursive: true });
+    place = join(work, "ca-joined");
+    await joinRegistry(place, { passphrase, urlFile });
+    return Home.of(await openCa(place, passphrase), ports);
+  },
 };
 
 /** Never by force: it is refused while a device hangs on the old one. */
