@@ -57,7 +57,8 @@ const STEADY: GivenTraits["device"] = {
 /** From one falling asleep to the next, and how long it sleeps, milliseconds. RAM is kept: cuts are counted within one power-on. */
 const SLEEP_EVERY_MS = 4_000;
 const ASLEEP_MS = 1_000;
-const STEADY_WORLD: GivenTraits["world"] = { lifetimeMs: 30 * DAY_MS, limits: DEFAULT_LIMITS };
+/** Refused by CONNACK, a device would be patient for longer than a scene lasts. */
+const STEADY_WORLD: GivenTraits["world"] = { lifetimeMs: 30 * DAY_MS, limits: DEFAULT_LIMITS, refusesRevoked: "in-handshake" };
 
 export const POWER_CUT_SCENES: readonly PowerCutScene[] = [
   {
