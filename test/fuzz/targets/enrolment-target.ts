@@ -40,11 +40,15 @@ function answered(storage: MemoryStorage, keyStore: KeyStore, input: Uint8Array)
     return "refused";
   }
   const store = IdentityStore.load(storage, keyStore);
-  const pending = store.storePending(answer.chain, { leadsTo: () => true });
+  const pending = store.storePending(answer.chain, { leadsTo: () => true }, undefined, undefined, answer.topics);
   promise(pending.certificate.commonName === "dev-1", "a certificate for somebody else is pending");
   promise(
     IdentityStore.load(storage, keyStore).pending?.certificate.serial === pending.certificate.serial,
     "what was stored is not what is read",
   );
+  store.show("pending");
+  store.commit();
+  for (const base of [store.base, store.identityBase])
+    promise(base !== "" && !/[+#\0]|^\$|\/$/.test(base) && base.length <= 512, "topics where no device can be");
   return "ok";
 }
