@@ -7,7 +7,7 @@ import { withAllRevoked, withCertificate } from "../ca-directory/state-transitio
 import { anchorsOf, chainOf, issueLeaf, pemChain } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
 import { refuseCaseTwin } from "./case-twins.js";
-import { checkClientName } from "./reserved-names.js";
+import { AUTHORITY_NAME, checkClientName } from "./reserved-names.js";
 import { toPem } from "../pki/pem.js";
 import type { Profile } from "../pki/certificate-profiles.js";
 import { generateKey, nodeCrypto } from "../pki/signer.js";
@@ -71,7 +71,9 @@ export async function issueClient(
     const { record, der } = await issueLeaf(ca.keys, name, publicKey, { kind: "client" }, draft.nowMs, lifetimeMs);
     const issued = { ...credentials(ca.keys, keyPem, der), serial: record.serial, notAfterMs: record.notAfterMs };
     keep?.(issued);
-    const cleared = withAllRevoked(described, "superseded", draft.nowMs);
+    // Each machine of a shared CA may run its authority, and they all have one name. Of too many certificates the oldest ends.
+    const isBeside = draft.machine !== undefined && name === AUTHORITY_NAME;
+    const cleared = isBeside ? described : withAllRevoked(described, "superseded", draft.nowMs);
     draft.put({ ...withCertificate(cleared, record, draft.nowMs), currentSerial: record.serial });
     draft.record({ event: "client-issued", name, role: clientRole, serial: record.serial });
     return issued;

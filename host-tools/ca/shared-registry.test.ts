@@ -7,6 +7,7 @@ import { PostgresServer } from "../../test/support/host-tools/postgres-server.js
 import { freePorts, PASSPHRASE, provisionDevice, Scene, testKey } from "../../test/support/host-tools/scene.js";
 import { TEST_SCRYPT_COST } from "../../sim/node/vault/sealed.js";
 import { openBackup } from "../ca-directory/backup-file.js";
+import type { ListedName } from "../ca-directory/registry.js";
 import { openCrl } from "../pki/certificate-profiles.js";
 import { fromPem } from "../pki/pem.js";
 import { openCa } from "./certificate-authority.js";
@@ -123,6 +124,22 @@ describe("machines that share a registry", () => {
     await first.takeIn();
     const outputs = openCaReadOnly(first.directory).outputs;
     expect(outputs.map(({ directory }) => directory).sort()).toEqual(brokers.map(({ out }) => out).sort());
+  });
+
+  it("each have an authority, of which none ends the others' certificates", async () => {
+    const cas = [await shared(), await joined(), await joined()];
+    const issued: string[] = [];
+    for (const ca of [...cas, ...cas]) {
+      const { serial } = await ca.issueClient({ name: "hawser-authority", role: "authority", replace: true });
+      issued.push(serial);
+    }
+    const [{ certificates }] = (await cas[0]?.list()) as [ListedName];
+    // A certificate for each, and one for who renews; an operator's name has one alone.
+    expect(certificates.filter(({ status }) => status === "active").map(({ serial }) => serial)).toEqual(issued.slice(-4));
+    const [first, second] = cas as [CertificateAuthority, CertificateAuthority];
+    for (const ca of [first, second]) await ca.issueClient({ name: "desk", role: "operator", replace: true });
+    const desk = (await first.list()).find(({ name }) => name === "desk");
+    expect(desk?.certificates.map(({ status }) => status)).toEqual(["superseded", "active"]);
   });
 
   it("hear of each other without asking", async () => {
