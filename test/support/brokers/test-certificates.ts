@@ -84,7 +84,7 @@ export class TestAuthority {
   /** The CRLs of the issuing CA and of the root, PEM. `issuingNextUpdate` may lie in the past. */
   async crlPem(issuingNextUpdate = new Date(Date.now() + HOUR_MS)): Promise<string> {
     const issuing = await makeCrl(this.issuing, this.#revoked, issuingNextUpdate);
-    return issuing + (await makeCrl(this.root, [], new Date(Date.now() + HOUR_MS)));
+    return issuing + (await makeCrl(this.root, [], new Date(Math.max(Date.now() + HOUR_MS, issuingNextUpdate.getTime()))));
   }
 }
 
