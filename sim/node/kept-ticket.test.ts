@@ -1,6 +1,6 @@
 /** TLS sessions that outlive the process: against real mosquitto, and against those who would use them again, elsewhere or later. */
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer, type AddressInfo, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -236,6 +236,24 @@ describe.each<SecureVersion>(["TLSv1.3", "TLSv1.2"])("A kept session on %s", (ve
     await waking(mtls(), atMs(0));
     expect(await waking(mtls(), atMs(HOUR_MS / 2))).toBe(true);
     expect(await waking(mtls(), atMs(HOUR_MS + 1_000))).toBe(false);
+  });
+
+  it("does not let a device in that was revoked while it slept, nor is one kept then", async () => {
+    const server = await ca.server(["localhost"]);
+    const files = { "ca.pem": ca.caPem, "server.pem": server.chainPem, "server.key": server.keyPem, "crl.pem": await ca.crlPem([]) };
+    const ownPort = await freePort();
+    const name = `revoking-${String(version)}`;
+    const lines = ["cafile ca.pem", "certfile server.pem", "keyfile server.key", "crlfile crl.pem", "require_certificate true"];
+    const other = await startMosquitto(room, name, files, [`listener ${ownPort} 127.0.0.1`, ...lines, "use_identity_as_username true"]);
+    onTestFinished(() => other.stop());
+    const to = { host: "localhost", port: ownPort };
+    expect([await waking(mtls(), to), await waking(mtls(), to)]).toEqual([false, true]);
+    writeFileSync(join(room, name, "crl.pem"), await ca.crlPem([chain[0]!]));
+    await other.reload();
+    const { dialer } = nodePlatform({ ...machine, keepSessions: true, maxTlsVersion: version });
+    const refused = new RecordedLink(dialer, to, mtls(), { onOpened: (link) => link.write(connectPacket("dev1")) });
+    expect(await refused.ended).toMatchObject({ alert: 44 });
+    expect([machine.storage.list(""), machine.keyStore.has(SESSION_SLOT)]).toEqual([[], false]);
   });
 
   it("is not renewed by resuming it: a week after the certificates were shown, they are shown again", async () => {

@@ -7,6 +7,8 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 
 export interface TestMosquitto {
+  /** Has it read its files again (SIGHUP). */
+  reload(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -31,6 +33,11 @@ export async function startMosquitto(
   const ended = once(child, "exit");
   await isRunning(child.stderr);
   return {
+    reload: async () => {
+      const told = says(child.stderr, /Reloading config/);
+      child.kill("SIGHUP");
+      await told;
+    },
     stop: async () => {
       process.off("exit", killAtExit);
       child.kill("SIGKILL");
@@ -50,12 +57,16 @@ export async function freePort(): Promise<number> {
 }
 
 function isRunning(log: NodeJS.ReadableStream): Promise<void> {
+  return says(log, /mosquitto version \S+ running/);
+}
+
+function says(log: NodeJS.ReadableStream, wanted: RegExp): Promise<void> {
   return new Promise((resolve, reject) => {
     let text = "";
     log.on("data", (chunk: Buffer) => {
       text += chunk.toString();
-      if (/mosquitto version \S+ running/.test(text)) resolve();
+      if (wanted.test(text)) resolve();
     });
-    log.on("end", () => reject(new Error(`mosquitto did not start: ${text}`)));
+    log.on("end", () => reject(new Error(`mosquitto did not say ${String(wanted)}: ${text}`)));
   });
 }
