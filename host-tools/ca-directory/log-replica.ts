@@ -127,7 +127,7 @@ export function machineOf(directory: string): string {
 }
 
 /** The same for who keeps brokers up to date: undefined where the CA is not shared, and nobody's name in a copy of a directory. */
-export function machineHere({ directory, state }: ProvedFiles): string | undefined {
+export function machineHere({ directory, state }: Pick<ProvedFiles, "directory" | "state">): string | undefined {
   if (state.log === undefined) return undefined;
   try {
     return machineOf(directory);

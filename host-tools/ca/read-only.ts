@@ -3,7 +3,8 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { HawserError } from "../../sdk/errors.js";
 import type { CaState } from "../ca-directory/sealed-state.js";
-import { readOutputs } from "../ca-directory/outputs-file.js";
+import { machineHere } from "../ca-directory/log-replica.js";
+import { outputsHere, readOutputs } from "../ca-directory/outputs-file.js";
 import type { Output } from "../ca-directory/outputs-file.js";
 import { verifyAuditText } from "../ca-directory/audit-trail.js";
 import type { AuditVerdict } from "../ca-directory/audit-trail.js";
@@ -57,6 +58,7 @@ export interface CaParts {
   readonly crlBase?: string;
   /** Whether the folder of the offline root is still in the CA directory. */
   readonly isRootStillHere: boolean;
+  /** Of a CA that machines share, those of this machine. */
   readonly outputs: readonly Output[];
   /** The policy's text; the built-in one where the CA has none of its own. */
   policyText(): string;
@@ -160,7 +162,7 @@ function partsOf(files: CaFiles, state: CaState): CaParts {
     certificatePolicy: certificatePolicyOf(record),
     ...crlBaseOf(record),
     isRootStillHere: existsSync(join(files.directory, DIRECTORIES.offlineRoot)),
-    outputs: readOutputs(files),
+    outputs: outputsHere(readOutputs(files), machineHere({ directory: files.directory, state })),
     policyText: () => policyTextOf(files),
   };
 }
