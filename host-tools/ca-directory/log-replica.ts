@@ -34,7 +34,7 @@ export async function takeIn(
 ): Promise<number> {
   let position: LogPosition = { revision, state: sha256(text) };
   for (;;) {
-    const changes = newChanges(await reading.changesFrom(position.revision), position, place);
+    const changes = newChanges(await reading.changesFrom(position.revision), position, { key, log, place });
     for (const change of changes) {
       const journal = provedJournal(change, position, key, place);
       if (parseState(journal.state)?.log !== log) throw movedAway(place, change.revision);
@@ -48,8 +48,18 @@ export async function takeIn(
   }
 }
 
+interface LogAsked {
+  readonly key: Buffer;
+  readonly log: string;
+  readonly place: string;
+}
+
 /** Those after this position. */
-function newChanges([first, ...rest]: readonly LoggedChange[], { revision, state }: LogPosition, place: string): readonly LoggedChange[] {
+function newChanges(
+  [first, ...rest]: readonly LoggedChange[],
+  { revision, state }: LogPosition,
+  { key, log, place }: LogAsked,
+): readonly LoggedChange[] {
   if (first === undefined)
     throw new HawserError(
       "REGISTRY_ROLLED_BACK",
@@ -65,10 +75,23 @@ function newChanges([first, ...rest]: readonly LoggedChange[], { revision, state
     );
   }
   if (first.revision === revision + 1) return [first, ...rest];
+  checkWritten(first, { key, log, place });
   throw new HawserError(
     "REGISTRY_BEHIND",
     `this directory is at change ${revision}, and the registry's database ${place} has changes from ${first.revision} on only`,
     "Move the directory away, then take the newest snapshot: hawser registry join",
+  );
+}
+
+/** Whoever is told to join again gives up what this directory knows: so not because of a row that anybody may have written. */
+function checkWritten({ revision, state, text = "" }: LoggedChange, { key, log, place }: LogAsked): void {
+  const journal = parseJournal(text, key);
+  const said = typeof journal === "string" ? undefined : parseState(journal.state);
+  if (typeof journal !== "string" && said?.log === log && said.revision === revision && sha256(journal.state) === state) return;
+  throw new HawserError(
+    "REGISTRY_TAMPERED",
+    `the registry's database ${place} was changed: it begins with change ${revision}, which this CA did not write under this passphrase`,
+    "Find out who may write there, or whether the passphrase was changed: then join again with the new one. See docs/registry.md, When the database is lost.",
   );
 }
 

@@ -59,11 +59,32 @@ export function rolledBack(directory: string, revision: number, seen: number): H
   );
 }
 
-/** Never throws: a state directory that cannot be written keeps no CA from working. */
+/** Never throws: a state directory that cannot be written keeps no CA from working. What was seen of a CA is never forgotten for less. */
 export function rememberRevision(directory: string, { instance, revision }: CaState): void {
   const text = `${JSON.stringify({ v: 1, path: resolve(directory), instance, revision })}\n`;
-  keep(witnessFile(directory), text);
+  const here = readWitness(directory);
+  if (here?.instance !== instance || here.revision <= revision) keep(witnessFile(directory), text);
   if ((readWitnessFile(copyFile(instance))?.revision ?? 0) <= revision) keep(copyFile(instance), text);
+}
+
+/**
+ * For a directory that is to be made at a place from what a database says.
+ *
+ * @throws HawserError `REGISTRY_ROLLED_BACK` when this user has seen a later revision of this CA, wherever it was
+ */
+export function checkNothingLost(directory: string, { instance, revision }: CaState, database: string): void {
+  const witnesses = [
+    [readWitness(directory), witnessFile(directory)],
+    [lastSeen(instance), copyFile(instance)],
+  ] as const;
+  const newer = witnesses.flatMap(([seen, file]) => (seen?.instance === instance && seen.revision > revision ? [{ ...seen, file }] : []));
+  const [seen] = newer.sort((a, b) => b.revision - a.revision);
+  if (seen === undefined) return;
+  throw new HawserError(
+    "REGISTRY_ROLLED_BACK",
+    `the registry's database ${database} is older than the CA that was seen here: it ends with change ${revision}, and ${seen.path} was at change ${seen.revision}. What was revoked since would be valid again`,
+    `Find out who put it back, and continue with the newest directory: see docs/registry.md, When the database is lost. If it is lost, remove ${newer.map(({ file }) => file).join(" and ")}, join, and revoke again what was revoked since.`,
+  );
 }
 
 /** For a CA that is removed for good, with its directory. */

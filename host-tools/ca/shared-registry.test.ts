@@ -7,6 +7,8 @@ import { PostgresServer } from "../../test/support/host-tools/postgres-server.js
 import { freePorts, PASSPHRASE, provisionDevice, Scene, testKey } from "../../test/support/host-tools/scene.js";
 import { TEST_SCRYPT_COST } from "../../sim/node/vault/sealed.js";
 import { openBackup } from "../ca-directory/backup-file.js";
+import { readUnprovedState } from "../ca-directory/ca-files.js";
+import { rememberRevision } from "../ca-directory/revision-witness.js";
 import type { ListedName } from "../ca-directory/registry.js";
 import { openCrl } from "../pki/certificate-profiles.js";
 import { fromPem } from "../pki/pem.js";
@@ -261,6 +263,18 @@ describe("a database that somebody else writes to", () => {
       /change 3 is not the one/,
       "UPDATE hawser_changes SET state = 'x' WHERE revision = 3",
     ],
+    [
+      "a far change that this CA did not write",
+      "REGISTRY_TAMPERED",
+      /begins with change 99, which this CA did not write/,
+      "UPDATE hawser_changes SET revision = 99, body = 'x' WHERE revision = 2; DELETE FROM hawser_changes WHERE revision < 99",
+    ],
+    [
+      "a change of this CA under a far number",
+      "REGISTRY_TAMPERED",
+      /begins with change 99/,
+      "UPDATE hawser_changes SET revision = 99 WHERE revision = 4; DELETE FROM hawser_changes WHERE revision < 99",
+    ],
     ["a log that was put back", "REGISTRY_ROLLED_BACK", /ends before change 2/, "DELETE FROM hawser_changes"],
     ["another history", "REGISTRY_FORKED", /change 2 .* is not the one/, "UPDATE hawser_changes SET state = 'x' WHERE revision = 2"],
   ];
@@ -289,6 +303,21 @@ describe("a database that somebody else writes to", () => {
     await second.issueClient({ name: "dash2", role: "backend" });
     await second.issueClient({ name: "dash3", role: "backend" });
     await expect(first.list()).rejects.toMatchObject({ code: "REGISTRY_FORKED" });
+  });
+
+  it("the newest changes cut off are no way in for a user who has seen them, wherever the directory is to be", async () => {
+    const ca = await shared();
+    await provisionDevice(ca, "thief");
+    await ca.revoke({ id: "thief", reason: "keyCompromise" });
+    await server.query("DELETE FROM hawser_changes WHERE revision > 5");
+    const refused = failure("REGISTRY_ROLLED_BACK", /ends with change 5, and .* was at change 6/);
+    await expect(joined()).rejects.toMatchObject(refused);
+    renameSync(ca.directory, `${ca.directory}.old`);
+    await expect(joinRegistry(ca.directory, { passphrase: PASSPHRASE, urlFile: server.urlFile })).rejects.toMatchObject(refused);
+    expect(existsSync(ca.directory)).toBe(false);
+    // Nor does any other writing here forget it.
+    rememberRevision(ca.directory, { ...readUnprovedState(`${ca.directory}.old`), revision: 5 });
+    await expect(joinRegistry(ca.directory, { passphrase: PASSPHRASE, urlFile: server.urlFile })).rejects.toMatchObject(refused);
   });
 
   it("what every machine has seen already, `ca verify` finds", async () => {

@@ -6,7 +6,7 @@ import { writeDatabaseFile } from "../ca-directory/database-file.js";
 import { databaseAddress } from "../ca-directory/database-source.js";
 import { logNames, PostgresLog } from "../ca-directory/postgres-log.js";
 import { readProvedCa } from "../ca-directory/proved-reading.js";
-import { rememberRevision } from "../ca-directory/revision-witness.js";
+import { checkNothingLost, rememberRevision } from "../ca-directory/revision-witness.js";
 import { parseState } from "../ca-directory/sealed-state.js";
 import type { CaState } from "../ca-directory/sealed-state.js";
 import { FILES } from "../ca-directory/directory-layout.js";
@@ -78,7 +78,8 @@ export interface Joined {
  * does not show, a machine that joins cannot miss: compare the change's number with another machine's.
  *
  * @param directory must not exist or be empty
- * @throws HawserError `REGISTRY_NOT_FOUND`, `WRONG_PASSPHRASE`, `BACKUP_DAMAGED`, `CA_EXISTS`, `OUT_EXISTS`, and those of reading a CA
+ * @throws HawserError `REGISTRY_NOT_FOUND`, `WRONG_PASSPHRASE`, `BACKUP_DAMAGED`, `CA_EXISTS`, `OUT_EXISTS`,
+ *   `REGISTRY_ROLLED_BACK` (this user has seen a newer state of this CA), and those of reading a CA
  */
 export async function joinRegistry(directory: string, { passphrase, urlFile, name }: JoinOptions): Promise<Joined> {
   const address = databaseAddress(directory, urlFile);
@@ -92,7 +93,8 @@ export async function joinRegistry(directory: string, { passphrase, urlFile, nam
     layOut(staging, snapshot);
     writeDatabaseFile(staging, urlFile);
     lock.release();
-    const openLog = (): PostgresLog => new PostgresLog(address, log);
+    const database = new PostgresLog(address, log);
+    const openLog = (): PostgresLog => database;
     const loaded = await readProvedCa(staging, sealing, "all", {
       openLog,
       onAway: (error) => {
@@ -100,6 +102,7 @@ export async function joinRegistry(directory: string, { passphrase, urlFile, nam
       },
     });
     state = loaded.files.state;
+    checkNothingLost(directory, state, database.place);
     names = loaded.registry.entries.size;
   });
   if (state === undefined) throw new Error("nothing was joined");
