@@ -185,6 +185,7 @@ export type ToolErrorCode =
   | "NOT_A_SERIAL_PORT"
   | "NOT_FOUND"
   | "CHECKPOINT_INVALID"
+  | "CLOCK_WRONG"
   | "CRL_PLACE_UNNAMED"
   | "NOT_PENDING"
   | "NOT_PROVED"

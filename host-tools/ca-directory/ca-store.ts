@@ -15,7 +15,7 @@ import { Draft } from "./change-draft.js";
 import type { FollowUp } from "./change-draft.js";
 import { applyJournal, finishJournal, PreparedChange, readJournal, readRevision } from "./change-journal.js";
 import type { Journal } from "./change-journal.js";
-import { isAway } from "./change-log.js";
+import { checkClock, isAway } from "./change-log.js";
 import type { ChangeLog, LogTurn, OpenLog } from "./change-log.js";
 import { corrupt, DIRECTORIES, FILES, isIndexFile, isSealedFile } from "./directory-layout.js";
 import { isCarried, machineHere, machineOf, passphraseChanged, rememberCarried, takeIn } from "./log-replica.js";
@@ -141,7 +141,7 @@ export class CaStore {
    * what this machine knows.
    *
    * @throws HawserError `CA_BUSY` when another process does not finish, `STORAGE_FAILED`, `STORAGE_FULL`, `CA_CORRUPT`, `CA_ROLLED_BACK`,
-   *   `REGISTRY_AWAY`, `REGISTRY_UNSURE`, those of {@link takeIn}, and what `work` throws
+   *   `REGISTRY_AWAY`, `REGISTRY_UNSURE`, `CLOCK_WRONG`, those of {@link takeIn}, and what `work` throws
    */
   change<T>(work: (draft: Draft) => Promise<T> | T): Promise<T> {
     return this.#queued(() => this.#changeAlone(work, true));
@@ -191,6 +191,7 @@ export class CaStore {
       const result = await work(draft);
       if (draft.event === undefined) return { result };
       if (away !== undefined) throw away;
+      if (turn !== undefined) await checkClock(turn, draft.nowMs, this.#surroundings.now());
       await hooks?.beforeCommit(draft);
       change = this.#prepare(draft, draft.event);
       await this.#append(change, draft, turn);
@@ -227,12 +228,16 @@ export class CaStore {
   }
 
   /** The change counts when the turn is over; that which founds a log, when it is written here. */
-  async #append({ prepared }: DraftedChange, { revision, nextLog }: Draft, turn: LogTurn | undefined): Promise<void> {
+  async #append({ prepared }: DraftedChange, { revision, nextLog, nowMs }: Draft, turn: LogTurn | undefined): Promise<void> {
     const row = { revision, state: sha256(prepared.journal.state), text: prepared.text };
     // Where it breaks off, the log says whether it counts.
     this.#isUnsure = turn !== undefined;
     await turn?.append(row);
-    if (typeof nextLog === "string") await this.#surroundings.openLog(nextLog).turn((founding) => founding.append(row));
+    if (typeof nextLog !== "string") return;
+    await this.#surroundings.openLog(nextLog).turn(async (founding) => {
+      await checkClock(founding, nowMs, this.#surroundings.now());
+      await founding.append(row);
+    });
   }
 
   async #takeIn(turn: LogTurn, place: string): Promise<void> {
@@ -285,7 +290,7 @@ export class CaStore {
         else if (this.#loaded.files.state.revision !== revision) await this.#carry();
       } catch (error) {
         // It is still owed, and the next change tries it again.
-        if (!isAway(error) && errorCode(error) !== "CA_BUSY") throw error;
+        if (!isAway(error) && !["CA_BUSY", "CLOCK_WRONG"].includes(errorCode(error))) throw error;
         if (isAway(error)) this.#tellAway(error);
       }
     }

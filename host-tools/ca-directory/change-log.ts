@@ -14,6 +14,10 @@ export interface LoggedChange {
 }
 
 export interface LogTurn {
+  /** As messages call where the log is. */
+  readonly place: string;
+  /** The time at the log's place, milliseconds since the epoch: the one clock that all machines see. */
+  clockMs(): Promise<number>;
   /** Changes from this one on, in order: at most a bounded number of them. */
   changesFrom(revision: number): Promise<LoggedChange[]>;
   /** The last thing in a turn: counts when the turn is over. */
@@ -67,6 +71,30 @@ export function registryAway(place: string, problem: string): HawserError {
     `the registry's database ${place} does not answer: ${problem}`,
     "Check that the server runs and lets this machine in, then try again.",
   );
+}
+
+/** Beyond clocks that drift and networks that are slow; far below what any certificate has left. */
+const CLOCK_LIMIT_MS = 5 * 60_000;
+
+/**
+ * Refuses a change by a machine whose clock is wrong: one that runs ahead would forget revocations as long expired, for every machine.
+ *
+ * @param changeMs time of the change, which may have been long in the making
+ * @throws HawserError `CLOCK_WRONG`, `REGISTRY_AWAY`
+ */
+export async function checkClock({ place, clockMs }: Pick<LogTurn, "place" | "clockMs">, changeMs: number, nowMs: number): Promise<void> {
+  const thereMs = await clockMs();
+  const hereMs = Math.max(changeMs, nowMs);
+  if (Math.abs(hereMs - thereMs) <= CLOCK_LIMIT_MS) return;
+  throw new HawserError(
+    "CLOCK_WRONG",
+    `nothing was changed: by this machine's clock it is ${dateText(hereMs)}, by that of the registry's database ${place} ${dateText(thereMs)}`,
+    "Set the clock that is wrong, then try again.",
+  );
+}
+
+function dateText(ms: number): string {
+  return new Date(ms).toISOString();
 }
 
 const AWAY = ["REGISTRY_AWAY", "REGISTRY_UNKNOWN", "REGISTRY_URL_EXPOSED", "CA_COPIED", "POSTGRES_MISSING", "BAD_URL"];

@@ -57,6 +57,8 @@ export class PostgresLog implements ChangeLog {
     try {
       return await this.#locked(async (session) => {
         const value = await work({
+          place: this.place,
+          clockMs: () => this.#clockMs(session),
           changesFrom: (revision) => this.#changesFrom(session, revision),
           append: async (change) => {
             await this.#append(session, change);
@@ -153,6 +155,11 @@ export class PostgresLog implements ChangeLog {
       state: String(state),
       text: typeof body === "string" ? body : undefined,
     }));
+  }
+
+  async #clockMs(session: PostgresSession): Promise<number> {
+    const [row] = await session.ask("SELECT extract(epoch FROM clock_timestamp()) * 1000 AS ms");
+    return Number(row?.["ms"]);
   }
 
   async #append(session: PostgresSession, { revision, state, text }: LoggedChange & { readonly text: string }): Promise<void> {

@@ -144,6 +144,34 @@ describe("machines that share a registry", () => {
     expect(desk?.certificates.map(({ status }) => status)).toEqual(["superseded", "active"]);
   });
 
+  it("forget no revocation as expired by a machine whose clock runs ahead, which changes nothing and still reads", async () => {
+    let aheadMs = 4 * 60_000;
+    const first = await shared();
+    const second = await joined(PASSPHRASE, { now: () => Date.now() + aheadMs });
+    const { serial } = await provisionDevice(second, "a");
+    await first.revoke({ id: "a", reason: "unspecified" });
+    const before = readFileSync(join(first.directory, "state.json"));
+    for (aheadMs of [3 * 366 * 86_400_000, 6 * 60_000, -6 * 60_000]) {
+      const wrong = failure(
+        "CLOCK_WRONG",
+        /^nothing was changed: by this machine's clock it is .*, by that of the registry's database .*PGSQL.* 20/,
+      );
+      await expect(second.renewCrl()).rejects.toMatchObject(wrong);
+      const reservation = await second.reserve({ id: "a", role: "sensor", replace: true });
+      await expect(second.complete(reservation, (await testKey("a")).csr)).rejects.toMatchObject(wrong);
+      await second.abandon(reservation);
+      expect(await names(second)).toEqual(["a revoked"]);
+    }
+    await first.takeIn();
+    expect(readFileSync(join(first.directory, "state.json"))).toEqual(before);
+    await first.renewCrl();
+    expect((await listIn(join(first.directory, "crl.pem"), first)).serials).toContain(serial);
+    // Nor does such a machine begin to share its own.
+    const alone = await scene.ca({ name: "Alone" }, { now: () => Date.now() + 6 * 60_000 });
+    await expect(alone.moveRegistry("postgres", { urlFile: server.urlFile })).rejects.toMatchObject({ code: "CLOCK_WRONG" });
+    expect((await server.query("SELECT DISTINCT log FROM hawser_changes")).length).toBe(1);
+  });
+
   it("hear of each other without asking", async () => {
     const [first, second] = [await shared(), await joined()];
     const heard = new Promise<void>((resolve) => {

@@ -190,6 +190,7 @@ const CONFLICT = [
   "EVENTS_IN_USE",
   "QUARANTINE_LIMIT",
   "NETWORK_BLOCKED",
+  "CLOCK_WRONG",
 ];
 
 const DATA = [

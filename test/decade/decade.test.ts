@@ -1,6 +1,6 @@
 /** The life of a CA, with a faked clock: see `fleet-decade.ts`. */
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -32,19 +32,24 @@ test("twelve years of one fleet: no device needs a hand, and none accepts a wron
     define: { HAWSER_VERSION: '"test"' },
   });
   const clock = join(work, "clock");
-  const database = await PostgresServer.start();
+  // The server's clock, too: changes are held against it. Its user may look at the clock's file, and at nothing else there.
+  chmodSync(work, 0o711);
+  const faked = {
+    LD_PRELOAD: LIBRARY ?? "",
+    FAKETIME_TIMESTAMP_FILE: clock,
+    FAKETIME_NO_CACHE: "1",
+    // Timers run on as they are: time passes between two stops, not during one.
+    FAKETIME_DONT_FAKE_MONOTONIC: "1",
+    NO_FAKE_STAT: "1",
+  };
+  const database = await PostgresServer.start(undefined, faked);
   onTestFinished(() => database.stop());
   const child = spawn(process.execPath, [program, work, clock, database.urlFile], {
     env: {
       PATH: process.env["PATH"],
       HOME: work,
       HAWSER_STATE_DIR: join(work, "state"),
-      LD_PRELOAD: LIBRARY,
-      FAKETIME_TIMESTAMP_FILE: clock,
-      FAKETIME_NO_CACHE: "1",
-      // Timers run on as they are: time passes between two stops, not during one.
-      FAKETIME_DONT_FAKE_MONOTONIC: "1",
-      NO_FAKE_STAT: "1",
+      ...faked,
     },
   });
   onTestFinished(() => void child.kill("SIGKILL"));

@@ -24,12 +24,16 @@ export class PostgresServer {
   private constructor(
     readonly folder: string,
     private readonly tcp: Tcp | undefined,
+    private readonly environment: Readonly<Record<string, string>>,
   ) {}
 
-  /** @param tcp also on a port of 127.0.0.1, with TLS */
-  static async start(tcp?: Tcp): Promise<PostgresServer> {
+  /**
+   * @param tcp also on a port of 127.0.0.1, with TLS
+   * @param environment of the server, beside this process's
+   */
+  static async start(tcp?: Tcp, environment: Readonly<Record<string, string>> = {}): Promise<PostgresServer> {
     const folder = mkdtempSync(join(tmpdir(), "hawser-postgres-"));
-    const server = new PostgresServer(folder, tcp);
+    const server = new PostgresServer(folder, tcp, environment);
     if (process.getuid?.() === 0) chownSync(folder, await idOf("-u"), await idOf("-g"));
     const [command, args] = asUser("initdb", "--no-sync", "--auth=trust", "--encoding=UTF8", "--username=hawser", "-D", server.#data);
     await run(command, args);
@@ -67,7 +71,7 @@ export class PostgresServer {
 
   /** Resolves when it takes connections. */
   async resume(): Promise<void> {
-    const [command, args] = asUser("postgres", "-D", this.#data, "-k", this.folder, ...listenAt(this.tcp));
+    const [command, args] = asUserWith(this.environment, "postgres", "-D", this.#data, "-k", this.folder, ...listenAt(this.tcp));
     const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"] });
     this.#child = child;
     this.#closed = once(child, "close");
@@ -134,11 +138,17 @@ interface Client {
 }
 
 function asUser(program: string, ...args: string[]): [string, string[]] {
+  return asUserWith({}, program, ...args);
+}
+
+/** The environment is not that of `setpriv`: what a library that is loaded first makes as root, it could not open as another user. */
+function asUserWith(environment: Readonly<Record<string, string>>, program: string, ...args: string[]): [string, string[]] {
   const [version = ""] = readdirSync(LIBRARIES).sort((a, b) => Number(b) - Number(a));
-  const path = join(LIBRARIES, version, "bin", program);
+  const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
+  const call = [...variables, join(LIBRARIES, version, "bin", program), ...args];
   return process.getuid?.() === 0
-    ? ["setpriv", [`--reuid=${USER}`, `--regid=${USER}`, "--clear-groups", "--pdeathsig=INT", path, ...args]]
-    : [path, args];
+    ? ["setpriv", [`--reuid=${USER}`, `--regid=${USER}`, "--clear-groups", "--pdeathsig=INT", "env", ...call]]
+    : ["env", call];
 }
 
 async function idOf(flag: "-u" | "-g"): Promise<number> {
