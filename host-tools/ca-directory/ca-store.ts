@@ -1,8 +1,7 @@
 /** The changing part of a CA directory: registry, audit trail and state, with one writer at a time and changes that are whole. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { errorCode } from "../../sdk/errors.js";
-import type { HawserError } from "../../sdk/errors.js";
+import { errorCode, HawserError } from "../../sdk/errors.js";
 import { removeLeftoverTemporaries } from "../../sim/node/files/atomic-file.js";
 import { auditLine, withEntries } from "./audit-trail.js";
 import type { AuditEvent } from "./audit-trail.js";
@@ -18,7 +17,7 @@ import type { Journal } from "./change-journal.js";
 import { checkClock, isAway } from "./change-log.js";
 import type { ChangeLog, LogTurn, OpenLog } from "./change-log.js";
 import { corrupt, DIRECTORIES, FILES, isIndexFile, isSealedFile } from "./directory-layout.js";
-import { isCarried, machineHere, machineOf, passphraseChanged, rememberCarried, takeIn } from "./log-replica.js";
+import { isCarried, machineHere, machineOf, passphraseChanged, proveLog, rememberCarried, takeIn } from "./log-replica.js";
 import { checkTrail, loadCa, revisionOf } from "./proved-ca.js";
 import type { LoadedCa } from "./proved-ca.js";
 import type { RegistryRoot } from "./registry-tree.js";
@@ -48,6 +47,8 @@ export interface StoreSurroundings {
   readonly openLog: OpenLog;
   /** Told when the log cannot be asked: what is read may be older than what other machines did. */
   readonly onAway: (error: HawserError) => void;
+  /** Open without the log: for who leaves it as it is. */
+  readonly isAlone?: boolean;
 }
 
 /** What a piece of work came to, and the change that it drafted, which counts. */
@@ -109,8 +110,8 @@ export class CaStore {
       const store = new CaStore(loaded, key, surroundings);
       store.#hooks = await makeHooks(loaded.files);
       if (journal !== undefined) await store.#finish(true);
-      await store.#settle();
-      if (loaded.files.state.log !== undefined) {
+      if (surroundings.isAlone !== true) await store.#settle();
+      if (loaded.files.state.log !== undefined && surroundings.isAlone !== true) {
         await store.#drafted(() => undefined);
         await store.#carryWhenBehind();
       }
@@ -147,6 +148,19 @@ export class CaStore {
     return this.#queued(() => this.#changeAlone(work, true));
   }
 
+  /** Why this machine cannot go by its log; undefined where it can, or has none. Takes nothing in. */
+  async logProblem(): Promise<HawserError | undefined> {
+    try {
+      const { files } = this.#loaded;
+      const { log } = this;
+      await log?.read((asked) => proveLog(files, this.#key, asked, log.place));
+      return undefined;
+    } catch (error) {
+      if (error instanceof HawserError) return error;
+      throw error;
+    }
+  }
+
   /** The same on what this machine knows, without the database of a shared registry: for the change that leaves it. */
   changeHere<T>(work: (draft: Draft) => Promise<T> | T): Promise<T> {
     return this.#queued(() => this.#changeAlone(work, false));
@@ -166,7 +180,7 @@ export class CaStore {
       await this.#hooks?.filesChanged(this.#loaded.files);
       if (journal !== undefined) await this.#finish(true);
       this.#isUnsure = false;
-      await this.#settle();
+      if (isLogged) await this.#settle();
     }
     await this.#refresh();
     const { result, change } = await this.#drafted(work, this.#hooks, isLogged);

@@ -26,11 +26,29 @@ export interface LogPosition {
  * @throws HawserError `REGISTRY_ROLLED_BACK`, `REGISTRY_FORKED`, `REGISTRY_TAMPERED`, `REGISTRY_BEHIND`, `REGISTRY_MOVED`,
  *   `PASSPHRASE_CHANGED`, `REGISTRY_AWAY`, and those of the disk; what was taken in before is whole
  */
-export async function takeIn(
-  { directory, text, state: { revision, log = "" } }: ProvedFiles,
+export async function takeIn(files: ProvedFiles, key: Buffer, reading: Pick<LogTurn, "changesFrom">, place: string): Promise<number> {
+  const { directory } = files;
+  return proveNews(files, key, reading, place, ({ revision, text = "" }, journal) => {
+    writeForeignJournal(directory, journal, text);
+    applyJournal(directory, journal);
+    if (openState(key, journal.state) === undefined) throw passphraseChanged(directory);
+    finishJournal(directory, { number: revision, auditHash: hashOfLine(journal.auditLine) });
+  });
+}
+
+/** Proves what the log has beyond this directory, and takes nothing of it in. Throws as {@link takeIn}. */
+export async function proveLog(files: ProvedFiles, key: Buffer, reading: Pick<LogTurn, "changesFrom">, place: string): Promise<void> {
+  await proveNews(files, key, reading, place, (_change, { state }) => {
+    if (openState(key, state) === undefined) throw passphraseChanged(files.directory);
+  });
+}
+
+async function proveNews(
+  { text, state: { revision, log = "" } }: ProvedFiles,
   key: Buffer,
   reading: Pick<LogTurn, "changesFrom">,
   place: string,
+  use: (change: LoggedChange, journal: Journal) => void,
 ): Promise<number> {
   let position: LogPosition = { revision, state: sha256(text) };
   for (;;) {
@@ -38,10 +56,7 @@ export async function takeIn(
     for (const change of changes) {
       const journal = provedJournal(change, position, key, place);
       if (parseState(journal.state)?.log !== log) throw movedAway(place, change.revision);
-      writeForeignJournal(directory, journal, change.text ?? "");
-      applyJournal(directory, journal);
-      if (openState(key, journal.state) === undefined) throw passphraseChanged(directory);
-      finishJournal(directory, { number: change.revision, auditHash: hashOfLine(journal.auditLine) });
+      use(change, journal);
       position = change;
     }
     if (changes.length === 0) return position.revision - revision;

@@ -94,6 +94,8 @@ export interface OpenOptions {
   readonly signerFor?: SignerFor;
   /** Told when the database of a shared registry is away; without it, Node prints a warning. */
   readonly onAway?: (error: HawserError) => void;
+  /** Take nothing in from the database of a shared registry: to leave it as it is, with {@link CertificateAuthority.moveRegistry}. */
+  readonly isAlone?: boolean;
 }
 
 /**
@@ -101,18 +103,15 @@ export interface OpenOptions {
  *
  * @throws HawserError `NOT_A_CA`, `WRONG_PASSPHRASE`, `CA_CORRUPT` naming the file, `CA_VERSION`, `CA_BUSY`, `STORAGE_FAILED`
  */
-export async function openCa(
-  directory: string,
-  passphrase: string,
-  { onOutput = warnOfOutput, now = Date.now, signerFor = tokenSigners(pinSource()), onAway = warnOfAway }: OpenOptions = {},
-): Promise<CertificateAuthority> {
+export async function openCa(directory: string, passphrase: string, options: OpenOptions = {}): Promise<CertificateAuthority> {
+  const { onOutput = warnOfOutput, now = Date.now, signerFor = tokenSigners(pinSource()), onAway = warnOfAway, isAlone = false } = options;
   // Absolute: mosquitto, which tries configurations, works in another directory.
   const path = resolve(directory);
   const sealing = unlock(path, readRecord(path), passphrase);
   const results = new OutputResults(onOutput);
   let opened: OpenedKeys | undefined;
   let gone: readonly OutputResult[] = [];
-  const store = await CaStore.open(path, sealing, { now, openLog: logsOf(path), onAway }, async (proved) => {
+  const store = await CaStore.open(path, sealing, { now, openLog: logsOf(path), onAway, isAlone }, async (proved) => {
     const ours = await OpenedKeys.read(proved, sealing, remembered(signerFor));
     opened = ours;
     return {

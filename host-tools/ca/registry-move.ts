@@ -4,6 +4,7 @@
  * registry that is here becomes this machine's copy. Cut off anywhere, one of the two counts and is whole.
  */
 import { randomBytes } from "node:crypto";
+import { HawserError } from "../../sdk/errors.js";
 import type { Draft } from "../ca-directory/change-draft.js";
 import { writeDatabaseFile } from "../ca-directory/database-file.js";
 import { databaseAddress } from "../ca-directory/database-source.js";
@@ -31,19 +32,23 @@ export interface MoveOptions {
   readonly urlFile?: string;
   /** Leave a database that is lost: what other machines did that this one has not seen is lost with it. */
   readonly withoutDatabase?: boolean;
+  /** Also when the database answers and is sound. */
+  readonly isForced?: boolean;
 }
 
 /**
  * @throws HawserError `CA_CORRUPT` (an entry is not what the CA wrote: nothing is moved), `STORAGE_FULL`, `STORAGE_FAILED`,
- *   `SQLITE_MISSING`, `POSTGRES_MISSING`, `REGISTRY_AWAY`, and those of every change
+ *   `SQLITE_MISSING`, `POSTGRES_MISSING`, `REGISTRY_AWAY`, `REGISTRY_IN_USE` (the database to be left as lost is sound), and those of
+ *   every change
  */
 export async function moveRegistry(
   ca: CaContext,
   to: RegistryPlace,
-  { urlFile, withoutDatabase = false }: MoveOptions = {},
+  { urlFile, withoutDatabase = false, isForced = false }: MoveOptions = {},
 ): Promise<MovedRegistry> {
   const { store } = ca;
   if (to === "postgres") return share(ca, urlFile);
+  if (withoutDatabase && !isForced) await refuseSound(store);
   const moving = (withoutDatabase ? store.changeHere.bind(store) : store.change.bind(store))((draft) => {
     const { files } = store;
     const { kind } = files.parts;
@@ -61,6 +66,22 @@ export async function moveRegistry(
   );
   const moved = await moving;
   return { ...moved, isTidied: isLeft && moved.from === to };
+}
+
+/** What a sound database says of a machine that cannot follow it. */
+const SOUND = ["PASSPHRASE_CHANGED", "REGISTRY_BEHIND", "REGISTRY_MOVED"];
+
+/** Other machines go on with a sound database: one more registry would know of their revocations no more than they of its own. */
+async function refuseSound(store: CaContext["store"]): Promise<void> {
+  const { log } = store.files.state;
+  const problem = await store.logProblem();
+  if (log === undefined || (problem !== undefined && !SOUND.includes(problem.code))) return;
+  throw new HawserError(
+    "REGISTRY_IN_USE",
+    `the database with the registry of ${store.directory} is not lost: it answers, and what it has is of this CA${problem === undefined ? "" : ` (${problem.message})`}`,
+    problem?.nextStep ??
+      "Leave out --without-database. To make a registry that knows nothing of what the other machines do: --without-database --force",
+  );
 }
 
 function copyTo(files: CaContext["store"]["files"], to: RegistryKind): ReturnType<typeof registryOf> {

@@ -22,12 +22,14 @@ function withHeld(problem: HawserError, held: readonly string[]): HawserError {
 
 /**
  * @param unsaid codes of problems with broker configurations that the command does not want to be told of
+ * @param isAlone take nothing in from the database of a shared registry
  * @throws HawserError as `openCa` and `readPassphrase`
  */
 export async function openCaOf(
   options: PassphraseOptions & { dir: string },
   { terminal, env }: Context,
   unsaid: readonly string[] = [],
+  isAlone = false,
 ): Promise<CertificateAuthority> {
   const parts = openCaParts(options.dir);
   warnOfCopy(parts, terminal);
@@ -36,6 +38,7 @@ export async function openCaOf(
   terminal.startProgress("working on the CA");
   const told = new Map<string, string>();
   return openCa(resolve(options.dir), passphrase, {
+    isAlone,
     signerFor: tokenSigners(tokenPins(options, env, terminal)),
     onAway: (problem) => terminal.warning(problem),
     onOutput: ({ directory, held, problem }) => {

@@ -1,4 +1,5 @@
 /** Moves the registry of a CA to another home. */
+import { HawserError } from "../../../sdk/errors.js";
 import type { RegistryPlace } from "../../ca-directory/registry-kinds.js";
 import type { Context } from "../command-runner.js";
 import { openCaOf } from "../opened-ca.js";
@@ -9,6 +10,7 @@ export interface MoveRegistryOptions extends PassphraseOptions {
   to: RegistryPlace;
   registryUrlFile?: string;
   withoutDatabase?: boolean;
+  force?: boolean;
   json?: boolean;
 }
 
@@ -20,12 +22,19 @@ const HOMES: Readonly<Record<RegistryPlace, string>> = {
 };
 
 export async function moveRegistry(options: MoveRegistryOptions, context: Context): Promise<void> {
-  const ca = await openCaOf(options, context);
+  const { registryUrlFile: urlFile, withoutDatabase = false, force: isForced = false } = options;
+  if (withoutDatabase && options.to === "postgres")
+    throw new HawserError(
+      "USAGE",
+      "--without-database leaves a database, and none is left with --to postgres",
+      "Use --to files or --to sqlite.",
+    );
+  const ca = await openCaOf(options, context, [], withoutDatabase);
   context.terminal.startProgress("moving the registry");
-  const { registryUrlFile: urlFile, withoutDatabase = false } = options;
   const { from, to, names, isTidied } = await ca.moveRegistry(options.to, {
     ...(urlFile === undefined ? {} : { urlFile }),
     withoutDatabase,
+    isForced,
   });
   const home = `The registry of ${options.dir} (${names} ${names === 1 ? "name" : "names"})`;
   context.terminal.result({ dir: options.dir, from, to, names }, [

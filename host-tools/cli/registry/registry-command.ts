@@ -22,10 +22,12 @@ function addMove(registry: Command, run: Run): void {
       .choices(REGISTRY_PLACES)
       .makeOptionMandatory(),
   );
-  registryUrlFile(move).option(
-    "--without-database",
-    "leave a PostgreSQL database that is lost: changes of other machines that this one has not seen are lost with it",
-  );
+  registryUrlFile(move)
+    .option(
+      "--without-database",
+      "leave a PostgreSQL database that is lost: changes of other machines that this one has not seen are lost with it",
+    )
+    .option("--force", "with --without-database: also when the database answers and is sound");
   json(caPassphrase(move));
   addHelp(move, {
     notes: [

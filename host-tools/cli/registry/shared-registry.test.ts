@@ -76,6 +76,39 @@ test("a directory remembers the file with the URL, and says where to look when t
   expect(await json(cwd, "registry", "move", "--dir", "ca", "--to", "files")).toMatchObject({ from: "postgres", to: "files", names: 1 });
 });
 
+test("a directory leaves a database that was put back, changed or moved, and a sound one when it is forced to alone", async () => {
+  const cwd = scene.directory();
+  const file = ["--registry-url-file", server.urlFile];
+  await json(cwd, "ca", "init", "--dir", "one", "--name", "Left", "--registry", "postgres", ...file);
+  for (const dir of ["two", "three"]) await json(cwd, "registry", "join", "--dir", dir, "--name", "Left", ...file);
+  await json(cwd, "issue", "--dir", "one", "--name", "dash", "--role", "backend", "--out", "dash");
+  await json(cwd, "list", "--dir", "two");
+  const leave = (dir: string): string[] => ["registry", "move", "--dir", dir, "--to", "files", "--without-database"];
+  const left = { from: "postgres", to: "files", names: 1 };
+  const refused = async (code: string, ...args: string[]): Promise<void> => {
+    const { stderr } = await hawser(args, { cwd, env: ENV });
+    expect(stderr).toMatch(new RegExp(`^error ${code}: `, "m"));
+  };
+  await refused("REGISTRY_IN_USE", ...leave("one"));
+  const [log] = await server.query("SELECT log FROM hawser_changes ORDER BY added DESC LIMIT 1");
+  const sql = async (statement: string): Promise<unknown> => server.query(`${statement} AND log = '${String(log?.["log"])}'`);
+  await sql("UPDATE hawser_changes SET body = body || 'x' WHERE revision = 3");
+  await refused("REGISTRY_TAMPERED", "list", "--dir", "three");
+  expect(await json(cwd, ...leave("three"))).toEqual({ dir: "three", ...left, names: 0 });
+  await sql("DELETE FROM hawser_changes WHERE revision = 3");
+  await refused("REGISTRY_ROLLED_BACK", "list", "--dir", "two");
+  expect(await json(cwd, ...leave("two"))).toEqual({ dir: "two", ...left });
+  expect(await json(cwd, "ca", "verify", "--dir", "two")).toMatchObject({ names: 1 });
+
+  await json(cwd, "registry", "move", "--dir", "two", "--to", "postgres", ...file);
+  await sql("DELETE FROM hawser_snapshots WHERE true");
+  await json(cwd, "registry", "join", "--dir", "four", "--name", "Left", ...file);
+  await json(cwd, "registry", "move", "--dir", "two", "--to", "sqlite");
+  await refused("REGISTRY_MOVED", "list", "--dir", "four");
+  await refused("REGISTRY_IN_USE", ...leave("four"));
+  expect(await json(cwd, ...leave("four"), "--force")).toEqual({ dir: "four", ...left });
+});
+
 test("registry follow takes in what other machines change, as it happens", async () => {
   const cwd = scene.directory();
   const file = ["--registry-url-file", server.urlFile];
