@@ -27,11 +27,14 @@ const POLL_MS = 5_000;
 const ATTEMPTS = 5;
 const ATTEMPT_PAUSE_MS = 500;
 
+/** Whatever the database's defaults are: who waited for the log sees what was added meanwhile. */
+const BEGIN_WRITING = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+
 /**
  * `lock_timeout` bounds the wait for a turn. A machine that lost its power holds the turn until the server notices: after some 25 seconds.
  * A server that answers before it has written would forget changes in a power cut.
  */
-const BEGIN = `BEGIN; SET LOCAL lock_timeout = ${LOCK_MS}; SET LOCAL tcp_keepalives_idle = 10; SET LOCAL tcp_keepalives_interval = 5;
+const BEGIN_TURN = `${BEGIN_WRITING}; SET LOCAL lock_timeout = ${LOCK_MS}; SET LOCAL tcp_keepalives_idle = 10; SET LOCAL tcp_keepalives_interval = 5;
 SET LOCAL tcp_keepalives_count = 3;
 SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'`;
 
@@ -108,7 +111,7 @@ export class PostgresLog implements ChangeLog {
   async addSnapshot({ revision, bytes }: LogSnapshot): Promise<void> {
     const before = "SELECT max(revision) FROM hawser_snapshots WHERE log = $1 AND revision < $2";
     await this.#connected(async (session) => {
-      await session.ask("BEGIN");
+      await session.ask(BEGIN_WRITING);
       const values = [this.log, revision, bytes];
       await session.ask("INSERT INTO hawser_snapshots (log, revision, body) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", values);
       await session.ask(`DELETE FROM hawser_changes WHERE log = $1 AND revision <= (${before})`, [this.log, revision]);
@@ -165,7 +168,15 @@ export class PostgresLog implements ChangeLog {
   async #append(session: PostgresSession, { revision, state, text }: LoggedChange & { readonly text: string }): Promise<void> {
     const values = [this.log, revision, state, text];
     await session.ask("INSERT INTO hawser_changes (log, revision, state, body) VALUES ($1, $2, $3, $4)", values);
-    await session.ask(`NOTIFY ${channelOf(this.log)}`);
+    await session.ask(`NOTIFY ${channelOf(this.log)}; SET CONSTRAINTS ALL IMMEDIATE`);
+    // A trigger may have swallowed, altered or removed it: what waited for the commit has run now.
+    const kept = await session.ask("SELECT FROM hawser_changes WHERE log = $1 AND revision = $2 AND state = $3 AND body = $4", values);
+    if (kept.length === 1) return;
+    throw new HawserError(
+      "REGISTRY_TAMPERED",
+      `the registry's database ${this.place} was changed: it holds change ${revision} altered, or not at all`,
+      "Find out who may alter its tables and triggers. Nothing was changed here.",
+    );
   }
 
   /** The connection broke while a change was being committed: whoever gets the lock after that sees whether it counts. */
@@ -192,7 +203,7 @@ export class PostgresLog implements ChangeLog {
 
   async #locked<T>(work: (session: PostgresSession) => Promise<T>): Promise<T> {
     return this.#connected(async (session) => {
-      await session.ask(BEGIN);
+      await session.ask(BEGIN_TURN);
       await session.ask("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [`hawser ${this.log}`]);
       const result = await work(session);
       await session.ask("COMMIT");
