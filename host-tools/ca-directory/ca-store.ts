@@ -222,7 +222,8 @@ export class CaStore {
           await this.#takeIn(turn, log.place);
           isInTurn = true;
           this.#isAway = false;
-          return draftIn(turn);
+          // The log ends here where this machine moved the registry out of it, and was stopped before it had written that.
+          return draftIn(this.#loaded.files.state.log === name ? turn : undefined);
         });
       } catch (error) {
         if (isInTurn || !isAway(error)) throw error;

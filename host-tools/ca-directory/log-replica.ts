@@ -10,6 +10,7 @@ import type { Journal } from "./change-journal.js";
 import type { LoggedChange, LogTurn } from "./change-log.js";
 import { checkHome, readDatabaseFile } from "./database-file.js";
 import { FILES } from "./directory-layout.js";
+import { parseObject } from "./registry-entry.js";
 import { macMatches, macOf, openState, parseState, sha256 } from "./sealed-state.js";
 
 /** Where a directory, or a log, is. */
@@ -33,6 +34,7 @@ export async function takeIn(files: ProvedFiles, key: Buffer, reading: Pick<LogT
     applyJournal(directory, journal);
     if (openState(key, journal.state) === undefined) throw passphraseChanged(directory);
     finishJournal(directory, { number: revision, auditHash: hashOfLine(journal.auditLine) });
+    if (parseState(journal.state)?.log === undefined) forgetDatabase(directory);
   });
 }
 
@@ -44,20 +46,23 @@ export async function proveLog(files: ProvedFiles, key: Buffer, reading: Pick<Lo
 }
 
 async function proveNews(
-  { text, state: { revision, log = "" } }: ProvedFiles,
+  files: ProvedFiles,
   key: Buffer,
   reading: Pick<LogTurn, "changesFrom">,
   place: string,
   use: (change: LoggedChange, journal: Journal) => void,
 ): Promise<number> {
-  let position: LogPosition = { revision, state: sha256(text) };
+  const { revision, log = "" } = files.state;
+  let position: LogPosition = { revision, state: sha256(files.text) };
   for (;;) {
     const changes = newChanges(await reading.changesFrom(position.revision), position, { key, log, place });
     for (const change of changes) {
       const journal = provedJournal(change, position, key, place);
-      if (parseState(journal.state)?.log !== log) throw movedAway(place, change.revision);
+      const isLeaving = parseState(journal.state)?.log !== log;
+      if (isLeaving) checkMover(journal, machineHere(files), change.revision, place);
       use(change, journal);
       position = change;
+      if (isLeaving) return position.revision - revision;
     }
     if (changes.length === 0) return position.revision - revision;
   }
@@ -131,10 +136,18 @@ export function provedJournal({ revision, state, text }: LoggedChange, before: L
   return journal;
 }
 
-function movedAway(place: string, revision: number): HawserError {
-  return new HawserError(
+/**
+ * The machine that moved the registry out takes its own change in, where it was stopped before it had written it. To others it is gone.
+ *
+ * @throws HawserError `REGISTRY_MOVED`
+ */
+function checkMover({ auditLine }: Journal, here: string | undefined, revision: number, place: string): void {
+  const mover = parseObject(auditLine)?.["machine"];
+  if (typeof mover === "string" && mover === here) return;
+  const whose = typeof mover === "string" ? `the machine ${mover.slice(0, 8)}, which` : "the machine that";
+  throw new HawserError(
     "REGISTRY_MOVED",
-    `the registry was moved out of the database ${place} with change ${revision}: it is in the directory of the machine that moved it`,
+    `the registry was moved out of the database ${place} with change ${revision}: it is in the directory of ${whose} moved it`,
     "Use that one. If it is to be shared again, move it to PostgreSQL there, then join here in a new directory: hawser registry join",
   );
 }

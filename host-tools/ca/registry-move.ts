@@ -54,15 +54,18 @@ export async function moveRegistry(
     const { kind } = files.parts;
     const isShared = files.state.log !== undefined;
     const moved = { from: isShared ? ("postgres" as const) : kind, to, names: draft.entries.size };
+    const { machine } = draft;
     if (isShared) leaveLog(draft);
     if (kind !== to) draft.nextRegistry = copyTo(files, to);
-    if (isShared || kind !== to) draft.record({ event: withoutDatabase ? "registry-moved-alone" : "registry-moved", ...moved });
+    const event = withoutDatabase ? "registry-moved-alone" : "registry-moved";
+    // By the machine's name it knows its own change again, should it be stopped before it has written that.
+    if (isShared || kind !== to) draft.record({ event, ...moved, ...(machine === undefined ? {} : { machine }) });
     return moved;
   });
-  // Whether it was moved or not, one home is enough.
+  // Whether it was moved or not, one home is enough: where it is known which one counts.
   const isLeft = await moving.then(
     () => store.change(() => removeOthers(store)),
-    () => store.change(() => removeOthers(store)).catch(() => false),
+    async () => (await store.logProblem()) === undefined && store.change(() => removeOthers(store)).catch(() => false),
   );
   const moved = await moving;
   return { ...moved, isTidied: isLeft && moved.from === to };

@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { HawserError } from "../../sdk/errors.js";
 import { PostgresServer } from "../../test/support/host-tools/postgres-server.js";
 import { freePorts, PASSPHRASE, provisionDevice, Scene, testKey } from "../../test/support/host-tools/scene.js";
+import { buildCli, RunningCli } from "../../test/support/host-tools/test-cli.js";
 import { TEST_SCRYPT_COST } from "../../sim/node/vault/sealed.js";
 import { openBackup } from "../ca-directory/backup-file.js";
 import { readUnprovedState } from "../ca-directory/ca-files.js";
@@ -24,8 +25,9 @@ let server: PostgresServer;
 let count = 0;
 
 beforeAll(async () => {
+  await buildCli();
   server = await PostgresServer.start();
-}, 60_000);
+}, 120_000);
 afterEach(async () => {
   await scene.clean();
   if (!server.isRunning) await server.resume();
@@ -392,6 +394,46 @@ describe("a shared CA", () => {
     await expect(second.list()).rejects.toMatchObject({ code: "REGISTRY_MOVED" });
     await expect(provisionDevice(second, "c")).rejects.toMatchObject({ code: "REGISTRY_MOVED" });
     expect(await names(await openCa(first.directory, PASSPHRASE))).toEqual(["a active", "b active"]);
+  });
+
+  it.each(["files", "sqlite"] as const)("that was stopped while it left the database to %s is whole with its next command", async (to) => {
+    const [first, second] = [await shared(), await joined()];
+    const out = join(scene.directory(), "broker");
+    const [mtlsPort, pskPort] = await freePorts();
+    await first.writeBrokerConfig({ engine: "mosquitto", out, mtlsPort, pskPort, plugin: false });
+    await provisionDevice(first, "a");
+    // The commit waits until this process is gone.
+    await server.query(`CREATE TABLE gate (); CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
+      'BEGIN WHILE NOT EXISTS (SELECT FROM gate) LOOP PERFORM pg_sleep(0.05); END LOOP; RETURN NULL; END'`);
+    await server.query(`CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON hawser_changes DEFERRABLE INITIALLY DEFERRED
+      FOR EACH ROW EXECUTE FUNCTION wait()`);
+    const mover = new RunningCli(["registry", "move", "--dir", first.directory, "--to", to], {
+      cwd: scene.directory(),
+      env: { HAWSER_PASSPHRASE: PASSPHRASE },
+    });
+    const isOver = mover.ended.then(({ stderr }) => Promise.reject(new Error(stderr)));
+    const sleeping = "SELECT query FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    while ((await Promise.race([server.query(sleeping), isOver])).length === 0);
+    mover.signal("SIGKILL");
+    await isOver.catch(() => undefined);
+    await server.query("INSERT INTO gate DEFAULT VALUES");
+    while ((await server.query(sleeping)).length > 0);
+    await server.query("DROP FUNCTION wait CASCADE; DROP TABLE gate");
+
+    const { machine } = JSON.parse(readFileSync(join(first.directory, "database.json"), "utf8")) as { machine: string };
+    const elsewhere = failure("REGISTRY_MOVED", new RegExp(`the machine ${machine.slice(0, 8)}, which moved it`));
+    await expect(second.list()).rejects.toMatchObject(elsewhere);
+    const copy = join(scene.directory(), "copy");
+    cpSync(first.directory, copy, { recursive: true });
+    await expect(proveCa(copy, PASSPHRASE)).rejects.toMatchObject(elsewhere);
+    await provisionDevice(first, "b");
+    await expect(second.list()).rejects.toMatchObject(elsewhere);
+    const again = await openCa(first.directory, PASSPHRASE);
+    expect(await names(again)).toEqual(["a active", "b active"]);
+    expect(openCaReadOnly(first.directory).outputs.map(({ directory }) => directory)).toEqual([out]);
+    expect(await again.moveRegistry(to)).toMatchObject({ from: to, to, names: 2 });
+    expect(existsSync(join(first.directory, "registry.sqlite"))).toBe(to === "sqlite");
+    expect((await verifyCa(first.directory, PASSPHRASE)).problems).toEqual([]);
   });
 
   it("keeps the kind of registry that it had on every machine", async () => {
