@@ -200,6 +200,7 @@ export type ToolErrorCode =
   | "OUTPUT_EXPOSED"
   | "OUTPUT_FAILED"
   | "OUTPUT_GONE"
+  | "OUTPUT_LEFT"
   | "OUTPUT_NEWER"
   | "OUTPUT_NOT_RELOADED"
   | "OUTPUT_REFUSED"

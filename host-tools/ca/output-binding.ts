@@ -8,10 +8,12 @@ import { HawserError } from "../../sdk/errors.js";
 import { errnoCode, storageError, writeFileAtomic } from "../../sim/node/files/atomic-file.js";
 import { readFileOnly } from "../../sim/node/files/safe-path.js";
 import { MOSQUITTO_FILES } from "../brokers/mosquitto/mosquitto-config.js";
-import { readUnprovedState } from "../ca-directory/ca-files.js";
+import { readUnprovedState, unprovedFiles } from "../ca-directory/ca-files.js";
 import type { ProvedFiles } from "../ca-directory/ca-files.js";
 import type { RegistryNames } from "../ca-directory/ca-registry.js";
 import { FILES } from "../ca-directory/directory-layout.js";
+import { machineHere } from "../ca-directory/log-replica.js";
+import { outputsHere, readOutputs } from "../ca-directory/outputs-file.js";
 import { parseObject } from "../ca-directory/registry-entry.js";
 import { openCrl } from "../pki/certificate-profiles.js";
 import type { ReadCrl } from "../pki/certificate-profiles.js";
@@ -79,6 +81,47 @@ export class OutputBinding {
     const bound = readBinding(output);
     if (bound?.instance !== this.#own.instance || bound.path !== this.#own.path) this.bind(output);
   }
+}
+
+/** Broker configurations of a shared CA that this machine does not keep up to date, as its files say; nothing is proved. */
+export interface OutputsElsewhere {
+  /** `OUTPUT_LEFT` for each that nobody does: it is here, and the CA directory that wrote it is not. */
+  readonly left: readonly HawserError[];
+  /** How many other machines do. */
+  readonly others: number;
+}
+
+/** A machine that joins again is another one to the CA: what it wrote before would be forgotten in silence. */
+export function outputsElsewhere(directory: string): OutputsElsewhere {
+  const state = readUnprovedState(directory);
+  const here = machineHere({ directory, state });
+  if (here === undefined || here === "") return { left: [], others: 0 };
+  const outputs = readOutputs(unprovedFiles(directory));
+  const own = new Set(outputsHere(outputs, here).map((output) => output.directory));
+  const elsewhere = outputs.filter(({ machine }) => machine !== here);
+  const isLeft = (output: string): boolean => wroteFromHere(output, state.instance, realpathSync(directory));
+  const left = elsewhere.filter((output) => isLeft(output.directory));
+  return {
+    left: left.filter((output) => !own.has(output.directory)).map((output) => leftBehind(output.directory, output.machine ?? "")),
+    others: elsewhere.length - left.length,
+  };
+}
+
+function wroteFromHere(output: string, instance: string, path: string): boolean {
+  try {
+    const bound = readBinding(output);
+    return bound?.instance === instance && (bound.path === path || !isThere(bound));
+  } catch {
+    return false;
+  }
+}
+
+function leftBehind(output: string, machine: string): HawserError {
+  return new HawserError(
+    "OUTPUT_LEFT",
+    `the broker configuration in ${output} is not kept up to date: it belongs to the machine ${machine.slice(0, 8)} of this CA, whose directory is not here any more. What is revoked is still let in there`,
+    `Write it again from this directory, with the ports that it has: hawser broker config --out ${output}`,
+  );
 }
 
 /** @throws HawserError `OUTPUT_TAKEN` where it cannot be read: what it says is not known */

@@ -5,6 +5,7 @@ import { recoveryIdentity } from "../../../sdk/identity/device-id.js";
 import { readRegularFile } from "../../../sim/node/files/safe-path.js";
 import type { ManagementApi } from "../../brokers/rabbitmq/management-api.js";
 import { endRabbitmqSessions } from "../../brokers/rabbitmq/rabbitmq-sessions.js";
+import { outputsElsewhere } from "../../ca/output-binding.js";
 import { RevocationUnproved } from "../../ca/revocation-outcome.js";
 import type { RevokeOutcome } from "../../ca/revocation-outcome.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
@@ -36,6 +37,8 @@ export async function revoke(options: RevokeOptions, context: Context): Promise<
   const name = options.id ?? (await holderOf(ca, serial ?? ""));
   const { outcome, problem } = await revokeWith(ca, { ...options, id: name });
   const { id, state, reason, serials, brokers } = outcome;
+  const { left, others } = outputsElsewhere(options.dir);
+  for (const stray of left) terminal.warning(stray);
   const rabbitmq = api === undefined ? undefined : await endedAt(api, options.rabbitmq ?? "", id, state === "revoked");
   terminal.result({ id, state, reason, revoked: serials, brokers: brokersJson(brokers), ...(rabbitmq && { rabbitmq: rabbitmq.json }) }, [
     state === "revoked"
@@ -43,6 +46,7 @@ export async function revoke(options: RevokeOptions, context: Context): Promise<
       : `The certificates of ${id} are revoked (${reason}); it may recover with its pre-shared key.`,
     ...serials.map((serial) => `  revoked ${serial}`),
     ...brokerLines(brokers),
+    ...(others === 0 ? [] : [`Brokers of other machines (${others}) follow when those machines take this in: see hawser registry follow.`]),
     ...(rabbitmq === undefined ? [] : [rabbitmq.line]),
   ]);
   if (problem !== undefined) throw problem;

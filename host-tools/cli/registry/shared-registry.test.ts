@@ -1,9 +1,9 @@
 /** A registry that machines share, by commands. */
-import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { PostgresServer } from "../../../test/support/host-tools/postgres-server.js";
-import { Scene } from "../../../test/support/host-tools/scene.js";
+import { freePorts, Scene } from "../../../test/support/host-tools/scene.js";
 import { buildCli, hawser, RunningCli } from "../../../test/support/host-tools/test-cli.js";
 import { ENV, json } from "../../../test/support/host-tools/test-fleet.js";
 
@@ -107,6 +107,47 @@ test("a directory leaves a database that was put back, changed or moved, and a s
   await refused("REGISTRY_MOVED", "list", "--dir", "four");
   await refused("REGISTRY_IN_USE", ...leave("four"));
   expect(await json(cwd, ...leave("four"), "--force")).toEqual({ dir: "four", ...left });
+});
+
+test("a machine that joins again names the brokers that its former directory kept, until they are written again", async () => {
+  const cwd = scene.directory();
+  const file = ["--registry-url-file", server.urlFile, "--name", "Rejoined"];
+  await json(cwd, "ca", "init", "--dir", "one", "--name", "Rejoined", "--registry", "postgres", ...file.slice(0, 2));
+  await json(cwd, "registry", "join", "--dir", "two", ...file);
+  const [mtls, psk] = await freePorts();
+  const configure = [
+    "broker",
+    "config",
+    "--dir",
+    "one",
+    "--for",
+    "mosquitto",
+    "--out",
+    "broker",
+    "--mtls-port",
+    `${mtls}`,
+    "--psk-port",
+    `${psk}`,
+  ];
+  await json(cwd, ...configure);
+  for (const name of ["a", "b", "c"]) await json(cwd, "issue", "--dir", "two", "--name", name, "--role", "backend", "--out", name);
+  const left = /^warning OUTPUT_LEFT: the broker configuration in .*broker is not kept up to date/m;
+  const run = async (...args: string[]): Promise<string> => {
+    const { stdout, stderr } = await hawser(args, { cwd, env: ENV });
+    return `${stdout}${stderr}`;
+  };
+  const said = await run("revoke", "--dir", "two", "--id", "a");
+  expect(said).toContain("Brokers of other machines (1) follow when those machines take this in");
+  expect(said).not.toMatch(left);
+  expect(await run("ca", "verify", "--dir", "one")).not.toMatch(left);
+
+  renameSync(join(cwd, "one"), join(cwd, "former"));
+  expect(await run("registry", "join", "--dir", "one", ...file)).toMatch(left);
+  expect(await run("revoke", "--dir", "one", "--id", "b")).toMatch(left);
+  expect(await run("ca", "verify", "--dir", "one")).toMatch(left);
+  await json(cwd, ...configure);
+  expect(await run("revoke", "--dir", "one", "--id", "c")).not.toMatch(left);
+  expect(readFileSync(join(cwd, "broker/crl.pem"), "utf8")).toContain(readFileSync(join(cwd, "one/crl.pem"), "utf8").trim());
 });
 
 test("registry follow takes in what other machines change, as it happens", async () => {

@@ -3,6 +3,7 @@ import { readUnprovedState } from "../../ca-directory/ca-files.js";
 import { writeDatabaseFile } from "../../ca-directory/database-file.js";
 import { databaseAddress } from "../../ca-directory/database-source.js";
 import { logNames } from "../../ca-directory/postgres-log.js";
+import { outputsElsewhere } from "../../ca/output-binding.js";
 import { joinRegistry, notShared } from "../../ca/shared-registry.js";
 import type { Context } from "../command-runner.js";
 import { keepReplica } from "../kept-replica.js";
@@ -26,6 +27,7 @@ export async function join(options: SharedRegistryOptions, { terminal, env }: Co
     ...(urlFile === undefined ? {} : { urlFile }),
     ...(name === undefined ? {} : { name }),
   });
+  for (const stray of outputsElsewhere(dir).left) terminal.warning(stray);
   const { instance, revision, names } = joined;
   terminal.result({ dir, name: joined.name, instance, revision, names }, [
     `${dir} is this machine's directory of the CA "${joined.name}", at change ${revision}, with ${names} ${names === 1 ? "name" : "names"}.`,
