@@ -91,7 +91,7 @@ function newChanges(
     throw new HawserError(
       "REGISTRY_FORKED",
       `change ${revision} in the registry's database ${place} is not the one that this directory has`,
-      "The database was put back, or is another one, and other machines went on from there. Compare hawser ca verify on each machine; see docs/registry.md, When the database is lost.",
+      "The database was put back, or is another one, and other machines went on from there: each side may have revoked what the other lets in, whatever its number. Bring their revocation lists together with hawser ca restore --crl: see docs/registry.md, When there are two histories.",
     );
   }
   if (first.revision === revision + 1) return [first, ...rest];

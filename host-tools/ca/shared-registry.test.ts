@@ -350,6 +350,28 @@ describe("a database that somebody else writes to", () => {
     await expect(joinRegistry(ca.directory, { passphrase: PASSPHRASE, urlFile: server.urlFile })).rejects.toMatchObject(refused);
   });
 
+  it("two histories are brought together by a backup of one and the revocation lists of both", async () => {
+    const [first, second] = [await shared(), await joined()];
+    for (const id of ["a", "b"]) await provisionDevice(first, id);
+    await second.takeIn();
+    await first.revoke({ id: "a", reason: "keyCompromise" });
+    await server.query("DELETE FROM hawser_changes WHERE revision > 8");
+    await second.revoke({ id: "b", reason: "keyCompromise" });
+    await provisionDevice(second, "c");
+    const nextStep = expect.stringContaining("hawser ca restore --crl") as string;
+    await expect(first.list()).rejects.toMatchObject({ code: "REGISTRY_FORKED", nextStep });
+    await second.moveRegistry("files");
+    const file = join(scene.directory(), "ca.backup");
+    await second.backUp(file);
+    for (const { directory } of [first, second]) renameSync(directory, `${directory}.old`);
+    const paths = [first, second].map(({ directory }) => join(`${directory}.old`, "crl.pem"));
+    const lists = new Map(paths.map((path) => [path, readFileSync(path, "utf8")]));
+    await restoreCa(openBackup(readFileSync(file), PASSPHRASE, file), second.directory, { passphrase: PASSPHRASE, lists });
+    await server.query("DROP TABLE hawser_changes, hawser_snapshots");
+    await (await openCa(second.directory, PASSPHRASE)).moveRegistry("postgres", { urlFile: server.urlFile });
+    expect(await names(await joined())).toEqual(["a revoked", "b revoked", "c active"]);
+  });
+
   it("what every machine has seen already, `ca verify` finds", async () => {
     const ca = await shared();
     await provisionDevice(ca, "a");
