@@ -51,6 +51,9 @@ export interface StoreSurroundings {
   readonly isAlone?: boolean;
 }
 
+/** Whether work is to be the only one to change the log, or only to see what it has, or not to ask it. */
+type LogUse = "turn" | "read" | "here";
+
 /** What a piece of work came to, and the change that it drafted, which counts. */
 interface Drafted<T> {
   readonly result: T;
@@ -112,7 +115,7 @@ export class CaStore {
       if (journal !== undefined) await store.#finish(true);
       if (surroundings.isAlone !== true) await store.#settle();
       if (loaded.files.state.log !== undefined && surroundings.isAlone !== true) {
-        await store.#drafted(() => undefined);
+        await store.#drafted(() => undefined, undefined, "read");
         await store.#carryWhenBehind();
       }
       rememberRevision(directory, store.#loaded.files.state);
@@ -145,7 +148,12 @@ export class CaStore {
    *   `REGISTRY_AWAY`, `REGISTRY_UNSURE`, `CLOCK_WRONG`, those of {@link takeIn}, and what `work` throws
    */
   change<T>(work: (draft: Draft) => Promise<T> | T): Promise<T> {
-    return this.#queued(() => this.#changeAlone(work, true));
+    return this.#queued(() => this.#changeAlone(work, "turn"));
+  }
+
+  /** The same for work that drafts nothing: waits for no other machine. */
+  read<T>(work: (draft: Draft) => Promise<T> | T): Promise<T> {
+    return this.#queued(() => this.#changeAlone(work, "read"));
   }
 
   /** Why this machine cannot go by its log; undefined where it can, or has none. Takes nothing in. */
@@ -163,7 +171,7 @@ export class CaStore {
 
   /** The same on what this machine knows, without the database of a shared registry: for the change that leaves it. */
   changeHere<T>(work: (draft: Draft) => Promise<T> | T): Promise<T> {
-    return this.#queued(() => this.#changeAlone(work, false));
+    return this.#queued(() => this.#changeAlone(work, "here"));
   }
 
   #queued<T>(work: () => Promise<T>): Promise<T> {
@@ -172,7 +180,7 @@ export class CaStore {
     return result;
   }
 
-  async #changeAlone<T>(work: (draft: Draft) => Promise<T> | T, isLogged: boolean): Promise<T> {
+  async #changeAlone<T>(work: (draft: Draft) => Promise<T> | T, asked: LogUse): Promise<T> {
     checkDirectories(this.directory);
     const journal = takeUpJournal(this.directory, this.#key);
     if (journal !== undefined || this.#isUnsure) {
@@ -180,10 +188,10 @@ export class CaStore {
       await this.#hooks?.filesChanged(this.#loaded.files);
       if (journal !== undefined) await this.#finish(true);
       this.#isUnsure = false;
-      if (isLogged) await this.#settle();
+      if (asked !== "here") await this.#settle();
     }
     await this.#refresh();
-    const { result, change } = await this.#drafted(work, this.#hooks, isLogged);
+    const { result, change } = await this.#drafted(work, this.#hooks, asked);
     if (change !== undefined) {
       await this.#apply(change, true);
       await this.#settle();
@@ -196,7 +204,7 @@ export class CaStore {
    * Runs work on the newest state that there is. The change that it drafted counts when this resolves, wherever it is logged; in the
    * directory it is still to be written.
    */
-  async #drafted<T>(work: (draft: Draft) => Promise<T> | T, hooks?: ChangeHooks, isLogged = true): Promise<Drafted<T>> {
+  async #drafted<T>(work: (draft: Draft) => Promise<T> | T, hooks?: ChangeHooks, asked: LogUse = "turn"): Promise<Drafted<T>> {
     let change: DraftedChange | undefined;
     let away: HawserError | undefined;
     const draftIn = async (turn: LogTurn | undefined): Promise<Drafted<T>> => {
@@ -205,6 +213,7 @@ export class CaStore {
       const result = await work(draft);
       if (draft.event === undefined) return { result };
       if (away !== undefined) throw away;
+      if (asked === "read") throw new Error("what only reads drafted a change");
       if (turn !== undefined) await checkClock(turn, draft.nowMs, this.#surroundings.now());
       await hooks?.beforeCommit(draft);
       change = this.#prepare(draft, draft.event);
@@ -213,18 +222,21 @@ export class CaStore {
     };
     try {
       const { log: name } = this.#loaded.files.state;
-      if (name === undefined || !isLogged) return await draftIn(undefined);
+      if (name === undefined || asked === "here") return await draftIn(undefined);
       let isInTurn = false;
       try {
         machineOf(this.directory);
         const log = this.#surroundings.openLog(name);
-        return await log.turn(async (turn) => {
-          await this.#takeIn(turn, log.place);
+        const draftWhenTakenIn = async (reading: Pick<LogTurn, "changesFrom">, turn?: LogTurn): Promise<Drafted<T>> => {
+          await this.#takeIn(reading, log.place);
           isInTurn = true;
           this.#isAway = false;
           // The log ends here where this machine moved the registry out of it, and was stopped before it had written that.
           return draftIn(this.#loaded.files.state.log === name ? turn : undefined);
-        });
+        };
+        return await (asked === "read"
+          ? log.read((reading) => draftWhenTakenIn(reading))
+          : log.turn((turn) => draftWhenTakenIn(turn, turn)));
       } catch (error) {
         if (isInTurn || !isAway(error)) throw error;
         away = error;
@@ -255,9 +267,9 @@ export class CaStore {
     });
   }
 
-  async #takeIn(turn: LogTurn, place: string): Promise<void> {
+  async #takeIn(reading: Pick<LogTurn, "changesFrom">, place: string): Promise<void> {
     try {
-      await takeIn(this.#loaded.files, this.#key, turn, place);
+      await takeIn(this.#loaded.files, this.#key, reading, place);
     } catch (error) {
       // Under another passphrase there is nothing that this process could read.
       if (errorCode(error) !== "PASSPHRASE_CHANGED") await this.#readTakenIn();

@@ -43,7 +43,8 @@ export interface ChangeLog {
   /**
    * Runs `work` while nobody else adds to the log. What it appended counts when this resolves, and not when it rejects.
    *
-   * @throws HawserError `REGISTRY_AWAY`, `CA_BUSY`; `REGISTRY_UNSURE` when the database went away at the moment of counting
+   * @throws HawserError `REGISTRY_AWAY`, `REGISTRY_REFUSED`, `CA_BUSY`; `REGISTRY_UNSURE` when the database went away at the moment of
+   *   counting
    */
   turn<T>(work: (turn: LogTurn) => Promise<T>): Promise<T>;
   /** As a turn, for who adds nothing: waits for nobody. Throws `REGISTRY_AWAY`. */
@@ -97,7 +98,7 @@ function dateText(ms: number): string {
   return new Date(ms).toISOString();
 }
 
-const AWAY = ["REGISTRY_AWAY", "REGISTRY_UNKNOWN", "REGISTRY_URL_EXPOSED", "CA_COPIED", "POSTGRES_MISSING", "BAD_URL"];
+const AWAY = ["REGISTRY_AWAY", "REGISTRY_REFUSED", "REGISTRY_UNKNOWN", "REGISTRY_URL_EXPOSED", "CA_COPIED", "POSTGRES_MISSING", "BAD_URL"];
 
 /** Whether the log cannot be asked now: what only reads goes on with what this machine knows. */
 export function isAway(error: unknown): error is HawserError {

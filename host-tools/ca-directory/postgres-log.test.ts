@@ -2,14 +2,19 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { PostgresServer } from "../../test/support/host-tools/postgres-server.js";
 import { parseDatabaseUrl } from "./database-address.js";
-import { PostgresLog } from "./postgres-log.js";
+import type { DatabaseAddress } from "./database-address.js";
+import { logNames, PostgresLog } from "./postgres-log.js";
+import { PostgresSession } from "./postgres-session.js";
 
 const LOG = "0123456789abcdef0123456789abcdef";
+/** How long a change waits for another's: not as long as a person would. */
+const LOCK_MS = 500;
 
 let server: PostgresServer;
 
 beforeAll(async () => {
   server = await PostgresServer.start();
+  await server.query("CREATE ROLE guest LOGIN");
 }, 60_000);
 afterEach(async () => {
   await server.query("BEGIN READ WRITE; ALTER DATABASE postgres RESET ALL; COMMIT");
@@ -17,8 +22,12 @@ afterEach(async () => {
 });
 afterAll(() => server.stop());
 
+function address(user = "hawser", database = "postgres"): DatabaseAddress {
+  return parseDatabaseUrl(server.url.replace("hawser@", `${user}@`).replace("/postgres?", `/${database}?`));
+}
+
 async function prepared(): Promise<PostgresLog> {
-  const log = new PostgresLog(parseDatabaseUrl(server.url), LOG);
+  const log = new PostgresLog(address(), LOG, LOCK_MS);
   await log.prepare();
   return log;
 }
@@ -83,5 +92,110 @@ describe("a change", () => {
     expect(await revisions(log)).toEqual([1]);
     await append(log, 2);
     expect(await revisions(log)).toEqual([1, 2]);
+  });
+
+  it("waits for nobody who may only connect, or only add", async () => {
+    const log = await prepared();
+    await server.query("GRANT SELECT, INSERT ON hawser_changes TO guest");
+    const guest = new PostgresSession(address("guest"));
+    try {
+      await guest.ask("BEGIN");
+      await guest.ask("SELECT pg_advisory_lock(hashtextextended($1, 0))", [`hawser ${LOG}`]);
+      await guest.ask("LOCK TABLE hawser_changes IN ROW EXCLUSIVE MODE");
+      await append(log, 1);
+      await expect(guest.ask("LOCK TABLE hawser_changes IN SHARE UPDATE EXCLUSIVE MODE")).rejects.toMatchObject({
+        code: "REGISTRY_REFUSED",
+      });
+    } finally {
+      guest.close();
+    }
+    expect(await revisions(log)).toEqual([1]);
+  });
+
+  it("names who keeps it waiting, and keeps nobody from reading", async () => {
+    const log = await prepared();
+    await append(log, 1);
+    await log.turn(async ({ changesFrom }) => {
+      await expect(append(log, 2)).rejects.toMatchObject({
+        code: "CA_BUSY",
+        message: expect.stringMatching(
+          /another machine is changing the registry in .*: process \d+ of the server, user "hawser", application "hawser"$/,
+        ) as string,
+      });
+      expect(await revisions(log)).toEqual([1]);
+      expect(await log.head()).toMatchObject({ lastRevision: 1 });
+      await changesFrom(0);
+    });
+    await append(log, 2);
+  });
+});
+
+describe("a server that refuses", () => {
+  const refused = (message: RegExp, nextStep: RegExp): object => ({
+    code: "REGISTRY_REFUSED",
+    message: expect.stringMatching(message) as string,
+    nextStep: expect.stringMatching(nextStep) as string,
+  });
+
+  it("is asked for no right but SELECT, INSERT and DELETE on the tables that there are", async () => {
+    await prepared();
+    await server.query("REVOKE CREATE ON SCHEMA public FROM PUBLIC");
+    await server.query("GRANT SELECT, INSERT, DELETE ON hawser_changes, hawser_snapshots TO guest");
+    const log = new PostgresLog(address("guest"), LOG, LOCK_MS);
+    await log.prepare();
+    await append(log, 1);
+    await append(log, 2);
+    await log.addSnapshot({ revision: 1, bytes: Buffer.from("snapshot") });
+    await log.addSnapshot({ revision: 2, bytes: Buffer.from("snapshot") });
+    expect(await revisions(log)).toEqual([2]);
+    expect(await logNames(address("guest"))).toEqual([LOG]);
+  });
+
+  it("says which right is missing", async () => {
+    await server.query("REVOKE CREATE ON SCHEMA public FROM PUBLIC");
+    const log = new PostgresLog(address("guest"), LOG, LOCK_MS);
+    await expect(log.prepare()).rejects.toMatchObject(refused(/guest@.* refuses: permission denied for schema public/, /GRANT/));
+    await prepared();
+    await expect(log.head()).rejects.toMatchObject(refused(/permission denied for table hawser_changes/, /GRANT/));
+    await server.query("GRANT SELECT ON hawser_changes, hawser_snapshots TO guest");
+    expect(await revisions(log)).toEqual([]);
+    await expect(append(log, 1)).rejects.toMatchObject(refused(/permission denied for table hawser_changes/, /GRANT/));
+  });
+
+  it("because there is no such database, names it", async () => {
+    const log = new PostgresLog(address("hawser", "nowhere"), LOG);
+    await expect(log.head()).rejects.toMatchObject(refused(/"nowhere" does not exist/, /createdb/));
+  });
+
+  it("because the user or the password is wrong, says so without the password", async () => {
+    const stranger = new PostgresLog(address("stranger"), LOG);
+    await expect(stranger.head()).rejects.toMatchObject(refused(/"stranger" does not exist/, /URL/));
+    await server.query("ALTER ROLE guest PASSWORD 'right'");
+    // Another rule for this user, before the one that trusts everybody.
+    await server.query(
+      "COPY (SELECT 'local all guest scram-sha-256' UNION ALL SELECT 'local all all trust') TO PROGRAM 'cat > pg_hba.conf'",
+    );
+    await server.query("SELECT pg_reload_conf()");
+    const url = server.url.replace("hawser@", "guest:wr0ng-secret@");
+    const error: unknown = await new PostgresLog(parseDatabaseUrl(url), LOG).head().catch((reason: unknown) => reason);
+    expect(error).toMatchObject(refused(/password authentication failed/, /URL/));
+    expect(JSON.stringify(error) + String(error)).not.toContain("wr0ng-secret");
+  });
+
+  it("because it takes no changes, is read", async () => {
+    const log = await prepared();
+    await append(log, 1);
+    const session = new PostgresSession(address());
+    try {
+      await session.ask("BEGIN READ ONLY");
+      await expect(session.ask("DELETE FROM hawser_changes")).rejects.toMatchObject(refused(/read-only/, /primary/));
+    } finally {
+      session.close();
+    }
+    expect(await revisions(log)).toEqual([1]);
+  });
+
+  it("holds no CA where it has no tables", async () => {
+    expect(await logNames(address())).toEqual([]);
   });
 });

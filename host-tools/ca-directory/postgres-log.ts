@@ -1,6 +1,7 @@
 /**
  * The log of changes in PostgreSQL. One row is one change; its number is unique, so that of two writers one is refused, whatever locks say.
- * A turn is a transaction that holds the log's advisory lock: the server gives it free when the writer dies.
+ * A turn is a transaction that locks the table, in a way that takes a right to it and keeps nobody from reading: the server gives it free
+ * when the writer dies.
  */
 import { errorCode, HawserError } from "../../sdk/errors.js";
 import type { ChangeLog, LoggedChange, LogHead, LogSnapshot, LogTurn } from "./change-log.js";
@@ -17,7 +18,6 @@ CREATE TABLE IF NOT EXISTS hawser_snapshots (
   log text NOT NULL, revision bigint NOT NULL, body bytea NOT NULL,
   added timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (log, revision))`;
 
-/** How long a change waits for another machine to finish its own. */
 const LOCK_MS = 60_000;
 /** Of changes that are read at a time. */
 const BATCH = 200;
@@ -34,24 +34,40 @@ const BEGIN_WRITING = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
  * `lock_timeout` bounds the wait for a turn. A machine that lost its power holds the turn until the server notices: after some 25 seconds.
  * A server that answers before it has written would forget changes in a power cut.
  */
-const BEGIN_TURN = `${BEGIN_WRITING}; SET LOCAL lock_timeout = ${LOCK_MS}; SET LOCAL tcp_keepalives_idle = 10; SET LOCAL tcp_keepalives_interval = 5;
+const beginTurn = (
+  lockMs: number,
+): string => `${BEGIN_WRITING}; SET LOCAL lock_timeout = ${lockMs}; SET LOCAL tcp_keepalives_idle = 10; SET LOCAL tcp_keepalives_interval = 5;
 SET LOCAL tcp_keepalives_count = 3;
 SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'`;
+
+/** Conflicts with itself. Who may only read or add cannot take it, nor anything that keeps another from it. */
+const LOCK_MODE = "SHARE UPDATE EXCLUSIVE";
+const LOCK = `LOCK TABLE hawser_changes IN ${LOCK_MODE} MODE`;
+/** Those that keep others from it. */
+const HOLDERS = `SELECT pid, usename, application_name FROM pg_locks LEFT JOIN pg_stat_activity USING (pid)
+WHERE locktype = 'relation' AND relation = 'hawser_changes'::regclass AND granted
+AND mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') ORDER BY pid LIMIT 3`;
 
 export class PostgresLog implements ChangeLog {
   readonly place: string;
 
-  /** @param log names the CA's log: the database may hold several */
+  /**
+   * @param log names the CA's log: the database may hold several
+   * @param lockMs how long a change waits for another machine to finish its own
+   */
   constructor(
     private readonly address: DatabaseAddress,
     private readonly log: string,
+    private readonly lockMs = LOCK_MS,
   ) {
     this.place = addressText(address);
   }
 
-  /** Makes the tables where they are not there. Throws `REGISTRY_AWAY`, `POSTGRES_MISSING`. */
+  /** Makes the tables where they are not there: it takes a right that nothing else does. Throws `REGISTRY_AWAY`, `POSTGRES_MISSING`. */
   async prepare(): Promise<void> {
-    await this.#connected((session) => session.ask(TABLES));
+    await this.#connected(async (session) => {
+      if (!(await areTablesThere(session))) await session.ask(TABLES);
+    });
   }
 
   async turn<T>(work: (turn: LogTurn) => Promise<T>): Promise<T> {
@@ -98,8 +114,9 @@ export class PostgresLog implements ChangeLog {
 
   /** Of all logs in this database. Throws `REGISTRY_AWAY`. */
   async names(): Promise<string[]> {
-    await this.prepare();
-    const rows = await this.#rows("SELECT DISTINCT log FROM hawser_snapshots WHERE log <> $1 ORDER BY log");
+    const rows = await this.#connected(async (session) =>
+      (await areTablesThere(session)) ? session.ask("SELECT DISTINCT log FROM hawser_snapshots ORDER BY log") : [],
+    );
     return rows.map(({ log }) => String(log));
   }
 
@@ -203,12 +220,26 @@ export class PostgresLog implements ChangeLog {
 
   async #locked<T>(work: (session: PostgresSession) => Promise<T>): Promise<T> {
     return this.#connected(async (session) => {
-      await session.ask(BEGIN_TURN);
-      await session.ask("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [`hawser ${this.log}`]);
+      await session.ask(beginTurn(this.lockMs));
+      try {
+        await session.ask(LOCK);
+      } catch (error) {
+        throw error instanceof HawserError && error.code === "CA_BUSY" ? await this.#busy(error) : error;
+      }
       const result = await work(session);
       await session.ask("COMMIT");
       return result;
     });
+  }
+
+  /** Says who holds the lock, where that is to be learned. */
+  async #busy(error: HawserError): Promise<HawserError> {
+    const holders = await this.#connected((session) => session.ask(HOLDERS)).catch(() => []);
+    const [one] = holders.map(
+      ({ pid, usename, application_name: application }) =>
+        `process ${Number(pid)} of the server, user ${JSON.stringify(usename)}, application ${JSON.stringify(application)}`,
+    );
+    return one === undefined ? error : new HawserError("CA_BUSY", `${error.message}: ${one}`, error.nextStep);
   }
 
   async #connected<T>(work: (session: PostgresSession) => Promise<T>): Promise<T> {
@@ -224,6 +255,13 @@ export class PostgresLog implements ChangeLog {
 /** The logs in a database of which there is a snapshot. Throws `REGISTRY_AWAY`. */
 export function logNames(address: DatabaseAddress): Promise<string[]> {
   return new PostgresLog(address, "").names();
+}
+
+async function areTablesThere(session: PostgresSession): Promise<boolean> {
+  const [row] = await session.ask(
+    "SELECT count(to_regclass(name)) AS count FROM unnest(ARRAY['hawser_changes', 'hawser_snapshots']) AS name",
+  );
+  return Number(row?.["count"]) === 2;
 }
 
 function channelOf(log: string): string {

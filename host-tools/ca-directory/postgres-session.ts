@@ -19,6 +19,18 @@ const UNIQUE_VIOLATION = "23505";
 const LOCK_NOT_AVAILABLE = "55P03";
 const NO_TABLE = "42P01";
 
+const OTHER_LOGIN = "Check user and password in the registry's URL, and the server's pg_hba.conf.";
+const OTHER_SERVER = "Name the primary server in the registry's URL, and let the user write there.";
+/** By SQLSTATE: what to do where the server answers, and refuses. */
+const REFUSALS: Readonly<Record<string, string>> = {
+  "28000": OTHER_LOGIN,
+  "28P01": OTHER_LOGIN,
+  "3D000": "Check the database in the registry's URL, or create it with createdb: see docs/registry.md.",
+  "42501": "GRANT the user what docs/registry.md names under Rights.",
+  "25006": OTHER_SERVER,
+  "0A000": OTHER_SERVER,
+};
+
 export class PostgresSession {
   /** Resolves when there is no connection, or none any more. */
   readonly lost: Promise<HawserError>;
@@ -59,7 +71,7 @@ export class PostgresSession {
    * Asks, within a limit of time: a network that swallows everything ends in an error too. Values stand for $1, $2, ...; a text without any
    * may hold several commands.
    *
-   * @throws HawserError `REGISTRY_AWAY`, `CA_BUSY`
+   * @throws HawserError `REGISTRY_AWAY`, `REGISTRY_REFUSED`, `CA_BUSY`
    */
   async ask(text: string, values: readonly PostgresValue[] = []): Promise<readonly PostgresRow[]> {
     // The client would end the process, or connect again and go on outside of the transaction.
@@ -118,9 +130,15 @@ export class PostgresSession {
       case NO_TABLE:
         return registryAway(this.#place, "it has no tables of hawser");
       default:
-        return registryAway(this.#place, reasonOf(error));
+        return refused(this.#place, error) ?? registryAway(this.#place, reasonOf(error));
     }
   }
+}
+
+function refused(place: string, error: Error): HawserError | undefined {
+  const nextStep = REFUSALS[errnoCode(error)];
+  if (nextStep === undefined) return undefined;
+  return new HawserError("REGISTRY_REFUSED", `the registry's database ${place} refuses: ${reasonOf(error)}`, nextStep);
 }
 
 function connected(host: string, port: number): Promise<Socket> {

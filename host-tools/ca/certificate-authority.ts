@@ -308,7 +308,7 @@ export class CertificateAuthority {
 
   /** Where the policy lets a device ask for certificates. */
   identityBasesOf(id: string): Promise<readonly string[]> {
-    return this.#ca.store.change((draft) => {
+    return this.#ca.store.read((draft) => {
       const entry = draft.entries.get(id);
       return entry === undefined ? [] : identityBasesFor(policyOf(draft), principalOf(entry));
     });
@@ -316,7 +316,7 @@ export class CertificateAuthority {
 
   /** Where the policy has the topics of a device; undefined where it has none that the device could be told. */
   topicsOf(id: string): Promise<DeviceTopics | undefined> {
-    return this.#ca.store.change((draft) => {
+    return this.#ca.store.read((draft) => {
       const entry = draft.entries.get(id);
       return entry && topicsOf(draft, entry);
     });
@@ -382,7 +382,7 @@ export class CertificateAuthority {
 
   /** Takes in what other machines changed, and brings this machine's brokers up to date with it. Throws as every change. */
   async takeIn(): Promise<void> {
-    await this.#ca.store.change(() => undefined);
+    await this.#ca.store.read(() => undefined);
   }
 
   /** Where machines share the registry: calls `onNews` when another may have changed it, until the returned function is called. */
@@ -433,7 +433,7 @@ export class CertificateAuthority {
   /** Everything a broker must know, as the directory is now; ask again when {@link watchCa} tells. Throws as every change. */
   brokerMaterial(): Promise<BrokerMaterial> {
     const { record, keys, store } = this.#ca;
-    return store.change((draft) => readBrokerMaterial(draft, record, keys, [...draft.entries.values()], readNextUpdate(draft)));
+    return store.read((draft) => readBrokerMaterial(draft, record, keys, [...draft.entries.values()], readNextUpdate(draft)));
   }
 
   /** Writes a broker's configuration, which every change keeps up to date from now on: see {@link writeBrokerConfig}. */
@@ -471,12 +471,12 @@ export class CertificateAuthority {
 
   /** The brokers whose agents may ask this CA. */
   agentBrokers(): Promise<AgentBroker[]> {
-    return this.#ca.store.change((draft) => agentBrokers(draft, draft.machine));
+    return this.#ca.store.read((draft) => agentBrokers(draft, draft.machine));
   }
 
   /** For the port at which agents ask: a certificate that lives for `lifetimeMs`, its key in memory alone. */
   agentHubIdentity(lifetimeMs: number): Promise<HubIdentity> {
-    return this.#ca.store.change((draft) => hubIdentity(this.#ca.keys, draft.nowMs, lifetimeMs));
+    return this.#ca.store.read((draft) => hubIdentity(this.#ca.keys, draft.nowMs, lifetimeMs));
   }
 
   /** What a broker needs beside a compiled configuration: see {@link brokerFiles}. */
@@ -514,12 +514,12 @@ export class CertificateAuthority {
 
   /** Where devices ask for certificates, and where the authority of this name may speak to itself. */
   async identityTopics(authority: string): Promise<IdentityTopics> {
-    return this.#ca.store.change((draft) => identityTopicsOf(policyOf(draft), authority));
+    return this.#ca.store.read((draft) => identityTopicsOf(policyOf(draft), authority));
   }
 
   /** The text of the policy the CA has now. */
   async policyText(): Promise<string> {
-    return this.#ca.store.change((draft) => policyTextOf(draft));
+    return this.#ca.store.read((draft) => policyTextOf(draft));
   }
 
   /** Changes role and attributes of a name: see {@link setName}. */
@@ -554,6 +554,6 @@ export class CertificateAuthority {
 
   /** Every name there is, sorted. */
   list(): Promise<ListedName[]> {
-    return this.#ca.store.change((draft) => select(draft.summaries(), {}).map(listed));
+    return this.#ca.store.read((draft) => select(draft.summaries(), {}).map(listed));
   }
 }

@@ -10,6 +10,8 @@ import { TEST_SCRYPT_COST } from "../../sim/node/vault/sealed.js";
 import { openBackup } from "../ca-directory/backup-file.js";
 import { readUnprovedState } from "../ca-directory/ca-files.js";
 import { rememberRevision } from "../ca-directory/revision-witness.js";
+import { parseDatabaseUrl } from "../ca-directory/database-address.js";
+import { PostgresSession } from "../ca-directory/postgres-session.js";
 import type { ListedName } from "../ca-directory/registry.js";
 import { openCrl } from "../pki/certificate-profiles.js";
 import { fromPem } from "../pki/pem.js";
@@ -172,6 +174,22 @@ describe("machines that share a registry", () => {
     const alone = await scene.ca({ name: "Alone" }, { now: () => Date.now() + 6 * 60_000 });
     await expect(alone.moveRegistry("postgres", { urlFile: server.urlFile })).rejects.toMatchObject({ code: "CLOCK_WRONG" });
     expect((await server.query("SELECT DISTINCT log FROM hawser_changes")).length).toBe(1);
+  });
+
+  it("read without waiting for who changes something", async () => {
+    const [first, second] = [await shared(), await joined()];
+    await provisionDevice(first, "a");
+    const holder = new PostgresSession(parseDatabaseUrl(server.url));
+    try {
+      await holder.ask("BEGIN");
+      await holder.ask("LOCK TABLE hawser_changes IN EXCLUSIVE MODE");
+      await second.takeIn();
+      expect(await names(second)).toEqual(["a active"]);
+      expect((await second.brokerMaterial()).pskFor("a")).toBeDefined();
+      expect(await names(await openCa(second.directory, PASSPHRASE))).toEqual(["a active"]);
+    } finally {
+      holder.close();
+    }
   });
 
   it("hear of each other without asking", async () => {

@@ -152,9 +152,29 @@ describe("the life of a CA", () => {
     try {
       const passphrase = block("ca-first-day", "docs/ca.md").split("\n\n")[0] ?? "";
       const written = "postgres://hawser@/hawser?host=/run/postgresql";
-      const commands = block("registry-shared", "docs/registry.md");
+      const [database = "", commands = "", rights = ""] = ["registry-database", "registry-shared", "registry-rights"].map((name) =>
+        block(name, "docs/registry.md"),
+      );
       expect(commands).toContain(written);
-      const script = `${passphrase}\n${commands}`.replace(written, server.url).replaceAll("npx hawser", "hawser");
+      const script = [
+        `export PGHOST=${server.folder} PGUSER=postgres`,
+        // As Debian's server has it: no user hawser yet, and a superuser of this name.
+        "psql --quiet --username hawser --command 'CREATE ROLE postgres SUPERUSER LOGIN' postgres",
+        "psql --quiet --command 'ALTER ROLE hawser RENAME TO founder' postgres",
+        database,
+        passphrase,
+        commands,
+        rights,
+        "sed s/hawser@/hawser_station@/ registry-url > station-url",
+        "chmod 600 station-url",
+        "npx hawser registry join --dir station-3 --registry-url-file station-url",
+        "npx hawser revoke --dir station-3 --id meter-001 --reason unspecified",
+        "npx hawser registry snapshot --dir station-3",
+        "npx hawser ca verify --dir station-3",
+      ]
+        .join("\n")
+        .replace("/run/postgresql", server.folder)
+        .replaceAll("npx hawser", "hawser");
       const { code, output } = await bash(script, temporaryDirectory());
       expect(code, output).toBe(0);
       expect(output).toMatch(/station-2 is this machine's directory of the CA "Plant 11", at change 2, with 0 names\./);
