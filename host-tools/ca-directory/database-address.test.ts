@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -57,7 +57,11 @@ describe("the URL of a database", () => {
     const file = join(folder, "url");
     writeFileSync(file, "postgres://h:secret@host/d\nanother line\n", { mode: 0o600 });
     expect(readUrlFile(file)).toBe("postgres://h:secret@host/d");
+    const link = join(folder, "link");
+    symlinkSync(file, link);
+    expect(readUrlFile(link)).toBe("postgres://h:secret@host/d");
     chmodSync(file, 0o640);
+    expect(() => readUrlFile(link)).toThrow(expect.objectContaining({ code: "REGISTRY_URL_EXPOSED" }) as Error);
     expect(() => readUrlFile(file)).toThrow(
       expect.objectContaining({ code: "REGISTRY_URL_EXPOSED", nextStep: `Run: chmod 600 ${file}` }) as Error,
     );

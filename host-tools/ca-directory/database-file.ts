@@ -3,7 +3,7 @@
  * URL. It belongs to this directory alone, and no secret is in it.
  */
 import { randomBytes } from "node:crypto";
-import { existsSync, lstatSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { storageError, writeFileAtomic } from "../../sim/node/files/atomic-file.js";
@@ -77,7 +77,7 @@ function machineId(): string {
  */
 export function readUrlFile(path: string): string {
   try {
-    const mode = lstatSync(path).mode;
+    const mode = statSync(path).mode;
     if ((mode & 0o077) !== 0 && process.platform !== "win32")
       throw new HawserError(
         "REGISTRY_URL_EXPOSED",

@@ -27,6 +27,8 @@ export interface PostgresOptions {
   readonly fetch_types: boolean;
   readonly prepare: boolean;
   readonly onnotice: () => void;
+  /** Logged in, among others. */
+  readonly onparameter: () => void;
   readonly connection: { readonly application_name: string };
 }
 

@@ -1,4 +1,9 @@
 /** The log of changes at a PostgreSQL that is set up otherwise, or used by others. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import type { Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { PostgresServer } from "../../test/support/host-tools/postgres-server.js";
 import { parseDatabaseUrl } from "./database-address.js";
@@ -27,7 +32,7 @@ function address(user = "hawser", database = "postgres"): DatabaseAddress {
 }
 
 async function prepared(): Promise<PostgresLog> {
-  const log = new PostgresLog(address(), LOG, LOCK_MS);
+  const log = new PostgresLog(address(), LOG, { lockMs: LOCK_MS });
   await log.prepare();
   return log;
 }
@@ -141,7 +146,7 @@ describe("a server that refuses", () => {
     await prepared();
     await server.query("REVOKE CREATE ON SCHEMA public FROM PUBLIC");
     await server.query("GRANT SELECT, INSERT, DELETE ON hawser_changes, hawser_snapshots TO guest");
-    const log = new PostgresLog(address("guest"), LOG, LOCK_MS);
+    const log = new PostgresLog(address("guest"), LOG, { lockMs: LOCK_MS });
     await log.prepare();
     await append(log, 1);
     await append(log, 2);
@@ -153,7 +158,7 @@ describe("a server that refuses", () => {
 
   it("says which right is missing", async () => {
     await server.query("REVOKE CREATE ON SCHEMA public FROM PUBLIC");
-    const log = new PostgresLog(address("guest"), LOG, LOCK_MS);
+    const log = new PostgresLog(address("guest"), LOG, { lockMs: LOCK_MS });
     await expect(log.prepare()).rejects.toMatchObject(refused(/guest@.* refuses: permission denied for schema public/, /GRANT/));
     await prepared();
     await expect(log.head()).rejects.toMatchObject(refused(/permission denied for table hawser_changes/, /GRANT/));
@@ -197,5 +202,76 @@ describe("a server that refuses", () => {
 
   it("holds no CA where it has no tables", async () => {
     expect(await logNames(address())).toEqual([]);
+  });
+});
+
+describe("a server that hangs", () => {
+  it("is given up soon by what only reads, and then not asked again at once", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "hawser-hung-"));
+    let connections = 0;
+    const sockets: Socket[] = [];
+    const hung = createServer((socket) => {
+      connections += 1;
+      sockets.push(socket.on("error", () => undefined));
+    });
+    await new Promise<void>((resolve) => hung.listen(join(folder, ".s.PGSQL.5432"), resolve));
+    try {
+      const log = new PostgresLog(parseDatabaseUrl(`postgres://hawser@/postgres?host=${folder}`), LOG, { loginMs: 200 });
+      const silence = { code: "REGISTRY_AWAY", message: expect.stringMatching(/no login within 0\.2 s/) as string };
+      await expect(revisions(log)).rejects.toMatchObject(silence);
+      await expect(revisions(log)).rejects.toMatchObject(silence);
+      expect(connections).toBe(1);
+    } finally {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => hung.close(resolve));
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it("is no server that lets a question take its time", async () => {
+    const session = new PostgresSession(address(), 1_000);
+    try {
+      expect(await session.ask("SELECT pg_sleep(1.5)")).toHaveLength(1);
+    } finally {
+      session.close();
+    }
+  });
+});
+
+describe("what others wrote", () => {
+  it("is read in batches that memory holds, however large each change is", async () => {
+    const log = await prepared();
+    await server.query("INSERT INTO hawser_changes SELECT $1, i, 'state', repeat('x', 9000000) FROM generate_series(1, 5) AS i", [LOG]);
+    const batches = await log.read(async ({ changesFrom }) => [await changesFrom(0), await changesFrom(2), await changesFrom(4)]);
+    expect(batches.map((batch) => batch.map(({ revision, text }) => [revision, text?.length]))).toEqual([
+      [
+        [1, 9000000],
+        [2, 9000000],
+      ],
+      [
+        [2, undefined],
+        [3, 9000000],
+        [4, 9000000],
+      ],
+      [
+        [4, undefined],
+        [5, 9000000],
+      ],
+    ]);
+  });
+
+  it("is not fetched where no change is as large, nor is such a change added", async () => {
+    const log = new PostgresLog(address(), LOG, { changeBytes: 10 });
+    await log.prepare();
+    await append(log, 1);
+    await expect(log.turn((turn) => turn.append({ revision: 2, state: "state", text: "x".repeat(11) }))).rejects.toMatchObject({
+      code: "REGISTRY_REFUSED",
+      message: expect.stringMatching(/change 2 would have 11 bytes, and at most 10 are read/) as string,
+    });
+    await server.query("INSERT INTO hawser_changes VALUES ($1, 2, 'state', repeat('x', 11))", [LOG]);
+    const tampered = { code: "REGISTRY_TAMPERED", message: expect.stringMatching(/change 2 has 11 bytes, .* more than 10$/) as string };
+    await expect(revisions(log)).rejects.toMatchObject(tampered);
+    // Who has it already reads on.
+    expect(await log.read(async ({ changesFrom }) => (await changesFrom(2)).length)).toBe(1);
   });
 });

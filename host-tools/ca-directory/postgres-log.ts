@@ -19,8 +19,15 @@ CREATE TABLE IF NOT EXISTS hawser_snapshots (
   added timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (log, revision))`;
 
 const LOCK_MS = 60_000;
-/** Of changes that are read at a time. */
+/** For what only reads: it can do without. */
+const READ_LOGIN_MS = 5_000;
+/** How long a server that hung is not asked again by what only reads. */
+const SILENT_MS = 10_000;
+/** Of one change: a new passphrase writes every name once more. */
+const CHANGE_BYTES = 256 * 1024 * 1024;
+/** Of changes that are read at a time: at most so many, and the last one begins before so many bytes. */
 const BATCH = 200;
+const BATCH_BYTES = 16 * 1024 * 1024;
 /** The server is asked now and then where its notices do not come. */
 const POLL_MS = 5_000;
 /** How often, and how long, it is asked whether a change counts whose connection broke. */
@@ -48,18 +55,32 @@ const HOLDERS = `SELECT pid, usename, application_name FROM pg_locks LEFT JOIN p
 WHERE locktype = 'relation' AND relation = 'hawser_changes'::regclass AND granted
 AND mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') ORDER BY pid LIMIT 3`;
 
+/** Servers that hung, by place: until when they are not asked again, by `performance.now()`. */
+const silent = new Map<string, { readonly untilMs: number; readonly error: unknown }>();
+
+/** For tests that would wait, or write, for long. */
+export interface LogLimits {
+  /** How long a change waits for another machine to finish its own. */
+  readonly lockMs: number;
+  /** To connect and log in, for what only reads. */
+  readonly loginMs: number;
+  /** Of one change. */
+  readonly changeBytes: number;
+}
+
 export class PostgresLog implements ChangeLog {
   readonly place: string;
+  readonly #limits: LogLimits;
 
   /**
    * @param log names the CA's log: the database may hold several
-   * @param lockMs how long a change waits for another machine to finish its own
    */
   constructor(
     private readonly address: DatabaseAddress,
     private readonly log: string,
-    private readonly lockMs = LOCK_MS,
+    limits: Partial<LogLimits> = {},
   ) {
+    this.#limits = { lockMs: LOCK_MS, loginMs: READ_LOGIN_MS, changeBytes: CHANGE_BYTES, ...limits };
     this.place = addressText(address);
   }
 
@@ -95,8 +116,10 @@ export class PostgresLog implements ChangeLog {
     }
   }
 
-  read<T>(work: (reading: Pick<LogTurn, "changesFrom">) => Promise<T>): Promise<T> {
-    return this.#connected((session) => work({ changesFrom: (revision) => this.#changesFrom(session, revision) }));
+  async read<T>(work: (reading: Pick<LogTurn, "changesFrom">) => Promise<T>): Promise<T> {
+    const known = silent.get(this.place);
+    if (known !== undefined && performance.now() < known.untilMs) throw known.error;
+    return this.#connected((session) => work({ changesFrom: (revision) => this.#changesFrom(session, revision) }), this.#limits.loginMs);
   }
 
   async head(): Promise<LogHead> {
@@ -165,11 +188,21 @@ export class PostgresLog implements ChangeLog {
   }
 
   async #changesFrom(session: PostgresSession, revision: number): Promise<LoggedChange[]> {
+    const { changeBytes } = this.#limits;
+    // How long each is, is known without reading it.
     const rows = await session.ask(
-      `SELECT revision, state, CASE WHEN revision > $2 THEN body END AS body FROM hawser_changes
-        WHERE log = $1 AND revision >= $2 ORDER BY hawser_changes.revision LIMIT ${BATCH}`,
+      `SELECT revision, state, size, CASE WHEN size <= ${changeBytes} AND revision > $2 THEN body END AS body FROM (
+        SELECT *, sum(size) OVER (ORDER BY revision) - size AS before FROM (
+          SELECT revision, state, body, CASE WHEN revision > $2 THEN octet_length(body) ELSE 0 END AS size FROM hawser_changes
+          WHERE log = $1 AND revision >= $2 ORDER BY hawser_changes.revision LIMIT ${BATCH}) AS sized) AS summed
+        WHERE before <= ${BATCH_BYTES} ORDER BY summed.revision`,
       [this.log, revision],
     );
+    const large = rows.find(({ size }) => Number(size) > changeBytes);
+    if (large !== undefined)
+      throw this.#tampered(
+        `change ${Number(large["revision"])} has ${Number(large["size"])} bytes, and no change has more than ${changeBytes}`,
+      );
     return rows.map(({ revision: number, state, body }) => ({
       revision: Number(number),
       state: String(state),
@@ -183,16 +216,26 @@ export class PostgresLog implements ChangeLog {
   }
 
   async #append(session: PostgresSession, { revision, state, text }: LoggedChange & { readonly text: string }): Promise<void> {
+    const size = Buffer.byteLength(text);
+    if (size > this.#limits.changeBytes)
+      throw new HawserError(
+        "REGISTRY_REFUSED",
+        `the registry's database ${this.place} refuses: change ${revision} would have ${size} bytes, and at most ${this.#limits.changeBytes} are read`,
+        "Make this change with the registry in files, then move it back: hawser registry move",
+      );
     const values = [this.log, revision, state, text];
     await session.ask("INSERT INTO hawser_changes (log, revision, state, body) VALUES ($1, $2, $3, $4)", values);
     await session.ask(`NOTIFY ${channelOf(this.log)}; SET CONSTRAINTS ALL IMMEDIATE`);
     // A trigger may have swallowed, altered or removed it: what waited for the commit has run now.
     const kept = await session.ask("SELECT FROM hawser_changes WHERE log = $1 AND revision = $2 AND state = $3 AND body = $4", values);
-    if (kept.length === 1) return;
-    throw new HawserError(
+    if (kept.length !== 1) throw this.#tampered(`it holds change ${revision} altered, or not at all`);
+  }
+
+  #tampered(problem: string): HawserError {
+    return new HawserError(
       "REGISTRY_TAMPERED",
-      `the registry's database ${this.place} was changed: it holds change ${revision} altered, or not at all`,
-      "Find out who may alter its tables and triggers. Nothing was changed here.",
+      `the registry's database ${this.place} was changed: ${problem}`,
+      "Find out who may write to its tables and set triggers. Nothing was changed here.",
     );
   }
 
@@ -220,7 +263,7 @@ export class PostgresLog implements ChangeLog {
 
   async #locked<T>(work: (session: PostgresSession) => Promise<T>): Promise<T> {
     return this.#connected(async (session) => {
-      await session.ask(beginTurn(this.lockMs));
+      await session.ask(beginTurn(this.#limits.lockMs));
       try {
         await session.ask(LOCK);
       } catch (error) {
@@ -242,10 +285,15 @@ export class PostgresLog implements ChangeLog {
     return one === undefined ? error : new HawserError("CA_BUSY", `${error.message}: ${one}`, error.nextStep);
   }
 
-  async #connected<T>(work: (session: PostgresSession) => Promise<T>): Promise<T> {
-    const session = new PostgresSession(this.address);
+  async #connected<T>(work: (session: PostgresSession) => Promise<T>, loginMs?: number): Promise<T> {
+    const session = new PostgresSession(this.address, loginMs);
     try {
-      return await work(session);
+      const result = await work(session);
+      silent.delete(this.place);
+      return result;
+    } catch (error) {
+      if (session.isSilent) silent.set(this.place, { untilMs: performance.now() + SILENT_MS, error });
+      throw error;
     } finally {
       session.close();
     }

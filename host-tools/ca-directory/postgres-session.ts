@@ -10,7 +10,8 @@ import type { DatabaseAddress } from "./database-address.js";
 import { postgresDriver } from "./postgres-driver.js";
 import type { PostgresConnection, PostgresRow, PostgresValue } from "./postgres-driver.js";
 
-const CONNECT_MS = 10_000;
+/** To connect and to log in: a server that hangs takes connections and says nothing. */
+const LOGIN_MS = 10_000;
 /** An answer that does not come: longer than a wait for the log's lock. */
 const ANSWER_MS = 75_000;
 
@@ -39,9 +40,14 @@ export class PostgresSession {
   #socket: Socket | undefined;
   #lose: (error: HawserError) => void = () => undefined;
   #problem: HawserError | undefined;
+  #login: NodeJS.Timeout | undefined;
+  #isSilent = false;
 
   /** Connects with the first question. Throws `POSTGRES_MISSING`. */
-  constructor(address: DatabaseAddress) {
+  constructor(
+    address: DatabaseAddress,
+    private readonly loginMs = LOGIN_MS,
+  ) {
     this.#place = addressText(address);
     this.lost = new Promise((resolve) => {
       this.#lose = (error): void => {
@@ -63,8 +69,14 @@ export class PostgresSession {
       fetch_types: false,
       prepare: false,
       onnotice: () => undefined,
+      onparameter: () => clearTimeout(this.#login),
       connection: { application_name: "hawser" },
     });
+  }
+
+  /** Whether the server let the time for connecting and logging in pass. */
+  get isSilent(): boolean {
+    return this.#isSilent;
   }
 
   /**
@@ -98,6 +110,7 @@ export class PostgresSession {
 
   /** What was not committed is rolled back. */
   close(): void {
+    clearTimeout(this.#login);
     this.#problem ??= registryAway(this.#place, "the connection was closed");
     // The client writes a farewell to its socket.
     const ended = this.#connection.end({ timeout: 0 }).catch(() => undefined);
@@ -106,8 +119,14 @@ export class PostgresSession {
 
   async #connect(host: string, port: number): Promise<Socket> {
     if (this.#socket !== undefined) throw new Error("the connection was closed");
+    const deadline = new AbortController();
+    this.#login = setTimeout(() => {
+      this.#isSilent = true;
+      this.#lose(registryAway(this.#place, `no login within ${this.loginMs / 1000} s`));
+      deadline.abort();
+    }, this.loginMs);
     try {
-      const socket = await connected(host, port);
+      const socket = await connected(host, port, deadline.signal);
       this.#socket = socket;
       socket.once("close", () => this.#lose(registryAway(this.#place, "the connection was closed")));
       return socket;
@@ -141,13 +160,14 @@ function refused(place: string, error: Error): HawserError | undefined {
   return new HawserError("REGISTRY_REFUSED", `the registry's database ${place} refuses: ${reasonOf(error)}`, nextStep);
 }
 
-function connected(host: string, port: number): Promise<Socket> {
+function connected(host: string, port: number, deadline: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = host.startsWith("/") ? connect(join(host, `.s.PGSQL.${port}`)) : connect(port, host);
-    socket.setTimeout(CONNECT_MS, () => socket.destroy(new Error(`no connection within ${CONNECT_MS / 1000} s`)));
+    deadline.addEventListener("abort", () => socket.destroy());
     socket.once("error", reject);
+    socket.once("close", () => reject(new Error("the connection was closed")));
     socket.once("connect", () => {
-      socket.setTimeout(0).off("error", reject);
+      socket.off("error", reject);
       resolve(socket);
     });
   });

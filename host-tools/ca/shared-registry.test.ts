@@ -417,6 +417,16 @@ describe("a database that somebody else writes to", () => {
     expect((await verifyCa(ca.directory, PASSPHRASE)).problems).toEqual(["the database has no snapshot, so that no machine can join"]);
   });
 
+  it("a name in a snapshot that is not proved commands no terminal", async () => {
+    await shared();
+    const [row] = await server.query("SELECT encode(body, 'hex') AS body FROM hawser_snapshots");
+    const body = Buffer.from(String(row?.["body"]), "hex");
+    const header: unknown = JSON.parse(body.subarray(0, body.indexOf("\n")).toString("utf8"));
+    const other = JSON.stringify({ ...(header as object), name: "\u001b[2J" });
+    await server.query("INSERT INTO hawser_snapshots VALUES ('ff', 1, convert_to($1, 'UTF8'))", [`${other}\n`]);
+    await expect(joined()).rejects.toMatchObject(failure("REGISTRY_NOT_FOUND", /^[\x20-\x7e]*"\\u001b\[2J"[\x20-\x7e]*$/));
+  });
+
   it("a snapshot that was altered is no way in", async () => {
     await shared();
     await server.query("UPDATE hawser_snapshots SET body = overlay(body placing '\\x00'::bytea from length(body) - 20)");

@@ -127,7 +127,7 @@ async function newestSnapshot(
   const names = [...new Set(found.map(({ name: other }) => other))];
   throw new HawserError(
     "REGISTRY_NOT_FOUND",
-    `the database holds several registries (${names.join(", ")})`,
+    `the database holds several registries (${names.map((other) => JSON.stringify(other)).join(", ")})`,
     "Name the CA: --name NAME. Where two have the same, use a database for each.",
   );
 }
