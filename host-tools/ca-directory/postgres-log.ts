@@ -225,8 +225,8 @@ export class PostgresLog implements ChangeLog {
       );
     const values = [this.log, revision, state, text];
     await session.ask("INSERT INTO hawser_changes (log, revision, state, body) VALUES ($1, $2, $3, $4)", values);
-    await session.ask(`NOTIFY ${channelOf(this.log)}; SET CONSTRAINTS ALL IMMEDIATE`);
-    // A trigger may have swallowed, altered or removed it: what waited for the commit has run now.
+    await session.ask(`NOTIFY ${channelOf(this.log)}`);
+    // A trigger may have swallowed, altered or removed it.
     const kept = await session.ask("SELECT FROM hawser_changes WHERE log = $1 AND revision = $2 AND state = $3 AND body = $4", values);
     if (kept.length !== 1) throw this.#tampered(`it holds change ${revision} altered, or not at all`);
   }
