@@ -192,13 +192,20 @@ describe("machines that share a registry", () => {
 
   it("hear of each other without asking", async () => {
     const [first, second] = [await shared(), await joined()];
+    const taken: Promise<void>[] = [];
     const heard = new Promise<void>((resolve) => {
-      const stop = second.watchRegistry(
-        () => void second.takeIn().then(() => openCaReadOnly(second.directory).count === 1 && (stop?.(), resolve())),
-      );
+      const take = async (): Promise<void> => {
+        await second.takeIn();
+        if (openCaReadOnly(second.directory).count !== 1) return;
+        stop?.();
+        resolve();
+      };
+      const stop = second.watchRegistry(() => void taken.push(take()));
     });
     await provisionDevice(first, "a");
     await heard;
+    // One may still be under way, and the directory goes with the test.
+    await Promise.all(taken);
     expect(openCaReadOnly(second.directory).get("a").name).toBe("a");
   });
 
