@@ -49,7 +49,7 @@ describe("the virtual world on XS", () => {
     expect(Object.keys(figures.faults).length).toBeGreaterThan(0.75 * FAULT_KINDS.length);
     expect(connections).toBeGreaterThan(5 * SEEDS);
     expect(rotations).toBeGreaterThan(0.4 * SEEDS);
-    expect(boots).toBeGreaterThan(2 * SEEDS);
+    expect(boots).toBeGreaterThan(SEEDS);
     expect(brokenSeeds).toEqual([]);
   }, 600_000);
 
