@@ -12,13 +12,13 @@ const BUILD_MS = 600_000;
 const SEEDS = Number(process.env["HAWSER_XS_WORLDS"] ?? 40);
 
 /**
- * About two and a half hours of faults. A device that is refused for no reason it can see waits up to half an hour before it goes to PSK
+ * About five hours of faults. A device that is refused for no reason it can see waits up to half an hour before it goes to PSK
  * (up to an hour where its broker has no TLS 1.3), and must be back in an hour and a quarter.
  */
 const world = (seed: string, devices = 1): WorldRequest => ({
   seed,
   devices,
-  days: 0.1,
+  days: 0.2,
   faults: FAULT_KINDS.map(({ name }) => name),
   backOnlineBoundMs: 75 * 60_000,
 });
@@ -49,7 +49,7 @@ describe("the virtual world on XS", () => {
     expect(Object.keys(figures.faults).length).toBeGreaterThan(0.75 * FAULT_KINDS.length);
     expect(connections).toBeGreaterThan(5 * SEEDS);
     expect(rotations).toBeGreaterThan(0.4 * SEEDS);
-    expect(boots).toBeGreaterThan(SEEDS);
+    expect(boots).toBeGreaterThan(2 * SEEDS);
     expect(brokenSeeds).toEqual([]);
   }, 600_000);
 
