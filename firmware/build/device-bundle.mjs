@@ -106,7 +106,9 @@ async function buildBeside(entry, outputFile, from, readable, folders) {
       builder.onResolve({ filter: /.*/ }, ({ path, resolveDir, kind }) => {
         if (kind === "entry-point") return undefined;
         if (!path.startsWith(".")) return { path, external: true };
-        return folders.includes(dirname(join(resolveDir, path))) ? undefined : { path: from, external: true };
+        if (folders.includes(dirname(join(resolveDir, path)))) return undefined;
+        // What nobody uses is not imported.
+        return { path: from, external: true, sideEffects: false };
       });
     },
   };
