@@ -5,6 +5,7 @@
  * The key is fresh for each record and destroyed before the session is offered: whoever brings back an older record, or carries one to
  * another device, has nothing that opens.
  */
+import { joinBlocks } from "../encoding/blocks.js";
 import { utf8Encode } from "../encoding/text.js";
 import { errorMessage } from "../errors.js";
 import type { Credential, Endpoint, Platform } from "../platform.js";
@@ -67,18 +68,5 @@ export function sessionBinding(endpoint: Endpoint, credential: Extract<Credentia
   const { host, port, serverName = host, alpn = "" } = endpoint;
   const own = credential.kind === "mtls" ? [utf8Encode(credential.slot), ...credential.chain] : [];
   const place = utf8Encode(JSON.stringify([credential.kind, host, port, serverName, alpn, own.length]));
-  return framed([place, ...own, ...credential.trustAnchors]);
-}
-
-/** Each part with its length before it, so that no two lists read the same. */
-function framed(parts: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(parts.reduce((size, part) => size + 4 + part.length, 0));
-  const view = new DataView(bytes.buffer);
-  let at = 0;
-  for (const part of parts) {
-    view.setUint32(at, part.length);
-    bytes.set(part, at + 4);
-    at += 4 + part.length;
-  }
-  return bytes;
+  return joinBlocks([place, ...own, ...credential.trustAnchors]);
 }
