@@ -15,7 +15,8 @@
  */
 export type FailureClass = "network" | "server-trust" | "credential" | "broker" | "protocol" | "local";
 
-const CODES = {
+/** Every code, by its class. */
+export const FAILURE_CODES = {
   network: [
     "DNS_FAILED",
     "CONNECTION_REFUSED",
@@ -75,11 +76,11 @@ const CODES = {
   local: ["CLOSED_LOCALLY", "STORAGE_FAILED", "LOGIN_FAILED", "BAD_CREDENTIAL"],
 } as const satisfies Record<FailureClass, readonly string[]>;
 
-export type FailureCode = (typeof CODES)[FailureClass][number];
+export type FailureCode = (typeof FAILURE_CODES)[FailureClass][number];
 
-const CLASS_OF = Object.fromEntries(Object.entries(CODES).flatMap(([name, codes]) => codes.map((code) => [code, name]))) as Readonly<
-  Record<FailureCode, FailureClass>
->;
+const CLASS_OF = Object.fromEntries(
+  Object.entries(FAILURE_CODES).flatMap(([name, codes]) => codes.map((code) => [code, name])),
+) as Readonly<Record<FailureCode, FailureClass>>;
 
 /** One failure, with what the peer or the engine said about it. Plain data: it travels in events and logs. */
 export interface Failure {

@@ -1,4 +1,5 @@
 /** What the process ends with, for every error code: the one table behind `--help` and the tests. */
+import { FAILURE_CODES } from "../../sdk/failure.js";
 import type { FailureCode } from "../../sdk/failure.js";
 
 export const EXIT = {
@@ -89,26 +90,7 @@ const CREDENTIAL = [
   "PARENT_CHAIN_INVALID",
 ];
 
-const CREDENTIAL_FAILURES: readonly FailureCode[] = [
-  "SERVER_CA_UNKNOWN",
-  "SERVER_NAME_MISMATCH",
-  "SERVER_CERTIFICATE_EXPIRED",
-  "SERVER_CERTIFICATE_NOT_YET_VALID",
-  "SERVER_CERTIFICATE_INVALID",
-  "CERTIFICATE_EXPIRED",
-  "CERTIFICATE_REVOKED",
-  "CERTIFICATE_CA_UNKNOWN",
-  "CERTIFICATE_REQUIRED",
-  "CERTIFICATE_REJECTED",
-  "KEY_MISSING",
-  "KEY_MISMATCH",
-  "PSK_REJECTED",
-  "NOT_AUTHORIZED",
-  "BAD_USERNAME_OR_PASSWORD",
-  "BAD_AUTHENTICATION_METHOD",
-  "CLIENT_ID_REJECTED",
-  "BANNED",
-];
+const CREDENTIAL_FAILURES: readonly FailureCode[] = [...FAILURE_CODES["server-trust"], ...FAILURE_CODES.credential];
 
 const NETWORK = [
   "PORT_IN_USE",
