@@ -23,7 +23,7 @@ export class Draft implements CaFiles, RegistryNames {
   nextLog: string | null | undefined;
   /** Set when this change seals everything under another key. */
   nextSealing: Uint8Array | undefined;
-  /** True when the revocation list has to be signed anew because of this change. */
+  /** True when this change needs a newly signed revocation list. */
   revocationChanged = false;
 
   constructor(

@@ -130,7 +130,7 @@ export function readJournal(directory: string, key: Uint8Array): Journal | undef
   return journal;
 }
 
-/** The journal in a text, or why it is none that whoever has the key wrote. */
+/** The journal in a text; else why the holder of the key did not write it. */
 export function parseJournal(text: string, key: Uint8Array): Journal | string {
   const { v, base, state, auditSizeBytes, auditLine, writes, removes, macs } = parseObject(text) ?? {};
   const isSound =

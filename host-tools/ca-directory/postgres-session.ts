@@ -33,7 +33,7 @@ const REFUSALS: Readonly<Record<string, string>> = {
 };
 
 export class PostgresSession {
-  /** Resolves when there is no connection, or none any more. */
+  /** Resolves once the connection is gone; at once where there is none. */
   readonly lost: Promise<HawserError>;
   readonly #place: string;
   readonly #connection: PostgresConnection;

@@ -82,7 +82,7 @@ test("a role that the policy does not name, or that clients have, takes no right
   for (const role of ["quarantine", "operator"])
     await expect(ca.quarantine(wanted("pump-1", { role }))).rejects.toMatchObject({
       code: "INVALID_ROLE",
-      // A flag of `policy set`: what is no role at all puts nobody into quarantine.
+      // A flag of `policy set` does not help here: nobody can be quarantined into an unknown role.
       message: expect.not.stringContaining("--default-rights") as string,
     });
   expect(audited(ca)).toEqual([]);

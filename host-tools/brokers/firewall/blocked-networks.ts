@@ -28,7 +28,7 @@ export const UNBLOCKED = "network-unblocked";
 const LEAST_PREFIX = { 4: 8, 6: 19 } as const;
 const BITS = { 4: 32, 6: 128 } as const;
 
-/** @throws HawserError `BAD_NETWORK` for what is no network, is too wide, or is this machine itself */
+/** @throws HawserError `BAD_NETWORK` when the text is not a network, or names one that is too wide or holds this machine */
 export function parseNetwork(text: string): Network {
   const [address = "", digits, ...rest] = text.split("/");
   const version = isIP(address);

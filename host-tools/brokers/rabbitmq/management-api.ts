@@ -158,7 +158,7 @@ export class ManagementApi {
   }
 
   /**
-   * Ends a connection. One that has ended already is no failure.
+   * Ends a connection. Succeeds where it has ended already.
    * @throws as {@link overview}
    */
   async close(connection: string, reason: string): Promise<void> {
