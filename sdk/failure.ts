@@ -16,7 +16,7 @@
 export type FailureClass = "network" | "server-trust" | "credential" | "broker" | "protocol" | "local";
 
 /** Every code, by its class. */
-export const FAILURE_CODES = {
+const CODES = {
   network: [
     "DNS_FAILED",
     "CONNECTION_REFUSED",
@@ -76,11 +76,16 @@ export const FAILURE_CODES = {
   local: ["CLOSED_LOCALLY", "STORAGE_FAILED", "LOGIN_FAILED", "BAD_CREDENTIAL"],
 } as const satisfies Record<FailureClass, readonly string[]>;
 
-export type FailureCode = (typeof FAILURE_CODES)[FailureClass][number];
+export type FailureCode = (typeof CODES)[FailureClass][number];
 
-const CLASS_OF = Object.fromEntries(
-  Object.entries(FAILURE_CODES).flatMap(([name, codes]) => codes.map((code) => [code, name])),
-) as Readonly<Record<FailureCode, FailureClass>>;
+const CLASS_OF = Object.fromEntries(Object.entries(CODES).flatMap(([name, codes]) => codes.map((code) => [code, name]))) as Readonly<
+  Record<FailureCode, FailureClass>
+>;
+
+/** The codes of one class, for tables made from them: the exit codes of `hawser`. */
+export function failureCodes(ofClass: FailureClass): readonly FailureCode[] {
+  return CODES[ofClass];
+}
 
 /** One failure, with what the peer or the engine said about it. Plain data: it travels in events and logs. */
 export interface Failure {

@@ -1,5 +1,5 @@
 /** What the process ends with, for every error code: the one table behind `--help` and the tests. */
-import { FAILURE_CODES } from "../../sdk/failure.js";
+import { failureCodes } from "../../sdk/failure.js";
 import type { FailureCode } from "../../sdk/failure.js";
 
 export const EXIT = {
@@ -90,7 +90,7 @@ const CREDENTIAL = [
   "PARENT_CHAIN_INVALID",
 ];
 
-const CREDENTIAL_FAILURES: readonly FailureCode[] = [...FAILURE_CODES["server-trust"], ...FAILURE_CODES.credential];
+const CREDENTIAL_FAILURES: readonly FailureCode[] = [...failureCodes("server-trust"), ...failureCodes("credential")];
 
 const NETWORK = [
   "PORT_IN_USE",
