@@ -5,21 +5,8 @@ import { HawserError } from "../errors.js";
 import { isId } from "../identity/device-id.js";
 import { isTopicBase } from "../identity/device-topics.js";
 import type { TokenOptions } from "../identity/token.js";
-import type { OutboxOptions, Will } from "../mqtt/contract/options.js";
-import {
-  anything,
-  binary,
-  checkOptions,
-  flag,
-  hook,
-  host,
-  milliseconds,
-  oneOf,
-  text,
-  whole,
-  type Rule,
-  type Rules,
-} from "../checks/option-rules.js";
+import { OUTBOX_RULES, UNCLAIMED_RULES, WILL_RULES, type OutboxOptions, type Will } from "../mqtt/contract/options.js";
+import { binary, checkOptions, flag, hook, host, milliseconds, oneOf, text, whole, type Rule, type Rules } from "../checks/option-rules.js";
 import type { Endpoint, Platform } from "../platform.js";
 import { DEFAULT_PATIENCE, type RecoveryPatience } from "../supervisor/credential-ladder.js";
 import type { Login } from "../supervisor/supervisor.js";
@@ -38,20 +25,11 @@ const ENDPOINT: Rules<Endpoint> = {
   validAtMs: milliseconds(Number.MAX_SAFE_INTEGER),
 };
 
-const OUTBOX: Rules<OutboxOptions & { persistent?: boolean }> = {
-  maxMessages: whole(1, 60_000),
-  maxBytes: whole(1, Number.MAX_SAFE_INTEGER),
-  overflow: oneOf("reject", "drop-oldest", "replace-by-topic"),
-  persistent: flag,
-};
+const OUTBOX: Rules<OutboxOptions & { persistent?: boolean }> = { ...OUTBOX_RULES, persistent: flag };
 
 const WILL: Rules<Will> = {
+  ...WILL_RULES,
   topic: (value) => (isOwnTopic(value) ? undefined : `a topic below the device's own, such as "up/status"`),
-  payload: binary,
-  qos: oneOf(0, 1, 2),
-  retain: flag,
-  delaySeconds: whole(0, 0xffff_ffff),
-  properties: anything,
 };
 
 const BACKOFF: Rules<BackoffPolicy> = {
@@ -94,13 +72,14 @@ const CONFIG: Rules<DeviceConfig> = {
   maximumPacketSizeBytes: whole(1_024, 268_435_460),
   inboundBytes: whole(1_024, 0x4000_0000),
   heldForMs: whole(0, 86_400_000),
+  messagesWithConnect: whole(0, 20),
   clientId: (value) => (isClientId(value) ? undefined : 'a text of 4 to 200 characters with "{id}"'),
   username: (value) => (typeof value === "string" && value !== "" ? text(value) : "a text"),
   identityBase: (value) => (isTopicBase(value) && value.includes("{id}") ? undefined : `a topic with "{id}" and without wildcards`),
   topicBase: (value) => (isTopicBase(value) ? undefined : `a topic without wildcards, such as "sites/b1/{id}"`),
   will: WILL,
   outbox: OUTBOX,
-  unclaimed: { graceMs: whole(0, 3_600_000), maxMessages: whole(0, 65_535), maxBytes: whole(0, Number.MAX_SAFE_INTEGER) },
+  unclaimed: UNCLAIMED_RULES,
   onSessionLost: oneOf("report", "resend"),
   backoff: BACKOFF,
   recoveryPatience: PATIENCE,

@@ -83,6 +83,8 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
   #hasMoved = false;
   /** Just published, by somebody who waits for it. */
   #fresh: OutgoingMessage | undefined;
+  /** The attempt before ended without CONNACK, perhaps because of what went out before it. */
+  #waitsForConnack = false;
   #cancelHold: Cancel | undefined;
   #cancelDenial: Cancel | undefined;
   #attempt: Attempt | undefined;
@@ -219,6 +221,19 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
 
   // What the connection tells.
 
+  opened(connection: Connection): void {
+    const { messagesWithConnect = 0, authentication } = connection.options;
+    // With enhanced authentication nothing else may come before CONNACK (section 3.1.2.11.9).
+    if (connection.info?.resumed !== true || this.#waitsForConnack || authentication !== undefined) return;
+    const publisher = new PublishWriter(connection.version, {}, 0, this.platform.clock);
+    for (let left = messagesWithConnect; left > 0; left--) {
+      const message = this.session.sender.early(this.platform.clock);
+      if (message === undefined) return;
+      publisher.write(connection.writer, message);
+      this.counts.messagesSent++;
+    }
+  }
+
   established(connack: ConnackPacket): void {
     const connection = this.#connection;
     if (connection === undefined) return;
@@ -304,7 +319,9 @@ export class SessionDriver implements ConnectionOwner, SessionOwner {
     this.#cancelDenial = undefined;
     const closing = this.#closing ?? [];
     this.#closing = undefined;
+    this.#waitsForConnack = !wasEstablished;
     if (wasEstablished) this.session.end(blame);
+    else this.session.sender.end();
     const attempt = this.#attempt;
     this.#attempt = undefined;
     attempt?.reject(new ConnectError(reason));

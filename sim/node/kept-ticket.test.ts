@@ -6,10 +6,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { SecureVersion } from "node:tls";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
+import { Device } from "../../sdk/device/device.js";
 import { installIdentity } from "../../sdk/identity/store.js";
 import type { Credential, Endpoint, Storage } from "../../sdk/platform.js";
 import { SESSION_SLOT } from "../../sdk/sleep/kept-session.js";
 import { buildProgram, RunningProgram } from "../../test/support/node/child-program.js";
+import { FlightRelay } from "../../test/support/node/flight-relay.js";
 import { connectPacket, RecordedLink } from "../../test/support/node/link-recorder.js";
 import { freePort, startMosquitto, type TestMosquitto } from "../../test/support/node/test-mosquitto.js";
 import { TestCa } from "../../test/support/node/test-pki.js";
@@ -98,6 +100,34 @@ it.each(["TLSv1.3", "TLSv1.2"] as const)("a new process resumes the session of t
   // As seen from outside: the broker sent no certificate.
   for (const { bytes } of wakings.slice(1)) expect(bytes).toBeLessThan((wakings[0]?.bytes ?? 0) * 0.6);
 });
+
+it.each([
+  ["TLSv1.3", 3, 2],
+  ["TLSv1.2", 4, 2],
+] as const)(
+  "a reading on %s is confirmed after %i round trips with a full handshake, and after %i in the flight of CONNECT",
+  async (version, full, resumed) => {
+    const relay = await FlightRelay.start(port, 40);
+    onTestFinished(() => relay.close());
+    const keyStore = memoryKeyStore();
+    const storage = memoryStorage();
+    keyStore.generate("key-a");
+    const chain = await ca.clientChain(keyStore.publicKey("key-a"), "dev2", { notAfter: new Date(Date.now() + 30 * DAY_MS) });
+    installIdentity(storage, keyStore, { id: "dev2", role: "sensor", chain, trustAnchors: ca.trustAnchors });
+    const platform = nodePlatform({ keyStore, storage, keepSessions: true, maxTlsVersion: version });
+    const roundTrips: number[] = [];
+    for (let waking = 0; waking < 2; waking++) {
+      const config = { broker: { host: "localhost", port: relay.port }, enrolment: false, messagesWithConnect: 1 };
+      const device = new Device(config, platform);
+      const confirmed = device.publish("up/reading", "21.5", { qos: 1 }).then(() => roundTrips.push(relay.taken().roundTrips));
+      device.start();
+      await confirmed;
+      await device.stop();
+      relay.taken();
+    }
+    expect(roundTrips).toEqual([full, resumed]);
+  },
+);
 
 interface Machine {
   keyStore: MemoryKeyStore;

@@ -54,6 +54,8 @@ const STEADY: GivenTraits["device"] = {
   jitterMs: 5,
   keepsSessions: false,
 };
+/** The device that {@link STEADY} is, with messages that wait for each of its wakings. */
+const SLEEPER: GivenTraits["device"] = { ...STEADY, commandEveryMs: 3_600_000, keepsSessions: true };
 /** From one falling asleep to the next, and how long it sleeps, milliseconds. RAM is kept: cuts are counted within one power-on. */
 const SLEEP_EVERY_MS = 4_000;
 const ASLEEP_MS = 1_000;
@@ -108,19 +110,29 @@ export const POWER_CUT_SCENES: readonly PowerCutScene[] = [
     name: "sleep",
     traits: {
       world: STEADY_WORLD,
-      device: { ...STEADY, persistent: false, publishEveryMs: 30_000, commandEveryMs: 3_600_000, keepsSessions: true },
+      device: { ...SLEEPER, persistent: false, publishEveryMs: 30_000 },
     },
     begin: (world) => {
-      for (let sleep = 0; sleep < 4; sleep++) {
-        world.time.after(100 + sleep * SLEEP_EVERY_MS, () => eachDevice(world, (device) => device.stop()));
-        world.time.after(100 + sleep * SLEEP_EVERY_MS + ASLEEP_MS, () => eachDevice(world, (device) => device.restart()));
-      }
+      sleepTimes(world, 4);
       // A new certificate in between: what was kept under the old one must not be offered.
       world.time.after(2 * SLEEP_EVERY_MS - 1_500, () => eachDevice(world, (device) => device.device?.renew()));
     },
     lastsMs: 16_000,
   },
+  {
+    name: "waking",
+    traits: { world: STEADY_WORLD, device: { ...SLEEPER, persistent: true, publishEveryMs: 1_000, messagesWithConnect: 3 } },
+    begin: (world) => sleepTimes(world, 2),
+    lastsMs: 8_000,
+  },
 ];
+
+function sleepTimes(world: World, count: number): void {
+  for (let sleep = 0; sleep < count; sleep++) {
+    world.time.after(100 + sleep * SLEEP_EVERY_MS, () => eachDevice(world, (device) => device.stop()));
+    world.time.after(100 + sleep * SLEEP_EVERY_MS + ASLEEP_MS, () => eachDevice(world, (device) => device.restart()));
+  }
+}
 
 function eachDevice(world: World, act: (device: World["devices"][number]) => void): void {
   for (const device of world.devices) act(device);

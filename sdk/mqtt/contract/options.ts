@@ -142,6 +142,13 @@ export interface MqttOptions {
    */
   inFlightWindow?: number;
   /**
+   * So many messages go out together with CONNECT where the link has resumed a TLS session with this broker, 0..20; default 0 (MQTT 5.0,
+   * section 3.1.4). Only small ones (1 KiB) of QoS 1 that are not retained and were never sent; the others wait for CONNACK, and so do all
+   * after an attempt that ended before it. What the broker takes is not known yet: give no more than its Receive Maximum, and 0 where it
+   * takes no QoS 1.
+   */
+  messagesWithConnect?: number;
+  /**
    * How long an accepted message waits for another broker where the one at hand does not take its QoS, retain or size (5.0), milliseconds,
    * 0..86400000; default an hour. Then it is dropped and reported.
    */
@@ -309,7 +316,7 @@ const UNCLAIMED: UnclaimedOptions = { graceMs: 10_000, maxMessages: 64, maxBytes
 /** Received ids of QoS 2 are one storage record of 4 KiB. */
 export const MAX_PERSISTENT_RECEIVE_MAXIMUM = 1_900;
 
-const WILL: Rules<Will> = {
+export const WILL_RULES: Rules<Will> = {
   topic: anything,
   payload: binary,
   qos: oneOf(0, 1, 2),
@@ -318,7 +325,7 @@ const WILL: Rules<Will> = {
   properties: anything,
 };
 
-const OUTBOX: Rules<OutboxOptions> = {
+export const OUTBOX_RULES: Rules<OutboxOptions> = {
   maxMessages: whole(1, 60_000),
   maxBytes: whole(1, Number.MAX_SAFE_INTEGER),
   overflow: oneOf("reject", "drop-oldest", "replace-by-topic"),
@@ -333,7 +340,7 @@ function isAuthentication(value: unknown): string | undefined {
     : "an object with method, start, respond and perhaps finish";
 }
 
-const UNCLAIMED_RULES: Rules<UnclaimedOptions> = {
+export const UNCLAIMED_RULES: Rules<UnclaimedOptions> = {
   graceMs: whole(0, 3_600_000),
   maxMessages: whole(0, 65_535),
   maxBytes: whole(0, Number.MAX_SAFE_INTEGER),
@@ -347,7 +354,7 @@ const MQTT: Rules<MqttOptions> = {
   sessionExpirySeconds: whole(0, 0xffff_ffff),
   username: text,
   password: binary,
-  will: WILL,
+  will: WILL_RULES,
   receiveMaximum: whole(1, 65_535),
   maximumPacketSizeBytes: whole(64, 268_435_460),
   announceMaximumPacketSize: flag,
@@ -357,11 +364,12 @@ const MQTT: Rules<MqttOptions> = {
   connackTimeoutMs: whole(1, 3_600_000),
   ackTimeoutMs: whole(0, 3_600_000),
   inFlightWindow: whole(1, 60_000),
+  messagesWithConnect: whole(0, 20),
   heldForMs: whole(0, 86_400_000),
   denialGraceMs: whole(0, 3_600_000),
   inboundBytes: whole(1_024, 0x4000_0000),
   reserveInFlight: flag,
-  outbox: OUTBOX,
+  outbox: OUTBOX_RULES,
   unclaimed: UNCLAIMED_RULES,
   onSessionLost: oneOf("report", "resend"),
   persistent: flag,

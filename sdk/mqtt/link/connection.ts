@@ -31,6 +31,8 @@ import { IncomingAliases } from "./topic-aliases.js";
 /** Whom a connection works for. */
 export interface ConnectionOwner {
   readonly counts: { bytesSent: number; bytesReceived: number };
+  /** CONNECT is written: what may go in the same flight is to follow. */
+  opened(connection: Connection): void;
   /** CONNACK with success: packets may be sent from now on. */
   established(connack: ConnackPacket): void;
   /** A packet of an established connection; CONNACK, AUTH, PINGRESP and DISCONNECT are not reported. Throws PacketError. */
@@ -271,6 +273,7 @@ export class Connection implements FrameReaderOwner, OutputOwner, KeepAliveOwner
     this.#setTimer(connackTimeoutMs, () => this.#fail(failure("CONNECT_TIMEOUT", `no CONNACK within ${connackTimeoutMs} ms`)));
     try {
       this.send(connectPacket(this.options, this.clientId, this.#authentication?.start()));
+      this.owner.opened(this);
       this.#output.flush();
     } catch (error) {
       this.#fail(failure("PROTOCOL_ERROR", `cannot send CONNECT: ${errorMessage(error)}`));

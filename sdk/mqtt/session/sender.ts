@@ -35,6 +35,8 @@ export interface SenderOwner {
 
 /** After so many messages of others a suspect gets its turn, although more of them wait. */
 const MESSAGES_BETWEEN_TRIALS = 50;
+/** Every broker takes so large a message; what more it takes only its CONNACK says. */
+const EARLY_BYTES = 1_024;
 
 export class Sender {
   /** Sent on this connection, no PUBACK or PUBREC yet, in the order they were sent. */
@@ -312,6 +314,19 @@ export class Sender {
       else if (message.qos > 0 && this.inFlight >= window) return undefined;
       else return this.#take(message);
     }
+  }
+
+  /**
+   * A message that may go out before the broker has told what it takes and what it remembers: a small one that asks nothing special of it,
+   * was never sent, and has nothing before it.
+   */
+  early(clock: Clock): OutgoingMessage | undefined {
+    const { urgent, waiting } = this.outbox;
+    const message = waiting.first;
+    if (message === undefined || urgent.size + this.#released.size > 0 || this.suspects.isAny || isExpired(message, clock))
+      return undefined;
+    const isPlain = message.qos === 1 && !message.retain && message.sizeBytes <= EARLY_BYTES;
+    return isPlain && !message.dup ? this.#take(message) : undefined;
   }
 
   #take(message: OutgoingMessage): OutgoingMessage {

@@ -27,6 +27,8 @@ export class BrokerConnection implements ServerHandlers {
   #keepAliveMs = CONNECT_WITHIN_MS;
   #cancelKeepAlive: Cancel = () => undefined;
   #readyAtMs = 0;
+  /** CONNECT gets no answer, nor does what follows it. */
+  #isIgnored = false;
   #over = false;
 
   constructor(
@@ -106,6 +108,7 @@ export class BrokerConnection implements ServerHandlers {
 
   #take(packet: FromClient): void {
     const first = packet.type === "connect";
+    if (this.#isIgnored) return;
     if (first === (this.#session !== undefined))
       return this.#misbehaved(first ? "a second CONNECT" : `${packet.type} before CONNECT`, Reason.protocolError);
     switch (packet.type) {
@@ -140,7 +143,10 @@ export class BrokerConnection implements ServerHandlers {
     const { mood, limits, observer } = this.broker;
     this.#version = packet.version;
     this.#clientId = packet.clientId;
-    if (mood.silent) return;
+    if (mood.silent) {
+      this.#isIgnored = true;
+      return;
+    }
     const verdict = mood.refusal ?? (this.scope.kind === "mtls" ? mood.refusalOverMtls : undefined);
     const refusal = limits.versions.includes(packet.version) ? verdict : Reason.unsupportedVersion;
     if (refusal !== undefined) return this.#refuse(refusal);

@@ -39,6 +39,15 @@ const RIGHTS_END: WorldStage = {
   },
 };
 const SESSION = { kind: "power-cuts", scene: "session" } as const;
+/** TLS sessions are resumed all the time, and CONNECT often has no answer. */
+const WAKINGS: WorldStage = {
+  kind: "world",
+  faults: ["stopped", "reset", "flapping", "broker-mute", "broker-busy", "loss"],
+  traits: {
+    world: { limits: { receiveMaximum: 20, maximumPacketBytes: 2_048 } },
+    device: { keepsSessions: true, messagesWithConnect: 3, publishEveryMs: 5_000, pictureBytes: 1_500 },
+  },
+};
 
 export const MESSAGE_MUTATIONS: readonly Mutation[] = [
   {
@@ -270,5 +279,13 @@ export const MESSAGE_MUTATIONS: readonly Mutation[] = [
     replace: "",
     invariants: ["qos1-lost", "qos2-lost"],
     stage: RIGHTS_END,
+  },
+  {
+    name: "what went out with a CONNECT that had no answer is taken for sent",
+    file: "sdk/mqtt/session-driver.ts",
+    find: "else this.session.sender.end();",
+    replace: "",
+    invariants: ["order", "qos1-lost", "qos2-lost"],
+    stage: WAKINGS,
   },
 ];

@@ -41,6 +41,8 @@ export interface DeviceTraits {
   pictureBytes: number;
   /** Keeps the TLS session when it leaves, and resumes it at the next connection. */
   keepsSessions: boolean;
+  /** Messages that go in the same flight as CONNECT where a TLS session is resumed; no more than the broker's Receive Maximum. */
+  messagesWithConnect: number;
   /** When the application subscribes: so many milliseconds after it began, or when it is told of the first connection. */
   subscribes: number | "connected";
   /**
@@ -111,6 +113,9 @@ export function deviceTraits(
     pictureBytes: 0,
     subscribes: random.pick([0, 0, 1_500, 8_000, "connected"] as const),
     keepsSessions: random.chance(0.5),
+    messagesWithConnect: 0,
   };
+  // Not drawn: what the seeds have found so far stays what they find.
+  if (drawn.keepsSessions && drawn.jitterMs > 0) drawn.messagesWithConnect = 1;
   return { ...drawn, ...given };
 }

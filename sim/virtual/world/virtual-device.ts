@@ -286,6 +286,7 @@ export class VirtualDevice {
       protocolVersion: traits.protocolVersion,
       keepAliveSeconds: traits.keepAliveSeconds,
       sessionExpirySeconds: traits.sessionExpirySeconds,
+      messagesWithConnect: traits.messagesWithConnect,
       outbox: { maxMessages: traits.outboxMessages, maxBytes: OUTBOX_BYTES, overflow: traits.overflow, persistent: traits.persistent },
       buildTimeMs: WORLD_BEGINS_MS - 30 * 86_400_000,
       ...(traits.usesLogin ? { login: () => ({ password: "a second factor" }) } : {}),

@@ -1,13 +1,11 @@
 /**
- * `npm run bench:battery`: what one waking costs (connect, one reading at QoS 1, leave) with a kept TLS session, beside a full handshake
- * and beside MQTT.js, against a real mosquitto. Each waking is a separate process. Bytes and round trips are counted on the way, by a relay
- * with a latency that makes each flight one.
+ * `npm run bench:battery`: what one waking costs (connect, one reading at QoS 1, leave) with a kept TLS session, also with the reading in
+ * the flight of CONNECT, beside a full handshake and beside MQTT.js, against a real mosquitto. Each waking is a separate process. Bytes and
+ * round trips are counted on the way, by a relay with a latency that makes each flight one.
  */
 import { spawn } from "node:child_process";
 import { generateKeyPairSync, X509Certificate } from "node:crypto";
-import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { connect, createServer, type AddressInfo, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -21,6 +19,7 @@ import { nativeParts } from "../../../sim/xs/native-parts.js";
 import { startXs } from "../../../sim/xs/xs-run.js";
 import { TLS_1_2, TLS_1_3 } from "../../native/harness.js";
 import { createWorld, mtls } from "../../native/native-world.js";
+import { FlightRelay, type Traffic } from "../../support/node/flight-relay.js";
 import { freePort, startMosquitto } from "../../support/node/test-mosquitto.js";
 import { TestCa } from "../../support/node/test-pki.js";
 import { no32Bits } from "../../support/xs/pointer-sizes.js";
@@ -39,13 +38,6 @@ type Version = (typeof VERSIONS)[number]["version"];
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
 
-interface Traffic {
-  up: number;
-  down: number;
-  /** How often the client spoke and the broker answered. */
-  roundTrips: number;
-}
-
 interface Waking extends WakingResult, Traffic {}
 
 /** @param waking the bundled program of one waking on Node */
@@ -56,16 +48,11 @@ export async function bench(waking: string): Promise<void> {
     const ca = await TestCa.create("bench");
     const relay = await startBroker(room, ca, cleanUp);
     const devices = [await nodeDevice(room, ca, waking), await nodeDevice(room, ca, waking, "mqtt.js"), await xsDevice(room, ca)];
-    print(`${"one waking, medians of " + String(ROUNDS)} ${" ".repeat(13)} bytes sent  received  round trips   CPU ms  byte codes`);
+    print(`${"one waking, medians of " + String(ROUNDS)} ${" ".repeat(21)} bytes sent  received  round trips   CPU ms  byte codes`);
     for (const { version } of VERSIONS) {
       for (const device of devices) {
-        for (const keeps of device.canKeep ? [false, true] : [false]) {
-          print(
-            row(
-              `${device.name}, ${version.slice(3)}, ${keeps ? "resumed" : "full handshake"}`,
-              await median(relay, device, version, keeps),
-            ),
-          );
+        for (const way of device.canKeep ? WAYS : WAYS.slice(0, 1)) {
+          print(row(`${device.name}, ${version.slice(3)}, ${way.name}`, await median(relay, device, version, way)));
         }
       }
     }
@@ -75,19 +62,32 @@ export async function bench(waking: string): Promise<void> {
   }
 }
 
+interface Way {
+  name: string;
+  keepSessions: boolean;
+  messagesWithConnect: number;
+}
+
+const WAYS: readonly Way[] = [
+  { name: "full handshake", keepSessions: false, messagesWithConnect: 0 },
+  { name: "resumed", keepSessions: true, messagesWithConnect: 0 },
+  { name: "resumed, one flight", keepSessions: true, messagesWithConnect: 1 },
+];
+
 interface Waker {
   name: string;
   canKeep: boolean;
   /** @param confirmed called when the broker has the reading, before the client leaves */
-  wake(port: number, version: Version, keepSessions: boolean, confirmed: () => void): Promise<WakingResult>;
+  wake(port: number, version: Version, way: Way, confirmed: () => void): Promise<WakingResult>;
 }
 
-async function median(relay: Relay, device: Waker, version: Version, keeps: boolean): Promise<Waking> {
+async function median(relay: FlightRelay, device: Waker, version: Version, way: Way): Promise<Waking> {
+  const keeps = way.keepSessions;
   const wakings: Waking[] = [];
   // The first one leaves what the second resumes.
   for (let round = keeps ? -1 : 0; round < ROUNDS; round++) {
     let roundTrips = 0;
-    const result = await device.wake(relay.port, version, keeps, () => ({ roundTrips } = relay.traffic));
+    const result = await device.wake(relay.port, version, way, () => ({ roundTrips } = relay.traffic));
     const traffic = { ...relay.taken(), roundTrips };
     if (round >= 0 && result.resumed !== keeps) throw new Error(`${device.name} on ${version} ${keeps ? "did not resume" : "resumed"}`);
     if (round >= 0) wakings.push({ ...result, ...traffic });
@@ -110,58 +110,21 @@ function row(name: string, { up, down, roundTrips, cpuMicros = NaN, byteCodes = 
       width,
     );
   const cells = [cell(up, 10), cell(down, 9), cell(roundTrips, 12), cell(cpuMicros / 1_000, 8, 1), cell(byteCodes, 11)];
-  return `${name.padEnd(44)} ${cells.join(" ")}`.trimEnd();
+  return `${name.padEnd(52)} ${cells.join(" ")}`.trimEnd();
 }
 
-interface Relay {
-  port: number;
-  /** What went by so far. */
-  readonly traffic: Traffic;
-  /** What went by since the last call. */
-  taken(): Traffic;
-}
-
-async function startBroker(room: string, ca: TestCa, cleanUp: (() => unknown)[]): Promise<Relay> {
+async function startBroker(room: string, ca: TestCa, cleanUp: (() => unknown)[]): Promise<FlightRelay> {
   const port = await freePort();
   const server = await ca.server(["localhost"]);
   const files = { "ca.pem": ca.caPem, "server.pem": server.chainPem, "server.key": server.keyPem };
   const lines = ["cafile ca.pem", "certfile server.pem", "keyfile server.key", "require_certificate true", "use_identity_as_username true"];
   const broker = await startMosquitto(room, "broker", files, [`listener ${port} 127.0.0.1`, ...lines]);
-  let counted: Traffic = { up: 0, down: 0, roundTrips: 0 };
-  let last: "up" | "down" = "down";
-  const relay: Server = createServer({ allowHalfOpen: true }, (client) => {
-    const up = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
-    const pass = (from: typeof up, to: typeof up, direction: "up" | "down"): void => {
-      from.setNoDelay(true).on("error", () => to.destroy());
-      from.on("end", () => setTimeout(() => to.end(), LATENCY_MS));
-      from.on("data", (chunk) => {
-        counted[direction] += chunk.length;
-        if (direction === "down" && last === "up") counted.roundTrips++;
-        last = direction;
-        setTimeout(() => to.writable && to.write(chunk), LATENCY_MS);
-      });
-    };
-    last = "down";
-    pass(client, up, "up");
-    pass(up, client, "down");
-  }).listen(0, "127.0.0.1");
-  await once(relay, "listening");
+  const relay = await FlightRelay.start(port, LATENCY_MS);
   cleanUp.push(
     () => broker.stop(),
     () => relay.close(),
   );
-  const taken = (): Traffic => {
-    const all = counted;
-    counted = { up: 0, down: 0, roundTrips: 0 };
-    return all;
-  };
-  return {
-    port: (relay.address() as AddressInfo).port,
-    taken,
-    get traffic() {
-      return counted;
-    },
-  };
+  return relay;
 }
 
 async function nodeDevice(room: string, ca: TestCa, waking: string, client: WakingOrder["client"] = "hawser"): Promise<Waker> {
@@ -192,10 +155,9 @@ async function nodeDevice(room: string, ca: TestCa, waking: string, client: Waki
   return {
     name: client === "hawser" ? "Hawser on Node" : "MQTT.js",
     canKeep: client === "hawser",
-    async wake(port, version, keepSessions, confirmed) {
-      const child = spawn(process.execPath, [waking, JSON.stringify({ ...order, port, version, keepSessions } satisfies WakingOrder)], {
-        stdio: ["pipe", "pipe", "inherit"],
-      });
+    async wake(port, version, { keepSessions, messagesWithConnect }, confirmed) {
+      const given: WakingOrder = { ...order, port, version, keepSessions, messagesWithConnect };
+      const child = spawn(process.execPath, [waking, JSON.stringify(given)], { stdio: ["pipe", "pipe", "inherit"] });
       const lines: string[] = [];
       for await (const line of createInterface({ input: child.stdout })) {
         lines.push(line);
@@ -237,9 +199,12 @@ async function xsDevice(room: string, ca: TestCa): Promise<Waker> {
   return {
     name: `Hawser on XS, ${bits} bits`,
     canKeep: true,
-    async wake(port, version, keepSessions, confirmed) {
+    async wake(port, version, { keepSessions, messagesWithConnect }, confirmed) {
       const maximumVersion = VERSIONS.find((one) => one.version === version)?.number ?? 0;
-      return (await ask([{ do: "wake", port, maximumVersion, keepSessions }, { do: "leave" }], confirmed)) as unknown as WakingResult;
+      return (await ask(
+        [{ do: "wake", port, maximumVersion, keepSessions, messagesWithConnect }, { do: "leave" }],
+        confirmed,
+      )) as unknown as WakingResult;
     },
   };
 }

@@ -12,19 +12,20 @@ import { Vault } from "../../../sim/node/vault/vault.js";
 import { CONFIRMED, READING, TOPIC, type WakingOrder, type WakingResult } from "./waking.js";
 
 const order = JSON.parse(process.argv[2] ?? "") as WakingOrder;
-const { port, version, id } = order;
+const { port, version, id, messagesWithConnect } = order;
 
 async function hawser(): Promise<void> {
   const vault = Vault.open(order.vault, order.passphrase);
   const platform = nodePlatform({ vault, keepSessions: order.keepSessions, maxTlsVersion: version as SecureVersion });
   const before = process.cpuUsage();
-  const device = new Device({ broker: { host: "localhost", port }, enrolment: false }, platform);
+  const device = new Device({ broker: { host: "localhost", port }, enrolment: false, messagesWithConnect }, platform);
   let resumed = false;
   device.listen((event) => {
     if (event.type === "connected") ({ resumed } = event);
   });
+  const published = device.publish(TOPIC, READING, { qos: 1 });
   device.start();
-  await device.publish(TOPIC, READING, { qos: 1 });
+  await published;
   await toldToLeave();
   await device.stop();
   report(resumed, before);

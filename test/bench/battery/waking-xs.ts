@@ -12,7 +12,7 @@ import { READING, TOPIC } from "./waking.js";
 export type XsOrder =
   | { do: "key" }
   | { do: "install"; id: string; chain: string[]; trustAnchors: string[] }
-  | { do: "wake"; port: number; maximumVersion: number; keepSessions: boolean }
+  | { do: "wake"; port: number; maximumVersion: number; keepSessions: boolean; messagesWithConnect: number }
   | { do: "leave" };
 
 const say = (message: object): void => host.print(JSON.stringify(message));
@@ -36,12 +36,13 @@ async function obey(order: XsOrder): Promise<void> {
   }
 }
 
-async function wake({ port, maximumVersion, keepSessions: isKept }: Extract<XsOrder, { do: "wake" }>): Promise<void> {
+async function wake(order: Extract<XsOrder, { do: "wake" }>): Promise<void> {
+  const { port, maximumVersion, keepSessions: isKept, messagesWithConnect } = order;
   const log = (): void => undefined;
   const tls = isKept ? keepSessions(nativeTls, { keyStore, storage: fileStorage, random: nativeRandom, log }) : nativeTls;
   const before = host.meter();
   const platform = xsPlatform({ keyStore, tls, maximumVersion });
-  const device = new Device({ broker: { host: "localhost", port }, enrolment: false }, platform);
+  const device = new Device({ broker: { host: "localhost", port }, enrolment: false, messagesWithConnect }, platform);
   let resumed = false;
   device.listen((event) => {
     if (event.type === "connected") ({ resumed } = event);
@@ -51,8 +52,9 @@ async function wake({ port, maximumVersion, keepSessions: isKept }: Extract<XsOr
     const byteCodes = host.meter() - before;
     say({ resumed, byteCodes });
   };
+  const published = device.publish(TOPIC, READING, { qos: 1 });
   device.start();
-  await device.publish(TOPIC, READING, { qos: 1 });
+  await published;
   say({ confirmed: true });
 }
 

@@ -9,6 +9,7 @@ export interface WakingOrder {
   port: number;
   version: string;
   keepSessions: boolean;
+  messagesWithConnect: number;
   vault: string;
   passphrase: string;
   keyFile: string;

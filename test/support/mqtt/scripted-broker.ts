@@ -16,6 +16,8 @@ export class ScriptedBroker {
   received: LibraryPacket[] = [];
   wire: Wire | undefined;
   readonly wires: Wire[] = [];
+  /** The next handshake resumes a session. */
+  resumes = false;
   #parser: ReturnType<PacketLibrary["parser"]>;
 
   constructor(
@@ -36,7 +38,7 @@ export class ScriptedBroker {
     this.wire = new Wire(
       this.time,
       handlers,
-      { opened: () => undefined, data: (_, bytes) => void this.#parser.parse(bytes), closed: () => undefined },
+      { resumes: this.resumes, opened: () => undefined, data: (_, bytes) => void this.#parser.parse(bytes), closed: () => undefined },
       0,
     );
     this.wires.push(this.wire);

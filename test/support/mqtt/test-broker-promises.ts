@@ -3,7 +3,7 @@
  * with `test/`.
  */
 import { afterEach, expect, test } from "vitest";
-import type { Storage } from "../../../sdk/platform.js";
+import type { LinkInfo, Storage } from "../../../sdk/platform.js";
 import type { MqttClient } from "../../../sdk/mqtt/client.js";
 import type { MqttOptions } from "../../../sdk/mqtt/contract/options.js";
 import type { ProtocolVersion, QoS } from "../../../sdk/mqtt/codec/packet-types.js";
@@ -68,6 +68,24 @@ export function testPromises({ dial, protocolVersion, maximumQoS = 2, login = {}
     expect(client.pending.messages).toBe(0);
     await client.disconnect();
     expect(client.connected).toBe(false);
+  });
+
+  test("messages in the flight of CONNECT are taken once each, before those that waited for CONNACK", async () => {
+    const listener = await online();
+    const subscription = await subscribed(listener, topic("early/#"), { qos: 1 });
+    const client = offline({ messagesWithConnect: 3 });
+    const sent = texts(5).map((text) => client.publish(topic(`early/${text}`), text, { qos: 1 }));
+    const pieces: number[] = [];
+    await client.connect((handlers) => {
+      // What a broker does with what follows CONNECT does not depend on how TLS began.
+      const opened = (info: LinkInfo): void => handlers.opened({ ...info, resumed: true });
+      const link = dial({ ...handlers, opened });
+      return { close: () => link.close(), write: (bytes) => (pieces.push(publishes(bytes)), link.write(bytes)) };
+    });
+    await Promise.all(sent);
+    expect([pieces[0], await nextTexts(subscription, 5), client.pending.messages]).toEqual([3, texts(5), 0]);
+    await listener.publish(topic("early/last"), "last", { qos: 1 });
+    expect(await nextTexts(subscription, 1)).toEqual(["last"]);
   });
 
   test("a payload of 150 KB and an empty one come through", async () => {
@@ -310,4 +328,19 @@ export function testPromises({ dial, protocolVersion, maximumQoS = 2, login = {}
     await sender.publish(topic("careful"), "the next", { qos: 2 });
     expect((await next(after)).text()).toBe("the next");
   });
+}
+
+/** How many PUBLISH packets of QoS 1 these bytes hold. */
+function publishes(bytes: Uint8Array): number {
+  let count = 0;
+  for (let at = 0; at < bytes.length;) {
+    if (bytes[at] === 0x32) count++;
+    let [sizeBytes, step, digit] = [0, at, 0];
+    do {
+      digit = bytes[++step] ?? 0;
+      sizeBytes += (digit & 0x7f) << (7 * (step - at - 1));
+    } while (digit >= 0x80);
+    at = step + 1 + sizeBytes;
+  }
+  return count;
 }

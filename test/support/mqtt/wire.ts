@@ -5,6 +5,8 @@ import type { ManualTime } from "./manual-time.js";
 
 /** What a broker in a test does with a link. */
 export interface WireEnd {
+  /** The handshake resumes a session. */
+  readonly resumes?: boolean;
   opened(wire: Wire): void;
   data(wire: Wire, bytes: Uint8Array): void;
   closed(wire: Wire): void;
@@ -32,7 +34,7 @@ export class Wire implements Link {
   ) {
     this.time.after(latencyMs, () => {
       if (this.isClosed || this.isDead) return;
-      handlers.opened({ tlsVersion: "none", cipher: "", resumed: false });
+      handlers.opened({ tlsVersion: "none", cipher: "", resumed: end.resumes === true });
       end.opened(this);
     });
   }
