@@ -56,6 +56,12 @@ export async function bundleDevice(options: BundleOptions): Promise<Bundle> {
   }
 }
 
+/** What a module exports by value, types left out. */
+export async function exportsOf(entry: string): Promise<readonly string[]> {
+  const { metafile } = await build({ entryPoints: [entry], write: false, metafile: true, format: "esm", logLevel: "silent" });
+  return Object.values(metafile.outputs)[0]?.exports ?? [];
+}
+
 function separateModules(names: Readonly<Record<string, string>>): Plugin {
   return {
     name: "hawser-separate",

@@ -1,6 +1,6 @@
 /** What a run found of a product's program, and what is to be said of it. */
 import { describeProgramFault } from "../program/program-faults.js";
-import type { ProgramAccount, ProgramFault, ProgramPlan, ProgramReport, TopicSummary } from "../program/program-plan.js";
+import type { HeapSample, ProgramAccount, ProgramFault, ProgramPlan, ProgramReport, TopicSummary } from "../program/program-plan.js";
 import type { Check } from "./fleet-result.js";
 import { straightLine } from "./straight-line.js";
 
@@ -17,7 +17,7 @@ export interface ProgramFacts {
 }
 
 /** What the devices' start leaves behind is collected by then. */
-const WARM_MS = 5_000;
+export const WARM_MS = 5_000;
 /** Fewer tell nothing. */
 const LEAST_SAMPLES = 6;
 /** What one process's memory moves by itself. */
@@ -131,13 +131,26 @@ function growthOf(reports: readonly ProgramReport[], limit: number): ProgramFact
 
 function trendOf({ heap, devices }: ProgramReport): { bytesPerMs: number; devices: number; isSteady: boolean } | undefined {
   const startedMs = heap.find((sample) => sample.devices === devices)?.atMs ?? Infinity;
-  const settled = heap.filter(({ atMs }) => atMs >= startedMs + WARM_MS);
-  if (settled.length < LEAST_SAMPLES) return undefined;
-  const { slope, explained } = straightLine(settled.map(({ atMs, bytes }) => ({ atMs, value: bytes })));
-  const grownBytes = slope * ((settled.at(-1)?.atMs ?? 0) - (settled[0]?.atMs ?? 0));
+  const growth = steadyGrowth(
+    heap.filter(({ atMs }) => atMs >= startedMs + WARM_MS),
+    NOISE_BYTES,
+  );
+  return growth && { ...growth, devices };
+}
+
+/**
+ * How memory grows over samples of which the start's are left out already; undefined where they are too few to tell.
+ * @param noiseBytes what it moves by itself
+ */
+export function steadyGrowth(
+  samples: readonly Pick<HeapSample, "atMs" | "bytes">[],
+  noiseBytes: number,
+): { bytesPerMs: number; isSteady: boolean } | undefined {
+  if (samples.length < LEAST_SAMPLES) return undefined;
+  const { slope, explained } = straightLine(samples.map(({ atMs, bytes }) => ({ atMs, value: bytes })));
+  const grownBytes = slope * ((samples.at(-1)?.atMs ?? 0) - (samples[0]?.atMs ?? 0));
   // The line explains nearly all that the samples differ by.
-  const isSteady = grownBytes > NOISE_BYTES && explained > 0.8;
-  return { bytesPerMs: slope, devices, isSteady };
+  return { bytesPerMs: slope, isSteady: grownBytes > noiseBytes && explained > 0.8 };
 }
 
 function mergedFaults(faults: readonly ProgramFault[]): ProgramFault[] {

@@ -61,6 +61,14 @@ describe("a program's faults", () => {
     expect(describeProgramFault(faults.all[0]!)).toBe("the program blocks at main.ts:3 for up to 3.4 s, 3 times, first on a");
   });
 
+  it("name the function that holds the engine, where it is the program's", () => {
+    const faults = new ProgramFaults(() => 0);
+    const stack = "Error: held\n at ()\n    at crunch (/product/main.ts:5:1)\n    at run (/product/main.ts:9:1)";
+    faults.held("a", stack, 5_000, isProgram);
+    faults.held("a", "Error: held\n at handshake ()", 5_000, isProgram);
+    expect(faults.all.map(describeProgramFault)).toEqual(["the program blocks in crunch() at main.ts:5 for up to 5.0 s, once, first on a"]);
+  });
+
   it("are bounded, and those already known are still counted", () => {
     const faults = new ProgramFaults(() => 0);
     for (let n = 0; n < 80; n++) faults.add("error", "a", `e${n}`);

@@ -30,7 +30,20 @@ export class ProgramFaults {
     const name = error instanceof Error && error.name !== "Error" ? `${error.name}: ` : "";
     const what = `${code === "INTERNAL" ? name : `${code}: `}${errorMessage(error)}`;
     // The same mistake names another device in each message: the devices are counted, not the texts.
-    this.add("error", id, what.split(id).join("{id}").slice(0, 500), error instanceof Error ? frameOf(error.stack ?? "", isProgram) : "");
+    this.add(
+      "error",
+      id,
+      what.split(id).join("{id}").slice(0, 500),
+      error instanceof Error ? programFrame(error.stack ?? "", isProgram)?.where : undefined,
+    );
+  }
+
+  /** @param stack of what holds the engine: where none of it is the program's, it is no fault of the program's */
+  held(id: string, stack: string, tookMs: number, isProgram: (file: string) => boolean): void {
+    const frame = programFrame(stack, isProgram);
+    if (frame === undefined) return;
+    const name = frame.functionName === "" ? "" : ` in ${frame.functionName}()`;
+    this.add("block", id, `the program blocks${name}`, frame.where, tookMs);
   }
 
   get all(): readonly ProgramFault[] {
@@ -38,13 +51,15 @@ export class ProgramFaults {
   }
 }
 
-/** The first line of the stack that is the program's own: `main.ts:12`. */
-function frameOf(stack: string, isProgram: (file: string) => boolean): string {
+/** The first frame of the stack that is the program's own: `main.ts:12`, and the function's name where it has one. */
+function programFrame(stack: string, isProgram: (file: string) => boolean): { where: string; functionName: string } | undefined {
   for (const line of stack.split("\n")) {
-    const match = /(?:\(|at )((?:file:\/\/)?\/[^()]+?):(\d+):\d+\)?$/.exec(line.trim());
-    if (match?.[1] !== undefined && isProgram(match[1])) return `${match[1].split("/").at(-1) ?? ""}:${match[2] ?? ""}`;
+    const match = /(?:at (?:async )?(.*?) ?\(|at )((?:file:\/\/)?\/[^()]+?):(\d+):\d+\)?$/.exec(line.trim());
+    if (match?.[2] === undefined || !isProgram(match[2])) continue;
+    const name = match[1] ?? "";
+    return { where: `${match[2].split("/").at(-1) ?? ""}:${match[3] ?? ""}`, functionName: name === "<anonymous>" ? "" : name };
   }
-  return "";
+  return undefined;
 }
 
 export function describeProgramFault({ what, where, firstId, count, longestMs, kind }: ProgramFault): string {

@@ -101,6 +101,8 @@ export async function buildHost(options: HostBuildOptions): Promise<string> {
       "-lm",
       "-lpthread",
       "-ldl",
+      // Of the engine's functions, one that knows no lines: see stack.c.
+      "-Wl,--wrap=fxCaptureErrorStack",
       "-o",
       join(folder, "hawser-xs"),
     ]);

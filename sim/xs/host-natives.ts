@@ -53,6 +53,11 @@ export const putRecord = native<(key: string, value: Uint8Array) => void>("xs_st
 export const deleteRecord = native<(key: string) => void>("xs_storage_delete");
 export const listRecords = native<() => string[]>("xs_storage_list");
 export const collectGarbage = native<() => void>("xs_collect_garbage");
+/**
+ * `held()` within a callback of the host that has taken more than `limitMs` of the processor's time, on top of what holds it, and
+ * `held(tookMs)` once that is over. Counts `meter` from then on in steps of its own.
+ */
+export const onHeld = native<(limitMs: number, held: (tookMs?: number) => void) => void>("xs_on_held");
 /** Byte codes run, modulo 2^32. */
 export const meter = native<() => number>("xs_meter");
 export const heapFigures = native<() => HeapFigures>("xs_heap");

@@ -79,6 +79,48 @@ describe.each(BITS)("the XS host at %i bits", (bits) => {
     expect(code).toBe(exitCode);
   });
 
+  it("has file and line in stacks of modules that it loads as they run, of errors that the engine throws too", async () => {
+    const source = `const throws = () => {
+        null.length;
+      };
+      class Made { constructor() { this.stack = new Error("made").stack; } }
+      native("xs_timer_set")(0, async () => {
+        await undefined;
+        print(new Made().stack);
+        try {
+          throws();
+        } catch (error) { print(error.stack); }
+      });`;
+    const { printed } = await programs.run(source, { bits });
+    // The prelude is a line.
+    const frames = (stack: unknown): string[] =>
+      String(stack)
+        .split("\n")
+        .filter((line) => line.includes("main.mjs"));
+    expect(printed.map((stack) => frames(stack).map((frame) => frame.replace(/\(.*main/, "(main")))).toEqual([
+      [" at Made (main.mjs:5)", " at (main.mjs:8)"],
+      [" at throws (main.mjs:3)", " at (main.mjs:10)"],
+    ]);
+  });
+
+  it("tells a program that asks for it what holds the engine, while it does and when it is over", async () => {
+    const source = `const busy = (turns) => {
+        let n = 0;
+        while (++n < turns);
+      };
+      let isTold = false;
+      native("xs_on_held")(100, (tookMs) => {
+        isTold = true;
+        print(tookMs === undefined ? new Error("held").stack : tookMs);
+      });
+      native("xs_timer_set")(0, () => busy(10));
+      native("xs_timer_set")(1, () => { while (!isTold) busy(100_000); });
+      native("xs_timer_set")(2, () => print("over"));`;
+    const { printed } = await programs.run(source, { bits });
+    expect(printed).toEqual([expect.stringMatching(/ at busy \(.*main\.mjs:[34]\)\n at \(.*main\.mjs:12\)/), expect.any(Number), "over"]);
+    expect(printed[1]).toBeGreaterThan(100);
+  });
+
   it("tells a program that asks for them of rejections nobody has handled, once no job is left, and goes on", async () => {
     const source = `
       native("xs_on_rejection")((reason) => { throw new Error("replaced"); });

@@ -33,7 +33,7 @@ const NUMBER = String.raw`-?\d{1,12}(?:\.\d{1,9})?`;
  * The program of the flags, checked as far as that needs no device.
  * @throws HawserError `NOT_FOUND`, `BUNDLE_FAILED`, `BAD_PROGRAM`, `USAGE`, `BAD_DURATION`, `INVALID_TOPIC`
  */
-export async function ownProgram(flags: ProgramFlags): Promise<OwnProgram | undefined> {
+export async function ownProgram(flags: ProgramFlags, engine: "node" | "xs" = "node"): Promise<OwnProgram | undefined> {
   if (flags.program === undefined) {
     const stray = (["sensor", "press", "command"] as const).find((name) => flags[name] !== undefined);
     if (stray !== undefined) throw new HawserError("USAGE", `--${stray} is for your own program`, "Give --program FILE too.");
@@ -49,7 +49,8 @@ export async function ownProgram(flags: ProgramFlags): Promise<OwnProgram | unde
     publishesPerSecond: flags.publishLimit,
     growthKilobytes: flags.growthLimit,
   };
-  const { file, remove } = await moduleOf(source);
+  // For XS it is bundled with what runs it there.
+  const { file, remove } = engine === "xs" ? asItIs(source) : await moduleOf(source);
   return { plan: { ...parts, file }, remove };
 }
 
@@ -86,11 +87,10 @@ function parseCommand(text: string): { topic: string; payload: string } {
 
 /** TypeScript is bundled by esbuild, the project's or this one's; without it Node runs it where it can. */
 async function moduleOf(source: string): Promise<{ file: string; remove(): void }> {
-  const nothing = { file: source, remove: (): void => undefined };
-  if (!/\.[cm]?ts$/.test(source)) return nothing;
+  if (!/\.[cm]?ts$/.test(source)) return asItIs(source);
   const esbuild = await esbuildFor(source);
   if (esbuild === undefined) {
-    if ("typescript" in process.features && process.features.typescript !== false) return nothing;
+    if ("typescript" in process.features && process.features.typescript !== false) return asItIs(source);
     throw new HawserError(
       "BAD_PROGRAM",
       `this Node does not run ${source}`,
@@ -119,11 +119,18 @@ async function moduleOf(source: string): Promise<{ file: string; remove(): void 
   }
 }
 
+function asItIs(source: string): { file: string; remove(): void } {
+  return { file: source, remove: () => undefined };
+}
+
 /** The program and the device under it share one SDK: its classes are the same. */
 const THIS_SDK: Esbuild.Plugin = {
   name: "this-sdk",
   setup(build) {
-    build.onResolve({ filter: /^hawser$/ }, () => ({ path: pathToFileURL(join(packageRoot(), "dist/sdk/index.js")).href, external: true }));
+    build.onResolve({ filter: /^hawser(\/mqtt|\/presets)?$/ }, ({ path }) => {
+      const face = join(packageRoot(), "dist/sdk", path.slice("hawser".length), "index.js");
+      return { path: pathToFileURL(face).href, external: true };
+    });
   },
 };
 

@@ -58,8 +58,9 @@ export function addSimCommands(program: Command, run: Run): void {
       "Shows every message on devices/{id}/down/#. Answers down/ping on up/pong with the same payload.",
       "Both engines use the same sealed vault, and each resumes where the other stopped, even during a rotation. --engine xs passes keys to",
       "the engine's process through a pipe and writes them nowhere else. It needs a checkout of hawser and gcc, and builds in half a minute at first use.",
-      "--program runs what you flash, on Node. --count then counts the messages that the device took, and waits until they are sent. The command",
-      "fails with file and line when the program throws. --topic and --publish-every are then without effect.",
+      "--program runs what you flash, on either engine. --count then counts the messages that the device took, and waits until they are sent. The",
+      "command fails with file and line when the program throws. --topic and --publish-every are then without effect. On XS it says too when the",
+      "program holds the engine for a second, and when its memory grows steadily by more than 64 KB a minute.",
       "SIGUSR1 requests a new certificate now. Messages not yet acknowledged stay in the vault.",
     ],
     json: [
@@ -69,12 +70,14 @@ export function addSimCommands(program: Command, run: Run): void {
       '{"time":"...","event":"message","topic":"devices/sensor-1/down/ping","payload":"..."} (payloadBase64 when it is not text)',
       "also: preparing (what), connecting, disconnected (code, class), retrying (delayMs), credential-changed (from, to, code), renewing (reason), pending (serial),",
       "recovered (serial), login-refused (code), enrolment-stopped (code, retryMs), identity-dropped, renewal-failed, publish-failed (code), message-dropped,",
-      "message-uncertain, subscription-refused, protocol-version, redirected, commands-failed, subscribed (filter; with --program), stopped",
+      "message-uncertain, subscription-refused, protocol-version, redirected, commands-failed, stopped; with --program also: subscribed (filter),",
+      "program-blocks (where), program-blocked (where, tookMs), program-grows (kilobytesPerMinute), program-hears-nothing",
     ],
     examples: [
       "hawser sim run --vault sensor-1.vault --url mqtts://localhost:8883 --count 3",
       "hawser sim run --vault sensor-1.vault --url mqtts://localhost:8883 --psk-url mqtts://localhost:8884 --publish-every 500ms --json",
       "hawser sim run --vault sensor-1.vault --url mqtts://localhost:8883 --program src/thermometer.ts --sensor temperature=21.5 --count 3",
+      "hawser sim run --vault sensor-1.vault --url mqtts://localhost:8883 --program src/thermometer.ts --sensor temperature=21.5 --engine xs",
     ],
     exits: [3, 4, 5, 6, 130],
   });

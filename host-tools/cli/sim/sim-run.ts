@@ -1,5 +1,4 @@
 /** Runs one simulated device over a vault: the SDK's `Device` on Node, or on XS in a child process. */
-import { setTimeout as delay } from "node:timers/promises";
 import { Device } from "../../../sdk/device/device.js";
 import { errorCode, errorMessage, HawserError } from "../../../sdk/errors.js";
 import type { Endpoint } from "../../../sdk/platform.js";
@@ -16,6 +15,7 @@ import { shownPayload } from "../payload-text.js";
 import { GROWTH_LIMIT, PUBLISH_LIMIT, type ProgramPlan } from "../../../sim/program/program-plan.js";
 import { ownProgram } from "../fleet/own-program.js";
 import { ProgramRun } from "../simulated-device/program-run.js";
+import type { RunningProgram } from "../simulated-device/program-story.js";
 import { checkTelemetryTopic } from "../simulated-device/device-topic.js";
 import { printDeviceEvent } from "../simulated-device/event-lines.js";
 import { Prospects } from "../simulated-device/prospects.js";
@@ -45,17 +45,13 @@ export interface SimRunOptions extends PassphraseOptions {
   json?: boolean;
 }
 
-const DRAIN_POLL_MS = 50;
-
 export async function runSimulatedDevice(options: SimRunOptions, context: Context): Promise<void> {
   const renewal = new RenewalSignal();
   const topic = checkTelemetryTopic(options.topic);
   // Before the question for a passphrase.
   checkHeaderThere(options.vault);
   if (options.engine === "xs") checkXsHere(packageRoot());
-  if (options.engine === "xs" && options.program !== undefined)
-    throw new HawserError("USAGE", "--program runs on Node", "Leave out --engine xs.");
-  const program = await ownProgram({ ...options, publishLimit: PUBLISH_LIMIT, growthLimit: GROWTH_LIMIT });
+  const program = await ownProgram({ ...options, publishLimit: PUBLISH_LIMIT, growthLimit: GROWTH_LIMIT }, options.engine);
   const passphrase = await vaultPassphrase(options, context.env);
   const { url, pskUrl, recoveryPatience, retryCap, identityBase } = options;
   const settings = {
@@ -108,41 +104,79 @@ async function runProgram(
   options: SimRunOptions,
   { terminal, stop }: Context,
 ): Promise<void> {
-  const vault = Vault.open(options.vault, passphrase);
+  const { run, close } =
+    options.engine === "xs"
+      ? await programOnXs(plan, options.vault, passphrase, settings, terminal)
+      : await programOnNode(plan, options.vault, passphrase, settings, terminal);
+  const { story } = run;
   try {
-    const run = await ProgramRun.load(plan, terminal, settings, nodePlatform({ vault }));
     const first = new FirstConnection(brokerUrl(options.url), options.connectTimeout);
     const prospects = new Prospects(first, options.pskUrl !== undefined);
-    run.device.listen((event) => {
+    run.listen((event) => {
       printDeviceEvent(terminal, event);
       prospects.observe(event);
     });
-    renewal.attach(run.device);
+    renewal.attach(run);
     try {
-      run.start();
-      await Promise.race([first.settled, stop.asked, run.broken]);
-      await Promise.race([run.reaches(options.count ?? Infinity), stop.asked, run.broken]);
-      if (!stop.requested) await Promise.race([sent(run), stop.asked, run.broken]);
+      await Promise.race([run.start(), stop.asked, story.broken]);
+      await Promise.race([first.settled, stop.asked, story.broken]);
+      await Promise.race([story.reaches(options.count ?? Infinity), stop.asked, story.broken]);
+      if (!stop.requested) await Promise.race([run.sent(), stop.asked, story.broken]);
+      story.conclude();
     } finally {
       first.succeeded();
       await run.stop();
     }
-    checkCount(run.taken, options.count);
+    checkCount(story.taken, options.count);
   } finally {
-    vault.close();
+    close();
   }
 }
 
-/** Lets the program publish no more, and waits until all that the device took of it is with the broker. */
-async function sent({ device }: ProgramRun): Promise<void> {
-  device.quiet();
-  while (device.status.outbox.messages > 0) await delay(DRAIN_POLL_MS);
+interface OpenProgram {
+  readonly run: RunningProgram;
+  /** After `stop`. Gives the vault free. */
+  close(): void;
+}
+
+async function programOnNode(
+  plan: ProgramPlan,
+  path: string,
+  passphrase: string,
+  settings: DeviceSettings,
+  terminal: Terminal,
+): Promise<OpenProgram> {
+  const vault = Vault.open(path, passphrase);
+  try {
+    return { run: await ProgramRun.load(plan, terminal, settings, nodePlatform({ vault })), close: () => vault.close() };
+  } catch (error) {
+    vault.close();
+    throw error;
+  }
+}
+
+async function programOnXs(
+  plan: ProgramPlan,
+  path: string,
+  passphrase: string,
+  settings: DeviceSettings,
+  terminal: Terminal,
+): Promise<OpenProgram> {
+  return buildingXs(terminal, async () => {
+    const { XsProgramRun } = await import("../simulated-device/xs-program-run.js");
+    const run = await XsProgramRun.load(plan, terminal, path, passphrase, settings);
+    return { run, close: () => run.close() };
+  });
 }
 
 async function openOnXs(path: string, passphrase: string, settings: DeviceSettings, terminal: Terminal): Promise<OpenDevice> {
+  return buildingXs(terminal, async () => (await import("../simulated-device/xs-engine.js")).openXsDevice(path, passphrase, settings));
+}
+
+async function buildingXs<Result>(terminal: Terminal, work: () => Promise<Result>): Promise<Result> {
   terminal.startProgress("building the XS engine", "starting the XS engine: at first use it is built, which takes about half a minute");
   try {
-    return await (await import("../simulated-device/xs-engine.js")).openXsDevice(path, passphrase, settings);
+    return await work();
   } finally {
     terminal.stopProgress();
   }
@@ -221,7 +255,7 @@ function showMessage(terminal: Terminal, { topic, payload }: SimulatedMessage): 
 
 /** SIGUSR1 asks for a renewal, from the first moment on: without a handler Node would open its inspector. */
 class RenewalSignal {
-  #device: SimulatedDevice | undefined;
+  #device: Pick<SimulatedDevice, "renew"> | undefined;
   #asked = false;
 
   constructor() {
@@ -231,7 +265,7 @@ class RenewalSignal {
     });
   }
 
-  attach(device: SimulatedDevice): void {
+  attach(device: Pick<SimulatedDevice, "renew">): void {
     this.#device = device;
     if (this.#asked) device.renew();
   }

@@ -5,9 +5,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DeviceEvent } from "../../../sdk/events.js";
-import { HawserError } from "../../../sdk/errors.js";
 import type { PublishOptions, SubscribeOptions } from "../../../sdk/mqtt/contract/options.js";
 import type { DeviceCommands, DeviceOutput, DeviceSettings } from "../../../sim/xs/device-protocol.js";
+import { XsCalls } from "../../../sim/xs/xs-calls.js";
 import { endedError, type XsProcess } from "../../../sim/xs/xs-run.js";
 import { startDeviceProgram } from "../../../sim/xs/xs-device.js";
 import type { OpenDevice, SimulatedDevice, SimulatedMessage } from "./simulated-device.js";
@@ -42,35 +42,30 @@ export async function openXsDevice(vault: string, passphrase: string, settings: 
   }
 }
 
-interface Call {
-  resolve: (result: never) => void;
-  reject: (error: unknown) => void;
-}
-
 class XsSimulatedDevice implements SimulatedDevice {
   /** Rejects when the engine ends before `stop`. */
   readonly broken: Promise<never>;
-  readonly #calls = new Map<number, Call>();
+  readonly #calls: XsCalls<DeviceCommands>;
   readonly #subscriptions: { filter: string; options: SubscribeOptions }[] = [];
   readonly #messages: SimulatedMessage[] = [];
   #messageCame: () => void = () => undefined;
   readonly #listeners: ((event: DeviceEvent) => void)[] = [];
-  #lastCall = 0;
   #base = "";
   #state: "new" | "started" | "stopped" | "ended" = "new";
   #renewalAsked = false;
 
   constructor(
-    private readonly xs: XsProcess,
+    xs: XsProcess,
     private readonly settings: DeviceSettings,
   ) {
+    this.#calls = new XsCalls((message) => xs.send(message));
     this.broken = new Promise((_, reject) => {
       void xs.exited.then((exit) => {
         // What was accepted and not acknowledged stays in the outbox, and its promise open, as on Node.
         if (this.#state === "stopped") return;
         const error = endedError(exit);
         this.#state = "ended";
-        for (const call of this.#calls.values()) call.reject(error);
+        this.#calls.end(error);
         reject(error);
       });
     });
@@ -80,7 +75,7 @@ class XsSimulatedDevice implements SimulatedDevice {
 
   /** Settles once the program answers. */
   async loaded(): Promise<void> {
-    await this.#call("heap", {});
+    await this.#calls.call("heap", {});
   }
 
   /** Once it is started. */
@@ -108,8 +103,8 @@ class XsSimulatedDevice implements SimulatedDevice {
 
   async start(): Promise<void> {
     const [, { base }] = await Promise.all([
-      this.#call("start", { settings: this.settings, subscriptions: this.#subscriptions }),
-      this.#call("status", {}),
+      this.#calls.call("start", { settings: this.settings, subscriptions: this.#subscriptions }),
+      this.#calls.call("status", {}),
     ]);
     this.#base = base;
     this.#state = "started";
@@ -117,23 +112,23 @@ class XsSimulatedDevice implements SimulatedDevice {
   }
 
   publish(topic: string, payload: Uint8Array | string, options: PublishOptions): Promise<unknown> {
-    return this.#call("publish", { topic, payload: Buffer.from(payload).toString("base64"), options });
+    return this.#calls.call("publish", { topic, payload: Buffer.from(payload).toString("base64"), options });
   }
 
   renew(): void {
     this.#renewalAsked = true;
     // An engine that has ended says so through `broken`.
-    if (this.#state === "started") this.#call("renew", {}).catch(() => undefined);
+    if (this.#state === "started") this.#calls.call("renew", {}).catch(() => undefined);
   }
 
   async stop(): Promise<void> {
     if (this.#state !== "started") return;
-    await this.#call("stop", {});
+    await this.#calls.call("stop", {});
     this.#state = "stopped";
   }
 
   heard(output: DeviceOutput): void {
-    if ("answer" in output) this.#answered(output);
+    if ("answer" in output) this.#calls.answered(output);
     else if ("event" in output) {
       if (output.event.type === "topics-changed") this.#base = output.event.base;
       for (const listener of this.#listeners) listener(output.event);
@@ -141,21 +136,5 @@ class XsSimulatedDevice implements SimulatedDevice {
       this.#messages.push({ topic: output.message.topic, payload: new Uint8Array(Buffer.from(output.message.payload, "base64")) });
       this.#messageCame();
     }
-  }
-
-  #answered(output: Extract<DeviceOutput, { answer: number }>): void {
-    const call = this.#calls.get(output.answer);
-    this.#calls.delete(output.answer);
-    if ("error" in output) call?.reject(new HawserError(output.error.code, output.error.message, output.error.nextStep));
-    else call?.resolve(output.result as never);
-  }
-
-  #call<Name extends keyof DeviceCommands>(name: Name, parameters: DeviceCommands[Name][0]): Promise<DeviceCommands[Name][1]> {
-    if (this.#state === "ended") return this.broken;
-    return new Promise((resolve, reject) => {
-      const call = ++this.#lastCall;
-      this.#calls.set(call, { resolve, reject });
-      this.xs.send({ call, do: name, with: parameters });
-    });
   }
 }

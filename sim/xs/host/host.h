@@ -64,6 +64,12 @@ void host_prepare_rom(struct sxMachine* root);
 /* Starts a module; the process ends with HOST_EXIT_MODULE_FAILED when it cannot be loaded or throws while it is evaluated. */
 void host_run_module(struct sxMachine* machine, const char* specifier);
 void host_free_rom(void);
+/* Bytes of the instruction at `code`. */
+size_t host_code_step(const void* code);
+
+/* held.c */
+/* A callback into JavaScript is over, with all promise jobs that came of it. */
+void host_callback_over(struct sxMachine* machine);
 
 /* natives.c */
 void host_define_natives(struct sxMachine* machine);

@@ -136,6 +136,7 @@ void host_run_jobs(void* machine)
 	fxEndJob(the);
 	/* At once, not when the promise is collected: a rejection nobody handles ends the process, as an exception does. */
 	fxCheckUnhandledRejections(the, 1);
+	host_callback_over(the);
 }
 
 static void freeze_builtins(txMachine* machine)

@@ -100,15 +100,34 @@ void fxLoadModule(txMachine* the, txSlot* module, txID moduleID)
 		fxResolveModule(the, module, moduleID, script, C_NULL, C_NULL);
 }
 
+size_t host_code_step(const void* at)
+{
+	const txByte* code = at;
+	txS1 length = gxCodeSizes[*((const txU1*)code)];
+	if (length > 0)
+		return (size_t)length;
+	if (length == 0)
+		return 1 + sizeof(txID);
+	if (length == -1)
+		return 2 + (size_t)*((const txU1*)(code + 1));
+	if (length == -2) {
+		txU2 bytes;
+		memcpy(&bytes, code + 1, sizeof(bytes));
+		return 3 + (size_t)bytes;
+	}
+	txS4 bytes;
+	memcpy(&bytes, code + 1, sizeof(bytes));
+	return 5 + (size_t)bytes;
+}
+
 /* Functions and strings of this code are used where they lie instead of being copied into the heap: what a device's linker does. */
 static void use_code_in_place(txByte* code, txSize size)
 {
 	txByte* p = code;
 	txByte* limit = code + size;
 	while (p < limit) {
-		txU1 opcode = *((txU1*)p);
-		txS1 length = gxCodeSizes[opcode];
-		switch (opcode) {
+		size_t step = host_code_step(p);
+		switch (*((txU1*)p)) {
 		case XS_CODE_CODE_1: *((txU1*)p) = XS_CODE_CODE_ARCHIVE_1; break;
 		case XS_CODE_CODE_2: *((txU1*)p) = XS_CODE_CODE_ARCHIVE_2; break;
 		case XS_CODE_CODE_4: *((txU1*)p) = XS_CODE_CODE_ARCHIVE_4; break;
@@ -117,22 +136,7 @@ static void use_code_in_place(txByte* code, txSize size)
 		case XS_CODE_STRING_4: *((txU1*)p) = XS_CODE_STRING_ARCHIVE_4; break;
 		default: break;
 		}
-		if (length > 0)
-			p += length;
-		else if (length == 0)
-			p += 1 + sizeof(txID);
-		else if (length == -1)
-			p += 2 + *((txU1*)(p + 1));
-		else if (length == -2) {
-			txU2 bytes;
-			memcpy(&bytes, p + 1, sizeof(bytes));
-			p += 3 + bytes;
-		}
-		else {
-			txS4 bytes;
-			memcpy(&bytes, p + 1, sizeof(bytes));
-			p += 5 + bytes;
-		}
+		p += step;
 	}
 }
 
