@@ -34,6 +34,8 @@ export interface BrokerConfigRequest {
   readonly plugin?: string | false;
   /** Let clients leave retained messages, which mosquitto does not bound. */
   readonly retain?: boolean;
+  /** Log each publish, and those that are denied, for a monitor behind a pipe. */
+  readonly logPublishes?: boolean;
   /** The user mosquitto becomes when started as root; chosen by hawser when left out. */
   readonly user?: string;
   /** For a broker on another machine: its agent's certificate, and where the files are there. Needs `reach`. */
@@ -130,6 +132,7 @@ function settingsOf({
   reach,
   plugin = findControlPlugin(),
   retain,
+  logPublishes,
 }: BrokerConfigRequest): Omit<MosquittoSettings, "user"> {
   return {
     mtlsPort,
@@ -139,5 +142,6 @@ function settingsOf({
     ...(reach === undefined ? {} : { reach }),
     ...(plugin === undefined || plugin === false ? {} : { plugin }),
     ...(retain === true ? { retain } : {}),
+    ...(logPublishes === true ? { logPublishes } : {}),
   };
 }

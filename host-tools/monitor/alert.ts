@@ -1,7 +1,11 @@
 /** What the monitor raises alerts about, and what an alert says. */
 
 /** Somebody keeps failing: see `offender-watch.ts`. */
-export const OFFENDER_RULES = ["failed-logins", "denied-publishes", "clone-suspected"] as const;
+export const SCORED_RULES = ["failed-logins", "denied-publishes", "clone-suspected"] as const;
+export type ScoredRule = (typeof SCORED_RULES)[number];
+
+/** `slow-connect`: see `half-open-watch.ts`. */
+export const OFFENDER_RULES = [...SCORED_RULES, "slow-connect"] as const;
 export type OffenderRule = (typeof OFFENDER_RULES)[number];
 
 /** Somebody who was let in behaves as its role never did: see `profiles/behaviour-watch.ts`. */
@@ -27,7 +31,7 @@ export interface OffenderAlert {
   /** How the offender is known. Nothing proves a `claimedClient`; an `address` may be shared by many devices. */
   readonly by: "address" | "client" | "claimedClient";
   readonly offender: string;
-  /** About how many events in the last minutes. */
+  /** About how many events in the last minutes; of `slow-connect`, at least how many connections are held now. */
   readonly count: number;
   readonly timeMs: number;
 }

@@ -24,11 +24,14 @@ const MAX_OWED = 1000;
 
 export interface Owner {
   /** A TCP connection. Nothing else is known of it yet. */
-  accepted(): void;
+  accepted(peer: string, timeMs: number, end: number, state: ReaderState): void;
   /** A publish that the broker let through: too many to be events. */
   published(publish: Publish, end: number, state: ReaderState): void;
-  /** @param end offset where the line that completed the event ended */
-  event(event: BrokerEvent, end: number, state: ReaderState): void;
+  /**
+   * @param end offset where the line that completed the event ended
+   * @param peer address and port of the connection, where the broker wrote them
+   */
+  event(event: BrokerEvent, end: number, state: ReaderState, peer?: string): void;
   /** The log holds a line that a client may have written: nothing in it can be believed. */
   untrusted(line: string): void;
 }
@@ -54,24 +57,26 @@ export class LogEvents {
 
   /** @param end the line's end, for the owner */
   line(text: string, end: number): void {
-    const { fact, timeMs = this.#now() } = this.#read(text, isSince21(this.#state.version));
+    const { fact, timeMs = this.#now(), peer } = this.#read(text, isSince21(this.#state.version));
     const held = this.#held;
     if (fact?.kind === "handshake-ended") {
       this.#held = undefined;
       // With another handshake's second line outstanding, this address may belong to that one: name none.
-      const address = fact.address === undefined || (held !== undefined && this.#state.owed > 0) ? {} : { address: fact.address };
-      if (held !== undefined) this.#emit({ kind: "refused", reason: held.fact.reason, ...address, timeMs: held.timeMs }, end);
+      const isSure = held === undefined || this.#state.owed === 0;
+      const address = fact.address === undefined || !isSure ? {} : { address: fact.address };
+      const ended = isSure ? peer : undefined;
+      if (held !== undefined) this.#emit({ kind: "refused", reason: held.fact.reason, ...address, timeMs: held.timeMs }, end, ended);
       else if (this.#state.owed > 0) this.#state = { ...this.#state, owed: this.#state.owed - 1 };
-      else this.#emit({ kind: "refused", reason: "protocol", ...address, timeMs }, end);
+      else this.#emit({ kind: "refused", reason: "protocol", ...address, timeMs }, end, ended);
       return;
     }
     this.flush();
     if (fact === undefined) return;
     if (fact.kind === "handshake-error") this.#held = { fact, timeMs, end };
-    else if (fact.kind === "accepted") this.#owner.accepted();
+    else if (fact.kind === "accepted") this.#owner.accepted(peer ?? fact.address, timeMs, end, this.#state);
     else if (fact.kind === "published") this.#owner.published({ ...fact, timeMs }, end, this.#state);
     else if (fact.kind === "client-text") this.#owner.untrusted(text);
-    else this.#report(fact, timeMs, end);
+    else this.#report(fact, timeMs, end, peer);
   }
 
   /** Call when the source has no more lines for now: reports a handshake error that still waits for its second line. */
@@ -83,13 +88,13 @@ export class LogEvents {
     this.#emit({ kind: "refused", reason: held.fact.reason, timeMs: held.timeMs }, held.end);
   }
 
-  #report(fact: Exclude<LogFact, { kind: Inner }>, timeMs: number, end: number): void {
+  #report(fact: Exclude<LogFact, { kind: Inner }>, timeMs: number, end: number, peer: string | undefined): void {
     if (fact.kind === "broker-started") this.#state = { version: fact.version, owed: 0 };
-    this.#emit({ ...fact, timeMs }, end);
+    this.#emit({ ...fact, timeMs }, end, peer);
   }
 
-  #emit(event: BrokerEvent, end: number): void {
-    this.#owner.event(event, end, this.#state);
+  #emit(event: BrokerEvent, end: number, peer?: string): void {
+    this.#owner.event(event, end, this.#state, peer);
   }
 }
 

@@ -5,6 +5,7 @@ import { LogEvents } from "./log-events.js";
 import type { BrokerEvent, ReaderState } from "./log-events.js";
 import type { LogFormat } from "./log-formats.js";
 import type { BehaviourWatch } from "./profiles/behaviour-watch.js";
+import { HalfOpenWatch } from "./half-open-watch.js";
 import { LogTail, MAX_LINE_BYTES } from "./log-tail.js";
 import { OffenderWatch } from "./offender-watch.js";
 import type { Alert } from "./alert.js";
@@ -60,6 +61,7 @@ export class LogMonitor {
   readonly #reader: LogEvents;
   readonly #offenders: OffenderWatch;
   readonly #behaviour: BehaviourWatch | undefined;
+  readonly #halfOpen = new HalfOpenWatch();
   readonly #tail: LogTail | undefined;
   readonly #pipe = new PipeLines({ line: (text) => this.#line(text, 0), tooLong: () => this.#tooLong() });
   readonly #trail: TrailTail | undefined;
@@ -84,8 +86,11 @@ export class LogMonitor {
     const state = { version: resume?.reader.version ?? version, owed: resume?.reader.owed ?? 0 };
     this.#reader = new LogEvents(
       {
-        accepted: owner.accepted.bind(owner),
-        event: (event, end, state) => this.#event(event, state, end),
+        accepted: (peer, timeMs, end, state) => {
+          owner.accepted();
+          this.#alert(this.#halfOpen.accepted(peer, timeMs), state, end);
+        },
+        event: (event, end, state, peer) => this.#event(event, state, end, peer),
         published: (publish, end, state) => this.#alert(behaviour?.published(publish), state, end),
         untrusted: (line) => (this.#untrusted ??= forgeable(line)),
       },
@@ -133,8 +138,12 @@ export class LogMonitor {
     this.#checkpointedMs = nowMs;
   }
 
-  /** Looks for what only a clock tells: devices that went silent. Call it at the end of what is written so far. */
+  /**
+   * Looks for what only a clock tells: devices that went silent, and connections that do not sign in. Call it at the end of what is
+   * written so far.
+   */
   look(nowMs: number): void {
+    this.#alert(this.#halfOpen.look(nowMs), this.#reader.state);
     this.#alert(this.#behaviour?.look(nowMs), this.#reader.state);
     this.#settle();
   }
@@ -179,11 +188,12 @@ export class LogMonitor {
     if (this.#untrusted !== undefined) throw this.#untrusted;
   }
 
-  #event(event: BrokerEvent, reader: ReaderState, end?: number): void {
+  #event(event: BrokerEvent, reader: ReaderState, end?: number, peer?: string): void {
     this.#keep(event, reader, end);
     this.#owner.event(event);
     const alert = this.#offenders.event(event);
     if (alert !== undefined) this.#alert([alert], reader, end);
+    this.#alert(this.#halfOpen.event(event, peer), reader, end);
     this.#alert(this.#behaviour?.event(event), reader, end);
   }
 
@@ -217,6 +227,7 @@ export class LogMonitor {
 
   #gap(detail: string): void {
     this.#reader.flush();
+    this.#halfOpen.forget();
     const event: MonitorEvent = { kind: "log-gap", detail, timeMs: Date.now() };
     this.#keep(event, this.#reader.state);
     this.#owner.event(event);

@@ -57,6 +57,8 @@ export interface LogLine {
   readonly timeMs?: number;
   /** Undefined for lines that report nothing of interest here. */
   readonly fact?: LogFact;
+  /** Address and port of the connection, divided by a colon, where the broker wrote them. */
+  readonly peer?: string;
 }
 
 const STAMP = /^(?:(\d{9,11})|(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[+-]\d{4})?)): /;
@@ -94,11 +96,17 @@ const FIRST_PACKET = new RegExp(`^Protocol error from (${ADDRESS}):\\d{1,5}: `);
 const BAD_CONFIG = /^Error: (.*(?:in acl_file|password|psk|configuration|config|certificate|CRL|\.conf).*)$/is;
 /** `ID QOS FILTER` of log_type subscribe, `ID FILTER` of log_type unsubscribe, of clients whose id has no blank or colon. */
 const CLIENT_TEXT = /^[^\s:]+ (?:[012] \S+|[^\s/:]+\/\S*|[#+])$/;
+const PEER_OF_NEW = new RegExp(`^New (?:connection|client connected|bridge connected) from (${ADDRESS}:\\d{1,5}) `);
+/** The last one is the broker's: behind it stand its own words alone. */
+const PEER_OF_END = new RegExp(`^Client .* \\[(${ADDRESS}:\\d{1,5})\\] disconnected[ \\w.:]*$`, "s");
 const WITH_ADDRESS = new RegExp(`^(.*) \\[(${ADDRESS}):\\d{1,5}\\]$`, "s");
 
 /** The two endings that every version writes. */
 const PROTOCOL_ERROR = " disconnected: Protocol error.";
 const DISCONNECTED = " disconnected.";
+const BOTH_FORMS: ReadonlySet<string> = new Set([PROTOCOL_ERROR, DISCONNECTED]);
+/** Those in the words of the system or the library: `Success` for a connection that was reset. */
+const WORDS_OF_END = / disconnected: [A-Z][a-z]+(?: [A-Za-z]+){0,8}\.$/;
 
 type Ending = (client: string | undefined, address: string | undefined) => LogFact;
 
@@ -157,7 +165,14 @@ export function readMosquittoLine(line: string, isSince21: boolean): LogLine {
   const text = stamp === null ? line : line.slice(stamp[0].length);
   const timeMs = stamp === null ? Number.NaN : stamp[1] !== undefined ? Number(stamp[1]) * 1000 : Date.parse(stamp[2] ?? "");
   const fact = factOf(text, isSince21);
-  return { ...(Number.isNaN(timeMs) ? {} : { timeMs }), ...(fact === undefined ? {} : { fact }) };
+  const peer = fact === undefined ? undefined : peerOf(text, fact);
+  return { ...(Number.isNaN(timeMs) ? {} : { timeMs }), ...(fact === undefined ? {} : { fact }), ...(peer === undefined ? {} : { peer }) };
+}
+
+function peerOf(text: string, fact: LogFact): string | undefined {
+  if (fact.kind === "accepted" || fact.kind === "connected") return PEER_OF_NEW.exec(text)?.[1];
+  // Of a version that writes one: else the fact would have no address.
+  return "address" in fact ? PEER_OF_END.exec(text)?.[1] : undefined;
 }
 
 function factOf(text: string, isSince21: boolean): LogFact | undefined {
@@ -178,14 +193,22 @@ function factOf(text: string, isSince21: boolean): LogFact | undefined {
 }
 
 function ofClient(text: string, isSince21: boolean): LogFact | undefined {
-  for (const [ending, needs21, make] of ENDINGS) {
+  const words = WORDS_OF_END.exec(text)?.[0];
+  const others =
+    words === undefined
+      ? []
+      : ([
+          [words, true, gone],
+          [words, false, gone],
+        ] as const);
+  for (const [ending, needs21, make] of [...ENDINGS, ...others]) {
     if (!text.endsWith(ending)) continue;
     const name = text.slice("Client ".length, -ending.length);
     if (!needs21) return make(name === "<unknown>" ? undefined : isSince21 ? withoutAddress(name) : name, undefined);
     const found = WITH_ADDRESS.exec(name);
     if (!isSince21) {
       // Either an unknown version's address, or an id that looks like one: name neither.
-      if (found !== null || (ending !== DISCONNECTED && ending !== PROTOCOL_ERROR)) return make(undefined, undefined);
+      if (found !== null || !(BOTH_FORMS.has(ending) || ending === words)) return make(undefined, undefined);
       continue;
     }
     if (found !== null) return make(found[1], found[2]);

@@ -3,12 +3,12 @@
  * id that two connections fight for. Scores decay by half in five minutes of the broker's time, and a bounded number of
  * names is remembered, whatever senders call themselves.
  */
-import { OFFENDER_RULES } from "./alert.js";
-import type { OffenderAlert, OffenderRule } from "./alert.js";
+import { SCORED_RULES } from "./alert.js";
+import type { OffenderAlert, ScoredRule } from "./alert.js";
 import type { BrokerEvent } from "./log-events.js";
 
 /** How much of a score is too much. */
-const THRESHOLDS: Readonly<Record<OffenderRule, number>> = {
+const THRESHOLDS: Readonly<Record<ScoredRule, number>> = {
   /** Wrong passwords, keys or certificates. */
   "failed-logins": 10,
   "denied-publishes": 20,
@@ -18,7 +18,7 @@ const THRESHOLDS: Readonly<Record<OffenderRule, number>> = {
 
 /** Somebody who keeps failing, whether or not that is an alert yet. */
 export interface Offender {
-  readonly rule: OffenderRule;
+  readonly rule: ScoredRule;
   readonly by: OffenderAlert["by"];
   readonly offender: string;
   /** About how many events in the last minutes. */
@@ -33,7 +33,7 @@ export const MAX_REMEMBERED = 10_000;
 
 /** Scores that survive a restart, for each rule. */
 const MAX_STORED = 1000;
-export type StoredScores = readonly (readonly [rule: OffenderRule, key: string, value: number, atMs: number, alertedMs: number | null])[];
+export type StoredScores = readonly (readonly [rule: ScoredRule, key: string, value: number, atMs: number, alertedMs: number | null])[];
 
 interface Score {
   value: number;
@@ -44,7 +44,7 @@ interface Score {
 const LOGIN_REASONS: ReadonlySet<string> = new Set(["password", "psk", "certificate", "no_certificate"]);
 
 export class OffenderWatch {
-  readonly #scores = new Map<OffenderRule, Map<string, Score>>(OFFENDER_RULES.map((rule) => [rule, new Map<string, Score>()]));
+  readonly #scores = new Map<ScoredRule, Map<string, Score>>(SCORED_RULES.map((rule) => [rule, new Map<string, Score>()]));
 
   /** The newest scores of each rule, for {@link restore}. */
   get stored(): StoredScores {
@@ -58,10 +58,10 @@ export class OffenderWatch {
 
   /** @throws RangeError for anything that {@link stored} never gives */
   restore(stored: unknown): void {
-    if (!Array.isArray(stored) || stored.length > MAX_STORED * OFFENDER_RULES.length) throw new RangeError("not a list of scores");
+    if (!Array.isArray(stored) || stored.length > MAX_STORED * SCORED_RULES.length) throw new RangeError("not a list of scores");
     for (const one of stored as unknown[]) {
       const [rule, key, value, atMs, alertedMs] = Array.isArray(one) ? (one as unknown[]) : [];
-      const scores = this.#scores.get(rule as OffenderRule);
+      const scores = this.#scores.get(rule as ScoredRule);
       const isKey = typeof key === "string" && /^(?:address|client|claimedClient) /.test(key);
       const isAlerted = alertedMs === null || isTime(alertedMs);
       if (scores === undefined || !isKey || !isTime(value) || !isTime(atMs) || !isAlerted) throw new RangeError("not a score");
@@ -100,7 +100,7 @@ export class OffenderWatch {
     return ranked;
   }
 
-  #count(rule: OffenderRule, by: OffenderAlert["by"], offender: string, timeMs: number): OffenderAlert | undefined {
+  #count(rule: ScoredRule, by: OffenderAlert["by"], offender: string, timeMs: number): OffenderAlert | undefined {
     const scores = this.#scores.get(rule) ?? new Map<string, Score>();
     const key = `${by} ${offender}`;
     const known = scores.get(key);

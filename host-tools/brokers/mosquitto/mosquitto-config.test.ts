@@ -158,6 +158,14 @@ describe("mosquitto's configuration", () => {
     expect(psk).toContain("use_username_as_clientid true");
   });
 
+  it("logs each packet only where it is told to, for a monitor behind a pipe", () => {
+    expect(config()).not.toMatch(/^log_type debug$/m);
+    const settings = { mtlsPort: 1, pskPort: 2, user: "u", logPublishes: true };
+    expect(compileMosquitto("/b", settings, facts).get("mosquitto.conf")).toMatch(/^log_type debug$/m);
+    expect(parseMosquittoSettings(settings)).toEqual(settings);
+    expect(parseMosquittoSettings({ ...settings, logPublishes: "yes" })).toBeUndefined();
+  });
+
   it("keeps no retained messages unless it is told to, and loads the plugin that ends sessions", () => {
     expect(config()).toMatch(/^retain_available false$/m);
     const settings = { mtlsPort: 1, pskPort: 2, user: "u", retain: true, plugin: "/usr/lib/plugin.so" };

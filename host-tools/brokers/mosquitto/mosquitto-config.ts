@@ -35,6 +35,8 @@ export interface MosquittoSettings {
   readonly restarts?: number;
   /** Let clients leave retained messages. They are not bounded: one device can fill the broker's disk with them. */
   readonly retain?: boolean;
+  /** Log each publish, and those that are denied. mosquitto logs no denials without the other packets. */
+  readonly logPublishes?: boolean;
 }
 
 /** What the broker is to know, whatever its kind. */
@@ -227,6 +229,10 @@ const MTLS_COMMENT = `# Certificates. The client id is the certificate's name, w
 const BACKEND_COMMENT = `# Certificates of backends, operators and the authority, who have no rights on the listener above, as devices have none here. mosquitto cannot refuse a
 # device's certificate here, so client ids are names here too: else a device could take another's.`;
 
+const PUBLISH_LOG = `# Publishes and who was denied one, among all packets: read them through a pipe, mosquitto -c mosquitto.conf 2>&1 | hawser monitor --log -
+log_type debug
+`;
+
 function pluginText({ plugin }: MosquittoSettings, statePath: string): string {
   if (plugin === undefined) return "";
   return `# Ends the sessions of a name when hawser says so; it gives nobody else any right. Loaded on one listener, it serves both.
@@ -298,7 +304,7 @@ log_type error
 log_type warning
 log_type notice
 log_type information
-connection_messages true
+${settings.logPublishes === true ? PUBLISH_LOG : ""}connection_messages true
 log_timestamp true
 log_timestamp_format %Y-%m-%dT%H:%M:%S
 
@@ -349,13 +355,14 @@ export function checkMosquittoSettings(settings: Omit<MosquittoSettings, "user">
 /** @returns undefined when the value is no settings */
 export function parseMosquittoSettings(value: unknown): MosquittoSettings | undefined {
   if (typeof value !== "object" || value === null) return undefined;
-  const { mtlsPort, pskPort, backendPort, user, bind, reach, plugin, retain, restarts } = value as Record<string, unknown>;
+  const { mtlsPort, pskPort, backendPort, user, bind, reach, plugin, retain, logPublishes, restarts } = value as Record<string, unknown>;
   if (!isPort(mtlsPort) || !isPort(pskPort) || typeof user !== "string" || !/^[A-Za-z_][A-Za-z0-9_-]*$/.test(user)) return undefined;
   if (
     !isAbsent(bind, isAddress) ||
     !isAbsent(reach, isAddress) ||
     !isAbsent(plugin, isPluginPath) ||
-    (retain !== undefined && retain !== true)
+    (retain !== undefined && retain !== true) ||
+    (logPublishes !== undefined && logPublishes !== true)
   )
     return undefined;
   if (!isAbsent(backendPort, isPort)) return undefined;
@@ -370,6 +377,7 @@ export function parseMosquittoSettings(value: unknown): MosquittoSettings | unde
     ...(reach === undefined ? {} : { reach }),
     ...(plugin === undefined ? {} : { plugin }),
     ...(retain === undefined ? {} : { retain }),
+    ...(logPublishes === undefined ? {} : { logPublishes }),
   };
 }
 

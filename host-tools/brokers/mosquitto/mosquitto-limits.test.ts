@@ -31,6 +31,23 @@ for s in held:
 print(counts)
 `;
 
+/** A flood into a sink for three seconds: how many bytes came through, and in how many seconds. */
+const POUR = `
+import socket, threading, time
+server = socket.socket(); server.bind(("127.0.0.1", 18883)); server.listen(5)
+begun = time.time()
+client = socket.create_connection(("127.0.0.1", 18883)); sink = server.accept()[0]
+def pour():
+    while True: client.sendall(bytes(65536))
+threading.Thread(target=pour, daemon=True).start()
+received, end = 0, begun + 3
+sink.settimeout(0.1)
+while time.time() < end:
+    try: received += len(sink.recv(1 << 20))
+    except socket.timeout: pass
+print([received, time.time() - begun])
+`;
+
 describe("mosquitto's connection limits", () => {
   it("are rules for both ports, per address, per /64 and in all", () => {
     expect(rules).toMatch(/tcp dport 18883 ct state new add @mtls_held4 \{ ip saddr ct count over 50 \} counter reject with tcp reset/);
@@ -46,5 +63,17 @@ describe("mosquitto's connection limits", () => {
       execFileSync("unshare", ["--net", "sh", "-ec", script], { cwd: directory, encoding: "utf8" }),
     ) as number[];
     expect([inside, inside + refused + dropped]).toEqual([50, 120]);
+  });
+
+  it.runIf(process.getuid?.() === 0)("hold a flood back: what one address sends is slowed down, and not cut off", () => {
+    writeFileSync(join(directory, "limits.nft"), rules);
+    writeFileSync(join(directory, "pour.py"), POUR);
+    const script = `ip link set lo up && nft -f limits.nft && python3 pour.py`;
+    const [received = 0, seconds = 0] = JSON.parse(
+      execFileSync("unshare", ["--net", "sh", "-ec", script], { cwd: directory, encoding: "utf8" }),
+    ) as number[];
+    expect(received).toBeGreaterThan(64 * 1024);
+    // A burst of 256 KiB, and 128 KiB a second.
+    expect(received).toBeLessThan((256 + 128 * seconds) * 1024 * 1.2);
   });
 });

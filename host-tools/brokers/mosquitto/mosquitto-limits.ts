@@ -1,6 +1,7 @@
 /**
  * Connection limits as nftables rules. mosquitto's own do not hold: 2.0.11 (Debian 12) counts every disconnect twice, so that after a few
- * of them `max_connections` refuses nobody (mended in 2.0.12), and no version limits what one address may hold or how fast it may come.
+ * of them `max_connections` refuses nobody (mended in 2.0.12), and no version limits what one address may hold, how fast it may come or how
+ * much it may send: a client that pours messages keeps all others waiting.
  */
 
 /** Held at once by one address (IPv6: by one /64), before anybody signed in counts too: many devices may share the address of a gateway. */
@@ -8,6 +9,9 @@ const HELD_PER_ADDRESS = 50;
 /** New connections of one address. */
 const PER_ADDRESS_PER_SECOND = 20;
 const PER_ADDRESS_BURST = 100;
+/** Sent by one address, with the bytes of TCP and TLS: a few thousand small messages. */
+const BYTES_PER_ADDRESS_PER_SECOND = "128 kbytes/second";
+const BYTES_PER_ADDRESS_BURST = "256 kbytes";
 /** New connections of everybody: two cores do about 150 full mTLS handshakes a second. */
 const PER_SECOND = 200;
 
@@ -23,7 +27,8 @@ export function nftablesLimits(ports: readonly LimitedPort[]): string {
   const table = `hawser_${ports[0]?.port ?? 0}`;
   return `#!/usr/sbin/nft -f
 # Written by hawser; changes made here are lost. Check with: nft -c -f FILE; load with: nft -f FILE; look at the counters with: nft list table inet ${table}
-# Too many held connections are reset, so that a device learns of it at once; too many new ones are dropped, which slows them down.
+# Too many held connections are reset, so that a device learns of it at once; too many new ones are dropped, which slows them down, and so are packets of
+# an address that sends more than ${BYTES_PER_ADDRESS_PER_SECOND}: TCP then sends them later.
 add table inet ${table}
 delete table inet ${table}
 table inet ${table} {
@@ -36,15 +41,22 @@ ${ports.map(rules).join("")}  }
 
 function sets({ name }: LimitedPort): string {
   const of = (kind: string, type: string): string =>
-    `  set ${name}_${kind} {\n    type ${type}\n    flags dynamic\n    size 65535\n${kind.startsWith("rate") ? "    timeout 1m\n" : ""}  }\n`;
-  return of("held4", "ipv4_addr") + of("held6", "ipv6_addr") + of("rate4", "ipv4_addr") + of("rate6", "ipv6_addr");
+    `  set ${name}_${kind} {\n    type ${type}\n    flags dynamic\n    size 65535\n${/^(?:rate|bytes)/.test(kind) ? "    timeout 1m\n" : ""}  }\n`;
+  return (
+    of("held4", "ipv4_addr") +
+    of("held6", "ipv6_addr") +
+    ["rate", "bytes"].map((kind) => of(`${kind}4`, "ipv4_addr") + of(`${kind}6`, "ipv6_addr")).join("")
+  );
 }
 
 function rules({ name, port, held }: LimitedPort): string {
   const fresh = `    tcp dport ${port} ct state new`;
   const network = "ip6 saddr and ffff:ffff:ffff:ffff::";
   const rate = `limit rate over ${PER_ADDRESS_PER_SECOND}/second burst ${PER_ADDRESS_BURST} packets`;
+  const bytes = `limit rate over ${BYTES_PER_ADDRESS_PER_SECOND} burst ${BYTES_PER_ADDRESS_BURST}`;
   return [
+    `    tcp dport ${port} ct state established update @${name}_bytes4 { ip saddr ${bytes} } counter drop`,
+    `    tcp dport ${port} ct state established update @${name}_bytes6 { ${network} ${bytes} } counter drop`,
     `${fresh} update @${name}_rate4 { ip saddr ${rate} } counter drop`,
     `${fresh} update @${name}_rate6 { ${network} ${rate} } counter drop`,
     `${fresh} limit rate over ${PER_SECOND}/second burst ${PER_SECOND} packets counter drop`,

@@ -129,6 +129,7 @@ function addConfig(broker: Command, run: Run): void {
     .option("--agent-dir <dir>", "directory of the broker's files on that machine (default: /var/lib/hawser-broker)", parsePath)
     .option("--user <name>", "user that mosquitto becomes when started as root (default: chosen; with --agent: mosquitto)", parsePath)
     .option("--retain", "allow clients to publish retained messages; mosquitto does not limit their number")
+    .option("--log-publishes", "log each packet, so that `hawser monitor`, fed through a pipe, sees floods and denied publishes")
     .option(...TAKE_OVER);
   json(caPassphrase(config));
   addHelp(config, {

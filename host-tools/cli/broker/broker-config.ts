@@ -16,6 +16,7 @@ export interface BrokerConfigOptions extends PassphraseOptions {
   reach?: string;
   plugin?: string;
   retain?: boolean;
+  logPublishes?: boolean;
   agent?: string;
   agentDir?: string;
   user?: string;
@@ -26,7 +27,21 @@ export interface BrokerConfigOptions extends PassphraseOptions {
 const AGENT_DIRECTORY = "/var/lib/hawser-broker";
 
 export async function writeBrokerConfiguration(options: BrokerConfigOptions, context: Context): Promise<void> {
-  const { for: engine, out, mtlsPort, pskPort, backendPort, bind, reach, plugin, retain, agent, agentDir, user: asUser } = options;
+  const {
+    for: engine,
+    out,
+    mtlsPort,
+    pskPort,
+    backendPort,
+    bind,
+    reach,
+    plugin,
+    retain,
+    logPublishes,
+    agent,
+    agentDir,
+    user: asUser,
+  } = options;
   if (agentDir !== undefined && agent === undefined)
     throw new HawserError("USAGE", "--agent-dir needs --agent", "Give the agent's fingerprint too, or leave out both.");
   const ca = await openCaOf(options, context);
@@ -40,6 +55,7 @@ export async function writeBrokerConfiguration(options: BrokerConfigOptions, con
     ...(reach === undefined ? {} : { reach }),
     ...(plugin === undefined ? {} : { plugin: plugin === "none" ? false : plugin }),
     ...(retain === true ? { retain } : {}),
+    ...(logPublishes === true ? { logPublishes } : {}),
     ...(options.takeOver === true ? { takeOver: true } : {}),
     ...(asUser === undefined ? {} : { user: asUser }),
     ...(agent === undefined ? {} : { agent: { certificate: agent, directory: agentDir ?? AGENT_DIRECTORY } }),

@@ -43,8 +43,9 @@ export class KnownRoles implements Roles {
   }
 
   limitsOf(role: string): StaticLimits {
+    const { roles, defaultDeviceRole = "" } = this.#policy;
     return {
-      messagesPerSecond: this.#policy.roles.get(role)?.limits.messagesPerSecond,
+      messagesPerSecond: (roles.get(role) ?? roles.get(defaultDeviceRole))?.limits.messagesPerSecond,
       packetBytes: this.#policy.limits.packetBytes,
     };
   }

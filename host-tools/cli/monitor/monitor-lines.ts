@@ -22,6 +22,7 @@ const ALERTS: Readonly<Record<AlertRule, string>> = {
   "failed-logins": "failed logins",
   "denied-publishes": "publishes where it may not",
   "clone-suspected": "connections fight for one client id (a copied credential?)",
+  "slow-connect": "holds connections without signing in",
   "message-rate": "more messages than normal",
   "message-size": "larger messages than normal",
   "connect-rate": "more connections than normal",
