@@ -8,6 +8,7 @@ import { unknownCredential, type Failure, type Shown } from "../../sdk/failure.j
 import { HawserError } from "../../sdk/errors.js";
 import type { Credential, Dialer, Endpoint, Link, LinkHandlers, LinkInfo } from "../../sdk/platform.js";
 import { AddressOrder } from "./address-order.js";
+import { ConnectProxy } from "./connect-proxy.js";
 import { LONGEST_SESSION_MS } from "../../sdk/sleep/kept-session.js";
 import type { KeptTicket, TlsTicket } from "./kept-ticket.js";
 import type { LinkKeys } from "./node-key-store.js";
@@ -33,7 +34,16 @@ export interface NodeDialerOptions {
    * session is resumed.
    */
   webSocketPath?: string;
+  /**
+   * The HTTP proxy through which every link goes: `http://proxy:3128`, `https://proxy`, also with `user:password@` before the host. It
+   * resolves the broker's name and sees no more than where the link goes; a link without TLS is refused. Default: none, whatever the
+   * environment says.
+   */
+  proxy?: string;
 }
+
+/** How a link comes by TCP: by itself, or over what a proxy has opened. */
+type Tcp = TcpNetConnectOpts & ({ onread: OnReadOpts } | { socket: Socket });
 
 type PskCredential = Extract<Credential, { kind: "psk" }>;
 
@@ -49,6 +59,7 @@ export class NodeDialer implements Dialer {
   readonly #sessions: TlsSessions | undefined;
   readonly #addresses: AddressOrder;
   readonly #webSocketPath: string | undefined;
+  readonly #proxy: ConnectProxy | undefined;
   #pskContext: SecureContext | undefined;
 
   /**
@@ -60,6 +71,7 @@ export class NodeDialer implements Dialer {
     if (webSocketPath !== undefined && !/^\/[!-~]*$/.test(webSocketPath))
       throw new HawserError("BAD_OPTION", `webSocketPath ${JSON.stringify(webSocketPath)} is not a path`, "Begin it with a slash: /mqtt.");
     this.#webSocketPath = webSocketPath;
+    if (options.proxy !== undefined) this.#proxy = new ConnectProxy(options.proxy);
     this.#keys = keys;
     this.#versions = { minVersion: options.minTlsVersion ?? "TLSv1.2", maxVersion: options.maxTlsVersion ?? "TLSv1.3" };
     this.#contexts = new CertificateContexts(this.#versions);
@@ -75,24 +87,25 @@ export class NodeDialer implements Dialer {
   }
 
   #plan(endpoint: Endpoint, credential: Credential, timeoutMs: number): LinkPlan {
-    const tcp = this.#tcpOptions(endpoint);
+    const way = { endpoint, timeoutMs, tcp: this.#tcpOptions(endpoint), addresses: this.#addresses, proxy: this.#proxy };
     switch (credential.kind) {
       case "mtls":
       case "server-auth":
-        return new CertificatePlan(this.#addresses, endpoint, timeoutMs, credential, this.#sessions, (tls, onread) => {
+        return new CertificatePlan(way, credential, this.#sessions, (tls, tcp) => {
           const key = credential.kind === "mtls" ? this.#keys.signingKey(credential.slot) : undefined;
           const secureContext = this.#contexts.get(credential, key);
-          return openTls({ ...tcp, onread }, endpoint, { ...tls, secureContext });
+          return openTls(tcp, endpoint, { ...tls, secureContext });
         });
       case "psk":
-        return new Plan(this.#addresses, endpoint, timeoutMs, "psk", "secureConnect", (onread) =>
-          openTls({ ...tcp, onread }, endpoint, this.#pskOptions(credential)),
-        );
+        return new Plan(way, "psk", "secureConnect", (tcp) => openTls(tcp, endpoint, this.#pskOptions(credential)));
       case "none":
-        return new Plan(this.#addresses, endpoint, timeoutMs, "no-certificate", "connect", (onread) => connectTcp({ ...tcp, onread }));
+        return new Plan(way, "no-certificate", "connect", (tcp) => {
+          if ("socket" in tcp) throw new HawserError("BAD_CREDENTIAL", "the proxy could read and change a link without TLS");
+          return connectTcp(tcp);
+        });
       default: {
         const { code, message } = unknownCredential(credential);
-        return new Plan(this.#addresses, endpoint, timeoutMs, "no-certificate", "connect", () => {
+        return new Plan(way, "no-certificate", "connect", () => {
           throw new HawserError(code, message);
         });
       }
@@ -121,32 +134,51 @@ export class NodeDialer implements Dialer {
   }
 }
 
+/** Where a link goes, and by which way. */
+interface Way {
+  readonly endpoint: Endpoint;
+  /** Milliseconds. */
+  readonly timeoutMs: number;
+  readonly tcp: TcpNetConnectOpts;
+  readonly addresses: AddressOrder;
+  readonly proxy: ConnectProxy | undefined;
+}
+
 /** A class, and not closures: gateways and fleet simulators have thousands of links, and each keeps its plan. */
 class Plan implements LinkPlan {
+  readonly timeoutMs: number;
+  readonly #endpoint: Endpoint;
+  readonly #addresses: AddressOrder;
   #isServerProved = false;
-  #connect: ((onread: OnReadOpts) => Socket) | undefined;
+  #start: ((onread: OnReadOpts) => Socket | Promise<Socket>) | undefined;
+  #proxied: AbortController | undefined;
   #reached: string | undefined;
 
   constructor(
-    private readonly addresses: AddressOrder,
-    private readonly endpoint: Endpoint,
-    readonly timeoutMs: number,
+    { endpoint, timeoutMs, tcp, addresses, proxy }: Way,
     private readonly shown: Shown,
     readonly openedBy: LinkPlan["openedBy"],
-    connect: (onread: OnReadOpts) => Socket,
+    connect: (tcp: Tcp) => Socket,
   ) {
-    this.#connect = connect;
+    this.timeoutMs = timeoutMs;
+    this.#endpoint = endpoint;
+    this.#addresses = addresses;
+    this.#start = (onread) => {
+      if (proxy === undefined) return connect({ ...tcp, onread });
+      this.#proxied = new AbortController();
+      return proxy.open(this.address, this.#proxied.signal).then((socket) => connect({ ...tcp, socket: socket.setNoDelay(true) }));
+    };
   }
 
   get address(): string {
-    return authorityOf(this.endpoint);
+    return authorityOf(this.#endpoint);
   }
 
-  connect(onread: OnReadOpts): Socket {
-    const connect = this.#connect as (onread: OnReadOpts) => Socket;
+  connect(onread: OnReadOpts): Socket | Promise<Socket> {
+    const start = this.#start as (onread: OnReadOpts) => Socket | Promise<Socket>;
     // Used once: what it holds is not held for the life of the link.
-    this.#connect = undefined;
-    return connect(onread);
+    this.#start = undefined;
+    return start(onread);
   }
 
   reached(address: string): void {
@@ -154,9 +186,10 @@ class Plan implements LinkPlan {
   }
 
   over(served: boolean): void {
+    this.#proxied?.abort();
     if (this.#reached === undefined) return;
-    if (served) this.addresses.served(this.#reached, this.endpoint.port);
-    else this.addresses.failed(this.#reached, this.endpoint.port);
+    if (served) this.#addresses.served(this.#reached, this.#endpoint.port);
+    else this.#addresses.failed(this.#reached, this.#endpoint.port);
   }
 
   opened(socket: Socket): LinkInfo {
@@ -194,18 +227,17 @@ class CertificatePlan extends Plan {
   #wrong: ServerVerdict | undefined;
 
   constructor(
-    addresses: AddressOrder,
-    endpoint: Endpoint,
-    timeoutMs: number,
+    way: Way,
     credential: CertificateCredential,
     sessions: TlsSessions | undefined,
-    open: (tls: ConnectionOptions, onread: OnReadOpts) => TLSSocket,
+    open: (tls: ConnectionOptions, tcp: Tcp) => TLSSocket,
   ) {
+    const { endpoint } = way;
     const tickets = sessions === undefined ? undefined : new TicketUse(sessions, new TicketPlace(endpoint, credential), credential);
-    super(addresses, endpoint, timeoutMs, credential.kind === "mtls" ? "certificate" : "no-certificate", "secureConnect", (onread) => {
+    super(way, credential.kind === "mtls" ? "certificate" : "no-certificate", "secureConnect", (tcp) => {
       const checkServerIdentity = (_host: string, shown: PeerCertificate): Error | undefined =>
         this.#judge(shown as DetailedPeerCertificate);
-      const socket = open({ checkServerIdentity, ...tickets?.options() }, onread);
+      const socket = open({ checkServerIdentity, ...tickets?.options() }, tcp);
       tickets?.watch(socket);
       return socket;
     });
@@ -258,7 +290,7 @@ function serverNameOf(endpoint: Endpoint): string {
   return (endpoint.serverName ?? endpoint.host).replace(/\.$/, "");
 }
 
-function openTls(tcp: TcpNetConnectOpts, endpoint: Endpoint, tls: ConnectionOptions): TLSSocket {
+function openTls(tcp: Tcp, endpoint: Endpoint, tls: ConnectionOptions): TLSSocket {
   const serverName = serverNameOf(endpoint);
   // Said outright, so that NODE_TLS_REJECT_UNAUTHORIZED=0 in the environment changes nothing.
   const options = { ...tcp, ...tls, rejectUnauthorized: true, ...(endpoint.alpn === undefined ? {} : { ALPNProtocols: [endpoint.alpn] }) };

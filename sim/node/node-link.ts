@@ -3,6 +3,7 @@ import type { OnReadOpts, Socket } from "node:net";
 import { failure } from "../../sdk/failure.js";
 import type { Failure } from "../../sdk/failure.js";
 import type { Link, LinkHandlers, LinkInfo } from "../../sdk/platform.js";
+import { ProxyFault } from "./connect-proxy.js";
 import { LONGEST_TIMEOUT_MS } from "./node-scheduler.js";
 
 /** How long an orderly close may take before the socket is cut. */
@@ -15,8 +16,8 @@ const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 
 /** What kind of socket it is and what its events mean. */
 export interface LinkPlan {
-  /** Starts connecting. May throw. */
-  connect(onread: OnReadOpts): Socket;
+  /** Starts connecting; a promise where TCP comes from a proxy. May throw or reject. */
+  connect(onread: OnReadOpts): Socket | Promise<Socket>;
   /** Which event says that the link is up. */
   readonly openedBy: "connect" | "secureConnect";
   /** Milliseconds for all of DNS, TCP and TLS. */
@@ -46,7 +47,7 @@ type Stage = "connecting" | "open" | "closing" | "ended";
 export class NodeLink implements Link {
   readonly #plan: LinkPlan;
   readonly #handlers: LinkHandlers;
-  readonly #socket: Socket | undefined;
+  #socket: Socket | undefined;
   #stage: Stage = "connecting";
   #timer: NodeJS.Timeout | undefined;
   #wasOpened = false;
@@ -58,14 +59,30 @@ export class NodeLink implements Link {
     this.#plan = plan;
     this.#handlers = handlers;
     try {
-      this.#socket = plan.connect({ buffer: readBuffer, callback: (sizeBytes) => this.#received(sizeBytes) });
+      const socket = plan.connect({
+        buffer: readBuffer,
+        callback: (sizeBytes) => this.#received(readBuffer.subarray(0, sizeBytes)),
+      });
+      if (socket instanceof Promise) this.#await(socket);
+      else this.#listenTo(socket);
     } catch (error) {
       setImmediate(() => this.#end(plan.explainLocal(error)));
       return;
     }
-    this.#listenTo(this.#socket);
     const late = (): Failure => failure("CONNECT_TIMEOUT", `no connection to ${plan.address} within ${plan.timeoutMs} ms`);
     this.#startTimer(Math.min(plan.timeoutMs, LONGEST_TIMEOUT_MS), () => this.#end(late()));
+  }
+
+  #await(coming: Promise<Socket>): void {
+    coming.then(
+      (socket) => {
+        if (this.#stage !== "connecting") return void socket.destroy();
+        this.#listenTo(socket);
+        // Over a connection that is there already, Node reads into no buffer of others.
+        socket.on("data", (bytes) => void this.#received(bytes));
+      },
+      (error: unknown) => this.#end(error instanceof ProxyFault ? error.reason : this.#plan.explainLocal(error)),
+    );
   }
 
   write(bytes: Uint8Array): boolean {
@@ -99,6 +116,7 @@ export class NodeLink implements Link {
   }
 
   #listenTo(socket: Socket): void {
+    this.#socket = socket;
     this.#keepReadingAfterWriteErrors(socket);
     // Not before: of a name's several addresses each gets a new handle.
     let address: string | undefined;
@@ -145,11 +163,11 @@ export class NodeLink implements Link {
     this.#handlers.opened(this.#plan.opened(socket));
   }
 
-  #received(sizeBytes: number): boolean {
+  #received(bytes: Uint8Array): boolean {
     if (this.#stage !== "open" || this.#socket === undefined) return true;
     this.#reads += 1;
     if (this.#reads === 2) this.#plan.proved(this.#socket);
-    this.#handlers.data(readBuffer.subarray(0, sizeBytes));
+    this.#handlers.data(bytes);
     return !this.#isPaused;
   }
 

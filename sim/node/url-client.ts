@@ -6,6 +6,7 @@ import { ConnectError } from "../../sdk/mqtt/contract/connect-error.js";
 import { MqttClient as LinkedClient } from "../../sdk/mqtt/client.js";
 import type { DisconnectOptions, MqttOptions } from "../../sdk/mqtt/contract/options.js";
 import type { Cancel, Log, Storage } from "../../sdk/platform.js";
+import { ConnectProxy } from "./connect-proxy.js";
 import { nodeClock } from "./node-clock.js";
 import { nodeRandom } from "./node-random.js";
 import { nodeScheduler } from "./node-scheduler.js";
@@ -18,6 +19,8 @@ import { dialUrl, parseBrokerUrl, type BrokerUrl, type UrlTlsOptions } from "./u
 export interface UrlClientOptions extends Partial<MqttOptions>, UrlTlsOptions {
   /** Bounds DNS, TCP and TLS together, milliseconds; default 20000. */
   connectTimeoutMs?: number;
+  /** The HTTP proxy to go through, `http://proxy:3128`, `https://proxy`, also with `user:password@`; needs a URL with TLS. Default: none. */
+  proxy?: string;
   /** When to connect again after a connection ended; default 1 to 120 s with full jitter. False: never. */
   reconnect?: Partial<BackoffPolicy> | false;
   /** Where a `persistent` client keeps its messages. */
@@ -46,6 +49,7 @@ export class MqttClient extends LinkedClient {
       key,
       serverName,
       connectTimeoutMs = 20_000,
+      proxy,
       reconnect = {},
       storage,
       log = (): void => undefined,
@@ -56,7 +60,8 @@ export class MqttClient extends LinkedClient {
     const login = { ...(username === undefined ? {} : { username }), ...(password === undefined ? {} : { password }) };
     super({ clientId: `hawser-${randomBytes(8).toString("hex")}`, ...login, ...options }, platform, storage);
     const tls = { ...(ca ? { ca } : {}), ...(cert ? { cert } : {}), ...(key ? { key } : {}), ...(serverName ? { serverName } : {}) };
-    this.#dial = () => super.connect((handlers) => dialUrl(target, tls, connectTimeoutMs, handlers));
+    const way = proxy === undefined ? undefined : new ConnectProxy(proxy);
+    this.#dial = () => super.connect((handlers) => dialUrl(target, tls, connectTimeoutMs, handlers, way));
     if (reconnect === false) return;
     this.#backoff = new Backoff({ ...DEFAULT_BACKOFF, ...reconnect }, () => nodeRandom.fraction());
     this.listen((event) => {
@@ -76,6 +81,8 @@ export class MqttClient extends LinkedClient {
     const target = parseBrokerUrl(url);
     if ((options.cert === undefined) !== (options.key === undefined)) throw badOption("cert and key must be given together");
     if (!target.isTls && (options.ca ?? options.cert) !== undefined) throw badOption("ca, cert and key need TLS: a mqtts:// or wss:// URL");
+    if (!target.isTls && options.proxy !== undefined)
+      throw badOption("a proxy could read and change a connection without TLS: it needs a mqtts:// or wss:// URL");
     const client = new MqttClient(target, options);
     await client.#dial();
     return client;

@@ -1,10 +1,11 @@
 /** Links to a broker named by a URL, for gateways and tools: plain TCP, or TLS that trusts a CA given or those of Node. */
 import type { OnReadOpts, Socket } from "node:net";
 import { connect as connectTcp, isIP } from "node:net";
-import { connect as connectTls, TLSSocket } from "node:tls";
+import { connect as connectTls, TLSSocket, type ConnectionOptions } from "node:tls";
 import { HawserError } from "../../sdk/errors.js";
 import type { Failure } from "../../sdk/failure.js";
 import type { Link, LinkHandlers, LinkInfo } from "../../sdk/platform.js";
+import type { ConnectProxy } from "./connect-proxy.js";
 import { NodeLink, type LinkPlan } from "./node-link.js";
 import { WebSocketLink } from "./web-socket-link.js";
 import { linkFailure, localFailure, refusedServer, type LinkContext } from "./tls-failure.js";
@@ -80,8 +81,14 @@ function badUrl(what: string): HawserError {
 }
 
 /** Starts one attempt; what goes wrong comes through `handlers.ended`. */
-export function dialUrl(target: BrokerUrl, tls: UrlTlsOptions, timeoutMs: number, handlers: LinkHandlers): Link {
-  const plan = new UrlPlan(target, tls, timeoutMs);
+export function dialUrl(
+  target: BrokerUrl,
+  tls: UrlTlsOptions,
+  timeoutMs: number,
+  handlers: LinkHandlers,
+  proxy: ConnectProxy | undefined,
+): Link {
+  const plan = new UrlPlan(target, tls, timeoutMs, proxy);
   const { path } = target;
   if (path === undefined) return new NodeLink(plan, handlers);
   return new WebSocketLink((below) => new NodeLink(plan, below), { authority: plan.address, path, timeoutMs }, handlers);
@@ -91,21 +98,31 @@ class UrlPlan implements LinkPlan {
   readonly openedBy: LinkPlan["openedBy"];
   readonly address: string;
   #isServerRefused = false;
+  #proxied: AbortController | undefined;
 
   constructor(
     private readonly target: BrokerUrl,
     private readonly tls: UrlTlsOptions,
     readonly timeoutMs: number,
+    private readonly proxy: ConnectProxy | undefined,
   ) {
     this.openedBy = target.isTls ? "secureConnect" : "connect";
     this.address = target.host.includes(":") ? `[${target.host}]:${target.port}` : `${target.host}:${target.port}`;
   }
 
-  connect(onread: OnReadOpts): Socket {
+  connect(onread: OnReadOpts): Socket | Promise<Socket> {
     const { host, port, isTls } = this.target;
+    if (this.proxy !== undefined) {
+      this.#proxied = new AbortController();
+      const opened = this.proxy.open(this.address, this.#proxied.signal);
+      return opened.then((socket) => this.#openTls({ host, port, socket: socket.setNoDelay(true) }));
+    }
     const tcp = { host, port, onread, autoSelectFamily: true, autoSelectFamilyAttemptTimeout: ADDRESS_ATTEMPT_MS };
-    if (!isTls) return connectTcp(tcp);
-    const { ca, cert, key, serverName = host } = this.tls;
+    return isTls ? this.#openTls(tcp) : connectTcp(tcp);
+  }
+
+  #openTls(tcp: ConnectionOptions): TLSSocket {
+    const { ca, cert, key, serverName = this.target.host } = this.tls;
     return connectTls({
       ...tcp,
       minVersion: "TLSv1.2",
@@ -143,7 +160,7 @@ class UrlPlan implements LinkPlan {
   }
 
   over(_served: boolean): void {
-    return;
+    this.#proxied?.abort();
   }
 
   leaving(_socket: Socket): void {
