@@ -125,8 +125,9 @@ export type Shown = "certificate" | "no-certificate" | "psk";
  *   pre-shared key leads to no weaker credential, so its alerts need no protection.
  */
 export function alertFailure(alert: number, shown: Shown, isProtected: boolean): Failure {
+  const pskCode = PSK_ALERTS.includes(alert) ? "PSK_REJECTED" : undefined;
   const code =
-    (shown === "psk" ? PSK_ALERTS : CERTIFICATE_ALERTS)[alert] ??
+    (shown === "psk" ? pskCode : certificateFault(alert)) ??
     (alert === 40 && shown === "no-certificate" ? "CERTIFICATE_REQUIRED" : "TLS_FAILED");
   const message = `the server ended TLS with alert ${alert} (${ALERT_NAMES[alert] ?? "unknown"})`;
   if (isProtected || shown !== "certificate") return failure(code, message, { alert });
@@ -135,30 +136,30 @@ export function alertFailure(alert: number, shown: Shown, isProtected: boolean):
 
 /** Whether an alert with this number refuses a certificate. */
 export function namesCertificate(alert: number): boolean {
-  return CERTIFICATE_ALERTS[alert] !== undefined;
+  return alert in CERTIFICATE_ALERTS;
 }
 
-const CERTIFICATE_ALERTS: Readonly<Record<number, FailureCode>> = {
-  41: "CERTIFICATE_REQUIRED",
-  42: "CERTIFICATE_REJECTED",
-  43: "CERTIFICATE_REJECTED",
-  44: "CERTIFICATE_REVOKED",
-  45: "CERTIFICATE_EXPIRED",
-  46: "CERTIFICATE_REJECTED",
-  48: "CERTIFICATE_CA_UNKNOWN",
-  49: "CERTIFICATE_REJECTED",
-  116: "CERTIFICATE_REQUIRED",
-};
+const CERTIFICATE_ALERTS = {
+  41: "REQUIRED",
+  42: "REJECTED",
+  43: "REJECTED",
+  44: "REVOKED",
+  45: "EXPIRED",
+  46: "REJECTED",
+  48: "CA_UNKNOWN",
+  49: "REJECTED",
+  116: "REQUIRED",
+} as const;
+
+/** What an alert says of the certificate shown. */
+function certificateFault(alert: number): FailureCode | undefined {
+  const found = CERTIFICATE_ALERTS[alert as keyof typeof CERTIFICATE_ALERTS] as
+    (typeof CERTIFICATE_ALERTS)[keyof typeof CERTIFICATE_ALERTS] | undefined;
+  return found && `CERTIFICATE_${found}`;
+}
 
 // A wrong identity is 40 in TLS 1.3 and 115 in 1.2; a wrong key is 47 in 1.3 and 20 in 1.2 (51 from other stacks).
-const PSK_ALERTS: Readonly<Record<number, FailureCode>> = {
-  20: "PSK_REJECTED",
-  40: "PSK_REJECTED",
-  47: "PSK_REJECTED",
-  49: "PSK_REJECTED",
-  51: "PSK_REJECTED",
-  115: "PSK_REJECTED",
-};
+const PSK_ALERTS: readonly number[] = [20, 40, 47, 49, 51, 115];
 
 const ALERT_NAMES: Readonly<Record<number, string>> = {
   0: "close_notify",

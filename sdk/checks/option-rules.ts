@@ -82,14 +82,16 @@ export const binary: Rule = (value) => {
 /** Checked elsewhere, with errors of its own. */
 export const anything: Rule = () => undefined;
 
+const NAME_OR_ADDRESS = "a host name or an address";
+
 /** A host name or address as a dialer wants it. */
 export const host: Rule = (value) => {
-  if (typeof value !== "string" || value === "" || value.length > 253) return "a host name or an address";
-  if (value.includes("://")) return "a host name or an address alone, without a scheme such as mqtts://";
+  if (typeof value !== "string" || value === "" || value.length > 253) return NAME_OR_ADDRESS;
+  if (value.includes("://")) return `${NAME_OR_ADDRESS} alone, without a scheme such as mqtts://`;
   if (/[[\]]/.test(value)) return "an IPv6 address without brackets";
-  if (/\s/.test(value)) return "a host name or an address without spaces and line ends";
+  if (/\s/.test(value)) return `${NAME_OR_ADDRESS} without spaces and line ends`;
   const colons = value.split(":").length - 1;
-  if (colons === 1) return "a host name or an address alone; the port is a separate option";
+  if (colons === 1) return `${NAME_OR_ADDRESS} alone; the port is a separate option`;
   if (colons > 1) return /^[0-9a-f:.]+(%[\w.-]+)?$/i.test(value) ? undefined : "a valid IPv6 address";
   return /^[\w.-]+$/.test(value) ? undefined : "a host name of letters, digits, '-' and '.' (others as xn--...), or an address";
 };

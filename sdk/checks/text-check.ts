@@ -17,5 +17,5 @@ export function unfitText(text: string): string | undefined {
   const unit = found.charCodeAt(0);
   if (unit < 0x20 || (unit >= 0x7f && unit <= 0x9f))
     return `contains the control character U+${unit.toString(16).toUpperCase().padStart(4, "0")}`;
-  return "contains an invalid Unicode character (a non-character or half a surrogate pair)";
+  return "contains a Unicode non-character or half a surrogate pair";
 }

@@ -92,7 +92,7 @@ export function checkUsable(der: Uint8Array, what: string): void {
   throw new HawserError(
     "UNSUPPORTED_CERTIFICATE",
     `${what} ${problem}`,
-    "Give DER certificates with keys of P-256, P-384 or RSA of 2048 to 4096 bits, without name constraints.",
+    "Give DER with keys of P-256, P-384 or RSA of 2048 to 4096 bits, without name constraints.",
   );
 }
 

@@ -117,7 +117,7 @@ export class IdentityStore {
       throw new HawserError(
         "NOT_PROVISIONED",
         "this device has no identity yet",
-        "Provision it: hawser provision --id ID, with --vault PATH for a simulated device or --serial PORT for a board.",
+        "Run hawser provision --id ID with --vault PATH (a simulated device) or --serial PORT (a board).",
       );
     }
     return new IdentityStore(storage, keyStore);

@@ -46,14 +46,10 @@ const KNOWN_HERE: ReadonlySet<FailureCode> = new Set<FailureCode>([
   "CERTIFICATE_REJECTED",
 ]);
 
-const REFUSALS: ReadonlySet<FailureCode> = new Set<FailureCode>([
-  "CERTIFICATE_EXPIRED",
-  "CERTIFICATE_CA_UNKNOWN",
-  "CERTIFICATE_REQUIRED",
-  "CERTIFICATE_REJECTED",
-  "NOT_AUTHORIZED",
-  "BAD_USERNAME_OR_PASSWORD",
-]);
+/** Whether a broker says with it that it does not take the certificate, or nobody by this one. */
+function isRefusal(code: FailureCode): boolean {
+  return code.startsWith("CERTIFICATE_") || code === "NOT_AUTHORIZED" || code === "BAD_USERNAME_OR_PASSWORD";
+}
 
 const LOGIN_REFUSALS: ReadonlySet<FailureCode> = new Set<FailureCode>([
   "NOT_AUTHORIZED",
@@ -84,11 +80,8 @@ export function judge(given: Failure, circumstances: Circumstances): Judgement {
 }
 
 /** The wall clock may be wrong, so the refusal keeps its code; whoever reads it learns what is likely. */
-function withItsEnd(given: Failure, { serial, notAfterMs }: CertificateInfo): Failure {
-  return {
-    ...given,
-    message: `${given.message}; by this clock the device's certificate ${serial} expired ${new Date(notAfterMs).toISOString()}`,
-  };
+function withItsEnd(given: Failure, certificate: CertificateInfo): Failure {
+  return { ...given, message: `${given.message}; by this clock ${endedFailure(certificate).message}` };
 }
 
 function evidenceOf(
@@ -100,7 +93,7 @@ function evidenceOf(
   if (alert === undefined && KNOWN_HERE.has(code)) return "certain";
   if (SILENT.has(code))
     return hasEndedByClock || (believeUnprotected && alert !== undefined && namesCertificate(alert)) ? "suspicion" : "none";
-  if (code !== "CERTIFICATE_REVOKED" && !REFUSALS.has(code)) return "none";
+  if (!isRefusal(code)) return "none";
   if (!isServerProved) return "suspicion";
   return code === "CERTIFICATE_REVOKED" || hasEnded || (code === "CERTIFICATE_EXPIRED" && hasEndedByClock) ? "verdict" : "refusal";
 }

@@ -11,7 +11,7 @@ export class PacketError extends HawserError {
     readonly reasonCode: number,
     message: string,
   ) {
-    super(failureCode, message, "The broker broke the protocol: check its version, or whether something else answers on this port.");
+    super(failureCode, message, "Check the broker's version, and whether something else answers on this port.");
   }
 }
 

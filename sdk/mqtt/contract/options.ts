@@ -382,11 +382,11 @@ const MQTT: Rules<MqttOptions> = {
 export const signal: Rule = (value) => {
   const { aborted, addEventListener, removeEventListener } = (value ?? {}) as Partial<AbortSignalLike>;
   const fits = typeof aborted === "boolean" && typeof addEventListener === "function" && typeof removeEventListener === "function";
-  return fits ? undefined : "an AbortSignal, or an object with aborted, addEventListener and removeEventListener";
+  return fits ? undefined : "an AbortSignal, or an object like one";
 };
 
 export function abortedError(what: string): HawserError {
-  return new HawserError("ABORTED", `${what} was aborted by its signal`, "Nothing has to be done, unless the signal was a mistake.");
+  return new HawserError("ABORTED", `${what} was aborted by its signal`, "None, unless the signal was a mistake.");
 }
 
 const PUBLISH: Rules<PublishOptions> = {
@@ -463,7 +463,7 @@ function withDefaults(options: MqttOptions): ResolvedOptions {
 }
 
 export function badOption(name: string, what: string): HawserError {
-  return new HawserError("BAD_OPTION", `the MQTT option ${name} ${what}`, "See the documentation of the options for the allowed values.");
+  return new HawserError("BAD_OPTION", `the MQTT option ${name} ${what}`, "See the documentation of the options.");
 }
 
 export function toBytes(data: Uint8Array | string): Uint8Array {

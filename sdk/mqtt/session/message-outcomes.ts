@@ -14,7 +14,7 @@ export function view(
 export function sessionLostError(message: OutgoingMessage): HawserError {
   return new HawserError(
     "SESSION_LOST",
-    `the broker lost the session before it completed a message to ${message.topic}, which may or may not have been delivered`,
+    `the broker lost the session: a message to ${message.topic} may or may not have been delivered`,
     'Ask the receiver, or set onSessionLost to "resend" if duplicates are harmless.',
   );
 }
@@ -26,7 +26,7 @@ export function isExpired(message: OutgoingMessage, clock: Clock): boolean {
 export function overflowError(message: OutgoingMessage): HawserError {
   return new HawserError(
     "MESSAGE_DROPPED",
-    `a message to ${message.topic} was dropped from the outbox to make room for a newer one`,
+    `a message to ${message.topic} made room in the outbox for a newer one`,
     "Publish less, or use a larger outbox.",
   );
 }
