@@ -32,6 +32,8 @@ export type { RecoveryPatience } from "./supervisor/credential-ladder.js";
 export type { Login } from "./supervisor/supervisor.js";
 export { certificatePassword, type ShownCertificate } from "./identity/certificate-password.js";
 export type { TokenOptions } from "./identity/token.js";
+export type { CurrentIdentity, Enrolment, EnrolmentReply } from "./identity/enrolment-port.js";
+export type { EnrolmentError } from "./identity/enrolment.js";
 export type { DeviceTopics } from "./identity/device-topics.js";
 export { installIdentity, type DeviceRecord, type InstalledIdentity, type Salts } from "./identity/store.js";
 export type {

@@ -1,6 +1,7 @@
 /** What the parts of a device are told, of what its application has configured. */
 import { DEFAULT_BACKOFF } from "../backoff.js";
 import type { MqttOptions } from "../mqtt/contract/options.js";
+import type { Enrolment } from "../identity/enrolment-port.js";
 import { DEFAULT_PATIENCE } from "../supervisor/credential-ladder.js";
 import type { Supervisor } from "../supervisor/supervisor.js";
 import type { DeviceConfig } from "./device.js";
@@ -27,8 +28,9 @@ export function connectionOptions(config: DeviceConfig): Omit<MqttOptions, "clie
   };
 }
 
-export function enrols({ credential, enrolment = true }: DeviceConfig): boolean {
-  return enrolment && credential === undefined;
+/** @returns false where the device asks for no certificates, true where it asks Hawser's authority */
+export function enrols({ credential, enrolment = true }: DeviceConfig): boolean | Enrolment {
+  return credential === undefined && enrolment;
 }
 
 export function supervisorOptions(config: DeviceConfig): ConstructorParameters<typeof Supervisor>[0] {

@@ -3,6 +3,7 @@ import type { BackoffPolicy } from "../backoff.js";
 import type { DeviceConfig, PasswordCredential } from "./device.js";
 import { HawserError } from "../errors.js";
 import { isId } from "../identity/device-id.js";
+import type { Enrolment } from "../identity/enrolment-port.js";
 import { isTopicBase } from "../identity/device-topics.js";
 import type { TokenOptions } from "../identity/token.js";
 import { OUTBOX_RULES, UNCLAIMED_RULES, WILL_RULES, type OutboxOptions, type Will } from "../mqtt/contract/options.js";
@@ -63,7 +64,7 @@ const CONFIG: Rules<DeviceConfig> = {
   spares: (value) => (Array.isArray(value) ? undefined : "a list of { host, port }"),
   preset: (value) => (isPreset(value) ? undefined : "a preset of hawser/presets, such as awsIotCore"),
   credential: CREDENTIAL,
-  enrolment: flag,
+  enrolment: (value) => hook((value as Partial<Enrolment> | null)?.request) && flag(value) && "true, false or { request }",
   recovery: ENDPOINT,
   protocolVersion: oneOf(4, 5, "auto"),
   keepAliveSeconds: whole(5, 65_535),
@@ -121,8 +122,9 @@ export function checkConfig(config: DeviceConfig): void {
 /** What the device signs in with must be there, and nothing that contradicts it. */
 function checkFactors(config: DeviceConfig): void {
   const { credential, enrolment, recovery, login } = config;
-  if (enrolment === false && recovery !== undefined) {
-    throw badConfig("recovery", "must be left out with enrolment: false");
+  // Over the pre-shared key a device can do no more than ask Hawser's authority.
+  if ((enrolment ?? true) !== true && recovery !== undefined) {
+    throw badConfig("recovery", "must be left out without enrolment: true");
   }
   if (credential === undefined) return;
   checkComplete("credential", credential, ["kind", "id", "trustAnchors"]);

@@ -14,6 +14,7 @@ import { errorCode, errorMessage, HawserError } from "../errors.js";
 import { EventHub } from "../event-hub.js";
 import type { DeviceEvent, DeviceListener, Rung } from "../events.js";
 import { recoveryIdentity } from "../identity/device-id.js";
+import type { Enrolment } from "../identity/enrolment-port.js";
 import { Rotation } from "../identity/rotation.js";
 import { IdentityStore, type Identity } from "../identity/store.js";
 import type { ShownCertificate } from "../identity/certificate-password.js";
@@ -69,9 +70,11 @@ export interface DeviceConfig {
   credential?: PasswordCredential;
   /**
    * False where no registration authority answers on `devices/{id}/identity/`: the device subscribes to no answers, asks for no
-   * certificate, and `renew` throws. Its certificate must then be replaced from outside before it ends. Default true.
+   * certificate, and `renew` throws. Its certificate must then be replaced from outside before it ends. Or what issues certificates in the
+   * place of that authority, such as `estEnrolment` of `hawser/node`: it is asked when a certificate is due, connected or not, and CONNACK
+   * proves the new one. Default true.
    */
-  enrolment?: boolean;
+  enrolment?: boolean | Enrolment;
   /** The broker's PSK listener, for recovery only. Left out, the device never uses its pre-shared key. */
   recovery?: Endpoint;
   /** `auto` (the default) begins with 5 and falls back to 3.1.1 (4) when the broker does not speak it. */
@@ -189,7 +192,7 @@ export class Device {
   readonly #store: IdentityStore;
   readonly #telemetry: MqttClient;
   readonly #inboundBytes: number;
-  readonly #enrols: boolean;
+  readonly #enrols: boolean | Enrolment;
   readonly #preset: BrokerPreset | undefined;
   #base: string;
   #identityBase: string;
@@ -243,7 +246,7 @@ export class Device {
     this.#telemetry.listen((event) => {
       if (event.type !== "connected" && event.type !== "disconnected") emit(event);
     });
-    this.#rotation = new Rotation({ platform, store, time, emit, prove: () => this.#supervisor.reconnect() });
+    this.#rotation = new Rotation({ platform, store, time, enrolment: this.#enrols, emit, prove: () => this.#supervisor.reconnect() });
     this.#supervisor = new Supervisor(supervisorOptions(config), {
       platform,
       store,
@@ -264,25 +267,35 @@ export class Device {
       },
       onOffline: () => {
         this.#cancelRefresh?.();
-        this.#rotation.offline();
+        if (this.#enrols === true) this.#rotation.offline();
       },
-      onStopped: () => emit({ type: "stopped" }),
+      onStopped: () => {
+        this.#rotation.offline();
+        emit({ type: "stopped" });
+      },
       onFailedProof: (reason) => this.#rotation.failedProof(reason.message),
       onDropped: () => this.#rotation.dropped(),
     });
-    if (this.#enrols) this.#heard(this.#telemetry);
+    if (this.#enrols === true) this.#heard(this.#telemetry);
   }
 
   /** Begins to connect, and keeps connected until {@link stop}: a first failure is no different from a later one. Idempotent. */
   start(): void {
     this.#isStarted = true;
-    this.#supervisor.start();
+    void this.#begin();
   }
 
   /** Ends the connection in an orderly way. Messages not yet delivered stay in the outbox. */
   stop(): Promise<void> {
     this.#isStarted = false;
     return this.#leave();
+  }
+
+  async #begin(): Promise<void> {
+    this.#supervisor.start();
+    await this.#leaving;
+    // It is asked without a connection: an expired certificate may be what keeps the device from one.
+    if (typeof this.#enrols === "object" && this.#supervisor.phase !== "stopped") this.#rotation.online(this.#telemetry, false);
   }
 
   #leave(): Promise<void> {
@@ -305,8 +318,8 @@ export class Device {
     );
     this.#deliveries++;
     await this.#leaving;
-    this.#supervisor.start();
-    await stayAwake(this, this.platform, () => this.#enrols && this.#rotation.isBusy, options);
+    void this.#begin();
+    await stayAwake(this, this.platform, () => this.#enrols !== false && this.#rotation.isBusy, options);
     if (--this.#deliveries === 0 && !this.#isStarted && this.status.state !== "stopped") await this.#leave();
     return { messages: followed.map(({ outcome }) => outcome), waiting: this.#telemetry.pending.messages };
   }
@@ -596,10 +609,10 @@ function isSeveral(filters: DeviceTopic | readonly DeviceTopic[]): filters is re
 }
 
 function notOwn(code: "INVALID_TOPIC" | "INVALID_FILTER", topic: unknown): HawserError {
-  const next = 'Leave out the prefix: "up/temperature", "down/#". For a topic elsewhere give { absolute: "..." }.';
+  const next = 'Give "up/temperature" or "down/#"; for a topic elsewhere { absolute: "..." }.';
   return new HawserError(
     code,
-    `${JSON.stringify(topic) ?? String(topic)} is not a valid device topic: topics are relative to its base, devices/{id}/ by default`,
+    `${JSON.stringify(topic) ?? String(topic)} is not a topic below the device's base, devices/{id}/ by default`,
     next,
   );
 }

@@ -18,7 +18,7 @@ export interface EnrolmentError {
 }
 
 export type EnrolmentAnswer =
-  | { requestId: string; chain: Uint8Array[]; offer?: AnchorOffer; saltProof?: string; topics?: DeviceTopics | undefined }
+  | { requestId: string; chain: readonly Uint8Array[]; offer?: AnchorOffer; saltProof?: string; topics?: DeviceTopics | undefined }
   | { requestId: string; error: EnrolmentError };
 
 export function newRequestId(random: Random): string {
@@ -94,5 +94,5 @@ function isCertificates(value: unknown): value is string[] {
 }
 
 function bad(what: string): HawserError {
-  return new HawserError("BAD_ANSWER", `the authority's answer ${what}`, "Check that the authority and the device use the same version.");
+  return new HawserError("BAD_ANSWER", `the authority's answer ${what}`, "Use the same version on authority and device.");
 }

@@ -10,6 +10,7 @@ import type { MqttClient } from "../mqtt/client.js";
 import type { Cancel, Platform } from "../platform.js";
 import type { AnchorOffer } from "./anchor-offer.js";
 import { ASKING_HOLDER, enrolmentMessage, newRequestId, readAnswer, type EnrolmentAnswer, type EnrolmentMessage } from "./enrolment.js";
+import type { Enrolment } from "./enrolment-port.js";
 import { enrolmentBackoff, renewAtMs } from "./renewal.js";
 import type { IdentityStore } from "./store.js";
 import type { TrustedTime } from "./trusted-time.js";
@@ -31,6 +32,8 @@ export interface RotationParts {
   platform: Platform;
   store: IdentityStore;
   time: TrustedTime;
+  /** Asked instead of the authority where it is an object; then no connection is needed for it. */
+  enrolment?: boolean | Enrolment;
   emit: (event: DeviceEvent) => void;
   /** A new identity waits: connect with it. */
   prove: () => void;
@@ -130,11 +133,15 @@ export class Rotation {
     let answer: EnrolmentAnswer;
     try {
       answer = readAnswer(payload);
-      if (answer.requestId !== this.#requestId || this.parts.store.enrolling === undefined) return this.#object(answer);
     } catch (error) {
       this.parts.platform.log("warn", "an unreadable answer of the authority was ignored", { error: errorMessage(error) });
       return;
     }
+    this.#take(answer);
+  }
+
+  #take(answer: EnrolmentAnswer): void {
+    if (answer.requestId !== this.#requestId || this.parts.store.enrolling === undefined) return this.#object(answer);
     this.#endExchange();
     if ("error" in answer) {
       const { code, message, retryAfterSeconds = 0 } = answer.error;
@@ -207,10 +214,10 @@ export class Rotation {
   }
 
   async #ask(client: MqttClient, reason: Reason): Promise<void> {
-    const { platform, store, emit } = this.parts;
+    const { platform, store, emit, enrolment } = this.parts;
     const exchange = ++this.#exchange;
     this.#isAsking = true;
-    this.#requestId ??= newRequestId(platform.random);
+    const requestId = (this.#requestId ??= newRequestId(platform.random));
     emit({ type: "renewing", reason });
     try {
       const slot = store.beginEnrolment();
@@ -219,10 +226,15 @@ export class Rotation {
         this.#endExchange();
         this.#failed("NO_ANSWER", "the authority did not answer in time", 0);
       });
+      if (typeof enrolment === "object") {
+        const reply = await enrolment.request(csr, store.active);
+        // After a stop nobody waits for it: the next start asks again, for the same key.
+        return this.#client && this.#take({ ...reply, requestId });
+      }
       // What the outbox still holds goes again by itself: a broker that ends each connection for it would else be sent one more each time.
       if (this.#held?.client === client && (await this.#held.isSent)) return;
       if (exchange !== this.#exchange) return;
-      const request = { type: "enrol", requestId: this.#requestId, csr: base64Encode(csr), anchors: store.anchorSerials } as const;
+      const request = { type: "enrol", requestId, csr: base64Encode(csr), anchors: store.anchorSerials } as const;
       // Not kept for longer than the answer is waited for.
       await this.#hold(client, this.#send(client, request, { messageExpiryInterval: ANSWER_TIMEOUT_MS / 1_000 }));
     } catch (error) {
@@ -253,7 +265,7 @@ export class Rotation {
   async #report(client: MqttClient): Promise<void> {
     const { store, platform } = this.parts;
     const serial = store.active?.certificate.serial;
-    if (serial === undefined || this.#isReporting) return;
+    if (serial === undefined || this.#isReporting || typeof this.parts.enrolment === "object") return;
     this.#isReporting = true;
     try {
       await this.#send(client, { type: "active", serial, ...store.toldSalt });

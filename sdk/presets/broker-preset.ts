@@ -64,7 +64,7 @@ export interface ConfiguredDevice {
   readonly broker: { readonly host: string; readonly port: number; readonly serverName?: string; readonly alpn?: string };
   readonly recovery?: unknown;
   readonly credential?: unknown;
-  readonly enrolment?: boolean;
+  readonly enrolment?: unknown;
   readonly username?: string;
   readonly protocolVersion?: 4 | 5 | "auto";
   readonly keepAliveSeconds?: number;
@@ -139,7 +139,7 @@ function ofLogin(limits: BrokerLimits, config: ConfiguredDevice): Slip | undefin
   if (config.recovery !== undefined) return ["no pre-shared keys", "recovery"];
   if (username && !username.pattern.test(config.username ?? "")) return [`username: "${username.form}"`, config.username ?? "none"];
   const { enrolment = shown === "certificate" } = config;
-  return limits.takesEnrolment === false && enrolment ? ["only with enrolment: false", "true"] : undefined;
+  return limits.takesEnrolment === false && enrolment === true ? ["only with enrolment: false", "true"] : undefined;
 }
 
 function ofTopic(limits: BrokerLimits, topic: string, { qos = 0, filters }: Wanted): Slip | undefined {

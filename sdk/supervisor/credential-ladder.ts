@@ -162,6 +162,8 @@ export class CredentialLadder {
     if (attempt.rung === "psk") return this.#recoveryFailed(reason, holdings);
     if (attempt.identity === "pending") return this.#proofFailed(reason, evidence, holdings);
     if (this.#stoppedUntilMs !== undefined) return this.#stillStopped(attempt.identity, reason, evidence, holdings);
+    // With nothing else to show, both are shown in turns: the active one may have expired.
+    if (!this.parts.recoverable) this.#doubted = undefined;
     return this.#isEnough(evidence) ? this.#goDown(reason, holdings) : [];
   }
 

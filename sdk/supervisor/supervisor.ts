@@ -31,8 +31,11 @@ export interface SupervisorOptions {
   connectTimeoutMs: number;
   /** The device signs in by password alone, without a certificate. */
   passwordOnly?: boolean;
-  /** False: no new certificate is asked for, and none that waits is proved. */
-  enrols?: boolean;
+  /**
+   * False: no new certificate is asked for, and none that waits is proved. An object asks elsewhere than at topics of the broker: CONNACK
+   * alone then proves a new certificate.
+   */
+  enrols?: boolean | object;
   /** `host:port` of brokers a server may send this device to. */
   redirects: readonly string[];
 }
@@ -297,7 +300,7 @@ export class Supervisor {
     const { tlsVersion, resumed } = this.#linkInfo;
     emit({ type: "connected", credential: attempt.rung, ...serial, protocolVersion, sessionPresent, tlsVersion, resumed });
     if (attempt.rung === "mtls" && attempt.identity === "pending") {
-      const proved = await this.#prove(client);
+      const proved = typeof this.options.enrols === "object" || (await this.#prove(client));
       if (!proved) return store.forgetTopics();
       this.#commit();
     } else {
@@ -419,7 +422,7 @@ export class Supervisor {
         message:
           attempt.rung === "password"
             ? reason.message
-            : `${reason.message}; the certificate is not blamed while a user name, password or token is sent`,
+            : `${reason.message}; user name, password or token are blamed before the certificate`,
       });
     // The salt that this broker goes by may be the one before.
     const isOtherKeyLeft = attempt.rung === "psk" && reason.class === "credential" && this.parts.store.pskRefused();

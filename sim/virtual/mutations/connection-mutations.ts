@@ -126,8 +126,8 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   {
     name: "a new certificate is committed on CONNACK alone",
     file: "sdk/supervisor/supervisor.ts",
-    find: "const proved = await this.#prove(client);",
-    replace: "const proved = true;",
+    find: 'typeof this.options.enrols === "object" || (await this.#prove(client));',
+    replace: "true;",
     invariants: ["unproved-identity"],
     stage: IDENTITY,
   },
