@@ -10,6 +10,9 @@ export { memoryKeyStore, memoryStorage, type MemoryKeyStore } from "./memory-sto
 export { NodeDialer, type NodeDialerOptions } from "./node-dialer.js";
 export { KeptTicket, type TlsTicket } from "./kept-ticket.js";
 export type { KeptSessionParts } from "../../sdk/sleep/kept-session.js";
+export { estEnrolment, provisionByEst, type EstEnrolmentOptions, type EstProvisioning } from "./est/est-enrolment.js";
+export { EstRefusal } from "./est/est-errors.js";
+export type { EstLogin, EstServer } from "./est/est-client.js";
 export { nodeClock } from "./node-clock.js";
 export { nodeScheduler } from "./node-scheduler.js";
 export { nodeRandom } from "./node-random.js";
