@@ -1,10 +1,8 @@
 /** How commands reach RabbitMQ's management API. */
-import { readFileSync } from "node:fs";
-import { HawserError } from "../../sdk/errors.js";
-import { ManagementApi, parseManagementUrl } from "../brokers/rabbitmq/management-api.js";
-import { readProbeCredentials } from "../doctor/live/probe-credentials.js";
+import { ManagementApi } from "../brokers/rabbitmq/management-api.js";
 import { RabbitmqSource } from "../monitor/rabbitmq-source.js";
 import type { RabbitmqOwner } from "../monitor/rabbitmq-source.js";
+import { managementLogin } from "./management-login.js";
 
 export interface RabbitmqLogin {
   rabbitmq?: string;
@@ -17,19 +15,8 @@ export function rabbitmqSourceOf({ rabbitmq, credentials = "", ca }: RabbitmqLog
   return rabbitmq === undefined ? undefined : new RabbitmqSource(managementApi(rabbitmq, credentials, ca), owner);
 }
 
-/**
- * @param credentials a JSON file with username and password
- * @param caFile trusted instead of the system's CA certificates, and of those of `credentials`
- * @throws HawserError `BAD_URL`, `BAD_CREDENTIALS_FILE`; the system's errors
- */
+/** Throws as `managementLogin`. */
 export function managementApi(url: string, credentials: string, caFile: string | undefined): ManagementApi {
-  const { username, password, ca } = readProbeCredentials(credentials);
-  if (username === undefined || password === undefined)
-    throw new HawserError(
-      "BAD_CREDENTIALS_FILE",
-      `${credentials} has no username and password`,
-      'Give a file like {"username":"u","password":"p"}, of a user with the tag `monitoring`.',
-    );
-  const anchors = caFile === undefined ? ca : readFileSync(caFile, "utf8");
-  return new ManagementApi({ url: parseManagementUrl(url), username, password, ca: anchors });
+  const next = 'Give a file like {"username":"u","password":"p"}, of a user with the tag `monitoring`.';
+  return new ManagementApi(managementLogin(url, credentials, { caFile, next }));
 }

@@ -1,18 +1,6 @@
 /** RabbitMQ's management API: what a node says of itself, and the end of a user's connections. Tried with 3.10. */
-import type { IncomingMessage } from "node:http";
-import { request as requestPlain } from "node:http";
-import { request as requestTls } from "node:https";
-import { HawserError } from "../../../sdk/errors.js";
-import { errnoCode } from "../../../sim/node/files/atomic-file.js";
-
-export interface ManagementLogin {
-  /** https, or http to this machine: the password goes with every request. */
-  readonly url: URL;
-  readonly username: string;
-  readonly password: string;
-  /** Trusted instead of the system's CA certificates, PEM. */
-  readonly ca?: string | undefined;
-}
+import { asList, asObject, ManagementConnection } from "../management-connection.js";
+import type { ManagementLogin } from "../management-connection.js";
 
 export interface ManagedConnection {
   /** RabbitMQ's own name of it. */
@@ -52,35 +40,17 @@ export interface Overview {
   readonly connectionsClosed: number;
 }
 
-const LOOPBACK: ReadonlySet<string> = new Set(["localhost", "127.0.0.1", "[::1]"]);
-const TIMEOUT_MS = 10_000;
-/** A list of login sources grows with the names that strangers invent. */
-const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
 const PAGE_SIZE = 500;
 /** Half a million connections. */
 const MAX_PAGES = 1000;
 const MAX_NODES = 32;
-
-/** @throws HawserError `BAD_URL` */
-export function parseManagementUrl(text: string): URL {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  const isSafe = url !== undefined && (url.protocol === "https:" || (url.protocol === "http:" && LOOPBACK.has(url.hostname)));
-  if (!isSafe || url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "")
-    throw new HawserError(
-      "BAD_URL",
-      "invalid address of a management API",
-      "Use https://HOST:15671; http only to localhost, and no user name in it.",
-    );
-  return url;
-}
+const NEXT = "Check the address, the plugin rabbitmq_management, and the user's password and tags.";
 
 export class ManagementApi {
-  readonly #login: ManagementLogin;
-  readonly #maxAnswerBytes: number;
+  readonly #connection: ManagementConnection;
 
-  constructor(login: ManagementLogin, maxAnswerBytes = MAX_ANSWER_BYTES) {
-    this.#login = login;
-    this.#maxAnswerBytes = maxAnswerBytes;
+  constructor(login: ManagementLogin, maxAnswerBytes?: number) {
+    this.#connection = new ManagementConnection(login, "api", NEXT, maxAnswerBytes);
   }
 
   /** @throws HawserError `MANAGEMENT_FAILED` */
@@ -154,7 +124,7 @@ export class ManagementApi {
       }
       if (page >= count(answer, "page_count")) return found;
     }
-    throw this.#failed(`it has more than ${MAX_PAGES * PAGE_SIZE} connections`);
+    throw this.#connection.failed(`it has more than ${MAX_PAGES * PAGE_SIZE} connections`);
   }
 
   /**
@@ -163,60 +133,16 @@ export class ManagementApi {
    */
   async close(connection: string, reason: string): Promise<void> {
     const headers = { "x-reason": reason };
-    const { status } = await this.#send("DELETE", `connections/${encodeURIComponent(connection)}`, headers);
-    if (status !== 204 && status !== 404) throw this.#failed(`it answered ${status}`);
+    const { status } = await this.#connection.send("DELETE", `connections/${encodeURIComponent(connection)}`, { headers });
+    if (status !== 204 && status !== 404) throw this.#connection.failed(`it answered ${status}`);
   }
 
   async #get(path: string): Promise<unknown> {
-    const { status, text } = await this.#send("GET", path, {});
-    if (status === 401) throw this.#failed("it takes neither the user name nor the password, or the user has no tag `monitoring`");
-    if (status !== 200) throw this.#failed(`it answered ${status}`);
-    try {
-      return JSON.parse(text) as unknown;
-    } catch {
-      throw this.#failed("its answer is not JSON");
-    }
-  }
-
-  #send(method: string, path: string, more: Readonly<Record<string, string>>): Promise<{ status: number; text: string }> {
-    const { url, username, password, ca } = this.#login;
-    const target = new URL(`${url.pathname.replace(/\/*$/, "")}/api/${path}`, url);
-    const authorization = `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}`;
-    const timeout = AbortSignal.timeout(TIMEOUT_MS);
-    const options = { method, headers: { ...more, authorization, accept: "application/json" }, agent: false, signal: timeout } as const;
-    return new Promise((resolve, reject) => {
-      const request =
-        target.protocol === "https:"
-          ? // Said here, so that NODE_TLS_REJECT_UNAUTHORIZED cannot turn it off.
-            requestTls(target, { ...options, rejectUnauthorized: true, minVersion: "TLSv1.2", ...(ca === undefined ? {} : { ca }) })
-          : requestPlain(target, options);
-      const fail = (error: Error): void => {
-        const late = `no answer within ${TIMEOUT_MS / 1000} s`;
-        reject(error instanceof HawserError ? error : this.#failed(timeout.aborted ? late : error.message || errnoCode(error)));
-      };
-      request.once("response", (response) => void this.#body(response).then(resolve, fail));
-      request.on("error", fail);
-      request.end();
-    });
-  }
-
-  async #body(response: IncomingMessage): Promise<{ status: number; text: string }> {
-    const chunks: Buffer[] = [];
-    let sizeBytes = 0;
-    for await (const chunk of response as AsyncIterable<Buffer>) {
-      sizeBytes += chunk.length;
-      if (sizeBytes > this.#maxAnswerBytes) throw this.#failed(`its answer has more than ${this.#maxAnswerBytes} bytes`);
-      chunks.push(chunk);
-    }
-    return { status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString("utf8") };
-  }
-
-  #failed(why: string): HawserError {
-    return new HawserError(
-      "MANAGEMENT_FAILED",
-      `the management API at ${this.#login.url.host}: ${why}`,
-      "Check the address, the plugin rabbitmq_management, and the user's password and tags.",
-    );
+    const answer = await this.#connection.send("GET", path);
+    if (answer.status === 401)
+      throw this.#connection.failed("it takes neither the user name nor the password, or the user has no tag `monitoring`");
+    if (answer.status !== 200) throw this.#connection.failed(`it answered ${answer.status}`);
+    return this.#connection.parse(answer);
   }
 }
 
@@ -227,14 +153,6 @@ function isMqtt(row: Readonly<Record<string, unknown>>): boolean {
 function sumOf(rows: readonly Readonly<Record<string, unknown>>[]): LoginCounts {
   const sum = (field: string): number => rows.reduce((total, row) => total + count(row, field), 0);
   return { failed: sum("auth_attempts_failed"), succeeded: sum("auth_attempts_succeeded") };
-}
-
-function asObject(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Readonly<Record<string, unknown>>) : {};
-}
-
-function asList(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? (value as readonly unknown[]) : [];
 }
 
 /** A number that cannot be one is 0. */

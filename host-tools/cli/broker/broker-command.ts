@@ -13,6 +13,7 @@ export function addBrokerCommands(program: Command, run: Run): void {
   addSync(broker, run);
   addEndSessions(broker, run);
   addBlock(broker, run);
+  addUnban(broker, run);
   addRun(broker, run);
   addBrokerAgentCommands(broker, run);
 }
@@ -99,6 +100,24 @@ function addBlock(broker: Command, run: Run): void {
     exits: [4, 6],
   });
   blocks.action(run(async () => (await import("./broker-block.js")).listBlocks));
+}
+
+function addUnban(broker: Command, run: Run): void {
+  const unban = caDirectory(
+    broker.command("unban").description("Let a name in again at an EMQX where `hawser revoke --emqx` has banned it."),
+  )
+    .requiredOption("--id <id>", "device id or client name; it must not be revoked any more")
+    .requiredOption("--emqx <url>", "EMQX 5's REST API: https://HOST:18083, or http to localhost", parsePath)
+    .requiredOption("--emqx-key <file>", "JSON file with username (the API key) and password (its secret)", parsePath)
+    .option("--emqx-ca <file>", "trust only the CA certificates in this file", parsePath);
+  json(caPassphrase(unban));
+  addHelp(unban, {
+    notes: ["Run it after `hawser provision --replace` or `hawser issue --replace` has given the name a new identity."],
+    json: ['{"id":"sensor-1","broker":"https://localhost:18083","unbanned":["sensor-1"]}'],
+    examples: ["hawser broker unban --dir ca --id sensor-1 --emqx https://localhost:18083 --emqx-key emqx-key.json"],
+    exits: [3, 4, 5, 6],
+  });
+  unban.action(run(async () => (await import("./broker-unban.js")).unban));
 }
 
 /** The port as text, checked. */

@@ -3,20 +3,22 @@ import { X509Certificate } from "node:crypto";
 import { HawserError } from "../../../sdk/errors.js";
 import { recoveryIdentity } from "../../../sdk/identity/device-id.js";
 import { readRegularFile } from "../../../sim/node/files/safe-path.js";
-import type { ManagementApi } from "../../brokers/rabbitmq/management-api.js";
+import { shutOutAtEmqx } from "../../brokers/emqx/emqx-sessions.js";
 import { endRabbitmqSessions } from "../../brokers/rabbitmq/rabbitmq-sessions.js";
 import { outputsElsewhere } from "../../ca/output-binding.js";
 import { RevocationUnproved } from "../../ca/revocation-outcome.js";
 import type { RevokeOutcome } from "../../ca/revocation-outcome.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import type { Context } from "../command-runner.js";
+import { emqxApi } from "../emqx-login.js";
+import type { EmqxLogin } from "../emqx-login.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
 import { managementApi } from "../rabbitmq-login.js";
 import type { Json } from "../terminal.js";
 import { BROKER_PROBLEMS, brokerLines, brokersJson } from "../broker/broker-results.js";
 
-export interface RevokeOptions extends PassphraseOptions {
+export interface RevokeOptions extends PassphraseOptions, EmqxLogin {
   dir: string;
   id?: string;
   serial?: string;
@@ -32,34 +34,47 @@ export interface RevokeOptions extends PassphraseOptions {
 export async function revoke(options: RevokeOptions, context: Context): Promise<void> {
   const { terminal } = context;
   const serial = checkOptions(options);
-  const api = rabbitmqOf(options);
+  const elsewhere = armsOf(options);
   const ca = await openCaOf(options, context, BROKER_PROBLEMS);
   const name = options.id ?? (await holderOf(ca, serial ?? ""));
   const { outcome, problem } = await revokeWith(ca, { ...options, id: name });
   const { id, state, reason, serials, brokers } = outcome;
   const { left, others } = outputsElsewhere(options.dir);
   for (const stray of left) terminal.warning(stray);
-  const rabbitmq = api === undefined ? undefined : await endedAt(api, options.rabbitmq ?? "", id, state === "revoked");
-  terminal.result({ id, state, reason, revoked: serials, brokers: brokersJson(brokers), ...(rabbitmq && { rabbitmq: rabbitmq.json }) }, [
+  const reached = await Promise.all(elsewhere.map((arm) => reach(arm, id, state === "revoked")));
+  const unproved = problem ?? reached.find((arm) => arm.problem !== undefined)?.problem;
+  const json = Object.fromEntries(reached.map((arm) => [arm.key, arm.json]));
+  terminal.result({ id, state, reason, revoked: serials, brokers: brokersJson(brokers), ...json }, [
     state === "revoked"
-      ? `${id} is ${problem === undefined && rabbitmq?.problem === undefined ? "shut out" : "revoked"} (${reason}).`
+      ? `${id} is ${unproved === undefined ? "shut out" : "revoked"} (${reason}).`
       : `The certificates of ${id} are revoked (${reason}); it may recover with its pre-shared key.`,
     ...serials.map((serial) => `  revoked ${serial}`),
     ...brokerLines(brokers),
     ...(others === 0 ? [] : [`Brokers of other machines (${others}) follow when those machines take this in: see hawser registry follow.`]),
-    ...(rabbitmq === undefined ? [] : [rabbitmq.line]),
+    ...reached.map(({ line }) => line),
   ]);
-  if (problem !== undefined) throw problem;
-  if (rabbitmq?.problem !== undefined) throw rabbitmq.problem;
+  if (unproved !== undefined) throw unproved;
 }
 
 /** @returns the serial that was given by itself or with a certificate, without an id */
-function checkOptions({ id, serial, certificate, rabbitmq, rabbitmqLogin, rabbitmqCa }: RevokeOptions): string | undefined {
+function checkOptions({
+  id,
+  serial,
+  certificate,
+  rabbitmq,
+  rabbitmqLogin,
+  rabbitmqCa,
+  emqx,
+  emqxKey,
+  emqxCa,
+}: RevokeOptions): string | undefined {
   const next = "Run: hawser revoke --help";
   if ([id, serial, certificate].filter((given) => given !== undefined).length !== 1)
     throw new HawserError("USAGE", "give one of --id, --serial and --certificate", next);
   if ((rabbitmq === undefined) !== (rabbitmqLogin === undefined) || (rabbitmq === undefined && rabbitmqCa !== undefined))
     throw new HawserError("USAGE", "--rabbitmq and --rabbitmq-login go together", next);
+  if ((emqx === undefined) !== (emqxKey === undefined) || (emqx === undefined && emqxCa !== undefined))
+    throw new HawserError("USAGE", "--emqx and --emqx-key go together", next);
   if (certificate !== undefined) return serialOf(certificate);
   if (serial === undefined) return undefined;
   const digits = serial
@@ -93,26 +108,54 @@ async function holderOf(ca: CertificateAuthority, serial: string): Promise<strin
   );
 }
 
-function rabbitmqOf({ rabbitmq, rabbitmqLogin = "", rabbitmqCa }: RevokeOptions): ManagementApi | undefined {
-  return rabbitmq === undefined ? undefined : managementApi(rabbitmq, rabbitmqLogin, rabbitmqCa);
+/** A broker that is told by its own API. */
+interface Arm {
+  /** In the JSON of the result. */
+  readonly key: string;
+  readonly title: string;
+  readonly url: string;
+  /** @returns how many sessions were ended. Throws a HawserError for what is not proved. */
+  shutOut(users: readonly string[], isForGood: boolean): Promise<number>;
 }
 
-interface EndedAtRabbitmq {
+const REASON = "revoked by hawser";
+
+/** Throws before anything is revoked where a file or an address is not usable. */
+function armsOf(options: RevokeOptions): Arm[] {
+  const { rabbitmq, rabbitmqLogin = "", rabbitmqCa, emqx } = options;
+  const arms: Arm[] = [];
+  if (rabbitmq !== undefined) {
+    const api = managementApi(rabbitmq, rabbitmqLogin, rabbitmqCa);
+    const shutOut = (users: readonly string[]): Promise<number> => endRabbitmqSessions(api, users, REASON);
+    arms.push({ key: "rabbitmq", title: "RabbitMQ", url: rabbitmq, shutOut });
+  }
+  if (emqx !== undefined) {
+    const api = emqxApi(options);
+    const shutOut = (users: readonly string[], isForGood: boolean): Promise<number> =>
+      shutOutAtEmqx(api, { users, banned: isForGood ? users : [], reason: REASON });
+    arms.push({ key: "emqx", title: "EMQX", url: emqx, shutOut });
+  }
+  return arms;
+}
+
+interface Reached {
+  readonly key: string;
   readonly json: Json;
   readonly line: string;
   readonly problem?: HawserError;
 }
 
 /** With its pre-shared key a device that is to recover must still get in. */
-async function endedAt(api: ManagementApi, url: string, id: string, isShutOut: boolean): Promise<EndedAtRabbitmq> {
+async function reach({ key, title, url, shutOut }: Arm, id: string, isShutOut: boolean): Promise<Reached> {
   const users = isShutOut ? [id, recoveryIdentity(id)] : [id];
+  const connection = key === "emqx" ? "session" : "connection";
   try {
-    const ended = await endRabbitmqSessions(api, users, "revoked by hawser");
-    return { json: { api: url, ended, proved: true }, line: `  RabbitMQ at ${url}: no connection is left (${ended} ended)` };
+    const ended = await shutOut(users, isShutOut);
+    return { key, json: { api: url, ended, proved: true }, line: `  ${title} at ${url}: no ${connection} is left (${ended} ended)` };
   } catch (error) {
     if (!(error instanceof HawserError)) throw error;
     const problem = { code: error.code, message: error.message };
-    return { json: { api: url, proved: false, problem }, line: `  RabbitMQ at ${url}: NOT PROVED: ${error.message}`, problem: error };
+    return { key, json: { api: url, proved: false, problem }, line: `  ${title} at ${url}: NOT PROVED: ${error.message}`, problem: error };
   }
 }
 

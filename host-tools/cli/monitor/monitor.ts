@@ -3,7 +3,7 @@ import { HawserError } from "../../../sdk/errors.js";
 import { MosquittoVersion } from "../../doctor/mosquitto/version.js";
 import { EventFile } from "../../monitor/event-file.js";
 import type { HookQueue, HookResult } from "../../monitor/hooks/hook-queue.js";
-import { parseManagementUrl } from "../../brokers/rabbitmq/management-api.js";
+import { parseManagementUrl } from "../../brokers/management-connection.js";
 import { openCaParts } from "../../ca/read-only.js";
 import { FleetMetrics } from "../../monitor/authority/fleet-metrics.js";
 import { Fleet } from "../../monitor/authority/fleet-summary.js";
