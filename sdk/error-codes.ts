@@ -86,6 +86,7 @@ export type SdkErrorCode =
 export type ToolErrorCode =
   | "ALREADY_REVOKED"
   | "ASKING_HOLDER"
+  | "AUTHORITY_RUNNING"
   | "AUTHORITY_UNREACHABLE"
   | "BAD_ARGUMENT"
   | "BAD_BATCH"
@@ -263,6 +264,7 @@ export type ToolErrorCode =
   | "SEAL_BROKEN"
   | "SERIAL_IN_USE"
   | "SESSIONS_NOT_ENDED"
+  | "SHARE_UNPROVABLE"
   | "SIGNATURE_WRONG"
   | "SIGNER_REQUIRED"
   | "SOURCES_MISSING"

@@ -25,6 +25,7 @@ const signed = (message: EnrolmentMessage): Uint8Array => enrolmentMessage(messa
 class RecordingCa implements EnrolmentCa {
   readonly calls: unknown[] = [];
   error: Error | undefined;
+  objectionError: Error | undefined;
   repeated = false;
   bases = ["devices/{id}/identity"];
   /** The name has a certificate with this key. */
@@ -49,6 +50,7 @@ class RecordingCa implements EnrolmentCa {
   }
 
   async recordObjection(id: string, signedBy: string): Promise<string> {
+    if (this.objectionError) throw this.objectionError;
     if (signedBy !== this.heldBy) throw new HawserError("UNKNOWN_CERTIFICATE", "no such key");
     this.calls.push({ objection: id });
     return "3a";
@@ -66,17 +68,17 @@ interface Bench {
   pass(ms: number): void;
 }
 
-function authority(perHour = 0): Bench {
+function authority(perHour = 0, heardAll?: () => Promise<boolean>): Bench {
   let nowMs = 0;
   const ca = new RecordingCa();
   const limiter = new RateLimiter({ perHour, burst: perHour }, () => 0);
-  const subject = new EnrolmentAuthority(ca, limiter, new HolderQuestions(() => nowMs));
+  const subject = new EnrolmentAuthority(ca, limiter, new HolderQuestions(() => nowMs), undefined, heardAll);
   return { ca, subject, handle: (payload, topic = TOPIC) => subject.handle(topic, payload, 0), pass: (ms) => void (nowMs += ms) };
 }
 
 /** One whose name is held by the key in `key-a`. */
-async function held(): Promise<Bench & { codeFor: (payload: Uint8Array) => Promise<string> }> {
-  const bench = authority();
+async function held(heardAll?: () => Promise<boolean>): Promise<Bench & { codeFor: (payload: Uint8Array) => Promise<string> }> {
+  const bench = authority(0, heardAll);
   const report = readMessage(signed({ type: "active", serial: "4f" }));
   bench.ca.heldBy = report.type === "active" ? report.signedBy : undefined;
   const codeFor = async (payload: Uint8Array): Promise<string> => {
@@ -260,6 +262,34 @@ describe("EnrolmentAuthority", () => {
       subject.missed("sensor-1");
       pass(100_000);
       expect(await codeFor(request)).toBe("ASKING_HOLDER");
+    }
+  });
+
+  test("takes no silence for an answer before all is heard that the holder may have said", async () => {
+    const heard = [() => Promise.resolve(false), async () => (await objects(), true), () => Promise.resolve(true)];
+    const { handle, codeFor, pass, subject } = await held(() => (heard.shift() ?? expect.fail)());
+    const objects = (): Promise<Outcome> => handle(signed({ type: "in-use", requestId }));
+    for (let i = 0; i < 3; i++) {
+      expect(await codeFor(request)).toBe("ASKING_HOLDER");
+      pass(100_000);
+    }
+    expect(await codeFor(request)).toBe("TRY_LATER");
+    expect(await codeFor(request)).toBe("IN_USE");
+    subject.missedSome();
+    for (const code of ["ASKING_HOLDER", "ASKING_HOLDER", "ASKING_HOLDER", "issued"]) {
+      expect(await codeFor(request)).toBe(code);
+      pass(100_000);
+    }
+  });
+
+  test("begins again where an objection could not be put on record", async () => {
+    const { ca, handle, codeFor, pass } = await held();
+    await handle(request);
+    ca.objectionError = new HawserError("REGISTRY_AWAY", "the database does not answer");
+    expect(await codeFor(signed({ type: "in-use", requestId }))).toBe("failed");
+    for (const code of ["ASKING_HOLDER", "ASKING_HOLDER", "ASKING_HOLDER", "issued"]) {
+      expect(await codeFor(request)).toBe(code);
+      pass(100_000);
     }
   });
 

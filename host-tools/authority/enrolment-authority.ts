@@ -7,6 +7,7 @@ import type { AnchorOffer } from "../../sdk/identity/anchor-offer.js";
 import type { DeviceTopics } from "../../sdk/identity/device-topics.js";
 import type { ToldSalt } from "../../sdk/identity/psk-salt.js";
 import { HolderQuestions } from "./holder-questions.js";
+import type { Finding } from "./holder-questions.js";
 import { askingDevice, DEFAULT_IDENTITY_BASE, responseTopic } from "../policy/identity-topics.js";
 import type { AskingDevice } from "../policy/identity-topics.js";
 import { certificateAnswer, readMessage, refusalAnswer } from "./enrolment-messages.js";
@@ -101,11 +102,13 @@ const RATE_LIMITED_SECONDS = 900;
 const STALE_SECONDS = 1;
 
 export class EnrolmentAuthority {
+  /** @param heardAll whether everything that a holder may have said until now was heard: only then silence counts */
   constructor(
     private readonly ca: EnrolmentCa,
     private readonly limiter: RateLimiter,
     private readonly questions = new HolderQuestions(() => performance.now()),
     private readonly bases: () => readonly string[] = () => [DEFAULT_IDENTITY_BASE],
+    private readonly heardAll: () => Promise<boolean> = () => Promise.resolve(true),
   ) {}
 
   /**
@@ -130,6 +133,11 @@ export class EnrolmentAuthority {
   /** A message of this device stayed unread: it may have been an objection, so silence means nothing. */
   missed(id: string): void {
     this.questions.forget(id);
+  }
+
+  /** Messages of any device may have stayed unread. */
+  missedSome(): void {
+    this.questions.forgetAll();
   }
 
   /** Puts off a request without any work: one from before this service was there, or one too many. The device asks again. */
@@ -181,13 +189,20 @@ export class EnrolmentAuthority {
     } catch (error) {
       if (errorCode(error) !== "ASKING_HOLDER") throw error;
     }
-    const finding = this.questions.about(id, requestId);
+    const finding = await this.#finding(id, requestId);
     if (finding.kind === "ask") return this.#askHolder(device, refuse(device, requestId, "ASKING_HOLDER", ASKING, finding.seconds));
     if (finding.kind === "wait") return refuse(device, requestId, "TRY_LATER", ASKING, finding.seconds);
     if (finding.kind === "in-use") return refuse(device, requestId, "IN_USE", IN_USE, finding.seconds);
     const issued = await this.ca.issueFromCsr(id, csr, arrivedAtMs, { ...asker, holderIsSilent: true });
     this.questions.forget(id);
     return issued;
+  }
+
+  async #finding(id: string, requestId: string): Promise<Finding> {
+    const finding = this.questions.about(id, requestId);
+    if (finding.kind !== "silent") return finding;
+    if (!(await this.heardAll())) return { kind: "wait", seconds: RETRY_AFTER_SECONDS };
+    return this.questions.about(id, requestId);
   }
 
   /** While the identity's topics are being moved, who asks and who holds the certificate may be at different places. */
@@ -208,6 +223,8 @@ export class EnrolmentAuthority {
       const { answer } = refuse(device, requestId, "IN_USE", IN_USE, this.questions.object(id));
       return { event: { event: "in-use", id, requestId, serial }, ...(answer && { answer }) };
     } catch (error) {
+      // It may have been the holder's, and is lost: begin again.
+      if (errorCode(error) !== "UNKNOWN_CERTIFICATE") this.questions.forget(id);
       return { event: { event: "failed", id, code: errorCode(error), reason: errorMessage(error) } };
     }
   }

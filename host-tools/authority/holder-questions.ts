@@ -78,6 +78,11 @@ export class HolderQuestions {
     this.#inquiries.delete(id);
   }
 
+  /** The same of every name. */
+  forgetAll(): void {
+    this.#inquiries.clear();
+  }
+
   #current(id: string): Inquiry | undefined {
     const known = this.#inquiries.get(id);
     const lastsMs = known?.isInUse === true ? FINDING_LASTS_MS : SILENCE_LASTS_MS;

@@ -3,9 +3,6 @@
  * when the work is done. Requests are served only while their device waits for the answer: those that a broker kept (retained, or queued
  * while the service was away) may be of a holder that has been shut out.
  */
-import { randomBytes } from "node:crypto";
-import { isIP } from "node:net";
-import { connect as connectTls } from "node:tls";
 import type { TLSSocket } from "node:tls";
 import { MqttClient } from "mqtt";
 import type { IPublishPacket } from "mqtt";
@@ -13,21 +10,20 @@ import { Backoff, DEFAULT_BACKOFF } from "../../sdk/backoff.js";
 import { failure } from "../../sdk/failure.js";
 import type { Failure } from "../../sdk/failure.js";
 import type { Endpoint } from "../../sdk/platform.js";
+import { dialBroker } from "./broker-dial.js";
+import type { ShownCredentials } from "./broker-dial.js";
 import { connectionFailure, ownFailure } from "./connection-errors.js";
 import type { AuthorityEvent, EnrolmentAuthority, Outcome } from "./enrolment-authority.js";
 import { FairQueue } from "./fair-queue.js";
 import { askingDevice, DEFAULT_IDENTITY_BASE, requestFilter } from "../policy/identity-topics.js";
 import { readMessage } from "./enrolment-messages.js";
 import { RateLimiter } from "./rate-limiter.js";
+import { StreamMarks } from "./stream-marks.js";
 
 /** What the service shows of itself; the key lives in this process's memory only. */
-export interface ServiceIdentity {
+export interface ServiceIdentity extends ShownCredentials {
   /** The certificate's CN, which is the MQTT client id too. */
   readonly name: string;
-  /** Leaf and issuing CA. */
-  readonly chainPem: string;
-  readonly keyPem: string;
-  readonly trustAnchorPem: string;
   /** Connections begun later than this, milliseconds since the epoch, ask for another identity. */
   readonly renewAtMs: number;
 }
@@ -53,6 +49,12 @@ export interface TopicSource {
   readonly watch: (onChange: () => void) => () => void;
 }
 
+/**
+ * Which of the messages a connection is there for, where several authorities serve one broker. Each request goes to one of the `group`:
+ * without a session, so that none waits for an authority that is gone. Reports and objections go to each of them, and wait for it.
+ */
+export type ServicePart = { readonly kind: "requests"; readonly group: string } | { readonly kind: "reports" };
+
 export interface ServiceOptions {
   readonly endpoint: Endpoint;
   readonly authority: EnrolmentAuthority;
@@ -63,6 +65,8 @@ export interface ServiceOptions {
   readonly onEvent: (event: ServiceEvent) => void;
   /** Default: those of the built-in policy. */
   readonly topics?: TopicSource;
+  /** Default: this service is the only one, and takes all messages. */
+  readonly part?: ServicePart;
 }
 
 interface Arrival {
@@ -114,10 +118,9 @@ export class AuthorityService {
   readonly #toldMs = new Map<string, number>();
   readonly #waiting = new FairQueue<Arrival>(MAX_WAITING_DEVICES, MAX_WAITING_PER_DEVICE);
   #serving = false;
-  /** What marks the end of what the broker kept while this service was away; undefined when that is through. */
-  #backlogMark: string | undefined;
-  /** Called once the mark has come back. */
-  #backlogOver = (): void => undefined;
+  readonly #marks = new StreamMarks();
+  /** The broker may still have what it kept while this service was away. */
+  #isBehind = false;
 
   constructor(options: ServiceOptions) {
     this.#options = options;
@@ -148,6 +151,12 @@ export class AuthorityService {
     await this.#running;
   }
 
+  /** Whether all that the broker had for this service until now is heard and dealt with: not without a topic for its own mark. */
+  async caughtUp(): Promise<boolean> {
+    const client = this.#client;
+    return client?.connected === true && this.#topics().mark !== undefined && this.#hearsMark(client);
+  }
+
   async #run(): Promise<void> {
     while (!this.#stopping) {
       const startedMs = performance.now();
@@ -175,37 +184,40 @@ export class AuthorityService {
   }
 
   #connect(identity: ServiceIdentity, ended: (end: ConnectionEnd) => void): void {
-    const { endpoint } = this.#options;
+    const { endpoint, part } = this.#options;
+    const isShared = part?.kind === "requests";
     const address = `${endpoint.host}:${endpoint.port}`;
     let opened = false;
     let wasConnected = false;
     let reason: Failure | undefined;
-    const dialTls = (): TLSSocket => dial(endpoint, identity).once("secureConnect", () => (opened = true));
+    const dialTls = (): TLSSocket => dialBroker(endpoint, identity).once("secureConnect", () => (opened = true));
     const client = new MqttClient(dialTls, {
       clientId: identity.name,
-      protocolVersion: 4,
-      clean: false,
+      // Shared subscriptions are a part of MQTT 5 alone.
+      protocolVersion: isShared ? 5 : 4,
+      clean: isShared,
       keepalive: KEEP_ALIVE_SECONDS,
       reconnectPeriod: 0,
       connectTimeout: TIMEOUT_MS,
     });
     this.#client = client;
     // Before anything comes: whether there is a session is known only after its first messages.
-    this.#backlogMark = BEFORE_CONNACK;
+    this.#isBehind = true;
     client.handleMessage = (packet, done) => this.#receive(client, packet, done);
     client.on("error", (error) => (reason ??= connectionFailure(error, address, opened)));
-    client.once("close", () =>
-      ended({ failure: reason ?? failure("CONNECTION_CLOSED", `the broker at ${address} closed the connection`), wasConnected }),
-    );
+    client.once("close", () => {
+      this.#marks.lost();
+      ended({ failure: reason ?? failure("CONNECTION_CLOSED", `the broker at ${address} closed the connection`), wasConnected });
+    });
     client.once("connect", ({ sessionPresent }) => {
-      if (!sessionPresent) this.#backlogMark = undefined;
+      if (!sessionPresent) this.#isBehind = false;
       this.#subscribe(client, (isGranted, filters) => {
         if (isGranted) {
           wasConnected = true;
           this.#wasAccepted = true;
           const serving = (): void => this.#options.onEvent({ event: "connected", name: identity.name, resumedSession: sessionPresent });
           // Told once requests are served: until the backlog is through, they are put off.
-          if (sessionPresent) this.#markBacklog(client, serving);
+          if (sessionPresent && part === undefined) void this.#hearBacklog(client, serving);
           else serving();
           this.#resend(client);
         } else {
@@ -219,7 +231,7 @@ export class AuthorityService {
   /** Asks to be told of requests where they are now. */
   #follow(): void {
     const client = this.#client;
-    const wanted = this.#topics().bases.map(requestFilter);
+    const wanted = this.#wantedFilters();
     const gone = this.#filters.filter((filter) => !wanted.includes(filter));
     if (client?.connected !== true || (gone.length === 0 && wanted.every((filter) => this.#filters.includes(filter)))) return;
     if (gone.length > 0) client.unsubscribe([...gone]);
@@ -229,12 +241,18 @@ export class AuthorityService {
     });
   }
 
+  #wantedFilters(): string[] {
+    const { part } = this.#options;
+    const share = part?.kind === "requests" ? `$share/${part.group}/` : "";
+    return this.#topics().bases.map((base) => share + requestFilter(base));
+  }
+
   #topics(): ServiceTopics {
     return this.#options.topics?.current() ?? { bases: [DEFAULT_IDENTITY_BASE] };
   }
 
   #subscribe(client: MqttClient, done: (isGranted: boolean, filters: readonly string[]) => void): void {
-    const filters = this.#topics().bases.map(requestFilter);
+    const filters = this.#wantedFilters();
     this.#filters = filters;
     client.subscribe(filters, { qos: 1 }, (error, granted) =>
       done(error === null && granted?.every(({ qos }) => qos <= 2) === true, filters),
@@ -260,16 +278,19 @@ export class AuthorityService {
   // MQTT.js reads the next packet and acknowledges this one only when `done` is called.
   #receive(client: MqttClient, packet: IPublishPacket, done: (error?: Error) => void): void {
     const payload = typeof packet.payload === "string" ? Buffer.from(packet.payload) : packet.payload;
-    const id = askingDevice(packet.topic, this.#topics().bases)?.id ?? "";
-    if (id === this.#identity.name) this.#ownMessage(payload);
+    const { bases, mark } = this.#topics();
+    const id = askingDevice(packet.topic, bases)?.id ?? "";
+    if (packet.topic === mark) this.#marks.heard(payload);
     else if (packet.retain) this.#options.onEvent({ event: "ignored", id, reason: "a retained message: nobody waits for its answer" });
     else if (this.#takesMessage(id)) {
       const arrival = { client, topic: packet.topic, payload, atMs: Date.now() };
-      if (!isRequest(payload)) {
+      const { part } = this.#options;
+      if (isRequest(payload)) {
+        if (part?.kind !== "reports") this.#receiveRequest(id, arrival);
+      } else if (part?.kind !== "requests") {
         this.#working = this.#work(arrival).then(() => done());
         return;
       }
-      this.#receiveRequest(id, arrival);
     }
     done();
   }
@@ -279,7 +300,8 @@ export class AuthorityService {
     if (this.#messages.take(id) === 0) return true;
     this.#options.authority.missed(id);
     const nowMs = performance.now();
-    if (nowMs - (this.#toldMs.get(id) ?? -Infinity) > THROTTLED_AGAIN_MS) {
+    const isTold = this.#options.part?.kind !== "reports";
+    if (isTold && nowMs - (this.#toldMs.get(id) ?? -Infinity) > THROTTLED_AGAIN_MS) {
       if (this.#toldMs.size >= MAX_WAITING_DEVICES) this.#toldMs.clear();
       this.#toldMs.set(id, nowMs);
       this.#options.onEvent({ event: "throttled", id });
@@ -289,7 +311,7 @@ export class AuthorityService {
 
   #receiveRequest(id: string, arrival: Arrival): void {
     const { client, topic, payload } = arrival;
-    if (this.#backlogMark !== undefined) {
+    if (this.#isBehind) {
       this.#settle(
         client,
         this.#options.authority.putOff(topic, payload, "the request is from before this service was there", OLD_REQUEST_SECONDS),
@@ -315,20 +337,17 @@ export class AuthorityService {
     this.#settle(client, await this.#options.authority.handle(topic, payload, atMs));
   }
 
-  /** What this service sends to itself now comes behind everything that the broker kept for it. */
-  #markBacklog(client: MqttClient, over: () => void): void {
-    const mark = randomBytes(16).toString("hex");
-    this.#backlogMark = mark;
-    this.#backlogOver = over;
-    const { mark: topic } = this.#topics();
-    if (topic !== undefined) client.publish(topic, mark, { qos: 1 });
-    setTimeout(() => this.#ownMessage(Buffer.from(mark)), BACKLOG_LIMIT_MS).unref();
+  async #hearBacklog(client: MqttClient, over: () => void): Promise<void> {
+    await this.#hearsMark(client);
+    if (client !== this.#client || !client.connected) return;
+    this.#isBehind = false;
+    over();
   }
 
-  #ownMessage(payload: Uint8Array): void {
-    if (this.#backlogMark === undefined || !Buffer.from(payload).equals(Buffer.from(this.#backlogMark))) return;
-    this.#backlogMark = undefined;
-    this.#backlogOver();
+  /** What this service sends to itself now comes behind everything that the broker kept for it. */
+  #hearsMark(client: MqttClient): Promise<boolean> {
+    const { mark: topic } = this.#topics();
+    return this.#marks.come((mark) => topic !== undefined && client.publish(topic, mark, { qos: 1 }), BACKLOG_LIMIT_MS);
   }
 
   #settle(client: MqttClient, { event, answer }: Outcome): void {
@@ -362,27 +381,8 @@ export class AuthorityService {
   }
 }
 
-/** Never the text of a mark. */
-const BEFORE_CONNACK = "before CONNACK";
-
 /** Reports and objections are worth their work at once: each of them matters. */
 function isRequest(payload: Uint8Array): boolean {
   const { type } = readMessage(payload);
   return type !== "active" && type !== "in-use";
-}
-
-function dial(endpoint: Endpoint, identity: ServiceIdentity): TLSSocket {
-  const serverName = endpoint.serverName ?? endpoint.host;
-  const socket = connectTls({
-    host: endpoint.host,
-    port: endpoint.port,
-    ...(isIP(serverName) === 0 ? { servername: serverName } : {}),
-    minVersion: "TLSv1.2",
-    cert: identity.chainPem,
-    key: identity.keyPem,
-    ca: identity.trustAnchorPem,
-  });
-  // MQTT.js leaves Nagle's algorithm on, which costs 44 ms a round trip.
-  socket.setNoDelay(true);
-  return socket;
 }

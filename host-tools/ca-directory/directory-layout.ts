@@ -51,6 +51,8 @@ export const FILES = {
   /** There while a change is under way: what to do to finish it. */
   journal: "journal.json",
   lock: "ca.lock",
+  /** Held by the authority that runs on this directory. */
+  authorityLock: "authority.lock",
 } as const;
 
 /** The files whose hashes stand in the sealed state. The registry's entries and the audit trail have their own place there. */

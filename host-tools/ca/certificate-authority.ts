@@ -22,8 +22,7 @@ import { principalOf } from "./policy-names.js";
 import { identityBasesFor } from "../policy/identity-topics.js";
 import type { IdentityTopics } from "./identity-move.js";
 import type { AppliedPolicy, NameSettings } from "./ca-policy.js";
-import { quarantine } from "./quarantine.js";
-import type { Quarantine, QuarantineOutcome } from "./quarantine.js";
+import { quarantine, type Quarantine, type QuarantineOutcome } from "./quarantine.js";
 import { endRemoteSessions } from "./remote-sessions.js";
 import type { RemoteSessions } from "./remote-sessions.js";
 import { readOutputs } from "../ca-directory/outputs-file.js";
@@ -43,10 +42,8 @@ import { readForExport } from "./exporting.js";
 import type { ExportMaterial, ExportRequest } from "./exporting.js";
 import { changePassphrase } from "./passphrase-change.js";
 import type { ScryptCost } from "../../sim/node/vault/sealed.js";
-import { retirePrevious, rollOver } from "./rollover.js";
-import type { Retirement, Rollover, RolloverOptions } from "./rollover.js";
-import { rollOverRoot } from "./root-rollover.js";
-import type { RootRollover, RootRolloverOptions } from "./root-rollover.js";
+import { retirePrevious, rollOver, type Retirement, type Rollover, type RolloverOptions } from "./rollover.js";
+import { rollOverRoot, type RootRollover, type RootRolloverOptions } from "./root-rollover.js";
 import { pinSource } from "../pkcs11/pin.js";
 import { tokenSigners } from "../pkcs11/token-signer.js";
 import type { Signer, SignerFor } from "../pki/signer.js";
@@ -55,18 +52,16 @@ import type { ErrandOptions, ImportedAnswer } from "./root-errand.js";
 import type { Errand } from "./errand-names.js";
 import { Provisioning, pskForAgain } from "./provisioning.js";
 import type { DeviceIdentity, Reservation, ReserveRequest, ResumeRequest } from "./provisioning.js";
-import { provisionBatch } from "./provisioning-batch.js";
-import type { BatchRequest } from "./provisioning-batch.js";
+import { provisionBatch, type BatchRequest } from "./provisioning-batch.js";
 import { parseRecord, readRecord, unlock } from "../ca-directory/ca-record.js";
 import type { RevokedSerial } from "../pki/certificate-profiles.js";
 import { makeCheckpoint } from "./checkpoint.js";
-import { moveRegistry } from "./registry-move.js";
-import type { MovedRegistry, MoveOptions } from "./registry-move.js";
+import { moveRegistry, type MovedRegistry, type MoveOptions } from "./registry-move.js";
 import { addSnapshot } from "./shared-registry.js";
+import { sharedNames, type SharedNames } from "./shared-authorities.js";
 import type { AddedSnapshot } from "./shared-registry.js";
 import type { RegistryPlace } from "../ca-directory/registry-kinds.js";
-import { backUp } from "./backup.js";
-import type { Backup } from "./backup.js";
+import { backUp, type Backup } from "./backup.js";
 import { setCrlBase } from "./crl-places.js";
 import { isUnproved, RevocationUnproved } from "./revocation-outcome.js";
 import type { RevokeOutcome } from "./revocation-outcome.js";
@@ -388,6 +383,16 @@ export class CertificateAuthority {
   /** Where machines share the registry: calls `onNews` when another may have changed it, until the returned function is called. */
   watchRegistry(onNews: () => void): (() => void) | undefined {
     return this.#ca.store.log?.watch(onNews);
+  }
+
+  /** Why this machine cannot go by the shared registry now; undefined where it can, or where there is none. */
+  logProblem(): Promise<HawserError | undefined> {
+    return this.#ca.store.logProblem();
+  }
+
+  /** What this machine's authority is called at a broker that others serve too: see {@link sharedNames}. */
+  sharedNames(): SharedNames {
+    return sharedNames(this.#ca);
   }
 
   /** Has another passphrase open the CA from now on: see {@link changePassphrase}. */

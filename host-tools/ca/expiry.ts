@@ -3,7 +3,7 @@ import { X509Certificate } from "node:crypto";
 import { unprovedFiles } from "../ca-directory/ca-files.js";
 import { FILES } from "../ca-directory/directory-layout.js";
 import { readCertificates } from "./context.js";
-import { AUTHORITY_NAME } from "./reserved-names.js";
+import { isAuthorityName } from "./reserved-names.js";
 import { readRootCrlTimes } from "./revocation.js";
 import type { ListedName } from "../ca-directory/registry.js";
 import type { CaParts, CaView } from "./read-only.js";
@@ -90,7 +90,7 @@ function certificateExpiry(what: Expiry["what"], der: Uint8Array, nowMs: number)
 
 function nameExpiry({ name, kind, state, notBeforeMs, notAfterMs }: ListedName, nowMs: number): Expiry[] {
   if (state !== "active" || notBeforeMs === undefined || notAfterMs === undefined) return [];
-  return [{ what: name === AUTHORITY_NAME ? "authority" : kind, name, notAfterMs, state: stateOf(notBeforeMs, notAfterMs, nowMs) }];
+  return [{ what: isAuthorityName(name) ? "authority" : kind, name, notAfterMs, state: stateOf(notBeforeMs, notAfterMs, nowMs) }];
 }
 
 function stateOf(notBeforeMs: number, notAfterMs: number, nowMs: number): Expiry["state"] {

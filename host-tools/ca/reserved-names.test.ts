@@ -26,6 +26,9 @@ describe("reserved names", () => {
     expect(() => checkClientName("mqtt.example.com", "operator", HOSTS)).toThrow(reserved);
     expect(() => checkClientName("hawser-authority", "backend", HOSTS)).toThrow(reserved);
     expect(checkClientName("hawser-authority", "authority", HOSTS)).toBe("hawser-authority");
+    expect(() => checkDeviceName("hawser-authority-1a2b3c4d", HOSTS)).toThrow(reserved);
+    expect(() => checkClientName("Hawser-Authority-1a2b3c4d-requests", "backend", HOSTS)).toThrow(reserved);
+    expect(checkClientName("hawser-authority-1a2b3c4d", "authority", HOSTS)).toBe("hawser-authority-1a2b3c4d");
     expect(checkClientName("operator", "operator", HOSTS)).toBe("operator");
     expect(checkDeviceName("sensor-1", HOSTS)).toBe("sensor-1");
   });

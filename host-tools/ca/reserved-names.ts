@@ -4,6 +4,11 @@ import { isClientRole } from "../policy/roles.js";
 
 /** The enrolment service's own name among clients and devices. */
 export const AUTHORITY_NAME = "hawser-authority";
+/** Also the names of several authorities at one broker, which begin with it. */
+export function isAuthorityName(name: string): boolean {
+  return name === AUTHORITY_NAME || name.startsWith(`${AUTHORITY_NAME}-`);
+}
+
 /** The name in broker certificates: it tells people what they see; clients look at the hosts. */
 export const BROKER_NAME = "hawser-broker";
 
@@ -12,7 +17,7 @@ export const BROKER_NAME = "hawser-broker";
  * @throws HawserError `RESERVED_NAME`
  */
 export function checkDeviceName(name: string, brokerHosts: readonly string[]): string {
-  if (name.toLowerCase() === AUTHORITY_NAME || isClientRole(name.toLowerCase())) throw reserved(name, "hawser's own services and roles");
+  if (isAuthorityName(name.toLowerCase()) || isClientRole(name.toLowerCase())) throw reserved(name, "hawser's own services and roles");
   return checkNoHost(name, brokerHosts);
 }
 
@@ -21,7 +26,7 @@ export function checkDeviceName(name: string, brokerHosts: readonly string[]): s
  * @throws HawserError `RESERVED_NAME`
  */
 export function checkClientName(name: string, role: string, brokerHosts: readonly string[]): string {
-  if (name.toLowerCase() === AUTHORITY_NAME && role !== "authority") throw reserved(name, "hawser's own services");
+  if (isAuthorityName(name.toLowerCase()) && role !== "authority") throw reserved(name, "hawser's own services");
   return checkNoHost(name, brokerHosts);
 }
 

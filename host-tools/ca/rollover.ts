@@ -16,7 +16,7 @@ import type { Issuer } from "../pki/certificate-profiles.js";
 import { toPem } from "../pki/pem.js";
 import type { ExternalKey, Signer } from "../pki/signer.js";
 import { certificatePolicyOf } from "../ca-directory/ca-record.js";
-import { AUTHORITY_NAME } from "./reserved-names.js";
+import { isAuthorityName } from "./reserved-names.js";
 import { AbsentRoot } from "./absent-root.js";
 import { newCaKey, sealedKey } from "./ca-keys.js";
 import type { CaKey } from "./ca-keys.js";
@@ -194,7 +194,7 @@ export function hangingOn(entries: Iterable<RegistryEntry>, issuer: Uint8Array, 
   return [...entries]
     .filter((entry) => {
       const current = currentCertificate(entry);
-      return current !== undefined && entry.name !== AUTHORITY_NAME && current.notAfterMs > nowMs && isOf(issuer)(current);
+      return current !== undefined && !isAuthorityName(entry.name) && current.notAfterMs > nowMs && isOf(issuer)(current);
     })
     .map(({ name }) => name)
     .sort();

@@ -16,10 +16,13 @@ import { HolderQuestions } from "../../host-tools/authority/holder-questions.js"
 import type { ServiceEvent } from "../../host-tools/authority/service.js";
 import type { CertificateAuthority } from "../../host-tools/ca/certificate-authority.js";
 import type { ClientCredentials } from "../../host-tools/ca/clients.js";
-import { enrolmentService } from "../../host-tools/cli/enrolment-service.js";
+import { joinRegistry } from "../../host-tools/ca/shared-registry.js";
+import { openCa } from "../../host-tools/ca/certificate-authority.js";
+import { enrolmentService, sharedEnrolmentService } from "../../host-tools/cli/enrolment-service.js";
 import { startEmbedded } from "../../host-tools/cli/foreground-broker/embedded-engine.js";
 import { watchCa } from "../../host-tools/ca-directory/ca-watch.js";
-import { freePorts, Scene, testKey } from "../support/host-tools/scene.js";
+import { PostgresServer } from "../support/host-tools/postgres-server.js";
+import { freePorts, PASSPHRASE, Scene, testKey } from "../support/host-tools/scene.js";
 import { pskOptions } from "../support/host-tools/psk-client.js";
 
 const ID = "victim";
@@ -232,3 +235,70 @@ describe.each([
     TIMEOUT_MS,
   );
 });
+
+/**
+ * mosquitto gives the messages of a shared subscription to its members in turn. So the thief can have his requests go to the one and the
+ * objections to the other, if objections are shared as requests are.
+ */
+it(
+  "a thief of a pre-shared key, at two authorities that share one broker, is refused by both while the device is there",
+  async () => {
+    const server = await PostgresServer.start();
+    undo.push(() => server.stop());
+    const first = await scene.ca({}, { onOutput: () => undefined });
+    await first.moveRegistry("postgres", { urlFile: server.urlFile });
+    const directory = join(scene.directory(), "ca");
+    await joinRegistry(directory, { passphrase: PASSPHRASE, urlFile: server.urlFile });
+    const machines = [first, await openCa(directory, PASSPHRASE)];
+    const { psk, boot } = await provisioned(first);
+    const ports = await mosquitto(first);
+    const endpoint = { host: "127.0.0.1", port: ports.mtlsPort, serverName: "localhost" };
+    const told = machines.map(() => new Heard<ServiceEvent | { readonly event: "resting" }>());
+    let nowMs = 0;
+    for (const [index, ca] of machines.entries()) {
+      const listener = {
+        onEvent: (event: ServiceEvent | { readonly event: "resting" }): void => told[index]?.add(event),
+        onLost: (error: unknown): void => expect.fail(String(error)),
+      };
+      const questions = new HolderQuestions(() => nowMs);
+      const service = await sharedEnrolmentService(ca, endpoint, listener, { perHour: 0, burst: 0 }, questions);
+      await first.takeIn();
+      undo.push(() => service.stop());
+      service.start();
+    }
+    for (const events of told) await events.next(({ event }) => event === "connected");
+    const device = await boot(ports);
+    const thief = await PskThief.connect(ports.pskPort, psk);
+    const own = await testKey(ID);
+
+    const asked = new Set<number>();
+    for (let round = 0; round < 6; round += 1) {
+      const { requestId, answer } = await thief.ask(own.csr);
+      expect(answer.chain).toBeUndefined();
+      if (answer.error?.code === "ASKING_HOLDER")
+        asked.add(
+          await Promise.race(
+            told.map(async (events, index) => {
+              await events.next((event) => event.event === "in-use" && event.requestId === requestId);
+              return index;
+            }),
+          ),
+        );
+      nowMs += 101_000;
+      // Moves on whose turn it is.
+      if (round === 2) await thief.say({});
+    }
+    expect([...asked].sort()).toEqual([0, 1]);
+
+    // While it is away, each asks as often as it would alone.
+    await device.stop();
+    nowMs += 600_001;
+    let count = 0;
+    for (let isIn = false; !isIn; nowMs += 101_000) {
+      count += 1;
+      isIn = (await thief.ask(own.csr)).answer.chain !== undefined;
+    }
+    expect(count).toBeGreaterThan(3);
+  },
+  TIMEOUT_MS,
+);

@@ -12,6 +12,7 @@ export function addAuthorityCommand(program: Command, run: Run): void {
   authority
     .option("--agents <port>", "also serve the agents of brokers on other machines, at this port; 0 lets the system choose", parsePort)
     .option("--agents-host <address>", "address to listen on for agents (default: all addresses)", parsePath);
+  authority.option("--shared", "one of several at this broker, on a registry that machines share");
   connectTimeout(authority);
   authority
     .option("--crl-port <port>", "also serve the revocation lists over HTTP on this port; 0 lets the system choose", parsePort)
@@ -21,14 +22,17 @@ export function addAuthorityCommand(program: Command, run: Run): void {
     notes: [
       "Connects as hawser-authority with a short-lived certificate made in memory. Issues each device at most 12 certificates an hour.",
       "Requests that a broker stored (retained, or queued while the service was down) are not answered: the device asks again.",
+      "On one CA directory, one runs at a time. With --shared, several on one registry share the requests at one broker, a directory each;",
+      "they connect as hawser-authority-MACHINE and hawser-authority-MACHINE-requests.",
       "Once a minute, ends the sessions of expired certificates at the configured brokers, and retries whatever failed there before.",
     ],
     json: [
-      '{"time":"...","event":"connected","url":"mqtts://localhost:8883"}',
+      '{"time":"...","event":"connected","url":"mqtts://localhost:8883","name":"hawser-authority","resumedSession":false}',
       '{"time":"...","event":"issued","id":"sensor-1","requestId":"..","serial":"4f..","repeated":false}',
       '{"time":"...","event":"active","id":"sensor-1","serial":"4f..","retired":["3a.."]}',
       '{"time":"...","event":"agent-connected","broker":"east","isServing":true,"applied":1795944000000}',
       "also: agents-ready (port), agent-updated (applied), agent-failed (why), agent-refused (address, certificate)",
+      "with --shared also: resting (code, reason): the others get all requests for a while",
       "also: refused (code), failed (code), ignored (reason), throttled, sessions-ended (broker, names), sync-failed (code), disconnected (code),",
       "retrying (delayMs), stopped",
     ],

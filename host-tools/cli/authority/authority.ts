@@ -1,13 +1,17 @@
 /** Runs the enrolment service. */
+import { join } from "node:path";
+import { HawserError } from "../../../sdk/errors.js";
 import type { Endpoint } from "../../../sdk/platform.js";
 import { probeBroker } from "../../authority/broker-reachable.js";
-import type { ServiceEvent } from "../../authority/service.js";
+import type { SharedServiceEvent } from "../../authority/shared-service.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
+import { FILES } from "../../ca-directory/directory-layout.js";
 import { toPem } from "../../pki/pem.js";
+import { lockNow } from "../../../sim/node/files/process-lock.js";
 import { serveAgents } from "./agent-service.js";
 import type { AgentService } from "./agent-service.js";
 import type { Context } from "../command-runner.js";
-import { enrolmentService } from "../enrolment-service.js";
+import { enrolmentService, sharedEnrolmentService } from "../enrolment-service.js";
 import { FirstConnection } from "../first-connection.js";
 import { keptCrl } from "../kept-crl.js";
 import { keepReplica } from "../kept-replica.js";
@@ -27,6 +31,7 @@ export interface AuthorityOptions extends PassphraseOptions {
   crlHost: string;
   agents?: number;
   agentsHost?: string;
+  shared?: boolean;
   json?: boolean;
 }
 
@@ -34,8 +39,27 @@ const PROBE_MS = 10_000;
 const PROBE_PAUSE_MS = 500;
 
 export async function runAuthority(options: AuthorityOptions, context: Context): Promise<void> {
-  const { terminal, stop } = context;
+  const { terminal } = context;
   const ca = await openCaOf(options, context);
+  const lock = lockNow(join(ca.directory, FILES.authorityLock), (pid) => running(ca.directory, pid));
+  try {
+    await runOnCa(options, ca, context);
+  } finally {
+    lock.release();
+  }
+  terminal.event("stopped", {}, "in an orderly way");
+}
+
+function running(directory: string, pid: number | undefined): HawserError {
+  return new HawserError(
+    "AUTHORITY_RUNNING",
+    `another authority${pid === undefined ? "" : ` (process ${pid})`} runs on the CA in ${directory}`,
+    "One at a time: stop that one. Several at one broker need a shared registry and a directory each: see docs/registry.md.",
+  );
+}
+
+async function runOnCa(options: AuthorityOptions, ca: CertificateAuthority, context: Context): Promise<void> {
+  const { terminal, stop } = context;
   const first = new FirstConnection(brokerUrl(options.url), options.connectTimeout);
   const crl = keptCrl(ca, terminal);
   await crl.start();
@@ -55,7 +79,6 @@ export async function runAuthority(options: AuthorityOptions, context: Context):
     await agents?.close();
     first.succeeded();
   }
-  terminal.event("stopped", {}, "in an orderly way");
 }
 
 async function serve(
@@ -64,16 +87,23 @@ async function serve(
   first: FirstConnection,
   { terminal, stop }: Context,
 ): Promise<void> {
-  const service = await enrolmentService(ca, options.url, (event) => {
+  const onEvent = (event: SharedServiceEvent): void => {
     printServiceEvent(terminal, event, brokerUrl(options.url));
     if (event.event === "connected") first.succeeded();
     // A plain refusal is no verdict: the broker may still be reading the rights just written for this service.
     if (event.event === "disconnected") first.failed(event.failure, event.failure.class === "server-trust");
-  });
+  };
+  let onLost: (error: HawserError) => void = () => undefined;
+  const lost = new Promise<never>((_resolve, reject) => (onLost = reject));
+  lost.catch(() => undefined);
+  const service =
+    options.shared === true
+      ? await sharedEnrolmentService(ca, options.url, { onEvent, onLost })
+      : await enrolmentService(ca, options.url, onEvent);
   service.start();
   try {
-    await Promise.race([first.settled, stop.asked]);
-    await stop.asked;
+    await Promise.race([first.settled, stop.asked, lost]);
+    await Promise.race([stop.asked, lost]);
   } finally {
     await service.stop();
   }
@@ -90,19 +120,19 @@ async function brokerFound(endpoint: Endpoint, ca: CertificateAuthority, first: 
   }
 }
 
-export function printServiceEvent(terminal: Terminal, event: ServiceEvent, url: string): void {
+export function printServiceEvent(terminal: Terminal, event: SharedServiceEvent, url: string): void {
   const { event: name, ...fields } = event;
   if (event.event === "disconnected") {
     const { code, class: kind, message } = event.failure;
     terminal.event(name, { code, class: kind, message, wasConnected: event.wasConnected }, `${code}: ${message}`, "yellow");
   } else if (event.event === "connected") {
-    terminal.event(name, { url, resumedSession: event.resumedSession }, `to ${url} as ${event.name}`, "green");
+    terminal.event(name, { url, name: event.name, resumedSession: event.resumedSession }, `to ${url} as ${event.name}`, "green");
   } else {
     terminal.event(name, fields as Readonly<Record<string, Json>>, summary(event), COLOURS[event.event] ?? "cyan");
   }
 }
 
-const COLOURS: Partial<Record<ServiceEvent["event"], Colour>> = {
+const COLOURS: Partial<Record<SharedServiceEvent["event"], Colour>> = {
   issued: "green",
   refused: "yellow",
   "in-use": "red",
@@ -110,9 +140,10 @@ const COLOURS: Partial<Record<ServiceEvent["event"], Colour>> = {
   ignored: "dim",
   retrying: "yellow",
   throttled: "yellow",
+  resting: "yellow",
 };
 
-function summary(event: Exclude<ServiceEvent, { event: "connected" | "disconnected" }>): string {
+function summary(event: Exclude<SharedServiceEvent, { event: "connected" | "disconnected" }>): string {
   switch (event.event) {
     case "issued":
       return `${event.id}: certificate ${event.serial}${event.repeated ? ", once more" : ""}`;
@@ -128,6 +159,8 @@ function summary(event: Exclude<ServiceEvent, { event: "connected" | "disconnect
       return `${event.id === "" ? "a message" : event.id}: ${event.reason}`;
     case "failed":
       return `${event.id}: ${event.code}: ${event.reason}`;
+    case "resting":
+      return `leaves the requests to the others: ${event.code}: ${event.reason}`;
     case "retrying":
       return `in ${(event.delayMs / 1000).toFixed(1)} s`;
   }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { DIRECTORIES } from "../../ca-directory/directory-layout.js";
 import { statusOf } from "../../ca/expiry.js";
 import type { Expiry } from "../../ca/expiry.js";
+import { AUTHORITY_NAME } from "../../ca/reserved-names.js";
 import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
 import { EXIT } from "../exit-codes.js";
@@ -59,7 +60,7 @@ export async function showStatus(options: CaStatusOptions, context: Context): Pr
 }
 
 function asRow({ what, name, notAfterMs, state }: Expiry): string[] {
-  return [name === undefined || what === "authority" ? PART_NAMES[what] : `${what} ${name}`, day(notAfterMs), state];
+  return [name === undefined || name === AUTHORITY_NAME ? PART_NAMES[what] : `${what} ${name}`, day(notAfterMs), state];
 }
 
 function asJson({ what, name, notAfterMs, state }: Expiry): Json {
