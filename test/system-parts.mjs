@@ -21,6 +21,7 @@ const PARTS = [
   { debian: "mosquitto-clients", fails: () => says("mosquitto_sub", "mosquitto_sub", "--help") },
   { debian: "rabbitmq-server", fails: () => runsOnErlang("/usr/lib/rabbitmq/bin/rabbitmq-server") },
   { debian: "ejabberd", fails: () => runsOnErlang("/usr/sbin/ejabberdctl") },
+  { debian: "nats-server", fails: () => says("nats-server: v", "nats-server", "--version") },
   { debian: "postgresql", fails: () => says("PostgreSQL", "sh", "-c", `${POSTGRES} --version`) },
   { debian: "softhsm2", fails: () => says("", "softhsm2-util", "--version") },
   { debian: "opensc", fails: () => usesToken() },

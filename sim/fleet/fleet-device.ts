@@ -100,7 +100,7 @@ export class FleetDevice extends MemberTally implements FleetMember {
     if (qos === 0 && this.credential === undefined) return;
     const n = this.#qos.length;
     this.#qos += String(qos);
-    this.#client.publish(topic, source.next(n, preciseNowMs()), qos).then(
+    this.#client.publish(topic, source.next(n, preciseNowMs() - (this.plan.clockAheadMs ?? 0)), qos).then(
       () => {
         this.tally.accepted += 1;
       },

@@ -6,39 +6,55 @@ import type { AnyAnswer, AnyOrder } from "./fleet-plan.js";
 
 type AnswerOf<K extends AnyAnswer["kind"]> = Extract<AnyAnswer, { kind: K }>;
 
+/** What carries orders to a worker and its answers back. */
+export interface FleetChannel {
+  send(order: AnyOrder): void;
+  /** From now on; called once. */
+  listen(heard: (answer: AnyAnswer) => void): void;
+  kill(): void;
+  /** Settles with how it ended, if it does so by itself. */
+  readonly ended: Promise<string>;
+}
+
+/** A process or thread of this machine. @param program the built `fleet-process.js` */
+export function localChannel(program: string, by: "process" | "thread"): FleetChannel {
+  if (by === "thread") {
+    const thread = new Worker(program);
+    return {
+      send: (order) => thread.postMessage(order),
+      listen: (heard) => void thread.on("message", heard),
+      kill: () => void thread.terminate(),
+      ended: new Promise((resolve) => {
+        thread.once("error", (error) => resolve(error.message));
+        thread.once("exit", (code) => resolve(`exit code ${code}`));
+      }),
+    };
+  }
+  const child = fork(program, [], {
+    serialization: "advanced",
+    execArgv: ["--expose-gc", "--enable-source-maps"],
+    stdio: ["ignore", "ignore", "inherit", "ipc"],
+  });
+  return {
+    send: (order) => void child.send(order, () => undefined),
+    listen: (heard) => void child.on("message", (answer) => heard(answer as AnyAnswer)),
+    kill: () => void child.kill("SIGKILL"),
+    ended: new Promise((resolve) => {
+      child.once("error", (error) => resolve(error.message));
+      child.once("exit", (code, signal) => resolve(signal ?? `exit code ${code ?? "unknown"}`));
+    }),
+  };
+}
+
 export class FleetLink {
   readonly #listeners = new Set<(answer: AnyAnswer) => void>();
-  readonly #send: (order: AnyOrder) => void;
-  readonly #kill: () => void;
   /** Settles with how it ended, if it does so by itself. */
   readonly ended: Promise<string>;
   isGone = false;
 
-  /** @param program the built `fleet-process.js` */
-  constructor(program: string, by: "process" | "thread") {
-    if (by === "thread") {
-      const thread = new Worker(program);
-      this.#send = (order) => thread.postMessage(order);
-      this.#kill = () => void thread.terminate();
-      thread.on("message", (answer: AnyAnswer) => this.#heard(answer));
-      this.ended = new Promise((resolve) => {
-        thread.once("error", (error) => resolve(error.message));
-        thread.once("exit", (code) => resolve(`exit code ${code}`));
-      });
-    } else {
-      const child = fork(program, [], {
-        serialization: "advanced",
-        execArgv: ["--expose-gc", "--enable-source-maps"],
-        stdio: ["ignore", "ignore", "inherit", "ipc"],
-      });
-      this.#send = (order) => void child.send(order, () => undefined);
-      this.#kill = () => void child.kill("SIGKILL");
-      child.on("message", (answer) => this.#heard(answer as AnyAnswer));
-      this.ended = new Promise((resolve) => {
-        child.once("error", (error) => resolve(error.message));
-        child.once("exit", (code, signal) => resolve(signal ?? `exit code ${code ?? "unknown"}`));
-      });
-    }
+  constructor(private readonly channel: FleetChannel) {
+    channel.listen((answer) => this.#heard(answer));
+    this.ended = channel.ended;
     void this.ended.then(() => (this.isGone = true));
   }
 
@@ -47,7 +63,7 @@ export class FleetLink {
   }
 
   tell(order: AnyOrder): void {
-    this.#send(order);
+    this.channel.send(order);
   }
 
   /** @throws HawserError `FLEET_WORKER_FAILED` when it fails or ends first */
@@ -62,7 +78,7 @@ export class FleetLink {
     });
     this.#listeners.add(listener);
     try {
-      this.#send(order);
+      this.channel.send(order);
       const ended = this.ended.then((how) => {
         throw failed(`it ended (${how})`);
       });
@@ -73,7 +89,7 @@ export class FleetLink {
   }
 
   kill(): void {
-    this.#kill();
+    this.channel.kill();
   }
 
   #heard(answer: AnyAnswer): void {

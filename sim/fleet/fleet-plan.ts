@@ -1,5 +1,6 @@
 /** What a fleet does, and what its processes tell each other: plain data that can cross a process boundary. */
 import type { ErrorCode } from "../../sdk/error-codes.js";
+import type { DeviceTopics } from "../../sdk/identity/device-topics.js";
 import type { Endpoint } from "../../sdk/platform.js";
 import type { ProgramAccount, ProgramPlan, ProgramReport } from "../program/program-plan.js";
 
@@ -44,6 +45,18 @@ export interface FleetPlan {
   readonly renewalsPerHour: number;
   /** Devices run this instead of publishing by `profiles`. */
   readonly program?: ProgramPlan;
+  /** How far the clock of the worker's machine is ahead of the watcher's, milliseconds; without it, they are one. */
+  readonly clockAheadMs?: number;
+}
+
+/** What the CA made for a device whose key is with its worker. Nothing of it is secret. */
+export interface IssuedDevice {
+  readonly id: string;
+  readonly role: string;
+  /** DER, leaf first. */
+  readonly chain: readonly Uint8Array[];
+  readonly trustAnchors: readonly Uint8Array[];
+  readonly topics?: DeviceTopics;
 }
 
 /** A device's stores as they would lie in its flash: secret. */
@@ -68,8 +81,13 @@ export interface SurroundingsChange {
 }
 
 export type WorkerOrder =
+  /** Make keys for these devices and keep them. */
+  | { readonly kind: "make-keys"; readonly ids: readonly string[] }
+  /** What the CA made for them; they are prepared with those that `prepare` brings. */
+  | { readonly kind: "install"; readonly devices: readonly IssuedDevice[] }
   | { readonly kind: "prepare"; readonly plan: FleetPlan; readonly devices: readonly FleetIdentity[] }
-  | { readonly kind: "start" }
+  /** At this time of the worker's own clock, or at once. */
+  | { readonly kind: "start"; readonly atMs?: number }
   /** Publish no more, wake everybody, and deliver what was accepted. */
   | { readonly kind: "drain" }
   | { readonly kind: "renew"; readonly share: number }
@@ -98,6 +116,8 @@ export interface WorkerReport {
   readonly cpuMicros: number;
   /** Devices that came online for the first time since the last report. */
   readonly cameOnline: readonly string[];
+  /** An HDR histogram of microseconds, compressed: from each attempt to connect that came off to its CONNACK. */
+  readonly connecting: string;
 }
 
 /** One device's account: messages are numbered from 0 without gaps. */
@@ -111,6 +131,8 @@ export interface DeviceAccount {
 }
 
 export type WorkerAnswer =
+  | { readonly kind: "requests"; readonly requests: readonly { readonly id: string; readonly csr: Uint8Array }[] }
+  | { readonly kind: "installed" }
   | { readonly kind: "prepared"; readonly rssBytes: number }
   | WorkerReport
   | {

@@ -55,6 +55,8 @@ export interface FleetFacts {
   readonly commands: { readonly sent: number; readonly answered: number; readonly unanswered: readonly string[] };
   readonly delivery: Quantiles;
   readonly answer: Quantiles;
+  /** From each attempt to connect that came off to its CONNACK, by the devices' own clocks; absent where it was not measured. */
+  readonly connecting?: Quantiles;
   readonly connections: {
     readonly most: number;
     readonly accepted: number;

@@ -1,6 +1,5 @@
 /** One run of a fleet: starts its processes, watches it live, drains it, and settles every message. */
 import { setTimeout as delay } from "node:timers/promises";
-import { build as histogramOf, decodeFromCompressedBase64, type Histogram } from "hdr-histogram-js";
 import { HawserError } from "../../sdk/errors.js";
 import type { Endpoint } from "../../sdk/platform.js";
 import { describeFault, settle } from "./delivery-account.js";
@@ -8,9 +7,22 @@ import { programChecks, programFacts } from "./program-facts.js";
 import { settlePrograms } from "./program-account.js";
 import type { ProgramAccount, ProgramFault, ProgramReport } from "../program/program-plan.js";
 import { fleetBase } from "./fleet-topics.js";
-import { FleetLink } from "./fleet-link.js";
+import { FleetLink, localChannel } from "./fleet-link.js";
+import { mergedQuantiles } from "./latencies.js";
+import { preciseNowMs } from "./payload-source.js";
 import type { ClientPems, DeviceAccount, FleetIdentity, FleetPlan, SurroundingsChange, WatcherReport, WorkerReport } from "./fleet-plan.js";
-import type { Check, FleetFacts, FleetResult, Quantiles, Sample } from "./fleet-result.js";
+import type { Check, FleetFacts, FleetResult, Sample } from "./fleet-result.js";
+
+/** A worker on another machine. */
+export interface CrewMember {
+  readonly link: FleetLink;
+  /** For people. */
+  readonly name: string;
+  /** Devices whose keys it made, and whose certificates it has. */
+  readonly ids: readonly string[];
+  /** How far its machine's clock is ahead of this one's, milliseconds. */
+  readonly clockAheadMs: number;
+}
 
 export interface FleetRunOptions {
   readonly name: string;
@@ -23,6 +35,8 @@ export interface FleetRunOptions {
   readonly program: string;
   readonly workers: number;
   readonly workersBy: "process" | "thread";
+  /** Instead of workers of this machine: `workers` of them. What `identities` says of their devices has no keys then. */
+  readonly crew?: readonly CrewMember[];
   readonly durationMs: number;
   /** How long what was accepted may take to arrive once nothing more is published. */
   readonly drainMs: number;
@@ -39,6 +53,8 @@ export interface FleetRunOptions {
 
 const SAMPLE_EVERY_MS = 1_000;
 const POLL_MS = 200;
+/** Until the instant at which the machines of a crew start together. */
+const AGREED_AHEAD_MS = 1_500;
 /** From the first connection to subscriptions that the broker has. */
 const SUBSCRIBED_MS = 2_000;
 /** Nothing has come for this long: the broker has nothing more. */
@@ -111,8 +127,7 @@ export class FleetRun {
     let sampling: NodeJS.Timeout | undefined;
     try {
       await this.#prepare();
-      this.#startedMs = performance.now();
-      for (const link of this.#links) link.tell({ kind: "start" });
+      await this.#start();
       sampling = setInterval(() => this.#sample(), SAMPLE_EVERY_MS);
       const over = new AbortController();
       await Promise.race([Promise.all([delay(durationMs, undefined, { signal: over.signal }).catch(() => undefined), during(this)]), stop]);
@@ -126,9 +141,23 @@ export class FleetRun {
     }
   }
 
+  /** All at one instant; each machine of a crew is told it by its own clock. */
+  async #start(): Promise<void> {
+    const { crew } = this.#options;
+    if (crew === undefined) {
+      this.#startedMs = performance.now();
+      for (const link of this.#links) link.tell({ kind: "start" });
+      return;
+    }
+    const atMs = preciseNowMs() + AGREED_AHEAD_MS;
+    for (const { link, clockAheadMs } of crew) link.tell({ kind: "start", atMs: atMs + clockAheadMs });
+    await delay(AGREED_AHEAD_MS);
+    this.#startedMs = performance.now();
+  }
+
   async #prepare(): Promise<void> {
-    const { plan, identities, workers, workersBy, program, watcher: credentials, watcherBroker, commandsPerSecond } = this.#options;
-    const watcher = new FleetLink(program, "process");
+    const { plan, identities, workers, workersBy, program, watcher: credentials, watcherBroker, commandsPerSecond, crew } = this.#options;
+    const watcher = new FleetLink(localChannel(program, "process"));
     this.#watcher = watcher;
     watcher.listen((answer) => {
       if (answer.kind === "seen") this.#seen = answer;
@@ -156,8 +185,9 @@ export class FleetRun {
     });
     await Promise.race([watching, late]);
     const prepared = Array.from({ length: workers }, async (_, index) => {
-      const link = new FleetLink(program, workersBy);
-      this.#links.push(link);
+      const hired = crew?.[index];
+      const link = hired?.link ?? new FleetLink(localChannel(program, workersBy));
+      this.#links[index] = link;
       link.listen((answer) => {
         if (answer.kind !== "report") return;
         this.#reports[index] = answer;
@@ -165,21 +195,23 @@ export class FleetRun {
         if (plan.program && answer.cameOnline.length > 0)
           setTimeout(() => this.#watcher?.tell({ kind: "online", ids: answer.cameOnline }), SUBSCRIBED_MS).unref();
       });
-      const devices = identities.filter((_identity, at) => at % workers === index);
-      const { rssBytes } = await link.ask({ kind: "prepare", plan, devices }, "prepared");
+      const devices = hired ? [] : identities.filter((_identity, at) => at % workers === index);
+      const ours = hired ? { ...plan, clockAheadMs: hired.clockAheadMs } : plan;
+      const { rssBytes } = await link.ask({ kind: "prepare", plan: ours, devices }, "prepared");
       this.#baseRss += rssBytes;
     });
     await Promise.all(prepared);
   }
 
   #sample(): void {
-    const all = this.#reports.filter((report) => report !== undefined);
+    // A worker that is gone has nothing connected.
+    const all = this.#reports.filter((report, index) => report !== undefined && this.#links[index]?.isGone !== true) as WorkerReport[];
     const sum = (of: (report: WorkerReport) => number): number => all.reduce((total, report) => total + of(report), 0);
     const connected = sum((report) => report.connected);
     const asleep = sum((report) => report.asleep);
     const rssBytes =
       this.#options.workersBy === "thread" ? Math.max(0, ...all.map((report) => report.rssBytes)) : sum((report) => report.rssBytes);
-    const delivery = quantiles(this.#seen?.delivery);
+    const delivery = mergedQuantiles([this.#seen?.delivery]);
     const byCredential: Record<string, number> = {};
     for (const report of all)
       for (const [kind, count] of Object.entries(report.byCredential)) byCredential[kind] = (byCredential[kind] ?? 0) + count;
@@ -222,11 +254,13 @@ export class FleetRun {
           if (answer.programReport) this.#programReports.push(answer.programReport);
           return answer.accounts;
         }
-        const missed = this.#options.identities.filter((_, at) => at % this.#options.workers === index);
+        const { identities, workers, crew } = this.#options;
+        const hired = crew?.[index];
+        const missed = hired?.ids ?? identities.filter((_, at) => at % workers === index).map(({ id }) => id);
         this.check(
           "every worker lives to the end",
           false,
-          `worker ${index} of ${this.#links.length}: ${answer}; its ${missed.length} devices (${missed[0]?.id ?? ""}...) are missing from every figure`,
+          `worker ${hired?.name ?? `${index} of ${this.#links.length}`}: ${answer}; its ${missed.length} devices (${missed[0] ?? ""}...) are missing from every figure`,
         );
         return [];
       }),
@@ -273,8 +307,9 @@ export class FleetRun {
       workers,
       messages: { ...settled, refused: reports.reduce((sum, report) => sum + report.refused, 0) },
       commands: { sent: plan.program ? 0 : commands, answered: answers, unanswered: watched.unanswered.slice(0, 5) },
-      delivery: quantiles(watched.report.delivery),
-      answer: quantiles(watched.report.answer),
+      delivery: mergedQuantiles([watched.report.delivery]),
+      answer: mergedQuantiles([watched.report.answer]),
+      connecting: mergedQuantiles(reports.map((report) => report.connecting)),
       connections: {
         most: this.#most,
         accepted: reports.reduce((sum, report) => sum + report.connections, 0),
@@ -325,19 +360,6 @@ export function usualChecks({ messages, commands, connections, devices }: FleetF
       detail: allOnlineMs === undefined ? `${most} of ${devices} at most` : `after ${(allOnlineMs / 1000).toFixed(1)} s`,
     },
   ];
-}
-
-function quantiles(encoded: string | undefined): Quantiles {
-  const histogram: Histogram = encoded === undefined || encoded === "" ? histogramOf() : decodeFromCompressedBase64(encoded, 32);
-  const at = (percentile: number): number => (histogram.totalCount === 0 ? 0 : round(histogram.getValueAtPercentile(percentile) / 1_000));
-  return {
-    count: histogram.totalCount,
-    p50Ms: at(50),
-    p90Ms: at(90),
-    p99Ms: at(99),
-    p999Ms: at(99.9),
-    maxMs: histogram.totalCount === 0 ? 0 : round(histogram.maxValue / 1_000),
-  };
 }
 
 function sumOf(parts: readonly Readonly<Record<string, number>>[]): Record<string, number> {

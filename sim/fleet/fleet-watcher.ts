@@ -1,7 +1,8 @@
 /** The independent witness of a fleet: an MQTT.js client that shares no code with the devices, counts every message, and sends commands. */
-import { build as histogramOf, encodeIntoCompressedBase64, type Histogram } from "hdr-histogram-js";
+import { encodeIntoCompressedBase64 } from "hdr-histogram-js";
 import mqtt, { type MqttClient } from "mqtt";
 import { SeededRandom } from "../virtual/random.js";
+import { latencyHistogram, micros } from "./latencies.js";
 import type { WatcherAnswer, WatcherOrder, WatcherReport } from "./fleet-plan.js";
 import { preciseNowMs, readPayload } from "./payload-source.js";
 import { contentOf } from "./program-content.js";
@@ -9,14 +10,13 @@ import { idIn, topicOf } from "./fleet-topics.js";
 
 const REPORT_EVERY_MS = 1_000;
 const STRANGERS_KEPT = 20;
-const HOUR_MICROS = 3_600_000_000;
 
 export class FleetWatcher {
   readonly #tell: (answer: WatcherAnswer) => void;
   readonly #counts = new Map<string, Uint8Array>();
   readonly #strangers: string[] = [];
-  readonly #delivery = histogram();
-  readonly #answer = histogram();
+  readonly #delivery = latencyHistogram();
+  readonly #answer = latencyHistogram();
   /** Commands that the broker took and nobody has answered, by number. */
   readonly #unanswered = new Map<number, string>();
   /** Of a program: how often each content of a device came. */
@@ -183,17 +183,4 @@ function count(counts: Map<string, Map<number, number>>, id: string, content: nu
   const mine = counts.get(id) ?? new Map<number, number>();
   counts.set(id, mine);
   mine.set(content, (mine.get(content) ?? 0) + 1);
-}
-
-function micros(durationMs: number): number {
-  return Math.min(HOUR_MICROS, Math.max(1, Math.round(durationMs * 1_000)));
-}
-
-function histogram(): Histogram {
-  return histogramOf({
-    lowestDiscernibleValue: 1,
-    highestTrackableValue: HOUR_MICROS,
-    numberOfSignificantValueDigits: 3,
-    bitBucketSize: 32,
-  });
 }

@@ -1,9 +1,14 @@
 /** A process's share of the fleet: starts its devices at a steady rate and reports sums. */
 import { setTimeout as delay } from "node:timers/promises";
+import { encodeIntoCompressedBase64 } from "hdr-histogram-js";
+import { installIdentity, keySlot } from "../../sdk/identity/store.js";
+import { FleetStores } from "./fleet-client.js";
 import { FleetDevice } from "./fleet-device.js";
 import type { FleetMember } from "./fleet-member.js";
 import type { WorkerTally } from "./member-tally.js";
-import type { FleetIdentity, FleetPlan, WorkerAnswer, WorkerOrder, WorkerReport } from "./fleet-plan.js";
+import { latencyHistogram } from "./latencies.js";
+import { preciseNowMs } from "./payload-source.js";
+import type { FleetIdentity, FleetPlan, IssuedDevice, WorkerAnswer, WorkerOrder, WorkerReport } from "./fleet-plan.js";
 import { FleetSurroundings } from "./fleet-surroundings.js";
 import { ProgramMembers } from "./program-members.js";
 import { SeededRandom } from "../virtual/random.js";
@@ -21,9 +26,12 @@ export class FleetWorker {
     attempts: 0,
     renewed: 0,
     failures: {},
+    connecting: latencyHistogram(),
   };
   readonly #tell: (answer: WorkerAnswer) => void;
   readonly #surroundings = new FleetSurroundings();
+  /** Devices whose keys were made here, by id. */
+  readonly #held = new Map<string, FleetStores>();
   #devices: FleetMember[] = [];
   #programs: ProgramMembers | undefined;
   readonly #seenOnline = new Set<string>();
@@ -38,9 +46,14 @@ export class FleetWorker {
 
   async obey(order: WorkerOrder): Promise<void> {
     switch (order.kind) {
+      case "make-keys":
+        return this.#makeKeys(order.ids);
+      case "install":
+        return this.#install(order.devices);
       case "prepare":
         return this.#prepare(order);
       case "start":
+        if (order.atMs !== undefined) await delay(order.atMs - preciseNowMs());
         return this.#start();
       case "drain":
         clearInterval(this.#ramp);
@@ -59,6 +72,24 @@ export class FleetWorker {
     }
   }
 
+  #makeKeys(ids: readonly string[]): void {
+    const requests = ids.map((id) => {
+      const stores = new FleetStores({ id, records: {}, keys: {} });
+      stores.keyStore.generate(keySlot("a"));
+      this.#held.set(id, stores);
+      return { id, csr: stores.keyStore.csr(keySlot("a"), id) };
+    });
+    this.#tell({ kind: "requests", requests });
+  }
+
+  #install(devices: readonly IssuedDevice[]): void {
+    for (const { id, ...issued } of devices) {
+      const stores = this.#held.get(id);
+      if (stores !== undefined) installIdentity(stores.storage, stores.keyStore, { id, ...issued });
+    }
+    this.#tell({ kind: "installed" });
+  }
+
   async #prepare({ plan, devices }: Extract<WorkerOrder, { kind: "prepare" }>): Promise<void> {
     this.#plan = plan;
     if (plan.program) this.#programs = await ProgramMembers.load(plan, plan.program, this.#surroundings);
@@ -67,7 +98,8 @@ export class FleetWorker {
     const rssBytes = process.memoryUsage.rss();
     const made = (identity: FleetIdentity): FleetMember =>
       this.#programs?.make(identity, this.#tally) ?? new FleetDevice(plan, identity, this.#tally, this.#surroundings);
-    this.#devices = devices.map(made);
+    this.#devices = [...devices, ...[...this.#held.values()].map((stores) => stores.kept())].map(made);
+    this.#held.clear();
     this.#tell({ kind: "prepared", rssBytes });
   }
 
@@ -130,6 +162,7 @@ export class FleetWorker {
       byCredential[device.credential] = (byCredential[device.credential] ?? 0) + 1;
     }
     const { user, system } = process.cpuUsage();
+    const { connecting, ...sums } = this.#tally;
     return {
       kind: "report",
       devices: this.#devices.length,
@@ -138,9 +171,10 @@ export class FleetWorker {
       asleep,
       byCredential,
       waiting,
-      ...this.#tally,
-      failures: { ...this.#tally.failures },
-      devicesByCredential: { ...this.#tally.devicesByCredential },
+      ...sums,
+      failures: { ...sums.failures },
+      devicesByCredential: { ...sums.devicesByCredential },
+      connecting: encodeIntoCompressedBase64(connecting),
       rssBytes: process.memoryUsage.rss(),
       cpuMicros: user + system,
       cameOnline,

@@ -6,6 +6,7 @@ import type { Run } from "../command-runner.js";
 import { collect, parseBrokerUrl, parseCount, parsePositiveDurationMs } from "../values.js";
 import { connectTimeout, json, parsePath } from "../shared-options.js";
 import { addSimFleetCommand } from "./sim-fleet-command.js";
+import { addSimFleetWorkerCommand } from "./sim-fleet-worker-command.js";
 import { addSimProxyCommand } from "./sim-proxy-command.js";
 import { addSimScenarioCommand } from "./sim-scenario-command.js";
 
@@ -83,6 +84,7 @@ export function addSimCommands(program: Command, run: Run): void {
   });
   command.action(run(async () => (await import("./sim-run.js")).runSimulatedDevice));
   addSimFleetCommand(sim, run);
+  addSimFleetWorkerCommand(sim, run);
   addSimProxyCommand(sim, run);
   addSimScenarioCommand(sim, run);
 }

@@ -5,6 +5,7 @@ import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { collect, parseBrokerUrl, parseCount, parseDurationMs, parsePositiveDurationMs } from "../values.js";
 import { GROWTH_LIMIT, PUBLISH_LIMIT } from "../../../sim/program/program-plan.js";
+import { natsOptions, parseNatsUrl } from "../fleet/nats-options.js";
 import { caPassphrase, json, parsePath } from "../shared-options.js";
 
 export function addSimFleetCommand(sim: Command, run: Run): void {
@@ -75,11 +76,20 @@ export function addSimFleetCommand(sim: Command, run: Run): void {
     .addOption(
       new Option("--growth-limit <kb>", "KB a device and minute that its memory may grow").argParser(parseRate).default(GROWTH_LIMIT),
     )
+    .option(
+      "--coordinator <url>",
+      "on many machines: tls://HOST:PORT of the NATS server that they offer themselves on; with --dir",
+      parseNatsUrl,
+    )
+    .addOption(new Option("--machines <n>", "how many of them to wait for; with --coordinator").argParser(parseCount).default(1))
+    .addOption(
+      new Option("--machines-wait <duration>", "how long to wait for them").argParser(parsePositiveDurationMs).default(60_000, "1m"),
+    )
     .option("--seed <text>", "draws payloads, intervals and sleepers (default: a new one)")
     .option("--result <file>", "write the result as JSON", parsePath)
     .option("--junit <file>", "write it as JUnit XML", parsePath)
     .option("--html <file>", "write a report with plots, one file without network", parsePath);
-  json(caPassphrase(command));
+  json(caPassphrase(natsOptions(command)));
   addHelp(command, {
     notes: [
       "Without --dir the command makes a CA, a broker on free ports and an enrolment authority in memory, and removes them at the end.",
@@ -98,6 +108,7 @@ export function addSimFleetCommand(sim: Command, run: Run): void {
       "hawser sim fleet --devices 1000",
       "hawser sim fleet --devices 200 --duration 2m --qos mixed --commands 10 --restart-broker 20s --html fleet.html --junit fleet.xml",
       "hawser sim fleet --devices 1000 --program src/thermometer.ts --sensor temperature=18..24 --command down/interval=5",
+      "hawser sim fleet --devices 20000 --dir ca --url mqtts://broker.example.com:8883 --coordinator tls://nats.example.com:4222 --machines 4",
       "hawser sim fleet --devices 50 --dir ca --url mqtts://localhost:8883 --identities fleet.sealed",
     ],
     exits: [3, 4, 5, 6, 130],

@@ -2,16 +2,20 @@
 import { randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
-import { HawserError } from "../../../sdk/errors.js";
+import { errorCode, HawserError } from "../../../sdk/errors.js";
 import type { Endpoint } from "../../../sdk/platform.js";
 import type { ClientPems, FleetIdentity, FleetPlan, PublishProfile } from "../../../sim/fleet/fleet-plan.js";
+import type { NatsUrl } from "../../../sim/fleet/remote/fleet-bus.js";
+import { hireCrew, type Crew } from "../../../sim/fleet/remote/fleet-crew.js";
 import { ProgramFaults } from "../../../sim/program/program-faults.js";
 import { COMMANDS_PER_SECOND, type ProgramPlan } from "../../../sim/program/program-plan.js";
 import type { FleetResult } from "../../../sim/fleet/fleet-result.js";
-import { FleetRun } from "../../../sim/fleet/fleet-run.js";
+import { FleetRun, type CrewMember } from "../../../sim/fleet/fleet-run.js";
 import { openCa } from "../../ca/certificate-authority.js";
 import type { Context } from "../command-runner.js";
 import { idsOf, provisionFleet, readIdentities, writeIdentities } from "../fleet/fleet-identities.js";
+import { provisionCrew } from "../fleet/crew-identities.js";
+import { openBus, type NatsFlags } from "../fleet/nats-options.js";
 import { fleetProgram, progressLines, WATCHER, watcherOf } from "../fleet/fleet-start.js";
 import { noteDenial, ownProgram, type ProgramFlags } from "../fleet/own-program.js";
 import { FleetSite, usualEngine, type SiteEngine } from "../fleet/fleet-site.js";
@@ -20,7 +24,7 @@ import { showResult, writeResults, type ResultFiles } from "../results/write-res
 import { brokerUrl } from "../values.js";
 
 /** Durations are milliseconds, shares 0..1. */
-export interface SimFleetOptions extends PassphraseOptions, ResultFiles, ProgramFlags {
+export interface SimFleetOptions extends PassphraseOptions, ResultFiles, ProgramFlags, NatsFlags {
   devices: number;
   duration: number;
   drain: number;
@@ -46,6 +50,9 @@ export interface SimFleetOptions extends PassphraseOptions, ResultFiles, Program
   workers?: number;
   threads?: boolean;
   seed?: string;
+  coordinator?: NatsUrl;
+  machines: number;
+  machinesWait: number;
   json?: boolean;
 }
 
@@ -55,12 +62,13 @@ const PATIENCE_MS = 5_000;
 export async function runFleet(options: SimFleetOptions, context: Context): Promise<void> {
   const ids = checkOptions(options);
   const program = await ownProgram(options);
-  const { dir, url } = options;
-  const result = await (
-    dir === undefined
-      ? onPassingSite(options, program?.plan, ids, context)
-      : onOwnCa({ ...options, dir, url: url as Endpoint }, program?.plan, ids, context)
-  ).finally(() => program?.remove());
+  const { dir, url, coordinator } = options;
+  const play = (): Promise<FleetResult> => {
+    if (dir === undefined) return onPassingSite(options, program?.plan, ids, context);
+    const own = { ...options, dir, url: url as Endpoint };
+    return coordinator === undefined ? onOwnCa(own, program?.plan, ids, context) : onManyMachines({ ...own, coordinator }, ids, context);
+  };
+  const result = await play().finally(() => program?.remove());
   writeResults(result, options, context.env, context.terminal);
   showResult(context.terminal, result);
   if (result.passed) return;
@@ -85,6 +93,8 @@ function checkOptions({
   ids,
   devices,
   topic,
+  coordinator,
+  workers,
 }: SimFleetOptions): string[] {
   const usage = (what: string, next: string): HawserError => new HawserError("USAGE", what, next);
   if ((dir === undefined) !== (url === undefined))
@@ -93,6 +103,12 @@ function checkOptions({
     throw usage("--broker and --restart-broker are for a passing broker", "Leave them out with --dir.");
   if (dir === undefined && (pskUrl !== undefined || identities !== undefined))
     throw usage("--psk-url and --identities are for your own CA", "Give --dir and --url too.");
+  if (coordinator !== undefined && dir === undefined)
+    throw usage("--coordinator needs a broker that every machine reaches", "Give --dir and --url too.");
+  if (coordinator !== undefined && (program !== undefined || identities !== undefined || pskUrl !== undefined))
+    throw usage("--program, --identities and --psk-url do not go with --coordinator: neither code nor keys cross NATS", "Leave them out.");
+  if (coordinator !== undefined && (threads === true || workers !== undefined))
+    throw usage("--workers and --threads are each machine's own with --coordinator", "Give --workers to `hawser sim fleet-worker`.");
   if (!/^[^+#\u0000/]+(\/[^+#\u0000/]+)*$/.test(topic) || topic === "pong")
     throw new HawserError("INVALID_TOPIC", `${JSON.stringify(topic)} is not a topic below devices/{id}/up/`, "Write e.g. telemetry.");
   if (program !== undefined && (client !== "hawser" || sleepers > 0 || threads === true || renewals > 0))
@@ -174,13 +190,58 @@ async function onOwnCa(
   }
 }
 
-function planOf(options: SimFleetOptions, program: ProgramPlan | undefined, broker: Endpoint, recovery: Endpoint | undefined): FleetPlan {
+async function onManyMachines(
+  options: SimFleetOptions & { dir: string; url: Endpoint; coordinator: NatsUrl },
+  ids: readonly string[],
+  context: Context,
+): Promise<FleetResult> {
+  const { dir, url, machines, machinesWait, role, coordinator } = options;
+  const { terminal, stop } = context;
+  const ca = await openCa(dir, await caPassphrase({ ...options, dir }, context.env));
+  const bus = await openBus(coordinator, "hawser-fleet", options);
+  const issued: string[] = [];
+  const name = `${WATCHER}-${randomBytes(3).toString("hex")}`;
+  let crew: Crew | undefined;
+  try {
+    terminal.note(`waiting for ${machines} machines on NATS`);
+    crew = await hireCrew({
+      bus,
+      machines,
+      ids,
+      waitMs: machinesWait,
+      onOffer: (offer) => terminal.event("machine", { ...offer }, offer.name),
+    });
+    stop.check();
+    const { members } = crew;
+    const identities = await provisionCrew(ca, members, role, (done) => void issued.push(...done));
+    const watcher = await watcherOf(ca, name);
+    const plan = planOf(options, undefined, url, undefined, members.length);
+    return await fleetRun(options, plan, identities, watcher, brokerUrl(url), context, undefined, members).play();
+  } finally {
+    await crew?.dismiss();
+    await bus.close();
+    for (const id of [name, ...issued]) await ca.revoke({ id, reason: "cessationOfOperation" }).catch(ignoreUnknown);
+  }
+}
+
+/** The run may have ended before its watcher had a name. */
+function ignoreUnknown(error: unknown): void {
+  if (errorCode(error) !== "UNKNOWN_ID") throw error;
+}
+
+function planOf(
+  options: SimFleetOptions,
+  program: ProgramPlan | undefined,
+  broker: Endpoint,
+  recovery: Endpoint | undefined,
+  workers = workersOf(options),
+): FleetPlan {
   return {
     seed: options.seed ?? randomBytes(6).toString("hex"),
     broker,
     ...(recovery ? { recovery } : {}),
     client: options.client,
-    startPerSecond: options.startRate / workersOf(options),
+    startPerSecond: options.startRate / workers,
     profiles: profilesOf(options),
     ...(options.sleepers > 0 ? { sleep: { share: options.sleepers, awakeMs: 10_000, asleepMs: 20_000 } } : {}),
     rebootsPerHour: options.reboots,
@@ -205,8 +266,9 @@ function fleetRun(
   brokerName: string,
   { terminal, stop }: Context,
   denials?: ProgramFaults,
+  crew?: readonly CrewMember[],
 ): FleetRun {
-  const workers = workersOf(options);
+  const workers = crew?.length ?? workersOf(options);
   return new FleetRun({
     name: `fleet of ${identities.length}`,
     plan,
@@ -214,6 +276,7 @@ function fleetRun(
     watcher,
     program: fleetProgram(),
     workers,
+    ...(crew ? { crew } : {}),
     workersBy: options.threads === true ? "thread" : "process",
     durationMs: options.duration,
     drainMs: options.drain,
