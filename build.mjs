@@ -13,6 +13,7 @@ const ENTRY_POINTS = [
   "sdk/index.ts",
   "sdk/mqtt/index.ts",
   "sdk/presets/index.ts",
+  "sdk/reports/index.ts",
   "sim/index.ts",
   "sim/node/index.ts",
   "sim/virtual/main.ts",

@@ -7,7 +7,8 @@
  * - `hawser.js`, `mqtt.js`, `firmware.js`: the names applications import, each a line over those, with a `.d.ts` over `dist/types`. They
  *   import with
  *   the prefix `moddable:`, which XS ignores and mcpack wants for what comes from a manifest.
- * - `presets.js` and `sleep.js`: `hawser/presets` and `hawser/sleep`, which a project that wants them names in its own manifest.
+ * - `presets.js`, `reports.js` and `sleep.js`: `hawser/presets`, `hawser/reports` and `hawser/sleep`, which a project that wants them names
+ *   in its own manifest.
  */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -42,6 +43,7 @@ export async function buildDeviceBundle({ readable = false, folder = OUTPUT } = 
   const beside = [
     ...["esp32", "linux"].map((board) => ({ entry: join(BOARDS, `${board}.ts`), name: `board-${board}.js`, from: "hawser/device" })),
     { entry: join(ROOT, "sdk", "presets", "index.ts"), name: "presets.js", from: "moddable:hawser/device" },
+    { entry: join(ROOT, "sdk", "reports", "index.ts"), name: "reports.js", from: "moddable:hawser/device" },
     {
       entry: join(ROOT, "firmware", "sleep", "index.ts"),
       name: "sleep.js",
@@ -54,6 +56,7 @@ export async function buildDeviceBundle({ readable = false, folder = OUTPUT } = 
     await buildBeside(entry, join(folder, name), from, readable, [dirname(entry), ...others]);
   }
   writeFileSync(join(folder, "presets.d.ts"), `export * from "../types/sdk/presets/index.js";\n`);
+  writeFileSync(join(folder, "reports.d.ts"), `export * from "../types/sdk/reports/index.js";\n`);
   writeFileSync(join(folder, "sleep.d.ts"), `export * from "../types/firmware/sleep/index.js";\n`);
   return { sizeBytes: bundle.sizeBytes };
 }

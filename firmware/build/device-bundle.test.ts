@@ -46,8 +46,19 @@ describe("what a Moddable project compiles", () => {
     expect(readFileSync(join(ROOT, "docs", "firmware.md"), "utf8")).toContain('"hawser/sleep": "./node_modules/hawser/dist/xs/sleep"');
   });
 
+  it("leaves a device's own reports to a module that a project names itself, of 1.5 KB at most", () => {
+    expect(importsOf("reports.js")).toEqual([]);
+    expect(source("device.js")).not.toContain("identity/report");
+    expect(source("reports.js")).toMatch(/export\s*\{\w+ as reportTrouble\}/);
+    expect(source("reports.js").length).toBeLessThan(1_536);
+    expect(readFileSync(join(ROOT, "manifest.json"), "utf8")).not.toContain("reports");
+    expect(readFileSync(join(ROOT, "docs", "monitoring.md"), "utf8")).toContain(
+      '"hawser/reports": "./node_modules/hawser/dist/xs/reports"',
+    );
+  });
+
   it("uses no global of Node", () => {
-    for (const name of ["device.js", "presets.js", "sleep.js", "board-esp32.js", "board-linux.js"]) {
+    for (const name of ["device.js", "presets.js", "reports.js", "sleep.js", "board-esp32.js", "board-linux.js"]) {
       expect(source(name)).not.toMatch(NODE_GLOBAL);
     }
   });

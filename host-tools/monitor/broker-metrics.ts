@@ -3,6 +3,7 @@
  * table below are taken from `$SYS`. Names follow prometheus.io/docs/practices/naming.
  */
 import { FLEET_METRIC_NAMES } from "./authority/fleet-metrics.js";
+import { REPORT_KINDS } from "./device-reports.js";
 import { HOOK_RESULTS } from "./hooks/hook-queue.js";
 import type { HookResult } from "./hooks/hook-queue.js";
 import type { MonitorEvent } from "./log-monitor.js";
@@ -38,6 +39,11 @@ const LOG_FAMILIES = {
     help: "Alerts about single clients or addresses, by rule.",
     type: "counter",
     label: ["rule", ALERT_RULES],
+  },
+  hawser_device_reports_total: {
+    help: "What devices report of themselves, by what went wrong for them.",
+    type: "counter",
+    label: ["kind", REPORT_KINDS],
   },
   hawser_monitor_hook_messages_total: {
     help: "Events for webhooks and commands, by what became of them.",
@@ -156,6 +162,8 @@ export class BrokerMetrics {
         return this.#count("hawser_broker_configuration_errors_total");
       case "alert":
         return this.#count("hawser_monitor_alerts_total", event.rule);
+      case "report":
+        return this.#count("hawser_device_reports_total", event.report, event.count);
       case "log-gap":
         return this.#count("hawser_monitor_log_gaps_total");
       case "broker-stopped":

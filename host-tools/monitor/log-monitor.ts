@@ -9,6 +9,7 @@ import { HalfOpenWatch } from "./half-open-watch.js";
 import { LogTail, MAX_LINE_BYTES } from "./log-tail.js";
 import { OffenderWatch } from "./offender-watch.js";
 import type { Alert } from "./alert.js";
+import type { DeviceReport } from "./device-reports.js";
 import type { Offender } from "./offender-watch.js";
 import type { AuthorityEvent } from "./authority/trail-tail.js";
 import { TrailTail } from "./authority/trail-tail.js";
@@ -16,7 +17,7 @@ import { PipeLines } from "./pipe-lines.js";
 
 /** `log-gap`: lines of the log are lost, with what is known of them. */
 export type MonitorEvent =
-  BrokerEvent | Alert | AuthorityEvent | { readonly kind: "log-gap"; readonly detail: string; readonly timeMs: number };
+  BrokerEvent | Alert | AuthorityEvent | DeviceReport | { readonly kind: "log-gap"; readonly detail: string; readonly timeMs: number };
 
 export interface MonitorOwner {
   event(event: MonitorEvent): void;
@@ -160,6 +161,13 @@ export class LogMonitor {
   /** An event that does not come from the log. Throws as `EventFile`. */
   reported(event: BrokerEvent): void {
     this.#event(event, this.#reader.state);
+    this.#settle();
+  }
+
+  /** What a device says of itself. Throws as `EventFile`. */
+  deviceReported(report: DeviceReport): void {
+    this.#keep(report, this.#reader.state);
+    this.#owner.event(report);
     this.#settle();
   }
 

@@ -1,8 +1,15 @@
 /** Reads a broker's `$SYS` topics, and says whether the broker is there. */
 import { errorMessage } from "../../sdk/errors.js";
+import type { Message } from "../../sdk/mqtt/index.js";
 import { MqttClient } from "../../sim/node/url-client.js";
 import type { UrlClientOptions } from "../../sim/node/url-client.js";
 import { SYS_TOPICS } from "./broker-metrics.js";
+
+/** Other messages of the same broker. */
+export interface SysExtra {
+  readonly filter: string;
+  message(topic: string, payload: Uint8Array): void;
+}
 
 export interface SysOwner {
   sysMessage(topic: string, payload: string): void;
@@ -19,12 +26,14 @@ export class SysSource {
   readonly #url: string;
   readonly #options: UrlClientOptions;
   readonly #owner: SysOwner;
+  readonly #extra: SysExtra | undefined;
   #client: MqttClient | undefined;
   #retry: NodeJS.Timeout | undefined;
   #isClosed = false;
   #isReported = false;
 
-  constructor(url: string, options: UrlClientOptions, owner: SysOwner) {
+  constructor(url: string, options: UrlClientOptions, owner: SysOwner, extra?: SysExtra) {
+    this.#extra = extra;
     this.#url = url;
     this.#options = options;
     this.#owner = owner;
@@ -53,18 +62,23 @@ export class SysSource {
       });
       this.#isReported = false;
       this.#owner.setUp(true);
-      for (const topic of SYS_TOPICS) void this.#read(client, topic);
+      for (const topic of SYS_TOPICS) void this.#read(client, topic, (message) => this.#value(message));
+      const extra = this.#extra;
+      // What is retained is old, and was told when it was new.
+      if (extra !== undefined)
+        void this.#read(client, extra.filter, ({ topic, payload, retain }) => retain || extra.message(topic, payload));
     } catch (error) {
       this.#lost(errorMessage(error));
     }
   }
 
-  async #read(client: MqttClient, topic: string): Promise<void> {
+  #value({ topic, payload }: Message): void {
+    if (payload.length <= MAX_PAYLOAD_BYTES) this.#owner.sysMessage(topic, Buffer.from(payload).toString("latin1"));
+  }
+
+  async #read(client: MqttClient, topic: string, take: (message: Message) => unknown): Promise<void> {
     try {
-      for await (const message of client.subscribe(topic, { qos: 0 })) {
-        if (client === this.#client && message.payload.length <= MAX_PAYLOAD_BYTES)
-          this.#owner.sysMessage(message.topic, Buffer.from(message.payload).toString("latin1"));
-      }
+      for await (const message of client.subscribe(topic, { qos: 0 })) if (client === this.#client) take(message);
     } catch (error) {
       if (!this.#isClosed && client === this.#client) this.#report(`${topic}: ${errorMessage(error)}`);
     }

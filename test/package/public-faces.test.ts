@@ -6,7 +6,7 @@ import type { Requester } from "../../sdk/mqtt/index.js";
 import type { Message, Subscription } from "../../sdk/index.js";
 
 const ROOT = join(import.meta.dirname, "..", "..");
-const SDK_FACES = ["sdk/index.ts", "sdk/mqtt/index.ts", "sdk/presets/index.ts"];
+const SDK_FACES = ["sdk/index.ts", "sdk/mqtt/index.ts", "sdk/presets/index.ts", "sdk/reports/index.ts"];
 const FACES = [...SDK_FACES, "sim/node/index.ts", "sim/index.ts", "host-tools/testing/index.ts"];
 
 const configFile = ts.readConfigFile(join(ROOT, "tsconfig.json"), (path) => ts.sys.readFile(path));

@@ -25,6 +25,11 @@ export function addMonitorCommand(program: Command, run: Run): void {
     .option("--dir <path>", "follow this CA's audit trail too; serve its metrics, and take roles and limits from it for --state", parsePath)
     .option("--metrics <port>", "serve Prometheus metrics at http://localhost:PORT/metrics (0 lets the system choose)", parsePort)
     .option("--sys <url>", "also read the broker's $SYS topics for --metrics: mqtts://HOST:PORT, or mqtt://HOST:PORT without TLS")
+    .option(
+      "--reports <topic>",
+      "also read devices' own reports at the broker of --sys, {id} for the device: devices/{id}/identity/report",
+      parsePath,
+    )
     .option("--rabbitmq <url>", "read RabbitMQ's management API: https://HOST:15671, or http to localhost; --log may be left out")
     .option(
       "--credentials <path>",
@@ -50,6 +55,7 @@ export function addMonitorCommand(program: Command, run: Run): void {
       '{"time":"..","event":"denied","client":"pump-1","topic":"devices/pump-2/up/a","sizeBytes":1}',
       '{"time":"..","event":"alert","rule":"clone-suspected","by":"client","offender":"pump-1","count":3}',
       '{"time":"..","event":"alert","rule":"message-rate","by":"client","offender":"pump-1","role":"pump","observed":"..","normal":".."}',
+      '{"time":"..","event":"report","client":"pump-1","report":"denied","count":3,"topic":"devices/pump-1/up/a"}',
       '{"time":"..","event":"authority","change":"enrolled","name":"pump-1","detail":"serial=.."}',
       "also: connected, disconnected, timed-out, taken-over, kicked, broker-started, broker-stopped, reloaded, configuration-error (detail), log-gap (detail), metrics (url),",
       "broker-unreachable (reason), hook-failed (hook, reason), roles-unread and authority-unread (reason)",

@@ -1,5 +1,6 @@
 /** Events of `hawser monitor` in a person's words. */
 import type { RefusalReason } from "../../monitor/mosquitto-line.js";
+import type { ReportKind } from "../../monitor/device-reports.js";
 import type { MonitorEvent } from "../../monitor/log-monitor.js";
 import type { AlertRule } from "../../monitor/alert.js";
 import type { Colour } from "../terminal.js";
@@ -34,6 +35,12 @@ const ALERTS: Readonly<Record<AlertRule, string>> = {
   "role-drift": "what is normal has moved far",
 };
 
+const REPORTS: Readonly<Record<ReportKind, string>> = {
+  denied: "publishes that the broker denied",
+  recovery: "recoveries by its pre-shared key",
+  clock: "broker certificates that are not valid by its clock",
+};
+
 const COLOURS: Readonly<Record<MonitorEvent["kind"], Colour>> = {
   connected: "green",
   disconnected: "dim",
@@ -49,6 +56,7 @@ const COLOURS: Readonly<Record<MonitorEvent["kind"], Colour>> = {
   "log-gap": "red",
   alert: "red",
   authority: "cyan",
+  report: "yellow",
 };
 
 export function monitorColour({ kind }: MonitorEvent): Colour {
@@ -77,6 +85,10 @@ export function monitorSummary(event: MonitorEvent): string {
       return `${ALERTS[event.rule]}: ${event.by === "claimedClient" ? "somebody calling itself " : ""}${JSON.stringify(event.offender)}, about ${event.count} in the last minutes`;
     case "authority":
       return [event.change, ...(event.name === undefined ? [] : [JSON.stringify(event.name)]), event.detail ?? ""].join(" ").trimEnd();
+    case "report": {
+      const what = event.topic ?? event.code;
+      return `${name(event.client)} reports ${event.count} ${REPORTS[event.report]}${what === undefined ? "" : `, the first: ${JSON.stringify(what)}`}`;
+    }
     case "broker-started":
       return /^[A-Z]/.test(event.version) ? event.version : `mosquitto ${event.version}`;
     case "broker-stopped":

@@ -5,6 +5,8 @@ import { EventFile } from "../../monitor/event-file.js";
 import type { HookQueue, HookResult } from "../../monitor/hooks/hook-queue.js";
 import { parseManagementUrl } from "../../brokers/management-connection.js";
 import { openCaParts } from "../../ca/read-only.js";
+import { DeviceReports } from "../../monitor/device-reports.js";
+import type { DeviceReport } from "../../monitor/device-reports.js";
 import { FleetMetrics } from "../../monitor/authority/fleet-metrics.js";
 import { Fleet } from "../../monitor/authority/fleet-summary.js";
 import { BrokerMetrics } from "../../monitor/broker-metrics.js";
@@ -21,6 +23,7 @@ import { checkLogIsThere, followLog, followNoLog, logFileOf } from "./follow-log
 import { readHookFile } from "./hook-file.js";
 import { monitorColour, monitorSummary } from "./monitor-lines.js";
 import { rabbitmqSourceOf } from "../rabbitmq-login.js";
+import type { SysExtra } from "../../monitor/sys-source.js";
 import { checkSysLogin, sysSourceOf } from "./sys-login.js";
 
 export interface MonitorCommandOptions {
@@ -36,6 +39,7 @@ export interface MonitorCommandOptions {
   dir?: string;
   metrics?: number;
   sys?: string;
+  reports?: string;
   rabbitmq?: string;
   credentials?: string;
   ca?: string;
@@ -68,7 +72,17 @@ export async function runMonitor(options: MonitorCommandOptions, context: Contex
   try {
     if (file !== undefined && events?.resume === undefined) checkLogIsThere(file);
     state = openState(options, context);
-    counted = await startMetrics(options, context);
+    let failure: unknown;
+    const orStop = (act: () => void): void => {
+      try {
+        act();
+      } catch (error) {
+        failure ??= error;
+        stop.request();
+      }
+    };
+    let reported: (report: DeviceReport) => void = () => undefined;
+    counted = await startMetrics(options, context, (report) => reported(report));
     let isCounted = true;
     const print = (event: MonitorEvent): void => {
       for (const hook of hooks) hook.offer(event);
@@ -85,18 +99,13 @@ export async function runMonitor(options: MonitorCommandOptions, context: Contex
       format: options.logFormat,
       ...remembered,
     });
-    let failure: unknown;
+    reported = (report) => orStop(() => monitor.deviceReported(report));
     const rabbitmq = rabbitmqSourceOf(options, {
       looked: (look) => counted?.metrics.rabbitmq(look),
       event: (event) => {
         // RabbitMQ's own numbers say how many logins failed; these events are only the senders that it names.
         isCounted = event.kind !== "refused";
-        try {
-          monitor.reported(event);
-        } catch (error) {
-          failure ??= error;
-          stop.request();
-        }
+        orStop(() => monitor.reported(event));
         isCounted = true;
       },
       unreachable: (reason) => {
@@ -166,6 +175,8 @@ function checkTogether(options: MonitorCommandOptions): void {
   const next = "Run: hawser monitor --help";
   if (metrics !== undefined && once === true) throw new HawserError("USAGE", "--metrics and --once do not go together", next);
   if (sys !== undefined && metrics === undefined) throw new HawserError("USAGE", "--sys needs --metrics", next);
+  if (options.reports !== undefined && sys === undefined) throw new HawserError("USAGE", "--reports needs --sys", next);
+  if (options.reports !== undefined) new DeviceReports(options.reports);
   if (dir !== undefined) openCaParts(dir);
   checkSources(options);
 }
@@ -191,14 +202,19 @@ interface Counted {
   close(): Promise<void>;
 }
 
-async function startMetrics(options: MonitorCommandOptions, { terminal }: Context): Promise<Counted | undefined> {
+async function startMetrics(
+  options: MonitorCommandOptions,
+  { terminal }: Context,
+  reported: (report: DeviceReport) => void,
+): Promise<Counted | undefined> {
   if (options.metrics === undefined) return undefined;
   const metrics = new BrokerMetrics(HAWSER_VERSION);
-  const source = sysSourceOf(options, {
+  const owner = {
     sysMessage: metrics.sysMessage.bind(metrics),
     setUp: metrics.setUp.bind(metrics),
-    unreachable: (reason) => terminal.event("broker-unreachable", { reason }, reason, "red"),
-  });
+    unreachable: (reason: string) => terminal.event("broker-unreachable", { reason }, reason, "red"),
+  };
+  const source = sysSourceOf(options, owner, reportsOf(options, reported));
   const fleet = options.dir === undefined ? undefined : fleetMetricsOf(options.dir, terminal);
   const server = await startMetricsServer(options.metrics, () => metrics.render() + (fleet?.render(Date.now()) ?? ""));
   source?.start();
@@ -206,6 +222,16 @@ async function startMetrics(options: MonitorCommandOptions, { terminal }: Contex
   terminal.event("metrics", { url }, url);
   const event = (event: MonitorEvent): void => (event.kind === "authority" ? fleet?.event(event) : metrics.event(event));
   return { metrics, event, close: async () => void (await Promise.all([server.close(), source?.close()])) };
+}
+
+function reportsOf({ reports: template }: MonitorCommandOptions, reported: (report: DeviceReport) => void): SysExtra | undefined {
+  if (template === undefined) return undefined;
+  const reports = new DeviceReports(template);
+  const message = (topic: string, payload: Uint8Array): void => {
+    const report = reports.read(topic, payload, Date.now());
+    if (report !== undefined) reported(report);
+  };
+  return { filter: reports.filter, message };
 }
 
 function fleetMetricsOf(directory: string, terminal: Terminal): FleetMetrics {

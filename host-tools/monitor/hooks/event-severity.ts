@@ -18,6 +18,7 @@ const SEVERITY_OF: Readonly<Record<MonitorEvent["kind"], Severity>> = {
   "taken-over": "warning",
   denied: "warning",
   refused: "warning",
+  report: "warning",
   alert: "critical",
   "configuration-error": "critical",
   "log-gap": "critical",
