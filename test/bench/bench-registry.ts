@@ -17,6 +17,8 @@ import { fillCa, meterName } from "./filled-ca.js";
 
 const PASSPHRASE = "of a CA that lives for a minute";
 const OPEN_ROUNDS = 20;
+/** Of each command. */
+const ROUNDS = 5;
 const names = Number(process.argv[2] ?? 100_000);
 const kind = process.argv[3] ?? "sqlite";
 const cli = fileURLToPath(new URL("../../host-tools/cli/main.js", import.meta.url));
@@ -28,11 +30,30 @@ function hawser(...args: string[]): void {
   execFileSync(process.execPath, [cli, ...args, "--dir", directory], { env, cwd: room, stdio: ["ignore", "ignore", "inherit"] });
 }
 
-function measure(what: string, args: readonly string[], withPassphrase = true, withDirectory = true): void {
+interface Costs {
+  readonly cpu: number;
+  readonly wall: number;
+  /** Exit code of a command. */
+  readonly status?: number | null;
+}
+
+/** Runs a command so often, and prints the median and the range. */
+function measure(what: string, argsOf: (round: number) => readonly string[], rounds = ROUNDS, asked: Asked = {}): void {
+  const costs: Costs[] = [];
+  for (let round = 0; round < rounds; round += 1) costs.push(timed(argsOf(round), asked));
+  print(what, costs);
+}
+
+interface Asked {
+  readonly withPassphrase?: boolean;
+  readonly withDirectory?: boolean;
+}
+
+function timed(args: readonly string[], { withPassphrase = true, withDirectory = true }: Asked): Costs {
   const start = performance.now();
   const command = [process.execPath, cli, ...args, ...(withDirectory ? ["--dir", directory] : [])];
-  const timed = ["-c", 'TIMEFORMAT="%U %S"; time "$@" > output 2> errors', "bench", ...command];
-  const { status, stderr } = spawnSync("bash", timed, {
+  const inBash = ["-c", 'TIMEFORMAT="%U %S"; time "$@" > output 2> errors', "bench", ...command];
+  const { status, stderr } = spawnSync("bash", inBash, {
     env: withPassphrase ? env : { ...env, HAWSER_PASSPHRASE: undefined },
     cwd: room,
     encoding: "utf8",
@@ -43,19 +64,31 @@ function measure(what: string, args: readonly string[], withPassphrase = true, w
     .trim()
     .split(" ")
     .reduce((sum, text) => sum + Number(text), 0);
-  print(what, cpu, wall, status === 0 ? "" : `  exit ${status ?? "?"}`);
+  return { cpu, wall, status };
 }
 
-function print(what: string, cpu: number, wall: number, note = ""): void {
-  process.stdout.write(`${what.padEnd(44)} ${cpu.toFixed(3).padStart(8)} ${wall.toFixed(3).padStart(8)}${note}\n`);
+function print(what: string, costs: readonly Costs[]): void {
+  const columns = [costs.map(({ cpu }) => cpu), costs.map(({ wall }) => wall)].map((values) => {
+    const sorted = [...values].sort((a, b) => a - b);
+    const [median = 0, least = 0, most = 0] = [sorted[sorted.length >> 1], sorted[0], sorted.at(-1)];
+    const range = sorted.length > 1 ? `(${least.toFixed(2)} to ${most.toFixed(2)})` : "";
+    return `${median.toFixed(3).padStart(8)} ${range.padEnd(16)}`;
+  });
+  const failed = costs.find(({ status = 0 }) => status !== 0);
+  const note = failed === undefined ? "" : `  exit ${failed.status ?? "?"}`;
+  process.stdout.write(`${`${what.padEnd(44)} ${columns.join(" ")}`.trimEnd()}${note}\n`);
 }
 
 /** In a process that has the CA open, as a station or the authority has: CPU and wall time of one of so many. */
 async function measureOpen(what: string, count: number, work: (number: number) => Promise<unknown>): Promise<void> {
-  const [start, before] = [performance.now(), process.cpuUsage()];
-  for (let number = 0; number < count; number += 1) await work(number);
-  const { user, system } = process.cpuUsage(before);
-  print(what, (user + system) / 1e6 / count, (performance.now() - start) / 1000 / count);
+  const costs: Costs[] = [];
+  for (let number = 0; number < count; number += 1) {
+    const [start, before] = [performance.now(), process.cpuUsage()];
+    await work(number);
+    const { user, system } = process.cpuUsage(before);
+    costs.push({ cpu: (user + system) / 1e6, wall: (performance.now() - start) / 1000 });
+  }
+  print(what, costs);
 }
 
 const database = kind === "postgres" ? await PostgresServer.start() : undefined;
@@ -64,19 +97,19 @@ try {
   hawser("provision", "--id", meterName(0), "--vault", join(room, "first.vault"));
   fillCa(directory, PASSPHRASE, names);
   if (database !== undefined) hawser("registry", "move", "--to", "postgres", "--registry-url-file", database.urlFile);
-  process.stdout.write(`${`${names} names in ${kind}`.padEnd(44)} ${"CPU s".padStart(8)} ${"wall s".padStart(8)}\n`);
-  measure("the command alone: --version", ["--version"], false, false);
-  measure("list, before there is an index", ["list", "--count"]);
-  measure("revoke one, which makes the index", ["revoke", "--id", meterName(2)]);
-  measure("list, verified", ["list"]);
-  measure("list, not verified", ["list"], false);
-  measure("list --json, not verified", ["list", "--json"], false);
-  measure("list --state active --limit 50, verified", ["list", "--state", "active", "--limit", "50"]);
-  measure("list --attribute site=b7 --count, verified", ["list", "--attribute", "site=b7", "--count"]);
-  measure("list --expires-within 30d, verified", ["list", "--expires-within", "30d"]);
-  measure("ca status, not verified", ["ca", "status"], false);
-  measure("provision one more", ["provision", "--id", "one-more", "--vault", join(room, "more.vault")]);
-  measure("revoke one", ["revoke", "--id", meterName(1)]);
+  process.stdout.write(`${`${names} names in ${kind}`.padEnd(44)} ${"CPU s".padStart(8)}${"wall s".padStart(26)}\n`);
+  measure("the command alone: --version", () => ["--version"], ROUNDS, { withPassphrase: false, withDirectory: false });
+  measure("list, before there is an index", () => ["list", "--count"], 1);
+  measure("revoke one, which makes the index", () => ["revoke", "--id", meterName(2)], 1);
+  measure("list, verified", () => ["list"]);
+  measure("list, not verified", () => ["list"], ROUNDS, { withPassphrase: false });
+  measure("list --json, not verified", () => ["list", "--json"], ROUNDS, { withPassphrase: false });
+  measure("list --state active --limit 50, verified", () => ["list", "--state", "active", "--limit", "50"]);
+  measure("list --attribute site=b7 --count, verified", () => ["list", "--attribute", "site=b7", "--count"]);
+  measure("list --expires-within 30d, verified", () => ["list", "--expires-within", "30d"]);
+  measure("ca status, not verified", () => ["ca", "status"], ROUNDS, { withPassphrase: false });
+  measure("provision one more", (round) => ["provision", "--id", `more-${round}`, "--vault", join(room, `${round}.vault`)]);
+  measure("revoke one", (round) => ["revoke", "--id", meterName(1_000 + round)]);
   const ca = await openCa(directory, PASSPHRASE);
   const keys = memoryKeyStore();
   keys.generate("key-a");
@@ -102,7 +135,7 @@ async function measureSecond({ urlFile }: PostgresServer): Promise<void> {
   const second = await openCa(joined, PASSPHRASE);
   for (let number = 0; number < OPEN_ROUNDS; number += 1) await ca.revoke({ id: meterName(number + 10) });
   const before = (await second.list()).length;
-  if (before !== names + OPEN_ROUNDS + 1) throw new Error(`the second machine has ${before} names`);
+  if (before !== names + OPEN_ROUNDS + ROUNDS) throw new Error(`the second machine has ${before} names`);
   await measureOpen(
     "revoke one from two machines in turn",
     OPEN_ROUNDS,

@@ -9,13 +9,12 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { BOARD_FAULTS, MUST_FAIL } from "../../../sim/boards/board-faults.js";
 import { Jig, wrongVerdicts } from "../../../sim/boards/jig.js";
-import type { Verdict } from "../../../sim/boards/jig.js";
 import { freePorts } from "../../../sim/brokers/free-port.js";
 import { openCaReadOnly } from "../../ca/read-only.js";
 import { buildCli, hawser, RunningCli } from "../../../test/support/host-tools/test-cli.js";
 import { directoryWithCa, ENV } from "../../../test/support/host-tools/test-fleet.js";
+import { judged, passedIn } from "../../../test/support/station/drilled-station.js";
 import { readLedger } from "./ledger.js";
-import type { LedgerLine } from "./ledger-records.js";
 
 beforeAll(buildCli);
 
@@ -66,21 +65,7 @@ describe("a station with every fault", { timeout: 7_200_000 }, () => {
     const heads = jig.places.flatMap(({ name, port: path }) => ["--head", `${name}=${path}`]);
     const begunMs = performance.now();
     let running: RunningCli | undefined;
-    const start = (): RunningCli => {
-      const cli = new RunningCli([...args, ...heads], { cwd, env: ENV });
-      const seen = new Set<unknown>();
-      void cli
-        .waitFor("head", (event) => {
-          const { name, state, failure } = event;
-          if (seen.has(event)) return false;
-          seen.add(event);
-          if (state === "passed" || state === "failed")
-            jig.judge(String(name), state === "passed" ? "passed" : (failure as { class: Verdict }).class);
-          return false;
-        })
-        .catch(() => undefined);
-      return cli;
-    };
+    const start = (): RunningCli => judged(new RunningCli([...args, ...heads], { cwd, env: ENV }), jig);
     /** When so many boards are sorted. */
     const sorted = async (count: number): Promise<void> => {
       while (jig.results.length < count) await new Promise((resolve) => setTimeout(resolve, 20));
@@ -128,33 +113,6 @@ describe("a station with every fault", { timeout: 7_200_000 }, () => {
 });
 
 const byId = (a: { id: string }, b: { id: string }): number => (a.id < b.id ? -1 : 1);
-
-interface PassedBoard {
-  readonly id: string;
-  readonly mac: unknown;
-  readonly publicKeyHash: unknown;
-  readonly serial: unknown;
-  /** Observed, each once, in their first order. */
-  readonly steps: readonly string[];
-}
-
-function passedIn(lines: readonly LedgerLine[]): PassedBoard[] {
-  const ids = lines.flatMap((line) => (line.event === "step" && line.step === "passed" ? [line.id] : []));
-  expect(new Set(ids).size).toBe(ids.length);
-  return ids.map((id) => {
-    const mine = lines.filter((line) => "id" in line && line.id === id);
-    const observed = mine.flatMap((line) => (line.event === "step" && line.phase === "observed" ? [line] : []));
-    const fact = (step: string, name: string): unknown => observed.filter((line) => line.step === step).at(-1)?.facts?.[name];
-    const reserved = mine.find((line) => line.event === "reserved");
-    return {
-      id,
-      mac: reserved?.event === "reserved" ? reserved.mac : undefined,
-      publicKeyHash: fact("key", "publicKeyHash"),
-      serial: fact("issued", "serial"),
-      steps: [...new Set(observed.map(({ step }) => step))],
-    };
-  });
-}
 
 /** The signed summary stands, and falls with one digit of it or of the ledger. */
 async function provesItsSummary(cwd: string): Promise<void> {
