@@ -82,12 +82,14 @@ function addTop(monitor: Command, run: Run): void {
   const top = monitor
     .command("top")
     .description("Show who is connected, refused and denied, and who fails most: a live table.")
-    .option("--log <file>", "mosquitto's log, followed through rotations; - reads standard input (required)", parsePath)
+    .option("--log <file>", "mosquitto's log, followed through rotations; - reads standard input (required without --rabbitmq)", parsePath)
+    .addOption(new Option("--log-format <format>", "what wrote the log; embedded: `hawser broker run --json`").choices(LOG_FORMATS))
+    .option("--rabbitmq <url>", "in place of a log, RabbitMQ's management API: https://HOST:15671, or http to localhost")
     .option("--broker-version <version>", "mosquitto's version, if the log no longer has its first line")
     .option("--dir <path>", "also show states, enrolments and expiring certificates of this CA directory", parsePath)
     .option("--sys <url>", "take the number of connected clients from the broker's $SYS topics", parsePath)
-    .option("--credentials <path>", "for --sys: as `hawser monitor` takes them", parsePath)
-    .option("--ca <file>", "for --sys: trust only the CA certificates in this file", parsePath)
+    .option("--credentials <path>", "for --sys and --rabbitmq: as `hawser monitor` takes them", parsePath)
+    .option("--ca <file>", "for --sys and --rabbitmq: trust only the CA certificates in this file", parsePath)
     .addOption(new Option("--every <duration>", "how often to draw").argParser(parsePositiveDurationMs).default(1000, "1s"))
     .option("--once", "print the table at the end of the log, and stop");
   json(top);
@@ -98,7 +100,7 @@ function addTop(monitor: Command, run: Run): void {
       "Counts go by the log's times and begin with the log's present file. With --once, the last minute and hour are those before its newest event.",
     ],
     json: [
-      '{"at":"..","version":"2.0.21","connected":41,"connectedBy":"log","alerts":{"lastMinute":3,"lastHour":90,"total":120},"offenders":[{"rule":"failed-logins","by":"address","offender":"192.0.2.7","score":12}],"notices":[]}',
+      '{"at":"..","version":"2.0.21","broker":"mosquitto","connected":41,"connectedBy":"log","alerts":{"lastMinute":3,"lastHour":90,"total":120},"offenders":[{"rule":"failed-logins","by":"address","offender":"192.0.2.7","score":12}],"notices":[]}',
       "like alerts: refused, denied, takenOver, timedOut, kicked, letIn; refusedBy has refused for each reason",
       'with --dir: "fleet":{"names":9,"states":{"active":9},"enrolmentsLastHour":{"issued":1,"refused":0},"expiringWithin14Days":{"count":1,"first":[{"name":"pump-1","notAfter":".."}]}}',
     ],
@@ -106,6 +108,8 @@ function addTop(monitor: Command, run: Run): void {
       "hawser monitor top --log /var/log/mosquitto/mosquitto.log --dir ca",
       "hawser monitor top --log mosquitto.log --once --json",
       "journalctl -fu mosquitto -o cat | hawser monitor top --log -",
+      "hawser broker run --dir ca --json | hawser monitor top --log - --log-format embedded",
+      "hawser monitor top --rabbitmq https://localhost:15671 --credentials watcher.json",
     ],
     exits: [6],
   });

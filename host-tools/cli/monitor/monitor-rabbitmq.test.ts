@@ -1,14 +1,15 @@
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { connectAsync } from "mqtt";
 import type { IClientOptions } from "mqtt";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { parseManagementUrl } from "../../brokers/management-connection.js";
 import { ManagementApi } from "../../brokers/rabbitmq/management-api.js";
 import { TestRabbitmq } from "../../../test/support/brokers/test-rabbitmq.js";
-import { buildCli, hawser, RunningCli, temporaryDirectory } from "../../../test/support/host-tools/test-cli.js";
+import { buildCli, CLI, hawser, RunningCli, temporaryDirectory } from "../../../test/support/host-tools/test-cli.js";
 import { directoryWithCa, ENV } from "../../../test/support/host-tools/test-fleet.js";
 import { freePort } from "../../../test/support/node/test-mosquitto.js";
 
@@ -93,6 +94,43 @@ test("RabbitMQ's numbers have the names of mosquitto's, and who fails to log in 
   monitor.signal("SIGTERM");
   expect((await monitor.ended).code).toBe(0);
 });
+
+/** The first table of `monitor top --json` that is as it should be. */
+async function topThat(cwd: string, isMeant: (table: Record<string, unknown>) => boolean): Promise<Record<string, unknown>> {
+  const args = ["monitor", "top", "--rabbitmq", url, "--credentials", "login.json", "--every", "200ms", "--json"];
+  const top = spawn(process.execPath, [CLI, ...args], { cwd, stdio: ["ignore", "pipe", "inherit"] });
+  onTestFinished(() => void top.kill("SIGKILL"));
+  for await (const line of createInterface({ input: top.stdout })) {
+    const table = JSON.parse(line) as Record<string, unknown>;
+    if (isMeant(table)) return table;
+  }
+  throw new Error("top ended");
+}
+
+test("top shows RabbitMQ's own numbers, names whose logins fail, and says when it is away", async () => {
+  const cwd = temporaryDirectory();
+  writeFileSync(join(cwd, "login.json"), JSON.stringify(LOGIN));
+  await subscriber();
+  const shown = topThat(cwd, ({ connected, offenders }) => connected === 1 && (offenders as unknown[]).length > 0);
+  const isFirst = topThat(cwd, ({ connected }) => typeof connected === "number");
+  await isFirst;
+  for (let attempt = 0; attempt < 3; attempt += 1)
+    spawnSync("mosquitto_pub", [...reach("eve", "wrong"), "-t", "a", "-m", "x"], { stdio: "ignore" });
+  const table = await shown;
+  expect(table).toMatchObject({
+    broker: "rabbitmq",
+    connectedBy: "rabbitmq",
+    version: expect.stringMatching(/^3\./) as string,
+    refusedBy: { password: { total: 3 } },
+    offenders: [{ rule: "failed-logins", by: "address", offender: "127.0.0.1", score: 3 }],
+    notices: [],
+  });
+  await broker.kill();
+  const away = await topThat(cwd, ({ notices }) => (notices as string[]).length > 0);
+  expect(away).not.toHaveProperty("connected");
+  expect(away["notices"]).toEqual([expect.stringMatching(/^RabbitMQ: the management API/)]);
+  await broker.restart();
+}, 180_000);
 
 test("the connections of a user are found whatever their client ids, and ended", async () => {
   const api = new ManagementApi({ url: parseManagementUrl(url), ...LOGIN });

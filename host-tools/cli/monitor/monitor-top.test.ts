@@ -91,6 +91,27 @@ test("through pipes the table is printed again and again until the log ends", as
   expect(text).toMatch(/^[ -~\n]*$/);
 });
 
+test("the embedded broker's own output is shown under its name, with what it denies", async () => {
+  const cwd = temporaryDirectory();
+  const time = "2026-11-28T09:53:58.000Z";
+  const lines = [
+    { time, event: "ready", engine: "embedded" },
+    { time, event: "connected", name: "pump-1", clientId: "pump-1" },
+    { time, event: "denied", clientId: "pump-1", action: "subscribe", topic: "devices/#" },
+  ];
+  writeFileSync(join(cwd, "b.jsonl"), lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
+  const top = ["monitor", "top", "--log", "b.jsonl", "--log-format", "embedded", "--once"];
+  const { code, stdout, stderr } = await hawser(top, { cwd });
+  expect([code, stderr]).toEqual([0, ""]);
+  expect(stdout).toMatch(/^embedded broker Hawser /);
+  expect(JSON.parse((await hawser([...top, "--json"], { cwd })).stdout)).toMatchObject({
+    broker: "embedded",
+    connected: 1,
+    connectedBy: "log",
+    denied: { total: 1 },
+  });
+});
+
 test("with a CA directory it shows states and certificates that end, without a passphrase", async () => {
   const cwd = await directoryWithCa();
   writeFileSync(join(cwd, "m.log"), START);
@@ -113,6 +134,8 @@ test.each([
   [[], 2, /^error USAGE: required option '--log/],
   [["--log", "nothing.log"], 6, /^error NOT_FOUND: /],
   [["--log", "m.log", "--ca", "x"], 2, /^error USAGE: --credentials and --ca need --sys/],
+  [["--rabbitmq", "https://localhost", "--credentials", "x"], 2, /--rabbitmq and --once do not go together/],
+  [["--rabbitmq", "https://localhost", "--log", "m.log"], 2, /--rabbitmq goes with neither --log nor --sys/],
   [["--log", "m.log", "--every", "0"], 2, /^error BAD_DURATION: /],
 ])("monitor top %j ends with %i and one line", async (args, exit, line) => {
   const { code, stderr } = await hawser(["monitor", "top", "--once", ...args], { cwd: place() });

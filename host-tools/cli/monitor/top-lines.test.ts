@@ -10,6 +10,7 @@ test("whatever senders call themselves, the table has 80 columns of printable AS
       const states = { active: 100_000, reserved: 100_000, "certificate-revoked": 100_000, revoked: 100_000 };
       const lines = topLines({
         atMs: 0,
+        broker: "rabbitmq",
         log: {
           ...log,
           version: offender,

@@ -13,8 +13,10 @@ export interface TopView {
   readonly atMs: number;
   readonly log: TopSnapshot;
   readonly offenders: readonly Offender[];
-  /** Connected clients as the broker counts them; undefined without `--sys`, or while it is out of reach. */
-  readonly sysConnected?: number | undefined;
+  /** What the log or the numbers are of. */
+  readonly broker: keyof typeof BROKERS;
+  /** Connected clients as the broker counts them; undefined where it is not asked, or out of reach. */
+  readonly brokersCount?: number | undefined;
   readonly fleet?: FleetSummary | undefined;
   /** What is wrong: the broker out of reach, or the CA that cannot be read. */
   readonly notices: readonly string[];
@@ -25,6 +27,13 @@ export interface TopLine {
   readonly colour?: Colour | undefined;
 }
 
+/** Each by its name, and by what it counts its clients. */
+const BROKERS = {
+  mosquitto: ["mosquitto", "by $SYS"],
+  embedded: ["embedded broker", "by the log"],
+  rabbitmq: ["RabbitMQ", "by RabbitMQ, every protocol"],
+} as const;
+
 const LABEL_COLUMNS = 26;
 const COUNT_COLUMNS = 14;
 const RULE_COLUMNS = 18;
@@ -33,15 +42,17 @@ const SCORE_COLUMNS = 8;
 const MOST_SCORE = 999_999;
 const BY: Readonly<Record<Offender["by"], string>> = { address: "address", client: "client", claimedClient: "calls itself" };
 
-export function topLines({ atMs, log, offenders, sysConnected, fleet, notices }: TopView): TopLine[] {
+export function topLines({ atMs, log, offenders, broker, brokersCount, fleet, notices }: TopView): TopLine[] {
   const { counts, refusals } = log;
   const time = `${new Date(atMs).toISOString().slice(0, 19)}Z`;
-  const connected = sysConnected ?? log.connected;
-  const least = sysConnected === undefined && log.isConnectedFull ? "at least " : "";
-  const source = sysConnected === undefined ? "by the log" : "by $SYS";
+  const [name, counter] = BROKERS[broker];
+  const hasLog = broker !== "rabbitmq";
+  const connected = brokersCount ?? (hasLog ? log.connected : "?");
+  const least = brokersCount === undefined && log.isConnectedFull ? "at least " : "";
+  const source = brokersCount === undefined && hasLog ? "by the log" : counter;
   const reasons = Object.entries(refusals).filter(([, { total }]) => total > 0);
   const lines: TopLine[] = [
-    { text: `${log.version === undefined ? "mosquitto" : `mosquitto ${shownText(log.version, 20)}`}  ${time}`, colour: "bold" },
+    { text: `${log.version === undefined ? name : `${name} ${shownText(log.version, 20)}`}  ${time}`, colour: "bold" },
     ...notices.map((notice) => ({ text: shownText(notice, TOP_COLUMNS), colour: "red" as const })),
     { text: `connected ${least}${connected} (${source})` },
     { text: "" },

@@ -2,6 +2,7 @@
 import { errorMessage } from "../../../sdk/errors.js";
 import { MosquittoVersion } from "../../doctor/mosquitto/version.js";
 import { LogMonitor } from "../../monitor/log-monitor.js";
+import type { MonitorEvent } from "../../monitor/log-monitor.js";
 import { Fleet } from "../../monitor/authority/fleet-summary.js";
 import type { FleetSummary } from "../../monitor/authority/fleet-summary.js";
 import { TopCounts } from "../../monitor/top/top-counts.js";
@@ -9,7 +10,11 @@ import type { Context } from "../command-runner.js";
 import { FullScreen } from "../full-screen.js";
 import { isoTime } from "../dates.js";
 import type { Json, Screen, Terminal } from "../terminal.js";
-import { checkLogIsThere, followLog, logFileOf } from "./follow-log.js";
+import { checkLogIsThere, followLog, followNoLog, logFileOf } from "./follow-log.js";
+import type { LogFormat } from "../../monitor/log-formats.js";
+import { rabbitmqSourceOf } from "../rabbitmq-login.js";
+import { parseManagementUrl } from "../../brokers/management-connection.js";
+import { HawserError } from "../../../sdk/errors.js";
 import { checkSysLogin, sysSourceOf } from "./sys-login.js";
 import type { SysLogin } from "./sys-login.js";
 import { topLines } from "./top-lines.js";
@@ -17,7 +22,9 @@ import type { TopLine, TopView } from "./top-lines.js";
 
 export interface TopOptions extends SysLogin {
   log?: string;
+  logFormat?: LogFormat;
   brokerVersion?: string;
+  rabbitmq?: string;
   dir?: string;
   every: number;
   once?: boolean;
@@ -30,34 +37,53 @@ const FLEET_MS = 15_000;
 const CONNECTED_TOPIC = "$SYS/broker/clients/connected";
 
 export async function runTop(options: TopOptions, { terminal, stop }: Context): Promise<void> {
-  checkSysLogin(options);
+  checkSource(options);
   const version = options.brokerVersion === undefined ? undefined : MosquittoVersion.parse(options.brokerVersion).text;
-  const file = logFileOf(options.log);
+  const hasLog = options.rabbitmq === undefined;
+  const file = hasLog ? logFileOf(options.log) : undefined;
   if (file !== undefined) checkLogIsThere(file);
   const isOnce = options.once === true;
   const counts = new TopCounts();
-  const monitor = new LogMonitor(file, { event: (event) => counts.event(event), accepted: () => undefined }, { version });
-  const sys = new SysConnected();
-  const source = sysSourceOf(options, sys);
+  // RabbitMQ's own numbers say how many logins failed; its events are only the senders that it names.
+  const isCounted = (event: MonitorEvent): boolean => hasLog || event.kind !== "refused";
+  const owner = { event: (event: MonitorEvent) => isCounted(event) && counts.event(event), accepted: () => undefined };
+  const monitor = new LogMonitor(file, owner, { version, format: options.logFormat });
+  const asked = new BrokersCount();
+  const source = sysSourceOf(options, asked);
+  const rabbitmq = rabbitmqSourceOf(options, {
+    looked: ({ overview, refusals, connects }) => {
+      counts.looked({ refusals, connects, version: overview.version }, Date.now());
+      asked.answered(overview.connections);
+      display?.ready();
+    },
+    event: (event) => monitor.reported(event),
+    unreachable: (reason) => {
+      asked.lost(`RabbitMQ: ${reason}`);
+      display?.ready();
+    },
+  });
   const fleet = options.dir === undefined ? undefined : new FleetReader(options.dir);
   const view = (): TopView => {
     const log = counts.at(Date.now());
     // Of an old log, the end of it is what `--once` is asked for.
     const atMs = isOnce ? (log.newestMs ?? Date.now()) : Date.now();
     const { summary, problem } = fleet?.at(Date.now()) ?? {};
-    const notices = [sys.problem, problem].filter((notice) => notice !== undefined);
+    const notices = [asked.problem, problem].filter((notice) => notice !== undefined);
     const offenders = monitor.topOffenders(OFFENDERS, atMs);
-    return { atMs, log: counts.at(atMs), offenders, sysConnected: sys.connected, fleet: summary, notices };
+    const broker = hasLog ? (options.logFormat ?? "mosquitto") : "rabbitmq";
+    return { atMs, log: counts.at(atMs), offenders, broker, brokersCount: asked.connected, fleet: summary, notices };
   };
   const display = isOnce ? undefined : startDisplay(terminal, view, options.every, () => stop.request());
   source?.start();
+  rabbitmq?.start();
   try {
-    if (isOnce && source !== undefined) await sys.answered;
-    await followLog(monitor, { file, once: isOnce, stop, onRead: () => display?.ready() });
+    if (isOnce && source !== undefined) await asked.first;
+    if (hasLog) await followLog(monitor, { file, once: isOnce, stop, onRead: () => display?.ready() });
+    else await followNoLog(monitor, { stop, onRead: () => undefined });
   } finally {
     display?.close();
     monitor.close();
-    await source?.close();
+    await Promise.all([source?.close(), rabbitmq?.close()]);
   }
   if (isOnce || terminal.screen !== undefined) print(terminal, view());
 }
@@ -110,14 +136,15 @@ function print(terminal: Terminal, view: TopView): void {
   );
 }
 
-function asJson({ atMs, log, offenders, sysConnected, fleet, notices }: TopView): Json {
+function asJson({ atMs, log, offenders, broker, brokersCount, fleet, notices }: TopView): Json {
   const { alert, refused, denied, "taken-over": takenOver, "timed-out": timedOut, kicked, connected } = log.counts;
   const counted = { alerts: alert, refused, denied, takenOver, timedOut, kicked, letIn: connected };
   return {
     at: isoTime(atMs),
     version: log.version,
-    connected: sysConnected ?? log.connected,
-    connectedBy: sysConnected === undefined ? "log" : "sys",
+    broker,
+    connected: brokersCount ?? (broker === "rabbitmq" ? undefined : log.connected),
+    connectedBy: broker === "rabbitmq" ? broker : brokersCount === undefined ? "log" : "sys",
     ...Object.fromEntries(Object.entries(counted).map(([name, recent]) => [name, { ...recent }])),
     refusedBy: Object.fromEntries(Object.entries(log.refusals).map(([reason, recent]) => [reason, { ...recent }])),
     offenders: offenders.map(({ rule, by, offender, score }) => ({ rule, by, offender, score: Math.round(score) })),
@@ -135,17 +162,15 @@ function asJson({ atMs, log, offenders, sysConnected, fleet, notices }: TopView)
 }
 
 /** How many clients the broker itself counts. */
-class SysConnected {
+class BrokersCount {
   connected: number | undefined;
   problem: string | undefined;
   #answer: () => void = () => undefined;
   /** Settles with the first number, or the first failure to get one. */
-  readonly answered = new Promise<void>((resolve) => (this.#answer = resolve));
+  readonly first = new Promise<void>((resolve) => (this.#answer = resolve));
 
   sysMessage(topic: string, payload: string): void {
-    if (topic !== CONNECTED_TOPIC || !/^\d{1,9}$/.test(payload)) return;
-    this.connected = Number(payload);
-    this.#answer();
+    if (topic === CONNECTED_TOPIC && /^\d{1,9}$/.test(payload)) this.answered(Number(payload));
   }
 
   setUp(isUp: boolean): void {
@@ -154,9 +179,32 @@ class SysConnected {
   }
 
   unreachable(reason: string): void {
-    this.problem = `$SYS: ${reason}`;
+    this.lost(`$SYS: ${reason}`);
+  }
+
+  answered(connected: number): void {
+    this.connected = connected;
+    this.problem = undefined;
     this.#answer();
   }
+
+  lost(problem: string): void {
+    this.connected = undefined;
+    this.problem = problem;
+    this.#answer();
+  }
+}
+
+/** @throws HawserError `USAGE`, `BAD_URL` */
+function checkSource(options: TopOptions): void {
+  const { rabbitmq, sys, log, logFormat, once, credentials } = options;
+  if (rabbitmq === undefined) return checkSysLogin(options);
+  parseManagementUrl(rabbitmq);
+  const next = "Run: hawser monitor top --help";
+  if (sys !== undefined || log !== undefined || logFormat !== undefined)
+    throw new HawserError("USAGE", "--rabbitmq goes with neither --log nor --sys: each names the broker", next);
+  if (once === true) throw new HawserError("USAGE", "--rabbitmq and --once do not go together: its counts need two looks", next);
+  if (credentials === undefined) throw new HawserError("USAGE", "--rabbitmq needs --credentials", next);
 }
 
 class FleetReader {

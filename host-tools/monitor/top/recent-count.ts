@@ -16,10 +16,10 @@ export class RecentCount {
   #total = 0;
 
   /** @param timeMs by any clock, mostly rising; {@link at} goes by the same */
-  add(timeMs: number): void {
-    this.#total += 1;
-    this.#minute.add(timeMs);
-    this.#hour.add(timeMs);
+  add(timeMs: number, count = 1): void {
+    this.#total += count;
+    this.#minute.add(timeMs, count);
+    this.#hour.add(timeMs, count);
   }
 
   at(nowMs: number): Recent {
@@ -36,12 +36,12 @@ class Ring {
     this.#widthMs = widthMs;
   }
 
-  add(timeMs: number): void {
+  add(timeMs: number, count: number): void {
     const bucket = Math.floor(timeMs / this.#widthMs);
     const from = Math.max(this.#newest + 1, bucket - BUCKETS);
     for (let passed = from; passed <= bucket; passed += 1) this.#counts[slotOf(passed)] = 0;
     this.#newest = Math.max(this.#newest, bucket);
-    if (bucket >= this.#newest - BUCKETS) this.#counts[slotOf(bucket)] = (this.#counts[slotOf(bucket)] ?? 0) + 1;
+    if (bucket >= this.#newest - BUCKETS) this.#counts[slotOf(bucket)] = (this.#counts[slotOf(bucket)] ?? 0) + count;
   }
 
   at(nowMs: number): number {

@@ -56,6 +56,15 @@ export class TopCounts {
     }
   }
 
+  /** Of a broker that counts by itself: what happened since the look before. */
+  looked({ refusals, connects, version }: { refusals: number; connects: number; version: string }, timeMs: number): void {
+    this.#newestMs = timeMs;
+    this.#version = version;
+    this.#counts.refused.add(timeMs, refusals);
+    this.#refusals.password.add(timeMs, refusals);
+    this.#counts.connected.add(timeMs, connects);
+  }
+
   at(nowMs: number): TopSnapshot {
     return {
       ...(this.#version === undefined ? {} : { version: this.#version }),
