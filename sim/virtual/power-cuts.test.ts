@@ -3,7 +3,7 @@ import { drainOnNode } from "./node-host.js";
 import { playPowerCuts, POWER_CUT_SCENES, powerCutFigures } from "./power-cuts.js";
 
 /** Of the pairs of the larger scenes, one in so many is played here; `npm run world -- power-cuts` plays all. */
-const EVERY: Record<string, number> = { rotation: 1, recovery: 1, outbox: 25, session: 300, sleep: 5, waking: 10 };
+const EVERY: Record<string, number> = { rotation: 1, root: 25, recovery: 1, outbox: 25, session: 300, sleep: 5, waking: 10 };
 
 describe("a power cut at every write", () => {
   for (const scene of POWER_CUT_SCENES) {

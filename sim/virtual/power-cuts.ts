@@ -80,6 +80,16 @@ export const POWER_CUT_SCENES: readonly PowerCutScene[] = [
     lastsMs: 20_000,
   },
   {
+    // Learns of the new root, says that it has it, and forgets the old one.
+    name: "root",
+    traits: { world: STEADY_WORLD, device: { ...STEADY, persistent: false, publishEveryMs: 30_000, commandEveryMs: 3_600_000 } },
+    begin: (world) => {
+      world.authority.roots.begin();
+      for (const atMs of [0, 8_000, 16_000]) world.time.after(atMs, () => eachDevice(world, ({ device }) => device?.renew()));
+    },
+    lastsMs: 24_000,
+  },
+  {
     name: "recovery",
     traits: { world: STEADY_WORLD, device: { ...STEADY, persistent: false, publishEveryMs: 30_000, commandEveryMs: 30_000 } },
     begin: (world) =>

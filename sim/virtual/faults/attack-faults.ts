@@ -5,7 +5,9 @@ import { base64Decode, base64Encode, utf8Decode, utf8Encode } from "../../../sdk
 import { readCertificate } from "../../../sdk/identity/certificate.js";
 import type { Message } from "../broker/message.js";
 import { sameBytes } from "../network/virtual-tls.js";
+import type { Roots } from "../pki/roots.js";
 import { buildCertificate, publicKeyOf, readRequest } from "../pki/world-certificates.js";
+import { WORLD_BEGINS_MS } from "../time/world-clock.js";
 import { HOURS, MINUTES, type FaultKind, type FaultSite } from "./fault-kind.js";
 import { Insider } from "./insider.js";
 import { PskThief } from "./psk-thief.js";
@@ -103,7 +105,7 @@ function loot({ authority, device }: FaultSite): { secret: string; chain: Uint8A
   return undefined;
 }
 
-function answer({ broker, device, random }: FaultSite, { topic, payload }: Message): void {
+function answer({ authority, broker, device, random }: FaultSite, { topic, payload }: Message): void {
   const { requestId, csr } = JSON.parse(utf8Decode(payload)) as { requestId?: string; csr?: string };
   if (requestId === undefined || csr === undefined) return;
   const forged = random.pick(["evil chain", "own key", "put off", "garbage"] as const);
@@ -116,9 +118,20 @@ function answer({ broker, device, random }: FaultSite, { topic, payload }: Messa
               evilCertificate(device.id, forged === "own key" ? publicKeyOf("the attacker") : readRequest(base64Decode(csr))?.publicKey),
             ),
           ],
+          ...forgedAnchors(authority.roots, forged === "own key"),
         };
   const text = forged === "garbage" ? "{}" : JSON.stringify({ v: 1, requestId, ...fields });
   broker.publish(topic.replace(/request$/, "response"), utf8Encode(text), 1);
+}
+
+/** A root of the attacker's, by its name the CA's own, which vouches for itself or is vouched for by nobody. */
+function forgedAnchors(roots: Roots, isLinked: boolean): { anchors: string[]; links: string[] } {
+  const [commonName, publicKey] = ["virtual root", publicKeyOf("the attacker's root")];
+  const validity = { notBeforeMs: WORLD_BEGINS_MS, notAfterMs: IN_2049_MS };
+  const der = buildCertificate({ commonName, issuer: commonName, serial: Uint8Array.of(0x66), ...validity, publicKey });
+  roots.signed(der, publicKey);
+  const root = base64Encode(der);
+  return { anchors: [root], links: isLinked ? [root] : [] };
 }
 
 /** Of a CA that nobody trusts, and from the far future. */

@@ -9,6 +9,8 @@ import type { VirtualDevice } from "../world/virtual-device.js";
 export interface FaultSite {
   random: SeededRandom;
   device: VirtualDevice;
+  /** All of the world. */
+  devices: readonly VirtualDevice[];
   broker: VirtualBroker;
   access: BrokerAccess;
   authority: VirtualAuthority;

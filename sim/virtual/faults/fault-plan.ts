@@ -29,7 +29,7 @@ export interface FaultPlanParts {
   kinds: readonly FaultKind[];
   /** No fault begins or lasts after this, milliseconds of world time. */
   untilMs: number;
-  site: Omit<FaultSite, "device" | "random">;
+  site: Omit<FaultSite, "device" | "devices" | "random">;
 }
 
 export class FaultPlan {
@@ -64,7 +64,7 @@ export class FaultPlan {
     const { kinds, site, time, untilMs, chronicle } = this.parts;
     const kind = random.pick(kinds);
     const lastsMs = Math.min(random.between(...kind.lasts), untilMs - time.nowMs);
-    const here: FaultSite = { ...site, device, random };
+    const here: FaultSite = { ...site, device, devices: this.parts.devices, random };
     const changes = `${kind.scope === "device" ? device.id : "everybody"} ${kind.changes ?? kind.name}`;
     if (this.#busy.has(changes) || !device.on || kind.fits?.(here) === false) return;
     this.#busy.add(changes);

@@ -71,6 +71,7 @@ const EFFECTS: Record<string, Effect> = {
   "psk-withdrawn": { state: (world) => world.access.psks.size === 0 },
   "key-lost": { line: /KEY_MISSING/ },
   "renewal-asked": { line: /renewed/ },
+  "root-rollover": { line: /the broker's certificate comes from the new root/ },
   "authority-down": { line: /NO_ANSWER/ },
   "authority-refuses": { line: /TRY_LATER|RATE_LIMITED|UNKNOWN_DEVICE/ },
   "authority-defective": { line: /renewal-failed|identity-dropped/ },

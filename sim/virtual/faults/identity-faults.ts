@@ -10,6 +10,10 @@ const authority =
     return () => Object.assign(site.authority.mood, back);
   };
 
+/** Renewals that are asked for while a root is changed, and the longest time between two, milliseconds. */
+const ROLLOVER_ASKS = 4;
+const ROLLOVER_ASKS_EVERY_MS = 1_800_000;
+
 const recoverable = ({ device }: FaultSite): boolean => device.traits.recoverable;
 
 export const IDENTITY_FAULTS: readonly FaultKind[] = [
@@ -155,6 +159,20 @@ export const IDENTITY_FAULTS: readonly FaultKind[] = [
       const end = authority.places.misguide(device.id);
       if (random.chance(0.7)) device.device?.renew();
       return end;
+    },
+  },
+  {
+    // Devices learn of it with one renewal and say so with the next: whoever leads it asks them, more than once.
+    name: "root-rollover",
+    scope: "everybody",
+    changes: "roots",
+    lasts: MOMENT,
+    fits: ({ authority }) => !authority.roots.isChanging,
+    begin: ({ authority, broker, devices, random }) => {
+      authority.roots.begin();
+      for (let ask = 0; ask < ROLLOVER_ASKS; ask++)
+        broker.time.after(ask * random.between(60_000, ROLLOVER_ASKS_EVERY_MS), () => devices.forEach(({ device }) => device?.renew()));
+      return undefined;
     },
   },
   {

@@ -376,4 +376,20 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
     invariants: ["session-of-before"],
     stage: { kind: "power-cuts", scene: "sleep" },
   },
+  {
+    name: "a link to a new root counts whoever signed it",
+    file: "sdk/identity/anchor-offer.ts",
+    find: "left.find((link) => chains.leadsTo([link], [...present, ...counting]))",
+    replace: "left[0]",
+    invariants: ["strange-anchor"],
+    stage: { kind: "world", faults: ["answers-forged", "renewal-asked"] },
+  },
+  {
+    name: "a new root takes the place of the old one at once",
+    file: "sdk/identity/store.ts",
+    find: "this.#putAnchors([...added, ...this.#anchors]);",
+    replace: "this.#putAnchors(added);",
+    invariants: ["distrusts-broker"],
+    stage: { kind: "power-cuts", scene: "root" },
+  },
 ];

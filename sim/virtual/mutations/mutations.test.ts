@@ -16,6 +16,8 @@ const TRIED_HERE = [
   "what was in flight goes behind what was never sent",
   "the outbox has no bounds",
   "a TLS session that was offered stays where it was kept",
+  "a link to a new root counts whoever signed it",
+  "a new root takes the place of the old one at once",
   "a kept TLS session serves whatever certificate is shown",
 ];
 

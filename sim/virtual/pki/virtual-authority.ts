@@ -5,9 +5,11 @@
 import { base64Decode, base64Encode, hexEncode, utf8Decode, utf8Encode } from "../../../sdk/encoding/text.js";
 import type { SeededRandom } from "../random.js";
 import { WORLD_BEGINS_MS } from "../time/world-clock.js";
+import { readCertificate } from "../../../sdk/identity/certificate.js";
 import { buildCertificate, publicKeyOf, readRequest } from "./world-certificates.js";
 import { Holders, signerOf } from "./holders.js";
 import { IdentityPlaces } from "./identity-places.js";
+import { Roots } from "./roots.js";
 import { SaltedKeys } from "./salted-keys.js";
 
 export interface IssuedCertificate {
@@ -41,9 +43,8 @@ export interface AuthorityMood {
 const TEN_YEARS_MS = 10 * 365 * 86_400_000;
 
 export class VirtualAuthority {
-  readonly root: Uint8Array;
+  readonly roots: Roots;
   issuing: Uint8Array;
-  readonly #issuers: Uint8Array[];
   readonly mood: AuthorityMood = {
     down: false,
     refusal: undefined,
@@ -59,6 +60,8 @@ export class VirtualAuthority {
   /** When names were shut out: what they asked for before is not served any more. */
   readonly #shutOutAtMs = new Map<string, number>();
   readonly #holders: Holders;
+  /** Of CAs. */
+  readonly #validity: { notBeforeMs: number; notAfterMs: number };
   readonly psks = new SaltedKeys();
   readonly places = new IdentityPlaces();
   /** Told of each report of a certificate that the name's owner asked for. */
@@ -73,15 +76,20 @@ export class VirtualAuthority {
     readonly lifetimeMs: number,
   ) {
     this.#holders = new Holders(nowMs);
-    this.root = this.#ca("virtual root", "virtual root");
-    this.issuing = this.#ca("virtual issuing", "virtual root");
-    this.#issuers = [this.root, this.issuing];
+    const notBeforeMs = WORLD_BEGINS_MS - 86_400_000;
+    this.#validity = { notBeforeMs, notAfterMs: notBeforeMs + TEN_YEARS_MS };
+    this.roots = new Roots(this.#validity, () => this.#caSerial());
+    this.issuing = this.#issuingCa();
+  }
+
+  /** By which devices judge their broker. */
+  get root(): Uint8Array {
+    return this.roots.serving;
   }
 
   /** Issues from another CA under the same root from now on; certificates of the one before stay good. */
   rollOver(): void {
-    this.issuing = this.#ca("virtual issuing", "virtual root");
-    this.#issuers.push(this.issuing);
+    this.issuing = this.#issuingCa();
   }
 
   /** The genuine certificate with these bytes; undefined when this authority never issued it. */
@@ -91,9 +99,7 @@ export class VirtualAuthority {
 
   /** Whether the chain's signatures would lead to one of the anchors: it was issued here, whatever became of it. */
   vouchesFor(chain: readonly Uint8Array[], anchors: readonly Uint8Array[]): boolean {
-    const leaf = chain[0];
-    const ours = this.#issuers.map((der) => hexEncode(der));
-    return leaf !== undefined && this.find(leaf) !== undefined && anchors.some((anchor) => ours.includes(hexEncode(anchor)));
+    return this.roots.leadsTo(chain, anchors);
   }
 
   /** Whether it has ever issued for this name. */
@@ -110,6 +116,7 @@ export class VirtualAuthority {
   issue(id: string, publicKey: Uint8Array, isUnproved = false, signer = "known"): IssuedCertificate {
     const certificate = this.#make(id, publicKey);
     this.#holders.issued(id, certificate.serial, publicKey, isUnproved, signer);
+    this.roots.signed(certificate.der, readCertificate(this.issuing).publicKey);
     this.#issued.set(hexEncode(certificate.der), certificate);
     this.#byDevice.set(id, [...this.current(id), certificate]);
     return certificate;
@@ -159,7 +166,9 @@ export class VirtualAuthority {
       return [];
     }
     if (this.mood.defect === "garbage") return [utf8Encode("{not json")];
-    const answer = utf8Encode(JSON.stringify({ v: 1, requestId, ...this.#answer(id, requestId, String(fields["csr"]), signer) }));
+    const answer = utf8Encode(
+      JSON.stringify({ v: 1, requestId, ...this.#answer(id, requestId, String(fields["csr"]), signer, serialsIn(fields["anchors"])) }),
+    );
     return this.mood.twice ? [answer, answer] : [answer];
   }
 
@@ -178,7 +187,20 @@ export class VirtualAuthority {
     return this.current(id).flatMap(({ serial, notAfterMs }) => (notAfterMs > this.nowMs() ? [serial] : []));
   }
 
-  #answer(id: string, requestId: string, csr: string, signer: string | undefined): Record<string, unknown> {
+  /** The broker moves to the new root as soon as the last device has it, and the CA with it. */
+  #hear(id: string, anchors: readonly string[]): void {
+    const { isChanging } = this.roots;
+    this.roots.heard(id, anchors);
+    if (isChanging && !this.roots.isChanging) this.rollOver();
+  }
+
+  #answer(
+    id: string,
+    requestId: string,
+    csr: string,
+    signer: string | undefined,
+    anchors: readonly string[] | undefined,
+  ): Record<string, unknown> {
     const { refusal, defect } = this.mood;
     if (refusal) return { error: { message: "not now", ...refusal } };
     const request = readRequest(base64Decode(csr));
@@ -190,11 +212,13 @@ export class VirtualAuthority {
     const known = this.#byRequest.get(csr);
     const isKnown = known !== undefined && known.notAfterMs > this.nowMs();
     const isProved = this.#holders.mayAsk(id, signer, this.#good(id));
+    if (isProved && anchors) this.#hear(id, anchors);
     const asked = isKnown || isProved ? undefined : this.#holders.ask(id, requestId);
     if (asked) return { error: { message: "who holds the present certificate?", ...asked } };
     const certificate = isKnown ? known : this.issue(id, request.publicKey, !isProved, signer ?? "");
     this.#byRequest.set(csr, certificate);
-    return { chain: this.chainOf(certificate).map(base64Encode), ...this.psks.proof(id), ...this.places.told(id) };
+    const offer = anchors ? this.roots.offerTo(anchors) : {};
+    return { chain: this.chainOf(certificate).map(base64Encode), ...offer, ...this.psks.proof(id), ...this.places.told(id) };
   }
 
   #retireOlder(id: string, activeSerial: string): void {
@@ -212,18 +236,21 @@ export class VirtualAuthority {
     return { id, serial: hexEncode(serial), der, notBeforeMs, notAfterMs };
   }
 
-  #ca(commonName: string, issuer: string): Uint8Array {
-    const serial = Uint8Array.of(1, ...this.random.bytes(7));
-    const notBeforeMs = WORLD_BEGINS_MS - 86_400_000;
-    return buildCertificate({
-      commonName,
-      issuer,
-      serial,
-      notBeforeMs,
-      notAfterMs: notBeforeMs + TEN_YEARS_MS,
-      publicKey: publicKeyOf(commonName),
-    });
+  #issuingCa(): Uint8Array {
+    const [commonName, issuer] = ["virtual issuing", "virtual root"];
+    const publicKey = publicKeyOf(commonName);
+    const der = buildCertificate({ commonName, issuer, serial: this.#caSerial(), ...this.#validity, publicKey });
+    this.roots.signed(der, readCertificate(this.root).publicKey);
+    return der;
   }
+
+  #caSerial(): Uint8Array {
+    return Uint8Array.of(1, ...this.random.bytes(7));
+  }
+}
+
+function serialsIn(value: unknown): readonly string[] | undefined {
+  return Array.isArray(value) ? value.map(String) : undefined;
 }
 
 const toSecond = (timeMs: number): number => Math.floor(timeMs / 1_000) * 1_000;

@@ -34,6 +34,8 @@ export type InvariantName =
   | "unproved-identity"
   | "unproved-topics"
   | "old-certificate"
+  | "strange-anchor"
+  | "distrusts-broker"
   | "bounds"
   | "not-back-online"
   | "protocol"

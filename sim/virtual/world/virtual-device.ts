@@ -2,6 +2,7 @@
 import { utf8Decode } from "../../../sdk/encoding/text.js";
 import { Device, HawserError, installIdentity, type DeviceConfig, type DeviceEvent } from "../../../sdk/index.js";
 import type { Cancel, Dialer, KeyStore, LinkHandlers, Log, Network, Platform } from "../../../sdk/platform.js";
+import { AnchorWatch } from "../invariants/anchor-watch.js";
 import { AttemptWatch } from "../invariants/attempt-watch.js";
 import { BoundsWatch } from "../invariants/bounds-watch.js";
 import type { FleetWatch } from "../invariants/fleet-watch.js";
@@ -62,6 +63,7 @@ export class VirtualDevice {
   readonly attempts: AttemptWatch;
   readonly identity: IdentityWatch;
   readonly psk: PskWatch;
+  readonly anchors: AnchorWatch;
   readonly sessions: SessionWatch;
   readonly recovery: RecoveryWatch;
   readonly #bounds: BoundsWatch;
@@ -111,6 +113,7 @@ export class VirtualDevice {
     this.attempts = new AttemptWatch(id, time, chronicle, traits.usesLogin);
     this.identity = new IdentityWatch(id, this.flash, this.keys, chronicle);
     this.psk = new PskWatch(id, this.flash, this.keys, chronicle);
+    this.anchors = new AnchorWatch(id, this.flash, around.authority.roots, chronicle);
     this.sessions = new SessionWatch(id, chronicle);
     this.identity.vouches = (der) => around.authority.find(der) !== undefined;
     this.recovery = new RecoveryWatch(id, time, chronicle, around.backOnlineBoundMs);
@@ -147,8 +150,7 @@ export class VirtualDevice {
       trustAnchors: [this.around.authority.root],
       ...(psk ? { pskIdentity: this.id } : {}),
     });
-    this.identity.provisioned();
-    this.psk.provisioned();
+    for (const watch of [this.identity, this.psk, this.anchors]) watch.provisioned();
     return psk;
   }
 

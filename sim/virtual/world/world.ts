@@ -120,6 +120,11 @@ export class World {
       notAfterMs: WORLD_BEGINS_MS + 5 * 365 * DAY_MS,
     };
     this.broker = new VirtualBroker(this.time, this.access, traits.limits, this.#observer(), certificate, traits.tlsVersion);
+    this.authority.roots.onServing = (root) => {
+      certificate.root = root;
+      this.chronicle.note("world", "the broker's certificate comes from the new root");
+      for (const device of this.devices) device.anchors.check();
+    };
     const network = new VirtualNetwork(this.time);
     network.listen(BROKER_HOST, MTLS_PORT, this.broker.mtls);
     network.listen(BROKER_HOST, PSK_PORT, this.broker.psk);
