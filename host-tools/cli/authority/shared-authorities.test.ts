@@ -184,6 +184,27 @@ test("devices that join the groups they know of take nobody's request, and only 
   }
 });
 
+test("one leaves all requests to the others while its database is away, and ends when the passphrase was changed elsewhere", async () => {
+  const site = await plant(2);
+  const authority = site.authority("ca-2");
+  const first = await authority.waitFor("connected");
+  const [board] = (await boards(site, 1)).values();
+  await server.kill();
+  board?.device.renew();
+  expect(await board?.when("renewal-failed")).toMatchObject({ code: "TRY_LATER" });
+  expect(await authority.waitFor("resting")).toMatchObject({ code: "REGISTRY_AWAY" });
+  await server.resume();
+  await authority.waitFor("connected", (event) => event !== first);
+  await board?.when("renewed");
+
+  await site.ca.changePassphrase("four words that nobody knows");
+  board?.device.renew();
+  expect(await authority.ended).toMatchObject({
+    code: 3,
+    stderr: expect.stringContaining('{"error":{"code":"PASSPHRASE_CHANGED"') as string,
+  });
+});
+
 test("on one CA directory a second one is refused at once, and without a shared registry so is one of several", async () => {
   const cwd = await directoryWithCa();
   const { mtlsPort } = await runningBroker(cwd, "mosquitto");
