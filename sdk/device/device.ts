@@ -243,10 +243,10 @@ export class Device {
     this.#telemetry = new MqttClient(this.#telemetryOptions(config), platform, platform.storage);
     this.#inboundBytes = config.inboundBytes ?? DEFAULT_INBOUND_BYTES;
     // Connections are the supervisor's to tell.
-    this.#telemetry.listen((event) => {
-      if (event.type !== "connected" && event.type !== "disconnected") emit(event);
-    });
-    this.#rotation = new Rotation({ platform, store, time, enrolment: this.#enrols, emit, prove: () => this.#supervisor.reconnect() });
+    this.#telemetry.listen((event) => event.type !== "connected" && event.type !== "disconnected" && emit(event));
+    // The next attempt proves it in any case: a wait that a broker may have asked for is not cut short.
+    const prove = (): void => void (this.#supervisor.phase === "online" && this.#supervisor.reconnect());
+    this.#rotation = new Rotation({ platform, store, time, enrolment: this.#enrols, emit, prove });
     this.#supervisor = new Supervisor(supervisorOptions(config), {
       platform,
       store,

@@ -45,6 +45,7 @@ const STEADY: GivenTraits["device"] = {
   protocolVersion: 5,
   recoverable: true,
   bare: false,
+  elsewhere: false,
   keepAliveSeconds: 60,
   sessionExpirySeconds: 86_400,
   outboxMessages: 200,
@@ -88,6 +89,20 @@ export const POWER_CUT_SCENES: readonly PowerCutScene[] = [
       for (const atMs of [0, 8_000, 16_000]) world.time.after(atMs, () => eachDevice(world, ({ device }) => device?.renew()));
     },
     lastsMs: 24_000,
+  },
+  {
+    name: "elsewhere",
+    traits: {
+      world: STEADY_WORLD,
+      device: { ...STEADY, recoverable: false, elsewhere: true, persistent: false, publishEveryMs: 30_000, commandEveryMs: 30_000 },
+    },
+    // The first answer comes after the device has given it up, and while it asks again.
+    begin: (world) => {
+      world.authority.mood.delayMs = 33_000;
+      world.time.after(20_000, () => (world.authority.mood.delayMs = 50));
+      eachDevice(world, (device) => device.device?.renew());
+    },
+    lastsMs: 45_000,
   },
   {
     name: "recovery",

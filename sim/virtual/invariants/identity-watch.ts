@@ -29,6 +29,8 @@ export class IdentityWatch {
     private readonly flash: Flash,
     private readonly keys: VirtualKeys,
     private readonly chronicle: Chronicle,
+    /** The device asks for certificates elsewhere: that a broker lets one in proves it. */
+    private readonly provesByConnack = false,
   ) {}
 
   /** The first identity came from the factory. */
@@ -52,6 +54,7 @@ export class IdentityWatch {
 
   accepted(serial: string): void {
     this.#accepted.add(serial);
+    if (this.provesByConnack) this.#proved.add(serial);
   }
 
   granted(serial: string, filter: string): void {

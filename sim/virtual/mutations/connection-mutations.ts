@@ -18,6 +18,14 @@ const IDENTITY = {
   traits: { device: { recoverable: true } },
 } as const;
 
+/** Renews elsewhere, through an authority and a network that fail, with certificates that run out meanwhile. */
+const ELSEWHERE = {
+  kind: "world",
+  faults: ["authority-down", "authority-slow", "long-outage", "loss", "broker-busy", "broker-restart", "renewal-asked"],
+  days: 1,
+  traits: { world: { lifetimeMs: 21_600_000 }, device: { recoverable: false, bare: false, elsewhere: true } },
+} as const;
+
 export const CONNECTION_MUTATIONS: readonly Mutation[] = [
   {
     name: "the backoff begins anew with every connection, however short",
@@ -122,6 +130,30 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
     replace: "return this.parts.telemetry;",
     invariants: ["rung-without-reason"],
     stage: IDENTITY,
+  },
+  {
+    name: "a doubted certificate waits for ever for one that has expired",
+    file: "sdk/supervisor/credential-ladder.ts",
+    find: "if (!this.parts.recoverable) this.#doubted = undefined;",
+    replace: "",
+    invariants: ["not-back-online", "stranded"],
+    stage: ELSEWHERE,
+  },
+  {
+    name: "a wait that the broker asked for is cut short to prove a certificate",
+    file: "sdk/device/device.ts",
+    find: 'this.#supervisor.phase === "online" && this.#supervisor.reconnect()',
+    replace: "this.#supervisor.reconnect()",
+    invariants: ["attempt-spacing"],
+    stage: ELSEWHERE,
+  },
+  {
+    name: "without a connection nobody is asked for a certificate elsewhere",
+    file: "sdk/device/device.ts",
+    find: "if (this.#enrols === true) this.#rotation.offline();",
+    replace: "this.#rotation.offline();",
+    invariants: ["not-back-online", "stranded"],
+    stage: ELSEWHERE,
   },
   {
     name: "a new certificate is committed on CONNACK alone",

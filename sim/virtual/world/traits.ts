@@ -22,8 +22,10 @@ export interface DeviceTraits {
   recoverable: boolean;
   /** Signs in with a password beside its certificate. */
   usesLogin: boolean;
-  /** Left the factory without a certificate: fetches its first one over PSK. */
+  /** Left the factory without a certificate: fetches its first one over PSK, or elsewhere. */
   bare: boolean;
+  /** Has its certificates issued by a way that leads through no broker, as by EST. Such a device has no pre-shared key. */
+  elsewhere: boolean;
   keepAliveSeconds: number;
   sessionExpirySeconds: number;
   outboxMessages: number;
@@ -97,6 +99,7 @@ export function deviceTraits(
   const drawn: DeviceTraits = {
     recoverable,
     bare: recoverable && random.chance(0.15),
+    elsewhere: false,
     usesLogin: random.chance(0.25),
     protocolVersion: random.pick(versions.includes(5) ? (["auto", 4, 5, 5] as const) : (["auto", 4] as const)),
     persistent: random.chance(0.6),
@@ -117,5 +120,6 @@ export function deviceTraits(
   };
   // Not drawn: what the seeds have found so far stays what they find.
   if (drawn.keepsSessions && drawn.jitterMs > 0) drawn.messagesWithConnect = 1;
+  if (!recoverable && given.recoverable === undefined && drawn.jitterMs > 0) drawn.elsewhere = true;
   return { ...drawn, ...given };
 }

@@ -14,6 +14,7 @@ import { OutboundLedger } from "../invariants/outbound-ledger.js";
 import { RecoveryWatch } from "../invariants/recovery-watch.js";
 import { Path } from "../network/path.js";
 import type { VirtualNetwork } from "../network/network.js";
+import { enrolmentElsewhere } from "../pki/enrolment-elsewhere.js";
 import type { VirtualAuthority } from "../pki/virtual-authority.js";
 import { Flash, toldOfChanges } from "../power/flash.js";
 import { VirtualKeys } from "../power/key-store.js";
@@ -111,7 +112,7 @@ export class VirtualDevice {
     this.outbound = new OutboundLedger(id, chronicle);
     this.inbound = new InboundLedger(id, chronicle);
     this.attempts = new AttemptWatch(id, time, chronicle, traits.usesLogin);
-    this.identity = new IdentityWatch(id, this.flash, this.keys, chronicle);
+    this.identity = new IdentityWatch(id, this.flash, this.keys, chronicle, traits.elsewhere);
     this.psk = new PskWatch(id, this.flash, this.keys, chronicle);
     this.anchors = new AnchorWatch(id, this.flash, around.authority.roots, chronicle);
     this.sessions = new SessionWatch(id, chronicle);
@@ -174,7 +175,8 @@ export class VirtualDevice {
     power.onCut(() => this.#lostPower());
     this.onBoot(power);
     try {
-      const device = new Device(this.#config(), this.#platform(power, this.#clock));
+      const platform = this.#platform(power, this.#clock);
+      const device = new Device(this.#config(platform), platform);
       // A cut that the SDK took for a failing flash and lived through: it is off all the same.
       if (!power.on) return;
       this.#device = device;
@@ -253,18 +255,14 @@ export class VirtualDevice {
     this.identity.settle(this.around.authority.places.served(this.id));
     const messages = this.outbound.accepted + this.outbound.failed + this.inbound.handled;
     if (this.device) this.#bounds.finished(this.device.status);
-    const oldest = this.around.authority.current(this.id)[0];
-    if (
-      this.on &&
-      oldest &&
-      oldest.serial !== this.identity.activeSerial &&
-      this.identity.rotations > 0 &&
-      this.unheard !== this.identity.activeSerial
-    ) {
+    // Who issues elsewhere is not told which certificate is in use.
+    const oldest = this.traits.elsewhere ? undefined : this.around.authority.current(this.id)[0];
+    const { activeSerial, rotations } = this.identity;
+    if (this.on && oldest && oldest.serial !== activeSerial && rotations > 0 && this.unheard !== activeSerial) {
       this.around.chronicle.violate(
         "old-certificate",
         this.id,
-        `certificate ${oldest.serial} is still good, though ${this.identity.activeSerial} has replaced it`,
+        `certificate ${oldest.serial} is still good, though ${activeSerial} has replaced it`,
       );
     }
     this.#bounds.settle(this.flash, messages, days + this.boots / 10);
@@ -279,12 +277,12 @@ export class VirtualDevice {
     this.around.chronicle.note(this.id, text);
   }
 
-  #config(): DeviceConfig {
-    const { traits } = this;
-    const { patienceMs, retryCapMs } = traits;
+  #config(platform: Platform): DeviceConfig {
+    const { patienceMs, retryCapMs, ...traits } = this.traits;
     return {
       broker: { host: BROKER_HOST, port: MTLS_PORT },
       ...(traits.recoverable ? { recovery: { host: BROKER_HOST, port: PSK_PORT } } : {}),
+      ...(traits.elsewhere ? { enrolment: enrolmentElsewhere(this.id, this.around.authority, platform) } : {}),
       protocolVersion: traits.protocolVersion,
       keepAliveSeconds: traits.keepAliveSeconds,
       sessionExpirySeconds: traits.sessionExpirySeconds,
