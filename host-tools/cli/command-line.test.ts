@@ -7,6 +7,7 @@ const COMMANDS = [
   "ca init",
   "ca crl",
   "provision",
+  "enrol",
   "issue",
   "revoke",
   "list",

@@ -7,6 +7,7 @@ import { addBrokerCommands } from "./broker/broker-command.js";
 import { addCaCommands } from "./ca/ca-command.js";
 import { addDemoCommand } from "./demo/demo-command.js";
 import { addDoctorCommands } from "./doctor/doctor-command.js";
+import { addEnrolCommand } from "./devices/enrol-command.js";
 import { addExportCommand } from "./devices/export-command.js";
 import { addImageCommands } from "./image/image-command.js";
 import { addInitCommand } from "./first-setup/init-command.js";
@@ -66,6 +67,7 @@ function buildProgram(terminal: Terminal): Command {
     addInitCommand,
     addCaCommands,
     addProvisionCommand,
+    addEnrolCommand,
     addStationCommands,
     addIssueCommand,
     addRevokeCommand,

@@ -89,6 +89,8 @@ const CREDENTIAL = [
   "PIN_REQUIRED",
   "ROOT_ABSENT",
   "PARENT_CHAIN_INVALID",
+  "EST_LOGIN_REFUSED",
+  "UNTRUSTED_CERTIFICATE",
 ];
 
 const CREDENTIAL_FAILURES: readonly FailureCode[] = [...failureCodes("server-trust"), ...failureCodes("credential")];
@@ -121,6 +123,10 @@ const NETWORK = [
   "REGISTRY_AWAY",
   "REGISTRY_REFUSED",
   "REGISTRY_UNSURE",
+  "EST_ANSWER_INVALID",
+  "EST_PENDING",
+  "EST_REFUSED",
+  "EST_TIMEOUT",
 ];
 
 const NETWORK_FAILURES: readonly FailureCode[] = [

@@ -1,11 +1,11 @@
-/** The two programs of docs/any-broker.md, "Enrolment by EST", run as they stand there but for hosts and ports. */
+/** The two programs and the command of docs/any-broker.md, "Enrolment by EST", run as they stand there but for hosts and ports. */
 import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { transformSync } from "esbuild";
 import { beforeAll, expect, it, onTestFinished } from "vitest";
-import { buildCli, temporaryDirectory } from "../support/host-tools/test-cli.js";
+import { buildCli, hawser, temporaryDirectory } from "../support/host-tools/test-cli.js";
 import { OpensslCa, TestEstServer } from "../support/node/est-server.js";
 import { freePort, startMosquitto } from "../support/node/test-mosquitto.js";
 import { block } from "./readme-blocks.js";
@@ -67,4 +67,10 @@ it("leads from a one-time password to a certificate that replaces the first", { 
   await run("est-provision");
   expect(await run("est-device", RENEW_ONCE)).toBe("renewed ");
   expect(est.operations).toEqual(["cacerts", "simpleenroll", "cacerts", "simplereenroll"]);
+
+  est.passwords.set("meter-7", "once");
+  const line = block("est-enrol", "docs/any-broker.md").replace(/\\\n/g, "").replace("https://est.example.com", est.url);
+  const [, , ...parameters] = line.replace("meter-7.vault", "by-command.vault").trim().split(/ +/);
+  const env = { HAWSER_PASSPHRASE: "correct horse battery staple" };
+  expect(await hawser(parameters, { cwd: directory, env })).toMatchObject({ code: 0, stderr: "" });
 });
