@@ -74,6 +74,29 @@ it("rejections that are asked for, and records that the starting process keeps, 
   expect(printed).toEqual(["first", "second", "third", [[1, 2, 3], ["abc"]]]);
 });
 
+it("lines of a stack, and what is told of a program that holds the engine, do so", async () => {
+  const source = `
+    const deep = (n) => n > 0 ? deep(n - 1) : (() => { throw new Error("planted"); })();
+    const lines = (error) => error.stack.split("\\n").filter((line) => /main\\.mjs:\\d/.test(line)).length;
+    const caught = (run) => { try { run(); } catch (error) { return lines(error); } };
+    let isTold = false;
+    native("xs_on_held")(50, (tookMs) => {
+      isTold = true;
+      print(tookMs === undefined ? lines(new Error("held")) > 1 : "over");
+    });
+    native("xs_timer_set")(0, async () => {
+      await undefined;
+      print([caught(() => deep(5)), caught(() => null.length), caught(() => JSON.parse("{")), caught(() => [1].map(() => missing))]);
+      print([..."ab"].map((one, at, all) => caught(() => all.reduce(() => one.x.y))));
+    });
+    native("xs_timer_set")(5, () => { while (!isTold); });`;
+  const { code, printed, errors } = await programs.run(source, { bits: 64, stress: true });
+  expect({ code, errors }).toEqual({ code: 0, errors: "" });
+  const [thrown, inside, ...held] = printed as [number[], number[], ...unknown[]];
+  expect([...thrown, ...inside].every((count) => count > 1)).toBe(true);
+  expect(held).toEqual([true, "over"]);
+});
+
 it("TLS engine, key store and records do so in a device that connects, talks and renews its certificate", async () => {
   const folder = mkdtempSync(join(tmpdir(), "hawser-xs-stress-"));
   const plant = await Plant.build();
