@@ -3,6 +3,8 @@
  * A put writes beside, syncs, renames and syncs the directory, so it is atomic and durable when it returns; a temporary file left by a
  * kill is ignored and overwritten.
  */
+/* At 32 bits, ext4 gives positions in a directory that a smaller offset cannot hold: QEMU passes them on, and listing would end there. */
+#define _FILE_OFFSET_BITS 64
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -174,11 +176,15 @@ void xs_storage_list(xsMachine* the)
 		return;
 	}
 	DIR* directory = fdopendir(open_directory(the));
-	while ((item = readdir(directory))) {
+	while (errno = 0, (item = readdir(directory))) {
 		if (item->d_name[0] != 'r' || item->d_name[1] != '-')
 			continue;
 		xsmcSetString(xsVar(0), item->d_name + 2);
 		xsmcSetIndex(xsResult, count++, xsVar(0));
 	}
+	int error = errno;
 	closedir(directory);
+	errno = error;
+	if (error)
+		fail(the, "the list of records");
 }
