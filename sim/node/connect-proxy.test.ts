@@ -10,7 +10,7 @@ import { Device } from "../../sdk/device/device.js";
 import { installIdentity } from "../../sdk/identity/store.js";
 import type { Credential } from "../../sdk/platform.js";
 import { RecordedLink } from "../../test/support/node/link-recorder.js";
-import { freePort, startMosquitto, type TestMosquitto } from "../../test/support/node/test-mosquitto.js";
+import { freePort, mtlsListener, startMosquitto, type TestMosquitto } from "../../test/support/node/test-mosquitto.js";
 import { TestCa } from "../../test/support/node/test-pki.js";
 import { startProxy, type ProxyManners, type TestProxy } from "../../test/support/node/test-proxy.js";
 import { memoryKeyStore, memoryStorage } from "./memory-stores.js";
@@ -39,8 +39,7 @@ beforeAll(async () => {
   const { chainPem, keyPem } = await ca.server(["localhost"]);
   const files = { "ca.pem": ca.caPem, "server.pem": chainPem, "server.key": keyPem, psk: `dev1:${"5a".repeat(32)}\n` };
   broker = await startMosquitto(room, "broker", files, [
-    ...[`listener ${port} 127.0.0.1`, "cafile ca.pem", "certfile server.pem", "keyfile server.key", "require_certificate true"],
-    "use_identity_as_username true",
+    ...mtlsListener(port),
     ...[`listener ${pskPort} 127.0.0.1`, "psk_file psk", "psk_hint hawser", "use_identity_as_username true"],
   ]);
 });
@@ -163,6 +162,7 @@ it("a link without TLS does not go through a proxy", async () => {
   expect(await dial(`http://127.0.0.1:${through.port}`, { kind: "none" }).ended).toMatchObject({
     message: expect.stringMatching(/without TLS/),
   });
+  expect(through.asked).toEqual([]);
   await expect(MqttClient.connect("mqtt://localhost", { proxy: "http://127.0.0.1:3128" })).rejects.toMatchObject({ code: "BAD_OPTION" });
 });
 

@@ -16,6 +16,14 @@ export class ProxyFault extends Error {
   }
 }
 
+/** One way through a proxy. */
+export interface ProxiedConnection {
+  /** Leads to the broker. Rejects with {@link ProxyFault}. */
+  readonly socket: Promise<Socket>;
+  /** Waits for it no longer. */
+  giveUp(): void;
+}
+
 export class ConnectProxy {
   readonly #url: URL;
   /** `host:port`, for messages: without what stands before it in the URL. */
@@ -34,23 +42,20 @@ export class ConnectProxy {
     this.#headers = username === "" ? {} : { "Proxy-Authorization": `Basic ${login}` };
   }
 
-  /**
-   * @param target `host:port` of the broker, for the proxy to resolve
-   * @param signal gives the attempt up
-   * @returns a connection that leads there
-   * @throws ProxyFault
-   */
-  async open(target: string, signal: AbortSignal): Promise<Socket> {
+  /** @param target `host:port` of the broker, for the proxy to resolve */
+  open(target: string): ProxiedConnection {
     const { hostname, port, protocol } = this.#url;
     const request = protocol === "https:" ? requestHttps : requestHttp;
+    const attempt = new AbortController();
+    const { signal } = attempt;
     const options = { host: hostname.replace(/^\[|\]$/g, ""), port, method: "CONNECT", path: target, headers: this.#headers, signal };
-    return new Promise((resolve, reject) => {
+    const socket = new Promise<Socket>((resolve, reject) => {
       const fail = (reason: Failure): void => reject(new ProxyFault(reason));
       request({ ...options, agent: false, rejectUnauthorized: true })
         .on("connect", ({ statusCode = 0 }, socket: Socket, rest: Buffer) => {
           if (statusCode >= 200 && statusCode < 300) {
             if (rest.length > 0) socket.unshift(rest);
-            return resolve(socket);
+            return resolve(socket.setNoDelay(true));
           }
           socket.destroy();
           fail(failure("CONNECTION_REFUSED", `the proxy ${this.#authority} does not connect to ${target}: ${words(statusCode)}`));
@@ -63,6 +68,7 @@ export class ConnectProxy {
         .on("error", (error) => fail(this.#unreachable(error)))
         .end();
     });
+    return { socket, giveUp: () => attempt.abort() };
   }
 
   #unreachable(error: Error): Failure {

@@ -8,7 +8,8 @@ import { unknownCredential, type Failure, type Shown } from "../../sdk/failure.j
 import { HawserError } from "../../sdk/errors.js";
 import type { Credential, Dialer, Endpoint, Link, LinkHandlers, LinkInfo } from "../../sdk/platform.js";
 import { AddressOrder } from "./address-order.js";
-import { ConnectProxy } from "./connect-proxy.js";
+import { ConnectProxy, type ProxiedConnection } from "./connect-proxy.js";
+import { hostPort } from "./host-port.js";
 import { LONGEST_SESSION_MS } from "../../sdk/sleep/kept-session.js";
 import type { KeptTicket, TlsTicket } from "./kept-ticket.js";
 import type { LinkKeys } from "./node-key-store.js";
@@ -83,11 +84,12 @@ export class NodeDialer implements Dialer {
   dial(endpoint: Endpoint, credential: Credential, timeoutMs: number, handlers: LinkHandlers): Link {
     const below = (to: LinkHandlers): Link => new NodeLink(this.#plan(endpoint, credential, timeoutMs), to);
     if (this.#webSocketPath === undefined || credential.kind === "psk") return below(handlers);
-    return new WebSocketLink(below, { authority: authorityOf(endpoint), path: this.#webSocketPath, timeoutMs }, handlers);
+    return new WebSocketLink(below, { authority: hostPort(endpoint), path: this.#webSocketPath, timeoutMs }, handlers);
   }
 
   #plan(endpoint: Endpoint, credential: Credential, timeoutMs: number): LinkPlan {
-    const way = { endpoint, timeoutMs, tcp: this.#tcpOptions(endpoint), addresses: this.#addresses, proxy: this.#proxy };
+    const straight = { endpoint, timeoutMs, tcp: this.#tcpOptions(endpoint), addresses: this.#addresses, proxy: undefined };
+    const way = { ...straight, proxy: this.#proxy };
     switch (credential.kind) {
       case "mtls":
       case "server-auth":
@@ -99,13 +101,13 @@ export class NodeDialer implements Dialer {
       case "psk":
         return new Plan(way, "psk", "secureConnect", (tcp) => openTls(tcp, endpoint, this.#pskOptions(credential)));
       case "none":
-        return new Plan(way, "no-certificate", "connect", (tcp) => {
-          if ("socket" in tcp) throw new HawserError("BAD_CREDENTIAL", "the proxy could read and change a link without TLS");
+        return new Plan(straight, "no-certificate", "connect", (tcp) => {
+          if (this.#proxy !== undefined) throw new HawserError("BAD_CREDENTIAL", "the proxy could read and change a link without TLS");
           return connectTcp(tcp);
         });
       default: {
         const { code, message } = unknownCredential(credential);
-        return new Plan(way, "no-certificate", "connect", () => {
+        return new Plan(straight, "no-certificate", "connect", () => {
           throw new HawserError(code, message);
         });
       }
@@ -151,7 +153,7 @@ class Plan implements LinkPlan {
   readonly #addresses: AddressOrder;
   #isServerProved = false;
   #start: ((onread: OnReadOpts) => Socket | Promise<Socket>) | undefined;
-  #proxied: AbortController | undefined;
+  #proxied: ProxiedConnection | undefined;
   #reached: string | undefined;
 
   constructor(
@@ -165,13 +167,13 @@ class Plan implements LinkPlan {
     this.#addresses = addresses;
     this.#start = (onread) => {
       if (proxy === undefined) return connect({ ...tcp, onread });
-      this.#proxied = new AbortController();
-      return proxy.open(this.address, this.#proxied.signal).then((socket) => connect({ ...tcp, socket: socket.setNoDelay(true) }));
+      this.#proxied = proxy.open(this.address);
+      return this.#proxied.socket.then((socket) => connect({ ...tcp, socket }));
     };
   }
 
   get address(): string {
-    return authorityOf(this.#endpoint);
+    return hostPort(this.#endpoint);
   }
 
   connect(onread: OnReadOpts): Socket | Promise<Socket> {
@@ -186,7 +188,7 @@ class Plan implements LinkPlan {
   }
 
   over(served: boolean): void {
-    this.#proxied?.abort();
+    this.#proxied?.giveUp();
     if (this.#reached === undefined) return;
     if (served) this.#addresses.served(this.#reached, this.#endpoint.port);
     else this.#addresses.failed(this.#reached, this.#endpoint.port);
@@ -279,10 +281,6 @@ function linkInfo(socket: Socket, shown: Shown): LinkInfo {
   // OpenSSL calls a TLS 1.3 handshake with an external PSK a resumption.
   const resumed = shown !== "psk" && socket.isSessionReused();
   return { tlsVersion: socket.getProtocol() ?? "unknown", cipher: socket.getCipher().name, resumed };
-}
-
-function authorityOf({ host, port }: { readonly host: string; readonly port: number }): string {
-  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 /** Without a final dot: it only says that the name is complete (RFC 6066 section 3 sends none). */

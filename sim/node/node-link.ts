@@ -78,7 +78,7 @@ export class NodeLink implements Link {
       (socket) => {
         if (this.#stage !== "connecting") return void socket.destroy();
         this.#listenTo(socket);
-        // Over a connection that is there already, Node reads into no buffer of others.
+        // Node fills the shared buffer only on connections that it opens itself.
         socket.on("data", (bytes) => void this.#received(bytes));
       },
       (error: unknown) => this.#end(error instanceof ProxyFault ? error.reason : this.#plan.explainLocal(error)),

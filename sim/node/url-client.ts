@@ -19,7 +19,7 @@ import { dialUrl, parseBrokerUrl, type BrokerUrl, type UrlTlsOptions } from "./u
 export interface UrlClientOptions extends Partial<MqttOptions>, UrlTlsOptions {
   /** Bounds DNS, TCP and TLS together, milliseconds; default 20000. */
   connectTimeoutMs?: number;
-  /** The HTTP proxy to go through, `http://proxy:3128`, `https://proxy`, also with `user:password@`; needs a URL with TLS. Default: none. */
+  /** The HTTP proxy to go through: `http://proxy:3128` or `https://proxy`, also with `user:password@`. Needs TLS. Default: none. */
   proxy?: string;
   /** When to connect again after a connection ended; default 1 to 120 s with full jitter. False: never. */
   reconnect?: Partial<BackoffPolicy> | false;

@@ -5,7 +5,8 @@ import { connect as connectTls, TLSSocket, type ConnectionOptions } from "node:t
 import { HawserError } from "../../sdk/errors.js";
 import type { Failure } from "../../sdk/failure.js";
 import type { Link, LinkHandlers, LinkInfo } from "../../sdk/platform.js";
-import type { ConnectProxy } from "./connect-proxy.js";
+import type { ConnectProxy, ProxiedConnection } from "./connect-proxy.js";
+import { hostPort } from "./host-port.js";
 import { NodeLink, type LinkPlan } from "./node-link.js";
 import { WebSocketLink } from "./web-socket-link.js";
 import { linkFailure, localFailure, refusedServer, type LinkContext } from "./tls-failure.js";
@@ -98,7 +99,7 @@ class UrlPlan implements LinkPlan {
   readonly openedBy: LinkPlan["openedBy"];
   readonly address: string;
   #isServerRefused = false;
-  #proxied: AbortController | undefined;
+  #proxied: ProxiedConnection | undefined;
 
   constructor(
     private readonly target: BrokerUrl,
@@ -107,15 +108,14 @@ class UrlPlan implements LinkPlan {
     private readonly proxy: ConnectProxy | undefined,
   ) {
     this.openedBy = target.isTls ? "secureConnect" : "connect";
-    this.address = target.host.includes(":") ? `[${target.host}]:${target.port}` : `${target.host}:${target.port}`;
+    this.address = hostPort(target);
   }
 
   connect(onread: OnReadOpts): Socket | Promise<Socket> {
     const { host, port, isTls } = this.target;
     if (this.proxy !== undefined) {
-      this.#proxied = new AbortController();
-      const opened = this.proxy.open(this.address, this.#proxied.signal);
-      return opened.then((socket) => this.#openTls({ host, port, socket: socket.setNoDelay(true) }));
+      this.#proxied = this.proxy.open(this.address);
+      return this.#proxied.socket.then((socket) => this.#openTls({ host, port, socket }));
     }
     const tcp = { host, port, onread, autoSelectFamily: true, autoSelectFamilyAttemptTimeout: ADDRESS_ATTEMPT_MS };
     return isTls ? this.#openTls(tcp) : connectTcp(tcp);
@@ -160,7 +160,7 @@ class UrlPlan implements LinkPlan {
   }
 
   over(_served: boolean): void {
-    this.#proxied?.abort();
+    this.#proxied?.giveUp();
   }
 
   leaving(_socket: Socket): void {

@@ -1,6 +1,7 @@
 /** What a fleet on many machines talks over: a NATS server, encrypted unless it is on this machine. */
 import { isIP } from "node:net";
 import { errorMessage, HawserError } from "../../../sdk/errors.js";
+import { hostPort } from "../../node/host-port.js";
 import { natsDriver, type NatsConnection, type NatsDriver } from "./nats-driver.js";
 
 export interface BusOptions {
@@ -58,7 +59,7 @@ const AWAY_SECONDS = 60;
 
 /** @throws HawserError `NATS_MISSING`, `NATS_UNREACHABLE` */
 export async function connectBus({ url, name, caPem, credentials }: BusOptions, driver: NatsDriver = natsDriver()): Promise<FleetBus> {
-  const place = `${url.host.includes(":") ? `[${url.host}]` : url.host}:${url.port}`;
+  const place = hostPort(url);
   const signIn =
     credentials === undefined
       ? undefined

@@ -7,6 +7,7 @@ import type { DetailedPeerCertificate, PeerCertificate, SecureContext } from "no
 import { HawserError } from "../../../sdk/errors.js";
 import { readCertificate } from "../../../sdk/identity/certificate.js";
 import { errnoCode } from "../files/atomic-file.js";
+import { hostPort } from "../host-port.js";
 import type { LinkKeys } from "../node-key-store.js";
 import { judgeServer, type ServerVerdict } from "../server-judgement.js";
 import { CertificateContexts } from "../tls-credentials.js";
@@ -107,7 +108,7 @@ export class EstClient {
   }
 
   get #address(): string {
-    return this.#host.includes(":") ? `[${this.#host}]:${this.#port}` : `${this.#host}:${this.#port}`;
+    return hostPort({ host: this.#host, port: this.#port });
   }
 
   #send(sent: Sent, untilMs: number): Promise<Answer> {
