@@ -33,10 +33,10 @@ const FACES = {
  */
 export async function buildDeviceBundle({ readable = false, folder = OUTPUT } = {}) {
   mkdirSync(folder, { recursive: true });
-  const { bundleDevice } = await deviceBundler();
+  const { bundleDevice, exportsOf } = await deviceBundler();
   const bundle = await bundleDevice({ entry: join(ROOT, "firmware", "device-bundle.ts"), outputFile: join(folder, "device.js"), readable });
   for (const [name, { source, from }] of Object.entries(FACES)) {
-    const names = await exportsOf(`${source}.ts`);
+    const names = await exportsOf(join(ROOT, `${source}.ts`));
     writeFileSync(join(folder, `${name}.js`), `export { ${names.join(", ")} } from "${from}";\n`);
     writeFileSync(join(folder, `${name}.d.ts`), `export * from "../types/${source}.js";\n`);
   }
@@ -83,22 +83,6 @@ async function deviceBundler() {
   const entryPoints = [join(ROOT, "firmware", "build", "xs-bundle.ts")];
   await build({ entryPoints, outfile: file, bundle: true, format: "esm", platform: "node", packages: "external", logLevel: "warning" });
   return import(`${pathToFileURL(file).href}?${process.pid}`);
-}
-
-/** What a module exports by value, types left out. */
-async function exportsOf(source) {
-  const { metafile } = await build({
-    absWorkingDir: ROOT,
-    entryPoints: [source],
-    bundle: true,
-    write: false,
-    metafile: true,
-    format: "esm",
-    platform: "neutral",
-    external: ["embedded:*", "time", "timer"],
-    logLevel: "warning",
-  });
-  return Object.values(metafile.outputs)[0].exports;
 }
 
 /** A module and what lies in `folders` become one; the rest of ours comes from `from`, Moddable's from Moddable. */

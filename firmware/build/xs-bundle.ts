@@ -56,9 +56,18 @@ export async function bundleDevice(options: BundleOptions): Promise<Bundle> {
   }
 }
 
-/** What a module exports by value, types left out. */
+/** What a module exports by value, types left out. Moddable's own modules need not be there. */
 export async function exportsOf(entry: string): Promise<readonly string[]> {
-  const { metafile } = await build({ entryPoints: [entry], write: false, metafile: true, format: "esm", logLevel: "silent" });
+  const { metafile } = await build({
+    entryPoints: [entry],
+    bundle: true,
+    write: false,
+    metafile: true,
+    format: "esm",
+    platform: "neutral",
+    external: ["embedded:*", "time", "timer"],
+    logLevel: "warning",
+  });
   return Object.values(metafile.outputs)[0]?.exports ?? [];
 }
 

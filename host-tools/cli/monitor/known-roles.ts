@@ -2,6 +2,7 @@
 import { errorMessage } from "../../../sdk/errors.js";
 import { openCaReadOnly } from "../../ca/read-only.js";
 import { watchCa } from "../../ca-directory/ca-watch.js";
+import { roleOf } from "../../policy/bound-rule.js";
 import { parsePolicy } from "../../policy/policy-file.js";
 import type { Policy } from "../../policy/policy-model.js";
 import type { Roles, StaticLimits } from "../../monitor/profiles/behaviour-watch.js";
@@ -43,11 +44,10 @@ export class KnownRoles implements Roles {
   }
 
   limitsOf(role: string): StaticLimits {
-    const { roles, defaultDeviceRole = "" } = this.#policy;
-    return {
-      messagesPerSecond: (roles.get(role) ?? roles.get(defaultDeviceRole))?.limits.messagesPerSecond,
-      packetBytes: this.#policy.limits.packetBytes,
-    };
+    const { roles, limits } = this.#policy;
+    // Only a device may have a role that the policy does not name.
+    const known = roles.get(role) ?? roleOf(this.#policy, { kind: "device", role });
+    return { messagesPerSecond: known?.limits.messagesPerSecond, packetBytes: limits.packetBytes };
   }
 
   close(): void {
