@@ -1,4 +1,4 @@
-/** The programs of docs/any-broker.md: all of them as a strict compiler sees them, and the one without a hosted broker for real. */
+/** The programs of docs/any-broker.md and docs/monitoring.md as a strict compiler sees them, and the one without a hosted broker for real. */
 import { execFileSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -12,19 +12,22 @@ import { TestCa } from "../support/node/test-pki.js";
 import { ExampleProgram } from "./example-programs.js";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-const PAGE = readFileSync(join(ROOT, "docs/any-broker.md"), "utf8");
-const PROGRAMS = [...PAGE.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, program = ""]) => program);
+const PROGRAMS = ["any-broker", "monitoring"].flatMap((page) =>
+  [...readFileSync(join(ROOT, `docs/${page}.md`), "utf8").matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, program = ""]) => program),
+);
 const SOURCES = {
   hawser: "sdk/index.ts",
   "hawser/mqtt": "sdk/mqtt/index.ts",
   "hawser/node": "sim/node/index.ts",
   "hawser/presets": "sdk/presets/index.ts",
+  "hawser/reports": "sdk/reports/index.ts",
 };
-/** What the page says elsewhere, or leaves to its reader. */
+/** What the pages say elsewhere, or leave to their reader. */
 const GIVEN = `
 import type { Device as AnyDevice, DeviceConfig, Message, Platform } from "hawser";
 declare global {
   const platform: Platform;
+  const config: DeviceConfig;
   const credential: NonNullable<DeviceConfig["credential"]>;
   const login: NonNullable<DeviceConfig["login"]>;
   const accessToken: string;
@@ -43,7 +46,7 @@ it("compile under the strictest rules, with the names of the public face alone",
   writeFileSync(join(folder, "given.ts"), GIVEN);
   for (const [at, program] of PROGRAMS.entries()) writeFileSync(join(folder, `program-${at}.ts`), program);
   const { compilerOptions } = JSON.parse(readFileSync(join(ROOT, "tsconfig.json"), "utf8")) as { compilerOptions: object };
-  // A program of the page stands for itself, and may end with what its reader goes on with.
+  // A program of a page stands for itself, and may end with what its reader goes on with.
   const free = { noUnusedLocals: false, typeRoots: [join(ROOT, "node_modules/@types")] };
   const paths = Object.fromEntries(Object.entries(SOURCES).map(([name, file]) => [name, [join(ROOT, file)]]));
   writeFileSync(join(folder, "package.json"), `{ "type": "module" }`);
