@@ -27,8 +27,8 @@ export function nftablesLimits(ports: readonly LimitedPort[]): string {
   const table = `hawser_${ports[0]?.port ?? 0}`;
   return `#!/usr/sbin/nft -f
 # Written by hawser; changes made here are lost. Check with: nft -c -f FILE; load with: nft -f FILE; look at the counters with: nft list table inet ${table}
-# Too many held connections are reset, so that a device learns of it at once; too many new ones are dropped, which slows them down, and so are packets of
-# an address that sends more than ${BYTES_PER_ADDRESS_PER_SECOND}: TCP then sends them later.
+# Too many held connections are reset, so that a device learns of it at once; too many new ones are dropped, which slows them down,
+# and so are packets of an address that sends more than ${BYTES_PER_ADDRESS_PER_SECOND}: TCP then sends them later.
 add table inet ${table}
 delete table inet ${table}
 table inet ${table} {
@@ -40,13 +40,12 @@ ${ports.map(rules).join("")}  }
 }
 
 function sets({ name }: LimitedPort): string {
-  const of = (kind: string, type: string): string =>
-    `  set ${name}_${kind} {\n    type ${type}\n    flags dynamic\n    size 65535\n${/^(?:rate|bytes)/.test(kind) ? "    timeout 1m\n" : ""}  }\n`;
-  return (
-    of("held4", "ipv4_addr") +
-    of("held6", "ipv6_addr") +
-    ["rate", "bytes"].map((kind) => of(`${kind}4`, "ipv4_addr") + of(`${kind}6`, "ipv6_addr")).join("")
-  );
+  const of = (kind: string, timeout = "    timeout 1m\n"): string =>
+    [4, 6]
+      .map((family) => `  set ${name}_${kind}${family} {\n    type ipv${family}_addr\n    flags dynamic\n    size 65535\n${timeout}  }\n`)
+      .join("");
+  // What is held is forgotten with the connection.
+  return of("held", "") + of("rate") + of("bytes");
 }
 
 function rules({ name, port, held }: LimitedPort): string {

@@ -57,24 +57,17 @@ export async function revoke(options: RevokeOptions, context: Context): Promise<
 }
 
 /** @returns the serial that was given by itself or with a certificate, without an id */
-function checkOptions({
-  id,
-  serial,
-  certificate,
-  rabbitmq,
-  rabbitmqLogin,
-  rabbitmqCa,
-  emqx,
-  emqxKey,
-  emqxCa,
-}: RevokeOptions): string | undefined {
+function checkOptions(options: RevokeOptions): string | undefined {
+  const { id, serial, certificate, rabbitmq, rabbitmqLogin, rabbitmqCa, emqx, emqxKey, emqxCa } = options;
   const next = "Run: hawser revoke --help";
   if ([id, serial, certificate].filter((given) => given !== undefined).length !== 1)
     throw new HawserError("USAGE", "give one of --id, --serial and --certificate", next);
-  if ((rabbitmq === undefined) !== (rabbitmqLogin === undefined) || (rabbitmq === undefined && rabbitmqCa !== undefined))
-    throw new HawserError("USAGE", "--rabbitmq and --rabbitmq-login go together", next);
-  if ((emqx === undefined) !== (emqxKey === undefined) || (emqx === undefined && emqxCa !== undefined))
-    throw new HawserError("USAGE", "--emqx and --emqx-key go together", next);
+  for (const [pair, url, login, ca] of [
+    ["--rabbitmq and --rabbitmq-login", rabbitmq, rabbitmqLogin, rabbitmqCa],
+    ["--emqx and --emqx-key", emqx, emqxKey, emqxCa],
+  ])
+    if ((url === undefined) !== (login === undefined) || (url === undefined && ca !== undefined))
+      throw new HawserError("USAGE", `${pair} go together`, next);
   if (certificate !== undefined) return serialOf(certificate);
   if (serial === undefined) return undefined;
   const digits = serial
@@ -113,6 +106,8 @@ interface Arm {
   /** In the JSON of the result. */
   readonly key: string;
   readonly title: string;
+  /** What it is asked to end. */
+  readonly unit: "connection" | "session";
   readonly url: string;
   /** @returns how many sessions were ended. Throws a HawserError for what is not proved. */
   shutOut(users: readonly string[], isForGood: boolean): Promise<number>;
@@ -127,13 +122,13 @@ function armsOf(options: RevokeOptions): Arm[] {
   if (rabbitmq !== undefined) {
     const api = managementApi(rabbitmq, rabbitmqLogin, rabbitmqCa);
     const shutOut = (users: readonly string[]): Promise<number> => endRabbitmqSessions(api, users, REASON);
-    arms.push({ key: "rabbitmq", title: "RabbitMQ", url: rabbitmq, shutOut });
+    arms.push({ key: "rabbitmq", title: "RabbitMQ", unit: "connection", url: rabbitmq, shutOut });
   }
   if (emqx !== undefined) {
     const api = emqxApi(options);
     const shutOut = (users: readonly string[], isForGood: boolean): Promise<number> =>
       shutOutAtEmqx(api, { users, banned: isForGood ? users : [], reason: REASON });
-    arms.push({ key: "emqx", title: "EMQX", url: emqx, shutOut });
+    arms.push({ key: "emqx", title: "EMQX", unit: "session", url: emqx, shutOut });
   }
   return arms;
 }
@@ -146,12 +141,11 @@ interface Reached {
 }
 
 /** With its pre-shared key a device that is to recover must still get in. */
-async function reach({ key, title, url, shutOut }: Arm, id: string, isShutOut: boolean): Promise<Reached> {
+async function reach({ key, title, unit, url, shutOut }: Arm, id: string, isShutOut: boolean): Promise<Reached> {
   const users = isShutOut ? [id, recoveryIdentity(id)] : [id];
-  const connection = key === "emqx" ? "session" : "connection";
   try {
     const ended = await shutOut(users, isShutOut);
-    return { key, json: { api: url, ended, proved: true }, line: `  ${title} at ${url}: no ${connection} is left (${ended} ended)` };
+    return { key, json: { api: url, ended, proved: true }, line: `  ${title} at ${url}: no ${unit} is left (${ended} ended)` };
   } catch (error) {
     if (!(error instanceof HawserError)) throw error;
     const problem = { code: error.code, message: error.message };

@@ -1,7 +1,7 @@
 /** How a command reaches the NATS server of a fleet on many machines. */
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
-import { connectBus, parseNatsUrl, type FleetBus, type NatsUrl } from "../../../sim/fleet/remote/fleet-bus.js";
+import { connectBus, type FleetBus, type NatsUrl } from "../../../sim/fleet/remote/fleet-bus.js";
 import { readSecretFile } from "../secret-files.js";
 import { parsePath } from "../shared-options.js";
 
@@ -9,8 +9,6 @@ export interface NatsFlags {
   natsCa?: string;
   natsCredentials?: string;
 }
-
-export { parseNatsUrl };
 
 export function natsOptions(command: Command): Command {
   return command

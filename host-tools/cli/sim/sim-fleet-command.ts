@@ -5,7 +5,8 @@ import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { collect, parseBrokerUrl, parseCount, parseDurationMs, parsePositiveDurationMs } from "../values.js";
 import { GROWTH_LIMIT, PUBLISH_LIMIT } from "../../../sim/program/program-plan.js";
-import { natsOptions, parseNatsUrl } from "../fleet/nats-options.js";
+import { parseNatsUrl } from "../../../sim/fleet/remote/fleet-bus.js";
+import { natsOptions } from "../fleet/nats-options.js";
 import { caPassphrase, json, parsePath } from "../shared-options.js";
 
 export function addSimFleetCommand(sim: Command, run: Run): void {

@@ -3,7 +3,8 @@ import { Option } from "commander";
 import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { natsOptions, parseNatsUrl } from "../fleet/nats-options.js";
+import { parseNatsUrl } from "../../../sim/fleet/remote/fleet-bus.js";
+import { natsOptions } from "../fleet/nats-options.js";
 import { json } from "../shared-options.js";
 import { parseBrokerUrl, parseCount } from "../values.js";
 
