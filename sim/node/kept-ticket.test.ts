@@ -13,7 +13,7 @@ import { SESSION_SLOT } from "../../sdk/sleep/kept-session.js";
 import { buildProgram, RunningProgram } from "../../test/support/node/child-program.js";
 import { FlightRelay } from "../../test/support/node/flight-relay.js";
 import { connectPacket, RecordedLink } from "../../test/support/node/link-recorder.js";
-import { freePort, startMosquitto, type TestMosquitto } from "../../test/support/node/test-mosquitto.js";
+import { freePort, mtlsListener, startMosquitto, type TestMosquitto } from "../../test/support/node/test-mosquitto.js";
 import { TestCa } from "../../test/support/node/test-pki.js";
 import { memoryKeyStore, memoryStorage, type MemoryKeyStore } from "./memory-stores.js";
 import { NodeDialer } from "./node-dialer.js";
@@ -40,12 +40,7 @@ beforeAll(async () => {
   [port, pskPort] = [await freePort(), await freePort()];
   const files = { "ca.pem": ca.caPem, "server.pem": server.chainPem, "server.key": server.keyPem, psk: `dev1:${"5a".repeat(32)}\n` };
   broker = await startMosquitto(room, "broker", files, [
-    `listener ${port} 127.0.0.1`,
-    "cafile ca.pem",
-    "certfile server.pem",
-    "keyfile server.key",
-    "require_certificate true",
-    "use_identity_as_username true",
+    ...mtlsListener(port),
     `listener ${pskPort} 127.0.0.1`,
     "psk_file psk",
     "psk_hint hawser",

@@ -10,7 +10,7 @@ import { bundleDevice } from "../../firmware/build/xs-bundle.js";
 import type { Credential, Endpoint } from "../../sdk/platform.js";
 import { SESSION_SLOT } from "../../sdk/sleep/kept-session.js";
 import { connectPacket, RecordedLink } from "../../test/support/node/link-recorder.js";
-import { freePort, startMosquitto, type TestMosquitto } from "../../test/support/node/test-mosquitto.js";
+import { freePort, mtlsListener, startMosquitto, type TestMosquitto } from "../../test/support/node/test-mosquitto.js";
 import { TestCa } from "../../test/support/node/test-pki.js";
 import { BITS } from "../../test/support/xs/pointer-sizes.js";
 import { ProgramFolder } from "../../test/support/xs/program-folder.js";
@@ -36,12 +36,7 @@ beforeAll(async () => {
   [port, pskPort] = [await freePort(), await freePort()];
   const files = { "ca.pem": ca.caPem, "server.pem": server.chainPem, "server.key": server.keyPem, psk: `dev1:${"5a".repeat(32)}\n` };
   broker = await startMosquitto(programs.path, "broker", files, [
-    `listener ${port} 127.0.0.1`,
-    "cafile ca.pem",
-    "certfile server.pem",
-    "keyfile server.key",
-    "require_certificate true",
-    "use_identity_as_username true",
+    ...mtlsListener(port),
     `listener ${pskPort} 127.0.0.1`,
     "psk_file psk",
     "psk_hint hawser",

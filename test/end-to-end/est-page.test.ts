@@ -7,7 +7,7 @@ import { transformSync } from "esbuild";
 import { beforeAll, expect, it, onTestFinished } from "vitest";
 import { buildCli, hawser, temporaryDirectory } from "../support/host-tools/test-cli.js";
 import { OpensslCa, TestEstServer } from "../support/node/est-server.js";
-import { freePort, startMosquitto } from "../support/node/test-mosquitto.js";
+import { freePort, mtlsListener, startMosquitto } from "../support/node/test-mosquitto.js";
 import { block } from "./readme-blocks.js";
 
 const DIST = fileURLToPath(new URL("../../dist/", import.meta.url));
@@ -35,14 +35,7 @@ it("leads from a one-time password to a certificate that replaces the first", { 
   writeFileSync(join(directory, "one-time-password"), "once\n", { mode: 0o600 });
   const port = await freePort();
   const files = { "ca.pem": ca.pem("root"), "server.pem": identity.cert, "server.key": identity.key };
-  const broker = await startMosquitto(directory, "broker", files, [
-    `listener ${port} 127.0.0.1`,
-    "cafile ca.pem",
-    "certfile server.pem",
-    "keyfile server.key",
-    "require_certificate true",
-    "use_identity_as_username true",
-  ]);
+  const broker = await startMosquitto(directory, "broker", files, [...mtlsListener(port)]);
   onTestFinished(() => broker.stop());
 
   const run = async (name: string, more = ""): Promise<string> => {

@@ -12,7 +12,7 @@ import {
   type Finished,
 } from "../../../test/support/host-tools/test-cli.js";
 import { OpensslCa, TestEstServer } from "../../../test/support/node/est-server.js";
-import { freePort, startMosquitto } from "../../../test/support/node/test-mosquitto.js";
+import { freePort, mtlsListener, startMosquitto } from "../../../test/support/node/test-mosquitto.js";
 
 const ENV = { HAWSER_PASSPHRASE: "correct horse battery staple" };
 const room = mkdtempSync(join(tmpdir(), "hawser-enrol-"));
@@ -60,14 +60,7 @@ it("makes a vault whose device connects to mosquitto", { timeout: 60_000 }, asyn
   const port = await freePort();
   mkdirSync(join(cwd, "broker"));
   const files = { "ca.pem": ca.pem("root"), "server.pem": server.cert, "server.key": server.key };
-  const broker = await startMosquitto(join(cwd, "broker"), "mosquitto", files, [
-    `listener ${port} 127.0.0.1`,
-    "cafile ca.pem",
-    "certfile server.pem",
-    "keyfile server.key",
-    "require_certificate true",
-    "use_identity_as_username true",
-  ]);
+  const broker = await startMosquitto(join(cwd, "broker"), "mosquitto", files, [...mtlsListener(port)]);
   onTestFinished(() => broker.stop());
   const device = new RunningCli(["sim", "run", "--vault", "meter-7.vault", "--url", `mqtts://localhost:${port}`, "--count", "1"], {
     cwd,
@@ -77,7 +70,7 @@ it("makes a vault whose device connects to mosquitto", { timeout: 60_000 }, asyn
   expect((await device.ended).code).toBe(0);
 });
 
-it("says why there is no certificate, keeps the key, and goes on with it", async () => {
+it("says why the server issued nothing, keeps the key, and uses it again", async () => {
   const cwd = place("mistyped");
   const refused = await enrol(cwd);
   expect([refused.code, refused.stderr]).toEqual([

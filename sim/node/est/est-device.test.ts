@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { OpensslCa, TestEstServer, type EstOperation } from "../../../test/support/node/est-server.js";
-import { freePort, startMosquitto, type TestMosquitto } from "../../../test/support/node/test-mosquitto.js";
+import { freePort, mtlsListener, startMosquitto, type TestMosquitto } from "../../../test/support/node/test-mosquitto.js";
 import { Device } from "../../../sdk/device/device.js";
 import type { DeviceEvent } from "../../../sdk/events.js";
 import { IdentityStore } from "../../../sdk/identity/store.js";
@@ -31,14 +31,7 @@ beforeAll(async () => {
   est = await TestEstServer.start(ca, server);
   brokerPort = await freePort();
   const files = { "ca.pem": ca.pem("root"), "server.pem": server.cert, "server.key": server.key };
-  broker = await startMosquitto(room, "broker", files, [
-    `listener ${brokerPort} 127.0.0.1`,
-    "cafile ca.pem",
-    "certfile server.pem",
-    "keyfile server.key",
-    "require_certificate true",
-    "use_identity_as_username true",
-  ]);
+  broker = await startMosquitto(room, "broker", files, [...mtlsListener(brokerPort)]);
 });
 afterAll(async () => {
   await est.stop();

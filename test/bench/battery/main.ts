@@ -20,7 +20,7 @@ import { startXs } from "../../../sim/xs/xs-run.js";
 import { TLS_1_2, TLS_1_3 } from "../../native/harness.js";
 import { createWorld, mtls } from "../../native/native-world.js";
 import { FlightRelay, type Traffic } from "../../support/node/flight-relay.js";
-import { freePort, startMosquitto } from "../../support/node/test-mosquitto.js";
+import { freePort, mtlsListener, startMosquitto } from "../../support/node/test-mosquitto.js";
 import { TestCa } from "../../support/node/test-pki.js";
 import { no32Bits } from "../../support/xs/pointer-sizes.js";
 import { CONFIRMED, type WakingOrder, type WakingResult } from "./waking.js";
@@ -117,8 +117,7 @@ async function startBroker(room: string, ca: TestCa, cleanUp: (() => unknown)[])
   const port = await freePort();
   const server = await ca.server(["localhost"]);
   const files = { "ca.pem": ca.caPem, "server.pem": server.chainPem, "server.key": server.keyPem };
-  const lines = ["cafile ca.pem", "certfile server.pem", "keyfile server.key", "require_certificate true", "use_identity_as_username true"];
-  const broker = await startMosquitto(room, "broker", files, [`listener ${port} 127.0.0.1`, ...lines]);
+  const broker = await startMosquitto(room, "broker", files, mtlsListener(port));
   const relay = await FlightRelay.start(port, LATENCY_MS);
   cleanUp.push(
     () => broker.stop(),

@@ -46,6 +46,12 @@ export async function startMosquitto(
   };
 }
 
+/** A listener for certificates, whose names are its clients' user names; the files are `ca.pem`, `server.pem` and `server.key`. */
+export function mtlsListener(port: number): string[] {
+  const files = ["cafile ca.pem", "certfile server.pem", "keyfile server.key"];
+  return [`listener ${port} 127.0.0.1`, ...files, "require_certificate true", "use_identity_as_username true"];
+}
+
 /** A port that was free a moment ago, for servers that cannot choose one themselves. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
