@@ -385,7 +385,7 @@ export class CertificateAuthority {
     return this.#ca.store.log?.watch(onNews);
   }
 
-  /** Why this machine cannot go by the shared registry now; undefined where it can, or where there is none. */
+  /** What keeps this machine from the shared registry; undefined without such trouble, and where the registry is not shared. */
   logProblem(): Promise<HawserError | undefined> {
     return this.#ca.store.logProblem();
   }

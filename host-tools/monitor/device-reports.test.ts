@@ -24,7 +24,7 @@ test("a report has the name of its topic, whatever it says of itself", () => {
   expect([deeper.filter, deeper.read("sites/b.1/d/report", report, TIME_MS)?.client]).toEqual(["sites/+/+/report", "d"]);
 });
 
-test.each(["devices/+/report", "{id}/{id}", "devices/{id}x", "devices/{id}/#", ""])("%j is no place of reports", (template) => {
+test.each(["devices/+/report", "{id}/{id}", "devices/{id}x", "devices/{id}/#", ""])("%j is refused as a place of reports", (template) => {
   expect(() => new DeviceReports(template)).toThrow(/invalid place of reports/);
 });
 
@@ -40,7 +40,7 @@ test.each([
   { ...DENIED, topic: "x".repeat(129) },
   { ...DENIED, code: "a line\n" },
   { ...DENIED, more: "x".repeat(MAX_REPORT_BYTES) },
-])("%j is no report", (value) => {
+])("%j is not taken for a report", (value) => {
   expect(new DeviceReports(PLACE).read("devices/pump-1/identity/report", bytes(value), TIME_MS)).toBeUndefined();
 });
 

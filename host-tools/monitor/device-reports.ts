@@ -58,7 +58,7 @@ export class DeviceReports {
     this.#pattern = new RegExp(`^${quoted.join("/")}$`, "s");
   }
 
-  /** @returns undefined for what is no report, and for what is too much */
+  /** @returns undefined for anything else than a report, and for reports beyond the bounds */
   read(topic: string, payload: Uint8Array, timeMs: number): DeviceReport | undefined {
     const client = this.#pattern.exec(topic)?.[1];
     if (client === undefined || payload.length > MAX_REPORT_BYTES) return undefined;

@@ -100,7 +100,7 @@ describe("A device with an enrolment of its own", () => {
     );
   });
 
-  it("tells why there is no certificate, and waits as long as the other side asks, within bounds", async () => {
+  it("tells why it was refused, and waits as long as the other side asks, within bounds", async () => {
     const site = await Site.started();
     const { world, issuer } = site;
     site.device.renew();
@@ -119,7 +119,7 @@ describe("A device with an enrolment of its own", () => {
 
   it.each([
     ["rejects", (asked: Asked) => asked.fail(new Error("no route")), "INTERNAL"],
-    ["answers what is no answer", (asked: Asked) => asked.answer({} as EnrolmentReply), "INTERNAL"],
+    ["answers something else", (asked: Asked) => asked.answer({} as EnrolmentReply), "INTERNAL"],
     ["answers with an empty chain", (asked: Asked) => asked.answer({ chain: [] }), "BAD_CERTIFICATE"],
     ["answers with rubbish", (asked: Asked) => asked.answer({ chain: [Uint8Array.of(1, 2, 3)] }), "BAD_CERTIFICATE"],
   ])("asks again, for the same key, where it %s", async (_, behave, code) => {

@@ -20,5 +20,5 @@ export interface CurrentIdentity {
   readonly chain: readonly Uint8Array[];
 }
 
-/** The chain, DER, leaf first, without the root; or why there is none. */
+/** The chain, DER, leaf first, without the root; or the refusal. */
 export type EnrolmentReply = { readonly chain: readonly Uint8Array[] } | { readonly error: EnrolmentError };

@@ -257,11 +257,9 @@ export class FleetRun {
         const { identities, workers, crew } = this.#options;
         const hired = crew?.[index];
         const missed = hired?.ids ?? identities.filter((_, at) => at % workers === index).map(({ id }) => id);
-        this.check(
-          "every worker lives to the end",
-          false,
-          `worker ${hired?.name ?? `${index} of ${this.#links.length}`}: ${answer}; its ${missed.length} devices (${missed[0] ?? ""}...) are missing from every figure`,
-        );
+        const name = hired?.name ?? `${index} of ${this.#links.length}`;
+        const gone = `its ${missed.length} devices (${missed[0] ?? ""}...) are missing from every figure`;
+        this.check("every worker lives to the end", false, `worker ${name}: ${answer}; ${gone}`);
         return [];
       }),
     );

@@ -19,7 +19,7 @@ export async function shutOutAtEmqx(api: EmqxApi, { users, banned, reason }: Emq
   const sessions = {
     list: async () => (await Promise.all(users.map((user) => api.clientIdsOf(user)))).flat(),
     end: (clientId: string) => api.kick(clientId),
-    next: "Check that this API key's EMQX is the one that the name connects to and that it has the new revocation list, then run the command again.",
+    next: "Check that the name connects to this EMQX, and that it has the new revocation list, then run the command again.",
   };
   return endSessionsByApi(users[0] ?? "", sessions, lookMs);
 }

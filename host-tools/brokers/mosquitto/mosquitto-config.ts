@@ -229,7 +229,8 @@ const MTLS_COMMENT = `# Certificates. The client id is the certificate's name, w
 const BACKEND_COMMENT = `# Certificates of backends, operators and the authority, who have no rights on the listener above, as devices have none here. mosquitto cannot refuse a
 # device's certificate here, so client ids are names here too: else a device could take another's.`;
 
-const PUBLISH_LOG = `# Publishes and who was denied one, among all packets: read them through a pipe, mosquitto -c mosquitto.conf 2>&1 | hawser monitor --log -
+const PUBLISH_LOG = `# Publishes and who was denied one, among all packets: read them through a pipe,
+# mosquitto -c mosquitto.conf 2>&1 | hawser monitor --log -
 log_type debug
 `;
 

@@ -87,7 +87,8 @@ export function monitorSummary(event: MonitorEvent): string {
       return [event.change, ...(event.name === undefined ? [] : [JSON.stringify(event.name)]), event.detail ?? ""].join(" ").trimEnd();
     case "report": {
       const what = event.topic ?? event.code;
-      return `${name(event.client)} reports ${event.count} ${REPORTS[event.report]}${what === undefined ? "" : `, the first: ${JSON.stringify(what)}`}`;
+      const first = what === undefined ? "" : `, the first: ${JSON.stringify(what)}`;
+      return `${name(event.client)} reports ${event.count} ${REPORTS[event.report]}${first}`;
     }
     case "broker-started":
       return /^[A-Z]/.test(event.version) ? event.version : `mosquitto ${event.version}`;

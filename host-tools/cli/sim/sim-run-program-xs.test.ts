@@ -195,7 +195,7 @@ describe("sim run --program --engine xs", { timeout: LIVENESS_MS }, () => {
   test.each([
     ["exports no program", "export const other = 1;\n", "BAD_PROGRAM", /exports no program/],
     ["throws while it is loaded", 'throw new Error("at once");\nexport default () => undefined;\n', "BAD_PROGRAM", /at once/],
-    ["is no TypeScript", "export default (\n", "BUNDLE_FAILED", /wrong\.ts/],
+    ["cannot be parsed", "export default (\n", "BUNDLE_FAILED", /wrong\.ts/],
     [
       "asks the package for what it has not",
       'import { nothing } from "hawser";\nexport default () => nothing;\n',

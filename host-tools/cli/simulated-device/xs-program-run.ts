@@ -63,7 +63,7 @@ export class XsProgramRun implements RunningProgram {
       store.close();
       throw error;
     } finally {
-      // Once it is loaded the program is no longer needed: a kill leaves nothing behind.
+      // The engine has read it by now, and a kill later leaves nothing behind.
       rmSync(folder, { recursive: true, force: true });
     }
   }
