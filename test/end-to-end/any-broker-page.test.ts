@@ -1,4 +1,4 @@
-/** The programs of docs/any-broker.md and docs/monitoring.md as a strict compiler sees them, and the one without a hosted broker for real. */
+/** The programs of docs/any-broker.md and docs/monitoring.md, strictly compiled; and the one without a hosted broker for real. */
 import { execFileSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
