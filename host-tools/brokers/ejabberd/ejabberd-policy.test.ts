@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connectAsync } from "mqtt";
@@ -23,6 +23,7 @@ import {
 import type { PolicyEngine } from "../../policy/policy-engine.js";
 import { CompileInput } from "../../policy/policy-target.js";
 import { compileEjabberd, EJABBERD_HOST } from "./ejabberd-policy.js";
+import { removeDirectory } from "../../../sim/node/files/remove-directory.js";
 
 /** Capitals and small letters are one there, and a last `+` cannot be granted. */
 const NAMES = TRUTH_NAMES.filter(({ name }) => name === name.toLowerCase());
@@ -78,7 +79,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await stop();
-  rmSync(room, { recursive: true, force: true, maxRetries: 10 });
+  removeDirectory(room);
 });
 
 function connect(name: string, options: IClientOptions = {}): Promise<MqttClient> {

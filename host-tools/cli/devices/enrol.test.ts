@@ -3,16 +3,10 @@ import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, it, onTestFinished } from "vitest";
-import {
-  buildCli,
-  hawser,
-  removeDirectory,
-  RunningCli,
-  temporaryDirectory,
-  type Finished,
-} from "../../../test/support/host-tools/test-cli.js";
+import { buildCli, hawser, RunningCli, temporaryDirectory, type Finished } from "../../../test/support/host-tools/test-cli.js";
 import { OpensslCa, TestEstServer } from "../../../test/support/node/est-server.js";
 import { freePort, mtlsListener, startMosquitto } from "../../../test/support/node/test-mosquitto.js";
+import { removeDirectory } from "../../../sim/node/files/remove-directory.js";
 
 const ENV = { HAWSER_PASSPHRASE: "correct horse battery staple" };
 const room = mkdtempSync(join(tmpdir(), "hawser-enrol-"));

@@ -1,5 +1,5 @@
 /** Real mosquitto as an engine of `hawser broker run`. Every change of the CA rewrites its configuration and has it reload. */
-import { mkdirSync, rmSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
 import { isPortFree, freePorts } from "../../../sim/brokers/free-port.js";
@@ -9,6 +9,7 @@ import { lockNow, type ProcessLock } from "../../../sim/node/files/process-lock.
 import { DIRECTORIES } from "../../ca-directory/directory-layout.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import type { BrokerEngine } from "./broker-engine.js";
+import { removeDirectory } from "../../../sim/node/files/remove-directory.js";
 
 interface Ports {
   readonly mtlsPort: number;
@@ -77,12 +78,12 @@ function passingPlace(brokers: string): Place {
     const directory = join(brokers, `passing-${number}`);
     const lock = unlessHeld(`${directory}.lock`);
     if (lock === undefined) continue;
-    const clear = (): void => rmSync(directory, { recursive: true, force: true });
-    clear();
+    // The mosquitto of a broker that was killed may still be saving.
+    removeDirectory(directory);
     return {
       directory,
       leave: () => {
-        clear();
+        removeDirectory(directory);
         lock.release();
       },
     };

@@ -3,7 +3,7 @@
  * real mosquitto over mutual TLS.
  */
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -16,6 +16,7 @@ import { block } from "../../../test/end-to-end/readme-blocks.js";
 import { NatsServer } from "../../../test/support/host-tools/nats-server.js";
 import { buildCli, CLI, hawser, RunningCli, type EventLine } from "../../../test/support/host-tools/test-cli.js";
 import { ENV, makeCa, PASSPHRASE } from "../../../test/support/host-tools/test-fleet.js";
+import { removeDirectory } from "../../../sim/node/files/remove-directory.js";
 
 const isRoot = process.getuid?.() === 0;
 if (!isRoot) process.stdout.write("A fleet on several machines is not tested: network namespaces need root.\n");
@@ -143,7 +144,7 @@ beforeAll(async () => {
 }, LIVENESS_MS);
 afterAll(async () => {
   for (const end of ends.reverse()) await end();
-  if (isRoot) rmSync(cwd, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+  if (isRoot) removeDirectory(cwd);
 });
 
 describe.runIf(isRoot)("a fleet on several machines", { timeout: LIVENESS_MS }, () => {

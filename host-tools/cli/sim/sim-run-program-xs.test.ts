@@ -4,9 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { buildHost } from "../../../sim/xs/host-build.js";
+import { removeDirectory } from "../../../sim/node/files/remove-directory.js";
 import { nativeParts } from "../../../sim/xs/native-parts.js";
 import { block } from "../../../test/end-to-end/readme-blocks.js";
-import { buildCli, hawser, removeDirectory, RunningCli } from "../../../test/support/host-tools/test-cli.js";
+import { buildCli, hawser, RunningCli } from "../../../test/support/host-tools/test-cli.js";
 import { ENV, makeCa, runningBroker, url, Watcher } from "../../../test/support/host-tools/test-fleet.js";
 
 const BUILD_MS = 600_000;

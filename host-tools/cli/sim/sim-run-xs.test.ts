@@ -6,9 +6,10 @@ import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { buildHost } from "../../../sim/xs/host-build.js";
 import { nativeParts } from "../../../sim/xs/native-parts.js";
-import { buildCli, CLI, hawser, removeDirectory, RunningCli, temporaryDirectory } from "../../../test/support/host-tools/test-cli.js";
+import { buildCli, CLI, hawser, RunningCli, temporaryDirectory } from "../../../test/support/host-tools/test-cli.js";
 import { ENV, json, makeCa, PASSPHRASE, runningBroker, url, Watcher } from "../../../test/support/host-tools/test-fleet.js";
 import type { Ports } from "../../../test/support/host-tools/test-fleet.js";
+import { removeDirectory } from "../../../sim/node/files/remove-directory.js";
 
 const BUILD_MS = 600_000;
 /** Many processes, each with a start of its own: a bound on liveness for machines that are busy. */

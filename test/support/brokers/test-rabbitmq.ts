@@ -5,12 +5,13 @@
 import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 import { freePorts } from "../../../sim/brokers/free-port.js";
 import { watchOver } from "../../../sim/brokers/orphan-guard.js";
+import { removeDirectory } from "../../../sim/node/files/remove-directory.js";
 
 /** Debian's script itself: the one on PATH would change to the user rabbitmq, who may not read the test's files. */
 const PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -134,7 +135,7 @@ export class TestRabbitmq {
     await this.kill();
     await this.#portMapper?.kill();
     // The node's helpers notice its end a moment later, and may still write.
-    rmSync(this.#directory, { recursive: true, force: true, maxRetries: 10 });
+    removeDirectory(this.#directory);
   }
 }
 

@@ -2,12 +2,13 @@
 import { execFile, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { chownSync, existsSync, mkdtempSync, readdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { removeDirectory } from "../../../sim/node/files/remove-directory.js";
 
 const LIBRARIES = "/usr/lib/postgresql";
 /** PostgreSQL refuses to run as root. Debian's package makes this user. */
@@ -97,7 +98,7 @@ export class PostgresServer {
   async stop(): Promise<void> {
     this.#child?.kill("SIGINT");
     await this.#closed;
-    rmSync(this.folder, { recursive: true, force: true });
+    removeDirectory(this.folder);
   }
 
   /** As somebody who may write to the database. */

@@ -2,7 +2,7 @@
 import { execFileSync, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
 import { HawserError } from "../../../sdk/errors.js";
 import { lockWithin } from "../../../sim/node/files/process-lock.js";
+import { removeDirectory } from "../../../sim/node/files/remove-directory.js";
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 /** The program under test. HAWSER_CLI names another one, for instance that of an installed package; then nothing is built. */
@@ -48,11 +49,6 @@ export function temporaryDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), "hawser-cli-"));
   onTestFinished(() => removeDirectory(directory));
   return directory;
-}
-
-/** A broker that was orphaned a moment ago may still write into it. */
-export function removeDirectory(directory: string): void {
-  rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 }
 
 export interface CliOptions {
