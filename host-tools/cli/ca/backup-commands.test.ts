@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, watch } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, watch } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { provisionDevice } from "../../../test/support/host-tools/scene.js";
@@ -11,21 +11,24 @@ import { verifyCa } from "../../ca/verification.js";
 
 beforeAll(buildCli);
 
-/** Runs a command and kills it, by SIGKILL, as soon as a file appears in the directory. */
-async function killedWhen(directory: string, isThere: (file: string) => boolean, cwd: string, args: readonly string[]): Promise<void> {
+/** Runs a command and kills it, by SIGKILL, as soon as a file appears in the directory. False when it was through before. */
+async function killedWhen(directory: string, isThere: (file: string) => boolean, cwd: string, args: readonly string[]): Promise<boolean> {
   const child = spawn(process.execPath, [CLI, ...args], { cwd, env: { PATH: process.env["PATH"] ?? "", ...ENV }, stdio: "ignore" });
   const watcher = watch(directory, () => {
     if (readdirSync(directory).some(isThere)) child.kill("SIGKILL");
   });
   const [code, signal] = (await once(child, "close")) as [number | null, NodeJS.Signals | null];
   watcher.close();
-  expect([code, signal]).toEqual([null, "SIGKILL"]);
+  if (signal !== "SIGKILL") expect(code).toBe(0);
+  return signal === "SIGKILL";
 }
 
 test("a backup that is killed half-way leaves no backup, and the next one is whole", async () => {
   const cwd = await directoryWithCa();
   mkdirSync(join(cwd, "out"));
-  await killedWhen(join(cwd, "out"), (file) => file.endsWith(".tmp~"), cwd, ["ca", "backup", "--dir", "ca", "--out", "out/b"]);
+  const backup = ["ca", "backup", "--dir", "ca", "--out", "out/b"];
+  // On a busy machine the command may be through before it is killed: then it is made again.
+  while (!(await killedWhen(join(cwd, "out"), (file) => file.endsWith(".tmp~"), cwd, backup))) rmSync(join(cwd, "out/b"));
   // The rename may have come first: then it is whole.
   if (!existsSync(join(cwd, "out/b"))) await json(cwd, "ca", "backup", "--dir", "ca", "--out", "out/b");
   expect(await json(cwd, "ca", "restore", "--backup", "out/b")).toMatchObject({ name: "Test", revision: 1, problems: [], changesSince: 0 });
@@ -40,8 +43,9 @@ test("a restore that is killed half-way leaves no CA, and the same command goes 
   cpSync(join(cwd, "ca/crl.pem"), join(cwd, "crl.pem"));
   renameSync(join(cwd, "ca"), join(cwd, "lost"));
   const restore = ["ca", "restore", "--backup", "b", "--dir", "ca", "--crl", "crl.pem"];
-  await killedWhen(cwd, (file) => file.startsWith("ca.staged-"), cwd, restore);
-  expect(existsSync(join(cwd, "ca"))).toBe(false);
+  const restoredBefore = (): boolean => existsSync(join(cwd, "ca"));
+  while (!(await killedWhen(cwd, (file) => file.startsWith("ca.staged-"), cwd, restore)) || restoredBefore())
+    rmSync(join(cwd, "ca"), { recursive: true });
   expect(await json(cwd, ...restore)).toMatchObject({ dir: "ca", names: 2, shutOut: ["dev1"] });
   expect(readdirSync(cwd).sort()).toEqual(["b", "ca", "crl.pem", "lost"]);
   expect(await verifyCa(join(cwd, "ca"), PASSPHRASE)).toMatchObject({ problems: [] });
