@@ -24,7 +24,7 @@ describe("hawser sim fleet", { timeout: 180_000 }, () => {
       "--devices",
       "6",
       "--duration",
-      "6s",
+      "10s",
       "--publish-every",
       "300ms",
       "--qos",

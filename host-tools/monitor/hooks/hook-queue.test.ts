@@ -131,7 +131,7 @@ test("what was given up is in the next count", async () => {
   const hook = new Recorder();
   hook.outcomes.push({ kind: "failed", reason: "it answered 400" });
   hook.outcomes.push(...Array.from({ length: MAX_ATTEMPTS }, () => ({ kind: "retry", reason: "it answered 500" }) as const));
-  const queue = hook.queue({ perMinute: 2, minuteMs: 30, backoff: { baseMs: 0, capMs: 0 } });
+  const queue = hook.queue({ perMinute: 2, minuteMs: 1_000, backoff: { baseMs: 0, capMs: 0 } });
   queue.offer(alert(1));
   queue.offer(alert(2));
   await hook.until(() => hook.attempts.length === MAX_ATTEMPTS + 2);
