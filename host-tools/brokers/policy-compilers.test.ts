@@ -167,7 +167,8 @@ describe("the compiler for NanoMQ", () => {
   });
 });
 
-const LIMITS = "limits: { connections: 1000, connectionsPerSource: 5, connectionsPerSecondPerSource: 2, connectionsPerSecond: 200 }\n";
+const LIMITS =
+  "limits: { connections: 1000, connectionsPerSource: 5, connectionsPerSecondPerSource: 2, connectionsPerSecond: 200, bytesPerSecondPerSource: 65536 }\n";
 
 describe("the firewall rules", () => {
   const rules = (limits = LIMITS): string => compile("firewall", truthPolicyText(8883) + limits).files.get("hawser.nft") ?? "";
@@ -208,6 +209,19 @@ const server = createServer().listen(8883, "127.0.0.1", async () => {
       );
     expect(run(false)).toBe(20);
     expect(run(true)).toBe(5);
+  });
+
+  it("bound the bytes of a source by the policy's number, by /32 and /64", () => {
+    const limit = "limit rate over 65536 bytes/second burst 131072 bytes } counter drop";
+    expect(rules()).toContain(`tcp dport { 8883 } ct state established update @bytes4 { ip saddr ${limit}`);
+    expect(rules()).toContain(`update @bytes6 { ip6 saddr and ffff:ffff:ffff:ffff:: ${limit}`);
+    expect(rules("")).not.toContain("bytes");
+  });
+
+  it("are where the bytes of a source are bounded: other targets say that they cannot", () => {
+    const text = `${WITHOUT_PLUS}limits: { bytesPerSecondPerSource: 65536 }\n`;
+    for (const target of ["emqx", "rabbitmq", "vernemq", "ejabberd", "hivemq", "nanomq"])
+      expect(refusal(target, text)).toContain("cannot say the limit bytesPerSecondPerSource");
   });
 
   it("open the brokers' ports in ufw and nothing else", () => {

@@ -83,6 +83,21 @@ describe("a CA's policy", () => {
     await backend.publishAsync("devices/dev1/down/x", "3", { qos: 1 });
   });
 
+  it("bounds the bytes of an address in the firewall rules beside mosquitto's configuration, where it has a number", async () => {
+    const ca = await scene.ca();
+    const { directory } = await configured(ca);
+    const byteLimit = (): string | undefined =>
+      /ip saddr limit rate over (\d+ bytes\/second)/.exec(readFileSync(join(directory, "limits.nft"), "utf8"))?.[1];
+    expect(byteLimit()).toBe("131072 bytes/second");
+    const bounded = (bytes: number): string => OWN.replace("limits:\n", `limits:\n  bytesPerSecondPerSource: ${bytes}\n`);
+    await ca.applyPolicy(bounded(500_000));
+    expect(byteLimit()).toBe("500000 bytes/second");
+    await expect(ca.applyPolicy(bounded(4_095))).rejects.toThrow(/bytesPerSecondPerSource/);
+    expect(byteLimit()).toBe("500000 bytes/second");
+    await ca.applyPolicy(OWN);
+    expect(byteLimit()).toBe("131072 bytes/second");
+  });
+
   it("follows the attributes of a name", async () => {
     const ca = await scene.ca();
     await ca.applyPolicy(OWN);

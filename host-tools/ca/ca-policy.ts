@@ -51,7 +51,13 @@ export function policyEngineOf(files: CaFiles, names: Iterable<NameSummary>): Po
 export function brokerPolicyOf(files: CaFiles, names: Iterable<NameSummary>): Pick<BrokerFacts, "policy"> {
   if (!files.has(FILES.policy)) return {};
   const engine = policyEngineOf(files, names);
-  return { policy: { acls: (facts, clientsApart) => caAcls(engine, facts, clientsApart) } };
+  const { bytesPerSecondPerSource } = engine.policy.limits;
+  return {
+    policy: {
+      acls: (facts, clientsApart) => caAcls(engine, facts, clientsApart),
+      ...(bytesPerSecondPerSource === undefined ? {} : { bytesPerSecondPerSource }),
+    },
+  };
 }
 
 const VALID_ROLE = /^[a-z0-9][a-z0-9._-]{0,31}$/;

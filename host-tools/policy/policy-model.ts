@@ -159,6 +159,7 @@ export interface Limits {
   readonly sessionExpirySeconds?: number;
   readonly messagesPerSecond?: number;
   readonly bytesPerSecond?: number;
+  readonly bytesPerSecondPerSource?: number;
 }
 
 export interface BridgeTopic {

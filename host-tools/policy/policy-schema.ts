@@ -115,6 +115,8 @@ const limits = object({
   sessionExpirySeconds: { type: "integer", minimum: 0, maximum: 4_294_967_295 },
   messagesPerSecond: perSecond,
   bytesPerSecond: perSecond,
+  // Below it, TLS handshakes take too long; above it, a link is never that fast.
+  bytesPerSecondPerSource: { type: "integer", minimum: 4096, maximum: 1_073_741_824 },
 });
 
 const bridge = object(

@@ -69,6 +69,8 @@ export interface BrokerLimits {
   maxMessagesPerSecond: number;
   /** All that a connection sends after its CONNECT; above it the broker reads more slowly, nothing is lost. */
   maxBytesPerSecond: number;
+  /** The same for one IPv4 address or IPv6 /64, over all its connections. */
+  maxBytesPerSecondPerNetwork: number;
   /** QoS 2 messages of one client that wait for its PUBREL. */
   maxInflightInbound: number;
   maxSubscriptions: number;
@@ -103,6 +105,7 @@ export const DEFAULT_LIMITS: BrokerLimits = {
   maxPacketBytes: 256 * 1024,
   maxMessagesPerSecond: 1_000,
   maxBytesPerSecond: UNLIMITED,
+  maxBytesPerSecondPerNetwork: UNLIMITED,
   maxInflightInbound: 100,
   maxSubscriptions: 100,
   maxSessions: 20_000,

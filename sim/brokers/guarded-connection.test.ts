@@ -4,6 +4,7 @@ import type { TLSSocket } from "node:tls";
 import { describe, expect, it } from "vitest";
 import { DEFAULT_LIMITS } from "./broker-events.js";
 import { GuardedConnection } from "./guarded-connection.js";
+import { NetworkBytes } from "./network-bytes.js";
 
 /** Both ends of a connection without network: what the broker's side reads is pushed, what it writes is kept. */
 class FakeSocket extends Duplex {
@@ -25,10 +26,11 @@ const PUBLISH = Uint8Array.of(0x30, 3, 0, 1, 0x61);
 const guarded = (
   following: Uint8Array = Uint8Array.of(),
   limits = DEFAULT_LIMITS,
+  networkBytes = new NetworkBytes(),
 ): { socket: FakeSocket; connection: GuardedConnection } => {
   const socket = new FakeSocket({ allowHalfOpen: false });
   socket.pause();
-  return { socket, connection: new GuardedConnection(socket as unknown as TLSSocket, CONNECT, following, limits) };
+  return { socket, connection: new GuardedConnection(socket as unknown as TLSSocket, CONNECT, following, limits, networkBytes) };
 };
 
 const readAll = async (connection: GuardedConnection): Promise<string> => {
@@ -77,9 +79,9 @@ describe("a guarded connection", () => {
     expect(connection.endReason).toBe("CLIENT_DISCONNECTED");
   });
 
-  it("reads on no faster than the bytes a second that it may take", async () => {
+  it.each(["maxBytesPerSecond", "maxBytesPerSecondPerNetwork"])("reads on no faster than the bytes a second of %s", async (limit) => {
     const byteRate = 100_000;
-    const { socket, connection } = guarded(Uint8Array.of(), { ...DEFAULT_LIMITS, maxBytesPerSecond: byteRate });
+    const { socket, connection } = guarded(Uint8Array.of(), { ...DEFAULT_LIMITS, [limit]: byteRate });
     connection.registered();
     connection.release();
     const startMs = performance.now();

@@ -2,6 +2,7 @@
 import { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import type { BrokerLimits, EndReason } from "./broker-events.js";
+import type { NetworkBytes } from "./network-bytes.js";
 import { FrameScanner } from "./packet-frames.js";
 
 type WriteDone = (error: Error | null | undefined) => void;
@@ -31,12 +32,14 @@ export class GuardedConnection extends Duplex {
   /**
    * @param connectBytes the whole CONNECT packet
    * @param following what the client sent behind it already
+   * @param networkBytes what its network sends over all connections
    */
   constructor(
     private readonly socket: TLSSocket,
     connectBytes: Uint8Array,
     private readonly following: Uint8Array,
     private readonly limits: BrokerLimits,
+    private readonly networkBytes: NetworkBytes,
   ) {
     super({ writableHighWaterMark: limits.maxBufferedBytes, readableHighWaterMark: 64 * 1024, allowHalfOpen: false });
     this.#scanner = new FrameScanner(limits.maxPacketBytes);
@@ -142,14 +145,18 @@ export class GuardedConnection extends Duplex {
   /** Takes a token for each message and each byte; with none left, reading stops until they are paid for. */
   #overRate(sizeBytes: number): boolean {
     const nowMs = performance.now();
-    const { maxMessagesPerSecond: rate, maxBytesPerSecond: byteRate } = this.limits;
+    const { maxMessagesPerSecond: rate, maxBytesPerSecond: byteRate, maxBytesPerSecondPerNetwork: networkRate } = this.limits;
     const seconds = (nowMs - this.#tokensAtMs) / 1_000;
     const messages = this.#scanner.publishCount - this.#countedMessages;
     this.#countedMessages = this.#scanner.publishCount;
     this.#tokens = Math.min(rate, this.#tokens + seconds * rate) - messages;
     this.#byteTokens = Math.min(byteRate, this.#byteTokens + seconds * byteRate) - sizeBytes;
     this.#tokensAtMs = nowMs;
-    const debtSeconds = Math.max(-this.#tokens / rate, -this.#byteTokens / byteRate);
+    const debtSeconds = Math.max(
+      -this.#tokens / rate,
+      -this.#byteTokens / byteRate,
+      this.networkBytes.take(this.socket.remoteAddress ?? "", sizeBytes, networkRate),
+    );
     if (debtSeconds <= 0 || this.#throttle !== undefined) return this.#throttle !== undefined;
     this.#throttle = setTimeout(() => this.#endThrottle(), debtSeconds * 1_000);
     return true;

@@ -6,6 +6,7 @@ import { mendClient } from "./aedes-client.js";
 import type { BrokerLimits, EndReason, PortKind } from "./broker-events.js";
 import { scopeOf, type Shown } from "./credential-verdict.js";
 import { GuardedConnection } from "./guarded-connection.js";
+import { NetworkBytes } from "./network-bytes.js";
 import type { Visitor } from "./sign-in.js";
 
 export interface Resident extends LiveClient {
@@ -27,6 +28,7 @@ export class Residents {
   /** The last to ask for a client identifier; it waits until the one before is gone. */
   readonly #byClientId = new Map<string, Resident>();
   readonly #countByName = new Map<string, number>();
+  readonly #networkBytes = new NetworkBytes();
 
   /**
    * @param handle gives a connection to aedes
@@ -62,7 +64,7 @@ export class Residents {
 
   /** One client identifier, one client (MQTT 3.1.1 section 3.1.4): the newer waits until aedes has let go of the older. */
   async admit(visitor: Visitor, limits: BrokerLimits): Promise<void> {
-    const resident = makeResident(visitor, limits);
+    const resident = makeResident(visitor, limits, this.#networkBytes);
     const { connection, clientId } = resident;
     const previous = this.#byClientId.get(clientId);
     this.#byClientId.set(clientId, resident);
@@ -110,7 +112,11 @@ export class Residents {
   }
 }
 
-function makeResident({ socket, port, shown, head, connectBytes, following }: Visitor, limits: BrokerLimits): Resident {
+function makeResident(
+  { socket, port, shown, head, connectBytes, following }: Visitor,
+  limits: BrokerLimits,
+  networkBytes: NetworkBytes,
+): Resident {
   let markGone = (): void => undefined;
   const gone = new Promise<void>((resolve) => {
     markGone = resolve;
@@ -118,7 +124,7 @@ function makeResident({ socket, port, shown, head, connectBytes, following }: Vi
   return {
     who: { name: shown.name, scope: scopeOf(shown) },
     clientId: head.clientId,
-    connection: new GuardedConnection(socket, connectBytes, following, limits),
+    connection: new GuardedConnection(socket, connectBytes, following, limits, networkBytes),
     lastDelivered: "",
     shown,
     port,

@@ -39,8 +39,8 @@ describe("the embedded broker as a policy's target", () => {
     const names = Object.keys(
       (POLICY_SCHEMA as unknown as { properties: { limits: { properties: object } } }).properties.limits.properties,
     );
-    expect(names).toHaveLength(12);
-    const held = names.filter((name) => refused(`limits:\n  ${name}: 2048\n`).length === 0);
+    expect(names).toHaveLength(13);
+    const held = names.filter((name) => refused(`limits:\n  ${name}: 5000\n`).length === 0);
     expect([...held].sort()).toEqual([...EMBEDDED_LIMITS].sort());
     expect(refused("limits:\n  connections: 5\n  inflight: 20\n")).toEqual([
       "inflight: 20: the embedded broker cannot say the limit inflight; if clients are trusted to keep it, say unenforced: { embedded: [limits] }",

@@ -18,6 +18,7 @@ export const EMBEDDED_LIMITS = [
   "sessionExpirySeconds",
   "messagesPerSecond",
   "bytesPerSecond",
+  "bytesPerSecondPerSource",
 ] as const;
 
 export type EmbeddedLimit = (typeof EMBEDDED_LIMITS)[number];

@@ -43,7 +43,7 @@ export function caAcls(
     return new CompileInput(new PolicyEngine(policy, directoryOf(names)), "/", { anchors: "", chain: "", key: "", crl: "", psk: "" });
   };
   const listeners = [mtls, psk].filter((listener) => listener !== undefined);
-  // The CA's configuration has limits of its own, and no bridges: those are for `hawser policy compile`.
+  // The CA's configuration has limits of its own, one of them the policy's (limits.nft), and no bridges: those are for `policy compile`.
   requireExpressible(
     { ...policy, listeners: new Map(listeners.map((listener) => [listener.name, listener])), limitSources: new Map(), bridges: [] },
     mosquittoCapabilities("2.0.11"),

@@ -60,6 +60,8 @@ export interface BrokerFacts {
 }
 
 export interface BrokerPolicy {
+  /** For the firewall rules beside the configuration. */
+  readonly bytesPerSecondPerSource?: number;
   /**
    * @param clientsApart the clients, where they have a listener of their own
    * @throws PolicyError for what mosquitto cannot say
@@ -154,13 +156,9 @@ interface Listeners {
 
 /** The files of a configuration by name, for `directory` (absolute). */
 export function compileMosquitto(directory: string, settings: MosquittoSettings, facts: BrokerFacts): Map<string, string> {
-  const address = settings.bind === undefined ? "" : ` ${settings.bind}`;
-  const [mtls, psk, backends] = [settings.mtlsPort, settings.pskPort, settings.backendPort ?? 0].map((port) => `${port}${address}`) as [
-    string,
-    string,
-    string,
-  ];
-  return compile(directory, settings, facts, { mtls, psk, backends });
+  const at = (port = 0): string => (settings.bind === undefined ? String(port) : `${port} ${settings.bind}`);
+  const { mtlsPort, pskPort, backendPort } = settings;
+  return compile(directory, settings, facts, { mtls: at(mtlsPort), psk: at(pskPort), backends: at(backendPort) });
 }
 
 /**
@@ -208,7 +206,7 @@ function compile(directory: string, settings: MosquittoSettings, facts: BrokerFa
     [MOSQUITTO_FILES.key, facts.brokerKeyPem],
     [MOSQUITTO_FILES.crl, facts.crlPem],
     [MOSQUITTO_FILES.config, configText(directory, settings, listeners)],
-    [MOSQUITTO_FILES.limits, nftablesLimits(limits)],
+    [MOSQUITTO_FILES.limits, nftablesLimits(limits, facts.policy?.bytesPerSecondPerSource)],
   ]);
 }
 

@@ -9,9 +9,8 @@ const HELD_PER_ADDRESS = 50;
 /** New connections of one address. */
 const PER_ADDRESS_PER_SECOND = 20;
 const PER_ADDRESS_BURST = 100;
-/** Sent by one address, with the bytes of TCP and TLS: a few thousand small messages. */
-const BYTES_PER_ADDRESS_PER_SECOND = "128 kbytes/second";
-const BYTES_PER_ADDRESS_BURST = "256 kbytes";
+/** Sent by one address, with the bytes of TCP and TLS, unless the policy has a number: a few thousand small messages. */
+const BYTES_PER_ADDRESS_PER_SECOND = 128 * 1024;
 /** New connections of everybody: two cores do about 150 full mTLS handshakes a second. */
 const PER_SECOND = 200;
 
@@ -22,19 +21,22 @@ export interface LimitedPort {
   readonly held: number;
 }
 
-/** A file for `nft -f`. Loading it again replaces the table; `nft delete table inet hawser_PORT` removes it. */
-export function nftablesLimits(ports: readonly LimitedPort[]): string {
+/**
+ * A file for `nft -f`. Loading it again replaces the table; `nft delete table inet hawser_PORT` removes it.
+ * @param bytesPerSecond of one address: the policy's `bytesPerSecondPerSource`
+ */
+export function nftablesLimits(ports: readonly LimitedPort[], bytesPerSecond = BYTES_PER_ADDRESS_PER_SECOND): string {
   const table = `hawser_${ports[0]?.port ?? 0}`;
   return `#!/usr/sbin/nft -f
 # Written by hawser; changes made here are lost. Check with: nft -c -f FILE; load with: nft -f FILE; look at the counters with: nft list table inet ${table}
 # Too many held connections are reset, so that a device learns of it at once; too many new ones are dropped, which slows them down,
-# and so are packets of an address that sends more than ${BYTES_PER_ADDRESS_PER_SECOND}: TCP then sends them later.
+# and so are packets of an address that sends more than ${bytesPerSecond} bytes/second: TCP then sends them later.
 add table inet ${table}
 delete table inet ${table}
 table inet ${table} {
 ${ports.map(sets).join("")}  chain input {
     type filter hook input priority filter - 1; policy accept;
-${ports.map(rules).join("")}  }
+${ports.map((port) => rules(port, bytesPerSecond)).join("")}  }
 }
 `;
 }
@@ -48,11 +50,11 @@ function sets({ name }: LimitedPort): string {
   return of("held", "") + of("rate") + of("bytes");
 }
 
-function rules({ name, port, held }: LimitedPort): string {
+function rules({ name, port, held }: LimitedPort, bytesPerSecond: number): string {
   const fresh = `    tcp dport ${port} ct state new`;
   const network = "ip6 saddr and ffff:ffff:ffff:ffff::";
   const rate = `limit rate over ${PER_ADDRESS_PER_SECOND}/second burst ${PER_ADDRESS_BURST} packets`;
-  const bytes = `limit rate over ${BYTES_PER_ADDRESS_PER_SECOND} burst ${BYTES_PER_ADDRESS_BURST}`;
+  const bytes = byteLimit(bytesPerSecond);
   return [
     `    tcp dport ${port} ct state established update @${name}_bytes4 { ip saddr ${bytes} } counter drop`,
     `    tcp dport ${port} ct state established update @${name}_bytes6 { ${network} ${bytes} } counter drop`,
@@ -64,4 +66,9 @@ function rules({ name, port, held }: LimitedPort): string {
     `${fresh} ct count over ${held} counter reject with tcp reset`,
     "",
   ].join("\n");
+}
+
+/** Two seconds' worth may come at once: a handshake and what a device kept while it was away. */
+export function byteLimit(bytesPerSecond: number): string {
+  return `limit rate over ${bytesPerSecond} bytes/second burst ${2 * bytesPerSecond} bytes`;
 }

@@ -272,6 +272,16 @@ describe("the compiler for mosquitto", () => {
     ).toMatch(/administers mosquitto itself/);
   });
 
+  it("writes the policy's bytes of an address for nft, and says that mosquitto does not hold them", () => {
+    const text = `${truthPolicyText(8883)}limits: { bytesPerSecondPerSource: 65536 }\n`;
+    const { files, risks } = compileMosquittoPolicy(inputFor(truthEngine(text, NAMES), "/x"));
+    expect(files.get("limits.nft")).toContain(
+      "tcp dport 8883 ct state established update @port_8883_bytes4 { ip saddr limit rate over 65536 bytes/second",
+    );
+    expect(risks).toContainEqual(expect.stringContaining("holds once limits.nft is loaded"));
+    expect(compileMosquittoPolicy(inputFor(truthEngine(truthPolicyText(8883), NAMES), "/x")).files.has("limits.nft")).toBe(false);
+  });
+
   it("writes a unit and a drop-in that systemd takes, also for a port below 1024 and a path with a percent sign", () => {
     const { files } = compile(truthEngine(truthPolicyText(443), NAMES), "/srv/a%b");
     const unit = files.get("hawser-mosquitto.service") ?? "";

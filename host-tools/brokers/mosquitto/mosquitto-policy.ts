@@ -4,6 +4,8 @@ import type { Bridge, Limits, Listener, Policy } from "../../policy/policy-model
 import { requireExpressible } from "../../policy/policy-target.js";
 import type { Capabilities, Compiled, CompileInput } from "../../policy/policy-target.js";
 import { MOSQUITTO_FILES, pluginState } from "./mosquitto-config.js";
+import { nftablesLimits } from "./mosquitto-limits.js";
+import type { LimitedPort } from "./mosquitto-limits.js";
 import { mosquittoPolicyAcl } from "./mosquitto-policy-acl.js";
 import type { AclOptions } from "./mosquitto-policy-acl.js";
 import { mosquittoDropIn, mosquittoUnit } from "./mosquitto-units.js";
@@ -21,7 +23,7 @@ export function mosquittoCapabilities(version: MosquittoVersion): Capabilities {
     times: false,
     perListener: true,
     enforces: [],
-    limits: ["packetBytes", "inflight", "queuedMessages", "queuedBytes", "keepAliveSeconds", "connections"],
+    limits: ["packetBytes", "inflight", "queuedMessages", "queuedBytes", "keepAliveSeconds", "connections", "bytesPerSecondPerSource"],
     factors: [["certificate"], ["psk"], ["password"]],
     websocket: true,
     bridges: true,
@@ -32,6 +34,9 @@ export function mosquittoCapabilities(version: MosquittoVersion): Capabilities {
     },
   };
 }
+
+/** For a policy that bounds no connections: more than mosquitto ever has. */
+const UNLIMITED_CONNECTIONS = 1_000_000;
 
 /** A hash that no password has, for a name that no client can claim: mosquitto does not start with an empty file. */
 const NOBODYS_PASSWORD = `-nobody:$7$101$${"A".repeat(16)}$${"A".repeat(86)}==`;
@@ -67,6 +72,13 @@ export function compileMosquittoPolicy(input: CompileInput, options: MosquittoCo
     risks.push(
       "mosquitto 2.0.11 counts disconnections twice, so that max_connections soon refuses nobody: use the firewall lines (`hawser policy compile --for firewall`)",
     );
+  const { bytesPerSecondPerSource } = policy.limits;
+  if (bytesPerSecondPerSource !== undefined) {
+    files.set(MOSQUITTO_FILES.limits, nftablesLimits(limitedPorts(policy), bytesPerSecondPerSource));
+    risks.push(
+      `mosquitto itself bounds no address: bytesPerSecondPerSource holds once ${MOSQUITTO_FILES.limits} is loaded (nft -f ${MOSQUITTO_FILES.limits})`,
+    );
+  }
   if (control === undefined)
     risks.push(
       `a reload keeps the sessions it has: those of a name that lost its rights end when the broker restarts (${plugin === undefined ? "no dynamic-security plugin; give its path with --plugin" : "no listener asks for a certificate, by which hawser could tell the broker"})`,
@@ -88,6 +100,10 @@ export function compileMosquittoPolicy(input: CompileInput, options: MosquittoCo
     directories: ["conf.d", "data"],
     ...(control === undefined ? {} : { initial: new Map([[MOSQUITTO_FILES.plugin, pluginState()]]) }),
   };
+}
+
+function limitedPorts({ listeners, limits: { connections = UNLIMITED_CONNECTIONS } }: Policy): LimitedPort[] {
+  return [...new Set([...listeners.values()].map(({ port }) => port))].map((port) => ({ name: `port_${port}`, port, held: connections }));
 }
 
 /** The plugin is loaded on one listener and serves all: the one on which hawser shows its certificate (`hawser broker end-sessions`). */

@@ -310,7 +310,7 @@ limits: { connections: 3, packetBytes: 1024, queuedMessages: 2, sessionExpirySec
   });
 
   it("gives the embedded broker each of the policy's limits that it holds", () => {
-    const limits = Object.fromEntries(EMBEDDED_LIMITS.map((name, index) => [name, 2_000 + index]));
+    const limits = Object.fromEntries(EMBEDDED_LIMITS.map((name, index) => [name, 5_000 + index]));
     const text = `version: 1\nname: t\nlisteners: { mtls: { port: 1, requires: [certificate] } }\nroles: { r: {} }\nlimits: ${JSON.stringify(limits)}\n`;
     const policy = new PolicyEngine(parsePolicy(text, "t"), directoryOf([]));
     const given = embeddedMaterial({ policy } as CaMaterial).limits ?? {};

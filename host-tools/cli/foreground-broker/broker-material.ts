@@ -70,6 +70,7 @@ const LIMIT_NAMES: Readonly<Record<EmbeddedLimit, keyof BrokerLimits>> = {
   sessionExpirySeconds: "maxAwaySeconds",
   messagesPerSecond: "maxMessagesPerSecond",
   bytesPerSecond: "maxBytesPerSecond",
+  bytesPerSecondPerSource: "maxBytesPerSecondPerNetwork",
 };
 
 function embeddedLimits(limits: Limits): Partial<BrokerLimits> {
