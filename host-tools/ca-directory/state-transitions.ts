@@ -1,5 +1,5 @@
 /** How an entry of the registry changes. Plain functions from entry to entry; nothing here touches a disk. */
-import type { RevokedSerial } from "../pki/certificate-profiles.js";
+import type { RevokedSerial } from "../pki/signed-crl.js";
 import type { RevocationReason } from "../pki/revocation-reasons.js";
 import type { CertificateRecord, CertificateSummary, NameSummary, RegistryEntry } from "./registry-entry.js";
 

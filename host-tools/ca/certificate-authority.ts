@@ -54,7 +54,7 @@ import { Provisioning, pskForAgain } from "./provisioning.js";
 import type { DeviceIdentity, Reservation, ReserveRequest, ResumeRequest } from "./provisioning.js";
 import { provisionBatch, type BatchRequest } from "./provisioning-batch.js";
 import { parseRecord, readRecord, unlock } from "../ca-directory/ca-record.js";
-import type { RevokedSerial } from "../pki/certificate-profiles.js";
+import type { RevokedSerial } from "../pki/signed-crl.js";
 import { makeCheckpoint } from "./checkpoint.js";
 import { moveRegistry, type MovedRegistry, type MoveOptions } from "./registry-move.js";
 import { addSnapshot } from "./shared-registry.js";

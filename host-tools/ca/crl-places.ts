@@ -1,9 +1,9 @@
 /** Where revocation lists are found: what certificates say of it, and what a server of the lists answers. */
-import { createHash } from "node:crypto";
+import { createHash, X509Certificate } from "node:crypto";
 import { unprovedFiles } from "../ca-directory/ca-files.js";
 import { recordText, withCrlBase } from "../ca-directory/ca-record.js";
 import { FILES } from "../ca-directory/directory-layout.js";
-import { openCrl, readCrl } from "../pki/certificate-profiles.js";
+import { RevocationList } from "../../sim/node/revocation-list.js";
 import { checkCrlBase } from "../pki/crl-base.js";
 import { crlPath, keyIdOf } from "../pki/crl-points.js";
 import { fromPem } from "../pki/pem.js";
@@ -51,10 +51,11 @@ export async function servedCrls(directory: string): Promise<ReadonlyMap<string,
   const issuers = names.flatMap((file) => readCertificates(files, file));
   const served = new Map<string, ServedCrl>();
   for (const der of fromPem("X509 CRL", files.read(FILES.crl).toString("utf8"))) {
-    const { thisUpdateMs, nextUpdateMs } = readCrl(der);
+    const list = new RevocationList(der);
+    const { thisUpdateMs, nextUpdateMs } = list;
     const etag = `"${createHash("sha256").update(der).digest("hex").slice(0, 32)}"`;
     for (const issuer of issuers)
-      if ((await openCrl(der, [issuer])) !== undefined) served.set(crlPath(issuer), { der, etag, thisUpdateMs, nextUpdateMs });
+      if (list.isSignedBy(new X509Certificate(issuer).publicKey)) served.set(crlPath(issuer), { der, etag, thisUpdateMs, nextUpdateMs });
   }
   return served;
 }

@@ -15,8 +15,8 @@ import { FILES } from "../ca-directory/directory-layout.js";
 import { machineHere } from "../ca-directory/log-replica.js";
 import { outputsHere, readOutputs } from "../ca-directory/outputs-file.js";
 import { parseObject } from "../ca-directory/registry-entry.js";
-import { openCrl } from "../pki/certificate-profiles.js";
-import type { ReadCrl } from "../pki/certificate-profiles.js";
+import { openCrl } from "../pki/signed-crl.js";
+import type { ReadCrl } from "../pki/signed-crl.js";
 import { fromPem } from "../pki/pem.js";
 import type { CaFacts } from "./broker-facts.js";
 import type { CaKeys } from "./context.js";
@@ -150,8 +150,8 @@ function isThere({ path, instance }: Binding): boolean {
 
 /** @throws HawserError `OUTPUT_NEWER` */
 async function checkRevocations(output: string, { issuers, crlPem, names, nowMs }: Successor): Promise<void> {
-  const theirs = await ownLists(textOf(join(output, MOSQUITTO_FILES.crl)) ?? "", issuers);
-  const ours = await ownLists(crlPem, issuers);
+  const theirs = ownLists(textOf(join(output, MOSQUITTO_FILES.crl)) ?? "", issuers);
+  const ours = ownLists(crlPem, issuers);
   const lastNumber = Math.max(...ours.map(({ number }) => number));
   const ahead = theirs.find(({ number }) => number > lastNumber);
   if (ahead !== undefined)
@@ -163,8 +163,8 @@ async function checkRevocations(output: string, { issuers, crlPem, names, nowMs 
   if (undone.length > 0) throw newer(output, `certificates that are revoked there would be valid again (${undone.slice(0, 3).join(", ")})`);
 }
 
-async function ownLists(text: string, issuers: readonly Uint8Array[]): Promise<ReadCrl[]> {
-  const opened = await Promise.all(fromPem("X509 CRL", text).map((der) => openCrl(der, issuers)));
+function ownLists(text: string, issuers: readonly Uint8Array[]): ReadCrl[] {
+  const opened = fromPem("X509 CRL", text).map((der) => openCrl(der, issuers));
   return opened.filter((list) => list !== undefined);
 }
 

@@ -6,6 +6,7 @@ import { X509Certificate } from "node:crypto";
 import type { KeyObject } from "node:crypto";
 import * as x509 from "@peculiar/x509";
 import { HawserError } from "../../sdk/errors.js";
+import { RevocationList } from "../../sim/node/revocation-list.js";
 import { fromPem, toPem } from "../pki/pem.js";
 import { CURVES, keyTypeOf, nodeCrypto } from "../pki/signer.js";
 import type { Signer } from "../pki/signer.js";
@@ -57,7 +58,7 @@ export function readParentFile(bytes: Uint8Array, name: string): ParentAnswer {
     throw invalid(`${name} holds a damaged certificate or revocation list`);
   }
   if (parses(() => new X509Certificate(bytes))) return { certificates: [bytes], lists: [] };
-  if (parses(() => new x509.X509Crl(new Uint8Array(bytes)))) return { certificates: [], lists: [bytes] };
+  if (parses(() => new RevocationList(bytes))) return { certificates: [], lists: [bytes] };
   throw invalid(`${name} is neither a certificate nor a revocation list, in PEM or DER`);
 }
 
@@ -65,7 +66,7 @@ export function readParentFile(bytes: Uint8Array, name: string): ParentAnswer {
 export function readPemAnswer(text: string): ParentAnswer {
   const [certificates, lists] = [fromPem("CERTIFICATE", text), fromPem("X509 CRL", text)];
   for (const der of certificates) new X509Certificate(der);
-  for (const der of lists) new x509.X509Crl(new Uint8Array(der));
+  for (const der of lists) new RevocationList(der);
   return { certificates, lists };
 }
 
@@ -110,7 +111,7 @@ export async function checkParentChain({ certificates, lists }: ParentAnswer, pu
     );
   chain.forEach((certificate, below) => checkCa(certificate, below, nowMs));
   const [, ...above] = chain;
-  const listsPem = await Promise.all(above.map((ca) => newestList(ca, lists, nowMs)));
+  const listsPem = above.map((ca) => newestList(ca, lists, nowMs));
   const ders = chain.map(({ raw }) => new Uint8Array(raw));
   return {
     issuing: ders[0] ?? new Uint8Array(),
@@ -170,21 +171,21 @@ function checkHash({ signatureAlgorithm }: x509.X509Certificate, at: string): vo
 }
 
 /** The newest list of a CA, PEM. */
-export async function newestList(ca: X509Certificate, lists: readonly Uint8Array[], nowMs: number): Promise<string> {
-  const key = new x509.PublicKey(new Uint8Array(ca.publicKey.export({ format: "der", type: "spki" })));
-  let newest: x509.X509Crl | undefined;
+export function newestList(ca: X509Certificate, lists: readonly Uint8Array[], nowMs: number): string {
+  let newest: RevocationList | undefined;
   for (const der of lists) {
-    const list = new x509.X509Crl(new Uint8Array(der));
-    const isOwn = await list.verify({ publicKey: key }, nodeCrypto).catch(() => false);
-    if (isOwn && (newest === undefined || list.thisUpdate > newest.thisUpdate)) newest = list;
+    const list = new RevocationList(der);
+    if (list.isSignedBy(ca.publicKey) && (newest === undefined || list.thisUpdateMs > newest.thisUpdateMs)) newest = list;
   }
   if (newest === undefined)
     throw invalid(
       `there is no revocation list of ${name(ca)}`,
       "Give it with --crl: brokers that check the whole chain refuse everybody without it.",
     );
-  if ((newest.nextUpdate?.getTime() ?? 0) <= nowMs) throw invalid(`the revocation list of ${name(ca)} has expired`, "Fetch a fresh one.");
-  return toPem("X509 CRL", new Uint8Array(newest.rawData));
+  if (newest.nextUpdateMs === Infinity)
+    throw invalid(`the revocation list of ${name(ca)} does not say when the next one comes`, "Have it made with a date for that.");
+  if (newest.nextUpdateMs <= nowMs) throw invalid(`the revocation list of ${name(ca)} has expired`, "Fetch a fresh one.");
+  return toPem("X509 CRL", newest.der);
 }
 
 function isSelfSigned(certificate: X509Certificate): boolean {

@@ -22,8 +22,8 @@ import { forgetRevision, lastSeen, rememberRevision, rememberSuccessor } from ".
 import type { Seen } from "../ca-directory/revision-witness.js";
 import { inLog, sha256, stateKey, stateText } from "../ca-directory/sealed-state.js";
 import type { CaState } from "../ca-directory/sealed-state.js";
-import { openCrl } from "../pki/certificate-profiles.js";
-import type { ReadCrl, RevokedSerial } from "../pki/certificate-profiles.js";
+import { openCrl } from "../pki/signed-crl.js";
+import type { ReadCrl, RevokedSerial } from "../pki/signed-crl.js";
 import { fromPem } from "../pki/pem.js";
 import type { SignerFor } from "../pki/signer.js";
 import { readBrokerRecords } from "./broker-identity.js";
@@ -141,7 +141,7 @@ async function openLists({ files }: LoadedCa, { lists, withoutLists = false }: R
   const issuers = [FILES.issuing, ...(files.has(FILES.previous) ? [FILES.previous] : [])].flatMap((file) => readCertificates(files, file));
   const opened: ReadCrl[] = [];
   for (const [name, text] of lists) {
-    const own = await ownLists(text, issuers);
+    const own = ownLists(text, issuers);
     if (own.length === 0)
       throw new HawserError(
         "RESTORE_UNPROVED",
@@ -153,9 +153,9 @@ async function openLists({ files }: LoadedCa, { lists, withoutLists = false }: R
   return opened;
 }
 
-async function ownLists(text: string, issuers: readonly Uint8Array[]): Promise<ReadCrl[]> {
+function ownLists(text: string, issuers: readonly Uint8Array[]): ReadCrl[] {
   try {
-    const opened = await Promise.all(fromPem("X509 CRL", text).map((der) => openCrl(der, issuers)));
+    const opened = fromPem("X509 CRL", text).map((der) => openCrl(der, issuers));
     return opened.filter((list) => list !== undefined);
   } catch {
     return [];

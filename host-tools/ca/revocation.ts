@@ -6,8 +6,9 @@ import type { CertificateRecord, CertificateSummary, EntryState, RegistryEntry }
 import { unknownId } from "../ca-directory/registry.js";
 import { revokedOf, withAllRevoked, withoutPsk, withRevokedElsewhere } from "../ca-directory/state-transitions.js";
 import { readBrokerRecords } from "./broker-identity.js";
-import { makeCrl, readCrl, validityFrom } from "../pki/certificate-profiles.js";
-import type { Issuer, RevokedSerial } from "../pki/certificate-profiles.js";
+import { RevocationList } from "../../sim/node/revocation-list.js";
+import { validityFrom, type Issuer } from "../pki/certificate-profiles.js";
+import { makeCrl, type RevokedSerial } from "../pki/signed-crl.js";
 import { REVOCATION_REASONS } from "../pki/revocation-reasons.js";
 import type { RevocationReason } from "../pki/revocation-reasons.js";
 import { keyIdOf } from "../pki/crl-points.js";
@@ -239,10 +240,10 @@ function timesOf(lists: readonly CrlTimes[]): CrlTimes {
   };
 }
 
-function readLists(files: CaFiles, file: string): ReturnType<typeof readCrl>[] {
+function readLists(files: CaFiles, file: string): RevocationList[] {
   const text = files.read(file).toString("utf8");
   try {
-    if (text === "" || text.endsWith("-----END X509 CRL-----\n")) return fromPem("X509 CRL", text).map(readCrl);
+    if (text === "" || text.endsWith("-----END X509 CRL-----\n")) return fromPem("X509 CRL", text).map((der) => new RevocationList(der));
   } catch {
     // Falls through: whatever is wrong in there, the file is not what it was.
   }

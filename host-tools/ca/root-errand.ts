@@ -1,14 +1,13 @@
 /** The CA's half of an errand to an offline root: what it asks for, and what it does with the answer. */
 import { X509Certificate } from "node:crypto";
-import * as x509 from "@peculiar/x509";
 import { HawserError } from "../../sdk/errors.js";
+import { RevocationList } from "../../sim/node/revocation-list.js";
 import { seal } from "../../sim/node/vault/sealed.js";
 import { readCaJson } from "../ca-directory/ca-files.js";
 import { certificatePolicyOf } from "../ca-directory/ca-record.js";
 import type { Draft } from "../ca-directory/change-draft.js";
 import { FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
 import { fromPem, toPem } from "../pki/pem.js";
-import { nodeCrypto } from "../pki/signer.js";
 import { sealedKey } from "./ca-keys.js";
 import { AbsentRoot, OFFLINE } from "./absent-root.js";
 import { crlBaseOf, pemChain, readSealedKey, signerOf, signerOfKey } from "./context.js";
@@ -122,9 +121,9 @@ export async function importAnswer(ca: CaContext, text: string): Promise<Importe
     if (isAnotherRoot) return takeAnotherRoot(ca, draft, certificates, lists);
     const { root, previous, previousRoot } = ca.keys;
     const [list = new Uint8Array(), older] = lists;
-    const { revoked, nextUpdateMs } = await checkList(draft, list, root.certificate);
+    const { revoked, nextUpdateMs } = checkList(draft, list, root.certificate);
     if (older !== undefined && previousRoot === undefined) throw invalid("it must hold one revocation list: there is one root");
-    if (older !== undefined && previousRoot !== undefined) await checkList(draft, older, previousRoot.certificate);
+    if (older !== undefined && previousRoot !== undefined) checkList(draft, older, previousRoot.certificate);
     const isRetiring = previous !== undefined && revoked.has(recordOf(previous.certificate, draft.nowMs).serial);
     if (previousRoot !== undefined && older === undefined && !isRetiring)
       throw invalid("the list of the root before is not in it, and that root is not retired");
@@ -188,7 +187,7 @@ export async function importFromParent(ca: CaContext, { certificates, lists }: P
 }
 
 async function listsOf(issuers: readonly Uint8Array[], lists: readonly Uint8Array[], nowMs: number): Promise<string> {
-  return (await Promise.all(issuers.map((der) => newestList(new X509Certificate(der), lists, nowMs)))).join("");
+  return issuers.map((der) => newestList(new X509Certificate(der), lists, nowMs)).join("");
 }
 
 function isSameName(a: Uint8Array, b: Uint8Array): boolean {
@@ -243,8 +242,8 @@ async function takeAnotherRoot(
   for (const certificate of [root, link]) checkValidNow(certificate, draft.nowMs);
   checkIssuing(draft, issuing, rootDer);
   if (list === undefined || older === undefined) throw invalid("it must hold a revocation list of each root");
-  const { nextUpdateMs } = await checkList(draft, list, rootDer);
-  await checkList(draft, older, present.certificate);
+  const { nextUpdateMs } = checkList(draft, list, rootDer);
+  checkList(draft, older, present.certificate);
   keepOldRoot(draft, present, sealing);
   const links = [linkDer, ...rootLinks];
   draft.write(FILES.root, toPem("CERTIFICATE", rootDer));
@@ -271,32 +270,24 @@ async function adopt(ca: CaContext, draft: Draft, der: Uint8Array, above: Partia
 }
 
 /** A list must follow the one that is there: a root's copy that is older would let retired issuing CAs in again. */
-async function checkList(draft: Draft, der: Uint8Array, root: Uint8Array): Promise<{ revoked: ReadonlySet<string>; nextUpdateMs: number }> {
-  const list = new x509.X509Crl(new Uint8Array(der));
-  const spki = new X509Certificate(root).publicKey.export({ format: "der", type: "spki" });
-  const isOfRoot = (one: x509.X509Crl): Promise<boolean> =>
-    one.verify({ publicKey: new x509.PublicKey(new Uint8Array(spki)) }, nodeCrypto).catch(() => false);
-  if (!(await isOfRoot(list))) throw invalid("its revocation list is not signed by the root of this CA");
-  const nextUpdateMs = list.nextUpdate?.getTime() ?? 0;
-  if (nextUpdateMs <= draft.nowMs || list.thisUpdate.getTime() > draft.nowMs)
+function checkList(draft: Draft, der: Uint8Array, root: Uint8Array): { revoked: ReadonlySet<string>; nextUpdateMs: number } {
+  const list = new RevocationList(der);
+  const { publicKey } = new X509Certificate(root);
+  if (!list.isSignedBy(publicKey)) throw invalid("its revocation list is not signed by the root of this CA");
+  const { nextUpdateMs } = list;
+  if (nextUpdateMs === Infinity || nextUpdateMs <= draft.nowMs || list.thisUpdateMs > draft.nowMs)
     throw invalid("its revocation list is not valid now; check the clock of the root's machine");
   for (const der of fromPem("X509 CRL", draft.read(FILES.rootCrl).toString("utf8"))) {
-    const present = new x509.X509Crl(new Uint8Array(der));
-    if ((await isOfRoot(present)) && numberOf(list) <= numberOf(present))
+    const present = new RevocationList(der);
+    if (present.isSignedBy(publicKey) && list.number <= present.number)
       throw invalid(
-        `its revocation list is number ${numberOf(list)}, and number ${numberOf(present)} is here: the answer is old, or the root's folder is an old copy`,
+        `its revocation list is number ${list.number}, and number ${present.number} is here: the answer is old, or the root's folder is an old copy`,
       );
   }
-  const revoked = new Set(list.entries.map(({ serialNumber }) => serialNumber.toLowerCase().replace(/^0+/, "")));
+  const revoked = list.serials();
   const missing = readRetired(draft).find(({ serial, notAfterMs }) => notAfterMs > draft.nowMs && !revoked.has(serial));
   if (missing !== undefined) throw invalid(`its revocation list does not name ${missing.serial}, which is retired`);
   return { revoked, nextUpdateMs };
-}
-
-/** CRL number (RFC 5280 section 5.2.3): an INTEGER in an extension. */
-function numberOf(list: x509.X509Crl): number {
-  const value = list.extensions.find(({ type }) => type === "2.5.29.20")?.value;
-  return value === undefined ? 0 : Number.parseInt(Buffer.from(value).subarray(2).toString("hex"), 16);
 }
 
 function read(text: string): ParentAnswer {

@@ -12,7 +12,7 @@ import { rememberRevision } from "../ca-directory/revision-witness.js";
 import { parseDatabaseUrl } from "../ca-directory/database-address.js";
 import { PostgresSession } from "../ca-directory/postgres-session.js";
 import type { ListedName } from "../ca-directory/registry.js";
-import { openCrl } from "../pki/certificate-profiles.js";
+import { openCrl } from "../pki/signed-crl.js";
 import { fromPem } from "../pki/pem.js";
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority, OpenOptions } from "./certificate-authority.js";

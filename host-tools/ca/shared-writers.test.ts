@@ -11,7 +11,7 @@ import { PostgresServer } from "../../test/support/host-tools/postgres-server.js
 import { PASSPHRASE, provisionDevice, Scene, testKey } from "../../test/support/host-tools/scene.js";
 import { FILES } from "../ca-directory/directory-layout.js";
 import { witnessFile } from "../ca-directory/revision-witness.js";
-import { openCrl } from "../pki/certificate-profiles.js";
+import { openCrl } from "../pki/signed-crl.js";
 import { fromPem } from "../pki/pem.js";
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";

@@ -2,8 +2,8 @@
 import { X509Certificate } from "node:crypto";
 import { existsSync, readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
-import * as x509 from "@peculiar/x509";
 import type { HawserError } from "../../sdk/errors.js";
+import { RevocationList } from "../../sim/node/revocation-list.js";
 import { isTemporaryName } from "../../sim/node/files/atomic-file.js";
 import { verifyAuditText } from "../ca-directory/audit-trail.js";
 import { readProvedCa } from "../ca-directory/proved-reading.js";
@@ -15,7 +15,6 @@ import type { CertificateRecord, RegistryEntry } from "../ca-directory/registry-
 import { revokedOf } from "../ca-directory/state-transitions.js";
 import { hashOfPublicKey } from "../pki/certificate-request.js";
 import { fromPem } from "../pki/pem.js";
-import { nodeCrypto } from "../pki/signer.js";
 import { readBrokerRecords } from "./broker-identity.js";
 import { isAway } from "../ca-directory/change-log.js";
 import { logsOf } from "../ca-directory/database-source.js";
@@ -76,12 +75,12 @@ export async function verifyCa(
     ...linkProblems(issuers, links),
     ...names.flatMap((entry) => entryProblems(entry, issuers)),
     ...(reading.isAlone === true ? [] : await databaseProblems(files, passphrase, sealing)),
-    ...(await crlProblems(
+    ...crlProblems(
       files,
       [...names.flatMap(({ certificates }) => certificates), ...brokers, ...readLost(files)],
       [...issuers, ...previousRoot, ...uppers],
       nowMs,
-    )),
+    ),
   ];
   const certificates = names.reduce((sum, entry) => sum + entry.certificates.length, brokers.length);
   const { revision, instance } = files.state;
@@ -142,18 +141,19 @@ function entryProblems({ name, certificates }: RegistryEntry, issuers: readonly 
   });
 }
 
-async function crlProblems(
+function crlProblems(
   files: ProvedFiles,
   records: readonly CertificateRecord[],
   issuers: readonly X509Certificate[],
   nowMs: number,
-): Promise<string[]> {
-  const lists = fromPem("X509 CRL", files.read(FILES.crl).toString("utf8")).map((der) => new x509.X509Crl(new Uint8Array(der)));
+): string[] {
+  const lists = fromPem("X509 CRL", files.read(FILES.crl).toString("utf8")).map((der) => new RevocationList(der));
   const problems: string[] = [];
   for (const [index, list] of lists.entries()) {
-    if (!(await isSignedByOneOf(list, issuers))) problems.push(`the revocation list ${index + 1} is not signed by its CA`);
+    if (!issuers.some(({ publicKey }) => list.isSignedBy(publicKey)))
+      problems.push(`the revocation list ${index + 1} is not signed by its CA`);
   }
-  const listed = new Set((lists[0]?.entries ?? []).map(({ serialNumber }) => serialNumber.toLowerCase().replace(/^0+/, "")));
+  const listed = lists[0]?.serials() ?? new Set<string>();
   const revoked = revokedOf(records, nowMs).map(({ serial }) => serial);
   const valid = new Set(records.filter(({ status }) => status === "active").map(({ serial }) => serial));
   problems.push(
@@ -167,15 +167,6 @@ async function crlProblems(
       .map((serial) => `the certificate ${serial} is on the revocation list, but not revoked`),
   );
   return problems;
-}
-
-/** By whatever algorithm: a parent PKI has its own. */
-async function isSignedByOneOf(list: x509.X509Crl, issuers: readonly X509Certificate[]): Promise<boolean> {
-  const verdicts = issuers.map(async ({ publicKey }) => {
-    const key = new x509.PublicKey(new Uint8Array(publicKey.export({ format: "der", type: "spki" })));
-    return list.verify({ publicKey: key }, nodeCrypto).catch(() => false);
-  });
-  return (await Promise.all(verdicts)).includes(true);
 }
 
 /** What is there beside the CA's files; with it what could be one of them, the key of a root that was retired for example, but is not. */

@@ -6,10 +6,11 @@ import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { rootCertificates } from "node:tls";
 import * as x509 from "@peculiar/x509";
+import { RevocationList } from "../../sim/node/revocation-list.js";
 import { readText } from "./mosquitto/conf-reader.js";
 
 export interface CertificateFacts {
-  /** In RFC 2253 form, comparable with `RevocationList.issuer`. */
+  /** In RFC 2253 form, comparable with `RevocationFacts.issuer`. */
   readonly subject: string;
   readonly issuer: string;
   readonly commonName: string;
@@ -26,7 +27,7 @@ export interface CertificateFacts {
   readonly certificate: X509Certificate;
 }
 
-export interface RevocationList {
+export interface RevocationFacts {
   readonly issuer: string;
   readonly nextUpdateMs: number | undefined;
   /** Hex, lower case, without leading zeros. */
@@ -102,21 +103,21 @@ function valueAt(der: Buffer, at: number): { at: number; start: number; length: 
   return { at, start: at + 2 + lengthBytes, length: der.readUIntBE(at + 2, lengthBytes) };
 }
 
-export function revocationListsOf(pem: string): RevocationList[] | undefined {
+export function revocationListsOf(pem: string): RevocationFacts[] | undefined {
   const blocks = pem.match(/-----BEGIN X509 CRL-----[^-]+-----END X509 CRL-----/g) ?? [];
   try {
-    return blocks.length === 0 ? undefined : blocks.map(revocationList);
+    return blocks.length === 0 ? undefined : blocks.map(revocationFacts);
   } catch {
     return undefined;
   }
 }
 
-function revocationList(block: string): RevocationList {
-  const crl = new x509.X509Crl(new Uint8Array(Buffer.from(block.replace(/-----[^-]+-----/g, ""), "base64")));
+function revocationFacts(block: string): RevocationFacts {
+  const list = new RevocationList(Buffer.from(block.replace(/-----[^-]+-----/g, ""), "base64"));
   return {
-    issuer: crl.issuer,
-    nextUpdateMs: crl.nextUpdate?.getTime(),
-    serials: new Set(crl.entries.map(({ serialNumber }) => bareSerial(serialNumber))),
+    issuer: new x509.Name(new Uint8Array(list.issuerDer)).toString(),
+    nextUpdateMs: Number.isFinite(list.nextUpdateMs) ? list.nextUpdateMs : undefined,
+    serials: list.serials(),
   };
 }
 

@@ -6,6 +6,7 @@
 import { createHash, createHmac, randomBytes, X509Certificate } from "node:crypto";
 import type { KeyObject } from "node:crypto";
 import { HawserError } from "../../sdk/errors.js";
+import { derOf } from "../../sim/node/der-writer.js";
 
 export interface Pkcs12Request {
   /** DER, the key's own first. */
@@ -40,7 +41,7 @@ export function writePkcs12({ certificates, privateKey, passphrase, friendlyName
     throw new HawserError("BAD_EXPORT", "the key does not belong to the certificate", "Export the credentials it belongs to.");
   const keyId = createHash("sha256").update(leaf).digest().subarray(0, 20);
   const attributes = set(
-    sequence(oid(OID.friendlyName), set(tlv(0x1e, Buffer.from(friendlyName, "utf16le").swap16()))),
+    sequence(oid(OID.friendlyName), set(derOf(0x1e, Buffer.from(friendlyName, "utf16le").swap16()))),
     sequence(oid(OID.localKeyId), set(octets(keyId))),
   );
   const encryptedKey = privateKey.export({ type: "pkcs8", format: "der", cipher: "aes-256-cbc", passphrase });
@@ -51,7 +52,7 @@ export function writePkcs12({ certificates, privateKey, passphrase, friendlyName
   const content = sequence(dataInfo(sequence(...bags)), dataInfo(sequence(keyBag)));
   const salt = randomBytes(16);
   const mac = createHmac("sha256", deriveMacKey(passphrase, salt)).update(content).digest();
-  const digest = sequence(sequence(oid(OID.sha256), tlv(0x05, Buffer.alloc(0))), octets(mac));
+  const digest = sequence(sequence(oid(OID.sha256), derOf(0x05, Buffer.alloc(0))), octets(mac));
   return sequence(integer(3), dataInfo(content), sequence(digest, octets(salt), integer(MAC_ITERATIONS)));
 }
 
@@ -68,28 +69,15 @@ function dataInfo(content: Buffer): Buffer {
   return sequence(oid(OID.data), explicit(octets(content)));
 }
 
-function tlv(tag: number, content: Uint8Array): Buffer {
-  const size = content.length;
-  const length =
-    size < 0x80
-      ? [size]
-      : size < 0x100
-        ? [0x81, size]
-        : size < 0x10000
-          ? [0x82, size >> 8, size & 0xff]
-          : [0x83, size >> 16, (size >> 8) & 0xff, size & 0xff];
-  return Buffer.concat([Buffer.from([tag, ...length]), content]);
-}
-
-const sequence = (...parts: Uint8Array[]): Buffer => tlv(0x30, Buffer.concat(parts));
+const sequence = (...parts: Uint8Array[]): Buffer => derOf(0x30, ...parts);
 /** DER sorts the elements of a SET. */
-const set = (...parts: Buffer[]): Buffer => tlv(0x31, Buffer.concat([...parts].sort((a, b) => Buffer.compare(a, b))));
-const octets = (bytes: Uint8Array): Buffer => tlv(0x04, bytes);
-const explicit = (content: Uint8Array): Buffer => tlv(0xa0, content);
+const set = (...parts: Buffer[]): Buffer => derOf(0x31, Buffer.concat([...parts].sort((a, b) => Buffer.compare(a, b))));
+const octets = (bytes: Uint8Array): Buffer => derOf(0x04, bytes);
+const explicit = (content: Uint8Array): Buffer => derOf(0xa0, content);
 
 function integer(value: number): Buffer {
   const bytes = value < 0x80 ? [value] : value < 0x8000 ? [value >> 8, value & 0xff] : [0, value >> 8, value & 0xff];
-  return tlv(0x02, Buffer.from(bytes));
+  return derOf(0x02, Buffer.from(bytes));
 }
 
 function oid(text: string): Buffer {
@@ -99,5 +87,5 @@ function oid(text: string): Buffer {
     for (let left = part >>> 7; left > 0; left >>>= 7) digits.unshift(0x80 | (left & 0x7f));
     return digits;
   });
-  return tlv(0x06, Buffer.from([40 * first + second, ...bytes]));
+  return derOf(0x06, Buffer.from([40 * first + second, ...bytes]));
 }

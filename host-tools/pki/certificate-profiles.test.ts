@@ -4,11 +4,12 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { makeCertificate, makeCrl, makeRoot, validityFrom } from "./certificate-profiles.js";
+import { makeCertificate, makeRoot, validityFrom } from "./certificate-profiles.js";
 import type { Issued, Issuer, Profile } from "./certificate-profiles.js";
 import { fromPem, toPem } from "./pem.js";
 import { generateKey, nodeCrypto } from "./signer.js";
 import type { NewKey } from "./signer.js";
+import { makeCrl } from "./signed-crl.js";
 
 const DAY_MS = 86_400_000;
 const now = Date.now();

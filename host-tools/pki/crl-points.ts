@@ -5,6 +5,7 @@
 import "reflect-metadata";
 import { createHash } from "node:crypto";
 import * as x509 from "@peculiar/x509";
+import { derOf } from "../../sim/node/der-writer.js";
 
 const ISSUING_DISTRIBUTION_POINT = "2.5.29.28";
 
@@ -29,14 +30,7 @@ export function distributionPoint(base: string, issuer: Uint8Array): x509.Extens
  * wants it.
  */
 export function issuingDistributionPoint(bases: readonly string[], issuer: Uint8Array): x509.Extension {
-  const uris = bases.map((base) => der(0x86, Buffer.from(`${base}${crlPath(issuer)}`, "latin1")));
-  const fullName = der(0xa0, Buffer.concat(uris));
-  return new x509.Extension(ISSUING_DISTRIBUTION_POINT, true, der(0x30, der(0xa0, fullName)));
-}
-
-/** Up to 64 KiB. */
-function der(tag: number, content: Uint8Array): Buffer {
-  const { length } = content;
-  const size = length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff];
-  return Buffer.concat([Buffer.of(tag, ...size), content]);
+  const uris = bases.map((base) => derOf(0x86, Buffer.from(`${base}${crlPath(issuer)}`, "latin1")));
+  const fullName = derOf(0xa0, Buffer.concat(uris));
+  return new x509.Extension(ISSUING_DISTRIBUTION_POINT, true, derOf(0x30, derOf(0xa0, fullName)));
 }

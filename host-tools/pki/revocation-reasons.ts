@@ -8,3 +8,13 @@ export const REVOCATION_REASONS = [
   "privilegeWithdrawn",
 ] as const;
 export type RevocationReason = (typeof REVOCATION_REASONS)[number];
+
+/** CRLReason of each. */
+export const REASON_CODES: Readonly<Record<RevocationReason, number>> = {
+  unspecified: 0,
+  keyCompromise: 1,
+  affiliationChanged: 3,
+  superseded: 4,
+  cessationOfOperation: 5,
+  privilegeWithdrawn: 9,
+};

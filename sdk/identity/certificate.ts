@@ -58,7 +58,7 @@ export function readCertificate(der: Uint8Array): CertificateInfo {
   const publicKey = der.subarray(publicKeyStart, key.end);
   const notBefore = derElement(der, validity.start, validity.end);
   const notAfter = derElement(der, notBefore.end, validity.end);
-  const [notBeforeMs, notAfterMs] = [time(der, notBefore), time(der, notAfter)];
+  const [notBeforeMs, notAfterMs] = [derTime(der, notBefore), derTime(der, notAfter)];
   // Its beginning is taken for a time that has passed: a damaged one would put a device into the far future.
   if (notBeforeMs > notAfterMs) throw bad("ends before it begins");
   return {
@@ -129,8 +129,11 @@ function commonName(der: Uint8Array, name: DerElement): string {
   return "";
 }
 
-/** RFC 5280 section 4.1.2.5: UTCTime YYMMDDHHMMSSZ (50..99 is 19xx), GeneralizedTime YYYYMMDDHHMMSSZ. */
-function time(der: Uint8Array, value: DerElement): number {
+/**
+ * RFC 5280 section 4.1.2.5: UTCTime YYMMDDHHMMSSZ (50..99 is 19xx), GeneralizedTime YYYYMMDDHHMMSSZ; milliseconds since the Unix epoch.
+ * @throws HawserError `BAD_CERTIFICATE`
+ */
+export function derTime(der: Uint8Array, value: DerElement): number {
   const text = String.fromCharCode(...der.subarray(value.start, Math.min(value.end, value.start + 20)));
   const match = /^(\d{2}|\d{4})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})Z$/.exec(text);
   const yearText = match?.[1] ?? "";

@@ -1,14 +1,15 @@
 /** Judges what a client showed of itself: at sign-in, and again whenever the broker's material changes. */
 import { createHash } from "node:crypto";
 import type { TLSSocket } from "node:tls";
+import { certificateParts } from "../../sdk/identity/certificate.js";
 import { isId, nameOfPskIdentity } from "../../sdk/identity/device-id.js";
+import { derNameKey, plainSerial } from "../node/revocation-list.js";
 import type { BrokerMaterial, CredentialReason, Scope } from "./broker-events.js";
 import type { RevocationLists } from "./crl-verdict.js";
-import { plainSerial } from "./crl-verdict.js";
 
 /** What a client showed in its TLS handshake. */
 export type Shown =
-  | { kind: "certificate"; name: string; serial: string; der: Uint8Array; notAfterMs: number; opensslVerdict: string | undefined }
+  | { kind: "certificate"; name: string; serial: string; issuer: string; notAfterMs: number; opensslVerdict: string | undefined }
   | { kind: "psk"; name: string; keyDigest: string };
 
 /** The client certificate of a finished handshake; undefined when there was none. */
@@ -21,10 +22,19 @@ export function shownCertificate(socket: TLSSocket): Shown | undefined {
     kind: "certificate",
     name: typeof commonName === "string" ? commonName : "",
     serial: plainSerial(certificate.serialNumber),
-    der: certificate.raw,
+    issuer: issuerKeyOf(certificate.raw),
     notAfterMs: Date.parse(certificate.validTo),
     opensslVerdict: socket.authorized ? undefined : String(socket.authorizationError),
   };
+}
+
+/** "" when it cannot be read (it is the client's to choose): no list is of such an issuer. */
+function issuerKeyOf(der: Uint8Array): string {
+  try {
+    return derNameKey(der, certificateParts(der).issuer);
+  } catch {
+    return "";
+  }
 }
 
 export function shownPsk(identity: string, key: Uint8Array): Shown {
@@ -59,11 +69,11 @@ function certificateFault(
   nowMs: number,
 ): CredentialReason | undefined {
   const fromOpenssl = shown.opensslVerdict === undefined ? undefined : opensslReason(shown.opensslVerdict);
-  if (fromOpenssl === "CRL_MISSING") return revocation.knowsIssuer(shown.der) ? "CRL_MISSING" : "CERTIFICATE_CA_UNKNOWN";
+  if (fromOpenssl === "CRL_MISSING") return revocation.knowsIssuer(shown.issuer) ? "CRL_MISSING" : "CERTIFICATE_CA_UNKNOWN";
   if (fromOpenssl !== undefined) return fromOpenssl;
   // Asked here too: a resumed session skips OpenSSL's checks, and a live one had them long ago.
   if (nowMs > shown.notAfterMs) return "CERTIFICATE_EXPIRED";
-  const verdict = revocation.judge(shown.der, nowMs);
+  const verdict = revocation.judge(shown.issuer, shown.serial, nowMs);
   return verdict === "good" ? undefined : verdict;
 }
 

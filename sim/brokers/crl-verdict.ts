@@ -1,9 +1,8 @@
 /**
  * Who is on the certificate revocation lists (RFC 5280 section 5): asked again for live connections, where OpenSSL has finished its checks.
  */
-import "reflect-metadata";
-import { X509Certificate, X509Crl } from "@peculiar/x509";
 import { HawserError } from "../../sdk/errors.js";
+import { RevocationList } from "../node/revocation-list.js";
 
 const CRL_PEM = /-----BEGIN X509 CRL-----[\s\S]*?-----END X509 CRL-----/g;
 
@@ -26,35 +25,31 @@ export class RevocationLists {
     for (const pem of this.pems) this.#read(pem);
   }
 
-  /** Whether there is a list of the certificate's issuer at all. */
-  knowsIssuer(certificateDer: Uint8Array): boolean {
-    return this.#byIssuer.has(new X509Certificate(Uint8Array.from(certificateDer)).issuer);
+  /** Whether there is a list of this issuer at all. */
+  knowsIssuer(issuer: string): boolean {
+    return this.#byIssuer.has(issuer);
   }
 
-  /** @param nowMs wall time, milliseconds since the epoch */
-  judge(certificateDer: Uint8Array, nowMs: number): RevocationVerdict {
-    const certificate = new X509Certificate(Uint8Array.from(certificateDer));
-    const issuer = this.#byIssuer.get(certificate.issuer);
-    if (issuer === undefined) return "CRL_MISSING";
-    if (nowMs > issuer.nextUpdateMs) return "CRL_EXPIRED";
-    return issuer.revokedSerials.has(plainSerial(certificate.serialNumber)) ? "CERTIFICATE_REVOKED" : "good";
+  /**
+   * @param issuer of the certificate, by `derNameKey`
+   * @param serial lower-case hex without leading zeros
+   * @param nowMs wall time, milliseconds since the epoch
+   */
+  judge(issuer: string, serial: string, nowMs: number): RevocationVerdict {
+    const list = this.#byIssuer.get(issuer);
+    if (list === undefined) return "CRL_MISSING";
+    if (nowMs > list.nextUpdateMs) return "CRL_EXPIRED";
+    return list.revokedSerials.has(serial) ? "CERTIFICATE_REVOKED" : "good";
   }
 
   #read(pem: string): void {
-    let crl: X509Crl;
     try {
-      crl = new X509Crl(Buffer.from(pem.replace(/-----[^-]+-----/g, ""), "base64"));
+      const list = new RevocationList(Buffer.from(pem.replace(/-----[^-]+-----/g, ""), "base64"));
+      this.#byIssuer.set(list.issuer, { revokedSerials: list.serials(), nextUpdateMs: list.nextUpdateMs });
     } catch {
       throw invalidCrl("a certificate revocation list in it cannot be read");
     }
-    const revokedSerials = new Set(crl.entries.map((entry) => plainSerial(entry.serialNumber)));
-    this.#byIssuer.set(crl.issuer, { revokedSerials, nextUpdateMs: crl.nextUpdate?.getTime() ?? Infinity });
   }
-}
-
-/** A serial number as the rest of the project writes it: hex, lower case, without leading zeros. */
-export function plainSerial(hex: string): string {
-  return hex.toLowerCase().replace(/^0+(?=.)/, "");
 }
 
 function invalidCrl(what: string): HawserError {

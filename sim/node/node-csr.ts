@@ -4,6 +4,7 @@
  */
 import { createPublicKey, sign } from "node:crypto";
 import type { KeyObject } from "node:crypto";
+import { derOf } from "./der-writer.js";
 
 const SEQUENCE = 0x30;
 const SET = 0x31;
@@ -21,19 +22,15 @@ const ECDSA_WITH_SHA256 = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
 
 /** A request (DER) for the P-256 private key with subject `CN=commonName`, signed with ECDSA-SHA256. */
 export function certificateRequest(privateKey: KeyObject, commonName: string): Uint8Array {
-  const attribute = der(SEQUENCE, der(OBJECT_IDENTIFIER, Buffer.from(COMMON_NAME)), der(UTF8_STRING, Buffer.from(commonName, "utf8")));
-  const subject = der(SEQUENCE, der(SET, attribute));
+  const attribute = derOf(
+    SEQUENCE,
+    derOf(OBJECT_IDENTIFIER, Buffer.from(COMMON_NAME)),
+    derOf(UTF8_STRING, Buffer.from(commonName, "utf8")),
+  );
+  const subject = derOf(SEQUENCE, derOf(SET, attribute));
   const publicKey = createPublicKey(privateKey).export({ type: "spki", format: "der" });
-  const info = der(SEQUENCE, der(INTEGER, Buffer.of(0)), subject, publicKey, der(ATTRIBUTES));
-  const algorithm = der(SEQUENCE, der(OBJECT_IDENTIFIER, Buffer.from(ECDSA_WITH_SHA256)));
+  const info = derOf(SEQUENCE, derOf(INTEGER, Buffer.of(0)), subject, publicKey, derOf(ATTRIBUTES));
+  const algorithm = derOf(SEQUENCE, derOf(OBJECT_IDENTIFIER, Buffer.from(ECDSA_WITH_SHA256)));
   const signature = sign("sha256", info, privateKey);
-  return new Uint8Array(der(SEQUENCE, info, algorithm, der(BIT_STRING, Buffer.of(0), signature)));
-}
-
-/** One DER element: tag, length, contents (X.690 sections 8.1 and 10.1). */
-function der(tag: number, ...contents: readonly Uint8Array[]): Buffer {
-  const body = Buffer.concat(contents);
-  const size = body.length;
-  const length = size < 0x80 ? [size] : size < 0x100 ? [0x81, size] : [0x82, size >> 8, size & 0xff];
-  return Buffer.concat([Buffer.from([tag, ...length]), body]);
+  return new Uint8Array(derOf(SEQUENCE, info, algorithm, derOf(BIT_STRING, Buffer.of(0), signature)));
 }

@@ -16,7 +16,7 @@ import { openCa } from "../../ca/certificate-authority.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import { joinRegistry } from "../../ca/shared-registry.js";
 import { verifyCa } from "../../ca/verification.js";
-import { openCrl } from "../../pki/certificate-profiles.js";
+import { openCrl } from "../../pki/signed-crl.js";
 import { fromPem } from "../../pki/pem.js";
 import { block } from "../../../test/end-to-end/readme-blocks.js";
 import { provisionFleet } from "../fleet/fleet-identities.js";

@@ -9,7 +9,7 @@ import {
   keyMatches,
   revocationListsOf,
 } from "../certificate-files.js";
-import type { CertificateFacts, RevocationList } from "../certificate-files.js";
+import type { CertificateFacts, RevocationFacts } from "../certificate-files.js";
 import { serverCertificateProblems } from "../server-certificate.js";
 import type { AuditContext } from "./audit-context.js";
 import { removeLine } from "./audit-context.js";
@@ -141,7 +141,7 @@ function checkRevocation(ctx: AuditContext, listener: Listener, trusted: readonl
   }
 }
 
-function checkList(ctx: AuditContext, { value, place }: Directive, { issuer, nextUpdateMs }: RevocationList): void {
+function checkList(ctx: AuditContext, { value, place }: Directive, { issuer, nextUpdateMs }: RevocationFacts): void {
   if (nextUpdateMs === undefined) return;
   const day = new Date(nextUpdateMs).toISOString().slice(0, 10);
   const fix = ["# make a new list, put it there, and: kill -HUP $(pidof mosquitto)"];
@@ -161,7 +161,7 @@ function checkList(ctx: AuditContext, { value, place }: Directive, { issuer, nex
 function checkCoverage(
   ctx: AuditContext,
   { value, place }: Directive,
-  lists: readonly RevocationList[],
+  lists: readonly RevocationFacts[],
   trusted: readonly CertificateFacts[],
 ): void {
   const authorities = trusted.filter(({ isCa }) => isCa);
@@ -181,7 +181,7 @@ function checkCoverage(
 function checkRevokedAuthorities(
   ctx: AuditContext,
   { value, place }: Directive,
-  lists: readonly RevocationList[],
+  lists: readonly RevocationFacts[],
   trusted: readonly CertificateFacts[],
 ): void {
   const known = new Map(
