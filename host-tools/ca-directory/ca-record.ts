@@ -3,7 +3,7 @@ import { isIP } from "node:net";
 import { join } from "node:path";
 import { existsSync } from "node:fs";
 import { HawserError } from "../../sdk/errors.js";
-import { deriveKey, newKeyDerivation, readKeyDerivation, seal, unseal } from "../../sim/node/vault/sealed.js";
+import { deriveKey, deriveKeyBeside, newKeyDerivation, readKeyDerivation, seal, unseal } from "../../sim/node/vault/sealed.js";
 import type { KeyDerivation, ScryptCost } from "../../sim/node/vault/sealed.js";
 import { KEY_TYPES } from "../pki/signer.js";
 import type { KeyType } from "../pki/signer.js";
@@ -201,9 +201,9 @@ export function parseRecord(files: CaFiles): CaRecord {
   return record;
 }
 
-/** The key that seals the CA's secrets. Takes about a tenth of a second, on purpose. Throws `WRONG_PASSPHRASE`. */
-export function unlock(directory: string, record: CaRecord, passphrase: string): Buffer {
-  const key = deriveKey(passphrase, record.derivation);
+/** The key that seals the CA's secrets. Takes about a tenth of a second, on purpose, on another thread. Throws `WRONG_PASSPHRASE`. */
+export async function unlock(directory: string, record: CaRecord, passphrase: string): Promise<Buffer> {
+  const key = await deriveKeyBeside(passphrase, record.derivation);
   try {
     unseal(key, Buffer.from(record.check, "base64"), SEAL_PURPOSE.check);
     return key;

@@ -20,6 +20,7 @@ import { corrupt, DIRECTORIES, FILES, isIndexFile, isSealedFile } from "./direct
 import { isCarried, machineHere, machineOf, passphraseChanged, proveLog, rememberCarried, takeIn } from "./log-replica.js";
 import { checkTrail, loadCa, revisionOf } from "./proved-ca.js";
 import type { LoadedCa } from "./proved-ca.js";
+import type { Unlocked } from "./proved-reading.js";
 import type { RegistryRoot } from "./registry-tree.js";
 import { rememberRevision, rolledBack } from "./revision-witness.js";
 import { inLog, inStore, openState, sha256, stateKey, stateText } from "./sealed-state.js";
@@ -93,14 +94,14 @@ export class CaStore {
    * Reads and proves a CA directory, and finishes a change that was cut off. Of a registry with an index, entries are proved when they are
    * used. Of a shared registry, what other machines changed is taken in.
    *
-   * @param sealing the key that the passphrase opens
+   * @param unlocked the key that the passphrase opens, and what was read while it did
    * @param makeHooks called with the proved files, before anything is done with them
    * @throws HawserError `CA_CORRUPT` naming the file, `CA_EXPOSED`, `CA_ROLLED_BACK`, `CA_BUSY`, `STORAGE_FAILED`, and those of
    *   {@link takeIn}
    */
   static async open(
     directory: string,
-    sealing: Uint8Array,
+    { sealing, ahead }: Unlocked,
     surroundings: StoreSurroundings,
     makeHooks: (files: ProvedFiles) => Promise<ChangeHooks>,
   ): Promise<CaStore> {
@@ -109,7 +110,7 @@ export class CaStore {
     return locked(directory, async () => {
       tidy(directory);
       const journal = takeUpJournal(directory, key);
-      const loaded = loadCa(directory, key, { isChanging: journal !== undefined });
+      const loaded = loadCa(directory, key, { isChanging: journal !== undefined, ...(ahead && { before: ahead }) });
       const store = new CaStore(loaded, key, surroundings);
       store.#hooks = await makeHooks(loaded.files);
       if (journal !== undefined) await store.#finish(true);

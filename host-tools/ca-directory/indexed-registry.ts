@@ -4,7 +4,7 @@ import { corrupt, DIRECTORIES } from "./directory-layout.js";
 import { checkEntry, readCheckedEntry } from "./entry-check.js";
 import type { NameSummary, RegistryEntry } from "./registry-entry.js";
 import { detailsFile, IndexDetails, indexBits, indexFile, indexLine, IndexSegment, spread } from "./registry-index.js";
-import type { IndexedName } from "./registry-index.js";
+import type { DetailsSource, IndexedName } from "./registry-index.js";
 import type { RegistryKind } from "./registry-kinds.js";
 import type { RegistryParts } from "./registry-parts.js";
 import { sha256 } from "./sealed-state.js";
@@ -32,7 +32,7 @@ export class IndexedRegistry implements CaRegistry {
   static of(parts: RegistryParts, entries: Iterable<ChangedEntry>): IndexedRegistry {
     const lines = [...entries].map(({ entry, digest }) => indexLine(entry, digest));
     const { hasSplitIndex } = parts;
-    return new IndexedRegistry(parts, spread(lines, indexBits(lines.length, hasSplitIndex), hasSplitIndex), lines.length);
+    return new IndexedRegistry(parts, spread(lines, indexBits(lines.length, hasSplitIndex), detailsSource(parts)), lines.length);
   }
 
   /**
@@ -44,12 +44,13 @@ export class IndexedRegistry implements CaRegistry {
   static load(parts: RegistryParts, state: CaState, before?: CaRegistry): IndexedRegistry {
     const { bits, count, root } = state.registry;
     const known = before instanceof IndexedRegistry ? before : undefined;
+    const source = detailsSource(parts);
     const segments = Array.from({ length: 2 ** bits }, (_, number) => {
       const [path, old] = [indexFile(number), known?.segments[number]];
       const hash = state.files[path];
       if (old !== undefined && old.hash === hash && old.details?.hash === hashOfDetails(parts, path, state)) return old;
       if (hash === undefined) throw corrupt(parts.pathOf(path), "the CA's state does not know it");
-      return new IndexSegment(path, readProved(parts, path, hash), hash, parts.hasSplitIndex ? detailsOf(parts, path, state) : undefined);
+      return new IndexSegment(path, readProved(parts, path, hash, source && "latin1"), hash, source && detailsOf(source, path, state));
     });
     const registry = new IndexedRegistry(parts, segments, count, known?.known);
     if (registry.root.root !== root) throw corrupt(parts.pathOf(DIRECTORIES.index), "it does not belong to the CA's state");
@@ -135,19 +136,19 @@ export class IndexedRegistry implements CaRegistry {
       const ofFile = lines.get(number) ?? new Map<string, string | undefined>();
       lines.set(number, ofFile.set(name, change === undefined ? undefined : indexLine(change.entry, change.digest)));
     }
+    const source = detailsSource(this.parts);
     const segments = this.segments.map((segment, number) => {
       const changed = lines.get(number);
-      return changed === undefined ? segment : segment.with(changed);
+      return changed === undefined ? segment : segment.with(changed, source);
     });
-    const { hasSplitIndex } = this.parts;
-    const wanted = indexBits(count, hasSplitIndex, bits);
+    const wanted = indexBits(count, this.parts.hasSplitIndex, bits);
     const all =
       wanted === bits
         ? segments
         : spread(
             segments.flatMap((segment) => segment.lines()),
             wanted,
-            hasSplitIndex,
+            source,
           );
     return new IndexedRegistry(this.parts, all, count, this.known);
   }
@@ -179,19 +180,25 @@ class IndexedEntries implements EntryMap {
   }
 }
 
-function readProved(parts: RegistryParts, path: string, hash: string): string {
+function readProved(parts: RegistryParts, path: string, hash: string, encoding: "utf8" | "latin1" = "utf8"): string {
   const bytes = parts.read(path);
-  if (sha256(bytes) === hash) return bytes.toString("utf8");
+  if (sha256(bytes) === hash) return bytes.toString(encoding);
   throw corrupt(parts.pathOf(path), "its content differs from what the CA last wrote");
+}
+
+/** Of a split index; undefined where it is not split. */
+function detailsSource(parts: RegistryParts): DetailsSource | undefined {
+  if (!parts.hasSplitIndex) return undefined;
+  return { text: (path, hash) => readProved(parts, path, hash), entry: (name, digest) => readCheckedEntry(parts, name, digest) };
 }
 
 function hashOfDetails(parts: RegistryParts, path: string, { files }: CaState): string | undefined {
   return parts.hasSplitIndex ? (files[detailsFile(path)] ?? "") : undefined;
 }
 
-function detailsOf(parts: RegistryParts, path: string, state: CaState): IndexDetails {
-  const [file, hash] = [detailsFile(path), hashOfDetails(parts, path, state) ?? ""];
-  return new IndexDetails(file, hash, () => readProved(parts, file, hash));
+function detailsOf(source: DetailsSource, path: string, { files }: CaState): IndexDetails {
+  const file = detailsFile(path);
+  return new IndexDetails(file, files[file] ?? "", source);
 }
 
 function bitsOf({ length }: readonly IndexSegment[]): number {

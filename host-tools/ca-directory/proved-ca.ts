@@ -70,6 +70,22 @@ export function loadCa(
   return loaded;
 }
 
+/**
+ * The index as the disk has it now, for {@link LoadOptions.before}: read without the lock, while there is time. Each part is what the state
+ * beside it names by hash; a state that is proved later takes those that it names too.
+ *
+ * @returns undefined where there is none, or it cannot be read now
+ */
+export function readIndexAhead(directory: string): CaRegistry | undefined {
+  try {
+    const state = readUnprovedState(directory);
+    return state.registry.indexed ? IndexedRegistry.load(registryParts(directory, registryKindOf(state)), state) : undefined;
+  } catch {
+    // Whatever it is: who reads it under the lock meets it again, or it was a change that went by.
+    return undefined;
+  }
+}
+
 function wholeRegistry(files: ProvedFiles): CaRegistry {
   return registryOf(files.parts, readProvedEntries(files), files.state.registry);
 }

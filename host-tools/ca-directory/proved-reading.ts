@@ -6,10 +6,30 @@ import type { StoreSurroundings } from "./ca-store.js";
 import { readJournal } from "./change-journal.js";
 import { isAway } from "./change-log.js";
 import { logsOf, warnOfAway } from "./database-source.js";
+import { readRecord, unlock } from "./ca-record.js";
+import type { CaRegistry } from "./ca-registry.js";
 import { takeIn } from "./log-replica.js";
-import { loadCa } from "./proved-ca.js";
+import { loadCa, readIndexAhead } from "./proved-ca.js";
 import type { LoadedCa, Reading } from "./proved-ca.js";
 import { stateKey } from "./sealed-state.js";
+
+/** What a passphrase opens, and what was read meanwhile. */
+export interface Unlocked {
+  readonly sealing: Buffer;
+  /** Proved by no state yet: see {@link readIndexAhead}. */
+  readonly ahead?: CaRegistry | undefined;
+}
+
+/**
+ * Opens the CA's secrets, and reads the index of its registry while that takes its time.
+ *
+ * @throws HawserError `NOT_A_CA`, `CA_CORRUPT`, `CA_VERSION`, `WRONG_PASSPHRASE`
+ */
+export async function unlockAndReadAhead(directory: string, passphrase: string): Promise<Unlocked> {
+  const unlocking = unlock(directory, readRecord(directory), passphrase);
+  const ahead = readIndexAhead(directory);
+  return { sealing: await unlocking, ahead };
+}
 
 export interface ReadingOptions extends Partial<Pick<StoreSurroundings, "openLog" | "onAway">> {
   /** Take nothing in: what there is, is to be judged. */
@@ -25,7 +45,7 @@ export interface ReadingOptions extends Partial<Pick<StoreSurroundings, "openLog
  */
 export async function readProvedCa(
   directory: string,
-  sealing: Uint8Array,
+  { sealing, ahead }: Unlocked,
   reading: Reading = "all",
   { openLog = logsOf(directory), onAway = warnOfAway, isAlone = false }: ReadingOptions = {},
 ): Promise<LoadedCa> {
@@ -38,17 +58,17 @@ export async function readProvedCa(
         `a change of the CA in ${directory} was interrupted and is not finished`,
         `Run: hawser ca crl --dir ${directory}`,
       );
-    const loaded = loadCa(directory, key, { reading });
-    const { files } = loaded;
+    const loaded = loadCa(directory, key, { reading, ...(ahead && { before: ahead }) });
+    const { files, registry: before } = loaded;
     if (files.state.log === undefined || isAlone) return loaded;
     try {
       const log = openLog(files.state.log);
       const count = await log.read((asked) => takeIn(files, key, asked, log.place));
-      return count === 0 ? loaded : loadCa(directory, key, { reading });
+      return count === 0 ? loaded : loadCa(directory, key, { reading, before });
     } catch (error) {
       if (!isAway(error)) throw error;
       onAway(error);
-      return loadCa(directory, key, { reading });
+      return loadCa(directory, key, { reading, before });
     }
   });
 }

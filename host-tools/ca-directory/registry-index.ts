@@ -59,7 +59,7 @@ export class IndexedName implements NameSummary {
   constructor(
     private readonly line: string,
     private readonly path: string,
-    private readonly details?: (name: string) => string | undefined,
+    private readonly details?: IndexDetails,
   ) {
     if (!HEAD.test(line)) throw corrupt(path, "it is not a part of an index");
     this.name = line.slice(0, line.indexOf(" "));
@@ -127,11 +127,13 @@ export class IndexedName implements NameSummary {
   }
 
   get #rest(): string | undefined {
-    return this.details === undefined ? this.line.slice(this.#head.length + 1) : this.details(this.name);
+    return this.details === undefined ? this.line.slice(this.#head.length + 1) : this.details.restOf(this.name);
   }
 
   #parse(): RegistryEntry {
     const { name, kind, state, role } = this;
+    const alone = this.details?.entryOf(name, this.digest);
+    if (alone !== undefined) return { ...alone, certificates: alone.certificates.map(certificateSummary) };
     const rest = parseObject(this.#rest ?? "");
     const entry = parseEntry({ ...rest, v: 1, name, kind, state, role }, name);
     if (entry === undefined) throw corrupt(this.path, `its line of ${name} is not one of an index`);
@@ -189,26 +191,47 @@ function nameOf(line: string): string {
   return line.slice(0, line.indexOf(" "));
 }
 
+/** For so many names of one part, their entries take less than its details, which tell of some hundred. */
+const NAMES_ALONE = 16;
+
+/** Where an index's details, and single entries of it, are read and proved. Throws `CA_CORRUPT`. */
+export interface DetailsSource {
+  text(path: string, hash: string): string;
+  entry(name: string, digest: string): RegistryEntry;
+}
+
 /** The second text of a part of a split index: read and proved when it is asked for. */
 export class IndexDetails {
   #text: string | undefined;
   #restByName: ReadonlyMap<string, string> | undefined;
+  #readAlone = 0;
 
   constructor(
     readonly path: string,
     readonly hash: string,
-    private readonly read: () => string,
+    private readonly source: DetailsSource,
   ) {}
 
-  static of(path: string, text: string): IndexDetails {
-    const details = new IndexDetails(path, sha256(text), () => text);
+  static of(path: string, text: string, source: DetailsSource): IndexDetails {
+    const details = new IndexDetails(path, sha256(text), source);
     details.#text = text;
     return details;
   }
 
+  /**
+   * The entry in place of the details, as long as few names of this part were asked for. It is proved by what the head says of it.
+   *
+   * @throws HawserError `CA_CORRUPT`
+   */
+  entryOf(name: string, digest: string): RegistryEntry | undefined {
+    if (this.#text !== undefined || this.#readAlone >= NAMES_ALONE) return undefined;
+    this.#readAlone += 1;
+    return this.source.entry(name, digest);
+  }
+
   /** @throws HawserError `CA_CORRUPT` */
   get text(): string {
-    this.#text ??= this.read();
+    this.#text ??= this.source.text(this.path, this.hash);
     return this.#text;
   }
 
@@ -233,13 +256,16 @@ export class IndexSegment {
     readonly details?: IndexDetails,
   ) {}
 
-  /** @param lines whole ones, whether the index is split or not */
-  static of(path: string, lines: Iterable<string>, isSplit: boolean): IndexSegment {
+  /**
+   * @param lines whole ones, whether the index is split or not
+   * @param source where the index is split
+   */
+  static of(path: string, lines: Iterable<string>, source: DetailsSource | undefined): IndexSegment {
     const sorted = [...lines].sort();
-    if (!isSplit) return new IndexSegment(path, textOf(sorted));
+    if (source === undefined) return new IndexSegment(path, textOf(sorted));
     const split = sorted.map(splitLine);
     const heads = split.map(([head, rest]) => `${head}${rest.includes(ENDED) ? HEAD_OF_ENDED : HEAD_OF_OTHERS}`);
-    const details = IndexDetails.of(detailsFile(path), textOf(split.map(([head, rest]) => `${nameOf(head)} ${rest}`)));
+    const details = IndexDetails.of(detailsFile(path), textOf(split.map(([head, rest]) => `${nameOf(head)} ${rest}`)), source);
     return new IndexSegment(path, textOf(heads), undefined, details);
   }
 
@@ -251,11 +277,9 @@ export class IndexSegment {
 
   /** @throws HawserError `CA_CORRUPT` */
   get names(): ReadonlyMap<string, IndexedName> {
-    const { details } = this;
-    const restOf = details === undefined ? undefined : (name: string): string | undefined => details.restOf(name);
     this.#names ??= new Map(
       linesOf(this.text).map((line) => {
-        const indexed = new IndexedName(line, this.path, restOf);
+        const indexed = new IndexedName(line, this.path, this.details);
         return [indexed.name, indexed];
       }),
     );
@@ -275,10 +299,10 @@ export class IndexSegment {
   }
 
   /** The part after a change; undefined removes a name. */
-  with(changes: ReadonlyMap<string, string | undefined>): IndexSegment {
+  with(changes: ReadonlyMap<string, string | undefined>, source: DetailsSource | undefined): IndexSegment {
     const kept = this.lines().filter((line) => !changes.has(nameOf(line)));
     const changed = [...changes.values()].filter((line) => line !== undefined);
-    return IndexSegment.of(this.path, [...kept, ...changed], this.details !== undefined);
+    return IndexSegment.of(this.path, [...kept, ...changed], source);
   }
 
   /** Whole lines. */
@@ -298,8 +322,8 @@ function linesOf(text: string): string[] {
 }
 
 /** Whole lines as the parts of an index. */
-export function spread(lines: Iterable<string>, bits: number, isSplit: boolean): IndexSegment[] {
+export function spread(lines: Iterable<string>, bits: number, source: DetailsSource | undefined): IndexSegment[] {
   const files: string[][] = Array.from({ length: 2 ** bits }, () => []);
   for (const line of lines) files[bucketOf(nameOf(line), bits)]?.push(line);
-  return files.map((part, number) => IndexSegment.of(indexFile(number), part, isSplit));
+  return files.map((part, number) => IndexSegment.of(indexFile(number), part, source));
 }

@@ -1,6 +1,7 @@
 /** The index of a registry in a database: heads that are read at once, and details that are read when they are asked for. */
 import { describe, expect, it } from "vitest";
 import type { ChangedEntry } from "./ca-registry.js";
+import { entryFile } from "./directory-layout.js";
 import { IndexedRegistry } from "./indexed-registry.js";
 import type { RegistryEntry } from "./registry-entry.js";
 import type { RegistryParts } from "./registry-parts.js";
@@ -32,6 +33,8 @@ class MemoryParts implements RegistryParts {
 
 const certificate = { serial: "1", notBeforeMs: 0, notAfterMs: 9, publicKeyHash: "" };
 
+const textOf = (entry: RegistryEntry): string => `${JSON.stringify(entry, null, 2)}\n`;
+
 function changed(name: string, change: Partial<RegistryEntry> = {}): ChangedEntry {
   const entry: RegistryEntry = {
     v: 1,
@@ -43,7 +46,7 @@ function changed(name: string, change: Partial<RegistryEntry> = {}): ChangedEntr
     certificates: [],
     ...change,
   };
-  return { entry, digest: entryDigest(name, JSON.stringify(entry)) };
+  return { entry, digest: entryDigest(name, textOf(entry)) };
 }
 
 const all = Array.from({ length: 3000 }, (_, number) =>
@@ -55,6 +58,7 @@ function kept(entries: readonly ChangedEntry[]): { parts: MemoryParts; state: Ca
   const parts = new MemoryParts();
   const registry = IndexedRegistry.of(parts, entries);
   parts.apply(registry.files);
+  parts.apply(new Map(entries.map(({ entry }) => [entryFile(entry.name), textOf(entry)])));
   return { parts, state: stateOf(registry) };
 }
 
@@ -66,7 +70,7 @@ function stateOf(registry: IndexedRegistry): CaState {
 const isDetails = (part: string): boolean => part.endsWith("-details");
 
 describe("a split index", () => {
-  it("tells name, kind, state and role by its heads alone, and reads one text more for the rest of a name", () => {
+  it("tells name, kind, state and role by its heads alone, and reads the entry for the rest of a name", () => {
     const { parts, state } = kept(all);
     const registry = IndexedRegistry.load(parts, state);
     const summaries = [...registry.summaries()];
@@ -76,8 +80,34 @@ describe("a split index", () => {
     expect([registry.entries.has("meter-7"), registry.twinOf("METER-7"), registry.twinOf("meter-7")]).toEqual([true, "meter-7", undefined]);
     expect([...registry.withEnded()]).toEqual([]);
     expect(parts.reads.filter(isDetails)).toEqual([]);
+    parts.reads.length = 0;
     expect(registry.named("meter-7")?.certificates).toEqual([{ ...certificate, status: "active" }]);
-    expect(parts.reads.filter(isDetails)).toHaveLength(1);
+    expect(parts.reads).toEqual([entryFile("meter-7")]);
+  });
+
+  it("reads the details of a part once more than a few of its names are asked for", () => {
+    const { parts, state } = kept(all);
+    const registry = IndexedRegistry.load(parts, state);
+    parts.reads.length = 0;
+    for (const { certificates } of registry.summaries()) expect(certificates).toEqual([{ ...certificate, status: "active" }]);
+    expect(parts.reads.filter(isDetails)).toHaveLength(8);
+    expect(parts.reads.length).toBeLessThan(8 * 20);
+  });
+
+  it("does not take an entry that is not what its head says, nor an older one of the same name", () => {
+    const { parts, state } = kept(all);
+    const older = parts.texts.get(entryFile("meter-7")) ?? "";
+    const before = IndexedRegistry.load(parts, state);
+    const ended = { ...certificate, status: "revoked", reason: "keyCompromise", revokedAtMs: 5 } as const;
+    const after = before.after(new Map([["meter-7", changed("meter-7", { state: "revoked", certificates: [ended] })]]));
+    parts.apply(after.filesSince(before));
+    for (const text of [older, older.replace("water", "steam"), ""]) {
+      parts.texts.set(entryFile("meter-7"), text);
+      const registry = IndexedRegistry.load(parts, stateOf(after));
+      expect(() => [...registry.withEnded()].map(({ certificates }) => certificates)).toThrow(
+        expect.objectContaining({ code: "CA_CORRUPT" }),
+      );
+    }
   });
 
   it("does not take details that are not what the CA wrote, nor old ones with a new head", () => {
@@ -88,7 +118,7 @@ describe("a split index", () => {
     for (const [part, text] of old) if (isDetails(part)) parts.texts.set(part, text);
     const registry = IndexedRegistry.load(parts, stateOf(after));
     expect(registry.named("meter-7")?.state).toBe("active");
-    expect(() => registry.named("meter-7")?.certificates).toThrow(expect.objectContaining({ code: "CA_CORRUPT" }));
+    expect(() => registry.after(new Map([["meter-7", changed("meter-7")]]))).toThrow(expect.objectContaining({ code: "CA_CORRUPT" }));
     expect(() => registry.readDetails()).toThrow(expect.objectContaining({ code: "CA_CORRUPT" }));
   });
 

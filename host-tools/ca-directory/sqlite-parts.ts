@@ -73,7 +73,7 @@ export class SqliteParts implements RegistryParts {
   read(part: string): Buffer {
     const { table, key, value } = rowOf(part);
     const row = this.#attempt("read", () =>
-      this.#checked().statement(`SELECT hex(text) AS text FROM ${table} WHERE ${key} = ?`).get(value),
+      this.#checked().statement(`SELECT CAST(text AS BLOB) AS text FROM ${table} WHERE ${key} = ?`).get(value),
     );
     if (row === undefined) throw corrupt(this.pathOf(part), "it is missing");
     return bytesOf(row["text"]);
@@ -81,7 +81,7 @@ export class SqliteParts implements RegistryParts {
 
   names(): string[] {
     const rows = this.#attempt("read", () =>
-      this.#checked().statement("SELECT hex(name) AS name FROM entries ORDER BY entries.name").all(),
+      this.#checked().statement("SELECT CAST(name AS BLOB) AS name FROM entries ORDER BY entries.name").all(),
     );
     return rows.map((row) => {
       const name = bytesOf(row["name"]).toString("utf8");
@@ -119,7 +119,7 @@ export class SqliteParts implements RegistryParts {
   #checked(): KeptConnection {
     if (this.#connection !== undefined) return this.#connection;
     const connection = KeptConnection.to(this.#path);
-    const tables = connection.statement("SELECT hex(sql) AS sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").all();
+    const tables = connection.statement("SELECT CAST(sql AS BLOB) AS sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").all();
     if (JSON.stringify(tables.map(({ sql }) => bytesOf(sql).toString("utf8"))) !== JSON.stringify(TABLES))
       throw corrupt(this.#path, "its tables are not those of a registry");
     this.#connection = connection;
@@ -162,9 +162,9 @@ function write(connection: KeptConnection, content: ReadonlyMap<string, Uint8Arr
   }
 }
 
-/** Text is asked for in hexadecimal: `libsql` ends the process where somebody wrote bytes that are no UTF-8. */
+/** Text is asked for as bytes: `libsql` ends the process where somebody wrote some that are no UTF-8. */
 function bytesOf(value: unknown): Buffer {
-  return Buffer.from(String(value), "hex");
+  return Buffer.from(value as Uint8Array | ArrayBuffer as Uint8Array);
 }
 
 function rowOf(part: string): Row {

@@ -53,7 +53,8 @@ import type { Errand } from "./errand-names.js";
 import { Provisioning, pskForAgain } from "./provisioning.js";
 import type { DeviceIdentity, Reservation, ReserveRequest, ResumeRequest } from "./provisioning.js";
 import { provisionBatch, type BatchRequest } from "./provisioning-batch.js";
-import { parseRecord, readRecord, unlock } from "../ca-directory/ca-record.js";
+import { parseRecord } from "../ca-directory/ca-record.js";
+import { unlockAndReadAhead } from "../ca-directory/proved-reading.js";
 import type { RevokedSerial } from "../pki/signed-crl.js";
 import { makeCheckpoint } from "./checkpoint.js";
 import { moveRegistry, type MovedRegistry, type MoveOptions } from "./registry-move.js";
@@ -102,12 +103,12 @@ export async function openCa(directory: string, passphrase: string, options: Ope
   const { onOutput = warnOfOutput, now = Date.now, signerFor = tokenSigners(pinSource()), onAway = warnOfAway, isAlone = false } = options;
   // Absolute: mosquitto, which tries configurations, works in another directory.
   const path = resolve(directory);
-  const sealing = unlock(path, readRecord(path), passphrase);
+  const unlocked = await unlockAndReadAhead(path, passphrase);
   const results = new OutputResults(onOutput);
   let opened: OpenedKeys | undefined;
   let gone: readonly OutputResult[] = [];
-  const store = await CaStore.open(path, sealing, { now, openLog: logsOf(path), onAway, isAlone }, async (proved) => {
-    const ours = await OpenedKeys.read(proved, sealing, remembered(signerFor));
+  const store = await CaStore.open(path, unlocked, { now, openLog: logsOf(path), onAway, isAlone }, async (proved) => {
+    const ours = await OpenedKeys.read(proved, unlocked.sealing, remembered(signerFor));
     opened = ours;
     return {
       filesChanged: (files) => ours.refresh(files),

@@ -4,9 +4,9 @@ import { join, resolve } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { readUnprovedState, unprovedFiles } from "../ca-directory/ca-files.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
-import { readRecord, unlock } from "../ca-directory/ca-record.js";
+import { readRecord } from "../ca-directory/ca-record.js";
 import type { RegistryNames } from "../ca-directory/ca-registry.js";
-import { readProvedCa } from "../ca-directory/proved-reading.js";
+import { readProvedCa, unlockAndReadAhead } from "../ca-directory/proved-reading.js";
 import type { ReadingOptions } from "../ca-directory/proved-reading.js";
 import { isJournalThere } from "../ca-directory/change-journal.js";
 import { FILES, isSealedFile } from "../ca-directory/directory-layout.js";
@@ -59,7 +59,7 @@ export function readNames(directory: string, reading: Reading): ReadNames {
 export async function proveNames(directory: string, passphrase: string, reading: Reading, options?: ReadingOptions): Promise<ReadNames> {
   const path = resolve(directory);
   const isAsked = isRollover(unprovedFiles(path)) ? "all" : reading;
-  const { files, registry } = await readProvedCa(path, unlock(path, readRecord(path), passphrase), isAsked, options);
+  const { files, registry } = await readProvedCa(path, await unlockAndReadAhead(path, passphrase), isAsked, options);
   return { files, state: files.state, names: registry, isProved: true };
 }
 

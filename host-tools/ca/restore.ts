@@ -92,7 +92,7 @@ export async function restoreCa(backup: OpenedBackup, directory: string, options
     layOut(staging, backup.snapshot);
     // The store takes it again for what it does.
     lock.release();
-    const loaded = await readProvedCa(staging, backup.sealing, "all", { isAlone: true });
+    const loaded = await readProvedCa(staging, { sealing: backup.sealing }, "all", { isAlone: true });
     const lists = await openLists(loaded, options);
     const outputs = readOutputs(loaded.files).map(({ directory: output }) => output);
     const lost = lostCertificates(loaded, lists);

@@ -95,7 +95,7 @@ export async function joinRegistry(directory: string, { passphrase, urlFile, nam
     lock.release();
     const database = new PostgresLog(address, log);
     const openLog = (): PostgresLog => database;
-    const loaded = await readProvedCa(staging, sealing, "all", {
+    const loaded = await readProvedCa(staging, { sealing }, "all", {
       openLog,
       onAway: (error) => {
         throw error;

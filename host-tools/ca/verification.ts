@@ -6,10 +6,9 @@ import type { HawserError } from "../../sdk/errors.js";
 import { RevocationList } from "../../sim/node/revocation-list.js";
 import { isTemporaryName } from "../../sim/node/files/atomic-file.js";
 import { verifyAuditText } from "../ca-directory/audit-trail.js";
-import { readProvedCa } from "../ca-directory/proved-reading.js";
+import { readProvedCa, unlockAndReadAhead } from "../ca-directory/proved-reading.js";
 import type { ProvedFiles } from "../ca-directory/ca-files.js";
 import { readCaFile } from "../ca-directory/ca-file.js";
-import { readRecord, unlock } from "../ca-directory/ca-record.js";
 import { DIRECTORIES, FILES, isSealedFile } from "../ca-directory/directory-layout.js";
 import type { CertificateRecord, RegistryEntry } from "../ca-directory/registry-entry.js";
 import { revokedOf } from "../ca-directory/state-transitions.js";
@@ -55,8 +54,8 @@ export async function verifyCa(
   { nowMs = Date.now(), checkpoints = new Map(), ...reading }: VerifyOptions = {},
 ): Promise<Verification> {
   const path = resolve(directory);
-  const sealing = unlock(path, readRecord(path), passphrase);
-  const { files, registry } = await readProvedCa(path, sealing, "all", reading);
+  const { sealing, ahead } = await unlockAndReadAhead(path, passphrase);
+  const { files, registry } = await readProvedCa(path, { sealing, ahead }, "all", reading);
   const names = [...registry.entries.values()];
   const brokers = readBrokerRecords(files);
   const issuers = [FILES.issuing, FILES.root, ...(files.has(FILES.previous) ? [FILES.previous] : [])].map(

@@ -93,7 +93,7 @@ test(
     expect(token.tool("--list-objects", "--type", "privkey").match(/never extractable/g)).toHaveLength(3);
     expect(token.calls()).toMatch(/--sign/);
     expect(token.calls()).not.toContain(PIN);
-    const sealing = unlock(join(cwd, "ca"), readRecord(join(cwd, "ca")), PASSPHRASE);
+    const sealing = await unlock(join(cwd, "ca"), readRecord(join(cwd, "ca")), PASSPHRASE);
     const issuing = unseal(sealing, readFileSync(join(cwd, "ca/keys/issuing.sealed")), SEAL_PURPOSE.key("keys/issuing.sealed")).toString(
       "utf8",
     );

@@ -83,7 +83,7 @@ async function live(devices: number, room: string): Promise<Measured[]> {
   const directory = join(room, "ca");
   await initCa(directory, { name: "Bench", passphrase: PASSPHRASE, scryptCost: TEST_SCRYPT_COST });
   await provisionFirst(await openCa(directory, PASSPHRASE));
-  fillCa(directory, PASSPHRASE, devices);
+  await fillCa(directory, PASSPHRASE, devices);
   const ca = await openCa(directory, PASSPHRASE);
   await ca.applyPolicy(DEFAULT_POLICY_TEXT.replace("name: default", "name: own\nattributes: { site: {} }"));
   const [mtlsPort = 0, pskPort = 0] = await freePorts(2);

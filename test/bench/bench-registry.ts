@@ -95,7 +95,7 @@ const database = kind === "postgres" ? await PostgresServer.start() : undefined;
 try {
   hawser("ca", "init", "--name", "Bench", "--registry", database === undefined ? kind : "sqlite");
   hawser("provision", "--id", meterName(0), "--vault", join(room, "first.vault"));
-  fillCa(directory, PASSPHRASE, names);
+  await fillCa(directory, PASSPHRASE, names);
   if (database !== undefined) hawser("registry", "move", "--to", "postgres", "--registry-url-file", database.urlFile);
   process.stdout.write(`${`${names} names in ${kind}`.padEnd(44)} ${"CPU s".padStart(8)}${"wall s".padStart(26)}\n`);
   measure("the command alone: --version", () => ["--version"], ROUNDS, { withPassphrase: false, withDirectory: false });

@@ -16,8 +16,8 @@ export function meterName(number: number): string {
 }
 
 /** Fills a CA of one device up to `names`: ends, sites and states differ, so that filters have something to find. */
-export function fillCa(directory: string, passphrase: string, names: number): void {
-  const sealing = unlock(directory, readRecord(directory), passphrase);
+export async function fillCa(directory: string, passphrase: string, names: number): Promise<void> {
+  const sealing = await unlock(directory, readRecord(directory), passphrase);
   const { state } = readState(directory, stateKey(sealing));
   const digests = new Map<string, string>();
   const parts = registryParts(directory, registryKindOf(state));

@@ -4,7 +4,8 @@
  * Sealed bytes: version 1 (1 byte), nonce (12), ciphertext, tag (16). The nonce is random: one key may seal up to 2^32 times
  * before that is a worry. The additional data says what the bytes are for, so that one sealed file cannot stand in for another.
  */
-import { createCipheriv, createDecipheriv, randomBytes, scryptSync } from "node:crypto";
+import { createCipheriv, createDecipheriv, randomBytes, scrypt, scryptSync } from "node:crypto";
+import type { ScryptOptions } from "node:crypto";
 import { HawserError } from "../../../sdk/errors.js";
 
 /** What scrypt costs; RFC 7914 calls them N, r and p. */
@@ -62,10 +63,23 @@ export function readKeyDerivation(value: unknown): KeyDerivation | undefined {
 
 /** The 32-byte key for {@link seal} and {@link unseal}. */
 export function deriveKey(passphrase: string, derivation: KeyDerivation): Buffer {
-  const { cost, blockSize, parallelization, salt } = derivation;
+  return scryptSync(...scryptCall(passphrase, derivation));
+}
+
+/** The same on another thread, while this one does something else. */
+export function deriveKeyBeside(passphrase: string, derivation: KeyDerivation): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    scrypt(...scryptCall(passphrase, derivation), (error, key) => (error === null ? resolve(key) : reject(error)));
+  });
+}
+
+function scryptCall(
+  passphrase: string,
+  { cost, blockSize, parallelization, salt }: KeyDerivation,
+): [passphrase: string, salt: Buffer, keyBytes: number, options: ScryptOptions] {
   const maxmem = 128 * blockSize * (cost + parallelization) + 2 ** 20;
   // The same letters typed on different systems come composed or decomposed: NFC makes them one passphrase.
-  return scryptSync(passphrase.normalize("NFC"), Buffer.from(salt, "base64"), 32, { cost, blockSize, parallelization, maxmem });
+  return [passphrase.normalize("NFC"), Buffer.from(salt, "base64"), 32, { cost, blockSize, parallelization, maxmem }];
 }
 
 const VERSION = 1;
