@@ -5,7 +5,7 @@ import { build, type BuildFailure, type Message, type Plugin } from "esbuild";
 import { errorMessage, HawserError } from "../../sdk/errors.js";
 
 /** What a program may import of the package, wherever it runs. The rest is for Node, or of the one board. */
-export const PROGRAM_MODULES = ["hawser", "hawser/mqtt", "hawser/presets"] as const;
+export const PROGRAM_MODULES = ["hawser", "hawser/mqtt", "hawser/presets", "hawser/reports"] as const;
 
 const WORLD = "Take what the program needs of the world from its parameters: { device, clock, scheduler, random, sensor, onButton }.";
 

@@ -9,6 +9,7 @@ export { errorCode } from "../../sdk/errors.js";
 export * from "../../sdk/index.js";
 export * from "../../sdk/mqtt/index.js";
 export * from "../../sdk/presets/index.js";
+export * from "../../sdk/reports/index.js";
 export { ProgramDevice, type ProgramWitness } from "../program/program-device.js";
 export * as host from "./host-natives.js";
 export { xsPlatform } from "./xs-platform.js";

@@ -33,6 +33,7 @@ const FACES: Readonly<Record<(typeof PROGRAM_MODULES)[number], string>> = {
   hawser: "sdk/index.ts",
   "hawser/mqtt": "sdk/mqtt/index.ts",
   "hawser/presets": "sdk/presets/index.ts",
+  "hawser/reports": "sdk/reports/index.ts",
 };
 
 /** A program that holds the engine hears no command; it is killed then. */

@@ -127,7 +127,7 @@ function asItIs(source: string): { file: string; remove(): void } {
 const THIS_SDK: Esbuild.Plugin = {
   name: "this-sdk",
   setup(build) {
-    build.onResolve({ filter: /^hawser(\/mqtt|\/presets)?$/ }, ({ path }) => {
+    build.onResolve({ filter: /^hawser(\/mqtt|\/presets|\/reports)?$/ }, ({ path }) => {
       const face = join(packageRoot(), "dist/sdk", path.slice("hawser".length), "index.js");
       return { path: pathToFileURL(face).href, external: true };
     });

@@ -60,6 +60,7 @@ const withBody = (body: string): string =>
 const PANEL = `import { HawserError, type Program } from "hawser";
 import { MqttClient } from "hawser/mqtt";
 import { awsIotCore } from "hawser/presets";
+import { reportTrouble } from "hawser/reports";
 import { readingOf } from "./readings.ts";
 
 const program: Program = async ({ device, scheduler, sensor, onButton, clock }) => {
@@ -67,6 +68,9 @@ const program: Program = async ({ device, scheduler, sensor, onButton, clock }) 
   const began = clock.monotonicMs();
   tell("started", [typeof MqttClient, typeof awsIotCore, new HawserError("USAGE", "x").code, device.id].join());
   scheduler.after(100, () => tell("reading", readingOf(sensor("temperature"), clock.monotonicMs() - began)));
+  // Where this policy lets a device write.
+  reportTrouble(device, clock, { topic: "up/trouble" });
+  device.publish({ absolute: "devices/another/up/x" }, "1", { qos: 1, queue: true }).catch(() => undefined);
   let presses = 0;
   onButton("report", () => {
     if (++presses === 2) tell("pressed", "twice");
@@ -92,6 +96,7 @@ describe("sim run --program --engine xs", { timeout: LIVENESS_MS }, () => {
       await watcher.waitFor(({ topic }) => topic.endsWith("up/pressed"));
       await watcher.send("devices/sensor-1/down/led", "on");
       await watcher.waitFor(({ topic }) => topic.endsWith("up/led"));
+      await watcher.waitFor(({ topic }) => topic.endsWith("up/trouble"));
       expect(await device.waitFor("message")).toMatchObject({ topic: "devices/sensor-1/down/led" });
       device.signal("SIGINT");
       expect(await device.ended).toMatchObject({ code: 0, stderr: "" });
@@ -109,6 +114,7 @@ describe("sim run --program --engine xs", { timeout: LIVENESS_MS }, () => {
       "devices/sensor-1/up/pressed twice",
       'devices/sensor-1/up/reading {"celsius":21.5,"isLater":true}',
       "devices/sensor-1/up/started function,object,USAGE,sensor-1",
+      'devices/sensor-1/up/trouble {"v":1,"kind":"denied","count":1,"topic":"devices/another/up/x"}',
     ]);
   });
 
