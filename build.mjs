@@ -62,7 +62,8 @@ if (existsSync(cli)) chmodSync(cli, 0o755);
 if (withTypes) {
   execFileSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, "-p", `${root}tsconfig.types.json`], { stdio: "inherit" });
   // What Moddable projects compile: see manifest.json.
-  const { buildDeviceBundle, buildDeviceTypes } = await import("./firmware/build/device-bundle.mjs");
+  const { buildDeviceBundle, buildDeviceTypes, buildLeanBundles } = await import("./firmware/build/device-bundle.mjs");
   await buildDeviceBundle();
+  await buildLeanBundles();
   buildDeviceTypes();
 }

@@ -7,6 +7,8 @@
  * - `hawser.js`, `mqtt.js`, `firmware.js`: the names applications import, each a line over those, with a `.d.ts` over `dist/types`. They
  *   import with
  *   the prefix `moddable:`, which XS ignores and mcpack wants for what comes from a manifest.
+ * - `lean.js`, `lean-5.js`, `lean-311.js`: `device.js` without the texts of errors and logs, the last two for one version of MQTT alone.
+ *   `lean-texts.json`, by which `hawser explain` puts the texts back. A project names one of them in place of `device.js`.
  * - `presets.js`, `reports.js` and `sleep.js`: `hawser/presets`, `hawser/reports` and `hawser/sleep`, which a project that wants them names
  *   in its own manifest.
  */
@@ -26,6 +28,26 @@ const FACES = {
   mqtt: { source: "sdk/mqtt/index", from: "moddable:hawser/device" },
   firmware: { source: "firmware/boards/esp32", from: "moddable:hawser/board" },
 };
+
+const LEAN = { lean: {}, "lean-5": { protocolVersion: 5 }, "lean-311": { protocolVersion: 4 } };
+
+/**
+ * @param {{ folder?: string }} [options] `folder`: elsewhere than `dist/xs`
+ * @returns {Promise<Record<string, number>>} the size of each, by its name
+ */
+export async function buildLeanBundles({ folder = OUTPUT } = {}) {
+  mkdirSync(folder, { recursive: true });
+  const { bundleDevice } = await deviceBundler();
+  const sizes = {};
+  const texts = {};
+  for (const [name, lean] of Object.entries(LEAN)) {
+    const bundle = await bundleDevice({ entry: join(ROOT, "firmware", "device-bundle.ts"), outputFile: join(folder, `${name}.js`), lean });
+    sizes[name] = bundle.sizeBytes;
+    Object.assign(texts, bundle.texts);
+  }
+  writeFileSync(join(folder, "lean-texts.json"), `${JSON.stringify(texts)}\n`);
+  return sizes;
+}
 
 /**
  * @param {{ readable?: boolean, folder?: string }} [options] `readable`: names and lines as written; `folder`: elsewhere than `dist/xs`
@@ -116,4 +138,5 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { sizeBytes } = await buildDeviceBundle({ readable: process.argv.includes("--readable") });
   if (process.argv.includes("--types")) buildDeviceTypes();
   process.stdout.write(`dist/xs/device.js: ${sizeBytes} bytes\n`);
+  for (const [name, bytes] of Object.entries(await buildLeanBundles())) process.stdout.write(`dist/xs/${name}.js: ${bytes} bytes\n`);
 }

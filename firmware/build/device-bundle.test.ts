@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { buildDeviceBundle } from "./device-bundle.mjs";
+import { buildDeviceBundle, buildLeanBundles } from "./device-bundle.mjs";
 import { ROOT } from "./package-root.mjs";
 
 const folder = mkdtempSync(join(tmpdir(), "hawser-bundle-"));
@@ -91,6 +91,28 @@ describe("what a Moddable project compiles", () => {
     }
     expect(wanted.length).toBeGreaterThan(10);
     expect(wanted.filter((name) => !names.has(name))).toEqual([]);
+  });
+});
+
+describe("lean builds", () => {
+  it("have the same exports and imports as the whole one, in fewer bytes, and their texts lie beside them", async () => {
+    const sizes = await buildLeanBundles({ folder });
+    const exported = (name: string): string[] =>
+      groups(groups(source(name), /export\s*\{([^}]*)\}/g).join(), /(?:as )?(\w+)(?:,|$)/g).sort();
+    const texts = Object.keys(JSON.parse(source("lean-texts.json")) as object);
+    expect(Object.keys(sizes)).toEqual(["lean", "lean-5", "lean-311"]);
+    for (const [name, bytes] of Object.entries(sizes)) {
+      expect(importsOf(`${name}.js`)).toEqual([]);
+      expect(exported(`${name}.js`)).toEqual(exported("device.js"));
+      expect(bytes).toBeLessThan(0.92 * source("device.js").length);
+      expect(groups(source(`${name}.js`), /["`]\{(\w{4})[|}]/g).filter((id) => !texts.includes(id))).toEqual([]);
+    }
+    expect(texts.length).toBeGreaterThan(250);
+  });
+
+  it("are named in docs/firmware.md", () => {
+    const page = readFileSync(join(ROOT, "docs", "firmware.md"), "utf8");
+    expect(page).toContain('"hawser/device": "./node_modules/hawser/dist/xs/lean-5"');
   });
 });
 

@@ -7,6 +7,7 @@ import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { build, type Plugin } from "esbuild";
 import { HawserError } from "../../sdk/errors.js";
+import type { LeanTexts } from "./lean/text-table.js";
 
 export interface BundleOptions {
   /** Absolute path of the program's first module. */
@@ -17,11 +18,22 @@ export interface BundleOptions {
   separate?: Readonly<Record<string, string>>;
   /** Keep names and lines as written: for reading a stack trace. Default false. */
   readable?: boolean;
+  /** Leave out the texts of errors and logs: identifiers stand in their place. Default: they stay. */
+  lean?: LeanOptions;
+}
+
+export interface LeanOptions {
+  /** Speak this version of MQTT only, and leave the other out: 5 for 5.0, 4 for 3.1.1. Default: both. */
+  protocolVersion?: 4 | 5;
 }
 
 export interface Bundle {
   file: string;
   sizeBytes: number;
+  /** The bytes of each module in it, the largest first; by its path below the package's folder. */
+  modules: readonly (readonly [path: string, sizeBytes: number])[];
+  /** The texts that a lean bundle left out, by identifier. */
+  texts: LeanTexts;
 }
 
 /**
@@ -30,6 +42,7 @@ export interface Bundle {
 export async function bundleDevice(options: BundleOptions): Promise<Bundle> {
   if (!existsSync(options.entry))
     throw new HawserError("BUNDLE_FAILED", `${options.entry} does not exist`, "Pass the path of the program's entry module.");
+  const lean = await leanBuild(options);
   try {
     const result = await build({
       entryPoints: [options.entry],
@@ -40,12 +53,21 @@ export async function bundleDevice(options: BundleOptions): Promise<Bundle> {
       target: "es2022",
       mainFields: ["main"],
       minify: !options.readable,
-      ...(!options.readable && { mangleProps: /^_\$/ }),
-      plugins: [separateModules(options.separate ?? {}), sharedMethods()],
+      minifySyntax: !options.readable || lean.only !== undefined,
+      ...(!options.readable && { mangleProps: new RegExp(`^(?:_\\$.*${lean.internalNames.map((name) => `|${name}`).join("")})$`) }),
+      ...(lean.only && { define: { HAWSER_ONLY_VERSION: String(lean.only) } }),
+      plugins: [separateModules(options.separate ?? {}), sharedMethods(lean.rewrite)],
       metafile: true,
       logLevel: "silent",
     });
-    return { file: options.outputFile, sizeBytes: Object.values(result.metafile.outputs)[0]?.bytes ?? 0 };
+    const [{ bytes = 0, inputs = {} } = {}] = Object.values(result.metafile.outputs);
+    const modules = Object.entries(inputs).map(([path, { bytesInOutput }]) => [path, bytesInOutput] as const);
+    return {
+      file: options.outputFile,
+      sizeBytes: bytes,
+      modules: modules.sort(([, one], [, other]) => other - one),
+      texts: lean.texts(),
+    };
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new HawserError(
@@ -54,6 +76,21 @@ export async function bundleDevice(options: BundleOptions): Promise<Bundle> {
       "Import nothing of Node in a device program.",
     );
   }
+}
+
+interface LeanBuild {
+  only: 4 | 5 | undefined;
+  /** Of members that the minifier may shorten. */
+  internalNames: readonly string[];
+  rewrite: (source: string, path: string) => string;
+  texts: () => LeanTexts;
+}
+
+/** Loaded where it is wanted: it needs the TypeScript compiler. */
+async function leanBuild({ entry, lean }: BundleOptions): Promise<LeanBuild> {
+  if (lean === undefined) return { only: undefined, internalNames: [], rewrite: (source) => source, texts: () => ({}) };
+  const { LeanModules } = await import("./lean/lean-modules.js");
+  return new LeanModules(entry, lean.protocolVersion);
 }
 
 /** What a module exports by value, types left out. Moddable's own modules need not be there. */
@@ -88,13 +125,13 @@ function separateModules(names: Readonly<Record<string, string>>): Plugin {
  * instance (3 KB of a connected device), and none for what the prototype has, which lies in flash. What a constructor keeps of its
  * parameters gets such names too: the minifier shortens those, and leaves alone what others might read.
  */
-function sharedMethods(): Plugin {
+function sharedMethods(rewrite: LeanBuild["rewrite"]): Plugin {
   return {
     name: "hawser-shared-methods",
     setup(builder) {
       builder.onLoad({ filter: /\.ts$/ }, async ({ path }) => {
         const file = path.split(/[\\/]/).slice(-2).join("_").replace(/\W/g, "_");
-        return { loader: "ts", contents: shareMethods(await readFile(path, "utf8"), file) };
+        return { loader: "ts", contents: shareMethods(rewrite(await readFile(path, "utf8"), path), file) };
       });
     },
   };

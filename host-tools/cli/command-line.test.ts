@@ -24,6 +24,7 @@ const COMMANDS = [
   "image plan",
   "label make",
   "label check",
+  "explain",
   "export",
 ];
 
@@ -41,7 +42,7 @@ describe("hawser", () => {
       hawser([...command.split(" ").slice(0, 1), "--help"], { cwd }),
     ]);
     expect([help.code, help.stderr, viaHelp.code]).toEqual([0, "", 0]);
-    expect(help.stdout).toMatch(new RegExp(`^Usage: hawser ${command} \\[options\\](?: \\[dir\\]| <\\w+>)?\\n\\n[A-Z][^]*?\\.\\n`));
+    expect(help.stdout).toMatch(new RegExp(`^Usage: hawser ${command} \\[options\\](?: \\[[\\w.]+\\]| <\\w+>)?\\n\\n[A-Z][^]*?\\.\\n`));
     expect(help.stdout).toMatch(/\nExamples:\n {2}.*hawser/);
     expect(help.stdout).toMatch(/\nExit codes:\n {4}0 {2}done\n/);
     expect(help.stdout).toContain("--json");

@@ -8,6 +8,7 @@ import { addCaCommands } from "./ca/ca-command.js";
 import { addDemoCommand } from "./demo/demo-command.js";
 import { addDoctorCommands } from "./doctor/doctor-command.js";
 import { addEnrolCommand } from "./devices/enrol-command.js";
+import { addExplainCommand } from "./explain/explain-command.js";
 import { addExportCommand } from "./devices/export-command.js";
 import { addImageCommands } from "./image/image-command.js";
 import { addInitCommand } from "./first-setup/init-command.js";
@@ -80,6 +81,7 @@ function buildProgram(terminal: Terminal): Command {
     addMonitorCommand,
     addImageCommands,
     addLabelCommands,
+    addExplainCommand,
     addExportCommand,
     addSimCommands,
     addDemoCommand,

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { ErrorCode } from "../../sdk/error-codes.js";
 import { HawserError } from "../../sdk/errors.js";
 import type { DeviceEvent } from "../../sdk/events.js";
-import { bundleDevice } from "../../firmware/build/xs-bundle.js";
+import { bundleDevice, type Bundle, type LeanOptions } from "../../firmware/build/xs-bundle.js";
 import type { DeviceCommands, DeviceOutput } from "./device-protocol.js";
 import type { Bits } from "./host-build.js";
 import { nativeParts } from "./native-parts.js";
@@ -28,19 +28,21 @@ export interface XsDeviceOptions {
   /** As in `XsRunOptions`. */
   heap?: XsRunOptions["heap"];
   stress?: boolean;
+  /** As in `BundleOptions`. */
+  lean?: LeanOptions;
 }
 
 /** The library in ROM and the program, bundled anew: they change with the SDK. */
-export async function bundleDeviceProgram(outputFolder: string): Promise<{ library: string; program: string; sizeBytes: number }> {
+export async function bundleDeviceProgram(outputFolder: string, lean?: LeanOptions): Promise<{ library: Bundle; program: string }> {
   const folder = join(packageRoot(), "sim", "xs");
   const libraryEntry = join(folder, "device-library.ts");
-  const library = await bundleDevice({ entry: libraryEntry, outputFile: join(outputFolder, "library.mjs") });
+  const library = await bundleDevice({ entry: libraryEntry, outputFile: join(outputFolder, "library.mjs"), ...(lean && { lean }) });
   const program = await bundleDevice({
     entry: join(folder, "device-program.ts"),
     outputFile: join(outputFolder, "program.mjs"),
     separate: { [libraryEntry]: "hawser" },
   });
-  return { library: library.file, program: program.file, sizeBytes: library.sizeBytes };
+  return { library, program: program.file };
 }
 
 function folders(folder: string): { storageFolder: string; keysFolder: string } {
@@ -54,9 +56,9 @@ function folders(folder: string): { storageFolder: string; keysFolder: string } 
  * @throws HawserError as `startXs` and `nativeParts`
  */
 export async function startDeviceProgram(options: XsDeviceOptions): Promise<XsProcess> {
-  const { store, ownGroup, onMessage, heap, bits = 32, stress = false } = options;
+  const { store, ownGroup, onMessage, heap, bits = 32, stress = false, lean } = options;
   const places = store ? { store } : folders(options.folder);
-  const { library, program } = await bundleDeviceProgram(join(options.folder, "program"));
+  const { library, program } = await bundleDeviceProgram(join(options.folder, "program"), lean);
   const native = await nativeParts(bits, { sanitize: stress, keys: store ? "store" : "directory" });
   return startXs({
     program,
@@ -67,7 +69,7 @@ export async function startDeviceProgram(options: XsDeviceOptions): Promise<XsPr
     ...(ownGroup && { ownGroup }),
     ...(onMessage && { onMessage: (message) => onMessage(message as unknown as DeviceOutput) }),
     inRom: "code",
-    modules: { hawser: library },
+    modules: { hawser: library.file },
     preload: ["hawser"],
     ...(heap && { heap }),
   });
