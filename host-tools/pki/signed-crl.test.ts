@@ -114,6 +114,12 @@ describe("a revocation list of a CA", () => {
     for (const serial of serials(100)) expect(lists.judge(list.issuer, serial, THIS_UPDATE_MS)).toBe("good");
   });
 
+  test("of 150,000 entries is made and read back", async () => {
+    const entries = serials(150_000).map((serial) => ({ serial, revokedAtMs: THIS_UPDATE_MS, reason: "superseded" as const }));
+    const pem = await makeCrl(p256, { number: 7, thisUpdateMs: THIS_UPDATE_MS, nextUpdateMs: NEXT_UPDATE_MS, revoked: entries });
+    expect(new RevocationList(derOfPem(pem)).serials()).toEqual(new Set(entries.map(({ serial }) => serial)));
+  });
+
   test("says each serial once", async () => {
     const [first, second] = revoked(2);
     const entries = [first, second, first].filter((one) => one !== undefined);

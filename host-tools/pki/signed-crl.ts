@@ -58,7 +58,7 @@ export async function makeCrl(issuer: Issuer, request: CrlRequest): Promise<stri
     derTimeOf(request.thisUpdateMs),
     derTimeOf(request.nextUpdateMs),
     // An empty list of entries is left out (section 5.1.2.6).
-    ...(entries.length === 0 ? [] : [derOf(SEQUENCE, ...entries)]),
+    ...(entries.length === 0 ? [] : [derOf(SEQUENCE, Buffer.concat(entries))]),
     derOf(EXTENSIONS, derOf(SEQUENCE, ...extensions.map(({ rawData }) => new Uint8Array(rawData)))),
   );
   const signature = new Uint8Array(await provenSignature(issuer.signer, spki, new Uint8Array(list)));
