@@ -45,7 +45,7 @@ export function compileEjabberd(input: CompileInput): Compiled {
           source: roleOf(policy, principal)?.source,
           rules: input.rulesOn(principal, listener),
         }));
-  const mixed: Finding[] = names
+  const mixed: readonly Finding[] = names
     .filter(({ name }) => name !== name.toLowerCase())
     .map(({ name, source }) => ({
       level: "error",
@@ -53,8 +53,8 @@ export function compileEjabberd(input: CompileInput): Compiled {
       message: `ejabberd takes ${name} and ${name.toLowerCase()} for one user: names need small letters there`,
       ...(source === undefined ? {} : { source }),
     }));
-  mixed.push(...names.flatMap(({ rules }) => rules.flatMap(filterFindings)));
-  if (mixed.length > 0) throw new PolicyError("the policy for ejabberd 23", mixed);
+  const findings = [...mixed, ...names.flatMap(({ rules }) => rules.flatMap(filterFindings))];
+  if (findings.length > 0) throw new PolicyError("the policy for ejabberd 23", findings);
   const files = new Map([["ejabberd.yml", configText(input, names)]]);
   risks.push(
     "ejabberd keeps passwords itself: register each name with ejabberdctl register NAME hawser PASSWORD",
