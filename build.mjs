@@ -25,6 +25,7 @@ const ENTRY_POINTS = [
   "host-tools/cli/main.ts",
   "test/bench/main.ts",
   "test/bench/signers.ts",
+  "test/bench/factory/bench-station.ts",
   "test/bench/decisions.ts",
   "test/bench/bench-registry.ts",
   "test/bench/bench-policy.ts",

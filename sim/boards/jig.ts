@@ -31,6 +31,8 @@ export interface JigResult {
   readonly mac: string;
   readonly fault?: BoardFault;
   readonly verdict: Verdict;
+  /** What passed the board's line until then. */
+  readonly lineBytes: SimulatedBoard["lineBytes"];
 }
 
 /** After this a person would lay the board aside. */
@@ -77,8 +79,8 @@ export class Jig {
       await this.#unplug(head);
       const isFinal = verdict === "passed" || verdict === "permanent" || there.pluggings >= MOST_PLUGGINGS;
       if (!isFinal) return this.#plug(head, there.board, there.pluggings + 1);
-      const { mac, fault } = there.board;
-      this.results.push({ mac, verdict, ...(fault && { fault }) });
+      const { mac, fault, lineBytes } = there.board;
+      this.results.push({ mac, verdict, lineBytes, ...(fault && { fault }) });
       if (verdict === "passed") this.#passed ??= there.board;
       return this.#next(head);
     });

@@ -41,6 +41,8 @@ export class SimulatedBoard {
   readonly fault: BoardFault | undefined;
   readonly keyStore: MemoryKeyStore;
   readonly storage: Storage;
+  /** Bytes that passed the line since the board was made. */
+  readonly lineBytes = { toBoard: 0, toStation: 0 };
   /** Has the jig pull the cable. */
   onPull: () => void = () => undefined;
   readonly #options: SimulatedBoardOptions;
@@ -132,6 +134,7 @@ export class SimulatedBoard {
   #paced(way: "toBoard" | "toStation", count: number, then: () => void): void {
     const baud = this.fault === "slow" ? SLOW_BAUD : (this.#options.baud ?? 115_200);
     const nowMs = performance.now();
+    this.lineBytes[way] += count;
     const untilMs = Math.max(nowMs, this.#busyUntilMs[way]) + (count * BITS_A_BYTE * 1_000) / baud;
     this.#busyUntilMs[way] = untilMs;
     setTimeout(then, untilMs - nowMs).unref();

@@ -1,4 +1,5 @@
 /** A station: its heads, the shift they work for, and what the people in front of it scan. It needs nobody to look on. */
+import { setMaxListeners } from "node:events";
 import { errorMessage, HawserError } from "../../../sdk/errors.js";
 import type { BoardFailure } from "./board-failures.js";
 import type { BoardIssuer } from "./board-issuer.js";
@@ -69,6 +70,8 @@ export class FactoryStation {
 
   constructor(private readonly options: StationOptions) {
     this.#order = options.order;
+    // Every head listens, and every wait of a head: ten would make Node warn of a leak.
+    setMaxListeners(0, this.#abort.signal);
     this.#change = this.#nextChange();
     this.#heads = options.heads.map(({ name, port }) => new Head(name, port, options.baud, this.#owner()));
     options.ledger.onLine((line) => {

@@ -108,6 +108,8 @@ export class Head {
     if (this.#view.state === "no-port") this.#show("empty");
     const mac = await this.#awaitBoard(link);
     this.#view = { ...this.#view, retries: 0 };
+    // A pulled cable ends every pause: what waits then meets the lost line at once.
+    link.onceLost(() => this.#wake());
     do {
       await this.#awaitTurn(link, mac);
       this.#askedAgain = false;
