@@ -9,14 +9,11 @@ import { Jig, wrongVerdicts } from "../../../sim/boards/jig.js";
 import { checkDeviceRole, policyOf } from "../../ca/ca-policy.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import { unprovedFiles } from "../../ca-directory/ca-files.js";
-import { readBatch, readColumns } from "../../station/factory/batch-file.js";
 import { localIssuer } from "../../station/factory/board-issuer.js";
 import type { BoardIssuer } from "../../station/factory/board-issuer.js";
 import { readStationCredentials, remoteIssuer } from "../../station/central/remote-issuer.js";
 import { challengeOnly } from "../../station/factory/connection-proof.js";
 import { FactoryStation } from "../../station/factory/factory-station.js";
-import { idsByBatch, idsByList, idsByPattern } from "../../station/factory/id-source.js";
-import type { IdSource } from "../../station/factory/id-source.js";
 import { Ledger } from "../../station/factory/ledger.js";
 import type { BoardRecord, ShiftOrder } from "../../station/factory/ledger-records.js";
 import { ReportQueue } from "../../station/factory/report-queue.js";
@@ -36,6 +33,7 @@ import { terminalView } from "../factory/terminal-view.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
 import { readSecretFile, readSecretLine } from "../secret-files.js";
+import { idSourceOf } from "./station-ids.js";
 import { writeSummaryFile } from "./station-records.js";
 
 /** Durations are milliseconds. */
@@ -54,6 +52,9 @@ export interface StationRunOptions extends PassphraseOptions {
   target?: number;
   ids?: string;
   idList?: string;
+  idsUrl?: string;
+  idsTokenFile?: string;
+  idsCa?: string;
   batch?: string;
   columns?: string;
   baud: number;
@@ -306,26 +307,4 @@ function orderOf({ operator, order, product, role, attribute = [], firmware, tar
     ...(needed !== undefined && { firmware: needed }),
     ...(target !== undefined && { target }),
   };
-}
-
-function idSourceOf({ ids, idList, batch, columns }: StationRunOptions): IdSource {
-  if ([ids, idList, batch].filter((source) => source !== undefined).length !== 1) {
-    throw new HawserError(
-      "USAGE",
-      "one of --ids PATTERN, --id-list FILE and --batch FILE is required",
-      "For instance: --ids 'meter-{n:6}'.",
-    );
-  }
-  if (columns !== undefined && batch === undefined) throw new HawserError("USAGE", "--columns needs --batch", "Name the CSV with --batch.");
-  if (ids !== undefined) return idsByPattern(ids);
-  if (idList !== undefined)
-    return idsByList(
-      readFileSync(idList, "utf8")
-        .split("\n")
-        .map((line) => line.trim())
-        .filter((line) => line !== ""),
-    );
-  return idsByBatch(
-    readBatch(readFileSync(batch ?? "", "utf8"), columns === undefined ? undefined : readColumns(readFileSync(columns, "utf8"))),
-  );
 }

@@ -20,6 +20,7 @@ const TEMPORARY: ReadonlySet<string> = new Set([
   "WRONG_STATE",
   "CA_BUSY",
   "AUTHORITY_UNREACHABLE",
+  "ID_SOURCE_AWAY",
   "BOARD_NOT_SEEN",
   "BOARD_BUSY",
   "OUTPUT_FAILED",
@@ -31,6 +32,9 @@ const TEMPORARY: ReadonlySet<string> = new Set([
 const TEMPORARY_REFUSALS: ReadonlySet<string> = new Set(["BAD_REQUEST", "WRONG_STATE", "INTERNAL"]);
 const OPERATOR: ReadonlySet<string> = new Set([
   "NO_IDS_LEFT",
+  "ID_SOURCE_REFUSED",
+  "ID_SOURCE_UNTRUSTED",
+  "ID_SOURCE_WRONG",
   "NO_MAC",
   "BOARD_PASSED",
   "ISSUER_EXPIRED",

@@ -1,4 +1,4 @@
-/** Where boards get their ids from: a pattern with a counter, a list, or the rows of a batch. */
+/** Where boards get their ids from: a pattern with a counter, a list, the rows of a batch, or whoever is asked (`mes-ids.ts`). */
 import { HawserError } from "../../../sdk/errors.js";
 import { checkId } from "../../../sdk/identity/device-id.js";
 import type { BatchRow } from "./batch-file.js";
@@ -13,8 +13,13 @@ export interface PlannedBoard {
 
 export interface IdSource {
   /**
+   * Where another machine gives the ids: has it give one for this board, which {@link next} then returns.
+   * @throws HawserError `NO_MAC`, `NO_IDS_LEFT`, `STOPPED`, `ID_SOURCE_AWAY`, `ID_SOURCE_REFUSED`, `ID_SOURCE_UNTRUSTED`, `ID_SOURCE_WRONG`
+   */
+  ask?(mac: string | undefined, signal: AbortSignal): Promise<void>;
+  /**
    * The next id that is not taken, or the one that is meant for this MAC address.
-   * @throws HawserError `NO_IDS_LEFT`
+   * @throws HawserError `NO_IDS_LEFT`, `ID_SOURCE_WRONG`
    */
   next(mac: string | undefined, isTaken: (id: string) => boolean): PlannedBoard;
   /** What is planned for an id beside its name. */

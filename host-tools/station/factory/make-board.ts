@@ -63,7 +63,7 @@ export async function askBoard(link: StationLink, attempts?: number): Promise<{ 
 /**
  * @throws HawserError `WRONG_FIRMWARE`, `NO_MAC`, `NO_IDS_LEFT`, `BOARD_BUSY`, `BOARD_PASSED`, `DUPLICATE_MAC`, `DUPLICATE_KEY`,
  *   `ALREADY_PROVISIONED`, `READ_BACK_FAILED`,
- *   `BOARD_NOT_SEEN`, and those of the line, the board, the ledger and the CA
+ *   `BOARD_NOT_SEEN`, and those of the id source, the line, the board, the ledger and the CA
  */
 export async function makeBoard(bench: Bench, link: StationLink, place: Place): Promise<MadeBoard> {
   const begunMs = performance.now();
@@ -74,7 +74,7 @@ export async function makeBoard(bench: Bench, link: StationLink, place: Place): 
   if (known?.passedAt !== undefined && state.isProvisioned) return { board: known, wasDone: true };
   checkFirmware(bench.order, state);
   if (mac === undefined && !bench.allowNoMac) throw noMac();
-  let board = known ?? (state.isProvisioned ? undefined : reserve(bench, place, mac));
+  let board = known ?? (state.isProvisioned ? undefined : await reserveNew(bench, place, mac));
   if (board === undefined) throw foreign(state);
   claim(place, board.id);
   place.onStep("reserved", board);
@@ -105,6 +105,16 @@ function knownBoard({ ledger }: Bench, state: DeviceState, mac: string | undefin
   if (board === undefined || board.id !== state.id || board.publicKeyHash !== publicKeyHash || board.serial !== state.serial)
     throw foreign(state);
   return board;
+}
+
+async function reserveNew(bench: Bench, place: Place, mac: string | undefined): Promise<BoardRecord> {
+  const { ledger, ids } = bench;
+  if (ids.ask !== undefined && (vacant(ledger) ?? orphan(ledger, mac)) === undefined) {
+    await ids.ask(mac, place.signal);
+    const other = mac === undefined ? undefined : ledger.boardOfMac(mac);
+    if (other !== undefined) throw boardBusy(other.id);
+  }
+  return reserve(bench, place, mac);
 }
 
 function reserve({ ledger, ids, order }: Bench, { head }: Place, mac: string | undefined): BoardRecord {
@@ -240,12 +250,15 @@ function boardOf(ledger: Ledger, id: string): BoardRecord {
 }
 
 function claim(place: Place, id: string): void {
-  if (!place.claim(id))
-    throw new HawserError(
-      "BOARD_BUSY",
-      `another head is working on ${id}`,
-      "Wait a moment. If it stays, two boards have the same MAC address: set one aside.",
-    );
+  if (!place.claim(id)) throw boardBusy(id);
+}
+
+function boardBusy(id: string): HawserError {
+  return new HawserError(
+    "BOARD_BUSY",
+    `another head is working on ${id}`,
+    "Wait a moment. If it stays, two boards have the same MAC address: set one aside.",
+  );
 }
 
 function checkFirmware({ firmware }: ShiftOrder, state: DeviceState): void {
