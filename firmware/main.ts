@@ -46,7 +46,9 @@ async function main(): Promise<void> {
     publish("up/reading", { uptimeSeconds: Math.floor(board.platform.clock.monotonicMs() / 1_000), signalDbm: board.signalDbm() });
   const interval = Timer.repeat(report, Number(config.intervalSeconds ?? DEFAULT_INTERVAL_SECONDS) * 1_000);
 
-  for await (const { topic, payload } of device.subscribe("down/#", { qos: 1 })) {
+  const commands = device.subscribe("down/#", { qos: 1 });
+  void board.keepImage(commands);
+  for await (const { topic, payload } of commands) {
     const command = topic.slice(device.topic("down/").length);
     const text = String.fromCharCode(...payload.subarray(0, 64));
     if (command === "read") report();

@@ -4,6 +4,7 @@ import type { BoardFacts } from "../../sdk/provisioning/messages.js";
 import type { SerialSettings } from "../io/serial-port.js";
 import type { FirmwarePlatform } from "../firmware-platform.js";
 import type { KeptSessionParts } from "../../sdk/sleep/kept-session.js";
+import type { TrialOptions } from "./image-trial.js";
 import type { TlsDialerOptions } from "../tls/tls-dialer.js";
 import type { TlsEngines } from "../tls/tls-engine.js";
 import type { WifiNetwork } from "../wifi/wifi-keeper.js";
@@ -41,6 +42,12 @@ export interface Board {
    * is lost (Linux).
    */
   provisioned(): Promise<void>;
+  /**
+   * Keeps an image that came over the air once the broker granted a subscription: `board.keepImage(device.subscribe("down/#"))`. Until then
+   * the bootloader goes back to the image before at the next restart, and after `withinMs` the board restarts itself for that.
+   * @returns whether this image was on trial and is kept now; false for any other, and at once where nothing comes over the air (Linux)
+   */
+  keepImage(subscription: { readonly granted: Promise<unknown> }, options?: TrialOptions): Promise<boolean>;
   /** Strength of the Wi-Fi signal, dBm; undefined without Wi-Fi. */
   signalDbm(): number | undefined;
 }

@@ -8,14 +8,22 @@ import { keyValueStorage } from "../io/key-value-storage.js";
 import type { SerialSettings } from "../io/serial-port.js";
 import { WifiKeeper } from "../wifi/wifi-keeper.js";
 import type { Board, BoardOptions } from "./board.js";
+import { keepWhenGranted, type RunningImage } from "./image-trial.js";
 import { moddablePlatform, moddableProvisioning, moddableSntp } from "./moddable.js";
 
 export type { Board, BoardOptions } from "./board.js";
+export type { TrialOptions } from "./image-trial.js";
 
 declare function native<Callable>(name: string): Callable;
 
 /** Transmit * 256 + receive, of the chip that the firmware was built for. */
 const uart0Pins = native<() => number>("xs_uart0_pins");
+
+const runningImage: RunningImage = {
+  isOnTrial: native<() => boolean>("xs_image_on_trial"),
+  keep: native<() => boolean>("xs_image_keep"),
+  giveUp: native<() => void>("xs_image_give_up"),
+};
 
 /** NVS namespace of the SDK's records. PSA keeps the keys in a namespace of its own. */
 const NAMESPACE = "hawser";
@@ -46,6 +54,7 @@ export function openBoard(options: BoardOptions): Board {
       sntp?.start();
     },
     provisioned: () => moddableProvisioning(platform, { ...usualPins(), ...options.serial }, options.about),
+    keepImage: ({ granted }, trial) => keepWhenGranted({ image: runningImage, scheduler, log }, granted, trial),
     signalDbm: () => station.signalDbm,
   };
 }

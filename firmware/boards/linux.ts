@@ -10,6 +10,7 @@ import type { Board, BoardOptions } from "./board.js";
 import { moddablePlatform, moddableProvisioning, moddableSntp } from "./moddable.js";
 
 export type { Board, BoardOptions } from "./board.js";
+export type { TrialOptions } from "./image-trial.js";
 
 declare function native<Callable>(name: string): Callable;
 
@@ -33,6 +34,7 @@ export function openBoard(options: BoardOptions): Board {
     buildTimeMs: BUILD_TIME_MS,
     start: () => sntp?.start(),
     provisioned: () => (options.serial ? moddableProvisioning(platform, options.serial, options.about) : Promise.resolve()),
+    keepImage: () => Promise.resolve(false),
     signalDbm: () => undefined,
   };
 }

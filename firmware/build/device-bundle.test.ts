@@ -67,7 +67,7 @@ describe("what a Moddable project compiles", () => {
     const names = ["device.js", "sleep.js", "board-esp32.js", "board-linux.js"].flatMap((name) =>
       groups(source(name), /\b[nN]ative\("(\w+)"\)/g),
     );
-    const header = ["native/xs-natives.h", "linux/private-directory.c", "esp32/uart0-pins.c"]
+    const header = ["native/xs-natives.h", "linux/private-directory.c", "esp32/uart0-pins.c", "esp32/running-image.c"]
       .map((path) => readFileSync(join(ROOT, "firmware", path), "utf8"))
       .join("");
     expect(names.length).toBeGreaterThan(20);

@@ -78,6 +78,11 @@ describe("the settings for ESP-IDF", () => {
     expect(found.get("CONFIG_BOOTLOADER_SKIP_VALIDATE_ALWAYS")).toBe("n");
   });
 
+  it("go back to the image before unless a broker accepted the new one, in any build", () => {
+    expect(settings("sdkconfig.defaults").get("CONFIG_BOOTLOADER_APP_ROLLBACK_ENABLE")).toBe("y");
+    expect(settings("sdkconfig.production").get("CONFIG_BOOTLOADER_APP_ROLLBACK_ENABLE")).not.toBe("n");
+  });
+
   it("print no memory to the serial line when something crashes, in any build", () => {
     for (const name of ["sdkconfig.defaults", "sdkconfig.production"]) {
       const found = settings(name);
