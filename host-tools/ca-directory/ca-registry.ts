@@ -19,6 +19,8 @@ export interface RegistryNames {
   readonly entries: EntryMap;
   /** Every name, in no order: cheaper than `entries.values()`. */
   summaries(): Iterable<NameSummary>;
+  /** The same for who looks at each once: nothing is kept of those that are not asked for more than name, kind, state and role. */
+  passing(): Iterable<NameSummary>;
   /** At least those of which a certificate was revoked or superseded. */
   withEnded(): Iterable<NameSummary>;
 }

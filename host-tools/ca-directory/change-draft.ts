@@ -54,6 +54,10 @@ export class Draft implements CaFiles, RegistryNames {
     return this.#asChanged(this.before.summaries());
   }
 
+  passing(): Iterable<NameSummary> {
+    return this.#asChanged(this.before.passing());
+  }
+
   withEnded(): Iterable<NameSummary> {
     return this.#asChanged(this.before.withEnded());
   }

@@ -50,7 +50,7 @@ export class IndexedRegistry implements CaRegistry {
       const hash = state.files[path];
       if (old !== undefined && old.hash === hash && old.details?.hash === hashOfDetails(parts, path, state)) return old;
       if (hash === undefined) throw corrupt(parts.pathOf(path), "the CA's state does not know it");
-      return new IndexSegment(path, readProved(parts, path, hash, source && "latin1"), hash, source && detailsOf(source, path, state));
+      return new IndexSegment(path, readProved(parts, path, hash), hash, source && detailsOf(source, path, state));
     });
     const registry = new IndexedRegistry(parts, segments, count, known?.known);
     if (registry.root.root !== root) throw corrupt(parts.pathOf(DIRECTORIES.index), "it does not belong to the CA's state");
@@ -90,6 +90,10 @@ export class IndexedRegistry implements CaRegistry {
 
   *summaries(): Generator<IndexedName> {
     for (const { names } of this.segments) yield* names.values();
+  }
+
+  *passing(): Generator<IndexedName> {
+    for (const segment of this.segments) yield* segment.passing();
   }
 
   *withEnded(): Generator<NameSummary> {
@@ -180,16 +184,19 @@ class IndexedEntries implements EntryMap {
   }
 }
 
-function readProved(parts: RegistryParts, path: string, hash: string, encoding: "utf8" | "latin1" = "utf8"): string {
+function readProved(parts: RegistryParts, path: string, hash: string): Buffer {
   const bytes = parts.read(path);
-  if (sha256(bytes) === hash) return bytes.toString(encoding);
+  if (sha256(bytes) === hash) return bytes;
   throw corrupt(parts.pathOf(path), "its content differs from what the CA last wrote");
 }
 
 /** Of a split index; undefined where it is not split. */
 function detailsSource(parts: RegistryParts): DetailsSource | undefined {
   if (!parts.hasSplitIndex) return undefined;
-  return { text: (path, hash) => readProved(parts, path, hash), entry: (name, digest) => readCheckedEntry(parts, name, digest) };
+  return {
+    text: (path, hash) => readProved(parts, path, hash).toString("utf8"),
+    entry: (name, digest) => readCheckedEntry(parts, name, digest),
+  };
 }
 
 function hashOfDetails(parts: RegistryParts, path: string, { files }: CaState): string | undefined {

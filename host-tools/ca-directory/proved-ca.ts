@@ -13,6 +13,7 @@ import { corrupt, DIRECTORIES, FILES } from "./directory-layout.js";
 import { IndexedRegistry } from "./indexed-registry.js";
 import { entryDigest, RegistryTree } from "./registry-tree.js";
 import type { RegistryRoot } from "./registry-tree.js";
+import type { RegistryEntry } from "./registry-entry.js";
 import { registryParts } from "./registry-parts.js";
 import type { RegistryParts } from "./registry-parts.js";
 import { readRegistry } from "./registry.js";
@@ -235,7 +236,8 @@ function readUnprovedNames(directory: string, reading: Reading): RegistryNames {
     return index;
   }
   const entries = new Map([...readRegistry(parts)].map(([name, { entry }]) => [name, entry]));
-  return { entries, summaries: () => entries.values(), withEnded: () => entries.values() };
+  const values = (): Iterable<RegistryEntry> => entries.values();
+  return { entries, summaries: values, passing: values, withEnded: values };
 }
 
 function headOf(directory: string): string {

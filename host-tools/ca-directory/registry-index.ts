@@ -7,10 +7,11 @@
  * there is of the same names. That is read when it is asked for.
  */
 import { join } from "node:path";
+import type { HawserError } from "../../sdk/errors.js";
 import { twinAmong } from "./case-fold.js";
 import { corrupt, DIRECTORIES } from "./directory-layout.js";
 import { certificateSummary } from "./registry.js";
-import { parseEntry, parseObject } from "./registry-entry.js";
+import { ENTRY_STATES, parseEntry, parseObject } from "./registry-entry.js";
 import type { CertificateSummary, EntryState, NameSummary, RegistryEntry } from "./registry-entry.js";
 import { bucketOf } from "./registry-tree.js";
 import { sha256 } from "./sealed-state.js";
@@ -47,22 +48,31 @@ const KIND_LENGTH = 6;
 /** As far as it is looked at for a name that nobody asks more of. */
 const HEAD = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63} [0-9a-f]{64} (?:device|client) (?:reserved|active|certificate-revoked|revoked) \S* [-{]/;
 
+/** As they stand in a line. The most frequent comes first. */
+const STATE_WORDS = (["active", ...ENTRY_STATES] as const).map((state) => [`${state} `, state] as const);
+
 /** What the index says of one name: looked up in its line when it is asked for, as there may be a hundred thousand. */
 export class IndexedName implements NameSummary {
   readonly name: string;
   #entry: RegistryEntry | undefined;
+  #isSound = false;
 
   /**
    * @param details where the line is only a head: what else there is of a name
-   * @throws HawserError `CA_CORRUPT`
    */
   constructor(
     private readonly line: string,
     private readonly path: string,
     private readonly details?: IndexDetails,
   ) {
-    if (!HEAD.test(line)) throw corrupt(path, "it is not a part of an index");
     this.name = line.slice(0, line.indexOf(" "));
+  }
+
+  /** As far as it is not checked by what looks at it. Throws `CA_CORRUPT`. */
+  check(): this {
+    if (!this.#isSound && !HEAD.test(this.line)) throw this.#notOne();
+    this.#isSound = true;
+    return this;
   }
 
   /** What stands for the entry, in all. */
@@ -74,11 +84,16 @@ export class IndexedName implements NameSummary {
     return this.line.startsWith("device", this.#kindAt) ? "device" : "client";
   }
 
+  /** @throws HawserError `CA_CORRUPT` */
   get state(): EntryState {
-    return this.#word(this.#stateAt) as EntryState;
+    const at = this.#stateAt;
+    for (const [word, state] of STATE_WORDS) if (this.line.startsWith(word, at)) return state;
+    throw this.#notOne();
   }
 
+  /** @throws HawserError `CA_CORRUPT` */
   get role(): string {
+    this.check();
     const role = this.#word(this.#roleAt);
     return role.includes("%") ? this.#decoded(role) : role;
   }
@@ -130,7 +145,12 @@ export class IndexedName implements NameSummary {
     return this.details === undefined ? this.line.slice(this.#head.length + 1) : this.details.restOf(this.name);
   }
 
+  #notOne(): HawserError {
+    return corrupt(this.path, "it is not a part of an index");
+  }
+
   #parse(): RegistryEntry {
+    this.check();
     const { name, kind, state, role } = this;
     const alone = this.details?.entryOf(name, this.digest);
     if (alone !== undefined) return { ...alone, certificates: alone.certificates.map(certificateSummary) };
@@ -248,13 +268,34 @@ export class IndexSegment {
   /** All names in lower case. */
   #folded: ReadonlySet<string> | undefined;
 
+  /** As long as nobody needs it as text: there may be ten megabytes of it. */
+  readonly #bytes: Buffer | undefined;
+  #text: string | undefined;
+
   /** @param details where the index is split */
   constructor(
     readonly path: string,
-    readonly text: string,
-    readonly hash = sha256(text),
+    content: string | Buffer,
+    readonly hash = sha256(content),
     readonly details?: IndexDetails,
-  ) {}
+  ) {
+    if (typeof content === "string") this.#text = content;
+    else this.#bytes = content;
+  }
+
+  get text(): string {
+    this.#text ??= this.#decoded();
+    return this.#text;
+  }
+
+  /** Heads are ASCII, in which nothing needs to be looked for. */
+  #decoded(): string {
+    return this.#bytes?.toString(this.details === undefined ? "utf8" : "latin1") ?? "";
+  }
+
+  #includes(sign: string): boolean {
+    return this.#text?.includes(sign) ?? this.#bytes?.includes(sign) ?? false;
+  }
 
   /**
    * @param lines whole ones, whether the index is split or not
@@ -279,17 +320,25 @@ export class IndexSegment {
   get names(): ReadonlyMap<string, IndexedName> {
     this.#names ??= new Map(
       linesOf(this.text).map((line) => {
-        const indexed = new IndexedName(line, this.path, this.details);
+        const indexed = new IndexedName(line, this.path, this.details).check();
         return [indexed.name, indexed];
       }),
     );
     return this.#names;
   }
 
+  /** The names, kept by nobody where they are not known yet. */
+  *passing(): Generator<IndexedName> {
+    if (this.#names !== undefined) return yield* this.#names.values();
+    const text = this.#text ?? this.#decoded();
+    for (let at = 0, end = text.indexOf("\n"); end !== -1; at = end + 1, end = text.indexOf("\n", at))
+      yield new IndexedName(text.slice(at, end), this.path, this.details);
+  }
+
   /** Names of which a certificate was revoked or superseded, and perhaps others. */
   get withEnded(): readonly IndexedName[] {
     const sign = this.details === undefined ? ENDED : HEAD_OF_ENDED;
-    this.#withEnded ??= this.text.includes(sign) ? [...this.names.values()].filter(({ mayHaveEnded }) => mayHaveEnded) : [];
+    this.#withEnded ??= this.#includes(sign) ? [...this.names.values()].filter(({ mayHaveEnded }) => mayHaveEnded) : [];
     return this.#withEnded;
   }
 

@@ -164,7 +164,7 @@ function write(connection: KeptConnection, content: ReadonlyMap<string, Uint8Arr
 
 /** Text is asked for as bytes: `libsql` ends the process where somebody wrote some that are no UTF-8. */
 function bytesOf(value: unknown): Buffer {
-  return Buffer.from(value as Uint8Array | ArrayBuffer as Uint8Array);
+  return Buffer.isBuffer(value) ? value : Buffer.from(value as Uint8Array | ArrayBuffer as Uint8Array);
 }
 
 function rowOf(part: string): Row {

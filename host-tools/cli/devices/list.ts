@@ -91,7 +91,7 @@ function isAnsweredByHeads({ attribute, lacks, expiresWithin, previousIssuer, so
 
 async function findIn({ files, names }: ReadNames, options: ListOptions, wanted: RegistryQuery): Promise<Found> {
   const limit = options.count === true ? 0 : options.limit;
-  const { count, states, first } = find(names.summaries(), { ...wanted, ...(await asksCa(options, files, names)) }, limit);
+  const { count, states, first } = find(names.passing(), { ...wanted, ...(await asksCa(options, files, names)) }, limit);
   return { count, states, shown: first.map(listed), isAnyThere: names.entries.size > 0 };
 }
 
