@@ -23,6 +23,7 @@ const PARTS = [
   { debian: "ejabberd", fails: () => runsOnErlang("/usr/sbin/ejabberdctl") },
   { debian: "nats-server", fails: () => says("nats-server: v", "nats-server", "--version") },
   { debian: "postgresql", fails: () => says("PostgreSQL", "sh", "-c", `${POSTGRES} --version`) },
+  { debian: "microsocks", fails: () => says("microsocks", "microsocks", "-?") },
   { debian: "softhsm2", fails: () => says("", "softhsm2-util", "--version") },
   { debian: "opensc", fails: () => usesToken() },
   { debian: "nftables", fails: () => says("nftables", "nft", "--version") },

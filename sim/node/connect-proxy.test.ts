@@ -166,9 +166,12 @@ it("a link without TLS does not go through a proxy", async () => {
   await expect(MqttClient.connect("mqtt://localhost", { proxy: "http://127.0.0.1:3128" })).rejects.toMatchObject({ code: "BAD_OPTION" });
 });
 
-it.each(["", "proxy:3128", "socks5://proxy", "http://proxy/path", "http://u:%zz@proxy", "http://"])("%j is not a proxy's URL", (url) => {
-  expect(() => new NodeDialer(keyStore, { proxy: url })).toThrow(expect.objectContaining({ code: "BAD_OPTION" }) as Error);
-});
+it.each(["", "proxy:3128", "socks4://proxy", "socks5://proxy/path", "http://proxy/path", "http://u:%zz@proxy", "http://"])(
+  "%j is not a proxy's URL",
+  (url) => {
+    expect(() => new NodeDialer(keyStore, { proxy: url })).toThrow(expect.objectContaining({ code: "BAD_OPTION" }) as Error);
+  },
+);
 
 async function clientFiles(): Promise<{ ca: string; cert: string; key: string }> {
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });

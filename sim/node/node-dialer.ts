@@ -8,7 +8,8 @@ import { unknownCredential, type Failure, type Shown } from "../../sdk/failure.j
 import { HawserError } from "../../sdk/errors.js";
 import type { Credential, Dialer, Endpoint, Link, LinkHandlers, LinkInfo } from "../../sdk/platform.js";
 import { AddressOrder } from "./address-order.js";
-import { ConnectProxy, type ProxiedConnection } from "./connect-proxy.js";
+import { outboundProxy } from "./outbound-proxy.js";
+import type { OutboundProxy, ProxiedConnection } from "./proxied-connection.js";
 import { hostPort } from "./host-port.js";
 import { LONGEST_SESSION_MS } from "../../sdk/sleep/kept-session.js";
 import type { KeptTicket, TlsTicket } from "./kept-ticket.js";
@@ -36,8 +37,9 @@ export interface NodeDialerOptions {
    */
   webSocketPath?: string;
   /**
-   * The HTTP proxy through which every link goes: `http://proxy:3128`, `https://proxy`, also with `user:password@` before the host. It
-   * resolves the broker's name and sees no more than where the link goes; a link without TLS is refused. Default: none, whatever the
+   * The proxy through which every link goes: `http://proxy:3128`, `https://proxy` or `socks5://proxy:1080`, also with `user:password@`
+   * before the host. It resolves the broker's name and sees no more than where the link goes; a link without TLS is refused. Default: none,
+   * whatever the
    * environment says.
    */
   proxy?: string;
@@ -60,7 +62,7 @@ export class NodeDialer implements Dialer {
   readonly #sessions: TlsSessions | undefined;
   readonly #addresses: AddressOrder;
   readonly #webSocketPath: string | undefined;
-  readonly #proxy: ConnectProxy | undefined;
+  readonly #proxy: OutboundProxy | undefined;
   #pskContext: SecureContext | undefined;
 
   /**
@@ -72,7 +74,7 @@ export class NodeDialer implements Dialer {
     if (webSocketPath !== undefined && !/^\/[!-~]*$/.test(webSocketPath))
       throw new HawserError("BAD_OPTION", `webSocketPath ${JSON.stringify(webSocketPath)} is not a path`, "Begin it with a slash: /mqtt.");
     this.#webSocketPath = webSocketPath;
-    if (options.proxy !== undefined) this.#proxy = new ConnectProxy(options.proxy);
+    if (options.proxy !== undefined) this.#proxy = outboundProxy(options.proxy);
     this.#keys = keys;
     this.#versions = { minVersion: options.minTlsVersion ?? "TLSv1.2", maxVersion: options.maxTlsVersion ?? "TLSv1.3" };
     this.#contexts = new CertificateContexts(this.#versions);
@@ -143,7 +145,7 @@ interface Way {
   readonly timeoutMs: number;
   readonly tcp: TcpNetConnectOpts;
   readonly addresses: AddressOrder;
-  readonly proxy: ConnectProxy | undefined;
+  readonly proxy: OutboundProxy | undefined;
 }
 
 /** A class, and not closures: gateways and fleet simulators have thousands of links, and each keeps its plan. */

@@ -3,7 +3,7 @@ import type { OnReadOpts, Socket } from "node:net";
 import { failure } from "../../sdk/failure.js";
 import type { Failure } from "../../sdk/failure.js";
 import type { Link, LinkHandlers, LinkInfo } from "../../sdk/platform.js";
-import { ProxyFault } from "./connect-proxy.js";
+import { ProxyFault } from "./proxied-connection.js";
 import { LONGEST_TIMEOUT_MS } from "./node-scheduler.js";
 
 /** How long an orderly close may take before the socket is cut. */

@@ -6,7 +6,7 @@ import { ConnectError } from "../../sdk/mqtt/contract/connect-error.js";
 import { MqttClient as LinkedClient } from "../../sdk/mqtt/client.js";
 import type { DisconnectOptions, MqttOptions } from "../../sdk/mqtt/contract/options.js";
 import type { Cancel, Log, Storage } from "../../sdk/platform.js";
-import { ConnectProxy } from "./connect-proxy.js";
+import { outboundProxy } from "./outbound-proxy.js";
 import { nodeClock } from "./node-clock.js";
 import { nodeRandom } from "./node-random.js";
 import { nodeScheduler } from "./node-scheduler.js";
@@ -19,7 +19,9 @@ import { dialUrl, parseBrokerUrl, type BrokerUrl, type UrlTlsOptions } from "./u
 export interface UrlClientOptions extends Partial<MqttOptions>, UrlTlsOptions {
   /** Bounds DNS, TCP and TLS together, milliseconds; default 20000. */
   connectTimeoutMs?: number;
-  /** The HTTP proxy to go through: `http://proxy:3128` or `https://proxy`, also with `user:password@`. Needs TLS. Default: none. */
+  /**
+   * Proxy to go through: `http://proxy:3128`, `https://proxy` or `socks5://proxy:1080`, also with `user:password@`. Needs TLS. Default: none.
+   */
   proxy?: string;
   /** When to connect again after a connection ended; default 1 to 120 s with full jitter. False: never. */
   reconnect?: Partial<BackoffPolicy> | false;
@@ -60,7 +62,7 @@ export class MqttClient extends LinkedClient {
     const login = { ...(username === undefined ? {} : { username }), ...(password === undefined ? {} : { password }) };
     super({ clientId: `hawser-${randomBytes(8).toString("hex")}`, ...login, ...options }, platform, storage);
     const tls = { ...(ca ? { ca } : {}), ...(cert ? { cert } : {}), ...(key ? { key } : {}), ...(serverName ? { serverName } : {}) };
-    const way = proxy === undefined ? undefined : new ConnectProxy(proxy);
+    const way = proxy === undefined ? undefined : outboundProxy(proxy);
     this.#dial = () => super.connect((handlers) => dialUrl(target, tls, connectTimeoutMs, handlers, way));
     if (reconnect === false) return;
     this.#backoff = new Backoff({ ...DEFAULT_BACKOFF, ...reconnect }, () => nodeRandom.fraction());

@@ -5,7 +5,7 @@ import { connect as connectTls, TLSSocket, type ConnectionOptions } from "node:t
 import { HawserError } from "../../sdk/errors.js";
 import type { Failure } from "../../sdk/failure.js";
 import type { Link, LinkHandlers, LinkInfo } from "../../sdk/platform.js";
-import type { ConnectProxy, ProxiedConnection } from "./connect-proxy.js";
+import type { OutboundProxy, ProxiedConnection } from "./proxied-connection.js";
 import { hostPort } from "./host-port.js";
 import { NodeLink, type LinkPlan } from "./node-link.js";
 import { WebSocketLink } from "./web-socket-link.js";
@@ -87,7 +87,7 @@ export function dialUrl(
   tls: UrlTlsOptions,
   timeoutMs: number,
   handlers: LinkHandlers,
-  proxy: ConnectProxy | undefined,
+  proxy: OutboundProxy | undefined,
 ): Link {
   const plan = new UrlPlan(target, tls, timeoutMs, proxy);
   const { path } = target;
@@ -105,7 +105,7 @@ class UrlPlan implements LinkPlan {
     private readonly target: BrokerUrl,
     private readonly tls: UrlTlsOptions,
     readonly timeoutMs: number,
-    private readonly proxy: ConnectProxy | undefined,
+    private readonly proxy: OutboundProxy | undefined,
   ) {
     this.openedBy = target.isTls ? "secureConnect" : "connect";
     this.address = hostPort(target);
