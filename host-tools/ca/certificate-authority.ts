@@ -30,12 +30,9 @@ import { readBrokerMaterial, renewBrokerCertificate, renewBrokerWhenDue } from "
 import type { BrokerCertificateRequest, BrokerMaterial, RenewedBrokerCertificate } from "./broker-identity.js";
 import { issueClient } from "./clients.js";
 import type { ClientCredentials, ClientRequest } from "./clients.js";
-import type { ProvedFiles } from "../ca-directory/ca-files.js";
-import { FILES } from "../ca-directory/directory-layout.js";
 import { certificatePolicyOf } from "../ca-directory/ca-record.js";
-import type { CaRecord, CertificatePolicy } from "../ca-directory/ca-record.js";
-import { anchorsOf, readKeys } from "./context.js";
-import type { CaContext, CaKeys } from "./context.js";
+import type { CertificatePolicy } from "../ca-directory/ca-record.js";
+import { anchorsOf } from "./context.js";
 import { issueFromCsr, recordObjection, retireOlder } from "./certificate-renewal.js";
 import type { DeviceReport, EnrolledCertificate, EnrolOptions } from "./certificate-renewal.js";
 import { readForExport } from "./exporting.js";
@@ -46,18 +43,18 @@ import { retirePrevious, rollOver, type Retirement, type Rollover, type Rollover
 import { rollOverRoot, type RootRollover, type RootRolloverOptions } from "./root-rollover.js";
 import { pinSource } from "../pkcs11/pin.js";
 import { tokenSigners } from "../pkcs11/token-signer.js";
-import type { Signer, SignerFor } from "../pki/signer.js";
+import type { SignerFor } from "../pki/signer.js";
 import { importAnswer, makeRootRequest } from "./root-errand.js";
 import type { ErrandOptions, ImportedAnswer } from "./root-errand.js";
 import type { Errand } from "./errand-names.js";
 import { Provisioning, pskForAgain } from "./provisioning.js";
 import type { DeviceIdentity, Reservation, ReserveRequest, ResumeRequest } from "./provisioning.js";
 import { provisionBatch, type BatchRequest } from "./provisioning-batch.js";
-import { parseRecord } from "../ca-directory/ca-record.js";
 import { unlockAndReadAhead } from "../ca-directory/proved-reading.js";
 import type { RevokedSerial } from "../pki/signed-crl.js";
 import { makeCheckpoint } from "./checkpoint.js";
 import { moveRegistry, type MovedRegistry, type MoveOptions } from "./registry-move.js";
+import { OpenedCa, OpenedKeys } from "./opened-keys.js";
 import { addSnapshot } from "./shared-registry.js";
 import { sharedNames, type SharedNames } from "./shared-authorities.js";
 import type { AddedSnapshot } from "./shared-registry.js";
@@ -108,7 +105,7 @@ export async function openCa(directory: string, passphrase: string, options: Ope
   let opened: OpenedKeys | undefined;
   let gone: readonly OutputResult[] = [];
   const store = await CaStore.open(path, unlocked, { now, openLog: logsOf(path), onAway, isAlone }, async (proved) => {
-    const ours = await OpenedKeys.read(proved, unlocked.sealing, remembered(signerFor));
+    const ours = await OpenedKeys.read(proved, unlocked.sealing, signerFor);
     opened = ours;
     return {
       filesChanged: (files) => ours.refresh(files),
@@ -137,86 +134,6 @@ export async function openCa(directory: string, passphrase: string, options: Ope
   readBrokerMaterial(store.files, ca.record, ca.keys, [], readNextUpdate(store.files));
   readOutputs(store.files);
   return new CertificateAuthority(ca, results);
-}
-
-/** Record and keys as the directory is now: another process may have changed them. */
-class OpenedKeys {
-  private constructor(
-    public record: CaRecord,
-    public keys: CaKeys,
-    private hashes: string,
-    readonly signerFor: SignerFor,
-  ) {}
-
-  /** The key of a passphrase that is about to be changed to. */
-  nextSealing: Buffer | undefined;
-
-  static async read(files: ProvedFiles, sealing: Buffer, signerFor: SignerFor): Promise<OpenedKeys> {
-    const record = parseRecord(files);
-    return new OpenedKeys(record, await readKeys(files, record, sealing, signerFor), hashesOfKeys(files), signerFor);
-  }
-
-  async refresh(files: ProvedFiles): Promise<void> {
-    const hashes = hashesOfKeys(files);
-    if (hashes === this.hashes) return;
-    const record = parseRecord(files);
-    const isResealed = record.check !== this.record.check && this.nextSealing !== undefined;
-    this.keys = await readKeys(files, record, isResealed ? (this.nextSealing ?? this.keys.sealing) : this.keys.sealing, this.signerFor);
-    this.record = record;
-    this.hashes = hashes;
-  }
-}
-
-/** One signer a key: it knows the PIN, and whether a token refused it. */
-function remembered(signerFor: SignerFor): SignerFor {
-  const signers = new Map<string, Signer>();
-  return (reference) => {
-    const signer = signers.get(reference) ?? signerFor(reference);
-    signers.set(reference, signer);
-    return signer;
-  };
-}
-
-function hashesOfKeys({ state }: ProvedFiles): string {
-  return [
-    FILES.record,
-    FILES.root,
-    FILES.issuing,
-    FILES.rootKey,
-    FILES.issuingKey,
-    FILES.previous,
-    FILES.previousKey,
-    FILES.previousRoot,
-    FILES.previousRootKey,
-    FILES.rootLinks,
-    FILES.upper,
-  ]
-    .map((file) => state.files[file])
-    .join(" ");
-}
-
-class OpenedCa implements CaContext {
-  constructor(
-    readonly directory: string,
-    private readonly opened: OpenedKeys,
-    readonly store: CaStore,
-  ) {}
-
-  willUse(sealing: Buffer): void {
-    this.opened.nextSealing = sealing;
-  }
-
-  get record(): CaRecord {
-    return this.opened.record;
-  }
-
-  get keys(): CaKeys {
-    return this.opened.keys;
-  }
-
-  get signerFor(): SignerFor {
-    return this.opened.signerFor;
-  }
 }
 
 export class CertificateAuthority {
