@@ -52,7 +52,7 @@ describe("the server of revocation lists", () => {
 });
 
 it("a server of revocation lists ends connections that are silent, slow, or too many", { timeout: 60_000 }, async () => {
-  const server = await startCrlServer(0, "127.0.0.1", () => new Map([["/5a.crl", list]]), 500);
+  const server = await startCrlServer(0, "127.0.0.1", () => new Map([["/5a.crl", list]]), undefined, 500);
   onTestFinished(() => server.close());
   const open = (text = ""): { socket: Socket; closed: Promise<unknown> } => {
     const socket = connect(server.port, "127.0.0.1", () => socket.write(text)).on("error", () => undefined);

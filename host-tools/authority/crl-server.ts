@@ -1,6 +1,6 @@
 /**
- * Serves revocation lists over HTTP (RFC 2585 section 3). They are public and signed: the server has neither TLS nor logins, and nothing
- * else to give. Bounded against who asks too much or too slowly.
+ * Serves revocation lists over HTTP (RFC 2585 section 3), and answers of OCSP where there is a responder (RFC 6960 appendix A). Both are
+ * public and signed: the server has neither TLS nor logins, and nothing else to give. Bounded against who asks too much or too slowly.
  */
 import { createServer } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
@@ -28,12 +28,16 @@ const MAX_HEADER_BYTES = 4096;
 const MAX_REQUESTS_A_CONNECTION = 100;
 /** For a request, for a pause between two, and for a client that does not read. */
 const TIMEOUT_MS = 5000;
+/** `/ocsp`, or `/ocsp/` and a question in base64, below whatever path a proxy puts before it. */
+const OCSP_PATH = /\/ocsp(?:\/(?<question>[^?]*))?$/;
+const MAX_QUESTION_BYTES = 4096;
 /** A revocation should not wait in caches. */
 const CACHE_SECONDS = 60;
 
 /**
  * @param port 0 lets the system choose
  * @param lists by path; asked for each request
+ * @param ocsp gives the response to a question, DER; without it, no path leads to OCSP
  * @param timeoutMs how long a connection may be silent, and a request take
  * @throws HawserError `PORT_IN_USE`, `LISTEN_FAILED`
  */
@@ -41,6 +45,7 @@ export async function startCrlServer(
   port: number,
   host: string,
   lists: () => ReadonlyMap<string, ServableCrl>,
+  ocsp?: (question: Uint8Array) => Promise<Uint8Array>,
   timeoutMs = TIMEOUT_MS,
 ): Promise<CrlServer> {
   const limits = {
@@ -50,7 +55,10 @@ export async function startCrlServer(
     keepAliveTimeout: timeoutMs,
     connectionsCheckingInterval: timeoutMs,
   };
-  const server = createServer(limits, (request, response) => answer(request, response, lists()));
+  const server = createServer(limits, (request, response) => {
+    if (ocsp !== undefined && OCSP_PATH.test(request.url ?? "")) void answerOcsp(request, response, ocsp);
+    else answer(request, response, lists());
+  });
   server.maxConnections = MAX_CONNECTIONS;
   server.maxRequestsPerSocket = MAX_REQUESTS_A_CONNECTION;
   server.setTimeout(timeoutMs);
@@ -97,6 +105,52 @@ function answer(request: IncomingMessage, response: ServerResponse, lists: Reado
   }
   response.writeHead(200, { ...headers, "content-type": "application/pkix-crl", "content-length": der.length });
   response.end(request.method === "HEAD" ? undefined : der);
+}
+
+/** RFC 6960 appendix A.1: a question comes in a POST, or in the path of a GET. */
+async function answerOcsp(
+  request: IncomingMessage,
+  response: ServerResponse,
+  ocsp: (question: Uint8Array) => Promise<Uint8Array>,
+): Promise<void> {
+  response.setHeader("x-content-type-options", "nosniff");
+  const isPost = request.method === "POST";
+  const question = isPost ? await bodyOf(request) : request.method === "GET" ? questionIn(request.url ?? "") : undefined;
+  if (question === undefined) {
+    const text = isPost ? "The question is too large.\n" : "Use POST or GET.\n";
+    response.writeHead(isPost ? 413 : 405, { "content-type": "text/plain", allow: "GET, POST", connection: "close" });
+    response.end(text);
+    return;
+  }
+  const der = await ocsp(question);
+  // Answers to a POST are not cached: there may be a nonce in them.
+  const cache = isPost ? "no-store" : `public, max-age=${CACHE_SECONDS}`;
+  response.writeHead(200, { "content-type": "application/ocsp-response", "content-length": der.length, "cache-control": cache });
+  response.end(der);
+}
+
+/** Undefined when it is too large; what was cut off is not a question, and is answered as such. */
+async function bodyOf(request: IncomingMessage): Promise<Uint8Array | undefined> {
+  const chunks: Buffer[] = [];
+  let sizeBytes = 0;
+  try {
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      sizeBytes += chunk.length;
+      if (sizeBytes > MAX_QUESTION_BYTES) return undefined;
+      chunks.push(chunk);
+    }
+  } catch {
+    // The client went away.
+  }
+  return Buffer.concat(chunks);
+}
+
+function questionIn(url: string): Uint8Array {
+  try {
+    return Buffer.from(decodeURIComponent(OCSP_PATH.exec(url)?.groups?.["question"] ?? ""), "base64");
+  } catch {
+    return new Uint8Array();
+  }
 }
 
 /** RFC 9110 section 13.1.2: compared weakly. */

@@ -6,12 +6,14 @@ import { resolve } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { recoveryIdentity } from "../../sdk/identity/device-id.js";
 import type { DeviceTopics } from "../../sdk/identity/device-topics.js";
+import type { OcspIssuer } from "../authority/ocsp-responder.js";
 import type { AgentBroker, HubIdentity } from "../broker-agent/agent-hub.js";
 import { agentBrokers, hubIdentity } from "./agent-brokers.js";
 import { writeBrokerConfig } from "./broker-configs.js";
 import type { BrokerConfigRequest, WrittenBrokerConfig } from "./broker-configs.js";
 import { forgetGone, oweSessions, syncOutputs } from "./broker-sync.js";
 import type { OutputResult } from "./broker-sync.js";
+import { makeOcspSigners } from "./ocsp-signers.js";
 import { OutputResults, warnOfOutput } from "./output-results.js";
 import { brokerFacts } from "./broker-facts.js";
 import { brokerFiles } from "./broker-files.js";
@@ -400,6 +402,11 @@ export class CertificateAuthority {
   /** For the port at which agents ask: a certificate that lives for `lifetimeMs`, its key in memory alone. */
   agentHubIdentity(lifetimeMs: number): Promise<HubIdentity> {
     return this.#ca.store.read((draft) => hubIdentity(this.#ca.keys, draft.nowMs, lifetimeMs));
+  }
+
+  /** Who signs OCSP answers for `lifetimeMs`: certificates for that alone, their keys in memory. */
+  ocspSigners(lifetimeMs: number): Promise<OcspIssuer[]> {
+    return this.#ca.store.read((draft) => makeOcspSigners(this.#ca.keys, draft.nowMs, lifetimeMs));
   }
 
   /** What a broker needs beside a compiled configuration: see {@link brokerFiles}. */

@@ -1,8 +1,11 @@
+import { exec } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { freePorts } from "../../sim/brokers/free-port.js";
+import { block } from "../../test/end-to-end/readme-blocks.js";
 import { buildCli, hawser, RunningCli, treeState } from "../../test/support/host-tools/test-cli.js";
 import { directoryWithCa, ENV, json, PASSPHRASE, runningBroker, url, Watcher } from "../../test/support/host-tools/test-fleet.js";
 import type { Ports } from "../../test/support/host-tools/test-fleet.js";
@@ -46,12 +49,15 @@ describe.each(["embedded", "mosquitto"] as const)("with the %s broker", { timeou
   test("a device publishes, answers, rotates, recovers and is shut out", async () => {
     const cwd = await withDevice();
     const { broker, ...ports } = await runningBroker(cwd, engine);
-    const service = ["authority", "--dir", "ca", "--url", url(ports.mtlsPort), "--crl-port", "0"];
+    const service = ["authority", "--dir", "ca", "--url", url(ports.mtlsPort), "--crl-port", "0", "--ocsp"];
     const authority = new RunningCli(service, { cwd, env: ENV });
     await authority.waitFor("connected");
     const lists = (await authority.waitFor("crl-ready")) as { port?: number; paths?: readonly string[] };
     expect((await fetch(`http://127.0.0.1:${lists.port}${lists.paths?.[0]}`)).headers.get("content-type")).toBe("application/pkix-crl");
     const watcher = await Watcher.start(cwd, "operator-1", ports.mtlsPort);
+    const question = block("ca-ocsp", "docs/ca-lists.md").replace("8880", String(lists.port)).replaceAll("plant-9", "ca");
+    const { stdout, stderr } = await promisify(exec)(question.replaceAll("erp/", "operator-1/"), { cwd });
+    expect(stderr + stdout).toMatch(/Response verify OK[\s\S]*client\.crt\.pem: good/);
 
     const device = simulatedDevice(cwd, ports);
     const first = await device.waitFor("connected");

@@ -13,7 +13,8 @@ import type { Signer } from "./signer.js";
 import { signingProvider } from "./signing-provider.js";
 
 /** What a certificate is for. `client`: devices and other clients alike. */
-export type Profile = { kind: "root" } | { kind: "issuing" } | { kind: "client" } | { kind: "broker"; hosts: readonly string[] };
+export type Profile =
+  { kind: "root" } | { kind: "issuing" } | { kind: "client" } | { kind: "broker"; hosts: readonly string[] } | { kind: "ocsp" };
 
 export interface Validity {
   readonly notBeforeMs: number;
@@ -41,6 +42,8 @@ export interface CertificateRequest {
   readonly crlBase?: string;
 }
 
+const OCSP_SIGNING = "1.3.6.1.5.5.7.3.9";
+const OCSP_NO_CHECK = "1.3.6.1.5.5.7.48.1.5";
 /** A certificate begins this long before it is made, for devices whose clock is behind. */
 const MAX_BACKDATE_MS = 5 * 60_000;
 
@@ -110,6 +113,13 @@ function profileExtensions(profile: Profile): x509.Extension[] {
       return [new x509.BasicConstraintsExtension(true, 0, true), new x509.KeyUsagesExtension(keyCertSign | cRLSign, true)];
     case "client":
       return [...leafExtensions(digitalSignature), new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth])];
+    case "ocsp":
+      // Nobody asks whether it was revoked: it lives for a day (RFC 6960 section 4.2.2.2.1).
+      return [
+        ...leafExtensions(digitalSignature),
+        new x509.ExtendedKeyUsageExtension([OCSP_SIGNING]),
+        new x509.Extension(OCSP_NO_CHECK, false, Uint8Array.of(0x05, 0)),
+      ];
     case "broker":
       return [
         ...leafExtensions(digitalSignature),

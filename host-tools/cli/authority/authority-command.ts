@@ -16,7 +16,8 @@ export function addAuthorityCommand(program: Command, run: Run): void {
   connectTimeout(authority);
   authority
     .option("--crl-port <port>", "also serve the revocation lists over HTTP on this port; 0 lets the system choose", parsePort)
-    .option("--crl-host <address>", "address to serve them on", "127.0.0.1");
+    .option("--crl-host <address>", "address to serve them on", "127.0.0.1")
+    .option("--ocsp", "also answer OCSP there, at /ocsp");
   json(caPassphrase(authority));
   addHelp(authority, {
     notes: [
@@ -36,7 +37,10 @@ export function addAuthorityCommand(program: Command, run: Run): void {
       "also: refused (code), failed (code), ignored (reason), throttled, sessions-ended (broker, names), sync-failed (code), disconnected (code),",
       "retrying (delayMs), stopped",
     ],
-    examples: ["hawser authority --dir ca --url mqtts://localhost:8883"],
+    examples: [
+      "hawser authority --dir ca --url mqtts://localhost:8883",
+      "hawser authority --dir ca --url mqtts://localhost:8883 --crl-port 8880 --ocsp",
+    ],
     exits: [3, 4, 5, 6],
   });
   authority.action(run(async () => (await import("./authority.js")).runAuthority));

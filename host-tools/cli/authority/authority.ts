@@ -29,6 +29,7 @@ export interface AuthorityOptions extends PassphraseOptions {
   connectTimeout: number;
   crlPort?: number;
   crlHost: string;
+  ocsp?: boolean;
   agents?: number;
   agentsHost?: string;
   shared?: boolean;
@@ -40,6 +41,8 @@ const PROBE_PAUSE_MS = 500;
 
 export async function runAuthority(options: AuthorityOptions, context: Context): Promise<void> {
   const { terminal } = context;
+  if (options.ocsp === true && options.crlPort === undefined)
+    throw new HawserError("USAGE", "--ocsp is answered at the port of the revocation lists", "Give --crl-port too.");
   const ca = await openCaOf(options, context);
   const lock = lockNow(join(ca.directory, FILES.authorityLock), (pid) => running(ca.directory, pid));
   try {
@@ -65,7 +68,10 @@ async function runOnCa(options: AuthorityOptions, ca: CertificateAuthority, cont
   await crl.start();
   const keptSessions = keepSessions(ca, terminal);
   const keptReplica = keepReplica(ca, terminal);
-  const lists = options.crlPort === undefined ? undefined : await serveCrls(options.dir, options.crlPort, options.crlHost, terminal);
+  const lists =
+    options.crlPort === undefined
+      ? undefined
+      : await serveCrls(options.dir, options.crlPort, options.crlHost, terminal, options.ocsp === true ? ca : undefined);
   let agents: AgentService | undefined;
   try {
     if (options.agents !== undefined) agents = await serveAgents(ca, options.agents, options.agentsHost, terminal);
