@@ -12,14 +12,20 @@ export interface WatchOptions {
   readonly gatherMs?: number;
   /** How often to look without being told. */
   readonly pollMs?: number;
+  /** Look at this file of the CA alone. */
+  readonly file?: string;
 }
 
 /**
  * Calls `onChange` after each finished change of the CA, until the returned function is called. Never calls it before returning, and never
  * for the state that was there at the start.
  */
-export function watchCa(directory: string, onChange: () => void, { gatherMs = 50, pollMs = 5000 }: WatchOptions = {}): () => void {
-  const path = join(directory, FILES.revision);
+export function watchCa(
+  directory: string,
+  onChange: () => void,
+  { gatherMs = 50, pollMs = 5000, file = FILES.revision }: WatchOptions = {},
+): () => void {
+  const path = join(directory, file);
   let seen = readText(path);
   let pending: NodeJS.Timeout | undefined;
   const look = (): void => {
@@ -33,7 +39,7 @@ export function watchCa(directory: string, onChange: () => void, { gatherMs = 50
   const lookSoon = (): void => {
     pending ??= setTimeout(look, gatherMs);
   };
-  const watcher = startWatching(directory, lookSoon);
+  const watcher = startWatching(directory, file, lookSoon);
   const poll = setInterval(lookSoon, pollMs);
   return () => {
     watcher?.close();
@@ -42,10 +48,10 @@ export function watchCa(directory: string, onChange: () => void, { gatherMs = 50
   };
 }
 
-function startWatching(directory: string, onEvent: () => void): FSWatcher | undefined {
+function startWatching(directory: string, watched: string, onEvent: () => void): FSWatcher | undefined {
   try {
     const watcher = watch(directory, (_event, file) => {
-      if (file === null || file === FILES.revision) onEvent();
+      if (file === null || file === watched) onEvent();
     });
     // The poll goes on where watching fails (too many watches, directory moved).
     watcher.on("error", () => watcher.close());

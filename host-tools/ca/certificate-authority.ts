@@ -39,7 +39,7 @@ import { issueFromCsr, recordObjection, retireOlder } from "./certificate-renewa
 import type { DeviceReport, EnrolledCertificate, EnrolOptions } from "./certificate-renewal.js";
 import { readForExport } from "./exporting.js";
 import type { ExportMaterial, ExportRequest } from "./exporting.js";
-import { changePassphrase } from "./passphrase-change.js";
+import { changePassphrase, passphraseProblem } from "./passphrase-change.js";
 import type { ScryptCost } from "../../sim/node/vault/sealed.js";
 import { retirePrevious, rollOver, type Retirement, type Rollover, type RolloverOptions } from "./rollover.js";
 import { rollOverRoot, type RootRollover, type RootRolloverOptions } from "./root-rollover.js";
@@ -320,6 +320,11 @@ export class CertificateAuthority {
     await changePassphrase(this.#ca, passphrase, (sealing) => this.#ca.willUse(sealing), scryptCost);
     // Snapshots from before are opened by the passphrase before.
     if (this.#ca.store.log !== undefined) await addSnapshot(this.#ca);
+  }
+
+  /** That another process changed the passphrase; undefined as long as nobody did. Throws as {@link passphraseProblem}. */
+  passphraseProblem(): HawserError | undefined {
+    return passphraseProblem(this.#ca);
   }
 
   /** Makes another issuing CA under the same root: see {@link rollOver}. */

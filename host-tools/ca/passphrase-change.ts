@@ -1,9 +1,11 @@
 /** Another passphrase for a CA: everything sealed is sealed anew under the key of the new one, in one change. */
 import { seal, unseal } from "../../sim/node/vault/sealed.js";
 import type { ScryptCost } from "../../sim/node/vault/sealed.js";
-import { recordText, withPassphrase } from "../ca-directory/ca-record.js";
+import type { HawserError } from "../../sdk/errors.js";
+import { readRecord, recordText, withPassphrase } from "../ca-directory/ca-record.js";
 import type { Draft } from "../ca-directory/change-draft.js";
 import { FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
+import { passphraseChanged } from "../ca-directory/log-replica.js";
 import { readSealedKey } from "./context.js";
 import type { CaContext } from "./context.js";
 
@@ -40,6 +42,21 @@ export async function changePassphrase(
     draft.record({ event: "passphrase-changed" });
     willUse(sealingKey);
   });
+}
+
+/**
+ * Whether another process changed the passphrase since: then there is nothing more that this one could do with the CA.
+ *
+ * @throws HawserError `CA_CORRUPT`, `NOT_A_CA`
+ */
+export function passphraseProblem({ directory, keys }: Pick<CaContext, "directory" | "keys">): HawserError | undefined {
+  const { check } = readRecord(directory);
+  try {
+    unseal(keys.sealing, Buffer.from(check, "base64"), SEAL_PURPOSE.check);
+    return undefined;
+  } catch {
+    return passphraseChanged(directory);
+  }
 }
 
 function resealKey(draft: Draft, file: string, old: Buffer, next: Buffer): void {

@@ -25,6 +25,7 @@ export function addAuthorityCommand(program: Command, run: Run): void {
       "Requests that a broker stored (retained, or queued while the service was down) are not answered: the device asks again.",
       "On one CA directory, one runs at a time. With --shared, several on one registry share the requests at one broker, a directory each;",
       "they connect as hawser-authority-MACHINE and hawser-authority-MACHINE-requests.",
+      "Ends with PASSPHRASE_CHANGED (exit code 3) when the CA's passphrase is changed meanwhile: start it again with the new one.",
       "Once a minute, ends the sessions of expired certificates at the configured brokers, and retries whatever failed there before.",
     ],
     json: [

@@ -22,6 +22,7 @@ import type { PassphraseOptions } from "../passphrases.js";
 import type { StopSignal } from "../stop-signal.js";
 import type { Colour, Json, Terminal } from "../terminal.js";
 import { brokerUrl } from "../values.js";
+import { watchPassphrase } from "../watched-passphrase.js";
 
 export interface AuthorityOptions extends PassphraseOptions {
   dir: string;
@@ -72,12 +73,15 @@ async function runOnCa(options: AuthorityOptions, ca: CertificateAuthority, cont
     options.crlPort === undefined
       ? undefined
       : await serveCrls(options.dir, options.crlPort, options.crlHost, terminal, options.ocsp === true ? ca : undefined);
+  const loss = new Loss();
+  const unwatch = watchPassphrase(ca, (error) => loss.report(error));
   let agents: AgentService | undefined;
   try {
     if (options.agents !== undefined) agents = await serveAgents(ca, options.agents, options.agentsHost, terminal);
-    await Promise.race([brokerFound(options.url, ca, first, stop), first.settled]);
-    if (!stop.requested) await serve(options, ca, first, context);
+    await Promise.race([brokerFound(options.url, ca, first, stop), first.settled, loss.reported]);
+    if (!stop.requested) await serve(options, ca, first, loss, context);
   } finally {
+    unwatch();
     crl.stop();
     keptSessions();
     keptReplica();
@@ -87,10 +91,21 @@ async function runOnCa(options: AuthorityOptions, ca: CertificateAuthority, cont
   }
 }
 
+/** What the service will not get over by itself. */
+class Loss {
+  report: (error: HawserError) => void = () => undefined;
+  readonly reported = new Promise<never>((_resolve, reject) => (this.report = reject));
+
+  constructor() {
+    this.reported.catch(() => undefined);
+  }
+}
+
 async function serve(
   options: AuthorityOptions,
   ca: CertificateAuthority,
   first: FirstConnection,
+  loss: Loss,
   { terminal, stop }: Context,
 ): Promise<void> {
   const onEvent = (event: SharedServiceEvent): void => {
@@ -99,17 +114,14 @@ async function serve(
     // A plain refusal is no verdict: the broker may still be reading the rights just written for this service.
     if (event.event === "disconnected") first.failed(event.failure, event.failure.class === "server-trust");
   };
-  let onLost: (error: HawserError) => void = () => undefined;
-  const lost = new Promise<never>((_resolve, reject) => (onLost = reject));
-  lost.catch(() => undefined);
   const service =
     options.shared === true
-      ? await sharedEnrolmentService(ca, options.url, { onEvent, onLost })
+      ? await sharedEnrolmentService(ca, options.url, { onEvent, onLost: (error) => loss.report(error) })
       : await enrolmentService(ca, options.url, onEvent);
   service.start();
   try {
-    await Promise.race([first.settled, stop.asked, lost]);
-    await Promise.race([stop.asked, lost]);
+    await Promise.race([first.settled, stop.asked, loss.reported]);
+    await Promise.race([stop.asked, loss.reported]);
   } finally {
     await service.stop();
   }

@@ -173,7 +173,7 @@ function addPassphrase(ca: Command, run: Run): void {
   json(weakPassphrase(caPassphrase(command)));
   addHelp(command, {
     notes: [
-      "Services that run on the CA stop changing it (PASSPHRASE_CHANGED) until they are started with the new one. If the command is killed, run any command: it finishes the change.",
+      "Services that run on the CA stop changing it (PASSPHRASE_CHANGED) until they are started with the new one; hawser authority ends. If the command is killed, run any command: it finishes the change.",
     ],
     json: ['{"dir":"ca","changed":true}'],
     examples: ["hawser ca passphrase --dir ca", "hawser ca passphrase --dir ca --passphrase-file old --new-passphrase-file new"],
