@@ -121,12 +121,13 @@ function revocationFacts(block: string): RevocationFacts {
   };
 }
 
-/** Undefined when the key is encrypted or unreadable, and nothing can be said. */
-export function keyMatches(certificate: X509Certificate, keyPem: string): boolean | undefined {
+/** @returns why a broker cannot use the key with this certificate; undefined when it can */
+export function keyProblem(certificate: X509Certificate, keyPem: string): "another" | "encrypted" | "no key" | undefined {
+  if (/BEGIN ENCRYPTED PRIVATE KEY|Proc-Type: 4,ENCRYPTED/.test(keyPem)) return "encrypted";
   try {
-    return certificate.checkPrivateKey(createPrivateKey(keyPem));
+    return certificate.checkPrivateKey(createPrivateKey(keyPem)) ? undefined : "another";
   } catch {
-    return undefined;
+    return "no key";
   }
 }
 

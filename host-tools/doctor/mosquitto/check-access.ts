@@ -76,7 +76,22 @@ function nobodyGetsIn(ctx: AuditContext, listener: Listener): boolean {
     });
     return true;
   }
-  if (takesIdentity(listener) || checksNames(ctx, listener) || takesAnonymous(model, listener)) return false;
+  if (takesAnonymous(model, listener)) return false;
+  if (transport === "psk" || !takesIdentity(listener)) {
+    const empty = emptyCredentials(ctx, listener);
+    if (empty !== undefined) {
+      ctx.find(
+        "HW025",
+        `${empty.value} holds no ${empty.name === "psk_file" ? "key" : "user"}: every client of ${nameOf(listener)} is refused.`,
+        {
+          place: empty.place,
+          fix: [empty.name === "psk_file" ? "pump-1:<openssl rand -hex 32>" : `mosquitto_passwd ${empty.value} pump-1`],
+        },
+      );
+      return true;
+    }
+  }
+  if (takesIdentity(listener) || checksNames(ctx, listener)) return false;
   const dead = model.deadLines.find(({ directive }) => directive.name === "allow_anonymous" && directive.words[0] === "true")?.directive;
   const why =
     dead === undefined
@@ -88,6 +103,14 @@ function nobodyGetsIn(ctx: AuditContext, listener: Listener): boolean {
     fix,
   });
   return true;
+}
+
+/** The only file that could let a client in, when it has no entry at all. */
+function emptyCredentials(ctx: AuditContext, listener: Listener): Directive | undefined {
+  if (ctx.dynsecLine(listener) !== undefined || hasUnknownPlugin(ctx.plugins(listener))) return undefined;
+  const line = transportOf(listener) === "psk" ? securityOf(ctx.model, listener).settings.get("psk_file") : ctx.passwordLine(listener);
+  const text = line === undefined ? undefined : ctx.read(line.value);
+  return text !== undefined && !text.split("\n").some((entry) => entry.includes(":") && !entry.startsWith("#")) ? line : undefined;
 }
 
 function pskBesideCertificate(ctx: AuditContext, listener: Listener, hint: Directive): boolean {

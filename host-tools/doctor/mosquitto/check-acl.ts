@@ -3,7 +3,7 @@ import { grantsRead, grantsWrite, hasName, isDeviceName } from "./acl-file.js";
 import type { AclFile, AclRule } from "./acl-file.js";
 import { insertAfter, replaceLine } from "./audit-context.js";
 import type { AuditContext } from "./audit-context.js";
-import { nameOf, takesAnonymous } from "./model.js";
+import { hasUnknownPlugin, nameOf, takesAnonymous, takesIdentity } from "./model.js";
 import type { Listener } from "./model.js";
 import { covers, hasWildcard, isEverything, overlaps } from "./topic-sets.js";
 import type { Edit } from "../finding.js";
@@ -86,6 +86,7 @@ class AclChecks {
         });
       }
     }
+    this.#strangers();
     const anonymous = acl.users.get(undefined) ?? [];
     const first = anonymous.find(({ access }) => access !== "deny");
     const isOpen = this.listeners.some((listener) => takesAnonymous(ctx.model, listener));
@@ -95,6 +96,29 @@ class AclChecks {
         `${first.place.text} stands above the first user line and so is for anonymous clients alone, who may not connect: it has no effect.`,
         { place: first.place, severity: "low", fix: [`pattern ${first.access} ${first.filter}`] },
       );
+  }
+
+  /** Users who cannot come under the name that stands here. */
+  #strangers(): void {
+    const { acl, ctx, listeners } = this;
+    if (listeners.length === 0 || listeners.some((listener) => hasUnknownPlugin(ctx.plugins(listener)))) return;
+    const isBySubject = listeners.every((one) => takesIdentity(one) && one.settings.flag("use_subject_as_username") === true);
+    const known = listeners.flatMap((listener) => ctx.passwords(ctx.passwordLine(listener)?.value ?? "").map(({ user }) => user));
+    const isByPassword = listeners.every((one) => !takesIdentity(one) && ctx.passwordLine(one) !== undefined);
+    for (const [user, place] of acl.userLines) {
+      if (isBySubject && !user.includes("=")) {
+        ctx.find("HW067", `Names are subjects here (use_subject_as_username), such as CN=${user}: no client is called ${user}.`, {
+          place,
+          edits: [replaceLine(place, `user CN=${user}`)],
+        });
+      }
+      const meant = known.find((name) => name !== user && name.toLowerCase() === user.toLowerCase());
+      if (isByPassword && meant !== undefined && !known.includes(user))
+        ctx.find("HW067", `Upper and lower case count: these rules are for ${user}, and the password file has ${meant}.`, {
+          place,
+          edits: [replaceLine(place, `user ${meant}`)],
+        });
+    }
   }
 
   #patterns(): void {

@@ -15,10 +15,10 @@ function checkEncryption(ctx: AuditContext, { name, place, settings, addresses }
   const hasSystemTrust = settings.flag("bridge_tls_use_os_certs") === true;
   const isEncrypted = settings.get("bridge_cafile", "bridge_capath", "bridge_psk") !== undefined || hasSystemTrust;
   if (!isEncrypted) {
-    const password = settings.get("remote_password", "password") === undefined ? "" : "its password and ";
+    const hasPassword = settings.get("remote_password", "password") !== undefined;
     const looks =
       settings.get("bridge_certfile") === undefined ? "" : " (bridge_certfile alone switches TLS on no more than the port number)";
-    const what = `The bridge ${name} to ${addresses.join(", ")} has no TLS: ${password}every message go over the network in the clear${looks}.`;
+    const what = `The bridge ${name} to ${addresses.join(", ")} has no TLS: ${hasPassword ? "its password and every message go" : "every message goes"} over the network in the clear${looks}.`;
     ctx.find("HW051", what, {
       place,
       fix: ["bridge_cafile /path/to/the-far-brokers-ca.crt", `address ${(addresses[0] ?? "hub.example.com").replace(/:\d+$/, "")}:8883`],

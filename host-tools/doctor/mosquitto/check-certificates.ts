@@ -6,7 +6,7 @@ import {
   certificatesOfDirectory,
   groupBitsOf,
   isPublicAuthority,
-  keyMatches,
+  keyProblem,
   revocationListsOf,
 } from "../certificate-files.js";
 import type { CertificateFacts, RevocationFacts } from "../certificate-files.js";
@@ -45,10 +45,18 @@ function checkServerCertificate(ctx: AuditContext, listener: Listener): void {
   for (const problem of serverCertificateProblems(leaf, ctx.nowMs)) {
     ctx.find("HW045", `The certificate of ${nameOf(listener)} ${problem.what}.`, { place: line.place, severity: problem.severity });
   }
-  const keyPem = ctx.read(key.value);
-  if (keyPem !== undefined && keyMatches(leaf.certificate, keyPem) === false) {
-    ctx.find("HW002", `keyfile ${key.value} is not the key of certfile ${line.value}: the broker does not start.`, { place: key.place });
-  }
+  const keyPem = listener.settings.get("tls_engine") === undefined ? ctx.read(key.value) : undefined;
+  const problem = keyPem === undefined ? undefined : keyProblem(leaf.certificate, keyPem);
+  if (problem === undefined) return;
+  const what = {
+    another: `is not the key of certfile ${line.value}: the broker does not start`,
+    encrypted: "is encrypted: the broker asks for its passphrase at every start, and does not start as a service",
+    "no key": "holds no private key: the broker does not start",
+  }[problem];
+  ctx.find("HW002", `keyfile ${key.value} ${what}.`, {
+    place: key.place,
+    ...(problem === "encrypted" ? { fix: [`openssl pkey -in ${key.value} -out ${key.value}.plain`] } : {}),
+  });
 }
 
 /** OpenSSL takes no Diffie-Hellman group below 2048 bits at security level 2, the default of Debian and of OpenSSL 3.2. */

@@ -84,7 +84,9 @@ function checkPlain(ctx: AuditContext, listener: Listener): void {
   const { model } = ctx;
   const { settings, port, place } = listener;
   const where =
-    listener.address === undefined || /^(0\.0\.0\.0|::|\*)$/.test(listener.address) ? "on every interface" : `on ${listener.address}`;
+    listener.address === undefined || /^(0\.0\.0\.0|::|\*)$/.test(listener.address) || ignoresAddress(model, listener)
+      ? "on every interface"
+      : `on ${listener.address}`;
   const bind = [
     replaceLine(place, isWebSocket(listener) && !model.version.atLeast(2, 1) ? `listener ${port} lo` : `listener ${port} 127.0.0.1`),
   ];

@@ -60,6 +60,16 @@ describe("who gets in", () => {
       `listener 8883\n${TLS}use_identity_as_username true\nacl_file acl\n`,
       ["HW025 high mosquitto.conf:5"],
     ],
+    [
+      "a password file without users",
+      `listener 8883\n${TLS}allow_anonymous false\npassword_file empty\nacl_file acl\n`,
+      ["HW025 high mosquitto.conf:6"],
+    ],
+    [
+      "a key file without keys",
+      "listener 8884\npsk_hint x\npsk_file empty\nuse_identity_as_username true\nacl_file acl\n",
+      ["HW025 high mosquitto.conf:3"],
+    ],
     ["a listener without any way in", `listener 8883\n${TLS}`, ["HW025 high mosquitto.conf:1"]],
     [
       "a certificate and a key on one listener",
@@ -75,7 +85,7 @@ describe("who gets in", () => {
     ["anonymous on loopback, as written", "listener 1883 127.0.0.1\nallow_anonymous true\n", []],
     ["nothing at all", "", []],
   ])("%s", (_, conf, expected) => {
-    expect(verdict(conf, { psk: "pump-1:5e2a90cc17d3b8f4\n" })).toEqual(expected);
+    expect(verdict(conf, { psk: "pump-1:5e2a90cc17d3b8f4\n", empty: "# nobody yet\n" })).toEqual(expected);
   });
 
   test("local-only mode keeps allow_anonymous false from 2.0.21 on", () => {
@@ -168,6 +178,7 @@ describe("what stops the broker", () => {
     ["a tab", "listener 1883 127.0.0.1\nallow_anonymous\tfalse\n", "mosquitto.conf:2"],
     ["an indented comment", "listener 1883 127.0.0.1\n  # quiet\n", "mosquitto.conf:2"],
     ["per_listener_settings too late", "allow_anonymous false\nper_listener_settings true\n", "mosquitto.conf:2"],
+    ["a comment behind the user", "user mosquitto # ours\nlistener 1883 127.0.0.1\n", "mosquitto.conf:1"],
     ["a bridge without topics", "listener 1883 127.0.0.1\nconnection hub\naddress 127.0.0.1\n", "mosquitto.conf:2"],
     ["two listeners on one port", "listener 1883 127.0.0.1\nlistener 1883\n", "mosquitto.conf:2"],
     ["an option of 2.1", "listener 1883 127.0.0.1\nlistener_allow_anonymous false\n", "mosquitto.conf:2"],
@@ -215,6 +226,7 @@ describe("what an ACL gives", () => {
       ["HW064 high acl:2"],
     ],
     ["client ids", "pattern readwrite devices/%c/#\n", ["HW066 high acl:1"]],
+    ["a user in other letters", "user Console\ntopic read telemetry/#\n", ["HW067 medium acl:1"]],
     ["a comment behind a user", "user console # ours\ntopic read telemetry/#\n", ["HW067 medium acl:1"]],
     ["$SYS without the log", "pattern read $SYS/#\npattern write telemetry/%u/#\n", []],
   ])("%s", (_, text, expected) => {
@@ -230,6 +242,12 @@ describe("what an ACL gives", () => {
     expect(verdict(`listener 8883\n${TLS}use_username_as_clientid true\n${GUARDED}`, { acl: "pattern readwrite devices/%c/#\n" })).toEqual(
       [],
     );
+  });
+
+  test("users that no certificate names, where names are subjects", () => {
+    const conf = `listener 8883\n${TLS}require_certificate true\nuse_subject_as_username true\nacl_file acl\n`;
+    expect(verdict(conf)).toEqual(["HW067 medium acl:1"]);
+    expect(verdict(conf, { acl: GOOD_ACL.replace("user console", "user CN=console") })).toEqual([]);
   });
 
   test("no ACL at all", () => {

@@ -1,6 +1,7 @@
 /**
  * Every option of mosquitto.conf from 2.0.11 to 2.1.2: what it applies to and how its value is read. Taken from the three versions' conf.c.
  */
+import { closest } from "../closest-word.js";
 
 /** `security`: global, or of the listener with per_listener_settings. */
 export type OptionScope = "global" | "security" | "listener" | "bridge" | "plugin";
@@ -119,24 +120,5 @@ export function factsOf(name: string): OptionFacts | undefined {
 
 /** The known option that a mistyped one is closest to, if it is close. */
 export function nearestOption(name: string): string | undefined {
-  let best: string | undefined;
-  let least = Math.min(3, Math.ceil(name.length / 4)) + 1;
-  for (const known of OPTIONS.keys()) {
-    const distance = editDistance(name.toLowerCase().replaceAll("-", "_"), known);
-    if (distance < least) [best, least] = [known, distance];
-  }
-  return best;
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, column) => column);
-  for (let i = 1; i <= a.length; i += 1) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j += 1) {
-      const swap = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(swap, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
+  return closest(name.toLowerCase().replaceAll("-", "_"), OPTIONS.keys(), Math.min(3, Math.ceil(name.length / 4)));
 }

@@ -86,6 +86,9 @@ export function wrongValue(name: string, kind: OptionKind, directive: Directive,
     case "topic":
       return wrongTopic(words);
     case "user":
+      return /\s/.test(value)
+        ? { what: `there is no user ${JSON.stringify(value)} to become when it is started as root (a comment behind a name is part of it)` }
+        : undefined;
     case "pid_file":
     case "persistence_location":
       return undefined;

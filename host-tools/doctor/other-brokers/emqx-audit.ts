@@ -4,7 +4,7 @@ import type { DoctorReport, Place } from "../finding.js";
 import { readConfigText, readText } from "../mosquitto/conf-reader.js";
 import { parseEmqxRules } from "./emqx-rules.js";
 import { HoconObject, parseHocon } from "./hocon.js";
-import { isLoopbackBind, isWellKnown, ReportBuilder } from "./report-builder.js";
+import { isLoopbackBind, isWellKnown, ReportBuilder, weakSuites } from "./report-builder.js";
 import { hasWildcard, isEverything, overlaps } from "../mosquitto/topic-sets.js";
 
 /** When a client connects, with its address and user name. */
@@ -26,6 +26,7 @@ export function auditEmqx(file: string, version: string): DoctorReport {
   checkAuthentication(config, report, placeOf);
   checkAuthorization(config, report, placeOf, dirname(file), isHardened);
   checkDashboard(config, report, placeOf);
+  checkCookie(config, report, placeOf);
   if (config.text("psk_authentication.enable") === "true") {
     report.find(
       "HW028",
@@ -77,7 +78,11 @@ function checkTlsListeners(config: HoconObject, report: ReportBuilder, placeOf: 
         "HW054",
         `Names come from certificates, but the listener ${kind}:${name} lets clients in without one.`,
         placeOf(`${path}.verify`) ?? placeOf(`listeners.${kind}.${name}`),
-        { severity: "high", fix: [`${path} { verify = verify_peer, fail_if_no_peer_cert = true }`] },
+        {
+          // Where passwords are asked for as well, a client without a certificate still needs one.
+          severity: authenticators(config).length > 0 ? "medium" : "high",
+          fix: [`${path} { verify = verify_peer, fail_if_no_peer_cert = true }`],
+        },
       );
     }
     if (config.text(`${path}.enable_crl_check`) === "true") {
@@ -90,6 +95,11 @@ function checkTlsListeners(config: HoconObject, report: ReportBuilder, placeOf: 
       else if (kind === "wss")
         report.find("HW047", `EMQX checks revocation on ssl listeners only, not on wss:${name}.`, placeOf(`${path}.enable_crl_check`));
     }
+    const weak = weakSuites((config.list(`${path}.ciphers`) ?? []).filter((suite) => typeof suite === "string"));
+    if (weak.length > 0)
+      report.find("HW044", `The listener ${kind}:${name} admits weak suites: ${weak.join(", ")}.`, placeOf(`${path}.ciphers`), {
+        fix: [`${path}.ciphers = []`],
+      });
     const old = (config.list(`${path}.versions`) ?? []).filter((version) => version === "tlsv1" || version === "tlsv1.1");
     if (old.length > 0)
       report.find("HW043", `The listener ${kind}:${name} accepts ${old.join(", ")}.`, placeOf(`${path}.versions`), {
@@ -161,14 +171,14 @@ function authenticators(config: HoconObject): readonly HoconObject[] {
 
 function checkAuthentication(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf): void {
   const hasAuthenticators = authenticators(config).length > 0;
-  const open = (["tcp", "ws", "ssl", "wss"] as const).flatMap((kind) => {
+  const open = (["tcp", "ws", "ssl", "wss", "quic"] as const).flatMap((kind) => {
     const names = new Set([...(config.object(`listeners.${kind}`)?.keys() ?? []), "default"]);
     return [...names].map((name) => ({ kind, name, path: `listeners.${kind}.${name}` }));
   });
   const reachable = open.filter(({ path, kind }) => {
     const asks = config.text(`${path}.enable_authn`);
     if (isOff(config, path) || (hasAuthenticators ? asks !== "false" : asks === "true")) return false;
-    if ((kind === "ssl" || kind === "wss") && config.object(path) === undefined) return false;
+    if (kind !== "tcp" && kind !== "ws" && config.object(path) === undefined) return false;
     const isGated =
       config.text(`${path}.ssl_options.verify`) === "verify_peer" && config.text(`${path}.ssl_options.fail_if_no_peer_cert`) === "true";
     return !isGated && !isLoopbackBind(config.text(`${path}.bind`) ?? "");
@@ -256,6 +266,18 @@ function checkRules(config: HoconObject, report: ReportBuilder, file: string, te
 
 function hasNameLevel(topic: string): boolean {
   return /%[uc]/.test(topic);
+}
+
+/** Whoever knows the cookie and reaches the nodes' port runs what he likes there. */
+function checkCookie(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf): void {
+  if (!["emqxsecretcookie", "emqx50elixir"].includes(config.text("node.cookie") ?? "")) return;
+  const place = placeOf("node.cookie");
+  report.find(
+    "HW026",
+    "node.cookie is the one of EMQX's examples: who reaches the port between nodes (4370) runs any command on this one.",
+    place === undefined ? undefined : { ...place, text: "cookie = ..." },
+    { severity: "high", fix: ['node.cookie = "<openssl rand -hex 24>"'] },
+  );
 }
 
 function checkDashboard(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf): void {

@@ -1,6 +1,6 @@
 /** NanoMQ's nanomq.conf. The surprises named here were seen on 0.25.5. */
 import { basename, dirname, join } from "node:path";
-import type { DoctorReport } from "../finding.js";
+import type { DoctorReport, Place } from "../finding.js";
 import { readConfigText, readText } from "../mosquitto/conf-reader.js";
 import { placesIn } from "./emqx-audit.js";
 import { isEverything } from "../mosquitto/topic-sets.js";
@@ -14,16 +14,19 @@ export function auditNanomq(file: string, version: string): DoctorReport {
   const report = new ReportBuilder();
   const placeOf = placesIn(file, text, config);
   for (const kind of ["tcp", "ws"] as const) {
-    // NanoMQ ignores `enable = false` of WebSocket listeners.
-    const bind = config.text(`listeners.${kind}.bind`);
-    if (bind === undefined || isLoopbackBind(bind) || (kind === "tcp" && config.text("listeners.tcp.enable") === "false")) continue;
-    report.find(
-      "HW040",
-      `${kind === "ws" ? "MQTT over WebSocket" : "MQTT"} without TLS on ${bind}: credentials and messages can be read and changed on the way.`,
-      placeOf(`listeners.${kind}.bind`),
-      { fix: [`listeners.${kind}.bind = "127.0.0.1:${bind.split(":").at(-1) ?? "1883"}"`] },
-    );
+    for (const path of listenersOf(config, kind)) {
+      // NanoMQ ignores `enable = false` of WebSocket listeners.
+      const bind = config.text(`${path}.bind`);
+      if (bind === undefined || isLoopbackBind(bind) || (kind === "tcp" && config.text(`${path}.enable`) === "false")) continue;
+      report.find(
+        "HW040",
+        `${kind === "ws" ? "MQTT over WebSocket" : "MQTT"} without TLS on ${bind}: credentials and messages can be read and changed on the way.`,
+        placeOf(`${path}.bind`),
+        { fix: [`${path}.bind = "127.0.0.1:${bind.split(":").at(-1) ?? "1883"}"`] },
+      );
+    }
   }
+  checkClassicListeners(config, report, placeOf);
   checkTls(config, report, placeOf);
   checkAuth(config, report, placeOf, dirname(file));
   checkHttpServer(config, report, placeOf);
@@ -32,6 +35,25 @@ export function auditNanomq(file: string, version: string): DoctorReport {
 }
 
 type PlaceOf = ReturnType<typeof placesIn>;
+
+/** The format of before 0.14 (nanomq_old.conf): one key a line. */
+function checkClassicListeners(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf): void {
+  for (const key of ["url", "websocket.url"]) {
+    const url = config.text(key) ?? "";
+    if (!/^(nmq-|mqtt-)?(tcp|ws):\/\//.test(url) || isLoopbackBind(url.replace(/^(.*:\/\/[^/]*).*$/, "$1"))) continue;
+    if (key === "websocket.url" && config.text("websocket.enable") === "false") continue;
+    report.find("HW040", `MQTT without TLS on ${url}: credentials and messages can be read and changed on the way.`, placeOf(key), {
+      fix: [`${key}=${url.replace(/:\/\/[^:/]*/, "://127.0.0.1")}`],
+    });
+  }
+}
+
+/** `listeners.tcp` and, since 0.21, any number with a name below it. */
+function listenersOf(config: HoconObject, kind: "tcp" | "ws" | "ssl"): readonly string[] {
+  const first = config.object(`listeners.${kind}`);
+  const named = (first?.keys() ?? []).filter((name) => first?.object(name)?.text("bind") !== undefined);
+  return first === undefined ? [] : [`listeners.${kind}`, ...named.map((name) => `listeners.${kind}.${name}`)];
+}
 
 function checkTls(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf): void {
   if (config.object("listeners.ssl") === undefined) return;
@@ -54,14 +76,21 @@ function checkTls(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf):
 }
 
 function checkAuth(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf, directory: string): void {
-  const isGated = config.text("listeners.ssl.fail_if_no_peer_cert") === "true" && config.object("listeners.tcp") === undefined;
-  const anonymous = config.text("auth.allow_anonymous") ?? config.text("allow_anonymous") ?? "true";
+  const isGated =
+    config.object("listeners.tcp") === undefined &&
+    listenersOf(config, "ssl").every(
+      (path) => config.text(`${path}.bind`) === undefined || config.text(`${path}.fail_if_no_peer_cert`) === "true",
+    ) &&
+    config.text("listeners.ssl.fail_if_no_peer_cert") === "true";
+  // Up to 0.18 it stood below mqtt.session.
+  const anonymous =
+    config.text("auth.allow_anonymous") ?? config.text("mqtt.session.allow_anonymous") ?? config.text("allow_anonymous") ?? "true";
   const hasPasswords = config.at("auth.password") !== undefined || config.object("auth.http_auth") !== undefined;
   if (anonymous === "true" && !isGated) {
     report.find(
       "HW020",
       "Clients without credentials are let in (auth.allow_anonymous is true, or not set).",
-      placeOf("auth.allow_anonymous") ?? placeOf("auth"),
+      placeOf("auth.allow_anonymous") ?? placeOf("mqtt.session.allow_anonymous") ?? placeOf("allow_anonymous") ?? placeOf("auth"),
       { fix: ["auth.allow_anonymous = false"] },
     );
   } else if (!hasPasswords && !isGated) {
@@ -111,9 +140,24 @@ function checkRules(config: HoconObject, report: ReportBuilder, directory: strin
         report.find("HW061", "A rule without names lets every user use every topic.", place, {
           fix: ['"topics": ["devices/${username}/#"]'],
         });
+      checkTopics(report, rule.text("action") ?? "pubsub", topics ?? [], place);
     }
     if (topics === undefined) return;
   }
+}
+
+/** Topics that a rule gives to everybody. */
+function checkTopics(report: ReportBuilder, action: string, topics: readonly string[], place: Place | undefined): void {
+  const claimed = topics.find((topic) => topic.includes("${clientid}") && !topic.includes("${username}"));
+  if (claimed !== undefined)
+    report.find("HW066", `${claimed} hangs on the client id, and a client chooses its own: it gets the topics of any other.`, place, {
+      fix: [`"topics": ["${claimed.replaceAll("${clientid}", "${username}")}"]`],
+    });
+  const inner = topics.find((topic) => topic.startsWith("$SYS/") && topic.includes("#"));
+  if (inner !== undefined && action !== "publish")
+    report.find("HW065", `Every user may read ${inner}: when who connects, from where, and as whom.`, place, {
+      fix: [`{"permit": "allow", "username": "monitor", "action": "subscribe", "topics": ["${inner}"]}`],
+    });
 }
 
 function checkHttpServer(config: HoconObject, report: ReportBuilder, placeOf: PlaceOf): void {
@@ -151,7 +195,7 @@ function checkBridges(config: HoconObject, report: ReportBuilder, placeOf: Place
       );
     const takesAll = (config.list(`${path}.subscription`) ?? []).some(
       (entry) =>
-        entry instanceof HoconObject && isEverything(entry.text("remote_topic") ?? "") && isEverything(entry.text("local_topic") ?? "#"),
+        entry instanceof HoconObject && isEverything(entry.text("remote_topic") ?? "") && isEverything(entry.text("local_topic") || "#"),
     );
     if (takesAll)
       report.find(

@@ -78,6 +78,25 @@ test.each<[string, string, string, string[]]>([
     ["HW051 high emqx.conf:8", "HW052 high emqx.conf:9"],
   ],
   ["no log", "log.console.enable = false\nlog.file.default.enable = false\n", "{deny, all}.\n", ["HW006 medium emqx.conf:8"]],
+  [
+    "weak suites",
+    'listeners.ssl.default.ssl_options.ciphers = ["RC4-SHA", "ECDHE-ECDSA-AES128-GCM-SHA256"]\n',
+    "{deny, all}.\n",
+    ["HW044 medium emqx.conf:8"],
+  ],
+  [
+    "the cookie of the examples",
+    'node { name = "emqx@10.0.0.1", cookie = "emqxsecretcookie" }\n',
+    "{deny, all}.\n",
+    ["HW026 high emqx.conf:8"],
+  ],
+  ["QUIC that asks nobody", "listeners.quic.q { bind = 14567, enable_authn = false }\n", "{deny, all}.\n", ["HW020 critical emqx.conf:8"]],
+  [
+    "certificates that are optional beside passwords",
+    "listeners.ssl.default.ssl_options.fail_if_no_peer_cert = false\n",
+    "{deny, all}.\n",
+    ["HW054 medium emqx.conf:4"],
+  ],
   ["a log on the console alone", "log.console.enable = true\nlog.file.default.enable = false\n", "{deny, all}.\n", []],
 ])("EMQX: %s", (_, lines, acl, expected) => {
   expect(verdict({ "emqx.conf": EMQX + lines, "acl.conf": acl })).toEqual(expected);
@@ -86,6 +105,17 @@ test.each<[string, string, string, string[]]>([
 test.each([
   ["a rule for everybody", '{"permit": "allow"}', ["HW032 high nanomq_acl.conf:2"]],
   ["a rule for every topic", '{"permit": "allow", "username": "#", "topics": ["#"]}', ["HW061 high nanomq_acl.conf:2"]],
+  [
+    "a rule that hangs on the client id",
+    '{"permit": "allow", "topics": ["up/${clientid}/#"]}\n{"permit": "deny"}',
+    ["HW066 high nanomq_acl.conf:2"],
+  ],
+  [
+    "the broker's own topics for everybody",
+    '{"permit": "allow", "action": "subscribe", "topics": ["$SYS/#"]}\n{"permit": "deny"}',
+    ["HW065 medium nanomq_acl.conf:2"],
+  ],
+  ["a rule with the name", '{"permit": "allow", "topics": ["up/${username}/#"]}\n{"permit": "deny"}', []],
   ["a rule behind the one that ends all", '{"permit": "deny"}\n{"permit": "allow"}', []],
   ["a rule for one user", '{"permit": "allow", "username": "console", "topics": ["#"]}', []],
 ])("NanoMQ: %s", (_, rules, expected) => {
@@ -110,6 +140,16 @@ test.each([
     ["HW068 high nanomq.conf:3"],
   ],
   [
+    "a bridge that takes everything under its own name",
+    'bridges.mqtt.hub { server = "tls+mqtt-tcp://hub.example:8883", subscription = [{ remote_topic = "#", local_topic = "" }] }',
+    ["HW068 high nanomq.conf:3"],
+  ],
+  [
+    "a further listener in the clear",
+    'listeners.tcp.second { bind = "0.0.0.0:1884" }',
+    ["HW023 critical nanomq.conf:2", "HW040 high nanomq.conf:3"],
+  ],
+  [
     "a bridge that takes commands",
     'bridges.mqtt.hub { server = "tls+mqtt-tcp://hub.example:8883", subscription = [{ remote_topic = "commands/#" }] }',
     [],
@@ -128,6 +168,27 @@ test.each([
   ["a log on the console", "log.file = false\nlog.console = true\n", []],
   ["a management interface for everybody", "management.tcp.port = 15672\n", ["HW011 medium rabbitmq.conf:3"]],
   ["one for this machine", "management.tcp.port = 15672\nmanagement.tcp.ip = 127.0.0.1\n", []],
+  ["a mistyped setting", "mqtt.alow_anonymous = false\n", ["HW001 high rabbitmq.conf:3"]],
+  ["a flag that is none", "mqtt.ssl_cert_login = yes\n", ["HW001 high rabbitmq.conf:3"]],
+  ["settings of later versions and of plugins", "mqtt.topic_alias_maximum = 4\nmqtt.some_plugin = 1\nssl_options.dh = x\n", []],
+  ["a weak suite", "ssl_options.ciphers.1 = ECDHE-RSA-RC4-SHA\n", ["HW044 medium rabbitmq.conf:3"]],
 ])("RabbitMQ: %s", (_, lines, expected) => {
   expect(verdict({ "rabbitmq.conf": `mqtt.listeners.tcp = none\nmqtt.allow_anonymous = false\n${lines}` })).toEqual(expected);
+});
+
+test("RabbitMQ: who needs a certificate to connect at all is not anonymous, as long as the certificate is the name", () => {
+  const certificates =
+    "mqtt.listeners.tcp = none\nmqtt.listeners.ssl.default = 8883\nloopback_users = none\nmqtt.allow_anonymous = true\ndefault_pass = aks-221k\nssl_options.verify = verify_peer\nssl_options.fail_if_no_peer_cert = true\n";
+  const named = `${certificates}mqtt.ssl_cert_login = true\n`;
+  expect(verdict({ "rabbitmq.conf": named })).toEqual([]);
+  expect(verdict({ "rabbitmq.conf": certificates })).toEqual(["HW024 high rabbitmq.conf:4"]);
+  expect(verdict({ "rabbitmq.conf": `${named}web_mqtt.ssl.port = 15676\n` })).toEqual(["HW020 critical rabbitmq.conf:4"]);
+});
+
+test("NanoMQ: the formats of earlier versions say the same", () => {
+  const closed = 'listeners.tcp.bind = "127.0.0.1:1883"\nauth.no_match = deny\nauth.password = {}\n';
+  expect(verdict({ "nanomq.conf": `${closed}mqtt.session.allow_anonymous = false\n` })).toEqual([]);
+  expect(verdict({ "nanomq.conf": `${closed}mqtt.session.allow_anonymous = true\n` })).toEqual(["HW020 critical nanomq.conf:4"]);
+  const classic = verdict({ "nanomq.conf": "url=nmq-tcp://0.0.0.0:1883\nallow_anonymous=true\n" });
+  expect(classic).toEqual(expect.arrayContaining(["HW020 critical nanomq.conf:2", "HW040 high nanomq.conf:1"]));
 });

@@ -4,7 +4,8 @@ import { certificatesOf, othersMayRead } from "../certificate-files.js";
 import type { DoctorReport, Edit, Place } from "../finding.js";
 import { readConfigText, readText } from "../mosquitto/conf-reader.js";
 import { serverCertificateProblems } from "../server-certificate.js";
-import { isLoopbackBind, isWellKnown, ReportBuilder } from "./report-builder.js";
+import { isLoopbackBind, isWellKnown, ReportBuilder, weakSuites } from "./report-builder.js";
+import { wrongRabbitLine } from "./rabbitmq-options.js";
 
 interface Entry {
   readonly key: string;
@@ -18,6 +19,7 @@ export function auditRabbitmq(file: string, version: string, nowMs: number): Doc
   const text = readConfigText(file);
   const config = new RabbitConfig(basename(file), text);
   const report = new ReportBuilder();
+  checkLines(config, report);
   checkAnonymous(config, report);
   checkGuest(config, report);
   checkListeners(config, report);
@@ -65,6 +67,31 @@ class RabbitConfig {
   }
 }
 
+function checkLines(config: RabbitConfig, report: ReportBuilder): void {
+  for (const { key, value, place } of config.entries) {
+    const wrong = wrongRabbitLine(key, value);
+    if (wrong !== undefined)
+      report.find("HW001", `${wrong.what}: the broker does not start.`, place, {
+        edits: wrong.meant === undefined ? [] : [replace(place, wrong.meant)],
+      });
+  }
+}
+
+/** Whether each way to speak MQTT from outside demands a certificate of the listed authorities. */
+function demandsCertificates(config: RabbitConfig): boolean {
+  const isPlainOff = config.get("mqtt.listeners.tcp")?.value === "none" || config.under("mqtt.listeners.tcp").length > 0;
+  const plain = [...config.under("mqtt.listeners.tcp"), ...config.entries.filter(({ key }) => key === "web_mqtt.tcp.port")];
+  // Web MQTT has TLS options of its own, none of which asks for a certificate.
+  const isWeb = config.entries.some(({ key }) => key.startsWith("web_mqtt.ssl."));
+  return (
+    isPlainOff &&
+    plain.every(({ value }) => isLoopbackBind(value)) &&
+    !isWeb &&
+    config.get("ssl_options.verify")?.value === "verify_peer" &&
+    config.get("ssl_options.fail_if_no_peer_cert")?.value === "true"
+  );
+}
+
 /** Whether the built-in guest may log in from other machines. */
 function guestFromAfar(config: RabbitConfig): Entry | undefined {
   const none = config.get("loopback_users");
@@ -84,7 +111,15 @@ function checkAnonymous(config: RabbitConfig, report: ReportBuilder): void {
       ? [{ place: config.everything, action: "after" as const, lines: ["mqtt.allow_anonymous = false"] }]
       : [replace(allow.place, "mqtt.allow_anonymous = false")];
   const isReachable = !isGuest || guestFromAfar(config) !== undefined;
-  if (isReachable) {
+  if (isReachable && demandsCertificates(config)) {
+    if (config.get("mqtt.ssl_cert_login")?.value === "true") return;
+    report.find(
+      "HW024",
+      `The certificate opens the door but names nobody: who shows any is let in as ${user}, because mqtt.ssl_cert_login is not true.`,
+      (allow ?? login ?? guestFromAfar(config))?.place,
+      { fix: ["mqtt.ssl_cert_login = true", "mqtt.allow_anonymous = false"], edits },
+    );
+  } else if (isReachable) {
     const how = allow === undefined ? " (mqtt.allow_anonymous is not set, and true by default up to RabbitMQ 3)" : "";
     report.find(
       "HW020",
@@ -152,6 +187,9 @@ function checkTls(config: RabbitConfig, report: ReportBuilder, directory: string
     if (/^tlsv1(\.[01])?$/.test(value))
       report.find("HW043", `${value} is accepted (${key}).`, place, { edits: [{ place, action: "remove", lines: [] }] });
   }
+  const suites = ["ssl_options.ciphers", "web_mqtt.ssl.ciphers"].flatMap((key) => config.under(key));
+  for (const { value, place } of suites.filter((suite) => weakSuites([suite.value]).length > 0))
+    report.find("HW044", `The weak suite ${value} is admitted.`, place, { edits: [{ place, action: "remove", lines: [] }] });
   const hasTls = config.under("mqtt.listeners.ssl").length > 0;
   const verify = config.get("ssl_options.verify");
   const demands = config.get("ssl_options.fail_if_no_peer_cert");

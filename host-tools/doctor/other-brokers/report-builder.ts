@@ -32,6 +32,11 @@ export function isLoopbackBind(bind: string): boolean {
   return /^\[?(127(\.\d+){3}|::1|localhost)\]?(:\d+)?$/i.test(bind.trim().replace(/^.*:\/\//, ""));
 }
 
+/** Of suites written out by OpenSSL's or the standard's names, those that nobody should use. */
+export function weakSuites(suites: readonly string[]): readonly string[] {
+  return suites.filter((suite) => /(^|[-_])(RC4|3DES|DES|CBC3|NULL|MD5|EXP(ORT)?|ADH|AECDH|anon|SEED|IDEA|RC2)([-_]|$)/i.test(suite));
+}
+
 /** Passwords of vendors' defaults and of the lists that every scanner begins with. */
 export function isWellKnown(user: string, password: string): boolean {
   return (
