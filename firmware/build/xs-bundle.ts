@@ -20,6 +20,8 @@ export interface BundleOptions {
   readable?: boolean;
   /** Leave out the texts of errors and logs: identifiers stand in their place. Default: they stay. */
   lean?: LeanOptions;
+  /** Changes a module's source before it is bundled: to measure it. */
+  rewrite?: (source: string, path: string) => string;
 }
 
 export interface LeanOptions {
@@ -87,8 +89,8 @@ interface LeanBuild {
 }
 
 /** Loaded where it is wanted: it needs the TypeScript compiler. */
-async function leanBuild({ entry, lean }: BundleOptions): Promise<LeanBuild> {
-  if (lean === undefined) return { only: undefined, internalNames: [], rewrite: (source) => source, texts: () => ({}) };
+async function leanBuild({ entry, lean, rewrite }: BundleOptions): Promise<LeanBuild> {
+  if (lean === undefined) return { only: undefined, internalNames: [], rewrite: rewrite ?? ((source) => source), texts: () => ({}) };
   const { LeanModules } = await import("./lean/lean-modules.js");
   return new LeanModules(entry, lean.protocolVersion);
 }

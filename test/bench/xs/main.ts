@@ -10,6 +10,8 @@ import { measureBudgets } from "../../support/xs/budgets.js";
 import { Plant } from "../../support/xs/plant.js";
 import { createWorld, mtls, psk } from "../../native/native-world.js";
 import { TLS_1_2, TLS_1_3, type ConnectionSettings } from "../../native/harness.js";
+import { profileDeviceHeap } from "./profile/device-heap.js";
+import { profileHeap, profileMessage, type Rows } from "./profile/profile.js";
 import { ecma419Source, measureEcma419, measureHawser, type PlainFigures } from "./plain-clients.js";
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
@@ -23,6 +25,7 @@ async function showBudgets(folder: string): Promise<void> {
       const bar = Number.isFinite(target) ? `${grouped(target).padStart(8)}  ${value <= target ? "met" : "missed"}` : "";
       print(`${name.padEnd(66)} ${grouped(value).padStart(9)} ${bar} ${unit}`.trimEnd());
     }
+    showRows("live heap of the device that each step adds, bytes", await profileDeviceHeap(plant, folder));
   } finally {
     await plant.close();
   }
@@ -67,14 +70,23 @@ function showPlain(rows: readonly PlainFigures[]): void {
   }
 }
 
+function showRows(title: string, rows: Rows): void {
+  print(`\n${title}`);
+  for (const [name, value] of rows) print(`${name.padEnd(76)} ${grouped(value).padStart(9)}`);
+}
+
 const folder = mkdtempSync(join(tmpdir(), "hawser-bench-xs-"));
 try {
   await showBudgets(folder);
   await showTlsHeap();
   const source = ecma419Source();
-  showPlain([await measureHawser(folder), ...(source === undefined ? [] : [await measureEcma419(folder, source)])]);
+  const hawser = await measureHawser(folder);
+  showPlain([hawser, ...(source === undefined ? [] : [await measureEcma419(folder, source)])]);
   if (source === undefined)
     print("Moddable's ECMA-419 client was not measured: set MODDABLE to a Moddable SDK (its mqttclient.js is read from there).");
+  const wholePerMessage = hawser.meterPerMessage;
+  showRows("byte codes of that QoS 1 message, by module (profiled build)", await profileMessage(folder, wholePerMessage));
+  showRows("live heap of that client that each step adds, bytes", await profileHeap(folder));
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

@@ -38,11 +38,16 @@ export async function measureBudgets(plant: Plant, folder: string, id: string): 
     const end = await device.call("heap", {});
     await device.call("stop", {});
     return [
-      { name: "bundle, minified", value: library.sizeBytes, target: 61_440, unit: "bytes" },
+      {
+        name: "bundle, minified (its target is a lean one's: npm run bench:bundle)",
+        value: library.sizeBytes,
+        target: 112_640,
+        unit: "bytes",
+      },
       {
         name: "live heap, connected and subscribed, beyond the empty machine",
         value: usedBytes(connected) - usedBytes(empty),
-        target: 24_576,
+        target: 20_480,
         unit: "bytes",
       },
       { name: "heap of a whole mTLS QoS 1 session", value: heapBytes(), target: 65_536, unit: "bytes" },
