@@ -49,22 +49,6 @@ describe("StationLink", () => {
     expect(counts.device).toBe(counts.station);
   });
 
-  it("tells once that its line is lost, without being asked anything", async () => {
-    const { link, line } = scene(() => ({}));
-    let told = 0;
-    const lost = new Promise<void>((resolve) =>
-      link.onceLost(() => {
-        told += 1;
-        resolve();
-      }),
-    );
-    line.push(null);
-    await lost;
-    link.close();
-    await expect(link.request("hello")).rejects.toMatchObject({ code: "LINE_LOST" });
-    expect(told).toBe(1);
-  });
-
   it("gets through a line that loses one frame in four, either way", async () => {
     const { link, requests, counts } = scene(
       () => ({ ok: true }),

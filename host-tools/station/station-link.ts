@@ -41,7 +41,6 @@ export class StationLink {
   #transfer = randomBytes(1)[0] ?? 0;
   #onPayload: (payload: Uint8Array) => void = () => undefined;
   #onLost: (error: HawserError) => void = () => undefined;
-  #thenLost: () => void = () => undefined;
   #lost: HawserError | undefined;
 
   /** @param line any byte stream both ways; the link closes it with {@link close} */
@@ -79,11 +78,6 @@ export class StationLink {
       `the device does not answer (${type})`,
       "Check the cable, port and baud rate, and that the device's firmware is waiting for provisioning.",
     );
-  }
-
-  /** Calls `listener` when the line is lost, or closed by {@link close}; the last one that was given. */
-  onceLost(listener: () => void): void {
-    this.#thenLost = listener;
   }
 
   close(): void {
@@ -137,9 +131,6 @@ export class StationLink {
       "Reconnect it and run the same command again. Provisioning resumes where it stopped.",
     );
     this.#onLost(this.#lost);
-    const then = this.#thenLost;
-    this.#thenLost = () => undefined;
-    then();
   }
 }
 

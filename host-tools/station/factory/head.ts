@@ -19,6 +19,8 @@ const DISK_PAUSE_MS = 500;
 const PORT_PAUSE_MS = 150;
 /** How often a finished board is asked whether it is still there. */
 const PRESENCE_MS = 700;
+/** The first time sooner; until then its verdict stays on show even if its cable is gone, so that a screen shows it. */
+const VERDICT_MS = 300;
 const MISSED_ANSWERS = 2;
 
 /** What a head needs of its station. */
@@ -108,8 +110,6 @@ export class Head {
     if (this.#view.state === "no-port") this.#show("empty");
     const mac = await this.#awaitBoard(link);
     this.#view = { ...this.#view, retries: 0 };
-    // A pulled cable ends every pause: what waits then meets the lost line at once.
-    link.onceLost(() => this.#wake());
     do {
       await this.#awaitTurn(link, mac);
       this.#askedAgain = false;
@@ -194,9 +194,11 @@ export class Head {
 
   /** True when the same board, which failed, is to be tried again; false once it is gone or another one has come. */
   async #stays(link: StationLink, mac: string | undefined): Promise<boolean> {
+    let pauseMs = VERDICT_MS;
     for (let missed = 0; missed < MISSED_ANSWERS;) {
       if (this.#askedAgain) return true;
-      await this.#pause(PRESENCE_MS);
+      await this.#pause(pauseMs);
+      pauseMs = PRESENCE_MS;
       if (this.#askedAgain) return true;
       try {
         if ((await askBoard(link, 1)).state.mac !== mac) return false;
