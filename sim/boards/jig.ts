@@ -5,6 +5,7 @@
 import { mkdirSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { Endpoint } from "../../sdk/platform.js";
+import type { BoardEngine } from "./board-engine.js";
 import { drawFault, MUST_FAIL, seededNumbers } from "./board-faults.js";
 import type { BoardFault } from "./board-faults.js";
 import { PseudoTerminal } from "./pseudo-terminal.js";
@@ -22,6 +23,8 @@ export interface JigOptions {
   readonly firmware: string;
   readonly broker?: Endpoint;
   readonly baud?: number;
+  /** Of the boards; default: Node. */
+  readonly engine?: BoardEngine;
 }
 
 /** As the operator reads it off a head's tile. */
@@ -33,6 +36,8 @@ export interface JigResult {
   readonly verdict: Verdict;
   /** What passed the board's line until then. */
   readonly lineBytes: SimulatedBoard["lineBytes"];
+  /** Why the board's engine ended by itself. */
+  readonly crash?: string;
 }
 
 /** After this a person would lay the board aside. */
@@ -79,8 +84,8 @@ export class Jig {
       await this.#unplug(head);
       const isFinal = verdict === "passed" || verdict === "permanent" || there.pluggings >= MOST_PLUGGINGS;
       if (!isFinal) return this.#plug(head, there.board, there.pluggings + 1);
-      const { mac, fault, lineBytes } = there.board;
-      this.results.push({ mac, verdict, lineBytes, ...(fault && { fault }) });
+      const { mac, fault, lineBytes, crash } = there.board;
+      this.results.push({ mac, verdict, lineBytes, ...(fault && { fault }), ...(crash !== undefined && { crash }) });
       if (verdict === "passed") this.#passed ??= there.board;
       return this.#next(head);
     });
@@ -112,7 +117,7 @@ export class Jig {
   }
 
   #board(count: number): SimulatedBoard {
-    const { faults, firmware, broker, baud } = this.options;
+    const { faults, firmware, broker, baud, engine } = this.options;
     const drawn = drawFault(faults, this.#number);
     // There is nothing to copy before the first board has passed.
     const fault = drawn === "clone" && this.#passed === undefined ? undefined : drawn;
@@ -125,6 +130,7 @@ export class Jig {
       ...(fault && { fault }),
       ...(broker && { broker }),
       ...(baud !== undefined && { baud }),
+      ...(engine && { engine }),
       ...(fault === "clone" && this.#passed && { flashOf: this.#passed }),
     });
   }
@@ -148,9 +154,11 @@ export class Jig {
   }
 }
 
-/** What went otherwise than it should: a board that must not pass passed, or the other way round. */
+/** What went otherwise than it should: a board that must not pass passed, or the other way round, or its engine ended by itself. */
 export function wrongVerdicts(results: readonly JigResult[]): JigResult[] {
-  return results.filter(({ fault, verdict }) => (verdict === "passed") === (fault !== undefined && MUST_FAIL.has(fault)));
+  return results.filter(
+    ({ fault, verdict, crash }) => crash !== undefined || (verdict === "passed") === (fault !== undefined && MUST_FAIL.has(fault)),
+  );
 }
 
 function hex(number: number, digits: number): string {

@@ -1,14 +1,12 @@
 /**
- * A board for factory stations: the device's own provisioning agent on a serial line of a certain speed, over keys and records that outlive
- * its power-ons. Once it has an identity it does what firmware does: it connects by mutual TLS and publishes.
+ * A board for factory stations: its firmware (`board-firmware.ts`) on a serial line of a certain speed, over keys and records that outlive
+ * its power-ons.
  */
-import { Device } from "../../sdk/device/device.js";
-import type { Endpoint, Storage } from "../../sdk/platform.js";
-import { isProvisioned, ProvisioningAgent } from "../../sdk/provisioning/agent.js";
+import { errorMessage } from "../../sdk/errors.js";
+import type { Endpoint } from "../../sdk/platform.js";
 import { encodeFrame, FrameDecoder } from "../../sdk/provisioning/frames.js";
-import { memoryKeyStore, memoryStorage } from "../node/memory-stores.js";
-import type { MemoryKeyStore } from "../node/memory-stores.js";
-import { nodePlatform } from "../node/node-platform.js";
+import { nodeBoards } from "./board-engine.js";
+import type { BoardEngine, BoardFlash, PoweredBoard } from "./board-engine.js";
 import type { BoardFault } from "./board-faults.js";
 import type { PseudoTerminal } from "./pseudo-terminal.js";
 
@@ -23,7 +21,9 @@ export interface SimulatedBoardOptions {
   readonly broker?: Endpoint;
   /** Bits a second; default 115,200. Bytes take as long as they would on a wire. */
   readonly baud?: number;
-  /** The flash of another board, for a clone. */
+  /** Default: Node. */
+  readonly engine?: BoardEngine;
+  /** The flash of another board of the same engine, for a clone. */
   readonly flashOf?: SimulatedBoard;
 }
 
@@ -39,19 +39,20 @@ const LATE_MS = 1_500;
 export class SimulatedBoard {
   readonly mac: string;
   readonly fault: BoardFault | undefined;
-  readonly keyStore: MemoryKeyStore;
-  readonly storage: Storage;
+  readonly flash: BoardFlash;
+  /** Why its engine ended by itself, which no fault makes it do. */
+  crash: string | undefined;
   /** Bytes that passed the line since the board was made. */
   readonly lineBytes = { toBoard: 0, toStation: 0 };
   /** Has the jig pull the cable. */
   onPull: () => void = () => undefined;
   readonly #options: SimulatedBoardOptions;
+  readonly #engine: BoardEngine;
   readonly #faultFrame: number;
   #frames = 0;
   #powerOns = 0;
-  #agent: ProvisioningAgent | undefined;
+  #powered: PoweredBoard | undefined;
   #line: PseudoTerminal | undefined;
-  #device: Device | undefined;
   readonly #busyUntilMs = { toBoard: 0, toStation: 0 };
 
   constructor(options: SimulatedBoardOptions) {
@@ -59,8 +60,8 @@ export class SimulatedBoard {
     this.#options = options;
     this.mac = mac;
     this.fault = fault;
-    this.keyStore = flashOf?.keyStore ?? memoryKeyStore();
-    this.storage = flashOf?.storage ?? memoryStorage();
+    this.#engine = options.engine ?? nodeBoards;
+    this.flash = flashOf?.flash ?? this.#engine.newFlash();
     this.#faultFrame = 1 + Math.floor(number() * FRAMES_OF_A_RUN);
   }
 
@@ -82,43 +83,44 @@ export class SimulatedBoard {
   /** Power and line are gone. */
   async unplug(): Promise<void> {
     this.#powerOns += 1;
-    const [line, device] = [this.#line, this.#device];
-    this.#line = this.#agent = this.#device = undefined;
-    await Promise.all([line?.cut(), device?.stop()]);
+    const line = this.#line;
+    this.#line = undefined;
+    await Promise.all([line?.cut(), this.#powerOff()]);
   }
 
   #powerOn(): void {
     const powerOn = ++this.#powerOns;
-    const { storage, keyStore } = this;
-    const { mac, firmware, number } = this.#options;
-    const board = { mac, firmware };
+    const { mac, firmware, number, broker } = this.#options;
     const boot = (): void => {
       if (powerOn !== this.#powerOns) return;
       this.#send(BOOT_LOG, powerOn);
       if (this.fault === "noise") this.#send(noise(number), powerOn);
-      this.#agent = new ProvisioningAgent({
-        storage,
-        keyStore,
-        board,
-        write: (bytes) => this.#send(bytes, powerOn),
-        knownTimeMs: () => 0,
-        onDone: () => this.#runApplication(),
-      });
-      if (isProvisioned(storage)) this.#runApplication();
+      const write = (bytes: Uint8Array): void => this.#send(bytes, powerOn);
+      this.#powered = this.#engine.start(this.flash, { about: { mac, firmware }, write, ...(broker && { broker }) });
     };
     if (this.fault === "late") setTimeout(boot, LATE_MS).unref();
     else boot();
+  }
+
+  async #powerOff(): Promise<void> {
+    const powered = this.#powered;
+    this.#powered = undefined;
+    try {
+      await powered?.off();
+    } catch (error) {
+      this.crash = errorMessage(error);
+    }
   }
 
   #receive(payload: Uint8Array): void {
     this.#frames += 1;
     if (this.#frames === this.#faultFrame && this.fault === "pull") return this.onPull();
     if (this.#frames === this.#faultFrame && this.fault === "reset") {
-      this.#agent = undefined;
-      return this.#powerOn();
+      const powerOn = ++this.#powerOns;
+      return void this.#powerOff().then(() => powerOn === this.#powerOns && this.#powerOn());
     }
     if (this.fault === "loss" && this.#options.number() < 0.1) return;
-    this.#agent?.receive(encodeFrame(payload));
+    this.#powered?.receive(encodeFrame(payload));
   }
 
   #send(bytes: Uint8Array, powerOn: number): void {
@@ -138,22 +140,6 @@ export class SimulatedBoard {
     const untilMs = Math.max(nowMs, this.#busyUntilMs[way]) + (count * BITS_A_BYTE * 1_000) / baud;
     this.#busyUntilMs[way] = untilMs;
     setTimeout(then, untilMs - nowMs).unref();
-  }
-
-  #runApplication(): void {
-    const { broker } = this.#options;
-    if (broker === undefined || this.#device !== undefined || this.#line === undefined) return;
-    const { storage, keyStore } = this;
-    const device = new Device(
-      { broker, buildTimeMs: 0, backoff: { baseMs: 100, capMs: 1_000, floorMs: 50 } },
-      nodePlatform({ storage, keyStore }),
-    );
-    this.#device = device;
-    device.listen((event) => {
-      // Not awaited: a board that is unplugged leaves its message unsent.
-      if (event.type === "connected") device.publish("up/hello", JSON.stringify({ mac: this.mac })).catch(() => undefined);
-    });
-    device.start();
   }
 }
 

@@ -21,7 +21,7 @@ import { printDeviceEvent } from "../simulated-device/event-lines.js";
 import { Prospects } from "../simulated-device/prospects.js";
 import type { OpenDevice, SimulatedDevice, SimulatedMessage } from "../simulated-device/simulated-device.js";
 import { Telemetry } from "../simulated-device/telemetry.js";
-import { checkXsHere } from "../simulated-device/xs-presence.js";
+import { buildingXs, checkXsHere } from "../simulated-device/xs-presence.js";
 import type { Terminal } from "../terminal.js";
 import { brokerUrl } from "../values.js";
 
@@ -171,15 +171,6 @@ async function programOnXs(
 
 async function openOnXs(path: string, passphrase: string, settings: DeviceSettings, terminal: Terminal): Promise<OpenDevice> {
   return buildingXs(terminal, async () => (await import("../simulated-device/xs-engine.js")).openXsDevice(path, passphrase, settings));
-}
-
-async function buildingXs<Result>(terminal: Terminal, work: () => Promise<Result>): Promise<Result> {
-  terminal.startProgress("building the XS engine", "starting the XS engine: at first use it is built, which takes about half a minute");
-  try {
-    return await work();
-  } finally {
-    terminal.stopProgress();
-  }
 }
 
 async function serve({ device, broken }: OpenDevice, topic: string, options: SimRunOptions, { terminal, stop }: Context): Promise<void> {

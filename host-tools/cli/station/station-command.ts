@@ -74,6 +74,11 @@ function addRun(station: Command, run: Run): void {
     .addOption(new Option("--simulated <heads>", "simulated boards at so many heads instead of --head").argParser(parseCount))
     .addOption(new Option("--boards <count>", "with --simulated: how many boards (default: no end)").argParser(parseCount))
     .addOption(
+      new Option("--engine <engine>", "with --simulated: what boards run on: node, or xs (as on an ESP32, with TLS and key store in C)")
+        .choices(["node", "xs"])
+        .default("node"),
+    )
+    .addOption(
       new Option("--faults <faults>", `with --simulated: all, none, or some of ${BOARD_FAULTS.join(", ")}`)
         .argParser(parseFaults)
         .default([], "none"),

@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { HawserError } from "../../../sdk/errors.js";
+import { packageRoot } from "../../../firmware/build/project-files.js";
+import type { BoardEngine } from "../../../sim/boards/board-engine.js";
 import type { BoardFault } from "../../../sim/boards/board-faults.js";
 import { Jig, wrongVerdicts } from "../../../sim/boards/jig.js";
 import { checkDeviceRole, policyOf } from "../../ca/ca-policy.js";
@@ -32,8 +34,10 @@ import type { StationDisplay } from "../factory/station-display.js";
 import { terminalView } from "../factory/terminal-view.js";
 import { openCaOf } from "../opened-ca.js";
 import type { PassphraseOptions } from "../passphrases.js";
+import { buildingXs, checkXsHere } from "../simulated-device/xs-presence.js";
 import { readSecretFile, readSecretLine } from "../secret-files.js";
 import { idSourceOf } from "./station-ids.js";
+import type { Terminal } from "../terminal.js";
 import { writeSummaryFile } from "./station-records.js";
 
 /** Durations are milliseconds. */
@@ -74,6 +78,7 @@ export interface StationRunOptions extends PassphraseOptions {
   view?: "heads" | "events";
   simulated?: number;
   boards?: number;
+  engine: "node" | "xs";
   faults: BoardFault[];
   seed: number;
   json?: boolean;
@@ -104,7 +109,7 @@ export async function runStation(options: StationRunOptions, context: Context): 
         allowNoMac: options.allowNoMac === true,
         tellsOrderSystem: options.reportUrl !== undefined,
       };
-      await atBenches(options, heads, port, async (places, jig) => {
+      await atBenches(options, heads, port, context.terminal, async (places, jig) => {
         const station = new FactoryStation({ ...bench, ...rules, heads: places, ...(print && { print }) });
         await withSurroundings(station, ledger, port, options, context, (display) => work(station, display, jig, options, context));
       });
@@ -263,29 +268,41 @@ async function atBenches(
   options: StationRunOptions,
   heads: readonly HeadPlace[],
   port: number | undefined,
+  terminal: Terminal,
   then: (places: readonly HeadPlace[], jig?: Jig) => Promise<void>,
 ): Promise<void> {
-  const { simulated, boards, faults, seed, baud, firmware = SIMULATED_FIRMWARE } = options;
+  const { simulated, boards, faults, seed, baud, engine, firmware = SIMULATED_FIRMWARE } = options;
   if (simulated === undefined) return then(heads);
   const directory = mkdtempSync(join(tmpdir(), "hawser-jig-"));
-  const broker = port === undefined ? undefined : { host: "127.0.0.1", port, serverName: "localhost" };
-  const jig = new Jig({
-    directory,
-    heads: simulated,
-    faults,
-    seed,
-    firmware,
-    baud,
-    ...(boards !== undefined && { boards }),
-    ...(broker && { broker }),
-  });
   try {
-    await jig.open();
-    await then(jig.places, jig);
+    const broker = port === undefined ? undefined : { host: "127.0.0.1", port, serverName: "localhost" };
+    const jig = new Jig({
+      directory,
+      heads: simulated,
+      faults,
+      seed,
+      firmware,
+      baud,
+      ...(boards !== undefined && { boards }),
+      ...(broker && { broker }),
+      ...(engine === "xs" && { engine: await engineOnXs(join(directory, "xs"), terminal) }),
+    });
+    try {
+      await jig.open();
+      await then(jig.places, jig);
+    } finally {
+      await jig.close();
+    }
   } finally {
-    await jig.close();
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+/** @throws HawserError `XS_NOT_HERE`, and as `xsBoards` */
+async function engineOnXs(folder: string, terminal: Terminal): Promise<BoardEngine> {
+  checkXsHere(packageRoot());
+  // Loaded where it is wanted: the bundler is not in the published package.
+  return buildingXs(terminal, async () => (await import("../../../sim/xs/xs-board.js")).xsBoards(folder));
 }
 
 function orderOf({ operator, order, product, role, attribute = [], firmware, target, simulated }: StationRunOptions): ShiftOrder {
