@@ -127,6 +127,9 @@ const NETWORK = [
   "EST_PENDING",
   "EST_REFUSED",
   "EST_TIMEOUT",
+  "FLEET_ANSWER_INVALID",
+  "FLEET_REFUSED",
+  "FLEET_TIMEOUT",
 ];
 
 const NETWORK_FAILURES: readonly FailureCode[] = [

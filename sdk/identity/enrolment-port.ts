@@ -1,4 +1,5 @@
 /** How a device gets its certificates where Hawser's authority does not issue them. Types only: they cost a chip nothing. */
+import type { ChainVerifier } from "../platform.js";
 import type { EnrolmentError } from "./enrolment.js";
 
 /** Another way to a new certificate than Hawser's authority over MQTT, for instance `estEnrolment` of `hawser/node`. */
@@ -12,6 +13,12 @@ export interface Enrolment {
    * @param current the identity that serves; undefined before the first one
    */
   request(csr: Uint8Array, current: CurrentIdentity | undefined): Promise<EnrolmentReply>;
+  /**
+   * Judges the chains that come, in place of the platform's verifier: where nobody publishes the CA that issues. Whatever it lets pass
+   * still has to be for the device's key and id, and to be accepted by the broker. Default: a chain has to lead to a trust anchor, or to a
+   * CA of the present chain.
+   */
+  readonly chains?: ChainVerifier;
 }
 
 /** A certificate chain, DER, leaf first, and the key-store slot that signs for it. */

@@ -148,11 +148,12 @@ export class Rotation {
       this.#failed(code, message, retryAfterSeconds * 1_000);
       return;
     }
-    const { store, platform } = this.parts;
+    const { store, platform, enrolment } = this.parts;
+    const chains = (enrolment as Partial<Enrolment> | undefined)?.chains ?? platform.chains;
     if (answer.offer) this.#takeAnchors(answer.offer);
     try {
       // Its dates move no clock before a broker has accepted it: whoever may publish answers could set them.
-      const pending = store.storePending(answer.chain, platform.chains, newRequestId(platform.random), answer.saltProof, answer.topics);
+      const pending = store.storePending(answer.chain, chains, newRequestId(platform.random), answer.saltProof, answer.topics);
       this.#asked = false;
       this.#requestId = undefined;
       this.parts.emit({ type: "pending", serial: pending.certificate.serial });

@@ -11,6 +11,8 @@ export { NodeDialer, type NodeDialerOptions } from "./node-dialer.js";
 export { KeptTicket, type TlsTicket } from "./kept-ticket.js";
 export type { KeptSessionParts } from "../../sdk/sleep/kept-session.js";
 export { estEnrolment, provisionByEst, type EstEnrolmentOptions, type EstProvisioning } from "./est/est-enrolment.js";
+export { fleetEnrolment, provisionByClaim, type FleetEnrolmentOptions, type FleetProvisioning } from "./aws/fleet-enrolment.js";
+export type { FleetTemplate } from "./aws/fleet-exchange.js";
 export { EstRefusal } from "./est/est-errors.js";
 export type { EstLogin, EstServer } from "./est/est-client.js";
 export { nodeClock } from "./node-clock.js";
