@@ -107,6 +107,11 @@ export interface HelpTexts {
 
 /** Adds what every `--help` ends with. */
 export function addHelp(command: Command, texts: HelpTexts): Command {
+  // Written when it is asked for: every start makes all commands.
+  return command.addHelpText("after", () => helpText(texts));
+}
+
+function helpText(texts: HelpTexts): string {
   const exits = [EXIT.done, EXIT.failed, EXIT.usage, ...texts.exits];
   const parts = [
     section(
@@ -120,7 +125,7 @@ export function addHelp(command: Command, texts: HelpTexts): Command {
       exits.map((code) => `${String(code).padStart(3)}  ${EXIT_MEANINGS[code]}`),
     ),
   ];
-  return command.addHelpText("after", parts.filter((part) => part !== "").join(""));
+  return parts.filter((part) => part !== "").join("");
 }
 
 /** Terminals are 80 columns wide, and sections are indented by two. */
