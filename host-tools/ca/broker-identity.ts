@@ -6,7 +6,7 @@ import type { CertificateRecord, EntryState, RegistryEntry } from "../ca-directo
 import { parseCertificateRecords } from "../ca-directory/registry-entry.js";
 import { BROKER_NAME } from "./reserved-names.js";
 import type { PolicyEngine } from "../policy/policy-engine.js";
-import { policyEngineOf } from "./ca-policy.js";
+import { builtInPolicyEngine, policyEngineOf } from "./ca-policy.js";
 import { activePsk } from "./sealed-psk.js";
 import { anchorsOf, chainOf, issueLeaf, linksOf, pemChain, readCertificates, readSealedKey } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
@@ -151,6 +151,7 @@ export function readBrokerMaterial(
   const key = readSealedKey(files, FILES.brokerKey, keys.sealing);
   const keyPem = toPem("PRIVATE KEY", key);
   key.fill(0);
+  let policy = files.has(FILES.policy) ? policyEngineOf(files, names) : undefined;
   const certificates = [...names.flatMap((entry) => entry.certificates), ...readBrokerRecords(files)];
   return {
     chainPem: pemChain(readCertificates(files, FILES.brokerChain)),
@@ -164,7 +165,11 @@ export function readBrokerMaterial(
     pskFor: (identity) => activePsk(keys, entries.get(identity)),
     roleOf: (name) => roleOf(entries.get(name)),
     stateOf: (name) => entries.get(name)?.state,
-    policy: policyEngineOf(files, names),
+    // The built-in one proves nothing of the CA, and is read by who asks for it.
+    get policy() {
+      policy ??= builtInPolicyEngine(names);
+      return policy;
+    },
   };
 }
 

@@ -47,6 +47,11 @@ export function policyEngineOf(files: CaFiles, names: Iterable<NameSummary>): Po
   return new PolicyEngine(policyOf(files), namesOf(names));
 }
 
+/** Of a CA without a policy of its own. */
+export function builtInPolicyEngine(names: Iterable<NameSummary>): PolicyEngine {
+  return new PolicyEngine(defaultPolicy(), namesOf(names));
+}
+
 /** What mosquitto's configuration takes from a CA with a policy of its own. */
 export function brokerPolicyOf(files: CaFiles, names: Iterable<NameSummary>): Pick<BrokerFacts, "policy"> {
   if (!files.has(FILES.policy)) return {};

@@ -4,13 +4,15 @@
  */
 import { X509Certificate } from "node:crypto";
 import type { KeyObject } from "node:crypto";
-import * as x509 from "@peculiar/x509";
+import type * as X509 from "@peculiar/x509";
 import { HawserError } from "../../sdk/errors.js";
 import { RevocationList } from "../../sim/node/revocation-list.js";
 import { fromPem, toPem } from "../pki/pem.js";
 import { CURVES, keyTypeOf, nodeCrypto } from "../pki/signer.js";
 import type { Signer } from "../pki/signer.js";
 import { signingProvider } from "../pki/signing-provider.js";
+import { loadX509 } from "../pki/x509-library.js";
+import type { X509Library } from "../pki/x509-library.js";
 
 /** A device's enrolment takes four certificates: its own, the issuing CA's, and two between that and the root. */
 const MOST_UPPERS = 2;
@@ -34,6 +36,7 @@ export interface ParentAnswer {
 /** A PKCS#10 request for an issuing CA, PEM. */
 export async function issuingRequest(commonName: string, signer: Signer): Promise<string> {
   const spki = await signer.publicKey();
+  const x509 = await loadX509();
   const { crypto, signingKey, signingAlgorithm } = signingProvider(signer, spki);
   const publicKey = await nodeCrypto.subtle.importKey("spki", new Uint8Array(spki), { name: "ECDSA", namedCurve: keyTypeOf(spki) }, true, [
     "verify",
@@ -109,7 +112,8 @@ export async function checkParentChain({ certificates, lists }: ParentAnswer, pu
       `there are ${chain.length - 2} CAs between the issuing CA and the root; devices take ${MOST_UPPERS}`,
       "Have a CA closer to the root sign the request.",
     );
-  chain.forEach((certificate, below) => checkCa(certificate, below, nowMs));
+  const x509 = await loadX509();
+  chain.forEach((certificate, below) => checkCa(x509, certificate, below, nowMs));
   const [, ...above] = chain;
   const listsPem = above.map((ca) => newestList(ca, lists, nowMs));
   const ders = chain.map(({ raw }) => new Uint8Array(raw));
@@ -122,7 +126,7 @@ export async function checkParentChain({ certificates, lists }: ParentAnswer, pu
 }
 
 /** @param below how many CAs are under it (RFC 5280 section 4.2.1.9) */
-function checkCa(certificate: X509Certificate, below: number, nowMs: number): void {
+function checkCa(x509: X509Library, certificate: X509Certificate, below: number, nowMs: number): void {
   const parsed = new x509.X509Certificate(new Uint8Array(certificate.raw));
   const [constraints, usages, extended] = [
     parsed.getExtension(x509.BasicConstraintsExtension),
@@ -163,7 +167,7 @@ function checkStrength({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject, a
   );
 }
 
-function checkHash({ signatureAlgorithm }: x509.X509Certificate, at: string): void {
+function checkHash({ signatureAlgorithm }: X509.X509Certificate, at: string): void {
   const hash = (signatureAlgorithm as { hash?: { name?: string } | string }).hash;
   const hashName = typeof hash === "string" ? hash : (hash?.name ?? "");
   if (!/^SHA-(256|384|512)$/.test(hashName))

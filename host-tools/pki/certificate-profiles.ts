@@ -2,15 +2,15 @@
  * The certificates of Hawser: their profiles (RFC 5280), and nothing about where they are kept. Keys are P-256, those of CAs P-384 if
  * asked; signatures are ECDSA with the hash that goes with the curve.
  */
-// @peculiar/x509 builds on tsyringe, which fails to load without this.
-import "reflect-metadata";
 import { randomBytes } from "node:crypto";
 import { isIP } from "node:net";
-import * as x509 from "@peculiar/x509";
-import { distributionPoint } from "./crl-points.js";
+import type * as X509 from "@peculiar/x509";
+import { crlPath } from "./crl-points.js";
 import { nodeCrypto } from "./signer.js";
 import type { Signer } from "./signer.js";
 import { signingProvider } from "./signing-provider.js";
+import { loadX509 } from "./x509-library.js";
+import type { X509Library } from "./x509-library.js";
 
 /** What a certificate is for. `client`: devices and other clients alike. */
 export type Profile =
@@ -62,10 +62,12 @@ export async function makeRoot(commonName: string, publicKey: Uint8Array, signer
 }
 
 export async function makeCertificate(request: CertificateRequest, issuer: Issuer): Promise<Issued> {
-  return make(request, issuer.signer, new x509.X509Certificate(new Uint8Array(issuer.certificate)));
+  return make(request, issuer.signer, issuer.certificate);
 }
 
-async function make(request: CertificateRequest, signer: Signer, issuer: x509.X509Certificate | undefined): Promise<Issued> {
+async function make(request: CertificateRequest, signer: Signer, issuerDer: Uint8Array | undefined): Promise<Issued> {
+  const x509 = await loadX509();
+  const issuer = issuerDer === undefined ? undefined : new x509.X509Certificate(new Uint8Array(issuerDer));
   const subject = new x509.Name([{ CN: [request.commonName] }]);
   const publicKey = new x509.PublicKey(new Uint8Array(request.publicKey));
   const serial = randomSerial();
@@ -81,12 +83,12 @@ async function make(request: CertificateRequest, signer: Signer, issuer: x509.X5
       signingKey,
       signingAlgorithm,
       extensions: [
-        ...profileExtensions(request.profile),
+        ...profileExtensions(x509, request.profile),
         await x509.SubjectKeyIdentifierExtension.create(publicKey, false, nodeCrypto),
-        await authorityKeyIdentifier(issuer, publicKey),
-        ...(request.crlBase === undefined || issuer === undefined
+        await authorityKeyIdentifier(x509, issuer, publicKey),
+        ...(request.crlBase === undefined || issuerDer === undefined
           ? []
-          : [distributionPoint(request.crlBase, new Uint8Array(issuer.rawData))]),
+          : [new x509.CRLDistributionPointsExtension([`${request.crlBase}${crlPath(issuerDer)}`])]),
       ],
     },
     crypto,
@@ -98,13 +100,17 @@ async function make(request: CertificateRequest, signer: Signer, issuer: x509.X5
  * As the issuer's certificate names its key: another CA may have made that certificate, by another rule than ours (RFC 5280 section
  * 4.2.1.2, RFC 7093).
  */
-export async function authorityKeyIdentifier(issuer: x509.X509Certificate | undefined, ownKey: x509.PublicKey): Promise<x509.Extension> {
+async function authorityKeyIdentifier(
+  x509: X509Library,
+  issuer: X509.X509Certificate | undefined,
+  ownKey: X509.PublicKey,
+): Promise<X509.Extension> {
   const keyId = issuer?.getExtension(x509.SubjectKeyIdentifierExtension)?.keyId;
   if (keyId !== undefined) return new x509.AuthorityKeyIdentifierExtension(keyId, false);
   return x509.AuthorityKeyIdentifierExtension.create(issuer?.publicKey ?? ownKey, false, nodeCrypto);
 }
 
-function profileExtensions(profile: Profile): x509.Extension[] {
+function profileExtensions(x509: X509Library, profile: Profile): X509.Extension[] {
   const { digitalSignature, keyCertSign, cRLSign } = x509.KeyUsageFlags;
   switch (profile.kind) {
     case "root":
@@ -112,17 +118,17 @@ function profileExtensions(profile: Profile): x509.Extension[] {
     case "issuing":
       return [new x509.BasicConstraintsExtension(true, 0, true), new x509.KeyUsagesExtension(keyCertSign | cRLSign, true)];
     case "client":
-      return [...leafExtensions(digitalSignature), new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth])];
+      return [...leafExtensions(x509, digitalSignature), new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth])];
     case "ocsp":
       // Nobody asks whether it was revoked: it lives for a day (RFC 6960 section 4.2.2.2.1).
       return [
-        ...leafExtensions(digitalSignature),
+        ...leafExtensions(x509, digitalSignature),
         new x509.ExtendedKeyUsageExtension([OCSP_SIGNING]),
         new x509.Extension(OCSP_NO_CHECK, false, Uint8Array.of(0x05, 0)),
       ];
     case "broker":
       return [
-        ...leafExtensions(digitalSignature),
+        ...leafExtensions(x509, digitalSignature),
         new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
         new x509.SubjectAlternativeNameExtension(
           profile.hosts.map((host) => ({ type: isIP(host) === 0 ? ("dns" as const) : ("ip" as const), value: host })),
@@ -131,7 +137,7 @@ function profileExtensions(profile: Profile): x509.Extension[] {
   }
 }
 
-function leafExtensions(usage: x509.KeyUsageFlags): x509.Extension[] {
+function leafExtensions(x509: X509Library, usage: X509.KeyUsageFlags): X509.Extension[] {
   return [new x509.BasicConstraintsExtension(false, undefined, true), new x509.KeyUsagesExtension(usage, true)];
 }
 

@@ -1,10 +1,10 @@
 /** Reads and checks PKCS#10 requests (RFC 2986). They come from devices: anything may be in them. */
-import "reflect-metadata";
 import { createHash, createPublicKey } from "node:crypto";
 import type { KeyObject } from "node:crypto";
-import * as x509 from "@peculiar/x509";
+import type * as X509 from "@peculiar/x509";
 import { HawserError } from "../../sdk/errors.js";
 import { nodeCrypto } from "./signer.js";
+import { loadX509 } from "./x509-library.js";
 
 /** A P-256 request with one name is below 400 bytes. */
 const MAX_REQUEST_BYTES = 2048;
@@ -21,7 +21,7 @@ export interface CheckedRequest {
  * @throws HawserError `BAD_REQUEST`, `BAD_SIGNATURE`, `WRONG_SUBJECT`
  */
 export async function checkRequest(der: Uint8Array, id: string): Promise<CheckedRequest> {
-  const request = parse(der);
+  const request = await parse(der);
   const publicKey = p256Key(request);
   if (!(await signatureIsGood(request))) {
     throw new HawserError(
@@ -46,7 +46,8 @@ export function hashOfPublicKey(spki: Uint8Array): string {
   return createHash("sha256").update(spki).digest("hex");
 }
 
-function parse(der: Uint8Array): x509.Pkcs10CertificateRequest {
+async function parse(der: Uint8Array): Promise<X509.Pkcs10CertificateRequest> {
+  const x509 = await loadX509();
   try {
     if (der.length <= MAX_REQUEST_BYTES) return new x509.Pkcs10CertificateRequest(new Uint8Array(der));
   } catch {
@@ -59,7 +60,7 @@ function parse(der: Uint8Array): x509.Pkcs10CertificateRequest {
   );
 }
 
-function p256Key(request: x509.Pkcs10CertificateRequest): Uint8Array {
+function p256Key(request: X509.Pkcs10CertificateRequest): Uint8Array {
   try {
     const key = createPublicKey({ key: Buffer.from(request.publicKey.rawData), format: "der", type: "spki" });
     if (key.asymmetricKeyType === "ec" && key.asymmetricKeyDetails?.namedCurve === "prime256v1") {
@@ -83,7 +84,7 @@ function canonicalSpki(key: KeyObject): Uint8Array {
 /** SubjectPublicKeyInfo up to the point: id-ecPublicKey, prime256v1, a BIT STRING of 66 bytes, an uncompressed point. */
 const P256_SPKI = Buffer.from("3059301306072a8648ce3d020106082a8648ce3d03010703420004", "hex");
 
-async function signatureIsGood(request: x509.Pkcs10CertificateRequest): Promise<boolean> {
+async function signatureIsGood(request: X509.Pkcs10CertificateRequest): Promise<boolean> {
   try {
     return await request.verify(nodeCrypto);
   } catch {

@@ -2,18 +2,55 @@
  * Where a CA's revocation list is found by those who have only a certificate (RFC 5280 sections 4.2.1.13 and 5.2.5): one address for each
  * CA's key, below a base that the operator chooses. The path differs for each key because some caches go by the path alone (EMQX).
  */
-import "reflect-metadata";
 import { createHash } from "node:crypto";
-import * as x509 from "@peculiar/x509";
+import { certificateParts, derElement } from "../../sdk/identity/certificate.js";
 import { derOf } from "../../sim/node/der-writer.js";
 
-const ISSUING_DISTRIBUTION_POINT = "2.5.29.28";
+const [BOOLEAN, OCTET_STRING, SEQUENCE, EXTENSIONS] = [0x01, 0x04, 0x30, 0xa3];
+/** With their tags: 2.5.29.14, 2.5.29.28 */
+const [SUBJECT_KEY_IDENTIFIER, ISSUING_DISTRIBUTION_POINT] = ["0603551d0e", "0603551d1c"];
 
 /** How a CA names its key: the subject key identifier of its certificate (DER), or what would be one, lower-case hex. */
 export function keyIdOf(certificate: Uint8Array): string {
-  const parsed = new x509.X509Certificate(new Uint8Array(certificate));
-  const own = parsed.getExtension(x509.SubjectKeyIdentifierExtension)?.keyId;
-  return own?.toLowerCase() ?? createHash("sha1").update(new Uint8Array(parsed.publicKey.rawData)).digest("hex");
+  const own = subjectKeyId(certificate);
+  return own === undefined ? createHash("sha1").update(publicKeyOf(certificate)).digest("hex") : Buffer.from(own).toString("hex");
+}
+
+/** DER SubjectPublicKeyInfo. Throws `BAD_CERTIFICATE`. */
+export function publicKeyOf(certificate: Uint8Array): Uint8Array {
+  const { publicKeyStart, publicKey } = certificateParts(certificate);
+  return certificate.subarray(publicKeyStart, publicKey.end);
+}
+
+/** The subject key identifier of a certificate (RFC 5280 section 4.2.1.2), where it has one. Throws `BAD_CERTIFICATE`. */
+export function subjectKeyId(certificate: Uint8Array): Uint8Array | undefined {
+  const { rest } = certificateParts(certificate);
+  for (let at = rest.start; at < rest.end;) {
+    const part = derElement(certificate, at, rest.end);
+    at = part.end;
+    if (part.tag === EXTENSIONS) return keyIdAmong(certificate, derElement(certificate, part.start, part.end, SEQUENCE));
+  }
+  return undefined;
+}
+
+function keyIdAmong(der: Uint8Array, extensions: { readonly start: number; readonly end: number }): Uint8Array | undefined {
+  for (let at = extensions.start; at < extensions.end;) {
+    const extension = derElement(der, at, extensions.end, SEQUENCE);
+    at = extension.end;
+    const type = derElement(der, extension.start, extension.end);
+    if (Buffer.from(der.subarray(extension.start, type.end)).toString("hex") !== SUBJECT_KEY_IDENTIFIER) continue;
+    let value = derElement(der, type.end, extension.end);
+    if (value.tag === BOOLEAN) value = derElement(der, value.end, extension.end);
+    const keyId = derElement(der, value.start, value.end, OCTET_STRING);
+    return der.subarray(keyId.start, keyId.end);
+  }
+  return undefined;
+}
+
+/** @param type with its tag, hex */
+export function derExtension(type: string, isCritical: boolean, value: Uint8Array): Buffer {
+  const critical = isCritical ? [derOf(BOOLEAN, Buffer.of(0xff))] : [];
+  return derOf(SEQUENCE, Buffer.from(type, "hex"), ...critical, derOf(OCTET_STRING, value));
 }
 
 /** Path of the list of the CA with this certificate (DER), below the base. */
@@ -21,16 +58,12 @@ export function crlPath(certificate: Uint8Array): string {
   return `/${keyIdOf(certificate)}.crl`;
 }
 
-export function distributionPoint(base: string, issuer: Uint8Array): x509.Extension {
-  return new x509.CRLDistributionPointsExtension([`${base}${crlPath(issuer)}`]);
-}
-
 /**
- * Names all places a list has ever been found at: a list counts for a certificate whose own place is among them. Critical, as RFC 5280
- * wants it.
+ * An extension that names all places a list has ever been found at: a list counts for a certificate whose own place is among them.
+ * Critical, as RFC 5280 wants it.
  */
-export function issuingDistributionPoint(bases: readonly string[], issuer: Uint8Array): x509.Extension {
+export function issuingDistributionPoint(bases: readonly string[], issuer: Uint8Array): Buffer {
   const uris = bases.map((base) => derOf(0x86, Buffer.from(`${base}${crlPath(issuer)}`, "latin1")));
   const fullName = derOf(0xa0, Buffer.concat(uris));
-  return new x509.Extension(ISSUING_DISTRIBUTION_POINT, true, derOf(0x30, derOf(0xa0, fullName)));
+  return derExtension(ISSUING_DISTRIBUTION_POINT, true, derOf(SEQUENCE, derOf(0xa0, fullName)));
 }

@@ -81,7 +81,7 @@ describe("a revocation list of a CA", () => {
         extensions: [
           await x509.AuthorityKeyIdentifierExtension.create(certificate.publicKey, false, nodeCrypto),
           new x509.Extension("2.5.29.20", false, Uint8Array.from([2, 3, 0, 0x81, 0x23])),
-          issuingDistributionPoint(crlBases, p256.certificate),
+          new x509.Extension(new Uint8Array(issuingDistributionPoint(crlBases, p256.certificate))),
         ],
         entries: entries.map(({ serial, revokedAtMs, reason }) => ({
           serialNumber: serial,

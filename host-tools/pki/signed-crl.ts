@@ -2,13 +2,12 @@
  * Revocation lists (RFC 5280 section 5) of a CA. The entries are written by hand: @peculiar/x509 compares each with all others, and cannot
  * read back more than 1,400.
  */
-import { X509Certificate } from "node:crypto";
-import * as x509 from "@peculiar/x509";
-import { certificateParts } from "../../sdk/identity/certificate.js";
+import { createHash, X509Certificate } from "node:crypto";
+import { certificateParts, derElement } from "../../sdk/identity/certificate.js";
 import { derOf, derTimeOf, derUnsigned } from "../../sim/node/der-writer.js";
 import { RevocationList, type RevokedEntry } from "../../sim/node/revocation-list.js";
-import { authorityKeyIdentifier, type Issuer } from "./certificate-profiles.js";
-import { issuingDistributionPoint } from "./crl-points.js";
+import type { Issuer } from "./certificate-profiles.js";
+import { derExtension, issuingDistributionPoint, publicKeyOf, subjectKeyId } from "./crl-points.js";
 import { toPem } from "./pem.js";
 import { REASON_CODES, REVOCATION_REASONS } from "./revocation-reasons.js";
 import type { RevocationReason } from "./revocation-reasons.js";
@@ -34,19 +33,20 @@ export interface CrlRequest {
 const [INTEGER, BIT_STRING, OCTET_STRING, ENUMERATED, SEQUENCE, EXTENSIONS] = [0x02, 0x03, 0x04, 0x0a, 0x30, 0xa0];
 /** 2.5.29.21 with its tag */
 const REASON_CODE = Buffer.from("0603551d15", "hex");
-const CRL_NUMBER = "2.5.29.20";
+/** With their tags: 2.5.29.20, 2.5.29.35 */
+const [CRL_NUMBER, AUTHORITY_KEY_IDENTIFIER] = ["0603551d14", "0603551d23"];
+const KEY_IDENTIFIER = 0x80;
 const VERSION_2 = derOf(INTEGER, Buffer.of(1));
 /** Algorithm identifiers of ECDSA with the hash that goes with the curve (RFC 5758 section 3.2). */
 const ALGORITHMS = { "P-256": "300a06082a8648ce3d040302", "P-384": "300a06082a8648ce3d040303" } as const;
 
 /** A revocation list of `issuer`, as PEM. Throws what its signer throws. */
 export async function makeCrl(issuer: Issuer, request: CrlRequest): Promise<string> {
-  const certificate = new x509.X509Certificate(new Uint8Array(issuer.certificate));
-  const spki = new Uint8Array(certificate.publicKey.rawData);
+  const spki = publicKeyOf(issuer.certificate);
   const algorithm = Buffer.from(ALGORITHMS[keyTypeOf(spki)], "hex");
   const extensions = [
-    await authorityKeyIdentifier(certificate, certificate.publicKey),
-    new x509.Extension(CRL_NUMBER, false, derUnsigned(bytesOf(request.number))),
+    authorityKeyIdentifier(issuer.certificate, spki),
+    derExtension(CRL_NUMBER, false, derUnsigned(bytesOf(request.number))),
     ...(request.crlBases === undefined ? [] : [issuingDistributionPoint(request.crlBases, issuer.certificate)]),
   ];
   const entries = [...new Map(request.revoked.map((one) => [one.serial, one])).values()].map(entryOf);
@@ -59,10 +59,23 @@ export async function makeCrl(issuer: Issuer, request: CrlRequest): Promise<stri
     derTimeOf(request.nextUpdateMs),
     // An empty list of entries is left out (section 5.1.2.6).
     ...(entries.length === 0 ? [] : [derOf(SEQUENCE, Buffer.concat(entries))]),
-    derOf(EXTENSIONS, derOf(SEQUENCE, ...extensions.map(({ rawData }) => new Uint8Array(rawData)))),
+    derOf(EXTENSIONS, derOf(SEQUENCE, ...extensions)),
   );
   const signature = new Uint8Array(await provenSignature(issuer.signer, spki, new Uint8Array(list)));
   return toPem("X509 CRL", new Uint8Array(derOf(SEQUENCE, list, algorithm, derOf(BIT_STRING, Buffer.of(0), ecdsaValue(signature)))));
+}
+
+/** As the issuer's certificate names its key; else the hash of the key's bits (RFC 5280 section 4.2.1.2). */
+function authorityKeyIdentifier(certificate: Uint8Array, spki: Uint8Array): Buffer {
+  const keyId = subjectKeyId(certificate) ?? createHash("sha1").update(bitsOf(spki)).digest();
+  return derExtension(AUTHORITY_KEY_IDENTIFIER, false, derOf(SEQUENCE, derOf(KEY_IDENTIFIER, keyId)));
+}
+
+function bitsOf(spki: Uint8Array): Uint8Array {
+  const { start, end } = derElement(spki, 0, spki.length, SEQUENCE);
+  const bits = derElement(spki, derElement(spki, start, end, SEQUENCE).end, end, BIT_STRING);
+  // The first byte counts bits that are not used.
+  return spki.subarray(bits.start + 1, bits.end);
 }
 
 /** The name of an issuer, byte for byte as its certificate has it. */
