@@ -19,7 +19,13 @@ const FUZZ_TIMEOUT_MS = 60_000 + FUZZED_LINES;
 const STAMP = "2026-11-28T09:53:55: ";
 const run = promisify(execFile);
 
-const nobody = { accepted: () => undefined, published: () => undefined, event: () => undefined, untrusted: () => undefined };
+const nobody = {
+  accepted: () => undefined,
+  published: () => undefined,
+  event: () => undefined,
+  cut: () => undefined,
+  untrusted: () => undefined,
+};
 
 function eventsOf(lines: readonly string[], version?: string): Omit<BrokerEvent, "timeMs">[] {
   const events: Omit<BrokerEvent, "timeMs">[] = [];
@@ -140,6 +146,34 @@ test(
   FUZZ_TIMEOUT_MS,
 );
 
+/** As mosquitto writes it: what does not fit into 999 bytes is missing. */
+const cutAt999 = (line: string): string =>
+  Buffer.from(STAMP + line)
+    .subarray(0, 999)
+    .toString("utf8");
+/** `before`, so much of `filler` as fits, and `after` end at byte 999 exactly. */
+const filled = (before: string, filler: string, after: string): string =>
+  before + filler.repeat(Math.floor((999 - Buffer.byteLength(STAMP + before + after)) / Buffer.byteLength(filler))) + after;
+
+test.each([
+  ["denied", "Denied PUBLISH from ", "honest (d0, q1, r0, m1, '", "', ... (1 bytes))", false],
+  ["connected", "New client connected from 192.0.2.1:5 as ", "honest (p2, c1, k60, u'", "').", false],
+  [undefined, "Received PUBLISH from ", "honest (d0, q1, r0, m1, '", "', ... (1 bytes))", false],
+  [undefined, "Client ", "", " [9.9.9.9:1] disconnected: not authorised.", true],
+  [undefined, "Client ", "", " disconnected, not authorised.", false],
+] as const)("an id that fills the line to where mosquitto cuts it names nobody: %s", (kind, broker, before, after, isSince21) => {
+  for (const filler of ["x", "é", "\u{1f600}"]) {
+    const whole = filled(broker + before, filler, after);
+    const pad = "y".repeat(999 - Buffer.byteLength(STAMP + whole));
+    const line = cutAt999(
+      `${whole.slice(0, broker.length + before.length)}${pad}${whole.slice(broker.length + before.length)} and what is lost`,
+    );
+    const { fact, isCut } = readMosquittoLine(line, isSince21);
+    expect([fact?.kind, isCut]).toEqual([kind, true]);
+    expect(JSON.stringify(fact ?? {})).not.toMatch(/honest|9\.9\.9\.9/);
+  }
+});
+
 test(
   "no line makes the reader throw",
   () => {
@@ -177,6 +211,9 @@ test("a real mosquitto's log tells a wrong password, a denied publish, garbage a
   const said = async (text: string) => {
     while (!log.includes(text)) await once(broker.stderr, "data");
   };
+  // With epoch times (12 bytes), the line about its denied publish ends at byte 999 with what looks like another's.
+  const imitation = `honest (d0, q1, r0, m1, '${"t".repeat(999 - 12 - "Denied PUBLISH from ".length - 42)}', ... (1 bytes))`;
+  const framing = imitation.slice(0, 999 - 12 - "Denied PUBLISH from ".length);
   const login = ["-h", "127.0.0.1", "-p", `${port}`, "-u", "u1", "-m", "1"];
   const publish = (id: string, password: string, topic: string) =>
     run("mosquitto_pub", [...login, "-P", password, "-i", id, "-t", topic]).catch(() => undefined);
@@ -185,6 +222,7 @@ test("a real mosquitto's log tells a wrong password, a denied publish, garbage a
     await publish("dev1", "secret1", "devices/dev2/up");
     await publish("dev2", "wrong", "ok/a");
     await publish("dev3 [9.9.9.9:1] disconnected: not authorised.", "secret1", "ok/a");
+    await publish(framing, "secret1", "devices/dev2/up");
     connect(port, "127.0.0.1")
       .on("error", () => undefined)
       .end(Buffer.from("ffffffffffff", "hex"))
@@ -199,6 +237,9 @@ test("a real mosquitto's log tells a wrong password, a denied publish, garbage a
   const forged = "dev3 [9.9.9.9:1] disconnected: not authorised.";
   expect(events).toContainEqual({ kind: "denied", client: "dev1", topic: "devices/dev2/up", sizeBytes: 1 });
   expect(events).toContainEqual({ kind: "connected", address: "127.0.0.1", client: forged, user: "u1" });
+  expect(log).toMatch(/^.{10}: Denied PUBLISH from honest \(d0, q1, r0, m1, 't+', \.\.\. \(1 bytes\)\)$/m);
+  expect(events).toContainEqual({ kind: "denied" });
+  expect(JSON.stringify(events.map((event) => ("client" in event ? event.client : "")))).not.toContain("honest");
   expect(events.filter(({ kind }) => kind === "refused")).toMatchObject([{ reason: "password" }, { reason: "protocol" }]);
   expect(JSON.stringify(events.map((event) => ("address" in event ? event.address : "")))).not.toContain("9.9.9.9");
 }, 20_000);

@@ -32,6 +32,8 @@ export interface Owner {
    * @param peer address and port of the connection, where the broker wrote them
    */
   event(event: BrokerEvent, end: number, state: ReaderState, peer?: string): void;
+  /** The broker cut a line short, and whom it is about is not told. */
+  cut(): void;
   /** The log holds a line that a client may have written: nothing in it can be believed. */
   untrusted(line: string): void;
 }
@@ -39,6 +41,8 @@ export interface Owner {
 export class LogEvents {
   #state: ReaderState;
   #held: { readonly fact: LogFact & { kind: "handshake-error" }; readonly timeMs: number; readonly end: number } | undefined;
+  #unfamiliar = 0;
+  #isFamiliar = false;
   readonly #owner: Owner;
   readonly #now: () => number;
   readonly #read: (text: string, isSince21: boolean) => LogLine;
@@ -55,9 +59,18 @@ export class LogEvents {
     return this.#state;
   }
 
+  /** Lines so far, when none of them had the time or the form of the broker's: 0 once one had. */
+  get unfamiliarLines(): number {
+    return this.#isFamiliar ? 0 : this.#unfamiliar;
+  }
+
   /** @param end the line's end, for the owner */
   line(text: string, end: number): void {
-    const { fact, timeMs = this.#now(), peer } = this.#read(text, isSince21(this.#state.version));
+    const { fact, timeMs: writtenMs, peer, isCut } = this.#read(text, isSince21(this.#state.version));
+    if (isCut === true) this.#owner.cut();
+    this.#isFamiliar ||= fact !== undefined || writtenMs !== undefined;
+    if (!this.#isFamiliar) this.#unfamiliar += 1;
+    const timeMs = writtenMs ?? this.#now();
     const held = this.#held;
     if (fact?.kind === "handshake-ended") {
       this.#held = undefined;

@@ -7,6 +7,7 @@ import type { LogFormat } from "./log-formats.js";
 import type { BehaviourWatch } from "./profiles/behaviour-watch.js";
 import { HalfOpenWatch } from "./half-open-watch.js";
 import { LogTail, MAX_LINE_BYTES } from "./log-tail.js";
+import { CUT_LINE_BYTES } from "./mosquitto-line.js";
 import { OffenderWatch } from "./offender-watch.js";
 import type { Alert } from "./alert.js";
 import type { DeviceReport } from "./device-reports.js";
@@ -71,6 +72,7 @@ export class LogMonitor {
   readonly #trailBefore: number | undefined;
   #isStarted = false;
   #hasToldOfLongLine = false;
+  #hasToldOfCutLine = false;
   #checkpointedMs = Number.NEGATIVE_INFINITY;
   #untrusted: HawserError | undefined;
 
@@ -93,6 +95,7 @@ export class LogMonitor {
         },
         event: (event, end, state, peer) => this.#event(event, state, end, peer),
         published: (publish, end, state) => this.#alert(behaviour?.published(publish), state, end),
+        cut: () => this.#cut(),
         untrusted: (line) => (this.#untrusted ??= forgeable(line)),
       },
       state,
@@ -115,6 +118,11 @@ export class LogMonitor {
     this.#isStarted = true;
     await this.#tail.poll();
     this.#settle();
+  }
+
+  /** Lines read so far, when none of them looks like the broker's. */
+  get unfamiliarLines(): number {
+    return this.#reader.unfamiliarLines;
   }
 
   /** Reports the events in the lines that a pipe's bytes complete. Throws as {@link poll}. */
@@ -233,9 +241,22 @@ export class LogMonitor {
     this.#hasToldOfLongLine = true;
   }
 
+  /** Said once, because whoever causes it can cause it again and again. */
+  #cut(): void {
+    if (this.#hasToldOfCutLine) return;
+    this.#hasToldOfCutLine = true;
+    this.#tellGap(
+      `the end of a line of ${CUT_LINE_BYTES} bytes, where mosquitto cuts: a client with such a long id, user name or topic is not named, and not counted by profiles`,
+    );
+  }
+
   #gap(detail: string): void {
     this.#reader.flush();
     this.#halfOpen.forget();
+    this.#tellGap(detail);
+  }
+
+  #tellGap(detail: string): void {
     const event: MonitorEvent = { kind: "log-gap", detail, timeMs: Date.now() };
     this.#keep(event, this.#reader.state);
     this.#owner.event(event);

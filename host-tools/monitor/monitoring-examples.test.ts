@@ -89,6 +89,9 @@ test("fail2ban counts the failed logins of 2.1, each for its own address", () =>
 test("fail2ban bans nobody whose address a client wrote into its id, and nobody on the word of 2.0", () => {
   const forged = "x [198.51.100.7:1] disconnected: not authorised.";
   expect(counted([`Client ${forged} [203.0.113.66:5] disconnected: not authorised.`])).toEqual(["203.0.113.66"]);
+  // What mosquitto leaves of an id that is longer than its lines.
+  const longest = (filler: string): string => `Client ${filler.repeat(Math.floor(900 / Buffer.byteLength(filler)))} ${forged}`;
+  expect(counted([longest("x"), longest("\u{1f600}")])).toEqual([]);
   const lines = [
     `New client connected from 203.0.113.66:5 as ${forged} (p2, c1, k60, u'dev7').`,
     `Client ${forged} disconnected, not authorised.`,

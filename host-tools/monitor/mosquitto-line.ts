@@ -59,9 +59,17 @@ export interface LogLine {
   readonly fact?: LogFact;
   /** Address and port of the connection, divided by a colon, where the broker wrote them. */
   readonly peer?: string;
+  /** A sender's text filled the line, and what the broker wrote behind it is missing. */
+  readonly isCut?: true;
 }
 
-const STAMP = /^(?:(\d{9,11})|(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[+-]\d{4})?)): /;
+/**
+ * mosquitto puts a line together in 1000 bytes, the time included, and drops what is beyond. So the end of a line this long may be the
+ * sender's: an id of the right length that ends as a line does would be taken for another name, with an honest one before it.
+ */
+export const CUT_LINE_BYTES = 999;
+
+const STAMP = /^(?:(\d{9,11})|(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[+-]\d{4})?)): /;
 const ADDRESS = "[0-9a-fA-F:.]{2,45}";
 
 /** OpenSSL's texts and their meaning for a broker that asks for certificates or pre-shared keys. */
@@ -83,6 +91,7 @@ const TLS_REASONS: readonly (readonly [text: string, reason: RefusalReason])[] =
 const VERSION = /^mosquitto version (\d+\.\d+\.\d+)\S* starting$/;
 const ACCEPTED = new RegExp(`^New connection from (${ADDRESS}):\\d{1,5} on port \\d{1,5}\\.$`);
 const CONNECTED = new RegExp(`^New (?:client|bridge) connected from (${ADDRESS}):\\d{1,5} as (.*)\\.$`, "s");
+const CONNECTED_FROM = new RegExp(`^New (?:client|bridge) connected from (${ADDRESS}):\\d{1,5} as `);
 const SESSION_MARK = / \(p\d, c[01], k\d{1,5}(?=[,)])/g;
 const RECEIVED = "Received PUBLISH from ";
 const DENIED = "Denied PUBLISH from ";
@@ -164,9 +173,28 @@ export function readMosquittoLine(line: string, isSince21: boolean): LogLine {
   const stamp = STAMP.exec(line);
   const text = stamp === null ? line : line.slice(stamp[0].length);
   const timeMs = stamp === null ? Number.NaN : stamp[1] !== undefined ? Number(stamp[1]) * 1000 : Date.parse(stamp[2] ?? "");
-  const fact = factOf(text, isSince21);
+  // A character takes three bytes at most for each unit of a string's length.
+  const mayBeCut = 3 * line.length >= CUT_LINE_BYTES && Buffer.byteLength(line) >= CUT_LINE_BYTES && holdsSendersText(text);
+  const fact = mayBeCut ? cutFactOf(text) : factOf(text, isSince21);
   const peer = fact === undefined ? undefined : peerOf(text, fact);
-  return { ...(Number.isNaN(timeMs) ? {} : { timeMs }), ...(fact === undefined ? {} : { fact }), ...(peer === undefined ? {} : { peer }) };
+  return {
+    ...(Number.isNaN(timeMs) ? {} : { timeMs }),
+    ...(fact === undefined ? {} : { fact }),
+    ...(peer === undefined ? {} : { peer }),
+    ...(mayBeCut ? { isCut: true } : {}),
+  };
+}
+
+/** Lines of a form that {@link factOf} reads a name, topic or address from. */
+function holdsSendersText(text: string): boolean {
+  return /^(?:Client|New (?:client|bridge) connected|Received PUBLISH|Denied PUBLISH|Invalid protocol) /.test(text);
+}
+
+/** What a line says before the sender's text begins. */
+function cutFactOf(text: string): LogFact | undefined {
+  const address = CONNECTED_FROM.exec(text)?.[1];
+  if (address !== undefined) return { kind: "connected", address };
+  return text.startsWith(DENIED) ? { kind: "denied" } : undefined;
 }
 
 function peerOf(text: string, fact: LogFact): string | undefined {

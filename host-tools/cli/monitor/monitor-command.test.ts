@@ -121,6 +121,21 @@ test("a line from standard input that is longer than any of mosquitto's is dropp
   expect(events[3]).toMatchObject({ claimedClient: "dev1" });
 });
 
+test("a file that is not the broker's log is said, once, and not taken for a quiet broker; times with a blank are read", () => {
+  const cwd = temporaryDirectory();
+  const read = (text: string, ...more: string[]): string => {
+    writeFileSync(join(cwd, "m.log"), text);
+    return execFileSync(process.execPath, [CLI, "monitor", "--log", "m.log", "--once", "--json", ...more], { cwd, encoding: "utf8" });
+  };
+  const syslog = "Nov 28 09:53:55 host mosquitto[1]: 1764323635: Client dev1 disconnected, not authorised.\n";
+  expect(read(syslog.repeat(30)).trimEnd()).toMatch(/^.*"event":"log-unfamiliar","detail":"m\.log: none of 30 lines .*journalctl.*$/);
+  expect(read(START, "--log-format", "embedded")).toMatch(/hawser broker run --json/);
+  expect([read(""), read("1764323635: No will message specified.\n")]).toEqual(["", ""]);
+  expect(read(refusal(1).replace("T", " "))).toMatch(
+    /"2026-11-28T[\d:]+.000Z","event":"refused","reason":"password","claimedClient":"dev1"/,
+  );
+});
+
 test.each([
   [["--log", "nothing.log"], 6, /^error NOT_FOUND: /],
   [["--log", "."], 6, /^error NOT_A_LOG_FILE: /],

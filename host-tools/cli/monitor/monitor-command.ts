@@ -58,7 +58,7 @@ export function addMonitorCommand(program: Command, run: Run): void {
       '{"time":"..","event":"report","client":"pump-1","report":"denied","count":3,"topic":"devices/pump-1/up/a"}',
       '{"time":"..","event":"authority","change":"enrolled","name":"pump-1","detail":"serial=.."}',
       "also: connected, disconnected, timed-out, taken-over, kicked, broker-started, broker-stopped, reloaded, configuration-error (detail), log-gap (detail), metrics (url),",
-      "broker-unreachable (reason), hook-failed (hook, reason), roles-unread and authority-unread (reason)",
+      "log-unfamiliar (detail), broker-unreachable (reason), hook-failed (hook, reason), roles-unread and authority-unread (reason)",
     ],
     examples: [
       "hawser monitor --log /var/log/mosquitto/mosquitto.log --events events.jsonl",

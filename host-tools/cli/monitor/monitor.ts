@@ -50,6 +50,16 @@ export interface MonitorCommandOptions {
 
 const MEBIBYTE = 1024 * 1024;
 
+/** A service manager's own lines may stand before the broker's first. */
+const FOREIGN_LINES = 20;
+
+function foreignLog({ log = "-", logFormat = "mosquitto" }: MonitorCommandOptions, lines: number): string {
+  const what = `${log === "-" ? "standard input" : log}: none of ${lines} lines is the broker's`;
+  return logFormat === "mosquitto"
+    ? `${what}. Is it mosquitto's log? Times are read in seconds, or as log_timestamp_format %Y-%m-%dT%H:%M:%S; from syslog, use: journalctl -u mosquitto -o cat | hawser monitor --log -`
+    : `${what}. Is it the output of: hawser broker run --json?`;
+}
+
 export async function runMonitor(options: MonitorCommandOptions, context: Context): Promise<void> {
   const { terminal, stop } = context;
   checkTogether(options);
@@ -121,9 +131,18 @@ export async function runMonitor(options: MonitorCommandOptions, context: Contex
         monitor.lookAtAuthority();
         state?.kept.saveNowAndThen();
         if (hasLog) counted?.metrics.logRead(Date.now());
+        tellOfForeign(FOREIGN_LINES);
+      };
+      let hasToldOfForeign = false;
+      const tellOfForeign = (least: number): void => {
+        if (hasToldOfForeign || monitor.unfamiliarLines < least) return;
+        hasToldOfForeign = true;
+        const detail = foreignLog(options, monitor.unfamiliarLines);
+        terminal.event("log-unfamiliar", { detail }, detail, "yellow");
       };
       await (hasLog ? followLog(monitor, { file, once: isOnce, stop, onRead }) : followNoLog(monitor, { stop, onRead }));
       if (failure !== undefined) throw failure;
+      tellOfForeign(1);
       state?.kept.save();
     } finally {
       await rabbitmq?.close();
