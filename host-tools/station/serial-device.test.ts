@@ -15,6 +15,7 @@ it("says of a name without a device behind it that it is no serial port, and wha
     socket.close();
     rmSync(folder, { recursive: true, force: true });
   });
+  expect(() => openSerialDevice(folder)).toThrow(expect.objectContaining({ code: "NOT_A_SERIAL_PORT" }));
   expect(() => openSerialDevice(path)).toThrow(
     expect.objectContaining({
       code: "NOT_A_SERIAL_PORT",

@@ -27,13 +27,19 @@ const REFUSALS: Readonly<Record<string, readonly [code: ErrorCode, what: string,
   ENXIO: NO_ADAPTER,
   ENODEV: NO_ADAPTER,
   EIO: NO_ADAPTER,
+  EISDIR: ["NOT_A_SERIAL_PORT", "no board can be behind a directory:", "Name the port itself, for instance one of the files in it."],
+  EACCES: [
+    "PERMISSION_DENIED",
+    "this user may not open",
+    "Add the user to the port's group (sudo usermod -aG dialout NAME), then log in again.",
+  ],
 };
 
 /**
  * @param path for instance `/dev/ttyUSB0`
  * @param baud bits a second, as the device has it
- * @throws HawserError `NOT_A_SERIAL_PORT`, `SERIAL_IN_USE`, `BAD_BAUD`, `STTY_MISSING`; and file-system errors (no such port, no
- *   permission)
+ * @throws HawserError `NOT_A_SERIAL_PORT`, `SERIAL_IN_USE`, `PERMISSION_DENIED`, `BAD_BAUD`, `STTY_MISSING`; and file-system errors (no
+ *   such port)
  */
 export function openSerialDevice(path: string, baud: number = DEFAULT_BAUD): Duplex {
   const file = open(path);

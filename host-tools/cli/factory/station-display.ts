@@ -52,10 +52,10 @@ export function unlistedLine(ports: readonly string[]): string {
   return `left alone, for no head names them: ${ports.join(", ")}`;
 }
 
-function headLine({ name, state, step, id, failure, seconds }: HeadView): string {
+function headLine({ name, port, state, step, id, failure, seconds }: HeadView): string {
   const what =
     failure === undefined
-      ? [id, state === "working" ? step : undefined, seconds === undefined ? undefined : `${seconds} s`]
+      ? [state === "no-port" ? port : id, state === "working" ? step : undefined, seconds === undefined ? undefined : `${seconds} s`]
       : [id, `${failure.message}. ${failure.next}`];
   return [`head ${name}`, state, ...what].filter((part) => part !== undefined).join("  ");
 }

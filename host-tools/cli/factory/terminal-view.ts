@@ -144,12 +144,13 @@ function secondsOf({ state, seconds, sinceMs }: HeadView, texts: PageTexts, nowM
   return shown === undefined ? "" : `${shown} ${texts.seconds}`;
 }
 
-function whatToKnow({ state, step, retries, failure, waitsFor, wasDone = false }: HeadView, texts: PageTexts): string {
+function whatToKnow({ port, state, step, retries, failure, waitsFor, wasDone = false }: HeadView, texts: PageTexts): string {
   if (failure !== undefined) return `${failure.message}. ${failure.next}`;
   if (waitsFor !== undefined) return texts[`waits.${waitsFor}`];
   if (wasDone) return texts["hint.wasDone"];
   if (state === "working") return `${step ?? ""}${retries > 0 ? `, ${texts.attempt} ${retries + 1}` : ""}`;
-  return (texts as Readonly<Record<string, string>>)[`hint.${state}`] ?? "";
+  const hint = (texts as Readonly<Record<string, string>>)[`hint.${state}`] ?? "";
+  return state === "no-port" ? `${port}: ${hint}` : hint;
 }
 
 function paint(screen: Screen, colour: ViewLine["colour"], text: string): string {

@@ -97,6 +97,8 @@ export class FactoryStation {
 
   /** Has the heads look for boards; they begin none before {@link startShift}. */
   open(): void {
+    // A port that is not there stays without a word otherwise, also where its name is misspelt.
+    for (const { view } of this.#heads) this.#emit({ type: "head", head: view });
     this.#done = Promise.allSettled(this.#heads.map((head) => head.run()));
     const look = (): void => this.#lookAround();
     look();

@@ -114,7 +114,7 @@ export class Head {
       await this.#awaitTurn(link, mac);
       this.#askedAgain = false;
       try {
-        await this.#make(link);
+        await this.#make(link, mac);
       } finally {
         this.owner.release(this.name);
       }
@@ -145,9 +145,9 @@ export class Head {
     }
   }
 
-  async #make(link: StationLink): Promise<void> {
+  async #make(link: StationLink, mac: string | undefined): Promise<void> {
     for (let attempt = 0; ;) {
-      this.#show("working", { retries: attempt });
+      this.#show("working", { retries: attempt, ...(mac !== undefined && { mac }) });
       try {
         const { board, wasDone } = await makeBoard(this.owner.bench(), link, this.#place());
         this.#show("passed", { id: board.id, ...(board.seconds !== undefined && { seconds: board.seconds }), wasDone });

@@ -134,6 +134,12 @@ describe("a station's ledger", () => {
       passed: [],
       failed: [{ mac: "0200000000cc", code: "WRONG_FIRMWARE" }],
     });
+    // Flashed again, it passes; after that it fails for another reason.
+    ledger.append(reserved("m-2", "0200000000cc"));
+    ledger.append({ event: "step", id: "m-2", step: "passed", phase: "observed" });
+    expect(summarizeShift(directory)).toMatchObject({ passed: [{ id: "m-2" }], failed: [] });
+    ledger.append({ event: "failed", head: "2", mac: "0200000000cc", class: "operator", code: "BOARD_PASSED", message: "" });
+    expect(summarizeShift(directory)).toMatchObject({ passed: [{ id: "m-2" }], failed: [{ code: "BOARD_PASSED" }] });
     ledger.close();
   });
 });

@@ -19,6 +19,13 @@ export interface HeadPlace {
 export function readHeadPlaces(texts: readonly string[]): HeadPlace[] {
   const places = texts.map((text, index) => {
     const [, name = String(index + 1), port = text] = /^([\w-]{1,16})=(.+)$/.exec(text) ?? [];
+    // A port has a path; by `/` a slip in the name, as in `1 =/dev/a`, is told from one.
+    if (port === "" || /^[^/]*=/.test(port))
+      throw new HawserError(
+        "USAGE",
+        `invalid head ${JSON.stringify(text)}`,
+        "Use NAME=PORT with a name of up to 16 letters, digits, '_' and '-': --head 1=/dev/serial/by-path/...",
+      );
     return { name, port };
   });
   for (const key of ["name", "port"] as const) {

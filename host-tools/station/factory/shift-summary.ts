@@ -74,7 +74,7 @@ export function summarizeShift(directory: string): SignedSummary {
     to: last?.at ?? begun.at,
     ...(article?.event === "approved" && { firstArticle: { id: article.id, by: article.by } }),
     passed,
-    failed: failuresOf(shift, passedIds),
+    failed: failuresOf(shift, passed),
     reprints: shift.filter((line) => line.event === "printed" && line.copy > 1).length,
     ledger: { lines: lines.length, hash: hashes.at(-1) ?? "" },
   };
@@ -137,11 +137,16 @@ function boardsOf(lines: readonly LedgerLine[]): Map<string, BoardRecord> {
 }
 
 /** The last failure of each board that has not passed. */
-function failuresOf(shift: readonly LedgerLine[], passedIds: ReadonlySet<string>): ShiftSummary["failed"] {
+function failuresOf(shift: readonly LedgerLine[], passed: ShiftSummary["passed"]): ShiftSummary["failed"] {
+  const passes = new Map(shift.flatMap((line, at) => (line.event === "step" && line.step === "passed" ? [[line.id, at] as const] : [])));
+  const idOf = new Map(passed.map(({ mac, id }) => [mac, id]));
   const byBoard = new Map<string, ShiftSummary["failed"][number]>();
-  for (const line of shift) {
-    if (line.event !== "failed" || (line.id !== undefined && passedIds.has(line.id))) continue;
+  for (const [at, line] of shift.entries()) {
+    if (line.event !== "failed") continue;
     const { id, mac, code } = line;
+    if (id !== undefined && passes.has(id)) continue;
+    // It failed before it had its id. A failure after the pass is another matter: its flash was erased, or it is a copy.
+    if (id === undefined && mac !== undefined && at < (passes.get(idOf.get(mac) ?? "") ?? 0)) continue;
     byBoard.set(id ?? mac ?? line.head, { ...(id !== undefined && { id }), ...(mac !== undefined && { mac }), class: line.class, code });
   }
   return [...byBoard.values()];

@@ -8,6 +8,9 @@ import { readPageTexts } from "../page/page-texts.js";
 import { DeviceRefusal } from "../station-link.js";
 import { readBatch, readColumns } from "./batch-file.js";
 import { failureOf } from "./board-failures.js";
+import { localIssuer } from "./board-issuer.js";
+import { challengeOnly } from "./connection-proof.js";
+import { FactoryStation } from "./factory-station.js";
 import { idsByBatch, idsByList, idsByPattern } from "./id-source.js";
 import { Ledger } from "./ledger.js";
 import { ReportQueue } from "./report-queue.js";
@@ -75,12 +78,33 @@ describe("places and scans", () => {
       { name: "left", port: "/dev/a" },
       { name: "2", port: "/dev/b" },
     ]);
-    expect([() => readHeadPlaces(["1=/dev/a", "1=/dev/b"]), () => readHeadPlaces(["1=/dev/a", "2=/dev/a"])].map(code)).toEqual([
-      "USAGE",
-      "USAGE",
-    ]);
+    for (const bad of [["1=/dev/a", "1=/dev/b"], ["1=/dev/a", "2=/dev/a"], [""], ["="], ["1="], ["two words=/dev/a"]])
+      expect([bad, code(() => readHeadPlaces(bad))]).toEqual([bad, "USAGE"]);
     expect(macOfPort("/dev/serial/by-id/usb-Espressif_USB_JTAG_serial_debug_unit_7C:DF:A1:00:00:01-if00")).toBe("7cdfa1000001");
     expect(macOfPort("/dev/ttyUSB0")).toBeUndefined();
+  });
+
+  it("says at once which head's port is not there, and keeps looking for it", async () => {
+    const ledger = Ledger.open(scene.directory());
+    const station = new FactoryStation({
+      heads: readHeadPlaces(["left=/dev/serial/by-path/misspelt"]),
+      baud: 115_200,
+      ledger,
+      issuer: localIssuer(await scene.ca()),
+      ids: idsByPattern("m-{n}"),
+      proof: challengeOnly,
+      order: { operator: "alice", order: "4711", product: "Meter", role: "sensor", attributes: {} },
+      needsFirstArticle: false,
+      needsLabelScan: false,
+      allowNoMac: false,
+      connectWaitMs: 1_000,
+    });
+    const heads: unknown[] = [];
+    station.onEvent((event) => void (event.type === "head" && heads.push(event.head)));
+    station.open();
+    expect(heads).toMatchObject([{ name: "left", port: "/dev/serial/by-path/misspelt", state: "no-port" }]);
+    await station.close();
+    ledger.close();
   });
 
   it("tells badges and commands from labels, whatever the scanner adds", () => {
