@@ -134,7 +134,7 @@ export class Rotation {
     try {
       answer = readAnswer(payload);
     } catch (error) {
-      this.parts.platform.log("warn", "an unreadable answer of the authority was ignored", { error: errorMessage(error) });
+      this.parts.platform.log("warn", "an unreadable answer was ignored", { error: errorMessage(error) });
       return;
     }
     this.#take(answer);
@@ -143,15 +143,19 @@ export class Rotation {
   #take(answer: EnrolmentAnswer): void {
     if (answer.requestId !== this.#requestId || this.parts.store.enrolling === undefined) return this.#object(answer);
     this.#endExchange();
-    if ("error" in answer) {
-      const { code, message, retryAfterSeconds = 0 } = answer.error;
-      this.#failed(code, message, retryAfterSeconds * 1_000);
-      return;
-    }
     const { store, platform, enrolment } = this.parts;
-    const chains = (enrolment as Partial<Enrolment> | undefined)?.chains ?? platform.chains;
-    if (answer.offer) this.#takeAnchors(answer.offer);
     try {
+      if ("error" in answer) {
+        const { code, message, retryAfterSeconds = 0 } = answer.error;
+        // What was issued for this key was revoked before it arrived: it is never signed again, another one is.
+        if (code === "BAD_REQUEST") {
+          store.drop();
+          this.#requestId = undefined;
+        }
+        return this.#failed(code, message, retryAfterSeconds * 1_000);
+      }
+      const chains = (enrolment as Partial<Enrolment> | undefined)?.chains ?? platform.chains;
+      if (answer.offer) this.#takeAnchors(answer.offer);
       // Its dates move no clock before a broker has accepted it: whoever may publish answers could set them.
       const pending = store.storePending(answer.chain, chains, newRequestId(platform.random), answer.saltProof, answer.topics);
       this.#asked = false;
@@ -273,7 +277,7 @@ export class Rotation {
       if (store.active?.certificate.serial === serial) store.markReported();
     } catch (error) {
       // It is sent again with the next connection, or in an hour at the latest. It needs no flash of its own: `unreported` is its memory.
-      platform.log("debug", "the report of the certificate in use was not delivered", { code: errorCode(error) });
+      platform.log("debug", "a report was not delivered", { code: errorCode(error) });
     } finally {
       this.#isReporting = false;
     }

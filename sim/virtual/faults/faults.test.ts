@@ -67,6 +67,7 @@ const EFFECTS: Record<string, Effect> = {
   "rights-end-first": { line: /CERTIFICATE_REVOKED/ },
   "revoked-quietly": { line: /CERTIFICATE_REVOKED/, with: "reset" },
   "revoked-in-rotation": { line: /CERTIFICATE_REVOKED|NOT_AUTHORIZED/ },
+  "revoked-before-answer": { line: /BAD_REQUEST/ },
   "client-ca-lost": { line: /CERTIFICATE_CA_UNKNOWN/ },
   "psk-withdrawn": { state: (world) => world.access.psks.size === 0 },
   "key-lost": { line: /KEY_MISSING/ },

@@ -79,6 +79,30 @@ export const IDENTITY_FAULTS: readonly FaultKind[] = [
     },
   },
   {
+    // A certificate was issued, its answer was lost, and then everything of the name was revoked: with it, the key of the renewal.
+    name: "revoked-before-answer",
+    scope: "device",
+    lasts: MINUTES,
+    fits: recoverable,
+    begin: ({ authority, broker, device }) => {
+      const { onEvent } = device;
+      const end = (): void => {
+        device.onEvent = onEvent;
+        if (authority.mood.losesAnswersTo === device.id) authority.mood.losesAnswersTo = undefined;
+      };
+      device.onEvent = (event) => {
+        onEvent(event);
+        if (event.type !== "renewal-failed" || event.code !== "NO_ANSWER") return;
+        end();
+        authority.shutOut(device.id);
+        broker.kick(device.id, 0x87);
+      };
+      authority.mood.losesAnswersTo = device.id;
+      device.device?.renew();
+      return end;
+    },
+  },
+  {
     name: "client-ca-lost",
     scope: "everybody",
     lasts: MINUTES,
@@ -190,7 +214,7 @@ export const IDENTITY_FAULTS: readonly FaultKind[] = [
     begin: authority(
       ({ random }) => ({
         refusal: {
-          code: random.pick(["TRY_LATER", "RATE_LIMITED", "UNKNOWN_DEVICE"]),
+          code: random.pick(["TRY_LATER", "RATE_LIMITED", "UNKNOWN_DEVICE", "BAD_REQUEST"]),
           ...(random.chance(0.5) ? { retryAfterSeconds: random.between(1, 600) } : {}),
         },
       }),

@@ -197,6 +197,19 @@ export const CONNECTION_MUTATIONS: readonly Mutation[] = [
     stage: IDENTITY,
   },
   {
+    name: "a device asks for ever with a key whose certificate was revoked before it came",
+    file: "sdk/identity/rotation.ts",
+    find: 'if (code === "BAD_REQUEST") {',
+    replace: 'if (code === "") {',
+    invariants: ["not-back-online"],
+    stage: {
+      kind: "world",
+      faults: ["revoked-before-answer"],
+      days: 1,
+      traits: { device: { recoverable: true, bare: false } },
+    },
+  },
+  {
     name: "a dead connection is never given up",
     file: "sdk/mqtt/link/connection.ts",
     find: 'this.#fail(failure("KEEPALIVE_TIMEOUT", `the broker did not answer ${what}`))',

@@ -10,6 +10,7 @@ const TRIED_HERE = [
   "the backoff begins anew with every connection, however short",
   "a reset connection leads to PSK",
   "a device that waits does not hear that the network is back",
+  "a device asks for ever with a key whose certificate was revoked before it came",
   "the old key is destroyed before the new identity is committed",
   "a message is acknowledged before the application is done with it",
   "publish settles before the broker has the message",

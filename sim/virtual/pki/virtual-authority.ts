@@ -36,6 +36,8 @@ export interface AuthorityMood {
   twice: boolean;
   /** Milliseconds an answer takes. */
   delayMs: number;
+  /** Answers this device's requests, issues for them, and the answers are lost. */
+  losesAnswersTo: string | undefined;
   /** Which certificates devices have committed does not reach it, though the broker has acknowledged it. */
   losesReports: boolean;
 }
@@ -52,6 +54,7 @@ export class VirtualAuthority {
     clockErrorMs: 0,
     twice: false,
     delayMs: 50,
+    losesAnswersTo: undefined,
     losesReports: false,
   };
   readonly #issued = new Map<string, IssuedCertificate>();
@@ -169,6 +172,7 @@ export class VirtualAuthority {
     const answer = utf8Encode(
       JSON.stringify({ v: 1, requestId, ...this.#answer(id, requestId, String(fields["csr"]), signer, serialsIn(fields["anchors"])) }),
     );
+    if (this.mood.losesAnswersTo === id) return [];
     return this.mood.twice ? [answer, answer] : [answer];
   }
 
@@ -211,6 +215,8 @@ export class VirtualAuthority {
     if (defect === "key") return { chain: [this.#make(id, publicKeyOf(`not ${id}'s`)).der, this.issuing].map(base64Encode) };
     const known = this.#byRequest.get(csr);
     const isKnown = known !== undefined && known.notAfterMs > this.nowMs();
+    if (isKnown && !this.current(id).includes(known))
+      return { error: { code: "BAD_REQUEST", message: "the key's certificate was revoked" } };
     const isProved = this.#holders.mayAsk(id, signer, this.#good(id));
     if (isProved && anchors) this.#hear(id, anchors);
     const asked = isKnown || isProved ? undefined : this.#holders.ask(id, requestId);
