@@ -1,6 +1,8 @@
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
@@ -168,7 +170,30 @@ describe("doctor of a running broker", () => {
     const [port = 0] = await freePorts(1);
     const { code, stderr } = await hawser(["doctor", `mqtts://localhost:${port}`], { cwd });
     expect([code, stderr.trimEnd().split("\n").at(-1)]).toEqual([4, expect.stringMatching(/^error CONNECTION_REFUSED: /) as string]);
+    const strangers = ["HTTP/1.1 400 Bad Request\r\n\r\n", undefined].map((text) =>
+      createServer((socket) => {
+        socket.on("error", () => undefined);
+        if (text !== undefined) socket.end(text);
+      }),
+    );
+    for (const stranger of strangers) {
+      await new Promise<void>((resolve) => stranger.listen(0, "127.0.0.1", resolve));
+      onTestFinished(() => void stranger.close());
+      const { port: other } = stranger.address() as AddressInfo;
+      for (const scheme of ["mqtt", "mqtts"]) {
+        const found = await hawser(["doctor", `${scheme}://127.0.0.1:${other}`, "--plain-port", String(other)], { cwd });
+        expect([found.code, found.stderr]).toEqual([
+          4,
+          expect.stringMatching(/^error PROTOCOL_ERROR: .*does not behave like an MQTT broker/m) as string,
+        ]);
+      }
+    }
     writeFileSync(join(cwd, "c.json"), "{");
+    const noCa = await hawser(["doctor", `mqtts://localhost:${port}`, "--ca", "c.json"], { cwd });
+    expect([noCa.code, noCa.stderr]).toEqual([
+      2,
+      expect.stringMatching(/^error BAD_CREDENTIALS_FILE: c\.json holds no certificate/) as string,
+    ]);
     const bad = await hawser(["doctor", `mqtts://localhost:${port}`, "--credentials", "c.json"], { cwd });
     expect([bad.code, bad.stderr]).toEqual([2, expect.stringMatching(/^error BAD_CREDENTIALS_FILE: /) as string]);
   });

@@ -47,6 +47,9 @@ export class LiveAudit {
   readonly notes: Note[] = [];
   broker = "MQTT broker";
   version = "";
+  /** Whether anything spoke TLS or MQTT; until then, why not. */
+  hasAnswered = false;
+  silence = "";
 
   constructor(
     readonly options: LiveOptions,
@@ -90,10 +93,17 @@ export class LiveAudit {
     const { target, ca, credentials, nowMs } = this.options;
     const anchors = ca ?? credentials?.ca;
     const dialled = await dial(target, { ...(anchors === undefined ? {} : { ca: anchors }), ALPNProtocols: ["mqtt"] }, this.budget);
-    if (!("socket" in dialled) || !isTls(dialled.socket))
+    if (!("socket" in dialled) || !isTls(dialled.socket)) {
+      const why = "answer" in dialled && dialled.answer.kind === "ended" ? reasonOf(dialled.answer.why) : "unknown";
+      this.silence = `no TLS handshake (${why})`;
+      this.hasAnswered = /\balert\b/.test(why);
       return this.note(
-        `No TLS handshake on port ${target.port}: ${"answer" in dialled && dialled.answer.kind === "ended" ? dialled.answer.why : "unknown"}.`,
+        this.hasAnswered
+          ? `Port ${target.port} ended the handshake (${why}): it takes pre-shared keys alone, or wants a client certificate in TLS 1.2. Nothing more was seen; try --credentials.`
+          : `No TLS handshake on port ${target.port}: ${why}.`,
       );
+    }
+    this.hasAnswered = true;
     const { socket } = dialled;
     const leaf = socket.getPeerX509Certificate();
     if (leaf === undefined) this.note(`The broker showed no certificate on port ${target.port}.`);
@@ -120,7 +130,11 @@ export class LiveAudit {
   async #plain(target: ProbeTarget): Promise<void> {
     const connection = await ProbeConnection.open(target, undefined, {}, this.budget);
     const { answer } = connection;
-    if (answer.kind === "ended") return connection.close();
+    if (answer.kind === "ended") {
+      if (!this.options.isTls) this.silence ||= `no answer to MQTT's CONNECT (${reasonOf(answer.why)})`;
+      return connection.close();
+    }
+    this.hasAnswered = true;
     const isWide = isOpenBeyondLoopback(target);
     if (!isWide) this.note(`Port ${target.port} speaks MQTT without TLS, on loopback only.`);
     else if (this.options.isTls && target.port === this.options.target.port)
@@ -267,6 +281,11 @@ export class LiveAudit {
       this.find("HW026", `${username} gets in with the password everybody tries first.`);
     }
   }
+}
+
+/** Of OpenSSL's error line, the words; Node appends the place in its source. */
+function reasonOf(why: string): string {
+  return (/:error:[0-9A-F]+:[^:]*:[^:]*:([^:]+):/.exec(why)?.[1] ?? why).replace(/^sslv3 alert|^tlsv1 alert/, "alert:").trim();
 }
 
 function isInDate(pem: string | undefined, nowMs: number): boolean {

@@ -73,7 +73,7 @@ broker's configuration as above. It needs no passphrase, so it proves nothing ag
 | 0 | nothing as bad as \`--fail-on\` (default \`medium\`; \`never\` reports only) |
 | 8 | something at least as bad as \`--fail-on\` |
 | 2 | wrong usage |
-| 4 | no broker answers at the URL |
+| 4 | nothing answers at the URL, or what answers is not an MQTT broker |
 | 6 | the file is not there, not readable or not this broker's |
 
 ## Grades
