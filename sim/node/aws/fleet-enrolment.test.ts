@@ -9,6 +9,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished }
 import { Device } from "../../../sdk/device/device.js";
 import type { DeviceEvent } from "../../../sdk/events.js";
 import type { Enrolment } from "../../../sdk/identity/enrolment-port.js";
+import type { Subscription } from "../../../sdk/mqtt/contract/incoming-messages.js";
+import type { RequestingClient } from "../../../sdk/mqtt/requester.js";
 import { IdentityStore } from "../../../sdk/identity/store.js";
 import { FleetDouble } from "../../../test/support/brokers/fleet-double.js";
 import { OpensslCa } from "../../../test/support/node/est-server.js";
@@ -55,6 +57,7 @@ beforeEach(() => {
   aws.leaf = {};
   aws.instead = {};
   aws.nowMs = Date.now;
+  aws.onSilence = () => undefined;
 });
 
 async function client(name: string): Promise<{ cert: string; key: string }> {
@@ -204,27 +207,43 @@ describe("Requests", () => {
   const soon = (): number => performance.now() + 60_000;
 
   it("whose answer was lost have no second certificate issued, until the token is too old", async () => {
-    const connection = await connected();
     const keyStore = memoryKeyStore();
     keyStore.generate("key-a");
     const exchange = new FleetExchange(METERS);
-    aws.instead.register = "silence";
-    const lost = exchange.run(connection, keyStore.csr("key-a", ID), performance.now() + 2_000);
-    await expect(lost).rejects.toMatchObject({ code: "FLEET_TIMEOUT" });
-    aws.instead = {};
-    await exchange.run(connection, keyStore.csr("key-a", ID), soon());
+    const run = async (): Promise<unknown> => exchange.run(await connected(), keyStore.csr("key-a", ID), soon());
+    /** AWS has done what was asked, and nobody hears the answer any more. */
+    const loses = async (): Promise<void> => {
+      const connection = await connected();
+      const heard: Subscription[] = [];
+      const deaf: RequestingClient = {
+        publish: (topic, payload, options) => connection.publish(topic, payload, options),
+        subscribe(filter, options) {
+          heard.push(connection.subscribe(filter, options));
+          return heard.at(-1)!;
+        },
+      };
+      aws.instead.register = "silence";
+      aws.onSilence = () => heard.forEach((one) => void one.close());
+      await expect(exchange.run(deaf, keyStore.csr("key-a", ID), soon())).rejects.toMatchObject({ code: "FLEET_ANSWER_INVALID" });
+      aws.instead = {};
+    };
+    await loses();
+    await run();
     expect(aws.steps).toEqual(["create", "register", "register"]);
-
-    aws.instead.register = "silence";
-    await expect(exchange.run(connection, keyStore.csr("key-a", ID), performance.now() + 2_000)).rejects.toMatchObject({
-      code: "FLEET_TIMEOUT",
-    });
-    aws.instead = {};
+    await loses();
     aws.nowMs = () => Date.now() + 3_600_001;
-    await expect(exchange.run(connection, keyStore.csr("key-a", ID), soon())).rejects.toMatchObject({ code: "FLEET_REFUSED" });
+    await expect(run()).rejects.toMatchObject({ code: "FLEET_REFUSED" });
     aws.requests.length = 0;
-    await exchange.run(connection, keyStore.csr("key-a", ID), soon());
+    await run();
     expect(aws.steps).toEqual(["create", "register"]);
+  });
+
+  it("that nobody answers end in time", async () => {
+    const keyStore = memoryKeyStore();
+    keyStore.generate("key-a");
+    aws.instead.create = "silence";
+    const late = new FleetExchange(METERS).run(await connected(), keyStore.csr("key-a", ID), performance.now() + 300);
+    await expect(late).rejects.toMatchObject({ code: "FLEET_TIMEOUT" });
   });
 
   it("are never answered with a certificate for another key", async () => {

@@ -30,6 +30,8 @@ export class FleetDouble {
   readonly active: string[] = [];
   /** Answers a step so instead. `silence`: it does what is asked, and the answer is lost. */
   instead: { create?: string | "silence"; register?: string | "silence" } = {};
+  /** Called where an answer is lost. */
+  onSilence: () => void = () => undefined;
   nowMs = Date.now;
   readonly #tokens = new Map<string, { name: string; atMs: number }>();
   #client: MqttClient | undefined;
@@ -66,7 +68,8 @@ export class FleetDouble {
       return this.#say(`${topic}/rejected`, JSON.stringify({ statusCode: 400, errorCode, errorMessage }));
     }
     const instead = this.instead[step];
-    if (instead !== "silence") this.#say(`${topic}/accepted`, instead ?? JSON.stringify(answer));
+    if (instead === "silence") this.onSilence();
+    else this.#say(`${topic}/accepted`, instead ?? JSON.stringify(answer));
   }
 
   async #create(content: Record<string, unknown>): Promise<object> {
