@@ -258,10 +258,10 @@ function checkDynsec(ctx: AuditContext, listener: Listener): void {
       edits: [...edits, ...refuse],
     });
   }
-  for (const client of dynsec.clients) {
+  for (const client of dynsec.clients.filter(({ isDisabled }) => !isDisabled)) {
     const roles = [...client.roles, ...(dynsec.groupRoles.get(client.name) ?? [])];
     const control = mayControl(dynsec, roles);
-    if (client.guessed !== undefined && !client.isDisabled) {
+    if (client.guessed !== undefined) {
       const what = `The ${control ? "administrator" : "client"} ${client.name} of the dynamic security plugin has the password ${JSON.stringify(client.guessed)}${control ? ": anyone may give himself any right over $CONTROL" : ""}.`;
       ctx.find("HW026", what, {
         place: client.place,

@@ -27,6 +27,7 @@ export function checkCertificates(ctx: AuditContext): void {
     if (transportOf(listener) !== "certificate") continue;
     checkServerCertificate(ctx, listener);
     checkKeyExchange(ctx, listener);
+    checkAnchors(ctx, listener);
     const trusted = trustedAuthorities(ctx, listener);
     if (demandsCertificate(listener)) checkAuthorities(ctx, listener, trusted);
     checkRevocation(ctx, listener, trusted);
@@ -87,6 +88,21 @@ function trustedAuthorities(ctx: AuditContext, { settings }: Listener): readonly
     ...(pem === undefined ? [] : (certificatesOf(pem) ?? [])),
     ...(folder === undefined || SYSTEM_TRUST.test(folder) ? [] : (certificatesOfDirectory(ctx.pathOf(folder)) ?? [])),
   ];
+}
+
+/** What is not a CA's certificate, and not its own issuer, vouches for nobody. */
+function checkAnchors(ctx: AuditContext, listener: Listener): void {
+  const line = listener.settings.get("cafile");
+  const pem = line === undefined ? undefined : ctx.read(line.value);
+  if (line === undefined || pem === undefined) return;
+  const held = certificatesOf(pem) ?? [];
+  if (held.length === 0) ctx.find("HW002", `cafile ${line.value} holds no certificate: the broker does not start.`, { place: line.place });
+  else if (
+    demandsCertificate(listener) &&
+    listener.settings.get("capath") === undefined &&
+    !held.some((one) => one.isCa || one.isSelfIssued)
+  )
+    ctx.find("HW025", `cafile ${line.value} holds no certificate of a CA: every client certificate is refused.`, { place: line.place });
 }
 
 function checkAuthorities(ctx: AuditContext, listener: Listener, trusted: readonly CertificateFacts[]): void {

@@ -1,4 +1,5 @@
 /** The files a configuration names: there, well-formed, and secret where they should be (HW001, HW002, HW005, HW026, HW027, HW029). */
+import { statSync } from "node:fs";
 import { othersMayRead } from "../certificate-files.js";
 import type { Place } from "../finding.js";
 import { replaceLine } from "./audit-context.js";
@@ -76,6 +77,8 @@ function checkOne(ctx: AuditContext, { directive, secret, isDirectory }: NamedFi
     });
   } else if (state === "elsewhere") ctx.note(`${name} ${value} is not on this machine, and was not looked at.`, place);
   else if (state === "special") ctx.note(`${name} ${value} is a pipe or a device, and was not looked at.`, place);
+  else if (isDirectory !== true && !isBridge && isFolder(ctx.pathOf(value)))
+    ctx.find("HW002", `${name} ${value} is a directory: the broker does not start.`, { place });
   if (state !== "present" || secret === undefined || isDirectory === true || othersMayRead(ctx.pathOf(value)) !== true) return;
   if (name === "plugin_opt_config_file") {
     // So mosquitto_ctrl leaves it (2.0.11 under umask 022): a fact of every installation, not a slip of this one.
@@ -88,6 +91,10 @@ function checkOne(ctx: AuditContext, { directive, secret, isDirectory }: NamedFi
     severity,
     fix: [`chown mosquitto: ${value}`, `chmod 600 ${value}`],
   });
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
 function checkAclSyntax(

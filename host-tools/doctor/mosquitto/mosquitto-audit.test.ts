@@ -179,6 +179,7 @@ describe("what stops the broker", () => {
     ["an indented comment", "listener 1883 127.0.0.1\n  # quiet\n", "mosquitto.conf:2"],
     ["per_listener_settings too late", "allow_anonymous false\nper_listener_settings true\n", "mosquitto.conf:2"],
     ["a comment behind the user", "user mosquitto # ours\nlistener 1883 127.0.0.1\n", "mosquitto.conf:1"],
+    ["a negative interval", "listener 1883 127.0.0.1\nsys_interval -1\n", "mosquitto.conf:2"],
     ["a bridge without topics", "listener 1883 127.0.0.1\nconnection hub\naddress 127.0.0.1\n", "mosquitto.conf:2"],
     ["two listeners on one port", "listener 1883 127.0.0.1\nlistener 1883\n", "mosquitto.conf:2"],
     ["an option of 2.1", "listener 1883 127.0.0.1\nlistener_allow_anonymous false\n", "mosquitto.conf:2"],
@@ -269,6 +270,15 @@ describe("a log that clients can write into", () => {
     expect(log("log_type error\nlog_type debug\n")).toEqual([]);
     expect(log("log_type all\nlog_type none\nlog_type error\n")).toEqual([]);
   });
+});
+
+test("a client that the plugin has disabled is no finding, whatever its roles", () => {
+  const conf = `listener 8883\n${TLS}plugin /usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so\nplugin_opt_config_file dynsec.json\nallow_anonymous false\n`;
+  const acls = [{ acltype: "publishClientSend", topic: "$CONTROL/#", allow: true }];
+  const state = (disabled: boolean): string =>
+    JSON.stringify({ clients: [{ username: "pump-9", disabled, roles: [{ rolename: "admin" }] }], roles: [{ rolename: "admin", acls }] });
+  expect(verdict(conf, { "dynsec.json": state(false) })).toEqual(["HW031 critical dynsec.json:1"]);
+  expect(verdict(conf, { "dynsec.json": state(true) })).toEqual([]);
 });
 
 describe("bridges", () => {

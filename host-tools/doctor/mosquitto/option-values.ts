@@ -58,6 +58,8 @@ export function wrongValue(name: string, kind: OptionKind, directive: Directive,
       return number > 65_535 || (number < 10 && !(number === 0 && version.atLeast(2, 0, 12)) && !version.atLeast(2, 0, 12))
         ? { what: `max_keepalive ${first} is out of range` }
         : undefined;
+    case "sys_interval":
+      return number < 0 ? { what: `sys_interval ${first} is not a number of seconds` } : undefined;
     case "max_packet_size":
       return number < 20 ? { what: `max_packet_size ${first} is too small` } : undefined;
     case "max_inflight_messages":
