@@ -8,7 +8,7 @@ import { temporaryDirectory } from "../support/host-tools/test-cli.js";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
-test("npm run docs makes a page for each class of the public face, with no link or type left open", () => {
+test("npm run docs makes a page for each class of the public face, with no link or type left open", { timeout: 300_000 }, () => {
   const out = join(temporaryDirectory(), "reference");
   // A warning, such as a type that no entry point exports, ends it with an error.
   execFileSync("npm", ["run", "--silent", "docs", "--", "--out", out], { cwd: ROOT, stdio: "pipe" });
