@@ -3,6 +3,7 @@ import { basename, dirname, join } from "node:path";
 import type { DoctorReport, Place } from "../finding.js";
 import { readConfigText, readText } from "../mosquitto/conf-reader.js";
 import { parseEmqxRules } from "./emqx-rules.js";
+import { auditEmqx4, isEmqx4 } from "./emqx4-audit.js";
 import { HoconObject, parseHocon } from "./hocon.js";
 import { isLoopbackBind, isWellKnown, ReportBuilder, weakSuites } from "./report-builder.js";
 import { hasWildcard, isEverything, overlaps } from "../mosquitto/topic-sets.js";
@@ -14,6 +15,7 @@ const DEFAULT_PLAIN = { tcp: "0.0.0.0:1883", ws: "0.0.0.0:8083" } as const;
 /** @throws HawserError `BAD_BROKER_CONFIG` */
 export function auditEmqx(file: string, version: string): DoctorReport {
   const text = readConfigText(file);
+  if (isEmqx4(text)) return auditEmqx4(file, text);
   const config = parseHocon(text);
   const report = new ReportBuilder();
   const placeOf = placesIn(file, text, config);
@@ -163,9 +165,11 @@ function checkLogging(config: HoconObject, report: ReportBuilder, placeOf: Place
   );
 }
 
-function authenticators(config: HoconObject): readonly HoconObject[] {
-  const listed = config.list("authentication")?.filter((value) => value instanceof HoconObject);
-  const single = config.object("authentication");
+/** @param path of a listener, for its own chain, which then counts in place of the common one */
+function authenticators(config: HoconObject, path?: string): readonly HoconObject[] {
+  const key = path === undefined ? "authentication" : `${path}.authentication`;
+  const listed = config.list(key)?.filter((value) => value instanceof HoconObject);
+  const single = config.object(key);
   return [...(listed ?? []), ...(single === undefined ? [] : [single])].filter((entry) => entry.text("enable") !== "false");
 }
 
@@ -177,7 +181,8 @@ function checkAuthentication(config: HoconObject, report: ReportBuilder, placeOf
   });
   const reachable = open.filter(({ path, kind }) => {
     const asks = config.text(`${path}.enable_authn`);
-    if (isOff(config, path) || (hasAuthenticators ? asks !== "false" : asks === "true")) return false;
+    const isAsked = hasAuthenticators || authenticators(config, path).length > 0;
+    if (isOff(config, path) || (isAsked ? asks !== "false" : asks === "true")) return false;
     if (kind !== "tcp" && kind !== "ws" && config.object(path) === undefined) return false;
     const isGated =
       config.text(`${path}.ssl_options.verify`) === "verify_peer" && config.text(`${path}.ssl_options.fail_if_no_peer_cert`) === "true";

@@ -165,6 +165,7 @@ test.each([
   ["PROXY headers for everybody", "mqtt.listeners.ssl.default = 8883\nmqtt.proxy_protocol = true\n", ["HW010 high rabbitmq.conf:4"]],
   ["PROXY headers from this machine", "mqtt.listeners.ssl.default = 127.0.0.1:8883\nmqtt.proxy_protocol = true\n", []],
   ["no log", "log.file = false\n", ["HW006 medium rabbitmq.conf:3"]],
+  ["a log file of the level none", "log.file.level = none\n", ["HW006 medium rabbitmq.conf:3"]],
   ["a log on the console", "log.file = false\nlog.console = true\n", []],
   ["a management interface for everybody", "management.tcp.port = 15672\n", ["HW011 medium rabbitmq.conf:3"]],
   ["one for this machine", "management.tcp.port = 15672\nmanagement.tcp.ip = 127.0.0.1\n", []],
@@ -183,6 +184,24 @@ test("RabbitMQ: who needs a certificate to connect at all is not anonymous, as l
   expect(verdict({ "rabbitmq.conf": named })).toEqual([]);
   expect(verdict({ "rabbitmq.conf": certificates })).toEqual(["HW024 high rabbitmq.conf:4"]);
   expect(verdict({ "rabbitmq.conf": `${named}web_mqtt.ssl.port = 15676\n` })).toEqual(["HW020 critical rabbitmq.conf:4"]);
+});
+
+test("EMQX: a listener with authenticators of its own asks its clients, and those beside it do not", () => {
+  const own = "listeners.ssl.a { bind = 8883, authentication = [{ mechanism = jwt }] }\n";
+  const off = "listeners.tcp.default.enable = false\nlisteners.ws.default.enable = false\nlisteners.ssl.default.enable = false\n";
+  const rest = `${off}authorization { no_match = deny }\n`;
+  expect(verdict({ "emqx.conf": own + rest })).toEqual([]);
+  expect(verdict({ "emqx.conf": `${own}listeners.ssl.b { bind = 8884 }\n${rest}` })).toEqual(["HW020 critical emqx.conf:1"]);
+});
+
+test("EMQX 4's format is read by its own names and defaults", () => {
+  const open = "listener.tcp.external = 0.0.0.0:1883\nlistener.tcp.external.acceptors = 8\nlistener.tcp.internal = 127.0.0.1:11883\n";
+  expect(verdict({ "emqx.conf": `${open}listener.ssl.external = 8883\nallow_anonymous = true\nacl_nomatch = allow\n` })).toEqual([
+    "HW020 critical emqx.conf:5",
+    "HW040 high emqx.conf:1",
+    "HW032 high emqx.conf:6",
+  ]);
+  expect(verdict({ "emqx.conf": "listener.ssl.external = 8883\nallow_anonymous = false\nacl_nomatch = deny\n" })).toEqual([]);
 });
 
 test("NanoMQ: the formats of earlier versions say the same", () => {

@@ -261,8 +261,10 @@ function checkProxy(config: RabbitConfig, report: ReportBuilder): void {
 function checkLogging(config: RabbitConfig, report: ReportBuilder): void {
   const file = config.get("log.file");
   const others = ["log.console", "log.syslog", "log.exchange", "log.journald"];
-  if (file?.value !== "false" || others.some((key) => config.get(key)?.value === "true")) return;
-  report.find("HW006", "The broker logs nowhere (log.file = false): refused passwords leave no trace.", file.place, {
-    edits: [{ place: file.place, action: "remove", lines: [] }],
+  const level = ["log.file.level", "log.default.level"].map((key) => config.get(key)).find((entry) => entry?.value === "none");
+  const off = file?.value === "false" ? file : level;
+  if (off === undefined || others.some((key) => config.get(key)?.value === "true")) return;
+  report.find("HW006", `The broker logs nowhere (${off.key} = ${off.value}): refused passwords leave no trace.`, off.place, {
+    edits: [{ place: off.place, action: "remove", lines: [] }],
   });
 }

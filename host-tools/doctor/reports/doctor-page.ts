@@ -30,7 +30,8 @@ npx hawser doctor --explain HW020
   version: \`--broker-version 2.0.11\`, 2.0.21 or 2.1; without it the mosquitto installed here counts. Tried on
   2.0.11, 2.0.21 and 2.1.2.
 - RabbitMQ (rabbitmq.conf), EMQX (emqx.conf and its acl.conf) and NanoMQ (nanomq.conf) are read as far as a file
-  tells: users and rules kept in the broker are not in it.
+  tells: users and rules kept in the broker are not in it. Of EMQX 4's format, anonymous access, the default for
+  topics and plain listeners are read.
 - Files named by the configuration that are not on this machine are noted and not counted, so a repository
   without keys can be examined in CI.
 - \`--fix DIR\` writes a hardened copy and examines it again. Originals are never changed. Passwords,
