@@ -70,6 +70,7 @@ test("recorded lines of 2.1.2 give the address of each failure", () => {
     "OpenSSL Error while trying to get the error[0]: error:0A0000C7:SSL routines::peer did not return a certificate",
     "Client 192.0.2.10 [192.0.2.10:4004] disconnected: Protocol error.",
     "Protocol error from 192.0.2.11:4005: First packet not CONNECT (FF).",
+    "Client <unknown> [192.0.2.12:4006] disconnected: protocol error.",
   );
   expect(eventsOf(lines).slice(1)).toEqual([
     { kind: "refused", reason: "password", claimedClient: "pw1", address: "192.0.2.7" },
@@ -77,6 +78,7 @@ test("recorded lines of 2.1.2 give the address of each failure", () => {
     { kind: "timed-out", client: "ka", address: "192.0.2.9" },
     { kind: "refused", reason: "no_certificate", address: "192.0.2.10" },
     { kind: "refused", reason: "protocol", address: "192.0.2.11" },
+    { kind: "refused", reason: "protocol", address: "192.0.2.12" },
   ]);
 });
 

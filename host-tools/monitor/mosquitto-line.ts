@@ -117,6 +117,9 @@ const BOTH_FORMS: ReadonlySet<string> = new Set([PROTOCOL_ERROR, DISCONNECTED]);
 /** Those in the words of the system or the library: `Success` for a connection that was reset. */
 const WORDS_OF_END = / disconnected: [A-Z][a-z]+(?: [A-Za-z]+){0,8}\.$/;
 
+/** In the place of an id that was not sent. */
+const NOBODY = "<unknown>";
+
 type Ending = (client: string | undefined, address: string | undefined) => LogFact;
 
 const who = (client: string | undefined, address?: string) => ({
@@ -129,7 +132,7 @@ const refusal =
     kind: "refused",
     reason,
     ...(address === undefined ? {} : { address }),
-    ...(client === undefined || client === address ? {} : { claimedClient: client }),
+    ...(client === undefined || client === address || client === NOBODY ? {} : { claimedClient: client }),
   });
 const handshakeEnd: Ending = (client, address) => {
   const isUnnamed = client === undefined || client === address;
@@ -232,7 +235,7 @@ function ofClient(text: string, isSince21: boolean): LogFact | undefined {
   for (const [ending, needs21, make] of [...ENDINGS, ...others]) {
     if (!text.endsWith(ending)) continue;
     const name = text.slice("Client ".length, -ending.length);
-    if (!needs21) return make(name === "<unknown>" ? undefined : isSince21 ? withoutAddress(name) : name, undefined);
+    if (!needs21) return make(name === NOBODY ? undefined : isSince21 ? withoutAddress(name) : name, undefined);
     const found = WITH_ADDRESS.exec(name);
     if (!isSince21) {
       // Either an unknown version's address, or an id that looks like one: name neither.
