@@ -51,7 +51,7 @@ function checkServerCertificate(ctx: AuditContext, listener: Listener): void {
   if (problem === undefined) return;
   const what = {
     another: `is not the key of certfile ${line.value}: the broker does not start`,
-    encrypted: "is encrypted: the broker asks for its passphrase at every start, and does not start as a service",
+    encrypted: "is encrypted: the broker asks for its passphrase at every start, and cannot run as a service",
     "no key": "holds no private key: the broker does not start",
   }[problem];
   ctx.find("HW002", `keyfile ${key.value} ${what}.`, {

@@ -27,7 +27,7 @@ test("a key file that is encrypted, of another certificate or no key at all stop
   expect(found).toEqual([
     [],
     ["keyfile server.key is not the key of certfile server.crt: the broker does not start."],
-    ["keyfile server.key is encrypted: the broker asks for its passphrase at every start, and does not start as a service."],
+    ["keyfile server.key is encrypted: the broker asks for its passphrase at every start, and cannot run as a service."],
     ["keyfile server.key holds no private key: the broker does not start."],
   ]);
 });

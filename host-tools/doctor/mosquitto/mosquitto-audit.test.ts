@@ -156,6 +156,12 @@ describe("what crosses the network", () => {
   });
 });
 
+test("another file is refused as one, and a configuration with mistyped options is not", () => {
+  expect(() => verdict('{\n  "name": "x",\n  "version": "1"\n}\n')).toThrow(/is not a configuration of mosquitto: none of its 4 settings/);
+  expect(verdict("listner 1883\nalow_anonymous true\npasword_file x\n")).toHaveLength(3);
+  expect(verdict("{\n")).toEqual(["HW001 high mosquitto.conf:1"]);
+});
+
 test("a pipe that a configuration names is not waited for", () => {
   const directory = mkdtempSync(join(tmpdir(), "hawser-doctor-"));
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
