@@ -19,6 +19,8 @@ const TRIES_ON_MS = 1_800_000;
 const ON_THE_WAY_MS = 1_000;
 /** Messages of others that he says again, the latest. */
 const KEPT = 8;
+/** What a PUBLISH has beside topic and payload, at the most. */
+const MOST_HEADER_BYTES = 64;
 
 export class Insider {
   readonly #name: string;
@@ -109,10 +111,12 @@ export class Insider {
     if (this.#isShutOut) device.accuse("revoked-key-serves", `an insider read ${topic} after he was shut out`);
     if (!this.isOperator && !topic.startsWith(`devices/${this.#name}/`)) device.accuse("reached-by-another", `an insider read ${topic}`);
     if (!topic.includes("/identity/")) return;
-    this.#read.push(payload);
-    if (this.#read.length > KEPT) this.#read.shift();
     if (leafNames(payload) === device.id && topic.startsWith(`devices/${this.#name}/`))
       device.accuse("reached-by-another", "an insider got a certificate of the device's name");
+    // What the broker takes from nobody would end his session before he has tried anything else.
+    if (payload.length + topic.length > this.site.broker.limits.maximumPacketBytes - MOST_HEADER_BYTES) return;
+    this.#read.push(payload);
+    if (this.#read.length > KEPT) this.#read.shift();
   }
 
   /** The broker passes a message on. */

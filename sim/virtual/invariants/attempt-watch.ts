@@ -86,6 +86,7 @@ export class AttemptWatch {
 
   /**
    * The station is joined, and the device was waiting: where only the network was to blame it has to try now, whatever it had announced.
+   * To find that its key is gone is a try as well.
    * @param isWaiting whether the device is still waiting
    */
   networkUp(isWaiting: () => boolean): void {
@@ -94,7 +95,8 @@ export class AttemptWatch {
     this.#failures = 0;
     const before = this.attempts;
     this.time.after(POLICY.floorMs + 1, () => {
-      if (this.attempts === before && isWaiting()) this.#networkIgnored("waits on, though the network is back");
+      const hasTried = this.attempts !== before || this.#lastClass !== "network";
+      if (!hasTried && isWaiting()) this.#networkIgnored("waits on, though the network is back");
     });
   }
 
