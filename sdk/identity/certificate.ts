@@ -108,9 +108,9 @@ export function derElement(der: Uint8Array, at: number, limit: number, tag?: num
   let start = at + 2;
   if (length >= 0x80) {
     const count = length & 0x7f;
-    if (count < 1 || count > 3 || start + count > limit) throw bad("has an impossible length");
+    if (count < 1 || count > 4 || start + count > limit) throw bad("has an impossible length");
     length = 0;
-    for (let i = 0; i < count; i++) length = (length << 8) | (der[start + i] ?? 0);
+    for (let i = 0; i < count; i++) length = length * 256 + (der[start + i] ?? 0);
     start += count;
   }
   if (start + length > limit) throw bad("ends too soon");

@@ -66,7 +66,6 @@ export class RevocationList {
   readonly #signature: Uint8Array;
 
   /**
-   * @param der of 16 MiB at most, which is some 300,000 entries
    * @throws HawserError `BAD_CERTIFICATE` when it is not a whole list; a broken entry is found when entries are read
    */
   constructor(readonly der: Uint8Array) {
