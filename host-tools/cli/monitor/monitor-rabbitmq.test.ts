@@ -115,12 +115,14 @@ test("top shows RabbitMQ's own numbers, names whose logins fail, and says when i
   const cwd = temporaryDirectory();
   writeFileSync(join(cwd, "login.json"), JSON.stringify(LOGIN));
   await subscriber();
-  const shown = topThat(cwd, ({ connected, refusedBy }) => connected === 1 && (refusedBy as Refusals).password?.total === 3);
-  const isFirst = topThat(cwd, ({ connected }) => typeof connected === "number");
-  await isFirst;
-  for (let attempt = 0; attempt < 3; attempt += 1)
-    spawnSync("mosquitto_pub", [...reach("eve", "wrong"), "-t", "a", "-m", "x"], { stdio: "ignore" });
-  const table = await shown;
+  let hasFailed = false;
+  const table = await topThat(cwd, ({ connected, refusedBy }) => {
+    // After this very process has looked once: it counts what comes after.
+    for (let attempt = 0; attempt < 3 && !hasFailed && connected === 1; attempt += 1)
+      spawnSync("mosquitto_pub", [...reach("eve", "wrong"), "-t", "a", "-m", "x"], { stdio: "ignore" });
+    hasFailed ||= connected === 1;
+    return connected === 1 && (refusedBy as Refusals).password?.total === 3;
+  });
   expect(table).toMatchObject({
     broker: "rabbitmq",
     connectedBy: "rabbitmq",
