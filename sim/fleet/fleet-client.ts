@@ -3,6 +3,8 @@ import mqtt from "mqtt";
 import { Device, type DeviceConfig } from "../../sdk/device/device.js";
 import { IdentityStore } from "../../sdk/identity/store.js";
 import { createPrivateKey } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import { errorCode } from "../../sdk/errors.js";
 import { NodeKeyStore } from "../node/node-key-store.js";
 import { nodePlatform } from "../node/node-platform.js";
 import { NodeStorage } from "../node/record-storage.js";
@@ -102,10 +104,30 @@ export function hawserClient(plan: FleetPlan, stores: FleetStores, listener: Cli
   };
 }
 
-async function answerPings(device: Device, listener: ClientListener): Promise<void> {
-  for await (const { topic, payload } of device.subscribe("down/#", { qos: 1 })) {
-    if (topic !== device.topic("down/ping")) continue;
-    await device.publish("up/pong", payload, { qos: 1, queue: true }).catch(() => listener.trouble("pong-refused"));
+/** Before a subscription that was given up is asked for again, milliseconds. */
+const SUBSCRIBE_AGAIN_MS = 10_000;
+
+/**
+ * Answers for as long as the device runs. A network that resets each connection as soon as it is used looks to a device as if the broker
+ * hung up on its subscription: it gives it up, and asks for it again here.
+ */
+export async function answerPings(
+  device: Pick<Device, "publish" | "status" | "subscribe" | "topic">,
+  listener: Pick<ClientListener, "trouble">,
+  againMs = SUBSCRIBE_AGAIN_MS,
+): Promise<void> {
+  for (;;) {
+    try {
+      for await (const { topic, payload } of device.subscribe("down/#", { qos: 1 })) {
+        if (topic !== device.topic("down/ping")) continue;
+        await device.publish("up/pong", payload, { qos: 1, queue: true }).catch(() => listener.trouble("pong-refused"));
+      }
+      return;
+    } catch (error) {
+      listener.trouble(`subscription-ended: ${errorCode(error)}`);
+    }
+    await delay(againMs, undefined, { ref: false });
+    if (device.status.state === "stopped") return;
   }
 }
 
