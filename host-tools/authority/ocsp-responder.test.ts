@@ -108,7 +108,7 @@ describe("an OCSP responder", { timeout: 120_000 }, () => {
     expect(await (await openCa(ca.directory, PASSPHRASE)).list()).toEqual([]);
   });
 
-  it("answers what is no question with an error, by POST and GET, and takes no large one", async () => {
+  it("refuses malformed questions with an error, by POST and GET, and large ones with 413", async () => {
     const ca = await scene.ca();
     await responder(ca);
     const url = `http://127.0.0.1:${server?.port ?? 0}/ocsp`;

@@ -12,7 +12,7 @@ export interface OcspIssuer {
 export interface OcspSources {
   /** The CA's issuers as they are now. */
   issuers(): Promise<readonly OcspIssuer[]>;
-  /** The list of an issuer as it is now; undefined where there is none. */
+  /** The current list of an issuer; undefined if it has no list. */
   listOf(issuer: Uint8Array): RevocationList | undefined;
 }
 
@@ -28,7 +28,7 @@ export class OcspResponder {
 
   constructor(private readonly sources: OcspSources) {}
 
-  /** The response, DER: a signed one, or why there is none. Never throws. */
+  /** A signed response, or an unsigned one that says why it refuses; DER. Never throws. */
   async answer(question: Uint8Array): Promise<Uint8Array> {
     let request;
     try {

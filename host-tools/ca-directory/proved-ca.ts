@@ -75,7 +75,7 @@ export function loadCa(
  * The index as the disk has it now, for {@link LoadOptions.before}: read without the lock, while there is time. Each part is what the state
  * beside it names by hash; a state that is proved later takes those that it names too.
  *
- * @returns undefined where there is none, or it cannot be read now
+ * @returns undefined if the registry has no index, or if it cannot be read now
  */
 export function readIndexAhead(directory: string): CaRegistry | undefined {
   try {

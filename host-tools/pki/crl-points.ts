@@ -4,11 +4,12 @@
  */
 import { createHash } from "node:crypto";
 import { certificateParts, derElement } from "../../sdk/identity/certificate.js";
+import { derExtensionIn, DerWalk } from "../../sim/node/der-reader.js";
 import { derOf } from "../../sim/node/der-writer.js";
 
 const [BOOLEAN, OCTET_STRING, SEQUENCE, EXTENSIONS] = [0x01, 0x04, 0x30, 0xa3];
-/** With their tags: 2.5.29.14, 2.5.29.28 */
-const [SUBJECT_KEY_IDENTIFIER, ISSUING_DISTRIBUTION_POINT] = ["0603551d0e", "0603551d1c"];
+/** 2.5.29.14, to be looked for; 2.5.29.28 with its tag, to be written */
+const [SUBJECT_KEY_IDENTIFIER, ISSUING_DISTRIBUTION_POINT] = ["551d0e", "0603551d1c"];
 
 /** How a CA names its key: the subject key identifier of its certificate (DER), or what would be one, lower-case hex. */
 export function keyIdOf(certificate: Uint8Array): string {
@@ -24,27 +25,14 @@ export function publicKeyOf(certificate: Uint8Array): Uint8Array {
 
 /** The subject key identifier of a certificate (RFC 5280 section 4.2.1.2), where it has one. Throws `BAD_CERTIFICATE`. */
 export function subjectKeyId(certificate: Uint8Array): Uint8Array | undefined {
-  const { rest } = certificateParts(certificate);
-  for (let at = rest.start; at < rest.end;) {
-    const part = derElement(certificate, at, rest.end);
-    at = part.end;
-    if (part.tag === EXTENSIONS) return keyIdAmong(certificate, derElement(certificate, part.start, part.end, SEQUENCE));
-  }
-  return undefined;
-}
-
-function keyIdAmong(der: Uint8Array, extensions: { readonly start: number; readonly end: number }): Uint8Array | undefined {
-  for (let at = extensions.start; at < extensions.end;) {
-    const extension = derElement(der, at, extensions.end, SEQUENCE);
-    at = extension.end;
-    const type = derElement(der, extension.start, extension.end);
-    if (Buffer.from(der.subarray(extension.start, type.end)).toString("hex") !== SUBJECT_KEY_IDENTIFIER) continue;
-    let value = derElement(der, type.end, extension.end);
-    if (value.tag === BOOLEAN) value = derElement(der, value.end, extension.end);
-    const keyId = derElement(der, value.start, value.end, OCTET_STRING);
-    return der.subarray(keyId.start, keyId.end);
-  }
-  return undefined;
+  const walk = new DerWalk(certificate, certificateParts(certificate).rest);
+  // The issuer's and the subject's unique identifiers may come first.
+  while (walk.next !== undefined && walk.next !== EXTENSIONS) walk.take();
+  if (walk.next === undefined) return undefined;
+  const { start, end } = walk.take();
+  const value = derExtensionIn(certificate, derElement(certificate, start, end, SEQUENCE), SUBJECT_KEY_IDENTIFIER);
+  const keyId = value && derElement(certificate, value.start, value.end, OCTET_STRING);
+  return keyId && certificate.subarray(keyId.start, keyId.end);
 }
 
 /** @param type with its tag, hex */

@@ -1,8 +1,10 @@
 /** Questions and answers of OCSP (RFC 6960): the forms, and nothing about who answers. */
 import { createHash, sign, type KeyObject } from "node:crypto";
-import { certificateParts, derElement, type DerElement } from "../../sdk/identity/certificate.js";
-import { derOf } from "../../sim/node/der-writer.js";
+import { derElement, type DerElement } from "../../sdk/identity/certificate.js";
+import { derHex, derKeyBits, derSubject } from "../../sim/node/der-reader.js";
+import { derGeneralizedTimeOf, derOf } from "../../sim/node/der-writer.js";
 import { plainSerial } from "../../sim/node/revocation-list.js";
+import { publicKeyOf } from "./crl-points.js";
 
 /** Which certificate is asked about (section 4.1.1). */
 export interface CertificateId {
@@ -41,7 +43,7 @@ export interface OcspSigner {
   readonly key: KeyObject;
 }
 
-const [INTEGER, BIT_STRING, OCTET_STRING, OBJECT_ID, ENUMERATED, SEQUENCE, GENERALIZED_TIME] = [0x02, 0x03, 0x04, 0x06, 0x0a, 0x30, 0x18];
+const [INTEGER, BIT_STRING, OCTET_STRING, OBJECT_ID, ENUMERATED, SEQUENCE] = [0x02, 0x03, 0x04, 0x06, 0x0a, 0x30, 0x18];
 const [TAG_0, TAG_1, TAG_2] = [0xa0, 0xa1, 0xa2];
 /** Object identifiers, their content in hex: SHA-1, SHA-256, id-pkix-ocsp-nonce. */
 const HASHES: Readonly<Record<string, CertificateId["hash"]>> = { "2b0e03021a": "sha1", "608648016503040201": "sha256" };
@@ -79,21 +81,21 @@ function readId(der: Uint8Array, id: DerElement, start: number): CertificateId |
   const name = derElement(der, algorithm.end, id.end, OCTET_STRING);
   const key = derElement(der, name.end, id.end, OCTET_STRING);
   const serial = derElement(der, key.end, id.end, INTEGER);
-  const hash = HASHES[hex(der, derElement(der, algorithm.start, algorithm.end, OBJECT_ID))];
+  const hash = HASHES[derHex(der, derElement(der, algorithm.start, algorithm.end, OBJECT_ID))];
   if (hash === undefined) return undefined;
   return {
     der: der.subarray(start, id.end),
     hash,
-    issuerName: hex(der, name),
-    issuerKey: hex(der, key),
-    serial: plainSerial(hex(der, serial)),
+    issuerName: derHex(der, name),
+    issuerKey: derHex(der, key),
+    serial: plainSerial(derHex(der, serial)),
   };
 }
 
 function nonceIn(der: Uint8Array, extensions: DerElement): Uint8Array | undefined {
   for (let at = extensions.start; at < extensions.end;) {
     const extension = derElement(der, at, extensions.end, SEQUENCE);
-    const isNonce = hex(der, derElement(der, extension.start, extension.end, OBJECT_ID)) === NONCE;
+    const isNonce = derHex(der, derElement(der, extension.start, extension.end, OBJECT_ID)) === NONCE;
     if (isNonce && extension.end - extension.start <= MAX_NONCE_BYTES) return der.subarray(at, extension.end);
     at = extension.end;
   }
@@ -102,34 +104,39 @@ function nonceIn(der: Uint8Array, extensions: DerElement): Uint8Array | undefine
 
 /** Whether a question is about certificates of this issuer (DER). */
 export function isAbout({ hash, issuerName, issuerKey }: CertificateId, issuer: Uint8Array): boolean {
-  const { validity, subject } = certificateParts(issuer);
   const hashOf = (bytes: Uint8Array): string => createHash(hash).update(bytes).digest("hex");
-  return hashOf(issuer.subarray(validity.end, subject.end)) === issuerName && hashOf(keyBits(issuer)) === issuerKey;
-}
-
-/** The public key's bits, without the byte that counts unused ones (section 4.1.1). */
-function keyBits(certificate: Uint8Array): Uint8Array {
-  const { publicKey } = certificateParts(certificate);
-  const algorithm = derElement(certificate, publicKey.start, publicKey.end, SEQUENCE);
-  const bits = derElement(certificate, algorithm.end, publicKey.end, BIT_STRING);
-  return certificate.subarray(bits.start + 1, bits.end);
+  return hashOf(derSubject(issuer)) === issuerName && hashOf(derKeyBits(publicKeyOf(issuer))) === issuerKey;
 }
 
 /** A signed answer (section 4.2.1), its signer's certificate with it. */
 export function makeOcspResponse(answer: OcspAnswer, signer: OcspSigner): Uint8Array {
-  const responder = derOf(TAG_2, derOf(OCTET_STRING, createHash("sha1").update(keyBits(signer.certificate)).digest()));
+  const responder = derOf(
+    TAG_2,
+    derOf(
+      OCTET_STRING,
+      createHash("sha1")
+        .update(derKeyBits(publicKeyOf(signer.certificate)))
+        .digest(),
+    ),
+  );
   const singles = answer.statuses.map(({ id, status }) =>
-    derOf(SEQUENCE, id.der, statusOf(status), timeOf(answer.thisUpdateMs), derOf(TAG_0, timeOf(answer.nextUpdateMs))),
+    derOf(
+      SEQUENCE,
+      id.der,
+      statusOf(status),
+      derGeneralizedTimeOf(answer.thisUpdateMs),
+      derOf(TAG_0, derGeneralizedTimeOf(answer.nextUpdateMs)),
+    ),
   );
   const extensions = answer.nonce === undefined ? [] : [derOf(TAG_1, derOf(SEQUENCE, answer.nonce))];
-  const data = derOf(SEQUENCE, responder, timeOf(answer.thisUpdateMs), derOf(SEQUENCE, ...singles), ...extensions);
+  const data = derOf(SEQUENCE, responder, derGeneralizedTimeOf(answer.thisUpdateMs), derOf(SEQUENCE, ...singles), ...extensions);
   const signature = sign("sha256", data, signer.key);
   const certificates = derOf(TAG_0, derOf(SEQUENCE, signer.certificate));
   const basic = derOf(SEQUENCE, data, ECDSA_WITH_SHA256, derOf(BIT_STRING, Buffer.of(0), signature), certificates);
   return derOf(SEQUENCE, derOf(ENUMERATED, Buffer.of(0)), derOf(TAG_0, derOf(SEQUENCE, BASIC_RESPONSE, derOf(OCTET_STRING, basic))));
 }
 
-/** Why there is no answer (section 4.2.1); such a response is not signed. */
+/** Reasons for refusing an answer (section 4.2.1). Such responses are not signed. */
 export const OCSP_ERRORS = { malformedRequest: 1, internalError: 2, tryLater: 3, unauthorized: 6 } as const;
 
 export function ocspError(error: keyof typeof OCSP_ERRORS): Uint8Array {
@@ -141,14 +148,5 @@ function statusOf(status: CertificateStatus): Buffer {
   if (status.kind === "unknown") return derOf(0x82);
   const { revokedAtMs, reasonCode } = status;
   const reason = reasonCode === 0 ? [] : [derOf(TAG_0, derOf(ENUMERATED, Buffer.of(reasonCode)))];
-  return derOf(TAG_1, timeOf(revokedAtMs), ...reason);
-}
-
-/** OCSP has GeneralizedTime alone. */
-function timeOf(timeMs: number): Buffer {
-  return derOf(GENERALIZED_TIME, Buffer.from(new Date(timeMs).toISOString().replace(/[-:T]|\.\d{3}/g, ""), "latin1"));
-}
-
-function hex(der: Uint8Array, { start, end }: DerElement): string {
-  return Buffer.from(der.subarray(start, end)).toString("hex");
+  return derOf(TAG_1, derGeneralizedTimeOf(revokedAtMs), ...reason);
 }

@@ -3,7 +3,7 @@
  * read back more than 1,400.
  */
 import { createHash, X509Certificate } from "node:crypto";
-import { certificateParts, derElement } from "../../sdk/identity/certificate.js";
+import { derKeyBits, derSubject } from "../../sim/node/der-reader.js";
 import { derOf, derTimeOf, derUnsigned } from "../../sim/node/der-writer.js";
 import { RevocationList, type RevokedEntry } from "../../sim/node/revocation-list.js";
 import type { Issuer } from "./certificate-profiles.js";
@@ -54,7 +54,7 @@ export async function makeCrl(issuer: Issuer, request: CrlRequest): Promise<stri
     SEQUENCE,
     VERSION_2,
     algorithm,
-    subjectOf(issuer.certificate),
+    derSubject(issuer.certificate),
     derTimeOf(request.thisUpdateMs),
     derTimeOf(request.nextUpdateMs),
     // An empty list of entries is left out (section 5.1.2.6).
@@ -67,21 +67,8 @@ export async function makeCrl(issuer: Issuer, request: CrlRequest): Promise<stri
 
 /** As the issuer's certificate names its key; else the hash of the key's bits (RFC 5280 section 4.2.1.2). */
 function authorityKeyIdentifier(certificate: Uint8Array, spki: Uint8Array): Buffer {
-  const keyId = subjectKeyId(certificate) ?? createHash("sha1").update(bitsOf(spki)).digest();
+  const keyId = subjectKeyId(certificate) ?? createHash("sha1").update(derKeyBits(spki)).digest();
   return derExtension(AUTHORITY_KEY_IDENTIFIER, false, derOf(SEQUENCE, derOf(KEY_IDENTIFIER, keyId)));
-}
-
-function bitsOf(spki: Uint8Array): Uint8Array {
-  const { start, end } = derElement(spki, 0, spki.length, SEQUENCE);
-  const bits = derElement(spki, derElement(spki, start, end, SEQUENCE).end, end, BIT_STRING);
-  // The first byte counts bits that are not used.
-  return spki.subarray(bits.start + 1, bits.end);
-}
-
-/** The name of an issuer, byte for byte as its certificate has it. */
-function subjectOf(certificate: Uint8Array): Uint8Array {
-  const { validity, subject } = certificateParts(certificate);
-  return certificate.subarray(validity.end, subject.end);
 }
 
 function entryOf({ serial, revokedAtMs, reason }: RevokedSerial): Buffer {

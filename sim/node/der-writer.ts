@@ -24,7 +24,16 @@ export function derUnsigned(bytes: Uint8Array): Buffer {
 
 /** Time as RFC 5280 section 4.1.2.5 wants it: UTCTime until 2049, GeneralizedTime from 2050, whole seconds. */
 export function derTimeOf(timeMs: number): Buffer {
-  const text = `${new Date(timeMs).toISOString().replace(/[-:T]|\.\d{3}/g, "")}`;
-  const isUtc = Number(text.slice(0, 4)) < 2050;
-  return derOf(isUtc ? 0x17 : 0x18, Buffer.from(isUtc ? text.slice(2) : text, "latin1"));
+  const text = digitsOf(timeMs);
+  return Number(text.slice(0, 4)) < 2050 ? derOf(0x17, Buffer.from(text.slice(2), "latin1")) : derGeneralizedTimeOf(timeMs);
+}
+
+/** GeneralizedTime in whole seconds, whatever the year. */
+export function derGeneralizedTimeOf(timeMs: number): Buffer {
+  return derOf(0x18, Buffer.from(digitsOf(timeMs), "latin1"));
+}
+
+/** YYYYMMDDHHMMSSZ */
+function digitsOf(timeMs: number): string {
+  return new Date(timeMs).toISOString().replace(/[-:T]|\.\d{3}/g, "");
 }

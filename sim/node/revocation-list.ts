@@ -4,6 +4,7 @@
  */
 import { verify, type KeyObject } from "node:crypto";
 import { derElement, derTime, type DerElement } from "../../sdk/identity/certificate.js";
+import { derExtensionIn, derHex, DerWalk } from "./der-reader.js";
 
 export interface RevokedEntry {
   /** Lower-case hex without leading zeros. */
@@ -18,9 +19,7 @@ const SEQUENCE = 0x30;
 const SET = 0x31;
 const INTEGER = 0x02;
 const BIT_STRING = 0x03;
-const OCTET_STRING = 0x04;
 const OBJECT_ID = 0x06;
-const BOOLEAN = 0x01;
 const ENUMERATED = 0x0a;
 const UTC_TIME = 0x17;
 const GENERALIZED_TIME = 0x18;
@@ -71,7 +70,7 @@ export class RevocationList {
   constructor(readonly der: Uint8Array) {
     const list = derElement(der, 0, der.length, SEQUENCE);
     const tbs = derElement(der, list.start, list.end, SEQUENCE);
-    const walk = new Walk(der, tbs);
+    const walk = new DerWalk(der, tbs);
     if (walk.next === INTEGER) walk.take();
     const algorithm = walk.take(SEQUENCE);
     const issuer = walk.take(SEQUENCE);
@@ -81,8 +80,8 @@ export class RevocationList {
     this.nextUpdateMs = walk.next === UTC_TIME || walk.next === GENERALIZED_TIME ? derTime(der, walk.take()) : Infinity;
     this.#revoked = walk.next === SEQUENCE ? walk.take() : undefined;
     const extensions = walk.next === EXTENSIONS ? walk.take() : undefined;
-    const number = extensions && extensionIn(der, derElement(der, extensions.start, extensions.end, SEQUENCE), CRL_NUMBER);
-    this.number = number === undefined ? 0 : Number(`0x${hex(der, derElement(der, number.start, number.end, INTEGER))}`);
+    const number = extensions && derExtensionIn(der, derElement(der, extensions.start, extensions.end, SEQUENCE), CRL_NUMBER);
+    this.number = number === undefined ? 0 : Number(`0x${derHex(der, derElement(der, number.start, number.end, INTEGER))}`);
     this.#signed = der.subarray(list.start, tbs.end);
     this.#algorithm = derElement(der, tbs.end, list.end, SEQUENCE);
     const signature = derElement(der, this.#algorithm.end, list.end, BIT_STRING);
@@ -122,7 +121,7 @@ export class RevocationList {
     for (let at = start; at < end;) {
       const entry = derElement(der, at, end, SEQUENCE);
       const serial = derElement(der, entry.start, entry.end, INTEGER);
-      yield { serial: plainSerial(hex(der, serial)), rest: { ...entry, start: serial.end } };
+      yield { serial: plainSerial(derHex(der, serial)), rest: { ...entry, start: serial.end } };
       at = entry.end;
     }
   }
@@ -131,61 +130,25 @@ export class RevocationList {
     const { der } = this;
     const date = derElement(der, rest.start, rest.end);
     const extensions = date.end < rest.end ? derElement(der, date.end, rest.end, SEQUENCE) : undefined;
-    const reason = extensions && extensionIn(der, extensions, REASON_CODE);
+    const reason = extensions && derExtensionIn(der, extensions, REASON_CODE);
     const code = reason && derElement(der, reason.start, reason.end, ENUMERATED);
     return { revokedAtMs: derTime(der, date), reasonCode: code === undefined ? 0 : (der[code.start] ?? 0) };
   }
 
   #hash(): { readonly name: string | null; readonly isPss: boolean } | undefined {
     const { der } = this;
-    const walk = new Walk(der, this.#algorithm);
-    const type = hex(der, walk.take(OBJECT_ID));
+    const walk = new DerWalk(der, this.#algorithm);
+    const type = derHex(der, walk.take(OBJECT_ID));
     if (type !== RSA_PSS) return type in HASHES ? { name: HASHES[type] ?? null, isPss: false } : undefined;
     // RSASSA-PSS-params (RFC 4055 section 3.1): the hash stands in [0], and is SHA-1 where it does not.
     if (walk.next !== SEQUENCE) return undefined;
-    const parameters = new Walk(der, walk.take());
+    const parameters = new DerWalk(der, walk.take());
     if (parameters.next !== 0xa0) return undefined;
     const { start, end } = parameters.take();
     const algorithm = derElement(der, start, end, SEQUENCE);
-    const name = PSS_HASHES[hex(der, derElement(der, algorithm.start, algorithm.end, OBJECT_ID))];
+    const name = PSS_HASHES[derHex(der, derElement(der, algorithm.start, algorithm.end, OBJECT_ID))];
     return name === undefined ? undefined : { name, isPss: true };
   }
-}
-
-/** One element after the other, inside another one. */
-class Walk {
-  #at: number;
-
-  constructor(
-    private readonly der: Uint8Array,
-    private readonly within: Omit<DerElement, "tag">,
-  ) {
-    this.#at = within.start;
-  }
-
-  /** The next one's tag; undefined at the end. */
-  get next(): number | undefined {
-    return this.#at < this.within.end ? this.der[this.#at] : undefined;
-  }
-
-  take(tag?: number): DerElement {
-    const found = derElement(this.der, this.#at, this.within.end, tag);
-    this.#at = found.end;
-    return found;
-  }
-}
-
-/** What is in the OCTET STRING of the extension (section 4.2) of this type; undefined where there is none. */
-function extensionIn(der: Uint8Array, extensions: DerElement, type: string): DerElement | undefined {
-  const walk = new Walk(der, extensions);
-  while (walk.next !== undefined) {
-    const parts = new Walk(der, walk.take(SEQUENCE));
-    const found = hex(der, parts.take(OBJECT_ID));
-    if (parts.next === BOOLEAN) parts.take();
-    const value = parts.take(OCTET_STRING);
-    if (found === type) return value;
-  }
-  return undefined;
 }
 
 /**
@@ -195,12 +158,12 @@ function extensionIn(der: Uint8Array, extensions: DerElement, type: string): Der
  */
 export function derNameKey(der: Uint8Array, name: DerElement): string {
   const parts: string[] = [];
-  const sets = new Walk(der, name);
+  const sets = new DerWalk(der, name);
   while (sets.next !== undefined) {
-    const pairs = new Walk(der, sets.take(SET));
+    const pairs = new DerWalk(der, sets.take(SET));
     while (pairs.next !== undefined) {
-      const pair = new Walk(der, pairs.take(SEQUENCE));
-      parts.push(`${hex(der, pair.take())}=${hex(der, pair.take())}`);
+      const pair = new DerWalk(der, pairs.take(SEQUENCE));
+      parts.push(`${derHex(der, pair.take())}=${derHex(der, pair.take())}`);
     }
     parts.push(";");
   }
@@ -210,8 +173,4 @@ export function derNameKey(der: Uint8Array, name: DerElement): string {
 /** A serial number as the rest of the project writes it: hex, lower case, without leading zeros. */
 export function plainSerial(text: string): string {
   return text.toLowerCase().replace(/^0+(?=.)/, "");
-}
-
-function hex(der: Uint8Array, { start, end }: DerElement): string {
-  return Buffer.from(der.buffer, der.byteOffset + start, end - start).toString("hex");
 }

@@ -20,7 +20,8 @@ export interface UrlClientOptions extends Partial<MqttOptions>, UrlTlsOptions {
   /** Bounds DNS, TCP and TLS together, milliseconds; default 20000. */
   connectTimeoutMs?: number;
   /**
-   * Proxy to go through: `http://proxy:3128`, `https://proxy` or `socks5://proxy:1080`, also with `user:password@`. Needs TLS. Default: none.
+   * Proxy to go through: `http://proxy:3128`, `https://proxy` or `socks5://proxy:1080`, also with `user:password@`. Needs TLS. Default:
+   * none.
    */
   proxy?: string;
   /** When to connect again after a connection ended; default 1 to 120 s with full jitter. False: never. */

@@ -52,7 +52,7 @@ test("the texts of a lean device's log are put back, and all else stays as it is
   ]);
 });
 
-test("a text that the table does not have, and a file that is none, are refused with what to do", async () => {
+test("an unknown text and a file without texts are refused with the next step", async () => {
   const { cwd, texts } = placed();
   const unknown = await hawser(["explain", "--texts", texts, "{qqqq}"], { cwd });
   expect([unknown.code, unknown.stderr]).toEqual([2, expect.stringContaining("neither an error code nor a text of this build")]);

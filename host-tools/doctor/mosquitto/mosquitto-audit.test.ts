@@ -278,7 +278,7 @@ describe("a log that clients can write into", () => {
   });
 });
 
-test("a client that the plugin has disabled is no finding, whatever its roles", () => {
+test("doctor reports nothing about a client that the plugin has disabled, whatever its roles", () => {
   const conf = `listener 8883\n${TLS}plugin /usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so\nplugin_opt_config_file dynsec.json\nallow_anonymous false\n`;
   const acls = [{ acltype: "publishClientSend", topic: "$CONTROL/#", allow: true }];
   const state = (disabled: boolean): string =>

@@ -170,7 +170,7 @@ test.each([
   ["a management interface for everybody", "management.tcp.port = 15672\n", ["HW011 medium rabbitmq.conf:3"]],
   ["one for this machine", "management.tcp.port = 15672\nmanagement.tcp.ip = 127.0.0.1\n", []],
   ["a mistyped setting", "mqtt.alow_anonymous = false\n", ["HW001 high rabbitmq.conf:3"]],
-  ["a flag that is none", "mqtt.ssl_cert_login = yes\n", ["HW001 high rabbitmq.conf:3"]],
+  ["an invalid flag", "mqtt.ssl_cert_login = yes\n", ["HW001 high rabbitmq.conf:3"]],
   ["settings of later versions and of plugins", "mqtt.topic_alias_maximum = 4\nmqtt.some_plugin = 1\nssl_options.dh = x\n", []],
   ["a weak suite", "ssl_options.ciphers.1 = ECDHE-RSA-RC4-SHA\n", ["HW044 medium rabbitmq.conf:3"]],
 ])("RabbitMQ: %s", (_, lines, expected) => {
