@@ -8,9 +8,10 @@ import { HawserError } from "../../../sdk/errors.js";
 import { readCertificate } from "../../../sdk/identity/certificate.js";
 import { checkId } from "../../../sdk/identity/device-id.js";
 import type { Enrolment } from "../../../sdk/identity/enrolment-port.js";
-import { installIdentity, keySlot } from "../../../sdk/identity/store.js";
+import { installIdentity } from "../../../sdk/identity/store.js";
 import type { RequestingClient } from "../../../sdk/mqtt/requester.js";
 import type { KeyStore, Storage } from "../../../sdk/platform.js";
+import { firstRequest } from "../first-key.js";
 import { hostPort } from "../host-port.js";
 import { MqttClient } from "../url-client.js";
 import { FleetExchange, type FleetTemplate } from "./fleet-exchange.js";
@@ -85,11 +86,7 @@ export async function provisionByClaim(given: FleetProvisioning): Promise<{ seri
   checkId(id);
   const exchange = new FleetExchange(given);
   if (trustAnchors.length === 0) throw new HawserError("BAD_OPTION", "trustAnchors is empty", "Give Amazon Root CA 1 and 3.");
-  if (storage.get("identity"))
-    throw new HawserError("ALREADY_PROVISIONED", "there is an identity already", "Renew it, or choose another vault.");
-  const slot = keySlot("a");
-  if (!keyStore.has(slot)) keyStore.generate(slot);
-  const csr = keyStore.csr(slot, id);
+  const csr = firstRequest(vault, id);
   const untilMs = performance.now() + timeoutMs;
   const ca = trustAnchors.map((der) => new X509Certificate(der).toString());
   const options = { ca, ...claim, clientId, cleanStart: true, connectTimeoutMs: timeoutMs, reconnect: false } as const;

@@ -3,8 +3,9 @@ import { errorCode, errorMessage, HawserError } from "../../../sdk/errors.js";
 import { readCertificate } from "../../../sdk/identity/certificate.js";
 import { checkId } from "../../../sdk/identity/device-id.js";
 import type { Enrolment } from "../../../sdk/identity/enrolment-port.js";
-import { installIdentity, keySlot } from "../../../sdk/identity/store.js";
+import { installIdentity } from "../../../sdk/identity/store.js";
 import type { KeyStore, Storage } from "../../../sdk/platform.js";
+import { firstRequest } from "../first-key.js";
 import { nodeChainVerifier } from "../node-chain-verifier.js";
 import type { LinkKeys } from "../node-key-store.js";
 import { chainFor, rootsOf } from "./est-chain.js";
@@ -71,11 +72,7 @@ export async function provisionByEst(given: EstProvisioning): Promise<{ serial: 
   const { keyStore, storage } = vault;
   checkId(id);
   const client = new EstClient(given, keyStore);
-  if (storage.get("identity"))
-    throw new HawserError("ALREADY_PROVISIONED", "there is an identity already", "Renew it, or choose another vault.");
-  const slot = keySlot("a");
-  if (!keyStore.has(slot)) keyStore.generate(slot);
-  const csr = keyStore.csr(slot, id);
+  const csr = firstRequest(vault, id);
   const untilMs = performance.now() + timeoutMs;
   const caCertificates = await client.caCertificates(untilMs);
   const roots = rootsOf(caCertificates);
