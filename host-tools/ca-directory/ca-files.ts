@@ -1,9 +1,8 @@
 /** How the files of a CA directory are read: as they are, or proved against the sealed state. */
 import { lstatSync, readdirSync } from "node:fs";
-import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { problemWithDirectory } from "../../sim/node/files/safe-path.js";
-import { readCaFile } from "./ca-file.js";
+import type { CaDirectory } from "./ca-directory.js";
 import { corrupt, DIRECTORIES, FILES, isIndexFile } from "./directory-layout.js";
 import { parseWritten } from "./registry-entry.js";
 import { registryParts } from "./registry-parts.js";
@@ -12,7 +11,7 @@ import { openState, parseState, registryKindOf, sha256 } from "./sealed-state.js
 import type { CaState } from "./sealed-state.js";
 
 export interface CaFiles {
-  readonly directory: string;
+  readonly directory: CaDirectory;
   /** @throws HawserError `CA_CORRUPT` when the file is missing, is a link, or is not what the CA wrote */
   read(file: string): Buffer;
   /** Whether the CA has this file, for those that not every CA has. */
@@ -20,11 +19,11 @@ export interface CaFiles {
 }
 
 /** Reads files as they are, for those who have no passphrase: nothing is proved. */
-export function unprovedFiles(directory: string): CaFiles {
+export function unprovedFiles(directory: CaDirectory): CaFiles {
   return {
     directory,
-    read: (file) => readCaFile(directory, file),
-    has: (file) => lstatSync(join(directory, file), { throwIfNoEntry: false }) !== undefined,
+    read: (file) => directory.readUnproved(file),
+    has: (file) => directory.has(file),
   };
 }
 
@@ -34,7 +33,7 @@ export class ProvedFiles implements CaFiles {
   readonly parts: RegistryParts;
 
   constructor(
-    readonly directory: string,
+    readonly directory: CaDirectory,
     readonly state: CaState,
     /** The state's text as it is on the disk. */
     readonly text: string,
@@ -43,10 +42,10 @@ export class ProvedFiles implements CaFiles {
   }
 
   read(file: string): Buffer {
-    const bytes = isIndexFile(file) ? this.parts.read(file) : readCaFile(this.directory, file);
+    const bytes = isIndexFile(file) ? this.parts.read(file) : this.directory.readUnproved(file);
     if (this.state.files[file] !== sha256(bytes))
       throw corrupt(
-        isIndexFile(file) ? this.parts.pathOf(file) : join(this.directory, file),
+        isIndexFile(file) ? this.parts.pathOf(file) : this.directory.pathOf(file),
         "its content differs from what the CA last wrote",
       );
     return bytes;
@@ -71,17 +70,17 @@ export class ProvedFiles implements CaFiles {
  *
  * @throws HawserError `CA_CORRUPT`
  */
-export function readState(directory: string, key: Uint8Array): ProvedFiles {
-  const text = readCaFile(directory, FILES.state).toString("utf8");
+export function readState(directory: CaDirectory, key: Uint8Array): ProvedFiles {
+  const text = directory.readUnprovedText(FILES.state);
   const state = openState(key, text);
-  if (state === undefined) throw corrupt(join(directory, FILES.state), "it was not written by this CA");
+  if (state === undefined) throw directory.corrupt(FILES.state, "it was not written by this CA");
   return new ProvedFiles(directory, state, text);
 }
 
 /** The state as it says itself; nothing is proved. Throws `CA_CORRUPT` when it is none. */
-export function readUnprovedState(directory: string): CaState {
-  const state = parseState(readCaFile(directory, FILES.state).toString("utf8"));
-  if (state === undefined) throw corrupt(join(directory, FILES.state), "it is not a CA state file");
+export function readUnprovedState(directory: CaDirectory): CaState {
+  const state = parseState(directory.readUnprovedText(FILES.state));
+  if (state === undefined) throw directory.corrupt(FILES.state, "it is not a CA state file");
   return state;
 }
 
@@ -92,7 +91,7 @@ export function readUnprovedState(directory: string): CaState {
  */
 export function readCaJson(files: CaFiles, file: string): Record<string, unknown> {
   const value = parseWritten(files.read(file).toString("utf8"));
-  if (value === undefined) throw corrupt(join(files.directory, file), "it is not complete JSON");
+  if (value === undefined) throw files.directory.corrupt(file, "it is not complete JSON");
   return value;
 }
 
@@ -101,23 +100,23 @@ export function readCaJson(files: CaFiles, file: string): Record<string, unknown
  *
  * @throws HawserError `CA_EXPOSED`, `CA_CORRUPT`
  */
-export function checkDirectories(directory: string): void {
+export function checkDirectories(directory: CaDirectory): void {
   for (const name of ["", DIRECTORIES.keys, DIRECTORIES.registry, DIRECTORIES.reservations, DIRECTORIES.index]) {
-    const path = join(directory, name);
-    if (isOptional(directory, name) && lstatSync(path, { throwIfNoEntry: false }) === undefined) continue;
+    const path = directory.pathOf(name);
+    if (isOptional(directory, name) && !directory.has(name)) continue;
     const problem = problemWithDirectory(path, name === "");
     if (problem === undefined) continue;
     if (problem.startsWith("it is")) throw corrupt(path, problem);
     throw new HawserError("CA_EXPOSED", `the CA directory ${path} is not safe to use: ${problem}`, `Run: chmod go-w ${path}`);
   }
-  for (const name of readdirSync(directory)) {
-    if (lstatSync(join(directory, name), { throwIfNoEntry: false })?.isSymbolicLink() === true)
-      throw corrupt(join(directory, name), "it is a link; the CA creates no links");
+  for (const name of readdirSync(directory.path)) {
+    if (lstatSync(directory.pathOf(name), { throwIfNoEntry: false })?.isSymbolicLink() === true)
+      throw directory.corrupt(name, "it is a link; the CA creates no links");
   }
 }
 
 /** A registry in a database has no folder of entries. Whether it should have, the sealed state says. */
-function isOptional(directory: string, name: string): boolean {
-  if (name === DIRECTORIES.registry) return lstatSync(join(directory, FILES.registry), { throwIfNoEntry: false }) !== undefined;
+function isOptional(directory: CaDirectory, name: string): boolean {
+  if (name === DIRECTORIES.registry) return directory.has(FILES.registry);
   return name === DIRECTORIES.index;
 }

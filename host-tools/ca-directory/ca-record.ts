@@ -1,12 +1,12 @@
 /** `ca.json`: what a CA is called and how its keys are locked away. Written once. */
 import { isIP } from "node:net";
-import { join } from "node:path";
 import { existsSync } from "node:fs";
 import { HawserError } from "../../sdk/errors.js";
 import { deriveKey, deriveKeyBeside, newKeyDerivation, readKeyDerivation, seal, unseal } from "../../sim/node/vault/sealed.js";
 import type { KeyDerivation, ScryptCost } from "../../sim/node/vault/sealed.js";
 import { KEY_TYPES } from "../pki/signer.js";
 import type { KeyType } from "../pki/signer.js";
+import type { CaDirectory } from "./ca-directory.js";
 import { readCaJson, unprovedFiles } from "./ca-files.js";
 import type { CaFiles } from "./ca-files.js";
 import { sha256 } from "./sealed-state.js";
@@ -148,9 +148,8 @@ export function recordText(record: CaRecord): string {
  *
  * @throws HawserError `NOT_A_CA`, `CA_CORRUPT`, `CA_VERSION`
  */
-export function readRecord(directory: string): CaRecord {
-  const path = join(directory, FILES.record);
-  if (!existsSync(path))
+export function readRecord(directory: CaDirectory): CaRecord {
+  if (!existsSync(directory.pathOf(FILES.record)))
     throw new HawserError(
       "NOT_A_CA",
       `${directory} is not a CA directory: it has no ${FILES.record}`,
@@ -161,7 +160,7 @@ export function readRecord(directory: string): CaRecord {
 
 /** @throws HawserError `CA_CORRUPT`, `CA_VERSION` */
 export function parseRecord(files: CaFiles): CaRecord {
-  const path = join(files.directory, FILES.record);
+  const path = files.directory.pathOf(FILES.record);
   const value = readCaJson(files, FILES.record);
   const { v, name, brokerHosts, createdAtMs, lifetimesMs, certificatePolicy, crlPlaces, check } = value;
   if (typeof v === "number" && v > 2)
@@ -202,7 +201,7 @@ export function parseRecord(files: CaFiles): CaRecord {
 }
 
 /** The key that seals the CA's secrets. Takes about a tenth of a second, on purpose, on another thread. Throws `WRONG_PASSPHRASE`. */
-export async function unlock(directory: string, record: CaRecord, passphrase: string): Promise<Buffer> {
+export async function unlock(directory: CaDirectory, record: CaRecord, passphrase: string): Promise<Buffer> {
   const key = await deriveKeyBeside(passphrase, record.derivation);
   try {
     unseal(key, Buffer.from(record.check, "base64"), SEAL_PURPOSE.check);
@@ -211,7 +210,7 @@ export async function unlock(directory: string, record: CaRecord, passphrase: st
     throw new HawserError(
       "WRONG_PASSPHRASE",
       `the passphrase does not open the CA in ${directory}`,
-      existsSync(join(directory, FILES.journal))
+      existsSync(directory.pathOf(FILES.journal))
         ? "Give the CA's passphrase; if a passphrase change was interrupted, the earlier one finishes it."
         : "Give the CA's passphrase.",
     );

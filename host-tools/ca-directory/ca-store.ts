@@ -1,14 +1,12 @@
 /** The changing part of a CA directory: registry, audit trail and state, with one writer at a time and changes that are whole. */
 import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { errorCode, HawserError } from "../../sdk/errors.js";
 import { removeLeftoverTemporaries } from "../../sim/node/files/atomic-file.js";
 import { auditLine, withEntries } from "./audit-trail.js";
 import type { AuditEvent } from "./audit-trail.js";
-import { readCaFile } from "./ca-file.js";
+import type { CaDirectory } from "./ca-directory.js";
 import { checkDirectories, readState } from "./ca-files.js";
 import type { ProvedFiles } from "./ca-files.js";
-import { locked } from "./ca-lock.js";
 import type { CaRegistry, RegistryNames } from "./ca-registry.js";
 import { Draft } from "./change-draft.js";
 import type { FollowUp } from "./change-draft.js";
@@ -16,7 +14,7 @@ import { applyJournal, finishJournal, PreparedChange, readJournal, readRevision 
 import type { Journal } from "./change-journal.js";
 import { checkClock, isAway } from "./change-log.js";
 import type { ChangeLog, LogTurn, OpenLog } from "./change-log.js";
-import { corrupt, DIRECTORIES, FILES, isIndexFile, isSealedFile } from "./directory-layout.js";
+import { DIRECTORIES, FILES, isIndexFile, isSealedFile } from "./directory-layout.js";
 import { isCarried, machineHere, machineOf, passphraseChanged, proveLog, rememberCarried, takeIn } from "./log-replica.js";
 import { checkTrail, loadCa, revisionOf } from "./proved-ca.js";
 import type { LoadedCa } from "./proved-ca.js";
@@ -71,7 +69,7 @@ interface DraftedChange {
 const SETTLE_ATTEMPTS = 5;
 
 export class CaStore {
-  readonly directory: string;
+  readonly directory: CaDirectory;
   #loaded: LoadedCa;
   #key: Buffer;
   readonly #surroundings: StoreSurroundings;
@@ -100,14 +98,14 @@ export class CaStore {
    *   {@link takeIn}
    */
   static async open(
-    directory: string,
+    directory: CaDirectory,
     { sealing, ahead }: Unlocked,
     surroundings: StoreSurroundings,
     makeHooks: (files: ProvedFiles) => Promise<ChangeHooks>,
   ): Promise<CaStore> {
     const key = stateKey(sealing);
     checkDirectories(directory);
-    return locked(directory, async () => {
+    return directory.locked(async () => {
       tidy(directory);
       const journal = takeUpJournal(directory, key);
       const loaded = loadCa(directory, key, { isChanging: journal !== undefined, ...(ahead && { before: ahead }) });
@@ -176,7 +174,7 @@ export class CaStore {
   }
 
   #queued<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#queue.then(() => locked(this.directory, work));
+    const result = this.#queue.then(() => this.directory.locked(work));
     this.#queue = result.catch(() => undefined);
     return result;
   }
@@ -347,7 +345,7 @@ export class CaStore {
     prepared.write();
     applyJournal(this.directory, prepared.journal);
     this.#key = key;
-    audit.catchUp(join(this.directory, FILES.audit));
+    audit.catchUp(this.directory.pathOf(FILES.audit));
     this.#loaded = { files: readState(this.directory, this.#key), registry, audit };
     await this.#hooks?.filesChanged(this.#loaded.files);
     await this.#finish(isCarried);
@@ -403,8 +401,8 @@ function withIndexOf(registry: CaRegistry, hashes: Readonly<Record<string, strin
   return Object.fromEntries([...others, ...[...registry.files].map(([file, text]) => [file, sha256(text)] as const)]);
 }
 
-function tidy(directory: string): void {
-  const parts = ["", DIRECTORIES.registry, DIRECTORIES.keys, DIRECTORIES.index].map((part) => join(directory, part));
+function tidy(directory: CaDirectory): void {
+  const parts = ["", DIRECTORIES.registry, DIRECTORIES.keys, DIRECTORIES.index].map((part) => directory.pathOf(part));
   for (const path of parts) if (existsSync(path)) removeLeftoverTemporaries(path);
 }
 
@@ -413,12 +411,12 @@ function tidy(directory: string): void {
  *
  * @throws HawserError `PASSPHRASE_CHANGED` when it was the change of the passphrase: from here on the new one counts
  */
-function takeUpJournal(directory: string, key: Buffer): Journal | undefined {
+function takeUpJournal(directory: CaDirectory, key: Buffer): Journal | undefined {
   const journal = readJournal(directory, key);
   if (journal === undefined) return undefined;
-  const text = readCaFile(directory, FILES.state).toString("utf8");
+  const text = directory.readUnprovedText(FILES.state);
   if (sha256(text) !== journal.base && text !== journal.state)
-    throw corrupt(join(directory, FILES.journal), "it does not belong to the next change");
+    throw directory.corrupt(FILES.journal, "it does not belong to the next change");
   applyJournal(directory, journal);
   if (openState(key, journal.state) === undefined) throw passphraseChanged(directory);
   return journal;
@@ -429,7 +427,7 @@ function readStateOf({ directory, state }: ProvedFiles, key: Buffer): ProvedFile
   try {
     return readState(directory, key);
   } catch (error) {
-    const isOtherRecord = sha256(readCaFile(directory, FILES.record)) !== state.files[FILES.record];
+    const isOtherRecord = sha256(directory.readUnproved(FILES.record)) !== state.files[FILES.record];
     throw isOtherRecord && errorCode(error) === "CA_CORRUPT" ? passphraseChanged(directory) : error;
   }
 }

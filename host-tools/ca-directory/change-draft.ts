@@ -1,6 +1,7 @@
 /** A change of a CA in the making: what it reads is the state before it plus what it has put so far. */
 import type { AuditEvent } from "./audit-trail.js";
 import { twinAmong } from "./case-fold.js";
+import type { CaDirectory } from "./ca-directory.js";
 import type { CaFiles } from "./ca-files.js";
 import type { CaRegistry, ChangedEntry, EntryMap, RegistryNames } from "./ca-registry.js";
 import { entryFile } from "./directory-layout.js";
@@ -37,7 +38,7 @@ export class Draft implements CaFiles, RegistryNames {
     this.entries = new DraftEntries(before.entries, this.changedEntries);
   }
 
-  get directory(): string {
+  get directory(): CaDirectory {
     return this.files.directory;
   }
 

@@ -6,11 +6,10 @@
  */
 import { randomBytes } from "node:crypto";
 import { existsSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { errorMessage } from "../../sdk/errors.js";
-import { removeFileDurably, storageError, temporaryPath, unlinkIfThere, writeFileAtomic } from "../../sim/node/files/atomic-file.js";
+import { storageError, temporaryPath, unlinkIfThere, writeFileAtomic } from "../../sim/node/files/atomic-file.js";
 import { appendAuditLine } from "./audit-trail.js";
-import { readCaFile } from "./ca-file.js";
+import type { CaDirectory } from "./ca-directory.js";
 import { corrupt, FILES, isRegistryPart, isSealedFile } from "./directory-layout.js";
 import { allottedBytes, BLOCK_BYTES } from "./file-parts.js";
 import { parseObject } from "./registry-entry.js";
@@ -38,8 +37,8 @@ export interface Revision {
   readonly auditHash: string;
 }
 
-export function isJournalThere(directory: string): boolean {
-  return existsSync(join(directory, FILES.journal));
+export function isJournalThere(directory: CaDirectory): boolean {
+  return existsSync(directory.pathOf(FILES.journal));
 }
 
 const PURPOSE = "journal";
@@ -59,13 +58,13 @@ export class PreparedChange {
    * @throws HawserError `STORAGE_FULL`, `STORAGE_FAILED`
    */
   constructor(
-    directory: string,
+    directory: CaDirectory,
     keys: readonly Uint8Array[],
     readonly journal: Journal,
   ) {
     const body = canonical(journal);
     this.text = `${body.slice(0, -1)},"macs":${JSON.stringify(keys.map((key) => macOf(key, PURPOSE, body)))}}\n`;
-    this.#path = join(directory, FILES.journal);
+    this.#path = directory.pathOf(FILES.journal);
     this.#room = temporaryPath(this.#path);
     takeRoom(this.#room, roomBytes(partsOf(directory, journal), journal) + allottedBytes([this.text.length]));
   }
@@ -97,8 +96,8 @@ function takeRoom(path: string, sizeBytes: number): void {
  *
  * @param text proved by {@link parseJournal}
  */
-export function writeForeignJournal(directory: string, journal: Journal, text: string): void {
-  const path = join(directory, FILES.journal);
+export function writeForeignJournal(directory: CaDirectory, journal: Journal, text: string): void {
+  const path = directory.pathOf(FILES.journal);
   const room = temporaryPath(path);
   takeRoom(room, roomBytes(partsOf(directory, journal), journal) + allottedBytes([text.length]));
   unlinkIfThere(room);
@@ -114,7 +113,7 @@ function roomBytes(parts: RegistryParts, { writes, removes, auditLine, state }: 
 }
 
 /** Where the registry is once the change is done. */
-function partsOf(directory: string, { state }: Journal): RegistryParts {
+function partsOf(directory: CaDirectory, { state }: Journal): RegistryParts {
   return registryParts(directory, registryKindOf(parseState(state) ?? {}));
 }
 
@@ -123,10 +122,10 @@ function partsOf(directory: string, { state }: Journal): RegistryParts {
  *
  * @throws HawserError `CA_CORRUPT` when it was not written by whoever has the key
  */
-export function readJournal(directory: string, key: Uint8Array): Journal | undefined {
+export function readJournal(directory: CaDirectory, key: Uint8Array): Journal | undefined {
   if (!isJournalThere(directory)) return undefined;
-  const journal = parseJournal(readCaFile(directory, FILES.journal).toString("utf8"), key);
-  if (typeof journal === "string") throw corrupt(join(directory, FILES.journal), journal);
+  const journal = parseJournal(directory.readUnprovedText(FILES.journal), key);
+  if (typeof journal === "string") throw directory.corrupt(FILES.journal, journal);
   return journal;
 }
 
@@ -143,16 +142,16 @@ export function parseJournal(text: string, key: Uint8Array): Journal | string {
 }
 
 /** Brings the directory to what the journal says, its state last. {@link finishJournal} is left to do. */
-export function applyJournal(directory: string, journal: Journal): void {
+export function applyJournal(directory: CaDirectory, journal: Journal): void {
   const writes = Object.entries(journal.writes).map(([path, content]) => [path, Buffer.from(content, "base64")] as const);
   partsOf(directory, journal).apply(
     new Map(writes.filter(([path]) => isRegistryPart(path))),
     journal.removes.filter((path) => isRegistryPart(path)),
   );
-  for (const [path, content] of writes) if (!isRegistryPart(path)) writeFileAtomic(join(directory, path), content);
-  for (const path of journal.removes) if (!isRegistryPart(path)) removeFileDurably(join(directory, path));
-  append(join(directory, FILES.audit), journal);
-  writeFileAtomic(join(directory, FILES.state), journal.state);
+  for (const [path, content] of writes) if (!isRegistryPart(path)) directory.write(path, content);
+  for (const path of journal.removes) if (!isRegistryPart(path)) directory.remove(path);
+  append(directory.pathOf(FILES.audit), journal);
+  directory.write(FILES.state, journal.state);
 }
 
 function append(audit: string, { auditSizeBytes, auditLine }: Journal): void {
@@ -165,9 +164,9 @@ function append(audit: string, { auditSizeBytes, auditLine }: Journal): void {
 }
 
 /** Tells the watchers and strikes the change off. */
-export function finishJournal(directory: string, revision: Revision): void {
-  writeFileAtomic(join(directory, FILES.revision), revisionText(revision));
-  removeFileDurably(join(directory, FILES.journal));
+export function finishJournal(directory: CaDirectory, revision: Revision): void {
+  directory.write(FILES.revision, revisionText(revision));
+  directory.remove(FILES.journal);
 }
 
 export function revisionText(revision: Revision): string {
@@ -175,9 +174,9 @@ export function revisionText(revision: Revision): string {
 }
 
 /** @throws HawserError `CA_CORRUPT` */
-export function readRevision(directory: string): Revision {
-  const match = /^([1-9][0-9]{0,14}) ([0-9a-f]{64})\n$/.exec(readCaFile(directory, FILES.revision).toString("utf8"));
-  if (match === null) throw corrupt(join(directory, FILES.revision), "it is not a revision number");
+export function readRevision(directory: CaDirectory): Revision {
+  const match = /^([1-9][0-9]{0,14}) ([0-9a-f]{64})\n$/.exec(directory.readUnprovedText(FILES.revision));
+  if (match === null) throw directory.corrupt(FILES.revision, "it is not a revision number");
   return { number: Number(match[1]), auditHash: match[2] ?? "" };
 }
 

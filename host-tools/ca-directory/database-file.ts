@@ -4,11 +4,11 @@
  */
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
-import { storageError, writeFileAtomic } from "../../sim/node/files/atomic-file.js";
-import { readCaFile } from "./ca-file.js";
-import { corrupt, FILES } from "./directory-layout.js";
+import { storageError } from "../../sim/node/files/atomic-file.js";
+import type { CaDirectory } from "./ca-directory.js";
+import { FILES } from "./directory-layout.js";
 import { parseObject } from "./registry-entry.js";
 
 export interface DatabaseFile {
@@ -21,17 +21,17 @@ export interface DatabaseFile {
 }
 
 /** @throws HawserError `CA_CORRUPT` */
-export function readDatabaseFile(directory: string): DatabaseFile | undefined {
-  if (!existsSync(join(directory, FILES.database))) return undefined;
-  const { v, machine, home, urlFile } = parseObject(readCaFile(directory, FILES.database).toString("utf8")) ?? {};
+export function readDatabaseFile(directory: CaDirectory): DatabaseFile | undefined {
+  if (!existsSync(directory.pathOf(FILES.database))) return undefined;
+  const { v, machine, home, urlFile } = parseObject(directory.readUnprovedText(FILES.database)) ?? {};
   const isSound = v === 1 && typeof machine === "string" && /^[0-9a-f]{32}$/.test(machine) && typeof home === "string";
   if (!isSound || (urlFile !== undefined && typeof urlFile !== "string"))
-    throw corrupt(join(directory, FILES.database), "it does not say which machine's directory this is");
+    throw directory.corrupt(FILES.database, "it does not say which machine's directory this is");
   return { machine, home, ...(urlFile === undefined ? {} : { urlFile }) };
 }
 
 /** A machine that is known keeps its name, and its file where no other is given. */
-export function writeDatabaseFile(directory: string, urlFile: string | undefined): DatabaseFile {
+export function writeDatabaseFile(directory: CaDirectory, urlFile: string | undefined): DatabaseFile {
   const known = readDatabaseFile(directory);
   const path = urlFile ?? known?.urlFile;
   const file: DatabaseFile = {
@@ -39,7 +39,7 @@ export function writeDatabaseFile(directory: string, urlFile: string | undefined
     home: homeOf(directory),
     ...(path === undefined ? {} : { urlFile: resolve(path) }),
   };
-  writeFileAtomic(join(directory, FILES.database), `${JSON.stringify({ v: 1, ...file }, null, 2)}\n`);
+  directory.write(FILES.database, `${JSON.stringify({ v: 1, ...file }, null, 2)}\n`);
   return file;
 }
 
@@ -48,7 +48,7 @@ export function writeDatabaseFile(directory: string, urlFile: string | undefined
  *
  * @throws HawserError `CA_COPIED`
  */
-export function checkHome(directory: string, { home }: DatabaseFile): void {
+export function checkHome(directory: CaDirectory, { home }: DatabaseFile): void {
   if (home === homeOf(directory)) return;
   throw new HawserError(
     "CA_COPIED",
@@ -58,8 +58,8 @@ export function checkHome(directory: string, { home }: DatabaseFile): void {
 }
 
 /** What a copy does not have in common with the directory, and a rename does. */
-function homeOf(directory: string): string {
-  return `${statSync(realpathSync(directory)).ino}-${machineId()}`;
+function homeOf(directory: CaDirectory): string {
+  return `${statSync(realpathSync(directory.path)).ino}-${machineId()}`;
 }
 
 function machineId(): string {

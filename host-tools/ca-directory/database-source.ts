@@ -1,5 +1,6 @@
 /** Where the database of a CA's registry is, as this machine knows: by the environment, else by the file that the CA directory names. */
 import { HawserError } from "../../sdk/errors.js";
+import type { CaDirectory } from "./ca-directory.js";
 import type { OpenLog } from "./change-log.js";
 import { parseDatabaseUrl } from "./database-address.js";
 import type { DatabaseAddress } from "./database-address.js";
@@ -20,7 +21,7 @@ export function takeRegistryUrl(environment: Readonly<Record<string, string | un
  * @param urlFile given by whoever asks
  * @throws HawserError `REGISTRY_UNKNOWN`, `BAD_URL`, `REGISTRY_URL_EXPOSED`, `STORAGE_FAILED`
  */
-export function databaseAddress(directory: string, urlFile?: string): DatabaseAddress {
+export function databaseAddress(directory: CaDirectory, urlFile?: string): DatabaseAddress {
   if (urlFile !== undefined) return parseDatabaseUrl(readUrlFile(urlFile));
   const url = kept ?? process.env[REGISTRY_URL_VARIABLE];
   if (url !== undefined && url !== "") return parseDatabaseUrl(url);
@@ -33,8 +34,8 @@ export function databaseAddress(directory: string, urlFile?: string): DatabaseAd
   );
 }
 
-/** The log of the CA in `directory`. */
-export function logsOf(directory: string): OpenLog {
+/** The log of the CA in this directory. */
+export function logsOf(directory: CaDirectory): OpenLog {
   return (log) => new PostgresLog(databaseAddress(directory), log);
 }
 

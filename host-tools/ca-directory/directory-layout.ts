@@ -120,6 +120,11 @@ export function entryFile(name: string): string {
   return join(DIRECTORIES.registry, `${name}.json`);
 }
 
+/** Held while a name is being provisioned. */
+export function reservationFile(name: string): string {
+  return join(DIRECTORIES.reservations, `${name}.lock`);
+}
+
 /** The name whose entry has this path below the directory; undefined for every other file. */
 export function nameOfEntryFile(path: string): string | undefined {
   const name = path.startsWith(`${DIRECTORIES.registry}/`) ? path.slice(DIRECTORIES.registry.length + 1).replace(/\.json$/, "") : "";

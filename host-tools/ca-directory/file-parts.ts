@@ -1,15 +1,8 @@
 /** A registry of files: one for each name in `registry/`, and those of the index in `index/`. */
 import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import {
-  errnoCode,
-  isTemporaryName,
-  removeFileDurably,
-  storageError,
-  syncDirectory,
-  writeFileAtomic,
-} from "../../sim/node/files/atomic-file.js";
-import { readCaFile } from "./ca-file.js";
+import { errnoCode, isTemporaryName, storageError, syncDirectory } from "../../sim/node/files/atomic-file.js";
+import type { CaDirectory } from "./ca-directory.js";
 import { corrupt, DIRECTORIES, isIndexFile, nameOfEntryFile } from "./directory-layout.js";
 import type { RegistryParts } from "./registry-parts.js";
 
@@ -25,14 +18,14 @@ export class FileParts implements RegistryParts {
   readonly kind = "files";
   readonly hasSplitIndex = false;
 
-  constructor(private readonly directory: string) {}
+  constructor(private readonly directory: CaDirectory) {}
 
   pathOf(part: string): string {
-    return join(this.directory, part);
+    return this.directory.pathOf(part);
   }
 
   read(part: string): Buffer {
-    return readCaFile(this.directory, part);
+    return this.directory.readUnproved(part);
   }
 
   names(): string[] {
@@ -47,8 +40,8 @@ export class FileParts implements RegistryParts {
 
   apply(writes: ReadonlyMap<string, Uint8Array>, removes: readonly string[]): void {
     if ([...writes.keys()].some(isIndexFile)) makePartDirectory(this.directory, DIRECTORIES.index);
-    for (const [part, content] of writes) writeFileAtomic(this.pathOf(part), content);
-    for (const part of removes) removeFileDurably(this.pathOf(part));
+    for (const [part, content] of writes) this.directory.write(part, content);
+    for (const part of removes) this.directory.remove(part);
   }
 
   /** Every file beside its old self, and directories of registry and index that grow. */
@@ -62,15 +55,15 @@ export class FileParts implements RegistryParts {
 }
 
 /** Unless it is there. Throws `STORAGE_FULL`, `STORAGE_FAILED`. */
-export function makePartDirectory(directory: string, name: string): void {
-  const path = join(directory, name);
+export function makePartDirectory(directory: CaDirectory, name: string): void {
+  const path = directory.pathOf(name);
   try {
     mkdirSync(path, { mode: 0o700 });
   } catch (error) {
     if (errnoCode(error) === "EEXIST") return;
     throw storageError(error, "write", path);
   }
-  syncDirectory(directory);
+  syncDirectory(directory.path);
 }
 
 function namesIn(path: string): string[] {

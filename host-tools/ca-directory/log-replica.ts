@@ -1,9 +1,8 @@
 /** A CA directory as one machine's copy of a shared registry: how it takes in the changes that other machines made, each proved first. */
-import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
-import { unlinkIfThere, writeFileAtomic } from "../../sim/node/files/atomic-file.js";
+import { unlinkIfThere } from "../../sim/node/files/atomic-file.js";
 import { hashOfLine } from "./audit-trail.js";
-import { readCaFile } from "./ca-file.js";
+import type { CaDirectory } from "./ca-directory.js";
 import type { ProvedFiles } from "./ca-files.js";
 import { applyJournal, finishJournal, parseJournal, writeForeignJournal } from "./change-journal.js";
 import type { Journal } from "./change-journal.js";
@@ -152,7 +151,7 @@ function checkMover({ auditLine }: Journal, here: string | undefined, revision: 
   );
 }
 
-export function passphraseChanged(directory: string): HawserError {
+export function passphraseChanged(directory: CaDirectory): HawserError {
   return new HawserError(
     "PASSPHRASE_CHANGED",
     `the passphrase of the CA in ${directory} was changed`,
@@ -165,7 +164,7 @@ export function passphraseChanged(directory: string): HawserError {
  *
  * @throws HawserError `REGISTRY_UNKNOWN`, `CA_COPIED`
  */
-export function machineOf(directory: string): string {
+export function machineOf(directory: CaDirectory): string {
   const file = readDatabaseFile(directory);
   if (file === undefined)
     throw new HawserError(
@@ -193,7 +192,7 @@ const CARRIED = "carried";
 export function isCarried({ directory, state }: ProvedFiles, key: Buffer): boolean {
   const machine = readDatabaseFile(directory)?.machine ?? "";
   try {
-    return macMatches(key, CARRIED, `${machine} ${state.revision}`, readCaFile(directory, FILES.carried).toString("utf8").trim());
+    return macMatches(key, CARRIED, `${machine} ${state.revision}`, directory.readUnprovedText(FILES.carried).trim());
   } catch {
     return false;
   }
@@ -201,10 +200,10 @@ export function isCarried({ directory, state }: ProvedFiles, key: Buffer): boole
 
 export function rememberCarried({ directory, state }: ProvedFiles, key: Buffer): void {
   const machine = readDatabaseFile(directory)?.machine ?? "";
-  writeFileAtomic(join(directory, FILES.carried), `${macOf(key, CARRIED, `${machine} ${state.revision}`)}\n`);
+  directory.write(FILES.carried, `${macOf(key, CARRIED, `${machine} ${state.revision}`)}\n`);
 }
 
 /** For a directory that is nobody's copy any more. */
-export function forgetDatabase(directory: string): void {
-  for (const file of [FILES.database, FILES.carried]) unlinkIfThere(join(directory, file));
+export function forgetDatabase(directory: CaDirectory): void {
+  for (const file of [FILES.database, FILES.carried]) unlinkIfThere(directory.pathOf(file));
 }

@@ -1,8 +1,8 @@
 /** `outputs.json` of a CA directory: the broker configurations that every change of the CA has to reach. */
-import { isAbsolute, join } from "node:path";
+import { isAbsolute } from "node:path";
 import { readCaJson } from "./ca-files.js";
 import type { CaFiles } from "./ca-files.js";
-import { corrupt, FILES } from "./directory-layout.js";
+import { FILES } from "./directory-layout.js";
 import { parseMosquittoSettings } from "../brokers/mosquitto/mosquitto-config.js";
 import type { OwedEnd } from "./lost-sessions.js";
 import type { MosquittoSettings } from "../brokers/mosquitto/mosquitto-config.js";
@@ -38,7 +38,7 @@ export function readOutputs(files: CaFiles): Output[] {
   const value = readCaJson(files, FILES.outputs);
   const list = value["v"] === 1 && Array.isArray(value["outputs"]) ? value["outputs"].map(parseOutput) : [undefined];
   if (list.every((output) => output !== undefined)) return list;
-  throw corrupt(join(files.directory, FILES.outputs), "it is not a list of broker configurations");
+  throw files.directory.corrupt(FILES.outputs, "it is not a list of broker configurations");
 }
 
 /** Those that this machine keeps up to date: all of them, where the CA is not shared. */

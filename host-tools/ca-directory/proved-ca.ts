@@ -1,9 +1,8 @@
 /** Reads all of a CA directory and proves it against its sealed state; and, without the passphrase, reads what there is and says so. */
-import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { errnoCode, storageError } from "../../sim/node/files/atomic-file.js";
 import { AuditDigest, entriesTold, isEntryAsTold, readAuditHead } from "./audit-trail.js";
-import { readCaFile } from "./ca-file.js";
+import type { CaDirectory } from "./ca-directory.js";
 import { readState, readUnprovedState } from "./ca-files.js";
 import type { ProvedFiles } from "./ca-files.js";
 import { isJournalThere, readRevision } from "./change-journal.js";
@@ -52,7 +51,7 @@ export interface LoadOptions {
  * @throws HawserError `CA_CORRUPT` naming the file, `CA_ROLLED_BACK`
  */
 export function loadCa(
-  directory: string,
+  directory: CaDirectory,
   key: Uint8Array,
   { isChanging = false, audit = new AuditDigest(), before, reading = "heads" }: LoadOptions = {},
 ): LoadedCa {
@@ -61,7 +60,7 @@ export function loadCa(
   checkNotOlder(directory, state);
   files.checkAll();
   catchUp(directory, audit);
-  if (audit.sealed.sha256 !== state.audit.sha256) throw corrupt(join(directory, FILES.audit), "its content differs from what the CA wrote");
+  if (audit.sealed.sha256 !== state.audit.sha256) throw directory.corrupt(FILES.audit, "its content differs from what the CA wrote");
   const index = state.registry.indexed ? IndexedRegistry.load(files.parts, state, before) : undefined;
   if (reading !== "heads") index?.readDetails();
   if (index !== undefined && reading === "all") index.admit(readProvedEntries(files));
@@ -77,7 +76,7 @@ export function loadCa(
  *
  * @returns undefined if the registry has no index, or if it cannot be read now
  */
-export function readIndexAhead(directory: string): CaRegistry | undefined {
+export function readIndexAhead(directory: CaDirectory): CaRegistry | undefined {
   try {
     const state = readUnprovedState(directory);
     return state.registry.indexed ? IndexedRegistry.load(registryParts(directory, registryKindOf(state)), state) : undefined;
@@ -126,8 +125,8 @@ function digestsOf(entries: ReadonlyMap<string, ReadEntry>): Map<string, string>
 const NAMED = 10;
 
 /** The trail, proved before this, knows what each entry should be. */
-function registryProblem(directory: string, found: ReadonlyMap<string, string>): string {
-  const told = entriesTold(readCaFile(directory, FILES.audit).toString("utf8"));
+function registryProblem(directory: CaDirectory, found: ReadonlyMap<string, string>): string {
+  const told = entriesTold(directory.readUnprovedText(FILES.audit));
   const list = (what: string, names: readonly string[]): string[] =>
     names.length === 0
       ? []
@@ -154,8 +153,8 @@ function registryProblem(directory: string, found: ReadonlyMap<string, string>):
   return problems.join("; ") || "its entries are not what the CA wrote last";
 }
 
-function catchUp(directory: string, audit: AuditDigest): void {
-  const path = join(directory, FILES.audit);
+function catchUp(directory: CaDirectory, audit: AuditDigest): void {
+  const path = directory.pathOf(FILES.audit);
   try {
     audit.catchUp(path);
   } catch (error) {
@@ -175,13 +174,13 @@ export function revisionOf({ state }: ProvedFiles): Revision {
 function checkRevision({ files }: LoadedCa): void {
   const { number, auditHash } = readRevision(files.directory);
   if (number !== files.state.revision || auditHash !== files.state.audit.head)
-    throw corrupt(join(files.directory, FILES.revision), "it does not belong to the last change");
+    throw files.directory.corrupt(FILES.revision, "it does not belong to the last change");
 }
 
 /** The cheap look at the trail and the number that stand beside a state already proved: sizes and ends. Throws `CA_CORRUPT`. */
 export function checkTrail(loaded: LoadedCa): void {
   const { files } = loaded;
-  const path = join(files.directory, FILES.audit);
+  const path = files.directory.pathOf(FILES.audit);
   let found: { sizeBytes: number; head: string };
   try {
     found = readAuditHead(path);
@@ -203,7 +202,7 @@ const PAUSE_MS = 5;
  *
  * @throws HawserError `CA_CORRUPT`
  */
-export function readConsistently(directory: string, reading: Reading = "all"): { names: RegistryNames; revision: Revision } {
+export function readConsistently(directory: CaDirectory, reading: Reading = "all"): { names: RegistryNames; revision: Revision } {
   for (let attempt = 1; ; attempt += 1) {
     const revision = readRevision(directory);
     let names: RegistryNames | HawserError;
@@ -222,12 +221,12 @@ export function readConsistently(directory: string, reading: Reading = "all"): {
     }
     if (names instanceof HawserError) throw names;
     if (!changed && !changing && head !== revision.auditHash)
-      throw corrupt(join(directory, FILES.audit), "it does not end where the last change ended");
+      throw directory.corrupt(FILES.audit, "it does not end where the last change ended");
     return { names, revision };
   }
 }
 
-function readUnprovedNames(directory: string, reading: Reading): RegistryNames {
+function readUnprovedNames(directory: CaDirectory, reading: Reading): RegistryNames {
   const state = readUnprovedState(directory);
   const parts = registryParts(directory, registryKindOf(state));
   if (state.registry.indexed && reading !== "all") {
@@ -240,8 +239,8 @@ function readUnprovedNames(directory: string, reading: Reading): RegistryNames {
   return { entries, summaries: values, passing: values, withEnded: values };
 }
 
-function headOf(directory: string): string {
-  const path = join(directory, FILES.audit);
+function headOf(directory: CaDirectory): string {
+  const path = directory.pathOf(FILES.audit);
   try {
     return readAuditHead(path).head;
   } catch (error) {

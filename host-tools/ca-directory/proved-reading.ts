@@ -1,7 +1,7 @@
 /** Reads a CA, proved, without changing it. */
 import { HawserError } from "../../sdk/errors.js";
+import type { CaDirectory } from "./ca-directory.js";
 import { checkDirectories } from "./ca-files.js";
-import { locked } from "./ca-lock.js";
 import type { StoreSurroundings } from "./ca-store.js";
 import { readJournal } from "./change-journal.js";
 import { isAway } from "./change-log.js";
@@ -25,7 +25,7 @@ export interface Unlocked {
  *
  * @throws HawserError `NOT_A_CA`, `CA_CORRUPT`, `CA_VERSION`, `WRONG_PASSPHRASE`
  */
-export async function unlockAndReadAhead(directory: string, passphrase: string): Promise<Unlocked> {
+export async function unlockAndReadAhead(directory: CaDirectory, passphrase: string): Promise<Unlocked> {
   const unlocking = unlock(directory, readRecord(directory), passphrase);
   const ahead = readIndexAhead(directory);
   return { sealing: await unlocking, ahead };
@@ -44,14 +44,14 @@ export interface ReadingOptions extends Partial<Pick<StoreSurroundings, "openLog
  *   finish
  */
 export async function readProvedCa(
-  directory: string,
+  directory: CaDirectory,
   { sealing, ahead }: Unlocked,
   reading: Reading = "all",
   { openLog = logsOf(directory), onAway = warnOfAway, isAlone = false }: ReadingOptions = {},
 ): Promise<LoadedCa> {
   const key = stateKey(sealing);
   checkDirectories(directory);
-  return locked(directory, async () => {
+  return directory.locked(async () => {
     if (readJournal(directory, key) !== undefined)
       throw new HawserError(
         "CA_BUSY",

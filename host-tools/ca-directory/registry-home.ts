@@ -1,8 +1,9 @@
 /** Writes a complete registry beside the one that is in use, and removes the one that a move has left behind. */
 import { existsSync, renameSync, rmSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { storageError, syncDirectory, temporaryPath, unlinkIfThere, writeNewFile } from "../../sim/node/files/atomic-file.js";
+import type { CaDirectory } from "./ca-directory.js";
 import { DIRECTORIES, FILES, entryFile } from "./directory-layout.js";
 import { FileParts, makePartDirectory } from "./file-parts.js";
 import type { RegistryKind } from "./registry-kinds.js";
@@ -18,54 +19,54 @@ export type PartContent = ReadonlyMap<string, Uint8Array>;
  *
  * @throws HawserError `STORAGE_FULL`, `STORAGE_FAILED`, `SQLITE_MISSING`
  */
-export function makeRegistryHome(directory: string, kind: RegistryKind, content: PartContent): void {
+export function makeRegistryHome(directory: CaDirectory, kind: RegistryKind, content: PartContent): void {
   try {
     removeRegistryHome(directory, kind);
     if (kind === "files") fillFolders(directory, content);
     else fillDatabase(directory, content);
   } catch (error) {
     removeRegistryHome(directory, kind);
-    throw storageError(error, "write", join(directory, kind === "files" ? DIRECTORIES.registry : FILES.registry));
+    throw storageError(error, "write", directory.pathOf(kind === "files" ? DIRECTORIES.registry : FILES.registry));
   }
 }
 
 /** Whether anything of such a home is there. */
-export function isRegistryHomeThere(directory: string, kind: RegistryKind): boolean {
+export function isRegistryHomeThere(directory: CaDirectory, kind: RegistryKind): boolean {
   return pathsOf(directory, kind).some((path) => existsSync(path));
 }
 
 /** Throws `STORAGE_FAILED`. */
-export function removeRegistryHome(directory: string, kind: RegistryKind): void {
+export function removeRegistryHome(directory: CaDirectory, kind: RegistryKind): void {
   try {
     for (const path of pathsOf(directory, kind)) rmSync(path, { recursive: true, force: true });
-    syncDirectory(directory);
+    syncDirectory(directory.path);
   } catch (error) {
-    throw storageError(error, "remove", directory);
+    throw storageError(error, "remove", directory.path);
   }
 }
 
 /** A rollback journal that outlives its database would be played back into the next one of that name: it goes first. */
-function pathsOf(directory: string, kind: RegistryKind): string[] {
+function pathsOf(directory: CaDirectory, kind: RegistryKind): string[] {
   const files =
     kind === "files" ? [DIRECTORIES.index, DIRECTORIES.registry] : ["-journal", "-wal", "-shm", ""].map((end) => `${FILES.registry}${end}`);
-  return files.map((file) => join(directory, file));
+  return files.map((file) => directory.pathOf(file));
 }
 
-function fillFolders(directory: string, content: PartContent): void {
+function fillFolders(directory: CaDirectory, content: PartContent): void {
   const folders = new Set([DIRECTORIES.registry, ...[...content.keys()].map((part) => dirname(part))]);
   for (const folder of folders) makePartDirectory(directory, folder);
-  for (const [part, bytes] of content) writeNewFile(join(directory, part), bytes, 0o600);
-  for (const folder of folders) syncDirectory(join(directory, folder));
+  for (const [part, bytes] of content) writeNewFile(directory.pathOf(part), bytes, 0o600);
+  for (const folder of folders) syncDirectory(directory.pathOf(folder));
   compare(new FileParts(directory), content);
 }
 
 /** Under a temporary name until it is complete and on the disk. */
-function fillDatabase(directory: string, content: PartContent): void {
-  const path = temporaryPath(join(directory, FILES.registry));
+function fillDatabase(directory: CaDirectory, content: PartContent): void {
+  const path = temporaryPath(directory.pathOf(FILES.registry));
   try {
     compare(SqliteParts.make(directory, basename(path), content), content);
-    renameSync(path, join(directory, FILES.registry));
-    syncDirectory(directory);
+    renameSync(path, directory.pathOf(FILES.registry));
+    syncDirectory(directory.path);
   } catch (error) {
     unlinkIfThere(path);
     throw error;

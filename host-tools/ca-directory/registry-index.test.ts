@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { CaDirectory } from "./ca-directory.js";
 import type { ChangedEntry } from "./ca-registry.js";
 import { IndexedRegistry } from "./indexed-registry.js";
 import type { CertificateRecord } from "./registry-entry.js";
@@ -7,7 +8,7 @@ import { INDEX_FROM_NAMES, indexLine } from "./registry-index.js";
 import { FileParts } from "./file-parts.js";
 import { WholeRegistry } from "./whole-registry.js";
 
-const parts = new FileParts("ca");
+const parts = new FileParts(new CaDirectory("ca"));
 const changed = (name: string, role = "sensor"): ChangedEntry => {
   const entry = { v: 1, kind: "device", name, role, state: "active", createdAtMs: 1, certificates: [] } as const;
   return { entry, digest: entryDigest(name, JSON.stringify(entry)) };

@@ -1,4 +1,5 @@
 /** Where a registry is kept: its entries and its index, each part by its path below the CA directory. Others prove what they hold. */
+import type { CaDirectory } from "./ca-directory.js";
 import { FileParts } from "./file-parts.js";
 import type { RegistryKind } from "./registry-kinds.js";
 import { SqliteParts } from "./sqlite-parts.js";
@@ -25,6 +26,6 @@ export interface RegistryParts {
   close(): void;
 }
 
-export function registryParts(directory: string, kind: RegistryKind): RegistryParts {
+export function registryParts(directory: CaDirectory, kind: RegistryKind): RegistryParts {
   return kind === "files" ? new FileParts(directory) : new SqliteParts(directory);
 }

@@ -9,6 +9,7 @@ import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { temporaryPath, unlinkIfThere } from "../../sim/node/files/atomic-file.js";
+import type { CaDirectory } from "./ca-directory.js";
 import { parseObject } from "./registry-entry.js";
 import type { CaState } from "./sealed-state.js";
 
@@ -21,25 +22,25 @@ export function stateHome(env: Readonly<Record<string, string | undefined>> = pr
 }
 
 /**
- * The file that remembers the CA in `directory`. By the path as it was given: a link that leads to an older copy now must not change it.
+ * The file that remembers the CA at a path. By the path as it was given: a link that leads to an older copy now must not change it.
  */
-export function witnessFile(directory: string, env?: Readonly<Record<string, string | undefined>>): string {
-  return join(stateHome(env), "ca", `${createHash("sha256").update(resolve(directory)).digest("hex").slice(0, 32)}.json`);
+export function witnessFile(path: string, env?: Readonly<Record<string, string | undefined>>): string {
+  return join(stateHome(env), "ca", `${createHash("sha256").update(resolve(path)).digest("hex").slice(0, 32)}.json`);
 }
 
 /**
  * @throws HawserError `CA_ROLLED_BACK` when this user has seen a later revision of this CA at this path
  */
-export function checkNotOlder(directory: string, state: CaState): void {
-  const seen = readWitness(directory);
+export function checkNotOlder(directory: CaDirectory, state: CaState): void {
+  const seen = readWitness(directory.path);
   if (seen === undefined || seen.instance !== state.instance || seen.revision <= state.revision) return;
   throw rolledBack(directory, state.revision, seen.revision);
 }
 
 /** A CA of which this user has seen a later revision elsewhere: this directory is a copy, and older. Undefined when it is not. */
-export function olderCopy(directory: string, state: CaState): HawserError | undefined {
+export function olderCopy(directory: CaDirectory, state: CaState): HawserError | undefined {
   const newest = readWitnessFile(copyFile(state.instance));
-  if (newest === undefined || newest.revision <= state.revision || newest.path === resolve(directory)) return undefined;
+  if (newest === undefined || newest.revision <= state.revision || newest.path === resolve(directory.path)) return undefined;
   return new HawserError(
     "CA_OLDER_COPY",
     `${directory} is an older copy of the CA in ${newest.path}: it is at change ${state.revision}, the other at change ${newest.revision}. Certificates revoked since then are still valid in it`,
@@ -51,19 +52,19 @@ function copyFile(instance: string): string {
   return join(stateHome(), "ca", `instance-${instance}.json`);
 }
 
-export function rolledBack(directory: string, revision: number, seen: number): HawserError {
+export function rolledBack(directory: CaDirectory, revision: number, seen: number): HawserError {
   return new HawserError(
     "CA_ROLLED_BACK",
     `the CA in ${directory} is older than it was: it is at change ${revision}, after change ${seen} was seen. Certificates revoked since then would be valid again`,
-    `Find out who put it back. If it was you, remove ${witnessFile(directory)} and revoke again what was revoked since`,
+    `Find out who put it back. If it was you, remove ${witnessFile(directory.path)} and revoke again what was revoked since`,
   );
 }
 
 /** Never throws: a state directory that cannot be written keeps no CA from working. What was seen of a CA is never forgotten for less. */
-export function rememberRevision(directory: string, { instance, revision }: CaState): void {
-  const text = `${JSON.stringify({ v: 1, path: resolve(directory), instance, revision })}\n`;
-  const here = readWitness(directory);
-  if (here?.instance !== instance || here.revision <= revision) keep(witnessFile(directory), text);
+export function rememberRevision(directory: CaDirectory, { instance, revision }: CaState): void {
+  const text = `${JSON.stringify({ v: 1, path: resolve(directory.path), instance, revision })}\n`;
+  const here = readWitness(directory.path);
+  if (here?.instance !== instance || here.revision <= revision) keep(witnessFile(directory.path), text);
   if ((readWitnessFile(copyFile(instance))?.revision ?? 0) <= revision) keep(copyFile(instance), text);
 }
 
@@ -72,9 +73,9 @@ export function rememberRevision(directory: string, { instance, revision }: CaSt
  *
  * @throws HawserError `REGISTRY_ROLLED_BACK` when this user has seen a later revision of this CA, wherever it was
  */
-export function checkNothingLost(directory: string, { instance, revision }: CaState, database: string): void {
+export function checkNothingLost(directory: CaDirectory, { instance, revision }: CaState, database: string): void {
   const witnesses = [
-    [readWitness(directory), witnessFile(directory)],
+    [readWitness(directory.path), witnessFile(directory.path)],
     [lastSeen(instance), copyFile(instance)],
   ] as const;
   const newer = witnesses.flatMap(([seen, file]) => (seen?.instance === instance && seen.revision > revision ? [{ ...seen, file }] : []));
@@ -88,10 +89,10 @@ export function checkNothingLost(directory: string, { instance, revision }: CaSt
 }
 
 /** For a CA that is removed for good, with its directory. */
-export function forgetRevision(directory: string): void {
-  const seen = readWitness(directory);
+export function forgetRevision(path: string): void {
+  const seen = readWitness(path);
   if (seen) unlinkIfThere(copyFile(seen.instance));
-  unlinkIfThere(witnessFile(directory));
+  unlinkIfThere(witnessFile(path));
 }
 
 function keep(path: string, text: string): void {
@@ -112,8 +113,8 @@ export function lastSeen(instance: string): Seen | undefined {
 }
 
 /** A CA was restored elsewhere as another instance: the old one is an older copy from now on. Never throws. */
-export function rememberSuccessor(instance: string, directory: string, revision: number): void {
-  keep(copyFile(instance), `${JSON.stringify({ v: 1, path: resolve(directory), instance, revision })}\n`);
+export function rememberSuccessor(instance: string, path: string, revision: number): void {
+  keep(copyFile(instance), `${JSON.stringify({ v: 1, path: resolve(path), instance, revision })}\n`);
 }
 
 export interface Seen {
@@ -122,8 +123,8 @@ export interface Seen {
   readonly revision: number;
 }
 
-function readWitness(directory: string): Seen | undefined {
-  return readWitnessFile(witnessFile(directory));
+function readWitness(path: string): Seen | undefined {
+  return readWitnessFile(witnessFile(path));
 }
 
 function readWitnessFile(file: string): Seen | undefined {

@@ -1,8 +1,6 @@
 /** All of a CA directory at one moment, proved: what a backup holds. */
-import { join } from "node:path";
-import { readCaFile } from "./ca-file.js";
 import type { ProvedFiles } from "./ca-files.js";
-import { corrupt, entryFile, FILES, isRegistryPart, isSealedFile } from "./directory-layout.js";
+import { entryFile, FILES, isRegistryPart, isSealedFile } from "./directory-layout.js";
 import { readProvedEntries } from "./proved-ca.js";
 import { sha256 } from "./sealed-state.js";
 
@@ -17,13 +15,13 @@ export type Snapshot = ReadonlyMap<string, Buffer>;
 export function readSnapshot(files: ProvedFiles): Snapshot {
   const { directory, state } = files;
   const registry = readProvedEntries(files);
-  const audit = readCaFile(directory, FILES.audit);
-  if (sha256(audit) !== state.audit.sha256) throw corrupt(join(directory, FILES.audit), "its content differs from what the CA wrote");
+  const audit = directory.readUnproved(FILES.audit);
+  if (sha256(audit) !== state.audit.sha256) throw directory.corrupt(FILES.audit, "its content differs from what the CA wrote");
   return new Map([
     ...Object.keys(state.files).map((file) => [file, files.read(file)] as const),
     ...[...registry].map(([name, { text }]) => [entryFile(name), text] as const),
     [FILES.audit, audit],
-    [FILES.revision, readCaFile(directory, FILES.revision)],
+    [FILES.revision, directory.readUnproved(FILES.revision)],
     // Last, as in every change: what has it has all else.
     [FILES.state, Buffer.from(files.text, "utf8")],
   ]);

@@ -2,9 +2,9 @@
  * A registry in one SQLite file of the CA directory. The database is a place for the same parts as the files: what proves them is outside
  * of it, and a change of several parts is one transaction within a change of the CA, whose journal does it again where it was cut off.
  */
-import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { storageError, writeNewFile } from "../../sim/node/files/atomic-file.js";
+import type { CaDirectory } from "./ca-directory.js";
 import { corrupt, DIRECTORIES, entryFile, FILES, nameOfEntryFile } from "./directory-layout.js";
 import type { RegistryParts } from "./registry-parts.js";
 import { KeptConnection } from "./sqlite-connection.js";
@@ -39,8 +39,8 @@ export class SqliteParts implements RegistryParts {
   #connection: KeptConnection | undefined;
 
   /** @param file of the CA directory */
-  constructor(directory: string, file: string = FILES.registry) {
-    this.#path = join(directory, file);
+  constructor(directory: CaDirectory, file: string = FILES.registry) {
+    this.#path = directory.pathOf(file);
   }
 
   /**
@@ -49,7 +49,7 @@ export class SqliteParts implements RegistryParts {
    *
    * @throws HawserError `SQLITE_MISSING`, `STORAGE_FULL`, `STORAGE_FAILED`
    */
-  static make(directory: string, file: string, content: ReadonlyMap<string, Uint8Array>): SqliteParts {
+  static make(directory: CaDirectory, file: string, content: ReadonlyMap<string, Uint8Array>): SqliteParts {
     const parts = new SqliteParts(directory, file);
     sqliteDriver();
     // Made here: SQLite would give the file the rights of all, and it gives its journals those of the file.

@@ -86,7 +86,7 @@ export async function writeBrokerConfig(ca: CaContext, request: BrokerConfigRequ
       const facts = withHeld(brokerFacts(draft, ca.keys, draft), output.owed);
       const binding = new OutputBinding(ca.store.files);
       await binding.check(directory, request.takeOver === true ? successor(ca.keys, facts, draft, draft.nowMs) : undefined);
-      const files = await writeConfiguration(output, facts, join(ca.directory, DIRECTORIES.trial), () => binding.bind(directory));
+      const files = await writeConfiguration(output, facts, ca.directory.pathOf(DIRECTORIES.trial), () => binding.bind(directory));
       if (agent !== undefined) await publishBundle(output, agent, facts, ca.keys, draft.nowMs);
       draft.write(FILES.outputs, outputsText([...known.filter((other) => other !== before), output]));
       draft.record({ event: "broker-configured", directory, mtlsPort, pskPort, ...(backendPort === undefined ? {} : { backendPort }) });

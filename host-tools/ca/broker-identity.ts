@@ -1,6 +1,5 @@
 /** The broker's own key and certificate, and everything a broker must know of the CA. */
 import { X509Certificate } from "node:crypto";
-import { join } from "node:path";
 import { seal } from "../../sim/node/vault/sealed.js";
 import type { CertificateRecord, EntryState, RegistryEntry } from "../ca-directory/registry-entry.js";
 import { parseCertificateRecords } from "../ca-directory/registry-entry.js";
@@ -12,7 +11,7 @@ import { anchorsOf, chainOf, issueLeaf, linksOf, pemChain, readCertificates, rea
 import type { CaContext, CaKeys } from "./context.js";
 import { readCaJson } from "../ca-directory/ca-files.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
-import { corrupt, FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
+import { FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
 import { toPem } from "../pki/pem.js";
 import { checkBrokerHosts, recordText } from "../ca-directory/ca-record.js";
 import type { CaRecord } from "../ca-directory/ca-record.js";
@@ -135,7 +134,7 @@ export function brokerRecordsText(certificates: readonly CertificateRecord[]): s
 export function readBrokerRecords(files: CaFiles): CertificateRecord[] {
   const value = readCaJson(files, FILES.brokerRecords);
   const records = value["v"] === 1 ? parseCertificateRecords(value["certificates"]) : undefined;
-  if (records === undefined) throw corrupt(join(files.directory, FILES.brokerRecords), "it is not a list of certificates");
+  if (records === undefined) throw files.directory.corrupt(FILES.brokerRecords, "it is not a list of certificates");
   return records;
 }
 

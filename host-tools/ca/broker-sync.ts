@@ -3,7 +3,6 @@
  * let in for.
  */
 import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { nameOfPskIdentity } from "../../sdk/identity/device-id.js";
 import { CONTROL_NAME } from "../brokers/mosquitto/mosquitto-acl.js";
@@ -12,6 +11,7 @@ import { writeConfiguration } from "../brokers/mosquitto/mosquitto-output.js";
 import { addressOf, bringUpToDate, wasStartedWith } from "../brokers/mosquitto/mosquitto-reload.js";
 import type { Loading } from "../brokers/mosquitto/mosquitto-reload.js";
 import { endSessions } from "../brokers/mosquitto/mosquitto-sessions.js";
+import type { CaDirectory } from "../ca-directory/ca-directory.js";
 import { DIRECTORIES, FILES } from "../ca-directory/directory-layout.js";
 import { expiredSince, lostSessions, oweAlso } from "../ca-directory/lost-sessions.js";
 import type { OwedEnd } from "../ca-directory/lost-sessions.js";
@@ -152,7 +152,7 @@ class OutputSync {
   #reloaded = false;
 
   constructor(
-    private readonly directory: string,
+    private readonly directory: CaDirectory,
     private readonly keys: CaKeys,
     private readonly names: RegistryNames,
     private readonly facts: CaFacts,
@@ -190,7 +190,7 @@ class OutputSync {
     const { takeOver, nowMs } = this.options;
     await this.binding.check(directory, takeOver === true ? successor(this.keys, this.facts, this.names, nowMs) : undefined);
     const facts = untilCut(withHeld(this.facts, owed), owed, this.names.entries);
-    const place = join(this.directory, DIRECTORIES.trial);
+    const place = this.directory.pathOf(DIRECTORIES.trial);
     const changed = await writeConfiguration(output, facts, place, () => this.binding.bind(directory));
     this.binding.keep(directory);
     for (const name of changed) this.#changed.add(name);

@@ -1,7 +1,5 @@
 /** Makes a CA directory: in a directory beside its place, moved there by one rename, so that there is never half a CA. */
 import { randomBytes, X509Certificate } from "node:crypto";
-import { join } from "node:path";
-import { writeFileAtomic } from "../../sim/node/files/atomic-file.js";
 import type { ScryptCost } from "../../sim/node/vault/sealed.js";
 import { AuditDigest, auditLine, FIRST_HASH, hashOfLine } from "../ca-directory/audit-trail.js";
 import { brokerRecordsText, newBrokerIdentity } from "./broker-identity.js";
@@ -9,7 +7,7 @@ import { makeCertificate, makeRoot, validityFrom } from "../pki/certificate-prof
 import { crlBaseOf, pemChain } from "./context.js";
 import { makeDirectory, makeInPlace } from "./new-directory.js";
 import type { CaKeys } from "./context.js";
-import { readCaFile } from "../ca-directory/ca-file.js";
+import type { CaDirectory } from "../ca-directory/ca-directory.js";
 import { makeRegistryHome } from "../ca-directory/registry-home.js";
 import type { RegistryKind } from "../ca-directory/registry-kinds.js";
 import { RegistryTree } from "../ca-directory/registry-tree.js";
@@ -80,8 +78,8 @@ export async function initCa(directory: string, options: InitOptions): Promise<v
   await makeInPlace(directory, (staging) => writeCa(staging, { ...options, brokerHosts }));
 }
 
-async function writeCa(directory: string, options: InitOptions & { brokerHosts: readonly string[] }): Promise<void> {
-  for (const name of [DIRECTORIES.keys, DIRECTORIES.reservations]) makeDirectory(join(directory, name));
+async function writeCa(directory: CaDirectory, options: InitOptions & { brokerHosts: readonly string[] }): Promise<void> {
+  for (const name of [DIRECTORIES.keys, DIRECTORIES.reservations]) makeDirectory(directory.pathOf(name));
   const { registry = "files" } = options;
   makeRegistryHome(directory, registry, new Map());
   const nowMs = (options.now ?? Date.now)();
@@ -111,7 +109,6 @@ async function writeCa(directory: string, options: InitOptions & { brokerHosts: 
     passphrase,
     options.scryptCost,
   );
-  const write = (file: string, content: Uint8Array | string): void => writeFileAtomic(join(directory, file), content);
   const rootKey = underParent === undefined ? await newCaKey(certificatePolicy.rootKey, signers?.root) : parentKey(underParent.chain);
   const issuingKey = underParent?.key ?? (await newCaKey(certificatePolicy.issuingKey, signers?.issuing));
   const keys =
@@ -126,33 +123,33 @@ async function writeCa(directory: string, options: InitOptions & { brokerHosts: 
       issuing: keys.issuing.certificate,
       passphrase: options.offlineRoot.passphrase,
     };
-    writeOfflineRoot(join(directory, DIRECTORIES.offlineRoot), {
+    writeOfflineRoot(directory.pathOf(DIRECTORIES.offlineRoot), {
       ...offline,
       ...(options.scryptCost === undefined ? {} : { scryptCost: options.scryptCost }),
     });
     rootKey.secret.fill(0);
   }
-  write(
+  directory.write(
     FILES.rootKey,
     sealedKey(sealingKey, options.offlineRoot === undefined ? rootKey : { ...rootKey, secret: Buffer.from(OFFLINE) }, FILES.rootKey),
   );
-  write(FILES.issuingKey, sealedKey(sealingKey, issuingKey, FILES.issuingKey));
-  write(FILES.root, toPem("CERTIFICATE", keys.root.certificate));
-  write(FILES.issuing, toPem("CERTIFICATE", keys.issuing.certificate));
-  if (keys.uppers !== undefined) write(FILES.upper, pemChain(keys.uppers));
+  directory.write(FILES.issuingKey, sealedKey(sealingKey, issuingKey, FILES.issuingKey));
+  directory.write(FILES.root, toPem("CERTIFICATE", keys.root.certificate));
+  directory.write(FILES.issuing, toPem("CERTIFICATE", keys.issuing.certificate));
+  if (keys.uppers !== undefined) directory.write(FILES.upper, pemChain(keys.uppers));
   const broker = await newBrokerIdentity(keys, record, nowMs);
-  write(FILES.brokerKey, broker.sealedKey);
-  write(FILES.brokerChain, broker.chainPem);
-  write(FILES.brokerRecords, brokerRecordsText([broker.certificate]));
+  directory.write(FILES.brokerKey, broker.sealedKey);
+  directory.write(FILES.brokerChain, broker.chainPem);
+  directory.write(FILES.brokerRecords, brokerRecordsText([broker.certificate]));
   const rootLists = underParent?.chain.lists ?? (await makeRootCrl(keys.root, record, 1, nowMs));
-  if (root !== "file") write(FILES.rootCrl, rootLists);
-  write(FILES.crl, await makeCrls(keys, record, [broker.certificate], 1, nowMs, rootLists));
-  write(FILES.outputs, outputsText([]));
+  if (root !== "file") directory.write(FILES.rootCrl, rootLists);
+  directory.write(FILES.crl, await makeCrls(keys, record, [broker.certificate], 1, nowMs, rootLists));
+  directory.write(FILES.outputs, outputsText([]));
   const line = auditLine(FIRST_HASH, 1, new Date(nowMs), { event: "ca-created", ca: name });
-  write(FILES.audit, `${line}\n`);
-  write(FILES.record, recordText(record));
+  directory.write(FILES.audit, `${line}\n`);
+  directory.write(FILES.record, recordText(record));
   const sealed = [...SEALED_FILES, ...(root === "file" ? [] : [FILES.rootCrl]), ...(keys.uppers === undefined ? [] : [FILES.upper])];
-  const files = Object.fromEntries(sealed.map((file) => [file, sha256(readCaFile(directory, file))]));
+  const files = Object.fromEntries(sealed.map((file) => [file, sha256(directory.readUnproved(file))]));
   const audit = new AuditDigest().with(line);
   const state = {
     v: 1 as const,
@@ -162,8 +159,8 @@ async function writeCa(directory: string, options: InitOptions & { brokerHosts: 
     registry: new RegistryTree([]).root,
     files,
   };
-  write(FILES.state, stateText(stateKey(sealingKey), inStore(state, registry)));
-  write(FILES.revision, revisionText({ number: 1, auditHash: hashOfLine(line) }));
+  directory.write(FILES.state, stateText(stateKey(sealingKey), inStore(state, registry)));
+  directory.write(FILES.revision, revisionText({ number: 1, auditHash: hashOfLine(line) }));
   sealingKey.fill(0);
 }
 

@@ -1,6 +1,5 @@
 /** The policy of a CA directory: read, asked, and changed as a whole or not at all. */
 import { createHash } from "node:crypto";
-import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import type { DeviceTopics } from "../../sdk/identity/device-topics.js";
 import { caAcls } from "../brokers/mosquitto/mosquitto-ca-acl.js";
@@ -34,7 +33,7 @@ let lastRead: { readonly text: string; readonly policy: Policy } | undefined;
 export function policyOf(files: CaFiles): Policy {
   if (!files.has(FILES.policy)) return defaultPolicy();
   const text = files.read(FILES.policy).toString("utf8");
-  if (lastRead?.text !== text) lastRead = { text, policy: parsePolicy(text, join(files.directory, FILES.policy)) };
+  if (lastRead?.text !== text) lastRead = { text, policy: parsePolicy(text, files.directory.pathOf(FILES.policy)) };
   return lastRead.policy;
 }
 
@@ -185,7 +184,7 @@ async function tryEverywhere(ca: CaContext, draft: Draft, facts: BrokerFacts): P
   const mosquitto = findMosquitto();
   if (mosquitto === undefined) return;
   for (const { directory, settings } of readOutputs(draft)) {
-    const problem = await tryConfiguration(mosquitto, join(ca.directory, DIRECTORIES.trial), settings, facts);
+    const problem = await tryConfiguration(mosquitto, ca.directory.pathOf(DIRECTORIES.trial), settings, facts);
     if (problem !== undefined)
       throw new HawserError(
         "OUTPUT_REFUSED",

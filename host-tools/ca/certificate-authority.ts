@@ -72,6 +72,7 @@ import { listed } from "../ca-directory/registry.js";
 import type { ListedName } from "../ca-directory/registry.js";
 import { select } from "../ca-directory/registry-query.js";
 import type { AuditEvent } from "../ca-directory/audit-trail.js";
+import { CaDirectory } from "../ca-directory/ca-directory.js";
 import { CaStore } from "../ca-directory/ca-store.js";
 import { machineHere } from "../ca-directory/log-replica.js";
 import { logsOf, warnOfAway } from "../ca-directory/database-source.js";
@@ -101,12 +102,12 @@ export interface OpenOptions {
 export async function openCa(directory: string, passphrase: string, options: OpenOptions = {}): Promise<CertificateAuthority> {
   const { onOutput = warnOfOutput, now = Date.now, signerFor = tokenSigners(pinSource()), onAway = warnOfAway, isAlone = false } = options;
   // Absolute: mosquitto, which tries configurations, works in another directory.
-  const path = resolve(directory);
-  const unlocked = await unlockAndReadAhead(path, passphrase);
+  const place = new CaDirectory(resolve(directory));
+  const unlocked = await unlockAndReadAhead(place, passphrase);
   const results = new OutputResults(onOutput);
   let opened: OpenedKeys | undefined;
   let gone: readonly OutputResult[] = [];
-  const store = await CaStore.open(path, unlocked, { now, openLog: logsOf(path), onAway, isAlone }, async (proved) => {
+  const store = await CaStore.open(place, unlocked, { now, openLog: logsOf(place), onAway, isAlone }, async (proved) => {
     const ours = await OpenedKeys.read(proved, unlocked.sealing, signerFor);
     opened = ours;
     return {
@@ -131,7 +132,7 @@ export async function openCa(directory: string, passphrase: string, options: Ope
     };
   });
   if (opened === undefined) throw new Error("the store was opened without its keys");
-  const ca = new OpenedCa(path, opened, store);
+  const ca = new OpenedCa(opened, store);
   // Proves what the hashes of the files cannot: that they are what they should be.
   readBrokerMaterial(store.files, ca.record, ca.keys, [], readNextUpdate(store.files));
   readOutputs(store.files);
@@ -150,7 +151,7 @@ export class CertificateAuthority {
   }
 
   get directory(): string {
-    return this.#ca.directory;
+    return this.#ca.directory.path;
   }
 
   get name(): string {

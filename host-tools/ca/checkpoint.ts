@@ -3,9 +3,7 @@
  * cut the trail off and seal the rest, and so can who puts an older state of everything back; neither can take back a checkpoint.
  */
 import { createHash, verify, X509Certificate } from "node:crypto";
-import { resolve } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
-import { readCaFile } from "../ca-directory/ca-file.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
 import { FILES } from "../ca-directory/directory-layout.js";
 import { fromPem } from "../pki/pem.js";
@@ -59,7 +57,7 @@ function bodyOf({ ca, madeAtMs, revision, sizeBytes, sha256 }: Checkpoint): stri
  */
 export function checkpointProblem(files: CaFiles, text: string, name: string): string | undefined {
   const { madeAtMs, revision, sizeBytes, sha256 } = provenCheckpoint(files, text, name);
-  const trail = readCaFile(resolve(files.directory), FILES.audit);
+  const trail = files.directory.readUnproved(FILES.audit);
   const which = `the checkpoint ${name} of ${new Date(madeAtMs).toISOString()}, change ${revision}`;
   if (trail.length < sizeBytes) return `the audit trail ends before ${which}: changes since then were undone`;
   if (createHash("sha256").update(trail.subarray(0, sizeBytes)).digest("hex") === sha256) return undefined;

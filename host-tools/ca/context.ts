@@ -1,15 +1,15 @@
 /** An opened CA from the inside: what every operation on it needs. */
 import { createPrivateKey, createPublicKey, X509Certificate } from "node:crypto";
 import type { KeyObject } from "node:crypto";
-import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { unseal } from "../../sim/node/vault/sealed.js";
 import type { CertificateRecord } from "../ca-directory/registry-entry.js";
 import { makeCertificate, validityFrom } from "../pki/certificate-profiles.js";
 import type { Issuer, Profile } from "../pki/certificate-profiles.js";
 import { hashOfPublicKey } from "../pki/certificate-request.js";
+import type { CaDirectory } from "../ca-directory/ca-directory.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
-import { corrupt, FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
+import { FILES, SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
 import { fromPem, toPem } from "../pki/pem.js";
 import type { CaRecord } from "../ca-directory/ca-record.js";
 import { AbsentRoot, OFFLINE, PARENT } from "./absent-root.js";
@@ -38,7 +38,7 @@ export interface CaKeys {
 }
 
 export interface CaContext {
-  readonly directory: string;
+  readonly directory: CaDirectory;
   readonly record: CaRecord;
   readonly keys: CaKeys;
   readonly store: CaStore;
@@ -81,11 +81,11 @@ async function readIssuer(
   signerFor: SignerFor,
 ): Promise<Issuer> {
   const certificate = readCertificates(files, certificateFile)[0];
-  if (certificate === undefined) throw corrupt(join(files.directory, certificateFile), "it is empty");
+  if (certificate === undefined) throw files.directory.corrupt(certificateFile, "it is empty");
   const key = readSealedKey(files, keyFile, sealing);
   try {
     if (!isReference(key) && !keyMatches(new X509Certificate(certificate).publicKey, key))
-      throw corrupt(join(files.directory, certificateFile), `it does not belong to ${keyFile}`);
+      throw files.directory.corrupt(certificateFile, `it does not belong to ${keyFile}`);
     return { certificate, signer: await signerOf(certificate, key, signerFor) };
   } finally {
     key.fill(0);
@@ -126,7 +126,7 @@ export function readSealedKey(files: CaFiles, file: string, sealing: Buffer): Bu
   try {
     return unseal(sealing, files.read(file), SEAL_PURPOSE.key(file));
   } catch (error) {
-    if (error instanceof HawserError && error.code === "SEAL_BROKEN") throw corrupt(join(files.directory, file), "its seal is broken");
+    if (error instanceof HawserError && error.code === "SEAL_BROKEN") throw files.directory.corrupt(file, "its seal is broken");
     throw error;
   }
 }
@@ -141,7 +141,7 @@ export function readCertificates(files: CaFiles, file: string): Uint8Array[] {
   } catch {
     // Falls through: whatever is wrong in there, the file is not what it was.
   }
-  throw corrupt(join(files.directory, file), "it holds no complete certificate");
+  throw files.directory.corrupt(file, "it holds no complete certificate");
 }
 
 /** X.509 counts in seconds. */

@@ -9,6 +9,7 @@ import { runningBroker } from "../../test/support/host-tools/running-broker.js";
 import { PASSPHRASE, provisionDevice, Scene } from "../../test/support/host-tools/scene.js";
 import { startCrlServer } from "../authority/crl-server.js";
 import type { CrlServer } from "../authority/crl-server.js";
+import { CaDirectory } from "../ca-directory/ca-directory.js";
 import { keyIdOf } from "../pki/crl-points.js";
 import { fromPem } from "../pki/pem.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
@@ -64,7 +65,7 @@ async function serving(): Promise<{ base: string; follow: (ca: CertificateAuthor
   server = await startCrlServer(0, "127.0.0.1", () => lists);
   return {
     base: `http://127.0.0.1:${server.port}/lists`,
-    follow: async (ca) => void (lists = await servedCrls(ca.directory)),
+    follow: async (ca) => void (lists = await servedCrls(new CaDirectory(ca.directory))),
   };
 }
 

@@ -1,5 +1,6 @@
 /** Where revocation lists are found: what certificates say of it, and what a server of the lists answers. */
 import { createHash, X509Certificate } from "node:crypto";
+import type { CaDirectory } from "../ca-directory/ca-directory.js";
 import { unprovedFiles } from "../ca-directory/ca-files.js";
 import { recordText, withCrlBase } from "../ca-directory/ca-record.js";
 import { FILES } from "../ca-directory/directory-layout.js";
@@ -45,7 +46,7 @@ export interface ServedCrl {
  *
  * @throws HawserError `NOT_A_CA`, `CA_CORRUPT`
  */
-export async function servedCrls(directory: string): Promise<ReadonlyMap<string, ServedCrl>> {
+export async function servedCrls(directory: CaDirectory): Promise<ReadonlyMap<string, ServedCrl>> {
   const files = unprovedFiles(directory);
   const names = [FILES.issuing, FILES.previous, FILES.root, FILES.previousRoot, FILES.upper].filter((file) => files.has(file));
   const issuers = names.flatMap((file) => readCertificates(files, file));

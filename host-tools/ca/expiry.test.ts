@@ -4,6 +4,7 @@ import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { PASSPHRASE, provisionDevice, Scene } from "../../test/support/host-tools/scene.js";
+import { CaDirectory } from "../ca-directory/ca-directory.js";
 import { openCa } from "./certificate-authority.js";
 import { caEndsMs, statusOf } from "./expiry.js";
 import { openCaReadOnly } from "./read-only.js";
@@ -100,15 +101,16 @@ describe("the status of a CA", () => {
     const startMs = Date.now();
     let nowMs = startMs;
     const ca = await scene.ca({ lifetimesMs: { root: 400 * DAY_MS, issuing: 400 * DAY_MS } }, { now: () => nowMs });
-    const rootEndsMs = caEndsMs(ca.directory);
+    const directory = new CaDirectory(ca.directory);
+    const rootEndsMs = caEndsMs(directory);
     nowMs = startMs + 300 * DAY_MS;
     await ca.rollOverRoot();
     const at = (days: number): Record<string, string> => states(ca.directory, startMs + days * DAY_MS);
-    expect([caEndsMs(ca.directory), at(301)["root"]]).toEqual([rootEndsMs, "ok"]);
+    expect([caEndsMs(directory), at(301)["root"]]).toEqual([rootEndsMs, "ok"]);
     expect([at(339), at(341), at(401)].map((parts) => parts["previous-root"])).toEqual(["ok", "soon", "expired"]);
     await ca.retirePrevious();
     expect(at(341)).toMatchObject({ root: "ok", issuing: "ok" });
-    expect([at(341)["previous-root"], (caEndsMs(ca.directory) ?? 0) > startMs + 699 * DAY_MS]).toEqual([undefined, true]);
+    expect([at(341)["previous-root"], (caEndsMs(directory) ?? 0) > startMs + 699 * DAY_MS]).toEqual([undefined, true]);
   });
 });
 

@@ -1,5 +1,6 @@
 /** What of a CA expires when, and what of it needs somebody's attention. */
 import { X509Certificate } from "node:crypto";
+import type { CaDirectory } from "../ca-directory/ca-directory.js";
 import { unprovedFiles } from "../ca-directory/ca-files.js";
 import { FILES } from "../ca-directory/directory-layout.js";
 import { readCertificates } from "./context.js";
@@ -71,7 +72,7 @@ export function isOverdue(certificate: { readonly notBeforeMs: number; readonly 
  * When the root, the root before during its rollover, the issuing CA or the root's revocation list ends first; undefined where the files
  * cannot be read now. Reads no registry: cheap enough to look often.
  */
-export function caEndsMs(directory: string): number | undefined {
+export function caEndsMs(directory: CaDirectory): number | undefined {
   try {
     const files = unprovedFiles(directory);
     const rootFiles = files.has(FILES.previousRoot) ? [FILES.root, FILES.previousRoot] : [FILES.root];

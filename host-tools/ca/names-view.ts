@@ -1,7 +1,8 @@
 /** The names of a CA and nothing else of it: read without what judges certificates, which takes longer to load than most registries. */
 import { existsSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
+import { CaDirectory } from "../ca-directory/ca-directory.js";
 import { readUnprovedState, unprovedFiles } from "../ca-directory/ca-files.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
 import { readRecord } from "../ca-directory/ca-record.js";
@@ -29,7 +30,7 @@ export interface ReadNames {
  * @returns that this user has seen a newer state of this CA in another directory
  * @throws HawserError `NOT_A_CA`, `CA_CORRUPT`, `CA_ROLLED_BACK`, `CA_VERSION`, `STORAGE_FAILED`
  */
-export function checkCaState(directory: string): { readonly state: CaState; readonly olderCopy: HawserError | undefined } {
+export function checkCaState(directory: CaDirectory): { readonly state: CaState; readonly olderCopy: HawserError | undefined } {
   readRecord(directory);
   const state = readUnprovedState(directory);
   checkNotOlder(directory, state);
@@ -44,7 +45,7 @@ export function checkCaState(directory: string): { readonly state: CaState; read
  * @param reading how much of it
  * @throws HawserError as {@link checkCaState}
  */
-export function readNames(directory: string, reading: Reading): ReadNames {
+export function readNames(directory: CaDirectory, reading: Reading): ReadNames {
   readRecord(directory);
   const files = unprovedFiles(directory);
   const { names } = readConsistently(directory, isRollover(files) ? "all" : reading);
@@ -56,10 +57,15 @@ export function readNames(directory: string, reading: Reading): ReadNames {
  *
  * @throws HawserError as `openCa`; `CA_BUSY` when a change was cut off
  */
-export async function proveNames(directory: string, passphrase: string, reading: Reading, options?: ReadingOptions): Promise<ReadNames> {
-  const path = resolve(directory);
-  const isAsked = isRollover(unprovedFiles(path)) ? "all" : reading;
-  const { files, registry } = await readProvedCa(path, await unlockAndReadAhead(path, passphrase), isAsked, options);
+export async function proveNames(
+  directory: CaDirectory,
+  passphrase: string,
+  reading: Reading,
+  options?: ReadingOptions,
+): Promise<ReadNames> {
+  const absolute = new CaDirectory(resolve(directory.path));
+  const isAsked = isRollover(unprovedFiles(absolute)) ? "all" : reading;
+  const { files, registry } = await readProvedCa(absolute, await unlockAndReadAhead(absolute, passphrase), isAsked, options);
   return { files, state: files.state, names: registry, isProved: true };
 }
 
@@ -72,10 +78,10 @@ function isRollover(files: CaFiles): boolean {
  * A file that the state does not name would be taken for the CA's: a root that was retired, for example. While a change is under way, files
  * may be ahead of the state.
  */
-function checkNothingAdded(directory: string, { files, revision }: CaState): void {
-  const added = Object.values(FILES).find((file) => isSealedFile(file) && files[file] === undefined && existsSync(join(directory, file)));
+function checkNothingAdded(directory: CaDirectory, { files, revision }: CaState): void {
+  const added = Object.values(FILES).find((file) => isSealedFile(file) && files[file] === undefined && existsSync(directory.pathOf(file)));
   if (added === undefined || isJournalThere(directory) || readUnprovedState(directory).revision !== revision) return;
-  const path = join(directory, added);
+  const path = directory.pathOf(added);
   throw new HawserError(
     "CA_CORRUPT",
     `${path} is not part of the CA: the CA did not write it, or has removed it since`,

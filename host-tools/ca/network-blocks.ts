@@ -2,7 +2,7 @@
 import { HawserError } from "../../sdk/errors.js";
 import { BLOCKED, blocksNow, overlaps, UNBLOCKED } from "../brokers/firewall/blocked-networks.js";
 import type { Block, Network } from "../brokers/firewall/blocked-networks.js";
-import { readCaFile } from "../ca-directory/ca-file.js";
+import { CaDirectory } from "../ca-directory/ca-directory.js";
 import { FILES } from "../ca-directory/directory-layout.js";
 import type { CaContext } from "./context.js";
 
@@ -27,7 +27,7 @@ export function changeBlocks(ca: CaContext, change: BlockChange): Promise<readon
 
 function blockNetwork(ca: CaContext, { network, reason, forMs }: WantedBlock): Promise<readonly Block[]> {
   return ca.store.change((draft) => {
-    const blocks = blocksNow(readCaFile(ca.directory, FILES.audit).toString("utf8"), draft.nowMs);
+    const blocks = blocksNow(ca.directory.readUnprovedText(FILES.audit), draft.nowMs);
     const other = blocks.find((block) => overlaps(block.network, network));
     if (other !== undefined)
       throw new HawserError(
@@ -45,7 +45,7 @@ function blockNetwork(ca: CaContext, { network, reason, forMs }: WantedBlock): P
 
 function unblockNetwork(ca: CaContext, network: Network): Promise<readonly Block[]> {
   return ca.store.change((draft) => {
-    const blocks = blocksNow(readCaFile(ca.directory, FILES.audit).toString("utf8"), draft.nowMs);
+    const blocks = blocksNow(ca.directory.readUnprovedText(FILES.audit), draft.nowMs);
     const left = blocks.filter((block) => block.network.text !== network.text);
     if (left.length === blocks.length)
       throw new HawserError("NETWORK_NOT_BLOCKED", `${network.text} is not blocked`, "Run `hawser broker blocks` for those that are.");
@@ -59,5 +59,5 @@ function unblockNetwork(ca: CaContext, network: Network): Promise<readonly Block
  * @throws HawserError `NOT_A_CA`, `CA_CORRUPT`
  */
 export function blocksIn(directory: string, nowMs: number): readonly Block[] {
-  return blocksNow(readCaFile(directory, FILES.audit).toString("utf8"), nowMs);
+  return blocksNow(new CaDirectory(directory).readUnprovedText(FILES.audit), nowMs);
 }

@@ -7,28 +7,32 @@ import { errnoCode, storageError, syncDirectory } from "../../sim/node/files/ato
 import { lockNow } from "../../sim/node/files/process-lock.js";
 import type { ProcessLock } from "../../sim/node/files/process-lock.js";
 import { isOurDirectory } from "../../sim/node/files/safe-path.js";
+import { CaDirectory } from "../ca-directory/ca-directory.js";
 import { FILES } from "../ca-directory/directory-layout.js";
 
 /**
  * @param fill writes the CA into the directory it is given; what it throws leaves nothing behind. The lock is the new CA's: who opens the
  *   CA there releases it before
- * @returns the place, a real path
+ * @returns the place, its path a real one
  * @throws HawserError `CA_EXISTS`, `OUT_EXISTS` (something else is there), `STORAGE_FAILED`, and what `fill` throws
  */
-export async function makeInPlace(directory: string, fill: (staging: string, lock: ProcessLock) => Promise<void>): Promise<string> {
-  const place = placeFor(directory);
-  const staging = `${place}.staged-${randomBytes(8).toString("hex")}`;
+export async function makeInPlace(
+  directory: string,
+  fill: (staging: CaDirectory, lock: ProcessLock) => Promise<void>,
+): Promise<CaDirectory> {
+  const place = new CaDirectory(placeFor(directory));
+  const staging = new CaDirectory(`${place}.staged-${randomBytes(8).toString("hex")}`);
   let lock: ProcessLock | undefined;
   try {
-    removeLeftovers(place);
-    makeDirectory(staging);
+    removeLeftovers(place.path);
+    makeDirectory(staging.path);
     lock = lockCa(staging);
     await fill(staging, lock);
-    moveIntoPlace(staging, place);
-    lock.movedTo(join(place, FILES.lock));
+    moveIntoPlace(staging.path, place.path);
+    lock.movedTo(place.pathOf(FILES.lock));
     return place;
   } catch (error) {
-    rmSync(staging, { recursive: true, force: true });
+    rmSync(staging.path, { recursive: true, force: true });
     throw error;
   } finally {
     lock?.release();
@@ -82,7 +86,7 @@ function removeLeftovers(place: string): void {
     // A link, or a directory of somebody else, may have been planted for us to reach through.
     if (!isOurDirectory(path)) continue;
     try {
-      lockCa(path);
+      lockCa(new CaDirectory(path));
       rmSync(path, { recursive: true, force: true });
     } catch {
       // Another `ca init` is at work there, or it is gone already.
@@ -90,9 +94,9 @@ function removeLeftovers(place: string): void {
   }
 }
 
-function lockCa(directory: string): ProcessLock {
+function lockCa(directory: CaDirectory): ProcessLock {
   return lockNow(
-    join(directory, FILES.lock),
+    directory.pathOf(FILES.lock),
     () => new HawserError("CA_BUSY", `another process is creating a CA in ${directory}`, "Wait for it to finish."),
   );
 }

@@ -1,4 +1,5 @@
 /** Record and keys of a CA that is open, as its directory is at each moment. */
+import type { CaDirectory } from "../ca-directory/ca-directory.js";
 import type { ProvedFiles } from "../ca-directory/ca-files.js";
 import { parseRecord, type CaRecord } from "../ca-directory/ca-record.js";
 import type { CaStore } from "../ca-directory/ca-store.js";
@@ -37,10 +38,13 @@ export class OpenedKeys {
 
 export class OpenedCa implements CaContext {
   constructor(
-    readonly directory: string,
     private readonly opened: OpenedKeys,
     readonly store: CaStore,
   ) {}
+
+  get directory(): CaDirectory {
+    return this.store.directory;
+  }
 
   willUse(sealing: Buffer): void {
     this.opened.nextSealing = sealing;

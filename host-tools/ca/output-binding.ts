@@ -8,6 +8,7 @@ import { HawserError } from "../../sdk/errors.js";
 import { errnoCode, storageError, writeFileAtomic } from "../../sim/node/files/atomic-file.js";
 import { readFileOnly } from "../../sim/node/files/safe-path.js";
 import { MOSQUITTO_FILES } from "../brokers/mosquitto/mosquitto-config.js";
+import { CaDirectory } from "../ca-directory/ca-directory.js";
 import { readUnprovedState, unprovedFiles } from "../ca-directory/ca-files.js";
 import type { ProvedFiles } from "../ca-directory/ca-files.js";
 import type { RegistryNames } from "../ca-directory/ca-registry.js";
@@ -52,7 +53,7 @@ export class OutputBinding {
   readonly #own: Binding;
 
   constructor({ directory, state: { instance, revision } }: ProvedFiles) {
-    this.#own = { instance, path: realpathSync(directory), revision };
+    this.#own = { instance, path: realpathSync(directory.path), revision };
   }
 
   /**
@@ -92,14 +93,14 @@ export interface OutputsElsewhere {
 }
 
 /** A machine that joins again is another one to the CA: what it wrote before would be forgotten in silence. */
-export function outputsElsewhere(directory: string): OutputsElsewhere {
+export function outputsElsewhere(directory: CaDirectory): OutputsElsewhere {
   const state = readUnprovedState(directory);
   const here = machineHere({ directory, state });
   if (here === undefined || here === "") return { left: [], others: 0 };
   const outputs = readOutputs(unprovedFiles(directory));
   const own = new Set(outputsHere(outputs, here).map((output) => output.directory));
   const elsewhere = outputs.filter(({ machine }) => machine !== here);
-  const isLeft = (output: string): boolean => wroteFromHere(output, state.instance, realpathSync(directory));
+  const isLeft = (output: string): boolean => wroteFromHere(output, state.instance, realpathSync(directory.path));
   const left = elsewhere.filter((output) => isLeft(output.directory));
   return {
     left: left.filter((output) => !own.has(output.directory)).map((output) => leftBehind(output.directory, output.machine ?? "")),
@@ -142,7 +143,7 @@ function readBinding(output: string): Binding | undefined {
 /** Whether the CA is still where it was: then this one, of the same instance, is a copy. A directory that cannot be read counts as one. */
 function isThere({ path, instance }: Binding): boolean {
   try {
-    return existsSync(join(path, FILES.record)) && readUnprovedState(path).instance === instance;
+    return existsSync(join(path, FILES.record)) && readUnprovedState(new CaDirectory(path)).instance === instance;
   } catch {
     return true;
   }

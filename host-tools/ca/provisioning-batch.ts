@@ -4,7 +4,7 @@
  */
 import { HawserError } from "../../sdk/errors.js";
 import { checkId, recoveryIdentity } from "../../sdk/identity/device-id.js";
-import { DIRECTORIES } from "../ca-directory/directory-layout.js";
+import { reservationFile } from "../ca-directory/directory-layout.js";
 import { lockNow, type ProcessLock } from "../../sim/node/files/process-lock.js";
 import { reservedEntry, withCertificate } from "../ca-directory/state-transitions.js";
 import { checkRequest } from "../pki/certificate-request.js";
@@ -18,7 +18,6 @@ import type { DeviceIdentity } from "./provisioning.js";
 import { CaseTwins } from "./case-twins.js";
 import { checkDeviceName } from "./reserved-names.js";
 import { newPsk } from "./sealed-psk.js";
-import { join } from "node:path";
 
 export interface BatchDevice {
   readonly id: string;
@@ -54,9 +53,7 @@ export async function provisionBatch(
     const asked: { id: string; publicKey: Uint8Array }[] = [];
     for (const { id, csr } of devices) {
       checkDeviceName(checkId(id), ca.record.brokerHosts);
-      locks.push(
-        lockNow(join(ca.directory, DIRECTORIES.reservations, `${id}.lock`), () => exists(id, "being provisioned by another process")),
-      );
+      locks.push(lockNow(ca.directory.pathOf(reservationFile(id)), () => exists(id, "being provisioned by another process")));
       asked.push({ id, publicKey: (await checkRequest(csr, id)).publicKey });
     }
     return await ca.store.change(async (draft) => {

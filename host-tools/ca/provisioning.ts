@@ -3,7 +3,6 @@
  * complete,
  * (the caller puts the vault into place), activate. Stopped anywhere, the name is at worst reserved, and the next attempt takes it over.
  */
-import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { checkId, recoveryIdentity } from "../../sdk/identity/device-id.js";
 import { lockNow } from "../../sim/node/files/process-lock.js";
@@ -17,7 +16,7 @@ import { anchorsOf, chainOf, issueLeaf } from "./context.js";
 import { checkKey } from "./certificate-renewal.js";
 import { withCertificatePasswords } from "./certificate-passwords.js";
 import type { CaContext } from "./context.js";
-import { DIRECTORIES } from "../ca-directory/directory-layout.js";
+import { reservationFile } from "../ca-directory/directory-layout.js";
 import { refuseCaseTwin } from "./case-twins.js";
 import { checkDeviceName } from "./reserved-names.js";
 import { newPsk, provisionedPsk, activePsk, saltProof } from "./sealed-psk.js";
@@ -84,7 +83,7 @@ export class Provisioning {
    */
   async reserve({ id, role: asked, replace = false, attributes = {} }: ReserveRequest): Promise<Reservation> {
     checkDeviceName(checkId(id), this.ca.record.brokerHosts);
-    const lock = lockNow(join(this.ca.directory, DIRECTORIES.reservations, `${id}.lock`), (pid) => inProgress(id, pid));
+    const lock = lockNow(this.ca.directory.pathOf(reservationFile(id)), (pid) => inProgress(id, pid));
     let role = asked ?? USUAL_DEVICE_ROLE;
     try {
       await this.ca.store.change((draft) => {
@@ -176,7 +175,7 @@ export class Provisioning {
    * @throws HawserError `ID_EXISTS` while another process provisions it, and those of every change
    */
   async resume({ id, role, serial, replace }: ResumeRequest): Promise<{ readonly notAfterMs: number } | undefined> {
-    const lock = lockNow(join(this.ca.directory, DIRECTORIES.reservations, `${checkId(id)}.lock`), (pid) => inProgress(id, pid));
+    const lock = lockNow(this.ca.directory.pathOf(reservationFile(checkId(id))), (pid) => inProgress(id, pid));
     try {
       return await this.ca.store.change((draft) => {
         const entry = draft.entries.get(id);

@@ -1,5 +1,4 @@
 /** Quarantine without a person: of devices alone, few an hour, and on the audit trail with the reason and the role before. */
-import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { readAuditTail } from "../ca-directory/audit-trail.js";
 import { FILES } from "../ca-directory/directory-layout.js";
@@ -49,7 +48,7 @@ export function quarantine(ca: CaContext, { id, role, rule, observed, perHour }:
     if (entry.state === "revoked") return { done: false, reason: `${id} is shut out already` };
     const changed = withSettings(ca, draft, entry, { attributes: {}, role }, "renewing");
     // Under the CA's lock: two hooks at once do not both take the last place.
-    if (countSince(join(ca.directory, FILES.audit), draft.nowMs - HOUR_MS, perHour) >= perHour)
+    if (countSince(ca.directory.pathOf(FILES.audit), draft.nowMs - HOUR_MS, perHour) >= perHour)
       throw new HawserError(
         "QUARANTINE_LIMIT",
         `${perHour} devices were put into quarantine within the last hour: ${id} was not`,

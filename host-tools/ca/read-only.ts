@@ -11,7 +11,7 @@ import type { AuditVerdict } from "../ca-directory/audit-trail.js";
 import { listed, unknownId } from "../ca-directory/registry.js";
 import type { ListedName } from "../ca-directory/registry.js";
 import { crlBaseOf, readCertificates } from "./context.js";
-import { readCaFile } from "../ca-directory/ca-file.js";
+import { CaDirectory } from "../ca-directory/ca-directory.js";
 import { unprovedFiles } from "../ca-directory/ca-files.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
 import type { RegistryNames } from "../ca-directory/ca-registry.js";
@@ -87,7 +87,8 @@ export interface CaView extends CaParts {
  *
  * @throws HawserError `NOT_A_CA`, `CA_CORRUPT`, `CA_ROLLED_BACK`, `CA_VERSION`, `STORAGE_FAILED`
  */
-export function openCaParts(directory: string): CaParts {
+export function openCaParts(path: string): CaParts {
+  const directory = new CaDirectory(path);
   return partsOf(unprovedFiles(directory), checkCaState(directory).state);
 }
 
@@ -99,7 +100,7 @@ export function openCaParts(directory: string): CaParts {
  * @throws HawserError `NOT_A_CA`, `CA_CORRUPT`, `CA_ROLLED_BACK`, `CA_VERSION`, `STORAGE_FAILED`
  */
 export function openCaReadOnly(directory: string, reading: Reading = "all"): CaView {
-  return viewOf(readNames(directory, reading));
+  return viewOf(readNames(new CaDirectory(directory), reading));
 }
 
 /**
@@ -109,7 +110,7 @@ export function openCaReadOnly(directory: string, reading: Reading = "all"): CaV
  * @throws HawserError as `openCa`; `CA_BUSY` when a change was cut off
  */
 export async function proveCa(directory: string, passphrase: string, reading: Reading = "all", options?: ReadingOptions): Promise<CaView> {
-  return viewOf(await proveNames(directory, passphrase, reading, options));
+  return viewOf(await proveNames(new CaDirectory(directory), passphrase, reading, options));
 }
 
 function viewOf({ files, names, state, isProved }: ReadNames): CaView {
@@ -142,12 +143,13 @@ export function previousOf(files: CaFiles, { entries }: RegistryNames): CaView["
 }
 
 function partsOf(files: CaFiles, state: CaState): CaParts {
+  const { directory } = files;
   const record = parseRecord(files);
   const { name, brokerHosts } = record;
   const rootCrl = readRootCrlTimes(files);
-  const copy = state.log === undefined ? olderCopy(files.directory, state) : undefined;
+  const copy = state.log === undefined ? olderCopy(directory, state) : undefined;
   return {
-    directory: files.directory,
+    directory: directory.path,
     ...(copy === undefined ? {} : { olderCopy: copy }),
     name,
     brokerHosts,
@@ -161,8 +163,8 @@ function partsOf(files: CaFiles, state: CaState): CaParts {
     ...(rootCrl === undefined ? {} : { rootCrl }),
     certificatePolicy: certificatePolicyOf(record),
     ...crlBaseOf(record),
-    isRootStillHere: existsSync(join(files.directory, DIRECTORIES.offlineRoot)),
-    outputs: outputsHere(readOutputs(files), machineHere({ directory: files.directory, state })),
+    isRootStillHere: existsSync(directory.pathOf(DIRECTORIES.offlineRoot)),
+    outputs: outputsHere(readOutputs(files), machineHere({ directory, state })),
     policyText: () => policyTextOf(files),
   };
 }
@@ -172,9 +174,10 @@ function partsOf(files: CaFiles, state: CaState): CaParts {
  *
  * @throws HawserError `NOT_A_CA`, `CA_CORRUPT` (a file it needs is missing)
  */
-export function verifyAudit(directory: string): AuditVerdict {
+export function verifyAudit(path: string): AuditVerdict {
+  const directory = new CaDirectory(path);
   readRecord(directory);
-  const text = readCaFile(directory, FILES.audit).toString("utf8");
+  const text = directory.readUnprovedText(FILES.audit);
   return verifyAuditText(text, isJournalThere(directory) ? undefined : readRevision(directory).auditHash);
 }
 

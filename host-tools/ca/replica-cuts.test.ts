@@ -12,6 +12,7 @@ import { removeDirectory } from "../../sim/node/files/remove-directory.js";
 import { TEST_SCRYPT_COST } from "../../sim/node/vault/sealed.js";
 import { PostgresServer } from "../../test/support/host-tools/postgres-server.js";
 import { PASSPHRASE, provisionDevice, Scene } from "../../test/support/host-tools/scene.js";
+import { CaDirectory } from "../ca-directory/ca-directory.js";
 import { writeDatabaseFile } from "../ca-directory/database-file.js";
 import { FILES } from "../ca-directory/directory-layout.js";
 import { parseState, sha256 } from "../ca-directory/sealed-state.js";
@@ -208,7 +209,7 @@ describe.each(KINDS)("a machine that is killed, with its copy in %s", (kind) => 
       const code = await joinHere().then(() => "", errorCode);
       codes.add(code);
       // What was complete is there as a copy now, which the drill makes of it.
-      if (code === "CA_EXISTS") writeDatabaseFile(place, undefined);
+      if (code === "CA_EXISTS") writeDatabaseFile(new CaDirectory(place), undefined);
       await openCa(place, PASSPHRASE);
       expect(stateOf(place)).toBe(stateOf(second.directory));
       await expectSound(place);

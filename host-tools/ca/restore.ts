@@ -9,8 +9,8 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
-import { writeFileAtomic } from "../../sim/node/files/atomic-file.js";
 import type { OpenedBackup } from "../ca-directory/backup-file.js";
+import { CaDirectory } from "../ca-directory/ca-directory.js";
 import { readUnprovedState } from "../ca-directory/ca-files.js";
 import { readProvedCa } from "../ca-directory/proved-reading.js";
 import type { CertificateRecord } from "../ca-directory/registry-entry.js";
@@ -68,12 +68,12 @@ const NUMBER_STEP = 1_000_000;
  * @throws HawserError as `verifyCa`
  */
 export async function rehearseRestore({ snapshot }: OpenedBackup, passphrase: string, nowMs = Date.now()): Promise<Verification> {
-  const staging = mkdtempSync(join(tmpdir(), "hawser-restore-"));
+  const staging = new CaDirectory(mkdtempSync(join(tmpdir(), "hawser-restore-")));
   try {
     layOut(staging, snapshot);
-    return await verifyCa(staging, passphrase, { nowMs, isAlone: true });
+    return await verifyCa(staging.path, passphrase, { nowMs, isAlone: true });
   } finally {
-    rmSync(staging, { recursive: true, force: true });
+    rmSync(staging.path, { recursive: true, force: true });
   }
 }
 
@@ -99,7 +99,7 @@ export async function restoreCa(backup: OpenedBackup, directory: string, options
     beginAnew(staging, loaded, backup.sealing, [...lists.map(({ number }) => number), seen?.revision ?? 0], lost);
     try {
       const repeats = await repeatRevocations(staging, loaded, lists, options);
-      const verification = await verifyCa(staging, options.passphrase, { nowMs: (options.now ?? Date.now)() });
+      const verification = await verifyCa(staging.path, options.passphrase, { nowMs: (options.now ?? Date.now)() });
       if (verification.problems.length > 0)
         throw new HawserError(
           "BACKUP_DAMAGED",
@@ -109,19 +109,19 @@ export async function restoreCa(backup: OpenedBackup, directory: string, options
       state = readUnprovedState(staging);
       restored = { directory, verification, ...repeats, lost: lost.length, outputs };
     } finally {
-      forgetRevision(staging);
+      forgetRevision(staging.path);
     }
   });
   if (restored === undefined || state === undefined) throw new Error("nothing was restored");
   rememberRevision(place, state);
-  rememberSuccessor(instance, place, state.revision);
+  rememberSuccessor(instance, place.path, state.revision);
   return restored;
 }
 
 /** Two homes of one CA would issue and revoke without knowing of each other. */
 function refuseSecondHome(instance: string, seen: Seen | undefined): void {
   if (seen === undefined || !existsSync(join(seen.path, FILES.record))) return;
-  const there = readUnprovedState(seen.path);
+  const there = readUnprovedState(new CaDirectory(seen.path));
   if (there.instance !== instance) return;
   throw new HawserError(
     "CA_EXISTS",
@@ -186,7 +186,7 @@ function lostCertificates({ files, registry }: LoadedCa, lists: readonly ReadCrl
 
 /** Another instance, whose numbers are beyond all that were used, which has no broker yet, and whose changes go to no database. */
 function beginAnew(
-  staging: string,
+  staging: CaDirectory,
   { files }: LoadedCa,
   sealing: Uint8Array,
   numbers: readonly number[],
@@ -195,25 +195,25 @@ function beginAnew(
   const { state } = files;
   const hashes = { ...state.files };
   const write = (file: string, text: string): void => {
-    writeFileAtomic(join(staging, file), text);
+    staging.write(file, text);
     hashes[file] = sha256(text);
   };
   write(FILES.outputs, outputsText([]));
   if (lost.length > 0) write(FILES.lost, lostText([...readLost(files), ...lost]));
   const revision = (Math.floor(Math.max(state.revision, ...numbers) / NUMBER_STEP) + 1) * NUMBER_STEP;
   const anew = { ...inLog(state, undefined), instance: randomBytes(16).toString("hex"), revision, files: hashes };
-  writeFileAtomic(join(staging, FILES.state), stateText(stateKey(sealing), anew));
-  writeFileAtomic(join(staging, FILES.revision), revisionText({ number: revision, auditHash: state.audit.head }));
+  staging.write(FILES.state, stateText(stateKey(sealing), anew));
+  staging.write(FILES.revision, revisionText({ number: revision, auditHash: state.audit.head }));
 }
 
 /** Signs a new revocation list in any case: with a number beyond every one that a broker may have. */
 async function repeatRevocations(
-  staging: string,
+  staging: CaDirectory,
   { files }: LoadedCa,
   lists: readonly ReadCrl[],
   { passphrase, signerFor, now = Date.now }: RestoreOptions,
 ): Promise<Pick<Restored, "repeated" | "shutOut">> {
-  const ca = await openCa(staging, passphrase, { now, ...(signerFor === undefined ? {} : { signerFor }) });
+  const ca = await openCa(staging.path, passphrase, { now, ...(signerFor === undefined ? {} : { signerFor }) });
   const revoked = revokedIn(lists);
   const brokerSerial = readBrokerRecords(files).at(-1)?.serial ?? "";
   const repeats = await ca.repeatRevocations(revoked, { instance: files.state.instance, revision: files.state.revision });

@@ -1,5 +1,4 @@
 /** Shutting names out, and the revocation lists that say so. */
-import { join } from "node:path";
 import { HawserError } from "../../sdk/errors.js";
 import { checkId } from "../../sdk/identity/device-id.js";
 import type { CertificateRecord, CertificateSummary, EntryState, RegistryEntry } from "../ca-directory/registry-entry.js";
@@ -16,7 +15,7 @@ import type { CaContext, CaKeys } from "./context.js";
 import { readCaJson } from "../ca-directory/ca-files.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
 import { parseCertificateRecords } from "../ca-directory/registry-entry.js";
-import { corrupt, FILES } from "../ca-directory/directory-layout.js";
+import { FILES } from "../ca-directory/directory-layout.js";
 import { fromPem } from "../pki/pem.js";
 import { certificatePolicyOf, ROOT_CRL_MS } from "../ca-directory/ca-record.js";
 import type { CaRecord } from "../ca-directory/ca-record.js";
@@ -166,7 +165,7 @@ function readRecords(files: CaFiles, file: string): CertificateRecord[] {
   if (!files.has(file)) return [];
   const value = readCaJson(files, file);
   const records = value["v"] === 1 ? parseCertificateRecords(value["certificates"]) : undefined;
-  if (records === undefined) throw corrupt(join(files.directory, file), "it is not a list of certificates");
+  if (records === undefined) throw files.directory.corrupt(file, "it is not a list of certificates");
   return records;
 }
 
@@ -223,7 +222,7 @@ export function readCrlTimes(files: CaFiles): CrlTimes {
   const roots = new Set((files.has(FILES.rootCrl) ? readLists(files, FILES.rootCrl) : []).map(({ issuer }) => issuer));
   const own = lists.filter(({ issuer }) => !roots.has(issuer));
   const expected = (files.has(FILES.rootCrl) ? 1 : files.has(FILES.previousRoot) ? 3 : 2) + (files.has(FILES.previous) ? 1 : 0);
-  if (own.length !== expected) throw corrupt(join(files.directory, FILES.crl), "it does not hold a revocation list of each CA");
+  if (own.length !== expected) throw files.directory.corrupt(FILES.crl, "it does not hold a revocation list of each CA");
   return timesOf(own);
 }
 
@@ -247,7 +246,7 @@ function readLists(files: CaFiles, file: string): RevocationList[] {
   } catch {
     // Falls through: whatever is wrong in there, the file is not what it was.
   }
-  throw corrupt(join(files.directory, file), "it does not hold whole revocation lists");
+  throw files.directory.corrupt(file, "it does not hold whole revocation lists");
 }
 
 function crlValidity(record: CaRecord, nowMs: number): { notBeforeMs: number; notAfterMs: number } {

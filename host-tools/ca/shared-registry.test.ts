@@ -7,6 +7,7 @@ import { PostgresServer } from "../../test/support/host-tools/postgres-server.js
 import { freePorts, PASSPHRASE, provisionDevice, Scene, testKey } from "../../test/support/host-tools/scene.js";
 import { TEST_SCRYPT_COST } from "../../sim/node/vault/sealed.js";
 import { openBackup } from "../ca-directory/backup-file.js";
+import { CaDirectory } from "../ca-directory/ca-directory.js";
 import { readUnprovedState } from "../ca-directory/ca-files.js";
 import { rememberRevision } from "../ca-directory/revision-witness.js";
 import { parseDatabaseUrl } from "../ca-directory/database-address.js";
@@ -369,7 +370,7 @@ describe("a database that somebody else writes to", () => {
     await expect(joinRegistry(ca.directory, { passphrase: PASSPHRASE, urlFile: server.urlFile })).rejects.toMatchObject(refused);
     expect(existsSync(ca.directory)).toBe(false);
     // Nor does any other writing here forget it.
-    rememberRevision(ca.directory, { ...readUnprovedState(`${ca.directory}.old`), revision: 5 });
+    rememberRevision(new CaDirectory(ca.directory), { ...readUnprovedState(new CaDirectory(`${ca.directory}.old`)), revision: 5 });
     await expect(joinRegistry(ca.directory, { passphrase: PASSPHRASE, urlFile: server.urlFile })).rejects.toMatchObject(refused);
   });
 

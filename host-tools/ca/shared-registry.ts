@@ -1,5 +1,6 @@
 /** What only a CA has whose registry machines share: snapshots, by which a machine joins, and joining. */
 import { HawserError } from "../../sdk/errors.js";
+import { CaDirectory } from "../ca-directory/ca-directory.js";
 import { backupBytes, openBackup, readBackupHeader } from "../ca-directory/backup-file.js";
 import { isAway } from "../ca-directory/change-log.js";
 import { writeDatabaseFile } from "../ca-directory/database-file.js";
@@ -48,7 +49,7 @@ export async function addSnapshot({ store, record, keys }: CaContext): Promise<A
   return { revision, sizeBytes: bytes.length };
 }
 
-export function notShared(directory: string): HawserError {
+export function notShared(directory: CaDirectory): HawserError {
   return new HawserError(
     "REGISTRY_NOT_FOUND",
     `the registry of ${directory} is in no database`,
@@ -77,11 +78,12 @@ export interface Joined {
  * Makes a CA directory for this machine from the newest snapshot of a shared registry and the changes since, all proved. What the database
  * does not show, a machine that joins cannot miss: compare the change's number with another machine's.
  *
- * @param directory must not exist or be empty
+ * @param path must not exist or be empty
  * @throws HawserError `REGISTRY_NOT_FOUND`, `WRONG_PASSPHRASE`, `BACKUP_DAMAGED`, `CA_EXISTS`, `OUT_EXISTS`,
  *   `REGISTRY_ROLLED_BACK` (this user has seen a newer state of this CA), and those of reading a CA
  */
-export async function joinRegistry(directory: string, { passphrase, urlFile, name }: JoinOptions): Promise<Joined> {
+export async function joinRegistry(path: string, { passphrase, urlFile, name }: JoinOptions): Promise<Joined> {
+  const directory = new CaDirectory(path);
   const address = databaseAddress(directory, urlFile);
   const { log, bytes } = await newestSnapshot(address, name);
   const { header, snapshot, sealing } = openBackup(bytes, passphrase, "the database's snapshot");
@@ -89,7 +91,7 @@ export async function joinRegistry(directory: string, { passphrase, urlFile, nam
   if (said?.log !== log) throw notFound("its snapshot is of another CA");
   let state: CaState | undefined;
   let names = 0;
-  const place = await makeInPlace(directory, async (staging, lock) => {
+  const place = await makeInPlace(path, async (staging, lock) => {
     layOut(staging, snapshot);
     writeDatabaseFile(staging, urlFile);
     lock.release();
@@ -107,7 +109,7 @@ export async function joinRegistry(directory: string, { passphrase, urlFile, nam
   });
   if (state === undefined) throw new Error("nothing was joined");
   rememberRevision(place, state);
-  return { directory, name: header.name, instance: state.instance, revision: state.revision, names };
+  return { directory: path, name: header.name, instance: state.instance, revision: state.revision, names };
 }
 
 async function newestSnapshot(

@@ -8,7 +8,7 @@ import { isTemporaryName } from "../../sim/node/files/atomic-file.js";
 import { verifyAuditText } from "../ca-directory/audit-trail.js";
 import { readProvedCa, unlockAndReadAhead } from "../ca-directory/proved-reading.js";
 import type { ProvedFiles } from "../ca-directory/ca-files.js";
-import { readCaFile } from "../ca-directory/ca-file.js";
+import { CaDirectory } from "../ca-directory/ca-directory.js";
 import { DIRECTORIES, FILES, isSealedFile } from "../ca-directory/directory-layout.js";
 import type { CertificateRecord, RegistryEntry } from "../ca-directory/registry-entry.js";
 import { revokedOf } from "../ca-directory/state-transitions.js";
@@ -53,9 +53,9 @@ export async function verifyCa(
   passphrase: string,
   { nowMs = Date.now(), checkpoints = new Map(), ...reading }: VerifyOptions = {},
 ): Promise<Verification> {
-  const path = resolve(directory);
-  const { sealing, ahead } = await unlockAndReadAhead(path, passphrase);
-  const { files, registry } = await readProvedCa(path, { sealing, ahead }, "all", reading);
+  const place = new CaDirectory(resolve(directory));
+  const { sealing, ahead } = await unlockAndReadAhead(place, passphrase);
+  const { files, registry } = await readProvedCa(place, { sealing, ahead }, "all", reading);
   const names = [...registry.entries.values()];
   const brokers = readBrokerRecords(files);
   const issuers = [FILES.issuing, FILES.root, ...(files.has(FILES.previous) ? [FILES.previous] : [])].map(
@@ -66,7 +66,7 @@ export async function verifyCa(
     : [];
   const links = (files.has(FILES.rootLinks) ? readCertificates(files, FILES.rootLinks) : []).map((der) => new X509Certificate(der));
   const uppers = (files.has(FILES.upper) ? readCertificates(files, FILES.upper) : []).map((der) => new X509Certificate(der));
-  const trail = verifyAuditText(readCaFile(path, FILES.audit).toString("utf8"), files.state.audit.head);
+  const trail = verifyAuditText(place.readUnprovedText(FILES.audit), files.state.audit.head);
   const problems = [
     ...(trail.ok ? [] : [`line ${trail.line} of the audit trail: ${trail.problem}`]),
     ...[...checkpoints].flatMap(([name, text]) => checkpointProblem(files, text, name) ?? []),
@@ -172,17 +172,17 @@ function crlProblems(
 function strangersIn(files: ProvedFiles): string[] {
   const { directory, parts } = files;
   const ours = new Set<string>([...Object.values(FILES), ...Object.values(DIRECTORIES)].map((path) => path.split("/")[0] ?? ""));
-  const unsealed = Object.values(FILES).filter((file) => isSealedFile(file) && !files.has(file) && existsSync(join(directory, file)));
-  const others = readdirSync(directory).filter(
+  const unsealed = Object.values(FILES).filter((file) => isSealedFile(file) && !files.has(file) && existsSync(directory.pathOf(file)));
+  const others = readdirSync(directory.path).filter(
     (name) => !ours.has(name) && !isTemporaryName(name) && !name.startsWith(`${DIRECTORIES.trial}-`),
   );
   const elsewhere = parts.kind === "files" ? [FILES.registry] : [DIRECTORIES.registry, DIRECTORIES.index];
-  const index = join(directory, DIRECTORIES.index);
+  const index = directory.pathOf(DIRECTORIES.index);
   const inIndex = parts.kind === "files" && existsSync(index) ? readdirSync(index).map((name) => join(DIRECTORIES.index, name)) : [];
   return [
     ...others,
     ...unsealed,
-    ...elsewhere.filter((name) => existsSync(join(directory, name))),
+    ...elsewhere.filter((name) => existsSync(directory.pathOf(name))),
     ...inIndex.filter((file) => !files.has(file)),
   ];
 }

@@ -2,6 +2,7 @@
 import { errorCode, errorMessage } from "../../sdk/errors.js";
 import type { CertificateAuthority } from "../ca/certificate-authority.js";
 import { isAway } from "../ca-directory/change-log.js";
+import { CaDirectory } from "../ca-directory/ca-directory.js";
 import { readUnprovedState } from "../ca-directory/ca-files.js";
 import type { Terminal } from "./terminal.js";
 
@@ -10,7 +11,8 @@ export function keepReplica(ca: CertificateAuthority, terminal: Terminal): () =>
   let isAtWork = false;
   let isAgain = false;
   let told = "";
-  let { revision } = readUnprovedState(ca.directory);
+  const directory = new CaDirectory(ca.directory);
+  let { revision } = readUnprovedState(directory);
   const take = async (): Promise<void> => {
     isAgain = isAtWork;
     if (isAtWork) return;
@@ -25,7 +27,7 @@ export function keepReplica(ca: CertificateAuthority, terminal: Terminal): () =>
           told = text;
         },
       );
-      const now = readUnprovedState(ca.directory).revision;
+      const now = readUnprovedState(directory).revision;
       if (now !== revision) terminal.event("taken-in", { revision: now }, `change ${now}`, "dim");
       revision = now;
     } while (isAgain);

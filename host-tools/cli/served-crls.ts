@@ -5,6 +5,7 @@ import { startCrlServer } from "../authority/crl-server.js";
 import type { CrlServer } from "../authority/crl-server.js";
 import { OcspResponder, type OcspIssuer } from "../authority/ocsp-responder.js";
 import type { CertificateAuthority } from "../ca/certificate-authority.js";
+import { CaDirectory } from "../ca-directory/ca-directory.js";
 import { watchCa } from "../ca-directory/ca-watch.js";
 import { servedCrls, type ServedCrl } from "../ca/crl-places.js";
 import { crlPath } from "../pki/crl-points.js";
@@ -24,11 +25,12 @@ export async function serveCrls(
   terminal: Terminal,
   ca?: CertificateAuthority,
 ): Promise<CrlServer> {
-  let lists = await servedCrls(directory);
+  const served = new CaDirectory(directory);
+  let lists = await servedCrls(served);
   const ocsp = ca && new OcspAtCa(ca, () => lists);
   const server = await startCrlServer(port, host, () => lists, ocsp && ((question) => ocsp.responder.answer(question)));
   const unwatch = watchCa(directory, () => {
-    servedCrls(directory).then(
+    servedCrls(served).then(
       (now) => (lists = now),
       (error: unknown) =>
         terminal.event(

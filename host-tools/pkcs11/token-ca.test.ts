@@ -16,6 +16,7 @@ import { verifyCa } from "../ca/verification.js";
 import { fromPem } from "../pki/pem.js";
 import { FileSigner, generateKey, Signer } from "../pki/signer.js";
 import { unseal, TEST_SCRYPT_COST } from "../../sim/node/vault/sealed.js";
+import { CaDirectory } from "../ca-directory/ca-directory.js";
 import { SEAL_PURPOSE } from "../ca-directory/directory-layout.js";
 import { readRecord, unlock } from "../ca-directory/ca-record.js";
 import { tokenKey, tokenSigners } from "./token-signer.js";
@@ -93,7 +94,8 @@ test(
     expect(token.tool("--list-objects", "--type", "privkey").match(/never extractable/g)).toHaveLength(3);
     expect(token.calls()).toMatch(/--sign/);
     expect(token.calls()).not.toContain(PIN);
-    const sealing = await unlock(join(cwd, "ca"), readRecord(join(cwd, "ca")), PASSPHRASE);
+    const directory = new CaDirectory(join(cwd, "ca"));
+    const sealing = await unlock(directory, readRecord(directory), PASSPHRASE);
     const issuing = unseal(sealing, readFileSync(join(cwd, "ca/keys/issuing.sealed")), SEAL_PURPOSE.key("keys/issuing.sealed")).toString(
       "utf8",
     );

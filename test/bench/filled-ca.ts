@@ -1,7 +1,7 @@
 /** A CA directory with many names for the benches: copies of one device's entry, put into the registry as the CA would have. */
 import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { CaDirectory } from "../../host-tools/ca-directory/ca-directory.js";
 import { readState } from "../../host-tools/ca-directory/ca-files.js";
 import { readRecord, unlock } from "../../host-tools/ca-directory/ca-record.js";
 import { entryFile, FILES, SEAL_PURPOSE } from "../../host-tools/ca-directory/directory-layout.js";
@@ -16,7 +16,8 @@ export function meterName(number: number): string {
 }
 
 /** Fills a CA of one device up to `names`: ends, sites and states differ, so that filters have something to find. */
-export async function fillCa(directory: string, passphrase: string, names: number): Promise<void> {
+export async function fillCa(path: string, passphrase: string, names: number): Promise<void> {
+  const directory = new CaDirectory(path);
   const sealing = await unlock(directory, readRecord(directory), passphrase);
   const { state } = readState(directory, stateKey(sealing));
   const digests = new Map<string, string>();
@@ -38,11 +39,11 @@ export async function fillCa(directory: string, passphrase: string, names: numbe
     const psk = seal(sealing, key, SEAL_PURPOSE.psk(name)).toString("base64");
     const text = `${JSON.stringify({ ...model.entry, name, certificates, currentSerial: serial, psk, attributes: { site: `b${number % 50}` } }, null, 2)}\n`;
     // Not one by one on the disk: that takes minutes.
-    if (parts.kind === "files") writeFileSync(join(directory, entryFile(name)), text, { mode: 0o600 });
+    if (parts.kind === "files") writeFileSync(directory.pathOf(entryFile(name)), text, { mode: 0o600 });
     else filled.set(entryFile(name), Buffer.from(text, "utf8"));
     digests.set(name, entryDigest(name, text));
   }
   parts.apply(filled, []);
   const registry = new RegistryTree(digests, bitsFor(digests.size, state.registry.bits)).root;
-  writeFileSync(join(directory, FILES.state), stateText(stateKey(sealing), { ...state, registry }));
+  writeFileSync(directory.pathOf(FILES.state), stateText(stateKey(sealing), { ...state, registry }));
 }

@@ -1,6 +1,7 @@
 /** Makes a CA directory. */
 import { join, resolve } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
+import { CaDirectory } from "../../ca-directory/ca-directory.js";
 import { DEFAULT_LIFETIMES } from "../../ca-directory/ca-record.js";
 import { readFileSync } from "node:fs";
 import { writeFileAtomic } from "../../../sim/node/files/atomic-file.js";
@@ -112,7 +113,7 @@ async function checkDatabase({ dir, csr, registryUrlFile }: CaInitOptions): Prom
       "a CA that waits for its parent is not shared yet",
       "When it is made, run: hawser registry move --to postgres",
     );
-  await logNames(databaseAddress(dir, registryUrlFile));
+  await logNames(databaseAddress(new CaDirectory(dir), registryUrlFile));
 }
 
 async function share({ dir, registryUrlFile, pinFile }: CaInitOptions, passphrase: string, { terminal, env }: Context): Promise<void> {

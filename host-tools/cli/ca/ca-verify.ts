@@ -1,6 +1,7 @@
 /** Proves that all of a CA agrees. */
 import { readFileSync } from "node:fs";
 import { HawserError } from "../../../sdk/errors.js";
+import { CaDirectory } from "../../ca-directory/ca-directory.js";
 import { outputsElsewhere } from "../../ca/output-binding.js";
 import { openCaReadOnly } from "../../ca/read-only.js";
 import { verifyCa } from "../../ca/verification.js";
@@ -24,7 +25,7 @@ export async function verify(options: CaVerifyOptions, { terminal, env }: Contex
       onAway: (problem) => terminal.warning(problem),
     },
   );
-  for (const stray of outputsElsewhere(options.dir).left) terminal.warning(stray);
+  for (const stray of outputsElsewhere(new CaDirectory(options.dir)).left) terminal.warning(stray);
   const ok = problems.length === 0;
   terminal.result({ dir: options.dir, ok, instance, revision, names, certificates, auditLines, problems, strangers }, [
     ...problems,

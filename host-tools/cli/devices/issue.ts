@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { checkId } from "../../../sdk/identity/device-id.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import type { ClientCredentials } from "../../ca/clients.js";
+import { CaDirectory } from "../../ca-directory/ca-directory.js";
 import { isJournalThere } from "../../ca-directory/change-journal.js";
 import { openCaReadOnly } from "../../ca/read-only.js";
 import { checkClientRole, policyOf } from "../../ca/ca-policy.js";
@@ -27,7 +28,7 @@ export interface IssueOptions extends PassphraseOptions {
 export async function issue(options: IssueOptions, context: Context): Promise<void> {
   checkId(options.name);
   attributesOf(options.attribute);
-  checkClientRole(policyOf(unprovedFiles(options.dir)), options.role);
+  checkClientRole(policyOf(unprovedFiles(new CaDirectory(options.dir))), options.role);
   const replace = options.replace === true;
   checkFree(options.out, replace);
   const ca = await openCaOf(options, context);
@@ -70,7 +71,7 @@ async function issueAt(place: IssuePlace, ca: CertificateAuthority, options: Iss
 /** A change that failed on its way is finished by the next command: then what is staged is the client's only key. */
 function mayBeNeeded(place: IssuePlace, ca: CertificateAuthority, options: IssueOptions): boolean {
   try {
-    return isJournalThere(ca.directory) || letInAsStaged(place, ca, options) !== undefined;
+    return isJournalThere(new CaDirectory(ca.directory)) || letInAsStaged(place, ca, options) !== undefined;
   } catch {
     return true;
   }

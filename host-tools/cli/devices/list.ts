@@ -1,4 +1,5 @@
 /** Lists what is in the registry. */
+import { CaDirectory } from "../../ca-directory/ca-directory.js";
 import type { EntryState, NameSummary } from "../../ca-directory/registry-entry.js";
 import { listed } from "../../ca-directory/registry.js";
 import type { ListedName } from "../../ca-directory/registry.js";
@@ -62,12 +63,13 @@ interface Found extends Pick<FoundNames, "count" | "states"> {
 }
 
 async function found(options: ListOptions, wanted: RegistryQuery, context: Context): Promise<Found> {
-  const { olderCopy } = checkCaState(options.dir);
+  const directory = new CaDirectory(options.dir);
+  const { olderCopy } = checkCaState(directory);
   if (olderCopy !== undefined) context.terminal.warning(olderCopy);
   const read = (reading: Reading): Promise<ReadNames> =>
     readProvedOrNot(options, context, {
-      proved: (passphrase) => proveNames(options.dir, passphrase, reading, { onAway: (problem) => context.terminal.warning(problem) }),
-      asItIs: () => readNames(options.dir, reading),
+      proved: (passphrase) => proveNames(directory, passphrase, reading, { onAway: (problem) => context.terminal.warning(problem) }),
+      asItIs: () => readNames(directory, reading),
     });
   if (!isAnsweredByHeads(options)) return findIn(await read("used"), options, wanted);
   const names = await read("heads");

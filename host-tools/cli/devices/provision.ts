@@ -10,6 +10,7 @@ import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import { USUAL_DEVICE_ROLE } from "../../ca/provisioning.js";
 import type { DeviceIdentity, Reservation } from "../../ca/provisioning.js";
 import { checkDeviceRole, policyOf } from "../../ca/ca-policy.js";
+import { CaDirectory } from "../../ca-directory/ca-directory.js";
 import { unprovedFiles } from "../../ca-directory/ca-files.js";
 import { attributesOf } from "./attribute-flags.js";
 import type { Context } from "../command-runner.js";
@@ -53,7 +54,7 @@ export async function provision(options: ProvisionOptions, context: Context): Pr
 
 /** Before anything is asked or opened. The role that a replaced device has needs no check. */
 export function checkRoleOf({ dir, role, replace = false }: { dir: string; role?: string; replace?: boolean }): void {
-  if (role !== undefined || !replace) checkDeviceRole(policyOf(unprovedFiles(dir)), role ?? USUAL_DEVICE_ROLE);
+  if (role !== undefined || !replace) checkDeviceRole(policyOf(unprovedFiles(new CaDirectory(dir))), role ?? USUAL_DEVICE_ROLE);
 }
 
 /** Makes the device's identity in a new vault; a failure changes neither the disk nor the registry. */

@@ -5,6 +5,7 @@ import { recoveryIdentity } from "../../../sdk/identity/device-id.js";
 import { readRegularFile } from "../../../sim/node/files/safe-path.js";
 import { shutOutAtEmqx } from "../../brokers/emqx/emqx-sessions.js";
 import { endRabbitmqSessions } from "../../brokers/rabbitmq/rabbitmq-sessions.js";
+import { CaDirectory } from "../../ca-directory/ca-directory.js";
 import { outputsElsewhere } from "../../ca/output-binding.js";
 import { RevocationUnproved } from "../../ca/revocation-outcome.js";
 import type { RevokeOutcome } from "../../ca/revocation-outcome.js";
@@ -39,7 +40,7 @@ export async function revoke(options: RevokeOptions, context: Context): Promise<
   const name = options.id ?? (await holderOf(ca, serial ?? ""));
   const { outcome, problem } = await revokeWith(ca, { ...options, id: name });
   const { id, state, reason, serials, brokers } = outcome;
-  const { left, others } = outputsElsewhere(options.dir);
+  const { left, others } = outputsElsewhere(new CaDirectory(options.dir));
   for (const stray of left) terminal.warning(stray);
   const reached = await Promise.all(elsewhere.map((arm) => reach(arm, id, state === "revoked")));
   const unproved = problem ?? reached.find((arm) => arm.problem !== undefined)?.problem;

@@ -1,4 +1,5 @@
 /** A registry that machines share: joining it, finding it again, and following it. */
+import { CaDirectory } from "../../ca-directory/ca-directory.js";
 import { readUnprovedState } from "../../ca-directory/ca-files.js";
 import { writeDatabaseFile } from "../../ca-directory/database-file.js";
 import { databaseAddress } from "../../ca-directory/database-source.js";
@@ -27,7 +28,7 @@ export async function join(options: SharedRegistryOptions, { terminal, env }: Co
     ...(urlFile === undefined ? {} : { urlFile }),
     ...(name === undefined ? {} : { name }),
   });
-  for (const stray of outputsElsewhere(dir).left) terminal.warning(stray);
+  for (const stray of outputsElsewhere(new CaDirectory(dir)).left) terminal.warning(stray);
   const { instance, revision, names } = joined;
   terminal.result({ dir, name: joined.name, instance, revision, names }, [
     `${dir} is this machine's directory of the CA "${joined.name}", at change ${revision}, with ${names} ${names === 1 ? "name" : "names"}.`,
@@ -36,9 +37,9 @@ export async function join(options: SharedRegistryOptions, { terminal, env }: Co
 }
 
 export async function connect({ dir, registryUrlFile }: SharedRegistryOptions, { terminal }: Context): Promise<void> {
-  if (readUnprovedState(dir).log === undefined) throw notShared(dir);
-  await logNames(databaseAddress(dir, registryUrlFile));
-  const { machine } = writeDatabaseFile(dir, registryUrlFile);
+  const directory = sharedDirectory(dir);
+  await logNames(databaseAddress(directory, registryUrlFile));
+  const { machine } = writeDatabaseFile(directory, registryUrlFile);
   terminal.result({ dir, machine }, [`${dir} is the directory of the machine ${machine.slice(0, 8)}, and its database answers.`]);
 }
 
@@ -52,11 +53,18 @@ export async function snapshot(options: SharedRegistryOptions, context: Context)
 
 export async function follow(options: SharedRegistryOptions, context: Context): Promise<void> {
   const { terminal, stop } = context;
-  if (readUnprovedState(options.dir).log === undefined) throw notShared(options.dir);
+  sharedDirectory(options.dir);
   const ca = await openCaOf(options, context);
   const unfollow = keepReplica(ca, terminal);
   terminal.event("ready", { dir: options.dir }, `${options.dir} follows the other machines`, "green");
   await stop.asked;
   unfollow();
   terminal.event("stopped", {}, "in an orderly way");
+}
+
+/** @throws HawserError `REGISTRY_NOT_FOUND`, `CA_CORRUPT` */
+function sharedDirectory(dir: string): CaDirectory {
+  const directory = new CaDirectory(dir);
+  if (readUnprovedState(directory).log === undefined) throw notShared(directory);
+  return directory;
 }

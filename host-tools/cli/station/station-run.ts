@@ -10,6 +10,7 @@ import type { BoardFault } from "../../../sim/boards/board-faults.js";
 import { Jig, wrongVerdicts } from "../../../sim/boards/jig.js";
 import { checkDeviceRole, policyOf } from "../../ca/ca-policy.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
+import { CaDirectory } from "../../ca-directory/ca-directory.js";
 import { unprovedFiles } from "../../ca-directory/ca-files.js";
 import { localIssuer } from "../../station/factory/board-issuer.js";
 import type { BoardIssuer } from "../../station/factory/board-issuer.js";
@@ -141,7 +142,7 @@ async function issuerOf(options: StationRunOptions, context: Context): Promise<O
     throw new HawserError("USAGE", "--dir DIR or --authority URL is required, not both", "Run: hawser station run --help.");
   }
   if (authority === undefined) {
-    checkDeviceRole(policyOf(unprovedFiles(dir ?? "")), role);
+    checkDeviceRole(policyOf(unprovedFiles(new CaDirectory(dir ?? ""))), role);
     const ca = await openCaOf({ ...options, dir: dir ?? "" }, context);
     return { issuer: localIssuer(ca), ca, close: () => undefined };
   }

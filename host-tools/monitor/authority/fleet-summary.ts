@@ -5,6 +5,7 @@ import type { Expiry } from "../../ca/expiry.js";
 import { openCaReadOnly } from "../../ca/read-only.js";
 import type { CaView } from "../../ca/read-only.js";
 import { readAuditTail } from "../../ca-directory/audit-trail.js";
+import { CaDirectory } from "../../ca-directory/ca-directory.js";
 import { readRevision } from "../../ca-directory/change-journal.js";
 import { FILES } from "../../ca-directory/directory-layout.js";
 import { parseObject } from "../../ca-directory/registry-entry.js";
@@ -101,7 +102,7 @@ export class Fleet {
   }
 
   #present(): { readonly view: CaView; readonly trail: string } {
-    const { number, auditHash } = readRevision(this.#directory);
+    const { number, auditHash } = readRevision(new CaDirectory(this.#directory));
     // Read before what it stands for: a change meanwhile is read twice rather than missed.
     const revision = `${number} ${auditHash}`;
     if (this.#read === undefined || (this.#read.revision !== revision && this.#monotonicMs() >= this.#nextReadMs)) {

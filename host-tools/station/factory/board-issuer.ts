@@ -1,5 +1,6 @@
 /** Who gives boards their certificates: the CA on this machine, or a central authority elsewhere. */
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
+import { CaDirectory } from "../../ca-directory/ca-directory.js";
 import { caEndsMs } from "../../ca/expiry.js";
 import { issueOnce } from "../issue-once.js";
 import type { IssuedIdentity } from "../issue-once.js";
@@ -46,6 +47,6 @@ export function localIssuer(ca: CertificateAuthority): BoardIssuer {
       const listed = (await ca.list()).find(({ name }) => name === id);
       return listed?.state === "active" && listed.serial === serial;
     },
-    endsMs: () => caEndsMs(ca.directory),
+    endsMs: () => caEndsMs(new CaDirectory(ca.directory)),
   };
 }
