@@ -3,7 +3,7 @@ import type { CaRegistry, ChangedEntry, EntryChanges, EntryMap } from "./ca-regi
 import { corrupt, DIRECTORIES } from "./directory-layout.js";
 import { checkEntry, readCheckedEntry } from "./entry-check.js";
 import type { NameSummary, RegistryEntry } from "./registry-entry.js";
-import { detailsFile, IndexDetails, indexBits, indexFile, indexLine, IndexSegment, spread } from "./registry-index.js";
+import { detailsFile, IndexDetails, indexBits, indexFile, indexLine, IndexSegment, lineInAnyCase, spread } from "./registry-index.js";
 import type { DetailsSource, IndexedName } from "./registry-index.js";
 import type { RegistryKind } from "./registry-kinds.js";
 import type { RegistryParts } from "./registry-parts.js";
@@ -123,8 +123,9 @@ export class IndexedRegistry implements CaRegistry {
   }
 
   twinOf(name: string): string | undefined {
+    const line = lineInAnyCase(name);
     for (const segment of this.segments) {
-      const twin = segment.twinOf(name);
+      const twin = segment.twinOf(name, line);
       if (twin !== undefined) return twin;
     }
     return undefined;

@@ -207,6 +207,11 @@ function splitLine(line: string): readonly [head: string, rest: string] {
   return [line.slice(0, end), line.slice(end + 1)];
 }
 
+/** Looks through the text of an index as it is: a set of all names would take many times as long to make, and more room. */
+export function lineInAnyCase(name: string): RegExp {
+  return new RegExp(`^${name.replaceAll(/[^A-Za-z0-9]/g, "\\$&")} `, "im");
+}
+
 function nameOf(line: string): string {
   return line.slice(0, line.indexOf(" "));
 }
@@ -265,8 +270,6 @@ export class IndexDetails {
 export class IndexSegment {
   #names: ReadonlyMap<string, IndexedName> | undefined;
   #withEnded: readonly IndexedName[] | undefined;
-  /** In lower case, each line behind a line feed. */
-  #folded: string | undefined;
 
   /** As long as nobody needs it as text: there may be ten megabytes of it. */
   readonly #bytes: Buffer | undefined;
@@ -342,10 +345,9 @@ export class IndexSegment {
     return this.#withEnded;
   }
 
-  twinOf(name: string): string | undefined {
-    // A set of all names would take ten times as long to make, and more room.
-    this.#folded ??= `\n${this.text.toLowerCase()}`;
-    return this.#folded.includes(`\n${name.toLowerCase()} `) ? twinAmong(this.names.keys(), name) : undefined;
+  /** @param line finds the name at the start of a line, in any case of its letters: see {@link lineInAnyCase} */
+  twinOf(name: string, line: RegExp): string | undefined {
+    return line.test(this.#text ?? this.#decoded()) ? twinAmong(this.names.keys(), name) : undefined;
   }
 
   /** The part after a change; undefined removes a name. */

@@ -85,6 +85,13 @@ describe("a split index", () => {
     expect(parts.reads).toEqual([entryFile("meter-7")]);
   });
 
+  it("finds a name that differs in case only, whatever signs are in it, and no other", () => {
+    const { parts, state } = kept([changed("Valve.2-b_C"), changed("valve"), changed("valve.2-b_C0")]);
+    const registry = IndexedRegistry.load(parts, state);
+    const asked = ["vALVE.2-B_c", "Valve.2-b_C", "valve.2-b_", "alve.2-b_C", "Valve32-b_C", "VALVE"];
+    expect(asked.map((name) => registry.twinOf(name))).toEqual(["Valve.2-b_C", undefined, undefined, undefined, undefined, "valve"]);
+  });
+
   it("reads the details of a part once more than a few of its names are asked for", () => {
     const { parts, state } = kept(all);
     const registry = IndexedRegistry.load(parts, state);

@@ -5,6 +5,7 @@ import { errorCode, HawserError } from "../../sdk/errors.js";
 import { REGISTRY_URL_VARIABLE, takeRegistryUrl } from "../ca-directory/database-source.js";
 import { EXIT, EXIT_MEANINGS, exitCodeFor } from "./exit-codes.js";
 import type { ExitCode } from "./exit-codes.js";
+import type { PassphraseOptions } from "./passphrases.js";
 import { stopOnProcessSignals } from "./stop-signal.js";
 import type { StopSignal } from "./stop-signal.js";
 import { Terminal } from "./terminal.js";
@@ -31,6 +32,21 @@ export const PASSPHRASE_VARIABLES: readonly string[] = [
   "HAWSER_EST_PASSWORD",
   REGISTRY_URL_VARIABLE,
 ];
+
+type OnCa = PassphraseOptions & { dir: string };
+
+/** For a command on a CA: its passphrase, where it is given, becomes a key while the command's code is loaded. */
+export function onCa<Options extends OnCa>(load: () => Promise<Action<Options>>): () => Promise<Action<Options>> {
+  return async () => {
+    const { deriveCaKeyAhead } = await import("./key-ahead.js");
+    return async (options, context) => {
+      deriveCaKeyAhead(options, context.env);
+      await (
+        await load()
+      )(options, context);
+    };
+  };
+}
 
 export const runAction: Run = (load) => async (options) => {
   const terminal = new Terminal(options.json === true, process.stdout, process.stderr, process.env);

@@ -1,7 +1,7 @@
 /** The two passphrases a command may need, found where its flags and the environment say. */
 import { HawserError } from "../../sdk/errors.js";
 import { weaknessOf } from "../../sim/node/vault/passphrase-strength.js";
-import { passphraseSources, readPassphrase } from "../../sim/node/vault/passphrase.js";
+import { foreseenPassphrase, passphraseSources, readPassphrase } from "../../sim/node/vault/passphrase.js";
 import type { PassphraseSource, PassphraseSurroundings } from "../../sim/node/vault/passphrase.js";
 import { pinSource } from "../pkcs11/pin.js";
 import type { PinSource } from "../pkcs11/token-signer.js";
@@ -93,6 +93,11 @@ export async function vaultPassphrase(options: PassphraseOptions & { vault: stri
   const sources = passphraseSources("vault", { general: options.passphraseFile, specific: options.vaultPassphraseFile });
   const passphrase = await readPassphrase({ sources, purpose: `the vault ${options.vault}`, isNew }, surroundings(env));
   return isNew ? strongEnough(passphrase, options) : passphrase;
+}
+
+/** The same as far as it is known without asking: see {@link foreseenPassphrase}. */
+export function foreseenVaultPassphrase(options: PassphraseOptions, env: Environment): string | undefined {
+  return foreseenPassphrase(passphraseSources("vault", { general: options.passphraseFile, specific: options.vaultPassphraseFile }), env);
 }
 
 /** Where the PIN of a token comes from when a key in it is needed. */

@@ -4,7 +4,8 @@
  */
 export { nodePlatform, type NodePlatformOptions } from "./node-platform.js";
 export { Vault, type NewVaultOptions, type StagedVault } from "./vault/vault.js";
-export type { ScryptCost } from "./vault/sealed.js";
+export type { VaultKey } from "./vault/vault-files.js";
+export type { KeyDerivation, ScryptCost } from "./vault/sealed.js";
 export type { LinkKeys } from "./node-key-store.js";
 export { memoryKeyStore, memoryStorage, type MemoryKeyStore } from "./memory-stores.js";
 export { NodeDialer, type NodeDialerOptions } from "./node-dialer.js";

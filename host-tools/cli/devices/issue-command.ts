@@ -1,6 +1,6 @@
 /** `hawser issue`. */
 import type { Command } from "commander";
-import { addHelp } from "../command-runner.js";
+import { addHelp, onCa } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { collect } from "../values.js";
 import { caDirectory, caPassphrase, json, parsePath } from "../shared-options.js";
@@ -34,5 +34,5 @@ export function addIssueCommand(program: Command, run: Run): void {
     ],
     exits: [3, 5, 6],
   });
-  issue.action(run(async () => (await import("./issue.js")).issue));
+  issue.action(run(onCa(async () => (await import("./issue.js")).issue)));
 }

@@ -3,7 +3,7 @@ import { InvalidArgumentError, Option } from "commander";
 import type { Command } from "commander";
 import type { EntryState } from "../../ca-directory/registry-entry.js";
 import { SORT_ORDERS } from "../../ca-directory/registry-query.js";
-import { addHelp } from "../command-runner.js";
+import { addHelp, onCa } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { collect, parseCount, parseLifetimeMs } from "../values.js";
 import { caDirectory, caPassphrase, json } from "../shared-options.js";
@@ -54,7 +54,7 @@ export function addListCommand(program: Command, run: Run): void {
     ],
     exits: [3, 6],
   });
-  list.action(run(async () => (await import("./list.js")).list));
+  list.action(run(onCa(async () => (await import("./list.js")).list)));
 }
 
 function collectState(text: string, previous: readonly string[] | undefined): string[] {

@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { HawserError } from "../../../sdk/errors.js";
 import type { ProvisionOptions } from "./provision.js";
 import type { ProvisionSerialOptions } from "./provision-serial.js";
-import { addHelp } from "../command-runner.js";
+import { addHelp, onCa } from "../command-runner.js";
 import type { Context, Run } from "../command-runner.js";
 import { collect, parseBaud, parsePositiveDurationMs } from "../values.js";
 import { caDirectory, caPassphrase, json, parsePath, vaultPassphrase, weakPassphrase } from "../shared-options.js";
@@ -49,7 +49,7 @@ export function addProvisionCommand(program: Command, run: Run): void {
     ],
     exits: [3, 4, 5, 6, 130],
   });
-  provision.action(run(() => Promise.resolve(provisionSomewhere)));
+  provision.action(run(onCa(() => Promise.resolve(provisionSomewhere))));
 }
 
 async function provisionSomewhere({ vault, serial, ...options }: Flags, context: Context): Promise<void> {

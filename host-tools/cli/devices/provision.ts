@@ -6,6 +6,7 @@ import { checkId } from "../../../sdk/identity/device-id.js";
 import { installIdentity, keySlot, PSK_SLOT } from "../../../sdk/identity/store.js";
 import { Vault } from "../../../sim/node/vault/vault.js";
 import type { StagedVault } from "../../../sim/node/vault/vault.js";
+import type { VaultKey } from "../../../sim/node/vault/vault-files.js";
 import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import { USUAL_DEVICE_ROLE } from "../../ca/provisioning.js";
 import type { DeviceIdentity, Reservation } from "../../ca/provisioning.js";
@@ -16,7 +17,7 @@ import { attributesOf } from "./attribute-flags.js";
 import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
 import { openCaOf } from "../opened-ca.js";
-import { vaultPassphrase } from "../passphrases.js";
+import { foreseenVaultPassphrase, vaultPassphrase } from "../passphrases.js";
 import type { PassphraseOptions } from "../passphrases.js";
 import type { StopSignal } from "../stop-signal.js";
 
@@ -40,16 +41,28 @@ export async function provision(options: ProvisionOptions, context: Context): Pr
   const replace = options.replace === true;
   checkRoleOf(options);
   checkPlace(options.vault, replace);
+  const ahead = vaultKeyAhead(options, context);
   const ca = await openCaOf(options, context);
   context.terminal.stopProgress();
   const passphrase = await vaultPassphrase(options, context.env, true);
   context.terminal.startProgress("making the device's identity");
-  const identity = await provisionVault(ca, options, passphrase, context.stop);
+  const key = passphrase === ahead?.passphrase ? ahead.key : Vault.newKey(passphrase);
+  const identity = await provisionVault(ca, options, await key, context.stop);
   const { id, role, serial, notAfterMs, replaced } = identity;
   context.terminal.result({ id, role, serial, notAfter: isoTime(notAfterMs), vault: options.vault, replaced }, [
     `${id} is provisioned: certificate ${serial}, valid until ${day(notAfterMs)}, in ${options.vault}.`,
     ...replaced.map((old) => `  revoked ${old}`),
   ]);
+}
+
+/** On another thread, while the CA is opened. */
+function vaultKeyAhead(options: ProvisionOptions, { env }: Context): { passphrase: string; key: Promise<VaultKey> } | undefined {
+  const passphrase = foreseenVaultPassphrase(options, env);
+  if (passphrase === undefined) return undefined;
+  const key = Vault.newKey(passphrase);
+  // Told when it is needed.
+  key.catch(() => undefined);
+  return { passphrase, key };
 }
 
 /** Before anything is asked or opened. The role that a replaced device has needs no check. */
@@ -61,11 +74,11 @@ export function checkRoleOf({ dir, role, replace = false }: { dir: string; role?
 export async function provisionVault(
   ca: CertificateAuthority,
   options: VaultRequest,
-  passphrase: string,
+  secret: string | VaultKey,
   stop: StopSignal,
 ): Promise<DeviceIdentity> {
   stop.check();
-  const staged = Vault.createStaged(options.vault, passphrase, { replace: options.replace === true });
+  const staged = Vault.createStaged(options.vault, secret, { replace: options.replace === true });
   try {
     return await fill(staged, ca, options, stop);
   } finally {

@@ -1,6 +1,6 @@
 /** `hawser revoke`. */
 import type { Command } from "commander";
-import { addHelp } from "../command-runner.js";
+import { addHelp, onCa } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { caDirectory, caPassphrase, json, parsePath } from "../shared-options.js";
 
@@ -49,5 +49,5 @@ export function addRevokeCommand(program: Command, run: Run): void {
     ],
     exits: [3, 4, 5, 6],
   });
-  revoke.action(run(async () => (await import("./revoke.js")).revoke));
+  revoke.action(run(onCa(async () => (await import("./revoke.js")).revoke)));
 }

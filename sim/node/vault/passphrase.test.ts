@@ -4,7 +4,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { passphraseSources, readPassphrase } from "./passphrase.js";
+import { foreseenPassphrase, passphraseSources, readPassphrase } from "./passphrase.js";
 import type { PassphraseRequest, PassphraseSource, PromptInput, PromptStop } from "./passphrase.js";
 
 const room = mkdtempSync(join(tmpdir(), "hawser-passphrase-"));
@@ -187,6 +187,18 @@ describe("a passphrase", () => {
     execFileSync("mkfifo", ["-m", "600", path]);
     spawn("sh", ["-c", 'echo "through the pipe" > "$0"', path], { stdio: "ignore" });
     expect(await read([{ file: path }])).toBe("through the pipe");
+  });
+
+  it("is foreseen where the same source gives it without asking anybody or emptying a pipe, and without an error", async () => {
+    const named = file("foreseen", "from the file\n");
+    const pipe = join(room, "unread-pipe");
+    execFileSync("mkfifo", ["-m", "600", pipe]);
+    const all = { HAWSER_CA_PASSPHRASE: "for the CA", HAWSER_PASSPHRASE_FILE: named };
+    for (const sources of [passphraseSources("ca", { general: named }), passphraseSources("ca", {}), passphraseSources("vault", {})])
+      expect(foreseenPassphrase(sources, all)).toBe(await read(sources, all));
+    for (const path of [pipe, room, join(room, "nowhere"), file("open-to-all", "x\n", 0o644)])
+      expect(foreseenPassphrase(passphraseSources("ca", { general: path }), all)).toBeUndefined();
+    expect(foreseenPassphrase(passphraseSources("ca", {}), {})).toBeUndefined();
   });
 
   it("keeps its blanks", async () => {

@@ -2,7 +2,7 @@
  * Where passphrases come from: the environment, a file, or a person at a terminal; never an argument, which every user of the machine can
  * read.
  */
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
 import { HawserError } from "../../../sdk/errors.js";
 import { errnoCode } from "../files/atomic-file.js";
 
@@ -97,6 +97,31 @@ export async function readPassphrase(request: PassphraseRequest, surroundings: P
     throw new HawserError("PASSPHRASE_MISMATCH", "the two passphrases differ", "Run the command again and type the same passphrase twice.");
   }
   return typed;
+}
+
+/**
+ * What {@link readPassphrase} will find, for work that can begin before: undefined where that is not known without asking a person, without
+ * emptying a pipe, or without an error, which is for {@link readPassphrase} to tell.
+ */
+export function foreseenPassphrase(
+  sources: readonly PassphraseSource[],
+  environment: PassphraseSurroundings["environment"],
+): string | undefined {
+  for (const source of sources) {
+    if ("environment" in source) {
+      const found = environment[source.environment];
+      if (found !== undefined) return found;
+      continue;
+    }
+    const path = "file" in source ? source.file : environment[source.fileOf];
+    if (path === undefined) continue;
+    try {
+      return statSync(path).isFile() ? readPassphraseFile(path) : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+  return undefined;
 }
 
 const LONGEST_LINE = 4096;

@@ -1,9 +1,12 @@
+import { createHook } from "node:async_hooks";
 import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { errorCode, errorMessage } from "../../../sdk/errors.js";
 import {
   DEFAULT_SCRYPT_COST,
   deriveKey,
+  deriveKeyAhead,
+  deriveKeyBeside,
   newKeyDerivation,
   readKeyDerivation,
   seal,
@@ -76,6 +79,25 @@ describe("keys from passphrases", () => {
       salt: Buffer.from("SodiumChloride").toString("base64"),
     };
     expect(deriveKey("pleaseletmein", derivation).toString("hex")).toBe("7023bdcb3afd7348461c06cd81fd38ebfda8fbba904f8e3ea9b543f6545da1f2");
+  });
+
+  it("may be made ahead: whoever asks for the same one gets that, once, and nobody gets it for another passphrase or salt", async () => {
+    const derivation = newKeyDerivation(TEST_SCRYPT_COST);
+    const again = readKeyDerivation(JSON.parse(JSON.stringify(derivation)))!;
+    deriveKeyAhead("right", derivation);
+    const other = newKeyDerivation(TEST_SCRYPT_COST);
+    expect(await deriveKeyBeside("wrong", again)).toEqual(deriveKey("wrong", derivation));
+    expect(await deriveKeyBeside("right", other)).toEqual(deriveKey("right", other));
+    const scrypts = new Set<string>();
+    const hook = createHook({ init: (_id, type) => scrypts.add(type) }).enable();
+    const key = await deriveKeyBeside("right", again);
+    expect([...scrypts]).not.toContain("SCRYPTREQUEST");
+    expect(key).toEqual(deriveKey("right", derivation));
+    const second = await deriveKeyBeside("right", again);
+    hook.disable();
+    expect([...scrypts]).toContain("SCRYPTREQUEST");
+    expect(second).toEqual(key);
+    expect(second).not.toBe(key);
   });
 
   it("cost by default what the design asks for", () => {

@@ -6,6 +6,7 @@
  */
 import { createCipheriv, createDecipheriv, randomBytes, scrypt, scryptSync } from "node:crypto";
 import type { ScryptOptions } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
 import { HawserError } from "../../../sdk/errors.js";
 
 /** What scrypt costs; RFC 7914 calls them N, r and p. */
@@ -66,8 +67,29 @@ export function deriveKey(passphrase: string, derivation: KeyDerivation): Buffer
   return scryptSync(...scryptCall(passphrase, derivation));
 }
 
+interface KeyAhead {
+  readonly passphrase: string;
+  readonly derivation: KeyDerivation;
+  readonly key: Promise<Buffer>;
+}
+
+let keyAhead: KeyAhead | undefined;
+
+/** Begins to make a key that is likely to be asked for: the next {@link deriveKeyBeside} of the same gets this one. */
+export function deriveKeyAhead(passphrase: string, derivation: KeyDerivation): void {
+  const key = deriveKeyBeside(passphrase, derivation);
+  // Who asks for it is told; perhaps nobody does.
+  key.catch(() => undefined);
+  keyAhead = { passphrase, derivation, key };
+}
+
 /** The same on another thread, while this one does something else. */
 export function deriveKeyBeside(passphrase: string, derivation: KeyDerivation): Promise<Buffer> {
+  const ahead = keyAhead;
+  if (ahead?.passphrase === passphrase && isDeepStrictEqual(ahead.derivation, derivation)) {
+    keyAhead = undefined;
+    return ahead.key;
+  }
   return new Promise((resolve, reject) => {
     scrypt(...scryptCall(passphrase, derivation), (error, key) => (error === null ? resolve(key) : reject(error)));
   });

@@ -20,8 +20,8 @@ import { isSlotName } from "../node-key-store.js";
 import { lockNow } from "../files/process-lock.js";
 import type { ProcessLock } from "../files/process-lock.js";
 import { isRecordKey } from "../record-storage.js";
-import { deriveKey, newKeyDerivation, readKeyDerivation, seal, unseal } from "./sealed.js";
-import type { KeyDerivation, ScryptCost } from "./sealed.js";
+import { deriveKey, readKeyDerivation, seal, unseal } from "./sealed.js";
+import type { KeyDerivation } from "./sealed.js";
 import { Generations, readStamp, stampBytes, STAMP_BYTES } from "./vault-generations.js";
 import type { Stamp } from "./vault-generations.js";
 
@@ -200,10 +200,14 @@ function idOf({ role, name }: SealedFile): string {
   return `${role}/${name}`;
 }
 
-/** Makes the directories and the header of an empty vault in `directory`, which must exist, and returns its key. */
-export function writeEmptyVault(directory: string, passphrase: string, cost: Readonly<ScryptCost> | undefined): Buffer {
-  const derivation = newKeyDerivation(cost);
-  const key = deriveKey(passphrase, derivation);
+/** What a new vault is sealed with, and how a passphrase becomes that. */
+export interface VaultKey {
+  readonly derivation: KeyDerivation;
+  readonly key: Buffer;
+}
+
+/** Makes the directories and the header of an empty vault in `directory`, which must exist. */
+export function writeEmptyVault(directory: string, { derivation, key }: VaultKey): void {
   const check = seal(key, Buffer.alloc(0), CHECK_PURPOSE).toString("base64");
   try {
     for (const role of ROLES) mkdirSync(join(directory, role), { mode: 0o700 });
@@ -212,7 +216,6 @@ export function writeEmptyVault(directory: string, passphrase: string, cost: Rea
   }
   writeFileAtomic(join(directory, HEADER_FILE), headerText(derivation, check));
   syncDirectory(directory);
-  return key;
 }
 
 /** The vault's key. Throws `VAULT_NOT_FOUND`, `VAULT_CORRUPT` or `WRONG_PASSPHRASE`. */
