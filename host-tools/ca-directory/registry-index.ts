@@ -98,11 +98,6 @@ export class IndexedName implements NameSummary {
     return role.includes("%") ? this.#decoded(role) : role;
   }
 
-  /** Whether one of its certificates may have been revoked or superseded. */
-  get mayHaveEnded(): boolean {
-    return this.details === undefined ? this.line.includes(ENDED) : this.line.endsWith(HEAD_OF_ENDED);
-  }
-
   /** Whether it says this entry's, in all. */
   isOf(entry: RegistryEntry): boolean {
     return `${this.#head} ${this.#rest ?? ""}` === indexLine(entry, this.digest);
@@ -340,9 +335,21 @@ export class IndexSegment {
 
   /** Names of which a certificate was revoked or superseded, and perhaps others. */
   get withEnded(): readonly IndexedName[] {
-    const sign = this.details === undefined ? ENDED : HEAD_OF_ENDED;
-    this.#withEnded ??= this.#includes(sign) ? [...this.names.values()].filter(({ mayHaveEnded }) => mayHaveEnded) : [];
+    this.#withEnded ??= this.#findEnded(this.details === undefined ? ENDED : HEAD_OF_ENDED);
     return this.#withEnded;
+  }
+
+  /** Looks at no other lines: few may have ended, of a hundred thousand. */
+  #findEnded(sign: string): IndexedName[] {
+    if (!this.#includes(sign)) return [];
+    const text = this.#text ?? this.#decoded();
+    const found: IndexedName[] = [];
+    for (let at = text.indexOf(sign); at !== -1;) {
+      const end = text.indexOf("\n", at);
+      found.push(new IndexedName(text.slice(text.lastIndexOf("\n", at) + 1, end), this.path, this.details).check());
+      at = text.indexOf(sign, end);
+    }
+    return found;
   }
 
   /** @param line finds the name at the start of a line, in any case of its letters: see {@link lineInAnyCase} */

@@ -210,8 +210,14 @@ async function promptHidden(question: string, { input, output, stop }: Passphras
 /** An old secret may have been sealed with blanks and must open; a new one gets a passphrase that can be seen. */
 function checked(passphrase: string, where: string, isNew: boolean): string {
   if (passphrase === "") throw required(`${where} is empty`);
-  if (isNew && /^[\s\p{Cc}\p{Cf}]*$/u.test(passphrase)) throw required(`${where} is blank`, "Choose one with characters that can be seen.");
+  if (isNew && isBlank(passphrase)) throw required(`${where} is blank`, "Choose one with characters that can be seen.");
   return passphrase;
+}
+
+function isBlank(passphrase: string): boolean {
+  // Most are told by this: to make the table of all signs that cannot be seen takes longer than to read a file.
+  if (/[!-~]/.test(passphrase)) return false;
+  return /^[\s\p{Cc}\p{Cf}]*$/u.test(passphrase);
 }
 
 function interrupted(): HawserError {
