@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import mqtt from "mqtt";
 import type { MqttClient } from "mqtt";
 import { enrolmentMessage, readAnswer } from "../../sdk/identity/enrolment.js";
@@ -7,6 +7,7 @@ import { memoryKeyStore } from "../../sim/node/memory-stores.js";
 import { EmbeddedBroker } from "../../sim/brokers/embedded-broker.js";
 import { TestAuthority } from "../../test/support/brokers/test-certificates.js";
 import type { TestIdentity } from "../../test/support/brokers/test-certificates.js";
+import { FaultProxy } from "../../sim/proxy/fault-proxy.js";
 import { EnrolmentAuthority } from "./enrolment-authority.js";
 import type { EnrolmentCa } from "./enrolment-authority.js";
 import { RateLimiter } from "./rate-limiter.js";
@@ -21,7 +22,7 @@ const holder = { keySlot: "key-a", certificate: { publicKey: keyStore.publicKey(
 const REPORT = new TextDecoder().decode(enrolmentMessage({ type: "active", serial: "4f" }, keyStore, holder));
 const REQUEST = JSON.stringify({ v: 1, type: "enrol", requestId, csr: Buffer.from([0x30, 0]).toString("base64") });
 
-const ca: EnrolmentCa = {
+const CA: EnrolmentCa = {
   issueFromCsr: async () => ({ chain: CHAIN, serial: "4f", repeated: false }),
   retireOlder: async () => ["3a"],
   recordObjection: async () => "3a",
@@ -38,6 +39,7 @@ class Site {
   port = 0;
   mute = false;
   issued = 0;
+  beforeIssuing = (): void => undefined;
   /** How long a certificate of the service is to be shown, milliseconds. */
   showForMs = 3_600_000;
 
@@ -69,18 +71,26 @@ class Site {
     this.port = (await this.#broker.start()).mtlsPort;
   }
 
+  readonly #ca: EnrolmentCa = {
+    ...CA,
+    issueFromCsr: (...request) => {
+      this.beforeIssuing();
+      return CA.issueFromCsr(...request);
+    },
+  };
+
   async killBroker(): Promise<void> {
     await this.#broker?.kill();
   }
 
-  async service(trustAnchorPem = this.authority.trustAnchorPem): Promise<AuthorityService> {
+  async service(trustAnchorPem = this.authority.trustAnchorPem, port = this.port): Promise<AuthorityService> {
     const issueOwn = async (): Promise<ServiceIdentity> => {
       this.issued += 1;
       return { name: "authority", ...(await this.authority.issue("authority")), trustAnchorPem, renewAtMs: Date.now() + this.showForMs };
     };
     const service = new AuthorityService({
-      endpoint: { host: "localhost", port: this.port },
-      authority: new EnrolmentAuthority(ca, new RateLimiter({ perHour: 0, burst: 0 }, () => 0)),
+      endpoint: { host: "localhost", port },
+      authority: new EnrolmentAuthority(this.#ca, new RateLimiter({ perHour: 0, burst: 0 }, () => 0)),
       identity: await issueOwn(),
       issueOwn,
       onEvent: (event) => {
@@ -251,5 +261,24 @@ describe("AuthorityService", () => {
     expect(await site.hears("disconnected")).toMatchObject({ failure: { code: "CONNECTION_REFUSED" } });
     await service.stop();
     expect(site.events.at(-1)?.event).toBe("retrying");
+  });
+
+  test("stops though the broker never acknowledges its last answer", async () => {
+    const device = await site.device("sensor-1");
+    const proxy = new FaultProxy({
+      name: "to the broker",
+      listen: { host: "localhost", port: 0 },
+      upstream: { host: "localhost", port: site.port },
+    });
+    await proxy.start();
+    onTestFinished(() => proxy.stop());
+    const service = await site.service(site.authority.trustAnchorPem, proxy.port);
+    service.start();
+    await site.hears("connected");
+    site.beforeIssuing = () => proxy.set({ name: "hole", type: "timeout", stream: "downstream", toxicity: 1, attributes: {} });
+    await device.ask(REQUEST);
+    await device.answer;
+    await service.stop();
+    expect(site.events.map(({ event }) => event)).not.toContain("retrying");
   });
 });

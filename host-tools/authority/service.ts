@@ -142,13 +142,15 @@ export class AuthorityService {
     await this.#working;
     const client = this.#client;
     if (client?.connected === true) {
+      // It says goodbye once its answers are acknowledged, and never calls back when the connection ends before.
+      client.end(false);
       const impatience = setTimeout(() => client.stream.destroy(), FAREWELL_MS);
-      await client.endAsync(false);
+      await this.#running;
       clearTimeout(impatience);
     } else {
       client?.end(true);
+      await this.#running;
     }
-    await this.#running;
   }
 
   /** Whether all that the broker had for this service until now is heard and dealt with: not without a topic for its own mark. */

@@ -188,6 +188,7 @@ export function mqttJsClient(plan: FleetPlan, stores: FleetStores, listener: Cli
     },
     waiting: () => waiting,
     renew: () => undefined,
-    stop: () => client.endAsync(),
+    // By force: it would wait for ever for acknowledgements that a broker which is gone does not send.
+    stop: () => client.endAsync(true),
   };
 }
