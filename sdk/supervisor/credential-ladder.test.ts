@@ -211,7 +211,7 @@ describe("A new certificate of before the recovery", () => {
 
 describe("A new certificate that changed nothing", () => {
   const STOPPED: LadderEffect[] = [
-    { type: "stop-enrolling", reason: because("NOT_AUTHORIZED"), retryMs: 15 * 3_600_000 },
+    { type: "stop-enrolling", reason: because("NOT_AUTHORIZED"), retryMs: 25 * MINUTE_MS },
     changed("psk", "mtls", "NOT_AUTHORIZED"),
   ];
 
@@ -221,7 +221,7 @@ describe("A new certificate that changed nothing", () => {
     const shown = Array.from({ length: 6 }, () => {
       const attempt = climb.ladder.next(BOTH)!;
       expect(climb.fails(attempt, "NOT_AUTHORIZED", "refusal", BOTH)).toEqual([]);
-      climb.nowMs += 10 * MINUTE_MS;
+      climb.nowMs += 4 * MINUTE_MS;
       return attempt;
     });
     expect(shown).toEqual([ACTIVE_TRY, PENDING_TRY, ACTIVE_TRY, PENDING_TRY, ACTIVE_TRY, PENDING_TRY]);
@@ -241,29 +241,28 @@ describe("A new certificate that changed nothing", () => {
     expect(climb.ladder.next(ACTIVE)).toEqual(PSK_TRY);
   });
 
-  it("is replaced by another one half a day later", () => {
+  it("is replaced by another one after 20 to 30 minutes, and twice as late each time, at most 11 to 16 hours", () => {
     const climb = Climb.down();
-    climb.failsUntil(PENDING_TRY, "NOT_AUTHORIZED", "refusal", BOTH);
-    const [tookMs, effects] = climb.failsUntil(ACTIVE_TRY, "NOT_AUTHORIZED", "refusal", BOTH);
-    expect(tookMs).toBe(15 * 3_600_000);
-    expect(effects).toEqual([{ type: "drop-pending", reason: because("NOT_AUTHORIZED") }, changed("mtls", "psk", "NOT_AUTHORIZED")]);
-  });
-
-  it("is replaced by another one after 20 to 30 minutes where the old one is lost, and twice as late each time", () => {
-    const climb = Climb.down();
-    const waits = Array.from({ length: 6 }, () => {
+    const waits = Array.from({ length: 7 }, () => {
       climb.ladder.accepted(PSK_TRY);
-      climb.failsUntil(PENDING_TRY, "CERTIFICATE_REJECTED", "refusal", BOTH);
-      expect(climb.fails(ACTIVE_TRY, "KEY_MISSING", "certain", BOTH)).toEqual([]);
-      const [tookMs, effects] = climb.failsUntil(PENDING_TRY, "CERTIFICATE_REJECTED", "refusal", BOTH);
-      expect(effects).toEqual([
-        { type: "drop-pending", reason: because("CERTIFICATE_REJECTED") },
-        changed("mtls", "psk", "CERTIFICATE_REJECTED"),
-      ]);
+      climb.failsUntil(PENDING_TRY, "NOT_AUTHORIZED", "refusal", BOTH);
+      const [tookMs, effects] = climb.failsUntil(ACTIVE_TRY, "NOT_AUTHORIZED", "refusal", BOTH);
+      expect(effects).toEqual([{ type: "drop-pending", reason: because("NOT_AUTHORIZED") }, changed("mtls", "psk", "NOT_AUTHORIZED")]);
       return tookMs / MINUTE_MS;
     });
-    expect(waits).toEqual([25, 50, 100, 200, 400, 800]);
+    expect(waits).toEqual([25, 50, 100, 200, 400, 800, 800]);
     expect(climb.ladder.accepted(ACTIVE_TRY)).toEqual([]);
+  });
+
+  it("is replaced by another one as soon where the old one is lost", () => {
+    const climb = Climb.down();
+    climb.failsUntil(PENDING_TRY, "CERTIFICATE_REJECTED", "refusal", BOTH);
+    climb.nowMs += 26 * MINUTE_MS;
+    expect(climb.fails(PENDING_TRY, "CERTIFICATE_REJECTED", "refusal", BOTH)).toEqual([]);
+    expect(climb.fails(ACTIVE_TRY, "KEY_MISSING", "certain", BOTH)).toEqual([
+      { type: "drop-pending", reason: because("KEY_MISSING") },
+      changed("mtls", "psk", "KEY_MISSING"),
+    ]);
   });
 
   it("is all there is on a device that had none: it stays in use", () => {
@@ -271,7 +270,7 @@ describe("A new certificate that changed nothing", () => {
     const climb = Climb.down("CERTIFICATE_REQUIRED", NOTHING);
     expect(climb.failsUntil(PENDING_TRY, "NOT_AUTHORIZED", "refusal", onlyPending)[1]).toEqual(STOPPED);
     expect(climb.ladder.next(onlyPending)).toEqual(PENDING_TRY);
-    expect(climb.failsUntil(PENDING_TRY, "NOT_AUTHORIZED", "refusal", onlyPending)[0]).toBe(15 * 3_600_000);
+    expect(climb.failsUntil(PENDING_TRY, "NOT_AUTHORIZED", "refusal", onlyPending)[0]).toBe(25 * MINUTE_MS);
   });
 
   it("is forgotten as soon as mutual TLS works", () => {

@@ -67,13 +67,13 @@ const RECOVERY_TRIES = 3;
 const PROOF_TRIES_IN_RECOVERY = 5;
 /** So many new certificates of one recovery may be given up before no more are asked for. */
 const USELESS_CERTIFICATES = 3;
-/** After a new certificate changed nothing, none is asked for so long, milliseconds, plus up to half as much. */
-const STOPPED_MS = 12 * 3_600_000;
 /**
- * The same where the old one is surely lost and the new one is refused: an authority or a broker whose clock is wrong for a moment makes
- * new ones useless. Milliseconds, plus up to half as much, twice as long each time.
+ * After a new certificate changed nothing, none is asked for so long, milliseconds, plus up to half as much; twice as long each time, up to
+ * {@link MOST_DOUBLINGS} times. A fleet that a broker refuses for days costs its authority few certificates, and a device whose own
+ * certificate ends meanwhile comes back in about the time that it has been away.
  */
-const LOST_STOPPED_MS = 20 * 60_000;
+const STOPPED_MS = 20 * 60_000;
+const MOST_DOUBLINGS = 5;
 /** Over PSK without a new certificate, the old one is shown again after this to twice as long, and later each time, milliseconds. */
 const SHOW_AGAIN_MS = 120_000;
 const SHOW_AGAIN_CAP_MS = 3_600_000;
@@ -132,8 +132,6 @@ export class CredentialLadder {
    * Until then, on the monotonic clock, no new certificate is asked for because of refusals. A lost key or a revocation is another matter.
    */
   #stoppedUntilMs: number | undefined;
-  /** From then on another one is asked for, if the old one is lost. */
-  #anotherAtMs = 0;
   #stops = 0;
   /** Identities that were lost or revoked meanwhile. */
   readonly #gone = new Set<"active" | "pending">();
@@ -293,9 +291,8 @@ export class CredentialLadder {
   /** A new certificate fares as the old one did: whatever is wrong, it is not the certificate. From now on both are shown in turns. */
   #stop(reason: Failure): LadderEffect[] {
     const { nowMs, fraction } = this.parts;
-    const retryMs = Math.round(STOPPED_MS * (1 + fraction() / 2));
+    const retryMs = Math.round(STOPPED_MS * 2 ** Math.min(this.#stops++, MOST_DOUBLINGS) * (1 + fraction() / 2));
     this.#stoppedUntilMs = nowMs() + retryMs;
-    this.#anotherAtMs = nowMs() + Math.min(retryMs, LOST_STOPPED_MS * 2 ** Math.min(this.#stops++, 10) * (1 + fraction() / 2));
     this.#gone.clear();
     this.#endProof();
     this.#doubt(reason);
@@ -303,8 +300,8 @@ export class CredentialLadder {
   }
 
   /**
-   * Both are shown in turns. What refused the one and the other may be mended; only when neither can be accepted any more, or the new one
-   * stays refused, is a third of use.
+   * Both are shown in turns. What refused the one and the other may be mended; only when neither can be accepted any more is a third of use
+   * before its time.
    */
   #stillStopped(identity: "active" | "pending", reason: Failure, evidence: Evidence, holdings: Holdings): LadderEffect[] {
     this.#doubted = undefined;
@@ -312,9 +309,7 @@ export class CredentialLadder {
     if (!this.#isStopped) return this.#doubted === undefined && this.#isEnough(evidence) ? this.#goDown(reason, holdings) : [];
     if (this.#isFinal(evidence)) this.#gone.add(identity);
     const isAnyLeft = (["active", "pending"] as const).some((one) => holdings[one] && !this.#gone.has(one));
-    const isOnlyRefusedLeft =
-      this.#gone.has("active") && identity === "pending" && evidence === "refusal" && this.parts.nowMs() >= this.#anotherAtMs;
-    return isAnyLeft && !isOnlyRefusedLeft ? [] : this.#goDown(reason, holdings);
+    return isAnyLeft ? [] : this.#goDown(reason, holdings);
   }
 
   /** Speaks of this one certificate, and of nothing that both have in common. */

@@ -23,8 +23,8 @@ const ASKED_MS: Partial<Record<FailureCode, number>> = {
 /** No reason asks for more than this, milliseconds. */
 const MOST_ASKED_MS = 600_000;
 /**
- * So many new certificates may be made before one is accepted: three of a recovery, one more after 20 minutes and twice as long each time
- * where the old one is lost, and a certificate may be revoked before it is proved, or the device may boot meanwhile.
+ * So many new certificates may be made before one is accepted: three of a recovery, one more after 20 minutes and twice as long each time,
+ * and a certificate may be revoked before it is proved, or the device may boot meanwhile.
  */
 const MOST_NEW_ONES = 10;
 /** Whatever happens, a device makes no more attempts than this within an hour. */

@@ -304,14 +304,15 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
       kind: "world",
       faults: ["revoked-in-rotation"],
       days: 0.2,
+      backOnlineBoundMs: 1_300_000,
       traits: { world: { refusesRevoked: "by-connack" }, device: { ...RECOVERABLE, usesLogin: false } },
     },
   },
   {
     name: "a new certificate that is refused is not replaced for half a day, though the old one is lost",
     file: "sdk/supervisor/credential-ladder.ts",
-    find: "const LOST_STOPPED_MS = 20 * 60_000;",
-    replace: "const LOST_STOPPED_MS = STOPPED_MS;",
+    find: "const STOPPED_MS = 20 * 60_000;",
+    replace: "const STOPPED_MS = 12 * 3_600_000;",
     invariants: ["not-back-online"],
     stage: {
       kind: "world",
