@@ -27,6 +27,8 @@ export interface BrokerMaterial {
   /** The root, PEM, and during a rollover the one before it: by it the broker judges clients, and clients the broker. */
   readonly trustAnchorPem: string;
   readonly issuingPem: string;
+  /** All CAs between roots and clients: issuing CA, during a rollover the one before it, and those of another PKI above them. */
+  readonly issuersPem: string;
   /** Revocation lists of issuing CA and root, PEM. */
   readonly crlPem: string;
   /** When the broker has to have new revocation lists: after this it would refuse everybody. */
@@ -157,6 +159,11 @@ export function readBrokerMaterial(
     keyPem,
     trustAnchorPem: pemChain(anchorsOf(keys)),
     issuingPem: pemChain([keys.issuing.certificate]),
+    issuersPem: pemChain([
+      keys.issuing.certificate,
+      ...(keys.previous === undefined ? [] : [keys.previous.certificate]),
+      ...(keys.uppers ?? []),
+    ]),
     crlPem: files.read(FILES.crl).toString("utf8"),
     crlNextUpdateMs,
     revokedSerials: new Set(certificates.filter((certificate) => certificate.status !== "active").map((certificate) => certificate.serial)),

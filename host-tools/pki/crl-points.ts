@@ -4,10 +4,10 @@
  */
 import { createHash } from "node:crypto";
 import { certificateParts, derElement } from "../../sdk/identity/certificate.js";
-import { derExtensionIn, DerWalk } from "../../sim/node/der-reader.js";
+import { derCertificateExtension } from "../../sim/node/der-reader.js";
 import { derOf } from "../../sim/node/der-writer.js";
 
-const [BOOLEAN, OCTET_STRING, SEQUENCE, EXTENSIONS] = [0x01, 0x04, 0x30, 0xa3];
+const [BOOLEAN, OCTET_STRING, SEQUENCE] = [0x01, 0x04, 0x30];
 /** 2.5.29.14, to be looked for; 2.5.29.28 with its tag, to be written */
 const [SUBJECT_KEY_IDENTIFIER, ISSUING_DISTRIBUTION_POINT] = ["551d0e", "0603551d1c"];
 
@@ -25,12 +25,7 @@ export function publicKeyOf(certificate: Uint8Array): Uint8Array {
 
 /** The subject key identifier of a certificate (RFC 5280 section 4.2.1.2), where it has one. Throws `BAD_CERTIFICATE`. */
 export function subjectKeyId(certificate: Uint8Array): Uint8Array | undefined {
-  const walk = new DerWalk(certificate, certificateParts(certificate).rest);
-  // The issuer's and the subject's unique identifiers may come first.
-  while (walk.next !== undefined && walk.next !== EXTENSIONS) walk.take();
-  if (walk.next === undefined) return undefined;
-  const { start, end } = walk.take();
-  const value = derExtensionIn(certificate, derElement(certificate, start, end, SEQUENCE), SUBJECT_KEY_IDENTIFIER);
+  const value = derCertificateExtension(certificate, SUBJECT_KEY_IDENTIFIER);
   const keyId = value && derElement(certificate, value.start, value.end, OCTET_STRING);
   return keyId && certificate.subarray(keyId.start, keyId.end);
 }

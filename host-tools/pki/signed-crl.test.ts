@@ -1,6 +1,6 @@
 import "reflect-metadata";
 import { execFileSync } from "node:child_process";
-import { randomBytes } from "node:crypto";
+import { randomBytes, X509Certificate } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +8,7 @@ import * as x509 from "@peculiar/x509";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { RevocationList } from "../../sim/node/revocation-list.js";
 import { RevocationLists } from "../../sim/brokers/crl-verdict.js";
+import { KnownCas } from "../../sim/brokers/known-cas.js";
 import { makeRoot, validityFrom, type Issuer } from "./certificate-profiles.js";
 import { issuingDistributionPoint } from "./crl-points.js";
 import { fromPem, toPem } from "./pem.js";
@@ -108,10 +109,11 @@ describe("a revocation list of a CA", () => {
     const read = [...text.matchAll(/Serial Number: ([0-9A-F]+)/g)].map(([, serial = ""]) => serial.toLowerCase().replace(/^0+/, ""));
     expect(read).toEqual(entries.map(({ serial }) => serial));
     expect(openCrl(derOfPem(pem), [p256.certificate, p384.certificate])).toEqual({ number: 7, revoked: entries });
-    const lists = new RevocationLists(pem);
-    const list = new RevocationList(derOfPem(pem));
-    for (const { serial } of entries) expect(lists.judge(list.issuer, serial, THIS_UPDATE_MS)).toBe("CERTIFICATE_REVOKED");
-    for (const serial of serials(100)) expect(lists.judge(list.issuer, serial, THIS_UPDATE_MS)).toBe("good");
+    const cas = new KnownCas(toPem("CERTIFICATE", issuer.certificate), "");
+    const lists = new RevocationLists(pem, cas, THIS_UPDATE_MS);
+    const listed = lists.listed(new X509Certificate(issuer.certificate));
+    for (const { serial } of entries) expect(lists.judge({ ...listed, serial }, THIS_UPDATE_MS)).toBe("CERTIFICATE_REVOKED");
+    for (const serial of serials(100)) expect(lists.judge({ ...listed, serial }, THIS_UPDATE_MS)).toBe("good");
   });
 
   test("of 350,000 entries, more than 16 MiB, is made and read back", async () => {

@@ -26,6 +26,11 @@ export interface BrokerMaterial {
   keyPem: string;
   /** The roots that client certificates must lead to. Clients send their issuing CA themselves. */
   trustAnchorPem: string;
+  /**
+   * CAs between the roots and clients, those of `chainPem` aside. With the CA of every list known, OpenSSL needs no lists; otherwise each
+   * connection keeps the lists that it came by in memory.
+   */
+  issuersPem?: string;
   /** One CRL for each CA of a client's chain (issuing CA and root), concatenated. */
   crlPem: string;
   /** The key of a device by its name; undefined refuses it. */

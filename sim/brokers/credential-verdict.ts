@@ -1,19 +1,18 @@
 /** Judges what a client showed of itself: at sign-in, and again whenever the broker's material changes. */
 import { createHash } from "node:crypto";
 import type { TLSSocket } from "node:tls";
-import { certificateParts } from "../../sdk/identity/certificate.js";
 import { isId, nameOfPskIdentity } from "../../sdk/identity/device-id.js";
-import { derNameKey, plainSerial } from "../node/revocation-list.js";
 import type { BrokerMaterial, CredentialReason, Scope } from "./broker-events.js";
 import type { RevocationLists } from "./crl-verdict.js";
+import type { ListedCertificate } from "./known-cas.js";
 
 /** What a client showed in its TLS handshake. */
 export type Shown =
-  | { kind: "certificate"; name: string; serial: string; issuer: string; notAfterMs: number; opensslVerdict: string | undefined }
+  | (ListedCertificate & { kind: "certificate"; name: string; notAfterMs: number; opensslVerdict: string | undefined })
   | { kind: "psk"; name: string; keyDigest: string };
 
 /** The client certificate of a finished handshake; undefined when there was none. */
-export function shownCertificate(socket: TLSSocket): Shown | undefined {
+export function shownCertificate(socket: TLSSocket, revocation: RevocationLists): Shown | undefined {
   const certificate = socket.getPeerX509Certificate();
   if (certificate === undefined) return undefined;
   // Node gives an array when the subject has several common names: nobody's name then.
@@ -21,20 +20,10 @@ export function shownCertificate(socket: TLSSocket): Shown | undefined {
   return {
     kind: "certificate",
     name: typeof commonName === "string" ? commonName : "",
-    serial: plainSerial(certificate.serialNumber),
-    issuer: issuerKeyOf(certificate.raw),
+    ...revocation.listed(certificate),
     notAfterMs: Date.parse(certificate.validTo),
     opensslVerdict: socket.authorized ? undefined : String(socket.authorizationError),
   };
-}
-
-/** "" when it cannot be read (it is the client's to choose): no list is of such an issuer. */
-function issuerKeyOf(der: Uint8Array): string {
-  try {
-    return derNameKey(der, certificateParts(der).issuer);
-  } catch {
-    return "";
-  }
 }
 
 export function shownPsk(identity: string, key: Uint8Array): Shown {
@@ -71,9 +60,9 @@ function certificateFault(
   const fromOpenssl = shown.opensslVerdict === undefined ? undefined : opensslReason(shown.opensslVerdict);
   if (fromOpenssl === "CRL_MISSING") return revocation.knowsIssuer(shown.issuer) ? "CRL_MISSING" : "CERTIFICATE_CA_UNKNOWN";
   if (fromOpenssl !== undefined) return fromOpenssl;
-  // Asked here too: a resumed session skips OpenSSL's checks, and a live one had them long ago.
+  // A resumed session skips OpenSSL's checks, and a live one had them long ago.
   if (nowMs > shown.notAfterMs) return "CERTIFICATE_EXPIRED";
-  const verdict = revocation.judge(shown.issuer, shown.serial, nowMs);
+  const verdict = revocation.judge(shown, nowMs);
   return verdict === "good" ? undefined : verdict;
 }
 

@@ -107,6 +107,7 @@ describe("the mTLS port", () => {
     await test.start({}, { material: await test.material({ crlPem: rootCrlOnly }) });
     const { received } = await test.exchange(test.mtlsOptions(await test.authority.issue("dev1")), connectPacket("dev1"));
     expect(received).toBe("20020005");
+    expect(await test.event("refused")).toMatchObject({ reason: "CRL_MISSING" });
   });
 
   it("gets its refusal through to a client that has sent much behind its CONNECT", async () => {

@@ -26,7 +26,8 @@ import { Residents, type Resident } from "./residents.js";
 import { SessionStore, type BrokerSessions, type StoreClient } from "./session-store.js";
 import { awaitConnect, refusalOf, sendRefusal, withClientId, type Refusal, type Visitor } from "./sign-in.js";
 import { listenOn, type TcpListener } from "./tcp-listener.js";
-import { createMtlsServer, createPskServer, prepareMaterial, type PreparedMaterial, type TlsPortHandlers } from "./tls-ports.js";
+import { createMtlsServer, createPskServer, prepareMaterial, renewMtlsServer } from "./tls-ports.js";
+import type { PreparedMaterial, TlsPortHandlers } from "./tls-ports.js";
 
 export interface EmbeddedBrokerOptions {
   material: BrokerMaterial;
@@ -112,7 +113,7 @@ export class EmbeddedBroker {
       refused: (reason, detail) => this.#refused(port, reason, { detail: detail.slice(0, 100) }),
     });
     const timeoutMs = this.#limits.connectTimeoutMs;
-    const mtls = createMtlsServer(this.#prepared, timeoutMs, handlers("mtls"));
+    const mtls = createMtlsServer(() => this.#prepared, timeoutMs, handlers("mtls"));
     const psk = createPskServer(() => this.#prepared.material, timeoutMs, handlers("psk"));
     this.#tlsServers = { mtls, psk };
     try {
@@ -134,10 +135,10 @@ export class EmbeddedBroker {
    * @throws HawserError `BROKER_MATERIAL_INVALID`
    */
   reload(material: BrokerMaterial): void {
-    this.#prepared = prepareMaterial(material);
+    const before = this.#prepared;
+    this.#prepared = prepareMaterial(material, before);
     Object.assign(this.#limits, limitsOf(this.options, material));
-    // Also makes earlier session tickets worthless.
-    this.#tlsServers?.mtls.setSecureContext(this.#prepared.mtlsOptions);
+    if (this.#tlsServers !== undefined) renewMtlsServer(this.#tlsServers.mtls, this.#prepared, before);
     for (const resident of this.#residents.all()) {
       const fault = credentialFault(resident.shown, this.#prepared.material, this.#prepared.revocation, Date.now());
       if (fault !== undefined) resident.connection.cut(endReasonOf(fault));

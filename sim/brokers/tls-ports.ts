@@ -1,11 +1,12 @@
 /** The two TLS servers of an embedded broker: certificates on one port, pre-shared keys on the other, never both on one. */
-import { constants } from "node:crypto";
+import { constants, randomBytes } from "node:crypto";
 import { createSecureContext, createServer, type Server, type TLSSocket, type TlsOptions } from "node:tls";
 import { HawserError } from "../../sdk/errors.js";
 import { nameOfPskIdentity } from "../../sdk/identity/device-id.js";
 import type { BrokerMaterial, RefusalReason } from "./broker-events.js";
 import { shownCertificate, shownPsk, type Shown } from "./credential-verdict.js";
 import { RevocationLists } from "./crl-verdict.js";
+import { KnownCas } from "./known-cas.js";
 
 const MTLS_CIPHERS = [
   "TLS_AES_128_GCM_SHA256",
@@ -38,26 +39,33 @@ export interface TlsPortHandlers {
 export interface PreparedMaterial {
   material: BrokerMaterial;
   revocation: RevocationLists;
-  mtlsOptions: TlsOptions;
+  mtlsOptions: MtlsOptions;
 }
+
+type MtlsOptions = Pick<TlsOptions, "minVersion" | "ciphers" | "secureOptions"> &
+  Readonly<Record<"cert" | "key" | "ca", string>> & {
+    readonly crl?: string[];
+  };
 
 /**
  * Reads the material and proves that a TLS server can be made of it.
+ * @param before what connections were judged by until now: what is as it was then needs no proof
  * @throws HawserError `BROKER_MATERIAL_INVALID`
  */
-export function prepareMaterial(material: BrokerMaterial): PreparedMaterial {
-  const revocation = new RevocationLists(material.crlPem);
-  const mtlsOptions: TlsOptions = {
-    cert: material.chainPem,
-    key: material.keyPem,
-    ca: material.trustAnchorPem,
-    crl: revocation.pems,
+export function prepareMaterial(material: BrokerMaterial, before?: PreparedMaterial): PreparedMaterial {
+  const { chainPem, keyPem, trustAnchorPem, issuersPem = "", crlPem } = material;
+  const revocation = new RevocationLists(crlPem, new KnownCas(trustAnchorPem, issuersPem + chainPem), Date.now());
+  const mtlsOptions: MtlsOptions = {
+    cert: chainPem,
+    key: keyPem,
+    ca: trustAnchorPem,
+    ...(revocation.judgeAlone ? {} : { crl: revocation.pems }),
     minVersion: "TLSv1.2",
     ciphers: MTLS_CIPHERS,
     secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
   };
   try {
-    createSecureContext(mtlsOptions);
+    if (before === undefined || !isSameServer(mtlsOptions, before.mtlsOptions)) createSecureContext(mtlsOptions);
   } catch (error) {
     const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
     const message = `no TLS server can be made of the broker's chain, key, trust anchor and CRLs (${code})`;
@@ -67,19 +75,33 @@ export function prepareMaterial(material: BrokerMaterial): PreparedMaterial {
 }
 
 /**
+ * Has the server go by new material, and makes earlier session tickets worthless. Connections keep the TLS context that they came by: it
+ * stays the same while only lists change.
+ */
+export function renewMtlsServer(server: Server, { mtlsOptions }: PreparedMaterial, before: PreparedMaterial): void {
+  if (isSameServer(mtlsOptions, before.mtlsOptions)) server.setTicketKeys(randomBytes(48));
+  else server.setSecureContext(mtlsOptions);
+}
+
+function isSameServer(one: MtlsOptions, other: MtlsOptions): boolean {
+  const isSameCrl = one.crl?.join() === other.crl?.join();
+  return isSameCrl && one.cert === other.cert && one.key === other.key && one.ca === other.ca;
+}
+
+/**
  * Certificates are checked, but a bad one does not end the handshake: Node would close without any alert, and a client could not tell that
  * from a network fault. The broker refuses in MQTT instead.
  */
-export function createMtlsServer(prepared: PreparedMaterial, connectTimeoutMs: number, handlers: TlsPortHandlers): Server {
+export function createMtlsServer(current: () => PreparedMaterial, connectTimeoutMs: number, handlers: TlsPortHandlers): Server {
   const server = createServer({
-    ...prepared.mtlsOptions,
+    ...current().mtlsOptions,
     requestCert: true,
     rejectUnauthorized: false,
     handshakeTimeout: connectTimeoutMs,
   });
   server.on("secureConnection", (socket) => {
     socket.setNoDelay(true);
-    handlers.arrived(socket, shownCertificate(socket));
+    handlers.arrived(socket, shownCertificate(socket, current().revocation));
   });
   server.on("tlsClientError", (error, socket) => {
     endAfterTimeout(error, socket);

@@ -1,7 +1,7 @@
 /** Walks through DER (X.690), on top of the SDK's reader of one element. All throw `BAD_CERTIFICATE` where it is not DER. */
 import { certificateParts, derElement, type DerElement } from "../../sdk/identity/certificate.js";
 
-const [BOOLEAN, BIT_STRING, OCTET_STRING, OBJECT_ID, SEQUENCE] = [0x01, 0x03, 0x04, 0x06, 0x30];
+const [BOOLEAN, BIT_STRING, OCTET_STRING, OBJECT_ID, SEQUENCE, EXTENSIONS] = [0x01, 0x03, 0x04, 0x06, 0x30, 0xa3];
 
 /** One element after the other, inside another one. */
 export class DerWalk {
@@ -26,20 +26,43 @@ export class DerWalk {
   }
 }
 
-/**
- * What is in the OCTET STRING of the extension of this type (RFC 5280 section 4.2); undefined if there is no such extension.
- * @param type content of the object identifier, hex
- */
-export function derExtensionIn(der: Uint8Array, extensions: DerElement, type: string): DerElement | undefined {
+/** One extension (RFC 5280 section 4.2). */
+export interface DerExtension {
+  /** Content of the object identifier, hex. */
+  readonly type: string;
+  readonly isCritical: boolean;
+  /** The OCTET STRING. */
+  readonly value: DerElement;
+}
+
+export function derExtensions(der: Uint8Array, extensions: DerElement): DerExtension[] {
+  const found: DerExtension[] = [];
   const walk = new DerWalk(der, extensions);
   while (walk.next !== undefined) {
     const parts = new DerWalk(der, walk.take(SEQUENCE));
-    const found = derHex(der, parts.take(OBJECT_ID));
-    if (parts.next === BOOLEAN) parts.take();
-    const value = parts.take(OCTET_STRING);
-    if (found === type) return value;
+    const type = derHex(der, parts.take(OBJECT_ID));
+    const isCritical = parts.next === BOOLEAN && der[parts.take().start] !== 0;
+    found.push({ type, isCritical, value: parts.take(OCTET_STRING) });
   }
-  return undefined;
+  return found;
+}
+
+/**
+ * What is in the OCTET STRING of the extension of this type; undefined if there is no such extension.
+ * @param type content of the object identifier, hex
+ */
+export function derExtensionIn(der: Uint8Array, extensions: DerElement, type: string): DerElement | undefined {
+  return derExtensions(der, extensions).find((extension) => extension.type === type)?.value;
+}
+
+/** The same, of a certificate. */
+export function derCertificateExtension(certificate: Uint8Array, type: string): DerElement | undefined {
+  const walk = new DerWalk(certificate, certificateParts(certificate).rest);
+  // The issuer's and the subject's unique identifiers may come first.
+  while (walk.next !== undefined && walk.next !== EXTENSIONS) walk.take();
+  if (walk.next === undefined) return undefined;
+  const { start, end } = walk.take();
+  return derExtensionIn(certificate, derElement(certificate, start, end, SEQUENCE), type);
 }
 
 /** The content of an element, hex. */

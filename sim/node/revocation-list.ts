@@ -4,7 +4,7 @@
  */
 import { verify, type KeyObject } from "node:crypto";
 import { derElement, derTime, type DerElement } from "../../sdk/identity/certificate.js";
-import { derExtensionIn, derHex, DerWalk } from "./der-reader.js";
+import { derCertificateExtension, derExtensionIn, derExtensions, derHex, DerWalk } from "./der-reader.js";
 
 export interface RevokedEntry {
   /** Lower-case hex without leading zeros. */
@@ -25,8 +25,10 @@ const UTC_TIME = 0x17;
 const GENERALIZED_TIME = 0x18;
 const EXTENSIONS = 0xa0;
 
-/** 2.5.29.20 and 2.5.29.21 */
-const [CRL_NUMBER, REASON_CODE] = ["551d14", "551d15"];
+/** 2.5.29.20, 2.5.29.21, 2.5.29.28 and 2.5.29.31 */
+const [CRL_NUMBER, REASON_CODE, ISSUING_POINT, DISTRIBUTION_POINTS] = ["551d14", "551d15", "551d1c", "551d1f"];
+/** The names of a distribution point: the point itself, its full name, an address in that. */
+const [POINT, FULL_NAME, URI] = [0xa0, 0xa0, 0x86];
 
 /** What signs lists (RFC 4055, 5758, 8410), by the content of its object identifier. SHA-1 is not believed. */
 const HASHES: Readonly<Record<string, string | null>> = {
@@ -59,6 +61,10 @@ export class RevocationList {
   readonly nextUpdateMs: number;
   /** Section 5.2.3; 0 where it has none. */
   readonly number: number;
+  /** The addresses it is for (section 5.2.5); undefined where it is for all certificates of its issuer. */
+  readonly places: ReadonlySet<string> | undefined;
+  /** False where it may leave out what is revoked, or takes more to understand than `places`: a delta, one for some reasons only. */
+  readonly isOrdinary: boolean;
   readonly #revoked: DerElement | undefined;
   readonly #signed: Uint8Array;
   readonly #algorithm: DerElement;
@@ -80,7 +86,12 @@ export class RevocationList {
     this.nextUpdateMs = walk.next === UTC_TIME || walk.next === GENERALIZED_TIME ? derTime(der, walk.take()) : Infinity;
     this.#revoked = walk.next === SEQUENCE ? walk.take() : undefined;
     const extensions = walk.next === EXTENSIONS ? walk.take() : undefined;
-    const number = extensions && derExtensionIn(der, derElement(der, extensions.start, extensions.end, SEQUENCE), CRL_NUMBER);
+    const all = extensions === undefined ? [] : derExtensions(der, derElement(der, extensions.start, extensions.end, SEQUENCE));
+    const number = all.find(({ type }) => type === CRL_NUMBER)?.value;
+    const point = all.find(({ type }) => type === ISSUING_POINT)?.value;
+    const places = point && placesOf(der, derElement(der, point.start, point.end, SEQUENCE));
+    this.places = places && new Set(places);
+    this.isOrdinary = (point === undefined) === (places === undefined) && all.every((one) => !one.isCritical || one.type === ISSUING_POINT);
     this.number = number === undefined ? 0 : Number(`0x${derHex(der, derElement(der, number.start, number.end, INTEGER))}`);
     this.#signed = der.subarray(list.start, tbs.end);
     this.#algorithm = derElement(der, tbs.end, list.end, SEQUENCE);
@@ -149,6 +160,31 @@ export class RevocationList {
     const name = PSS_HASHES[derHex(der, derElement(der, algorithm.start, algorithm.end, OBJECT_ID))];
     return name === undefined ? undefined : { name, isPss: true };
   }
+}
+
+/** Where a certificate (DER) says that the list it is on can be found (RFC 5280 section 4.2.1.13). Throws `BAD_CERTIFICATE`. */
+export function crlPlacesOf(certificate: Uint8Array): string[] {
+  const value = derCertificateExtension(certificate, DISTRIBUTION_POINTS);
+  if (value === undefined) return [];
+  const points = new DerWalk(certificate, derElement(certificate, value.start, value.end, SEQUENCE));
+  const places: string[] = [];
+  while (points.next !== undefined) places.push(...(placesOf(certificate, points.take(SEQUENCE)) ?? []));
+  return places;
+}
+
+/** The addresses of a distribution point; undefined where it says anything else, too, or nothing. */
+function placesOf(der: Uint8Array, point: DerElement): string[] | undefined {
+  const parts = new DerWalk(der, point);
+  if (parts.next !== POINT) return undefined;
+  const name = new DerWalk(der, parts.take());
+  if (parts.next !== undefined || name.next !== FULL_NAME) return undefined;
+  const names = new DerWalk(der, name.take());
+  const places: string[] = [];
+  while (names.next !== undefined) {
+    const { tag, start, end } = names.take();
+    if (tag === URI) places.push(Buffer.from(der.subarray(start, end)).toString("latin1"));
+  }
+  return places;
 }
 
 /**

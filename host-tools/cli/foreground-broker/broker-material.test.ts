@@ -65,6 +65,7 @@ async function start(
     keyPem: server.keyPem,
     trustAnchorPem: authority.trustAnchorPem,
     issuingPem: "",
+    issuersPem: "",
     crlPem: await authority.crlPem(),
     crlNextUpdateMs: 0,
     revokedSerials: new Set(),

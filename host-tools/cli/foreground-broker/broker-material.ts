@@ -22,6 +22,7 @@ export function embeddedMaterial(ca: CaMaterial, now: () => number = Date.now, r
     chainPem: ca.chainPem,
     keyPem: ca.keyPem,
     trustAnchorPem: ca.trustAnchorPem,
+    issuersPem: ca.issuersPem,
     crlPem: ca.crlPem,
     pskFor: (identity) => ca.pskFor(identity),
     maySignIn: (name, scope) =>

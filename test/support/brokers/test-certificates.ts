@@ -29,15 +29,17 @@ export interface Validity {
 
 export class TestAuthority {
   readonly #revoked: string[] = [];
+  #isIssuingRevoked = false;
 
   private constructor(
     readonly root: Authority,
     readonly issuing: Authority,
   ) {}
 
-  static async create(name = "Test"): Promise<TestAuthority> {
+  /** @param validity of the issuing CA */
+  static async create(name = "Test", validity: Validity = {}): Promise<TestAuthority> {
     const root = await makeAuthority(`${name} Root`, undefined);
-    return new TestAuthority(root, await makeAuthority(`${name} Issuing`, root));
+    return new TestAuthority(root, await makeAuthority(`${name} Issuing`, root, validity));
   }
 
   get trustAnchorPem(): string {
@@ -81,10 +83,18 @@ export class TestAuthority {
     this.#revoked.push(identity.serial);
   }
 
-  /** The CRLs of the issuing CA and of the root, PEM. `issuingNextUpdate` may lie in the past. */
-  async crlPem(issuingNextUpdate = new Date(Date.now() + HOUR_MS)): Promise<string> {
-    const issuing = await makeCrl(this.issuing, this.#revoked, issuingNextUpdate);
-    return issuing + (await makeCrl(this.root, [], new Date(Math.max(Date.now() + HOUR_MS, issuingNextUpdate.getTime()))));
+  /** From now on the root's list has the issuing CA on it. */
+  revokeIssuing(): void {
+    this.#isIssuingRevoked = true;
+  }
+
+  /** The CRLs of the issuing CA and of the root, PEM. Both ends may lie in the past. */
+  async crlPem(
+    issuingNextUpdate = new Date(Date.now() + HOUR_MS),
+    rootNextUpdate = new Date(Math.max(Date.now() + HOUR_MS, issuingNextUpdate.getTime())),
+  ): Promise<string> {
+    const revokedByRoot = this.#isIssuingRevoked ? [this.issuing.certificate.serialNumber] : [];
+    return (await makeCrl(this.issuing, this.#revoked, issuingNextUpdate)) + (await makeCrl(this.root, revokedByRoot, rootNextUpdate));
   }
 }
 
@@ -92,14 +102,14 @@ async function makeKeys(): Promise<webcrypto.CryptoKeyPair> {
   return webcrypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
 }
 
-async function makeAuthority(name: string, parent: Authority | undefined): Promise<Authority> {
+async function makeAuthority(name: string, parent: Authority | undefined, validity: Validity = {}): Promise<Authority> {
   const keys = await makeKeys();
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: `01${randomBytes(8).toString("hex")}`,
     subject: `CN=${name}`,
     issuer: `CN=${parent?.name ?? name}`,
-    notBefore: new Date(Date.now() - 48 * HOUR_MS),
-    notAfter: new Date(Date.now() + 48 * HOUR_MS),
+    notBefore: validity.notBefore ?? new Date(Date.now() - 48 * HOUR_MS),
+    notAfter: validity.notAfter ?? new Date(Date.now() + 48 * HOUR_MS),
     signingAlgorithm: ALGORITHM,
     publicKey: keys.publicKey,
     signingKey: (parent?.keys ?? keys).privateKey,
