@@ -345,7 +345,9 @@ export class IndexSegment {
     const text = this.#text ?? this.#decoded();
     const found: IndexedName[] = [];
     for (let at = text.indexOf(sign); at !== -1;) {
-      const end = text.indexOf("\n", at);
+      // A last line that is cut off has no end of its own.
+      const lineEnd = text.indexOf("\n", at);
+      const end = lineEnd === -1 ? text.length : lineEnd;
       found.push(new IndexedName(text.slice(text.lastIndexOf("\n", at) + 1, end), this.path, this.details).check());
       at = text.indexOf(sign, end);
     }
