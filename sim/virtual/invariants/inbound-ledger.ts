@@ -8,7 +8,7 @@ interface Inbound {
   /** The broker holds it for the device. */
   owed: boolean;
   handled: number;
-  /** The application is done with it and asked for the next. */
+  /** The application is done with its latest copy and asked for the next. */
   released: boolean;
   /** The device has durably noted that the application is done with it, or the broker knows. */
   recorded: boolean;
@@ -61,6 +61,7 @@ export class InboundLedger {
       return this.chronicle.violate("order", this.device, `command ${sequence} on ${topic} was never sent`);
     this.handled++;
     entry.handled++;
+    entry.released = false;
     this.#handling.add(entry);
     if (entry.handled > 1) {
       if (entry.qos === 2 && !entry.mayRepeat)

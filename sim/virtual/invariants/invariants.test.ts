@@ -135,6 +135,25 @@ describe("the ledger of commands", () => {
     expect(broken()).toEqual(["early-ack"]);
   });
 
+  it("allows another repeat where power went while the application was at it again, whatever was written meanwhile", () => {
+    ledger.sent("t", 2);
+    for (let boot = 0; boot < 2; boot++) {
+      ledger.handedOver("t", 1);
+      ledger.release(1); // and flash refuses the note
+      ledger.powerCut(true);
+    }
+    ledger.handedOver("t", 1);
+    ledger.wroteSession(); // of another message
+    ledger.powerCut(true);
+    ledger.handedOver("t", 1);
+    expect(broken()).toEqual([]);
+    ledger.release(1);
+    ledger.wroteSession();
+    ledger.powerCut(true);
+    ledger.handedOver("t", 1);
+    expect(broken()).toEqual(["qos2-doubled"]);
+  });
+
   it("misses what the broker held and the application never got", () => {
     ledger.sent("t", 1);
     ledger.sent("t", 2);
