@@ -3,7 +3,7 @@ import type { LogLevel } from "../../sdk/platform.js";
 import type { BoardFacts } from "../../sdk/provisioning/messages.js";
 import type { SerialSettings } from "../io/serial-port.js";
 import type { FirmwarePlatform } from "../firmware-platform.js";
-import type { KeptSessionParts } from "../../sdk/sleep/kept-session.js";
+import type { KeptSessionParts } from "../../sdk/sleep/kept-tls-session.js";
 import type { TrialOptions } from "./image-trial.js";
 import type { TlsDialerOptions } from "../tls/tls-dialer.js";
 import type { TlsEngines } from "../tls/tls-engine.js";

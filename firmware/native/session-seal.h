@@ -1,6 +1,6 @@
 /*
  * A TLS session as bytes that may lie anywhere: sealed with AES-256-GCM under a key of the key store, to what it belongs to. What is inside
- * never leaves C. When a session is kept, and that it is offered once, is decided in `sdk/sleep/kept-session.ts`.
+ * never leaves C. When a session is kept, and that it is offered once, is decided in `sdk/sleep/kept-tls-session.ts`.
  *
  * Layout: version 1 (1 byte), nonce (12), ciphertext, tag (16).
  */

@@ -3,10 +3,10 @@
  * @module hawser/sleep
  */
 import type { Credential, Endpoint } from "../../sdk/platform.js";
-import { KeptSession, sessionBinding, type KeptSessionParts } from "../../sdk/sleep/kept-session.js";
+import { KeptSession, sessionBinding, type KeptSessionParts } from "../../sdk/sleep/kept-tls-session.js";
 import type { TlsEngines, TlsSession } from "../tls/tls-engine.js";
 
-export type { KeptSessionParts } from "../../sdk/sleep/kept-session.js";
+export type { KeptSessionParts } from "../../sdk/sleep/kept-tls-session.js";
 export type { TlsEngines } from "../tls/tls-engine.js";
 
 // How Moddable's compiler, and the XS host in CI, bind C functions.

@@ -4,7 +4,7 @@ import { readCaJson } from "./ca-files.js";
 import type { CaFiles } from "./ca-files.js";
 import { FILES } from "./directory-layout.js";
 import { parseMosquittoSettings } from "../brokers/mosquitto/mosquitto-config.js";
-import type { OwedEnd } from "./lost-sessions.js";
+import type { OwedEnd } from "./sessions-to-end.js";
 import type { MosquittoSettings } from "../brokers/mosquitto/mosquitto-config.js";
 
 export interface Output {

@@ -12,7 +12,7 @@ import type { OpenedBackup } from "../ca-directory/backup-file.js";
 import { fromPem } from "../pki/pem.js";
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
-import { openCaReadOnly } from "./read-only.js";
+import { openCaReadOnly } from "./ca-without-passphrase.js";
 import { rehearseRestore, restoreCa } from "./restore.js";
 import type { RestoreOptions } from "./restore.js";
 import { verifyCa } from "./verification.js";

@@ -5,7 +5,7 @@ import mqtt from "mqtt";
 import { afterEach, describe, expect, it } from "vitest";
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
-import { openCaReadOnly } from "./read-only.js";
+import { openCaReadOnly } from "./ca-without-passphrase.js";
 import { freePorts, PASSPHRASE, provisionDevice, Scene } from "../../test/support/host-tools/scene.js";
 import { runningMosquittos } from "../brokers/mosquitto/mosquitto-process.js";
 import { writeConfiguration } from "../brokers/mosquitto/mosquitto-output.js";

@@ -13,7 +13,7 @@ import type { Output, OutputAgent } from "../ca-directory/outputs-file.js";
 import { publishBundle } from "./agent-brokers.js";
 import { brokerFacts, withHeld } from "./broker-facts.js";
 import type { CaContext } from "./context.js";
-import { OutputBinding, successor } from "./output-binding.js";
+import { OutputBinding, successor } from "./broker-folder-binding.js";
 
 export interface BrokerConfigRequest {
   readonly engine: "mosquitto";

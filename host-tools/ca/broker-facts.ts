@@ -5,7 +5,7 @@ import type { BrokerFacts } from "../brokers/mosquitto/mosquitto-config.js";
 import { nameOfPskIdentity } from "../../sdk/identity/device-id.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";
 import { FILES } from "../ca-directory/directory-layout.js";
-import type { OwedEnd } from "../ca-directory/lost-sessions.js";
+import type { OwedEnd } from "../ca-directory/sessions-to-end.js";
 import type { EntryMap, RegistryNames } from "../ca-directory/ca-registry.js";
 import type { NameSummary } from "../ca-directory/registry-entry.js";
 import { toPem } from "../pki/pem.js";

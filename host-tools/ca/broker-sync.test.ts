@@ -1,6 +1,6 @@
 /** What a change owes to the brokers, and what the registry remembers of a name's past. */
 import { afterEach, describe, expect, it } from "vitest";
-import { expiredSince, lostSessions, oweAlso } from "../ca-directory/lost-sessions.js";
+import { expiredSince, lostSessions, oweAlso } from "../ca-directory/sessions-to-end.js";
 import type { CertificateRecord, RegistryEntry } from "../ca-directory/registry-entry.js";
 import { provisionDevice, Scene, testKey } from "../../test/support/host-tools/scene.js";
 

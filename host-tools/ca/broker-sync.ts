@@ -10,11 +10,11 @@ import { forgetSession } from "../brokers/mosquitto/mosquitto-forget.js";
 import { writeConfiguration } from "../brokers/mosquitto/mosquitto-output.js";
 import { addressOf, bringUpToDate, wasStartedWith } from "../brokers/mosquitto/mosquitto-reload.js";
 import type { Loading } from "../brokers/mosquitto/mosquitto-reload.js";
-import { endSessions } from "../brokers/mosquitto/mosquitto-sessions.js";
+import { endSessions } from "../brokers/mosquitto/mosquitto-session-ending.js";
 import type { CaDirectory } from "../ca-directory/ca-directory.js";
 import { DIRECTORIES, FILES } from "../ca-directory/directory-layout.js";
-import { expiredSince, lostSessions, oweAlso } from "../ca-directory/lost-sessions.js";
-import type { OwedEnd } from "../ca-directory/lost-sessions.js";
+import { expiredSince, lostSessions, oweAlso } from "../ca-directory/sessions-to-end.js";
+import type { OwedEnd } from "../ca-directory/sessions-to-end.js";
 import type { RegistryNames } from "../ca-directory/ca-registry.js";
 import { outputsHere, outputsText, readOutputs } from "../ca-directory/outputs-file.js";
 import type { Output } from "../ca-directory/outputs-file.js";
@@ -25,7 +25,7 @@ import type { CaFacts } from "./broker-facts.js";
 import { agentAway, awaitAgent, lacksBundle, publishBundle } from "./agent-brokers.js";
 import { passingCredentials } from "./clients.js";
 import type { CaKeys } from "./context.js";
-import { OutputBinding, successor } from "./output-binding.js";
+import { OutputBinding, successor } from "./broker-folder-binding.js";
 
 /** What became of one broker configuration and its broker. */
 export interface OutputResult {

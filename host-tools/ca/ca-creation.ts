@@ -26,7 +26,7 @@ import {
   recordText,
 } from "../ca-directory/ca-record.js";
 import type { CaRecord, CertificatePolicy, Lifetimes } from "../ca-directory/ca-record.js";
-import { checkCrlBase } from "../pki/crl-base.js";
+import { checkCrlBase } from "../pki/crl-base-url.js";
 import { makeCrls, makeRootCrl } from "./revocation.js";
 import type { ExternalKey, KeyType } from "../pki/signer.js";
 import { AbsentRoot, OFFLINE, PARENT } from "./absent-root.js";

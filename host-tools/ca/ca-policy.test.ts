@@ -9,7 +9,7 @@ import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
 import type { ClientCredentials } from "./clients.js";
 import type { WrittenBrokerConfig } from "./broker-configs.js";
-import { openCaReadOnly, verifyAudit } from "./read-only.js";
+import { openCaReadOnly, verifyAudit } from "./ca-without-passphrase.js";
 
 const scene = new Scene();
 afterEach(() => scene.clean());

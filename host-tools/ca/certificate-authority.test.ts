@@ -11,7 +11,7 @@ import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
 import { initCa } from "./ca-creation.js";
 import { fromPem } from "../pki/pem.js";
-import { openCaReadOnly, verifyAudit } from "./read-only.js";
+import { openCaReadOnly, verifyAudit } from "./ca-without-passphrase.js";
 
 const scene = new Scene();
 afterEach(() => scene.clean());

@@ -12,7 +12,7 @@ import { witnessFile } from "../ca-directory/revision-witness.js";
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
 import { answerRequest } from "./offline-root.js";
-import { openCaReadOnly, verifyAudit } from "./read-only.js";
+import { openCaReadOnly, verifyAudit } from "./ca-without-passphrase.js";
 import { verifyCa } from "./verification.js";
 
 const steps = vi.hoisted(() => ({ after: (): void => undefined }));

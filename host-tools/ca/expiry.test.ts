@@ -7,7 +7,7 @@ import { PASSPHRASE, provisionDevice, Scene } from "../../test/support/host-tool
 import { CaDirectory } from "../ca-directory/ca-directory.js";
 import { openCa } from "./certificate-authority.js";
 import { caEndsMs, statusOf } from "./expiry.js";
-import { openCaReadOnly } from "./read-only.js";
+import { openCaReadOnly } from "./ca-without-passphrase.js";
 import { verifyCa } from "./verification.js";
 
 const DAY_MS = 86_400_000;

@@ -7,7 +7,7 @@ import { readCertificates } from "./context.js";
 import { isAuthorityName } from "./reserved-names.js";
 import { readRootCrlTimes } from "./revocation.js";
 import type { ListedName } from "../ca-directory/registry.js";
-import type { CaParts, CaView } from "./read-only.js";
+import type { CaParts, CaView } from "./ca-without-passphrase.js";
 
 const DAY_MS = 86_400_000;
 /** Attention is asked for this long before the end, or in the last quarter of a shorter life. */

@@ -6,7 +6,7 @@ import { errorCode } from "../../sdk/errors.js";
 import { PASSPHRASE, provisionDevice, Scene, testKey } from "../../test/support/host-tools/scene.js";
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
-import { openCaReadOnly, verifyAudit } from "./read-only.js";
+import { openCaReadOnly, verifyAudit } from "./ca-without-passphrase.js";
 import { verifyCa } from "./verification.js";
 
 const disk = vi.hoisted(() => ({ write: (_sizeBytes: number): void => undefined }));

@@ -11,7 +11,7 @@ import { openBackup } from "../ca-directory/backup-file.js";
 import { witnessFile } from "../ca-directory/revision-witness.js";
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
-import { openCaReadOnly, proveCa } from "./read-only.js";
+import { openCaReadOnly, proveCa } from "./ca-without-passphrase.js";
 import { rehearseRestore } from "./restore.js";
 import { verifyCa } from "./verification.js";
 

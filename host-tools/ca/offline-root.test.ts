@@ -13,7 +13,7 @@ import { openCa } from "./certificate-authority.js";
 import { pemChain } from "./context.js";
 import { statusOf } from "./expiry.js";
 import { answerRequest } from "./offline-root.js";
-import { openCaReadOnly } from "./read-only.js";
+import { openCaReadOnly } from "./ca-without-passphrase.js";
 import { verifyCa } from "./verification.js";
 
 const ROOT_PASSPHRASE = "kept in another head";

@@ -14,7 +14,7 @@ import type { CertificateAuthority } from "./certificate-authority.js";
 import type { InitOptions } from "./ca-creation.js";
 import { readParentFile } from "./parent-chain.js";
 import { beginUnderParent, finishUnderParent } from "./pending-ca.js";
-import { openCaReadOnly } from "./read-only.js";
+import { openCaReadOnly } from "./ca-without-passphrase.js";
 import { verifyCa } from "./verification.js";
 
 const scene = new Scene();

@@ -8,7 +8,7 @@ import { witnessFile } from "../ca-directory/revision-witness.js";
 import { PASSPHRASE, provisionDevice, Scene } from "../../test/support/host-tools/scene.js";
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
-import { openCaReadOnly } from "./read-only.js";
+import { openCaReadOnly } from "./ca-without-passphrase.js";
 import { verifyCa } from "./verification.js";
 
 const NEXT = "another horse and another battery";

@@ -11,7 +11,7 @@ import { deriveKey, newKeyDerivation, readKeyDerivation, seal, unseal } from "..
 import { FILES } from "../ca-directory/directory-layout.js";
 import { checkCaName, checkCommonName } from "../ca-directory/ca-record.js";
 import { parseObject } from "../ca-directory/registry-entry.js";
-import { checkCrlBase } from "../pki/crl-base.js";
+import { checkCrlBase } from "../pki/crl-base-url.js";
 import type { SignerFor } from "../pki/signer.js";
 import { newCaKey } from "./ca-keys.js";
 import { signerOfKey } from "./context.js";

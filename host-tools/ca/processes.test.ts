@@ -8,7 +8,7 @@ import { RunningProgram } from "../../test/support/node/child-program.js";
 import { buildWorker } from "../../test/support/host-tools/build-worker.js";
 import { PASSPHRASE, provisionDevice, Scene } from "../../test/support/host-tools/scene.js";
 import { openCa } from "./certificate-authority.js";
-import { openCaReadOnly, verifyAudit } from "./read-only.js";
+import { openCaReadOnly, verifyAudit } from "./ca-without-passphrase.js";
 
 const scene = new Scene();
 const running: RunningProgram[] = [];

@@ -5,7 +5,7 @@ import { DEFAULT_POLICY_TEXT } from "../policy/default-policy.js";
 import { provisionDevice, Scene } from "../../test/support/host-tools/scene.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
 import type { Quarantine } from "./quarantine.js";
-import { verifyAudit } from "./read-only.js";
+import { verifyAudit } from "./ca-without-passphrase.js";
 
 const scene = new Scene();
 afterEach(() => scene.clean());

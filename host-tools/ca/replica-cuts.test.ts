@@ -18,7 +18,7 @@ import { FILES } from "../ca-directory/directory-layout.js";
 import { parseState, sha256 } from "../ca-directory/sealed-state.js";
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
-import { proveCa } from "./read-only.js";
+import { proveCa } from "./ca-without-passphrase.js";
 import { joinRegistry } from "./shared-registry.js";
 import { verifyCa } from "./verification.js";
 

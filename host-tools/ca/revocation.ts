@@ -10,7 +10,7 @@ import { validityFrom, type Issuer } from "../pki/certificate-profiles.js";
 import { makeCrl, type RevokedSerial } from "../pki/signed-crl.js";
 import { REVOCATION_REASONS } from "../pki/revocation-reasons.js";
 import type { RevocationReason } from "../pki/revocation-reasons.js";
-import { keyIdOf } from "../pki/crl-points.js";
+import { keyIdOf } from "../pki/crl-distribution-points.js";
 import type { CaContext, CaKeys } from "./context.js";
 import { readCaJson } from "../ca-directory/ca-files.js";
 import type { CaFiles } from "../ca-directory/ca-files.js";

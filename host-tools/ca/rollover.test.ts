@@ -10,7 +10,7 @@ import { PASSPHRASE, provisionDevice, Scene, testKey } from "../../test/support/
 import { pemChain } from "./context.js";
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
-import { openCaReadOnly } from "./read-only.js";
+import { openCaReadOnly } from "./ca-without-passphrase.js";
 import { verifyCa } from "./verification.js";
 
 const scene = new Scene();

@@ -12,7 +12,7 @@ import { sealedKey } from "./ca-keys.js";
 import { AbsentRoot, OFFLINE } from "./absent-root.js";
 import { crlBaseOf, pemChain, readSealedKey, signerOf, signerOfKey } from "./context.js";
 import type { CaContext, CaKeys } from "./context.js";
-import type { Errand } from "./errand-names.js";
+import type { Errand } from "./root-errand-names.js";
 import { checkParentChain, invalid as invalidChain, issuingRequest, newestList, readPemAnswer } from "./parent-chain.js";
 import type { ParentAnswer } from "./parent-chain.js";
 import { crlsFor, readRetired, readRootCrlTimes } from "./revocation.js";

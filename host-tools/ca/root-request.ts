@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { HawserError } from "../../sdk/errors.js";
-import { checkCrlBase } from "../pki/crl-base.js";
+import { checkCrlBase } from "../pki/crl-base-url.js";
 import { KEY_TYPES, keyTypeOf } from "../pki/signer.js";
 import type { KeyType, Signer } from "../pki/signer.js";
 import { provenSignature } from "../pki/signing-provider.js";

@@ -12,7 +12,7 @@ import { fromPem } from "../pki/pem.js";
 import { pemChain } from "./context.js";
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
-import { openCaParts, openCaReadOnly } from "./read-only.js";
+import { openCaParts, openCaReadOnly } from "./ca-without-passphrase.js";
 import { verifyCa } from "./verification.js";
 
 const scene = new Scene();

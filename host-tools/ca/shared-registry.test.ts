@@ -17,7 +17,7 @@ import { openCrl } from "../pki/signed-crl.js";
 import { fromPem } from "../pki/pem.js";
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority, OpenOptions } from "./certificate-authority.js";
-import { openCaReadOnly, proveCa } from "./read-only.js";
+import { openCaReadOnly, proveCa } from "./ca-without-passphrase.js";
 import { restoreCa } from "./restore.js";
 import { joinRegistry } from "./shared-registry.js";
 import { verifyCa } from "./verification.js";

@@ -15,7 +15,7 @@ import { openCrl } from "../pki/signed-crl.js";
 import { fromPem } from "../pki/pem.js";
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
-import { openCaReadOnly, verifyAudit } from "./read-only.js";
+import { openCaReadOnly, verifyAudit } from "./ca-without-passphrase.js";
 import { joinRegistry } from "./shared-registry.js";
 import { verifyCa } from "./verification.js";
 

@@ -32,7 +32,7 @@ import { sqliteDriver } from "../ca-directory/sqlite-driver.js";
 import { initCa } from "./ca-creation.js";
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
-import { openCaReadOnly, proveCa, verifyAudit } from "./read-only.js";
+import { openCaReadOnly, proveCa, verifyAudit } from "./ca-without-passphrase.js";
 import { rehearseRestore, restoreCa } from "./restore.js";
 import { verifyCa } from "./verification.js";
 

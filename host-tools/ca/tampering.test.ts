@@ -24,7 +24,7 @@ import { witnessFile } from "../ca-directory/revision-witness.js";
 import { PASSPHRASE, provisionDevice, Scene } from "../../test/support/host-tools/scene.js";
 import { openCa } from "./certificate-authority.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
-import { openCaReadOnly, proveCa } from "./read-only.js";
+import { openCaReadOnly, proveCa } from "./ca-without-passphrase.js";
 
 const scene = new Scene();
 let room: string;

@@ -1,8 +1,8 @@
 /** Where a broker's management API is, and who asks it. */
 import { readFileSync } from "node:fs";
 import { HawserError } from "../../sdk/errors.js";
-import { parseManagementUrl } from "../brokers/management-connection.js";
-import type { ManagementLogin } from "../brokers/management-connection.js";
+import { parseManagementUrl } from "../brokers/management-api.js";
+import type { ManagementLogin } from "../brokers/management-api.js";
 import { readProbeCredentials } from "../doctor/live/probe-credentials.js";
 
 export interface LoginDetails {

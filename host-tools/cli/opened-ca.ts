@@ -6,13 +6,13 @@ import type { CertificateAuthority } from "../ca/certificate-authority.js";
 import { partsExpiry } from "../ca/expiry.js";
 import type { Expiry } from "../ca/expiry.js";
 import { day } from "./dates.js";
-import { openCaParts, openCaReadOnly, proveCa } from "../ca/read-only.js";
-import type { CaParts, CaView } from "../ca/read-only.js";
+import { openCaParts, openCaReadOnly, proveCa } from "../ca/ca-without-passphrase.js";
+import type { CaParts, CaView } from "../ca/ca-without-passphrase.js";
 import type { Context } from "./command-runner.js";
 import { tokenSigners } from "../pkcs11/token-signer.js";
 import { caPassphrase, tokenPins } from "./passphrases.js";
 import type { PassphraseOptions } from "./passphrases.js";
-import { readProvedOrNot } from "./proved-or-not.js";
+import { readProvedOrNot } from "./ca-reading.js";
 import type { Terminal } from "./terminal.js";
 
 function withHeld(problem: HawserError, held: readonly string[]): HawserError {

@@ -1,7 +1,7 @@
 /** Flags that several commands have in common, worded the same everywhere. */
 import { InvalidArgumentError, Option } from "commander";
 import type { Command } from "commander";
-import { parseDurationMs } from "./values.js";
+import { parseDurationMs } from "./flag-values.js";
 
 export interface CaOptions {
   dir: string;

@@ -5,7 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { isIP } from "node:net";
 import type * as X509 from "@peculiar/x509";
-import { crlPath } from "./crl-points.js";
+import { crlPath } from "./crl-distribution-points.js";
 import { nodeCrypto } from "./signer.js";
 import type { Signer } from "./signer.js";
 import { signingProvider } from "./signing-provider.js";

@@ -4,7 +4,7 @@ import { derElement, type DerElement } from "../../sdk/identity/certificate.js";
 import { derHex, derKeyBits, derSubject } from "../../sim/node/der-reader.js";
 import { derGeneralizedTimeOf, derOf } from "../../sim/node/der-writer.js";
 import { plainSerial } from "../../sim/node/revocation-list.js";
-import { publicKeyOf } from "./crl-points.js";
+import { publicKeyOf } from "./crl-distribution-points.js";
 
 /** Which certificate is asked about (section 4.1.1). */
 export interface CertificateId {

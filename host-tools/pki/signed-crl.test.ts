@@ -10,7 +10,7 @@ import { RevocationList } from "../../sim/node/revocation-list.js";
 import { RevocationLists } from "../../sim/brokers/crl-verdict.js";
 import { KnownCas } from "../../sim/brokers/known-cas.js";
 import { makeRoot, validityFrom, type Issuer } from "./certificate-profiles.js";
-import { issuingDistributionPoint } from "./crl-points.js";
+import { issuingDistributionPoint } from "./crl-distribution-points.js";
 import { fromPem, toPem } from "./pem.js";
 import { REVOCATION_REASONS } from "./revocation-reasons.js";
 import { makeCrl, openCrl, type RevokedSerial } from "./signed-crl.js";

@@ -7,7 +7,7 @@ import { derKeyBits, derSubject } from "../../sim/node/der-reader.js";
 import { derOf, derTimeOf, derUnsigned } from "../../sim/node/der-writer.js";
 import { RevocationList, type RevokedEntry } from "../../sim/node/revocation-list.js";
 import type { Issuer } from "./certificate-profiles.js";
-import { derExtension, issuingDistributionPoint, publicKeyOf, subjectKeyId } from "./crl-points.js";
+import { derExtension, issuingDistributionPoint, publicKeyOf, subjectKeyId } from "./crl-distribution-points.js";
 import { toPem } from "./pem.js";
 import { REASON_CODES, REVOCATION_REASONS } from "./revocation-reasons.js";
 import type { RevocationReason } from "./revocation-reasons.js";

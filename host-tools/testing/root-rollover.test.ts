@@ -1,7 +1,7 @@
 /** A rollover of the root that reaches devices: real brokers, the real authority and the SDK's device. */
 import { expect, it } from "vitest";
 import { IdentityStore } from "../../sdk/identity/store.js";
-import { openCaReadOnly } from "../ca/read-only.js";
+import { openCaReadOnly } from "../ca/ca-without-passphrase.js";
 import { serialOfCertificate } from "../../test/support/host-tools/certificate-serial.js";
 import { makeDevice, startBroker, type TestDevice } from "./index.js";
 import "./vitest.js";

@@ -6,7 +6,7 @@ import { disposeBy } from "../../sdk/async-dispose.js";
 import { utf8Decode, utf8Encode } from "../../sdk/encoding/text.js";
 import type { Platform } from "../../sdk/platform.js";
 import { installIdentity } from "../../sdk/identity/store.js";
-import { KeptSession } from "../../sdk/sleep/kept-session.js";
+import { KeptSession } from "../../sdk/sleep/kept-tls-session.js";
 import { BrokerAccess } from "../../sim/virtual/broker/access.js";
 import { DEFAULT_LIMITS } from "../../sim/virtual/broker/broker-settings.js";
 import { matches, type Message } from "../../sim/virtual/broker/message.js";

@@ -2,7 +2,7 @@
 import type { Log, Platform, Scheduler, Storage, KeyStore } from "../../sdk/platform.js";
 import { nodeChainVerifier } from "./node-chain-verifier.js";
 import { nodeClock } from "./node-clock.js";
-import { KeptTicket } from "./kept-ticket.js";
+import { KeptTicket } from "./kept-tls-ticket.js";
 import { NodeDialer } from "./node-dialer.js";
 import type { NodeDialerOptions } from "./node-dialer.js";
 import type { LinkKeys } from "./node-key-store.js";

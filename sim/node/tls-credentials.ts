@@ -8,8 +8,8 @@ import { createSecureContext } from "node:tls";
 import type { SecureContext, SecureVersion } from "node:tls";
 import { HawserError } from "../../sdk/errors.js";
 import type { Credential, Endpoint } from "../../sdk/platform.js";
-import { sessionBinding } from "../../sdk/sleep/kept-session.js";
-import type { KeptTicket, TlsTicket } from "./kept-ticket.js";
+import { sessionBinding } from "../../sdk/sleep/kept-tls-session.js";
+import type { KeptTicket, TlsTicket } from "./kept-tls-ticket.js";
 
 type MtlsCredential = Extract<Credential, { kind: "mtls" }>;
 /** Judges the server by its certificate. */

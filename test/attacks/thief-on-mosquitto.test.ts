@@ -6,7 +6,7 @@ import { join } from "node:path";
 import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { recoveryIdentity } from "../../sdk/identity/device-id.js";
-import { endSessions } from "../../host-tools/brokers/mosquitto/mosquitto-sessions.js";
+import { endSessions } from "../../host-tools/brokers/mosquitto/mosquitto-session-ending.js";
 import { openCa } from "../../host-tools/ca/certificate-authority.js";
 import type { CertificateAuthority } from "../../host-tools/ca/certificate-authority.js";
 import { freePorts, PASSPHRASE, provisionDevice, Scene, testKey, type Mosquitto, type TestDevice } from "../support/host-tools/scene.js";

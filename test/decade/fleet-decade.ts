@@ -20,7 +20,7 @@ import { openBackup } from "../../host-tools/ca-directory/backup-file.js";
 import { initCa, type InitOptions } from "../../host-tools/ca/ca-creation.js";
 import { openCa, type CertificateAuthority } from "../../host-tools/ca/certificate-authority.js";
 import { statusOf } from "../../host-tools/ca/expiry.js";
-import { openCaReadOnly } from "../../host-tools/ca/read-only.js";
+import { openCaReadOnly } from "../../host-tools/ca/ca-without-passphrase.js";
 import { restoreCa } from "../../host-tools/ca/restore.js";
 import { joinRegistry } from "../../host-tools/ca/shared-registry.js";
 import { verifyCa } from "../../host-tools/ca/verification.js";

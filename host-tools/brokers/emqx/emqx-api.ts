@@ -1,6 +1,6 @@
 /** EMQX's REST API, version 5: the sessions of a user name, and bans. Written after its documentation; no EMQX has been asked here. */
-import { asList, asObject, ManagementConnection } from "../management-connection.js";
-import type { ManagementAnswer, ManagementLogin } from "../management-connection.js";
+import { asList, asObject, ManagementConnection } from "../management-api.js";
+import type { ManagementAnswer, ManagementLogin } from "../management-api.js";
 
 const PAGE_SIZE = 1000;
 /** A million sessions. */

@@ -1,7 +1,7 @@
 /** Removes what mosquitto keeps for a name: its subscriptions and the messages that wait for it. */
 import { errorMessage, HawserError } from "../../../sdk/errors.js";
-import { ControlConnection } from "./control-connection.js";
-import type { ControlCredentials } from "./control-connection.js";
+import { ControlConnection } from "./mosquitto-control-connection.js";
+import type { ControlCredentials } from "./mosquitto-control-connection.js";
 import type { MosquittoSettings } from "./mosquitto-config.js";
 import { addressOf } from "./mosquitto-reload.js";
 

@@ -34,7 +34,7 @@ import { mosquittoPolicyAcl } from "./mosquitto-policy-acl.js";
 import { compileMosquittoPolicy } from "./mosquitto-policy.js";
 import type { MosquittoCompileOptions } from "./mosquitto-policy.js";
 import { findControlPlugin } from "./mosquitto-process.js";
-import { endSessions } from "./mosquitto-sessions.js";
+import { endSessions } from "./mosquitto-session-ending.js";
 
 let authority: TestAuthority;
 const identities = new Map<string, TestIdentity>();

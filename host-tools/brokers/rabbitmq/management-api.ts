@@ -1,6 +1,6 @@
 /** RabbitMQ's management API: what a node says of itself, and the end of a user's connections. Tried with 3.10. */
-import { asList, asObject, ManagementConnection } from "../management-connection.js";
-import type { ManagementLogin } from "../management-connection.js";
+import { asList, asObject, ManagementConnection } from "../management-api.js";
+import type { ManagementLogin } from "../management-api.js";
 
 export interface ManagedConnection {
   /** RabbitMQ's own name of it. */

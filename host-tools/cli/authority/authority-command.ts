@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { parseBrokerUrl, parsePort } from "../values.js";
+import { parseBrokerUrl, parsePort } from "../flag-values.js";
 import { caDirectory, caPassphrase, connectTimeout, json, parsePath } from "../shared-options.js";
 
 export function addAuthorityCommand(program: Command, run: Run): void {

@@ -13,15 +13,15 @@ import type { AgentService } from "./agent-service.js";
 import type { Context } from "../command-runner.js";
 import { enrolmentService, sharedEnrolmentService } from "../enrolment-service.js";
 import { FirstConnection } from "../first-connection.js";
-import { keptCrl } from "../kept-crl.js";
-import { keepReplica } from "../kept-replica.js";
-import { keepSessions } from "../kept-sessions.js";
+import { keptCrl } from "../crl-renewal-service.js";
+import { keepReplica } from "../replica-service.js";
+import { keepSessions } from "../session-ending-service.js";
 import { openCaOf } from "../opened-ca.js";
-import { serveCrls } from "../served-crls.js";
+import { serveCrls } from "../crl-publication.js";
 import type { PassphraseOptions } from "../passphrases.js";
 import type { StopSignal } from "../stop-signal.js";
 import type { Colour, Json, Terminal } from "../terminal.js";
-import { brokerUrl } from "../values.js";
+import { brokerUrl } from "../flag-values.js";
 import { watchPassphrase } from "../watched-passphrase.js";
 
 export interface AuthorityOptions extends PassphraseOptions {

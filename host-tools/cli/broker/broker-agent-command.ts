@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { parseHostAndPort, parsePositiveDurationMs } from "../values.js";
+import { parseHostAndPort, parsePositiveDurationMs } from "../flag-values.js";
 import { json, parsePath } from "../shared-options.js";
 
 export function addBrokerAgentCommands(broker: Command, run: Run): void {

@@ -11,7 +11,7 @@ import { agentUnit } from "../../broker-agent/agent-unit.js";
 import { findMosquitto } from "../../brokers/mosquitto/mosquitto-process.js";
 import type { Context } from "../command-runner.js";
 import type { Colour } from "../terminal.js";
-import { hostAndPort } from "../values.js";
+import { hostAndPort } from "../flag-values.js";
 
 export interface AgentInitOptions {
   dir: string;

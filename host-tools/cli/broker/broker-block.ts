@@ -2,10 +2,10 @@
 import { spawnSync } from "node:child_process";
 import { HawserError } from "../../../sdk/errors.js";
 import { writeFileAtomic } from "../../../sim/node/files/atomic-file.js";
-import { blocksText, parseNetwork } from "../../brokers/firewall/blocked-networks.js";
-import type { Block } from "../../brokers/firewall/blocked-networks.js";
-import { blocksIn } from "../../ca/network-blocks.js";
-import { openCaParts } from "../../ca/read-only.js";
+import { blocksText, parseNetwork } from "../../brokers/firewall/firewall-blocked-networks.js";
+import type { Block } from "../../brokers/firewall/firewall-blocked-networks.js";
+import { blocksIn } from "../../ca/network-blocking.js";
+import { openCaParts } from "../../ca/ca-without-passphrase.js";
 import { isoTime } from "../dates.js";
 import type { Context } from "../command-runner.js";
 import { openCaOf } from "../opened-ca.js";

@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { addBrokerAgentCommands } from "./broker-agent-command.js";
-import { collect, parseFixedPort, parsePort, parsePositiveDurationMs } from "../values.js";
+import { collect, parseFixedPort, parsePort, parsePositiveDurationMs } from "../flag-values.js";
 import { caDirectory, caPassphrase, json, parsePath } from "../shared-options.js";
 
 export function addBrokerCommands(program: Command, run: Run): void {

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { collect } from "../values.js";
+import { collect } from "../flag-values.js";
 import { caDirectory, caPassphrase, json, parsePath } from "../shared-options.js";
 
 export function addBackupCommands(ca: Command, run: Run): void {

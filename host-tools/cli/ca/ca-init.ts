@@ -15,7 +15,7 @@ import { logNames } from "../../ca-directory/postgres-log.js";
 import { openCa } from "../../ca/certificate-authority.js";
 import { initCa } from "../../ca/ca-creation.js";
 import type { InitOptions } from "../../ca/ca-creation.js";
-import { openCaReadOnly, trustAnchorFile } from "../../ca/read-only.js";
+import { openCaReadOnly, trustAnchorFile } from "../../ca/ca-without-passphrase.js";
 import type { KeyType } from "../../pki/signer.js";
 import type { Context } from "../command-runner.js";
 import { DIRECTORIES } from "../../ca-directory/directory-layout.js";

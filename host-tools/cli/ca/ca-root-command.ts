@@ -1,10 +1,10 @@
 /** `hawser ca request`, `root-sign` and `answer`: errands to an offline root. */
 import { Option } from "commander";
 import type { Command } from "commander";
-import { ERRANDS } from "../../ca/errand-names.js";
+import { ERRANDS } from "../../ca/root-errand-names.js";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { collect } from "../values.js";
+import { collect } from "../flag-values.js";
 import { caDirectory, caPassphrase, json, parsePath } from "../shared-options.js";
 
 /** Where a key is made. */

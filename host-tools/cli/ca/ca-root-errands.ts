@@ -7,7 +7,7 @@ import { answerRequest } from "../../ca/offline-root.js";
 import { readParentFile } from "../../ca/parent-chain.js";
 import { toPem } from "../../pki/pem.js";
 import { readRequest } from "../../ca/root-request.js";
-import type { Errand } from "../../ca/errand-names.js";
+import type { Errand } from "../../ca/root-errand-names.js";
 import { tokenSigners } from "../../pkcs11/token-signer.js";
 import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { parsePort } from "../values.js";
+import { parsePort } from "../flag-values.js";
 import { caDirectory, json } from "../shared-options.js";
 
 export function addServe(ca: Command, run: Run): void {

@@ -1,8 +1,8 @@
 /** Serves the revocation lists of a CA over HTTP. Needs no passphrase: they are signed. */
 import { HawserError } from "../../../sdk/errors.js";
-import { openCaParts } from "../../ca/read-only.js";
+import { openCaParts } from "../../ca/ca-without-passphrase.js";
 import type { Context } from "../command-runner.js";
-import { serveCrls } from "../served-crls.js";
+import { serveCrls } from "../crl-publication.js";
 
 export interface CaServeOptions {
   dir: string;

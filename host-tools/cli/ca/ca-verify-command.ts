@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { caDirectory, caPassphrase, json, parsePath } from "../shared-options.js";
-import { collect } from "../values.js";
+import { collect } from "../flag-values.js";
 
 export function addVerifyCommands(ca: Command, run: Run): void {
   addVerify(ca, run);

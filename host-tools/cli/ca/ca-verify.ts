@@ -2,8 +2,8 @@
 import { readFileSync } from "node:fs";
 import { HawserError } from "../../../sdk/errors.js";
 import { CaDirectory } from "../../ca-directory/ca-directory.js";
-import { outputsElsewhere } from "../../ca/output-binding.js";
-import { openCaReadOnly } from "../../ca/read-only.js";
+import { outputsElsewhere } from "../../ca/broker-folder-binding.js";
+import { openCaReadOnly } from "../../ca/ca-without-passphrase.js";
 import { verifyCa } from "../../ca/verification.js";
 import type { Context } from "../command-runner.js";
 import { caPassphrase } from "../passphrases.js";

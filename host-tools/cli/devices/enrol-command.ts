@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { json, parsePath, vaultPassphrase, weakPassphrase } from "../shared-options.js";
-import { parseDurationMs } from "../values.js";
+import { parseDurationMs } from "../flag-values.js";
 
 export function addEnrolCommand(program: Command, run: Run): void {
   const enrol = program

@@ -5,7 +5,7 @@ import { EXPORT_FORMS } from "./export-forms.js";
 import type { ExportOptions } from "./export.js";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { collect } from "../values.js";
+import { collect } from "../flag-values.js";
 import { caDirectory, caPassphrase, json, parsePath, vaultPassphrase } from "../shared-options.js";
 
 export function addExportCommand(program: Command, run: Run): void {

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { addHelp, onCa } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { collect } from "../values.js";
+import { collect } from "../flag-values.js";
 import { caDirectory, caPassphrase, json, parsePath } from "../shared-options.js";
 
 export function addIssueCommand(program: Command, run: Run): void {

@@ -10,7 +10,7 @@ import { Writable } from "node:stream";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { errorCode, HawserError } from "../../../sdk/errors.js";
 import { lockNow } from "../../../sim/node/files/process-lock.js";
-import { openCaReadOnly, verifyAudit } from "../../ca/read-only.js";
+import { openCaReadOnly, verifyAudit } from "../../ca/ca-without-passphrase.js";
 import { PASSPHRASE, Scene } from "../../../test/support/host-tools/scene.js";
 import { StopSignal } from "../stop-signal.js";
 import { Terminal } from "../terminal.js";

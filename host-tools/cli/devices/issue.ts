@@ -5,7 +5,7 @@ import type { CertificateAuthority } from "../../ca/certificate-authority.js";
 import type { ClientCredentials } from "../../ca/clients.js";
 import { CaDirectory } from "../../ca-directory/ca-directory.js";
 import { isJournalThere } from "../../ca-directory/change-journal.js";
-import { openCaReadOnly } from "../../ca/read-only.js";
+import { openCaReadOnly } from "../../ca/ca-without-passphrase.js";
 import { checkClientRole, policyOf } from "../../ca/ca-policy.js";
 import { unprovedFiles } from "../../ca-directory/ca-files.js";
 import { attributesOf } from "./attribute-flags.js";

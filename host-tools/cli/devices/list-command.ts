@@ -5,7 +5,7 @@ import type { EntryState } from "../../ca-directory/registry-entry.js";
 import { SORT_ORDERS } from "../../ca-directory/registry-query.js";
 import { addHelp, onCa } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { collect, parseCount, parseLifetimeMs } from "../values.js";
+import { collect, parseCount, parseLifetimeMs } from "../flag-values.js";
 import { caDirectory, caPassphrase, json } from "../shared-options.js";
 
 const STATES: Readonly<Record<EntryState, string>> = {

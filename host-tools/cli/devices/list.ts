@@ -8,14 +8,14 @@ import type { CaFiles } from "../../ca-directory/ca-files.js";
 import type { RegistryNames } from "../../ca-directory/ca-registry.js";
 import type { Reading } from "../../ca-directory/proved-ca.js";
 import { find } from "../../ca-directory/registry-query.js";
-import { checkCaState, proveNames, readNames } from "../../ca/names-view.js";
-import type { ReadNames } from "../../ca/names-view.js";
+import { checkCaState, proveNames, readNames } from "../../ca/listed-names.js";
+import type { ReadNames } from "../../ca/listed-names.js";
 import { errorCode, HawserError } from "../../../sdk/errors.js";
 import { attributeChoices } from "./attribute-flags.js";
 import type { Context } from "../command-runner.js";
 import { day, isoTime } from "../dates.js";
 import type { PassphraseOptions } from "../passphrases.js";
-import { readProvedOrNot } from "../proved-or-not.js";
+import { readProvedOrNot } from "../ca-reading.js";
 import { table } from "../terminal.js";
 import type { Json } from "../terminal.js";
 
@@ -121,7 +121,7 @@ async function asksCa(options: ListOptions, files: CaFiles, names: RegistryNames
 }
 
 async function hangingOnPrevious(files: CaFiles, names: RegistryNames): Promise<ReadonlySet<string>> {
-  const { previousOf } = await import("../../ca/read-only.js");
+  const { previousOf } = await import("../../ca/ca-without-passphrase.js");
   return new Set(previousOf(files, names)?.hanging(Date.now()));
 }
 

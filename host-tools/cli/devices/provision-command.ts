@@ -6,7 +6,7 @@ import type { ProvisionOptions } from "./provision.js";
 import type { ProvisionSerialOptions } from "./provision-serial.js";
 import { addHelp, onCa } from "../command-runner.js";
 import type { Context, Run } from "../command-runner.js";
-import { collect, parseBaud, parsePositiveDurationMs } from "../values.js";
+import { collect, parseBaud, parsePositiveDurationMs } from "../flag-values.js";
 import { caDirectory, caPassphrase, json, parsePath, vaultPassphrase, weakPassphrase } from "../shared-options.js";
 
 /** One of the two places. */

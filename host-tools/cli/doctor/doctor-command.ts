@@ -8,7 +8,7 @@ import type { DoctorFleetOptions } from "./doctor-fleet.js";
 import type { DoctorLiveOptions } from "./doctor-live.js";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { parseFixedPort } from "../values.js";
+import { parseFixedPort } from "../flag-values.js";
 import { caDirectory, json, parsePath } from "../shared-options.js";
 
 const REPORT_JSON = [

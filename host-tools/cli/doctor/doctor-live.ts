@@ -11,7 +11,7 @@ import { terminalReport } from "../../doctor/reports/terminal-report.js";
 import type { Context } from "../command-runner.js";
 import { printable } from "../terminal.js";
 import type { Json } from "../terminal.js";
-import { hostAndPort, parseBrokerUrl } from "../values.js";
+import { hostAndPort, parseBrokerUrl } from "../flag-values.js";
 import { keepReport } from "./doctor-output.js";
 import type { ReportOptions } from "./doctor-output.js";
 

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import type { InitOptions } from "./first-setup.js";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { collect, parseFixedPort } from "../values.js";
+import { collect, parseFixedPort } from "../flag-values.js";
 import { caPassphrase, json, parsePath, vaultPassphrase, weakPassphrase } from "../shared-options.js";
 
 const DEFAULT_MTLS_PORT = 8883;

@@ -10,7 +10,7 @@ import { errorMessage, HawserError } from "../../../sdk/errors.js";
 import type { BrokerEvent } from "../../../sim/brokers/broker-events.js";
 import type { ProgramFaults } from "../../../sim/program/program-faults.js";
 import type { ProgramPlan, SensorRange } from "../../../sim/program/program-plan.js";
-import { parsePositiveDurationMs } from "../values.js";
+import { parsePositiveDurationMs } from "../flag-values.js";
 
 export interface ProgramFlags {
   program?: string;

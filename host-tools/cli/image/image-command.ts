@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import type { ImageInspectOptions } from "./image-inspect.js";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { collect } from "../values.js";
+import { collect } from "../flag-values.js";
 import { caPassphrase, json, parsePath, vaultPassphrase } from "../shared-options.js";
 
 export function addImageCommands(program: Command, run: Run): void {

@@ -1,7 +1,7 @@
 /** Says whether what was scanned is the current label of a device. */
 import { readFileSync } from "node:fs";
 import { HawserError } from "../../../sdk/errors.js";
-import { openCaReadOnly } from "../../ca/read-only.js";
+import { openCaReadOnly } from "../../ca/ca-without-passphrase.js";
 import { judgeScan, labelsOf } from "../../labels/label-log.js";
 import { readLabel } from "../../labels/payloads.js";
 import type { Context } from "../command-runner.js";

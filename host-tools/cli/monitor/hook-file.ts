@@ -14,7 +14,7 @@ import type { MonitorEvent } from "../../monitor/log-monitor.js";
 import { ALERT_RULES } from "../../monitor/alert.js";
 import type { AlertRule } from "../../monitor/alert.js";
 import { readNamedSecretFile } from "../secret-files.js";
-import { parsePositiveDurationMs } from "../values.js";
+import { parsePositiveDurationMs } from "../flag-values.js";
 
 interface HookEntry {
   readonly name: string;

@@ -1,6 +1,6 @@
 /** The roles of a CA's names and the limits of its policy, read again after the CA has changed. */
 import { errorMessage } from "../../../sdk/errors.js";
-import { openCaReadOnly } from "../../ca/read-only.js";
+import { openCaReadOnly } from "../../ca/ca-without-passphrase.js";
 import { watchCa } from "../../ca-directory/ca-watch.js";
 import { roleOf } from "../../policy/bound-rule.js";
 import { parsePolicy } from "../../policy/policy-file.js";

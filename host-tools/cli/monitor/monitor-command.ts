@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { LOG_FORMATS } from "../../monitor/log-formats.js";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { parseCount, parsePort, parsePositiveDurationMs } from "../values.js";
+import { parseCount, parsePort, parsePositiveDurationMs } from "../flag-values.js";
 import { json, parsePath } from "../shared-options.js";
 
 export function addMonitorCommand(program: Command, run: Run): void {

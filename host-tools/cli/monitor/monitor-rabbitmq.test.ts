@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 import { connectAsync } from "mqtt";
 import type { IClientOptions } from "mqtt";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
-import { parseManagementUrl } from "../../brokers/management-connection.js";
+import { parseManagementUrl } from "../../brokers/management-api.js";
 import { ManagementApi } from "../../brokers/rabbitmq/management-api.js";
 import { TestRabbitmq } from "../../../test/support/brokers/test-rabbitmq.js";
 import { buildCli, CLI, hawser, RunningCli, temporaryDirectory } from "../../../test/support/host-tools/test-cli.js";

@@ -13,7 +13,7 @@ import type { Json, Screen, Terminal } from "../terminal.js";
 import { checkLogIsThere, followLog, followNoLog, logFileOf } from "./follow-log.js";
 import type { LogFormat } from "../../monitor/log-formats.js";
 import { rabbitmqSourceOf } from "../rabbitmq-login.js";
-import { parseManagementUrl } from "../../brokers/management-connection.js";
+import { parseManagementUrl } from "../../brokers/management-api.js";
 import { HawserError } from "../../../sdk/errors.js";
 import { checkSysLogin, sysSourceOf } from "./sys-login.js";
 import type { SysLogin } from "./sys-login.js";

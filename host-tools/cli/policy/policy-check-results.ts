@@ -1,6 +1,6 @@
 /** Checks a policy, alone or against the names it is for. */
 import { HawserError } from "../../../sdk/errors.js";
-import { openCaReadOnly } from "../../ca/read-only.js";
+import { openCaReadOnly } from "../../ca/ca-without-passphrase.js";
 import { requireEmbedded } from "../../brokers/embedded/embedded-target.js";
 import { compilePolicy } from "../../brokers/policy-compilers.js";
 import { checkPolicy, policyErrors } from "../../policy/policy-check.js";

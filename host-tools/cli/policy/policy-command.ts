@@ -8,7 +8,7 @@ import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
 import { CHECK_TARGETS, COMPILER_TARGETS } from "../../brokers/compiler-targets.js";
 import { QUARANTINE_RULES } from "../../monitor/alert.js";
-import { collect, parseCount, parsePort } from "../values.js";
+import { collect, parseCount, parsePort } from "../flag-values.js";
 import { caDirectory, caPassphrase, json, parsePath } from "../shared-options.js";
 
 export function addPolicyCommands(program: Command, run: Run): void {

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
-import { openCaReadOnly } from "../../ca/read-only.js";
+import { openCaReadOnly } from "../../ca/ca-without-passphrase.js";
 import { DEFAULT_POLICY_TEXT } from "../../policy/default-policy.js";
 import { readInventory } from "../../policy/inventory.js";
 import { parsePolicy } from "../../policy/policy-file.js";

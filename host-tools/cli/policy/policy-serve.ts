@@ -3,7 +3,7 @@ import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { errorCode, errorMessage, HawserError } from "../../../sdk/errors.js";
 import { watchCa } from "../../ca-directory/ca-watch.js";
-import { proveCa } from "../../ca/read-only.js";
+import { proveCa } from "../../ca/ca-without-passphrase.js";
 import { startDecisionServer } from "../../decision-point/decision-server.js";
 import { PolicyEngine } from "../../policy/policy-engine.js";
 import { checkPolicy, policyErrors } from "../../policy/policy-check.js";

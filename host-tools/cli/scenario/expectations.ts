@@ -3,7 +3,7 @@ import { HawserError } from "../../../sdk/errors.js";
 import { describeFault } from "../../../sim/fleet/delivery-account.js";
 import type { Check, FleetFacts, Sample } from "../../../sim/fleet/fleet-result.js";
 import { straightLine } from "../../../sim/fleet/straight-line.js";
-import { parsePositiveDurationMs } from "../values.js";
+import { parsePositiveDurationMs } from "../flag-values.js";
 
 /** What a run found, and when its events took place: milliseconds since the start; `end of NAME` for ends. */
 export interface Findings extends FleetFacts {

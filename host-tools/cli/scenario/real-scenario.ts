@@ -15,7 +15,7 @@ import { FleetSite, usualEngine } from "../fleet/fleet-site.js";
 import { ownProgram } from "../fleet/own-program.js";
 import type { ProgramPlan } from "../../../sim/program/program-plan.js";
 import { fleetProgram, progressLines, WATCHER, watcherOf } from "../fleet/fleet-start.js";
-import { brokerUrl } from "../values.js";
+import { brokerUrl } from "../flag-values.js";
 import type { Scenario } from "./scenario.js";
 import { stepsOf, type Step } from "./timeline.js";
 

@@ -10,7 +10,7 @@ import { idsOf } from "../fleet/fleet-identities.js";
 import { COMMANDS_PER_SECOND, GROWTH_LIMIT, PUBLISH_LIMIT } from "../../../sim/program/program-plan.js";
 import type { ProgramFlags } from "../fleet/own-program.js";
 import type { SiteEngine } from "../fleet/fleet-site.js";
-import { parseBrokerUrl, parseDurationMs, parseLifetimeMs, parsePositiveDurationMs } from "../values.js";
+import { parseBrokerUrl, parseDurationMs, parseLifetimeMs, parsePositiveDurationMs } from "../flag-values.js";
 import { readExpectation, type Expectation } from "./expectations.js";
 import { ScenarioText } from "./scenario-text.js";
 

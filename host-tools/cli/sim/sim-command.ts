@@ -3,7 +3,7 @@ import { Option } from "commander";
 import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { collect, parseBrokerUrl, parseCount, parsePositiveDurationMs } from "../values.js";
+import { collect, parseBrokerUrl, parseCount, parsePositiveDurationMs } from "../flag-values.js";
 import { connectTimeout, json, parsePath } from "../shared-options.js";
 import { addSimFleetCommand } from "./sim-fleet-command.js";
 import { addSimFleetWorkerCommand } from "./sim-fleet-worker-command.js";

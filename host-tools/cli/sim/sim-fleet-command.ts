@@ -3,7 +3,7 @@ import { InvalidArgumentError, Option } from "commander";
 import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { collect, parseBrokerUrl, parseCount, parseDurationMs, parsePositiveDurationMs } from "../values.js";
+import { collect, parseBrokerUrl, parseCount, parseDurationMs, parsePositiveDurationMs } from "../flag-values.js";
 import { GROWTH_LIMIT, PUBLISH_LIMIT } from "../../../sim/program/program-plan.js";
 import { parseNatsUrl } from "../../../sim/fleet/remote/fleet-bus.js";
 import { natsOptions } from "../fleet/nats-options.js";

@@ -6,7 +6,7 @@ import type { Run } from "../command-runner.js";
 import { parseNatsUrl } from "../../../sim/fleet/remote/fleet-bus.js";
 import { natsOptions } from "../fleet/nats-options.js";
 import { json } from "../shared-options.js";
-import { parseBrokerUrl, parseCount } from "../values.js";
+import { parseBrokerUrl, parseCount } from "../flag-values.js";
 
 export function addSimFleetWorkerCommand(sim: Command, run: Run): void {
   const command = sim

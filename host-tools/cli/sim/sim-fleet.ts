@@ -21,7 +21,7 @@ import { noteDenial, ownProgram, type ProgramFlags } from "../fleet/own-program.
 import { FleetSite, usualEngine, type SiteEngine } from "../fleet/fleet-site.js";
 import { caPassphrase, type PassphraseOptions } from "../passphrases.js";
 import { showResult, writeResults, type ResultFiles } from "../results/write-results.js";
-import { brokerUrl } from "../values.js";
+import { brokerUrl } from "../flag-values.js";
 
 /** Durations are milliseconds, shares 0..1. */
 export interface SimFleetOptions extends PassphraseOptions, ResultFiles, ProgramFlags, NatsFlags {

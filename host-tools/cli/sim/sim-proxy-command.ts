@@ -3,7 +3,7 @@ import { Option } from "commander";
 import type { Command } from "commander";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { collect, parsePort } from "../values.js";
+import { collect, parsePort } from "../flag-values.js";
 import { json } from "../shared-options.js";
 
 export function addSimProxyCommand(sim: Command, run: Run): void {

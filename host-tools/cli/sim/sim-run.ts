@@ -23,7 +23,7 @@ import type { OpenDevice, SimulatedDevice, SimulatedMessage } from "../simulated
 import { Telemetry } from "../simulated-device/telemetry.js";
 import { buildingXs, checkXsHere } from "../simulated-device/xs-presence.js";
 import type { Terminal } from "../terminal.js";
-import { brokerUrl } from "../values.js";
+import { brokerUrl } from "../flag-values.js";
 
 export interface SimRunOptions extends PassphraseOptions {
   engine: "node" | "xs";

@@ -1,7 +1,7 @@
 /** A device's events as a person reads them. */
 import type { DeviceEvent } from "../../../sdk/events.js";
 import type { Colour, Json, Terminal } from "../terminal.js";
-import { hostAndPort } from "../values.js";
+import { hostAndPort } from "../flag-values.js";
 
 /** Prints one event; with `--json` the event itself, its type named `event`. */
 export function printDeviceEvent(terminal: Terminal, event: DeviceEvent): void {

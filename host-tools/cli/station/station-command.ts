@@ -5,7 +5,7 @@ import { BOARD_FAULTS } from "../../../sim/boards/board-faults.js";
 import type { BoardFault } from "../../../sim/boards/board-faults.js";
 import { addHelp } from "../command-runner.js";
 import type { Run } from "../command-runner.js";
-import { collect, parseBaud, parseCount, parsePort, parsePositiveDurationMs } from "../values.js";
+import { collect, parseBaud, parseCount, parsePort, parsePositiveDurationMs } from "../flag-values.js";
 import { caDirectory, caPassphrase, json, parsePath } from "../shared-options.js";
 
 export function addStationCommands(program: Command, run: Run): void {

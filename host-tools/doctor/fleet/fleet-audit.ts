@@ -5,8 +5,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { isOverdue } from "../../ca/expiry.js";
-import { openCaReadOnly } from "../../ca/read-only.js";
-import type { CaView } from "../../ca/read-only.js";
+import { openCaReadOnly } from "../../ca/ca-without-passphrase.js";
+import type { CaView } from "../../ca/ca-without-passphrase.js";
 import type { ListedName } from "../../ca-directory/registry.js";
 import { FILES } from "../../ca-directory/directory-layout.js";
 import { certificatesOf, revocationListsOf } from "../certificate-files.js";

@@ -2,8 +2,8 @@
 import { join } from "node:path";
 import { isOverdue, partsExpiry } from "../../ca/expiry.js";
 import type { Expiry } from "../../ca/expiry.js";
-import { openCaReadOnly } from "../../ca/read-only.js";
-import type { CaView } from "../../ca/read-only.js";
+import { openCaReadOnly } from "../../ca/ca-without-passphrase.js";
+import type { CaView } from "../../ca/ca-without-passphrase.js";
 import { readAuditTail } from "../../ca-directory/audit-trail.js";
 import { CaDirectory } from "../../ca-directory/ca-directory.js";
 import { readRevision } from "../../ca-directory/change-journal.js";

@@ -10,7 +10,7 @@ import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { BOARD_FAULTS, MUST_FAIL } from "../../../sim/boards/board-faults.js";
 import { Jig, wrongVerdicts } from "../../../sim/boards/jig.js";
 import { freePorts } from "../../../sim/brokers/free-port.js";
-import { openCaReadOnly } from "../../ca/read-only.js";
+import { openCaReadOnly } from "../../ca/ca-without-passphrase.js";
 import { buildCli, hawser, RunningCli } from "../../../test/support/host-tools/test-cli.js";
 import { directoryWithCa, ENV } from "../../../test/support/host-tools/test-fleet.js";
 import { judged, passedIn } from "../../../test/support/station/drilled-station.js";

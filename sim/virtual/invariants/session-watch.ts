@@ -1,7 +1,7 @@
 /** Watches the TLS sessions that a device resumes: each once, and none of a certificate that it no longer shows. */
 import { hexEncode } from "../../../sdk/encoding/text.js";
 import type { Credential } from "../../../sdk/platform.js";
-import { KeptSession, type KeptSessionParts } from "../../../sdk/sleep/kept-session.js";
+import { KeptSession, type KeptSessionParts } from "../../../sdk/sleep/kept-tls-session.js";
 import { keptTickets, type Resumption, type Ticket } from "../network/tickets.js";
 import type { VirtualKeys } from "../power/key-store.js";
 import type { Chronicle } from "../world/chronicle.js";

@@ -363,7 +363,7 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a TLS session that was offered stays where it was kept",
-    file: "sdk/sleep/kept-session.ts",
+    file: "sdk/sleep/kept-tls-session.ts",
     find: "keyStore.destroy(SESSION_SLOT);\n      storage.delete(SESSION_SLOT);",
     replace: "",
     invariants: ["session-twice"],
@@ -371,7 +371,7 @@ export const CREDENTIAL_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a kept TLS session serves whatever certificate is shown",
-    file: "sdk/sleep/kept-session.ts",
+    file: "sdk/sleep/kept-tls-session.ts",
     find: "[utf8Encode(credential.slot), ...credential.chain]",
     replace: "[]",
     invariants: ["session-of-before"],

@@ -1,7 +1,7 @@
 /** Tickets of TLS in this world, without any cryptography: a server's numbered ones, and those that a device keeps over its sleeps. */
 import { hexEncode, utf8Decode, utf8Encode } from "../../../sdk/encoding/text.js";
 import type { Credential, Endpoint } from "../../../sdk/platform.js";
-import { sessionBinding, type KeptSession } from "../../../sdk/sleep/kept-session.js";
+import { sessionBinding, type KeptSession } from "../../../sdk/sleep/kept-tls-session.js";
 import type { VirtualKeys } from "../power/key-store.js";
 import type { ShownCredential } from "./virtual-tls.js";
 

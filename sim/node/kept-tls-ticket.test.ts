@@ -9,7 +9,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished }
 import { Device } from "../../sdk/device/device.js";
 import { installIdentity } from "../../sdk/identity/store.js";
 import type { Credential, Endpoint, Storage } from "../../sdk/platform.js";
-import { SESSION_SLOT } from "../../sdk/sleep/kept-session.js";
+import { SESSION_SLOT } from "../../sdk/sleep/kept-tls-session.js";
 import { buildProgram, RunningProgram } from "../../test/support/node/child-program.js";
 import { FlightRelay } from "../../test/support/node/flight-relay.js";
 import { connectPacket, RecordedLink } from "../../test/support/node/link-recorder.js";

@@ -1,5 +1,5 @@
 /** Shuts a name out at an EMQX: bans its user names, ends all their sessions, and looks whether one came back. */
-import { endSessionsByApi } from "../sessions-by-api.js";
+import { endSessionsByApi } from "../session-ending-by-api.js";
 import type { EmqxApi } from "./emqx-api.js";
 
 export interface EmqxShutOut {

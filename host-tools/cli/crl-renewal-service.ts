@@ -1,8 +1,8 @@
 /** The revocation lists of an opened CA, kept fresh by whatever service runs on it, and told of in its output. */
 import { errorCode, errorMessage } from "../../sdk/errors.js";
 import type { CertificateAuthority } from "../ca/certificate-authority.js";
-import { openCaParts } from "../ca/read-only.js";
-import { CrlKeeper } from "./crl-keeper.js";
+import { openCaParts } from "../ca/ca-without-passphrase.js";
+import { CrlKeeper } from "./crl-renewal-timer.js";
 import { isoTime } from "./dates.js";
 import type { Terminal } from "./terminal.js";
 

@@ -7,8 +7,8 @@ import { OcspResponder, type OcspIssuer } from "../authority/ocsp-responder.js";
 import type { CertificateAuthority } from "../ca/certificate-authority.js";
 import { CaDirectory } from "../ca-directory/ca-directory.js";
 import { watchCa } from "../ca-directory/ca-watch.js";
-import { servedCrls, type ServedCrl } from "../ca/crl-places.js";
-import { crlPath } from "../pki/crl-points.js";
+import { servedCrls, type ServedCrl } from "../ca/crl-addresses.js";
+import { crlPath } from "../pki/crl-distribution-points.js";
 import type { Terminal } from "./terminal.js";
 
 /** For who signs answers of OCSP: new ones at half of it, and whenever the CA's own keys may have changed. */

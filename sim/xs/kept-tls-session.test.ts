@@ -1,6 +1,6 @@
 /**
  * TLS sessions that outlive the program on XS: `hawser/sleep` over the native engine and key store, against real mosquitto. Every row ends
- * as on Node (`sim/node/kept-ticket.test.ts`).
+ * as on Node (`sim/node/kept-tls-ticket.test.ts`).
  */
 import { cpSync } from "node:fs";
 import { join } from "node:path";
@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { bundleDevice } from "../../firmware/build/xs-bundle.js";
 import type { Credential, Endpoint } from "../../sdk/platform.js";
-import { SESSION_SLOT } from "../../sdk/sleep/kept-session.js";
+import { SESSION_SLOT } from "../../sdk/sleep/kept-tls-session.js";
 import { connectPacket, RecordedLink } from "../../test/support/node/link-recorder.js";
 import { freePort, mtlsListener, startMosquitto, type TestMosquitto } from "../../test/support/node/test-mosquitto.js";
 import { TestCa } from "../../test/support/node/test-pki.js";

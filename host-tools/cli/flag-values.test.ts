@@ -9,7 +9,7 @@ import {
   parseFixedPort,
   parsePort,
   parsePositiveDurationMs,
-} from "./values.js";
+} from "./flag-values.js";
 
 describe("parseDurationMs", () => {
   test.each([

@@ -1,7 +1,7 @@
 /** Source networks are blocked and let in again by a change of the CA, so that the audit trail says who did what, why and until when. */
 import { HawserError } from "../../sdk/errors.js";
-import { BLOCKED, blocksNow, overlaps, UNBLOCKED } from "../brokers/firewall/blocked-networks.js";
-import type { Block, Network } from "../brokers/firewall/blocked-networks.js";
+import { BLOCKED, blocksNow, overlaps, UNBLOCKED } from "../brokers/firewall/firewall-blocked-networks.js";
+import type { Block, Network } from "../brokers/firewall/firewall-blocked-networks.js";
 import { CaDirectory } from "../ca-directory/ca-directory.js";
 import { FILES } from "../ca-directory/directory-layout.js";
 import type { CaContext } from "./context.js";

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { CrlKeeper } from "./crl-keeper.js";
+import { CrlKeeper } from "./crl-renewal-timer.js";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;

@@ -2,7 +2,7 @@
 import { HawserError } from "../../sdk/errors.js";
 import { CONTROL_NAME, pskIdentities } from "../brokers/mosquitto/mosquitto-acl.js";
 import { checkMosquittoSettings } from "../brokers/mosquitto/mosquitto-config.js";
-import { endSessions } from "../brokers/mosquitto/mosquitto-sessions.js";
+import { endSessions } from "../brokers/mosquitto/mosquitto-session-ending.js";
 import { unknownId } from "../ca-directory/registry.js";
 import { passingCredentials } from "./clients.js";
 import type { CaContext } from "./context.js";

@@ -1,5 +1,5 @@
 /** Ends every connection of a user at a RabbitMQ, and looks whether one came back. */
-import { endSessionsByApi } from "../sessions-by-api.js";
+import { endSessionsByApi } from "../session-ending-by-api.js";
 import type { ManagementApi } from "./management-api.js";
 
 /**

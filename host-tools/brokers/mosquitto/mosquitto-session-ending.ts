@@ -5,8 +5,8 @@
  */
 import { randomBytes } from "node:crypto";
 import { errorMessage, HawserError } from "../../../sdk/errors.js";
-import { CONTROL_LIMIT_MS, ControlConnection } from "./control-connection.js";
-import type { ControlCredentials } from "./control-connection.js";
+import { CONTROL_LIMIT_MS, ControlConnection } from "./mosquitto-control-connection.js";
+import type { ControlCredentials } from "./mosquitto-control-connection.js";
 import type { MosquittoSettings } from "./mosquitto-config.js";
 import { CONTROL_TOPICS } from "./mosquitto-acl.js";
 import { addressOf } from "./mosquitto-reload.js";

@@ -1,6 +1,6 @@
-/** A TLS ticket that outlives its process, sealed with Node's crypto. When and for whom: `sdk/sleep/kept-session.ts`. */
+/** A TLS ticket that outlives its process, sealed with Node's crypto. When and for whom: `sdk/sleep/kept-tls-session.ts`. */
 import { errorCode } from "../../sdk/errors.js";
-import { KeptSession, type KeptSessionParts } from "../../sdk/sleep/kept-session.js";
+import { KeptSession, type KeptSessionParts } from "../../sdk/sleep/kept-tls-session.js";
 import type { LinkKeys } from "./node-key-store.js";
 import { seal, unseal } from "./vault/sealed.js";
 

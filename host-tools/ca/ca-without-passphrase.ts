@@ -32,8 +32,8 @@ import { namesOf } from "./policy-names.js";
 import { hangingOn } from "./rollover.js";
 import { readCrlTimes, readNextUpdate, readRootCrlTimes } from "./revocation.js";
 import type { CrlTimes } from "./revocation.js";
-import { checkCaState, proveNames, readNames } from "./names-view.js";
-import type { ReadNames } from "./names-view.js";
+import { checkCaState, proveNames, readNames } from "./listed-names.js";
+import type { ReadNames } from "./listed-names.js";
 
 /** A CA without its registry. */
 export interface CaParts {

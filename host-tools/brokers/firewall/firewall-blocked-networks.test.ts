@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { auditLine, FIRST_HASH } from "../../ca-directory/audit-trail.js";
-import { BLOCKED, blocksNow, overlaps, parseNetwork, UNBLOCKED } from "./blocked-networks.js";
+import { BLOCKED, blocksNow, overlaps, parseNetwork, UNBLOCKED } from "./firewall-blocked-networks.js";
 
 test.each([
   ["203.0.113.7", "203.0.113.7/32"],

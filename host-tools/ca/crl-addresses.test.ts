@@ -10,11 +10,11 @@ import { PASSPHRASE, provisionDevice, Scene } from "../../test/support/host-tool
 import { startCrlServer } from "../authority/crl-server.js";
 import type { CrlServer } from "../authority/crl-server.js";
 import { CaDirectory } from "../ca-directory/ca-directory.js";
-import { keyIdOf } from "../pki/crl-points.js";
+import { keyIdOf } from "../pki/crl-distribution-points.js";
 import { fromPem } from "../pki/pem.js";
 import type { CertificateAuthority } from "./certificate-authority.js";
-import { servedCrls } from "./crl-places.js";
-import type { ServedCrl } from "./crl-places.js";
+import { servedCrls } from "./crl-addresses.js";
+import type { ServedCrl } from "./crl-addresses.js";
 import { answerRequest } from "./offline-root.js";
 import { verifyCa } from "./verification.js";
 
