@@ -2,6 +2,7 @@
  * A backup of a CA: one file, encrypted under the CA's passphrase. The first line is a JSON object that says whose backup it is and how
  * the passphrase becomes the key; the rest is AES-256-GCM over the compressed content, bound to that line.
  */
+import { isDeepStrictEqual } from "node:util";
 import { deflateSync, inflateSync } from "node:zlib";
 import { HawserError } from "../../sdk/errors.js";
 import { deriveKey, readKeyDerivation, seal, unseal } from "../../sim/node/vault/sealed.js";
@@ -34,6 +35,12 @@ export interface OpenedBackup {
   readonly sealing: Buffer;
 }
 
+/** A key, and how it came from a passphrase. */
+export interface DerivedKey {
+  readonly derivation: KeyDerivation;
+  readonly sealing: Buffer;
+}
+
 const MAX_HEADER_BYTES = 4096;
 const LINE_FEED = 0x0a;
 
@@ -60,11 +67,13 @@ export function readBackupHeader(bytes: Buffer, file: string): BackupHeader {
  * Opens a backup, whole or not at all.
  *
  * @param file what errors call it
+ * @param known a key that the passphrase has opened before: scrypt does not run again where the backup is sealed by it
  * @throws HawserError `BACKUP_DAMAGED`, `WRONG_PASSPHRASE`
  */
-export function openBackup(bytes: Buffer, passphrase: string, file: string): OpenedBackup {
+export function openBackup(bytes: Buffer, passphrase: string, file: string, known?: DerivedKey): OpenedBackup {
   const header = readBackupHeader(bytes, file);
-  const sealing = deriveKey(passphrase, header.derivation);
+  const isKnown = isDeepStrictEqual(known?.derivation, header.derivation);
+  const sealing = isKnown && known !== undefined ? known.sealing : deriveKey(passphrase, header.derivation);
   try {
     unseal(sealing, Buffer.from(header.check, "base64"), SEAL_PURPOSE.check);
   } catch {

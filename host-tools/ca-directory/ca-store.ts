@@ -92,14 +92,13 @@ export class CaStore {
    * Reads and proves a CA directory, and finishes a change that was cut off. Of a registry with an index, entries are proved when they are
    * used. Of a shared registry, what other machines changed is taken in.
    *
-   * @param unlocked the key that the passphrase opens, and what was read while it did
+   * @param unlocked the directory, the key that the passphrase opens, and what was read while it did
    * @param makeHooks called with the proved files, before anything is done with them
    * @throws HawserError `CA_CORRUPT` naming the file, `CA_EXPOSED`, `CA_ROLLED_BACK`, `CA_BUSY`, `STORAGE_FAILED`, and those of
    *   {@link takeIn}
    */
   static async open(
-    directory: CaDirectory,
-    { sealing, ahead }: Unlocked,
+    { directory, sealing, ahead }: Unlocked,
     surroundings: StoreSurroundings,
     makeHooks: (files: ProvedFiles) => Promise<ChangeHooks>,
   ): Promise<CaStore> {

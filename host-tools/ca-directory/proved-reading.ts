@@ -13,8 +13,9 @@ import { loadCa, readIndexAhead } from "./proved-ca.js";
 import type { LoadedCa, Reading } from "./proved-ca.js";
 import { stateKey } from "./sealed-state.js";
 
-/** What a passphrase opens, and what was read meanwhile. */
+/** A CA directory with what its passphrase opens, and what was read meanwhile: who has it reads the CA without the passphrase. */
 export interface Unlocked {
+  readonly directory: CaDirectory;
   readonly sealing: Buffer;
   /** Proved by no state yet: see {@link readIndexAhead}. */
   readonly ahead?: CaRegistry | undefined;
@@ -28,7 +29,7 @@ export interface Unlocked {
 export async function unlockAndReadAhead(directory: CaDirectory, passphrase: string): Promise<Unlocked> {
   const unlocking = unlock(directory, readRecord(directory), passphrase);
   const ahead = readIndexAhead(directory);
-  return { sealing: await unlocking, ahead };
+  return { directory, sealing: await unlocking, ahead };
 }
 
 export interface ReadingOptions extends Partial<Pick<StoreSurroundings, "openLog" | "onAway">> {
@@ -44,8 +45,7 @@ export interface ReadingOptions extends Partial<Pick<StoreSurroundings, "openLog
  *   finish
  */
 export async function readProvedCa(
-  directory: CaDirectory,
-  { sealing, ahead }: Unlocked,
+  { directory, sealing, ahead }: Unlocked,
   reading: Reading = "all",
   { openLog = logsOf(directory), onAway = warnOfAway, isAlone = false }: ReadingOptions = {},
 ): Promise<LoadedCa> {

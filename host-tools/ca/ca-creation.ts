@@ -1,5 +1,6 @@
 /** Makes a CA directory: in a directory beside its place, moved there by one rename, so that there is never half a CA. */
 import { randomBytes, X509Certificate } from "node:crypto";
+import { resolve } from "node:path";
 import type { ScryptCost } from "../../sim/node/vault/sealed.js";
 import { AuditDigest, auditLine, FIRST_HASH, hashOfLine } from "../ca-directory/audit-trail.js";
 import { brokerRecordsText, newBrokerIdentity } from "./broker-identity.js";
@@ -7,7 +8,8 @@ import { makeCertificate, makeRoot, validityFrom } from "../pki/certificate-prof
 import { crlBaseOf, pemChain } from "./context.js";
 import { makeDirectory, makeInPlace } from "./new-directory.js";
 import type { CaKeys } from "./context.js";
-import type { CaDirectory } from "../ca-directory/ca-directory.js";
+import { CaDirectory } from "../ca-directory/ca-directory.js";
+import type { Unlocked } from "../ca-directory/proved-reading.js";
 import { makeRegistryHome } from "../ca-directory/registry-home.js";
 import type { RegistryKind } from "../ca-directory/registry-kinds.js";
 import { RegistryTree } from "../ca-directory/registry-tree.js";
@@ -72,13 +74,25 @@ const LOOPBACK = ["localhost", "127.0.0.1", "::1"];
  * @throws HawserError `CA_EXISTS`, `OUT_EXISTS` (something else is there), `INVALID_NAME`, `BAD_HOST`, `STORAGE_FAILED`, `STORAGE_FULL`
  */
 export async function initCa(directory: string, options: InitOptions): Promise<void> {
+  const { sealing } = await createCa(directory, options);
+  sealing.fill(0);
+}
+
+/**
+ * The same for who uses the CA next.
+ *
+ * @throws HawserError as {@link initCa}
+ */
+export async function createCa(directory: string, options: InitOptions): Promise<Unlocked> {
   checkCaName(options.name);
   for (const commonName of [options.rootName, options.issuingName]) if (commonName !== undefined) checkCommonName(commonName);
   const brokerHosts = checkBrokerHosts(options.brokerHosts ?? LOOPBACK);
-  await makeInPlace(directory, (staging) => writeCa(staging, { ...options, brokerHosts }));
+  const { made: sealing } = await makeInPlace(directory, (staging) => writeCa(staging, { ...options, brokerHosts }));
+  return { directory: new CaDirectory(resolve(directory)), sealing };
 }
 
-async function writeCa(directory: CaDirectory, options: InitOptions & { brokerHosts: readonly string[] }): Promise<void> {
+/** @returns the key that seals the CA's secrets */
+async function writeCa(directory: CaDirectory, options: InitOptions & { brokerHosts: readonly string[] }): Promise<Buffer> {
   for (const name of [DIRECTORIES.keys, DIRECTORIES.reservations]) makeDirectory(directory.pathOf(name));
   const { registry = "files" } = options;
   makeRegistryHome(directory, registry, new Map());
@@ -161,7 +175,7 @@ async function writeCa(directory: CaDirectory, options: InitOptions & { brokerHo
   };
   directory.write(FILES.state, stateText(stateKey(sealingKey), inStore(state, registry)));
   directory.write(FILES.revision, revisionText({ number: 1, auditHash: hashOfLine(line) }));
-  sealingKey.fill(0);
+  return sealingKey;
 }
 
 function parentKey({ root }: ParentChain): CaKey {

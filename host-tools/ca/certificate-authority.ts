@@ -53,6 +53,7 @@ import { Provisioning, pskForAgain } from "./provisioning.js";
 import type { DeviceIdentity, Reservation, ReserveRequest, ResumeRequest } from "./provisioning.js";
 import { provisionBatch, type BatchRequest } from "./provisioning-batch.js";
 import { unlockAndReadAhead } from "../ca-directory/proved-reading.js";
+import type { Unlocked } from "../ca-directory/proved-reading.js";
 import type { RevokedSerial } from "../pki/signed-crl.js";
 import { makeCheckpoint } from "./checkpoint.js";
 import { moveRegistry, type MovedRegistry, type MoveOptions } from "./registry-move.js";
@@ -100,14 +101,21 @@ export interface OpenOptions {
  * @throws HawserError `NOT_A_CA`, `WRONG_PASSPHRASE`, `CA_CORRUPT` naming the file, `CA_VERSION`, `CA_BUSY`, `STORAGE_FAILED`
  */
 export async function openCa(directory: string, passphrase: string, options: OpenOptions = {}): Promise<CertificateAuthority> {
-  const { onOutput = warnOfOutput, now = Date.now, signerFor = tokenSigners(pinSource()), onAway = warnOfAway, isAlone = false } = options;
   // Absolute: mosquitto, which tries configurations, works in another directory.
-  const place = new CaDirectory(resolve(directory));
-  const unlocked = await unlockAndReadAhead(place, passphrase);
+  return openUnlocked(await unlockAndReadAhead(new CaDirectory(resolve(directory)), passphrase), options);
+}
+
+/**
+ * The same with the key that the passphrase opens, for who has it already.
+ *
+ * @throws HawserError as {@link openCa}
+ */
+export async function openUnlocked(unlocked: Unlocked, options: OpenOptions = {}): Promise<CertificateAuthority> {
+  const { onOutput = warnOfOutput, now = Date.now, signerFor = tokenSigners(pinSource()), onAway = warnOfAway, isAlone = false } = options;
   const results = new OutputResults(onOutput);
   let opened: OpenedKeys | undefined;
   let gone: readonly OutputResult[] = [];
-  const store = await CaStore.open(place, unlocked, { now, openLog: logsOf(place), onAway, isAlone }, async (proved) => {
+  const store = await CaStore.open(unlocked, { now, openLog: logsOf(unlocked.directory), onAway, isAlone }, async (proved) => {
     const ours = await OpenedKeys.read(proved, unlocked.sealing, signerFor);
     opened = ours;
     return {

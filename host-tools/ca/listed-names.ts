@@ -65,7 +65,7 @@ export async function proveNames(
 ): Promise<ReadNames> {
   const absolute = new CaDirectory(resolve(directory.path));
   const isAsked = isRollover(unprovedFiles(absolute)) ? "all" : reading;
-  const { files, registry } = await readProvedCa(absolute, await unlockAndReadAhead(absolute, passphrase), isAsked, options);
+  const { files, registry } = await readProvedCa(await unlockAndReadAhead(absolute, passphrase), isAsked, options);
   return { files, state: files.state, names: registry, isProved: true };
 }
 

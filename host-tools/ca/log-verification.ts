@@ -1,5 +1,6 @@
 /** Whether the database of a shared registry has what a machine of it needs: every change since the snapshot, and the snapshot. */
 import { openBackup } from "../ca-directory/backup-file.js";
+import type { DerivedKey } from "../ca-directory/backup-file.js";
 import { parseJournal } from "../ca-directory/change-journal.js";
 import type { ChangeLog, LoggedChange } from "../ca-directory/change-log.js";
 import type { ProvedFiles } from "../ca-directory/ca-files.js";
@@ -11,16 +12,11 @@ import { sha256, stateKey } from "../ca-directory/sealed-state.js";
  *
  * @throws HawserError `REGISTRY_AWAY`
  */
-export async function logProblems(
-  { state, text }: ProvedFiles,
-  log: ChangeLog,
-  passphrase: string,
-  sealing: Uint8Array,
-): Promise<string[]> {
+export async function logProblems({ state, text }: ProvedFiles, log: ChangeLog, passphrase: string, known: DerivedKey): Promise<string[]> {
   const snapshot = await log.snapshot();
   const problems = snapshot === undefined ? ["the database has no snapshot, so that no machine can join"] : [];
-  if (snapshot !== undefined && !opens(snapshot.bytes, passphrase)) problems.push("the snapshot in the database cannot be opened");
-  const chain = new Chain(stateKey(sealing));
+  if (snapshot !== undefined && !opens(snapshot.bytes, passphrase, known)) problems.push("the snapshot in the database cannot be opened");
+  const chain = new Chain(stateKey(known.sealing));
   await log.read(async ({ changesFrom }) => {
     let last = 0;
     for (;;) {
@@ -39,9 +35,9 @@ export async function logProblems(
   return problems;
 }
 
-function opens(bytes: Buffer, passphrase: string): boolean {
+function opens(bytes: Buffer, passphrase: string, known: DerivedKey): boolean {
   try {
-    openBackup(bytes, passphrase, "");
+    openBackup(bytes, passphrase, "", known);
     return true;
   } catch {
     return false;

@@ -13,13 +13,13 @@ import { FILES } from "../ca-directory/directory-layout.js";
 /**
  * @param fill writes the CA into the directory it is given; what it throws leaves nothing behind. The lock is the new CA's: who opens the
  *   CA there releases it before
- * @returns the place, its path a real one
+ * @returns what `fill` resolves to, and the place, its path a real one
  * @throws HawserError `CA_EXISTS`, `OUT_EXISTS` (something else is there), `STORAGE_FAILED`, and what `fill` throws
  */
-export async function makeInPlace(
+export async function makeInPlace<T>(
   directory: string,
-  fill: (staging: CaDirectory, lock: ProcessLock) => Promise<void>,
-): Promise<CaDirectory> {
+  fill: (staging: CaDirectory, lock: ProcessLock) => Promise<T>,
+): Promise<{ readonly made: T; readonly place: CaDirectory }> {
   const place = new CaDirectory(placeFor(directory));
   const staging = new CaDirectory(`${place}.staged-${randomBytes(8).toString("hex")}`);
   let lock: ProcessLock | undefined;
@@ -27,10 +27,10 @@ export async function makeInPlace(
     removeLeftovers(place.path);
     makeDirectory(staging.path);
     lock = lockCa(staging);
-    await fill(staging, lock);
+    const made = await fill(staging, lock);
     moveIntoPlace(staging.path, place.path);
     lock.movedTo(place.pathOf(FILES.lock));
-    return place;
+    return { made, place };
   } catch (error) {
     rmSync(staging.path, { recursive: true, force: true });
     throw error;

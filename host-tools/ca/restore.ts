@@ -13,6 +13,7 @@ import type { OpenedBackup } from "../ca-directory/backup-file.js";
 import { CaDirectory } from "../ca-directory/ca-directory.js";
 import { readUnprovedState } from "../ca-directory/ca-files.js";
 import { readProvedCa } from "../ca-directory/proved-reading.js";
+import type { Unlocked } from "../ca-directory/proved-reading.js";
 import type { CertificateRecord } from "../ca-directory/registry-entry.js";
 import { revisionText } from "../ca-directory/change-journal.js";
 import { FILES } from "../ca-directory/directory-layout.js";
@@ -21,18 +22,17 @@ import type { LoadedCa } from "../ca-directory/proved-ca.js";
 import { forgetRevision, lastSeen, rememberRevision, rememberSuccessor } from "../ca-directory/revision-witness.js";
 import type { Seen } from "../ca-directory/revision-witness.js";
 import { inLog, sha256, stateKey, stateText } from "../ca-directory/sealed-state.js";
-import type { CaState } from "../ca-directory/sealed-state.js";
 import { openCrl } from "../pki/signed-crl.js";
 import type { ReadCrl, RevokedSerial } from "../pki/signed-crl.js";
 import { fromPem } from "../pki/pem.js";
 import type { SignerFor } from "../pki/signer.js";
 import { readBrokerRecords } from "./broker-identity.js";
-import { openCa } from "./certificate-authority.js";
+import { openUnlocked } from "./certificate-authority.js";
 import { readCertificates } from "./context.js";
 import { layOut } from "./laid-out-backup.js";
 import { makeInPlace } from "./new-directory.js";
 import { lostText, readLost } from "./revocation.js";
-import { verifyCa } from "./verification.js";
+import { verifyUnlocked } from "./verification.js";
 import type { Verification } from "./verification.js";
 
 export interface RestoreOptions {
@@ -67,11 +67,11 @@ const NUMBER_STEP = 1_000_000;
  *
  * @throws HawserError as `verifyCa`
  */
-export async function rehearseRestore({ snapshot }: OpenedBackup, passphrase: string, nowMs = Date.now()): Promise<Verification> {
+export async function rehearseRestore({ snapshot, sealing }: OpenedBackup, passphrase: string, nowMs = Date.now()): Promise<Verification> {
   const staging = new CaDirectory(mkdtempSync(join(tmpdir(), "hawser-restore-")));
   try {
     layOut(staging, snapshot);
-    return await verifyCa(staging.path, passphrase, { nowMs, isAlone: true });
+    return await verifyUnlocked({ directory: staging, sealing }, passphrase, { nowMs, isAlone: true });
   } finally {
     rmSync(staging.path, { recursive: true, force: true });
   }
@@ -86,36 +86,34 @@ export async function restoreCa(backup: OpenedBackup, directory: string, options
   const { instance } = backup.header;
   const seen = lastSeen(instance);
   refuseSecondHome(instance, seen);
-  let restored: Restored | undefined;
-  let state: CaState | undefined;
-  const place = await makeInPlace(directory, async (staging, lock) => {
+  const { made, place } = await makeInPlace(directory, async (staging, lock) => {
     layOut(staging, backup.snapshot);
     // The store takes it again for what it does.
     lock.release();
-    const loaded = await readProvedCa(staging, { sealing: backup.sealing }, "all", { isAlone: true });
+    const unlocked = { directory: staging, sealing: backup.sealing };
+    const loaded = await readProvedCa(unlocked, "all", { isAlone: true });
     const lists = await openLists(loaded, options);
     const outputs = readOutputs(loaded.files).map(({ directory: output }) => output);
     const lost = lostCertificates(loaded, lists);
-    beginAnew(staging, loaded, backup.sealing, [...lists.map(({ number }) => number), seen?.revision ?? 0], lost);
+    beginAnew(unlocked, loaded, [...lists.map(({ number }) => number), seen?.revision ?? 0], lost);
     try {
-      const repeats = await repeatRevocations(staging, loaded, lists, options);
-      const verification = await verifyCa(staging.path, options.passphrase, { nowMs: (options.now ?? Date.now)() });
+      const repeats = await repeatRevocations(unlocked, loaded, lists, options);
+      const verification = await verifyUnlocked(unlocked, options.passphrase, { nowMs: (options.now ?? Date.now)() });
       if (verification.problems.length > 0)
         throw new HawserError(
           "BACKUP_DAMAGED",
           `what was restored does not agree: ${verification.problems.join("; ")}`,
           "Use another backup.",
         );
-      state = readUnprovedState(staging);
-      restored = { directory, verification, ...repeats, lost: lost.length, outputs };
+      const restored: Restored = { directory, verification, ...repeats, lost: lost.length, outputs };
+      return { restored, state: readUnprovedState(staging) };
     } finally {
       forgetRevision(staging.path);
     }
   });
-  if (restored === undefined || state === undefined) throw new Error("nothing was restored");
-  rememberRevision(place, state);
-  rememberSuccessor(instance, place.path, state.revision);
-  return restored;
+  rememberRevision(place, made.state);
+  rememberSuccessor(instance, place.path, made.state.revision);
+  return made.restored;
 }
 
 /** Two homes of one CA would issue and revoke without knowing of each other. */
@@ -186,34 +184,33 @@ function lostCertificates({ files, registry }: LoadedCa, lists: readonly ReadCrl
 
 /** Another instance, whose numbers are beyond all that were used, which has no broker yet, and whose changes go to no database. */
 function beginAnew(
-  staging: CaDirectory,
+  { directory, sealing }: Unlocked,
   { files }: LoadedCa,
-  sealing: Uint8Array,
   numbers: readonly number[],
   lost: readonly CertificateRecord[],
 ): void {
   const { state } = files;
   const hashes = { ...state.files };
   const write = (file: string, text: string): void => {
-    staging.write(file, text);
+    directory.write(file, text);
     hashes[file] = sha256(text);
   };
   write(FILES.outputs, outputsText([]));
   if (lost.length > 0) write(FILES.lost, lostText([...readLost(files), ...lost]));
   const revision = (Math.floor(Math.max(state.revision, ...numbers) / NUMBER_STEP) + 1) * NUMBER_STEP;
   const anew = { ...inLog(state, undefined), instance: randomBytes(16).toString("hex"), revision, files: hashes };
-  staging.write(FILES.state, stateText(stateKey(sealing), anew));
-  staging.write(FILES.revision, revisionText({ number: revision, auditHash: state.audit.head }));
+  directory.write(FILES.state, stateText(stateKey(sealing), anew));
+  directory.write(FILES.revision, revisionText({ number: revision, auditHash: state.audit.head }));
 }
 
 /** Signs a new revocation list in any case: with a number beyond every one that a broker may have. */
 async function repeatRevocations(
-  staging: CaDirectory,
+  unlocked: Unlocked,
   { files }: LoadedCa,
   lists: readonly ReadCrl[],
-  { passphrase, signerFor, now = Date.now }: RestoreOptions,
+  { signerFor, now = Date.now }: RestoreOptions,
 ): Promise<Pick<Restored, "repeated" | "shutOut">> {
-  const ca = await openCa(staging.path, passphrase, { now, ...(signerFor === undefined ? {} : { signerFor }) });
+  const ca = await openUnlocked(unlocked, { now, ...(signerFor === undefined ? {} : { signerFor }) });
   const revoked = revokedIn(lists);
   const brokerSerial = readBrokerRecords(files).at(-1)?.serial ?? "";
   const repeats = await ca.repeatRevocations(revoked, { instance: files.state.instance, revision: files.state.revision });

@@ -9,7 +9,6 @@ import { logNames, PostgresLog } from "../ca-directory/postgres-log.js";
 import { readProvedCa } from "../ca-directory/proved-reading.js";
 import { checkNothingLost, rememberRevision } from "../ca-directory/revision-witness.js";
 import { parseState } from "../ca-directory/sealed-state.js";
-import type { CaState } from "../ca-directory/sealed-state.js";
 import { FILES } from "../ca-directory/directory-layout.js";
 import { readSnapshot } from "../ca-directory/snapshot.js";
 import type { CaContext } from "./context.js";
@@ -89,27 +88,25 @@ export async function joinRegistry(path: string, { passphrase, urlFile, name }: 
   const { header, snapshot, sealing } = openBackup(bytes, passphrase, "the database's snapshot");
   const said = parseState(snapshot.get(FILES.state)?.toString("utf8") ?? "");
   if (said?.log !== log) throw notFound("its snapshot is of another CA");
-  let state: CaState | undefined;
-  let names = 0;
-  const place = await makeInPlace(path, async (staging, lock) => {
+  const { made: loaded, place } = await makeInPlace(path, async (staging, lock) => {
     layOut(staging, snapshot);
     writeDatabaseFile(staging, urlFile);
     lock.release();
     const database = new PostgresLog(address, log);
     const openLog = (): PostgresLog => database;
-    const loaded = await readProvedCa(staging, { sealing }, "all", {
+    const joined = await readProvedCa({ directory: staging, sealing }, "all", {
       openLog,
       onAway: (error) => {
         throw error;
       },
     });
-    state = loaded.files.state;
-    checkNothingLost(directory, state, database.place);
-    names = loaded.registry.entries.size;
+    checkNothingLost(directory, joined.files.state, database.place);
+    return joined;
   });
-  if (state === undefined) throw new Error("nothing was joined");
+  const { state } = loaded.files;
   rememberRevision(place, state);
-  return { directory: path, name: header.name, instance: state.instance, revision: state.revision, names };
+  const { instance, revision } = state;
+  return { directory: path, name: header.name, instance, revision, names: loaded.registry.entries.size };
 }
 
 async function newestSnapshot(

@@ -7,8 +7,10 @@ import { RevocationList } from "../../sim/node/revocation-list.js";
 import { isTemporaryName } from "../../sim/node/files/atomic-file.js";
 import { verifyAuditText } from "../ca-directory/audit-trail.js";
 import { readProvedCa, unlockAndReadAhead } from "../ca-directory/proved-reading.js";
+import type { Unlocked } from "../ca-directory/proved-reading.js";
 import type { ProvedFiles } from "../ca-directory/ca-files.js";
 import { CaDirectory } from "../ca-directory/ca-directory.js";
+import { parseRecord } from "../ca-directory/ca-record.js";
 import { DIRECTORIES, FILES, isSealedFile } from "../ca-directory/directory-layout.js";
 import type { CertificateRecord, RegistryEntry } from "../ca-directory/registry-entry.js";
 import { revokedOf } from "../ca-directory/state-transitions.js";
@@ -48,14 +50,22 @@ export interface VerifyOptions {
 /**
  * @throws HawserError `CHECKPOINT_INVALID`; as `openCa`, naming the first file that is not what the CA wrote: then nothing else counts
  */
-export async function verifyCa(
-  directory: string,
+export async function verifyCa(directory: string, passphrase: string, options: VerifyOptions = {}): Promise<Verification> {
+  return verifyUnlocked(await unlockAndReadAhead(new CaDirectory(resolve(directory)), passphrase), passphrase, options);
+}
+
+/**
+ * The same with the key that the passphrase opens, for who has it already.
+ *
+ * @throws HawserError as {@link verifyCa}
+ */
+export async function verifyUnlocked(
+  unlocked: Unlocked,
   passphrase: string,
   { nowMs = Date.now(), checkpoints = new Map(), ...reading }: VerifyOptions = {},
 ): Promise<Verification> {
-  const place = new CaDirectory(resolve(directory));
-  const { sealing, ahead } = await unlockAndReadAhead(place, passphrase);
-  const { files, registry } = await readProvedCa(place, { sealing, ahead }, "all", reading);
+  const { directory, sealing } = unlocked;
+  const { files, registry } = await readProvedCa(unlocked, "all", reading);
   const names = [...registry.entries.values()];
   const brokers = readBrokerRecords(files);
   const issuers = [FILES.issuing, FILES.root, ...(files.has(FILES.previous) ? [FILES.previous] : [])].map(
@@ -66,7 +76,7 @@ export async function verifyCa(
     : [];
   const links = (files.has(FILES.rootLinks) ? readCertificates(files, FILES.rootLinks) : []).map((der) => new X509Certificate(der));
   const uppers = (files.has(FILES.upper) ? readCertificates(files, FILES.upper) : []).map((der) => new X509Certificate(der));
-  const trail = verifyAuditText(place.readUnprovedText(FILES.audit), files.state.audit.head);
+  const trail = verifyAuditText(directory.readUnprovedText(FILES.audit), files.state.audit.head);
   const problems = [
     ...(trail.ok ? [] : [`line ${trail.line} of the audit trail: ${trail.problem}`]),
     ...[...checkpoints].flatMap(([name, text]) => checkpointProblem(files, text, name) ?? []),
@@ -95,11 +105,11 @@ export async function verifyCa(
 }
 
 /** Of a shared registry whose database answers: whether it does was told already. */
-async function databaseProblems(files: ProvedFiles, passphrase: string, sealing: Uint8Array): Promise<string[]> {
+async function databaseProblems(files: ProvedFiles, passphrase: string, sealing: Buffer): Promise<string[]> {
   const { log } = files.state;
   if (log === undefined) return [];
   try {
-    return await logProblems(files, logsOf(files.directory)(log), passphrase, sealing);
+    return await logProblems(files, logsOf(files.directory)(log), passphrase, { derivation: parseRecord(files).derivation, sealing });
   } catch (error) {
     if (isAway(error)) return [];
     throw error;

@@ -52,7 +52,7 @@ export async function runCommandLine(args: readonly string[]): Promise<void> {
   await finishOutput(terminal);
 }
 
-function buildProgram(terminal: Terminal): Command {
+export function buildProgram(terminal: Terminal): Command {
   const program = new Command("hawser")
     .description("Moor devices to their MQTT broker: identities, brokers, enrolment, and\nsimulated devices.")
     .version(HAWSER_VERSION, "--version", "print the version")

@@ -1,5 +1,5 @@
 /** Makes a CA directory. */
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
 import { CaDirectory } from "../../ca-directory/ca-directory.js";
 import { DEFAULT_LIFETIMES } from "../../ca-directory/ca-record.js";
@@ -11,11 +11,12 @@ import { tokenSigners } from "../../pkcs11/token-signer.js";
 import { day } from "../dates.js";
 import type { RegistryPlace } from "../../ca-directory/registry-kinds.js";
 import { databaseAddress } from "../../ca-directory/database-source.js";
+import type { Unlocked } from "../../ca-directory/proved-reading.js";
 import { logNames } from "../../ca-directory/postgres-log.js";
-import { openCa } from "../../ca/certificate-authority.js";
-import { initCa } from "../../ca/ca-creation.js";
+import { openUnlocked } from "../../ca/certificate-authority.js";
+import { createCa } from "../../ca/ca-creation.js";
 import type { InitOptions } from "../../ca/ca-creation.js";
-import { openCaReadOnly, trustAnchorFile } from "../../ca/ca-without-passphrase.js";
+import { openCaParts, trustAnchorFile } from "../../ca/ca-without-passphrase.js";
 import type { KeyType } from "../../pki/signer.js";
 import type { Context } from "../command-runner.js";
 import { DIRECTORIES } from "../../ca-directory/directory-layout.js";
@@ -79,7 +80,7 @@ export async function makeCa(options: CaInitOptions, context: Context): Promise<
     ]);
     return;
   }
-  await initCa(options.dir, {
+  const created = await createCa(options.dir, {
     name,
     ...names,
     passphrase,
@@ -88,8 +89,8 @@ export async function makeCa(options: CaInitOptions, context: Context): Promise<
     signers,
     ...named("offlineRoot", offlineRoot),
   });
-  if (options.registry === "postgres") await share(options, passphrase, context);
-  const view = openCaReadOnly(options.dir);
+  if (options.registry === "postgres") await share(created, options, context);
+  const view = openCaParts(options.dir);
   const root = trustAnchorFile(options.dir);
   const keys = {
     root: offlineRoot !== undefined ? "offline" : signers.root === undefined ? "file" : "token",
@@ -116,8 +117,8 @@ async function checkDatabase({ dir, csr, registryUrlFile }: CaInitOptions): Prom
   await logNames(databaseAddress(new CaDirectory(dir), registryUrlFile));
 }
 
-async function share({ dir, registryUrlFile, pinFile }: CaInitOptions, passphrase: string, { terminal, env }: Context): Promise<void> {
-  const ca = await openCa(resolve(dir), passphrase, {
+async function share(created: Unlocked, { registryUrlFile, pinFile }: CaInitOptions, { terminal, env }: Context): Promise<void> {
+  const ca = await openUnlocked(created, {
     signerFor: tokenSigners(tokenPins({ ...named("pinFile", pinFile) }, env, terminal)),
   });
   await ca.moveRegistry("postgres", named("urlFile", registryUrlFile));
@@ -135,7 +136,7 @@ async function finish(options: CaInitOptions, chain: readonly string[], passphra
   const parts = [...chain, ...(options.crl ?? [])].map((file) => readParentFile(readFileSync(file), file));
   const answer = { certificates: parts.flatMap(({ certificates }) => certificates), lists: parts.flatMap(({ lists }) => lists) };
   await finishUnderParent(options.dir, answer, { passphrase, signerFor: tokenSigners(tokenPins(options, env, terminal)) });
-  const { name, brokerHosts, rootCrl } = openCaReadOnly(options.dir);
+  const { name, brokerHosts, rootCrl } = openCaParts(options.dir);
   terminal.result({ dir: options.dir, name, brokerHosts, root: trustAnchorFile(options.dir), keys: { root: "parent" } }, [
     `The CA "${name}" is in ${options.dir}, under its parent, with a broker certificate for ${brokerHosts.join(", ")}.`,
     ...(rootCrl === undefined

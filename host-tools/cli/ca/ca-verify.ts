@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { HawserError } from "../../../sdk/errors.js";
 import { CaDirectory } from "../../ca-directory/ca-directory.js";
 import { outputsElsewhere } from "../../ca/broker-folder-binding.js";
-import { openCaReadOnly } from "../../ca/ca-without-passphrase.js";
+import { openCaParts } from "../../ca/ca-without-passphrase.js";
 import { verifyCa } from "../../ca/verification.js";
 import type { Context } from "../command-runner.js";
 import { caPassphrase } from "../passphrases.js";
@@ -16,7 +16,7 @@ export interface CaVerifyOptions extends PassphraseOptions {
 }
 
 export async function verify(options: CaVerifyOptions, { terminal, env }: Context): Promise<void> {
-  openCaReadOnly(options.dir);
+  openCaParts(options.dir);
   const { revision, instance, names, certificates, auditLines, problems, strangers } = await verifyCa(
     options.dir,
     await caPassphrase(options, env),

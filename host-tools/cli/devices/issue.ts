@@ -79,7 +79,9 @@ function mayBeNeeded(place: IssuePlace, ca: CertificateAuthority, options: Issue
 
 function letInAsStaged(place: IssuePlace, ca: CertificateAuthority, { name, role }: IssueOptions): Issued | undefined {
   const serial = place.stagedSerial();
-  const client = openCaReadOnly(ca.directory)
+  // Whether nothing is staged is known without another look at the registry.
+  if (serial === undefined) return undefined;
+  const client = openCaReadOnly(ca.directory, "used")
     .list()
     .find((listed) => listed.name === name && listed.kind === "client" && listed.role === role && listed.state === "active");
   return client?.serial === serial ? client?.certificates.find((certificate) => certificate.serial === serial) : undefined;

@@ -5,8 +5,8 @@ import { join, resolve } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
 import { checkId } from "../../../sdk/identity/device-id.js";
 import { storageError, writeFileAtomic } from "../../../sim/node/files/atomic-file.js";
-import { openCa } from "../../ca/certificate-authority.js";
-import { initCa } from "../../ca/ca-creation.js";
+import { openUnlocked } from "../../ca/certificate-authority.js";
+import { createCa } from "../../ca/ca-creation.js";
 import type { Context } from "../command-runner.js";
 import { caPassphrase, hasCaPassphrase, hasVaultPassphrase, vaultPassphrase } from "../passphrases.js";
 import type { PassphraseOptions } from "../passphrases.js";
@@ -82,8 +82,8 @@ async function fillFolder(options: InitOptions, secrets: Secrets, { terminal, st
     throw storageError(error, "create", dir);
   }
   if (passphraseFile !== undefined) writeFileAtomic(resolve(passphraseFile), `${secrets.generated ?? ""}\n`);
-  await initCa(caDirectory, { name: "Hawser", passphrase: secrets.ca, ...(brokerHost === undefined ? {} : { brokerHosts: brokerHost }) });
-  const ca = await openCa(resolve(caDirectory), secrets.ca);
+  const hosts = brokerHost === undefined ? {} : { brokerHosts: brokerHost };
+  const ca = await openUnlocked(await createCa(caDirectory, { name: "Hawser", passphrase: secrets.ca, ...hosts }));
   await provisionVault(ca, { id, role: "sensor", vault: vaultOf(options) }, secrets.vault, stop);
   const { note } = await ca.writeBrokerConfig({ engine: "mosquitto", out: join(dir, "broker"), mtlsPort, pskPort });
   writeFileAtomic(resolve(dir, ".gitignore"), "*\n", READABLE);

@@ -1,7 +1,7 @@
 /** Says whether what was scanned is the current label of a device. */
 import { readFileSync } from "node:fs";
 import { HawserError } from "../../../sdk/errors.js";
-import { openCaReadOnly } from "../../ca/ca-without-passphrase.js";
+import { openCaParts } from "../../ca/ca-without-passphrase.js";
 import { judgeScan, labelsOf } from "../../labels/label-log.js";
 import { readLabel } from "../../labels/payloads.js";
 import type { Context } from "../command-runner.js";
@@ -14,7 +14,7 @@ export interface LabelCheckOptions {
 }
 
 export async function labelCheck({ dir, scanFile, device }: LabelCheckOptions, { terminal }: Context): Promise<void> {
-  openCaReadOnly(dir);
+  openCaParts(dir);
   const scanned =
     readFileSync(scanFile ?? 0, "utf8")
       .split(/\r?\n/)[0]

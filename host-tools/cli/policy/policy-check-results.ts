@@ -1,6 +1,7 @@
 /** Checks a policy, alone or against the names it is for. */
 import { HawserError } from "../../../sdk/errors.js";
 import { openCaReadOnly } from "../../ca/ca-without-passphrase.js";
+import type { CaView } from "../../ca/ca-without-passphrase.js";
 import { requireEmbedded } from "../../brokers/embedded/embedded-target.js";
 import { compilePolicy } from "../../brokers/policy-compilers.js";
 import { checkPolicy, policyErrors } from "../../policy/policy-check.js";
@@ -28,10 +29,14 @@ export interface CheckOptions extends PolicySources {
 
 export async function check(options: CheckOptions, { terminal }: Context): Promise<void> {
   const { text, file } = policyText(options);
-  const names = loadNames(options);
+  const view = options.dir === undefined ? undefined : openCaReadOnly(options.dir);
+  const names = options.inventory === undefined ? view?.names() : loadNames(options);
   const findings = findingsOf(() => {
     const policy = parsePolicy(text, file);
-    return [...checkedFor(options.target, policy, names), ...leftBehindIn(options, policy)];
+    return [
+      ...checkedFor(options.target, policy, names),
+      ...(options.policy === undefined || view === undefined ? [] : leftBehindIn(view, policy)),
+    ];
   });
   const errors = findings.filter(({ level }) => level === "error").length;
   const warnings = findings.length - errors;
@@ -46,17 +51,14 @@ export async function check(options: CheckOptions, { terminal }: Context): Promi
 }
 
 /** The devices of a CA that this policy, applied there, would keep from renewing. */
-function leftBehindIn({ policy, dir }: CheckOptions, checked: Policy): Finding[] {
-  if (policy === undefined || dir === undefined) return [];
-  return openCaReadOnly(dir)
-    .leftBehindBy(checked)
-    .map(({ name, base, wasHeard }) => ({
-      level: "error",
-      code: LEFT_BEHIND,
-      message: wasHeard
-        ? `${name} asks for certificates below ${base}, which the policy takes from it`
-        : `${name} was never heard, and may ask for certificates below ${base}, which the policy takes from it (apply --force lets it go)`,
-    }));
+function leftBehindIn(view: CaView, checked: Policy): Finding[] {
+  return view.leftBehindBy(checked).map(({ name, base, wasHeard }) => ({
+    level: "error",
+    code: LEFT_BEHIND,
+    message: wasHeard
+      ? `${name} asks for certificates below ${base}, which the policy takes from it`
+      : `${name} was never heard, and may ask for certificates below ${base}, which the policy takes from it (apply --force lets it go)`,
+  }));
 }
 
 const LEFT_BEHIND = "LEFT_BEHIND";

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../../../sdk/errors.js";
-import { openCaReadOnly } from "../../ca/ca-without-passphrase.js";
+import { openCaParts, openCaReadOnly } from "../../ca/ca-without-passphrase.js";
 import { DEFAULT_POLICY_TEXT } from "../../policy/default-policy.js";
 import { readInventory } from "../../policy/inventory.js";
 import { parsePolicy } from "../../policy/policy-file.js";
@@ -22,7 +22,7 @@ export const BUILT_IN = "the built-in policy";
 /** Text and name of the policy that the flags mean. */
 export function policyText({ policy, dir }: PolicySources): { text: string; file: string } {
   if (policy !== undefined) return { text: readFileSync(policy, "utf8"), file: policy };
-  const text = dir === undefined ? DEFAULT_POLICY_TEXT : openCaReadOnly(dir).policyText();
+  const text = dir === undefined ? DEFAULT_POLICY_TEXT : openCaParts(dir).policyText();
   return { text, file: dir === undefined || text === DEFAULT_POLICY_TEXT ? BUILT_IN : join(dir, POLICY_FILE) };
 }
 

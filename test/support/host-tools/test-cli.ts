@@ -55,6 +55,8 @@ export interface CliOptions {
   cwd: string;
   /** Added to a nearly empty environment. */
   env?: Readonly<Record<string, string>>;
+  /** What a command that runs to its end reads from its standard input. */
+  input?: string;
   /** Takes what ends the process if it is still there. Default: done when the test is over; a run that many tests read outlives one. */
   atEnd?: (end: () => Promise<void>) => void;
 }
@@ -69,7 +71,7 @@ export interface Finished {
 /** Runs a command to its end. */
 export async function hawser(args: readonly string[], options: CliOptions): Promise<Finished> {
   const child = start(args, options);
-  child.stdin?.end();
+  child.stdin?.end(options.input);
   const [stdout, stderr] = [collect(child.stdout), collect(child.stderr)];
   const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve) =>
     child.once("close", (...end) => resolve(end)),
