@@ -15,8 +15,9 @@ export class FleetDevice extends MemberTally implements FleetMember {
   readonly #random: SeededRandom;
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #notAccepted: number[] = [];
-  /** QoS of each number. A text grows by a byte a message, an array by eight. */
-  #qos = "";
+  /** QoS of each number, as a digit: a byte a message. A text that grows by a digit takes 32 of them, an array eight. */
+  #qos = Buffer.alloc(64);
+  #numbered = 0;
   #client: FleetClient;
   #isQuiet = false;
   #isStopped = false;
@@ -74,7 +75,8 @@ export class FleetDevice extends MemberTally implements FleetMember {
   }
 
   account(): DeviceAccount {
-    return { id: this.id, numbered: this.#qos.length, notAccepted: this.#notAccepted, qos: this.#qos };
+    const qos = this.#qos.toString("latin1", 0, this.#numbered);
+    return { id: this.id, numbered: this.#numbered, notAccepted: this.#notAccepted, qos };
   }
 
   kept(): FleetIdentity {
@@ -98,8 +100,7 @@ export class FleetDevice extends MemberTally implements FleetMember {
   #publish({ topic, qos }: PublishProfile, source: PayloadSource): void {
     // At QoS 0 only who is connected can send.
     if (qos === 0 && this.credential === undefined) return;
-    const n = this.#qos.length;
-    this.#qos += String(qos);
+    const n = this.#number(qos);
     this.#client.publish(topic, source.next(n, preciseNowMs() - (this.plan.clockAheadMs ?? 0)), qos).then(
       () => {
         this.tally.accepted += 1;
@@ -110,6 +111,12 @@ export class FleetDevice extends MemberTally implements FleetMember {
         this.trouble(`not accepted: ${errorCode(error)}`);
       },
     );
+  }
+
+  #number(qos: number): number {
+    if (this.#numbered === this.#qos.length) this.#qos = Buffer.concat([this.#qos], 2 * this.#numbered);
+    this.#qos.write(String(qos), this.#numbered, "latin1");
+    return this.#numbered++;
   }
 
   async #sleep(sleep: NonNullable<FleetPlan["sleep"]>): Promise<void> {
